@@ -1,0 +1,242 @@
+//! Events: immutable facts that were recorded, and the envelope around each.
+//!
+//! The families are in the files beside this one; each struct there is one frozen schema version. A change of shape
+//! is a new struct with a new schema version and an upcaster in [`codec`], never an edit: see `docs/formats.md`.
+
+use crate::id::{Digest, EntityId, Position, StreamId};
+use crate::time::Timestamp;
+
+pub mod change;
+pub mod codec;
+pub mod decision;
+pub mod envelope;
+pub mod erasure;
+pub mod hold;
+pub mod operation;
+pub mod saga;
+
+pub use envelope::{Actor, Envelope, EnvelopeError};
+
+/// Which key seals the body of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sealing {
+    /// The body holds no personal data and is stored as it is.
+    Public,
+    /// The body holds personal data of the entity in the envelope's slot.
+    Entity,
+    /// The body holds free text of operators; the store's own key seals it.
+    House,
+}
+
+macro_rules! events {
+    ($($(#[$doc:meta])* $number:literal $name:ident($body:ty) $sealing:ident;)*) => {
+        /// One recorded fact.
+        #[derive(Debug, Clone, PartialEq)]
+        pub enum Event {
+            $($(#[$doc])* $name($body),)*
+        }
+
+        /// What kind of fact an event is. The numbers are on disk and never change their meaning.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(u16)]
+        pub enum EventType {
+            $($(#[$doc])* $name = $number,)*
+        }
+
+        impl EventType {
+            /// All types, in the order of their numbers.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// Returns the name that people and programs see.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$name => stringify!($name),)* }
+            }
+
+            /// Returns the type of a stored number.
+            #[must_use]
+            pub fn from_number(number: u16) -> Option<Self> {
+                match number { $($number => Some(Self::$name),)* _ => None }
+            }
+
+            /// Returns the type of a name, whatever the case.
+            #[must_use]
+            pub fn from_name(name: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|t| t.name().eq_ignore_ascii_case(name))
+            }
+
+            /// Returns which key seals the body.
+            #[must_use]
+            pub fn sealing(self) -> Sealing {
+                match self { $(Self::$name => Sealing::$sealing,)* }
+            }
+        }
+
+        impl Event {
+            /// Returns the type.
+            #[must_use]
+            pub fn event_type(&self) -> EventType {
+                match self { $(Self::$name(_) => EventType::$name,)* }
+            }
+        }
+
+        impl codec::Bodies for Event {
+            fn encode_body(&self) -> Result<Vec<u8>, codec::CodecError> {
+                match self { $(Self::$name(body) => codec::encode(body),)* }
+            }
+
+            fn decode_body(event_type: EventType, bytes: &[u8]) -> Result<Self, codec::CodecError> {
+                match event_type { $(EventType::$name => codec::decode(bytes).map(Self::$name),)* }
+            }
+        }
+    };
+}
+
+events! {
+    /// The arrangement of a source's rows was seen for the first time.
+    1 LayoutRecorded(change::LayoutRecorded) Public;
+    /// An entity is new, or different from what was recorded before.
+    2 EntityChanged(change::EntityChanged) Entity;
+    /// A snapshot of its source no longer holds the entity.
+    3 EntityAbsent(change::EntityAbsent) Public;
+    /// An entity is tied to others that are known.
+    4 EntityLinked(change::EntityLinked) Public;
+    /// A file or directory was claimed and is being taken in.
+    5 IntakeStarted(change::IntakeStarted) Entity;
+    /// A file or directory was taken in, or refused.
+    6 IntakeCompleted(change::IntakeCompleted) Public;
+    /// An order suspends the disposition of what it covers.
+    20 HoldPlaced(hold::HoldPlaced) House;
+    /// A hold was released.
+    21 HoldReleased(hold::HoldReleased) House;
+    /// A policy set became active.
+    30 PolicySetActivated(decision::PolicySetActivated) Public;
+    /// The text of a policy that was not seen before.
+    31 PolicyRecorded(decision::PolicyRecorded) House;
+    /// Somebody, or the schedule, asked for a plan.
+    32 PlanRequested(decision::PlanRequested) Public;
+    /// A part of the items of a plan.
+    33 PlanItems(decision::PlanItems) Public;
+    /// A plan is complete and can no longer change.
+    34 PlanFrozen(decision::PlanFrozen) Public;
+    /// A plan could not be made.
+    35 PlanRefused(decision::PlanRefused) Public;
+    /// A person accepted a plan digest.
+    36 PlanApproved(decision::PlanApproved) House;
+    /// A person refused a plan digest.
+    37 PlanRejected(decision::PlanRejected) House;
+    /// Somebody, or the schedule, asked for the run of a plan.
+    38 RunRequested(decision::RunRequested) Public;
+    /// A run began.
+    39 RunStarted(decision::RunStarted) Public;
+    /// A run was asked to stop between two items.
+    40 RunPaused(decision::RunPaused) House;
+    /// A paused run was asked to go on.
+    41 RunResumed(decision::RunResumed) House;
+    /// A run was asked to end early.
+    42 RunCancelled(decision::RunCancelled) House;
+    /// A run is over.
+    43 RunEnded(decision::RunEnded) Public;
+    /// A run was refused before its first effect.
+    44 RunRefused(decision::RunRefused) Public;
+    /// A schedule's time came.
+    45 ScheduleFired(decision::ScheduleFired) Public;
+    /// Times of a schedule passed while the daemon was not there.
+    46 ScheduleMissed(decision::ScheduleMissed) Public;
+    /// A saga began.
+    60 SagaStarted(saga::SagaStarted) Public;
+    /// A step is about to run: the intent.
+    61 StepStarted(saga::StepStarted) Public;
+    /// A step took effect.
+    62 StepSucceeded(saga::StepSucceeded) Public;
+    /// A step did not take effect, or nobody knows.
+    63 StepFailed(saga::StepFailed) Public;
+    /// Items of a saga were left alone, with the reason.
+    64 ItemsSkipped(saga::ItemsSkipped) Public;
+    /// A saga is over.
+    65 SagaEnded(saga::SagaEnded) Public;
+    /// The data key of an entity was destroyed.
+    80 KeyDestroyed(erasure::KeyDestroyed) Public;
+    /// An entity was taken back out of quarantine.
+    81 EntityRestored(erasure::EntityRestored) House;
+    /// Somebody read personal data through the control API.
+    100 RecordsOpened(operation::RecordsOpened) Public;
+    /// The store was made.
+    120 StoreInitialised(operation::StoreInitialised) Public;
+    /// The daemon started.
+    121 DaemonStarted(operation::DaemonStarted) Public;
+    /// The daemon stopped in good order.
+    122 DaemonStopped(operation::DaemonStopped) Public;
+    /// The clock was seen to jump.
+    123 ClockJumped(operation::ClockJumped) Public;
+    /// Everything in sled was made again from the journal.
+    124 StoreRebuilt(operation::StoreRebuilt) Public;
+}
+
+/// An event as it stands in the log.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recorded {
+    /// What surrounds it.
+    pub envelope: Envelope,
+    /// The fact, or what keeps us from reading it.
+    pub event: Readable,
+}
+
+/// The body of a recorded event, as far as it can be read.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Readable {
+    /// The body was read.
+    Event(Box<Event>),
+    /// The key was destroyed, or the ciphertext was removed after that.
+    Gone,
+    /// A type or schema version that this program does not know: it is kept, and nothing is purged because of it.
+    Unknown,
+}
+
+impl Recorded {
+    /// Returns the event if it can be read.
+    #[must_use]
+    pub fn event(&self) -> Option<&Event> {
+        match &self.event {
+            Readable::Event(event) => Some(event),
+            Readable::Gone | Readable::Unknown => None,
+        }
+    }
+}
+
+/// What an appender hands over: everything of an event but its position and its time of recording.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Draft {
+    /// The stream it belongs to.
+    pub stream: StreamId,
+    /// Whose key seals it, if it is about an entity.
+    pub entity: Option<EntityId>,
+    /// Who caused it.
+    pub actor: Actor,
+    /// The event that led to it.
+    pub cause: Position,
+    /// When it happened in the source; `None` means when it is recorded.
+    pub occurred_at: Option<Timestamp>,
+    /// The fact.
+    pub event: Event,
+}
+
+/// Returns the stream of something that is named by a position: a plan, a run, a saga, a hold.
+#[must_use]
+pub fn stream_of_position(position: Position) -> StreamId {
+    let mut bytes = *b"position________";
+    bytes[8..].copy_from_slice(&position.0.to_be_bytes());
+    first_half(Digest::of(&bytes))
+}
+
+/// The stream of what concerns the daemon as a whole.
+#[must_use]
+pub fn stream_of_daemon() -> StreamId {
+    first_half(Digest::of(b"daemon"))
+}
+
+fn first_half(digest: Digest) -> StreamId {
+    let mut stream = [0; 16];
+    stream.copy_from_slice(&digest.0[..16]);
+    StreamId(stream)
+}

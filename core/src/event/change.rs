@@ -1,0 +1,111 @@
+//! What happened in a source.
+
+use bincode::{Decode, Encode};
+
+use crate::id::{Digest, EntityId, LayoutId};
+use crate::record::{EntityRecord, Layout, Relation};
+use crate::time::Timestamp;
+
+/// Schema 1. A layout got its number.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct LayoutRecorded {
+    /// The number: one more than the last.
+    pub id: LayoutId,
+    /// The arrangement.
+    pub layout: Layout,
+}
+
+/// Schema 1. The state of an entity, whole.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct EntityChanged {
+    /// The state.
+    pub record: EntityRecord,
+}
+
+/// Schema 1. A complete snapshot did not list the entity.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct EntityAbsent {
+    /// The intake that missed it.
+    pub intake: EntityId,
+}
+
+/// Schema 1. Links of one entity, all of them as known now; replaces what was recorded before.
+///
+/// Public on purpose: numbers and instants stay readable when the entity's own key is gone, so that purging an
+/// activity never moves `last_activity` of a contact back, which would make the contact due earlier.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct EntityLinked {
+    /// The other ends.
+    pub links: Vec<Link>,
+    /// When the activity took place, if the entity is one.
+    pub at: Option<Timestamp>,
+}
+
+/// One link between known entities.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+pub struct Link {
+    /// How they are tied.
+    pub relation: Relation,
+    /// The other end.
+    pub to: EntityId,
+}
+
+/// Schema 1. A file or directory was claimed.
+#[derive(Clone, PartialEq, Eq, Encode, Decode)]
+pub struct IntakeStarted {
+    /// The source in the configuration.
+    pub source: String,
+    /// The name of the file or directory, which may name a person.
+    pub name: String,
+    /// SHA-256 over the content.
+    pub content: Digest,
+}
+
+impl std::fmt::Debug for IntakeStarted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("IntakeStarted").field("source", &self.source).field("content", &self.content).finish_non_exhaustive()
+    }
+}
+
+/// How an intake ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum IntakeEnd {
+    /// All rows were taken.
+    Done,
+    /// Some rows were rejected; the others were taken.
+    DoneWithRejects,
+    /// Nothing was taken.
+    Rejected,
+    /// The same content had been taken in before.
+    Duplicate,
+}
+
+/// Schema 1. The end of an intake, with what it did.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct IntakeCompleted {
+    /// The source in the configuration.
+    pub source: String,
+    /// SHA-256 over the content.
+    pub content: Digest,
+    /// How it ended.
+    pub end: IntakeEnd,
+    /// Rows read.
+    pub rows: u64,
+    /// Entities that were new.
+    pub added: u64,
+    /// Entities that differed.
+    pub changed: u64,
+    /// Rows that told nothing new.
+    pub unchanged: u64,
+    /// Rows that were rejected.
+    pub rejected: u64,
+    /// Entities that a snapshot no longer held.
+    pub absent: u64,
+    /// Links that lead to nothing known.
+    pub dangling: u64,
+    /// Known defects of the source that were seen and handled: code and count.
+    pub defects: Vec<(String, u64)>,
+    /// SHA-256 of the report that lies beside the file.
+    pub report: Digest,
+}

@@ -1,0 +1,88 @@
+//! The one place that turns bodies into bytes and back. bincode is named nowhere else but in derives.
+//!
+//! bincode 2.0.1, `standard()` (little-endian, variable-length integers), limited, and every byte must be used.
+//! The library is unmaintained (RUSTSEC-2025-0141) and frozen; the golden vectors in `core/tests/golden` hold it to
+//! its bytes, so another codec can take its place.
+
+use bincode::config::{Configuration, Limit, LittleEndian, Varint};
+use bincode::{Decode, Encode};
+
+use super::{Event, EventType};
+
+/// The largest body that is written or read, in bytes.
+pub const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+const CONFIG: Configuration<LittleEndian, Varint, Limit<BODY_BYTES_MAX>> =
+    bincode::config::standard().with_limit::<BODY_BYTES_MAX>();
+
+/// Bytes and bodies do not fit together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CodecError {
+    /// The body is larger than [`BODY_BYTES_MAX`].
+    #[error("the body is larger than 16 MiB")]
+    TooLarge,
+    /// The bytes are not a body of this type and schema version.
+    #[error("the bytes are not a body of this type")]
+    Malformed,
+    /// Bytes are left over.
+    #[error("bytes are left over after the body")]
+    Trailing,
+    /// This program does not know the type or the schema version.
+    #[error("event type {event_type}, schema {schema} is unknown to this program; use a newer one")]
+    Unknown {
+        /// The stored number of the type.
+        event_type: u16,
+        /// The stored schema version.
+        schema: u16,
+    },
+}
+
+/// Implemented by [`Event`] alone, through the table of types.
+pub trait Bodies: Sized {
+    /// Returns the body as bytes, in the current schema version.
+    ///
+    /// # Errors
+    /// Says when the body is too large.
+    fn encode_body(&self) -> Result<Vec<u8>, CodecError>;
+
+    /// Reads a body of the current schema version.
+    ///
+    /// # Errors
+    /// Says when the bytes are not such a body.
+    fn decode_body(event_type: EventType, bytes: &[u8]) -> Result<Self, CodecError>;
+}
+
+/// The schema version that is written. All types are at their first.
+#[must_use]
+pub fn schema_of(_event_type: EventType) -> u16 {
+    1
+}
+
+/// Reads a body of any schema version that was ever written.
+///
+/// # Errors
+/// [`CodecError::Unknown`] for what a newer program wrote; otherwise the bytes are damaged.
+pub fn read(event_type: u16, schema: u16, bytes: &[u8]) -> Result<Event, CodecError> {
+    match (EventType::from_number(event_type), schema) {
+        (Some(event_type), 1) => Event::decode_body(event_type, bytes),
+        _ => Err(CodecError::Unknown { event_type, schema }),
+    }
+}
+
+/// Encodes a value.
+///
+/// # Errors
+/// Says when the value is too large.
+pub fn encode<T: Encode>(value: &T) -> Result<Vec<u8>, CodecError> {
+    let bytes = bincode::encode_to_vec(value, CONFIG).map_err(|_| CodecError::TooLarge)?;
+    if bytes.len() > BODY_BYTES_MAX { Err(CodecError::TooLarge) } else { Ok(bytes) }
+}
+
+/// Decodes a value and insists that every byte was used.
+///
+/// # Errors
+/// Says what is wrong with the bytes.
+pub fn decode<T: Decode<()>>(bytes: &[u8]) -> Result<T, CodecError> {
+    let (value, used) = bincode::decode_from_slice(bytes, CONFIG).map_err(|_| CodecError::Malformed)?;
+    if used == bytes.len() { Ok(value) } else { Err(CodecError::Trailing) }
+}

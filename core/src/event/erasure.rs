@@ -1,0 +1,31 @@
+//! The destruction of keys, and the way back out of quarantine.
+
+use bincode::{Decode, Encode};
+
+use crate::id::{RunId, SagaId};
+
+/// Schema 1. The slot of the envelope's entity was overwritten, flushed and read back: nobody can open its bodies.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct KeyDestroyed {
+    /// The run.
+    pub run: RunId,
+    /// The saga whose purge step did it.
+    pub saga: SagaId,
+    /// The number of the item in the run's plan.
+    pub item: u32,
+}
+
+/// Schema 1. The envelope's entity is visible again and will not be purged by the run that hid it.
+#[derive(Clone, PartialEq, Eq, Encode, Decode)]
+pub struct EntityRestored {
+    /// The saga that had hidden it.
+    pub saga: SagaId,
+    /// Why.
+    pub reason: String,
+}
+
+impl std::fmt::Debug for EntityRestored {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EntityRestored").field("saga", &self.saga).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,59 @@
+//! What concerns the daemon itself, and who read what.
+
+use bincode::{Decode, Encode};
+
+use crate::id::Digest;
+use crate::time::Timestamp;
+
+/// Schema 1. Sealed bodies were opened for a person.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct RecordsOpened {
+    /// Which operation of the control API.
+    pub operation: String,
+    /// How many entities were shown.
+    pub entities: u64,
+}
+
+/// Schema 1. The store was made.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct StoreInitialised {
+    /// The random name of this store: 16 bytes.
+    pub store: [u8; 16],
+    /// The program's version.
+    pub program: String,
+}
+
+/// Schema 1. The daemon started.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct DaemonStarted {
+    /// The program's version.
+    pub program: String,
+    /// SHA-256 of its configuration.
+    pub config: Digest,
+    /// Whether the last stop was in good order.
+    pub after_clean_stop: bool,
+    /// Bytes of a torn tail that were cut; they were never acknowledged.
+    pub cut_bytes: u64,
+}
+
+/// Schema 1. The daemon stopped in good order.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct DaemonStopped {}
+
+/// Schema 1. The wall clock and the machine's own clock disagree.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct ClockJumped {
+    /// What was expected.
+    pub expected_at: Timestamp,
+    /// What the clock says.
+    pub seen_at: Timestamp,
+}
+
+/// Schema 1. Sled was made again from the journal.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct StoreRebuilt {
+    /// How many events were folded.
+    pub events: u64,
+    /// A stable code of why.
+    pub code: String,
+}

@@ -1,0 +1,215 @@
+//! What sagas did.
+
+use bincode::{Decode, Encode};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::id::{Digest, EntityId, RunId, SagaId};
+use crate::time::Timestamp;
+
+/// The kinds of saga.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ScriptKind {
+    /// Export, verify, quarantine, purge, verify absence.
+    ExportPurge,
+}
+
+/// Schema 1. A saga began. Its position names it.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct SagaStarted {
+    /// The run it is part of.
+    pub run: RunId,
+    /// The script.
+    pub script: ScriptKind,
+    /// The version of the script: a saga is finished by the script it began with.
+    pub script_version: u16,
+    /// The mailbox of its items.
+    pub mailbox: Option<EntityId>,
+    /// Its items, as numbers into the plan, ascending.
+    pub items: Vec<u32>,
+}
+
+/// A step of any script. The numbers are on disk.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode, Serialize, Deserialize, ToSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Step {
+    /// Write a bundle with all items.
+    Export,
+    /// Read the bundle back from disk and compare every item.
+    VerifyExport,
+    /// Hide the items, reversibly, until an instant.
+    Quarantine,
+    /// Destroy the data keys of exactly what the verified manifest lists. The pivot.
+    Purge,
+    /// Look for the items and find nothing.
+    VerifyAbsence,
+}
+
+impl Step {
+    /// Returns the name that people see.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Export => "export",
+            Self::VerifyExport => "verify_export",
+            Self::Quarantine => "quarantine",
+            Self::Purge => "purge",
+            Self::VerifyAbsence => "verify_absence",
+        }
+    }
+}
+
+/// Schema 1. The intent: durable before the effect.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct StepStarted {
+    /// The saga.
+    pub saga: SagaId,
+    /// The step.
+    pub step: Step,
+    /// Counts up from 1.
+    pub attempt: u32,
+    /// Makes repetition harmless: the same for every attempt of this step of this saga.
+    pub idempotency_key: Digest,
+    /// For the pivot: the items it will purge, as numbers into the plan, ascending. Otherwise empty.
+    pub items: Vec<u32>,
+}
+
+/// What proves an effect.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum Receipt {
+    /// A bundle lies on disk.
+    Exported {
+        /// SHA-256 of its manifest.
+        manifest: Digest,
+        /// The instant in its name.
+        exported_at: Timestamp,
+        /// How many items it holds.
+        items: u64,
+        /// The bytes of its files.
+        bytes: u64,
+    },
+    /// The bundle was read back and every item is there as it is in the log.
+    ExportVerified {
+        /// SHA-256 of its manifest.
+        manifest: Digest,
+        /// How many items were compared.
+        items: u64,
+    },
+    /// The items are hidden.
+    Quarantined {
+        /// They may be purged from then on.
+        until: Timestamp,
+        /// How many.
+        items: u64,
+    },
+    /// The data keys are overwritten, read back, and recorded as destroyed.
+    Purged {
+        /// How many.
+        items: u64,
+    },
+    /// None of the items can be read or found.
+    Absent {
+        /// How many were looked for.
+        items: u64,
+    },
+    /// The compensation took effect.
+    Undone,
+}
+
+/// Schema 1. A step took effect.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct StepSucceeded {
+    /// The saga.
+    pub saga: SagaId,
+    /// The step.
+    pub step: Step,
+    /// Whether this is the compensation of the step.
+    pub compensation: bool,
+    /// What proves it.
+    pub receipt: Receipt,
+}
+
+/// How a step failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Failure {
+    /// The effect did not happen.
+    Refused,
+    /// Nobody knows; only a probe can tell.
+    Unknown,
+}
+
+/// Schema 1. A step did not take effect, or nobody knows.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct StepFailed {
+    /// The saga.
+    pub saga: SagaId,
+    /// The step.
+    pub step: Step,
+    /// Which attempt.
+    pub attempt: u32,
+    /// How.
+    pub failure: Failure,
+    /// A stable code.
+    pub code: String,
+    /// The next attempt is not before then; `None` means no further attempt.
+    pub retry_at: Option<Timestamp>,
+}
+
+/// Why an item of a plan is left alone.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode, Serialize, Deserialize, ToSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum SkipReason {
+    /// It changed after it was judged.
+    Changed,
+    /// A hold covers it.
+    Held,
+    /// Its use is restricted.
+    Restricted,
+    /// It is no longer due under the policy as it was approved.
+    NotDue,
+    /// It is already gone.
+    Gone,
+    /// An operator took it back out of quarantine.
+    Restored,
+    /// Another run already has it.
+    InAnotherRun,
+}
+
+/// Schema 1. Drift: items that are left alone, never replaced by others.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct ItemsSkipped {
+    /// The saga.
+    pub saga: SagaId,
+    /// Numbers into the plan, with the reason.
+    pub items: Vec<(u32, SkipReason)>,
+}
+
+/// How a saga ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SagaEnd {
+    /// All steps are done.
+    Completed,
+    /// All effects are undone.
+    Compensated,
+    /// Neither is possible without a person.
+    Stuck,
+}
+
+/// Schema 1. A saga is over.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct SagaEnded {
+    /// The saga.
+    pub saga: SagaId,
+    /// How.
+    pub end: SagaEnd,
+    /// Entities purged.
+    pub purged: u64,
+}

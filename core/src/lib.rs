@@ -1,0 +1,21 @@
+//! `retention-core`: everything that retentiond decides.
+//!
+//! **Pure.** No clock, disk, network, environment, thread or async. Time and randomness come in as arguments, so the
+//! dangerous question, "may this be purged now?", is a function that can be asked a million times in a test.
+//!
+//! The modules stand in the order of their dependencies: each names only those above it.
+
+/// Names of things.
+pub mod id;
+
+/// Instants, periods, zones.
+pub mod time;
+
+/// What is kept: kinds, layouts, rows.
+pub mod record;
+
+/// Why a decision is what it is.
+pub mod reason;
+
+/// Facts that were recorded.
+pub mod event;

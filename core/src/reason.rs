@@ -1,0 +1,110 @@
+//! Why a decision is what it is: values, never sentences, so that every reader renders the same thing.
+
+use bincode::{Decode, Encode};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::id::HoldId;
+use crate::time::Timestamp;
+
+/// The moment from which a period counts, and where it came from.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case", tag = "kind", content = "name")]
+pub enum StartKind {
+    /// When the entity was made in its source.
+    Created,
+    /// When it was last changed in its source.
+    Modified,
+    /// The latest linked activity, post or task, or what the source itself says.
+    LastActivity,
+    /// When it was closed.
+    Closed,
+    /// When its contract ends.
+    ContractEnd,
+    /// When it was received.
+    Received,
+    /// When it happened.
+    Occurred,
+    /// When a permission was granted.
+    Granted,
+    /// When the daemon first saw it.
+    FirstSeen,
+    /// A date that the source's mapping names.
+    Event(String),
+}
+
+/// Why an entity is kept or disposed of.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case", tag = "reason")]
+pub enum Reason {
+    /// The period has run out.
+    PeriodOver {
+        /// Where the period starts.
+        start: StartKind,
+        /// That instant.
+        start_at: Timestamp,
+        /// The first instant at which it is due.
+        due_at: Timestamp,
+    },
+    /// The period has not run out.
+    PeriodRunning {
+        /// Where the period starts.
+        start: StartKind,
+        /// That instant.
+        start_at: Timestamp,
+        /// The first instant at which it will be due.
+        due_at: Timestamp,
+    },
+    /// The policy is about other entities.
+    OutOfScope,
+    /// No date to count from.
+    NoStart {
+        /// The date that is missing.
+        start: StartKind,
+    },
+    /// A legal hold covers it.
+    Held {
+        /// The hold.
+        hold: HoldId,
+    },
+    /// Its use is restricted (GDPR Art. 18).
+    Restricted,
+    /// The policy's `suspend_while` holds.
+    Suspended,
+    /// Another policy keeps it for longer.
+    KeptByPolicy {
+        /// That policy.
+        policy: String,
+        /// Until then.
+        until: Timestamp,
+    },
+    /// The policy could not be evaluated, so the entity is kept.
+    CannotEvaluate {
+        /// The field that was in the way.
+        field: String,
+    },
+    /// It waits in quarantine for a purge that was already approved.
+    InQuarantine,
+    /// No policy is about it.
+    NoPolicy,
+}
+
+impl Reason {
+    /// Returns the short code under which totals are counted.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::PeriodOver { .. } => "period_over",
+            Self::PeriodRunning { .. } => "period_running",
+            Self::OutOfScope => "out_of_scope",
+            Self::NoStart { .. } => "no_start",
+            Self::Held { .. } => "held",
+            Self::Restricted => "restricted",
+            Self::Suspended => "suspended",
+            Self::KeptByPolicy { .. } => "kept_by_policy",
+            Self::CannotEvaluate { .. } => "cannot_evaluate",
+            Self::InQuarantine => "in_quarantine",
+            Self::NoPolicy => "no_policy",
+        }
+    }
+}

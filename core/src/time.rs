@@ -1,0 +1,85 @@
+//! Instants, calendar periods and zones. Nothing here reads a clock.
+
+use std::fmt;
+
+use bincode::{Decode, Encode};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// An instant: microseconds since 1970-01-01T00:00:00Z. In JSON and text: RFC 3339 in UTC.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Encode, Decode, Serialize, Deserialize, ToSchema,
+)]
+#[serde(into = "String", try_from = "String")]
+#[schema(value_type = String, format = "date-time", example = "2026-03-01T00:00:00Z")]
+pub struct Timestamp(pub i64);
+
+/// An instant could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not an instant: expected RFC 3339 such as 2026-03-01T00:00:00Z, or a date such as 2026-03-01")]
+pub struct TimestampError;
+
+impl Timestamp {
+    /// Makes an instant from whole seconds since 1970.
+    #[must_use]
+    pub const fn from_unix_seconds(seconds: i64) -> Self {
+        Self(seconds * 1_000_000)
+    }
+
+    /// Returns the whole seconds since 1970, rounded down.
+    #[must_use]
+    pub const fn unix_seconds(self) -> i64 {
+        self.0.div_euclid(1_000_000)
+    }
+
+    /// Returns the instant as jiff sees it, clamped to the years that jiff knows.
+    #[must_use]
+    pub fn to_jiff(self) -> jiff::Timestamp {
+        jiff::Timestamp::from_microsecond(self.0).unwrap_or(if self.0 < 0 {
+            jiff::Timestamp::MIN
+        } else {
+            jiff::Timestamp::MAX
+        })
+    }
+
+    /// Makes an instant from jiff's, dropping what is smaller than a microsecond.
+    #[must_use]
+    pub fn from_jiff(timestamp: jiff::Timestamp) -> Self {
+        Self(timestamp.as_microsecond())
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.to_jiff().fmt(f)
+    }
+}
+
+impl From<Timestamp> for String {
+    fn from(timestamp: Timestamp) -> Self {
+        timestamp.to_string()
+    }
+}
+
+impl std::str::FromStr for Timestamp {
+    type Err = TimestampError;
+
+    /// Reads RFC 3339; a bare date means its first instant in UTC.
+    fn from_str(text: &str) -> Result<Self, TimestampError> {
+        if let Ok(timestamp) = text.parse::<jiff::Timestamp>() {
+            return Ok(Self::from_jiff(timestamp));
+        }
+        let date: jiff::civil::Date = text.parse().map_err(|_| TimestampError)?;
+        date.to_zoned(jiff::tz::TimeZone::UTC)
+            .map(|zoned| Self::from_jiff(zoned.timestamp()))
+            .map_err(|_| TimestampError)
+    }
+}
+
+impl TryFrom<String> for Timestamp {
+    type Error = TimestampError;
+
+    fn try_from(text: String) -> Result<Self, TimestampError> {
+        text.parse()
+    }
+}

@@ -1,0 +1,2 @@
+//! retentionctl.
+fn main() {}

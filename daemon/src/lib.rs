@@ -1,0 +1,27 @@
+//! `retentiond`: what the decisions of `retention-core` need in order to happen.
+//!
+//! `core` decides, `store` remembers, `connector` reaches out, `stage` moves things along, `control` answers people.
+
+/// The configuration, as written and as checked.
+pub mod config;
+
+/// The only place that reads the time.
+pub mod clock;
+
+/// The program's own messages, redacted.
+pub mod diagnostics;
+
+/// Everything durable.
+pub mod store;
+
+/// Sources and targets.
+pub mod connector;
+
+/// The flow: intake, project, plan, run.
+pub mod stage;
+
+/// The side door: HTTP on the Unix socket.
+pub mod control;
+
+/// Start, readiness, signals, stop.
+pub mod supervise;

@@ -1,0 +1,2 @@
+//! retentiond.
+fn main() {}
