@@ -11,6 +11,9 @@ pub mod id;
 /// Instants, periods, zones.
 pub mod time;
 
+/// When runs are triggered.
+pub mod schedule;
+
 /// What is kept: kinds, layouts, rows.
 pub mod record;
 
@@ -19,3 +22,6 @@ pub mod reason;
 
 /// Facts that were recorded.
 pub mod event;
+
+/// What is kept for how long, and what is due.
+pub mod policy;
