@@ -1,6 +1,7 @@
 use jiff::ToSpan as _;
 use proptest::prelude::*;
 
+use super::super::ZoneError;
 use super::*;
 
 fn zone(name: &str) -> Zone {
@@ -115,7 +116,9 @@ fn periods_are_of_the_calendar_or_exact_and_read_back_as_written() {
         let json = serde_json::to_string(&period).unwrap();
         assert_eq!(serde_json::from_str::<Period>(&json).unwrap(), period);
     }
-    for text in ["", "P", "PT", "P1", "1Y", "P-1Y", "P+1Y", "P1.5Y", "P1M1Y", "P1Y1Y", "PT1D", "P1H", "p1y", " P1Y", "P1Yé"] {
+    for text in
+        ["", "P", "PT", "P1", "1Y", "P-1Y", "P+1Y", "P1.5Y", "P1M1Y", "P1Y1Y", "PT1D", "P1H", "p1y", " P1Y", "P1Yé"]
+    {
         assert_eq!(text.parse::<Period>(), Err(PeriodError::Form), "{text}");
     }
     assert_eq!("P1DT12H".parse::<Period>(), Err(PeriodError::Mixed));
@@ -131,7 +134,6 @@ fn zones_are_iana_names_whatever_their_case() {
     for name in ["", "Mars/Olympus", "+01:00", "CET-1CEST", "../etc/passwd", "Etc/Unknown"] {
         assert_eq!(name.parse::<Zone>(), Err(ZoneError), "{name}");
     }
-    use super::super::ZoneError;
 }
 
 #[test]
