@@ -19,3 +19,9 @@ pub mod reason;
 
 /// Facts that were recorded.
 pub mod event;
+
+/// What is true now, folded from events.
+pub mod view;
+
+/// What a saga does next.
+pub mod saga;
