@@ -11,7 +11,7 @@ use retention_core::id::{EntityId, Position};
 use retention_core::time::Timestamp;
 
 use super::journal::Place;
-use super::sled_door::{Blocks, Family, SledError};
+use super::sled_door::{Blocks, Family, BlocksError};
 
 /// How many events stand in one block.
 pub const EVENTS_PER_BLOCK: u64 = 120;
@@ -206,10 +206,10 @@ impl Tail {
 ///
 /// # Errors
 /// Says when sled fails or a block is damaged.
-pub fn read_block(blocks: &Blocks, number: u64) -> Result<Option<Vec<EventRow>>, SledError> {
+pub fn read_block(blocks: &Blocks, number: u64) -> Result<Option<Vec<EventRow>>, BlocksError> {
     let Some(bytes) = blocks.get(Family::Events, &number.to_be_bytes())? else { return Ok(None) };
     let rows: Option<Vec<EventRow>> = bytes.chunks(ROW_BYTES).map(EventRow::parse).collect();
-    rows.map(Some).ok_or(SledError::Damaged { family: Family::Events })
+    rows.map(Some).ok_or(BlocksError::Checksum { family: Family::Events })
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use retention_core::record::EntityRecord;
 
 use super::events::{self, EventRow};
 use super::journal::{JournalError, StoredEvent};
-use super::sled_door::SledError;
+use super::sled_door::BlocksError;
 use super::vault::seal::SealContext;
 use super::vault::{KeyState, VaultError};
 use super::Inner;
@@ -27,7 +27,7 @@ pub enum ReadError {
     Journal(#[from] JournalError),
     /// The event store.
     #[error(transparent)]
-    Sled(#[from] SledError),
+    Sled(#[from] BlocksError),
     /// The keys.
     #[error(transparent)]
     Vault(#[from] VaultError),

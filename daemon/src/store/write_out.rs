@@ -19,7 +19,7 @@ use retention_core::view::{Small, Views};
 use roaring::RoaringBitmap;
 
 use super::events;
-use super::sled_door::{Blocks, Family, SledError};
+use super::sled_door::{Blocks, Family, BlocksError};
 use super::Inner;
 
 /// A write-out begins after this many events, so that a restart has no more than that to fold again.
@@ -116,40 +116,23 @@ impl Snapshot {
     }
 
     /// Writes everything, in order.
-    pub(super) fn write(&self, blocks: &Blocks) -> Result<(), SledError> {
-        for (number, bytes) in &self.events {
-            blocks.put(Family::Events, &number.to_be_bytes(), bytes)?;
-        }
-        for (number, bytes) in &self.entities {
-            blocks.put(Family::Entities, &number.to_be_bytes(), bytes)?;
-        }
-        for (key, bytes) in &self.due {
-            blocks.put(Family::Due, key, bytes)?;
-        }
-        for (key, bytes) in &self.links {
-            blocks.put(Family::Views, key, bytes)?;
-        }
-        for (key, bytes) in &self.index {
-            blocks.put(Family::Index, key, bytes)?;
-        }
+    pub(super) fn write(&self, blocks: &Blocks) -> Result<(), BlocksError> {
+        blocks.put_sorted(Family::Events, self.events)?;
+        blocks.put_sorted(Family::Entities, self.entities)?;
+        blocks.put_sorted(Family::Due, self.due)?;
+        blocks.put_sorted(Family::Views, self.links)?;
+        blocks.put_sorted(Family::Index, self.index)?;
         for (number, piece) in (0u32..).zip(self.whole.chunks(PIECE_BYTES)) {
             blocks.put(Family::Views, &small_key(self.note.epoch, number), piece)?;
         }
-        let note = codec::encode(&self.note).map_err(|_| SledError::Damaged { family: Family::Meta })?;
+        let note = codec::encode(&self.note).map_err(|_| BlocksError::Checksum { family: Family::Meta })?;
         blocks.put(Family::Meta, NOTE, &note)?;
         self.forget_older_epochs(blocks)?;
         blocks.flush()
     }
 
-    fn forget_older_epochs(&self, blocks: &Blocks) -> Result<(), SledError> {
-        let mut old = Vec::new();
-        for entry in blocks.scan_prefix(Family::Views, &[SMALL_TAG]) {
-            let (key, _) = entry?;
-            if key.get(1..9).is_none_or(|epoch| epoch != self.note.epoch.to_be_bytes()) {
-                old.push(key);
-            }
-        }
-        old.iter().try_for_each(|key| blocks.remove(Family::Views, key))
+    fn forget_older_epochs(&self, blocks: &Blocks) -> Result<(), BlocksError> {
+        blocks.remove_range(Family::Views, vec![SMALL_TAG]..small_key(self.note.epoch, 0)).map(drop)
     }
 
     /// Goes through the blocks of event rows that were written.
@@ -269,23 +252,23 @@ pub(super) struct Loaded {
 ///
 /// # Errors
 /// When anything is damaged or does not fit: then everything is rebuilt from the journal.
-pub(super) fn load(blocks: &Blocks) -> Result<Option<Loaded>, SledError> {
+pub(super) fn load(blocks: &Blocks) -> Result<Option<Loaded>, BlocksError> {
     let Some(note) = blocks.get(Family::Meta, NOTE)? else { return Ok(None) };
-    let damaged = |family| SledError::Damaged { family };
+    let damaged = |family| BlocksError::Checksum { family };
     let note: Note = codec::decode(&note).map_err(|_| damaged(Family::Meta))?;
     if note.format != SLED_FORMAT {
         return Err(damaged(Family::Meta));
     }
     let mut views = Views { position: note.position, recorded_at: note.recorded_at, ..Views::default() };
     load_whole(blocks, &note, &mut views)?;
-    for entry in blocks.scan_prefix(Family::Entities, &[]) {
+    for entry in blocks.scan_prefix(Family::Entities, &[])? {
         let (key, bytes) = entry?;
         let block = u32_key(&key, 0).ok_or_else(|| damaged(Family::Entities))?;
         views.entities.load_block(block, &bytes).map_err(|_| damaged(Family::Entities))?;
     }
     load_due(blocks, &mut views)?;
     load_links(blocks, &mut views)?;
-    for entry in blocks.scan_prefix(Family::Index, &[]) {
+    for entry in blocks.scan_prefix(Family::Index, &[])? {
         let (key, bytes) = entry?;
         let key = parse_index_key(&key).ok_or_else(|| damaged(Family::Index))?;
         let part = RoaringBitmap::deserialize_from(bytes.as_slice()).map_err(|_| damaged(Family::Index))?;
@@ -305,8 +288,8 @@ fn u32_key(key: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_be_bytes(key.get(at..at + 4)?.try_into().ok()?))
 }
 
-fn load_whole(blocks: &Blocks, note: &Note, views: &mut Views) -> Result<(), SledError> {
-    let damaged = || SledError::Damaged { family: Family::Views };
+fn load_whole(blocks: &Blocks, note: &Note, views: &mut Views) -> Result<(), BlocksError> {
+    let damaged = || BlocksError::Checksum { family: Family::Views };
     let mut bytes = Vec::new();
     for piece in 0..note.pieces {
         bytes.extend(blocks.get(Family::Views, &small_key(note.epoch, piece))?.ok_or_else(damaged)?);
@@ -321,27 +304,27 @@ fn load_whole(blocks: &Blocks, note: &Note, views: &mut Views) -> Result<(), Sle
     Ok(())
 }
 
-fn load_due(blocks: &Blocks, views: &mut Views) -> Result<(), SledError> {
+fn load_due(blocks: &Blocks, views: &mut Views) -> Result<(), BlocksError> {
     let columns: Vec<PolicyVersion> = views
         .due
         .policies()
         .map(|(id, column)| PolicyVersion { id: id.to_owned(), digest: column.digest() })
         .collect();
     for policy in columns {
-        for entry in blocks.scan_prefix(Family::Due, &policy.digest.0) {
+        for entry in blocks.scan_prefix(Family::Due, &policy.digest.0)? {
             let (key, bytes) = entry?;
-            let block = u32_key(&key, 32).ok_or(SledError::Damaged { family: Family::Due })?;
+            let block = u32_key(&key, 32).ok_or(BlocksError::Checksum { family: Family::Due })?;
             views.due.load_block(&policy.id, policy.digest, block, &bytes);
         }
     }
     Ok(())
 }
 
-fn load_links(blocks: &Blocks, views: &mut Views) -> Result<(), SledError> {
-    let damaged = || SledError::Damaged { family: Family::Views };
+fn load_links(blocks: &Blocks, views: &mut Views) -> Result<(), BlocksError> {
+    let damaged = || BlocksError::Checksum { family: Family::Views };
     let mut ended = None;
     let mut found: Vec<(EntityId, Link)> = Vec::new();
-    for entry in blocks.scan_prefix(Family::Views, &[LINKS_TAG]) {
+    for entry in blocks.scan_prefix(Family::Views, &[LINKS_TAG])? {
         let (key, bytes) = entry?;
         let block = u32_key(&key, 1).ok_or_else(damaged)?;
         if ended == Some(block) {
@@ -378,7 +361,7 @@ fn parse_link(bytes: &[u8]) -> Option<(EntityId, Link)> {
 
 /// Blocks of entities may be ahead of the note. Their newest event is moved back to what the note covers, so that the
 /// chain of an entity's events is whole when the events after the note are folded again.
-fn wind_back(blocks: &Blocks, views: &mut Views) -> Result<(), SledError> {
+fn wind_back(blocks: &Blocks, views: &mut Views) -> Result<(), BlocksError> {
     let ahead: Vec<EntityId> = views.entities.newer_than(views.position).collect();
     for entity in ahead {
         let mut last = views.entities.last_event(entity);
@@ -386,21 +369,21 @@ fn wind_back(blocks: &Blocks, views: &mut Views) -> Result<(), SledError> {
             let index = usize::try_from((last.0 - 1) % events::EVENTS_PER_BLOCK).unwrap_or(usize::MAX);
             last = events::read_block(blocks, events::block_of(last))?
                 .and_then(|rows| rows.get(index).map(|row| row.previous))
-                .ok_or(SledError::Damaged { family: Family::Events })?;
+                .ok_or(BlocksError::Checksum { family: Family::Events })?;
         }
         views.entities.wind_back(entity, last);
     }
     Ok(())
 }
 
-fn partial_block(blocks: &Blocks, position: Position) -> Result<Vec<events::EventRow>, SledError> {
+fn partial_block(blocks: &Blocks, position: Position) -> Result<Vec<events::EventRow>, BlocksError> {
     let count = usize::try_from(position.0 % events::EVENTS_PER_BLOCK).unwrap_or(0);
     if count == 0 {
         return Ok(Vec::new());
     }
     let mut rows = events::read_block(blocks, events::block_of(position))?.unwrap_or_default();
     if rows.len() < count {
-        return Err(SledError::Damaged { family: Family::Events });
+        return Err(BlocksError::Checksum { family: Family::Events });
     }
     rows.truncate(count);
     Ok(rows)
