@@ -5,7 +5,12 @@
 
 mod check;
 mod file;
+mod overlap;
+mod problem;
+mod reading;
 mod reload;
+#[cfg(test)]
+mod tests;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -18,7 +23,7 @@ use serde::Deserialize;
 
 use crate::diagnostics::Redacted;
 
-pub use check::{ConfigError, Problem};
+pub use problem::{ConfigError, Problem};
 pub use reload::{Change, Reload};
 
 /// The largest configuration file that is read, in bytes: a thousand sources fit many times.
@@ -284,12 +289,7 @@ impl Roles {
     /// Returns each role's name as written in the file, with its members.
     #[must_use]
     pub fn all(&self) -> [(&'static str, &[Member]); 4] {
-        [
-            ("auditor", &self.auditor),
-            ("operator", &self.operator),
-            ("approver", &self.approver),
-            ("admin", &self.admin),
-        ]
+        [("auditor", &self.auditor), ("operator", &self.operator), ("approver", &self.approver), ("admin", &self.admin)]
     }
 }
 
