@@ -18,6 +18,7 @@ pub mod links;
 pub mod plans;
 pub mod runs;
 pub mod small;
+pub mod snapshot;
 
 pub use condition::{Condition, Conflict};
 pub use due::Due;

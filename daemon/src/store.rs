@@ -363,17 +363,13 @@ impl Inner {
         if position.0 - written.position.0 < at_least {
             return Ok(());
         }
-        let snapshot = write_out::Snapshot::take(self, written.position, written.epoch + 1)
+        let snapshot = write_out::WriteOut::take(self, written.position, written.epoch + 1)
             .map_err(|source| ReadError::Body { position, source })?;
         let reached = snapshot.position();
-        let event_blocks: Vec<u64> = snapshot.event_blocks().collect();
         let dirty = snapshot.dirty_entities().clone();
         if let Err(error) = snapshot.write(blocks) {
             self.state.write().views.entities.mark_dirty(&dirty);
             return Err(error.into());
-        }
-        for block in event_blocks {
-            self.block_cache.forget(block);
         }
         self.tail.drop_written(reached);
         *written = Written { position: reached, epoch: written.epoch + 1 };

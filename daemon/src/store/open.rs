@@ -146,7 +146,7 @@ impl Lock {
             .map_err(OpenError::Lock)?;
         if rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_err() {
             let mut pid = String::new();
-            drop(file.by_ref().take(20).read_to_string(&mut pid));
+            drop((&file).take(20).read_to_string(&mut pid));
             let digits: String = pid.chars().filter(char::is_ascii_digit).collect();
             return Err(OpenError::Locked { pid: if digits.is_empty() { "?".to_owned() } else { digits } });
         }

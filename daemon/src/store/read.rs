@@ -47,17 +47,10 @@ pub enum ReadError {
     Sealed(Position),
 }
 
-/// The blocks of event rows that were read lately.
+/// The full blocks of event rows that were read lately; a full block never changes.
 #[derive(Default)]
 pub(super) struct BlockCache {
     blocks: Mutex<HashMap<u64, Arc<Vec<EventRow>>>>,
-}
-
-impl BlockCache {
-    /// Forgets a block that was written again.
-    pub(super) fn forget(&self, number: u64) {
-        self.blocks.lock().remove(&number);
-    }
 }
 
 impl Inner {

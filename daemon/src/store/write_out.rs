@@ -6,16 +6,15 @@
 
 use std::collections::BTreeSet;
 
-use bincode::{Decode, Encode};
 use retention_core::event::codec;
 use retention_core::event::decision::PolicyVersion;
 use retention_core::event::Actor;
-use retention_core::id::{Digest, EntityId, Handle, Position, RunId};
+use retention_core::id::{Digest, EntityId, Position, RunId};
 use retention_core::record::Relation;
 use retention_core::event::change::Link;
-use retention_core::time::Timestamp;
 use retention_core::view::index::Key;
-use retention_core::view::{Small, Views};
+use retention_core::view::Views;
+use retention_core::view::snapshot::{self, Note, Snapshot};
 use roaring::RoaringBitmap;
 
 use super::events;
@@ -40,49 +39,28 @@ const NOTE: &[u8] = b"note";
 const LINKS_TAG: u8 = 1;
 const SMALL_TAG: u8 = 2;
 
-/// The version of everything in sled. Another version is set aside and rebuilt.
-const SLED_FORMAT: u32 = 1;
-
-/// Up to where everything in sled is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
-struct Note {
-    format: u32,
-    store: [u8; 16],
-    position: Position,
-    recorded_at: Timestamp,
-    epoch: u64,
-    pieces: u32,
-}
-
-/// What is written out whole each time.
-#[derive(Encode, Decode)]
-struct Whole {
-    small: Small,
-    others: Vec<([u8; 16], EntityId)>,
-    unjudged: Vec<u8>,
-    columns: Vec<PolicyVersion>,
-    pending: Vec<PolicyVersion>,
-}
+/// Keys and values of one family.
+type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// Everything of one write-out, copied out of memory at one position.
-pub(super) struct Snapshot {
+pub(super) struct WriteOut {
     note: Note,
-    events: Vec<(u64, Vec<u8>)>,
-    entities: Vec<(u32, Vec<u8>)>,
-    due: Vec<(Vec<u8>, Vec<u8>)>,
-    links: Vec<(Vec<u8>, Vec<u8>)>,
-    index: Vec<(Vec<u8>, Vec<u8>)>,
+    events: Pairs,
+    entities: Pairs,
+    due: Pairs,
+    links: Pairs,
+    index: Pairs,
     whole: Vec<u8>,
     dirty_entities: RoaringBitmap,
 }
 
-impl Snapshot {
+impl WriteOut {
     /// Copies what changed since `written`.
     pub(super) fn take(inner: &Inner, written: Position, epoch: u64) -> Result<Self, codec::CodecError> {
         let mut state = inner.state.write();
         let views = &mut state.views;
         let dirty_entities = views.entities.take_dirty();
-        let entities = dirty_entities.iter().map(|block| (block, views.entities.block(block))).collect();
+        let entities = dirty_entities.iter().map(|block| (block.to_be_bytes().to_vec(), views.entities.block(block))).collect();
         let mut due = Vec::new();
         for (_, column) in views.due.policies_mut() {
             let digest = column.digest();
@@ -93,16 +71,17 @@ impl Snapshot {
         let changed: BTreeSet<u32> = views.links.take_changed().map(|from| from.0 / LINKS_PER_BLOCK).collect();
         let links = changed.iter().flat_map(|block| link_pieces(views, *block)).collect();
         let index = index_parts(views, written);
-        let whole = codec::encode(&whole_of(views))?;
+        let whole = Snapshot::of(views).to_bytes()?;
         let note = Note {
-            format: SLED_FORMAT,
+            format: snapshot::FORMAT,
             store: views.small.store,
             position: views.position,
             recorded_at: views.recorded_at,
             epoch,
             pieces: u32::try_from(whole.len().div_ceil(PIECE_BYTES)).unwrap_or(u32::MAX),
         };
-        Ok(Self { note, events: inner.tail.blocks(), entities, due, links, index, whole, dirty_entities })
+        let events = inner.tail.blocks().into_iter().map(|(n, bytes)| (n.to_be_bytes().to_vec(), bytes)).collect();
+        Ok(Self { note, events, entities, due, links, index, whole, dirty_entities })
     }
 
     /// Returns the position at which everything was copied.
@@ -116,7 +95,7 @@ impl Snapshot {
     }
 
     /// Writes everything, in order.
-    pub(super) fn write(&self, blocks: &Blocks) -> Result<(), BlocksError> {
+    pub(super) fn write(self, blocks: &Blocks) -> Result<(), BlocksError> {
         blocks.put_sorted(Family::Events, self.events)?;
         blocks.put_sorted(Family::Entities, self.entities)?;
         blocks.put_sorted(Family::Due, self.due)?;
@@ -127,34 +106,8 @@ impl Snapshot {
         }
         let note = codec::encode(&self.note).map_err(|_| BlocksError::Checksum { family: Family::Meta })?;
         blocks.put(Family::Meta, NOTE, &note)?;
-        self.forget_older_epochs(blocks)?;
+        blocks.remove_range(Family::Views, vec![SMALL_TAG]..small_key(self.note.epoch, 0))?;
         blocks.flush()
-    }
-
-    fn forget_older_epochs(&self, blocks: &Blocks) -> Result<(), BlocksError> {
-        blocks.remove_range(Family::Views, vec![SMALL_TAG]..small_key(self.note.epoch, 0)).map(drop)
-    }
-
-    /// Goes through the blocks of event rows that were written.
-    pub(super) fn event_blocks(&self) -> impl Iterator<Item = u64> + '_ {
-        self.events.iter().map(|(number, _)| *number)
-    }
-}
-
-fn whole_of(views: &Views) -> Whole {
-    let mut unjudged = Vec::new();
-    // Writing to memory cannot fail.
-    drop(views.due.unjudged().serialize_into(&mut unjudged));
-    Whole {
-        small: views.small.clone(),
-        others: views.entities.other_handles().map(|(handle, entity)| (handle.0, entity)).collect(),
-        unjudged,
-        columns: views
-            .due
-            .policies()
-            .map(|(id, column)| PolicyVersion { id: id.to_owned(), digest: column.digest() })
-            .collect(),
-        pending: views.due.unjudged_policies(),
     }
 }
 
@@ -256,7 +209,7 @@ pub(super) fn load(blocks: &Blocks) -> Result<Option<Loaded>, BlocksError> {
     let Some(note) = blocks.get(Family::Meta, NOTE)? else { return Ok(None) };
     let damaged = |family| BlocksError::Checksum { family };
     let note: Note = codec::decode(&note).map_err(|_| damaged(Family::Meta))?;
-    if note.format != SLED_FORMAT {
+    if note.format != snapshot::FORMAT {
         return Err(damaged(Family::Meta));
     }
     let mut views = Views { position: note.position, recorded_at: note.recorded_at, ..Views::default() };
@@ -294,14 +247,7 @@ fn load_whole(blocks: &Blocks, note: &Note, views: &mut Views) -> Result<(), Blo
     for piece in 0..note.pieces {
         bytes.extend(blocks.get(Family::Views, &small_key(note.epoch, piece))?.ok_or_else(damaged)?);
     }
-    let whole: Whole = codec::decode(&bytes).map_err(|_| damaged())?;
-    views.small = whole.small;
-    for (handle, entity) in whole.others {
-        views.entities.load_other_handle(Handle(handle), entity);
-    }
-    let unjudged = RoaringBitmap::deserialize_from(whole.unjudged.as_slice()).map_err(|_| damaged())?;
-    views.due.load_pending(unjudged, &whole.columns, &whole.pending);
-    Ok(())
+    Snapshot::parse(&bytes).and_then(|snapshot| snapshot.restore(views)).map_err(|_| damaged())
 }
 
 fn load_due(blocks: &Blocks, views: &mut Views) -> Result<(), BlocksError> {

@@ -78,7 +78,7 @@ impl JournalReader {
         let mut numbers = Vec::new();
         for entry in std::fs::read_dir(&self.dir).map_err(JournalError::io("list", 0))? {
             let name = entry.map_err(JournalError::io("list", 0))?.file_name();
-            let number = name.to_str().and_then(|name| name.strip_suffix(".seg")).and_then(|stem| stem.parse().ok());
+            let number: Option<u32> = name.to_str().and_then(|name| name.strip_suffix(".seg")).and_then(|stem| stem.parse().ok());
             numbers.extend(number);
         }
         numbers.sort_unstable();
