@@ -19,3 +19,6 @@ pub mod reason;
 
 /// Facts that were recorded.
 pub mod event;
+
+/// What proves a disposition: export manifests and the canonical form of exported items.
+pub mod evidence;
