@@ -238,10 +238,13 @@ fn role_of(name: &str) -> Option<DateRole> {
 
 fn push_link(out: &mut Vec<u8>, link: &SourceLink) {
     out.extend_from_slice(b"{\"relation\":");
-    push_text(out, match link.relation {
-        Relation::Associated => "associated",
-        Relation::About => "about",
-    });
+    push_text(
+        out,
+        match link.relation {
+            Relation::Associated => "associated",
+            Relation::About => "about",
+        },
+    );
     push_name(out, "kind");
     push_text(out, link.kind.name());
     push_name(out, "external_id");

@@ -12,8 +12,11 @@ fn any_layout() -> impl Strategy<Value = Layout> {
         FieldType::Boolean,
         FieldType::Date,
     ]);
-    let column = (any::<String>(), any::<String>(), field_type)
-        .prop_map(|(name, field, field_type)| Column { name, field, field_type });
+    let column = (any::<String>(), any::<String>(), field_type).prop_map(|(name, field, field_type)| Column {
+        name,
+        field,
+        field_type,
+    });
     (
         any::<String>(),
         prop::sample::select(Kind::ALL.to_vec()),

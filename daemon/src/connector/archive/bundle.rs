@@ -61,8 +61,7 @@ impl BundleWriter {
         let place = Place { root: root.to_path_buf(), directory: Some(directory.clone()) };
         let wants = |format| spec.formats.contains(&format);
         let csv = wants(ExportFormat::Csv).then(|| CsvFiles::in_directory(&directory, spec.csv_profile));
-        let book =
-            wants(ExportFormat::Xlsx).then(|| Book::in_directory(&directory, spec.exported_at)).transpose()?;
+        let book = wants(ExportFormat::Xlsx).then(|| Book::in_directory(&directory, spec.exported_at)).transpose()?;
         let lines = LineFiles::in_directory(&directory)?;
         Ok(Self { spec, place, lines, csv, book, added: RoaringBitmap::new(), counts: BTreeMap::new() })
     }
@@ -154,12 +153,7 @@ fn name_of(spec: &BundleSpec, at: Timestamp) -> BundleName {
     BundleName::of(spec.mailbox.as_ref().map(|mailbox| mailbox.address.as_str()), at, &spec.zone)
 }
 
-fn manifest_of(
-    spec: &BundleSpec,
-    items: u64,
-    counts: &BTreeMap<Kind, u64>,
-    files: Vec<FileEntry>,
-) -> ExportManifest {
+fn manifest_of(spec: &BundleSpec, items: u64, counts: &BTreeMap<Kind, u64>, files: Vec<FileEntry>) -> ExportManifest {
     let mut formats = spec.formats.clone();
     formats.insert(ExportFormat::Jsonl);
     ExportManifest {

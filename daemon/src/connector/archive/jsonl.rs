@@ -45,8 +45,7 @@ impl LineFiles {
             self.layouts.buffer().push(b'\n');
             self.layouts.drain().map_err(ArchiveError::io("write a layout"))?;
         }
-        let expected =
-            ExpectedItem { entity: item.entity, version: item.version, digest: Digest::of(&self.line) };
+        let expected = ExpectedItem { entity: item.entity, version: item.version, digest: Digest::of(&self.line) };
         self.items.buffer().extend_from_slice(&self.line);
         self.items.buffer().push(b'\n');
         expected.canonical_line(item.layout.layout().kind, self.listed.buffer());

@@ -92,9 +92,8 @@ impl CsvFiles {
         }
         let file = match self.files.entry(stem) {
             Entry::Occupied(file) => file.into_mut(),
-            Entry::Vacant(place) => {
-                place.insert(CsvFile::create(&self.directory, stem, kind).map_err(ArchiveError::io("write a CSV file"))?)
-            }
+            Entry::Vacant(place) => place
+                .insert(CsvFile::create(&self.directory, stem, kind).map_err(ArchiveError::io("write a CSV file"))?),
         };
         if !file.mappings.contains_key(&item.layout.digest()) {
             let mut columns = columns_of(layout);

@@ -243,11 +243,11 @@ impl Reading<'_> {
 
     /// Opens a file whose length is as it was written.
     fn open(&self, entry: &FileEntry) -> Result<HashedLines, VerifyError> {
-        let file = open_cold(&self.directory.join(&entry.name)).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::InvalidData => {
-                VerifyError::FileMissing { file: entry.name.clone() }
-            }
-            _ => reading(error),
+        let file = open_cold(&self.directory.join(&entry.name)).map_err(|error| {
+            // A symbolic link, a directory or a pipe in its place is not the file.
+            let is_other = matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData)
+                || error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error());
+            if is_other { VerifyError::FileMissing { file: entry.name.clone() } } else { reading(error) }
         })?;
         let found = file.metadata().map_err(reading)?.len();
         if found != entry.bytes {
@@ -289,11 +289,7 @@ impl Reading<'_> {
     }
 
     /// Reads the items and, in step, the list of items.
-    fn read_items(
-        &self,
-        layouts: &HashMap<Digest, (String, Kind)>,
-        ledger: &mut Ledger,
-    ) -> Result<(), VerifyError> {
+    fn read_items(&self, layouts: &HashMap<Digest, (String, Kind)>, ledger: &mut Ledger) -> Result<(), VerifyError> {
         let (entry, list_entry) = (self.entry(ITEMS_FILE)?, self.entry(MANIFEST_ITEMS_FILE)?);
         let mut lines = Lines::over(self.open(entry)?, ITEMS_FILE);
         let mut listed = Lines::over(self.open(list_entry)?, MANIFEST_ITEMS_FILE);

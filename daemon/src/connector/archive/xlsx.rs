@@ -210,8 +210,7 @@ fn date_of(text: &str) -> Option<ExcelDateTime> {
         return None;
     }
     let part = |number: i8| u8::try_from(number).ok();
-    let day =
-        ExcelDateTime::from_ymd(u16::try_from(at.year()).ok()?, part(at.month())?, part(at.day())?).ok()?;
+    let day = ExcelDateTime::from_ymd(u16::try_from(at.year()).ok()?, part(at.month())?, part(at.day())?).ok()?;
     day.and_hms(u16::try_from(at.hour()).ok()?, part(at.minute())?, f64::from(at.second())).ok()
 }
 
