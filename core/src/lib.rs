@@ -31,3 +31,6 @@ pub mod policy;
 
 /// What a saga does next.
 pub mod saga;
+
+/// What proves a disposition: export manifests and the canonical form of exported items.
+pub mod evidence;

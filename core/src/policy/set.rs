@@ -63,7 +63,7 @@ impl PolicySet {
     /// A set without policies: everything is kept.
     #[must_use]
     pub fn empty() -> Self {
-        Self { policies: Vec::new(), digest: Digest::of(b"no policies") }
+        Self::of(Vec::new())
     }
 
     /// Returns the policies, ordered by id.
