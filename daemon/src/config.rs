@@ -84,6 +84,9 @@ pub enum RootKey {
 pub struct Control {
     /// The Unix socket, unless systemd passes one.
     pub socket: PathBuf,
+    /// The group that may connect to a socket that the daemon makes itself (mode 0660); without one, only its own
+    /// user may (mode 0600).
+    pub socket_group: Option<String>,
     /// Who may do what.
     pub roles: Roles,
 }

@@ -136,13 +136,19 @@ impl Check<'_> {
             let message = format!("the name of a socket has at most {SOCKET_PATH_BYTES_MAX} bytes");
             return self.refuse(span, message);
         }
+        let socket_group = control.socket_group.and_then(|group| {
+            if is_account(group.get_ref()) {
+                return Some(group.into_inner());
+            }
+            self.refuse(group.span(), "not the name of a group")
+        });
         let roles = Roles {
             auditor: self.members(control.roles.auditor),
             operator: self.members(control.roles.operator),
             approver: self.members(control.roles.approver),
             admin: self.members(control.roles.admin),
         };
-        Some(Control { socket, roles })
+        Some(Control { socket, socket_group, roles })
     }
 
     fn members(&mut self, written: Vec<Spanned<String>>) -> Vec<Member> {
@@ -312,12 +318,13 @@ fn is_name(text: &str) -> bool {
         && !text.bytes().next().is_some_and(sign)
 }
 
+fn is_account(name: &str) -> bool {
+    let first = name.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_');
+    let rest = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'@' | b'\\' | b'$');
+    first && name.len() <= NAME_BYTES_MAX && name.bytes().all(rest)
+}
+
 fn parse_member(text: &str) -> Option<Member> {
-    let is_account = |name: &str| {
-        let first = name.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_');
-        let rest = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'@' | b'\\' | b'$');
-        first && name.len() <= NAME_BYTES_MAX && name.bytes().all(rest)
-    };
     if let Some(uid) = text.strip_prefix("uid:") {
         return uid.bytes().all(|byte| byte.is_ascii_digit()).then(|| uid.parse().ok().map(Member::Uid))?;
     }

@@ -205,6 +205,15 @@ fn members_are_users_numbers_and_groups() {
 }
 
 #[test]
+fn a_socket_of_our_own_is_for_one_group_or_for_us_alone() {
+    assert_eq!(parse(LEAST).unwrap().control.socket_group, None);
+    let group = |name: &str| with(&format!("[control]\nsocket_group = \"{name}\"\n"));
+    assert_eq!(parse(&group("staff")).unwrap().control.socket_group.as_deref(), Some("staff"));
+    is_refused(&group("no such:group"), "not the name of a group");
+    is_refused(&with(&format!("[control]\nsocket = \"{}\"\n", "x".repeat(108))), "at most 107 bytes");
+}
+
+#[test]
 fn the_cache_leaves_room_for_the_views() {
     let store = |more: &str| LEAST.replace("state_dir", &format!("{more}\nstate_dir"));
     is_refused(&store("memory_max_bytes = 67108864\ncache_bytes = 67108864"), "more than half");
