@@ -1,7 +1,7 @@
 //! The configuration: `config.toml` as checked, what a reload may change, and what the environment adds.
 //!
-//! [`Config::load`] gives a whole configuration or every error at once, each with its line. Relative paths are relative
-//! to the directory of the file. The environment is read here and in [`crate::supervise`], nowhere else.
+//! `Config::load` gives a whole configuration or every error at once, each with its line. Relative paths are relative
+//! to the directory of the file. The environment is read here and in `crate::supervise`, nowhere else.
 
 mod check;
 mod file;

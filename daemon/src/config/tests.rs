@@ -108,6 +108,7 @@ fn every_problem_is_said_at_once_with_its_line() {
     for line in [2, 3, 5, 8, 11, 13, 14] {
         assert!(lines.contains(&line), "line {line} is not named in {found:#?}");
     }
+    assert_eq!(found.len(), 8, "what follows from another problem is not a problem of its own: {found:#?}");
     let all = format!("{found:#?}");
     for text in
         ["did you mean `state_dir`", "did you mean `ocm`", "did you mean `export`", "`store.root_key` is missing"]
