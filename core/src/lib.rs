@@ -11,6 +11,9 @@ pub mod id;
 /// Instants, periods, zones.
 pub mod time;
 
+/// When a policy is looked at.
+pub mod schedule;
+
 /// What is kept: kinds, layouts, rows.
 pub mod record;
 
@@ -19,3 +22,12 @@ pub mod reason;
 
 /// Facts that were recorded.
 pub mod event;
+
+/// What is true now, folded from events.
+pub mod view;
+
+/// What may be disposed of, and when.
+pub mod policy;
+
+/// What a saga does next.
+pub mod saga;
