@@ -74,7 +74,8 @@ mkdir -m 0755 "$work/bin" "$work/run"
 mkdir -m 0700 "$work/drop"
 # A copy that the second person can reach, wherever the sources lie.
 install -m 0755 "$built/retentiond" "$built/retentionctl" "$work/bin/"
-cp -r policies "$work/policies"
+mkdir "$work/policies"
+cp policies/demo-ocm-contacts.toml "$work/policies/"
 if [ "${#second[@]}" -gt 0 ]; then
     approver=$NOBODY
     echo "you (uid $me) plan and run; the second person is uid $NOBODY"

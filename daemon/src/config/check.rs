@@ -13,7 +13,7 @@ use super::file::{self, Written};
 use super::problem::{ConfigError, Problems};
 use super::{
     Config, Control, CsvProfile, Delivers, Diagnostics, DiagnosticsTarget, Export, KeepDone, Member, Metrics, Policies,
-    Roles, RootKey, Source, SourceKind, Store, overlap, reading,
+    Roles, RootKeyPlace, Source, SourceKind, Store, overlap, reading,
 };
 use crate::diagnostics::Redacted;
 
@@ -120,13 +120,13 @@ impl Check<'_> {
         })
     }
 
-    fn root_key(&mut self, written: Spanned<file::RootKey>) -> Option<RootKey> {
+    fn root_key(&mut self, written: Spanned<file::RootKey>) -> Option<RootKeyPlace> {
         let span = written.span();
         let root_key = written.into_inner();
         match (root_key.credential, root_key.file) {
-            (Some(name), None) if is_name(&name) => Some(RootKey::Credential(name)),
+            (Some(name), None) if is_name(&name) => Some(RootKeyPlace::Credential(name)),
             (Some(_), None) => self.refuse(span, "a credential's name has only letters, digits, '-', '_' and '.'"),
-            (None, Some(file)) if !file.is_empty() => Some(RootKey::File(self.absolute(&file))),
+            (None, Some(file)) if !file.is_empty() => Some(RootKeyPlace::File(self.absolute(&file))),
             _ => self.refuse(span, "the root key comes from exactly one place: a credential or a file"),
         }
     }
