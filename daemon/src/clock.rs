@@ -1,7 +1,7 @@
 //! The only file that reads the time.
 //!
-//! Decisions use [`Clock::now`]; lengths of machine time use [`Clock::monotonic`], which counts sleep of the machine
-//! and never goes back. Waiting is done by [`Clock::sleep_until`], so that a test with [`ManualClock`] never sleeps.
+//! Decisions use `Clock::now`; lengths of machine time use `Clock::monotonic`, which counts sleep of the machine
+//! and never goes back. Waiting is done by `Clock::sleep_until`, so that a test with `ManualClock` never sleeps.
 
 use std::fmt;
 use std::future::Future;

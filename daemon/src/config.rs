@@ -1,7 +1,7 @@
 //! The configuration: `config.toml` as checked, what a reload may change, and what the environment adds.
 //!
-//! [`Config::load`] gives a whole configuration or every error at once, each with its line. Relative paths are relative
-//! to the directory of the file. The environment is read here and in [`crate::supervise`], nowhere else.
+//! `Config::load` gives a whole configuration or every error at once, each with its line. Relative paths are relative
+//! to the directory of the file. The environment is read here and in `crate::supervise`, nowhere else.
 
 mod check;
 mod file;
@@ -63,7 +63,7 @@ pub struct Store {
     /// The bundles; it may lie on another file system.
     pub exports_dir: PathBuf,
     /// Where the root key comes from.
-    pub root_key: RootKey,
+    pub root_key: RootKeyPlace,
     /// The page cache of sled, in bytes. sled's page table comes on top.
     pub cache_bytes: u64,
     /// What views, indexes and queues together may hold in memory, in bytes.
@@ -72,7 +72,7 @@ pub struct Store {
 
 /// Where the root key comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RootKey {
+pub enum RootKeyPlace {
     /// A systemd credential of this name, in `$CREDENTIALS_DIRECTORY`.
     Credential(String),
     /// A file of mode 0600 outside the state directory.
@@ -84,6 +84,9 @@ pub enum RootKey {
 pub struct Control {
     /// The Unix socket, unless systemd passes one.
     pub socket: PathBuf,
+    /// The group that may connect to a socket that the daemon makes itself (mode 0660); without one, only its own
+    /// user may (mode 0600).
+    pub socket_group: Option<String>,
     /// Who may do what.
     pub roles: Roles,
 }
@@ -314,7 +317,7 @@ pub struct Environment {
 
 /// The root key has no place that it could be read from.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum RootKeyError {
+pub enum RootKeyPlaceError {
     /// The credential needs systemd.
     #[error(
         "the root key is the credential {0}, but $CREDENTIALS_DIRECTORY is not set; start the daemon through its unit, \
@@ -334,16 +337,16 @@ impl Environment {
     }
 }
 
-impl RootKey {
+impl RootKeyPlace {
     /// Returns the file that holds the root key, or will hold it after `init`.
     ///
     /// # Errors
     /// Says when a credential is named and systemd gave no directory for it.
-    pub fn path(&self, environment: &Environment) -> Result<PathBuf, RootKeyError> {
+    pub fn path(&self, environment: &Environment) -> Result<PathBuf, RootKeyPlaceError> {
         match (self, &environment.credentials_directory) {
             (Self::File(path), _) => Ok(path.clone()),
             (Self::Credential(name), Some(directory)) => Ok(directory.join(name)),
-            (Self::Credential(name), None) => Err(RootKeyError::NoCredentials(name.clone())),
+            (Self::Credential(name), None) => Err(RootKeyPlaceError::NoCredentials(name.clone())),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The program's own messages, for operators and developers. They are not the event log and prove nothing.
 //!
 //! **Redaction.** No message holds personal data or a secret: no cell, no mailbox address, no name of an outside file.
-//! What must travel through code that prints is wrapped in [`Redacted`]. A panic shows where it was and, only when it
+//! What must travel through code that prints is wrapped in `Redacted`. A panic shows where it was and, only when it
 //! is a text of the program itself, why.
 
 use std::any::Any;

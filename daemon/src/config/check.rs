@@ -1,6 +1,6 @@
 //! The file as written → [`Config`], or every error at once, each with its line.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use super::file::{self, Written};
 use super::problem::{ConfigError, Problems};
 use super::{
     Config, Control, CsvProfile, Delivers, Diagnostics, DiagnosticsTarget, Export, KeepDone, Member, Metrics, Policies,
-    Roles, RootKey, Source, SourceKind, Store, overlap, reading,
+    Roles, RootKeyPlace, Source, SourceKind, Store, overlap, reading,
 };
 use crate::diagnostics::Redacted;
 
@@ -47,8 +47,8 @@ pub(super) fn check(path: &Path, bytes: &[u8]) -> Result<Config, ConfigError> {
     let text = std::str::from_utf8(bytes)
         .map_err(|error| ConfigError::of_file(path, format!("is not UTF-8 after byte {}", error.valid_up_to())))?;
     let mut problems = Problems::of(text);
-    let Some(file) = reading::read(text, &mut problems) else { return problems.or(path, None) };
-    let mut check = Check { base: path.parent().unwrap_or(Path::new("/")), problems };
+    let Some((file, excused)) = reading::read(text, &mut problems) else { return problems.or(path, None) };
+    let mut check = Check { base: path.parent().unwrap_or(Path::new("/")), problems, excused };
     let config = check.config(file, path, Digest::of(bytes));
     check.problems.or(path, config)
 }
@@ -57,6 +57,8 @@ struct Check<'t> {
     /// What relative paths are relative to.
     base: &'t Path,
     problems: Problems<'t>,
+    /// Keys that are absent because what was written for them was wrong, which is already said.
+    excused: BTreeSet<String>,
 }
 
 impl Check<'_> {
@@ -118,13 +120,13 @@ impl Check<'_> {
         })
     }
 
-    fn root_key(&mut self, written: Spanned<file::RootKey>) -> Option<RootKey> {
+    fn root_key(&mut self, written: Spanned<file::RootKey>) -> Option<RootKeyPlace> {
         let span = written.span();
         let root_key = written.into_inner();
         match (root_key.credential, root_key.file) {
-            (Some(name), None) if is_name(&name) => Some(RootKey::Credential(name)),
+            (Some(name), None) if is_name(&name) => Some(RootKeyPlace::Credential(name)),
             (Some(_), None) => self.refuse(span, "a credential's name has only letters, digits, '-', '_' and '.'"),
-            (None, Some(file)) if !file.is_empty() => Some(RootKey::File(self.absolute(&file))),
+            (None, Some(file)) if !file.is_empty() => Some(RootKeyPlace::File(self.absolute(&file))),
             _ => self.refuse(span, "the root key comes from exactly one place: a credential or a file"),
         }
     }
@@ -136,13 +138,19 @@ impl Check<'_> {
             let message = format!("the name of a socket has at most {SOCKET_PATH_BYTES_MAX} bytes");
             return self.refuse(span, message);
         }
+        let socket_group = control.socket_group.and_then(|group| {
+            if is_account(group.get_ref()) {
+                return Some(group.into_inner());
+            }
+            self.refuse(group.span(), "not the name of a group")
+        });
         let roles = Roles {
             auditor: self.members(control.roles.auditor),
             operator: self.members(control.roles.operator),
             approver: self.members(control.roles.approver),
             admin: self.members(control.roles.admin),
         };
-        Some(Control { socket, roles })
+        Some(Control { socket, socket_group, roles })
     }
 
     fn members(&mut self, written: Vec<Spanned<String>>) -> Vec<Member> {
@@ -176,17 +184,17 @@ impl Check<'_> {
                 name.span(),
                 format!("a source's name has 1 to {NAME_BYTES_MAX} letters, digits, '-', '_' or '.', and starts with none of these signs"),
             ),
-            None => self.refuse(span.clone(), "this source has no `name`"),
+            None => self.source_without("name", span.clone(), ""),
         };
         let drop_dir = match source.drop_dir {
             Some(dir) => self.path(Some(dir)),
-            None => self.refuse(span.clone(), "this source has no `drop_dir`"),
+            None => self.source_without("drop_dir", span.clone(), ""),
         };
         let mapping = source.mapping.as_ref().map(Spanned::span);
         let mapping = (mapping, self.path(source.mapping));
         let kind = match source.kind {
             Some(kind) => self.kind(kind, mapping, source.encoding, source.delimiter),
-            None => self.refuse(span, "this source has no `kind`: ocm, csv or xlsx"),
+            None => self.source_without("kind", span, ": ocm, csv or xlsx"),
         };
         let own_zone = self.zone(source.zone);
         let max_bytes = self.number(source.max_bytes, &DELIVERY_BYTES, DELIVERY_BYTES_DEFAULT);
@@ -234,10 +242,10 @@ impl Check<'_> {
     }
 
     fn unique_names(&mut self, sources: &[Option<Source>], spans: &[Range<usize>]) {
-        let mut seen = BTreeMap::new();
+        let mut seen = BTreeSet::new();
         for (source, span) in sources.iter().zip(spans) {
             let Some(source) = source else { continue };
-            if seen.insert(source.name.as_str(), ()).is_some() {
+            if !seen.insert(source.name.as_str()) {
                 self.problems.add(span.clone(), format!("another source is already called `{}`", source.name));
             }
         }
@@ -295,7 +303,16 @@ impl Check<'_> {
     }
 
     fn missing<T>(&mut self, key: &str, what: &str) -> Option<T> {
-        self.problems.add_to_file(format!("`{key}` is missing; {what}"));
+        if !self.excused.contains(key.rsplit('.').next().unwrap_or(key)) {
+            self.problems.add_to_file(format!("`{key}` is missing; {what}"));
+        }
+        None
+    }
+
+    fn source_without<T>(&mut self, key: &str, span: Range<usize>, what: &str) -> Option<T> {
+        if !self.excused.contains(key) {
+            self.problems.add(span, format!("this source has no `{key}`{what}"));
+        }
         None
     }
 
@@ -312,12 +329,13 @@ fn is_name(text: &str) -> bool {
         && !text.bytes().next().is_some_and(sign)
 }
 
+fn is_account(name: &str) -> bool {
+    let first = name.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_');
+    let rest = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'@' | b'\\' | b'$');
+    first && name.len() <= NAME_BYTES_MAX && name.bytes().all(rest)
+}
+
 fn parse_member(text: &str) -> Option<Member> {
-    let is_account = |name: &str| {
-        let first = name.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_');
-        let rest = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'@' | b'\\' | b'$');
-        first && name.len() <= NAME_BYTES_MAX && name.bytes().all(rest)
-    };
     if let Some(uid) = text.strip_prefix("uid:") {
         return uid.bytes().all(|byte| byte.is_ascii_digit()).then(|| uid.parse().ok().map(Member::Uid))?;
     }

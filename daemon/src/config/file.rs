@@ -42,6 +42,7 @@ pub(super) struct RootKey {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Control {
     pub(super) socket: Written<String>,
+    pub(super) socket_group: Written<String>,
     pub(super) roles: Roles,
 }
 

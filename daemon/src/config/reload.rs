@@ -50,6 +50,8 @@ impl Config {
         compare("store.cache_bytes", was.cache_bytes != is.cache_bytes, Reload::Restart);
         compare("store.memory_max_bytes", was.memory_max_bytes != is.memory_max_bytes, Reload::Restart);
         compare("control.socket", old.control.socket != new.control.socket, Reload::Restart);
+        let group_differs = old.control.socket_group != new.control.socket_group;
+        compare("control.socket_group", group_differs, Reload::Restart);
         for ((role, was), (_, is)) in old.control.roles.all().into_iter().zip(new.control.roles.all()) {
             compare(&format!("control.roles.{role}"), was != is, Reload::Live);
         }
@@ -78,6 +80,7 @@ impl Config {
         let mut config = new.clone();
         config.store = self.store.clone();
         config.control.socket.clone_from(&self.control.socket);
+        config.control.socket_group.clone_from(&self.control.socket_group);
         config.policies.dir.clone_from(&self.policies.dir);
         config.diagnostics.target = self.diagnostics.target;
         match overlap::find(&config).into_iter().next() {

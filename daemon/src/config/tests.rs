@@ -108,6 +108,7 @@ fn every_problem_is_said_at_once_with_its_line() {
     for line in [2, 3, 5, 8, 11, 13, 14] {
         assert!(lines.contains(&line), "line {line} is not named in {found:#?}");
     }
+    assert_eq!(found.len(), 8, "what follows from another problem is not a problem of its own: {found:#?}");
     let all = format!("{found:#?}");
     for text in
         ["did you mean `state_dir`", "did you mean `ocm`", "did you mean `export`", "`store.root_key` is missing"]
@@ -137,10 +138,10 @@ fn the_root_key_comes_from_exactly_one_place_outside_the_data() {
 fn a_credential_needs_systemd_and_a_file_does_not() {
     let without = Environment::default();
     let within = Environment { credentials_directory: Some("/run/credentials/x".into()), ..without.clone() };
-    let credential = RootKey::Credential("k".to_owned());
+    let credential = RootKeyPlace::Credential("k".to_owned());
     assert_eq!(credential.path(&within), Ok("/run/credentials/x/k".into()));
     assert!(credential.path(&without).is_err());
-    assert_eq!(RootKey::File("/k".into()).path(&without), Ok("/k".into()));
+    assert_eq!(RootKeyPlace::File("/k".into()).path(&without), Ok("/k".into()));
 }
 
 #[test]
@@ -202,6 +203,15 @@ fn members_are_users_numbers_and_groups() {
     for bad in ["", "@", "uid:", "uid:-1", "uid:+1", "uid:99999999999", "a b", "1000", "a:b"] {
         assert!(roles(bad).is_err(), "{bad:?}");
     }
+}
+
+#[test]
+fn a_socket_of_our_own_is_for_one_group_or_for_us_alone() {
+    assert_eq!(parse(LEAST).unwrap().control.socket_group, None);
+    let group = |name: &str| with(&format!("[control]\nsocket_group = \"{name}\"\n"));
+    assert_eq!(parse(&group("staff")).unwrap().control.socket_group.as_deref(), Some("staff"));
+    is_refused(&group("no such:group"), "not the name of a group");
+    is_refused(&with(&format!("[control]\nsocket = \"{}\"\n", "x".repeat(108))), "at most 107 bytes");
 }
 
 #[test]
