@@ -258,7 +258,6 @@ fn a_second_segment_has_its_own_key_and_a_scattered_purge_is_exact() {
     let (_scratch, dir, _) = closed_vault(0);
     let total: u32 = SEGMENT_SLOTS + 10_000;
     let vault = Vault::open(&dir, root(), 1).unwrap();
-    #[expect(clippy::disallowed_methods, reason = "a figure for people, never compared")]
     let (begun, mut issued) = (std::time::Instant::now(), 1);
     let mut sample = BTreeMap::new();
     while issued < total {
