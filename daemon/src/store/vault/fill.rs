@@ -43,9 +43,15 @@ pub(super) struct Filler {
 
 impl Filler {
     /// Offers `recovered` first, then new blocks, until the queue's other end is dropped or something fails.
+    ///
+    /// What was recovered goes in blocks of the usual size, or many short lives of the daemon would fill further and further ahead.
     pub(super) fn run(mut self, recovered: Block, queue: &Sender<Result<Block, VaultError>>) {
-        if !recovered.is_empty() && queue.send(Ok(recovered)).is_err() {
-            return;
+        let mut recovered = recovered.into_iter().peekable();
+        while recovered.peek().is_some() {
+            let block = recovered.by_ref().take(BLOCK_SLOTS as usize).collect();
+            if queue.send(Ok(block)).is_err() {
+                return;
+            }
         }
         loop {
             let block = self.fill_block();
