@@ -26,7 +26,7 @@ pub(super) const BLOCKS_AHEAD: usize = 2;
 
 /// More filled slots than this after the last used one cannot come from a crash of ours: one block is being handed out, some wait, one
 /// is being made, and one is to spare for a block that was cut short.
-pub(super) const AHEAD_SLOTS_MAX: u32 = BLOCK_SLOTS * (BLOCKS_AHEAD as u32 + 3);
+pub(super) const AHEAD_SLOTS_MAX: u32 = BLOCK_SLOTS * 5;
 
 /// Keys that are durable in their slots, ascending by slot.
 pub(super) type Block = Vec<(EntityId, DataKey)>;
