@@ -47,6 +47,9 @@ const SET_ASIDE_MAX: u32 = 1000;
 const CRC_BYTES: usize = 4;
 const ROLE: &str = "event store";
 
+/// A key and its value.
+pub type Block = (Vec<u8>, Vec<u8>);
+
 /// What a block belongs to. Each has a tree of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Family {
@@ -240,7 +243,7 @@ impl Blocks {
     ///
     /// # Errors
     /// When one is over the bound (nothing is written), or sled fails (some may be written).
-    pub fn put_sorted(&self, family: Family, mut blocks: Vec<(Vec<u8>, Vec<u8>)>) -> Result<(), BlocksError> {
+    pub fn put_sorted(&self, family: Family, mut blocks: Vec<Block>) -> Result<(), BlocksError> {
         if !blocks.is_sorted_by(|a, b| a.0 <= b.0) {
             blocks.sort_by(|a, b| a.0.cmp(&b.0));
         }
@@ -362,7 +365,7 @@ impl Scan {
     fn step(
         &mut self,
         step: impl FnOnce(&mut sled::Iter) -> Option<sled::Result<(sled::IVec, sled::IVec)>>,
-    ) -> Option<Result<(Vec<u8>, Vec<u8>), BlocksError>> {
+    ) -> Option<Result<Block, BlocksError>> {
         if self.ended {
             return None;
         }
@@ -377,7 +380,7 @@ impl Scan {
 }
 
 impl Iterator for Scan {
-    type Item = Result<(Vec<u8>, Vec<u8>), BlocksError>;
+    type Item = Result<Block, BlocksError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         self.step(Iterator::next)

@@ -20,7 +20,7 @@ use super::{HOUSE_SLOT, VaultError};
 use crate::store::durable_file::{self, FileAction};
 
 /// What direct reads are aligned to, in bytes: the largest sector of current drives, and the page of the cache.
-const PAGE_BYTES: u64 = 4096;
+const PAGE_BYTES: usize = 4096;
 
 /// Slots of one page.
 const PAGE_SLOTS: u32 = 64;
@@ -31,6 +31,9 @@ const READ_GAP_BYTES: u64 = 64 * 1024;
 
 /// One read, in bytes.
 const READ_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Room for one read, wherever its first aligned byte falls.
+const READ_MEMORY_BYTES: usize = 1024 * 1024 + 2 * PAGE_BYTES;
 
 /// Leave to destroy keys: proof that the intent is durable.
 ///
@@ -153,7 +156,7 @@ impl<'a> Reader<'a> {
     fn of(segment: &'a Segment) -> Self {
         let flags = i32::try_from(OFlags::DIRECT.bits()).unwrap_or_default();
         let direct = OpenOptions::new().read(true).custom_flags(flags).open(&segment.path).ok();
-        Self { segment, direct, memory: vec![0; (READ_BYTES_MAX + 2 * PAGE_BYTES) as usize] }
+        Self { segment, direct, memory: vec![0; READ_MEMORY_BYTES] }
     }
 
     fn how(&self) -> ReadBack {
@@ -162,7 +165,7 @@ impl<'a> Reader<'a> {
 
     /// Reads `len` bytes from a page-aligned slot on; fewer where the file ends. Without direct reads, the pages are dropped first.
     fn read(&mut self, slot: u32, len: usize) -> io::Result<&[u8]> {
-        let start = self.memory.as_ptr().align_offset(PAGE_BYTES as usize);
+        let start = self.memory.as_ptr().align_offset(PAGE_BYTES);
         let beyond = || io::Error::from(io::ErrorKind::InvalidInput);
         let memory = self.memory.get_mut(start..start + len).ok_or_else(beyond)?;
         let read = match self.direct.as_ref().map(|file| file.read_at(memory, offset_of(slot))) {

@@ -26,7 +26,7 @@ pub(super) const BLOCKS_AHEAD: usize = 2;
 
 /// More filled slots than this after the last used one cannot come from a crash of ours: one block is being handed out, some wait, one
 /// is being made, and one is to spare for a block that was cut short.
-pub(super) const AHEAD_SLOTS_MAX: u32 = BLOCK_SLOTS * (BLOCKS_AHEAD as u32 + 3);
+pub(super) const AHEAD_SLOTS_MAX: u32 = BLOCK_SLOTS * 5;
 
 /// Keys that are durable in their slots, ascending by slot.
 pub(super) type Block = Vec<(EntityId, DataKey)>;
@@ -43,9 +43,15 @@ pub(super) struct Filler {
 
 impl Filler {
     /// Offers `recovered` first, then new blocks, until the queue's other end is dropped or something fails.
+    ///
+    /// What was recovered goes in blocks of the usual size, or many short lives of the daemon would fill further and further ahead.
     pub(super) fn run(mut self, recovered: Block, queue: &Sender<Result<Block, VaultError>>) {
-        if !recovered.is_empty() && queue.send(Ok(recovered)).is_err() {
-            return;
+        let mut recovered = recovered.into_iter().peekable();
+        while recovered.peek().is_some() {
+            let block = recovered.by_ref().take(BLOCK_SLOTS as usize).collect();
+            if queue.send(Ok(block)).is_err() {
+                return;
+            }
         }
         loop {
             let block = self.fill_block();

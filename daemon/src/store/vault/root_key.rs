@@ -179,9 +179,7 @@ mod tests {
 
     #[test]
     fn raw_bytes_and_digits_are_the_same_key() {
-        for form in
-            [vec![0xab; 32], vec![b'a', b'b'].repeat(32), [vec![b'A', b'B'].repeat(32), b"\r\n".to_vec()].concat()]
-        {
+        for form in [vec![0xab; 32], [b'a', b'b'].repeat(32), [[b'A', b'B'].repeat(32), b"\r\n".to_vec()].concat()] {
             let (_dir, path) = file_with(&form, 0o400);
             assert_eq!(RootKey::read(&path).unwrap().0, [0xab; 32]);
         }
