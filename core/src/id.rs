@@ -1,6 +1,6 @@
 //! Names of things: newtypes that cannot be mixed up.
 //!
-//! A plan, a run, a saga and a request are named by the [`Position`] of the event that began them,
+//! A plan, a run, a saga and a request are named by the `Position` of the event that began them,
 //! so a name is unique, ordered, and leads straight to its place in the log.
 
 use std::fmt;

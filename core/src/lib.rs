@@ -11,7 +11,7 @@ pub mod id;
 /// Instants, periods, zones.
 pub mod time;
 
-/// When runs are triggered.
+/// When a policy is looked at.
 pub mod schedule;
 
 /// What is kept: kinds, layouts, rows.
@@ -23,5 +23,14 @@ pub mod reason;
 /// Facts that were recorded.
 pub mod event;
 
-/// What is kept for how long, and what is due.
+/// What is true now, folded from events.
+pub mod view;
+
+/// What may be disposed of, and when.
 pub mod policy;
+
+/// What a saga does next.
+pub mod saga;
+
+/// What proves a disposition: export manifests and the canonical form of exported items.
+pub mod evidence;

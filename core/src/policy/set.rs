@@ -60,6 +60,12 @@ impl PolicySet {
         Self { policies, digest: Digest::of(form.as_bytes()) }
     }
 
+    /// A set without policies: everything is kept.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self::of(Vec::new())
+    }
+
     /// Returns the policies, ordered by id.
     #[must_use]
     pub fn policies(&self) -> &[Arc<Policy>] {
