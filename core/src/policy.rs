@@ -4,6 +4,11 @@
 //! that a policy names to the columns of one layout; [`BoundPolicy::assess`] then judges one entity, without asking
 //! for the time; [`BoundSet::decide`] weighs all policies against holds and restrictions at an instant.
 //!
+//! [`PolicySet::check`]: crate::policy::PolicySet::check
+//! [`Policy::bind`]: crate::policy::Policy::bind
+//! [`BoundPolicy::assess`]: crate::policy::BoundPolicy::assess
+//! [`BoundSet::decide`]: crate::policy::BoundSet::decide
+//!
 //! The checked types can only be made by `check`: they have no `Default` and no `Deserialize`.
 
 use std::collections::BTreeSet;
