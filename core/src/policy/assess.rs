@@ -147,8 +147,8 @@ impl Policy {
     #[must_use]
     pub fn bind(self: &Arc<Self>, layout: &Layout) -> BoundPolicy {
         let scope = &self.scope;
-        let applies = scope.kinds.contains(&layout.kind)
-            && (scope.sources.is_empty() || scope.sources.contains(&layout.source));
+        let applies =
+            scope.kinds.contains(&layout.kind) && (scope.sources.is_empty() || scope.sources.contains(&layout.source));
         let mut subjects = Vec::new();
         let mut bind_leaf = |leaf: &Leaf| subjects.push(leaf.subject.bind(&leaf.field, layout));
         // The order in which leaves were numbered: first the scope, then the suspension.
@@ -227,9 +227,7 @@ impl BoundPolicy {
                 Ok(Some(at)) => self.due(start, at, true),
                 Ok(None) => Assessment::NoStart { start: &retention.start },
             },
-            (OnMissingStart::Keep | OnMissingStart::Fallback(_), _) => {
-                Assessment::NoStart { start: &retention.start }
-            }
+            (OnMissingStart::Keep | OnMissingStart::Fallback(_), _) => Assessment::NoStart { start: &retention.start },
         }
     }
 
@@ -244,9 +242,9 @@ impl BoundPolicy {
 
 fn audience_matches(audience: Audience, visibility: Visibility) -> Truth<'static> {
     match (audience, visibility) {
-        (Audience::All, _)
-        | (Audience::Private, Visibility::Private)
-        | (Audience::Shared, Visibility::Shared) => Truth::Yes,
+        (Audience::All, _) | (Audience::Private, Visibility::Private) | (Audience::Shared, Visibility::Shared) => {
+            Truth::Yes
+        }
         (Audience::Private, Visibility::Shared) | (Audience::Shared, Visibility::Private) => Truth::No,
         (Audience::Private | Audience::Shared, Visibility::Unknown) => Truth::Unreadable("visibility"),
     }

@@ -8,8 +8,8 @@ use std::fmt::Write as _;
 
 use super::filter::{Comparison, Leaf, Side, Test, TextTest};
 use super::{
-    Action, Approval, ApproverRole, Audience, CsvProfile, ExportFormat, Filter, OnMissed, OnMissingStart, Policy, Scope,
-    State, Trigger, start_name,
+    Action, Approval, ApproverRole, Audience, CsvProfile, ExportFormat, Filter, OnMissed, OnMissingStart, Policy,
+    Scope, State, Trigger, start_name,
 };
 use crate::time::Align;
 

@@ -9,8 +9,8 @@ use super::canonical;
 use super::error::{PolicyProblem, suggestion};
 use super::syntax::{Reader, Span, Table, Value};
 use super::{
-    Action, Approval, ApproverRole, Audience, CsvProfile, Export, ExportFormat, Limits, OnMissed, OnMissingStart, Policy,
-    PolicyError, Retention, Scope, State, Trigger,
+    Action, Approval, ApproverRole, Audience, CsvProfile, Export, ExportFormat, Limits, OnMissed, OnMissingStart,
+    Policy, PolicyError, Retention, Scope, State, Trigger,
 };
 use crate::id::Digest;
 use crate::reason::StartKind;
@@ -70,10 +70,10 @@ fn file<'t>(r: &mut Reader<'t>, stem: &str, tree: &'t DeTable<'t>) -> Option<Pol
     };
     let trigger = required_table(r, &mut top, "schedule").and_then(|table| trigger(r, table));
     let limits = optional_table(r, &mut top, "limits").map_or(Some(Limits::STANDARD), |table| limits(r, table));
-    let export = optional_table(r, &mut top, "export").map_or_else(|| Some(standard_export()), |table| export(r, table));
+    let export =
+        optional_table(r, &mut top, "export").map_or_else(|| Some(standard_export()), |table| export(r, table));
     let action = required_table(r, &mut top, "action").and_then(|table| action(r, table));
-    let approval =
-        optional_table(r, &mut top, "approval").map_or(Some(STANDARD_APPROVAL), |table| approval(r, table));
+    let approval = optional_table(r, &mut top, "approval").map_or(Some(STANDARD_APPROVAL), |table| approval(r, table));
     let examples = match (&scope, &retention) {
         (Some((scope, _)), Some(retention)) => super::example::check(r, top.get("test"), scope, &retention.zone),
         _ => {
@@ -453,7 +453,8 @@ fn action<'t>(r: &mut Reader<'t>, mut table: Table<'t>) -> Option<Action> {
         Some(value) => r.parsed::<Period>("quarantine", value),
         None => Period::from_days(QUARANTINE_DAYS).ok(),
     };
-    table.finish(r, &["verify_absent", "notify_recipients", "keep_standing", "reconcile_every", "retry", "alarm_after"]);
+    table
+        .finish(r, &["verify_absent", "notify_recipients", "keep_standing", "reconcile_every", "retry", "alarm_after"]);
     let kind = kind?;
     match r.text("kind", kind)? {
         "purge" => quarantine.map(|quarantine| Action::Purge { quarantine }),

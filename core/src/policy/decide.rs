@@ -210,18 +210,14 @@ impl<'a> View<'a> {
 }
 
 /// Weighs what the policies say. With a policy asked for, only that one may dispose of the entity.
-fn conclude(
-    views: &[View<'_>],
-    asked: Option<&str>,
-    standing: &Standing,
-    now: Timestamp,
-) -> Decision {
+fn conclude(views: &[View<'_>], asked: Option<&str>, standing: &Standing, now: Timestamp) -> Decision {
     let policies = views
         .iter()
         .map(|view| Assessed { policy: view.id().to_owned(), state: view.state(), reason: view.assessment.reason(now) })
         .collect();
     let may_dispose = |view: &&View<'_>| asked.map_or(view.state() == State::Enforce, |id| id == view.id());
-    let winner = views.iter().filter(may_dispose).filter(|view| view.due(now).is_some()).min_by_key(|view| view.due(now));
+    let winner =
+        views.iter().filter(may_dispose).filter(|view| view.due(now).is_some()).min_by_key(|view| view.due(now));
     let mut keepers = standing_reasons(standing);
     keepers.extend(policy_keepers(views, asked, winner.map(View::id), now));
     let (outcome, reasons) = match winner {
@@ -255,12 +251,7 @@ fn standing_reasons(standing: &Standing) -> Vec<Reason> {
 }
 
 /// The reasons to keep that policies give, in the order of precedence.
-fn policy_keepers(
-    views: &[View<'_>],
-    asked: Option<&str>,
-    winner: Option<&str>,
-    now: Timestamp,
-) -> Vec<Reason> {
+fn policy_keepers(views: &[View<'_>], asked: Option<&str>, winner: Option<&str>, now: Timestamp) -> Vec<Reason> {
     let taking_part = || views.iter().filter(|view| view.takes_part(asked));
     let mut keepers: Vec<Reason> = taking_part()
         .filter(|view| matches!(view.assessment, Assessment::CannotEvaluate { .. }))

@@ -161,13 +161,7 @@ pub(super) fn check<'t>(
     examples.into_iter().collect()
 }
 
-fn example<'t>(
-    r: &mut Reader<'t>,
-    number: usize,
-    value: &'t Value<'t>,
-    scope: &Scope,
-    zone: &Zone,
-) -> Option<Example> {
+fn example<'t>(r: &mut Reader<'t>, number: usize, value: &'t Value<'t>, scope: &Scope, zone: &Zone) -> Option<Example> {
     let mut table = r.table("[[test]]", value)?;
     let expectations = [("keep", Expectation::Keep), ("due", Expectation::Due), ("held", Expectation::Held)];
     let record = table.require(r, "record", "").and_then(|value| r.table("record", value));

@@ -172,7 +172,12 @@ impl<'t> Table<'t> {
         self.entries.iter().find(|(name, _)| name.get_ref() == key).map(|(_, value)| value)
     }
 
-    pub(super) fn require(&mut self, r: &mut Reader<'t>, key: &'static str, why: &'static str) -> Option<&'t Value<'t>> {
+    pub(super) fn require(
+        &mut self,
+        r: &mut Reader<'t>,
+        key: &'static str,
+        why: &'static str,
+    ) -> Option<&'t Value<'t>> {
         let value = self.get(key);
         if value.is_none() {
             r.error(&self.at, PolicyProblem::Missing { key, table: self.name.clone(), why });
