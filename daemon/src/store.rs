@@ -34,6 +34,9 @@ pub mod vault;
 pub mod verify;
 mod write_out;
 
+#[cfg(test)]
+mod tests;
+
 pub use events::EventRow;
 pub use journal::{Flush, FlushGate, OpenGate};
 pub use log::{AppendError, Appended, Prepared};

@@ -71,9 +71,11 @@ impl Condition {
     pub fn check(&self, views: &Views) -> Result<(), Conflict> {
         match self {
             Self::None => Ok(()),
-            Self::Versions(items) => entities(items.iter().filter_map(|(entity, version)| {
-                changed(views, *entity, *version).map(|reason| (*entity, reason))
-            })),
+            Self::Versions(items) => entities(
+                items
+                    .iter()
+                    .filter_map(|(entity, version)| changed(views, *entity, *version).map(|reason| (*entity, reason))),
+            ),
             Self::MayPurge { saga, items } => may_purge(views, *saga, items),
             Self::PlanUnused(plan) => match views.small.plans.get(*plan) {
                 Some(plan) if plan.frozen.is_some() && plan.run.is_none() && plan.rejected_by.is_none() => Ok(()),

@@ -84,8 +84,7 @@ impl Snapshot {
         for (handle, entity) in self.others {
             views.entities.load_other_handle(Handle(handle), entity);
         }
-        let unjudged =
-            RoaringBitmap::deserialize_from(self.unjudged.as_slice()).map_err(|_| CodecError::Malformed)?;
+        let unjudged = RoaringBitmap::deserialize_from(self.unjudged.as_slice()).map_err(|_| CodecError::Malformed)?;
         views.due.load_pending(unjudged, &self.columns, &self.pending);
         Ok(())
     }

@@ -11,7 +11,7 @@ use retention_core::id::{EntityId, Position};
 use retention_core::time::Timestamp;
 
 use super::journal::Place;
-use super::sled_door::{Blocks, Family, BlocksError};
+use super::sled_door::{Blocks, BlocksError, Family};
 
 /// How many events stand in one block.
 pub const EVENTS_PER_BLOCK: u64 = 120;
@@ -257,7 +257,10 @@ mod tests {
         for _ in 0..250 {
             tail.push(row);
         }
-        assert_eq!(tail.blocks().iter().map(|(n, b)| (*n, b.len() / ROW_BYTES)).collect::<Vec<_>>(), [(0, 120), (1, 120), (2, 10)]);
+        assert_eq!(
+            tail.blocks().iter().map(|(n, b)| (*n, b.len() / ROW_BYTES)).collect::<Vec<_>>(),
+            [(0, 120), (1, 120), (2, 10)]
+        );
         tail.drop_written(Position(250));
         assert_eq!(tail.len(), 10);
         assert_eq!(tail.get(Position(241)), Some(row));

@@ -88,13 +88,17 @@ pub type Progress<'a> = &'a mut dyn FnMut(u64, u64);
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// There is none.
-    #[error("there is no store in this directory. If this is a new installation, run `retentiond init`; if it is not, the disk with the store is missing: do not run init")]
+    #[error(
+        "there is no store in this directory. If this is a new installation, run `retentiond init`; if it is not, the disk with the store is missing: do not run init"
+    )]
     Absent,
     /// There is one already.
     #[error("there is a store in this directory already; it was left alone")]
     Exists,
     /// Another process has it open.
-    #[error("the store is in use by process {pid}; the daemon already runs. Stop it first, or talk to it with retentionctl")]
+    #[error(
+        "the store is in use by process {pid}; the daemon already runs. Stop it first, or talk to it with retentionctl"
+    )]
     Locked {
         /// The process, as it noted itself.
         pid: String,
@@ -215,7 +219,8 @@ impl Store {
         };
         let opening = Opening::begin(options, &journal, rebuild)?;
         if opening.state.views.position > tail.last {
-            let error = JournalError::damaged(tail.end.segment, u64::from(tail.end.offset), super::journal::Damage::Missing);
+            let error =
+                JournalError::damaged(tail.end.segment, u64::from(tail.end.offset), super::journal::Damage::Missing);
             return Self::open_damaged(options, lock, &error, progress);
         }
         opening.finish(options, &journal, lock, tail, progress)
@@ -391,11 +396,7 @@ impl Inner {
         Ok(folded)
     }
 
-    fn fold_stored(
-        &self,
-        place: super::journal::Place,
-        stored: &super::journal::StoredEvent,
-    ) -> Result<(), ReadError> {
+    fn fold_stored(&self, place: super::journal::Place, stored: &super::journal::StoredEvent) -> Result<(), ReadError> {
         let recorded = self.open(stored)?;
         let mut state = self.state.write();
         let previous =

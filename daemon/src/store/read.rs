@@ -9,12 +9,12 @@ use retention_core::event::{Event, EventType, Readable, Recorded, codec};
 use retention_core::id::{EntityId, Position};
 use retention_core::record::EntityRecord;
 
+use super::Inner;
 use super::events::{self, EventRow};
 use super::journal::{JournalError, StoredEvent};
 use super::sled_door::BlocksError;
 use super::vault::seal::SealContext;
 use super::vault::{KeyState, VaultError};
-use super::Inner;
 
 /// How many blocks of event rows are kept in memory.
 const CACHED_BLOCKS_MAX: usize = 256;

@@ -6,20 +6,20 @@
 
 use std::collections::BTreeSet;
 
+use retention_core::event::Actor;
+use retention_core::event::change::Link;
 use retention_core::event::codec;
 use retention_core::event::decision::PolicyVersion;
-use retention_core::event::Actor;
 use retention_core::id::{Digest, EntityId, Position, RunId};
 use retention_core::record::Relation;
-use retention_core::event::change::Link;
-use retention_core::view::index::Key;
 use retention_core::view::Views;
+use retention_core::view::index::Key;
 use retention_core::view::snapshot::{self, Note, Snapshot};
 use roaring::RoaringBitmap;
 
-use super::events;
-use super::sled_door::{Blocks, Family, BlocksError};
 use super::Inner;
+use super::events;
+use super::sled_door::{Blocks, BlocksError, Family};
 
 /// A write-out begins after this many events, so that a restart has no more than that to fold again.
 pub const EVENTS_PER_WRITE_OUT: u64 = 100_000;
@@ -60,7 +60,8 @@ impl WriteOut {
         let mut state = inner.state.write();
         let views = &mut state.views;
         let dirty_entities = views.entities.take_dirty();
-        let entities = dirty_entities.iter().map(|block| (block.to_be_bytes().to_vec(), views.entities.block(block))).collect();
+        let entities =
+            dirty_entities.iter().map(|block| (block.to_be_bytes().to_vec(), views.entities.block(block))).collect();
         let mut due = Vec::new();
         for (_, column) in views.due.policies_mut() {
             let digest = column.digest();
@@ -251,11 +252,8 @@ fn load_whole(blocks: &Blocks, note: &Note, views: &mut Views) -> Result<(), Blo
 }
 
 fn load_due(blocks: &Blocks, views: &mut Views) -> Result<(), BlocksError> {
-    let columns: Vec<PolicyVersion> = views
-        .due
-        .policies()
-        .map(|(id, column)| PolicyVersion { id: id.to_owned(), digest: column.digest() })
-        .collect();
+    let columns: Vec<PolicyVersion> =
+        views.due.policies().map(|(id, column)| PolicyVersion { id: id.to_owned(), digest: column.digest() }).collect();
     for policy in columns {
         for entry in blocks.scan_prefix(Family::Due, &policy.digest.0)? {
             let (key, bytes) = entry?;

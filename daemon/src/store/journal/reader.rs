@@ -39,8 +39,7 @@ impl JournalReader {
         if let Some(file) = files.get(&segment) {
             return Ok(Arc::clone(file));
         }
-        let file =
-            Arc::new(File::open(segment_path(&self.dir, segment)).map_err(JournalError::io("open", segment))?);
+        let file = Arc::new(File::open(segment_path(&self.dir, segment)).map_err(JournalError::io("open", segment))?);
         if files.len() >= OPEN_FILES_MAX {
             files.pop_first();
         }
@@ -78,7 +77,8 @@ impl JournalReader {
         let mut numbers = Vec::new();
         for entry in std::fs::read_dir(&self.dir).map_err(JournalError::io("list", 0))? {
             let name = entry.map_err(JournalError::io("list", 0))?.file_name();
-            let number: Option<u32> = name.to_str().and_then(|name| name.strip_suffix(".seg")).and_then(|stem| stem.parse().ok());
+            let number: Option<u32> =
+                name.to_str().and_then(|name| name.strip_suffix(".seg")).and_then(|stem| stem.parse().ok());
             numbers.extend(number);
         }
         numbers.sort_unstable();

@@ -43,9 +43,7 @@ pub fn find_tail(dir: &Path) -> Result<Tail, JournalError> {
 }
 
 fn length_of(dir: &Path, segment: u32) -> Result<u64, JournalError> {
-    std::fs::metadata(segment_path(dir, segment))
-        .map(|meta| meta.len())
-        .map_err(JournalError::io("look at", segment))
+    std::fs::metadata(segment_path(dir, segment)).map(|meta| meta.len()).map_err(JournalError::io("look at", segment))
 }
 
 fn tail_of(dir: &Path, reader: &JournalReader, segment: u32) -> Result<Tail, JournalError> {
@@ -127,13 +125,12 @@ fn something_follows(rest: &[u8], first: Position) -> bool {
 /// Says what the system refused.
 pub fn cut(dir: &Path, tail: &Tail) -> Result<(), JournalError> {
     let segment = tail.end.segment;
-    let file = OpenOptions::new()
-        .write(true)
-        .open(segment_path(dir, segment))
-        .map_err(JournalError::io("open", segment))?;
+    let file =
+        OpenOptions::new().write(true).open(segment_path(dir, segment)).map_err(JournalError::io("open", segment))?;
     // Overwritten before it is cut: the torn events were sealed, but never acknowledged, and nothing refers to them.
     let zeros = vec![0; usize::try_from(tail.torn_bytes).unwrap_or(0)];
-    file.write_all_at(&zeros, u64::from(tail.end.offset)).map_err(JournalError::io("overwrite the tail of", segment))?;
+    file.write_all_at(&zeros, u64::from(tail.end.offset))
+        .map_err(JournalError::io("overwrite the tail of", segment))?;
     file.sync_data().map_err(JournalError::io("flush", segment))?;
     file.set_len(u64::from(tail.end.offset)).map_err(JournalError::io("cut", segment))?;
     file.sync_all().map_err(JournalError::io("flush", segment))
@@ -195,7 +192,8 @@ mod tests {
             let whole = ends.iter().filter(|end| **end <= length).count();
             assert_eq!(tail.last.0, whole as u64 * 2, "cut at {length}");
             cut(dir.path(), &tail).unwrap();
-            let events = JournalReader::at(dir.path()).events_after(Position::NONE, tail.last).unwrap();
+            let reader = JournalReader::at(dir.path());
+            let events = reader.events_after(Position::NONE, tail.last).unwrap();
             assert_eq!(events.map(|e| e.unwrap()).count(), whole * 2);
         }
     }
