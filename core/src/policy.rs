@@ -14,7 +14,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::id::Digest;
@@ -217,24 +217,24 @@ pub struct Export {
 }
 
 /// The form of an export.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ExportFormat {
-    /// JSON Lines: complete.
+    /// JSON Lines: complete and lossless. Always written, because verification stands on it.
     Jsonl,
-    /// CSV in the columns of the source.
+    /// The CSV files of the Outlook Customer Manager export script.
     Csv,
-    /// A typed workbook.
+    /// A typed workbook for people.
     Xlsx,
 }
 
 /// How CSV treats cells that a spreadsheet would run as formulas.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CsvProfile {
-    /// As they are: what reads the source's files reads these.
+    /// As they are: what reads the source's files reads these. A spreadsheet may run what looks like a formula.
     Exact,
-    /// Made harmless by the rules of OWASP.
+    /// Made harmless by the rules of OWASP: a `'` stands before whatever a spreadsheet could take for a formula.
     SpreadsheetSafe,
 }
 
