@@ -9,10 +9,10 @@ use super::rejection::FileError;
 
 /// Safe opening, limits, and the digest of content.
 pub mod claimed;
-/// Reading times and dates of other people.
-pub mod date;
 /// Rows of delimited text through a mapping.
 pub mod csv_file;
+/// Reading times and dates of other people.
+pub mod date;
 /// Mapping files: which column fills which field.
 pub mod mapping;
 /// Outlook Customer Manager export directories.
@@ -56,7 +56,8 @@ impl SourceSpec {
         let name = path.file_name().and_then(|name| name.to_str()).ok_or(FileError::NoMapping)?;
         match claimed::shape(path)? {
             Shape::Directory => {
-                let (spec, name) = self.ocm.as_ref().zip(ocm::DirectoryName::parse(name)).ok_or(FileError::NoMapping)?;
+                let (spec, name) =
+                    self.ocm.as_ref().zip(ocm::DirectoryName::parse(name)).ok_or(FileError::NoMapping)?;
                 Ok(Box::new(ocm::OcmFeed::over(&self.name, spec, &self.limits, path, &name)))
             }
             Shape::File => {

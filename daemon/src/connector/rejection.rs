@@ -154,7 +154,9 @@ pub enum FileError {
         number: usize,
     },
     /// Bytes that are not UTF-8 and no encoding named.
-    #[error("the file is not UTF-8 and names no encoding; set encoding = \"windows-1250\", \"windows-1252\", \"utf-16le\" or \"utf-16be\" in the mapping")]
+    #[error(
+        "the file is not UTF-8 and names no encoding; set encoding = \"windows-1250\", \"windows-1252\", \"utf-16le\" or \"utf-16be\" in the mapping"
+    )]
     EncodingDoubtful,
     /// The byte order mark says otherwise.
     #[error("the file's byte order mark says {mark}, the mapping says {named}; correct the mapping")]
@@ -165,7 +167,9 @@ pub enum FileError {
         named: &'static str,
     },
     /// More than one delimiter fits.
-    #[error("the header can be read with more than one delimiter; set delimiter = \"comma\", \"semicolon\" or \"tab\" in the mapping")]
+    #[error(
+        "the header can be read with more than one delimiter; set delimiter = \"comma\", \"semicolon\" or \"tab\" in the mapping"
+    )]
     DelimiterDoubtful,
     /// The `sep=` line says otherwise.
     #[error("the first line says sep={said:?}, the mapping says another delimiter; correct the mapping")]

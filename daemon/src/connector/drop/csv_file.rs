@@ -8,7 +8,7 @@ use std::path::Path;
 use super::claimed::{Limits, Opened};
 use super::mapping::Mapping;
 use super::table::{Fields as _, Next, Table};
-use super::text::{self, DetectedEncoding, Delimiter, HEAD_BYTES, Utf8Reader};
+use super::text::{self, Delimiter, DetectedEncoding, HEAD_BYTES, Utf8Reader};
 use super::typed::{Typist, find};
 use crate::connector::change::{Certainty, Change, Detected, Feed, Place, ReadSummary, Sink};
 use crate::connector::rejection::{FileError, RejectCode};
@@ -219,12 +219,17 @@ mod tests {
 
     #[test]
     fn every_broken_row_rejects_itself_and_takes_the_snapshot_with_it() {
-        let bytes = b"Id,Name\n1,a\n2\n3,b,c\n,d\n4,\xFF\n5,\0\n6,e\n7,\"f\"g\n8,\"open\n9,h\n";
+        let bytes = b"Id,Name\n1,\xC4\x8D\n2\n3,b,c\n,d\n4,\xFF\n5,\0\n6,e\n7,\"f\"g\n8,\"open\n9,h\n";
         let (changes, summary) = read_with(PLAIN, &[bytes.as_slice()].concat());
         assert_eq!(rows(&changes).iter().map(|row| row.0).collect::<Vec<_>>(), [2, 8]);
         let expected = [
-            (3, "ragged"), (4, "ragged"), (5, "id_missing"), (6, "invalid_bytes"), (7, "nul_byte"),
-            (9, "quote_misplaced"), (10, "quote_unclosed"),
+            (3, "ragged"),
+            (4, "ragged"),
+            (5, "id_missing"),
+            (6, "invalid_bytes"),
+            (7, "nul_byte"),
+            (9, "quote_misplaced"),
+            (10, "quote_unclosed"),
         ];
         assert_eq!(rejections(&changes), expected);
         assert!(!has_snapshot(&changes));
@@ -273,12 +278,17 @@ mod tests {
         assert_eq!(roles, ["ContractEnd 2025-12-30T23:00:00Z", "Named(0) 2025-12-31T13:05:00Z"]);
         assert_eq!(row.links.len(), 2);
         let cells: Vec<Option<&str>> = row.cells.iter().collect();
-        assert!(cells.contains(&Some("1234.50 Kč")) && cells.contains(&Some("2025-12-31")) && !cells.contains(&Some("z")));
+        assert!(
+            cells.contains(&Some("1234.50 Kč")) && cells.contains(&Some("2025-12-31")) && !cells.contains(&Some("z"))
+        );
         assert!(matches!(&changes[2], Change::Departed(gone) if gone.external_id == "2025|9"));
-        let defects: Vec<Defect> = changes.iter().filter_map(|change| match change {
-            Change::Defect(defect, _) => Some(*defect),
-            _ => None,
-        }).collect();
+        let defects: Vec<Defect> = changes
+            .iter()
+            .filter_map(|change| match change {
+                Change::Defect(defect, _) => Some(*defect),
+                _ => None,
+            })
+            .collect();
         assert_eq!(defects, [Defect::DateUnreadable, Defect::NumberUnreadable]);
         assert_eq!(summary.unwrap().detected[0].encoding, "windows-1250");
         assert!(row.dates.iter().any(|(role, _)| *role == DateRole::ContractEnd));

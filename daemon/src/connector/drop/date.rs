@@ -182,7 +182,9 @@ pub fn parse_czech(text: &str) -> Option<Written> {
 /// The latest instant that a local time can mean: in the zone if it is known, else at UTC-12.
 fn latest(written: DateTime, zone: Option<&TimeZone>) -> Option<Timestamp> {
     match zone {
-        Some(zone) => zone.to_ambiguous_zoned(written).later().ok().map(|zoned| Timestamp::from_jiff(zoned.timestamp())),
+        Some(zone) => {
+            zone.to_ambiguous_zoned(written).later().ok().map(|zoned| Timestamp::from_jiff(zoned.timestamp()))
+        }
         None => {
             let utc = Timestamp::from_jiff(Offset::UTC.to_timestamp(written).ok()?);
             Some(Timestamp(utc.0.checked_add(LATEST_ZONE_US)?))
@@ -374,7 +376,10 @@ mod tests {
         let day = read("31. 12. 2025", &DateFormat::Czech);
         assert_eq!((day.found.at, day.iso.as_deref()), (at("2025-12-30T23:00:00Z"), Some("2025-12-31")));
         let minute = read("31.12.2025 14:05", &DateFormat::Czech);
-        assert_eq!((minute.found.at, minute.iso.as_deref()), (at("2025-12-31T13:05:00Z"), Some("2025-12-31T13:05:00Z")));
+        assert_eq!(
+            (minute.found.at, minute.iso.as_deref()),
+            (at("2025-12-31T13:05:00Z"), Some("2025-12-31T13:05:00Z"))
+        );
         let pattern = DateFormat::Pattern("%d/%m/%Y %H:%M".to_owned());
         assert_eq!(read("31/12/2025 14:05", &pattern).found.at, at("2025-12-31T13:05:00Z"));
         assert_eq!(read("31.12.25", &DateFormat::Czech).found, Found::nothing(Defect::DateUnreadable));
@@ -402,8 +407,8 @@ mod tests {
                 ] {
                     prop_assert!(vague.at >= known.at || vague.at.is_none());
                 }
-                mapped(&text, &DateFormat::Czech, None);
-                mapped(&text, &DateFormat::Pattern("%d/%m/%y %H".to_owned()), None);
+                let _ = mapped(&text, &DateFormat::Czech, None);
+                let _ = mapped(&text, &DateFormat::Pattern("%d/%m/%y %H".to_owned()), None);
             }
         }
     }

@@ -291,9 +291,10 @@ impl Source<'_> {
 
     fn kind(&self, name: &toml::Spanned<String>) -> Result<Kind, MappingError> {
         let known = Kind::FROM_SOURCES.into_iter();
-        known.clone().find(|kind| kind.name() == name.get_ref()).ok_or_else(|| {
-            self.unknown(name, "a kind", known.map(Kind::name))
-        })
+        known
+            .clone()
+            .find(|kind| kind.name() == name.get_ref())
+            .ok_or_else(|| self.unknown(name, "a kind", known.map(Kind::name)))
     }
 
     fn toml_error(&self, error: &toml::de::Error) -> MappingError {
@@ -341,7 +342,12 @@ impl Mapping {
         let (dates, named_dates) = check_dates(&source, &written.date, zone.as_ref())?;
         let links = written.link.into_iter().map(|link| {
             let kind = source.kind(&link.kind)?;
-            Ok(LinkRule { column: link.column, kind, relation: link.relation, separator: link.separator.filter(|s| !s.is_empty()) })
+            Ok(LinkRule {
+                column: link.column,
+                kind,
+                relation: link.relation,
+                separator: link.separator.filter(|s| !s.is_empty()),
+            })
         });
         Ok(Self {
             source: written.source,
@@ -541,7 +547,8 @@ mod tests {
 
     use super::*;
 
-    const HEAD: &str = "schema = 1\nkind = \"contact\"\nfiles = [\"contacts*.csv\"]\ncontent = \"delta\"\nid = [\"Id\"]\n";
+    const HEAD: &str =
+        "schema = 1\nkind = \"contact\"\nfiles = [\"contacts*.csv\"]\ncontent = \"delta\"\nid = [\"Id\"]\n";
 
     fn error(tail: &str) -> MappingError {
         Mapping::parse(&format!("{HEAD}{tail}")).unwrap_err()
@@ -557,11 +564,18 @@ mod tests {
         assert_eq!(told("delimiter = \"semicolom\"\n"), (6, Some("semicolon".into())));
         assert_eq!(told("\n[[column]]\nname = \"A\"\nfield = \"emial1\"\n"), (9, Some("email1".into())));
         assert_eq!(told("[[date]]\ncolumn = \"A\"\nrole = \"creatde\"\n"), (8, Some("created".into())));
-        assert_eq!(told("[[link]]\ncolumn = \"A\"\nkind = \"compani\"\nrelation = \"associated\"\n").1, Some("company".into()));
+        assert_eq!(
+            told("[[link]]\ncolumn = \"A\"\nkind = \"compani\"\nrelation = \"associated\"\n").1,
+            Some("company".into())
+        );
         assert_eq!(told("zone = \"Europe/Brno\"\n"), (6, None));
         assert_eq!(told("[mailbox]\n").1, None);
         assert_eq!(told("[[date]]\ncolumn = \"A\"\nrole = \"created\"\nformat = \"dd.mm\"\n"), (9, None));
-        assert!(error("[[column]]\nname=\"A\"\nfield=\"email1\"\n[[column]]\nname=\"B\"\nfield=\"email1\"\n").message.contains("twice"));
+        assert!(
+            error("[[column]]\nname=\"A\"\nfield=\"email1\"\n[[column]]\nname=\"B\"\nfield=\"email1\"\n")
+                .message
+                .contains("twice")
+        );
         assert!(error("[[column]]\nname=\"A\"\nfield=\"email1\"\ntype=\"date\"\n").message.contains("own type"));
         assert!(Mapping::parse("schema = 2").is_err());
     }

@@ -354,7 +354,8 @@ impl Reading<'_, '_, '_> {
         for (defect, place) in odd {
             self.defect(defect, place)?;
         }
-        let is_custom_date = |column: &Column| column.field_type == FieldType::Date && column.field.starts_with(CUSTOM_PREFIX);
+        let is_custom_date =
+            |column: &Column| column.field_type == FieldType::Date && column.field.starts_with(CUSTOM_PREFIX);
         let custom_dates: Vec<usize> = (0..).zip(&columns).filter(|(_, c)| is_custom_date(c)).map(|(n, _)| n).collect();
         let named_dates = columns.iter().filter(|column| is_custom_date(column)).map(|column| column.name.clone());
         let named_dates = named_dates.collect();

@@ -108,8 +108,10 @@ impl ReadReport {
     /// Writes it for people.
     #[must_use]
     pub fn to_text(&self) -> String {
-        let mut text = format!("rows taken: {}\nrows departed: {}\nrejected: {}\n", self.rows, self.departed, self.rejected);
-        let mut line = |words: std::fmt::Arguments<'_>| text.write_fmt(words).and_then(|()| text.write_char('\n')).is_ok();
+        let mut text =
+            format!("rows taken: {}\nrows departed: {}\nrejected: {}\n", self.rows, self.departed, self.rejected);
+        let mut line =
+            |words: std::fmt::Arguments<'_>| text.write_fmt(words).and_then(|()| text.write_char('\n')).is_ok();
         if let Some(error) = &self.error {
             line(format_args!("not read: {} ({})", error.message, error.code));
         }
@@ -145,9 +147,16 @@ mod tests {
         }
         report.observe(&Change::Defect(Defect::ZoneUnknown, Place::line(Some("Posts.csv"), 7)));
         report.finish(&Err(FileError::Vanished));
-        assert_eq!((report.rejections.len(), report.rejected), (REJECTIONS_LISTED_MAX, REJECTIONS_LISTED_MAX as u64 + 5));
+        assert_eq!(
+            (report.rejections.len(), report.rejected),
+            (REJECTIONS_LISTED_MAX, REJECTIONS_LISTED_MAX as u64 + 5)
+        );
         let text = report.to_text();
-        assert!(text.contains("and 5 more, not listed") && text.contains("first at Posts.csv line 7"), "{}", &text[..200]);
+        assert!(
+            text.contains("and 5 more, not listed") && text.contains("first at Posts.csv line 7"),
+            "{}",
+            &text[..200]
+        );
         assert!(report.to_json().unwrap().contains("\"vanished\""));
     }
 }

@@ -495,9 +495,9 @@ mod tests {
                 Next::End => return rows,
                 Next::Fault { line, code } => rows.push((line, Err(code))),
                 Next::Row(row) => {
-                    let cells = row.text().map(|text| {
-                        (0..text.count()).map(|number| text.cell(number).map(str::to_owned)).collect()
-                    });
+                    let cells = row
+                        .text()
+                        .map(|text| (0..text.count()).map(|number| text.cell(number).map(str::to_owned)).collect());
                     rows.push((row.line, cells.map_err(|(_, code)| code)));
                 }
             }

@@ -8,7 +8,9 @@ use retention_core::record::field::{self, CUSTOM_PREFIX};
 use retention_core::record::{Cells, Column, DateRole, FieldType, Kind, Layout, Relation, SourceLink, Visibility};
 
 use super::date::{self, DateFormat};
-use super::mapping::{ColumnRule, Content, DateRule, Decimal, LinkRule, MailboxFrom, Mapping, Unmapped, VisibilityFrom, nearest};
+use super::mapping::{
+    ColumnRule, Content, DateRule, Decimal, LinkRule, MailboxFrom, Mapping, Unmapped, VisibilityFrom, nearest,
+};
 use super::table::Fields;
 use crate::connector::change::{Change, Departure, Place, ReadSummary, Sink, SourceRow};
 use crate::connector::defect::Defect;
@@ -83,7 +85,11 @@ pub(super) fn check_repeats(header: &[String]) -> Result<(), FileError> {
 
 impl<'m> Typist<'m> {
     /// Matches a header and returns the layout with what fills it.
-    pub(super) fn for_header(source: &str, mapping: &'m Mapping, header: &[String]) -> Result<(Layout, Self), FileError> {
+    pub(super) fn for_header(
+        source: &str,
+        mapping: &'m Mapping,
+        header: &[String],
+    ) -> Result<(Layout, Self), FileError> {
         check_repeats(header)?;
         let ids: Vec<usize> = mapping.id.iter().map(|name| require(header, name)).collect::<Result<_, _>>()?;
         let rules = mapping.columns.iter().map(|rule| Ok((require(header, &rule.name)?, rule)));
@@ -109,12 +115,8 @@ impl<'m> Typist<'m> {
         }
         let (columns, kept) = arrange(mapping, header, &rules, &ids, &dates, &named)?;
         let is_verbatim = kept.len() == header.len() && kept.iter().all(|kept| matches!(kept.rewrite, Rewrite::Keep));
-        let layout = Layout {
-            source: source.to_owned(),
-            kind: mapping.kind,
-            columns,
-            named_dates: mapping.named_dates.clone(),
-        };
+        let layout =
+            Layout { source: source.to_owned(), kind: mapping.kind, columns, named_dates: mapping.named_dates.clone() };
         let typist = Self {
             mapping,
             width: header.len(),
@@ -259,7 +261,10 @@ impl<'m> Typist<'m> {
     }
 
     #[expect(clippy::type_complexity, reason = "the dates and, beside each rule, the cell in ISO form")]
-    fn dates(&mut self, fields: &impl Fields) -> (Vec<(DateRole, retention_core::time::Timestamp)>, Vec<Option<String>>) {
+    fn dates(
+        &mut self,
+        fields: &impl Fields,
+    ) -> (Vec<(DateRole, retention_core::time::Timestamp)>, Vec<Option<String>>) {
         let rules: &[DateRule] = &self.mapping.dates;
         let mut dates = Vec::with_capacity(rules.len());
         let mut rewritten = Vec::new();
@@ -349,7 +354,8 @@ fn arrange(
 fn free_custom(name: &str, number: usize, columns: &[Column], rules: &[(usize, &ColumnRule)]) -> String {
     let label = name.trim();
     let field = format!("{CUSTOM_PREFIX}{label}");
-    let is_taken = columns.iter().any(|column| column.field == field) || rules.iter().any(|(_, rule)| rule.field == field);
+    let is_taken =
+        columns.iter().any(|column| column.field == field) || rules.iter().any(|(_, rule)| rule.field == field);
     if label.is_empty() || is_taken { format!("{CUSTOM_PREFIX}{label}#{}", number + 1) } else { field }
 }
 
@@ -359,8 +365,11 @@ fn is_one_of(cell: &str, values: &[String]) -> bool {
 }
 
 fn links_of<'a>(cell: Option<&'a str>, rule: &'a LinkRule) -> impl Iterator<Item = SourceLink> + 'a {
-    split_ids(cell.unwrap_or_default(), rule.separator.as_deref())
-        .map(|id| SourceLink { relation: rule.relation, kind: rule.kind, external_id: id.to_owned() })
+    split_ids(cell.unwrap_or_default(), rule.separator.as_deref()).map(|id| SourceLink {
+        relation: rule.relation,
+        kind: rule.kind,
+        external_id: id.to_owned(),
+    })
 }
 
 /// Splits ids; empty ones are none.

@@ -187,7 +187,9 @@ impl Feed for XlsxFeed<'_> {
             row = Some(at);
             let column = column as usize;
             if column >= self.limits.columns_max {
-                return Err(FileError::HeaderBroken(Box::new(RejectCode::TooManyCells { max: self.limits.columns_max })));
+                return Err(FileError::HeaderBroken(Box::new(RejectCode::TooManyCells {
+                    max: self.limits.columns_max,
+                })));
             }
             let Some(text) = to_text(cell.get_value()) else { continue };
             if texts.cells.len() <= column {
@@ -253,15 +255,24 @@ mod tests {
     #[test]
     fn typed_cells_become_text_without_loss_and_texts_follow_the_mapping() {
         let (changes, summary) = read(&book(), MAPPING, &Limits::default());
-        let cells: Vec<(u64, Vec<Option<String>>)> = changes.iter().filter_map(|change| match change {
-            Change::Row(row) => Some((row.place.line, row.cells.iter().map(|cell| cell.map(str::to_owned)).collect())),
-            _ => None,
-        }).collect();
+        let cells: Vec<(u64, Vec<Option<String>>)> = changes
+            .iter()
+            .filter_map(|change| match change {
+                Change::Row(row) => {
+                    Some((row.place.line, row.cells.iter().map(|cell| cell.map(str::to_owned)).collect()))
+                }
+                _ => None,
+            })
+            .collect();
         let text = |text: &str| Some(text.to_owned());
         assert_eq!(cells[0], (2, vec![text("17"), text("1234.5"), text("2025-12-31"), text("true"), None]));
         assert_eq!(cells[1], (4, vec![text("18"), text("1234.50"), text("2025-12-31"), None, None]));
         let summary = summary.unwrap();
-        assert_eq!((summary.rows, summary.rejected, summary.defects), (2, 1, 1), "the row without id spoils the snapshot");
+        assert_eq!(
+            (summary.rows, summary.rejected, summary.defects),
+            (2, 1, 1),
+            "the row without id spoils the snapshot"
+        );
         assert!(!changes.iter().any(|change| matches!(change, Change::SnapshotOf { .. })));
     }
 

@@ -181,7 +181,9 @@ impl Reading<'_, '_, '_> {
         }
         let found = filled(state.cell(row, "event_time")).map(|text| date::ocm_stream(text, self.feed.zone));
         parts.date(DateRole::Occurred, found);
-        for (field, kind) in [("contact_links", Kind::Contact), ("deal_links", Kind::Deal), ("company_links", Kind::Company)] {
+        for (field, kind) in
+            [("contact_links", Kind::Contact), ("deal_links", Kind::Deal), ("company_links", Kind::Company)]
+        {
             joined_links(state.cell(row, field), Relation::About, kind, &mut parts.links);
         }
         Ok(parts)

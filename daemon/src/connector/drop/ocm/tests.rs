@@ -54,21 +54,36 @@ fn the_name_divides_at_the_last_underscore_and_the_mailbox_is_lower_case() {
 #[test]
 fn contacts_are_known_by_sorted_link_ids_and_custom_fields_by_their_schema() {
     let (changes, summary) = read(&[
-        ("ContactSchema.csv", "\"FieldId\",\"FieldLabel\",\"FieldType\",\"FieldInfo\"\r\n\"f1\",\"Last visit\",\"Date\",\"\"\r\n\"f2\",\"Notes\",\"Text\",\"\"\r\n"),
-        ("Contacts.csv", "\"PersonaId\",\"XrmId\",\"DisplayName\",\"Shared\",\"CompanyLinks\",\"ItemId\",\"Last visit\",\"Notes\"\r\n\
-            \"p1\",\"b|a\",\"Zo?\",\"True\",\"c1|c2\",,\"2020-04-01T00:00:00Z\",\" \"\r\n\"p2\",\"\",\"=B\",\"False\",\"\",\"stale\",\"\",\r\n"),
+        (
+            "ContactSchema.csv",
+            "\"FieldId\",\"FieldLabel\",\"FieldType\",\"FieldInfo\"\r\n\"f1\",\"Last visit\",\"Date\",\"\"\r\n\"f2\",\"Notes\",\"Text\",\"\"\r\n",
+        ),
+        (
+            "Contacts.csv",
+            "\"PersonaId\",\"XrmId\",\"DisplayName\",\"Shared\",\"CompanyLinks\",\"ItemId\",\"Last visit\",\"Notes\"\r\n\
+            \"p1\",\"b|a\",\"Zo?\",\"True\",\"c1|c2\",,\"2020-04-01T00:00:00Z\",\" \"\r\n\"p2\",\"\",\"=B\",\"False\",\"\",\"stale\",\"\",\r\n",
+        ),
     ]);
     let rows = rows(&changes);
     assert_eq!(rows[0].external_id, "contact:f1");
     let [first, second] = [rows[2], rows[3]];
-    assert_eq!((first.external_id.as_str(), first.other_ids.as_slice()), ("a|b", &["a".to_owned(), "b".to_owned()][..]));
+    assert_eq!(
+        (first.external_id.as_str(), first.other_ids.as_slice()),
+        ("a|b", &["a".to_owned(), "b".to_owned()][..])
+    );
     assert_eq!((first.visibility, second.visibility), (Visibility::Shared, Visibility::Private));
     assert_eq!(first.dates, [(DateRole::Named(0), "2020-04-01T00:00:00Z".parse().unwrap())]);
     assert_eq!(first.links.len(), 2);
     assert_eq!(first.cells.iter().skip(5).collect::<Vec<_>>(), [None, Some("2020-04-01T00:00:00Z"), Some(" ")]);
     assert_eq!(second.external_id, "p2");
     assert_eq!(first.mailbox.as_deref(), Some("ada_quill@contoso.com"));
-    for defect in [Defect::CustomHidesColumn, Defect::CharactersLost, Defect::IdFallback, Defect::FormulaText, Defect::ContactItemIdUntrusted] {
+    for defect in [
+        Defect::CustomHidesColumn,
+        Defect::CharactersLost,
+        Defect::IdFallback,
+        Defect::FormulaText,
+        Defect::ContactItemIdUntrusted,
+    ] {
         assert_eq!(count(&changes, defect), 1, "{defect:?}");
     }
     assert_eq!((count(&changes, Defect::FileAbsent), count(&changes, Defect::PostsNeverWritten)), (4, 1));
@@ -78,10 +93,16 @@ fn contacts_are_known_by_sorted_link_ids_and_custom_fields_by_their_schema() {
 
 #[test]
 fn shared_of_deals_is_turned_and_a_close_date_closes_only_closed_deals() {
-    let (changes, _) = read(&[("Deals.csv", "\"XrmId\",\"Amount\",\"Status\",\"CloseDate\",\"Shared\"\r\n\
-        \"d1\",\"USD 12.500,00\",\"Won\",\"2020-03-31\",\"True\"\r\n\"d2\",\"USD \",\"Open\",\"2020-03-31\",\"False\"\r\n\"d3\",\"12,500\",\"7\",,\r\n")]);
+    let (changes, _) = read(&[(
+        "Deals.csv",
+        "\"XrmId\",\"Amount\",\"Status\",\"CloseDate\",\"Shared\"\r\n\
+        \"d1\",\"USD 12.500,00\",\"Won\",\"2020-03-31\",\"True\"\r\n\"d2\",\"USD \",\"Open\",\"2020-03-31\",\"False\"\r\n\"d3\",\"12,500\",\"7\",,\r\n",
+    )]);
     let rows = rows(&changes);
-    assert_eq!(rows.iter().map(|row| row.visibility).collect::<Vec<_>>(), [Visibility::Private, Visibility::Shared, Visibility::Unknown]);
+    assert_eq!(
+        rows.iter().map(|row| row.visibility).collect::<Vec<_>>(),
+        [Visibility::Private, Visibility::Shared, Visibility::Unknown]
+    );
     assert_eq!((rows[0].dates[0].0, rows[1].dates[0].0), (DateRole::Closed, DateRole::Deadline));
     assert_eq!(rows[0].dates[0].1, "2020-04-01T11:59:59.999999Z".parse().unwrap());
     assert_eq!((count(&changes, Defect::AmountAmbiguous), count(&changes, Defect::DealStatusUnknown)), (1, 1));
@@ -89,9 +110,14 @@ fn shared_of_deals_is_turned_and_a_close_date_closes_only_closed_deals() {
 
 #[test]
 fn a_task_that_repeats_an_id_keeps_its_cells_and_loses_link_and_deadline() {
-    let (changes, _) = read(&[("Tasks.csv", &format!("{TASKS}\
+    let (changes, _) = read(&[(
+        "Tasks.csv",
+        &format!(
+            "{TASKS}\
         \"x1\",\"a\",\"2020-04-12\",\"2020-04-09T07:00:00Z\",\"2020-04-09T08:00:00Z\",\"Completed\",\"Deal\",\"d1\",\"i1\"\r\n\
-        \"x1\",\"b\",\"2020-04-12\",\"2020-04-09T07:00:00Z\",\"2020-04-09T08:00:00Z\",\"NotStarted\",\"Deal\",\"d1\",\"i2\"\r\n"))]);
+        \"x1\",\"b\",\"2020-04-12\",\"2020-04-09T07:00:00Z\",\"2020-04-09T08:00:00Z\",\"NotStarted\",\"Deal\",\"d1\",\"i2\"\r\n"
+        ),
+    )]);
     let rows = rows(&changes);
     let roles = |row: &SourceRow| row.dates.iter().map(|date| date.0).collect::<Vec<_>>();
     assert_eq!(roles(rows[0]), [DateRole::Created, DateRole::Modified, DateRole::Closed, DateRole::Deadline]);
@@ -127,13 +153,23 @@ fn a_broken_file_or_row_rejects_itself_and_its_snapshot_only() {
         ("Tasks.csv", &format!("{TASKS}\"x\",\"\",\"\",\"\",\"\",\"\",\"Moon\",\"l\",\"i\"")),
         ("notes.txt", "x"),
     ]);
-    let told: Vec<String> = changes.iter().filter_map(|change| match change {
-        Change::Rejected(rejection) => Some(format!("{} {}", rejection.place, rejection.code.name())),
-        _ => None,
-    }).collect();
+    let told: Vec<String> = changes
+        .iter()
+        .filter_map(|change| match change {
+            Change::Rejected(rejection) => Some(format!("{} {}", rejection.place, rejection.code.name())),
+            _ => None,
+        })
+        .collect();
     assert_eq!(told, ["Contacts.csv column_missing", "Companies.csv line 3 column 2 ragged"]);
     assert_eq!(snapshots(&changes), [Kind::Post]);
-    assert_eq!((count(&changes, Defect::LineEndMissing), count(&changes, Defect::FileUnknown), count(&changes, Defect::ParentUnknown)), (1, 1, 1));
+    assert_eq!(
+        (
+            count(&changes, Defect::LineEndMissing),
+            count(&changes, Defect::FileUnknown),
+            count(&changes, Defect::ParentUnknown)
+        ),
+        (1, 1, 1)
+    );
     assert_eq!(summary.unwrap().rejected, 2);
     assert_eq!(read(&[("other.csv", "x")]).1, Err(FileError::Empty));
 }
