@@ -71,3 +71,42 @@ impl SourceSpec {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_decides_the_reader_and_what_nobody_named_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let export = "ada@contoso.com_20200302T0915301234";
+        for directory in [export, "other"] {
+            std::fs::create_dir(path(directory)).unwrap();
+        }
+        for file in ["a.csv", "a.xlsx", "b.pdf"] {
+            std::fs::write(path(file), "Id\n1\n").unwrap();
+        }
+        std::os::unix::fs::symlink(path("a.csv"), path("link.csv")).unwrap();
+        let mapping =
+            "schema = 1\nkind = \"contact\"\nfiles = [\"*.csv\", \"*.xlsx\"]\ncontent = \"delta\"\nid = [\"Id\"]\n";
+        let mut spec = SourceSpec {
+            name: "crm".to_owned(),
+            ocm: Some(OcmSpec::default()),
+            mappings: vec![Mapping::parse(mapping).unwrap()],
+            limits: Limits::default(),
+        };
+        let read = |spec: &SourceSpec, name: &str| {
+            spec.feed(&path(name)).and_then(|mut feed| feed.read(&mut |_| std::ops::ControlFlow::Continue(())))
+        };
+        assert_eq!(read(&spec, "a.csv").map(|summary| summary.rows), Ok(1));
+        assert_eq!(read(&spec, "a.xlsx"), Err(FileError::WorkbookBroken));
+        assert_eq!(read(&spec, "b.pdf"), Err(FileError::NoMapping));
+        assert_eq!(read(&spec, "other"), Err(FileError::NoMapping));
+        assert_eq!(read(&spec, "link.csv"), Err(FileError::Symlink));
+        assert_eq!(read(&spec, "gone.csv"), Err(FileError::Vanished));
+        assert_eq!(read(&spec, export), Err(FileError::Empty), "an export without a single known file");
+        spec.ocm = None;
+        assert_eq!(read(&spec, export), Err(FileError::NoMapping));
+    }
+}

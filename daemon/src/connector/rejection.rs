@@ -155,7 +155,7 @@ pub enum FileError {
     },
     /// Bytes that are not UTF-8 and no encoding named.
     #[error(
-        "the file is not UTF-8 and names no encoding; set encoding = \"windows-1250\", \"windows-1252\", \"utf-16le\" or \"utf-16be\" in the mapping"
+        "the file is not UTF-8 and names no encoding; set encoding = \"utf-8\" to reject the broken rows only, or \"windows-1250\", \"windows-1252\", \"utf-16le\" or \"utf-16be\" in the mapping"
     )]
     EncodingDoubtful,
     /// The byte order mark says otherwise.

@@ -15,7 +15,7 @@ pub const REJECTIONS_LISTED_MAX: usize = 10_000;
 /// Gathers what a read hands out.
 #[derive(Debug, Default, Serialize)]
 pub struct ReadReport {
-    /// Rows taken, by kind of what the layouts say.
+    /// Rows taken.
     pub rows: u64,
     /// Rows that said that their entity is gone.
     pub departed: u64,
