@@ -19,3 +19,6 @@ pub mod reason;
 
 /// Facts that were recorded.
 pub mod event;
+
+/// What the daemon and `retentionctl` say to each other.
+pub mod control;
