@@ -20,5 +20,11 @@ pub mod reason;
 /// Facts that were recorded.
 pub mod event;
 
+/// What is true now, folded from events.
+pub mod view;
+
+/// What a saga does next.
+pub mod saga;
+
 /// What the daemon and `retentionctl` say to each other.
 pub mod control;

@@ -4,7 +4,7 @@ use bincode::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::id::{Digest, EntityId, RunId, SagaId};
+use crate::id::{Digest, EntityId, Position, RunId, SagaId};
 use crate::time::Timestamp;
 
 /// The kinds of saga.
@@ -26,9 +26,24 @@ pub struct SagaStarted {
     pub script_version: u16,
     /// The mailbox of its items.
     pub mailbox: Option<EntityId>,
-    /// Its items, as numbers into the plan, ascending.
-    pub items: Vec<u32>,
+    /// Its items, ascending by entity.
+    pub items: Vec<SagaItem>,
 }
+
+/// One entity that a saga works on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct SagaItem {
+    /// The number of the item in the plan.
+    pub item: u32,
+    /// The entity.
+    pub entity: EntityId,
+    /// Its version in the plan.
+    pub version: Position,
+}
+
+/// The most items of one saga: one bundle is written for them, and a few events, so that a million purged
+/// entities cost about a million small events.
+pub const ITEMS_PER_SAGA: usize = 10_000;
 
 /// A step of any script. The numbers are on disk.
 #[derive(
@@ -73,8 +88,8 @@ pub struct StepStarted {
     pub attempt: u32,
     /// Makes repetition harmless: the same for every attempt of this step of this saga.
     pub idempotency_key: Digest,
-    /// For the pivot: the items it will purge, as numbers into the plan, ascending. Otherwise empty.
-    pub items: Vec<u32>,
+    /// For the pivot: the entities it will purge, ascending. Otherwise empty.
+    pub items: Vec<EntityId>,
 }
 
 /// What proves an effect.
@@ -187,8 +202,8 @@ pub enum SkipReason {
 pub struct ItemsSkipped {
     /// The saga.
     pub saga: SagaId,
-    /// Numbers into the plan, with the reason.
-    pub items: Vec<(u32, SkipReason)>,
+    /// The entities, with the reason.
+    pub items: Vec<(EntityId, SkipReason)>,
 }
 
 /// How a saga ended.

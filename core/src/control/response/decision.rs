@@ -4,10 +4,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::control::ActorName;
-use crate::event::decision::{GuardTripped, KeptCount, PlanPurpose, RunEnd};
-use crate::event::saga::{SagaEnd, Step};
+use crate::event::decision::{GuardTripped, KeptCount, PlanPurpose};
+use crate::event::saga::{Failure, SagaEnd, Step};
 use crate::id::{Digest, EntityId, HoldId, PlanId, Position, RunId, SagaId};
 use crate::time::Timestamp;
+use crate::view::{PlanState, RunState};
 
 /// One active policy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -89,39 +90,6 @@ impl PolicyChange {
     }
 }
 
-/// Where a plan stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum PlanStanding {
-    /// It is being made.
-    Requested,
-    /// It could not be made.
-    Refused,
-    /// It can no longer change. It may be approved, or run if no approval is needed.
-    Frozen,
-    /// Enough persons accepted it.
-    Approved,
-    /// A person refused it.
-    Rejected,
-    /// A run took it.
-    Used,
-}
-
-impl PlanStanding {
-    /// Returns the name that people see.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Requested => "requested",
-            Self::Refused => "refused",
-            Self::Frozen => "frozen",
-            Self::Approved => "approved",
-            Self::Rejected => "rejected",
-            Self::Used => "used",
-        }
-    }
-}
-
 /// One plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PlanRow {
@@ -132,7 +100,7 @@ pub struct PlanRow {
     /// What it is for.
     pub purpose: PlanPurpose,
     /// Where it stands.
-    pub standing: PlanStanding,
+    pub state: PlanState,
     /// Who asked for it.
     pub requested_by: ActorName,
     /// When.
@@ -170,6 +138,8 @@ pub struct FrozenPlan {
     pub needs_approval: bool,
     /// How many different persons must approve.
     pub approvals_needed: u32,
+    /// How many accept it now; approvals lose their force with time.
+    pub approvals_valid: u32,
 }
 
 /// One acceptance of a plan.
@@ -198,48 +168,6 @@ pub struct PlanItemRow {
     pub start_is_fallback: bool,
 }
 
-/// Where a run stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum RunStanding {
-    /// It was asked for.
-    Requested,
-    /// It was refused before its first effect.
-    Refused,
-    /// It is under way.
-    Running,
-    /// It stops, or has stopped, before the next item.
-    Paused,
-    /// It is being ended early.
-    Cancelling,
-    /// It is over.
-    Ended,
-}
-
-impl RunStanding {
-    /// Returns the name that people see.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Requested => "requested",
-            Self::Refused => "refused",
-            Self::Running => "running",
-            Self::Paused => "paused",
-            Self::Cancelling => "cancelling",
-            Self::Ended => "ended",
-        }
-    }
-
-    /// Says whether nothing more will happen.
-    #[must_use]
-    pub fn is_final(self) -> bool {
-        match self {
-            Self::Refused | Self::Ended => true,
-            Self::Requested | Self::Running | Self::Paused | Self::Cancelling => false,
-        }
-    }
-}
-
 /// One run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RunRow {
@@ -250,9 +178,7 @@ pub struct RunRow {
     /// The policy.
     pub policy: String,
     /// Where it stands.
-    pub standing: RunStanding,
-    /// How it ended.
-    pub end: Option<RunEnd>,
+    pub state: RunState,
     /// The code of why it was refused.
     pub refusal: Option<String>,
     /// Who asked for it.
@@ -285,8 +211,8 @@ pub struct SagaRow {
     pub step: Option<Step>,
     /// How it ended.
     pub end: Option<SagaEnd>,
-    /// The code of the newest failure.
-    pub failure: Option<String>,
+    /// How the newest attempt failed.
+    pub failure: Option<Failure>,
     /// The items wait in quarantine until then.
     pub quarantined_until: Option<Timestamp>,
 }
@@ -306,8 +232,6 @@ pub struct HoldRow {
     pub placed_by: ActorName,
     /// When.
     pub placed_at: Timestamp,
-    /// When it was released.
-    pub released_at: Option<Timestamp>,
 }
 
 impl std::fmt::Debug for HoldRow {

@@ -1,0 +1,285 @@
+//! Sagas: what comes next, for normal driving and for recovery alike.
+//!
+//! A script is compensable steps, then the pivot, then retriable steps. [`next`] looks at what the log says of a saga
+//! and answers with one thing to do. After a crash the very same function is asked; there is no second engine.
+
+use std::time::Duration;
+
+use crate::event::saga::{Failure, SagaEnd, ScriptKind, Step};
+use crate::id::{Digest, SagaId};
+use crate::time::Timestamp;
+use crate::view::{Saga, StepStanding};
+
+/// The version of the export-purge script that new sagas begin with.
+pub const EXPORT_PURGE_VERSION: u16 = 1;
+
+/// How often a step before the pivot is tried before everything is undone.
+pub const ATTEMPTS_BEFORE_PIVOT_MAX: u32 = 5;
+
+/// The longest pause between two attempts, in milliseconds.
+pub const BACKOFF_MS_MAX: u64 = 15 * 60 * 1_000;
+
+const BACKOFF_MS_FIRST: u64 = 1_000;
+
+/// A fixed list of steps.
+///
+/// **Invariant:** the order of the three groups is part of the type: nothing compensable can follow the pivot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Script {
+    /// Steps whose effects can be undone.
+    pub compensable: &'static [Step],
+    /// The point of no return.
+    pub pivot: Step,
+    /// Steps that are repeated until they succeed.
+    pub retriable: &'static [Step],
+}
+
+/// Export, verify, quarantine → purge → verify absence.
+const EXPORT_PURGE: Script = Script {
+    compensable: &[Step::Export, Step::VerifyExport, Step::Quarantine],
+    pivot: Step::Purge,
+    retriable: &[Step::VerifyAbsence],
+};
+
+/// Returns the script of a kind and version; `None` for a version that this program does not know.
+#[must_use]
+pub fn script(kind: ScriptKind, version: u16) -> Option<Script> {
+    match (kind, version) {
+        (ScriptKind::ExportPurge, EXPORT_PURGE_VERSION) => Some(EXPORT_PURGE),
+        (ScriptKind::ExportPurge, _) => None,
+    }
+}
+
+/// What an operator wants of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wish {
+    /// To go on.
+    GoOn,
+    /// To wait before the next step; what is past the pivot is finished.
+    Pause,
+    /// To undo what can be undone.
+    Cancel,
+}
+
+/// The one thing to do next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// Record the intent of this attempt, then apply the effect.
+    Start {
+        /// The step.
+        step: Step,
+        /// Which attempt.
+        attempt: u32,
+    },
+    /// Ask the target whether the effect of the step happened.
+    Probe {
+        /// The step.
+        step: Step,
+        /// Which attempt.
+        attempt: u32,
+    },
+    /// Undo the effect of the step.
+    Compensate {
+        /// The step.
+        step: Step,
+    },
+    /// Nothing before then.
+    WaitUntil(Timestamp),
+    /// Nothing until an operator says so.
+    WaitForOperator,
+    /// Record the end.
+    End(SagaEnd),
+}
+
+/// Returns the one thing to do next with a saga.
+#[must_use]
+pub fn next(saga: &Saga, wish: Wish, now: Timestamp) -> Next {
+    let Some(script) = script(saga.started.script, saga.started.script_version) else {
+        return Next::End(SagaEnd::Stuck);
+    };
+    if saga.is_inconsistent {
+        return Next::End(SagaEnd::Stuck);
+    }
+    if saga.is_past_pivot() {
+        return after_pivot(saga, script, now);
+    }
+    let is_empty = saga.open_items().next().is_none();
+    if wish == Wish::Cancel || is_empty || has_given_up(saga, script) || is_undoing(saga, script) {
+        return undo(saga, script);
+    }
+    for &step in script.compensable {
+        match forward(saga, step, now) {
+            Some(Next::Start { .. }) if wish == Wish::Pause => return Next::WaitForOperator,
+            Some(next) => return next,
+            None => {}
+        }
+    }
+    match (wish, saga.quarantine_until()) {
+        (Wish::Pause, _) => Next::WaitForOperator,
+        (_, Some(until)) if now < until => Next::WaitUntil(until),
+        _ => Next::Start { step: script.pivot, attempt: 1 },
+    }
+}
+
+/// What a step itself asks for; `None` when it is done.
+fn forward(saga: &Saga, step: Step, now: Timestamp) -> Option<Next> {
+    match saga.step(step) {
+        None => Some(Next::Start { step, attempt: 1 }),
+        Some(StepStanding::Done(_)) => None,
+        Some(StepStanding::Started { attempt } | StepStanding::Failed { attempt, failure: Failure::Unknown, .. }) => {
+            Some(Next::Probe { step, attempt: *attempt })
+        }
+        Some(StepStanding::Failed { attempt, failure: Failure::Refused, retry_at }) => match retry_at {
+            Some(at) if now < *at => Some(Next::WaitUntil(*at)),
+            Some(_) => Some(Next::Start { step, attempt: attempt + 1 }),
+            None => Some(Next::End(SagaEnd::Stuck)),
+        },
+        Some(StepStanding::Undone) => Some(Next::End(SagaEnd::Stuck)),
+    }
+}
+
+fn after_pivot(saga: &Saga, script: Script, now: Timestamp) -> Next {
+    std::iter::once(script.pivot)
+        .chain(script.retriable.iter().copied())
+        .find_map(|step| forward(saga, step, now))
+        .unwrap_or(Next::End(SagaEnd::Completed))
+}
+
+fn has_given_up(saga: &Saga, script: Script) -> bool {
+    script.compensable.iter().any(|&step| {
+        matches!(
+            saga.step(step),
+            Some(StepStanding::Failed { failure: Failure::Refused, retry_at: None, .. })
+        )
+    })
+}
+
+fn is_undoing(saga: &Saga, script: Script) -> bool {
+    script.compensable.iter().any(|&step| matches!(saga.step(step), Some(StepStanding::Undone)))
+}
+
+/// Compensations run in reverse and are harmless where there is nothing to undo, so no probe comes first.
+fn undo(saga: &Saga, script: Script) -> Next {
+    for &step in script.compensable.iter().rev() {
+        match saga.step(step) {
+            None | Some(StepStanding::Undone) => {}
+            Some(StepStanding::Started { .. } | StepStanding::Done(_) | StepStanding::Failed { .. }) => {
+                return Next::Compensate { step };
+            }
+        }
+    }
+    Next::End(SagaEnd::Compensated)
+}
+
+/// Returns the name of a step's effect: the same for every attempt, so that a repetition can be recognised.
+#[must_use]
+pub fn idempotency_key(store: [u8; 16], saga: SagaId, step: Step) -> Digest {
+    let mut bytes = b"retentiond step v1".to_vec();
+    bytes.extend_from_slice(&store);
+    bytes.extend_from_slice(&saga.0.0.to_le_bytes());
+    bytes.push(step as u8);
+    Digest::of(&bytes)
+}
+
+/// Returns how long to wait before the attempt after `attempt`: 1 s, doubled each time, at most 15 minutes.
+#[must_use]
+pub fn backoff(attempt: u32) -> Duration {
+    let doublings = attempt.saturating_sub(1).min(32);
+    Duration::from_millis(BACKOFF_MS_FIRST.saturating_mul(1 << doublings).min(BACKOFF_MS_MAX))
+}
+
+/// Returns when to try again after a refusal, or `None` when the step has been tried often enough.
+///
+/// Steps from the pivot on are retried for ever.
+#[must_use]
+pub fn retry_at(step: Step, attempt: u32, now: Timestamp) -> Option<Timestamp> {
+    let is_before_pivot = EXPORT_PURGE.compensable.contains(&step);
+    if is_before_pivot && attempt >= ATTEMPTS_BEFORE_PIVOT_MAX {
+        return None;
+    }
+    let wait_us = i64::try_from(backoff(attempt).as_micros()).unwrap_or(i64::MAX);
+    Some(Timestamp(now.0.saturating_add(wait_us)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::saga::{Receipt, SagaItem, SagaStarted, SkipReason};
+    use crate::id::{EntityId, Position, RunId};
+    use std::collections::BTreeMap;
+
+    fn saga() -> Saga {
+        Saga {
+            started: SagaStarted {
+                run: RunId(Position(1)),
+                script: ScriptKind::ExportPurge,
+                script_version: EXPORT_PURGE_VERSION,
+                mailbox: None,
+                items: vec![SagaItem { item: 0, entity: EntityId(1), version: Position(1) }],
+            },
+            steps: BTreeMap::new(),
+            skipped: BTreeMap::new(),
+            pivot: Vec::new(),
+            purged: 0,
+            end: None,
+            is_inconsistent: false,
+        }
+    }
+
+    fn done(saga: &mut Saga, step: Step, receipt: Receipt) {
+        saga.steps.insert(step as u8, StepStanding::Done(receipt));
+    }
+
+    const NOW: Timestamp = Timestamp(1_000_000_000);
+
+    fn quarantined(until: Timestamp) -> Saga {
+        let mut saga = saga();
+        let digest = Digest([0; 32]);
+        done(&mut saga, Step::Export, Receipt::Exported { manifest: digest, exported_at: NOW, items: 1, bytes: 1 });
+        done(&mut saga, Step::VerifyExport, Receipt::ExportVerified { manifest: digest, items: 1 });
+        done(&mut saga, Step::Quarantine, Receipt::Quarantined { until, items: 1 });
+        saga
+    }
+
+    #[test]
+    fn nothing_is_purged_before_the_quarantine_ends() {
+        let later = Timestamp(NOW.0 + 1);
+        assert_eq!(next(&quarantined(later), Wish::GoOn, NOW), Next::WaitUntil(later));
+        assert_eq!(next(&quarantined(later), Wish::GoOn, later), Next::Start { step: Step::Purge, attempt: 1 });
+    }
+
+    #[test]
+    fn a_cancelled_saga_undoes_in_reverse_and_never_purges() {
+        let mut saga = quarantined(NOW);
+        for step in [Step::Quarantine, Step::VerifyExport, Step::Export] {
+            assert_eq!(next(&saga, Wish::Cancel, NOW), Next::Compensate { step });
+            saga.steps.insert(step as u8, StepStanding::Undone);
+            // Once it is undoing, it never goes forward again, whatever is wished.
+            assert!(!matches!(next(&saga, Wish::GoOn, NOW), Next::Start { .. }));
+        }
+        assert_eq!(next(&saga, Wish::GoOn, NOW), Next::End(SagaEnd::Compensated));
+    }
+
+    #[test]
+    fn past_the_pivot_there_is_no_way_back() {
+        let mut saga = quarantined(NOW);
+        saga.steps.insert(Step::Purge as u8, StepStanding::Started { attempt: 1 });
+        for wish in [Wish::GoOn, Wish::Pause, Wish::Cancel] {
+            assert_eq!(next(&saga, wish, NOW), Next::Probe { step: Step::Purge, attempt: 1 });
+        }
+    }
+
+    #[test]
+    fn a_saga_without_items_left_is_undone() {
+        let mut saga = quarantined(NOW);
+        saga.skipped.insert(EntityId(1), SkipReason::Held);
+        assert_eq!(next(&saga, Wish::GoOn, NOW), Next::Compensate { step: Step::Quarantine });
+    }
+
+    #[test]
+    fn an_unknown_script_version_is_left_to_a_person() {
+        let mut saga = saga();
+        saga.started.script_version = 99;
+        assert_eq!(next(&saga, Wish::GoOn, NOW), Next::End(SagaEnd::Stuck));
+    }
+}

@@ -1,0 +1,168 @@
+//! Views: what is true now, folded from events. Each can be thrown away and made again.
+//!
+//! **Invariant:** in entities, links, due index and index, folding is assignment, never counting: folding the same
+//! events once more, in order, ends in the same state. So their blocks may be written out a little ahead of the
+//! recorded position and still come out right. The small views count, and are written out whole, at one position.
+
+use crate::event::{Event, EventType, Recorded};
+use crate::id::{EntityId, Handle, Position};
+use crate::record::{DateRole, EntityRecord, Kind};
+use crate::time::Timestamp;
+
+pub mod due;
+pub mod entities;
+pub mod index;
+pub mod intakes;
+pub mod links;
+pub mod plans;
+pub mod runs;
+pub mod small;
+
+pub use due::Due;
+pub use entities::{DealState, Entities, EntityState, Row};
+pub use index::Index;
+pub use intakes::{Intake, Intakes};
+pub use links::Links;
+pub use plans::{Plan, PlanState, Plans};
+pub use runs::{Run, RunState, Runs, Saga, StepEvent, StepStanding};
+pub use small::{Holds, Layouts, PolicyVersions, Schedules, Small};
+
+/// What only the holder of the index key can tell about a changed entity.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Keyed {
+    /// The handle of its external id.
+    pub handle: Handle,
+    /// The handles of its other ids.
+    pub others: Vec<Handle>,
+    /// A keyed digest of its state: equal exactly when nothing changed.
+    pub digest: u64,
+}
+
+/// All views.
+#[derive(Debug, Default)]
+pub struct Views {
+    /// Everything up to here is folded.
+    pub position: Position,
+    /// When the newest event was recorded.
+    pub recorded_at: Timestamp,
+    /// One row per entity, in columns.
+    pub entities: Entities,
+    /// Who is tied to whom.
+    pub links: Links,
+    /// When what falls due, per policy.
+    pub due: Due,
+    /// Positions by type, actor and run.
+    pub index: Index,
+    /// The small views, each a plain map.
+    pub small: Small,
+}
+
+impl Views {
+    /// Folds one event. `keyed` is there when the event is an `EntityChanged` that can be read.
+    ///
+    /// **Order:** events come in the order of their positions, without gaps.
+    pub fn fold(&mut self, recorded: &Recorded, keyed: Option<&Keyed>) {
+        let envelope = &recorded.envelope;
+        self.position = envelope.position;
+        self.recorded_at = envelope.recorded_at;
+        self.index.fold(envelope);
+        if let Some(entity) = envelope.entity {
+            self.entities.saw_event(entity, envelope.position);
+        }
+        let Some(event) = recorded.event() else {
+            self.fold_unreadable(recorded);
+            return;
+        };
+        self.fold_entities(recorded, event, keyed);
+        self.small.fold(recorded, event);
+        if let Some(run) = self.small.runs.run_of(event) {
+            self.index.add_run(run, envelope.position);
+        }
+    }
+
+    fn fold_unreadable(&mut self, recorded: &Recorded) {
+        let envelope = &recorded.envelope;
+        if envelope.event_type == EventType::EntityChanged as u16
+            && let Some(entity) = envelope.entity
+        {
+            self.entities.unreadable_change(entity, envelope.position, envelope.recorded_at);
+        }
+    }
+
+    fn fold_entities(&mut self, recorded: &Recorded, event: &Event, keyed: Option<&Keyed>) {
+        let envelope = &recorded.envelope;
+        match (event, envelope.entity) {
+            (Event::EntityChanged(body), Some(entity)) => {
+                let none = Keyed::default();
+                self.entities.changed(entity, envelope, &body.record, keyed.unwrap_or(&none));
+                self.fold_deal(entity, &body.record);
+                self.due.mark(entity);
+            }
+            (Event::EntityAbsent(_), Some(entity)) => self.entities.set_absent(entity),
+            (Event::EntityLinked(body), Some(entity)) => {
+                self.links.replace(entity, &body.links);
+                if let Some(at) = body.at {
+                    for link in body.links.iter().filter(|link| link.relation == crate::record::Relation::About) {
+                        self.entities.active(link.to, at);
+                    }
+                }
+                for link in &body.links {
+                    self.due.mark(link.to);
+                }
+                self.due.mark(entity);
+            }
+            (Event::KeyDestroyed(_), Some(entity)) => {
+                for neighbour in self.links.neighbours(entity) {
+                    self.due.mark(neighbour);
+                }
+                self.links.forget(entity);
+                self.entities.purged(entity);
+                self.due.forget(entity);
+            }
+            (Event::EntityRestored(_), Some(entity)) => self.entities.set_quarantined(entity, EntityState::Visible),
+            (Event::StepSucceeded(body), _) => self.fold_quarantine(body),
+            (Event::ItemsSkipped(body), _) => {
+                for (entity, _) in &body.items {
+                    self.entities.set_quarantined(*entity, EntityState::Visible);
+                }
+            }
+            (Event::PolicySetActivated(body), _) => self.due.activate(&body.policies),
+            _ => {}
+        }
+    }
+
+    /// A deal is open until its source says when it was closed; opening or closing it changes its neighbours' facts.
+    fn fold_deal(&mut self, entity: EntityId, record: &EntityRecord) {
+        if self.small.layouts.get(record.layout).is_none_or(|layout| layout.kind != Kind::Deal) {
+            return;
+        }
+        let state = match record.date(DateRole::Closed) {
+            Some(_) => DealState::NotOpen,
+            None => DealState::Open,
+        };
+        self.entities.set_open_deal(entity, state);
+        for neighbour in self.links.neighbours(entity) {
+            self.due.mark(neighbour);
+        }
+    }
+
+    fn fold_quarantine(&mut self, body: &crate::event::saga::StepSucceeded) {
+        use crate::event::saga::Step;
+        if body.step != Step::Quarantine {
+            return;
+        }
+        let state = if body.compensation { EntityState::Visible } else { EntityState::Quarantined };
+        let Some(saga) = self.small.runs.saga(body.saga) else { return };
+        let entities: Vec<EntityId> = saga.open_items().map(|item| item.entity).collect();
+        for entity in entities {
+            self.entities.set_quarantined(entity, state);
+        }
+    }
+
+    /// Returns how many live deals that are not closed an entity is tied to.
+    #[must_use]
+    pub fn open_deals(&self, entity: EntityId) -> u32 {
+        let open = self.links.neighbours(entity).filter(|other| self.entities.is_open_deal(*other)).count();
+        u32::try_from(open).unwrap_or(u32::MAX)
+    }
+}

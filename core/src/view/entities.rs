@@ -1,0 +1,482 @@
+//! One row per entity, in columns: 56 bytes an entity, so that ten million fit beside everything else.
+
+use std::collections::HashMap;
+
+use hashbrown::HashTable;
+use roaring::RoaringBitmap;
+
+use super::Keyed;
+use crate::event::Envelope;
+use crate::id::{EntityId, Handle, LayoutId, Position};
+use crate::record::{EntityRecord, Visibility};
+use crate::time::Timestamp;
+
+const KNOWN: u8 = 1;
+const ABSENT: u8 = 2;
+const QUARANTINED: u8 = 4;
+const PURGED: u8 = 8;
+const OPEN_DEAL: u8 = 16;
+const VISIBILITY_SHIFT: u8 = 6;
+
+/// How many entities stand in one block of a written-out view.
+pub const ENTITIES_PER_BLOCK: usize = 100;
+
+/// The bytes of one entity in a written-out block: see `docs/formats.md`.
+pub const ROW_BYTES: usize = 60;
+
+const NO_TIME: i64 = i64::MIN;
+const NO_MAILBOX: u32 = u32::MAX;
+
+/// Whether an entity can be seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EntityState {
+    /// It is there.
+    Visible,
+    /// It waits, hidden, for a purge that can still be called off.
+    Quarantined,
+    /// It was purged: its key is destroyed.
+    Purged,
+}
+
+/// What the view knows of one entity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Row {
+    /// The handle of its external id; [`Handle::NONE`] once it is purged.
+    pub handle: Handle,
+    /// A keyed digest of its state.
+    pub digest: u64,
+    /// Its version: the position of its newest change.
+    pub version: Position,
+    /// The position of its newest event of any type.
+    pub last_event: Position,
+    /// How its cells are arranged: source and kind.
+    pub layout: LayoutId,
+    /// The mailbox it lives in.
+    pub mailbox: Option<EntityId>,
+    /// When it was first recorded.
+    pub first_seen: Timestamp,
+    /// The latest linked activity, post or task.
+    pub last_activity: Option<Timestamp>,
+    /// Whether it can be seen.
+    pub state: EntityState,
+    /// Whether the newest snapshot of its source no longer held it.
+    pub absent: bool,
+    /// Whether it is a deal that is not closed.
+    pub open_deal: bool,
+    /// Who shares it.
+    pub visibility: Visibility,
+}
+
+/// The columns.
+#[derive(Debug, Default)]
+pub struct Entities {
+    handle: Vec<Handle>,
+    digest: Vec<u64>,
+    version: Vec<u32>,
+    last_event: Vec<u32>,
+    layout: Vec<u16>,
+    mailbox: Vec<u32>,
+    flags: Vec<u8>,
+    first_seen: Vec<i64>,
+    last_activity: Vec<i64>,
+    /// Numbers of live entities, found by their handle.
+    by_handle: HashTable<u32>,
+    /// Further handles of the few entities that have several ids.
+    others: HashMap<Handle, u32>,
+    others_of: HashMap<u32, Vec<Handle>>,
+    /// Blocks that changed since they were last written out.
+    dirty: RoaringBitmap,
+    live_per_layout: Vec<u64>,
+    purged: u64,
+}
+
+fn low(position: Position) -> u32 {
+    u32::try_from(position.0).unwrap_or(u32::MAX)
+}
+
+impl Entities {
+    /// Returns one more than the highest number that was ever used.
+    #[must_use]
+    pub fn bound(&self) -> u32 {
+        u32::try_from(self.flags.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Returns the entity of a handle, if it is live.
+    #[must_use]
+    pub fn find(&self, handle: Handle) -> Option<EntityId> {
+        self.by_handle
+            .find(handle.hash(), |&number| self.handle.get(number as usize) == Some(&handle))
+            .copied()
+            .or_else(|| self.others.get(&handle).copied())
+            .map(EntityId)
+    }
+
+    /// Returns what is known of an entity; `None` if the number was never used.
+    #[must_use]
+    pub fn row(&self, entity: EntityId) -> Option<Row> {
+        let i = entity.index();
+        let flags = *self.flags.get(i)?;
+        if flags & KNOWN == 0 {
+            return None;
+        }
+        let mailbox = *self.mailbox.get(i)?;
+        let last_activity = *self.last_activity.get(i)?;
+        Some(Row {
+            handle: *self.handle.get(i)?,
+            digest: *self.digest.get(i)?,
+            version: Position(u64::from(*self.version.get(i)?)),
+            last_event: Position(u64::from(*self.last_event.get(i)?)),
+            layout: LayoutId(u32::from(*self.layout.get(i)?)),
+            mailbox: (mailbox != NO_MAILBOX).then_some(EntityId(mailbox)),
+            first_seen: Timestamp(*self.first_seen.get(i)?),
+            last_activity: (last_activity != NO_TIME).then_some(Timestamp(last_activity)),
+            state: state_of(flags),
+            absent: flags & ABSENT != 0,
+            open_deal: flags & OPEN_DEAL != 0,
+            visibility: visibility_of(flags),
+        })
+    }
+
+    /// Returns the version and digest of a live entity, for the comparison that intake makes.
+    #[must_use]
+    pub fn version_and_digest(&self, entity: EntityId) -> Option<(Position, u64)> {
+        let i = entity.index();
+        Some((Position(u64::from(*self.version.get(i)?)), *self.digest.get(i)?))
+    }
+
+    /// Goes through the numbers that are in use, from `from` upwards.
+    pub fn numbers_from(&self, from: u32) -> impl Iterator<Item = EntityId> + '_ {
+        (from..self.bound()).filter(|&n| self.flags.get(n as usize).is_some_and(|f| f & KNOWN != 0)).map(EntityId)
+    }
+
+    /// Returns how many entities of a layout can be seen or wait in quarantine.
+    #[must_use]
+    pub fn live(&self, layout: LayoutId) -> u64 {
+        self.live_per_layout.get(layout.0 as usize).copied().unwrap_or(0)
+    }
+
+    /// Returns how many entities were purged.
+    #[must_use]
+    pub fn purged_count(&self) -> u64 {
+        self.purged
+    }
+
+    /// Says whether an entity is a live deal that is not closed.
+    #[must_use]
+    pub fn is_open_deal(&self, entity: EntityId) -> bool {
+        self.flags.get(entity.index()).is_some_and(|f| f & (OPEN_DEAL | PURGED) == OPEN_DEAL)
+    }
+
+    /// Says whether an entity waits in quarantine.
+    #[must_use]
+    pub fn is_quarantined(&self, entity: EntityId) -> bool {
+        self.flags.get(entity.index()).is_some_and(|f| f & QUARANTINED != 0)
+    }
+
+    fn grow_to(&mut self, entity: EntityId) {
+        let len = entity.index() + 1;
+        if self.flags.len() >= len {
+            return;
+        }
+        self.handle.resize(len, Handle::NONE);
+        self.digest.resize(len, 0);
+        self.version.resize(len, 0);
+        self.last_event.resize(len, 0);
+        self.layout.resize(len, 0);
+        self.mailbox.resize(len, NO_MAILBOX);
+        self.flags.resize(len, 0);
+        self.first_seen.resize(len, 0);
+        self.last_activity.resize(len, NO_TIME);
+    }
+
+    fn touch(&mut self, entity: EntityId) {
+        self.dirty.insert(entity.0 / 100);
+    }
+
+    /// Notes the newest event of an entity's stream.
+    pub(super) fn saw_event(&mut self, entity: EntityId, position: Position) {
+        self.grow_to(entity);
+        if let Some(last) = self.last_event.get_mut(entity.index()) {
+            *last = low(position);
+        }
+        self.touch(entity);
+    }
+
+    /// Returns the position of the newest event of an entity's stream.
+    #[must_use]
+    pub fn last_event(&self, entity: EntityId) -> Position {
+        Position(u64::from(self.last_event.get(entity.index()).copied().unwrap_or(0)))
+    }
+
+    /// Moves the newest event of an entity back, when a written-out block was ahead of its recorded position.
+    pub fn wind_back(&mut self, entity: EntityId, position: Position) {
+        if let Some(last) = self.last_event.get_mut(entity.index()) {
+            *last = low(position);
+        }
+    }
+
+    /// Goes through the entities whose newest event is after `position`.
+    pub fn newer_than(&self, position: Position) -> impl Iterator<Item = EntityId> + '_ {
+        let bound = low(position);
+        (0..self.bound()).filter(move |&n| self.last_event.get(n as usize).is_some_and(|&p| p > bound)).map(EntityId)
+    }
+
+    pub(super) fn changed(&mut self, entity: EntityId, envelope: &Envelope, record: &EntityRecord, keyed: &Keyed) {
+        self.grow_to(entity);
+        let i = entity.index();
+        let before = self.flags.get(i).copied().unwrap_or(0);
+        let old_layout = self.layout.get(i).copied().unwrap_or(0);
+        if before & KNOWN != 0 && before & PURGED == 0 {
+            self.count(old_layout, -1);
+        }
+        self.unlink_handle(entity);
+        let layout = u16::try_from(record.layout.0).unwrap_or(u16::MAX);
+        let first = before & KNOWN == 0;
+        set(&mut self.handle, i, keyed.handle);
+        set(&mut self.digest, i, keyed.digest);
+        set(&mut self.version, i, low(envelope.position));
+        set(&mut self.layout, i, layout);
+        set(&mut self.mailbox, i, record.mailbox.map_or(NO_MAILBOX, |m| m.0));
+        if first {
+            set(&mut self.first_seen, i, envelope.recorded_at.0);
+        }
+        let kept = before & (QUARANTINED | OPEN_DEAL);
+        set(&mut self.flags, i, KNOWN | kept | ((record.visibility as u8) << VISIBILITY_SHIFT));
+        self.count(layout, 1);
+        self.link_handle(entity, keyed);
+        self.touch(entity);
+    }
+
+    /// A change whose key is already destroyed: the number was used, and that is all anybody can know.
+    pub(super) fn unreadable_change(&mut self, entity: EntityId, position: Position, recorded_at: Timestamp) {
+        self.grow_to(entity);
+        let i = entity.index();
+        let flags = self.flags.get(i).copied().unwrap_or(0);
+        if flags & KNOWN == 0 {
+            set(&mut self.first_seen, i, recorded_at.0);
+            set(&mut self.flags, i, KNOWN | PURGED);
+            self.purged += 1;
+        }
+        set(&mut self.version, i, low(position));
+        self.touch(entity);
+    }
+
+    fn count(&mut self, layout: u16, by: i64) {
+        let at = usize::from(layout);
+        if self.live_per_layout.len() <= at {
+            self.live_per_layout.resize(at + 1, 0);
+        }
+        if let Some(count) = self.live_per_layout.get_mut(at) {
+            *count = count.saturating_add_signed(by);
+        }
+    }
+
+    fn link_handle(&mut self, entity: EntityId, keyed: &Keyed) {
+        if keyed.handle == Handle::NONE {
+            return;
+        }
+        let column = &self.handle;
+        self.by_handle.insert_unique(keyed.handle.hash(), entity.0, |&number| {
+            column.get(number as usize).copied().unwrap_or_default().hash()
+        });
+        for &other in &keyed.others {
+            self.load_other_handle(other, entity);
+        }
+    }
+
+    fn unlink_handle(&mut self, entity: EntityId) {
+        let Some(&handle) = self.handle.get(entity.index()) else { return };
+        if handle == Handle::NONE {
+            return;
+        }
+        if let Ok(found) = self.by_handle.find_entry(handle.hash(), |&number| number == entity.0) {
+            found.remove();
+        }
+        for other in self.others_of.remove(&entity.0).unwrap_or_default() {
+            if self.others.get(&other) == Some(&entity.0) {
+                self.others.remove(&other);
+            }
+        }
+    }
+
+    pub(super) fn set_absent(&mut self, entity: EntityId) {
+        self.set_flag(entity, ABSENT, true);
+    }
+
+    /// Notes whether a deal is open, as the reader of its record found.
+    pub fn set_open_deal(&mut self, entity: EntityId, state: DealState) {
+        self.set_flag(entity, OPEN_DEAL, state == DealState::Open);
+    }
+
+    pub(super) fn set_quarantined(&mut self, entity: EntityId, state: EntityState) {
+        self.set_flag(entity, QUARANTINED, state == EntityState::Quarantined);
+    }
+
+    fn set_flag(&mut self, entity: EntityId, flag: u8, on: bool) {
+        if let Some(flags) = self.flags.get_mut(entity.index())
+            && *flags & (KNOWN | PURGED) == KNOWN
+        {
+            *flags = if on { *flags | flag } else { *flags & !flag };
+            self.touch(entity);
+        }
+    }
+
+    pub(super) fn active(&mut self, entity: EntityId, at: Timestamp) {
+        if let Some(latest) = self.last_activity.get_mut(entity.index()) {
+            *latest = (*latest).max(at.0);
+            self.touch(entity);
+        }
+    }
+
+    pub(super) fn purged(&mut self, entity: EntityId) {
+        let i = entity.index();
+        self.unlink_handle(entity);
+        let Some(&flags) = self.flags.get(i) else { return };
+        if flags & PURGED == 0 {
+            if flags & KNOWN != 0 {
+                let layout = self.layout.get(i).copied().unwrap_or(0);
+                self.count(layout, -1);
+            }
+            self.purged += 1;
+        }
+        set(&mut self.handle, i, Handle::NONE);
+        set(&mut self.digest, i, 0);
+        set(&mut self.layout, i, 0);
+        set(&mut self.mailbox, i, NO_MAILBOX);
+        set(&mut self.flags, i, KNOWN | PURGED);
+        set(&mut self.first_seen, i, 0);
+        set(&mut self.last_activity, i, NO_TIME);
+        self.touch(entity);
+    }
+
+    /// Returns the blocks that changed since this was last asked, and forgets them.
+    pub fn take_dirty(&mut self) -> RoaringBitmap {
+        std::mem::take(&mut self.dirty)
+    }
+
+    /// Marks blocks as changed again, when writing them out failed.
+    pub fn mark_dirty(&mut self, blocks: &RoaringBitmap) {
+        self.dirty |= blocks;
+    }
+
+    /// Returns the bytes of a block.
+    #[must_use]
+    pub fn block(&self, block: u32) -> Vec<u8> {
+        let first = block as usize * ENTITIES_PER_BLOCK;
+        let end = (first + ENTITIES_PER_BLOCK).min(self.flags.len());
+        let mut out = Vec::with_capacity(ENTITIES_PER_BLOCK * ROW_BYTES);
+        for i in first..end {
+            self.write_row(i, &mut out);
+        }
+        out
+    }
+
+    fn write_row(&self, i: usize, out: &mut Vec<u8>) {
+        let start = out.len();
+        out.extend_from_slice(&self.handle.get(i).copied().unwrap_or_default().0);
+        out.extend_from_slice(&self.digest.get(i).copied().unwrap_or(0).to_le_bytes());
+        out.extend_from_slice(&self.version.get(i).copied().unwrap_or(0).to_le_bytes());
+        out.extend_from_slice(&self.last_event.get(i).copied().unwrap_or(0).to_le_bytes());
+        out.extend_from_slice(&self.mailbox.get(i).copied().unwrap_or(NO_MAILBOX).to_le_bytes());
+        out.extend_from_slice(&self.layout.get(i).copied().unwrap_or(0).to_le_bytes());
+        out.push(self.flags.get(i).copied().unwrap_or(0));
+        out.push(0);
+        out.extend_from_slice(&self.first_seen.get(i).copied().unwrap_or(0).to_le_bytes());
+        out.extend_from_slice(&self.last_activity.get(i).copied().unwrap_or(NO_TIME).to_le_bytes());
+        out.resize(start + ROW_BYTES, 0);
+    }
+
+    /// Takes a written-out block back in. Blocks come in ascending order, when nothing else is there yet.
+    ///
+    /// # Errors
+    /// Says when the bytes are not a block.
+    pub fn load_block(&mut self, block: u32, bytes: &[u8]) -> Result<(), BlockError> {
+        if bytes.len() % ROW_BYTES != 0 || bytes.len() > ENTITIES_PER_BLOCK * ROW_BYTES {
+            return Err(BlockError);
+        }
+        for (offset, row) in (0u32..).zip(bytes.chunks_exact(ROW_BYTES)) {
+            self.load_row(EntityId(block.checked_mul(100).and_then(|n| n.checked_add(offset)).ok_or(BlockError)?), row)?;
+        }
+        Ok(())
+    }
+
+    fn load_row(&mut self, entity: EntityId, row: &[u8]) -> Result<(), BlockError> {
+        self.grow_to(entity);
+        let i = entity.index();
+        let handle = Handle(part(row, 0)?);
+        let layout = u16::from_le_bytes(part(row, 36)?);
+        let [flags] = part::<1>(row, 38)?;
+        set(&mut self.handle, i, handle);
+        set(&mut self.digest, i, u64::from_le_bytes(part(row, 16)?));
+        set(&mut self.version, i, u32::from_le_bytes(part(row, 24)?));
+        set(&mut self.last_event, i, u32::from_le_bytes(part(row, 28)?));
+        set(&mut self.mailbox, i, u32::from_le_bytes(part(row, 32)?));
+        set(&mut self.layout, i, layout);
+        set(&mut self.flags, i, flags);
+        set(&mut self.first_seen, i, i64::from_le_bytes(part(row, 40)?));
+        set(&mut self.last_activity, i, i64::from_le_bytes(part(row, 48)?));
+        if flags & PURGED != 0 {
+            self.purged += 1;
+        } else if flags & KNOWN != 0 {
+            self.count(layout, 1);
+            self.link_handle(entity, &Keyed { handle, others: Vec::new(), digest: 0 });
+        }
+        Ok(())
+    }
+
+    /// Returns the further handles, which are written out apart from the blocks.
+    pub fn other_handles(&self) -> impl Iterator<Item = (Handle, EntityId)> + '_ {
+        self.others.iter().map(|(handle, number)| (*handle, EntityId(*number)))
+    }
+
+    /// Takes a further handle back in.
+    pub fn load_other_handle(&mut self, handle: Handle, entity: EntityId) {
+        self.others.insert(handle, entity.0);
+        let all = self.others_of.entry(entity.0).or_default();
+        if !all.contains(&handle) {
+            all.push(handle);
+        }
+    }
+}
+
+/// Whether a deal is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DealState {
+    /// It is not closed, or nobody knows.
+    Open,
+    /// It is closed, or it is no deal.
+    NotOpen,
+}
+
+/// Bytes are not a block of this view.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the block of the entities view is damaged")]
+pub struct BlockError;
+
+fn state_of(flags: u8) -> EntityState {
+    if flags & PURGED != 0 {
+        EntityState::Purged
+    } else if flags & QUARANTINED != 0 {
+        EntityState::Quarantined
+    } else {
+        EntityState::Visible
+    }
+}
+
+fn visibility_of(flags: u8) -> Visibility {
+    match flags >> VISIBILITY_SHIFT {
+        1 => Visibility::Private,
+        2 => Visibility::Shared,
+        _ => Visibility::Unknown,
+    }
+}
+
+fn set<T>(column: &mut [T], index: usize, value: T) {
+    if let Some(place) = column.get_mut(index) {
+        *place = value;
+    }
+}
+
+fn part<const N: usize>(row: &[u8], at: usize) -> Result<[u8; N], BlockError> {
+    row.get(at..at + N).and_then(|bytes| bytes.try_into().ok()).ok_or(BlockError)
+}

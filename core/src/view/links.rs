@@ -1,0 +1,92 @@
+//! Who is tied to whom, by number.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::event::change::Link;
+use crate::id::EntityId;
+use crate::record::Relation;
+
+/// The links, in both directions.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Links {
+    out: BTreeSet<(EntityId, Relation, EntityId)>,
+    back: BTreeSet<(EntityId, Relation, EntityId)>,
+    changed: BTreeMap<EntityId, ()>,
+}
+
+impl Links {
+    /// Returns what an entity itself names.
+    pub fn of(&self, from: EntityId) -> impl Iterator<Item = Link> + '_ {
+        self.out
+            .range((from, Relation::Associated, EntityId(0))..=(from, Relation::About, EntityId(u32::MAX)))
+            .map(|(_, relation, to)| Link { relation: *relation, to: *to })
+    }
+
+    /// Returns what names an entity.
+    pub fn to(&self, to: EntityId) -> impl Iterator<Item = (Relation, EntityId)> + '_ {
+        self.back
+            .range((to, Relation::Associated, EntityId(0))..=(to, Relation::About, EntityId(u32::MAX)))
+            .map(|(_, relation, from)| (*relation, *from))
+    }
+
+    /// Returns all entities that an entity is tied to, in either direction, each once.
+    pub fn neighbours(&self, entity: EntityId) -> impl Iterator<Item = EntityId> + use<> {
+        let mut all: Vec<EntityId> =
+            self.of(entity).map(|link| link.to).chain(self.to(entity).map(|(_, from)| from)).collect();
+        all.sort_unstable();
+        all.dedup();
+        all.into_iter()
+    }
+
+    /// Returns how many links there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.out.len()
+    }
+
+    /// Says whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.out.is_empty()
+    }
+
+    /// Goes through all links: from, relation, to.
+    pub fn iter(&self) -> impl Iterator<Item = (EntityId, Relation, EntityId)> + '_ {
+        self.out.iter().copied()
+    }
+
+    /// Sets what an entity names, in place of what it named before.
+    pub fn replace(&mut self, from: EntityId, links: &[Link]) {
+        self.drop_out(from);
+        for link in links {
+            self.out.insert((from, link.relation, link.to));
+            self.back.insert((link.to, link.relation, from));
+        }
+        self.changed.insert(from, ());
+    }
+
+    /// Forgets an entity in both directions.
+    pub fn forget(&mut self, entity: EntityId) {
+        self.drop_out(entity);
+        let named_by: Vec<_> = self.to(entity).collect();
+        for (relation, from) in named_by {
+            self.out.remove(&(from, relation, entity));
+            self.back.remove(&(entity, relation, from));
+            self.changed.insert(from, ());
+        }
+        self.changed.insert(entity, ());
+    }
+
+    fn drop_out(&mut self, from: EntityId) {
+        let old: Vec<_> = self.of(from).collect();
+        for link in old {
+            self.out.remove(&(from, link.relation, link.to));
+            self.back.remove(&(link.to, link.relation, from));
+        }
+    }
+
+    /// Returns the entities whose own links changed since this was last asked, and forgets them.
+    pub fn take_changed(&mut self) -> impl Iterator<Item = EntityId> + use<> {
+        std::mem::take(&mut self.changed).into_keys()
+    }
+}

@@ -1,0 +1,185 @@
+//! Plans, and where each stands between being asked for and being run.
+
+use std::collections::BTreeMap;
+
+use bincode::{Decode, Encode};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::event::decision::{PlanFrozen, PlanPurpose, PlanRequested};
+use crate::event::{Actor, Recorded};
+use crate::id::{Digest, PlanId, Position, RunId};
+use crate::time::Timestamp;
+
+/// Where a plan stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PlanState {
+    /// Asked for, not made yet.
+    Requested,
+    /// It could not be made.
+    Refused,
+    /// It can only be looked at.
+    Preview,
+    /// Nothing was due: there is nothing to run.
+    Empty,
+    /// It waits for approvals.
+    AwaitingApproval,
+    /// It may run.
+    Ready,
+    /// A person refused it.
+    Rejected,
+    /// A run has taken it: it can never be taken again.
+    Used,
+}
+
+/// One approval.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct Approval {
+    /// The numeric user id of the person.
+    pub uid: u32,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// One plan.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Plan {
+    /// What was asked for.
+    pub request: PlanRequested,
+    /// Whose uid asked; `None` is the schedule or the daemon.
+    pub requested_by: Option<u32>,
+    /// When it was asked for.
+    pub requested_at: Timestamp,
+    /// The whole plan.
+    pub frozen: Option<PlanFrozen>,
+    /// Where its items stand in the log, in order.
+    pub chunks: Vec<Position>,
+    /// The code of why there is none.
+    pub refused: Option<String>,
+    /// Who accepted it.
+    pub approvals: Vec<Approval>,
+    /// Who refused it.
+    pub rejected_by: Option<u32>,
+    /// The run that took it.
+    pub run: Option<RunId>,
+}
+
+impl Plan {
+    /// Returns where it stands at an instant: approvals lose their force with time.
+    #[must_use]
+    pub fn state(&self, now: Timestamp) -> PlanState {
+        let Some(frozen) = &self.frozen else {
+            return if self.refused.is_some() { PlanState::Refused } else { PlanState::Requested };
+        };
+        if frozen.purpose == PlanPurpose::Preview {
+            PlanState::Preview
+        } else if self.rejected_by.is_some() {
+            PlanState::Rejected
+        } else if self.run.is_some() {
+            PlanState::Used
+        } else if frozen.items == 0 {
+            PlanState::Empty
+        } else if self.is_approved(now) {
+            PlanState::Ready
+        } else {
+            PlanState::AwaitingApproval
+        }
+    }
+
+    /// Says whether enough different persons, none of them the requester, have accepted it recently enough.
+    #[must_use]
+    pub fn is_approved(&self, now: Timestamp) -> bool {
+        let Some(frozen) = &self.frozen else { return false };
+        let needed = if frozen.tripped.is_empty() && !frozen.needs_approval { 0 } else { frozen.approvals_needed.max(1) };
+        self.valid_approvals(now) >= needed
+    }
+
+    /// Returns how many different persons accept it at an instant.
+    #[must_use]
+    pub fn valid_approvals(&self, now: Timestamp) -> u32 {
+        let Some(frozen) = &self.frozen else { return 0 };
+        let valid_us = i64::try_from(frozen.approval_valid_ms).unwrap_or(i64::MAX).saturating_mul(1_000);
+        let mut people: Vec<u32> = self
+            .approvals
+            .iter()
+            .filter(|approval| Some(approval.uid) != self.requested_by)
+            .filter(|approval| now.0.saturating_sub(approval.at.0) < valid_us)
+            .map(|approval| approval.uid)
+            .collect();
+        people.sort_unstable();
+        people.dedup();
+        u32::try_from(people.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Returns the digest that names it.
+    #[must_use]
+    pub fn digest(&self) -> Option<Digest> {
+        self.frozen.as_ref().map(|frozen| frozen.digest)
+    }
+}
+
+/// All plans.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
+pub struct Plans {
+    all: BTreeMap<PlanId, Plan>,
+}
+
+impl Plans {
+    /// Returns a plan.
+    #[must_use]
+    pub fn get(&self, id: PlanId) -> Option<&Plan> {
+        self.all.get(&id)
+    }
+
+    /// Goes through all plans, oldest first.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (PlanId, &Plan)> {
+        self.all.iter().map(|(id, plan)| (*id, plan))
+    }
+
+    /// Returns the newest frozen plan of a policy that was made to be run, before a given one.
+    #[must_use]
+    pub fn previous(&self, policy: &str, before: PlanId) -> Option<&PlanFrozen> {
+        self.all
+            .range(..before)
+            .rev()
+            .filter_map(|(_, plan)| plan.frozen.as_ref())
+            .find(|frozen| frozen.policy == policy && frozen.purpose == PlanPurpose::Run)
+    }
+
+    /// Says whether a plan of exactly this policy version was ever approved by a person or taken by a run.
+    #[must_use]
+    pub fn has_run(&self, policy: &str, policy_digest: Digest) -> bool {
+        self.all.values().any(|plan| {
+            plan.run.is_some()
+                && plan.frozen.as_ref().is_some_and(|f| f.policy == policy && f.policy_digest == policy_digest)
+        })
+    }
+
+    pub(super) fn requested(&mut self, recorded: &Recorded, body: &PlanRequested) {
+        let envelope = &recorded.envelope;
+        let requested_by = match envelope.actor {
+            Actor::Person(uid) => Some(uid),
+            Actor::Daemon | Actor::Schedule => None,
+        };
+        self.all.insert(
+            PlanId(envelope.position),
+            Plan {
+                request: body.clone(),
+                requested_by,
+                requested_at: envelope.recorded_at,
+                frozen: None,
+                chunks: Vec::new(),
+                refused: None,
+                approvals: Vec::new(),
+                rejected_by: None,
+                run: None,
+            },
+        );
+    }
+
+    /// Returns a plan for folding.
+    pub(super) fn get_mut(&mut self, id: PlanId) -> Option<&mut Plan> {
+        self.all.get_mut(&id)
+    }
+}

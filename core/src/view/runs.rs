@@ -1,0 +1,436 @@
+//! Runs and their sagas.
+
+use std::collections::BTreeMap;
+
+use bincode::{Decode, Encode};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::event::decision::RunEnd;
+use crate::event::saga::{Failure, Receipt, SagaEnd, SagaItem, SagaStarted, SkipReason, Step, StepFailed, StepSucceeded};
+use crate::event::{Actor, Event, Recorded};
+use crate::id::{EntityId, PlanId, RunId, SagaId};
+use crate::time::Timestamp;
+
+/// Where a run stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RunState {
+    /// Asked for, not begun.
+    Requested,
+    /// Its checks failed; there was no effect.
+    Refused,
+    /// At work.
+    Running,
+    /// Asked to wait.
+    Paused,
+    /// Asked to end early; it is undoing what can be undone.
+    Cancelling,
+    /// Over: all done.
+    Completed,
+    /// Over: ended early.
+    Cancelled,
+    /// Over: a person is needed.
+    Stuck,
+}
+
+/// One run.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Run {
+    /// The plan.
+    pub plan: PlanId,
+    /// Whose uid asked; `None` is the schedule or the daemon.
+    pub requested_by: Option<u32>,
+    /// When it was asked for.
+    pub requested_at: Timestamp,
+    /// Where it stands.
+    pub state: RunState,
+    /// The code of why it was refused.
+    pub refused: Option<String>,
+    /// How many items it began with.
+    pub items: u64,
+    /// Its sagas, in order.
+    pub sagas: Vec<SagaId>,
+    /// How many items its sagas have taken over from the plan so far.
+    pub taken: u64,
+    /// Entities purged so far.
+    pub purged: u64,
+    /// Entities left alone so far.
+    pub skipped: u64,
+    /// When it was over.
+    pub ended_at: Option<Timestamp>,
+}
+
+/// How a step of a saga stands.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum StepStanding {
+    /// The intent is recorded; nobody knows yet.
+    Started {
+        /// Which attempt.
+        attempt: u32,
+    },
+    /// It took effect.
+    Done(Receipt),
+    /// It did not take effect, or nobody knows.
+    Failed {
+        /// Which attempt.
+        attempt: u32,
+        /// How.
+        failure: Failure,
+        /// The next attempt is not before then; `None` means none.
+        retry_at: Option<Timestamp>,
+    },
+    /// Its effect was undone.
+    Undone,
+}
+
+/// What can happen to a step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StepEvent {
+    /// An attempt begins.
+    Start {
+        /// Which attempt.
+        attempt: u32,
+    },
+    /// It took effect.
+    Succeed(Receipt),
+    /// It did not, or nobody knows.
+    Fail {
+        /// Which attempt.
+        attempt: u32,
+        /// How.
+        failure: Failure,
+        /// The next attempt is not before then.
+        retry_at: Option<Timestamp>,
+    },
+    /// Its effect was undone.
+    Undo,
+}
+
+/// Something was to be recorded of a step that cannot follow what is recorded of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("this cannot follow what is recorded of the step")]
+pub struct IllegalStep;
+
+impl StepStanding {
+    /// The transition table: what follows a standing. Recording and replaying both go through it.
+    ///
+    /// # Errors
+    /// Refuses what cannot follow.
+    pub fn after(before: Option<&Self>, event: StepEvent) -> Result<Self, IllegalStep> {
+        match (before, event) {
+            (None, StepEvent::Start { attempt: 1 }) => Ok(Self::Started { attempt: 1 }),
+            (None, StepEvent::Start { .. } | StepEvent::Succeed(_) | StepEvent::Fail { .. } | StepEvent::Undo) => {
+                Err(IllegalStep)
+            }
+            // The same attempt again: the effect is about to be repeated after a probe found nothing.
+            (Some(Self::Started { attempt: last }), StepEvent::Start { attempt }) if attempt == *last => {
+                Ok(Self::Started { attempt })
+            }
+            (Some(Self::Started { .. }), StepEvent::Start { .. }) => Err(IllegalStep),
+            (Some(Self::Started { .. }), StepEvent::Succeed(receipt)) => Ok(Self::Done(receipt)),
+            (Some(Self::Started { attempt: last }), StepEvent::Fail { attempt, failure, retry_at }) => {
+                if attempt == *last { Ok(Self::Failed { attempt, failure, retry_at }) } else { Err(IllegalStep) }
+            }
+            // Undone before it is known to have happened: compensations are harmless when there is nothing to undo.
+            (Some(Self::Started { .. } | Self::Done(_) | Self::Failed { .. }), StepEvent::Undo) => Ok(Self::Undone),
+            (Some(Self::Done(_)), StepEvent::Start { .. } | StepEvent::Succeed(_) | StepEvent::Fail { .. }) => {
+                Err(IllegalStep)
+            }
+            (Some(Self::Failed { attempt: last, .. }), StepEvent::Start { attempt }) => {
+                if attempt == last + 1 { Ok(Self::Started { attempt }) } else { Err(IllegalStep) }
+            }
+            // A probe found that the effect had happened after all.
+            (Some(Self::Failed { failure: Failure::Unknown, .. }), StepEvent::Succeed(receipt)) => {
+                Ok(Self::Done(receipt))
+            }
+            // A probe found that it had not.
+            (
+                Some(Self::Failed { attempt: last, failure: Failure::Unknown, .. }),
+                StepEvent::Fail { attempt, failure: Failure::Refused, retry_at },
+            ) if attempt == *last => Ok(Self::Failed { attempt, failure: Failure::Refused, retry_at }),
+            (Some(Self::Failed { .. }), StepEvent::Succeed(_) | StepEvent::Fail { .. }) => Err(IllegalStep),
+            (
+                Some(Self::Undone),
+                StepEvent::Start { .. } | StepEvent::Succeed(_) | StepEvent::Fail { .. } | StepEvent::Undo,
+            ) => Err(IllegalStep),
+        }
+    }
+}
+
+/// One saga.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Saga {
+    /// How it began.
+    pub started: SagaStarted,
+    /// Its steps that have begun.
+    pub steps: BTreeMap<u8, StepStanding>,
+    /// Items that are left alone, by entity.
+    pub skipped: BTreeMap<EntityId, SkipReason>,
+    /// The items that the pivot's newest intent names.
+    pub pivot: Vec<EntityId>,
+    /// Entities whose key is destroyed.
+    pub purged: u64,
+    /// How it ended.
+    pub end: Option<SagaEnd>,
+    /// Whether the log says something of a step that cannot be: then nothing more is done without a person.
+    pub is_inconsistent: bool,
+}
+
+impl Saga {
+    fn step_event(&mut self, step: Step, event: StepEvent) {
+        match StepStanding::after(self.step(step), event) {
+            Ok(standing) => {
+                self.steps.insert(step as u8, standing);
+            }
+            Err(IllegalStep) => self.is_inconsistent = true,
+        }
+    }
+
+    /// Goes through the items that are not left alone, ascending by entity.
+    pub fn open_items(&self) -> impl Iterator<Item = &SagaItem> {
+        self.started.items.iter().filter(|item| !self.skipped.contains_key(&item.entity))
+    }
+
+    /// Returns how a step stands.
+    #[must_use]
+    pub fn step(&self, step: Step) -> Option<&StepStanding> {
+        self.steps.get(&(step as u8))
+    }
+
+    /// Returns the receipt of a step that took effect.
+    #[must_use]
+    pub fn receipt(&self, step: Step) -> Option<&Receipt> {
+        match self.step(step) {
+            Some(StepStanding::Done(receipt)) => Some(receipt),
+            _ => None,
+        }
+    }
+
+    /// Returns the end of the quarantine, once it has begun.
+    #[must_use]
+    pub fn quarantine_until(&self) -> Option<Timestamp> {
+        match self.receipt(Step::Quarantine) {
+            Some(Receipt::Quarantined { until, .. }) => Some(*until),
+            _ => None,
+        }
+    }
+
+    /// Says whether the pivot's intent was ever recorded: then there is no way back.
+    #[must_use]
+    pub fn is_past_pivot(&self) -> bool {
+        self.step(Step::Purge).is_some()
+    }
+}
+
+/// All runs and sagas.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
+pub struct Runs {
+    runs: BTreeMap<RunId, Run>,
+    sagas: BTreeMap<SagaId, Saga>,
+}
+
+impl Runs {
+    /// Returns a run.
+    #[must_use]
+    pub fn run(&self, id: RunId) -> Option<&Run> {
+        self.runs.get(&id)
+    }
+
+    /// Goes through all runs, oldest first.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (RunId, &Run)> {
+        self.runs.iter().map(|(id, run)| (*id, run))
+    }
+
+    /// Returns a saga.
+    #[must_use]
+    pub fn saga(&self, id: SagaId) -> Option<&Saga> {
+        self.sagas.get(&id)
+    }
+
+    /// Goes through all sagas, oldest first.
+    pub fn sagas(&self) -> impl DoubleEndedIterator<Item = (SagaId, &Saga)> {
+        self.sagas.iter().map(|(id, saga)| (*id, saga))
+    }
+
+    /// Returns the open saga that works on an entity.
+    #[must_use]
+    pub fn saga_of_entity(&self, entity: EntityId) -> Option<(SagaId, &Saga)> {
+        self.sagas().filter(|(_, saga)| saga.end.is_none()).find(|(_, saga)| {
+            saga.started.items.binary_search_by_key(&entity, |item| item.entity).is_ok()
+                && !saga.skipped.contains_key(&entity)
+        })
+    }
+
+    /// Returns the run that an event is part of.
+    #[must_use]
+    pub(super) fn run_of(&self, event: &Event) -> Option<RunId> {
+        let of_saga = |saga: SagaId| self.sagas.get(&saga).map(|saga| saga.started.run);
+        match event {
+            Event::RunStarted(body) => Some(body.run),
+            Event::RunRefused(body) => Some(body.run),
+            Event::RunPaused(body) => Some(body.run),
+            Event::RunResumed(body) => Some(body.run),
+            Event::RunCancelled(body) => Some(body.run),
+            Event::RunEnded(body) => Some(body.run),
+            Event::SagaStarted(body) => Some(body.run),
+            Event::StepStarted(body) => of_saga(body.saga),
+            Event::StepSucceeded(body) => of_saga(body.saga),
+            Event::StepFailed(body) => of_saga(body.saga),
+            Event::ItemsSkipped(body) => of_saga(body.saga),
+            Event::SagaEnded(body) => of_saga(body.saga),
+            Event::KeyDestroyed(body) => Some(body.run),
+            Event::EntityRestored(body) => of_saga(body.saga),
+            _ => None,
+        }
+    }
+
+    pub(super) fn fold(&mut self, recorded: &Recorded, event: &Event) {
+        let envelope = &recorded.envelope;
+        let at = envelope.recorded_at;
+        match event {
+            Event::RunRequested(body) => {
+                let requested_by = match envelope.actor {
+                    Actor::Person(uid) => Some(uid),
+                    Actor::Daemon | Actor::Schedule => None,
+                };
+                self.runs.insert(
+                    RunId(envelope.position),
+                    Run {
+                        plan: body.plan,
+                        requested_by,
+                        requested_at: at,
+                        state: RunState::Requested,
+                        refused: None,
+                        items: 0,
+                        sagas: Vec::new(),
+                        taken: 0,
+                        purged: 0,
+                        skipped: 0,
+                        ended_at: None,
+                    },
+                );
+            }
+            Event::RunStarted(body) => self.with_run(body.run, |run| {
+                run.state = RunState::Running;
+                run.items = body.items;
+            }),
+            Event::RunRefused(body) => self.with_run(body.run, |run| {
+                run.state = RunState::Refused;
+                run.refused = Some(body.code.clone());
+                run.ended_at = Some(at);
+            }),
+            Event::RunPaused(body) => self.move_run(body.run, RunState::Running, RunState::Paused),
+            Event::RunResumed(body) => self.move_run(body.run, RunState::Paused, RunState::Running),
+            Event::RunCancelled(body) => {
+                self.move_run(body.run, RunState::Paused, RunState::Running);
+                self.move_run(body.run, RunState::Running, RunState::Cancelling);
+            }
+            Event::RunEnded(body) => self.with_run(body.run, |run| {
+                run.state = match body.end {
+                    RunEnd::Completed => RunState::Completed,
+                    RunEnd::Cancelled => RunState::Cancelled,
+                    RunEnd::Stuck => RunState::Stuck,
+                };
+                run.purged = body.purged;
+                run.skipped = body.skipped;
+                run.ended_at = Some(at);
+            }),
+            Event::SagaStarted(body) => self.saga_started(SagaId(envelope.position), body),
+            Event::StepStarted(body) => self.with_saga(body.saga, |saga| {
+                saga.step_event(body.step, StepEvent::Start { attempt: body.attempt });
+                if body.step == Step::Purge {
+                    saga.pivot.clone_from(&body.items);
+                }
+            }),
+            Event::StepSucceeded(body) => self.step_succeeded(body),
+            Event::StepFailed(body) => self.step_failed(body),
+            Event::ItemsSkipped(body) => self.skip(body.saga, &body.items),
+            Event::EntityRestored(body) => {
+                if let Some(entity) = envelope.entity {
+                    self.skip(body.saga, &[(entity, SkipReason::Restored)]);
+                }
+            }
+            Event::KeyDestroyed(body) => self.key_destroyed(body.saga),
+            Event::SagaEnded(body) => self.with_saga(body.saga, |saga| {
+                saga.end = Some(body.end);
+                saga.purged = body.purged;
+                saga.started.items = Vec::new();
+                saga.pivot = Vec::new();
+            }),
+            _ => {}
+        }
+    }
+
+    fn with_run(&mut self, id: RunId, change: impl FnOnce(&mut Run)) {
+        if let Some(run) = self.runs.get_mut(&id) {
+            change(run);
+        }
+    }
+
+    fn move_run(&mut self, id: RunId, from: RunState, to: RunState) {
+        self.with_run(id, |run| {
+            if run.state == from {
+                run.state = to;
+            }
+        });
+    }
+
+    fn with_saga(&mut self, id: SagaId, change: impl FnOnce(&mut Saga)) {
+        if let Some(saga) = self.sagas.get_mut(&id) {
+            change(saga);
+        }
+    }
+
+    fn saga_started(&mut self, id: SagaId, body: &SagaStarted) {
+        self.with_run(body.run, |run| {
+            if !run.sagas.contains(&id) {
+                run.sagas.push(id);
+                run.taken += body.items.len() as u64;
+            }
+        });
+        self.sagas.insert(
+            id,
+            Saga {
+                started: body.clone(),
+                steps: BTreeMap::new(),
+                skipped: BTreeMap::new(),
+                pivot: Vec::new(),
+                purged: 0,
+                end: None,
+                is_inconsistent: false,
+            },
+        );
+    }
+
+    fn step_succeeded(&mut self, body: &StepSucceeded) {
+        self.with_saga(body.saga, |saga| {
+            let event =
+                if body.compensation { StepEvent::Undo } else { StepEvent::Succeed(body.receipt.clone()) };
+            saga.step_event(body.step, event);
+        });
+    }
+
+    fn step_failed(&mut self, body: &StepFailed) {
+        self.with_saga(body.saga, |saga| {
+            let event = StepEvent::Fail { attempt: body.attempt, failure: body.failure, retry_at: body.retry_at };
+            saga.step_event(body.step, event);
+        });
+    }
+
+    fn skip(&mut self, id: SagaId, items: &[(EntityId, SkipReason)]) {
+        let Some(saga) = self.sagas.get_mut(&id) else { return };
+        let before = saga.skipped.len() as u64;
+        saga.skipped.extend(items.iter().copied());
+        let more = saga.skipped.len() as u64 - before;
+        let run = saga.started.run;
+        self.with_run(run, |run| run.skipped += more);
+    }
+
+    fn key_destroyed(&mut self, id: SagaId) {
+        let Some(saga) = self.sagas.get_mut(&id) else { return };
+        saga.purged += 1;
+        let run = saga.started.run;
+        self.with_run(run, |run| run.purged += 1);
+    }
+}

@@ -1,0 +1,244 @@
+//! The small views, each a plain map, written out together.
+
+use std::collections::BTreeMap;
+
+use bincode::{Decode, Encode};
+
+use super::{Intakes, Plans, Runs};
+use crate::event::decision::{PolicyVersion, ScheduleFired};
+use crate::event::hold::HoldPlaced;
+use crate::event::{Event, Recorded};
+use crate::id::{Digest, EntityId, HoldId, LayoutId, PlanId, Position};
+use crate::record::Layout;
+use crate::time::Timestamp;
+
+/// All small views.
+#[derive(Debug, Clone, Default, PartialEq, Encode, Decode)]
+pub struct Small {
+    /// The random name of the store.
+    pub store: [u8; 16],
+    /// The layouts by number.
+    pub layouts: Layouts,
+    /// What was taken in.
+    pub intakes: Intakes,
+    /// Active legal holds.
+    pub holds: Holds,
+    /// The active policy set.
+    pub policies: PolicyVersions,
+    /// Plans.
+    pub plans: Plans,
+    /// Runs and sagas.
+    pub runs: Runs,
+    /// When each schedule last fired.
+    pub schedules: Schedules,
+}
+
+impl Small {
+    pub(super) fn fold(&mut self, recorded: &Recorded, event: &Event) {
+        let envelope = &recorded.envelope;
+        let at = envelope.recorded_at;
+        match event {
+            Event::StoreInitialised(body) => self.store = body.store,
+            Event::LayoutRecorded(body) => self.layouts.add(body.id, body.layout.clone()),
+            Event::IntakeStarted(body) => {
+                if let Some(entity) = envelope.entity {
+                    self.intakes.started(entity, at, body);
+                }
+            }
+            Event::IntakeCompleted(body) => {
+                if let Some(entity) = envelope.entity {
+                    self.intakes.ended(entity, at, body);
+                }
+            }
+            Event::HoldPlaced(body) => self.holds.place(HoldId(envelope.position), at, body),
+            Event::HoldReleased(body) => self.holds.release(body.hold, envelope.position),
+            Event::PolicySetActivated(body) => self.policies.activate(body.digest, &body.policies, at),
+            Event::PolicyRecorded(body) => {
+                self.policies.texts.insert((body.id.clone(), body.digest), envelope.position);
+            }
+            Event::PlanRequested(body) => self.plans.requested(recorded, body),
+            Event::PlanItems(body) => self.with_plan(body.plan, |plan| {
+                if !plan.chunks.contains(&envelope.position) {
+                    plan.chunks.push(envelope.position);
+                }
+            }),
+            Event::PlanFrozen(body) => self.with_plan(body.plan, |plan| plan.frozen = Some(body.clone())),
+            Event::PlanRefused(body) => self.with_plan(body.plan, |plan| plan.refused = Some(body.code.clone())),
+            Event::PlanApproved(body) => self.approve(recorded, body.plan, body.digest),
+            Event::PlanRejected(body) => {
+                if let crate::event::Actor::Person(uid) = envelope.actor {
+                    self.with_plan(body.plan, |plan| plan.rejected_by = Some(uid));
+                }
+            }
+            Event::RunStarted(body) => self.with_plan(body.plan, |plan| plan.run = Some(body.run)),
+            Event::ScheduleFired(body) => self.schedules.fired(body),
+            Event::ScheduleMissed(body) => self.schedules.missed(&body.policy, body.last_at),
+            _ => {}
+        }
+        self.runs.fold(recorded, event);
+    }
+
+    fn with_plan(&mut self, id: PlanId, change: impl FnOnce(&mut super::Plan)) {
+        if let Some(plan) = self.plans.get_mut(id) {
+            change(plan);
+        }
+    }
+
+    /// An approval counts only for the digest it names, and only from a person.
+    fn approve(&mut self, recorded: &Recorded, plan: PlanId, digest: Digest) {
+        let crate::event::Actor::Person(uid) = recorded.envelope.actor else { return };
+        let at = recorded.envelope.recorded_at;
+        self.with_plan(plan, |plan| {
+            if plan.digest() == Some(digest) && !plan.approvals.iter().any(|a| a.uid == uid && a.at == at) {
+                plan.approvals.push(super::plans::Approval { uid, at });
+            }
+        });
+    }
+}
+
+/// The layouts by number.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
+pub struct Layouts {
+    all: BTreeMap<LayoutId, Layout>,
+}
+
+impl Layouts {
+    /// Returns a layout.
+    #[must_use]
+    pub fn get(&self, id: LayoutId) -> Option<&Layout> {
+        self.all.get(&id)
+    }
+
+    /// Returns the number of a layout that was recorded before.
+    #[must_use]
+    pub fn find(&self, layout: &Layout) -> Option<LayoutId> {
+        self.all.iter().find(|(_, known)| *known == layout).map(|(id, _)| *id)
+    }
+
+    /// Returns the number for the next layout.
+    #[must_use]
+    pub fn next(&self) -> LayoutId {
+        LayoutId(self.all.last_key_value().map_or(1, |(id, _)| id.0 + 1))
+    }
+
+    /// Goes through all layouts.
+    pub fn iter(&self) -> impl Iterator<Item = (LayoutId, &Layout)> {
+        self.all.iter().map(|(id, layout)| (*id, layout))
+    }
+
+    fn add(&mut self, id: LayoutId, layout: Layout) {
+        self.all.insert(id, layout);
+    }
+}
+
+/// One active hold.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Hold {
+    /// When it was placed.
+    pub placed_at: Timestamp,
+    /// What it covers, ascending.
+    pub entities: Vec<EntityId>,
+}
+
+/// Active legal holds.
+///
+/// Only numbers: the name and reason of a hold are in its sealed event.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
+pub struct Holds {
+    active: BTreeMap<HoldId, Hold>,
+    /// How many holds cover an entity.
+    by_entity: BTreeMap<EntityId, Vec<HoldId>>,
+    /// The newest event about holds.
+    position: Position,
+}
+
+impl Holds {
+    /// Returns the holds that cover an entity.
+    #[must_use]
+    pub fn of(&self, entity: EntityId) -> &[HoldId] {
+        self.by_entity.get(&entity).map_or(&[], Vec::as_slice)
+    }
+
+    /// Returns an active hold.
+    #[must_use]
+    pub fn get(&self, id: HoldId) -> Option<&Hold> {
+        self.active.get(&id)
+    }
+
+    /// Goes through the active holds.
+    pub fn iter(&self) -> impl Iterator<Item = (HoldId, &Hold)> {
+        self.active.iter().map(|(id, hold)| (*id, hold))
+    }
+
+    fn place(&mut self, id: HoldId, at: Timestamp, body: &HoldPlaced) {
+        let mut entities = body.entities.clone();
+        entities.sort_unstable();
+        entities.dedup();
+        for &entity in &entities {
+            let holds = self.by_entity.entry(entity).or_default();
+            if !holds.contains(&id) {
+                holds.push(id);
+            }
+        }
+        self.active.insert(id, Hold { placed_at: at, entities });
+        self.position = id.0;
+    }
+
+    fn release(&mut self, id: HoldId, position: Position) {
+        if let Some(hold) = self.active.remove(&id) {
+            for entity in hold.entities {
+                if let Some(holds) = self.by_entity.get_mut(&entity) {
+                    holds.retain(|other| *other != id);
+                    if holds.is_empty() {
+                        self.by_entity.remove(&entity);
+                    }
+                }
+            }
+        }
+        self.position = position;
+    }
+}
+
+/// The active policy set.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
+pub struct PolicyVersions {
+    /// SHA-256 of the set; `None` before the first.
+    pub digest: Option<Digest>,
+    /// When it became active.
+    pub activated_at: Timestamp,
+    /// The policies, by id.
+    pub policies: Vec<PolicyVersion>,
+    /// Where the text of each version stands in the log.
+    pub texts: BTreeMap<(String, Digest), Position>,
+}
+
+impl PolicyVersions {
+    fn activate(&mut self, digest: Digest, policies: &[PolicyVersion], at: Timestamp) {
+        self.digest = Some(digest);
+        self.activated_at = at;
+        self.policies = policies.to_vec();
+    }
+}
+
+/// When each schedule last fired, or was given up as missed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
+pub struct Schedules {
+    last: BTreeMap<String, Timestamp>,
+}
+
+impl Schedules {
+    /// Returns the last nominal instant of a policy's schedule that was dealt with.
+    #[must_use]
+    pub fn last(&self, policy: &str) -> Option<Timestamp> {
+        self.last.get(policy).copied()
+    }
+
+    fn fired(&mut self, body: &ScheduleFired) {
+        self.missed(&body.policy, body.nominal_at);
+    }
+
+    fn missed(&mut self, policy: &str, at: Timestamp) {
+        let last = self.last.entry(policy.to_owned()).or_insert(at);
+        *last = (*last).max(at);
+    }
+}
