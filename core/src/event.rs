@@ -1,7 +1,7 @@
 //! Events: immutable facts that were recorded, and the envelope around each.
 //!
 //! The families are in the files beside this one; each struct there is one frozen schema version. A change of shape
-//! is a new struct with a new schema version and an upcaster in [`codec`], never an edit: see `docs/formats.md`.
+//! is a new struct with a new schema version and an upcaster in `codec`, never an edit: see `docs/formats.md`.
 
 use crate::id::{Digest, EntityId, Position, StreamId};
 use crate::time::Timestamp;

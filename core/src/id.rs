@@ -1,6 +1,6 @@
 //! Names of things: newtypes that cannot be mixed up.
 //!
-//! A plan, a run, a saga and a request are named by the [`Position`] of the event that began them,
+//! A plan, a run, a saga and a request are named by the `Position` of the event that began them,
 //! so a name is unique, ordered, and leads straight to its place in the log.
 
 use std::fmt;
@@ -92,19 +92,16 @@ impl FromStr for EntityId {
     type Err = IdError;
 
     fn from_str(text: &str) -> Result<Self, IdError> {
-        parse_prefixed(text, 'E').and_then(|n| u32::try_from(n).ok()).map(Self).ok_or(IdError {
-            expected: "an entity",
-            example: "E1042",
-        })
+        parse_prefixed(text, 'E')
+            .and_then(|n| u32::try_from(n).ok())
+            .map(Self)
+            .ok_or(IdError { expected: "an entity", example: "E1042" })
     }
 }
 
 fn parse_prefixed(text: &str, prefix: char) -> Option<u64> {
     let text = text.trim();
-    let digits = text
-        .strip_prefix(prefix)
-        .or_else(|| text.strip_prefix(prefix.to_ascii_lowercase()))
-        .unwrap_or(text);
+    let digits = text.strip_prefix(prefix).or_else(|| text.strip_prefix(prefix.to_ascii_lowercase())).unwrap_or(text);
     digits.parse().ok()
 }
 

@@ -11,6 +11,9 @@ pub mod id;
 /// Instants, periods, zones.
 pub mod time;
 
+/// When a policy is looked at.
+pub mod schedule;
+
 /// What is kept: kinds, layouts, rows.
 pub mod record;
 
@@ -23,8 +26,14 @@ pub mod event;
 /// What is true now, folded from events.
 pub mod view;
 
+/// What may be disposed of, and when.
+pub mod policy;
+
 /// What a saga does next.
 pub mod saga;
+
+/// What proves a disposition: export manifests and the canonical form of exported items.
+pub mod evidence;
 
 /// What the daemon and `retentionctl` say to each other.
 pub mod control;

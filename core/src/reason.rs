@@ -87,6 +87,8 @@ pub enum Reason {
     InQuarantine,
     /// No policy is about it.
     NoPolicy,
+    /// It was purged or erased before.
+    Gone,
 }
 
 impl Reason {
@@ -105,6 +107,7 @@ impl Reason {
             Self::CannotEvaluate { .. } => "cannot_evaluate",
             Self::InQuarantine => "in_quarantine",
             Self::NoPolicy => "no_policy",
+            Self::Gone => "gone",
         }
     }
 }

@@ -147,10 +147,7 @@ fn after_pivot(saga: &Saga, script: Script, now: Timestamp) -> Next {
 
 fn has_given_up(saga: &Saga, script: Script) -> bool {
     script.compensable.iter().any(|&step| {
-        matches!(
-            saga.step(step),
-            Some(StepStanding::Failed { failure: Failure::Refused, retry_at: None, .. })
-        )
+        matches!(saga.step(step), Some(StepStanding::Failed { failure: Failure::Refused, retry_at: None, .. }))
     })
 }
 

@@ -6,6 +6,12 @@ use bincode::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+mod period;
+mod zone;
+
+pub use period::{Align, Period, PeriodError};
+pub use zone::{Zone, ZoneError};
+
 /// An instant: microseconds since 1970-01-01T00:00:00Z. In JSON and text: RFC 3339 in UTC.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Encode, Decode, Serialize, Deserialize, ToSchema,
@@ -13,6 +19,9 @@ use utoipa::ToSchema;
 #[serde(into = "String", try_from = "String")]
 #[schema(value_type = String, format = "date-time", example = "2026-03-01T00:00:00Z")]
 pub struct Timestamp(pub i64);
+
+/// The length of `2026-03-01`, in bytes.
+const DATE_LENGTH: usize = 10;
 
 /// An instant could not be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -42,6 +51,21 @@ impl Timestamp {
         })
     }
 
+    /// The last instant there is: a period that runs out beyond what calendars know never runs out.
+    pub const NEVER: Self = Self(i64::MAX);
+
+    /// Reads RFC 3339, or a bare date, which means the first instant of that day in `zone`.
+    ///
+    /// # Errors
+    /// Refuses everything else, also a time of day without an offset: it would have to be guessed.
+    pub fn parse_in(text: &str, zone: &Zone) -> Result<Self, TimestampError> {
+        // jiff would read `2026-03-01T10:00` as a date and drop the time, so the length is checked first.
+        if text.len() == DATE_LENGTH {
+            return text.parse().map(|date| zone.day_start(date)).map_err(|_| TimestampError);
+        }
+        text.parse::<jiff::Timestamp>().map(Self::from_jiff).map_err(|_| TimestampError)
+    }
+
     /// Makes an instant from jiff's, dropping what is smaller than a microsecond.
     #[must_use]
     pub fn from_jiff(timestamp: jiff::Timestamp) -> Self {
@@ -64,15 +88,9 @@ impl From<Timestamp> for String {
 impl std::str::FromStr for Timestamp {
     type Err = TimestampError;
 
-    /// Reads RFC 3339; a bare date means its first instant in UTC.
+    /// Reads RFC 3339; a bare date means its first instant in UTC. A time of day without an offset is refused.
     fn from_str(text: &str) -> Result<Self, TimestampError> {
-        if let Ok(timestamp) = text.parse::<jiff::Timestamp>() {
-            return Ok(Self::from_jiff(timestamp));
-        }
-        let date: jiff::civil::Date = text.parse().map_err(|_| TimestampError)?;
-        date.to_zoned(jiff::tz::TimeZone::UTC)
-            .map(|zoned| Self::from_jiff(zoned.timestamp()))
-            .map_err(|_| TimestampError)
+        Self::parse_in(text, &Zone::utc())
     }
 }
 

@@ -9,6 +9,7 @@ use crate::id::{EntityId, Handle, Position};
 use crate::record::{DateRole, EntityRecord, Kind};
 use crate::time::Timestamp;
 
+pub mod condition;
 pub mod due;
 pub mod entities;
 pub mod index;
@@ -17,7 +18,9 @@ pub mod links;
 pub mod plans;
 pub mod runs;
 pub mod small;
+pub mod snapshot;
 
+pub use condition::{Condition, Conflict};
 pub use due::Due;
 pub use entities::{DealState, Entities, EntityState, Row};
 pub use index::Index;

@@ -1,2 +1,48 @@
-//! retentiond.
-fn main() {}
+//! The daemon's binary: the command line in, an exit code out.
+
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use retentiond::config::Config;
+use retentiond::supervise::args::{Args, Command, ConfigCommand};
+use retentiond::supervise::exit::Exit;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let exit = match args.asked() {
+        Command::Config { command: ConfigCommand::Check } => check_config(&args),
+        Command::Run | Command::Init | Command::Store { .. } => with_config(&args, |_config| {
+            say("this build has no store yet");
+            Exit::Unexpected
+        }),
+    };
+    exit.into()
+}
+
+fn check_config(args: &Args) -> Exit {
+    with_config(args, |config| {
+        say(&format!(
+            "{}: good, {} sources, digest {}",
+            config.path.display(),
+            config.sources.len(),
+            config.digest.short()
+        ));
+        Exit::Done
+    })
+}
+
+fn with_config(args: &Args, work: impl FnOnce(Config) -> Exit) -> Exit {
+    match Config::load(&args.config) {
+        Ok(config) => work(config),
+        Err(error) => {
+            say(&error.to_string());
+            Exit::Invalid
+        }
+    }
+}
+
+/// Writes to standard error. When nobody reads it, nothing can be said and nothing is lost.
+fn say(line: &str) {
+    let _unread = writeln!(io::stderr().lock(), "{line}");
+}

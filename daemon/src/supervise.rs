@@ -1,1 +1,10 @@
-//! Not yet.
+//! Start, readiness, signals, stop.
+
+/// The command line.
+pub mod args;
+/// Every exit code of the daemon.
+pub mod exit;
+/// What systemd is told.
+pub mod notifier;
+/// Signals of the operating system, as wishes.
+pub mod signals;

@@ -63,7 +63,10 @@ pub struct IntakeStarted {
 
 impl std::fmt::Debug for IntakeStarted {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("IntakeStarted").field("source", &self.source).field("content", &self.content).finish_non_exhaustive()
+        f.debug_struct("IntakeStarted")
+            .field("source", &self.source)
+            .field("content", &self.content)
+            .finish_non_exhaustive()
     }
 }
 

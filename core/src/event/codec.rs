@@ -86,3 +86,26 @@ pub fn decode<T: Decode<()>>(bytes: &[u8]) -> Result<T, CodecError> {
     let (value, used) = bincode::decode_from_slice(bytes, CONFIG).map_err(|_| CodecError::Malformed)?;
     if used == bytes.len() { Ok(value) } else { Err(CodecError::Trailing) }
 }
+
+/// The largest snapshot of views, in bytes: they come from our own files, so this only stops nonsense.
+const SNAPSHOT_BYTES_MAX: usize = 1024 * 1024 * 1024;
+
+const SNAPSHOT_CONFIG: Configuration<LittleEndian, Varint, Limit<SNAPSHOT_BYTES_MAX>> =
+    bincode::config::standard().with_limit::<SNAPSHOT_BYTES_MAX>();
+
+/// Encodes a snapshot of views.
+///
+/// # Errors
+/// Says when it is too large.
+pub fn encode_snapshot<T: Encode>(value: &T) -> Result<Vec<u8>, CodecError> {
+    bincode::encode_to_vec(value, SNAPSHOT_CONFIG).map_err(|_| CodecError::TooLarge)
+}
+
+/// Decodes a snapshot of views and insists that every byte was used.
+///
+/// # Errors
+/// Says what is wrong with the bytes.
+pub fn decode_snapshot<T: Decode<()>>(bytes: &[u8]) -> Result<T, CodecError> {
+    let (value, used) = bincode::decode_from_slice(bytes, SNAPSHOT_CONFIG).map_err(|_| CodecError::Malformed)?;
+    if used == bytes.len() { Ok(value) } else { Err(CodecError::Trailing) }
+}

@@ -146,12 +146,8 @@ const ACTIVITY: &[Field] = &[
     list("company_links", "LinkedCompanyIds"),
 ];
 
-const TEMPLATE: &[Field] = &[
-    text("id", "FieldId"),
-    text("label", "FieldLabel"),
-    text("type", "FieldType"),
-    list("options", "FieldInfo"),
-];
+const TEMPLATE: &[Field] =
+    &[text("id", "FieldId"), text("label", "FieldLabel"), text("type", "FieldType"), list("options", "FieldInfo")];
 
 const INSIGHT: &[Field] = &[
     text("id", "InsightId"),

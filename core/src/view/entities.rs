@@ -395,7 +395,10 @@ impl Entities {
             return Err(BlockError);
         }
         for (offset, row) in (0u32..).zip(bytes.chunks_exact(ROW_BYTES)) {
-            self.load_row(EntityId(block.checked_mul(100).and_then(|n| n.checked_add(offset)).ok_or(BlockError)?), row)?;
+            self.load_row(
+                EntityId(block.checked_mul(100).and_then(|n| n.checked_add(offset)).ok_or(BlockError)?),
+                row,
+            )?;
         }
         Ok(())
     }

@@ -48,10 +48,8 @@ impl Intakes {
     }
 
     pub(super) fn started(&mut self, id: EntityId, at: Timestamp, body: &IntakeStarted) {
-        self.all.insert(
-            id,
-            Intake { source: body.source.clone(), content: body.content, started_at: at, completed: None },
-        );
+        self.all
+            .insert(id, Intake { source: body.source.clone(), content: body.content, started_at: at, completed: None });
     }
 
     pub(super) fn ended(&mut self, id: EntityId, at: Timestamp, body: &IntakeCompleted) {

@@ -91,7 +91,8 @@ impl Plan {
     #[must_use]
     pub fn is_approved(&self, now: Timestamp) -> bool {
         let Some(frozen) = &self.frozen else { return false };
-        let needed = if frozen.tripped.is_empty() && !frozen.needs_approval { 0 } else { frozen.approvals_needed.max(1) };
+        let needed =
+            if frozen.tripped.is_empty() && !frozen.needs_approval { 0 } else { frozen.approvals_needed.max(1) };
         self.valid_approvals(now) >= needed
     }
 

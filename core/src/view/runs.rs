@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::event::decision::RunEnd;
-use crate::event::saga::{Failure, Receipt, SagaEnd, SagaItem, SagaStarted, SkipReason, Step, StepFailed, StepSucceeded};
+use crate::event::saga::{
+    Failure, Receipt, SagaEnd, SagaItem, SagaStarted, SkipReason, Step, StepFailed, StepSucceeded,
+};
 use crate::event::{Actor, Event, Recorded};
 use crate::id::{EntityId, PlanId, RunId, SagaId};
 use crate::time::Timestamp;
@@ -138,7 +140,11 @@ impl StepStanding {
                 Err(IllegalStep)
             }
             (Some(Self::Failed { attempt: last, .. }), StepEvent::Start { attempt }) => {
-                if attempt == last + 1 { Ok(Self::Started { attempt }) } else { Err(IllegalStep) }
+                if attempt == last + 1 {
+                    Ok(Self::Started { attempt })
+                } else {
+                    Err(IllegalStep)
+                }
             }
             // A probe found that the effect had happened after all.
             (Some(Self::Failed { failure: Failure::Unknown, .. }), StepEvent::Succeed(receipt)) => {
@@ -405,8 +411,7 @@ impl Runs {
 
     fn step_succeeded(&mut self, body: &StepSucceeded) {
         self.with_saga(body.saga, |saga| {
-            let event =
-                if body.compensation { StepEvent::Undo } else { StepEvent::Succeed(body.receipt.clone()) };
+            let event = if body.compensation { StepEvent::Undo } else { StepEvent::Succeed(body.receipt.clone()) };
             saga.step_event(body.step, event);
         });
     }

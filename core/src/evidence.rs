@@ -1,0 +1,10 @@
+//! What proves a disposition: the canonical line of every exported item and the manifest that lists them.
+//!
+//! Pure: the archive writes these bytes, a verification reads them back, and whoever holds the log can make them again.
+
+pub mod item;
+mod json;
+pub mod manifest;
+
+pub use item::{ExpectedItem, ExportItem, ExportLayout, ItemLineError, ParsedItem};
+pub use manifest::{CsvProfile, ExportFormat, ExportManifest, FileEntry, KindCount, ManifestError};

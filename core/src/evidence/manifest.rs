@@ -1,0 +1,321 @@
+//! The manifest of a bundle: what was exported, why, and the hash of every file.
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{Digest, EntityId, RunId, SagaId};
+use crate::record::Kind;
+use crate::time::Timestamp;
+
+/// The version of the manifest's form. A change of form is a new number.
+pub const MANIFEST_FORMAT: u32 = 1;
+
+/// The largest manifest that is read: 1 MiB. The items stand in a file of their own, so it holds a few lines per file.
+pub const MANIFEST_BYTES_MAX: usize = 1024 * 1024;
+
+/// The most files of one bundle: one per kind and format leaves ample room below it.
+pub const FILES_MAX: usize = 64;
+
+/// The longest file name of a bundle in bytes; all are ours and short.
+pub const FILE_NAME_BYTES_MAX: usize = 64;
+
+/// The form in which items are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExportFormat {
+    /// JSON Lines: complete and lossless. Always written, because verification stands on it.
+    Jsonl,
+    /// The CSV files of the Outlook Customer Manager export script.
+    Csv,
+    /// A typed workbook for people.
+    Xlsx,
+}
+
+/// How CSV cells are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CsvProfile {
+    /// Cells as they are. A spreadsheet may run what looks like a formula.
+    Exact,
+    /// A `'` stands before whatever a spreadsheet could take for a formula.
+    SpreadsheetSafe,
+}
+
+/// One file of a bundle.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileEntry {
+    /// Its name in the bundle.
+    pub name: String,
+    /// Its length in bytes.
+    pub bytes: u64,
+    /// Its SHA-256.
+    pub sha256: Digest,
+    /// What its rows are, where all are of one kind.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub kind: Option<Kind>,
+    /// Lines, or CSV records after the header.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub rows: Option<u64>,
+    /// How many of the rows stand for no item: definitions of custom fields that only the layout tells of.
+    #[serde(skip_serializing_if = "is_zero", default)]
+    pub derived_rows: u64,
+    /// Cells of the workbook that were cut or left out because a worksheet cannot hold them.
+    #[serde(skip_serializing_if = "is_zero", default)]
+    pub cut_cells: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+/// How many items of a kind a bundle holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KindCount {
+    /// The kind.
+    pub kind: Kind,
+    /// How many.
+    pub items: u64,
+}
+
+/// What a bundle holds and in whose name it was written.
+///
+/// **Invariant:** one value has one byte form, so its SHA-256 names it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExportManifest {
+    /// [`MANIFEST_FORMAT`].
+    pub format: u32,
+    /// The instant in the bundle's name.
+    pub exported_at: Timestamp,
+    /// The run.
+    pub run: RunId,
+    /// The saga.
+    pub saga: SagaId,
+    /// The idempotency key of the export step.
+    pub idempotency_key: Digest,
+    /// The mailbox of the items.
+    pub mailbox: Option<EntityId>,
+    /// The id of the policy.
+    pub policy: String,
+    /// The digest of the policy.
+    pub policy_digest: Digest,
+    /// The digest of the approved plan.
+    pub plan_digest: Digest,
+    /// The forms in which the items are written, ascending.
+    pub formats: Vec<ExportFormat>,
+    /// How CSV cells are written, if there is CSV.
+    pub csv_profile: Option<CsvProfile>,
+    /// How many items there are.
+    pub items: u64,
+    /// How many of each kind, ascending, none zero.
+    pub counts: Vec<KindCount>,
+    /// Every file but the manifest, ascending by name.
+    pub files: Vec<FileEntry>,
+}
+
+/// A manifest cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ManifestError {
+    /// More than [`MANIFEST_BYTES_MAX`].
+    #[error("the manifest is larger than {MANIFEST_BYTES_MAX} bytes")]
+    TooLarge,
+    /// No manifest, or one with unknown keys.
+    #[error("not a manifest: unreadable at line {line}, column {column}")]
+    NotAManifest {
+        /// The line, from 1.
+        line: usize,
+        /// The column, from 1.
+        column: usize,
+    },
+    /// Written by another version of the program.
+    #[error("the manifest has format {found}, this program knows {MANIFEST_FORMAT}")]
+    UnknownFormat {
+        /// The number found.
+        found: u32,
+    },
+    /// Its parts contradict each other.
+    #[error("the manifest contradicts itself: {what}")]
+    Contradiction {
+        /// Which part.
+        what: &'static str,
+    },
+    /// It says the same in other bytes than an export writes.
+    #[error("the manifest is not in canonical form")]
+    NotCanonical,
+}
+
+impl ExportManifest {
+    /// Returns the one byte form: indented JSON with a line end.
+    ///
+    /// # Errors
+    /// Says when the parts contradict each other, so that no such manifest is ever written.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, ManifestError> {
+        self.check()?;
+        let mut bytes = serde_json::to_vec_pretty(self)
+            .map_err(|_| ManifestError::Contradiction { what: "it has no form in JSON" })?;
+        bytes.push(b'\n');
+        if bytes.len() > MANIFEST_BYTES_MAX { Err(ManifestError::TooLarge) } else { Ok(bytes) }
+    }
+
+    /// Reads the byte form.
+    ///
+    /// # Errors
+    /// Says what is wrong; never what stands there.
+    pub fn parse(bytes: &[u8]) -> Result<Self, ManifestError> {
+        if bytes.len() > MANIFEST_BYTES_MAX {
+            return Err(ManifestError::TooLarge);
+        }
+        let manifest: Self = serde_json::from_slice(bytes)
+            .map_err(|error| ManifestError::NotAManifest { line: error.line(), column: error.column() })?;
+        if manifest.to_bytes()? == bytes { Ok(manifest) } else { Err(ManifestError::NotCanonical) }
+    }
+
+    /// Returns the length of all files but the manifest.
+    #[must_use]
+    pub fn file_bytes(&self) -> u64 {
+        self.files.iter().fold(0, |sum, file| sum.saturating_add(file.bytes))
+    }
+
+    /// Returns the entry of a file.
+    #[must_use]
+    pub fn file(&self, name: &str) -> Option<&FileEntry> {
+        self.files.iter().find(|file| file.name == name)
+    }
+
+    fn check(&self) -> Result<(), ManifestError> {
+        let contradiction = |what| Err(ManifestError::Contradiction { what });
+        if self.format != MANIFEST_FORMAT {
+            return Err(ManifestError::UnknownFormat { found: self.format });
+        }
+        if !ascending(&self.formats) || !self.formats.contains(&ExportFormat::Jsonl) {
+            return contradiction("its formats");
+        }
+        if self.formats.contains(&ExportFormat::Csv) != self.csv_profile.is_some() {
+            return contradiction("its CSV profile");
+        }
+        if self.files.len() > FILES_MAX
+            || !self.files.iter().all(|file| is_plain_name(&file.name))
+            || !self.files.is_sorted_by(|a, b| a.name < b.name)
+        {
+            return contradiction("its list of files");
+        }
+        let total = self.counts.iter().try_fold(0u64, |sum, count| sum.checked_add(count.items));
+        if total != Some(self.items)
+            || self.counts.iter().any(|count| count.items == 0)
+            || !self.counts.is_sorted_by(|a, b| a.kind < b.kind)
+        {
+            return contradiction("its counts");
+        }
+        if self.formats.contains(&ExportFormat::Csv) && self.counts.iter().any(|c| self.csv_items(c.kind) != c.items) {
+            return contradiction("the rows of its CSV files");
+        }
+        Ok(())
+    }
+
+    /// Returns how many items of a kind stand in CSV files.
+    fn csv_items(&self, kind: Kind) -> u64 {
+        self.files
+            .iter()
+            .filter(|file| file.kind == Some(kind))
+            .map(|file| file.rows.unwrap_or(0).saturating_sub(file.derived_rows))
+            .fold(0, u64::saturating_add)
+    }
+}
+
+fn ascending<T: Ord>(values: &[T]) -> bool {
+    values.is_sorted_by(|a, b| a < b)
+}
+
+/// A name that cannot lead out of the bundle and is not the manifest's own.
+fn is_plain_name(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() <= FILE_NAME_BYTES_MAX
+        && !name.starts_with('.')
+        && name != "manifest.json"
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::id::Position;
+
+    fn sample() -> ExportManifest {
+        let file = |name: &str, kind, rows| FileEntry {
+            name: name.to_owned(),
+            bytes: 10,
+            sha256: Digest::of(name.as_bytes()),
+            kind,
+            rows,
+            derived_rows: 0,
+            cut_cells: 0,
+        };
+        ExportManifest {
+            format: MANIFEST_FORMAT,
+            exported_at: Timestamp::from_unix_seconds(1_700_000_000),
+            run: RunId(Position(3)),
+            saga: SagaId(Position(4)),
+            idempotency_key: Digest::of(b"key"),
+            mailbox: Some(EntityId(1)),
+            policy: "contacts".to_owned(),
+            policy_digest: Digest::of(b"policy"),
+            plan_digest: Digest::of(b"plan"),
+            formats: vec![ExportFormat::Jsonl, ExportFormat::Csv],
+            csv_profile: Some(CsvProfile::Exact),
+            items: 2,
+            counts: vec![KindCount { kind: Kind::Contact, items: 2 }],
+            files: vec![file("Contacts.csv", Some(Kind::Contact), Some(2)), file("items.jsonl", None, Some(2))],
+        }
+    }
+
+    #[test]
+    fn a_manifest_reads_back_and_has_one_byte_form() {
+        let bytes = sample().to_bytes().unwrap();
+        assert_eq!(ExportManifest::parse(&bytes), Ok(sample()));
+        let loose = serde_json::to_vec(&sample()).unwrap();
+        assert_eq!(ExportManifest::parse(&loose), Err(ManifestError::NotCanonical));
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        let broken: [fn(&mut ExportManifest); 8] = [
+            |m| m.format = 2,
+            |m| m.items = 3,
+            |m| m.formats.reverse(),
+            |m| m.csv_profile = None,
+            |m| m.files[0].name = "../Contacts.csv".to_owned(),
+            |m| m.files[0].rows = Some(1),
+            |m| m.files.reverse(),
+            |m| m.files[1].name = "manifest.json".to_owned(),
+        ];
+        for change in broken {
+            let mut manifest = sample();
+            change(&mut manifest);
+            assert!(manifest.to_bytes().is_err());
+            let mut bytes = serde_json::to_vec_pretty(&manifest).unwrap();
+            bytes.push(b'\n');
+            assert!(ExportManifest::parse(&bytes).is_err());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            let _ = ExportManifest::parse(&bytes);
+        }
+
+        #[test]
+        fn a_changed_byte_is_refused_or_another_manifest(at in any::<prop::sample::Index>(), flip in 1..=255u8) {
+            let mut bytes = sample().to_bytes().unwrap();
+            let at = at.index(bytes.len());
+            bytes[at] ^= flip;
+            if let Ok(other) = ExportManifest::parse(&bytes) {
+                prop_assert_ne!(other, sample());
+            }
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! Policies: what is kept for how long, why, and what happens then.
+//!
+//! A file is read by [`PolicySet::check`] into checked types, all or nothing. [`Policy::bind`] resolves the fields
+//! that a policy names to the columns of one layout; [`BoundPolicy::assess`] then judges one entity, without asking
+//! for the time; [`BoundSet::decide`] weighs all policies against holds and restrictions at an instant.
+//!
+//! The checked types can only be made by `check`: they have no `Default` and no `Deserialize`.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::id::Digest;
+use crate::reason::StartKind;
+use crate::record::Kind;
+use crate::schedule::Schedule;
+use crate::time::{Align, Period, Zone};
+
+mod assess;
+mod canonical;
+mod cell;
+mod check;
+mod decide;
+mod error;
+mod example;
+mod filter;
+mod set;
+mod syntax;
+
+pub use assess::{Assessment, BoundPolicy, Facts};
+pub use decide::{Assessed, BoundSet, Decision, Outcome, Place, Restriction, Standing};
+pub use error::{PolicyError, PolicyProblem};
+pub use example::{Example, ExampleOutcome, Expectation};
+pub use filter::{Filter, Truth};
+pub use set::{PolicyFile, PolicySet};
+
+/// The largest policy file, in bytes: a hundred times what a long policy needs.
+pub const FILE_BYTES_MAX: usize = 256 * 1024;
+
+/// The most files in a set: a Löschkonzept has some dozens of rules.
+pub const FILES_MAX: usize = 1_000;
+
+/// One checked policy.
+#[derive(Debug)]
+pub struct Policy {
+    /// The stem of its file; stable for ever.
+    pub id: String,
+    /// What people call it.
+    pub title: String,
+    /// Who answers for it; never empty when enforced.
+    pub owner: String,
+    /// The law it rests on; never empty when enforced.
+    pub legal_basis: String,
+    /// The rule or guidance it follows.
+    pub citation: String,
+    /// The record class, for the register of Art. 30.
+    pub data_class: String,
+    /// What it may do.
+    pub state: State,
+    /// What it is about.
+    pub scope: Scope,
+    /// How long that is kept.
+    pub retention: Retention,
+    /// What starts a run.
+    pub trigger: Trigger,
+    /// What stops a run before its first effect.
+    pub limits: Limits,
+    /// What a run writes before it purges.
+    pub export: Export,
+    /// What a run does.
+    pub action: Action,
+    /// Who must agree before a run.
+    pub approval: Approval,
+    /// The examples of the file.
+    pub examples: Vec<Example>,
+    digest: Digest,
+}
+
+impl Policy {
+    /// Returns the SHA-256 of the canonical form: the same for every spelling of the same rule. Examples do not count.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+}
+
+/// What a policy may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Nothing: it is being written.
+    Draft,
+    /// It makes plans that can only be looked at.
+    Simulate,
+    /// It makes plans that can be run.
+    Enforce,
+}
+
+/// What a policy is about.
+#[derive(Debug)]
+pub struct Scope {
+    /// The names of the sources; empty means all.
+    pub sources: BTreeSet<String>,
+    /// The kinds; never empty.
+    pub kinds: BTreeSet<Kind>,
+    /// Who shares it in its source.
+    pub audience: Audience,
+    /// Which of those; `None` means all, and the file says so with `match_all`.
+    pub filter: Option<Filter>,
+}
+
+/// Which part of a mailbox is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Audience {
+    /// All of it.
+    All,
+    /// What only its owner sees.
+    Private,
+    /// What its sharing group sees.
+    Shared,
+}
+
+/// How long something is kept, and from when that counts.
+#[derive(Debug)]
+pub struct Retention {
+    /// How long.
+    pub period: Period,
+    /// From when.
+    pub start: StartKind,
+    /// To the end of which span the start is moved.
+    pub align: Align,
+    /// What a missing start means.
+    pub on_missing_start: OnMissingStart,
+    /// In which zone days are counted.
+    pub zone: Zone,
+    /// While this is so, nothing is due.
+    pub suspend_while: Option<Filter>,
+    /// How long no other policy may dispose of it either, from the same start.
+    pub min_keep: Option<Period>,
+}
+
+/// What happens to an entity without the date that the period counts from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OnMissingStart {
+    /// It is kept.
+    Keep,
+    /// Another date is taken; without that too it is kept.
+    Fallback(StartKind),
+}
+
+/// What starts a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trigger {
+    /// Only a person.
+    OnDemand,
+    /// A schedule.
+    Cron {
+        /// When.
+        schedule: Schedule,
+        /// What happens when the daemon was away.
+        on_missed: OnMissed,
+    },
+}
+
+/// What happens when the times of a schedule passed while the daemon was away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnMissed {
+    /// It runs once.
+    RunOnce,
+    /// It waits for the next time.
+    Skip,
+    /// It waits for the next time, and people are told.
+    AlarmOnly,
+}
+
+/// Limits of one run. They hold also for a file that does not name them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Limits {
+    /// The most items.
+    pub max_items: u64,
+    /// The most items in percent of the entities in scope.
+    pub max_percent: u64,
+    /// With fewer entities in scope the percentage is not applied.
+    pub min_population: u64,
+    /// How many entities in scope must remain.
+    pub keep_at_least: u64,
+    /// By how many percent the scope may have shrunk since the last run.
+    pub population_drop_percent: u64,
+}
+
+impl Limits {
+    /// What holds when a file says nothing.
+    pub const STANDARD: Self =
+        Self { max_items: 1_000, max_percent: 5, min_population: 20, keep_at_least: 0, population_drop_percent: 30 };
+}
+
+/// What a run writes, and verifies by count, SHA-256 and reading back, before it purges.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Export {
+    /// In which forms; never empty.
+    pub formats: BTreeSet<ExportFormat>,
+    /// How CSV treats cells that a spreadsheet would run.
+    pub csv_profile: CsvProfile,
+}
+
+/// The form of an export.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ExportFormat {
+    /// JSON Lines: complete.
+    Jsonl,
+    /// CSV in the columns of the source.
+    Csv,
+    /// A typed workbook.
+    Xlsx,
+}
+
+/// How CSV treats cells that a spreadsheet would run as formulas.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CsvProfile {
+    /// As they are: what reads the source's files reads these.
+    Exact,
+    /// Made harmless by the rules of OWASP.
+    SpreadsheetSafe,
+}
+
+/// What a run does with what is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// It purges, after a quarantine in which it can be restored.
+    Purge {
+        /// How long; zero means at once, after the verified export.
+        quarantine: Period,
+    },
+}
+
+/// Who must agree before a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Approval {
+    /// Nobody: the limits alone protect.
+    NotRequired,
+    /// Persons who did not ask for the plan.
+    Required {
+        /// How many different ones.
+        count: u32,
+        /// Which role they need.
+        role: ApproverRole,
+        /// How long an approval counts, in whole milliseconds.
+        valid_for_ms: u64,
+    },
+}
+
+/// Which role may approve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ApproverRole {
+    /// The approver.
+    Approver,
+    /// Only the administrator.
+    Admin,
+}
+
+/// Returns the name of a start as policies write it.
+pub(crate) fn start_name(start: &StartKind) -> String {
+    match start {
+        StartKind::Created => "created".to_owned(),
+        StartKind::Modified => "modified".to_owned(),
+        StartKind::LastActivity => "last_activity".to_owned(),
+        StartKind::Closed => "closed".to_owned(),
+        StartKind::ContractEnd => "contract_end".to_owned(),
+        StartKind::Received => "received".to_owned(),
+        StartKind::Occurred => "occurred".to_owned(),
+        StartKind::Granted => "granted".to_owned(),
+        StartKind::FirstSeen => "first_seen".to_owned(),
+        StartKind::Event(name) => format!("event:{name}"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

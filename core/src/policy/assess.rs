@@ -1,0 +1,251 @@
+//! One policy against one entity, without asking for the time.
+
+use std::sync::Arc;
+
+use super::cell::Found;
+use super::filter::{BoundDate, BoundSubject, Leaf, Truth, date_field, last_activity};
+use super::{Audience, Filter, OnMissingStart, Policy, start_name};
+use crate::reason::{Reason, StartKind};
+use crate::record::{DateRole, EntityRecord, Layout, Visibility};
+use crate::time::Timestamp;
+
+/// What is known of an entity when it is judged.
+#[derive(Debug, Clone, Copy)]
+pub struct Facts<'a> {
+    /// How its cells are arranged; must be the layout of the record.
+    pub layout: &'a Layout,
+    /// Its row, dates and links.
+    pub record: &'a EntityRecord,
+    /// When the daemon first saw it.
+    pub first_seen: Timestamp,
+    /// The latest linked activity, post or task.
+    pub last_activity: Option<Timestamp>,
+    /// How many linked deals are open.
+    pub open_deals: u32,
+}
+
+/// What a policy says of an entity, whatever the time is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Assessment<'a> {
+    /// The policy is about other entities.
+    OutOfScope,
+    /// It is in scope, without the date that the period counts from.
+    NoStart {
+        /// Which date.
+        start: &'a StartKind,
+    },
+    /// A field that decides cannot be read.
+    CannotEvaluate {
+        /// Which field.
+        field: &'a str,
+    },
+    /// `suspend_while` holds.
+    Suspended,
+    /// It is due from an instant on.
+    Due {
+        /// Where the period starts.
+        start: &'a StartKind,
+        /// That instant, not aligned.
+        start_at: Timestamp,
+        /// The first instant at which it is due: never before `keep_until`.
+        due_at: Timestamp,
+        /// Until when `min_keep` protects it, also from other policies.
+        keep_until: Option<Timestamp>,
+        /// Whether `start` is the fallback.
+        is_fallback: bool,
+    },
+}
+
+impl Assessment<'_> {
+    /// Returns the reason that this is at an instant.
+    #[must_use]
+    pub fn reason(&self, now: Timestamp) -> Reason {
+        match *self {
+            Self::OutOfScope => Reason::OutOfScope,
+            Self::NoStart { start } => Reason::NoStart { start: start.clone() },
+            Self::CannotEvaluate { field } => Reason::CannotEvaluate { field: field.to_owned() },
+            Self::Suspended => Reason::Suspended,
+            Self::Due { start, start_at, due_at, .. } if due_at <= now => {
+                Reason::PeriodOver { start: start.clone(), start_at, due_at }
+            }
+            Self::Due { start, start_at, due_at, .. } => {
+                Reason::PeriodRunning { start: start.clone(), start_at, due_at }
+            }
+        }
+    }
+}
+
+/// A policy with its fields resolved to the columns of one layout. Made once per layout and policy.
+#[derive(Debug, Clone)]
+pub struct BoundPolicy {
+    policy: Arc<Policy>,
+    applies: Applies,
+    subjects: Vec<BoundSubject>,
+    start: BoundStart,
+    fallback: Option<BoundStart>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Applies {
+    ToNothingHere,
+    ToSomeHere,
+}
+
+/// Where a start date comes from in one layout.
+#[derive(Debug, Clone)]
+enum BoundStart {
+    Date(BoundDate, String),
+    LastActivity,
+    FirstSeen,
+    /// The layout has no such date.
+    Nowhere,
+}
+
+impl BoundStart {
+    fn of(start: &StartKind, layout: &Layout) -> Self {
+        let name = start_name(start);
+        match start {
+            StartKind::LastActivity => Self::LastActivity,
+            StartKind::FirstSeen => Self::FirstSeen,
+            StartKind::Event(event) => {
+                let index = layout.named_dates.iter().position(|named| named == event);
+                match index.and_then(|index| u16::try_from(index).ok()) {
+                    Some(index) => Self::Date(BoundDate { role: DateRole::Named(index), column: None }, name),
+                    None => Self::Nowhere,
+                }
+            }
+            StartKind::Created
+            | StartKind::Modified
+            | StartKind::Closed
+            | StartKind::ContractEnd
+            | StartKind::Received
+            | StartKind::Occurred
+            | StartKind::Granted => match date_field(&name) {
+                Some((role, column)) => Self::Date(BoundDate::of(role, column, layout), name),
+                None => Self::Nowhere,
+            },
+        }
+    }
+
+    /// Returns the start; the error is the field that cannot be read.
+    fn read(&self, facts: &Facts<'_>) -> Result<Option<Timestamp>, &str> {
+        match self {
+            Self::Date(date, name) => match date.read(facts.record) {
+                Found::Value(at) => Ok(Some(at)),
+                Found::Nothing => Ok(None),
+                Found::Unreadable => Err(name),
+            },
+            Self::LastActivity => Ok(last_activity(facts)),
+            Self::FirstSeen => Ok(Some(facts.first_seen)),
+            Self::Nowhere => Ok(None),
+        }
+    }
+}
+
+impl Policy {
+    /// Resolves the policy's fields to the columns of a layout.
+    #[must_use]
+    pub fn bind(self: &Arc<Self>, layout: &Layout) -> BoundPolicy {
+        let scope = &self.scope;
+        let applies =
+            scope.kinds.contains(&layout.kind) && (scope.sources.is_empty() || scope.sources.contains(&layout.source));
+        let mut subjects = Vec::new();
+        let mut bind_leaf = |leaf: &Leaf| subjects.push(leaf.subject.bind(&leaf.field, layout));
+        // The order in which leaves were numbered: first the scope, then the suspension.
+        for filter in [&scope.filter, &self.retention.suspend_while].into_iter().flatten() {
+            filter.for_each_leaf(&mut bind_leaf);
+        }
+        let fallback = match &self.retention.on_missing_start {
+            OnMissingStart::Keep => None,
+            OnMissingStart::Fallback(start) => Some(BoundStart::of(start, layout)),
+        };
+        BoundPolicy {
+            policy: Arc::clone(self),
+            applies: if applies { Applies::ToSomeHere } else { Applies::ToNothingHere },
+            subjects,
+            start: BoundStart::of(&self.retention.start, layout),
+            fallback,
+        }
+    }
+}
+
+impl BoundPolicy {
+    /// Returns the policy.
+    #[must_use]
+    pub fn policy(&self) -> &Arc<Policy> {
+        &self.policy
+    }
+
+    /// Says whether no entity of the layout is in scope, so that none needs to be assessed.
+    #[must_use]
+    pub fn is_elsewhere(&self) -> bool {
+        self.applies == Applies::ToNothingHere
+    }
+
+    /// Judges one entity of the layout that the policy was bound to. Allocates nothing.
+    #[must_use]
+    pub fn assess(&self, facts: &Facts<'_>) -> Assessment<'_> {
+        if self.is_elsewhere() {
+            return Assessment::OutOfScope;
+        }
+        match audience_matches(self.policy.scope.audience, facts.record.visibility) {
+            Truth::Yes => {}
+            Truth::No => return Assessment::OutOfScope,
+            Truth::Unreadable(field) => return Assessment::CannotEvaluate { field },
+        }
+        if let Some(filter) = &self.policy.scope.filter {
+            match self.judge(filter, facts) {
+                Truth::Yes => {}
+                Truth::No => return Assessment::OutOfScope,
+                Truth::Unreadable(field) => return Assessment::CannotEvaluate { field },
+            }
+        }
+        if let Some(filter) = &self.policy.retention.suspend_while {
+            match self.judge(filter, facts) {
+                Truth::Yes => return Assessment::Suspended,
+                Truth::No => {}
+                Truth::Unreadable(field) => return Assessment::CannotEvaluate { field },
+            }
+        }
+        self.assess_start(facts)
+    }
+
+    fn judge<'a>(&'a self, filter: &'a Filter, facts: &Facts<'_>) -> Truth<'a> {
+        filter.judge(&self.subjects, facts, &self.policy.retention.zone)
+    }
+
+    fn assess_start(&self, facts: &Facts<'_>) -> Assessment<'_> {
+        let retention = &self.policy.retention;
+        match self.start.read(facts) {
+            Err(field) => return Assessment::CannotEvaluate { field },
+            Ok(Some(at)) => return self.due(&retention.start, at, false),
+            Ok(None) => {}
+        }
+        match (&retention.on_missing_start, &self.fallback) {
+            (OnMissingStart::Fallback(start), Some(bound)) => match bound.read(facts) {
+                Err(field) => Assessment::CannotEvaluate { field },
+                Ok(Some(at)) => self.due(start, at, true),
+                Ok(None) => Assessment::NoStart { start: &retention.start },
+            },
+            (OnMissingStart::Keep | OnMissingStart::Fallback(_), _) => Assessment::NoStart { start: &retention.start },
+        }
+    }
+
+    fn due<'a>(&'a self, start: &'a StartKind, start_at: Timestamp, is_fallback: bool) -> Assessment<'a> {
+        let retention = &self.policy.retention;
+        let keep_until = retention.min_keep.map(|keep| keep.due_at(start_at, retention.align, &retention.zone));
+        let due_at = retention.period.due_at(start_at, retention.align, &retention.zone);
+        let due_at = keep_until.map_or(due_at, |keep| keep.max(due_at));
+        Assessment::Due { start, start_at, due_at, keep_until, is_fallback }
+    }
+}
+
+fn audience_matches(audience: Audience, visibility: Visibility) -> Truth<'static> {
+    match (audience, visibility) {
+        (Audience::All, _) | (Audience::Private, Visibility::Private) | (Audience::Shared, Visibility::Shared) => {
+            Truth::Yes
+        }
+        (Audience::Private, Visibility::Shared) | (Audience::Shared, Visibility::Private) => Truth::No,
+        (Audience::Private | Audience::Shared, Visibility::Unknown) => Truth::Unreadable("visibility"),
+    }
+}

@@ -1,0 +1,201 @@
+//! The canonical form of a policy: one text for every spelling of the same rule, whose SHA-256 names the rule.
+//!
+//! Lines of `key=value` in a fixed order, strings in JSON notation, defaults written out. A setting that is absent has
+//! no line, so that a later version with more settings gives an old file the same digest. Examples are left out:
+//! they do not change what a policy does.
+
+use std::fmt::Write as _;
+
+use super::filter::{Comparison, Leaf, Side, Test, TextTest};
+use super::{
+    Action, Approval, ApproverRole, Audience, CsvProfile, ExportFormat, Filter, OnMissed, OnMissingStart, Policy,
+    Scope, State, Trigger, start_name,
+};
+use crate::time::Align;
+
+/// Returns the canonical form.
+pub(super) fn of(policy: &Policy) -> String {
+    let mut form = String::from("retentiond policy 1\n");
+    head(&mut form, policy);
+    form.push_str(&scope(&policy.scope));
+    retention(&mut form, policy);
+    trigger(&mut form, &policy.trigger);
+    let limits = policy.limits;
+    line(&mut form, "limits.max_items", limits.max_items);
+    line(&mut form, "limits.max_percent", limits.max_percent);
+    line(&mut form, "limits.min_population", limits.min_population);
+    line(&mut form, "limits.keep_at_least", limits.keep_at_least);
+    line(&mut form, "limits.population_drop_percent", limits.population_drop_percent);
+    for format in &policy.export.formats {
+        let name = match format {
+            ExportFormat::Jsonl => "jsonl",
+            ExportFormat::Csv => "csv",
+            ExportFormat::Xlsx => "xlsx",
+        };
+        line(&mut form, "export.format", name);
+    }
+    let profile = match policy.export.csv_profile {
+        CsvProfile::Exact => "exact",
+        CsvProfile::SpreadsheetSafe => "spreadsheet_safe",
+    };
+    line(&mut form, "export.csv_profile", profile);
+    form.push_str(&action(policy.action));
+    approval(&mut form, policy.approval);
+    form
+}
+
+fn line(form: &mut String, key: &str, value: impl std::fmt::Display) {
+    let _ = writeln!(form, "{key}={value}");
+}
+
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+fn head(form: &mut String, policy: &Policy) {
+    line(form, "policy.id", quoted(&policy.id));
+    for (key, text) in [
+        ("policy.title", &policy.title),
+        ("policy.owner", &policy.owner),
+        ("policy.legal_basis", &policy.legal_basis),
+        ("policy.citation", &policy.citation),
+        ("policy.data_class", &policy.data_class),
+    ] {
+        if !text.is_empty() {
+            line(form, key, quoted(text));
+        }
+    }
+    let state = match policy.state {
+        State::Draft => "draft",
+        State::Simulate => "simulate",
+        State::Enforce => "enforce",
+    };
+    line(form, "policy.state", state);
+}
+
+/// Returns the lines of a scope: equal for two policies exactly when they are about the same entities by name.
+pub(super) fn scope(scope: &Scope) -> String {
+    let mut form = String::new();
+    for source in &scope.sources {
+        line(&mut form, "scope.source", quoted(source));
+    }
+    for kind in &scope.kinds {
+        line(&mut form, "scope.kind", kind);
+    }
+    match scope.audience {
+        Audience::All => {}
+        Audience::Private => line(&mut form, "scope.visibility", "private"),
+        Audience::Shared => line(&mut form, "scope.visibility", "shared"),
+    }
+    if let Some(tree) = &scope.filter {
+        line(&mut form, "scope.where", filter(tree));
+    }
+    form
+}
+
+fn retention(form: &mut String, policy: &Policy) {
+    let retention = &policy.retention;
+    line(form, "retention.period", retention.period);
+    line(form, "retention.start", start_name(&retention.start));
+    match retention.align {
+        Align::None => {}
+        Align::EndOfMonth => line(form, "retention.align", "end_of_month"),
+        Align::EndOfYear => line(form, "retention.align", "end_of_year"),
+    }
+    if let OnMissingStart::Fallback(start) = &retention.on_missing_start {
+        line(form, "retention.fallback", start_name(start));
+    }
+    line(form, "retention.timezone", &retention.zone);
+    if let Some(tree) = &retention.suspend_while {
+        line(form, "retention.suspend_while", filter(tree));
+    }
+    if let Some(min_keep) = retention.min_keep {
+        line(form, "retention.min_keep", min_keep);
+    }
+}
+
+fn trigger(form: &mut String, trigger: &Trigger) {
+    let Trigger::Cron { schedule, on_missed } = trigger else {
+        line(form, "schedule.cron", "on_demand");
+        return;
+    };
+    line(form, "schedule.cron", schedule.text());
+    line(form, "schedule.timezone", schedule.zone());
+    let on_missed = match on_missed {
+        OnMissed::RunOnce => "run_once",
+        OnMissed::Skip => "skip",
+        OnMissed::AlarmOnly => "alarm_only",
+    };
+    line(form, "schedule.on_missed", on_missed);
+}
+
+/// Returns the lines of an action.
+pub(super) fn action(action: Action) -> String {
+    match action {
+        Action::Purge { quarantine } => format!("action.kind=purge\naction.quarantine={quarantine}\n"),
+    }
+}
+
+fn approval(form: &mut String, approval: Approval) {
+    match approval {
+        Approval::NotRequired => line(form, "approval.required", false),
+        Approval::Required { count, role, valid_for_ms } => {
+            line(form, "approval.count", count);
+            let role = match role {
+                ApproverRole::Approver => "approver",
+                ApproverRole::Admin => "admin",
+            };
+            line(form, "approval.role", role);
+            line(form, "approval.valid_for_ms", valid_for_ms);
+        }
+    }
+}
+
+fn filter(tree: &Filter) -> String {
+    let list = |parts: &[Filter]| parts.iter().map(filter).collect::<Vec<_>>().join(" ");
+    match tree {
+        Filter::All(parts) => format!("(all {})", list(parts)),
+        Filter::Any(parts) => format!("(any {})", list(parts)),
+        Filter::Not(part) => format!("(not {})", filter(part)),
+        Filter::Leaf(leaf) => self::leaf(leaf),
+    }
+}
+
+fn leaf(leaf: &Leaf) -> String {
+    let field = quoted(&leaf.field);
+    match &leaf.test {
+        Test::Exists => format!("({field} exists)"),
+        Test::Absent => format!("({field} absent)"),
+        Test::Text(test) => format!("({field} {})", text_test(test)),
+        Test::AllOf(test) => format!("({field} all_of {})", text_test(test)),
+        Test::Number(comparison, number) | Test::Money(comparison, number) => {
+            let op = match comparison {
+                Comparison::Eq => "eq",
+                Comparison::Ne => "ne",
+                Comparison::Lt => "lt",
+                Comparison::Le => "le",
+                Comparison::Gt => "gt",
+                Comparison::Ge => "ge",
+            };
+            format!("({field} {op} {number})")
+        }
+        Test::Boolean(wanted) => format!("({field} is {wanted})"),
+        Test::Date(Side::Before, at) => format!("({field} before {at})"),
+        Test::Date(Side::After, at) => format!("({field} after {at})"),
+    }
+}
+
+fn text_test(test: &TextTest) -> String {
+    let set = |set: &[String]| set.iter().map(|text| quoted(text)).collect::<Vec<_>>().join(",");
+    match test {
+        TextTest::Eq(text) => format!("eq {}", quoted(text)),
+        TextTest::Ne(text) => format!("ne {}", quoted(text)),
+        TextTest::In(texts) => format!("in {}", set(texts)),
+        TextTest::NotIn(texts) => format!("not_in {}", set(texts)),
+        TextTest::Prefix(text) => format!("prefix {}", quoted(text)),
+        TextTest::Suffix(text) => format!("suffix {}", quoted(text)),
+        TextTest::Contains(text) => format!("contains {}", quoted(text)),
+        TextTest::Glob(pattern, _) => format!("glob {}", quoted(pattern)),
+        TextTest::Matches(pattern, _) => format!("matches {}", quoted(pattern)),
+    }
+}

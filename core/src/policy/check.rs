@@ -1,0 +1,506 @@
+//! From a file as written to a checked policy. Every section reports all it finds before the next is read.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+use toml::de::{DeTable, DeValue};
+
+use super::canonical;
+use super::error::{PolicyProblem, suggestion};
+use super::syntax::{Reader, Span, Table, Value};
+use super::{
+    Action, Approval, ApproverRole, Audience, CsvProfile, Export, ExportFormat, Limits, OnMissed, OnMissingStart,
+    Policy, PolicyError, Retention, Scope, State, Trigger,
+};
+use crate::id::Digest;
+use crate::reason::StartKind;
+use crate::record::Kind;
+use crate::schedule::Schedule;
+use crate::time::{Align, Period, Zone};
+
+mod filter;
+
+use filter::FilterCheck;
+
+/// The shortest retention period, in seconds: a shorter one is a slip of the pen.
+const RETENTION_SECONDS_MIN: u64 = 86_400;
+/// How long a quarantine lasts when the file does not say.
+const QUARANTINE_DAYS: u32 = 30;
+/// How long an approval counts when the file does not say: seven days.
+const APPROVAL_VALID_MS: u64 = 7 * 86_400_000;
+/// The longest that an approval may count: a year.
+const APPROVAL_VALID_MS_MAX: u64 = 366 * 86_400_000;
+/// The most persons who must approve, plus one.
+const APPROVERS: Range<u64> = 1..11;
+/// The longest title, owner and so on, in bytes.
+const TEXT_MAX: usize = 1_000;
+/// The longest id, in bytes: it is part of file names.
+const ID_MAX: usize = 64;
+/// Any number of items that a limit can name.
+const ITEMS: Range<u64> = 0..1_000_000_000;
+const PERCENT: Range<u64> = 0..101;
+
+/// Checks one file.
+pub(super) fn policy(stem: &str, text: &str) -> Result<Policy, Vec<PolicyError>> {
+    let mut r = Reader::of(stem, text);
+    if text.len() > super::FILE_BYTES_MAX {
+        let max = format!("{} bytes", super::FILE_BYTES_MAX);
+        r.error(&(0..0), PolicyProblem::TooLarge { what: "the file", max });
+        return Err(r.errors);
+    }
+    let Some(tree) = r.parse() else { return Err(r.errors) };
+    let policy = file(&mut r, stem, tree.get_ref());
+    match policy {
+        Some(policy) if r.errors.is_empty() => Ok(policy),
+        _ => Err(r.errors),
+    }
+}
+
+fn file<'t>(r: &mut Reader<'t>, stem: &str, tree: &'t DeTable<'t>) -> Option<Policy> {
+    let mut top = Table::of("the file", 0..0, tree);
+    schema(r, &mut top);
+    let head = required_table(r, &mut top, "policy").and_then(|table| head(r, table, stem));
+    let [scope_table, retention_table] = ["scope", "retention"].map(|name| required_table(r, &mut top, name));
+    let retention_head = retention_table.and_then(|table| retention_head(r, table));
+    let zone = retention_head.as_ref().map_or_else(Zone::utc, |(_, retention)| retention.zone.clone());
+    let scope = scope_table.and_then(|table| scope(r, table, &zone));
+    let retention = match (&scope, retention_head) {
+        (Some((scope, leaves)), Some((table, retention))) => suspension(r, table, retention, scope, *leaves),
+        _ => None,
+    };
+    let trigger = required_table(r, &mut top, "schedule").and_then(|table| trigger(r, table));
+    let limits = optional_table(r, &mut top, "limits").map_or(Some(Limits::STANDARD), |table| limits(r, table));
+    let export =
+        optional_table(r, &mut top, "export").map_or_else(|| Some(standard_export()), |table| export(r, table));
+    let action = required_table(r, &mut top, "action").and_then(|table| action(r, table));
+    let approval = optional_table(r, &mut top, "approval").map_or(Some(STANDARD_APPROVAL), |table| approval(r, table));
+    let examples = match (&scope, &retention) {
+        (Some((scope, _)), Some(retention)) => super::example::check(r, top.get("test"), scope, &retention.zone),
+        _ => {
+            top.get("test");
+            None
+        }
+    };
+    top.finish(r, &["notify", "access", "evidence", "holds", "grant", "imap"]);
+    let head = head?;
+    let mut policy = Policy {
+        id: stem.to_owned(),
+        title: head.title,
+        owner: head.owner,
+        legal_basis: head.legal_basis,
+        citation: head.citation,
+        data_class: head.data_class,
+        state: head.state,
+        scope: scope?.0,
+        retention: retention?,
+        trigger: trigger?,
+        limits: limits?,
+        export: export?,
+        action: action?,
+        approval: approval?,
+        examples: examples?,
+        digest: Digest([0; 32]),
+    };
+    policy.digest = Digest::of(canonical::of(&policy).as_bytes());
+    Some(policy)
+}
+
+fn required_table<'t>(r: &mut Reader<'t>, top: &mut Table<'t>, name: &'static str) -> Option<Table<'t>> {
+    top.require(r, name, "").and_then(|value| r.table(&format!("[{name}]"), value))
+}
+
+fn optional_table<'t>(r: &mut Reader<'t>, top: &mut Table<'t>, name: &'static str) -> Option<Table<'t>> {
+    top.get(name).and_then(|value| r.table(&format!("[{name}]"), value))
+}
+
+fn schema<'t>(r: &mut Reader<'t>, top: &mut Table<'t>) {
+    if let Some(value) = top.require(r, "schema", ": write schema = 1")
+        && let Some(integer) = value.get_ref().as_integer()
+    {
+        if integer.as_str() != "1" {
+            r.unsupported(&value.span(), "schema", ": only schema = 1 is known");
+        }
+    } else if let Some(value) = top.get("schema") {
+        r.wrong_type("schema", "a whole number", value);
+    }
+}
+
+struct Head {
+    title: String,
+    owner: String,
+    legal_basis: String,
+    citation: String,
+    data_class: String,
+    state: State,
+}
+
+fn head<'t>(r: &mut Reader<'t>, mut table: Table<'t>, stem: &str) -> Option<Head> {
+    if let Some(value) = table.require(r, "id", "")
+        && let Some(id) = r.text("id", value)
+    {
+        if id != stem {
+            r.bad_value(&value.span(), "id", "must be the name of the file without .toml");
+        }
+        if !is_slug(id) {
+            r.bad_value(&value.span(), "id", "must have 1 to 64 of a-z, 0-9 and -, and begin with a letter or digit");
+        }
+    }
+    let states = [("draft", State::Draft), ("simulate", State::Simulate), ("enforce", State::Enforce)];
+    let state = match table.get("state") {
+        Some(value) => r.choice("state", value, &states)?,
+        None => State::Draft,
+    };
+    if let Some(value) = table.get("lock")
+        && r.text("lock", value).is_some_and(|lock| lock != "none")
+    {
+        r.unsupported(&value.span(), "lock", ": only lock = \"none\" is");
+    }
+    let [title, owner, legal_basis, citation, data_class] =
+        ["title", "owner", "legal_basis", "citation", "data_class"].map(|key| free_text(r, &mut table, key));
+    if state == State::Enforce {
+        for (key, text) in [("owner", &owner), ("legal_basis", &legal_basis)] {
+            if text.trim().is_empty() {
+                let why = ": an enforced policy says who answers for it and on what law it rests";
+                r.error(&table.at, PolicyProblem::Missing { key, table: table.name.clone(), why });
+            }
+        }
+    }
+    table.finish(r, &["applies_to"]);
+    Some(Head { title, owner, legal_basis, citation, data_class, state })
+}
+
+fn is_slug(id: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    id.len() <= ID_MAX && id.bytes().all(allowed) && id.bytes().next().is_some_and(|first| first != b'-')
+}
+
+fn free_text<'t>(r: &mut Reader<'t>, table: &mut Table<'t>, key: &'static str) -> String {
+    let Some(value) = table.get(key) else { return String::new() };
+    let text = r.text(key, value).unwrap_or_default();
+    if text.len() > TEXT_MAX {
+        r.bad_value(&value.span(), key, format!("is too long: at most {TEXT_MAX} bytes"));
+    }
+    text.to_owned()
+}
+
+/// Reads `[scope]`; returns it with the number of comparisons in its filter.
+fn scope<'t>(r: &mut Reader<'t>, mut table: Table<'t>, zone: &Zone) -> Option<(Scope, usize)> {
+    if let Some(value) = table.get("entity") {
+        r.unsupported(&value.span(), "entity", ": name what is meant with kind, such as kind = \"contact\"");
+    }
+    let kinds = table.require(r, "kind", "").and_then(|value| kinds(r, value));
+    let sources = match table.get("source") {
+        Some(value) => r.texts("source", value)?.into_iter().map(|(name, _)| name.to_owned()).collect(),
+        None => BTreeSet::new(),
+    };
+    let audiences = [("private", Audience::Private), ("shared", Audience::Shared)];
+    let audience = match table.get("visibility") {
+        Some(value) => r.choice("visibility", value, &audiences),
+        None => Some(Audience::All),
+    };
+    let match_all = match table.get("match_all") {
+        Some(value) => r.boolean("match_all", value)?,
+        None => false,
+    };
+    let tree = table.get("where").filter(|value| value.get_ref().as_table().is_none_or(|table| !table.is_empty()));
+    match (tree, match_all) {
+        (None, false) => {
+            let why = ": an empty filter means everything, which must be said with match_all = true";
+            r.error(&table.at, PolicyProblem::Missing { key: "where", table: table.name.clone(), why });
+        }
+        (Some(value), true) => {
+            r.bad_value(&value.span(), "where", "stands beside match_all = true: leave one of them out");
+        }
+        (Some(_), false) | (None, true) => {}
+    }
+    let kinds = kinds.filter(|kinds| !kinds.is_empty());
+    let mut check = kinds.as_ref().map(|kinds| FilterCheck { kinds, zone, leaves: 0 });
+    let filter = match (tree, &mut check) {
+        (Some(value), Some(check)) => check.tree(r, value, 0),
+        _ => None,
+    };
+    let leaves = check.map_or(0, |check| check.leaves);
+    table.finish(r, &[]);
+    Some((Scope { sources, kinds: kinds?, audience: audience?, filter }, leaves))
+}
+
+fn kinds<'t>(r: &mut Reader<'t>, value: &'t Value<'t>) -> Option<BTreeSet<Kind>> {
+    let mut kinds = BTreeSet::new();
+    let names = r.texts("kind", value)?;
+    if names.is_empty() {
+        r.bad_value(&value.span(), "kind", "is empty");
+    }
+    for (name, at) in names {
+        match Kind::from_name(name).filter(|kind| Kind::FROM_SOURCES.contains(kind)) {
+            Some(kind) => {
+                kinds.insert(kind);
+            }
+            None => {
+                let hint = suggestion(name, Kind::FROM_SOURCES.iter().map(|kind| kind.name()));
+                r.bad_value(&at, "kind", format!("has an unknown kind{hint}"));
+            }
+        }
+    }
+    Some(kinds)
+}
+
+/// Reads `[retention]` up to what needs the scope; returns the table for the rest.
+fn retention_head<'t>(r: &mut Reader<'t>, mut table: Table<'t>) -> Option<(Table<'t>, Retention)> {
+    let zone_value = table.get("timezone");
+    let zone = zone_value.and_then(|value| r.parsed::<Zone>("timezone", value));
+    let period = table.require(r, "period", "").and_then(|value| retention_period(r, "period", value));
+    let min_keep_value = table.get("min_keep");
+    let min_keep = min_keep_value.and_then(|value| retention_period(r, "min_keep", value));
+    let start = table.require(r, "start", "").and_then(|value| {
+        let text = r.text("start", value)?;
+        start_kind(r, "start", text, &value.span())
+    });
+    let aligns = [("none", Align::None), ("end_of_month", Align::EndOfMonth), ("end_of_year", Align::EndOfYear)];
+    let align = match table.get("align") {
+        Some(value) if value.get_ref().as_str() == Some("end_of_fiscal_year") => {
+            r.unsupported(&value.span(), "end_of_fiscal_year", "");
+            None
+        }
+        Some(value) => r.choice("align", value, &aligns),
+        None => Some(Align::None),
+    };
+    let on_missing_start = match table.get("on_missing_start") {
+        Some(value) => on_missing_start(r, value),
+        None => Some(OnMissingStart::Keep),
+    };
+    let (period, start, align, on_missing_start) = (period?, start?, align?, on_missing_start?);
+    let calendar = period.is_calendar() || min_keep.is_some_and(Period::is_calendar) || align != Align::None;
+    if calendar && zone_value.is_none() {
+        let why = ": days begin and end somewhere";
+        r.error(&table.at, PolicyProblem::Missing { key: "timezone", table: table.name.clone(), why });
+    }
+    if let OnMissingStart::Fallback(fallback) = &on_missing_start
+        && *fallback == start
+    {
+        r.bad_value(&table.at, "on_missing_start", "falls back to the start itself");
+    }
+    let zone = zone.unwrap_or_else(Zone::utc);
+    Some((table, Retention { period, start, align, on_missing_start, zone, suspend_while: None, min_keep }))
+}
+
+fn retention_period<'t>(r: &mut Reader<'t>, key: &'static str, value: &'t Value<'t>) -> Option<Period> {
+    let period = r.parsed::<Period>(key, value)?;
+    if period.is_zero() || period.exact_seconds().is_some_and(|seconds| seconds < RETENTION_SECONDS_MIN) {
+        r.bad_value(&value.span(), key, "must be at least a day");
+    }
+    Some(period)
+}
+
+fn start_kind(r: &mut Reader<'_>, key: &'static str, text: &str, at: &Span) -> Option<StartKind> {
+    let names = [
+        ("created", StartKind::Created),
+        ("modified", StartKind::Modified),
+        ("last_activity", StartKind::LastActivity),
+        ("closed", StartKind::Closed),
+        ("contract_end", StartKind::ContractEnd),
+        ("received", StartKind::Received),
+        ("occurred", StartKind::Occurred),
+        ("granted", StartKind::Granted),
+        ("first_seen", StartKind::FirstSeen),
+    ];
+    if let Some(event) = text.strip_prefix("event:") {
+        let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+        if event.is_empty() || event.len() > ID_MAX || !event.bytes().all(allowed) {
+            r.bad_value(at, key, "must name the event with 1 to 64 of a-z, 0-9 and _");
+            return None;
+        }
+        return Some(StartKind::Event(event.to_owned()));
+    }
+    let known: Vec<&str> = names.iter().map(|(name, _)| *name).collect();
+    let found = names.into_iter().find(|(name, _)| *name == text).map(|(_, start)| start);
+    if found.is_none() {
+        let hint = suggestion(text, known.iter().copied());
+        r.bad_value(at, key, format!("must be one of {} or event:<name>{hint}", known.join(", ")));
+    }
+    found
+}
+
+fn on_missing_start<'t>(r: &mut Reader<'t>, value: &'t Value<'t>) -> Option<OnMissingStart> {
+    let text = r.text("on_missing_start", value)?;
+    match text.strip_prefix("fallback:") {
+        Some(start) => start_kind(r, "on_missing_start", start, &value.span()).map(OnMissingStart::Fallback),
+        None if text == "keep" => Some(OnMissingStart::Keep),
+        None if text == "review" => {
+            r.unsupported(&value.span(), "review", "");
+            None
+        }
+        None => {
+            r.bad_value(&value.span(), "on_missing_start", "must be keep or fallback:<start>");
+            None
+        }
+    }
+}
+
+fn suspension<'t>(
+    r: &mut Reader<'t>,
+    mut table: Table<'t>,
+    mut retention: Retention,
+    scope: &Scope,
+    leaves: usize,
+) -> Option<Retention> {
+    if let Some(value) = table.get("suspend_while") {
+        let mut check = FilterCheck { kinds: &scope.kinds, zone: &retention.zone, leaves };
+        retention.suspend_while = Some(check.tree(r, value, 0)?);
+    }
+    table.finish(r, &["activity_events", "max_keep", "override"]);
+    Some(retention)
+}
+
+fn trigger<'t>(r: &mut Reader<'t>, mut table: Table<'t>) -> Option<Trigger> {
+    /// Parts of the full language.
+    const LATER: [&str; 6] = ["dst_gap", "dst_fold", "jitter", "max_runtime", "blackout", "match"];
+    let choices = [("run_once", OnMissed::RunOnce), ("skip", OnMissed::Skip), ("alarm_only", OnMissed::AlarmOnly)];
+    let cron = table.require(r, "cron", ": five fields, or \"on_demand\"");
+    let (zone_value, on_missed_value) = (table.get("timezone"), table.get("on_missed"));
+    let zone = zone_value.and_then(|value| r.parsed::<Zone>("timezone", value));
+    let on_missed = match on_missed_value {
+        Some(value) => r.choice("on_missed", value, &choices),
+        None => Some(OnMissed::RunOnce),
+    };
+    let at = table.at.clone();
+    let name = table.name.clone();
+    table.finish(r, &LATER);
+    let cron = cron?;
+    let text = r.text("cron", cron)?;
+    if text == "on_demand" {
+        return Some(Trigger::OnDemand);
+    }
+    if zone_value.is_none() {
+        let why = ": a schedule follows the clock of a place";
+        r.error(&at, PolicyProblem::Missing { key: "timezone", table: name, why });
+    }
+    let schedule = Schedule::parse(text, zone.unwrap_or_else(Zone::utc));
+    let schedule = schedule.map_err(|error| r.bad_value(&cron.span(), "cron", format!("is refused: {error}"))).ok()?;
+    Some(Trigger::Cron { schedule, on_missed: on_missed? })
+}
+
+fn limits<'t>(r: &mut Reader<'t>, mut table: Table<'t>) -> Option<Limits> {
+    let mut number = |key: &'static str, range: &Range<u64>, standard: u64| match table.get(key) {
+        Some(value) => r.whole(key, value, range),
+        None => Some(standard),
+    };
+    let standard = Limits::STANDARD;
+    let max_items = number("max_items", &(1..ITEMS.end), standard.max_items);
+    let max_percent = number("max_percent", &PERCENT, standard.max_percent);
+    let min_population = number("min_population", &ITEMS, standard.min_population);
+    let keep_at_least = number("keep_at_least", &ITEMS, standard.keep_at_least);
+    let drop = number("population_drop_percent", &PERCENT, standard.population_drop_percent);
+    if let Some(value) = table.get("on_exceed")
+        && r.text("on_exceed", value).is_some_and(|text| text != "stop_before_first")
+    {
+        r.bad_value(&value.span(), "on_exceed", "must be stop_before_first");
+    }
+    table.finish(r, &["rate", "concurrency"]);
+    Some(Limits {
+        max_items: max_items?,
+        max_percent: max_percent?,
+        min_population: min_population?,
+        keep_at_least: keep_at_least?,
+        population_drop_percent: drop?,
+    })
+}
+
+fn standard_export() -> Export {
+    Export { formats: BTreeSet::from([ExportFormat::Jsonl, ExportFormat::Csv]), csv_profile: CsvProfile::Exact }
+}
+
+fn export<'t>(r: &mut Reader<'t>, mut table: Table<'t>) -> Option<Export> {
+    let mut export = standard_export();
+    if let Some(value) = table.get("required")
+        && r.boolean("required", value) == Some(false)
+    {
+        r.bad_value(&value.span(), "required", "must be true for a purge: nothing is purged without a verified export");
+    }
+    if let Some(value) = table.get("formats") {
+        export.formats = formats(r, value)?;
+    }
+    let profiles = [("exact", CsvProfile::Exact), ("spreadsheet_safe", CsvProfile::SpreadsheetSafe)];
+    if let Some(value) = table.get("csv_profile") {
+        export.csv_profile = r.choice("csv_profile", value, &profiles)?;
+    }
+    if let Some(value) = table.get("verify") {
+        let checks: BTreeSet<&str> = r.texts("verify", value)?.into_iter().map(|(check, _)| check).collect();
+        if checks != BTreeSet::from(["count", "sha256", "reread"]) {
+            r.bad_value(&value.span(), "verify", "must be count, sha256 and reread, all three, before a purge");
+        }
+    }
+    table.finish(r, &["dest", "encrypt_to", "keep", "format"]);
+    Some(export)
+}
+
+fn formats<'t>(r: &mut Reader<'t>, value: &'t Value<'t>) -> Option<BTreeSet<ExportFormat>> {
+    let DeValue::Array(items) = value.get_ref() else {
+        r.wrong_type("formats", "a list of jsonl, csv, xlsx", value);
+        return None;
+    };
+    let choices = [("jsonl", ExportFormat::Jsonl), ("csv", ExportFormat::Csv), ("xlsx", ExportFormat::Xlsx)];
+    let formats: Option<BTreeSet<_>> = items.iter().map(|item| r.choice("formats", item, &choices)).collect();
+    let formats = formats?;
+    if !formats.contains(&ExportFormat::Jsonl) {
+        r.bad_value(&value.span(), "formats", "must have jsonl: it is the only form that keeps everything");
+    }
+    Some(formats)
+}
+
+fn action<'t>(r: &mut Reader<'t>, mut table: Table<'t>) -> Option<Action> {
+    let kind = table.require(r, "kind", "");
+    let quarantine = match table.get("quarantine") {
+        Some(value) => r.parsed::<Period>("quarantine", value),
+        None => Period::from_days(QUARANTINE_DAYS).ok(),
+    };
+    table
+        .finish(r, &["verify_absent", "notify_recipients", "keep_standing", "reconcile_every", "retry", "alarm_after"]);
+    let kind = kind?;
+    match r.text("kind", kind)? {
+        "purge" => quarantine.map(|quarantine| Action::Purge { quarantine }),
+        other @ ("redact" | "anonymise" | "restrict" | "revoke" | "review") => {
+            r.unsupported(&kind.span(), other, ": only purge is");
+            None
+        }
+        other => {
+            let hint = suggestion(other, ["purge"]);
+            r.bad_value(&kind.span(), "kind", format!("must be purge{hint}"));
+            None
+        }
+    }
+}
+
+const STANDARD_APPROVAL: Approval =
+    Approval::Required { count: 1, role: ApproverRole::Approver, valid_for_ms: APPROVAL_VALID_MS };
+
+fn approval<'t>(r: &mut Reader<'t>, mut table: Table<'t>) -> Option<Approval> {
+    let required = match table.get("required") {
+        Some(value) => r.boolean("required", value),
+        None => Some(true),
+    };
+    let count = match table.get("count") {
+        Some(value) => r.whole("count", value, &APPROVERS),
+        None => Some(1),
+    };
+    let roles = [("approver", ApproverRole::Approver), ("admin", ApproverRole::Admin)];
+    let role = match table.get("role") {
+        Some(value) => r.choice("role", value, &roles),
+        None => Some(ApproverRole::Approver),
+    };
+    let valid_for_ms = match table.get("valid_for") {
+        Some(value) => approval_length(r, value),
+        None => Some(APPROVAL_VALID_MS),
+    };
+    table.finish(r, &["approvers"]);
+    let (count, role, valid_for_ms) = (u32::try_from(count?).ok()?, role?, valid_for_ms?);
+    Some(if required? { Approval::Required { count, role, valid_for_ms } } else { Approval::NotRequired })
+}
+
+fn approval_length<'t>(r: &mut Reader<'t>, value: &'t Value<'t>) -> Option<u64> {
+    let length = r.parsed::<Period>("valid_for", value)?.nominal_ms();
+    let length = length.filter(|ms| (1..=APPROVAL_VALID_MS_MAX).contains(ms));
+    if length.is_none() {
+        r.bad_value(&value.span(), "valid_for", "must be weeks, days or exact, more than nothing and at most a year");
+    }
+    length
+}

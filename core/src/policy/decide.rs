@@ -1,0 +1,283 @@
+//! All policies against one entity at an instant: who wins, and why.
+//!
+//! Keeping beats disposing, in this order: gone, hold, restriction, a policy that cannot be evaluated, suspension,
+//! the longest `min_keep`, then the shortest due, and what no policy is about is kept. The four keepers among the policies
+//! protect an entity from every policy, not only from their own: a rule that could not be read might have been the one
+//! that keeps it. Only enforced policies take part; simulated ones are shown.
+
+use std::sync::Arc;
+
+use super::assess::{Assessment, BoundPolicy, Facts};
+use super::{Policy, PolicySet, State};
+use crate::id::HoldId;
+use crate::reason::{Reason, StartKind};
+use crate::record::Layout;
+use crate::time::Timestamp;
+
+/// Where an entity stands apart from policies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// The holds that cover it.
+    pub holds: Vec<HoldId>,
+    /// Whether its use is restricted.
+    pub restriction: Restriction,
+    /// Where it is.
+    pub place: Place,
+}
+
+impl Standing {
+    /// Nothing stands in the way.
+    pub const FREE: Self = Self { holds: Vec::new(), restriction: Restriction::None, place: Place::Live };
+}
+
+/// Whether the use of an entity is restricted (GDPR Art. 18).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Restriction {
+    /// It is not.
+    None,
+    /// It is.
+    Restricted,
+}
+
+/// Where an entity is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// In use.
+    Live,
+    /// In quarantine, waiting for a purge that was approved: no other run may take it. The run that put it there
+    /// asks again with [`Place::Live`].
+    Quarantined,
+    /// Purged or erased.
+    Gone,
+}
+
+/// What becomes of an entity at an instant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    /// What becomes of it.
+    pub outcome: Outcome,
+    /// Why: the reason that decides.
+    pub reason: Reason,
+    /// Other reasons that would decide the same, in the order of precedence.
+    pub also: Vec<Reason>,
+    /// What each policy that is enforced or simulated says, ordered by id; those about other entities are left out.
+    pub policies: Vec<Assessed>,
+}
+
+impl Decision {
+    /// Returns all reasons, the deciding one first: never empty.
+    pub fn reasons(&self) -> impl Iterator<Item = &Reason> {
+        std::iter::once(&self.reason).chain(&self.also)
+    }
+}
+
+/// What one policy says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Assessed {
+    /// The policy.
+    pub policy: String,
+    /// Whether it takes part.
+    pub state: State,
+    /// What it says.
+    pub reason: Reason,
+}
+
+/// What becomes of an entity.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It stays.
+    Keep,
+    /// It may be disposed of.
+    Due {
+        /// The policy under which.
+        policy: String,
+        /// Where its period starts.
+        start: StartKind,
+        /// That instant.
+        start_at: Timestamp,
+        /// The first instant at which it was due.
+        due_at: Timestamp,
+        /// Whether `start` is the fallback that the policy allows.
+        is_fallback: bool,
+    },
+}
+
+/// All policies of a set that may act or be shown, bound to one layout, ordered by id.
+#[derive(Debug, Clone)]
+pub struct BoundSet {
+    policies: Vec<BoundPolicy>,
+}
+
+impl PolicySet {
+    /// Resolves the fields of all policies to the columns of a layout.
+    #[must_use]
+    pub fn bind(&self, layout: &Layout) -> BoundSet {
+        BoundSet { policies: self.policies().iter().map(|policy| policy.bind(layout)).collect() }
+    }
+
+    /// Decides about one entity. For many entities of one layout, bind once and use [`BoundSet::decide`].
+    #[must_use]
+    pub fn decide(&self, facts: &Facts<'_>, standing: &Standing, now: Timestamp) -> Decision {
+        self.bind(facts.layout).decide(facts, standing, now)
+    }
+
+    /// Says whether one policy would dispose of an entity now; `None` when the set has no such policy.
+    #[must_use]
+    pub fn decide_for(&self, id: &str, facts: &Facts<'_>, standing: &Standing, now: Timestamp) -> Option<Decision> {
+        self.bind(facts.layout).decide_for(id, facts, standing, now)
+    }
+}
+
+impl BoundSet {
+    /// Returns the bound policies, ordered by id, drafts included.
+    #[must_use]
+    pub fn policies(&self) -> &[BoundPolicy] {
+        &self.policies
+    }
+
+    /// Decides about one entity under all enforced policies.
+    #[must_use]
+    pub fn decide(&self, facts: &Facts<'_>, standing: &Standing, now: Timestamp) -> Decision {
+        conclude(&self.views(facts, None), None, standing, now)
+    }
+
+    /// Decides whether one policy would dispose of an entity now, whatever that policy's state is: the keepers among
+    /// the enforced policies still protect, but no other policy can make it due. `None` when there is no such policy.
+    #[must_use]
+    pub fn decide_for(&self, id: &str, facts: &Facts<'_>, standing: &Standing, now: Timestamp) -> Option<Decision> {
+        self.policies.iter().find(|bound| bound.policy().id == id)?;
+        Some(conclude(&self.views(facts, Some(id)), Some(id), standing, now))
+    }
+
+    /// Assesses under every policy that takes part or is shown.
+    fn views(&self, facts: &Facts<'_>, asked: Option<&str>) -> Vec<View<'_>> {
+        self.policies
+            .iter()
+            .filter(|bound| bound.policy().state != State::Draft || asked == Some(bound.policy().id.as_str()))
+            .map(|bound| View { bound, assessment: bound.assess(facts) })
+            .filter(|view| view.assessment != Assessment::OutOfScope || asked == Some(view.id()))
+            .collect()
+    }
+}
+
+/// Decides under one policy alone.
+pub(super) fn decide_alone(policy: &Arc<Policy>, facts: &Facts<'_>, standing: &Standing, now: Timestamp) -> Decision {
+    let set = BoundSet { policies: vec![policy.bind(facts.layout)] };
+    conclude(&set.views(facts, Some(&policy.id)), Some(&policy.id), standing, now)
+}
+
+struct View<'a> {
+    bound: &'a BoundPolicy,
+    assessment: Assessment<'a>,
+}
+
+impl<'a> View<'a> {
+    fn id(&self) -> &'a str {
+        &self.bound.policy().id
+    }
+
+    fn state(&self) -> State {
+        self.bound.policy().state
+    }
+
+    fn takes_part(&self, asked: Option<&str>) -> bool {
+        self.state() == State::Enforce || asked == Some(self.id())
+    }
+
+    /// Returns the key of precedence among due policies: the earliest due, then the first id.
+    fn due(&self, now: Timestamp) -> Option<(Timestamp, &'a str)> {
+        match self.assessment {
+            Assessment::Due { due_at, .. } if due_at <= now => Some((due_at, self.id())),
+            Assessment::Due { .. }
+            | Assessment::OutOfScope
+            | Assessment::NoStart { .. }
+            | Assessment::CannotEvaluate { .. }
+            | Assessment::Suspended => None,
+        }
+    }
+
+    fn outcome(&self) -> Outcome {
+        match self.assessment {
+            Assessment::Due { start, start_at, due_at, is_fallback, .. } => {
+                Outcome::Due { policy: self.id().to_owned(), start: start.clone(), start_at, due_at, is_fallback }
+            }
+            Assessment::OutOfScope
+            | Assessment::NoStart { .. }
+            | Assessment::CannotEvaluate { .. }
+            | Assessment::Suspended => Outcome::Keep,
+        }
+    }
+}
+
+/// Weighs what the policies say. With a policy asked for, only that one may dispose of the entity.
+fn conclude(views: &[View<'_>], asked: Option<&str>, standing: &Standing, now: Timestamp) -> Decision {
+    let policies = views
+        .iter()
+        .map(|view| Assessed { policy: view.id().to_owned(), state: view.state(), reason: view.assessment.reason(now) })
+        .collect();
+    let may_dispose = |view: &&View<'_>| asked.map_or(view.state() == State::Enforce, |id| id == view.id());
+    let winner =
+        views.iter().filter(may_dispose).filter(|view| view.due(now).is_some()).min_by_key(|view| view.due(now));
+    let mut keepers = standing_reasons(standing);
+    keepers.extend(policy_keepers(views, asked, winner.map(View::id), now));
+    let (outcome, reasons) = match winner {
+        _ if !keepers.is_empty() => (Outcome::Keep, keepers),
+        Some(view) => (view.outcome(), vec![view.assessment.reason(now)]),
+        // Nothing is due: what the policies say is why it stays.
+        None => {
+            let reasons = views.iter().filter(may_dispose).map(|view| view.assessment.reason(now)).collect();
+            (Outcome::Keep, reasons)
+        }
+    };
+    let mut reasons = reasons.into_iter();
+    let reason = reasons.next().unwrap_or(Reason::NoPolicy);
+    Decision { outcome, reason, also: reasons.collect(), policies }
+}
+
+/// The reasons to keep that stand above all policies.
+fn standing_reasons(standing: &Standing) -> Vec<Reason> {
+    let mut reasons = Vec::new();
+    if standing.place == Place::Gone {
+        reasons.push(Reason::Gone);
+    }
+    reasons.extend(standing.holds.iter().map(|hold| Reason::Held { hold: *hold }));
+    if standing.restriction == Restriction::Restricted {
+        reasons.push(Reason::Restricted);
+    }
+    if standing.place == Place::Quarantined {
+        reasons.push(Reason::InQuarantine);
+    }
+    reasons
+}
+
+/// The reasons to keep that policies give, in the order of precedence.
+fn policy_keepers(views: &[View<'_>], asked: Option<&str>, winner: Option<&str>, now: Timestamp) -> Vec<Reason> {
+    let taking_part = || views.iter().filter(|view| view.takes_part(asked));
+    let mut keepers: Vec<Reason> = taking_part()
+        .filter(|view| matches!(view.assessment, Assessment::CannotEvaluate { .. }))
+        .map(|view| view.assessment.reason(now))
+        .collect();
+    if taking_part().any(|view| view.assessment == Assessment::Suspended) {
+        keepers.push(Reason::Suspended);
+    }
+    // A minimum that starts at an unknown instant has an unknown end.
+    keepers.extend(
+        taking_part()
+            .filter(|view| view.bound.policy().retention.min_keep.is_some())
+            .filter(|view| matches!(view.assessment, Assessment::NoStart { .. }))
+            .map(|view| view.assessment.reason(now)),
+    );
+    let longest = taking_part()
+        .filter(|view| winner.is_some_and(|winner| winner != view.id()))
+        .filter_map(|view| match view.assessment {
+            Assessment::Due { keep_until: Some(until), .. } if until > now => Some((until, view.id())),
+            Assessment::Due { .. }
+            | Assessment::OutOfScope
+            | Assessment::NoStart { .. }
+            | Assessment::CannotEvaluate { .. }
+            | Assessment::Suspended => None,
+        })
+        .max();
+    keepers.extend(longest.map(|(until, policy)| Reason::KeptByPolicy { policy: policy.to_owned(), until }));
+    keepers
+}

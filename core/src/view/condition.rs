@@ -1,0 +1,143 @@
+//! Append conditions: "fail if something happened that would have changed the decision".
+//!
+//! They are asked by the one writer of the log, right before the append, so nothing can come in between. This is how
+//! a hold that is placed after planning stops a purge.
+
+use super::{EntityState, RunState, Views};
+use crate::event::saga::SkipReason;
+use crate::id::{EntityId, PlanId, Position, RunId, SagaId};
+
+/// What must be true for an append to happen.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Condition {
+    /// Nothing.
+    #[default]
+    None,
+    /// The entities are live and still in these versions. For changes: a body must never be sealed with a key that
+    /// was destroyed in the meantime.
+    Versions(Vec<(EntityId, Position)>),
+    /// The pivot may begin: each entity is in the version that was planned, exported and verified, no hold covers it,
+    /// it was not restored, and the run goes on.
+    MayPurge {
+        /// The saga.
+        saga: SagaId,
+        /// The entities, with their planned versions.
+        items: Vec<(EntityId, Position)>,
+    },
+    /// The plan can be taken by a run that nobody else has.
+    PlanUnused(PlanId),
+    /// The plan is open for approval or refusal.
+    PlanOpen(PlanId),
+    /// The run is in one of these states.
+    RunIn(RunId, Vec<RunState>),
+    /// The saga has hidden the entity and has not begun to purge it.
+    CanRestore {
+        /// The saga.
+        saga: SagaId,
+        /// The entity.
+        entity: EntityId,
+    },
+    /// The hold is active.
+    HoldActive(crate::id::HoldId),
+    /// All of them.
+    All(Vec<Condition>),
+}
+
+/// Why an append did not happen.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Conflict {
+    /// Some entities are no longer as they were judged.
+    #[error("{} entities changed, are held, or are gone since they were judged", .0.len())]
+    Entities(Vec<(EntityId, SkipReason)>),
+    /// The run was paused, cancelled or ended.
+    #[error("the run is not in a state that allows this")]
+    Run,
+    /// The plan was used, refused, or is not frozen.
+    #[error("the plan is not in a state that allows this")]
+    Plan,
+    /// The saga has begun to purge, or is over.
+    #[error("it is too late: the purge has begun, or the saga is over")]
+    TooLate,
+    /// The hold is not there.
+    #[error("the hold is not active")]
+    Hold,
+}
+
+impl Condition {
+    /// Asks the views.
+    ///
+    /// # Errors
+    /// Says what is in the way.
+    pub fn check(&self, views: &Views) -> Result<(), Conflict> {
+        match self {
+            Self::None => Ok(()),
+            Self::Versions(items) => entities(
+                items
+                    .iter()
+                    .filter_map(|(entity, version)| changed(views, *entity, *version).map(|reason| (*entity, reason))),
+            ),
+            Self::MayPurge { saga, items } => may_purge(views, *saga, items),
+            Self::PlanUnused(plan) => match views.small.plans.get(*plan) {
+                Some(plan) if plan.frozen.is_some() && plan.run.is_none() && plan.rejected_by.is_none() => Ok(()),
+                _ => Err(Conflict::Plan),
+            },
+            Self::PlanOpen(plan) => match views.small.plans.get(*plan) {
+                Some(plan) if plan.frozen.is_some() && plan.run.is_none() && plan.rejected_by.is_none() => Ok(()),
+                _ => Err(Conflict::Plan),
+            },
+            Self::RunIn(run, states) => match views.small.runs.run(*run) {
+                Some(run) if states.contains(&run.state) => Ok(()),
+                _ => Err(Conflict::Run),
+            },
+            Self::CanRestore { saga, entity } => can_restore(views, *saga, *entity),
+            Self::HoldActive(hold) => views.small.holds.get(*hold).map(|_| ()).ok_or(Conflict::Hold),
+            Self::All(conditions) => conditions.iter().try_for_each(|condition| condition.check(views)),
+        }
+    }
+}
+
+fn entities(found: impl Iterator<Item = (EntityId, SkipReason)>) -> Result<(), Conflict> {
+    let conflicts: Vec<_> = found.collect();
+    if conflicts.is_empty() { Ok(()) } else { Err(Conflict::Entities(conflicts)) }
+}
+
+fn changed(views: &Views, entity: EntityId, version: Position) -> Option<SkipReason> {
+    match views.entities.row(entity) {
+        None => Some(SkipReason::Gone),
+        Some(row) if row.state == EntityState::Purged => Some(SkipReason::Gone),
+        Some(row) if row.version != version => Some(SkipReason::Changed),
+        Some(_) => None,
+    }
+}
+
+fn may_purge(views: &Views, saga: SagaId, items: &[(EntityId, Position)]) -> Result<(), Conflict> {
+    let Some(open) = views.small.runs.saga(saga).filter(|saga| saga.end.is_none()) else {
+        return Err(Conflict::TooLate);
+    };
+    match views.small.runs.run(open.started.run) {
+        Some(run) if run.state == RunState::Running => {}
+        _ => return Err(Conflict::Run),
+    }
+    entities(items.iter().filter_map(|(entity, version)| {
+        let reason = if !views.small.holds.of(*entity).is_empty() {
+            Some(SkipReason::Held)
+        } else if let Some(reason) = open.skipped.get(entity) {
+            Some(*reason)
+        } else {
+            changed(views, *entity, *version)
+        };
+        reason.map(|reason| (*entity, reason))
+    }))
+}
+
+fn can_restore(views: &Views, saga: SagaId, entity: EntityId) -> Result<(), Conflict> {
+    let Some(open) = views.small.runs.saga(saga).filter(|saga| saga.end.is_none()) else {
+        return Err(Conflict::TooLate);
+    };
+    let is_ours = open.open_items().any(|item| item.entity == entity);
+    if is_ours && !open.is_past_pivot() && views.entities.is_quarantined(entity) {
+        Ok(())
+    } else {
+        Err(Conflict::TooLate)
+    }
+}

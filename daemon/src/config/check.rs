@@ -1,0 +1,363 @@
+//! The file as written → [`Config`], or every error at once, each with its line.
+
+use std::collections::BTreeSet;
+use std::ops::{Range, RangeInclusive};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+use retention_core::id::Digest;
+use toml::Spanned;
+
+use super::file::{self, Written};
+use super::problem::{ConfigError, Problems};
+use super::{
+    Config, Control, CsvProfile, Delivers, Diagnostics, DiagnosticsTarget, Export, KeepDone, Member, Metrics, Policies,
+    Roles, RootKeyPlace, Source, SourceKind, Store, overlap, reading,
+};
+use crate::diagnostics::Redacted;
+
+const MIB: u64 = 1024 * 1024;
+
+/// Below this sled reads from disk for every block; above it nothing more was gained when it was measured.
+const CACHE_BYTES: RangeInclusive<u64> = 8 * MIB..=16 * 1024 * MIB;
+const CACHE_BYTES_DEFAULT: u64 = 64 * MIB;
+
+/// The views of a hundred thousand entities need the lower bound; the upper one catches a slip of the pen.
+const MEMORY_BYTES: RangeInclusive<u64> = 64 * MIB..=1024 * 1024 * MIB;
+const MEMORY_BYTES_DEFAULT: u64 = 1024 * MIB;
+
+/// One delivery: the upper bound keeps byte offsets far from any overflow.
+const DELIVERY_BYTES: RangeInclusive<u64> = 1..=1024 * 1024 * MIB;
+const DELIVERY_BYTES_DEFAULT: u64 = 2 * 1024 * MIB;
+
+/// The kernel takes 107 bytes and a terminator for the name of a Unix socket.
+const SOCKET_PATH_BYTES_MAX: usize = 107;
+
+/// Long enough for any name, short enough for a table.
+const NAME_BYTES_MAX: usize = 64;
+
+/// A hundred years: what is meant to stay longer is `forever`.
+const KEEP_DONE_MAX: Duration = Duration::from_secs(100 * 366 * 24 * 60 * 60);
+
+const SOCKET_DEFAULT: &str = "/run/retentiond/control.sock";
+const LEVEL_DEFAULT: &str = "info";
+
+pub(super) fn check(path: &Path, bytes: &[u8]) -> Result<Config, ConfigError> {
+    let text = std::str::from_utf8(bytes)
+        .map_err(|error| ConfigError::of_file(path, format!("is not UTF-8 after byte {}", error.valid_up_to())))?;
+    let mut problems = Problems::of(text);
+    let Some((file, excused)) = reading::read(text, &mut problems) else { return problems.or(path, None) };
+    let mut check = Check { base: path.parent().unwrap_or(Path::new("/")), problems, excused };
+    let config = check.config(file, path, Digest::of(bytes));
+    check.problems.or(path, config)
+}
+
+struct Check<'t> {
+    /// What relative paths are relative to.
+    base: &'t Path,
+    problems: Problems<'t>,
+    /// Keys that are absent because what was written for them was wrong, which is already said.
+    excused: BTreeSet<String>,
+}
+
+impl Check<'_> {
+    fn config(&mut self, file: file::File, path: &Path, digest: Digest) -> Option<Config> {
+        let store = self.store(file.store);
+        let control = self.control(file.control);
+        let policies = self.policies(file.policies);
+        let zone = policies.as_ref().map_or(TimeZone::UTC, |policies| policies.timezone.clone());
+        let spans: Vec<Range<usize>> = file.source.iter().map(Spanned::span).collect();
+        let sources: Vec<Option<Source>> = file.source.into_iter().map(|source| self.source(source, &zone)).collect();
+        let export = Export {
+            zone: self.zone(file.export.zone).unwrap_or_else(|| zone.clone()),
+            csv_profile: file.export.csv_profile.unwrap_or(CsvProfile::Exact),
+        };
+        let diagnostics = self.diagnostics(file.diagnostics);
+        self.unique_names(&sources, &spans);
+        let config = Config {
+            path: path.to_owned(),
+            digest,
+            store: store?,
+            control: control?,
+            policies: policies?,
+            sources: sources.into_iter().collect::<Option<_>>()?,
+            export,
+            diagnostics,
+            metrics: file.metrics.serve.unwrap_or(Metrics::Socket),
+        };
+        for (source, message) in overlap::find(&config) {
+            match source.and_then(|index| spans.get(index)) {
+                Some(span) => self.problems.add(span.clone(), message),
+                None => self.problems.add_to_file(message),
+            }
+        }
+        Some(config)
+    }
+
+    fn store(&mut self, store: file::Store) -> Option<Store> {
+        let state_dir = self.required_path(store.state_dir, "store.state_dir");
+        let exports_dir = self.path(store.exports_dir).or_else(|| Some(state_dir.as_ref()?.join("exports")));
+        let root_key = match store.root_key {
+            Some(root_key) => self.root_key(root_key),
+            None => self.missing(
+                "store.root_key",
+                "write root_key = { credential = \"retentiond-root-key\" }, or { file = \"…\" }",
+            ),
+        };
+        let cache = store.cache_bytes.as_ref().map_or(0..0, Spanned::span);
+        let cache_bytes = self.number(store.cache_bytes, &CACHE_BYTES, CACHE_BYTES_DEFAULT);
+        let memory_max_bytes = self.number(store.memory_max_bytes, &MEMORY_BYTES, MEMORY_BYTES_DEFAULT);
+        if cache_bytes > memory_max_bytes / 2 {
+            self.problems.add(cache, "cache_bytes takes more than half of memory_max_bytes; the views need the rest");
+        }
+        Some(Store {
+            state_dir: state_dir?,
+            exports_dir: exports_dir?,
+            root_key: root_key?,
+            cache_bytes,
+            memory_max_bytes,
+        })
+    }
+
+    fn root_key(&mut self, written: Spanned<file::RootKey>) -> Option<RootKeyPlace> {
+        let span = written.span();
+        let root_key = written.into_inner();
+        match (root_key.credential, root_key.file) {
+            (Some(name), None) if is_name(&name) => Some(RootKeyPlace::Credential(name)),
+            (Some(_), None) => self.refuse(span, "a credential's name has only letters, digits, '-', '_' and '.'"),
+            (None, Some(file)) if !file.is_empty() => Some(RootKeyPlace::File(self.absolute(&file))),
+            _ => self.refuse(span, "the root key comes from exactly one place: a credential or a file"),
+        }
+    }
+
+    fn control(&mut self, control: file::Control) -> Option<Control> {
+        let span = control.socket.as_ref().map_or(0..0, Spanned::span);
+        let socket = self.path(control.socket).unwrap_or_else(|| PathBuf::from(SOCKET_DEFAULT));
+        if socket.as_os_str().len() > SOCKET_PATH_BYTES_MAX {
+            let message = format!("the name of a socket has at most {SOCKET_PATH_BYTES_MAX} bytes");
+            return self.refuse(span, message);
+        }
+        let socket_group = control.socket_group.and_then(|group| {
+            if is_account(group.get_ref()) {
+                return Some(group.into_inner());
+            }
+            self.refuse(group.span(), "not the name of a group")
+        });
+        let roles = Roles {
+            auditor: self.members(control.roles.auditor),
+            operator: self.members(control.roles.operator),
+            approver: self.members(control.roles.approver),
+            admin: self.members(control.roles.admin),
+        };
+        Some(Control { socket, socket_group, roles })
+    }
+
+    fn members(&mut self, written: Vec<Spanned<String>>) -> Vec<Member> {
+        written
+            .into_iter()
+            .filter_map(|member| {
+                parse_member(member.get_ref()).or_else(|| {
+                    self.refuse(
+                        member.span(),
+                        "not a user: write a name, a number as \"uid:1000\", or a group as \"@staff\"",
+                    )
+                })
+            })
+            .collect()
+    }
+
+    fn policies(&mut self, policies: file::Policies) -> Option<Policies> {
+        let timezone = match policies.timezone {
+            Some(zone) => self.zone(Some(zone)).unwrap_or(TimeZone::UTC),
+            None => TimeZone::UTC,
+        };
+        Some(Policies { dir: self.required_path(policies.dir, "policies.dir")?, timezone })
+    }
+
+    fn source(&mut self, written: Spanned<file::Source>, zone: &TimeZone) -> Option<Source> {
+        let span = written.span();
+        let source = written.into_inner();
+        let name = match source.name {
+            Some(name) if is_name(name.get_ref()) => Some(name.into_inner()),
+            Some(name) => self.refuse(
+                name.span(),
+                format!("a source's name has 1 to {NAME_BYTES_MAX} letters, digits, '-', '_' or '.', and starts with none of these signs"),
+            ),
+            None => self.source_without("name", span.clone(), ""),
+        };
+        let drop_dir = match source.drop_dir {
+            Some(dir) => self.path(Some(dir)),
+            None => self.source_without("drop_dir", span.clone(), ""),
+        };
+        let mapping = source.mapping.as_ref().map(Spanned::span);
+        let mapping = (mapping, self.path(source.mapping));
+        let kind = match source.kind {
+            Some(kind) => self.kind(kind, mapping, source.encoding, source.delimiter),
+            None => self.source_without("kind", span, ": ocm, csv or xlsx"),
+        };
+        let own_zone = self.zone(source.zone);
+        let max_bytes = self.number(source.max_bytes, &DELIVERY_BYTES, DELIVERY_BYTES_DEFAULT);
+        let keep_done = source.keep_done.map_or(KeepDone::Forever, |written| {
+            parse_keep_done(written.get_ref()).unwrap_or_else(|message| {
+                self.problems.add(written.span(), message);
+                KeepDone::Forever
+            })
+        });
+        Some(Source {
+            name: name?,
+            kind: kind?,
+            drop_dir: drop_dir?,
+            zone: own_zone.unwrap_or_else(|| zone.clone()),
+            delivers: source.delivers.unwrap_or(Delivers::Snapshot),
+            max_bytes,
+            keep_done,
+            mailbox: source.mailbox.map(Redacted),
+        })
+    }
+
+    fn kind(
+        &mut self,
+        kind: Spanned<file::SourceKind>,
+        (mapping_span, mapping): (Option<Range<usize>>, Option<PathBuf>),
+        encoding: Option<super::TextEncoding>,
+        delimiter: Option<super::Delimiter>,
+    ) -> Option<SourceKind> {
+        let span = kind.span();
+        let only_csv = encoding.is_some() || delimiter.is_some();
+        match (*kind.get_ref(), mapping) {
+            (file::SourceKind::Ocm | file::SourceKind::Xlsx, _) if only_csv => {
+                self.refuse(span, "`encoding` and `delimiter` belong to sources of the kind csv")
+            }
+            (file::SourceKind::Ocm, None) if mapping_span.is_none() => Some(SourceKind::Ocm),
+            (file::SourceKind::Ocm, _) => {
+                self.refuse(mapping_span.unwrap_or(span), "an ocm source needs no mapping: its columns are known")
+            }
+            (file::SourceKind::Csv, Some(mapping)) => Some(SourceKind::Csv { mapping, encoding, delimiter }),
+            (file::SourceKind::Xlsx, Some(mapping)) => Some(SourceKind::Xlsx { mapping }),
+            (file::SourceKind::Csv | file::SourceKind::Xlsx, None) => {
+                self.refuse(span, "this source needs a `mapping`: the file that says which column is which field")
+            }
+        }
+    }
+
+    fn unique_names(&mut self, sources: &[Option<Source>], spans: &[Range<usize>]) {
+        let mut seen = BTreeSet::new();
+        for (source, span) in sources.iter().zip(spans) {
+            let Some(source) = source else { continue };
+            if !seen.insert(source.name.as_str()) {
+                self.problems.add(span.clone(), format!("another source is already called `{}`", source.name));
+            }
+        }
+    }
+
+    fn diagnostics(&mut self, diagnostics: file::Diagnostics) -> Diagnostics {
+        let level = diagnostics.level.map_or_else(
+            || LEVEL_DEFAULT.to_owned(),
+            |level| {
+                if crate::diagnostics::parse_level(level.get_ref()).is_none() {
+                    let message = "not a level: write error, warn, info, debug or trace, or a list such as \
+                                   \"info,retentiond::store=debug\"";
+                    self.problems.add(level.span(), message);
+                }
+                level.into_inner()
+            },
+        );
+        Diagnostics { target: diagnostics.target.unwrap_or(DiagnosticsTarget::Auto), level }
+    }
+
+    fn number(&mut self, written: Written<u64>, range: &RangeInclusive<u64>, default: u64) -> u64 {
+        let Some(number) = written else { return default };
+        if !range.contains(number.get_ref()) {
+            let message = format!("out of range: write a number of bytes from {} to {}", range.start(), range.end());
+            self.problems.add(number.span(), message);
+        }
+        number.into_inner()
+    }
+
+    fn zone(&mut self, written: Written<String>) -> Option<TimeZone> {
+        let zone = written?;
+        match TimeZone::get(zone.get_ref()) {
+            Ok(found) => Some(found),
+            Err(_) => self.refuse(zone.span(), "unknown time zone: write a name such as Europe/Prague or UTC"),
+        }
+    }
+
+    fn path(&mut self, written: Written<String>) -> Option<PathBuf> {
+        let path = written?;
+        if path.get_ref().is_empty() || path.get_ref().contains('\0') {
+            return self.refuse(path.span(), "a path must not be empty");
+        }
+        Some(self.absolute(path.get_ref()))
+    }
+
+    fn required_path(&mut self, written: Written<String>, key: &str) -> Option<PathBuf> {
+        match written {
+            Some(_) => self.path(written),
+            None => self.missing(key, "it has no default"),
+        }
+    }
+
+    fn absolute(&self, path: &str) -> PathBuf {
+        overlap::without_dots(&self.base.join(path))
+    }
+
+    fn missing<T>(&mut self, key: &str, what: &str) -> Option<T> {
+        if !self.excused.contains(key.rsplit('.').next().unwrap_or(key)) {
+            self.problems.add_to_file(format!("`{key}` is missing; {what}"));
+        }
+        None
+    }
+
+    fn source_without<T>(&mut self, key: &str, span: Range<usize>, what: &str) -> Option<T> {
+        if !self.excused.contains(key) {
+            self.problems.add(span, format!("this source has no `{key}`{what}"));
+        }
+        None
+    }
+
+    fn refuse<T>(&mut self, span: Range<usize>, message: impl Into<String>) -> Option<T> {
+        self.problems.add(span, message);
+        None
+    }
+}
+
+fn is_name(text: &str) -> bool {
+    let sign = |byte: u8| matches!(byte, b'-' | b'_' | b'.');
+    (1..=NAME_BYTES_MAX).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || sign(byte))
+        && !text.bytes().next().is_some_and(sign)
+}
+
+fn is_account(name: &str) -> bool {
+    let first = name.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_');
+    let rest = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'@' | b'\\' | b'$');
+    first && name.len() <= NAME_BYTES_MAX && name.bytes().all(rest)
+}
+
+fn parse_member(text: &str) -> Option<Member> {
+    if let Some(uid) = text.strip_prefix("uid:") {
+        return uid.bytes().all(|byte| byte.is_ascii_digit()).then(|| uid.parse().ok().map(Member::Uid))?;
+    }
+    match text.strip_prefix('@') {
+        Some(group) => is_account(group).then(|| Member::Group(group.to_owned())),
+        None => is_account(text).then(|| Member::User(text.to_owned())),
+    }
+}
+
+fn parse_keep_done(text: &str) -> Result<KeepDone, &'static str> {
+    const MESSAGE: &str = "write \"forever\", or a length of whole weeks, days or hours such as \"P30D\" or \"PT12H\"";
+    if text == "forever" {
+        return Ok(KeepDone::Forever);
+    }
+    let span: jiff::Span = text.parse().map_err(|_| MESSAGE)?;
+    if span.get_years() != 0 || span.get_months() != 0 {
+        return Err("months and years have no fixed length here; write days, such as \"P30D\"");
+    }
+    let length = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(|_| MESSAGE)?;
+    let length = Duration::try_from(length).map_err(|_| "the length is negative; write it without a sign")?;
+    if length > KEEP_DONE_MAX {
+        return Err("longer than a hundred years; write \"forever\"");
+    }
+    Ok(KeepDone::For(length))
+}

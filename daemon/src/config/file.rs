@@ -1,0 +1,107 @@
+//! `config.toml` as written. Nothing but [`super::check`] may use these types.
+//!
+//! Every key is optional here, so that a wrong one hides no other: what is required, and what stands in for a key that
+//! is absent, is said in one place, the check.
+
+use serde::Deserialize;
+use toml::Spanned;
+
+/// A value and where it stands.
+pub(super) type Written<T> = Option<Spanned<T>>;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct File {
+    pub(super) store: Store,
+    pub(super) control: Control,
+    pub(super) policies: Policies,
+    pub(super) source: Vec<Spanned<Source>>,
+    pub(super) export: Export,
+    pub(super) diagnostics: Diagnostics,
+    pub(super) metrics: Metrics,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Store {
+    pub(super) state_dir: Written<String>,
+    pub(super) exports_dir: Written<String>,
+    pub(super) root_key: Written<RootKey>,
+    pub(super) cache_bytes: Written<u64>,
+    pub(super) memory_max_bytes: Written<u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RootKey {
+    pub(super) credential: Option<String>,
+    pub(super) file: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Control {
+    pub(super) socket: Written<String>,
+    pub(super) socket_group: Written<String>,
+    pub(super) roles: Roles,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Roles {
+    pub(super) auditor: Vec<Spanned<String>>,
+    pub(super) operator: Vec<Spanned<String>>,
+    pub(super) approver: Vec<Spanned<String>>,
+    pub(super) admin: Vec<Spanned<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Policies {
+    pub(super) dir: Written<String>,
+    pub(super) timezone: Written<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Source {
+    pub(super) name: Written<String>,
+    pub(super) kind: Written<SourceKind>,
+    pub(super) drop_dir: Written<String>,
+    pub(super) mapping: Written<String>,
+    pub(super) zone: Written<String>,
+    pub(super) delivers: Option<super::Delivers>,
+    pub(super) max_bytes: Written<u64>,
+    pub(super) keep_done: Written<String>,
+    pub(super) mailbox: Option<String>,
+    pub(super) encoding: Option<super::TextEncoding>,
+    pub(super) delimiter: Option<super::Delimiter>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum SourceKind {
+    Ocm,
+    Csv,
+    Xlsx,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Export {
+    pub(super) zone: Written<String>,
+    pub(super) csv_profile: Option<super::CsvProfile>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Diagnostics {
+    pub(super) target: Option<super::DiagnosticsTarget>,
+    pub(super) level: Written<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Metrics {
+    pub(super) serve: Option<super::Metrics>,
+}

@@ -1,0 +1,72 @@
+//! Directories that must not lie inside one another: the daemon would take in its own exports, or purge its own store.
+
+use std::path::{Component, Path, PathBuf};
+
+use super::{Config, RootKeyPlace};
+
+/// The one directory of bundles that may lie in the state directory: `docs/operations.md` lists it there.
+const EXPORTS: &str = "exports";
+
+/// Returns what overlaps: the number of the source that is to blame, if one is, and what to do.
+pub(super) fn find(config: &Config) -> Vec<(Option<usize>, String)> {
+    let mut found = Vec::new();
+    let store = &config.store;
+    let state = real(&store.state_dir);
+    let exports = real(&store.exports_dir);
+    let own =
+        [("store.state_dir", &state), ("store.exports_dir", &exports), ("policies.dir", &real(&config.policies.dir))];
+    if overlaps(&state, &exports) && exports != state.join(EXPORTS) {
+        found.push((None, "`store.exports_dir` must lie outside `store.state_dir`, or be its `exports`".to_owned()));
+    }
+    if let RootKeyPlace::File(file) = &store.root_key
+        && [&state, &exports].iter().any(|directory| real(file).starts_with(directory))
+    {
+        let message = "the file of `store.root_key` must lie outside `store.state_dir` and `store.exports_dir`: \
+                       who copies the data must not copy its key with it";
+        found.push((None, message.to_owned()));
+    }
+    for (index, source) in config.sources.iter().enumerate() {
+        let drop_dir = real(&source.drop_dir);
+        for (key, directory) in &own {
+            if overlaps(&drop_dir, directory) {
+                let message = format!("`drop_dir` and `{key}` must not lie inside one another");
+                found.push((Some(index), message));
+            }
+        }
+        let earlier = config.sources.iter().take(index);
+        for other in earlier.filter(|other| overlaps(&drop_dir, &real(&other.drop_dir))) {
+            let message = format!("`drop_dir` lies inside that of the source `{}`, or it inside this one", other.name);
+            found.push((Some(index), message));
+        }
+    }
+    found
+}
+
+fn overlaps(a: &Path, b: &Path) -> bool {
+    a.starts_with(b) || b.starts_with(a)
+}
+
+/// Follows symbolic links as far as the path exists, so that two names of one directory are seen to be one.
+fn real(path: &Path) -> PathBuf {
+    for ancestor in path.ancestors() {
+        if let (Ok(found), Ok(rest)) = (ancestor.canonicalize(), path.strip_prefix(ancestor)) {
+            return if rest.as_os_str().is_empty() { found } else { found.join(rest) };
+        }
+    }
+    path.to_owned()
+}
+
+/// Takes `.` and `..` out of an absolute path, by its text alone.
+pub(super) fn without_dots(path: &Path) -> PathBuf {
+    let mut clean = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                clean.pop();
+            }
+            Component::Prefix(_) | Component::RootDir | Component::Normal(_) => clean.push(component),
+        }
+    }
+    clean
+}

@@ -1,0 +1,289 @@
+//! What the shipped file says, what is refused, and what a reload may change.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use proptest::prelude::*;
+
+use super::*;
+
+const SHIPPED: &str = include_str!("../../../config.toml");
+const LEAST: &str =
+    "[store]\nstate_dir = \"state\"\nroot_key = { file = \"root.key\" }\n[policies]\ndir = \"policies\"\n";
+
+fn parse(text: &str) -> Result<Config, ConfigError> {
+    Config::parse(Path::new("/nowhere/etc/config.toml"), text.as_bytes())
+}
+
+fn with(more: &str) -> String {
+    format!("{LEAST}{more}")
+}
+
+/// The lines and messages of everything that is wrong with a text.
+fn problems(text: &str) -> Vec<(usize, String)> {
+    let error = parse(text).expect_err("the text is wrong");
+    error.problems.into_iter().map(|problem| (problem.line, problem.message)).collect()
+}
+
+fn is_refused(text: &str, why: &str) {
+    let found = problems(text);
+    assert!(found.iter().any(|(_, message)| message.contains(why)), "{why:?} is not in {found:#?}");
+}
+
+#[test]
+fn the_shipped_file_loads_as_it_stands() {
+    let config = parse(SHIPPED).unwrap();
+    assert_eq!(config.store.state_dir, Path::new("/var/lib/retentiond"));
+    assert_eq!(config.policies.dir, Path::new("/nowhere/etc/policies"));
+    assert_eq!(config.sources.len(), 1);
+    assert_eq!(config.digest, Digest::of(SHIPPED.as_bytes()));
+}
+
+#[test]
+fn what_the_shipped_file_calls_a_default_is_the_default() {
+    let shipped = parse(SHIPPED).unwrap();
+    let source = &shipped.sources[0];
+    let least = parse(
+        r#"
+        store = { state_dir = "/var/lib/retentiond", root_key = { credential = "retentiond-root-key" } }
+        policies = { dir = "policies" }
+        [[source]]
+        name = "crm"
+        kind = "ocm"
+        drop_dir = "/var/spool/retentiond/crm"
+        "#,
+    )
+    .unwrap();
+    assert_eq!(least.store, shipped.store);
+    assert_eq!(least.control.socket, shipped.control.socket);
+    assert_eq!(least.policies, shipped.policies);
+    assert_eq!(
+        (&least.export, &least.diagnostics, least.metrics),
+        (&shipped.export, &shipped.diagnostics, shipped.metrics)
+    );
+    assert_eq!(least.sources[0], Source { keep_done: KeepDone::Forever, ..source.clone() });
+    assert_eq!(least.control.roles, Roles::default(), "nobody has a role that nobody gave");
+}
+
+#[test]
+fn every_commented_key_of_the_shipped_file_is_known() {
+    let uncommented: String = SHIPPED
+        .lines()
+        .skip_while(|line| !line.starts_with("# [[source]]"))
+        .take_while(|line| line.starts_with('#'))
+        .map(|line| format!("{}\n", &line[2..]))
+        .collect();
+    let config = parse(&with(&uncommented)).unwrap();
+    assert_eq!(
+        config.sources[0].kind,
+        SourceKind::Csv {
+            mapping: "/nowhere/etc/mappings/newsletter.toml".into(),
+            encoding: Some(TextEncoding::Windows1250),
+            delimiter: Some(Delimiter::Semicolon),
+        }
+    );
+    assert!(!format!("{config:?}").contains("newsletter@example.com"), "a mailbox is personal data");
+}
+
+#[test]
+fn every_problem_is_said_at_once_with_its_line() {
+    let found = problems(
+        "[store]\n\
+         state_dri = \"state\"\n\
+         cache_bytes = \"much\"\n\
+         [control.roles]\n\
+         operator = [\"ada\", \"not a user\"]\n\
+         [policies]\n\
+         dir = \"policies\"\n\
+         timezone = \"Europe/Pragu\"\n\
+         [[source]]\n\
+         name = \"crm\"\n\
+         kind = \"ocn\"\n\
+         drop_dir = \"drop\"\n\
+         keep_done = \"P1M\"\n\
+         [exports]\n\
+         zone = \"UTC\"\n",
+    );
+    let lines: BTreeSet<usize> = found.iter().map(|(line, _)| *line).collect();
+    for line in [2, 3, 5, 8, 11, 13, 14] {
+        assert!(lines.contains(&line), "line {line} is not named in {found:#?}");
+    }
+    assert_eq!(found.len(), 8, "what follows from another problem is not a problem of its own: {found:#?}");
+    let all = format!("{found:#?}");
+    for text in
+        ["did you mean `state_dir`", "did you mean `ocm`", "did you mean `export`", "`store.root_key` is missing"]
+    {
+        assert!(all.contains(text), "{text:?} is not in {all}");
+    }
+}
+
+#[test]
+fn a_problem_names_file_line_and_column() {
+    let error = parse(&with("[metrics]\n  sevre = \"off\"\n")).unwrap_err().to_string();
+    assert_eq!(error, "/nowhere/etc/config.toml:7:3: unknown key `sevre`; did you mean `serve`?");
+}
+
+#[test]
+fn the_root_key_comes_from_exactly_one_place_outside_the_data() {
+    let key = |value: &str| LEAST.replace("{ file = \"root.key\" }", value);
+    is_refused(&key("{}"), "exactly one place");
+    is_refused(&key("{ file = \"a\", credential = \"b\" }"), "exactly one place");
+    is_refused(&key("{ credential = \"../b\" }"), "credential's name");
+    is_refused(&key("{ file = \"state/keys/root\" }"), "must lie outside");
+    is_refused(&key("{ file = \"x/../state/root\" }"), "must lie outside");
+    is_refused(&key("{ path = \"a\" }"), "unknown key `path`");
+}
+
+#[test]
+fn a_credential_needs_systemd_and_a_file_does_not() {
+    let without = Environment::default();
+    let within = Environment { credentials_directory: Some("/run/credentials/x".into()), ..without.clone() };
+    let credential = RootKeyPlace::Credential("k".to_owned());
+    assert_eq!(credential.path(&within), Ok("/run/credentials/x/k".into()));
+    assert!(credential.path(&without).is_err());
+    assert_eq!(RootKeyPlace::File("/k".into()).path(&without), Ok("/k".into()));
+}
+
+#[test]
+fn directories_that_would_feed_on_each_other_are_refused() {
+    let source =
+        |name: &str, dir: &str| format!("[[source]]\nname = \"{name}\"\nkind = \"ocm\"\ndrop_dir = \"{dir}\"\n");
+    for dir in ["state", "state/drop", ".", "state/exports/x", "policies", "/", "drop/../state"] {
+        is_refused(&with(&source("a", dir)), "must not lie inside one another");
+    }
+    is_refused(&with(&(source("a", "drop") + &source("b", "drop/b"))), "source `a`");
+    is_refused(&with(&(source("a", "drop") + &source("a", "other"))), "already called");
+    is_refused(&LEAST.replace("state_dir", "exports_dir = \"state/bundles\"\nstate_dir"), "must lie outside");
+    assert!(parse(&LEAST.replace("state_dir", "exports_dir = \"state/exports\"\nstate_dir")).is_ok());
+    assert!(parse(&with(&(source("a", "drop") + &source("b", "drop2")))).is_ok(), "a longer name is not inside");
+}
+
+#[test]
+fn two_names_of_one_directory_are_seen_to_be_one() {
+    let scratch = tempfile::tempdir().unwrap();
+    std::fs::create_dir(scratch.path().join("state")).unwrap();
+    std::os::unix::fs::symlink(scratch.path().join("state"), scratch.path().join("drop")).unwrap();
+    let text = with("[[source]]\nname = \"a\"\nkind = \"ocm\"\ndrop_dir = \"drop/in\"\n");
+    let error = Config::parse(&scratch.path().join("config.toml"), text.as_bytes()).unwrap_err();
+    assert!(error.to_string().contains("must not lie inside one another"), "{error}");
+}
+
+#[test]
+fn a_source_says_what_it_is() {
+    let source = |more: &str| with(&format!("[[source]]\nname = \"a\"\ndrop_dir = \"drop\"\n{more}\n"));
+    is_refused(&source(""), "no `kind`");
+    is_refused(&source("kind = \"csv\""), "needs a `mapping`");
+    is_refused(&source("kind = \"ocm\"\nmapping = \"m.toml\""), "needs no mapping");
+    is_refused(
+        &source("kind = \"xlsx\"\nmapping = \"m.toml\"\nencoding = \"utf-8\""),
+        "belong to sources of the kind csv",
+    );
+    is_refused(&source("kind = \"ocm\"\nmax_bytes = 0"), "out of range");
+    is_refused(&source("kind = \"ocm\"\nmax_bytes = -1"), "invalid value");
+    for length in ["P1Y", "-P1D", "soon", "", "P99999W"] {
+        let found = problems(&source(&format!("kind = \"ocm\"\nkeep_done = \"{length}\"")));
+        assert_eq!(found.len(), 1, "{length}: {found:?}");
+        assert_eq!(found[0].0, 10, "{length}: {found:?}");
+    }
+    let kept = |length: &str| {
+        parse(&source(&format!("kind = \"ocm\"\nkeep_done = \"{length}\""))).unwrap().sources[0].keep_done
+    };
+    assert_eq!(kept("P2W"), KeepDone::For(Duration::from_secs(14 * 86_400)));
+    assert_eq!(kept("forever"), KeepDone::Forever);
+    is_refused(&with("[[source]]\nname = \"-a\"\n"), "a source's name");
+}
+
+#[test]
+fn members_are_users_numbers_and_groups() {
+    let roles = |member: &str| parse(&with(&format!("[control.roles]\nadmin = [\"{member}\"]\n")));
+    let admin = |member: &str| roles(member).unwrap().control.roles.admin.remove(0);
+    assert_eq!(admin("ada"), Member::User("ada".to_owned()));
+    assert_eq!(admin("uid:0"), Member::Uid(0));
+    assert_eq!(admin("@staff"), Member::Group("staff".to_owned()));
+    for bad in ["", "@", "uid:", "uid:-1", "uid:+1", "uid:99999999999", "a b", "1000", "a:b"] {
+        assert!(roles(bad).is_err(), "{bad:?}");
+    }
+}
+
+#[test]
+fn a_socket_of_our_own_is_for_one_group_or_for_us_alone() {
+    assert_eq!(parse(LEAST).unwrap().control.socket_group, None);
+    let group = |name: &str| with(&format!("[control]\nsocket_group = \"{name}\"\n"));
+    assert_eq!(parse(&group("staff")).unwrap().control.socket_group.as_deref(), Some("staff"));
+    is_refused(&group("no such:group"), "not the name of a group");
+    is_refused(&with(&format!("[control]\nsocket = \"{}\"\n", "x".repeat(108))), "at most 107 bytes");
+}
+
+#[test]
+fn the_cache_leaves_room_for_the_views() {
+    let store = |more: &str| LEAST.replace("state_dir", &format!("{more}\nstate_dir"));
+    is_refused(&store("memory_max_bytes = 67108864\ncache_bytes = 67108864"), "more than half");
+    is_refused(&store("cache_bytes = 1"), "out of range");
+}
+
+#[test]
+fn every_changed_key_says_when_it_takes_effect() {
+    let old = parse(SHIPPED).unwrap();
+    assert_eq!(Config::changes(&old, &old), []);
+    let changed = SHIPPED
+        .replace("state_dir = \"/var/lib/retentiond\"", "state_dir = \"/var/lib/other\"")
+        .replace("[\"root\"]", "[\"uid:1000\"]")
+        .replace("P30D", "P31D")
+        .replace("level = \"info\"", "level = \"debug\"");
+    let new = parse(&changed).unwrap();
+    let changes: Vec<(String, Reload)> = Config::changes(&old, &new).into_iter().map(|c| (c.key, c.reload)).collect();
+    let expected = [
+        ("store.state_dir", Reload::Restart),
+        ("control.roles.admin", Reload::Live),
+        ("source.crm", Reload::Live),
+        ("diagnostics.level", Reload::Live),
+    ];
+    assert_eq!(changes, expected.map(|(key, reload)| (key.to_owned(), reload)));
+    let running = old.reloaded(&new).unwrap();
+    assert_eq!(running.store, old.store);
+    assert_eq!(running.diagnostics.level, "debug");
+    let left: Vec<Reload> = Config::changes(&running, &new).into_iter().map(|change| change.reload).collect();
+    assert_eq!(left, [Reload::Restart], "after a reload only what needs a restart is left");
+}
+
+#[test]
+fn a_reload_cannot_bring_a_drop_folder_into_the_running_store() {
+    let old = parse(LEAST).unwrap();
+    let moved = LEAST.replace("\"state\"", "\"other\"");
+    let new = parse(&format!("{moved}[[source]]\nname = \"a\"\nkind = \"ocm\"\ndrop_dir = \"state\"\n")).unwrap();
+    assert!(old.reloaded(&new).unwrap_err().to_string().contains("restart the daemon"));
+}
+
+#[test]
+fn the_file_itself_must_be_readable_text_of_a_sane_size() {
+    let scratch = tempfile::tempdir().unwrap();
+    let path = scratch.path().join("config.toml");
+    assert!(Config::load(&path).unwrap_err().to_string().contains("cannot be read"));
+    std::fs::write(&path, vec![b' '; usize::try_from(CONFIG_BYTES_MAX).unwrap() + 1]).unwrap();
+    assert!(Config::load(&path).unwrap_err().to_string().contains("larger than"));
+    std::fs::write(&path, b"[store]\nstate_dir = \"\xff\"").unwrap();
+    assert!(Config::load(&path).unwrap_err().to_string().contains("not UTF-8"));
+    std::fs::write(&path, SHIPPED).unwrap();
+    assert_eq!(Config::load(&path).unwrap().policies.dir, scratch.path().join("policies"));
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_a_configuration_or_at_least_one_problem(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+        if let Err(error) = Config::parse(Path::new("/c.toml"), &bytes) {
+            prop_assert!(!error.problems.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_damaged_shipped_file_never_panics_and_says_a_bounded_number_of_problems(
+        at in 0..SHIPPED.len(), len in 0..40usize, put in "[\\[\\]={}\"a-z0-9\n.#é]{0,12}",
+    ) {
+        let mut bytes = SHIPPED.as_bytes().to_vec();
+        let end = (at + len).min(bytes.len());
+        bytes.splice(at..end, put.bytes());
+        if let Err(error) = Config::parse(Path::new("/c.toml"), &bytes) {
+            prop_assert!((1..=100).contains(&error.problems.len()));
+        }
+    }
+}

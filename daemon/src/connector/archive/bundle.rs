@@ -1,0 +1,191 @@
+//! Writes one bundle: files first, then the manifest, then the name.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use retention_core::evidence::manifest::MANIFEST_FORMAT;
+use retention_core::evidence::{ExportFormat, ExportItem, ExportManifest, FileEntry, KindCount};
+use retention_core::id::Digest;
+use retention_core::record::Kind;
+use retention_core::time::Timestamp;
+use roaring::RoaringBitmap;
+
+use super::durable::{HashedFile, create_directory, rename_new, sync_directory};
+use super::jsonl::LineFiles;
+use super::name::STAMP_STEP_MICROS;
+use super::ocm_csv::{CsvFiles, stem};
+use super::place::remove_partial;
+use super::xlsx::Book;
+use super::{ArchiveError, Bundle, BundleName, BundleSpec, ItemSink, MANIFEST_FILE};
+use crate::connector::outcome::{Cause, Outcome};
+
+/// How many names after the wanted one are tried: one second of them.
+const NAMES_MAX: u32 = 10_000;
+
+/// A bundle that is being written under its dot-name. Dropped before it is finished, it is removed.
+pub struct BundleWriter {
+    spec: BundleSpec,
+    place: Place,
+    lines: LineFiles,
+    csv: Option<CsvFiles>,
+    book: Option<Book>,
+    added: RoaringBitmap,
+    counts: BTreeMap<Kind, u64>,
+}
+
+/// The directory with the dot-name; removed when it is dropped, unless it was renamed.
+struct Place {
+    root: PathBuf,
+    directory: Option<PathBuf>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(directory) = self.directory.take() {
+            // What cannot be removed now is recognised by its name and swept later.
+            let _ = std::fs::remove_dir_all(directory);
+        }
+    }
+}
+
+impl BundleWriter {
+    /// Begins a bundle below `root`, after removing what earlier attempts with the same key left unfinished.
+    ///
+    /// # Errors
+    /// Says why no bundle can be begun; nothing is left behind.
+    pub fn create(root: &Path, spec: BundleSpec) -> Result<Self, ArchiveError> {
+        remove_partial(root, spec.idempotency_key)?;
+        let directory = root.join(name_of(&spec, spec.exported_at).partial(spec.idempotency_key));
+        create_directory(&directory).map_err(ArchiveError::io("make a bundle directory"))?;
+        let place = Place { root: root.to_path_buf(), directory: Some(directory.clone()) };
+        let wants = |format| spec.formats.contains(&format);
+        let csv = wants(ExportFormat::Csv).then(|| CsvFiles::in_directory(&directory, spec.csv_profile));
+        let book = wants(ExportFormat::Xlsx).then(|| Book::in_directory(&directory, spec.exported_at)).transpose()?;
+        let lines = LineFiles::in_directory(&directory)?;
+        Ok(Self { spec, place, lines, csv, book, added: RoaringBitmap::new(), counts: BTreeMap::new() })
+    }
+
+    /// Adds one item; every entity at most once.
+    ///
+    /// # Errors
+    /// After an error the bundle must be dropped: some of its files may hold the item and others not.
+    pub fn add(&mut self, item: &ExportItem<'_>) -> Result<(), ArchiveError> {
+        let kind = item.layout.layout().kind;
+        if stem(kind).is_none() {
+            return Err(ArchiveError::NotExportable { kind });
+        }
+        if !self.added.insert(item.entity.0) {
+            return Err(ArchiveError::Duplicate { entity: item.entity });
+        }
+        self.lines.add(item)?;
+        if let Some(csv) = &mut self.csv {
+            csv.add(item)?;
+        }
+        if let Some(book) = &mut self.book {
+            book.add(item)?;
+        }
+        *self.counts.entry(kind).or_default() += 1;
+        Ok(())
+    }
+
+    /// Makes everything durable and gives the bundle its name.
+    ///
+    /// **On failure:** `Refused` means that no bundle is there. `Unknown` means that it has its name, and that nobody
+    /// knows whether the name survives a power cut.
+    pub fn finish(self) -> Outcome<Bundle> {
+        match self.complete() {
+            Ok((root, bundle)) => match sync_directory(&root) {
+                Ok(()) => Outcome::Applied(bundle),
+                Err(_) => Outcome::Unknown(Cause { code: "bundle_name_not_durable" }),
+            },
+            Err(error) => Outcome::Refused(error.refusal()),
+        }
+    }
+
+    fn complete(self) -> Result<(PathBuf, Bundle), ArchiveError> {
+        let Self { spec, mut place, lines, csv, book, added, counts } = self;
+        if added.is_empty() {
+            return Err(ArchiveError::Empty);
+        }
+        let Some(directory) = place.directory.clone() else { return Err(ArchiveError::Empty) };
+        let mut files = lines.finish()?;
+        if let Some(csv) = csv {
+            files.extend(csv.finish()?);
+        }
+        if let Some(book) = book {
+            files.push(book.finish(&directory)?);
+        }
+        files.sort_by(|a, b| a.name.cmp(&b.name));
+        let mut manifest = manifest_of(&spec, added.len(), &counts, files);
+        let bytes = manifest.file_bytes();
+        for step in 0..NAMES_MAX {
+            manifest.exported_at = Timestamp(spec.exported_at.0.saturating_add(i64::from(step) * STAMP_STEP_MICROS));
+            let name = name_of(&spec, manifest.exported_at);
+            let target = place.root.join(name.as_str());
+            if target.symlink_metadata().is_ok() {
+                continue;
+            }
+            let (length, digest) = write_manifest(&directory, &manifest)?;
+            match rename_new(&directory, &target) {
+                Ok(()) => {
+                    place.directory = None;
+                    let exported_at = manifest.exported_at;
+                    let bytes = bytes.saturating_add(length);
+                    let bundle = Bundle { name, manifest: digest, exported_at, items: added.len(), bytes };
+                    return Ok((place.root.clone(), bundle));
+                }
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(ArchiveError::Io { doing: "name the bundle", source: error }),
+            }
+        }
+        Err(ArchiveError::NamesTaken)
+    }
+}
+
+impl ItemSink for BundleWriter {
+    fn add(&mut self, item: &ExportItem<'_>) -> Result<(), ArchiveError> {
+        Self::add(self, item)
+    }
+}
+
+fn name_of(spec: &BundleSpec, at: Timestamp) -> BundleName {
+    BundleName::of(spec.mailbox.as_ref().map(|mailbox| mailbox.address.as_str()), at, &spec.zone)
+}
+
+fn manifest_of(spec: &BundleSpec, items: u64, counts: &BTreeMap<Kind, u64>, files: Vec<FileEntry>) -> ExportManifest {
+    let mut formats = spec.formats.clone();
+    formats.insert(ExportFormat::Jsonl);
+    ExportManifest {
+        format: MANIFEST_FORMAT,
+        exported_at: spec.exported_at,
+        run: spec.run,
+        saga: spec.saga,
+        idempotency_key: spec.idempotency_key,
+        mailbox: spec.mailbox.as_ref().map(|mailbox| mailbox.entity),
+        policy: spec.policy.clone(),
+        policy_digest: spec.policy_digest,
+        plan_digest: spec.plan_digest,
+        csv_profile: formats.contains(&ExportFormat::Csv).then_some(spec.csv_profile),
+        formats: formats.into_iter().collect(),
+        items,
+        counts: counts.iter().map(|(&kind, &items)| KindCount { kind, items }).collect(),
+        files,
+    }
+}
+
+/// Writes the manifest anew and makes it durable together with the names of all files.
+fn write_manifest(directory: &Path, manifest: &ExportManifest) -> Result<(u64, Digest), ArchiveError> {
+    let doing = ArchiveError::io;
+    let path = directory.join(MANIFEST_FILE);
+    match std::fs::remove_file(&path) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(ArchiveError::Io { doing: "write the manifest", source: error }),
+    }
+    let mut file = HashedFile::create(&path).map_err(doing("write the manifest"))?;
+    file.write_all(&manifest.to_bytes()?).map_err(doing("write the manifest"))?;
+    let finished = file.finish().map_err(doing("make the manifest durable"))?;
+    sync_directory(directory).map_err(doing("make the bundle durable"))?;
+    Ok((finished.bytes, finished.sha256))
+}

@@ -1,0 +1,139 @@
+//! Files and directories that only we can read, hashed while they are written, durable when they are finished.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+
+use retention_core::id::Digest;
+use rustix::fs::{Advice, CWD, OFlags, RenameFlags};
+use sha2::{Digest as _, Sha256};
+
+/// How much is gathered before it is hashed and written: large enough that system calls do not matter, small enough
+/// that a bundle of a dozen files stays below a few MiB of memory.
+pub(super) const BUFFER_BYTES: usize = 256 * 1024;
+
+/// Makes a directory with mode 0700.
+pub(super) fn create_directory(path: &Path) -> io::Result<()> {
+    DirBuilder::new().mode(0o700).create(path)
+}
+
+/// Makes the entries of a directory durable.
+pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+/// Renames without ever replacing what is there.
+pub(super) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE).map_err(io::Error::from)
+}
+
+/// Opens a regular file for reading, past the page cache where the system allows; a symbolic link is refused.
+pub(super) fn open_cold(path: &Path) -> io::Result<File> {
+    let flags = i32::try_from((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits()).unwrap_or_default();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "not a regular file"));
+    }
+    // Advice only: a file system that cannot drop its pages is read from memory.
+    let _ = rustix::fs::fadvise(&file, 0, None, Advice::DontNeed);
+    let _ = rustix::fs::fadvise(&file, 0, None, Advice::Sequential);
+    Ok(file)
+}
+
+/// A new file with mode 0600 that is hashed while it is written.
+pub(super) struct HashedFile {
+    file: File,
+    buffer: Vec<u8>,
+    hash: Sha256,
+    bytes: u64,
+}
+
+/// What a finished file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Finished {
+    pub(super) bytes: u64,
+    pub(super) sha256: Digest,
+}
+
+impl HashedFile {
+    pub(super) fn create(path: &Path) -> io::Result<Self> {
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        Ok(Self { file, buffer: Vec::with_capacity(BUFFER_BYTES + BUFFER_BYTES / 4), hash: Sha256::new(), bytes: 0 })
+    }
+
+    /// Returns where the next bytes go. What is there already must not be changed.
+    pub(super) fn buffer(&mut self) -> &mut Vec<u8> {
+        &mut self.buffer
+    }
+
+    /// Returns how many bytes were handed over so far.
+    pub(super) fn position(&self) -> u64 {
+        self.bytes + self.buffer.len() as u64
+    }
+
+    /// Passes the buffer on once it is full.
+    pub(super) fn drain(&mut self) -> io::Result<()> {
+        if self.buffer.len() >= BUFFER_BYTES { self.write_buffer() } else { Ok(()) }
+    }
+
+    fn write_buffer(&mut self) -> io::Result<()> {
+        self.hash.update(&self.buffer);
+        self.file.write_all(&self.buffer)?;
+        self.bytes += self.buffer.len() as u64;
+        self.buffer.clear();
+        Ok(())
+    }
+
+    /// Passes on what is left, without waiting for the disk.
+    pub(super) fn close(mut self) -> io::Result<()> {
+        self.write_buffer()
+    }
+
+    /// Passes on what is left and waits for the disk.
+    pub(super) fn finish(mut self) -> io::Result<Finished> {
+        self.write_buffer()?;
+        self.file.sync_all()?;
+        Ok(Finished { bytes: self.bytes, sha256: Digest(self.hash.finalize().into()) })
+    }
+}
+
+impl Write for HashedFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.buffer.extend_from_slice(bytes);
+        self.drain()?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A reader that hashes and counts what passes.
+pub(super) struct HashedReader<R> {
+    inner: R,
+    hash: Sha256,
+    bytes: u64,
+}
+
+impl<R: Read> HashedReader<R> {
+    pub(super) fn over(inner: R) -> Self {
+        Self { inner, hash: Sha256::new(), bytes: 0 }
+    }
+
+    pub(super) fn finish(self) -> Finished {
+        Finished { bytes: self.bytes, sha256: Digest(self.hash.finalize().into()) }
+    }
+}
+
+impl<R: Read> Read for HashedReader<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        if let Some(read) = buffer.get(..count) {
+            self.hash.update(read);
+        }
+        self.bytes += count as u64;
+        Ok(count)
+    }
+}

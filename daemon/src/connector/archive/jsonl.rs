@@ -1,0 +1,79 @@
+//! The lossless files: items, the layouts they name, and the list of items that belongs to the manifest.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use retention_core::evidence::item::ITEM_LINE_BYTES_MAX;
+use retention_core::evidence::{ExpectedItem, ExportItem, FileEntry};
+use retention_core::id::Digest;
+
+use super::durable::{Finished, HashedFile};
+use super::{ArchiveError, ITEMS_FILE, LAYOUTS_FILE, MANIFEST_ITEMS_FILE};
+
+/// Writes the lossless files of a bundle.
+pub(super) struct LineFiles {
+    items: HashedFile,
+    layouts: HashedFile,
+    listed: HashedFile,
+    known: BTreeSet<Digest>,
+    line: Vec<u8>,
+    rows: u64,
+}
+
+impl LineFiles {
+    pub(super) fn in_directory(directory: &Path) -> Result<Self, ArchiveError> {
+        let create =
+            |name| HashedFile::create(&directory.join(name)).map_err(ArchiveError::io("make the files of a bundle"));
+        Ok(Self {
+            items: create(ITEMS_FILE)?,
+            layouts: create(LAYOUTS_FILE)?,
+            listed: create(MANIFEST_ITEMS_FILE)?,
+            known: BTreeSet::new(),
+            line: Vec::new(),
+            rows: 0,
+        })
+    }
+
+    pub(super) fn add(&mut self, item: &ExportItem<'_>) -> Result<(), ArchiveError> {
+        self.line.clear();
+        item.canonical_line(&mut self.line);
+        if self.line.len() as u64 >= ITEM_LINE_BYTES_MAX {
+            return Err(ArchiveError::TooLarge { entity: item.entity });
+        }
+        if self.known.insert(item.layout.digest()) {
+            item.layout.canonical_line(self.layouts.buffer());
+            self.layouts.buffer().push(b'\n');
+            self.layouts.drain().map_err(ArchiveError::io("write a layout"))?;
+        }
+        let expected = ExpectedItem { entity: item.entity, version: item.version, digest: Digest::of(&self.line) };
+        self.items.buffer().extend_from_slice(&self.line);
+        self.items.buffer().push(b'\n');
+        expected.canonical_line(item.layout.layout().kind, self.listed.buffer());
+        self.listed.buffer().push(b'\n');
+        self.rows += 1;
+        self.items.drain().and_then(|()| self.listed.drain()).map_err(ArchiveError::io("write an item"))
+    }
+
+    pub(super) fn finish(self) -> Result<Vec<FileEntry>, ArchiveError> {
+        let layouts = self.known.len() as u64;
+        [
+            (ITEMS_FILE, self.items, self.rows),
+            (LAYOUTS_FILE, self.layouts, layouts),
+            (MANIFEST_ITEMS_FILE, self.listed, self.rows),
+        ]
+        .into_iter()
+        .map(|(name, file, rows)| {
+            let Finished { bytes, sha256 } = file.finish().map_err(ArchiveError::io("make an item file durable"))?;
+            Ok(FileEntry {
+                name: name.to_owned(),
+                bytes,
+                sha256,
+                kind: None,
+                rows: Some(rows),
+                derived_rows: 0,
+                cut_cells: 0,
+            })
+        })
+        .collect()
+    }
+}

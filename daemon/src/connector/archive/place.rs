@@ -1,0 +1,140 @@
+//! What lies in the exports directory: finds, lists and removes bundles, and recognises what a crash left.
+
+use std::fs::ReadDir;
+use std::io;
+use std::path::Path;
+
+use retention_core::id::Digest;
+
+use super::durable::{rename_new, sync_directory};
+use super::name::Entry;
+use super::{ArchiveError, Bundle, BundleName, Probe, read_manifest};
+use crate::connector::outcome::{Cause, Outcome};
+
+fn read_root(root: &Path) -> Result<ReadDir, ArchiveError> {
+    std::fs::read_dir(root).map_err(ArchiveError::io("read the exports directory"))
+}
+
+/// Every entry with its name as text; names that are no UTF-8 are foreign.
+fn entries(root: &Path) -> Result<impl Iterator<Item = Result<(Entry, String), ArchiveError>> + use<>, ArchiveError> {
+    Ok(read_root(root)?.map(|entry| {
+        let entry = entry.map_err(ArchiveError::io("read the exports directory"))?;
+        let name = entry.file_name().into_string().unwrap_or_default();
+        Ok((Entry::of(&name), name))
+    }))
+}
+
+/// Returns the names of all bundles, in no order, one at a time.
+///
+/// # Errors
+/// Says why the directory cannot be read.
+pub fn list(root: &Path) -> Result<impl Iterator<Item = Result<BundleName, ArchiveError>> + use<>, ArchiveError> {
+    Ok(entries(root)?.filter_map(|entry| match entry {
+        Ok((Entry::Bundle(name), _)) => Some(Ok(name)),
+        Ok((Entry::Partial(_) | Entry::Removing | Entry::Foreign, _)) => None,
+        Err(error) => Some(Err(error)),
+    }))
+}
+
+/// Finds out what attempts with a key left behind. A bundle that is found is durable when this returns.
+///
+/// It reads the manifest of every bundle, so it is for recovery, not for every export. A bundle whose manifest cannot
+/// be used counts as absent: the export is then written again, and the damaged bundle stays for people to look at.
+///
+/// # Errors
+/// Says why nobody can tell.
+pub fn probe(root: &Path, idempotency_key: Digest) -> Result<Probe, ArchiveError> {
+    let mut found = Probe::Absent;
+    for entry in entries(root)? {
+        match entry?.0 {
+            Entry::Bundle(name) => {
+                let Ok((manifest, digest)) = read_manifest(root, &name) else { continue };
+                if manifest.idempotency_key != idempotency_key {
+                    continue;
+                }
+                sync_directory(root).map_err(ArchiveError::io("make the exports directory durable"))?;
+                let length = std::fs::metadata(root.join(name.as_str()).join(super::MANIFEST_FILE))
+                    .map_err(ArchiveError::io("read a manifest"))?
+                    .len();
+                return Ok(Probe::Finished(Bundle {
+                    name,
+                    manifest: digest,
+                    exported_at: manifest.exported_at,
+                    items: manifest.items,
+                    bytes: manifest.file_bytes().saturating_add(length),
+                }));
+            }
+            Entry::Partial(key) if key == idempotency_key => found = Probe::Partial,
+            Entry::Partial(_) | Entry::Removing | Entry::Foreign => {}
+        }
+    }
+    Ok(found)
+}
+
+/// Removes what attempts with a key left unfinished.
+pub(super) fn remove_partial(root: &Path, idempotency_key: Digest) -> Result<(), ArchiveError> {
+    for entry in entries(root)? {
+        let (entry, name) = entry?;
+        if entry == Entry::Partial(idempotency_key) {
+            std::fs::remove_dir_all(root.join(name)).map_err(ArchiveError::io("remove an unfinished bundle"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes every unfinished bundle and every bundle whose removal was interrupted, and returns how many.
+///
+/// Only for a time when nothing is being written.
+///
+/// # Errors
+/// Says what could not be removed.
+pub fn sweep(root: &Path) -> Result<u64, ArchiveError> {
+    let mut removed = 0;
+    for entry in entries(root)? {
+        match entry? {
+            (Entry::Partial(_) | Entry::Removing, name) => {
+                std::fs::remove_dir_all(root.join(name)).map_err(ArchiveError::io("remove an unfinished bundle"))?;
+                removed += 1;
+            }
+            (Entry::Bundle(_) | Entry::Foreign, _) => {}
+        }
+    }
+    if removed > 0 {
+        sync_directory(root).map_err(ArchiveError::io("make the exports directory durable"))?;
+    }
+    Ok(removed)
+}
+
+/// Removes a bundle: hidden at once by a rename, then removed. A bundle that is not there is removed already.
+pub fn remove(root: &Path, name: &BundleName) -> Outcome<()> {
+    let (visible, hidden) = (root.join(name.as_str()), root.join(name.removing()));
+    match rename_new(&visible, &hidden) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return remove_again(root, name),
+        Err(error) => return refused(error),
+    }
+    // After the rename nobody sees the bundle, so what fails from here on is finished by a probe, a sweep or a repetition.
+    match std::fs::remove_dir_all(&hidden) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(_) => return Outcome::Unknown(Cause { code: "bundle_half_removed" }),
+    }
+    match sync_directory(root) {
+        Ok(()) => Outcome::Applied(()),
+        Err(_) => Outcome::Unknown(Cause { code: "removal_not_durable" }),
+    }
+}
+
+/// An interrupted removal of a bundle of the same name is in the way: finish it first.
+fn remove_again(root: &Path, name: &BundleName) -> Outcome<()> {
+    let hidden = root.join(name.removing());
+    if let Err(error) = std::fs::remove_dir_all(&hidden) {
+        return refused(error);
+    }
+    remove(root, name)
+}
+
+fn refused(source: io::Error) -> Outcome<()> {
+    Outcome::Refused(ArchiveError::Io { doing: "remove a bundle", source }.refusal())
+}

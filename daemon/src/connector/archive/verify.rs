@@ -1,0 +1,381 @@
+//! Verifies a bundle by reading every byte of it back from disk and comparing every item with what the log says.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use retention_core::evidence::item::ITEM_LINE_BYTES_MAX;
+use retention_core::evidence::manifest::FILES_MAX;
+use retention_core::evidence::{ExpectedItem, ExportLayout, ExportManifest, FileEntry, ParsedItem};
+use retention_core::id::{Digest, EntityId, Position};
+use retention_core::record::Kind;
+use roaring::RoaringBitmap;
+
+use super::durable::{BUFFER_BYTES, HashedReader, open_cold};
+use super::manifest::read_manifest_bytes;
+use super::{ArchiveError, BundleName, ITEMS_FILE, LAYOUTS_FILE, MANIFEST_FILE, MANIFEST_ITEMS_FILE};
+
+/// A bundle that was read back and found to hold exactly what the log says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Verified {
+    /// The SHA-256 of its manifest.
+    pub manifest: Digest,
+    /// How many items were compared.
+    pub items: u64,
+    /// The bytes that were read, the manifest included.
+    pub bytes: u64,
+}
+
+/// A bundle is not what it must be. Files of the bundle are named by us, so their names may be shown.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// It could not be read; it may be whole.
+    #[error("the bundle could not be read: {0}; nothing may be purged because of it")]
+    Unreadable(#[from] ArchiveError),
+    /// The manifest is not the one whose digest was recorded.
+    #[error("the manifest is not the one that was recorded")]
+    ManifestChanged,
+    /// A file that the manifest lists is not there, or is no regular file.
+    #[error("{file} is missing from the bundle")]
+    FileMissing {
+        /// The file.
+        file: String,
+    },
+    /// Something is there that the manifest does not list.
+    #[error("the bundle holds something that its manifest does not list")]
+    FileExtra,
+    /// A file is shorter or longer than written.
+    #[error("{file} has {found} bytes, {written} were written")]
+    FileLength {
+        /// The file.
+        file: String,
+        /// Bytes when it was written.
+        written: u64,
+        /// Bytes now.
+        found: u64,
+    },
+    /// The content of a file is not what was written.
+    #[error("{file} is not as it was written")]
+    FileChanged {
+        /// The file.
+        file: String,
+    },
+    /// A line cannot be read.
+    #[error("line {line} of {file} cannot be read")]
+    Line {
+        /// The file.
+        file: &'static str,
+        /// The line, from 1.
+        line: u64,
+    },
+    /// A file has another number of rows than its manifest says.
+    #[error("{file} has {found} rows, the manifest says {listed}")]
+    Rows {
+        /// The file.
+        file: String,
+        /// Rows according to the manifest.
+        listed: u64,
+        /// Rows found.
+        found: u64,
+    },
+    /// The numbers of items per kind are not those of the manifest.
+    #[error("the bundle holds other numbers of items than its manifest says")]
+    Counts,
+    /// Items of the log are not in the bundle.
+    #[error("{count} items are missing from the bundle, the first is {first}")]
+    ItemsMissing {
+        /// How many.
+        count: u64,
+        /// The lowest of them.
+        first: EntityId,
+    },
+    /// An item is in the bundle that should not be.
+    #[error("{entity} is in the bundle and should not be")]
+    ItemExtra {
+        /// The entity.
+        entity: EntityId,
+    },
+    /// An item is there twice.
+    #[error("{entity} is there twice")]
+    ItemTwice {
+        /// The entity.
+        entity: EntityId,
+    },
+    /// An item is not as it is in the log.
+    #[error("{entity} is not as it is in the log")]
+    ItemChanged {
+        /// The entity.
+        entity: EntityId,
+    },
+}
+
+impl VerifyError {
+    /// Returns a stable code, for events and metrics.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Unreadable(error) => error.refusal().code,
+            Self::ManifestChanged => "manifest_changed",
+            Self::FileMissing { .. } => "file_missing",
+            Self::FileExtra => "file_extra",
+            Self::FileLength { .. } => "file_length",
+            Self::FileChanged { .. } => "file_changed",
+            Self::Line { .. } => "line_unreadable",
+            Self::Rows { .. } => "rows",
+            Self::Counts => "counts",
+            Self::ItemsMissing { .. } => "items_missing",
+            Self::ItemExtra { .. } => "item_extra",
+            Self::ItemTwice { .. } => "item_twice",
+            Self::ItemChanged { .. } => "item_changed",
+        }
+    }
+}
+
+/// Reads a bundle back and compares it with its recorded manifest digest and with what the log says.
+///
+/// `expected` may come in any order. Memory grows with the number of items (about 60 bytes each), not with their size.
+///
+/// # Errors
+/// Says the first difference that was found.
+pub fn verify(
+    root: &Path,
+    name: &BundleName,
+    manifest: Digest,
+    expected: impl Iterator<Item = ExpectedItem>,
+) -> Result<Verified, VerifyError> {
+    let directory = root.join(name.as_str());
+    let bytes = read_manifest_bytes(&directory)?;
+    if Digest::of(&bytes) != manifest {
+        return Err(VerifyError::ManifestChanged);
+    }
+    let parsed = ExportManifest::parse(&bytes).map_err(ArchiveError::from)?;
+    check_names(&directory, &parsed)?;
+    let mut ledger = Ledger::of(expected)?;
+    let bundle = Reading { directory, manifest: &parsed };
+
+    let layouts = bundle.read_layouts()?;
+    bundle.read_items(&layouts, &mut ledger)?;
+    for entry in &parsed.files {
+        if ![ITEMS_FILE, LAYOUTS_FILE, MANIFEST_ITEMS_FILE].contains(&entry.name.as_str()) {
+            bundle.read_other(entry)?;
+        }
+    }
+    ledger.close(&parsed)?;
+    Ok(Verified { manifest, items: parsed.items, bytes: parsed.file_bytes().saturating_add(bytes.len() as u64) })
+}
+
+/// Compares the entries of the directory with the list of files.
+fn check_names(directory: &Path, manifest: &ExportManifest) -> Result<(), VerifyError> {
+    let mut found = BTreeSet::new();
+    let doing = ArchiveError::io;
+    for entry in std::fs::read_dir(directory).map_err(doing("read the bundle"))?.take(FILES_MAX + 2) {
+        let name = entry.map_err(doing("read the bundle"))?.file_name().into_string();
+        found.insert(name.map_err(|_| VerifyError::FileExtra)?);
+    }
+    if found.iter().any(|name| name != MANIFEST_FILE && manifest.file(name).is_none()) {
+        return Err(VerifyError::FileExtra);
+    }
+    match manifest.files.iter().find(|file| !found.contains(&file.name)) {
+        Some(file) => Err(VerifyError::FileMissing { file: file.name.clone() }),
+        None => Ok(()),
+    }
+}
+
+/// What the log expects, crossed off item by item.
+struct Ledger {
+    open: HashMap<EntityId, (Position, Digest)>,
+    seen: RoaringBitmap,
+    counts: BTreeMap<Kind, u64>,
+}
+
+impl Ledger {
+    fn of(expected: impl Iterator<Item = ExpectedItem>) -> Result<Self, VerifyError> {
+        let mut open = HashMap::with_capacity(expected.size_hint().0.min(1 << 20));
+        for item in expected {
+            if open.insert(item.entity, (item.version, item.digest)).is_some() {
+                return Err(VerifyError::ItemTwice { entity: item.entity });
+            }
+        }
+        Ok(Self { open, seen: RoaringBitmap::new(), counts: BTreeMap::new() })
+    }
+
+    fn cross_off(&mut self, item: &ExpectedItem, kind: Kind) -> Result<(), VerifyError> {
+        let entity = item.entity;
+        if !self.seen.insert(entity.0) {
+            return Err(VerifyError::ItemTwice { entity });
+        }
+        match self.open.remove(&entity) {
+            None => return Err(VerifyError::ItemExtra { entity }),
+            Some(expected) if expected != (item.version, item.digest) => {
+                return Err(VerifyError::ItemChanged { entity });
+            }
+            Some(_) => {}
+        }
+        *self.counts.entry(kind).or_default() += 1;
+        Ok(())
+    }
+
+    fn close(&self, manifest: &ExportManifest) -> Result<(), VerifyError> {
+        if let Some(&first) = self.open.keys().min() {
+            return Err(VerifyError::ItemsMissing { count: self.open.len() as u64, first });
+        }
+        let listed = manifest.counts.iter().map(|count| (count.kind, count.items));
+        if listed.eq(self.counts.iter().map(|(&kind, &items)| (kind, items))) {
+            Ok(())
+        } else {
+            Err(VerifyError::Counts)
+        }
+    }
+}
+
+type HashedLines = BufReader<HashedReader<File>>;
+
+struct Reading<'a> {
+    directory: PathBuf,
+    manifest: &'a ExportManifest,
+}
+
+impl Reading<'_> {
+    fn entry(&self, name: &str) -> Result<&FileEntry, VerifyError> {
+        self.manifest.file(name).ok_or_else(|| VerifyError::FileMissing { file: name.to_owned() })
+    }
+
+    /// Opens a file whose length is as it was written.
+    fn open(&self, entry: &FileEntry) -> Result<HashedLines, VerifyError> {
+        let file = open_cold(&self.directory.join(&entry.name)).map_err(|error| {
+            // A symbolic link, a directory or a pipe in its place is not the file.
+            let is_other = matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData)
+                || error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error());
+            if is_other { VerifyError::FileMissing { file: entry.name.clone() } } else { reading(error) }
+        })?;
+        let found = file.metadata().map_err(reading)?.len();
+        if found != entry.bytes {
+            return Err(VerifyError::FileLength { file: entry.name.clone(), written: entry.bytes, found });
+        }
+        Ok(BufReader::with_capacity(BUFFER_BYTES, HashedReader::over(file)))
+    }
+
+    /// Reads what is left and compares length and hash.
+    fn close(entry: &FileEntry, mut reader: HashedLines, rows: Option<u64>) -> Result<(), VerifyError> {
+        io::copy(&mut reader, &mut io::sink()).map_err(reading)?;
+        let finished = reader.into_inner().finish();
+        if finished.bytes != entry.bytes {
+            let (written, found) = (entry.bytes, finished.bytes);
+            return Err(VerifyError::FileLength { file: entry.name.clone(), written, found });
+        }
+        if finished.sha256 != entry.sha256 {
+            return Err(VerifyError::FileChanged { file: entry.name.clone() });
+        }
+        match (rows, entry.rows) {
+            (Some(found), listed) if listed != Some(found) => {
+                Err(VerifyError::Rows { file: entry.name.clone(), listed: listed.unwrap_or(0), found })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn read_layouts(&self) -> Result<HashMap<Digest, (String, Kind)>, VerifyError> {
+        let entry = self.entry(LAYOUTS_FILE)?;
+        let mut lines = Lines::over(self.open(entry)?, LAYOUTS_FILE);
+        let mut layouts = HashMap::new();
+        while let Some(line) = lines.next()? {
+            let layout = ExportLayout::parse_line(line).map_err(|_| lines.unreadable())?;
+            let known = (layout.layout().source.clone(), layout.layout().kind);
+            layouts.insert(layout.digest(), known);
+        }
+        Self::close(entry, lines.reader, Some(lines.number))?;
+        Ok(layouts)
+    }
+
+    /// Reads the items and, in step, the list of items.
+    fn read_items(&self, layouts: &HashMap<Digest, (String, Kind)>, ledger: &mut Ledger) -> Result<(), VerifyError> {
+        let (entry, list_entry) = (self.entry(ITEMS_FILE)?, self.entry(MANIFEST_ITEMS_FILE)?);
+        let mut lines = Lines::over(self.open(entry)?, ITEMS_FILE);
+        let mut listed = Lines::over(self.open(list_entry)?, MANIFEST_ITEMS_FILE);
+        let mut wanted = Vec::new();
+        while let Some(line) = lines.next()? {
+            let digest = Digest::of(line);
+            let item = ParsedItem::parse_line(line).map_err(|_| lines.unreadable())?;
+            let found = ExpectedItem { entity: item.entity, version: item.version, digest };
+            ledger.cross_off(&found, item.kind)?;
+            let of_layout = layouts.get(&item.layout);
+            if of_layout.is_none_or(|(source, kind)| *source != item.source || *kind != item.kind) {
+                return Err(lines.unreadable());
+            }
+            wanted.clear();
+            found.canonical_line(item.kind, &mut wanted);
+            if listed.next()? != Some(wanted.as_slice()) {
+                return Err(listed.unreadable());
+            }
+        }
+        Self::close(entry, lines.reader, Some(lines.number))?;
+        if listed.next()?.is_some() {
+            return Err(listed.unreadable());
+        }
+        Self::close(list_entry, listed.reader, Some(listed.number))
+    }
+
+    fn read_other(&self, entry: &FileEntry) -> Result<(), VerifyError> {
+        let mut reader = self.open(entry)?;
+        let rows = match entry.rows {
+            Some(_) => Some(count_records(&mut reader).map_err(reading)?.saturating_sub(1)),
+            None => None,
+        };
+        Self::close(entry, reader, rows)
+    }
+}
+
+fn reading(source: io::Error) -> VerifyError {
+    VerifyError::Unreadable(ArchiveError::Io { doing: "read a file of the bundle", source })
+}
+
+/// Counts CSV records: line feeds outside quotes.
+fn count_records(reader: &mut HashedLines) -> io::Result<u64> {
+    let (mut records, mut quoted) = (0, false);
+    loop {
+        let chunk = reader.fill_buf()?;
+        if chunk.is_empty() {
+            return Ok(records);
+        }
+        for &byte in chunk {
+            quoted ^= byte == b'"';
+            records += u64::from(byte == b'\n' && !quoted);
+        }
+        let length = chunk.len();
+        reader.consume(length);
+    }
+}
+
+/// Lines of one file, each whole and bounded.
+struct Lines {
+    reader: HashedLines,
+    file: &'static str,
+    line: Vec<u8>,
+    number: u64,
+}
+
+impl Lines {
+    fn over(reader: HashedLines, file: &'static str) -> Self {
+        Self { reader, file, line: Vec::new(), number: 0 }
+    }
+
+    fn unreadable(&self) -> VerifyError {
+        VerifyError::Line { file: self.file, line: self.number }
+    }
+
+    /// Returns the next line without its line end, `None` at the end; a last line without line end is unreadable.
+    fn next(&mut self) -> Result<Option<&[u8]>, VerifyError> {
+        self.line.clear();
+        let mut bounded = (&mut self.reader).take(ITEM_LINE_BYTES_MAX);
+        if bounded.read_until(b'\n', &mut self.line).map_err(reading)? == 0 {
+            return Ok(None);
+        }
+        self.number += 1;
+        if self.line.last() != Some(&b'\n') {
+            return Err(self.unreadable());
+        }
+        self.line.pop();
+        Ok(Some(&self.line))
+    }
+}

@@ -1,0 +1,256 @@
+//! Small files that are, after any crash, whole: the old version or the new one.
+//!
+//! A replacement is written beside the file, flushed, renamed over it, and the directory is flushed: only then does the
+//! caller hear of success. Directories are made 0700 and files 0600. Errors name the *role* of a file, not its path.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// The mode of files: for the daemon's user alone.
+const FILE_MODE: u32 = 0o600;
+
+/// The mode of directories: for the daemon's user alone.
+const DIR_MODE: u32 = 0o700;
+
+/// What was being done to a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileAction {
+    /// Making it.
+    Create,
+    /// Opening it.
+    Open,
+    /// Reading it.
+    Read,
+    /// Writing it.
+    Write,
+    /// Flushing it to the device.
+    Sync,
+    /// Renaming it into place.
+    Rename,
+    /// Removing it.
+    Remove,
+    /// Flushing the directory that holds it.
+    SyncDirectory,
+}
+
+impl std::fmt::Display for FileAction {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Create => "create",
+            Self::Open => "open",
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Sync => "flush",
+            Self::Rename => "rename into place",
+            Self::Remove => "remove",
+            Self::SyncDirectory => "flush the directory of",
+        })
+    }
+}
+
+/// A file could not be kept. What was there before is still there, whole.
+#[derive(Debug, thiserror::Error)]
+pub enum DurableFileError {
+    /// The operating system refused.
+    #[error("could not {action} the {role}: {source}; what was there before is unchanged")]
+    Io {
+        /// What the file is for.
+        role: &'static str,
+        /// What was being done.
+        action: FileAction,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// It is longer than any program of ours writes it.
+    #[error("the {role} is longer than {max} bytes, so this program did not write it; it was left alone")]
+    TooLong {
+        /// What the file is for.
+        role: &'static str,
+        /// The bound, in bytes.
+        max: u64,
+    },
+}
+
+impl DurableFileError {
+    /// Returns the operating system's error, if there is one.
+    #[must_use]
+    pub fn io(&self) -> Option<&io::Error> {
+        match self {
+            Self::Io { source, .. } => Some(source),
+            Self::TooLong { .. } => None,
+        }
+    }
+}
+
+/// Makes a converter from an I/O error that says what was done to which file.
+pub fn failed(role: &'static str, action: FileAction) -> impl FnOnce(io::Error) -> DurableFileError {
+    move |source| DurableFileError::Io { role, action, source }
+}
+
+/// Makes a directory with mode 0700, and flushes its parent. A directory that is there already is fine.
+///
+/// # Errors
+/// When it cannot be made or flushed, or when something else has its name.
+pub fn create_private_dir(path: &Path, role: &'static str) -> Result<(), DurableFileError> {
+    match DirBuilder::new().mode(DIR_MODE).create(path) {
+        Ok(()) => sync_parent(path, role),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        Err(error) => Err(failed(role, FileAction::Create)(error)),
+    }
+}
+
+/// Makes a new file with mode 0600, writes `bytes`, and flushes it and its directory.
+///
+/// # Errors
+/// When a file of that name exists (it is left alone), or when it cannot be made; a half-written one is removed.
+pub fn create_new(path: &Path, bytes: &[u8], role: &'static str) -> Result<(), DurableFileError> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(FILE_MODE)
+        .open(path)
+        .map_err(failed(role, FileAction::Create))?;
+    let written = file
+        .write_all(bytes)
+        .map_err(failed(role, FileAction::Write))
+        .and_then(|()| file.sync_all().map_err(failed(role, FileAction::Sync)));
+    if let Err(error) = written {
+        // The first error is the one to report; a file that cannot be removed either is found by the next attempt.
+        let _ = std::fs::remove_file(path);
+        return Err(error);
+    }
+    sync_parent(path, role)
+}
+
+/// Replaces a file, or makes it, so that every crash leaves the old or the new bytes.
+///
+/// **Invariant:** one writer per file, which the lock of the store grants; the file beside it is `<name>.tmp`.
+///
+/// # Errors
+/// When any step fails; unless it was the last, flushing the directory, the old version is in place.
+pub fn replace(path: &Path, bytes: &[u8], role: &'static str) -> Result<(), DurableFileError> {
+    let beside = beside(path);
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(FILE_MODE)
+        .open(&beside)
+        .map_err(failed(role, FileAction::Create))?;
+    file.write_all(bytes).map_err(failed(role, FileAction::Write))?;
+    file.sync_all().map_err(failed(role, FileAction::Sync))?;
+    std::fs::rename(&beside, path).map_err(failed(role, FileAction::Rename))?;
+    sync_parent(path, role)
+}
+
+/// Opens a file for reading and writing in place, and makes it, empty and 0600, when it is not there.
+///
+/// # Errors
+/// When it cannot be opened, or its directory cannot be flushed after it was made.
+pub fn open_or_create(path: &Path, role: &'static str) -> Result<File, DurableFileError> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).mode(FILE_MODE);
+    match options.open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let file = options.create_new(true).open(path).map_err(failed(role, FileAction::Create))?;
+            sync_parent(path, role)?;
+            Ok(file)
+        }
+        opened => opened.map_err(failed(role, FileAction::Open)),
+    }
+}
+
+/// Reads a whole file of at most `max` bytes; `None` when there is none.
+///
+/// # Errors
+/// When it cannot be read or is longer than `max`.
+pub fn read_bounded(path: &Path, max: u64, role: &'static str) -> Result<Option<Vec<u8>>, DurableFileError> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed(role, FileAction::Open)(error)),
+    };
+    let mut bytes = Vec::new();
+    file.take(max.saturating_add(1)).read_to_end(&mut bytes).map_err(failed(role, FileAction::Read))?;
+    if bytes.len() as u64 > max {
+        return Err(DurableFileError::TooLong { role, max });
+    }
+    Ok(Some(bytes))
+}
+
+/// Flushes a directory, so that names made, changed or removed in it survive a power cut.
+///
+/// # Errors
+/// When it cannot be opened or flushed.
+pub fn fsync_dir(path: &Path, role: &'static str) -> Result<(), DurableFileError> {
+    File::open(path).and_then(|dir| dir.sync_all()).map_err(failed(role, FileAction::SyncDirectory))
+}
+
+fn sync_parent(path: &Path, role: &'static str) -> Result<(), DurableFileError> {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => fsync_dir(parent, role),
+        Some(_) => fsync_dir(Path::new("."), role),
+        None => Ok(()),
+    }
+}
+
+fn beside(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".tmp");
+    PathBuf::from(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    const ROLE: &str = "test file";
+
+    #[test]
+    fn a_replacement_is_whole_private_and_leaves_nothing_beside() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        std::fs::write(beside(&path), b"left by a crash, and longer").unwrap();
+        for bytes in [b"first".as_slice(), b"second"] {
+            replace(&path, bytes, ROLE).unwrap();
+            assert_eq!(read_bounded(&path, 100, ROLE).unwrap().unwrap(), bytes);
+        }
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_new_file_never_takes_the_place_of_an_old_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        create_new(&path, b"first", ROLE).unwrap();
+        let error = create_new(&path, b"second", ROLE).unwrap_err();
+        assert_eq!(error.io().unwrap().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(std::fs::read(&path).unwrap(), b"first");
+    }
+
+    #[test]
+    fn reading_is_bounded_and_absence_is_no_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        assert!(read_bounded(&path, 4, ROLE).unwrap().is_none());
+        create_new(&path, b"four", ROLE).unwrap();
+        assert_eq!(read_bounded(&path, 4, ROLE).unwrap().unwrap(), b"four");
+        assert!(matches!(read_bounded(&path, 3, ROLE), Err(DurableFileError::TooLong { max: 3, .. })));
+    }
+
+    #[test]
+    fn directories_are_private_and_errors_name_no_path() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("secret-name");
+        create_private_dir(&path, ROLE).unwrap();
+        create_private_dir(&path, ROLE).unwrap();
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o700);
+        let error = create_private_dir(&path.join("absent").join("deeper"), ROLE).unwrap_err();
+        assert!(!error.to_string().contains("secret-name"), "{error}");
+    }
+}

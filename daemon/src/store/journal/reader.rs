@@ -1,0 +1,235 @@
+//! Reading the journal: one event by its place, or all in order.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use retention_core::id::Position;
+
+use super::frame::{self, FRAME_HEADER_BYTES, Frame};
+use super::{Damage, HEADER_BYTES, JournalError, Place, StoredEvent, parse_header, segment_path};
+
+/// How many segment files are kept open.
+const OPEN_FILES_MAX: usize = 64;
+
+/// How much is read at a time when all is read in order, in bytes.
+const SCAN_BYTES: usize = 1024 * 1024;
+
+/// What one positioned read fetches at first, in bytes: most frames are shorter.
+const FIRST_READ_BYTES: usize = 1_024;
+
+/// Reads the journal, from many threads at once.
+pub struct JournalReader {
+    dir: PathBuf,
+    files: Mutex<BTreeMap<u32, Arc<File>>>,
+}
+
+impl JournalReader {
+    /// Reads the journal of a directory.
+    #[must_use]
+    pub fn at(dir: &Path) -> Self {
+        Self { dir: dir.to_owned(), files: Mutex::new(BTreeMap::new()) }
+    }
+
+    fn file(&self, segment: u32) -> Result<Arc<File>, JournalError> {
+        let mut files = self.files.lock();
+        if let Some(file) = files.get(&segment) {
+            return Ok(Arc::clone(file));
+        }
+        let file = Arc::new(File::open(segment_path(&self.dir, segment)).map_err(JournalError::io("open", segment))?);
+        if files.len() >= OPEN_FILES_MAX {
+            files.pop_first();
+        }
+        files.insert(segment, Arc::clone(&file));
+        Ok(file)
+    }
+
+    /// Returns the event at a place, compared with its hash.
+    ///
+    /// # Errors
+    /// Says when the bytes there are not a whole, right event.
+    pub fn event(&self, place: Place) -> Result<StoredEvent, JournalError> {
+        let damaged = |damage| JournalError::damaged(place.segment, u64::from(place.offset), damage);
+        let file = self.file(place.segment)?;
+        let mut bytes = vec![0; FIRST_READ_BYTES];
+        let mut filled = read_up_to(&file, &mut bytes, u64::from(place.offset), place.segment)?;
+        let length = bytes.get(..filled).and_then(frame::frame_length).ok_or_else(|| damaged(Damage::Frame))?;
+        if length > filled {
+            bytes.resize(length, 0);
+            filled = read_up_to(&file, &mut bytes, u64::from(place.offset), place.segment)?;
+        }
+        let event = bytes
+            .get(..filled)
+            .and_then(Frame::parse)
+            .and_then(|frame| frame.event())
+            .ok_or_else(|| damaged(Damage::Frame))?;
+        if frame::body_matches(&event) { Ok(event) } else { Err(damaged(Damage::Body)) }
+    }
+
+    /// Returns the numbers of the segments, ascending.
+    ///
+    /// # Errors
+    /// Says when one is missing in between.
+    pub fn segments(&self) -> Result<Vec<u32>, JournalError> {
+        let mut numbers = Vec::new();
+        for entry in std::fs::read_dir(&self.dir).map_err(JournalError::io("list", 0))? {
+            let name = entry.map_err(JournalError::io("list", 0))?.file_name();
+            let number: Option<u32> =
+                name.to_str().and_then(|name| name.strip_suffix(".seg")).and_then(|stem| stem.parse().ok());
+            numbers.extend(number);
+        }
+        numbers.sort_unstable();
+        for (number, expected) in numbers.iter().zip(1u32..) {
+            if *number != expected {
+                return Err(JournalError::damaged(expected, 0, Damage::Missing));
+            }
+        }
+        Ok(numbers)
+    }
+
+    /// Returns the position of the first event of a segment.
+    ///
+    /// # Errors
+    /// Says when the header is damaged.
+    pub fn first_of(&self, segment: u32) -> Result<Position, JournalError> {
+        let mut bytes = [0; 32];
+        self.file(segment)?.read_exact_at(&mut bytes, 0).map_err(JournalError::io("read", segment))?;
+        parse_header(&bytes, segment)
+    }
+
+    /// Goes through all events after a position, in order, up to and including `last`.
+    ///
+    /// # Errors
+    /// The iterator ends with the first damage.
+    pub fn events_after(&self, after: Position, last: Position) -> Result<Events<'_>, JournalError> {
+        let segments = self.segments()?;
+        let mut start = 1;
+        for &segment in &segments {
+            if self.first_of(segment)? <= after.next() {
+                start = segment;
+            }
+        }
+        Ok(Events {
+            reader: self,
+            segment: start,
+            offset: HEADER_BYTES,
+            buffer: Vec::new(),
+            at: 0,
+            skip_to: after.next(),
+            next: None,
+            last,
+            done: segments.is_empty() || last <= after,
+        })
+    }
+}
+
+fn read_up_to(file: &File, bytes: &mut [u8], offset: u64, segment: u32) -> Result<usize, JournalError> {
+    let mut filled = 0;
+    while let Some(rest) = bytes.get_mut(filled..)
+        && !rest.is_empty()
+    {
+        match file.read_at(rest, offset + filled as u64) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(JournalError::io("read", segment)(error)),
+        }
+    }
+    Ok(filled)
+}
+
+/// All events in order, read in large pieces.
+pub struct Events<'a> {
+    reader: &'a JournalReader,
+    segment: u32,
+    /// The offset in the segment of `buffer`'s first byte.
+    offset: u64,
+    buffer: Vec<u8>,
+    at: usize,
+    skip_to: Position,
+    next: Option<Position>,
+    last: Position,
+    done: bool,
+}
+
+impl Events<'_> {
+    /// Makes sure that a whole frame is in the buffer; `false` at the end of the segment.
+    fn fill(&mut self) -> Result<bool, JournalError> {
+        let rest = self.buffer.get(self.at..).unwrap_or_default();
+        let wanted = match frame::frame_length(rest) {
+            Some(length) if length <= rest.len() => return Ok(true),
+            Some(length) => length.max(SCAN_BYTES),
+            None if rest.len() >= FRAME_HEADER_BYTES => return Ok(true),
+            None => SCAN_BYTES,
+        };
+        self.buffer.drain(..self.at);
+        self.offset += self.at as u64;
+        self.at = 0;
+        let have = self.buffer.len();
+        self.buffer.resize(wanted.max(have), 0);
+        let file = self.reader.file(self.segment)?;
+        let spare = self.buffer.get_mut(have..).unwrap_or_default();
+        let more = read_up_to(&file, spare, self.offset + have as u64, self.segment)?;
+        self.buffer.truncate(have + more);
+        Ok(!self.buffer.is_empty())
+    }
+
+    fn step(&mut self) -> Result<Option<(Place, StoredEvent)>, JournalError> {
+        loop {
+            if !self.fill()? {
+                self.segment += 1;
+                self.offset = HEADER_BYTES;
+                self.buffer.clear();
+                self.at = 0;
+                self.reader.first_of(self.segment)?;
+                continue;
+            }
+            let offset = self.offset + self.at as u64;
+            let damaged = |damage| JournalError::damaged(self.segment, offset, damage);
+            let frame = self.buffer.get(self.at..).and_then(Frame::parse).ok_or_else(|| damaged(Damage::Frame))?;
+            self.at += frame.length();
+            if frame.group().is_some() {
+                continue;
+            }
+            let event = frame.event().ok_or_else(|| damaged(Damage::Frame))?;
+            let position = event.envelope.position;
+            if self.next.is_some_and(|next| next != position) {
+                return Err(damaged(Damage::Positions));
+            }
+            self.next = Some(position.next());
+            if position < self.skip_to {
+                continue;
+            }
+            if !frame::body_matches(&event) {
+                return Err(damaged(Damage::Body));
+            }
+            let place =
+                Place { segment: self.segment, offset: u32::try_from(offset).map_err(|_| damaged(Damage::Frame))? };
+            return Ok(Some((place, event)));
+        }
+    }
+}
+
+impl Iterator for Events<'_> {
+    type Item = Result<(Place, StoredEvent), JournalError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.done {
+            return None;
+        }
+        match self.step() {
+            Ok(Some((place, event))) => {
+                self.done = event.envelope.position >= self.last;
+                Some(Ok((place, event)))
+            }
+            Ok(None) => None,
+            Err(error) => {
+                self.done = true;
+                Some(Err(error))
+            }
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! The end of the journal after a crash: a torn tail is cut and reported, anything else is damage.
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use retention_core::id::{EntityId, Position};
+
+use super::frame::{Frame, GROUP_FRAME_BYTES, GroupHeader};
+use super::{Damage, HEADER_BYTES, JournalError, JournalReader, Place, segment_path};
+
+/// Where the journal ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tail {
+    /// The position of the last event.
+    pub last: Position,
+    /// Where the next group goes.
+    pub end: Place,
+    /// How many bytes of a torn tail there are. They were never acknowledged.
+    pub torn_bytes: u64,
+    /// The highest entity number that the last segment's envelopes name.
+    pub highest_entity: Option<EntityId>,
+}
+
+/// Looks for the end of the journal. Changes nothing.
+///
+/// # Errors
+/// Names the damage: a hole, a wrong header, a missing segment.
+pub fn find_tail(dir: &Path) -> Result<Tail, JournalError> {
+    let reader = JournalReader::at(dir);
+    let segments = reader.segments()?;
+    let Some(&last) = segments.last() else {
+        return Err(JournalError::damaged(1, 0, Damage::Missing));
+    };
+    let mut segment = last;
+    // A crash between making a segment and writing its first group leaves one that is only a header, or less.
+    let length = length_of(dir, last)?;
+    if length < HEADER_BYTES && last > 1 {
+        std::fs::remove_file(segment_path(dir, last)).map_err(JournalError::io("remove the unfinished", last))?;
+        segment = last - 1;
+    }
+    tail_of(dir, &reader, segment)
+}
+
+fn length_of(dir: &Path, segment: u32) -> Result<u64, JournalError> {
+    std::fs::metadata(segment_path(dir, segment)).map(|meta| meta.len()).map_err(JournalError::io("look at", segment))
+}
+
+fn tail_of(dir: &Path, reader: &JournalReader, segment: u32) -> Result<Tail, JournalError> {
+    let first = reader.first_of(segment)?;
+    let mut bytes = Vec::new();
+    let mut file = File::open(segment_path(dir, segment)).map_err(JournalError::io("open", segment))?;
+    std::io::Read::read_to_end(&mut file, &mut bytes).map_err(JournalError::io("read", segment))?;
+    let mut at = usize::try_from(HEADER_BYTES).unwrap_or(0);
+    let mut next = first;
+    let mut highest = None;
+    while let Some(group) = whole_group(&bytes, at, next) {
+        at = group.end;
+        next = group.next;
+        highest = highest.max(group.highest_entity);
+    }
+    let rest = bytes.get(at..).unwrap_or_default();
+    let is_zero = rest.iter().all(|&byte| byte == 0);
+    if !is_zero && something_follows(rest, next) {
+        return Err(JournalError::damaged(segment, at as u64, Damage::Hole));
+    }
+    Ok(Tail {
+        last: Position(next.0 - 1),
+        end: Place {
+            segment,
+            offset: u32::try_from(at).map_err(|_| JournalError::damaged(segment, at as u64, Damage::Frame))?,
+        },
+        torn_bytes: rest.len() as u64,
+        highest_entity: highest,
+    })
+}
+
+struct WholeGroup {
+    end: usize,
+    next: Position,
+    highest_entity: Option<EntityId>,
+}
+
+/// Reads the group at `at` if it is whole and continues the log.
+fn whole_group(bytes: &[u8], at: usize, first: Position) -> Option<WholeGroup> {
+    let header = group_header(bytes, at)?;
+    if header.first != first {
+        return None;
+    }
+    let start = at + GROUP_FRAME_BYTES;
+    let end = start.checked_add(usize::try_from(header.bytes).ok()?)?;
+    let mut rest = bytes.get(start..end)?;
+    let mut next = first;
+    let mut highest_entity = None;
+    while !rest.is_empty() {
+        let frame = Frame::parse(rest)?;
+        let envelope = frame.event()?.envelope;
+        if envelope.position != next {
+            return None;
+        }
+        highest_entity = highest_entity.max(envelope.entity);
+        next = next.next();
+        rest = rest.get(frame.length()..)?;
+    }
+    (next.0 - first.0 == u64::from(header.count)).then_some(WholeGroup { end, next, highest_entity })
+}
+
+fn group_header(bytes: &[u8], at: usize) -> Option<GroupHeader> {
+    Frame::parse(bytes.get(at..)?)?.group()
+}
+
+/// Says whether anything in the rest shows that a later group was begun, which happens only after this one was durable.
+fn something_follows(rest: &[u8], first: Position) -> bool {
+    if let Some(header) = group_header(rest, 0)
+        && let Some(after) = usize::try_from(header.bytes).ok().and_then(|n| rest.get(GROUP_FRAME_BYTES + n..))
+    {
+        return after.iter().any(|&byte| byte != 0);
+    }
+    (1..rest.len()).any(|at| group_header(rest, at).is_some_and(|header| header.first > first))
+}
+
+/// Cuts a torn tail off.
+///
+/// # Errors
+/// Says what the system refused.
+pub fn cut(dir: &Path, tail: &Tail) -> Result<(), JournalError> {
+    let segment = tail.end.segment;
+    let file =
+        OpenOptions::new().write(true).open(segment_path(dir, segment)).map_err(JournalError::io("open", segment))?;
+    // Overwritten before it is cut: the torn events were sealed, but never acknowledged, and nothing refers to them.
+    let zeros = vec![0; usize::try_from(tail.torn_bytes).unwrap_or(0)];
+    file.write_all_at(&zeros, u64::from(tail.end.offset))
+        .map_err(JournalError::io("overwrite the tail of", segment))?;
+    file.sync_data().map_err(JournalError::io("flush", segment))?;
+    file.set_len(u64::from(tail.end.offset)).map_err(JournalError::io("cut", segment))?;
+    file.sync_all().map_err(JournalError::io("flush", segment))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use retention_core::event::{Actor, Envelope};
+    use retention_core::id::{Digest, StreamId};
+    use retention_core::time::Timestamp;
+
+    use super::super::{GroupBuffer, JournalWriter, OpenGate};
+    use super::*;
+
+    fn event(position: u64, body: &[u8]) -> Envelope {
+        Envelope {
+            event_type: 2,
+            schema: 1,
+            sealed: true,
+            position: Position(position),
+            recorded_at: Timestamp(0),
+            occurred_at: Timestamp(0),
+            stream: StreamId([0; 16]),
+            actor: Actor::Daemon,
+            cause: Position::NONE,
+            entity: Some(EntityId(u32::try_from(position).unwrap())),
+            body_len: u32::try_from(body.len()).unwrap(),
+            body_digest: Digest::of(body),
+        }
+    }
+
+    /// Three groups of two events.
+    fn journal() -> (tempfile::TempDir, Vec<u8>, Vec<usize>) {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = JournalWriter::create(dir.path(), Arc::new(OpenGate)).unwrap();
+        let mut ends = Vec::new();
+        for group in 0..3 {
+            let mut buffer = GroupBuffer::begin(Position(group * 2 + 1));
+            for position in [group * 2 + 1, group * 2 + 2] {
+                let body = vec![u8::try_from(position).unwrap(); 20];
+                buffer.push(&event(position, &body), &body);
+            }
+            buffer.finish();
+            writer.append(&buffer).unwrap();
+            ends.push(std::fs::metadata(segment_path(dir.path(), 1)).unwrap().len() as usize);
+        }
+        let bytes = std::fs::read(segment_path(dir.path(), 1)).unwrap();
+        (dir, bytes, ends)
+    }
+
+    #[test]
+    fn cutting_anywhere_loses_at_most_the_unfinished_group() {
+        let (dir, bytes, ends) = journal();
+        for length in 32..=bytes.len() {
+            std::fs::write(segment_path(dir.path(), 1), &bytes[..length]).unwrap();
+            let tail = find_tail(dir.path()).unwrap();
+            let whole = ends.iter().filter(|end| **end <= length).count();
+            assert_eq!(tail.last.0, whole as u64 * 2, "cut at {length}");
+            cut(dir.path(), &tail).unwrap();
+            let reader = JournalReader::at(dir.path());
+            let events = reader.events_after(Position::NONE, tail.last).unwrap();
+            assert_eq!(events.map(|e| e.unwrap()).count(), whole * 2);
+        }
+    }
+
+    #[test]
+    fn a_flipped_byte_before_the_last_group_is_damage_and_never_cut() {
+        let (dir, bytes, ends) = journal();
+        for at in 0..ends[1] {
+            let mut flipped = bytes.clone();
+            flipped[at] ^= 0x40;
+            std::fs::write(segment_path(dir.path(), 1), &flipped).unwrap();
+            assert!(find_tail(dir.path()).is_err(), "byte {at}");
+        }
+    }
+
+    #[test]
+    fn a_flipped_byte_in_the_last_group_is_never_read_as_an_event() {
+        let (dir, bytes, ends) = journal();
+        for at in ends[1]..ends[2] {
+            let mut flipped = bytes.clone();
+            flipped[at] ^= 0x40;
+            std::fs::write(segment_path(dir.path(), 1), &flipped).unwrap();
+            assert_eq!(find_tail(dir.path()).unwrap().last, Position(4), "byte {at}");
+        }
+    }
+}

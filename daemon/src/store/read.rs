@@ -1,0 +1,150 @@
+//! Reading: one event by position, one entity's record, a history.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use retention_core::event::codec::CodecError;
+use retention_core::event::{Event, EventType, Readable, Recorded, codec};
+use retention_core::id::{EntityId, Position};
+use retention_core::record::EntityRecord;
+
+use super::Inner;
+use super::events::{self, EventRow};
+use super::journal::{JournalError, StoredEvent};
+use super::sled_door::BlocksError;
+use super::vault::seal::SealContext;
+use super::vault::{KeyState, VaultError};
+
+/// How many blocks of event rows are kept in memory.
+const CACHED_BLOCKS_MAX: usize = 256;
+
+/// Something in the store could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The journal.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The event store.
+    #[error(transparent)]
+    Sled(#[from] BlocksError),
+    /// The keys.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// The key slot is damaged.
+    #[error("the key slot of {0} is damaged, so its records cannot be opened; restore the keys from their backup")]
+    SlotDamaged(EntityId),
+    /// The body is not what its envelope says.
+    #[error("the body of event {position} cannot be read: {source}")]
+    Body {
+        /// Which event.
+        position: Position,
+        /// Why.
+        source: CodecError,
+    },
+    /// The body does not open with its key.
+    #[error("the body of event {0} does not open with its key; run `retentionctl store verify`")]
+    Sealed(Position),
+}
+
+/// The full blocks of event rows that were read lately; a full block never changes.
+#[derive(Default)]
+pub(super) struct BlockCache {
+    blocks: Mutex<HashMap<u64, Arc<Vec<EventRow>>>>,
+}
+
+impl Inner {
+    /// Returns the row of a position; `None` if there is no such event.
+    pub(super) fn row(&self, position: Position) -> Result<Option<EventRow>, ReadError> {
+        if position == Position::NONE {
+            return Ok(None);
+        }
+        if let Some(row) = self.tail.get(position) {
+            return Ok(Some(row));
+        }
+        let Some(blocks) = &self.blocks else { return Ok(None) };
+        let number = events::block_of(position);
+        let index = usize::try_from((position.0 - 1) % events::EVENTS_PER_BLOCK).unwrap_or(usize::MAX);
+        if let Some(block) = self.block_cache.blocks.lock().get(&number) {
+            return Ok(block.get(index).copied());
+        }
+        let Some(rows) = events::read_block(blocks, number)? else { return Ok(None) };
+        let rows = Arc::new(rows);
+        let row = rows.get(index).copied();
+        if rows.len() as u64 == events::EVENTS_PER_BLOCK {
+            let mut cache = self.block_cache.blocks.lock();
+            if cache.len() >= CACHED_BLOCKS_MAX {
+                cache.clear();
+            }
+            cache.insert(number, rows);
+        }
+        Ok(row)
+    }
+
+    /// Returns an event, its body opened if its key is live.
+    pub(super) fn read(&self, position: Position) -> Result<Option<Recorded>, ReadError> {
+        let Some(row) = self.row(position)? else { return Ok(None) };
+        let stored = self.reader.event(row.place)?;
+        self.open(&stored).map(Some)
+    }
+
+    /// Opens a stored event.
+    pub(super) fn open(&self, stored: &StoredEvent) -> Result<Recorded, ReadError> {
+        let envelope = stored.envelope;
+        let event = match &stored.body {
+            None => Readable::Gone,
+            Some(body) if envelope.sealed => self.open_sealed(stored, body)?,
+            Some(body) => decode(stored, body)?,
+        };
+        Ok(Recorded { envelope, event })
+    }
+
+    fn open_sealed(&self, stored: &StoredEvent, body: &[u8]) -> Result<Readable, ReadError> {
+        let envelope = &stored.envelope;
+        let is_house = EventType::from_number(envelope.event_type)
+            .is_none_or(|t| t.sealing() != retention_core::event::Sealing::Entity);
+        let slot = match envelope.entity {
+            Some(entity) if !is_house => entity,
+            _ => EntityId(0),
+        };
+        let context =
+            SealContext { stream: envelope.stream, event_type: envelope.event_type, schema: envelope.schema, slot };
+        let plain = if slot == EntityId(0) {
+            self.sealer.open(&self.house_key, &context, body)
+        } else {
+            match self.keys().key_of(slot)? {
+                KeyState::Live(key) => self.sealer.open(&key, &context, body),
+                KeyState::Destroyed => return Ok(Readable::Gone),
+                KeyState::NeverIssued | KeyState::Damaged => return Err(ReadError::SlotDamaged(slot)),
+            }
+        };
+        decode(stored, &plain.map_err(|_| ReadError::Sealed(envelope.position))?)
+    }
+
+    /// Returns the state of an entity as its source last told it; `None` when it is gone or was never there.
+    pub(super) fn record(&self, entity: EntityId) -> Result<Option<EntityRecord>, ReadError> {
+        let version = self.state.read().views.entities.row(entity).map(|row| row.version);
+        self.record_at(version.unwrap_or(Position::NONE))
+    }
+
+    /// Returns the record that a change event carries.
+    pub(super) fn record_at(&self, version: Position) -> Result<Option<EntityRecord>, ReadError> {
+        let Some(recorded) = self.read(version)? else { return Ok(None) };
+        Ok(match recorded.event {
+            Readable::Event(event) => match *event {
+                Event::EntityChanged(body) => Some(body.record),
+                _ => None,
+            },
+            Readable::Gone | Readable::Unknown => None,
+        })
+    }
+}
+
+fn decode(stored: &StoredEvent, plain: &[u8]) -> Result<Readable, ReadError> {
+    let envelope = &stored.envelope;
+    match codec::read(envelope.event_type, envelope.schema, plain) {
+        Ok(event) => Ok(Readable::Event(Box::new(event))),
+        Err(CodecError::Unknown { .. }) => Ok(Readable::Unknown),
+        Err(source) => Err(ReadError::Body { position: envelope.position, source }),
+    }
+}

@@ -1,0 +1,120 @@
+//! The views in memory, with the policies that judge what is folded into them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use retention_core::event::{Event, Readable, Recorded};
+use retention_core::id::{EntityId, Handle, LayoutId};
+use retention_core::policy::{Assessment, BoundSet, Facts, PolicySet};
+use retention_core::record::{EntityRecord, Kind};
+use retention_core::view::due::Standing;
+use retention_core::view::{EntityState, Keyed, Row, Views};
+
+use super::vault::IndexKey;
+
+/// The views and the active policies.
+pub struct State {
+    /// What is true now.
+    pub views: Views,
+    policies: Arc<PolicySet>,
+    bound: HashMap<LayoutId, Arc<BoundSet>>,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self { views: Views::default(), policies: Arc::new(PolicySet::empty()), bound: HashMap::new() }
+    }
+}
+
+impl State {
+    /// Returns the active policies, as far as they were given to this process.
+    #[must_use]
+    pub fn policies(&self) -> &Arc<PolicySet> {
+        &self.policies
+    }
+
+    /// Sets the policies that judge from now on. The columns of the due index follow the log, not this.
+    pub fn install(&mut self, policies: Arc<PolicySet>) {
+        self.policies = policies;
+        self.bound.clear();
+    }
+
+    /// Folds an event and judges the entity that it changes.
+    pub fn fold(&mut self, recorded: &Recorded, keyed: Option<&Keyed>) {
+        self.views.fold(recorded, keyed);
+        if let (Readable::Event(event), Some(entity)) = (&recorded.event, recorded.envelope.entity)
+            && let Event::EntityChanged(body) = event.as_ref()
+        {
+            self.judge(entity, &body.record);
+        }
+    }
+
+    /// Returns the policies bound to a layout.
+    pub fn bound(&mut self, layout: LayoutId) -> Option<Arc<BoundSet>> {
+        if let Some(bound) = self.bound.get(&layout) {
+            return Some(Arc::clone(bound));
+        }
+        let bound = Arc::new(self.policies.bind(self.views.small.layouts.get(layout)?));
+        self.bound.insert(layout, Arc::clone(&bound));
+        Some(bound)
+    }
+
+    /// Judges an entity by every active policy and writes the days into the due index.
+    ///
+    /// An entity stays marked as unjudged while the installed policies are not the ones of the log.
+    pub fn judge(&mut self, entity: EntityId, record: &EntityRecord) {
+        if self.views.small.policies.digest != Some(self.policies.digest()) {
+            return;
+        }
+        let Some(bound) = self.bound(record.layout) else { return };
+        let Some(row) = self.views.entities.row(entity) else { return };
+        if row.state == EntityState::Purged {
+            self.views.due.judged(entity);
+            return;
+        }
+        let open_deals = self.views.open_deals(entity);
+        let Some(layout) = self.views.small.layouts.get(record.layout) else { return };
+        let facts = facts(layout, record, &row, open_deals);
+        for policy in bound.policies() {
+            let standing = match policy.assess(&facts) {
+                Assessment::OutOfScope => Standing::OutOfScope,
+                Assessment::NoStart { .. } | Assessment::CannotEvaluate { .. } | Assessment::Suspended => {
+                    Standing::NeverDue
+                }
+                Assessment::Due { due_at, .. } => Standing::DueAt(due_at),
+            };
+            self.views.due.set(&policy.policy().id, policy.policy().digest(), entity, standing);
+        }
+        self.views.due.judged(entity);
+    }
+}
+
+/// Puts together what policies look at.
+#[must_use]
+pub fn facts<'a>(
+    layout: &'a retention_core::record::Layout,
+    record: &'a EntityRecord,
+    row: &Row,
+    open_deals: u32,
+) -> Facts<'a> {
+    Facts { layout, record, first_seen: row.first_seen, last_activity: row.last_activity, open_deals }
+}
+
+/// Returns the handle of an id: the same id in another source, mailbox or kind is another entity.
+#[must_use]
+pub fn handle_of(key: &IndexKey, source: &str, mailbox: Option<EntityId>, kind: Kind, external_id: &str) -> Handle {
+    let mailbox = mailbox.map_or(u32::MAX, |mailbox| mailbox.0).to_le_bytes();
+    key.handle(&[source.as_bytes(), &mailbox, &[kind as u8], external_id.as_bytes()])
+}
+
+/// Computes what only the holder of the index key can tell about a changed entity.
+#[must_use]
+pub fn keyed(key: &IndexKey, views: &Views, record: &EntityRecord, encoded: &[u8]) -> Keyed {
+    let Some(layout) = views.small.layouts.get(record.layout) else { return Keyed::default() };
+    let handle = |id: &str| handle_of(key, &layout.source, record.mailbox, layout.kind, id);
+    Keyed {
+        handle: handle(&record.external_id),
+        others: record.other_ids.iter().filter(|id| **id != record.external_id).map(|id| handle(id)).collect(),
+        digest: key.digest64(encoded),
+    }
+}

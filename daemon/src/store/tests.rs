@@ -1,0 +1,225 @@
+//! The store as a whole: what is acknowledged stays, whatever happens to sled and to the tail.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use retention_core::event::change::{EntityChanged, LayoutRecorded};
+use retention_core::event::operation::DaemonStopped;
+use retention_core::event::{Actor, Draft, Event};
+use retention_core::id::{EntityId, LayoutId, Position};
+use retention_core::record::{Column, EntityRecord, FieldType, Kind, Layout, Visibility};
+use retention_core::time::Timestamp;
+use retention_core::view::Condition;
+
+use super::vault::root_key::RootKey;
+use super::{Options, Store};
+use crate::clock::ManualClock;
+
+fn options(dir: &Path) -> Options {
+    let clock = Arc::new(ManualClock::starting_at(Timestamp::from_unix_seconds(1_700_000_000)));
+    Options::usual(&dir.join("state"), &dir.join("root.key"), clock).unwrap()
+}
+
+fn init(dir: &Path) -> Options {
+    drop(RootKey::generate_file(&dir.join("root.key")).unwrap());
+    let options = options(dir);
+    Store::init(&options).unwrap();
+    options
+}
+
+fn open(options: &Options) -> Store {
+    Store::open(options, &mut |_, _| {}).unwrap()
+}
+
+fn layout() -> Layout {
+    let column = |name: &str| Column { name: name.into(), field: name.into(), field_type: FieldType::Text };
+    Layout {
+        source: "crm".into(),
+        kind: Kind::Contact,
+        columns: vec![column("id"), column("display_name")],
+        named_dates: Vec::new(),
+    }
+}
+
+fn add_layout(store: &Store) -> LayoutId {
+    let id = store.view(|views| views.small.layouts.next());
+    let event = Event::LayoutRecorded(LayoutRecorded { id, layout: layout() });
+    store.append_drafts(vec![super::open::daemon_draft(event)], Condition::None).unwrap();
+    id
+}
+
+fn record(layout: LayoutId, id: &str) -> EntityRecord {
+    EntityRecord {
+        layout,
+        mailbox: None,
+        visibility: Visibility::Private,
+        external_id: id.into(),
+        other_ids: vec![format!("{id}-other")],
+        dates: Vec::new(),
+        links: Vec::new(),
+        cells: [Some(id), Some("somebody")].into_iter().collect(),
+    }
+}
+
+fn add_contacts(store: &Store, layout: LayoutId, ids: std::ops::Range<u32>) -> Vec<EntityId> {
+    let issued = store.issue(ids.len()).unwrap();
+    let mut events = Vec::new();
+    for ((entity, key), id) in issued.iter().zip(ids) {
+        let draft = Draft {
+            stream: store.stream_of(*entity),
+            entity: Some(*entity),
+            actor: Actor::Daemon,
+            cause: Position::NONE,
+            occurred_at: None,
+            event: Event::EntityChanged(EntityChanged { record: record(layout, &format!("c{id}")) }),
+        };
+        events.push(store.prepare(draft, Some(key)).unwrap());
+    }
+    store.append(events, Condition::None).unwrap();
+    issued.into_iter().map(|(entity, _)| entity).collect()
+}
+
+/// What everybody can see of a store.
+fn picture(store: &Store) -> (Position, Vec<String>) {
+    let rows = store.view(|views| {
+        let entities = &views.entities;
+        entities.numbers_from(0).map(|e| format!("{e} {:?}", entities.row(e))).collect::<Vec<_>>()
+    });
+    let mut all = rows;
+    let position = store.view(|views| views.position);
+    for n in 1..=position.0 {
+        all.push(format!(
+            "{:?} {:?}",
+            store.row(Position(n)).unwrap().unwrap(),
+            store.read(Position(n)).unwrap().unwrap()
+        ));
+    }
+    (position, all)
+}
+
+#[test]
+fn there_is_no_store_without_init_and_never_a_second_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = init(dir.path());
+    assert!(matches!(Store::init(&options), Err(super::OpenError::Exists)));
+    let elsewhere = Options { dir: dir.path().join("elsewhere"), ..options };
+    std::fs::create_dir(&elsewhere.dir).unwrap();
+    assert!(matches!(Store::open(&elsewhere, &mut |_, _| {}), Err(super::OpenError::Absent)));
+}
+
+#[test]
+fn a_second_opener_is_told_who_has_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = init(dir.path());
+    let store = open(&options);
+    match Store::open(&options, &mut |_, _| {}) {
+        Err(super::OpenError::Locked { pid }) => assert_eq!(pid, std::process::id().to_string()),
+        other => panic!("{:?}", other.map(|_| ())),
+    }
+    drop(store);
+    drop(open(&options));
+}
+
+#[test]
+fn what_is_acknowledged_is_there_after_any_stop_and_any_loss_of_sled() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = init(dir.path());
+    let store = open(&options);
+    let layout = add_layout(&store);
+    let first = add_contacts(&store, layout, 0..300);
+    store.write_out(1).unwrap();
+    add_contacts(&store, layout, 300..450);
+    let changed = first[7];
+    let event = Event::EntityChanged(EntityChanged { record: record(layout, "c7") });
+    let draft = Draft { stream: store.stream_of(changed), entity: Some(changed), ..super::open::daemon_draft(event) };
+    store.append_drafts(vec![draft], Condition::None).unwrap();
+    let expected = picture(&store);
+
+    // Dropped without closing: sled has the first part only.
+    drop(store);
+    let store = open(&options);
+    assert!(!store.report().after_clean_stop);
+    assert_eq!(picture(&store), expected);
+    assert_eq!(store.view(|v| v.entities.find(store.handle_of("crm", None, Kind::Contact, "c7-other"))), Some(changed));
+    store.close().unwrap();
+
+    let store = open(&options);
+    assert!(store.report().after_clean_stop);
+    assert_eq!(store.report().folded, 0);
+    assert_eq!(picture(&store), expected);
+    store.close().unwrap();
+
+    std::fs::remove_dir_all(dir.path().join("state/events")).unwrap();
+    let store = open(&options);
+    assert_eq!(picture(&store), expected);
+    drop(store);
+
+    let store = Store::rebuild(&options, &mut |_, _| {}).unwrap();
+    assert_eq!(store.report().rebuilt, Some("asked_for"));
+    let (position, rows) = picture(&store);
+    assert_eq!(position.0, expected.0.0 + 1, "the rebuild is an event itself");
+    assert_eq!(rows[..450], expected.1[..450]);
+}
+
+#[test]
+fn a_flipped_byte_in_the_journal_opens_read_only_and_names_the_damage() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = init(dir.path());
+    let store = open(&options);
+    let layout = add_layout(&store);
+    add_contacts(&store, layout, 0..10);
+    add_contacts(&store, layout, 10..20);
+    store.close().unwrap();
+    let path = dir.path().join("state/journal/00000001.seg");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&path, &bytes).unwrap();
+    let store = open(&options);
+    let reason = store.read_only_reason().unwrap();
+    assert!(reason.contains("damaged"), "{reason}");
+    let event = super::open::daemon_draft(Event::DaemonStopped(DaemonStopped {}));
+    assert!(matches!(store.append_drafts(vec![event], Condition::None), Err(super::AppendError::ReadOnly(_))));
+    assert_eq!(std::fs::read(&path).unwrap(), bytes, "nothing was changed");
+}
+
+#[test]
+fn a_change_prepared_before_its_entity_changed_again_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = init(dir.path());
+    let store = open(&options);
+    let layout = add_layout(&store);
+    let entity = add_contacts(&store, layout, 0..1)[0];
+    let version = store.view(|v| v.entities.row(entity).unwrap().version);
+    let change = || Draft {
+        stream: store.stream_of(entity),
+        entity: Some(entity),
+        ..super::open::daemon_draft(Event::EntityChanged(EntityChanged { record: record(layout, "c0") }))
+    };
+    let condition = Condition::Versions(vec![(entity, version)]);
+    store.append_drafts(vec![change()], condition.clone()).unwrap();
+    assert!(matches!(store.append_drafts(vec![change()], condition), Err(super::AppendError::Conflict(_))));
+}
+
+#[test]
+fn appends_from_many_threads_share_groups_and_none_is_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = init(dir.path());
+    let store = Arc::new(open(&options));
+    let before = store.view(|v| v.position);
+    let threads: Vec<_> = (0..8)
+        .map(|_| {
+            let store = Arc::clone(&store);
+            std::thread::spawn(move || {
+                for _ in 0..50 {
+                    let event = super::open::daemon_draft(Event::DaemonStopped(DaemonStopped {}));
+                    store.append_drafts(vec![event], Condition::None).unwrap();
+                }
+            })
+        })
+        .collect();
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    assert_eq!(store.view(|v| v.position).0, before.0 + 400);
+    drop(store);
+    assert_eq!(open(&options).view(|v| v.position).0, before.0 + 400);
+}

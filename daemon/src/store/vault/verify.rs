@@ -1,0 +1,89 @@
+//! Reading every slot.
+
+use std::sync::atomic::Ordering;
+
+use super::VaultError;
+use super::segment::{self, OpenSlot, Segment, Shared};
+use super::slot::{SEGMENT_SLOTS, SLOT_BYTES};
+use crate::store::durable_file::{self, FileAction};
+
+/// Damaged slots that are named one by one; more are only counted.
+const DAMAGED_NAMED_MAX: usize = 1000;
+
+/// Slots read at once: 1 MiB.
+const READ_SLOTS: u32 = 16_384;
+
+/// What [`super::Vault::verify`] found among the issued slots.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct VaultVerification {
+    /// Keys that open.
+    pub live: u64,
+    /// Tombstones.
+    pub destroyed: u64,
+    /// Slots that are skipped for ever.
+    pub retired: u64,
+    /// Slots that hold neither, or nothing.
+    pub damaged: u64,
+    /// The numbers of the first thousand of those, ascending.
+    pub damaged_slots: Vec<u32>,
+}
+
+impl VaultVerification {
+    fn count(&mut self, slot: u32, state: Option<&OpenSlot>) {
+        match state {
+            Some(OpenSlot::Filled(_)) => self.live += 1,
+            Some(OpenSlot::Destroyed) => self.destroyed += 1,
+            Some(OpenSlot::Retired) => self.retired += 1,
+            Some(OpenSlot::Empty) | None => {
+                self.damaged += 1;
+                if self.damaged_slots.len() < DAMAGED_NAMED_MAX {
+                    self.damaged_slots.push(slot);
+                }
+            }
+        }
+    }
+}
+
+pub(super) fn verify(shared: &Shared, progress: &mut dyn FnMut(u64, u64)) -> Result<VaultVerification, VaultError> {
+    let issued = shared.issued.load(Ordering::Acquire);
+    let mut found = VaultVerification::default();
+    let mut bytes = vec![0; READ_SLOTS as usize * SLOT_BYTES];
+    let mut first = 0;
+    while first < issued {
+        // A run never crosses a segment, of which it is a whole fraction.
+        let count = READ_SLOTS.min(issued - first);
+        let segment = shared.segment_of(first);
+        match segment {
+            Some(segment) => verify_run(shared, &segment, first..first + count, &mut bytes, &mut found)?,
+            None => (first..first + count).for_each(|slot| found.count(slot, None)),
+        }
+        first += count;
+        progress(u64::from(first), u64::from(issued));
+    }
+    Ok(found)
+}
+
+fn verify_run(
+    shared: &Shared,
+    segment: &Segment,
+    slots: std::ops::Range<u32>,
+    bytes: &mut [u8],
+    found: &mut VaultVerification,
+) -> Result<(), VaultError> {
+    let bytes = bytes.get_mut(..slots.len() * SLOT_BYTES).unwrap_or_default();
+    segment.read_run(slots.start, bytes).map_err(durable_file::failed(segment::ROLE, FileAction::Read))?;
+    let (images, _) = bytes.as_chunks::<SLOT_BYTES>();
+    for (slot, image) in slots.zip(images) {
+        let mut state = segment.open_slot(slot, image).ok();
+        if state.is_none() {
+            // A tombstone may have been half written while it was read.
+            let _overwriting = shared.overwriting.lock();
+            let again = segment.read(slot).map_err(durable_file::failed(segment::ROLE, FileAction::Read))?;
+            state = segment.open_slot(slot, &again).ok();
+        }
+        found.count(slot, state.as_ref());
+    }
+    Ok(())
+}
+
+const _: () = assert!(SEGMENT_SLOTS.is_multiple_of(READ_SLOTS), "a run never crosses a segment");

@@ -1,0 +1,334 @@
+//! Writing the views and the event rows to sled in blocks, behind the log, and taking them back in.
+//!
+//! Nothing waits for this. Order: event rows, then blocks of views, then the small views under a new epoch, then the
+//! note that says up to where all of it is. After a crash in between, blocks may be ahead of the note; folding the
+//! events after the note once more ends in the same state (see `retention_core::view`).
+
+use std::collections::BTreeSet;
+
+use retention_core::event::Actor;
+use retention_core::event::change::Link;
+use retention_core::event::codec;
+use retention_core::event::decision::PolicyVersion;
+use retention_core::id::{Digest, EntityId, Position, RunId};
+use retention_core::record::Relation;
+use retention_core::view::Views;
+use retention_core::view::index::Key;
+use retention_core::view::snapshot::{self, Note, Snapshot};
+use roaring::RoaringBitmap;
+
+use super::Inner;
+use super::events;
+use super::sled_door::{Blocks, BlocksError, Family};
+
+/// A write-out begins after this many events, so that a restart has no more than that to fold again.
+pub const EVENTS_PER_WRITE_OUT: u64 = 100_000;
+
+/// The bytes of a piece of a large value.
+const PIECE_BYTES: usize = 6 * 1024;
+
+/// How many entities share a block of links.
+const LINKS_PER_BLOCK: u32 = 64;
+
+const LINK_BYTES: usize = 9;
+
+/// How many positions a part of an index set spans: its bitmap stays below 4 KiB and a little.
+const INDEX_SPAN: u32 = 32_768;
+
+const NOTE: &[u8] = b"note";
+const LINKS_TAG: u8 = 1;
+const SMALL_TAG: u8 = 2;
+
+/// Keys and values of one family.
+type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// Everything of one write-out, copied out of memory at one position.
+pub(super) struct WriteOut {
+    note: Note,
+    events: Pairs,
+    entities: Pairs,
+    due: Pairs,
+    links: Pairs,
+    index: Pairs,
+    whole: Vec<u8>,
+    dirty_entities: RoaringBitmap,
+}
+
+impl WriteOut {
+    /// Copies what changed since `written`.
+    pub(super) fn take(inner: &Inner, written: Position, epoch: u64) -> Result<Self, codec::CodecError> {
+        let mut state = inner.state.write();
+        let views = &mut state.views;
+        let dirty_entities = views.entities.take_dirty();
+        let entities =
+            dirty_entities.iter().map(|block| (block.to_be_bytes().to_vec(), views.entities.block(block))).collect();
+        let mut due = Vec::new();
+        for (_, column) in views.due.policies_mut() {
+            let digest = column.digest();
+            for block in column.take_dirty() {
+                due.push((due_key(digest, block), column.block(block)));
+            }
+        }
+        let changed: BTreeSet<u32> = views.links.take_changed().map(|from| from.0 / LINKS_PER_BLOCK).collect();
+        let links = changed.iter().flat_map(|block| link_pieces(views, *block)).collect();
+        let index = index_parts(views, written);
+        let whole = Snapshot::of(views).to_bytes()?;
+        let note = Note {
+            format: snapshot::FORMAT,
+            store: views.small.store,
+            position: views.position,
+            recorded_at: views.recorded_at,
+            epoch,
+            pieces: u32::try_from(whole.len().div_ceil(PIECE_BYTES)).unwrap_or(u32::MAX),
+        };
+        let events = inner.tail.blocks().into_iter().map(|(n, bytes)| (n.to_be_bytes().to_vec(), bytes)).collect();
+        Ok(Self { note, events, entities, due, links, index, whole, dirty_entities })
+    }
+
+    /// Returns the position at which everything was copied.
+    pub(super) fn position(&self) -> Position {
+        self.note.position
+    }
+
+    /// Returns the blocks of entities that were copied, to be marked again if writing fails.
+    pub(super) fn dirty_entities(&self) -> &RoaringBitmap {
+        &self.dirty_entities
+    }
+
+    /// Writes everything, in order.
+    pub(super) fn write(self, blocks: &Blocks) -> Result<(), BlocksError> {
+        blocks.put_sorted(Family::Events, self.events)?;
+        blocks.put_sorted(Family::Entities, self.entities)?;
+        blocks.put_sorted(Family::Due, self.due)?;
+        blocks.put_sorted(Family::Views, self.links)?;
+        blocks.put_sorted(Family::Index, self.index)?;
+        for (number, piece) in (0u32..).zip(self.whole.chunks(PIECE_BYTES)) {
+            blocks.put(Family::Views, &small_key(self.note.epoch, number), piece)?;
+        }
+        let note = codec::encode(&self.note).map_err(|_| BlocksError::Checksum { family: Family::Meta })?;
+        blocks.put(Family::Meta, NOTE, &note)?;
+        blocks.remove_range(Family::Views, vec![SMALL_TAG]..small_key(self.note.epoch, 0))?;
+        blocks.flush()
+    }
+}
+
+fn due_key(digest: Digest, block: u32) -> Vec<u8> {
+    let mut key = digest.0.to_vec();
+    key.extend_from_slice(&block.to_be_bytes());
+    key
+}
+
+fn small_key(epoch: u64, piece: u32) -> Vec<u8> {
+    let mut key = vec![SMALL_TAG];
+    key.extend_from_slice(&epoch.to_be_bytes());
+    key.extend_from_slice(&piece.to_be_bytes());
+    key
+}
+
+fn link_key(block: u32, piece: u32) -> Vec<u8> {
+    let mut key = vec![LINKS_TAG];
+    key.extend_from_slice(&block.to_be_bytes());
+    key.extend_from_slice(&piece.to_be_bytes());
+    key
+}
+
+/// The links of a block, in pieces; an empty piece ends the block, so that older, longer ones are not read on.
+fn link_pieces(views: &Views, block: u32) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let mut bytes = Vec::new();
+    for number in block * LINKS_PER_BLOCK..(block + 1).saturating_mul(LINKS_PER_BLOCK) {
+        for link in views.links.of(EntityId(number)) {
+            bytes.extend_from_slice(&number.to_le_bytes());
+            bytes.push(link.relation as u8);
+            bytes.extend_from_slice(&link.to.0.to_le_bytes());
+        }
+    }
+    let pieces = bytes.chunks(PIECE_BYTES / LINK_BYTES * LINK_BYTES).map(<[u8]>::to_vec);
+    (0u32..).zip(pieces.chain(std::iter::once(Vec::new()))).map(|(n, piece)| (link_key(block, n), piece)).collect()
+}
+
+fn index_parts(views: &Views, written: Position) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let from = u32::try_from(written.0).unwrap_or(u32::MAX);
+    let mut parts = Vec::new();
+    for (key, set) in views.index.iter() {
+        let Some(max) = set.max().filter(|&max| max > from) else { continue };
+        for part in from / INDEX_SPAN..=max / INDEX_SPAN {
+            let start = part * INDEX_SPAN;
+            let subset: RoaringBitmap = set.range(start..start.saturating_add(INDEX_SPAN)).collect();
+            if subset.is_empty() {
+                continue;
+            }
+            let mut bytes = Vec::new();
+            // Writing to memory cannot fail.
+            drop(subset.serialize_into(&mut bytes));
+            parts.push((index_key(key, part), bytes));
+        }
+    }
+    parts
+}
+
+fn index_key(key: Key, part: u32) -> Vec<u8> {
+    let (tag, value) = match key {
+        Key::Type(number) => (1u8, u64::from(number)),
+        Key::Actor(Actor::Daemon) => (2, 0),
+        Key::Actor(Actor::Schedule) => (3, 0),
+        Key::Actor(Actor::Person(uid)) => (4, u64::from(uid)),
+        Key::Run(run) => (5, run.0.0),
+    };
+    let mut bytes = vec![tag];
+    bytes.extend_from_slice(&value.to_be_bytes());
+    bytes.extend_from_slice(&part.to_be_bytes());
+    bytes
+}
+
+fn parse_index_key(bytes: &[u8]) -> Option<Key> {
+    let value = u64::from_be_bytes(bytes.get(1..9)?.try_into().ok()?);
+    match bytes.first()? {
+        1 => Some(Key::Type(u16::try_from(value).ok()?)),
+        2 => Some(Key::Actor(Actor::Daemon)),
+        3 => Some(Key::Actor(Actor::Schedule)),
+        4 => Some(Key::Actor(Actor::Person(u32::try_from(value).ok()?))),
+        5 => Some(Key::Run(RunId(Position(value)))),
+        _ => None,
+    }
+}
+
+/// What was taken back in.
+pub(super) struct Loaded {
+    /// The views, at their position.
+    pub(super) views: Views,
+    /// The epoch of the small views.
+    pub(super) epoch: u64,
+    /// The rows of the last block of events, if it is not full.
+    pub(super) partial: Vec<events::EventRow>,
+}
+
+/// Takes the views back in; `None` when nothing was ever written out.
+///
+/// # Errors
+/// When anything is damaged or does not fit: then everything is rebuilt from the journal.
+pub(super) fn load(blocks: &Blocks) -> Result<Option<Loaded>, BlocksError> {
+    let Some(note) = blocks.get(Family::Meta, NOTE)? else { return Ok(None) };
+    let damaged = |family| BlocksError::Checksum { family };
+    let note: Note = codec::decode(&note).map_err(|_| damaged(Family::Meta))?;
+    if note.format != snapshot::FORMAT {
+        return Err(damaged(Family::Meta));
+    }
+    let mut views = Views { position: note.position, recorded_at: note.recorded_at, ..Views::default() };
+    load_whole(blocks, &note, &mut views)?;
+    for entry in blocks.scan_prefix(Family::Entities, &[])? {
+        let (key, bytes) = entry?;
+        let block = u32_key(&key, 0).ok_or_else(|| damaged(Family::Entities))?;
+        views.entities.load_block(block, &bytes).map_err(|_| damaged(Family::Entities))?;
+    }
+    load_due(blocks, &mut views)?;
+    load_links(blocks, &mut views)?;
+    for entry in blocks.scan_prefix(Family::Index, &[])? {
+        let (key, bytes) = entry?;
+        let key = parse_index_key(&key).ok_or_else(|| damaged(Family::Index))?;
+        let part = RoaringBitmap::deserialize_from(bytes.as_slice()).map_err(|_| damaged(Family::Index))?;
+        views.index.load(key, &part);
+    }
+    wind_back(blocks, &mut views)?;
+    drop(views.entities.take_dirty());
+    drop(views.links.take_changed());
+    for (_, column) in views.due.policies_mut() {
+        drop(column.take_dirty());
+    }
+    let partial = partial_block(blocks, note.position)?;
+    Ok(Some(Loaded { views, epoch: note.epoch, partial }))
+}
+
+fn u32_key(key: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_be_bytes(key.get(at..at + 4)?.try_into().ok()?))
+}
+
+fn load_whole(blocks: &Blocks, note: &Note, views: &mut Views) -> Result<(), BlocksError> {
+    let damaged = || BlocksError::Checksum { family: Family::Views };
+    let mut bytes = Vec::new();
+    for piece in 0..note.pieces {
+        bytes.extend(blocks.get(Family::Views, &small_key(note.epoch, piece))?.ok_or_else(damaged)?);
+    }
+    Snapshot::parse(&bytes).and_then(|snapshot| snapshot.restore(views)).map_err(|_| damaged())
+}
+
+fn load_due(blocks: &Blocks, views: &mut Views) -> Result<(), BlocksError> {
+    let columns: Vec<PolicyVersion> =
+        views.due.policies().map(|(id, column)| PolicyVersion { id: id.to_owned(), digest: column.digest() }).collect();
+    for policy in columns {
+        for entry in blocks.scan_prefix(Family::Due, &policy.digest.0)? {
+            let (key, bytes) = entry?;
+            let block = u32_key(&key, 32).ok_or(BlocksError::Checksum { family: Family::Due })?;
+            views.due.load_block(&policy.id, policy.digest, block, &bytes);
+        }
+    }
+    Ok(())
+}
+
+fn load_links(blocks: &Blocks, views: &mut Views) -> Result<(), BlocksError> {
+    let damaged = || BlocksError::Checksum { family: Family::Views };
+    let mut ended = None;
+    let mut found: Vec<(EntityId, Link)> = Vec::new();
+    for entry in blocks.scan_prefix(Family::Views, &[LINKS_TAG])? {
+        let (key, bytes) = entry?;
+        let block = u32_key(&key, 1).ok_or_else(damaged)?;
+        if ended == Some(block) {
+            continue;
+        }
+        if bytes.is_empty() {
+            ended = Some(block);
+        }
+        for link in bytes.chunks(LINK_BYTES) {
+            found.push(parse_link(link).ok_or_else(damaged)?);
+        }
+    }
+    let mut rest = found.as_slice();
+    while let Some((from, _)) = rest.first() {
+        let count = rest.iter().take_while(|(other, _)| other == from).count();
+        let (mine, others) = rest.split_at(count);
+        let links: Vec<Link> = mine.iter().map(|(_, link)| *link).collect();
+        views.links.replace(*from, &links);
+        rest = others;
+    }
+    Ok(())
+}
+
+fn parse_link(bytes: &[u8]) -> Option<(EntityId, Link)> {
+    let from = u32::from_le_bytes(bytes.get(..4)?.try_into().ok()?);
+    let relation = match bytes.get(4)? {
+        1 => Relation::Associated,
+        2 => Relation::About,
+        _ => return None,
+    };
+    let to = u32::from_le_bytes(bytes.get(5..9)?.try_into().ok()?);
+    Some((EntityId(from), Link { relation, to: EntityId(to) }))
+}
+
+/// Blocks of entities may be ahead of the note. Their newest event is moved back to what the note covers, so that the
+/// chain of an entity's events is whole when the events after the note are folded again.
+fn wind_back(blocks: &Blocks, views: &mut Views) -> Result<(), BlocksError> {
+    let ahead: Vec<EntityId> = views.entities.newer_than(views.position).collect();
+    for entity in ahead {
+        let mut last = views.entities.last_event(entity);
+        while last > views.position {
+            let index = usize::try_from((last.0 - 1) % events::EVENTS_PER_BLOCK).unwrap_or(usize::MAX);
+            last = events::read_block(blocks, events::block_of(last))?
+                .and_then(|rows| rows.get(index).map(|row| row.previous))
+                .ok_or(BlocksError::Checksum { family: Family::Events })?;
+        }
+        views.entities.wind_back(entity, last);
+    }
+    Ok(())
+}
+
+fn partial_block(blocks: &Blocks, position: Position) -> Result<Vec<events::EventRow>, BlocksError> {
+    let count = usize::try_from(position.0 % events::EVENTS_PER_BLOCK).unwrap_or(0);
+    if count == 0 {
+        return Ok(Vec::new());
+    }
+    let mut rows = events::read_block(blocks, events::block_of(position))?.unwrap_or_default();
+    if rows.len() < count {
+        return Err(BlocksError::Checksum { family: Family::Events });
+    }
+    rows.truncate(count);
+    Ok(rows)
+}

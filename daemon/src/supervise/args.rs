@@ -1,0 +1,91 @@
+//! The command line of `retentiond`. Its help text is the manual.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+/// Where the configuration lies when nobody says otherwise.
+pub const CONFIG_DEFAULT: &str = "/etc/retentiond/config.toml";
+
+/// The data-retention daemon: records changes as events, applies retention policies, and proves what it did.
+///
+/// Talk to it with retentionctl.
+#[derive(Debug, Clone, PartialEq, Eq, Parser)]
+#[command(name = "retentiond", version, propagate_version = true)]
+pub struct Args {
+    /// The configuration file
+    #[arg(long, global = true, env = "RETENTIOND_CONFIG", default_value = CONFIG_DEFAULT, value_name = "FILE")]
+    pub config: PathBuf,
+
+    /// What to do; without it, run
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What the daemon is asked to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Run until a signal says stop (the default)
+    Run,
+    /// Make a new, empty store, and a root key if its file is not there
+    Init,
+    /// Check the configuration and say every problem with its line
+    Config {
+        /// What to do with it
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+    /// Look after the store while the daemon is stopped
+    Store {
+        /// What to do with it
+        #[command(subcommand)]
+        command: StoreCommand,
+    },
+}
+
+/// What is done with a configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+pub enum ConfigCommand {
+    /// Check the file; nothing is changed
+    Check,
+}
+
+/// What is done with a store whose daemon is stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+pub enum StoreCommand {
+    /// Read everything durable and say what is damaged; nothing is changed
+    Verify,
+    /// Make everything in sled again from the journal
+    Rebuild,
+}
+
+impl Args {
+    /// Returns what is to be done.
+    #[must_use]
+    pub fn asked(&self) -> Command {
+        self.command.unwrap_or(Command::Run)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn running_is_the_default_and_the_file_can_be_named_anywhere() {
+        let parse = |words: &[&str]| Args::try_parse_from(words).unwrap();
+        assert_eq!(parse(&["retentiond"]).asked(), Command::Run);
+        assert_eq!(
+            parse(&["retentiond", "store", "verify", "--config", "x.toml"]),
+            parse(&["retentiond", "--config", "x.toml", "store", "verify"]),
+        );
+        assert!(Args::try_parse_from(["retentiond", "store"]).is_err());
+    }
+}

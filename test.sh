@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# Installs what the tests need and runs every test of the workspace. Arguments go to `cargo test`.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+say() { printf '\n== %s\n' "$*"; }
+
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then
+        "$@"
+    elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then
+        sudo "$@"
+    else
+        return 1
+    fi
+}
+
+# need COMMAND PACKAGE: installs the Debian package when the command is not there.
+need() {
+    command -v "$1" >/dev/null && return 0
+    say "installing $2 for $1"
+    if command -v apt-get >/dev/null \
+        && as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$2"; then
+        return 0
+    fi
+    echo "$1 is missing and could not be installed: install $2, then start again" >&2
+    return 1
+}
+
+if ! command -v cargo >/dev/null; then
+    echo "Rust is missing: see https://rustup.rs, 1.90 or newer" >&2
+    exit 1
+fi
+need cc gcc                       # the parts of ring, and SQLite for the benches
+need setpriv util-linux           # a second person at the control socket
+need systemd-analyze systemd      # checks the units
+
+say "cargo test"
+exec cargo test --workspace --locked "$@"
