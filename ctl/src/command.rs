@@ -159,3 +159,40 @@ impl Bar {
         self.bar.set_position(progress.done);
     }
 }
+
+/// The columns of every list, for the test that compares them with the wire types.
+#[cfg(test)]
+pub(crate) struct Columns {
+    pub(crate) policy: &'static [&'static str],
+    pub(crate) policy_diff: &'static [&'static str],
+    pub(crate) intake: &'static [&'static str],
+    pub(crate) entity: &'static [&'static str],
+    pub(crate) plan: &'static [&'static str],
+    pub(crate) plan_item: &'static [&'static str],
+    pub(crate) run: &'static [&'static str],
+    pub(crate) hold: &'static [&'static str],
+    pub(crate) export: &'static [&'static str],
+    pub(crate) quarantine: &'static [&'static str],
+    pub(crate) audit: &'static [&'static str],
+    pub(crate) store: &'static [&'static str],
+    pub(crate) schedule: &'static [&'static str],
+}
+
+#[cfg(test)]
+pub(crate) fn columns() -> Columns {
+    Columns {
+        policy: policy::COLUMNS,
+        policy_diff: policy::DIFF_COLUMNS,
+        intake: intake::COLUMNS,
+        entity: entity::COLUMNS,
+        plan: plan::COLUMNS,
+        plan_item: plan::ITEM_COLUMNS,
+        run: run::COLUMNS,
+        hold: hold::COLUMNS,
+        export: export::COLUMNS,
+        quarantine: quarantine::COLUMNS,
+        audit: audit::COLUMNS,
+        store: store::COLUMNS,
+        schedule: schedule::COLUMNS,
+    }
+}

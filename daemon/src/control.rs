@@ -20,6 +20,8 @@ mod peer;
 mod routes;
 mod server;
 mod socket;
+#[cfg(test)]
+mod tests;
 mod works;
 
 pub use log::{Log, LogError};

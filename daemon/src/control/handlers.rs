@@ -6,7 +6,7 @@ use std::time::Duration;
 use retention_core::control::{Accepted, ActorName, ErrorCode, WAIT_SECONDS_MAX};
 use retention_core::event::{Actor, Draft, Event, stream_of_daemon, stream_of_position};
 use retention_core::id::Position;
-use retention_core::view::Views;
+use retention_core::view::{Condition, Views};
 
 use super::answer::blocking;
 use super::error::ApiError;
@@ -29,6 +29,9 @@ pub(crate) type Shared = Arc<Control>;
 impl From<LogError> for ApiError {
     fn from(error: LogError) -> Self {
         match error {
+            LogError::Conflict(conflict) => {
+                Self::saying(ErrorCode::WrongState, format!("{conflict}; nothing was changed")).hint("look again")
+            }
             LogError::ReadOnly { code } => {
                 Self::saying(ErrorCode::StoreReadOnly, format!("the store is read-only ({code}); nothing was changed"))
                     .hint("retentionctl store verify")
@@ -52,18 +55,29 @@ impl Control {
 
     /// Records a request of a person.
     async fn request(self: &Arc<Self>, caller: &Caller, about: About, event: Event) -> Result<Accepted, ApiError> {
+        self.request_if(caller, about, event, Condition::None).await
+    }
+
+    /// Records a request of a person, if the condition still holds when it is appended.
+    async fn request_if(
+        self: &Arc<Self>,
+        caller: &Caller,
+        about: About,
+        event: Event,
+        condition: Condition,
+    ) -> Result<Accepted, ApiError> {
         let (stream, cause) = match about {
             About::Daemon => (stream_of_daemon(), Position::NONE),
             About::Position(position) => (stream_of_position(position), position),
         };
         let actor = Actor::Person(caller.peer.uid);
         let draft = Draft { stream, entity: None, actor, cause, occurred_at: None, event };
-        self.append(draft).await
+        self.append(draft, condition).await
     }
 
-    async fn append(self: &Arc<Self>, draft: Draft) -> Result<Accepted, ApiError> {
+    async fn append(self: &Arc<Self>, draft: Draft, condition: Condition) -> Result<Accepted, ApiError> {
         let log = Arc::clone(&self.log);
-        blocking(move || Ok(Accepted { position: log.append(vec![draft])? })).await
+        blocking(move || Ok(Accepted { position: log.append(draft, condition)? })).await
     }
 
     /// Looks again whenever something was appended, until `look` says that it is settled or the time is over.

@@ -155,7 +155,7 @@ fn first_recorded_at(log: &Arc<dyn Log>, newest: Position, at: Timestamp) -> Res
     let (mut from, mut to) = (1, newest.0.saturating_add(1));
     while from < to {
         let middle = from + (to - from) / 2;
-        let is_before = log.event(Position(middle))?.is_some_and(|event| event.envelope.recorded_at < at);
+        let is_before = log.recorded_at(Position(middle))?.is_some_and(|recorded_at| recorded_at < at);
         if is_before {
             from = middle + 1;
         } else {

@@ -10,7 +10,7 @@ use retention_core::event::erasure::EntityRestored;
 use retention_core::event::saga::{Receipt, Step};
 use retention_core::event::{Actor, Draft, Event};
 use retention_core::id::{Digest, EntityId, SagaId};
-use retention_core::view::{Saga, Views};
+use retention_core::view::{Condition, Saga, Views};
 
 use super::super::answer::{Batch, Wanted, blocking, list as answer_list, work};
 use super::super::error::ApiError;
@@ -142,5 +142,5 @@ pub(crate) async fn restore(
         occurred_at: None,
         event: Event::EntityRestored(EntityRestored { saga, reason }),
     };
-    control.append(draft).await.map(Json)
+    control.append(draft, Condition::CanRestore { saga, entity: id }).await.map(Json)
 }

@@ -11,7 +11,7 @@ use retention_core::control::{
 use retention_core::event::Event;
 use retention_core::event::hold::{HoldPlaced, HoldReleased};
 use retention_core::id::HoldId;
-use retention_core::view::{EntityState, Views};
+use retention_core::view::{Condition, EntityState, Views};
 
 use super::super::answer::{Batch, Wanted, list as answer_list};
 use super::super::error::ApiError;
@@ -92,5 +92,5 @@ pub(crate) async fn release(
         })
         .await?;
     let event = Event::HoldReleased(HoldReleased { hold: id, reason });
-    control.request(&caller, About::Position(id.0), event).await.map(Json)
+    control.request_if(&caller, About::Position(id.0), event, Condition::HoldActive(id)).await.map(Json)
 }

@@ -13,7 +13,7 @@ use retention_core::event::decision::{ITEMS_PER_CHUNK, PlanApproved, PlanPurpose
 use retention_core::event::{Actor, Event};
 use retention_core::id::{Digest, PlanId};
 use retention_core::time::Timestamp;
-use retention_core::view::{Plan, PlanState, Views};
+use retention_core::view::{Condition, Plan, PlanState, Views};
 
 use super::super::answer::{Batch, Wanted, list as answer_list};
 use super::super::error::ApiError;
@@ -162,7 +162,7 @@ pub(crate) async fn approve(
         })
         .await?;
     let event = Event::PlanApproved(PlanApproved { plan: id, digest, comment });
-    control.request(&caller, About::Position(id.0), event).await.map(Json)
+    control.request_if(&caller, About::Position(id.0), event, Condition::PlanOpen(id)).await.map(Json)
 }
 
 pub(crate) async fn reject(
@@ -175,7 +175,7 @@ pub(crate) async fn reject(
     let (digest, now) = (judged.digest, control.clock.now());
     control.see(move |views| check_judgeable(id, found(views, id)?, digest, now)).await?;
     let event = Event::PlanRejected(PlanRejected { plan: id, digest, comment });
-    control.request(&caller, About::Position(id.0), event).await.map(Json)
+    control.request_if(&caller, About::Position(id.0), event, Condition::PlanOpen(id)).await.map(Json)
 }
 
 fn check_judgeable(id: PlanId, plan: &Plan, digest: Digest, now: Timestamp) -> Result<(), ApiError> {

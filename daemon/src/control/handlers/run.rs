@@ -14,7 +14,7 @@ use retention_core::event::decision::{RunCancelled, RunPaused, RunRequested, Run
 use retention_core::event::saga::Step;
 use retention_core::id::{RunId, SagaId};
 use retention_core::view::runs::StepStanding;
-use retention_core::view::{PlanState, Run, RunState, Saga, Views};
+use retention_core::view::{Condition, PlanState, Run, RunState, Saga, Views};
 use tokio::sync::watch;
 
 use super::super::answer::{Batch, Wanted, lines_of, list as answer_list};
@@ -41,7 +41,7 @@ pub(crate) async fn start(
         })
         .await?;
     let event = Event::RunRequested(RunRequested { plan: id, digest });
-    control.request(&caller, About::Position(id.0), event).await.map(Json)
+    control.request_if(&caller, About::Position(id.0), event, Condition::PlanUnused(id)).await.map(Json)
 }
 
 pub(crate) async fn list(
@@ -199,8 +199,8 @@ pub(crate) async fn pause(
     Body(because): Body<Because>,
 ) -> Result<Json<Accepted>, ApiError> {
     let reason = check_text(because.reason)?;
-    check_state(&control, id, "running", |state| matches!(state, RunState::Requested | RunState::Running)).await?;
-    control.request(&caller, About::Position(id.0), Event::RunPaused(RunPaused { run: id, reason })).await.map(Json)
+    let event = Event::RunPaused(RunPaused { run: id, reason });
+    steer(&control, &caller, id, &[RunState::Requested, RunState::Running], event).await
 }
 
 pub(crate) async fn resume(
@@ -210,8 +210,8 @@ pub(crate) async fn resume(
     Body(because): Body<Because>,
 ) -> Result<Json<Accepted>, ApiError> {
     let reason = check_text(because.reason)?;
-    check_state(&control, id, "paused", |state| state == RunState::Paused).await?;
-    control.request(&caller, About::Position(id.0), Event::RunResumed(RunResumed { run: id, reason })).await.map(Json)
+    let event = Event::RunResumed(RunResumed { run: id, reason });
+    steer(&control, &caller, id, &[RunState::Paused], event).await
 }
 
 pub(crate) async fn cancel(
@@ -221,21 +221,27 @@ pub(crate) async fn cancel(
     Body(because): Body<Because>,
 ) -> Result<Json<Accepted>, ApiError> {
     let reason = check_reason(because.reason)?;
-    check_state(&control, id, "under way", |state| !is_final(state) && state != RunState::Cancelling).await?;
-    control.request(&caller, About::Position(id.0), Event::RunCancelled(RunCancelled { run: id, reason })).await.map(Json)
+    let event = Event::RunCancelled(RunCancelled { run: id, reason });
+    steer(&control, &caller, id, &[RunState::Requested, RunState::Running, RunState::Paused], event).await
 }
 
-async fn check_state(
+/// Records what is to become of a run, if it is in one of these states.
+async fn steer(
     control: &Shared,
+    caller: &Caller,
     id: RunId,
-    wanted: &'static str,
-    fits: fn(RunState) -> bool,
-) -> Result<(), ApiError> {
+    from: &'static [RunState],
+    event: Event,
+) -> Result<Json<Accepted>, ApiError> {
     control
-        .see(move |views| match fits(found(views, id)?.state) {
+        .see(move |views| match from.contains(&found(views, id)?.state) {
             true => Ok(()),
-            false => Err(ApiError::saying(ErrorCode::WrongState, format!("{id} is not {wanted}; nothing was changed"))
-                .hint(format!("retentionctl run show {id}"))),
+            false => {
+                Err(ApiError::saying(ErrorCode::WrongState, format!("{id} is not in a state for that; nothing was changed"))
+                    .hint(format!("retentionctl run show {id}")))
+            }
         })
-        .await
+        .await?;
+    let condition = Condition::RunIn(id, from.to_vec());
+    control.request_if(caller, About::Position(id.0), event, condition).await.map(Json)
 }
