@@ -3,7 +3,9 @@
 use std::io::{self, IsTerminal, StdoutLock};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use retention_core::control::{Cursor, ErrorBody, ErrorCode, ExitCode, Line, ListQuery, Operation, Progress, StreamEnd};
+use retention_core::control::{
+    Cursor, ErrorBody, ErrorCode, ExitCode, Line, ListQuery, Operation, Progress, StreamEnd,
+};
 use serde_json::Value;
 
 use crate::args::{Args, Globals, Noun, Part};
@@ -99,7 +101,12 @@ impl Context {
     }
 
     /// Streams the plain list of an operation.
-    fn plain_list(&mut self, operation: Operation, part: Part, columns: &'static [&'static str]) -> Result<ExitCode, Cause> {
+    fn plain_list(
+        &mut self,
+        operation: Operation,
+        part: Part,
+        columns: &'static [&'static str],
+    ) -> Result<ExitCode, Cause> {
         self.list(&Call::to(operation, &[]).asking(&query(part)), columns)?;
         Ok(ExitCode::Done)
     }

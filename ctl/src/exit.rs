@@ -65,7 +65,9 @@ impl Cause {
             Self::Unreachable { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
                 Some("you need to be in the group of the socket".to_owned())
             }
-            Self::Unreachable { .. } => Some("is it running? systemctl status retentiond; or name it with --socket".to_owned()),
+            Self::Unreachable { .. } => {
+                Some("is it running? systemctl status retentiond; or name it with --socket".to_owned())
+            }
             Self::Cut => Some("retentionctl status".to_owned()),
             Self::Unreadable => Some("retentionctl --version, retentiond --version".to_owned()),
             Self::File { .. } | Self::Output(_) | Self::Start(_) => None,
@@ -129,7 +131,10 @@ mod tests {
     fn a_message_says_what_failed_why_and_what_to_do() {
         let body = ErrorBody::saying(ErrorCode::NotFound, "there is no plan P7").hint("retentionctl plan list");
         let failure = Failure { doing: "show the plan", cause: Cause::Answer(body) };
-        assert_eq!(failure.message(), "error: failed to show the plan: there is no plan P7\nhint: retentionctl plan list\n");
+        assert_eq!(
+            failure.message(),
+            "error: failed to show the plan: there is no plan P7\nhint: retentionctl plan list\n"
+        );
         assert_eq!(failure.exit_code(), ExitCode::Usage);
     }
 

@@ -272,7 +272,8 @@ fn heading(path: &str) -> String {
 /// The names under which the control API gives instants. Cells of an entity are never taken for one.
 fn is_instant(path: &str) -> bool {
     let name = path.rsplit('.').next().unwrap_or(path);
-    name.ends_with("_at") || matches!(name, "until" | "as_of" | "now" | "at" | "first_seen" | "last_activity" | "quarantined_until")
+    name.ends_with("_at")
+        || matches!(name, "until" | "as_of" | "now" | "at" | "first_seen" | "last_activity" | "quarantined_until")
 }
 
 /// Returns text that cannot steer a terminal: control characters and those that turn the direction of writing are

@@ -6,9 +6,8 @@ use super::{Call, Context};
 use crate::args::Intake;
 use crate::exit::{Doing, Failure};
 
-pub(super) const COLUMNS: &[&str] = &[
-    "intake", "source", "started_at", "end", "rows", "added", "changed", "unchanged", "rejected", "absent",
-];
+pub(super) const COLUMNS: &[&str] =
+    &["intake", "source", "started_at", "end", "rows", "added", "changed", "unchanged", "rejected", "absent"];
 
 pub(super) fn execute(context: &mut Context, command: Intake) -> Result<ExitCode, Failure> {
     match command {

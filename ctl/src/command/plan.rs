@@ -76,7 +76,9 @@ fn suggest(context: &Context, row: &PlanRow) {
     match row.state {
         PlanState::Requested => context.next(&format!("retentionctl plan show {plan}")),
         PlanState::AwaitingApproval => {
-            context.next(&format!("retentionctl plan items {plan}, then another person: retentionctl plan approve {plan}"));
+            context.next(&format!(
+                "retentionctl plan items {plan}, then another person: retentionctl plan approve {plan}"
+            ));
         }
         PlanState::Ready => context.next(&format!("retentionctl run start {plan}")),
         PlanState::Preview => context.next(&format!("retentionctl plan items {plan}")),

@@ -53,12 +53,11 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        let bytes = axum::body::Bytes::from_request(request, state).await.map_err(|rejection| {
-            match rejection.status() {
+        let bytes =
+            axum::body::Bytes::from_request(request, state).await.map_err(|rejection| match rejection.status() {
                 StatusCode::PAYLOAD_TOO_LARGE => ApiError::of(ErrorCode::TooLarge),
                 _ => ApiError::saying(ErrorCode::BadRequest, "the body broke off"),
-            }
-        })?;
+            })?;
         parse_body(&bytes).map(Self)
     }
 }

@@ -6,8 +6,7 @@ use utoipa::openapi::path::{HttpMethod, OperationBuilder, Parameter, ParameterBu
 use utoipa::openapi::request_body::RequestBodyBuilder;
 use utoipa::openapi::schema::{ArrayBuilder, ComponentsBuilder, ObjectBuilder, Schema, Type};
 use utoipa::openapi::{
-    ContentBuilder, InfoBuilder, OpenApi, OpenApiBuilder, PathItem, PathsBuilder, Ref, RefOr, Required,
-    ResponseBuilder,
+    ContentBuilder, InfoBuilder, OpenApi, OpenApiBuilder, PathItem, PathsBuilder, Ref, RefOr, Required, ResponseBuilder,
 };
 use utoipa::{IntoParams, ToSchema};
 
@@ -127,7 +126,12 @@ fn describe(operation: Operation, contents: Contents) -> OperationBuilder {
     let arguments = operation.path().split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
     let arguments = arguments.map(|name| {
         let text = ObjectBuilder::new().schema_type(Type::String);
-        ParameterBuilder::new().name(name).parameter_in(ParameterIn::Path).required(Required::True).schema(Some(text)).build()
+        ParameterBuilder::new()
+            .name(name)
+            .parameter_in(ParameterIn::Path)
+            .required(Required::True)
+            .schema(Some(text))
+            .build()
     });
     let parameters: Vec<Parameter> = arguments.chain(contents.query).collect();
     let body = contents.body.map(|schema| {

@@ -102,7 +102,8 @@ pub fn roles_of(peer: Peer, roles: &Roles, accounts: &Accounts) -> Vec<Role> {
 mod tests {
     use super::*;
 
-    const PASSWD: &str = "root:x:0:0::/root:/bin/sh\nclara:x:1001:1001::/:/bin/sh\nomar:x:1002:2000::/:/bin/sh\nbroken\n";
+    const PASSWD: &str =
+        "root:x:0:0::/root:/bin/sh\nclara:x:1001:1001::/:/bin/sh\nomar:x:1002:2000::/:/bin/sh\nbroken\n";
     const GROUP: &str = "officers:x:2000:\nauditors:x:2001:clara,nobody\n";
 
     fn roles() -> Roles {

@@ -60,21 +60,27 @@ pub async fn serve(listener: UnixListener, router: Router, roles_of: RolesOf, mu
             accepted = listener.accept() => accepted,
         };
         while connections.try_join_next().is_some() {}
-        let (stream, Ok(permit)) = (match accepted {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                tracing::warn!(%error, "a control connection could not be accepted");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        }, permit) else { break };
+        let (stream, Ok(permit)) = (
+            match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    tracing::warn!(%error, "a control connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            },
+            permit,
+        ) else {
+            break;
+        };
         let (router, roles_of, stop) = (router.clone(), Arc::clone(&roles_of), stop.clone());
         connections.spawn(async move {
             connection(stream, router, roles_of, stop).await;
             drop(permit);
         });
     }
-    let drained = tokio::time::timeout(DRAIN_TIME_MAX, async { while connections.join_next().await.is_some() {} }).await;
+    let drained =
+        tokio::time::timeout(DRAIN_TIME_MAX, async { while connections.join_next().await.is_some() {} }).await;
     if drained.is_err() {
         tracing::info!(connections = connections.len(), "control connections were cut");
         connections.shutdown().await;

@@ -23,7 +23,9 @@ const BACKLOG: i32 = 256;
 #[derive(Debug, thiserror::Error)]
 pub enum SocketError {
     /// Somebody answers there.
-    #[error("another daemon answers on the control socket {path:?}; nothing was changed. Stop it, or name another socket in `[control]`")]
+    #[error(
+        "another daemon answers on the control socket {path:?}; nothing was changed. Stop it, or name another socket in `[control]`"
+    )]
     InUse {
         /// The socket.
         path: PathBuf,
@@ -35,7 +37,9 @@ pub enum SocketError {
         path: PathBuf,
     },
     /// Everybody may put files beside it.
-    #[error("everybody may write to {path:?}, so the control socket there could be replaced; use a directory of mode 0750")]
+    #[error(
+        "everybody may write to {path:?}, so the control socket there could be replaced; use a directory of mode 0750"
+    )]
     OpenDirectory {
         /// The directory.
         path: PathBuf,
@@ -89,7 +93,8 @@ impl ControlSocket {
         prepare_directory(path)?;
         refuse_if_taken(path)?;
         let new = beside(path);
-        remove_if_there(&new).map_err(failed("cannot be placed, because a leftover of an earlier start cannot be removed"))?;
+        remove_if_there(&new)
+            .map_err(failed("cannot be placed, because a leftover of an earlier start cannot be removed"))?;
         let fd = bind_only(&new).map_err(|errno| failed("cannot be bound")(errno.into()))?;
         rustix::fs::chmod(&new, Mode::from_raw_mode(SOCKET_MODE))
             .map_err(|errno| failed("cannot get its mode")(errno.into()))?;

@@ -84,7 +84,10 @@ impl World {
         let world = Self { store, control, _dir: dir };
         world.happens(Event::LayoutRecorded(LayoutRecorded { id: LayoutId(1), layout: layout() }), None);
         let version = PolicyVersion { id: "contacts".to_owned(), digest: Digest::of(b"policy") };
-        world.happens(Event::PolicySetActivated(PolicySetActivated { digest: Digest::of(b"set"), policies: vec![version] }), None);
+        world.happens(
+            Event::PolicySetActivated(PolicySetActivated { digest: Digest::of(b"set"), policies: vec![version] }),
+            None,
+        );
         for (n, (entity, key)) in world.store.issue(count).unwrap().into_iter().enumerate() {
             let mut draft = world.draft(Event::EntityChanged(EntityChanged { record: record(n) }), Some(entity));
             draft.stream = world.store.stream_of(entity);
@@ -107,7 +110,14 @@ impl World {
         self.store.view(|views| views.entities.numbers_from(0).find(|id| views.entities.row(*id).is_some())).unwrap()
     }
 
-    async fn send(&self, uid: u32, operation: Operation, uri: &str, accept: &str, body: Option<Value>) -> (u16, String) {
+    async fn send(
+        &self,
+        uid: u32,
+        operation: Operation,
+        uri: &str,
+        accept: &str,
+        body: Option<Value>,
+    ) -> (u16, String) {
         let roles = Role::ALL.to_vec();
         self.send_as(Caller { peer: Peer { uid, gid: uid }, roles }, operation, uri, accept, body).await
     }
@@ -281,7 +291,8 @@ async fn pages_and_streams_hold_the_same_rows() {
     assert!(matches!(lines.last(), Some(Line::End(end)) if end.rows == 25 && end.next.is_none()));
     let (mut paged, mut after) = (Vec::new(), String::new());
     loop {
-        let (_, page) = world.ask(7, Operation::EntityList, &format!("/v1/entities?kind=contact&limit=7{after}"), None).await;
+        let (_, page) =
+            world.ask(7, Operation::EntityList, &format!("/v1/entities?kind=contact&limit=7{after}"), None).await;
         paged.extend(page["rows"].as_array().unwrap().clone());
         match page["next"].as_u64() {
             Some(next) => after = format!("&after={next}"),
@@ -303,10 +314,8 @@ async fn reading_content_is_recorded_and_what_is_gone_says_only_that() {
 
     let plan = world.make_plan().await;
     let digest = world.freeze(plan);
-    let run = RunId(world.happens(
-        Event::RunRequested(retention_core::event::decision::RunRequested { plan, digest }),
-        None,
-    ));
+    let run =
+        RunId(world.happens(Event::RunRequested(retention_core::event::decision::RunRequested { plan, digest }), None));
     world.happens(Event::RunStarted(RunStarted { run, plan, items: 1 }), None);
     world.happens(Event::KeyDestroyed(KeyDestroyed { run, saga: SagaId(Position(1)), item: 0 }), Some(entity));
     let (status, gone) = world.ask(OTHER, Operation::EntityShow, &uri, None).await;

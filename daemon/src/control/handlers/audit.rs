@@ -86,7 +86,8 @@ impl Question {
         let mut candidates = RoaringBitmap::new();
         candidates.insert_range(low(first)..low(end).max(low(first)));
         if let Some(entity) = query.entity {
-            candidates &= log.positions_of(entity)?.into_iter().map(|position| low(position.0)).collect::<RoaringBitmap>();
+            candidates &=
+                log.positions_of(entity)?.into_iter().map(|position| low(position.0)).collect::<RoaringBitmap>();
         }
         let keys = [
             kind.map(|kind| Key::Type(kind as u16)),

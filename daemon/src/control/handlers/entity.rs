@@ -166,7 +166,8 @@ pub(super) async fn refuse_if_gone(control: &Shared, id: EntityId) -> Result<(),
         Ok(format!("{id} is gone"))
     })
     .await?;
-    Err(ApiError::saying(ErrorCode::Gone, said).hint(format!("retentionctl entity history {id} shows what the log says of it")))
+    Err(ApiError::saying(ErrorCode::Gone, said)
+        .hint(format!("retentionctl entity history {id} shows what the log says of it")))
 }
 
 fn policy_of(views: &Views, run: retention_core::id::RunId) -> Option<String> {

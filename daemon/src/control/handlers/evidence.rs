@@ -95,9 +95,9 @@ fn hidden(views: &Views, after: Option<Cursor>, limit: usize) -> Batch<Quarantin
         let Some(until) = view.quarantine_until() else { continue };
         let first = view.started.items.partition_point(|item| u64::from(item.entity.0) < from);
         let items = view.started.items.get(first..).unwrap_or_default();
-        let waiting = items.iter().filter(|item| {
-            !view.skipped.contains_key(&item.entity) && views.entities.is_quarantined(item.entity)
-        });
+        let waiting = items
+            .iter()
+            .filter(|item| !view.skipped.contains_key(&item.entity) && views.entities.is_quarantined(item.entity));
         // One more than wanted tells that there is more.
         rows.extend(waiting.take(limit.saturating_add(1)).map(|item| {
             (u64::from(item.entity.0), QuarantineRow { entity: item.entity, run: view.started.run, saga, until })

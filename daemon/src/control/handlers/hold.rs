@@ -37,9 +37,8 @@ pub(crate) async fn place(
     let asked = entities.clone();
     control
         .see(move |views| {
-            let is_there = |state: Option<EntityState>| {
-                matches!(state, Some(EntityState::Visible | EntityState::Quarantined))
-            };
+            let is_there =
+                |state: Option<EntityState>| matches!(state, Some(EntityState::Visible | EntityState::Quarantined));
             match asked.iter().find(|id| !is_there(views.entities.row(**id).map(|row| row.state))) {
                 Some(id) => Err(not_found("entity", id).hint("nothing was placed; leave it out")),
                 None => Ok(()),

@@ -46,7 +46,8 @@ pub(crate) async fn show(
 
 fn row(intake: EntityId, view: &Intake) -> IntakeRow {
     let done = view.completed.as_ref();
-    let count = |pick: fn(&retention_core::event::change::IntakeCompleted) -> u64| done.map_or(0, |(_, body)| pick(body));
+    let count =
+        |pick: fn(&retention_core::event::change::IntakeCompleted) -> u64| done.map_or(0, |(_, body)| pick(body));
     IntakeRow {
         intake,
         source: view.source.clone(),

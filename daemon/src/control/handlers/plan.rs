@@ -155,8 +155,11 @@ pub(crate) async fn approve(
             let plan = found(views, id)?;
             check_judgeable(id, plan, digest, now)?;
             if plan.requested_by == Some(uid) {
-                return Err(ApiError::saying(ErrorCode::OwnRequest, format!("uid {uid} requested {id} and may not approve it"))
-                    .hint("another person with the role approver has to look at it"));
+                return Err(ApiError::saying(
+                    ErrorCode::OwnRequest,
+                    format!("uid {uid} requested {id} and may not approve it"),
+                )
+                .hint("another person with the role approver has to look at it"));
             }
             Ok(())
         })

@@ -57,11 +57,8 @@ fn join(facts: PolicyFacts, views: &Views, now: Timestamp) -> Option<(PolicyRow,
     let version = views.small.policies.policies.iter().find(|version| version.id == facts.policy)?;
     let counted = views.due.policy(&facts.policy);
     let due = counted.map_or(0, |due| due.due_by(now).len());
-    let schedule = facts.schedule.map(|row| ScheduleRow {
-        due,
-        last_at: views.small.schedules.last(&facts.policy),
-        ..row
-    });
+    let schedule =
+        facts.schedule.map(|row| ScheduleRow { due, last_at: views.small.schedules.last(&facts.policy), ..row });
     let row = PolicyRow {
         policy: facts.policy,
         title: facts.title,

@@ -105,9 +105,10 @@ const STEPS: [Step; 5] = [Step::Export, Step::VerifyExport, Step::Quarantine, St
 
 fn saga_row(id: SagaId, saga: &Saga) -> SagaRow {
     let standing = |step| saga.step(step);
-    let under_way = STEPS.into_iter().rev().find(|step| {
-        matches!(standing(*step), Some(StepStanding::Started { .. } | StepStanding::Failed { .. }))
-    });
+    let under_way = STEPS
+        .into_iter()
+        .rev()
+        .find(|step| matches!(standing(*step), Some(StepStanding::Started { .. } | StepStanding::Failed { .. })));
     let skipped = saga.skipped.len() as u64;
     SagaRow {
         saga: id,
@@ -236,10 +237,11 @@ async fn steer(
     control
         .see(move |views| match from.contains(&found(views, id)?.state) {
             true => Ok(()),
-            false => {
-                Err(ApiError::saying(ErrorCode::WrongState, format!("{id} is not in a state for that; nothing was changed"))
-                    .hint(format!("retentionctl run show {id}")))
-            }
+            false => Err(ApiError::saying(
+                ErrorCode::WrongState,
+                format!("{id} is not in a state for that; nothing was changed"),
+            )
+            .hint(format!("retentionctl run show {id}"))),
         })
         .await?;
     let condition = Condition::RunIn(id, from.to_vec());

@@ -93,9 +93,9 @@ fn is_active(state: RunState) -> bool {
 
 fn quarantined(views: &Views) -> u64 {
     let sagas = views.small.runs.sagas().filter(|(_, saga)| saga.end.is_none() && saga.quarantine_until().is_some());
-    let waiting = sagas.flat_map(|(_, saga)| saga.open_items()).filter(|item| {
-        views.entities.row(item.entity).is_some_and(|row| row.state == EntityState::Quarantined)
-    });
+    let waiting = sagas
+        .flat_map(|(_, saga)| saga.open_items())
+        .filter(|item| views.entities.row(item.entity).is_some_and(|row| row.state == EntityState::Quarantined));
     waiting.count() as u64
 }
 

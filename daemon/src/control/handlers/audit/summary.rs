@@ -74,7 +74,14 @@ fn of_plan(event: &Event) -> String {
         Event::PlanRequested(body) => format!("policy {}", body.policy),
         Event::PlanItems(body) => format!("{}, part {}: {} items", body.plan, body.chunk, body.items.len()),
         Event::PlanFrozen(body) => {
-            format!("{} of {}: {} of {} entities, digest {}", body.plan, body.policy, body.items, body.population, body.digest.short())
+            format!(
+                "{} of {}: {} of {} entities, digest {}",
+                body.plan,
+                body.policy,
+                body.items,
+                body.population,
+                body.digest.short()
+            )
         }
         Event::PlanRefused(body) => format!("{}: {}", body.plan, body.code),
         Event::PlanApproved(body) => format!("{}, digest {}", body.plan, body.digest.short()),
