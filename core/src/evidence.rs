@@ -6,5 +6,6 @@ pub mod item;
 mod json;
 pub mod manifest;
 
+pub use crate::policy::{CsvProfile, ExportFormat};
 pub use item::{ExpectedItem, ExportItem, ExportLayout, ItemLineError, ParsedItem};
-pub use manifest::{CsvProfile, ExportFormat, ExportManifest, FileEntry, KindCount, ManifestError};
+pub use manifest::{ExportManifest, FileEntry, KindCount, ManifestError};

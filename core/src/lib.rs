@@ -29,6 +29,9 @@ pub mod view;
 /// What may be disposed of, and when.
 pub mod policy;
 
+/// What one run will do, frozen.
+pub mod plan;
+
 /// What a saga does next.
 pub mod saga;
 

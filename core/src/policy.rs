@@ -4,11 +4,17 @@
 //! that a policy names to the columns of one layout; [`BoundPolicy::assess`] then judges one entity, without asking
 //! for the time; [`BoundSet::decide`] weighs all policies against holds and restrictions at an instant.
 //!
+//! [`PolicySet::check`]: crate::policy::PolicySet::check
+//! [`Policy::bind`]: crate::policy::Policy::bind
+//! [`BoundPolicy::assess`]: crate::policy::BoundPolicy::assess
+//! [`BoundSet::decide`]: crate::policy::BoundSet::decide
+//!
 //! The checked types can only be made by `check`: they have no `Default` and no `Deserialize`.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::id::Digest;
@@ -41,8 +47,7 @@ pub const FILE_BYTES_MAX: usize = 256 * 1024;
 /// The most files in a set: a Löschkonzept has some dozens of rules.
 pub const FILES_MAX: usize = 1_000;
 
-/// One checked policy.
-#[derive(Debug)]
+/// One checked policy. It may name persons, so `Debug` shows its id and digest only.
 pub struct Policy {
     /// The stem of its file; stable for ever.
     pub id: String,
@@ -82,6 +87,12 @@ impl Policy {
     #[must_use]
     pub fn digest(&self) -> Digest {
         self.digest
+    }
+}
+
+impl fmt::Debug for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Policy").field("id", &self.id).field("digest", &self.digest).finish_non_exhaustive()
     }
 }
 
@@ -206,24 +217,24 @@ pub struct Export {
 }
 
 /// The form of an export.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ExportFormat {
-    /// JSON Lines: complete.
+    /// JSON Lines: complete and lossless. Always written, because verification stands on it.
     Jsonl,
-    /// CSV in the columns of the source.
+    /// The CSV files of the Outlook Customer Manager export script.
     Csv,
-    /// A typed workbook.
+    /// A typed workbook for people.
     Xlsx,
 }
 
 /// How CSV treats cells that a spreadsheet would run as formulas.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CsvProfile {
-    /// As they are: what reads the source's files reads these.
+    /// As they are: what reads the source's files reads these. A spreadsheet may run what looks like a formula.
     Exact,
-    /// Made harmless by the rules of OWASP.
+    /// Made harmless by the rules of OWASP: a `'` stands before whatever a spreadsheet could take for a formula.
     SpreadsheetSafe,
 }
 

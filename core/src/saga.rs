@@ -217,6 +217,7 @@ mod tests {
             steps: BTreeMap::new(),
             skipped: BTreeMap::new(),
             pivot: Vec::new(),
+            pivot_intent: Position::NONE,
             purged: 0,
             end: None,
             is_inconsistent: false,

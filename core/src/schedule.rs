@@ -25,7 +25,8 @@ pub use syntax::ScheduleError;
 pub struct Schedule {
     text: String,
     zone: Zone,
-    times: cron::Schedule,
+    // Boxed: it is 250 bytes of field sets beside small neighbours.
+    times: Box<cron::Schedule>,
 }
 
 /// Times of a schedule that passed without firing.
@@ -54,7 +55,7 @@ impl Schedule {
     /// weekday: cron dialects disagree on both.
     pub fn parse(text: &str, zone: Zone) -> Result<Self, ScheduleError> {
         let line = syntax::to_crate_syntax(text)?;
-        let times = cron::Schedule::from_str(&line).map_err(|_| ScheduleError::Unreadable)?;
+        let times = Box::new(cron::Schedule::from_str(&line).map_err(|_| ScheduleError::Unreadable)?);
         let text = text.split_ascii_whitespace().collect::<Vec<_>>().join(" ").to_ascii_lowercase();
         let schedule = Self { text, zone, times };
         if schedule.next_after(EARLIEST).is_none() {

@@ -1,4 +1,18 @@
-//! Sources and targets.
+//! Sources and targets: the only code that speaks another system's language.
+//!
+//! A connector has a [`change::Feed`], an effect, or both. It names neither the store nor a stage.
+
+/// What a feed hands out.
+pub mod change;
+
+/// Oddities of a source that were seen and handled.
+pub mod defect;
+
+/// Rows and files that were not taken, and why.
+pub mod rejection;
+
+/// Files and directories that somebody dropped.
+pub mod drop;
 
 /// Where exports go.
 pub mod archive;

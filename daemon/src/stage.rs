@@ -1,1 +1,48 @@
-//! Not yet.
+//! The flow. Stages never call each other; they meet only in the log.
+//!
+//! | stage | wakes on | reads | asks core | writes |
+//! |---|---|---|---|---|
+//! | [`intake`] | a dropped file | the file, the views | is this a change? | change events |
+//! | [`policies`] | an edited policy | the policy files | is the set valid? | `PolicySetActivated` |
+//! | [`schedule`] | the clock | the views | whose time has come? | `ScheduleFired`, `PlanRequested`, `RunRequested` |
+//! | [`project`] | unjudged entities | their records | when is this due? | the due index |
+//! | [`plan`] | `PlanRequested` | the due index, records | what is due, and why? | `PlanItems`, `PlanFrozen` |
+//! | [`run`] | `RunRequested`, timers | plans, open sagas | what comes next? | intents, receipts, ends |
+//!
+//! Each has a `step` that does one bounded piece of work and says whether there is more, so that a test can drive
+//! them in any order, and the supervisor drives each on its own thread.
+
+use retention_core::time::Timestamp;
+
+pub mod plan;
+pub mod policies;
+pub mod project;
+pub mod schedule;
+
+/// What a step did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Something; there may be more.
+    Worked,
+    /// Nothing: there is nothing to do until the log grows.
+    Idle,
+    /// Nothing until then, or until the log grows.
+    IdleUntil(Timestamp),
+}
+
+/// A stage could not go on. Nothing was done by halves: what the log says is what happened.
+#[derive(Debug, thiserror::Error)]
+pub enum StageError {
+    /// The log did not take an event.
+    #[error(transparent)]
+    Append(#[from] crate::store::AppendError),
+    /// The store could not be read.
+    #[error(transparent)]
+    Read(#[from] crate::store::ReadError),
+    /// The keys.
+    #[error(transparent)]
+    Vault(#[from] crate::store::vault::VaultError),
+    /// A body could not be encoded.
+    #[error(transparent)]
+    Codec(#[from] retention_core::event::codec::CodecError),
+}

@@ -15,7 +15,7 @@ use std::thread::JoinHandle;
 use parking_lot::{Mutex, RwLock};
 use retention_core::event::{Draft, Recorded};
 use retention_core::id::{EntityId, Handle, Position, StreamId};
-use retention_core::policy::{BoundSet, PolicySet};
+use retention_core::policy::PolicySet;
 use retention_core::record::{EntityRecord, Kind};
 use retention_core::view::{Condition, Keyed, Views};
 
@@ -24,6 +24,7 @@ use crate::clock::Clock;
 pub mod durable_file;
 pub mod events;
 pub mod journal;
+pub mod judge;
 pub mod log;
 pub mod open;
 pub mod query;
@@ -39,10 +40,11 @@ mod tests;
 
 pub use events::EventRow;
 pub use journal::{Flush, FlushGate, OpenGate};
+pub use judge::Subject;
 pub use log::{AppendError, Appended, Prepared};
 pub use open::{OpenError, OpenReport, Options, Progress};
 pub use read::ReadError;
-pub use state::facts;
+pub use state::{Bound, facts};
 pub use write_out::EVENTS_PER_WRITE_OUT;
 
 use journal::{JournalError, JournalReader};
@@ -150,9 +152,9 @@ impl Store {
         self.inner.state.write().install(policies);
     }
 
-    /// Returns the policies bound to a layout, and the layout; `None` if there is no such layout.
+    /// Returns a layout with the policies bound to it; `None` if there is no such layout.
     #[must_use]
-    pub fn bound(&self, layout: retention_core::id::LayoutId) -> Option<Arc<BoundSet>> {
+    pub fn bound(&self, layout: retention_core::id::LayoutId) -> Option<Arc<Bound>> {
         self.inner.state.write().bound(layout)
     }
 

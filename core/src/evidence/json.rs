@@ -84,9 +84,7 @@ mod tests {
         fn any_text_is_read_back_by_another_reader(text in any::<String>()) {
             let mut out = Vec::new();
             super::push_text(&mut out, &text);
-            prop_assert_eq!(serde_json::from_slice::<String>(&out).unwrap(), text.clone());
-            prop_assert_eq!(out, serde_json::to_vec(&text).map(|v| String::from_utf8(v).unwrap()
-                .replace("\\b", "\\u0008").replace("\\f", "\\u000c").into_bytes()).unwrap_or_default());
+            prop_assert_eq!(serde_json::from_slice::<String>(&out).unwrap(), text);
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::policy::{CsvProfile, ExportFormat};
+
 use crate::id::{Digest, EntityId, RunId, SagaId};
 use crate::record::Kind;
 use crate::time::Timestamp;
@@ -17,28 +19,6 @@ pub const FILES_MAX: usize = 64;
 
 /// The longest file name of a bundle in bytes; all are ours and short.
 pub const FILE_NAME_BYTES_MAX: usize = 64;
-
-/// The form in which items are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ExportFormat {
-    /// JSON Lines: complete and lossless. Always written, because verification stands on it.
-    Jsonl,
-    /// The CSV files of the Outlook Customer Manager export script.
-    Csv,
-    /// A typed workbook for people.
-    Xlsx,
-}
-
-/// How CSV cells are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CsvProfile {
-    /// Cells as they are. A spreadsheet may run what looks like a formula.
-    Exact,
-    /// A `'` stands before whatever a spreadsheet could take for a formula.
-    SpreadsheetSafe,
-}
 
 /// One file of a bundle.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

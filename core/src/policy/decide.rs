@@ -1,9 +1,9 @@
 //! All policies against one entity at an instant: who wins, and why.
 //!
-//! Keeping beats disposing, in this order: gone, hold, restriction, a policy that cannot be evaluated, suspension,
-//! the longest `min_keep`, then the shortest due, and what no policy is about is kept. The four keepers among the policies
-//! protect an entity from every policy, not only from their own: a rule that could not be read might have been the one
-//! that keeps it. Only enforced policies take part; simulated ones are shown.
+//! Keeping beats disposing, in this order: gone, hold, restriction, quarantine, a policy that cannot be evaluated,
+//! suspension, a `min_keep` without a start, the longest `min_keep`, then the shortest due; what no policy is about is
+//! kept. The keepers among the policies protect an entity from every policy, not only from their own: a rule that
+//! could not be read might have been the one that keeps it. Only enforced policies take part; simulated ones are shown.
 
 use std::sync::Arc;
 

@@ -35,7 +35,7 @@ pub enum PeriodError {
          a mixture ends on a day that depends on how it is read"
     )]
     Mixed,
-    /// More than [`YEARS_MAX`] years.
+    /// More than a thousand years.
     #[error("a period is at most 1000 years long")]
     TooLong,
 }

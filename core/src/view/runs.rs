@@ -11,7 +11,7 @@ use crate::event::saga::{
     Failure, Receipt, SagaEnd, SagaItem, SagaStarted, SkipReason, Step, StepFailed, StepSucceeded,
 };
 use crate::event::{Actor, Event, Recorded};
-use crate::id::{EntityId, PlanId, RunId, SagaId};
+use crate::id::{EntityId, PlanId, Position, RunId, SagaId};
 use crate::time::Timestamp;
 
 /// Where a run stands.
@@ -175,6 +175,8 @@ pub struct Saga {
     pub skipped: BTreeMap<EntityId, SkipReason>,
     /// The items that the pivot's newest intent names.
     pub pivot: Vec<EntityId>,
+    /// Where that intent stands in the log.
+    pub pivot_intent: Position,
     /// Entities whose key is destroyed.
     pub purged: u64,
     /// How it ended.
@@ -347,6 +349,7 @@ impl Runs {
                 saga.step_event(body.step, StepEvent::Start { attempt: body.attempt });
                 if body.step == Step::Purge {
                     saga.pivot.clone_from(&body.items);
+                    saga.pivot_intent = envelope.position;
                 }
             }),
             Event::StepSucceeded(body) => self.step_succeeded(body),
@@ -402,6 +405,7 @@ impl Runs {
                 steps: BTreeMap::new(),
                 skipped: BTreeMap::new(),
                 pivot: Vec::new(),
+                pivot_intent: Position::NONE,
                 purged: 0,
                 end: None,
                 is_inconsistent: false,

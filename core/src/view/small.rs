@@ -58,6 +58,10 @@ impl Small {
             }
             Event::PlanRequested(body) => self.plans.requested(recorded, body),
             Event::PlanItems(body) => self.with_plan(body.plan, |plan| {
+                // A planner that crashed begins again at the first chunk.
+                if body.chunk == 0 {
+                    plan.chunks.clear();
+                }
                 if !plan.chunks.contains(&envelope.position) {
                     plan.chunks.push(envelope.position);
                 }

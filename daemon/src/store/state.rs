@@ -6,18 +6,26 @@ use std::sync::Arc;
 use retention_core::event::{Event, Readable, Recorded};
 use retention_core::id::{EntityId, Handle, LayoutId};
 use retention_core::policy::{Assessment, BoundSet, Facts, PolicySet};
-use retention_core::record::{EntityRecord, Kind};
+use retention_core::record::{EntityRecord, Kind, Layout};
 use retention_core::view::due::Standing;
 use retention_core::view::{EntityState, Keyed, Row, Views};
 
 use super::vault::IndexKey;
+
+/// The active policies, bound to one layout.
+pub struct Bound {
+    /// The layout.
+    pub layout: Layout,
+    /// The policies.
+    pub set: BoundSet,
+}
 
 /// The views and the active policies.
 pub struct State {
     /// What is true now.
     pub views: Views,
     policies: Arc<PolicySet>,
-    bound: HashMap<LayoutId, Arc<BoundSet>>,
+    bound: HashMap<LayoutId, Arc<Bound>>,
 }
 
 impl Default for State {
@@ -50,12 +58,14 @@ impl State {
     }
 
     /// Returns the policies bound to a layout.
-    pub fn bound(&mut self, layout: LayoutId) -> Option<Arc<BoundSet>> {
-        if let Some(bound) = self.bound.get(&layout) {
+    pub fn bound(&mut self, id: LayoutId) -> Option<Arc<Bound>> {
+        if let Some(bound) = self.bound.get(&id) {
             return Some(Arc::clone(bound));
         }
-        let bound = Arc::new(self.policies.bind(self.views.small.layouts.get(layout)?));
-        self.bound.insert(layout, Arc::clone(&bound));
+        let layout = self.views.small.layouts.get(id)?.clone();
+        let set = self.policies.bind(&layout);
+        let bound = Arc::new(Bound { layout, set });
+        self.bound.insert(id, Arc::clone(&bound));
         Some(bound)
     }
 
@@ -73,9 +83,8 @@ impl State {
             return;
         }
         let open_deals = self.views.open_deals(entity);
-        let Some(layout) = self.views.small.layouts.get(record.layout) else { return };
-        let facts = facts(layout, record, &row, open_deals);
-        for policy in bound.policies() {
+        let facts = facts(&bound.layout, record, &row, open_deals);
+        for policy in bound.set.policies() {
             let standing = match policy.assess(&facts) {
                 Assessment::OutOfScope => Standing::OutOfScope,
                 Assessment::NoStart { .. } | Assessment::CannotEvaluate { .. } | Assessment::Suspended => {
@@ -91,12 +100,7 @@ impl State {
 
 /// Puts together what policies look at.
 #[must_use]
-pub fn facts<'a>(
-    layout: &'a retention_core::record::Layout,
-    record: &'a EntityRecord,
-    row: &Row,
-    open_deals: u32,
-) -> Facts<'a> {
+pub fn facts<'a>(layout: &'a Layout, record: &'a EntityRecord, row: &Row, open_deals: u32) -> Facts<'a> {
     Facts { layout, record, first_seen: row.first_seen, last_activity: row.last_activity, open_deals }
 }
 

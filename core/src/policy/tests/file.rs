@@ -1,0 +1,277 @@
+//! Reading files: what is refused, where, and with which advice.
+
+use proptest::prelude::*;
+
+use super::*;
+
+macro_rules! shipped {
+    ($($name:literal),*) => {
+        [$(($name, include_str!(concat!("../../../../policies/", $name, ".toml")).to_owned())),*]
+    };
+}
+
+fn shipped() -> [(&'static str, String); 4] {
+    shipped!("crm-activities", "crm-closed-deals", "crm-prospects", "demo-ocm-contacts")
+}
+
+#[test]
+fn the_shipped_policies_load_and_keep_their_own_examples() {
+    let set = set(&shipped());
+    assert_eq!(show(&set.failing_examples()), "");
+    for policy in set.policies() {
+        assert!(policy.examples.len() >= 3, "{}", policy.id);
+        assert!(policy.run_examples().iter().all(|outcome| outcome.passed));
+    }
+}
+
+#[test]
+fn limits_export_and_approval_hold_without_their_tables() {
+    let policy = one(&[]);
+    assert_eq!(policy.limits, Limits::STANDARD);
+    assert!(policy.export.formats.contains(&ExportFormat::Jsonl));
+    let week = 7 * 86_400_000;
+    let standard = Approval::Required { count: 1, role: ApproverRole::Approver, valid_for_ms: week };
+    assert_eq!(policy.approval, standard);
+    assert_eq!(policy.action, Action::Purge { quarantine: "P30D".parse().unwrap() });
+    assert_eq!(policy.trigger, Trigger::OnDemand);
+}
+
+#[test]
+fn unknown_keys_are_errors_with_their_place_and_a_suggestion() {
+    assert_eq!(
+        errors(&[("timezone =", "timezome =")]),
+        "p.toml:13:1: `timezone` is missing in [retention]: days begin and end somewhere\n\
+         p.toml:16:1: unknown key `timezome` in [retention]: did you mean `timezone`?"
+    );
+    assert!(errors(&[("[action]", "[actoin]")]).contains("unknown key `actoin` in the file: did you mean `action`?"));
+    assert!(errors(&[("op = \"eq\"", "op = \"eq\", valeu = 1")]).contains("unknown key `valeu` in where"));
+}
+
+#[test]
+fn all_errors_of_all_files_come_at_once() {
+    let first = text("a", &[("P1Y", "P1Z"), ("on_demand", "0 3 * * 1"), ("purge", "burn")]);
+    let second = text("b", &[("contact", "contract"), ("state = \"enforce\"", "state = \"enforced\"")]);
+    let files = [PolicyFile { stem: "b", text: &second }, PolicyFile { stem: "a", text: &first }];
+    let errors = PolicySet::check(&files).unwrap_err();
+    let shown = show(&errors);
+    for part in [
+        "a.toml:14:10: `period` is not a period",
+        "a.toml:19:8: `cron` is refused: weekdays are written as names",
+        "a.toml:22:8: `kind` must be purge",
+        "b.toml:7:9: `state` must be one of draft, simulate, enforce: did you mean `enforce`?",
+        "b.toml:10:8: `kind` has an unknown kind: did you mean `contact`?",
+    ] {
+        assert!(shown.contains(part), "{part}\n{shown}");
+    }
+}
+
+#[test]
+fn parts_of_the_later_language_are_refused_by_name() {
+    for (old, new, what) in [
+        ("[action]", "[notify]\nbefore = [\"P1D\"]\n[action]", "notify"),
+        ("[action]", "[access]\n[action]", "access"),
+        ("[action]", "[evidence]\n[action]", "evidence"),
+        ("start = ", "max_keep = \"P2Y\"\nstart = ", "max_keep"),
+        ("start = ", "override = []\nstart = ", "override"),
+        ("start = ", "activity_events = []\nstart = ", "activity_events"),
+        ("start = ", "align = \"end_of_fiscal_year\"\nstart = ", "end_of_fiscal_year"),
+        ("cron = ", "jitter = \"PT0S\"\ncron = ", "jitter"),
+        ("cron = ", "blackout = []\ncron = ", "blackout"),
+        ("\"purge\"", "\"redact\"", "redact"),
+        ("state = ", "lock = \"ratchet\"\nstate = ", "lock"),
+        ("schema = 1", "schema = 2", "schema"),
+        (WHERE, "where = { field = \"created\", op = \"older_than\", value = \"P1Y\" }", "older_than"),
+    ] {
+        let shown = errors(&[(old, new)]);
+        assert!(shown.contains(&format!("`{what}` is not supported by this version")), "{what}: {shown}");
+    }
+    one(&[("state = ", "lock = \"none\"\nstate = ")]);
+}
+
+#[test]
+fn slips_of_the_pen_are_refused() {
+    for (old, new, part) in [
+        (WHERE, "", "`where` is missing"),
+        (WHERE, "where = {}", "`where` is missing"),
+        (WHERE, "where = { all = [] }", "is empty"),
+        (WHERE, "match_all = true\nwhere = { field = \"notes\", op = \"absent\" }", "beside match_all"),
+        (WHERE, "where = { all = [], any = [] }", "more than one of"),
+        ("P1Y", "P0D", "at least a day"),
+        ("P1Y", "PT12H", "at least a day"),
+        ("P1Y", "P1DT1H", "never both"),
+        ("P1Y\"", "P1Y\"\nmin_keep = \"PT1H\"", "at least a day"),
+        ("\"created\"", "\"creation\"", "did you mean `created`?"),
+        ("\"created\"", "\"event:\"", "must name the event"),
+        ("start = \"created\"", "start = \"created\"\non_missing_start = \"fallback:created\"", "start itself"),
+        ("Europe/Paris", "Europe/Pari", "not a time zone"),
+        ("owner = \"dpo@example.org\"", "", "`owner` is missing"),
+        ("legal_basis = \"GDPR 5(1)(e)\"", "", "`legal_basis` is missing"),
+        ("id = \"p\"", "id = \"q\"", "must be the name of the file"),
+        ("[action]", "[limits]\nmax_percent = 101\n[action]", "between 0 and 100"),
+        ("[action]", "[limits]\nmax_items = 0\n[action]", "between 1"),
+        ("[action]", "[limits]\nmax_items = -1\n[action]", "between 1"),
+        ("[action]", "[export]\nrequired = false\n[action]", "nothing is purged without a verified export"),
+        ("[action]", "[export]\nformats = [\"csv\"]\n[action]", "must have jsonl"),
+        ("[action]", "[export]\nverify = [\"count\"]\n[action]", "all three"),
+        ("[action]", "[approval]\ncount = 0\n[action]", "between 1 and 10"),
+        ("[action]", "[approval]\nvalid_for = \"P1M\"\n[action]", "weeks, days or exact"),
+        ("cron = \"on_demand\"", "cron = \"0 3 * * sun\"", "`timezone` is missing in [schedule]"),
+        ("schema = 1\n", "", "`schema` is missing"),
+        ("schema = 1\n", "schema = 1\nschema = 1\n", "not TOML"),
+    ] {
+        let shown = errors(&[(old, new)]);
+        assert!(shown.contains(part), "{new}: {shown}");
+    }
+}
+
+#[test]
+fn filters_are_checked_against_the_fields_of_each_kind() {
+    for (leaf, part) in [
+        ("field = \"job_titel\", op = \"absent\"", "unknown field `job_titel` for contact: did you mean `job_title`?"),
+        ("field = \"custom.\", op = \"absent\"", "unknown field"),
+        ("field = \"job_title\", op = \"ne\", value = \"x\"", "any element"),
+        ("field = \"job_title\", op = \"gt\", value = 3", "operator `gt` does not fit `job_title`, which is a list"),
+        ("field = \"persona_id\", op = \"eq\", value = 3", "must be a string, not integer"),
+        ("field = \"persona_id\", op = \"eq\"", "`value` is missing"),
+        ("field = \"persona_id\", op = \"absent\", value = 1", "does not belong to `absent`"),
+        ("field = \"shared\", op = \"eq\", value = \"true\"", "must be true or false"),
+        ("field = \"open_deals\", op = \"gt\", value = \"0\"", "must be a number"),
+        ("field = \"birthday\", op = \"lt\", value = 2020-01-01", "which is a date"),
+        ("field = \"birthday\", op = \"before\", value = 2020-01-01T10:00:00", "not an instant"),
+        ("field = \"visibility\", op = \"eq\", value = \"privat\"", "did you mean `private`?"),
+        ("field = \"notes\", op = \"matches\", value = \"(\"", "not a regular expression"),
+        ("field = \"notes\", op = \"matches\", value = '(\\w{900}){900}'", "too large"),
+        ("field = \"notes\", op = \"in\", value = []", "1 to 1000"),
+    ] {
+        let shown = errors(&[(WHERE, &format!("where = {{ {leaf} }}"))]);
+        assert!(shown.contains(part), "{leaf}: {shown}");
+    }
+    let both = errors(&[("\"contact\"", "[\"contact\", \"deal\"]"), ("job_title", "amount")]);
+    assert!(both.contains("unknown field `amount` for contact"), "{both}");
+    let types = errors(&[("\"contact\"", "[\"contact\", \"company\"]"), ("job_title", "display_name")]);
+    assert!(types.contains("different types"), "{types}");
+    one(&[("\"contact\"", "[\"contact\", \"company\"]"), ("job_title", "notes")]);
+}
+
+#[test]
+fn deep_and_wide_filters_are_refused() {
+    let deep =
+        format!("where = {}{}{}", "{ not = ".repeat(17), "{ field = \"notes\", op = \"absent\" }", " }".repeat(17));
+    assert!(errors(&[(WHERE, &deep)]).contains("nested too deeply"));
+    let wide = format!("where = {{ any = [{}] }}", "{ field = \"notes\", op = \"absent\" },".repeat(257));
+    assert!(errors(&[(WHERE, &wide)]).contains("at most 256"));
+}
+
+#[test]
+fn files_and_sets_have_a_size() {
+    let long = format!("# {}\n{WHOLE}", "x".repeat(FILE_BYTES_MAX));
+    let errors = PolicySet::check(&[PolicyFile { stem: "p", text: &long }]).unwrap_err();
+    assert!(show(&errors).contains("too large"));
+    let many = vec![PolicyFile { stem: "p", text: WHOLE }; FILES_MAX + 1];
+    assert!(show(&PolicySet::check(&many).unwrap_err()).contains("1000 files"));
+    let twice = vec![PolicyFile { stem: "p", text: WHOLE }; 2];
+    assert!(show(&PolicySet::check(&twice).unwrap_err()).contains("same id"));
+}
+
+#[test]
+fn enforced_policies_with_one_scope_agree_on_the_action() {
+    let other = text("q", &[("kind = \"purge\"", "kind = \"purge\"\nquarantine = \"P0D\"")]);
+    let files = [PolicyFile { stem: "p", text: WHOLE }, PolicyFile { stem: "q", text: &other }];
+    assert!(show(&PolicySet::check(&files).unwrap_err()).contains("q.toml:1:1: conflicts with policy `p`"));
+    let simulated = other.replace("enforce", "simulate");
+    set(&[("p", WHOLE.to_owned()), ("q", simulated)]);
+}
+
+#[test]
+fn the_digest_is_of_the_rule_and_not_of_its_spelling() {
+    let digest = one(&[]).digest();
+    let respelled = [
+        one(&[("schema = 1", "# a comment\nschema   =   1")]),
+        one(&[("period = \"P1Y\"\nstart = \"created\"", "start = 'created'\nperiod = \"P1Y\"")]),
+        one(&[("kind = \"purge\"", "quarantine = \"P30D\"\nkind = \"purge\"\n[limits]\nmax_items = 1000")]),
+        one(&[("timezone = \"Europe/Paris\"", "timezone = \"europe/paris\"\nalign = \"none\"")]),
+        one(&[("[action]", "[[test]]\nrecord = {}\nat = 2020-01-01\nexpect = \"keep\"\n[action]")]),
+    ];
+    assert!(respelled.iter().all(|policy| policy.digest() == digest));
+    let changed = [
+        one(&[("P1Y", "P12M")]),
+        one(&[("Buyer", "buyer")]),
+        one(&[("\"created\"", "\"modified\"")]),
+        one(&[("Europe/Paris", "Europe/Berlin")]),
+        one(&[("kind = \"purge\"", "kind = \"purge\"\nquarantine = \"P31D\"")]),
+        one(&[("enforce", "simulate")]),
+        one(&[("[action]", "[approval]\nrequired = false\n[action]")]),
+        one(&[("op = \"eq\"", "op = \"prefix\"")]),
+    ];
+    let digests: BTreeSet<_> = changed.iter().map(|policy| policy.digest()).chain([digest]).collect();
+    assert_eq!(digests.len(), changed.len() + 1);
+}
+
+#[test]
+fn the_digest_of_a_set_does_not_depend_on_the_order_of_files() {
+    let (a, b) = (("a", text("a", &[])), ("b", text("b", &[])));
+    let forward = set(&[a.clone(), b.clone()]);
+    assert_eq!(forward.digest(), set(&[b, a.clone()]).digest());
+    assert_ne!(forward.digest(), set(&[a]).digest());
+    assert_eq!(forward.versions().iter().map(|version| version.id.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+}
+
+#[test]
+fn the_canonical_form_is_frozen() {
+    assert_eq!(
+        super::canonical::of(&one(&[])),
+        "retentiond policy 1\npolicy.id=\"p\"\npolicy.owner=\"dpo@example.org\"\npolicy.legal_basis=\"GDPR 5(1)(e)\"\n\
+         policy.state=enforce\nscope.kind=contact\nscope.where=(\"job_title\" eq \"Buyer\")\nretention.period=P1Y\n\
+         retention.start=created\nretention.timezone=Europe/Paris\nschedule.cron=on_demand\nlimits.max_items=1000\n\
+         limits.max_percent=5\nlimits.min_population=20\nlimits.keep_at_least=0\nlimits.population_drop_percent=30\n\
+         export.format=jsonl\nexport.format=csv\nexport.csv_profile=exact\naction.kind=purge\naction.quarantine=P30D\n\
+         approval.count=1\napproval.role=approver\napproval.valid_for_ms=604800000\n"
+    );
+}
+
+#[test]
+fn an_example_that_comes_out_otherwise_is_reported_where_it_stands() {
+    let example =
+        "[[test]]\nrecord = { job_title = \"Buyer\", created = 2020-01-01 }\nat = 2026-01-01\nexpect = \"keep\"\n";
+    let set = set(&[("p", format!("{WHOLE}\n{example}"))]);
+    let shown = show(&set.failing_examples());
+    assert!(
+        shown.starts_with("p.toml:24:1: example 1 fails: expected keep, got due (period_over), due 2021-"),
+        "{shown}"
+    );
+    let unknown = example.replace("job_title", "job_titel");
+    let text = format!("{WHOLE}\n{unknown}");
+    let errors = PolicySet::check(&[PolicyFile { stem: "p", text: &text }]).unwrap_err();
+    assert!(show(&errors).contains("unknown field `job_titel` for contact: did you mean `job_title`?"));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn any_text_is_read_or_refused(text in "\\PC{0,300}") {
+        let _ = PolicySet::check(&[PolicyFile { stem: "p", text: &text }]);
+    }
+
+    #[test]
+    fn a_damaged_policy_is_read_or_refused(
+        which in 0_usize..4,
+        cuts in prop::collection::vec((any::<prop::sample::Index>(), 0_usize..12, "[\\x00-\\x7fé]{0,6}"), 1..5),
+    ) {
+        let shipped = shipped();
+        let (stem, mut text) = shipped[which].clone();
+        for (place, length, insert) in cuts {
+            let chars: Vec<char> = text.chars().collect();
+            let from = place.index(chars.len() + 1);
+            let to = (from + length).min(chars.len());
+            text = chars[..from].iter().chain(&insert.chars().collect::<Vec<_>>()).chain(&chars[to..]).collect();
+        }
+        match PolicySet::check(&[PolicyFile { stem, text: &text }]) {
+            Ok(set) => drop(set.failing_examples()),
+            Err(errors) => {
+                prop_assert!(!errors.is_empty());
+                prop_assert!(errors.iter().all(|error| error.line >= 1 && error.column >= 1));
+            }
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! Rows of delimited text through a mapping.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use super::claimed::{Limits, Opened};
+use super::mapping::Mapping;
+use super::table::{Fields as _, Next, Table};
+use super::text::{self, Delimiter, DetectedEncoding, HEAD_BYTES, Utf8Reader};
+use super::typed::{Typist, find};
+use crate::connector::change::{Certainty, Change, Detected, Feed, Place, ReadSummary, Sink};
+use crate::connector::rejection::{FileError, RejectCode};
+
+/// A claimed file of delimited text.
+#[derive(Debug)]
+pub struct CsvFeed<'a> {
+    /// The name of the source in layouts.
+    pub source: &'a str,
+    /// How columns become fields.
+    pub mapping: &'a Mapping,
+    /// What the file may cost.
+    pub limits: &'a Limits,
+    /// Where it was claimed.
+    pub path: &'a Path,
+}
+
+/// Opens a text behind its byte order mark.
+pub(super) fn open_text(
+    mut file: File,
+    named: Option<text::Encoding>,
+) -> Result<(Utf8Reader<File>, DetectedEncoding), FileError> {
+    let mut head = Vec::with_capacity(HEAD_BYTES);
+    file.by_ref().take(HEAD_BYTES as u64).read_to_end(&mut head)?;
+    if head.is_empty() {
+        return Err(FileError::Empty);
+    }
+    let seen = text::detect(&head, named)?;
+    file.seek(SeekFrom::Start(seen.mark_bytes as u64))?;
+    Ok((Utf8Reader::behind_mark(file, seen.encoding), seen))
+}
+
+/// Reads the header row.
+pub(super) fn read_header<R: Read>(table: &mut Table<R>) -> Result<Vec<String>, FileError> {
+    match table.next_row()? {
+        Next::End => Err(FileError::NoHeader),
+        Next::Fault { code, .. } => Err(FileError::HeaderBroken(Box::new(code))),
+        Next::Row(row) => {
+            let text = row.text().map_err(|(_, code)| FileError::HeaderBroken(Box::new(code)))?;
+            let header = (0..text.count()).map(|number| text.cell(number).unwrap_or_default().to_owned());
+            let header: Vec<String> = header.collect();
+            if header.iter().all(|name| name.trim().is_empty()) { Err(FileError::NoHeader) } else { Ok(header) }
+        }
+    }
+}
+
+/// Decides the delimiter: the mapping, the `sep=` line, or the only one with which the header has what is needed.
+fn decide_delimiter<R: Read>(
+    table: &mut Table<R>,
+    mapping: &Mapping,
+    limits: &Limits,
+) -> Result<(Delimiter, Certainty), FileError> {
+    let said = table.take_separator_line()?;
+    let of_char = |said: char| Delimiter::ALL.into_iter().find(|delimiter| char::from(delimiter.byte()) == said);
+    match (mapping.delimiter, said) {
+        (Some(named), None) => return Ok((named, Certainty::Named)),
+        (named, Some(said)) => {
+            let delimiter = of_char(said).ok_or(FileError::DelimiterContradicted { said })?;
+            if named.is_some_and(|named| named != delimiter) {
+                return Err(FileError::DelimiterContradicted { said });
+            }
+            return Ok((delimiter, Certainty::Detected));
+        }
+        (None, None) => {}
+    }
+    let head = table.peek()?.to_vec();
+    let required = mapping.required();
+    let mut fitting = Vec::new();
+    let mut splitting = Vec::new();
+    for delimiter in Delimiter::ALL {
+        let mut trial = Table::over(head.as_slice(), delimiter.byte(), limits.row_bytes_max, limits.columns_max);
+        let Ok(header) = read_header(&mut trial) else { continue };
+        if header.len() > 1 {
+            splitting.push(delimiter);
+        }
+        if required.iter().all(|name| find(&header, name).is_some()) {
+            fitting.push(delimiter);
+        }
+    }
+    match (fitting.as_slice(), splitting.as_slice()) {
+        ([only], _) => Ok((*only, Certainty::Detected)),
+        // Nothing fits: with one way to split, the header itself is wrong, and that is the better answer.
+        ([], [only]) => Ok((*only, Certainty::Detected)),
+        // One column: every delimiter reads it alike.
+        (_, []) => Ok((Delimiter::Comma, Certainty::Detected)),
+        _ => Err(FileError::DelimiterDoubtful),
+    }
+}
+
+impl Feed for CsvFeed<'_> {
+    fn read(&mut self, sink: &mut Sink<'_>) -> Result<ReadSummary, FileError> {
+        let opened = Opened::at(self.path, self.limits)?;
+        let (reader, seen) = open_text(opened.file, self.mapping.encoding)?;
+        let mut table = Table::over(reader, b',', self.limits.row_bytes_max, self.limits.columns_max);
+        let (delimiter, certainty) = decide_delimiter(&mut table, self.mapping, self.limits)?;
+        table.set_delimiter(delimiter.byte());
+        let header = read_header(&mut table)?;
+        let (layout, mut typist) = Typist::for_header(self.source, self.mapping, &header)?;
+        let both_named = certainty == Certainty::Named && seen.certainty == Certainty::Named;
+        typist.summary.detected.push(Detected {
+            file: None,
+            encoding: seen.encoding.name(),
+            delimiter: Some(delimiter.name()),
+            certainty: if both_named { Certainty::Named } else { Certainty::Detected },
+        });
+        let mut flow = sink(Change::Layout(layout));
+        while flow.is_continue() {
+            flow = match table.next_row()? {
+                Next::End => {
+                    Opened::check_unchanged(self.path, opened.fingerprint)?;
+                    flow = typist.end(sink);
+                    break;
+                }
+                Next::Fault { line, code } => typist.reject(Place::line(None, line), code, sink),
+                Next::Row(row) => {
+                    let place = Place::line(None, row.line);
+                    match check_row(&row, typist.width()) {
+                        Ok(text) => typist.tell(&text, place, sink),
+                        Err((column, code)) => typist.reject(column.map_or(place, |c| place.at_column(c)), code, sink),
+                    }
+                }
+            };
+        }
+        typist.summary.stopped = flow == ControlFlow::Break(());
+        Ok(typist.summary)
+    }
+}
+
+/// Returns a row as text if it has as many cells as the header has columns.
+#[inline]
+pub(super) fn check_row<'a>(
+    row: &super::table::Row<'a>,
+    expected: usize,
+) -> Result<super::table::TextRow<'a>, (Option<usize>, RejectCode)> {
+    let found = row.count();
+    if found != expected {
+        let code = if row.ended || found > expected {
+            RejectCode::Ragged { expected, found }
+        } else {
+            RejectCode::HalfWritten { expected, found }
+        };
+        return Err((Some(found.min(expected)), code));
+    }
+    row.text().map_err(|(column, code)| (Some(column), code))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use retention_core::record::{DateRole, Kind, Visibility};
+
+    use super::*;
+    use crate::connector::defect::Defect;
+
+    const PLAIN: &str = "schema = 1\nkind = \"contact\"\nfiles = [\"*.csv\"]\ncontent = \"snapshot\"\nid = [\"Id\"]\n\
+        [mailbox]\nconstant = \"Ada@Contoso.com\"\n[[column]]\nname = \"Name\"\nfield = \"display_name\"\n";
+
+    fn read_with(mapping: &str, bytes: &[u8]) -> (Vec<Change>, Result<ReadSummary, FileError>) {
+        let mapping = Mapping::parse(mapping).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.csv");
+        std::fs::write(&path, bytes).unwrap();
+        let mut changes = Vec::new();
+        let limits = Limits { row_bytes_max: 1000, columns_max: 50, ..Limits::default() };
+        let mut feed = CsvFeed { source: "crm", mapping: &mapping, limits: &limits, path: &path };
+        let summary = feed.read(&mut |change| {
+            changes.push(change);
+            ControlFlow::Continue(())
+        });
+        (changes, summary)
+    }
+
+    fn rows(changes: &[Change]) -> Vec<(u64, String)> {
+        let row = |change: &Change| match change {
+            Change::Row(row) => Some((row.place.line, row.external_id.clone())),
+            _ => None,
+        };
+        changes.iter().filter_map(row).collect()
+    }
+
+    fn rejections(changes: &[Change]) -> Vec<(u64, &'static str)> {
+        let rejection = |change: &Change| match change {
+            Change::Rejected(rejection) => Some((rejection.place.line, rejection.code.name())),
+            _ => None,
+        };
+        changes.iter().filter_map(rejection).collect()
+    }
+
+    fn has_snapshot(changes: &[Change]) -> bool {
+        changes.iter().any(|change| matches!(change, Change::SnapshotOf { .. }))
+    }
+
+    #[test]
+    fn a_whole_file_becomes_rows_and_a_snapshot() {
+        let (changes, summary) = read_with(PLAIN, "\u{feff}Id;Name;Extra\r\n1;Ada;\r\n2;\"Zoé\r\nB\";x\r\n".as_bytes());
+        let summary = summary.unwrap();
+        assert_eq!((summary.rows, summary.rejected, summary.stopped), (2, 0, false));
+        assert_eq!(summary.detected[0].delimiter, Some("semicolon"));
+        let Change::Layout(layout) = &changes[0] else { panic!("no layout first") };
+        let fields: Vec<&str> = layout.columns.iter().map(|column| column.field.as_str()).collect();
+        assert_eq!(fields, ["id", "display_name", "custom.Extra"]);
+        assert_eq!(rows(&changes), [(2, "1".into()), (3, "2".into())]);
+        let Change::Row(row) = &changes[1] else { panic!("no row") };
+        assert_eq!(row.cells.iter().collect::<Vec<_>>(), [Some("1"), Some("Ada"), None]);
+        assert_eq!(row.mailbox.as_deref(), Some("ada@contoso.com"));
+        assert!(matches!(changes.last(), Some(Change::SnapshotOf { kind: Kind::Contact, .. })));
+    }
+
+    #[test]
+    fn every_broken_row_rejects_itself_and_takes_the_snapshot_with_it() {
+        let bytes = b"Id,Name\n1,\xC4\x8D\n2\n3,b,c\n,d\n4,\xFF\n5,\0\n6,e\n7,\"f\"g\n8,\"open\n9,h\n";
+        let (changes, summary) = read_with(PLAIN, &[bytes.as_slice()].concat());
+        assert_eq!(rows(&changes).iter().map(|row| row.0).collect::<Vec<_>>(), [2, 8]);
+        let expected = [
+            (3, "ragged"),
+            (4, "ragged"),
+            (5, "id_missing"),
+            (6, "invalid_bytes"),
+            (7, "nul_byte"),
+            (9, "quote_misplaced"),
+            (10, "quote_unclosed"),
+        ];
+        assert_eq!(rejections(&changes), expected);
+        assert!(!has_snapshot(&changes));
+        assert_eq!(summary.unwrap().rejected, 7);
+        let (changes, _) = read_with(PLAIN, b"Id,Name,C\n1,a,b\n2,b");
+        assert_eq!(rejections(&changes), [(3, "half_written")]);
+        let (changes, _) = read_with(PLAIN, format!("Id,Name\n1,{}\n2,b\n", "x".repeat(2000)).as_bytes());
+        assert_eq!((rejections(&changes), rows(&changes)), (vec![(2, "row_too_long")], vec![(3, "2".into())]));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_says_what_to_do() {
+        let told = |bytes: &[u8]| read_with(PLAIN, bytes).1.unwrap_err();
+        assert_eq!(told(b""), FileError::Empty);
+        assert_eq!(told(b"\n\n"), FileError::NoHeader);
+        assert_eq!(told(b"Id,Nmae\n"), FileError::ColumnMissing { missing: "Name".into(), found: Some("Nmae".into()) });
+        assert!(told(b"Id,Nmae\n").to_string().contains("did you mean \"Nmae\"?"));
+        assert_eq!(told(b"4711,Ada Quill\n"), FileError::ColumnMissing { missing: "Id".into(), found: None });
+        assert_eq!(told(b"Id,Name,Id\n"), FileError::ColumnRepeated { number: 3 });
+        assert_eq!(told(b"Id,Name;x\n1,b;c\n"), FileError::DelimiterDoubtful);
+        assert_eq!(told(b"Id,Name\n1,J\xE9n\n"), FileError::EncodingDoubtful);
+        assert_eq!(told(b"sep=|\nId|Name\n"), FileError::DelimiterContradicted { said: '|' });
+        let strict = PLAIN.replace("content", "unmapped = \"error\"\ncontent");
+        assert_eq!(read_with(&strict, b"Id,Name,X\n").1.unwrap_err(), FileError::ColumnUnmapped { number: 3 });
+    }
+
+    #[test]
+    fn a_czech_file_of_excel_is_read_through_its_mapping() {
+        let mapping = "schema = 1\nkind = \"deal\"\nfiles = [\"*.csv\"]\ncontent = \"delta\"\nid = [\"Rok\", \"Číslo\"]\n\
+            encoding = \"windows-1250\"\ndecimal = \"comma\"\nzone = \"Europe/Prague\"\nunmapped = \"ignore\"\n\
+            [mailbox]\ncolumn = \"Schránka\"\n[visibility]\ncolumn = \"Sdíleno\"\nshared = [\"ano\"]\nprivate = [\"ne\"]\n\
+            [deleted]\ncolumn = \"Stav\"\nvalues = [\"smazáno\"]\n\
+            [[column]]\nname = \"Částka\"\nfield = \"amount\"\n\
+            [[date]]\ncolumn = \"Konec\"\nrole = \"contract_end\"\nformat = \"czech\"\n\
+            [[date]]\ncolumn = \"Audit\"\nrole = \"event:audit\"\nformat = \"czech\"\n\
+            [[link]]\ncolumn = \"Firmy\"\nkind = \"company\"\nrelation = \"associated\"\nseparator = \"|\"\n";
+        let text = "sep=;\r\nRok;Číslo;Schránka;Sdíleno;Stav;Částka;Konec;Audit;Firmy;Navíc\r\n\
+            2025;7|8;Ada@X.cz;ANO;;1 234,50 Kč;31. 12. 2025;31.12.2025 14:05;f1|f2;z\r\n\
+            2025;9;Bo@X.cz;ne;SMAZÁNO;;;;;\r\n2025;10;Bo@X.cz;?;;x;brzy;;;\r\n";
+        let (bytes, ..) = encoding_rs::WINDOWS_1250.encode(text);
+        let (changes, summary) = read_with(mapping, &bytes);
+        let Change::Row(row) = &changes[1] else { panic!("{changes:?}") };
+        assert_eq!((row.external_id.as_str(), row.mailbox.as_deref()), ("2025|7||8", Some("ada@x.cz")));
+        assert_eq!(row.visibility, Visibility::Shared);
+        let roles: Vec<String> = row.dates.iter().map(|(role, at)| format!("{role:?} {at}")).collect();
+        assert_eq!(roles, ["ContractEnd 2025-12-30T23:00:00Z", "Named(0) 2025-12-31T13:05:00Z"]);
+        assert_eq!(row.links.len(), 2);
+        let cells: Vec<Option<&str>> = row.cells.iter().collect();
+        assert!(
+            cells.contains(&Some("1234.50 Kč")) && cells.contains(&Some("2025-12-31")) && !cells.contains(&Some("z"))
+        );
+        assert!(matches!(&changes[2], Change::Departed(gone) if gone.external_id == "2025|9"));
+        let defects: Vec<Defect> = changes
+            .iter()
+            .filter_map(|change| match change {
+                Change::Defect(defect, _) => Some(*defect),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(defects, [Defect::DateUnreadable, Defect::NumberUnreadable]);
+        assert_eq!(summary.unwrap().detected[0].encoding, "windows-1250");
+        assert!(row.dates.iter().any(|(role, _)| *role == DateRole::ContractEnd));
+    }
+
+    #[test]
+    fn utf16_is_read_and_a_stopped_sink_stops_the_read() {
+        let wide: Vec<u8> = "\u{feff}Id\tName\n1\tÁda\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let (changes, summary) = read_with(PLAIN, &wide);
+        assert_eq!((rows(&changes).len(), summary.unwrap().detected[0].encoding), (1, "utf-16le"));
+        let mapping = Mapping::parse(PLAIN).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.csv");
+        std::fs::write(&path, "Id,Name\n1,a\n2,b\n").unwrap();
+        let limits = Limits::default();
+        let mut feed = CsvFeed { source: "crm", mapping: &mapping, limits: &limits, path: &path };
+        let summary = feed.read(&mut |_| ControlFlow::Break(())).unwrap();
+        assert!(summary.stopped && summary.rows == 0);
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(feed.read(&mut |_| ControlFlow::Continue(())), Err(FileError::Vanished));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn any_bytes_behind_a_header_are_read_without_panic_and_every_row_fits_the_layout(
+            bytes in proptest::collection::vec(prop_oneof![Just(b'"'), Just(b','), Just(b'\n'), any::<u8>()], 0..600),
+        ) {
+            let (changes, _) = read_with(PLAIN, &[b"Id,Name\n".as_slice(), &bytes].concat());
+            for change in &changes {
+                if let Change::Row(row) = change {
+                    prop_assert!(row.cells.len() == 2 && !row.external_id.is_empty() && row.cells.is_consistent());
+                }
+            }
+            let (_, _) = read_with(PLAIN, &bytes);
+        }
+    }
+}

@@ -1,0 +1,415 @@
+//! Reading times and dates of other people. Where a value has several readings, the latest counts: keeping too long
+//! can be mended, disposing too early cannot.
+
+use jiff::civil::{Date, DateTime, Time};
+use jiff::tz::{Offset, TimeZone};
+use retention_core::time::Timestamp;
+
+use crate::connector::defect::Defect;
+
+/// Latest instant that a local time without zone can mean, behind the same time in UTC: zones reach to UTC-12.
+const LATEST_ZONE_US: i64 = 12 * 3_600 * 1_000_000;
+
+/// What a cell says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Found {
+    /// The instant, if there is one that can be used.
+    pub at: Option<Timestamp>,
+    /// What is odd about it.
+    pub defect: Option<Defect>,
+}
+
+impl Found {
+    fn exact(at: Option<Timestamp>) -> Self {
+        Self { at, defect: if at.is_none() { Some(Defect::DateUnreadable) } else { None } }
+    }
+
+    fn nothing(defect: Defect) -> Self {
+        Self { at: None, defect: Some(defect) }
+    }
+
+    fn noted(self, defect: Defect) -> Self {
+        Self { defect: self.defect.or(Some(defect)), ..self }
+    }
+}
+
+/// A date as written, with what else stood there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Written {
+    date: Date,
+    time: Option<Time>,
+    offset: Option<Offset>,
+}
+
+impl Written {
+    fn at_offset(self, offset: Offset) -> Option<Timestamp> {
+        let time = self.time.unwrap_or(Time::midnight());
+        offset.to_timestamp(DateTime::from_parts(self.date, time)).ok().map(Timestamp::from_jiff)
+    }
+
+    fn is_sentinel(self) -> bool {
+        self.date.year() <= 1601
+    }
+}
+
+/// Reads `2026-03-01`, `2026-03-01T10:00[:00[.123]]` and a blank for the `T`, with `Z` or `+01:00` or nothing behind.
+#[must_use]
+pub fn parse_iso(text: &str) -> Option<Written> {
+    let bytes = text.trim_ascii().as_bytes();
+    let (day, rest) = bytes.split_first_chunk::<10>()?;
+    let [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2] = *day else { return None };
+    let year = i16::try_from(number(&[y1, y2, y3, y4])?).ok()?;
+    let date = Date::new(year, small(&[m1, m2])?, small(&[d1, d2])?).ok()?;
+    let rest = match rest {
+        [] => return Some(Written { date, time: None, offset: None }),
+        [b'T' | b't' | b' ', rest @ ..] => rest,
+        _ => return None,
+    };
+    let (clock, rest) = rest.split_first_chunk::<5>()?;
+    let [h1, h2, b':', n1, n2] = *clock else { return None };
+    let (second, rest) = match rest {
+        [b':', s1, s2, rest @ ..] => (small(&[*s1, *s2])?, rest),
+        rest => (0, rest),
+    };
+    let (nanos, rest) = match rest {
+        [b'.' | b',', rest @ ..] => {
+            let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+            if digits == 0 || digits > 9 {
+                return None;
+            }
+            let (fraction, rest) = rest.split_at_checked(digits)?;
+            let scale = 10_i32.checked_pow(u32::try_from(9 - digits).ok()?)?;
+            (number(fraction)?.checked_mul(scale)?, rest)
+        }
+        rest => (0, rest),
+    };
+    let time = Time::new(small(&[h1, h2])?, small(&[n1, n2])?, second, nanos).ok()?;
+    Some(Written { date, time: Some(time), offset: parse_offset(rest)? })
+}
+
+fn parse_offset(rest: &[u8]) -> Option<Option<Offset>> {
+    let (sign, digits) = match rest {
+        [] => return Some(None),
+        [b'Z' | b'z'] => return Some(Some(Offset::UTC)),
+        [b'+', digits @ ..] => (1, digits),
+        [b'-', digits @ ..] => (-1, digits),
+        _ => return None,
+    };
+    let [h1, h2, m1, m2] = match *digits {
+        [h1, h2, b':', m1, m2] | [h1, h2, m1, m2] => [h1, h2, m1, m2],
+        [h1, h2] => [h1, h2, b'0', b'0'],
+        _ => return None,
+    };
+    let seconds = number(&[h1, h2])? * 3_600 + number(&[m1, m2])? * 60;
+    Offset::from_seconds(sign * seconds).ok().map(Some)
+}
+
+fn number(digits: &[u8]) -> Option<i32> {
+    digits.iter().try_fold(0_i32, |value, byte| {
+        byte.is_ascii_digit().then(|| value.checked_mul(10)?.checked_add(i32::from(byte - b'0')))?
+    })
+}
+
+fn small(digits: &[u8]) -> Option<i8> {
+    i8::try_from(number(digits)?).ok()
+}
+
+/// Reads the numbers of a culture's date: `31. 12. 2025`, `31.12.2025 14:05`, `3/31/2001 12:00:00 AM`.
+struct CultureParts {
+    first: i8,
+    second: i8,
+    year: i16,
+    mark: char,
+    time: Option<Time>,
+}
+
+fn parse_culture(text: &str) -> Option<CultureParts> {
+    let text = text.trim();
+    let mark = text.chars().find(|c| !c.is_ascii_digit() && !is_space(*c))?;
+    if !matches!(mark, '.' | '/' | '-') {
+        return None;
+    }
+    let mut parts = text.splitn(3, mark);
+    let first = parts.next()?.trim_matches(is_space).parse().ok()?;
+    let second = parts.next()?.trim_matches(is_space).parse().ok()?;
+    let rest = parts.next()?.trim_matches(is_space);
+    let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+    let (year, clock) = rest.split_at_checked(digits)?;
+    if digits != 4 {
+        return None;
+    }
+    let clock = clock.trim_matches(is_space);
+    let time = if clock.is_empty() { None } else { Some(parse_clock(clock)?) };
+    Some(CultureParts { first, second, year: year.parse().ok()?, mark, time })
+}
+
+fn is_space(c: char) -> bool {
+    matches!(c, ' ' | '\u{a0}' | '\u{202f}')
+}
+
+fn parse_clock(text: &str) -> Option<Time> {
+    let mut words = text.split(is_space).filter(|word| !word.is_empty());
+    let mut parts = words.next()?.split(':');
+    let hour: i8 = parts.next()?.parse().ok()?;
+    let minute = parts.next()?.parse().ok()?;
+    let second = parts.next().map_or(Some(0), |part| part.parse().ok())?;
+    if parts.next().is_some() {
+        return None;
+    }
+    let half = words.next().map(str::to_ascii_lowercase);
+    let hour = match (half.as_deref(), hour) {
+        (None, hour) => hour,
+        (Some("am" | "a.m."), 12) => 0,
+        (Some("am" | "a.m."), hour) if (1..12).contains(&hour) => hour,
+        (Some("pm" | "p.m."), 12) => 12,
+        (Some("pm" | "p.m."), hour) if (1..12).contains(&hour) => hour + 12,
+        (Some(_), _) => return None,
+    };
+    if words.next().is_some() {
+        return None;
+    }
+    Time::new(hour, minute, second, 0).ok()
+}
+
+/// Reads a Czech or Slovak date: day, month, year with points.
+#[must_use]
+pub fn parse_czech(text: &str) -> Option<Written> {
+    let parts = parse_culture(text).filter(|parts| parts.mark == '.')?;
+    let date = Date::new(parts.year, parts.second, parts.first).ok()?;
+    Some(Written { date, time: parts.time, offset: None })
+}
+
+/// The latest instant that a local time can mean: in the zone if it is known, else at UTC-12.
+fn latest(written: DateTime, zone: Option<&TimeZone>) -> Option<Timestamp> {
+    match zone {
+        Some(zone) => {
+            zone.to_ambiguous_zoned(written).later().ok().map(|zoned| Timestamp::from_jiff(zoned.timestamp()))
+        }
+        None => {
+            let utc = Timestamp::from_jiff(Offset::UTC.to_timestamp(written).ok()?);
+            Some(Timestamp(utc.0.checked_add(LATEST_ZONE_US)?))
+        }
+    }
+}
+
+/// The last microsecond of a day.
+fn day_end(date: Date, zone: Option<&TimeZone>) -> Option<Timestamp> {
+    let next = latest(DateTime::from_parts(date.tomorrow().ok()?, Time::midnight()), zone)?;
+    Some(Timestamp(next.0 - 1))
+}
+
+/// Reads a time of the export that is truly UTC (`DateTimeCreated`, `BirthDay`, custom dates of contacts).
+#[must_use]
+pub fn ocm_utc(text: &str, zone: Option<&TimeZone>) -> Found {
+    match parse_iso(text) {
+        Some(written) if written.is_sentinel() => Found::nothing(Defect::SentinelDate),
+        Some(written) => match (written.offset, written.time) {
+            (Some(offset), _) => Found::exact(written.at_offset(offset)),
+            (None, Some(time)) => {
+                Found::exact(latest(DateTime::from_parts(written.date, time), zone)).noted(Defect::ZoneUnknown)
+            }
+            (None, None) => ocm_day(text, zone),
+        },
+        None => ocm_culture(text, zone),
+    }
+}
+
+/// Reads a time of the export whose `Z` is only a letter (`EventTime`, `EventDateTime`).
+#[must_use]
+pub fn ocm_stream(text: &str, zone: Option<&TimeZone>) -> Found {
+    let Some(written) = parse_iso(text) else { return ocm_culture(text, zone) };
+    if written.is_sentinel() {
+        return Found::nothing(Defect::SentinelDate);
+    }
+    match written.time {
+        Some(time) => {
+            let found = Found::exact(latest(DateTime::from_parts(written.date, time), zone));
+            if zone.is_some() { found } else { found.noted(Defect::ZoneUnknown) }
+        }
+        None => ocm_day(text, zone),
+    }
+}
+
+/// Reads a date of the export without time (`CloseDate`, `DueDate`): the last instant of that day, because the export
+/// turned an instant into a local day.
+#[must_use]
+pub fn ocm_day(text: &str, zone: Option<&TimeZone>) -> Found {
+    match parse_iso(text) {
+        Some(written) if written.is_sentinel() => Found::nothing(Defect::SentinelDate),
+        Some(written) => Found::exact(day_end(written.date, zone)).noted(Defect::DayUncertain),
+        None => ocm_culture(text, zone),
+    }
+}
+
+/// Reads a date in the culture of the machine, if day and month can be told apart.
+fn ocm_culture(text: &str, zone: Option<&TimeZone>) -> Found {
+    let Some(parts) = parse_culture(text) else { return Found::nothing(Defect::DateUnreadable) };
+    let month_first = Date::new(parts.year, parts.first, parts.second).ok();
+    let day_first = Date::new(parts.year, parts.second, parts.first).ok();
+    let date = match (month_first, day_first) {
+        (_, Some(date)) if parts.mark == '.' => date,
+        (Some(date), Some(same)) if date == same => date,
+        (Some(_), Some(_)) => return Found::nothing(Defect::DateAmbiguous),
+        (Some(date), None) | (None, Some(date)) => date,
+        (None, None) => return Found::nothing(Defect::DateUnreadable),
+    };
+    if date.year() <= 1601 {
+        return Found::nothing(Defect::SentinelDate);
+    }
+    let at = match parts.time {
+        Some(time) => latest(DateTime::from_parts(date, time), zone),
+        None => day_end(date, zone),
+    };
+    Found::exact(at).noted(Defect::CultureDate)
+}
+
+/// How a mapping says that dates are written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DateFormat {
+    /// ISO 8601.
+    Iso,
+    /// `31. 12. 2025 14:05`.
+    Czech,
+    /// A pattern of `strptime`.
+    Pattern(String),
+}
+
+/// A date that a mapping read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mapped {
+    /// What it says.
+    pub found: Found,
+    /// The cell in ISO form, when the file writes another.
+    pub iso: Option<String>,
+}
+
+/// Reads a date by the format and zone of a mapping.
+///
+/// A day without time is its first instant in the zone (UTC when none is named), as everywhere else in the program. A
+/// time without offset and without zone is the latest instant that it can mean. In the fold of a clock change the later one.
+#[must_use]
+pub fn mapped(text: &str, format: &DateFormat, zone: Option<&TimeZone>) -> Mapped {
+    let written = match format {
+        DateFormat::Iso => parse_iso(text),
+        DateFormat::Czech => parse_czech(text),
+        DateFormat::Pattern(pattern) => parse_pattern(text, pattern),
+    };
+    let Some(written) = written else {
+        return Mapped { found: Found::nothing(Defect::DateUnreadable), iso: None };
+    };
+    if written.is_sentinel() {
+        return Mapped { found: Found::nothing(Defect::SentinelDate), iso: None };
+    }
+    let found = match (written.offset, written.time) {
+        (Some(offset), _) => Found::exact(written.at_offset(offset)),
+        (None, Some(time)) => {
+            let found = Found::exact(latest(DateTime::from_parts(written.date, time), zone));
+            if zone.is_some() { found } else { found.noted(Defect::ZoneUnknown) }
+        }
+        (None, None) => {
+            let midnight = DateTime::from_parts(written.date, Time::midnight());
+            Found::exact(latest(midnight, Some(zone.unwrap_or(&TimeZone::UTC))))
+        }
+    };
+    let iso = match (format, written.time, found.at) {
+        (DateFormat::Iso, _, _) | (_, _, None) => None,
+        (_, None, Some(_)) => Some(written.date.to_string()),
+        (_, Some(_), Some(at)) => Some(at.to_string()),
+    };
+    Mapped { found, iso }
+}
+
+fn parse_pattern(text: &str, pattern: &str) -> Option<Written> {
+    let parts = jiff::fmt::strtime::parse(pattern, text.trim()).ok()?;
+    let date = parts.to_date().ok()?;
+    let time = if parts.hour().is_some() { Some(parts.to_time().ok()?) } else { None };
+    Some(Written { date, time, offset: parts.offset() })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn at(text: &str) -> Option<Timestamp> {
+        Some(text.parse().unwrap())
+    }
+
+    fn prague() -> TimeZone {
+        TimeZone::get("Europe/Prague").unwrap()
+    }
+
+    #[test]
+    fn a_literal_z_is_the_latest_instant_unless_the_zone_is_named() {
+        let found = ocm_stream("2020-02-18T09:00:00.10Z", None);
+        assert_eq!(found, Found { at: at("2020-02-18T21:00:00.1Z"), defect: Some(Defect::ZoneUnknown) });
+        let found = ocm_stream("2020-02-18T09:00:00.10Z", Some(&prague()));
+        assert_eq!(found, Found { at: at("2020-02-18T08:00:00.1Z"), defect: None });
+        assert_eq!(ocm_utc("2020-02-18T09:00:00Z", None), Found { at: at("2020-02-18T09:00:00Z"), defect: None });
+    }
+
+    #[test]
+    fn a_day_is_its_last_instant_and_sentinels_are_no_dates() {
+        assert_eq!(ocm_day("2020-03-31", None).at, at("2020-04-01T11:59:59.999999Z"));
+        assert_eq!(ocm_day("2020-03-31", Some(&prague())).at, at("2020-03-31T21:59:59.999999Z"));
+        for text in ["1601-01-01T00:00:00Z", "0001-01-01T00:00:00.00Z", "1601-01-01", "1600-12-31"] {
+            assert_eq!(ocm_stream(text, None), Found::nothing(Defect::SentinelDate), "{text}");
+            assert_eq!(ocm_utc(text, None), Found::nothing(Defect::SentinelDate), "{text}");
+        }
+    }
+
+    #[test]
+    fn culture_dates_are_taken_only_when_they_have_one_reading() {
+        assert_eq!(ocm_utc("3/31/2001 12:00:00 AM", None).at, at("2001-03-31T12:00:00Z"));
+        assert_eq!(ocm_utc("31/3/2001 1:05:00 PM", None).at, at("2001-04-01T01:05:00Z"));
+        assert_eq!(ocm_utc("4/4/2001 12:00:00 AM", None).defect, Some(Defect::CultureDate));
+        assert_eq!(ocm_utc("4/5/2001 12:00:00 AM", None), Found::nothing(Defect::DateAmbiguous));
+        assert_eq!(ocm_utc("04.05.2001 00:00:00", None).at, at("2001-05-04T12:00:00Z"));
+        assert_eq!(ocm_utc("soon", None), Found::nothing(Defect::DateUnreadable));
+    }
+
+    #[test]
+    fn czech_dates_and_patterns_become_iso_in_their_zone() {
+        let zone = prague();
+        let read = |text: &str, format: &DateFormat| mapped(text, format, Some(&zone));
+        let day = read("31. 12. 2025", &DateFormat::Czech);
+        assert_eq!((day.found.at, day.iso.as_deref()), (at("2025-12-30T23:00:00Z"), Some("2025-12-31")));
+        let minute = read("31.12.2025 14:05", &DateFormat::Czech);
+        assert_eq!(
+            (minute.found.at, minute.iso.as_deref()),
+            (at("2025-12-31T13:05:00Z"), Some("2025-12-31T13:05:00Z"))
+        );
+        let pattern = DateFormat::Pattern("%d/%m/%Y %H:%M".to_owned());
+        assert_eq!(read("31/12/2025 14:05", &pattern).found.at, at("2025-12-31T13:05:00Z"));
+        assert_eq!(read("31.12.25", &DateFormat::Czech).found, Found::nothing(Defect::DateUnreadable));
+        let fold = read("2025-10-26T02:30:00", &DateFormat::Iso);
+        assert_eq!(fold.found.at, at("2025-10-26T01:30:00Z"), "the later of the two");
+        assert_eq!(mapped("2025-10-26 02:30", &DateFormat::Iso, None).found.defect, Some(Defect::ZoneUnknown));
+        assert_eq!(read("2025-10-26T02:30:00+02:00", &DateFormat::Iso).found.at, at("2025-10-26T00:30:00Z"));
+    }
+
+    proptest! {
+        #[test]
+        fn what_jiff_writes_is_read_alike(us in -1_000_000_000_000_000i64..10_000_000_000_000_000) {
+            let instant = Timestamp(us);
+            prop_assert_eq!(mapped(&instant.to_string(), &DateFormat::Iso, None).found.at, Some(instant));
+        }
+
+        #[test]
+        fn any_text_is_read_without_panic_and_never_earlier_without_a_zone(text in "\\PC{0,30}", digits in "[0-9.:/ TZAPM+-]{0,25}") {
+            for text in [text, digits] {
+                let zone = prague();
+                for (vague, known) in [
+                    (ocm_stream(&text, None), ocm_stream(&text, Some(&zone))),
+                    (ocm_day(&text, None), ocm_day(&text, Some(&zone))),
+                    (ocm_utc(&text, None), ocm_utc(&text, Some(&zone))),
+                ] {
+                    prop_assert!(vague.at >= known.at || vague.at.is_none());
+                }
+                let _ = mapped(&text, &DateFormat::Czech, None);
+                let _ = mapped(&text, &DateFormat::Pattern("%d/%m/%y %H".to_owned()), None);
+            }
+        }
+    }
+}

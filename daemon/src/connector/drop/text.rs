@@ -1,0 +1,270 @@
+//! Encodings and delimiters: named, or detected when there is one reading only; never guessed.
+
+use std::io::{self, Read};
+
+use encoding_rs::{Decoder, DecoderResult};
+use serde::Deserialize;
+
+use crate::connector::change::Certainty;
+use crate::connector::rejection::FileError;
+
+/// How the bytes of a file become text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub enum Encoding {
+    /// UTF-8, with or without byte order mark.
+    #[serde(rename = "utf-8")]
+    Utf8,
+    /// UTF-16, low byte first.
+    #[serde(rename = "utf-16le")]
+    Utf16Le,
+    /// UTF-16, high byte first.
+    #[serde(rename = "utf-16be")]
+    Utf16Be,
+    /// Central European Windows.
+    #[serde(rename = "windows-1250")]
+    Windows1250,
+    /// Western European Windows.
+    #[serde(rename = "windows-1252")]
+    Windows1252,
+}
+
+impl Encoding {
+    /// Returns the name in mapping files and reports.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Utf8 => "utf-8",
+            Self::Utf16Le => "utf-16le",
+            Self::Utf16Be => "utf-16be",
+            Self::Windows1250 => "windows-1250",
+            Self::Windows1252 => "windows-1252",
+        }
+    }
+}
+
+/// What separates cells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Delimiter {
+    /// `,`
+    Comma,
+    /// `;`
+    Semicolon,
+    /// Tabulator.
+    Tab,
+}
+
+impl Delimiter {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Comma, Self::Semicolon, Self::Tab];
+
+    /// Returns the byte.
+    #[must_use]
+    pub fn byte(self) -> u8 {
+        match self {
+            Self::Comma => b',',
+            Self::Semicolon => b';',
+            Self::Tab => b'\t',
+        }
+    }
+
+    /// Returns the name in mapping files and reports.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Comma => "comma",
+            Self::Semicolon => "semicolon",
+            Self::Tab => "tab",
+        }
+    }
+}
+
+/// How the start of a file was understood.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DetectedEncoding {
+    /// The encoding.
+    pub encoding: Encoding,
+    /// The length of the byte order mark.
+    pub mark_bytes: usize,
+    /// Where that is known from.
+    pub certainty: Certainty,
+}
+
+/// Bytes at the start of a file that [`detect`] looks at.
+pub const HEAD_BYTES: usize = 64 << 10;
+
+/// Says how to read a file, from its first bytes and the name in the mapping.
+///
+/// A byte order mark decides. Without mark and name only UTF-8 is taken: a head with bytes that are not UTF-8 and
+/// without a single character that only UTF-8 explains is another encoding, and which one nobody can tell.
+///
+/// # Errors
+/// [`FileError::EncodingDoubtful`] and [`FileError::EncodingContradicted`].
+pub fn detect(head: &[u8], named: Option<Encoding>) -> Result<DetectedEncoding, FileError> {
+    let mark = match head {
+        [0xEF, 0xBB, 0xBF, ..] => Some((Encoding::Utf8, 3)),
+        [0xFF, 0xFE, ..] => Some((Encoding::Utf16Le, 2)),
+        [0xFE, 0xFF, ..] => Some((Encoding::Utf16Be, 2)),
+        _ => None,
+    };
+    if let Some((encoding, mark_bytes)) = mark {
+        return match named {
+            Some(named) if named != encoding => {
+                Err(FileError::EncodingContradicted { mark: encoding.name(), named: named.name() })
+            }
+            _ => Ok(DetectedEncoding { encoding, mark_bytes, certainty: Certainty::Detected }),
+        };
+    }
+    if let Some(encoding) = named {
+        return Ok(DetectedEncoding { encoding, mark_bytes: 0, certainty: Certainty::Named });
+    }
+    let looks_wide = head.len() >= 4 && head.iter().filter(|byte| **byte == 0).count() * 4 >= head.len();
+    let is_foreign = head.utf8_chunks().any(|chunk| !chunk.invalid().is_empty())
+        && !is_cut_character(head)
+        && head.utf8_chunks().all(|chunk| chunk.valid().is_ascii());
+    if looks_wide || is_foreign {
+        return Err(FileError::EncodingDoubtful);
+    }
+    Ok(DetectedEncoding { encoding: Encoding::Utf8, mark_bytes: 0, certainty: Certainty::Detected })
+}
+
+/// Says whether the only bytes that are not UTF-8 are a character cut by the end of the head.
+fn is_cut_character(head: &[u8]) -> bool {
+    std::str::from_utf8(head).is_err_and(|error| error.error_len().is_none() && head.len() >= HEAD_BYTES)
+}
+
+/// Reads a file as UTF-8. What its encoding does not know becomes the byte 0xFF, which no UTF-8 holds, so that the
+/// row it stands in, and no other, is found to be invalid.
+pub struct Utf8Reader<R> {
+    input: R,
+    decoder: Option<Decoder>,
+    raw: Vec<u8>,
+    raw_at: usize,
+    raw_end: usize,
+    ended: bool,
+}
+
+/// Bytes taken from the file at once for decoding.
+const RAW_CHUNK_BYTES: usize = 64 << 10;
+
+/// Room a decoder needs to be sure of progress: one malformed mark and one character of four bytes.
+const DECODE_ROOM_BYTES: usize = 16;
+
+impl<R: Read> Utf8Reader<R> {
+    /// Reads on behind the byte order mark.
+    #[must_use]
+    pub fn behind_mark(input: R, encoding: Encoding) -> Self {
+        let decoder = match encoding {
+            Encoding::Utf8 => None,
+            Encoding::Utf16Le => Some(encoding_rs::UTF_16LE.new_decoder_without_bom_handling()),
+            Encoding::Utf16Be => Some(encoding_rs::UTF_16BE.new_decoder_without_bom_handling()),
+            Encoding::Windows1250 => Some(encoding_rs::WINDOWS_1250.new_decoder_without_bom_handling()),
+            Encoding::Windows1252 => Some(encoding_rs::WINDOWS_1252.new_decoder_without_bom_handling()),
+        };
+        let room = if decoder.is_some() { RAW_CHUNK_BYTES } else { 0 };
+        Self { input, decoder, raw: vec![0; room], raw_at: 0, raw_end: 0, ended: false }
+    }
+}
+
+impl<R: Read> Read for Utf8Reader<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let Some(decoder) = &mut self.decoder else { return self.input.read(out) };
+        if out.len() < DECODE_ROOM_BYTES {
+            return Err(io::Error::from(io::ErrorKind::InvalidInput));
+        }
+        loop {
+            if self.raw_at == self.raw_end && !self.ended {
+                self.raw_at = 0;
+                self.raw_end = self.input.read(&mut self.raw)?;
+                self.ended = self.raw_end == 0;
+            }
+            let source = self.raw.get(self.raw_at..self.raw_end).unwrap_or_default();
+            // One byte stays free for the mark of a malformed sequence.
+            let room = out.len() - 1;
+            let target = out.get_mut(..room).unwrap_or_default();
+            let (result, read, written) = decoder.decode_to_utf8_without_replacement(source, target, self.ended);
+            self.raw_at += read;
+            if let DecoderResult::Malformed(..) = result {
+                if let Some(mark) = out.get_mut(written) {
+                    *mark = 0xFF;
+                }
+                return Ok(written + 1);
+            }
+            if written > 0 {
+                return Ok(written);
+            }
+            if self.ended {
+                self.decoder = None;
+                return Ok(0);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn decode(bytes: &[u8], encoding: Encoding) -> Vec<u8> {
+        let mut reader = Utf8Reader::behind_mark(bytes, encoding);
+        let mut text = Vec::new();
+        let mut chunk = [0; 33];
+        loop {
+            match reader.read(&mut chunk).unwrap() {
+                0 => return text,
+                read => text.extend_from_slice(&chunk[..read]),
+            }
+        }
+    }
+
+    #[test]
+    fn marks_and_names_decide_and_contradictions_are_refused() {
+        let seen = |head: &[u8], named| detect(head, named).map(|seen| (seen.encoding, seen.mark_bytes));
+        assert_eq!(seen(b"\xEF\xBB\xBFa", None), Ok((Encoding::Utf8, 3)));
+        assert_eq!(seen(b"\xFF\xFEa\0", None), Ok((Encoding::Utf16Le, 2)));
+        assert_eq!(seen(b"\xFE\xFF\0a", Some(Encoding::Utf16Be)), Ok((Encoding::Utf16Be, 2)));
+        assert_eq!(seen("é".as_bytes(), None), Ok((Encoding::Utf8, 0)));
+        assert_eq!(seen(b"\xE9,b", Some(Encoding::Windows1250)), Ok((Encoding::Windows1250, 0)));
+        let contradicted = FileError::EncodingContradicted { mark: "utf-8", named: "windows-1250" };
+        assert_eq!(seen(b"\xEF\xBB\xBFa", Some(Encoding::Windows1250)), Err(contradicted));
+    }
+
+    #[test]
+    fn what_is_not_certain_is_refused_and_one_bad_byte_among_utf8_is_not_a_doubt() {
+        assert_eq!(detect(b"jm\xE9no,b\n", None), Err(FileError::EncodingDoubtful));
+        assert_eq!(detect(b"a\0,\0b\0\n\0", None), Err(FileError::EncodingDoubtful));
+        assert!(detect("č,ř\n\u{e9}\n".as_bytes(), None).is_ok());
+        assert!(detect(b"\xC4\x8D,b\nx\xE9y,c\n", None).is_ok());
+        let mut head = vec![b'a'; HEAD_BYTES - 1];
+        head.push(0xC4);
+        assert!(detect(&head, None).is_ok(), "a character cut by the end of the head");
+    }
+
+    #[test]
+    fn every_encoding_is_read_and_a_lone_surrogate_spoils_itself_only() {
+        assert_eq!(decode(b"\xE8\x9E", Encoding::Windows1250), "čž".as_bytes());
+        assert_eq!(decode(b"\xE8\x80", Encoding::Windows1252), "è€".as_bytes());
+        assert_eq!(decode(b"\x0D\x01a\0", Encoding::Utf16Le), "ča".as_bytes());
+        assert_eq!(decode(b"\x01\x0D\0a", Encoding::Utf16Be), "ča".as_bytes());
+        assert_eq!(decode(b"a\0\x00\xD8b\0", Encoding::Utf16Le), b"a\xFFb");
+        assert_eq!(decode(b"a\0b", Encoding::Utf16Le), b"a\xFF", "half a unit at the end");
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_survives_utf16_in_chunks(text in "\\PC{0,200}") {
+            let wide: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+            prop_assert_eq!(decode(&wide, Encoding::Utf16Le), text.as_bytes());
+        }
+
+        #[test]
+        fn any_bytes_are_detected_and_decoded_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+            for encoding in [Encoding::Utf16Be, Encoding::Utf16Le, Encoding::Windows1250, Encoding::Windows1252] {
+                prop_assert!(decode(&bytes, encoding).len() <= bytes.len() * 3 + 1);
+            }
+            let _ = detect(&bytes, None);
+        }
+    }
+}

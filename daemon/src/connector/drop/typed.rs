@@ -1,0 +1,439 @@
+//! Typed rows by a mapping: the header is matched once, then each row costs a few copies.
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use retention_core::record::field::{self, CUSTOM_PREFIX};
+use retention_core::record::{Cells, Column, DateRole, FieldType, Kind, Layout, Relation, SourceLink, Visibility};
+
+use super::date::{self, DateFormat};
+use super::mapping::{
+    ColumnRule, Content, DateRule, Decimal, LinkRule, MailboxFrom, Mapping, Unmapped, VisibilityFrom, nearest,
+};
+use super::table::Fields;
+use crate::connector::change::{Change, Departure, Place, ReadSummary, Sink, SourceRow};
+use crate::connector::defect::Defect;
+use crate::connector::rejection::{FileError, RejectCode, Rejection};
+
+/// Most mailboxes one file may tell a snapshot of; beyond, the file counts as a delta.
+const MAILBOXES_MAX: usize = 100_000;
+
+/// How the text of a cell changes on its way.
+#[derive(Clone, Copy)]
+enum Rewrite {
+    /// Not at all.
+    Keep,
+    /// `1 234,50` becomes `1234.50`.
+    DecimalComma,
+    /// To the ISO form that the date rule of this number found.
+    Date(usize),
+}
+
+struct Kept {
+    number: usize,
+    rewrite: Rewrite,
+}
+
+enum Mailbox {
+    Fixed(Option<Arc<str>>),
+    Column { number: usize, last: Option<(String, Arc<str>)> },
+}
+
+/// Turns rows of one file into changes.
+pub(super) struct Typist<'m> {
+    mapping: &'m Mapping,
+    width: usize,
+    kept: Vec<Kept>,
+    is_verbatim: bool,
+    ids: Vec<usize>,
+    mailbox: Mailbox,
+    visibility: Option<usize>,
+    dates: Vec<usize>,
+    links: Vec<usize>,
+    deleted: Option<usize>,
+    seen: BTreeSet<Arc<str>>,
+    notes: Vec<(Defect, Option<usize>)>,
+    /// What was handed out so far.
+    pub(super) summary: ReadSummary,
+    rows_spoiled: bool,
+}
+
+/// Finds a column by name: as written, or but for blanks around it.
+pub(super) fn find(header: &[String], name: &str) -> Option<usize> {
+    let exact = header.iter().position(|column| column == name);
+    exact.or_else(|| header.iter().position(|column| column.trim() == name.trim()))
+}
+
+fn require(header: &[String], name: &str) -> Result<usize, FileError> {
+    find(header, name).ok_or_else(|| FileError::ColumnMissing {
+        missing: name.to_owned(),
+        found: nearest(name, header.iter().map(String::as_str)),
+    })
+}
+
+/// Refuses a header that names a column twice. Columns without a name may be many.
+pub(super) fn check_repeats(header: &[String]) -> Result<(), FileError> {
+    let mut seen = BTreeSet::new();
+    for (number, name) in header.iter().enumerate() {
+        if !name.trim().is_empty() && !seen.insert(name.trim()) {
+            return Err(FileError::ColumnRepeated { number: number + 1 });
+        }
+    }
+    Ok(())
+}
+
+impl<'m> Typist<'m> {
+    /// Matches a header and returns the layout with what fills it.
+    pub(super) fn for_header(
+        source: &str,
+        mapping: &'m Mapping,
+        header: &[String],
+    ) -> Result<(Layout, Self), FileError> {
+        check_repeats(header)?;
+        let ids: Vec<usize> = mapping.id.iter().map(|name| require(header, name)).collect::<Result<_, _>>()?;
+        let rules = mapping.columns.iter().map(|rule| Ok((require(header, &rule.name)?, rule)));
+        let rules: Vec<(usize, &ColumnRule)> = rules.collect::<Result<_, FileError>>()?;
+        let dates: Vec<usize> =
+            mapping.dates.iter().map(|rule| require(header, &rule.column)).collect::<Result<_, _>>()?;
+        let links: Vec<usize> =
+            mapping.links.iter().map(|rule| require(header, &rule.column)).collect::<Result<_, _>>()?;
+        let mailbox = match &mapping.mailbox {
+            MailboxFrom::Nowhere => Mailbox::Fixed(None),
+            MailboxFrom::Constant(address) => Mailbox::Fixed(Some(Arc::from(address.as_str()))),
+            MailboxFrom::Column(name) => Mailbox::Column { number: require(header, name)?, last: None },
+        };
+        let visibility = match &mapping.visibility {
+            VisibilityFrom::Constant(_) => None,
+            VisibilityFrom::Column { column, .. } => Some(require(header, column)?),
+        };
+        let deleted = mapping.deleted.as_ref().map(|rule| require(header, &rule.column)).transpose()?;
+        let mut named: BTreeSet<usize> = ids.iter().chain(&dates).chain(&links).copied().collect();
+        named.extend(visibility.into_iter().chain(deleted));
+        if let Mailbox::Column { number, .. } = mailbox {
+            named.insert(number);
+        }
+        let (columns, kept) = arrange(mapping, header, &rules, &ids, &dates, &named)?;
+        let is_verbatim = kept.len() == header.len() && kept.iter().all(|kept| matches!(kept.rewrite, Rewrite::Keep));
+        let layout =
+            Layout { source: source.to_owned(), kind: mapping.kind, columns, named_dates: mapping.named_dates.clone() };
+        let typist = Self {
+            mapping,
+            width: header.len(),
+            kept,
+            is_verbatim,
+            ids,
+            mailbox,
+            visibility,
+            dates,
+            links,
+            deleted,
+            seen: BTreeSet::new(),
+            notes: Vec::new(),
+            summary: ReadSummary::default(),
+            rows_spoiled: false,
+        };
+        Ok((layout, typist))
+    }
+
+    /// Returns how many columns the header has.
+    pub(super) fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Hands out a row that was rejected.
+    pub(super) fn reject(&mut self, place: Place, code: RejectCode, sink: &mut Sink<'_>) -> ControlFlow<()> {
+        self.summary.rejected += 1;
+        self.rows_spoiled = true;
+        sink(Change::Rejected(Rejection { place, code }))
+    }
+
+    /// Hands out a row, and what is odd about it.
+    pub(super) fn tell(&mut self, fields: &impl Fields, place: Place, sink: &mut Sink<'_>) -> ControlFlow<()> {
+        let change = match self.change(fields, place) {
+            Ok(change) => change,
+            Err((code, column)) => {
+                self.notes.clear();
+                let place = column.map_or(place, |number| place.at_column(number));
+                return self.reject(place, code, sink);
+            }
+        };
+        self.summary.rows += 1;
+        self.summary.defects += self.notes.len() as u64;
+        for (defect, column) in self.notes.drain(..) {
+            sink(Change::Defect(defect, column.map_or(place, |number| place.at_column(number))))?;
+        }
+        sink(change)
+    }
+
+    /// Hands out the end: what the file is a complete snapshot of.
+    pub(super) fn end(&mut self, sink: &mut Sink<'_>) -> ControlFlow<()> {
+        if self.mapping.content == Content::Delta {
+            return ControlFlow::Continue(());
+        }
+        if self.rows_spoiled || self.summary.rows == 0 || self.seen.len() > MAILBOXES_MAX {
+            self.summary.defects += 1;
+            return sink(Change::Defect(Defect::SnapshotIncomplete, Place::whole(None)));
+        }
+        let kind = self.mapping.kind;
+        match &self.mailbox {
+            Mailbox::Fixed(mailbox) => sink(Change::SnapshotOf { mailbox: mailbox.clone(), kind }),
+            Mailbox::Column { .. } => {
+                self.seen.iter().try_for_each(|seen| sink(Change::SnapshotOf { mailbox: Some(seen.clone()), kind }))
+            }
+        }
+    }
+
+    fn change(&mut self, fields: &impl Fields, place: Place) -> Result<Change, (RejectCode, Option<usize>)> {
+        let external_id = self.external_id(fields)?;
+        let mailbox = self.mailbox(fields)?;
+        let kind = self.mapping.kind;
+        if let (Some(number), Some(rule)) = (self.deleted, &self.mapping.deleted)
+            && fields.cell(number).is_some_and(|cell| is_one_of(cell, &rule.values))
+        {
+            return Ok(Change::Departed(Departure { kind, mailbox, external_id, place }));
+        }
+        let (dates, rewritten) = self.dates(fields);
+        let cells = self.cells(fields, &rewritten)?;
+        let links = self.links.iter().zip(&self.mapping.links);
+        Ok(Change::Row(SourceRow {
+            layout: 0,
+            mailbox,
+            visibility: self.visibility(fields),
+            external_id,
+            other_ids: Vec::new(),
+            dates,
+            links: links.flat_map(|(number, rule)| links_of(fields.cell(*number), rule)).collect(),
+            cells,
+            place,
+        }))
+    }
+
+    fn external_id(&self, fields: &impl Fields) -> Result<String, (RejectCode, Option<usize>)> {
+        let filled = |number: usize| fields.cell(number).filter(|cell| !cell.trim().is_empty());
+        let missing = |number| (RejectCode::IdMissing, Some(number));
+        if let [number] = *self.ids.as_slice() {
+            return filled(number).map(str::to_owned).ok_or_else(|| missing(number));
+        }
+        let mut id = String::new();
+        for (nth, &number) in self.ids.iter().enumerate() {
+            if nth > 0 {
+                id.push('|');
+            }
+            // A bar inside a part is doubled, so that different parts never make the same id.
+            id.push_str(&filled(number).ok_or_else(|| missing(number))?.replace('|', "||"));
+        }
+        Ok(id)
+    }
+
+    fn mailbox(&mut self, fields: &impl Fields) -> Result<Option<Arc<str>>, (RejectCode, Option<usize>)> {
+        match &mut self.mailbox {
+            Mailbox::Fixed(mailbox) => Ok(mailbox.clone()),
+            Mailbox::Column { number, last } => {
+                let text = fields.cell(*number).map(str::trim).filter(|text| !text.is_empty());
+                let text = text.ok_or((RejectCode::MailboxMissing, Some(*number)))?;
+                if let Some((_, mailbox)) = last.as_ref().filter(|(known, _)| known == text) {
+                    return Ok(Some(mailbox.clone()));
+                }
+                let address: Arc<str> = Arc::from(text.to_lowercase());
+                if self.mapping.content == Content::Snapshot && self.seen.len() <= MAILBOXES_MAX {
+                    self.seen.insert(address.clone());
+                }
+                *last = Some((text.to_owned(), address.clone()));
+                Ok(Some(address))
+            }
+        }
+    }
+
+    fn visibility(&self, fields: &impl Fields) -> Visibility {
+        match (&self.mapping.visibility, self.visibility) {
+            (VisibilityFrom::Constant(visibility), _) => *visibility,
+            (VisibilityFrom::Column { shared, private, .. }, number) => {
+                let cell = number.and_then(|number| fields.cell(number)).unwrap_or_default();
+                match (is_one_of(cell, shared), is_one_of(cell, private)) {
+                    (true, false) => Visibility::Shared,
+                    (false, true) => Visibility::Private,
+                    (true, true) | (false, false) => Visibility::Unknown,
+                }
+            }
+        }
+    }
+
+    fn dates(
+        &mut self,
+        fields: &impl Fields,
+    ) -> (Vec<(DateRole, retention_core::time::Timestamp)>, Vec<Option<String>>) {
+        let rules: &[DateRule] = &self.mapping.dates;
+        let mut dates = Vec::with_capacity(rules.len());
+        let mut rewritten = Vec::new();
+        for (rule, &number) in rules.iter().zip(&self.dates) {
+            let Some(text) = fields.cell(number).filter(|text| !text.trim().is_empty()) else {
+                rewritten.push(None);
+                continue;
+            };
+            let format = if fields.is_typed(number) { &DateFormat::Iso } else { &rule.format };
+            let mapped = date::mapped(text, format, rule.zone.as_ref());
+            self.notes.extend(mapped.found.defect.map(|defect| (defect, Some(number))));
+            dates.extend(mapped.found.at.map(|at| (rule.role, at)));
+            rewritten.push(mapped.iso);
+        }
+        (dates, rewritten)
+    }
+
+    fn cells(&mut self, fields: &impl Fields, dates: &[Option<String>]) -> Result<Cells, (RejectCode, Option<usize>)> {
+        let mut cells = Cells::with_capacity(self.kept.len(), fields.bytes());
+        let too_large = |_| (RejectCode::TooManyCells { max: usize::from(u16::MAX) }, None);
+        if self.is_verbatim {
+            for number in 0..self.width {
+                cells.push(fields.cell(number)).map_err(too_large)?;
+            }
+            return Ok(cells);
+        }
+        for kept in &self.kept {
+            let cell = fields.cell(kept.number);
+            let number;
+            let cell = match (kept.rewrite, cell) {
+                (Rewrite::Date(rule), Some(text)) => Some(dates.get(rule).and_then(Option::as_deref).unwrap_or(text)),
+                (Rewrite::DecimalComma, Some(text)) if !fields.is_typed(kept.number) && !text.trim().is_empty() => {
+                    number = parse_decimal_comma(text);
+                    if number.is_none() {
+                        self.notes.push((Defect::NumberUnreadable, Some(kept.number)));
+                    }
+                    Some(number.as_deref().unwrap_or(text))
+                }
+                (Rewrite::Keep | Rewrite::DecimalComma | Rewrite::Date(_), cell) => cell,
+            };
+            cells.push(cell).map_err(too_large)?;
+        }
+        Ok(cells)
+    }
+}
+
+/// Says which columns of the file become columns of the layout.
+fn arrange(
+    mapping: &Mapping,
+    header: &[String],
+    rules: &[(usize, &ColumnRule)],
+    ids: &[usize],
+    dates: &[usize],
+    named: &BTreeSet<usize>,
+) -> Result<(Vec<Column>, Vec<Kept>), FileError> {
+    let has_id_field = field::standard(mapping.kind).iter().any(|standard| standard.name == "id");
+    let id_is_free = has_id_field && ids.len() == 1 && !mapping.columns.iter().any(|rule| rule.field == "id");
+    let mut columns = Vec::with_capacity(header.len());
+    let mut kept = Vec::with_capacity(header.len());
+    for (number, name) in header.iter().enumerate() {
+        let rule = rules.iter().find(|(at, _)| *at == number).map(|(_, rule)| *rule);
+        let date_rule = dates.iter().position(|at| *at == number);
+        let (field, field_type, decimal) = match rule {
+            Some(rule) => (rule.field.clone(), rule.field_type, rule.decimal),
+            None if id_is_free && ids.contains(&number) => ("id".to_owned(), FieldType::Text, Decimal::Point),
+            None if named.contains(&number) || mapping.unmapped == Unmapped::Custom => {
+                let field_type = if date_rule.is_some() { FieldType::Date } else { FieldType::Text };
+                (free_custom(name, number, &columns, rules), field_type, Decimal::Point)
+            }
+            None if mapping.unmapped == Unmapped::Ignore => continue,
+            None => return Err(FileError::ColumnUnmapped { number: number + 1 }),
+        };
+        let rewrite = match (date_rule, field_type, decimal) {
+            (Some(rule), _, _) if mapping.dates.get(rule).is_some_and(|rule| rule.format != DateFormat::Iso) => {
+                Rewrite::Date(rule)
+            }
+            (None, FieldType::Number | FieldType::Money, Decimal::Comma) => Rewrite::DecimalComma,
+            _ => Rewrite::Keep,
+        };
+        columns.push(Column { name: name.clone(), field, field_type });
+        kept.push(Kept { number, rewrite });
+    }
+    Ok((columns, kept))
+}
+
+/// Returns a custom field for a column without a rule that no other column fills.
+fn free_custom(name: &str, number: usize, columns: &[Column], rules: &[(usize, &ColumnRule)]) -> String {
+    let label = name.trim();
+    let field = format!("{CUSTOM_PREFIX}{label}");
+    let is_taken =
+        columns.iter().any(|column| column.field == field) || rules.iter().any(|(_, rule)| rule.field == field);
+    if label.is_empty() || is_taken { format!("{CUSTOM_PREFIX}{label}#{}", number + 1) } else { field }
+}
+
+fn is_one_of(cell: &str, values: &[String]) -> bool {
+    let cell = cell.trim();
+    values.iter().any(|value| value.eq_ignore_ascii_case(cell) || value.to_lowercase() == cell.to_lowercase())
+}
+
+fn links_of<'a>(cell: Option<&'a str>, rule: &'a LinkRule) -> impl Iterator<Item = SourceLink> + 'a {
+    split_ids(cell.unwrap_or_default(), rule.separator.as_deref()).map(|id| SourceLink {
+        relation: rule.relation,
+        kind: rule.kind,
+        external_id: id.to_owned(),
+    })
+}
+
+/// Splits ids; empty ones are none.
+pub(super) fn split_ids<'a>(cell: &'a str, separator: Option<&'a str>) -> impl Iterator<Item = &'a str> + 'a {
+    let whole = separator.is_none().then_some(cell);
+    let parts = separator.map(|separator| cell.split(separator));
+    whole.into_iter().chain(parts.into_iter().flatten()).map(str::trim).filter(|id| !id.is_empty())
+}
+
+/// Makes the links of a cell of ids joined by a bar.
+pub(super) fn joined_links(cell: Option<&str>, relation: Relation, kind: Kind, links: &mut Vec<SourceLink>) {
+    for id in split_ids(cell.unwrap_or_default(), Some("|")) {
+        let link = SourceLink { relation, kind, external_id: id.to_owned() };
+        if !links.contains(&link) {
+            links.push(link);
+        }
+    }
+}
+
+/// Turns `1 234,50 Kč` into `1234.50 Kč`: blanks or points group three digits, a comma begins the fraction.
+pub(super) fn parse_decimal_comma(text: &str) -> Option<String> {
+    let text = text.trim();
+    let is_sign = |c: char| matches!(c, '-' | '+' | '\u{2212}');
+    let from = text.find(|c: char| c.is_ascii_digit() || is_sign(c))?;
+    let to = text.rfind(|c: char| c.is_ascii_digit())? + 1;
+    let (before, rest) = text.split_at_checked(from)?;
+    let (number, behind) = rest.split_at_checked(to.checked_sub(from)?)?;
+    let sign = if number.starts_with(['-', '\u{2212}']) { "-" } else { "" };
+    let digits = number.trim_start_matches(is_sign).trim_start();
+    let (whole, fraction) = match digits.split_once(',') {
+        Some((whole, fraction)) => (whole, Some(fraction)),
+        None => (digits, None),
+    };
+    let mut groups = whole.split([' ', '\u{a0}', '\u{202f}', '.']);
+    let first = groups.next()?;
+    let mut plain = first.to_owned();
+    let mut grouped = false;
+    for group in groups {
+        if group.len() != 3 {
+            return None;
+        }
+        grouped = true;
+        plain.push_str(group);
+    }
+    let is_number = |digits: &str| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    if !is_number(&plain) || (grouped && first.len() > 3) || fraction.is_some_and(|fraction| !is_number(fraction)) {
+        return None;
+    }
+    let fraction = fraction.map_or_else(String::new, |fraction| format!(".{fraction}"));
+    Some(format!("{before}{sign}{plain}{fraction}{behind}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn czech_numbers_become_numbers_with_a_point_or_stay() {
+        let read = |text: &str| parse_decimal_comma(text);
+        assert_eq!(read("1 234,50").as_deref(), Some("1234.50"));
+        assert_eq!(read("-1\u{a0}234\u{a0}567").as_deref(), Some("-1234567"));
+        assert_eq!(read("1.234,5 Kč").as_deref(), Some("1234.5 Kč"));
+        assert_eq!(read("€ 12,00").as_deref(), Some("€ 12.00"));
+        assert_eq!(read("12500").as_deref(), Some("12500"));
+        for text in ["1.5", "1,234.50", "12 34", "1234 567", "abc", "1,2,3", "", "-"] {
+            assert_eq!(read(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! Rows of a workbook through a mapping. Typed cells become text without loss: dates in ISO form, whole numbers
+//! without `.0`, `true` and `false`.
+
+use std::fs::File;
+use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use calamine::{DataRef, Reader as _, Xlsx, XlsxError};
+
+use super::claimed::{Limits, Opened};
+use super::mapping::Mapping;
+use super::table::Fields;
+use super::typed::Typist;
+use crate::connector::change::{Certainty, Change, Detected, Feed, Place, ReadSummary, Sink};
+use crate::connector::rejection::{FileError, RejectCode};
+
+/// A claimed workbook.
+#[derive(Debug)]
+pub struct XlsxFeed<'a> {
+    /// The name of the source in layouts.
+    pub source: &'a str,
+    /// How columns become fields.
+    pub mapping: &'a Mapping,
+    /// What the workbook may cost.
+    pub limits: &'a Limits,
+    /// Where it was claimed.
+    pub path: &'a Path,
+}
+
+/// First bytes of the compound file that Excel makes of an encrypted workbook, and of the old `.xls`.
+const COMPOUND_FILE: [u8; 8] = [0xD0, 0xCF, 0x11, 0xE0, 0xA1, 0xB1, 0x1A, 0xE1];
+
+/// Most parts a workbook may have; a plain one has about ten, and one more for each sheet.
+const PARTS_MAX: usize = 4_096;
+
+/// Cell texts of one row.
+#[derive(Default)]
+struct Texts {
+    cells: Vec<Option<Text>>,
+    bytes: usize,
+}
+
+struct Text {
+    text: String,
+    typed: bool,
+}
+
+impl Fields for Texts {
+    fn count(&self) -> usize {
+        self.cells.len()
+    }
+
+    fn cell(&self, number: usize) -> Option<&str> {
+        Some(self.cells.get(number)?.as_ref()?.text.as_str())
+    }
+
+    fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    fn is_typed(&self, number: usize) -> bool {
+        self.cells.get(number).and_then(Option::as_ref).is_some_and(|cell| cell.typed)
+    }
+}
+
+/// Unpacks every part once into nothing and refuses a workbook that holds more than the limit, whatever it declares.
+fn check_unpacked_size(file: &mut File, limits: &Limits) -> Result<(), FileError> {
+    let mut first = [0; COMPOUND_FILE.len()];
+    let read = file.read(&mut first)?;
+    if read == 0 {
+        return Err(FileError::Empty);
+    }
+    if first == COMPOUND_FILE {
+        return Err(FileError::WorkbookEncrypted);
+    }
+    file.seek(SeekFrom::Start(0))?;
+    let too_large = FileError::WorkbookTooLarge { max: limits.workbook_bytes_max };
+    let mut archive = zip::ZipArchive::new(BufReader::new(&mut *file)).map_err(|_| FileError::WorkbookBroken)?;
+    if archive.len() > PARTS_MAX {
+        return Err(too_large);
+    }
+    let mut left = limits.workbook_bytes_max;
+    for number in 0..archive.len() {
+        let part = archive.by_index(number).map_err(|_| FileError::WorkbookBroken)?;
+        let mut bounded = part.take(left.saturating_add(1));
+        let bytes = std::io::copy(&mut bounded, &mut std::io::sink()).map_err(|_| FileError::WorkbookBroken)?;
+        left = left.checked_sub(bytes).ok_or_else(|| too_large.clone())?;
+    }
+    drop(archive);
+    file.seek(SeekFrom::Start(0))?;
+    Ok(())
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is the shape that map_err hands over")]
+fn workbook_error(error: XlsxError) -> FileError {
+    match error {
+        XlsxError::Password => FileError::WorkbookEncrypted,
+        XlsxError::WorksheetNotFound(_) => FileError::SheetMissing,
+        _ => FileError::WorkbookBroken,
+    }
+}
+
+fn to_text(value: &DataRef<'_>) -> Option<Text> {
+    let typed = |text: String| Some(Text { text, typed: true });
+    match value {
+        DataRef::Empty => None,
+        DataRef::String(text) => Some(Text { text: text.clone(), typed: false }),
+        DataRef::SharedString(text) => Some(Text { text: (*text).to_owned(), typed: false }),
+        DataRef::Bool(value) => typed(value.to_string()),
+        DataRef::Int(value) => typed(value.to_string()),
+        // Rust writes a float as the shortest text that reads back the same, and a whole one without fraction.
+        DataRef::Float(value) => typed(value.to_string()),
+        DataRef::DateTimeIso(text) | DataRef::DurationIso(text) => typed(text.clone()),
+        DataRef::DateTime(value) if value.is_datetime() => typed(to_iso(value.to_ymd_hms_milli())),
+        DataRef::DateTime(value) => typed(value.as_f64().to_string()),
+        DataRef::Error(error) => Some(Text { text: error.to_string(), typed: false }),
+    }
+}
+
+fn to_iso((year, month, day, hour, minute, second, milli): (u16, u8, u8, u8, u8, u8, u16)) -> String {
+    match (hour, minute, second, milli) {
+        (0, 0, 0, 0) => format!("{year:04}-{month:02}-{day:02}"),
+        (_, _, _, 0) => format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}"),
+        _ => format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}"),
+    }
+}
+
+/// Where the rows of a sheet go: the first one is the header.
+struct Sheet<'a, 's, 'k> {
+    feed: &'a XlsxFeed<'a>,
+    sink: &'s mut Sink<'k>,
+    typist: Option<Typist<'a>>,
+}
+
+impl Sheet<'_, '_, '_> {
+    fn take(&mut self, number: u64, mut texts: Texts) -> Result<ControlFlow<()>, FileError> {
+        if texts.cells.iter().all(Option::is_none) {
+            return Ok(ControlFlow::Continue(()));
+        }
+        let place = Place::line(None, number);
+        let Some(typist) = &mut self.typist else {
+            let header = texts.cells.into_iter().map(|cell| cell.map_or_else(String::new, |cell| cell.text));
+            let header: Vec<String> = header.collect();
+            let (layout, mut typist) = Typist::for_header(self.feed.source, self.feed.mapping, &header)?;
+            let certainty = Certainty::Named;
+            typist.summary.detected.push(Detected { file: None, encoding: "xlsx", delimiter: None, certainty });
+            self.typist = Some(typist);
+            return Ok((self.sink)(Change::Layout(layout)));
+        };
+        let expected = typist.width();
+        let found = texts.cells.len();
+        if found > expected {
+            return Ok(typist.reject(place.at_column(expected), RejectCode::Ragged { expected, found }, self.sink));
+        }
+        if texts.bytes > self.feed.limits.row_bytes_max {
+            return Ok(typist.reject(place, RejectCode::RowTooLong { max: self.feed.limits.row_bytes_max }, self.sink));
+        }
+        // A sheet does not write the empty cells at the end of a row.
+        texts.cells.resize_with(expected, || None);
+        Ok(typist.tell(&texts, place, self.sink))
+    }
+}
+
+impl Feed for XlsxFeed<'_> {
+    fn read(&mut self, sink: &mut Sink<'_>) -> Result<ReadSummary, FileError> {
+        let mut opened = Opened::at(self.path, self.limits)?;
+        check_unpacked_size(&mut opened.file, self.limits)?;
+        let mut book: Xlsx<_> = Xlsx::new(BufReader::new(opened.file)).map_err(workbook_error)?;
+        let name = match &self.mapping.sheet {
+            Some(name) => name.clone(),
+            None => book.sheet_names().first().cloned().ok_or(FileError::SheetMissing)?,
+        };
+        let mut cells = book.worksheet_cells_reader(&name).map_err(workbook_error)?;
+        let mut sheet = Sheet { feed: self, sink, typist: None };
+        let mut flow = ControlFlow::Continue(());
+        let mut texts = Texts::default();
+        let mut row: Option<u32> = None;
+        while flow.is_continue() {
+            let cell = cells.next_cell().map_err(workbook_error)?;
+            let position = cell.as_ref().map(|cell| cell.get_position());
+            if row.is_some() && position.map(|(at, _)| at) != row {
+                let number = u64::from(row.unwrap_or_default()) + 1;
+                flow = sheet.take(number, std::mem::take(&mut texts))?;
+            }
+            let (Some(cell), Some((at, column))) = (cell, position) else { break };
+            row = Some(at);
+            let column = column as usize;
+            if column >= self.limits.columns_max {
+                return Err(FileError::HeaderBroken(Box::new(RejectCode::TooManyCells {
+                    max: self.limits.columns_max,
+                })));
+            }
+            let Some(text) = to_text(cell.get_value()) else { continue };
+            if texts.cells.len() <= column {
+                texts.cells.resize_with(column + 1, || None);
+            }
+            texts.bytes += text.text.len();
+            if let Some(slot) = texts.cells.get_mut(column) {
+                *slot = Some(text);
+            }
+        }
+        let mut typist = sheet.typist.ok_or(FileError::NoHeader)?;
+        if flow.is_continue() {
+            Opened::check_unchanged(self.path, opened.fingerprint)?;
+            flow = typist.end(sheet.sink);
+        }
+        typist.summary.stopped = flow.is_break();
+        Ok(typist.summary)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rust_xlsxwriter::{ExcelDateTime, Format, Workbook};
+
+    use super::*;
+
+    const MAPPING: &str = "schema = 1\nkind = \"deal\"\nfiles = [\"*.xlsx\"]\ncontent = \"snapshot\"\nid = [\"Id\"]\n\
+        decimal = \"comma\"\n[[column]]\nname = \"Amount\"\nfield = \"amount\"\n\
+        [[date]]\ncolumn = \"End\"\nrole = \"contract_end\"\nformat = \"czech\"\nzone = \"UTC\"\n";
+
+    fn book() -> Vec<u8> {
+        let mut book = Workbook::new();
+        let sheet = book.add_worksheet();
+        let date = Format::new().set_num_format("yyyy-mm-dd");
+        for (column, name) in (0..).zip(["Id", "Amount", "End", "Open", "Note"]) {
+            sheet.write(0, column, name).unwrap();
+        }
+        sheet.write(1, 0, 17).unwrap();
+        sheet.write(1, 1, 1234.5).unwrap();
+        sheet.write_with_format(1, 2, ExcelDateTime::from_ymd(2025, 12, 31).unwrap(), &date).unwrap();
+        sheet.write(1, 3, true).unwrap();
+        sheet.write(3, 0, "18").unwrap();
+        sheet.write(3, 1, "1 234,50").unwrap();
+        sheet.write(3, 2, "31. 12. 2025").unwrap();
+        sheet.write(4, 1, "no id").unwrap();
+        book.save_to_buffer().unwrap()
+    }
+
+    fn read(bytes: &[u8], mapping: &str, limits: &Limits) -> (Vec<Change>, Result<ReadSummary, FileError>) {
+        let mapping = Mapping::parse(mapping).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.xlsx");
+        std::fs::write(&path, bytes).unwrap();
+        let mut changes = Vec::new();
+        let mut feed = XlsxFeed { source: "crm", mapping: &mapping, limits, path: &path };
+        let summary = feed.read(&mut |change| {
+            changes.push(change);
+            ControlFlow::Continue(())
+        });
+        (changes, summary)
+    }
+
+    #[test]
+    fn typed_cells_become_text_without_loss_and_texts_follow_the_mapping() {
+        let (changes, summary) = read(&book(), MAPPING, &Limits::default());
+        let cells: Vec<(u64, Vec<Option<String>>)> = changes
+            .iter()
+            .filter_map(|change| match change {
+                Change::Row(row) => {
+                    Some((row.place.line, row.cells.iter().map(|cell| cell.map(str::to_owned)).collect()))
+                }
+                _ => None,
+            })
+            .collect();
+        let text = |text: &str| Some(text.to_owned());
+        assert_eq!(cells[0], (2, vec![text("17"), text("1234.5"), text("2025-12-31"), text("true"), None]));
+        assert_eq!(cells[1], (4, vec![text("18"), text("1234.50"), text("2025-12-31"), None, None]));
+        let summary = summary.unwrap();
+        assert_eq!(
+            (summary.rows, summary.rejected, summary.defects),
+            (2, 1, 1),
+            "the row without id spoils the snapshot"
+        );
+        assert!(!changes.iter().any(|change| matches!(change, Change::SnapshotOf { .. })));
+    }
+
+    #[test]
+    fn broken_encrypted_large_and_foreign_workbooks_say_so() {
+        let bytes = book();
+        let told = |bytes: &[u8], limits: &Limits| read(bytes, MAPPING, limits).1.unwrap_err();
+        let limits = Limits::default();
+        assert_eq!(told(b"", &limits), FileError::Empty);
+        assert_eq!(told(b"Id;Amount\n1;2\n", &limits), FileError::WorkbookBroken);
+        assert_eq!(told(&bytes[..bytes.len() / 2], &limits), FileError::WorkbookBroken);
+        assert_eq!(told(&[&COMPOUND_FILE[..], &[0; 600]].concat(), &limits), FileError::WorkbookEncrypted);
+        let small = Limits { workbook_bytes_max: 500, ..Limits::default() };
+        assert_eq!(told(&bytes, &small), FileError::WorkbookTooLarge { max: 500 });
+        let other = MAPPING.replace("content", "sheet = \"Deals\"\ncontent");
+        assert_eq!(read(&bytes, &other, &limits).1, Err(FileError::SheetMissing));
+    }
+
+    #[test]
+    fn a_workbook_with_any_byte_changed_never_panics() {
+        let bytes = book();
+        for at in (0..bytes.len()).step_by(bytes.len() / 97 + 1) {
+            let mut broken = bytes.clone();
+            broken[at] ^= 0x55;
+            let _ = read(&broken, MAPPING, &Limits::default());
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! Rows and files that were not taken, and what to do about it. No message ever holds a cell.
+
+use std::fmt;
+
+use super::change::Place;
+
+/// A row, or a file of a directory, that was not taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejection {
+    /// Where it stands.
+    pub place: Place,
+    /// Why.
+    pub code: RejectCode,
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.code)
+    }
+}
+
+/// Why a row was not taken. Its neighbours were.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RejectCode {
+    /// More or fewer cells than the header has columns.
+    #[error("the row has {found} cells, the header has {expected} columns; quote cells that hold the delimiter")]
+    Ragged {
+        /// Columns of the header.
+        expected: usize,
+        /// Cells of the row.
+        found: usize,
+    },
+    /// The last line is shorter than the header and has no line end.
+    #[error("the last line is cut off: {found} of {expected} cells and no line end; write the file again, whole")]
+    HalfWritten {
+        /// Columns of the header.
+        expected: usize,
+        /// Cells of the row.
+        found: usize,
+    },
+    /// A quote is open at the end of the file.
+    #[error("a quote that opens in this row is never closed, so the rest of the file could not be read; close it")]
+    QuoteUnclosed,
+    /// Text follows a closing quote.
+    #[error("text follows a closing quote; double the quotes inside a quoted cell")]
+    QuoteMisplaced,
+    /// Bytes that the encoding does not know.
+    #[error("bytes that are not valid in the file's encoding; name the encoding in the mapping, or repair the row")]
+    InvalidBytes,
+    /// A NUL byte.
+    #[error("a NUL byte, which no text holds; repair the row")]
+    NulByte,
+    /// Longer than the limit.
+    #[error("the row is longer than {max} bytes; raise the limit or look for a quote that is never closed")]
+    RowTooLong {
+        /// The limit.
+        max: usize,
+    },
+    /// More cells than the limit.
+    #[error("the row has more than {max} cells")]
+    TooManyCells {
+        /// The limit.
+        max: usize,
+    },
+    /// No id.
+    #[error("the row has no id, so it could not be found again; fill the id column")]
+    IdMissing,
+    /// No mailbox where the mapping names a column for it.
+    #[error("the row names no mailbox; fill the mailbox column")]
+    MailboxMissing,
+    /// More rows than can be told apart without ids.
+    #[error("more than {max} rows without ids; split the export")]
+    TooManyRows {
+        /// The limit.
+        max: usize,
+    },
+    /// A file of a directory, as a whole.
+    #[error(transparent)]
+    File(#[from] FileError),
+}
+
+impl RejectCode {
+    /// Returns the stable name in reports.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Ragged { .. } => "ragged",
+            Self::HalfWritten { .. } => "half_written",
+            Self::QuoteUnclosed => "quote_unclosed",
+            Self::QuoteMisplaced => "quote_misplaced",
+            Self::InvalidBytes => "invalid_bytes",
+            Self::NulByte => "nul_byte",
+            Self::RowTooLong { .. } => "row_too_long",
+            Self::TooManyCells { .. } => "too_many_cells",
+            Self::IdMissing => "id_missing",
+            Self::MailboxMissing => "mailbox_missing",
+            Self::TooManyRows { .. } => "too_many_rows",
+            Self::File(error) => error.name(),
+        }
+    }
+}
+
+/// Why a file as a whole cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FileError {
+    /// The file system refused.
+    #[error("the file cannot be read ({0}); check its permissions and the disk, then drop it again")]
+    Io(std::io::ErrorKind),
+    /// It disappeared.
+    #[error("the file disappeared while it was read; drop it again")]
+    Vanished,
+    /// It changed while it was read.
+    #[error("the file changed while it was read; write it elsewhere and rename it into the drop folder")]
+    ChangedWhileRead,
+    /// A symbolic link.
+    #[error("a symbolic link is never followed; drop the file itself")]
+    Symlink,
+    /// A device, socket or pipe.
+    #[error("not a regular file; drop a regular file")]
+    NotRegular,
+    /// Above the limit.
+    #[error("the file is larger than {max} bytes; split it or raise the limit of the source")]
+    TooLarge {
+        /// The limit.
+        max: u64,
+    },
+    /// Nothing in it.
+    #[error("the file is empty")]
+    Empty,
+    /// No header row.
+    #[error("the file has no header row; the first row must name the columns")]
+    NoHeader,
+    /// The header row itself is broken.
+    #[error("the header row cannot be read: {0}")]
+    HeaderBroken(Box<RejectCode>),
+    /// A column that is needed is not there.
+    #[error("the header has no column {missing:?}{}", did_you_mean(.found.as_deref()))]
+    ColumnMissing {
+        /// The column that the mapping or the format names.
+        missing: String,
+        /// The column of the header that resembles it most.
+        found: Option<String>,
+    },
+    /// A column name stands twice.
+    #[error("the header names column {number} like an earlier one; give each column its own name")]
+    ColumnRepeated {
+        /// The number of the second one, from 1.
+        number: usize,
+    },
+    /// A column that the mapping does not name, where it allows none.
+    #[error("the mapping names no field for column {number}; name it, or set unmapped = \"ignore\" or \"custom\"")]
+    ColumnUnmapped {
+        /// The number, from 1.
+        number: usize,
+    },
+    /// Bytes that are not UTF-8 and no encoding named.
+    #[error(
+        "the file is not UTF-8 and names no encoding; set encoding = \"utf-8\" to reject the broken rows only, or \"windows-1250\", \"windows-1252\", \"utf-16le\" or \"utf-16be\" in the mapping"
+    )]
+    EncodingDoubtful,
+    /// The byte order mark says otherwise.
+    #[error("the file's byte order mark says {mark}, the mapping says {named}; correct the mapping")]
+    EncodingContradicted {
+        /// What the mark says.
+        mark: &'static str,
+        /// What the mapping says.
+        named: &'static str,
+    },
+    /// More than one delimiter fits.
+    #[error(
+        "the header can be read with more than one delimiter; set delimiter = \"comma\", \"semicolon\" or \"tab\" in the mapping"
+    )]
+    DelimiterDoubtful,
+    /// The `sep=` line says otherwise.
+    #[error("the first line says sep={said:?}, the mapping says another delimiter; correct the mapping")]
+    DelimiterContradicted {
+        /// What the line says.
+        said: char,
+    },
+    /// Not a workbook.
+    #[error("the workbook cannot be read: it is not an XLSX file or it is damaged; save it again as .xlsx")]
+    WorkbookBroken,
+    /// Protected by a password.
+    #[error("the workbook is encrypted or of the old .xls form; save it as .xlsx without a password")]
+    WorkbookEncrypted,
+    /// Unpacks to more than the limit.
+    #[error("the workbook unpacks to more than {max} bytes; export CSV instead, or raise the limit of the source")]
+    WorkbookTooLarge {
+        /// The limit.
+        max: u64,
+    },
+    /// No such sheet.
+    #[error("the workbook has no sheet of the name that the mapping gives")]
+    SheetMissing,
+    /// No mapping and no known format fits.
+    #[error("no mapping of the source fits the name of the file; add a pattern under files = [...]")]
+    NoMapping,
+}
+
+fn did_you_mean(found: Option<&str>) -> String {
+    found.map_or_else(|| "; correct the header or the mapping".to_owned(), |name| format!("; did you mean {name:?}?"))
+}
+
+impl FileError {
+    /// Returns the stable name in reports.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Io(_) => "unreadable",
+            Self::Vanished => "vanished",
+            Self::ChangedWhileRead => "changed_while_read",
+            Self::Symlink => "symlink",
+            Self::NotRegular => "not_regular",
+            Self::TooLarge { .. } => "too_large",
+            Self::Empty => "empty",
+            Self::NoHeader => "no_header",
+            Self::HeaderBroken(_) => "header_broken",
+            Self::ColumnMissing { .. } => "column_missing",
+            Self::ColumnRepeated { .. } => "column_repeated",
+            Self::ColumnUnmapped { .. } => "column_unmapped",
+            Self::EncodingDoubtful => "encoding_doubtful",
+            Self::EncodingContradicted { .. } => "encoding_contradicted",
+            Self::DelimiterDoubtful => "delimiter_doubtful",
+            Self::DelimiterContradicted { .. } => "delimiter_contradicted",
+            Self::WorkbookBroken => "workbook_broken",
+            Self::WorkbookEncrypted => "workbook_encrypted",
+            Self::WorkbookTooLarge { .. } => "workbook_too_large",
+            Self::SheetMissing => "sheet_missing",
+            Self::NoMapping => "no_mapping",
+        }
+    }
+}
+
+impl From<std::io::Error> for FileError {
+    fn from(error: std::io::Error) -> Self {
+        match error.kind() {
+            std::io::ErrorKind::NotFound => Self::Vanished,
+            kind => Self::Io(kind),
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Plan: answers a `PlanRequested` with a frozen plan. Dry run, preview and scheduled run are this same code, and it
+//! has no access to anything that could change the world.
+
+use std::sync::Arc;
+
+use retention_core::event::decision::{ITEMS_PER_CHUNK, PlanItems, PlanPurpose, PlanRefused};
+use retention_core::event::{Actor, Draft, Event, stream_of_position};
+use retention_core::id::{EntityId, PlanId};
+use retention_core::plan::{Assembly, FirstRun, Frozen, Past, Question};
+use retention_core::policy::{Policy, State};
+use retention_core::reason::Reason;
+use retention_core::time::Timestamp;
+use retention_core::view::{Condition, Views};
+
+use super::{StageError, Step};
+use crate::clock::Clock;
+use crate::store::{Prepared, Store};
+
+/// How many candidates are read between two looks at the views.
+const CANDIDATES_PER_LOOK: usize = 1_000;
+
+/// How many chunks of items are appended together.
+const CHUNKS_PER_APPEND: usize = 64;
+
+/// The stage.
+pub struct Plan {
+    store: Arc<Store>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Plan {
+    /// Works on a store.
+    #[must_use]
+    pub fn new(store: Arc<Store>, clock: Arc<dyn Clock>) -> Self {
+        Self { store, clock }
+    }
+
+    /// Makes one plan, if one is asked for and every entity is judged.
+    ///
+    /// # Errors
+    /// When records cannot be read or the log does not take the plan; it is then made again from the beginning.
+    pub fn step(&mut self) -> Result<Step, StageError> {
+        let open = self.store.view(|views| {
+            let open = views.small.plans.iter().find(|(_, plan)| plan.frozen.is_none() && plan.refused.is_none());
+            open.map(|(id, plan)| (id, plan.request.clone(), plan.requested_at, views.due.is_complete()))
+        });
+        let Some((id, request, requested_at, is_complete)) = open else { return Ok(Step::Idle) };
+        let policies = self.store.policies();
+        let Some(policy) = policies.get(&request.policy) else { return self.refuse(id, "no_such_policy") };
+        let as_of = request.as_of.unwrap_or(requested_at);
+        let looks_ahead = as_of > self.clock.now().max(requested_at);
+        if request.purpose == PlanPurpose::Run && looks_ahead {
+            return self.refuse(id, "only_a_preview_looks_ahead");
+        }
+        if policy.state == State::Draft {
+            return self.refuse(id, "policy_is_a_draft");
+        }
+        if !is_complete {
+            // The project stage is at work; it wakes us.
+            return Ok(Step::Idle);
+        }
+        let frozen = self.assemble(id, request.purpose, as_of, policy)?;
+        self.record(id, &frozen)?;
+        Ok(Step::Worked)
+    }
+
+    fn refuse(&self, plan: PlanId, code: &str) -> Result<Step, StageError> {
+        let event = Event::PlanRefused(PlanRefused { plan, code: code.to_owned() });
+        self.store.append_drafts(vec![draft(plan, event)], Condition::None)?;
+        Ok(Step::Worked)
+    }
+
+    fn assemble(
+        &self,
+        plan: PlanId,
+        purpose: PlanPurpose,
+        as_of: Timestamp,
+        policy: &Arc<Policy>,
+    ) -> Result<Frozen, StageError> {
+        let (candidates, population, past, log_position) = self.store.view(|views| {
+            let due = views.due.policy(&policy.id);
+            let candidates: Vec<EntityId> =
+                due.map(|due| due.due_by(as_of).iter().map(EntityId).collect()).unwrap_or_default();
+            (candidates, due.map_or(0, |due| due.population()), past_of(views, plan, policy), views.position)
+        });
+        let mut assembly = Assembly::begin(Question { plan, purpose, as_of, log_position });
+        for look in candidates.chunks(CANDIDATES_PER_LOOK) {
+            for subject in self.store.subjects(look) {
+                match self.store.decide_for(&policy.id, &subject, as_of)? {
+                    Some(decision) => {
+                        assembly.add(subject.entity, subject.row.mailbox, subject.row.version, &decision);
+                    }
+                    None => assembly.keep(&Reason::Gone),
+                }
+            }
+        }
+        Ok(assembly.freeze(policy, population, past)?)
+    }
+
+    /// Appends the items in chunks and then the header, which makes the plan whole.
+    fn record(&self, plan: PlanId, frozen: &Frozen) -> Result<(), StageError> {
+        let mut events: Vec<Prepared> = Vec::new();
+        for (chunk, items) in (0u32..).zip(frozen.items.chunks(ITEMS_PER_CHUNK)) {
+            let event = Event::PlanItems(PlanItems { plan, chunk, items: items.to_vec() });
+            events.push(self.store.prepare(draft(plan, event), None)?);
+            if events.len() >= CHUNKS_PER_APPEND {
+                self.store.append(std::mem::take(&mut events), Condition::None)?;
+            }
+        }
+        events.push(self.store.prepare(draft(plan, Event::PlanFrozen(frozen.header.clone())), None)?);
+        self.store.append(events, Condition::None)?;
+        Ok(())
+    }
+}
+
+fn draft(plan: PlanId, event: Event) -> Draft {
+    Draft {
+        stream: stream_of_position(plan.0),
+        entity: None,
+        actor: Actor::Daemon,
+        cause: plan.0,
+        occurred_at: None,
+        event,
+    }
+}
+
+fn past_of(views: &Views, plan: PlanId, policy: &Policy) -> Past {
+    let plans = &views.small.plans;
+    let first_run = if plans.has_run(&policy.id, policy.digest()) { FirstRun::No } else { FirstRun::Yes };
+    Past { population: plans.previous(&policy.id, plan).map(|frozen| frozen.population), first_run }
+}

@@ -1,0 +1,243 @@
+//! Policies: loads the directory as a set, all or nothing, and records what became active.
+//!
+//! A bad set leaves the last good one active, loudly; after a restart that is the one in the log. Watching the
+//! directory is only a hint: the digest of its files is the truth.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use retention_core::event::decision::{PolicyRecorded, PolicySetActivated};
+use retention_core::event::{Actor, Draft, Event, stream_of_daemon};
+use retention_core::id::{Digest, Position};
+use retention_core::policy::{FILE_BYTES_MAX, FILES_MAX, PolicyFile, PolicySet};
+use retention_core::time::Timestamp;
+use retention_core::view::Condition;
+
+use super::{StageError, Step};
+use crate::clock::Clock;
+use crate::store::Store;
+
+/// How often the directory is looked at, whatever the watcher says.
+pub const LOOK_EVERY: Duration = Duration::from_secs(60);
+
+/// What is wrong with the policy directory; shared with whoever tells people.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PolicyHealth {
+    /// One line per error; empty when the directory is valid and active.
+    pub errors: Vec<String>,
+}
+
+/// The stage.
+pub struct Policies {
+    store: Arc<Store>,
+    clock: Arc<dyn Clock>,
+    dir: PathBuf,
+    health: Arc<Mutex<PolicyHealth>>,
+    seen: Option<Digest>,
+    next_look: Timestamp,
+}
+
+/// The files of a policy directory: stem and text.
+pub type Files = BTreeMap<String, String>;
+
+/// A policy directory cannot be read as one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DirectoryError {
+    /// The system refused.
+    #[error("failed to read the policy directory: {0}")]
+    Unreadable(String),
+    /// There are too many files.
+    #[error("the policy directory holds more than {FILES_MAX} policy files")]
+    TooMany,
+    /// A file is not one that can be a policy.
+    #[error("policy file {file}: {problem}")]
+    File {
+        /// Its name.
+        file: String,
+        /// What is wrong.
+        problem: &'static str,
+    },
+}
+
+/// Reads all `*.toml` files of a directory. What begins with a dot is no policy.
+///
+/// # Errors
+/// Names the file that cannot be read; nothing is guessed.
+pub fn read_directory(dir: &Path) -> Result<Files, DirectoryError> {
+    let unreadable = |error: std::io::Error| DirectoryError::Unreadable(error.to_string());
+    let mut files = Files::new();
+    for entry in std::fs::read_dir(dir).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
+        let Some(stem) = name.strip_suffix(".toml").filter(|_| !name.starts_with('.')) else { continue };
+        let problem = |problem| DirectoryError::File { file: name.to_owned(), problem };
+        let meta = std::fs::metadata(&path).map_err(|_| problem("cannot be read"))?;
+        if !meta.is_file() {
+            return Err(problem("is not a file"));
+        }
+        if meta.len() > FILE_BYTES_MAX as u64 {
+            return Err(problem("is larger than 256 KiB"));
+        }
+        let text = std::fs::read(&path).map_err(|_| problem("cannot be read"))?;
+        files.insert(stem.to_owned(), String::from_utf8(text).map_err(|_| problem("is not UTF-8"))?);
+        if files.len() > FILES_MAX {
+            return Err(DirectoryError::TooMany);
+        }
+    }
+    Ok(files)
+}
+
+/// Checks the files of a directory as a set, and runs the examples in them.
+///
+/// # Errors
+/// All errors, one line each.
+pub fn check(files: &Files) -> Result<PolicySet, Vec<String>> {
+    let list: Vec<PolicyFile<'_>> = files.iter().map(|(stem, text)| PolicyFile { stem, text }).collect();
+    let set = PolicySet::check(&list).map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+    let failing = set.failing_examples();
+    if failing.is_empty() { Ok(set) } else { Err(failing.iter().map(ToString::to_string).collect()) }
+}
+
+impl Policies {
+    /// Watches a directory.
+    #[must_use]
+    pub fn new(store: Arc<Store>, clock: Arc<dyn Clock>, dir: PathBuf) -> Self {
+        Self {
+            store,
+            clock,
+            dir,
+            health: Arc::new(Mutex::new(PolicyHealth::default())),
+            seen: None,
+            next_look: Timestamp(i64::MIN),
+        }
+    }
+
+    /// Returns where the state of the directory can be seen.
+    #[must_use]
+    pub fn health(&self) -> Arc<Mutex<PolicyHealth>> {
+        Arc::clone(&self.health)
+    }
+
+    /// Looks again at the next step, whatever the time is.
+    pub fn look_now(&mut self) {
+        self.next_look = Timestamp(i64::MIN);
+    }
+
+    /// Looks at the directory, and activates what it holds if that is new and valid.
+    ///
+    /// # Errors
+    /// When the log does not take the events; a bad directory is no error of the stage.
+    pub fn step(&mut self) -> Result<Step, StageError> {
+        let now = self.clock.now();
+        if now < self.next_look {
+            return Ok(Step::IdleUntil(self.next_look));
+        }
+        let every = i64::try_from(LOOK_EVERY.as_micros()).unwrap_or(i64::MAX);
+        self.next_look = Timestamp(now.0.saturating_add(every));
+        let loaded = read_directory(&self.dir).map_err(|error| vec![error.to_string()]);
+        let content = match &loaded {
+            Ok(files) => digest_of(files),
+            Err(errors) => Digest::of(errors.join("\n").as_bytes()),
+        };
+        if self.seen == Some(content) {
+            return Ok(Step::IdleUntil(self.next_look));
+        }
+        match loaded.and_then(|files| check(&files).map(|set| (files, set))) {
+            Ok((files, set)) => {
+                self.activate(&files, set)?;
+                *self.health.lock() = PolicyHealth::default();
+            }
+            Err(errors) => {
+                for error in &errors {
+                    tracing::error!(%error, "the policy set is not valid; the last good one stays active");
+                }
+                *self.health.lock() = PolicyHealth { errors };
+                if self.seen.is_none() {
+                    self.restore_last_good()?;
+                }
+            }
+        }
+        self.seen = Some(content);
+        Ok(Step::Worked)
+    }
+
+    fn activate(&self, files: &Files, set: PolicySet) -> Result<(), StageError> {
+        let versions = set.versions();
+        let digest = set.digest();
+        let (active, known) = self.store.view(|views| {
+            let policies = &views.small.policies;
+            let known: Vec<bool> =
+                versions.iter().map(|v| policies.texts.contains_key(&(v.id.clone(), v.digest))).collect();
+            (policies.digest, known)
+        });
+        if active != Some(digest) {
+            let mut drafts: Vec<Draft> = versions
+                .iter()
+                .zip(known)
+                .filter(|(_, known)| !known)
+                .filter_map(|(version, _)| {
+                    let text = files.get(&version.id)?.clone();
+                    let body = PolicyRecorded { id: version.id.clone(), digest: version.digest, text };
+                    Some(draft(Event::PolicyRecorded(body)))
+                })
+                .collect();
+            drafts.push(draft(Event::PolicySetActivated(PolicySetActivated { digest, policies: versions })));
+            self.store.append_drafts(drafts, Condition::None)?;
+            tracing::info!(%digest, "a policy set is active");
+        }
+        self.store.install_policies(Arc::new(set));
+        Ok(())
+    }
+
+    /// Takes the active set out of the log, when the directory is not valid at the start.
+    fn restore_last_good(&self) -> Result<(), StageError> {
+        let positions = self.store.view(|views| {
+            let policies = &views.small.policies;
+            let position = |v: &retention_core::event::decision::PolicyVersion| {
+                policies.texts.get(&(v.id.clone(), v.digest)).copied()
+            };
+            policies.policies.iter().filter_map(position).collect::<Vec<Position>>()
+        });
+        let mut files = Files::new();
+        for position in positions {
+            if let Some(recorded) = self.store.read(position)?
+                && let Some(Event::PolicyRecorded(body)) = recorded.event()
+            {
+                files.insert(body.id.clone(), body.text.clone());
+            }
+        }
+        let list: Vec<PolicyFile<'_>> = files.iter().map(|(stem, text)| PolicyFile { stem, text }).collect();
+        match PolicySet::check(&list) {
+            Ok(set) if Some(set.digest()) == self.store.view(|views| views.small.policies.digest) => {
+                self.store.install_policies(Arc::new(set));
+            }
+            Ok(_) | Err(_) => tracing::error!("there is no last good policy set; nothing will be planned"),
+        }
+        Ok(())
+    }
+}
+
+fn digest_of(files: &Files) -> Digest {
+    let mut bytes = Vec::new();
+    for (stem, text) in files {
+        for part in [stem, text] {
+            bytes.extend_from_slice(&(part.len() as u64).to_le_bytes());
+            bytes.extend_from_slice(part.as_bytes());
+        }
+    }
+    Digest::of(&bytes)
+}
+
+fn draft(event: Event) -> Draft {
+    Draft {
+        stream: stream_of_daemon(),
+        entity: None,
+        actor: Actor::Daemon,
+        cause: Position::NONE,
+        occurred_at: None,
+        event,
+    }
+}

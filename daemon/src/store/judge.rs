@@ -1,0 +1,96 @@
+//! What core decides, on what the store remembers: one judgement, used to plan, to run and to explain.
+
+use retention_core::event::Event;
+use retention_core::event::decision::PlanItem;
+use retention_core::id::{EntityId, PlanId};
+use retention_core::policy::{Decision, Place, Restriction, Standing};
+use retention_core::time::Timestamp;
+use retention_core::view::{EntityState, Row, Views};
+
+use super::{ReadError, Store, state};
+
+/// An entity with everything that is looked at to judge it, but its record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subject {
+    /// The entity.
+    pub entity: EntityId,
+    /// What the view knows of it.
+    pub row: Row,
+    /// How many open deals it is tied to.
+    pub open_deals: u32,
+    /// Where it stands apart from policies.
+    pub standing: Standing,
+}
+
+impl Subject {
+    fn of(views: &Views, entity: EntityId) -> Option<Self> {
+        let row = views.entities.row(entity)?;
+        let standing = Standing {
+            holds: views.small.holds.of(entity).to_vec(),
+            restriction: Restriction::None,
+            place: match row.state {
+                EntityState::Visible => Place::Live,
+                EntityState::Quarantined => Place::Quarantined,
+                EntityState::Purged => Place::Gone,
+            },
+        };
+        Some(Self { entity, row, open_deals: views.open_deals(entity), standing })
+    }
+
+    /// The same entity, seen by the run that hid it itself.
+    #[must_use]
+    pub fn out_of_own_quarantine(mut self) -> Self {
+        if self.standing.place == Place::Quarantined {
+            self.standing.place = Place::Live;
+        }
+        self
+    }
+}
+
+impl Store {
+    /// Looks entities up, all at one position. Numbers that were never used are left out.
+    #[must_use]
+    pub fn subjects(&self, entities: &[EntityId]) -> Vec<Subject> {
+        self.view(|views| entities.iter().filter_map(|entity| Subject::of(views, *entity)).collect())
+    }
+
+    /// Decides whether one policy would dispose of an entity at an instant; `None` if its record is gone, or the
+    /// policy is not active.
+    ///
+    /// # Errors
+    /// When the record cannot be read.
+    pub fn decide_for(&self, policy: &str, subject: &Subject, now: Timestamp) -> Result<Option<Decision>, ReadError> {
+        let Some(record) = self.record_at(subject.row.version)? else { return Ok(None) };
+        let Some(bound) = self.bound(record.layout) else { return Ok(None) };
+        let facts = state::facts(&bound.layout, &record, &subject.row, subject.open_deals);
+        Ok(bound.set.decide_for(policy, &facts, &subject.standing, now))
+    }
+
+    /// Decides about an entity under all active policies at an instant; `None` if its record is gone.
+    ///
+    /// # Errors
+    /// When the record cannot be read.
+    pub fn decide(&self, subject: &Subject, now: Timestamp) -> Result<Option<Decision>, ReadError> {
+        let Some(record) = self.record_at(subject.row.version)? else { return Ok(None) };
+        let Some(bound) = self.bound(record.layout) else { return Ok(None) };
+        let facts = state::facts(&bound.layout, &record, &subject.row, subject.open_deals);
+        Ok(Some(bound.set.decide(&facts, &subject.standing, now)))
+    }
+
+    /// Reads items of a plan, in plan order: those of one chunk. An empty answer is the end.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub fn plan_items(&self, plan: PlanId, chunk: usize) -> Result<Vec<PlanItem>, ReadError> {
+        let position = self.view(|views| views.small.plans.get(plan).and_then(|plan| plan.chunks.get(chunk).copied()));
+        let Some(position) = position else { return Ok(Vec::new()) };
+        Ok(self
+            .read(position)?
+            .as_ref()
+            .and_then(|recorded| match recorded.event() {
+                Some(Event::PlanItems(body)) => Some(body.items.clone()),
+                _ => None,
+            })
+            .unwrap_or_default())
+    }
+}
