@@ -125,7 +125,8 @@ fn unreadable(error: ReadError) -> ErrorBody {
 pub fn diff(store: &Store, files: &[PolicyFileText], now: Timestamp) -> Result<Vec<PolicyDiffRow>, ErrorBody> {
     let before = store.policies();
     let after = check(files)?;
-    let names: BTreeSet<&str> = before.policies().iter().chain(after.policies()).map(|policy| policy.id.as_str()).collect();
+    let names: BTreeSet<&str> =
+        before.policies().iter().chain(after.policies()).map(|policy| policy.id.as_str()).collect();
     let mut rows: BTreeMap<String, PolicyDiffRow> =
         names.into_iter().map(|id| (id.to_owned(), unchanged(id, &before, &after))).collect();
     let mut bound_after: BTreeMap<LayoutId, BoundSet> = BTreeMap::new();
@@ -135,9 +136,8 @@ pub fn diff(store: &Store, files: &[PolicyFileText], now: Timestamp) -> Result<V
         let Some(last) = ids.last() else { break };
         from = last.0.saturating_add(1);
         for id in ids {
-            let seen = store.view(|views| {
-                Some((views.entities.row(id)?, views.open_deals(id), views.small.holds.of(id).to_vec()))
-            });
+            let seen = store
+                .view(|views| Some((views.entities.row(id)?, views.open_deals(id), views.small.holds.of(id).to_vec())));
             let Some((row, open_deals, holds)) = seen else { continue };
             if row.state != EntityState::Visible {
                 continue;

@@ -415,7 +415,8 @@ fn a_person_asks_the_same_judgement_that_plans_are_made_with() {
     let world = World::with_contacts(3);
     let text = KEEP_ONE_YEAR;
     let file = |text: &str| PolicyFileText { name: "contacts.toml".to_owned(), text: text.to_owned() };
-    let set = retention_core::policy::PolicySet::check(&[retention_core::policy::PolicyFile { stem: "contacts", text }]);
+    let set =
+        retention_core::policy::PolicySet::check(&[retention_core::policy::PolicyFile { stem: "contacts", text }]);
     world.store.install_policies(Arc::new(set.unwrap()));
     let now = world.control.clock.now();
     let later = Timestamp(now.0 + 400 * 86_400 * 1_000_000);
@@ -425,7 +426,10 @@ fn a_person_asks_the_same_judgement_that_plans_are_made_with() {
     assert_eq!(explain(&world.store, entity, later).unwrap().verdict, Verdict::Due);
     assert_eq!(policies(&world.store, now).len(), 1);
     let same = diff(&world.store, &[file(text)], later).unwrap();
-    assert_eq!((same[0].change, same[0].due_before, same[0].newly_due, same[0].newly_kept), (PolicyChange::Same, 3, 0, 0));
+    assert_eq!(
+        (same[0].change, same[0].due_before, same[0].newly_due, same[0].newly_kept),
+        (PolicyChange::Same, 3, 0, 0)
+    );
     let longer = diff(&world.store, &[file(&text.replace("P1Y", "P9Y"))], later).unwrap();
     assert_eq!((longer[0].change, longer[0].due_after, longer[0].newly_kept), (PolicyChange::Changed, 0, 3));
     let none = diff(&world.store, &[], later).unwrap();
