@@ -17,6 +17,7 @@ use retention_core::time::Timestamp;
 pub mod plan;
 pub mod policies;
 pub mod project;
+pub mod run;
 pub mod schedule;
 
 /// What a step did.
