@@ -68,20 +68,18 @@ impl Works for DaemonWorks {
 
     fn verify_export(&self, manifest: Digest, sink: Sink<'_>) -> Result<(), ErrorBody> {
         let dir = self.config.read().store.exports_dir.clone();
-        super::bundles::verify(&self.store, &dir, manifest, sink)
+        super::bundles::verify(&dir, manifest, sink)
     }
 
     fn verify_store(&self, sink: Sink<'_>) -> Result<(), ErrorBody> {
-        let mut parts: Vec<PartRow> = Vec::new();
         let report = self
             .store
             .verify(&mut |done, total| {
-                let progress = Progress { unit: "events".to_owned(), done, total: Some(total) };
-                let _audience = sink(Line::Progress(progress));
+                let _audience =
+                    sink(Line::Progress(Progress { unit: "events".to_owned(), done, total: Some(total) }));
             })
             .map_err(|error| ErrorBody::saying(ErrorCode::Internal, error.to_string()))?;
-        parts.extend(super::bundles::parts_of(&report));
-        for part in parts {
+        for part in super::verified::parts(&report) {
             let _audience = sink(Line::Row(part));
         }
         Ok(())
@@ -91,7 +89,7 @@ impl Works for DaemonWorks {
         self.orders
             .try_send(Order::Rebuild)
             .map_err(|_| ErrorBody::saying(ErrorCode::Internal, "the daemon is already stopping or rebuilding"))?;
-        let row = PartRow { part: "sled".to_owned(), state: PartState::Good, checked: 0, code: Some("rebuilding".to_owned()) };
+        let row = PartRow { part: "sled".to_owned(), state: PartState::Intact, checked: 0, code: Some("rebuilding".to_owned()) };
         let _audience = sink(Line::Row(row));
         Ok(())
     }
@@ -99,7 +97,7 @@ impl Works for DaemonWorks {
     fn metrics(&self) -> Option<String> {
         match self.config.read().metrics {
             Metrics::Off => None,
-            _ => Some(metrics::text(&self.store, self.policy_problems(), self.clock.now())),
+            Metrics::Socket => Some(metrics::text(&self.store, self.policy_problems(), self.clock.now())),
         }
     }
 }
@@ -112,9 +110,15 @@ fn findings(path: &Path, error: &ConfigError) -> Vec<Finding> {
         .map(|problem| Finding {
             severity: Severity::Error,
             file: file.clone(),
-            line: Some(problem.line),
-            column: Some(problem.column),
+            line: known(problem.line),
+            column: known(problem.column),
             message: problem.message.clone(),
+            hint: None,
         })
         .collect()
+}
+
+/// Lines and columns count from 1; 0 stands for the whole file.
+fn known(number: usize) -> Option<u64> {
+    u64::try_from(number).ok().filter(|number| *number > 0)
 }
