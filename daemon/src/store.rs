@@ -155,7 +155,8 @@ impl Store {
     /// Returns a layout with the policies bound to it; `None` if there is no such layout.
     #[must_use]
     pub fn bound(&self, layout: retention_core::id::LayoutId) -> Option<Arc<Bound>> {
-        self.inner.state.write().bound(layout)
+        let known = self.inner.state.read().known_bound(layout);
+        known.or_else(|| self.inner.state.write().bound(layout))
     }
 
     /// Judges entities again and writes the days into the due index. Those that changed since their record was read
