@@ -11,7 +11,7 @@ use crate::event::saga::{
     Failure, Receipt, SagaEnd, SagaItem, SagaStarted, SkipReason, Step, StepFailed, StepSucceeded,
 };
 use crate::event::{Actor, Event, Recorded};
-use crate::id::{EntityId, PlanId, RunId, SagaId};
+use crate::id::{EntityId, PlanId, Position, RunId, SagaId};
 use crate::time::Timestamp;
 
 /// Where a run stands.
@@ -270,9 +270,10 @@ impl Runs {
 
     /// Returns the run that an event is part of.
     #[must_use]
-    pub(super) fn run_of(&self, event: &Event) -> Option<RunId> {
+    pub(super) fn run_of(&self, position: Position, event: &Event) -> Option<RunId> {
         let of_saga = |saga: SagaId| self.sagas.get(&saga).map(|saga| saga.started.run);
         match event {
+            Event::RunRequested(_) => Some(RunId(position)),
             Event::RunStarted(body) => Some(body.run),
             Event::RunRefused(body) => Some(body.run),
             Event::RunPaused(body) => Some(body.run),
