@@ -41,8 +41,10 @@ pub use events::EventRow;
 pub use journal::{Flush, FlushGate, OpenGate};
 pub use log::{AppendError, Appended, Prepared};
 pub use open::{OpenError, OpenReport, Options, Progress};
+pub use query::{Order, Page, Query};
 pub use read::ReadError;
 pub use state::facts;
+pub use verify::{Finding, VerifyReport};
 pub use write_out::EVENTS_PER_WRITE_OUT;
 
 use journal::{JournalError, JournalReader};

@@ -6,5 +6,7 @@ pub mod args;
 pub mod exit;
 /// What systemd is told.
 pub mod notifier;
+/// A store whose daemon is stopped.
+pub mod offline;
 /// Signals of the operating system, as wishes.
 pub mod signals;
