@@ -99,15 +99,11 @@ fn fact(key: &'static str, value: impl fmt::Display) -> Facts {
 
 fn facts_of(event: &Event) -> Vec<Fact> {
     match event {
-        Event::LayoutRecorded(b) => {
-            fact("layout", b.id.0).with("source", &b.layout.source).with("kind", b.layout.kind)
-        }
+        Event::LayoutRecorded(b) => fact("layout", b.id.0).with("source", &b.layout.source).with("kind", b.layout.kind),
         Event::EntityChanged(b) => fact("layout", b.record.layout.0).with("external_id", &b.record.external_id),
         Event::EntityAbsent(b) => fact("intake", b.intake),
         Event::EntityLinked(b) => fact("links", b.links.len()).with_at("at", b.at),
-        Event::IntakeStarted(b) => {
-            fact("source", &b.source).with("content", b.content.short()).with("name", &b.name)
-        }
+        Event::IntakeStarted(b) => fact("source", &b.source).with("content", b.content.short()).with("name", &b.name),
         Event::IntakeCompleted(b) => fact("source", &b.source)
             .with("content", b.content.short())
             .with("end", intake_end(b.end))
@@ -117,9 +113,7 @@ fn facts_of(event: &Event) -> Vec<Fact> {
             .with("unchanged", b.unchanged)
             .with("rejected", b.rejected)
             .with("absent", b.absent),
-        Event::HoldPlaced(b) => {
-            fact("entities", b.entities.len()).with("name", &b.name).with("reason", &b.reason)
-        }
+        Event::HoldPlaced(b) => fact("entities", b.entities.len()).with("name", &b.name).with("reason", &b.reason),
         Event::HoldReleased(b) => fact("hold", b.hold).with("reason", &b.reason),
         Event::RecordsOpened(b) => fact("operation", &b.operation).with("entities", b.entities),
         Event::StoreInitialised(b) => fact("store", hex::encode(b.store)).with("program", &b.program),
@@ -135,10 +129,9 @@ fn facts_of(event: &Event) -> Vec<Fact> {
         Event::ScheduleFired(b) => {
             fact("policy", &b.policy).with("nominal_at", b.nominal_at).with("catch_up", b.catch_up)
         }
-        Event::ScheduleMissed(b) => fact("policy", &b.policy)
-            .with("count", b.count)
-            .with("first_at", b.first_at)
-            .with("last_at", b.last_at),
+        Event::ScheduleMissed(b) => {
+            fact("policy", &b.policy).with("count", b.count).with("first_at", b.first_at).with("last_at", b.last_at)
+        }
         Event::PlanRequested(_)
         | Event::PlanItems(_)
         | Event::PlanFrozen(_)
@@ -215,10 +208,9 @@ fn facts_of_saga(event: &Event) -> Facts {
                 None => facts,
             }
         }
-        Event::StepStarted(b) => fact("saga", b.saga)
-            .with("step", b.step.name())
-            .with("attempt", b.attempt)
-            .with("items", b.items.len()),
+        Event::StepStarted(b) => {
+            fact("saga", b.saga).with("step", b.step.name()).with("attempt", b.attempt).with("items", b.items.len())
+        }
         Event::StepSucceeded(b) => {
             let facts = fact("saga", b.saga).with("step", b.step.name()).with("compensation", b.compensation);
             with_receipt(facts, &b.receipt)
@@ -338,9 +330,6 @@ mod tests {
         assert_eq!(describe(&gone, Disclosure::Opened), [("body", "gone".to_owned())]);
         gone.event = Readable::Unknown;
         gone.envelope.event_type = 9_999;
-        assert_eq!(
-            StoryLine::of(&gone, Disclosure::Envelope).to_string(),
-            "12 Unknown(9999) by daemon body=unknown"
-        );
+        assert_eq!(StoryLine::of(&gone, Disclosure::Envelope).to_string(), "12 Unknown(9999) by daemon body=unknown");
     }
 }

@@ -13,6 +13,9 @@ use roaring::RoaringBitmap;
 use super::events::EventRow;
 use super::{Inner, ReadError, Store};
 
+#[cfg(test)]
+mod tests;
+
 /// The most rows of one page.
 pub const PAGE_ROWS_MAX: usize = 10_000;
 
@@ -287,9 +290,7 @@ impl Inner {
         keys.extend(query.run.map(|run| vec![Key::Run(run)]));
         let policy = query.policy.as_ref().map(|policy| {
             let runs = runs_of_policy(&self.state.read().views, policy);
-            keys.push(
-                runs.iter().copied().chain(POLICY_TYPES.iter().map(|known| Key::Type(*known as u16))).collect(),
-            );
+            keys.push(runs.iter().copied().chain(POLICY_TYPES.iter().map(|known| Key::Type(*known as u16))).collect());
             (policy.clone(), runs)
         });
         Ok(Search { own: own.into_iter().collect(), keys, policy, order: query.order, bounds, steps: STEPS_MAX })
@@ -395,7 +396,6 @@ impl Inner {
 }
 
 fn runs_of_policy(views: &Views, policy: &str) -> Vec<Key> {
-    let is_under =
-        |plan: PlanId| views.small.plans.get(plan).is_some_and(|plan| plan.request.policy == policy);
+    let is_under = |plan: PlanId| views.small.plans.get(plan).is_some_and(|plan| plan.request.policy == policy);
     views.small.runs.iter().filter(|(_, run)| is_under(run.plan)).map(|(id, _)| Key::Run(id)).collect()
 }

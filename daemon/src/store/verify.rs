@@ -141,11 +141,8 @@ impl Store {
         check.judge_all()?;
         check.views(&inner.state.read());
         let used = check.shadow.views.entities.bound();
-        let vault = Vault::open_read_only(
-            &options.dir.join("keys"),
-            super::vault::RootKey::read(&options.root_key)?,
-            used,
-        )?;
+        let vault =
+            Vault::open_read_only(&options.dir.join("keys"), super::vault::RootKey::read(&options.root_key)?, used)?;
         check.report.keys = vault.verify(&mut |_, _| {})?;
         let destroyed = check.destroyed.clone();
         check.keys(&destroyed);
@@ -450,4 +447,3 @@ fn intents(views: &Views) -> Vec<EntityId> {
     let open = views.small.runs.sagas().filter(|(_, saga)| saga.end.is_none());
     open.flat_map(|(_, saga)| saga.pivot.iter().copied()).collect()
 }
-

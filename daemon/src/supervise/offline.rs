@@ -76,8 +76,7 @@ fn say(line: &str) {
 }
 
 fn options(config: &Config) -> Result<Options, Refused> {
-    let root_key =
-        config.store.root_key.path(&Environment::read()).map_err(|error| refuse(Exit::Invalid, error))?;
+    let root_key = config.store.root_key.path(&Environment::read()).map_err(|error| refuse(Exit::Invalid, error))?;
     let options = Options::usual(&config.store.state_dir, &root_key, Arc::new(WallClock))
         .map_err(|error| refuse(Exit::Unexpected, error))?;
     Ok(Options { cache_bytes: config.store.cache_bytes, ..options })
