@@ -14,6 +14,7 @@ pub mod erasure;
 pub mod hold;
 pub mod operation;
 pub mod saga;
+pub mod summary;
 
 pub use envelope::{Actor, Envelope, EnvelopeError};
 

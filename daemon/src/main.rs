@@ -5,14 +5,18 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use retentiond::config::Config;
-use retentiond::supervise::args::{Args, Command, ConfigCommand};
+use retentiond::supervise::args::{Args, Command, ConfigCommand, StoreCommand};
 use retentiond::supervise::exit::Exit;
+use retentiond::supervise::offline;
 
 fn main() -> ExitCode {
     let args = Args::parse();
     let exit = match args.asked() {
         Command::Config { command: ConfigCommand::Check } => check_config(&args),
-        Command::Run | Command::Init | Command::Store { .. } => with_config(&args, |_config| {
+        Command::Init => with_config(&args, |config| offline::init(&config)),
+        Command::Store { command: StoreCommand::Verify } => with_config(&args, |config| offline::verify(&config)),
+        Command::Store { command: StoreCommand::Rebuild } => with_config(&args, |config| offline::rebuild(&config)),
+        Command::Run => with_config(&args, |_config| {
             say("this build has no store yet");
             Exit::Unexpected
         }),

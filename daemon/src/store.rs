@@ -43,8 +43,10 @@ pub use journal::{Flush, FlushGate, OpenGate};
 pub use judge::Subject;
 pub use log::{AppendError, Appended, Prepared};
 pub use open::{OpenError, OpenReport, Options, Progress};
+pub use query::{Order, Page, Query};
 pub use read::ReadError;
 pub use state::{Bound, facts};
+pub use verify::{Finding, VerifyReport};
 pub use write_out::EVENTS_PER_WRITE_OUT;
 
 use journal::{JournalError, JournalReader};

@@ -12,6 +12,8 @@ pub mod exit;
 mod metrics;
 /// What systemd is told.
 pub mod notifier;
+/// A store whose daemon is stopped.
+pub mod offline;
 /// Signals of the operating system, as wishes.
 pub mod signals;
 /// Verifications as rows.

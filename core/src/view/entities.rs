@@ -149,6 +149,29 @@ impl Entities {
         (from..self.bound()).filter(|&n| self.flags.get(n as usize).is_some_and(|f| f & KNOWN != 0)).map(EntityId)
     }
 
+    /// Returns the first entities, ascending, of which two views do not say the same, as far as `is_left_out` lets them count.
+    ///
+    /// Counts and further handles are not looked at: see [`Self::same_totals`].
+    pub fn differences<'a>(
+        &'a self,
+        other: &'a Self,
+        is_left_out: impl Fn(EntityId) -> bool + 'a,
+    ) -> impl Iterator<Item = EntityId> + 'a {
+        (0..self.bound().max(other.bound()))
+            .map(EntityId)
+            .filter(move |&entity| self.row(entity) != other.row(entity) && !is_left_out(entity))
+    }
+
+    /// Says whether two views count the same and know the same further handles.
+    #[must_use]
+    pub fn same_totals(&self, other: &Self) -> bool {
+        let layouts = self.live_per_layout.len().max(other.live_per_layout.len());
+        let live = |view: &Self, at: usize| view.live_per_layout.get(at).copied().unwrap_or(0);
+        self.purged == other.purged
+            && (0..layouts).all(|at| live(self, at) == live(other, at))
+            && self.others == other.others
+    }
+
     /// Returns how many entities of a layout can be seen or wait in quarantine.
     #[must_use]
     pub fn live(&self, layout: LayoutId) -> u64 {

@@ -42,11 +42,13 @@ pub fn find_tail(dir: &Path) -> Result<Tail, JournalError> {
     tail_of(dir, &reader, segment)
 }
 
-fn length_of(dir: &Path, segment: u32) -> Result<u64, JournalError> {
+/// Returns the length of a segment's file.
+pub(in crate::store) fn length_of(dir: &Path, segment: u32) -> Result<u64, JournalError> {
     std::fs::metadata(segment_path(dir, segment)).map(|meta| meta.len()).map_err(JournalError::io("look at", segment))
 }
 
-fn tail_of(dir: &Path, reader: &JournalReader, segment: u32) -> Result<Tail, JournalError> {
+/// Looks for the end of the journal in its last segment. Changes nothing.
+pub(in crate::store) fn tail_of(dir: &Path, reader: &JournalReader, segment: u32) -> Result<Tail, JournalError> {
     let first = reader.first_of(segment)?;
     let mut bytes = Vec::new();
     let mut file = File::open(segment_path(dir, segment)).map_err(JournalError::io("open", segment))?;
