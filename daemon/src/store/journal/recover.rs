@@ -6,7 +6,7 @@ use std::path::Path;
 
 use retention_core::id::{EntityId, Position};
 
-use super::frame::{Frame, GROUP_FRAME_BYTES, GroupHeader};
+use super::frame::{Frame, GROUP_FRAME_BYTES, GroupHeader, frame_length};
 use super::{Damage, HEADER_BYTES, JournalError, JournalReader, Place, segment_path};
 
 /// Where the journal ends.
@@ -65,7 +65,7 @@ fn tail_of(dir: &Path, reader: &JournalReader, segment: u32) -> Result<Tail, Jou
         return Err(JournalError::damaged(segment, at as u64, Damage::Hole));
     }
     Ok(Tail {
-        last: Position(next.0 - 1),
+        last: Position(next.0.saturating_sub(1)),
         end: Place {
             segment,
             offset: u32::try_from(at).map_err(|_| JournalError::damaged(segment, at as u64, Damage::Frame))?,
@@ -102,17 +102,30 @@ fn whole_group(bytes: &[u8], at: usize, first: Position) -> Option<WholeGroup> {
         next = next.next();
         rest = rest.get(frame.length()..)?;
     }
-    (next.0 - first.0 == u64::from(header.count)).then_some(WholeGroup { end, next, highest_entity })
+    (header.count > 0 && next.0 - first.0 == u64::from(header.count)).then_some(WholeGroup {
+        end,
+        next,
+        highest_entity,
+    })
 }
 
+/// Reads the group frame at `at`. The length is looked at before the checksum: the end of a torn segment is searched at
+/// every byte, and a checksum over whatever a stray length says would make that search quadratic.
 fn group_header(bytes: &[u8], at: usize) -> Option<GroupHeader> {
-    Frame::parse(bytes.get(at..)?)?.group()
+    let frame = bytes.get(at..)?;
+    if frame_length(frame)? != GROUP_FRAME_BYTES {
+        return None;
+    }
+    Frame::parse(frame)?.group()
 }
 
 /// Says whether anything in the rest shows that a later group was begun, which happens only after this one was durable.
 fn something_follows(rest: &[u8], first: Position) -> bool {
     if let Some(header) = group_header(rest, 0)
-        && let Some(after) = usize::try_from(header.bytes).ok().and_then(|n| rest.get(GROUP_FRAME_BYTES + n..))
+        && let Some(after) = usize::try_from(header.bytes)
+            .ok()
+            .and_then(|bytes| GROUP_FRAME_BYTES.checked_add(bytes))
+            .and_then(|end| rest.get(end..))
     {
         return after.iter().any(|&byte| byte != 0);
     }
@@ -140,6 +153,7 @@ pub fn cut(dir: &Path, tail: &Tail) -> Result<(), JournalError> {
 mod tests {
     use std::sync::Arc;
 
+    use proptest::prelude::*;
     use retention_core::event::{Actor, Envelope};
     use retention_core::id::{Digest, StreamId};
     use retention_core::time::Timestamp;
@@ -218,5 +232,106 @@ mod tests {
             std::fs::write(segment_path(dir.path(), 1), &flipped).unwrap();
             assert_eq!(find_tail(dir.path()).unwrap().last, Position(4), "byte {at}");
         }
+    }
+
+    /// Returns what the journal says: the tail, and every event up to it, if it is not damaged.
+    fn look(dir: &Path) -> Option<(Tail, Vec<super::super::StoredEvent>)> {
+        let tail = find_tail(dir).ok()?;
+        let reader = JournalReader::at(dir);
+        let events = reader.events_after(Position::NONE, tail.last).unwrap();
+        Some((tail, events.map(|event| event.unwrap().1).collect()))
+    }
+
+    /// Makes the checksums of the segment header and of the first group frame right again.
+    fn mend_checksums(bytes: &mut [u8]) {
+        let header = crc32c::crc32c(&bytes[..28]);
+        bytes[28..32].copy_from_slice(&header.to_le_bytes());
+        let group = crc32c::crc32c(&bytes[40..32 + GROUP_FRAME_BYTES]);
+        bytes[36..40].copy_from_slice(&group.to_le_bytes());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+
+        #[test]
+        fn one_changed_run_of_bytes_is_found_or_hurts_only_the_last_group(
+            at in any::<prop::sample::Index>(), change in prop::collection::vec(any::<u8>(), 1..60)
+        ) {
+            let (dir, bytes, ends) = journal();
+            let (_, written) = look(dir.path()).unwrap();
+            let mut mutated = bytes.clone();
+            let at = at.index(bytes.len());
+            for (place, byte) in mutated[at..].iter_mut().zip(&change) {
+                *place = *byte;
+            }
+            std::fs::write(segment_path(dir.path(), 1), &mutated).unwrap();
+            match look(dir.path()) {
+                None => prop_assert!(mutated != bytes),
+                Some((tail, events)) => {
+                    prop_assert_eq!(&events, &written[..events.len()]);
+                    let changed = bytes.iter().zip(&mutated).position(|(a, b)| a != b);
+                    let intact = changed.is_none_or(|at| at >= ends[1]);
+                    prop_assert!(intact, "byte {:?} of group 1 or 2 changed unseen", changed);
+                    prop_assert_eq!(tail.last.0, if changed.is_none() { 6 } else { 4 });
+                }
+            }
+        }
+
+        #[test]
+        fn a_cut_with_rubbish_behind_it_never_makes_an_event(
+            length in any::<prop::sample::Index>(), rubbish in prop::collection::vec(any::<u8>(), 0..300)
+        ) {
+            let (dir, bytes, _) = journal();
+            let (_, written) = look(dir.path()).unwrap();
+            let mut cut = bytes[..length.index(bytes.len() - 32) + 32].to_vec();
+            cut.extend(&rubbish);
+            std::fs::write(segment_path(dir.path(), 1), &cut).unwrap();
+            if let Some((_, events)) = look(dir.path()) {
+                prop_assert_eq!(&events, &written[..events.len()]);
+            }
+        }
+
+        #[test]
+        fn numbers_that_nobody_writes_are_refused_even_under_right_checksums(
+            at in 0..32 + GROUP_FRAME_BYTES, change in prop::collection::vec(prop::sample::select(vec![0, 1, 0x7f, 0xff]), 1..20)
+        ) {
+            let (dir, mut bytes, _) = journal();
+            let (_, written) = look(dir.path()).unwrap();
+            for (place, byte) in bytes[at..32 + GROUP_FRAME_BYTES].iter_mut().zip(&change) {
+                *place = *byte;
+            }
+            mend_checksums(&mut bytes);
+            std::fs::write(segment_path(dir.path(), 1), &bytes).unwrap();
+            if let Ok(tail) = find_tail(dir.path()) {
+                for event in JournalReader::at(dir.path()).events_after(Position::NONE, tail.last).unwrap() {
+                    let Ok((_, event)) = event else { break };
+                    prop_assert!(written.contains(&event));
+                }
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_a_journal_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+            let dir = tempfile::tempdir().unwrap();
+            std::fs::write(segment_path(dir.path(), 1), &bytes).unwrap();
+            prop_assert!(find_tail(dir.path()).is_err());
+        }
+    }
+
+    #[test]
+    fn a_first_position_of_nothing_and_a_group_without_end_are_damage() {
+        let (dir, bytes, _) = journal();
+        for (range, byte) in [(16..24, 0), (10..16, 1), (24..28, 1)] {
+            let mut other = bytes.clone();
+            other[range].fill(byte);
+            mend_checksums(&mut other);
+            std::fs::write(segment_path(dir.path(), 1), &other).unwrap();
+            assert!(matches!(find_tail(dir.path()), Err(JournalError::Damaged { damage: Damage::Header, .. })));
+        }
+        let mut endless = bytes;
+        endless[32 + GROUP_FRAME_BYTES - 8..32 + GROUP_FRAME_BYTES].fill(0xff);
+        mend_checksums(&mut endless);
+        std::fs::write(segment_path(dir.path(), 1), &endless).unwrap();
+        assert!(matches!(find_tail(dir.path()), Err(JournalError::Damaged { damage: Damage::Hole, .. })));
     }
 }
