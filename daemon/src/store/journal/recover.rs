@@ -22,7 +22,8 @@ pub struct Tail {
     pub highest_entity: Option<EntityId>,
 }
 
-/// Looks for the end of the journal. Changes nothing.
+/// Looks for the end of the journal. Changes nothing, but for a last segment whose header was never finished: that one holds
+/// no event, and is removed.
 ///
 /// # Errors
 /// Names the damage: a hole, a wrong header, a missing segment.
@@ -34,16 +35,23 @@ pub fn find_tail(dir: &Path) -> Result<Tail, JournalError> {
     };
     let mut segment = last;
     // A crash between making a segment and writing its first group leaves one that is only a header, or less.
-    let length = length_of(dir, last)?;
-    if length < HEADER_BYTES && last > 1 {
+    if last > 1 && is_unfinished(dir, last)? {
         std::fs::remove_file(segment_path(dir, last)).map_err(JournalError::io("remove the unfinished", last))?;
         segment = last - 1;
     }
     tail_of(dir, &reader, segment)
 }
 
-fn length_of(dir: &Path, segment: u32) -> Result<u64, JournalError> {
-    std::fs::metadata(segment_path(dir, segment)).map(|meta| meta.len()).map_err(JournalError::io("look at", segment))
+/// Says whether a segment is less than a header, or only the room for one: some file systems keep a length whose bytes a power
+/// cut took.
+fn is_unfinished(dir: &Path, segment: u32) -> Result<bool, JournalError> {
+    let failed = || JournalError::io("look at", segment);
+    let path = segment_path(dir, segment);
+    let length = std::fs::metadata(&path).map_err(failed())?.len();
+    if length != HEADER_BYTES {
+        return Ok(length < HEADER_BYTES);
+    }
+    Ok(std::fs::read(&path).map_err(failed())?.iter().all(|&byte| byte == 0))
 }
 
 fn tail_of(dir: &Path, reader: &JournalReader, segment: u32) -> Result<Tail, JournalError> {
@@ -316,6 +324,20 @@ mod tests {
             std::fs::write(segment_path(dir.path(), 1), &bytes).unwrap();
             prop_assert!(find_tail(dir.path()).is_err());
         }
+    }
+
+    #[test]
+    fn a_segment_whose_header_was_never_finished_is_no_damage() {
+        let (dir, _, ends) = journal();
+        for unfinished in [&[][..], b"RTND", &[0; 32]] {
+            std::fs::write(segment_path(dir.path(), 2), unfinished).unwrap();
+            let tail = find_tail(dir.path()).unwrap();
+            assert_eq!((tail.last, tail.end.segment, tail.end.offset as usize), (Position(6), 1, ends[2]));
+            assert!(!segment_path(dir.path(), 2).exists());
+        }
+        std::fs::write(segment_path(dir.path(), 2), [1; 32]).unwrap();
+        assert!(find_tail(dir.path()).is_err());
+        assert!(segment_path(dir.path(), 2).exists());
     }
 
     #[test]
