@@ -159,14 +159,14 @@ pub fn cut(dir: &Path, tail: &Tail) -> Result<(), JournalError> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::sync::{Arc, OnceLock};
 
     use proptest::prelude::*;
     use retention_core::event::{Actor, Envelope};
     use retention_core::id::{Digest, StreamId};
     use retention_core::time::Timestamp;
 
-    use super::super::{GroupBuffer, JournalWriter, OpenGate};
+    use super::super::{GroupBuffer, JournalWriter, OpenGate, StoredEvent};
     use super::*;
 
     fn event(position: u64, body: &[u8]) -> Envelope {
@@ -242,8 +242,25 @@ mod tests {
         }
     }
 
+    /// The three groups, made and flushed once: their bytes, where each ends, and their events.
+    fn made_once() -> &'static (Vec<u8>, Vec<usize>, Vec<StoredEvent>) {
+        static MADE: OnceLock<(Vec<u8>, Vec<usize>, Vec<StoredEvent>)> = OnceLock::new();
+        MADE.get_or_init(|| {
+            let (dir, bytes, ends) = journal();
+            let (_, events) = look(dir.path()).unwrap();
+            (bytes, ends, events)
+        })
+    }
+
+    /// Returns a directory in which segment 1 has these bytes.
+    fn directory_with(bytes: &[u8]) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(segment_path(dir.path(), 1), bytes).unwrap();
+        dir
+    }
+
     /// Returns what the journal says: the tail, and every event up to it, if it is not damaged.
-    fn look(dir: &Path) -> Option<(Tail, Vec<super::super::StoredEvent>)> {
+    fn look(dir: &Path) -> Option<(Tail, Vec<StoredEvent>)> {
         let tail = find_tail(dir).ok()?;
         let reader = JournalReader::at(dir);
         let events = reader.events_after(Position::NONE, tail.last).unwrap();
@@ -265,16 +282,15 @@ mod tests {
         fn one_changed_run_of_bytes_is_found_or_hurts_only_the_last_group(
             at in any::<prop::sample::Index>(), change in prop::collection::vec(any::<u8>(), 1..60)
         ) {
-            let (dir, bytes, ends) = journal();
-            let (_, written) = look(dir.path()).unwrap();
+            let (bytes, ends, written) = made_once();
             let mut mutated = bytes.clone();
             let at = at.index(bytes.len());
             for (place, byte) in mutated[at..].iter_mut().zip(&change) {
                 *place = *byte;
             }
-            std::fs::write(segment_path(dir.path(), 1), &mutated).unwrap();
+            let dir = directory_with(&mutated);
             match look(dir.path()) {
-                None => prop_assert!(mutated != bytes),
+                None => prop_assert!(mutated != *bytes),
                 Some((tail, events)) => {
                     prop_assert_eq!(&events, &written[..events.len()]);
                     let changed = bytes.iter().zip(&mutated).position(|(a, b)| a != b);
@@ -289,11 +305,10 @@ mod tests {
         fn a_cut_with_rubbish_behind_it_never_makes_an_event(
             length in any::<prop::sample::Index>(), rubbish in prop::collection::vec(any::<u8>(), 0..300)
         ) {
-            let (dir, bytes, _) = journal();
-            let (_, written) = look(dir.path()).unwrap();
+            let (bytes, _, written) = made_once();
             let mut cut = bytes[..length.index(bytes.len() - 32) + 32].to_vec();
             cut.extend(&rubbish);
-            std::fs::write(segment_path(dir.path(), 1), &cut).unwrap();
+            let dir = directory_with(&cut);
             if let Some((_, events)) = look(dir.path()) {
                 prop_assert_eq!(&events, &written[..events.len()]);
             }
@@ -303,13 +318,13 @@ mod tests {
         fn numbers_that_nobody_writes_are_refused_even_under_right_checksums(
             at in 0..32 + GROUP_FRAME_BYTES, change in prop::collection::vec(prop::sample::select(vec![0, 1, 0x7f, 0xff]), 1..20)
         ) {
-            let (dir, mut bytes, _) = journal();
-            let (_, written) = look(dir.path()).unwrap();
+            let (bytes, _, written) = made_once();
+            let mut bytes = bytes.clone();
             for (place, byte) in bytes[at..32 + GROUP_FRAME_BYTES].iter_mut().zip(&change) {
                 *place = *byte;
             }
             mend_checksums(&mut bytes);
-            std::fs::write(segment_path(dir.path(), 1), &bytes).unwrap();
+            let dir = directory_with(&bytes);
             if let Ok(tail) = find_tail(dir.path()) {
                 for event in JournalReader::at(dir.path()).events_after(Position::NONE, tail.last).unwrap() {
                     let Ok((_, event)) = event else { break };
@@ -320,8 +335,7 @@ mod tests {
 
         #[test]
         fn any_bytes_are_a_journal_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
-            let dir = tempfile::tempdir().unwrap();
-            std::fs::write(segment_path(dir.path(), 1), &bytes).unwrap();
+            let dir = directory_with(&bytes);
             prop_assert!(find_tail(dir.path()).is_err());
         }
     }
