@@ -4,10 +4,10 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use retentiond::config::Config;
+use retentiond::config::{Config, Environment};
 use retentiond::supervise::args::{Args, Command, ConfigCommand, StoreCommand};
 use retentiond::supervise::exit::Exit;
-use retentiond::supervise::offline;
+use retentiond::supervise::{daemon, offline};
 
 fn main() -> ExitCode {
     let args = Args::parse();
@@ -16,10 +16,7 @@ fn main() -> ExitCode {
         Command::Init => with_config(&args, |config| offline::init(&config)),
         Command::Store { command: StoreCommand::Verify } => with_config(&args, |config| offline::verify(&config)),
         Command::Store { command: StoreCommand::Rebuild } => with_config(&args, |config| offline::rebuild(&config)),
-        Command::Run => with_config(&args, |_config| {
-            say("this build has no store yet");
-            Exit::Unexpected
-        }),
+        Command::Run => with_config(&args, |config| daemon::run(config, &Environment::read())),
     };
     exit.into()
 }
