@@ -14,6 +14,7 @@
 
 use retention_core::time::Timestamp;
 
+pub mod intake;
 pub mod plan;
 pub mod policies;
 pub mod project;

@@ -81,7 +81,8 @@ pub enum IntakeEnd {
     Done,
     /// Some rows were rejected; the others were taken.
     DoneWithRejects,
-    /// Nothing was taken.
+    /// The file as a whole could not be read to its end. What was taken before stands, and the same content may come
+    /// again.
     Rejected,
     /// The same content had been taken in before.
     Duplicate,
