@@ -12,7 +12,7 @@ use crate::control::Sink;
 ///
 /// # Errors
 /// When there is no such bundle, or the exports cannot be read; what is wrong with a bundle is told in its row.
-pub fn verify(exports: &Path, manifest: Digest, sink: Sink<'_>) -> Result<(), ErrorBody> {
+pub(super) fn verify(exports: &Path, manifest: Digest, sink: Sink<'_>) -> Result<(), ErrorBody> {
     let name = find(exports, manifest)?.ok_or_else(|| {
         ErrorBody::saying(ErrorCode::NotFound, "there is no bundle with this manifest in the exports directory")
             .hint("it may have been moved or its manifest may have been changed; `retentionctl export list` shows what should be there")

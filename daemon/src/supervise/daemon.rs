@@ -18,8 +18,8 @@ use super::exit::Exit;
 use super::notifier::Notifier;
 use super::signals::{Signals, Wish};
 use super::watch::DirectoryWatch;
-use super::works::{DaemonWorks, Order};
 use super::worker::{self, Shared};
+use super::works::{DaemonWorks, Order};
 use crate::clock::{Clock, WallClock};
 use crate::config::{Config, Environment};
 use crate::connector::archive::DiskArchive;
@@ -192,8 +192,12 @@ impl Life<'_> {
     ) -> std::io::Result<Vec<std::thread::JoinHandle<()>>> {
         let config = self.config.read();
         let clock = &shared.clock;
-        let start = |name, hint: &Arc<Notify>, step: Box<dyn FnMut() -> Result<Step, _> + Send>| {
-            worker::start(name, shared.clone(), store.subscribe(), Arc::clone(hint), step)
+        let start = |name, wakes, hint: &Arc<Notify>, step: Box<dyn FnMut() -> Result<Step, _> + Send>| {
+            let log = match wakes {
+                Wakes::OnTheLog => Some(store.subscribe()),
+                Wakes::OnHints => None,
+            };
+            worker::start(name, shared.clone(), log, Arc::clone(hint), step)
         };
         let archive = Arc::new(DiskArchive::at(&config.store.exports_dir));
         let mut run = run::Run::new(Arc::clone(store), Arc::clone(clock), archive, config.export.zone.clone());
@@ -205,9 +209,11 @@ impl Life<'_> {
         let live = Arc::clone(&self.config);
         let edited = Arc::clone(&hints.edited);
         let reloaded = Arc::clone(&hints.reloaded);
+        let renamed_in = Arc::clone(&hints.renamed_in);
         Ok(vec![
             start(
                 "policies",
+                Wakes::OnHints,
                 &hints.policies,
                 Box::new(move || {
                     if std::mem::take(&mut *edited.lock()) {
@@ -216,11 +222,12 @@ impl Life<'_> {
                     policies.step()
                 }),
             )?,
-            start("project", &hints.none, Box::new(move || project.step()))?,
-            start("plan", &hints.none, Box::new(move || plan.step()))?,
-            start("schedule", &hints.none, Box::new(move || schedule.step()))?,
+            start("project", Wakes::OnTheLog, &hints.none, Box::new(move || project.step()))?,
+            start("plan", Wakes::OnTheLog, &hints.none, Box::new(move || plan.step()))?,
+            start("schedule", Wakes::OnTheLog, &hints.none, Box::new(move || schedule.step()))?,
             start(
                 "run",
+                Wakes::OnTheLog,
                 &hints.none,
                 Box::new(move || {
                     run.set_zone(live.read().export.zone.clone());
@@ -231,16 +238,20 @@ impl Life<'_> {
                 let live = Arc::clone(&self.config);
                 start(
                     "intake",
+                    Wakes::OnHints,
                     &hints.drops,
                     Box::new(move || {
                         if std::mem::take(&mut *reloaded.lock()) {
                             intake.set_sources(live.read().sources.clone());
                         }
-                        intake.step()
+                        for path in renamed_in.lock().drain(..) {
+                            intake.renamed_in(&path);
+                        }
+                        Ok(intake.step(&mut |_| {})?)
                     }),
                 )?
             },
-            start("write-out", &hints.none, Box::new(move || write_out.step()))?,
+            start("write-out", Wakes::OnTheLog, &hints.none, Box::new(move || write_out.step()))?,
         ])
     }
 
@@ -284,8 +295,12 @@ impl Life<'_> {
             }
         });
         [
-            DirectoryWatch::on(drops.iter().map(PathBuf::as_path), Arc::clone(&hints.drops)),
-            DirectoryWatch::on(std::iter::once(config.policies.dir.as_path()), edited),
+            DirectoryWatch::on(
+                drops.iter().map(PathBuf::as_path),
+                Arc::clone(&hints.drops),
+                Arc::clone(&hints.renamed_in),
+            ),
+            DirectoryWatch::on(std::iter::once(config.policies.dir.as_path()), edited, Arc::default()),
         ]
     }
 
@@ -377,6 +392,13 @@ fn close(store: Arc<Store>) {
     }
 }
 
+/// Whether the growth of the log is news for a stage.
+#[derive(Clone, Copy)]
+enum Wakes {
+    OnTheLog,
+    OnHints,
+}
+
 /// What wakes stages early.
 #[derive(Default)]
 struct Hints {
@@ -384,6 +406,8 @@ struct Hints {
     drops: Arc<Notify>,
     /// Never told: for stages that wait for the log and the clock alone.
     none: Arc<Notify>,
+    /// What was renamed into a drop folder since it was last looked at.
+    renamed_in: Arc<Mutex<Vec<PathBuf>>>,
     /// Whether the policy directory was touched since it was last looked at.
     edited: Arc<Mutex<bool>>,
     /// Whether the configuration was read again since the sources were last taken from it.

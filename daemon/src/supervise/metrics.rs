@@ -12,7 +12,7 @@ type Labelled = Family<Vec<(&'static str, String)>, Gauge>;
 
 /// Returns all metrics in the text format of Prometheus.
 #[must_use]
-pub fn text(store: &Store, policy_problems: u64, now: retention_core::time::Timestamp) -> String {
+pub(super) fn text(store: &Store, policy_problems: u64, now: retention_core::time::Timestamp) -> String {
     let mut registry = Registry::with_prefix("retentiond");
     store.view(|views| register(&mut registry, views, now));
     single(&mut registry, "read_only", "1 when nothing can be written", i64::from(store.read_only_reason().is_some()));
@@ -47,7 +47,12 @@ fn register(registry: &mut Registry, views: &Views, now: retention_core::time::T
         runs.get_or_create(&vec![("state", state_name(run.state).to_owned())]).inc();
     }
     single(registry, "holds", "Active holds", signed(views.small.holds.iter().count() as u64));
-    single(registry, "intakes", "Files and directories that were claimed", signed(views.small.intakes.iter().count() as u64));
+    single(
+        registry,
+        "intakes",
+        "Files and directories that were claimed",
+        signed(views.small.intakes.iter().count() as u64),
+    );
 }
 
 fn state_name(state: RunState) -> &'static str {

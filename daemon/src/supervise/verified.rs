@@ -6,13 +6,9 @@ use crate::store::verify::VerifyReport;
 
 /// Returns one row for each part that was looked at, and one for each thing that is wrong.
 #[must_use]
-pub fn parts(report: &VerifyReport) -> Vec<PartRow> {
-    let intact = |part: &str, checked: u64| PartRow {
-        part: part.to_owned(),
-        state: PartState::Intact,
-        checked,
-        code: None,
-    };
+pub(super) fn parts(report: &VerifyReport) -> Vec<PartRow> {
+    let intact =
+        |part: &str, checked: u64| PartRow { part: part.to_owned(), state: PartState::Intact, checked, code: None };
     if report.is_good() {
         let mut rows = vec![intact("journal", report.events), intact("bodies", report.bodies_read)];
         if report.views_compared {

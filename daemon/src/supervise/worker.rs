@@ -9,6 +9,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 
 use crate::clock::Clock;
+use crate::stage::intake::IntakeError;
 use crate::stage::{StageError, Step};
 use crate::store::AppendError;
 
@@ -17,25 +18,26 @@ const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(30);
 
 /// What all workers share.
 #[derive(Clone)]
-pub struct Shared {
+pub(super) struct Shared {
     /// The runtime, for waiting.
-    pub handle: Handle,
+    pub(super) handle: Handle,
     /// The clock.
-    pub clock: Arc<dyn Clock>,
+    pub(super) clock: Arc<dyn Clock>,
     /// Turns true when the daemon stops: the step under way is finished, no other begins.
-    pub stop: watch::Receiver<bool>,
+    pub(super) stop: watch::Receiver<bool>,
     /// Told when a stage cannot go on at all.
-    pub failed: watch::Sender<Option<String>>,
+    pub(super) failed: watch::Sender<Option<String>>,
 }
 
-/// Starts a worker. `step` is called again and again; `hint` wakes it early.
+/// Starts a worker. `step` is called again and again; `hint` wakes it early, and the growth of the log does if `log` is
+/// given.
 ///
 /// # Errors
 /// When the system gives no thread.
-pub fn start(
+pub(super) fn start(
     name: &'static str,
     shared: Shared,
-    log: watch::Receiver<Position>,
+    log: Option<watch::Receiver<Position>>,
     hint: Arc<Notify>,
     step: impl FnMut() -> Result<Step, StageError> + Send + 'static,
 ) -> std::io::Result<JoinHandle<()>> {
@@ -45,12 +47,14 @@ pub fn start(
 fn work(
     name: &'static str,
     shared: &Shared,
-    mut log: watch::Receiver<Position>,
+    mut log: Option<watch::Receiver<Position>>,
     hint: &Notify,
     mut step: impl FnMut() -> Result<Step, StageError>,
 ) {
     while !*shared.stop.borrow() {
-        log.mark_unchanged();
+        if let Some(log) = &mut log {
+            log.mark_unchanged();
+        }
         let until = match step() {
             Ok(Step::Worked) => continue,
             Ok(Step::Idle) => None,
@@ -74,9 +78,15 @@ fn work(
                     None => std::future::pending().await,
                 }
             };
+            let grown = async {
+                match &mut log {
+                    Some(log) => drop(log.changed().await),
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 _ = stop.wait_for(|stop| *stop) => {}
-                _ = log.changed() => {}
+                () = grown => {}
                 () = hint.notified() => {}
                 () = time => {}
             }
@@ -86,9 +96,19 @@ fn work(
 
 /// After a failed write nobody knows what is on disk: only opening the store again tells.
 fn is_fatal(error: &StageError) -> bool {
-    matches!(
-        error,
-        StageError::Append(AppendError::Journal(_) | AppendError::ReadOnly(_) | AppendError::Closed | AppendError::Full)
-            | StageError::Vault(_)
-    )
+    let ends_all = |error: &AppendError| {
+        matches!(
+            error,
+            AppendError::Journal(_)
+                | AppendError::ReadOnly(_)
+                | AppendError::Closed
+                | AppendError::Full
+                | AppendError::Vault(_)
+        )
+    };
+    match error {
+        StageError::Append(error) | StageError::Intake(IntakeError::Append(error)) => ends_all(error),
+        StageError::Vault(_) | StageError::Intake(IntakeError::Vault(_)) => true,
+        StageError::Read(_) | StageError::Codec(_) | StageError::Intake(_) => false,
+    }
 }

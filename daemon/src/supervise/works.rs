@@ -21,23 +21,23 @@ use crate::store::Store;
 
 /// What the daemon's main loop is asked to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Order {
+pub(super) enum Order {
     /// Stop the stages, make everything in sled again from the journal, and go on.
     Rebuild,
 }
 
 /// The daemon, as the control API sees it.
-pub struct DaemonWorks {
+pub(super) struct DaemonWorks {
     /// The store.
-    pub store: Arc<Store>,
+    pub(super) store: Arc<Store>,
     /// The clock.
-    pub clock: Arc<dyn Clock>,
+    pub(super) clock: Arc<dyn Clock>,
     /// The configuration in force.
-    pub config: Arc<RwLock<Config>>,
+    pub(super) config: Arc<RwLock<Config>>,
     /// What is wrong with the policies on disk.
-    pub policy_health: Arc<Mutex<PolicyHealth>>,
+    pub(super) policy_health: Arc<Mutex<PolicyHealth>>,
     /// Leads to the main loop.
-    pub orders: mpsc::Sender<Order>,
+    pub(super) orders: mpsc::Sender<Order>,
 }
 
 impl Works for DaemonWorks {
@@ -75,8 +75,7 @@ impl Works for DaemonWorks {
         let report = self
             .store
             .verify(&mut |done, total| {
-                let _audience =
-                    sink(Line::Progress(Progress { unit: "events".to_owned(), done, total: Some(total) }));
+                let _audience = sink(Line::Progress(Progress { unit: "events".to_owned(), done, total: Some(total) }));
             })
             .map_err(|error| ErrorBody::saying(ErrorCode::Internal, error.to_string()))?;
         for part in super::verified::parts(&report) {
@@ -89,7 +88,12 @@ impl Works for DaemonWorks {
         self.orders
             .try_send(Order::Rebuild)
             .map_err(|_| ErrorBody::saying(ErrorCode::Internal, "the daemon is already stopping or rebuilding"))?;
-        let row = PartRow { part: "sled".to_owned(), state: PartState::Intact, checked: 0, code: Some("rebuilding".to_owned()) };
+        let row = PartRow {
+            part: "sled".to_owned(),
+            state: PartState::Intact,
+            checked: 0,
+            code: Some("rebuilding".to_owned()),
+        };
         let _audience = sink(Line::Row(row));
         Ok(())
     }
