@@ -257,7 +257,7 @@ impl<'a> Check<'a> {
                     Ok((_, stored)) if stored.envelope.position <= after => {}
                     Ok((place, stored)) => {
                         self.event(place, &stored)?;
-                        if self.report.events % PROGRESS_EVERY == 0 {
+                        if self.report.events.is_multiple_of(PROGRESS_EVERY) {
                             progress(self.report.events, total.max(self.report.events));
                         }
                     }
