@@ -206,3 +206,26 @@ impl Bar {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_command_ends_with_the_code_that_says_what_it_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let text = "[store]\nstate_dir = \"state\"\nexports_dir = \"exports\"\nroot_key = { file = \"root.key\" }\n\
+                    [control]\nsocket = \"control.sock\"\n[policies]\ndir = \"policies\"\n";
+        let config = Config::parse(&dir.path().join("config.toml"), text.as_bytes()).unwrap();
+        assert_eq!(verify(&config), Exit::PersonNeeded);
+        assert_eq!(init(&config), Exit::Done);
+        assert!(dir.path().join("root.key").is_file() && dir.path().join("exports").is_dir());
+        assert_eq!(init(&config), Exit::PersonNeeded);
+        assert_eq!((verify(&config), rebuild(&config), verify(&config)), (Exit::Done, Exit::Done, Exit::Done));
+        let running = Store::open(&options(&config).ok().unwrap(), &mut |_, _| {}).unwrap();
+        assert_eq!((verify(&config), rebuild(&config)), (Exit::NotPermitted, Exit::NotPermitted));
+        drop(running);
+        std::fs::write(dir.path().join("state/journal/00000001.seg"), [0; 40]).unwrap();
+        assert_eq!((verify(&config), rebuild(&config)), (Exit::VerificationFailed, Exit::PersonNeeded));
+    }
+}

@@ -79,6 +79,8 @@ fn a_missing_journal_segment_and_a_missing_event_store_are_named() {
     std::fs::rename(dir.path().join(JOURNAL), dir.path().join("state/journal/00000002.seg")).unwrap();
     assert!(verify(&options).findings.contains(&Finding::SegmentMissing { segment: 1 }));
     std::fs::rename(dir.path().join("state/journal/00000002.seg"), dir.path().join(JOURNAL)).unwrap();
+    flip(&dir.path().join("state/events.state"), 13);
+    assert_eq!(codes(&verify(&options)), ["event_store_damaged"]);
     std::fs::remove_dir_all(dir.path().join("state/events")).unwrap();
     assert_eq!(codes(&verify(&options)), ["event_store_damaged"]);
 }
@@ -108,7 +110,6 @@ fn slots_that_disagree_with_the_log_are_named() {
     let (options, entities) = world(dir.path());
     let slots = dir.path().join(SLOTS);
     let old = std::fs::read(&slots).unwrap();
-    // A slot that is damaged; a tombstone that came back as a key is covered by restoring an older file below.
     flip(&slots, u64::from(entities[0].0) * 64 + 20);
     let report = verify(&options);
     assert!(report.findings.contains(&Finding::SlotDamaged(entities[0])), "{:?}", report.findings);
