@@ -37,3 +37,6 @@ pub mod saga;
 
 /// What proves a disposition: export manifests and the canonical form of exported items.
 pub mod evidence;
+
+/// What the daemon and `retentionctl` say to each other.
+pub mod control;

@@ -104,7 +104,7 @@ pub fn next(saga: &Saga, wish: Wish, now: Timestamp) -> Next {
         return after_pivot(saga, script, now);
     }
     let is_empty = saga.open_items().next().is_none();
-    if wish == Wish::Cancel || is_empty || has_given_up(saga, script) || is_undoing(saga, script) {
+    if wish == Wish::Cancel || is_empty || saga.gave_up || is_undoing(saga, script) {
         return undo(saga, script);
     }
     for &step in script.compensable {
@@ -145,12 +145,6 @@ fn after_pivot(saga: &Saga, script: Script, now: Timestamp) -> Next {
         .unwrap_or(Next::End(SagaEnd::Completed))
 }
 
-fn has_given_up(saga: &Saga, script: Script) -> bool {
-    script.compensable.iter().any(|&step| {
-        matches!(saga.step(step), Some(StepStanding::Failed { failure: Failure::Refused, retry_at: None, .. }))
-    })
-}
-
 fn is_undoing(saga: &Saga, script: Script) -> bool {
     script.compensable.iter().any(|&step| matches!(saga.step(step), Some(StepStanding::Undone)))
 }
@@ -165,7 +159,8 @@ fn undo(saga: &Saga, script: Script) -> Next {
             }
         }
     }
-    Next::End(SagaEnd::Compensated)
+    // Undone because a step failed for good: nothing is lost, but a person has to look.
+    Next::End(if saga.gave_up { SagaEnd::Stuck } else { SagaEnd::Compensated })
 }
 
 /// Returns the name of a step's effect: the same for every attempt, so that a repetition can be recognised.
@@ -220,6 +215,7 @@ mod tests {
             pivot_intent: Position::NONE,
             purged: 0,
             end: None,
+            gave_up: false,
             is_inconsistent: false,
         }
     }

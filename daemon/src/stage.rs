@@ -18,6 +18,7 @@ pub mod intake;
 pub mod plan;
 pub mod policies;
 pub mod project;
+pub mod run;
 pub mod schedule;
 
 /// What a step did.
@@ -46,4 +47,7 @@ pub enum StageError {
     /// A body could not be encoded.
     #[error(transparent)]
     Codec(#[from] retention_core::event::codec::CodecError),
+    /// A delivery could not be taken in; it waits where it was claimed.
+    #[error(transparent)]
+    Intake(#[from] intake::IntakeError),
 }

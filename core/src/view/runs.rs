@@ -181,6 +181,8 @@ pub struct Saga {
     pub purged: u64,
     /// How it ended.
     pub end: Option<SagaEnd>,
+    /// Whether a step failed so often that it is not tried again.
+    pub gave_up: bool,
     /// Whether the log says something of a step that cannot be: then nothing more is done without a person.
     pub is_inconsistent: bool,
 }
@@ -272,9 +274,10 @@ impl Runs {
 
     /// Returns the run that an event is part of.
     #[must_use]
-    pub(super) fn run_of(&self, event: &Event) -> Option<RunId> {
+    pub(super) fn run_of(&self, position: Position, event: &Event) -> Option<RunId> {
         let of_saga = |saga: SagaId| self.sagas.get(&saga).map(|saga| saga.started.run);
         match event {
+            Event::RunRequested(_) => Some(RunId(position)),
             Event::RunStarted(body) => Some(body.run),
             Event::RunRefused(body) => Some(body.run),
             Event::RunPaused(body) => Some(body.run),
@@ -408,6 +411,7 @@ impl Runs {
                 pivot_intent: Position::NONE,
                 purged: 0,
                 end: None,
+                gave_up: false,
                 is_inconsistent: false,
             },
         );
@@ -424,6 +428,7 @@ impl Runs {
         self.with_saga(body.saga, |saga| {
             let event = StepEvent::Fail { attempt: body.attempt, failure: body.failure, retry_at: body.retry_at };
             saga.step_event(body.step, event);
+            saga.gave_up |= body.retry_at.is_none() && body.failure == Failure::Refused;
         });
     }
 

@@ -9,7 +9,6 @@
 //! | `rows`, `batch` | rows compared with what is known, and what is under way to the log |
 //! | `gone` | what a source no longer holds |
 //! | `links` | external ids become numbers |
-//! | `watch` | when to look |
 //!
 //! A delivery is claimed by a rename, taken in exactly once by its content, and put away with a report. Everything an
 //! intake appends is found by comparing, so one that was interrupted is simply read again.
@@ -41,7 +40,6 @@ mod source;
 mod take;
 #[cfg(test)]
 mod tests;
-pub mod watch;
 
 pub use outcome::{Counts, Oddity, Taken};
 pub use place::{REPORT_JSON, REPORT_TEXT};
@@ -161,9 +159,9 @@ impl Intake {
         Self { store, clock, sources: sources.into_iter().map(inbox).collect() }
     }
 
-    /// Returns the drop folders, for whoever watches them.
-    pub fn folders(&self) -> impl Iterator<Item = &Path> {
-        self.sources.iter().map(|inbox| inbox.source.drop_dir.as_path())
+    /// Takes in for other sources from the next look on. What is in `processing/` is found again.
+    pub fn set_sources(&mut self, sources: Vec<Source>) {
+        *self = Self::new(Arc::clone(&self.store), Arc::clone(&self.clock), sources);
     }
 
     /// Notes that an entry was renamed into a drop folder, so that the next look need not wait until it is still.
@@ -288,9 +286,8 @@ impl Inbox {
         let done = match &work {
             Work::Claimed(number) => self.take(store, clock, *number, progress),
             Work::Claim(name) => match self.claim(name) {
-                Ok(Some(number)) => self.take(store, clock, number, progress).map_err(|error| {
+                Ok(Some(number)) => self.take(store, clock, number, progress).inspect_err(|error| {
                     self.rest(Work::Claimed(number), clock.now());
-                    error
                 }),
                 Ok(None) => Ok(()),
                 Err(error) => Err(error.into()),

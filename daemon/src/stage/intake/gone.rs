@@ -37,9 +37,8 @@ impl Taking<'_> {
             };
             let handle = self.store.handle_of(&source, mailbox, departure.kind, &departure.external_id);
             handles.own.insert(handle, 0);
-            let here = |entity: &EntityId| {
-                self.store.view(|views| views.entities.row(*entity).is_some_and(|row| !row.absent))
-            };
+            let here =
+                |entity: &EntityId| self.store.view(|views| views.entities.row(*entity).is_some_and(|row| !row.absent));
             gone.extend(self.store.view(|views| views.entities.find(handle)).filter(here));
         }
         self.record_absent(gone.into_iter().collect(), handles)

@@ -8,8 +8,8 @@
 
 use std::collections::BTreeMap;
 
-use retention_core::event::change::{EntityLinked, Link};
 use retention_core::event::Event;
+use retention_core::event::change::{EntityLinked, Link};
 use retention_core::id::{EntityId, Handle, Position};
 use retention_core::record::{DateRole, EntityRecord, Kind, Relation, SourceLink};
 use retention_core::time::Timestamp;
@@ -83,9 +83,9 @@ impl Taking<'_> {
         let sources: Vec<_> = self.layouts.iter().map(|layout| layout.source.clone()).collect();
         let (layouts, bound) = self.store.view(|views| {
             let ours = views.small.layouts.iter().filter(|(_, layout)| sources.iter().any(|s| **s == *layout.source));
-            let known = ours.filter(|(_, layout)| layout.kind != Kind::Mailbox).map(|(id, layout)| {
-                (id, KnownLayout { id, source: layout.source.as_str().into(), kind: layout.kind })
-            });
+            let known = ours
+                .filter(|(_, layout)| layout.kind != Kind::Mailbox)
+                .map(|(id, layout)| (id, KnownLayout { id, source: layout.source.as_str().into(), kind: layout.kind }));
             (known.collect::<BTreeMap<_, _>>(), views.entities.bound())
         });
         for from in (0..bound).step_by(ENTITIES_PER_LOOK as usize) {
@@ -136,9 +136,8 @@ impl Taking<'_> {
     /// Records the links that differ from what is known; returns how many lead to nothing.
     fn record_links(&mut self, named: impl Iterator<Item = Named>) -> Result<u64, IntakeError> {
         let mut dangling = 0;
-        let resolved: Vec<Resolved> = self.store.view(|views| {
-            named.filter_map(|named| resolve(views, &named, &mut dangling)).collect()
-        });
+        let resolved: Vec<Resolved> =
+            self.store.view(|views| named.filter_map(|named| resolve(views, &named, &mut dangling)).collect());
         self.counts.linked += resolved.len() as u64;
         let mut events = Vec::with_capacity(resolved.len());
         let mut versions = Vec::with_capacity(resolved.len());

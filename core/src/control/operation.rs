@@ -1,0 +1,218 @@
+//! Every operation of the control API: its method, path and role in one table, which the daemon's routes, its OpenAPI
+//! document and the tool share.
+
+use std::fmt::{self, Write as _};
+
+use super::Role;
+
+/// The HTTP methods in use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// Reads; may be repeated at will.
+    Get,
+    /// Appends a request or does work.
+    Post,
+}
+
+/// The shape of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// One JSON value.
+    One,
+    /// A [`Page`](super::Page), or a stream of [`Line`](super::Line)s when the caller accepts NDJSON.
+    List,
+    /// Always a stream of lines: long work that tells how far it is.
+    Stream,
+}
+
+macro_rules! operations {
+    ($(#[doc = $sentence:literal] $name:ident $method:ident $path:literal $role:ident $answer:ident;)*) => {
+        /// One operation.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Operation {
+            $(#[doc = $sentence] $name,)*
+        }
+
+        impl Operation {
+            /// All operations, in the order of the manual.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// Returns the name in the OpenAPI document and in the access events.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$name => stringify!($name),)* }
+            }
+
+            /// Returns the method.
+            #[must_use]
+            pub fn method(self) -> Method {
+                match self { $(Self::$name => Method::$method,)* }
+            }
+
+            /// Returns the path; what stands in braces is an argument.
+            #[must_use]
+            pub fn path(self) -> &'static str {
+                match self { $(Self::$name => $path,)* }
+            }
+
+            /// Returns the role that it needs.
+            #[must_use]
+            pub fn role(self) -> Role {
+                match self { $(Self::$name => Role::$role,)* }
+            }
+
+            /// Returns the shape of the answer.
+            #[must_use]
+            pub fn answer(self) -> Answer {
+                match self { $(Self::$name => Answer::$answer,)* }
+            }
+
+            /// Returns the sentence that says what it does.
+            #[must_use]
+            pub fn sentence(self) -> &'static str {
+                match self { $(Self::$name => $sentence.trim_ascii(),)* }
+            }
+        }
+    };
+}
+
+operations! {
+    /// Says how the daemon is and what waits for a person.
+    Status Get "/v1/status" Auditor One;
+    /// Checks a configuration: the one that is sent, or the daemon's own file.
+    ConfigCheck Post "/v1/config/check" Auditor One;
+    /// Lists the active policies.
+    PolicyList Get "/v1/policies" Auditor List;
+    /// Shows one active policy with its text.
+    PolicyShow Get "/v1/policies/{policy}" Auditor One;
+    /// Says which entities a changed set of policies would newly dispose of, or newly keep.
+    PolicyDiff Post "/v1/policies/diff" Auditor List;
+    /// Shows every policy, hold and date that touches one entity, and who wins.
+    PolicyExplain Get "/v1/entities/{entity}/explanation" Auditor One;
+    /// Lists what was taken in.
+    IntakeList Get "/v1/intakes" Auditor List;
+    /// Shows one intake: counts, defects, outcome.
+    IntakeShow Get "/v1/intakes/{entity}" Auditor One;
+    /// Lists entities, without their content.
+    EntityList Get "/v1/entities" Auditor List;
+    /// Opens the content of one entity. This is recorded.
+    EntityShow Get "/v1/entities/{entity}" Auditor One;
+    /// Lists the events of one entity.
+    EntityHistory Get "/v1/entities/{entity}/history" Auditor List;
+    /// Asks for a plan.
+    PlanMake Post "/v1/plans" Operator One;
+    /// Lists plans, the newest first.
+    PlanList Get "/v1/plans" Auditor List;
+    /// Shows one plan; waits for it to be frozen if asked to.
+    PlanShow Get "/v1/plans/{plan}" Auditor One;
+    /// Lists the items of a plan.
+    PlanItems Get "/v1/plans/{plan}/items" Auditor List;
+    /// Accepts a plan digest.
+    PlanApprove Post "/v1/plans/{plan}/approve" Approver One;
+    /// Refuses a plan digest; the plan can never run.
+    PlanReject Post "/v1/plans/{plan}/reject" Approver One;
+    /// Asks for the run of an approved plan.
+    RunStart Post "/v1/runs" Operator One;
+    /// Lists runs, the newest first.
+    RunList Get "/v1/runs" Auditor List;
+    /// Shows one run.
+    RunShow Get "/v1/runs/{run}" Auditor One;
+    /// Streams the state of a run whenever it changes, until it ends.
+    RunWatch Get "/v1/runs/{run}/watch" Auditor Stream;
+    /// Stops a run before its next item.
+    RunPause Post "/v1/runs/{run}/pause" Operator One;
+    /// Lets a paused run go on.
+    RunResume Post "/v1/runs/{run}/resume" Operator One;
+    /// Ends a run early and undoes what can be undone.
+    RunCancel Post "/v1/runs/{run}/cancel" Operator One;
+    /// Places a legal hold on entities.
+    HoldPlace Post "/v1/holds" Operator One;
+    /// Lists the holds.
+    HoldList Get "/v1/holds" Auditor List;
+    /// Releases a hold.
+    HoldRelease Post "/v1/holds/{hold}/release" Operator One;
+    /// Lists the export bundles.
+    ExportList Get "/v1/exports" Auditor List;
+    /// Reads a bundle back from disk and compares it with its manifest and the log.
+    ExportVerify Post "/v1/exports/{manifest}/verify" Auditor Stream;
+    /// Lists what waits in quarantine.
+    QuarantineList Get "/v1/quarantine" Auditor List;
+    /// Takes an entity back out of quarantine; the run that hid it will not purge it.
+    QuarantineRestore Post "/v1/quarantine/{entity}/restore" Operator One;
+    /// Lists events.
+    AuditQuery Get "/v1/events" Auditor List;
+    /// Reads the whole store and compares it with itself.
+    StoreVerify Post "/v1/store/verify" Admin Stream;
+    /// Makes everything in sled again from the journal.
+    StoreRebuild Post "/v1/store/rebuild" Admin Stream;
+    /// Says when each schedule fires next.
+    ScheduleNext Get "/v1/schedule" Auditor List;
+}
+
+impl Operation {
+    /// Returns the path with its arguments filled in, each encoded so that it stays one segment.
+    ///
+    /// Arguments that are missing leave their segment empty, which no route matches.
+    #[must_use]
+    pub fn path_with(self, arguments: &[&dyn fmt::Display]) -> String {
+        let mut arguments = arguments.iter();
+        let mut path = String::new();
+        for segment in self.path().split('/').skip(1) {
+            path.push('/');
+            match segment.starts_with('{') {
+                true => {
+                    if let Some(argument) = arguments.next() {
+                        path.push_str(&encode_component(&argument.to_string()));
+                    }
+                }
+                false => path.push_str(segment),
+            }
+        }
+        path
+    }
+}
+
+/// Returns a text percent-encoded for one path segment or query value (RFC 3986, unreserved characters stay).
+#[must_use]
+pub(super) fn encode_component(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            // Writing to a string cannot fail.
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_operations_share_a_method_and_a_path() {
+        for (n, a) in Operation::ALL.iter().enumerate() {
+            for b in &Operation::ALL[n + 1..] {
+                assert!(a.method() != b.method() || a.path() != b.path(), "{a:?} and {b:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn whoever_changes_anything_needs_more_than_reading() {
+        use Operation::{ConfigCheck, ExportVerify, PolicyDiff};
+        for &operation in Operation::ALL {
+            let reads =
+                operation.method() == Method::Get || matches!(operation, ConfigCheck | PolicyDiff | ExportVerify);
+            assert_eq!(operation.role() == Role::Auditor, reads, "{operation:?}");
+        }
+    }
+
+    #[test]
+    fn an_argument_cannot_leave_its_segment() {
+        assert_eq!(Operation::PlanItems.path_with(&[&"P7"]), "/v1/plans/P7/items");
+        assert_eq!(Operation::PolicyShow.path_with(&[&"../a?b=č"]), "/v1/policies/..%2Fa%3Fb%3D%C4%8D");
+    }
+}

@@ -1,0 +1,334 @@
+//! What callers send: queries and bodies. Unknown names are errors, so that a misspelt filter never lists everything.
+
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::operation::encode_component;
+use crate::event::Actor;
+use crate::event::decision::PlanPurpose;
+use crate::id::{Digest, EntityId, PlanId, RunId};
+use crate::record::{Kind, Visibility};
+use crate::time::Timestamp;
+
+/// Where a page begins: the number of the last row that was seen. What it counts is the list's own affair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[serde(transparent)]
+pub struct Cursor(pub u64);
+
+/// Which part of a list is wanted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ListQuery {
+    /// After which row.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<u64>)]
+    pub after: Option<Cursor>,
+    /// At most so many rows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u64>,
+}
+
+/// The order of a list of events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Order {
+    /// As an answer to "what happened lately?".
+    #[default]
+    NewestFirst,
+    /// As a story.
+    OldestFirst,
+}
+
+/// What becomes of an entity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EntityState {
+    /// It can be read.
+    Present,
+    /// Its source no longer has it; it can still be read.
+    Absent,
+    /// It is hidden and waits for its purge.
+    Quarantined,
+    /// Its key is destroyed.
+    Purged,
+}
+
+impl EntityState {
+    /// Returns the name that people see.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Present => "present",
+            Self::Absent => "absent",
+            Self::Quarantined => "quarantined",
+            Self::Purged => "purged",
+        }
+    }
+}
+
+/// Which entities are wanted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct EntityQuery {
+    /// After which row.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<u64>)]
+    pub after: Option<Cursor>,
+    /// At most so many rows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u64>,
+    /// Only of this kind.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<String>)]
+    pub kind: Option<Kind>,
+    /// Only in this mailbox.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<String>)]
+    pub mailbox: Option<EntityId>,
+    /// Only in this state.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<String>)]
+    pub state: Option<EntityState>,
+    /// Only those that are shared so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<String>)]
+    pub visibility: Option<Visibility>,
+}
+
+/// Which events are wanted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct AuditQuery {
+    /// After which position, in the order of the list.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<u64>)]
+    pub after: Option<Cursor>,
+    /// At most so many rows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u64>,
+    /// Recorded at or after.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<String>)]
+    pub since: Option<Timestamp>,
+    /// Recorded before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<String>)]
+    pub until: Option<Timestamp>,
+    /// The name of an event type, such as `PlanApproved`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// Who: `daemon`, `schedule` or `uid:1000`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub actor: Option<ActorName>,
+    /// About this entity.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<String>)]
+    pub entity: Option<EntityId>,
+    /// Of this run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<String>)]
+    pub run: Option<RunId>,
+    /// Under this policy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
+    /// The order.
+    #[serde(default)]
+    #[param(value_type = Option<String>)]
+    pub order: Order,
+}
+
+/// An actor as one word: `daemon`, `schedule` or `uid:1000`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(into = "String", try_from = "String")]
+#[schema(value_type = String, example = "uid:1000")]
+pub struct ActorName(pub Actor);
+
+impl std::fmt::Display for ActorName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl From<ActorName> for String {
+    fn from(name: ActorName) -> Self {
+        name.0.to_string()
+    }
+}
+
+impl std::str::FromStr for ActorName {
+    type Err = crate::id::IdError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().map(Self)
+    }
+}
+
+impl TryFrom<String> for ActorName {
+    type Error = crate::id::IdError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+/// How long to wait for something to settle.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct WaitQuery {
+    /// Answer when it is settled, or after so many seconds with what there is; at most
+    /// [`WAIT_SECONDS_MAX`](super::WAIT_SECONDS_MAX).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wait_seconds: Option<u32>,
+}
+
+/// A configuration to check.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CheckConfig {
+    /// The text; without it the daemon reads its own file again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+}
+
+/// One policy file.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyFileText {
+    /// The name of the file, with its ending and without a directory.
+    pub name: String,
+    /// The file.
+    pub text: String,
+}
+
+/// A set of policies to compare with the active one.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DiffPolicies {
+    /// The files, all of them.
+    pub files: Vec<PolicyFileText>,
+}
+
+/// Asks for a plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MakePlan {
+    /// The policy.
+    pub policy: String,
+    /// What it is for.
+    pub purpose: PlanPurpose,
+    /// The instant to judge at; only a preview may name one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub as_of: Option<Timestamp>,
+}
+
+/// Accepts or refuses a plan.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct JudgePlan {
+    /// What exactly was looked at.
+    pub digest: Digest,
+    /// A word of the person.
+    #[serde(default)]
+    pub comment: String,
+}
+
+/// Asks for a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StartRun {
+    /// The plan.
+    pub plan: PlanId,
+    /// What exactly is to be run.
+    pub digest: Digest,
+}
+
+/// Why something is done.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Because {
+    /// Why.
+    #[serde(default)]
+    pub reason: String,
+}
+
+/// Places a hold.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PlaceHold {
+    /// A short name of the case.
+    pub name: String,
+    /// Why.
+    pub reason: String,
+    /// What it covers.
+    pub entities: Vec<EntityId>,
+}
+
+macro_rules! hide_free_text {
+    ($($name:ident)*) => {
+        $(impl std::fmt::Debug for $name {
+            /// Free text may name persons, so it is not shown.
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.debug_struct(stringify!($name)).finish_non_exhaustive()
+            }
+        })*
+    };
+}
+
+hide_free_text!(CheckConfig PolicyFileText DiffPolicies JudgePlan Because PlaceHold);
+
+/// Returns a query as it stands in a URL, with its `?`, or nothing when nothing is asked for.
+///
+/// Takes the flat structs of this module; a nested value would be left out.
+#[must_use]
+pub fn query_string<T: Serialize>(query: &T) -> String {
+    let Ok(serde_json::Value::Object(fields)) = serde_json::to_value(query) else {
+        return String::new();
+    };
+    let mut text = String::new();
+    for (name, value) in fields {
+        let value = match value {
+            serde_json::Value::String(value) => value,
+            serde_json::Value::Number(value) => value.to_string(),
+            serde_json::Value::Bool(value) => value.to_string(),
+            serde_json::Value::Null | serde_json::Value::Array(_) | serde_json::Value::Object(_) => continue,
+        };
+        text.push(if text.is_empty() { '?' } else { '&' });
+        text.push_str(&name);
+        text.push('=');
+        text.push_str(&encode_component(&value));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_is_written_as_a_url_has_it() {
+        assert_eq!(query_string(&ListQuery::default()), "");
+        let query = AuditQuery {
+            after: Some(Cursor(7)),
+            actor: Some(ActorName(Actor::Person(1000))),
+            entity: Some(EntityId(3)),
+            ..AuditQuery::default()
+        };
+        assert_eq!(query_string(&query), "?actor=uid%3A1000&after=7&entity=E3&order=newest_first");
+    }
+
+    #[test]
+    fn a_misspelt_filter_is_an_error() {
+        assert!(serde_json::from_str::<EntityQuery>(r#"{"kindd":"contact"}"#).is_err());
+        assert!(serde_json::from_str::<MakePlan>(r#"{"policy":"a","purpose":"run","asof":"2026-01-01"}"#).is_err());
+    }
+
+    #[test]
+    fn what_a_person_wrote_is_not_in_debug_output() {
+        let shown = format!("{:?}", Because { reason: "Jana Nováková".to_owned() });
+        assert!(!shown.contains("Jana"));
+    }
+}

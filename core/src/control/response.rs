@@ -1,0 +1,251 @@
+//! What the daemon answers. Every value is safe to show; only [`EntityContent`] and free text of operators
+//! ([`HoldRow`], comments) may name persons, and those are shown to nobody without a role.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{Cursor, ErrorCode, Role};
+use crate::id::{Digest, PlanId, Position, RunId};
+use crate::time::Timestamp;
+
+mod decision;
+mod entity;
+mod evidence;
+
+pub use decision::*;
+pub use entity::*;
+pub use evidence::*;
+
+/// What went wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema, thiserror::Error)]
+#[error("{message}")]
+pub struct ErrorBody {
+    /// For programs.
+    pub code: ErrorCode,
+    /// For people: what happened, where, and what was kept safe. Never personal data.
+    pub message: String,
+    /// What to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+impl ErrorBody {
+    /// An error with the sentence of its code.
+    #[must_use]
+    pub fn of(code: ErrorCode) -> Self {
+        Self::saying(code, code.sentence())
+    }
+
+    /// An error with its own message.
+    #[must_use]
+    pub fn saying(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), hint: None }
+    }
+
+    /// Adds what to do.
+    #[must_use]
+    pub fn hint(self, hint: impl Into<String>) -> Self {
+        Self { hint: Some(hint.into()), ..self }
+    }
+}
+
+/// A part of a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Page<T> {
+    /// The rows.
+    pub rows: Vec<T>,
+    /// Where the next page begins; `None` after the last one.
+    pub next: Option<Cursor>,
+}
+
+/// One line of a stream.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Line<T> {
+    /// A row.
+    Row(T),
+    /// How far long work is. It may come between any two rows.
+    Progress(Progress),
+    /// The work or the list broke off here.
+    Error(ErrorBody),
+    /// The last line. A stream without it was cut off.
+    End(StreamEnd),
+}
+
+/// The end of a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct StreamEnd {
+    /// How many rows there were.
+    pub rows: u64,
+    /// Where the list goes on, when a limit cut it.
+    pub next: Option<Cursor>,
+}
+
+/// How far long work is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Progress {
+    /// What is being counted, in the plural: `events`, `items`.
+    pub unit: String,
+    /// How many are done.
+    pub done: u64,
+    /// How many there are, as far as that is known.
+    pub total: Option<u64>,
+}
+
+/// How the daemon is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Status {
+    /// The program's version.
+    pub program: String,
+    /// When the daemon started.
+    pub started_at: Timestamp,
+    /// What the daemon takes for now.
+    pub now: Timestamp,
+    /// The newest event.
+    pub position: Position,
+    /// Whether the store can be written.
+    pub store: StoreState,
+    /// The active set of policies.
+    pub policy_set: Option<Digest>,
+    /// How many policies it has.
+    pub policies: u64,
+    /// Entities that can be read, quarantined ones included.
+    pub entities: u64,
+    /// Entities that wait in quarantine.
+    pub quarantined: u64,
+    /// Entities that were purged.
+    pub purged: u64,
+    /// Holds in force.
+    pub holds: u64,
+    /// Plans that wait for an approval.
+    pub plans_waiting: Vec<PlanId>,
+    /// Runs that are under way or paused.
+    pub runs_active: Vec<RunId>,
+    /// What needs a person.
+    pub attention: Vec<Attention>,
+    /// Who asks, and what they may do.
+    pub caller: Caller,
+}
+
+/// Whether the store can be written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case", tag = "state")]
+pub enum StoreState {
+    /// As it should be.
+    ReadWrite,
+    /// Something is damaged: nothing is appended and nothing purged.
+    ReadOnly {
+        /// A stable code of the damage.
+        code: String,
+    },
+}
+
+/// Something that does not go on without a person.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case", tag = "what")]
+pub enum Attention {
+    /// A saga of the run is stuck.
+    RunStuck {
+        /// The run.
+        run: RunId,
+    },
+    /// The store is read-only.
+    StoreReadOnly {
+        /// A stable code of the damage.
+        code: String,
+    },
+    /// The policies on disk are invalid; the last good set is active.
+    PoliciesInvalid {
+        /// How many problems there are.
+        problems: u64,
+    },
+}
+
+/// Who asks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Caller {
+    /// The user id of the peer.
+    pub uid: u32,
+    /// What they may do.
+    pub roles: Vec<Role>,
+}
+
+/// How bad a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// It cannot be used.
+    Error,
+    /// It can be used, but probably not as meant.
+    Warning,
+}
+
+impl Severity {
+    /// Returns the name that people see.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+        }
+    }
+}
+
+/// One problem of something that a person wrote: a configuration, a policy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Finding {
+    /// How bad it is.
+    pub severity: Severity,
+    /// The name of the file.
+    pub file: String,
+    /// The line, from 1; `None` when it is about the whole file.
+    pub line: Option<u64>,
+    /// The column, from 1.
+    pub column: Option<u64>,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+/// The result of a check.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Checked {
+    /// What was found, errors first.
+    pub findings: Vec<Finding>,
+}
+
+impl Checked {
+    /// Says whether it can be used.
+    #[must_use]
+    pub fn is_usable(&self) -> bool {
+        self.findings.iter().all(|finding| finding.severity != Severity::Error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_tell_themselves_apart() {
+        let lines: [Line<u8>; 3] = [
+            Line::Row(7),
+            Line::Progress(Progress { unit: "events".to_owned(), done: 1, total: None }),
+            Line::End(StreamEnd { rows: 1, next: Some(Cursor(9)) }),
+        ];
+        let text = lines.iter().map(|line| serde_json::to_string(line).unwrap()).collect::<Vec<_>>();
+        assert_eq!(text[0], r#"{"row":7}"#);
+        assert_eq!(text[2], r#"{"end":{"rows":1,"next":9}}"#);
+        for (line, text) in lines.iter().zip(&text) {
+            assert_eq!(serde_json::from_str::<Line<u8>>(text).unwrap(), *line);
+        }
+    }
+
+    #[test]
+    fn a_code_of_a_newer_daemon_still_brings_its_message() {
+        let error: ErrorBody = serde_json::from_str(r#"{"code":"moon_full","message":"wait"}"#).unwrap();
+        assert_eq!((error.code, error.message.as_str()), (ErrorCode::Unknown, "wait"));
+    }
+}

@@ -1,0 +1,265 @@
+//! Policies, plans, runs, holds, schedules.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::control::ActorName;
+use crate::event::decision::{GuardTripped, KeptCount, PlanPurpose};
+use crate::event::saga::{Failure, SagaEnd, Step};
+use crate::id::{Digest, EntityId, HoldId, PlanId, Position, RunId, SagaId};
+use crate::time::Timestamp;
+use crate::view::{PlanState, RunState};
+
+/// One active policy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PolicyRow {
+    /// The stem of its file.
+    pub policy: String,
+    /// What people call it.
+    pub title: String,
+    /// `draft`, `simulate` or `enforce`.
+    pub state: String,
+    /// SHA-256 of its canonical form.
+    pub digest: Digest,
+    /// How many entities its scope holds.
+    pub population: u64,
+    /// How many of them are due now.
+    pub due: u64,
+    /// When its schedule fires next.
+    pub next_at: Option<Timestamp>,
+}
+
+/// One active policy with its text.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PolicyDetail {
+    /// What a list shows.
+    pub policy: PolicyRow,
+    /// The file, as it was recorded.
+    pub text: String,
+}
+
+impl std::fmt::Debug for PolicyDetail {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PolicyDetail").field("policy", &self.policy).finish_non_exhaustive()
+    }
+}
+
+/// What another set of policies would do differently, policy by policy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PolicyDiffRow {
+    /// The policy.
+    pub policy: String,
+    /// What happens to it.
+    pub change: PolicyChange,
+    /// How many entities are due now under the active set.
+    pub due_before: u64,
+    /// How many would be due now under the other set.
+    pub due_after: u64,
+    /// How many would be newly due.
+    pub newly_due: u64,
+    /// How many would no longer be due.
+    pub newly_kept: u64,
+    /// Some of those newly due, at most ten, to look at with `explain`.
+    pub examples: Vec<EntityId>,
+}
+
+/// How a policy differs between two sets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PolicyChange {
+    /// Only the other set has it.
+    Added,
+    /// Both have it, with different content.
+    Changed,
+    /// Only the active set has it.
+    Removed,
+    /// Both have the same.
+    Same,
+}
+
+impl PolicyChange {
+    /// Returns the name that people see.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Added => "added",
+            Self::Changed => "changed",
+            Self::Removed => "removed",
+            Self::Same => "same",
+        }
+    }
+}
+
+/// One plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PlanRow {
+    /// Its name.
+    pub plan: PlanId,
+    /// The policy.
+    pub policy: String,
+    /// What it is for.
+    pub purpose: PlanPurpose,
+    /// Where it stands.
+    pub state: PlanState,
+    /// Who asked for it.
+    pub requested_by: ActorName,
+    /// When.
+    pub requested_at: Timestamp,
+    /// Everything about it once it is frozen.
+    pub frozen: Option<FrozenPlan>,
+    /// The code of why it was refused.
+    pub refusal: Option<String>,
+    /// Who accepted it.
+    pub approvals: Vec<ApprovalRow>,
+    /// The run that took it.
+    pub run: Option<RunId>,
+}
+
+/// A plan that can no longer change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct FrozenPlan {
+    /// SHA-256 that names it: an approval names this.
+    pub digest: Digest,
+    /// The version of the policy.
+    pub policy_digest: Digest,
+    /// The log up to here was looked at.
+    pub log_position: Position,
+    /// The instant judged at.
+    pub as_of: Timestamp,
+    /// How many entities the policy's scope holds.
+    pub population: u64,
+    /// How many entities would go.
+    pub items: u64,
+    /// How many were due or nearly so and are kept, by reason.
+    pub kept: Vec<KeptCount>,
+    /// Limits that it goes beyond.
+    pub tripped: Vec<GuardTripped>,
+    /// Whether a person must approve before it may run.
+    pub needs_approval: bool,
+    /// How many different persons must approve.
+    pub approvals_needed: u32,
+    /// How many accept it now; approvals lose their force with time.
+    pub approvals_valid: u32,
+}
+
+/// One acceptance of a plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ApprovalRow {
+    /// Who.
+    pub by: ActorName,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// One item of a plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PlanItemRow {
+    /// Its number in the plan.
+    pub item: u64,
+    /// The entity.
+    pub entity: EntityId,
+    /// Its version when it was judged.
+    pub version: Position,
+    /// The instant from which the period counts.
+    pub start_at: Timestamp,
+    /// The first instant at which it was due.
+    pub due_at: Timestamp,
+    /// Whether `start_at` is the fallback that the policy allows.
+    pub start_is_fallback: bool,
+}
+
+/// One run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RunRow {
+    /// Its name.
+    pub run: RunId,
+    /// The plan it executes.
+    pub plan: PlanId,
+    /// The policy.
+    pub policy: String,
+    /// Where it stands.
+    pub state: RunState,
+    /// The code of why it was refused.
+    pub refusal: Option<String>,
+    /// Who asked for it.
+    pub requested_by: ActorName,
+    /// When.
+    pub requested_at: Timestamp,
+    /// When it was over.
+    pub ended_at: Option<Timestamp>,
+    /// How many items it has.
+    pub items: u64,
+    /// Entities purged so far.
+    pub purged: u64,
+    /// Entities left alone so far.
+    pub skipped: u64,
+    /// Its sagas, in order. A list leaves them out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sagas: Vec<SagaRow>,
+}
+
+/// One saga of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SagaRow {
+    /// Its name.
+    pub saga: SagaId,
+    /// How many items it has.
+    pub items: u64,
+    /// The last step that took effect.
+    pub done: Option<Step>,
+    /// The step under way, or that failed.
+    pub step: Option<Step>,
+    /// How it ended.
+    pub end: Option<SagaEnd>,
+    /// How the newest attempt failed.
+    pub failure: Option<Failure>,
+    /// The items wait in quarantine until then.
+    pub quarantined_until: Option<Timestamp>,
+}
+
+/// One hold.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct HoldRow {
+    /// Its name.
+    pub hold: HoldId,
+    /// What people call the case.
+    pub name: String,
+    /// Why.
+    pub reason: String,
+    /// How many entities it covers.
+    pub entities: u64,
+    /// Who placed it.
+    pub placed_by: ActorName,
+    /// When.
+    pub placed_at: Timestamp,
+}
+
+impl std::fmt::Debug for HoldRow {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HoldRow").field("hold", &self.hold).field("entities", &self.entities).finish_non_exhaustive()
+    }
+}
+
+/// A request was recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Accepted {
+    /// The event that records it.
+    pub position: Position,
+}
+
+/// One schedule.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ScheduleRow {
+    /// The policy.
+    pub policy: String,
+    /// The five fields.
+    pub cron: String,
+    /// Its zone.
+    pub timezone: String,
+    /// When it last fired.
+    pub last_at: Option<Timestamp>,
+    /// When it fires next.
+    pub next_at: Option<Timestamp>,
+    /// How many entities are due now.
+    pub due: u64,
+}

@@ -1,0 +1,102 @@
+//! Bundles, quarantine, events, and what verifications find.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::control::ActorName;
+use crate::id::{Digest, EntityId, Position, RunId, SagaId};
+use crate::time::Timestamp;
+
+/// One export bundle.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ExportRow {
+    /// SHA-256 of its manifest, which names it.
+    pub manifest: Digest,
+    /// The saga that wrote it.
+    pub saga: SagaId,
+    /// Its run.
+    pub run: RunId,
+    /// The instant in its name.
+    pub exported_at: Timestamp,
+    /// How many items it holds.
+    pub items: u64,
+    /// The bytes of its files.
+    pub bytes: u64,
+    /// Whether it was read back and found complete before the purge.
+    pub verified: bool,
+}
+
+/// Whether something is as it was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PartState {
+    /// It is.
+    Intact,
+    /// It differs.
+    Damaged,
+    /// It is not there.
+    Missing,
+}
+
+impl PartState {
+    /// Returns the name that people see.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Intact => "intact",
+            Self::Damaged => "damaged",
+            Self::Missing => "missing",
+        }
+    }
+}
+
+/// What a verification or a rebuild says about one part.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PartRow {
+    /// The part: `journal`, `sled`, `views`, a file of a bundle.
+    pub part: String,
+    /// Whether it is as it was written.
+    pub state: PartState,
+    /// How many things were looked at.
+    pub checked: u64,
+    /// What is wrong, as a stable code.
+    pub code: Option<String>,
+}
+
+/// One entity in quarantine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct QuarantineRow {
+    /// The entity.
+    pub entity: EntityId,
+    /// The run that hid it.
+    pub run: RunId,
+    /// The saga that hid it.
+    pub saga: SagaId,
+    /// It may be purged from then on.
+    pub until: Timestamp,
+}
+
+/// One event, without sealed content.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct EventRow {
+    /// Where it stands in the log.
+    pub position: Position,
+    /// When it was appended.
+    pub recorded_at: Timestamp,
+    /// When it happened in its source.
+    pub occurred_at: Timestamp,
+    /// The name of its type; `unknown(17)` when a newer program wrote it.
+    pub kind: String,
+    /// Who caused it.
+    pub actor: ActorName,
+    /// The event that led to it; 0 means none.
+    pub cause: Position,
+    /// The entity it is about.
+    pub entity: Option<EntityId>,
+    /// Its run.
+    pub run: Option<RunId>,
+    /// What it says, in one line, without personal data.
+    pub summary: String,
+    /// SHA-256 of the stored body.
+    pub body: Digest,
+}

@@ -1,0 +1,672 @@
+//! The command line. The help texts are the manual.
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, CommandFactory, Parser, Subcommand, ValueEnum};
+use retention_core::control::{ActorName, EntityState, ExitCode, SOCKET_DEFAULT};
+use retention_core::id::{Digest, EntityId, HoldId, PlanId, RunId};
+use retention_core::record::Kind;
+use retention_core::time::Timestamp;
+
+/// Talks to retentiond.
+///
+/// retentiond keeps CRM entities as long as its policies say, then exports and purges them, and can prove what it did.
+/// Every command asks the daemon over its Unix socket; what you may do follows from who you are.
+#[derive(Debug, Parser)]
+#[command(name = "retentionctl", version, propagate_version = true, arg_required_else_help = true)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) globals: Globals,
+    #[command(subcommand)]
+    pub(crate) noun: Noun,
+}
+
+/// What every command understands.
+#[derive(Debug, Clone, ClapArgs)]
+pub(crate) struct Globals {
+    /// The control socket of the daemon.
+    #[arg(long, global = true, env = "RETENTIOND_SOCKET", default_value = SOCKET_DEFAULT, value_name = "PATH")]
+    pub(crate) socket: PathBuf,
+    /// How answers are written.
+    #[arg(long, short, global = true, value_enum, default_value_t = Output::Table)]
+    pub(crate) output: Output,
+    /// Show instants in UTC instead of the local zone.
+    #[arg(long, global = true)]
+    pub(crate) utc: bool,
+    /// Say nothing beside the answer: no progress, no next command.
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+    /// End with 4 when nothing is due.
+    #[arg(long, global = true)]
+    pub(crate) exit_code: bool,
+}
+
+/// How answers are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// For people: fitted to the terminal.
+    Table,
+    /// One JSON document.
+    Json,
+    /// One JSON value in each line, as they come.
+    Jsonl,
+    /// Comma-separated, safe to open in a spreadsheet.
+    Csv,
+}
+
+/// Which part of a list is wanted.
+#[derive(Debug, Clone, Copy, Default, ClapArgs)]
+pub(crate) struct Part {
+    /// Only so many rows.
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<u64>,
+    /// Only what follows this cursor, as an earlier answer named it.
+    #[arg(long, value_name = "CURSOR")]
+    pub(crate) after: Option<u64>,
+}
+
+/// Why something is done.
+#[derive(Debug, Clone, ClapArgs)]
+pub(crate) struct Why {
+    /// Why, in one sentence. It is kept with the event.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: String,
+}
+
+/// Why something is done, if there is something to say.
+#[derive(Debug, Clone, ClapArgs)]
+pub(crate) struct PerhapsWhy {
+    /// Why, in one sentence. It is kept with the event.
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub(crate) reason: String,
+}
+
+/// What a command is about.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Noun {
+    /// Say how the daemon is and what waits for a person.
+    ///
+    /// Ends with 10 when something does not go on without a person.
+    ///
+    /// Example: retentionctl status
+    ///
+    /// Needs the role auditor.
+    Status,
+    /// Check the configuration.
+    #[command(subcommand)]
+    Config(Config),
+    /// Look at policies: what is kept for how long, and why.
+    #[command(subcommand)]
+    Policy(Policy),
+    /// Show every policy, hold and date that touches one entity, and who wins.
+    ///
+    /// The same as `policy explain`.
+    ///
+    /// Example: retentionctl explain E1042
+    ///
+    /// Needs the role auditor; reading is recorded.
+    Explain(ExplainArgs),
+    /// Look at what was taken in.
+    #[command(subcommand)]
+    Intake(Intake),
+    /// Look at entities.
+    #[command(subcommand)]
+    Entity(Entity),
+    /// Make, look at and judge plans.
+    #[command(subcommand)]
+    Plan(Plan),
+    /// Start, watch and stop runs.
+    #[command(subcommand)]
+    Run(Run),
+    /// Place and release legal holds.
+    #[command(subcommand)]
+    Hold(Hold),
+    /// Look at export bundles and verify them.
+    #[command(subcommand)]
+    Export(Export),
+    /// Look at what waits for its purge, and take it back.
+    #[command(subcommand)]
+    Quarantine(Quarantine),
+    /// Ask the event log.
+    #[command(subcommand)]
+    Audit(Audit),
+    /// Verify and rebuild the store.
+    #[command(subcommand)]
+    Store(Store),
+    /// Look at schedules.
+    #[command(subcommand)]
+    Schedule(Schedule),
+    /// Write shell completions to standard output.
+    ///
+    /// Example: retentionctl completions bash
+    ///
+    /// Needs no daemon.
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Write the man pages into a directory.
+    ///
+    /// Example: retentionctl man ./man
+    ///
+    /// Needs no daemon.
+    Man {
+        /// The directory; it must exist.
+        dir: PathBuf,
+    },
+}
+
+/// `config`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Config {
+    /// Check a configuration without using it.
+    ///
+    /// Without a file the daemon reads its own again. Ends with 78 when it is invalid.
+    ///
+    /// Example: retentionctl config check config.toml
+    ///
+    /// Needs the role auditor.
+    Check {
+        /// The file.
+        file: Option<PathBuf>,
+    },
+}
+
+/// The entity to explain.
+#[derive(Debug, Clone, Copy, ClapArgs)]
+pub(crate) struct ExplainArgs {
+    /// The entity, such as E1042.
+    pub(crate) entity: EntityId,
+}
+
+/// A directory of policies.
+#[derive(Debug, Clone, ClapArgs)]
+pub(crate) struct PolicyDir {
+    /// The directory with one TOML file for each policy.
+    #[arg(default_value = "policies")]
+    pub(crate) dir: PathBuf,
+}
+
+/// `policy`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Policy {
+    /// List the active policies, with what is due now.
+    ///
+    /// Example: retentionctl policy list
+    ///
+    /// Needs the role auditor.
+    List(Part),
+    /// Show one active policy with its text.
+    ///
+    /// Example: retentionctl policy show crm-contacts
+    ///
+    /// Needs the role auditor.
+    Show {
+        /// The policy: the stem of its file.
+        policy: String,
+    },
+    /// Check a directory of policies as a set, without using it.
+    ///
+    /// Ends with 78 when a file is invalid.
+    ///
+    /// Example: retentionctl policy check policies
+    ///
+    /// Needs no daemon.
+    Check(PolicyDir),
+    /// Run the tests that the policies of a directory carry inside.
+    ///
+    /// Ends with 78 when a file is invalid or a test fails.
+    ///
+    /// Example: retentionctl policy test policies
+    ///
+    /// Needs no daemon.
+    Test(PolicyDir),
+    /// Show what a directory of policies would newly dispose of or keep, on the real data.
+    ///
+    /// Example: retentionctl policy diff policies
+    ///
+    /// Needs the role auditor.
+    Diff(PolicyDir),
+    /// Show every policy, hold and date that touches one entity, and who wins.
+    ///
+    /// Example: retentionctl policy explain E1042
+    ///
+    /// Needs the role auditor; reading is recorded.
+    Explain(ExplainArgs),
+}
+
+/// `intake`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Intake {
+    /// List what was taken in, the newest first.
+    ///
+    /// Example: retentionctl intake list --limit 10
+    ///
+    /// Needs the role auditor.
+    List(Part),
+    /// Show one intake: counts, defects, outcome.
+    ///
+    /// Example: retentionctl intake show E7
+    ///
+    /// Needs the role auditor.
+    Show {
+        /// The intake, such as E7.
+        intake: EntityId,
+    },
+}
+
+/// `entity`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Entity {
+    /// List entities, without their content.
+    ///
+    /// Example: retentionctl entity list --kind contact --state quarantined
+    ///
+    /// Needs the role auditor.
+    List {
+        /// Only of this kind: contact, company, deal, activity, post, task, insight, template, file, mailbox, intake.
+        #[arg(long, value_parser = parse_kind)]
+        kind: Option<Kind>,
+        /// Only in this mailbox.
+        #[arg(long, value_name = "ENTITY")]
+        mailbox: Option<EntityId>,
+        /// Only in this state: present, absent, quarantined, purged.
+        #[arg(long, value_parser = parse_state)]
+        state: Option<EntityState>,
+        #[command(flatten)]
+        part: Part,
+    },
+    /// Open the content of one entity.
+    ///
+    /// Of what was purged only this is told: by which run, under which policy, on which day.
+    ///
+    /// Example: retentionctl entity show E1042
+    ///
+    /// Needs the role auditor; reading is recorded.
+    Show {
+        /// The entity, such as E1042.
+        entity: EntityId,
+    },
+    /// List the events of one entity, oldest first: its story.
+    ///
+    /// Example: retentionctl entity history E1042
+    ///
+    /// Needs the role auditor.
+    History {
+        /// The entity, such as E1042.
+        entity: EntityId,
+        #[command(flatten)]
+        part: Part,
+    },
+}
+
+/// `plan`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Plan {
+    /// Ask for a plan of a policy.
+    ///
+    /// With --at it is a preview: it can be looked at, but never approved or run. With --exit-code it ends with 4 when
+    /// nothing is due.
+    ///
+    /// Example: retentionctl plan make crm-contacts --wait
+    ///
+    /// Needs the role operator.
+    Make {
+        /// The policy: the stem of its file.
+        policy: String,
+        /// Judge at this instant or day: a preview.
+        #[arg(long, value_name = "DATE")]
+        at: Option<Timestamp>,
+        /// Wait until the plan is frozen or refused, and show it.
+        #[arg(long)]
+        wait: bool,
+    },
+    /// List plans, the newest first.
+    ///
+    /// Example: retentionctl plan list
+    ///
+    /// Needs the role auditor.
+    List(Part),
+    /// Show one plan: totals, what is kept and why, limits it goes beyond, approvals.
+    ///
+    /// Example: retentionctl plan show P204
+    ///
+    /// Needs the role auditor.
+    Show {
+        /// The plan, such as P204.
+        plan: PlanId,
+    },
+    /// List the items of a plan.
+    ///
+    /// Example: retentionctl plan items P204 --output csv
+    ///
+    /// Needs the role auditor.
+    Items {
+        /// The plan, such as P204.
+        plan: PlanId,
+        #[command(flatten)]
+        part: Part,
+    },
+    /// Accept a plan that somebody else requested.
+    ///
+    /// The approval names the digest of the plan. With --digest it counts only if the plan is still the one that you
+    /// looked at.
+    ///
+    /// Example: retentionctl plan approve P204 --comment "seen with the DPO"
+    ///
+    /// Needs the role approver.
+    Approve {
+        /// The plan, such as P204.
+        plan: PlanId,
+        /// The digest that you looked at.
+        #[arg(long)]
+        digest: Option<Digest>,
+        /// A word of yours, kept with the approval.
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        comment: String,
+    },
+    /// Refuse a plan; it can never run.
+    ///
+    /// Example: retentionctl plan reject P204 --reason "the audit of 2025 is still open"
+    ///
+    /// Needs the role approver.
+    Reject {
+        /// The plan, such as P204.
+        plan: PlanId,
+        #[command(flatten)]
+        why: Why,
+    },
+}
+
+/// `run`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Run {
+    /// Ask for the run of an approved plan.
+    ///
+    /// Example: retentionctl run start P204 --watch
+    ///
+    /// Needs the role operator.
+    Start {
+        /// The plan, such as P204.
+        plan: PlanId,
+        /// Stay and watch it.
+        #[arg(long)]
+        watch: bool,
+    },
+    /// List runs, the newest first.
+    ///
+    /// Example: retentionctl run list
+    ///
+    /// Needs the role auditor.
+    List(Part),
+    /// Show one run with its sagas.
+    ///
+    /// Example: retentionctl run show R210
+    ///
+    /// Needs the role auditor.
+    Show {
+        /// The run, such as R210.
+        run: RunId,
+    },
+    /// Follow a run until it ends. It goes on when you leave.
+    ///
+    /// Ends with 10 when the run is stuck.
+    ///
+    /// Example: retentionctl run watch R210
+    ///
+    /// Needs the role auditor.
+    Watch {
+        /// The run, such as R210.
+        run: RunId,
+    },
+    /// Stop a run before its next item.
+    ///
+    /// Example: retentionctl run pause R210 --reason "somebody called"
+    ///
+    /// Needs the role operator.
+    Pause {
+        /// The run, such as R210.
+        run: RunId,
+        #[command(flatten)]
+        why: PerhapsWhy,
+    },
+    /// Let a paused run go on.
+    ///
+    /// Example: retentionctl run resume R210
+    ///
+    /// Needs the role operator.
+    Resume {
+        /// The run, such as R210.
+        run: RunId,
+        #[command(flatten)]
+        why: PerhapsWhy,
+    },
+    /// End a run early and undo what can be undone.
+    ///
+    /// Example: retentionctl run cancel R210 --reason "wrong scope"
+    ///
+    /// Needs the role operator.
+    Cancel {
+        /// The run, such as R210.
+        run: RunId,
+        #[command(flatten)]
+        why: Why,
+    },
+}
+
+/// `hold`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Hold {
+    /// Place a legal hold: what it covers is not purged until it is released.
+    ///
+    /// Example: retentionctl hold place "Case 17" --entity E1042 --entity E1043 --reason "court order"
+    ///
+    /// Needs the role operator.
+    Place {
+        /// A short name of the case.
+        name: String,
+        /// What it covers; may be repeated.
+        #[arg(long = "entity", required = true, value_name = "ENTITY")]
+        entities: Vec<EntityId>,
+        #[command(flatten)]
+        why: Why,
+    },
+    /// Release a hold.
+    ///
+    /// Example: retentionctl hold release H99 --reason "case closed"
+    ///
+    /// Needs the role operator.
+    Release {
+        /// The hold, such as H99.
+        hold: HoldId,
+        #[command(flatten)]
+        why: Why,
+    },
+    /// List the holds in force.
+    ///
+    /// Example: retentionctl hold list
+    ///
+    /// Needs the role auditor.
+    List(Part),
+}
+
+/// `export`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Export {
+    /// List the export bundles, the newest first.
+    ///
+    /// Example: retentionctl export list
+    ///
+    /// Needs the role auditor.
+    List(Part),
+    /// Read a bundle back from disk and compare it with its manifest and the log.
+    ///
+    /// Ends with 20 when anything differs.
+    ///
+    /// Example: retentionctl export verify 9f86d081884c
+    ///
+    /// Needs the role auditor.
+    Verify {
+        /// The digest of its manifest, or the first eight or more of its digits.
+        manifest: String,
+    },
+}
+
+/// `quarantine`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Quarantine {
+    /// List what is hidden and waits for its purge.
+    ///
+    /// Example: retentionctl quarantine list
+    ///
+    /// Needs the role auditor.
+    List(Part),
+    /// Take an entity back out; the run that hid it will not purge it.
+    ///
+    /// Example: retentionctl quarantine restore E1042 --reason "customer came back"
+    ///
+    /// Needs the role operator.
+    Restore {
+        /// The entity, such as E1042.
+        entity: EntityId,
+        #[command(flatten)]
+        why: Why,
+    },
+}
+
+/// `audit`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Audit {
+    /// List events, the newest first.
+    ///
+    /// Example: retentionctl audit query --kind PlanApproved --since 2026-01-01
+    ///
+    /// Needs the role auditor.
+    Query(AuditArgs),
+}
+
+/// Which events are wanted.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct AuditArgs {
+    /// Recorded at or after this instant or day.
+    #[arg(long, value_name = "DATE")]
+    pub(crate) since: Option<Timestamp>,
+    /// Recorded before this instant or day.
+    #[arg(long, value_name = "DATE")]
+    pub(crate) until: Option<Timestamp>,
+    /// Of this type, such as PlanApproved.
+    #[arg(long, value_name = "TYPE")]
+    pub(crate) kind: Option<String>,
+    /// Caused by: daemon, schedule or uid:1000.
+    #[arg(long)]
+    pub(crate) actor: Option<ActorName>,
+    /// About this entity.
+    #[arg(long)]
+    pub(crate) entity: Option<EntityId>,
+    /// Of this run.
+    #[arg(long)]
+    pub(crate) run: Option<RunId>,
+    /// Under this policy.
+    #[arg(long)]
+    pub(crate) policy: Option<String>,
+    /// As a story, instead of the newest first.
+    #[arg(long)]
+    pub(crate) oldest_first: bool,
+    #[command(flatten)]
+    pub(crate) part: Part,
+}
+
+/// `store`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Store {
+    /// Read the whole store and compare it with itself, while the daemon runs.
+    ///
+    /// `retentiond store verify` does it while the daemon is stopped. Ends with 20 when anything differs.
+    ///
+    /// Example: retentionctl store verify
+    ///
+    /// Needs the role admin.
+    Verify,
+    /// Make everything in sled again from the journal. It goes on when you leave.
+    ///
+    /// `retentiond store rebuild` does it while the daemon is stopped.
+    ///
+    /// Example: retentionctl store rebuild
+    ///
+    /// Needs the role admin.
+    Rebuild,
+}
+
+/// `schedule`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Schedule {
+    /// Say when each schedule fires next, and what is due now.
+    ///
+    /// Example: retentionctl schedule next
+    ///
+    /// Needs the role auditor.
+    Next(Part),
+}
+
+fn parse_kind(text: &str) -> Result<Kind, String> {
+    Kind::from_name(text).ok_or_else(|| "no such kind of entity".to_owned())
+}
+
+fn parse_state(text: &str) -> Result<EntityState, String> {
+    let states = [EntityState::Present, EntityState::Absent, EntityState::Quarantined, EntityState::Purged];
+    states.into_iter().find(|state| state.name() == text).ok_or_else(|| "no such state".to_owned())
+}
+
+/// Returns the command line with the table of exit codes in its help.
+pub(crate) fn command() -> clap::Command {
+    let codes = ExitCode::ALL.map(|code| format!("  {:>2}  {}\n", code.number(), code.meaning())).concat();
+    Args::command().after_long_help(format!("Exit codes:\n{codes}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_has_a_sentence_an_example_and_its_role() {
+        fn visit(command: &clap::Command, path: &str) {
+            let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+            assert!(!about.is_empty(), "{path} says nothing");
+            if command.has_subcommands() {
+                for child in command.get_subcommands().filter(|child| child.get_name() != "help") {
+                    visit(child, &format!("{path} {}", child.get_name()));
+                }
+                return;
+            }
+            let long = command.get_long_about().map(ToString::to_string).unwrap_or_default();
+            assert!(long.contains(&format!("Example: {path}")), "{path} has no example:\n{long}");
+            assert!(long.contains("Needs the role ") || long.contains("Needs no daemon"), "{path} names no role");
+        }
+        visit(&command(), "retentionctl");
+    }
+
+    #[test]
+    fn examples_are_commands_that_parse() {
+        fn visit(command: &clap::Command) {
+            for child in command.get_subcommands() {
+                visit(child);
+            }
+            let long = command.get_long_about().map(ToString::to_string).unwrap_or_default();
+            let Some(example) = long.lines().find_map(|line| line.strip_prefix("Example: ")) else { return };
+            let mut words = Vec::new();
+            for (n, part) in example.split('"').enumerate() {
+                match n % 2 {
+                    0 => words.extend(part.split_whitespace().map(str::to_owned)),
+                    _ => words.push(part.to_owned()),
+                }
+            }
+            Args::try_parse_from(&words).unwrap_or_else(|error| panic!("{example}: {error}"));
+        }
+        visit(&command());
+    }
+}

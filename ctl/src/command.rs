@@ -1,0 +1,205 @@
+//! The commands, one file for each noun, and what they share.
+
+use std::io::{self, IsTerminal, StdoutLock};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use retention_core::control::{
+    Cursor, ErrorBody, ErrorCode, ExitCode, Line, ListQuery, Operation, Progress, StreamEnd,
+};
+use serde_json::Value;
+
+use crate::args::{Args, Globals, Noun, Part};
+use crate::client::{Call, Client};
+use crate::exit::{Cause, Failure};
+use crate::render::{Renderer, printable};
+
+mod audit;
+mod entity;
+mod export;
+mod hold;
+mod intake;
+mod manual;
+mod plan;
+mod policy;
+mod quarantine;
+mod run;
+mod schedule;
+mod status;
+mod store;
+
+/// Does what the command line says.
+pub(crate) fn execute(args: Args) -> Result<ExitCode, Failure> {
+    let mut context = Context::of(args.globals)?;
+    match args.noun {
+        Noun::Status => status::status(&mut context),
+        Noun::Config(command) => status::config(&mut context, command),
+        Noun::Policy(command) => policy::execute(&mut context, command),
+        Noun::Explain(entity) => policy::explain(&mut context, entity),
+        Noun::Intake(command) => intake::execute(&mut context, command),
+        Noun::Entity(command) => entity::execute(&mut context, command),
+        Noun::Plan(command) => plan::execute(&mut context, command),
+        Noun::Run(command) => run::execute(&mut context, command),
+        Noun::Hold(command) => hold::execute(&mut context, command),
+        Noun::Export(command) => export::execute(&mut context, command),
+        Noun::Quarantine(command) => quarantine::execute(&mut context, command),
+        Noun::Audit(command) => audit::execute(&mut context, command),
+        Noun::Store(command) => store::execute(&mut context, command),
+        Noun::Schedule(command) => schedule::execute(&mut context, command),
+        Noun::Completions { shell } => manual::completions(&mut context, shell),
+        Noun::Man { dir } => manual::man(&dir),
+    }
+}
+
+/// What a command works with.
+struct Context {
+    client: Client,
+    renderer: Renderer<io::BufWriter<StdoutLock<'static>>>,
+    globals: Globals,
+}
+
+impl Context {
+    fn of(globals: Globals) -> Result<Self, Failure> {
+        let client = Client::at(&globals.socket).map_err(|cause| Failure { doing: "start", cause })?;
+        Ok(Self { client, renderer: Renderer::to_stdout(&globals), globals })
+    }
+
+    /// Asks for one value and shows it.
+    fn show(&mut self, call: &Call) -> Result<Value, Cause> {
+        let value = self.client.one(call)?;
+        self.present(&value)?;
+        Ok(value)
+    }
+
+    /// Shows one value.
+    fn present(&mut self, value: &Value) -> Result<(), Cause> {
+        self.renderer.one(value)?;
+        self.renderer.flush()
+    }
+
+    /// Streams a list, and says where it goes on when a limit cut it.
+    fn list(&mut self, call: &Call, columns: &'static [&'static str]) -> Result<StreamEnd, Cause> {
+        let bar = Bar::new(&self.globals);
+        let mut list = self.renderer.list(columns)?;
+        let end = self.client.stream(call, |line| match line {
+            Line::Row(row) => bar.bar.suspend(|| list.row(&row)),
+            Line::Progress(progress) => {
+                bar.show(&progress);
+                Ok(())
+            }
+            Line::Error(_) | Line::End(_) => Ok(()),
+        });
+        bar.bar.finish_and_clear();
+        let end = end?;
+        list.end()?;
+        if end.rows == 0 && self.renderer.is_for_people() {
+            self.say("nothing");
+        }
+        if let Some(Cursor(next)) = end.next {
+            self.say(&format!("there is more: --after {next}"));
+        }
+        Ok(end)
+    }
+
+    /// Streams the plain list of an operation.
+    fn plain_list(
+        &mut self,
+        operation: Operation,
+        part: Part,
+        columns: &'static [&'static str],
+    ) -> Result<ExitCode, Cause> {
+        self.list(&Call::to(operation, &[]).asking(&query(part)), columns)?;
+        Ok(ExitCode::Done)
+    }
+
+    /// Says what to do next.
+    fn next(&self, command: &str) {
+        self.say(&format!("next: {command}"));
+    }
+
+    /// Says something beside the answer, unless it should be quiet.
+    fn say(&self, text: &str) {
+        if !self.globals.quiet && io::stderr().is_terminal() {
+            #[expect(clippy::print_stderr, reason = "what is said beside the answer goes to standard error")]
+            {
+                eprintln!("{}", printable(text));
+            }
+        }
+    }
+}
+
+/// Returns the query for a part of a list.
+fn query(part: Part) -> ListQuery {
+    ListQuery { after: part.after.map(Cursor), limit: part.limit }
+}
+
+/// Returns a text of an answer, or nothing.
+fn text<'a>(value: &'a Value, name: &str) -> &'a str {
+    value.get(name).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// An error that the tool itself finds.
+fn refuse(code: ErrorCode, message: impl Into<String>) -> Cause {
+    Cause::Answer(ErrorBody::saying(code, message))
+}
+
+/// A progress bar on standard error, if that is a terminal.
+struct Bar {
+    bar: ProgressBar,
+}
+
+impl Bar {
+    fn new(globals: &Globals) -> Self {
+        let is_wanted = !globals.quiet && io::stderr().is_terminal();
+        let target = if is_wanted { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        Self { bar: ProgressBar::with_draw_target(None, target) }
+    }
+
+    fn show(&self, progress: &Progress) {
+        if let Some(total) = progress.total
+            && self.bar.length() != Some(total)
+        {
+            let style = ProgressStyle::with_template("{bar:30} {human_pos}/{human_len} {msg} {eta}");
+            self.bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+            self.bar.set_length(total);
+        }
+        self.bar.set_message(printable(&progress.unit));
+        self.bar.set_position(progress.done);
+    }
+}
+
+/// The columns of every list, for the test that compares them with the wire types.
+#[cfg(test)]
+pub(crate) struct Columns {
+    pub(crate) policy: &'static [&'static str],
+    pub(crate) policy_diff: &'static [&'static str],
+    pub(crate) intake: &'static [&'static str],
+    pub(crate) entity: &'static [&'static str],
+    pub(crate) plan: &'static [&'static str],
+    pub(crate) plan_item: &'static [&'static str],
+    pub(crate) run: &'static [&'static str],
+    pub(crate) hold: &'static [&'static str],
+    pub(crate) export: &'static [&'static str],
+    pub(crate) quarantine: &'static [&'static str],
+    pub(crate) audit: &'static [&'static str],
+    pub(crate) store: &'static [&'static str],
+    pub(crate) schedule: &'static [&'static str],
+}
+
+#[cfg(test)]
+pub(crate) fn columns() -> Columns {
+    Columns {
+        policy: policy::COLUMNS,
+        policy_diff: policy::DIFF_COLUMNS,
+        intake: intake::COLUMNS,
+        entity: entity::COLUMNS,
+        plan: plan::COLUMNS,
+        plan_item: plan::ITEM_COLUMNS,
+        run: run::COLUMNS,
+        hold: hold::COLUMNS,
+        export: export::COLUMNS,
+        quarantine: quarantine::COLUMNS,
+        audit: audit::COLUMNS,
+        store: store::COLUMNS,
+        schedule: schedule::COLUMNS,
+    }
+}

@@ -1,0 +1,50 @@
+//! `export`.
+
+use retention_core::control::{ErrorCode, ExitCode, Line, Operation};
+
+use super::{Call, Context, refuse, store, text};
+use crate::args::Export;
+use crate::exit::{Cause, Doing, Failure};
+
+pub(super) const COLUMNS: &[&str] = &["manifest", "run", "saga", "exported_at", "items", "bytes", "verified"];
+
+/// The fewest digits that may stand for a digest.
+const PREFIX_MIN: usize = 8;
+
+pub(super) fn execute(context: &mut Context, command: Export) -> Result<ExitCode, Failure> {
+    match command {
+        Export::List(part) => {
+            let done = context.plain_list(Operation::ExportList, part, COLUMNS).doing("list the bundles")?;
+            context.next("retentionctl export verify MANIFEST");
+            Ok(done)
+        }
+        Export::Verify { manifest } => verify(context, &manifest).doing("verify the bundle"),
+    }
+}
+
+fn verify(context: &mut Context, prefix: &str) -> Result<ExitCode, Cause> {
+    let manifest = resolve(context, &prefix.to_ascii_lowercase())?;
+    store::parts(context, &Call::to(Operation::ExportVerify, &[&manifest]))
+}
+
+fn resolve(context: &Context, prefix: &str) -> Result<String, Cause> {
+    if prefix.len() < PREFIX_MIN {
+        return Err(refuse(ErrorCode::BadRequest, format!("at least {PREFIX_MIN} digits of the digest are needed")));
+    }
+    let mut found = Vec::new();
+    context.client.stream(&Call::to(Operation::ExportList, &[]), |line| {
+        if let Line::Row(row) = line
+            && text(&row, "manifest").starts_with(prefix)
+        {
+            found.push(text(&row, "manifest").to_owned());
+        }
+        Ok(())
+    })?;
+    found.sort_unstable();
+    found.dedup();
+    match found.as_slice() {
+        [one] => Ok(one.clone()),
+        [] => Err(refuse(ErrorCode::NotFound, "no bundle has such a manifest")),
+        _ => Err(refuse(ErrorCode::BadRequest, "several bundles have such a manifest; give more digits")),
+    }
+}

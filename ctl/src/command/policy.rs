@@ -1,0 +1,124 @@
+//! `policy` and `explain`.
+
+use std::path::Path;
+
+use retention_core::control::{Checked, DiffPolicies, ExitCode, Finding, Operation, PolicyFileText, Severity};
+use retention_core::policy::{FILE_BYTES_MAX, FILES_MAX, PolicyError, PolicyFile, PolicySet};
+use serde_json::json;
+
+use super::{Call, Context, refuse, status::findings};
+use crate::args::{ExplainArgs, Policy};
+use crate::exit::{Cause, Doing, Failure};
+
+pub(super) const COLUMNS: &[&str] = &["policy", "title", "state", "population", "due", "next_at", "digest"];
+pub(super) const DIFF_COLUMNS: &[&str] =
+    &["policy", "change", "due_before", "due_after", "newly_due", "newly_kept", "examples"];
+const TEST_COLUMNS: &[&str] = &["policy", "number", "passed", "expected", "actual"];
+
+pub(super) fn execute(context: &mut Context, command: Policy) -> Result<ExitCode, Failure> {
+    match command {
+        Policy::List(part) => context.plain_list(Operation::PolicyList, part, COLUMNS).doing("list the policies"),
+        Policy::Show { policy } => show(context, &policy).doing("show the policy"),
+        Policy::Check(dir) => check(context, &dir.dir).doing("check the policies"),
+        Policy::Test(dir) => test(context, &dir.dir).doing("test the policies"),
+        Policy::Diff(dir) => diff(context, &dir.dir).doing("compare the policies"),
+        Policy::Explain(entity) => explain(context, entity),
+    }
+}
+
+pub(super) fn explain(context: &mut Context, args: ExplainArgs) -> Result<ExitCode, Failure> {
+    let call = Call::to(Operation::PolicyExplain, &[&args.entity]);
+    context.show(&call).doing("explain the entity")?;
+    context.next(&format!("retentionctl entity history {}", args.entity));
+    Ok(ExitCode::Done)
+}
+
+fn show(context: &mut Context, policy: &str) -> Result<ExitCode, Cause> {
+    context.show(&Call::to(Operation::PolicyShow, &[&policy]))?;
+    context.next(&format!("retentionctl plan make {policy} --wait"));
+    Ok(ExitCode::Done)
+}
+
+fn check(context: &mut Context, dir: &Path) -> Result<ExitCode, Cause> {
+    let files = read(dir)?;
+    let problems = match set_of(&files) {
+        Ok(set) => set.failing_examples(),
+        Err(problems) => problems,
+    };
+    findings(context, &Checked { findings: problems.iter().map(finding).collect() })
+}
+
+fn test(context: &mut Context, dir: &Path) -> Result<ExitCode, Cause> {
+    let files = read(dir)?;
+    let set = match set_of(&files) {
+        Ok(set) => set,
+        Err(problems) => return findings(context, &Checked { findings: problems.iter().map(finding).collect() }),
+    };
+    let (mut run, mut failed) = (0, 0);
+    let mut list = context.renderer.list(TEST_COLUMNS)?;
+    for policy in set.policies() {
+        for outcome in policy.run_examples() {
+            run += 1;
+            failed += u64::from(!outcome.passed);
+            list.row(&json!({
+                "policy": policy.id,
+                "number": outcome.number,
+                "passed": outcome.passed,
+                "expected": outcome.expected,
+                "actual": outcome.actual,
+            }))?;
+        }
+    }
+    list.end()?;
+    context.say(&format!("{run} tests, {failed} failed"));
+    Ok(if failed == 0 { ExitCode::Done } else { ExitCode::Invalid })
+}
+
+fn diff(context: &mut Context, dir: &Path) -> Result<ExitCode, Cause> {
+    let files = read(dir)?;
+    let other = DiffPolicies {
+        files: files.into_iter().map(|(stem, text)| PolicyFileText { name: format!("{stem}.toml"), text }).collect(),
+    };
+    context.list(&Call::to(Operation::PolicyDiff, &[]).with(&other), DIFF_COLUMNS)?;
+    Ok(ExitCode::Done)
+}
+
+fn finding(problem: &PolicyError) -> Finding {
+    Finding {
+        severity: Severity::Error,
+        file: problem.file.clone(),
+        line: Some(problem.line.into()),
+        column: Some(problem.column.into()),
+        message: problem.problem.to_string(),
+        hint: None,
+    }
+}
+
+fn set_of(files: &[(String, String)]) -> Result<PolicySet, Vec<PolicyError>> {
+    let files: Vec<PolicyFile<'_>> = files.iter().map(|(stem, text)| PolicyFile { stem, text }).collect();
+    PolicySet::check(&files)
+}
+
+/// Reads the TOML files of a directory, in the order of their names.
+fn read(dir: &Path) -> Result<Vec<(String, String)>, Cause> {
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| Cause::File { path, doing: "read", source }
+    };
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(dir).map_err(failed(dir))? {
+        let path = entry.map_err(failed(dir))?.path();
+        let Some(stem) = path.file_stem().and_then(|stem| stem.to_str()) else { continue };
+        if path.extension().is_none_or(|ending| ending != "toml") || stem.starts_with('.') {
+            continue;
+        }
+        let length = std::fs::metadata(&path).map_err(failed(&path))?.len();
+        if length > FILE_BYTES_MAX as u64 || files.len() == FILES_MAX {
+            let message = format!("a set has at most {FILES_MAX} files of at most {FILE_BYTES_MAX} bytes");
+            return Err(refuse(retention_core::control::ErrorCode::PolicyInvalid, message));
+        }
+        files.push((stem.to_owned(), std::fs::read_to_string(&path).map_err(failed(&path))?));
+    }
+    files.sort_unstable();
+    Ok(files)
+}

@@ -1,0 +1,98 @@
+//! `run`.
+
+use retention_core::control::{Accepted, Because, ErrorCode, ExitCode, Line, Operation, RunRow, StartRun};
+use retention_core::id::{PlanId, RunId};
+use retention_core::view::RunState;
+use serde_json::{Value, json};
+
+use super::{Bar, Call, Context, plan, refuse};
+use crate::args::Run;
+use crate::exit::{Cause, Doing, Failure};
+
+pub(super) const COLUMNS: &[&str] =
+    &["run", "plan", "policy", "state", "items", "purged", "skipped", "requested_by", "requested_at", "ended_at"];
+
+pub(super) fn execute(context: &mut Context, command: Run) -> Result<ExitCode, Failure> {
+    match command {
+        Run::Start { plan, watch } => start(context, plan, watch).doing("start the run"),
+        Run::List(part) => context.plain_list(Operation::RunList, part, COLUMNS).doing("list the runs"),
+        Run::Show { run } => show(context, run).doing("show the run"),
+        Run::Watch { run } => watch(context, run).doing("watch the run"),
+        Run::Pause { run, why } => ask(context, Operation::RunPause, run, why.reason).doing("pause the run"),
+        Run::Resume { run, why } => ask(context, Operation::RunResume, run, why.reason).doing("resume the run"),
+        Run::Cancel { run, why } => ask(context, Operation::RunCancel, run, why.reason).doing("cancel the run"),
+    }
+}
+
+fn start(context: &mut Context, plan: PlanId, stay: bool) -> Result<ExitCode, Cause> {
+    let digest = plan::digest_of(context, plan)?;
+    let call = Call::to(Operation::RunStart, &[]).with(&StartRun { plan, digest });
+    let accepted: Accepted = context.client.typed(&call)?;
+    let run = RunId(accepted.position);
+    if stay {
+        return watch(context, run);
+    }
+    context.present(&json!({ "run": run, "plan": plan, "digest": digest }))?;
+    context.next(&format!("retentionctl run watch {run}"));
+    Ok(ExitCode::Done)
+}
+
+fn show(context: &mut Context, run: RunId) -> Result<ExitCode, Cause> {
+    let value = context.show(&Call::to(Operation::RunShow, &[&run]))?;
+    context.next(&format!("retentionctl audit query --run {run} --oldest-first"));
+    end(&value)
+}
+
+/// Follows a run. For people the newest state is shown at its end, for programs each state as it comes.
+fn watch(context: &mut Context, run: RunId) -> Result<ExitCode, Cause> {
+    let bar = Bar::new(&context.globals);
+    let mut last = Value::Null;
+    let (client, renderer) = (&context.client, &mut context.renderer);
+    let followed = client.stream(&Call::to(Operation::RunWatch, &[&run]), |line| {
+        match line {
+            Line::Row(row) => {
+                if !renderer.is_for_people() {
+                    renderer.one(&row)?;
+                    renderer.flush()?;
+                }
+                last = row;
+            }
+            Line::Progress(progress) => bar.show(&progress),
+            Line::Error(_) | Line::End(_) => {}
+        }
+        Ok(())
+    });
+    bar.bar.finish_and_clear();
+    followed?;
+    if context.renderer.is_for_people() {
+        context.present(&last)?;
+    }
+    context.next("retentionctl export list");
+    end(&last)
+}
+
+/// Returns how a run that may be over is to be reported.
+fn end(value: &Value) -> Result<ExitCode, Cause> {
+    let row: RunRow = serde_json::from_value(value.clone()).map_err(|_| Cause::Unreadable)?;
+    match row.state {
+        RunState::Stuck => Ok(ExitCode::PersonNeeded),
+        RunState::Refused => {
+            let code = row.refusal.unwrap_or_default();
+            let kind = if code == "plan_stale" { ErrorCode::PlanStale } else { ErrorCode::PersonNeeded };
+            Err(refuse(kind, format!("{} was refused before its first effect: {code}", row.run)))
+        }
+        RunState::Requested
+        | RunState::Running
+        | RunState::Paused
+        | RunState::Cancelling
+        | RunState::Completed
+        | RunState::Cancelled => Ok(ExitCode::Done),
+    }
+}
+
+fn ask(context: &mut Context, operation: Operation, run: RunId, reason: String) -> Result<ExitCode, Cause> {
+    let accepted: Accepted = context.client.typed(&Call::to(operation, &[&run]).with(&Because { reason }))?;
+    context.present(&json!({ "run": run, "recorded_by_event": accepted.position }))?;
+    context.next(&format!("retentionctl run show {run}"));
+    Ok(ExitCode::Done)
+}

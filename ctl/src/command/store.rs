@@ -1,0 +1,38 @@
+//! `store`.
+
+use retention_core::control::{ExitCode, Line, Operation};
+
+use super::{Bar, Call, Context, text};
+use crate::args::Store;
+use crate::exit::{Cause, Doing, Failure};
+
+pub(super) const COLUMNS: &[&str] = &["part", "state", "checked", "code"];
+
+pub(super) fn execute(context: &mut Context, command: Store) -> Result<ExitCode, Failure> {
+    match command {
+        Store::Verify => parts(context, &Call::to(Operation::StoreVerify, &[])).doing("verify the store"),
+        Store::Rebuild => parts(context, &Call::to(Operation::StoreRebuild, &[])).doing("rebuild the store"),
+    }
+}
+
+/// Shows what a verification finds; 20 when anything is not as it was written.
+pub(super) fn parts(context: &mut Context, call: &Call) -> Result<ExitCode, Cause> {
+    let bar = Bar::new(&context.globals);
+    let mut is_intact = true;
+    let mut list = context.renderer.list(COLUMNS)?;
+    let done = context.client.stream(call, |line| match line {
+        Line::Row(row) => {
+            is_intact &= text(&row, "state") == "intact";
+            bar.bar.suspend(|| list.row(&row))
+        }
+        Line::Progress(progress) => {
+            bar.show(&progress);
+            Ok(())
+        }
+        Line::Error(_) | Line::End(_) => Ok(()),
+    });
+    bar.bar.finish_and_clear();
+    done?;
+    list.end()?;
+    Ok(if is_intact { ExitCode::Done } else { ExitCode::VerificationFailed })
+}

@@ -1,0 +1,176 @@
+//! Entities.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Extension, State};
+use axum::response::Response;
+use retention_core::control::{
+    Cell, Cursor, EntityContent, EntityQuery, EntityRow, EntityState, ErrorCode, LinkRow, Operation,
+};
+use retention_core::event::operation::RecordsOpened;
+use retention_core::event::{Event, Recorded};
+use retention_core::id::{EntityId, Position};
+use retention_core::record::{EntityRecord, Layout};
+use retention_core::view::entities::Row;
+use retention_core::view::{self, Views};
+
+use super::super::answer::{Batch, Wanted, blocking, list as answer_list};
+use super::super::error::ApiError;
+use super::super::input::{Argument, Asked};
+use super::super::log;
+use super::{About, Caller, Shared, not_found};
+
+/// How many numbers one look at the views goes through at most, when few of them match: some milliseconds.
+const SCAN_MAX: usize = 50_000;
+
+pub(crate) async fn list(
+    State(control): State<Shared>,
+    wanted: Wanted,
+    Asked(query): Asked<EntityQuery>,
+) -> Result<Response, ApiError> {
+    let log = Arc::clone(&control.log);
+    let (after, limit) = (query.after, query.limit);
+    answer_list(wanted, after, limit, move |after, limit| {
+        Ok(log::look(&log, |views| scan(views, &query, after, limit)).unwrap_or(Batch { rows: Vec::new(), next: None }))
+    })
+    .await
+}
+
+/// Goes through the numbers in order. The rows may be fewer than asked for although more follow.
+fn scan(views: &Views, query: &EntityQuery, after: Option<Cursor>, limit: usize) -> Batch<EntityRow> {
+    let from = after.map_or(0, |cursor| cursor.0.saturating_add(1));
+    let Ok(from) = u32::try_from(from) else { return Batch { rows: Vec::new(), next: None } };
+    let mut rows = Vec::new();
+    let mut last = None;
+    for id in views.entities.numbers_from(from).take(SCAN_MAX) {
+        if rows.len() == limit {
+            break;
+        }
+        last = Some(id);
+        rows.extend(row(views, id).filter(|row| matches(row, query)));
+    }
+    let next = last.filter(|id| id.0.saturating_add(1) < views.entities.bound()).map(|id| Cursor(id.0.into()));
+    Batch { rows, next }
+}
+
+fn matches(row: &EntityRow, query: &EntityQuery) -> bool {
+    query.kind.is_none_or(|kind| row.kind == Some(kind))
+        && query.mailbox.is_none_or(|mailbox| row.mailbox == Some(mailbox))
+        && query.state.is_none_or(|state| row.state == state)
+        && query.visibility.is_none_or(|visibility| row.visibility == visibility)
+}
+
+/// Returns what the views know of an entity.
+pub(crate) fn row(views: &Views, entity: EntityId) -> Option<EntityRow> {
+    let row = views.entities.row(entity)?;
+    let layout = views.small.layouts.get(row.layout);
+    Some(EntityRow {
+        entity,
+        kind: layout.map(|layout| layout.kind),
+        source: layout.map(|layout| layout.source.clone()),
+        mailbox: row.mailbox,
+        state: state(&row),
+        visibility: row.visibility,
+        first_seen: row.first_seen,
+        last_activity: row.last_activity,
+        version: row.version,
+    })
+}
+
+fn state(row: &Row) -> EntityState {
+    match row.state {
+        view::EntityState::Purged => EntityState::Purged,
+        view::EntityState::Quarantined => EntityState::Quarantined,
+        view::EntityState::Visible if row.absent => EntityState::Absent,
+        view::EntityState::Visible => EntityState::Present,
+    }
+}
+
+pub(crate) async fn show(
+    State(control): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Argument(id): Argument<EntityId>,
+) -> Result<Json<EntityContent>, ApiError> {
+    refuse_if_gone(&control, id).await?;
+    let missing = move || not_found("entity", id).hint("retentionctl entity list");
+    let seen = control
+        .see(move |views| {
+            let row = row(views, id).ok_or_else(missing)?;
+            let links = views.links.of(id).map(|link| LinkRow { relation: link.relation, to: link.to }).collect();
+            Ok((row, links, views.small.holds.of(id).to_vec()))
+        })
+        .await?;
+    let (entity, links, holds): (EntityRow, Vec<LinkRow>, _) = seen;
+    if entity.state == EntityState::Quarantined {
+        return Err(ApiError::saying(ErrorCode::WrongState, format!("{id} is in quarantine and hidden"))
+            .hint(format!("retentionctl quarantine restore {id} --reason … takes it back out")));
+    }
+    // Before anything is shown: if it cannot be recorded, it is not shown.
+    note_opened(&control, &caller, Operation::EntityShow).await?;
+    let recorded = event(&control, entity.version).await?.ok_or_else(missing)?;
+    let Some(Event::EntityChanged(body)) = recorded.event() else {
+        // Purged between the look and the reading.
+        refuse_if_gone(&control, id).await?;
+        return Err(missing());
+    };
+    let layout = body.record.layout;
+    let layout = control.see(move |views| Ok(views.small.layouts.get(layout).cloned())).await?.ok_or_else(missing)?;
+    Ok(Json(EntityContent {
+        entity,
+        external_id: body.record.external_id.clone(),
+        cells: cells(&body.record, &layout),
+        links,
+        holds,
+    }))
+}
+
+fn cells(record: &EntityRecord, layout: &Layout) -> Vec<Cell> {
+    let values = record.cells.iter().map(|value| value.map(str::to_owned));
+    layout
+        .columns
+        .iter()
+        .zip(values)
+        .map(|(column, value)| Cell { column: column.name.clone(), field: column.field.clone(), value })
+        .collect()
+}
+
+async fn event(control: &Shared, position: Position) -> Result<Option<Recorded>, ApiError> {
+    let log = Arc::clone(&control.log);
+    blocking(move || Ok(log.event(position)?)).await
+}
+
+/// Records that somebody reads personal data.
+pub(super) async fn note_opened(control: &Shared, caller: &Caller, operation: Operation) -> Result<(), ApiError> {
+    let event = RecordsOpened { operation: operation.name().to_owned(), entities: 1 };
+    control.request(caller, About::Daemon, Event::RecordsOpened(event)).await.map(|_| ())
+}
+
+/// Answers for what was purged: by which run, under which policy, on which day, and nothing more.
+pub(super) async fn refuse_if_gone(control: &Shared, id: EntityId) -> Result<(), ApiError> {
+    let state = control.see(move |views| Ok(views.entities.row(id).map(|row| row.state))).await?;
+    if state != Some(view::EntityState::Purged) {
+        return Ok(());
+    }
+    let log = Arc::clone(&control.log);
+    let said = blocking(move || {
+        for position in log.positions_of(id)?.into_iter().rev() {
+            let Some(recorded) = log.event(position)? else { continue };
+            if let Some(Event::KeyDestroyed(body)) = recorded.event() {
+                let policy = log::look(&log, |views| policy_of(views, body.run)).flatten();
+                let day = recorded.envelope.recorded_at.to_jiff().to_zoned(jiff::tz::TimeZone::UTC).date();
+                let policy = policy.unwrap_or_else(|| "an unknown policy".to_owned());
+                return Ok(format!("{id} is gone, by run {}, under policy {policy}, on {day}", body.run));
+            }
+        }
+        Ok(format!("{id} is gone"))
+    })
+    .await?;
+    Err(ApiError::saying(ErrorCode::Gone, said)
+        .hint(format!("retentionctl entity history {id} shows what the log says of it")))
+}
+
+fn policy_of(views: &Views, run: retention_core::id::RunId) -> Option<String> {
+    let plan = views.small.runs.run(run)?.plan;
+    views.small.plans.get(plan).map(|plan| plan.request.policy.clone())
+}

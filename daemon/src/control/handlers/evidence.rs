@@ -1,0 +1,146 @@
+//! Bundles, quarantine, and the verification of what lies on disk.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Extension, State};
+use axum::response::Response;
+use retention_core::control::{Accepted, Because, Cursor, ErrorCode, ExportRow, ListQuery, QuarantineRow};
+use retention_core::event::erasure::EntityRestored;
+use retention_core::event::saga::{Receipt, Step};
+use retention_core::event::{Actor, Draft, Event};
+use retention_core::id::{Digest, EntityId, SagaId};
+use retention_core::view::{Condition, Saga, Views};
+
+use super::super::answer::{Batch, Wanted, blocking, list as answer_list, work};
+use super::super::error::ApiError;
+use super::super::input::{Argument, Asked, Body, check_reason};
+use super::super::log;
+use super::{Caller, Shared, not_found};
+
+pub(crate) async fn exports(
+    State(control): State<Shared>,
+    wanted: Wanted,
+    Asked(query): Asked<ListQuery>,
+) -> Result<Response, ApiError> {
+    let log = Arc::clone(&control.log);
+    answer_list(wanted, query.after, query.limit, move |after, limit| {
+        let below = after.map_or(u64::MAX, |cursor| cursor.0);
+        let collect = |views: &Views| {
+            let newest_first = views.small.runs.sagas().rev().filter(|(id, _)| id.0.0 < below);
+            Batch::cut(newest_first.filter_map(|(id, saga)| Some((id.0.0, export_row(id, saga)?))), limit)
+        };
+        Ok(log::look(&log, collect).unwrap_or(Batch { rows: Vec::new(), next: None }))
+    })
+    .await
+}
+
+fn export_row(saga: SagaId, view: &Saga) -> Option<ExportRow> {
+    let Some(Receipt::Exported { manifest, exported_at, items, bytes }) = view.receipt(Step::Export) else {
+        return None;
+    };
+    Some(ExportRow {
+        manifest: *manifest,
+        saga,
+        run: view.started.run,
+        exported_at: *exported_at,
+        items: *items,
+        bytes: *bytes,
+        verified: view.receipt(Step::VerifyExport).is_some(),
+    })
+}
+
+pub(crate) async fn verify_export(
+    State(control): State<Shared>,
+    Argument(manifest): Argument<Digest>,
+) -> Result<Response, ApiError> {
+    let known = move |views: &Views| {
+        let mut exports = views.small.runs.sagas().filter_map(|(id, saga)| export_row(id, saga));
+        Ok(exports.any(|row| row.manifest == manifest))
+    };
+    if !control.see(known).await? {
+        return Err(not_found("bundle", manifest.short()).hint("retentionctl export list"));
+    }
+    let works = Arc::clone(&control.works);
+    Ok(work(move |sink| works.verify_export(manifest, sink)))
+}
+
+pub(crate) async fn verify_store(State(control): State<Shared>) -> Result<Response, ApiError> {
+    let works = Arc::clone(&control.works);
+    Ok(work(move |sink| works.verify_store(sink)))
+}
+
+pub(crate) async fn rebuild_store(State(control): State<Shared>) -> Result<Response, ApiError> {
+    let works = Arc::clone(&control.works);
+    Ok(work(move |sink| works.rebuild_store(sink)))
+}
+
+pub(crate) async fn quarantine(
+    State(control): State<Shared>,
+    wanted: Wanted,
+    Asked(query): Asked<ListQuery>,
+) -> Result<Response, ApiError> {
+    let log = Arc::clone(&control.log);
+    answer_list(wanted, query.after, query.limit, move |after, limit| {
+        Ok(log::look(&log, |views| hidden(views, after, limit)).unwrap_or(Batch { rows: Vec::new(), next: None }))
+    })
+    .await
+}
+
+/// Returns what is hidden, by entity. The items of each saga are sorted, so a batch costs a few steps for each saga.
+fn hidden(views: &Views, after: Option<Cursor>, limit: usize) -> Batch<QuarantineRow> {
+    let from = after.map_or(0, |cursor| cursor.0.saturating_add(1));
+    let mut rows = Vec::new();
+    for (saga, view) in views.small.runs.sagas().filter(|(_, saga)| saga.end.is_none()) {
+        let Some(until) = view.quarantine_until() else { continue };
+        let first = view.started.items.partition_point(|item| u64::from(item.entity.0) < from);
+        let items = view.started.items.get(first..).unwrap_or_default();
+        let waiting = items
+            .iter()
+            .filter(|item| !view.skipped.contains_key(&item.entity) && views.entities.is_quarantined(item.entity));
+        // One more than wanted tells that there is more.
+        rows.extend(waiting.take(limit.saturating_add(1)).map(|item| {
+            (u64::from(item.entity.0), QuarantineRow { entity: item.entity, run: view.started.run, saga, until })
+        }));
+    }
+    rows.sort_unstable_by_key(|(entity, _)| *entity);
+    Batch::cut(rows, limit)
+}
+
+pub(crate) async fn restore(
+    State(control): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Argument(id): Argument<EntityId>,
+    Body(because): Body<Because>,
+) -> Result<Json<Accepted>, ApiError> {
+    let reason = check_reason(because.reason)?;
+    let (saga, version) = control
+        .see(move |views| {
+            let missing = || not_found("entity in quarantine", id).hint("retentionctl quarantine list");
+            let row = views.entities.row(id).ok_or_else(missing)?;
+            let (saga, view) = views.small.runs.saga_of_entity(id).ok_or_else(missing)?;
+            if !views.entities.is_quarantined(id) {
+                return Err(missing());
+            }
+            if view.pivot.binary_search(&id).is_ok() {
+                return Err(ApiError::saying(
+                    ErrorCode::WrongState,
+                    format!("the purge of {id} has begun and cannot be undone"),
+                ));
+            }
+            Ok((saga, row.version))
+        })
+        .await?;
+    let log = Arc::clone(&control.log);
+    let recorded = blocking(move || Ok(log.event(version)?)).await?;
+    let recorded = recorded.ok_or_else(|| ApiError::of(ErrorCode::Internal))?;
+    let draft = Draft {
+        stream: recorded.envelope.stream,
+        entity: Some(id),
+        actor: Actor::Person(caller.peer.uid),
+        cause: saga.0,
+        occurred_at: None,
+        event: Event::EntityRestored(EntityRestored { saga, reason }),
+    };
+    control.append(draft, Condition::CanRestore { saga, entity: id }).await.map(Json)
+}

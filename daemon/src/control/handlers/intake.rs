@@ -1,0 +1,72 @@
+//! What was taken in.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::Response;
+use retention_core::control::{DefectCount, IntakeRow, ListQuery};
+use retention_core::id::EntityId;
+use retention_core::view::{Intake, Views};
+
+use super::super::answer::{Batch, Wanted, list as answer_list};
+use super::super::error::ApiError;
+use super::super::input::{Argument, Asked};
+use super::super::log;
+use super::{Shared, not_found};
+
+pub(crate) async fn list(
+    State(control): State<Shared>,
+    wanted: Wanted,
+    Asked(query): Asked<ListQuery>,
+) -> Result<Response, ApiError> {
+    let log = Arc::clone(&control.log);
+    answer_list(wanted, query.after, query.limit, move |after, limit| {
+        let below = after.map_or(u64::MAX, |cursor| cursor.0);
+        let collect = |views: &Views| {
+            let newest_first = views.small.intakes.iter().rev().filter(|(id, _)| u64::from(id.0) < below);
+            Batch::cut(newest_first.map(|(id, intake)| (u64::from(id.0), row(id, intake))), limit)
+        };
+        Ok(log::look(&log, collect).unwrap_or(Batch { rows: Vec::new(), next: None }))
+    })
+    .await
+}
+
+pub(crate) async fn show(
+    State(control): State<Shared>,
+    Argument(id): Argument<EntityId>,
+) -> Result<Json<IntakeRow>, ApiError> {
+    control
+        .see(move |views| match views.small.intakes.get(id) {
+            Some(intake) => Ok(Json(row(id, intake))),
+            None => Err(not_found("intake", id).hint("retentionctl intake list")),
+        })
+        .await
+}
+
+fn row(intake: EntityId, view: &Intake) -> IntakeRow {
+    let done = view.completed.as_ref();
+    let count =
+        |pick: fn(&retention_core::event::change::IntakeCompleted) -> u64| done.map_or(0, |(_, body)| pick(body));
+    IntakeRow {
+        intake,
+        source: view.source.clone(),
+        started_at: view.started_at,
+        completed_at: done.map(|(at, _)| *at),
+        content: view.content,
+        end: done.map(|(_, body)| body.end),
+        rows: count(|body| body.rows),
+        added: count(|body| body.added),
+        changed: count(|body| body.changed),
+        unchanged: count(|body| body.unchanged),
+        rejected: count(|body| body.rejected),
+        absent: count(|body| body.absent),
+        dangling: count(|body| body.dangling),
+        defects: done
+            .into_iter()
+            .flat_map(|(_, body)| &body.defects)
+            .map(|(code, count)| DefectCount { code: code.clone(), count: *count })
+            .collect(),
+        report: done.map(|(_, body)| body.report),
+    }
+}

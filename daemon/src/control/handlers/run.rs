@@ -1,0 +1,249 @@
+//! Runs.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Extension, State};
+use axum::response::Response;
+use futures_util::stream;
+use retention_core::control::{
+    Accepted, Because, ErrorCode, Line, ListQuery, Progress, RunRow, SagaRow, StartRun, StreamEnd, WaitQuery,
+};
+use retention_core::event::Event;
+use retention_core::event::decision::{RunCancelled, RunPaused, RunRequested, RunResumed};
+use retention_core::event::saga::Step;
+use retention_core::id::{RunId, SagaId};
+use retention_core::view::runs::StepStanding;
+use retention_core::view::{Condition, PlanState, Run, RunState, Saga, Views};
+use tokio::sync::watch;
+
+use super::super::answer::{Batch, Wanted, lines_of, list as answer_list};
+use super::super::error::ApiError;
+use super::super::input::{Argument, Asked, Body, check_reason, check_text};
+use super::super::log;
+use super::{About, Caller, Seen, Shared, not_found, plan, requester};
+
+pub(crate) async fn start(
+    State(control): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Body(wanted): Body<StartRun>,
+) -> Result<Json<Accepted>, ApiError> {
+    let (id, digest, now) = (wanted.plan, wanted.digest, control.clock.now());
+    control
+        .see(move |views| {
+            let found = views.small.plans.get(id);
+            let plan = found.ok_or_else(|| not_found("plan", id).hint("retentionctl plan list"))?;
+            plan::check_digest(id, plan, digest)?;
+            match plan.state(now) {
+                PlanState::Ready => Ok(()),
+                state => Err(plan::wrong_state(id, state)),
+            }
+        })
+        .await?;
+    let event = Event::RunRequested(RunRequested { plan: id, digest });
+    control.request_if(&caller, About::Position(id.0), event, Condition::PlanUnused(id)).await.map(Json)
+}
+
+pub(crate) async fn list(
+    State(control): State<Shared>,
+    wanted: Wanted,
+    Asked(query): Asked<ListQuery>,
+) -> Result<Response, ApiError> {
+    let log = Arc::clone(&control.log);
+    answer_list(wanted, query.after, query.limit, move |after, limit| {
+        let below = after.map_or(u64::MAX, |cursor| cursor.0);
+        let collect = |views: &Views| {
+            let newest_first = views.small.runs.iter().rev().filter(|(id, _)| id.0.0 < below);
+            Batch::cut(newest_first.map(|(id, run)| (id.0.0, row(views, id, run))), limit)
+        };
+        Ok(log::look(&log, collect).unwrap_or(Batch { rows: Vec::new(), next: None }))
+    })
+    .await
+}
+
+pub(crate) async fn show(
+    State(control): State<Shared>,
+    Argument(id): Argument<RunId>,
+    Asked(query): Asked<WaitQuery>,
+) -> Result<Json<RunRow>, ApiError> {
+    let look = move |views: &Views| {
+        let row = detail(views, id)?;
+        Ok(if is_final(row.state) { Seen::Settled(row) } else { Seen::Open(row) })
+    };
+    control.wait(query.wait_seconds, look).await.map(Json)
+}
+
+fn found(views: &Views, id: RunId) -> Result<&Run, ApiError> {
+    views.small.runs.run(id).ok_or_else(|| not_found("run", id).hint("retentionctl run list"))
+}
+
+fn detail(views: &Views, id: RunId) -> Result<RunRow, ApiError> {
+    let run = found(views, id)?;
+    let sagas = run.sagas.iter().filter_map(|saga| Some(saga_row(*saga, views.small.runs.saga(*saga)?))).collect();
+    Ok(RunRow { sagas, ..row(views, id, run) })
+}
+
+fn row(views: &Views, id: RunId, run: &Run) -> RunRow {
+    let plan = views.small.plans.get(run.plan);
+    RunRow {
+        run: id,
+        plan: run.plan,
+        policy: plan.map(|plan| plan.request.policy.clone()).unwrap_or_default(),
+        state: run.state,
+        refusal: run.refused.clone(),
+        requested_by: requester(run.requested_by),
+        requested_at: run.requested_at,
+        ended_at: run.ended_at,
+        items: run.items,
+        purged: run.purged,
+        skipped: run.skipped,
+        sagas: Vec::new(),
+    }
+}
+
+const STEPS: [Step; 5] = [Step::Export, Step::VerifyExport, Step::Quarantine, Step::Purge, Step::VerifyAbsence];
+
+fn saga_row(id: SagaId, saga: &Saga) -> SagaRow {
+    let standing = |step| saga.step(step);
+    let under_way = STEPS
+        .into_iter()
+        .rev()
+        .find(|step| matches!(standing(*step), Some(StepStanding::Started { .. } | StepStanding::Failed { .. })));
+    let skipped = saga.skipped.len() as u64;
+    SagaRow {
+        saga: id,
+        // An ended saga has handed its items back.
+        items: if saga.end.is_some() { saga.purged + skipped } else { saga.started.items.len() as u64 },
+        done: STEPS.into_iter().rev().find(|step| saga.receipt(*step).is_some()),
+        step: under_way,
+        end: saga.end,
+        failure: under_way.and_then(|step| match standing(step) {
+            Some(StepStanding::Failed { failure, .. }) => Some(*failure),
+            Some(StepStanding::Started { .. } | StepStanding::Done(_) | StepStanding::Undone) | None => None,
+        }),
+        quarantined_until: saga.quarantine_until(),
+    }
+}
+
+fn is_final(state: RunState) -> bool {
+    match state {
+        RunState::Refused | RunState::Completed | RunState::Cancelled | RunState::Stuck => true,
+        RunState::Requested | RunState::Running | RunState::Paused | RunState::Cancelling => false,
+    }
+}
+
+pub(crate) async fn watch(State(control): State<Shared>, Argument(id): Argument<RunId>) -> Result<Response, ApiError> {
+    let mut changes = control.log.changes();
+    // The first look is made at once, whatever changed before.
+    changes.mark_changed();
+    let first = control.see(move |views| detail(views, id)).await?;
+    let watched = Watched { control, id, changes, last: None, rows: 0, phase: Phase::Row(Box::new(first)) };
+    Ok(lines_of(stream::unfold(watched, Watched::next)))
+}
+
+/// A run that somebody watches.
+struct Watched {
+    control: Shared,
+    id: RunId,
+    changes: watch::Receiver<retention_core::id::Position>,
+    last: Option<RunRow>,
+    rows: u64,
+    phase: Phase,
+}
+
+/// What comes next.
+enum Phase {
+    Row(Box<RunRow>),
+    Progress,
+    Wait,
+    End,
+    Over,
+}
+
+impl Watched {
+    async fn next(mut self) -> Option<(Line<RunRow>, Self)> {
+        loop {
+            match std::mem::replace(&mut self.phase, Phase::Over) {
+                Phase::Row(row) => {
+                    self.phase = Phase::Progress;
+                    self.rows += 1;
+                    self.last = Some((*row).clone());
+                    return Some((Line::Row(*row), self));
+                }
+                Phase::Progress => {
+                    let row = self.last.as_ref()?;
+                    let (done, total) = (row.purged + row.skipped, Some(row.items));
+                    self.phase = if is_final(row.state) { Phase::End } else { Phase::Wait };
+                    return Some((Line::Progress(Progress { unit: "items".to_owned(), done, total }), self));
+                }
+                Phase::Wait => {
+                    // The log is gone when the daemon stops: then the stream ends without its last line.
+                    self.changes.changed().await.ok()?;
+                    let id = self.id;
+                    match self.control.see(move |views| detail(views, id)).await {
+                        Ok(row) if self.last.as_ref() == Some(&row) => self.phase = Phase::Wait,
+                        Ok(row) => self.phase = Phase::Row(Box::new(row)),
+                        Err(ApiError(error)) => return Some((Line::Error(error), self)),
+                    }
+                }
+                Phase::End => return Some((Line::End(StreamEnd { rows: self.rows, next: None }), self)),
+                Phase::Over => return None,
+            }
+        }
+    }
+}
+
+pub(crate) async fn pause(
+    State(control): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Argument(id): Argument<RunId>,
+    Body(because): Body<Because>,
+) -> Result<Json<Accepted>, ApiError> {
+    let reason = check_text(because.reason)?;
+    let event = Event::RunPaused(RunPaused { run: id, reason });
+    steer(&control, &caller, id, &[RunState::Requested, RunState::Running], event).await
+}
+
+pub(crate) async fn resume(
+    State(control): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Argument(id): Argument<RunId>,
+    Body(because): Body<Because>,
+) -> Result<Json<Accepted>, ApiError> {
+    let reason = check_text(because.reason)?;
+    let event = Event::RunResumed(RunResumed { run: id, reason });
+    steer(&control, &caller, id, &[RunState::Paused], event).await
+}
+
+pub(crate) async fn cancel(
+    State(control): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Argument(id): Argument<RunId>,
+    Body(because): Body<Because>,
+) -> Result<Json<Accepted>, ApiError> {
+    let reason = check_reason(because.reason)?;
+    let event = Event::RunCancelled(RunCancelled { run: id, reason });
+    steer(&control, &caller, id, &[RunState::Requested, RunState::Running, RunState::Paused], event).await
+}
+
+/// Records what is to become of a run, if it is in one of these states.
+async fn steer(
+    control: &Shared,
+    caller: &Caller,
+    id: RunId,
+    from: &'static [RunState],
+    event: Event,
+) -> Result<Json<Accepted>, ApiError> {
+    control
+        .see(move |views| match from.contains(&found(views, id)?.state) {
+            true => Ok(()),
+            false => Err(ApiError::saying(
+                ErrorCode::WrongState,
+                format!("{id} is not in a state for that; nothing was changed"),
+            )
+            .hint(format!("retentionctl run show {id}"))),
+        })
+        .await?;
+    let condition = Condition::RunIn(id, from.to_vec());
+    control.request_if(caller, About::Position(id.0), event, condition).await.map(Json)
+}

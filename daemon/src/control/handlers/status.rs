@@ -1,0 +1,107 @@
+//! How the daemon is, and the check of its configuration.
+
+use axum::Json;
+use axum::extract::{Extension, State};
+use retention_core::control::{Attention, Caller as WireCaller, CheckConfig, Checked, Status, StoreState};
+use retention_core::id::{LayoutId, PlanId, Position, RunId};
+use retention_core::view::{EntityState, PlanState, RunState, Views};
+
+use super::super::answer::blocking;
+use super::super::error::ApiError;
+use super::super::input::Body;
+use super::{Caller, Shared};
+
+pub(crate) async fn status(
+    State(control): State<Shared>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Json<Status>, ApiError> {
+    let now = control.clock.now();
+    let counts = control.see(move |views| Ok(Counts::of(views, now))).await?;
+    let works = std::sync::Arc::clone(&control.works);
+    let problems = blocking(move || Ok(works.policy_problems())).await?;
+    let damage = control.log.read_only();
+    let mut attention: Vec<Attention> = counts.stuck.into_iter().map(|run| Attention::RunStuck { run }).collect();
+    attention.extend(damage.clone().map(|code| Attention::StoreReadOnly { code }));
+    if problems > 0 {
+        attention.push(Attention::PoliciesInvalid { problems });
+    }
+    Ok(Json(Status {
+        program: env!("CARGO_PKG_VERSION").to_owned(),
+        started_at: control.started_at,
+        now,
+        position: counts.position,
+        store: damage.map_or(StoreState::ReadWrite, |code| StoreState::ReadOnly { code }),
+        policy_set: counts.policy_set,
+        policies: counts.policies,
+        entities: counts.entities,
+        quarantined: counts.quarantined,
+        purged: counts.purged,
+        holds: counts.holds,
+        plans_waiting: counts.plans_waiting,
+        runs_active: counts.runs_active,
+        attention,
+        caller: WireCaller { uid: caller.peer.uid, roles: caller.roles },
+    }))
+}
+
+struct Counts {
+    position: Position,
+    policy_set: Option<retention_core::id::Digest>,
+    policies: u64,
+    entities: u64,
+    quarantined: u64,
+    purged: u64,
+    holds: u64,
+    plans_waiting: Vec<PlanId>,
+    runs_active: Vec<RunId>,
+    stuck: Vec<RunId>,
+}
+
+impl Counts {
+    fn of(views: &Views, now: retention_core::time::Timestamp) -> Self {
+        let small = &views.small;
+        let runs_in = |wanted: fn(RunState) -> bool| {
+            small.runs.iter().filter(|(_, run)| wanted(run.state)).map(|(id, _)| id).collect::<Vec<_>>()
+        };
+        let layouts = small.layouts.iter().map(|(id, _)| id).collect::<Vec<LayoutId>>();
+        Self {
+            position: views.position,
+            policy_set: small.policies.digest,
+            policies: small.policies.policies.len() as u64,
+            entities: layouts.into_iter().map(|layout| views.entities.live(layout)).sum(),
+            quarantined: quarantined(views),
+            purged: views.entities.purged_count(),
+            holds: small.holds.iter().count() as u64,
+            plans_waiting: small
+                .plans
+                .iter()
+                .filter(|(_, plan)| plan.state(now) == PlanState::AwaitingApproval)
+                .map(|(id, _)| id)
+                .collect(),
+            runs_active: runs_in(is_active),
+            stuck: runs_in(|state| state == RunState::Stuck),
+        }
+    }
+}
+
+fn is_active(state: RunState) -> bool {
+    match state {
+        RunState::Requested | RunState::Running | RunState::Paused | RunState::Cancelling => true,
+        RunState::Refused | RunState::Completed | RunState::Cancelled | RunState::Stuck => false,
+    }
+}
+
+fn quarantined(views: &Views) -> u64 {
+    let sagas = views.small.runs.sagas().filter(|(_, saga)| saga.end.is_none() && saga.quarantine_until().is_some());
+    let waiting = sagas
+        .flat_map(|(_, saga)| saga.open_items())
+        .filter(|item| views.entities.row(item.entity).is_some_and(|row| row.state == EntityState::Quarantined));
+    waiting.count() as u64
+}
+
+pub(crate) async fn check_config(
+    State(control): State<Shared>,
+    Body(asked): Body<CheckConfig>,
+) -> Result<Json<Checked>, ApiError> {
+    blocking(move || Ok(Json(control.works.check_config(asked.text.as_deref())))).await
+}

@@ -1,0 +1,138 @@
+//! What this module needs of the store: views to read, events to read, and a place to append requests.
+//!
+//! Why a trait: the store can also destroy keys, and the handlers are handed nothing with which they could.
+
+use std::sync::Arc;
+
+use retention_core::event::{Draft, Recorded};
+use retention_core::id::{EntityId, Position};
+use retention_core::time::Timestamp;
+use retention_core::view::{Condition, Conflict, Views};
+use tokio::sync::watch;
+
+use crate::store::{AppendError, ReadError, Store};
+
+/// The log and its views, as the control API sees them. Calls may block: they are made on blocking threads.
+pub trait Log: Send + Sync + 'static {
+    /// Shows the views as they are now. The look must be short: the writer waits for it.
+    fn look(&self, look: &mut dyn FnMut(&Views));
+
+    /// Appends a request, durably, if the condition holds. Returns its position when it is folded.
+    ///
+    /// # Errors
+    /// Says why nothing was appended.
+    fn append(&self, draft: Draft, condition: Condition) -> Result<Position, LogError>;
+
+    /// Reads one event.
+    ///
+    /// # Errors
+    /// Says when the log cannot be read there.
+    fn event(&self, position: Position) -> Result<Option<Recorded>, LogError>;
+
+    /// Returns when an event was recorded, without reading its body.
+    ///
+    /// # Errors
+    /// Says when the log cannot be read there.
+    fn recorded_at(&self, position: Position) -> Result<Option<Timestamp>, LogError>;
+
+    /// Returns the positions of the events of one entity, ascending.
+    ///
+    /// # Errors
+    /// Says when the log cannot be read.
+    fn positions_of(&self, entity: EntityId) -> Result<Vec<Position>, LogError>;
+
+    /// Returns the name of the damage when nothing can be appended.
+    fn read_only(&self) -> Option<String>;
+
+    /// Tells when events were appended and folded.
+    fn changes(&self) -> watch::Receiver<Position>;
+}
+
+/// The log did not do what it was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LogError {
+    /// Something happened in the meantime.
+    #[error(transparent)]
+    Conflict(#[from] Conflict),
+    /// It is read-only.
+    #[error("the store is read-only: {code}")]
+    ReadOnly {
+        /// The name of the damage.
+        code: String,
+    },
+    /// The daemon is stopping.
+    #[error("the store is closing")]
+    Closing,
+    /// Anything else; the diagnostics say more.
+    #[error("the store failed")]
+    Failed,
+}
+
+/// Looks at the views and returns what was seen.
+pub(super) fn look<R>(log: &Arc<dyn Log>, look: impl FnOnce(&Views) -> R) -> Option<R> {
+    let (mut look, mut seen) = (Some(look), None);
+    log.look(&mut |views| seen = look.take().map(|look| look(views)));
+    seen
+}
+
+impl Log for Store {
+    fn look(&self, look: &mut dyn FnMut(&Views)) {
+        self.view(look);
+    }
+
+    fn append(&self, draft: Draft, condition: Condition) -> Result<Position, LogError> {
+        match self.append_drafts(vec![draft], condition) {
+            Ok(appended) => Ok(appended.last),
+            Err(AppendError::Conflict(conflict)) => Err(LogError::Conflict(conflict)),
+            Err(AppendError::ReadOnly(code)) => Err(LogError::ReadOnly { code }),
+            Err(AppendError::Closed) => Err(LogError::Closing),
+            Err(
+                error @ (AppendError::Journal(_)
+                | AppendError::Codec(_)
+                | AppendError::KeyDestroyed(_)
+                | AppendError::Seal(_)
+                | AppendError::Vault(_)
+                | AppendError::Full),
+            ) => {
+                tracing::error!(%error, "a request could not be appended");
+                Err(LogError::Failed)
+            }
+        }
+    }
+
+    fn event(&self, position: Position) -> Result<Option<Recorded>, LogError> {
+        self.read(position).map_err(failed)
+    }
+
+    fn recorded_at(&self, position: Position) -> Result<Option<Timestamp>, LogError> {
+        Ok(self.row(position).map_err(failed)?.map(|row| row.recorded_at))
+    }
+
+    fn positions_of(&self, entity: EntityId) -> Result<Vec<Position>, LogError> {
+        let mut positions = Vec::new();
+        let mut position = self.view(|views| views.entities.last_event(entity));
+        while let Some(row) = self.row(position).map_err(failed)? {
+            positions.push(position);
+            // Each step goes back, so a damaged chain cannot lead in a circle.
+            if row.previous >= position {
+                break;
+            }
+            position = row.previous;
+        }
+        positions.reverse();
+        Ok(positions)
+    }
+
+    fn read_only(&self) -> Option<String> {
+        self.read_only_reason()
+    }
+
+    fn changes(&self) -> watch::Receiver<Position> {
+        self.subscribe()
+    }
+}
+
+fn failed(error: ReadError) -> LogError {
+    tracing::error!(%error, "the log could not be read");
+    LogError::Failed
+}

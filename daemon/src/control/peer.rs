@@ -1,0 +1,149 @@
+//! Who is calling, and what they may do.
+//!
+//! The kernel tells the user and the primary group of the peer; `[control.roles]` tells the roles. Names are looked up
+//! in `/etc/passwd` and `/etc/group` for each connection, so that somebody who is taken out of a group loses the role
+//! with their next command. Users of a directory service are named by number: `uid:1000`.
+
+use std::io::{self, Read};
+
+use retention_core::control::Role;
+
+use crate::config::{Member, Roles};
+
+/// The largest account file that is read, in bytes: some hundred thousand accounts.
+const ACCOUNTS_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// The other end of a connection, as the kernel knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer {
+    /// The user.
+    pub uid: u32,
+    /// The primary group.
+    pub gid: u32,
+}
+
+/// The accounts of this machine.
+#[derive(Clone, Default)]
+pub struct Accounts {
+    users: Vec<(String, u32)>,
+    groups: Vec<(String, u32, Vec<String>)>,
+}
+
+impl Accounts {
+    /// Reads the accounts of this machine.
+    ///
+    /// # Errors
+    /// Says which file cannot be read.
+    pub fn read() -> io::Result<Self> {
+        Ok(Self::parse(&read_bounded("/etc/passwd")?, &read_bounded("/etc/group")?))
+    }
+
+    /// Takes the accounts out of the text of `passwd(5)` and `group(5)`. Lines that are not accounts are passed over.
+    #[must_use]
+    pub fn parse(passwd: &str, group: &str) -> Self {
+        let users = passwd.lines().filter_map(|line| {
+            let mut fields = line.split(':');
+            Some((fields.next()?.to_owned(), fields.nth(1)?.parse().ok()?))
+        });
+        let groups = group.lines().filter_map(|line| {
+            let mut fields = line.split(':');
+            let (name, gid) = (fields.next()?.to_owned(), fields.nth(1)?.parse().ok()?);
+            let members = fields.next().unwrap_or_default().split(',').filter(|name| !name.is_empty());
+            Some((name, gid, members.map(str::to_owned).collect()))
+        });
+        Self { users: users.collect(), groups: groups.collect() }
+    }
+
+    fn is_named(&self, peer: Peer, name: &str) -> bool {
+        self.users.iter().any(|(known, uid)| *uid == peer.uid && known == name)
+    }
+
+    fn is_in_group(&self, peer: Peer, group: &str) -> bool {
+        self.groups
+            .iter()
+            .filter(|(name, _, _)| name == group)
+            .any(|(_, gid, members)| *gid == peer.gid || members.iter().any(|member| self.is_named(peer, member)))
+    }
+
+    fn covers(&self, member: &Member, peer: Peer) -> bool {
+        match member {
+            Member::User(name) => self.is_named(peer, name),
+            Member::Uid(uid) => *uid == peer.uid,
+            Member::Group(group) => self.is_in_group(peer, group),
+        }
+    }
+}
+
+fn read_bounded(path: &str) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(ACCOUNTS_BYTES_MAX).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Returns what a peer may do, in the order of the roles.
+///
+/// root is an admin as long as the configuration names no admin: otherwise nobody could mend a fresh installation.
+#[must_use]
+pub fn roles_of(peer: Peer, roles: &Roles, accounts: &Accounts) -> Vec<Role> {
+    let lists = [
+        (Role::Auditor, &roles.auditor),
+        (Role::Operator, &roles.operator),
+        (Role::Approver, &roles.approver),
+        (Role::Admin, &roles.admin),
+    ];
+    let has = |role: Role, members: &[Member]| {
+        members.iter().any(|member| accounts.covers(member, peer))
+            || (role == Role::Admin && members.is_empty() && peer.uid == 0)
+    };
+    lists.into_iter().filter(|(role, members)| has(*role, members)).map(|(role, _)| role).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PASSWD: &str =
+        "root:x:0:0::/root:/bin/sh\nclara:x:1001:1001::/:/bin/sh\nomar:x:1002:2000::/:/bin/sh\nbroken\n";
+    const GROUP: &str = "officers:x:2000:\nauditors:x:2001:clara,nobody\n";
+
+    fn roles() -> Roles {
+        Roles {
+            auditor: vec![Member::Group("auditors".to_owned())],
+            operator: vec![Member::Group("officers".to_owned()), Member::Uid(4242)],
+            approver: vec![Member::User("clara".to_owned())],
+            admin: Vec::new(),
+        }
+    }
+
+    fn ask(uid: u32, gid: u32, roles: &Roles) -> Vec<Role> {
+        roles_of(Peer { uid, gid }, roles, &Accounts::parse(PASSWD, GROUP))
+    }
+
+    #[test]
+    fn names_numbers_and_groups_give_roles() {
+        assert_eq!(ask(1001, 1001, &roles()), [Role::Auditor, Role::Approver]);
+        assert_eq!(ask(1002, 2000, &roles()), [Role::Operator]);
+        assert_eq!(ask(4242, 9, &roles()), [Role::Operator]);
+        assert_eq!(ask(9999, 9, &roles()), []);
+    }
+
+    #[test]
+    fn root_is_admin_only_as_long_as_nobody_else_is() {
+        assert_eq!(ask(0, 0, &roles()), [Role::Admin]);
+        let named = Roles { admin: vec![Member::Uid(7)], ..roles() };
+        assert_eq!(ask(0, 0, &named), []);
+        assert_eq!(ask(7, 7, &named), [Role::Admin]);
+    }
+
+    #[test]
+    fn a_member_of_a_group_that_has_no_account_gives_nobody_a_role() {
+        assert_eq!(ask(65534, 65534, &roles()), []);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_account_file_makes_the_reader_panic(passwd in ".{0,200}", group in "[a-z:,0-9\n]{0,200}") {
+            let _ = roles_of(Peer { uid: 1, gid: 1 }, &roles(), &Accounts::parse(&passwd, &group));
+        }
+    }
+}

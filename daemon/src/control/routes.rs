@@ -1,0 +1,121 @@
+//! Which handler answers which operation, and what every request goes through first.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Extension;
+use axum::Json;
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, get, post};
+use retention_core::control::{ErrorCode, Operation, REQUEST_BYTES_MAX};
+
+use super::error::ApiError;
+use super::handlers::{audit, entity, evidence, hold, intake, plan, policy, run, status};
+use super::server::Caller;
+use super::{Control, openapi};
+
+/// How long an answer may take to begin. Waits end at half of it; streams begin at once and may take as long as they need.
+const REQUEST_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// Returns the whole API. Each connection adds its [`Caller`].
+pub fn router(control: Control) -> Router {
+    let mut router = Router::new();
+    for &operation in Operation::ALL {
+        let check = from_fn(move |caller: Extension<Caller>, request: Request, next: Next| {
+            guard(operation, caller, request, next)
+        });
+        router = router.route(operation.path(), handler(operation).layer(check));
+    }
+    router
+        .route("/healthz", get(async || "ok\n"))
+        .route("/openapi.json", get(async || Json(openapi::document())))
+        .route("/metrics", get(metrics))
+        .fallback(async || ApiError::of(ErrorCode::UnknownOperation))
+        .method_not_allowed_fallback(async || ApiError::of(ErrorCode::UnknownOperation))
+        .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
+        .with_state(Arc::new(control))
+}
+
+fn handler(operation: Operation) -> MethodRouter<Arc<Control>> {
+    match operation {
+        Operation::Status => get(status::status),
+        Operation::ConfigCheck => post(status::check_config),
+        Operation::PolicyList => get(policy::list),
+        Operation::PolicyShow => get(policy::show),
+        Operation::PolicyDiff => post(policy::diff),
+        Operation::PolicyExplain => get(policy::explain),
+        Operation::ScheduleNext => get(policy::schedule),
+        Operation::IntakeList => get(intake::list),
+        Operation::IntakeShow => get(intake::show),
+        Operation::EntityList => get(entity::list),
+        Operation::EntityShow => get(entity::show),
+        Operation::EntityHistory => get(audit::history),
+        Operation::PlanMake => post(plan::make),
+        Operation::PlanList => get(plan::list),
+        Operation::PlanShow => get(plan::show),
+        Operation::PlanItems => get(plan::items),
+        Operation::PlanApprove => post(plan::approve),
+        Operation::PlanReject => post(plan::reject),
+        Operation::RunStart => post(run::start),
+        Operation::RunList => get(run::list),
+        Operation::RunShow => get(run::show),
+        Operation::RunWatch => get(run::watch),
+        Operation::RunPause => post(run::pause),
+        Operation::RunResume => post(run::resume),
+        Operation::RunCancel => post(run::cancel),
+        Operation::HoldPlace => post(hold::place),
+        Operation::HoldList => get(hold::list),
+        Operation::HoldRelease => post(hold::release),
+        Operation::ExportList => get(evidence::exports),
+        Operation::ExportVerify => post(evidence::verify_export),
+        Operation::QuarantineList => get(evidence::quarantine),
+        Operation::QuarantineRestore => post(evidence::restore),
+        Operation::AuditQuery => get(audit::query),
+        Operation::StoreVerify => post(evidence::verify_store),
+        Operation::StoreRebuild => post(evidence::rebuild_store),
+    }
+}
+
+/// Checks the role, bounds the time, and notes who asked for which operation: never what about.
+async fn guard(operation: Operation, Extension(caller): Extension<Caller>, request: Request, next: Next) -> Response {
+    let needed = operation.role();
+    let response = if caller.roles.iter().any(|role| role.covers(needed)) {
+        match tokio::time::timeout(REQUEST_TIME_MAX, next.run(request)).await {
+            Ok(response) => response,
+            Err(_) => ApiError::of(ErrorCode::TimedOut).into_response(),
+        }
+    } else {
+        refusal(needed.name(), &caller).into_response()
+    };
+    let status = response.status().as_u16();
+    tracing::info!(operation = operation.name(), uid = caller.peer.uid, status, "control request");
+    response
+}
+
+fn refusal(needed: &str, caller: &Caller) -> ApiError {
+    let has = match caller.roles.as_slice() {
+        [] => "no role".to_owned(),
+        roles => roles.iter().map(|role| role.name()).collect::<Vec<_>>().join(", "),
+    };
+    let uid = caller.peer.uid;
+    ApiError::saying(ErrorCode::NotPermitted, format!("this needs the role {needed}; uid {uid} has {has}"))
+        .hint(format!("an administrator can add uid:{uid} to `{needed}` in `[control.roles]` of config.toml"))
+}
+
+async fn metrics(State(control): State<Arc<Control>>, Extension(caller): Extension<Caller>) -> Response {
+    if caller.roles.is_empty() {
+        return refusal("auditor", &caller).into_response();
+    }
+    match control.works.metrics() {
+        Some(text) => {
+            ([(axum::http::header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text)
+                .into_response()
+        }
+        None => ApiError::saying(ErrorCode::NotFound, "metrics are off")
+            .hint("set `metrics = \"socket\"` in config.toml")
+            .into_response(),
+    }
+}

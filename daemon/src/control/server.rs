@@ -1,0 +1,118 @@
+//! The accept loop, with its limits.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use retention_core::control::Role;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+
+use super::peer::Peer;
+
+/// Connections served at once. A person has one; a page in a browser a handful.
+pub const CONNECTIONS_MAX: usize = 64;
+
+/// The largest head of a request, in bytes: paths and queries are short.
+const HEAD_BYTES_MAX: usize = 16 * 1024;
+
+/// The most headers of a request.
+const HEADERS_MAX: usize = 32;
+
+/// How long a head may take to arrive, and a connection may idle.
+const HEAD_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// How long to wait before accepting again after the system refused, for example for want of descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long answers that are under way may take to end when the daemon stops. Lists and watches are cut after that;
+/// their readers see that the last line is missing.
+const DRAIN_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// Who calls: known for each connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    /// The other end.
+    pub peer: Peer,
+    /// What they may do.
+    pub roles: Vec<Role>,
+}
+
+/// Says what a peer may do. Asked once for each connection.
+pub type RolesOf = Arc<dyn Fn(Peer) -> Vec<Role> + Send + Sync>;
+
+/// Serves until `stop` turns true, then lets what is under way end for a moment.
+pub async fn serve(listener: UnixListener, router: Router, roles_of: RolesOf, mut stop: watch::Receiver<bool>) {
+    let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut connections = JoinSet::new();
+    loop {
+        let permit = tokio::select! {
+            () = stopped(&mut stop) => break,
+            permit = Arc::clone(&permits).acquire_owned() => permit,
+        };
+        let accepted = tokio::select! {
+            () = stopped(&mut stop) => break,
+            accepted = listener.accept() => accepted,
+        };
+        while connections.try_join_next().is_some() {}
+        let (stream, Ok(permit)) = (
+            match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    tracing::warn!(%error, "a control connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            },
+            permit,
+        ) else {
+            break;
+        };
+        let (router, roles_of, stop) = (router.clone(), Arc::clone(&roles_of), stop.clone());
+        connections.spawn(async move {
+            connection(stream, router, roles_of, stop).await;
+            drop(permit);
+        });
+    }
+    let drained =
+        tokio::time::timeout(DRAIN_TIME_MAX, async { while connections.join_next().await.is_some() {} }).await;
+    if drained.is_err() {
+        tracing::info!(connections = connections.len(), "control connections were cut");
+        connections.shutdown().await;
+    }
+}
+
+/// Returns when the daemon stops; the end of its supervisor counts as that.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+async fn connection(stream: UnixStream, router: Router, roles_of: RolesOf, mut stop: watch::Receiver<bool>) {
+    let Ok(credentials) = stream.peer_cred() else { return };
+    let peer = Peer { uid: credentials.uid(), gid: credentials.gid() };
+    // The account files are read here: on a blocking thread.
+    let Ok(roles) = tokio::task::spawn_blocking(move || roles_of(peer)).await else { return };
+    let service = router.layer(axum::Extension(Caller { peer, roles })).into_service::<Incoming>();
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIME_MAX)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .max_headers(HEADERS_MAX)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+    tokio::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = stopped(&mut stop) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, uid = peer.uid, "a control connection ended early");
+    }
+}

@@ -1,0 +1,438 @@
+//! The API over a real store: what it lets happen, what it refuses, and what it leaves in the log.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::Request;
+use http_body_util::BodyExt;
+use hyper::service::Service as _;
+use hyper_util::service::TowerToHyperService;
+use retention_core::control::{
+    Checked, ErrorBody, Explanation, Line, Method, NDJSON, Operation, PolicyDiffRow, PolicyFileText, Role,
+};
+use retention_core::event::change::{EntityChanged, LayoutRecorded};
+use retention_core::event::decision::{PlanFrozen, PlanPurpose, PolicySetActivated, PolicyVersion, RunStarted};
+use retention_core::event::erasure::KeyDestroyed;
+use retention_core::event::{Actor, Draft, Event};
+use retention_core::id::{Digest, EntityId, LayoutId, PlanId, Position, RunId, SagaId};
+use retention_core::record::{Column, EntityRecord, FieldType, Kind, Layout, Visibility};
+use retention_core::time::Timestamp;
+use retention_core::view::Condition;
+use serde_json::{Value, json};
+
+use super::works::{PolicyFacts, Sink, Works};
+use super::{Caller, Control, Peer, router};
+use crate::clock::{Clock, ManualClock};
+use crate::store::vault::root_key::RootKey;
+use crate::store::{Options, Store};
+
+/// A daemon that has nothing but one policy.
+struct Idle;
+
+impl Works for Idle {
+    fn check_config(&self, _text: Option<&str>) -> Checked {
+        Checked { findings: Vec::new() }
+    }
+    fn policies(&self) -> Vec<PolicyFacts> {
+        let (policy, title, state) = ("contacts".to_owned(), "Contacts".to_owned(), "enforce".to_owned());
+        vec![PolicyFacts { policy, title, state, schedule: None }]
+    }
+    fn policy_problems(&self) -> u64 {
+        0
+    }
+    fn diff_policies(&self, _files: &[PolicyFileText]) -> Result<Vec<PolicyDiffRow>, ErrorBody> {
+        Ok(Vec::new())
+    }
+    fn explain(&self, _entity: EntityId, _now: Timestamp) -> Result<Explanation, ErrorBody> {
+        Err(ErrorBody::of(retention_core::control::ErrorCode::Internal))
+    }
+    fn verify_export(&self, _manifest: Digest, _sink: Sink<'_>) -> Result<(), ErrorBody> {
+        Ok(())
+    }
+    fn verify_store(&self, sink: Sink<'_>) -> Result<(), ErrorBody> {
+        let row = json!({"part": "journal", "state": "intact", "checked": 1, "code": null});
+        sink(Line::Row(serde_json::from_value(row).unwrap()));
+        Ok(())
+    }
+    fn rebuild_store(&self, _sink: Sink<'_>) -> Result<(), ErrorBody> {
+        Ok(())
+    }
+    fn metrics(&self) -> Option<String> {
+        None
+    }
+}
+
+struct World {
+    store: Arc<Store>,
+    control: Control,
+    _dir: tempfile::TempDir,
+}
+
+const REQUESTER: u32 = 1001;
+const OTHER: u32 = 1002;
+
+impl World {
+    fn with_contacts(count: usize) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = Arc::new(ManualClock::starting_at(Timestamp::from_unix_seconds(1_772_323_200)));
+        drop(RootKey::generate_file(&dir.path().join("root.key")).unwrap());
+        let options = Options::usual(&dir.path().join("state"), &dir.path().join("root.key"), clock.clone()).unwrap();
+        Store::init(&options).unwrap();
+        let store = Arc::new(Store::open(&options, &mut |_, _| {}).unwrap());
+        let started_at = clock.now();
+        let control = Control { log: store.clone(), works: Arc::new(Idle), clock, started_at };
+        let world = Self { store, control, _dir: dir };
+        world.happens(Event::LayoutRecorded(LayoutRecorded { id: LayoutId(1), layout: layout() }), None);
+        let version = PolicyVersion { id: "contacts".to_owned(), digest: Digest::of(b"policy") };
+        world.happens(
+            Event::PolicySetActivated(PolicySetActivated { digest: Digest::of(b"set"), policies: vec![version] }),
+            None,
+        );
+        for (n, (entity, key)) in world.store.issue(count).unwrap().into_iter().enumerate() {
+            let mut draft = world.draft(Event::EntityChanged(EntityChanged { record: record(n) }), Some(entity));
+            draft.stream = world.store.stream_of(entity);
+            let prepared = world.store.prepare(draft, Some(&key)).unwrap();
+            world.store.append(vec![prepared], Condition::None).unwrap();
+        }
+        world
+    }
+
+    fn draft(&self, event: Event, entity: Option<EntityId>) -> Draft {
+        let stream = retention_core::event::stream_of_daemon();
+        Draft { stream, entity, actor: Actor::Daemon, cause: Position::NONE, occurred_at: None, event }
+    }
+
+    fn happens(&self, event: Event, entity: Option<EntityId>) -> Position {
+        self.store.append_drafts(vec![self.draft(event, entity)], Condition::None).unwrap().last
+    }
+
+    fn first_contact(&self) -> EntityId {
+        self.store.view(|views| views.entities.numbers_from(0).find(|id| views.entities.row(*id).is_some())).unwrap()
+    }
+
+    async fn send(
+        &self,
+        uid: u32,
+        operation: Operation,
+        uri: &str,
+        accept: &str,
+        body: Option<Value>,
+    ) -> (u16, String) {
+        let roles = Role::ALL.to_vec();
+        self.send_as(Caller { peer: Peer { uid, gid: uid }, roles }, operation, uri, accept, body).await
+    }
+
+    async fn send_as(
+        &self,
+        caller: Caller,
+        operation: Operation,
+        uri: &str,
+        accept: &str,
+        body: Option<Value>,
+    ) -> (u16, String) {
+        let service = router(self.control.clone()).layer(axum::Extension(caller)).into_service::<Body>();
+        let method = match operation.method() {
+            Method::Get => "GET",
+            Method::Post => "POST",
+        };
+        let body = body.map_or(Body::empty(), |body| Body::from(body.to_string()));
+        let request = Request::builder().method(method).uri(uri).header("accept", accept).body(body).unwrap();
+        let response = TowerToHyperService::new(service).call(request).await.unwrap();
+        let status = response.status().as_u16();
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        (status, String::from_utf8(bytes.to_vec()).unwrap())
+    }
+
+    async fn ask(&self, uid: u32, operation: Operation, uri: &str, body: Option<Value>) -> (u16, Value) {
+        let (status, text) = self.send(uid, operation, uri, "application/json", body).await;
+        (status, serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}")))
+    }
+
+    async fn make_plan(&self) -> PlanId {
+        let body = json!({"policy": "contacts", "purpose": "run"});
+        let (status, answer) = self.ask(REQUESTER, Operation::PlanMake, "/v1/plans", Some(body)).await;
+        assert_eq!(status, 200, "{answer}");
+        PlanId(Position(answer["position"].as_u64().unwrap()))
+    }
+
+    /// What the plan stage would do.
+    fn freeze(&self, plan: PlanId) -> Digest {
+        let digest = Digest::of(b"plan");
+        self.happens(
+            Event::PlanFrozen(PlanFrozen {
+                plan,
+                purpose: PlanPurpose::Run,
+                policy: "contacts".to_owned(),
+                policy_digest: Digest::of(b"policy"),
+                log_position: plan.0,
+                as_of: Timestamp(0),
+                population: 3,
+                items: 1,
+                kept: Vec::new(),
+                tripped: Vec::new(),
+                needs_approval: true,
+                approvals_needed: 1,
+                approval_valid_ms: 86_400_000,
+                digest,
+            }),
+            None,
+        );
+        digest
+    }
+
+    fn newest(&self) -> (Actor, Event) {
+        let position = self.store.view(|views| views.position);
+        let recorded = self.store.read(position).unwrap().unwrap();
+        (recorded.envelope.actor, recorded.event().unwrap().clone())
+    }
+}
+
+fn layout() -> Layout {
+    let column = |name: &str| Column { name: name.into(), field: name.into(), field_type: FieldType::Text };
+    let columns = vec![column("id"), column("display_name")];
+    Layout { source: "crm".into(), kind: Kind::Contact, columns, named_dates: Vec::new() }
+}
+
+fn record(n: usize) -> EntityRecord {
+    EntityRecord {
+        layout: LayoutId(1),
+        mailbox: None,
+        visibility: Visibility::Private,
+        external_id: format!("c{n}"),
+        other_ids: Vec::new(),
+        dates: Vec::new(),
+        links: Vec::new(),
+        cells: [Some("c"), Some("Jana")].into_iter().collect(),
+    }
+}
+
+fn path(operation: Operation) -> String {
+    operation
+        .path()
+        .replace("{entity}", "E1")
+        .replace("{plan}", "P1")
+        .replace("{run}", "R1")
+        .replace("{hold}", "H1")
+        .replace("{policy}", "contacts")
+        .replace("{manifest}", &Digest::of(b"x").to_string())
+}
+
+#[tokio::test]
+async fn every_operation_is_served_and_none_without_its_role() {
+    let world = World::with_contacts(1);
+    for &operation in Operation::ALL {
+        let uri = path(operation);
+        for role in Role::ALL {
+            let caller = Caller { peer: Peer { uid: 7, gid: 7 }, roles: vec![role] };
+            if role.covers(operation.role()) || operation == Operation::RunWatch {
+                continue;
+            }
+            let (status, text) = world.send_as(caller, operation, &uri, NDJSON, None).await;
+            assert!(status == 403 && text.contains("not_permitted"), "{operation:?} as {role}: {status} {text}");
+        }
+        let nobody = Caller { peer: Peer { uid: 7, gid: 7 }, roles: Vec::new() };
+        let (status, _) = world.send_as(nobody, operation, &uri, "application/json", None).await;
+        assert_eq!(status, 403, "{operation:?} without a role");
+        let (_, text) = world.send(REQUESTER, operation, &uri, "application/json", None).await;
+        assert!(!text.contains("unknown_operation"), "{operation:?} has no route");
+    }
+    let (status, answer) = world.ask(7, Operation::Status, "/v1/nothing", None).await;
+    assert_eq!((status, &answer["code"]), (404, &json!("unknown_operation")));
+}
+
+#[tokio::test]
+async fn a_plan_is_approved_by_another_person_by_its_digest_and_run_once() {
+    let world = World::with_contacts(3);
+    let plan = world.make_plan().await;
+    assert_eq!(world.newest().0, Actor::Person(REQUESTER));
+    let approve = format!("/v1/plans/{plan}/approve");
+    let judge = |digest: Digest| Some(json!({"digest": digest}));
+    let (_, early) = world.ask(OTHER, Operation::PlanApprove, &approve, judge(Digest::of(b"plan"))).await;
+    assert_eq!(early["code"], "wrong_state");
+    let digest = world.freeze(plan);
+
+    let start = |digest| json!({"plan": plan, "digest": digest});
+    let (_, unapproved) = world.ask(REQUESTER, Operation::RunStart, "/v1/runs", Some(start(digest))).await;
+    assert_eq!(unapproved["code"], "approval_needed");
+    let (_, own) = world.ask(REQUESTER, Operation::PlanApprove, &approve, judge(digest)).await;
+    assert_eq!(own["code"], "own_request");
+    let (_, other) = world.ask(OTHER, Operation::PlanApprove, &approve, judge(Digest::of(b"else"))).await;
+    assert_eq!(other["code"], "digest_mismatch");
+    assert!(matches!(world.newest().1, Event::PlanFrozen(_)), "a refusal leaves nothing in the log");
+
+    let (status, _) = world.ask(OTHER, Operation::PlanApprove, &approve, judge(digest)).await;
+    assert_eq!(status, 200);
+    let (_, shown) = world.ask(OTHER, Operation::PlanShow, &format!("/v1/plans/{plan}"), None).await;
+    assert_eq!((&shown["state"], &shown["approvals"][0]["by"]), (&json!("ready"), &json!("uid:1002")));
+    let (status, _) = world.ask(REQUESTER, Operation::RunStart, "/v1/runs", Some(start(digest))).await;
+    assert_eq!(status, 200);
+    let (actor, event) = world.newest();
+    assert!(matches!(event, Event::RunRequested(_)) && actor == Actor::Person(REQUESTER));
+}
+
+#[tokio::test]
+async fn a_wait_ends_when_the_plan_is_frozen() {
+    let world = World::with_contacts(1);
+    let plan = world.make_plan().await;
+    let uri = format!("/v1/plans/{plan}?wait_seconds=30");
+    let waiting = world.ask(OTHER, Operation::PlanShow, &uri, None);
+    let freezing = async { world.freeze(plan) };
+    let ((_, shown), _) = tokio::join!(waiting, freezing);
+    assert_eq!(shown["state"], "awaiting_approval");
+}
+
+#[tokio::test]
+async fn pages_and_streams_hold_the_same_rows() {
+    let world = World::with_contacts(25);
+    let (_, text) = world.send(7, Operation::EntityList, "/v1/entities?kind=contact", NDJSON, None).await;
+    let lines: Vec<Line<Value>> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let streamed: Vec<Value> =
+        lines.iter().filter_map(|line| if let Line::Row(row) = line { Some(row.clone()) } else { None }).collect();
+    assert!(matches!(lines.last(), Some(Line::End(end)) if end.rows == 25 && end.next.is_none()));
+    let (mut paged, mut after) = (Vec::new(), String::new());
+    loop {
+        let (_, page) =
+            world.ask(7, Operation::EntityList, &format!("/v1/entities?kind=contact&limit=7{after}"), None).await;
+        paged.extend(page["rows"].as_array().unwrap().clone());
+        match page["next"].as_u64() {
+            Some(next) => after = format!("&after={next}"),
+            None => break,
+        }
+    }
+    assert_eq!(paged, streamed);
+}
+
+#[tokio::test]
+async fn reading_content_is_recorded_and_what_is_gone_says_only_that() {
+    let world = World::with_contacts(1);
+    let entity = world.first_contact();
+    let uri = format!("/v1/entities/{entity}");
+    let (status, shown) = world.ask(OTHER, Operation::EntityShow, &uri, None).await;
+    assert_eq!((status, &shown["cells"][1]["value"]), (200, &json!("Jana")), "{shown}");
+    let (actor, event) = world.newest();
+    assert!(matches!(event, Event::RecordsOpened(_)) && actor == Actor::Person(OTHER));
+
+    let plan = world.make_plan().await;
+    let digest = world.freeze(plan);
+    let run =
+        RunId(world.happens(Event::RunRequested(retention_core::event::decision::RunRequested { plan, digest }), None));
+    world.happens(Event::RunStarted(RunStarted { run, plan, items: 1 }), None);
+    world.happens(Event::KeyDestroyed(KeyDestroyed { run, saga: SagaId(Position(1)), item: 0 }), Some(entity));
+    let (status, gone) = world.ask(OTHER, Operation::EntityShow, &uri, None).await;
+    assert_eq!(status, 410, "{gone}");
+    assert_eq!(gone["message"], format!("{entity} is gone, by run {run}, under policy contacts, on 2026-03-01"));
+    assert!(!matches!(world.newest().1, Event::RecordsOpened(_)));
+}
+
+#[tokio::test]
+async fn questions_to_the_log_are_narrowed_and_ordered() {
+    let world = World::with_contacts(5);
+    let plan = world.make_plan().await;
+    world.freeze(plan);
+    let ask = async |query: &str| -> Vec<String> {
+        let (status, page) = world.ask(7, Operation::AuditQuery, &format!("/v1/events{query}"), None).await;
+        assert_eq!(status, 200, "{page}");
+        page["rows"].as_array().unwrap().iter().map(|row| row["kind"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(ask("?kind=PlanFrozen").await, ["PlanFrozen"]);
+    assert_eq!(ask("?policy=contacts").await, ["PlanFrozen", "PlanRequested"]);
+    assert_eq!(ask("?policy=contacts&order=oldest_first").await, ["PlanRequested", "PlanFrozen"]);
+    assert_eq!(ask("?actor=uid:1001").await, ["PlanRequested"]);
+    assert_eq!(ask("?since=2030-01-01").await, Vec::<String>::new());
+    assert_eq!(ask("?until=2020-01-01").await, Vec::<String>::new());
+    let entity = world.first_contact();
+    assert_eq!(ask(&format!("?entity={entity}")).await, ["EntityChanged"]);
+    assert_eq!(ask("?limit=2").await.len(), 2);
+    let all = ask("").await;
+    assert_eq!(all.len() as u64, world.store.view(|views| views.position).0);
+}
+
+#[tokio::test]
+async fn a_hold_is_placed_listed_and_released_by_a_person() {
+    let world = World::with_contacts(1);
+    let entity = world.first_contact();
+    let place = json!({"name": "Case 17", "reason": "court order", "entities": [entity]});
+    let (status, placed) = world.ask(OTHER, Operation::HoldPlace, "/v1/holds", Some(place)).await;
+    assert_eq!(status, 200, "{placed}");
+    let (_, holds) = world.ask(OTHER, Operation::HoldList, "/v1/holds", None).await;
+    assert_eq!((&holds["rows"][0]["name"], &holds["rows"][0]["entities"]), (&json!("Case 17"), &json!(1)));
+    let release = format!("/v1/holds/H{}/release", placed["position"]);
+    let (status, _) = world.ask(OTHER, Operation::HoldRelease, &release, Some(json!({"reason": "closed"}))).await;
+    assert_eq!(status, 200);
+    let (status, _) = world.ask(OTHER, Operation::HoldRelease, &release, Some(json!({"reason": "closed"}))).await;
+    assert_eq!(status, 404);
+    let nobody = json!({"name": "x", "reason": "y", "entities": ["E999"]});
+    assert_eq!(world.ask(OTHER, Operation::HoldPlace, "/v1/holds", Some(nobody)).await.0, 404);
+}
+
+#[tokio::test]
+async fn the_server_answers_on_its_socket_and_stops_when_told() {
+    let world = World::with_contacts(1);
+    let dir = tempfile::tempdir().unwrap();
+    let socket = super::ControlSocket::bind(&dir.path().join("control.sock")).unwrap();
+    let listener = tokio::net::UnixListener::from_std(socket.listener().unwrap()).unwrap();
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let roles: super::RolesOf = Arc::new(|_| vec![Role::Auditor]);
+    let serving = tokio::spawn(super::serve(listener, router(world.control.clone()), roles, stopped));
+    let mut stream = tokio::net::UnixStream::connect(dir.path().join("control.sock")).await.unwrap();
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("ok\n"), "{answer}");
+    stop.send(true).unwrap();
+    serving.await.unwrap();
+}
+
+const KEEP_ONE_YEAR: &str = r#"
+schema = 1
+[policy]
+id = "contacts"
+title = "Contacts"
+owner = "dpo@example.org"
+legal_basis = "GDPR 5(1)(e)"
+data_class = "crm.contact"
+state = "enforce"
+[scope]
+kind = ["contact"]
+match_all = true
+[retention]
+period = "P1Y"
+start = "first_seen"
+on_missing_start = "keep"
+timezone = "UTC"
+[schedule]
+cron = "0 2 1 * *"
+timezone = "UTC"
+on_missed = "run_once"
+[action]
+kind = "purge"
+"#;
+
+#[test]
+fn a_person_asks_the_same_judgement_that_plans_are_made_with() {
+    use super::judgement::{diff, explain, policies};
+    let world = World::with_contacts(3);
+    let text = KEEP_ONE_YEAR;
+    let file = |text: &str| PolicyFileText { name: "contacts.toml".to_owned(), text: text.to_owned() };
+    let set =
+        retention_core::policy::PolicySet::check(&[retention_core::policy::PolicyFile { stem: "contacts", text }]);
+    world.store.install_policies(Arc::new(set.unwrap()));
+    let now = world.control.clock.now();
+    let later = Timestamp(now.0 + 400 * 86_400 * 1_000_000);
+    let entity = world.first_contact();
+    use retention_core::control::{PolicyChange, Verdict};
+    assert_eq!(explain(&world.store, entity, now).unwrap().verdict, Verdict::Keep);
+    assert_eq!(explain(&world.store, entity, later).unwrap().verdict, Verdict::Due);
+    assert_eq!(policies(&world.store, now).len(), 1);
+    let same = diff(&world.store, &[file(text)], later).unwrap();
+    assert_eq!(
+        (same[0].change, same[0].due_before, same[0].newly_due, same[0].newly_kept),
+        (PolicyChange::Same, 3, 0, 0)
+    );
+    let longer = diff(&world.store, &[file(&text.replace("P1Y", "P9Y"))], later).unwrap();
+    assert_eq!((longer[0].change, longer[0].due_after, longer[0].newly_kept), (PolicyChange::Changed, 0, 3));
+    let none = diff(&world.store, &[], later).unwrap();
+    assert_eq!((none[0].change, none[0].newly_kept), (PolicyChange::Removed, 3));
+    assert!(diff(&world.store, &[file("schema = 9")], later).is_err());
+}

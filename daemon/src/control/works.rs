@@ -1,0 +1,77 @@
+//! What the control API asks of the rest of the daemon: the things that are neither in a view nor an event.
+
+use retention_core::control::{
+    Checked, ErrorBody, Explanation, Line, PartRow, PolicyDiffRow, PolicyFileText, ScheduleRow,
+};
+use retention_core::id::{Digest, EntityId};
+use retention_core::time::Timestamp;
+
+/// What is known of an active policy beside the views.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyFacts {
+    /// The stem of its file.
+    pub policy: String,
+    /// What people call it.
+    pub title: String,
+    /// `draft`, `simulate` or `enforce`.
+    pub state: String,
+    /// Its schedule, if it has one. The handler fills in what is due.
+    pub schedule: Option<ScheduleRow>,
+}
+
+/// Whether anybody still listens to long work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Audience {
+    /// Somebody does.
+    Listening,
+    /// Nobody does: work that only answers a question may stop.
+    Gone,
+}
+
+/// Takes the rows of long work, and tells whether anybody listens.
+pub type Sink<'a> = &'a mut dyn FnMut(Line<PartRow>) -> Audience;
+
+/// The rest of the daemon. Calls may block: they are made on blocking threads.
+pub trait Works: Send + Sync + 'static {
+    /// Checks the text of a configuration, or the daemon's own file when there is none.
+    fn check_config(&self, text: Option<&str>) -> Checked;
+
+    /// Returns the active policies, by id.
+    fn policies(&self) -> Vec<PolicyFacts>;
+
+    /// Returns how many problems the policies on disk have, when they are not the active ones because of that.
+    fn policy_problems(&self) -> u64;
+
+    /// Compares a set of policies with the active one, on the real data.
+    ///
+    /// # Errors
+    /// Says what is wrong with the set.
+    fn diff_policies(&self, files: &[PolicyFileText]) -> Result<Vec<PolicyDiffRow>, ErrorBody>;
+
+    /// Judges one entity by all active policies.
+    ///
+    /// # Errors
+    /// Says when the entity cannot be judged.
+    fn explain(&self, entity: EntityId, now: Timestamp) -> Result<Explanation, ErrorBody>;
+
+    /// Reads a bundle back from disk.
+    ///
+    /// # Errors
+    /// Says when there is no such bundle; what is wrong with one is told in rows.
+    fn verify_export(&self, manifest: Digest, sink: Sink<'_>) -> Result<(), ErrorBody>;
+
+    /// Reads the whole store and compares it with itself.
+    ///
+    /// # Errors
+    /// Says why it broke off; damage is told in rows.
+    fn verify_store(&self, sink: Sink<'_>) -> Result<(), ErrorBody>;
+
+    /// Makes everything in sled again from the journal. Goes on when nobody listens.
+    ///
+    /// # Errors
+    /// Says why it broke off.
+    fn rebuild_store(&self, sink: Sink<'_>) -> Result<(), ErrorBody>;
+
+    /// Returns the metrics in the text format of Prometheus, or nothing when they are off.
+    fn metrics(&self) -> Option<String>;
+}

@@ -1,0 +1,206 @@
+//! Run: the one door to everything irreversible.
+//!
+//! A run executes one approved plan, once, in sagas of up to 10,000 items of one mailbox. Every effect is applied
+//! here and nowhere else, each after its intent is durable. Normal driving and recovery after a crash are the same
+//! code: look at what the log says, ask [`retention_core::saga::next`], do that one thing, record it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use jiff::tz::TimeZone;
+use retention_core::event::decision::{RunEnd, RunEnded, RunRefused, RunStarted};
+use retention_core::event::saga::SagaEnd;
+use retention_core::event::{Actor, Draft, Event, stream_of_position};
+use retention_core::evidence::ExpectedItem;
+use retention_core::id::{Position, RunId, SagaId};
+use retention_core::saga::Wish;
+use retention_core::time::Timestamp;
+use retention_core::view::{Condition, PlanState, RunState, Views};
+
+use super::{StageError, Step};
+use crate::clock::Clock;
+use crate::connector::archive::{BundleName, ExportTarget};
+use crate::store::{AppendError, Store};
+
+mod begin;
+mod drive;
+mod effect;
+
+/// The stage.
+pub struct Run {
+    store: Arc<Store>,
+    clock: Arc<dyn Clock>,
+    archive: Arc<dyn ExportTarget>,
+    /// The zone in which the names of bundles tell the time.
+    zone: TimeZone,
+    /// What was written for a saga by this process; after a restart it is found again by a probe and from the log.
+    written: HashMap<SagaId, Written>,
+}
+
+struct Written {
+    name: BundleName,
+    expected: Vec<ExpectedItem>,
+}
+
+impl Run {
+    /// Works on a store and an archive.
+    #[must_use]
+    pub fn new(store: Arc<Store>, clock: Arc<dyn Clock>, archive: Arc<dyn ExportTarget>, zone: TimeZone) -> Self {
+        Self { store, clock, archive, zone, written: HashMap::new() }
+    }
+
+    /// Changes the zone of new bundles.
+    pub fn set_zone(&mut self, zone: TimeZone) {
+        self.zone = zone;
+    }
+
+    /// Does one thing: begins a run, begins a saga, drives a saga by one step, or ends a run.
+    ///
+    /// # Errors
+    /// When the log or the keys fail: the store is then opened again, and recovery goes on from what is recorded.
+    pub fn step(&mut self) -> Result<Step, StageError> {
+        let now = self.clock.now();
+        let open: Vec<(RunId, RunState)> = self.store.view(|views| {
+            views.small.runs.iter().filter(|(_, run)| run.ended_at.is_none()).map(|(id, run)| (id, run.state)).collect()
+        });
+        let mut wake: Option<Timestamp> = None;
+        for (id, state) in open {
+            let step = match state {
+                RunState::Requested => self.begin(id, now)?,
+                RunState::Running => self.go_on(id, Wish::GoOn, now)?,
+                RunState::Paused => self.go_on(id, Wish::Pause, now)?,
+                RunState::Cancelling => self.go_on(id, Wish::Cancel, now)?,
+                RunState::Refused | RunState::Completed | RunState::Cancelled | RunState::Stuck => Step::Idle,
+            };
+            match step {
+                Step::Worked => return Ok(Step::Worked),
+                Step::IdleUntil(at) => wake = Some(wake.map_or(at, |wake| wake.min(at))),
+                Step::Idle => {}
+            }
+        }
+        Ok(wake.map_or(Step::Idle, Step::IdleUntil))
+    }
+
+    /// Checks that the plan may run, and takes it.
+    fn begin(&self, run: RunId, now: Timestamp) -> Result<Step, StageError> {
+        let digest = self.requested_digest(run)?;
+        let policies = self.store.policies();
+        let checked = self.store.view(|views| check_plan(views, run, digest, now));
+        let (plan, code) = match checked {
+            Ok((plan, policy, policy_digest, items)) => {
+                if policies.get(&policy).map(|policy| policy.digest()) == Some(policy_digest) {
+                    let event = Event::RunStarted(RunStarted { run, plan, items });
+                    let condition = Condition::All(vec![
+                        Condition::PlanUnused(plan),
+                        Condition::RunIn(run, vec![RunState::Requested]),
+                    ]);
+                    match self.append(run.0, vec![event], condition) {
+                        Ok(_) => return Ok(Step::Worked),
+                        Err(StageError::Append(AppendError::Conflict(_))) => (plan, "plan_used"),
+                        Err(error) => return Err(error),
+                    }
+                } else {
+                    (plan, "plan_stale")
+                }
+            }
+            Err((plan, code)) => (plan, code),
+        };
+        self.append(run.0, vec![Event::RunRefused(RunRefused { run, plan, code: code.to_owned() })], Condition::None)?;
+        Ok(Step::Worked)
+    }
+
+    fn requested_digest(&self, run: RunId) -> Result<Option<retention_core::id::Digest>, StageError> {
+        Ok(self.store.read(run.0)?.as_ref().and_then(|recorded| match recorded.event() {
+            Some(Event::RunRequested(body)) => Some(body.digest),
+            _ => None,
+        }))
+    }
+
+    /// Drives the run's sagas, begins the next one, or ends the run.
+    fn go_on(&mut self, run: RunId, wish: Wish, now: Timestamp) -> Result<Step, StageError> {
+        let (sagas, taken, items) = self
+            .store
+            .view(|views| {
+                let run = views.small.runs.run(run)?;
+                let open = |saga: &SagaId| views.small.runs.saga(*saga).is_some_and(|saga| saga.end.is_none());
+                Some((run.sagas.iter().copied().filter(open).collect::<Vec<_>>(), run.taken, run.items))
+            })
+            .unwrap_or_default();
+        let mut wake: Option<Timestamp> = None;
+        for saga in &sagas {
+            match self.drive(*saga, wish, now)? {
+                Step::Worked => return Ok(Step::Worked),
+                Step::IdleUntil(at) => wake = Some(wake.map_or(at, |wake| wake.min(at))),
+                Step::Idle => {}
+            }
+        }
+        if wish == Wish::GoOn && taken < items {
+            return self.begin_saga(run, taken);
+        }
+        if sagas.is_empty() && wish != Wish::Pause {
+            return self.end(run, wish);
+        }
+        Ok(wake.map_or(Step::Idle, Step::IdleUntil))
+    }
+
+    fn end(&mut self, id: RunId, wish: Wish) -> Result<Step, StageError> {
+        let ended = self.store.view(|views| {
+            let run = views.small.runs.run(id)?;
+            let is_stuck = run
+                .sagas
+                .iter()
+                .filter_map(|saga| views.small.runs.saga(*saga))
+                .any(|saga| saga.end == Some(SagaEnd::Stuck));
+            let end = match (is_stuck, wish) {
+                (true, _) => RunEnd::Stuck,
+                (false, Wish::Cancel) => RunEnd::Cancelled,
+                (false, Wish::GoOn | Wish::Pause) => RunEnd::Completed,
+            };
+            Some(RunEnded { run: id, end, purged: run.purged, skipped: run.skipped })
+        });
+        let Some(body) = ended else { return Ok(Step::Idle) };
+        self.append(id.0, vec![Event::RunEnded(body)], Condition::None)?;
+        Ok(Step::Worked)
+    }
+
+    /// Appends events of the daemon itself, caused by the event at `cause`, in its stream.
+    fn append(&self, cause: Position, events: Vec<Event>, condition: Condition) -> Result<Position, StageError> {
+        let drafts = events
+            .into_iter()
+            .map(|event| Draft {
+                stream: stream_of_position(cause),
+                entity: None,
+                actor: Actor::Daemon,
+                cause,
+                occurred_at: None,
+                event,
+            })
+            .collect();
+        Ok(self.store.append_drafts(drafts, condition)?.first)
+    }
+}
+
+type Runnable = (retention_core::id::PlanId, String, retention_core::id::Digest, u64);
+
+fn check_plan(
+    views: &Views,
+    run: RunId,
+    digest: Option<retention_core::id::Digest>,
+    now: Timestamp,
+) -> Result<Runnable, (retention_core::id::PlanId, &'static str)> {
+    let id = views.small.runs.run(run).map_or(retention_core::id::PlanId(Position::NONE), |run| run.plan);
+    let Some(plan) = views.small.plans.get(id) else { return Err((id, "no_such_plan")) };
+    let Some(frozen) = &plan.frozen else { return Err((id, "plan_not_frozen")) };
+    if digest != Some(frozen.digest) {
+        return Err((id, "digest_differs"));
+    }
+    match plan.state(now) {
+        PlanState::Ready => Ok((id, frozen.policy.clone(), frozen.policy_digest, frozen.items)),
+        PlanState::AwaitingApproval => Err((id, "not_approved")),
+        PlanState::Rejected => Err((id, "plan_rejected")),
+        PlanState::Used => Err((id, "plan_used")),
+        PlanState::Empty => Err((id, "nothing_due")),
+        PlanState::Preview => Err((id, "plan_is_a_preview")),
+        PlanState::Requested | PlanState::Refused => Err((id, "plan_not_frozen")),
+    }
+}

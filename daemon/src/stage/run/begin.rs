@@ -1,0 +1,161 @@
+//! Beginning a saga: which items it takes, and which of them are left alone because something changed.
+
+use retention_core::event::Event;
+use retention_core::event::decision::{ITEMS_PER_CHUNK, PlanItem};
+use retention_core::event::saga::{ITEMS_PER_SAGA, ItemsSkipped, SagaItem, SagaStarted, ScriptKind, SkipReason};
+use retention_core::id::{EntityId, PlanId, RunId, SagaId};
+use retention_core::plan;
+use retention_core::saga::EXPORT_PURGE_VERSION;
+use retention_core::time::Timestamp;
+use retention_core::view::{Condition, RunState};
+
+use super::super::{StageError, Step};
+use super::Run;
+use crate::store::{AppendError, Subject};
+
+impl Run {
+    /// Takes the next items of the plan: up to 10,000 of one mailbox.
+    pub(super) fn begin_saga(&self, run: RunId, taken: u64) -> Result<Step, StageError> {
+        let Some(plan) = self.store.view(|views| views.small.runs.run(run).map(|run| run.plan)) else {
+            return Ok(Step::Idle);
+        };
+        let items = self.next_items(plan, taken)?;
+        let mailbox = items.first().and_then(|(_, item)| self.mailbox_of(item.entity));
+        let count = items.iter().take_while(|(_, item)| self.mailbox_of(item.entity) == mailbox).count();
+        let mut saga_items: Vec<SagaItem> = items
+            .into_iter()
+            .take(count)
+            .map(|(number, item)| SagaItem { item: number, entity: item.entity, version: item.version })
+            .collect();
+        saga_items.sort_unstable_by_key(|item| item.entity);
+        let body = SagaStarted {
+            run,
+            script: ScriptKind::ExportPurge,
+            script_version: EXPORT_PURGE_VERSION,
+            mailbox,
+            items: saga_items.clone(),
+        };
+        let condition = Condition::RunIn(run, vec![RunState::Running]);
+        let saga = match self.append(run.0, vec![Event::SagaStarted(body)], condition) {
+            Ok(position) => SagaId(position),
+            Err(StageError::Append(AppendError::Conflict(_))) => return Ok(Step::Worked),
+            Err(error) => return Err(error),
+        };
+        let drifted = self.drifted(saga, &saga_items)?;
+        self.skip(saga, drifted)?;
+        Ok(Step::Worked)
+    }
+
+    fn mailbox_of(&self, entity: EntityId) -> Option<EntityId> {
+        self.store.view(|views| views.entities.row(entity).and_then(|row| row.mailbox))
+    }
+
+    fn next_items(&self, plan: PlanId, taken: u64) -> Result<Vec<(u32, PlanItem)>, StageError> {
+        let per_chunk = ITEMS_PER_CHUNK as u64;
+        let mut chunk = usize::try_from(taken / per_chunk).unwrap_or(usize::MAX);
+        let mut number = taken;
+        let mut skip = usize::try_from(taken % per_chunk).unwrap_or(0);
+        let mut items = Vec::new();
+        while items.len() < ITEMS_PER_SAGA {
+            let more = self.store.plan_items(plan, chunk)?;
+            if more.is_empty() {
+                break;
+            }
+            for item in more.into_iter().skip(skip) {
+                items.push((u32::try_from(number).unwrap_or(u32::MAX), item));
+                number += 1;
+            }
+            skip = 0;
+            chunk += 1;
+        }
+        items.truncate(ITEMS_PER_SAGA);
+        Ok(items)
+    }
+
+    /// Judges items anew and returns those that must be left alone.
+    pub(super) fn drifted(&self, saga: SagaId, items: &[SagaItem]) -> Result<Vec<(EntityId, SkipReason)>, StageError> {
+        let now = self.clock.now();
+        let Some(basis) = self.store.view(|views| Basis::of(views, saga)) else { return Ok(Vec::new()) };
+        let mut drifted = Vec::new();
+        for part in items.chunks(1_000) {
+            let entities: Vec<EntityId> = part.iter().map(|item| item.entity).collect();
+            let elsewhere = self.store.view(|views| elsewhere(views, saga, &entities));
+            let linked = self.store.view(|views| {
+                entities.iter().map(|entity| views.links.neighbours(*entity).next().is_some()).collect::<Vec<_>>()
+            });
+            let subjects = self.store.subjects(&entities);
+            for ((item, subject), is_linked) in part.iter().zip(subjects).zip(linked) {
+                let reason = if elsewhere.contains(&item.entity) {
+                    Some(SkipReason::InAnotherRun)
+                } else {
+                    self.drift_of(&basis, item, subject.out_of_own_quarantine(), is_linked, now)?
+                };
+                drifted.extend(reason.map(|reason| (item.entity, reason)));
+            }
+        }
+        Ok(drifted)
+    }
+
+    fn drift_of(
+        &self,
+        basis: &Basis,
+        item: &SagaItem,
+        subject: Subject,
+        is_linked: bool,
+        now: Timestamp,
+    ) -> Result<Option<SkipReason>, StageError> {
+        if subject.row.state == retention_core::view::EntityState::Purged {
+            return Ok(Some(SkipReason::Gone));
+        }
+        if subject.row.version != item.version {
+            return Ok(Some(SkipReason::Changed));
+        }
+        // With the same record, the same policies and nothing derived from others, the judgement of the plan stands:
+        // what was due then is due now.
+        let same_facts = basis.same_policies && !is_linked && subject.row.last_activity.is_none();
+        if same_facts && subject.standing == retention_core::policy::Standing::FREE {
+            return Ok(None);
+        }
+        Ok(match self.store.decide_for(&basis.policy, &subject, now)? {
+            Some(decision) => plan::drift(&decision),
+            None => Some(SkipReason::Gone),
+        })
+    }
+
+    /// Records that items are left alone.
+    pub(super) fn skip(&self, saga: SagaId, items: Vec<(EntityId, SkipReason)>) -> Result<(), StageError> {
+        if !items.is_empty() {
+            self.append(saga.0, vec![Event::ItemsSkipped(ItemsSkipped { saga, items })], Condition::None)?;
+        }
+        Ok(())
+    }
+}
+
+/// What a saga's items were judged by when they were planned.
+struct Basis {
+    policy: String,
+    same_policies: bool,
+}
+
+impl Basis {
+    fn of(views: &retention_core::view::Views, saga: SagaId) -> Option<Self> {
+        let run = views.small.runs.saga(saga)?.started.run;
+        let plan = views.small.plans.get(views.small.runs.run(run)?.plan)?;
+        let frozen = plan.frozen.as_ref()?;
+        let same_policies = views.small.policies.activated_at <= plan.requested_at;
+        Some(Self { policy: frozen.policy.clone(), same_policies })
+    }
+}
+
+/// Returns those of the entities that another open saga works on.
+fn elsewhere(views: &retention_core::view::Views, own: SagaId, entities: &[EntityId]) -> Vec<EntityId> {
+    let others: Vec<_> =
+        views.small.runs.sagas().filter(|(id, saga)| *id < own && saga.end.is_none()).map(|(_, saga)| saga).collect();
+    let is_taken = |entity: &EntityId| {
+        others.iter().any(|saga| {
+            saga.started.items.binary_search_by_key(entity, |item| item.entity).is_ok()
+                && !saga.skipped.contains_key(entity)
+        })
+    };
+    entities.iter().copied().filter(is_taken).collect()
+}

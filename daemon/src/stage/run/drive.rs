@@ -1,0 +1,177 @@
+//! Driving a saga by one step: intent, effect, receipt; or a probe, a compensation, an end.
+
+use retention_core::event::Event;
+use retention_core::event::saga::{
+    Failure, Receipt, SagaEnd, SagaEnded, SkipReason, Step as ScriptStep, StepFailed, StepStarted, StepSucceeded,
+};
+use retention_core::id::{EntityId, Position, SagaId};
+use retention_core::saga::{self, Next, Wish};
+use retention_core::time::Timestamp;
+use retention_core::view::{Condition, Conflict, RunState, Saga};
+
+use super::super::{StageError, Step};
+use super::Run;
+use crate::connector::outcome::{Outcome, Refusal, Retry};
+use crate::store::AppendError;
+use crate::store::vault::destroy::StepTicket;
+
+impl Run {
+    /// Does the one thing that comes next.
+    pub(super) fn drive(&mut self, id: SagaId, wish: Wish, now: Timestamp) -> Result<Step, StageError> {
+        let Some(saga) = self.store.view(|views| views.small.runs.saga(id).cloned()) else { return Ok(Step::Idle) };
+        match saga::next(&saga, wish, now) {
+            Next::Start { step: ScriptStep::Purge, attempt } => self.start_purge(id, &saga, attempt)?,
+            Next::Start { step, attempt } => self.start(id, &saga, step, attempt)?,
+            Next::Probe { step, attempt } => self.probe(id, &saga, step, attempt)?,
+            Next::Compensate { step } => self.compensate(id, &saga, step)?,
+            Next::WaitUntil(at) => return Ok(Step::IdleUntil(at)),
+            Next::WaitForOperator => return Ok(Step::Idle),
+            Next::End(end) => self.end_saga(id, &saga, end)?,
+        }
+        Ok(Step::Worked)
+    }
+
+    fn intent(&self, id: SagaId, step: ScriptStep, attempt: u32, items: Vec<EntityId>) -> Event {
+        let store = self.store.view(|views| views.small.store);
+        let idempotency_key = saga::idempotency_key(store, id, step);
+        Event::StepStarted(StepStarted { saga: id, step, attempt, idempotency_key, items })
+    }
+
+    /// Records the intent of a step before the pivot, then applies its effect.
+    fn start(&mut self, id: SagaId, saga: &Saga, step: ScriptStep, attempt: u32) -> Result<(), StageError> {
+        let condition = if saga.is_past_pivot() {
+            Condition::None
+        } else {
+            Condition::RunIn(saga.started.run, vec![RunState::Running])
+        };
+        match self.append(id.0, vec![self.intent(id, step, attempt, Vec::new())], condition) {
+            Ok(_) => {}
+            // Paused or cancelled in this very moment: the next look sees it.
+            Err(StageError::Append(AppendError::Conflict(_))) => return Ok(()),
+            Err(error) => return Err(error),
+        }
+        self.apply(id, saga, step, attempt)
+    }
+
+    /// The pivot. Every item is judged anew; then the intent is appended on the condition that no hold, change or
+    /// restore came in between. What is in the way is left alone, and the rest is tried again.
+    fn start_purge(&mut self, id: SagaId, saga: &Saga, attempt: u32) -> Result<(), StageError> {
+        let open: Vec<_> = saga.open_items().copied().collect();
+        let drifted = self.drifted(id, &open)?;
+        if !drifted.is_empty() {
+            return self.skip(id, drifted);
+        }
+        let items = open.iter().map(|item| (item.entity, item.version)).collect();
+        let entities: Vec<EntityId> = open.iter().map(|item| item.entity).collect();
+        let intent = self.intent(id, ScriptStep::Purge, attempt, entities.clone());
+        match self.append(id.0, vec![intent], Condition::MayPurge { saga: id, items }) {
+            Ok(position) => self.purge(id, saga, position, &entities, attempt),
+            Err(StageError::Append(AppendError::Conflict(Conflict::Entities(conflicts)))) => {
+                let not_yet: Vec<(EntityId, SkipReason)> =
+                    conflicts.into_iter().filter(|(entity, _)| !saga.skipped.contains_key(entity)).collect();
+                self.skip(id, not_yet)
+            }
+            Err(StageError::Append(AppendError::Conflict(_))) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Applies the effect of a step whose intent is recorded, and records how it ended.
+    fn apply(&mut self, id: SagaId, saga: &Saga, step: ScriptStep, attempt: u32) -> Result<(), StageError> {
+        let outcome = match step {
+            ScriptStep::Export => self.export(id, saga)?,
+            ScriptStep::VerifyExport => self.verify_export(id, saga)?,
+            ScriptStep::Quarantine => self.quarantine(saga),
+            ScriptStep::Purge => return self.purge(id, saga, saga.pivot_intent, &saga.pivot, attempt),
+            ScriptStep::VerifyAbsence => self.verify_absence(saga)?,
+        };
+        self.record(id, step, attempt, outcome)
+    }
+
+    fn purge(
+        &mut self,
+        id: SagaId,
+        saga: &Saga,
+        intent: Position,
+        entities: &[EntityId],
+        attempt: u32,
+    ) -> Result<(), StageError> {
+        let ticket = StepTicket::for_intent(id, intent);
+        let outcome = self.destroy_keys(&ticket, id, saga, entities)?;
+        self.record(id, ScriptStep::Purge, attempt, outcome)
+    }
+
+    /// Finds out what a step did whose end is not recorded, and records it.
+    fn probe(&mut self, id: SagaId, saga: &Saga, step: ScriptStep, attempt: u32) -> Result<(), StageError> {
+        match step {
+            ScriptStep::Export => {
+                let outcome = self.probe_export(id)?;
+                self.record(id, step, attempt, outcome)
+            }
+            // Reading, hiding and destroying again ends in the same state, so doing it again is the probe.
+            ScriptStep::VerifyExport | ScriptStep::Quarantine | ScriptStep::Purge | ScriptStep::VerifyAbsence => {
+                self.apply(id, saga, step, attempt)
+            }
+        }
+    }
+
+    fn record(&self, id: SagaId, step: ScriptStep, attempt: u32, outcome: Outcome<Receipt>) -> Result<(), StageError> {
+        let event = match outcome {
+            Outcome::Applied(receipt) => {
+                Event::StepSucceeded(StepSucceeded { saga: id, step, compensation: false, receipt })
+            }
+            Outcome::Refused(refusal) => {
+                let retry_at = self.retry_at(step, attempt, refusal);
+                tracing::warn!(saga = %id, step = step.name(), attempt, code = refusal.code, "a step was refused");
+                let (failure, code) = (Failure::Refused, refusal.code.to_owned());
+                Event::StepFailed(StepFailed { saga: id, step, attempt, failure, code, retry_at })
+            }
+            Outcome::Unknown(cause) => {
+                tracing::warn!(saga = %id, step = step.name(), attempt, code = cause.code, "nobody knows how a step ended");
+                let (failure, code) = (Failure::Unknown, cause.code.to_owned());
+                Event::StepFailed(StepFailed { saga: id, step, attempt, failure, code, retry_at: None })
+            }
+        };
+        self.append(id.0, vec![event], Condition::None).map(drop)
+    }
+
+    fn retry_at(&self, step: ScriptStep, attempt: u32, refusal: Refusal) -> Option<Timestamp> {
+        let now = self.clock.now();
+        let usual = saga::retry_at(step, attempt, now)?;
+        match refusal.retry {
+            Retry::Never => None,
+            Retry::After(wait) => {
+                let wait_us = i64::try_from(wait.as_micros()).unwrap_or(i64::MAX);
+                Some(usual.max(Timestamp(now.0.saturating_add(wait_us))))
+            }
+            Retry::AfterProbe => Some(now),
+            Retry::Operator => Some(usual),
+        }
+    }
+
+    fn compensate(&mut self, id: SagaId, saga: &Saga, step: ScriptStep) -> Result<(), StageError> {
+        let undone = match step {
+            ScriptStep::Export => self.remove_export(id)?,
+            ScriptStep::VerifyExport | ScriptStep::Quarantine => Outcome::Applied(()),
+            // Past the pivot nothing is undone; the state machine does not ask for it.
+            ScriptStep::Purge | ScriptStep::VerifyAbsence => return self.end_saga(id, saga, SagaEnd::Stuck),
+        };
+        let code = match undone {
+            Outcome::Applied(()) => {
+                let receipt = Receipt::Undone;
+                let event = Event::StepSucceeded(StepSucceeded { saga: id, step, compensation: true, receipt });
+                return self.append(id.0, vec![event], Condition::None).map(drop);
+            }
+            Outcome::Refused(refusal) => refusal.code,
+            Outcome::Unknown(cause) => cause.code,
+        };
+        tracing::error!(saga = %id, step = step.name(), code, "a step could not be undone; a person is needed");
+        self.end_saga(id, saga, SagaEnd::Stuck)
+    }
+
+    fn end_saga(&mut self, id: SagaId, saga: &Saga, end: SagaEnd) -> Result<(), StageError> {
+        self.written.remove(&id);
+        let body = SagaEnded { saga: id, end, purged: saga.purged };
+        self.append(id.0, vec![Event::SagaEnded(body)], Condition::None).map(drop)
+    }
+}
