@@ -281,7 +281,9 @@ fn a_second_drop_appends_nothing_and_a_changed_row_appends_one_event() {
     assert_eq!(position(&store), before);
     assert_eq!(world.report("done/2")["end"], "duplicate");
 
-    world.drop_export(ADA, |file, text| Some(if file == "Contacts.csv" { text.replace("Head Baker", "Owner") } else { text }));
+    world.drop_export(ADA, |file, text| {
+        Some(if file == "Contacts.csv" { text.replace("Head Baker", "Owner") } else { text })
+    });
     world.take_all(&store);
     let expected = [EventType::IntakeStarted, EventType::EntityChanged, EventType::IntakeCompleted];
     assert_eq!(types_after(&store, before), expected);
@@ -325,7 +327,10 @@ fn a_row_gone_from_a_snapshot_is_absent_once_until_it_comes_back() {
     assert!(!store.view(|views| views.entities.row(tomas).unwrap().absent));
     // Tomas came back, and two tasks differ.
     assert_eq!(count(&types_after(&store, before), EventType::EntityChanged), 3);
-    assert_eq!(find(&store, Some("ada.quill@contoso.com"), Kind::Contact, "0c000002-5c1d-4e2a-9b70-000000000002"), Some(tomas));
+    assert_eq!(
+        find(&store, Some("ada.quill@contoso.com"), Kind::Contact, "0c000002-5c1d-4e2a-9b70-000000000002"),
+        Some(tomas)
+    );
 }
 
 /// Opens the gate for so many flushes of the journal, then none: what a crash leaves is what was flushed before.
@@ -417,9 +422,13 @@ fn a_bad_row_rejects_itself_and_a_bad_file_itself_and_both_say_where() {
     assert_eq!(report["end"], "done_with_rejects");
     assert_eq!(report["counts"]["rows"], 2);
     assert_eq!(report["counts"]["dangling"], 1);
-    assert_eq!((&report["read"]["rejections"][0]["place"]["line"], &report["read"]["rejections"][0]["code"]), (&3.into(), &"ragged".into()));
+    assert_eq!(
+        (&report["read"]["rejections"][0]["place"]["line"], &report["read"]["rejections"][0]["code"]),
+        (&3.into(), &"ragged".into())
+    );
     assert!(std::fs::read_to_string(world.drop_dir().join("done/1").join(REPORT_TEXT)).unwrap().contains("line 3"));
-    let codes: Vec<_> = (2..=4).map(|n| world.report(&format!("rejected/{n}"))["read"]["error"]["code"].clone()).collect();
+    let codes: Vec<_> =
+        (2..=4).map(|n| world.report(&format!("rejected/{n}"))["read"]["error"]["code"].clone()).collect();
     assert_eq!(codes, ["column_missing", "no_mapping", "no_mapping"]);
     assert!(world.drop_dir().join("contacts-3.csv").is_symlink(), "a link stays where it is");
     // The mapping is mended, and what was rejected comes again.
@@ -481,7 +490,11 @@ fn ids_of_two_entities_are_never_merged() {
     let [priya, tomas] = ["000001", "000002"].map(|number| ada(&store, Kind::Contact, number));
     // The first contact now claims both ids, in a delivery that names the second one too.
     world.drop_export(ADA, |file, text| {
-        Some(if file == "Contacts.csv" { text.replacen(&format!("\"{id}\""), &format!("\"{joined}\""), 1) } else { text })
+        Some(if file == "Contacts.csv" {
+            text.replacen(&format!("\"{id}\""), &format!("\"{joined}\""), 1)
+        } else {
+            text
+        })
     });
     world.take_all(&store);
     let report = world.report("done/2");
@@ -533,7 +546,9 @@ fn line(store: &Store, before: Position, position: u64) -> String {
     let event = event(store, position);
     let layouts = |id| store.view(|views| views.small.layouts.get(id).unwrap().kind);
     let told = match &event {
-        Event::LayoutRecorded(body) => format!("layout {} {} {} columns", body.id.0, body.layout.kind, body.layout.columns.len()),
+        Event::LayoutRecorded(body) => {
+            format!("layout {} {} {} columns", body.id.0, body.layout.kind, body.layout.columns.len())
+        }
         Event::EntityChanged(body) => {
             let mailbox = body.record.mailbox.map_or("-".to_owned(), |mailbox| mailbox.to_string());
             let kind = layouts(body.record.layout);
