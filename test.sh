@@ -32,6 +32,7 @@ if ! command -v cargo >/dev/null; then
     exit 1
 fi
 need cc gcc                       # the parts of ring, and SQLite for the benches
+need python3 python3               # the second reader of the golden vectors
 need setpriv util-linux           # a second person at the control socket
 need systemd-analyze systemd      # checks the units
 

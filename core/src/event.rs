@@ -14,6 +14,7 @@ pub mod erasure;
 pub mod hold;
 pub mod operation;
 pub mod saga;
+pub mod summary;
 
 pub use envelope::{Actor, Envelope, EnvelopeError};
 
@@ -82,7 +83,7 @@ macro_rules! events {
 
         impl codec::Bodies for Event {
             fn encode_body(&self) -> Result<Vec<u8>, codec::CodecError> {
-                match self { $(Self::$name(body) => codec::encode(body),)* }
+                match self { $(Self::$name(body) => codec::encode_readable(body),)* }
             }
 
             fn decode_body(event_type: EventType, bytes: &[u8]) -> Result<Self, codec::CodecError> {

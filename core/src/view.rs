@@ -78,7 +78,7 @@ impl Views {
         };
         self.fold_entities(recorded, event, keyed);
         self.small.fold(recorded, event);
-        if let Some(run) = self.small.runs.run_of(event) {
+        if let Some(run) = self.small.runs.run_of(envelope.position, event) {
             self.index.add_run(run, envelope.position);
         }
     }

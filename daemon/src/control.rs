@@ -14,6 +14,8 @@ mod answer;
 mod error;
 mod handlers;
 mod input;
+/// What policies say about the data.
+pub mod judgement;
 mod log;
 mod openapi;
 mod peer;

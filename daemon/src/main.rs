@@ -4,18 +4,19 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use retentiond::config::Config;
-use retentiond::supervise::args::{Args, Command, ConfigCommand};
+use retentiond::config::{Config, Environment};
+use retentiond::supervise::args::{Args, Command, ConfigCommand, StoreCommand};
 use retentiond::supervise::exit::Exit;
+use retentiond::supervise::{daemon, offline};
 
 fn main() -> ExitCode {
     let args = Args::parse();
     let exit = match args.asked() {
         Command::Config { command: ConfigCommand::Check } => check_config(&args),
-        Command::Run | Command::Init | Command::Store { .. } => with_config(&args, |_config| {
-            say("this build has no store yet");
-            Exit::Unexpected
-        }),
+        Command::Init => with_config(&args, |config| offline::init(&config)),
+        Command::Store { command: StoreCommand::Verify } => with_config(&args, |config| offline::verify(&config)),
+        Command::Store { command: StoreCommand::Rebuild } => with_config(&args, |config| offline::rebuild(&config)),
+        Command::Run => with_config(&args, |config| daemon::run(config, &Environment::read())),
     };
     exit.into()
 }

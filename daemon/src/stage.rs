@@ -14,6 +14,7 @@
 
 use retention_core::time::Timestamp;
 
+pub mod intake;
 pub mod plan;
 pub mod policies;
 pub mod project;
@@ -46,4 +47,7 @@ pub enum StageError {
     /// A body could not be encoded.
     #[error(transparent)]
     Codec(#[from] retention_core::event::codec::CodecError),
+    /// A delivery could not be taken in; it waits where it was claimed.
+    #[error(transparent)]
+    Intake(#[from] intake::IntakeError),
 }

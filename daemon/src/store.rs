@@ -43,8 +43,10 @@ pub use journal::{Flush, FlushGate, OpenGate};
 pub use judge::Subject;
 pub use log::{AppendError, Appended, Prepared};
 pub use open::{OpenError, OpenReport, Options, Progress};
+pub use query::{Order, Page, Query};
 pub use read::ReadError;
 pub use state::{Bound, facts};
+pub use verify::{Finding, VerifyReport};
 pub use write_out::EVENTS_PER_WRITE_OUT;
 
 use journal::{JournalError, JournalReader};
@@ -155,7 +157,8 @@ impl Store {
     /// Returns a layout with the policies bound to it; `None` if there is no such layout.
     #[must_use]
     pub fn bound(&self, layout: retention_core::id::LayoutId) -> Option<Arc<Bound>> {
-        self.inner.state.write().bound(layout)
+        let known = self.inner.state.read().known_bound(layout);
+        known.or_else(|| self.inner.state.write().bound(layout))
     }
 
     /// Judges entities again and writes the days into the due index. Those that changed since their record was read

@@ -2,9 +2,25 @@
 
 /// The command line.
 pub mod args;
+/// Bundles, looked at again.
+mod bundles;
+/// The daemon's life.
+pub mod daemon;
 /// Every exit code of the daemon.
 pub mod exit;
+/// Metrics of the views.
+mod metrics;
 /// What systemd is told.
 pub mod notifier;
+/// A store whose daemon is stopped.
+pub mod offline;
 /// Signals of the operating system, as wishes.
 pub mod signals;
+/// Verifications as rows.
+mod verified;
+/// Directories that are watched.
+mod watch;
+/// One thread for each stage.
+mod worker;
+/// What the control API asks of the daemon.
+mod works;

@@ -1,4 +1,7 @@
 //! What happened in a source.
+//!
+//! Each body, with the types it is made of, is one frozen schema version: a change of shape is a new struct, a new
+//! version and an upcaster in `codec`. The golden vectors in `core/tests/golden` fail on anything else.
 
 use bincode::{Decode, Encode};
 
@@ -78,7 +81,8 @@ pub enum IntakeEnd {
     Done,
     /// Some rows were rejected; the others were taken.
     DoneWithRejects,
-    /// Nothing was taken.
+    /// The file as a whole could not be read to its end. What was taken before stands, and the same content may come
+    /// again.
     Rejected,
     /// The same content had been taken in before.
     Duplicate,

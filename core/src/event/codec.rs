@@ -18,7 +18,7 @@ const CONFIG: Configuration<LittleEndian, Varint, Limit<BODY_BYTES_MAX>> =
 /// Bytes and bodies do not fit together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CodecError {
-    /// The body is larger than [`BODY_BYTES_MAX`].
+    /// The body is larger than [`BODY_BYTES_MAX`], as bytes or in the memory that its lists take.
     #[error("the body is larger than 16 MiB")]
     TooLarge,
     /// The bytes are not a body of this type and schema version.
@@ -64,9 +64,19 @@ pub fn schema_of(_event_type: EventType) -> u16 {
 /// [`CodecError::Unknown`] for what a newer program wrote; otherwise the bytes are damaged.
 pub fn read(event_type: u16, schema: u16, bytes: &[u8]) -> Result<Event, CodecError> {
     match (EventType::from_number(event_type), schema) {
-        (Some(event_type), 1) => Event::decode_body(event_type, bytes),
+        (Some(event_type), 1) => Event::decode_body(event_type, bytes).and_then(fitting),
         _ => Err(CodecError::Unknown { event_type, schema }),
     }
+}
+
+/// Refuses a body whose parts contradict each other, which the types of its fields cannot rule out.
+fn fitting(event: Event) -> Result<Event, CodecError> {
+    if let Event::EntityChanged(body) = &event
+        && !body.record.cells.is_consistent()
+    {
+        return Err(CodecError::Malformed);
+    }
+    Ok(event)
 }
 
 /// Encodes a value.
@@ -76,6 +86,22 @@ pub fn read(event_type: u16, schema: u16, bytes: &[u8]) -> Result<Event, CodecEr
 pub fn encode<T: Encode>(value: &T) -> Result<Vec<u8>, CodecError> {
     let bytes = bincode::encode_to_vec(value, CONFIG).map_err(|_| CodecError::TooLarge)?;
     if bytes.len() > BODY_BYTES_MAX { Err(CodecError::TooLarge) } else { Ok(bytes) }
+}
+
+/// Below this size whatever was encoded can be decoded. The limit of a decoder counts the memory that lists take, and
+/// that is at most 24 bytes, an empty text, for one byte of a body.
+const SURELY_READABLE_BYTES: usize = BODY_BYTES_MAX / 32;
+
+/// Encodes a body, and makes sure that it can be read again: what nobody can read must not be appended.
+///
+/// # Errors
+/// Says when the body is too large, as bytes or, once decoded, in memory.
+pub fn encode_readable<T: Encode + Decode<()>>(body: &T) -> Result<Vec<u8>, CodecError> {
+    let bytes = encode(body)?;
+    if bytes.len() > SURELY_READABLE_BYTES {
+        decode::<T>(&bytes).map_err(|_| CodecError::TooLarge)?;
+    }
+    Ok(bytes)
 }
 
 /// Decodes a value and insists that every byte was used.

@@ -1,4 +1,7 @@
 //! The destruction of keys, and the way back out of quarantine.
+//!
+//! Each body, with the types it is made of, is one frozen schema version: a change of shape is a new struct, a new
+//! version and an upcaster in `codec`. The golden vectors in `core/tests/golden` fail on anything else.
 
 use bincode::{Decode, Encode};
 

@@ -66,6 +66,14 @@ impl PolicyDue {
         self.digest
     }
 
+    /// Goes through the entities, ascending, whose day is not the same in two columns.
+    pub fn differences<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = EntityId> + 'a {
+        let day = |column: &Self, i: usize| column.days.get(i).copied().unwrap_or(OUT_OF_SCOPE);
+        (0..self.days.len().max(other.days.len()))
+            .filter(move |&i| day(self, i) != day(other, i))
+            .filter_map(|i| u32::try_from(i).ok().map(EntityId))
+    }
+
     /// Returns how many entities are in scope.
     #[must_use]
     pub fn population(&self) -> u64 {

@@ -16,6 +16,7 @@ const ABSENT: u8 = 2;
 const QUARANTINED: u8 = 4;
 const PURGED: u8 = 8;
 const OPEN_DEAL: u8 = 16;
+const UNUSED: u8 = 32;
 const VISIBILITY_SHIFT: u8 = 6;
 
 /// How many entities stand in one block of a written-out view.
@@ -147,6 +148,29 @@ impl Entities {
     /// Goes through the numbers that are in use, from `from` upwards.
     pub fn numbers_from(&self, from: u32) -> impl Iterator<Item = EntityId> + '_ {
         (from..self.bound()).filter(|&n| self.flags.get(n as usize).is_some_and(|f| f & KNOWN != 0)).map(EntityId)
+    }
+
+    /// Returns the first entities, ascending, of which two views do not say the same, as far as `is_left_out` lets them count.
+    ///
+    /// Counts and further handles are not looked at: see [`Self::same_totals`].
+    pub fn differences<'a>(
+        &'a self,
+        other: &'a Self,
+        is_left_out: impl Fn(EntityId) -> bool + 'a,
+    ) -> impl Iterator<Item = EntityId> + 'a {
+        (0..self.bound().max(other.bound()))
+            .map(EntityId)
+            .filter(move |&entity| self.row(entity) != other.row(entity) && !is_left_out(entity))
+    }
+
+    /// Says whether two views count the same and know the same further handles.
+    #[must_use]
+    pub fn same_totals(&self, other: &Self) -> bool {
+        let layouts = self.live_per_layout.len().max(other.live_per_layout.len());
+        let live = |view: &Self, at: usize| view.live_per_layout.get(at).copied().unwrap_or(0);
+        self.purged == other.purged
+            && (0..layouts).all(|at| live(self, at) == live(other, at))
+            && self.others == other.others
     }
 
     /// Returns how many entities of a layout can be seen or wait in quarantine.
@@ -408,7 +432,10 @@ impl Entities {
         let i = entity.index();
         let handle = Handle(part(row, 0)?);
         let layout = u16::from_le_bytes(part(row, 36)?);
-        let [flags] = part::<1>(row, 38)?;
+        let [flags, reserved] = part::<2>(row, 38)?;
+        if reserved != 0 || part::<4>(row, 56)? != [0; 4] || flags & UNUSED != 0 || flags >> VISIBILITY_SHIFT > 2 {
+            return Err(BlockError);
+        }
         set(&mut self.handle, i, handle);
         set(&mut self.digest, i, u64::from_le_bytes(part(row, 16)?));
         set(&mut self.version, i, u32::from_le_bytes(part(row, 24)?));
@@ -482,4 +509,59 @@ fn set<T>(column: &mut [T], index: usize, value: T) {
 
 fn part<const N: usize>(row: &[u8], at: usize) -> Result<[u8; N], BlockError> {
     row.get(at..at + N).and_then(|bytes| bytes.try_into().ok()).ok_or(BlockError)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The bytes of a block of entities that nobody hides, with one row changed.
+    fn block(rows: usize) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for row in (0u8..).take(rows) {
+            bytes.extend([row + 1; 16]);
+            bytes.extend([7; 20]);
+            bytes.extend([row, 0, KNOWN | 1 << VISIBILITY_SHIFT, 0]);
+            bytes.extend([9; 16]);
+            bytes.extend([0; 4]);
+        }
+        bytes
+    }
+
+    proptest! {
+        #[test]
+        fn a_block_that_is_read_is_written_as_the_same_bytes(
+            number in 0..3u32, rows in 0..=ENTITIES_PER_BLOCK, at in any::<prop::sample::Index>(), byte: u8
+        ) {
+            let mut bytes = block(rows);
+            if !bytes.is_empty() {
+                let at = at.index(bytes.len());
+                bytes[at] = byte;
+            }
+            let mut entities = Entities::default();
+            if entities.load_block(number, &bytes).is_ok() {
+                prop_assert_eq!(entities.block(number), bytes);
+                prop_assert!(entities.numbers_from(0).all(|entity| entities.row(entity).is_some()));
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_a_block_or_an_error(number: u32, bytes in prop::collection::vec(any::<u8>(), 0..59)) {
+            prop_assert_eq!(Entities::default().load_block(number, &bytes).is_err(), !bytes.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_block_beyond_the_numbers_or_longer_than_a_block_is_refused() {
+        let mut entities = Entities::default();
+        assert_eq!(entities.load_block(u32::MAX, &block(1)), Err(BlockError));
+        assert_eq!(entities.load_block(0, &block(ENTITIES_PER_BLOCK + 1)), Err(BlockError));
+        for unwritten in [UNUSED, 3 << VISIBILITY_SHIFT] {
+            let mut bytes = block(1);
+            bytes[38] = unwritten;
+            assert_eq!(entities.load_block(0, &bytes), Err(BlockError));
+        }
+    }
 }

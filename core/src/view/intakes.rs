@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bincode::{Decode, Encode};
 
-use crate::event::change::{IntakeCompleted, IntakeStarted};
+use crate::event::change::{IntakeCompleted, IntakeEnd, IntakeStarted};
 use crate::id::{Digest, EntityId};
 use crate::time::Timestamp;
 
@@ -25,7 +25,7 @@ pub struct Intake {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
 pub struct Intakes {
     all: BTreeMap<EntityId, Intake>,
-    /// The completed intakes by source and content: what is in here is never taken in again.
+    /// The intakes by source and content that ended with a whole read: what is in here is never taken in again.
     by_content: BTreeMap<(String, Digest), EntityId>,
 }
 
@@ -41,7 +41,8 @@ impl Intakes {
         self.all.iter().map(|(id, intake)| (*id, intake))
     }
 
-    /// Returns the completed intake of the same content.
+    /// Returns the intake that read the same content to its end. One that was refused as a whole does not count: its
+    /// cause can be mended, and then the same file comes again.
     #[must_use]
     pub fn completed(&self, source: &str, content: Digest) -> Option<EntityId> {
         self.by_content.get(&(source.to_owned(), content)).copied()
@@ -60,6 +61,8 @@ impl Intakes {
             completed: None,
         });
         intake.completed = Some((at, body.clone()));
-        self.by_content.entry((body.source.clone(), body.content)).or_insert(id);
+        if body.end != IntakeEnd::Rejected {
+            self.by_content.entry((body.source.clone(), body.content)).or_insert(id);
+        }
     }
 }

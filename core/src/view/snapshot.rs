@@ -84,8 +84,92 @@ impl Snapshot {
         for (handle, entity) in self.others {
             views.entities.load_other_handle(Handle(handle), entity);
         }
-        let unjudged = RoaringBitmap::deserialize_from(self.unjudged.as_slice()).map_err(|_| CodecError::Malformed)?;
+        let mut set = self.unjudged.as_slice();
+        let unjudged = RoaringBitmap::deserialize_from(&mut set).map_err(|_| CodecError::Malformed)?;
+        if !set.is_empty() {
+            return Err(CodecError::Trailing);
+        }
         views.due.load_pending(unjudged, &self.columns, &self.pending);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::event::decision::{PlanPurpose, PlanRequested, PolicySetActivated, RunRequested};
+    use crate::event::{Actor, Envelope, Event, Readable, Recorded, stream_of_daemon};
+    use crate::id::{Digest, PlanId};
+
+    /// Views with a policy, a plan and a run.
+    fn views() -> Views {
+        let digest = Digest([3; 32]);
+        let policy = PolicyVersion { id: "contacts".to_owned(), digest };
+        let plan = PlanId(Position(2));
+        let events = [
+            Event::PolicySetActivated(PolicySetActivated { digest, policies: vec![policy] }),
+            Event::PlanRequested(PlanRequested {
+                policy: "contacts".to_owned(),
+                purpose: PlanPurpose::Run,
+                as_of: None,
+            }),
+            Event::RunRequested(RunRequested { plan, digest }),
+        ];
+        let mut views = Views::default();
+        for (position, event) in (1u64..).zip(events) {
+            let envelope = Envelope {
+                event_type: event.event_type() as u16,
+                schema: 1,
+                sealed: false,
+                position: Position(position),
+                recorded_at: Timestamp(1),
+                occurred_at: Timestamp(1),
+                stream: stream_of_daemon(),
+                actor: Actor::Person(7),
+                cause: Position::NONE,
+                entity: None,
+                body_len: 0,
+                body_digest: digest,
+            };
+            views.fold(&Recorded { envelope, event: Readable::Event(Box::new(event)) }, None);
+        }
+        views.due.mark(EntityId(5));
+        views
+    }
+
+    fn restored(bytes: &[u8]) -> Result<Views, CodecError> {
+        let mut views = Views::default();
+        Snapshot::parse(bytes)?.restore(&mut views)?;
+        Ok(views)
+    }
+
+    #[test]
+    fn a_snapshot_restores_what_was_copied() {
+        let views = views();
+        let bytes = Snapshot::of(&views).to_bytes().unwrap();
+        let again = restored(&bytes).unwrap();
+        assert_eq!(again.small, views.small);
+        assert_eq!(again.due.unjudged(), views.due.unjudged());
+        assert_eq!(again.due.unjudged_policies(), views.due.unjudged_policies());
+        assert_eq!(Snapshot::of(&again).to_bytes().unwrap(), bytes);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_a_snapshot_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            let _ = restored(&bytes);
+        }
+
+        #[test]
+        fn a_changed_cut_or_longer_snapshot_never_panics(at in any::<prop::sample::Index>(), byte: u8) {
+            let mut bytes = Snapshot::of(&views()).to_bytes().unwrap();
+            let at = at.index(bytes.len());
+            prop_assert!(restored(&bytes[..at]).is_err());
+            prop_assert!(restored(&[bytes.as_slice(), &[byte]].concat()).is_err());
+            bytes[at] = byte;
+            let _ = restored(&bytes);
+        }
     }
 }

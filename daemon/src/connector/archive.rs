@@ -36,7 +36,7 @@ pub use manifest::read_manifest;
 pub use name::BundleName;
 pub use ocm_csv::{spreadsheet_plain, spreadsheet_safe};
 pub use place::{list, probe, remove, sweep};
-pub use verify::{Verified, VerifyError, verify};
+pub use verify::{Verified, VerifyError, verify, verify_recorded};
 
 /// The file that lists the others.
 pub const MANIFEST_FILE: &str = "manifest.json";

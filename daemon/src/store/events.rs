@@ -90,7 +90,12 @@ impl EventRow {
         out.extend_from_slice(&[0; 4]);
     }
 
+    /// Reads a row; `None` for what no program of ours writes.
     fn parse(row: &[u8]) -> Option<Self> {
+        let reserved_is_zero = row.get(6..8)?.iter().chain(row.get(52..ROW_BYTES)?).all(|&byte| byte == 0);
+        if row.len() != ROW_BYTES || !reserved_is_zero {
+            return None;
+        }
         let actor = match (*row.get(5)?, u32_at(row, 8)?) {
             (0, 0) => Actor::Daemon,
             (1, 0) => Actor::Schedule,
@@ -101,7 +106,11 @@ impl EventRow {
         Some(Self {
             event_type: u16::from_le_bytes(row.get(..2)?.try_into().ok()?),
             schema: u16::from_le_bytes(row.get(2..4)?.try_into().ok()?),
-            sealed: *row.get(4)? == 1,
+            sealed: match row.get(4)? {
+                0 => false,
+                1 => true,
+                _ => return None,
+            },
             actor,
             cause: Position(u64::from(u32_at(row, 12)?)),
             recorded_at: Timestamp(i64_at(row, 16)?),
@@ -126,10 +135,10 @@ fn i64_at(row: &[u8], at: usize) -> Option<i64> {
     Some(i64::from_le_bytes(row.get(at..at + 8)?.try_into().ok()?))
 }
 
-/// Returns the block that holds a position.
+/// Returns the block that holds a position; the first for no position.
 #[must_use]
 pub fn block_of(position: Position) -> u64 {
-    (position.0 - 1) / EVENTS_PER_BLOCK
+    position.0.saturating_sub(1) / EVENTS_PER_BLOCK
 }
 
 /// The rows that are not in whole, written-out blocks.
@@ -208,13 +217,41 @@ impl Tail {
 /// Says when sled fails or a block is damaged.
 pub fn read_block(blocks: &Blocks, number: u64) -> Result<Option<Vec<EventRow>>, BlocksError> {
     let Some(bytes) = blocks.get(Family::Events, &number.to_be_bytes())? else { return Ok(None) };
-    let rows: Option<Vec<EventRow>> = bytes.chunks(ROW_BYTES).map(EventRow::parse).collect();
-    rows.map(Some).ok_or(BlocksError::Checksum { family: Family::Events })
+    parse_block(&bytes).map(Some).ok_or(BlocksError::Checksum { family: Family::Events })
+}
+
+fn parse_block(bytes: &[u8]) -> Option<Vec<EventRow>> {
+    bytes.chunks(ROW_BYTES).map(EventRow::parse).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn a_block_that_is_read_is_written_as_the_same_bytes(
+            bytes in prop::collection::vec(0..3u8, 0..3 * ROW_BYTES), whole: bool, rows in 0..4usize, at in any::<prop::sample::Index>(), byte: u8
+        ) {
+            let mut bytes = bytes;
+            if whole {
+                bytes = vec![0; rows * ROW_BYTES];
+                if !bytes.is_empty() {
+                    let at = at.index(bytes.len());
+                    bytes[at] = byte;
+                }
+            }
+            if let Some(rows) = parse_block(&bytes) {
+                let mut again = Vec::new();
+                for row in rows {
+                    row.write(&mut again);
+                }
+                prop_assert_eq!(again, bytes);
+            }
+        }
+    }
 
     #[test]
     fn rows_read_back_as_written() {

@@ -142,7 +142,12 @@ fn parse_header(bytes: &[u8; 32], segment: u32) -> Result<Position, JournalError
     }
     let mut first = [0; 8];
     first.copy_from_slice(&bytes[16..24]);
-    Ok(Position(u64::from_le_bytes(first)))
+    let first = Position(u64::from_le_bytes(first));
+    let reserved_is_zero = bytes[10..16].iter().chain(&bytes[24..28]).all(|&byte| byte == 0);
+    if first == Position::NONE || !reserved_is_zero {
+        return Err(JournalError::damaged(segment, 0, Damage::Header));
+    }
+    Ok(first)
 }
 
 /// The one writer of the journal.

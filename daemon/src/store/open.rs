@@ -139,6 +139,12 @@ pub enum OpenError {
 pub struct Lock(#[expect(dead_code, reason = "the lock is held by the open file")] File);
 
 impl Lock {
+    /// Takes the lock of a store that is there.
+    pub(super) fn of_existing(dir: &Path) -> Result<Self, OpenError> {
+        check_format(dir)?;
+        Self::take(dir)
+    }
+
     fn take(dir: &Path) -> Result<Self, OpenError> {
         let mut file = OpenOptions::new()
             .read(true)
@@ -209,8 +215,7 @@ impl Store {
     }
 
     fn open_with(options: &Options, rebuild: Option<&'static str>, progress: Progress<'_>) -> Result<Self, OpenError> {
-        check_format(&options.dir)?;
-        let lock = Lock::take(&options.dir)?;
+        let lock = Lock::of_existing(&options.dir)?;
         let journal = options.dir.join("journal");
         let tail = match recover::find_tail(&journal) {
             Ok(tail) => tail,
@@ -282,6 +287,26 @@ fn inner_of(options: &Options, vault: Vault, blocks: Option<Blocks>, state: Stat
         read_only: Mutex::new(None),
         written: Mutex::new(Written::default()),
     })
+}
+
+/// Returns what sled holds, without anything folded on top and without a writer; `None` when sled is not there.
+pub(super) fn inner_as_written(options: &Options) -> Result<Option<Inner>, OpenError> {
+    let dir = options.dir.join("events");
+    if !dir.exists() {
+        return Ok(None);
+    }
+    let Opening { blocks, state, epoch, partial, report: _ } = Opening::load(options, &dir)?;
+    let from = state.views.position;
+    let inner = inner_of(options, open_vault_to_read(options)?, Some(blocks), state)?;
+    *inner.written.lock() = Written { position: from, epoch };
+    inner.tail.begin(from.0 / events::EVENTS_PER_BLOCK);
+    inner.tail.extend(partial.into_iter());
+    Ok(Some(inner))
+}
+
+/// Returns empty views that can open what the journal holds.
+pub(super) fn inner_without_sled(options: &Options) -> Result<Inner, OpenError> {
+    inner_of(options, open_vault_to_read(options)?, None, State::default())
 }
 
 /// A store between reading sled and taking up the journal.
@@ -399,16 +424,21 @@ impl Inner {
 
     fn fold_stored(&self, place: super::journal::Place, stored: &super::journal::StoredEvent) -> Result<(), ReadError> {
         let recorded = self.open(stored)?;
+        self.fold_recorded(place, &recorded);
+        Ok(())
+    }
+
+    /// Folds an event that was opened, and keeps its row.
+    pub(super) fn fold_recorded(&self, place: super::journal::Place, recorded: &Recorded) {
         let mut state = self.state.write();
         let previous =
             recorded.envelope.entity.map_or(Position::NONE, |entity| state.views.entities.last_event(entity));
         self.tail.push(EventRow::of(&recorded.envelope, previous, place));
-        let keyed = self.keyed_of(&recorded, &state);
-        state.fold(&recorded, keyed.as_ref());
-        Ok(())
+        let keyed = self.keyed_of(recorded, &state);
+        state.fold(recorded, keyed.as_ref());
     }
 
-    fn keyed_of(&self, recorded: &Recorded, state: &State) -> Option<retention_core::view::Keyed> {
+    pub(super) fn keyed_of(&self, recorded: &Recorded, state: &State) -> Option<retention_core::view::Keyed> {
         let Readable::Event(event) = &recorded.event else { return None };
         let Event::EntityChanged(body) = event.as_ref() else { return None };
         let encoded = event.encode_body().ok()?;

@@ -1,1 +1,401 @@
-//! Not yet.
+//! Questions about the log: sets of positions are intersected, and only the rows of one page are read.
+//!
+//! A page costs what it holds. Where sets have little in common, the search stops after a bounded number of steps and
+//! the page comes back short, with a cursor to go on from.
+
+use retention_core::event::{Actor, Event, EventType};
+use retention_core::id::{EntityId, PlanId, Position, RunId, SagaId};
+use retention_core::time::Timestamp;
+use retention_core::view::Views;
+use retention_core::view::index::Key;
+use roaring::RoaringBitmap;
+
+use super::events::EventRow;
+use super::{Inner, ReadError, Store};
+
+#[cfg(test)]
+mod tests;
+
+/// The most rows of one page.
+pub const PAGE_ROWS_MAX: usize = 10_000;
+
+/// The most steps of one page: about ten milliseconds, during which the log waits now and then.
+const STEPS_MAX: usize = 65_536;
+
+/// The most bodies that one page reads to find out which policy they are about.
+const BODIES_MAX: usize = 4_096;
+
+/// The most events of a run that are looked at for those of one saga.
+const SAGA_EVENTS_MAX: usize = 4_096;
+
+/// Event types that may be about a policy without being part of a run.
+const POLICY_TYPES: [EventType; 9] = [
+    EventType::PolicyRecorded,
+    EventType::PlanRequested,
+    EventType::PlanItems,
+    EventType::PlanFrozen,
+    EventType::PlanRefused,
+    EventType::PlanApproved,
+    EventType::PlanRejected,
+    EventType::ScheduleFired,
+    EventType::ScheduleMissed,
+];
+
+/// Event types of a saga that name no entity in their envelope.
+const SAGA_TYPES: [EventType; 6] = [
+    EventType::SagaStarted,
+    EventType::StepStarted,
+    EventType::StepSucceeded,
+    EventType::StepFailed,
+    EventType::ItemsSkipped,
+    EventType::SagaEnded,
+];
+
+/// In which order events are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Order {
+    /// From the end of the log.
+    #[default]
+    NewestFirst,
+    /// From its beginning.
+    OldestFirst,
+}
+
+/// A question. What is not asked for does not narrow the answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Query {
+    /// Recorded at this instant or later.
+    pub since: Option<Timestamp>,
+    /// Recorded before this instant.
+    pub until: Option<Timestamp>,
+    /// Of one of these types.
+    pub types: Vec<EventType>,
+    /// Caused by.
+    pub actor: Option<Actor>,
+    /// About this entity: its own events, those of the sagas that purge it, and the holds that cover it.
+    pub entity: Option<EntityId>,
+    /// Part of this run.
+    pub run: Option<RunId>,
+    /// About this policy: its versions, schedules, plans and runs.
+    pub policy: Option<String>,
+    /// The order.
+    pub order: Order,
+    /// Go on behind this position: the cursor of the page before.
+    pub after: Option<Position>,
+    /// How many rows; at least 1 and at most [`PAGE_ROWS_MAX`].
+    pub limit: usize,
+}
+
+impl Default for Query {
+    fn default() -> Self {
+        Self {
+            since: None,
+            until: None,
+            types: Vec::new(),
+            actor: None,
+            entity: None,
+            run: None,
+            policy: None,
+            order: Order::default(),
+            after: None,
+            limit: 100,
+        }
+    }
+}
+
+/// A part of an answer.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Page {
+    /// The events. There may be fewer than asked for, also none, while more follow.
+    pub rows: Vec<(Position, EventRow)>,
+    /// Where to go on; `None` when everything was told. Events that are appended later do not move it.
+    pub next: Option<Position>,
+}
+
+impl Store {
+    /// Answers a question, one page at a time.
+    ///
+    /// # Errors
+    /// When the event store or the journal is damaged.
+    pub fn query(&self, query: &Query) -> Result<Page, ReadError> {
+        self.inner.query(query)
+    }
+
+    /// Returns the positions of everything that concerns an entity, ascending. Costs what happened to the entity.
+    ///
+    /// # Errors
+    /// When the event store or the journal is damaged.
+    pub fn history(&self, entity: EntityId) -> Result<Vec<Position>, ReadError> {
+        Ok(self.inner.concerning(entity)?.iter().map(|position| Position(u64::from(position))).collect())
+    }
+}
+
+/// What stays the same while a page is put together.
+struct Search {
+    /// The sets that narrow the answer and are not in the index.
+    own: Vec<RoaringBitmap>,
+    /// Groups of index keys: an event must be in one set of each group.
+    keys: Vec<Vec<Key>>,
+    /// What is certainly about the policy; the rest of its group has to be read.
+    policy: Option<(String, Vec<Key>)>,
+    order: Order,
+    /// The positions that are left: from, to and including.
+    bounds: Option<(u32, u32)>,
+    steps: usize,
+}
+
+/// What a search through the sets came to.
+enum Found {
+    /// Positions, and whether each is certain.
+    Some(Vec<(u32, bool)>),
+    /// The steps are used up; everything up to this position was looked at.
+    Tired(u32),
+}
+
+impl Search {
+    /// Looks for at most `wanted` positions.
+    fn find(&mut self, views: &Views, wanted: usize) -> Found {
+        let certain: Option<Vec<&RoaringBitmap>> =
+            self.policy.as_ref().map(|(_, keys)| keys.iter().filter_map(|key| views.index.get(*key)).collect());
+        let mut groups: Vec<Vec<&RoaringBitmap>> = self.own.iter().map(|set| vec![set]).collect();
+        groups.extend(self.keys.iter().map(|keys| keys.iter().filter_map(|key| views.index.get(*key)).collect()));
+        let mut found = Vec::new();
+        while let Some((from, to)) = self.bounds
+            && found.len() < wanted
+        {
+            if self.steps == 0 {
+                let looked_at = match self.order {
+                    Order::OldestFirst => from.saturating_sub(1),
+                    Order::NewestFirst => to.saturating_add(1),
+                };
+                return if found.is_empty() { Found::Tired(looked_at) } else { Found::Some(found) };
+            }
+            self.steps -= 1;
+            let start = match self.order {
+                Order::OldestFirst => from,
+                Order::NewestFirst => to,
+            };
+            let Some(candidate) = leap(&groups, start, self.order) else {
+                self.bounds = None;
+                break;
+            };
+            if !(from..=to).contains(&candidate) {
+                self.bounds = None;
+                break;
+            }
+            if candidate == start {
+                let is_certain = certain.as_ref().is_none_or(|sets| sets.iter().any(|set| set.contains(candidate)));
+                found.push((candidate, is_certain));
+                self.bounds = beyond(candidate, (from, to), self.order);
+            } else {
+                self.bounds = Some(match self.order {
+                    Order::OldestFirst => (candidate, to),
+                    Order::NewestFirst => (from, candidate),
+                });
+            }
+        }
+        Found::Some(found)
+    }
+}
+
+/// Returns the nearest position, from `start` on, that no group rules out yet: `start` itself if all have it.
+fn leap(groups: &[Vec<&RoaringBitmap>], start: u32, order: Order) -> Option<u32> {
+    let mut candidate = start;
+    for group in groups {
+        candidate = match order {
+            Order::OldestFirst => group.iter().filter_map(|set| set.range(candidate..).next()).min()?,
+            Order::NewestFirst => group.iter().filter_map(|set| set.range(..=candidate).next_back()).max()?,
+        };
+    }
+    Some(candidate)
+}
+
+/// Returns what is left of `bounds` behind a position; `None` when nothing is.
+fn beyond(position: u32, bounds: (u32, u32), order: Order) -> Option<(u32, u32)> {
+    let (from, to) = bounds;
+    let (from, to) = match order {
+        Order::OldestFirst => (from.max(position.checked_add(1)?), to),
+        Order::NewestFirst => (from, to.min(position.checked_sub(1)?)),
+    };
+    (from <= to).then_some((from, to))
+}
+
+/// The store refuses to append beyond what the sets hold.
+fn low(position: Position) -> u32 {
+    u32::try_from(position.0).unwrap_or(u32::MAX)
+}
+
+impl Inner {
+    fn query(&self, query: &Query) -> Result<Page, ReadError> {
+        let limit = query.limit.clamp(1, PAGE_ROWS_MAX);
+        let mut search = self.search_of(query)?;
+        let mut page = Page::default();
+        let mut bodies = 0;
+        // One more than asked for tells whether anything follows.
+        while page.rows.len() <= limit {
+            let wanted = (limit + 1 - page.rows.len()).min(BODIES_MAX);
+            let found = search.find(&self.state.read().views, wanted);
+            let positions = match found {
+                Found::Some(positions) if positions.is_empty() => return Ok(page),
+                Found::Some(positions) => positions,
+                Found::Tired(looked_at) => {
+                    page.next = Some(Position(u64::from(looked_at)));
+                    return Ok(page);
+                }
+            };
+            for (number, is_certain) in positions {
+                let position = Position(u64::from(number));
+                if !is_certain {
+                    bodies += 1;
+                    if !self.is_about_policy(position, search.policy.as_ref().map(|(policy, _)| policy.as_str()))? {
+                        if bodies >= BODIES_MAX {
+                            page.next = Some(position);
+                            return Ok(page);
+                        }
+                        continue;
+                    }
+                }
+                if page.rows.len() == limit {
+                    page.next = page.rows.last().map(|(last, _)| *last);
+                    return Ok(page);
+                }
+                if let Some(row) = self.row(position)? {
+                    page.rows.push((position, row));
+                }
+            }
+        }
+        Ok(page)
+    }
+
+    fn search_of(&self, query: &Query) -> Result<Search, ReadError> {
+        let newest = self.state.read().views.position;
+        let mut bounds = Some((1, low(newest))).filter(|(from, to)| from <= to);
+        if let Some(since) = query.since {
+            let first = low(self.first_recorded_at(newest, since)?);
+            bounds = bounds.map(|(from, to)| (from.max(first), to)).filter(|(from, to)| from <= to);
+        }
+        if let Some(until) = query.until {
+            let first = low(self.first_recorded_at(newest, until)?);
+            bounds = bounds.map(|(from, to)| (from, to.min(first.saturating_sub(1)))).filter(|(from, to)| from <= to);
+        }
+        if let Some(after) = query.after {
+            bounds = bounds.and_then(|bounds| beyond(low(after), bounds, query.order));
+        }
+        let own = query.entity.map(|entity| self.concerning(entity)).transpose()?;
+        let mut keys = Vec::new();
+        if !query.types.is_empty() {
+            keys.push(query.types.iter().map(|event_type| Key::Type(*event_type as u16)).collect());
+        }
+        keys.extend(query.actor.map(|actor| vec![Key::Actor(actor)]));
+        keys.extend(query.run.map(|run| vec![Key::Run(run)]));
+        let policy = query.policy.as_ref().map(|policy| {
+            let runs = runs_of_policy(&self.state.read().views, policy);
+            keys.push(runs.iter().copied().chain(POLICY_TYPES.iter().map(|known| Key::Type(*known as u16))).collect());
+            (policy.clone(), runs)
+        });
+        Ok(Search { own: own.into_iter().collect(), keys, policy, order: query.order, bounds, steps: STEPS_MAX })
+    }
+
+    /// Finds the first event that was recorded at or after an instant: recorded-at never decreases along the log.
+    fn first_recorded_at(&self, newest: Position, at: Timestamp) -> Result<Position, ReadError> {
+        let (mut from, mut to) = (1, newest.0 + 1);
+        while from < to {
+            let middle = from + (to - from) / 2;
+            if self.row(Position(middle))?.is_some_and(|row| row.recorded_at < at) {
+                from = middle + 1;
+            } else {
+                to = middle;
+            }
+        }
+        Ok(Position(from))
+    }
+
+    fn is_about_policy(&self, position: Position, policy: Option<&str>) -> Result<bool, ReadError> {
+        let Some(policy) = policy else { return Ok(true) };
+        let Some(recorded) = self.read(position)? else { return Ok(false) };
+        let of_plan = |plan: PlanId| {
+            self.state.read().views.small.plans.get(plan).is_some_and(|plan| plan.request.policy == policy)
+        };
+        Ok(match recorded.event() {
+            Some(Event::PolicyRecorded(body)) => body.id == policy,
+            Some(Event::ScheduleFired(body)) => body.policy == policy,
+            Some(Event::ScheduleMissed(body)) => body.policy == policy,
+            Some(Event::PlanRequested(body)) => body.policy == policy,
+            Some(Event::PlanFrozen(body)) => body.policy == policy,
+            Some(Event::PlanItems(body)) => of_plan(body.plan),
+            Some(Event::PlanRefused(body)) => of_plan(body.plan),
+            Some(Event::PlanApproved(body)) => of_plan(body.plan),
+            Some(Event::PlanRejected(body)) => of_plan(body.plan),
+            _ => false,
+        })
+    }
+
+    /// Returns the positions of everything that concerns an entity.
+    fn concerning(&self, entity: EntityId) -> Result<RoaringBitmap, ReadError> {
+        let (mut at, mut sagas, holds) = {
+            let views = &self.state.read().views;
+            let sagas: Vec<SagaId> = views.small.runs.saga_of_entity(entity).map(|(id, _)| id).into_iter().collect();
+            (views.entities.last_event(entity), sagas, views.small.holds.of(entity).to_vec())
+        };
+        let mut all: RoaringBitmap = holds.iter().map(|hold| low(hold.0)).collect();
+        while at != Position::NONE {
+            let Some(row) = self.row(at)?.filter(|row| row.entity == Some(entity)) else { break };
+            all.insert(low(at));
+            if row.event_type == EventType::KeyDestroyed as u16
+                && let Some(Event::KeyDestroyed(body)) = self.read(at)?.as_ref().and_then(|recorded| recorded.event())
+            {
+                sagas.push(body.saga);
+            }
+            if row.previous >= at {
+                break;
+            }
+            at = row.previous;
+        }
+        sagas.sort_unstable();
+        sagas.dedup();
+        for saga in sagas {
+            self.add_saga(saga, &mut all)?;
+        }
+        Ok(all)
+    }
+
+    /// Adds the events of a saga, from its start to its end, and what its run and plan began with.
+    fn add_saga(&self, id: SagaId, all: &mut RoaringBitmap) -> Result<(), ReadError> {
+        let candidates: Vec<u32> = {
+            let views = &self.state.read().views;
+            let Some(saga) = views.small.runs.saga(id) else { return Ok(()) };
+            let run = saga.started.run;
+            all.insert(low(run.0));
+            all.extend(views.small.runs.run(run).map(|run| low(run.plan.0)));
+            let Some(of_run) = views.index.get(Key::Run(run)) else { return Ok(()) };
+            let of_sagas = SAGA_TYPES.iter().filter_map(|known| views.index.get(Key::Type(*known as u16)));
+            let of_sagas = of_sagas.map(|set| set & of_run).fold(RoaringBitmap::new(), |all, part| all | part);
+            of_sagas.range(low(id.0)..).take(SAGA_EVENTS_MAX).collect()
+        };
+        for position in candidates {
+            let recorded = self.read(Position(u64::from(position)))?;
+            let Some(event) = recorded.as_ref().and_then(|recorded| recorded.event()) else { continue };
+            let (of, is_end) = match event {
+                Event::SagaStarted(_) => (SagaId(Position(u64::from(position))), false),
+                Event::StepStarted(body) => (body.saga, false),
+                Event::StepSucceeded(body) => (body.saga, false),
+                Event::StepFailed(body) => (body.saga, false),
+                Event::ItemsSkipped(body) => (body.saga, false),
+                Event::SagaEnded(body) => (body.saga, true),
+                _ => continue,
+            };
+            if of == id {
+                all.insert(position);
+                if is_end {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn runs_of_policy(views: &Views, policy: &str) -> Vec<Key> {
+    let is_under = |plan: PlanId| views.small.plans.get(plan).is_some_and(|plan| plan.request.policy == policy);
+    views.small.runs.iter().filter(|(_, run)| is_under(run.plan)).map(|(id, _)| Key::Run(id)).collect()
+}

@@ -57,7 +57,13 @@ impl State {
         }
     }
 
-    /// Returns the policies bound to a layout.
+    /// Returns a layout with the policies bound to it, if that was asked before.
+    #[must_use]
+    pub fn known_bound(&self, id: LayoutId) -> Option<Arc<Bound>> {
+        self.bound.get(&id).map(Arc::clone)
+    }
+
+    /// Returns a layout with the policies bound to it.
     pub fn bound(&mut self, id: LayoutId) -> Option<Arc<Bound>> {
         if let Some(bound) = self.bound.get(&id) {
             return Some(Arc::clone(bound));

@@ -4,34 +4,38 @@ use std::path::Path;
 use std::sync::Arc;
 
 use retention_core::event::change::{EntityChanged, LayoutRecorded};
+use retention_core::event::decision::{PlanPurpose, PlanRequested, RunRequested};
+use retention_core::event::erasure::KeyDestroyed;
 use retention_core::event::operation::DaemonStopped;
+use retention_core::event::saga::{SagaEnd, SagaEnded, SagaItem, SagaStarted, ScriptKind, Step, StepStarted};
 use retention_core::event::{Actor, Draft, Event};
-use retention_core::id::{EntityId, LayoutId, Position};
+use retention_core::id::{Digest, EntityId, LayoutId, PlanId, Position, RunId, SagaId};
 use retention_core::record::{Column, EntityRecord, FieldType, Kind, Layout, Visibility};
 use retention_core::time::Timestamp;
 use retention_core::view::Condition;
 
+use super::vault::destroy::StepTicket;
 use super::vault::root_key::RootKey;
 use super::{Options, Store};
 use crate::clock::ManualClock;
 
-fn options(dir: &Path) -> Options {
+pub(super) fn options(dir: &Path) -> Options {
     let clock = Arc::new(ManualClock::starting_at(Timestamp::from_unix_seconds(1_700_000_000)));
     Options::usual(&dir.join("state"), &dir.join("root.key"), clock).unwrap()
 }
 
-fn init(dir: &Path) -> Options {
+pub(super) fn init(dir: &Path) -> Options {
     drop(RootKey::generate_file(&dir.join("root.key")).unwrap());
     let options = options(dir);
     Store::init(&options).unwrap();
     options
 }
 
-fn open(options: &Options) -> Store {
+pub(super) fn open(options: &Options) -> Store {
     Store::open(options, &mut |_, _| {}).unwrap()
 }
 
-fn layout() -> Layout {
+pub(super) fn layout() -> Layout {
     let column = |name: &str| Column { name: name.into(), field: name.into(), field_type: FieldType::Text };
     Layout {
         source: "crm".into(),
@@ -41,14 +45,14 @@ fn layout() -> Layout {
     }
 }
 
-fn add_layout(store: &Store) -> LayoutId {
+pub(super) fn add_layout(store: &Store) -> LayoutId {
     let id = store.view(|views| views.small.layouts.next());
     let event = Event::LayoutRecorded(LayoutRecorded { id, layout: layout() });
     store.append_drafts(vec![super::open::daemon_draft(event)], Condition::None).unwrap();
     id
 }
 
-fn record(layout: LayoutId, id: &str) -> EntityRecord {
+pub(super) fn record(layout: LayoutId, id: &str) -> EntityRecord {
     EntityRecord {
         layout,
         mailbox: None,
@@ -61,7 +65,7 @@ fn record(layout: LayoutId, id: &str) -> EntityRecord {
     }
 }
 
-fn add_contacts(store: &Store, layout: LayoutId, ids: std::ops::Range<u32>) -> Vec<EntityId> {
+pub(super) fn add_contacts(store: &Store, layout: LayoutId, ids: std::ops::Range<u32>) -> Vec<EntityId> {
     let issued = store.issue(ids.len()).unwrap();
     let mut events = Vec::new();
     for ((entity, key), id) in issued.iter().zip(ids) {
@@ -80,7 +84,7 @@ fn add_contacts(store: &Store, layout: LayoutId, ids: std::ops::Range<u32>) -> V
 }
 
 /// What everybody can see of a store.
-fn picture(store: &Store) -> (Position, Vec<String>) {
+pub(super) fn picture(store: &Store) -> (Position, Vec<String>) {
     let rows = store.view(|views| {
         let entities = &views.entities;
         entities.numbers_from(0).map(|e| format!("{e} {:?}", entities.row(e))).collect::<Vec<_>>()
@@ -222,4 +226,76 @@ fn appends_from_many_threads_share_groups_and_none_is_lost() {
     assert_eq!(store.view(|v| v.position).0, before.0 + 400);
     drop(store);
     assert_eq!(open(&options).view(|v| v.position).0, before.0 + 400);
+}
+
+#[test]
+fn a_rebuild_shows_the_same_picture_also_of_what_was_destroyed() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = init(dir.path());
+    let store = open(&options);
+    let layout = add_layout(&store);
+    let entities = add_contacts(&store, layout, 0..250);
+    purge(&store, &entities[10..20]);
+    let expected = picture(&store);
+    assert_eq!(store.view(|views| views.entities.purged_count()), 10);
+    drop(store);
+
+    let store = Store::rebuild(&options, &mut |_, _| {}).unwrap();
+    let (position, rows) = picture(&store);
+    assert_eq!(position.0, expected.0.0 + 1, "the rebuild is an event itself");
+    assert_eq!(rows[..expected.1.len()], expected.1);
+    assert_eq!(store.view(|views| views.entities.purged_count()), 10);
+    assert_eq!(store.verify(&mut |_, _| {}).unwrap().findings, []);
+}
+
+/// Asks for, begins and ends a run of one saga that purges entities. Returns the run.
+pub(super) fn purge(store: &Store, entities: &[EntityId]) -> RunId {
+    let run = begin_purge(store, entities);
+    let saga = SagaId(run.0.next());
+    let gone = store.destroy(&StepTicket::for_intent(saga, saga.0.next()), entities).unwrap();
+    assert_eq!(gone.slots as usize, entities.len());
+    let event = |item, entity: &EntityId| Draft {
+        stream: store.stream_of(*entity),
+        entity: Some(*entity),
+        ..super::open::daemon_draft(Event::KeyDestroyed(KeyDestroyed { run, saga, item }))
+    };
+    let mut events: Vec<Draft> = (0..).zip(entities).map(|(item, entity)| event(item, entity)).collect();
+    let purged = entities.len() as u64;
+    let end = SagaEnded { saga, end: SagaEnd::Completed, purged };
+    events.push(super::open::daemon_draft(Event::SagaEnded(end)));
+    store.append_drafts(events, Condition::None).unwrap();
+    run
+}
+
+/// Appends everything up to and including the pivot's intent.
+pub(super) fn begin_purge(store: &Store, entities: &[EntityId]) -> RunId {
+    let last = store.view(|views| views.position);
+    let plan = PlanId(last.next());
+    let run = RunId(plan.0.next());
+    let saga = SagaId(run.0.next());
+    let item = |entity: &EntityId| SagaItem {
+        item: 0,
+        entity: *entity,
+        version: store.view(|views| views.entities.row(*entity).unwrap().version),
+    };
+    let events = [
+        Event::PlanRequested(PlanRequested { policy: "old-contacts".into(), purpose: PlanPurpose::Run, as_of: None }),
+        Event::RunRequested(RunRequested { plan, digest: Digest([7; 32]) }),
+        Event::SagaStarted(SagaStarted {
+            run,
+            script: ScriptKind::ExportPurge,
+            script_version: 1,
+            mailbox: None,
+            items: entities.iter().map(item).collect(),
+        }),
+        Event::StepStarted(StepStarted {
+            saga,
+            step: Step::Purge,
+            attempt: 1,
+            idempotency_key: Digest([8; 32]),
+            items: entities.to_vec(),
+        }),
+    ];
+    store.append_drafts(events.map(super::open::daemon_draft).into(), Condition::None).unwrap();
+    run
 }

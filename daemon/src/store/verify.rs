@@ -1,1 +1,449 @@
-//! Not yet.
+//! Reading everything durable and comparing it: the journal with itself, sled and the views with the journal, the keys
+//! with the log. Nothing that is trusted is changed.
+//!
+//! The log is folded once more into fresh views, so a verification needs as much memory as the views again.
+
+use std::sync::Arc;
+
+use retention_core::event::{Event, Readable, Recorded};
+use retention_core::id::{EntityId, Position};
+use retention_core::policy::PolicySet;
+use retention_core::time::Timestamp;
+use retention_core::view::{EntityState, Views};
+use roaring::RoaringBitmap;
+
+use super::events::EventRow;
+use super::journal::{Damage, HEADER_BYTES, JournalError, JournalReader, Place, StoredEvent, recover};
+use super::open;
+use super::state::State;
+use super::vault::{Vault, VaultVerification};
+use super::{Inner, OpenError, Options, Progress, ReadError, Store};
+
+mod finding;
+
+pub use finding::Finding;
+
+#[cfg(test)]
+mod tests;
+
+/// Findings that are named one by one; more are only counted.
+pub const FINDINGS_MAX: usize = 1_000;
+
+/// Progress is told after this many events.
+const PROGRESS_EVERY: u64 = 10_000;
+
+/// What a verification looked at and found.
+#[derive(Debug, Default)]
+pub struct VerifyReport {
+    /// Events whose frame, hash and place in the log were checked.
+    pub events: u64,
+    /// Bodies that were opened and decoded.
+    pub bodies_read: u64,
+    /// Bodies that nobody can open any more, because their key is destroyed.
+    pub bodies_gone: u64,
+    /// Bytes after the last whole group: they were never acknowledged, and the next start cuts them.
+    pub torn_bytes: u64,
+    /// Whether the views were compared; not when the journal or sled is damaged.
+    pub views_compared: bool,
+    /// Whether the due index was compared; only with the policies of the log, and when it is complete.
+    pub due_compared: bool,
+    /// What the key slots hold.
+    pub keys: VaultVerification,
+    /// Entities whose key is destroyed and whose event is not written yet: their intent is in the log, and the next
+    /// start goes on with it.
+    pub in_flight: Vec<EntityId>,
+    /// What is wrong, the first [`FINDINGS_MAX`].
+    pub findings: Vec<Finding>,
+    /// How many findings are not named.
+    pub unnamed: u64,
+}
+
+impl VerifyReport {
+    /// Says whether everything is as it must be.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        self.findings.is_empty()
+    }
+
+    fn found(&mut self, finding: Finding) {
+        if self.findings.len() < FINDINGS_MAX {
+            self.findings.push(finding);
+        } else {
+            self.unnamed += 1;
+        }
+    }
+}
+
+impl Store {
+    /// Verifies the store while it is used. The log waits only for the last comparison.
+    ///
+    /// # Errors
+    /// When something could not be looked at. Damage is no error: it is what the report tells.
+    pub fn verify(&self, progress: Progress<'_>) -> Result<VerifyReport, ReadError> {
+        let inner = &self.inner;
+        let policies = Arc::clone(inner.state.read().policies());
+        let mut check = Check::of(inner, policies, Compare::Live, Live::Running);
+        let upto = inner.state.read().views.position;
+        check.journal(Position::NONE, upto, progress)?;
+        check.judge_all()?;
+        let state = inner.state.read();
+        let compared = state.views.position;
+        check.journal(upto, compared, &mut |_, _| {})?;
+        // What changed since then was not judged again here.
+        check.report.due_compared &= compared == upto;
+        check.views(&state);
+        drop(state);
+        let destroyed = check.destroyed.clone();
+        check.report.keys = inner.vault.verify(&mut |_, _| {})?;
+        // A tombstone that was met a moment ago has its event, or at least its intent, by now.
+        let newest = inner.state.read().views.position;
+        check.journal(compared, newest, &mut |_, _| {})?;
+        check.keys(&destroyed);
+        Ok(check.report)
+    }
+
+    /// Verifies a store whose daemon is stopped. `policies` are compared with the due index if they are those of the log.
+    ///
+    /// sled is opened and may rearrange its own files; what they say stays.
+    ///
+    /// # Errors
+    /// As [`Store::open`] when there is no store, it is in use, or the keys do not open at all.
+    pub fn verify_stopped(
+        options: &Options,
+        policies: Arc<PolicySet>,
+        progress: Progress<'_>,
+    ) -> Result<VerifyReport, OpenError> {
+        let lock = open::Lock::of_existing(&options.dir)?;
+        let mut early = VerifyReport::default();
+        let last = end_of_journal(options, &mut early)?;
+        let (inner, compare) = match open::inner_as_written(options) {
+            Ok(Some(inner)) => (inner, Compare::Live),
+            Ok(None) => {
+                early.found(Finding::EventStoreDamaged("it is not there".to_owned()));
+                (open::inner_without_sled(options)?, Compare::Nothing)
+            }
+            Err(OpenError::Blocks(error)) if error.is_damage() => {
+                early.found(Finding::EventStoreDamaged(error.to_string()));
+                (open::inner_without_sled(options)?, Compare::Nothing)
+            }
+            Err(error) => return Err(error),
+        };
+        let known = inner.state.read().views.position;
+        if let Some(last) = last
+            && known > last
+        {
+            early.found(Finding::JournalShorter { journal: last, known });
+        }
+        inner.state.write().install(Arc::clone(&policies));
+        let mut check = Check::of(&inner, policies, compare, Live::Stopped);
+        check.report = early;
+        check.journal(Position::NONE, last.unwrap_or(Position(u64::MAX)), progress)?;
+        check.judge_all()?;
+        check.views(&inner.state.read());
+        let used = check.shadow.views.entities.bound();
+        let vault =
+            Vault::open_read_only(&options.dir.join("keys"), super::vault::RootKey::read(&options.root_key)?, used)?;
+        check.report.keys = vault.verify(&mut |_, _| {})?;
+        let destroyed = check.destroyed.clone();
+        check.keys(&destroyed);
+        let report = check.report;
+        if let Some(blocks) = inner.blocks {
+            blocks.close()?;
+        }
+        drop(lock);
+        Ok(report)
+    }
+}
+
+/// Looks for the end of the journal; `None` when it is damaged, so that its end is where reading ends.
+fn end_of_journal(options: &Options, report: &mut VerifyReport) -> Result<Option<Position>, OpenError> {
+    let dir = options.dir.join("journal");
+    let reader = JournalReader::at(&dir);
+    let Some(&last) = reader.segments_present()?.last() else { return Ok(None) };
+    let length = recover::length_of(&dir, last)?;
+    // A crash can leave a segment without its header; the next start removes it.
+    let segment = if length < HEADER_BYTES && last > 1 { last - 1 } else { last };
+    match recover::tail_of(&dir, &reader, segment) {
+        Ok(tail) => {
+            report.torn_bytes = tail.torn_bytes + if segment == last { 0 } else { length };
+            Ok(Some(tail.last))
+        }
+        Err(JournalError::Damaged { .. } | JournalError::Format { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What the folded log is compared with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Compare {
+    /// The views and rows of the store.
+    Live,
+    /// Nothing: sled is not there or damaged, which was found before.
+    Nothing,
+}
+
+/// Whether the daemon goes on while it is verified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Live {
+    /// The views are always at the end of the log.
+    Running,
+    /// The views are where they were last written out.
+    Stopped,
+}
+
+/// A verification under way.
+struct Check<'a> {
+    inner: &'a Inner,
+    compare: Compare,
+    shadow: State,
+    /// What comes next, if the event before was readable.
+    next: Option<Position>,
+    recorded_at: Timestamp,
+    /// Entities of which the log says that their key is destroyed.
+    destroyed: RoaringBitmap,
+    journal_is_whole: bool,
+    /// Up to here, the rows and views of the store stood by themselves when the verification began.
+    written: Position,
+    report: VerifyReport,
+}
+
+impl<'a> Check<'a> {
+    fn of(inner: &'a Inner, policies: Arc<PolicySet>, compare: Compare, live: Live) -> Self {
+        let mut shadow = State::default();
+        shadow.install(policies);
+        Self {
+            inner,
+            compare,
+            shadow,
+            next: Some(Position(1)),
+            recorded_at: Timestamp(i64::MIN),
+            destroyed: RoaringBitmap::new(),
+            journal_is_whole: true,
+            written: match live {
+                Live::Running => Position(u64::MAX),
+                Live::Stopped => inner.state.read().views.position,
+            },
+            report: VerifyReport::default(),
+        }
+    }
+
+    /// Goes through the events after a position, up to and including `last`; past damage, it goes on in the next segment.
+    fn journal(&mut self, after: Position, last: Position, progress: Progress<'_>) -> Result<(), ReadError> {
+        let inner = self.inner;
+        let total = if last.0 == u64::MAX { 0 } else { last.0 };
+        let present = inner.reader.segments_present()?;
+        let end = present.last().copied().unwrap_or(1);
+        for segment in 1..=end {
+            if !present.contains(&segment) {
+                self.damaged(Finding::SegmentMissing { segment });
+                continue;
+            }
+            // Segments that were gone through before need no second look.
+            if present.contains(&(segment + 1)) && inner.reader.first_of(segment + 1).is_ok_and(|first| first <= after)
+            {
+                continue;
+            }
+            let events = match inner.reader.events_of_segment(segment, last) {
+                Ok(events) => events,
+                // The beginning of a segment that a crash left unfinished.
+                Err(_) if segment == end && last.0 != u64::MAX && self.next > Some(last) => continue,
+                Err(error) => {
+                    self.segment_damaged(segment, error)?;
+                    continue;
+                }
+            };
+            for entry in events {
+                match entry {
+                    Ok((_, stored)) if stored.envelope.position <= after => {}
+                    Ok((place, stored)) => {
+                        self.event(place, &stored)?;
+                        if self.report.events.is_multiple_of(PROGRESS_EVERY) {
+                            progress(self.report.events, total.max(self.report.events));
+                        }
+                    }
+                    Err(error) => self.segment_damaged(segment, error)?,
+                }
+            }
+        }
+        progress(self.report.events, total.max(self.report.events));
+        if last.0 != u64::MAX && self.journal_is_whole && self.next.is_some_and(|next| next <= last) {
+            let journal = Position(self.next.map_or(0, |next| next.0.saturating_sub(1)));
+            self.damaged(Finding::JournalShorter { journal, known: last });
+        }
+        Ok(())
+    }
+
+    fn segment_damaged(&mut self, segment: u32, error: JournalError) -> Result<(), ReadError> {
+        match error {
+            JournalError::Damaged { .. } | JournalError::Format { .. } => {
+                self.damaged(Finding::JournalDamaged { segment, what: error.to_string() });
+                Ok(())
+            }
+            // A file that ends within its header.
+            JournalError::Io { source, .. } if source.kind() == std::io::ErrorKind::UnexpectedEof => {
+                let error = JournalError::damaged(segment, 0, Damage::Header);
+                self.damaged(Finding::JournalDamaged { segment, what: error.to_string() });
+                Ok(())
+            }
+            JournalError::Io { .. } | JournalError::Poisoned | JournalError::TooLarge { .. } => Err(error.into()),
+        }
+    }
+
+    /// Notes damage of the journal: what follows it cannot be compared.
+    fn damaged(&mut self, finding: Finding) {
+        self.report.found(finding);
+        self.journal_is_whole = false;
+        self.next = None;
+    }
+
+    fn event(&mut self, place: Place, stored: &StoredEvent) -> Result<(), ReadError> {
+        let envelope = &stored.envelope;
+        let position = envelope.position;
+        if let Some(expected) = self.next
+            && expected != position
+        {
+            self.damaged(Finding::PositionsBroken { segment: place.segment, expected, found: position });
+        }
+        self.next = Some(position.next());
+        if envelope.recorded_at < self.recorded_at {
+            self.report.found(Finding::TimeGoesBack(position));
+        }
+        self.recorded_at = self.recorded_at.max(envelope.recorded_at);
+        self.report.events += 1;
+        let recorded = self.open(stored)?;
+        if let (Some(Event::KeyDestroyed(_)), Some(entity)) = (recorded.event(), envelope.entity) {
+            self.destroyed.insert(entity.0);
+        }
+        let known = envelope.entity.map_or(Position::NONE, |entity| self.shadow.views.entities.last_event(entity));
+        self.compare_row(position, &EventRow::of(envelope, known, place));
+        if self.compare == Compare::Live && position > self.written {
+            // Not in sled yet: an open would fold it on top, so that is what is compared in the end.
+            if self.journal_is_whole {
+                self.inner.fold_recorded(place, &recorded);
+            }
+        }
+        let keyed = self.inner.keyed_of(&recorded, &self.shadow);
+        self.shadow.fold(&recorded, keyed.as_ref());
+        Ok(())
+    }
+
+    /// Opens a body. What should open and does not counts as gone from here on.
+    fn open(&mut self, stored: &StoredEvent) -> Result<Recorded, ReadError> {
+        let position = stored.envelope.position;
+        match self.inner.open(stored) {
+            Ok(recorded) => {
+                match recorded.event {
+                    Readable::Event(_) => self.report.bodies_read += 1,
+                    Readable::Gone => self.report.bodies_gone += 1,
+                    Readable::Unknown => {}
+                }
+                return Ok(recorded);
+            }
+            // The slot itself is found and named when the keys are checked.
+            Err(ReadError::SlotDamaged(_) | ReadError::Sealed(_) | ReadError::Body { .. }) => {}
+            Err(error @ (ReadError::Journal(_) | ReadError::Sled(_) | ReadError::Vault(_))) => return Err(error),
+        }
+        self.report.found(Finding::BodyUnreadable(position));
+        self.journal_is_whole = false;
+        Ok(Recorded { envelope: stored.envelope, event: Readable::Gone })
+    }
+
+    fn compare_row(&mut self, position: Position, expected: &EventRow) {
+        if self.compare == Compare::Nothing || !self.journal_is_whole || position > self.written {
+            return;
+        }
+        match self.inner.row(position) {
+            Ok(Some(row)) if row == *expected => {}
+            Ok(_) => self.report.found(Finding::RowDiffers(position)),
+            Err(error) => {
+                self.report.found(Finding::EventStoreDamaged(error.to_string()));
+                self.compare = Compare::Nothing;
+            }
+        }
+    }
+
+    /// Judges every entity as the policies of the log do, so that the due index can be compared.
+    fn judge_all(&mut self) -> Result<(), ReadError> {
+        let is_installed = self.shadow.views.small.policies.digest == Some(self.shadow.policies().digest());
+        if !is_installed || self.compare == Compare::Nothing || !self.journal_is_whole {
+            return Ok(());
+        }
+        let entities: Vec<EntityId> = self.shadow.views.entities.numbers_from(0).collect();
+        for entity in entities {
+            let row = self.shadow.views.entities.row(entity);
+            let Some(row) = row.filter(|row| row.state != EntityState::Purged) else { continue };
+            if let Some(record) = self.inner.record_at(row.version)? {
+                self.shadow.judge(entity, &record);
+            }
+        }
+        self.report.due_compared = true;
+        Ok(())
+    }
+
+    fn views(&mut self, live: &State) {
+        if self.compare == Compare::Nothing || !self.journal_is_whole {
+            self.report.due_compared = false;
+            return;
+        }
+        self.report.views_compared = true;
+        let (views, shadow) = (&live.views, &self.shadow.views);
+        let in_flight: RoaringBitmap = intents(views).iter().map(|entity| entity.0).collect();
+        let mut findings: Vec<Finding> = Vec::new();
+        let left_out = |entity: EntityId| in_flight.contains(entity.0);
+        findings.extend(views.entities.differences(&shadow.entities, left_out).map(Finding::EntityDiffers));
+        let same = [
+            ("entities", !in_flight.is_empty() || views.entities.same_totals(&shadow.entities)),
+            ("links", views.links.iter().eq(shadow.links.iter())),
+            ("small", views.small == shadow.small),
+            ("index", views.index == shadow.index),
+        ];
+        findings.extend(same.iter().filter(|(_, same)| !same).map(|(name, _)| Finding::ViewDiffers(name)));
+        self.report.due_compared &= views.due.is_complete();
+        if self.report.due_compared {
+            findings.extend(due_differences(views, shadow, &in_flight));
+        }
+        findings.into_iter().for_each(|finding| self.report.found(finding));
+    }
+
+    /// Compares the slots with what the log says of them; `destroyed` is what it said before they were read.
+    fn keys(&mut self, destroyed: &RoaringBitmap) {
+        let named: RoaringBitmap = self.shadow.views.entities.numbers_from(0).map(|entity| entity.0).collect();
+        for slot in self.report.keys.damaged_slots.clone() {
+            self.report.found(Finding::SlotDamaged(EntityId(slot)));
+        }
+        let tombstones = self.report.keys.destroyed_slots.clone();
+        for entity in destroyed - &tombstones {
+            self.report.found(Finding::KeyNotDestroyed(EntityId(entity)));
+        }
+        let intents: RoaringBitmap = intents(&self.shadow.views).iter().map(|entity| entity.0).collect();
+        for entity in (&tombstones - &self.destroyed).iter().filter(|entity| named.contains(*entity)) {
+            if intents.contains(entity) {
+                self.report.in_flight.push(EntityId(entity));
+            } else {
+                self.report.found(Finding::KeyDestroyedWithoutEvent(EntityId(entity)));
+            }
+        }
+    }
+}
+
+fn due_differences(views: &Views, shadow: &Views, in_flight: &RoaringBitmap) -> Vec<Finding> {
+    if !views.due.policies().map(|(id, _)| id).eq(shadow.due.policies().map(|(id, _)| id)) {
+        return vec![Finding::ViewDiffers("due")];
+    }
+    let mut wrong = RoaringBitmap::new();
+    for (id, column) in views.due.policies() {
+        match shadow.due.policy(id) {
+            Some(other) if other.digest() == column.digest() => {
+                wrong.extend(column.differences(other).map(|entity| entity.0));
+            }
+            Some(_) | None => return vec![Finding::ViewDiffers("due")],
+        }
+    }
+    (wrong - in_flight).iter().map(|entity| Finding::DueDiffers(EntityId(entity))).collect()
+}
+
+/// Returns the entities that the open sagas' pivots mean to purge.
+fn intents(views: &Views) -> Vec<EntityId> {
+    let open = views.small.runs.sagas().filter(|(_, saga)| saga.end.is_none());
+    open.flat_map(|(_, saga)| saga.pivot.iter().copied()).collect()
+}

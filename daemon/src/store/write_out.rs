@@ -181,15 +181,26 @@ fn index_key(key: Key, part: u32) -> Vec<u8> {
 }
 
 fn parse_index_key(bytes: &[u8]) -> Option<Key> {
-    let value = u64::from_be_bytes(bytes.get(1..9)?.try_into().ok()?);
-    match bytes.first()? {
+    let (tag, rest) = bytes.split_first()?;
+    let (value, part) = rest.split_first_chunk()?;
+    let value = u64::from_be_bytes(*value);
+    if part.len() != size_of::<u32>() {
+        return None;
+    }
+    match tag {
         1 => Some(Key::Type(u16::try_from(value).ok()?)),
-        2 => Some(Key::Actor(Actor::Daemon)),
-        3 => Some(Key::Actor(Actor::Schedule)),
+        2 if value == 0 => Some(Key::Actor(Actor::Daemon)),
+        3 if value == 0 => Some(Key::Actor(Actor::Schedule)),
         4 => Some(Key::Actor(Actor::Person(u32::try_from(value).ok()?))),
         5 => Some(Key::Run(RunId(Position(value)))),
         _ => None,
     }
+}
+
+/// Reads a part of an index set; nothing may be left over.
+fn parse_index_part(mut bytes: &[u8]) -> Option<RoaringBitmap> {
+    let part = RoaringBitmap::deserialize_from(&mut bytes).ok()?;
+    bytes.is_empty().then_some(part)
 }
 
 /// What was taken back in.
@@ -225,7 +236,7 @@ pub(super) fn load(blocks: &Blocks) -> Result<Option<Loaded>, BlocksError> {
     for entry in blocks.scan_prefix(Family::Index, &[])? {
         let (key, bytes) = entry?;
         let key = parse_index_key(&key).ok_or_else(|| damaged(Family::Index))?;
-        let part = RoaringBitmap::deserialize_from(bytes.as_slice()).map_err(|_| damaged(Family::Index))?;
+        let part = parse_index_part(&bytes).ok_or_else(|| damaged(Family::Index))?;
         views.index.load(key, &part);
     }
     wind_back(blocks, &mut views)?;
@@ -293,6 +304,9 @@ fn load_links(blocks: &Blocks, views: &mut Views) -> Result<(), BlocksError> {
 }
 
 fn parse_link(bytes: &[u8]) -> Option<(EntityId, Link)> {
+    if bytes.len() != LINK_BYTES {
+        return None;
+    }
     let from = u32::from_le_bytes(bytes.get(..4)?.try_into().ok()?);
     let relation = match bytes.get(4)? {
         1 => Relation::Associated,
@@ -313,6 +327,7 @@ fn wind_back(blocks: &Blocks, views: &mut Views) -> Result<(), BlocksError> {
             let index = usize::try_from((last.0 - 1) % events::EVENTS_PER_BLOCK).unwrap_or(usize::MAX);
             last = events::read_block(blocks, events::block_of(last))?
                 .and_then(|rows| rows.get(index).map(|row| row.previous))
+                .filter(|previous| *previous < last)
                 .ok_or(BlocksError::Checksum { family: Family::Events })?;
         }
         views.entities.wind_back(entity, last);
@@ -331,4 +346,52 @@ fn partial_block(blocks: &Blocks, position: Position) -> Result<Vec<events::Even
     }
     rows.truncate(count);
     Ok(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn an_index_key_that_is_read_is_written_as_the_same_bytes(
+            tag in 0..7u8, high in prop::sample::select(vec![0, u32::MAX]), low: u32, part: u32, spare in 0..3usize
+        ) {
+            let mut bytes = vec![tag];
+            bytes.extend(high.to_be_bytes());
+            bytes.extend(low.to_be_bytes());
+            bytes.extend(part.to_be_bytes());
+            bytes.resize(bytes.len() + spare, 0);
+            if let Some(key) = parse_index_key(&bytes) {
+                prop_assert_eq!(index_key(key, part), bytes);
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_a_part_of_an_index_or_nothing(
+            random in prop::collection::vec(any::<u8>(), 0..200),
+            set in prop::collection::btree_set(0..INDEX_SPAN, 0..200),
+            at in any::<prop::sample::Index>(),
+            byte: u8,
+        ) {
+            let _ = parse_index_part(&random);
+            let set: RoaringBitmap = set.into_iter().collect();
+            let mut bytes = Vec::new();
+            set.serialize_into(&mut bytes).unwrap();
+            prop_assert_eq!(parse_index_part(&bytes), Some(set));
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+            let _ = parse_index_part(&bytes).map(|part| part.iter().count());
+            bytes.push(0);
+            prop_assert_eq!(parse_index_part(&bytes), None);
+        }
+
+        #[test]
+        fn any_bytes_are_a_link_or_nothing(bytes in prop::collection::vec(0..4u8, 0..12)) {
+            let link = parse_link(&bytes);
+            prop_assert_eq!(link.is_some(), bytes.len() == LINK_BYTES && matches!(bytes[4], 1 | 2));
+        }
+    }
 }

@@ -144,6 +144,24 @@ pub fn verify(
     manifest: Digest,
     expected: impl Iterator<Item = ExpectedItem>,
 ) -> Result<Verified, VerifyError> {
+    verify_against(root, name, manifest, Ledger::of(expected)?)
+}
+
+/// Reads a bundle back and compares it with its recorded manifest digest alone: for bundles whose items the log can
+/// no longer show, because they were purged. They were compared with the log before that.
+///
+/// # Errors
+/// Says the first difference that was found.
+pub fn verify_recorded(root: &Path, name: &BundleName, manifest: Digest) -> Result<Verified, VerifyError> {
+    verify_against(root, name, manifest, Ledger::of_recorded())
+}
+
+fn verify_against(
+    root: &Path,
+    name: &BundleName,
+    manifest: Digest,
+    mut ledger: Ledger,
+) -> Result<Verified, VerifyError> {
     let directory = root.join(name.as_str());
     let bytes = read_manifest_bytes(&directory)?;
     if Digest::of(&bytes) != manifest {
@@ -151,7 +169,6 @@ pub fn verify(
     }
     let parsed = ExportManifest::parse(&bytes).map_err(ArchiveError::from)?;
     check_names(&directory, &parsed)?;
-    let mut ledger = Ledger::of(expected)?;
     let bundle = Reading { directory, manifest: &parsed };
 
     let layouts = bundle.read_layouts()?;
@@ -184,7 +201,8 @@ fn check_names(directory: &Path, manifest: &ExportManifest) -> Result<(), Verify
 
 /// What the log expects, crossed off item by item.
 struct Ledger {
-    open: HashMap<EntityId, (Position, Digest)>,
+    /// `None` when the log has nothing to compare with.
+    open: Option<HashMap<EntityId, (Position, Digest)>>,
     seen: RoaringBitmap,
     counts: BTreeMap<Kind, u64>,
 }
@@ -197,7 +215,11 @@ impl Ledger {
                 return Err(VerifyError::ItemTwice { entity: item.entity });
             }
         }
-        Ok(Self { open, seen: RoaringBitmap::new(), counts: BTreeMap::new() })
+        Ok(Self { open: Some(open), ..Self::of_recorded() })
+    }
+
+    fn of_recorded() -> Self {
+        Self { open: None, seen: RoaringBitmap::new(), counts: BTreeMap::new() }
     }
 
     fn cross_off(&mut self, item: &ExpectedItem, kind: Kind) -> Result<(), VerifyError> {
@@ -205,20 +227,22 @@ impl Ledger {
         if !self.seen.insert(entity.0) {
             return Err(VerifyError::ItemTwice { entity });
         }
-        match self.open.remove(&entity) {
-            None => return Err(VerifyError::ItemExtra { entity }),
-            Some(expected) if expected != (item.version, item.digest) => {
+        match self.open.as_mut().map(|open| open.remove(&entity)) {
+            Some(None) => return Err(VerifyError::ItemExtra { entity }),
+            Some(Some(expected)) if expected != (item.version, item.digest) => {
                 return Err(VerifyError::ItemChanged { entity });
             }
-            Some(_) => {}
+            Some(Some(_)) | None => {}
         }
         *self.counts.entry(kind).or_default() += 1;
         Ok(())
     }
 
     fn close(&self, manifest: &ExportManifest) -> Result<(), VerifyError> {
-        if let Some(&first) = self.open.keys().min() {
-            return Err(VerifyError::ItemsMissing { count: self.open.len() as u64, first });
+        if let Some(open) = &self.open
+            && let Some(&first) = open.keys().min()
+        {
+            return Err(VerifyError::ItemsMissing { count: open.len() as u64, first });
         }
         let listed = manifest.counts.iter().map(|count| (count.kind, count.items));
         if listed.eq(self.counts.iter().map(|(&kind, &items)| (kind, items))) {

@@ -62,7 +62,7 @@ fn matches(row: &EntityRow, query: &EntityQuery) -> bool {
 }
 
 /// Returns what the views know of an entity.
-pub(super) fn row(views: &Views, entity: EntityId) -> Option<EntityRow> {
+pub(crate) fn row(views: &Views, entity: EntityId) -> Option<EntityRow> {
     let row = views.entities.row(entity)?;
     let layout = views.small.layouts.get(row.layout);
     Some(EntityRow {

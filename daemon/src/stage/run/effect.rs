@@ -145,9 +145,9 @@ impl Run {
         layouts: &'a mut HashMap<LayoutId, ExportLayout>,
         record: &EntityRecord,
     ) -> Option<&'a ExportLayout> {
-        if !layouts.contains_key(&record.layout) {
+        if let std::collections::hash_map::Entry::Vacant(e) = layouts.entry(record.layout) {
             let layout = self.store.view(|views| views.small.layouts.get(record.layout).cloned())?;
-            layouts.insert(record.layout, ExportLayout::of(layout));
+            e.insert(ExportLayout::of(layout));
         }
         layouts.get(&record.layout)
     }

@@ -201,3 +201,90 @@ impl GroupBuffer {
 pub fn body_matches(event: &StoredEvent) -> bool {
     event.body.as_ref().is_none_or(|body| Digest::of(body) == event.envelope.body_digest)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use retention_core::event::Actor;
+    use retention_core::id::{EntityId, StreamId};
+    use retention_core::time::Timestamp;
+
+    use super::*;
+
+    fn envelope(body: &[u8]) -> Envelope {
+        Envelope {
+            event_type: 80,
+            schema: 1,
+            sealed: false,
+            position: Position(7),
+            recorded_at: Timestamp(1),
+            occurred_at: Timestamp(1),
+            stream: StreamId([0; 16]),
+            actor: Actor::Daemon,
+            cause: Position::NONE,
+            entity: Some(EntityId(5)),
+            body_len: u32::try_from(body.len()).unwrap(),
+            body_digest: Digest::of(body),
+        }
+    }
+
+    fn group(body: &[u8]) -> Vec<u8> {
+        let mut group = GroupBuffer::begin(Position(7));
+        group.push(&envelope(body), body);
+        group.finish();
+        group.bytes().to_vec()
+    }
+
+    #[test]
+    fn the_group_frame_of_the_documentation_is_the_one_that_is_written() {
+        let documented: String = include_str!("../../../../docs/formats.md")
+            .lines()
+            .skip_while(|line| *line != "example group frame")
+            .skip(1)
+            .take_while(|line| !line.starts_with('='))
+            .filter_map(|line| line.split('|').next())
+            .flat_map(str::split_whitespace)
+            .collect();
+        assert_eq!(documented, hex::encode(&group(&[1, 2, 3])[..GROUP_FRAME_BYTES]));
+    }
+
+    proptest! {
+        #[test]
+        fn a_group_reads_back_frame_by_frame(body in prop::collection::vec(any::<u8>(), 0..300)) {
+            let bytes = group(&body);
+            let head = Frame::parse(&bytes).unwrap();
+            let events = (bytes.len() - GROUP_FRAME_BYTES) as u64;
+            prop_assert_eq!(head.group(), Some(GroupHeader { count: 1, first: Position(7), bytes: events }));
+            prop_assert_eq!(head.event(), None);
+            let event = Frame::parse(&bytes[head.length()..]).unwrap().event().unwrap();
+            prop_assert!(body_matches(&event));
+            prop_assert_eq!(event, StoredEvent { envelope: envelope(&body), body: Some(body) });
+        }
+
+        #[test]
+        fn any_bytes_are_a_frame_within_them_or_nothing(
+            mut bytes in prop::collection::vec(any::<u8>(), 0..300), kind in 0..5u8, repair: bool
+        ) {
+            if repair && bytes.len() > FRAME_HEADER_BYTES {
+                let payload = u32::try_from(bytes.len() - FRAME_HEADER_BYTES).unwrap();
+                bytes[..4].copy_from_slice(&payload.to_le_bytes());
+                bytes[8] = kind;
+                let crc = crc32c::crc32c(&bytes[8..]);
+                bytes[4..8].copy_from_slice(&crc.to_le_bytes());
+            }
+            if let Some(frame) = Frame::parse(&bytes) {
+                prop_assert!(frame.length() <= bytes.len());
+                let (event, group) = (frame.event(), frame.group());
+                prop_assert!(event.is_none() || group.is_none());
+            }
+        }
+
+        #[test]
+        fn a_changed_byte_is_never_read_as_another_event(at in any::<prop::sample::Index>(), flip in 1..=255u8) {
+            let mut bytes = group(&[1, 2, 3]).split_off(GROUP_FRAME_BYTES);
+            let at = at.index(bytes.len());
+            bytes[at] ^= flip;
+            prop_assert_eq!(Frame::parse(&bytes).and_then(|frame| frame.event()), None);
+        }
+    }
+}

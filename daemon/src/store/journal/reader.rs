@@ -74,6 +74,20 @@ impl JournalReader {
     /// # Errors
     /// Says when one is missing in between.
     pub fn segments(&self) -> Result<Vec<u32>, JournalError> {
+        let numbers = self.segments_present()?;
+        for (number, expected) in numbers.iter().zip(1u32..) {
+            if *number != expected {
+                return Err(JournalError::damaged(expected, 0, Damage::Missing));
+            }
+        }
+        Ok(numbers)
+    }
+
+    /// Returns the numbers of the segments that are there, ascending, whatever is missing.
+    ///
+    /// # Errors
+    /// Says when the directory cannot be listed.
+    pub fn segments_present(&self) -> Result<Vec<u32>, JournalError> {
         let mut numbers = Vec::new();
         for entry in std::fs::read_dir(&self.dir).map_err(JournalError::io("list", 0))? {
             let name = entry.map_err(JournalError::io("list", 0))?.file_name();
@@ -82,11 +96,6 @@ impl JournalReader {
             numbers.extend(number);
         }
         numbers.sort_unstable();
-        for (number, expected) in numbers.iter().zip(1u32..) {
-            if *number != expected {
-                return Err(JournalError::damaged(expected, 0, Damage::Missing));
-            }
-        }
         Ok(numbers)
     }
 
@@ -121,7 +130,28 @@ impl JournalReader {
             skip_to: after.next(),
             next: None,
             last,
+            end: u32::MAX,
             done: segments.is_empty() || last <= after,
+        })
+    }
+
+    /// Goes through the events of one segment, up to and including `last`, whatever other segments hold.
+    ///
+    /// # Errors
+    /// When the header of the segment is damaged. The iterator ends with the first damage.
+    pub fn events_of_segment(&self, segment: u32, last: Position) -> Result<Events<'_>, JournalError> {
+        let first = self.first_of(segment)?;
+        Ok(Events {
+            reader: self,
+            segment,
+            offset: HEADER_BYTES,
+            buffer: Vec::new(),
+            at: 0,
+            skip_to: first,
+            next: Some(first),
+            last,
+            end: segment,
+            done: last < first,
         })
     }
 }
@@ -152,6 +182,8 @@ pub struct Events<'a> {
     skip_to: Position,
     next: Option<Position>,
     last: Position,
+    /// The last segment that is read.
+    end: u32,
     done: bool,
 }
 
@@ -180,6 +212,10 @@ impl Events<'_> {
     fn step(&mut self) -> Result<Option<(Place, StoredEvent)>, JournalError> {
         loop {
             if !self.fill()? {
+                if self.segment >= self.end {
+                    self.done = true;
+                    return Ok(None);
+                }
                 self.segment += 1;
                 self.offset = HEADER_BYTES;
                 self.buffer.clear();

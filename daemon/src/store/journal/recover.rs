@@ -6,7 +6,7 @@ use std::path::Path;
 
 use retention_core::id::{EntityId, Position};
 
-use super::frame::{Frame, GROUP_FRAME_BYTES, GroupHeader};
+use super::frame::{Frame, GROUP_FRAME_BYTES, GroupHeader, frame_length};
 use super::{Damage, HEADER_BYTES, JournalError, JournalReader, Place, segment_path};
 
 /// Where the journal ends.
@@ -22,7 +22,8 @@ pub struct Tail {
     pub highest_entity: Option<EntityId>,
 }
 
-/// Looks for the end of the journal. Changes nothing.
+/// Looks for the end of the journal. Changes nothing, but for a last segment whose header was never finished: that one holds
+/// no event, and is removed.
 ///
 /// # Errors
 /// Names the damage: a hole, a wrong header, a missing segment.
@@ -34,19 +35,32 @@ pub fn find_tail(dir: &Path) -> Result<Tail, JournalError> {
     };
     let mut segment = last;
     // A crash between making a segment and writing its first group leaves one that is only a header, or less.
-    let length = length_of(dir, last)?;
-    if length < HEADER_BYTES && last > 1 {
+    if last > 1 && is_unfinished(dir, last)? {
         std::fs::remove_file(segment_path(dir, last)).map_err(JournalError::io("remove the unfinished", last))?;
         segment = last - 1;
     }
     tail_of(dir, &reader, segment)
 }
 
-fn length_of(dir: &Path, segment: u32) -> Result<u64, JournalError> {
+/// Returns the length of a segment's file.
+pub(in crate::store) fn length_of(dir: &Path, segment: u32) -> Result<u64, JournalError> {
     std::fs::metadata(segment_path(dir, segment)).map(|meta| meta.len()).map_err(JournalError::io("look at", segment))
 }
 
-fn tail_of(dir: &Path, reader: &JournalReader, segment: u32) -> Result<Tail, JournalError> {
+/// Says whether a segment is less than a header, or only the room for one: some file systems keep a length whose bytes a power
+/// cut took.
+fn is_unfinished(dir: &Path, segment: u32) -> Result<bool, JournalError> {
+    let failed = || JournalError::io("look at", segment);
+    let path = segment_path(dir, segment);
+    let length = std::fs::metadata(&path).map_err(failed())?.len();
+    if length != HEADER_BYTES {
+        return Ok(length < HEADER_BYTES);
+    }
+    Ok(std::fs::read(&path).map_err(failed())?.iter().all(|&byte| byte == 0))
+}
+
+/// Looks for the end of the journal in its last segment. Changes nothing.
+pub(in crate::store) fn tail_of(dir: &Path, reader: &JournalReader, segment: u32) -> Result<Tail, JournalError> {
     let first = reader.first_of(segment)?;
     let mut bytes = Vec::new();
     let mut file = File::open(segment_path(dir, segment)).map_err(JournalError::io("open", segment))?;
@@ -65,7 +79,7 @@ fn tail_of(dir: &Path, reader: &JournalReader, segment: u32) -> Result<Tail, Jou
         return Err(JournalError::damaged(segment, at as u64, Damage::Hole));
     }
     Ok(Tail {
-        last: Position(next.0 - 1),
+        last: Position(next.0.saturating_sub(1)),
         end: Place {
             segment,
             offset: u32::try_from(at).map_err(|_| JournalError::damaged(segment, at as u64, Damage::Frame))?,
@@ -102,17 +116,30 @@ fn whole_group(bytes: &[u8], at: usize, first: Position) -> Option<WholeGroup> {
         next = next.next();
         rest = rest.get(frame.length()..)?;
     }
-    (next.0 - first.0 == u64::from(header.count)).then_some(WholeGroup { end, next, highest_entity })
+    (header.count > 0 && next.0 - first.0 == u64::from(header.count)).then_some(WholeGroup {
+        end,
+        next,
+        highest_entity,
+    })
 }
 
+/// Reads the group frame at `at`. The length is looked at before the checksum: the end of a torn segment is searched at
+/// every byte, and a checksum over whatever a stray length says would make that search quadratic.
 fn group_header(bytes: &[u8], at: usize) -> Option<GroupHeader> {
-    Frame::parse(bytes.get(at..)?)?.group()
+    let frame = bytes.get(at..)?;
+    if frame_length(frame)? != GROUP_FRAME_BYTES {
+        return None;
+    }
+    Frame::parse(frame)?.group()
 }
 
 /// Says whether anything in the rest shows that a later group was begun, which happens only after this one was durable.
 fn something_follows(rest: &[u8], first: Position) -> bool {
     if let Some(header) = group_header(rest, 0)
-        && let Some(after) = usize::try_from(header.bytes).ok().and_then(|n| rest.get(GROUP_FRAME_BYTES + n..))
+        && let Some(after) = usize::try_from(header.bytes)
+            .ok()
+            .and_then(|bytes| GROUP_FRAME_BYTES.checked_add(bytes))
+            .and_then(|end| rest.get(end..))
     {
         return after.iter().any(|&byte| byte != 0);
     }
@@ -138,13 +165,14 @@ pub fn cut(dir: &Path, tail: &Tail) -> Result<(), JournalError> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::sync::{Arc, OnceLock};
 
+    use proptest::prelude::*;
     use retention_core::event::{Actor, Envelope};
     use retention_core::id::{Digest, StreamId};
     use retention_core::time::Timestamp;
 
-    use super::super::{GroupBuffer, JournalWriter, OpenGate};
+    use super::super::{GroupBuffer, JournalWriter, OpenGate, StoredEvent};
     use super::*;
 
     fn event(position: u64, body: &[u8]) -> Envelope {
@@ -218,5 +246,134 @@ mod tests {
             std::fs::write(segment_path(dir.path(), 1), &flipped).unwrap();
             assert_eq!(find_tail(dir.path()).unwrap().last, Position(4), "byte {at}");
         }
+    }
+
+    /// The three groups, made and flushed once: their bytes, where each ends, and their events.
+    fn made_once() -> &'static (Vec<u8>, Vec<usize>, Vec<StoredEvent>) {
+        static MADE: OnceLock<(Vec<u8>, Vec<usize>, Vec<StoredEvent>)> = OnceLock::new();
+        MADE.get_or_init(|| {
+            let (dir, bytes, ends) = journal();
+            let (_, events) = look(dir.path()).unwrap();
+            (bytes, ends, events)
+        })
+    }
+
+    /// Returns a directory in which segment 1 has these bytes.
+    fn directory_with(bytes: &[u8]) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(segment_path(dir.path(), 1), bytes).unwrap();
+        dir
+    }
+
+    /// Returns what the journal says: the tail, and every event up to it, if it is not damaged.
+    fn look(dir: &Path) -> Option<(Tail, Vec<StoredEvent>)> {
+        let tail = find_tail(dir).ok()?;
+        let reader = JournalReader::at(dir);
+        let events = reader.events_after(Position::NONE, tail.last).unwrap();
+        Some((tail, events.map(|event| event.unwrap().1).collect()))
+    }
+
+    /// Makes the checksums of the segment header and of the first group frame right again.
+    fn mend_checksums(bytes: &mut [u8]) {
+        let header = crc32c::crc32c(&bytes[..28]);
+        bytes[28..32].copy_from_slice(&header.to_le_bytes());
+        let group = crc32c::crc32c(&bytes[40..32 + GROUP_FRAME_BYTES]);
+        bytes[36..40].copy_from_slice(&group.to_le_bytes());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+
+        #[test]
+        fn one_changed_run_of_bytes_is_found_or_hurts_only_the_last_group(
+            at in any::<prop::sample::Index>(), change in prop::collection::vec(any::<u8>(), 1..60)
+        ) {
+            let (bytes, ends, written) = made_once();
+            let mut mutated = bytes.clone();
+            let at = at.index(bytes.len());
+            for (place, byte) in mutated[at..].iter_mut().zip(&change) {
+                *place = *byte;
+            }
+            let dir = directory_with(&mutated);
+            match look(dir.path()) {
+                None => prop_assert!(mutated != *bytes),
+                Some((tail, events)) => {
+                    prop_assert_eq!(&events, &written[..events.len()]);
+                    let changed = bytes.iter().zip(&mutated).position(|(a, b)| a != b);
+                    let intact = changed.is_none_or(|at| at >= ends[1]);
+                    prop_assert!(intact, "byte {:?} of group 1 or 2 changed unseen", changed);
+                    prop_assert_eq!(tail.last.0, if changed.is_none() { 6 } else { 4 });
+                }
+            }
+        }
+
+        #[test]
+        fn a_cut_with_rubbish_behind_it_never_makes_an_event(
+            length in any::<prop::sample::Index>(), rubbish in prop::collection::vec(any::<u8>(), 0..300)
+        ) {
+            let (bytes, _, written) = made_once();
+            let mut cut = bytes[..length.index(bytes.len() - 32) + 32].to_vec();
+            cut.extend(&rubbish);
+            let dir = directory_with(&cut);
+            if let Some((_, events)) = look(dir.path()) {
+                prop_assert_eq!(&events, &written[..events.len()]);
+            }
+        }
+
+        #[test]
+        fn numbers_that_nobody_writes_are_refused_even_under_right_checksums(
+            at in 0..32 + GROUP_FRAME_BYTES, change in prop::collection::vec(prop::sample::select(vec![0, 1, 0x7f, 0xff]), 1..20)
+        ) {
+            let (bytes, _, written) = made_once();
+            let mut bytes = bytes.clone();
+            for (place, byte) in bytes[at..32 + GROUP_FRAME_BYTES].iter_mut().zip(&change) {
+                *place = *byte;
+            }
+            mend_checksums(&mut bytes);
+            let dir = directory_with(&bytes);
+            if let Ok(tail) = find_tail(dir.path()) {
+                for event in JournalReader::at(dir.path()).events_after(Position::NONE, tail.last).unwrap() {
+                    let Ok((_, event)) = event else { break };
+                    prop_assert!(written.contains(&event));
+                }
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_a_journal_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+            let dir = directory_with(&bytes);
+            prop_assert!(find_tail(dir.path()).is_err());
+        }
+    }
+
+    #[test]
+    fn a_segment_whose_header_was_never_finished_is_no_damage() {
+        let (dir, _, ends) = journal();
+        for unfinished in [&[][..], b"RTND", &[0; 32]] {
+            std::fs::write(segment_path(dir.path(), 2), unfinished).unwrap();
+            let tail = find_tail(dir.path()).unwrap();
+            assert_eq!((tail.last, tail.end.segment, tail.end.offset as usize), (Position(6), 1, ends[2]));
+            assert!(!segment_path(dir.path(), 2).exists());
+        }
+        std::fs::write(segment_path(dir.path(), 2), [1; 32]).unwrap();
+        assert!(find_tail(dir.path()).is_err());
+        assert!(segment_path(dir.path(), 2).exists());
+    }
+
+    #[test]
+    fn a_first_position_of_nothing_and_a_group_without_end_are_damage() {
+        let (dir, bytes, _) = journal();
+        for (range, byte) in [(16..24, 0), (10..16, 1), (24..28, 1)] {
+            let mut other = bytes.clone();
+            other[range].fill(byte);
+            mend_checksums(&mut other);
+            std::fs::write(segment_path(dir.path(), 1), &other).unwrap();
+            assert!(matches!(find_tail(dir.path()), Err(JournalError::Damaged { damage: Damage::Header, .. })));
+        }
+        let mut endless = bytes;
+        endless[32 + GROUP_FRAME_BYTES - 8..32 + GROUP_FRAME_BYTES].fill(0xff);
+        mend_checksums(&mut endless);
+        std::fs::write(segment_path(dir.path(), 1), &endless).unwrap();
+        assert!(matches!(find_tail(dir.path()), Err(JournalError::Damaged { damage: Damage::Hole, .. })));
     }
 }

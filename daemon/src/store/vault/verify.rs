@@ -2,6 +2,8 @@
 
 use std::sync::atomic::Ordering;
 
+use roaring::RoaringBitmap;
+
 use super::VaultError;
 use super::segment::{self, OpenSlot, Segment, Shared};
 use super::slot::{SEGMENT_SLOTS, SLOT_BYTES};
@@ -26,13 +28,18 @@ pub struct VaultVerification {
     pub damaged: u64,
     /// The numbers of the first thousand of those, ascending.
     pub damaged_slots: Vec<u32>,
+    /// The numbers of the tombstones.
+    pub destroyed_slots: RoaringBitmap,
 }
 
 impl VaultVerification {
     fn count(&mut self, slot: u32, state: Option<&OpenSlot>) {
         match state {
             Some(OpenSlot::Filled(_)) => self.live += 1,
-            Some(OpenSlot::Destroyed) => self.destroyed += 1,
+            Some(OpenSlot::Destroyed) => {
+                self.destroyed += 1;
+                self.destroyed_slots.insert(slot);
+            }
             Some(OpenSlot::Retired) => self.retired += 1,
             Some(OpenSlot::Empty) | None => {
                 self.damaged += 1;

@@ -1,5 +1,8 @@
 //! What an event says, in one line, without personal data and without free text of persons.
 
+use retention_core::event::change::IntakeCompleted;
+use retention_core::event::decision::PlanFrozen;
+use retention_core::event::operation::DaemonStarted;
 use retention_core::event::{Event, Readable};
 use retention_core::id::{Position, RunId, SagaId};
 use retention_core::view::Views;
@@ -22,10 +25,7 @@ fn of_event(event: &Event) -> String {
         Event::EntityAbsent(body) => format!("not in intake {}", body.intake),
         Event::EntityLinked(body) => format!("{} links", body.links.len()),
         Event::IntakeStarted(body) => format!("source {}, content {}", body.source, body.content.short()),
-        Event::IntakeCompleted(body) => format!(
-            "source {}: {} rows, {} added, {} changed, {} unchanged, {} rejected, {} absent",
-            body.source, body.rows, body.added, body.changed, body.unchanged, body.rejected, body.absent
-        ),
+        Event::IntakeCompleted(body) => intake(body),
         Event::HoldPlaced(body) => format!("on {} entities", body.entities.len()),
         Event::HoldReleased(body) => format!("hold {}", body.hold),
         Event::PolicySetActivated(body) => format!("{} policies, set {}", body.policies.len(), body.digest.short()),
@@ -36,62 +36,17 @@ fn of_event(event: &Event) -> String {
         Event::ScheduleMissed(body) => format!("policy {}, {} times", body.policy, body.count),
         Event::RecordsOpened(body) => format!("{} entities, by {}", body.entities, body.operation),
         Event::StoreInitialised(body) => format!("by {}", body.program),
-        Event::DaemonStarted(body) => {
-            let after = if body.after_clean_stop { "a clean stop" } else { "no clean stop" };
-            format!("{} after {after}, {} bytes cut", body.program, body.cut_bytes)
-        }
+        Event::DaemonStarted(body) => daemon(body),
         Event::DaemonStopped(_) => "in good order".to_owned(),
         Event::ClockJumped(body) => format!("from {} to {}", body.expected_at, body.seen_at),
         Event::StoreRebuilt(body) => format!("{} events, because of {}", body.events, body.code),
-        Event::PolicyRecorded(_)
-        | Event::PlanRequested(_)
-        | Event::PlanItems(_)
-        | Event::PlanFrozen(_)
-        | Event::PlanRefused(_)
-        | Event::PlanApproved(_)
-        | Event::PlanRejected(_) => of_plan(event),
-        Event::RunRequested(_)
-        | Event::RunStarted(_)
-        | Event::RunPaused(_)
-        | Event::RunResumed(_)
-        | Event::RunCancelled(_)
-        | Event::RunEnded(_)
-        | Event::RunRefused(_)
-        | Event::SagaStarted(_)
-        | Event::StepStarted(_)
-        | Event::StepSucceeded(_)
-        | Event::StepFailed(_)
-        | Event::ItemsSkipped(_)
-        | Event::SagaEnded(_)
-        | Event::KeyDestroyed(_)
-        | Event::EntityRestored(_) => of_run(event),
-    }
-}
-
-fn of_plan(event: &Event) -> String {
-    match event {
         Event::PolicyRecorded(body) => format!("policy {}, version {}", body.id, body.digest.short()),
         Event::PlanRequested(body) => format!("policy {}", body.policy),
         Event::PlanItems(body) => format!("{}, part {}: {} items", body.plan, body.chunk, body.items.len()),
-        Event::PlanFrozen(body) => {
-            format!(
-                "{} of {}: {} of {} entities, digest {}",
-                body.plan,
-                body.policy,
-                body.items,
-                body.population,
-                body.digest.short()
-            )
-        }
+        Event::PlanFrozen(body) => frozen(body),
         Event::PlanRefused(body) => format!("{}: {}", body.plan, body.code),
         Event::PlanApproved(body) => format!("{}, digest {}", body.plan, body.digest.short()),
         Event::PlanRejected(body) => format!("{}, digest {}", body.plan, body.digest.short()),
-        _ => String::new(),
-    }
-}
-
-fn of_run(event: &Event) -> String {
-    match event {
         Event::RunRequested(body) => format!("{}, digest {}", body.plan, body.digest.short()),
         Event::RunStarted(body) => format!("{} of {}: {} items", body.run, body.plan, body.items),
         Event::RunPaused(body) => body.run.to_string(),
@@ -112,8 +67,24 @@ fn of_run(event: &Event) -> String {
         Event::SagaEnded(body) => format!("{}, {} purged", body.saga, body.purged),
         Event::KeyDestroyed(body) => format!("{} {}, item {}", body.run, body.saga, body.item),
         Event::EntityRestored(body) => body.saga.to_string(),
-        _ => String::new(),
     }
+}
+
+fn intake(body: &IntakeCompleted) -> String {
+    format!(
+        "source {}: {} rows, {} added, {} changed, {} unchanged, {} rejected, {} absent",
+        body.source, body.rows, body.added, body.changed, body.unchanged, body.rejected, body.absent
+    )
+}
+
+fn frozen(body: &PlanFrozen) -> String {
+    let digest = body.digest.short();
+    format!("{} of {}: {} of {} entities, digest {digest}", body.plan, body.policy, body.items, body.population)
+}
+
+fn daemon(body: &DaemonStarted) -> String {
+    let after = if body.after_clean_stop { "a clean stop" } else { "no clean stop" };
+    format!("{} after {after}, {} bytes cut", body.program, body.cut_bytes)
 }
 
 /// Returns the run that an event is part of.
@@ -135,6 +106,29 @@ pub(super) fn run_of(views: &Views, position: Position, event: &Event) -> Option
         Event::SagaEnded(body) => of_saga(body.saga),
         Event::KeyDestroyed(body) => Some(body.run),
         Event::EntityRestored(body) => of_saga(body.saga),
-        _ => None,
+        Event::LayoutRecorded(_)
+        | Event::EntityChanged(_)
+        | Event::EntityAbsent(_)
+        | Event::EntityLinked(_)
+        | Event::IntakeStarted(_)
+        | Event::IntakeCompleted(_)
+        | Event::HoldPlaced(_)
+        | Event::HoldReleased(_)
+        | Event::PolicySetActivated(_)
+        | Event::PolicyRecorded(_)
+        | Event::PlanRequested(_)
+        | Event::PlanItems(_)
+        | Event::PlanFrozen(_)
+        | Event::PlanRefused(_)
+        | Event::PlanApproved(_)
+        | Event::PlanRejected(_)
+        | Event::ScheduleFired(_)
+        | Event::ScheduleMissed(_)
+        | Event::RecordsOpened(_)
+        | Event::StoreInitialised(_)
+        | Event::DaemonStarted(_)
+        | Event::DaemonStopped(_)
+        | Event::ClockJumped(_)
+        | Event::StoreRebuilt(_) => None,
     }
 }

@@ -1,0 +1,335 @@
+//! What an event says, without personal data: facts for a table, and one line for a story.
+//!
+//! A public body shows names of plans, runs and steps, counts, codes and digests. A sealed body shows nothing unless the
+//! caller may have it opened. Everything is made from the event alone, so the same log gives the same lines.
+
+use std::fmt;
+
+use super::{Event, EventType, Readable, Recorded};
+use crate::event::saga::Receipt;
+use crate::time::Timestamp;
+
+/// How much of a sealed body may be shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Disclosure {
+    /// Nothing: only the envelope speaks.
+    Envelope,
+    /// Names, ids and what operators wrote. Cells of a record are never part of a summary.
+    Opened,
+}
+
+/// One fact of an event: what it is about, and its value.
+pub type Fact = (&'static str, String);
+
+/// Returns what an event says, in a fixed order.
+#[must_use]
+pub fn describe(recorded: &Recorded, disclosure: Disclosure) -> Vec<Fact> {
+    match &recorded.event {
+        Readable::Gone => vec![("body", "gone".to_owned())],
+        Readable::Unknown => vec![("body", "unknown".to_owned())],
+        Readable::Event(_) if recorded.envelope.sealed && disclosure == Disclosure::Envelope => {
+            vec![("body", "sealed".to_owned())]
+        }
+        Readable::Event(event) => facts_of(event),
+    }
+}
+
+/// One line of a story: `12 EntityChanged E3 by daemon` and what else the event says.
+///
+/// Values that hold a blank or anything that is not printable ASCII are quoted, so a line stays a line.
+#[derive(Debug, Clone, Copy)]
+pub struct StoryLine<'a> {
+    recorded: &'a Recorded,
+    disclosure: Disclosure,
+}
+
+impl<'a> StoryLine<'a> {
+    /// Tells of an event.
+    #[must_use]
+    pub fn of(recorded: &'a Recorded, disclosure: Disclosure) -> Self {
+        Self { recorded, disclosure }
+    }
+}
+
+impl fmt::Display for StoryLine<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let envelope = &self.recorded.envelope;
+        write!(f, "{} {}", envelope.position, type_name(envelope.event_type))?;
+        if let Some(entity) = envelope.entity {
+            write!(f, " {entity}")?;
+        }
+        write!(f, " by {}", envelope.actor)?;
+        for (key, value) in describe(self.recorded, self.disclosure) {
+            if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"') {
+                write!(f, " {key}={value}")?;
+            } else {
+                write!(f, " {key}={value:?}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Returns the name of a stored type number; `Unknown(17)` for what a newer program wrote.
+#[must_use]
+pub fn type_name(number: u16) -> String {
+    EventType::from_number(number).map_or_else(|| format!("Unknown({number})"), |known| known.name().to_owned())
+}
+
+/// Collects facts.
+struct Facts(Vec<Fact>);
+
+impl Facts {
+    fn with(mut self, key: &'static str, value: impl fmt::Display) -> Self {
+        self.0.push((key, value.to_string()));
+        self
+    }
+
+    fn with_at(self, key: &'static str, at: Option<Timestamp>) -> Self {
+        match at {
+            Some(at) => self.with(key, at),
+            None => self,
+        }
+    }
+}
+
+fn fact(key: &'static str, value: impl fmt::Display) -> Facts {
+    Facts(Vec::new()).with(key, value)
+}
+
+fn facts_of(event: &Event) -> Vec<Fact> {
+    match event {
+        Event::LayoutRecorded(b) => fact("layout", b.id.0).with("source", &b.layout.source).with("kind", b.layout.kind),
+        Event::EntityChanged(b) => fact("layout", b.record.layout.0).with("external_id", &b.record.external_id),
+        Event::EntityAbsent(b) => fact("intake", b.intake),
+        Event::EntityLinked(b) => fact("links", b.links.len()).with_at("at", b.at),
+        Event::IntakeStarted(b) => fact("source", &b.source).with("content", b.content.short()).with("name", &b.name),
+        Event::IntakeCompleted(b) => fact("source", &b.source)
+            .with("content", b.content.short())
+            .with("end", intake_end(b.end))
+            .with("rows", b.rows)
+            .with("added", b.added)
+            .with("changed", b.changed)
+            .with("unchanged", b.unchanged)
+            .with("rejected", b.rejected)
+            .with("absent", b.absent),
+        Event::HoldPlaced(b) => fact("entities", b.entities.len()).with("name", &b.name).with("reason", &b.reason),
+        Event::HoldReleased(b) => fact("hold", b.hold).with("reason", &b.reason),
+        Event::RecordsOpened(b) => fact("operation", &b.operation).with("entities", b.entities),
+        Event::StoreInitialised(b) => fact("store", hex::encode(b.store)).with("program", &b.program),
+        Event::DaemonStarted(b) => fact("program", &b.program)
+            .with("config", b.config.short())
+            .with("after_clean_stop", b.after_clean_stop)
+            .with("cut_bytes", b.cut_bytes),
+        Event::DaemonStopped(_) => Facts(Vec::new()),
+        Event::ClockJumped(b) => fact("expected_at", b.expected_at).with("seen_at", b.seen_at),
+        Event::StoreRebuilt(b) => fact("events", b.events).with("code", &b.code),
+        Event::PolicySetActivated(b) => fact("set", b.digest.short()).with("policies", b.policies.len()),
+        Event::PolicyRecorded(b) => fact("policy", &b.id).with("version", b.digest.short()),
+        Event::ScheduleFired(b) => {
+            fact("policy", &b.policy).with("nominal_at", b.nominal_at).with("catch_up", b.catch_up)
+        }
+        Event::ScheduleMissed(b) => {
+            fact("policy", &b.policy).with("count", b.count).with("first_at", b.first_at).with("last_at", b.last_at)
+        }
+        Event::PlanRequested(_)
+        | Event::PlanItems(_)
+        | Event::PlanFrozen(_)
+        | Event::PlanRefused(_)
+        | Event::PlanApproved(_)
+        | Event::PlanRejected(_) => facts_of_plan(event),
+        Event::RunRequested(_)
+        | Event::RunStarted(_)
+        | Event::RunPaused(_)
+        | Event::RunResumed(_)
+        | Event::RunCancelled(_)
+        | Event::RunEnded(_)
+        | Event::RunRefused(_) => facts_of_run(event),
+        Event::SagaStarted(_)
+        | Event::StepStarted(_)
+        | Event::StepSucceeded(_)
+        | Event::StepFailed(_)
+        | Event::ItemsSkipped(_)
+        | Event::SagaEnded(_)
+        | Event::KeyDestroyed(_)
+        | Event::EntityRestored(_) => facts_of_saga(event),
+    }
+    .0
+}
+
+fn facts_of_plan(event: &Event) -> Facts {
+    match event {
+        Event::PlanRequested(b) => {
+            fact("policy", &b.policy).with("purpose", purpose(b.purpose)).with_at("as_of", b.as_of)
+        }
+        Event::PlanItems(b) => fact("plan", b.plan).with("chunk", b.chunk).with("items", b.items.len()),
+        Event::PlanFrozen(b) => fact("plan", b.plan)
+            .with("policy", &b.policy)
+            .with("purpose", purpose(b.purpose))
+            .with("items", b.items)
+            .with("population", b.population)
+            .with("kept", b.kept.iter().map(|kept| kept.count).sum::<u64>())
+            .with("tripped", b.tripped.len())
+            .with("digest", b.digest.short()),
+        Event::PlanRefused(b) => fact("plan", b.plan).with("code", &b.code),
+        Event::PlanApproved(b) => fact("plan", b.plan).with("digest", b.digest.short()).with("comment", &b.comment),
+        Event::PlanRejected(b) => fact("plan", b.plan).with("digest", b.digest.short()).with("comment", &b.comment),
+        _ => Facts(Vec::new()),
+    }
+}
+
+fn facts_of_run(event: &Event) -> Facts {
+    match event {
+        Event::RunRequested(b) => fact("plan", b.plan).with("digest", b.digest.short()),
+        Event::RunStarted(b) => fact("run", b.run).with("plan", b.plan).with("items", b.items),
+        Event::RunPaused(b) => fact("run", b.run).with("reason", &b.reason),
+        Event::RunResumed(b) => fact("run", b.run).with("reason", &b.reason),
+        Event::RunCancelled(b) => fact("run", b.run).with("reason", &b.reason),
+        Event::RunEnded(b) => {
+            use super::decision::RunEnd;
+            let end = match b.end {
+                RunEnd::Completed => "completed",
+                RunEnd::Cancelled => "cancelled",
+                RunEnd::Stuck => "stuck",
+            };
+            fact("run", b.run).with("end", end).with("purged", b.purged).with("skipped", b.skipped)
+        }
+        Event::RunRefused(b) => fact("run", b.run).with("plan", b.plan).with("code", &b.code),
+        _ => Facts(Vec::new()),
+    }
+}
+
+fn facts_of_saga(event: &Event) -> Facts {
+    match event {
+        Event::SagaStarted(b) => {
+            let facts = fact("run", b.run).with("items", b.items.len());
+            match b.mailbox {
+                Some(mailbox) => facts.with("mailbox", mailbox),
+                None => facts,
+            }
+        }
+        Event::StepStarted(b) => {
+            fact("saga", b.saga).with("step", b.step.name()).with("attempt", b.attempt).with("items", b.items.len())
+        }
+        Event::StepSucceeded(b) => {
+            let facts = fact("saga", b.saga).with("step", b.step.name()).with("compensation", b.compensation);
+            with_receipt(facts, &b.receipt)
+        }
+        Event::StepFailed(b) => {
+            use super::saga::Failure;
+            let failure = match b.failure {
+                Failure::Refused => "refused",
+                Failure::Unknown => "unknown",
+            };
+            fact("saga", b.saga)
+                .with("step", b.step.name())
+                .with("attempt", b.attempt)
+                .with("failure", failure)
+                .with("code", &b.code)
+                .with_at("retry_at", b.retry_at)
+        }
+        Event::ItemsSkipped(b) => fact("saga", b.saga).with("items", b.items.len()),
+        Event::SagaEnded(b) => {
+            use super::saga::SagaEnd;
+            let end = match b.end {
+                SagaEnd::Completed => "completed",
+                SagaEnd::Compensated => "compensated",
+                SagaEnd::Stuck => "stuck",
+            };
+            fact("saga", b.saga).with("end", end).with("purged", b.purged)
+        }
+        Event::KeyDestroyed(b) => fact("run", b.run).with("saga", b.saga).with("item", b.item),
+        Event::EntityRestored(b) => fact("saga", b.saga).with("reason", &b.reason),
+        _ => Facts(Vec::new()),
+    }
+}
+
+fn with_receipt(facts: Facts, receipt: &Receipt) -> Facts {
+    match receipt {
+        Receipt::Exported { manifest, exported_at, items, bytes } => facts
+            .with("items", items)
+            .with("bytes", bytes)
+            .with("manifest", manifest.short())
+            .with("exported_at", exported_at),
+        Receipt::ExportVerified { manifest, items } => facts.with("items", items).with("manifest", manifest.short()),
+        Receipt::Quarantined { until, items } => facts.with("items", items).with("until", until),
+        Receipt::Purged { items } | Receipt::Absent { items } => facts.with("items", items),
+        Receipt::Undone => facts,
+    }
+}
+
+fn intake_end(end: super::change::IntakeEnd) -> &'static str {
+    use super::change::IntakeEnd;
+    match end {
+        IntakeEnd::Done => "done",
+        IntakeEnd::DoneWithRejects => "done_with_rejects",
+        IntakeEnd::Rejected => "rejected",
+        IntakeEnd::Duplicate => "duplicate",
+    }
+}
+
+fn purpose(purpose: super::decision::PlanPurpose) -> &'static str {
+    use super::decision::PlanPurpose;
+    match purpose {
+        PlanPurpose::Run => "run",
+        PlanPurpose::Preview => "preview",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::erasure::KeyDestroyed;
+    use crate::event::hold::HoldPlaced;
+    use crate::event::{Actor, Envelope};
+    use crate::id::{Digest, EntityId, Position, RunId, SagaId, StreamId};
+
+    fn recorded(event: Event, entity: Option<EntityId>, sealed: bool) -> Recorded {
+        let envelope = Envelope {
+            event_type: event.event_type() as u16,
+            schema: 1,
+            sealed,
+            position: Position(12),
+            recorded_at: Timestamp(0),
+            occurred_at: Timestamp(0),
+            stream: StreamId([0; 16]),
+            actor: Actor::Daemon,
+            cause: Position::NONE,
+            entity,
+            body_len: 0,
+            body_digest: Digest([0; 32]),
+        };
+        Recorded { envelope, event: Readable::Event(Box::new(event)) }
+    }
+
+    fn hold() -> Recorded {
+        let body = HoldPlaced { name: "case".into(), reason: "she\nsaid \"no\"".into(), entities: vec![EntityId(3)] };
+        recorded(Event::HoldPlaced(body), None, true)
+    }
+
+    #[test]
+    fn a_sealed_body_says_nothing_until_it_may_be_opened() {
+        let closed = StoryLine::of(&hold(), Disclosure::Envelope).to_string();
+        assert_eq!(closed, "12 HoldPlaced by daemon body=sealed");
+        let opened = StoryLine::of(&hold(), Disclosure::Opened).to_string();
+        assert_eq!(opened, "12 HoldPlaced by daemon entities=1 name=case reason=\"she\\nsaid \\\"no\\\"\"");
+    }
+
+    #[test]
+    fn a_public_body_tells_its_names_and_counts() {
+        let body = KeyDestroyed { run: RunId(Position(7)), saga: SagaId(Position(9)), item: 4 };
+        let line = recorded(Event::KeyDestroyed(body), Some(EntityId(3)), false);
+        let line = StoryLine::of(&line, Disclosure::Envelope).to_string();
+        assert_eq!(line, "12 KeyDestroyed E3 by daemon run=R7 saga=S9 item=4");
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_said_so() {
+        let mut gone = hold();
+        gone.event = Readable::Gone;
+        assert_eq!(describe(&gone, Disclosure::Opened), [("body", "gone".to_owned())]);
+        gone.event = Readable::Unknown;
+        gone.envelope.event_type = 9_999;
+        assert_eq!(StoryLine::of(&gone, Disclosure::Envelope).to_string(), "12 Unknown(9999) by daemon body=unknown");
+    }
+}

@@ -1,0 +1,326 @@
+//! The fixed samples behind the golden vectors: every event type, and every variant of every enum that goes to disk.
+
+use retention_core::event::change::{
+    EntityAbsent, EntityChanged, EntityLinked, IntakeCompleted, IntakeEnd, IntakeStarted, LayoutRecorded, Link,
+};
+use retention_core::event::decision::{
+    GuardTripped, KeptCount, PlanApproved, PlanFrozen, PlanItem, PlanItems, PlanPurpose, PlanRefused, PlanRejected,
+    PlanRequested, PolicyRecorded, PolicySetActivated, PolicyVersion, RunCancelled, RunEnd, RunEnded, RunPaused,
+    RunRefused, RunRequested, RunResumed, RunStarted, ScheduleFired, ScheduleMissed,
+};
+use retention_core::event::erasure::{EntityRestored, KeyDestroyed};
+use retention_core::event::hold::{HoldPlaced, HoldReleased};
+use retention_core::event::operation::{
+    ClockJumped, DaemonStarted, DaemonStopped, RecordsOpened, StoreInitialised, StoreRebuilt,
+};
+use retention_core::event::saga::{
+    Failure, ItemsSkipped, Receipt, SagaEnd, SagaEnded, SagaItem, SagaStarted, ScriptKind, SkipReason, Step,
+    StepFailed, StepStarted, StepSucceeded,
+};
+use retention_core::event::{Actor, Envelope, Event, EventType};
+use retention_core::id::{Digest, EntityId, HoldId, LayoutId, PlanId, Position, RunId, SagaId, StreamId};
+use retention_core::record::{
+    Cells, Column, DateRole, EntityRecord, FieldType, Kind, Layout, Relation, SourceLink, Visibility,
+};
+use retention_core::time::Timestamp;
+
+/// Lists values of an enum; does not compile when a variant is missing.
+macro_rules! every {
+    ($of:ident: $($variant:ident $(($payload:expr))? $({ $($field:ident: $value:expr),* })?),*) => {{
+        fn _every_variant_is_listed(value: &$of) {
+            match value { $($of::$variant { .. } => {})* }
+        }
+        vec![$($of::$variant $(($payload))? $({ $($field: $value),* })?),*]
+    }};
+}
+
+const PLAN: PlanId = PlanId(Position(204));
+const RUN: RunId = RunId(Position(210));
+const SAGA: SagaId = SagaId(Position(70_000));
+
+fn digest(byte: u8) -> Digest {
+    Digest(std::array::from_fn(|i| byte.wrapping_add(u8::try_from(i).unwrap_or(0))))
+}
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_unix_seconds(seconds)
+}
+
+/// Returns every sample, in the order of the types.
+pub(crate) fn events() -> Vec<Event> {
+    let mut all = change();
+    all.extend(hold());
+    all.extend(decision());
+    all.extend(run());
+    all.extend(saga());
+    all.extend(rest());
+    all
+}
+
+/// Returns an envelope for each thing that an envelope can say.
+pub(crate) fn envelopes() -> Vec<Envelope> {
+    let sealed = Envelope {
+        event_type: EventType::EntityChanged as u16,
+        schema: 1,
+        sealed: true,
+        position: Position(7),
+        recorded_at: at(1_700_000_000),
+        occurred_at: Timestamp(-1),
+        stream: StreamId(std::array::from_fn(|i| 0xa0 + u8::try_from(i).unwrap_or(0))),
+        actor: Actor::Person(1000),
+        cause: Position(3),
+        entity: Some(EntityId(41)),
+        body_len: 300,
+        body_digest: digest(5),
+    };
+    every!(Actor: Daemon, Schedule, Person(u32::MAX))
+        .into_iter()
+        .map(|actor| Envelope { actor, sealed: false, entity: None, cause: Position::NONE, ..sealed })
+        .chain([sealed, Envelope { event_type: u16::MAX, schema: u16::MAX, position: Position(u64::MAX), ..sealed }])
+        .collect()
+}
+
+fn change() -> Vec<Event> {
+    let fields = every!(FieldType: Text, List, Number, Money, Boolean, Date);
+    let columns = |_kind| {
+        fields.iter().zip(["a", "", "é", "d", "e", "f"]).map(|(&field_type, name)| Column {
+            name: name.to_owned(),
+            field: format!("custom.{name}"),
+            field_type,
+        })
+    };
+    let kinds = every!(Kind: Contact, Company, Deal, Activity, Post, Task, Insight, Template, File, Mailbox, Intake);
+    let layouts = kinds.iter().zip(1u32..).map(|(&kind, number)| {
+        Event::LayoutRecorded(LayoutRecorded {
+            id: LayoutId(number * 100),
+            layout: Layout {
+                source: "ocm".to_owned(),
+                kind,
+                columns: columns(kind).collect(),
+                named_dates: vec!["signed".to_owned()],
+            },
+        })
+    });
+    let visibilities = every!(Visibility: Unknown, Private, Shared);
+    let changes =
+        visibilities.iter().map(|&visibility| Event::EntityChanged(EntityChanged { record: record(visibility) }));
+    let empty = Event::EntityChanged(EntityChanged {
+        record: EntityRecord {
+            layout: LayoutId(0),
+            mailbox: None,
+            visibility: Visibility::Unknown,
+            external_id: String::new(),
+            other_ids: vec![],
+            dates: vec![],
+            links: vec![],
+            cells: Cells::default(),
+        },
+    });
+    let relations = every!(Relation: Associated, About);
+    let links = relations.iter().map(|&relation| Link { relation, to: EntityId(u32::MAX) }).collect();
+    let ends = every!(IntakeEnd: Done, DoneWithRejects, Rejected, Duplicate);
+    let completed = ends.into_iter().map(|end| {
+        Event::IntakeCompleted(IntakeCompleted {
+            source: "ocm".to_owned(),
+            content: digest(1),
+            end,
+            rows: 250,
+            added: 251,
+            changed: 65_535,
+            unchanged: 65_536,
+            rejected: u64::from(u32::MAX),
+            absent: u64::from(u32::MAX) + 1,
+            dangling: u64::MAX,
+            defects: vec![("stale_task_field".to_owned(), 3)],
+            report: digest(2),
+        })
+    });
+    layouts
+        .chain(changes)
+        .chain([
+            empty,
+            Event::EntityAbsent(EntityAbsent { intake: EntityId(9) }),
+            Event::EntityLinked(EntityLinked { links, at: Some(at(-1)) }),
+            Event::EntityLinked(EntityLinked { links: vec![], at: None }),
+            Event::IntakeStarted(IntakeStarted {
+                source: "ocm".to_owned(),
+                name: "in.csv".to_owned(),
+                content: digest(1),
+            }),
+        ])
+        .chain(completed)
+        .collect()
+}
+
+fn record(visibility: Visibility) -> EntityRecord {
+    let roles = every!(DateRole:
+        Created, Modified, LastActivity, Closed, ContractEnd, Received, Occurred, Deadline, Granted, Named(300));
+    EntityRecord {
+        layout: LayoutId(3),
+        mailbox: Some(EntityId(251)),
+        visibility,
+        external_id: "{A-1}".to_owned(),
+        other_ids: vec!["{B-2}".to_owned()],
+        dates: roles
+            .into_iter()
+            .zip([i64::MIN, -126, -125, 0, 1, 125, 126, 32_768, 1 << 40, i64::MAX].map(Timestamp))
+            .collect(),
+        links: vec![
+            SourceLink { relation: Relation::Associated, kind: Kind::Company, external_id: "{C-3}".to_owned() },
+            SourceLink { relation: Relation::About, kind: Kind::Deal, external_id: String::new() },
+        ],
+        cells: [None, Some(""), Some(" "), Some("Zoë"), None].into_iter().collect(),
+    }
+}
+
+fn hold() -> Vec<Event> {
+    let (name, reason) = ("case 7".to_owned(), "court order".to_owned());
+    vec![
+        Event::HoldPlaced(HoldPlaced { name, reason: reason.clone(), entities: vec![EntityId(1), EntityId(65_536)] }),
+        Event::HoldReleased(HoldReleased { hold: HoldId(Position(99)), reason }),
+    ]
+}
+
+fn decision() -> Vec<Event> {
+    let policy = "contacts".to_owned();
+    let purposes = every!(PlanPurpose: Run, Preview);
+    let requested = purposes
+        .iter()
+        .zip([None, Some(at(1_800_000_000))])
+        .map(|(&purpose, as_of)| Event::PlanRequested(PlanRequested { policy: policy.clone(), purpose, as_of }));
+    let item = |entity, start_is_fallback| PlanItem {
+        entity: EntityId(entity),
+        version: Position(12),
+        start_at: at(1_600_000_000),
+        due_at: at(1_700_000_000),
+        start_is_fallback,
+    };
+    let frozen = purposes.iter().map(|&purpose| {
+        Event::PlanFrozen(PlanFrozen {
+            plan: PLAN,
+            purpose,
+            policy: policy.clone(),
+            policy_digest: digest(3),
+            log_position: Position(203),
+            as_of: at(1_700_000_000),
+            population: 1_000_000,
+            items: 2,
+            kept: vec![KeptCount { reason: "held".to_owned(), count: 1 }],
+            tripped: vec![GuardTripped { guard: "max_items".to_owned(), limit: 1, actual: 2 }],
+            needs_approval: purpose == PlanPurpose::Run,
+            approvals_needed: 2,
+            approval_valid_ms: 604_800_000,
+            digest: digest(4),
+        })
+    });
+    vec![
+        Event::PolicySetActivated(PolicySetActivated {
+            digest: digest(2),
+            policies: vec![PolicyVersion { id: policy.clone(), digest: digest(3) }],
+        }),
+        Event::PolicyRecorded(PolicyRecorded {
+            id: policy.clone(),
+            digest: digest(3),
+            text: "kind = \"contact\"\n".to_owned(),
+        }),
+    ]
+    .into_iter()
+    .chain(requested)
+    .chain([Event::PlanItems(PlanItems { plan: PLAN, chunk: 0, items: vec![item(5, false), item(6, true)] })])
+    .chain(frozen)
+    .chain([
+        Event::PlanRefused(PlanRefused { plan: PLAN, code: "unknown_policy".to_owned() }),
+        Event::PlanApproved(PlanApproved { plan: PLAN, digest: digest(4), comment: "yes".to_owned() }),
+        Event::PlanRejected(PlanRejected { plan: PLAN, digest: digest(4), comment: "no".to_owned() }),
+    ])
+    .collect()
+}
+
+fn run() -> Vec<Event> {
+    let reason = "lunch".to_owned();
+    let ends = every!(RunEnd: Completed, Cancelled, Stuck);
+    vec![
+        Event::RunRequested(RunRequested { plan: PLAN, digest: digest(4) }),
+        Event::RunStarted(RunStarted { run: RUN, plan: PLAN, items: 2 }),
+        Event::RunPaused(RunPaused { run: RUN, reason: reason.clone() }),
+        Event::RunResumed(RunResumed { run: RUN, reason: reason.clone() }),
+        Event::RunCancelled(RunCancelled { run: RUN, reason }),
+    ]
+    .into_iter()
+    .chain(ends.into_iter().map(|end| Event::RunEnded(RunEnded { run: RUN, end, purged: 1, skipped: 1 })))
+    .chain([
+        Event::RunRefused(RunRefused { run: RUN, plan: PLAN, code: "plan_used".to_owned() }),
+        Event::ScheduleFired(ScheduleFired { policy: "p".to_owned(), nominal_at: at(1), catch_up: true }),
+        Event::ScheduleFired(ScheduleFired { policy: "p".to_owned(), nominal_at: at(2), catch_up: false }),
+        Event::ScheduleMissed(ScheduleMissed { policy: "p".to_owned(), first_at: at(1), last_at: at(3), count: 3 }),
+    ])
+    .collect()
+}
+
+fn saga() -> Vec<Event> {
+    let scripts = every!(ScriptKind: ExportPurge);
+    let started = scripts.into_iter().zip([Some(EntityId(251))]).map(|(script, mailbox)| {
+        let items = vec![SagaItem { item: 0, entity: EntityId(5), version: Position(12) }];
+        Event::SagaStarted(SagaStarted { run: RUN, script, script_version: 1, mailbox, items })
+    });
+    let steps = every!(Step: Export, VerifyExport, Quarantine, Purge, VerifyAbsence);
+    let intents = steps.iter().map(|&step| {
+        let items = if step == Step::Purge { vec![EntityId(5), EntityId(251)] } else { vec![] };
+        Event::StepStarted(StepStarted { saga: SAGA, step, attempt: 1, idempotency_key: digest(6), items })
+    });
+    let receipts = every!(Receipt:
+        Exported { manifest: digest(7), exported_at: at(1_700_000_000), items: 2, bytes: 70_000 },
+        ExportVerified { manifest: digest(7), items: 2 },
+        Quarantined { until: at(1_700_086_400), items: 2 },
+        Purged { items: 2 },
+        Absent { items: 2 },
+        Undone);
+    let succeeded = receipts.into_iter().zip(steps.iter().copied().chain([Step::Export])).map(|(receipt, step)| {
+        let compensation = receipt == Receipt::Undone;
+        Event::StepSucceeded(StepSucceeded { saga: SAGA, step, compensation, receipt })
+    });
+    let failures = every!(Failure: Refused, Unknown);
+    let failed = failures.into_iter().zip([Some(at(1)), None]).map(|(failure, retry_at)| {
+        Event::StepFailed(StepFailed {
+            saga: SAGA,
+            step: Step::Export,
+            attempt: 2,
+            failure,
+            code: "disk_full".to_owned(),
+            retry_at,
+        })
+    });
+    let reasons = every!(SkipReason: Changed, Held, Restricted, NotDue, Gone, Restored, InAnotherRun);
+    let items = reasons.into_iter().zip(1u32..).map(|(reason, number)| (EntityId(number), reason)).collect();
+    let ends = every!(SagaEnd: Completed, Compensated, Stuck);
+    started
+        .chain(intents)
+        .chain(succeeded)
+        .chain(failed)
+        .chain([Event::ItemsSkipped(ItemsSkipped { saga: SAGA, items })])
+        .chain(ends.into_iter().map(|end| Event::SagaEnded(SagaEnded { saga: SAGA, end, purged: 2 })))
+        .collect()
+}
+
+fn rest() -> Vec<Event> {
+    vec![
+        Event::KeyDestroyed(KeyDestroyed { run: RUN, saga: SAGA, item: 1 }),
+        Event::KeyDestroyed(KeyDestroyed {
+            run: RunId(Position(u64::MAX)),
+            saga: SagaId(Position(250)),
+            item: u32::MAX,
+        }),
+        Event::EntityRestored(EntityRestored { saga: SAGA, reason: "still a customer".to_owned() }),
+        Event::RecordsOpened(RecordsOpened { operation: "entities.show".to_owned(), entities: 1 }),
+        Event::StoreInitialised(StoreInitialised { store: *b"0123456789abcdef", program: "0.1.0".to_owned() }),
+        Event::DaemonStarted(DaemonStarted {
+            program: "0.1.0".to_owned(),
+            config: digest(8),
+            after_clean_stop: true,
+            cut_bytes: 0,
+        }),
+        Event::DaemonStopped(DaemonStopped {}),
+        Event::ClockJumped(ClockJumped { expected_at: at(1), seen_at: at(90_000) }),
+        Event::StoreRebuilt(StoreRebuilt { events: 300, code: "asked_for".to_owned() }),
+    ]
+}

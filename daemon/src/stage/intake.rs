@@ -1,0 +1,359 @@
+//! Intake: dropped files and directories become events.
+//!
+//! | file | what |
+//! |---|---|
+//! | `source` | from the configuration to what the reader needs |
+//! | `place` | the folders of a source, and the reports |
+//! | `take` | one delivery from its claim to its end |
+//! | `reading` | the reader on its own thread |
+//! | `rows`, `batch` | rows compared with what is known, and what is under way to the log |
+//! | `gone` | what a source no longer holds |
+//! | `links` | external ids become numbers |
+//!
+//! A delivery is claimed by a rename, taken in exactly once by its content, and put away with a report. Everything an
+//! intake appends is found by comparing, so one that was interrupted is simply read again.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ffi::OsString;
+use std::path::Path;
+use std::sync::Arc;
+
+use retention_core::event::change::IntakeEnd;
+use retention_core::time::Timestamp;
+
+use super::Step;
+use crate::clock::Clock;
+use crate::config::{KeepDone, Source};
+use crate::connector::drop::SourceSpec;
+use crate::connector::drop::scan::{self, ClaimError, STILL_US, Stillness, Verdict};
+use crate::store::durable_file::DurableFileError;
+use crate::store::{AppendError, Store};
+
+mod batch;
+mod gone;
+mod links;
+mod outcome;
+mod place;
+mod reading;
+mod rows;
+mod source;
+mod take;
+#[cfg(test)]
+mod tests;
+
+pub use outcome::{Counts, Oddity, Taken};
+pub use place::{REPORT_JSON, REPORT_TEXT};
+pub use source::SpecError;
+pub use take::Progress;
+
+use place::Shelf;
+use take::Task;
+
+/// How often the drop folders are looked at without a hint, in microseconds: 30 seconds, since hints can be lost.
+pub const SCAN_EVERY_US: i64 = 30_000_000;
+
+/// How long a claim or an intake that failed is left alone, in microseconds: a minute, so that a wrong permission
+/// neither fills the diagnostics nor waits long once it is mended.
+const RETRY_AFTER_US: i64 = 60_000_000;
+
+/// How often `done/` is swept, in microseconds: an hour, since keeping times are days.
+const SWEEP_EVERY_US: i64 = 3_600_000_000;
+
+/// An intake was interrupted. What it claimed stays in `processing/` and is taken up again; the other files wait.
+#[derive(Debug, thiserror::Error)]
+pub enum IntakeError {
+    /// The log did not take an event.
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    /// The keys.
+    #[error(transparent)]
+    Vault(#[from] crate::store::vault::VaultError),
+    /// The store could not be read.
+    #[error(transparent)]
+    Read(#[from] crate::store::ReadError),
+    /// A body could not be encoded.
+    #[error(transparent)]
+    Codec(#[from] retention_core::event::codec::CodecError),
+    /// A folder or a report.
+    #[error(transparent)]
+    Folder(#[from] DurableFileError),
+    /// The mapping.
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+    /// The system gives no thread.
+    #[error("the thread that reads a dropped file cannot be started ({0}); the file is taken up again")]
+    Thread(std::io::ErrorKind),
+    /// The reader broke its promise.
+    #[error("the reader of a dropped file failed; the file stays in processing/ and is taken up again")]
+    ReaderFailed,
+}
+
+impl IntakeError {
+    /// Says whether the store itself is the cause, so that no other file could be taken in either.
+    #[must_use]
+    pub fn is_of_the_store(&self) -> bool {
+        match self {
+            Self::Append(error) => match error {
+                AppendError::ReadOnly(_)
+                | AppendError::Journal(_)
+                | AppendError::Full
+                | AppendError::Closed
+                | AppendError::Vault(_) => true,
+                AppendError::Conflict(_)
+                | AppendError::Codec(_)
+                | AppendError::KeyDestroyed(_)
+                | AppendError::Seal(_) => false,
+            },
+            Self::Vault(_) | Self::Read(_) => true,
+            Self::Codec(_) | Self::Folder(_) | Self::Spec(_) | Self::Thread(_) | Self::ReaderFailed => false,
+        }
+    }
+}
+
+/// The stage.
+pub struct Intake {
+    store: Arc<Store>,
+    clock: Arc<dyn Clock>,
+    sources: Vec<Inbox>,
+}
+
+/// One source and what was seen in its drop folder.
+struct Inbox {
+    source: Source,
+    spec: Option<SourceSpec>,
+    stillness: Stillness,
+    renamed_in: BTreeSet<OsString>,
+    work: VecDeque<Work>,
+    /// What failed, and until when it is left alone.
+    resting: BTreeMap<Work, Timestamp>,
+    waits: bool,
+    swept_at: Option<Timestamp>,
+    /// The last complaint, so that the same one is told once.
+    told: Option<String>,
+}
+
+/// One piece of work.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Work {
+    /// An entry of the drop folder.
+    Claim(OsString),
+    /// A claim of an earlier step or of an earlier life of the daemon.
+    Claimed(u64),
+}
+
+impl Intake {
+    /// Takes in for these sources.
+    #[must_use]
+    pub fn new(store: Arc<Store>, clock: Arc<dyn Clock>, sources: Vec<Source>) -> Self {
+        let inbox = |source| Inbox {
+            source,
+            spec: None,
+            stillness: Stillness::default(),
+            renamed_in: BTreeSet::new(),
+            work: VecDeque::new(),
+            resting: BTreeMap::new(),
+            waits: false,
+            swept_at: None,
+            told: None,
+        };
+        Self { store, clock, sources: sources.into_iter().map(inbox).collect() }
+    }
+
+    /// Takes in for other sources from the next look on. What is in `processing/` is found again.
+    pub fn set_sources(&mut self, sources: Vec<Source>) {
+        *self = Self::new(Arc::clone(&self.store), Arc::clone(&self.clock), sources);
+    }
+
+    /// Notes that an entry was renamed into a drop folder, so that the next look need not wait until it is still.
+    pub fn renamed_in(&mut self, path: &Path) {
+        for inbox in &mut self.sources {
+            if path.parent() == Some(&inbox.source.drop_dir) {
+                inbox.renamed_in.extend(path.file_name().map(OsString::from));
+            }
+        }
+    }
+
+    /// Looks at the drop folders, or takes in one delivery completely. `progress` hears how many rows were compared.
+    ///
+    /// # Errors
+    /// The delivery stays in `processing/` and is taken up again later; the next step goes on with another one.
+    pub fn step(&mut self, progress: Progress<'_>) -> Result<Step, IntakeError> {
+        if let Some(reason) = self.store.read_only_reason() {
+            return Err(AppendError::ReadOnly(reason).into());
+        }
+        let now = self.clock.now();
+        if self.sources.iter().all(|inbox| inbox.work.is_empty()) {
+            for inbox in &mut self.sources {
+                inbox.look(now);
+            }
+        }
+        for inbox in &mut self.sources {
+            if let Some(work) = inbox.work.pop_front() {
+                inbox.perform(&self.store, self.clock.as_ref(), work, progress)?;
+                return Ok(Step::Worked);
+            }
+        }
+        let pause = if self.sources.iter().any(|inbox| inbox.waits) { STILL_US } else { SCAN_EVERY_US };
+        Ok(Step::IdleUntil(Timestamp(now.0.saturating_add(pause))))
+    }
+}
+
+/// Takes in one file or directory where it lies, without claiming or moving it; the report goes to `folder`.
+///
+/// # Errors
+/// As [`Intake::step`].
+pub fn take_in(
+    store: &Store,
+    clock: &dyn Clock,
+    source: &Source,
+    path: &Path,
+    folder: &Path,
+    progress: Progress<'_>,
+) -> Result<Taken, IntakeError> {
+    let spec = source::spec_of(source)?;
+    Task { store, clock, source, spec: &spec, path, folder }.run(progress)
+}
+
+impl Inbox {
+    /// Tells the operator what keeps a source from being taken in, once.
+    fn complain(&mut self, complaint: Option<String>) {
+        if let Some(complaint) = &complaint
+            && self.told.as_ref() != Some(complaint)
+        {
+            tracing::warn!(source = self.source.name, "{complaint}");
+        }
+        self.told = complaint;
+    }
+
+    fn look(&mut self, now: Timestamp) {
+        self.resting.retain(|_, until| *until > now);
+        self.waits = false;
+        let looked = self.look_inside(now);
+        self.complain(looked.err());
+    }
+
+    fn look_inside(&mut self, now: Timestamp) -> Result<(), String> {
+        let folder = self.source.drop_dir.clone();
+        let spec = source::spec_of(&self.source).map_err(|error| error.to_string())?;
+        let mut sightings = scan::look(&folder, &spec.limits).map_err(|error| error.to_string())?;
+        self.spec = Some(spec);
+        place::prepare(&folder).map_err(|error| error.to_string())?;
+        self.sweep(now);
+        let claimed = place::numbers(&folder, Shelf::Processing).map_err(|error| error.to_string())?;
+        self.work.extend(claimed.into_iter().map(Work::Claimed).filter(|work| !self.resting.contains_key(work)));
+        sightings.retain(|sighting| !place::is_ours(&sighting.name));
+        for sighting in sightings.iter().filter(|sighting| self.renamed_in.contains(&sighting.name)) {
+            self.stillness.renamed_in(sighting.clone(), now);
+        }
+        self.renamed_in.clear();
+        for verdict in self.stillness.judge(sightings, now) {
+            match verdict {
+                Verdict::Ready(name) => {
+                    let work = Work::Claim(name);
+                    if !self.resting.contains_key(&work) {
+                        self.work.push_back(work);
+                    }
+                }
+                Verdict::Wait(_) => self.waits = true,
+                Verdict::Refused(_, refusal) => {
+                    tracing::warn!(source = self.source.name, "an entry of the drop folder is left alone: {refusal}");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn sweep(&mut self, now: Timestamp) {
+        let KeepDone::For(keep) = self.source.keep_done else { return };
+        if self.swept_at.is_some_and(|at| now.0.saturating_sub(at.0) < SWEEP_EVERY_US && now >= at) {
+            return;
+        }
+        self.swept_at = Some(now);
+        match place::sweep(&self.source.drop_dir, keep, now) {
+            Ok(0) => {}
+            Ok(removed) => tracing::info!(source = self.source.name, removed, "deliveries were removed from done/"),
+            Err(error) => tracing::warn!(source = self.source.name, "done/ could not be swept: {error}"),
+        }
+    }
+
+    fn perform(
+        &mut self,
+        store: &Store,
+        clock: &dyn Clock,
+        work: Work,
+        progress: Progress<'_>,
+    ) -> Result<(), IntakeError> {
+        let done = match &work {
+            Work::Claimed(number) => self.take(store, clock, *number, progress),
+            Work::Claim(name) => match self.claim(name) {
+                Ok(Some(number)) => self.take(store, clock, number, progress).inspect_err(|error| {
+                    self.rest(Work::Claimed(number), clock.now());
+                }),
+                Ok(None) => Ok(()),
+                Err(error) => Err(error.into()),
+            },
+        };
+        if done.is_err() {
+            self.rest(work, clock.now());
+        }
+        done
+    }
+
+    fn rest(&mut self, work: Work, now: Timestamp) {
+        self.resting.insert(work, Timestamp(now.0.saturating_add(RETRY_AFTER_US)));
+    }
+
+    /// Claims an entry; `None` when that failed, which was told.
+    fn claim(&mut self, name: &OsString) -> Result<Option<u64>, DurableFileError> {
+        let folder = &self.source.drop_dir;
+        let number = place::next_number(folder)?;
+        match scan::claim(folder, &Shelf::Processing.path(folder), number, name) {
+            // What turned out to be a link or a device is taken up like any other, and rejected with a report.
+            Ok(_) | Err(ClaimError::Refused(_)) => Ok(Some(number)),
+            Err(ClaimError::Vanished) => Ok(None),
+            Err(error @ (ClaimError::NumberUsed { .. } | ClaimError::OtherFileSystem | ClaimError::Io(_))) => {
+                tracing::warn!(source = self.source.name, "{error}");
+                Err(DurableFileError::Io {
+                    role: "claimed file",
+                    action: crate::store::durable_file::FileAction::Rename,
+                    source: std::io::Error::other(error.to_string()),
+                })
+            }
+        }
+    }
+
+    fn take(
+        &mut self,
+        store: &Store,
+        clock: &dyn Clock,
+        number: u64,
+        progress: Progress<'_>,
+    ) -> Result<(), IntakeError> {
+        let Some(spec) = &self.spec else { return Ok(()) };
+        let folder = Shelf::Processing.path(&self.source.drop_dir).join(number.to_string());
+        let Some(name) = place::delivery_in(&folder)? else {
+            return Ok(place::remove_empty(&folder)?);
+        };
+        let path = folder.join(name);
+        let task = Task { store, clock, source: &self.source, spec, path: &path, folder: &folder };
+        let taken = task.run(progress)?;
+        let shelf = match taken.end {
+            IntakeEnd::Done | IntakeEnd::DoneWithRejects | IntakeEnd::Duplicate => Shelf::Done,
+            IntakeEnd::Rejected => Shelf::Rejected,
+        };
+        place::put_away(&self.source.drop_dir, number, shelf)?;
+        let Counts { rows, added, changed, rejected, absent, .. } = taken.counts;
+        tracing::info!(
+            source = self.source.name,
+            number,
+            rows,
+            added,
+            changed,
+            rejected,
+            absent,
+            end = ?taken.end,
+            "taken in"
+        );
+        Ok(())
+    }
+}

@@ -1,0 +1,99 @@
+//! What a source no longer holds: said row by row, or by a snapshot without it. Nothing is purged because of it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use retention_core::event::Event;
+use retention_core::event::change::EntityAbsent;
+use retention_core::id::{EntityId, LayoutId};
+use retention_core::record::Kind;
+use retention_core::view::{Condition, EntityState};
+
+use super::IntakeError;
+use super::batch::Handles;
+use super::reading::CHANGES_PER_BATCH;
+use super::rows::Taking;
+use crate::connector::change::Departure;
+
+/// Entities that are looked at under one lock of the views, about a millisecond.
+pub(super) const ENTITIES_PER_LOOK: u32 = 20_000;
+
+impl Taking<'_> {
+    /// Records that the source marked entities as deleted.
+    pub(super) fn take_departures(&mut self, departures: &[Departure]) -> Result<(), IntakeError> {
+        self.counts.rows += departures.len() as u64;
+        self.in_flight.drain()?;
+        let Some(source) = self.layouts.last().map(|layout| layout.source.clone()) else { return Ok(()) };
+        let mut handles = Handles::default();
+        let mut gone = BTreeSet::new();
+        for departure in departures {
+            let mailbox = match &departure.mailbox {
+                Some(address) => match self.find_mailbox(&source, address) {
+                    Some(mailbox) => Some(mailbox),
+                    // A mailbox that was never seen holds nothing that could be gone.
+                    None => continue,
+                },
+                None => None,
+            };
+            let handle = self.store.handle_of(&source, mailbox, departure.kind, &departure.external_id);
+            handles.own.insert(handle, 0);
+            let here =
+                |entity: &EntityId| self.store.view(|views| views.entities.row(*entity).is_some_and(|row| !row.absent));
+            gone.extend(self.store.view(|views| views.entities.find(handle)).filter(here));
+        }
+        self.record_absent(gone.into_iter().collect(), handles)
+    }
+
+    /// Records what a complete snapshot of one kind in one mailbox did not name.
+    pub(super) fn take_snapshot(&mut self, mailbox: Option<&Arc<str>>, kind: Kind) -> Result<(), IntakeError> {
+        self.in_flight.drain()?;
+        let Some(source) = self.layouts.iter().rev().find(|layout| layout.kind == kind).map(|l| l.source.clone())
+        else {
+            return Ok(());
+        };
+        let mailbox = match mailbox {
+            Some(address) => match self.find_mailbox(&source, address) {
+                Some(mailbox) => Some(mailbox),
+                None => return Ok(()),
+            },
+            None => None,
+        };
+        let (layouts, bound) = self.store.view(|views| {
+            let of_kind = views.small.layouts.iter().filter(|(_, layout)| layout.kind == kind);
+            let ours: BTreeSet<LayoutId> =
+                of_kind.filter(|(_, layout)| *layout.source == *source).map(|(id, _)| id).collect();
+            (ours, views.entities.bound())
+        });
+        for from in (0..bound).step_by(ENTITIES_PER_LOOK as usize) {
+            let to = from.saturating_add(ENTITIES_PER_LOOK).min(bound);
+            let unseen: Vec<EntityId> =
+                (from..to).filter(|number| !self.seen.contains(*number)).map(EntityId).collect();
+            let gone = self.store.view(|views| {
+                let is_gone = |entity: &EntityId| {
+                    views.entities.row(*entity).is_some_and(|row| {
+                        row.state != EntityState::Purged
+                            && !row.absent
+                            && row.mailbox == mailbox
+                            && layouts.contains(&row.layout)
+                    })
+                };
+                unseen.into_iter().filter(is_gone).collect()
+            });
+            self.record_absent(gone, Handles::default())?;
+        }
+        Ok(())
+    }
+
+    fn record_absent(&mut self, entities: Vec<EntityId>, mut handles: Handles) -> Result<(), IntakeError> {
+        self.counts.absent += entities.len() as u64;
+        for chunk in entities.chunks(CHANGES_PER_BATCH) {
+            let mut events = Vec::with_capacity(chunk.len());
+            for entity in chunk {
+                let event = Event::EntityAbsent(EntityAbsent { intake: self.intake });
+                events.push(self.store.prepare(self.draft(*entity, None, event), None)?);
+            }
+            self.in_flight.send(self.store, events, Condition::None, std::mem::take(&mut handles))?;
+        }
+        Ok(())
+    }
+}

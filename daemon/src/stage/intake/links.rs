@@ -1,0 +1,183 @@
+//! Links: external ids become numbers, after all rows of a delivery are in the log.
+//!
+//! A delivery that names links is read a second time: then every entity it holds is known, whatever the order of its
+//! rows, and memory does not grow with the number of links. What a link leads to may also come with a later delivery
+//! of the same source. So when an intake added entities, and an earlier one left links that lead to nothing, the
+//! entities of the same source that this delivery did not name are resolved again from their records. All of this
+//! compares with what is known, so it can be repeated after a crash and ends in the same state.
+
+use std::collections::BTreeMap;
+
+use retention_core::event::Event;
+use retention_core::event::change::{EntityLinked, Link};
+use retention_core::id::{EntityId, Handle, Position};
+use retention_core::record::{DateRole, EntityRecord, Kind, Relation, SourceLink};
+use retention_core::time::Timestamp;
+use retention_core::view::{Condition, EntityState, Views};
+
+use super::IntakeError;
+use super::batch::Handles;
+use super::gone::ENTITIES_PER_LOOK;
+use super::reading::CHANGES_PER_BATCH;
+use super::rows::{KnownLayout, Taking};
+use crate::connector::change::SourceRow;
+
+/// What one entity names, as handles.
+struct Named {
+    from: From,
+    links: Vec<(Relation, Handle)>,
+    at: Option<Timestamp>,
+}
+
+/// Which entity names it.
+enum From {
+    Row(Handle),
+    Entity(EntityId),
+}
+
+/// One entity whose links are to be recorded.
+struct Resolved {
+    from: (EntityId, Position),
+    links: Vec<Link>,
+    at: Option<Timestamp>,
+    versions: Vec<(EntityId, Position)>,
+}
+
+/// When an entity counts as activity of what it is about.
+fn activity_at(kind: Kind, dates: &[(DateRole, Timestamp)]) -> Option<Timestamp> {
+    let date = |role: DateRole| dates.iter().find(|(known, _)| *known == role).map(|(_, at)| *at);
+    match kind {
+        Kind::Activity | Kind::Post => date(DateRole::Occurred),
+        Kind::Task => date(DateRole::Modified).or_else(|| date(DateRole::Created)),
+        Kind::Contact
+        | Kind::Company
+        | Kind::Deal
+        | Kind::Insight
+        | Kind::Template
+        | Kind::File
+        | Kind::Mailbox
+        | Kind::Intake => None,
+    }
+}
+
+impl Taking<'_> {
+    /// Resolves the links of rows that are all in the log.
+    pub(super) fn link_rows(&mut self, rows: &[SourceRow]) -> Result<(), IntakeError> {
+        let mut named: BTreeMap<Handle, Named> = BTreeMap::new();
+        for row in rows {
+            let layout = self.layouts.get(row.layout).ok_or(IntakeError::ReaderFailed)?;
+            let mailbox = self.mailbox_of(layout, row.mailbox.as_ref());
+            let own = self.store.handle_of(&layout.source, mailbox, layout.kind, &row.external_id);
+            let links = self.handles_of(layout, mailbox, &row.links);
+            // The later of two rows with one id counts here too.
+            named.insert(own, Named { from: From::Row(own), links, at: activity_at(layout.kind, &row.dates) });
+        }
+        let dangling = self.record_links(named.into_values())?;
+        self.counts.dangling += dangling;
+        Ok(())
+    }
+
+    /// Resolves the links of entities that this delivery did not name.
+    pub(super) fn link_others(&mut self) -> Result<(), IntakeError> {
+        self.in_flight.drain()?;
+        let sources: Vec<_> = self.layouts.iter().map(|layout| layout.source.clone()).collect();
+        let (layouts, bound) = self.store.view(|views| {
+            let ours = views.small.layouts.iter().filter(|(_, layout)| sources.iter().any(|s| **s == *layout.source));
+            let known = ours
+                .filter(|(_, layout)| layout.kind != Kind::Mailbox)
+                .map(|(id, layout)| (id, KnownLayout { id, source: layout.source.as_str().into(), kind: layout.kind }));
+            (known.collect::<BTreeMap<_, _>>(), views.entities.bound())
+        });
+        for from in (0..bound).step_by(ENTITIES_PER_LOOK as usize) {
+            let to = from.saturating_add(ENTITIES_PER_LOOK).min(bound);
+            let unseen: Vec<EntityId> =
+                (from..to).filter(|number| !self.seen.contains(*number)).map(EntityId).collect();
+            let versions: Vec<(EntityId, Position)> = self.store.view(|views| {
+                let version = |entity: EntityId| {
+                    let row = views.entities.row(entity)?;
+                    (row.state != EntityState::Purged && !row.absent && layouts.contains_key(&row.layout))
+                        .then_some((entity, row.version))
+                };
+                unseen.into_iter().filter_map(version).collect()
+            });
+            for chunk in versions.chunks(CHANGES_PER_BATCH) {
+                self.link_entities(chunk, &layouts)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn link_entities(
+        &mut self,
+        entities: &[(EntityId, Position)],
+        layouts: &BTreeMap<retention_core::id::LayoutId, KnownLayout>,
+    ) -> Result<(), IntakeError> {
+        let mut named = Vec::new();
+        for (entity, version) in entities {
+            let Some(record) = self.store.record_at(*version)? else { continue };
+            let EntityRecord { layout, mailbox, links, dates, .. } = record;
+            let Some(layout) = layouts.get(&layout).filter(|_| !links.is_empty()) else { continue };
+            let links = self.handles_of(layout, mailbox, &links);
+            named.push(Named { from: From::Entity(*entity), links, at: activity_at(layout.kind, &dates) });
+        }
+        self.record_links(named.into_iter()).map(|_| ())
+    }
+
+    fn handles_of(
+        &self,
+        layout: &KnownLayout,
+        mailbox: Option<EntityId>,
+        links: &[SourceLink],
+    ) -> Vec<(Relation, Handle)> {
+        let handle = |link: &SourceLink| self.store.handle_of(&layout.source, mailbox, link.kind, &link.external_id);
+        links.iter().map(|link| (link.relation, handle(link))).collect()
+    }
+
+    /// Records the links that differ from what is known; returns how many lead to nothing.
+    fn record_links(&mut self, named: impl Iterator<Item = Named>) -> Result<u64, IntakeError> {
+        let mut dangling = 0;
+        let resolved: Vec<Resolved> =
+            self.store.view(|views| named.filter_map(|named| resolve(views, &named, &mut dangling)).collect());
+        self.counts.linked += resolved.len() as u64;
+        let mut events = Vec::with_capacity(resolved.len());
+        let mut versions = Vec::with_capacity(resolved.len());
+        for Resolved { from: (from, version), links, at, versions: others } in resolved {
+            let event = Event::EntityLinked(EntityLinked { links, at });
+            events.push(self.store.prepare(self.draft(from, at, event), None)?);
+            versions.push((from, version));
+            versions.extend(others);
+        }
+        versions.sort_unstable();
+        versions.dedup();
+        self.in_flight.send(self.store, events, Condition::Versions(versions), Handles::default())?;
+        Ok(dangling)
+    }
+}
+
+/// Returns the links of an entity if the log does not know them yet: another set, or a later activity.
+fn resolve(views: &Views, named: &Named, dangling: &mut u64) -> Option<Resolved> {
+    let from = match named.from {
+        From::Row(handle) => views.entities.find(handle)?,
+        From::Entity(entity) => entity,
+    };
+    let row = views.entities.row(from).filter(|row| row.state != EntityState::Purged)?;
+    let mut links = Vec::with_capacity(named.links.len());
+    let mut versions = Vec::new();
+    let mut is_news = false;
+    for (relation, handle) in &named.links {
+        let Some((to, target)) = views.entities.find(*handle).and_then(|to| Some((to, views.entities.row(to)?))) else {
+            *dangling += 1;
+            continue;
+        };
+        if to == from {
+            continue;
+        }
+        links.push(Link { relation: *relation, to });
+        versions.push((to, target.version));
+        is_news |= *relation == Relation::About && named.at > target.last_activity;
+    }
+    links.sort_unstable();
+    links.dedup();
+    is_news |= !views.links.of(from).eq(links.iter().copied());
+    is_news.then_some(Resolved { from: (from, row.version), links, at: named.at, versions })
+}

@@ -1,0 +1,72 @@
+//! The reader on its own thread: it parses the next batch while the one before is compared and sealed.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use super::IntakeError;
+use crate::connector::change::{Change, ReadSummary};
+use crate::connector::drop::SourceSpec;
+use crate::connector::drop::report::ReadReport;
+use crate::connector::rejection::FileError;
+
+/// How many changes travel together: enough that a lock, a flush and a wake-up per batch cost nothing per row, few
+/// enough that all batches under way stay within some megabytes.
+pub(super) const CHANGES_PER_BATCH: usize = 2_048;
+
+/// Batches that wait for the comparison.
+const BATCHES_AHEAD: usize = 2;
+
+/// How a read ended, with what it saw.
+pub(super) struct Read {
+    pub(super) report: ReadReport,
+    pub(super) end: Result<ReadSummary, FileError>,
+}
+
+/// Reads a claimed file or directory once and hands what matters to the log on in batches, in order.
+///
+/// # Errors
+/// What `each` says; the read then stops. What is wrong with the file is no error here: see [`Read::end`].
+pub(super) fn read(
+    spec: &SourceSpec,
+    path: &Path,
+    each: &mut dyn FnMut(Vec<Change>) -> Result<(), IntakeError>,
+) -> Result<Read, IntakeError> {
+    std::thread::scope(|scope| {
+        let (batches, waiting) = crossbeam_channel::bounded(BATCHES_AHEAD);
+        let reader = std::thread::Builder::new()
+            .name("intake-read".to_owned())
+            .spawn_scoped(scope, move || read_into(spec, path, &batches))
+            .map_err(|error| IntakeError::Thread(error.kind()))?;
+        // Leaving the loop drops the receiver, which stops the reader at its next batch.
+        let taken = waiting.into_iter().try_for_each(each);
+        let read = reader.join().map_err(|_| IntakeError::ReaderFailed)?;
+        taken.map(|()| read)
+    })
+}
+
+fn read_into(spec: &SourceSpec, path: &Path, batches: &crossbeam_channel::Sender<Vec<Change>>) -> Read {
+    let mut report = ReadReport::default();
+    let mut batch = Vec::with_capacity(CHANGES_PER_BATCH);
+    let end = spec.feed(path).and_then(|mut feed| {
+        feed.read(&mut |change| {
+            report.observe(&change);
+            match change {
+                Change::Rejected(_) | Change::Defect(..) => return ControlFlow::Continue(()),
+                Change::Layout(_) | Change::Row(_) | Change::Departed(_) | Change::SnapshotOf { .. } => {
+                    batch.push(change);
+                }
+            }
+            if batch.len() < CHANGES_PER_BATCH {
+                return ControlFlow::Continue(());
+            }
+            let full = std::mem::replace(&mut batch, Vec::with_capacity(CHANGES_PER_BATCH));
+            if batches.send(full).is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })
+    });
+    if !batch.is_empty() {
+        // Nobody listens any more only when an error has already ended the intake.
+        drop(batches.send(batch));
+    }
+    report.finish(&end);
+    Read { report, end }
+}

@@ -1,0 +1,121 @@
+//! What a verification can find: a stable code, what is affected, what to do.
+
+use retention_core::id::{EntityId, Position};
+
+/// Something is not as it must be. Messages hold numbers only.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
+pub enum Finding {
+    /// A segment file is not there.
+    #[error("journal segment {segment} is missing")]
+    SegmentMissing {
+        /// Which.
+        segment: u32,
+    },
+    /// A frame, a body's hash or a header is wrong; the rest of the segment cannot be read.
+    #[error("journal segment {segment} is damaged: {what}")]
+    JournalDamaged {
+        /// Which.
+        segment: u32,
+        /// Where and how.
+        what: String,
+    },
+    /// Positions do not follow one another.
+    #[error("journal segment {segment} goes on at position {found} where {expected} belongs")]
+    PositionsBroken {
+        /// In which segment.
+        segment: u32,
+        /// What follows the event before.
+        expected: Position,
+        /// What is there.
+        found: Position,
+    },
+    /// Recorded-at decreases.
+    #[error("event {0} was recorded before the event in front of it")]
+    TimeGoesBack(Position),
+    /// The journal ends before what was acknowledged.
+    #[error("the journal ends at position {journal}, but events up to {known} were acknowledged")]
+    JournalShorter {
+        /// The last event of the journal.
+        journal: Position,
+        /// The last event that something else knows of.
+        known: Position,
+    },
+    /// A sealed body of a live key does not open, or a body is not what its type says.
+    #[error("the body of event {0} cannot be read though its key is live")]
+    BodyUnreadable(Position),
+    /// The event store is damaged or cannot be believed.
+    #[error("the event store cannot be read: {0}")]
+    EventStoreDamaged(String),
+    /// The row of an event is not what the journal says.
+    #[error("the row of event {0} in the event store differs from the journal")]
+    RowDiffers(Position),
+    /// An entity's row in the view is not what the log says.
+    #[error("the view of entities is wrong about {0}")]
+    EntityDiffers(EntityId),
+    /// An entity's day in the due index is not what the log and the policies say.
+    #[error("the due index is wrong about {0}")]
+    DueDiffers(EntityId),
+    /// Another view is not what the log says.
+    #[error("the view `{0}` differs from what the log says")]
+    ViewDiffers(&'static str),
+    /// A slot holds neither a key nor a tombstone.
+    #[error("the key slot of {0} is damaged: what is sealed with it cannot be opened")]
+    SlotDamaged(EntityId),
+    /// The log says that a key is destroyed, and it is not.
+    #[error("the key of {0} is recorded as destroyed, but its slot holds no tombstone")]
+    KeyNotDestroyed(EntityId),
+    /// A key is destroyed, and neither an event nor an open intent says so; the entity counts as live.
+    #[error("the key of {0} is destroyed, but no event and no open intent says so")]
+    KeyDestroyedWithoutEvent(EntityId),
+}
+
+impl Finding {
+    /// Returns the stable code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::SegmentMissing { .. } => "segment_missing",
+            Self::JournalDamaged { .. } => "journal_damaged",
+            Self::PositionsBroken { .. } => "positions_broken",
+            Self::TimeGoesBack(_) => "time_goes_back",
+            Self::JournalShorter { .. } => "journal_shorter",
+            Self::BodyUnreadable(_) => "body_unreadable",
+            Self::EventStoreDamaged(_) => "event_store_damaged",
+            Self::RowDiffers(_) => "row_differs",
+            Self::EntityDiffers(_) => "entity_differs",
+            Self::DueDiffers(_) => "due_differs",
+            Self::ViewDiffers(_) => "view_differs",
+            Self::SlotDamaged(_) => "slot_damaged",
+            Self::KeyNotDestroyed(_) => "key_not_destroyed",
+            Self::KeyDestroyedWithoutEvent(_) => "key_destroyed_without_event",
+        }
+    }
+
+    /// Returns what to do about it.
+    #[must_use]
+    pub fn what_to_do(&self) -> &'static str {
+        match self {
+            Self::SegmentMissing { .. }
+            | Self::JournalDamaged { .. }
+            | Self::PositionsBroken { .. }
+            | Self::TimeGoesBack(_)
+            | Self::JournalShorter { .. } => {
+                "copy the state directory away as it is, then restore journal/ and keys/ from the same backup"
+            }
+            Self::BodyUnreadable(_) | Self::SlotDamaged(_) => {
+                "restore keys/ from the backup that belongs to this journal"
+            }
+            Self::EventStoreDamaged(_)
+            | Self::RowDiffers(_)
+            | Self::EntityDiffers(_)
+            | Self::DueDiffers(_)
+            | Self::ViewDiffers(_) => "stop the daemon and run `retentiond store rebuild`; the journal is not affected",
+            Self::KeyNotDestroyed(_) => {
+                "the keys were restored from an older backup: treat what they open as personal data, and destroy them again"
+            }
+            Self::KeyDestroyedWithoutEvent(_) => {
+                "the journal is older than the keys: restore the newer journal; what the key sealed is gone"
+            }
+        }
+    }
+}

@@ -1,0 +1,148 @@
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use super::super::sled_door::{Blocks, Family};
+use super::super::tests::{add_contacts, add_layout, begin_purge, init, open, purge};
+use super::super::vault::destroy::StepTicket;
+use super::*;
+use retention_core::id::SagaId;
+
+const SLOTS: &str = "state/keys/slots.0000";
+const JOURNAL: &str = "state/journal/00000001.seg";
+
+fn world(dir: &Path) -> (Options, Vec<EntityId>) {
+    let options = init(dir);
+    let store = open(&options);
+    let layout = add_layout(&store);
+    let entities = add_contacts(&store, layout, 0..300);
+    purge(&store, &entities[5..8]);
+    store.close().unwrap();
+    (options, entities)
+}
+
+fn verify(options: &Options) -> VerifyReport {
+    Store::verify_stopped(options, Arc::new(PolicySet::empty()), &mut |_, _| {}).unwrap()
+}
+
+fn codes(report: &VerifyReport) -> Vec<&'static str> {
+    let mut codes: Vec<_> = report.findings.iter().map(Finding::code).collect();
+    codes.dedup();
+    codes
+}
+
+fn flip(path: &Path, at: u64) {
+    let file = std::fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at).unwrap();
+    file.write_all_at(&[byte[0] ^ 1], at).unwrap();
+}
+
+#[test]
+fn a_good_store_is_good_stopped_running_and_after_any_stop() {
+    let dir = tempfile::tempdir().unwrap();
+    let (options, _) = world(dir.path());
+    let report = verify(&options);
+    assert_eq!(report.findings, []);
+    assert!(report.views_compared);
+    assert_eq!((report.bodies_gone, report.keys.destroyed, report.in_flight.len()), (3, 3, 0));
+    let store = open(&options);
+    let layout = store.view(|views| views.small.layouts.iter().next().unwrap().0);
+    add_contacts(&store, layout, 300..400);
+    assert_eq!(store.verify(&mut |_, _| {}).unwrap().findings, []);
+    drop(store);
+    let report = verify(&options);
+    assert_eq!(report.findings, []);
+    assert!(report.views_compared);
+}
+
+#[test]
+fn a_flipped_byte_in_any_part_of_the_journal_is_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let (options, _) = world(dir.path());
+    let length = std::fs::metadata(dir.path().join(JOURNAL)).unwrap().len();
+    for at in [3, 40, length / 3, length / 2, length - 5] {
+        flip(&dir.path().join(JOURNAL), at);
+        let codes = codes(&verify(&options));
+        assert!(
+            codes.iter().any(|code| ["journal_damaged", "journal_shorter"].contains(code)),
+            "byte {at} of {length}: {codes:?}"
+        );
+        flip(&dir.path().join(JOURNAL), at);
+    }
+    assert_eq!(verify(&options).findings, []);
+}
+
+#[test]
+fn a_missing_journal_segment_and_a_missing_event_store_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let (options, _) = world(dir.path());
+    std::fs::rename(dir.path().join(JOURNAL), dir.path().join("state/journal/00000002.seg")).unwrap();
+    assert!(verify(&options).findings.contains(&Finding::SegmentMissing { segment: 1 }));
+    std::fs::rename(dir.path().join("state/journal/00000002.seg"), dir.path().join(JOURNAL)).unwrap();
+    flip(&dir.path().join("state/events.state"), 13);
+    assert_eq!(codes(&verify(&options)), ["event_store_damaged"]);
+    std::fs::remove_dir_all(dir.path().join("state/events")).unwrap();
+    assert_eq!(codes(&verify(&options)), ["event_store_damaged"]);
+}
+
+#[test]
+fn a_wrong_row_and_a_wrong_view_with_right_checksums_are_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let (options, entities) = world(dir.path());
+    let events = dir.path().join("state/events");
+    let blocks = Blocks::open(&events, options.cache_bytes, options.boot).unwrap().blocks;
+    let mut rows = blocks.get(Family::Events, &1u64.to_be_bytes()).unwrap().unwrap();
+    rows[40] ^= 1;
+    blocks.put(Family::Events, &1u64.to_be_bytes(), &rows).unwrap();
+    let mut column = blocks.get(Family::Entities, &1u32.to_be_bytes()).unwrap().unwrap();
+    column[16] ^= 1;
+    blocks.put(Family::Entities, &1u32.to_be_bytes(), &column).unwrap();
+    blocks.close().unwrap();
+    let report = verify(&options);
+    let wrong = EntityId(100);
+    assert!(entities.contains(&wrong));
+    assert_eq!(report.findings, [Finding::RowDiffers(Position(121)), Finding::EntityDiffers(wrong)]);
+}
+
+#[test]
+fn slots_that_disagree_with_the_log_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let (options, entities) = world(dir.path());
+    let slots = dir.path().join(SLOTS);
+    let old = std::fs::read(&slots).unwrap();
+    flip(&slots, u64::from(entities[0].0) * 64 + 20);
+    let report = verify(&options);
+    assert!(report.findings.contains(&Finding::SlotDamaged(entities[0])), "{:?}", report.findings);
+    assert!(codes(&report).contains(&"body_unreadable"));
+    std::fs::write(&slots, &old).unwrap();
+
+    let store = open(&options);
+    purge(&store, &entities[20..21]);
+    store.close().unwrap();
+    let mut restored = std::fs::read(&slots).unwrap();
+    let at = entities[20].0 as usize * 64;
+    let after = restored[at..at + 64].to_vec();
+    restored[at..at + 64].copy_from_slice(&old[at..at + 64]);
+    std::fs::write(&slots, &restored).unwrap();
+    assert!(verify(&options).findings.contains(&Finding::KeyNotDestroyed(entities[20])));
+    restored[at..at + 64].copy_from_slice(&after);
+    std::fs::write(&slots, &restored).unwrap();
+    assert_eq!(verify(&options).findings, []);
+}
+
+#[test]
+fn a_destroyed_key_needs_an_event_or_an_open_intent() {
+    let dir = tempfile::tempdir().unwrap();
+    let (options, entities) = world(dir.path());
+    let store = open(&options);
+    let run = begin_purge(&store, &entities[30..32]);
+    let saga = SagaId(run.0.next());
+    let ticket = StepTicket::for_intent(saga, saga.0.next());
+    assert_eq!(store.destroy(&ticket, &entities[30..31]).unwrap().slots, 1);
+    assert_eq!(store.destroy(&ticket, &entities[50..51]).unwrap().slots, 1);
+    drop(store);
+    let report = verify(&options);
+    assert_eq!(report.in_flight, [entities[30]]);
+    assert!(report.findings.contains(&Finding::KeyDestroyedWithoutEvent(entities[50])), "{:?}", report.findings);
+    assert!(!report.findings.iter().any(|finding| matches!(finding, Finding::EntityDiffers(e) if *e == entities[30])));
+}

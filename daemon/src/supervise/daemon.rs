@@ -1,0 +1,435 @@
+//! The daemon's life: open the store, start the stages and the control socket, wait for a signal, stop in order.
+//!
+//! **Order of the start:** store, policies, stages, control socket, ready. **Order of the stop:** no new requests, the
+//! step under way in every stage, the store written out and closed.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::{Mutex, RwLock};
+use retention_core::event::Event;
+use retention_core::event::operation::{ClockJumped, DaemonStarted, DaemonStopped};
+use retention_core::time::Timestamp;
+use retention_core::view::Condition;
+use tokio::sync::{Notify, watch};
+
+use super::exit::Exit;
+use super::notifier::Notifier;
+use super::signals::{Signals, Wish};
+use super::watch::DirectoryWatch;
+use super::worker::{self, Shared};
+use super::works::{DaemonWorks, Order};
+use crate::clock::{Clock, WallClock};
+use crate::config::{Config, Environment};
+use crate::connector::archive::DiskArchive;
+use crate::control::{self, Accounts, Control, ControlSocket};
+use crate::diagnostics::{self, LevelHandle};
+use crate::stage::intake::Intake;
+use crate::stage::policies::Policies;
+use crate::stage::{Step, plan, project, run, schedule};
+use crate::store::open::{daemon_draft, program_version};
+use crate::store::{self, EVENTS_PER_WRITE_OUT, Store};
+
+/// How often sled is caught up while little happens.
+const WRITE_OUT_EVERY: Duration = Duration::from_secs(5);
+
+/// How often the clocks are compared, and the watchdog is told at the least.
+const LOOK_AT_CLOCK_EVERY: Duration = Duration::from_secs(5);
+
+/// How much more time systemd is asked for while the store is being opened.
+const OPENING_EXTENSION: Duration = Duration::from_secs(30);
+
+/// Why one life of the daemon ended.
+enum Ending {
+    Stop,
+    Rebuild,
+    Failed,
+}
+
+/// Runs the daemon until a signal says stop.
+#[must_use]
+pub fn run(config: Config, environment: &Environment) -> Exit {
+    let level = match diagnostics::start(&config.diagnostics, environment) {
+        Ok(level) => level,
+        Err(error) => return refuse(&error, Exit::Invalid),
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return refuse(&error, Exit::Unexpected),
+    };
+    let socket = {
+        let _inside = runtime.enter();
+        match ControlSocket::open(&config.control.socket) {
+            Ok(socket) => socket,
+            Err(error) => return refuse(&error, Exit::Unexpected),
+        }
+    };
+    let config = Arc::new(RwLock::new(config));
+    let mut rebuild = false;
+    loop {
+        let life = Life { config: Arc::clone(&config), environment, level: &level, socket: &socket, rebuild };
+        match life.live(&runtime) {
+            Ok(Ending::Stop) => return Exit::Done,
+            Ok(Ending::Rebuild) => rebuild = true,
+            Ok(Ending::Failed) => return Exit::Unexpected,
+            Err((message, exit)) => {
+                tracing::error!("{message}");
+                return exit;
+            }
+        }
+    }
+}
+
+fn refuse(error: &dyn std::error::Error, exit: Exit) -> Exit {
+    tracing::error!(%error, "the daemon does not start");
+    exit
+}
+
+/// From opening the store to closing it.
+struct Life<'a> {
+    config: Arc<RwLock<Config>>,
+    environment: &'a Environment,
+    level: &'a LevelHandle,
+    socket: &'a ControlSocket,
+    rebuild: bool,
+}
+
+type Failure = (String, Exit);
+
+impl Life<'_> {
+    fn live(&self, runtime: &tokio::runtime::Runtime) -> Result<Ending, Failure> {
+        let clock: Arc<dyn Clock> = Arc::new(WallClock);
+        let store = Arc::new(self.open(&clock)?);
+        let after_clean_stop = store.report().after_clean_stop;
+        let started = DaemonStarted {
+            program: program_version(),
+            config: self.config.read().digest,
+            after_clean_stop,
+            cut_bytes: store.report().cut_bytes,
+        };
+        if store.read_only_reason().is_none() {
+            append(&store, Event::DaemonStarted(started))?;
+        }
+        let ending = runtime.block_on(self.serve(&store, &clock));
+        if store.read_only_reason().is_none() {
+            append(&store, Event::DaemonStopped(DaemonStopped {}))?;
+        }
+        close(store);
+        ending
+    }
+
+    fn open(&self, clock: &Arc<dyn Clock>) -> Result<Store, Failure> {
+        let config = self.config.read();
+        let root_key = config.store.root_key.path(self.environment).map_err(|e| (e.to_string(), Exit::Invalid))?;
+        let mut options = store::Options::usual(&config.store.state_dir, &root_key, Arc::clone(clock))
+            .map_err(|e| (e.to_string(), Exit::Unexpected))?;
+        options.cache_bytes = config.store.cache_bytes;
+        let mut progress = |done: u64, total: u64| {
+            Notifier.extend(OPENING_EXTENSION);
+            Notifier.status(&format!("opening the store: {done} of {total} events"));
+        };
+        let opened =
+            if self.rebuild { Store::rebuild(&options, &mut progress) } else { Store::open(&options, &mut progress) };
+        let store = opened.map_err(|error| {
+            let exit = match &error {
+                store::OpenError::Locked { .. } => Exit::NotPermitted,
+                store::OpenError::Absent => Exit::PersonNeeded,
+                _ => Exit::Unexpected,
+            };
+            (error.to_string(), exit)
+        })?;
+        if let Some(warning) = store.erasure_warning() {
+            tracing::warn!("{warning}");
+        }
+        Ok(store)
+    }
+
+    async fn serve(&self, store: &Arc<Store>, clock: &Arc<dyn Clock>) -> Result<Ending, Failure> {
+        let unexpected = |error: std::io::Error| (error.to_string(), Exit::Unexpected);
+        let (stop, stopped) = watch::channel(false);
+        let (failed, mut failure) = watch::channel(None);
+        let shared = Shared {
+            handle: tokio::runtime::Handle::current(),
+            clock: Arc::clone(clock),
+            stop: stopped.clone(),
+            failed,
+        };
+        let mut signals = Signals::listen().map_err(unexpected)?;
+        let (orders, mut ordered) = tokio::sync::mpsc::channel(4);
+        let hints = Hints::default();
+        let policies = Policies::new(Arc::clone(store), Arc::clone(clock), self.config.read().policies.dir.clone());
+        let works = Arc::new(DaemonWorks {
+            store: Arc::clone(store),
+            clock: Arc::clone(clock),
+            config: Arc::clone(&self.config),
+            policy_health: policies.health(),
+            orders,
+        });
+        let workers = self.start_stages(store, &shared, &hints, policies).map_err(unexpected)?;
+        let server = self.start_control(store, clock, works, stopped).map_err(unexpected)?;
+        let watches = self.watch(&hints);
+        Notifier.ready();
+        Notifier.status("at work");
+        let ending = self.wait(store, &mut signals, &mut failure, &mut ordered, &hints).await;
+        Notifier.stopping();
+        drop(watches);
+        stop.send_replace(true);
+        // What panicked has said so.
+        drop(server.await);
+        for worker in workers {
+            drop(tokio::task::spawn_blocking(move || worker.join()).await);
+        }
+        Ok(ending)
+    }
+
+    fn start_stages(
+        &self,
+        store: &Arc<Store>,
+        shared: &Shared,
+        hints: &Hints,
+        mut policies: Policies,
+    ) -> std::io::Result<Vec<std::thread::JoinHandle<()>>> {
+        let config = self.config.read();
+        let clock = &shared.clock;
+        let start = |name, wakes, hint: &Arc<Notify>, step: Box<dyn FnMut() -> Result<Step, _> + Send>| {
+            let log = match wakes {
+                Wakes::OnTheLog => Some(store.subscribe()),
+                Wakes::OnHints => None,
+            };
+            worker::start(name, shared.clone(), log, Arc::clone(hint), step)
+        };
+        let archive = Arc::new(DiskArchive::at(&config.store.exports_dir));
+        let mut run = run::Run::new(Arc::clone(store), Arc::clone(clock), archive, config.export.zone.clone());
+        let mut plan = plan::Plan::new(Arc::clone(store), Arc::clone(clock));
+        let mut project = project::Project::new(Arc::clone(store));
+        let mut schedule = schedule::Schedule::new(Arc::clone(store), Arc::clone(clock));
+        let mut intake = Intake::new(Arc::clone(store), Arc::clone(clock), config.sources.clone());
+        let mut write_out = WriteOut { store: Arc::clone(store), clock: Arc::clone(clock), next: Timestamp(i64::MIN) };
+        let live = Arc::clone(&self.config);
+        let edited = Arc::clone(&hints.edited);
+        let reloaded = Arc::clone(&hints.reloaded);
+        let renamed_in = Arc::clone(&hints.renamed_in);
+        Ok(vec![
+            start(
+                "policies",
+                Wakes::OnHints,
+                &hints.policies,
+                Box::new(move || {
+                    if std::mem::take(&mut *edited.lock()) {
+                        policies.look_now();
+                    }
+                    policies.step()
+                }),
+            )?,
+            start("project", Wakes::OnTheLog, &hints.none, Box::new(move || project.step()))?,
+            start("plan", Wakes::OnTheLog, &hints.none, Box::new(move || plan.step()))?,
+            start("schedule", Wakes::OnTheLog, &hints.none, Box::new(move || schedule.step()))?,
+            start(
+                "run",
+                Wakes::OnTheLog,
+                &hints.none,
+                Box::new(move || {
+                    run.set_zone(live.read().export.zone.clone());
+                    run.step()
+                }),
+            )?,
+            {
+                let live = Arc::clone(&self.config);
+                start(
+                    "intake",
+                    Wakes::OnHints,
+                    &hints.drops,
+                    Box::new(move || {
+                        if std::mem::take(&mut *reloaded.lock()) {
+                            intake.set_sources(live.read().sources.clone());
+                        }
+                        for path in renamed_in.lock().drain(..) {
+                            intake.renamed_in(&path);
+                        }
+                        Ok(intake.step(&mut |_| {})?)
+                    }),
+                )?
+            },
+            start("write-out", Wakes::OnTheLog, &hints.none, Box::new(move || write_out.step()))?,
+        ])
+    }
+
+    fn start_control(
+        &self,
+        store: &Arc<Store>,
+        clock: &Arc<dyn Clock>,
+        works: Arc<DaemonWorks>,
+        stopped: watch::Receiver<bool>,
+    ) -> std::io::Result<tokio::task::JoinHandle<()>> {
+        let control = Control {
+            log: Arc::clone(store) as Arc<dyn control::Log>,
+            works,
+            clock: Arc::clone(clock),
+            started_at: clock.now(),
+        };
+        let listener = tokio::net::UnixListener::from_std(self.socket.listener()?)?;
+        let config = Arc::clone(&self.config);
+        let roles_of: control::RolesOf = Arc::new(move |peer| match Accounts::read() {
+            Ok(accounts) => control::roles_of(peer, &config.read().control.roles, &accounts),
+            Err(error) => {
+                tracing::error!(%error, "the accounts of this machine cannot be read; nobody is let in");
+                Vec::new()
+            }
+        });
+        Ok(tokio::spawn(control::serve(listener, control::router(control), roles_of, stopped)))
+    }
+
+    fn watch(&self, hints: &Hints) -> [DirectoryWatch; 2] {
+        let config = self.config.read();
+        let drops: Vec<PathBuf> = config.sources.iter().map(|source| source.drop_dir.clone()).collect();
+        let edited = Arc::new(Notify::new());
+        // An edit is noted before the stage is woken, so that it looks at the directory and not at its timer.
+        let (flag, hint) = (Arc::clone(&hints.edited), Arc::clone(&hints.policies));
+        let told = Arc::clone(&edited);
+        tokio::spawn(async move {
+            loop {
+                told.notified().await;
+                *flag.lock() = true;
+                hint.notify_one();
+            }
+        });
+        [
+            DirectoryWatch::on(
+                drops.iter().map(PathBuf::as_path),
+                Arc::clone(&hints.drops),
+                Arc::clone(&hints.renamed_in),
+            ),
+            DirectoryWatch::on(std::iter::once(config.policies.dir.as_path()), edited, Arc::default()),
+        ]
+    }
+
+    /// Waits for the end, keeps the watchdog quiet, and compares the clocks.
+    async fn wait(
+        &self,
+        store: &Arc<Store>,
+        signals: &mut Signals,
+        failure: &mut watch::Receiver<Option<String>>,
+        ordered: &mut tokio::sync::mpsc::Receiver<Order>,
+        hints: &Hints,
+    ) -> Ending {
+        let every = Notifier.alive_every().map_or(LOOK_AT_CLOCK_EVERY, |every| every.min(LOOK_AT_CLOCK_EVERY));
+        let mut ticks = tokio::time::interval(every);
+        let clock = WallClock;
+        let mut last = clock.observe();
+        loop {
+            tokio::select! {
+                wish = signals.next() => match wish {
+                    Wish::Stop => return Ending::Stop,
+                    Wish::Reload => self.reload(hints),
+                },
+                order = ordered.recv() => match order {
+                    Some(Order::Rebuild) => return Ending::Rebuild,
+                    None => return Ending::Failed,
+                },
+                _ = failure.changed() => return Ending::Failed,
+                _ = ticks.tick() => {
+                    Notifier.alive();
+                    let now = clock.observe();
+                    if let Some(jump) = last.jump_to(now) {
+                        tracing::warn!(by_micros = jump.by_micros, "the clock jumped");
+                        let expected_at = Timestamp(now.wall.0.saturating_sub(jump.by_micros));
+                        let event = Event::ClockJumped(ClockJumped { expected_at, seen_at: now.wall });
+                        drop(append(store, event));
+                    }
+                    last = now;
+                    if store.read_only_reason().is_some() {
+                        Notifier.status("read-only: a person is needed; see retentionctl status");
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes in what may change while the daemon runs; all or nothing.
+    fn reload(&self, hints: &Hints) {
+        Notifier.reloading();
+        let path = self.config.read().path.clone();
+        let reloaded = Config::load(&path).and_then(|new| {
+            for change in Config::changes(&self.config.read(), &new) {
+                tracing::info!(key = change.key, reload = ?change.reload, "the configuration changed");
+            }
+            self.config.read().reloaded(&new)
+        });
+        match reloaded {
+            Ok(new) => {
+                if let Err(error) = self.level.set(&new.diagnostics.level) {
+                    tracing::error!(%error, "the level of the diagnostics stays as it was");
+                }
+                *self.config.write() = new;
+                *hints.reloaded.lock() = true;
+                *hints.edited.lock() = true;
+                hints.drops.notify_one();
+                hints.policies.notify_one();
+            }
+            Err(error) => tracing::error!(%error, "the configuration is not valid; the old one stays in force"),
+        }
+        Notifier.ready();
+        Notifier.status("at work");
+    }
+}
+
+fn append(store: &Store, event: Event) -> Result<(), Failure> {
+    match store.append_drafts(vec![daemon_draft(event)], Condition::None) {
+        Ok(_) => Ok(()),
+        Err(error) => Err((error.to_string(), Exit::Unexpected)),
+    }
+}
+
+fn close(store: Arc<Store>) {
+    match Arc::try_unwrap(store) {
+        Ok(store) => {
+            if let Err(error) = store.close() {
+                tracing::warn!(%error, "sled could not be closed in order; it is caught up or rebuilt at the next start");
+            }
+        }
+        Err(_) => tracing::warn!("the store is still in use at the end; sled is caught up at the next start"),
+    }
+}
+
+/// Whether the growth of the log is news for a stage.
+#[derive(Clone, Copy)]
+enum Wakes {
+    OnTheLog,
+    OnHints,
+}
+
+/// What wakes stages early.
+#[derive(Default)]
+struct Hints {
+    policies: Arc<Notify>,
+    drops: Arc<Notify>,
+    /// Never told: for stages that wait for the log and the clock alone.
+    none: Arc<Notify>,
+    /// What was renamed into a drop folder since it was last looked at.
+    renamed_in: Arc<Mutex<Vec<PathBuf>>>,
+    /// Whether the policy directory was touched since it was last looked at.
+    edited: Arc<Mutex<bool>>,
+    /// Whether the configuration was read again since the sources were last taken from it.
+    reloaded: Arc<Mutex<bool>>,
+}
+
+/// Keeps sled caught up: after many events at once, after few from time to time.
+struct WriteOut {
+    store: Arc<Store>,
+    clock: Arc<dyn Clock>,
+    next: Timestamp,
+}
+
+impl WriteOut {
+    fn step(&mut self) -> Result<Step, crate::stage::StageError> {
+        let now = self.clock.now();
+        let behind = self.store.view(|views| views.position.0) - self.store.written_out().0;
+        if behind >= EVENTS_PER_WRITE_OUT || (behind > 0 && now >= self.next) {
+            self.store.write_out(1)?;
+            let every = i64::try_from(WRITE_OUT_EVERY.as_micros()).unwrap_or(i64::MAX);
+            self.next = Timestamp(now.0.saturating_add(every));
+        }
+        Ok(if behind == 0 { Step::Idle } else { Step::IdleUntil(self.next) })
+    }
+}

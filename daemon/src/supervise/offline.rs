@@ -1,0 +1,231 @@
+//! What is done with a store while its daemon is stopped: making, verifying and rebuilding it.
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::path::Path;
+use std::sync::Arc;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use retention_core::policy::PolicySet;
+
+use super::exit::Exit;
+use crate::clock::WallClock;
+use crate::config::{Config, Environment, RootKeyPlace};
+use crate::store::durable_file;
+use crate::store::vault::RootKey;
+use crate::store::{OpenError, Options, Store, VerifyReport};
+
+/// Plain lines of progress are written this often, in events, where there is no terminal.
+const LINE_EVERY: u64 = 1_000_000;
+
+/// Makes a new, empty store, the directory of exports, and the root key where a file is named that is not there.
+#[must_use]
+pub fn init(config: &Config) -> Exit {
+    done(try_init(config))
+}
+
+/// Reads everything durable and says what is damaged.
+#[must_use]
+pub fn verify(config: &Config) -> Exit {
+    done(try_verify(config))
+}
+
+/// Makes everything in sled again from the journal.
+#[must_use]
+pub fn rebuild(config: &Config) -> Exit {
+    done(try_rebuild(config))
+}
+
+/// What was asked could not be done: what to say, and how to end.
+struct Refused {
+    says: String,
+    exit: Exit,
+}
+
+fn refuse(exit: Exit, says: impl std::fmt::Display) -> Refused {
+    Refused { says: says.to_string(), exit }
+}
+
+impl From<OpenError> for Refused {
+    fn from(error: OpenError) -> Self {
+        let exit = match &error {
+            OpenError::Locked { .. } => Exit::NotPermitted,
+            OpenError::Absent | OpenError::Exists | OpenError::Format => Exit::PersonNeeded,
+            OpenError::RootKey(_) | OpenError::Vault(_) | OpenError::Journal(_) | OpenError::Blocks(_) => {
+                Exit::PersonNeeded
+            }
+            OpenError::File(_)
+            | OpenError::Read(_)
+            | OpenError::Append(_)
+            | OpenError::Thread(_)
+            | OpenError::Lock(_) => Exit::Unexpected,
+        };
+        refuse(exit, error)
+    }
+}
+
+fn done(result: Result<Exit, Refused>) -> Exit {
+    result.unwrap_or_else(|refused| {
+        say(&refused.says);
+        refused.exit
+    })
+}
+
+/// Writes to standard error. When nobody reads it, nothing can be said and nothing is lost.
+fn say(line: &str) {
+    let _unread = writeln!(io::stderr().lock(), "{line}");
+}
+
+fn options(config: &Config) -> Result<Options, Refused> {
+    let root_key = config.store.root_key.path(&Environment::read()).map_err(|error| refuse(Exit::Invalid, error))?;
+    let options = Options::usual(&config.store.state_dir, &root_key, Arc::new(WallClock))
+        .map_err(|error| refuse(Exit::Unexpected, error))?;
+    Ok(Options { cache_bytes: config.store.cache_bytes, ..options })
+}
+
+fn try_init(config: &Config) -> Result<Exit, Refused> {
+    let options = options(config)?;
+    // Before a key is made: a key for a store that has another one would only confuse.
+    if options.dir.join("FORMAT").exists() || options.dir.join("journal").exists() {
+        return Err(OpenError::Exists.into());
+    }
+    if let RootKeyPlace::File(path) = &config.store.root_key
+        && !path.exists()
+    {
+        drop(RootKey::generate_file(path).map_err(OpenError::from)?);
+        say_what_the_key_means(path);
+    }
+    Store::init(&options)?;
+    durable_file::create_private_dir(&config.store.exports_dir, "exports directory")
+        .map_err(|error| refuse(Exit::Unexpected, error))?;
+    say(&format!("an empty store was made in {}", options.dir.display()));
+    if let Some(warning) = Store::open(&options, &mut |_, _| {})?.erasure_warning() {
+        say(&warning);
+    }
+    Ok(Exit::Done)
+}
+
+fn say_what_the_key_means(path: &Path) {
+    say(&format!(
+        "a new root key was made in {} (mode 0600).\n\
+         Copy it to a safe place now, apart from every backup of the store: who loses it has lost everything that is sealed.\n\
+         On this machine it lies beside the data: it protects a copy of the store alone, such as a backup, and not against\n\
+         who can read the whole machine. A systemd credential also protects a stolen disk.",
+        path.display()
+    ));
+}
+
+fn try_verify(config: &Config) -> Result<Exit, Refused> {
+    let options = options(config)?;
+    let mut bar = Bar::new("verify");
+    let report = Store::verify_stopped(&options, Arc::new(PolicySet::empty()), &mut |at, all| bar.tell(at, all));
+    bar.end();
+    let report = report?;
+    say_report(&report);
+    Ok(if report.is_good() { Exit::Done } else { Exit::VerificationFailed })
+}
+
+fn say_report(report: &VerifyReport) {
+    for finding in &report.findings {
+        say(&format!("{}: {finding}; {}", finding.code(), finding.what_to_do()));
+    }
+    if report.unnamed > 0 {
+        say(&format!("and {} more", report.unnamed));
+    }
+    for entity in &report.in_flight {
+        say(&format!("the purge of {entity} was interrupted; the next start goes on with it"));
+    }
+    if report.torn_bytes > 0 {
+        say(&format!("{} bytes of a torn tail were never acknowledged; the next start cuts them", report.torn_bytes));
+    }
+    let keys = &report.keys;
+    say(&format!(
+        "{} events, {} bodies read, {} gone; {} keys live, {} destroyed, {} damaged; views {}: {}",
+        report.events,
+        report.bodies_read,
+        report.bodies_gone,
+        keys.live,
+        keys.destroyed,
+        keys.damaged,
+        if report.views_compared { "compared" } else { "not compared" },
+        if report.is_good() { "good" } else { "NOT good" },
+    ));
+}
+
+fn try_rebuild(config: &Config) -> Result<Exit, Refused> {
+    let options = options(config)?;
+    let mut bar = Bar::new("rebuild");
+    let store = Store::rebuild(&options, &mut |at, all| bar.tell(at, all));
+    bar.end();
+    let store = store?;
+    if let Some(reason) = store.read_only_reason() {
+        return Err(refuse(Exit::PersonNeeded, format!("the store could not be rebuilt: {reason}")));
+    }
+    let folded = store.report().folded;
+    store.write_out(1).map_err(|error| refuse(Exit::Unexpected, error))?;
+    store.close().map_err(|error| refuse(Exit::Unexpected, error))?;
+    // What was set aside is of no use once the new one is whole, and it may keep what was removed readable.
+    let discarded = crate::store::sled_door::discard_set_aside(&options.dir.join("events"))
+        .map_err(|error| refuse(Exit::Unexpected, error))?;
+    say(&format!("{folded} events were folded again; {discarded} older event stores were removed"));
+    Ok(Exit::Done)
+}
+
+/// Progress: a bar on a terminal, now and then a line elsewhere.
+struct Bar {
+    what: &'static str,
+    bar: Option<ProgressBar>,
+    told: u64,
+}
+
+impl Bar {
+    fn new(what: &'static str) -> Self {
+        let bar = io::stderr().is_terminal().then(|| {
+            let style = ProgressStyle::with_template("{prefix} {wide_bar} {human_pos}/{human_len} events, {eta} left");
+            ProgressBar::new(0).with_prefix(what).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+        });
+        Self { what, bar, told: 0 }
+    }
+
+    fn tell(&mut self, at: u64, all: u64) {
+        match &self.bar {
+            Some(bar) => {
+                bar.set_length(all);
+                bar.set_position(at);
+            }
+            None if at >= self.told.saturating_add(LINE_EVERY) => {
+                self.told = at;
+                say(&format!("{}: {at} of {all} events", self.what));
+            }
+            None => {}
+        }
+    }
+
+    fn end(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_command_ends_with_the_code_that_says_what_it_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let text = "[store]\nstate_dir = \"state\"\nexports_dir = \"exports\"\nroot_key = { file = \"root.key\" }\n\
+                    [control]\nsocket = \"control.sock\"\n[policies]\ndir = \"policies\"\n";
+        let config = Config::parse(&dir.path().join("config.toml"), text.as_bytes()).unwrap();
+        assert_eq!(verify(&config), Exit::PersonNeeded);
+        assert_eq!(init(&config), Exit::Done);
+        assert!(dir.path().join("root.key").is_file() && dir.path().join("exports").is_dir());
+        assert_eq!(init(&config), Exit::PersonNeeded);
+        assert_eq!((verify(&config), rebuild(&config), verify(&config)), (Exit::Done, Exit::Done, Exit::Done));
+        let running = Store::open(&options(&config).ok().unwrap(), &mut |_, _| {}).unwrap();
+        assert_eq!((verify(&config), rebuild(&config)), (Exit::NotPermitted, Exit::NotPermitted));
+        drop(running);
+        std::fs::write(dir.path().join("state/journal/00000001.seg"), [0; 40]).unwrap();
+        assert_eq!((verify(&config), rebuild(&config)), (Exit::VerificationFailed, Exit::PersonNeeded));
+    }
+}

@@ -1,0 +1,128 @@
+//! What the control API asks of the daemon beside views and events.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use parking_lot::{Mutex, RwLock};
+use retention_core::control::{
+    Checked, ErrorBody, ErrorCode, Explanation, Finding, Line, PartRow, PartState, PolicyDiffRow, PolicyFileText,
+    Progress, Severity,
+};
+use retention_core::id::{Digest, EntityId};
+use retention_core::time::Timestamp;
+use tokio::sync::mpsc;
+
+use super::metrics;
+use crate::clock::Clock;
+use crate::config::{Config, ConfigError, Metrics};
+use crate::control::{PolicyFacts, Sink, Works, judgement};
+use crate::stage::policies::PolicyHealth;
+use crate::store::Store;
+
+/// What the daemon's main loop is asked to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    /// Stop the stages, make everything in sled again from the journal, and go on.
+    Rebuild,
+}
+
+/// The daemon, as the control API sees it.
+pub(super) struct DaemonWorks {
+    /// The store.
+    pub(super) store: Arc<Store>,
+    /// The clock.
+    pub(super) clock: Arc<dyn Clock>,
+    /// The configuration in force.
+    pub(super) config: Arc<RwLock<Config>>,
+    /// What is wrong with the policies on disk.
+    pub(super) policy_health: Arc<Mutex<PolicyHealth>>,
+    /// Leads to the main loop.
+    pub(super) orders: mpsc::Sender<Order>,
+}
+
+impl Works for DaemonWorks {
+    fn check_config(&self, text: Option<&str>) -> Checked {
+        let path = self.config.read().path.clone();
+        let checked = match text {
+            Some(text) => Config::parse(&path, text.as_bytes()),
+            None => Config::load(&path),
+        };
+        Checked { findings: checked.err().map(|error| findings(&path, &error)).unwrap_or_default() }
+    }
+
+    fn policies(&self) -> Vec<PolicyFacts> {
+        judgement::policies(&self.store, self.clock.now())
+    }
+
+    fn policy_problems(&self) -> u64 {
+        self.policy_health.lock().errors.len() as u64
+    }
+
+    fn diff_policies(&self, files: &[PolicyFileText]) -> Result<Vec<PolicyDiffRow>, ErrorBody> {
+        judgement::diff(&self.store, files, self.clock.now())
+    }
+
+    fn explain(&self, entity: EntityId, now: Timestamp) -> Result<Explanation, ErrorBody> {
+        judgement::explain(&self.store, entity, now)
+    }
+
+    fn verify_export(&self, manifest: Digest, sink: Sink<'_>) -> Result<(), ErrorBody> {
+        let dir = self.config.read().store.exports_dir.clone();
+        super::bundles::verify(&dir, manifest, sink)
+    }
+
+    fn verify_store(&self, sink: Sink<'_>) -> Result<(), ErrorBody> {
+        let report = self
+            .store
+            .verify(&mut |done, total| {
+                let _audience = sink(Line::Progress(Progress { unit: "events".to_owned(), done, total: Some(total) }));
+            })
+            .map_err(|error| ErrorBody::saying(ErrorCode::Internal, error.to_string()))?;
+        for part in super::verified::parts(&report) {
+            let _audience = sink(Line::Row(part));
+        }
+        Ok(())
+    }
+
+    fn rebuild_store(&self, sink: Sink<'_>) -> Result<(), ErrorBody> {
+        self.orders
+            .try_send(Order::Rebuild)
+            .map_err(|_| ErrorBody::saying(ErrorCode::Internal, "the daemon is already stopping or rebuilding"))?;
+        let row = PartRow {
+            part: "sled".to_owned(),
+            state: PartState::Intact,
+            checked: 0,
+            code: Some("rebuilding".to_owned()),
+        };
+        let _audience = sink(Line::Row(row));
+        Ok(())
+    }
+
+    fn metrics(&self) -> Option<String> {
+        match self.config.read().metrics {
+            Metrics::Off => None,
+            Metrics::Socket => Some(metrics::text(&self.store, self.policy_problems(), self.clock.now())),
+        }
+    }
+}
+
+fn findings(path: &Path, error: &ConfigError) -> Vec<Finding> {
+    let file = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    error
+        .problems
+        .iter()
+        .map(|problem| Finding {
+            severity: Severity::Error,
+            file: file.clone(),
+            line: known(problem.line),
+            column: known(problem.column),
+            message: problem.message.clone(),
+            hint: None,
+        })
+        .collect()
+}
+
+/// Lines and columns count from 1; 0 stands for the whole file.
+fn known(number: usize) -> Option<u64> {
+    u64::try_from(number).ok().filter(|number| *number > 0)
+}
