@@ -5,7 +5,7 @@
 //! recorded position and still come out right. The small views count, and are written out whole, at one position.
 
 use crate::event::{Event, EventType, Recorded};
-use crate::id::{EntityId, Handle, Position};
+use crate::id::{EntityId, Handle, Position, SagaId};
 use crate::record::{DateRole, EntityRecord, Kind};
 use crate::time::Timestamp;
 
@@ -122,11 +122,11 @@ impl Views {
                 self.entities.purged(entity);
                 self.due.forget(entity);
             }
-            (Event::EntityRestored(_), Some(entity)) => self.entities.set_quarantined(entity, EntityState::Visible),
+            (Event::EntityRestored(body), Some(entity)) => self.show(entity, body.saga),
             (Event::StepSucceeded(body), _) => self.fold_quarantine(body),
             (Event::ItemsSkipped(body), _) => {
                 for (entity, _) in &body.items {
-                    self.entities.set_quarantined(*entity, EntityState::Visible);
+                    self.show(*entity, body.saga);
                 }
             }
             (Event::PolicySetActivated(body), _) => self.due.activate(&body.policies),
@@ -154,11 +154,21 @@ impl Views {
         if body.step != Step::Quarantine {
             return;
         }
-        let state = if body.compensation { EntityState::Visible } else { EntityState::Quarantined };
         let Some(saga) = self.small.runs.saga(body.saga) else { return };
         let entities: Vec<EntityId> = saga.open_items().map(|item| item.entity).collect();
         for entity in entities {
-            self.entities.set_quarantined(entity, state);
+            if body.compensation {
+                self.show(entity, body.saga);
+            } else {
+                self.entities.set_quarantined(entity, EntityState::Quarantined);
+            }
+        }
+    }
+
+    /// Lets an entity be seen again that a saga leaves alone, unless another saga hides it.
+    fn show(&mut self, entity: EntityId, left_by: SagaId) {
+        if !self.small.runs.is_hidden_by_another(entity, left_by) {
+            self.entities.set_quarantined(entity, EntityState::Visible);
         }
     }
 

@@ -8,6 +8,9 @@ pub mod config;
 /// The only place that reads the time.
 pub mod clock;
 
+/// What stands around every flush.
+pub mod flush;
+
 /// The program's own messages, redacted.
 pub mod diagnostics;
 

@@ -2,4 +2,11 @@
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a helper of a test fails as a test does: at once and by name")]
 
+mod checker;
+mod crashes;
+mod outcomes;
+mod properties;
+mod races;
+mod simulation;
+mod stories;
 mod tidy;

@@ -272,6 +272,18 @@ impl Runs {
         })
     }
 
+    /// Says whether an open saga other than `saga` hides an entity.
+    #[must_use]
+    pub(super) fn is_hidden_by_another(&self, entity: EntityId, saga: SagaId) -> bool {
+        self.sagas.iter().any(|(id, other)| {
+            *id != saga
+                && other.end.is_none()
+                && other.quarantine_until().is_some()
+                && other.started.items.binary_search_by_key(&entity, |item| item.entity).is_ok()
+                && !other.skipped.contains_key(&entity)
+        })
+    }
+
     /// Returns the run that an event is part of.
     #[must_use]
     pub(super) fn run_of(&self, position: Position, event: &Event) -> Option<RunId> {

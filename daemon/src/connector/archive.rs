@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
@@ -17,7 +18,8 @@ use retention_core::id::{Digest, EntityId, RunId, SagaId};
 use retention_core::record::Kind;
 use retention_core::time::Timestamp;
 
-use super::outcome::{Outcome, Refusal, Retry};
+use super::outcome::{Cause, Outcome, Refusal, Retry};
+use crate::flush::{Flush, FlushGate, OpenGate};
 
 mod bundle;
 mod durable;
@@ -253,16 +255,22 @@ pub trait ExportTarget: Send + Sync {
 }
 
 /// Exports as directories below one directory of a local file system.
-#[derive(Debug)]
 pub struct DiskArchive {
     root: PathBuf,
+    gate: Arc<dyn FlushGate>,
 }
 
 impl DiskArchive {
     /// Uses a directory that exists.
     #[must_use]
     pub fn at(root: &Path) -> Self {
-        Self { root: root.to_path_buf() }
+        Self::gated(root, Arc::new(OpenGate))
+    }
+
+    /// As [`Self::at`], with a gate around what makes bundles durable.
+    #[must_use]
+    pub fn gated(root: &Path, gate: Arc<dyn FlushGate>) -> Self {
+        Self { root: root.to_path_buf(), gate }
     }
 
     /// Returns the names of all bundles, in no order, without loading them all.
@@ -284,7 +292,7 @@ impl DiskArchive {
 
 impl ExportTarget for DiskArchive {
     fn write(&self, spec: BundleSpec, fill: &mut Fill<'_>) -> Outcome<Bundle> {
-        let filled = BundleWriter::create(&self.root, spec).and_then(|mut writer| {
+        let filled = BundleWriter::gated(&self.root, spec, Arc::clone(&self.gate)).and_then(|mut writer| {
             fill(&mut writer)?;
             Ok(writer)
         });
@@ -308,7 +316,12 @@ impl ExportTarget for DiskArchive {
     }
 
     fn remove(&self, name: &BundleName) -> Outcome<()> {
-        remove(&self.root, name)
+        let stopped = |_| Outcome::Unknown(Cause { code: "removal_not_durable" });
+        if let Err(error) = self.gate.before(Flush::Export) {
+            return stopped(error);
+        }
+        let removed = remove(&self.root, name);
+        self.gate.after(Flush::Export).map_or_else(stopped, |()| removed)
     }
 
     fn sweep(&self) -> Result<u64, ArchiveError> {

@@ -17,6 +17,7 @@ pub mod frame;
 pub mod reader;
 pub mod recover;
 
+pub use crate::flush::{Flush, FlushGate, OpenGate};
 pub use frame::GroupBuffer;
 pub use reader::JournalReader;
 
@@ -110,46 +111,6 @@ impl JournalError {
 
     pub(crate) fn damaged(segment: u32, offset: u64, damage: Damage) -> Self {
         Self::Damaged { segment, offset, damage }
-    }
-}
-
-/// What stands around every flush, so that tests can stop the world at each of them.
-pub trait FlushGate: Send + Sync {
-    /// Called before data is flushed; an error stands for a crash at this point.
-    ///
-    /// # Errors
-    /// Only tests return one.
-    fn before(&self, what: Flush) -> io::Result<()>;
-
-    /// Called after data was flushed; an error stands for a crash at this point.
-    ///
-    /// # Errors
-    /// Only tests return one.
-    fn after(&self, what: Flush) -> io::Result<()>;
-}
-
-/// What is flushed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Flush {
-    /// A group of the journal.
-    Journal,
-    /// Key slots that are filled or destroyed.
-    Slots,
-    /// An export bundle.
-    Export,
-}
-
-/// Lets every flush through.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct OpenGate;
-
-impl FlushGate for OpenGate {
-    fn before(&self, _what: Flush) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn after(&self, _what: Flush) -> io::Result<()> {
-        Ok(())
     }
 }
 

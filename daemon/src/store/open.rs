@@ -380,7 +380,8 @@ impl Opening {
         report.folded = inner.catch_up(from, tail.last, progress)?;
         let used = inner.state.read().views.entities.bound();
         let used = used.max(tail.highest_entity.map_or(0, |entity| entity.0 + 1));
-        inner.vault = Vault::open(&options.dir.join("keys"), RootKey::read(&options.root_key)?, used)?;
+        let root = RootKey::read(&options.root_key)?;
+        inner.vault = Vault::open_gated(&options.dir.join("keys"), root, used, Arc::clone(&options.gate))?;
         inner.signal = log::Signal::at(tail.last);
         let rebuilt = report.rebuilt;
         let writer = JournalWriter::resume(journal, Arc::clone(&options.gate), tail.end)?;

@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use retention_core::id::EntityId;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
+use crate::flush::{FlushGate, OpenGate};
 use crate::store::durable_file::{self, DurableFileError, FileAction};
 
 pub mod destroy;
@@ -243,7 +244,7 @@ impl Vault {
         }
         let wrapping = Wrapping::create(dir, root)?;
         let ahead = Ahead { next_slot: HOUSE_SLOT, unwritten: HOUSE_SLOT, recovered: Vec::new() };
-        let vault = Self::start(dir, wrapping, Vec::new(), ahead, VaultReport::default())?;
+        let vault = Self::start(dir, wrapping, Vec::new(), ahead, VaultReport::default(), Arc::new(OpenGate))?;
         vault.issue(1)?;
         Ok(vault)
     }
@@ -256,6 +257,19 @@ impl Vault {
     /// # Errors
     /// When the root key is another one, or what the files hold contradicts `next_slot`; nothing is changed then.
     pub fn open(dir: &Path, root: RootKey, next_slot: u32) -> Result<Self, VaultError> {
+        Self::open_gated(dir, root, next_slot, Arc::new(OpenGate))
+    }
+
+    /// As [`Self::open`], with a gate around every flush.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_gated(
+        dir: &Path,
+        root: RootKey,
+        next_slot: u32,
+        gate: Arc<dyn FlushGate>,
+    ) -> Result<Self, VaultError> {
         let next_slot = next_slot.max(HOUSE_SLOT + 1);
         let loaded = Wrapping::load(dir, root, Repair::Write)?;
         let mut report = VaultReport { repaired: loaded.repaired, ..VaultReport::default() };
@@ -269,7 +283,7 @@ impl Vault {
         }
         let recovered = fill::recover_ahead(&segments, next_slot..filled, &mut report)?;
         let ahead = Ahead { next_slot, unwritten: filled, recovered };
-        Self::start(dir, loaded.wrapping, segments, ahead, report)
+        Self::start(dir, loaded.wrapping, segments, ahead, report, gate)
     }
 
     /// Opens the vault to read keys below `next_slot`, also when it is damaged. Nothing is written, repaired or issued.
@@ -281,7 +295,7 @@ impl Vault {
         let index_key = IndexKey::of(&loaded.wrapping.index_key()?.bytes);
         let segments = open_segments(dir, &loaded.wrapping)?;
         let report = VaultReport { repaired: loaded.repaired, ..VaultReport::default() };
-        let shared = Arc::new(Shared::of(dir, segments, next_slot.max(HOUSE_SLOT + 1)));
+        let shared = Arc::new(Shared::of(dir, segments, next_slot.max(HOUSE_SLOT + 1), Arc::new(OpenGate)));
         Ok(Self { shared, index_key, report, issuer: None, filler: None })
     }
 
@@ -292,9 +306,10 @@ impl Vault {
         segments: Vec<Arc<Segment>>,
         ahead: Ahead,
         report: VaultReport,
+        gate: Arc<dyn FlushGate>,
     ) -> Result<Self, VaultError> {
         let index_key = IndexKey::of(&wrapping.index_key()?.bytes);
-        let shared = Arc::new(Shared::of(dir, segments, ahead.next_slot));
+        let shared = Arc::new(Shared::of(dir, segments, ahead.next_slot, gate));
         let (offer, queue) = crossbeam_channel::bounded(BLOCKS_AHEAD);
         let filler = Filler { shared: Arc::clone(&shared), wrapping, next: ahead.unwritten };
         let filler = std::thread::Builder::new()

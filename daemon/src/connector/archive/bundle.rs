@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use retention_core::evidence::manifest::MANIFEST_FORMAT;
 use retention_core::evidence::{ExportFormat, ExportItem, ExportManifest, FileEntry, KindCount};
@@ -19,6 +20,7 @@ use super::place::remove_partial;
 use super::xlsx::Book;
 use super::{ArchiveError, Bundle, BundleName, BundleSpec, ItemSink, MANIFEST_FILE};
 use crate::connector::outcome::{Cause, Outcome};
+use crate::flush::{Flush, FlushGate, OpenGate};
 
 /// How many names after the wanted one are tried: one second of them.
 const NAMES_MAX: u32 = 10_000;
@@ -26,6 +28,7 @@ const NAMES_MAX: u32 = 10_000;
 /// A bundle that is being written under its dot-name. Dropped before it is finished, it is removed.
 pub struct BundleWriter {
     spec: BundleSpec,
+    gate: Arc<dyn FlushGate>,
     place: Place,
     lines: LineFiles,
     csv: Option<CsvFiles>,
@@ -38,6 +41,16 @@ pub struct BundleWriter {
 struct Place {
     root: PathBuf,
     directory: Option<PathBuf>,
+}
+
+impl Place {
+    /// A gate that refuses stands for a crash: what is there stays as it is.
+    fn pass(&mut self, gate: io::Result<()>) -> Result<(), ArchiveError> {
+        gate.map_err(|source| {
+            self.directory = None;
+            ArchiveError::Io { doing: "make the bundle durable", source }
+        })
+    }
 }
 
 impl Drop for Place {
@@ -55,6 +68,14 @@ impl BundleWriter {
     /// # Errors
     /// Says why no bundle can be begun; nothing is left behind.
     pub fn create(root: &Path, spec: BundleSpec) -> Result<Self, ArchiveError> {
+        Self::gated(root, spec, Arc::new(OpenGate))
+    }
+
+    /// As [`Self::create`], with a gate around what makes the bundle durable.
+    ///
+    /// # Errors
+    /// As [`Self::create`].
+    pub fn gated(root: &Path, spec: BundleSpec, gate: Arc<dyn FlushGate>) -> Result<Self, ArchiveError> {
         remove_partial(root, spec.idempotency_key)?;
         let directory = root.join(name_of(&spec, spec.exported_at).partial(spec.idempotency_key));
         create_directory(&directory).map_err(ArchiveError::io("make a bundle directory"))?;
@@ -63,7 +84,7 @@ impl BundleWriter {
         let csv = wants(ExportFormat::Csv).then(|| CsvFiles::in_directory(&directory, spec.csv_profile));
         let book = wants(ExportFormat::Xlsx).then(|| Book::in_directory(&directory, spec.exported_at)).transpose()?;
         let lines = LineFiles::in_directory(&directory)?;
-        Ok(Self { spec, place, lines, csv, book, added: RoaringBitmap::new(), counts: BTreeMap::new() })
+        Ok(Self { spec, gate, place, lines, csv, book, added: RoaringBitmap::new(), counts: BTreeMap::new() })
     }
 
     /// Adds one item; every entity at most once.
@@ -94,21 +115,29 @@ impl BundleWriter {
     /// **On failure:** `Refused` means that no bundle is there. `Unknown` means that it has its name, and that nobody
     /// knows whether the name survives a power cut.
     pub fn finish(self) -> Outcome<Bundle> {
+        let gate = Arc::clone(&self.gate);
         match self.complete() {
-            Ok((root, bundle)) => match sync_directory(&root) {
-                Ok(()) => Outcome::Applied(bundle),
-                Err(_) => Outcome::Unknown(Cause { code: "bundle_name_not_durable" }),
-            },
+            Ok((root, bundle)) => {
+                let durable = gate
+                    .before(Flush::Export)
+                    .and_then(|()| sync_directory(&root))
+                    .and_then(|()| gate.after(Flush::Export));
+                match durable {
+                    Ok(()) => Outcome::Applied(bundle),
+                    Err(_) => Outcome::Unknown(Cause { code: "bundle_name_not_durable" }),
+                }
+            }
             Err(error) => Outcome::Refused(error.refusal()),
         }
     }
 
     fn complete(self) -> Result<(PathBuf, Bundle), ArchiveError> {
-        let Self { spec, mut place, lines, csv, book, added, counts } = self;
+        let Self { spec, gate, mut place, lines, csv, book, added, counts } = self;
         if added.is_empty() {
             return Err(ArchiveError::Empty);
         }
         let Some(directory) = place.directory.clone() else { return Err(ArchiveError::Empty) };
+        place.pass(gate.before(Flush::Export))?;
         let mut files = lines.finish()?;
         if let Some(csv) = csv {
             files.extend(csv.finish()?);
@@ -127,6 +156,7 @@ impl BundleWriter {
                 continue;
             }
             let (length, digest) = write_manifest(&directory, &manifest)?;
+            place.pass(gate.after(Flush::Export))?;
             match rename_new(&directory, &target) {
                 Ok(()) => {
                     place.directory = None;

@@ -13,10 +13,11 @@ use std::sync::atomic::Ordering;
 use retention_core::id::{EntityId, Position, SagaId};
 use rustix::fs::{Advice, OFlags};
 
-use super::fill::{sync, write_run};
+use super::fill::write_run;
 use super::segment::{self, Segment, Shared, offset_of};
 use super::slot::{self, SEGMENT_SLOTS, SLOT_BYTES};
 use super::{HOUSE_SLOT, VaultError};
+use crate::flush::Flush;
 use crate::store::durable_file::{self, FileAction};
 
 /// What direct reads are aligned to, in bytes: the largest sector of current drives, and the page of the cache.
@@ -97,7 +98,7 @@ pub(super) fn destroy(shared: &Shared, ticket: &StepTicket, ids: &[EntityId]) ->
             .and_then(|slot| shared.segment_of(*slot))
             .ok_or(VaultError::SlotsMissing { used: issued, filled: slots.first().copied().unwrap_or_default() })?;
         // After a failure here nobody knows which of the slots the device holds.
-        let how = overwrite(&segment, slots).and_then(|()| compare(&segment, slots));
+        let how = overwrite(shared, &segment, slots).and_then(|()| compare(&segment, slots));
         match how.inspect_err(|_| shared.poison())? {
             ReadBack::Direct => {}
             ReadBack::AfterDroppingCache => read_back = ReadBack::AfterDroppingCache,
@@ -112,7 +113,7 @@ pub(super) fn destroy(shared: &Shared, ticket: &StepTicket, ids: &[EntityId]) ->
 }
 
 /// Writes the tombstones, neighbours together, and flushes once.
-fn overwrite(segment: &Segment, slots: &[u32]) -> Result<(), VaultError> {
+fn overwrite(shared: &Shared, segment: &Segment, slots: &[u32]) -> Result<(), VaultError> {
     let mut images = Vec::new();
     for run in slots.chunk_by(|a, b| a + 1 == *b) {
         images.clear();
@@ -120,7 +121,7 @@ fn overwrite(segment: &Segment, slots: &[u32]) -> Result<(), VaultError> {
         let Some(first) = run.first() else { continue };
         write_run(segment, *first, &images)?;
     }
-    sync(segment)
+    shared.sync(segment, Flush::Destroy)
 }
 
 /// Reads every slot from the device and compares it with its tombstone.

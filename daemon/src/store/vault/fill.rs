@@ -16,6 +16,7 @@ use super::segment::{self, OpenSlot, Segment, Shared};
 use super::slot::{self, SEGMENT_SLOTS, SLOT_BYTES};
 use super::wrapping::Wrapping;
 use super::{DataKey, KEY_BYTES, SLOTS_MAX, VaultError, VaultReport};
+use crate::flush::Flush;
 use crate::store::durable_file::{self, FileAction};
 
 /// The slots of one block: 512 KiB, about 1 ms of writing. A segment is a whole number of blocks.
@@ -83,7 +84,7 @@ impl Filler {
             block.push((EntityId(number), key));
         }
         write_run(&segment, first, &images)?;
-        sync(&segment)?;
+        self.shared.sync(&segment, Flush::Fill)?;
         self.next = end;
         Ok(block)
     }
@@ -109,8 +110,8 @@ pub(super) fn write_run(segment: &Segment, slot: u32, images: &[u8]) -> Result<(
     Ok(written.map_err(durable_file::failed(segment::ROLE, FileAction::Write))?)
 }
 
-/// Flushes a segment's file to the device.
-pub(super) fn sync(segment: &Segment) -> Result<(), VaultError> {
+/// Flushes a segment's file to the device, before anything else can happen to it.
+fn sync(segment: &Segment) -> Result<(), VaultError> {
     Ok(segment.file.sync_data().map_err(durable_file::failed(segment::ROLE, FileAction::Sync))?)
 }
 

@@ -15,6 +15,7 @@ use parking_lot::{Mutex, RwLock};
 use super::slot::{SEGMENT_SLOTS, SLOT_BYTES, Slot, SlotDamage, SlotImage, WrappingKey};
 use super::wrapping::OpenKey;
 use super::{DataKey, VaultError};
+use crate::flush::{Flush, FlushGate};
 use crate::store::durable_file::{self, FileAction};
 
 pub(super) const ROLE: &str = "file of key slots";
@@ -113,18 +114,30 @@ pub(super) struct Shared {
     pub(super) issued: AtomicU32,
     /// Held while tombstones are written, so that a reader who met half of one can look again.
     pub(super) overwriting: Mutex<()>,
+    gate: Arc<dyn FlushGate>,
     poisoned: AtomicBool,
 }
 
 impl Shared {
-    pub(super) fn of(dir: &Path, segments: Vec<Arc<Segment>>, issued: u32) -> Self {
+    pub(super) fn of(dir: &Path, segments: Vec<Arc<Segment>>, issued: u32, gate: Arc<dyn FlushGate>) -> Self {
         Self {
             dir: dir.to_path_buf(),
             segments: RwLock::new(segments),
             issued: AtomicU32::new(issued),
             overwriting: Mutex::new(()),
+            gate,
             poisoned: AtomicBool::new(false),
         }
+    }
+
+    /// Flushes a segment's file to the device.
+    pub(super) fn sync(&self, segment: &Segment, what: Flush) -> Result<(), VaultError> {
+        let flushed = self
+            .gate
+            .before(what)
+            .and_then(|()| segment.file.sync_data())
+            .and_then(|()| self.gate.after(what));
+        Ok(flushed.map_err(durable_file::failed(ROLE, FileAction::Sync))?)
     }
 
     /// Returns the segment that holds a slot, if its file exists.

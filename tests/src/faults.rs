@@ -1,0 +1,180 @@
+//! Faults of the archive: refused, lost before or after it happened, slow, and bundles that are tampered with.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use retention_core::evidence::ExpectedItem;
+use retention_core::id::Digest;
+use retentiond::clock::ManualClock;
+use retentiond::connector::archive::{
+    ArchiveError, Bundle, BundleName, BundleSpec, DiskArchive, ExportTarget, Fill, ITEMS_FILE, Probe, Verified,
+    VerifyError,
+};
+use retentiond::connector::outcome::{Cause, Outcome, Refusal, Retry};
+use retentiond::flush::FlushGate;
+
+/// A call of the archive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Call {
+    /// A bundle is written.
+    Write,
+    /// A bundle is read back.
+    Verify,
+    /// What an attempt left is looked for.
+    Probe,
+    /// A bundle is removed.
+    Remove,
+}
+
+impl Call {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Write, Self::Verify, Self::Probe, Self::Remove];
+}
+
+/// What goes wrong with a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// It does not happen, and that is said.
+    Refused,
+    /// It does not happen, and nobody knows.
+    LostNotApplied,
+    /// It happens, and nobody knows.
+    LostButApplied,
+    /// It happens, a day later.
+    Slow,
+    /// Before a bundle is read back, a byte of its items is another.
+    FlippedByte,
+    /// Before a bundle is read back, its items are removed.
+    FileRemoved,
+}
+
+impl Fault {
+    /// Those of which any call can fall ill.
+    pub const OF_CALLS: [Self; 4] = [Self::Refused, Self::LostNotApplied, Self::LostButApplied, Self::Slow];
+}
+
+/// How long a slow call takes: longer than any back-off.
+const SLOW: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The archive on disk, with one fault at one call.
+pub struct FaultyArchive {
+    disk: DiskArchive,
+    root: PathBuf,
+    clock: ManualClock,
+    armed: Mutex<Option<(Call, u32, Fault)>>,
+}
+
+impl FaultyArchive {
+    /// Uses a directory.
+    #[must_use]
+    pub fn at(root: &Path, clock: ManualClock, gate: Arc<dyn FlushGate>) -> Self {
+        Self { disk: DiskArchive::gated(root, gate), root: root.to_owned(), clock, armed: Mutex::default() }
+    }
+
+    /// Lets the `nth` call of a kind from now on go wrong, counted from 1.
+    pub fn arm(&self, call: Call, nth: u32, fault: Fault) {
+        *self.armed.lock().unwrap_or_else(PoisonError::into_inner) = Some((call, nth, fault));
+    }
+
+    /// Says whether the fault that was armed has not happened yet.
+    #[must_use]
+    pub fn is_armed(&self) -> bool {
+        self.armed.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// The archive as it is on disk.
+    #[must_use]
+    pub fn disk(&self) -> &DiskArchive {
+        &self.disk
+    }
+
+    fn fault(&self, call: Call) -> Option<Fault> {
+        let mut armed = self.armed.lock().unwrap_or_else(PoisonError::into_inner);
+        let (due, nth, fault) = (*armed)?;
+        if due != call {
+            return None;
+        }
+        if nth > 1 {
+            *armed = Some((due, nth - 1, fault));
+            return None;
+        }
+        *armed = None;
+        if fault == Fault::Slow {
+            self.clock.advance(SLOW);
+        }
+        Some(fault)
+    }
+
+    fn tamper(&self, name: &BundleName, fault: Fault) {
+        let path = self.root.join(name.as_str()).join(ITEMS_FILE);
+        if fault == Fault::FileRemoved {
+            fs::remove_file(path).expect("the items are there");
+            return;
+        }
+        let mut bytes = fs::read(&path).expect("the items can be read");
+        let middle = bytes.len() / 2;
+        if let Some(byte) = bytes.get_mut(middle) {
+            *byte ^= 1;
+        }
+        fs::write(path, bytes).expect("the items can be written");
+    }
+}
+
+const LOST: Cause = Cause { code: "lost" };
+
+fn refusal() -> Refusal {
+    Refusal { code: "fault", retry: Retry::After(Duration::from_secs(1)) }
+}
+
+fn effect<R>(fault: Option<Fault>, act: impl FnOnce() -> Outcome<R>) -> Outcome<R> {
+    match fault {
+        Some(Fault::Refused) => Outcome::Refused(refusal()),
+        Some(Fault::LostNotApplied) => Outcome::Unknown(LOST),
+        Some(Fault::LostButApplied) => {
+            drop(act());
+            Outcome::Unknown(LOST)
+        }
+        Some(Fault::Slow | Fault::FlippedByte | Fault::FileRemoved) | None => act(),
+    }
+}
+
+impl ExportTarget for FaultyArchive {
+    fn write(&self, spec: BundleSpec, fill: &mut Fill<'_>) -> Outcome<Bundle> {
+        effect(self.fault(Call::Write), || self.disk.write(spec, fill))
+    }
+
+    fn verify(
+        &self,
+        name: &BundleName,
+        manifest: Digest,
+        expected: &mut dyn Iterator<Item = ExpectedItem>,
+    ) -> Result<Verified, VerifyError> {
+        match self.fault(Call::Verify) {
+            Some(Fault::Refused | Fault::LostNotApplied | Fault::LostButApplied) => {
+                Err(VerifyError::Unreadable(ArchiveError::NamesTaken))
+            }
+            Some(fault @ (Fault::FlippedByte | Fault::FileRemoved)) => {
+                self.tamper(name, fault);
+                self.disk.verify(name, manifest, expected)
+            }
+            Some(Fault::Slow) | None => self.disk.verify(name, manifest, expected),
+        }
+    }
+
+    fn probe(&self, idempotency_key: Digest) -> Result<Probe, ArchiveError> {
+        match self.fault(Call::Probe) {
+            Some(Fault::Refused | Fault::LostNotApplied | Fault::LostButApplied) => Err(ArchiveError::NamesTaken),
+            Some(Fault::Slow | Fault::FlippedByte | Fault::FileRemoved) | None => self.disk.probe(idempotency_key),
+        }
+    }
+
+    fn remove(&self, name: &BundleName) -> Outcome<()> {
+        effect(self.fault(Call::Remove), || self.disk.remove(name))
+    }
+
+    fn sweep(&self) -> Result<u64, ArchiveError> {
+        self.disk.sweep()
+    }
+}

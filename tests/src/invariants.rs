@@ -1,0 +1,456 @@
+//! The one checker: looks at a whole store, its exports and the model, and names what must never be.
+//!
+//! It reads the log from its first event and believes nothing else: neither the views nor the stages.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use retention_core::event::codec::Bodies;
+use retention_core::event::saga::{Receipt, SagaItem, Step};
+use retention_core::event::{Actor, Envelope, Event, EventType, Recorded};
+use retention_core::evidence::ParsedItem;
+use retention_core::id::{Digest, EntityId, Handle, HoldId, PlanId, Position, RunId, SagaId};
+use retention_core::policy::Assessment;
+use retention_core::view::due::Standing;
+use retention_core::view::{EntityState, Keyed, Views};
+use retentiond::connector::archive::{DiskArchive, ITEMS_FILE};
+use retentiond::store::vault::KeyState;
+use retentiond::store::{Store, facts};
+
+use crate::model::Model;
+
+/// Stands in every cell and every free text of the tests: nothing outside `exports/` may hold it.
+pub const MARKER: &str = "PLAINTEXT-MARKER";
+
+/// Something that must never be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// Which invariant.
+    pub invariant: &'static str,
+    /// Where in the log.
+    pub position: Option<Position>,
+    /// Of what.
+    pub entity: Option<EntityId>,
+    /// What was seen.
+    pub detail: String,
+}
+
+impl Violation {
+    /// Names one that stands at no place of the log.
+    #[must_use]
+    pub fn of(invariant: &'static str, entity: Option<EntityId>, detail: &str) -> Self {
+        Self { invariant, position: None, entity, detail: detail.to_owned() }
+    }
+}
+
+/// What the log tells, read from its beginning.
+#[derive(Default)]
+struct History {
+    holds: BTreeMap<HoldId, Vec<EntityId>>,
+    versions: BTreeMap<EntityId, Position>,
+    plans: BTreeMap<PlanId, PlanSeen>,
+    runs: BTreeMap<RunId, (PlanId, Digest, bool)>,
+    sagas: BTreeMap<SagaId, SagaSeen>,
+    destroyed: BTreeMap<EntityId, Position>,
+    violations: Vec<Violation>,
+}
+
+#[derive(Default)]
+struct PlanSeen {
+    requested_by: Option<u32>,
+    items: BTreeMap<EntityId, Position>,
+    digest: Option<Digest>,
+    needed: u32,
+    approvers: BTreeSet<u32>,
+    is_refused: bool,
+    runs: u32,
+}
+
+struct SagaSeen {
+    run: RunId,
+    items: Vec<SagaItem>,
+    left_alone: BTreeSet<EntityId>,
+    verified: Option<Digest>,
+    pivot: BTreeMap<EntityId, Position>,
+}
+
+impl History {
+    fn blame(&mut self, invariant: &'static str, position: Position, entity: Option<EntityId>, detail: &str) {
+        let detail = detail.to_owned();
+        self.violations.push(Violation { invariant, position: Some(position), entity, detail });
+    }
+
+    fn see(&mut self, recorded: &Recorded) {
+        let Envelope { position, entity, actor, .. } = recorded.envelope;
+        if recorded.envelope.event_type == EventType::EntityChanged as u16
+            && let Some(entity) = entity
+        {
+            self.versions.insert(entity, position);
+            if self.destroyed.contains_key(&entity) {
+                self.blame("change_after_purge", position, Some(entity), "its key is destroyed");
+            }
+        }
+        let Some(event) = recorded.event() else { return };
+        match event {
+            Event::HoldPlaced(body) => drop(self.holds.insert(HoldId(position), body.entities.clone())),
+            Event::HoldReleased(body) => drop(self.holds.remove(&body.hold)),
+            Event::RunRequested(body) => drop(self.runs.insert(RunId(position), (body.plan, body.digest, false))),
+            Event::RunStarted(body) => self.run_started(position, body.run),
+            Event::SagaStarted(body) => {
+                let left_alone = BTreeSet::new();
+                let (run, items, pivot) = (body.run, body.items.clone(), BTreeMap::new());
+                self.sagas.insert(SagaId(position), SagaSeen { run, items, left_alone, verified: None, pivot });
+            }
+            Event::ItemsSkipped(body) => self.left_alone(body.saga, body.items.iter().map(|(entity, _)| *entity)),
+            Event::EntityRestored(body) => self.left_alone(body.saga, entity.into_iter()),
+            Event::StepSucceeded(body) if body.step == Step::VerifyExport => {
+                if let Some(saga) = self.sagas.get_mut(&body.saga) {
+                    saga.verified = match (&body.receipt, body.compensation) {
+                        (Receipt::ExportVerified { manifest, .. }, false) => Some(*manifest),
+                        _ => None,
+                    };
+                }
+            }
+            Event::StepStarted(body) if body.step == Step::Purge => self.pivot(position, body.saga, &body.items),
+            Event::KeyDestroyed(body) => self.key_destroyed(position, body.saga, entity),
+            _ => self.see_plan(position, actor, event),
+        }
+    }
+
+    fn see_plan(&mut self, position: Position, actor: Actor, event: &Event) {
+        let person = match actor {
+            Actor::Person(uid) => Some(uid),
+            Actor::Daemon | Actor::Schedule => None,
+        };
+        match event {
+            Event::PlanRequested(_) => {
+                self.plans.insert(PlanId(position), PlanSeen { requested_by: person, ..PlanSeen::default() });
+            }
+            Event::PlanItems(body) => {
+                let plan = self.plans.entry(body.plan).or_default();
+                if body.chunk == 0 {
+                    plan.items.clear();
+                }
+                plan.items.extend(body.items.iter().map(|item| (item.entity, item.version)));
+            }
+            Event::PlanFrozen(body) => {
+                let plan = self.plans.entry(body.plan).or_default();
+                let is_free = body.tripped.is_empty() && !body.needs_approval;
+                plan.needed = if is_free { 0 } else { body.approvals_needed.max(1) };
+                plan.digest = Some(body.digest);
+            }
+            Event::PlanApproved(body) => {
+                let plan = self.plans.entry(body.plan).or_default();
+                if let Some(uid) = person
+                    && plan.digest == Some(body.digest)
+                    && plan.requested_by != Some(uid)
+                {
+                    plan.approvers.insert(uid);
+                }
+            }
+            Event::PlanRejected(body) => self.plans.entry(body.plan).or_default().is_refused = true,
+            _ => {}
+        }
+    }
+
+    fn run_started(&mut self, position: Position, id: RunId) {
+        let Some(run) = self.runs.get_mut(&id) else {
+            return self.blame("run_without_request", position, None, "nobody asked for it");
+        };
+        run.2 = true;
+        let (plan, digest, _) = *run;
+        let plan = self.plans.entry(plan).or_default();
+        plan.runs += 1;
+        let is_approved = plan.approvers.len() >= plan.needed as usize;
+        let is_sound = plan.digest == Some(digest) && !plan.is_refused && is_approved;
+        let runs = plan.runs;
+        if !is_sound {
+            self.blame("run_of_an_unapproved_plan", position, None, "digest, approvals or refusal do not allow it");
+        }
+        if runs > 1 {
+            self.blame("plan_used_twice", position, None, "another run took it before");
+        }
+    }
+
+    fn left_alone(&mut self, saga: SagaId, entities: impl Iterator<Item = EntityId>) {
+        if let Some(saga) = self.sagas.get_mut(&saga) {
+            saga.left_alone.extend(entities);
+        }
+    }
+
+    /// All that must be true when a purge becomes irreversible.
+    fn pivot(&mut self, position: Position, id: SagaId, items: &[EntityId]) {
+        let Some(saga) = self.sagas.get_mut(&id) else {
+            return self.blame("intent_without_saga", position, None, "no such saga began");
+        };
+        let is_repetition = !saga.pivot.is_empty();
+        saga.pivot.extend(items.iter().map(|entity| (*entity, position)));
+        if is_repetition {
+            return;
+        }
+        let run = self.runs.get(&saga.run).copied();
+        let planned = run.and_then(|(plan, _, _)| self.plans.get(&plan));
+        let mut found: Vec<(&'static str, EntityId)> = Vec::new();
+        for entity in items {
+            if saga.verified.is_none() {
+                found.push(("purge_without_verified_export", *entity));
+            }
+            if self.holds.values().any(|held| held.contains(entity)) {
+                found.push(("purge_under_hold", *entity));
+            }
+            if saga.left_alone.contains(entity) || !saga.items.iter().any(|item| item.entity == *entity) {
+                found.push(("purge_of_an_item_left_alone", *entity));
+            }
+            let version = planned.and_then(|plan| plan.items.get(entity));
+            if version.is_none() || !run.is_some_and(|(_, _, started)| started) {
+                found.push(("purge_outside_a_plan", *entity));
+            }
+            if version != self.versions.get(entity) {
+                found.push(("purge_of_a_changed_entity", *entity));
+            }
+        }
+        for (invariant, entity) in found {
+            self.blame(invariant, position, Some(entity), "named by the intent of the pivot");
+        }
+    }
+
+    fn key_destroyed(&mut self, position: Position, saga: SagaId, entity: Option<EntityId>) {
+        let Some(entity) = entity else {
+            return self.blame("key_of_nobody_destroyed", position, None, "the envelope names no entity");
+        };
+        match self.sagas.get(&saga) {
+            Some(saga) if saga.pivot.contains_key(&entity) => {}
+            _ => self.blame("purge_without_intent", position, Some(entity), "no intent names it"),
+        }
+        if self.sagas.get(&saga).is_none_or(|saga| saga.verified.is_none()) {
+            self.blame("purge_without_verified_export", position, Some(entity), "no export of its saga was verified");
+        }
+        if self.destroyed.insert(entity, position).is_some() {
+            self.blame("purged_twice", position, Some(entity), "its key was destroyed before");
+        }
+    }
+
+    fn intends_to_purge(&self, entity: EntityId) -> bool {
+        self.sagas.values().any(|saga| saga.pivot.contains_key(&entity))
+    }
+}
+
+/// Remembers what was acknowledged, and looks at everything.
+#[derive(Default)]
+pub struct Checker {
+    acknowledged: Vec<Envelope>,
+    scanned: BTreeMap<PathBuf, u64>,
+}
+
+impl Checker {
+    /// Looks at everything and returns what must never be.
+    pub fn check(&mut self, store: &Store, exports: &Path, model: &Model) -> Vec<Violation> {
+        let mut history = History::default();
+        let log = self.read_log(store, &mut history);
+        log.iter().for_each(|recorded| history.see(recorded));
+        bundles(exports, &mut history);
+        gone(store, &mut history);
+        rebuild(store, &log, &mut history.violations);
+        model.compare(store, &mut history.violations);
+        self.scan(&store.dir().join("journal"), &mut history.violations);
+        history.violations
+    }
+
+    /// Looks for plaintext in every file of the store, whole.
+    pub fn scan_all(&mut self, state: &Path) -> Vec<Violation> {
+        let mut violations = Vec::new();
+        self.scanned.clear();
+        for path in files_under(state) {
+            scan_file(&path, 0, &mut violations);
+        }
+        violations
+    }
+
+    /// An event that was folded was acknowledged, and must stand in the log for ever, byte for byte.
+    fn read_log(&mut self, store: &Store, history: &mut History) -> Vec<Recorded> {
+        let position = store.view(|views| views.position);
+        let mut log = Vec::new();
+        for number in 1..=position.0 {
+            match store.read(Position(number)) {
+                Ok(Some(recorded)) => log.push(recorded),
+                other => {
+                    let detail = format!("{:?}", other.err().map(|error| error.to_string()));
+                    history.blame("acknowledged_event_lost", Position(number), None, &detail);
+                }
+            }
+        }
+        for (index, known) in self.acknowledged.iter().enumerate() {
+            if log.get(index).map(|recorded| &recorded.envelope) != Some(known) {
+                history.blame("acknowledged_event_lost", known.position, known.entity, "it is gone or another");
+            }
+        }
+        self.acknowledged.extend(log.iter().skip(self.acknowledged.len()).map(|recorded| recorded.envelope));
+        log
+    }
+
+    /// Looks for plaintext in what is new at the end of files that only grow.
+    fn scan(&mut self, dir: &Path, violations: &mut Vec<Violation>) {
+        for path in files_under(dir) {
+            let from = self.scanned.get(&path).copied().unwrap_or(0);
+            let length = scan_file(&path, from, violations);
+            self.scanned.insert(path, length);
+        }
+    }
+}
+
+fn files_under(dir: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() { files.extend(files_under(&path)) } else { files.push(path) }
+    }
+    files
+}
+
+/// Returns the length of the file.
+fn scan_file(path: &Path, from: u64, violations: &mut Vec<Violation>) -> u64 {
+    let bytes = fs::read(path).unwrap_or_default();
+    let from = usize::try_from(from).unwrap_or(0).saturating_sub(MARKER.len());
+    if bytes.get(from..).is_some_and(|new| memchr::memmem::find(new, MARKER.as_bytes()).is_some()) {
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        violations.push(Violation::of("plaintext_outside_exports", None, &name));
+    }
+    bytes.len() as u64
+}
+
+/// What is purged, or about to be, stands in the bundle that was verified, in the planned version.
+fn bundles(exports: &Path, history: &mut History) {
+    if history.sagas.values().all(|saga| saga.pivot.is_empty()) {
+        return;
+    }
+    let archive = DiskArchive::at(exports);
+    let mut held: BTreeMap<Digest, BTreeMap<EntityId, Position>> = BTreeMap::new();
+    for name in archive.list().into_iter().flatten().flatten() {
+        let Ok((_, digest)) = archive.manifest(&name) else { continue };
+        let text = fs::read_to_string(exports.join(name.as_str()).join(ITEMS_FILE)).unwrap_or_default();
+        let items = text.lines().filter_map(|line| ParsedItem::parse_line(line.as_bytes()).ok());
+        held.insert(digest, items.map(|item| (item.entity, item.version)).collect());
+    }
+    let mut missing = Vec::new();
+    for saga in history.sagas.values() {
+        let bundle = saga.verified.and_then(|manifest| held.get(&manifest));
+        for (entity, position) in &saga.pivot {
+            let planned = saga.items.iter().find(|item| item.entity == *entity).map(|item| item.version);
+            if planned.is_none() || bundle.and_then(|bundle| bundle.get(entity)).copied() != planned {
+                missing.push((*position, *entity));
+            }
+        }
+    }
+    for (position, entity) in missing {
+        history.blame("purge_without_verified_export", position, Some(entity), "no bundle on disk holds it");
+    }
+}
+
+/// What is purged is gone for ever; what looks purged was meant to be.
+fn gone(store: &Store, history: &mut History) {
+    let rows: Vec<_> = store.view(|views| {
+        views.entities.numbers_from(0).filter_map(|entity| Some((entity, views.entities.row(entity)?))).collect()
+    });
+    for (entity, row) in rows {
+        let key = store.key_of(entity).ok();
+        if row.state == EntityState::Purged || key == Some(KeyState::Destroyed) {
+            if !history.intends_to_purge(entity) {
+                history.violations.push(Violation::of("purge_without_intent", Some(entity), "no intent names it"));
+            }
+        }
+        let Some(position) = history.destroyed.get(&entity).copied() else { continue };
+        if key != Some(KeyState::Destroyed) {
+            history.blame("destroyed_key_is_there", position, Some(entity), "its slot holds no tombstone");
+        }
+        if row.state != EntityState::Purged || row.handle != Handle::NONE {
+            history.blame("purged_entity_is_found", position, Some(entity), "a view still has it");
+        }
+        if !matches!(store.record_at(row.version), Ok(None)) {
+            history.blame("purged_record_is_readable", position, Some(entity), "its body can be opened");
+        }
+    }
+}
+
+fn keyed(store: &Store, views: &Views, event: &Event) -> Option<Keyed> {
+    let Event::EntityChanged(body) = event else { return None };
+    let record = &body.record;
+    let layout = views.small.layouts.get(record.layout)?;
+    let handle = |id: &str| store.handle_of(&layout.source, record.mailbox, layout.kind, id);
+    Some(Keyed {
+        handle: handle(&record.external_id),
+        others: record.other_ids.iter().filter(|id| **id != record.external_id).map(|id| handle(id)).collect(),
+        digest: store.digest_of(&event.encode_body().ok()?),
+    })
+}
+
+/// Folds the log anew and compares every view.
+fn rebuild(store: &Store, log: &[Recorded], violations: &mut Vec<Violation>) {
+    let mut views = Views::default();
+    for recorded in log {
+        let keyed = recorded.event().and_then(|event| keyed(store, &views, event));
+        views.fold(recorded, keyed.as_ref());
+    }
+    judge(store, &mut views);
+    let is_installed = store.view(|live| live.small.policies.digest) == Some(store.policies().digest());
+    let mut differ = |what: &str, entity| violations.push(Violation::of("view_is_not_its_rebuild", entity, what));
+    store.view(|live| {
+        if live.position != views.position || live.entities.bound() != views.entities.bound() {
+            differ("position or number of entities", None);
+        }
+        for number in 0..live.entities.bound().max(views.entities.bound()) {
+            let entity = EntityId(number);
+            let is_gone = views.entities.row(entity).is_some_and(|row| row.state == EntityState::Purged);
+            // A body that cannot be opened any more makes a rebuild run ahead of its `KeyDestroyed`.
+            let is_ahead = is_gone && live.entities.row(entity).is_some_and(|row| row.state != EntityState::Purged);
+            if !is_ahead && live.entities.row(entity) != views.entities.row(entity) {
+                differ("row", Some(entity));
+            }
+        }
+        if !live.links.iter().eq(views.links.iter()) {
+            differ("links", None);
+        }
+        if live.index != views.index {
+            differ("index", None);
+        }
+        if live.small != views.small {
+            differ("small views", None);
+        }
+        if is_installed && live.due.is_complete() {
+            for (id, column) in live.due.policies() {
+                let Some(anew) = views.due.policy(id) else {
+                    differ("due index", None);
+                    continue;
+                };
+                let is_same = column.population() == anew.population()
+                    && column.days().eq(anew.days())
+                    && column.due_by(retention_core::time::Timestamp::NEVER)
+                        == anew.due_by(retention_core::time::Timestamp::NEVER);
+                if !is_same {
+                    differ(&format!("due index of {id}"), None);
+                }
+            }
+        }
+    });
+}
+
+/// Judges every entity by the active policies, from its record.
+fn judge(store: &Store, views: &mut Views) {
+    let entities: Vec<EntityId> = views.entities.numbers_from(0).collect();
+    for entity in entities {
+        let Some(row) = views.entities.row(entity).filter(|row| row.state != EntityState::Purged) else { continue };
+        let Ok(Some(record)) = store.record_at(row.version) else { continue };
+        let Some(bound) = store.bound(record.layout) else { continue };
+        let facts = facts(&bound.layout, &record, &row, views.open_deals(entity));
+        for policy in bound.set.policies() {
+            let standing = match policy.assess(&facts) {
+                Assessment::OutOfScope => Standing::OutOfScope,
+                Assessment::NoStart { .. } | Assessment::CannotEvaluate { .. } | Assessment::Suspended => {
+                    Standing::NeverDue
+                }
+                Assessment::Due { due_at, .. } => Standing::DueAt(due_at),
+            };
+            views.due.set(&policy.policy().id, policy.policy().digest(), entity, standing);
+        }
+    }
+}

@@ -1,0 +1,622 @@
+//! A world: a store, an archive, policies, the stages, and the persons who ask and agree.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+use retention_core::event::change::{EntityAbsent, EntityChanged, LayoutRecorded};
+use retention_core::event::decision::{
+    PlanApproved, PlanPurpose, PlanRejected, PlanRequested, RunCancelled, RunPaused, RunRequested, RunResumed,
+};
+use retention_core::event::erasure::EntityRestored;
+use retention_core::event::hold::{HoldPlaced, HoldReleased};
+use retention_core::event::{Actor, Draft, Event, Recorded, stream_of_position};
+use retention_core::id::{EntityId, HoldId, LayoutId, PlanId, Position, RunId, SagaId};
+use retention_core::record::{Column, DateRole, EntityRecord, FieldType, Kind, Layout, Visibility};
+use retention_core::time::Timestamp;
+use retention_core::view::{Condition, EntityState, PlanState, RunState};
+use retentiond::clock::{Clock, ManualClock};
+use retentiond::connector::archive::ExportTarget;
+use retentiond::flush::FlushGate;
+use retentiond::stage::{Step, plan, policies, project, run, schedule};
+use retentiond::store::vault::root_key::RootKey;
+use retentiond::store::{AppendError, Appended, Options, Store};
+use tempfile::TempDir;
+
+use crate::crash::CrashGate;
+use crate::faults::FaultyArchive;
+use crate::invariants::{Checker, MARKER};
+use crate::model::Model;
+
+/// When every world begins.
+pub const BEGINNING: &str = "2026-01-15T10:00:00Z";
+
+/// Long enough for every entity to be due and every quarantine and back-off to be over, short of the end of approvals.
+pub const A_WHILE: Duration = Duration::from_secs(16 * 60);
+
+/// More steps than any scenario takes.
+const STEPS_MAX: usize = 3_000;
+
+/// The person who asks for plans.
+pub const REQUESTER: u32 = 1000;
+
+/// The person who accepts them.
+pub const APPROVER: u32 = 1001;
+
+/// The stages, in the order in which they are driven when nothing says otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Policies.
+    Policies,
+    /// Project.
+    Project,
+    /// Schedule.
+    Schedule,
+    /// Plan.
+    Plan,
+    /// Run.
+    Run,
+}
+
+impl Stage {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Policies, Self::Project, Self::Schedule, Self::Plan, Self::Run];
+}
+
+/// What became of something that was tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stepped {
+    /// Something was done.
+    Worked,
+    /// Nothing is to be done.
+    Idle,
+    /// Nothing before then.
+    Until(Timestamp),
+    /// The world stopped, and was opened again.
+    Crashed,
+}
+
+struct Stages {
+    policies: policies::Policies,
+    project: project::Project,
+    schedule: schedule::Schedule,
+    plan: plan::Plan,
+    run: run::Run,
+}
+
+/// Everything.
+pub struct World {
+    /// The clock of the store and the stages.
+    pub clock: ManualClock,
+    /// What stops the world.
+    pub gate: Arc<CrashGate>,
+    /// What breaks exports.
+    pub archive: Arc<FaultyArchive>,
+    /// What must be true.
+    pub model: Model,
+    /// What looks whether it is.
+    pub checker: Checker,
+    options: Options,
+    stages: Option<Stages>,
+    store: Option<Arc<Store>>,
+    layout: LayoutId,
+    dir: TempDir,
+}
+
+/// A policy that purges contacts a year after their creation.
+#[must_use]
+pub fn policy(id: &str, quarantine: &str) -> String {
+    format!(
+        r#"schema = 1
+[policy]
+id = "{id}"
+title = "A policy"
+owner = "dpo@example.org"
+legal_basis = "GDPR 5(1)(e)"
+data_class = "contact"
+state = "enforce"
+[scope]
+kind = "contact"
+match_all = true
+[retention]
+period = "P1Y"
+start = "created"
+on_missing_start = "keep"
+timezone = "Etc/UTC"
+[schedule]
+cron = "on_demand"
+[limits]
+max_items = 100
+max_percent = 100
+[export]
+required = true
+formats = ["jsonl", "csv"]
+[action]
+kind = "purge"
+quarantine = "{quarantine}"
+[approval]
+required = true
+count = 1
+valid_for = "P1D"
+[[test]]
+record = {{ created = 2020-01-01T00:00:00Z }}
+at = 2026-01-01
+expect = "due"
+"#
+    )
+}
+
+fn layout() -> Layout {
+    let column = |name: &str, field: &str| Column {
+        name: name.to_owned(),
+        field: field.to_owned(),
+        field_type: FieldType::Text,
+    };
+    Layout {
+        source: "crm".to_owned(),
+        kind: Kind::Contact,
+        columns: vec![column("XrmId", "id"), column("DisplayName", "display_name")],
+        named_dates: Vec::new(),
+    }
+}
+
+impl World {
+    /// A new world with one policy, taken in and active.
+    ///
+    /// # Panics
+    /// When it cannot be made.
+    #[must_use]
+    pub fn new(quarantine: &str) -> Self {
+        let dir = tempfile::tempdir().expect("a scratch directory");
+        let clock = ManualClock::starting_at(BEGINNING.parse().expect("an instant"));
+        let state = dir.path().join("state");
+        for name in ["exports", "policies"] {
+            fs::create_dir(dir.path().join(name)).expect("a directory");
+        }
+        drop(RootKey::generate_file(&dir.path().join("root.key")).expect("a root key"));
+        let gate = Arc::new(CrashGate::of(&state));
+        let shared_clock: Arc<dyn Clock> = Arc::new(clock.clone());
+        let mut options =
+            Options::usual(&state, &dir.path().join("root.key"), shared_clock).expect("the usual options");
+        options.cache_bytes = 1024 * 1024;
+        let shared_gate: Arc<CrashGate> = Arc::clone(&gate);
+        options.gate = shared_gate;
+        Store::init(&options).expect("a store");
+        let export_gate: Arc<dyn FlushGate> = Arc::<CrashGate>::clone(&gate);
+        let archive = Arc::new(FaultyArchive::at(&dir.path().join("exports"), clock.clone(), export_gate));
+        let mut world = Self {
+            clock,
+            gate,
+            archive,
+            model: Model::default(),
+            checker: Checker::default(),
+            options,
+            stages: None,
+            store: None,
+            layout: LayoutId(1),
+            dir,
+        };
+        world.write_policy("contacts", &policy("contacts", quarantine));
+        world.open();
+        let event = Event::LayoutRecorded(LayoutRecorded { id: world.layout, layout: layout() });
+        world.append(Actor::Daemon, Position::NONE, event, Condition::None).expect("a layout");
+        world.settle();
+        world
+    }
+
+    fn open(&mut self) {
+        let store = Arc::new(Store::open(&self.options, &mut |_, _| {}).expect("the store opens"));
+        assert_eq!(store.read_only_reason(), None, "the store is damaged");
+        let clock: Arc<dyn Clock> = Arc::new(self.clock.clone());
+        let archive: Arc<dyn ExportTarget> = Arc::<FaultyArchive>::clone(&self.archive);
+        self.stages = Some(Stages {
+            policies: policies::Policies::new(Arc::clone(&store), Arc::clone(&clock), self.dir.path().join("policies")),
+            project: project::Project::new(Arc::clone(&store)),
+            schedule: schedule::Schedule::new(Arc::clone(&store), Arc::clone(&clock)),
+            plan: plan::Plan::new(Arc::clone(&store), Arc::clone(&clock)),
+            run: run::Run::new(Arc::clone(&store), clock, archive, TimeZone::UTC),
+        });
+        self.store = Some(store);
+    }
+
+    /// Drops everything as a crash would, and opens it again.
+    ///
+    /// # Panics
+    /// When it does not open, or something is not as it must be.
+    pub fn reopen(&mut self) {
+        self.stages = None;
+        self.store = None;
+        self.gate.recover();
+        let violations = self.checker.scan_all(&self.state_dir());
+        assert_eq!(violations, [], "files of the store");
+        self.open();
+        self.check();
+    }
+
+    /// Loses sled, and opens the store again.
+    ///
+    /// # Panics
+    /// As [`Self::reopen`].
+    pub fn lose_sled(&mut self) {
+        self.stages = None;
+        self.store = None;
+        fs::remove_dir_all(self.state_dir().join("events")).expect("sled is there");
+        self.reopen();
+    }
+
+    /// The store.
+    ///
+    /// # Panics
+    /// When it is not open.
+    #[must_use]
+    pub fn store(&self) -> &Arc<Store> {
+        self.store.as_ref().expect("the store is open")
+    }
+
+    /// The directory of the store.
+    #[must_use]
+    pub fn state_dir(&self) -> PathBuf {
+        self.options.dir.clone()
+    }
+
+    /// The directory of the bundles.
+    #[must_use]
+    pub fn exports(&self) -> PathBuf {
+        self.dir.path().join("exports")
+    }
+
+    /// Writes a policy file.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub fn write_policy(&self, id: &str, text: &str) {
+        fs::write(self.dir.path().join("policies").join(format!("{id}.toml")), text).expect("a policy file");
+    }
+
+    /// Removes a policy file.
+    ///
+    /// # Panics
+    /// When it is not there.
+    pub fn remove_policy(&self, id: &str) {
+        fs::remove_file(self.dir.path().join("policies").join(format!("{id}.toml"))).expect("a policy file");
+    }
+
+    /// Looks whether everything is as it must be.
+    ///
+    /// # Panics
+    /// When it is not: with every violation by name.
+    pub fn check(&mut self) {
+        let store = Arc::clone(self.store());
+        let violations = self.checker.check(&store, &self.exports(), &self.model);
+        assert!(violations.is_empty(), "{violations:#?}\n{}", self.story());
+    }
+
+    /// Lets a stage do one thing, and looks at everything.
+    ///
+    /// # Panics
+    /// When the stage fails without a crash, or something is not as it must be.
+    pub fn step(&mut self, stage: Stage) -> Stepped {
+        let stages = self.stages.as_mut().expect("the store is open");
+        if stage == Stage::Policies {
+            stages.policies.look_now();
+        }
+        let step = match stage {
+            Stage::Policies => stages.policies.step(),
+            Stage::Project => stages.project.step(),
+            Stage::Schedule => stages.schedule.step(),
+            Stage::Plan => stages.plan.step(),
+            Stage::Run => stages.run.step(),
+        };
+        if self.gate.has_crashed() {
+            self.reopen();
+            return Stepped::Crashed;
+        }
+        match step.unwrap_or_else(|error| panic!("{stage:?} failed: {error}\n{}", self.story())) {
+            Step::Worked => {
+                self.check();
+                Stepped::Worked
+            }
+            Step::Idle => Stepped::Idle,
+            Step::IdleUntil(at) => Stepped::Until(at),
+        }
+    }
+
+    /// Lets all stages work until nothing is left to do now. Returns when the run stage wants to go on.
+    ///
+    /// # Panics
+    /// When that never comes.
+    pub fn settle(&mut self) -> Option<Timestamp> {
+        for _ in 0..STEPS_MAX {
+            let mut until = None;
+            let mut worked = false;
+            for stage in Stage::ALL {
+                match self.step(stage) {
+                    Stepped::Worked | Stepped::Crashed => worked = true,
+                    Stepped::Until(at) if stage == Stage::Run => until = Some(at),
+                    Stepped::Until(_) | Stepped::Idle => {}
+                }
+            }
+            if !worked {
+                return until;
+            }
+        }
+        panic!("the stages never rest\n{}", self.story());
+    }
+
+    /// Lets all stages work, and time pass, until no run is open.
+    ///
+    /// # Panics
+    /// When that never comes.
+    pub fn finish(&mut self) {
+        for _ in 0..STEPS_MAX {
+            match self.settle() {
+                Some(at) => self.clock.set(at.max(self.clock.now())),
+                None => return,
+            }
+        }
+        panic!("a run never ends\n{}", self.story());
+    }
+
+    /// Appends what a person or the daemon has to say. After a crash the store is open again, and it may or may not
+    /// stand in the log.
+    ///
+    /// # Errors
+    /// When the log does not take it.
+    pub fn append(
+        &mut self,
+        actor: Actor,
+        cause: Position,
+        event: Event,
+        condition: Condition,
+    ) -> Result<Appended, AppendError> {
+        let draft =
+            Draft { stream: stream_of_position(cause), entity: None, actor, cause, occurred_at: None, event };
+        self.append_draft(draft, condition)
+    }
+
+    fn append_draft(&mut self, draft: Draft, condition: Condition) -> Result<Appended, AppendError> {
+        let appended = self.store().append_drafts(vec![draft], condition);
+        if self.gate.has_crashed() {
+            self.reopen();
+        }
+        appended
+    }
+
+    fn person(&mut self, uid: u32, cause: Position, event: Event, condition: Condition) -> Option<Position> {
+        self.append(Actor::Person(uid), cause, event, condition).ok().map(|appended| appended.first)
+    }
+
+    fn record(&self, id: &str, note: &str, created: Timestamp) -> EntityRecord {
+        EntityRecord {
+            layout: self.layout,
+            mailbox: None,
+            visibility: Visibility::Private,
+            external_id: format!("{MARKER}-{id}"),
+            other_ids: Vec::new(),
+            dates: vec![(DateRole::Created, created)],
+            links: Vec::new(),
+            cells: [Some(id), Some(format!("{MARKER} {note}").as_str())].into_iter().collect(),
+        }
+    }
+
+    /// Adds a contact that was created in the source at an instant.
+    ///
+    /// # Panics
+    /// When the store does not take it.
+    pub fn add(&mut self, id: &str, created: &str) -> EntityId {
+        let record = self.record(id, "new", created.parse().expect("an instant"));
+        let (entity, key) = self.store().issue(1).expect("a key").pop().expect("one key");
+        let cells = record.cells.clone();
+        let draft = self.draft_of(entity, Event::EntityChanged(EntityChanged { record }));
+        let prepared = self.store().prepare(draft, Some(&key)).expect("a sealed event");
+        self.store().append(vec![prepared], Condition::None).expect("an event");
+        self.model.told.insert(entity, cells);
+        entity
+    }
+
+    fn draft_of(&self, entity: EntityId, event: Event) -> Draft {
+        Draft {
+            stream: self.store().stream_of(entity),
+            entity: Some(entity),
+            actor: Actor::Daemon,
+            cause: Position::NONE,
+            occurred_at: None,
+            event,
+        }
+    }
+
+    /// Changes a contact, if it is still there.
+    ///
+    /// # Panics
+    /// When the store cannot be read.
+    pub fn change(&mut self, entity: EntityId, note: &str) {
+        let Some(row) = self.store().view(|views| views.entities.row(entity)) else { return };
+        let Some(before) = self.store().record(entity).expect("a readable record") else { return };
+        let created = before.dates.first().map_or(self.clock.now(), |(_, at)| *at);
+        let id = before.cells.get(0).unwrap_or_default().to_owned();
+        let record = EntityRecord { external_id: before.external_id, ..self.record(&id, note, created) };
+        let cells = record.cells.clone();
+        let draft = self.draft_of(entity, Event::EntityChanged(EntityChanged { record }));
+        if self.append_draft(draft, Condition::Versions(vec![(entity, row.version)])).is_ok() {
+            self.model.told.insert(entity, cells);
+        }
+    }
+
+    /// Tells that a snapshot no longer held a contact.
+    pub fn absent(&mut self, entity: EntityId) {
+        let draft = self.draft_of(entity, Event::EntityAbsent(EntityAbsent { intake: EntityId(0) }));
+        drop(self.append_draft(draft, Condition::None));
+    }
+
+    /// Places a hold.
+    pub fn hold(&mut self, entities: &[EntityId]) -> Option<HoldId> {
+        let (name, reason) = (format!("{MARKER} case"), format!("{MARKER} reason"));
+        let event = Event::HoldPlaced(HoldPlaced { name, reason, entities: entities.to_vec() });
+        let hold = HoldId(self.person(APPROVER, Position::NONE, event, Condition::None)?);
+        self.model.holds.insert(hold, entities.iter().copied().collect());
+        Some(hold)
+    }
+
+    /// Releases a hold.
+    pub fn release(&mut self, hold: HoldId) {
+        let event = Event::HoldReleased(HoldReleased { hold, reason: MARKER.to_owned() });
+        if self.person(APPROVER, hold.0, event, Condition::HoldActive(hold)).is_some() {
+            self.model.holds.remove(&hold);
+        }
+    }
+
+    /// Asks for a plan.
+    pub fn request_plan(&mut self, policy: &str) -> Option<PlanId> {
+        let (policy, purpose) = (policy.to_owned(), PlanPurpose::Run);
+        let event = Event::PlanRequested(PlanRequested { policy, purpose, as_of: None });
+        self.person(REQUESTER, Position::NONE, event, Condition::None).map(PlanId)
+    }
+
+    /// Accepts a plan.
+    pub fn approve(&mut self, plan: PlanId, uid: u32) {
+        let Some(digest) = self.store().view(|views| views.small.plans.get(plan)?.digest()) else { return };
+        let event = Event::PlanApproved(PlanApproved { plan, digest, comment: MARKER.to_owned() });
+        self.person(uid, plan.0, event, Condition::PlanOpen(plan));
+    }
+
+    /// Refuses a plan.
+    pub fn reject(&mut self, plan: PlanId) {
+        let Some(digest) = self.store().view(|views| views.small.plans.get(plan)?.digest()) else { return };
+        let event = Event::PlanRejected(PlanRejected { plan, digest, comment: MARKER.to_owned() });
+        self.person(APPROVER, plan.0, event, Condition::PlanOpen(plan));
+    }
+
+    /// Asks for the run of a plan, whatever its state is.
+    pub fn request_run(&mut self, plan: PlanId) -> Option<RunId> {
+        let digest = self.store().view(|views| views.small.plans.get(plan)?.digest())?;
+        let event = Event::RunRequested(RunRequested { plan, digest });
+        self.person(REQUESTER, plan.0, event, Condition::None).map(RunId)
+    }
+
+    /// Asks a run to wait.
+    pub fn pause(&mut self, run: RunId) {
+        let event = Event::RunPaused(RunPaused { run, reason: MARKER.to_owned() });
+        self.person(REQUESTER, run.0, event, Condition::RunIn(run, vec![RunState::Running]));
+    }
+
+    /// Asks a run to go on.
+    pub fn resume(&mut self, run: RunId) {
+        let event = Event::RunResumed(RunResumed { run, reason: MARKER.to_owned() });
+        self.person(REQUESTER, run.0, event, Condition::RunIn(run, vec![RunState::Paused]));
+    }
+
+    /// Asks a run to end early.
+    pub fn cancel(&mut self, run: RunId) {
+        let event = Event::RunCancelled(RunCancelled { run, reason: MARKER.to_owned() });
+        let states = vec![RunState::Running, RunState::Paused];
+        self.person(REQUESTER, run.0, event, Condition::RunIn(run, states));
+    }
+
+    /// Takes an entity back out of quarantine; says whether that was still possible.
+    pub fn restore(&mut self, entity: EntityId) -> bool {
+        let saga: Option<SagaId> =
+            self.store().view(|views| views.small.runs.saga_of_entity(entity).map(|(saga, _)| saga));
+        let Some(saga) = saga else { return false };
+        let event = Event::EntityRestored(EntityRestored { saga, reason: MARKER.to_owned() });
+        let draft = Draft { actor: Actor::Person(APPROVER), cause: saga.0, ..self.draft_of(entity, event) };
+        self.append_draft(draft, Condition::CanRestore { saga, entity }).is_ok()
+    }
+
+    /// Plans, has the plan accepted, and asks for its run.
+    ///
+    /// # Panics
+    /// When there is no such plan.
+    pub fn approved_run(&mut self, policy: &str) -> (PlanId, RunId) {
+        let plan = self.request_plan(policy).expect("a plan");
+        self.settle();
+        self.approve(plan, APPROVER);
+        let run = self.request_run(plan).expect("a run");
+        self.check();
+        (plan, run)
+    }
+
+    /// Does whatever is next until a run of a policy is over, whatever crashes on the way.
+    ///
+    /// # Panics
+    /// When that never comes.
+    pub fn drive_to_the_end(&mut self, policy: &str) -> RunId {
+        for _ in 0..STEPS_MAX {
+            let now = self.clock.now();
+            let plan = self.store().view(|views| {
+                views.small.plans.iter().next().map(|(id, plan)| (id, plan.state(now)))
+            });
+            let run = self.store().view(|views| {
+                let mut runs = views.small.runs.iter().filter(|(_, run)| run.state != RunState::Refused);
+                runs.next().map(|(id, run)| (id, run.ended_at.is_some()))
+            });
+            match (plan, run) {
+                (None, _) => drop(self.request_plan(policy)),
+                (Some((plan, PlanState::AwaitingApproval)), _) => self.approve(plan, APPROVER),
+                (Some((plan, PlanState::Ready)), None) => drop(self.request_run(plan)),
+                (_, Some((run, true))) => return run,
+                _ => {
+                    if let Some(at) = self.settle() {
+                        self.clock.set(at.max(self.clock.now()));
+                    }
+                }
+            }
+        }
+        panic!("the run never ends\n{}", self.story());
+    }
+
+    /// The state of a run.
+    ///
+    /// # Panics
+    /// When there is no such run.
+    #[must_use]
+    pub fn run_state(&self, run: RunId) -> RunState {
+        self.store().view(|views| views.small.runs.run(run).expect("a run").state)
+    }
+
+    /// The state of an entity.
+    ///
+    /// # Panics
+    /// When there is no such entity.
+    #[must_use]
+    pub fn state_of(&self, entity: EntityId) -> EntityState {
+        self.store().view(|views| views.entities.row(entity).expect("a row").state)
+    }
+
+    /// The log.
+    ///
+    /// # Panics
+    /// When it cannot be read.
+    #[must_use]
+    pub fn log(&self) -> Vec<Recorded> {
+        let last = self.store().view(|views| views.position);
+        (1..=last.0).filter_map(|n| self.store().read(Position(n)).expect("a readable event")).collect()
+    }
+
+    /// The log, one line an event.
+    #[must_use]
+    pub fn story(&self) -> String {
+        let lines: Vec<String> = self.log().iter().map(crate::story::line).collect();
+        lines.join("\n") + "\n"
+    }
+
+    /// How many bundles there are.
+    ///
+    /// # Panics
+    /// When the exports cannot be read.
+    #[must_use]
+    pub fn bundles(&self) -> usize {
+        self.archive.disk().list().expect("the exports can be read").count()
+    }
+
+    /// Every entry of the exports directory, unfinished bundles too.
+    ///
+    /// # Panics
+    /// When it cannot be read.
+    #[must_use]
+    pub fn export_entries(&self) -> usize {
+        let exports: &Path = &self.exports();
+        fs::read_dir(exports).expect("the exports can be read").count()
+    }
+}

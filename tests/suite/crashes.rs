@@ -1,0 +1,63 @@
+//! The export-purge saga is stopped at every flush, with all that a crash can leave, and started again: it always ends
+//! with everything that was planned exported, verified and purged exactly once.
+
+use retention_core::event::{Event, Recorded};
+use retention_core::id::EntityId;
+use retention_core::view::{EntityState, RunState};
+use retention_tests::crash::Remains;
+use retention_tests::world::World;
+
+fn purged(log: &[Recorded]) -> Vec<EntityId> {
+    let is_end = |recorded: &&Recorded| matches!(recorded.event(), Some(Event::KeyDestroyed(_)));
+    log.iter().filter(is_end).filter_map(|recorded| recorded.envelope.entity).collect()
+}
+
+/// Returns whether the scenario reached the flush.
+fn stop_at(nth: u64, remains: Remains, quarantine: &str) -> bool {
+    let mut world = World::new(quarantine);
+    let due = [world.add("a", "2020-01-01"), world.add("b", "2021-01-01")];
+    let kept = world.add("c", "2025-12-01");
+    world.settle();
+    world.gate.crash_at(nth, remains);
+    let mut crashes = 0;
+    let before = world.store().view(|views| views.position);
+    let run = world.drive_to_the_end("contacts");
+    if world.store().report().folded > 0 || world.store().view(|views| views.position) < before {
+        crashes += 1;
+    }
+    assert_eq!(world.run_state(run), RunState::Completed, "flush {nth}, {remains:?}\n{}", world.story());
+    assert_eq!(purged(&world.log()), due, "flush {nth}, {remains:?}\n{}", world.story());
+    assert_eq!(world.state_of(kept), EntityState::Visible);
+    assert_eq!(world.bundles(), 1, "flush {nth}, {remains:?}");
+    world.reopen();
+    crashes > 0
+}
+
+fn stop_everywhere(remains: Remains, quarantine: &str) {
+    let mut stops = 0;
+    while stop_at(stops + 1, remains, quarantine) {
+        stops += 1;
+    }
+    println!("{remains:?}, {quarantine}: stopped at {stops} flushes");
+    assert!(stops >= 15, "the scenario has only {stops} flushes");
+}
+
+#[test]
+fn a_purge_survives_a_crash_at_every_flush_that_loses_what_was_written() {
+    stop_everywhere(Remains::Lost, "P0D");
+}
+
+#[test]
+fn a_purge_survives_a_crash_at_every_flush_that_tears_what_was_written() {
+    stop_everywhere(Remains::Torn, "P0D");
+}
+
+#[test]
+fn a_purge_survives_a_crash_at_every_flush_that_keeps_what_was_never_acknowledged() {
+    stop_everywhere(Remains::Kept, "P7D");
+}
+
+#[test]
+fn a_purge_survives_a_crash_right_after_every_flush() {
+    stop_everywhere(Remains::Flushed, "P7D");
+}

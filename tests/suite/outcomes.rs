@@ -1,0 +1,68 @@
+//! Every call of the archive goes wrong in every way, with and without a crash after it: a run ends completed, or stuck
+//! with nothing purged, and never with a purge without a verified export (which the checker looks for after each step).
+
+use retention_core::view::{EntityState, RunState};
+use retention_tests::crash::Remains;
+use retention_tests::faults::{Call, Fault};
+use retention_tests::world::World;
+
+fn run_with(call: Call, nth: u32, fault: Fault, crash: Option<(u64, Remains)>) {
+    let mut world = World::new("P1D");
+    let due = [world.add("a", "2020-01-01"), world.add("b", "2021-01-01")];
+    world.settle();
+    let (_, run) = world.approved_run("contacts");
+    world.archive.arm(call, nth, fault);
+    if let Some((flush, remains)) = crash {
+        world.gate.crash_at(flush, remains);
+    }
+    if call == Call::Remove {
+        // Begun, exported, verified: then there is something to remove.
+        for _ in 0..5 {
+            world.step(retention_tests::world::Stage::Run);
+        }
+        world.cancel(run);
+    }
+    world.finish();
+    let what = format!("{call:?} {nth} {fault:?} {crash:?}\n{}", world.story());
+    let states = due.map(|entity| world.state_of(entity));
+    match world.run_state(run) {
+        RunState::Completed => assert_eq!(states, [EntityState::Purged; 2], "{what}"),
+        RunState::Stuck | RunState::Cancelled => assert_eq!(states, [EntityState::Visible; 2], "{what}"),
+        other => panic!("{other:?}: {what}"),
+    }
+}
+
+#[test]
+fn whatever_the_archive_answers_nothing_is_purged_without_a_verified_export() {
+    for call in Call::ALL {
+        for fault in Fault::OF_CALLS {
+            run_with(call, 1, fault, None);
+        }
+    }
+}
+
+#[test]
+fn whatever_the_archive_answers_around_a_crash_nothing_is_purged_without_a_verified_export() {
+    for fault in Fault::OF_CALLS {
+        for flush in [4, 6, 8] {
+            run_with(Call::Write, 1, fault, Some((flush, Remains::Lost)));
+            run_with(Call::Probe, 1, fault, Some((flush, Remains::Flushed)));
+        }
+        run_with(Call::Verify, 1, fault, Some((9, Remains::Flushed)));
+    }
+}
+
+#[test]
+fn a_bundle_that_was_tampered_with_purges_nothing_and_calls_a_person() {
+    for fault in [Fault::FlippedByte, Fault::FileRemoved] {
+        let mut world = World::new("P0D");
+        let due = world.add("a", "2020-01-01");
+        world.settle();
+        let (_, run) = world.approved_run("contacts");
+        world.archive.arm(Call::Verify, 1, fault);
+        world.finish();
+        assert!(!world.archive.is_armed());
+        assert_eq!(world.run_state(run), RunState::Stuck, "{}", world.story());
+        assert_eq!(world.state_of(due), EntityState::Visible);
+    }
+}
