@@ -4,6 +4,8 @@
 
 mod checker;
 mod crashes;
+mod ctl;
+mod life;
 mod outcomes;
 mod properties;
 mod races;

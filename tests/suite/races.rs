@@ -264,6 +264,7 @@ fn of_two_runs_with_the_same_entities_one_purges_and_what_it_hides_stays_hidden(
     assert_eq!(world.state_of(due), EntityState::Purged);
     assert_eq!(skipped(&world), [(due, SkipReason::InAnotherRun)]);
     assert_eq!(world.bundles(), 1, "{}", world.story());
-    let state = world.store().view(|views| views.small.plans.get(plans[1]).unwrap().state(retention_core::time::Timestamp(0)));
+    let state =
+        world.store().view(|views| views.small.plans.get(plans[1]).unwrap().state(retention_core::time::Timestamp(0)));
     assert_eq!(state, PlanState::Used);
 }

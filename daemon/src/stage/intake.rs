@@ -302,7 +302,7 @@ impl Inbox {
         let done = match &work {
             Work::Claimed(number) => self.take(store, clock, *number, progress),
             Work::Claim(name) => match self.claim(name) {
-                Ok(Some(number)) => self.take(store, clock, number, progress).inspect_err(|error| {
+                Ok(Some(number)) => self.take(store, clock, number, progress).inspect_err(|_| {
                     self.rest(Work::Claimed(number), clock.now());
                 }),
                 Ok(None) => Ok(()),
