@@ -371,8 +371,7 @@ impl World {
         event: Event,
         condition: Condition,
     ) -> Result<Appended, AppendError> {
-        let draft =
-            Draft { stream: stream_of_position(cause), entity: None, actor, cause, occurred_at: None, event };
+        let draft = Draft { stream: stream_of_position(cause), entity: None, actor, cause, occurred_at: None, event };
         self.append_draft(draft, condition)
     }
 
@@ -544,9 +543,8 @@ impl World {
     pub fn drive_to_the_end(&mut self, policy: &str) -> RunId {
         for _ in 0..STEPS_MAX {
             let now = self.clock.now();
-            let plan = self.store().view(|views| {
-                views.small.plans.iter().next().map(|(id, plan)| (id, plan.state(now)))
-            });
+            let plan =
+                self.store().view(|views| views.small.plans.iter().next().map(|(id, plan)| (id, plan.state(now))));
             let run = self.store().view(|views| {
                 let mut runs = views.small.runs.iter().filter(|(_, run)| run.state != RunState::Refused);
                 runs.next().map(|(id, run)| (id, run.ended_at.is_some()))
