@@ -7,7 +7,6 @@ use std::sync::{Mutex, PoisonError};
 
 use retentiond::flush::{Flush, FlushGate};
 
-
 /// What is left of a crash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Remains {

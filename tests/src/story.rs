@@ -20,7 +20,8 @@ pub fn line(recorded: &Recorded) -> String {
 fn detail(event: &Event) -> String {
     match event {
         Event::PlanItems(body) => {
-            let items: Vec<String> = body.items.iter().map(|item| format!("{}@{}", item.entity, item.version)).collect();
+            let items: Vec<String> =
+                body.items.iter().map(|item| format!("{}@{}", item.entity, item.version)).collect();
             format!(" {} [{}]", body.plan, items.join(" "))
         }
         Event::PlanFrozen(body) => {
@@ -34,7 +35,9 @@ fn detail(event: &Event) -> String {
         Event::SagaStarted(body) => format!(" {} items", body.items.len()),
         Event::StepStarted(body) => format!(" {} attempt {}", body.step.name(), body.attempt),
         Event::StepSucceeded(body) => format!(" {} {}", body.step.name(), receipt(&body.receipt)),
-        Event::StepFailed(body) => format!(" {} attempt {} {:?} {}", body.step.name(), body.attempt, body.failure, body.code),
+        Event::StepFailed(body) => {
+            format!(" {} attempt {} {:?} {}", body.step.name(), body.attempt, body.failure, body.code)
+        }
         Event::ItemsSkipped(body) => {
             let items: Vec<String> = body.items.iter().map(|(entity, reason)| format!("{entity} {reason:?}")).collect();
             format!(" [{}]", items.join(" "))

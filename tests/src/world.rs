@@ -22,7 +22,7 @@ use retentiond::connector::archive::ExportTarget;
 use retentiond::flush::FlushGate;
 use retentiond::stage::{Step, plan, policies, project, run, schedule};
 use retentiond::store::vault::root_key::RootKey;
-use retentiond::store::{AppendError, Appended, Options, Store};
+use retentiond::store::{AppendError, Appended, Options, Prepared, Store};
 use tempfile::TempDir;
 
 use crate::crash::CrashGate;
@@ -226,13 +226,34 @@ impl World {
     /// # Panics
     /// When it does not open, or something is not as it must be.
     pub fn reopen(&mut self) {
+        self.open_again();
+        self.check();
+    }
+
+    fn open_again(&mut self) {
         self.stages = None;
         self.store = None;
         self.gate.recover();
         let violations = self.checker.scan_all(&self.state_dir());
         assert_eq!(violations, [], "files of the store");
         self.open();
-        self.check();
+    }
+
+    /// What a person or a source said in the moment of a crash may stand in the log, although nobody was told so.
+    fn learn_after(&mut self, before: Position) {
+        for recorded in self.log().into_iter().filter(|recorded| recorded.envelope.position > before) {
+            match (recorded.event(), recorded.envelope.entity) {
+                (Some(Event::EntityChanged(body)), Some(entity)) => {
+                    self.model.told.insert(entity, body.record.cells.clone());
+                }
+                (Some(Event::HoldPlaced(body)), _) => {
+                    let entities = body.entities.iter().copied().collect();
+                    self.model.holds.insert(HoldId(recorded.envelope.position), entities);
+                }
+                (Some(Event::HoldReleased(body)), _) => drop(self.model.holds.remove(&body.hold)),
+                _ => {}
+            }
+        }
     }
 
     /// Loses sled, and opens the store again.
@@ -371,15 +392,22 @@ impl World {
         event: Event,
         condition: Condition,
     ) -> Result<Appended, AppendError> {
-        let draft =
-            Draft { stream: stream_of_position(cause), entity: None, actor, cause, occurred_at: None, event };
+        let draft = Draft { stream: stream_of_position(cause), entity: None, actor, cause, occurred_at: None, event };
         self.append_draft(draft, condition)
     }
 
     fn append_draft(&mut self, draft: Draft, condition: Condition) -> Result<Appended, AppendError> {
-        let appended = self.store().append_drafts(vec![draft], condition);
+        let prepared = self.store().prepare(draft, None)?;
+        self.append_prepared(prepared, condition)
+    }
+
+    fn append_prepared(&mut self, prepared: Prepared, condition: Condition) -> Result<Appended, AppendError> {
+        let before = self.store().view(|views| views.position);
+        let appended = self.store().append(vec![prepared], condition);
         if self.gate.has_crashed() {
-            self.reopen();
+            self.open_again();
+            self.learn_after(before);
+            self.check();
         }
         appended
     }
@@ -401,7 +429,7 @@ impl World {
         }
     }
 
-    /// Adds a contact that was created in the source at an instant.
+    /// Adds a contact that was created in the source at an instant. After a crash it may not be there.
     ///
     /// # Panics
     /// When the store does not take it.
@@ -411,8 +439,9 @@ impl World {
         let cells = record.cells.clone();
         let draft = self.draft_of(entity, Event::EntityChanged(EntityChanged { record }));
         let prepared = self.store().prepare(draft, Some(&key)).expect("a sealed event");
-        self.store().append(vec![prepared], Condition::None).expect("an event");
-        self.model.told.insert(entity, cells);
+        if self.append_prepared(prepared, Condition::None).is_ok() {
+            self.model.told.insert(entity, cells);
+        }
         entity
     }
 
@@ -544,17 +573,20 @@ impl World {
     pub fn drive_to_the_end(&mut self, policy: &str) -> RunId {
         for _ in 0..STEPS_MAX {
             let now = self.clock.now();
-            let plan = self.store().view(|views| {
-                views.small.plans.iter().next().map(|(id, plan)| (id, plan.state(now)))
-            });
+            let plan =
+                self.store().view(|views| views.small.plans.iter().next().map(|(id, plan)| (id, plan.state(now))));
             let run = self.store().view(|views| {
                 let mut runs = views.small.runs.iter().filter(|(_, run)| run.state != RunState::Refused);
                 runs.next().map(|(id, run)| (id, run.ended_at.is_some()))
             });
             match (plan, run) {
-                (None, _) => drop(self.request_plan(policy)),
+                (None, _) => {
+                    self.request_plan(policy);
+                }
                 (Some((plan, PlanState::AwaitingApproval)), _) => self.approve(plan, APPROVER),
-                (Some((plan, PlanState::Ready)), None) => drop(self.request_run(plan)),
+                (Some((plan, PlanState::Ready)), None) => {
+                    self.request_run(plan);
+                }
                 (_, Some((run, true))) => return run,
                 _ => {
                     if let Some(at) = self.settle() {

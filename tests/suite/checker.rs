@@ -81,7 +81,8 @@ fn an_intent_without_plan_export_or_regard_for_holds_is_named() {
         StepStarted { saga, step: Step::Purge, attempt: 1, idempotency_key: Digest([0; 32]), items: vec![entity] };
     tell(&world, None, Event::StepStarted(intent));
     let names = found(&mut world);
-    for name in ["purge_under_hold", "purge_outside_a_plan", "purge_of_a_changed_entity", "purge_without_verified_export"]
+    for name in
+        ["purge_under_hold", "purge_outside_a_plan", "purge_of_a_changed_entity", "purge_without_verified_export"]
     {
         assert!(names.contains(&name), "{name} is not in {names:?}");
     }

@@ -6,10 +6,10 @@ use std::time::Duration;
 use proptest::prelude::*;
 use retention_core::event::Event;
 use retention_core::id::{EntityId, PlanId};
-use retention_core::view::EntityState;
-use retentiond::clock::Clock;
 use retention_core::time::Timestamp;
+use retention_core::view::EntityState;
 use retention_tests::world::{APPROVER, World};
+use retentiond::clock::Clock;
 
 fn items(world: &World, plan: PlanId) -> BTreeSet<EntityId> {
     world.store().plan_items(plan, 0).unwrap().into_iter().map(|item| item.entity).collect()

@@ -71,7 +71,9 @@ fn at_every_step(quarantine: &str, happens: impl Fn(&mut Race), then: impl Fn(&m
 fn a_hold_at_any_moment_before_the_intent_keeps_the_entity_for_ever() {
     at_every_step(
         "P1D",
-        |race| drop(race.world.hold(&[race.first])),
+        |race| {
+            race.world.hold(&[race.first]);
+        },
         |race| {
             race.world.finish();
             let expected = if race.was_past_pivot { EntityState::Purged } else { EntityState::Visible };
@@ -214,8 +216,7 @@ fn the_one_who_asked_cannot_accept() {
 fn an_approval_loses_its_force_with_time() {
     let (mut world, due, plan) = planned();
     world.approve(plan, APPROVER);
-    let now = world.clock.advance(DAY);
-    let () = now;
+    world.clock.advance(DAY);
     let run = world.request_run(plan).unwrap();
     world.finish();
     assert_eq!(refusal(&world, run).as_deref(), Some("not_approved"));
@@ -264,6 +265,7 @@ fn of_two_runs_with_the_same_entities_one_purges_and_what_it_hides_stays_hidden(
     assert_eq!(world.state_of(due), EntityState::Purged);
     assert_eq!(skipped(&world), [(due, SkipReason::InAnotherRun)]);
     assert_eq!(world.bundles(), 1, "{}", world.story());
-    let state = world.store().view(|views| views.small.plans.get(plans[1]).unwrap().state(retention_core::time::Timestamp(0)));
+    let state =
+        world.store().view(|views| views.small.plans.get(plans[1]).unwrap().state(retention_core::time::Timestamp(0)));
     assert_eq!(state, PlanState::Used);
 }

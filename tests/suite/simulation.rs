@@ -8,10 +8,10 @@ use rand::{Rng, SeedableRng};
 use retention_core::id::{EntityId, PlanId, RunId};
 use retention_core::time::Timestamp;
 use retention_core::view::EntityState;
-use retentiond::clock::Clock;
 use retention_tests::crash::Remains;
 use retention_tests::faults::{Call, Fault};
 use retention_tests::world::{APPROVER, REQUESTER, Stage, World, policy};
+use retentiond::clock::Clock;
 
 /// Rounds when nothing else is asked for: they take less than a minute without optimisation.
 const ROUNDS: u64 = 8;
@@ -54,26 +54,34 @@ fn a_person_or_a_source_acts(world: &mut World, random: &mut StdRng, number: u32
         }
         (3, Some(entity), ..) => world.change(entity, &format!("round {number}")),
         (4, Some(entity), ..) => world.absent(entity),
-        (5, Some(entity), ..) => drop(world.hold(&[entity])),
+        (5, Some(entity), ..) => {
+            world.hold(&[entity]);
+        }
         (6, ..) => {
             let holds: Vec<_> = world.model.holds.keys().copied().collect();
             if let Some(hold) = pick(random, &holds) {
                 world.release(hold);
             }
         }
-        (7, ..) => drop(world.request_plan("contacts")),
+        (7, ..) => {
+            world.request_plan("contacts");
+        }
         (8, _, Some(plan), _) => {
             let uid = if random.random_bool(0.8) { APPROVER } else { REQUESTER };
             world.approve(plan, uid);
         }
         (9, _, Some(plan), _) if random.random_bool(0.1) => world.reject(plan),
-        (9 | 10, _, Some(plan), _) => drop(world.request_run(plan)),
+        (9 | 10, _, Some(plan), _) => {
+            world.request_run(plan);
+        }
         (11, _, _, Some(run)) => match random.random_range(0..4) {
             0 => world.pause(run),
             1 | 2 => world.resume(run),
             _ => world.cancel(run),
         },
-        (12, Some(entity), ..) => drop(world.restore(entity)),
+        (12, Some(entity), ..) => {
+            world.restore(entity);
+        }
         _ => {
             let by = Duration::from_secs(random.random_range(1..3 * 86_400));
             world.clock.advance(by);
@@ -112,7 +120,9 @@ fn round(seed: u64) {
         match random.random_range(0..100) {
             0..30 => a_person_or_a_source_acts(&mut world, &mut random, number),
             30..36 => the_world_acts(&mut world, &mut random),
-            _ => drop(world.step(pick(&mut random, &Stage::ALL).unwrap())),
+            _ => {
+                world.step(pick(&mut random, &Stage::ALL).unwrap());
+            }
         }
         if world.gate.has_crashed() {
             world.reopen();

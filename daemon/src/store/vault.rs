@@ -264,12 +264,7 @@ impl Vault {
     ///
     /// # Errors
     /// As [`Self::open`].
-    pub fn open_gated(
-        dir: &Path,
-        root: RootKey,
-        next_slot: u32,
-        gate: Arc<dyn FlushGate>,
-    ) -> Result<Self, VaultError> {
+    pub fn open_gated(dir: &Path, root: RootKey, next_slot: u32, gate: Arc<dyn FlushGate>) -> Result<Self, VaultError> {
         let next_slot = next_slot.max(HOUSE_SLOT + 1);
         let loaded = Wrapping::load(dir, root, Repair::Write)?;
         let mut report = VaultReport { repaired: loaded.repaired, ..VaultReport::default() };

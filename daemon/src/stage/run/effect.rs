@@ -262,9 +262,9 @@ impl Run {
     /// destruction and its event, views that are folded anew find bodies that nobody can open, and take the entity
     /// for purged.
     fn is_recorded_as_destroyed(&self, entity: EntityId) -> Result<bool, StageError> {
-        let (state, mut position) = self.store.view(|views| {
-            (views.entities.row(entity).map(|row| row.state), views.entities.last_event(entity))
-        });
+        let (state, mut position) = self
+            .store
+            .view(|views| (views.entities.row(entity).map(|row| row.state), views.entities.last_event(entity)));
         if state != Some(EntityState::Purged) {
             return Ok(false);
         }

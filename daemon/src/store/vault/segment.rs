@@ -132,11 +132,8 @@ impl Shared {
 
     /// Flushes a segment's file to the device.
     pub(super) fn sync(&self, segment: &Segment, what: Flush) -> Result<(), VaultError> {
-        let flushed = self
-            .gate
-            .before(what)
-            .and_then(|()| segment.file.sync_data())
-            .and_then(|()| self.gate.after(what));
+        let flushed =
+            self.gate.before(what).and_then(|()| segment.file.sync_data()).and_then(|()| self.gate.after(what));
         Ok(flushed.map_err(durable_file::failed(ROLE, FileAction::Sync))?)
     }
 
