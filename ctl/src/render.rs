@@ -246,11 +246,21 @@ fn flatten(path: &str, value: &Value, parts: &mut Vec<(String, Value)>) {
     let below = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
     match value {
         Value::Object(fields) => fields.iter().for_each(|(name, value)| flatten(&below(name), value, parts)),
+        Value::Array(values) if !values.is_empty() && values.iter().all(|value| named_cell(value).is_some()) => {
+            let filled =
+                values.iter().filter_map(named_cell).filter(|(_, value)| *value != &Value::Null && *value != "");
+            parts.extend(filled.map(|(name, value)| (below(name), value.clone())));
+        }
         Value::Array(values) if values.iter().any(Value::is_object) => {
             values.iter().enumerate().for_each(|(n, value)| flatten(&below(&(n + 1).to_string()), value, parts));
         }
         value => parts.push((path.to_owned(), value.clone())),
     }
+}
+
+/// A cell of an entity is shown by the name of its field; what is empty is left out, for people.
+fn named_cell(value: &Value) -> Option<(&str, &Value)> {
+    Some((value.get("field")?.as_str()?, value.get("value")?))
 }
 
 /// Returns the text of a simple value. Null is nothing; a list is joined.

@@ -54,6 +54,12 @@ impl Accounts {
         Self { users: users.collect(), groups: groups.collect() }
     }
 
+    /// Returns the number of a group.
+    #[must_use]
+    pub fn gid_of(&self, group: &str) -> Option<u32> {
+        self.groups.iter().find(|(name, _, _)| name == group).map(|(_, gid, _)| *gid)
+    }
+
     fn is_named(&self, peer: Peer, name: &str) -> bool {
         self.users.iter().any(|(known, uid)| *uid == peer.uid && known == name)
     }

@@ -9,8 +9,11 @@ use std::path::{Path, PathBuf};
 use rustix::fs::Mode;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
-/// Who may connect to a socket that is made here: its owner and its group. The role decides what they may do.
-const SOCKET_MODE: u32 = 0o660;
+/// Who may connect to a socket that is made here and is given a group: owner and group. The role decides what they may do.
+const GROUP_MODE: u32 = 0o660;
+
+/// Who may connect to a socket that is given no group: the owner alone.
+const OWNER_MODE: u32 = 0o600;
 
 /// The mode of a directory that has to be made for the socket.
 const DIRECTORY_MODE: u32 = 0o750;
@@ -69,14 +72,14 @@ pub struct ControlSocket {
 }
 
 impl ControlSocket {
-    /// Takes the socket that systemd passes, or else makes one at `path`.
+    /// Takes the socket that systemd passes, or else makes one at `path`, for the owner and the group of this number.
     ///
     /// # Errors
     /// Says why there is none. A socket on which somebody answers is never replaced.
-    pub fn open(path: &Path) -> Result<Self, SocketError> {
+    pub fn open(path: &Path, group: Option<u32>) -> Result<Self, SocketError> {
         match listenfd::ListenFd::from_env().take_unix_listener(0) {
             Ok(Some(listener)) => Self { listener, made: None }.non_blocking(path),
-            Ok(None) => Self::bind(path),
+            Ok(None) => Self::bind(path, group),
             Err(error) => Err(SocketError::Activation(error)),
         }
     }
@@ -88,7 +91,7 @@ impl ControlSocket {
     ///
     /// # Errors
     /// As [`ControlSocket::open`].
-    pub fn bind(path: &Path) -> Result<Self, SocketError> {
+    pub fn bind(path: &Path, group: Option<u32>) -> Result<Self, SocketError> {
         let failed = |step| move |source| SocketError::Io { path: path.to_owned(), step, source };
         prepare_directory(path)?;
         refuse_if_taken(path)?;
@@ -96,7 +99,12 @@ impl ControlSocket {
         remove_if_there(&new)
             .map_err(failed("cannot be placed, because a leftover of an earlier start cannot be removed"))?;
         let fd = bind_only(&new).map_err(|errno| failed("cannot be bound")(errno.into()))?;
-        rustix::fs::chmod(&new, Mode::from_raw_mode(SOCKET_MODE))
+        if let Some(gid) = group {
+            rustix::fs::chown(&new, None, Some(rustix::fs::Gid::from_raw(gid)))
+                .map_err(|errno| failed("cannot be given to its group")(errno.into()))?;
+        }
+        let mode = if group.is_some() { GROUP_MODE } else { OWNER_MODE };
+        rustix::fs::chmod(&new, Mode::from_raw_mode(mode))
             .map_err(|errno| failed("cannot get its mode")(errno.into()))?;
         rustix::net::listen(&fd, BACKLOG).map_err(|errno| failed("cannot listen")(errno.into()))?;
         let inode = std::fs::symlink_metadata(&new).map_err(failed("cannot be looked at"))?.ino();
@@ -199,8 +207,8 @@ mod tests {
     fn the_socket_appears_with_its_mode_and_goes_away_with_its_owner() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("new-directory/control.sock");
-        let socket = ControlSocket::bind(&path).unwrap();
-        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o7777, SOCKET_MODE);
+        let socket = ControlSocket::bind(&path, None).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o7777, OWNER_MODE);
         assert_eq!(std::fs::metadata(path.parent().unwrap()).unwrap().permissions().mode() & 0o027, 0);
         UnixStream::connect(&path).unwrap();
         assert!(!beside(&path).exists());
@@ -212,8 +220,8 @@ mod tests {
     fn a_socket_on_which_somebody_answers_is_never_replaced() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("control.sock");
-        let _first = ControlSocket::bind(&path).unwrap();
-        assert!(matches!(ControlSocket::bind(&path), Err(SocketError::InUse { .. })));
+        let _first = ControlSocket::bind(&path, None).unwrap();
+        assert!(matches!(ControlSocket::bind(&path, None), Err(SocketError::InUse { .. })));
         UnixStream::connect(&path).unwrap();
     }
 
@@ -222,9 +230,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("control.sock");
         drop(UnixListener::bind(&path).unwrap());
-        drop(ControlSocket::bind(&path).unwrap());
+        drop(ControlSocket::bind(&path, None).unwrap());
         std::fs::write(&path, "precious").unwrap();
-        assert!(matches!(ControlSocket::bind(&path), Err(SocketError::NotASocket { .. })));
+        assert!(matches!(ControlSocket::bind(&path, None), Err(SocketError::NotASocket { .. })));
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
     }
 
@@ -232,7 +240,7 @@ mod tests {
     fn a_directory_that_everybody_may_write_to_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
-        let refused = ControlSocket::bind(&dir.path().join("control.sock"));
+        let refused = ControlSocket::bind(&dir.path().join("control.sock"), None);
         assert!(matches!(refused, Err(SocketError::OpenDirectory { .. })));
     }
 
@@ -240,9 +248,9 @@ mod tests {
     fn an_owner_leaves_the_socket_of_its_successor() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("control.sock");
-        let first = ControlSocket::bind(&path).unwrap();
+        let first = ControlSocket::bind(&path, None).unwrap();
         std::fs::remove_file(&path).unwrap();
-        let _second = ControlSocket::bind(&path).unwrap();
+        let _second = ControlSocket::bind(&path, None).unwrap();
         drop(first);
         UnixStream::connect(&path).unwrap();
     }

@@ -369,7 +369,7 @@ async fn a_hold_is_placed_listed_and_released_by_a_person() {
 async fn the_server_answers_on_its_socket_and_stops_when_told() {
     let world = World::with_contacts(1);
     let dir = tempfile::tempdir().unwrap();
-    let socket = super::ControlSocket::bind(&dir.path().join("control.sock")).unwrap();
+    let socket = super::ControlSocket::bind(&dir.path().join("control.sock"), None).unwrap();
     let listener = tokio::net::UnixListener::from_std(socket.listener().unwrap()).unwrap();
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let roles: super::RolesOf = Arc::new(|_| vec![Role::Auditor]);

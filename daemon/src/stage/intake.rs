@@ -52,6 +52,10 @@ use take::Task;
 /// How often the drop folders are looked at without a hint, in microseconds: 30 seconds, since hints can be lost.
 pub const SCAN_EVERY_US: i64 = 30_000_000;
 
+/// How soon after a look another one is worth it, in microseconds: half a second, far below the two that an entry must
+/// be still. Hints of a file that grows come much faster.
+const LOOK_AFTER_US: i64 = 500_000;
+
 /// How long a claim or an intake that failed is left alone, in microseconds: a minute, so that a wrong permission
 /// neither fills the diagnostics nor waits long once it is mended.
 const RETRY_AFTER_US: i64 = 60_000_000;
@@ -115,6 +119,7 @@ pub struct Intake {
     store: Arc<Store>,
     clock: Arc<dyn Clock>,
     sources: Vec<Inbox>,
+    looked_at: Option<Timestamp>,
 }
 
 /// One source and what was seen in its drop folder.
@@ -156,7 +161,7 @@ impl Intake {
             swept_at: None,
             told: None,
         };
-        Self { store, clock, sources: sources.into_iter().map(inbox).collect() }
+        Self { store, clock, sources: sources.into_iter().map(inbox).collect(), looked_at: None }
     }
 
     /// Takes in for other sources from the next look on. What is in `processing/` is found again.
@@ -183,6 +188,10 @@ impl Intake {
         }
         let now = self.clock.now();
         if self.sources.iter().all(|inbox| inbox.work.is_empty()) {
+            if let Some(at) = self.too_early(now) {
+                return Ok(Step::IdleUntil(at));
+            }
+            self.looked_at = Some(now);
             for inbox in &mut self.sources {
                 inbox.look(now);
             }
@@ -195,6 +204,13 @@ impl Intake {
         }
         let pause = if self.sources.iter().any(|inbox| inbox.waits) { STILL_US } else { SCAN_EVERY_US };
         Ok(Step::IdleUntil(Timestamp(now.0.saturating_add(pause))))
+    }
+
+    /// Returns when the next look is worth it, if that is not now.
+    fn too_early(&self, now: Timestamp) -> Option<Timestamp> {
+        let at = self.looked_at.filter(|at| *at <= now)?;
+        let next = Timestamp(at.0.saturating_add(LOOK_AFTER_US));
+        (now < next && self.sources.iter().all(|inbox| inbox.renamed_in.is_empty())).then_some(next)
     }
 }
 

@@ -60,7 +60,14 @@ pub fn run(config: Config, environment: &Environment) -> Exit {
     };
     let socket = {
         let _inside = runtime.enter();
-        match ControlSocket::open(&config.control.socket) {
+        let group = match socket_group(&config) {
+            Ok(group) => group,
+            Err(message) => {
+                tracing::error!("{message}");
+                return Exit::Invalid;
+            }
+        };
+        match ControlSocket::open(&config.control.socket, group) {
             Ok(socket) => socket,
             Err(error) => return refuse(&error, Exit::Unexpected),
         }
@@ -79,6 +86,14 @@ pub fn run(config: Config, environment: &Environment) -> Exit {
             }
         }
     }
+}
+
+/// Returns the number of the group that may connect.
+fn socket_group(config: &Config) -> Result<Option<u32>, String> {
+    let Some(name) = &config.control.socket_group else { return Ok(None) };
+    let accounts = Accounts::read().map_err(|error| format!("the groups of this machine cannot be read: {error}"))?;
+    let unknown = || format!("[control] socket_group: there is no group {name} on this machine");
+    accounts.gid_of(name).map(Some).ok_or_else(unknown)
 }
 
 fn refuse(error: &dyn std::error::Error, exit: Exit) -> Exit {

@@ -6,7 +6,8 @@
 //! entities of the same source that this delivery did not name are resolved again from their records. All of this
 //! compares with what is known, so it can be repeated after a crash and ends in the same state.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::hash::BuildHasherDefault;
 
 use retention_core::event::Event;
 use retention_core::event::change::{EntityLinked, Link};
@@ -16,7 +17,7 @@ use retention_core::time::Timestamp;
 use retention_core::view::{Condition, EntityState, Views};
 
 use super::IntakeError;
-use super::batch::Handles;
+use super::batch::{HandleHasher, Handles};
 use super::gone::ENTITIES_PER_LOOK;
 use super::reading::CHANGES_PER_BATCH;
 use super::rows::{KnownLayout, Taking};
@@ -63,16 +64,20 @@ fn activity_at(kind: Kind, dates: &[(DateRole, Timestamp)]) -> Option<Timestamp>
 impl Taking<'_> {
     /// Resolves the links of rows that are all in the log.
     pub(super) fn link_rows(&mut self, rows: &[SourceRow]) -> Result<(), IntakeError> {
-        let mut named: BTreeMap<Handle, Named> = BTreeMap::new();
+        let mut named: Vec<Option<Named>> = Vec::with_capacity(rows.len());
+        let mut latest = HashMap::with_capacity_and_hasher(rows.len(), BuildHasherDefault::<HandleHasher>::default());
         for row in rows {
             let layout = self.layouts.get(row.layout).ok_or(IntakeError::ReaderFailed)?;
             let mailbox = self.mailbox_of(layout, row.mailbox.as_ref());
             let own = self.store.handle_of(&layout.source, mailbox, layout.kind, &row.external_id);
             let links = self.handles_of(layout, mailbox, &row.links);
             // The later of two rows with one id counts here too.
-            named.insert(own, Named { from: From::Row(own), links, at: activity_at(layout.kind, &row.dates) });
+            if let Some(earlier) = latest.insert(own, named.len()).and_then(|earlier| named.get_mut(earlier)) {
+                *earlier = None;
+            }
+            named.push(Some(Named { from: From::Row(own), links, at: activity_at(layout.kind, &row.dates) }));
         }
-        let dangling = self.record_links(named.into_values())?;
+        let dangling = self.record_links(named.into_iter().flatten())?;
         self.counts.dangling += dangling;
         Ok(())
     }
