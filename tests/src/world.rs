@@ -18,9 +18,10 @@ use retention_core::record::{Column, DateRole, EntityRecord, FieldType, Kind, La
 use retention_core::time::Timestamp;
 use retention_core::view::{Condition, EntityState, PlanState, RunState};
 use retentiond::clock::{Clock, ManualClock};
+use retentiond::config::{Delivers, KeepDone, Source, SourceKind};
 use retentiond::connector::archive::ExportTarget;
 use retentiond::flush::FlushGate;
-use retentiond::stage::{Step, plan, policies, project, run, schedule};
+use retentiond::stage::{Step, intake, plan, policies, project, run, schedule};
 use retentiond::store::vault::root_key::RootKey;
 use retentiond::store::{AppendError, Appended, Options, Prepared, Store};
 use tempfile::TempDir;
@@ -48,6 +49,8 @@ pub const APPROVER: u32 = 1001;
 /// The stages, in the order in which they are driven when nothing says otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
+    /// Intake.
+    Intake,
     /// Policies.
     Policies,
     /// Project.
@@ -62,7 +65,7 @@ pub enum Stage {
 
 impl Stage {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Policies, Self::Project, Self::Schedule, Self::Plan, Self::Run];
+    pub const ALL: [Self; 6] = [Self::Intake, Self::Policies, Self::Project, Self::Schedule, Self::Plan, Self::Run];
 }
 
 /// What became of something that was tried.
@@ -79,6 +82,7 @@ pub enum Stepped {
 }
 
 struct Stages {
+    intake: intake::Intake,
     policies: policies::Policies,
     project: project::Project,
     schedule: schedule::Schedule,
@@ -172,7 +176,7 @@ impl World {
         let dir = tempfile::tempdir().expect("a scratch directory");
         let clock = ManualClock::starting_at(BEGINNING.parse().expect("an instant"));
         let state = dir.path().join("state");
-        for name in ["exports", "policies"] {
+        for name in ["exports", "policies", "drop"] {
             fs::create_dir(dir.path().join(name)).expect("a directory");
         }
         drop(RootKey::generate_file(&dir.path().join("root.key")).expect("a root key"));
@@ -211,7 +215,18 @@ impl World {
         assert_eq!(store.read_only_reason(), None, "the store is damaged");
         let clock: Arc<dyn Clock> = Arc::new(self.clock.clone());
         let archive: Arc<dyn ExportTarget> = Arc::<FaultyArchive>::clone(&self.archive);
+        let source = Source {
+            name: "ocm".to_owned(),
+            kind: SourceKind::Ocm,
+            drop_dir: self.dir.path().join("drop"),
+            zone: TimeZone::UTC,
+            delivers: Delivers::Snapshot,
+            max_bytes: 1 << 30,
+            keep_done: KeepDone::Forever,
+            mailbox: None,
+        };
         self.stages = Some(Stages {
+            intake: intake::Intake::new(Arc::clone(&store), Arc::clone(&clock), vec![source]),
             policies: policies::Policies::new(Arc::clone(&store), Arc::clone(&clock), self.dir.path().join("policies")),
             project: project::Project::new(Arc::clone(&store)),
             schedule: schedule::Schedule::new(Arc::clone(&store), Arc::clone(&clock)),
@@ -288,6 +303,47 @@ impl World {
         self.dir.path().join("exports")
     }
 
+    /// Drops an export of Outlook Customer Manager: the CSV files of a directory, with a word of each edited.
+    ///
+    /// # Panics
+    /// When it cannot be copied.
+    pub fn drop_export(&self, from: &Path, edit: impl Fn(String) -> String) {
+        let name = from.file_name().expect("an export has a name");
+        let to = self.dir.path().join("drop").join(name);
+        if fs::create_dir(&to).is_err() {
+            // An earlier one of that name waits to be claimed.
+            return;
+        }
+        for entry in fs::read_dir(from).expect("an export") {
+            let path = entry.expect("a file").path();
+            if path.extension().is_some_and(|extension| extension == "csv") {
+                let text = fs::read_to_string(&path).expect("text");
+                fs::write(to.join(path.file_name().expect("a name")), edit(text)).expect("a copy");
+            }
+        }
+    }
+
+    /// Takes in everything that was dropped.
+    ///
+    /// # Panics
+    /// When the drop folder never comes to rest.
+    pub fn take_in(&mut self) {
+        for _ in 0..STEPS_MAX {
+            let mut idle = 0;
+            while idle < 3 {
+                match self.step(Stage::Intake) {
+                    Stepped::Worked | Stepped::Crashed => break,
+                    Stepped::Idle | Stepped::Until(_) => idle += 1,
+                }
+                self.clock.advance(Duration::from_secs(3));
+            }
+            if idle == 3 {
+                return;
+            }
+        }
+        panic!("the drop folder never comes to rest");
+    }
+
     /// Writes a policy file.
     ///
     /// # Panics
@@ -319,19 +375,37 @@ impl World {
     /// # Panics
     /// When the stage fails without a crash, or something is not as it must be.
     pub fn step(&mut self, stage: Stage) -> Stepped {
+        let before = self.store().view(|views| views.position);
         let stages = self.stages.as_mut().expect("the store is open");
         if stage == Stage::Policies {
             stages.policies.look_now();
         }
         let step = match stage {
+            Stage::Intake => return self.step_intake(before),
             Stage::Policies => stages.policies.step(),
             Stage::Project => stages.project.step(),
             Stage::Schedule => stages.schedule.step(),
             Stage::Plan => stages.plan.step(),
             Stage::Run => stages.run.step(),
         };
+        let step = step.map_err(|error| error.to_string());
+        self.stepped(stage, before, step)
+    }
+
+    fn step_intake(&mut self, before: Position) -> Stepped {
+        let stages = self.stages.as_mut().expect("the store is open");
+        let step = stages.intake.step(&mut |_| {}).map_err(|error| error.to_string());
+        if !self.gate.has_crashed() {
+            self.learn_after(before);
+        }
+        self.stepped(Stage::Intake, before, step)
+    }
+
+    fn stepped(&mut self, stage: Stage, before: Position, step: Result<Step, String>) -> Stepped {
         if self.gate.has_crashed() {
-            self.reopen();
+            self.open_again();
+            self.learn_after(before);
+            self.check();
             return Stepped::Crashed;
         }
         match step.unwrap_or_else(|error| panic!("{stage:?} failed: {error}\n{}", self.story())) {

@@ -7,6 +7,7 @@ mod crashes;
 mod outcomes;
 mod properties;
 mod races;
+mod round_trip;
 mod simulation;
 mod stories;
 mod tidy;

@@ -1,6 +1,7 @@
 //! A seeded simulation: persons, sources, faults and crashes in random order against the real stages, with the checker
 //! after every step. `RETENTION_SEED` repeats one round; `RETENTION_ROUNDS` sets how many are made.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rand::rngs::StdRng;
@@ -10,6 +11,7 @@ use retention_core::time::Timestamp;
 use retention_core::view::EntityState;
 use retention_tests::crash::Remains;
 use retention_tests::faults::{Call, Fault};
+use retention_tests::invariants::MARKER;
 use retention_tests::world::{APPROVER, REQUESTER, Stage, World, policy};
 use retentiond::clock::Clock;
 
@@ -21,6 +23,13 @@ const OPERATIONS: u32 = 120;
 
 /// The first seed; every round adds one.
 const FIRST_SEED: u64 = 0x5EED;
+
+/// Exports that are dropped now and then, with a name in them that changes.
+const EXPORTS: [&str; 2] = ["ada.quill@contoso.com_20200302T0915301234", "bram.okafor@contoso.com_20200415T1801029876"];
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/ocm").join(name)
+}
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().and_then(|text| text.parse().ok())
@@ -90,7 +99,12 @@ fn a_person_or_a_source_acts(world: &mut World, random: &mut StdRng, number: u32
 }
 
 fn the_world_acts(world: &mut World, random: &mut StdRng) {
-    match random.random_range(0..9) {
+    match random.random_range(0..11) {
+        9 | 10 => {
+            let export = pick(random, &EXPORTS).unwrap();
+            let note = format!("{MARKER} {}", random.random_range(0..4));
+            world.drop_export(&fixture(export), |text| text.replace("Harbour", &note));
+        }
         0 => {
             let back = Timestamp(world.clock.now().0 - random.random_range(1..86_400_000_000));
             world.clock.set(back);
