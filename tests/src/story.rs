@@ -16,6 +16,7 @@ pub fn line(recorded: &Recorded) -> String {
 
 fn without_digest(word: &str) -> &str {
     match word.split_once('=') {
+        Some(("program", _)) => "program",
         Some((key, value)) if value.len() >= DIGEST_DIGITS_MIN && value.bytes().all(|b| b.is_ascii_hexdigit()) => key,
         _ => word,
     }
