@@ -327,7 +327,8 @@ fn the_workbook_is_typed_and_holds_no_formula() {
 #[test]
 fn every_kind_of_difference_is_named() {
     let items = some_items();
-    let broken: [(&str, fn(&Path)); 7] = [
+    type Breaks = fn(&Path);
+    let broken: [(&str, Breaks); 7] = [
         ("file_length", |d| fs::write(d.join(ITEMS_FILE), b"").unwrap()),
         ("file_length", |d| {
             let mut bytes = fs::read(d.join("Tasks.csv")).unwrap();
