@@ -13,6 +13,7 @@ mod crashes;
 mod outcomes;
 mod properties;
 mod races;
+mod round_trip;
 mod simulation;
 mod stories;
 mod tidy;
