@@ -6,7 +6,7 @@
 //! | `keys/` | key slots and wrapping keys | yes | never |
 //! | `events/` | event rows, indexes and views in sled | compared with the journal | rebuilt |
 //!
-//! Reading order: [`journal`], [`log`], [`state`], [`write_out`], [`open`].
+//! Reading order: [`journal`], [`log`], [`state`], `write_out`, [`open`].
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
