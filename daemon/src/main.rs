@@ -1,9 +1,10 @@
 //! The daemon's binary: the command line in, an exit code out.
 
 use std::io::{self, Write as _};
+use std::path::Path;
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _};
 use retentiond::config::{Config, Environment};
 use retentiond::supervise::args::{Args, Command, ConfigCommand, StoreCommand};
 use retentiond::supervise::exit::Exit;
@@ -16,6 +17,7 @@ fn main() -> ExitCode {
         Command::Init => with_config(&args, |config| offline::init(&config)),
         Command::Store { command: StoreCommand::Verify } => with_config(&args, |config| offline::verify(&config)),
         Command::Store { command: StoreCommand::Rebuild } => with_config(&args, |config| offline::rebuild(&config)),
+        Command::Man { dir } => man(&dir),
         Command::Run => with_config(&args, |config| daemon::run(config, &Environment::read())),
     };
     exit.into()
@@ -31,6 +33,16 @@ fn check_config(args: &Args) -> Exit {
         ));
         Exit::Done
     })
+}
+
+fn man(dir: &Path) -> Exit {
+    match clap_mangen::generate_to(Args::command(), dir) {
+        Ok(()) => Exit::Done,
+        Err(error) => {
+            say(&format!("{}: the man pages cannot be written: {error}", dir.display()));
+            Exit::Unexpected
+        }
+    }
 }
 
 fn with_config(args: &Args, work: impl FnOnce(Config) -> Exit) -> Exit {

@@ -10,6 +10,8 @@
 
 mod checker;
 mod crashes;
+mod ctl;
+mod life;
 mod outcomes;
 mod properties;
 mod races;

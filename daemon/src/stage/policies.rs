@@ -192,8 +192,11 @@ impl Policies {
         Ok(())
     }
 
-    /// Takes the active set out of the log, when the directory is not valid at the start.
-    fn restore_last_good(&self) -> Result<(), StageError> {
+    /// Takes the active set out of the log, when the directory is not valid at the start or nothing can be appended.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub fn restore_last_good(&self) -> Result<(), StageError> {
         let positions = self.store.view(|views| {
             let policies = &views.small.policies;
             let position = |v: &retention_core::event::decision::PolicyVersion| {

@@ -23,7 +23,7 @@ pub struct Args {
 }
 
 /// What the daemon is asked to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum Command {
     /// Run until a signal says stop (the default)
     Run,
@@ -40,6 +40,12 @@ pub enum Command {
         /// What to do with it
         #[command(subcommand)]
         command: StoreCommand,
+    },
+    /// Write the man pages into a directory
+    #[command(hide = true)]
+    Man {
+        /// The directory; it must exist
+        dir: PathBuf,
     },
 }
 
@@ -63,7 +69,7 @@ impl Args {
     /// Returns what is to be done.
     #[must_use]
     pub fn asked(&self) -> Command {
-        self.command.unwrap_or(Command::Run)
+        self.command.clone().unwrap_or(Command::Run)
     }
 }
 

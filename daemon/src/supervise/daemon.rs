@@ -3,6 +3,7 @@
 //! **Order of the start:** store, policies, stages, control socket, ready. **Order of the stop:** no new requests, the
 //! step under way in every stage, the store written out and closed.
 
+use std::io::Read as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use parking_lot::{Mutex, RwLock};
 use retention_core::event::Event;
 use retention_core::event::operation::{ClockJumped, DaemonStarted, DaemonStopped};
+use retention_core::id::Digest;
 use retention_core::time::Timestamp;
 use retention_core::view::Condition;
 use tokio::sync::{Notify, watch};
@@ -21,7 +23,7 @@ use super::watch::DirectoryWatch;
 use super::worker::{self, Shared};
 use super::works::{DaemonWorks, Order};
 use crate::clock::{Clock, WallClock};
-use crate::config::{Config, Environment};
+use crate::config::{CONFIG_BYTES_MAX, Config, Environment};
 use crate::connector::archive::DiskArchive;
 use crate::control::{self, Accounts, Control, ControlSocket};
 use crate::diagnostics::{self, LevelHandle};
@@ -181,14 +183,26 @@ impl Life<'_> {
             policy_health: policies.health(),
             orders,
         });
-        let workers = self.start_stages(store, &shared, &hints, policies).map_err(unexpected)?;
+        let workers = match store.read_only_reason() {
+            None => self.start_stages(store, &shared, &hints, policies).map_err(unexpected)?,
+            Some(code) => {
+                tracing::error!(
+                    code,
+                    "the store is read-only: questions are answered, and nothing is taken in or purged"
+                );
+                // Without them no question about policies could be answered.
+                if let Err(error) = policies.restore_last_good() {
+                    tracing::error!(%error, "the last good policy set cannot be read");
+                }
+                Vec::new()
+            }
+        };
         let server = self.start_control(store, clock, works, stopped).map_err(unexpected)?;
-        let watches = self.watch(&hints);
+        self.note_edits(&hints);
         Notifier.ready();
         Notifier.status("at work");
         let ending = self.wait(store, &mut signals, &mut failure, &mut ordered, &hints).await;
         Notifier.stopping();
-        drop(watches);
         stop.send_replace(true);
         // What panicked has said so.
         drop(server.await);
@@ -295,27 +309,32 @@ impl Life<'_> {
         Ok(tokio::spawn(control::serve(listener, control::router(control), roles_of, stopped)))
     }
 
-    fn watch(&self, hints: &Hints) -> [DirectoryWatch; 2] {
-        let config = self.config.read();
-        let drops: Vec<PathBuf> = config.sources.iter().map(|source| source.drop_dir.clone()).collect();
-        let edited = Arc::new(Notify::new());
-        // An edit is noted before the stage is woken, so that it looks at the directory and not at its timer.
-        let (flag, hint) = (Arc::clone(&hints.edited), Arc::clone(&hints.policies));
-        let told = Arc::clone(&edited);
+    /// Notes an edit of a policy before the stage is woken, so that it looks at the directory and not at its timer.
+    fn note_edits(&self, hints: &Hints) {
+        let (touched, edited, hint) =
+            (Arc::clone(&hints.touched), Arc::clone(&hints.edited), Arc::clone(&hints.policies));
         tokio::spawn(async move {
             loop {
-                told.notified().await;
-                *flag.lock() = true;
+                touched.notified().await;
+                *edited.lock() = true;
                 hint.notify_one();
             }
         });
+    }
+
+    /// Watches the drop folders, the policies and the configuration, as the configuration in force names them.
+    fn watch(&self, hints: &Hints) -> [DirectoryWatch; 3] {
+        let config = self.config.read();
+        let drops: Vec<PathBuf> = config.sources.iter().map(|source| source.drop_dir.clone()).collect();
+        let policies = std::iter::once(config.policies.dir.as_path());
         [
             DirectoryWatch::on(
                 drops.iter().map(PathBuf::as_path),
                 Arc::clone(&hints.drops),
                 Arc::clone(&hints.renamed_in),
             ),
-            DirectoryWatch::on(std::iter::once(config.policies.dir.as_path()), edited, Arc::default()),
+            DirectoryWatch::on(policies, Arc::clone(&hints.touched), Arc::default()),
+            DirectoryWatch::on(config.path.parent().into_iter(), Arc::clone(&hints.config), Arc::default()),
         ]
     }
 
@@ -332,12 +351,21 @@ impl Life<'_> {
         let mut ticks = tokio::time::interval(every);
         let clock = WallClock;
         let mut last = clock.observe();
+        let mut watches = self.watch(hints);
+        let mut seen = self.config_on_disk();
         loop {
             tokio::select! {
                 wish = signals.next() => match wish {
                     Wish::Stop => return Ending::Stop,
-                    Wish::Reload => self.reload(hints),
+                    Wish::Reload => drop(std::mem::replace(&mut watches, self.reload(hints))),
                 },
+                () = hints.config.notified() => {
+                    let now = self.config_on_disk();
+                    if now.is_some() && now != seen {
+                        seen = now;
+                        drop(std::mem::replace(&mut watches, self.reload(hints)));
+                    }
+                }
                 order = ordered.recv() => match order {
                     Some(Order::Rebuild) => return Ending::Rebuild,
                     None => return Ending::Failed,
@@ -361,8 +389,16 @@ impl Life<'_> {
         }
     }
 
-    /// Takes in what may change while the daemon runs; all or nothing.
-    fn reload(&self, hints: &Hints) {
+    /// Returns the digest of the configuration as it lies on disk; `None` when it cannot be read.
+    fn config_on_disk(&self) -> Option<Digest> {
+        let file = std::fs::File::open(&self.config.read().path).ok()?;
+        let mut bytes = Vec::new();
+        file.take(CONFIG_BYTES_MAX).read_to_end(&mut bytes).ok()?;
+        Some(Digest::of(&bytes))
+    }
+
+    /// Takes in what may change while the daemon runs; all or nothing. Watches what it names from then on.
+    fn reload(&self, hints: &Hints) -> [DirectoryWatch; 3] {
         Notifier.reloading();
         let path = self.config.read().path.clone();
         let reloaded = Config::load(&path).and_then(|new| {
@@ -386,6 +422,7 @@ impl Life<'_> {
         }
         Notifier.ready();
         Notifier.status("at work");
+        self.watch(hints)
     }
 }
 
@@ -423,6 +460,10 @@ struct Hints {
     none: Arc<Notify>,
     /// What was renamed into a drop folder since it was last looked at.
     renamed_in: Arc<Mutex<Vec<PathBuf>>>,
+    /// Told when something in the policy directory changes.
+    touched: Arc<Notify>,
+    /// Told when something beside the configuration changes.
+    config: Arc<Notify>,
     /// Whether the policy directory was touched since it was last looked at.
     edited: Arc<Mutex<bool>>,
     /// Whether the configuration was read again since the sources were last taken from it.

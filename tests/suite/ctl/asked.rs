@@ -1,0 +1,176 @@
+//! Questions about what was taken in, and about the log.
+
+use retention_tests::daemon::Site;
+use serde_json::{Value, json};
+
+use super::{Approval, old_people, people, policies_active, shipped, taken_in, text, texts};
+
+#[test]
+fn what_was_taken_in_can_be_asked_about() {
+    let site = Site::new(&[
+        ("demo-ocm-contacts", &shipped("demo-ocm-contacts")),
+        ("old-people", &old_people("P1Y", "P0D", Approval::Always)),
+    ]);
+    let daemon = site.start();
+    policies_active(&site, &daemon);
+    site.drop_samples();
+    site.drop_people("old", &people(1..4, "2015-05-01"));
+    let intakes = taken_in(&site, &daemon, 3);
+
+    let status = site.json(&["status"]);
+    assert_eq!((&status["store"]["state"], &status["attention"]), (&json!("read_write"), &json!([])), "{status}");
+    assert_eq!((&status["policies"], &status["caller"]["uid"]), (&json!(2), &json!(site.uid())), "{status}");
+    let _table = site.ctl(&["status"]).ends(0).says("FIELD").says("store state").says("read_write");
+
+    intakes_can_be_asked_about(&site, &intakes);
+    entities_can_be_asked_about(&site);
+    policies_can_be_asked_about(&site);
+    configurations_can_be_checked(&site);
+    daemon.stop();
+}
+
+fn intakes_can_be_asked_about(site: &Site, intakes: &[Value]) {
+    let of = |source: &str| intakes.iter().filter(move |row| row["source"] == source);
+    assert_eq!((of("crm").count(), of("people").count()), (2, 1));
+    let one = of("people").next().expect("the CSV file");
+    let counts = ["rows", "added", "changed", "rejected"].map(|name| one[name].as_u64());
+    assert_eq!(counts, [Some(3), Some(3), Some(0), Some(0)], "{one}");
+    let shown = site.json(&["intake", "show", text(one, "intake")]);
+    assert_eq!((&shown["intake"], &shown["end"]), (&one["intake"], &json!("done")), "{shown}");
+    let _absent = site.ctl(&["intake", "show", "E4000000"]).ends(2).says("there is no").says("hint:");
+    assert_eq!(site.rows(&["intake", "list", "--limit", "1"]).len(), 1);
+    let _table = site.ctl(&["intake", "list"]).ends(0).says("INTAKE").says("people");
+}
+
+fn entities_can_be_asked_about(site: &Site) {
+    let contacts = site.rows(&["entity", "list", "--kind", "contact"]);
+    let of = |source: &str| contacts.iter().filter(move |row| row["source"] == source).collect::<Vec<_>>();
+    assert_eq!((of("crm").len(), of("people").len()), (4, 3));
+    let one = text(of("people")[0], "entity");
+    let mailbox = text(of("people")[0], "mailbox");
+    assert!(site.rows(&["entity", "list", "--mailbox", mailbox]).len() >= 3);
+    assert_eq!(site.rows(&["entity", "list", "--state", "quarantined"]).len(), 0);
+    let _no_such_kind = site.ctl(&["entity", "list", "--kind", "person"]).ends(2).says("no such kind");
+    let all = site.rows(&["entity", "list"]);
+    let first = site.rows(&["entity", "list", "--limit", "2"]);
+    let after = texts(&first, "entity")[1].trim_start_matches('E').to_owned();
+    let rest = site.rows(&["entity", "list", "--after", &after]);
+    assert_eq!([first, rest].concat(), all);
+
+    let shown = site.json(&["entity", "show", one]);
+    assert_eq!((&shown["external_id"], &shown["entity"]["kind"]), (&json!("1"), &json!("contact")), "{shown}");
+    let _table = site.ctl(&["entity", "show", one]).ends(0).says("Somebody");
+    let history = site.rows(&["entity", "history", one]);
+    assert_eq!(history[0]["kind"], "EntityChanged", "{history:?}");
+    assert!(!history[0].to_string().contains("Somebody"), "the history shows content");
+    for verb in ["show", "history"] {
+        let hint = "hint: retentionctl entity list";
+        let _unknown = site.ctl(&["entity", verb, "E4000000"]).ends(2).says("there is no entity E4000000").says(hint);
+    }
+    let opened = site.rows(&["audit", "query", "--kind", "RecordsOpened"]);
+    assert_eq!(opened.len(), 2, "each reading of content is an event");
+
+    let due = site.json(&["explain", one]);
+    assert_eq!((&due["verdict"], &due["policies"][0]["policy"]), (&json!("due"), &json!("old-people")), "{due}");
+    let same = site.json(&["policy", "explain", one]);
+    assert_eq!((&same["verdict"], &same["reasons"]), (&due["verdict"], &due["reasons"]));
+    let _unknown = site.ctl(&["explain", "E4000000"]).ends(2).says("there is no entity");
+}
+
+fn policies_can_be_asked_about(site: &Site) {
+    let policies = site.rows(&["policy", "list"]);
+    assert_eq!(texts(&policies, "policy"), ["demo-ocm-contacts", "old-people"]);
+    assert_eq!((&policies[1]["population"], &policies[1]["due"]), (&json!(3), &json!(3)), "{policies:?}");
+    let shown = site.json(&["policy", "show", "old-people"]);
+    assert_eq!(shown["text"], old_people("P1Y", "P0D", Approval::Always));
+    let _unknown = site.ctl(&["policy", "show", "no-such"]).ends(2).says("there is no");
+
+    let schedules = site.rows(&["schedule", "next"]);
+    let scheduled = schedules.iter().find(|row| row["policy"] == "old-people").expect("its schedule");
+    assert_eq!((&scheduled["cron"], &scheduled["due"]), (&json!("0 3 1 jan *"), &json!(3)), "{scheduled}");
+    assert!(text(scheduled, "next_at").contains("-01-01T03:00:00Z"), "{scheduled}");
+    let _something_due = site.ctl(&["schedule", "next", "--exit-code"]).ends(0);
+
+    let other = site.path("other");
+    std::fs::create_dir(&other).expect("a directory");
+    site.write("other/old-people.toml", &old_people("P90Y", "P0D", Approval::Always));
+    let rows = site.rows(&["policy", "diff", other.to_str().expect("a path")]);
+    let of = |policy: &str| rows.iter().find(|row| row["policy"] == policy).cloned().expect("its row");
+    let (changed, removed) = (of("old-people"), of("demo-ocm-contacts"));
+    assert_eq!((&changed["change"], &changed["newly_kept"]), (&json!("changed"), &json!(3)), "{changed}");
+    assert_eq!((&removed["change"], &removed["due_after"]), (&json!("removed"), &json!(0)), "{removed}");
+    site.write("other/old-people.toml", "schema = 1\n");
+    let _invalid = site.ctl(&["policy", "diff", other.to_str().expect("a path")]).ends(78).says("old-people.toml");
+}
+
+fn configurations_can_be_checked(site: &Site) {
+    let own = site.ctl(&["config", "check", "--output", "json"]).ends(0).json();
+    assert_eq!(own, json!([]));
+    site.write("bad.toml", &site.config().replace("kind = \"ocm\"", "kind = \"ocn\""));
+    let path = site.path("bad.toml");
+    let found = site.ctl(&["config", "check", path.to_str().expect("a path"), "--output", "jsonl"]).ends(78).rows();
+    assert_eq!((&found[0]["line"], &found[0]["severity"]), (&json!(16), &json!("error")), "{found:?}");
+    let _no_file = site.ctl(&["config", "check", "/no/such/file"]).ends(2).says("cannot be read");
+}
+
+#[test]
+fn the_log_answers_by_every_filter_and_in_every_format() {
+    let site = Site::new(&[("old-people", &old_people("P1Y", "P0D", Approval::WhereThereAreTwo))]);
+    let daemon = site.start();
+    policies_active(&site, &daemon);
+    site.drop_people("old", &people(1..3, "2015-05-01"));
+    let _intakes = taken_in(&site, &daemon, 1);
+    let plan = super::planned(&site, "old-people");
+    let plan = text(&plan, "plan");
+    super::approve(&site, plan);
+    let run = site.json(&["run", "start", plan]);
+    let run = text(&run, "run");
+    let _over = site.ctl(&["run", "watch", run]).ends(0);
+
+    let asked = |filter: &[&str]| site.rows(&[&["audit", "query"], filter].concat());
+    let all = asked(&["--oldest-first"]);
+    let positions = |rows: &[Value]| rows.iter().map(|row| row["position"].as_u64()).collect::<Vec<_>>();
+    assert_eq!(positions(&all), (1..=all.len() as u64).map(Some).collect::<Vec<_>>(), "the log has no holes");
+    let newest_first = asked(&[]);
+    assert_eq!(positions(&newest_first), positions(&all).into_iter().rev().collect::<Vec<_>>());
+
+    let like = |what: &str, wanted: &dyn Fn(&Value) -> bool, filter: &[&str]| {
+        let expected: Vec<Value> = all.iter().filter(|row| wanted(row)).cloned().collect();
+        assert!(!expected.is_empty(), "nothing has {what}");
+        assert_eq!(asked(&[filter, &["--oldest-first"]].concat()), expected, "{what}");
+    };
+    let person = format!("uid:{}", site.uid());
+    let entity = text(&site.rows(&["entity", "list", "--state", "purged"])[0], "entity").to_owned();
+    let middle = text(&all[all.len() / 2], "recorded_at").to_owned();
+    let at = |row: &Value| text(row, "recorded_at").parse::<jiff::Timestamp>().expect("an instant");
+    let middle_at = at(&all[all.len() / 2]);
+    like("a type", &|row| row["kind"] == "KeyDestroyed", &["--kind", "KeyDestroyed"]);
+    like("a person", &|row| row["actor"] == person.as_str(), &["--actor", &person]);
+    like("the daemon", &|row| row["actor"] == "daemon", &["--actor", "daemon"]);
+    like("an entity", &|row| row["entity"] == entity.as_str(), &["--entity", &entity]);
+    like("a run", &|row| row["run"] == run, &["--run", run]);
+    like("a beginning", &|row| at(row) >= middle_at, &["--since", &middle]);
+    like("an end", &|row| at(row) < middle_at, &["--until", &middle]);
+    like(
+        "two filters",
+        &|row| row["run"] == run && row["kind"] == "StepStarted",
+        &["--run", run, "--kind", "StepStarted"],
+    );
+    let under = asked(&["--policy", "old-people", "--oldest-first"]);
+    assert_eq!(texts(&under, "kind")[..2], ["PolicyRecorded", "PlanRequested"]);
+    assert_eq!(texts(&under, "kind").last(), Some(&"RunEnded"));
+    assert_eq!(asked(&["--policy", "no-such"]), Vec::<Value>::new());
+    assert_eq!(asked(&["--limit", "2", "--after", "5"]), newest_first[newest_first.len() - 4..][..2]);
+    let _no_such_type = site.ctl(&["audit", "query", "--kind", "Purged"]).ends(2).says("KeyDestroyed");
+
+    let narrow = ["audit", "query", "--kind", "KeyDestroyed", "--output"];
+    let formatted = |format: &str| site.ctl(&[&narrow[..], &[format]].concat()).ends(0).out;
+    let table = formatted("table");
+    assert!(table.starts_with(" POSITION") && table.lines().count() == 3, "{table}");
+    assert_eq!(serde_json::from_str::<Vec<Value>>(&formatted("json")).expect("one document").len(), 2);
+    assert_eq!(formatted("jsonl").lines().count(), 2);
+    let csv = formatted("csv");
+    assert!(csv.starts_with("position,recorded_at,kind,actor,entity,run,summary\r\n"), "{csv}");
+    assert_eq!(csv.lines().count(), 3);
+    daemon.stop();
+}

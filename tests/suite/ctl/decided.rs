@@ -1,0 +1,243 @@
+//! Plans, approvals, runs, holds, quarantine, and the evidence that a purge leaves.
+
+use std::fs;
+use std::path::PathBuf;
+
+use retention_tests::daemon::{Daemon, Person, Site, has_second_person};
+use serde_json::{Value, json};
+
+use super::{Approval, approve, old_people, people, planned, policies_active, shipped, taken_in, text, texts};
+
+/// A site that has taken in some people of long ago.
+fn with_people<'a>(site: &'a Site, count: u32) -> Daemon<'a> {
+    let daemon = site.start();
+    policies_active(site, &daemon);
+    site.drop_people("old", &people(0..count, "2015-05-01"));
+    let _intakes = taken_in(site, &daemon, 1);
+    daemon
+}
+
+#[test]
+fn a_purge_takes_two_people_and_leaves_evidence() {
+    let mut demo = shipped("demo-ocm-contacts");
+    if !has_second_person() {
+        println!("there is no second user id here: the demo policy asks for no approval");
+        demo = demo.replace("[approval]\nrequired = true", "[approval]\nrequired = false");
+    }
+    let site = Site::new(&[("demo-ocm-contacts", &demo)]);
+    let daemon = site.start();
+    policies_active(&site, &daemon);
+    let nothing = site.ctl(&["plan", "make", "demo-ocm-contacts", "--exit-code", "--output", "json"]).ends(4).json();
+    assert_eq!((&nothing["state"], &nothing["frozen"]["items"]), (&json!("empty"), &json!(0)), "{nothing}");
+    site.drop_samples();
+    let _intakes = taken_in(&site, &daemon, 2);
+    let _unknown = site.ctl(&["plan", "make", "no-such"]).ends(2).says("there is no active policy");
+
+    let past = site.json(&["plan", "make", "demo-ocm-contacts", "--at", "2020-06-01", "--wait"]);
+    assert_eq!((&past["state"], &past["frozen"]["items"]), (&json!("preview"), &json!(0)), "{past}");
+    let preview = site.json(&["plan", "make", "demo-ocm-contacts", "--at", "2030-01-01", "--wait"]);
+    assert_eq!(preview["frozen"]["items"], 3, "{preview}");
+    for verb in ["approve", "start"] {
+        let noun = if verb == "approve" { "plan" } else { "run" };
+        let _only_looked_at = site.ctl(&[noun, verb, text(&preview, "plan")]).ends(2).says("is a preview");
+    }
+
+    let plan = planned(&site, "demo-ocm-contacts");
+    let plan = text(&plan, "plan");
+    let own = site.ctl(&["plan", "approve", plan]).ends(77).says("may not approve it");
+    assert!(own.err.contains("hint: another person with the role approver"), "{}", own.err);
+    let items = site.rows(&["plan", "items", plan]);
+    assert_eq!((items.len(), site.rows(&["plan", "list"]).len()), (3, 4));
+    approve(&site, plan);
+    let shown = site.json(&["plan", "show", plan]);
+    assert_eq!(shown["state"], "ready", "{shown}");
+
+    let watched = site.ctl(&["run", "start", plan, "--watch", "--output", "jsonl"]).ends(0).rows();
+    let last = watched.last().expect("a row");
+    assert_eq!((&last["state"], &last["purged"]), (&json!("completed"), &json!(3)), "{last}");
+    let run = text(last, "run");
+    assert_eq!(site.json(&["run", "show", run])["sagas"], last["sagas"]);
+    assert_eq!(texts(&site.rows(&["run", "list"]), "run"), [run]);
+    assert_eq!(site.json(&["plan", "show", plan])["run"], run);
+    let _once = site.ctl(&["run", "start", plan]).ends(2).says("was already taken by a run");
+    for verb in [&["pause", run][..], &["resume", run], &["cancel", run, "--reason", "late"]] {
+        let _over = site.ctl(&[&["run"], verb].concat()).ends(2).says("is not in a state for that");
+    }
+    let _unknown = site.ctl(&["run", "show", "R4000000"]).ends(2).says("there is no run");
+
+    what_was_purged_is_gone(&site, text(&items[0], "entity"), run);
+    bundles_are_verified(&site, run);
+    daemon.stop();
+}
+
+fn what_was_purged_is_gone(site: &Site, entity: &str, run: &str) {
+    let row = site.rows(&["audit", "query", "--kind", "KeyDestroyed", "--entity", entity]).remove(0);
+    let day = text(&row, "recorded_at").get(..10).expect("a day").to_owned();
+    for question in [&["entity", "show", entity][..], &["explain", entity]] {
+        let said = site.ctl(question).ends(1);
+        let sentence = format!("{entity} is gone, by run {run}, under policy demo-ocm-contacts, on {day}\n");
+        assert!(said.err.contains(&sentence) && said.out.is_empty(), "{}{}", said.out, said.err);
+        assert_eq!(said.err.lines().count(), 2, "nothing more than that and a hint: {}", said.err);
+    }
+    let history = site.rows(&["entity", "history", entity]);
+    assert_eq!(history.last().expect("an event")["kind"], "KeyDestroyed");
+    let opened = history.iter().filter(|row| row["kind"] == "EntityChanged");
+    assert!(opened.clone().count() > 0 && opened.clone().all(|row| row["summary"] == "its key is destroyed"));
+    let all = site.ctl(&["audit", "query", "--output", "jsonl"]).ends(0).out;
+    assert!(!all.contains("Lindqvist"), "the log names a person");
+    assert_eq!(site.rows(&["entity", "list", "--state", "purged"]).len(), 3);
+}
+
+fn bundles_are_verified(site: &Site, run: &str) {
+    let bundles = site.rows(&["export", "list"]);
+    assert_eq!(texts(&bundles, "run"), [run, run]);
+    assert!(bundles.iter().all(|bundle| bundle["verified"] == true), "{bundles:?}");
+    let manifests = texts(&bundles, "manifest");
+    for manifest in &manifests {
+        let prefix = manifest.get(..12).expect("digits");
+        let rows = site.rows(&["export", "verify", prefix]);
+        assert_eq!(rows[0]["state"], "intact", "{rows:?}");
+    }
+    let _short = site.ctl(&["export", "verify", "ab"]).ends(2).says("at least 8 digits");
+    let _unknown = site.ctl(&["export", "verify", &"0".repeat(64)]).ends(2).says("no bundle has such a manifest");
+
+    let folders: Vec<PathBuf> =
+        fs::read_dir(site.path("exports")).expect("exports").map(|entry| entry.expect("an entry").path()).collect();
+    assert_eq!(folders.len(), 2);
+    for folder in &folders {
+        let items = folder.join("items.jsonl");
+        let mut bytes = fs::read(&items).expect("the items");
+        bytes[10] ^= 1;
+        fs::write(&items, bytes).expect("a tampered file");
+    }
+    for manifest in &manifests {
+        let said = site.ctl(&["export", "verify", manifest, "--output", "jsonl"]).ends(20);
+        assert_eq!(said.rows()[0]["state"], "damaged", "{}", said.out);
+    }
+    fs::remove_file(folders[0].join("items.jsonl")).expect("a lost file");
+    let states = manifests.iter().map(|manifest| {
+        text(&site.ctl(&["export", "verify", manifest, "--output", "jsonl"]).ends(20).rows()[0], "state").to_owned()
+    });
+    let mut states: Vec<String> = states.collect();
+    states.sort_unstable();
+    assert_eq!(states, ["damaged", "missing"]);
+}
+
+#[test]
+fn what_nobody_approved_or_what_is_stale_never_runs() {
+    let site = Site::new(&[("old-people", &old_people("P1Y", "P0D", Approval::Always))]);
+    let daemon = with_people(&site, 3);
+    let first = planned(&site, "old-people");
+    let plan = text(&first, "plan");
+    let unapproved = site.ctl(&["run", "start", plan]).ends(10).says("waits for an approval");
+    assert!(unapproved.err.contains(&format!("hint: retentionctl plan show {plan}")), "{}", unapproved.err);
+    assert_eq!(site.json(&["status"])["plans_waiting"], json!([plan]));
+    let other = "0".repeat(64);
+    let _not_what_was_seen = site.ctl(&["plan", "approve", plan, "--digest", &other]).ends(5).says("the digest is not");
+
+    let _why = site.ctl(&["plan", "reject", plan]).ends(2).says("--reason");
+    let rejected = site.json(&["plan", "reject", plan, "--reason", "the audit is still open"]);
+    assert_eq!(rejected["plan"], plan);
+    let _never = site.ctl(&["run", "start", plan]).ends(2).says("was rejected");
+    let _never = site.ctl(&["plan", "approve", plan]).ends(2).says("was rejected");
+
+    if has_second_person() {
+        let _not_theirs = site
+            .ctl_as(Person::Second, &["plan", "make", "old-people"])
+            .ends(77)
+            .says("this needs the role operator; uid 65534 has approver")
+            .says("hint: an administrator can add uid:65534 to `operator`");
+        let second = planned(&site, "old-people");
+        let plan = text(&second, "plan");
+        approve(&site, plan);
+        let before = site.rows(&["policy", "list"]);
+        site.write("policies/old-people.toml", &old_people("P2Y", "P0D", Approval::Always));
+        daemon.until("the edited policy is active", || (site.rows(&["policy", "list"]) != before).then_some(()));
+        let _stale = site.ctl(&["run", "start", plan, "--watch"]).ends(5).says("plan_stale");
+    } else {
+        println!("there is no second user id here: no plan is approved, so none can become stale after that");
+    }
+    assert_eq!(site.json(&["status"])["purged"], 0);
+    daemon.stop();
+}
+
+#[test]
+fn a_hold_keeps_what_it_covers_until_it_is_released() {
+    let site = Site::new(&[("old-people", &old_people("P1Y", "P0D", Approval::WhereThereAreTwo))]);
+    let daemon = with_people(&site, 3);
+    let contacts = site.rows(&["entity", "list", "--kind", "contact"]);
+    let contacts = texts(&contacts, "entity");
+    let (held, later) = (contacts[0], contacts[1]);
+    let _why = site.ctl(&["hold", "place", "Case 17", "--entity", held]).ends(2).says("--reason");
+    let place =
+        |entity: &str| site.ctl(&["hold", "place", "Case 17", "--entity", entity, "--reason", "court", "-o", "json"]);
+    let _unknown = place("E4000000").ends(2).says("there is no entity");
+    let first = place(held).ends(0).json();
+    let explained = site.json(&["explain", held]);
+    assert_eq!((&explained["verdict"], &explained["holds"]), (&json!("held"), &json!([first["hold"]])), "{explained}");
+
+    let plan = planned(&site, "old-people");
+    assert_eq!(plan["frozen"]["items"], 2, "{plan}");
+    approve(&site, text(&plan, "plan"));
+    // Placed after the plan was approved: the run looks again at each item.
+    let _second = place(later).ends(0);
+    let rows = site.ctl(&["run", "start", text(&plan, "plan"), "--watch", "--output", "jsonl"]).ends(0).rows();
+    let last = rows.last().expect("a row");
+    assert_eq!((&last["purged"], &last["skipped"]), (&json!(1), &json!(1)), "{last}");
+    let present = site.rows(&["entity", "list", "--kind", "contact", "--state", "present"]);
+    assert_eq!(texts(&present, "entity"), [held, later]);
+
+    let holds = site.rows(&["hold", "list"]);
+    assert_eq!(texts(&holds, "name"), ["Case 17", "Case 17"]);
+    let hold = text(&first, "hold");
+    let _released = site.ctl(&["hold", "release", hold, "--reason", "closed"]).ends(0).says(hold);
+    let _once = site.ctl(&["hold", "release", hold, "--reason", "closed"]).ends(2).says("there is no hold in force");
+    assert_eq!(site.rows(&["hold", "list"]).len(), 1);
+    assert_eq!(site.json(&["explain", held])["verdict"], "due");
+    daemon.stop();
+}
+
+#[test]
+fn quarantine_hides_and_gives_back_and_a_run_can_be_paused_and_cancelled() {
+    let site = Site::new(&[("old-people", &old_people("P1Y", "P30D", Approval::WhereThereAreTwo))]);
+    let daemon = with_people(&site, 3);
+    let plan = planned(&site, "old-people");
+    approve(&site, text(&plan, "plan"));
+    let run = site.json(&["run", "start", text(&plan, "plan")]);
+    let run = text(&run, "run");
+    let hidden = daemon.until("all are in quarantine", || {
+        let rows = site.rows(&["quarantine", "list"]);
+        (rows.len() == 3).then_some(rows)
+    });
+    let entities = texts(&hidden, "entity");
+    let _hidden = site.ctl(&["entity", "show", entities[0]]).ends(2).says("is in quarantine and hidden");
+    let states = |state: &str| site.rows(&["entity", "list", "--kind", "contact", "--state", state]).len();
+    assert_eq!((states("quarantined"), states("present")), (3, 0));
+    let status = site.json(&["status"]);
+    assert_eq!((&status["quarantined"], &status["runs_active"]), (&json!(3), &json!([run])), "{status}");
+
+    let _back = site.ctl(&["quarantine", "restore", entities[0], "--reason", "a customer again"]).ends(0);
+    let _once =
+        site.ctl(&["quarantine", "restore", entities[0], "--reason", "again"]).ends(2).says("no entity in quarantine");
+    assert_eq!((states("quarantined"), states("present")), (2, 1));
+    let _shown = site.ctl(&["entity", "show", entities[0]]).ends(0).says("Somebody");
+
+    let state = |run: &str| text(&site.json(&["run", "show", run]), "state").to_owned();
+    let _paused = site.ctl(&["run", "pause", run, "--reason", "somebody called"]).ends(0);
+    assert_eq!(state(run), "paused");
+    let _once = site.ctl(&["run", "pause", run]).ends(2).says("is not in a state for that");
+    let _resumed = site.ctl(&["run", "resume", run]).ends(0);
+    assert_eq!(state(run), "running");
+    // A restart changes nothing of that.
+    daemon.stop();
+    let daemon = site.start();
+    assert_eq!((state(run).as_str(), states("quarantined")), ("running", 2));
+
+    let _why = site.ctl(&["run", "cancel", run]).ends(2).says("--reason");
+    let _cancelled = site.ctl(&["run", "cancel", run, "--reason", "wrong scope"]).ends(0);
+    let watched = site.ctl(&["run", "watch", run, "--output", "jsonl"]).ends(0).rows();
+    assert_eq!(watched.last().map(|row: &Value| &row["state"]), Some(&json!("cancelled")));
+    assert_eq!((states("quarantined"), states("present")), (0, 3));
+    assert_eq!(site.json(&["status"])["purged"], 0);
+    daemon.stop();
+}

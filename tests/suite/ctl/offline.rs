@@ -1,0 +1,101 @@
+//! What needs no daemon, and what is said when there is none.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use retention_tests::daemon::{Site, program};
+
+use super::{Approval, old_people, shipped};
+
+#[test]
+fn policies_are_checked_and_tested_without_a_daemon() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().to_str().expect("a path").to_owned();
+    let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).expect("a file");
+    write("demo-ocm-contacts.toml", &shipped("demo-ocm-contacts"));
+    write("old-people.toml", &old_people("P1Y", "P0D", Approval::Always));
+
+    let good = program("retentionctl", &["policy", "check", &path, "--output", "json"]).ends(0);
+    assert_eq!(good.json(), serde_json::json!([]));
+    let tests = program("retentionctl", &["policy", "test", &path, "--output", "jsonl"]).ends(0).rows();
+    assert!(tests.len() == 4 && tests.iter().all(|row| row["passed"] == true), "{tests:?}");
+
+    write("old-people.toml", &old_people("P1Y", "P0D", Approval::Always).replace("P1Y", "P90Y"));
+    let failing = program("retentionctl", &["policy", "test", &path, "--output", "jsonl"]).ends(78).rows();
+    assert_eq!(failing.iter().filter(|row| row["passed"] == false).count(), 1, "{failing:?}");
+    let checked = program("retentionctl", &["policy", "check", &path, "--output", "jsonl"]).ends(78).rows();
+    assert_eq!(checked[0]["file"], "old-people.toml", "{checked:?}");
+
+    let misspelt = old_people("P1Y", "P0D", Approval::Always).replace("max_items", "max_item");
+    let line = 1 + misspelt.lines().position(|line| line.contains("max_item")).expect("the line");
+    write("old-people.toml", &misspelt);
+    let wrong = program("retentionctl", &["policy", "check", &path, "--output", "jsonl"]).ends(78).rows();
+    assert_eq!((&wrong[0]["file"], &wrong[0]["line"]), (&"old-people.toml".into(), &line.into()), "{wrong:?}");
+    assert!(wrong[0]["message"].as_str().is_some_and(|message| message.contains("max_items")), "{wrong:?}");
+    let _also_said = program("retentionctl", &["policy", "test", &path]).ends(78).says("max_item");
+    let _no_directory = program("retentionctl", &["policy", "check", "/no/such/directory"]).ends(2).says("error:");
+}
+
+#[test]
+fn without_a_daemon_each_question_says_so() {
+    let site = Site::new(&[]);
+    for question in [&["status"][..], &["entity", "list"], &["plan", "make", "p"], &["store", "verify"]] {
+        let said = site.ctl(question).ends(69).says("the daemon cannot be reached").says("hint: is it running?");
+        assert_eq!(said.out, "", "{}", said.asked);
+    }
+    let _usage = site.ctl(&["plan", "mke"]).ends(2).says("make");
+    let _usage = site.ctl(&["entity", "show", "seventeen"]).ends(2).says("seventeen");
+    let _help = site.ctl(&["--help"]).ends(0).says("Exit codes:").says("the daemon cannot be reached");
+    let _version = site.ctl(&["--version"]).ends(0).says("retentionctl ");
+    let script = site.ctl(&["completions", "bash"]).ends(0);
+    assert!(script.out.contains("_retentionctl()") && script.out.contains("quarantine"), "{}", script.out);
+}
+
+#[test]
+fn a_configuration_is_checked_without_a_daemon() {
+    let site = Site::new(&[]);
+    let _good = site.retentiond(&["config", "check"]).ends(0).says("good, 2 sources");
+    site.write("config.toml", &site.config().replace("drop_dir = \"people\"", "drop_directory = \"people\""));
+    let _bad = site.retentiond(&["config", "check"]).ends(78).says("drop_directory").says("config.toml:18");
+    let _not_started = site.retentiond(&["run"]).ends(78).says("drop_directory");
+}
+
+#[test]
+fn a_store_is_made_verified_and_rebuilt_without_a_daemon() {
+    let site = Site::new(&[]);
+    let _again = site.retentiond(&["init"]).ends(10).says("already");
+    let _good = site.retentiond(&["store", "verify"]).ends(0).says("good");
+    let _rebuilt = site.retentiond(&["store", "rebuild"]).ends(0).says("folded again");
+    let _good = site.retentiond(&["store", "verify"]).ends(0).says("good");
+    fs::remove_dir_all(site.path("state")).expect("a lost disk");
+    let _lost = site.retentiond(&["run"]).ends(10).says("init");
+    assert!(!site.path("state/journal").exists(), "a lost disk looks like a fresh install");
+}
+
+/// Keeps `docs/man` the pages of the programs as they are.
+#[test]
+fn the_man_pages_are_up_to_date() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().to_str().expect("a path");
+    let _written = program("retentionctl", &["man", path]).ends(0);
+    let _written = program("retentiond", &["man", path]).ends(0);
+    let pages = |dir: &Path| -> BTreeMap<String, String> {
+        let entries = fs::read_dir(dir).expect("pages").map(|entry| entry.expect("an entry").path());
+        entries
+            .map(|page| {
+                let name = page.file_name().expect("a name").to_string_lossy().into_owned();
+                (name, fs::read_to_string(page).expect("a page"))
+            })
+            .collect()
+    };
+    let kept = pages(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/man"));
+    let now = pages(dir.path());
+    let differing: Vec<&String> =
+        kept.keys().chain(now.keys()).filter(|name| kept.get(*name) != now.get(*name)).collect();
+    assert!(
+        differing.is_empty(),
+        "these pages differ: {differing:?}; write them with `retentionctl man docs/man` and `retentiond man docs/man`"
+    );
+    let _nowhere = program("retentionctl", &["man", "/no/such/directory"]).ends(2).says("error: failed to write");
+}
