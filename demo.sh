@@ -37,7 +37,7 @@ until_true() {
 }
 
 say "build"
-cargo build --release --locked -p retentiond -p retentionctl
+cargo build --locked --release -p retentiond -p retentionctl
 built=${CARGO_TARGET_DIR:-target}/release
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/retentiond-demo.XXXXXX")
@@ -107,8 +107,9 @@ drop_dir = "drop"
 target = "stderr"
 CONFIG
 
-retentiond=("$work/bin/retentiond" --config "$work/config.toml")
-ctl=("$work/bin/retentionctl" --socket "$work/run/control.sock")
+export PATH="$work/bin:$PATH" RETENTIOND_CONFIG="$work/config.toml" RETENTIOND_SOCKET="$work/run/control.sock"
+retentiond=(retentiond)
+ctl=(retentionctl)
 
 show "${retentiond[@]}" config check
 show "${retentiond[@]}" init
@@ -140,7 +141,7 @@ show "${ctl[@]}" entity list
 say "plan"
 show "${ctl[@]}" policy list
 if [ "${#second[@]}" -gt 0 ]; then
-    show "${ctl[@]}" plan make
+    show "${ctl[@]}" plan make demo-ocm-contacts
 fi
 plan=
 has_plan() {
@@ -168,10 +169,18 @@ show "${ctl[@]}" run watch "$run"
 
 say "verify the bundles, ask the log"
 show "${ctl[@]}" export list
-show "${ctl[@]}" export verify
-entity=$("${ctl[@]}" plan show "$plan" --output jsonl | first E)
+"${ctl[@]}" export list --output jsonl | sed -n 's/.*"manifest":"\([0-9a-f]*\)".*/\1/p' >"$work/manifests"
+while read -r manifest; do
+    show "${ctl[@]}" export verify "$manifest"
+done <"$work/manifests"
+ls -l "$work"/exports/*/
+entity=$("${ctl[@]}" plan items "$plan" --output jsonl | first E)
 [ -n "$entity" ] || fail "the plan lists nothing"
+echo "what is left of $entity, which was purged:"
+show "${ctl[@]}" entity show "$entity" || true
 show "${ctl[@]}" entity history "$entity"
+show "${ctl[@]}" audit query --run "$run" --oldest-first
+show "${ctl[@]}" store verify
 
 if [ -n "$once" ]; then
     say "stop"
@@ -183,5 +192,7 @@ if [ -n "$once" ]; then
     exit 0
 fi
 say "the daemon is yours until Ctrl-C"
-echo "${ctl[*]} --help"
+echo "in another terminal:"
+echo "  export PATH=$work/bin:\$PATH RETENTIOND_SOCKET=$RETENTIOND_SOCKET"
+echo "  retentionctl --help"
 wait "$daemon"

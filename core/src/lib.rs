@@ -5,38 +5,38 @@
 //!
 //! The modules stand in the order of their dependencies: each names only those above it.
 
-/// Names of things.
+// Names of things.
 pub mod id;
 
-/// Instants, periods, zones.
+// Instants, periods, zones.
 pub mod time;
 
-/// When a policy is looked at.
+// When a policy is looked at.
 pub mod schedule;
 
-/// What is kept: kinds, layouts, rows.
+// What is kept: kinds, layouts, rows.
 pub mod record;
 
-/// Why a decision is what it is.
+// Why a decision is what it is.
 pub mod reason;
 
-/// Facts that were recorded.
+// Facts that were recorded.
 pub mod event;
 
-/// What is true now, folded from events.
+// What is true now, folded from events.
 pub mod view;
 
-/// What may be disposed of, and when.
+// What may be disposed of, and when.
 pub mod policy;
 
-/// What one run will do, frozen.
+// What one run will do, frozen.
 pub mod plan;
 
-/// What a saga does next.
+// What a saga does next.
 pub mod saga;
 
-/// What proves a disposition: export manifests and the canonical form of exported items.
+// What proves a disposition: export manifests and the canonical form of exported items.
 pub mod evidence;
 
-/// What the daemon and `retentionctl` say to each other.
+// What the daemon and `retentionctl` say to each other.
 pub mod control;

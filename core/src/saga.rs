@@ -126,9 +126,11 @@ fn forward(saga: &Saga, step: Step, now: Timestamp) -> Option<Next> {
     match saga.step(step) {
         None => Some(Next::Start { step, attempt: 1 }),
         Some(StepStanding::Done(_)) => None,
-        Some(StepStanding::Started { attempt } | StepStanding::Failed { attempt, failure: Failure::Unknown, .. }) => {
-            Some(Next::Probe { step, attempt: *attempt })
-        }
+        Some(StepStanding::Started { attempt }) => Some(Next::Probe { step, attempt: *attempt }),
+        Some(StepStanding::Failed { attempt, failure: Failure::Unknown, retry_at }) => match retry_at {
+            Some(at) if now < *at => Some(Next::WaitUntil(*at)),
+            Some(_) | None => Some(Next::Probe { step, attempt: *attempt }),
+        },
         Some(StepStanding::Failed { attempt, failure: Failure::Refused, retry_at }) => match retry_at {
             Some(at) if now < *at => Some(Next::WaitUntil(*at)),
             Some(_) => Some(Next::Start { step, attempt: attempt + 1 }),

@@ -2,20 +2,20 @@
 //!
 //! A connector has a [`change::Feed`], an effect, or both. It names neither the store nor a stage.
 
-/// What a feed hands out.
+// What a feed hands out.
 pub mod change;
 
-/// Oddities of a source that were seen and handled.
+// Oddities of a source that were seen and handled.
 pub mod defect;
 
-/// Rows and files that were not taken, and why.
+// Rows and files that were not taken, and why.
 pub mod rejection;
 
-/// Files and directories that somebody dropped.
+// Files and directories that somebody dropped.
 pub mod drop;
 
-/// Where exports go.
+// Where exports go.
 pub mod archive;
 
-/// How an effect ended.
+// How an effect ended.
 pub mod outcome;

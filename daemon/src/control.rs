@@ -14,7 +14,7 @@ mod answer;
 mod error;
 mod handlers;
 mod input;
-/// What policies say about the data.
+// What policies say about the data.
 pub mod judgement;
 mod log;
 mod openapi;

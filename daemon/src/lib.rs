@@ -2,29 +2,29 @@
 //!
 //! `core` decides, `store` remembers, `connector` reaches out, `stage` moves things along, `control` answers people.
 
-/// The configuration, as written and as checked.
+// The configuration, as written and as checked.
 pub mod config;
 
-/// The only place that reads the time.
+// The only place that reads the time.
 pub mod clock;
 
-/// What stands around every flush.
+// What stands around every flush.
 pub mod flush;
 
-/// The program's own messages, redacted.
+// The program's own messages, redacted.
 pub mod diagnostics;
 
-/// Everything durable.
+// Everything durable.
 pub mod store;
 
-/// Sources and targets.
+// Sources and targets.
 pub mod connector;
 
-/// The flow: intake, project, plan, run.
+// The flow: intake, project, plan, run.
 pub mod stage;
 
-/// The side door: HTTP on the Unix socket.
+// The side door: HTTP on the Unix socket.
 pub mod control;
 
-/// Start, readiness, signals, stop.
+// Start, readiness, signals, stop.
 pub mod supervise;

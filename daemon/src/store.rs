@@ -6,7 +6,7 @@
 //! | `keys/` | key slots and wrapping keys | yes | never |
 //! | `events/` | event rows, indexes and views in sled | compared with the journal | rebuilt |
 //!
-//! Reading order: [`journal`], [`log`], [`state`], [`write_out`], [`open`].
+//! Reading order: [`journal`], [`log`], [`state`], `write_out`, [`open`].
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -152,6 +152,7 @@ impl Store {
     /// Sets the policies that judge from now on; the log must name them in a `PolicySetActivated`.
     pub fn install_policies(&self, policies: Arc<PolicySet>) {
         self.inner.state.write().install(policies);
+        self.inner.signal.nudge();
     }
 
     /// Returns a layout with the policies bound to it; `None` if there is no such layout.
@@ -170,16 +171,27 @@ impl Store {
                 state.judge(*entity, record);
             }
         }
+        drop(state);
+        self.tell_if_judged();
+    }
+
+    /// A plan waits until everything is judged, and the log does not grow by that.
+    fn tell_if_judged(&self) {
+        if self.view(|views| views.due.is_complete()) {
+            self.inner.signal.nudge();
+        }
     }
 
     /// Notes that a policy version has judged every entity.
     pub fn policy_judged(&self, policy: &str, digest: retention_core::id::Digest) {
         self.inner.state.write().views.due.policy_judged(policy, digest);
+        self.tell_if_judged();
     }
 
     /// Notes that an entity needs no judgement: it is gone.
     pub fn nothing_to_judge(&self, entity: EntityId) {
         self.inner.state.write().views.due.judged(entity);
+        self.tell_if_judged();
     }
 
     /// Encodes, seals and hashes an event. Sealed bodies of entities need a live key.
@@ -313,7 +325,7 @@ impl Store {
         self.inner.record_at(version)
     }
 
-    /// Tells when the log grows.
+    /// Tells when the log grows, and when what others wait for may be there: policies, or a judgement of everything.
     #[must_use]
     pub fn subscribe(&self) -> tokio::sync::watch::Receiver<Position> {
         self.inner.signal.subscribe()

@@ -1,26 +1,26 @@
 //! Start, readiness, signals, stop.
 
-/// The command line.
+// The command line.
 pub mod args;
-/// Bundles, looked at again.
+// Bundles, looked at again.
 mod bundles;
-/// The daemon's life.
+// The daemon's life.
 pub mod daemon;
-/// Every exit code of the daemon.
+// Every exit code of the daemon.
 pub mod exit;
-/// Metrics of the views.
+// Metrics of the views.
 mod metrics;
-/// What systemd is told.
+// What systemd is told.
 pub mod notifier;
-/// A store whose daemon is stopped.
+// A store whose daemon is stopped.
 pub mod offline;
-/// Signals of the operating system, as wishes.
+// Signals of the operating system, as wishes.
 pub mod signals;
-/// Verifications as rows.
+// Verifications as rows.
 mod verified;
-/// Directories that are watched.
+// Directories that are watched.
 mod watch;
-/// One thread for each stage.
+// One thread for each stage.
 mod worker;
-/// What the control API asks of the daemon.
+// What the control API asks of the daemon.
 mod works;

@@ -2,6 +2,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -25,6 +26,9 @@ impl Remains {
     pub const ALL: [Self; 4] = [Self::Lost, Self::Torn, Self::Kept, Self::Flushed];
 }
 
+/// The bytes of the house key's slot and the one after it: of two tombstones that were written, one is lost.
+const TORN_SLOTS_BYTES: usize = 128;
+
 #[derive(Debug, Default)]
 struct State {
     flushes: u64,
@@ -32,6 +36,9 @@ struct State {
     crashed: bool,
     /// The newest segment of the journal and how much of it is durable.
     durable: Option<(PathBuf, u64)>,
+    /// The first file of key slots as it is durable: destroying writes in place.
+    slots: Vec<u8>,
+    crashed_at: Option<Flush>,
 }
 
 /// Counts flushes, and crashes at one of them: from then on every flush fails, so that nothing more can happen.
@@ -40,6 +47,7 @@ struct State {
 /// same point twice.
 pub struct CrashGate {
     journal: PathBuf,
+    slots: PathBuf,
     state: Mutex<State>,
 }
 
@@ -47,7 +55,7 @@ impl CrashGate {
     /// Watches the store in a directory.
     #[must_use]
     pub fn of(store: &Path) -> Self {
-        Self { journal: store.join("journal"), state: Mutex::default() }
+        Self { journal: store.join("journal"), slots: store.join("keys/slots.0000"), state: Mutex::default() }
     }
 
     fn with<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
@@ -56,10 +64,14 @@ impl CrashGate {
 
     /// Crashes at the flush that comes as the `nth` from now on, counted from 1.
     pub fn crash_at(&self, nth: u64, remains: Remains) {
-        let durable = newest_segment(&self.journal);
+        let (durable, slots) = (newest_segment(&self.journal), self.slots());
         self.with(|state| {
-            *state = State { crash_at: Some((nth, remains)), durable, ..State::default() };
+            *state = State { crash_at: Some((nth, remains)), durable, slots, ..State::default() };
         });
+    }
+
+    fn slots(&self) -> Vec<u8> {
+        fs::read(&self.slots).unwrap_or_default()
     }
 
     /// Says whether it crashed.
@@ -82,6 +94,15 @@ impl CrashGate {
         };
         let file = OpenOptions::new().write(true).open(&path).expect("the newest segment is there");
         file.set_len(left).expect("the tail can be cut");
+        if state.crashed_at == Some(Flush::Destroy) {
+            let old = match remains {
+                Remains::Lost => state.slots.as_slice(),
+                Remains::Torn => state.slots.get(..TORN_SLOTS_BYTES).unwrap_or_default(),
+                Remains::Kept | Remains::Flushed => &[],
+            };
+            let file = OpenOptions::new().write(true).open(&self.slots).expect("the slots are there");
+            file.write_all_at(old, 0).expect("the slots can be written");
+        }
     }
 }
 
@@ -108,6 +129,7 @@ impl FlushGate for CrashGate {
             match state.crash_at {
                 Some((nth, remains)) if nth == state.flushes && remains != Remains::Flushed => {
                     state.crashed = true;
+                    state.crashed_at = Some(what);
                     Err(stopped())
                 }
                 _ => Ok(()),
@@ -120,12 +142,16 @@ impl FlushGate for CrashGate {
             return Ok(());
         }
         let durable = newest_segment(&self.journal);
+        let slots = (what == Flush::Destroy).then(|| self.slots());
         self.with(|state| {
             if state.crashed {
                 return Err(stopped());
             }
             if what == Flush::Journal {
                 state.durable = durable;
+            }
+            if let Some(slots) = slots {
+                state.slots = slots;
             }
             match state.crash_at {
                 Some((nth, _)) if nth == state.flushes => {

@@ -354,10 +354,9 @@ fn gone(store: &Store, history: &mut History) {
     });
     for (entity, row) in rows {
         let key = store.key_of(entity).ok();
-        if row.state == EntityState::Purged || key == Some(KeyState::Destroyed) {
-            if !history.intends_to_purge(entity) {
-                history.violations.push(Violation::of("purge_without_intent", Some(entity), "no intent names it"));
-            }
+        let is_gone = row.state == EntityState::Purged || key == Some(KeyState::Destroyed);
+        if is_gone && !history.intends_to_purge(entity) {
+            history.violations.push(Violation::of("purge_without_intent", Some(entity), "no intent names it"));
         }
         let Some(position) = history.destroyed.get(&entity).copied() else { continue };
         if key != Some(KeyState::Destroyed) {

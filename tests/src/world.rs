@@ -6,35 +6,30 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
-use retention_core::event::change::{EntityAbsent, EntityChanged, LayoutRecorded};
-use retention_core::event::decision::{
-    PlanApproved, PlanPurpose, PlanRejected, PlanRequested, RunCancelled, RunPaused, RunRequested, RunResumed,
-};
-use retention_core::event::erasure::EntityRestored;
-use retention_core::event::hold::{HoldPlaced, HoldReleased};
-use retention_core::event::{Actor, Draft, Event, Recorded, stream_of_position};
-use retention_core::id::{EntityId, HoldId, LayoutId, PlanId, Position, RunId, SagaId};
-use retention_core::record::{Column, DateRole, EntityRecord, FieldType, Kind, Layout, Visibility};
+use retention_core::event::change::LayoutRecorded;
+use retention_core::event::{Actor, Event, Recorded};
+use retention_core::id::{EntityId, HoldId, LayoutId, Position, RunId};
+use retention_core::record::{Column, FieldType, Kind, Layout};
 use retention_core::time::Timestamp;
 use retention_core::view::{Condition, EntityState, PlanState, RunState};
 use retentiond::clock::{Clock, ManualClock};
+use retentiond::config::{Delivers, KeepDone, Source, SourceKind};
 use retentiond::connector::archive::ExportTarget;
 use retentiond::flush::FlushGate;
-use retentiond::stage::{Step, plan, policies, project, run, schedule};
+use retentiond::stage::{Step, intake, plan, policies, project, run, schedule};
 use retentiond::store::vault::root_key::RootKey;
-use retentiond::store::{AppendError, Appended, Options, Store};
+use retentiond::store::{Options, Store};
 use tempfile::TempDir;
 
 use crate::crash::CrashGate;
 use crate::faults::FaultyArchive;
-use crate::invariants::{Checker, MARKER};
+use crate::invariants::Checker;
 use crate::model::Model;
+
+mod deeds;
 
 /// When every world begins.
 pub const BEGINNING: &str = "2026-01-15T10:00:00Z";
-
-/// Long enough for every entity to be due and every quarantine and back-off to be over, short of the end of approvals.
-pub const A_WHILE: Duration = Duration::from_secs(16 * 60);
 
 /// More steps than any scenario takes.
 const STEPS_MAX: usize = 3_000;
@@ -48,6 +43,8 @@ pub const APPROVER: u32 = 1001;
 /// The stages, in the order in which they are driven when nothing says otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
+    /// Intake.
+    Intake,
     /// Policies.
     Policies,
     /// Project.
@@ -62,7 +59,7 @@ pub enum Stage {
 
 impl Stage {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Policies, Self::Project, Self::Schedule, Self::Plan, Self::Run];
+    pub const ALL: [Self; 6] = [Self::Intake, Self::Policies, Self::Project, Self::Schedule, Self::Plan, Self::Run];
 }
 
 /// What became of something that was tried.
@@ -79,6 +76,7 @@ pub enum Stepped {
 }
 
 struct Stages {
+    intake: intake::Intake,
     policies: policies::Policies,
     project: project::Project,
     schedule: schedule::Schedule,
@@ -172,7 +170,7 @@ impl World {
         let dir = tempfile::tempdir().expect("a scratch directory");
         let clock = ManualClock::starting_at(BEGINNING.parse().expect("an instant"));
         let state = dir.path().join("state");
-        for name in ["exports", "policies"] {
+        for name in ["exports", "policies", "drop"] {
             fs::create_dir(dir.path().join(name)).expect("a directory");
         }
         drop(RootKey::generate_file(&dir.path().join("root.key")).expect("a root key"));
@@ -211,7 +209,18 @@ impl World {
         assert_eq!(store.read_only_reason(), None, "the store is damaged");
         let clock: Arc<dyn Clock> = Arc::new(self.clock.clone());
         let archive: Arc<dyn ExportTarget> = Arc::<FaultyArchive>::clone(&self.archive);
+        let source = Source {
+            name: "ocm".to_owned(),
+            kind: SourceKind::Ocm,
+            drop_dir: self.dir.path().join("drop"),
+            zone: TimeZone::UTC,
+            delivers: Delivers::Snapshot,
+            max_bytes: 1 << 30,
+            keep_done: KeepDone::Forever,
+            mailbox: None,
+        };
         self.stages = Some(Stages {
+            intake: intake::Intake::new(Arc::clone(&store), Arc::clone(&clock), vec![source]),
             policies: policies::Policies::new(Arc::clone(&store), Arc::clone(&clock), self.dir.path().join("policies")),
             project: project::Project::new(Arc::clone(&store)),
             schedule: schedule::Schedule::new(Arc::clone(&store), Arc::clone(&clock)),
@@ -226,13 +235,34 @@ impl World {
     /// # Panics
     /// When it does not open, or something is not as it must be.
     pub fn reopen(&mut self) {
+        self.open_again();
+        self.check();
+    }
+
+    fn open_again(&mut self) {
         self.stages = None;
         self.store = None;
         self.gate.recover();
         let violations = self.checker.scan_all(&self.state_dir());
         assert_eq!(violations, [], "files of the store");
         self.open();
-        self.check();
+    }
+
+    /// What a person or a source said in the moment of a crash may stand in the log, although nobody was told so.
+    fn learn_after(&mut self, before: Position) {
+        for recorded in self.log().into_iter().filter(|recorded| recorded.envelope.position > before) {
+            match (recorded.event(), recorded.envelope.entity) {
+                (Some(Event::EntityChanged(body)), Some(entity)) => {
+                    self.model.told.insert(entity, body.record.cells.clone());
+                }
+                (Some(Event::HoldPlaced(body)), _) => {
+                    let entities = body.entities.iter().copied().collect();
+                    self.model.holds.insert(HoldId(recorded.envelope.position), entities);
+                }
+                (Some(Event::HoldReleased(body)), _) => drop(self.model.holds.remove(&body.hold)),
+                _ => {}
+            }
+        }
     }
 
     /// Loses sled, and opens the store again.
@@ -267,6 +297,47 @@ impl World {
         self.dir.path().join("exports")
     }
 
+    /// Drops an export of Outlook Customer Manager: the CSV files of a directory, with a word of each edited.
+    ///
+    /// # Panics
+    /// When it cannot be copied.
+    pub fn drop_export(&self, from: &Path, edit: impl Fn(String) -> String) {
+        let name = from.file_name().expect("an export has a name");
+        let to = self.dir.path().join("drop").join(name);
+        if fs::create_dir(&to).is_err() {
+            // An earlier one of that name waits to be claimed.
+            return;
+        }
+        for entry in fs::read_dir(from).expect("an export") {
+            let path = entry.expect("a file").path();
+            if path.extension().is_some_and(|extension| extension == "csv") {
+                let text = fs::read_to_string(&path).expect("text");
+                fs::write(to.join(path.file_name().expect("a name")), edit(text)).expect("a copy");
+            }
+        }
+    }
+
+    /// Takes in everything that was dropped.
+    ///
+    /// # Panics
+    /// When the drop folder never comes to rest.
+    pub fn take_in(&mut self) {
+        for _ in 0..STEPS_MAX {
+            let mut idle = 0;
+            while idle < 3 {
+                match self.step(Stage::Intake) {
+                    Stepped::Worked | Stepped::Crashed => break,
+                    Stepped::Idle | Stepped::Until(_) => idle += 1,
+                }
+                self.clock.advance(Duration::from_secs(3));
+            }
+            if idle == 3 {
+                return;
+            }
+        }
+        panic!("the drop folder never comes to rest");
+    }
+
     /// Writes a policy file.
     ///
     /// # Panics
@@ -298,19 +369,37 @@ impl World {
     /// # Panics
     /// When the stage fails without a crash, or something is not as it must be.
     pub fn step(&mut self, stage: Stage) -> Stepped {
+        let before = self.store().view(|views| views.position);
         let stages = self.stages.as_mut().expect("the store is open");
         if stage == Stage::Policies {
             stages.policies.look_now();
         }
         let step = match stage {
+            Stage::Intake => return self.step_intake(before),
             Stage::Policies => stages.policies.step(),
             Stage::Project => stages.project.step(),
             Stage::Schedule => stages.schedule.step(),
             Stage::Plan => stages.plan.step(),
             Stage::Run => stages.run.step(),
         };
+        let step = step.map_err(|error| error.to_string());
+        self.stepped(stage, before, step)
+    }
+
+    fn step_intake(&mut self, before: Position) -> Stepped {
+        let stages = self.stages.as_mut().expect("the store is open");
+        let step = stages.intake.step(&mut |_| {}).map_err(|error| error.to_string());
+        if !self.gate.has_crashed() {
+            self.learn_after(before);
+        }
+        self.stepped(Stage::Intake, before, step)
+    }
+
+    fn stepped(&mut self, stage: Stage, before: Position, step: Result<Step, String>) -> Stepped {
         if self.gate.has_crashed() {
-            self.reopen();
+            self.open_again();
+            self.learn_after(before);
+            self.check();
             return Stepped::Crashed;
         }
         match step.unwrap_or_else(|error| panic!("{stage:?} failed: {error}\n{}", self.story())) {
@@ -359,183 +448,6 @@ impl World {
         panic!("a run never ends\n{}", self.story());
     }
 
-    /// Appends what a person or the daemon has to say. After a crash the store is open again, and it may or may not
-    /// stand in the log.
-    ///
-    /// # Errors
-    /// When the log does not take it.
-    pub fn append(
-        &mut self,
-        actor: Actor,
-        cause: Position,
-        event: Event,
-        condition: Condition,
-    ) -> Result<Appended, AppendError> {
-        let draft = Draft { stream: stream_of_position(cause), entity: None, actor, cause, occurred_at: None, event };
-        self.append_draft(draft, condition)
-    }
-
-    fn append_draft(&mut self, draft: Draft, condition: Condition) -> Result<Appended, AppendError> {
-        let appended = self.store().append_drafts(vec![draft], condition);
-        if self.gate.has_crashed() {
-            self.reopen();
-        }
-        appended
-    }
-
-    fn person(&mut self, uid: u32, cause: Position, event: Event, condition: Condition) -> Option<Position> {
-        self.append(Actor::Person(uid), cause, event, condition).ok().map(|appended| appended.first)
-    }
-
-    fn record(&self, id: &str, note: &str, created: Timestamp) -> EntityRecord {
-        EntityRecord {
-            layout: self.layout,
-            mailbox: None,
-            visibility: Visibility::Private,
-            external_id: format!("{MARKER}-{id}"),
-            other_ids: Vec::new(),
-            dates: vec![(DateRole::Created, created)],
-            links: Vec::new(),
-            cells: [Some(id), Some(format!("{MARKER} {note}").as_str())].into_iter().collect(),
-        }
-    }
-
-    /// Adds a contact that was created in the source at an instant.
-    ///
-    /// # Panics
-    /// When the store does not take it.
-    pub fn add(&mut self, id: &str, created: &str) -> EntityId {
-        let record = self.record(id, "new", created.parse().expect("an instant"));
-        let (entity, key) = self.store().issue(1).expect("a key").pop().expect("one key");
-        let cells = record.cells.clone();
-        let draft = self.draft_of(entity, Event::EntityChanged(EntityChanged { record }));
-        let prepared = self.store().prepare(draft, Some(&key)).expect("a sealed event");
-        self.store().append(vec![prepared], Condition::None).expect("an event");
-        self.model.told.insert(entity, cells);
-        entity
-    }
-
-    fn draft_of(&self, entity: EntityId, event: Event) -> Draft {
-        Draft {
-            stream: self.store().stream_of(entity),
-            entity: Some(entity),
-            actor: Actor::Daemon,
-            cause: Position::NONE,
-            occurred_at: None,
-            event,
-        }
-    }
-
-    /// Changes a contact, if it is still there.
-    ///
-    /// # Panics
-    /// When the store cannot be read.
-    pub fn change(&mut self, entity: EntityId, note: &str) {
-        let Some(row) = self.store().view(|views| views.entities.row(entity)) else { return };
-        let Some(before) = self.store().record(entity).expect("a readable record") else { return };
-        let created = before.dates.first().map_or(self.clock.now(), |(_, at)| *at);
-        let id = before.cells.get(0).unwrap_or_default().to_owned();
-        let record = EntityRecord { external_id: before.external_id, ..self.record(&id, note, created) };
-        let cells = record.cells.clone();
-        let draft = self.draft_of(entity, Event::EntityChanged(EntityChanged { record }));
-        if self.append_draft(draft, Condition::Versions(vec![(entity, row.version)])).is_ok() {
-            self.model.told.insert(entity, cells);
-        }
-    }
-
-    /// Tells that a snapshot no longer held a contact.
-    pub fn absent(&mut self, entity: EntityId) {
-        let draft = self.draft_of(entity, Event::EntityAbsent(EntityAbsent { intake: EntityId(0) }));
-        drop(self.append_draft(draft, Condition::None));
-    }
-
-    /// Places a hold.
-    pub fn hold(&mut self, entities: &[EntityId]) -> Option<HoldId> {
-        let (name, reason) = (format!("{MARKER} case"), format!("{MARKER} reason"));
-        let event = Event::HoldPlaced(HoldPlaced { name, reason, entities: entities.to_vec() });
-        let hold = HoldId(self.person(APPROVER, Position::NONE, event, Condition::None)?);
-        self.model.holds.insert(hold, entities.iter().copied().collect());
-        Some(hold)
-    }
-
-    /// Releases a hold.
-    pub fn release(&mut self, hold: HoldId) {
-        let event = Event::HoldReleased(HoldReleased { hold, reason: MARKER.to_owned() });
-        if self.person(APPROVER, hold.0, event, Condition::HoldActive(hold)).is_some() {
-            self.model.holds.remove(&hold);
-        }
-    }
-
-    /// Asks for a plan.
-    pub fn request_plan(&mut self, policy: &str) -> Option<PlanId> {
-        let (policy, purpose) = (policy.to_owned(), PlanPurpose::Run);
-        let event = Event::PlanRequested(PlanRequested { policy, purpose, as_of: None });
-        self.person(REQUESTER, Position::NONE, event, Condition::None).map(PlanId)
-    }
-
-    /// Accepts a plan.
-    pub fn approve(&mut self, plan: PlanId, uid: u32) {
-        let Some(digest) = self.store().view(|views| views.small.plans.get(plan)?.digest()) else { return };
-        let event = Event::PlanApproved(PlanApproved { plan, digest, comment: MARKER.to_owned() });
-        self.person(uid, plan.0, event, Condition::PlanOpen(plan));
-    }
-
-    /// Refuses a plan.
-    pub fn reject(&mut self, plan: PlanId) {
-        let Some(digest) = self.store().view(|views| views.small.plans.get(plan)?.digest()) else { return };
-        let event = Event::PlanRejected(PlanRejected { plan, digest, comment: MARKER.to_owned() });
-        self.person(APPROVER, plan.0, event, Condition::PlanOpen(plan));
-    }
-
-    /// Asks for the run of a plan, whatever its state is.
-    pub fn request_run(&mut self, plan: PlanId) -> Option<RunId> {
-        let digest = self.store().view(|views| views.small.plans.get(plan)?.digest())?;
-        let event = Event::RunRequested(RunRequested { plan, digest });
-        self.person(REQUESTER, plan.0, event, Condition::None).map(RunId)
-    }
-
-    /// Asks a run to wait.
-    pub fn pause(&mut self, run: RunId) {
-        let event = Event::RunPaused(RunPaused { run, reason: MARKER.to_owned() });
-        self.person(REQUESTER, run.0, event, Condition::RunIn(run, vec![RunState::Running]));
-    }
-
-    /// Asks a run to go on.
-    pub fn resume(&mut self, run: RunId) {
-        let event = Event::RunResumed(RunResumed { run, reason: MARKER.to_owned() });
-        self.person(REQUESTER, run.0, event, Condition::RunIn(run, vec![RunState::Paused]));
-    }
-
-    /// Asks a run to end early.
-    pub fn cancel(&mut self, run: RunId) {
-        let event = Event::RunCancelled(RunCancelled { run, reason: MARKER.to_owned() });
-        let states = vec![RunState::Running, RunState::Paused];
-        self.person(REQUESTER, run.0, event, Condition::RunIn(run, states));
-    }
-
-    /// Takes an entity back out of quarantine; says whether that was still possible.
-    pub fn restore(&mut self, entity: EntityId) -> bool {
-        let saga: Option<SagaId> =
-            self.store().view(|views| views.small.runs.saga_of_entity(entity).map(|(saga, _)| saga));
-        let Some(saga) = saga else { return false };
-        let event = Event::EntityRestored(EntityRestored { saga, reason: MARKER.to_owned() });
-        let draft = Draft { actor: Actor::Person(APPROVER), cause: saga.0, ..self.draft_of(entity, event) };
-        self.append_draft(draft, Condition::CanRestore { saga, entity }).is_ok()
-    }
-
-    /// Plans, has the plan accepted, and asks for its run.
-    ///
-    /// # Panics
-    /// When there is no such plan.
-    pub fn approved_run(&mut self, policy: &str) -> (PlanId, RunId) {
-        let plan = self.request_plan(policy).expect("a plan");
-        self.settle();
-        self.approve(plan, APPROVER);
-        let run = self.request_run(plan).expect("a run");
-        self.check();
-        (plan, run)
-    }
-
     /// Does whatever is next until a run of a policy is over, whatever crashes on the way.
     ///
     /// # Panics
@@ -550,9 +462,13 @@ impl World {
                 runs.next().map(|(id, run)| (id, run.ended_at.is_some()))
             });
             match (plan, run) {
-                (None, _) => drop(self.request_plan(policy)),
+                (None, _) => {
+                    self.request_plan(policy);
+                }
                 (Some((plan, PlanState::AwaitingApproval)), _) => self.approve(plan, APPROVER),
-                (Some((plan, PlanState::Ready)), None) => drop(self.request_run(plan)),
+                (Some((plan, PlanState::Ready)), None) => {
+                    self.request_run(plan);
+                }
                 (_, Some((run, true))) => return run,
                 _ => {
                     if let Some(at) = self.settle() {

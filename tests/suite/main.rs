@@ -1,6 +1,12 @@
 //! The suites. `tidy` fails when a file of this directory is not listed here.
 
-#![expect(clippy::expect_used, clippy::panic, reason = "a helper of a test fails as a test does: at once and by name")]
+#![expect(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a helper of a test fails as a test does: at once and by name"
+)]
 
 mod checker;
 mod crashes;
@@ -9,6 +15,7 @@ mod life;
 mod outcomes;
 mod properties;
 mod races;
+mod round_trip;
 mod simulation;
 mod stories;
 mod tidy;

@@ -4,7 +4,7 @@
 use retention_core::view::{EntityState, RunState};
 use retention_tests::crash::Remains;
 use retention_tests::faults::{Call, Fault};
-use retention_tests::world::World;
+use retention_tests::world::{Stage, Stepped, World};
 
 fn run_with(call: Call, nth: u32, fault: Fault, crash: Option<(u64, Remains)>) {
     let mut world = World::new("P1D");
@@ -18,7 +18,7 @@ fn run_with(call: Call, nth: u32, fault: Fault, crash: Option<(u64, Remains)>) {
     if call == Call::Remove {
         // Begun, exported, verified: then there is something to remove.
         for _ in 0..5 {
-            world.step(retention_tests::world::Stage::Run);
+            world.step(Stage::Run);
         }
         world.cancel(run);
     }
@@ -50,6 +50,28 @@ fn whatever_the_archive_answers_around_a_crash_nothing_is_purged_without_a_verif
         }
         run_with(Call::Verify, 1, fault, Some((9, Remains::Flushed)));
     }
+}
+
+#[test]
+fn a_refusal_that_never_ends_leaves_everything_as_it_was() {
+    let mut world = World::new("P0D");
+    let due = world.add("a", "2020-01-01");
+    world.settle();
+    let (_, run) = world.approved_run("contacts");
+    let mut attempts = 0;
+    while world.run_state(run) != RunState::Stuck {
+        if !world.archive.is_armed() {
+            world.archive.arm(Call::Write, 1, Fault::Refused);
+            attempts += 1;
+        }
+        match world.step(Stage::Run) {
+            Stepped::Until(at) => world.clock.set(at),
+            Stepped::Worked | Stepped::Idle | Stepped::Crashed => {}
+        }
+        assert!(attempts < 20, "it is tried for ever\n{}", world.story());
+    }
+    assert_eq!(world.state_of(due), EntityState::Visible);
+    assert_eq!(world.export_entries(), 0);
 }
 
 #[test]

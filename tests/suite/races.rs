@@ -71,7 +71,9 @@ fn at_every_step(quarantine: &str, happens: impl Fn(&mut Race), then: impl Fn(&m
 fn a_hold_at_any_moment_before_the_intent_keeps_the_entity_for_ever() {
     at_every_step(
         "P1D",
-        |race| drop(race.world.hold(&[race.first])),
+        |race| {
+            race.world.hold(&[race.first]);
+        },
         |race| {
             race.world.finish();
             let expected = if race.was_past_pivot { EntityState::Purged } else { EntityState::Visible };
@@ -214,8 +216,7 @@ fn the_one_who_asked_cannot_accept() {
 fn an_approval_loses_its_force_with_time() {
     let (mut world, due, plan) = planned();
     world.approve(plan, APPROVER);
-    let now = world.clock.advance(DAY);
-    let () = now;
+    world.clock.advance(DAY);
     let run = world.request_run(plan).unwrap();
     world.finish();
     assert_eq!(refusal(&world, run).as_deref(), Some("not_approved"));

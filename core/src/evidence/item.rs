@@ -372,8 +372,8 @@ struct InstantAsWritten(Timestamp);
 
 impl<'de> Deserialize<'de> for InstantAsWritten {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Instant;
-        impl Visitor<'_> for Instant {
+        struct AsText;
+        impl Visitor<'_> for AsText {
             type Value = Timestamp;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -392,7 +392,7 @@ impl<'de> Deserialize<'de> for InstantAsWritten {
                 i64::try_from(micros).map(Timestamp).map_err(|_| E::custom("not an instant"))
             }
         }
-        deserializer.deserialize_any(Instant).map(Self)
+        deserializer.deserialize_any(AsText).map(Self)
     }
 }
 

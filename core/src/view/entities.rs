@@ -415,7 +415,7 @@ impl Entities {
     /// # Errors
     /// Says when the bytes are not a block.
     pub fn load_block(&mut self, block: u32, bytes: &[u8]) -> Result<(), BlockError> {
-        if bytes.len() % ROW_BYTES != 0 || bytes.len() > ENTITIES_PER_BLOCK * ROW_BYTES {
+        if !bytes.len().is_multiple_of(ROW_BYTES) || bytes.len() > ENTITIES_PER_BLOCK * ROW_BYTES {
             return Err(BlockError);
         }
         for (offset, row) in (0u32..).zip(bytes.chunks_exact(ROW_BYTES)) {

@@ -155,6 +155,11 @@ impl StepStanding {
                 Some(Self::Failed { attempt: last, failure: Failure::Unknown, .. }),
                 StepEvent::Fail { attempt, failure: Failure::Refused, retry_at },
             ) if attempt == *last => Ok(Self::Failed { attempt, failure: Failure::Refused, retry_at }),
+            // A probe could not tell either: the next one is not before `retry_at`.
+            (
+                Some(Self::Failed { attempt: last, failure: Failure::Unknown, .. }),
+                StepEvent::Fail { attempt, failure: Failure::Unknown, retry_at },
+            ) if attempt == *last => Ok(Self::Failed { attempt, failure: Failure::Unknown, retry_at }),
             (Some(Self::Failed { .. }), StepEvent::Succeed(_) | StepEvent::Fail { .. }) => Err(IllegalStep),
             (
                 Some(Self::Undone),

@@ -7,27 +7,27 @@ use std::path::Path;
 use super::change::Feed;
 use super::rejection::FileError;
 
-/// Safe opening, limits, and the digest of content.
+// Safe opening, limits, and the digest of content.
 pub mod claimed;
-/// Rows of delimited text through a mapping.
+// Rows of delimited text through a mapping.
 pub mod csv_file;
-/// Reading times and dates of other people.
+// Reading times and dates of other people.
 pub mod date;
-/// Mapping files: which column fills which field.
+// Mapping files: which column fills which field.
 pub mod mapping;
-/// Outlook Customer Manager export directories.
+// Outlook Customer Manager export directories.
 pub mod ocm;
-/// What a read did, for people and programs.
+// What a read did, for people and programs.
 pub mod report;
-/// What lies in a drop folder, and whether it still moves.
+// What lies in a drop folder, and whether it still moves.
 pub mod scan;
-/// Rows of delimited text, with null told from empty.
+// Rows of delimited text, with null told from empty.
 pub mod table;
-/// Encodings, never guessed in silence.
+// Encodings, never guessed in silence.
 pub mod text;
-/// Typed rows by a mapping.
+// Typed rows by a mapping.
 mod typed;
-/// Rows of a workbook through a mapping.
+// Rows of a workbook through a mapping.
 pub mod xlsx_file;
 
 use claimed::{Limits, Shape};

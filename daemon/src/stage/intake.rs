@@ -302,9 +302,9 @@ impl Inbox {
         let done = match &work {
             Work::Claimed(number) => self.take(store, clock, *number, progress),
             Work::Claim(name) => match self.claim(name) {
-                Ok(Some(number)) => self.take(store, clock, number, progress).inspect_err(|_| {
-                    self.rest(Work::Claimed(number), clock.now());
-                }),
+                Ok(Some(number)) => self
+                    .take(store, clock, number, progress)
+                    .inspect_err(|_| self.rest(Work::Claimed(number), clock.now())),
                 Ok(None) => Ok(()),
                 Err(error) => Err(error.into()),
             },

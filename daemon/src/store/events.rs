@@ -171,9 +171,8 @@ impl Tail {
         rows.1.get(index).copied()
     }
 
-    /// Returns how many rows are kept.
-    #[must_use]
-    pub fn len(&self) -> usize {
+    #[cfg(test)]
+    fn len(&self) -> usize {
         self.rows.read().1.len()
     }
 

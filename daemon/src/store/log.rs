@@ -320,6 +320,11 @@ impl Signal {
         self.position.send_replace(position);
     }
 
+    /// Wakes those who wait although the log did not grow: what they wait for may be there now.
+    pub(super) fn nudge(&self) {
+        self.position.send_modify(|_| {});
+    }
+
     pub(super) fn subscribe(&self) -> tokio::sync::watch::Receiver<Position> {
         self.position.subscribe()
     }

@@ -64,6 +64,11 @@ fn work(
                 shared.failed.send_replace(Some(error.to_string()));
                 return;
             }
+            // The delivery rests where it was claimed; the others are not held up.
+            Err(StageError::Intake(error)) if !error.is_of_the_store() => {
+                tracing::error!(stage = name, %error, "a delivery could not be taken in; it is tried again");
+                continue;
+            }
             Err(error) => {
                 tracing::error!(stage = name, %error, "a step failed; it is tried again");
                 let pause = i64::try_from(PAUSE_AFTER_ERROR.as_micros()).unwrap_or(i64::MAX);

@@ -327,7 +327,8 @@ fn the_workbook_is_typed_and_holds_no_formula() {
 #[test]
 fn every_kind_of_difference_is_named() {
     let items = some_items();
-    let broken: [(&str, fn(&Path)); 7] = [
+    type Breaks = fn(&Path);
+    let broken: [(&str, Breaks); 7] = [
         ("file_length", |d| fs::write(d.join(ITEMS_FILE), b"").unwrap()),
         ("file_length", |d| {
             let mut bytes = fs::read(d.join("Tasks.csv")).unwrap();
@@ -482,36 +483,5 @@ proptest! {
         fs::write(root.path().join(name.as_str()).join(MANIFEST_FILE), bytes).unwrap();
         prop_assert!(read_manifest(root.path(), &name).is_err());
         prop_assert_eq!(probe(root.path(), Digest::of(b"")).unwrap(), Probe::Absent);
-    }
-}
-
-#[test]
-#[ignore = "prints figures; run it alone with --release -- --ignored --nocapture"]
-fn measure_a_hundred_thousand_items() {
-    const ITEMS: u32 = 100_000;
-    let columns: Vec<_> = field::standard(Kind::Contact).iter().map(|f| (f.ocm_column, f.name, f.field_type)).collect();
-    let wide = layout(Kind::Contact, &columns);
-    let base = std::env::var_os("MEASURE_IN").map_or_else(std::env::temp_dir, PathBuf::from);
-    let mut items = Items::default();
-    for number in 0..ITEMS {
-        let cells: Vec<_> = (0..columns.len())
-            .map(|cell| if cell % 3 == 0 { format!("value {number:>6} {cell:>3}x") } else { String::new() })
-            .collect();
-        items = items.with(&wide, &cells.iter().map(|cell| Some(cell.as_str())).collect::<Vec<_>>());
-    }
-    let expected = items.expected();
-    for formats in [vec![ExportFormat::Csv], vec![ExportFormat::Jsonl], vec![ExportFormat::Csv, ExportFormat::Xlsx]] {
-        let root = tempfile::tempdir_in(&base).unwrap();
-        let begun = std::time::Instant::now();
-        let bundle = write(root.path(), spec(formats.iter().copied().collect(), CsvProfile::Exact), &items);
-        let written = begun.elapsed();
-        let verified = verify(root.path(), &bundle.name, bundle.manifest, expected.iter().copied()).unwrap();
-        let total = begun.elapsed();
-        println!(
-            "{formats:?}: {} bytes, write {:.2} us/item, verify {:.2} us/item",
-            verified.bytes,
-            written.as_secs_f64() * 1e6 / f64::from(ITEMS),
-            (total - written).as_secs_f64() * 1e6 / f64::from(ITEMS)
-        );
     }
 }

@@ -21,7 +21,7 @@ use crate::connector::change::{Certainty, Change, Detected, Feed, Place, ReadSum
 use crate::connector::defect::Defect;
 use crate::connector::rejection::{FileError, RejectCode, Rejection};
 
-/// One row of each kind.
+// One row of each kind.
 mod row;
 
 /// How export directories of a source are read.

@@ -1,13 +1,15 @@
 //! Beginning a saga: which items it takes, and which of them are left alone because something changed.
 
-use retention_core::event::Event;
 use retention_core::event::decision::{ITEMS_PER_CHUNK, PlanItem};
 use retention_core::event::saga::{ITEMS_PER_SAGA, ItemsSkipped, SagaItem, SagaStarted, ScriptKind, SkipReason};
+use retention_core::event::{Event, EventType};
 use retention_core::id::{EntityId, PlanId, RunId, SagaId};
 use retention_core::plan;
 use retention_core::saga::EXPORT_PURGE_VERSION;
 use retention_core::time::Timestamp;
+use retention_core::view::index::Key;
 use retention_core::view::{Condition, RunState};
+use roaring::RoaringBitmap;
 
 use super::super::{StageError, Step};
 use super::Run;
@@ -140,9 +142,12 @@ struct Basis {
 impl Basis {
     fn of(views: &retention_core::view::Views, saga: SagaId) -> Option<Self> {
         let run = views.small.runs.saga(saga)?.started.run;
-        let plan = views.small.plans.get(views.small.runs.run(run)?.plan)?;
+        let plan_id = views.small.runs.run(run)?.plan;
+        let plan = views.small.plans.get(plan_id)?;
         let frozen = plan.frozen.as_ref()?;
-        let same_policies = views.small.policies.activated_at <= plan.requested_at;
+        // By position: while the clock is behind what it once showed, many events bear the same instant.
+        let activated = views.index.get(Key::Type(EventType::PolicySetActivated as u16)).and_then(RoaringBitmap::max);
+        let same_policies = activated.is_some_and(|position| u64::from(position) < plan_id.0.0);
         Some(Self { policy: frozen.policy.clone(), same_policies })
     }
 }

@@ -1,13 +1,15 @@
 //! The effects: export, verify, hide, destroy, look for what should be gone. Nothing else in the program does these.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
+use retention_core::event::decision::PlanFrozen;
 use retention_core::event::erasure::KeyDestroyed;
 use retention_core::event::saga::{Receipt, Step as ScriptStep};
 use retention_core::event::{Actor, Draft, Event, EventType};
 use retention_core::evidence::{ExpectedItem, ExportItem, ExportLayout};
 use retention_core::id::{EntityId, LayoutId, SagaId};
-use retention_core::policy::Action;
+use retention_core::policy::{Action, Policy};
 use retention_core::record::EntityRecord;
 use retention_core::saga;
 use retention_core::time::Align;
@@ -23,6 +25,9 @@ use crate::store::vault::destroy::StepTicket;
 /// How many `KeyDestroyed` are appended together.
 const DESTROYED_PER_APPEND: usize = 10_000;
 
+/// The policy was edited after its plan was approved: a new plan is needed.
+const POLICY_CHANGED: Refusal = Refusal { code: "policy_changed", retry: Retry::Never };
+
 impl Run {
     fn export_key(&self, id: SagaId) -> retention_core::id::Digest {
         let store = self.store.view(|views| views.small.store);
@@ -32,7 +37,7 @@ impl Run {
     /// Writes a bundle with all items of the saga.
     pub(super) fn export(&mut self, id: SagaId, saga: &Saga) -> Result<Outcome<Receipt>, StageError> {
         let Some(spec) = self.bundle_spec(id, saga)? else {
-            return Ok(Outcome::Refused(Refusal { code: "policy_not_active", retry: Retry::Operator }));
+            return Ok(Outcome::Refused(POLICY_CHANGED));
         };
         let mut expected = Vec::with_capacity(saga.started.items.len());
         let mut failed = None;
@@ -59,19 +64,20 @@ impl Run {
         })
     }
 
+    /// Returns the plan and the policy it was approved under; `None` if another version of the policy is active now:
+    /// what was approved is done as it was approved, or not at all.
+    fn approved(&self, saga: &Saga) -> Option<(PlanFrozen, Arc<Policy>)> {
+        let frozen = self.store.view(|views| {
+            let run = views.small.runs.run(saga.started.run)?;
+            views.small.plans.get(run.plan)?.frozen.clone()
+        })?;
+        let policy = self.store.policies().get(&frozen.policy).cloned()?;
+        (policy.digest() == frozen.policy_digest).then_some((frozen, policy))
+    }
+
     fn bundle_spec(&self, id: SagaId, saga: &Saga) -> Result<Option<BundleSpec>, StageError> {
         let run = saga.started.run;
-        let frozen = self.store.view(|views| {
-            views
-                .small
-                .runs
-                .run(run)
-                .and_then(|run| views.small.plans.get(run.plan))
-                .and_then(|plan| plan.frozen.clone())
-        });
-        let policies = self.store.policies();
-        let Some(frozen) = frozen else { return Ok(None) };
-        let Some(policy) = policies.get(&frozen.policy) else { return Ok(None) };
+        let Some((frozen, policy)) = self.approved(saga) else { return Ok(None) };
         let mailbox = match saga.started.mailbox {
             Some(entity) => {
                 self.store.record(entity)?.map(|record| MailboxName { entity, address: record.external_id })
@@ -219,14 +225,8 @@ impl Run {
 
     /// Hides the items: from the receipt on, they wait until the end of the policy's quarantine.
     pub(super) fn quarantine(&self, saga: &Saga) -> Outcome<Receipt> {
-        let policy = self.store.view(|views| {
-            let run = views.small.runs.run(saga.started.run)?;
-            let frozen = views.small.plans.get(run.plan)?.frozen.as_ref()?;
-            Some(frozen.policy.clone())
-        });
-        let policies = self.store.policies();
-        let Some(policy) = policy.and_then(|id| policies.get(&id).cloned()) else {
-            return Outcome::Refused(Refusal { code: "policy_not_active", retry: Retry::Operator });
+        let Some((_, policy)) = self.approved(saga) else {
+            return Outcome::Refused(POLICY_CHANGED);
         };
         let now = self.clock.now();
         let Action::Purge { quarantine } = policy.action;

@@ -15,7 +15,7 @@
 //! left it half filled. The text of a tombstone is readable in a hex dump, so "destroyed" cannot be taken for anything else.
 //!
 //! Wrapping: AES-256-GCM under the segment's wrapping key; nonce = slot number (8 bytes) ‖ epoch (4 bytes); associated
-//! data = [`WRAP_PURPOSE`]. **A nonce is used once**, because a slot is filled once per epoch: what a crash left half
+//! data = `WRAP_PURPOSE`. **A nonce is used once**, because a slot is filled once per epoch: what a crash left half
 //! filled is retired, never filled again.
 
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};

@@ -1,0 +1,206 @@
+//! What persons and sources do in a world.
+
+use retention_core::event::change::{EntityAbsent, EntityChanged};
+use retention_core::event::decision::{
+    PlanApproved, PlanPurpose, PlanRejected, PlanRequested, RunCancelled, RunPaused, RunRequested, RunResumed,
+};
+use retention_core::event::erasure::EntityRestored;
+use retention_core::event::hold::{HoldPlaced, HoldReleased};
+use retention_core::event::{Actor, Draft, Event, stream_of_position};
+use retention_core::id::{EntityId, HoldId, PlanId, Position, RunId, SagaId};
+use retention_core::record::{DateRole, EntityRecord, Visibility};
+use retention_core::time::Timestamp;
+use retention_core::view::{Condition, RunState};
+use retentiond::clock::Clock;
+use retentiond::store::{AppendError, Appended, Prepared};
+
+use super::{APPROVER, REQUESTER, World};
+use crate::invariants::MARKER;
+
+impl World {
+    /// Appends what a person or the daemon has to say. After a crash the store is open again, and it may or may not
+    /// stand in the log.
+    ///
+    /// # Errors
+    /// When the log does not take it.
+    pub fn append(
+        &mut self,
+        actor: Actor,
+        cause: Position,
+        event: Event,
+        condition: Condition,
+    ) -> Result<Appended, AppendError> {
+        let draft = Draft { stream: stream_of_position(cause), entity: None, actor, cause, occurred_at: None, event };
+        self.append_draft(draft, condition)
+    }
+
+    fn append_draft(&mut self, draft: Draft, condition: Condition) -> Result<Appended, AppendError> {
+        let prepared = self.store().prepare(draft, None)?;
+        self.append_prepared(prepared, condition)
+    }
+
+    fn append_prepared(&mut self, prepared: Prepared, condition: Condition) -> Result<Appended, AppendError> {
+        let before = self.store().view(|views| views.position);
+        let appended = self.store().append(vec![prepared], condition);
+        if self.gate.has_crashed() {
+            self.open_again();
+            self.learn_after(before);
+            self.check();
+        }
+        appended
+    }
+
+    fn person(&mut self, uid: u32, cause: Position, event: Event, condition: Condition) -> Option<Position> {
+        self.append(Actor::Person(uid), cause, event, condition).ok().map(|appended| appended.first)
+    }
+
+    fn record(&self, id: &str, note: &str, created: Timestamp) -> EntityRecord {
+        EntityRecord {
+            layout: self.layout,
+            mailbox: None,
+            visibility: Visibility::Private,
+            external_id: format!("{MARKER}-{id}"),
+            other_ids: Vec::new(),
+            dates: vec![(DateRole::Created, created)],
+            links: Vec::new(),
+            cells: [Some(id), Some(format!("{MARKER} {note}").as_str())].into_iter().collect(),
+        }
+    }
+
+    /// Adds a contact that was created in the source at an instant. After a crash it may not be there.
+    ///
+    /// # Panics
+    /// When the store does not take it.
+    pub fn add(&mut self, id: &str, created: &str) -> EntityId {
+        let record = self.record(id, "new", created.parse().expect("an instant"));
+        let (entity, key) = self.store().issue(1).expect("a key").pop().expect("one key");
+        let cells = record.cells.clone();
+        let draft = self.draft_of(entity, Event::EntityChanged(EntityChanged { record }));
+        let prepared = self.store().prepare(draft, Some(&key)).expect("a sealed event");
+        if self.append_prepared(prepared, Condition::None).is_ok() {
+            self.model.told.insert(entity, cells);
+        }
+        entity
+    }
+
+    fn draft_of(&self, entity: EntityId, event: Event) -> Draft {
+        Draft {
+            stream: self.store().stream_of(entity),
+            entity: Some(entity),
+            actor: Actor::Daemon,
+            cause: Position::NONE,
+            occurred_at: None,
+            event,
+        }
+    }
+
+    /// Changes a contact, if it is still there.
+    ///
+    /// # Panics
+    /// When the store cannot be read.
+    pub fn change(&mut self, entity: EntityId, note: &str) {
+        let Some(row) = self.store().view(|views| views.entities.row(entity)) else { return };
+        let Some(before) = self.store().record(entity).expect("a readable record") else { return };
+        let created = before.dates.first().map_or(self.clock.now(), |(_, at)| *at);
+        let id = before.cells.get(0).unwrap_or_default().to_owned();
+        let record = EntityRecord { external_id: before.external_id, ..self.record(&id, note, created) };
+        let cells = record.cells.clone();
+        let draft = self.draft_of(entity, Event::EntityChanged(EntityChanged { record }));
+        if self.append_draft(draft, Condition::Versions(vec![(entity, row.version)])).is_ok() {
+            self.model.told.insert(entity, cells);
+        }
+    }
+
+    /// Tells that a snapshot no longer held a contact.
+    pub fn absent(&mut self, entity: EntityId) {
+        let draft = self.draft_of(entity, Event::EntityAbsent(EntityAbsent { intake: EntityId(0) }));
+        drop(self.append_draft(draft, Condition::None));
+    }
+
+    /// Places a hold.
+    pub fn hold(&mut self, entities: &[EntityId]) -> Option<HoldId> {
+        let (name, reason) = (format!("{MARKER} case"), format!("{MARKER} reason"));
+        let event = Event::HoldPlaced(HoldPlaced { name, reason, entities: entities.to_vec() });
+        let hold = HoldId(self.person(APPROVER, Position::NONE, event, Condition::None)?);
+        self.model.holds.insert(hold, entities.iter().copied().collect());
+        Some(hold)
+    }
+
+    /// Releases a hold.
+    pub fn release(&mut self, hold: HoldId) {
+        let event = Event::HoldReleased(HoldReleased { hold, reason: MARKER.to_owned() });
+        if self.person(APPROVER, hold.0, event, Condition::HoldActive(hold)).is_some() {
+            self.model.holds.remove(&hold);
+        }
+    }
+
+    /// Asks for a plan.
+    pub fn request_plan(&mut self, policy: &str) -> Option<PlanId> {
+        let (policy, purpose) = (policy.to_owned(), PlanPurpose::Run);
+        let event = Event::PlanRequested(PlanRequested { policy, purpose, as_of: None });
+        self.person(REQUESTER, Position::NONE, event, Condition::None).map(PlanId)
+    }
+
+    /// Accepts a plan.
+    pub fn approve(&mut self, plan: PlanId, uid: u32) {
+        let Some(digest) = self.store().view(|views| views.small.plans.get(plan)?.digest()) else { return };
+        let event = Event::PlanApproved(PlanApproved { plan, digest, comment: MARKER.to_owned() });
+        self.person(uid, plan.0, event, Condition::PlanOpen(plan));
+    }
+
+    /// Refuses a plan.
+    pub fn reject(&mut self, plan: PlanId) {
+        let Some(digest) = self.store().view(|views| views.small.plans.get(plan)?.digest()) else { return };
+        let event = Event::PlanRejected(PlanRejected { plan, digest, comment: MARKER.to_owned() });
+        self.person(APPROVER, plan.0, event, Condition::PlanOpen(plan));
+    }
+
+    /// Asks for the run of a plan, whatever its state is.
+    pub fn request_run(&mut self, plan: PlanId) -> Option<RunId> {
+        let digest = self.store().view(|views| views.small.plans.get(plan)?.digest())?;
+        let event = Event::RunRequested(RunRequested { plan, digest });
+        self.person(REQUESTER, plan.0, event, Condition::None).map(RunId)
+    }
+
+    /// Asks a run to wait.
+    pub fn pause(&mut self, run: RunId) {
+        let event = Event::RunPaused(RunPaused { run, reason: MARKER.to_owned() });
+        self.person(REQUESTER, run.0, event, Condition::RunIn(run, vec![RunState::Running]));
+    }
+
+    /// Asks a run to go on.
+    pub fn resume(&mut self, run: RunId) {
+        let event = Event::RunResumed(RunResumed { run, reason: MARKER.to_owned() });
+        self.person(REQUESTER, run.0, event, Condition::RunIn(run, vec![RunState::Paused]));
+    }
+
+    /// Asks a run to end early.
+    pub fn cancel(&mut self, run: RunId) {
+        let event = Event::RunCancelled(RunCancelled { run, reason: MARKER.to_owned() });
+        let states = vec![RunState::Running, RunState::Paused];
+        self.person(REQUESTER, run.0, event, Condition::RunIn(run, states));
+    }
+
+    /// Takes an entity back out of quarantine; says whether that was still possible.
+    pub fn restore(&mut self, entity: EntityId) -> bool {
+        let saga: Option<SagaId> =
+            self.store().view(|views| views.small.runs.saga_of_entity(entity).map(|(saga, _)| saga));
+        let Some(saga) = saga else { return false };
+        let event = Event::EntityRestored(EntityRestored { saga, reason: MARKER.to_owned() });
+        let draft = Draft { actor: Actor::Person(APPROVER), cause: saga.0, ..self.draft_of(entity, event) };
+        self.append_draft(draft, Condition::CanRestore { saga, entity }).is_ok()
+    }
+
+    /// Plans, has the plan accepted, and asks for its run.
+    ///
+    /// # Panics
+    /// When there is no such plan.
+    pub fn approved_run(&mut self, policy: &str) -> (PlanId, RunId) {
+        let plan = self.request_plan(policy).expect("a plan");
+        self.settle();
+        self.approve(plan, APPROVER);
+        let run = self.request_run(plan).expect("a run");
+        self.check();
+        (plan, run)
+    }
+}
