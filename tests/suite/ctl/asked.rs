@@ -74,7 +74,7 @@ fn entities_can_be_asked_about(site: &Site) {
     assert_eq!((&due["verdict"], &due["policies"][0]["policy"]), (&json!("due"), &json!("old-people")), "{due}");
     let same = site.json(&["policy", "explain", one]);
     assert_eq!((&same["verdict"], &same["reasons"]), (&due["verdict"], &due["reasons"]));
-    let _unknown = site.ctl(&["explain", "E4000000"]).ends(2).says("there is no entity");
+    let _unknown = site.ctl(&["explain", "E4000000"]).ends(2).says("E4000000 is not an entity");
 }
 
 fn policies_can_be_asked_about(site: &Site) {
