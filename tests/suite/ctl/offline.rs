@@ -6,7 +6,7 @@ use std::path::Path;
 
 use retention_tests::daemon::{Site, program};
 
-use super::{Approval, old_people, shipped};
+use super::{old_people, shipped};
 
 #[test]
 fn policies_are_checked_and_tested_without_a_daemon() {
@@ -14,20 +14,20 @@ fn policies_are_checked_and_tested_without_a_daemon() {
     let path = dir.path().to_str().expect("a path").to_owned();
     let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).expect("a file");
     write("demo-ocm-contacts.toml", &shipped("demo-ocm-contacts"));
-    write("old-people.toml", &old_people("P1Y", "P0D", Approval::Always));
+    write("old-people.toml", &old_people("P1Y", "P0D"));
 
     let good = program("retentionctl", &["policy", "check", &path, "--output", "json"]).ends(0);
     assert_eq!(good.json(), serde_json::json!([]));
     let tests = program("retentionctl", &["policy", "test", &path, "--output", "jsonl"]).ends(0).rows();
     assert!(tests.len() == 4 && tests.iter().all(|row| row["passed"] == true), "{tests:?}");
 
-    write("old-people.toml", &old_people("P1Y", "P0D", Approval::Always).replace("P1Y", "P90Y"));
+    write("old-people.toml", &old_people("P1Y", "P0D").replace("P1Y", "P90Y"));
     let failing = program("retentionctl", &["policy", "test", &path, "--output", "jsonl"]).ends(78).rows();
     assert_eq!(failing.iter().filter(|row| row["passed"] == false).count(), 1, "{failing:?}");
     let checked = program("retentionctl", &["policy", "check", &path, "--output", "jsonl"]).ends(78).rows();
     assert_eq!(checked[0]["file"], "old-people.toml", "{checked:?}");
 
-    let misspelt = old_people("P1Y", "P0D", Approval::Always).replace("max_items", "max_item");
+    let misspelt = old_people("P1Y", "P0D").replace("max_items", "max_item");
     let line = 1 + misspelt.lines().position(|line| line.contains("max_item")).expect("the line");
     write("old-people.toml", &misspelt);
     let wrong = program("retentionctl", &["policy", "check", &path, "--output", "jsonl"]).ends(78).rows();
