@@ -412,7 +412,10 @@ impl Drop for Daemon<'_> {
         let _ended = self.child.kill();
         let _reaped = self.child.wait();
         if std::thread::panicking() {
-            eprintln!("diagnostics of the daemon:\n{}", self.site.diagnostics());
+            #[expect(clippy::print_stderr, reason = "belongs to the message of the failing test")]
+            {
+                eprintln!("diagnostics of the daemon:\n{}", self.site.diagnostics());
+            }
         }
     }
 }

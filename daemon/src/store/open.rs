@@ -240,7 +240,7 @@ impl Store {
     ) -> Result<Self, OpenError> {
         tracing::error!(error = %damage, "the journal is damaged; the store is read-only");
         let vault = open_vault_to_read(options)?;
-        let inner = inner_of(options, vault, None, State::default())?;
+        let mut inner = inner_of(options, vault, None, State::default())?;
         inner.tail.begin(0);
         let mut folded = 0;
         for entry in inner.reader.events_after(Position::NONE, Position(u64::MAX))? {
@@ -251,6 +251,10 @@ impl Store {
                 progress(folded, folded);
             }
         }
+        // Which numbers were given out is known only now; a verification looks at each of their keys.
+        let used = inner.state.read().views.entities.bound();
+        let root = RootKey::read(&options.root_key)?;
+        inner.vault = Vault::open_read_only(&options.dir.join("keys"), root, used)?;
         *inner.read_only.lock() = Some(damage.to_string());
         let report = OpenReport { folded, rebuilt: Some("journal_damaged"), ..OpenReport::default() };
         Ok(Self { writer: super::WriterHandle::default(), inner: Arc::new(inner), lock, report })

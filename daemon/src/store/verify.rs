@@ -84,7 +84,9 @@ impl Store {
         let policies = Arc::clone(inner.state.read().policies());
         let mut check = Check::of(inner, policies, Compare::Live, Live::Running);
         let upto = inner.state.read().views.position;
-        check.journal(Position::NONE, upto, progress)?;
+        // A damaged journal was folded only up to its damage. Nothing is appended to it, so it has an end to read to.
+        let is_growing = inner.read_only.lock().is_none();
+        check.journal(Position::NONE, if is_growing { upto } else { Position(u64::MAX) }, progress)?;
         check.judge_all()?;
         let state = inner.state.read();
         let compared = state.views.position;
