@@ -2,6 +2,7 @@
 //!
 //! [`world`] has everything, [`invariants`] is the one checker that looks at it after every step, [`model`] is the tiny
 //! truth it is compared with, [`crash`] and [`faults`] stop the world and break it, [`story`] tells what happened.
+//! [`victim`] is the real daemon, which is killed.
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a helper of a test fails as a test does: at once and by name")]
 
@@ -10,4 +11,5 @@ pub mod faults;
 pub mod invariants;
 pub mod model;
 pub mod story;
+pub mod victim;
 pub mod world;

@@ -4,6 +4,7 @@
 
 mod checker;
 mod crashes;
+mod kill;
 mod outcomes;
 mod properties;
 mod races;
