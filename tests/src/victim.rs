@@ -33,7 +33,9 @@ fn binaries() -> &'static Path {
         let built = suite.parent().and_then(Path::parent).expect("target/<profile>/deps/<test>").to_owned();
         // Cargo itself keeps two builds apart, and does nothing when nothing changed.
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo.args(["build", "--quiet", "--locked", "-p", "retentiond", "-p", "retentionctl", "--target-dir"]);
+        // The whole workspace, so that dependencies have the features that they have in `cargo test --workspace`.
+        cargo.args(["build", "--quiet", "--locked", "--workspace", "--bin", "retentiond", "--bin", "retentionctl"]);
+        cargo.arg("--target-dir");
         cargo.arg(built.parent().expect("target/<profile>"));
         if built.ends_with("release") {
             cargo.arg("--release");
@@ -47,7 +49,11 @@ fn binaries() -> &'static Path {
 fn group_of_nobody() -> Option<String> {
     let groups = fs::read_to_string("/etc/group").ok()?;
     let gid = NOBODY.to_string();
-    groups.lines().find(|line| line.split(':').nth(2) == Some(&gid)).and_then(|line| line.split(':').next()).map(str::to_owned)
+    groups
+        .lines()
+        .find(|line| line.split(':').nth(2) == Some(&gid))
+        .and_then(|line| line.split(':').next())
+        .map(str::to_owned)
 }
 
 impl Victim {

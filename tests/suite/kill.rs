@@ -20,7 +20,7 @@ use retention_tests::model::Model;
 use retention_tests::victim::Victim;
 use retention_tests::world::policy;
 use retentiond::clock::WallClock;
-use retentiond::connector::archive::{DiskArchive, verify};
+use retentiond::connector::archive::{DiskArchive, verify_recorded};
 use retentiond::store::{Options, Store};
 
 use driver::{Acknowledged, Driver, POLICIES, POLL, Planned, is_claimed};
@@ -297,7 +297,7 @@ impl Hunt {
         for name in archive.list().unwrap() {
             let name = name.unwrap();
             let (_, manifest) = archive.manifest(&name).unwrap();
-            verify::verify_recorded(&exports, &name, manifest).unwrap();
+            verify_recorded(&exports, &name, manifest).unwrap();
             bundles += 1;
         }
         assert_eq!(fs::read_dir(&exports).unwrap().count(), bundles, "an unfinished bundle is left");

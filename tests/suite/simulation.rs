@@ -8,10 +8,10 @@ use rand::{Rng, SeedableRng};
 use retention_core::id::{EntityId, PlanId, RunId};
 use retention_core::time::Timestamp;
 use retention_core::view::EntityState;
-use retentiond::clock::Clock;
 use retention_tests::crash::Remains;
 use retention_tests::faults::{Call, Fault};
 use retention_tests::world::{APPROVER, REQUESTER, Stage, World, policy};
+use retentiond::clock::Clock;
 
 /// Rounds when nothing else is asked for: they take less than a minute without optimisation.
 const ROUNDS: u64 = 8;

@@ -158,7 +158,11 @@ impl Driver {
                 self.asks("/v1/runs", &body, EventType::RunRequested)?;
             }
             ("used", Some(plan)) if self.is_at_work(plan)? => {}
-            _ => drop(self.asks("/v1/plans", &json!({ "policy": policy, "purpose": "run" }), EventType::PlanRequested)?),
+            _ => drop(self.asks(
+                "/v1/plans",
+                &json!({ "policy": policy, "purpose": "run" }),
+                EventType::PlanRequested,
+            )?),
         }
         Ok(if state == "empty" { Planned::Nothing } else { Planned::UnderWay })
     }

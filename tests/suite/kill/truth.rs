@@ -62,7 +62,8 @@ fn told(id: &str, version: u32) -> String {
 /// Returns the row and the version that a record tells.
 fn tells(record: &EntityRecord) -> Option<(String, u32)> {
     let cells = &record.cells;
-    let text = (0..cells.len()).filter_map(|n| cells.get(n)).find_map(|cell| cell.strip_prefix(&format!("{MARKER} ")))?;
+    let text =
+        (0..cells.len()).filter_map(|n| cells.get(n)).find_map(|cell| cell.strip_prefix(&format!("{MARKER} ")))?;
     let (id, version) = text.split_once(" v")?;
     Some((id.to_owned(), version.parse().ok()?))
 }
@@ -194,7 +195,9 @@ fn exported(exports: &Path) -> BTreeSet<String> {
     let mut rows = BTreeSet::new();
     for bundle in fs::read_dir(exports).unwrap() {
         let text = fs::read_to_string(bundle.unwrap().path().join(ITEMS_FILE)).unwrap();
-        rows.extend(text.lines().map(|line| tells(&ParsedItem::parse_line(line.as_bytes()).unwrap().record).unwrap().0));
+        rows.extend(
+            text.lines().map(|line| tells(&ParsedItem::parse_line(line.as_bytes()).unwrap().record).unwrap().0),
+        );
     }
     rows
 }
