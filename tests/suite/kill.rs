@@ -23,7 +23,7 @@ use retentiond::clock::WallClock;
 use retentiond::connector::archive::{DiskArchive, verify_recorded};
 use retentiond::store::{Options, Store};
 
-use driver::{Acknowledged, Driver, POLICIES, POLL, Planned, is_claimed};
+use driver::{Acknowledged, Driver, POLICIES, POLL, Planned, unclaimed};
 
 mod driver;
 mod truth;
@@ -37,11 +37,11 @@ const SEED: u64 = 20_261_121;
 /// The whole store is read and compared with itself every so many rounds: that takes as long as many rounds.
 const ROUNDS_PER_WHOLE_LOOK: u64 = 10;
 
-/// How many bytes of journal a daemon writes at most before it is killed: more than a delivery or a run needs.
-const BYTES_MAX: u64 = 24_000;
+/// A daemon is killed before it wrote more than `1 << WRITTEN_BITS_MAX` bytes of journal: more than a delivery needs.
+const WRITTEN_BITS_MAX: u32 = 15;
 
 /// A daemon that was given all its work and writes nothing for so long has nothing left to do.
-const AT_REST: Duration = Duration::from_millis(150);
+const AT_REST: Duration = Duration::from_millis(100);
 
 /// What never comes within this time, never comes.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -88,10 +88,22 @@ struct Hunt {
     model: Model,
     /// The journal as it was found last: it only ever grows.
     journal: BTreeMap<String, Vec<u8>>,
-    /// How often everything in sled was made again.
-    rebuilt: u64,
-    /// How often a torn tail was cut.
-    cut: u64,
+    seen: Seen,
+}
+
+/// What the kills hit, in rounds.
+#[derive(Debug, Default)]
+struct Seen {
+    /// An intake was under way.
+    intakes: u64,
+    /// A run was under way.
+    runs: u64,
+    /// A bundle was being written.
+    bundles: u64,
+    /// An event was being written: a torn tail was cut.
+    tails: u64,
+    /// Everything in sled was made again.
+    rebuilds: u64,
 }
 
 fn number(name: &str) -> Option<u64> {
@@ -143,7 +155,7 @@ impl Hunt {
         assert!(driver.meets(&AtomicBool::new(false)));
         victim.kill();
         let (checker, model, journal) = (Checker::default(), Model::default(), BTreeMap::new());
-        Self { victim, driver, checker, model, journal, rebuilt: 0, cut: 0 }
+        Self { victim, driver, checker, model, journal, seen: Seen::default() }
     }
 
     /// Starts the daemon, gives it work, and kills it.
@@ -153,7 +165,10 @@ impl Hunt {
         let moment = match self.driver.random.random_range(0..10) {
             0 => Moment::Opening,
             1 => Moment::Written(1),
-            _ => Moment::Written(self.driver.random.random_range(1..BYTES_MAX)),
+            _ => {
+                let bits = self.driver.random.random_range(8..WRITTEN_BITS_MAX);
+                Moment::Written(self.driver.random.random_range(1 << bits..1 << (bits + 1)))
+            }
         };
         let is_killed = AtomicBool::new(false);
         let Self { victim, driver, .. } = self;
@@ -189,8 +204,7 @@ impl Hunt {
         options.cache_bytes = 1024 * 1024;
         let store = Store::open(&options, &mut |_, _| {}).expect("the store opens");
         assert_eq!(store.read_only_reason(), None, "the store is damaged");
-        self.rebuilt += u64::from(store.report().rebuilt.is_some());
-        self.cut += u64::from(store.report().cut_bytes > 0);
+        self.count(&store);
         self.journal_only_grew(&copied);
         self.acknowledged_stands(&store);
         self.driver.truth.check(&store);
@@ -210,6 +224,20 @@ impl Hunt {
             assert!(report.is_good(), "{report:?}");
         }
         fs::remove_dir_all(&copied).unwrap();
+    }
+
+    fn count(&mut self, store: &Store) {
+        let exports = self.victim.path("exports");
+        let entries = fs::read_dir(&exports).map_or(0, Iterator::count);
+        let bundles = DiskArchive::at(&exports).list().map_or(0, Iterator::count);
+        let seen = &mut self.seen;
+        seen.bundles += u64::from(entries > bundles);
+        seen.tails += u64::from(store.report().cut_bytes > 0);
+        seen.rebuilds += u64::from(store.report().rebuilt.is_some());
+        store.view(|views| {
+            seen.intakes += u64::from(views.small.intakes.iter().any(|(_, known)| known.completed.is_none()));
+            seen.runs += u64::from(views.small.runs.iter().any(|(_, run)| run.ended_at.is_none()));
+        });
     }
 
     /// What an earlier look found stands there still, byte for byte.
@@ -256,7 +284,7 @@ impl Hunt {
         self.victim.start();
         let since = Instant::now();
         assert!(self.driver.meets(&AtomicBool::new(false)));
-        let is_taken_in = |folder: &Path| is_claimed(folder) && is_empty(&folder.join("processing"));
+        let is_taken_in = |folder: &Path| unclaimed(folder).is_empty() && is_empty(&folder.join("processing"));
         while !["drop-list", "drop-crm"].iter().all(|name| is_taken_in(&self.victim.path(name))) {
             self.wait(since);
         }
@@ -302,19 +330,10 @@ impl Hunt {
         }
         assert_eq!(fs::read_dir(&exports).unwrap().count(), bundles, "an unfinished bundle is left");
         let (purged, runs) = store.view(|views| (views.entities.purged_count(), views.small.runs.iter().count()));
-        let Self { rebuilt, cut, .. } = self;
-        println!(
-            "{}; {purged} purged in {runs} runs, {bundles} bundles, {} holds, sled made again {rebuilt} times, \
-             torn tails {cut}",
-            self.driver.truth.summary(),
-            held_count(&self.model),
-        );
+        let (truth, holds) = (self.driver.truth.summary(), self.model.holds.len());
+        println!("{truth}; {purged} purged in {runs} runs, {bundles} bundles, {holds} holds; {:?}", self.seen);
         assert!(purged > 0 && bundles > 0, "nothing happened");
     }
-}
-
-fn held_count(model: &Model) -> usize {
-    model.holds.len()
 }
 
 fn is_empty(folder: &Path) -> bool {
@@ -339,4 +358,6 @@ fn a_daemon_that_is_killed_again_and_again_loses_nothing_and_does_nothing_twice(
     println!("{rounds} rounds: {} ms at work, {} ms of looking", hunting.as_millis(), looking.as_millis());
     hunt.finish();
     hunt.check_the_end();
+    let Seen { intakes, runs, .. } = hunt.seen;
+    assert!(rounds < ROUNDS || (intakes > 0 && runs > 0), "no kill hit anything that was under way");
 }

@@ -1,6 +1,7 @@
 //! The persons and the sources: they drop files, ask for plans, agree, start runs and place holds.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -59,11 +60,11 @@ pub(super) struct Driver {
     dir: PathBuf,
 }
 
-/// Says whether a drop folder holds nothing that waits to be claimed.
-pub(super) fn is_claimed(folder: &Path) -> bool {
+/// Returns what waits in a drop folder to be claimed.
+pub(super) fn unclaimed(folder: &Path) -> Vec<OsString> {
     let ours = ["processing", "done", "rejected"];
     let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").file_name());
-    entries.into_iter().all(|name| ours.iter().any(|own| name == *own))
+    entries.filter(|name| ours.iter().all(|own| name != *own)).collect()
 }
 
 fn number(value: &Value) -> Option<u64> {
@@ -99,11 +100,11 @@ impl Driver {
         if !self.meets(is_killed) {
             return;
         }
-        for _ in 0..self.random.random_range(1..6) {
-            let done = match self.random.random_range(0..10) {
+        for _ in 0..self.random.random_range(1..16) {
+            let done = match self.random.random_range(0..15) {
                 0..2 => self.drops("drop-list"),
                 2..4 => self.drops("drop-crm"),
-                4..9 => {
+                4..14 => {
                     let policy = POLICIES.choose(&mut self.random).expect("a policy");
                     self.plans(policy).map(drop)
                 }
@@ -117,9 +118,15 @@ impl Driver {
 
     /// A source drops its next delivery, once the one before it was claimed: their order counts.
     fn drops(&mut self, name: &str) -> io::Result<()> {
-        let folder = self.dir.join(name);
-        if is_claimed(&folder) {
-            let scratch = self.dir.join("scratch");
+        let (folder, scratch) = (self.dir.join(name), self.dir.join("scratch"));
+        let waiting = unclaimed(&folder);
+        for name in &waiting {
+            // A daemon that did not see the rename waits until the entry is still, and may not live so long.
+            if fs::rename(folder.join(name), scratch.join(name)).is_ok() {
+                fs::rename(scratch.join(name), folder.join(name))?;
+            }
+        }
+        if waiting.is_empty() {
             match name {
                 "drop-list" => self.truth.drop_list(&scratch, &folder, &mut self.random),
                 _ => self.truth.drop_export(&scratch, &folder, &mut self.random),

@@ -17,10 +17,10 @@ use retentiond::connector::archive::ITEMS_FILE;
 use retentiond::store::Store;
 
 /// How many rows a delivery lists at most.
-const LISTED_MAX: usize = 24;
+const LISTED_MAX: usize = 60;
 
 /// How many rows are new in a delivery.
-const NEW_ROWS: usize = 6;
+const NEW_ROWS: usize = 15;
 
 /// The kinds of rows that are dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,13 +72,13 @@ impl Truth {
     /// Changes, removes and adds rows of a kind, and returns those that are listed now.
     fn turn(&mut self, of: Of, random: &mut StdRng) -> Vec<(String, u32, bool)> {
         let mut listed: Vec<&mut Row> = self.rows.values_mut().filter(|row| row.of == of && row.is_listed).collect();
-        for row in &mut listed {
+        while listed.len() + NEW_ROWS > LISTED_MAX {
+            listed.swap_remove(random.random_range(0..listed.len())).is_listed = false;
+        }
+        for row in listed {
             if random.random_bool(0.2) {
                 row.version += 1;
             }
-        }
-        while listed.len() + NEW_ROWS > LISTED_MAX {
-            listed.swap_remove(random.random_range(0..listed.len())).is_listed = false;
         }
         for _ in 0..NEW_ROWS {
             let id = format!("{of:?}-{}", self.rows.len());
