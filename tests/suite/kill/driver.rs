@@ -162,7 +162,11 @@ impl Driver {
             }
             ("ready", Some(plan)) => {
                 let body = json!({ "plan": plan["plan"], "digest": plan["frozen"]["digest"] });
-                self.asks("/v1/runs", &body, EventType::RunRequested)?;
+                match self.asks("/v1/runs", &body, EventType::RunRequested) {
+                    // A run that was asked for before has taken it in the meantime.
+                    Err(error) if error.kind() == io::ErrorKind::Other => {}
+                    asked => drop(asked?),
+                }
             }
             ("used", Some(plan)) if self.is_at_work(plan)? => {}
             _ => drop(self.asks(
