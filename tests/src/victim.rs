@@ -182,6 +182,9 @@ impl Drop for Victim {
         if let Some(mut child) = self.child.take() {
             drop(child.kill().and_then(|()| child.wait()));
         }
+        if std::thread::panicking() {
+            eprintln!("{}", self.diagnostics());
+        }
     }
 }
 
