@@ -19,9 +19,12 @@ as_root() {
 need() {
     command -v "$1" >/dev/null && return 0
     say "installing $2 for $1"
-    if command -v apt-get >/dev/null \
-        && as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$2"; then
-        return 0
+    if command -v apt-get >/dev/null; then
+        # A fresh machine has no list of packages yet.
+        as_root apt-get update || true
+        if as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$2"; then
+            return 0
+        fi
     fi
     echo "$1 is missing and could not be installed: install $2, then start again" >&2
     return 1

@@ -4,8 +4,12 @@
 //! events once more, in order, ends in the same state. So their blocks may be written out a little ahead of the
 //! recorded position and still come out right. The small views count, and are written out whole, at one position.
 
+use std::collections::BTreeSet;
+
+use roaring::RoaringBitmap;
+
 use crate::event::{Event, EventType, Recorded};
-use crate::id::{EntityId, Handle, Position, SagaId};
+use crate::id::{Digest, EntityId, Handle, Position, SagaId};
 use crate::record::{DateRole, EntityRecord, Kind};
 use crate::time::Timestamp;
 
@@ -58,6 +62,17 @@ pub struct Views {
     pub index: Index,
     /// The small views, each a plain map.
     pub small: Small,
+}
+
+/// What of the views was changed by folding.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Changed {
+    /// Blocks of entities.
+    pub entities: RoaringBitmap,
+    /// Blocks of the due index: policy, its digest, blocks.
+    pub due: Vec<(String, Digest, RoaringBitmap)>,
+    /// Entities whose own links changed.
+    pub links: BTreeSet<EntityId>,
 }
 
 impl Views {
@@ -172,10 +187,59 @@ impl Views {
         }
     }
 
+    /// Returns what changed since this was last asked, and forgets it.
+    pub fn take_changed(&mut self) -> Changed {
+        let due = self.due.policies_mut();
+        Changed {
+            entities: self.entities.take_dirty(),
+            due: due.map(|(id, column)| (id.to_owned(), column.digest(), column.take_dirty())).collect(),
+            links: self.links.take_changed().collect(),
+        }
+    }
+
+    /// Marks it as changed again, when writing it out failed. Columns of policies that are gone need no writing.
+    pub fn mark_changed(&mut self, changed: Changed) {
+        self.entities.mark_dirty(&changed.entities);
+        for (id, column) in self.due.policies_mut() {
+            let same = changed.due.iter().find(|(policy, digest, _)| *policy == id && *digest == column.digest());
+            if let Some((_, _, blocks)) = same {
+                column.mark_dirty(blocks);
+            }
+        }
+        self.links.mark_changed(changed.links);
+    }
+
     /// Returns how many live deals that are not closed an entity is tied to.
     #[must_use]
     pub fn open_deals(&self, entity: EntityId) -> u32 {
         let open = self.links.neighbours(entity).filter(|other| self.entities.is_open_deal(*other)).count();
         u32::try_from(open).unwrap_or(u32::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::change::Link;
+    use crate::event::decision::PolicyVersion;
+    use crate::record::Relation;
+
+    #[test]
+    fn what_could_not_be_written_out_is_written_out_the_next_time() {
+        let mut views = Views::default();
+        let digest = Digest([7; 32]);
+        views.due.activate(&[PolicyVersion { id: "p".into(), digest }]);
+        views.due.set("p", digest, EntityId(5_000), due::Standing::NeverDue);
+        views.entities.saw_event(EntityId(250), Position(1));
+        views.links.replace(EntityId(3), &[Link { relation: Relation::About, to: EntityId(9) }]);
+        views.links.replace(EntityId(3), &[]);
+        let changed = views.take_changed();
+        assert_eq!(changed.entities.iter().collect::<Vec<_>>(), [2]);
+        assert_eq!(changed.due, [("p".to_owned(), digest, std::iter::once(2).collect())]);
+        assert_eq!(changed.links, BTreeSet::from([EntityId(3)]));
+        views.mark_changed(changed.clone());
+        assert_eq!(views.take_changed(), changed);
+        let nothing = views.take_changed();
+        assert!(nothing.entities.is_empty() && nothing.links.is_empty() && nothing.due[0].2.is_empty());
     }
 }

@@ -2,15 +2,14 @@
 
 use std::io::{self, Write as _};
 use std::path::Path;
-use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
+use retention_core::control::ExitCode;
 use retentiond::config::{Config, Environment};
 use retentiond::supervise::args::{Args, Command, ConfigCommand, StoreCommand};
-use retentiond::supervise::exit::Exit;
 use retentiond::supervise::{daemon, offline};
 
-fn main() -> ExitCode {
+fn main() -> std::process::ExitCode {
     let args = Args::parse();
     let exit = match args.asked() {
         Command::Config { command: ConfigCommand::Check } => check_config(&args),
@@ -20,10 +19,10 @@ fn main() -> ExitCode {
         Command::Man { dir } => man(&dir),
         Command::Run => with_config(&args, |config| daemon::run(config, &Environment::read())),
     };
-    exit.into()
+    exit.number().into()
 }
 
-fn check_config(args: &Args) -> Exit {
+fn check_config(args: &Args) -> ExitCode {
     with_config(args, |config| {
         say(&format!(
             "{}: good, {} sources, digest {}",
@@ -31,26 +30,26 @@ fn check_config(args: &Args) -> Exit {
             config.sources.len(),
             config.digest.short()
         ));
-        Exit::Done
+        ExitCode::Done
     })
 }
 
-fn man(dir: &Path) -> Exit {
+fn man(dir: &Path) -> ExitCode {
     match clap_mangen::generate_to(Args::command(), dir) {
-        Ok(()) => Exit::Done,
+        Ok(()) => ExitCode::Done,
         Err(error) => {
             say(&format!("{}: the man pages cannot be written: {error}", dir.display()));
-            Exit::Unexpected
+            ExitCode::Unexpected
         }
     }
 }
 
-fn with_config(args: &Args, work: impl FnOnce(Config) -> Exit) -> Exit {
+fn with_config(args: &Args, work: impl FnOnce(Config) -> ExitCode) -> ExitCode {
     match Config::load(&args.config) {
         Ok(config) => work(config),
         Err(error) => {
             say(&error.to_string());
-            Exit::Invalid
+            ExitCode::Invalid
         }
     }
 }

@@ -386,9 +386,8 @@ impl Inner {
         let snapshot = write_out::WriteOut::take(self, written.position, written.epoch + 1)
             .map_err(|source| ReadError::Body { position, source })?;
         let reached = snapshot.position();
-        let dirty = snapshot.dirty_entities().clone();
-        if let Err(error) = snapshot.write(blocks) {
-            self.state.write().views.entities.mark_dirty(&dirty);
+        if let Err((error, changed)) = snapshot.write(blocks) {
+            self.state.write().views.mark_changed(changed);
             return Err(error.into());
         }
         self.tail.drop_written(reached);

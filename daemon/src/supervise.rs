@@ -6,8 +6,6 @@ pub mod args;
 mod bundles;
 // The daemon's life.
 pub mod daemon;
-// Every exit code of the daemon.
-pub mod exit;
 // Metrics of the views.
 mod metrics;
 // What systemd is told.

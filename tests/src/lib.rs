@@ -1,8 +1,8 @@
 //! The harness: the real stages, store and archive, driven step by step with a manual clock, faults and crashes.
 //!
 //! [`world`] has everything, [`invariants`] is the one checker that looks at it after every step, [`model`] is the tiny
-//! truth it is compared with, [`crash`] and [`faults`] stop the world and break it, [`story`] tells what happened, and
-//! [`daemon`] runs the real programs.
+//! truth it is compared with, [`crash`] and [`faults`] stop the world and break it, [`story`] tells what happened,
+//! [`daemon`] runs the real programs, and [`victim`] is the real daemon that is killed.
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a helper of a test fails as a test does: at once and by name")]
 
@@ -12,4 +12,5 @@ pub mod faults;
 pub mod invariants;
 pub mod model;
 pub mod story;
+pub mod victim;
 pub mod world;

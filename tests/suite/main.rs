@@ -11,6 +11,7 @@
 mod checker;
 mod crashes;
 mod ctl;
+mod kill;
 mod life;
 mod outcomes;
 mod properties;

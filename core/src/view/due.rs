@@ -124,6 +124,11 @@ impl PolicyDue {
         std::mem::take(&mut self.dirty)
     }
 
+    /// Marks blocks as changed again, when writing them out failed.
+    pub fn mark_dirty(&mut self, blocks: &RoaringBitmap) {
+        self.dirty |= blocks;
+    }
+
     /// Returns the bytes of a block.
     #[must_use]
     pub fn block(&self, block: u32) -> Vec<u8> {

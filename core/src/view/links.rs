@@ -85,6 +85,11 @@ impl Links {
         }
     }
 
+    /// Marks entities as changed again, when writing them out failed.
+    pub fn mark_changed(&mut self, entities: impl IntoIterator<Item = EntityId>) {
+        self.changed.extend(entities.into_iter().map(|entity| (entity, ())));
+    }
+
     /// Returns the entities whose own links changed since this was last asked, and forgets them.
     pub fn take_changed(&mut self) -> impl Iterator<Item = EntityId> + use<> {
         std::mem::take(&mut self.changed).into_keys()

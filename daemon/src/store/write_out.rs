@@ -12,9 +12,9 @@ use retention_core::event::codec;
 use retention_core::event::decision::PolicyVersion;
 use retention_core::id::{Digest, EntityId, Position, RunId};
 use retention_core::record::Relation;
-use retention_core::view::Views;
 use retention_core::view::index::Key;
 use retention_core::view::snapshot::{self, Note, Snapshot};
+use retention_core::view::{Changed, Views};
 use roaring::RoaringBitmap;
 
 use super::Inner;
@@ -32,8 +32,9 @@ const LINKS_PER_BLOCK: u32 = 64;
 
 const LINK_BYTES: usize = 9;
 
-/// How many positions a part of an index set spans: its bitmap stays below 4 KiB and a little.
-const INDEX_SPAN: u32 = 32_768;
+/// How many positions a part of an index set spans. A roaring container takes the least of 2 bytes a value, 4 bytes a
+/// run and 8 KiB, which is at most 4/3 bytes a position: 5,461 bytes and a header, so that a part fits a block.
+const INDEX_SPAN: u32 = 4_096;
 
 const NOTE: &[u8] = b"note";
 const LINKS_TAG: u8 = 1;
@@ -51,7 +52,7 @@ pub(super) struct WriteOut {
     links: Pairs,
     index: Pairs,
     whole: Vec<u8>,
-    dirty_entities: RoaringBitmap,
+    changed: Changed,
 }
 
 impl WriteOut {
@@ -59,18 +60,17 @@ impl WriteOut {
     pub(super) fn take(inner: &Inner, written: Position, epoch: u64) -> Result<Self, codec::CodecError> {
         let mut state = inner.state.write();
         let views = &mut state.views;
-        let dirty_entities = views.entities.take_dirty();
-        let entities =
-            dirty_entities.iter().map(|block| (block.to_be_bytes().to_vec(), views.entities.block(block))).collect();
+        let changed = views.take_changed();
+        let block_of = |block: u32| (block.to_be_bytes().to_vec(), views.entities.block(block));
+        let entities = changed.entities.iter().map(block_of).collect();
         let mut due = Vec::new();
-        for (_, column) in views.due.policies_mut() {
-            let digest = column.digest();
-            for block in column.take_dirty() {
-                due.push((due_key(digest, block), column.block(block)));
+        for (id, digest, blocks) in &changed.due {
+            if let Some(column) = views.due.policy(id) {
+                due.extend(blocks.iter().map(|block| (due_key(*digest, block), column.block(block))));
             }
         }
-        let changed: BTreeSet<u32> = views.links.take_changed().map(|from| from.0 / LINKS_PER_BLOCK).collect();
-        let links = changed.iter().flat_map(|block| link_pieces(views, *block)).collect();
+        let link_blocks: BTreeSet<u32> = changed.links.iter().map(|from| from.0 / LINKS_PER_BLOCK).collect();
+        let links = link_blocks.iter().flat_map(|block| link_pieces(views, *block)).collect();
         let index = index_parts(views, written);
         let whole = Snapshot::of(views).to_bytes()?;
         let note = Note {
@@ -82,7 +82,7 @@ impl WriteOut {
             pieces: u32::try_from(whole.len().div_ceil(PIECE_BYTES)).unwrap_or(u32::MAX),
         };
         let events = inner.tail.blocks().into_iter().map(|(n, bytes)| (n.to_be_bytes().to_vec(), bytes)).collect();
-        Ok(Self { note, events, entities, due, links, index, whole, dirty_entities })
+        Ok(Self { note, events, entities, due, links, index, whole, changed })
     }
 
     /// Returns the position at which everything was copied.
@@ -90,13 +90,16 @@ impl WriteOut {
         self.note.position
     }
 
-    /// Returns the blocks of entities that were copied, to be marked again if writing fails.
-    pub(super) fn dirty_entities(&self) -> &RoaringBitmap {
-        &self.dirty_entities
+    /// Writes everything, in order.
+    ///
+    /// # Errors
+    /// When sled fails: the answer holds what was copied, to be marked as changed again.
+    pub(super) fn write(mut self, blocks: &Blocks) -> Result<(), (BlocksError, Changed)> {
+        let changed = std::mem::take(&mut self.changed);
+        self.put_all(blocks).map_err(|error| (error, changed))
     }
 
-    /// Writes everything, in order.
-    pub(super) fn write(self, blocks: &Blocks) -> Result<(), BlocksError> {
+    fn put_all(self, blocks: &Blocks) -> Result<(), BlocksError> {
         blocks.put_sorted(Family::Events, self.events)?;
         blocks.put_sorted(Family::Entities, self.entities)?;
         blocks.put_sorted(Family::Due, self.due)?;
@@ -153,10 +156,11 @@ fn index_parts(views: &Views, written: Position) -> Vec<(Vec<u8>, Vec<u8>)> {
         let Some(max) = set.max().filter(|&max| max > from) else { continue };
         for part in from / INDEX_SPAN..=max / INDEX_SPAN {
             let start = part * INDEX_SPAN;
-            let subset: RoaringBitmap = set.range(start..start.saturating_add(INDEX_SPAN)).collect();
+            let mut subset: RoaringBitmap = set.range(start..start.saturating_add(INDEX_SPAN)).collect();
             if subset.is_empty() {
                 continue;
             }
+            subset.optimize();
             let mut bytes = Vec::new();
             // Writing to memory cannot fail.
             drop(subset.serialize_into(&mut bytes));
@@ -352,6 +356,7 @@ fn partial_block(blocks: &Blocks, position: Position) -> Result<Vec<events::Even
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::sled_door::BLOCK_BYTES_MAX;
     use super::*;
 
     proptest! {
@@ -392,6 +397,30 @@ mod tests {
         fn any_bytes_are_a_link_or_nothing(bytes in prop::collection::vec(0..4u8, 0..12)) {
             let link = parse_link(&bytes);
             prop_assert_eq!(link.is_some(), bytes.len() == LINK_BYTES && matches!(bytes[4], 1 | 2));
+        }
+    }
+
+    #[test]
+    fn index_parts_fit_a_block_and_read_back_whatever_the_positions_are() {
+        let patterns: [fn(u32) -> bool; 6] = [
+            |_| true,
+            |n| n % 2 == 0,
+            |n| n % 3 != 0,
+            |n| n % 5 < 2,
+            |n| n == 70_000,
+            |n| n.wrapping_mul(0x9e37_79b9) > 1 << 31,
+        ];
+        for (number, belongs) in patterns.into_iter().enumerate() {
+            let set: RoaringBitmap = (1..=100_000).filter(|n| belongs(*n)).collect();
+            let mut views = Views::default();
+            views.index.load(Key::Type(1), &set);
+            let mut again = Views::default();
+            for (key, part) in index_parts(&views, Position::NONE) {
+                assert!(part.len() <= BLOCK_BYTES_MAX, "pattern {number}: {} bytes", part.len());
+                let part = parse_index_part(&part).unwrap();
+                again.index.load(parse_index_key(&key).unwrap(), &part);
+            }
+            assert_eq!(again.index.get(Key::Type(1)), Some(&set), "pattern {number}");
         }
     }
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
+use retention_core::control::ExitCode;
 use retention_core::event::Event;
 use retention_core::event::operation::{ClockJumped, DaemonStarted, DaemonStopped};
 use retention_core::id::Digest;
@@ -16,7 +17,6 @@ use retention_core::time::Timestamp;
 use retention_core::view::Condition;
 use tokio::sync::{Notify, watch};
 
-use super::exit::Exit;
 use super::notifier::Notifier;
 use super::signals::{Signals, Wish};
 use super::watch::DirectoryWatch;
@@ -51,14 +51,14 @@ enum Ending {
 
 /// Runs the daemon until a signal says stop.
 #[must_use]
-pub fn run(config: Config, environment: &Environment) -> Exit {
+pub fn run(config: Config, environment: &Environment) -> ExitCode {
     let level = match diagnostics::start(&config.diagnostics, environment) {
         Ok(level) => level,
-        Err(error) => return refuse(&error, Exit::Invalid),
+        Err(error) => return refuse(&error, ExitCode::Invalid),
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return refuse(&error, Exit::Unexpected),
+        Err(error) => return refuse(&error, ExitCode::Unexpected),
     };
     let socket = {
         let _inside = runtime.enter();
@@ -66,12 +66,12 @@ pub fn run(config: Config, environment: &Environment) -> Exit {
             Ok(group) => group,
             Err(message) => {
                 tracing::error!("{message}");
-                return Exit::Invalid;
+                return ExitCode::Invalid;
             }
         };
         match ControlSocket::open(&config.control.socket, group) {
             Ok(socket) => socket,
-            Err(error) => return refuse(&error, Exit::Unexpected),
+            Err(error) => return refuse(&error, ExitCode::Unexpected),
         }
     };
     let config = Arc::new(RwLock::new(config));
@@ -79,9 +79,9 @@ pub fn run(config: Config, environment: &Environment) -> Exit {
     loop {
         let life = Life { config: Arc::clone(&config), environment, level: &level, socket: &socket, rebuild };
         match life.live(&runtime) {
-            Ok(Ending::Stop) => return Exit::Done,
+            Ok(Ending::Stop) => return ExitCode::Done,
             Ok(Ending::Rebuild) => rebuild = true,
-            Ok(Ending::Failed) => return Exit::Unexpected,
+            Ok(Ending::Failed) => return ExitCode::Unexpected,
             Err((message, exit)) => {
                 tracing::error!("{message}");
                 return exit;
@@ -98,7 +98,7 @@ fn socket_group(config: &Config) -> Result<Option<u32>, String> {
     accounts.gid_of(name).map(Some).ok_or_else(unknown)
 }
 
-fn refuse(error: &dyn std::error::Error, exit: Exit) -> Exit {
+fn refuse(error: &dyn std::error::Error, exit: ExitCode) -> ExitCode {
     tracing::error!(%error, "the daemon does not start");
     exit
 }
@@ -112,7 +112,7 @@ struct Life<'a> {
     rebuild: bool,
 }
 
-type Failure = (String, Exit);
+type Failure = (String, ExitCode);
 
 impl Life<'_> {
     fn live(&self, runtime: &tokio::runtime::Runtime) -> Result<Ending, Failure> {
@@ -138,9 +138,9 @@ impl Life<'_> {
 
     fn open(&self, clock: &Arc<dyn Clock>) -> Result<Store, Failure> {
         let config = self.config.read();
-        let root_key = config.store.root_key.path(self.environment).map_err(|e| (e.to_string(), Exit::Invalid))?;
+        let root_key = config.store.root_key.path(self.environment).map_err(|e| (e.to_string(), ExitCode::Invalid))?;
         let mut options = store::Options::usual(&config.store.state_dir, &root_key, Arc::clone(clock))
-            .map_err(|e| (e.to_string(), Exit::Unexpected))?;
+            .map_err(|e| (e.to_string(), ExitCode::Unexpected))?;
         options.cache_bytes = config.store.cache_bytes;
         let mut progress = |done: u64, total: u64| {
             Notifier.extend(OPENING_EXTENSION);
@@ -150,9 +150,9 @@ impl Life<'_> {
             if self.rebuild { Store::rebuild(&options, &mut progress) } else { Store::open(&options, &mut progress) };
         let store = opened.map_err(|error| {
             let exit = match &error {
-                store::OpenError::Locked { .. } => Exit::NotPermitted,
-                store::OpenError::Absent => Exit::PersonNeeded,
-                _ => Exit::Unexpected,
+                store::OpenError::Locked { .. } => ExitCode::NotPermitted,
+                store::OpenError::Absent => ExitCode::PersonNeeded,
+                _ => ExitCode::Unexpected,
             };
             (error.to_string(), exit)
         })?;
@@ -163,7 +163,7 @@ impl Life<'_> {
     }
 
     async fn serve(&self, store: &Arc<Store>, clock: &Arc<dyn Clock>) -> Result<Ending, Failure> {
-        let unexpected = |error: std::io::Error| (error.to_string(), Exit::Unexpected);
+        let unexpected = |error: std::io::Error| (error.to_string(), ExitCode::Unexpected);
         let (stop, stopped) = watch::channel(false);
         let (failed, mut failure) = watch::channel(None);
         let shared = Shared {
@@ -429,7 +429,7 @@ impl Life<'_> {
 fn append(store: &Store, event: Event) -> Result<(), Failure> {
     match store.append_drafts(vec![daemon_draft(event)], Condition::None) {
         Ok(_) => Ok(()),
-        Err(error) => Err((error.to_string(), Exit::Unexpected)),
+        Err(error) => Err((error.to_string(), ExitCode::Unexpected)),
     }
 }
 

@@ -5,9 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use indicatif::{ProgressBar, ProgressStyle};
+use retention_core::control::ExitCode;
 use retention_core::policy::PolicySet;
 
-use super::exit::Exit;
 use crate::clock::WallClock;
 use crate::config::{Config, Environment, RootKeyPlace};
 use crate::store::durable_file;
@@ -19,51 +19,51 @@ const LINE_EVERY: u64 = 1_000_000;
 
 /// Makes a new, empty store, the directory of exports, and the root key where a file is named that is not there.
 #[must_use]
-pub fn init(config: &Config) -> Exit {
+pub fn init(config: &Config) -> ExitCode {
     done(try_init(config))
 }
 
 /// Reads everything durable and says what is damaged.
 #[must_use]
-pub fn verify(config: &Config) -> Exit {
+pub fn verify(config: &Config) -> ExitCode {
     done(try_verify(config))
 }
 
 /// Makes everything in sled again from the journal.
 #[must_use]
-pub fn rebuild(config: &Config) -> Exit {
+pub fn rebuild(config: &Config) -> ExitCode {
     done(try_rebuild(config))
 }
 
 /// What was asked could not be done: what to say, and how to end.
 struct Refused {
     says: String,
-    exit: Exit,
+    exit: ExitCode,
 }
 
-fn refuse(exit: Exit, says: impl std::fmt::Display) -> Refused {
+fn refuse(exit: ExitCode, says: impl std::fmt::Display) -> Refused {
     Refused { says: says.to_string(), exit }
 }
 
 impl From<OpenError> for Refused {
     fn from(error: OpenError) -> Self {
         let exit = match &error {
-            OpenError::Locked { .. } => Exit::NotPermitted,
-            OpenError::Absent | OpenError::Exists | OpenError::Format => Exit::PersonNeeded,
+            OpenError::Locked { .. } => ExitCode::NotPermitted,
+            OpenError::Absent | OpenError::Exists | OpenError::Format => ExitCode::PersonNeeded,
             OpenError::RootKey(_) | OpenError::Vault(_) | OpenError::Journal(_) | OpenError::Blocks(_) => {
-                Exit::PersonNeeded
+                ExitCode::PersonNeeded
             }
             OpenError::File(_)
             | OpenError::Read(_)
             | OpenError::Append(_)
             | OpenError::Thread(_)
-            | OpenError::Lock(_) => Exit::Unexpected,
+            | OpenError::Lock(_) => ExitCode::Unexpected,
         };
         refuse(exit, error)
     }
 }
 
-fn done(result: Result<Exit, Refused>) -> Exit {
+fn done(result: Result<ExitCode, Refused>) -> ExitCode {
     result.unwrap_or_else(|refused| {
         say(&refused.says);
         refused.exit
@@ -76,13 +76,14 @@ fn say(line: &str) {
 }
 
 fn options(config: &Config) -> Result<Options, Refused> {
-    let root_key = config.store.root_key.path(&Environment::read()).map_err(|error| refuse(Exit::Invalid, error))?;
+    let root_key =
+        config.store.root_key.path(&Environment::read()).map_err(|error| refuse(ExitCode::Invalid, error))?;
     let options = Options::usual(&config.store.state_dir, &root_key, Arc::new(WallClock))
-        .map_err(|error| refuse(Exit::Unexpected, error))?;
+        .map_err(|error| refuse(ExitCode::Unexpected, error))?;
     Ok(Options { cache_bytes: config.store.cache_bytes, ..options })
 }
 
-fn try_init(config: &Config) -> Result<Exit, Refused> {
+fn try_init(config: &Config) -> Result<ExitCode, Refused> {
     let options = options(config)?;
     // Before a key is made: a key for a store that has another one would only confuse.
     if options.dir.join("FORMAT").exists() || options.dir.join("journal").exists() {
@@ -96,12 +97,12 @@ fn try_init(config: &Config) -> Result<Exit, Refused> {
     }
     Store::init(&options)?;
     durable_file::create_private_dir(&config.store.exports_dir, "exports directory")
-        .map_err(|error| refuse(Exit::Unexpected, error))?;
+        .map_err(|error| refuse(ExitCode::Unexpected, error))?;
     say(&format!("an empty store was made in {}", options.dir.display()));
     if let Some(warning) = Store::open(&options, &mut |_, _| {})?.erasure_warning() {
         say(&warning);
     }
-    Ok(Exit::Done)
+    Ok(ExitCode::Done)
 }
 
 fn say_what_the_key_means(path: &Path) {
@@ -114,14 +115,14 @@ fn say_what_the_key_means(path: &Path) {
     ));
 }
 
-fn try_verify(config: &Config) -> Result<Exit, Refused> {
+fn try_verify(config: &Config) -> Result<ExitCode, Refused> {
     let options = options(config)?;
     let mut bar = Bar::new("verify");
     let report = Store::verify_stopped(&options, Arc::new(PolicySet::empty()), &mut |at, all| bar.tell(at, all));
     bar.end();
     let report = report?;
     say_report(&report);
-    Ok(if report.is_good() { Exit::Done } else { Exit::VerificationFailed })
+    Ok(if report.is_good() { ExitCode::Done } else { ExitCode::VerificationFailed })
 }
 
 fn say_report(report: &VerifyReport) {
@@ -151,23 +152,23 @@ fn say_report(report: &VerifyReport) {
     ));
 }
 
-fn try_rebuild(config: &Config) -> Result<Exit, Refused> {
+fn try_rebuild(config: &Config) -> Result<ExitCode, Refused> {
     let options = options(config)?;
     let mut bar = Bar::new("rebuild");
     let store = Store::rebuild(&options, &mut |at, all| bar.tell(at, all));
     bar.end();
     let store = store?;
     if let Some(reason) = store.read_only_reason() {
-        return Err(refuse(Exit::PersonNeeded, format!("the store could not be rebuilt: {reason}")));
+        return Err(refuse(ExitCode::PersonNeeded, format!("the store could not be rebuilt: {reason}")));
     }
     let folded = store.report().folded;
-    store.write_out(1).map_err(|error| refuse(Exit::Unexpected, error))?;
-    store.close().map_err(|error| refuse(Exit::Unexpected, error))?;
+    store.write_out(1).map_err(|error| refuse(ExitCode::Unexpected, error))?;
+    store.close().map_err(|error| refuse(ExitCode::Unexpected, error))?;
     // What was set aside is of no use once the new one is whole, and it may keep what was removed readable.
     let discarded = crate::store::sled_door::discard_set_aside(&options.dir.join("events"))
-        .map_err(|error| refuse(Exit::Unexpected, error))?;
+        .map_err(|error| refuse(ExitCode::Unexpected, error))?;
     say(&format!("{folded} events were folded again; {discarded} older event stores were removed"));
-    Ok(Exit::Done)
+    Ok(ExitCode::Done)
 }
 
 /// Progress: a bar on a terminal, now and then a line elsewhere.
@@ -217,15 +218,18 @@ mod tests {
         let text = "[store]\nstate_dir = \"state\"\nexports_dir = \"exports\"\nroot_key = { file = \"root.key\" }\n\
                     [control]\nsocket = \"control.sock\"\n[policies]\ndir = \"policies\"\n";
         let config = Config::parse(&dir.path().join("config.toml"), text.as_bytes()).unwrap();
-        assert_eq!(verify(&config), Exit::PersonNeeded);
-        assert_eq!(init(&config), Exit::Done);
+        assert_eq!(verify(&config), ExitCode::PersonNeeded);
+        assert_eq!(init(&config), ExitCode::Done);
         assert!(dir.path().join("root.key").is_file() && dir.path().join("exports").is_dir());
-        assert_eq!(init(&config), Exit::PersonNeeded);
-        assert_eq!((verify(&config), rebuild(&config), verify(&config)), (Exit::Done, Exit::Done, Exit::Done));
+        assert_eq!(init(&config), ExitCode::PersonNeeded);
+        assert_eq!(
+            (verify(&config), rebuild(&config), verify(&config)),
+            (ExitCode::Done, ExitCode::Done, ExitCode::Done)
+        );
         let running = Store::open(&options(&config).ok().unwrap(), &mut |_, _| {}).unwrap();
-        assert_eq!((verify(&config), rebuild(&config)), (Exit::NotPermitted, Exit::NotPermitted));
+        assert_eq!((verify(&config), rebuild(&config)), (ExitCode::NotPermitted, ExitCode::NotPermitted));
         drop(running);
         std::fs::write(dir.path().join("state/journal/00000001.seg"), [0; 40]).unwrap();
-        assert_eq!((verify(&config), rebuild(&config)), (Exit::VerificationFailed, Exit::PersonNeeded));
+        assert_eq!((verify(&config), rebuild(&config)), (ExitCode::VerificationFailed, ExitCode::PersonNeeded));
     }
 }

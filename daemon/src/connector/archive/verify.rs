@@ -172,12 +172,15 @@ fn verify_against(
     let bundle = Reading { directory, manifest: &parsed };
 
     let layouts = bundle.read_layouts()?;
-    bundle.read_items(&layouts, &mut ledger)?;
-    for entry in &parsed.files {
-        if ![ITEMS_FILE, LAYOUTS_FILE, MANIFEST_ITEMS_FILE].contains(&entry.name.as_str()) {
-            bundle.read_other(entry)?;
+    std::thread::scope(|scope| {
+        let others = std::thread::Builder::new().name("verify".to_owned()).spawn_scoped(scope, || bundle.read_others());
+        bundle.read_items(&layouts, &mut ledger)?;
+        match others {
+            Ok(others) => others.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            // The system has no thread to spare: one after the other, then.
+            Err(_) => bundle.read_others(),
         }
-    }
+    })?;
     ledger.close(&parsed)?;
     Ok(Verified { manifest, items: parsed.items, bytes: parsed.file_bytes().saturating_add(bytes.len() as u64) })
 }
@@ -338,6 +341,13 @@ impl Reading<'_> {
             return Err(listed.unreadable());
         }
         Self::close(list_entry, listed.reader, Some(listed.number))
+    }
+
+    /// Reads the files that are no lists of items.
+    fn read_others(&self) -> Result<(), VerifyError> {
+        let lists = [ITEMS_FILE, LAYOUTS_FILE, MANIFEST_ITEMS_FILE];
+        let mut others = self.manifest.files.iter().filter(|entry| !lists.contains(&entry.name.as_str()));
+        others.try_for_each(|entry| self.read_other(entry))
     }
 
     fn read_other(&self, entry: &FileEntry) -> Result<(), VerifyError> {

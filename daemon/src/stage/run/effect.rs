@@ -19,11 +19,12 @@ use super::super::StageError;
 use super::{Run, Written};
 use crate::connector::archive::{ArchiveError, BundleName, BundleSpec, ItemSink, MailboxName, Probe};
 use crate::connector::outcome::{Cause, Outcome, Refusal, Retry};
+use crate::store::AppendError;
 use crate::store::vault::KeyState;
 use crate::store::vault::destroy::StepTicket;
 
 /// How many `KeyDestroyed` are appended together.
-const DESTROYED_PER_APPEND: usize = 10_000;
+const DESTROYED_PER_APPEND: usize = 2_000;
 
 /// The policy was edited after its plan was approved: a new plan is needed.
 const POLICY_CHANGED: Refusal = Refusal { code: "policy_changed", retry: Retry::Never };
@@ -250,9 +251,15 @@ impl Run {
                 left.push(*entity);
             }
         }
+        // The next part is prepared while the writer has the one before.
+        let mut answers = Vec::new();
         for part in left.chunks(DESTROYED_PER_APPEND) {
-            let drafts = part.iter().map(|entity| self.destroyed_draft(id, saga, *entity)).collect();
-            self.store.append_drafts(drafts, Condition::None)?;
+            let prepare = |entity: &EntityId| self.store.prepare(self.destroyed_draft(id, saga, *entity), None);
+            let events = part.iter().map(prepare).collect::<Result<Vec<_>, _>>()?;
+            answers.push(self.store.submit(events, Condition::None)?);
+        }
+        for answer in answers {
+            answer.recv().map_err(|_| AppendError::Closed)??;
         }
         tracing::info!(saga = %id, items = entities.len(), read_back = ?destroyed.read_back, "keys are destroyed");
         Ok(Outcome::Applied(Receipt::Purged { items: entities.len() as u64 }))

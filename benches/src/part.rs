@@ -1,0 +1,289 @@
+//! What runs in a process of its own, so that its memory can be measured and it can be killed. Each part prints one
+//! line of JSON.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+
+use retention_core::event::decision::{PlanApproved, PlanPurpose, PlanRequested, RunRequested};
+use retention_core::event::saga::Step as ScriptStep;
+use retention_core::event::{Actor, Draft, Event, stream_of_daemon};
+use retention_core::id::{EntityId, PlanId, Position};
+use retention_core::time::Timestamp;
+use retention_core::view::{Condition, PlanState};
+use retentiond::clock::ManualClock;
+use retentiond::stage::Step;
+use retentiond::store::Store;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::Outcome;
+use crate::data::Random;
+use crate::figure::{self, Memory, Stopwatch};
+use crate::ours::{DUE_AT, Ours, POLICY, Place, TAKEN_IN_AT};
+
+/// What a process does.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(clap::Subcommand)]
+enum What {
+    /// Takes the file in, then closes.
+    Fill { place: PathBuf, csv: PathBuf },
+    /// Takes the file in, then waits to be killed.
+    FillAndWait { place: PathBuf, csv: PathBuf },
+    /// Opens and looks at the memory.
+    Open { place: PathBuf },
+    /// Makes everything in sled again.
+    Rebuild { place: PathBuf },
+    /// Waits until the schedule has planned, with nothing due.
+    NothingDue { place: PathBuf },
+    /// Purges what is due.
+    Purge { place: PathBuf },
+    /// Reads the events of entities picked at random.
+    History { place: PathBuf },
+}
+
+/// What an intake took.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Filled {
+    /// Seconds until everything was durable and in all views.
+    pub(crate) seconds: f64,
+    /// Processor seconds of all threads.
+    pub(crate) cpu: f64,
+    /// Events in the log.
+    pub(crate) events: u64,
+    /// Memory afterwards.
+    pub(crate) memory: Memory,
+}
+
+/// What an open took.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Opened {
+    /// Seconds until the store could be used.
+    pub(crate) seconds: f64,
+    /// Events in the log.
+    pub(crate) events: u64,
+    /// Events that were folded anew.
+    pub(crate) folded: u64,
+    /// Memory afterwards.
+    pub(crate) memory: Memory,
+}
+
+/// Milliseconds of many single calls.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Calls {
+    /// Each call.
+    pub(crate) ms: Vec<f64>,
+}
+
+/// What a purge took.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Purged {
+    /// Items purged.
+    pub(crate) items: u64,
+    /// Seconds to plan.
+    pub(crate) plan: f64,
+    /// Seconds from the request of the run to its end.
+    pub(crate) run: f64,
+    /// Processor seconds of all threads, from the request of the plan to the end of the run.
+    pub(crate) cpu: f64,
+    /// Seconds by what the stage did.
+    pub(crate) steps: BTreeMap<String, f64>,
+    /// Memory afterwards.
+    pub(crate) memory: Memory,
+}
+
+/// Does one part.
+pub(crate) fn run(args: &Args) -> Outcome<()> {
+    let place = |path: &Path| Place(path.to_owned());
+    match &args.what {
+        What::Fill { place: at, csv } => {
+            let (ours, filled) = fill(&place(at), csv)?;
+            ours.close()?;
+            tell(&filled)
+        }
+        What::FillAndWait { place: at, csv } => {
+            let (ours, filled) = fill(&place(at), csv)?;
+            tell(&filled)?;
+            // The other end is closed only by the death of the bench, or by ours.
+            std::io::stdin().read_to_end(&mut Vec::new())?;
+            drop(ours);
+            Ok(())
+        }
+        What::Open { place: at } => open(&place(at)),
+        What::Rebuild { place: at } => rebuild(&place(at)),
+        What::NothingDue { place: at } => nothing_due(&place(at)),
+        What::Purge { place: at } => purge(&place(at)),
+        What::History { place: at } => history(&place(at)),
+    }
+}
+
+fn tell<T: Serialize>(figures: &T) -> Outcome<()> {
+    figure::say(&serde_json::to_string(figures)?);
+    Ok(())
+}
+
+/// Starts a part and returns what it said.
+pub(crate) fn ask<T: DeserializeOwned>(args: &[&str]) -> Outcome<T> {
+    let (mut child, answer) = start(args)?;
+    if child.wait()?.success() { Ok(answer) } else { Err("a part of the bench failed".into()) }
+}
+
+/// Starts a part, waits for what it says, and returns it running.
+pub(crate) fn start<T: DeserializeOwned>(args: &[&str]) -> Outcome<(Child, T)> {
+    let mut command = Command::new(std::env::current_exe()?);
+    let mut child = command.arg("part").args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    let out = child.stdout.take().ok_or("a part of the bench has no output")?;
+    let mut line = String::new();
+    BufReader::new(out).read_line(&mut line)?;
+    let answer = serde_json::from_str(&line).map_err(|_| format!("a part of the bench said: {line}"))?;
+    Ok((child, answer))
+}
+
+fn last(store: &Store) -> u64 {
+    store.view(|views| views.position.0)
+}
+
+fn fill(place: &Place, csv: &Path) -> Outcome<(Ours, Filled)> {
+    place.make()?;
+    let ours = Ours::open(place, TAKEN_IN_AT)?;
+    let (watch, cpu) = (Stopwatch::start(), figure::cpu_seconds()?);
+    ours.take_in(csv)?;
+    ours.judge()?;
+    let (seconds, cpu) = (watch.seconds(), figure::cpu_seconds()? - cpu);
+    if !ours.store.view(|views| views.due.is_complete()) {
+        return Err("the due index is not complete".into());
+    }
+    let filled = Filled { seconds, cpu, events: last(&ours.store), memory: Memory::of_this_process()? };
+    Ok((ours, filled))
+}
+
+fn open(place: &Place) -> Outcome<()> {
+    let options = place.options(Arc::new(ManualClock::starting_at(TAKEN_IN_AT)))?;
+    let watch = Stopwatch::start();
+    let store = Store::open(&options, &mut |_, _| {})?;
+    let seconds = watch.seconds();
+    let memory = Memory::of_this_process()?;
+    tell(&Opened { seconds, events: last(&store), folded: store.report().folded, memory })?;
+    Ok(store.close()?)
+}
+
+fn rebuild(place: &Place) -> Outcome<()> {
+    let options = place.options(Arc::new(ManualClock::starting_at(TAKEN_IN_AT)))?;
+    let watch = Stopwatch::start();
+    let store = Store::rebuild(&options, &mut |_, _| {})?;
+    let seconds = watch.seconds();
+    let opened =
+        Opened { seconds, events: last(&store), folded: store.report().folded, memory: Memory::of_this_process()? };
+    store.close()?;
+    tell(&opened)
+}
+
+/// How many scheduled runs are timed, one on each day; the first contacts fall due on the seventeenth.
+const DAYS: i64 = 12;
+
+const DAY_US: i64 = 86_400_000_000;
+
+fn nothing_due(place: &Place) -> Outcome<()> {
+    let ours = Ours::open(place, TAKEN_IN_AT)?;
+    let (mut schedule, mut plan) = (ours.schedule(), ours.plan());
+    let mut ms = Vec::new();
+    for day in 1..=DAYS {
+        ours.clock.set(Timestamp(TAKEN_IN_AT.0 + day * DAY_US + DAY_US / 2));
+        let watch = Stopwatch::start();
+        schedule.step()?;
+        while plan.step()? == Step::Worked {}
+        ms.push(watch.seconds() * 1_000.0);
+        let now = Timestamp(TAKEN_IN_AT.0 + day * DAY_US);
+        let state = ours.store.view(|views| views.small.plans.iter().next_back().map(|(_, plan)| plan.state(now)));
+        if state != Some(PlanState::Empty) {
+            return Err(format!("the scheduled plan is {state:?}").into());
+        }
+    }
+    drop((schedule, plan));
+    ours.close()?;
+    tell(&Calls { ms })
+}
+
+fn request(actor: Actor, event: Event) -> Draft {
+    Draft { stream: stream_of_daemon(), entity: None, actor, cause: Position::NONE, occurred_at: None, event }
+}
+
+fn purge(place: &Place) -> Outcome<()> {
+    let ours = Ours::open(place, DUE_AT)?;
+    let store = &ours.store;
+    let (operator, approver) = (Actor::Person(1_000), Actor::Person(1_001));
+    let event = PlanRequested { policy: POLICY.to_owned(), purpose: PlanPurpose::Run, as_of: None };
+    let watch = Stopwatch::start();
+    let cpu = figure::cpu_seconds()?;
+    let asked = store.append_drafts(vec![request(operator, Event::PlanRequested(event))], Condition::None)?;
+    let mut plan = ours.plan();
+    while plan.step()? == Step::Worked {}
+    let planned = watch.seconds();
+    drop(plan);
+    let plan = PlanId(asked.last);
+    let digest = store.view(|views| views.small.plans.get(plan).and_then(|plan| plan.digest()));
+    let digest = digest.ok_or("the plan was not frozen")?;
+    let approval = Event::PlanApproved(PlanApproved { plan, digest, comment: String::new() });
+    store.append_drafts(vec![request(approver, approval)], Condition::None)?;
+    let wanted = Event::RunRequested(RunRequested { plan, digest });
+    let watch = Stopwatch::start();
+    store.append_drafts(vec![request(operator, wanted)], Condition::None)?;
+    let mut run = ours.run();
+    let mut steps: BTreeMap<String, f64> = BTreeMap::new();
+    loop {
+        let watch = Stopwatch::start();
+        if run.step()? != Step::Worked {
+            break;
+        }
+        *steps.entry(newest_step(store)?).or_default() += watch.seconds();
+    }
+    let seconds = watch.seconds();
+    drop(run);
+    let items = store.view(|views| views.small.runs.iter().map(|(_, run)| run.purged).sum());
+    let cpu = figure::cpu_seconds()? - cpu;
+    let purged = Purged { items, plan: planned, run: seconds, cpu, steps, memory: Memory::of_this_process()? };
+    ours.close()?;
+    tell(&purged)
+}
+
+/// Names what the stage has just recorded.
+fn newest_step(store: &Store) -> Outcome<String> {
+    let newest = store.read(store.view(|views| views.position))?;
+    Ok(match newest.as_ref().and_then(|recorded| recorded.event()) {
+        Some(Event::StepSucceeded(body)) => match body.step {
+            ScriptStep::Purge => "destroy and record".to_owned(),
+            step => step.name().to_owned(),
+        },
+        Some(event) => event.event_type().name().to_owned(),
+        None => "unreadable".to_owned(),
+    })
+}
+
+/// How many entities are asked for.
+const ASKED_FOR: u64 = 2_000;
+
+fn history(place: &Place) -> Outcome<()> {
+    let ours = Ours::open(place, TAKEN_IN_AT)?;
+    let bound = ours.store.view(|views| views.entities.bound());
+    let mut random = Random(crate::data::SEED);
+    let mut ms = Vec::new();
+    for _ in 0..ASKED_FOR {
+        let entity = EntityId(1 + u32::try_from(random.below(u64::from(bound - 1)))?);
+        let watch = Stopwatch::start();
+        let mut position = ours.store.view(|views| views.entities.last_event(entity));
+        while let Some(row) = ours.store.row(position)? {
+            drop(ours.store.read(position)?);
+            position = row.previous;
+        }
+        ms.push(watch.seconds() * 1_000.0);
+    }
+    ours.close()?;
+    tell(&Calls { ms })
+}

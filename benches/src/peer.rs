@@ -1,0 +1,5 @@
+//! The peers.
+
+pub(crate) mod file;
+pub(crate) mod postgres;
+pub(crate) mod sqlite;
