@@ -256,7 +256,15 @@ impl Inbox {
         place::prepare(&folder).map_err(|error| error.to_string())?;
         self.sweep(now);
         let claimed = place::numbers(&folder, Shelf::Processing).map_err(|error| error.to_string())?;
-        self.work.extend(claimed.into_iter().map(Work::Claimed).filter(|work| !self.resting.contains_key(work)));
+        // In the order of their claims: a delivery that rests must not be overtaken, or it would bring back, when it is
+        // taken in at last, what a later one had already changed.
+        let rests = |number: &u64| self.resting.contains_key(&Work::Claimed(*number));
+        let before_rest: Vec<u64> = claimed.iter().copied().take_while(|number| !rests(number)).collect();
+        let is_held_up = before_rest.len() < claimed.len();
+        self.work.extend(before_rest.into_iter().map(Work::Claimed));
+        if is_held_up {
+            return Ok(());
+        }
         sightings.retain(|sighting| !place::is_ours(&sighting.name));
         for sighting in sightings.iter().filter(|sighting| self.renamed_in.contains(&sighting.name)) {
             self.stillness.renamed_in(sighting.clone(), now);
@@ -311,6 +319,8 @@ impl Inbox {
         };
         if done.is_err() {
             self.rest(work, clock.now());
+            // What was queued behind it waits for the next look, which sees that this one rests.
+            self.work.clear();
         }
         done
     }
