@@ -60,6 +60,12 @@ impl Run {
     /// When the log or the keys fail: the store is then opened again, and recovery goes on from what is recorded.
     pub fn step(&mut self) -> Result<Step, StageError> {
         let now = self.clock.now();
+        // After a start, and for a moment after an edit, the policies of the log are not installed yet. Judging by
+        // others would call what was approved stale.
+        let in_log = self.store.view(|views| views.small.policies.digest);
+        if in_log.is_some() && in_log != Some(self.store.policies().digest()) {
+            return Ok(Step::Idle);
+        }
         let open: Vec<(RunId, RunState)> = self.store.view(|views| {
             views.small.runs.iter().filter(|(_, run)| run.ended_at.is_none()).map(|(id, run)| (id, run.state)).collect()
         });

@@ -31,6 +31,10 @@ const FORMAT_TEXT: &str = "retentiond store 1\n";
 /// No store of ours has a longer one.
 const FORMAT_BYTES_MAX: u64 = 64;
 
+/// How often a lock that is held is tried again, and how long is waited in between: half a second in all.
+const LOCK_TRIES: u32 = 25;
+const LOCK_PAUSE: std::time::Duration = std::time::Duration::from_millis(20);
+
 /// Progress is told after this many events.
 const PROGRESS_EVERY: u64 = 10_000;
 
@@ -154,7 +158,14 @@ impl Lock {
             .mode(0o600)
             .open(dir.join("lock"))
             .map_err(OpenError::Lock)?;
-        if rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_err() {
+        let lock = || rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_ok();
+        // A child that is being started holds a copy of every open file for a moment, also of a lock just let go.
+        let got_it = lock()
+            || (0..LOCK_TRIES).any(|_| {
+                std::thread::park_timeout(LOCK_PAUSE);
+                lock()
+            });
+        if !got_it {
             let mut pid = String::new();
             drop((&file).take(20).read_to_string(&mut pid));
             let digits: String = pid.chars().filter(char::is_ascii_digit).collect();

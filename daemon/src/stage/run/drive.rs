@@ -144,6 +144,10 @@ impl Run {
 
     fn retry_at(&self, step: ScriptStep, attempt: u32, refusal: Refusal) -> Option<Timestamp> {
         let now = self.clock.now();
+        // An interruption is no refusal: a daemon that is killed often does not give up because of that.
+        if refusal.retry == Retry::AfterProbe {
+            return Some(now);
+        }
         let usual = saga::retry_at(step, attempt, now)?;
         match refusal.retry {
             Retry::Never => None,
@@ -151,8 +155,7 @@ impl Run {
                 let wait_us = i64::try_from(wait.as_micros()).unwrap_or(i64::MAX);
                 Some(usual.max(Timestamp(now.0.saturating_add(wait_us))))
             }
-            Retry::AfterProbe => Some(now),
-            Retry::Operator => Some(usual),
+            Retry::AfterProbe | Retry::Operator => Some(usual),
         }
     }
 
