@@ -183,7 +183,10 @@ impl Drop for Victim {
             drop(child.kill().and_then(|()| child.wait()));
         }
         if std::thread::panicking() {
-            eprintln!("{}", self.diagnostics());
+            #[expect(clippy::print_stderr, reason = "belongs to the message of the failing test")]
+            {
+                eprintln!("{}", self.diagnostics());
+            }
         }
     }
 }

@@ -4,6 +4,8 @@
 //! `RETENTION_KILL_ROUNDS` says how often, `RETENTION_SEED` what happens. What SIGKILL leaves is looked at in a copy, so
 //! that every daemon recovers from exactly what the one before left.
 
+#![expect(clippy::disallowed_methods, reason = "another process is waited for, and that can only be polled")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
@@ -210,7 +212,7 @@ impl Hunt {
         self.driver.truth.check(&store);
         assert_eq!(self.checker.scan_all(&copied), [], "files of the store");
         assert!(!self.victim.diagnostics().contains(MARKER), "plaintext in the diagnostics");
-        if round % ROUNDS_PER_WHOLE_LOOK == 0 {
+        if round.is_multiple_of(ROUNDS_PER_WHOLE_LOOK) {
             let violations = self.checker.check(&store, &self.victim.path("exports"), &self.model);
             assert_eq!(violations, []);
         } else {
@@ -219,7 +221,7 @@ impl Hunt {
             assert_eq!(violations, []);
         }
         drop(store);
-        if round % ROUNDS_PER_WHOLE_LOOK == 0 {
+        if round.is_multiple_of(ROUNDS_PER_WHOLE_LOOK) {
             let report = Store::verify_stopped(&options, Arc::new(PolicySet::empty()), &mut |_, _| {}).unwrap();
             assert!(report.is_good(), "{report:?}");
         }
