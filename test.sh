@@ -39,5 +39,8 @@ need python3 python3               # the second reader of the golden vectors
 need setpriv util-linux           # a second person at the control socket
 need systemd-analyze systemd      # checks the units
 
+say "the mail servers of the tests"
+tests/servers.sh
+
 say "cargo test"
 exec cargo test --workspace --locked "$@"

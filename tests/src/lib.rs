@@ -2,7 +2,7 @@
 //!
 //! [`world`] has everything, [`invariants`] is the one checker that looks at it after every step, [`model`] is the tiny
 //! truth it is compared with, [`crash`] and [`faults`] stop the world and break it, [`story`] tells what happened,
-//! [`daemon`] runs the real programs, and [`victim`] is the real daemon that is killed.
+//! [`daemon`] runs the real programs, and [`victim`] is the real daemon that is killed. [`servers`] are real mail servers.
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a helper of a test fails as a test does: at once and by name")]
 
@@ -11,6 +11,7 @@ pub mod daemon;
 pub mod faults;
 pub mod invariants;
 pub mod model;
+pub mod servers;
 pub mod story;
 pub mod victim;
 pub mod world;

@@ -1,0 +1,3 @@
+//! Mail: the three real servers, and what the product does on them.
+
+mod servers;
