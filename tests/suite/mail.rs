@@ -1,3 +1,4 @@
 //! Mail: the three real servers, and what the product does on them.
 
 mod servers;
+mod tools;
