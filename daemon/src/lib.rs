@@ -11,6 +11,9 @@ pub mod clock;
 // What stands around every flush.
 pub mod flush;
 
+// Whether work was asked to stop.
+pub mod halt;
+
 // The program's own messages, redacted.
 pub mod diagnostics;
 

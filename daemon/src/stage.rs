@@ -9,10 +9,12 @@
 //! | [`plan`] | `PlanRequested` | the due index, records | what is due, and why? | `PlanItems`, `PlanFrozen` |
 //! | [`run`] | `RunRequested`, timers | plans, open sagas | what comes next? | intents, receipts, ends |
 //!
-//! Each has a `step` that does one bounded piece of work and says whether there is more, so that a test can drive
-//! them in any order, and the supervisor drives each on its own thread.
+//! Each has a `step` that does one piece of work and says whether there is more, so that a test can drive them in any
+//! order, and the supervisor drives each on its own thread. A step that can take long asks `halt` on its way.
 
 use retention_core::time::Timestamp;
+
+use crate::halt::Halted;
 
 pub mod intake;
 pub mod plan;
@@ -47,6 +49,9 @@ pub enum StageError {
     /// A body could not be encoded.
     #[error(transparent)]
     Codec(#[from] retention_core::event::codec::CodecError),
+    /// The daemon is ending.
+    #[error(transparent)]
+    Halted(#[from] Halted),
     /// A delivery could not be taken in; it waits where it was claimed.
     #[error(transparent)]
     Intake(#[from] intake::IntakeError),

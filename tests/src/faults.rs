@@ -14,6 +14,7 @@ use retentiond::connector::archive::{
 };
 use retentiond::connector::outcome::{Cause, Outcome, Refusal, Retry};
 use retentiond::flush::FlushGate;
+use retentiond::halt::Halt;
 
 /// A call of the archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +45,8 @@ pub enum Fault {
     LostButApplied,
     /// It happens, a day later.
     Slow,
+    /// The daemon is asked to stop just before.
+    Stop,
     /// Before a bundle is read back, a byte of its items is another.
     FlippedByte,
     /// Before a bundle is read back, its items are removed.
@@ -52,7 +55,7 @@ pub enum Fault {
 
 impl Fault {
     /// Those of which any call can fall ill.
-    pub const OF_CALLS: [Self; 4] = [Self::Refused, Self::LostNotApplied, Self::LostButApplied, Self::Slow];
+    pub const OF_CALLS: [Self; 5] = [Self::Refused, Self::LostNotApplied, Self::LostButApplied, Self::Slow, Self::Stop];
 }
 
 /// How long a slow call takes: longer than any back-off.
@@ -60,8 +63,9 @@ const SLOW: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The archive on disk, with one fault at one call.
 pub struct FaultyArchive {
-    disk: DiskArchive,
     root: PathBuf,
+    gate: Arc<dyn FlushGate>,
+    halt: Mutex<Halt>,
     clock: ManualClock,
     armed: Mutex<Option<(Call, u32, Fault)>>,
 }
@@ -70,7 +74,12 @@ impl FaultyArchive {
     /// Uses a directory.
     #[must_use]
     pub fn at(root: &Path, clock: ManualClock, gate: Arc<dyn FlushGate>) -> Self {
-        Self { disk: DiskArchive::gated(root, gate), root: root.to_owned(), clock, armed: Mutex::default() }
+        Self { root: root.to_owned(), gate, halt: Mutex::default(), clock, armed: Mutex::default() }
+    }
+
+    /// Stops, and asks to stop, by this from now on.
+    pub fn stops_by(&self, halt: &Halt) {
+        self.halt.lock().unwrap_or_else(PoisonError::into_inner).clone_from(halt);
     }
 
     /// Lets the `nth` call of a kind from now on go wrong, counted from 1.
@@ -86,8 +95,12 @@ impl FaultyArchive {
 
     /// The archive as it is on disk.
     #[must_use]
-    pub fn disk(&self) -> &DiskArchive {
-        &self.disk
+    pub fn disk(&self) -> DiskArchive {
+        DiskArchive::gated(&self.root, Arc::clone(&self.gate)).halting(self.halt())
+    }
+
+    fn halt(&self) -> Halt {
+        self.halt.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn fault(&self, call: Call) -> Option<Fault> {
@@ -101,8 +114,10 @@ impl FaultyArchive {
             return None;
         }
         *armed = None;
-        if fault == Fault::Slow {
-            self.clock.advance(SLOW);
+        match fault {
+            Fault::Slow => self.clock.advance(SLOW),
+            Fault::Stop => self.halt().ask(),
+            _ => {}
         }
         Some(fault)
     }
@@ -136,13 +151,13 @@ fn effect<R>(fault: Option<Fault>, act: impl FnOnce() -> Outcome<R>) -> Outcome<
             drop(act());
             Outcome::Unknown(LOST)
         }
-        Some(Fault::Slow | Fault::FlippedByte | Fault::FileRemoved) | None => act(),
+        Some(Fault::Slow | Fault::Stop | Fault::FlippedByte | Fault::FileRemoved) | None => act(),
     }
 }
 
 impl ExportTarget for FaultyArchive {
     fn write(&self, spec: BundleSpec, fill: &mut Fill<'_>) -> Outcome<Bundle> {
-        effect(self.fault(Call::Write), || self.disk.write(spec, fill))
+        effect(self.fault(Call::Write), || self.disk().write(spec, fill))
     }
 
     fn verify(
@@ -157,24 +172,24 @@ impl ExportTarget for FaultyArchive {
             }
             Some(fault @ (Fault::FlippedByte | Fault::FileRemoved)) => {
                 self.tamper(name, fault);
-                self.disk.verify(name, manifest, expected)
+                self.disk().verify(name, manifest, expected)
             }
-            Some(Fault::Slow) | None => self.disk.verify(name, manifest, expected),
+            Some(Fault::Slow | Fault::Stop) | None => self.disk().verify(name, manifest, expected),
         }
     }
 
     fn probe(&self, idempotency_key: Digest) -> Result<Probe, ArchiveError> {
         match self.fault(Call::Probe) {
             Some(Fault::Refused | Fault::LostNotApplied | Fault::LostButApplied) => Err(ArchiveError::NamesTaken),
-            Some(Fault::Slow | Fault::FlippedByte | Fault::FileRemoved) | None => self.disk.probe(idempotency_key),
+            Some(Fault::Slow | Fault::Stop | Fault::FlippedByte | Fault::FileRemoved) | None => self.disk().probe(idempotency_key),
         }
     }
 
     fn remove(&self, name: &BundleName) -> Outcome<()> {
-        effect(self.fault(Call::Remove), || self.disk.remove(name))
+        effect(self.fault(Call::Remove), || self.disk().remove(name))
     }
 
     fn sweep(&self) -> Result<u64, ArchiveError> {
-        self.disk.sweep()
+        self.disk().sweep()
     }
 }

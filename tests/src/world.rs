@@ -16,6 +16,7 @@ use retentiond::clock::{Clock, ManualClock};
 use retentiond::config::{Delivers, KeepDone, Source, SourceKind};
 use retentiond::connector::archive::ExportTarget;
 use retentiond::flush::FlushGate;
+use retentiond::halt::Halt;
 use retentiond::stage::{Step, intake, plan, policies, project, run, schedule};
 use retentiond::store::vault::root_key::RootKey;
 use retentiond::store::{Options, Store};
@@ -71,7 +72,7 @@ pub enum Stepped {
     Idle,
     /// Nothing before then.
     Until(Timestamp),
-    /// The world stopped, and was opened again.
+    /// The world stopped, or was stopped, and was opened again.
     Crashed,
 }
 
@@ -205,6 +206,8 @@ impl World {
     }
 
     fn open(&mut self) {
+        self.options.halt = Halt::default();
+        self.archive.stops_by(&self.options.halt);
         let store = Arc::new(Store::open(&self.options, &mut |_, _| {}).expect("the store opens"));
         assert_eq!(store.read_only_reason(), None, "the store is damaged");
         let clock: Arc<dyn Clock> = Arc::new(self.clock.clone());
@@ -396,7 +399,7 @@ impl World {
     }
 
     fn stepped(&mut self, stage: Stage, before: Position, step: Result<Step, String>) -> Stepped {
-        if self.gate.has_crashed() {
+        if self.gate.has_crashed() || (self.options.halt.is_asked() && step.is_err()) {
             self.open_again();
             self.learn_after(before);
             self.check();

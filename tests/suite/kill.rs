@@ -23,6 +23,7 @@ use retention_tests::victim::Victim;
 use retention_tests::world::policy;
 use retentiond::clock::WallClock;
 use retentiond::connector::archive::{DiskArchive, verify_recorded};
+use retentiond::halt::Halt;
 use retentiond::store::{Options, Store};
 
 use driver::{Acknowledged, Driver, POLICIES, POLL, Planned, unclaimed};
@@ -327,7 +328,7 @@ impl Hunt {
         for name in archive.list().unwrap() {
             let name = name.unwrap();
             let (_, manifest) = archive.manifest(&name).unwrap();
-            verify_recorded(&exports, &name, manifest).unwrap();
+            verify_recorded(&exports, &name, manifest, &Halt::default()).unwrap();
             bundles += 1;
         }
         assert_eq!(fs::read_dir(&exports).unwrap().count(), bundles, "an unfinished bundle is left");

@@ -20,6 +20,7 @@ use retention_core::time::Timestamp;
 
 use super::outcome::{Cause, Outcome, Refusal, Retry};
 use crate::flush::{Flush, FlushGate, OpenGate};
+use crate::halt::Halt;
 
 mod bundle;
 mod durable;
@@ -258,6 +259,7 @@ pub trait ExportTarget: Send + Sync {
 pub struct DiskArchive {
     root: PathBuf,
     gate: Arc<dyn FlushGate>,
+    halt: Halt,
 }
 
 impl DiskArchive {
@@ -270,7 +272,13 @@ impl DiskArchive {
     /// As [`Self::at`], with a gate around what makes bundles durable.
     #[must_use]
     pub fn gated(root: &Path, gate: Arc<dyn FlushGate>) -> Self {
-        Self { root: root.to_path_buf(), gate }
+        Self { root: root.to_path_buf(), gate, halt: Halt::default() }
+    }
+
+    /// Stops reading bundles when that is asked for.
+    #[must_use]
+    pub fn halting(self, halt: Halt) -> Self {
+        Self { halt, ..self }
     }
 
     /// Returns the names of all bundles, in no order, without loading them all.
@@ -308,7 +316,7 @@ impl ExportTarget for DiskArchive {
         manifest: Digest,
         expected: &mut dyn Iterator<Item = ExpectedItem>,
     ) -> Result<Verified, VerifyError> {
-        verify(&self.root, name, manifest, expected)
+        verify(&self.root, name, manifest, expected, &self.halt)
     }
 
     fn probe(&self, idempotency_key: Digest) -> Result<Probe, ArchiveError> {

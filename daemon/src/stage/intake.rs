@@ -26,6 +26,7 @@ use crate::clock::Clock;
 use crate::config::{KeepDone, Source};
 use crate::connector::drop::SourceSpec;
 use crate::connector::drop::scan::{self, ClaimError, STILL_US, Stillness, Verdict};
+use crate::halt::Halted;
 use crate::store::durable_file::DurableFileError;
 use crate::store::{AppendError, Store};
 
@@ -87,6 +88,9 @@ pub enum IntakeError {
     /// The system gives no thread.
     #[error("the thread that reads a dropped file cannot be started ({0}); the file is taken up again")]
     Thread(std::io::ErrorKind),
+    /// The daemon is ending.
+    #[error(transparent)]
+    Halted(#[from] Halted),
     /// The reader broke its promise.
     #[error("the reader of a dropped file failed; the file stays in processing/ and is taken up again")]
     ReaderFailed,
@@ -109,7 +113,12 @@ impl IntakeError {
                 | AppendError::Seal(_) => false,
             },
             Self::Vault(_) | Self::Read(_) => true,
-            Self::Codec(_) | Self::Folder(_) | Self::Spec(_) | Self::Thread(_) | Self::ReaderFailed => false,
+            Self::Codec(_)
+            | Self::Folder(_)
+            | Self::Spec(_)
+            | Self::Thread(_)
+            | Self::Halted(_)
+            | Self::ReaderFailed => false,
         }
     }
 }
@@ -178,7 +187,8 @@ impl Intake {
         }
     }
 
-    /// Looks at the drop folders, or takes in one delivery completely. `progress` hears how many rows were compared.
+    /// Looks at the drop folders, or takes in one delivery: whole, or, when the daemon is ending, up to the batch under
+    /// way. `progress` hears how many rows were compared.
     ///
     /// # Errors
     /// The delivery stays in `processing/` and is taken up again later; the next step goes on with another one.
@@ -312,20 +322,24 @@ impl Inbox {
             Work::Claim(name) => match self.claim(name) {
                 Ok(Some(number)) => self
                     .take(store, clock, number, progress)
-                    .inspect_err(|_| self.rest(Work::Claimed(number), clock.now())),
+                    .inspect_err(|error| self.rest_after(error, Work::Claimed(number), clock.now())),
                 Ok(None) => Ok(()),
                 Err(error) => Err(error.into()),
             },
         };
-        if done.is_err() {
-            self.rest(work, clock.now());
+        if let Err(error) = &done {
+            self.rest_after(error, work, clock.now());
             // What was queued behind it waits for the next look, which sees that this one rests.
             self.work.clear();
         }
         done
     }
 
-    fn rest(&mut self, work: Work, now: Timestamp) {
+    /// Leaves alone what failed. What was only interrupted is taken up by the very next step.
+    fn rest_after(&mut self, error: &IntakeError, work: Work, now: Timestamp) {
+        if matches!(error, IntakeError::Halted(_)) {
+            return;
+        }
         self.resting.insert(work, Timestamp(now.0.saturating_add(RETRY_AFTER_US)));
     }
 

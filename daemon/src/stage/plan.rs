@@ -85,6 +85,7 @@ impl Plan {
         });
         let mut assembly = Assembly::begin(Question { plan, purpose, as_of, log_position });
         for look in candidates.chunks(CANDIDATES_PER_LOOK) {
+            self.store.halt().check()?;
             for subject in self.store.subjects(look) {
                 match self.store.decide_for(&policy.id, &subject, as_of)? {
                     Some(decision) => {

@@ -15,6 +15,7 @@ use super::journal::{JournalError, StoredEvent};
 use super::sled_door::BlocksError;
 use super::vault::seal::SealContext;
 use super::vault::{KeyState, VaultError};
+use crate::halt::Halted;
 
 /// How many blocks of event rows are kept in memory.
 const CACHED_BLOCKS_MAX: usize = 256;
@@ -45,6 +46,9 @@ pub enum ReadError {
     /// The body does not open with its key.
     #[error("the body of event {0} does not open with its key; run `retentionctl store verify`")]
     Sealed(Position),
+    /// It was asked to stop.
+    #[error(transparent)]
+    Halted(#[from] Halted),
 }
 
 /// The full blocks of event rows that were read lately; a full block never changes.

@@ -17,6 +17,7 @@ use retention_core::id::EntityId;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::flush::{FlushGate, OpenGate};
+use crate::halt::Halt;
 use crate::store::durable_file::{self, DurableFileError, FileAction};
 
 pub mod destroy;
@@ -400,12 +401,12 @@ impl Vault {
         destroy::destroy(&self.shared, ticket, ids)
     }
 
-    /// Reads every slot and opens every key. `progress` hears (slots read, slots in all) about a hundred times per 64 MiB.
+    /// Reads every slot and opens every key; asked to stop, it tells what it saw until then.
     ///
     /// # Errors
     /// When a file cannot be read. Damage is no error: it is what the result tells.
-    pub fn verify(&self, progress: &mut dyn FnMut(u64, u64)) -> Result<VaultVerification, VaultError> {
-        verify::verify(&self.shared, progress)
+    pub fn verify(&self, halt: &Halt) -> Result<VaultVerification, VaultError> {
+        verify::verify(&self.shared, halt)
     }
 }
 

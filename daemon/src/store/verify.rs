@@ -96,7 +96,8 @@ impl Store {
         check.views(&state);
         drop(state);
         let destroyed = check.destroyed.clone();
-        check.report.keys = inner.vault.verify(&mut |_, _| {})?;
+        check.report.keys = inner.vault.verify(&inner.halt)?;
+        inner.halt.check()?;
         // A tombstone that was met a moment ago has its event, or at least its intent, by now.
         let newest = inner.state.read().views.position;
         check.journal(compared, newest, &mut |_, _| {})?;
@@ -145,7 +146,8 @@ impl Store {
         let used = check.shadow.views.entities.bound();
         let vault =
             Vault::open_read_only(&options.dir.join("keys"), super::vault::RootKey::read(&options.root_key)?, used)?;
-        check.report.keys = vault.verify(&mut |_, _| {})?;
+        check.report.keys = vault.verify(&inner.halt)?;
+        inner.halt.check().map_err(ReadError::from)?;
         let destroyed = check.destroyed.clone();
         check.keys(&destroyed);
         let report = check.report;
@@ -299,6 +301,7 @@ impl<'a> Check<'a> {
     }
 
     fn event(&mut self, place: Place, stored: &StoredEvent) -> Result<(), ReadError> {
+        self.inner.halt.check()?;
         let envelope = &stored.envelope;
         let position = envelope.position;
         if let Some(expected) = self.next
@@ -343,7 +346,7 @@ impl<'a> Check<'a> {
             }
             // The slot itself is found and named when the keys are checked.
             Err(ReadError::SlotDamaged(_) | ReadError::Sealed(_) | ReadError::Body { .. }) => {}
-            Err(error @ (ReadError::Journal(_) | ReadError::Sled(_) | ReadError::Vault(_))) => return Err(error),
+            Err(error @ (ReadError::Journal(_) | ReadError::Sled(_) | ReadError::Vault(_) | ReadError::Halted(_))) => return Err(error),
         }
         self.report.found(Finding::BodyUnreadable(position));
         self.journal_is_whole = false;
@@ -372,6 +375,7 @@ impl<'a> Check<'a> {
         }
         let entities: Vec<EntityId> = self.shadow.views.entities.numbers_from(0).collect();
         for entity in entities {
+            self.inner.halt.check()?;
             let row = self.shadow.views.entities.row(entity);
             let Some(row) = row.filter(|row| row.state != EntityState::Purged) else { continue };
             if let Some(record) = self.inner.record_at(row.version)? {

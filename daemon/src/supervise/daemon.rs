@@ -1,7 +1,7 @@
 //! The daemon's life: open the store, start the stages and the control socket, wait for a signal, stop in order.
 //!
-//! **Order of the start:** store, policies, stages, control socket, ready. **Order of the stop:** no new requests, the
-//! step under way in every stage, the store written out and closed.
+//! **Order of the start:** store, policies, stages, control socket, ready. **Order of the stop:** no new requests; every
+//! stage ends its step, or stops within a long one; the store is written out and closed.
 
 use std::io::Read as _;
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ use retention_core::event::operation::{ClockJumped, DaemonStarted, DaemonStopped
 use retention_core::id::Digest;
 use retention_core::time::Timestamp;
 use retention_core::view::Condition;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 use super::notifier::Notifier;
 use super::signals::{Signals, Wish};
@@ -27,11 +27,12 @@ use crate::config::{CONFIG_BYTES_MAX, Config, Environment};
 use crate::connector::archive::DiskArchive;
 use crate::control::{self, Accounts, Control, ControlSocket};
 use crate::diagnostics::{self, LevelHandle};
+use crate::halt::Halt;
 use crate::stage::intake::Intake;
 use crate::stage::policies::Policies;
 use crate::stage::{Step, plan, project, run, schedule};
 use crate::store::open::{daemon_draft, program_version};
-use crate::store::{self, EVENTS_PER_WRITE_OUT, Store};
+use crate::store::{self, EVENTS_PER_WRITE_OUT, OpenError, ReadError, Store};
 
 /// How often sled is caught up while little happens.
 const WRITE_OUT_EVERY: Duration = Duration::from_secs(5);
@@ -41,6 +42,14 @@ const LOOK_AT_CLOCK_EVERY: Duration = Duration::from_secs(5);
 
 /// How much more time systemd is asked for while the store is being opened.
 const OPENING_EXTENSION: Duration = Duration::from_secs(30);
+
+/// Wishes that nobody has looked at yet.
+const WISHES_WAITING_MAX: usize = 8;
+
+/// How often a store that somebody still reads is tried to be closed, and how long is waited in between: a reader that
+/// was asked to stop lets go of it within a batch.
+const CLOSE_TRIES: u32 = 250;
+const CLOSE_PAUSE: Duration = Duration::from_millis(20);
 
 /// Why one life of the daemon ended.
 enum Ending {
@@ -74,11 +83,16 @@ pub fn run(config: Config, environment: &Environment) -> ExitCode {
             Err(error) => return refuse(&error, ExitCode::Unexpected),
         }
     };
+    let (stopping, mut wishes) = match runtime.block_on(async { listen() }) {
+        Ok(listening) => listening,
+        Err(error) => return refuse(&error, ExitCode::Unexpected),
+    };
     let config = Arc::new(RwLock::new(config));
     let mut rebuild = false;
     loop {
-        let life = Life { config: Arc::clone(&config), environment, level: &level, socket: &socket, rebuild };
-        match life.live(&runtime) {
+        let halt = stopping.part();
+        let life = Life { config: Arc::clone(&config), environment, level: &level, socket: &socket, rebuild, halt };
+        match life.live(&runtime, &mut wishes) {
             Ok(Ending::Stop) => return ExitCode::Done,
             Ok(Ending::Rebuild) => rebuild = true,
             Ok(Ending::Failed) => return ExitCode::Unexpected,
@@ -88,6 +102,25 @@ pub fn run(config: Config, environment: &Environment) -> ExitCode {
             }
         }
     }
+}
+
+/// Listens to signals from now on, in all lives of the daemon: also while a store is being opened, a wish to stop is seen.
+fn listen() -> std::io::Result<(Halt, mpsc::Receiver<Wish>)> {
+    let mut signals = Signals::listen()?;
+    let stopping = Halt::default();
+    let (sender, wishes) = mpsc::channel(WISHES_WAITING_MAX);
+    let asked = stopping.clone();
+    tokio::spawn(async move {
+        loop {
+            let wish = signals.next().await;
+            if wish == Wish::Stop {
+                asked.ask();
+            }
+            // When so many wait already, this one is among them.
+            let _waits_already = sender.try_send(wish);
+        }
+    });
+    Ok((stopping, wishes))
 }
 
 /// Returns the number of the group that may connect.
@@ -110,14 +143,21 @@ struct Life<'a> {
     level: &'a LevelHandle,
     socket: &'a ControlSocket,
     rebuild: bool,
+    /// Ends this life.
+    halt: Halt,
 }
 
 type Failure = (String, ExitCode);
 
 impl Life<'_> {
-    fn live(&self, runtime: &tokio::runtime::Runtime) -> Result<Ending, Failure> {
+    fn live(
+        &self,
+        runtime: &tokio::runtime::Runtime,
+        wishes: &mut mpsc::Receiver<Wish>,
+    ) -> Result<Ending, Failure> {
         let clock: Arc<dyn Clock> = Arc::new(WallClock);
-        let store = Arc::new(self.open(&clock)?);
+        let Some(store) = self.open(&clock)? else { return Ok(Ending::Stop) };
+        let store = Arc::new(store);
         let after_clean_stop = store.report().after_clean_stop;
         let started = DaemonStarted {
             program: program_version(),
@@ -128,7 +168,7 @@ impl Life<'_> {
         if store.read_only_reason().is_none() {
             append(&store, Event::DaemonStarted(started))?;
         }
-        let ending = runtime.block_on(self.serve(&store, &clock));
+        let ending = runtime.block_on(self.serve(&store, &clock, wishes));
         if store.read_only_reason().is_none() {
             append(&store, Event::DaemonStopped(DaemonStopped {}))?;
         }
@@ -136,22 +176,29 @@ impl Life<'_> {
         ending
     }
 
-    fn open(&self, clock: &Arc<dyn Clock>) -> Result<Store, Failure> {
+    /// Opens the store; `None` when the daemon was asked to stop on the way.
+    fn open(&self, clock: &Arc<dyn Clock>) -> Result<Option<Store>, Failure> {
         let config = self.config.read();
         let root_key = config.store.root_key.path(self.environment).map_err(|e| (e.to_string(), ExitCode::Invalid))?;
         let mut options = store::Options::usual(&config.store.state_dir, &root_key, Arc::clone(clock))
             .map_err(|e| (e.to_string(), ExitCode::Unexpected))?;
         options.cache_bytes = config.store.cache_bytes;
+        options.halt = self.halt.clone();
         let mut progress = |done: u64, total: u64| {
             Notifier.extend(OPENING_EXTENSION);
+            Notifier.alive();
             Notifier.status(&format!("opening the store: {done} of {total} events"));
         };
         let opened =
             if self.rebuild { Store::rebuild(&options, &mut progress) } else { Store::open(&options, &mut progress) };
+        if let Err(OpenError::Read(ReadError::Halted(halted))) = &opened {
+            tracing::info!(%halted, "the store was not opened to the end");
+            return Ok(None);
+        }
         let store = opened.map_err(|error| {
             let exit = match &error {
-                store::OpenError::Locked { .. } => ExitCode::NotPermitted,
-                store::OpenError::Absent => ExitCode::PersonNeeded,
+                OpenError::Locked { .. } => ExitCode::NotPermitted,
+                OpenError::Absent => ExitCode::PersonNeeded,
                 _ => ExitCode::Unexpected,
             };
             (error.to_string(), exit)
@@ -159,10 +206,15 @@ impl Life<'_> {
         if let Some(warning) = store.erasure_warning() {
             tracing::warn!("{warning}");
         }
-        Ok(store)
+        Ok(Some(store))
     }
 
-    async fn serve(&self, store: &Arc<Store>, clock: &Arc<dyn Clock>) -> Result<Ending, Failure> {
+    async fn serve(
+        &self,
+        store: &Arc<Store>,
+        clock: &Arc<dyn Clock>,
+        wishes: &mut mpsc::Receiver<Wish>,
+    ) -> Result<Ending, Failure> {
         let unexpected = |error: std::io::Error| (error.to_string(), ExitCode::Unexpected);
         let (stop, stopped) = watch::channel(false);
         let (failed, mut failure) = watch::channel(None);
@@ -172,8 +224,7 @@ impl Life<'_> {
             stop: stopped.clone(),
             failed,
         };
-        let mut signals = Signals::listen().map_err(unexpected)?;
-        let (orders, mut ordered) = tokio::sync::mpsc::channel(4);
+        let (orders, mut ordered) = mpsc::channel(4);
         let hints = Hints::default();
         let policies = Policies::new(Arc::clone(store), Arc::clone(clock), self.config.read().policies.dir.clone());
         let works = Arc::new(DaemonWorks {
@@ -185,9 +236,10 @@ impl Life<'_> {
         });
         let workers = match store.read_only_reason() {
             None => self.start_stages(store, &shared, &hints, policies).map_err(unexpected)?,
-            Some(code) => {
+            Some(damage) => {
                 tracing::error!(
-                    code,
+                    code = damage.code,
+                    %damage,
                     "the store is read-only: questions are answered, and nothing is taken in or purged"
                 );
                 // Without them no question about policies could be answered.
@@ -201,14 +253,20 @@ impl Life<'_> {
         self.note_edits(&hints);
         Notifier.ready();
         Notifier.status("at work");
-        let ending = self.wait(store, &mut signals, &mut failure, &mut ordered, &hints).await;
-        Notifier.stopping();
-        stop.send_replace(true);
-        // What panicked has said so.
-        drop(server.await);
-        for worker in workers {
-            drop(tokio::task::spawn_blocking(move || worker.join()).await);
+        let ending = self.wait(store, wishes, &mut failure, &mut ordered, &hints).await;
+        if !matches!(ending, Ending::Rebuild) {
+            Notifier.stopping();
         }
+        self.halt.ask();
+        stop.send_replace(true);
+        staying_alive(async {
+            // What panicked has said so.
+            drop(server.await);
+            for worker in workers {
+                drop(tokio::task::spawn_blocking(move || worker.join()).await);
+            }
+        })
+        .await;
         Ok(ending)
     }
 
@@ -228,7 +286,7 @@ impl Life<'_> {
             };
             worker::start(name, shared.clone(), log, Arc::clone(hint), step)
         };
-        let archive = Arc::new(DiskArchive::at(&config.store.exports_dir));
+        let archive = Arc::new(DiskArchive::at(&config.store.exports_dir).halting(self.halt.clone()));
         let mut run = run::Run::new(Arc::clone(store), Arc::clone(clock), archive, config.export.zone.clone());
         let mut plan = plan::Plan::new(Arc::clone(store), Arc::clone(clock));
         let mut project = project::Project::new(Arc::clone(store));
@@ -342,22 +400,21 @@ impl Life<'_> {
     async fn wait(
         &self,
         store: &Arc<Store>,
-        signals: &mut Signals,
+        wishes: &mut mpsc::Receiver<Wish>,
         failure: &mut watch::Receiver<Option<String>>,
-        ordered: &mut tokio::sync::mpsc::Receiver<Order>,
+        ordered: &mut mpsc::Receiver<Order>,
         hints: &Hints,
     ) -> Ending {
-        let every = Notifier.alive_every().map_or(LOOK_AT_CLOCK_EVERY, |every| every.min(LOOK_AT_CLOCK_EVERY));
-        let mut ticks = tokio::time::interval(every);
+        let mut ticks = tokio::time::interval(alive_every());
         let clock = WallClock;
         let mut last = clock.observe();
         let mut watches = self.watch(hints);
         let mut seen = self.config_on_disk();
         loop {
             tokio::select! {
-                wish = signals.next() => match wish {
-                    Wish::Stop => return Ending::Stop,
-                    Wish::Reload => drop(std::mem::replace(&mut watches, self.reload(hints))),
+                wish = wishes.recv() => match wish {
+                    Some(Wish::Stop) | None => return Ending::Stop,
+                    Some(Wish::Reload) => drop(std::mem::replace(&mut watches, self.reload(hints))),
                 },
                 () = hints.config.notified() => {
                     let now = self.config_on_disk();
@@ -426,6 +483,24 @@ impl Life<'_> {
     }
 }
 
+/// How often the watchdog is told.
+fn alive_every() -> Duration {
+    Notifier.alive_every().map_or(LOOK_AT_CLOCK_EVERY, |every| every.min(LOOK_AT_CLOCK_EVERY))
+}
+
+/// Waits for the end of work that goes on, and keeps the watchdog quiet meanwhile. How long it may take at all is for
+/// the unit to say.
+async fn staying_alive(work: impl Future<Output = ()>) {
+    let mut ticks = tokio::time::interval(alive_every());
+    tokio::pin!(work);
+    loop {
+        tokio::select! {
+            () = &mut work => return,
+            _ = ticks.tick() => Notifier.alive(),
+        }
+    }
+}
+
 fn append(store: &Store, event: Event) -> Result<(), Failure> {
     match store.append_drafts(vec![daemon_draft(event)], Condition::None) {
         Ok(_) => Ok(()),
@@ -434,6 +509,12 @@ fn append(store: &Store, event: Event) -> Result<(), Failure> {
 }
 
 fn close(store: Arc<Store>) {
+    for _ in 0..CLOSE_TRIES {
+        if Arc::strong_count(&store) == 1 {
+            break;
+        }
+        std::thread::park_timeout(CLOSE_PAUSE);
+    }
     match Arc::try_unwrap(store) {
         Ok(store) => {
             if let Err(error) = store.close() {

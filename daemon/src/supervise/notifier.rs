@@ -22,7 +22,7 @@ impl Notifier {
         }
     }
 
-    /// The step under way is being finished.
+    /// What is under way is being brought to an end.
     pub fn stopping(self) {
         send(&[NotifyState::Stopping]);
     }

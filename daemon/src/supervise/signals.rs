@@ -7,7 +7,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 /// What a signal asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wish {
-    /// SIGTERM or SIGINT: finish the step under way and end.
+    /// SIGTERM or SIGINT: end in good order.
     Stop,
     /// SIGHUP: read the configuration and the policies again.
     Reload,

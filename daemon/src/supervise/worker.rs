@@ -23,7 +23,7 @@ pub(super) struct Shared {
     pub(super) handle: Handle,
     /// The clock.
     pub(super) clock: Arc<dyn Clock>,
-    /// Turns true when the daemon stops: the step under way is finished, no other begins.
+    /// Turns true when the daemon stops: the step under way ends soon, no other begins.
     pub(super) stop: watch::Receiver<bool>,
     /// Told when a stage cannot go on at all.
     pub(super) failed: watch::Sender<Option<String>>,
@@ -62,6 +62,10 @@ fn work(
             Err(error) if is_fatal(&error) => {
                 tracing::error!(stage = name, %error, "a stage cannot go on; the daemon stops, and recovery decides");
                 shared.failed.send_replace(Some(error.to_string()));
+                return;
+            }
+            Err(StageError::Halted(_) | StageError::Intake(IntakeError::Halted(_))) => {
+                tracing::info!(stage = name, "stopped on its way; the next start goes on from what is in the log");
                 return;
             }
             // The delivery rests where it was claimed; the others are not held up.
@@ -114,6 +118,6 @@ fn is_fatal(error: &StageError) -> bool {
     match error {
         StageError::Append(error) | StageError::Intake(IntakeError::Append(error)) => ends_all(error),
         StageError::Vault(_) | StageError::Intake(IntakeError::Vault(_)) => true,
-        StageError::Read(_) | StageError::Codec(_) | StageError::Intake(_) => false,
+        StageError::Read(_) | StageError::Codec(_) | StageError::Halted(_) | StageError::Intake(_) => false,
     }
 }

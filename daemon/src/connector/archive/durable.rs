@@ -9,6 +9,8 @@ use retention_core::id::Digest;
 use rustix::fs::{Advice, CWD, OFlags, RenameFlags};
 use sha2::{Digest as _, Sha256};
 
+use crate::halt::Halt;
+
 /// How much is gathered before it is hashed and written: large enough that system calls do not matter, small enough
 /// that a bundle of a dozen files stays below a few MiB of memory.
 pub(super) const BUFFER_BYTES: usize = 256 * 1024;
@@ -110,16 +112,17 @@ impl Write for HashedFile {
     }
 }
 
-/// A reader that hashes and counts what passes.
-pub(super) struct HashedReader<R> {
+/// A reader that hashes and counts what passes, until it is asked to stop.
+pub(super) struct HashedReader<'a, R> {
     inner: R,
+    halt: &'a Halt,
     hash: Sha256,
     bytes: u64,
 }
 
-impl<R: Read> HashedReader<R> {
-    pub(super) fn over(inner: R) -> Self {
-        Self { inner, hash: Sha256::new(), bytes: 0 }
+impl<'a, R: Read> HashedReader<'a, R> {
+    pub(super) fn over(inner: R, halt: &'a Halt) -> Self {
+        Self { inner, halt, hash: Sha256::new(), bytes: 0 }
     }
 
     pub(super) fn finish(self) -> Finished {
@@ -127,8 +130,9 @@ impl<R: Read> HashedReader<R> {
     }
 }
 
-impl<R: Read> Read for HashedReader<R> {
+impl<R: Read> Read for HashedReader<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.halt.check().map_err(io::Error::other)?;
         let count = self.inner.read(buffer)?;
         if let Some(read) = buffer.get(..count) {
             self.hash.update(read);

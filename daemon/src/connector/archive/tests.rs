@@ -10,6 +10,7 @@ use retention_core::record::{Column, EntityRecord, FieldType, Layout, Visibility
 use tempfile::TempDir;
 
 use super::*;
+use crate::halt::Halt;
 
 type Formats = BTreeSet<ExportFormat>;
 
@@ -121,7 +122,7 @@ impl Written {
     }
 
     fn verify(&self, expected: Vec<ExpectedItem>) -> Result<Verified, VerifyError> {
-        verify(self.root.path(), &self.bundle.name, self.bundle.manifest, expected.into_iter())
+        verify(self.root.path(), &self.bundle.name, self.bundle.manifest, expected.into_iter(), &Halt::default())
     }
 
     fn csv(&self, stem: &str) -> Vec<Vec<Option<String>>> {

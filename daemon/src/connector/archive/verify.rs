@@ -15,6 +15,7 @@ use roaring::RoaringBitmap;
 use super::durable::{BUFFER_BYTES, HashedReader, open_cold};
 use super::manifest::read_manifest_bytes;
 use super::{ArchiveError, BundleName, ITEMS_FILE, LAYOUTS_FILE, MANIFEST_FILE, MANIFEST_ITEMS_FILE};
+use crate::halt::Halt;
 
 /// A bundle that was read back and found to hold exactly what the log says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,6 +136,7 @@ impl VerifyError {
 /// Reads a bundle back and compares it with its recorded manifest digest and with what the log says.
 ///
 /// `expected` may come in any order. Memory grows with the number of items (about 60 bytes each), not with their size.
+/// Asked to stop, it says that the bundle could not be read.
 ///
 /// # Errors
 /// Says the first difference that was found.
@@ -143,8 +145,9 @@ pub fn verify(
     name: &BundleName,
     manifest: Digest,
     expected: impl Iterator<Item = ExpectedItem>,
+    halt: &Halt,
 ) -> Result<Verified, VerifyError> {
-    verify_against(root, name, manifest, Ledger::of(expected)?)
+    verify_against(root, name, manifest, Ledger::of(expected)?, halt)
 }
 
 /// Reads a bundle back and compares it with its recorded manifest digest alone: for bundles whose items the log can
@@ -152,8 +155,13 @@ pub fn verify(
 ///
 /// # Errors
 /// Says the first difference that was found.
-pub fn verify_recorded(root: &Path, name: &BundleName, manifest: Digest) -> Result<Verified, VerifyError> {
-    verify_against(root, name, manifest, Ledger::of_recorded())
+pub fn verify_recorded(
+    root: &Path,
+    name: &BundleName,
+    manifest: Digest,
+    halt: &Halt,
+) -> Result<Verified, VerifyError> {
+    verify_against(root, name, manifest, Ledger::of_recorded(), halt)
 }
 
 fn verify_against(
@@ -161,6 +169,7 @@ fn verify_against(
     name: &BundleName,
     manifest: Digest,
     mut ledger: Ledger,
+    halt: &Halt,
 ) -> Result<Verified, VerifyError> {
     let directory = root.join(name.as_str());
     let bytes = read_manifest_bytes(&directory)?;
@@ -169,7 +178,7 @@ fn verify_against(
     }
     let parsed = ExportManifest::parse(&bytes).map_err(ArchiveError::from)?;
     check_names(&directory, &parsed)?;
-    let bundle = Reading { directory, manifest: &parsed };
+    let bundle = Reading { directory, manifest: &parsed, halt };
 
     let layouts = bundle.read_layouts()?;
     std::thread::scope(|scope| {
@@ -256,11 +265,12 @@ impl Ledger {
     }
 }
 
-type HashedLines = BufReader<HashedReader<File>>;
+type HashedLines<'a> = BufReader<HashedReader<'a, File>>;
 
 struct Reading<'a> {
     directory: PathBuf,
     manifest: &'a ExportManifest,
+    halt: &'a Halt,
 }
 
 impl Reading<'_> {
@@ -269,7 +279,7 @@ impl Reading<'_> {
     }
 
     /// Opens a file whose length is as it was written.
-    fn open(&self, entry: &FileEntry) -> Result<HashedLines, VerifyError> {
+    fn open(&self, entry: &FileEntry) -> Result<HashedLines<'_>, VerifyError> {
         let file = open_cold(&self.directory.join(&entry.name)).map_err(|error| {
             // A symbolic link, a directory or a pipe in its place is not the file.
             let is_other = matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData)
@@ -280,11 +290,11 @@ impl Reading<'_> {
         if found != entry.bytes {
             return Err(VerifyError::FileLength { file: entry.name.clone(), written: entry.bytes, found });
         }
-        Ok(BufReader::with_capacity(BUFFER_BYTES, HashedReader::over(file)))
+        Ok(BufReader::with_capacity(BUFFER_BYTES, HashedReader::over(file, self.halt)))
     }
 
     /// Reads what is left and compares length and hash.
-    fn close(entry: &FileEntry, mut reader: HashedLines, rows: Option<u64>) -> Result<(), VerifyError> {
+    fn close(entry: &FileEntry, mut reader: HashedLines<'_>, rows: Option<u64>) -> Result<(), VerifyError> {
         io::copy(&mut reader, &mut io::sink()).map_err(reading)?;
         let finished = reader.into_inner().finish();
         if finished.bytes != entry.bytes {
@@ -365,7 +375,7 @@ fn reading(source: io::Error) -> VerifyError {
 }
 
 /// Counts CSV records: line feeds outside quotes.
-fn count_records(reader: &mut HashedLines) -> io::Result<u64> {
+fn count_records(reader: &mut HashedLines<'_>) -> io::Result<u64> {
     let (mut records, mut quoted) = (0, false);
     loop {
         let chunk = reader.fill_buf()?;
@@ -382,15 +392,15 @@ fn count_records(reader: &mut HashedLines) -> io::Result<u64> {
 }
 
 /// Lines of one file, each whole and bounded.
-struct Lines {
-    reader: HashedLines,
+struct Lines<'a> {
+    reader: HashedLines<'a>,
     file: &'static str,
     line: Vec<u8>,
     number: u64,
 }
 
-impl Lines {
-    fn over(reader: HashedLines, file: &'static str) -> Self {
+impl<'a> Lines<'a> {
+    fn over(reader: HashedLines<'a>, file: &'static str) -> Self {
         Self { reader, file, line: Vec::new(), number: 0 }
     }
 

@@ -9,6 +9,7 @@ use rustix::fs::{Mode, OFlags};
 use sha2::Digest as _;
 
 use crate::connector::rejection::FileError;
+use crate::halt::Halt;
 
 /// What one file may cost.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -147,31 +148,35 @@ pub fn file_names(directory: &Path) -> Result<Vec<String>, FileError> {
 }
 
 /// Returns the SHA-256 of the content: of a file its bytes; of a directory the name and the digest of each file, in
-/// the order of their names. The name of the claimed thing itself does not count.
+/// the order of their names. The name of the claimed thing itself does not count. `None` when asked to stop.
 ///
 /// # Errors
 /// As [`Opened::at`]; a directory inside a directory is refused.
-pub fn content_digest(path: &Path, limits: &Limits) -> Result<Digest, FileError> {
+pub fn content_digest(path: &Path, limits: &Limits, halt: &Halt) -> Result<Option<Digest>, FileError> {
     match shape(path)? {
-        Shape::File => hash_file(path, limits),
+        Shape::File => hash_file(path, limits, halt),
         Shape::Directory => {
             let mut sha = sha2::Sha256::new();
             for name in file_names(path)? {
                 sha.update((name.len() as u64).to_le_bytes());
                 sha.update(name.as_bytes());
-                sha.update(hash_file(&path.join(&name), limits)?.0);
+                let Some(digest) = hash_file(&path.join(&name), limits, halt)? else { return Ok(None) };
+                sha.update(digest.0);
             }
-            Ok(Digest(sha.finalize().into()))
+            Ok(Some(Digest(sha.finalize().into())))
         }
     }
 }
 
-fn hash_file(path: &Path, limits: &Limits) -> Result<Digest, FileError> {
+fn hash_file(path: &Path, limits: &Limits, halt: &Halt) -> Result<Option<Digest>, FileError> {
     let mut sha = sha2::Sha256::new();
     let mut opened = Opened::at(path, limits)?;
     let mut chunk = vec![0; HASH_CHUNK_BYTES];
     let mut total: u64 = 0;
     loop {
+        if halt.is_asked() {
+            return Ok(None);
+        }
         let read = match opened.file.read(&mut chunk) {
             Ok(0) => break,
             Ok(read) => read,
@@ -185,7 +190,7 @@ fn hash_file(path: &Path, limits: &Limits) -> Result<Digest, FileError> {
         sha.update(chunk.get(..read).unwrap_or_default());
     }
     Opened::check_unchanged(path, opened.fingerprint)?;
-    Ok(Digest(sha.finalize().into()))
+    Ok(Some(Digest(sha.finalize().into())))
 }
 
 #[cfg(test)]
@@ -226,7 +231,7 @@ mod tests {
             for (name, text) in files {
                 std::fs::write(path.join(name), text).unwrap();
             }
-            content_digest(&path, &Limits::default()).unwrap()
+            content_digest(&path, &Limits::default(), &Halt::default()).unwrap()
         };
         let one = make("one", &[("a", "xy"), ("b", "z")]);
         assert_eq!(one, make("two", &[("b", "z"), ("a", "xy")]));
@@ -234,6 +239,6 @@ mod tests {
         assert_ne!(one, make("four", &[("a", "xy"), ("c", "z")]));
         let loops = folder.path().join("loops");
         std::fs::create_dir_all(loops.join("inside")).unwrap();
-        assert_eq!(content_digest(&loops, &Limits::default()), Err(FileError::NotRegular));
+        assert_eq!(content_digest(&loops, &Limits::default(), &Halt::default()), Err(FileError::NotRegular));
     }
 }

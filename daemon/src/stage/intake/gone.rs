@@ -65,6 +65,7 @@ impl Taking<'_> {
             (ours, views.entities.bound())
         });
         for from in (0..bound).step_by(ENTITIES_PER_LOOK as usize) {
+            self.store.halt().check()?;
             let to = from.saturating_add(ENTITIES_PER_LOOK).min(bound);
             let unseen: Vec<EntityId> =
                 (from..to).filter(|number| !self.seen.contains(*number)).map(EntityId).collect();

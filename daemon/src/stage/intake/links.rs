@@ -106,6 +106,7 @@ impl Taking<'_> {
                 unseen.into_iter().filter_map(version).collect()
             });
             for chunk in versions.chunks(CHANGES_PER_BATCH) {
+                self.store.halt().check()?;
                 self.link_entities(chunk, &layouts)?;
             }
         }

@@ -8,6 +8,7 @@ use crate::connector::change::{Change, ReadSummary};
 use crate::connector::drop::SourceSpec;
 use crate::connector::drop::report::ReadReport;
 use crate::connector::rejection::FileError;
+use crate::halt::Halt;
 
 /// How many changes travel together: enough that a lock, a flush and a wake-up per batch cost nothing per row, few
 /// enough that all batches under way stay within some megabytes.
@@ -25,30 +26,45 @@ pub(super) struct Read {
 /// Reads a claimed file or directory once and hands what matters to the log on in batches, in order.
 ///
 /// # Errors
-/// What `each` says; the read then stops. What is wrong with the file is no error here: see [`Read::end`].
+/// What `each` says, or that the daemon is ending; the read then stops. What is wrong with the file is no error here: see [`Read::end`].
 pub(super) fn read(
     spec: &SourceSpec,
     path: &Path,
+    halt: &Halt,
     each: &mut dyn FnMut(Vec<Change>) -> Result<(), IntakeError>,
 ) -> Result<Read, IntakeError> {
     std::thread::scope(|scope| {
         let (batches, waiting) = crossbeam_channel::bounded(BATCHES_AHEAD);
         let reader = std::thread::Builder::new()
             .name("intake-read".to_owned())
-            .spawn_scoped(scope, move || read_into(spec, path, &batches))
+            .spawn_scoped(scope, move || read_into(spec, path, halt, &batches))
             .map_err(|error| IntakeError::Thread(error.kind()))?;
         // Leaving the loop drops the receiver, which stops the reader at its next batch.
-        let taken = waiting.into_iter().try_for_each(each);
+        let taken = waiting.into_iter().try_for_each(|batch| {
+            halt.check()?;
+            each(batch)
+        });
         let read = reader.join().map_err(|_| IntakeError::ReaderFailed)?;
-        taken.map(|()| read)
+        taken?;
+        // What was read until then is no whole file, and must never look like one.
+        halt.check()?;
+        Ok(read)
     })
 }
 
-fn read_into(spec: &SourceSpec, path: &Path, batches: &crossbeam_channel::Sender<Vec<Change>>) -> Read {
+fn read_into(
+    spec: &SourceSpec,
+    path: &Path,
+    halt: &Halt,
+    batches: &crossbeam_channel::Sender<Vec<Change>>,
+) -> Read {
     let mut report = ReadReport::default();
     let mut batch = Vec::with_capacity(CHANGES_PER_BATCH);
     let end = spec.feed(path).and_then(|mut feed| {
         feed.read(&mut |change| {
+            if halt.is_asked() {
+                return ControlFlow::Break(());
+            }
             report.observe(&change);
             match change {
                 Change::Rejected(_) | Change::Defect(..) => return ControlFlow::Continue(()),

@@ -23,6 +23,7 @@ use crate::connector::drop::SourceSpec;
 use crate::connector::drop::claimed::content_digest;
 use crate::connector::drop::report::ReadReport;
 use crate::connector::rejection::FileError;
+use crate::halt::Halted;
 use crate::store::{AppendError, Store};
 
 /// How often one delivery is begun again because entities were purged under it; then it waits for the next scan.
@@ -65,8 +66,9 @@ enum Earlier {
 impl Task<'_> {
     /// Takes the delivery in, whole. After an error it can be called again, also by another process.
     pub(super) fn run(&self, progress: Progress<'_>) -> Result<Taken, IntakeError> {
-        let content = match content_digest(self.path, &self.spec.limits) {
-            Ok(content) => content,
+        let content = match content_digest(self.path, &self.spec.limits, self.store.halt()) {
+            Ok(Some(content)) => content,
+            Ok(None) => return Err(Halted.into()),
             Err(error) => return self.refuse(&error),
         };
         let begun = match self.earlier(content)? {
@@ -131,7 +133,7 @@ impl Task<'_> {
     ) -> Result<Taken, IntakeError> {
         let is_resumed = begun.is_resumed || again;
         let mut taking = Taking::new(self.store, begun.intake, begun.started, is_resumed);
-        let mut read = reading::read(self.spec, self.path, &mut |batch| {
+        let mut read = reading::read(self.spec, self.path, self.store.halt(), &mut |batch| {
             self.take(&mut taking, batch)?;
             progress(taking.counts.rows);
             Ok(())
@@ -183,7 +185,7 @@ impl Task<'_> {
 
     fn link(&self, taking: &mut Taking<'_>, first: &mut Read) -> Result<(), IntakeError> {
         taking.layouts.clear();
-        let second = reading::read(self.spec, self.path, &mut |batch| {
+        let second = reading::read(self.spec, self.path, self.store.halt(), &mut |batch| {
             let mut rows = Vec::with_capacity(batch.len());
             for change in batch {
                 match change {

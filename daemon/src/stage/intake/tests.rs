@@ -16,6 +16,8 @@ use crate::stage::Step;
 use crate::store::vault::root_key::RootKey;
 use crate::store::{Options, Store};
 
+mod stop;
+
 const ADA: &str = "ada.quill@contoso.com_20200302T0915301234";
 const BRAM: &str = "bram.okafor@contoso.com_20200415T1801029876";
 

@@ -133,6 +133,7 @@ impl Run {
     {
         let mut layouts: HashMap<LayoutId, ExportLayout> = HashMap::new();
         for item in saga.open_items() {
+            self.store.halt().check()?;
             let Some(record) = self.store.record_at(item.version)? else {
                 return Ok(Err(ArchiveError::Items { code: "item_gone" }.into()));
             };
@@ -201,6 +202,10 @@ impl Run {
         };
         let verified = self.archive.verify(&name, *manifest, &mut expected.iter().copied());
         self.written.insert(id, Written { name, expected: Vec::new() });
+        if verified.is_err() {
+            // A bundle that was not read to its end is no bundle that is wrong.
+            self.store.halt().check()?;
+        }
         Ok(match verified {
             Ok(verified) => {
                 Outcome::Applied(Receipt::ExportVerified { manifest: verified.manifest, items: verified.items })

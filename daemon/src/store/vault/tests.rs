@@ -8,6 +8,7 @@ use retention_core::id::{Position, SagaId};
 
 use super::slot::SLOT_BYTES;
 use super::*;
+use crate::halt::Halt;
 
 fn root() -> RootKey {
     RootKey::from_bytes([1; 32])
@@ -118,7 +119,7 @@ fn destroying_is_exact_idempotent_and_outlives_a_restart() {
         assert_eq!(after[at..at + SLOT_BYTES] == before[at..at + SLOT_BYTES], !chosen.contains(id));
         assert!(!chosen.contains(id) || !after.windows(48).step_by(4).any(|bytes| bytes == wrapped));
     }
-    let found = vault.verify(&mut |_, _| {}).unwrap();
+    let found = vault.verify(&Halt::default()).unwrap();
     assert_eq!((found.live, found.destroyed, found.damaged), (9_001 - 9, 9, 0));
 }
 
@@ -157,7 +158,7 @@ fn a_cut_file_is_named_and_what_is_left_can_be_read() {
     assert_eq!(reader.key_of(EntityId(3_999)).unwrap(), KeyState::Live(DataKey::from_bytes(*keys[3_998].1.bytes())));
     assert_eq!(reader.key_of(EntityId(4_000)).unwrap(), KeyState::Damaged);
     assert_eq!(reader.key_of(EntityId(8_000)).unwrap(), KeyState::Damaged);
-    let found = reader.verify(&mut |_, _| {}).unwrap();
+    let found = reader.verify(&Halt::default()).unwrap();
     assert_eq!((found.live, found.damaged), (4_000, 5_001));
     assert_eq!((found.damaged_slots.first(), found.damaged_slots.len()), (Some(&4_000), 1000));
 }
@@ -178,7 +179,7 @@ fn damage_to_one_slot_is_reported_by_its_number_and_spares_the_others() {
     let vault = Vault::open(&dir, root(), 101).unwrap();
     assert_eq!(vault.key_of(EntityId(50)).unwrap(), KeyState::Damaged);
     assert_eq!(vault.key_of(EntityId(60)).unwrap(), KeyState::Damaged);
-    let found = vault.verify(&mut |_, _| {}).unwrap();
+    let found = vault.verify(&Halt::default()).unwrap();
     assert_eq!((found.live, found.damaged, found.damaged_slots), (99, 2, vec![50, 60]));
 }
 
@@ -201,7 +202,7 @@ fn a_torn_block_ahead_is_retired_and_never_issued() {
         assert_eq!(vault.key_of(id).unwrap(), KeyState::Live(key));
     }
     assert_eq!(vault.key_of(EntityId(64)).unwrap(), KeyState::NeverIssued);
-    let found = vault.verify(&mut |_, _| {}).unwrap();
+    let found = vault.verify(&Halt::default()).unwrap();
     assert_eq!((found.retired, found.damaged), (73, 0));
 }
 
@@ -280,7 +281,7 @@ fn a_second_segment_has_its_own_key_and_a_scattered_purge_is_exact() {
         let expected = if gone.contains(&id) { KeyState::Destroyed } else { KeyState::Live(key) };
         assert_eq!(vault.key_of(id).unwrap(), expected, "{id}");
     }
-    let found = vault.verify(&mut |_, _| {}).unwrap();
+    let found = vault.verify(&Halt::default()).unwrap();
     assert_eq!((found.live + found.destroyed, found.damaged), (u64::from(total), 0));
     assert_eq!(found.destroyed, gone.len() as u64);
 }
@@ -325,7 +326,7 @@ proptest! {
             let state = vault.key_of(id).unwrap();
             prop_assert!(state == KeyState::Damaged || state == KeyState::Live(key), "{id}");
         }
-        let found = vault.verify(&mut |_, _| {}).unwrap();
+        let found = vault.verify(&Halt::default()).unwrap();
         prop_assert_eq!(found.live + found.damaged, 401);
     }
 }

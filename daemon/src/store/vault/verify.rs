@@ -7,6 +7,7 @@ use roaring::RoaringBitmap;
 use super::VaultError;
 use super::segment::{self, OpenSlot, Segment, Shared};
 use super::slot::{SEGMENT_SLOTS, SLOT_BYTES};
+use crate::halt::Halt;
 use crate::store::durable_file::{self, FileAction};
 
 /// Damaged slots that are named one by one; more are only counted.
@@ -51,12 +52,12 @@ impl VaultVerification {
     }
 }
 
-pub(super) fn verify(shared: &Shared, progress: &mut dyn FnMut(u64, u64)) -> Result<VaultVerification, VaultError> {
+pub(super) fn verify(shared: &Shared, halt: &Halt) -> Result<VaultVerification, VaultError> {
     let issued = shared.issued.load(Ordering::Acquire);
     let mut found = VaultVerification::default();
     let mut bytes = vec![0; READ_SLOTS as usize * SLOT_BYTES];
     let mut first = 0;
-    while first < issued {
+    while first < issued && !halt.is_asked() {
         // A run never crosses a segment, of which it is a whole fraction.
         let count = READ_SLOTS.min(issued - first);
         let segment = shared.segment_of(first);
@@ -65,7 +66,6 @@ pub(super) fn verify(shared: &Shared, progress: &mut dyn FnMut(u64, u64)) -> Res
             None => (first..first + count).for_each(|slot| found.count(slot, None)),
         }
         first += count;
-        progress(u64::from(first), u64::from(issued));
     }
     Ok(found)
 }
