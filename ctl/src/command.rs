@@ -70,6 +70,19 @@ impl Context {
         Ok(value)
     }
 
+    /// Asks for one value about an entity and shows it, or what is left to say when it was purged.
+    fn show_entity(&mut self, call: &Call) -> Result<ExitCode, Cause> {
+        match self.show(call) {
+            Ok(_) => Ok(ExitCode::Done),
+            Err(Cause::Answer(ErrorBody { gone: Some(tombstone), .. })) => {
+                self.say(&tombstone.to_string());
+                self.present(&serde_json::to_value(tombstone).map_err(|_| Cause::Unreadable)?)?;
+                Ok(ExitCode::Gone)
+            }
+            Err(cause) => Err(cause),
+        }
+    }
+
     /// Shows one value.
     fn present(&mut self, value: &Value) -> Result<(), Cause> {
         self.renderer.one(value)?;

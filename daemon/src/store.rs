@@ -20,6 +20,7 @@ use retention_core::record::{EntityRecord, Kind};
 use retention_core::view::{Condition, Keyed, Views};
 
 use crate::clock::Clock;
+use crate::halt::Halt;
 
 pub mod durable_file;
 pub mod events;
@@ -56,10 +57,26 @@ use vault::destroy::{Destroyed, StepTicket};
 use vault::seal::{IndexKey, Sealer};
 use vault::{DataKey, KeyState, Vault, VaultError};
 
+/// Why nothing can be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadOnly {
+    /// A stable code.
+    pub code: &'static str,
+    /// What happened, where, and what to do.
+    pub says: String,
+}
+
+impl std::fmt::Display for ReadOnly {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.says)
+    }
+}
+
 /// What all threads of the store share.
 struct Inner {
     dir: PathBuf,
     clock: Arc<dyn Clock>,
+    halt: Halt,
     reader: JournalReader,
     vault: Vault,
     house_key: DataKey,
@@ -70,7 +87,7 @@ struct Inner {
     blocks: Option<Blocks>,
     block_cache: read::BlockCache,
     signal: log::Signal,
-    read_only: Mutex<Option<String>>,
+    read_only: Mutex<Option<ReadOnly>>,
     written: Mutex<Written>,
 }
 
@@ -86,14 +103,14 @@ impl Inner {
         &self.vault
     }
 
-    fn read_only_reason(&self) -> Option<String> {
+    fn read_only_reason(&self) -> Option<ReadOnly> {
         self.read_only.lock().clone()
     }
 
     /// After the first failed write nobody knows what is on disk: nothing more is written until recovery has looked.
     fn fail(&self, error: &JournalError) {
         tracing::error!(%error, "the journal failed; the store is read-only until the daemon is started again");
-        *self.read_only.lock() = Some(format!("an earlier write failed: {error}"));
+        *self.read_only.lock() = Some(ReadOnly { code: error.code(), says: format!("an earlier write failed: {error}") });
     }
 }
 
@@ -134,6 +151,12 @@ impl Store {
     #[must_use]
     pub fn dir(&self) -> &Path {
         &self.inner.dir
+    }
+
+    /// Returns what asks long work on this store to stop.
+    #[must_use]
+    pub fn halt(&self) -> &Halt {
+        &self.inner.halt
     }
 
     /// Looks at the views, all at one position.
@@ -333,7 +356,7 @@ impl Store {
 
     /// Returns why nothing can be written, if so.
     #[must_use]
-    pub fn read_only_reason(&self) -> Option<String> {
+    pub fn read_only_reason(&self) -> Option<ReadOnly> {
         self.inner.read_only_reason()
     }
 

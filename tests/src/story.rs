@@ -9,7 +9,7 @@ const DIGEST_DIGITS_MIN: usize = 12;
 /// Tells one event.
 #[must_use]
 pub fn line(recorded: &Recorded) -> String {
-    let told = StoryLine::of(recorded, Disclosure::Envelope).to_string();
+    let told = StoryLine::of(recorded, Disclosure::Nameless).to_string();
     let words: Vec<&str> = told.split(' ').map(without_digest).collect();
     format!("{} {}", recorded.envelope.recorded_at, words.join(" "))
 }

@@ -136,6 +136,9 @@ fn a_stop_during_an_intake_loses_and_doubles_nothing() {
     site.drop_people("crowd", &crowd(CROWD));
     daemon.until("the intake is under way", || (!site.rows(&["intake", "list"]).is_empty()).then_some(()));
     daemon.stop();
+    // It was not waited for: the delivery is where it was claimed, and the stage says that it left it.
+    assert!(site.path("people/processing/1/crowd.csv").exists(), "the whole delivery was finished first");
+    assert!(site.diagnostics().contains("stopped on its way"), "{}", site.diagnostics());
     let _good = site.retentiond(&["store", "verify"]).ends(0).says("good");
 
     let daemon = site.start();
@@ -196,6 +199,10 @@ fn a_damaged_store_answers_questions_and_purges_nothing() {
     let status = site.ctl(&["status", "--output", "json"]).ends(10).json();
     assert_eq!(status["store"]["state"], "read_only", "{status}");
     assert_eq!(status["attention"][0]["what"], "store_read_only", "{status}");
+    for told in [&status["attention"][0], &status["store"]] {
+        assert_eq!(told["code"], "journal_damaged", "{status}");
+        assert!(told["message"].as_str().is_some_and(|says| says.contains("restore it from a backup")), "{status}");
+    }
     let refused = site.ctl(&["plan", "make", "demo-ocm-contacts"]).ends(10).says("the store is read-only");
     assert!(refused.err.contains("hint: retentionctl store verify"), "{}", refused.err);
     let _found = site.ctl(&["store", "verify"]).ends(20).says("damaged");

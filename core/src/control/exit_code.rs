@@ -16,6 +16,8 @@ pub enum ExitCode {
     NothingDue = 4,
     /// The plan is stale: make a new one.
     PlanStale = 5,
+    /// What was asked for was purged. That is the answer, and no failure.
+    Gone = 6,
     /// A person is needed.
     PersonNeeded = 10,
     /// A verification failed.
@@ -30,12 +32,13 @@ pub enum ExitCode {
 
 impl ExitCode {
     /// All codes, ascending.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Done,
         Self::Unexpected,
         Self::Usage,
         Self::NothingDue,
         Self::PlanStale,
+        Self::Gone,
         Self::PersonNeeded,
         Self::VerificationFailed,
         Self::Unreachable,
@@ -58,6 +61,7 @@ impl ExitCode {
             Self::Usage => "wrong command line, or no such thing",
             Self::NothingDue => "nothing is due (only with --exit-code)",
             Self::PlanStale => "the plan is stale: make a new one",
+            Self::Gone => "what was asked for was purged",
             Self::PersonNeeded => "a person is needed",
             Self::VerificationFailed => "a verification failed",
             Self::Unreachable => "the daemon cannot be reached",
@@ -78,8 +82,8 @@ impl From<ErrorCode> for ExitCode {
             ErrorCode::VerificationFailed => Self::VerificationFailed,
             ErrorCode::PolicyInvalid | ErrorCode::ConfigInvalid => Self::Invalid,
             ErrorCode::Stopping | ErrorCode::Unreachable => Self::Unreachable,
+            ErrorCode::Gone => Self::Gone,
             ErrorCode::UnknownOperation
-            | ErrorCode::Gone
             | ErrorCode::PlanRefused
             | ErrorCode::Internal
             | ErrorCode::TimedOut
@@ -94,7 +98,7 @@ mod tests {
 
     #[test]
     fn the_numbers_are_the_published_ones() {
-        assert_eq!(ExitCode::ALL.map(ExitCode::number), [0, 1, 2, 4, 5, 10, 20, 69, 77, 78]);
+        assert_eq!(ExitCode::ALL.map(ExitCode::number), [0, 1, 2, 4, 5, 6, 10, 20, 69, 77, 78]);
     }
 
     #[test]

@@ -27,6 +27,9 @@ pub struct ErrorBody {
     /// What to do.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+    /// What is left to say, when the answer is that it is gone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gone: Option<Box<Tombstone>>,
 }
 
 impl ErrorBody {
@@ -39,7 +42,7 @@ impl ErrorBody {
     /// An error with its own message.
     #[must_use]
     pub fn saying(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), hint: None }
+        Self { code, message: message.into(), hint: None, gone: None }
     }
 
     /// Adds what to do.
@@ -137,6 +140,8 @@ pub enum StoreState {
     ReadOnly {
         /// A stable code of the damage.
         code: String,
+        /// The same as a sentence: what, where, and what to do.
+        message: String,
     },
 }
 
@@ -153,6 +158,8 @@ pub enum Attention {
     StoreReadOnly {
         /// A stable code of the damage.
         code: String,
+        /// The same as a sentence: what, where, and what to do.
+        message: String,
     },
     /// The policies on disk are invalid; the last good set is active.
     PoliciesInvalid {

@@ -1,7 +1,8 @@
 //! What an event says, without personal data: facts for a table, and one line for a story.
 //!
-//! A public body shows names of plans, runs and steps, counts, codes and digests. A sealed body shows nothing unless the
-//! caller may have it opened. Everything is made from the event alone, so the same log gives the same lines.
+//! Names of plans, runs, policies and sources, counts, codes and digests are shown to everybody who may read the log.
+//! Names and ids of the outside world, and what operators wrote, are only in sealed bodies, and are shown only if the
+//! caller may have them opened. Everything is made from the event alone, so the same log gives the same lines.
 
 use std::fmt;
 
@@ -9,11 +10,11 @@ use super::{Event, EventType, Readable, Recorded};
 use crate::event::saga::Receipt;
 use crate::time::Timestamp;
 
-/// How much of a sealed body may be shown.
+/// How much of an event may be shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Disclosure {
-    /// Nothing: only the envelope speaks.
-    Envelope,
+    /// What names nobody.
+    Nameless,
     /// Names, ids and what operators wrote. Cells of a record are never part of a summary.
     Opened,
 }
@@ -27,16 +28,29 @@ pub fn describe(recorded: &Recorded, disclosure: Disclosure) -> Vec<Fact> {
     match &recorded.event {
         Readable::Gone => vec![("body", "gone".to_owned())],
         Readable::Unknown => vec![("body", "unknown".to_owned())],
-        Readable::Event(_) if recorded.envelope.sealed && disclosure == Disclosure::Envelope => {
-            vec![("body", "sealed".to_owned())]
+        Readable::Event(event) => {
+            let told = facts_of(event);
+            let is_shown = |may_name: bool| !may_name || disclosure == Disclosure::Opened;
+            let rest = told.iter().any(|(_, may_name)| !is_shown(*may_name));
+            let rest = rest.then(|| ("body", "sealed".to_owned()));
+            told.into_iter().filter(|(_, may_name)| is_shown(*may_name)).map(|(fact, _)| fact).chain(rest).collect()
         }
-        Readable::Event(event) => facts_of(event),
     }
 }
 
-/// One line of a story: `12 EntityChanged E3 by daemon` and what else the event says.
+/// Says what an event says, on one line: `key=value`, divided by blanks.
 ///
 /// Values that hold a blank or anything that is not printable ASCII are quoted, so a line stays a line.
+#[must_use]
+pub fn line(recorded: &Recorded, disclosure: Disclosure) -> String {
+    let word = |(key, value): Fact| {
+        let is_plain = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"');
+        if is_plain { format!("{key}={value}") } else { format!("{key}={value:?}") }
+    };
+    describe(recorded, disclosure).into_iter().map(word).collect::<Vec<_>>().join(" ")
+}
+
+/// One line of a story: `12 EntityChanged E3 by daemon` and what else the event says, as [`line()`] does.
 #[derive(Debug, Clone, Copy)]
 pub struct StoryLine<'a> {
     recorded: &'a Recorded,
@@ -59,14 +73,10 @@ impl fmt::Display for StoryLine<'_> {
             write!(f, " {entity}")?;
         }
         write!(f, " by {}", envelope.actor)?;
-        for (key, value) in describe(self.recorded, self.disclosure) {
-            if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"') {
-                write!(f, " {key}={value}")?;
-            } else {
-                write!(f, " {key}={value:?}")?;
-            }
+        match line(self.recorded, self.disclosure) {
+            said if said.is_empty() => Ok(()),
+            said => write!(f, " {said}"),
         }
-        Ok(())
     }
 }
 
@@ -76,12 +86,18 @@ pub fn type_name(number: u16) -> String {
     EventType::from_number(number).map_or_else(|| format!("Unknown({number})"), |known| known.name().to_owned())
 }
 
-/// Collects facts.
-struct Facts(Vec<Fact>);
+/// Collects facts, each with whether it may name somebody.
+struct Facts(Vec<(Fact, bool)>);
 
 impl Facts {
     fn with(mut self, key: &'static str, value: impl fmt::Display) -> Self {
-        self.0.push((key, value.to_string()));
+        self.0.push(((key, value.to_string()), false));
+        self
+    }
+
+    /// Adds what may name somebody.
+    fn naming(mut self, key: &'static str, value: impl fmt::Display) -> Self {
+        self.0.push(((key, value.to_string()), true));
         self
     }
 
@@ -97,13 +113,13 @@ fn fact(key: &'static str, value: impl fmt::Display) -> Facts {
     Facts(Vec::new()).with(key, value)
 }
 
-fn facts_of(event: &Event) -> Vec<Fact> {
+fn facts_of(event: &Event) -> Vec<(Fact, bool)> {
     match event {
         Event::LayoutRecorded(b) => fact("layout", b.id.0).with("source", &b.layout.source).with("kind", b.layout.kind),
-        Event::EntityChanged(b) => fact("layout", b.record.layout.0).with("external_id", &b.record.external_id),
+        Event::EntityChanged(b) => fact("layout", b.record.layout.0).naming("external_id", &b.record.external_id),
         Event::EntityAbsent(b) => fact("intake", b.intake),
         Event::EntityLinked(b) => fact("links", b.links.len()).with_at("at", b.at),
-        Event::IntakeStarted(b) => fact("source", &b.source).with("content", b.content.short()).with("name", &b.name),
+        Event::IntakeStarted(b) => fact("source", &b.source).with("content", b.content.short()).naming("name", &b.name),
         Event::IntakeCompleted(b) => fact("source", &b.source)
             .with("content", b.content.short())
             .with("end", intake_end(b.end))
@@ -113,8 +129,8 @@ fn facts_of(event: &Event) -> Vec<Fact> {
             .with("unchanged", b.unchanged)
             .with("rejected", b.rejected)
             .with("absent", b.absent),
-        Event::HoldPlaced(b) => fact("entities", b.entities.len()).with("name", &b.name).with("reason", &b.reason),
-        Event::HoldReleased(b) => fact("hold", b.hold).with("reason", &b.reason),
+        Event::HoldPlaced(b) => fact("entities", b.entities.len()).naming("name", &b.name).naming("reason", &b.reason),
+        Event::HoldReleased(b) => fact("hold", b.hold).naming("reason", &b.reason),
         Event::RecordsOpened(b) => fact("operation", &b.operation).with("entities", b.entities),
         Event::StoreInitialised(b) => fact("store", hex::encode(b.store)).with("program", &b.program),
         Event::DaemonStarted(b) => fact("program", &b.program)
@@ -172,8 +188,8 @@ fn facts_of_plan(event: &Event) -> Facts {
             .with("tripped", b.tripped.len())
             .with("digest", b.digest.short()),
         Event::PlanRefused(b) => fact("plan", b.plan).with("code", &b.code),
-        Event::PlanApproved(b) => fact("plan", b.plan).with("digest", b.digest.short()).with("comment", &b.comment),
-        Event::PlanRejected(b) => fact("plan", b.plan).with("digest", b.digest.short()).with("comment", &b.comment),
+        Event::PlanApproved(b) => fact("plan", b.plan).with("digest", b.digest.short()).naming("comment", &b.comment),
+        Event::PlanRejected(b) => fact("plan", b.plan).with("digest", b.digest.short()).naming("comment", &b.comment),
         _ => Facts(Vec::new()),
     }
 }
@@ -182,9 +198,9 @@ fn facts_of_run(event: &Event) -> Facts {
     match event {
         Event::RunRequested(b) => fact("plan", b.plan).with("digest", b.digest.short()),
         Event::RunStarted(b) => fact("run", b.run).with("plan", b.plan).with("items", b.items),
-        Event::RunPaused(b) => fact("run", b.run).with("reason", &b.reason),
-        Event::RunResumed(b) => fact("run", b.run).with("reason", &b.reason),
-        Event::RunCancelled(b) => fact("run", b.run).with("reason", &b.reason),
+        Event::RunPaused(b) => fact("run", b.run).naming("reason", &b.reason),
+        Event::RunResumed(b) => fact("run", b.run).naming("reason", &b.reason),
+        Event::RunCancelled(b) => fact("run", b.run).naming("reason", &b.reason),
         Event::RunEnded(b) => {
             use super::decision::RunEnd;
             let end = match b.end {
@@ -239,7 +255,7 @@ fn facts_of_saga(event: &Event) -> Facts {
             fact("saga", b.saga).with("end", end).with("purged", b.purged)
         }
         Event::KeyDestroyed(b) => fact("run", b.run).with("saga", b.saga).with("item", b.item),
-        Event::EntityRestored(b) => fact("saga", b.saga).with("reason", &b.reason),
+        Event::EntityRestored(b) => fact("saga", b.saga).naming("reason", &b.reason),
         _ => Facts(Vec::new()),
     }
 }
@@ -308,9 +324,9 @@ mod tests {
     }
 
     #[test]
-    fn a_sealed_body_says_nothing_until_it_may_be_opened() {
-        let closed = StoryLine::of(&hold(), Disclosure::Envelope).to_string();
-        assert_eq!(closed, "12 HoldPlaced by daemon body=sealed");
+    fn a_sealed_body_names_nobody_until_it_may_be_opened() {
+        let closed = StoryLine::of(&hold(), Disclosure::Nameless).to_string();
+        assert_eq!(closed, "12 HoldPlaced by daemon entities=1 body=sealed");
         let opened = StoryLine::of(&hold(), Disclosure::Opened).to_string();
         assert_eq!(opened, "12 HoldPlaced by daemon entities=1 name=case reason=\"she\\nsaid \\\"no\\\"\"");
     }
@@ -319,7 +335,7 @@ mod tests {
     fn a_public_body_tells_its_names_and_counts() {
         let body = KeyDestroyed { run: RunId(Position(7)), saga: SagaId(Position(9)), item: 4 };
         let line = recorded(Event::KeyDestroyed(body), Some(EntityId(3)), false);
-        let line = StoryLine::of(&line, Disclosure::Envelope).to_string();
+        let line = StoryLine::of(&line, Disclosure::Nameless).to_string();
         assert_eq!(line, "12 KeyDestroyed E3 by daemon run=R7 saga=S9 item=4");
     }
 
@@ -330,6 +346,6 @@ mod tests {
         assert_eq!(describe(&gone, Disclosure::Opened), [("body", "gone".to_owned())]);
         gone.event = Readable::Unknown;
         gone.envelope.event_type = 9_999;
-        assert_eq!(StoryLine::of(&gone, Disclosure::Envelope).to_string(), "12 Unknown(9999) by daemon body=unknown");
+        assert_eq!(StoryLine::of(&gone, Disclosure::Nameless).to_string(), "12 Unknown(9999) by daemon body=unknown");
     }
 }

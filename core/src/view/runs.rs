@@ -291,7 +291,7 @@ impl Runs {
 
     /// Returns the run that an event is part of.
     #[must_use]
-    pub(super) fn run_of(&self, position: Position, event: &Event) -> Option<RunId> {
+    pub fn run_of(&self, position: Position, event: &Event) -> Option<RunId> {
         let of_saga = |saga: SagaId| self.sagas.get(&saga).map(|saga| saga.started.run);
         match event {
             Event::RunRequested(_) => Some(RunId(position)),

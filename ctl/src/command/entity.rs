@@ -17,8 +17,12 @@ pub(super) fn execute(context: &mut Context, command: Entity) -> Result<ExitCode
             context.list(&Call::to(Operation::EntityList, &[]).asking(&query), COLUMNS).doing("list the entities")?;
         }
         Entity::Show { entity } => {
-            context.show(&Call::to(Operation::EntityShow, &[&entity])).doing("show the entity")?;
-            context.next(&format!("retentionctl explain {entity}"));
+            let exit = context.show_entity(&Call::to(Operation::EntityShow, &[&entity])).doing("show the entity")?;
+            context.next(&match exit {
+                ExitCode::Gone => format!("retentionctl entity history {entity}"),
+                _ => format!("retentionctl explain {entity}"),
+            });
+            return Ok(exit);
         }
         Entity::History { entity, part } => {
             let call = Call::to(Operation::EntityHistory, &[&entity]).asking(&query(part));

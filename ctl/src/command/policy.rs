@@ -28,9 +28,9 @@ pub(super) fn execute(context: &mut Context, command: Policy) -> Result<ExitCode
 
 pub(super) fn explain(context: &mut Context, args: ExplainArgs) -> Result<ExitCode, Failure> {
     let call = Call::to(Operation::PolicyExplain, &[&args.entity]);
-    context.show(&call).doing("explain the entity")?;
+    let exit = context.show_entity(&call).doing("explain the entity")?;
     context.next(&format!("retentionctl entity history {}", args.entity));
-    Ok(ExitCode::Done)
+    Ok(exit)
 }
 
 fn show(context: &mut Context, policy: &str) -> Result<ExitCode, Cause> {

@@ -6,7 +6,7 @@ use super::{Bar, Call, Context, text};
 use crate::args::Store;
 use crate::exit::{Cause, Doing, Failure};
 
-pub(super) const COLUMNS: &[&str] = &["part", "state", "checked", "code"];
+pub(super) const COLUMNS: &[&str] = &["part", "state", "checked", "code", "message"];
 
 pub(super) fn execute(context: &mut Context, command: Store) -> Result<ExitCode, Failure> {
     match command {

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use retention_core::control::{Accepted, ActorName, ErrorCode, WAIT_SECONDS_MAX};
+use axum::response::Response;
+use retention_core::control::{Accepted, ActorName, Cursor, ErrorCode, ListQuery, WAIT_SECONDS_MAX};
 use retention_core::event::{Actor, Draft, Event, stream_of_daemon, stream_of_position};
 use retention_core::id::Position;
 use retention_core::view::{Condition, Views};
+use serde::Serialize;
 
-use super::answer::blocking;
+use super::answer::{Batch, Wanted, blocking, list as answer_list};
 use super::error::ApiError;
 use super::log::{self, LogError};
 use super::{Caller, Control};
@@ -32,8 +34,8 @@ impl From<LogError> for ApiError {
             LogError::Conflict(conflict) => {
                 Self::saying(ErrorCode::WrongState, format!("{conflict}; nothing was changed")).hint("look again")
             }
-            LogError::ReadOnly { code } => {
-                Self::saying(ErrorCode::StoreReadOnly, format!("the store is read-only ({code}); nothing was changed"))
+            LogError::ReadOnly(damage) => {
+                Self::saying(ErrorCode::StoreReadOnly, format!("the store is read-only: {damage}; nothing was changed"))
                     .hint("retentionctl store verify")
             }
             LogError::Closing => Self::of(ErrorCode::Stopping),
@@ -51,6 +53,38 @@ impl Control {
     {
         let log = Arc::clone(&self.log);
         blocking(move || log::look(&log, look).unwrap_or_else(|| Err(ApiError::of(ErrorCode::Internal)))).await
+    }
+
+    /// Answers with a list of what the views hold. `collect` is given the views, where to begin, and how many rows it may
+    /// return at most.
+    async fn list<T, F>(
+        &self,
+        wanted: Wanted,
+        after: Option<Cursor>,
+        limit: Option<u64>,
+        collect: F,
+    ) -> Result<Response, ApiError>
+    where
+        T: Serialize + Send + 'static,
+        F: Fn(&Views, Option<Cursor>, usize) -> Batch<T> + Send + 'static,
+    {
+        let log = Arc::clone(&self.log);
+        answer_list(wanted, after, limit, move |after, limit| {
+            log::look(&log, |views| collect(views, after, limit)).ok_or_else(|| ApiError::of(ErrorCode::Internal))
+        })
+        .await
+    }
+
+    /// Answers with a list of what has numbers, the highest first: `rows` is given the number below which it begins.
+    async fn list_newest<T, F>(self: &Arc<Self>, wanted: Wanted, query: ListQuery, rows: F) -> Result<Response, ApiError>
+    where
+        T: Serialize + Send + 'static,
+        F: for<'v> Fn(&'v Views, u64) -> Box<dyn Iterator<Item = (u64, T)> + 'v> + Send + 'static,
+    {
+        self.list(wanted, query.after, query.limit, move |views, after, limit| {
+            Batch::cut(rows(views, after.map_or(u64::MAX, |cursor| cursor.0)), limit)
+        })
+        .await
     }
 
     /// Records a request of a person.

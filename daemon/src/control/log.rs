@@ -5,12 +5,11 @@
 use std::sync::Arc;
 
 use retention_core::event::{Draft, Recorded};
-use retention_core::id::{EntityId, Position};
-use retention_core::time::Timestamp;
+use retention_core::id::Position;
 use retention_core::view::{Condition, Conflict, Views};
 use tokio::sync::watch;
 
-use crate::store::{AppendError, ReadError, Store};
+use crate::store::{AppendError, Page, Query, ReadError, ReadOnly, Store};
 
 /// The log and its views, as the control API sees them. Calls may block: they are made on blocking threads.
 pub trait Log: Send + Sync + 'static {
@@ -29,20 +28,14 @@ pub trait Log: Send + Sync + 'static {
     /// Says when the log cannot be read there.
     fn event(&self, position: Position) -> Result<Option<Recorded>, LogError>;
 
-    /// Returns when an event was recorded, without reading its body.
-    ///
-    /// # Errors
-    /// Says when the log cannot be read there.
-    fn recorded_at(&self, position: Position) -> Result<Option<Timestamp>, LogError>;
-
-    /// Returns the positions of the events of one entity, ascending.
+    /// Answers a question about the log, one page at a time.
     ///
     /// # Errors
     /// Says when the log cannot be read.
-    fn positions_of(&self, entity: EntityId) -> Result<Vec<Position>, LogError>;
+    fn query(&self, query: &Query) -> Result<Page, LogError>;
 
-    /// Returns the name of the damage when nothing can be appended.
-    fn read_only(&self) -> Option<String>;
+    /// Returns the damage when nothing can be appended.
+    fn read_only(&self) -> Option<ReadOnly>;
 
     /// Tells when events were appended and folded.
     fn changes(&self) -> watch::Receiver<Position>;
@@ -55,11 +48,8 @@ pub enum LogError {
     #[error(transparent)]
     Conflict(#[from] Conflict),
     /// It is read-only.
-    #[error("the store is read-only: {code}")]
-    ReadOnly {
-        /// The name of the damage.
-        code: String,
-    },
+    #[error("the store is read-only: {0}")]
+    ReadOnly(ReadOnly),
     /// The daemon is stopping.
     #[error("the store is closing")]
     Closing,
@@ -84,7 +74,7 @@ impl Log for Store {
         match self.append_drafts(vec![draft], condition) {
             Ok(appended) => Ok(appended.last),
             Err(AppendError::Conflict(conflict)) => Err(LogError::Conflict(conflict)),
-            Err(AppendError::ReadOnly(code)) => Err(LogError::ReadOnly { code }),
+            Err(AppendError::ReadOnly(damage)) => Err(LogError::ReadOnly(damage)),
             Err(AppendError::Closed) => Err(LogError::Closing),
             Err(
                 error @ (AppendError::Journal(_)
@@ -104,26 +94,11 @@ impl Log for Store {
         self.read(position).map_err(failed)
     }
 
-    fn recorded_at(&self, position: Position) -> Result<Option<Timestamp>, LogError> {
-        Ok(self.row(position).map_err(failed)?.map(|row| row.recorded_at))
+    fn query(&self, query: &Query) -> Result<Page, LogError> {
+        self.query(query).map_err(failed)
     }
 
-    fn positions_of(&self, entity: EntityId) -> Result<Vec<Position>, LogError> {
-        let mut positions = Vec::new();
-        let mut position = self.view(|views| views.entities.last_event(entity));
-        while let Some(row) = self.row(position).map_err(failed)? {
-            positions.push(position);
-            // Each step goes back, so a damaged chain cannot lead in a circle.
-            if row.previous >= position {
-                break;
-            }
-            position = row.previous;
-        }
-        positions.reverse();
-        Ok(positions)
-    }
-
-    fn read_only(&self) -> Option<String> {
+    fn read_only(&self) -> Option<ReadOnly> {
         self.read_only_reason()
     }
 

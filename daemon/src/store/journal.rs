@@ -109,6 +109,21 @@ impl JournalError {
         move |source| Self::Io { action, segment, source }
     }
 
+    /// Returns the stable code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => "journal_no_space",
+            Self::Io { .. } | Self::Poisoned => "journal_io",
+            Self::Damaged { damage: Damage::Missing, .. } => "journal_incomplete",
+            Self::Damaged {
+                damage: Damage::Header | Damage::Hole | Damage::Frame | Damage::Body | Damage::Positions, ..
+            } => "journal_damaged",
+            Self::Format { .. } => "journal_format_unknown",
+            Self::TooLarge { .. } => "append_too_large",
+        }
+    }
+
     pub(crate) fn damaged(segment: u32, offset: u64, damage: Damage) -> Self {
         Self::Damaged { segment, offset, damage }
     }

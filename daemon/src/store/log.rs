@@ -16,7 +16,7 @@ use super::events::EventRow;
 use super::journal::{GroupBuffer, JournalError, JournalWriter, Place};
 use super::vault::seal::{SealContext, SealError};
 use super::vault::{DataKey, KeyState, VaultError};
-use super::{Inner, state};
+use super::{Inner, ReadOnly, state};
 
 /// The most bytes of one group: what a crash can leave unacknowledged, and what the writer keeps in memory.
 const GROUP_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -54,7 +54,7 @@ pub enum AppendError {
     Conflict(#[from] Conflict),
     /// The store is read-only.
     #[error("the store is read-only: {0}")]
-    ReadOnly(String),
+    ReadOnly(ReadOnly),
     /// The journal failed; the daemon stops and recovery decides.
     #[error("the journal failed, so nothing more is written: {0}")]
     Journal(Arc<JournalError>),

@@ -22,8 +22,9 @@ use super::state::{self, State};
 use super::vault::root_key::{RootKey, RootKeyError};
 use super::vault::seal::Sealer;
 use super::vault::{Vault, VaultError};
-use super::{Inner, Store, Written, log, write_out};
+use super::{Inner, ReadOnly, Store, Written, log, write_out};
 use crate::clock::Clock;
+use crate::halt::Halt;
 
 /// What the file `FORMAT` of a store says.
 const FORMAT_TEXT: &str = "retentiond store 1\n";
@@ -53,6 +54,8 @@ pub struct Options {
     pub gate: Arc<dyn FlushGate>,
     /// Which boot of the machine this is.
     pub boot: BootId,
+    /// Asks long work on the store to stop: opening it, verifying it, and what the stages do with it.
+    pub halt: Halt,
 }
 
 impl Options {
@@ -68,6 +71,7 @@ impl Options {
             clock,
             gate: Arc::new(OpenGate),
             boot: BootId::of_this_boot()?,
+            halt: Halt::default(),
         })
     }
 }
@@ -255,6 +259,7 @@ impl Store {
         inner.tail.begin(0);
         let mut folded = 0;
         for entry in inner.reader.events_after(Position::NONE, Position(u64::MAX))? {
+            options.halt.check().map_err(ReadError::from)?;
             let Ok((place, stored)) = entry else { break };
             inner.fold_stored(place, &stored)?;
             folded += 1;
@@ -266,7 +271,7 @@ impl Store {
         let used = inner.state.read().views.entities.bound();
         let root = RootKey::read(&options.root_key)?;
         inner.vault = Vault::open_read_only(&options.dir.join("keys"), root, used)?;
-        *inner.read_only.lock() = Some(damage.to_string());
+        *inner.read_only.lock() = Some(ReadOnly { code: damage.code(), says: damage.to_string() });
         let report = OpenReport { folded, rebuilt: Some("journal_damaged"), ..OpenReport::default() };
         Ok(Self { writer: super::WriterHandle::default(), inner: Arc::new(inner), lock, report })
     }
@@ -289,6 +294,7 @@ fn inner_of(options: &Options, vault: Vault, blocks: Option<Blocks>, state: Stat
     Ok(Inner {
         dir: options.dir.clone(),
         clock: Arc::clone(&options.clock),
+        halt: options.halt.clone(),
         reader: JournalReader::at(&options.dir.join("journal")),
         house_key: vault.house_key()?,
         index_key: vault.index_key(),
@@ -425,6 +431,7 @@ impl Inner {
         let total = last.0 - from.0;
         let mut folded = 0;
         for entry in self.reader.events_after(from, last)? {
+            self.halt.check().map_err(ReadError::from)?;
             let (place, stored) = entry?;
             self.fold_stored(place, &stored)?;
             folded += 1;

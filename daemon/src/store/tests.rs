@@ -181,7 +181,7 @@ fn a_flipped_byte_in_the_journal_opens_read_only_and_names_the_damage() {
     std::fs::write(&path, &bytes).unwrap();
     let store = open(&options);
     let reason = store.read_only_reason().unwrap();
-    assert!(reason.contains("damaged"), "{reason}");
+    assert!(reason.code == "journal_damaged" && reason.says.contains("damaged"), "{reason:?}");
     let event = super::open::daemon_draft(Event::DaemonStopped(DaemonStopped {}));
     assert!(matches!(store.append_drafts(vec![event], Condition::None), Err(super::AppendError::ReadOnly(_))));
     assert_eq!(std::fs::read(&path).unwrap(), bytes, "nothing was changed");

@@ -8,7 +8,13 @@ use crate::store::verify::VerifyReport;
 #[must_use]
 pub(super) fn parts(report: &VerifyReport) -> Vec<PartRow> {
     let intact =
-        |part: &str, checked: u64| PartRow { part: part.to_owned(), state: PartState::Intact, checked, code: None };
+        |part: &str, checked: u64| PartRow {
+        part: part.to_owned(),
+        state: PartState::Intact,
+        checked,
+        code: None,
+        message: None,
+    };
     if report.is_good() {
         let mut rows = vec![intact("journal", report.events), intact("bodies", report.bodies_read)];
         if report.views_compared {
@@ -23,10 +29,11 @@ pub(super) fn parts(report: &VerifyReport) -> Vec<PartRow> {
         .findings
         .iter()
         .map(|finding| PartRow {
-            part: finding.to_string(),
+            part: finding.part().to_owned(),
             state: PartState::Damaged,
             checked: report.events,
             code: Some(finding.code().to_owned()),
+            message: Some(format!("{finding}; {}", finding.what_to_do())),
         })
         .collect()
 }

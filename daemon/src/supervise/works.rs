@@ -17,7 +17,7 @@ use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Metrics};
 use crate::control::{PolicyFacts, Sink, Works, judgement};
 use crate::stage::policies::PolicyHealth;
-use crate::store::Store;
+use crate::store::{ReadError, Store};
 
 /// What the daemon's main loop is asked to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,7 +68,7 @@ impl Works for DaemonWorks {
 
     fn verify_export(&self, manifest: Digest, sink: Sink<'_>) -> Result<(), ErrorBody> {
         let dir = self.config.read().store.exports_dir.clone();
-        super::bundles::verify(&dir, manifest, sink)
+        super::bundles::verify(&dir, manifest, self.store.halt(), sink)
     }
 
     fn verify_store(&self, sink: Sink<'_>) -> Result<(), ErrorBody> {
@@ -77,7 +77,10 @@ impl Works for DaemonWorks {
             .verify(&mut |done, total| {
                 let _audience = sink(Line::Progress(Progress { unit: "events".to_owned(), done, total: Some(total) }));
             })
-            .map_err(|error| ErrorBody::saying(ErrorCode::Internal, error.to_string()))?;
+            .map_err(|error| match error {
+                ReadError::Halted(_) => ErrorBody::of(ErrorCode::Stopping),
+                error => ErrorBody::saying(ErrorCode::Internal, error.to_string()),
+            })?;
         for part in super::verified::parts(&report) {
             let _audience = sink(Line::Row(part));
         }
@@ -93,6 +96,7 @@ impl Works for DaemonWorks {
             state: PartState::Intact,
             checked: 0,
             code: Some("rebuilding".to_owned()),
+            message: None,
         };
         let _audience = sink(Line::Row(row));
         Ok(())

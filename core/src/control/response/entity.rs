@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use crate::control::EntityState;
 use crate::event::change::IntakeEnd;
-use crate::id::{Digest, EntityId, HoldId, Position};
+use crate::id::{Digest, EntityId, HoldId, Position, RunId};
 use crate::reason::Reason;
 use crate::record::{Kind, Relation, Visibility};
 use crate::time::Timestamp;
@@ -51,6 +51,35 @@ pub struct EntityContent {
 impl std::fmt::Debug for EntityContent {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("EntityContent").field("entity", &self.entity).finish_non_exhaustive()
+    }
+}
+
+/// What is left to say of an entity that was purged, and nothing more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Tombstone {
+    /// Its number.
+    pub entity: EntityId,
+    /// By which run.
+    pub run: Option<RunId>,
+    /// Under which policy.
+    pub policy: Option<String>,
+    /// On which day, in UTC.
+    pub purged_on: Option<String>,
+}
+
+impl std::fmt::Display for Tombstone {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} is gone", self.entity)?;
+        if let Some(run) = self.run {
+            write!(f, ", by run {run}")?;
+        }
+        if let Some(policy) = &self.policy {
+            write!(f, ", under policy {policy}")?;
+        }
+        match &self.purged_on {
+            Some(day) => write!(f, ", on {day}"),
+            None => Ok(()),
+        }
     }
 }
 

@@ -61,6 +61,8 @@ pub struct PartRow {
     pub checked: u64,
     /// What is wrong, as a stable code.
     pub code: Option<String>,
+    /// The same as a sentence: what, where, and what to do.
+    pub message: Option<String>,
 }
 
 /// One entity in quarantine.
@@ -85,7 +87,7 @@ pub struct EventRow {
     pub recorded_at: Timestamp,
     /// When it happened in its source.
     pub occurred_at: Timestamp,
-    /// The name of its type; `unknown(17)` when a newer program wrote it.
+    /// The name of its type; `Unknown(17)` when a newer program wrote it.
     pub kind: String,
     /// Who caused it.
     pub actor: ActorName,

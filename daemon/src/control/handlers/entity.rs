@@ -6,20 +6,21 @@ use axum::Json;
 use axum::extract::{Extension, State};
 use axum::response::Response;
 use retention_core::control::{
-    Cell, Cursor, EntityContent, EntityQuery, EntityRow, EntityState, ErrorCode, LinkRow, Operation,
+    Cell, Cursor, EntityContent, EntityQuery, EntityRow, EntityState, ErrorBody, ErrorCode, LinkRow, Operation, Tombstone,
 };
 use retention_core::event::operation::RecordsOpened;
-use retention_core::event::{Event, Recorded};
+use retention_core::event::{Event, EventType, Recorded};
 use retention_core::id::{EntityId, Position};
 use retention_core::record::{EntityRecord, Layout};
 use retention_core::view::entities::Row;
 use retention_core::view::{self, Views};
 
-use super::super::answer::{Batch, Wanted, blocking, list as answer_list};
+use super::super::answer::{Batch, Wanted, blocking};
 use super::super::error::ApiError;
 use super::super::input::{Argument, Asked};
-use super::super::log;
+use super::super::log::{self, Log};
 use super::{About, Caller, Shared, not_found};
+use crate::store::Query;
 
 /// How many numbers one look at the views goes through at most, when few of them match: some milliseconds.
 const SCAN_MAX: usize = 50_000;
@@ -29,12 +30,8 @@ pub(crate) async fn list(
     wanted: Wanted,
     Asked(query): Asked<EntityQuery>,
 ) -> Result<Response, ApiError> {
-    let log = Arc::clone(&control.log);
     let (after, limit) = (query.after, query.limit);
-    answer_list(wanted, after, limit, move |after, limit| {
-        Ok(log::look(&log, |views| scan(views, &query, after, limit)).unwrap_or(Batch { rows: Vec::new(), next: None }))
-    })
-    .await
+    control.list(wanted, after, limit, move |views, after, limit| scan(views, &query, after, limit)).await
 }
 
 /// Goes through the numbers in order. The rows may be fewer than asked for although more follow.
@@ -153,21 +150,27 @@ pub(super) async fn refuse_if_gone(control: &Shared, id: EntityId) -> Result<(),
         return Ok(());
     }
     let log = Arc::clone(&control.log);
-    let said = blocking(move || {
-        for position in log.positions_of(id)?.into_iter().rev() {
-            let Some(recorded) = log.event(position)? else { continue };
-            if let Some(Event::KeyDestroyed(body)) = recorded.event() {
-                let policy = log::look(&log, |views| policy_of(views, body.run)).flatten();
-                let day = recorded.envelope.recorded_at.to_jiff().to_zoned(jiff::tz::TimeZone::UTC).date();
-                let policy = policy.unwrap_or_else(|| "an unknown policy".to_owned());
-                return Ok(format!("{id} is gone, by run {}, under policy {policy}, on {day}", body.run));
-            }
-        }
-        Ok(format!("{id} is gone"))
-    })
-    .await?;
-    Err(ApiError::saying(ErrorCode::Gone, said)
-        .hint(format!("retentionctl entity history {id} shows what the log says of it")))
+    let tombstone = blocking(move || tombstone(&log, id)).await?;
+    let said = tombstone.to_string();
+    Err(ApiError(
+        ErrorBody { gone: Some(Box::new(tombstone)), ..ErrorBody::saying(ErrorCode::Gone, said) }
+            .hint(format!("retentionctl entity history {id} shows what the log says of it")),
+    ))
+}
+
+fn tombstone(log: &Arc<dyn Log>, entity: EntityId) -> Result<Tombstone, ApiError> {
+    let mut tombstone = Tombstone { entity, run: None, policy: None, purged_on: None };
+    // An entity has one key, and it is destroyed once.
+    let types = vec![EventType::KeyDestroyed];
+    let found = log.query(&Query { entity: Some(entity), types, limit: 1, ..Query::default() })?;
+    let Some((position, row)) = found.rows.first() else { return Ok(tombstone) };
+    let day = row.recorded_at.to_jiff().to_zoned(jiff::tz::TimeZone::UTC).date();
+    tombstone.purged_on = Some(day.to_string());
+    if let Some(Event::KeyDestroyed(body)) = log.event(*position)?.as_ref().and_then(Recorded::event) {
+        tombstone.run = Some(body.run);
+        tombstone.policy = log::look(log, |views| policy_of(views, body.run)).flatten();
+    }
+    Ok(tombstone)
 }
 
 fn policy_of(views: &Views, run: retention_core::id::RunId) -> Option<String> {

@@ -12,10 +12,9 @@ use retention_core::event::{Actor, Draft, Event};
 use retention_core::id::{Digest, EntityId, SagaId};
 use retention_core::view::{Condition, Saga, Views};
 
-use super::super::answer::{Batch, Wanted, blocking, list as answer_list, work};
+use super::super::answer::{Batch, Wanted, blocking, work};
 use super::super::error::ApiError;
 use super::super::input::{Argument, Asked, Body, check_reason};
-use super::super::log;
 use super::{Caller, Shared, not_found};
 
 pub(crate) async fn exports(
@@ -23,16 +22,12 @@ pub(crate) async fn exports(
     wanted: Wanted,
     Asked(query): Asked<ListQuery>,
 ) -> Result<Response, ApiError> {
-    let log = Arc::clone(&control.log);
-    answer_list(wanted, query.after, query.limit, move |after, limit| {
-        let below = after.map_or(u64::MAX, |cursor| cursor.0);
-        let collect = |views: &Views| {
-            let newest_first = views.small.runs.sagas().rev().filter(|(id, _)| id.0.0 < below);
-            Batch::cut(newest_first.filter_map(|(id, saga)| Some((id.0.0, export_row(id, saga)?))), limit)
-        };
-        Ok(log::look(&log, collect).unwrap_or(Batch { rows: Vec::new(), next: None }))
-    })
-    .await
+    control
+        .list_newest(wanted, query, |views, below| {
+            let sagas = views.small.runs.sagas().rev().filter(move |(id, _)| id.0.0 < below);
+            Box::new(sagas.filter_map(|(id, saga)| Some((id.0.0, export_row(id, saga)?))))
+        })
+        .await
 }
 
 fn export_row(saga: SagaId, view: &Saga) -> Option<ExportRow> {
@@ -80,11 +75,7 @@ pub(crate) async fn quarantine(
     wanted: Wanted,
     Asked(query): Asked<ListQuery>,
 ) -> Result<Response, ApiError> {
-    let log = Arc::clone(&control.log);
-    answer_list(wanted, query.after, query.limit, move |after, limit| {
-        Ok(log::look(&log, |views| hidden(views, after, limit)).unwrap_or(Batch { rows: Vec::new(), next: None }))
-    })
-    .await
+    control.list(wanted, query.after, query.limit, hidden).await
 }
 
 /// Returns what is hidden, by entity. The items of each saga are sorted, so a batch costs a few steps for each saga.

@@ -61,7 +61,7 @@ pub(crate) async fn list(
             let holds = views.small.holds.iter().filter(|(id, _)| id.0.0 > from);
             Batch::cut(holds.map(|(id, hold)| (id.0.0, (id, hold.entities.len() as u64))), limit)
         };
-        let found = log::look(&log, collect).unwrap_or(Batch { rows: Vec::new(), next: None });
+        let found = log::look(&log, collect).ok_or_else(|| ApiError::of(ErrorCode::Internal))?;
         // Names and reasons are free text: they are in the sealed event alone.
         let mut rows = Vec::new();
         for (id, entities) in found.rows {

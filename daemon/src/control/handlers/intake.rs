@@ -1,18 +1,15 @@
 //! What was taken in.
 
-use std::sync::Arc;
-
 use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
 use retention_core::control::{DefectCount, IntakeRow, ListQuery};
 use retention_core::id::EntityId;
-use retention_core::view::{Intake, Views};
+use retention_core::view::Intake;
 
-use super::super::answer::{Batch, Wanted, list as answer_list};
+use super::super::answer::Wanted;
 use super::super::error::ApiError;
 use super::super::input::{Argument, Asked};
-use super::super::log;
 use super::{Shared, not_found};
 
 pub(crate) async fn list(
@@ -20,16 +17,12 @@ pub(crate) async fn list(
     wanted: Wanted,
     Asked(query): Asked<ListQuery>,
 ) -> Result<Response, ApiError> {
-    let log = Arc::clone(&control.log);
-    answer_list(wanted, query.after, query.limit, move |after, limit| {
-        let below = after.map_or(u64::MAX, |cursor| cursor.0);
-        let collect = |views: &Views| {
-            let newest_first = views.small.intakes.iter().rev().filter(|(id, _)| u64::from(id.0) < below);
-            Batch::cut(newest_first.map(|(id, intake)| (u64::from(id.0), row(id, intake))), limit)
-        };
-        Ok(log::look(&log, collect).unwrap_or(Batch { rows: Vec::new(), next: None }))
-    })
-    .await
+    control
+        .list_newest(wanted, query, |views, below| {
+            let intakes = views.small.intakes.iter().rev().filter(move |(id, _)| u64::from(id.0) < below);
+            Box::new(intakes.map(|(id, intake)| (u64::from(id.0), row(id, intake))))
+        })
+        .await
 }
 
 pub(crate) async fn show(

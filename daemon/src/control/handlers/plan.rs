@@ -18,7 +18,6 @@ use retention_core::view::{Condition, Plan, PlanState, Views};
 use super::super::answer::{Batch, Wanted, list as answer_list};
 use super::super::error::ApiError;
 use super::super::input::{Argument, Asked, Body, check_reason, check_text};
-use super::super::log;
 use super::{About, Caller, Seen, Shared, not_found, requester};
 
 pub(crate) async fn make(
@@ -45,16 +44,13 @@ pub(crate) async fn list(
     wanted: Wanted,
     Asked(query): Asked<ListQuery>,
 ) -> Result<Response, ApiError> {
-    let (log, now) = (Arc::clone(&control.log), control.clock.now());
-    answer_list(wanted, query.after, query.limit, move |after, limit| {
-        let below = after.map_or(u64::MAX, |cursor| cursor.0);
-        let collect = |views: &Views| {
-            let newest_first = views.small.plans.iter().rev().filter(|(id, _)| id.0.0 < below);
-            Batch::cut(newest_first.map(|(id, plan)| (id.0.0, row(id, plan, now))), limit)
-        };
-        Ok(log::look(&log, collect).unwrap_or(Batch { rows: Vec::new(), next: None }))
-    })
-    .await
+    let now = control.clock.now();
+    control
+        .list_newest(wanted, query, move |views, below| {
+            let plans = views.small.plans.iter().rev().filter(move |(id, _)| id.0.0 < below);
+            Box::new(plans.map(move |(id, plan)| (id.0.0, row(id, plan, now))))
+        })
+        .await
 }
 
 pub(crate) async fn show(

@@ -1,7 +1,5 @@
 //! Runs.
 
-use std::sync::Arc;
-
 use axum::Json;
 use axum::extract::{Extension, State};
 use axum::response::Response;
@@ -17,10 +15,9 @@ use retention_core::view::runs::StepStanding;
 use retention_core::view::{Condition, PlanState, Run, RunState, Saga, Views};
 use tokio::sync::watch;
 
-use super::super::answer::{Batch, Wanted, lines_of, list as answer_list};
+use super::super::answer::{Wanted, lines_of};
 use super::super::error::ApiError;
 use super::super::input::{Argument, Asked, Body, check_reason, check_text};
-use super::super::log;
 use super::{About, Caller, Seen, Shared, not_found, plan, requester};
 
 pub(crate) async fn start(
@@ -49,16 +46,12 @@ pub(crate) async fn list(
     wanted: Wanted,
     Asked(query): Asked<ListQuery>,
 ) -> Result<Response, ApiError> {
-    let log = Arc::clone(&control.log);
-    answer_list(wanted, query.after, query.limit, move |after, limit| {
-        let below = after.map_or(u64::MAX, |cursor| cursor.0);
-        let collect = |views: &Views| {
-            let newest_first = views.small.runs.iter().rev().filter(|(id, _)| id.0.0 < below);
-            Batch::cut(newest_first.map(|(id, run)| (id.0.0, row(views, id, run))), limit)
-        };
-        Ok(log::look(&log, collect).unwrap_or(Batch { rows: Vec::new(), next: None }))
-    })
-    .await
+    control
+        .list_newest(wanted, query, |views, below| {
+            let runs = views.small.runs.iter().rev().filter(move |(id, _)| id.0.0 < below);
+            Box::new(runs.map(|(id, run)| (id.0.0, row(views, id, run))))
+        })
+        .await
 }
 
 pub(crate) async fn show(

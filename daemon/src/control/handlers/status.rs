@@ -10,6 +10,7 @@ use super::super::answer::blocking;
 use super::super::error::ApiError;
 use super::super::input::Body;
 use super::{Caller, Shared};
+use crate::store::ReadOnly;
 
 pub(crate) async fn status(
     State(control): State<Shared>,
@@ -21,7 +22,7 @@ pub(crate) async fn status(
     let problems = blocking(move || Ok(works.policy_problems())).await?;
     let damage = control.log.read_only();
     let mut attention: Vec<Attention> = counts.stuck.into_iter().map(|run| Attention::RunStuck { run }).collect();
-    attention.extend(damage.clone().map(|code| Attention::StoreReadOnly { code }));
+    attention.extend(damage.clone().map(|ReadOnly { code, says }| Attention::StoreReadOnly { code: code.to_owned(), message: says }));
     if problems > 0 {
         attention.push(Attention::PoliciesInvalid { problems });
     }
@@ -30,7 +31,7 @@ pub(crate) async fn status(
         started_at: control.started_at,
         now,
         position: counts.position,
-        store: damage.map_or(StoreState::ReadWrite, |code| StoreState::ReadOnly { code }),
+        store: damage.map_or(StoreState::ReadWrite, |ReadOnly { code, says }| StoreState::ReadOnly { code: code.to_owned(), message: says }),
         policy_set: counts.policy_set,
         policies: counts.policies,
         entities: counts.entities,

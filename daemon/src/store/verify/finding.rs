@@ -91,6 +91,23 @@ impl Finding {
         }
     }
 
+    /// Returns the part of the store that is not as it must be.
+    #[must_use]
+    pub fn part(&self) -> &'static str {
+        match self {
+            Self::SegmentMissing { .. }
+            | Self::JournalDamaged { .. }
+            | Self::PositionsBroken { .. }
+            | Self::TimeGoesBack(_)
+            | Self::JournalShorter { .. } => "journal",
+            Self::BodyUnreadable(_) => "bodies",
+            Self::EventStoreDamaged(_) | Self::RowDiffers(_) => "event store",
+            Self::EntityDiffers(_) | Self::ViewDiffers(_) => "views",
+            Self::DueDiffers(_) => "due index",
+            Self::SlotDamaged(_) | Self::KeyNotDestroyed(_) | Self::KeyDestroyedWithoutEvent(_) => "keys",
+        }
+    }
+
     /// Returns what to do about it.
     #[must_use]
     pub fn what_to_do(&self) -> &'static str {
