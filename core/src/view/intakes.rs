@@ -25,7 +25,7 @@ pub struct Intake {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
 pub struct Intakes {
     all: BTreeMap<EntityId, Intake>,
-    /// The intakes by source and content that ended with a whole read: what is in here is never taken in again.
+    /// The latest intakes by source and content that ended with a whole read.
     by_content: BTreeMap<(String, Digest), EntityId>,
 }
 
@@ -41,7 +41,7 @@ impl Intakes {
         self.all.iter().map(|(id, intake)| (*id, intake))
     }
 
-    /// Returns the intake that read the same content to its end. One that was refused as a whole does not count: its
+    /// Returns the latest intake that read the same content to its end. One that was refused as a whole does not count: its
     /// cause can be mended, and then the same file comes again.
     #[must_use]
     pub fn completed(&self, source: &str, content: Digest) -> Option<EntityId> {
@@ -62,7 +62,7 @@ impl Intakes {
         });
         intake.completed = Some((at, body.clone()));
         if body.end != IntakeEnd::Rejected {
-            self.by_content.entry((body.source.clone(), body.content)).or_insert(id);
+            self.by_content.insert((body.source.clone(), body.content), id);
         }
     }
 }

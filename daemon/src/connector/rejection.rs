@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use retention_core::id::EntityId;
+
 use super::change::Place;
 
 /// A row, or a file of a directory, that was not taken.
@@ -192,6 +194,16 @@ pub enum FileError {
     /// No such sheet.
     #[error("the workbook has no sheet of the name that the mapping gives")]
     SheetMissing,
+    /// A newer export of the same mailbox was taken in before.
+    #[error(
+        "a newer export of this mailbox was taken in before, by intake {intake}: its name says {newest}; nothing was taken, so that older data does not overwrite newer. To take it on purpose, rename the directory so that its name ends in .older, and drop it again"
+    )]
+    OlderExport {
+        /// The intake that took the newer one.
+        intake: EntityId,
+        /// The time in its name.
+        newest: jiff::civil::DateTime,
+    },
     /// No mapping and no known format fits.
     #[error("no mapping of the source fits the name of the file; add a pattern under files = [...]")]
     NoMapping,
@@ -226,6 +238,7 @@ impl FileError {
             Self::WorkbookEncrypted => "workbook_encrypted",
             Self::WorkbookTooLarge { .. } => "workbook_too_large",
             Self::SheetMissing => "sheet_missing",
+            Self::OlderExport { .. } => "older_export",
             Self::NoMapping => "no_mapping",
         }
     }

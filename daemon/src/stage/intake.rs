@@ -8,13 +8,14 @@
 //! | `reading` | the reader on its own thread |
 //! | `rows`, `batch` | rows compared with what is known, and what is under way to the log |
 //! | `gone` | what a source no longer holds |
+//! | `order` | which of two deliveries counts |
 //! | `links` | external ids become numbers |
 //!
 //! A delivery is claimed by a rename, taken in exactly once by its content, and put away with a report. Everything an
 //! intake appends is found by comparing, so one that was interrupted is simply read again.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -25,6 +26,7 @@ use super::Step;
 use crate::clock::Clock;
 use crate::config::{KeepDone, Source};
 use crate::connector::drop::SourceSpec;
+use crate::connector::drop::ocm::DirectoryName;
 use crate::connector::drop::scan::{self, ClaimError, STILL_US, Stillness, Verdict};
 use crate::halt::Halted;
 use crate::store::durable_file::DurableFileError;
@@ -33,6 +35,7 @@ use crate::store::{AppendError, Store};
 mod batch;
 mod gone;
 mod links;
+mod order;
 mod outcome;
 mod place;
 mod reading;
@@ -47,6 +50,7 @@ pub use place::{REPORT_JSON, REPORT_TEXT};
 pub use source::SpecError;
 pub use take::Progress;
 
+use order::Exports;
 use place::Shelf;
 use take::Task;
 
@@ -135,6 +139,8 @@ pub struct Intake {
 struct Inbox {
     source: Source,
     spec: Option<SourceSpec>,
+    /// What the log says of earlier exports; read when the first one comes.
+    exports: Option<Exports>,
     stillness: Stillness,
     renamed_in: BTreeSet<OsString>,
     work: VecDeque<Work>,
@@ -162,6 +168,7 @@ impl Intake {
         let inbox = |source| Inbox {
             source,
             spec: None,
+            exports: None,
             stillness: Stillness::default(),
             renamed_in: BTreeSet::new(),
             work: VecDeque::new(),
@@ -237,7 +244,10 @@ pub fn take_in(
     progress: Progress<'_>,
 ) -> Result<Taken, IntakeError> {
     let spec = source::spec_of(source)?;
-    Task { store, clock, source, spec: &spec, path, folder }.run(progress)
+    let exports = Exports::of_log(store, &source.name)?;
+    let name = spec.ocm.as_ref().and(path.file_name()).and_then(OsStr::to_str).and_then(DirectoryName::parse);
+    let export = name.as_ref().map(|name| (&exports, name));
+    Task { store, clock, source, spec: &spec, path, folder, export }.run(progress)
 }
 
 impl Inbox {
@@ -374,9 +384,19 @@ impl Inbox {
         let Some(name) = place::delivery_in(&folder)? else {
             return Ok(place::remove_empty(&folder)?);
         };
+        let export = spec.ocm.as_ref().and(name.to_str()).and_then(DirectoryName::parse);
         let path = folder.join(name);
-        let task = Task { store, clock, source: &self.source, spec, path: &path, folder: &folder };
+        if export.is_some() && self.exports.is_none() {
+            self.exports = Some(Exports::of_log(store, &self.source.name)?);
+        }
+        let known = self.exports.as_ref().zip(export.as_ref());
+        let task = Task { store, clock, source: &self.source, spec, path: &path, folder: &folder, export: known };
         let taken = task.run(progress)?;
+        if let (Some(exports), Some(name), Some(intake)) = (&mut self.exports, &export, taken.intake)
+            && taken.has_changed()
+        {
+            exports.note(name, intake);
+        }
         let shelf = match taken.end {
             IntakeEnd::Done | IntakeEnd::DoneWithRejects | IntakeEnd::Duplicate => Shelf::Done,
             IntakeEnd::Rejected => Shelf::Rejected,

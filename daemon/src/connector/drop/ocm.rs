@@ -31,19 +31,38 @@ pub struct OcmSpec {
     pub zone: Option<TimeZone>,
 }
 
-/// The name of an export directory: `<user>_<yyyyMMddTHHmmssffff>`. Names a person: no `Debug`.
+/// The end of the name of an export that is to be taken although a newer one was.
+const ON_PURPOSE: &str = ".older";
+
+/// Whether an export may bring back what a newer one of the same mailbox had already changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Older {
+    /// It is refused then.
+    Refused,
+    /// Somebody says by its name that it is meant.
+    OnPurpose,
+}
+
+/// The name of an export directory: `<user>_<yyyyMMddTHHmmssffff>`, or the same with `.older` behind it. Names a person:
+/// no `Debug`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct DirectoryName {
     /// The user, in lower case.
     pub mailbox: String,
     /// When the script ran, in the unknown zone of its machine.
     pub exported_at_local: jiff::civil::DateTime,
+    /// What is to happen when a newer one was taken before.
+    pub older: Older,
 }
 
 impl DirectoryName {
     /// Reads a name; the user may hold `_`, so the last one divides.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
+        let (name, older) = match name.strip_suffix(ON_PURPOSE) {
+            Some(name) => (name, Older::OnPurpose),
+            None => (name, Older::Refused),
+        };
         let (user, stamp) = name.rsplit_once('_')?;
         let (day, clock) = stamp.split_once('T')?;
         let are_digits = day.bytes().chain(clock.bytes()).all(|byte| byte.is_ascii_digit());
@@ -54,7 +73,7 @@ impl DirectoryName {
         let fraction: i32 = clock.get(6..)?.parse().ok()?;
         let whole = jiff::civil::DateTime::strptime("%Y%m%d%H%M%S", format!("{day}{seconds}")).ok()?;
         let exported_at_local = whole.with().subsec_nanosecond(fraction * 100_000).build().ok()?;
-        Some(Self { mailbox: user.to_lowercase(), exported_at_local })
+        Some(Self { mailbox: user.to_lowercase(), exported_at_local, older })
     }
 }
 

@@ -73,6 +73,14 @@ pub struct Taken {
     pub defects: Vec<(String, u64)>,
 }
 
+impl Taken {
+    /// Says whether it left anything different from what it was.
+    #[must_use]
+    pub fn has_changed(&self) -> bool {
+        self.counts.added > 0 || self.counts.changed > 0 || self.counts.absent > 0
+    }
+}
+
 /// The report as written beside the file. Holds no cell, no address and no file name.
 #[derive(Debug, Serialize)]
 pub(super) struct Report<'a> {

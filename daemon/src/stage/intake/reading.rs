@@ -23,6 +23,16 @@ pub(super) struct Read {
     pub(super) end: Result<ReadSummary, FileError>,
 }
 
+impl Read {
+    /// A delivery that is not read at all.
+    pub(super) fn refused(error: FileError) -> Self {
+        let mut report = ReadReport::default();
+        let end = Err(error);
+        report.finish(&end);
+        Self { report, end }
+    }
+}
+
 /// Reads a claimed file or directory once and hands what matters to the log on in batches, in order.
 ///
 /// # Errors

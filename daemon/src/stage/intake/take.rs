@@ -12,6 +12,7 @@ use retention_core::id::{Digest, EntityId, Position};
 use retention_core::view::{Condition, Conflict};
 
 use super::IntakeError;
+use super::order::{self, Exports};
 use super::outcome::{Counts, Report, Taken, defects};
 use super::place;
 use super::reading::{self, Read};
@@ -21,6 +22,7 @@ use crate::config::{Delivers, Source};
 use crate::connector::change::{Change, Departure, SourceRow};
 use crate::connector::drop::SourceSpec;
 use crate::connector::drop::claimed::content_digest;
+use crate::connector::drop::ocm::{DirectoryName, Older};
 use crate::connector::drop::report::ReadReport;
 use crate::connector::rejection::FileError;
 use crate::halt::Halted;
@@ -42,6 +44,8 @@ pub(super) struct Task<'a> {
     pub(super) path: &'a Path,
     /// Where the report goes.
     pub(super) folder: &'a Path,
+    /// The name and what was taken before, if it is an export.
+    pub(super) export: Option<(&'a Exports, &'a DirectoryName)>,
 }
 
 /// Where an intake stands.
@@ -71,12 +75,22 @@ impl Task<'_> {
             Ok(None) => return Err(Halted.into()),
             Err(error) => return self.refuse(&error),
         };
+        let newer = self.newer_export();
         let begun = match self.earlier(content)? {
             Earlier::Ended(taken) => return Ok(taken),
-            Earlier::Duplicate(of) => return self.duplicate(content, of),
+            Earlier::Duplicate(of)
+                if newer.is_some() || !order::is_superseded(self.store, &self.source.name, self.export, of) =>
+            {
+                return self.duplicate(content, of);
+            }
             Earlier::Open(begun) => begun,
-            Earlier::Nothing => self.begin(content)?,
+            // The same as once before, and not as it was last: then it is news.
+            Earlier::Duplicate(_) | Earlier::Nothing => self.begin(content)?,
         };
+        if let Some(error) = newer {
+            let taking = Taking::new(self.store, begun.intake, begun.started, begun.is_resumed);
+            return self.complete(content, taking, &Read::refused(error));
+        }
         let mut attempt = 1;
         loop {
             match self.attempt(content, &begun, attempt > 1, progress) {
@@ -112,6 +126,12 @@ impl Task<'_> {
                 (None, None) => Earlier::Nothing,
             }
         }))
+    }
+
+    /// Returns why an export is too late, unless it is meant to be.
+    fn newer_export(&self) -> Option<FileError> {
+        let (exports, name) = self.export.filter(|(_, name)| name.older == Older::Refused)?;
+        exports.newer_than(name).map(|(newest, intake)| FileError::OlderExport { intake, newest })
     }
 
     fn begin(&self, content: Digest) -> Result<Begun, IntakeError> {

@@ -16,6 +16,7 @@ use crate::stage::Step;
 use crate::store::vault::root_key::RootKey;
 use crate::store::{Options, Store};
 
+mod order;
 mod stop;
 
 const ADA: &str = "ada.quill@contoso.com_20200302T0915301234";

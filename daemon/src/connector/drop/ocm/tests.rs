@@ -46,7 +46,10 @@ fn the_name_divides_at_the_last_underscore_and_the_mailbox_is_lower_case() {
     let name = DirectoryName::parse(NAME).unwrap();
     assert_eq!(name.mailbox, "ada_quill@contoso.com");
     assert_eq!(name.exported_at_local.to_string(), "2020-03-02T09:15:30.1234");
-    for wrong in ["ada_20200302T091530", "_20200302T0915301234", "ada20200302T0915301234", "a_20201302T0915301234"] {
+    assert_eq!(name.older, Older::Refused);
+    let meant = DirectoryName::parse(&format!("{NAME}.older")).unwrap();
+    assert_eq!((meant.older, meant.exported_at_local), (Older::OnPurpose, name.exported_at_local));
+    for wrong in ["ada_20200302T0915301234.old", "ada_20200302T091530", "_20200302T0915301234", "ada20200302T0915301234", "a_20201302T0915301234"] {
         assert!(DirectoryName::parse(wrong).is_none(), "{wrong}");
     }
 }

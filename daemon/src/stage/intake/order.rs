@@ -1,0 +1,97 @@
+//! In which order deliveries of one source count: an older export never overwrites a newer one in silence, and content
+//! that was taken in before counts again once something else came in between.
+
+use std::collections::BTreeMap;
+
+use jiff::civil::DateTime;
+use retention_core::event::Event;
+use retention_core::event::change::IntakeCompleted;
+use retention_core::id::{EntityId, Position};
+
+use super::IntakeError;
+use crate::connector::drop::ocm::DirectoryName;
+use crate::store::Store;
+
+/// What was taken of the exports of one source, by the mailbox in their names. Made from the log, never written: names
+/// are personal data.
+#[derive(Default)]
+pub(super) struct Exports {
+    by_mailbox: BTreeMap<String, Export>,
+}
+
+/// The exports of one mailbox.
+#[derive(Clone, Copy)]
+struct Export {
+    /// The latest time in a name, and whose name it is.
+    newest: (DateTime, EntityId),
+    /// The intake that changed something last.
+    last: EntityId,
+}
+
+impl Exports {
+    /// Reads what the log says of a source.
+    pub(super) fn of_log(store: &Store, source: &str) -> Result<Self, IntakeError> {
+        let taken: Vec<(EntityId, Position)> = store.view(|views| {
+            let of_source = views.small.intakes.iter().filter(|(_, known)| known.source == source);
+            let changed = of_source.filter(|(_, known)| known.completed.as_ref().is_some_and(|(_, b)| has_changed(b)));
+            changed.map(|(intake, _)| (intake, views.entities.last_event(intake))).collect()
+        });
+        let mut exports = Self::default();
+        for (intake, mut position) in taken {
+            // From its end back to its start, which alone has the name.
+            while let Some(row) = store.row(position)? {
+                if let Some(Event::IntakeStarted(body)) = store.read(position)?.as_ref().and_then(|found| found.event())
+                    && let Some(name) = DirectoryName::parse(&body.name)
+                {
+                    exports.note(&name, intake);
+                }
+                position = row.previous;
+            }
+        }
+        Ok(exports)
+    }
+
+    /// Takes note of an export that changed something.
+    pub(super) fn note(&mut self, name: &DirectoryName, intake: EntityId) {
+        let found = (name.exported_at_local, intake);
+        let known = self.by_mailbox.entry(name.mailbox.clone()).or_insert(Export { newest: found, last: intake });
+        if found.0 >= known.newest.0 {
+            known.newest = found;
+        }
+        known.last = known.last.max(intake);
+    }
+
+    /// Returns the time in the name of an export that is newer than this one, and its intake.
+    pub(super) fn newer_than(&self, name: &DirectoryName) -> Option<(DateTime, EntityId)> {
+        let newest = self.by_mailbox.get(&name.mailbox)?.newest;
+        (newest.0 > name.exported_at_local).then_some(newest)
+    }
+
+    /// Says whether something of the same mailbox was changed by a later intake.
+    fn has_changed_since(&self, name: &DirectoryName, intake: EntityId) -> bool {
+        self.by_mailbox.get(&name.mailbox).is_some_and(|known| known.last > intake)
+    }
+}
+
+/// Says whether what an intake brought may no longer be how things are: a later one of its source changed something. For
+/// an export, only one of the same mailbox can have.
+pub(super) fn is_superseded(
+    store: &Store,
+    source: &str,
+    export: Option<(&Exports, &DirectoryName)>,
+    intake: EntityId,
+) -> bool {
+    match export {
+        Some((exports, name)) => exports.has_changed_since(name, intake),
+        None => store.view(|views| {
+            let later = views.small.intakes.iter().rev().take_while(|(id, _)| *id > intake);
+            let mut of_source = later.filter(|(_, known)| known.source == source);
+            of_source.any(|(_, known)| known.completed.as_ref().is_none_or(|(_, body)| has_changed(body)))
+        }),
+    }
+}
+
+/// Says whether an intake left anything different from what it was.
+pub(super) fn has_changed(body: &IntakeCompleted) -> bool {
+    body.added > 0 || body.changed > 0 || body.absent > 0
+}

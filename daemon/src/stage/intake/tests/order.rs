@@ -1,0 +1,130 @@
+//! Which of two deliveries counts: never an older one in silence, and never none of them.
+
+use super::*;
+
+/// Ada's export with a later time in its name.
+const ADA_LATER: &str = "ada.quill@contoso.com_20200402T0915301234";
+
+/// Drops an export under another name, with the job title of a contact in it.
+fn drop_as(world: &World, name: &str, title: &str) {
+    world.drop_export(ADA, |_, text| Some(text.replace("Head Baker", title)));
+    std::fs::rename(world.drop_dir().join(ADA), world.drop_dir().join(name)).unwrap();
+}
+
+/// The job title that the log knows.
+fn title(store: &Store) -> String {
+    let all = entities(store).join("\n");
+    let known: Vec<&str> =
+        ["first", "second", "third"].into_iter().filter(|title| all.contains(&format!("\"{title}\""))).collect();
+    known.join(" and ")
+}
+
+#[test]
+fn an_older_export_is_refused_after_a_newer_one_unless_its_name_says_that_it_is_meant() {
+    let world = World::ocm();
+    let store = world.open();
+    drop_as(&world, ADA_LATER, "second");
+    world.take_all(&store);
+    let before = position(&store);
+    drop_as(&world, ADA, "first");
+    // Another mailbox has a time of its own.
+    world.drop_export(BRAM, as_is);
+    world.take_all(&store);
+    assert_eq!(title(&store), "second");
+    assert_eq!(types_after(&store, before)[..2], [EventType::IntakeStarted, EventType::IntakeCompleted]);
+    let report = world.report("rejected/2");
+    assert_eq!((&report["end"], &report["read"]["error"]["code"]), (&"rejected".into(), &"older_export".into()));
+    let message = report["read"]["error"]["message"].as_str().unwrap();
+    assert!(message.contains("by intake E1: its name says 2020-04-02T09:15:30.1234"), "{message}");
+    assert!(message.contains("ends in .older"), "{message}");
+    assert_eq!(world.report("done/3")["end"], "done");
+
+    drop_as(&world, &format!("{ADA}.older"), "first");
+    world.take_all(&store);
+    assert_eq!((title(&store).as_str(), &world.report("done/4")["end"]), ("first", &"done".into()));
+    // What was newest before was overtaken on purpose, so it is news again; a newer one needs no word.
+    drop_as(&world, ADA_LATER, "second");
+    world.take_all(&store);
+    assert_eq!((title(&store).as_str(), &world.report("done/5")["end"]), ("second", &"done".into()));
+    drop_as(&world, "ada.quill@contoso.com_20200502T0915301234", "third");
+    world.take_all(&store);
+    assert_eq!(title(&store), "third");
+}
+
+#[test]
+fn what_was_newest_is_still_known_after_a_restart_and_an_old_copy_of_it_is_a_duplicate() {
+    let world = World::ocm();
+    let store = world.open();
+    drop_as(&world, ADA, "first");
+    world.take_all(&store);
+    drop_as(&world, ADA_LATER, "second");
+    world.take_all(&store);
+    drop(store);
+    let store = world.open();
+    let before = position(&store);
+    drop_as(&world, ADA, "first");
+    world.take_all(&store);
+    assert_eq!((world.report("done/3")["end"].clone(), position(&store)), ("duplicate".into(), before));
+    drop_as(&world, "ada.quill@contoso.com_20200301T0000000000", "third");
+    world.take_all(&store);
+    assert_eq!(world.report("rejected/4")["read"]["error"]["code"], "older_export");
+    assert_eq!(title(&store), "second");
+}
+
+#[test]
+fn content_that_comes_back_after_something_else_is_taken_again_and_at_once_it_is_a_duplicate() {
+    let world = World::csv(CONTACTS);
+    let store = world.open();
+    let drop_and_take = |name: &str, text: &str| {
+        world.drop_file(name, &format!("Id,Name,Friend\n1,{text},\n"));
+        world.take_all(&store);
+    };
+    let (first, second) = ("first", "second");
+    for (number, text) in [first, first, second, first, first].into_iter().enumerate() {
+        drop_and_take(&format!("contacts-{number}.csv"), text);
+        assert_eq!(title(&store), text, "delivery {number}");
+    }
+    let ends = (1..=5).map(|number| world.report(&format!("done/{number}"))["end"].clone()).collect::<Vec<_>>();
+    assert_eq!(ends, ["done", "duplicate", "done", "done", "duplicate"]);
+    assert_eq!(count(&types_after(&store, Position::NONE), EventType::EntityChanged), 3);
+}
+
+/// Puts a delivery where an earlier life of the daemon claimed it.
+fn claimed(world: &World, number: u32, text: &str) -> PathBuf {
+    let folder = world.drop_dir().join("processing").join(number.to_string());
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("contacts.csv"), format!("Id,Name,Friend\n1,{text},\n")).unwrap();
+    folder
+}
+
+#[test]
+fn a_delivery_that_rests_is_overtaken_by_none_that_came_after_it() {
+    for is_claimed_too in [true, false] {
+        let world = World::csv(CONTACTS);
+        let store = world.open();
+        let first = claimed(&world, 1, "first");
+        // A report that cannot be read keeps the delivery from being taken in.
+        let in_the_way = first.join(REPORT_JSON);
+        std::fs::create_dir(&in_the_way).unwrap();
+        if is_claimed_too {
+            claimed(&world, 2, "second");
+        } else {
+            world.drop_file("contacts-2.csv", "Id,Name,Friend\n1,second,\n");
+        }
+        let mut intake = world.intake(&store);
+        let mut failures = 0;
+        for _ in 0..10 {
+            failures += u32::from(intake.step(&mut |_| {}).is_err());
+            world.clock.advance(Duration::from_secs(3));
+        }
+        assert_eq!((failures, position(&store)), (1, Position(1)), "claimed too: {is_claimed_too}");
+        std::fs::remove_dir(&in_the_way).unwrap();
+        world.clock.advance(Duration::from_secs(60));
+        for _ in 0..10 {
+            intake.step(&mut |_| {}).unwrap();
+            world.clock.advance(Duration::from_secs(3));
+        }
+        assert_eq!(world.listed("done").len(), 6, "two deliveries with two reports each");
+        assert_eq!(title(&store), "second", "the entity became older; claimed too: {is_claimed_too}");
+    }
+}
