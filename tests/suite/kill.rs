@@ -16,7 +16,6 @@ use std::time::{Duration, Instant};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use retention_core::id::{EntityId, HoldId};
-use retention_core::policy::PolicySet;
 use retention_tests::invariants::{Checker, MARKER};
 use retention_tests::model::Model;
 use retention_tests::victim::Victim;
@@ -223,7 +222,7 @@ impl Hunt {
         }
         drop(store);
         if round.is_multiple_of(ROUNDS_PER_WHOLE_LOOK) {
-            let report = Store::verify_stopped(&options, Arc::new(PolicySet::empty()), &mut |_, _| {}).unwrap();
+            let report = Store::verify_stopped(&options, &mut |_, _| {}).unwrap();
             assert!(report.is_good(), "{report:?}");
         }
         fs::remove_dir_all(&copied).unwrap();

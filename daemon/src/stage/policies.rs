@@ -197,27 +197,9 @@ impl Policies {
     /// # Errors
     /// When the log cannot be read.
     pub fn restore_last_good(&self) -> Result<(), StageError> {
-        let positions = self.store.view(|views| {
-            let policies = &views.small.policies;
-            let position = |v: &retention_core::event::decision::PolicyVersion| {
-                policies.texts.get(&(v.id.clone(), v.digest)).copied()
-            };
-            policies.policies.iter().filter_map(position).collect::<Vec<Position>>()
-        });
-        let mut files = Files::new();
-        for position in positions {
-            if let Some(recorded) = self.store.read(position)?
-                && let Some(Event::PolicyRecorded(body)) = recorded.event()
-            {
-                files.insert(body.id.clone(), body.text.clone());
-            }
-        }
-        let list: Vec<PolicyFile<'_>> = files.iter().map(|(stem, text)| PolicyFile { stem, text }).collect();
-        match PolicySet::check(&list) {
-            Ok(set) if Some(set.digest()) == self.store.view(|views| views.small.policies.digest) => {
-                self.store.install_policies(Arc::new(set));
-            }
-            Ok(_) | Err(_) => tracing::error!("there is no last good policy set; nothing will be planned"),
+        match self.store.policies_of_log()? {
+            Some(set) => self.store.install_policies(Arc::new(set)),
+            None => tracing::error!("there is no last good policy set; nothing will be planned"),
         }
         Ok(())
     }

@@ -1,13 +1,15 @@
 //! What core decides, on what the store remembers: one judgement, used to plan, to run and to explain.
 
+use std::collections::BTreeMap;
+
 use retention_core::event::Event;
 use retention_core::event::decision::PlanItem;
-use retention_core::id::{EntityId, PlanId};
-use retention_core::policy::{Decision, Place, Restriction, Standing};
+use retention_core::id::{Digest, EntityId, PlanId, Position};
+use retention_core::policy::{Decision, Place, PolicyFile, PolicySet, Restriction, Standing};
 use retention_core::time::Timestamp;
 use retention_core::view::{EntityState, Row, Views};
 
-use super::{ReadError, Store, state};
+use super::{Inner, ReadError, Store, state};
 
 /// An entity with everything that is looked at to judge it, but its record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,7 +49,48 @@ impl Subject {
     }
 }
 
+/// Where the log says which policies are active.
+pub(super) struct ActivePolicies {
+    digest: Option<Digest>,
+    texts: Vec<Position>,
+}
+
+impl ActivePolicies {
+    /// Looks it up.
+    pub(super) fn of(views: &Views) -> Self {
+        let known = &views.small.policies;
+        let text = |id: &str, digest| known.texts.get(&(id.to_owned(), digest)).copied();
+        let texts = known.policies.iter().filter_map(|version| text(&version.id, version.digest)).collect();
+        Self { digest: known.digest, texts }
+    }
+}
+
+impl Inner {
+    /// Takes the active policies out of the log; `None` when none are, or when this program reads their texts differently.
+    pub(super) fn policies_of_log(&self, active: &ActivePolicies) -> Result<Option<PolicySet>, ReadError> {
+        let mut texts = BTreeMap::new();
+        for position in &active.texts {
+            if let Some(recorded) = self.read(*position)?
+                && let Some(Event::PolicyRecorded(body)) = recorded.event()
+            {
+                texts.insert(body.id.clone(), body.text.clone());
+            }
+        }
+        let files: Vec<PolicyFile<'_>> = texts.iter().map(|(stem, text)| PolicyFile { stem, text }).collect();
+        Ok(PolicySet::check(&files).ok().filter(|set| Some(set.digest()) == active.digest))
+    }
+}
+
 impl Store {
+    /// Takes the active policies out of the log, also when their files are gone; `None` when none are active.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub fn policies_of_log(&self) -> Result<Option<PolicySet>, ReadError> {
+        let active = self.view(ActivePolicies::of);
+        self.inner.policies_of_log(&active)
+    }
+
     /// Looks entities up, all at one position. Numbers that were never used are left out.
     #[must_use]
     pub fn subjects(&self, entities: &[EntityId]) -> Vec<Subject> {

@@ -17,7 +17,7 @@ use super::events::{self, EventRow};
 use super::journal::recover::{self, Tail};
 use super::journal::{FlushGate, JournalError, JournalReader, JournalWriter, OpenGate};
 use super::read::ReadError;
-use super::sled_door::{self, Blocks, BlocksError, BootId};
+use super::sled_door::{self, Blocks, BlocksError, BootId, Trust};
 use super::state::{self, State};
 use super::vault::root_key::{RootKey, RootKeyError};
 use super::vault::seal::Sealer;
@@ -237,7 +237,7 @@ impl Store {
             Err(error @ JournalError::Damaged { .. }) => return Self::open_damaged(options, lock, &error, progress),
             Err(error) => return Err(error.into()),
         };
-        let opening = Opening::begin(options, &journal, rebuild)?;
+        let opening = Opening::begin(options, rebuild)?;
         if opening.state.views.position > tail.last {
             let error =
                 JournalError::damaged(tail.end.segment, u64::from(tail.end.offset), super::journal::Damage::Missing);
@@ -341,9 +341,10 @@ struct Opening {
 
 impl Opening {
     /// Opens sled and takes the views back in; what cannot be believed is set aside.
-    fn begin(options: &Options, journal: &Path, rebuild: Option<&'static str>) -> Result<Self, OpenError> {
+    fn begin(options: &Options, rebuild: Option<&'static str>) -> Result<Self, OpenError> {
         let dir = options.dir.join("events");
-        debug_assert!(journal.exists());
+        // How the last stop was is said beside sled, whether sled is used or not.
+        let after_clean_stop = Trust::judge(&dir, options.boot)? == Trust::Clean;
         let mut code = rebuild;
         if code.is_some() && dir.exists() {
             sled_door::set_aside(&dir)?;
@@ -360,13 +361,13 @@ impl Opening {
             }
         }
         let opened = Blocks::open(&dir, options.cache_bytes, options.boot)?;
-        let report = OpenReport { rebuilt: code, ..OpenReport::default() };
+        let report = OpenReport { rebuilt: code, after_clean_stop, ..OpenReport::default() };
         Ok(Self { blocks: opened.blocks, state: State::default(), epoch: 0, partial: Vec::new(), report })
     }
 
     fn load(options: &Options, dir: &Path) -> Result<Self, BlocksError> {
         let opened = Blocks::open(dir, options.cache_bytes, options.boot)?;
-        let after_clean_stop = opened.trust == sled_door::Trust::Clean;
+        let after_clean_stop = opened.trust == Trust::Clean;
         let report = OpenReport { after_clean_stop, ..OpenReport::default() };
         let mut state = State::default();
         let (mut epoch, mut partial) = (0, Vec::new());

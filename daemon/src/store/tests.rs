@@ -241,11 +241,15 @@ fn a_rebuild_shows_the_same_picture_also_of_what_was_destroyed() {
     drop(store);
 
     let store = Store::rebuild(&options, &mut |_, _| {}).unwrap();
+    assert!(!store.report().after_clean_stop, "it was dropped, not closed");
     let (position, rows) = picture(&store);
     assert_eq!(position.0, expected.0.0 + 1, "the rebuild is an event itself");
     assert_eq!(rows[..expected.1.len()], expected.1);
     assert_eq!(store.view(|views| views.entities.purged_count()), 10);
     assert_eq!(store.verify(&mut |_, _| {}).unwrap().findings, []);
+    store.close().unwrap();
+    let store = Store::rebuild(&options, &mut |_, _| {}).unwrap();
+    assert!(store.report().after_clean_stop, "a rebuild does not change how the stop before it was");
 }
 
 /// Asks for, begins and ends a run of one saga that purges entities. Returns the run.

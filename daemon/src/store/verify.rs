@@ -14,6 +14,7 @@ use roaring::RoaringBitmap;
 
 use super::events::EventRow;
 use super::journal::{Damage, HEADER_BYTES, JournalError, JournalReader, Place, StoredEvent, recover};
+use super::judge::ActivePolicies;
 use super::open;
 use super::state::State;
 use super::vault::{Vault, VaultVerification};
@@ -105,7 +106,8 @@ impl Store {
         Ok(check.report)
     }
 
-    /// Verifies a store whose daemon is stopped. `policies` are compared with the due index if they are those of the log.
+    /// Verifies a store whose daemon is stopped. The due index is compared with what the active policies of the log say, if
+    /// sled holds all of it: after a kill it may not.
     ///
     /// sled is opened and may rearrange its own files; what they say stays.
     ///
@@ -113,7 +115,6 @@ impl Store {
     /// As [`Store::open`] when there is no store, it is in use, or the keys do not open at all.
     pub fn verify_stopped(
         options: &Options,
-        policies: Arc<PolicySet>,
         progress: Progress<'_>,
     ) -> Result<VerifyReport, OpenError> {
         let lock = open::Lock::of_existing(&options.dir)?;
@@ -137,10 +138,10 @@ impl Store {
         {
             early.found(Finding::JournalShorter { journal: last, known });
         }
-        inner.state.write().install(Arc::clone(&policies));
-        let mut check = Check::of(&inner, policies, compare, Live::Stopped);
+        let mut check = Check::of(&inner, Arc::new(PolicySet::empty()), compare, Live::Stopped);
         check.report = early;
         check.journal(Position::NONE, last.unwrap_or(Position(u64::MAX)), progress)?;
+        check.install_policies_of_log()?;
         check.judge_all()?;
         check.views(&inner.state.read());
         let used = check.shadow.views.entities.bound();
@@ -365,6 +366,16 @@ impl<'a> Check<'a> {
                 self.compare = Compare::Nothing;
             }
         }
+    }
+
+    fn install_policies_of_log(&mut self) -> Result<(), ReadError> {
+        if self.compare == Compare::Live
+            && self.journal_is_whole
+            && let Some(set) = self.inner.policies_of_log(&ActivePolicies::of(&self.shadow.views))?
+        {
+            self.shadow.install(Arc::new(set));
+        }
+        Ok(())
     }
 
     /// Judges every entity as the policies of the log do, so that the due index can be compared.

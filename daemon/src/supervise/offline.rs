@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use retention_core::control::ExitCode;
-use retention_core::policy::PolicySet;
 
 use crate::clock::WallClock;
 use crate::config::{Config, Environment, RootKeyPlace};
@@ -118,7 +117,7 @@ fn say_what_the_key_means(path: &Path) {
 fn try_verify(config: &Config) -> Result<ExitCode, Refused> {
     let options = options(config)?;
     let mut bar = Bar::new("verify");
-    let report = Store::verify_stopped(&options, Arc::new(PolicySet::empty()), &mut |at, all| bar.tell(at, all));
+    let report = Store::verify_stopped(&options, &mut |at, all| bar.tell(at, all));
     bar.end();
     let report = report?;
     say_report(&report);
@@ -140,16 +139,21 @@ fn say_report(report: &VerifyReport) {
     }
     let keys = &report.keys;
     say(&format!(
-        "{} events, {} bodies read, {} gone; {} keys live, {} destroyed, {} damaged; views {}: {}",
+        "{} events, {} bodies read, {} gone; {} keys live, {} destroyed, {} damaged; views {}, due index {}: {}",
         report.events,
         report.bodies_read,
         report.bodies_gone,
         keys.live,
         keys.destroyed,
         keys.damaged,
-        if report.views_compared { "compared" } else { "not compared" },
+        compared(report.views_compared),
+        compared(report.due_compared),
         if report.is_good() { "good" } else { "NOT good" },
     ));
+}
+
+fn compared(is_compared: bool) -> &'static str {
+    if is_compared { "compared" } else { "not compared" }
 }
 
 fn try_rebuild(config: &Config) -> Result<ExitCode, Refused> {

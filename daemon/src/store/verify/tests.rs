@@ -21,7 +21,7 @@ fn world(dir: &Path) -> (Options, Vec<EntityId>) {
 }
 
 fn verify(options: &Options) -> VerifyReport {
-    Store::verify_stopped(options, Arc::new(PolicySet::empty()), &mut |_, _| {}).unwrap()
+    Store::verify_stopped(options, &mut |_, _| {}).unwrap()
 }
 
 fn codes(report: &VerifyReport) -> Vec<&'static str> {
@@ -145,4 +145,108 @@ fn a_destroyed_key_needs_an_event_or_an_open_intent() {
     assert_eq!(report.in_flight, [entities[30]]);
     assert!(report.findings.contains(&Finding::KeyDestroyedWithoutEvent(entities[50])), "{:?}", report.findings);
     assert!(!report.findings.iter().any(|finding| matches!(finding, Finding::EntityDiffers(e) if *e == entities[30])));
+}
+
+const POLICY: &str = r#"
+schema = 1
+[policy]
+id = "contacts"
+title = "Contacts"
+owner = "dpo@example.org"
+legal_basis = "GDPR 5(1)(e)"
+data_class = "crm.contact"
+state = "enforce"
+[scope]
+kind = ["contact"]
+match_all = true
+[retention]
+period = "P1Y"
+start = "first_seen"
+on_missing_start = "keep"
+timezone = "UTC"
+[schedule]
+cron = "0 2 1 * *"
+timezone = "UTC"
+on_missed = "run_once"
+[action]
+kind = "purge"
+"#;
+
+/// Activates a policy and judges everything by it, as the stages do.
+fn judge_by_policy(store: &Store) {
+    use retention_core::event::decision::{PolicyRecorded, PolicySetActivated};
+    use retention_core::policy::PolicyFile;
+    let set = PolicySet::check(&[PolicyFile { stem: "contacts", text: POLICY }]).unwrap();
+    let (versions, digest) = (set.versions(), set.digest());
+    let version = versions[0].clone();
+    let body = PolicyRecorded { id: version.id.clone(), digest: version.digest, text: POLICY.to_owned() };
+    let events = [
+        Event::PolicyRecorded(body),
+        Event::PolicySetActivated(PolicySetActivated { digest, policies: versions }),
+    ];
+    let drafts = events.map(super::super::open::daemon_draft).to_vec();
+    store.append_drafts(drafts, retention_core::view::Condition::None).unwrap();
+    store.install_policies(Arc::new(set));
+    let numbers: Vec<EntityId> = store.view(|views| views.entities.numbers_from(0).collect());
+    let judged: Vec<_> = numbers
+        .into_iter()
+        .filter_map(|entity| {
+            let row = store.view(|views| views.entities.row(entity))?;
+            Some((entity, row.version, store.record(entity).unwrap()?))
+        })
+        .collect();
+    store.judge(&judged);
+    store.policy_judged(&version.id, version.digest);
+    assert!(store.view(|views| views.due.is_complete()));
+}
+
+#[test]
+fn a_wrong_day_in_the_due_index_is_found_running_and_stopped() {
+    use retention_core::view::due::Standing;
+    let dir = tempfile::tempdir().unwrap();
+    let (options, entities) = world(dir.path());
+    let store = open(&options);
+    judge_by_policy(&store);
+    let report = store.verify(&mut |_, _| {}).unwrap();
+    assert!(report.due_compared && report.is_good(), "{:?}", report.findings);
+
+    let digest = store.view(|views| views.due.policy("contacts").unwrap().digest());
+    let set = |entity, standing| store.inner.state.write().views.due.set("contacts", digest, entity, standing);
+    let day = store.view(|views| views.due.policy("contacts").unwrap().days().next().unwrap());
+    assert_eq!(day.1, entities.len() as u64 - 3, "all but the purged fall due on one day");
+    let right = Standing::DueAt(Timestamp::from_unix_seconds(i64::from(day.0) * 86_400));
+    for wrong in [Standing::NeverDue, Standing::OutOfScope, Standing::DueAt(Timestamp(0))] {
+        set(entities[9], wrong);
+        let findings = store.verify(&mut |_, _| {}).unwrap().findings;
+        assert_eq!(findings, [Finding::DueDiffers(entities[9])], "{wrong:?}");
+        set(entities[9], right);
+    }
+    assert!(store.verify(&mut |_, _| {}).unwrap().is_good());
+    store.close().unwrap();
+
+    let report = verify(&options);
+    assert!(report.due_compared && report.is_good(), "{:?}", report.findings);
+    let blocks = Blocks::open(&dir.path().join("state/events"), options.cache_bytes, options.boot).unwrap().blocks;
+    let key = [&digest.0[..], &0u32.to_be_bytes()].concat();
+    let mut days = blocks.get(Family::Due, &key).unwrap().unwrap();
+    days[usize::try_from(entities[9].0).unwrap() * 2] ^= 1;
+    blocks.put(Family::Due, &key, &days).unwrap();
+    blocks.close().unwrap();
+    assert_eq!(verify(&options).findings, [Finding::DueDiffers(entities[9])]);
+}
+
+#[test]
+fn a_verification_and_a_long_open_stop_when_asked_and_change_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut options, _) = world(dir.path());
+    let store = open(&options);
+    store.halt().ask();
+    assert!(matches!(store.verify(&mut |_, _| {}), Err(ReadError::Halted(_))));
+    drop(store);
+    std::fs::remove_dir_all(dir.path().join("state/events")).unwrap();
+    let stopped = Store::open(&options, &mut |_, _| {});
+    assert!(matches!(stopped, Err(OpenError::Read(ReadError::Halted(_)))));
+    options.halt = crate::halt::Halt::default();
+    let store = open(&options);
+    assert_eq!(store.verify(&mut |_, _| {}).unwrap().findings, []);
 }
