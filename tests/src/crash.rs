@@ -43,8 +43,8 @@ struct State {
 
 /// Counts flushes, and crashes at one of them: from then on every flush fails, so that nothing more can happen.
 ///
-/// The filling of key slots ahead of need has a thread of its own, so it is not counted: a count would not name the
-/// same point twice.
+/// The filling of key slots ahead of need has a thread of its own, so it is not counted here: a count would not name the
+/// same point twice. The tests of the vault count it alone.
 pub struct CrashGate {
     journal: PathBuf,
     slots: PathBuf,

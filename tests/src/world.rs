@@ -97,6 +97,8 @@ pub struct World {
     pub model: Model,
     /// What looks whether it is.
     pub checker: Checker,
+    /// How often it stopped, or was stopped, and was opened again.
+    pub crashes: u32,
     options: Options,
     stages: Option<Stages>,
     store: Option<Arc<Store>>,
@@ -191,6 +193,7 @@ impl World {
             archive,
             model: Model::default(),
             checker: Checker::default(),
+            crashes: 0,
             options,
             stages: None,
             store: None,
@@ -400,6 +403,7 @@ impl World {
 
     fn stepped(&mut self, stage: Stage, before: Position, step: Result<Step, String>) -> Stepped {
         if self.gate.has_crashed() || (self.options.halt.is_asked() && step.is_err()) {
+            self.crashes += 1;
             self.open_again();
             self.learn_after(before);
             self.check();

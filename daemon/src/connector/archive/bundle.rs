@@ -12,7 +12,7 @@ use retention_core::record::Kind;
 use retention_core::time::Timestamp;
 use roaring::RoaringBitmap;
 
-use super::durable::{HashedFile, create_directory, rename_new, sync_directory};
+use super::durable::{Directory, Passage, create_directory, rename_new, sync_directory};
 use super::jsonl::LineFiles;
 use super::name::STAMP_STEP_MICROS;
 use super::ocm_csv::{CsvFiles, stem};
@@ -20,7 +20,7 @@ use super::place::remove_partial;
 use super::xlsx::Book;
 use super::{ArchiveError, Bundle, BundleName, BundleSpec, ItemSink, MANIFEST_FILE};
 use crate::connector::outcome::{Cause, Outcome};
-use crate::flush::{Flush, FlushGate, OpenGate};
+use crate::flush::{FlushGate, OpenGate};
 
 /// How many names after the wanted one are tried: one second of them.
 const NAMES_MAX: u32 = 10_000;
@@ -28,7 +28,6 @@ const NAMES_MAX: u32 = 10_000;
 /// A bundle that is being written under its dot-name. Dropped before it is finished, it is removed.
 pub struct BundleWriter {
     spec: BundleSpec,
-    gate: Arc<dyn FlushGate>,
     place: Place,
     lines: LineFiles,
     csv: Option<CsvFiles>,
@@ -40,24 +39,15 @@ pub struct BundleWriter {
 /// The directory with the dot-name; removed when it is dropped, unless it was renamed.
 struct Place {
     root: PathBuf,
-    directory: Option<PathBuf>,
-}
-
-impl Place {
-    /// A gate that refuses stands for a crash: what is there stays as it is.
-    fn pass(&mut self, gate: io::Result<()>) -> Result<(), ArchiveError> {
-        gate.map_err(|source| {
-            self.directory = None;
-            ArchiveError::Io { doing: "make the bundle durable", source }
-        })
-    }
+    directory: Directory,
+    has_its_name: bool,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if let Some(directory) = self.directory.take() {
+        if !self.has_its_name && !self.directory.passage.is_shut() {
             // What cannot be removed now is recognised by its name and swept later.
-            let _ = std::fs::remove_dir_all(directory);
+            let _ = std::fs::remove_dir_all(&self.directory.path);
         }
     }
 }
@@ -79,12 +69,13 @@ impl BundleWriter {
         remove_partial(root, spec.idempotency_key)?;
         let directory = root.join(name_of(&spec, spec.exported_at).partial(spec.idempotency_key));
         create_directory(&directory).map_err(ArchiveError::io("make a bundle directory"))?;
-        let place = Place { root: root.to_path_buf(), directory: Some(directory.clone()) };
+        let directory = Directory { path: directory, passage: Passage::through(gate) };
+        let place = Place { root: root.to_path_buf(), directory: directory.clone(), has_its_name: false };
         let wants = |format| spec.formats.contains(&format);
         let csv = wants(ExportFormat::Csv).then(|| CsvFiles::in_directory(&directory, spec.csv_profile));
-        let book = wants(ExportFormat::Xlsx).then(|| Book::in_directory(&directory, spec.exported_at)).transpose()?;
+        let book = wants(ExportFormat::Xlsx).then(|| Book::in_directory(&directory.path, spec.exported_at)).transpose()?;
         let lines = LineFiles::in_directory(&directory)?;
-        Ok(Self { spec, gate, place, lines, csv, book, added: RoaringBitmap::new(), counts: BTreeMap::new() })
+        Ok(Self { spec, place, lines, csv, book, added: RoaringBitmap::new(), counts: BTreeMap::new() })
     }
 
     /// Adds one item; every entity at most once.
@@ -115,29 +106,22 @@ impl BundleWriter {
     /// **On failure:** `Refused` means that no bundle is there. `Unknown` means that it has its name, and that nobody
     /// knows whether the name survives a power cut.
     pub fn finish(self) -> Outcome<Bundle> {
-        let gate = Arc::clone(&self.gate);
+        let passage = Arc::clone(&self.place.directory.passage);
         match self.complete() {
-            Ok((root, bundle)) => {
-                let durable = gate
-                    .before(Flush::Export)
-                    .and_then(|()| sync_directory(&root))
-                    .and_then(|()| gate.after(Flush::Export));
-                match durable {
-                    Ok(()) => Outcome::Applied(bundle),
-                    Err(_) => Outcome::Unknown(Cause { code: "bundle_name_not_durable" }),
-                }
-            }
+            Ok((root, bundle)) => match passage.pass(|| sync_directory(&root)) {
+                Ok(()) => Outcome::Applied(bundle),
+                Err(_) => Outcome::Unknown(Cause { code: "bundle_name_not_durable" }),
+            },
             Err(error) => Outcome::Refused(error.refusal()),
         }
     }
 
     fn complete(self) -> Result<(PathBuf, Bundle), ArchiveError> {
-        let Self { spec, gate, mut place, lines, csv, book, added, counts } = self;
+        let Self { spec, mut place, lines, csv, book, added, counts } = self;
         if added.is_empty() {
             return Err(ArchiveError::Empty);
         }
-        let Some(directory) = place.directory.clone() else { return Err(ArchiveError::Empty) };
-        place.pass(gate.before(Flush::Export))?;
+        let directory = place.directory.clone();
         let mut files = lines.finish()?;
         if let Some(csv) = csv {
             files.extend(csv.finish()?);
@@ -156,10 +140,9 @@ impl BundleWriter {
                 continue;
             }
             let (length, digest) = write_manifest(&directory, &manifest)?;
-            place.pass(gate.after(Flush::Export))?;
-            match rename_new(&directory, &target) {
+            match rename_new(&directory.path, &target) {
                 Ok(()) => {
-                    place.directory = None;
+                    place.has_its_name = true;
                     let exported_at = manifest.exported_at;
                     let bytes = bytes.saturating_add(length);
                     let bundle = Bundle { name, manifest: digest, exported_at, items: added.len(), bytes };
@@ -205,17 +188,16 @@ fn manifest_of(spec: &BundleSpec, items: u64, counts: &BTreeMap<Kind, u64>, file
 }
 
 /// Writes the manifest anew and makes it durable together with the names of all files.
-fn write_manifest(directory: &Path, manifest: &ExportManifest) -> Result<(u64, Digest), ArchiveError> {
+fn write_manifest(directory: &Directory, manifest: &ExportManifest) -> Result<(u64, Digest), ArchiveError> {
     let doing = ArchiveError::io;
-    let path = directory.join(MANIFEST_FILE);
-    match std::fs::remove_file(&path) {
+    match std::fs::remove_file(directory.path.join(MANIFEST_FILE)) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(ArchiveError::Io { doing: "write the manifest", source: error }),
     }
-    let mut file = HashedFile::create(&path).map_err(doing("write the manifest"))?;
+    let mut file = directory.file(MANIFEST_FILE).map_err(doing("write the manifest"))?;
     file.write_all(&manifest.to_bytes()?).map_err(doing("write the manifest"))?;
     let finished = file.finish().map_err(doing("make the manifest durable"))?;
-    sync_directory(directory).map_err(doing("make the bundle durable"))?;
+    directory.sync().map_err(doing("make the bundle durable"))?;
     Ok((finished.bytes, finished.sha256))
 }

@@ -3,12 +3,15 @@
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use retention_core::id::Digest;
 use rustix::fs::{Advice, CWD, OFlags, RenameFlags};
 use sha2::{Digest as _, Sha256};
 
+use crate::flush::{Flush, FlushGate};
 use crate::halt::Halt;
 
 /// How much is gathered before it is hashed and written: large enough that system calls do not matter, small enough
@@ -43,9 +46,55 @@ pub(super) fn open_cold(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
+/// The gate around what makes a bundle durable, and whether it has refused: that stands for a crash, after which nobody
+/// tidies up.
+pub(super) struct Passage {
+    gate: Arc<dyn FlushGate>,
+    is_shut: AtomicBool,
+}
+
+impl Passage {
+    pub(super) fn through(gate: Arc<dyn FlushGate>) -> Arc<Self> {
+        Arc::new(Self { gate, is_shut: AtomicBool::new(false) })
+    }
+
+    /// Makes something durable.
+    pub(super) fn pass<T>(&self, flush: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        let note = |_: &io::Error| self.is_shut.store(true, Ordering::Relaxed);
+        self.gate.before(Flush::Export).inspect_err(note)?;
+        let done = flush()?;
+        self.gate.after(Flush::Export).inspect_err(note)?;
+        Ok(done)
+    }
+
+    pub(super) fn is_shut(&self) -> bool {
+        self.is_shut.load(Ordering::Relaxed)
+    }
+}
+
+/// The directory of a bundle that is being written.
+#[derive(Clone)]
+pub(super) struct Directory {
+    pub(super) path: PathBuf,
+    pub(super) passage: Arc<Passage>,
+}
+
+impl Directory {
+    /// Makes a new file in it.
+    pub(super) fn file(&self, name: &str) -> io::Result<HashedFile> {
+        HashedFile::create(&self.path.join(name), Arc::clone(&self.passage))
+    }
+
+    /// Makes the names of its files durable.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        self.passage.pass(|| sync_directory(&self.path))
+    }
+}
+
 /// A new file with mode 0600 that is hashed while it is written.
 pub(super) struct HashedFile {
     file: File,
+    passage: Arc<Passage>,
     buffer: Vec<u8>,
     hash: Sha256,
     bytes: u64,
@@ -59,9 +108,10 @@ pub(super) struct Finished {
 }
 
 impl HashedFile {
-    pub(super) fn create(path: &Path) -> io::Result<Self> {
+    fn create(path: &Path, passage: Arc<Passage>) -> io::Result<Self> {
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-        Ok(Self { file, buffer: Vec::with_capacity(BUFFER_BYTES + BUFFER_BYTES / 4), hash: Sha256::new(), bytes: 0 })
+        let buffer = Vec::with_capacity(BUFFER_BYTES + BUFFER_BYTES / 4);
+        Ok(Self { file, passage, buffer, hash: Sha256::new(), bytes: 0 })
     }
 
     /// Returns where the next bytes go. What is there already must not be changed.
@@ -94,8 +144,11 @@ impl HashedFile {
 
     /// Passes on what is left and waits for the disk.
     pub(super) fn finish(mut self) -> io::Result<Finished> {
-        self.write_buffer()?;
-        self.file.sync_all()?;
+        let passage = Arc::clone(&self.passage);
+        passage.pass(|| {
+            self.write_buffer()?;
+            self.file.sync_all()
+        })?;
         Ok(Finished { bytes: self.bytes, sha256: Digest(self.hash.finalize().into()) })
     }
 }

@@ -1,13 +1,12 @@
 //! The lossless files: items, the layouts they name, and the list of items that belongs to the manifest.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use retention_core::evidence::item::ITEM_LINE_BYTES_MAX;
 use retention_core::evidence::{ExpectedItem, ExportItem, FileEntry};
 use retention_core::id::Digest;
 
-use super::durable::{Finished, HashedFile};
+use super::durable::{Directory, Finished, HashedFile};
 use super::{ArchiveError, ITEMS_FILE, LAYOUTS_FILE, MANIFEST_ITEMS_FILE};
 
 /// Writes the lossless files of a bundle.
@@ -21,9 +20,8 @@ pub(super) struct LineFiles {
 }
 
 impl LineFiles {
-    pub(super) fn in_directory(directory: &Path) -> Result<Self, ArchiveError> {
-        let create =
-            |name| HashedFile::create(&directory.join(name)).map_err(ArchiveError::io("make the files of a bundle"));
+    pub(super) fn in_directory(directory: &Directory) -> Result<Self, ArchiveError> {
+        let create = |name| directory.file(name).map_err(ArchiveError::io("make the files of a bundle"));
         Ok(Self {
             items: create(ITEMS_FILE)?,
             layouts: create(LAYOUTS_FILE)?,

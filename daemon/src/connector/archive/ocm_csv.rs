@@ -10,7 +10,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use retention_core::evidence::{CsvProfile, ExportItem, FileEntry};
 use retention_core::id::Digest;
@@ -18,7 +18,7 @@ use retention_core::record::field::{self, CUSTOM_PREFIX};
 use retention_core::record::{EntityRecord, FieldType, Kind, Layout};
 
 use super::ArchiveError;
-use super::durable::{BUFFER_BYTES, HashedFile};
+use super::durable::{BUFFER_BYTES, Directory, HashedFile};
 
 /// The file of templates whose parent is not known.
 const TEMPLATES: &str = "Templates";
@@ -60,7 +60,7 @@ fn template_stem(layout: &Layout, record: &EntityRecord) -> &'static str {
 
 /// Writes all CSV files of a bundle.
 pub(super) struct CsvFiles {
-    directory: PathBuf,
+    directory: Directory,
     profile: CsvProfile,
     files: BTreeMap<&'static str, CsvFile>,
     /// Per kind: the custom columns of its layouts, as (label, field, type).
@@ -70,9 +70,9 @@ pub(super) struct CsvFiles {
 }
 
 impl CsvFiles {
-    pub(super) fn in_directory(directory: &Path, profile: CsvProfile) -> Self {
+    pub(super) fn in_directory(directory: &Directory, profile: CsvProfile) -> Self {
         Self {
-            directory: directory.to_path_buf(),
+            directory: directory.clone(),
             profile,
             files: BTreeMap::new(),
             custom: BTreeMap::new(),
@@ -220,7 +220,7 @@ struct Mapping {
 
 /// One CSV file. Columns that a later layout adds come last; the rows before are widened when the file is finished.
 struct CsvFile {
-    directory: PathBuf,
+    directory: Directory,
     stem: &'static str,
     kind: Kind,
     file: HashedFile,
@@ -234,12 +234,12 @@ struct CsvFile {
 }
 
 impl CsvFile {
-    fn create(directory: &Path, stem: &'static str, kind: Kind) -> io::Result<Self> {
+    fn create(directory: &Directory, stem: &'static str, kind: Kind) -> io::Result<Self> {
         Ok(Self {
-            directory: directory.to_path_buf(),
+            directory: directory.clone(),
             stem,
             kind,
-            file: HashedFile::create(&directory.join(format!("{stem}.csv")))?,
+            file: directory.file(&format!("{stem}.csv"))?,
             header: Vec::new(),
             numbers: HashMap::new(),
             mappings: HashMap::new(),
@@ -329,9 +329,10 @@ impl CsvFile {
         let finished = if self.widths.len() <= 1 {
             self.file.finish()?
         } else {
-            let (narrow, wide) = (self.directory.join(&name), self.directory.join(format!("{}.wide", self.stem)));
+            let wide_name = format!("{}.wide", self.stem);
+            let (narrow, wide) = (self.directory.path.join(&name), self.directory.path.join(&wide_name));
             self.file.close()?;
-            let mut out = HashedFile::create(&wide)?;
+            let mut out = self.directory.file(&wide_name)?;
             push_header(out.buffer(), &self.header, profile);
             widen(File::open(&narrow)?, &self.widths, self.header.len(), &mut out)?;
             let finished = out.finish()?;

@@ -13,7 +13,7 @@ use retention_core::record::{FieldType, Layout};
 use retention_core::time::Timestamp;
 use rust_xlsxwriter::{DocProperties, ExcelDateTime, Format, Workbook, Worksheet, XlsxError};
 
-use super::durable::HashedFile;
+use super::durable::Directory;
 use super::ocm_csv::stem;
 use super::{ArchiveError, WORKBOOK_FILE};
 
@@ -111,9 +111,9 @@ impl Book {
         Ok(Sheet { index: self.workbook.worksheets().len().saturating_sub(1), next_row: 1 })
     }
 
-    pub(super) fn finish(mut self, directory: &Path) -> Result<FileEntry, ArchiveError> {
+    pub(super) fn finish(mut self, directory: &Directory) -> Result<FileEntry, ArchiveError> {
         let doing = ArchiveError::io;
-        let mut file = HashedFile::create(&directory.join(WORKBOOK_FILE)).map_err(doing("make the workbook"))?;
+        let mut file = directory.file(WORKBOOK_FILE).map_err(doing("make the workbook"))?;
         self.workbook.save_to_writer(&mut file).map_err(error_of)?;
         let finished = file.finish().map_err(doing("make the workbook durable"))?;
         Ok(FileEntry {

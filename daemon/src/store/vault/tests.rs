@@ -8,6 +8,7 @@ use retention_core::id::{Position, SagaId};
 
 use super::slot::SLOT_BYTES;
 use super::*;
+use crate::flush::Flush;
 use crate::halt::Halt;
 
 fn root() -> RootKey {
@@ -284,6 +285,61 @@ fn a_second_segment_has_its_own_key_and_a_scattered_purge_is_exact() {
     let found = vault.verify(&Halt::default()).unwrap();
     assert_eq!((found.live + found.destroyed, found.damaged), (u64::from(total), 0));
     assert_eq!(found.destroyed, gone.len() as u64);
+}
+
+/// Refuses the fills from one on: in front of its flush, or right behind it.
+struct FillGate {
+    left: std::sync::atomic::AtomicU64,
+    is_behind: bool,
+}
+
+impl FillGate {
+    fn pass(&self, what: Flush) -> std::io::Result<()> {
+        use std::sync::atomic::Ordering::SeqCst;
+        let passes = what != Flush::Fill || self.left.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok();
+        if passes { Ok(()) } else { Err(std::io::Error::other("the power is cut here")) }
+    }
+}
+
+impl FlushGate for FillGate {
+    fn before(&self, what: Flush) -> std::io::Result<()> {
+        if self.is_behind { Ok(()) } else { self.pass(what) }
+    }
+
+    fn after(&self, what: Flush) -> std::io::Result<()> {
+        if self.is_behind { self.pass(what) } else { Ok(()) }
+    }
+}
+
+#[test]
+fn a_crash_at_any_fill_costs_no_key_that_was_handed_out_and_hands_none_out_twice() {
+    for (fills, is_behind, is_lost) in [0, 1, 3].into_iter().flat_map(|fills| {
+        [(false, false), (false, true), (true, false)].map(move |(is_behind, is_lost)| (fills, is_behind, is_lost))
+    }) {
+        let what = format!("{fills} fills, behind: {is_behind}, lost: {is_lost}");
+        let (_scratch, dir, mut handed) = closed_vault(1_000);
+        let gate = Arc::new(FillGate { left: fills.into(), is_behind });
+        let vault = Vault::open_gated(&dir, root(), 1_001, gate).unwrap();
+        // Whatever was durable is handed out before the failure shows.
+        while let Ok(more) = vault.issue(1_000) {
+            handed.extend(more);
+            assert!(handed.len() < 200_000, "{what}: nothing ever fails");
+        }
+        drop(vault);
+        let used = handed.last().unwrap().0.0 + 1;
+        if is_lost {
+            // Everything behind what was handed out may be gone.
+            slots_file(&dir).set_len(u64::from(used) * 64).unwrap();
+        }
+        let vault = Vault::open(&dir, root(), used).unwrap();
+        let more = vault.issue(10_000).unwrap();
+        for (entity, key) in handed {
+            assert_eq!(vault.key_of(entity).unwrap(), KeyState::Live(key), "{what}: {entity}");
+        }
+        assert!(more.iter().all(|(entity, _)| entity.0 >= used), "{what}");
+        let found = vault.verify(&Halt::default()).unwrap();
+        assert_eq!(found.damaged, 0, "{what}");
+    }
 }
 
 proptest! {
