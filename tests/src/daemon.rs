@@ -3,6 +3,7 @@
 //! Nothing here waits for a time: what is waited for is looked for again and again, until it is there or a deadline has
 //! passed. Then the diagnostics of the daemon are printed.
 
+use std::cell::Cell;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
@@ -176,6 +177,8 @@ pub struct Site {
     root: TempDir,
     uid: u32,
     socket_group: String,
+    /// Whether the daemon runs as the second person.
+    is_handed_over: Cell<bool>,
 }
 
 impl Site {
@@ -188,7 +191,7 @@ impl Site {
         let root = TempDir::new().expect("a directory");
         let uid = rustix::process::getuid().as_raw();
         let gid = if uid == 0 { SECOND_UID } else { rustix::process::getgid().as_raw() };
-        let site = Self { root, uid, socket_group: group_of(gid) };
+        let site = Self { root, uid, socket_group: group_of(gid), is_handed_over: Cell::new(false) };
         // The second person must reach the socket and the program, and nothing else.
         let open = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("a mode");
         open(site.root.path(), 0o711);
@@ -239,6 +242,22 @@ impl Site {
         self.root.path().join(name)
     }
 
+    /// Gives everything to the second person, as whom the daemon runs from now on: one who may not read everything.
+    ///
+    /// # Panics
+    /// When there is no second person.
+    pub fn hand_over(&self) {
+        assert!(has_second_person(), "only root can be somebody else");
+        let owner = format!("{SECOND_UID}:{SECOND_UID}");
+        let given = Command::new("chown").arg("-R").arg(owner).arg(self.root.path()).status();
+        assert!(given.is_ok_and(|status| status.success()), "the site cannot be given away");
+        // As a copy: the one that was linked is not theirs to run.
+        let program = self.path("bin/retentiond");
+        fs::copy(binaries().join("retentiond"), &program).expect("a copy of the program");
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("a mode");
+        self.is_handed_over.set(true);
+    }
+
     /// Writes a file, whole or not at all, as an editor does.
     ///
     /// # Panics
@@ -281,8 +300,14 @@ impl Site {
     }
 
     fn daemon_command(&self) -> Command {
-        let mut command = Command::new(binaries().join("retentiond"));
-        command.arg("--config").arg(self.path("config.toml"));
+        let mut command = if self.is_handed_over.get() {
+            let mut command = Command::new(self.path("bin/retentiond"));
+            command.uid(SECOND_UID).gid(SECOND_UID);
+            command
+        } else {
+            Command::new(binaries().join("retentiond"))
+        };
+        command.arg("--config").arg(self.path("config.toml")).current_dir("/");
         command
     }
 

@@ -11,6 +11,8 @@
 mod checker;
 mod crashes;
 mod ctl;
+mod deliveries;
+mod full;
 mod kill;
 mod life;
 mod mail;

@@ -179,6 +179,11 @@ pub enum FileError {
         /// What the line says.
         said: char,
     },
+    /// A ZIP archive where text belongs.
+    #[error(
+        "the file is a ZIP archive and not text; unpack it and drop what is inside, or, if it is a workbook, drop it as .xlsx into a source of kind \"xlsx\""
+    )]
+    ZipArchive,
     /// Not a workbook.
     #[error("the workbook cannot be read: it is not an XLSX file or it is damaged; save it again as .xlsx")]
     WorkbookBroken,
@@ -234,6 +239,7 @@ impl FileError {
             Self::EncodingContradicted { .. } => "encoding_contradicted",
             Self::DelimiterDoubtful => "delimiter_doubtful",
             Self::DelimiterContradicted { .. } => "delimiter_contradicted",
+            Self::ZipArchive => "zip_archive",
             Self::WorkbookBroken => "workbook_broken",
             Self::WorkbookEncrypted => "workbook_encrypted",
             Self::WorkbookTooLarge { .. } => "workbook_too_large",

@@ -10,6 +10,7 @@ use super::mapping::Mapping;
 use super::table::{Fields as _, Next, Table};
 use super::text::{self, Delimiter, DetectedEncoding, HEAD_BYTES, Utf8Reader};
 use super::typed::{Typist, find};
+use super::xlsx_file::COMPOUND_FILE;
 use crate::connector::change::{Certainty, Change, Detected, Feed, Place, ReadSummary, Sink};
 use crate::connector::rejection::{FileError, RejectCode};
 
@@ -35,6 +36,11 @@ pub(super) fn open_text(
     file.by_ref().take(HEAD_BYTES as u64).read_to_end(&mut head)?;
     if head.is_empty() {
         return Err(FileError::Empty);
+    }
+    match head.as_slice() {
+        [b'P', b'K', 3, 4, ..] => return Err(FileError::ZipArchive),
+        _ if head.starts_with(&COMPOUND_FILE) => return Err(FileError::WorkbookEncrypted),
+        _ => {}
     }
     let seen = text::detect(&head, named)?;
     file.seek(SeekFrom::Start(seen.mark_bytes as u64))?;

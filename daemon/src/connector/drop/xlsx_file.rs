@@ -29,7 +29,7 @@ pub struct XlsxFeed<'a> {
 }
 
 /// First bytes of the compound file that Excel makes of an encrypted workbook, and of the old `.xls`.
-const COMPOUND_FILE: [u8; 8] = [0xD0, 0xCF, 0x11, 0xE0, 0xA1, 0xB1, 0x1A, 0xE1];
+pub(super) const COMPOUND_FILE: [u8; 8] = [0xD0, 0xCF, 0x11, 0xE0, 0xA1, 0xB1, 0x1A, 0xE1];
 
 /// Most parts a workbook may have; a plain one has about ten, and one more for each sheet.
 const PARTS_MAX: usize = 4_096;

@@ -16,6 +16,7 @@ use crate::stage::Step;
 use crate::store::vault::root_key::RootKey;
 use crate::store::{Options, Store};
 
+mod moving;
 mod order;
 mod stop;
 

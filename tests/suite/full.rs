@@ -1,0 +1,124 @@
+//! A disk that is really full: nothing acknowledged is lost, the daemon says so and ends, and goes on when there is room.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use retention_core::event::Event;
+use retention_core::view::{EntityState, RunState};
+use retention_tests::daemon::{Daemon, Site, has_second_person};
+use retention_tests::world::{Stage, Stepped, World};
+
+/// A small file system of its own over a directory, taken away again when it is dropped.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    /// `None` where that is not permitted.
+    fn over(path: &Path, bytes: u64) -> Option<Self> {
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={bytes},mode=0700"), "tmpfs"])
+            .arg(path)
+            .stderr(Stdio::null())
+            .status();
+        mounted.is_ok_and(|status| status.success()).then(|| Self(path.to_owned()))
+    }
+
+    /// Fills it until so many bytes are left.
+    fn fill(&self, left: u64) -> PathBuf {
+        let free = rustix::fs::statvfs(&self.0).map(|stat| stat.f_bavail * stat.f_frsize).expect("a file system");
+        let filler = self.0.join("filler");
+        let bytes = usize::try_from(free.saturating_sub(left)).expect("a small disk");
+        fs::write(&filler, vec![0; bytes]).expect("room for the filler");
+        filler
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _unmounted = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "what a test does not do on this machine is said, never silent")]
+fn small_disk(path: &Path, bytes: u64) -> Option<SmallDisk> {
+    let disk = if has_second_person() { SmallDisk::over(path, bytes) } else { None };
+    if disk.is_none() {
+        println!("a small file system may not be mounted here: nothing was tested");
+    }
+    disk
+}
+
+fn intake_done(site: &Site, daemon: &Daemon<'_>) {
+    daemon.until("the delivery is taken in", || {
+        site.rows(&["intake", "list"]).iter().any(|row| row["end"] == "done").then_some(())
+    });
+}
+
+#[test]
+fn a_journal_without_room_ends_the_daemon_and_the_intake_goes_on_when_there_is_some() {
+    const CROWD: u32 = 20_000;
+    let site = Site::new(&[]);
+    let outside = site.path("outside");
+    fs::rename(site.path("state"), &outside).expect("a rename");
+    fs::create_dir(site.path("state")).expect("a directory");
+    let Some(disk) = small_disk(&site.path("state"), 128 << 20) else { return };
+    let copied = Command::new("cp").arg("-a").arg(outside.join(".")).arg(site.path("state")).status();
+    assert!(copied.is_ok_and(|status| status.success()));
+
+    let daemon = site.start();
+    // Room for some of the delivery and not for all of it.
+    let filler = disk.fill(2 << 20);
+    let rows = (0..CROWD).map(|id| (id.to_string(), "Somebody with a long name and more", "2015-05-01"));
+    site.drop_people("crowd", &rows.collect::<Vec<_>>());
+    assert_eq!(daemon.ended(), 1, "it ends by itself\n{}", site.diagnostics());
+    let said = site.diagnostics();
+    assert!(said.contains("the journal failed") && said.contains("No space left on device"), "{said}");
+    assert!(!said.contains("panicked"), "{said}");
+    assert!(site.path("people/processing/1/crowd.csv").exists());
+
+    // Still full: nothing is made worse.
+    let _verified = site.retentiond(&["store", "verify"]);
+    fs::remove_file(filler).expect("the filler");
+    let _good = site.retentiond(&["store", "verify"]).ends(0).says("good");
+    let daemon = site.start();
+    intake_done(&site, &daemon);
+    let of = |kind: &str| site.rows(&["audit", "query", "--kind", kind]).len();
+    assert_eq!(of("EntityChanged"), CROWD as usize + 1, "the mailbox is one more");
+    let parts = site.rows(&["store", "verify"]);
+    assert!(parts.iter().all(|part| part["state"] == "intact"), "{parts:?}");
+    daemon.stop();
+}
+
+#[test]
+fn a_bundle_without_room_purges_nothing_and_is_written_again_when_there_is_some() {
+    let mut world = World::new("P0D");
+    let due = world.add("a", "2020-01-01");
+    world.settle();
+    let (_, run) = world.approved_run("contacts");
+    let Some(disk) = small_disk(&world.exports(), 1 << 20) else { return };
+    for left in [0, 4096] {
+        let filler = disk.fill(left);
+        let retry = loop {
+            match world.step(Stage::Run) {
+                Stepped::Until(at) => break at,
+                Stepped::Worked => {}
+                other => panic!("{other:?}\n{}", world.story()),
+            }
+        };
+        let log = world.log();
+        let failed = log.iter().rev().find_map(|recorded| match recorded.event() {
+            Some(Event::StepFailed(body)) => Some(body.code.clone()),
+            _ => None,
+        });
+        assert_eq!(failed.as_deref(), Some("no_space"), "{left} bytes left\n{}", world.story());
+        assert_eq!((world.state_of(due), world.bundles()), (EntityState::Visible, 0));
+        fs::remove_file(filler).expect("the filler");
+        assert_eq!(world.export_entries(), 0, "half a bundle was left behind");
+        world.clock.set(retry);
+    }
+    world.finish();
+    assert_eq!(world.run_state(run), RunState::Completed, "{}", world.story());
+    assert_eq!((world.state_of(due), world.bundles()), (EntityState::Purged, 1));
+    drop(world.store().clone());
+    drop(disk);
+}
