@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use retention_core::event::decision::{PolicyRecorded, PolicySetActivated};
-use retention_core::event::{Actor, Draft, Event, stream_of_daemon};
-use retention_core::id::{Digest, Position};
+use retention_core::event::{Draft, Event};
+use retention_core::id::Digest;
 use retention_core::policy::{FILE_BYTES_MAX, FILES_MAX, PolicyFile, PolicySet};
 use retention_core::time::Timestamp;
 use retention_core::view::Condition;
@@ -19,6 +19,7 @@ use retention_core::view::Condition;
 use super::{StageError, Step};
 use crate::clock::Clock;
 use crate::store::Store;
+use crate::store::open::daemon_draft;
 
 /// How often the directory is looked at, whatever the watcher says.
 pub const LOOK_EVERY: Duration = Duration::from_secs(60);
@@ -181,10 +182,10 @@ impl Policies {
                 .filter_map(|(version, _)| {
                     let text = files.get(&version.id)?.clone();
                     let body = PolicyRecorded { id: version.id.clone(), digest: version.digest, text };
-                    Some(draft(Event::PolicyRecorded(body)))
+                    Some(daemon_draft(Event::PolicyRecorded(body)))
                 })
                 .collect();
-            drafts.push(draft(Event::PolicySetActivated(PolicySetActivated { digest, policies: versions })));
+            drafts.push(daemon_draft(Event::PolicySetActivated(PolicySetActivated { digest, policies: versions })));
             self.store.append_drafts(drafts, Condition::None)?;
             tracing::info!(%digest, "a policy set is active");
         }
@@ -214,15 +215,4 @@ fn digest_of(files: &Files) -> Digest {
         }
     }
     Digest::of(&bytes)
-}
-
-fn draft(event: Event) -> Draft {
-    Draft {
-        stream: stream_of_daemon(),
-        entity: None,
-        actor: Actor::Daemon,
-        cause: Position::NONE,
-        occurred_at: None,
-        event,
-    }
 }
