@@ -110,7 +110,8 @@ impl Inner {
     /// After the first failed write nobody knows what is on disk: nothing more is written until recovery has looked.
     fn fail(&self, error: &JournalError) {
         tracing::error!(%error, "the journal failed; the store is read-only until the daemon is started again");
-        *self.read_only.lock() = Some(ReadOnly { code: error.code(), says: format!("an earlier write failed: {error}") });
+        *self.read_only.lock() =
+            Some(ReadOnly { code: error.code(), says: format!("an earlier write failed: {error}") });
     }
 }
 

@@ -181,7 +181,9 @@ impl ExportTarget for FaultyArchive {
     fn probe(&self, idempotency_key: Digest) -> Result<Probe, ArchiveError> {
         match self.fault(Call::Probe) {
             Some(Fault::Refused | Fault::LostNotApplied | Fault::LostButApplied) => Err(ArchiveError::NamesTaken),
-            Some(Fault::Slow | Fault::Stop | Fault::FlippedByte | Fault::FileRemoved) | None => self.disk().probe(idempotency_key),
+            Some(Fault::Slow | Fault::Stop | Fault::FlippedByte | Fault::FileRemoved) | None => {
+                self.disk().probe(idempotency_key)
+            }
         }
     }
 

@@ -43,7 +43,11 @@ fn answers(daemon: &Daemon<'_>, folder: &Path, name: &OsStr, answer: Answer) {
     let report = daemon.until(&format!("{name:?} has an answer"), || report_of(folder, name));
     let code = report.pointer("/read/error/code").or_else(|| report.pointer("/read/rejections/0/code"));
     let (end, added) = (report["end"].as_str(), report["counts"]["added"].as_u64());
-    assert_eq!((end, code.and_then(Value::as_str), added), (Some(answer.0), answer.1, Some(answer.2)), "{name:?} {report:#}");
+    assert_eq!(
+        (end, code.and_then(Value::as_str), added),
+        (Some(answer.0), answer.1, Some(answer.2)),
+        "{name:?} {report:#}"
+    );
 }
 
 fn utf16(text: &str) -> Vec<u8> {
@@ -71,14 +75,30 @@ fn every_odd_file_has_its_answer_and_its_neighbours_are_taken() {
         (b"blank.csv", b"\n\n".to_vec(), ("rejected", Some("no_header"), 0)),
         (b"header-only.csv", head.into(), ("done", None, 0)),
         (b"no-header.csv", b"n1,Jana,2015-05-01\n".to_vec(), ("rejected", Some("column_missing"), 0)),
-        (b"wrong-header.csv", b"Idd,Name,Created\nw1,Jana,2015-05-01\n".to_vec(), ("rejected", Some("column_missing"), 0)),
-        (b"two-columns.csv", b"Id,Name,Name,Created\nt1,a,b,2015-05-01\n".to_vec(), ("rejected", Some("column_repeated"), 0)),
+        (
+            b"wrong-header.csv",
+            b"Idd,Name,Created\nw1,Jana,2015-05-01\n".to_vec(),
+            ("rejected", Some("column_missing"), 0),
+        ),
+        (
+            b"two-columns.csv",
+            b"Id,Name,Name,Created\nt1,a,b,2015-05-01\n".to_vec(),
+            ("rejected", Some("column_repeated"), 0),
+        ),
         (b"ragged.csv", rows("r1,Jana\nr2,Jana,2015-05-01\nr3,a,b,c\n"), ("done_with_rejects", Some("ragged"), 1)),
-        (b"unclosed.csv", rows("u1,Jana,2015-05-01\nu2,\"Jana,2015-05-01\nu3,x,y\n"), ("done_with_rejects", Some("quote_unclosed"), 1)),
+        (
+            b"unclosed.csv",
+            rows("u1,Jana,2015-05-01\nu2,\"Jana,2015-05-01\nu3,x,y\n"),
+            ("done_with_rejects", Some("quote_unclosed"), 1),
+        ),
         (b"half.csv", rows("h1,Jana,2015-05-01\nh2,Ja"), ("done_with_rejects", Some("half_written"), 1)),
         (b"no-id.csv", rows(",Jana,2015-05-01\ni2,Jana,2015-05-01\n"), ("done_with_rejects", Some("id_missing"), 1)),
         (b"nul.csv", rows("z1,Ja\0na,2015-05-01\nz2,Jana,2015-05-01\n"), ("done_with_rejects", Some("nul_byte"), 1)),
-        (b"latin.csv", [&one("l1")[..], b"l2,J\xe1na,2015-05-01\n"].concat(), ("rejected", Some("encoding_doubtful"), 0)),
+        (
+            b"latin.csv",
+            [&one("l1")[..], b"l2,J\xe1na,2015-05-01\n"].concat(),
+            ("rejected", Some("encoding_doubtful"), 0),
+        ),
         (b"zip.csv", b"PK\x03\x04\x14\0\0\0\x08\0\xff\xfe\x80".to_vec(), ("rejected", Some("zip_archive"), 0)),
         (b"old-excel.csv", b"\xD0\xCF\x11\xE0\xA1\xB1\x1A\xE1".to_vec(), ("rejected", Some("workbook_encrypted"), 0)),
         (b"utf16.csv", utf16("Id;Name;Created\r\nx1;J\u{e1}na;2015-05-01\r\n"), ("done", None, 1)),
@@ -97,7 +117,12 @@ fn every_odd_file_has_its_answer_and_its_neighbours_are_taken() {
         (b"old.xls", b"no workbook".to_vec(), ("rejected", Some("no_mapping"), 0)),
         (
             b"people.xlsx",
-            workbook(&[["Id", "Name", "Created"], ["b1", "J\u{e1}na", "2015-05-01"], ["", "nobody", ""], ["b3", "Ota", "2016-05-01"]]),
+            workbook(&[
+                ["Id", "Name", "Created"],
+                ["b1", "J\u{e1}na", "2015-05-01"],
+                ["", "nobody", ""],
+                ["b3", "Ota", "2016-05-01"],
+            ]),
             ("done_with_rejects", Some("id_missing"), 2),
         ),
     ];

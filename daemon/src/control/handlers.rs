@@ -76,7 +76,12 @@ impl Control {
     }
 
     /// Answers with a list of what has numbers, the highest first: `rows` is given the number below which it begins.
-    async fn list_newest<T, F>(self: &Arc<Self>, wanted: Wanted, query: ListQuery, rows: F) -> Result<Response, ApiError>
+    async fn list_newest<T, F>(
+        self: &Arc<Self>,
+        wanted: Wanted,
+        query: ListQuery,
+        rows: F,
+    ) -> Result<Response, ApiError>
     where
         T: Serialize + Send + 'static,
         F: for<'v> Fn(&'v Views, u64) -> Box<dyn Iterator<Item = (u64, T)> + 'v> + Send + 'static,

@@ -117,7 +117,8 @@ impl JournalError {
             Self::Io { .. } | Self::Poisoned => "journal_io",
             Self::Damaged { damage: Damage::Missing, .. } => "journal_incomplete",
             Self::Damaged {
-                damage: Damage::Header | Damage::Hole | Damage::Frame | Damage::Body | Damage::Positions, ..
+                damage: Damage::Header | Damage::Hole | Damage::Frame | Damage::Body | Damage::Positions,
+                ..
             } => "journal_damaged",
             Self::Format { .. } => "journal_format_unknown",
             Self::TooLarge { .. } => "append_too_large",

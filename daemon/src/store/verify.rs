@@ -113,10 +113,7 @@ impl Store {
     ///
     /// # Errors
     /// As [`Store::open`] when there is no store, it is in use, or the keys do not open at all.
-    pub fn verify_stopped(
-        options: &Options,
-        progress: Progress<'_>,
-    ) -> Result<VerifyReport, OpenError> {
+    pub fn verify_stopped(options: &Options, progress: Progress<'_>) -> Result<VerifyReport, OpenError> {
         let lock = open::Lock::of_existing(&options.dir)?;
         let mut early = VerifyReport::default();
         let last = end_of_journal(options, &mut early)?;
@@ -347,7 +344,9 @@ impl<'a> Check<'a> {
             }
             // The slot itself is found and named when the keys are checked.
             Err(ReadError::SlotDamaged(_) | ReadError::Sealed(_) | ReadError::Body { .. }) => {}
-            Err(error @ (ReadError::Journal(_) | ReadError::Sled(_) | ReadError::Vault(_) | ReadError::Halted(_))) => return Err(error),
+            Err(error @ (ReadError::Journal(_) | ReadError::Sled(_) | ReadError::Vault(_) | ReadError::Halted(_))) => {
+                return Err(error);
+            }
         }
         self.report.found(Finding::BodyUnreadable(position));
         self.journal_is_whole = false;

@@ -150,11 +150,7 @@ struct Life<'a> {
 type Failure = (String, ExitCode);
 
 impl Life<'_> {
-    fn live(
-        &self,
-        runtime: &tokio::runtime::Runtime,
-        wishes: &mut mpsc::Receiver<Wish>,
-    ) -> Result<Ending, Failure> {
+    fn live(&self, runtime: &tokio::runtime::Runtime, wishes: &mut mpsc::Receiver<Wish>) -> Result<Ending, Failure> {
         let clock: Arc<dyn Clock> = Arc::new(WallClock);
         let Some(store) = self.open(&clock)? else { return Ok(Ending::Stop) };
         let store = Arc::new(store);

@@ -7,8 +7,7 @@ use crate::store::verify::VerifyReport;
 /// Returns one row for each part that was looked at, and one for each thing that is wrong.
 #[must_use]
 pub(super) fn parts(report: &VerifyReport) -> Vec<PartRow> {
-    let intact =
-        |part: &str, checked: u64| PartRow {
+    let intact = |part: &str, checked: u64| PartRow {
         part: part.to_owned(),
         state: PartState::Intact,
         checked,

@@ -149,7 +149,11 @@ fn the_log_answers_by_every_filter_and_in_every_format() {
     like("a type", &|row| row["kind"] == "KeyDestroyed", &["--kind", "KeyDestroyed"]);
     like("a person", &|row| row["actor"] == person.as_str(), &["--actor", &person]);
     like("the daemon", &|row| row["actor"] == "daemon", &["--actor", "daemon"]);
-    like("an entity", &|row| row["entity"] == entity.as_str(), &["--entity", &entity]);
+    // About an entity is what happened to it, and what its run did with it.
+    let about = asked(&["--entity", &entity]);
+    assert!(newest_first.iter().filter(|row| row["entity"] == entity.as_str()).all(|row| about.contains(row)));
+    assert!(about.iter().all(|row| row["entity"].is_null() || row["entity"] == entity.as_str()), "{about:?}");
+    assert!(about.iter().any(|row| row["run"] == run && row["kind"] == "SagaEnded"), "{about:?}");
     like("a run", &|row| row["run"] == run, &["--run", run]);
     like("a beginning", &|row| at(row) >= middle_at, &["--since", &middle]);
     like("an end", &|row| at(row) < middle_at, &["--until", &middle]);

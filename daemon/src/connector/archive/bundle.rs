@@ -73,7 +73,8 @@ impl BundleWriter {
         let place = Place { root: root.to_path_buf(), directory: directory.clone(), has_its_name: false };
         let wants = |format| spec.formats.contains(&format);
         let csv = wants(ExportFormat::Csv).then(|| CsvFiles::in_directory(&directory, spec.csv_profile));
-        let book = wants(ExportFormat::Xlsx).then(|| Book::in_directory(&directory.path, spec.exported_at)).transpose()?;
+        let book =
+            wants(ExportFormat::Xlsx).then(|| Book::in_directory(&directory.path, spec.exported_at)).transpose()?;
         let lines = LineFiles::in_directory(&directory)?;
         Ok(Self { spec, place, lines, csv, book, added: RoaringBitmap::new(), counts: BTreeMap::new() })
     }

@@ -10,7 +10,6 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
-use std::path::Path;
 
 use retention_core::evidence::{CsvProfile, ExportItem, FileEntry};
 use retention_core::id::Digest;

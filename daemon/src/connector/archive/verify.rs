@@ -155,12 +155,7 @@ pub fn verify(
 ///
 /// # Errors
 /// Says the first difference that was found.
-pub fn verify_recorded(
-    root: &Path,
-    name: &BundleName,
-    manifest: Digest,
-    halt: &Halt,
-) -> Result<Verified, VerifyError> {
+pub fn verify_recorded(root: &Path, name: &BundleName, manifest: Digest, halt: &Halt) -> Result<Verified, VerifyError> {
     verify_against(root, name, manifest, Ledger::of_recorded(), halt)
 }
 

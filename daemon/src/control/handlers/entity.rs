@@ -6,7 +6,8 @@ use axum::Json;
 use axum::extract::{Extension, State};
 use axum::response::Response;
 use retention_core::control::{
-    Cell, Cursor, EntityContent, EntityQuery, EntityRow, EntityState, ErrorBody, ErrorCode, LinkRow, Operation, Tombstone,
+    Cell, Cursor, EntityContent, EntityQuery, EntityRow, EntityState, ErrorBody, ErrorCode, LinkRow, Operation,
+    Tombstone,
 };
 use retention_core::event::operation::RecordsOpened;
 use retention_core::event::{Event, EventType, Recorded};

@@ -22,7 +22,9 @@ pub(crate) async fn status(
     let problems = blocking(move || Ok(works.policy_problems())).await?;
     let damage = control.log.read_only();
     let mut attention: Vec<Attention> = counts.stuck.into_iter().map(|run| Attention::RunStuck { run }).collect();
-    attention.extend(damage.clone().map(|ReadOnly { code, says }| Attention::StoreReadOnly { code: code.to_owned(), message: says }));
+    attention.extend(
+        damage.clone().map(|ReadOnly { code, says }| Attention::StoreReadOnly { code: code.to_owned(), message: says }),
+    );
     if problems > 0 {
         attention.push(Attention::PoliciesInvalid { problems });
     }
@@ -31,7 +33,10 @@ pub(crate) async fn status(
         started_at: control.started_at,
         now,
         position: counts.position,
-        store: damage.map_or(StoreState::ReadWrite, |ReadOnly { code, says }| StoreState::ReadOnly { code: code.to_owned(), message: says }),
+        store: damage.map_or(StoreState::ReadWrite, |ReadOnly { code, says }| StoreState::ReadOnly {
+            code: code.to_owned(),
+            message: says,
+        }),
         policy_set: counts.policy_set,
         policies: counts.policies,
         entities: counts.entities,

@@ -62,12 +62,7 @@ pub(super) fn read(
     })
 }
 
-fn read_into(
-    spec: &SourceSpec,
-    path: &Path,
-    halt: &Halt,
-    batches: &crossbeam_channel::Sender<Vec<Change>>,
-) -> Read {
+fn read_into(spec: &SourceSpec, path: &Path, halt: &Halt, batches: &crossbeam_channel::Sender<Vec<Change>>) -> Read {
     let mut report = ReadReport::default();
     let mut batch = Vec::with_capacity(CHANGES_PER_BATCH);
     let end = spec.feed(path).and_then(|mut feed| {

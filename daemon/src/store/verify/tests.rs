@@ -180,10 +180,8 @@ fn judge_by_policy(store: &Store) {
     let (versions, digest) = (set.versions(), set.digest());
     let version = versions[0].clone();
     let body = PolicyRecorded { id: version.id.clone(), digest: version.digest, text: POLICY.to_owned() };
-    let events = [
-        Event::PolicyRecorded(body),
-        Event::PolicySetActivated(PolicySetActivated { digest, policies: versions }),
-    ];
+    let events =
+        [Event::PolicyRecorded(body), Event::PolicySetActivated(PolicySetActivated { digest, policies: versions })];
     let drafts = events.map(super::super::open::daemon_draft).to_vec();
     store.append_drafts(drafts, retention_core::view::Condition::None).unwrap();
     store.install_policies(Arc::new(set));

@@ -49,7 +49,13 @@ fn the_name_divides_at_the_last_underscore_and_the_mailbox_is_lower_case() {
     assert_eq!(name.older, Older::Refused);
     let meant = DirectoryName::parse(&format!("{NAME}.older")).unwrap();
     assert_eq!((meant.older, meant.exported_at_local), (Older::OnPurpose, name.exported_at_local));
-    for wrong in ["ada_20200302T0915301234.old", "ada_20200302T091530", "_20200302T0915301234", "ada20200302T0915301234", "a_20201302T0915301234"] {
+    for wrong in [
+        "ada_20200302T0915301234.old",
+        "ada_20200302T091530",
+        "_20200302T0915301234",
+        "ada20200302T0915301234",
+        "a_20201302T0915301234",
+    ] {
         assert!(DirectoryName::parse(wrong).is_none(), "{wrong}");
     }
 }
