@@ -106,6 +106,11 @@ fn every_odd_file_has_its_answer_and_its_neighbours_are_taken() {
         (b"ends.csv", rows("m1,Jana,2015-05-01\r\nm2,Jana,2015-05-01\nm3,Jana,2015-05-01\r\n"), ("done", None, 3)),
         (b"no-last-end.csv", rows("q1,Jana,2015-05-01"), ("done", None, 1)),
         (b"new\nline.csv", one("k1"), ("done", None, 1)),
+        (
+            b"together.csv",
+            [&one("o1")[..], b"\xef\xbb\xbf", &one("o2"), &one("o3")].concat(),
+            ("done_with_rejects", Some("header_repeated"), 3),
+        ),
         (b"not-utf8-\xff.csv", one("k2"), ("rejected", Some("no_mapping"), 0)),
         (b"letter.pdf", b"%PDF-1.7".to_vec(), ("rejected", Some("no_mapping"), 0)),
         (b"good.csv", one("g1"), ("done", None, 1)),
@@ -170,6 +175,12 @@ fn what_is_never_taken_stays_where_it_is_and_the_reason_is_told() {
     let large = fs::File::create(folder.join("large.csv")).expect("a file");
     large.set_len(2 * 1024 * 1024 * 1024 + 1).expect("a hole");
     let daemon = site.start();
+    // One that is renamed in is told like one that lay there.
+    fs::create_dir(site.path("staging/ada_20200302")).expect("a folder");
+    fs::rename(site.path("staging/ada_20200302"), site.path("drop/ada_20200302")).expect("a rename");
+    daemon.until("both sources told of a directory", || {
+        (site.diagnostics().matches("not an export directory").count() == 2).then_some(())
+    });
     site.drop_people("good", &[("1".to_owned(), "Jana", "2015-05-01")]);
     answers(&daemon, &folder, OsStr::new("good.csv"), ("done", None, 1));
     for text in [

@@ -105,7 +105,7 @@ mod tests {
         assert_eq!(read(&spec, "other"), Err(FileError::NoMapping));
         assert_eq!(read(&spec, "link.csv"), Err(FileError::Symlink));
         assert_eq!(read(&spec, "gone.csv"), Err(FileError::Vanished));
-        assert_eq!(read(&spec, export), Err(FileError::Empty), "an export without a single known file");
+        assert_eq!(read(&spec, export), Err(FileError::NoExportFile), "an export without a single known file");
         spec.ocm = None;
         assert_eq!(read(&spec, export), Err(FileError::NoMapping));
     }

@@ -64,6 +64,9 @@ pub enum RejectCode {
         /// The limit.
         max: usize,
     },
+    /// The header again.
+    #[error("the row repeats the header, as if files had been put together; the rows around it were taken")]
+    HeaderRepeated,
     /// No id.
     #[error("the row has no id, so it could not be found again; fill the id column")]
     IdMissing,
@@ -94,6 +97,7 @@ impl RejectCode {
             Self::NulByte => "nul_byte",
             Self::RowTooLong { .. } => "row_too_long",
             Self::TooManyCells { .. } => "too_many_cells",
+            Self::HeaderRepeated => "header_repeated",
             Self::IdMissing => "id_missing",
             Self::MailboxMissing => "mailbox_missing",
             Self::TooManyRows { .. } => "too_many_rows",
@@ -129,6 +133,11 @@ pub enum FileError {
     /// Nothing in it.
     #[error("the file is empty")]
     Empty,
+    /// No file of the export format.
+    #[error(
+        "the directory holds none of the files of an export; their names must read exactly Contacts.csv, Companies.csv, Deals.csv, Tasks.csv, Posts.csv, Activities.csv, ContactSchema.csv, CompanySchema.csv or DealSchema.csv"
+    )]
+    NoExportFile,
     /// No header row.
     #[error("the file has no header row; the first row must name the columns")]
     NoHeader,
@@ -230,6 +239,7 @@ impl FileError {
             Self::NotRegular => "not_regular",
             Self::TooLarge { .. } => "too_large",
             Self::Empty => "empty",
+            Self::NoExportFile => "no_export_file",
             Self::NoHeader => "no_header",
             Self::HeaderBroken(_) => "header_broken",
             Self::ColumnMissing { .. } => "column_missing",

@@ -219,7 +219,7 @@ impl Reading<'_, '_, '_> {
             self.defect(Defect::FileUnknown, Place::whole(None))?;
         }
         if !names.iter().any(|name| is_known(name)) {
-            return Err(FileError::Empty.into());
+            return Err(FileError::NoExportFile.into());
         }
         let has = |name: &str| names.iter().any(|known| known == name);
         let mut customs = BTreeMap::new();

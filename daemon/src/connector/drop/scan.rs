@@ -210,8 +210,12 @@ struct Seen {
 }
 
 impl Stillness {
-    /// Notes that an entry was renamed into the folder, so it was written whole elsewhere and need not be still.
+    /// Notes that an entry was renamed into the folder, so it was written whole elsewhere and need not be still. What can
+    /// never be taken is left for [`Stillness::judge`] to say so.
     pub fn renamed_in(&mut self, sighting: Sighting, now: Timestamp) {
+        if sighting.look.is_err() {
+            return;
+        }
         self.seen.insert(sighting.name, Seen { look: sighting.look, since: now, renamed_in: true });
     }
 
@@ -338,6 +342,8 @@ mod tests {
     fn a_refusal_is_told_once_and_never_stops_the_others() {
         let mut stillness = Stillness::default();
         let scan = || vec![sighting("link", Err(Refusal::Symlink)), sighting("a.csv", file(1, 1))];
+        // However it came.
+        stillness.renamed_in(sighting("link", Err(Refusal::Symlink)), Timestamp(0));
         let first = stillness.judge(scan(), Timestamp(0));
         assert_eq!(first, [Verdict::Refused("link".into(), Refusal::Symlink), Verdict::Wait("a.csv".into())]);
         assert_eq!(stillness.judge(scan(), Timestamp(STILL_US)), [Verdict::Ready("a.csv".into())]);

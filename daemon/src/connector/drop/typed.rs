@@ -19,6 +19,9 @@ use crate::connector::rejection::{FileError, RejectCode, Rejection};
 /// Most mailboxes one file may tell a snapshot of; beyond, the file counts as a delta.
 const MAILBOXES_MAX: usize = 100_000;
 
+/// U+FEFF, which stands in front of a text and nowhere else.
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
 /// How the text of a cell changes on its way.
 #[derive(Clone, Copy)]
 enum Rewrite {
@@ -43,7 +46,7 @@ enum Mailbox {
 /// Turns rows of one file into changes.
 pub(super) struct Typist<'m> {
     mapping: &'m Mapping,
-    width: usize,
+    header: Vec<String>,
     kept: Vec<Kept>,
     is_verbatim: bool,
     ids: Vec<usize>,
@@ -119,7 +122,7 @@ impl<'m> Typist<'m> {
             Layout { source: source.to_owned(), kind: mapping.kind, columns, named_dates: mapping.named_dates.clone() };
         let typist = Self {
             mapping,
-            width: header.len(),
+            header: header.to_vec(),
             kept,
             is_verbatim,
             ids,
@@ -138,7 +141,7 @@ impl<'m> Typist<'m> {
 
     /// Returns how many columns the header has.
     pub(super) fn width(&self) -> usize {
-        self.width
+        self.header.len()
     }
 
     /// Hands out a row that was rejected.
@@ -184,7 +187,24 @@ impl<'m> Typist<'m> {
         }
     }
 
+    /// Says whether another file begins here: files that were put together bring their headers along, with or without a
+    /// byte order mark.
+    fn begins_another_file(&self, fields: &impl Fields) -> bool {
+        let starts_alike = |cell: &str| match cell.strip_prefix(BYTE_ORDER_MARK) {
+            Some(_) => true,
+            None => self.header.first().is_some_and(|name| name == cell),
+        };
+        if !fields.cell(0).is_some_and(starts_alike) {
+            return false;
+        }
+        let cell = |number: usize| fields.cell(number).map(|cell| cell.trim_start_matches(BYTE_ORDER_MARK));
+        self.header.iter().enumerate().all(|(number, name)| cell(number) == Some(name))
+    }
+
     fn change(&mut self, fields: &impl Fields, place: Place) -> Result<Change, (RejectCode, Option<usize>)> {
+        if self.begins_another_file(fields) {
+            return Err((RejectCode::HeaderRepeated, None));
+        }
         let external_id = self.external_id(fields)?;
         let mailbox = self.mailbox(fields)?;
         let kind = self.mapping.kind;

@@ -180,7 +180,7 @@ fn a_broken_file_or_row_rejects_itself_and_its_snapshot_only() {
         (1, 1, 1)
     );
     assert_eq!(summary.unwrap().rejected, 2);
-    assert_eq!(read(&[("other.csv", "x")]).1, Err(FileError::Empty));
+    assert_eq!(read(&[("other.csv", "x")]).1, Err(FileError::NoExportFile));
 }
 
 proptest! {
