@@ -177,7 +177,7 @@ ls -l "$work"/exports/*/
 entity=$("${ctl[@]}" plan items "$plan" --output jsonl | first E)
 [ -n "$entity" ] || fail "the plan lists nothing"
 echo "what is left of $entity, which was purged:"
-show "${ctl[@]}" entity show "$entity" || true
+show "${ctl[@]}" entity show "$entity" || [ $? -eq 6 ] || fail "what was purged is not gone"
 show "${ctl[@]}" entity history "$entity"
 show "${ctl[@]}" audit query --run "$run" --oldest-first
 show "${ctl[@]}" store verify
