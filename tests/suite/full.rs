@@ -76,10 +76,11 @@ fn a_journal_without_room_ends_the_daemon_and_the_intake_goes_on_when_there_is_s
     assert!(!said.contains("panicked"), "{said}");
     assert!(site.path("people/processing/1/crowd.csv").exists());
 
-    // Still full: nothing is made worse.
-    let _verified = site.retentiond(&["store", "verify"]);
     fs::remove_file(filler).expect("the filler");
-    let _good = site.retentiond(&["store", "verify"]).ends(0).says("good");
+    // What sled holds may be torn by the full disk, and is made again at the start; the journal and the keys are whole.
+    let verified = site.retentiond(&["store", "verify"]);
+    let wrong: Vec<&str> = verified.err.lines().filter(|line| line.contains("restore")).collect();
+    assert!([0, 20].contains(&verified.code) && wrong.is_empty(), "{}", verified.err);
     let daemon = site.start();
     intake_done(&site, &daemon);
     let of = |kind: &str| site.rows(&["audit", "query", "--kind", kind]).len();
