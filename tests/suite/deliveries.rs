@@ -214,7 +214,6 @@ fn a_file_of_exactly_two_gigabytes_is_read_and_answered() {
 }
 
 #[test]
-#[expect(clippy::print_stdout, reason = "what a test does not do on this machine is said, never silent")]
 fn a_file_that_the_daemon_may_not_read_is_rejected_with_the_reason() {
     if !has_second_person() {
         println!("only root can run the daemon as somebody who may not read everything: nothing was tested");

@@ -304,7 +304,7 @@ impl<'m> Typist<'m> {
         let mut cells = Cells::with_capacity(self.kept.len(), fields.bytes());
         let too_large = |_| (RejectCode::TooManyCells { max: usize::from(u16::MAX) }, None);
         if self.is_verbatim {
-            for number in 0..self.width {
+            for number in 0..self.width() {
                 cells.push(fields.cell(number)).map_err(too_large)?;
             }
             return Ok(cells);
