@@ -14,6 +14,9 @@ pub mod flush;
 // The program's own messages, redacted.
 pub mod diagnostics;
 
+// Work in pieces, on several threads.
+pub mod ahead;
+
 // Everything durable.
 pub mod store;
 

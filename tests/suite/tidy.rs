@@ -139,12 +139,12 @@ fn core_violations(order: &[String], sources: &[Source]) -> Vec<String> {
 /// Which modules of the daemon an area may name, beside itself.
 fn daemon_may(area: &str) -> &'static [&'static str] {
     match area {
-        "config" | "clock" | "flush" | "diagnostics" => &["config", "clock", "flush", "diagnostics"],
-        "store" | "connector" => &["config", "clock", "flush", "diagnostics"],
-        "stage" => &["config", "clock", "flush", "diagnostics", "store", "connector"],
-        "control" => &["config", "clock", "flush", "diagnostics", "store"],
+        "config" | "clock" | "flush" | "diagnostics" | "ahead" => &["config", "clock", "flush", "diagnostics", "ahead"],
+        "store" | "connector" => &["config", "clock", "flush", "diagnostics", "ahead"],
+        "stage" => &["config", "clock", "flush", "diagnostics", "ahead", "store", "connector"],
+        "control" => &["config", "clock", "flush", "diagnostics", "ahead", "store"],
         "supervise" | "main" | "lib" => {
-            &["config", "clock", "flush", "diagnostics", "store", "connector", "stage", "control", "supervise"]
+            &["config", "clock", "flush", "diagnostics", "ahead", "store", "connector", "stage", "control", "supervise"]
         }
         _ => &[],
     }
