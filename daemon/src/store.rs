@@ -29,7 +29,7 @@ pub mod log;
 pub mod open;
 pub mod query;
 pub mod read;
-mod records;
+pub mod records;
 pub mod sled_door;
 pub mod state;
 pub mod vault;

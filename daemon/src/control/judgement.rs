@@ -172,8 +172,8 @@ impl Comparison<'_> {
         });
         let mut rows = self.rows.clone();
         for piece in self.store.pieces(&subjects, |subject| subject.row.version, subjects.len())? {
-            let versions: Vec<_> = piece.iter().map(|subject| subject.row.version).collect();
-            for (subject, record) in piece.iter().zip(self.store.records_at(&versions)?) {
+            let versions: Vec<_> = piece.items.iter().map(|subject| subject.row.version).collect();
+            for (subject, record) in piece.items.iter().zip(self.store.records_at(&versions)?) {
                 let Some(record) = record else { continue };
                 let sets = bound.entry(record.layout).or_insert_with(|| self.bind(record.layout));
                 let Some((layout, before, after)) = sets else { continue };

@@ -9,6 +9,7 @@ use retention_core::view::EntityState;
 
 use super::{StageError, Step};
 use crate::ahead;
+use crate::store::records::Piece;
 use crate::store::{ReadError, Store};
 
 /// How many entities are judged in one step: it bounds how long the log waits.
@@ -85,8 +86,8 @@ impl Project {
         });
         let pieces = self.store.pieces(&rows, |(_, version)| *version, ENTITIES_PER_PIECE)?;
         let mut asked = rows.iter();
-        let read = |piece: &&[(EntityId, Position)]| {
-            let versions: Vec<Position> = piece.iter().map(|(_, version)| *version).collect();
+        let read = |piece: &Piece<'_, (EntityId, Position)>| {
+            let versions: Vec<Position> = piece.items.iter().map(|(_, version)| *version).collect();
             self.store.records_at(&versions)
         };
         ahead::in_order(&pieces, read, |records| {

@@ -78,9 +78,9 @@ impl Store {
     ) -> Result<Vec<Option<Decision>>, ReadError> {
         let mut decisions = Vec::with_capacity(subjects.len());
         for piece in self.pieces(subjects, |subject| subject.row.version, subjects.len())? {
-            let versions: Vec<_> = piece.iter().map(|subject| subject.row.version).collect();
+            let versions: Vec<_> = piece.items.iter().map(|subject| subject.row.version).collect();
             let records = self.records_at(&versions)?;
-            decisions.extend(piece.iter().zip(records).map(|(subject, record)| {
+            decisions.extend(piece.items.iter().zip(records).map(|(subject, record)| {
                 let record = record?;
                 let bound = self.bound(record.layout)?;
                 let facts = state::facts(&bound.layout, &record, &subject.row, subject.open_deals);

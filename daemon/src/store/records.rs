@@ -24,6 +24,14 @@ const USUAL_BODY_BYTES: usize = 4 * 1024;
 /// several times over, opened and written down.
 const PIECE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
+/// A piece of work.
+pub struct Piece<'a, T> {
+    /// What it is about.
+    pub items: &'a [T],
+    /// How many bytes the bodies take as they are stored.
+    pub bytes: u64,
+}
+
 impl Store {
     /// Cuts what is about versions into pieces whose records fit into memory, of at most `most` each.
     ///
@@ -34,7 +42,7 @@ impl Store {
         items: &'a [T],
         version_of: impl Fn(&T) -> Position,
         most: usize,
-    ) -> Result<Vec<&'a [T]>, ReadError> {
+    ) -> Result<Vec<Piece<'a, T>>, ReadError> {
         let versions: Vec<Position> = items.iter().map(version_of).collect();
         let rows = self.inner.rows(&versions)?;
         let mut pieces = Vec::new();
@@ -42,12 +50,12 @@ impl Store {
         for (number, row) in rows.iter().enumerate() {
             let own = row.map_or(0, |row| u64::from(row.body_len));
             if number > start && (number - start >= most || bytes + own > PIECE_BYTES_MAX) {
-                pieces.extend(items.get(start..number));
+                pieces.extend(items.get(start..number).map(|items| Piece { items, bytes }));
                 (start, bytes) = (number, 0);
             }
             bytes += own;
         }
-        pieces.extend(items.get(start..).filter(|rest| !rest.is_empty()));
+        pieces.extend(items.get(start..).filter(|rest| !rest.is_empty()).map(|items| Piece { items, bytes }));
         Ok(pieces)
     }
 

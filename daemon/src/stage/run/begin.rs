@@ -13,6 +13,7 @@ use roaring::RoaringBitmap;
 
 use super::super::{StageError, Step};
 use super::Run;
+use super::made::MadeAhead;
 use crate::store::{AppendError, Subject};
 
 impl Run {
@@ -21,18 +22,7 @@ impl Run {
         let Some(plan) = self.store.view(|views| views.small.runs.run(run).map(|run| run.plan)) else {
             return Ok(Step::Idle);
         };
-        let items = self.next_items(plan, taken)?;
-        let (mailbox, count) = self.store.view(|views| {
-            let mailbox_of = |item: &PlanItem| views.entities.row(item.entity).and_then(|row| row.mailbox);
-            let mailbox = items.first().and_then(|(_, item)| mailbox_of(item));
-            (mailbox, items.iter().take_while(|(_, item)| mailbox_of(item) == mailbox).count())
-        });
-        let mut saga_items: Vec<SagaItem> = items
-            .into_iter()
-            .take(count)
-            .map(|(number, item)| SagaItem { item: number, entity: item.entity, version: item.version })
-            .collect();
-        saga_items.sort_unstable_by_key(|item| item.entity);
+        let (mailbox, saga_items) = self.upcoming(plan, taken)?;
         let body = SagaStarted {
             run,
             script: ScriptKind::ExportPurge,
@@ -49,6 +39,34 @@ impl Run {
         let drifted = self.drifted(saga, &saga_items)?;
         self.skip(saga, drifted)?;
         Ok(Step::Worked)
+    }
+
+    /// Begins to make the items of the saga after the newest of a run.
+    pub(super) fn make_ahead(&self, run: RunId) -> Result<Option<MadeAhead>, StageError> {
+        let next = self.store.view(|views| {
+            let run = views.small.runs.run(run)?;
+            (run.state == RunState::Running && run.taken < run.items).then_some((run.plan, run.taken))
+        });
+        let Some((plan, taken)) = next else { return Ok(None) };
+        let (_, items) = self.upcoming(plan, taken)?;
+        Ok(MadeAhead::begin(&self.store, items))
+    }
+
+    /// Returns what the next saga takes: the next items of one mailbox, ascending by entity.
+    fn upcoming(&self, plan: PlanId, taken: u64) -> Result<(Option<EntityId>, Vec<SagaItem>), StageError> {
+        let items = self.next_items(plan, taken)?;
+        let (mailbox, count) = self.store.view(|views| {
+            let mailbox_of = |item: &PlanItem| views.entities.row(item.entity).and_then(|row| row.mailbox);
+            let mailbox = items.first().and_then(|(_, item)| mailbox_of(item));
+            (mailbox, items.iter().take_while(|(_, item)| mailbox_of(item) == mailbox).count())
+        });
+        let mut saga_items: Vec<SagaItem> = items
+            .into_iter()
+            .take(count)
+            .map(|(number, item)| SagaItem { item: number, entity: item.entity, version: item.version })
+            .collect();
+        saga_items.sort_unstable_by_key(|item| item.entity);
+        Ok((mailbox, saga_items))
     }
 
     fn next_items(&self, plan: PlanId, taken: u64) -> Result<Vec<(u32, PlanItem)>, StageError> {

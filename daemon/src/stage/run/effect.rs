@@ -1,29 +1,26 @@
 //! The effects: export, verify, hide, destroy, look for what should be gone. Nothing else in the program does these.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use retention_core::event::decision::PlanFrozen;
 use retention_core::event::erasure::KeyDestroyed;
 use retention_core::event::saga::{Receipt, SagaItem, Step as ScriptStep};
 use retention_core::event::{Actor, Draft, Event, EventType};
-use retention_core::evidence::{ExpectedItem, ExportItem, ExportLayout, ItemLine};
-use retention_core::id::{EntityId, LayoutId, Position, SagaId};
+use retention_core::evidence::ExpectedItem;
+use retention_core::id::{EntityId, Position, SagaId};
 use retention_core::policy::{Action, Policy};
-use retention_core::record::EntityRecord;
 use retention_core::saga;
 use retention_core::time::Align;
 use retention_core::view::{Condition, EntityState, Saga};
 
 use super::super::StageError;
+use super::made::{self, MadeAhead, NotMade};
 use super::{Run, Written};
-use crate::ahead;
 use crate::connector::archive::{ArchiveError, BundleName, BundleSpec, ItemSink, MailboxName, Probe};
 use crate::connector::outcome::{Cause, Outcome, Refusal, Retry};
 use crate::store::vault::KeyState;
 use crate::store::vault::destroy::StepTicket;
-use crate::store::{AppendError, Prepared, Store};
+use crate::store::{AppendError, Prepared};
 
 /// How many `KeyDestroyed` are appended together.
 const DESTROYED_PER_APPEND: usize = 2_000;
@@ -31,65 +28,8 @@ const DESTROYED_PER_APPEND: usize = 2_000;
 /// The policy was edited after its plan was approved: a new plan is needed.
 const POLICY_CHANGED: Refusal = Refusal { code: "policy_changed", retry: Retry::Never };
 
-/// How many items are read, opened and written down in one piece.
-const ITEMS_PER_PIECE: usize = 250;
-
-/// The items of a saga could not be gone through.
-enum NotMade {
-    /// The store could not be read.
-    Store(StageError),
-    /// An item is gone, or the archive did not take it.
-    Archive(ArchiveError),
-}
-
-impl From<StageError> for NotMade {
-    fn from(error: StageError) -> Self {
-        Self::Store(error)
-    }
-}
-
-impl From<ArchiveError> for NotMade {
-    fn from(error: ArchiveError) -> Self {
-        Self::Archive(error)
-    }
-}
-
-/// One item, ready to be written.
-struct Made {
-    entity: EntityId,
-    version: Position,
-    layout: Arc<ExportLayout>,
-    record: EntityRecord,
-    line: ItemLine,
-}
-
-impl Made {
-    fn item(&self) -> ExportItem<'_> {
-        ExportItem { entity: self.entity, version: self.version, layout: &self.layout, record: &self.record }
-    }
-}
-
-/// Reads a piece of the items of a saga, in their planned versions, and makes their lines: all of what an export or
-/// its verification needs of the log.
-fn make(store: &Store, items: &[SagaItem]) -> Result<Vec<Made>, NotMade> {
-    let versions: Vec<Position> = items.iter().map(|item| item.version).collect();
-    let records = store.records_at(&versions).map_err(StageError::from)?;
-    let mut layouts: HashMap<LayoutId, Arc<ExportLayout>> = HashMap::new();
-    let mut made = Vec::with_capacity(items.len());
-    for (&SagaItem { entity, version, .. }, record) in items.iter().zip(records) {
-        let record = record.ok_or(ArchiveError::Items { code: "item_gone" })?;
-        let layout = match layouts.entry(record.layout) {
-            Entry::Occupied(known) => Arc::clone(known.get()),
-            Entry::Vacant(place) => {
-                let layout = store.view(|views| views.small.layouts.get(record.layout).cloned());
-                let layout = layout.ok_or(ArchiveError::Items { code: "layout_missing" })?;
-                Arc::clone(place.insert(Arc::new(ExportLayout::of(layout))))
-            }
-        };
-        let line = ExportItem { entity, version, layout: &layout, record: &record }.line();
-        made.push(Made { entity, version, layout, record, line });
-    }
-    Ok(made)
+fn open_items(saga: &Saga) -> Vec<SagaItem> {
+    saga.open_items().copied().collect()
 }
 
 impl Run {
@@ -105,9 +45,10 @@ impl Run {
         };
         let mut expected = Vec::with_capacity(saga.started.items.len());
         let mut failed = None;
+        let mut ahead = self.ahead.take();
         let mut fill = |sink: &mut dyn ItemSink| {
             expected.clear();
-            self.fill(saga, sink, &mut expected, &mut failed)
+            self.fill(saga, ahead.take(), sink, &mut expected, &mut failed)
         };
         let written = self.archive.write(spec, &mut fill);
         if let Some(error) = failed {
@@ -116,6 +57,7 @@ impl Run {
         Ok(match written {
             Outcome::Applied(bundle) => {
                 self.written.insert(id, Written { name: bundle.name, expected });
+                self.ahead = self.make_ahead(saga.started.run)?;
                 Outcome::Applied(Receipt::Exported {
                     manifest: bundle.manifest,
                     exported_at: bundle.exported_at,
@@ -167,11 +109,12 @@ impl Run {
     fn fill(
         &self,
         saga: &Saga,
+        ahead: Option<MadeAhead>,
         sink: &mut dyn ItemSink,
         expected: &mut Vec<ExpectedItem>,
         failed: &mut Option<StageError>,
     ) -> Result<(), ArchiveError> {
-        let result = self.each_item(saga, |item, line| {
+        let result = made::each(&self.store, &open_items(saga), ahead, |item, line| {
             expected.push(line.expected());
             sink.add(item, line)
         });
@@ -182,23 +125,6 @@ impl Run {
                 ArchiveError::Items { code: "store" }
             }
         })
-    }
-
-    /// Goes through the items of a saga with their lines. They are read, opened and written down in pieces, on several
-    /// threads, and taken in order.
-    fn each_item(
-        &self,
-        saga: &Saga,
-        mut take: impl FnMut(&ExportItem<'_>, &ItemLine) -> Result<(), ArchiveError>,
-    ) -> Result<(), NotMade> {
-        let items: Vec<SagaItem> = saga.open_items().copied().collect();
-        let store = self.store.as_ref();
-        let pieces = store.pieces(&items, |item| item.version, ITEMS_PER_PIECE).map_err(StageError::from)?;
-        ahead::in_order(
-            &pieces,
-            |piece| make(store, piece),
-            |made| made?.iter().try_for_each(|made| take(&made.item(), &made.line)).map_err(NotMade::Archive),
-        )
     }
 
     /// Finds out whether a bundle was finished whose receipt is not recorded.
@@ -256,7 +182,7 @@ impl Run {
 
     fn expected(&self, saga: &Saga) -> Result<Vec<ExpectedItem>, StageError> {
         let mut expected = Vec::with_capacity(saga.started.items.len());
-        let done = self.each_item(saga, |_, line| {
+        let done = made::each(&self.store, &open_items(saga), None, |_, line| {
             expected.push(line.expected());
             Ok(())
         });
