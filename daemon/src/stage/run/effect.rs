@@ -22,9 +22,6 @@ use crate::store::vault::KeyState;
 use crate::store::vault::destroy::StepTicket;
 use crate::store::{AppendError, Prepared};
 
-/// How many `KeyDestroyed` are appended together.
-const DESTROYED_PER_APPEND: usize = 2_000;
-
 /// The policy was edited after its plan was approved: a new plan is needed.
 const POLICY_CHANGED: Refusal = Refusal { code: "policy_changed", retry: Retry::Never };
 
@@ -227,20 +224,13 @@ impl Run {
             (destroyed, prepared)
         });
         let (destroyed, prepared) = (destroyed?, prepared?);
-        let mut answers = Vec::with_capacity(prepared.len());
-        for events in prepared {
-            answers.push(self.store.submit(events, Condition::None)?);
-        }
-        for answer in answers {
-            answer.recv().map_err(|_| AppendError::Closed)??;
-        }
+        self.store.append(prepared, Condition::None)?;
         tracing::info!(saga = %id, items = entities.len(), read_back = ?destroyed.read_back, "keys are destroyed");
         Ok(Outcome::Applied(Receipt::Purged { items: entities.len() as u64 }))
     }
 
-    fn prepare_destroyed(&self, id: SagaId, saga: &Saga, left: &[EntityId]) -> Result<Vec<Vec<Prepared>>, AppendError> {
-        let prepare = |entity: &EntityId| self.store.prepare(self.destroyed_draft(id, saga, *entity), None);
-        left.chunks(DESTROYED_PER_APPEND).map(|part| part.iter().map(prepare).collect()).collect()
+    fn prepare_destroyed(&self, id: SagaId, saga: &Saga, left: &[EntityId]) -> Result<Vec<Prepared>, AppendError> {
+        left.iter().map(|entity| self.store.prepare(self.destroyed_draft(id, saga, *entity), None)).collect()
     }
 
     /// Returns those of which the log does not have the destruction of the key. The view alone cannot tell: after a
