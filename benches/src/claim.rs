@@ -16,11 +16,14 @@ pub(crate) mod intake;
 pub(crate) mod memory;
 pub(crate) mod nothing_due;
 pub(crate) mod open;
+pub(crate) mod policy_diff;
 pub(crate) mod purge;
 
 /// Measures everything, with one table.
 pub(crate) fn all(setting: &Setting) -> Outcome<()> {
-    for claim in [intake::run, append::run, nothing_due::run, purge::run, open::run, memory::run, history::run] {
+    for claim in
+        [intake::run, append::run, nothing_due::run, purge::run, open::run, memory::run, history::run, policy_diff::run]
+    {
         claim(setting)?;
     }
     Ok(())

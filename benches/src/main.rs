@@ -48,6 +48,8 @@ enum Command {
     Memory(Setting),
     /// The events of one entity.
     History(Setting),
+    /// What a changed set of policies would dispose of.
+    PolicyDiff(Setting),
     /// All of them.
     All(Setting),
     /// One part of a claim, in a process of its own.
@@ -82,6 +84,7 @@ fn main() -> std::process::ExitCode {
         Command::Open(setting) => claim::open::run(&setting),
         Command::Memory(setting) => claim::memory::run(&setting),
         Command::History(setting) => claim::history::run(&setting),
+        Command::PolicyDiff(setting) => claim::policy_diff::run(&setting),
         Command::All(setting) => claim::all(&setting),
     };
     match done {

@@ -26,7 +26,8 @@ use crate::Outcome;
 /// The policy that makes one contact in ten due in 2026.
 pub(crate) const POLICY: &str = "contacts-stale";
 
-const POLICIES: [(&str, &str); 2] = [
+/// The policies of an installation: file name and text.
+pub(crate) const POLICIES: [(&str, &str); 2] = [
     ("contacts-stale.toml", include_str!("policy/contacts-stale.toml")),
     ("contacts-old-buyers.toml", include_str!("policy/contacts-old-buyers.toml")),
 ];

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
+use retention_core::control::PolicyFileText;
 use retention_core::event::decision::{PlanApproved, PlanPurpose, PlanRequested, RunRequested};
 use retention_core::event::saga::Step as ScriptStep;
 use retention_core::event::{Actor, Draft, Event, stream_of_daemon};
@@ -14,6 +15,7 @@ use retention_core::id::{EntityId, PlanId, Position};
 use retention_core::time::Timestamp;
 use retention_core::view::{Condition, PlanState};
 use retentiond::clock::ManualClock;
+use retentiond::control::judgement;
 use retentiond::stage::Step;
 use retentiond::store::Store;
 use serde::de::DeserializeOwned;
@@ -22,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use crate::Outcome;
 use crate::data::Random;
 use crate::figure::{self, Memory, Stopwatch};
-use crate::ours::{DUE_AT, Ours, POLICY, Place, TAKEN_IN_AT};
+use crate::ours::{DUE_AT, Ours, POLICIES, POLICY, Place, TAKEN_IN_AT};
 
 /// What a process does.
 #[derive(clap::Args)]
@@ -47,6 +49,8 @@ enum What {
     Purge { place: PathBuf },
     /// Reads the events of entities picked at random.
     History { place: PathBuf },
+    /// Compares a set of policies with the active one.
+    PolicyDiff { place: PathBuf },
 }
 
 /// What an intake took.
@@ -121,6 +125,7 @@ pub(crate) fn run(args: &Args) -> Outcome<()> {
         What::NothingDue { place: at } => nothing_due(&place(at)),
         What::Purge { place: at } => purge(&place(at)),
         What::History { place: at } => history(&place(at)),
+        What::PolicyDiff { place: at } => policy_diff(&place(at)),
     }
 }
 
@@ -283,6 +288,27 @@ fn history(place: &Place) -> Outcome<()> {
             position = row.previous;
         }
         ms.push(watch.seconds() * 1_000.0);
+    }
+    ours.close()?;
+    tell(&Calls { ms })
+}
+
+/// How often sets are compared.
+const COMPARISONS: usize = 3;
+
+fn policy_diff(place: &Place) -> Outcome<()> {
+    let ours = Ours::open(place, DUE_AT)?;
+    // A year less for one of the policies.
+    let shorter = POLICIES.map(|(name, text)| (name.to_owned(), text.replace("P3Y", "P2Y")));
+    let files = shorter.map(|(name, text)| PolicyFileText { name, text });
+    let mut ms = Vec::new();
+    for _ in 0..COMPARISONS {
+        let watch = Stopwatch::start();
+        let rows = judgement::diff(&ours.store, &files, DUE_AT).map_err(|error| format!("{error:?}"))?;
+        ms.push(watch.seconds() * 1_000.0);
+        if rows.iter().all(|row| row.newly_due == 0) {
+            return Err("a shorter period makes nothing due".into());
+        }
     }
     ours.close()?;
     tell(&Calls { ms })

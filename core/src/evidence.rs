@@ -7,5 +7,5 @@ mod json;
 pub mod manifest;
 
 pub use crate::policy::{CsvProfile, ExportFormat};
-pub use item::{ExpectedItem, ExportItem, ExportLayout, ItemLineError, ParsedItem};
+pub use item::{ExpectedItem, ExportItem, ExportLayout, ItemHead, ItemLine, ItemLineError, ParsedItem};
 pub use manifest::{ExportManifest, FileEntry, KindCount, ManifestError};

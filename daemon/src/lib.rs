@@ -17,6 +17,9 @@ pub mod halt;
 // The program's own messages, redacted.
 pub mod diagnostics;
 
+// Work in pieces, on several threads.
+pub mod ahead;
+
 // Everything durable.
 pub mod store;
 

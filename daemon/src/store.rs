@@ -30,6 +30,7 @@ pub mod log;
 pub mod open;
 pub mod query;
 pub mod read;
+pub mod records;
 pub mod sled_door;
 pub mod state;
 pub mod vault;
@@ -289,6 +290,14 @@ impl Store {
     /// When the vault failed.
     pub fn key_of(&self, entity: EntityId) -> Result<KeyState, VaultError> {
         self.inner.vault.key_of(entity)
+    }
+
+    /// Returns the keys of many entities, in their order.
+    ///
+    /// # Errors
+    /// When the vault failed.
+    pub fn keys_of(&self, entities: &[EntityId]) -> Result<Vec<KeyState>, VaultError> {
+        self.inner.vault.keys_of(entities)
     }
 
     /// Destroys the keys of entities, for ever.

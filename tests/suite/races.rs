@@ -84,6 +84,54 @@ fn a_hold_at_any_moment_before_the_intent_keeps_the_entity_for_ever() {
     );
 }
 
+/// Runs two sagas with something that happens to the item of the second after every number of steps, until the run is
+/// over before it could happen. While the first saga is at work, the items of the second are made ahead.
+fn to_the_next_saga(happens: impl Fn(&mut World, EntityId), kept: EntityState) {
+    for steps in 0.. {
+        let mut world = World::new("P0D");
+        let mailbox = world.add("m", "2026-01-01");
+        let (first, second) = (world.add_in(mailbox, "a", "2020-01-01"), world.add("b", "2021-01-01"));
+        world.settle();
+        let (_, run) = world.approved_run("contacts");
+        let mut is_over = false;
+        for _ in 0..steps {
+            is_over |= !one_step(&mut world);
+        }
+        let pivots = world.log().iter().filter(|recorded| has_pivot(std::slice::from_ref(recorded))).count();
+        happens(&mut world, second);
+        world.check();
+        world.finish();
+        assert_eq!(world.state_of(first), EntityState::Purged, "{}", world.story());
+        let expected = if pivots == 2 { EntityState::Purged } else { kept };
+        assert_eq!(world.state_of(second), expected, "{}", world.story());
+        assert_eq!(world.run_state(run), RunState::Completed);
+        if is_over {
+            assert!(steps > 16, "two sagas take more than {steps} steps");
+            return;
+        }
+    }
+}
+
+#[test]
+fn what_is_made_ahead_of_a_saga_is_not_purged_when_it_changes_meanwhile() {
+    to_the_next_saga(|world, second| world.change(second, "changed"), EntityState::Visible);
+}
+
+#[test]
+fn what_is_made_ahead_of_a_saga_is_not_purged_when_it_is_held_meanwhile() {
+    to_the_next_saga(
+        |world, second| {
+            let _hold = world.hold(&[second]);
+        },
+        EntityState::Visible,
+    );
+}
+
+#[test]
+fn what_is_made_ahead_of_a_saga_survives_a_restart_at_any_step() {
+    to_the_next_saga(|world, _| world.reopen(), EntityState::Purged);
+}
+
 #[test]
 fn what_changes_before_the_intent_is_left_alone_as_drift_and_never_replaced() {
     at_every_step(

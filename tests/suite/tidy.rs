@@ -139,13 +139,25 @@ fn core_violations(order: &[String], sources: &[Source]) -> Vec<String> {
 /// Which modules of the daemon an area may name, beside itself.
 fn daemon_may(area: &str) -> &'static [&'static str] {
     match area {
-        "config" | "clock" | "flush" | "halt" | "diagnostics" => &["config", "clock", "flush", "halt", "diagnostics"],
-        "store" | "connector" => &["config", "clock", "flush", "halt", "diagnostics"],
-        "stage" => &["config", "clock", "flush", "halt", "diagnostics", "store", "connector"],
-        "control" => &["config", "clock", "flush", "halt", "diagnostics", "store"],
-        "supervise" | "main" | "lib" => {
-            &["config", "clock", "flush", "halt", "diagnostics", "store", "connector", "stage", "control", "supervise"]
+        "config" | "clock" | "flush" | "halt" | "diagnostics" | "ahead" => {
+            &["config", "clock", "flush", "halt", "diagnostics", "ahead"]
         }
+        "store" | "connector" => &["config", "clock", "flush", "halt", "diagnostics", "ahead"],
+        "stage" => &["config", "clock", "flush", "halt", "diagnostics", "ahead", "store", "connector"],
+        "control" => &["config", "clock", "flush", "halt", "diagnostics", "ahead", "store"],
+        "supervise" | "main" | "lib" => &[
+            "config",
+            "clock",
+            "flush",
+            "halt",
+            "diagnostics",
+            "ahead",
+            "store",
+            "connector",
+            "stage",
+            "control",
+            "supervise",
+        ],
         _ => &[],
     }
 }

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{self, DeserializeSeed, SeqAccess, Visitor};
 
-use super::json::{push_array, push_hex, push_name, push_number, push_text};
+use super::json::{push_array, push_hex, push_name, push_number, push_text, push_whole};
 use crate::id::{Digest, EntityId, LayoutId, Position};
 use crate::record::{Cells, DateRole, EntityRecord, FieldType, Kind, Layout, Relation, SourceLink, Visibility};
 use crate::time::Timestamp;
@@ -120,23 +120,23 @@ impl ExportItem<'_> {
     pub fn canonical_line(&self, out: &mut Vec<u8>) {
         let (layout, record) = (self.layout.layout(), self.record);
         out.extend_from_slice(b"{\"entity\":\"E");
-        push_number(out, self.entity.0);
+        push_whole(out, u64::from(self.entity.0));
         out.push(b'"');
         push_name(out, "version");
-        push_number(out, self.version);
+        push_whole(out, self.version.0);
         push_name(out, "kind");
         push_text(out, layout.kind.name());
         push_name(out, "source");
         push_text(out, &layout.source);
         push_name(out, "layout");
-        push_number(out, record.layout.0);
+        push_whole(out, u64::from(record.layout.0));
         push_name(out, "layout_sha256");
         push_hex(out, &self.layout.digest.0);
         push_name(out, "mailbox");
         match record.mailbox {
             Some(mailbox) => {
                 out.extend_from_slice(b"\"E");
-                push_number(out, mailbox.0);
+                push_whole(out, u64::from(mailbox.0));
                 out.push(b'"');
             }
             None => out.extend_from_slice(b"null"),
@@ -159,12 +159,42 @@ impl ExportItem<'_> {
         out.push(b'}');
     }
 
-    /// Returns what a bundle must hold for this item. `scratch` is overwritten; reuse it to save allocations.
+    /// Makes the canonical line with its digest, once for everything that needs them.
     #[must_use]
-    pub fn expected(&self, scratch: &mut Vec<u8>) -> ExpectedItem {
-        scratch.clear();
-        self.canonical_line(scratch);
-        ExpectedItem { entity: self.entity, version: self.version, digest: Digest::of(scratch) }
+    pub fn line(&self) -> ItemLine {
+        let text: usize = self.record.cells.iter().flatten().map(|cell| cell.len() + CELL_BYTES_AROUND).sum();
+        let mut bytes = Vec::with_capacity(LINE_BYTES_AROUND + text);
+        self.canonical_line(&mut bytes);
+        let expected = ExpectedItem { entity: self.entity, version: self.version, digest: Digest::of(&bytes) };
+        ItemLine { bytes, expected }
+    }
+}
+
+/// What a line usually takes beside its cells, and a cell beside its text, in bytes: only to save allocations.
+const LINE_BYTES_AROUND: usize = 512;
+const CELL_BYTES_AROUND: usize = 3;
+
+/// The canonical line of one item.
+///
+/// **Invariant:** line and digest are of each other. It is made of what the log says, never of what lies on disk.
+/// Personal data: it has no `Debug`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ItemLine {
+    bytes: Vec<u8>,
+    expected: ExpectedItem,
+}
+
+impl ItemLine {
+    /// Returns the line, without a line end.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Returns what a bundle must hold for the item.
+    #[must_use]
+    pub fn expected(&self) -> ExpectedItem {
+        self.expected
     }
 }
 
@@ -172,9 +202,9 @@ impl ExpectedItem {
     /// Appends the line that lists this item beside the manifest, without a line end.
     pub fn canonical_line(&self, kind: Kind, out: &mut Vec<u8>) {
         out.extend_from_slice(b"{\"entity\":\"E");
-        push_number(out, self.entity.0);
+        push_whole(out, u64::from(self.entity.0));
         out.extend_from_slice(b"\",\"version\":");
-        push_number(out, self.version);
+        push_whole(out, self.version.0);
         push_name(out, "kind");
         push_text(out, kind.name());
         push_name(out, "sha256");
@@ -287,6 +317,89 @@ pub struct ParsedItem {
     pub layout: Digest,
     /// Its state.
     pub record: EntityRecord,
+}
+
+/// The beginning of a line: which item it is, without its content.
+///
+/// It is enough where the digest of the whole line is known: then the content is what the digest says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ItemHead<'a> {
+    /// The entity.
+    pub entity: EntityId,
+    /// The position of the change that brought it into this state.
+    pub version: Position,
+    /// What it is.
+    pub kind: Kind,
+    /// The name of its source, as it stands in the line: JSON text with its escapes, without its quotes.
+    pub source: &'a [u8],
+    /// The digest of its layout, whose line stands in the same bundle.
+    pub layout: Digest,
+}
+
+impl<'a> ItemHead<'a> {
+    /// Reads the beginning of a line that [`ExportItem::canonical_line`] wrote, in exactly its form.
+    ///
+    /// # Errors
+    /// When the line does not begin so.
+    pub fn parse(line: &'a [u8]) -> Result<Self, ItemLineError> {
+        Self::read(line).ok_or(ItemLineError::NotCanonical)
+    }
+
+    fn read(line: &'a [u8]) -> Option<Self> {
+        let rest = line.strip_prefix(b"{\"entity\":\"E")?;
+        let (entity, rest) = split_at_byte(rest, b'"')?;
+        let (version, rest) = split_at_byte(rest.strip_prefix(b",\"version\":")?, b',')?;
+        let (kind, rest) = split_at_byte(rest.strip_prefix(b"\"kind\":\"")?, b'"')?;
+        let (source, rest) = split_text(rest.strip_prefix(b",\"source\":\"")?)?;
+        let (_, rest) = split_at_byte(rest.strip_prefix(b",\"layout\":")?, b',')?;
+        let (layout, _) = split_at_byte(rest.strip_prefix(b"\"layout_sha256\":\"")?, b'"')?;
+        let mut digest = [0; 32];
+        hex::decode_to_slice(layout, &mut digest).ok()?;
+        Some(Self {
+            entity: EntityId(u32::try_from(whole_number(entity)?).ok()?),
+            version: Position(whole_number(version)?),
+            kind: Kind::from_name(std::str::from_utf8(kind).ok()?)?,
+            source,
+            layout: Digest(digest),
+        })
+    }
+}
+
+/// Returns a text as it stands in a line, without its quotes.
+#[must_use]
+pub fn text_as_written(text: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len() + CELL_BYTES_AROUND);
+    push_text(&mut out, text);
+    out.pop();
+    out.drain(..1);
+    out
+}
+
+fn split_at_byte(bytes: &[u8], end: u8) -> Option<(&[u8], &[u8])> {
+    let at = bytes.iter().position(|&byte| byte == end)?;
+    Some((bytes.get(..at)?, bytes.get(at + 1..)?))
+}
+
+/// Splits after the text of a JSON string whose opening quote was read.
+fn split_text(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let mut at = 0;
+    loop {
+        match bytes.get(at)? {
+            b'"' => return Some((bytes.get(..at)?, bytes.get(at + 1..)?)),
+            b'\\' => at += 2,
+            _ => at += 1,
+        }
+    }
+}
+
+/// Reads digits as [`push_number`] writes them.
+fn whole_number(digits: &[u8]) -> Option<u64> {
+    let is_canonical = matches!(digits, [b'0'] | [b'1'..=b'9', ..]);
+    let number = digits.iter().try_fold(0u64, |sum, digit| match digit {
+        b'0'..=b'9' => sum.checked_mul(10)?.checked_add(u64::from(digit - b'0')),
+        _ => None,
+    })?;
+    is_canonical.then_some(number)
 }
 
 impl ParsedItem {

@@ -42,7 +42,26 @@ fn push_escape(out: &mut Vec<u8>, byte: u8) {
     out.extend_from_slice(&[b'\\', short]);
 }
 
-/// Appends a whole number.
+/// Appends a whole number that is not negative.
+pub(super) fn push_whole(out: &mut Vec<u8>, number: u64) {
+    let mut digits = [b'0'; DECIMAL_DIGITS_MAX];
+    let mut rest = number;
+    let mut first = digits.len();
+    for (at, digit) in digits.iter_mut().enumerate().rev() {
+        *digit += u8::try_from(rest % 10).unwrap_or(0);
+        rest /= 10;
+        first = at;
+        if rest == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(digits.get(first..).unwrap_or_default());
+}
+
+/// The digits of the largest number of 64 bits.
+const DECIMAL_DIGITS_MAX: usize = 20;
+
+/// Appends a number, or anything whose text needs no quotes or escapes.
 pub(super) fn push_number(out: &mut Vec<u8>, number: impl std::fmt::Display) {
     use std::io::Write as _;
     // Writing to memory does not fail.
@@ -85,6 +104,15 @@ mod tests {
             let mut out = Vec::new();
             super::push_text(&mut out, &text);
             prop_assert_eq!(serde_json::from_slice::<String>(&out).unwrap(), text);
+        }
+
+        #[test]
+        fn whole_numbers_are_written_as_everybody_writes_them(number: u64, shift in 0..64u32) {
+            for number in [number, number >> shift, 0, u64::MAX] {
+                let mut out = Vec::new();
+                super::push_whole(&mut out, number);
+                prop_assert_eq!(out, number.to_string().into_bytes());
+            }
         }
     }
 }

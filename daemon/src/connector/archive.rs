@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use retention_core::evidence::{
-    CsvProfile, ExpectedItem, ExportFormat, ExportItem, ExportManifest, ItemLineError, ManifestError,
+    CsvProfile, ExpectedItem, ExportFormat, ExportItem, ExportManifest, ItemLine, ItemLineError, ManifestError,
 };
 use retention_core::id::{Digest, EntityId, RunId, SagaId};
 use retention_core::record::Kind;
@@ -211,11 +211,11 @@ fn io_refusal(error: &io::Error) -> (&'static str, Retry) {
 
 /// What takes the items of one bundle.
 pub trait ItemSink {
-    /// Adds one item; every entity at most once.
+    /// Adds one item with its own line; every entity at most once.
     ///
     /// # Errors
     /// After an error the bundle cannot be finished.
-    fn add(&mut self, item: &ExportItem<'_>) -> Result<(), ArchiveError>;
+    fn add(&mut self, item: &ExportItem<'_>, line: &ItemLine) -> Result<(), ArchiveError>;
 }
 
 /// Hands all items of a bundle to the sink, and passes its errors on.

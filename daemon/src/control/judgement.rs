@@ -2,28 +2,31 @@
 //! with, asked by a person.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use retention_core::control::{
     ErrorBody, ErrorCode, Explanation, PolicyChange, PolicyDiffRow, PolicyFileText, PolicyVerdict, ScheduleRow, Verdict,
 };
 use retention_core::id::{EntityId, LayoutId};
 use retention_core::policy::{
-    BoundSet, Facts, Outcome, Place, PolicyFile, PolicySet, Restriction, Standing, State, Trigger,
+    Assessment, BoundSet, Facts, Outcome, Place, PolicyFile, PolicySet, Restriction, Standing, State, Trigger,
 };
 use retention_core::reason::Reason;
+use retention_core::record::Layout;
 use retention_core::time::Timestamp;
 use retention_core::view::EntityState;
 use retention_core::view::entities::Row;
 
 use super::handlers::entity;
 use super::works::PolicyFacts;
+use crate::ahead;
 use crate::store::{ReadError, Store, facts};
 
 /// Entities that a comparison names for each policy.
 const EXAMPLES_MAX: usize = 10;
 
 /// Entities that one look at the views collects.
-const BATCH_MAX: usize = 1_000;
+const BATCH_MAX: u32 = 1_000;
 
 /// Returns the active policies with their schedules.
 #[must_use]
@@ -118,7 +121,8 @@ fn unreadable(error: ReadError) -> ErrorBody {
     ErrorBody::of(ErrorCode::Internal)
 }
 
-/// Compares a set of policies with the active one, on every entity that is there.
+/// Compares a set of policies with the active one, on every entity that is there. Their records are read in pieces, on
+/// several threads; what no policy is about is not read.
 ///
 /// # Errors
 /// Says what is wrong with the set, or that a record cannot be read.
@@ -127,32 +131,70 @@ pub fn diff(store: &Store, files: &[PolicyFileText], now: Timestamp) -> Result<V
     let after = check(files)?;
     let names: BTreeSet<&str> =
         before.policies().iter().chain(after.policies()).map(|policy| policy.id.as_str()).collect();
-    let mut rows: BTreeMap<String, PolicyDiffRow> =
-        names.into_iter().map(|id| (id.to_owned(), unchanged(id, &before, &after))).collect();
-    let mut bound_after: BTreeMap<LayoutId, BoundSet> = BTreeMap::new();
-    let mut from = 0;
-    loop {
-        let ids: Vec<EntityId> = store.view(|views| views.entities.numbers_from(from).take(BATCH_MAX).collect());
-        let Some(last) = ids.last() else { break };
-        from = last.0.saturating_add(1);
-        for id in ids {
-            let seen = store
-                .view(|views| Some((views.entities.row(id)?, views.open_deals(id), views.small.holds.of(id).to_vec())));
-            let Some((row, open_deals, holds)) = seen else { continue };
-            if row.state != EntityState::Visible {
-                continue;
+    let mut rows: Vec<PolicyDiffRow> = names.into_iter().map(|id| unchanged(id, &before, &after)).collect();
+    let compare = Comparison { store, before: &before, after: &after, now, rows: rows.clone() };
+    let bound = store.view(|views| views.entities.bound());
+    let parts: Vec<Range<u32>> =
+        (0..bound).step_by(BATCH_MAX as usize).map(|from| from..bound.min(from.saturating_add(BATCH_MAX))).collect();
+    ahead::in_order(
+        &parts,
+        |part| compare.part(part.clone()),
+        |compared| {
+            for (row, more) in rows.iter_mut().zip(compared?) {
+                add(row, more);
             }
-            let Some(record) = store.record(id).map_err(unreadable)? else { continue };
-            let Some(bound) = store.bound(record.layout) else { continue };
-            let other = bound_after.entry(record.layout).or_insert_with(|| after.bind(&bound.layout));
-            let (facts, standing) = (facts(&bound.layout, &record, &row, open_deals), standing(&row, holds));
-            for (policy, row) in &mut rows {
-                let was = is_due(&bound.set, policy, &facts, &standing, now);
-                count(row, id, was, is_due(other, policy, &facts, &standing, now));
+            Ok(())
+        },
+    )
+    .map_err(unreadable)?;
+    Ok(rows)
+}
+
+/// Two sets of policies, compared on parts of the entities.
+struct Comparison<'a> {
+    store: &'a Store,
+    before: &'a PolicySet,
+    after: &'a PolicySet,
+    now: Timestamp,
+    /// One row for each policy, with nothing counted yet.
+    rows: Vec<PolicyDiffRow>,
+}
+
+impl Comparison<'_> {
+    /// Compares the sets on the entities of some numbers.
+    fn part(&self, numbers: Range<u32>) -> Result<Vec<PolicyDiffRow>, ReadError> {
+        let mut bound: BTreeMap<LayoutId, Option<(Layout, BoundSet, BoundSet)>> = BTreeMap::new();
+        let entities: Vec<EntityId> = numbers.map(EntityId).collect();
+        let mut subjects = self.store.subjects(&entities);
+        subjects.retain(|subject| {
+            subject.row.state == EntityState::Visible
+                && bound.entry(subject.row.layout).or_insert_with(|| self.bind(subject.row.layout)).is_some()
+        });
+        let mut rows = self.rows.clone();
+        for piece in self.store.pieces(&subjects, |subject| subject.row.version, subjects.len())? {
+            let versions: Vec<_> = piece.items.iter().map(|subject| subject.row.version).collect();
+            for (subject, record) in piece.items.iter().zip(self.store.records_at(&versions)?) {
+                let Some(record) = record else { continue };
+                let sets = bound.entry(record.layout).or_insert_with(|| self.bind(record.layout));
+                let Some((layout, before, after)) = sets else { continue };
+                let facts = facts(layout, &record, &subject.row, subject.open_deals);
+                for row in &mut rows {
+                    let was = is_due(before, &row.policy, &facts, &subject.standing, self.now);
+                    let will = is_due(after, &row.policy, &facts, &subject.standing, self.now);
+                    count(row, subject.entity, was, will);
+                }
             }
         }
+        Ok(rows)
     }
-    Ok(rows.into_values().collect())
+
+    /// Binds both sets to a layout; `None` where no policy of either is about it.
+    fn bind(&self, layout: LayoutId) -> Option<(Layout, BoundSet, BoundSet)> {
+        let layout = self.store.view(|views| views.small.layouts.get(layout).cloned())?;
+        let (before, after) = (self.before.bind(&layout), self.after.bind(&layout));
+        let is_about = before.policies().iter().chain(after.policies()).any(|policy| !policy.is_elsewhere());
+        is_about.then_some((layout, before, after))
+    }
 }
 
 fn check(files: &[PolicyFileText]) -> Result<PolicySet, ErrorBody> {
@@ -185,7 +227,13 @@ fn unchanged(id: &str, before: &PolicySet, after: &PolicySet) -> PolicyDiffRow {
     }
 }
 
+/// Says whether a set would dispose of an entity under one of its policies. What the policy itself does not find due
+/// is kept, whatever the others say, so most entities need no decision.
 fn is_due(set: &BoundSet, policy: &str, facts: &Facts<'_>, standing: &Standing, now: Timestamp) -> bool {
+    let own = set.policies().iter().find(|bound| bound.policy().id == policy).map(|bound| bound.assess(facts));
+    if !matches!(own, Some(Assessment::Due { due_at, .. }) if due_at <= now) {
+        return false;
+    }
     let decision = set.decide_for(policy, facts, standing, now);
     decision.is_some_and(|decision| matches!(decision.outcome, Outcome::Due { .. }))
 }
@@ -203,4 +251,14 @@ fn count(row: &mut PolicyDiffRow, id: EntityId, was: bool, will: bool) {
         (true, false) => row.newly_kept += 1,
         (true, true) | (false, false) => {}
     }
+}
+
+/// Adds what was counted on further entities.
+fn add(row: &mut PolicyDiffRow, more: PolicyDiffRow) {
+    row.due_before += more.due_before;
+    row.due_after += more.due_after;
+    row.newly_due += more.newly_due;
+    row.newly_kept += more.newly_kept;
+    row.examples.extend(more.examples);
+    row.examples.truncate(EXAMPLES_MAX);
 }

@@ -13,11 +13,12 @@ use retention_core::time::Timestamp;
 use retention_core::view::{Condition, Views};
 
 use super::{StageError, Step};
+use crate::ahead;
 use crate::clock::Clock;
 use crate::store::{Prepared, Store};
 
-/// How many candidates are read between two looks at the views.
-const CANDIDATES_PER_LOOK: usize = 1_000;
+/// How many candidates are read between two looks at the views, and judged in one piece.
+const CANDIDATES_PER_LOOK: usize = 500;
 
 /// How many chunks of items are appended together.
 const CHUNKS_PER_APPEND: usize = 64;
@@ -84,17 +85,27 @@ impl Plan {
             (candidates, due.map_or(0, |due| due.population()), past_of(views, plan, policy), views.position)
         });
         let mut assembly = Assembly::begin(Question { plan, purpose, as_of, log_position });
-        for look in candidates.chunks(CANDIDATES_PER_LOOK) {
+        let looks: Vec<&[EntityId]> = candidates.chunks(CANDIDATES_PER_LOOK).collect();
+        let judge = |look: &&[EntityId]| {
             self.store.halt().check()?;
-            for subject in self.store.subjects(look) {
-                match self.store.decide_for(&policy.id, &subject, as_of)? {
+            let subjects = self.store.subjects(look);
+            self.store
+                .decide_all_for(&policy.id, &subjects, as_of)
+                .map_err(StageError::from)
+                .map(|decisions| (subjects, decisions))
+        };
+        ahead::in_order(&looks, judge, |judged| {
+            let (subjects, decisions) = judged?;
+            for (subject, decision) in subjects.iter().zip(decisions) {
+                match decision {
                     Some(decision) => {
                         assembly.add(subject.entity, subject.row.mailbox, subject.row.version, &decision);
                     }
                     None => assembly.keep(&Reason::Gone),
                 }
             }
-        }
+            Ok::<(), StageError>(())
+        })?;
         Ok(assembly.freeze(policy, population, past)?)
     }
 

@@ -4,14 +4,19 @@
 use std::sync::Arc;
 
 use retention_core::event::decision::PolicyVersion;
-use retention_core::id::EntityId;
+use retention_core::id::{EntityId, Position};
 use retention_core::view::EntityState;
 
 use super::{StageError, Step};
-use crate::store::Store;
+use crate::ahead;
+use crate::store::records::Piece;
+use crate::store::{ReadError, Store};
 
 /// How many entities are judged in one step: it bounds how long the log waits.
 const ENTITIES_PER_STEP: usize = 2_000;
+
+/// How many of them are read in one piece.
+const ENTITIES_PER_PIECE: usize = 500;
 
 /// The stage.
 pub struct Project {
@@ -72,20 +77,31 @@ impl Project {
     }
 
     fn judge(&self, entities: &[EntityId]) -> Result<(), StageError> {
-        let rows: Vec<_> =
-            self.store.view(|views| entities.iter().map(|entity| (*entity, views.entities.row(*entity))).collect());
-        let mut read = Vec::with_capacity(rows.len());
-        for (entity, row) in rows {
-            let record = match row {
-                Some(row) if row.state != EntityState::Purged => self.store.record_at(row.version)?.map(|r| (row, r)),
-                _ => None,
+        let rows: Vec<(EntityId, Position)> = self.store.view(|views| {
+            let version = |entity: &EntityId| {
+                let row = views.entities.row(*entity).filter(|row| row.state != EntityState::Purged);
+                (*entity, row.map_or(Position::NONE, |row| row.version))
             };
-            match record {
-                Some((row, record)) => read.push((entity, row.version, record)),
-                None => self.store.nothing_to_judge(entity),
+            entities.iter().map(version).collect()
+        });
+        let pieces = self.store.pieces(&rows, |(_, version)| *version, ENTITIES_PER_PIECE)?;
+        let mut asked = rows.iter();
+        let read = |piece: &Piece<'_, (EntityId, Position)>| {
+            let versions: Vec<Position> = piece.items.iter().map(|(_, version)| *version).collect();
+            self.store.records_at(&versions)
+        };
+        ahead::in_order(&pieces, read, |records| {
+            let records = records?;
+            let mut judged = Vec::with_capacity(records.len());
+            for (record, &(entity, version)) in records.into_iter().zip(asked.by_ref()) {
+                match record {
+                    Some(record) => judged.push((entity, version, record)),
+                    None => self.store.nothing_to_judge(entity),
+                }
             }
-        }
-        self.store.judge(&read);
+            self.store.judge(&judged);
+            Ok::<(), ReadError>(())
+        })?;
         Ok(())
     }
 }

@@ -25,6 +25,7 @@ use crate::store::{AppendError, Store};
 mod begin;
 mod drive;
 mod effect;
+mod made;
 
 /// The stage.
 pub struct Run {
@@ -35,6 +36,8 @@ pub struct Run {
     zone: TimeZone,
     /// What was written for a saga by this process; after a restart it is found again by a probe and from the log.
     written: HashMap<SagaId, Written>,
+    /// Items of the saga that comes next, while the run goes on.
+    ahead: Option<made::MadeAhead>,
 }
 
 struct Written {
@@ -46,7 +49,7 @@ impl Run {
     /// Works on a store and an archive.
     #[must_use]
     pub fn new(store: Arc<Store>, clock: Arc<dyn Clock>, archive: Arc<dyn ExportTarget>, zone: TimeZone) -> Self {
-        Self { store, clock, archive, zone, written: HashMap::new() }
+        Self { store, clock, archive, zone, written: HashMap::new(), ahead: None }
     }
 
     /// Changes the zone of new bundles.
@@ -59,6 +62,15 @@ impl Run {
     /// # Errors
     /// When the log or the keys fail: the store is then opened again, and recovery goes on from what is recorded.
     pub fn step(&mut self) -> Result<Step, StageError> {
+        let step = self.work();
+        if !matches!(step, Ok(Step::Worked)) {
+            // Nobody knows when it goes on, and personal data is not kept in memory for that.
+            self.ahead = None;
+        }
+        step
+    }
+
+    fn work(&mut self) -> Result<Step, StageError> {
         let now = self.clock.now();
         // After a start, and for a moment after an edit, the policies of the log are not installed yet. Judging by
         // others would call what was approved stale.

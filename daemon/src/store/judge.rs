@@ -109,6 +109,30 @@ impl Store {
         Ok(bound.set.decide_for(policy, &facts, &subject.standing, now))
     }
 
+    /// As [`Self::decide_for`], for many subjects, in their order: their records are read together.
+    ///
+    /// # Errors
+    /// When a record cannot be read.
+    pub fn decide_all_for(
+        &self,
+        policy: &str,
+        subjects: &[Subject],
+        now: Timestamp,
+    ) -> Result<Vec<Option<Decision>>, ReadError> {
+        let mut decisions = Vec::with_capacity(subjects.len());
+        for piece in self.pieces(subjects, |subject| subject.row.version, subjects.len())? {
+            let versions: Vec<_> = piece.items.iter().map(|subject| subject.row.version).collect();
+            let records = self.records_at(&versions)?;
+            decisions.extend(piece.items.iter().zip(records).map(|(subject, record)| {
+                let record = record?;
+                let bound = self.bound(record.layout)?;
+                let facts = state::facts(&bound.layout, &record, &subject.row, subject.open_deals);
+                bound.set.decide_for(policy, &facts, &subject.standing, now)
+            }));
+        }
+        Ok(decisions)
+    }
+
     /// Decides about an entity under all active policies at an instant; `None` if its record is gone.
     ///
     /// # Errors

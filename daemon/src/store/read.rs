@@ -85,6 +85,11 @@ impl Inner {
         Ok(row)
     }
 
+    /// Returns a block of rows that was read lately.
+    pub(super) fn cached_block(&self, number: u64) -> Option<Arc<Vec<EventRow>>> {
+        self.block_cache.blocks.lock().get(&number).map(Arc::clone)
+    }
+
     /// Returns an event, its body opened if its key is live.
     pub(super) fn read(&self, position: Position) -> Result<Option<Recorded>, ReadError> {
         let Some(row) = self.row(position)? else { return Ok(None) };

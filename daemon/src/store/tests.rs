@@ -112,6 +112,28 @@ fn there_is_no_store_without_init_and_never_a_second_one() {
 }
 
 #[test]
+fn records_that_are_read_together_are_those_that_are_read_one_by_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&init(dir.path()));
+    let layout = add_layout(&store);
+    let entities = add_contacts(&store, layout, 0..400);
+    let gone: Vec<EntityId> = entities.iter().copied().filter(|entity| entity.0 % 7 == 0).collect();
+    let _ = store.destroy(&StepTicket::for_intent(SagaId(Position(1)), Position(1)), &gone).unwrap();
+    // Neither in order nor all of them, some twice, and what is no record among them.
+    let end = store.view(|views| views.position);
+    let mut versions: Vec<Position> = (0..=end.0 + 2).rev().step_by(3).map(Position).collect();
+    versions.extend((0..=end.0).step_by(50).flat_map(|n| [Position(n), Position(n)]));
+    let one_by_one: Vec<_> = versions.iter().map(|version| store.record_at(*version).unwrap()).collect();
+    assert!(one_by_one.iter().flatten().count() > 50 && one_by_one.iter().any(Option::is_none));
+    assert!(store.records_at(&versions).unwrap() == one_by_one);
+    let states: Vec<_> = entities.iter().map(|entity| store.key_of(*entity).unwrap()).collect();
+    assert_eq!(store.keys_of(&entities).unwrap(), states);
+    let pieces = store.pieces(&versions, |version| *version, 7).unwrap();
+    assert!(pieces.iter().all(|piece| (1..=7).contains(&piece.items.len())));
+    assert_eq!(pieces.iter().flat_map(|piece| piece.items).copied().collect::<Vec<_>>(), versions);
+}
+
+#[test]
 fn a_second_opener_is_told_who_has_it() {
     let dir = tempfile::tempdir().unwrap();
     let options = init(dir.path());

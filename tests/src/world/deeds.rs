@@ -72,7 +72,19 @@ impl World {
     /// # Panics
     /// When the store does not take it.
     pub fn add(&mut self, id: &str, created: &str) -> EntityId {
+        self.add_record(self.record(id, "new", created.parse().expect("an instant")))
+    }
+
+    /// As [`Self::add`], in the mailbox of an entity: what lives in different mailboxes goes by different sagas.
+    ///
+    /// # Panics
+    /// When the store does not take it.
+    pub fn add_in(&mut self, mailbox: EntityId, id: &str, created: &str) -> EntityId {
         let record = self.record(id, "new", created.parse().expect("an instant"));
+        self.add_record(EntityRecord { mailbox: Some(mailbox), ..record })
+    }
+
+    fn add_record(&mut self, record: EntityRecord) -> EntityId {
         let (entity, key) = self.store().issue(1).expect("a key").pop().expect("one key");
         let cells = record.cells.clone();
         let draft = self.draft_of(entity, Event::EntityChanged(EntityChanged { record }));

@@ -101,6 +101,11 @@ proptest! {
         prop_assert_eq!(parsed.layout, layout.digest());
         prop_assert!(parsed.record == record);
 
+        let head = ItemHead::parse(&line).unwrap();
+        prop_assert_eq!((head.entity, head.version, head.kind), (parsed.entity, parsed.version, parsed.kind));
+        prop_assert_eq!(head.source, text_as_written(&parsed.source));
+        prop_assert_eq!(head.layout, parsed.layout);
+
         let mut layout_line = Vec::new();
         layout.canonical_line(&mut layout_line);
         prop_assert_eq!(ExportLayout::parse_line(&layout_line).unwrap(), layout);
@@ -110,6 +115,24 @@ proptest! {
     fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let _ = ParsedItem::parse_line(&bytes);
         let _ = ExportLayout::parse_line(&bytes);
+        let _ = ItemHead::parse(&bytes);
+    }
+
+    #[test]
+    fn a_head_is_read_only_where_the_line_begins_as_an_export_writes_it(
+        layout in any_layout(), record in any_record(), entity in any::<u32>(), at in any::<prop::sample::Index>(), byte: u8
+    ) {
+        let layout = ExportLayout::of(layout);
+        let mut line = line_of(&layout, &record, entity, 2);
+        let at = at.index(line.len());
+        line[at] = byte;
+        if let Ok(head) = ItemHead::parse(&line) {
+            let mut again = Vec::new();
+            again.extend_from_slice(format!("{{\"entity\":\"{}\",\"version\":{},", head.entity, head.version.0).as_bytes());
+            again.extend_from_slice(format!("\"kind\":\"{}\",\"source\":\"", head.kind).as_bytes());
+            again.extend_from_slice(head.source);
+            prop_assert!(line.starts_with(&again));
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use retention_core::evidence::manifest::MANIFEST_FORMAT;
-use retention_core::evidence::{ExportFormat, ExportItem, ExportManifest, FileEntry, KindCount};
+use retention_core::evidence::{ExportFormat, ExportItem, ExportManifest, FileEntry, ItemLine, KindCount};
 use retention_core::id::Digest;
 use retention_core::record::Kind;
 use retention_core::time::Timestamp;
@@ -79,11 +79,11 @@ impl BundleWriter {
         Ok(Self { spec, place, lines, csv, book, added: RoaringBitmap::new(), counts: BTreeMap::new() })
     }
 
-    /// Adds one item; every entity at most once.
+    /// Adds one item with its own line; every entity at most once.
     ///
     /// # Errors
     /// After an error the bundle must be dropped: some of its files may hold the item and others not.
-    pub fn add(&mut self, item: &ExportItem<'_>) -> Result<(), ArchiveError> {
+    pub fn add(&mut self, item: &ExportItem<'_>, line: &ItemLine) -> Result<(), ArchiveError> {
         let kind = item.layout.layout().kind;
         if stem(kind).is_none() {
             return Err(ArchiveError::NotExportable { kind });
@@ -91,7 +91,7 @@ impl BundleWriter {
         if !self.added.insert(item.entity.0) {
             return Err(ArchiveError::Duplicate { entity: item.entity });
         }
-        self.lines.add(item)?;
+        self.lines.add(item, line)?;
         if let Some(csv) = &mut self.csv {
             csv.add(item)?;
         }
@@ -123,10 +123,7 @@ impl BundleWriter {
             return Err(ArchiveError::Empty);
         }
         let directory = place.directory.clone();
-        let mut files = lines.finish()?;
-        if let Some(csv) = csv {
-            files.extend(csv.finish()?);
-        }
+        let mut files = finish_side_by_side(lines, csv)?;
         if let Some(book) = book {
             files.push(book.finish(&directory)?);
         }
@@ -157,9 +154,24 @@ impl BundleWriter {
     }
 }
 
+/// Completes the lines and the CSV files at the same time: the disk is waited for once, not once for each file.
+fn finish_side_by_side(lines: LineFiles, csv: Option<CsvFiles>) -> Result<Vec<FileEntry>, ArchiveError> {
+    let Some(csv) = csv else { return lines.finish() };
+    std::thread::scope(|scope| {
+        let builder = std::thread::Builder::new().name("bundle".to_owned());
+        let finishing =
+            builder.spawn_scoped(scope, move || csv.finish()).map_err(ArchiveError::io("start a thread"))?;
+        let lines = lines.finish();
+        let csv = finishing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let mut files = lines?;
+        files.extend(csv?);
+        Ok(files)
+    })
+}
+
 impl ItemSink for BundleWriter {
-    fn add(&mut self, item: &ExportItem<'_>) -> Result<(), ArchiveError> {
-        Self::add(self, item)
+    fn add(&mut self, item: &ExportItem<'_>, line: &ItemLine) -> Result<(), ArchiveError> {
+        Self::add(self, item, line)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use retention_core::evidence::item::ITEM_LINE_BYTES_MAX;
-use retention_core::evidence::{ExpectedItem, ExportItem, FileEntry};
+use retention_core::evidence::{ExportItem, FileEntry, ItemLine};
 use retention_core::id::Digest;
 
 use super::durable::{Directory, Finished, HashedFile};
@@ -15,7 +15,6 @@ pub(super) struct LineFiles {
     layouts: HashedFile,
     listed: HashedFile,
     known: BTreeSet<Digest>,
-    line: Vec<u8>,
     rows: u64,
 }
 
@@ -27,15 +26,12 @@ impl LineFiles {
             layouts: create(LAYOUTS_FILE)?,
             listed: create(MANIFEST_ITEMS_FILE)?,
             known: BTreeSet::new(),
-            line: Vec::new(),
             rows: 0,
         })
     }
 
-    pub(super) fn add(&mut self, item: &ExportItem<'_>) -> Result<(), ArchiveError> {
-        self.line.clear();
-        item.canonical_line(&mut self.line);
-        if self.line.len() as u64 >= ITEM_LINE_BYTES_MAX {
+    pub(super) fn add(&mut self, item: &ExportItem<'_>, line: &ItemLine) -> Result<(), ArchiveError> {
+        if line.bytes().len() as u64 >= ITEM_LINE_BYTES_MAX {
             return Err(ArchiveError::TooLarge { entity: item.entity });
         }
         if self.known.insert(item.layout.digest()) {
@@ -43,10 +39,9 @@ impl LineFiles {
             self.layouts.buffer().push(b'\n');
             self.layouts.drain().map_err(ArchiveError::io("write a layout"))?;
         }
-        let expected = ExpectedItem { entity: item.entity, version: item.version, digest: Digest::of(&self.line) };
-        self.items.buffer().extend_from_slice(&self.line);
+        self.items.buffer().extend_from_slice(line.bytes());
         self.items.buffer().push(b'\n');
-        expected.canonical_line(item.layout.layout().kind, self.listed.buffer());
+        line.expected().canonical_line(item.layout.layout().kind, self.listed.buffer());
         self.listed.buffer().push(b'\n');
         self.rows += 1;
         self.items.drain().and_then(|()| self.listed.drain()).map_err(ArchiveError::io("write an item"))

@@ -83,8 +83,7 @@ impl Items {
     }
 
     fn expected(&self) -> Vec<ExpectedItem> {
-        let mut scratch = Vec::new();
-        self.each().map(|item| item.expected(&mut scratch)).collect()
+        self.each().map(|item| item.line().expected()).collect()
     }
 }
 
@@ -131,7 +130,8 @@ impl Written {
 }
 
 fn write(root: &Path, spec: BundleSpec, items: &Items) -> Bundle {
-    let outcome = DiskArchive::at(root).write(spec, &mut |sink| items.each().try_for_each(|item| sink.add(&item)));
+    let outcome =
+        DiskArchive::at(root).write(spec, &mut |sink| items.each().try_for_each(|item| sink.add(&item, &item.line())));
     match outcome {
         Outcome::Applied(bundle) => bundle,
         other => panic!("not written: {other:?}"),
@@ -422,12 +422,13 @@ fn what_cannot_be_written_is_refused_with_a_code_and_leaves_nothing() {
     };
     assert_eq!(refused(archive.write(exact(), &mut |_| Ok(()))), "no_items");
     let items = some_items();
-    let mut twice = |sink: &mut dyn ItemSink| items.each().chain(items.each()).try_for_each(|item| sink.add(&item));
+    let mut twice =
+        |sink: &mut dyn ItemSink| items.each().chain(items.each()).try_for_each(|item| sink.add(&item, &item.line()));
     assert_eq!(refused(archive.write(exact(), &mut twice)), "duplicate_item");
     assert_eq!(refused(archive.write(exact(), &mut |_| Err(ArchiveError::Items { code: "gone" }))), "gone");
     let mailbox = layout(Kind::Mailbox, &[]);
     let none = Items::default().with(&mailbox, &[]);
-    let mut fill = |sink: &mut dyn ItemSink| none.each().try_for_each(|item| sink.add(&item));
+    let mut fill = |sink: &mut dyn ItemSink| none.each().try_for_each(|item| sink.add(&item, &item.line()));
     assert_eq!(refused(archive.write(exact(), &mut fill)), "not_exportable");
     assert_eq!(files_of(root.path()).len(), 0);
     let nowhere = DiskArchive::at(&root.path().join("nowhere"));

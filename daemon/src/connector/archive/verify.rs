@@ -5,17 +5,21 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use retention_core::evidence::item::ITEM_LINE_BYTES_MAX;
+use crossbeam_channel::{Receiver, Sender};
+use retention_core::evidence::item::{ITEM_LINE_BYTES_MAX, text_as_written};
 use retention_core::evidence::manifest::FILES_MAX;
-use retention_core::evidence::{ExpectedItem, ExportLayout, ExportManifest, FileEntry, ParsedItem};
-use retention_core::id::{Digest, EntityId, Position};
+use retention_core::evidence::{ExpectedItem, ExportLayout, ExportManifest, FileEntry, ItemHead, ParsedItem};
+use retention_core::id::{Digest, EntityId};
 use retention_core::record::Kind;
 use roaring::RoaringBitmap;
 
-use super::durable::{BUFFER_BYTES, HashedReader, open_cold};
+use super::durable::{BUFFER_BYTES, Finished, HashedReader, open_cold};
 use super::manifest::read_manifest_bytes;
 use super::{ArchiveError, BundleName, ITEMS_FILE, LAYOUTS_FILE, MANIFEST_FILE, MANIFEST_ITEMS_FILE};
 use crate::halt::Halt;
+
+/// How many pieces of a file are read ahead of what is compared, a quarter of a MiB each.
+const CHUNKS_AHEAD: usize = 4;
 
 /// A bundle that was read back and found to hold exactly what the log says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -208,25 +212,34 @@ fn check_names(directory: &Path, manifest: &ExportManifest) -> Result<(), Verify
 
 /// What the log expects, crossed off item by item.
 struct Ledger {
-    /// `None` when the log has nothing to compare with.
-    open: Option<HashMap<EntityId, (Position, Digest)>>,
+    /// Ascending by entity; `None` when the log has nothing to compare with.
+    expected: Option<Vec<ExpectedItem>>,
+    /// Where the next item stands if the bundle has the order of the log.
+    next: usize,
     seen: RoaringBitmap,
     counts: BTreeMap<Kind, u64>,
 }
 
 impl Ledger {
     fn of(expected: impl Iterator<Item = ExpectedItem>) -> Result<Self, VerifyError> {
-        let mut open = HashMap::with_capacity(expected.size_hint().0.min(1 << 20));
-        for item in expected {
-            if open.insert(item.entity, (item.version, item.digest)).is_some() {
-                return Err(VerifyError::ItemTwice { entity: item.entity });
-            }
+        let mut expected: Vec<ExpectedItem> = expected.collect();
+        expected.sort_by_key(|item| item.entity);
+        match expected.windows(2).find_map(|pair| match pair {
+            [a, b] if a.entity == b.entity => Some(a.entity),
+            _ => None,
+        }) {
+            Some(entity) => Err(VerifyError::ItemTwice { entity }),
+            None => Ok(Self { expected: Some(expected), ..Self::of_recorded() }),
         }
-        Ok(Self { open: Some(open), ..Self::of_recorded() })
     }
 
     fn of_recorded() -> Self {
-        Self { open: None, seen: RoaringBitmap::new(), counts: BTreeMap::new() }
+        Self { expected: None, next: 0, seen: RoaringBitmap::new(), counts: BTreeMap::new() }
+    }
+
+    /// Says whether the digest of every line is known, so that its content needs no reading.
+    fn knows_digests(&self) -> bool {
+        self.expected.is_some()
     }
 
     fn cross_off(&mut self, item: &ExpectedItem, kind: Kind) -> Result<(), VerifyError> {
@@ -234,22 +247,27 @@ impl Ledger {
         if !self.seen.insert(entity.0) {
             return Err(VerifyError::ItemTwice { entity });
         }
-        match self.open.as_mut().map(|open| open.remove(&entity)) {
-            Some(None) => return Err(VerifyError::ItemExtra { entity }),
-            Some(Some(expected)) if expected != (item.version, item.digest) => {
+        if let Some(expected) = &self.expected {
+            let number = match expected.get(self.next) {
+                Some(next) if next.entity == entity => self.next,
+                Some(_) | None => expected
+                    .binary_search_by_key(&entity, |item| item.entity)
+                    .map_err(|_| VerifyError::ItemExtra { entity })?,
+            };
+            if expected.get(number) != Some(item) {
                 return Err(VerifyError::ItemChanged { entity });
             }
-            Some(Some(_)) | None => {}
+            self.next = number + 1;
         }
         *self.counts.entry(kind).or_default() += 1;
         Ok(())
     }
 
     fn close(&self, manifest: &ExportManifest) -> Result<(), VerifyError> {
-        if let Some(open) = &self.open
-            && let Some(&first) = open.keys().min()
-        {
-            return Err(VerifyError::ItemsMissing { count: open.len() as u64, first });
+        let mut missing =
+            self.expected.iter().flatten().map(|item| item.entity).filter(|entity| !self.seen.contains(entity.0));
+        if let Some(first) = missing.next() {
+            return Err(VerifyError::ItemsMissing { count: 1 + missing.count() as u64, first });
         }
         let listed = manifest.counts.iter().map(|count| (count.kind, count.items));
         if listed.eq(self.counts.iter().map(|(&kind, &items)| (kind, items))) {
@@ -260,7 +278,7 @@ impl Ledger {
     }
 }
 
-type HashedLines<'a> = BufReader<HashedReader<'a, File>>;
+type Hashed<'a> = BufReader<HashedReader<'a, File>>;
 
 struct Reading<'a> {
     directory: PathBuf,
@@ -274,7 +292,7 @@ impl Reading<'_> {
     }
 
     /// Opens a file whose length is as it was written.
-    fn open(&self, entry: &FileEntry) -> Result<HashedLines<'_>, VerifyError> {
+    fn open(&self, entry: &FileEntry) -> Result<Hashed<'_>, VerifyError> {
         let file = open_cold(&self.directory.join(&entry.name)).map_err(|error| {
             // A symbolic link, a directory or a pipe in its place is not the file.
             let is_other = matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData)
@@ -289,9 +307,12 @@ impl Reading<'_> {
     }
 
     /// Reads what is left and compares length and hash.
-    fn close(entry: &FileEntry, mut reader: HashedLines<'_>, rows: Option<u64>) -> Result<(), VerifyError> {
+    fn close(entry: &FileEntry, mut reader: Hashed<'_>, rows: Option<u64>) -> Result<(), VerifyError> {
         io::copy(&mut reader, &mut io::sink()).map_err(reading)?;
-        let finished = reader.into_inner().finish();
+        Self::compare(entry, reader.into_inner().finish(), rows)
+    }
+
+    fn compare(entry: &FileEntry, finished: Finished, rows: Option<u64>) -> Result<(), VerifyError> {
         if finished.bytes != entry.bytes {
             let (written, found) = (entry.bytes, finished.bytes);
             return Err(VerifyError::FileLength { file: entry.name.clone(), written, found });
@@ -307,41 +328,70 @@ impl Reading<'_> {
         }
     }
 
-    fn read_layouts(&self) -> Result<HashMap<Digest, (String, Kind)>, VerifyError> {
+    fn read_layouts(&self) -> Result<HashMap<Digest, (Vec<u8>, Kind)>, VerifyError> {
         let entry = self.entry(LAYOUTS_FILE)?;
         let mut lines = Lines::over(self.open(entry)?, LAYOUTS_FILE);
         let mut layouts = HashMap::new();
         while let Some(line) = lines.next()? {
             let layout = ExportLayout::parse_line(line).map_err(|_| lines.unreadable())?;
-            let known = (layout.layout().source.clone(), layout.layout().kind);
+            let known = (text_as_written(&layout.layout().source), layout.layout().kind);
             layouts.insert(layout.digest(), known);
         }
         Self::close(entry, lines.reader, Some(lines.number))?;
         Ok(layouts)
     }
 
-    /// Reads the items and, in step, the list of items.
-    fn read_items(&self, layouts: &HashMap<Digest, (String, Kind)>, ledger: &mut Ledger) -> Result<(), VerifyError> {
-        let (entry, list_entry) = (self.entry(ITEMS_FILE)?, self.entry(MANIFEST_ITEMS_FILE)?);
-        let mut lines = Lines::over(self.open(entry)?, ITEMS_FILE);
+    /// Reads the items and, in step, the list of items. The file of items is read and hashed as a whole by a thread of
+    /// its own, while its lines are hashed and compared one by one in this.
+    fn read_items(&self, layouts: &HashMap<Digest, (Vec<u8>, Kind)>, ledger: &mut Ledger) -> Result<(), VerifyError> {
+        let entry = self.entry(ITEMS_FILE)?;
+        let mut reader = self.open(entry)?;
+        std::thread::scope(|scope| {
+            let (offer, chunks) = crossbeam_channel::bounded(CHUNKS_AHEAD);
+            let read = move || {
+                let read = pass_on(&mut reader, &offer);
+                read.map(|()| reader.into_inner().finish())
+            };
+            let builder = std::thread::Builder::new().name("verify".to_owned());
+            let hashing = builder.spawn_scoped(scope, read).map_err(reading)?;
+            let mut lines = Lines::over(Chunks { chunks, chunk: Vec::new(), at: 0 }, ITEMS_FILE);
+            self.read_lines(&mut lines, layouts, ledger)?;
+            let rows = lines.number;
+            // The thread has told everything, or it waits for somebody to listen.
+            drop(lines);
+            let finished = hashing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)).map_err(reading)?;
+            Self::compare(entry, finished, Some(rows))
+        })
+    }
+
+    fn read_lines(
+        &self,
+        lines: &mut Lines<Chunks>,
+        layouts: &HashMap<Digest, (Vec<u8>, Kind)>,
+        ledger: &mut Ledger,
+    ) -> Result<(), VerifyError> {
+        let list_entry = self.entry(MANIFEST_ITEMS_FILE)?;
         let mut listed = Lines::over(self.open(list_entry)?, MANIFEST_ITEMS_FILE);
         let mut wanted = Vec::new();
         while let Some(line) = lines.next()? {
             let digest = Digest::of(line);
-            let item = ParsedItem::parse_line(line).map_err(|_| lines.unreadable())?;
-            let found = ExpectedItem { entity: item.entity, version: item.version, digest };
-            ledger.cross_off(&found, item.kind)?;
-            let of_layout = layouts.get(&item.layout);
-            if of_layout.is_none_or(|(source, kind)| *source != item.source || *kind != item.kind) {
+            // Where the log does not know the digest, the line must at least be one.
+            if !ledger.knows_digests() && ParsedItem::parse_line(line).is_err() {
+                return Err(lines.unreadable());
+            }
+            let Ok(head) = ItemHead::parse(line) else { return Err(lines.unreadable()) };
+            let found = ExpectedItem { entity: head.entity, version: head.version, digest };
+            ledger.cross_off(&found, head.kind)?;
+            let of_layout = layouts.get(&head.layout);
+            if of_layout.is_none_or(|(source, kind)| *source != head.source || *kind != head.kind) {
                 return Err(lines.unreadable());
             }
             wanted.clear();
-            found.canonical_line(item.kind, &mut wanted);
+            found.canonical_line(head.kind, &mut wanted);
             if listed.next()? != Some(wanted.as_slice()) {
                 return Err(listed.unreadable());
             }
         }
-        Self::close(entry, lines.reader, Some(lines.number))?;
         if listed.next()?.is_some() {
             return Err(listed.unreadable());
         }
@@ -370,7 +420,7 @@ fn reading(source: io::Error) -> VerifyError {
 }
 
 /// Counts CSV records: line feeds outside quotes.
-fn count_records(reader: &mut HashedLines<'_>) -> io::Result<u64> {
+fn count_records(reader: &mut Hashed<'_>) -> io::Result<u64> {
     let (mut records, mut quoted) = (0, false);
     loop {
         let chunk = reader.fill_buf()?;
@@ -386,16 +436,65 @@ fn count_records(reader: &mut HashedLines<'_>) -> io::Result<u64> {
     }
 }
 
+/// Hands a file on in pieces, until its end or until nobody listens any more.
+fn pass_on(reader: &mut Hashed<'_>, offer: &Sender<io::Result<Vec<u8>>>) -> io::Result<()> {
+    loop {
+        let chunk = match reader.fill_buf() {
+            Ok([]) => return Ok(()),
+            Ok(chunk) => Ok(chunk.to_vec()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => Err(error),
+        };
+        let length = chunk.as_ref().map_or(0, Vec::len);
+        let is_over = chunk.is_err();
+        if offer.send(chunk).is_err() || is_over {
+            return Ok(());
+        }
+        reader.consume(length);
+    }
+}
+
+/// What [`pass_on`] hands on.
+struct Chunks {
+    chunks: Receiver<io::Result<Vec<u8>>>,
+    chunk: Vec<u8>,
+    at: usize,
+}
+
+impl Read for Chunks {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut rest = self.fill_buf()?;
+        let count = rest.read(buffer)?;
+        self.consume(count);
+        Ok(count)
+    }
+}
+
+impl BufRead for Chunks {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.at >= self.chunk.len()
+            && let Ok(chunk) = self.chunks.recv()
+        {
+            (self.chunk, self.at) = (chunk?, 0);
+        }
+        Ok(self.chunk.get(self.at..).unwrap_or_default())
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.at += count;
+    }
+}
+
 /// Lines of one file, each whole and bounded.
-struct Lines<'a> {
-    reader: HashedLines<'a>,
+struct Lines<R> {
+    reader: R,
     file: &'static str,
     line: Vec<u8>,
     number: u64,
 }
 
-impl<'a> Lines<'a> {
-    fn over(reader: HashedLines<'a>, file: &'static str) -> Self {
+impl<R: BufRead> Lines<R> {
+    fn over(reader: R, file: &'static str) -> Self {
         Self { reader, file, line: Vec::new(), number: 0 }
     }
 

@@ -5,14 +5,15 @@ use retention_core::event::saga::{ITEMS_PER_SAGA, ItemsSkipped, SagaItem, SagaSt
 use retention_core::event::{Event, EventType};
 use retention_core::id::{EntityId, PlanId, RunId, SagaId};
 use retention_core::plan;
+use retention_core::policy::Standing;
 use retention_core::saga::EXPORT_PURGE_VERSION;
-use retention_core::time::Timestamp;
 use retention_core::view::index::Key;
-use retention_core::view::{Condition, RunState};
+use retention_core::view::{Condition, EntityState, RunState};
 use roaring::RoaringBitmap;
 
 use super::super::{StageError, Step};
 use super::Run;
+use super::made::MadeAhead;
 use crate::store::{AppendError, Subject};
 
 impl Run {
@@ -21,15 +22,7 @@ impl Run {
         let Some(plan) = self.store.view(|views| views.small.runs.run(run).map(|run| run.plan)) else {
             return Ok(Step::Idle);
         };
-        let items = self.next_items(plan, taken)?;
-        let mailbox = items.first().and_then(|(_, item)| self.mailbox_of(item.entity));
-        let count = items.iter().take_while(|(_, item)| self.mailbox_of(item.entity) == mailbox).count();
-        let mut saga_items: Vec<SagaItem> = items
-            .into_iter()
-            .take(count)
-            .map(|(number, item)| SagaItem { item: number, entity: item.entity, version: item.version })
-            .collect();
-        saga_items.sort_unstable_by_key(|item| item.entity);
+        let (mailbox, saga_items) = self.upcoming(plan, taken)?;
         let body = SagaStarted {
             run,
             script: ScriptKind::ExportPurge,
@@ -48,8 +41,32 @@ impl Run {
         Ok(Step::Worked)
     }
 
-    fn mailbox_of(&self, entity: EntityId) -> Option<EntityId> {
-        self.store.view(|views| views.entities.row(entity).and_then(|row| row.mailbox))
+    /// Begins to make the items of the saga after the newest of a run.
+    pub(super) fn make_ahead(&self, run: RunId) -> Result<Option<MadeAhead>, StageError> {
+        let next = self.store.view(|views| {
+            let run = views.small.runs.run(run)?;
+            (run.state == RunState::Running && run.taken < run.items).then_some((run.plan, run.taken))
+        });
+        let Some((plan, taken)) = next else { return Ok(None) };
+        let (_, items) = self.upcoming(plan, taken)?;
+        Ok(MadeAhead::begin(&self.store, items))
+    }
+
+    /// Returns what the next saga takes: the next items of one mailbox, ascending by entity.
+    fn upcoming(&self, plan: PlanId, taken: u64) -> Result<(Option<EntityId>, Vec<SagaItem>), StageError> {
+        let items = self.next_items(plan, taken)?;
+        let (mailbox, count) = self.store.view(|views| {
+            let mailbox_of = |item: &PlanItem| views.entities.row(item.entity).and_then(|row| row.mailbox);
+            let mailbox = items.first().and_then(|(_, item)| mailbox_of(item));
+            (mailbox, items.iter().take_while(|(_, item)| mailbox_of(item) == mailbox).count())
+        });
+        let mut saga_items: Vec<SagaItem> = items
+            .into_iter()
+            .take(count)
+            .map(|(number, item)| SagaItem { item: number, entity: item.entity, version: item.version })
+            .collect();
+        saga_items.sort_unstable_by_key(|item| item.entity);
+        Ok((mailbox, saga_items))
     }
 
     fn next_items(&self, plan: PlanId, taken: u64) -> Result<Vec<(u32, PlanItem)>, StageError> {
@@ -81,47 +98,35 @@ impl Run {
         let mut drifted = Vec::new();
         for part in items.chunks(1_000) {
             let entities: Vec<EntityId> = part.iter().map(|item| item.entity).collect();
-            let elsewhere = self.store.view(|views| elsewhere(views, saga, &entities));
-            let linked = self.store.view(|views| {
-                entities.iter().map(|entity| views.links.neighbours(*entity).next().is_some()).collect::<Vec<_>>()
+            let (elsewhere, linked) = self.store.view(|views| {
+                let is_linked = |entity: &EntityId| views.links.neighbours(*entity).next().is_some();
+                (elsewhere(views, saga, &entities), entities.iter().map(is_linked).collect::<Vec<_>>())
             });
-            let subjects = self.store.subjects(&entities);
-            for ((item, subject), is_linked) in part.iter().zip(subjects).zip(linked) {
+            let mut doubtful = Vec::new();
+            for ((item, subject), is_linked) in part.iter().zip(self.store.subjects(&entities)).zip(linked) {
+                let subject = subject.out_of_own_quarantine();
                 let reason = if elsewhere.contains(&item.entity) {
                     Some(SkipReason::InAnotherRun)
+                } else if subject.row.state == EntityState::Purged {
+                    Some(SkipReason::Gone)
+                } else if subject.row.version != item.version {
+                    Some(SkipReason::Changed)
                 } else {
-                    self.drift_of(&basis, item, subject.out_of_own_quarantine(), is_linked, now)?
+                    if !basis.still_stands(&subject, is_linked) {
+                        doubtful.push(subject);
+                    }
+                    None
                 };
                 drifted.extend(reason.map(|reason| (item.entity, reason)));
             }
+            let decisions = self.store.decide_all_for(&basis.policy, &doubtful, now)?;
+            for (subject, decision) in doubtful.iter().zip(decisions) {
+                let reason = decision.as_ref().map_or(Some(SkipReason::Gone), plan::drift);
+                drifted.extend(reason.map(|reason| (subject.entity, reason)));
+            }
         }
+        drifted.sort_unstable_by_key(|(entity, _)| *entity);
         Ok(drifted)
-    }
-
-    fn drift_of(
-        &self,
-        basis: &Basis,
-        item: &SagaItem,
-        subject: Subject,
-        is_linked: bool,
-        now: Timestamp,
-    ) -> Result<Option<SkipReason>, StageError> {
-        if subject.row.state == retention_core::view::EntityState::Purged {
-            return Ok(Some(SkipReason::Gone));
-        }
-        if subject.row.version != item.version {
-            return Ok(Some(SkipReason::Changed));
-        }
-        // With the same record, the same policies and nothing derived from others, the judgement of the plan stands:
-        // what was due then is due now.
-        let same_facts = basis.same_policies && !is_linked && subject.row.last_activity.is_none();
-        if same_facts && subject.standing == retention_core::policy::Standing::FREE {
-            return Ok(None);
-        }
-        Ok(match self.store.decide_for(&basis.policy, &subject, now)? {
-            Some(decision) => plan::drift(&decision),
-            None => Some(SkipReason::Gone),
-        })
     }
 
     /// Records that items are left alone.
@@ -140,6 +145,12 @@ struct Basis {
 }
 
 impl Basis {
+    /// With the same record, the same policies and nothing derived from others, the judgement of the plan stands: what
+    /// was due then is due now.
+    fn still_stands(&self, subject: &Subject, is_linked: bool) -> bool {
+        self.same_policies && !is_linked && subject.row.last_activity.is_none() && subject.standing == Standing::FREE
+    }
+
     fn of(views: &retention_core::view::Views, saga: SagaId) -> Option<Self> {
         let run = views.small.runs.saga(saga)?.started.run;
         let plan_id = views.small.runs.run(run)?.plan;

@@ -1,33 +1,33 @@
 //! The effects: export, verify, hide, destroy, look for what should be gone. Nothing else in the program does these.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use retention_core::event::decision::PlanFrozen;
 use retention_core::event::erasure::KeyDestroyed;
-use retention_core::event::saga::{Receipt, Step as ScriptStep};
+use retention_core::event::saga::{Receipt, SagaItem, Step as ScriptStep};
 use retention_core::event::{Actor, Draft, Event, EventType};
-use retention_core::evidence::{ExpectedItem, ExportItem, ExportLayout};
-use retention_core::id::{EntityId, LayoutId, SagaId};
+use retention_core::evidence::ExpectedItem;
+use retention_core::id::{EntityId, Position, SagaId};
 use retention_core::policy::{Action, Policy};
-use retention_core::record::EntityRecord;
 use retention_core::saga;
 use retention_core::time::Align;
 use retention_core::view::{Condition, EntityState, Saga};
 
 use super::super::StageError;
+use super::made::{self, MadeAhead, NotMade};
 use super::{Run, Written};
 use crate::connector::archive::{ArchiveError, BundleName, BundleSpec, ItemSink, MailboxName, Probe};
 use crate::connector::outcome::{Cause, Outcome, Refusal, Retry};
-use crate::store::AppendError;
 use crate::store::vault::KeyState;
 use crate::store::vault::destroy::StepTicket;
-
-/// How many `KeyDestroyed` are appended together.
-const DESTROYED_PER_APPEND: usize = 2_000;
+use crate::store::{AppendError, Prepared};
 
 /// The policy was edited after its plan was approved: a new plan is needed.
 const POLICY_CHANGED: Refusal = Refusal { code: "policy_changed", retry: Retry::Never };
+
+fn open_items(saga: &Saga) -> Vec<SagaItem> {
+    saga.open_items().copied().collect()
+}
 
 impl Run {
     fn export_key(&self, id: SagaId) -> retention_core::id::Digest {
@@ -42,9 +42,10 @@ impl Run {
         };
         let mut expected = Vec::with_capacity(saga.started.items.len());
         let mut failed = None;
+        let mut ahead = self.ahead.take();
         let mut fill = |sink: &mut dyn ItemSink| {
             expected.clear();
-            self.fill(saga, sink, &mut expected, &mut failed)
+            self.fill(saga, ahead.take(), sink, &mut expected, &mut failed)
         };
         let written = self.archive.write(spec, &mut fill);
         if let Some(error) = failed {
@@ -53,6 +54,7 @@ impl Run {
         Ok(match written {
             Outcome::Applied(bundle) => {
                 self.written.insert(id, Written { name: bundle.name, expected });
+                self.ahead = self.make_ahead(saga.started.run)?;
                 Outcome::Applied(Receipt::Exported {
                     manifest: bundle.manifest,
                     exported_at: bundle.exported_at,
@@ -104,60 +106,22 @@ impl Run {
     fn fill(
         &self,
         saga: &Saga,
+        ahead: Option<MadeAhead>,
         sink: &mut dyn ItemSink,
         expected: &mut Vec<ExpectedItem>,
         failed: &mut Option<StageError>,
     ) -> Result<(), ArchiveError> {
-        let mut scratch = Vec::new();
-        let result = self.each_item(saga, |item| {
-            expected.push(item.expected(&mut scratch));
-            sink.add(item)
+        let result = made::each(&self.store, &open_items(saga), ahead, |item, line| {
+            expected.push(line.expected());
+            sink.add(item, line)
         });
-        match result {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(error),
-            Err(error) => {
+        result.map_err(|error| match error {
+            NotMade::Archive(error) => error,
+            NotMade::Store(error) => {
                 *failed = Some(error);
-                Err(ArchiveError::Items { code: "store" })
+                ArchiveError::Items { code: "store" }
             }
-        }
-    }
-
-    fn each_item<E>(
-        &self,
-        saga: &Saga,
-        mut take: impl FnMut(&ExportItem<'_>) -> Result<(), E>,
-    ) -> Result<Result<(), E>, StageError>
-    where
-        E: From<ArchiveError>,
-    {
-        let mut layouts: HashMap<LayoutId, ExportLayout> = HashMap::new();
-        for item in saga.open_items() {
-            self.store.halt().check()?;
-            let Some(record) = self.store.record_at(item.version)? else {
-                return Ok(Err(ArchiveError::Items { code: "item_gone" }.into()));
-            };
-            let Some(layout) = self.layout_of(&mut layouts, &record) else {
-                return Ok(Err(ArchiveError::Items { code: "layout_missing" }.into()));
-            };
-            let item = ExportItem { entity: item.entity, version: item.version, layout, record: &record };
-            if let Err(error) = take(&item) {
-                return Ok(Err(error));
-            }
-        }
-        Ok(Ok(()))
-    }
-
-    fn layout_of<'a>(
-        &self,
-        layouts: &'a mut HashMap<LayoutId, ExportLayout>,
-        record: &EntityRecord,
-    ) -> Option<&'a ExportLayout> {
-        if let std::collections::hash_map::Entry::Vacant(e) = layouts.entry(record.layout) {
-            let layout = self.store.view(|views| views.small.layouts.get(record.layout).cloned())?;
-            e.insert(ExportLayout::of(layout));
-        }
-        layouts.get(&record.layout)
+        })
     }
 
     /// Finds out whether a bundle was finished whose receipt is not recorded.
@@ -218,15 +182,16 @@ impl Run {
     }
 
     fn expected(&self, saga: &Saga) -> Result<Vec<ExpectedItem>, StageError> {
-        let mut scratch = Vec::new();
         let mut expected = Vec::with_capacity(saga.started.items.len());
-        let done: Result<(), ArchiveError> = self.each_item(saga, |item| {
-            expected.push(item.expected(&mut scratch));
+        let done = made::each(&self.store, &open_items(saga), None, |_, line| {
+            expected.push(line.expected());
             Ok(())
-        })?;
-        // What cannot be read is missing from what is expected, and verification then finds one item too many.
-        drop(done);
-        Ok(expected)
+        });
+        match done {
+            // What is gone is missing from what is expected, and verification then finds one item too many.
+            Ok(()) | Err(NotMade::Archive(_)) => Ok(expected),
+            Err(NotMade::Store(error)) => Err(error),
+        }
     }
 
     /// Hides the items: from the receipt on, they wait until the end of the policy's quarantine.
@@ -249,37 +214,55 @@ impl Run {
         saga: &Saga,
         entities: &[EntityId],
     ) -> Result<Outcome<Receipt>, StageError> {
-        let destroyed = self.store.destroy(ticket, entities)?;
-        let mut left = Vec::with_capacity(entities.len());
-        for entity in entities {
-            if !self.is_recorded_as_destroyed(*entity)? {
-                left.push(*entity);
-            }
-        }
-        // The next part is prepared while the writer has the one before.
-        let mut answers = Vec::new();
-        for part in left.chunks(DESTROYED_PER_APPEND) {
-            let prepare = |entity: &EntityId| self.store.prepare(self.destroyed_draft(id, saga, *entity), None);
-            let events = part.iter().map(prepare).collect::<Result<Vec<_>, _>>()?;
-            answers.push(self.store.submit(events, Condition::None)?);
-        }
-        for answer in answers {
-            answer.recv().map_err(|_| AppendError::Closed)??;
-        }
+        let left = self.not_recorded_as_destroyed(entities)?;
+        // What will be recorded is prepared while the disk overwrites the keys; it is handed over only after that.
+        let (destroyed, prepared) = std::thread::scope(|scope| {
+            let prepare = || self.prepare_destroyed(id, saga, &left);
+            let preparing = std::thread::Builder::new().name("prepare".to_owned()).spawn_scoped(scope, prepare);
+            let destroyed = self.store.destroy(ticket, entities);
+            let prepared = match preparing {
+                Ok(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+                // The system has no thread to spare: one after the other, then.
+                Err(_) => self.prepare_destroyed(id, saga, &left),
+            };
+            (destroyed, prepared)
+        });
+        let (destroyed, prepared) = (destroyed?, prepared?);
+        self.store.append(prepared, Condition::None)?;
         tracing::info!(saga = %id, items = entities.len(), read_back = ?destroyed.read_back, "keys are destroyed");
         Ok(Outcome::Applied(Receipt::Purged { items: entities.len() as u64 }))
     }
 
-    /// Says whether the log has the destruction of a key. The view alone cannot tell: after a crash between the
-    /// destruction and its event, views that are folded anew find bodies that nobody can open, and take the entity
-    /// for purged.
-    fn is_recorded_as_destroyed(&self, entity: EntityId) -> Result<bool, StageError> {
-        let (state, mut position) = self
-            .store
-            .view(|views| (views.entities.row(entity).map(|row| row.state), views.entities.last_event(entity)));
-        if state != Some(EntityState::Purged) {
-            return Ok(false);
+    fn prepare_destroyed(&self, id: SagaId, saga: &Saga, left: &[EntityId]) -> Result<Vec<Prepared>, AppendError> {
+        left.iter().map(|entity| self.store.prepare(self.destroyed_draft(id, saga, *entity), None)).collect()
+    }
+
+    /// Returns those of which the log does not have the destruction of the key. The view alone cannot tell: after a
+    /// crash between the destruction and its event, views that are folded anew find bodies that nobody can open, and
+    /// take the entity for purged.
+    fn not_recorded_as_destroyed(&self, entities: &[EntityId]) -> Result<Vec<EntityId>, StageError> {
+        let newest: Vec<Option<Position>> = self.store.view(|views| {
+            let newest = |entity: &EntityId| {
+                let is_purged = views.entities.row(*entity).is_some_and(|row| row.state == EntityState::Purged);
+                is_purged.then(|| views.entities.last_event(*entity))
+            };
+            entities.iter().map(newest).collect()
+        });
+        let mut left = Vec::with_capacity(entities.len());
+        for (entity, newest) in entities.iter().zip(newest) {
+            let is_recorded = match newest {
+                Some(newest) => self.has_destruction(newest)?,
+                None => false,
+            };
+            if !is_recorded {
+                left.push(*entity);
+            }
         }
+        Ok(left)
+    }
+
+    /// Says whether a stream that ends at a position has the destruction of its key.
+    fn has_destruction(&self, mut position: Position) -> Result<bool, StageError> {
         while let Some(row) = self.store.row(position)? {
             if row.event_type == EventType::KeyDestroyed as u16 {
                 return Ok(true);
@@ -319,10 +302,8 @@ impl Run {
                 })
                 .count()
         });
-        for entity in &saga.pivot {
-            if self.store.key_of(*entity)? != KeyState::Destroyed {
-                return Ok(Outcome::Refused(Refusal { code: "key_still_there", retry: Retry::Operator }));
-            }
+        if self.store.keys_of(&saga.pivot)?.iter().any(|key| *key != KeyState::Destroyed) {
+            return Ok(Outcome::Refused(Refusal { code: "key_still_there", retry: Retry::Operator }));
         }
         if in_views > 0 {
             return Ok(Outcome::Refused(Refusal { code: "view_still_has_it", retry: Retry::Operator }));

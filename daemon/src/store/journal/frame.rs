@@ -71,13 +71,18 @@ impl<'a> Frame<'a> {
     /// Reads the event that the frame holds. The hash of the body is not compared here.
     #[must_use]
     pub fn event(&self) -> Option<StoredEvent> {
+        let (envelope, body) = self.parts()?;
+        Some(StoredEvent { envelope, body: body.map(<[u8]>::to_vec) })
+    }
+
+    /// As [`Self::event`], with the body where it stands.
+    #[must_use]
+    pub fn parts(&self) -> Option<(Envelope, Option<&'a [u8]>)> {
         let envelope = Envelope::parse(self.payload.get(..ENVELOPE_BYTES)?).ok()?;
         let rest = self.payload.get(ENVELOPE_BYTES..)?;
         match self.kind {
-            FrameKind::Event if rest.len() == envelope.body_len as usize => {
-                Some(StoredEvent { envelope, body: Some(rest.to_vec()) })
-            }
-            FrameKind::Removed if rest.is_empty() => Some(StoredEvent { envelope, body: None }),
+            FrameKind::Event if rest.len() == envelope.body_len as usize => Some((envelope, Some(rest))),
+            FrameKind::Removed if rest.is_empty() => Some((envelope, None)),
             FrameKind::Event | FrameKind::Removed | FrameKind::Group => None,
         }
     }

@@ -112,14 +112,29 @@ pub(super) fn destroy(shared: &Shared, ticket: &StepTicket, ids: &[EntityId]) ->
     })
 }
 
-/// Writes the tombstones, neighbours together, and flushes once.
+/// Writes the tombstones and flushes once.
+///
+/// Tombstones of one page, or of neighbouring ones, are written together, and the slots between them are written again
+/// as they are: the device takes whole pages anyway. Every slot in between was issued or skipped for good long ago, so
+/// nobody else writes it: whoever overwrites slots holds `overwriting`, and what is filled ahead lies beyond.
 fn overwrite(shared: &Shared, segment: &Segment, slots: &[u32]) -> Result<(), VaultError> {
     let mut images = Vec::new();
-    for run in slots.chunk_by(|a, b| a + 1 == *b) {
-        images.clear();
-        run.iter().for_each(|slot| images.extend_from_slice(&slot::tombstone(*slot)));
-        let Some(first) = run.first() else { continue };
-        write_run(segment, *first, &images)?;
+    for extent in slots.chunk_by(|a, b| b - a <= PAGE_SLOTS) {
+        for slots in extent.chunk_by(|a, b| offset_of(*a) / READ_BYTES_MAX == offset_of(*b) / READ_BYTES_MAX) {
+            let (Some(first), Some(last)) = (slots.first(), slots.last()) else { continue };
+            let count = (last - first) as usize + 1;
+            images.resize(count * SLOT_BYTES, 0);
+            if count > slots.len() {
+                segment.read_run(*first, &mut images).map_err(durable_file::failed(segment::ROLE, FileAction::Read))?;
+            }
+            for slot in slots {
+                let at = (slot - first) as usize * SLOT_BYTES;
+                if let Some(image) = images.get_mut(at..at + SLOT_BYTES) {
+                    image.copy_from_slice(&slot::tombstone(*slot));
+                }
+            }
+            write_run(segment, *first, &images)?;
+        }
     }
     shared.sync(segment, Flush::Destroy)
 }

@@ -131,15 +131,43 @@ impl Sealer {
     /// # Errors
     /// When it does not open; the error does not say which of the possible causes it is, since nobody can tell.
     pub fn open(&self, key: &DataKey, context: &SealContext, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
+        let mut plain = Zeroizing::new(Vec::with_capacity(sealed.len()));
+        self.open_into(key, context, sealed, &mut plain)?;
+        Ok(plain)
+    }
+
+    /// As [`Self::open`], into memory that is used again and overwritten when it is dropped at last.
+    ///
+    /// # Errors
+    /// As [`Self::open`]; `plain` is then empty.
+    pub fn open_into(
+        &self,
+        key: &DataKey,
+        context: &SealContext,
+        sealed: &[u8],
+        plain: &mut Zeroizing<Vec<u8>>,
+    ) -> Result<(), SealError> {
+        plain.clear();
         let (nonce, body) = sealed.split_first_chunk::<NONCE_LEN>().ok_or(SealError::Unopenable)?;
         let cipher = cipher_of(key).ok_or(SealError::Unopenable)?;
-        let mut plain = Zeroizing::new(body.to_vec());
-        let len = cipher
-            .open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(context.to_bytes()), plain.as_mut_slice())
-            .map_err(|_| SealError::Unopenable)?
-            .len();
-        plain.truncate(len);
-        Ok(plain)
+        if plain.capacity() < body.len() {
+            // Growing would move the bytes and leave them behind.
+            *plain = Zeroizing::new(Vec::with_capacity(body.len()));
+        }
+        plain.extend_from_slice(body);
+        let nonce = Nonce::assume_unique_for_key(*nonce);
+        let opened = cipher.open_in_place(nonce, Aad::from(context.to_bytes()), plain.as_mut_slice());
+        let len = opened.map(|opened| opened.len());
+        match len {
+            Ok(len) => {
+                plain.truncate(len);
+                Ok(())
+            }
+            Err(_) => {
+                plain.clear();
+                Err(SealError::Unopenable)
+            }
+        }
     }
 
     /// **Invariant:** every nonce leaves the buffer once.

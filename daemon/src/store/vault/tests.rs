@@ -386,3 +386,28 @@ proptest! {
         prop_assert_eq!(found.live + found.damaged, 401);
     }
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+    #[test]
+    fn only_the_slots_that_were_named_are_changed_and_all_are_found_together(
+        named in prop::collection::btree_set(1..3_000_u32, 1..300)
+    ) {
+        let (_scratch, dir, _keys) = closed_vault(3_000);
+        let vault = Vault::open(&dir, root(), 3_001).unwrap();
+        let before = std::fs::read(segment::path_of(&dir, 0)).unwrap();
+        let ids: Vec<EntityId> = named.iter().copied().map(EntityId).collect();
+        let _ = vault.destroy(&ticket(), &ids).unwrap();
+        let after = std::fs::read(segment::path_of(&dir, 0)).unwrap();
+        prop_assert_eq!(before.len(), after.len());
+        let (before, _) = before.as_chunks::<SLOT_BYTES>();
+        let (after, _) = after.as_chunks::<SLOT_BYTES>();
+        for ((number, before), after) in (0..).zip(before).zip(after) {
+            let expected = if named.contains(&number) { slot::tombstone(number) } else { *before };
+            prop_assert_eq!(*after, expected);
+        }
+        let asked: Vec<EntityId> = (0..3_005).rev().step_by(2).chain(0..3_005).map(EntityId).collect();
+        let one_by_one: Vec<KeyState> = asked.iter().map(|id| vault.key_of(*id).unwrap()).collect();
+        prop_assert_eq!(vault.keys_of(&asked).unwrap(), one_by_one);
+    }
+}

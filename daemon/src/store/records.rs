@@ -1,0 +1,150 @@
+//! Reading many records: rows, keys and bodies each in their order on disk, neighbours together.
+
+use std::sync::Arc;
+
+use retention_core::event::codec::{self, CodecError};
+use retention_core::event::envelope::ENVELOPE_BYTES;
+use retention_core::event::{Envelope, Event, EventType};
+use retention_core::id::{EntityId, Position};
+use retention_core::record::EntityRecord;
+use zeroize::Zeroizing;
+
+use super::events::{self, EventRow};
+use super::journal::Place;
+use super::journal::frame::FRAME_HEADER_BYTES;
+use super::read::ReadError;
+use super::vault::KeyState;
+use super::vault::seal::SealContext;
+use super::{Inner, Store};
+
+/// Room for the body of most entities, in bytes: what is larger gets its own.
+const USUAL_BODY_BYTES: usize = 4 * 1024;
+
+/// The most stored bytes of bodies that one piece of work reads, unless a single body is larger: a piece is in memory
+/// several times over, opened and written down.
+const PIECE_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+/// A piece of work.
+pub struct Piece<'a, T> {
+    /// What it is about.
+    pub items: &'a [T],
+    /// How many bytes the bodies take as they are stored.
+    pub bytes: u64,
+}
+
+impl Store {
+    /// Cuts what is about versions into pieces whose records fit into memory, of at most `most` each.
+    ///
+    /// # Errors
+    /// When the event store is damaged.
+    pub fn pieces<'a, T>(
+        &self,
+        items: &'a [T],
+        version_of: impl Fn(&T) -> Position,
+        most: usize,
+    ) -> Result<Vec<Piece<'a, T>>, ReadError> {
+        let versions: Vec<Position> = items.iter().map(version_of).collect();
+        let rows = self.inner.rows(&versions)?;
+        let mut pieces = Vec::new();
+        let (mut start, mut bytes) = (0, 0);
+        for (number, row) in rows.iter().enumerate() {
+            let own = row.map_or(0, |row| u64::from(row.body_len));
+            if number > start && (number - start >= most || bytes + own > PIECE_BYTES_MAX) {
+                pieces.extend(items.get(start..number).map(|items| Piece { items, bytes }));
+                (start, bytes) = (number, 0);
+            }
+            bytes += own;
+        }
+        pieces.extend(items.get(start..).filter(|rest| !rest.is_empty()).map(|items| Piece { items, bytes }));
+        Ok(pieces)
+    }
+
+    /// Returns the records of many versions, in their order; each is what [`Store::record_at`] returns. All of them are
+    /// in memory at once, so the caller asks in pieces.
+    ///
+    /// # Errors
+    /// When one of them is damaged.
+    pub fn records_at(&self, versions: &[Position]) -> Result<Vec<Option<EntityRecord>>, ReadError> {
+        self.inner.records_at(versions)
+    }
+}
+
+impl Inner {
+    /// Returns the rows of many positions, in their order.
+    fn rows(&self, positions: &[Position]) -> Result<Vec<Option<EventRow>>, ReadError> {
+        let mut rows = Vec::with_capacity(positions.len());
+        let mut last: Option<(u64, Arc<Vec<EventRow>>)> = None;
+        for &position in positions {
+            let number = events::block_of(position);
+            let index = position.0.checked_sub(1).map(|before| before % events::EVENTS_PER_BLOCK);
+            let known = last.as_ref().filter(|(block, _)| *block == number).zip(index);
+            let known = known.and_then(|((_, block), index)| block.get(usize::try_from(index).ok()?).copied());
+            if known.is_some() {
+                rows.push(known);
+                continue;
+            }
+            rows.push(self.row(position)?);
+            last = self.cached_block(number).map(|block| (number, block));
+        }
+        Ok(rows)
+    }
+
+    pub(super) fn records_at(&self, versions: &[Position]) -> Result<Vec<Option<EntityRecord>>, ReadError> {
+        let rows = self.rows(versions)?;
+        let mut wanted: Vec<(Place, usize, usize)> = rows
+            .iter()
+            .enumerate()
+            .filter_map(|(number, row)| row.map(|row| (number, row)))
+            .filter(|(_, row)| row.event_type == EventType::EntityChanged as u16)
+            .map(|(number, row)| (row.place, FRAME_HEADER_BYTES + ENVELOPE_BYTES + row.body_len as usize, number))
+            .collect();
+        wanted.sort_unstable();
+        let entity_of = |number: usize| rows.get(number).copied().flatten().and_then(|row| row.entity);
+        let entities: Vec<EntityId> =
+            wanted.iter().map(|(_, _, number)| entity_of(*number).unwrap_or(EntityId(0))).collect();
+        let keys = self.keys().keys_of(&entities)?;
+        let places: Vec<(Place, usize)> = wanted.iter().map(|(place, length, _)| (*place, *length)).collect();
+        let mut records: Vec<Option<EntityRecord>> = Vec::with_capacity(versions.len());
+        records.resize_with(versions.len(), || None);
+        let mut plain = Zeroizing::new(Vec::with_capacity(USUAL_BODY_BYTES));
+        self.reader.events_at(&places, |nth, envelope, body| {
+            let (Some(body), Some((_, _, number)), Some(key)) = (body, wanted.get(nth), keys.get(nth)) else {
+                return Ok(());
+            };
+            let record = self.open_record(envelope, body, key, &mut plain)?;
+            if let Some(place) = records.get_mut(*number) {
+                *place = record;
+            }
+            Ok::<(), ReadError>(())
+        })?;
+        Ok(records)
+    }
+
+    /// Opens the body of a change with the key of its entity; `None` when that key is destroyed.
+    fn open_record(
+        &self,
+        envelope: &Envelope,
+        body: &[u8],
+        key: &KeyState,
+        plain: &mut Zeroizing<Vec<u8>>,
+    ) -> Result<Option<EntityRecord>, ReadError> {
+        let (Some(slot), true) = (envelope.entity, envelope.sealed) else {
+            // No program of ours writes such a change; the way for single events knows what to make of it.
+            return self.record_at(envelope.position);
+        };
+        let key = match key {
+            KeyState::Live(key) => key,
+            KeyState::Destroyed => return Ok(None),
+            KeyState::NeverIssued | KeyState::Damaged => return Err(ReadError::SlotDamaged(slot)),
+        };
+        let context =
+            SealContext { stream: envelope.stream, event_type: envelope.event_type, schema: envelope.schema, slot };
+        let position = envelope.position;
+        self.sealer.open_into(key, &context, body, plain).map_err(|_| ReadError::Sealed(position))?;
+        match codec::read(envelope.event_type, envelope.schema, plain) {
+            Ok(Event::EntityChanged(body)) => Ok(Some(body.record)),
+            Ok(_) | Err(CodecError::Unknown { .. }) => Ok(None),
+            Err(source) => Err(ReadError::Body { position, source }),
+        }
+    }
+}
