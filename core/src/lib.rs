@@ -17,6 +17,12 @@ pub mod schedule;
 // What is kept: kinds, layouts, rows.
 pub mod record;
 
+// Encodings and delimiters of other people's files.
+pub mod text;
+
+// Rows of delimited text.
+pub mod table;
+
 // Why a decision is what it is.
 pub mod reason;
 
