@@ -23,6 +23,9 @@ pub mod text;
 // Rows of delimited text.
 pub mod table;
 
+// Migration batches: CSV files of mailboxes, checked, split, made and converted.
+pub mod batch;
+
 // Why a decision is what it is.
 pub mod reason;
 
