@@ -17,6 +17,15 @@ pub mod schedule;
 // What is kept: kinds, layouts, rows.
 pub mod record;
 
+// Encodings and delimiters of other people's files.
+pub mod text;
+
+// Rows of delimited text.
+pub mod table;
+
+// Migration batches: CSV files of mailboxes, checked, split, made and converted.
+pub mod batch;
+
 // Why a decision is what it is.
 pub mod reason;
 

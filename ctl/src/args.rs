@@ -8,6 +8,8 @@ use retention_core::id::{Digest, EntityId, HoldId, PlanId, RunId};
 use retention_core::record::Kind;
 use retention_core::time::Timestamp;
 
+pub(crate) mod batch;
+
 /// Talks to retentiond.
 ///
 /// retentiond keeps CRM entities as long as its policies say, then exports and purges them, and can prove what it did.
@@ -136,6 +138,9 @@ pub(crate) enum Noun {
     /// Look at schedules.
     #[command(subcommand)]
     Schedule(Schedule),
+    /// Check, split, make and convert migration batches.
+    #[command(subcommand)]
+    Batch(Box<batch::Batch>),
     /// Write shell completions to standard output.
     ///
     /// Example: retentionctl completions bash

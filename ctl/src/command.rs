@@ -14,6 +14,7 @@ use crate::exit::{Cause, Failure};
 use crate::render::{Renderer, printable};
 
 mod audit;
+mod batch;
 mod entity;
 mod export;
 mod hold;
@@ -45,6 +46,7 @@ pub(crate) fn execute(args: Args) -> Result<ExitCode, Failure> {
         Noun::Audit(command) => audit::execute(&mut context, command),
         Noun::Store(command) => store::execute(&mut context, command),
         Noun::Schedule(command) => schedule::execute(&mut context, command),
+        Noun::Batch(command) => batch::execute(&mut context, *command),
         Noun::Completions { shell } => manual::completions(&mut context, shell),
         Noun::Man { dir } => manual::man(&dir),
     }

@@ -26,7 +26,7 @@ pub enum ExitCode {
     Unreachable = 69,
     /// Not permitted.
     NotPermitted = 77,
-    /// The configuration or a policy is invalid.
+    /// The configuration, a policy or a migration batch is invalid.
     Invalid = 78,
 }
 
@@ -66,7 +66,7 @@ impl ExitCode {
             Self::VerificationFailed => "a verification failed",
             Self::Unreachable => "the daemon cannot be reached",
             Self::NotPermitted => "not permitted",
-            Self::Invalid => "the configuration or a policy is invalid",
+            Self::Invalid => "the configuration, a policy or a migration batch is invalid",
         }
     }
 }

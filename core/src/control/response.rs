@@ -178,13 +178,15 @@ pub struct Caller {
 }
 
 /// How bad a finding is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
     /// It cannot be used.
     Error,
     /// It can be used, but probably not as meant.
     Warning,
+    /// Nothing is wrong; it is good to know.
+    Note,
 }
 
 impl Severity {
@@ -194,6 +196,7 @@ impl Severity {
         match self {
             Self::Error => "error",
             Self::Warning => "warning",
+            Self::Note => "note",
         }
     }
 }

@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use retention_core::record::{Cells, DateRole, Kind, Layout, SourceLink, Visibility};
+pub use retention_core::text::Certainty;
 use retention_core::time::Timestamp;
 use serde::Serialize;
 
@@ -150,16 +151,6 @@ pub struct Detected {
     pub delimiter: Option<&'static str>,
     /// How sure that is.
     pub certainty: Certainty,
-}
-
-/// Where the knowledge about a file's form comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Certainty {
-    /// The configuration or the format says so.
-    Named,
-    /// Byte order mark, `sep=` line or the header leave no other reading.
-    Detected,
 }
 
 /// What a read did.

@@ -21,10 +21,6 @@ pub mod ocm;
 pub mod report;
 // What lies in a drop folder, and whether it still moves.
 pub mod scan;
-// Rows of delimited text, with null told from empty.
-pub mod table;
-// Encodings, never guessed in silence.
-pub mod text;
 // Typed rows by a mapping.
 mod typed;
 // Rows of a workbook through a mapping.

@@ -3,6 +3,8 @@
 use std::fmt;
 
 use retention_core::id::EntityId;
+use retention_core::table::TableFault;
+use retention_core::text::EncodingError;
 
 use super::change::Place;
 
@@ -256,6 +258,28 @@ impl FileError {
             Self::SheetMissing => "sheet_missing",
             Self::OlderExport { .. } => "older_export",
             Self::NoMapping => "no_mapping",
+        }
+    }
+}
+
+impl From<TableFault> for RejectCode {
+    fn from(fault: TableFault) -> Self {
+        match fault {
+            TableFault::QuoteUnclosed => Self::QuoteUnclosed,
+            TableFault::QuoteMisplaced => Self::QuoteMisplaced,
+            TableFault::InvalidBytes => Self::InvalidBytes,
+            TableFault::NulByte => Self::NulByte,
+            TableFault::RowTooLong { max } => Self::RowTooLong { max },
+            TableFault::TooManyCells { max } => Self::TooManyCells { max },
+        }
+    }
+}
+
+impl From<EncodingError> for FileError {
+    fn from(error: EncodingError) -> Self {
+        match error {
+            EncodingError::Doubtful => Self::EncodingDoubtful,
+            EncodingError::Contradicted { mark, named } => Self::EncodingContradicted { mark, named },
         }
     }
 }

@@ -5,10 +5,11 @@ use std::io::{Read, Seek, SeekFrom};
 use std::ops::ControlFlow;
 use std::path::Path;
 
+use retention_core::table::{self, Fields as _, Next, Table};
+use retention_core::text::{self, Delimiter, DetectedEncoding, HEAD_BYTES, Utf8Reader};
+
 use super::claimed::{Limits, Opened};
 use super::mapping::Mapping;
-use super::table::{Fields as _, Next, Table};
-use super::text::{self, Delimiter, DetectedEncoding, HEAD_BYTES, Utf8Reader};
 use super::typed::{Typist, find};
 use super::xlsx_file::COMPOUND_FILE;
 use crate::connector::change::{Certainty, Change, Detected, Feed, Place, ReadSummary, Sink};
@@ -51,9 +52,9 @@ pub(super) fn open_text(
 pub(super) fn read_header<R: Read>(table: &mut Table<R>) -> Result<Vec<String>, FileError> {
     match table.next_row()? {
         Next::End => Err(FileError::NoHeader),
-        Next::Fault { code, .. } => Err(FileError::HeaderBroken(Box::new(code))),
+        Next::Fault { code, .. } => Err(FileError::HeaderBroken(Box::new(code.into()))),
         Next::Row(row) => {
-            let text = row.text().map_err(|(_, code)| FileError::HeaderBroken(Box::new(code)))?;
+            let text = row.text().map_err(|(_, code)| FileError::HeaderBroken(Box::new(code.into())))?;
             let header = (0..text.count()).map(|number| text.cell(number).unwrap_or_default().to_owned());
             let header: Vec<String> = header.collect();
             if header.iter().all(|name| name.trim().is_empty()) { Err(FileError::NoHeader) } else { Ok(header) }
@@ -128,7 +129,7 @@ impl Feed for CsvFeed<'_> {
                     flow = typist.end(sink);
                     break;
                 }
-                Next::Fault { line, code } => typist.reject(Place::line(None, line), code, sink),
+                Next::Fault { line, code } => typist.reject(Place::line(None, line), code.into(), sink),
                 Next::Row(row) => {
                     let place = Place::line(None, row.line);
                     match check_row(&row, typist.width()) {
@@ -146,9 +147,9 @@ impl Feed for CsvFeed<'_> {
 /// Returns a row as text if it has as many cells as the header has columns.
 #[inline]
 pub(super) fn check_row<'a>(
-    row: &super::table::Row<'a>,
+    row: &table::Row<'a>,
     expected: usize,
-) -> Result<super::table::TextRow<'a>, (Option<usize>, RejectCode)> {
+) -> Result<table::TextRow<'a>, (Option<usize>, RejectCode)> {
     let found = row.count();
     if found != expected {
         let code = if row.ended || found > expected {
@@ -158,7 +159,7 @@ pub(super) fn check_row<'a>(
         };
         return Err((Some(found.min(expected)), code));
     }
-    row.text().map_err(|(column, code)| (Some(column), code))
+    row.text().map_err(|(column, code)| (Some(column), code.into()))
 }
 
 #[cfg(test)]

@@ -5,10 +5,10 @@
 use jiff::tz::TimeZone;
 use retention_core::record::field::{self, CUSTOM_PREFIX};
 use retention_core::record::{DateRole, FieldType, Kind, Relation, Visibility};
+use retention_core::text::{Delimiter, Encoding};
 use serde::Deserialize;
 
 use super::date::DateFormat;
-use super::text::{Delimiter, Encoding};
 
 /// A checked mapping file.
 #[derive(Debug, Clone)]

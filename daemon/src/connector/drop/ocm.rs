@@ -11,11 +11,11 @@ use std::sync::Arc;
 use jiff::tz::TimeZone;
 use retention_core::record::field::{self, CUSTOM_PREFIX};
 use retention_core::record::{Column, FieldType, Kind, Layout};
+use retention_core::table::{Fields as _, Next, Table, TextRow};
+use retention_core::text::Encoding;
 
 use super::claimed::{self, Limits, Opened};
 use super::csv_file::{check_row, open_text, read_header};
-use super::table::{Fields as _, Next, Table, TextRow};
-use super::text::Encoding;
 use super::typed::{check_repeats, find};
 use crate::connector::change::{Certainty, Change, Detected, Feed, Place, ReadSummary, Sink};
 use crate::connector::defect::Defect;
@@ -318,7 +318,7 @@ impl Reading<'_, '_, '_> {
         loop {
             match table.next_row()? {
                 Next::End => break,
-                Next::Fault { line, code } => self.reject(Place::line(Some(name), line), code)?,
+                Next::Fault { line, code } => self.reject(Place::line(Some(name), line), code.into())?,
                 Next::Row(row) => {
                     let place = Place::line(Some(name), row.line);
                     ended = row.ended;

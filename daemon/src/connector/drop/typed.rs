@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use retention_core::record::field::{self, CUSTOM_PREFIX};
 use retention_core::record::{Cells, Column, DateRole, FieldType, Kind, Layout, Relation, SourceLink, Visibility};
+use retention_core::table::Fields;
 
 use super::date::{self, DateFormat};
 use super::mapping::{
     ColumnRule, Content, DateRule, Decimal, LinkRule, MailboxFrom, Mapping, Unmapped, VisibilityFrom, nearest,
 };
-use super::table::Fields;
 use crate::connector::change::{Change, Departure, Place, ReadSummary, Sink, SourceRow};
 use crate::connector::defect::Defect;
 use crate::connector::rejection::{FileError, RejectCode, Rejection};

@@ -7,10 +7,10 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use calamine::{DataRef, Reader as _, Xlsx, XlsxError};
+use retention_core::table::Fields;
 
 use super::claimed::{Limits, Opened};
 use super::mapping::Mapping;
-use super::table::Fields;
 use super::typed::Typist;
 use crate::connector::change::{Certainty, Change, Detected, Feed, Place, ReadSummary, Sink};
 use crate::connector::rejection::{FileError, RejectCode};

@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
+use retention_core::text;
+
 use crate::config::{Delimiter, Source, SourceKind, TextEncoding};
 use crate::connector::drop::SourceSpec;
 use crate::connector::drop::claimed::Limits;
 use crate::connector::drop::mapping::{MailboxFrom, Mapping, MappingError};
 use crate::connector::drop::ocm::OcmSpec;
-use crate::connector::drop::text;
 use crate::store::durable_file::{self, DurableFileError};
 
 /// The largest mapping file that is read, in bytes: thousands of columns fit.

@@ -3,11 +3,11 @@
 use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 
 use retention_core::record::{DateRole, FieldType, Kind, Relation, SourceLink, Visibility};
+use retention_core::table::{Fields as _, TextRow};
 use retention_core::time::Timestamp;
 use sha2::Digest as _;
 
 use super::super::date::{self, Found};
-use super::super::table::{Fields as _, TextRow};
 use super::super::typed::{joined_links, split_ids};
 use super::{ACTIVITIES_MAX, Custom, FileState, IDS_REMEMBERED_MAX, Reading, Stop};
 use crate::connector::change::{Change, Place, SourceRow};

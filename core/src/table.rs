@@ -6,9 +6,38 @@
 use std::io::{self, Read};
 
 use memchr::{memchr, memchr_iter, memchr2, memchr3};
-use retention_core::record::{Cells, RowTooLarge};
+use zeroize::Zeroize as _;
 
-use crate::connector::rejection::RejectCode;
+use crate::record::{Cells, RowTooLarge};
+
+/// Why something is not a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TableFault {
+    /// A quote is open at the end of the file.
+    #[error("a quote that opens in this row is never closed, so the rest of the file could not be read; close it")]
+    QuoteUnclosed,
+    /// Text follows a closing quote.
+    #[error("text follows a closing quote; double the quotes inside a quoted cell")]
+    QuoteMisplaced,
+    /// Bytes that the encoding does not know.
+    #[error("bytes that are not valid in the file's encoding; name the encoding, or repair the row")]
+    InvalidBytes,
+    /// A NUL byte.
+    #[error("a NUL byte, which no text holds; repair the row")]
+    NulByte,
+    /// Longer than the limit.
+    #[error("the row is longer than {max} bytes; look for a quote that is never closed")]
+    RowTooLong {
+        /// The limit.
+        max: usize,
+    },
+    /// More cells than the limit.
+    #[error("the row has more than {max} cells")]
+    TooManyCells {
+        /// The limit.
+        max: usize,
+    },
+}
 
 /// Bytes read at once, and the size of the buffer until a longer row makes it grow.
 const CHUNK_BYTES: usize = 256 << 10;
@@ -58,14 +87,14 @@ impl<'a> Row<'a> {
     ///
     /// # Errors
     /// The number, from 0, of the first cell with a byte that no text holds, and what it is.
-    pub fn text(&self) -> Result<TextRow<'a>, (usize, RejectCode)> {
+    pub fn text(&self) -> Result<TextRow<'a>, (usize, TableFault)> {
         let text = match std::str::from_utf8(self.bytes) {
             Ok(text) => text,
-            Err(error) => return Err((self.cell_at(error.valid_up_to()), RejectCode::InvalidBytes)),
+            Err(error) => return Err((self.cell_at(error.valid_up_to()), TableFault::InvalidBytes)),
         };
         match memchr(0, self.bytes) {
             None => Ok(TextRow { text, spans: self.spans }),
-            Some(at) => Err((self.cell_at(at), RejectCode::NulByte)),
+            Some(at) => Err((self.cell_at(at), TableFault::NulByte)),
         }
     }
 
@@ -135,7 +164,7 @@ pub enum Next<'a> {
         /// The line on which it begins, from 1.
         line: u64,
         /// What is wrong.
-        code: RejectCode,
+        code: TableFault,
     },
     /// No more rows.
     End,
@@ -154,6 +183,14 @@ pub struct Table<R> {
     line: u64,
     spans: Vec<Span>,
     unquoted: Vec<u8>,
+}
+
+impl<R> Drop for Table<R> {
+    /// Some tables hold passwords.
+    fn drop(&mut self) {
+        self.buffer.zeroize();
+        self.unquoted.zeroize();
+    }
 }
 
 /// What a look at the buffer found.
@@ -225,6 +262,12 @@ impl<R: Read> Table<R> {
         Ok(self.buffer.get(self.at..self.filled).unwrap_or_default())
     }
 
+    /// Returns the line on which reading stands: that of the next row, unless empty lines come first.
+    #[must_use]
+    pub fn line(&self) -> u64 {
+        self.line
+    }
+
     /// Reads the next row. Empty lines are no rows.
     ///
     /// # Errors
@@ -239,27 +282,27 @@ impl<R: Read> Table<R> {
             match self.find() {
                 Found::More if self.filled - self.at > self.row_bytes_max => {
                     self.skip_row()?;
-                    return Ok(Next::Fault { line, code: RejectCode::RowTooLong { max: self.row_bytes_max } });
+                    return Ok(Next::Fault { line, code: TableFault::RowTooLong { max: self.row_bytes_max } });
                 }
                 Found::More => self.fill()?,
                 Found::Unclosed => {
                     let is_long = self.filled - self.at > self.row_bytes_max;
                     self.at = self.filled;
-                    let too_long = RejectCode::RowTooLong { max: self.row_bytes_max };
-                    return Ok(Next::Fault { line, code: if is_long { too_long } else { RejectCode::QuoteUnclosed } });
+                    let too_long = TableFault::RowTooLong { max: self.row_bytes_max };
+                    return Ok(Next::Fault { line, code: if is_long { too_long } else { TableFault::QuoteUnclosed } });
                 }
                 Found::Row { consumed, lines, copied, terminated, misplaced } => {
                     let start = self.at;
                     self.at += consumed;
                     self.line += lines;
                     if consumed > self.row_bytes_max {
-                        return Ok(Next::Fault { line, code: RejectCode::RowTooLong { max: self.row_bytes_max } });
+                        return Ok(Next::Fault { line, code: TableFault::RowTooLong { max: self.row_bytes_max } });
                     }
                     if misplaced {
-                        return Ok(Next::Fault { line, code: RejectCode::QuoteMisplaced });
+                        return Ok(Next::Fault { line, code: TableFault::QuoteMisplaced });
                     }
                     if self.spans.len() > self.columns_max {
-                        return Ok(Next::Fault { line, code: RejectCode::TooManyCells { max: self.columns_max } });
+                        return Ok(Next::Fault { line, code: TableFault::TooManyCells { max: self.columns_max } });
                     }
                     let bytes = if copied {
                         self.unquoted.as_slice()
@@ -472,7 +515,7 @@ mod tests {
 
     use super::*;
 
-    type Read1 = (u64, Result<Vec<Option<String>>, RejectCode>);
+    type Read1 = (u64, Result<Vec<Option<String>>, TableFault>);
 
     /// Hands out at most `step` bytes at once, so that rows are cut at every place.
     struct Drip<'a>(&'a [u8], usize);
@@ -504,7 +547,7 @@ mod tests {
         }
     }
 
-    fn cells(cells: &[Option<&str>]) -> Result<Vec<Option<String>>, RejectCode> {
+    fn cells(cells: &[Option<&str>]) -> Result<Vec<Option<String>>, TableFault> {
         Ok(cells.iter().map(|cell| cell.map(str::to_owned)).collect())
     }
 
@@ -527,11 +570,11 @@ mod tests {
     fn a_bad_row_rejects_itself_and_never_its_neighbours() {
         let rows = read_all(b"a,1\n\"b\"x,2\nc,\xFF\nd,\0\ne,5\n\"f,6\ng,7\n", 5, 1000);
         assert_eq!(rows[0].1, cells(&[Some("a"), Some("1")]));
-        assert_eq!(rows[1], (2, Err(RejectCode::QuoteMisplaced)));
-        assert_eq!(rows[2], (3, Err(RejectCode::InvalidBytes)));
-        assert_eq!(rows[3], (4, Err(RejectCode::NulByte)));
+        assert_eq!(rows[1], (2, Err(TableFault::QuoteMisplaced)));
+        assert_eq!(rows[2], (3, Err(TableFault::InvalidBytes)));
+        assert_eq!(rows[3], (4, Err(TableFault::NulByte)));
         assert_eq!(rows[4].1, cells(&[Some("e"), Some("5")]));
-        assert_eq!(rows[5], (6, Err(RejectCode::QuoteUnclosed)));
+        assert_eq!(rows[5], (6, Err(TableFault::QuoteUnclosed)));
         assert_eq!(rows.len(), 6);
     }
 
@@ -549,7 +592,7 @@ mod tests {
                 Next::Row(row) => lines.push((row.line, None)),
             }
         }
-        assert_eq!(lines, [(1, None), (2, Some(RejectCode::RowTooLong { max: 300_000 })), (4, None)]);
+        assert_eq!(lines, [(1, None), (2, Some(TableFault::RowTooLong { max: 300_000 })), (4, None)]);
         assert!(table.buffer.len() <= 4 * 300_000, "{}", table.buffer.len());
     }
 

@@ -3,10 +3,33 @@
 use std::io::{self, Read};
 
 use encoding_rs::{Decoder, DecoderResult};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-use crate::connector::change::Certainty;
-use crate::connector::rejection::FileError;
+/// Where the knowledge about a file's form comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Certainty {
+    /// The configuration, the caller or the format says so.
+    Named,
+    /// Byte order mark, `sep=` line or the header leave no other reading.
+    Detected,
+}
+
+/// The encoding of a file cannot be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum EncodingError {
+    /// Bytes that are not UTF-8 and no encoding named.
+    #[error("the text is not UTF-8 and names no encoding")]
+    Doubtful,
+    /// The byte order mark says otherwise.
+    #[error("the byte order mark says {mark}, but {named} was named")]
+    Contradicted {
+        /// What the mark says.
+        mark: &'static str,
+        /// What was named.
+        named: &'static str,
+    },
+}
 
 /// How the bytes of a file become text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -99,8 +122,8 @@ pub const HEAD_BYTES: usize = 64 << 10;
 /// without a single character that only UTF-8 explains is another encoding, and which one nobody can tell.
 ///
 /// # Errors
-/// [`FileError::EncodingDoubtful`] and [`FileError::EncodingContradicted`].
-pub fn detect(head: &[u8], named: Option<Encoding>) -> Result<DetectedEncoding, FileError> {
+/// [`EncodingError::Doubtful`] and [`EncodingError::Contradicted`].
+pub fn detect(head: &[u8], named: Option<Encoding>) -> Result<DetectedEncoding, EncodingError> {
     let mark = match head {
         [0xEF, 0xBB, 0xBF, ..] => Some((Encoding::Utf8, 3)),
         [0xFF, 0xFE, ..] => Some((Encoding::Utf16Le, 2)),
@@ -110,7 +133,7 @@ pub fn detect(head: &[u8], named: Option<Encoding>) -> Result<DetectedEncoding, 
     if let Some((encoding, mark_bytes)) = mark {
         return match named {
             Some(named) if named != encoding => {
-                Err(FileError::EncodingContradicted { mark: encoding.name(), named: named.name() })
+                Err(EncodingError::Contradicted { mark: encoding.name(), named: named.name() })
             }
             _ => Ok(DetectedEncoding { encoding, mark_bytes, certainty: Certainty::Detected }),
         };
@@ -123,7 +146,7 @@ pub fn detect(head: &[u8], named: Option<Encoding>) -> Result<DetectedEncoding, 
         && !is_cut_character(head)
         && head.utf8_chunks().all(|chunk| chunk.valid().is_ascii());
     if looks_wide || is_foreign {
-        return Err(FileError::EncodingDoubtful);
+        return Err(EncodingError::Doubtful);
     }
     Ok(DetectedEncoding { encoding: Encoding::Utf8, mark_bytes: 0, certainty: Certainty::Detected })
 }
@@ -227,14 +250,14 @@ mod tests {
         assert_eq!(seen(b"\xFE\xFF\0a", Some(Encoding::Utf16Be)), Ok((Encoding::Utf16Be, 2)));
         assert_eq!(seen("é".as_bytes(), None), Ok((Encoding::Utf8, 0)));
         assert_eq!(seen(b"\xE9,b", Some(Encoding::Windows1250)), Ok((Encoding::Windows1250, 0)));
-        let contradicted = FileError::EncodingContradicted { mark: "utf-8", named: "windows-1250" };
+        let contradicted = EncodingError::Contradicted { mark: "utf-8", named: "windows-1250" };
         assert_eq!(seen(b"\xEF\xBB\xBFa", Some(Encoding::Windows1250)), Err(contradicted));
     }
 
     #[test]
     fn what_is_not_certain_is_refused_and_one_bad_byte_among_utf8_is_not_a_doubt() {
-        assert_eq!(detect(b"jm\xE9no,b\n", None), Err(FileError::EncodingDoubtful));
-        assert_eq!(detect(b"a\0,\0b\0\n\0", None), Err(FileError::EncodingDoubtful));
+        assert_eq!(detect(b"jm\xE9no,b\n", None), Err(EncodingError::Doubtful));
+        assert_eq!(detect(b"a\0,\0b\0\n\0", None), Err(EncodingError::Doubtful));
         assert!(detect("č,ř\n\u{e9}\n".as_bytes(), None).is_ok());
         assert!(detect(b"\xC4\x8D,b\nx\xE9y,c\n", None).is_ok());
         let mut head = vec![b'a'; HEAD_BYTES - 1];

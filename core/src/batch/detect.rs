@@ -1,0 +1,90 @@
+//! Which kind of batch a header is of. Where it fits more than one, nobody guesses: the choice is told.
+
+use super::kind::{MigrationKind, Need, folded};
+
+/// What a header says about the kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Detection {
+    /// The caller named it.
+    Named(MigrationKind),
+    /// The header fits this kind and no other.
+    Certain(MigrationKind),
+    /// The header fits no kind as it stands, and this one clearly best.
+    Nearest(MigrationKind),
+    /// The header fits all of these.
+    Doubtful(Vec<MigrationKind>),
+    /// The header resembles none.
+    Nothing,
+}
+
+impl Detection {
+    /// Returns the kind, if there is one.
+    #[must_use]
+    pub fn kind(&self) -> Option<MigrationKind> {
+        match self {
+            Self::Named(kind) | Self::Certain(kind) | Self::Nearest(kind) => Some(*kind),
+            Self::Doubtful(_) | Self::Nothing => None,
+        }
+    }
+}
+
+/// Looks at a header.
+///
+/// A kind fits when it knows every column and no required one is missing. What the batch itself can give is not
+/// missing, but where a kind that needs it fits beside one that has no such column, both are possible.
+#[must_use]
+pub fn detect(header: &[String], named: Option<MigrationKind>) -> Detection {
+    if let Some(kind) = named {
+        return Detection::Named(kind);
+    }
+    let columns: Vec<String> =
+        header.iter().filter(|name| !name.trim().is_empty()).map(|name| folded(name)).collect();
+    let spellings: Vec<&str> = header.iter().map(String::as_str).collect();
+    let fitting: Vec<MigrationKind> =
+        MigrationKind::ALL.into_iter().filter(|kind| misfit(*kind, &columns) == 0).collect();
+    match by_spelling(&fitting, &spellings).as_slice() {
+        [only] => Detection::Certain(*only),
+        [] => nearest(&columns),
+        several => Detection::Doubtful(several.to_vec()),
+    }
+}
+
+/// Of kinds that differ in nothing but the spelling of a column (`UserName`, `Username`), those whose spelling it is.
+fn by_spelling(fitting: &[MigrationKind], spellings: &[&str]) -> Vec<MigrationKind> {
+    let exact: Vec<MigrationKind> = fitting
+        .iter()
+        .copied()
+        .filter(|kind| spellings.iter().all(|name| name.is_empty() || kind.attribute(name).is_some()))
+        .collect();
+    if exact.is_empty() { fitting.to_vec() } else { exact }
+}
+
+/// Returns how many columns are unknown to a kind, or missing from the header.
+fn misfit(kind: MigrationKind, columns: &[String]) -> usize {
+    let knows = |column: &String| kind.attributes().iter().any(|attribute| folded(attribute.name) == *column);
+    let unknown = columns.iter().filter(|column| !knows(column)).count();
+    unknown + missing(kind, columns)
+}
+
+fn missing(kind: MigrationKind, columns: &[String]) -> usize {
+    let needed = kind.attributes().iter().filter(|attribute| matches!(attribute.need, Need::Required | Need::Column));
+    needed.filter(|attribute| !columns.contains(&folded(attribute.name))).count()
+}
+
+fn nearest(columns: &[String]) -> Detection {
+    let knows = |kind: &MigrationKind| {
+        let known = |column: &String| kind.attributes().iter().any(|attribute| folded(attribute.name) == *column);
+        columns.iter().any(known)
+    };
+    let mut ranked: Vec<(usize, MigrationKind)> =
+        MigrationKind::ALL.into_iter().filter(knows).map(|kind| (misfit(kind, columns), kind)).collect();
+    ranked.sort_unstable();
+    match ranked.as_slice() {
+        [] => Detection::Nothing,
+        [(_, only)] => Detection::Nearest(*only),
+        [(best, kind), (next, _), ..] if best < next => Detection::Nearest(*kind),
+        [(best, _), ..] => {
+            Detection::Doubtful(ranked.iter().filter(|(misfit, _)| misfit == best).map(|(_, kind)| *kind).collect())
+        }
+    }
+}

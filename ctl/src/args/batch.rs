@@ -1,0 +1,231 @@
+//! `batch`.
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Subcommand, ValueEnum};
+use retention_core::batch::MigrationKind;
+use retention_core::batch::login::LoginForm;
+use retention_core::text::{Delimiter, Encoding};
+
+/// `batch`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Batch {
+    /// Check migration batches: every rule, all findings at once.
+    ///
+    /// Takes the CSV files of New-MigrationBatch and the mapping file of a PST import. A directory stands for its .csv
+    /// and .txt files; files that are checked together may not name the same mailbox twice. Ends with 78 when a row or a
+    /// file would be refused. No cell is ever shown.
+    ///
+    /// Example: retentionctl batch check users.csv --kind imap
+    ///
+    /// Needs no daemon.
+    Check {
+        /// The files, or directories of files.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        #[command(flatten)]
+        reading: Reading,
+        #[command(flatten)]
+        rules: Rules,
+        /// List the bad rows of one file in MigrationErrors.csv, or in this file; it must not exist.
+        #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "MigrationErrors.csv")]
+        errors: Option<PathBuf>,
+        /// Write the good rows of one file into this one, which must not exist. It holds the passwords.
+        #[arg(long, value_name = "FILE")]
+        good_rows: Option<PathBuf>,
+    },
+    /// Split a batch into files: the header on each, every row in exactly one.
+    ///
+    /// Without --rows and --bytes each file is as large as its kind may be. The batch must be good but for its size. The
+    /// files hold the passwords and are written with mode 0600.
+    ///
+    /// Example: retentionctl batch split users.csv --kind staged --rows 500 --into parts
+    ///
+    /// Needs no daemon.
+    Split {
+        /// The file.
+        file: PathBuf,
+        #[command(flatten)]
+        reading: Reading,
+        #[command(flatten)]
+        rules: Rules,
+        /// The directory for the files; made when it does not exist.
+        #[arg(long, value_name = "DIR")]
+        into: PathBuf,
+        /// At most so many rows in each.
+        #[arg(long, value_name = "N")]
+        rows: Option<u64>,
+        /// At most so many bytes in each, the header included.
+        #[arg(long, value_name = "N")]
+        bytes: Option<u64>,
+        /// By the first letter of the address.
+        #[arg(long, conflicts_with = "by")]
+        by_letter: bool,
+        /// By the value of a column; one that is no attribute is left out of the files.
+        #[arg(long, value_name = "COLUMN")]
+        by: Option<String>,
+    },
+    /// Make a batch from a list of addresses.
+    ///
+    /// The list has one address a line, or is a CSV file with the column EmailAddress and, if wanted, UserName (the name
+    /// at the source) and UserRoot. An IMAP batch logs in as an administrator, in one of the four forms of the guides;
+    /// the password is asked for, or read from a file that only you can read.
+    ///
+    /// Example: retentionctl batch make list.txt --kind imap --form dovecot --admin mailadmin --into users.csv
+    ///
+    /// Needs no daemon.
+    Make(Make),
+    /// Turn a file as Excel writes it into one that a migration takes.
+    ///
+    /// Semicolons and tabs become commas; windows-1250, windows-1252 and UTF-16 become UTF-8; byte order mark, sep= line,
+    /// blank lines and empty columns go; names of columns get their documented spelling. No cell is touched: passwords
+    /// stay as they are, and nothing is put in front of them. What was changed is listed.
+    ///
+    /// Example: retentionctl batch convert excel.csv --encoding windows-1250 --into users.csv
+    ///
+    /// Needs no daemon.
+    Convert {
+        /// The file.
+        file: PathBuf,
+        #[command(flatten)]
+        reading: Reading,
+        /// The kind, where columns are spelt differently in two kinds.
+        #[arg(long)]
+        kind: Option<MigrationKind>,
+        /// The new file; it must not exist.
+        #[arg(long, value_name = "FILE")]
+        into: PathBuf,
+    },
+    /// Write New-MigrationBatch for a file, ready to paste into PowerShell.
+    ///
+    /// Example: retentionctl batch command users.csv --kind imap --name Wave1 --endpoint imap-hq
+    ///
+    /// Needs no daemon.
+    Command {
+        /// The file, as the machine that runs PowerShell sees it; it is not read.
+        file: String,
+        /// The kind.
+        #[arg(long)]
+        kind: MigrationKind,
+        /// The name of the batch: letters, digits, - and _.
+        #[arg(long)]
+        name: String,
+        /// The name of the migration endpoint.
+        #[arg(long)]
+        endpoint: Option<String>,
+        /// The domain that remote moves deliver to, such as contoso.mail.onmicrosoft.com.
+        #[arg(long, value_name = "DOMAIN")]
+        delivery_domain: Option<String>,
+        /// A database for rows that name none; may be repeated.
+        #[arg(long = "target-database", value_name = "NAME")]
+        target_databases: Vec<String>,
+        /// Let columns that are no attributes be ignored.
+        #[arg(long)]
+        allow_unknown_columns: bool,
+    },
+}
+
+/// How a file is written, where that is not certain.
+#[derive(Debug, Clone, ClapArgs)]
+pub(crate) struct Reading {
+    /// The encoding, where it cannot be told.
+    #[arg(long, value_enum)]
+    encoding: Option<EncodingName>,
+    /// The delimiter, where it cannot be told.
+    #[arg(long, value_enum)]
+    delimiter: Option<DelimiterName>,
+}
+
+impl Reading {
+    pub(crate) fn named(&self) -> retention_core::batch::Named {
+        let encoding = self.encoding.map(|name| match name {
+            EncodingName::Utf8 => Encoding::Utf8,
+            EncodingName::Utf16le => Encoding::Utf16Le,
+            EncodingName::Utf16be => Encoding::Utf16Be,
+            EncodingName::Windows1250 => Encoding::Windows1250,
+            EncodingName::Windows1252 => Encoding::Windows1252,
+        });
+        let delimiter = self.delimiter.map(|name| match name {
+            DelimiterName::Comma => Delimiter::Comma,
+            DelimiterName::Semicolon => Delimiter::Semicolon,
+            DelimiterName::Tab => Delimiter::Tab,
+        });
+        retention_core::batch::Named { encoding, delimiter }
+    }
+}
+
+/// An encoding by its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum EncodingName {
+    /// With or without byte order mark.
+    #[value(name = "utf-8")]
+    Utf8,
+    /// Low byte first.
+    #[value(name = "utf-16le")]
+    Utf16le,
+    /// High byte first.
+    #[value(name = "utf-16be")]
+    Utf16be,
+    /// Central European Windows.
+    #[value(name = "windows-1250")]
+    Windows1250,
+    /// Western European Windows.
+    #[value(name = "windows-1252")]
+    Windows1252,
+}
+
+/// A delimiter by its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum DelimiterName {
+    /// The only one that a migration takes.
+    Comma,
+    /// Excel in countries with a decimal comma.
+    Semicolon,
+    /// Unicode text of Excel.
+    Tab,
+}
+
+/// What is known of a batch beside its file.
+#[derive(Debug, Clone, ClapArgs)]
+pub(crate) struct Rules {
+    /// The kind: staged, imap, onboarding, offboarding, cross-forest, local, google, cross-tenant, public-folders,
+    /// public-folder-groups, pst. Without it the header decides, if it can.
+    #[arg(long)]
+    pub(crate) kind: Option<MigrationKind>,
+    /// An attribute whose value the batch itself gives, such as TargetDatabase; may be repeated.
+    #[arg(long, value_name = "ATTRIBUTE")]
+    pub(crate) of_batch: Vec<String>,
+    /// Let columns that are no attributes be ignored, as -AllowUnknownColumnsInCsv does.
+    #[arg(long)]
+    pub(crate) allow_unknown_columns: bool,
+}
+
+/// `batch make`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Make {
+    /// The list.
+    pub(crate) list: PathBuf,
+    #[command(flatten)]
+    pub(crate) reading: Reading,
+    /// The kind; all but imap name addresses only.
+    #[arg(long, default_value = "imap")]
+    pub(crate) kind: MigrationKind,
+    /// The administrator's form of login: exchange, dovecot, mirapoint or courier.
+    #[arg(long, required_if_eq("kind", "imap"))]
+    pub(crate) form: Option<LoginForm>,
+    /// The name of the administrator.
+    #[arg(long, value_name = "NAME", required_if_eq("kind", "imap"))]
+    pub(crate) admin: Option<String>,
+    /// The file with the administrator's password, of mode 0600; without it the password is asked for.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) password_file: Option<PathBuf>,
+    /// The domain of Exchange's form; of Mirapoint's, where it is not the one of the address.
+    #[arg(long)]
+    pub(crate) domain: Option<String>,
+    /// Where Courier's virtual shared folders begin.
+    #[arg(long, value_name = "PATH", default_value = "/users")]
+    pub(crate) root: String,
+    /// The new file; it must not exist.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) into: PathBuf,
+}

@@ -1,0 +1,307 @@
+//! `batch`: migration batches. The rules are in the core; here are the files.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use retention_core::batch::command::{CommandSettings, new_migration_batch};
+use retention_core::batch::make::{Admin, Mailbox, make_addresses, make_imap};
+use retention_core::batch::split::{Group, Limits};
+use retention_core::batch::write::{errors_of, file_of};
+use retention_core::batch::{
+    self, Checked, MigrationKind, Problem, Rule, Settings, Sheet, UnknownColumns, Weight, convert, split,
+};
+use retention_core::control::{ErrorCode, ExitCode, Finding, Severity};
+use serde_json::json;
+
+use super::{Context, refuse, status};
+use crate::args::batch::{Batch, Make, Reading, Rules};
+use crate::exit::{Cause, Doing, Failure};
+
+mod files;
+
+const PIECE_COLUMNS: &[&str] = &["file", "rows", "bytes"];
+const CHANGE_COLUMNS: &[&str] = &["file", "change"];
+
+pub(super) fn execute(context: &mut Context, command: Batch) -> Result<ExitCode, Failure> {
+    match command {
+        Batch::Check { files, reading, rules, errors, good_rows } => {
+            let wanted = Wanted { errors, good_rows };
+            check(context, &files, &reading, rules, &wanted).doing("check the batch")
+        }
+        Batch::Split { file, reading, rules, into, rows, bytes, by_letter, by } => {
+            let asked = Asked { rows, bytes, by_letter, by };
+            split_file(context, &file, &reading, rules, &into, &asked).doing("split the batch")
+        }
+        Batch::Make(make) => make_file(context, make).doing("make the batch"),
+        Batch::Convert { file, reading, kind, into } => {
+            convert_file(context, &file, &reading, kind, &into).doing("convert the batch")
+        }
+        Batch::Command { file, kind, name, endpoint, delivery_domain, target_databases, allow_unknown_columns } => {
+            let unknown_columns = unknown_columns(allow_unknown_columns);
+            let settings =
+                CommandSettings { name, file, endpoint, delivery_domain, target_databases, unknown_columns };
+            write_command(context, kind, &settings).doing("write the command")
+        }
+    }
+}
+
+fn unknown_columns(allowed: bool) -> UnknownColumns {
+    if allowed { UnknownColumns::Ignored } else { UnknownColumns::Refused }
+}
+
+impl From<Rules> for Settings {
+    fn from(rules: Rules) -> Self {
+        Self {
+            kind: rules.kind,
+            of_batch: rules.of_batch.into_iter().collect::<BTreeSet<String>>(),
+            unknown_columns: unknown_columns(rules.allow_unknown_columns),
+            allowed_column: None,
+        }
+    }
+}
+
+/// What a check writes beside its answer.
+struct Wanted {
+    errors: Option<PathBuf>,
+    good_rows: Option<PathBuf>,
+}
+
+fn check(
+    context: &mut Context,
+    paths: &[PathBuf],
+    reading: &Reading,
+    rules: Rules,
+    wanted: &Wanted,
+) -> Result<ExitCode, Cause> {
+    let paths = files::expanded(paths)?;
+    let mut sheets: Vec<(String, Sheet)> = Vec::new();
+    let mut findings = Vec::new();
+    for path in &paths {
+        let name = path.display().to_string();
+        let bytes = files::read(path)?;
+        match batch::sheet::read(&bytes, reading.named()) {
+            Ok(sheet) => sheets.push((name, sheet)),
+            Err(error) => findings.push(Finding {
+                severity: Severity::Error,
+                file: name,
+                line: None,
+                column: None,
+                message: error.to_string(),
+                hint: Some(error.hint().to_owned()),
+            }),
+        }
+    }
+    let named: Vec<(&str, &Sheet)> = sheets.iter().map(|(name, sheet)| (name.as_str(), sheet)).collect();
+    let all = batch::check(&named, &rules.into());
+    for ((name, _), checked) in named.iter().zip(&all) {
+        findings.extend(checked.problems.iter().map(|problem| finding(name, problem)));
+    }
+    findings.sort_by_key(|finding| finding.severity);
+    if wanted.errors.is_some() || wanted.good_rows.is_some() {
+        match (named.as_slice(), all.as_slice()) {
+            ([(_, sheet)], [checked]) => write_beside(context, sheet, checked, wanted)?,
+            _ => return Err(refuse(ErrorCode::BadRequest, "--errors and --good-rows need exactly one readable file")),
+        }
+    }
+    status::findings(context, &retention_core::control::Checked { findings })
+}
+
+fn write_beside(context: &Context, sheet: &Sheet, checked: &Checked, wanted: &Wanted) -> Result<(), Cause> {
+    if let Some(path) = &wanted.errors {
+        let key = checked.detection.kind().map_or("EmailAddress", MigrationKind::key);
+        files::write_new(path, &errors_of(sheet, key, &checked.problems))?;
+        context.say(&format!("bad rows are listed in {}", path.display()));
+    }
+    if let Some(path) = &wanted.good_rows {
+        if checked.is_refused_whole() {
+            let message = "the file as a whole would be refused, so none of its rows is good; nothing was written";
+            return Err(refuse(ErrorCode::BadRequest, message));
+        }
+        let good = sheet.rows.iter().enumerate().filter(|(row, _)| !checked.bad_rows.contains(row));
+        files::write_new(path, &file_of(&sheet.header, good.map(|(_, row)| row)))?;
+        context.say(&format!("good rows are in {}; it holds their passwords", path.display()));
+    }
+    Ok(())
+}
+
+fn finding(file: &str, problem: &Problem) -> Finding {
+    let severity = match problem.rule.weight() {
+        Weight::Error => Severity::Error,
+        Weight::Warning => Severity::Warning,
+        Weight::Note => Severity::Note,
+    };
+    Finding {
+        severity,
+        file: file.to_owned(),
+        line: problem.line,
+        column: problem.column.map(|column| column as u64),
+        message: problem.rule.to_string(),
+        hint: problem.rule.hint(),
+    }
+}
+
+fn open(path: &Path, reading: &Reading) -> Result<Sheet, Cause> {
+    let bytes = files::read(path)?;
+    batch::sheet::read(&bytes, reading.named()).map_err(|error| {
+        let body = retention_core::control::ErrorBody::saying(ErrorCode::ConfigInvalid, error.to_string());
+        Cause::Answer(body.hint(error.hint()))
+    })
+}
+
+/// What a split is asked for.
+struct Asked {
+    rows: Option<u64>,
+    bytes: Option<u64>,
+    by_letter: bool,
+    by: Option<String>,
+}
+
+fn split_file(
+    context: &mut Context,
+    path: &Path,
+    reading: &Reading,
+    rules: Rules,
+    into: &Path,
+    asked: &Asked,
+) -> Result<ExitCode, Cause> {
+    let sheet = open(path, reading)?;
+    let settings = Settings { allowed_column: asked.by.clone(), ..rules.into() };
+    let name = path.display().to_string();
+    let mut checked = batch::check(&[(&name, &sheet)], &settings);
+    let Some(checked) = checked.pop() else { return Ok(ExitCode::Unexpected) };
+    // Its size is why it is split.
+    let stops = |rule: &Rule| {
+        rule.weight() == Weight::Error && !matches!(rule, Rule::TooManyRows { .. } | Rule::TooManyBytes { .. })
+    };
+    if checked.problems.iter().any(|problem| stops(&problem.rule)) {
+        let findings = checked.problems.iter().filter(|problem| stops(&problem.rule));
+        let findings = findings.map(|problem| finding(&name, problem)).collect();
+        context.say("nothing was split: mend these first");
+        return status::findings(context, &retention_core::control::Checked { findings });
+    }
+    let Some(kind) = checked.detection.kind() else { return Ok(ExitCode::Invalid) };
+    let column = |name: &str| {
+        let message = format!("there is no column of the name that --by says; --by-letter needs {}", kind.key());
+        sheet.column(name).ok_or_else(|| refuse(ErrorCode::BadRequest, message))
+    };
+    let group = match &asked.by {
+        Some(by) => Group::Value(column(by)?),
+        None if asked.by_letter => Group::Letter(column(kind.key())?),
+        None => Group::None,
+    };
+    let left_out = match (&asked.by, group) {
+        (Some(by), Group::Value(number)) if kind.attribute(by).is_none() => Some(number),
+        _ => None,
+    };
+    let limits = Limits {
+        rows_max: asked.rows.unwrap_or(u64::MAX).min(kind.rows_max().unwrap_or(u64::MAX)),
+        bytes_max: asked.bytes.unwrap_or(u64::MAX).min(kind.bytes_max().unwrap_or(batch::FILE_BYTES_MAX as u64)),
+    };
+    let pieces = split::split(&sheet, group, limits, left_out)
+        .map_err(|error| refuse(ErrorCode::BadRequest, error.to_string()))?;
+    files::make_dir(into)?;
+    let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("batch");
+    let targets: Vec<PathBuf> =
+        pieces.iter().map(|piece| into.join(format!("{stem}-{}.csv", piece.label))).collect();
+    files::none_exists(&targets)?;
+    let mut list = context.renderer.list(PIECE_COLUMNS)?;
+    for (piece, target) in pieces.iter().zip(&targets) {
+        files::write_new(target, &piece.bytes)?;
+        let file = target.display().to_string();
+        list.row(&json!({"file": file, "rows": piece.rows, "bytes": piece.bytes.len()}))?;
+    }
+    list.end()?;
+    context.next(&format!("retentionctl batch check {} --kind {kind}", into.display()));
+    Ok(ExitCode::Done)
+}
+
+fn convert_file(
+    context: &mut Context,
+    path: &Path,
+    reading: &Reading,
+    kind: Option<MigrationKind>,
+    into: &Path,
+) -> Result<ExitCode, Cause> {
+    let sheet = open(path, reading)?;
+    let name = path.display().to_string();
+    let converted = match convert::convert(&sheet, kind) {
+        Ok(converted) => converted,
+        Err(errors) => {
+            let finding = |error: &convert::ConvertError| Finding {
+                severity: Severity::Error,
+                file: name.clone(),
+                line: None,
+                column: None,
+                message: error.to_string(),
+                hint: None,
+            };
+            let findings = errors.iter().map(finding).collect();
+            context.say("nothing was converted: it could only be guessed what is meant");
+            return status::findings(context, &retention_core::control::Checked { findings });
+        }
+    };
+    files::write_new(into, &converted.bytes)?;
+    let mut list = context.renderer.list(CHANGE_COLUMNS)?;
+    for change in &converted.changes {
+        list.row(&json!({"file": into.display().to_string(), "change": change.to_string()}))?;
+    }
+    list.end()?;
+    if converted.changes.is_empty() {
+        context.say("nothing had to be changed but line ends and quotes");
+    }
+    context.next(&format!("retentionctl batch check {}", into.display()));
+    Ok(ExitCode::Done)
+}
+
+fn make_file(context: &mut Context, make: Make) -> Result<ExitCode, Cause> {
+    let mailboxes = mailboxes_of(&make.list, &make.reading)?;
+    let bytes = match (make.kind, make.form, make.admin) {
+        (MigrationKind::Imap, Some(form), Some(name)) => {
+            let password = files::password(make.password_file.as_deref())?;
+            make_imap(&mailboxes, &Admin { form, name, password, domain: make.domain, root: make.root })
+        }
+        (kind, ..) => make_addresses(&mailboxes, kind),
+    };
+    let bytes = bytes.map_err(|error| refuse(ErrorCode::BadRequest, error.to_string()))?;
+    files::write_new(&make.into, &bytes)?;
+    let file = make.into.display().to_string();
+    let answer = json!({"file": file, "rows": mailboxes.len(), "bytes": bytes.len()});
+    context.present(&answer)?;
+    context.next(&format!("retentionctl batch check {file} --kind {}", make.kind));
+    Ok(ExitCode::Done)
+}
+
+/// Reads a list: one address a line, or CSV with a header.
+fn mailboxes_of(path: &Path, reading: &Reading) -> Result<Vec<Mailbox>, Cause> {
+    let sheet = open(path, reading)?;
+    let Some(address) = sheet.column("EmailAddress") else {
+        let lines = std::iter::once(&sheet.header).chain(sheet.rows.iter().map(|row| &row.cells));
+        let mut mailboxes = Vec::new();
+        for cells in lines {
+            let [address] = cells.as_slice() else {
+                let message = "the list has several columns and none of them is EmailAddress";
+                return Err(refuse(ErrorCode::BadRequest, message));
+            };
+            mailboxes.push(Mailbox { address: address.trim().to_owned(), user: None, root: None });
+        }
+        return Ok(mailboxes);
+    };
+    let (user, root) = (sheet.column("UserName"), sheet.column("UserRoot"));
+    let filled = |row: &batch::Row, column: Option<usize>| {
+        column.map(|column| row.cell(column)).filter(|cell| !cell.is_empty()).map(str::to_owned)
+    };
+    let mailbox = |row: &batch::Row| Mailbox {
+        address: row.cell(address).to_owned(),
+        user: filled(row, user),
+        root: filled(row, root),
+    };
+    Ok(sheet.rows.iter().map(mailbox).collect())
+}
+
+fn write_command(context: &mut Context, kind: MigrationKind, settings: &CommandSettings) -> Result<ExitCode, Cause> {
+    let text =
+        new_migration_batch(kind, settings).map_err(|error| refuse(ErrorCode::BadRequest, error.to_string()))?;
+    context.renderer.text(&text)?;
+    context.renderer.flush()?;
+    Ok(ExitCode::Done)
+}

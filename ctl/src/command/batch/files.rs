@@ -1,0 +1,121 @@
+//! The files of batches. What is written holds passwords: mode 0600, never over another file.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, IsTerminal as _, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use retention_core::batch::{FILE_BYTES_MAX, FILES_MAX};
+use retention_core::control::ErrorCode;
+use zeroize::Zeroizing;
+
+use super::super::refuse;
+use crate::exit::Cause;
+
+/// The longest password, in bytes: far above what any server takes.
+const PASSWORD_BYTES_MAX: u64 = 4_096;
+
+fn unread(path: &Path) -> impl FnOnce(io::Error) -> Cause {
+    let path = path.to_owned();
+    move |source| Cause::File { path, doing: "read", source }
+}
+
+fn unwritten(path: &Path) -> impl FnOnce(io::Error) -> Cause {
+    let path = path.to_owned();
+    move |source| Cause::File { path, doing: "written", source }
+}
+
+/// Puts the .csv and .txt files of each directory in its place, in the order of their names. The list of bad rows is
+/// none of them.
+pub(super) fn expanded(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Cause> {
+    let mut all = Vec::new();
+    for path in paths {
+        if !path.is_dir() {
+            all.push(path.clone());
+            continue;
+        }
+        let mut inside = Vec::new();
+        for entry in std::fs::read_dir(path).map_err(unread(path))? {
+            let entry = entry.map_err(unread(path))?.path();
+            let is_batch = entry
+                .extension()
+                .is_some_and(|ending| ending.eq_ignore_ascii_case("csv") || ending.eq_ignore_ascii_case("txt"));
+            if is_batch && entry.is_file() && !entry.ends_with("MigrationErrors.csv") {
+                inside.push(entry);
+            }
+            if all.len() + inside.len() > FILES_MAX {
+                return Err(refuse(ErrorCode::TooLarge, format!("more than {FILES_MAX} files")));
+            }
+        }
+        inside.sort();
+        if inside.is_empty() {
+            let message = format!("{} has no .csv or .txt file", path.display());
+            return Err(refuse(ErrorCode::NotFound, message));
+        }
+        all.extend(inside);
+    }
+    Ok(all)
+}
+
+/// Reads a file, and no more of it than a batch may have.
+pub(super) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Cause> {
+    let file = File::open(path).map_err(unread(path))?;
+    let length = usize::try_from(file.metadata().map_err(unread(path))?.len()).unwrap_or(usize::MAX);
+    // Room for all of it, so that nothing is left behind in memory where it grew.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(length.min(FILE_BYTES_MAX) + 2));
+    file.take(FILE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).map_err(unread(path))?;
+    Ok(bytes)
+}
+
+/// Writes a file that must not exist, for its owner alone, durably.
+pub(super) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), Cause> {
+    let mut options = OpenOptions::new();
+    let mut file = options.write(true).create_new(true).mode(0o600).open(path).map_err(unwritten(path))?;
+    let written = file.write_all(bytes).and_then(|()| file.sync_all());
+    written.map_err(|error| {
+        // Half a batch must not lie around. When that fails too, the first error says more.
+        let _ = std::fs::remove_file(path);
+        unwritten(path)(error)
+    })
+}
+
+/// Makes a directory for its owner alone, unless it is there.
+pub(super) fn make_dir(path: &Path) -> Result<(), Cause> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(unwritten(path))
+}
+
+/// Says which of the files exists already, before any is written.
+pub(super) fn none_exists(paths: &[PathBuf]) -> Result<(), Cause> {
+    match paths.iter().find(|path| path.symlink_metadata().is_ok()) {
+        Some(path) => Err(unwritten(path)(io::ErrorKind::AlreadyExists.into())),
+        None => Ok(()),
+    }
+}
+
+/// Reads a password from a file that nobody else can read, or asks for it.
+pub(super) fn password(file: Option<&Path>) -> Result<Zeroizing<String>, Cause> {
+    let Some(path) = file else {
+        if !io::stdin().is_terminal() {
+            let message = "there is no terminal to ask for the password; name a file with --password-file";
+            return Err(refuse(ErrorCode::BadRequest, message));
+        }
+        return rpassword::prompt_password("Password of the administrator: ").map(Zeroizing::new).map_err(Cause::Start);
+    };
+    let opened = File::open(path).map_err(unread(path))?;
+    let metadata = opened.metadata().map_err(unread(path))?;
+    if metadata.mode() & 0o077 != 0 {
+        let message = format!("{} can be read by others, so its password is not used", path.display());
+        return Err(refuse(ErrorCode::BadRequest, message));
+    }
+    let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(PASSWORD_BYTES_MAX).unwrap_or_default() + 2));
+    opened.take(PASSWORD_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(unread(path))?;
+    // One line end is the editor's; everything else is the password's.
+    let text = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
+    let text = text.strip_suffix(b"\r").unwrap_or(text);
+    match std::str::from_utf8(text) {
+        Ok(text) if text.len() as u64 <= PASSWORD_BYTES_MAX => Ok(Zeroizing::new(text.to_owned())),
+        Ok(_) | Err(_) => {
+            Err(refuse(ErrorCode::BadRequest, format!("{} holds no password of UTF-8 text", path.display())))
+        }
+    }
+}
