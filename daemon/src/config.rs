@@ -9,6 +9,7 @@ mod overlap;
 mod problem;
 mod reading;
 mod reload;
+mod server;
 #[cfg(test)]
 mod tests;
 
@@ -25,6 +26,7 @@ use crate::diagnostics::Redacted;
 
 pub use problem::{ConfigError, Problem};
 pub use reload::{Change, Reload};
+pub use server::{CredentialSource, Doveadm, MailAdmin, MailServer, MailTls};
 
 /// The largest configuration file that is read, in bytes: a thousand sources fit many times.
 pub const CONFIG_BYTES_MAX: u64 = 1024 * 1024;
