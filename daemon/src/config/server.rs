@@ -3,6 +3,9 @@
 use std::path::PathBuf;
 
 use retention_core::mailbox::LoginForm;
+use serde::Deserialize;
+
+use super::SecretPlace;
 
 /// One mail server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,7 +38,7 @@ pub struct MailAdmin {
     /// The login name.
     pub login: String,
     /// Where the password or token is.
-    pub credential: CredentialSource,
+    pub credential: SecretPlace,
 }
 
 /// Dovecot's HTTP interface, through which sessions are ended and caches cleaned.
@@ -44,25 +47,29 @@ pub struct Doveadm {
     /// The URL, `http://` on loopback or `https://`.
     pub url: String,
     /// Where its key is.
-    pub key: CredentialSource,
-}
-
-/// Where a secret is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CredentialSource {
-    /// A credential that systemd hands over, by its name.
-    Credential(String),
-    /// A file that only the daemon's user can read.
-    File(PathBuf),
+    pub key: SecretPlace,
 }
 
 /// How a connection is protected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum MailTls {
     /// TLS from the first byte.
     Implicit,
     /// `STARTTLS` before anything else.
+    #[serde(rename = "starttls")]
     StartTls,
     /// None, and only to this machine itself.
     PlainLoopback,
+}
+
+impl MailTls {
+    /// Returns the port that is usual for it.
+    #[must_use]
+    pub fn usual_port(self) -> u16 {
+        match self {
+            Self::Implicit => 993,
+            Self::StartTls | Self::PlainLoopback => 143,
+        }
+    }
 }
