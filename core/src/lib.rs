@@ -17,6 +17,9 @@ pub mod schedule;
 // What is kept: kinds, layouts, rows.
 pub mod record;
 
+// Mailboxes on mail servers: how one logs in, and who may do what.
+pub mod mailbox;
+
 // Encodings and delimiters of other people's files.
 pub mod text;
 

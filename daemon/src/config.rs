@@ -9,12 +9,14 @@ mod overlap;
 mod problem;
 mod reading;
 mod reload;
+mod server;
 #[cfg(test)]
 mod tests;
 
 use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
@@ -25,6 +27,7 @@ use crate::diagnostics::Redacted;
 
 pub use problem::{ConfigError, Problem};
 pub use reload::{Change, Reload};
+pub use server::{Doveadm, MailAdmin, MailServer, MailTls};
 
 /// The largest configuration file that is read, in bytes: a thousand sources fit many times.
 pub const CONFIG_BYTES_MAX: u64 = 1024 * 1024;
@@ -32,7 +35,8 @@ pub const CONFIG_BYTES_MAX: u64 = 1024 * 1024;
 /// A checked configuration.
 ///
 /// **Invariant:** every path is absolute; no drop folder, export directory or state directory lies inside another
-/// where one would take in or overwrite what belongs to the other; source names are unique.
+/// where one would take in or overwrite what belongs to the other; names of sources and of
+/// servers are unique.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// The file it was read from.
@@ -47,6 +51,8 @@ pub struct Config {
     pub policies: Policies,
     /// What is taken in, in the order of the file.
     pub sources: Vec<Source>,
+    /// The mail servers, in the order of the file.
+    pub servers: Vec<Arc<MailServer>>,
     /// How bundles are written.
     pub export: Export,
     /// The program's own messages.
@@ -63,16 +69,16 @@ pub struct Store {
     /// The bundles; it may lie on another file system.
     pub exports_dir: PathBuf,
     /// Where the root key comes from.
-    pub root_key: RootKeyPlace,
+    pub root_key: SecretPlace,
     /// The page cache of sled, in bytes. sled's page table comes on top.
     pub cache_bytes: u64,
     /// What views, indexes and queues together may hold in memory, in bytes.
     pub memory_max_bytes: u64,
 }
 
-/// Where the root key comes from.
+/// Where a secret comes from: the root key, the password of a mail server's admin.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RootKeyPlace {
+pub enum SecretPlace {
     /// A systemd credential of this name, in `$CREDENTIALS_DIRECTORY`.
     Credential(String),
     /// A file of mode 0600 outside the state directory.
@@ -315,13 +321,13 @@ pub struct Environment {
     pub journal_stream: Option<OsString>,
 }
 
-/// The root key has no place that it could be read from.
+/// A secret has no place that it could be read from.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum RootKeyPlaceError {
+pub enum SecretPlaceError {
     /// The credential needs systemd.
     #[error(
-        "the root key is the credential {0}, but $CREDENTIALS_DIRECTORY is not set; start the daemon through its unit, \
-         or name a file with root_key = {{ file = \"…\" }}"
+        "the configuration names the credential {0}, but $CREDENTIALS_DIRECTORY is not set; start the daemon through its \
+         unit, or name a file with {{ file = \"…\" }}"
     )]
     NoCredentials(String),
 }
@@ -337,16 +343,16 @@ impl Environment {
     }
 }
 
-impl RootKeyPlace {
-    /// Returns the file that holds the root key, or will hold it after `init`.
+impl SecretPlace {
+    /// Returns the file that holds the secret, or will hold it.
     ///
     /// # Errors
     /// Says when a credential is named and systemd gave no directory for it.
-    pub fn path(&self, environment: &Environment) -> Result<PathBuf, RootKeyPlaceError> {
+    pub fn path(&self, environment: &Environment) -> Result<PathBuf, SecretPlaceError> {
         match (self, &environment.credentials_directory) {
             (Self::File(path), _) => Ok(path.clone()),
             (Self::Credential(name), Some(directory)) => Ok(directory.join(name)),
-            (Self::Credential(name), None) => Err(RootKeyPlaceError::NoCredentials(name.clone())),
+            (Self::Credential(name), None) => Err(SecretPlaceError::NoCredentials(name.clone())),
         }
     }
 }

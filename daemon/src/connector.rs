@@ -17,5 +17,8 @@ pub mod drop;
 // Where exports go.
 pub mod archive;
 
+// Mail servers.
+pub mod imap;
+
 // How an effect ended.
 pub mod outcome;

@@ -1,4 +1,5 @@
 //! Mail: the three real servers, and what the product does on them.
 
+mod connector;
 mod servers;
 mod tools;

@@ -13,9 +13,11 @@ use super::file::{self, Written};
 use super::problem::{ConfigError, Problems};
 use super::{
     Config, Control, CsvProfile, Delivers, Diagnostics, DiagnosticsTarget, Export, KeepDone, Member, Metrics, Policies,
-    Roles, RootKeyPlace, Source, SourceKind, Store, overlap, reading,
+    Roles, SecretPlace, Source, SourceKind, Store, overlap, reading,
 };
 use crate::diagnostics::Redacted;
+
+mod server;
 
 const MIB: u64 = 1024 * 1024;
 
@@ -69,6 +71,7 @@ impl Check<'_> {
         let zone = policies.as_ref().map_or(TimeZone::UTC, |policies| policies.timezone.clone());
         let spans: Vec<Range<usize>> = file.source.iter().map(Spanned::span).collect();
         let sources: Vec<Option<Source>> = file.source.into_iter().map(|source| self.source(source, &zone)).collect();
+        let servers = self.servers(file.server);
         let export = Export {
             zone: self.zone(file.export.zone).unwrap_or_else(|| zone.clone()),
             csv_profile: file.export.csv_profile.unwrap_or(CsvProfile::Exact),
@@ -82,6 +85,7 @@ impl Check<'_> {
             control: control?,
             policies: policies?,
             sources: sources.into_iter().collect::<Option<_>>()?,
+            servers: servers?,
             export,
             diagnostics,
             metrics: file.metrics.serve.unwrap_or(Metrics::Socket),
@@ -99,7 +103,7 @@ impl Check<'_> {
         let state_dir = self.required_path(store.state_dir, "store.state_dir");
         let exports_dir = self.path(store.exports_dir).or_else(|| Some(state_dir.as_ref()?.join("exports")));
         let root_key = match store.root_key {
-            Some(root_key) => self.root_key(root_key),
+            Some(root_key) => self.secret("the root key", root_key.span(), root_key.into_inner()),
             None => self.missing(
                 "store.root_key",
                 "write root_key = { credential = \"retentiond-root-key\" }, or { file = \"…\" }",
@@ -120,14 +124,12 @@ impl Check<'_> {
         })
     }
 
-    fn root_key(&mut self, written: Spanned<file::RootKey>) -> Option<RootKeyPlace> {
-        let span = written.span();
-        let root_key = written.into_inner();
-        match (root_key.credential, root_key.file) {
-            (Some(name), None) if is_name(&name) => Some(RootKeyPlace::Credential(name)),
+    fn secret(&mut self, what: &str, span: Range<usize>, written: file::Secret) -> Option<SecretPlace> {
+        match (written.credential, written.file) {
+            (Some(name), None) if is_name(&name) => Some(SecretPlace::Credential(name)),
             (Some(_), None) => self.refuse(span, "a credential's name has only letters, digits, '-', '_' and '.'"),
-            (None, Some(file)) if !file.is_empty() => Some(RootKeyPlace::File(self.absolute(&file))),
-            _ => self.refuse(span, "the root key comes from exactly one place: a credential or a file"),
+            (None, Some(file)) if !file.is_empty() => Some(SecretPlace::File(self.absolute(&file))),
+            _ => self.refuse(span, format!("{what} comes from exactly one place: a credential or a file")),
         }
     }
 

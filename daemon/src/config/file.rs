@@ -16,6 +16,7 @@ pub(super) struct File {
     pub(super) control: Control,
     pub(super) policies: Policies,
     pub(super) source: Vec<Spanned<Source>>,
+    pub(super) server: Vec<Spanned<Server>>,
     pub(super) export: Export,
     pub(super) diagnostics: Diagnostics,
     pub(super) metrics: Metrics,
@@ -26,14 +27,14 @@ pub(super) struct File {
 pub(super) struct Store {
     pub(super) state_dir: Written<String>,
     pub(super) exports_dir: Written<String>,
-    pub(super) root_key: Written<RootKey>,
+    pub(super) root_key: Written<Secret>,
     pub(super) cache_bytes: Written<u64>,
     pub(super) memory_max_bytes: Written<u64>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct RootKey {
+pub(super) struct Secret {
     pub(super) credential: Option<String>,
     pub(super) file: Option<String>,
 }
@@ -104,4 +105,37 @@ pub(super) struct Diagnostics {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Metrics {
     pub(super) serve: Option<super::Metrics>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Server {
+    pub(super) name: Written<String>,
+    pub(super) host: Written<String>,
+    pub(super) port: Written<u64>,
+    pub(super) tls: Option<super::MailTls>,
+    pub(super) ca_file: Written<String>,
+    pub(super) server_name: Written<String>,
+    pub(super) max_connections: Written<u64>,
+    pub(super) login: Written<String>,
+    pub(super) separator: Written<String>,
+    pub(super) domain: Written<String>,
+    pub(super) admin: Written<Admin>,
+    pub(super) doveadm: Written<Doveadm>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Admin {
+    pub(super) login: Option<String>,
+    pub(super) credential: Option<String>,
+    pub(super) file: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Doveadm {
+    pub(super) url: Option<String>,
+    pub(super) credential: Option<String>,
+    pub(super) file: Option<String>,
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use super::{Config, RootKeyPlace};
+use super::{Config, SecretPlace};
 
 /// The one directory of bundles that may lie in the state directory: `docs/operations.md` lists it there.
 const EXPORTS: &str = "exports";
@@ -18,7 +18,7 @@ pub(super) fn find(config: &Config) -> Vec<(Option<usize>, String)> {
     if overlaps(&state, &exports) && exports != state.join(EXPORTS) {
         found.push((None, "`store.exports_dir` must lie outside `store.state_dir`, or be its `exports`".to_owned()));
     }
-    if let RootKeyPlace::File(file) = &store.root_key
+    if let SecretPlace::File(file) = &store.root_key
         && [&state, &exports].iter().any(|directory| real(file).starts_with(directory))
     {
         let message = "the file of `store.root_key` must lie outside `store.state_dir` and `store.exports_dir`: \

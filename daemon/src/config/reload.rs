@@ -64,6 +64,13 @@ impl Config {
         for is in new.sources.iter().filter(|is| old.sources.iter().all(|was| was.name != is.name)) {
             compare(&format!("source.{}", is.name), true, Reload::Live);
         }
+        for was in &old.servers {
+            let is = new.servers.iter().find(|server| server.name == was.name);
+            compare(&format!("server.{}", was.name), is != Some(was), Reload::Live);
+        }
+        for is in new.servers.iter().filter(|is| old.servers.iter().all(|was| was.name != is.name)) {
+            compare(&format!("server.{}", is.name), true, Reload::Live);
+        }
         compare("export.zone", old.export.zone != new.export.zone, Reload::Live);
         compare("export.csv_profile", old.export.csv_profile != new.export.csv_profile, Reload::Live);
         compare("diagnostics.target", old.diagnostics.target != new.diagnostics.target, Reload::Restart);

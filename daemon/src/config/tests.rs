@@ -138,10 +138,10 @@ fn the_root_key_comes_from_exactly_one_place_outside_the_data() {
 fn a_credential_needs_systemd_and_a_file_does_not() {
     let without = Environment::default();
     let within = Environment { credentials_directory: Some("/run/credentials/x".into()), ..without.clone() };
-    let credential = RootKeyPlace::Credential("k".to_owned());
+    let credential = SecretPlace::Credential("k".to_owned());
     assert_eq!(credential.path(&within), Ok("/run/credentials/x/k".into()));
     assert!(credential.path(&without).is_err());
-    assert_eq!(RootKeyPlace::File("/k".into()).path(&without), Ok("/k".into()));
+    assert_eq!(SecretPlace::File("/k".into()).path(&without), Ok("/k".into()));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use retention_core::control::ExitCode;
 
 use crate::clock::WallClock;
-use crate::config::{Config, Environment, RootKeyPlace};
+use crate::config::{Config, Environment, SecretPlace};
 use crate::store::durable_file;
 use crate::store::vault::RootKey;
 use crate::store::{OpenError, Options, Store, VerifyReport};
@@ -88,7 +88,7 @@ fn try_init(config: &Config) -> Result<ExitCode, Refused> {
     if options.dir.join("FORMAT").exists() || options.dir.join("journal").exists() {
         return Err(OpenError::Exists.into());
     }
-    if let RootKeyPlace::File(path) = &config.store.root_key
+    if let SecretPlace::File(path) = &config.store.root_key
         && !path.exists()
     {
         drop(RootKey::generate_file(path).map_err(OpenError::from)?);

@@ -1,0 +1,530 @@
+//! Messages: finding them, reading what is known of them, their bodies as streams, purging exactly some of them.
+
+use std::collections::BTreeSet;
+use std::io::Read;
+use std::ops::ControlFlow;
+
+use jiff::civil::Date;
+
+use super::answer::{Code, Envelope, Fetched, Untagged};
+use super::command::Command;
+use super::date::InternalDate;
+use super::error::MailError;
+use super::limits::SEARCH_WINDOW;
+use super::session::{Access, Session};
+use super::uid::{Uid, UidValidity, Uids};
+use super::wire::Listener;
+use crate::connector::outcome::Retry;
+
+/// Which messages to look for. What the server finds is a first choice only: dates are checked again on what
+/// [`Session::fetch_meta`] brings, because servers compare them in zones of their own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Criteria(String);
+
+impl Criteria {
+    /// All of them.
+    #[must_use]
+    pub fn all() -> Self {
+        Self("ALL".to_owned())
+    }
+
+    /// Those that the server took in before a day, by `INTERNALDATE`.
+    #[must_use]
+    pub fn received_before(mut self, day: Date) -> Self {
+        const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+        let month = MONTHS.get(usize::from(day.month().unsigned_abs()) - 1).copied().unwrap_or("Jan");
+        self.0.push_str(&format!(" BEFORE {}-{month}-{:04}", day.day(), day.year()));
+        self
+    }
+
+    /// Those that nobody has flagged as deleted.
+    #[must_use]
+    pub fn not_deleted(mut self) -> Self {
+        self.0.push_str(" UNDELETED");
+        self
+    }
+
+    /// Those with more than so many bytes.
+    #[must_use]
+    pub fn larger_than(mut self, bytes: u32) -> Self {
+        self.0.push_str(&format!(" LARGER {bytes}"));
+        self
+    }
+}
+
+/// What is known of one message without its body. Personal data: no `Debug`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Meta {
+    /// Its UID.
+    pub uid: Uid,
+    /// When the server took it in.
+    pub internal_date: InternalDate,
+    /// Its bytes.
+    pub size: u64,
+    /// Flags and keywords; `\Recent` is left out, it is no property of the message.
+    pub flags: Vec<String>,
+    /// Its modification sequence, where the server keeps one.
+    pub mod_seq: Option<u64>,
+    /// From whom, to whom.
+    pub envelope: Envelope,
+    /// Its `List-Id`, RFC 2919, without what stands around it.
+    pub list_id: Option<String>,
+}
+
+/// Takes the bodies of messages as they come.
+pub trait BodySink {
+    /// A message begins; `bytes` will follow.
+    fn begins(&mut self, uid: Uid, bytes: u64) -> ControlFlow<()>;
+    /// The next bytes of it.
+    fn chunk(&mut self, bytes: &[u8]) -> ControlFlow<()>;
+    /// It is whole.
+    fn ends(&mut self, uid: Uid) -> ControlFlow<()>;
+}
+
+/// What changed since a modification sequence.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Changes {
+    /// Messages that are new or whose flags changed.
+    pub changed: Vec<(Uid, Vec<String>)>,
+    /// Messages that are gone; `None` when the server cannot tell (without QRESYNC).
+    pub vanished: Option<Uids>,
+}
+
+/// Where an appended message landed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Appended {
+    /// The validity of the folder.
+    pub uid_validity: UidValidity,
+    /// The UID it got.
+    pub uid: Uid,
+}
+
+/// What `UID EXPUNGE` told.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Expunged {
+    /// How many messages the server says are gone, of ours or of others.
+    pub told: u64,
+}
+
+const STOPPED: MailError = MailError::refused("mail-stopped", Retry::Operator);
+const NOT_OPEN: MailError = MailError::refused("mail-not-open", Retry::Never);
+
+impl Session {
+    /// Finds messages in the open folder, in windows, so that no answer grows with the folder.
+    ///
+    /// # Errors
+    /// Says why not; nothing was changed.
+    pub fn search(&mut self, criteria: &Criteria) -> Result<Uids, MailError> {
+        let exists = self.selected.as_ref().ok_or(NOT_OPEN)?.exists;
+        let extended = self.capabilities.has("ESEARCH");
+        let mut found: Vec<Uid> = Vec::new();
+        let mut from = 1;
+        while from <= exists {
+            let to = exists.min(from + (SEARCH_WINDOW - 1));
+            let what = if extended { "RETURN (ALL) " } else { "" };
+            let command = Command::new("UID SEARCH").raw(&format!("{what}{from}:{to} {}", criteria.0));
+            let (_code, heard) = self.wire.ask(&command).map_err(MailError::of_a_question)?;
+            let mut answered = false;
+            for answer in heard {
+                match answer {
+                    Untagged::ESearch(uids) => {
+                        answered = true;
+                        found.extend(uids.iter().take(SEARCH_WINDOW as usize + 1));
+                    }
+                    Untagged::Search(uids) => {
+                        answered = true;
+                        found.extend(uids.into_iter().map(Uid));
+                    }
+                    _ => {}
+                }
+            }
+            if !answered {
+                return Err(MailError::refused("mail-answer-incomplete", Retry::Operator));
+            }
+            from = to.saturating_add(1);
+        }
+        Ok(found.into_iter().collect())
+    }
+
+    /// Reads what is known of messages, in no order, each once. Returns those that the server did not tell of: they are
+    /// gone, or their answer lacks something.
+    ///
+    /// # Errors
+    /// Says why not. A date that is no date is an error: nothing may be decided on it.
+    pub fn fetch_meta(
+        &mut self,
+        uids: &Uids,
+        mut each: impl FnMut(Meta) -> ControlFlow<()>,
+    ) -> Result<Uids, MailError> {
+        let mod_seq = if self.capabilities.has("CONDSTORE") { " MODSEQ" } else { "" };
+        let items =
+            format!("(UID FLAGS INTERNALDATE RFC822.SIZE ENVELOPE BODY.PEEK[HEADER.FIELDS (LIST-ID)]{mod_seq})");
+        let mut told = BTreeSet::new();
+        self.fetch(uids, &items, &mut |fetched| {
+            let Some(meta) = meta_of(fetched) else { return Ok(()) };
+            if !uids.contains(meta.uid) || !told.insert(meta.uid) {
+                return Ok(());
+            }
+            if each(meta).is_break() { Err(STOPPED) } else { Ok(()) }
+        })?;
+        Ok(uids.without(&told.into_iter().collect()))
+    }
+
+    /// Reads the flags of messages. Returns what the server told; those that are gone are not among them.
+    ///
+    /// # Errors
+    /// Says why not.
+    pub fn flags(&mut self, uids: &Uids) -> Result<Vec<(Uid, Vec<String>)>, MailError> {
+        let mut found = Vec::new();
+        self.fetch(uids, "(UID FLAGS)", &mut |fetched| {
+            if let (Some(uid), Some(flags)) = (fetched.uid, fetched.flags)
+                && uids.contains(uid)
+            {
+                found.push((uid, without_recent(flags)));
+            }
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    /// Reads what changed since a modification sequence (RFC 7162). Needs CONDSTORE; tells what is gone with QRESYNC.
+    ///
+    /// # Errors
+    /// Says why not.
+    pub fn changes_since(&mut self, mod_seq: u64) -> Result<Changes, MailError> {
+        const UNABLE: MailError = MailError::refused("mail-not-possible", Retry::Never);
+        let open = self.selected.as_ref().ok_or(NOT_OPEN)?;
+        if !self.capabilities.has("CONDSTORE") || open.highest_mod_seq.is_none() {
+            return Err(UNABLE);
+        }
+        let quick = self.qresync_enabled;
+        let vanished = if quick { " VANISHED" } else { "" };
+        let command = Command::new("UID FETCH").raw(&format!("1:* (UID FLAGS) (CHANGEDSINCE {mod_seq}{vanished})"));
+        let mut changes = Changes { changed: Vec::new(), vanished: quick.then(Uids::default) };
+        let mut gone = Vec::new();
+        let mut listener = Each(&mut |answer: Untagged| {
+            match answer {
+                Untagged::Fetch(Fetched { uid: Some(uid), flags: Some(flags), .. }) => {
+                    changes.changed.push((uid, without_recent(flags)));
+                }
+                Untagged::Vanished(uids) => gone.push(uids),
+                _ => {}
+            }
+            Ok(())
+        });
+        self.wire.run(&command, &mut listener).map_err(MailError::of_a_question)?;
+        if quick {
+            changes.vanished = Some(Uids::union(gone));
+        }
+        Ok(changes)
+    }
+
+    /// Switches QRESYNC on, where the server has it. To be called before a folder is opened.
+    ///
+    /// # Errors
+    /// Says why not.
+    pub fn enable_qresync(&mut self) -> Result<(), MailError> {
+        if self.capabilities.has("QRESYNC") && self.capabilities.has("ENABLE") && !self.qresync_enabled {
+            self.wire.ask(&Command::new("ENABLE").raw("QRESYNC")).map_err(MailError::of_a_question)?;
+            self.qresync_enabled = true;
+        }
+        Ok(())
+    }
+
+    /// Streams the bodies of messages, byte for byte, without marking them as seen. Returns those that the server did not
+    /// send: they are gone.
+    ///
+    /// # Errors
+    /// Says why not. When the sink stops, the session is of no more use: the code is `mail-stopped`.
+    pub fn fetch_bodies(&mut self, uids: &Uids, sink: &mut dyn BodySink) -> Result<Uids, MailError> {
+        self.selected.as_ref().ok_or(NOT_OPEN)?;
+        let mut sent = BTreeSet::new();
+        for (set, piece) in uids.pieces() {
+            self.bodies_of(&set, &piece, &mut sent, sink)?;
+        }
+        // A server that tells the UID only behind the body is asked for one at a time: then it is known.
+        let missing = uids.without(&sent.iter().copied().collect());
+        for uid in missing.iter() {
+            self.bodies_of(&uid.to_string(), &Uids::from(uid), &mut sent, sink)?;
+        }
+        Ok(uids.without(&sent.into_iter().collect()))
+    }
+
+    fn bodies_of(
+        &mut self,
+        set: &str,
+        asked: &Uids,
+        sent: &mut BTreeSet<Uid>,
+        sink: &mut dyn BodySink,
+    ) -> Result<(), MailError> {
+        let command = Command::new("UID FETCH").raw(&format!("{set} (UID BODY.PEEK[])"));
+        let mut listener = Bodies { asked, sent, sink, current: Current::None };
+        self.wire.run(&command, &mut listener).map_err(MailError::of_a_question)?;
+        Ok(())
+    }
+
+    fn fetch(
+        &mut self,
+        uids: &Uids,
+        items: &str,
+        each: &mut dyn FnMut(Fetched) -> Result<(), MailError>,
+    ) -> Result<(), MailError> {
+        self.selected.as_ref().ok_or(NOT_OPEN)?;
+        for (set, _) in uids.pieces() {
+            let command = Command::new("UID FETCH").raw(&format!("{set} {items}"));
+            let mut listener = Each(&mut |answer: Untagged| match answer {
+                Untagged::Fetch(fetched) => each(fetched),
+                _ => Ok(()),
+            });
+            self.wire.run(&command, &mut listener).map_err(MailError::of_a_question)?;
+        }
+        Ok(())
+    }
+
+    /// Flags messages as deleted, under the validity in which they were named. With `unchanged_since`, those that changed
+    /// later are left alone and returned (RFC 7162); a server without CONDSTORE cannot do that.
+    ///
+    /// # Errors
+    /// Refused: nothing was flagged by this command. Unknown: read the flags back.
+    pub fn store_deleted(
+        &mut self,
+        uids: &Uids,
+        under: UidValidity,
+        unchanged_since: Option<u64>,
+    ) -> Result<Uids, MailError> {
+        self.may_change(under)?;
+        let condition = unchanged_since.map(|mod_seq| format!("(UNCHANGEDSINCE {mod_seq}) ")).unwrap_or_default();
+        let mut modified = Vec::new();
+        for (set, _) in uids.pieces() {
+            let command = Command::new("UID STORE").raw(&format!("{set} {condition}+FLAGS.SILENT (\\Deleted)"));
+            let mut listener = Each(&mut |_| Ok(()));
+            if let Some(Code::Modified(left)) = self.wire.run(&command, &mut listener)? {
+                modified.push(left);
+            }
+        }
+        Ok(Uids::union(modified))
+    }
+
+    /// Takes the flag `\Deleted` away again: the compensation of [`Session::store_deleted`].
+    ///
+    /// # Errors
+    /// Refused: nothing changed by this command. Unknown: read the flags back.
+    pub fn store_undeleted(&mut self, uids: &Uids, under: UidValidity) -> Result<(), MailError> {
+        self.may_change(under)?;
+        for (set, _) in uids.pieces() {
+            let command = Command::new("UID STORE").raw(&format!("{set} -FLAGS.SILENT (\\Deleted)"));
+            self.wire.run(&command, &mut Each(&mut |_| Ok(())))?;
+        }
+        Ok(())
+    }
+
+    /// Removes exactly these messages, of those that are flagged as deleted (RFC 4315). There is no way back.
+    ///
+    /// # Errors
+    /// Refused: nothing was removed by this command. Unknown: look which are still there. Without UIDPLUS it is always
+    /// refused: a plain `EXPUNGE` would remove what others flagged.
+    pub fn uid_expunge(&mut self, uids: &Uids, under: UidValidity) -> Result<Expunged, MailError> {
+        if !self.capabilities.has("UIDPLUS") {
+            return Err(MailError::refused("mail-no-uidplus", Retry::Operator));
+        }
+        self.may_change(under)?;
+        let mut expunged = Expunged::default();
+        for (set, _) in uids.pieces() {
+            let command = Command::new("UID EXPUNGE").raw(&set);
+            let mut listener = Each(&mut |answer| {
+                match answer {
+                    Untagged::Expunge(_) => expunged.told += 1,
+                    Untagged::Vanished(gone) => expunged.told += gone.len(),
+                    _ => {}
+                }
+                Ok(())
+            });
+            self.wire.run(&command, &mut listener)?;
+        }
+        Ok(expunged)
+    }
+
+    fn may_change(&self, under: UidValidity) -> Result<(), MailError> {
+        let open = self.selected.as_ref().ok_or(NOT_OPEN)?;
+        if open.uid_validity != under {
+            return Err(MailError::refused("mail-uid-validity", Retry::Never));
+        }
+        match open.access {
+            Access::ReadWrite => Ok(()),
+            Access::ReadOnly => Err(MailError::refused("mail-read-only", Retry::Operator)),
+        }
+    }
+
+    /// Appends a message of exactly `bytes` bytes from a reader, with its flags and the date of its arrival. Returns where
+    /// it landed, if the server says so (UIDPLUS).
+    ///
+    /// # Errors
+    /// Refused: nothing was appended. Unknown: look for it.
+    pub fn append(
+        &mut self,
+        folder: &str,
+        flags: &[String],
+        date: Option<InternalDate>,
+        bytes: u64,
+        content: &mut dyn Read,
+    ) -> Result<Option<Appended>, MailError> {
+        // `\Recent` is the server's own to set.
+        let flags: Vec<&str> =
+            flags.iter().map(String::as_str).filter(|flag| !flag.eq_ignore_ascii_case("\\Recent")).collect();
+        if !flags.iter().all(|flag| is_flag(flag)) {
+            return Err(MailError::refused("mail-text-unsendable", Retry::Never));
+        }
+        let mut command = Command::new("APPEND").folder(folder);
+        if !flags.is_empty() {
+            command = command.raw(&format!("({})", flags.join(" ")));
+        }
+        if let Some(date) = date {
+            command = command.string(&date.to_string());
+        }
+        let mut heard = Vec::new();
+        Ok(match self.wire.run_with_content(&command, bytes, content, &mut heard)? {
+            Some(Code::AppendUid(uid_validity, uid)) => Some(Appended { uid_validity, uid }),
+            _ => None,
+        })
+    }
+}
+
+fn is_flag(flag: &str) -> bool {
+    let word = flag.strip_prefix('\\').unwrap_or(flag);
+    !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_graphic() && !b"(){%*\"\\]".contains(&byte))
+}
+
+fn without_recent(flags: Vec<String>) -> Vec<String> {
+    flags.into_iter().filter(|flag| !flag.eq_ignore_ascii_case("\\Recent")).collect()
+}
+
+fn meta_of(fetched: Fetched) -> Option<Meta> {
+    Some(Meta {
+        uid: fetched.uid?,
+        internal_date: fetched.internal_date?,
+        size: fetched.size?,
+        flags: without_recent(fetched.flags?),
+        mod_seq: fetched.mod_seq,
+        envelope: fetched.envelope?,
+        list_id: fetched.header.as_deref().and_then(list_id),
+    })
+}
+
+/// The identifier of a list: what stands in the last angle brackets, or the whole value.
+fn list_id(header: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(header);
+    let unfolded = text.replace("\r\n ", " ").replace("\r\n\t", " ");
+    let line = unfolded.lines().find(|line| line.get(..8).is_some_and(|name| name.eq_ignore_ascii_case("list-id:")))?;
+    let value = line.get(8..)?.trim();
+    let inside = value.rsplit_once('<').and_then(|(_, rest)| rest.split_once('>')).map_or(value, |(inside, _)| inside);
+    let inside = inside.trim();
+    (!inside.is_empty()).then(|| inside.to_owned())
+}
+
+/// Hands every answer to a function.
+struct Each<'a>(&'a mut dyn FnMut(Untagged) -> Result<(), MailError>);
+
+impl Listener for Each<'_> {
+    fn untagged(&mut self, answer: Untagged) -> Result<(), MailError> {
+        (self.0)(answer)
+    }
+}
+
+/// Hands bodies to a sink.
+struct Bodies<'a> {
+    asked: &'a Uids,
+    sent: &'a mut BTreeSet<Uid>,
+    sink: &'a mut dyn BodySink,
+    current: Current,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Current {
+    None,
+    Wanted(Uid),
+    /// Not asked for, sent twice, or without a UID: passed over.
+    Unwanted,
+}
+
+impl Bodies<'_> {
+    fn flow(flow: ControlFlow<()>) -> Result<(), MailError> {
+        if flow.is_break() { Err(STOPPED) } else { Ok(()) }
+    }
+
+    fn is_wanted(&self, uid: Uid) -> bool {
+        self.asked.contains(uid) && !self.sent.contains(&uid)
+    }
+}
+
+impl Listener for Bodies<'_> {
+    fn untagged(&mut self, answer: Untagged) -> Result<(), MailError> {
+        let Untagged::Fetch(fetched) = answer else { return Ok(()) };
+        if fetched.streamed {
+            let current = std::mem::replace(&mut self.current, Current::None);
+            return match (current, fetched.uid) {
+                (Current::Wanted(uid), Some(told)) if uid == told => {
+                    self.sent.insert(uid);
+                    Self::flow(self.sink.ends(uid))
+                }
+                (Current::Wanted(_), _) => Err(MailError::unknown("mail-answer-malformed")),
+                (Current::None | Current::Unwanted, _) => Ok(()),
+            };
+        }
+        // A short message may come as a quoted string.
+        if let (Some(uid), Some(body)) = (fetched.uid, fetched.body)
+            && self.is_wanted(uid)
+        {
+            Self::flow(self.sink.begins(uid, body.len() as u64))?;
+            Self::flow(self.sink.chunk(&body))?;
+            self.sent.insert(uid);
+            return Self::flow(self.sink.ends(uid));
+        }
+        Ok(())
+    }
+
+    fn body_begins(&mut self, uid: Option<Uid>, bytes: u64) -> Result<(), MailError> {
+        // Alone, a message is known before the server names it; that it names the same is checked at its end.
+        let uid = uid.or_else(|| if self.asked.len() == 1 { self.asked.last() } else { None });
+        match uid.filter(|uid| self.is_wanted(*uid)) {
+            Some(uid) => {
+                self.current = Current::Wanted(uid);
+                Self::flow(self.sink.begins(uid, bytes))
+            }
+            None => {
+                self.current = Current::Unwanted;
+                Ok(())
+            }
+        }
+    }
+
+    fn body_chunk(&mut self, bytes: &[u8]) -> Result<(), MailError> {
+        match self.current {
+            Current::Wanted(_) => Self::flow(self.sink.chunk(bytes)),
+            Current::None | Current::Unwanted => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_identifier_of_a_list_is_what_stands_in_angle_brackets() {
+        let read = |text: &str| list_id(text.as_bytes());
+        assert_eq!(read("List-Id: All of us\r\n <all.contoso.com>\r\n\r\n").as_deref(), Some("all.contoso.com"));
+        assert_eq!(read("LIST-ID: plain.contoso.com\r\n\r\n").as_deref(), Some("plain.contoso.com"));
+        assert_eq!(read("\r\n"), None);
+        assert_eq!(read("List-Id: <>\r\n"), None);
+    }
+
+    #[test]
+    fn only_flags_are_flags() {
+        for good in ["\\Seen", "$RetentionHold", "NonJunk"] {
+            assert!(is_flag(good), "{good}");
+        }
+        for bad in ["", "\\", "a b", "a)", "a\r\nb", "ů", "\\*"] {
+            assert!(!is_flag(bad), "{bad}");
+        }
+    }
+}

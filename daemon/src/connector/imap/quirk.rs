@@ -1,0 +1,147 @@
+//! What servers do otherwise than the standard says, or than others do: data, looked up by what the server says of
+//! itself. Nothing here can make a purge or a grant possible that would be refused otherwise; it can only forbid, or
+//! say how answers are to be compared.
+
+use retention_core::mailbox::Folding;
+
+/// What one kind of server does.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Quirks {
+    /// Its name, for people.
+    pub server: &'static str,
+    /// Words in its greeting or in its `ID` name, in lower case, one of which tells it.
+    signs: &'static [&'static str],
+    /// What it does with the authorization identity of SASL PLAIN.
+    pub authzid: Authzid,
+    /// How it shows the owner of a folder in `GETACL`.
+    pub owner: OwnerEntry,
+    /// Whether a login for a mailbox that cannot exist may be tried, to see that it is refused.
+    pub unknown_user: UnknownUser,
+    /// How its rights are compared.
+    pub folding: Folding,
+    /// What an expunge leaves behind on the server, if anything is known to.
+    pub residue: Option<&'static str>,
+    /// Where it says something of its own about itself: what an administrator should know.
+    pub remark: Option<&'static str>,
+}
+
+/// What a server does with an authorization identity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Authzid {
+    /// It opens that identity's mailbox, or refuses. Still proven at every login.
+    Honoured,
+    /// It says `OK` and opens the mailbox of whoever logged in.
+    Ignored,
+    /// Not known.
+    Unknown,
+}
+
+/// How the owner stands in the list of those who have rights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OwnerEntry {
+    /// By the name of the mailbox's user.
+    ByName,
+    /// By a word that tells nobody's name, or not at all.
+    Nameless,
+}
+
+/// Whether a login for an unknown mailbox is a harmless question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnknownUser {
+    /// It is refused.
+    Refused,
+    /// It may be taken, or even make a mailbox: never to be tried.
+    NotToBeTried,
+}
+
+const DOVECOT: Quirks = Quirks {
+    server: "Dovecot",
+    signs: &["dovecot"],
+    authzid: Authzid::Honoured,
+    owner: OwnerEntry::ByName,
+    unknown_user: UnknownUser::Refused,
+    folding: Folding::Virtual,
+    residue: Some("headers of expunged messages may stay in dovecot.index.cache until `doveadm mailbox cache purge`"),
+    remark: None,
+};
+
+const CYRUS: Quirks = Quirks {
+    server: "Cyrus",
+    signs: &["cyrus"],
+    authzid: Authzid::Honoured,
+    owner: OwnerEntry::ByName,
+    // With autocreate_quota an unknown user gets a mailbox.
+    unknown_user: UnknownUser::NotToBeTried,
+    folding: Folding::Virtual,
+    residue: Some(
+        "with expunge_mode: delayed, the default, expunged messages stay on disk until cyr_expire removes them",
+    ),
+    remark: Some(
+        "an admin has only the rights \"la\" on other mailboxes; the form authzid gives those of the mailbox's user",
+    ),
+};
+
+const COURIER: Quirks = Quirks {
+    server: "Courier",
+    signs: &["courier"],
+    authzid: Authzid::Ignored,
+    owner: OwnerEntry::Nameless,
+    unknown_user: UnknownUser::NotToBeTried,
+    folding: Folding::OneDelete,
+    residue: None,
+    remark: Some("IMAP_EMPTYTRASH deletes old messages from Trash by itself: look at what it is set to"),
+};
+
+const EXCHANGE: Quirks = Quirks {
+    server: "Exchange",
+    signs: &["microsoft exchange"],
+    authzid: Authzid::Unknown,
+    owner: OwnerEntry::Nameless,
+    unknown_user: UnknownUser::Refused,
+    folding: Folding::Virtual,
+    residue: Some("expunged messages stay in Recoverable Items for as long as the mailbox's settings say"),
+    remark: None,
+};
+
+const MIRAPOINT: Quirks = Quirks {
+    server: "Mirapoint",
+    signs: &["mirapoint"],
+    authzid: Authzid::Unknown,
+    owner: OwnerEntry::Nameless,
+    unknown_user: UnknownUser::Refused,
+    folding: Folding::OneDelete,
+    residue: None,
+    remark: None,
+};
+
+const UNKNOWN: Quirks = Quirks {
+    server: "unknown",
+    signs: &[],
+    authzid: Authzid::Unknown,
+    owner: OwnerEntry::Nameless,
+    unknown_user: UnknownUser::Refused,
+    folding: Folding::Virtual,
+    residue: None,
+    remark: None,
+};
+
+const TABLE: &[&Quirks] = &[&DOVECOT, &CYRUS, &COURIER, &EXCHANGE, &MIRAPOINT];
+
+/// Finds what is known of a server by its greeting and by the name in its `ID`.
+pub(super) fn of(greeting: &[u8], id_name: &str) -> &'static Quirks {
+    let said = format!("{} {id_name}", String::from_utf8_lossy(greeting)).to_lowercase();
+    TABLE.iter().find(|quirks| quirks.signs.iter().any(|sign| said.contains(sign))).copied().unwrap_or(&UNKNOWN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers_are_told_by_what_they_say_of_themselves() {
+        assert_eq!(of(b"OK [CAPABILITY IMAP4rev1] lab ready", "Dovecot").server, "Dovecot");
+        assert_eq!(of(b"OK [CAPABILITY IMAP4rev1 UIDPLUS] Courier-IMAP ready. Copyright", "").server, "Courier");
+        assert_eq!(of(b"OK localhost Cyrus IMAP 3.6.1 server ready", "").server, "Cyrus");
+        assert_eq!(of(b"OK ready", "").server, "unknown");
+    }
+}

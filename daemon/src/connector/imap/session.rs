@@ -1,0 +1,264 @@
+//! A connection to one mailbox whose owner has been proven. Only this type has effects.
+
+use retention_core::mailbox::Folding;
+
+use super::Capabilities;
+use super::answer::{Code, FolderStatus, Untagged};
+use super::command::Command;
+use super::error::MailError;
+use super::folder::{Folder, Root};
+use super::limits::FOLDERS_MAX;
+use super::permit::Permit;
+use super::proof::Proof;
+use super::quirk::Quirks;
+use super::uid::UidValidity;
+use super::wire::Wire;
+use crate::connector::outcome::Retry;
+
+/// One logged-in connection to one mailbox.
+///
+/// **Invariant:** it was proven whose mailbox it is; see [`Proof`]. It is made by [`super::Connector::open`] alone.
+pub struct Session {
+    pub(super) wire: Wire,
+    pub(super) capabilities: Capabilities,
+    pub(super) quirks: &'static Quirks,
+    pub(super) root: Root,
+    pub(super) proof: Proof,
+    pub(super) selected: Option<Selected>,
+    pub(super) qresync_enabled: bool,
+    pub(super) _permit: Permit,
+}
+
+/// A folder that is open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Selected {
+    /// Its validity: UIDs mean something under it alone.
+    pub uid_validity: UidValidity,
+    /// The UID that the next message gets at least; `None` when the server does not say.
+    pub uid_next: Option<u32>,
+    /// How many messages it holds.
+    pub exists: u32,
+    /// Its highest modification sequence; `None` when the server keeps none.
+    pub highest_mod_seq: Option<u64>,
+    /// Flags that can be set and stay; `\*` means that new keywords can be made.
+    pub permanent_flags: Vec<String>,
+    /// Whether messages can be changed.
+    pub access: Access,
+}
+
+/// What may be done in an open folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Look only.
+    ReadOnly,
+    /// Change.
+    ReadWrite,
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session")
+            .field("server", &self.quirks.server)
+            .field("proof", &self.proof)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Session {
+    /// Returns what proved whose mailbox it is.
+    #[must_use]
+    pub fn proof(&self) -> Proof {
+        self.proof
+    }
+
+    /// Returns what the server can do.
+    #[must_use]
+    pub fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    /// Returns what is known of this kind of server.
+    #[must_use]
+    pub fn quirks(&self) -> &'static Quirks {
+        self.quirks
+    }
+
+    /// Returns how rights of this server are compared.
+    #[must_use]
+    pub fn folding(&self) -> Folding {
+        self.quirks.folding
+    }
+
+    /// Returns the name of the inbox in this session.
+    #[must_use]
+    pub fn inbox(&self) -> &str {
+        self.root.inbox()
+    }
+
+    /// Returns the name under which commands would make the folder with this path.
+    #[must_use]
+    pub fn name_of(&self, path: &str) -> String {
+        self.root.name_of(path)
+    }
+
+    /// Lists all folders of the mailbox, in the order of their paths.
+    ///
+    /// # Errors
+    /// Nothing was changed, whatever went wrong. More folders than [`FOLDERS_MAX`] are refused, never cut off.
+    pub fn folders(&mut self) -> Result<Vec<Folder>, MailError> {
+        let extended = self.capabilities.has("LIST-EXTENDED") && self.capabilities.has("SPECIAL-USE");
+        let commands: Vec<Command> = self
+            .root
+            .patterns()
+            .iter()
+            .map(|pattern| {
+                let list = Command::new("LIST").string("").string(pattern);
+                if extended { list.raw("RETURN (SPECIAL-USE)") } else { list }
+            })
+            .collect();
+        let mut heard = Vec::new();
+        for end in self.wire.run_all(&commands, &mut heard) {
+            let _code = end.map_err(MailError::of_a_question)?;
+        }
+        let listed = heard.iter().filter_map(|answer| match answer {
+            Untagged::List(listed) => self.root.folder(listed),
+            _ => None,
+        });
+        let mut folders: Vec<Folder> = listed.collect();
+        folders.sort_by(|a, b| (&a.path, &a.name).cmp(&(&b.path, &b.name)));
+        folders.dedup_by(|a, b| a.name == b.name);
+        if folders.len() > FOLDERS_MAX {
+            return Err(MailError::refused("mail-too-much", Retry::Operator));
+        }
+        Ok(folders)
+    }
+
+    /// Opens a folder so that its messages can be changed.
+    ///
+    /// # Errors
+    /// Says why not; a folder that opens for reading only is an error here.
+    pub fn select(&mut self, folder: &str) -> Result<Selected, MailError> {
+        let selected = self.open_folder("SELECT", folder)?;
+        match selected.access {
+            Access::ReadWrite => Ok(selected),
+            Access::ReadOnly => Err(MailError::refused("mail-read-only", Retry::Operator)),
+        }
+    }
+
+    /// Opens a folder for reading.
+    ///
+    /// # Errors
+    /// Says why not.
+    pub fn examine(&mut self, folder: &str) -> Result<Selected, MailError> {
+        self.open_folder("EXAMINE", folder)
+    }
+
+    fn open_folder(&mut self, verb: &'static str, folder: &str) -> Result<Selected, MailError> {
+        self.selected = None;
+        let mut command = Command::new(verb).folder(folder);
+        if self.capabilities.has("CONDSTORE") {
+            // Some servers tell their modification sequence only when asked (RFC 7162, 3.1.8).
+            command = command.raw("(CONDSTORE)");
+        }
+        let (code, heard) = self.wire.ask(&command).map_err(MailError::of_a_question)?;
+        let mut exists = None;
+        let mut codes: Vec<Code> = Vec::new();
+        for answer in heard {
+            match answer {
+                Untagged::Exists(count) => exists = Some(count),
+                Untagged::Status(_, Some(code)) => codes.push(code),
+                _ => {}
+            }
+        }
+        if codes.contains(&Code::UidNotSticky) {
+            return Err(MailError::refused("mail-uids-do-not-last", Retry::Never));
+        }
+        const INCOMPLETE: MailError = MailError::refused("mail-answer-incomplete", Retry::Operator);
+        let find = |want: &dyn Fn(&Code) -> Option<u64>| codes.iter().find_map(want);
+        let uid_validity = codes.iter().find_map(|code| match code {
+            Code::UidValidity(validity) => Some(*validity),
+            _ => None,
+        });
+        let selected = Selected {
+            uid_validity: uid_validity.ok_or(INCOMPLETE)?,
+            uid_next: find(&|code| match code {
+                Code::UidNext(next) => Some(u64::from(*next)),
+                _ => None,
+            })
+            .and_then(|next| u32::try_from(next).ok()),
+            exists: exists.ok_or(INCOMPLETE)?,
+            highest_mod_seq: find(&|code| match code {
+                Code::HighestModSeq(sequence) => Some(*sequence),
+                _ => None,
+            }),
+            permanent_flags: codes
+                .iter()
+                .find_map(|code| match code {
+                    Code::PermanentFlags(flags) => Some(flags.clone()),
+                    _ => None,
+                })
+                .unwrap_or_default(),
+            access: if code == Some(Code::ReadWrite) { Access::ReadWrite } else { Access::ReadOnly },
+        };
+        self.selected = Some(selected.clone());
+        Ok(selected)
+    }
+
+    /// Closes the open folder without expunging anything.
+    pub fn close_folder(&mut self) {
+        if self.selected.take().is_some() {
+            close(&mut self.wire, &self.capabilities);
+        }
+    }
+
+    /// Asks for the figures of a folder that need not be open.
+    ///
+    /// # Errors
+    /// Says why the server does not tell them.
+    pub fn status(&mut self, folder: &str) -> Result<FolderStatus, MailError> {
+        let mut items = String::from("(MESSAGES UIDNEXT UIDVALIDITY");
+        for (capability, item) in
+            [("CONDSTORE", " HIGHESTMODSEQ"), ("STATUS=SIZE", " SIZE"), ("OBJECTID", " MAILBOXID")]
+        {
+            if self.capabilities.has(capability) {
+                items.push_str(item);
+            }
+        }
+        items.push(')');
+        let command = Command::new("STATUS").folder(folder).raw(&items);
+        let (_code, heard) = self.wire.ask(&command).map_err(MailError::of_a_question)?;
+        let status = heard.into_iter().find_map(|answer| match answer {
+            Untagged::FolderStatus(status) => Some(status),
+            _ => None,
+        });
+        status.ok_or(MailError::refused("mail-answer-incomplete", Retry::Operator))
+    }
+
+    /// Makes a folder. One that is there already is a refusal with the code `mail-already-exists`, where the server says so.
+    ///
+    /// # Errors
+    /// Says why not.
+    pub fn create(&mut self, folder: &str) -> Result<(), MailError> {
+        self.wire.ask(&Command::new("CREATE").folder(folder)).map(|_| ())
+    }
+
+    /// Takes a folder into the list of those that mail programs show.
+    ///
+    /// # Errors
+    /// Says why not.
+    pub fn subscribe(&mut self, folder: &str) -> Result<(), MailError> {
+        self.wire.ask(&Command::new("SUBSCRIBE").folder(folder)).map(|_| ())
+    }
+
+    /// Says goodbye. Dropping a session does no harm either; the server then learns of it by itself.
+    pub fn log_out(mut self) {
+        let _said = self.wire.ask(&Command::new("LOGOUT"));
+    }
+}
+
+/// Closes the open folder without expunging: by `UNSELECT`, or by opening one that is not there (RFC 3691).
+pub(super) fn close(wire: &mut Wire, capabilities: &Capabilities) {
+    if capabilities.has("UNSELECT") {
+        let _closed = wire.ask(&Command::new("UNSELECT"));
+    }
+}

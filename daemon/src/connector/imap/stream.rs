@@ -1,0 +1,149 @@
+//! The connection: TCP with or without TLS, with deadlines on everything.
+
+use std::io::{self, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs as _};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
+
+use super::error::{MailError, RETRY_SOON};
+use super::limits::{BYTES_PER_SECOND_MIN, COMMAND_MAX, CONNECT_MAX, SILENCE_MAX};
+use super::tls;
+use crate::clock::Clock;
+use crate::connector::outcome::Retry;
+
+/// Bytes to and from one server.
+pub(super) struct Stream {
+    link: Link,
+    clock: Arc<dyn Clock>,
+    /// When the command under way began, and how much has come since.
+    began: Duration,
+    received: u64,
+    allowed: Duration,
+}
+
+enum Link {
+    Plain(TcpStream),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+    /// Between the two, while TLS is being set up.
+    Gone,
+}
+
+impl Stream {
+    /// Connects. Nothing is sent yet.
+    pub(super) fn connect(host: &str, port: u16, clock: Arc<dyn Clock>) -> Result<Self, MailError> {
+        const UNREACHABLE: MailError = MailError::refused("mail-unreachable", Retry::After(RETRY_SOON));
+        let addresses = (host, port)
+            .to_socket_addrs()
+            .map_err(|_| MailError::refused("mail-name-unknown", Retry::After(RETRY_SOON)))?;
+        // A name may have several addresses; the first that answers serves.
+        let tcp = addresses
+            .take(ADDRESSES_MAX)
+            .find_map(|address| TcpStream::connect_timeout(&address, CONNECT_MAX).ok())
+            .ok_or(UNREACHABLE)?;
+        let timeouts = |tcp: &TcpStream| -> io::Result<()> {
+            tcp.set_nodelay(true)?;
+            tcp.set_read_timeout(Some(SILENCE_MAX))?;
+            tcp.set_write_timeout(Some(SILENCE_MAX))
+        };
+        timeouts(&tcp).map_err(|_| UNREACHABLE)?;
+        let began = clock.monotonic();
+        Ok(Self { link: Link::Plain(tcp), clock, began, received: 0, allowed: CONNECT_MAX })
+    }
+
+    /// Begins TLS and checks the certificate. Nothing but the handshake is sent.
+    pub(super) fn secure(&mut self, config: Arc<ClientConfig>, name: &str) -> Result<(), MailError> {
+        const FAILED: MailError = MailError::refused("mail-tls", Retry::After(RETRY_SOON));
+        let name = tls::server_name(name)?;
+        let connection = ClientConnection::new(config, name).map_err(|_| FAILED)?;
+        let Link::Plain(tcp) = std::mem::replace(&mut self.link, Link::Gone) else { return Err(FAILED) };
+        let mut secured = StreamOwned::new(connection, tcp);
+        while secured.conn.is_handshaking() {
+            self.in_time().map_err(|_| FAILED)?;
+            secured.conn.complete_io(&mut secured.sock).map_err(|error| tls::failure(&error).unwrap_or(FAILED))?;
+        }
+        self.link = Link::Tls(Box::new(secured));
+        Ok(())
+    }
+
+    /// Whether the other end has the address of this machine.
+    pub(super) fn is_loopback(&self) -> bool {
+        match &self.link {
+            Link::Plain(tcp) => tcp.peer_addr().is_ok_and(|address| address.ip().is_loopback()),
+            Link::Tls(secured) => secured.sock.peer_addr().is_ok_and(|address| address.ip().is_loopback()),
+            Link::Gone => false,
+        }
+    }
+
+    /// Begins to count the time of a command anew.
+    pub(super) fn command_begins(&mut self) {
+        self.began = self.clock.monotonic();
+        self.received = 0;
+        self.allowed = COMMAND_MAX;
+    }
+
+    /// Waits for bytes and puts them into `buffer`.
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, MailError> {
+        self.in_time()?;
+        let read = loop {
+            let read = match &mut self.link {
+                Link::Plain(tcp) => tcp.read(buffer),
+                Link::Tls(secured) => secured.read(buffer),
+                Link::Gone => Err(io::ErrorKind::NotConnected.into()),
+            };
+            match read {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => break other,
+            }
+        };
+        match read {
+            Ok(0) => Err(MailError::unknown("mail-closed")),
+            Ok(count) => {
+                self.received = self.received.saturating_add(count as u64);
+                Ok(count)
+            }
+            Err(error) => Err(broken(&error)),
+        }
+    }
+
+    /// Sends all of it.
+    pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), MailError> {
+        self.in_time()?;
+        let written = match &mut self.link {
+            Link::Plain(tcp) => tcp.write_all(bytes),
+            Link::Tls(secured) => secured.write_all(bytes),
+            Link::Gone => Err(io::ErrorKind::NotConnected.into()),
+        };
+        written.map_err(|error| broken(&error))
+    }
+
+    /// Hands everything written to the network.
+    pub(super) fn flush(&mut self) -> Result<(), MailError> {
+        let flushed = match &mut self.link {
+            Link::Plain(tcp) => tcp.flush(),
+            Link::Tls(secured) => secured.flush(),
+            Link::Gone => Err(io::ErrorKind::NotConnected.into()),
+        };
+        flushed.map_err(|error| broken(&error))
+    }
+
+    fn in_time(&self) -> Result<(), MailError> {
+        let spent = self.clock.monotonic().saturating_sub(self.began);
+        let allowed = self.allowed + Duration::from_secs(self.received / BYTES_PER_SECOND_MIN);
+        if spent > allowed { Err(MailError::unknown("mail-too-slow")) } else { Ok(()) }
+    }
+}
+
+/// How many addresses of one name are tried.
+const ADDRESSES_MAX: usize = 4;
+
+fn broken(error: &io::Error) -> MailError {
+    match error.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => MailError::unknown("mail-silent"),
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
+            MailError::unknown("mail-closed")
+        }
+        _ => MailError::unknown("mail-connection"),
+    }
+}
