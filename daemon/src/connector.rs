@@ -17,5 +17,8 @@ pub mod drop;
 // Where exports go.
 pub mod archive;
 
+// Messages in mailboxes, whatever protocol is behind.
+pub mod mail;
+
 // How an effect ended.
 pub mod outcome;

@@ -8,6 +8,7 @@
 //! | `reading` | the reader on its own thread |
 //! | `rows`, `batch` | rows compared with what is known, and what is under way to the log |
 //! | `gone` | what a source no longer holds |
+//! | `mail` | messages of registered mailboxes, which nobody delivers |
 //! | `links` | external ids become numbers |
 //!
 //! A delivery is claimed by a rename, taken in exactly once by its content, and put away with a report. Everything an
@@ -32,6 +33,7 @@ use crate::store::{AppendError, Store};
 mod batch;
 mod gone;
 mod links;
+pub mod mail;
 mod outcome;
 mod place;
 mod reading;

@@ -14,6 +14,7 @@ use roaring::RoaringBitmap;
 
 use super::durable::{HashedFile, create_directory, rename_new, sync_directory};
 use super::jsonl::LineFiles;
+use super::message::TextFiles;
 use super::name::STAMP_STEP_MICROS;
 use super::ocm_csv::{CsvFiles, stem};
 use super::place::remove_partial;
@@ -31,6 +32,7 @@ pub struct BundleWriter {
     gate: Arc<dyn FlushGate>,
     place: Place,
     lines: LineFiles,
+    texts: Option<TextFiles>,
     csv: Option<CsvFiles>,
     book: Option<Book>,
     added: RoaringBitmap,
@@ -84,7 +86,8 @@ impl BundleWriter {
         let csv = wants(ExportFormat::Csv).then(|| CsvFiles::in_directory(&directory, spec.csv_profile));
         let book = wants(ExportFormat::Xlsx).then(|| Book::in_directory(&directory, spec.exported_at)).transpose()?;
         let lines = LineFiles::in_directory(&directory)?;
-        Ok(Self { spec, gate, place, lines, csv, book, added: RoaringBitmap::new(), counts: BTreeMap::new() })
+        let texts = TextFiles::in_directory(&directory, &spec.formats, spec.csv_profile)?;
+        Ok(Self { spec, gate, place, lines, texts, csv, book, added: RoaringBitmap::new(), counts: BTreeMap::new() })
     }
 
     /// Adds one item; every entity at most once.
@@ -92,6 +95,17 @@ impl BundleWriter {
     /// # Errors
     /// After an error the bundle must be dropped: some of its files may hold the item and others not.
     pub fn add(&mut self, item: &ExportItem<'_>) -> Result<(), ArchiveError> {
+        match &mut self.texts {
+            Some(texts) => texts.vanished(item)?,
+            None if item.layout.layout().kind == Kind::Message => {
+                return Err(ArchiveError::NotExportable { kind: Kind::Message });
+            }
+            None => {}
+        }
+        self.add_record(item)
+    }
+
+    fn add_record(&mut self, item: &ExportItem<'_>) -> Result<(), ArchiveError> {
         let kind = item.layout.layout().kind;
         if stem(kind).is_none() {
             return Err(ArchiveError::NotExportable { kind });
@@ -100,7 +114,8 @@ impl BundleWriter {
             return Err(ArchiveError::Duplicate { entity: item.entity });
         }
         self.lines.add(item)?;
-        if let Some(csv) = &mut self.csv {
+        // Messages have an index of their own.
+        if let Some(csv) = self.csv.as_mut().filter(|_| kind != Kind::Message) {
             csv.add(item)?;
         }
         if let Some(book) = &mut self.book {
@@ -132,13 +147,16 @@ impl BundleWriter {
     }
 
     fn complete(self) -> Result<(PathBuf, Bundle), ArchiveError> {
-        let Self { spec, gate, mut place, lines, csv, book, added, counts } = self;
+        let Self { spec, gate, mut place, lines, texts, csv, book, added, counts } = self;
         if added.is_empty() {
             return Err(ArchiveError::Empty);
         }
         let Some(directory) = place.directory.clone() else { return Err(ArchiveError::Empty) };
         place.pass(gate.before(Flush::Export))?;
         let mut files = lines.finish()?;
+        if let Some(texts) = texts {
+            files.extend(texts.finish(added.len())?);
+        }
         if let Some(csv) = csv {
             files.extend(csv.finish()?);
         }
@@ -176,6 +194,22 @@ impl BundleWriter {
 impl ItemSink for BundleWriter {
     fn add(&mut self, item: &ExportItem<'_>) -> Result<(), ArchiveError> {
         Self::add(self, item)
+    }
+
+    fn begin_text(&mut self, item: &ExportItem<'_>, size: u64) -> Result<(), ArchiveError> {
+        self.add_record(item)?;
+        let Some(texts) = &mut self.texts else {
+            return Err(ArchiveError::NotExportable { kind: item.layout.layout().kind });
+        };
+        texts.begin(item, size)
+    }
+
+    fn text(&mut self, bytes: &[u8]) -> Result<(), ArchiveError> {
+        self.texts.as_mut().map_or(Ok(()), |texts| texts.write(bytes))
+    }
+
+    fn end_text(&mut self) -> Result<(), ArchiveError> {
+        self.texts.as_mut().map_or(Ok(()), TextFiles::end)
     }
 }
 

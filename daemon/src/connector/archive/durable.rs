@@ -41,6 +41,11 @@ pub(super) fn open_cold(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
+/// Makes a new file with mode 0600.
+pub(super) fn create_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+}
+
 /// A new file with mode 0600 that is hashed while it is written.
 pub(super) struct HashedFile {
     file: File,
@@ -58,7 +63,7 @@ pub(super) struct Finished {
 
 impl HashedFile {
     pub(super) fn create(path: &Path) -> io::Result<Self> {
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        let file = create_file(path)?;
         Ok(Self { file, buffer: Vec::with_capacity(BUFFER_BYTES + BUFFER_BYTES / 4), hash: Sha256::new(), bytes: 0 })
     }
 

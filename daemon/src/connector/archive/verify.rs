@@ -7,14 +7,17 @@ use std::path::{Path, PathBuf};
 
 use retention_core::evidence::item::ITEM_LINE_BYTES_MAX;
 use retention_core::evidence::manifest::FILES_MAX;
-use retention_core::evidence::{ExpectedItem, ExportLayout, ExportManifest, FileEntry, ParsedItem};
+use retention_core::evidence::{ExpectedItem, ExportFormat, ExportLayout, ExportManifest, FileEntry, ParsedItem};
 use retention_core::id::{Digest, EntityId, Position};
 use retention_core::record::Kind;
 use roaring::RoaringBitmap;
 
 use super::durable::{BUFFER_BYTES, HashedReader, open_cold};
 use super::manifest::read_manifest_bytes;
+use super::message::{MBOX_FILE, TEXTS_DIRECTORY, TEXTS_FILE};
 use super::{ArchiveError, BundleName, ITEMS_FILE, LAYOUTS_FILE, MANIFEST_FILE, MANIFEST_ITEMS_FILE};
+
+mod texts;
 
 /// A bundle that was read back and found to hold exactly what the log says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -175,6 +178,7 @@ fn verify_against(
     std::thread::scope(|scope| {
         let others = std::thread::Builder::new().name("verify".to_owned()).spawn_scoped(scope, || bundle.read_others());
         bundle.read_items(&layouts, &mut ledger)?;
+        bundle.read_texts(&ledger.seen)?;
         match others {
             Ok(others) => others.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
             // The system has no thread to spare: one after the other, then.
@@ -192,6 +196,9 @@ fn check_names(directory: &Path, manifest: &ExportManifest) -> Result<(), Verify
     for entry in std::fs::read_dir(directory).map_err(doing("read the bundle"))?.take(FILES_MAX + 2) {
         let name = entry.map_err(doing("read the bundle"))?.file_name().into_string();
         found.insert(name.map_err(|_| VerifyError::FileExtra)?);
+    }
+    if manifest.formats.contains(&ExportFormat::Eml) && !found.remove(TEXTS_DIRECTORY) {
+        return Err(VerifyError::FileMissing { file: TEXTS_DIRECTORY.to_owned() });
     }
     if found.iter().any(|name| name != MANIFEST_FILE && manifest.file(name).is_none()) {
         return Err(VerifyError::FileExtra);
@@ -345,7 +352,7 @@ impl Reading<'_> {
 
     /// Reads the files that are no lists of items.
     fn read_others(&self) -> Result<(), VerifyError> {
-        let lists = [ITEMS_FILE, LAYOUTS_FILE, MANIFEST_ITEMS_FILE];
+        let lists = [ITEMS_FILE, LAYOUTS_FILE, MANIFEST_ITEMS_FILE, TEXTS_FILE, MBOX_FILE];
         let mut others = self.manifest.files.iter().filter(|entry| !lists.contains(&entry.name.as_str()));
         others.try_for_each(|entry| self.read_other(entry))
     }

@@ -5,7 +5,8 @@ use retention_core::event::saga::{ITEMS_PER_SAGA, ItemsSkipped, SagaItem, SagaSt
 use retention_core::event::{Event, EventType};
 use retention_core::id::{EntityId, PlanId, RunId, SagaId};
 use retention_core::plan;
-use retention_core::saga::EXPORT_PURGE_VERSION;
+use retention_core::record::Kind;
+use retention_core::saga::{EXPORT_PURGE_VERSION, MESSAGE_PURGE_VERSION};
 use retention_core::time::Timestamp;
 use retention_core::view::index::Key;
 use retention_core::view::{Condition, RunState};
@@ -30,10 +31,11 @@ impl Run {
             .map(|(number, item)| SagaItem { item: number, entity: item.entity, version: item.version })
             .collect();
         saga_items.sort_unstable_by_key(|item| item.entity);
+        let (script, script_version) = self.script_of(saga_items.first().map(|item| item.entity));
         let body = SagaStarted {
             run,
-            script: ScriptKind::ExportPurge,
-            script_version: EXPORT_PURGE_VERSION,
+            script,
+            script_version,
             mailbox,
             items: saga_items.clone(),
         };
@@ -46,6 +48,18 @@ impl Run {
         let drifted = self.drifted(saga, &saga_items)?;
         self.skip(saga, drifted)?;
         Ok(Step::Worked)
+    }
+
+    /// A plan is about one kind of thing: policies about messages are about nothing else.
+    fn script_of(&self, first: Option<EntityId>) -> (ScriptKind, u16) {
+        let kind = self.store.view(|views| {
+            let row = views.entities.row(first?)?;
+            views.small.layouts.get(row.layout).map(|layout| layout.kind)
+        });
+        match kind {
+            Some(Kind::Message) => (ScriptKind::MessagePurge, MESSAGE_PURGE_VERSION),
+            _ => (ScriptKind::ExportPurge, EXPORT_PURGE_VERSION),
+        }
     }
 
     fn mailbox_of(&self, entity: EntityId) -> Option<EntityId> {

@@ -27,7 +27,7 @@ use crate::store::vault::destroy::StepTicket;
 const DESTROYED_PER_APPEND: usize = 2_000;
 
 /// The policy was edited after its plan was approved: a new plan is needed.
-const POLICY_CHANGED: Refusal = Refusal { code: "policy_changed", retry: Retry::Never };
+pub(super) const POLICY_CHANGED: Refusal = Refusal { code: "policy_changed", retry: Retry::Never };
 
 impl Run {
     fn export_key(&self, id: SagaId) -> retention_core::id::Digest {
@@ -76,7 +76,7 @@ impl Run {
         (policy.digest() == frozen.policy_digest).then_some((frozen, policy))
     }
 
-    fn bundle_spec(&self, id: SagaId, saga: &Saga) -> Result<Option<BundleSpec>, StageError> {
+    pub(super) fn bundle_spec(&self, id: SagaId, saga: &Saga) -> Result<Option<BundleSpec>, StageError> {
         let run = saga.started.run;
         let Some((frozen, policy)) = self.approved(saga) else { return Ok(None) };
         let mailbox = match saga.started.mailbox {
@@ -147,7 +147,7 @@ impl Run {
         Ok(Ok(()))
     }
 
-    fn layout_of<'a>(
+    pub(super) fn layout_of<'a>(
         &self,
         layouts: &'a mut HashMap<LayoutId, ExportLayout>,
         record: &EntityRecord,

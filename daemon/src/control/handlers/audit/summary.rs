@@ -1,6 +1,6 @@
 //! What an event says, in one line, without personal data and without free text of persons.
 
-use retention_core::event::change::IntakeCompleted;
+use retention_core::event::change::{IntakeCompleted, ScanEnd};
 use retention_core::event::decision::PlanFrozen;
 use retention_core::event::operation::DaemonStarted;
 use retention_core::event::{Event, Readable};
@@ -26,6 +26,12 @@ fn of_event(event: &Event) -> String {
         Event::EntityLinked(body) => format!("{} links", body.links.len()),
         Event::IntakeStarted(body) => format!("source {}, content {}", body.source, body.content.short()),
         Event::IntakeCompleted(body) => intake(body),
+        Event::MailboxScanRequested(_) => "a look at the mailbox".to_owned(),
+        Event::MailboxScanned(body) if body.end == ScanEnd::Failed => format!("failed: {}", body.code),
+        Event::MailboxScanned(body) => format!(
+            "{} messages in {} folders, {} added, {} changed, {} absent",
+            body.messages, body.folders, body.added, body.changed, body.absent
+        ),
         Event::HoldPlaced(body) => format!("on {} entities", body.entities.len()),
         Event::HoldReleased(body) => format!("hold {}", body.hold),
         Event::PolicySetActivated(body) => format!("{} policies, set {}", body.policies.len(), body.digest.short()),
@@ -112,6 +118,8 @@ pub(super) fn run_of(views: &Views, position: Position, event: &Event) -> Option
         | Event::EntityLinked(_)
         | Event::IntakeStarted(_)
         | Event::IntakeCompleted(_)
+        | Event::MailboxScanRequested(_)
+        | Event::MailboxScanned(_)
         | Event::HoldPlaced(_)
         | Event::HoldReleased(_)
         | Event::PolicySetActivated(_)
