@@ -386,7 +386,8 @@ impl Mailroom for MailServer {
 struct Session<'a> {
     server: &'a MailServer,
     mailbox: EntityId,
-    folder: Option<String>,
+    /// The open folder and its numbering.
+    folder: Option<(String, u32)>,
     is_lost: bool,
 }
 
@@ -420,20 +421,27 @@ impl Session<'_> {
         let folder = state
             .mailboxes
             .get_mut(&self.mailbox)
-            .and_then(|mailbox| mailbox.folders.get_mut(self.folder.as_deref()?))
+            .and_then(|mailbox| {
+                let (name, validity) = self.folder.as_ref()?;
+                mailbox.folders.get_mut(name).filter(|folder| folder.uid_validity == *validity)
+            })
+            // A server ends the sessions in a folder that it removes or numbers anew.
             .ok_or(MailFailure::Lost(Cause { code: "folder_gone" }))?;
         Ok(act(folder, &mut state.modseq))
     }
 
     fn select(&mut self, name: &str) -> Option<FolderState> {
-        self.folder = Some(name.to_owned());
+        let validity = {
+            let state = self.server.state();
+            state.mailboxes.get(&self.mailbox)?.folders.get(name)?.uid_validity
+        };
+        self.folder = Some((name.to_owned(), validity));
         let counts = read(&self.server.counts_changes);
         self.in_folder(|folder, _| FolderState {
             uid_validity: folder.uid_validity,
             uid_next: folder.uid_next,
             exists: u32::try_from(folder.messages.len()).unwrap_or(u32::MAX),
-            highest_modseq: counts
-                .then(|| folder.messages.values().map(|message| message.modseq).max().unwrap_or(1)),
+            highest_modseq: counts.then(|| folder.messages.values().map(|message| message.modseq).max().unwrap_or(1)),
         })
         .ok()
     }
@@ -487,7 +495,8 @@ impl MailSession for Session<'_> {
                     .collect()
             })?;
             // The answers of a server come in any order.
-            told.into_iter().rev().try_for_each(each);
+            // Whoever breaks off has heard enough.
+            let (ControlFlow::Continue(()) | ControlFlow::Break(())) = told.into_iter().rev().try_for_each(each);
             Ok(())
         })
     }
@@ -553,14 +562,13 @@ impl MailSession for Session<'_> {
 
     fn expunge(&mut self, uids: &[Uid]) -> Result<(), MailFailure> {
         self.try_to(MailCall::Expunge, |this| {
-            let (mailbox, name) = (this.mailbox, this.folder.clone().unwrap_or_default());
+            let (mailbox, (name, _)) = (this.mailbox, this.folder.clone().unwrap_or_default());
             let gone = this.in_folder(|folder, _| {
                 let mut gone = Vec::new();
                 for uid in uids {
                     let is_flagged = folder.messages.get(uid).is_some_and(|m| m.standing.flags.contains(DELETED));
                     if is_flagged && let Some(message) = folder.messages.remove(uid) {
-                        let key =
-                            MessageKey { folder: name.clone(), uid_validity: folder.uid_validity, uid: *uid };
+                        let key = MessageKey { folder: name.clone(), uid_validity: folder.uid_validity, uid: *uid };
                         gone.push(Expunged { mailbox, key, text: message.text });
                     }
                 }

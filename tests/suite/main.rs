@@ -13,6 +13,7 @@ mod crashes;
 mod ctl;
 mod kill;
 mod life;
+mod messages;
 mod outcomes;
 mod properties;
 mod races;

@@ -243,7 +243,8 @@ fn kinds<'t>(r: &mut Reader<'t>, value: &'t Value<'t>) -> Option<BTreeSet<Kind>>
         }
     }
     if kinds.contains(&Kind::Message) && kinds.len() > 1 {
-        let problem = "has message beside other kinds: messages are purged on their server, so write a policy of their own";
+        let problem =
+            "has message beside other kinds: messages are purged on their server, so write a policy of their own";
         r.bad_value(&value.span(), "kind", problem);
     }
     Some(kinds)

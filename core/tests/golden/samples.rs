@@ -90,7 +90,8 @@ fn change() -> Vec<Event> {
             field_type,
         })
     };
-    let kinds = every!(Kind: Contact, Company, Deal, Activity, Post, Task, Insight, Template, File, Mailbox, Intake, Message);
+    let kinds =
+        every!(Kind: Contact, Company, Deal, Activity, Post, Task, Insight, Template, File, Mailbox, Intake, Message);
     let layouts = kinds.iter().zip(1u32..).map(|(&kind, number)| {
         Event::LayoutRecorded(LayoutRecorded {
             id: LayoutId(number * 100),

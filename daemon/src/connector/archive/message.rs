@@ -142,11 +142,13 @@ impl TextFiles {
             Form::Eml(directory) => create_file(&directory.join(file_name(item.entity))).map(Into::Eml),
             Form::Mbox(file) => {
                 let received = item.record.date(DateRole::Received).unwrap_or_default();
-                file.write_all(separator(received).as_bytes()).map(|()| Into::Mbox { quoting: Quoting::default(), quoted: 0 })
+                file.write_all(separator(received).as_bytes())
+                    .map(|()| Into::Mbox { quoting: Quoting::default(), quoted: 0 })
             }
         };
         let into = into.map_err(doing)?;
-        self.open = Some(Open { entity: item.entity, cells: cells_of(item), size, bytes: 0, hash: Sha256::new(), into });
+        self.open =
+            Some(Open { entity: item.entity, cells: cells_of(item), size, bytes: 0, hash: Sha256::new(), into });
         Ok(())
     }
 
@@ -209,8 +211,7 @@ impl TextFiles {
             None => format!("{TEXTS_DIRECTORY}/{}", file_name(entity)),
         });
         let (bytes, sha256) = (text.map(|text| text.bytes.to_string()), text.map(|text| text.sha256.to_string()));
-        let row: Vec<Option<&str>> =
-            cells.iter().chain([&file, &bytes, &sha256]).map(|cell| cell.as_deref()).collect();
+        let row: Vec<Option<&str>> = cells.iter().chain([&file, &bytes, &sha256]).map(|cell| cell.as_deref()).collect();
         self.index_row(&row).map_err(doing())
     }
 

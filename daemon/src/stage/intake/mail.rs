@@ -283,9 +283,11 @@ impl MailIntake {
     /// What is about to be expunged must not be taken in a second time.
     fn is_being_purged(&self, mailbox: EntityId) -> bool {
         self.store.view(|views| {
-            views.small.runs.sagas().any(|(_, saga)| {
-                saga.end.is_none() && saga.started.mailbox == Some(mailbox) && saga.is_past_pivot()
-            })
+            views
+                .small
+                .runs
+                .sagas()
+                .any(|(_, saga)| saga.end.is_none() && saga.started.mailbox == Some(mailbox) && saga.is_past_pivot())
         })
     }
 }

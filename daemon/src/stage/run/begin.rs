@@ -32,13 +32,7 @@ impl Run {
             .collect();
         saga_items.sort_unstable_by_key(|item| item.entity);
         let (script, script_version) = self.script_of(saga_items.first().map(|item| item.entity));
-        let body = SagaStarted {
-            run,
-            script,
-            script_version,
-            mailbox,
-            items: saga_items.clone(),
-        };
+        let body = SagaStarted { run, script, script_version, mailbox, items: saga_items.clone() };
         let condition = Condition::RunIn(run, vec![RunState::Running]);
         let saga = match self.append(run.0, vec![Event::SagaStarted(body)], condition) {
             Ok(position) => SagaId(position),

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use retention_core::event::Event;
 use retention_core::event::saga::{
-    Failure, Receipt, SagaEnd, SagaEnded, ScriptKind, SkipReason, Step as ScriptStep, StepFailed, StepStarted, StepSucceeded,
+    Failure, Receipt, SagaEnd, SagaEnded, ScriptKind, SkipReason, Step as ScriptStep, StepFailed, StepStarted,
+    StepSucceeded,
 };
 use retention_core::id::{EntityId, Position, SagaId};
 use retention_core::saga::{self, Next, Wish};
@@ -135,7 +136,13 @@ impl Run {
         }
     }
 
-    pub(super) fn record(&self, id: SagaId, step: ScriptStep, attempt: u32, outcome: Outcome<Receipt>) -> Result<(), StageError> {
+    pub(super) fn record(
+        &self,
+        id: SagaId,
+        step: ScriptStep,
+        attempt: u32,
+        outcome: Outcome<Receipt>,
+    ) -> Result<(), StageError> {
         let event = match outcome {
             Outcome::Applied(receipt) => {
                 Event::StepSucceeded(StepSucceeded { saga: id, step, compensation: false, receipt })

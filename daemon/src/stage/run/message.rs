@@ -69,7 +69,10 @@ enum Flags {
 
 impl Run {
     /// Sorts messages by folder; the error is the code of what cannot be read.
-    fn parts(&self, entities: impl Iterator<Item = (EntityId, Position)>) -> Result<Result<Parts, Refusal>, StageError> {
+    fn parts(
+        &self,
+        entities: impl Iterator<Item = (EntityId, Position)>,
+    ) -> Result<Result<Parts, Refusal>, StageError> {
         let mut parts = Parts::new();
         for (entity, version) in entities {
             let key = self.store.record_at(version)?.and_then(|record| MessageKey::parse(&record.external_id));
