@@ -4,6 +4,7 @@
 //! folder is numbered anew, is another entity. Its subject and its text are never recorded.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use super::field::standard;
 use super::{Cells, Column, EntityRecord, Kind, Layout, RowTooLarge};
@@ -55,6 +56,16 @@ pub struct MessageStanding {
     pub flags: BTreeSet<String>,
     /// Keywords as the server writes them.
     pub keywords: BTreeSet<String>,
+}
+
+impl fmt::Debug for MessageStanding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Keywords are words of people.
+        f.debug_struct("MessageStanding")
+            .field("received", &self.received)
+            .field("size", &self.size)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Who a message is from and to, and what it is called. Personal data: no `Debug`.
