@@ -106,6 +106,10 @@ events! {
     5 IntakeStarted(change::IntakeStarted) Entity;
     /// A file or directory was taken in, or refused.
     6 IntakeCompleted(change::IntakeCompleted) Public;
+    /// Somebody asked that a mailbox be looked at.
+    13 MailboxScanRequested(change::MailboxScanRequested) Public;
+    /// A mailbox was looked at, and its messages are recorded as they were found.
+    14 MailboxScanned(change::MailboxScanned) Public;
     /// An order suspends the disposition of what it covers.
     20 HoldPlaced(hold::HoldPlaced) House;
     /// A hold was released.

@@ -226,6 +226,10 @@ pub enum ExportFormat {
     Csv,
     /// A typed workbook for people.
     Xlsx,
+    /// One file for each message, byte for byte as the server has it.
+    Eml,
+    /// One file with all messages, each with its `From ` lines quoted reversibly.
+    Mbox,
 }
 
 /// How CSV treats cells that a spreadsheet would run as formulas.

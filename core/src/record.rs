@@ -10,6 +10,7 @@ use crate::id::{EntityId, LayoutId};
 use crate::time::Timestamp;
 
 pub mod field;
+pub mod message;
 
 /// What an entity is.
 #[derive(
@@ -40,11 +41,13 @@ pub enum Kind {
     Mailbox = 10,
     /// One intake: a file or directory that was taken in.
     Intake = 11,
+    /// A message in a folder of a mailbox on a mail server.
+    Message = 12,
 }
 
 impl Kind {
     /// All kinds, in order.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Contact,
         Self::Company,
         Self::Deal,
@@ -56,9 +59,10 @@ impl Kind {
         Self::File,
         Self::Mailbox,
         Self::Intake,
+        Self::Message,
     ];
 
-    /// The kinds that come from a source and that policies can purge.
+    /// The kinds that deliveries bring and that policies can purge.
     pub const FROM_SOURCES: [Self; 9] = [
         Self::Contact,
         Self::Company,
@@ -69,6 +73,20 @@ impl Kind {
         Self::Insight,
         Self::Template,
         Self::File,
+    ];
+
+    /// The kinds that policies can purge: what deliveries bring, and what is found in mailboxes.
+    pub const UNDER_POLICY: [Self; 10] = [
+        Self::Contact,
+        Self::Company,
+        Self::Deal,
+        Self::Activity,
+        Self::Post,
+        Self::Task,
+        Self::Insight,
+        Self::Template,
+        Self::File,
+        Self::Message,
     ];
 
     /// Returns the name used in policies, mapping files and the control API.
@@ -86,6 +104,7 @@ impl Kind {
             Self::File => "file",
             Self::Mailbox => "mailbox",
             Self::Intake => "intake",
+            Self::Message => "message",
         }
     }
 

@@ -13,6 +13,9 @@ use crate::view::{Saga, StepStanding};
 /// The version of the export-purge script that new sagas begin with.
 pub const EXPORT_PURGE_VERSION: u16 = 1;
 
+/// The version of the message-purge script that new sagas begin with.
+pub const MESSAGE_PURGE_VERSION: u16 = 1;
+
 /// How often a step before the pivot is tried before everything is undone.
 pub const ATTEMPTS_BEFORE_PIVOT_MAX: u32 = 5;
 
@@ -41,12 +44,20 @@ const EXPORT_PURGE: Script = Script {
     retriable: &[Step::VerifyAbsence],
 };
 
+/// Export, verify, quarantine → expunge on the server → verify absence, destroy the keys.
+const MESSAGE_PURGE: Script = Script {
+    compensable: &[Step::Export, Step::VerifyExport, Step::Quarantine],
+    pivot: Step::Expunge,
+    retriable: &[Step::VerifyAbsence, Step::DestroyKeys],
+};
+
 /// Returns the script of a kind and version; `None` for a version that this program does not know.
 #[must_use]
 pub fn script(kind: ScriptKind, version: u16) -> Option<Script> {
     match (kind, version) {
         (ScriptKind::ExportPurge, EXPORT_PURGE_VERSION) => Some(EXPORT_PURGE),
-        (ScriptKind::ExportPurge, _) => None,
+        (ScriptKind::MessagePurge, MESSAGE_PURGE_VERSION) => Some(MESSAGE_PURGE),
+        (ScriptKind::ExportPurge | ScriptKind::MessagePurge, _) => None,
     }
 }
 
@@ -187,7 +198,10 @@ pub fn backoff(attempt: u32) -> Duration {
 /// Steps from the pivot on are retried for ever.
 #[must_use]
 pub fn retry_at(step: Step, attempt: u32, now: Timestamp) -> Option<Timestamp> {
-    let is_before_pivot = EXPORT_PURGE.compensable.contains(&step);
+    let is_before_pivot = match step {
+        Step::Export | Step::VerifyExport | Step::Quarantine => true,
+        Step::Purge | Step::VerifyAbsence | Step::Expunge | Step::DestroyKeys => false,
+    };
     if is_before_pivot && attempt >= ATTEMPTS_BEFORE_PIVOT_MAX {
         return None;
     }
@@ -277,5 +291,23 @@ mod tests {
         let mut saga = saga();
         saga.started.script_version = 99;
         assert_eq!(next(&saga, Wish::GoOn, NOW), Next::End(SagaEnd::Stuck));
+    }
+
+    #[test]
+    fn messages_are_expunged_before_their_keys_are_destroyed_and_never_come_back_after_that() {
+        let mut saga = quarantined(NOW);
+        saga.started.script = ScriptKind::MessagePurge;
+        assert_eq!(next(&saga, Wish::GoOn, NOW), Next::Start { step: Step::Expunge, attempt: 1 });
+        let failed = StepStanding::Failed { attempt: 1, failure: Failure::Unknown, retry_at: None };
+        saga.steps.insert(Step::Expunge as u8, failed);
+        for wish in [Wish::GoOn, Wish::Pause, Wish::Cancel] {
+            assert_eq!(next(&saga, wish, NOW), Next::Probe { step: Step::Expunge, attempt: 1 });
+        }
+        done(&mut saga, Step::Expunge, Receipt::Expunged { items: 1 });
+        for step in [Step::VerifyAbsence, Step::DestroyKeys] {
+            assert_eq!(next(&saga, Wish::Cancel, NOW), Next::Start { step, attempt: 1 });
+            done(&mut saga, step, Receipt::Absent { items: 1 });
+        }
+        assert_eq!(next(&saga, Wish::Cancel, NOW), Next::End(SagaEnd::Completed));
     }
 }

@@ -21,6 +21,7 @@ pub mod intakes;
 pub mod links;
 pub mod plans;
 pub mod runs;
+pub mod scans;
 pub mod small;
 pub mod snapshot;
 
@@ -32,6 +33,7 @@ pub use intakes::{Intake, Intakes};
 pub use links::Links;
 pub use plans::{Plan, PlanState, Plans};
 pub use runs::{Run, RunState, Runs, Saga, StepEvent, StepStanding};
+pub use scans::{Scan, Scans};
 pub use small::{Holds, Layouts, PolicyVersions, Schedules, Small};
 
 /// What only the holder of the index key can tell about a changed entity.

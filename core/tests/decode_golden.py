@@ -10,9 +10,9 @@ import pathlib
 import struct
 import sys
 
-KINDS = "Contact Company Deal Activity Post Task Insight Template File Mailbox Intake".split()
+KINDS = "Contact Company Deal Activity Post Task Insight Template File Mailbox Intake Message".split()
 ROLES = "Created Modified LastActivity Closed ContractEnd Received Occurred Deadline Granted Named".split()
-STEPS = "Export VerifyExport Quarantine Purge VerifyAbsence".split()
+STEPS = "Export VerifyExport Quarantine Purge VerifyAbsence Expunge DestroyKeys".split()
 
 
 def crc32c(data):
@@ -112,6 +112,8 @@ def step_succeeded(b):
         "Purged": [b.number],
         "Absent": [b.number],
         "Undone": [],
+        "Expunged": [b.number],
+        "AbsentFromServer": [b.number, lambda: b.list(b.number)],
     }
     said["receipt"] = b.one_of(list(parts))
     for read in parts[said["receipt"]]:

@@ -17,6 +17,9 @@ pub mod drop;
 // Where exports go.
 pub mod archive;
 
+// Messages in mailboxes, whatever protocol is behind.
+pub mod mail;
+
 // Mail servers.
 pub mod imap;
 

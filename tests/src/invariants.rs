@@ -14,10 +14,11 @@ use retention_core::id::{Digest, EntityId, Handle, HoldId, PlanId, Position, Run
 use retention_core::policy::Assessment;
 use retention_core::view::due::Standing;
 use retention_core::view::{EntityState, Keyed, Views};
-use retentiond::connector::archive::{DiskArchive, ITEMS_FILE};
+use retentiond::connector::archive::{DiskArchive, ITEMS_FILE, TEXTS_DIRECTORY};
 use retentiond::store::vault::KeyState;
 use retentiond::store::{Store, facts};
 
+use crate::mail::Expunged;
 use crate::model::Model;
 
 /// Stands in every cell and every free text of the tests: nothing outside `exports/` may hold it.
@@ -112,7 +113,7 @@ impl History {
                     };
                 }
             }
-            Event::StepStarted(body) if body.step == Step::Purge => self.pivot(position, body.saga, &body.items),
+            Event::StepStarted(body) if body.step.is_pivot() => self.pivot(position, body.saga, &body.items),
             Event::KeyDestroyed(body) => self.key_destroyed(position, body.saga, entity),
             _ => self.see_plan(position, actor, event),
         }
@@ -239,6 +240,10 @@ impl History {
 /// Remembers what was acknowledged, and looks at everything.
 #[derive(Default)]
 pub struct Checker {
+    /// Where each message was found, as long as its key was there.
+    messages: BTreeMap<(EntityId, String), EntityId>,
+    /// How many removals were looked at.
+    expunged: usize,
     acknowledged: Vec<Envelope>,
     scanned: BTreeMap<PathBuf, u64>,
 }
@@ -255,6 +260,50 @@ impl Checker {
         model.compare(store, &mut history.violations);
         self.scan(&store.dir().join("journal"), &mut history.violations);
         history.violations
+    }
+
+    /// Looks at every message that was removed from its server since the last time: an intent names it, no hold covers
+    /// it, and a bundle on disk has its text byte for byte.
+    pub fn check_mail(
+        &mut self,
+        store: &Store,
+        exports: &Path,
+        model: &Model,
+        expunged: &[Expunged],
+    ) -> Vec<Violation> {
+        let mut violations = Vec::new();
+        let position = store.view(|views| views.position);
+        let log = (1..=position.0).filter_map(|number| store.read(Position(number)).ok().flatten());
+        let mut intended: BTreeSet<EntityId> = BTreeSet::new();
+        for recorded in log {
+            match (recorded.event(), recorded.envelope.entity) {
+                (Some(Event::EntityChanged(body)), Some(entity)) => {
+                    if let Some(mailbox) = body.record.mailbox {
+                        self.messages.insert((mailbox, body.record.external_id.clone()), entity);
+                    }
+                }
+                (Some(Event::StepStarted(body)), _) if body.step == Step::Expunge => intended.extend(&body.items),
+                _ => {}
+            }
+        }
+        for gone in expunged.iter().skip(self.expunged) {
+            let Some(entity) = self.messages.get(&(gone.mailbox, gone.key.external_id())).copied() else {
+                violations.push(Violation::of("expunge_of_an_unknown_message", None, "it was never taken in"));
+                continue;
+            };
+            let mut blame = |invariant, detail| violations.push(Violation::of(invariant, Some(entity), detail));
+            if !intended.contains(&entity) {
+                blame("expunge_without_intent", "no intent names it");
+            }
+            if model.holds.values().any(|held| held.contains(&entity)) {
+                blame("expunge_under_hold", "a hold covers it");
+            }
+            if !has_text(exports, entity, &gone.text) {
+                blame("expunge_without_verified_export", "no bundle on disk holds its text");
+            }
+        }
+        self.expunged = expunged.len();
+        violations
     }
 
     /// Looks for plaintext in every file of the store, whole.
@@ -297,6 +346,16 @@ impl Checker {
             self.scanned.insert(path, length);
         }
     }
+}
+
+/// Says whether a bundle holds the text of a message as it was, in a file of its own.
+fn has_text(exports: &Path, entity: EntityId, text: &[u8]) -> bool {
+    let bundles = fs::read_dir(exports).into_iter().flatten().flatten();
+    let visible = bundles.filter(|entry| !entry.file_name().to_string_lossy().starts_with('.'));
+    visible.into_iter().any(|bundle| {
+        let file = bundle.path().join(TEXTS_DIRECTORY).join(format!("{entity}.eml"));
+        fs::read(file).is_ok_and(|bytes| bytes == text)
+    })
 }
 
 fn files_under(dir: &Path) -> Vec<PathBuf> {

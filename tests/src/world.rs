@@ -15,6 +15,7 @@ use retention_core::view::{Condition, EntityState, PlanState, RunState};
 use retentiond::clock::{Clock, ManualClock};
 use retentiond::config::{Delivers, KeepDone, Source, SourceKind};
 use retentiond::connector::archive::ExportTarget;
+use retentiond::connector::mail::Mailroom;
 use retentiond::flush::FlushGate;
 use retentiond::halt::Halt;
 use retentiond::stage::{Step, intake, plan, policies, project, run, schedule};
@@ -25,6 +26,7 @@ use tempfile::TempDir;
 use crate::crash::CrashGate;
 use crate::faults::FaultyArchive;
 use crate::invariants::Checker;
+use crate::mail::MailServer;
 use crate::model::Model;
 
 mod deeds;
@@ -46,6 +48,8 @@ pub const APPROVER: u32 = 1001;
 pub enum Stage {
     /// Intake.
     Intake,
+    /// Intake of mailboxes.
+    Mail,
     /// Policies.
     Policies,
     /// Project.
@@ -60,7 +64,8 @@ pub enum Stage {
 
 impl Stage {
     /// All of them.
-    pub const ALL: [Self; 6] = [Self::Intake, Self::Policies, Self::Project, Self::Schedule, Self::Plan, Self::Run];
+    pub const ALL: [Self; 7] =
+        [Self::Intake, Self::Mail, Self::Policies, Self::Project, Self::Schedule, Self::Plan, Self::Run];
 }
 
 /// What became of something that was tried.
@@ -78,6 +83,7 @@ pub enum Stepped {
 
 struct Stages {
     intake: intake::Intake,
+    mail: intake::mail::MailIntake,
     policies: policies::Policies,
     project: project::Project,
     schedule: schedule::Schedule,
@@ -93,6 +99,8 @@ pub struct World {
     pub gate: Arc<CrashGate>,
     /// What breaks exports.
     pub archive: Arc<FaultyArchive>,
+    /// The mail server.
+    pub mail: Arc<MailServer>,
     /// What must be true.
     pub model: Model,
     /// What looks whether it is.
@@ -187,10 +195,12 @@ impl World {
         Store::init(&options).expect("a store");
         let export_gate: Arc<dyn FlushGate> = Arc::<CrashGate>::clone(&gate);
         let archive = Arc::new(FaultyArchive::at(&dir.path().join("exports"), clock.clone(), export_gate));
+        let mail = Arc::new(MailServer::new(clock.clone()));
         let mut world = Self {
             clock,
             gate,
             archive,
+            mail,
             model: Model::default(),
             checker: Checker::default(),
             crashes: 0,
@@ -215,6 +225,7 @@ impl World {
         assert_eq!(store.read_only_reason(), None, "the store is damaged");
         let clock: Arc<dyn Clock> = Arc::new(self.clock.clone());
         let archive: Arc<dyn ExportTarget> = Arc::<FaultyArchive>::clone(&self.archive);
+        let mailroom: Arc<dyn Mailroom> = Arc::<MailServer>::clone(&self.mail);
         let source = Source {
             name: "ocm".to_owned(),
             kind: SourceKind::Ocm,
@@ -227,11 +238,12 @@ impl World {
         };
         self.stages = Some(Stages {
             intake: intake::Intake::new(Arc::clone(&store), Arc::clone(&clock), vec![source]),
+            mail: intake::mail::MailIntake::new(Arc::clone(&store), Arc::clone(&clock), Arc::clone(&mailroom)),
             policies: policies::Policies::new(Arc::clone(&store), Arc::clone(&clock), self.dir.path().join("policies")),
             project: project::Project::new(Arc::clone(&store)),
             schedule: schedule::Schedule::new(Arc::clone(&store), Arc::clone(&clock)),
             plan: plan::Plan::new(Arc::clone(&store), Arc::clone(&clock)),
-            run: run::Run::new(Arc::clone(&store), clock, archive, TimeZone::UTC),
+            run: run::Run::new(Arc::clone(&store), clock, archive, TimeZone::UTC).with_mailroom(mailroom),
         });
         self.store = Some(store);
     }
@@ -366,7 +378,8 @@ impl World {
     /// When it is not: with every violation by name.
     pub fn check(&mut self) {
         let store = Arc::clone(self.store());
-        let violations = self.checker.check(&store, &self.exports(), &self.model);
+        let mut violations = self.checker.check(&store, &self.exports(), &self.model);
+        violations.extend(self.checker.check_mail(&store, &self.exports(), &self.model, &self.mail.expunged()));
         assert!(violations.is_empty(), "{violations:#?}\n{}", self.story());
     }
 
@@ -381,7 +394,7 @@ impl World {
             stages.policies.look_now();
         }
         let step = match stage {
-            Stage::Intake => return self.step_intake(before),
+            Stage::Intake | Stage::Mail => return self.step_intake(stage, before),
             Stage::Policies => stages.policies.step(),
             Stage::Project => stages.project.step(),
             Stage::Schedule => stages.schedule.step(),
@@ -392,13 +405,17 @@ impl World {
         self.stepped(stage, before, step)
     }
 
-    fn step_intake(&mut self, before: Position) -> Stepped {
+    fn step_intake(&mut self, stage: Stage, before: Position) -> Stepped {
         let stages = self.stages.as_mut().expect("the store is open");
-        let step = stages.intake.step(&mut |_| {}).map_err(|error| error.to_string());
+        let step = match stage {
+            Stage::Mail => stages.mail.step(),
+            _ => stages.intake.step(&mut |_| {}),
+        };
+        let step = step.map_err(|error| error.to_string());
         if !self.gate.has_crashed() {
             self.learn_after(before);
         }
-        self.stepped(Stage::Intake, before, step)
+        self.stepped(stage, before, step)
     }
 
     fn stepped(&mut self, stage: Stage, before: Position, step: Result<Step, String>) -> Stepped {

@@ -16,6 +16,7 @@ mod full;
 mod kill;
 mod life;
 mod mail;
+mod messages;
 mod outcomes;
 mod properties;
 mod races;

@@ -37,8 +37,7 @@ pub fn detect(header: &[String], named: Option<MigrationKind>) -> Detection {
     if let Some(kind) = named {
         return Detection::Named(kind);
     }
-    let columns: Vec<String> =
-        header.iter().filter(|name| !name.trim().is_empty()).map(|name| folded(name)).collect();
+    let columns: Vec<String> = header.iter().filter(|name| !name.trim().is_empty()).map(|name| folded(name)).collect();
     let spellings: Vec<&str> = header.iter().map(String::as_str).collect();
     let fitting: Vec<MigrationKind> =
         MigrationKind::ALL.into_iter().filter(|kind| misfit(*kind, &columns) == 0).collect();

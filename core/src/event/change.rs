@@ -28,8 +28,41 @@ pub struct EntityChanged {
 /// Schema 1. A complete snapshot did not list the entity.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct EntityAbsent {
-    /// The intake that missed it.
+    /// The intake that missed it; for a message, the mailbox whose scan did.
     pub intake: EntityId,
+}
+
+/// Schema 1. Somebody asked that the mailbox in the envelope be looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct MailboxScanRequested {}
+
+/// How a look at a mailbox ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ScanEnd {
+    /// Every folder was read.
+    Done,
+    /// The mailbox could not be read to its end. What was recorded before stands; nothing is taken for gone.
+    Failed,
+}
+
+/// Schema 1. The mailbox in the envelope was looked at: its messages are in the log as they were then.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct MailboxScanned {
+    /// How it ended.
+    pub end: ScanEnd,
+    /// A stable code of the failure; empty when there was none.
+    pub code: String,
+    /// Folders that were read.
+    pub folders: u64,
+    /// Messages in them.
+    pub messages: u64,
+    /// Messages that were new.
+    pub added: u64,
+    /// Messages whose flags or keywords differed.
+    pub changed: u64,
+    /// Messages that are no longer where they were.
+    pub absent: u64,
 }
 
 /// Schema 1. Links of one entity, all of them as known now; replaces what was recorded before.

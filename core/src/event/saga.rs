@@ -16,6 +16,8 @@ use crate::time::Timestamp;
 pub enum ScriptKind {
     /// Export, verify, quarantine, purge, verify absence.
     ExportPurge,
+    /// Export, verify, quarantine, expunge on the server, verify absence, destroy the data keys.
+    MessagePurge,
 }
 
 /// Schema 1. A saga began. Its position names it.
@@ -64,6 +66,10 @@ pub enum Step {
     Purge,
     /// Look for the items and find nothing.
     VerifyAbsence,
+    /// Remove exactly the messages that the verified manifest lists from their server. The pivot of messages.
+    Expunge,
+    /// Destroy the data keys of the messages that are gone from their server.
+    DestroyKeys,
 }
 
 impl Step {
@@ -76,6 +82,17 @@ impl Step {
             Self::Quarantine => "quarantine",
             Self::Purge => "purge",
             Self::VerifyAbsence => "verify_absence",
+            Self::Expunge => "expunge",
+            Self::DestroyKeys => "destroy_keys",
+        }
+    }
+
+    /// Says whether there is no way back once its intent is recorded.
+    #[must_use]
+    pub fn is_pivot(self) -> bool {
+        match self {
+            Self::Purge | Self::Expunge => true,
+            Self::Export | Self::VerifyExport | Self::Quarantine | Self::VerifyAbsence | Self::DestroyKeys => false,
         }
     }
 }
@@ -136,6 +153,47 @@ pub enum Receipt {
     },
     /// The compensation took effect.
     Undone,
+    /// The server removed the messages.
+    Expunged {
+        /// How many were named by the intent and are not left alone.
+        items: u64,
+    },
+    /// A new login found none of the messages.
+    AbsentFromServer {
+        /// How many were looked for.
+        items: u64,
+        /// What the server may keep of them all the same.
+        residue: Vec<Residue>,
+    },
+}
+
+/// What a server may keep of a message that is gone from its folder.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode, Serialize, Deserialize, ToSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Residue {
+    /// Dovecot's index cache held sender and subject; it was rewritten without them.
+    CacheCleared,
+    /// Dovecot's index cache may hold sender and subject until it is rewritten: nobody could ask for that.
+    CacheMayRemain,
+    /// Cyrus may keep the file of the message until its `cyr_expire` has run.
+    DelayedExpunge,
+    /// Nothing is known of what this kind of server keeps.
+    ServerUnknown,
+}
+
+impl Residue {
+    /// Returns the name that people see.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::CacheCleared => "cache_cleared",
+            Self::CacheMayRemain => "cache_may_remain",
+            Self::DelayedExpunge => "delayed_expunge",
+            Self::ServerUnknown => "server_unknown",
+        }
+    }
 }
 
 /// Schema 1. A step took effect.

@@ -129,6 +129,14 @@ fn facts_of(event: &Event) -> Vec<(Fact, bool)> {
             .with("unchanged", b.unchanged)
             .with("rejected", b.rejected)
             .with("absent", b.absent),
+        Event::MailboxScanRequested(_) => Facts(Vec::new()),
+        Event::MailboxScanned(b) => fact("end", scan_end(b.end))
+            .with("code", if b.code.is_empty() { "none" } else { &b.code })
+            .with("folders", b.folders)
+            .with("messages", b.messages)
+            .with("added", b.added)
+            .with("changed", b.changed)
+            .with("absent", b.absent),
         Event::HoldPlaced(b) => fact("entities", b.entities.len()).naming("name", &b.name).naming("reason", &b.reason),
         Event::HoldReleased(b) => fact("hold", b.hold).naming("reason", &b.reason),
         Event::RecordsOpened(b) => fact("operation", &b.operation).with("entities", b.entities),
@@ -269,7 +277,13 @@ fn with_receipt(facts: Facts, receipt: &Receipt) -> Facts {
             .with("exported_at", exported_at),
         Receipt::ExportVerified { manifest, items } => facts.with("items", items).with("manifest", manifest.short()),
         Receipt::Quarantined { until, items } => facts.with("items", items).with("until", until),
-        Receipt::Purged { items } | Receipt::Absent { items } => facts.with("items", items),
+        Receipt::Purged { items } | Receipt::Absent { items } | Receipt::Expunged { items } => {
+            facts.with("items", items)
+        }
+        Receipt::AbsentFromServer { items, residue } => {
+            let residue: Vec<&str> = residue.iter().map(|residue| residue.name()).collect();
+            facts.with("items", items).with("residue", residue.join(","))
+        }
         Receipt::Undone => facts,
     }
 }
@@ -281,6 +295,14 @@ fn intake_end(end: super::change::IntakeEnd) -> &'static str {
         IntakeEnd::DoneWithRejects => "done_with_rejects",
         IntakeEnd::Rejected => "rejected",
         IntakeEnd::Duplicate => "duplicate",
+    }
+}
+
+fn scan_end(end: super::change::ScanEnd) -> &'static str {
+    use super::change::ScanEnd;
+    match end {
+        ScanEnd::Done => "done",
+        ScanEnd::Failed => "failed",
     }
 }
 

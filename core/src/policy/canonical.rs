@@ -31,6 +31,8 @@ pub(super) fn of(policy: &Policy) -> String {
             ExportFormat::Jsonl => "jsonl",
             ExportFormat::Csv => "csv",
             ExportFormat::Xlsx => "xlsx",
+            ExportFormat::Eml => "eml",
+            ExportFormat::Mbox => "mbox",
         };
         line(&mut form, "export.format", name);
     }

@@ -68,8 +68,11 @@ fn file<'t>(r: &mut Reader<'t>, stem: &str, tree: &'t DeTable<'t>) -> Option<Pol
     };
     let trigger = required_table(r, &mut top, "schedule").and_then(|table| trigger(r, table));
     let limits = optional_table(r, &mut top, "limits").map_or(Some(Limits::STANDARD), |table| limits(r, table));
-    let export =
-        optional_table(r, &mut top, "export").map_or_else(|| Some(standard_export()), |table| export(r, table));
+    let about = scope.as_ref().map_or(About::Records, |(scope, _)| About::of(&scope.kinds));
+    let export = match optional_table(r, &mut top, "export") {
+        Some(table) => export(r, table, about),
+        None => Some(standard_export(about)),
+    };
     let action = required_table(r, &mut top, "action").and_then(|table| action(r, table));
     let approval = optional_table(r, &mut top, "approval").map_or(Some(STANDARD_APPROVAL), |table| approval(r, table));
     let examples = match (&scope, &retention) {
@@ -229,15 +232,20 @@ fn kinds<'t>(r: &mut Reader<'t>, value: &'t Value<'t>) -> Option<BTreeSet<Kind>>
         r.bad_value(&value.span(), "kind", "is empty");
     }
     for (name, at) in names {
-        match Kind::from_name(name).filter(|kind| Kind::FROM_SOURCES.contains(kind)) {
+        match Kind::from_name(name).filter(|kind| Kind::UNDER_POLICY.contains(kind)) {
             Some(kind) => {
                 kinds.insert(kind);
             }
             None => {
-                let hint = suggestion(name, Kind::FROM_SOURCES.iter().map(|kind| kind.name()));
+                let hint = suggestion(name, Kind::UNDER_POLICY.iter().map(|kind| kind.name()));
                 r.bad_value(&at, "kind", format!("has an unknown kind{hint}"));
             }
         }
+    }
+    if kinds.contains(&Kind::Message) && kinds.len() > 1 {
+        let problem =
+            "has message beside other kinds: messages are purged on their server, so write a policy of their own";
+        r.bad_value(&value.span(), "kind", problem);
     }
     Some(kinds)
 }
@@ -296,19 +304,38 @@ fn limits<'t>(r: &mut Reader<'t>, mut table: Table<'t>) -> Option<Limits> {
     })
 }
 
-fn standard_export() -> Export {
-    Export { formats: BTreeSet::from([ExportFormat::Jsonl, ExportFormat::Csv]), csv_profile: CsvProfile::Exact }
+/// What an export holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum About {
+    /// Rows of a source.
+    Records,
+    /// Messages of mailboxes, with their text.
+    Messages,
 }
 
-fn export<'t>(r: &mut Reader<'t>, mut table: Table<'t>) -> Option<Export> {
-    let mut export = standard_export();
+impl About {
+    fn of(kinds: &BTreeSet<Kind>) -> Self {
+        if kinds.contains(&Kind::Message) { Self::Messages } else { Self::Records }
+    }
+}
+
+fn standard_export(about: About) -> Export {
+    let mut formats = BTreeSet::from([ExportFormat::Jsonl, ExportFormat::Csv]);
+    if about == About::Messages {
+        formats.insert(ExportFormat::Eml);
+    }
+    Export { formats, csv_profile: CsvProfile::Exact }
+}
+
+fn export<'t>(r: &mut Reader<'t>, mut table: Table<'t>, about: About) -> Option<Export> {
+    let mut export = standard_export(about);
     if let Some(value) = table.get("required")
         && r.boolean("required", value) == Some(false)
     {
         r.bad_value(&value.span(), "required", "must be true for a purge: nothing is purged without a verified export");
     }
     if let Some(value) = table.get("formats") {
-        export.formats = formats(r, value)?;
+        export.formats = formats(r, value, about)?;
     }
     let profiles = [("exact", CsvProfile::Exact), ("spreadsheet_safe", CsvProfile::SpreadsheetSafe)];
     if let Some(value) = table.get("csv_profile") {
@@ -324,16 +351,36 @@ fn export<'t>(r: &mut Reader<'t>, mut table: Table<'t>) -> Option<Export> {
     Some(export)
 }
 
-fn formats<'t>(r: &mut Reader<'t>, value: &'t Value<'t>) -> Option<BTreeSet<ExportFormat>> {
+fn formats<'t>(r: &mut Reader<'t>, value: &'t Value<'t>, about: About) -> Option<BTreeSet<ExportFormat>> {
     let DeValue::Array(items) = value.get_ref() else {
-        r.wrong_type("formats", "a list of jsonl, csv, xlsx", value);
+        r.wrong_type("formats", "a list of jsonl, csv, xlsx, eml, mbox", value);
         return None;
     };
-    let choices = [("jsonl", ExportFormat::Jsonl), ("csv", ExportFormat::Csv), ("xlsx", ExportFormat::Xlsx)];
+    let choices = [
+        ("jsonl", ExportFormat::Jsonl),
+        ("csv", ExportFormat::Csv),
+        ("xlsx", ExportFormat::Xlsx),
+        ("eml", ExportFormat::Eml),
+        ("mbox", ExportFormat::Mbox),
+    ];
     let formats: Option<BTreeSet<_>> = items.iter().map(|item| r.choice("formats", item, &choices)).collect();
     let formats = formats?;
     if !formats.contains(&ExportFormat::Jsonl) {
         r.bad_value(&value.span(), "formats", "must have jsonl: it is the only form that keeps everything");
+    }
+    let of_messages = [ExportFormat::Eml, ExportFormat::Mbox].iter().filter(|form| formats.contains(form)).count();
+    match about {
+        About::Messages if of_messages != 1 => {
+            let problem = "must have either eml or mbox: without their text messages are not purged";
+            r.bad_value(&value.span(), "formats", problem);
+        }
+        About::Messages if formats.contains(&ExportFormat::Xlsx) => {
+            r.bad_value(&value.span(), "formats", "has xlsx, which messages have no form in: use csv for their list");
+        }
+        About::Records if of_messages > 0 => {
+            r.bad_value(&value.span(), "formats", "has eml or mbox, which only kind = \"message\" has");
+        }
+        About::Messages | About::Records => {}
     }
     Some(formats)
 }

@@ -229,7 +229,7 @@ impl Draft {
     fn read<'t>(&mut self, r: &mut Reader<'t>, table: &Table<'t>, zone: &Zone) -> Option<()> {
         // The kind decides which fields there are, so it comes first.
         for (key, _, value) in table.entries().filter(|(key, ..)| *key == "kind") {
-            self.layout.kind = r.choice(key, value, &Kind::FROM_SOURCES.map(|kind| (kind.name(), kind)))?;
+            self.layout.kind = r.choice(key, value, &Kind::UNDER_POLICY.map(|kind| (kind.name(), kind)))?;
         }
         let mut cells = Vec::new();
         let mut complete = Some(());

@@ -184,7 +184,7 @@ pub(super) fn date_field(name: &str) -> Option<(DateRole, Option<&'static str>)>
         "closed" => Some((DateRole::Closed, Some("close_date"))),
         "occurred" => Some((DateRole::Occurred, Some("event_time"))),
         "contract_end" => Some((DateRole::ContractEnd, None)),
-        "received" => Some((DateRole::Received, None)),
+        "received" => Some((DateRole::Received, Some("received"))),
         "granted" => Some((DateRole::Granted, None)),
         _ => None,
     }

@@ -169,6 +169,23 @@ const FILE: &[Field] = &[
     text("parent_link", "ParentLink"),
 ];
 
+/// What of a message is recorded. Its subject and its text are not: no policy needs them.
+const MESSAGE: &[Field] = &[
+    text("folder", "Folder"),
+    list("special_use", "SpecialUse"),
+    typed("uid", "Uid", FieldType::Number),
+    typed("uidvalidity", "UidValidity", FieldType::Number),
+    typed("received", "InternalDate", FieldType::Date),
+    typed("size", "Size", FieldType::Number),
+    list("flags", "Flags"),
+    list("keywords", "Keywords"),
+    list("from", "From"),
+    list("to", "To"),
+    list("cc", "Cc"),
+    text("list", "ListId"),
+    text("message_id", "MessageId"),
+];
+
 /// Returns the standard fields of a kind, in the order of the OCM columns.
 #[must_use]
 pub fn standard(kind: Kind) -> &'static [Field] {
@@ -182,6 +199,7 @@ pub fn standard(kind: Kind) -> &'static [Field] {
         Kind::Insight => INSIGHT,
         Kind::Template => TEMPLATE,
         Kind::File => FILE,
+        Kind::Message => MESSAGE,
         Kind::Mailbox | Kind::Intake => &[],
     }
 }

@@ -5,7 +5,7 @@
 
 use super::{EntityState, RunState, Views};
 use crate::event::saga::SkipReason;
-use crate::id::{EntityId, PlanId, Position, RunId, SagaId};
+use crate::id::{EntityId, LayoutId, PlanId, Position, RunId, SagaId};
 
 /// What must be true for an append to happen.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -39,6 +39,8 @@ pub enum Condition {
     },
     /// The hold is active.
     HoldActive(crate::id::HoldId),
+    /// The number is the next one for a layout.
+    NextLayout(LayoutId),
     /// All of them.
     All(Vec<Condition>),
 }
@@ -58,6 +60,9 @@ pub enum Conflict {
     /// The saga has begun to purge, or is over.
     #[error("it is too late: the purge has begun, or the saga is over")]
     TooLate,
+    /// Another layout took the number.
+    #[error("the number of the layout was taken in the meantime")]
+    Layout,
     /// The hold is not there.
     #[error("the hold is not active")]
     Hold,
@@ -91,6 +96,7 @@ impl Condition {
             },
             Self::CanRestore { saga, entity } => can_restore(views, *saga, *entity),
             Self::HoldActive(hold) => views.small.holds.get(*hold).map(|_| ()).ok_or(Conflict::Hold),
+            Self::NextLayout(id) => (views.small.layouts.next() == *id).then_some(()).ok_or(Conflict::Layout),
             Self::All(conditions) => conditions.iter().try_for_each(|condition| condition.check(views)),
         }
     }
@@ -116,6 +122,8 @@ fn may_purge(views: &Views, saga: SagaId, items: &[(EntityId, Position)]) -> Res
     };
     match views.small.runs.run(open.started.run) {
         Some(run) if run.state == RunState::Running => {}
+        // Past the pivot a pause or an early end no longer counts; holds and changes do, for what is still there.
+        Some(_) if open.is_past_pivot() => {}
         _ => return Err(Conflict::Run),
     }
     entities(items.iter().filter_map(|(entity, version)| {

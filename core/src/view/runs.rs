@@ -231,10 +231,16 @@ impl Saga {
         }
     }
 
+    /// Returns the items that the pivot's newest intent names and that are not left alone, ascending by entity.
+    #[must_use]
+    pub fn purging(&self) -> Vec<EntityId> {
+        self.pivot.iter().copied().filter(|entity| !self.skipped.contains_key(entity)).collect()
+    }
+
     /// Says whether the pivot's intent was ever recorded: then there is no way back.
     #[must_use]
     pub fn is_past_pivot(&self) -> bool {
-        self.step(Step::Purge).is_some()
+        [Step::Purge, Step::Expunge].into_iter().any(|pivot| self.step(pivot).is_some())
     }
 }
 
@@ -367,7 +373,7 @@ impl Runs {
             Event::SagaStarted(body) => self.saga_started(SagaId(envelope.position), body),
             Event::StepStarted(body) => self.with_saga(body.saga, |saga| {
                 saga.step_event(body.step, StepEvent::Start { attempt: body.attempt });
-                if body.step == Step::Purge {
+                if body.step.is_pivot() {
                     saga.pivot.clone_from(&body.items);
                     saga.pivot_intent = envelope.position;
                 }

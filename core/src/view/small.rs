@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bincode::{Decode, Encode};
 
-use super::{Intakes, Plans, Runs};
+use super::{Intakes, Plans, Runs, Scans};
 use crate::event::decision::{PolicyVersion, ScheduleFired};
 use crate::event::hold::HoldPlaced;
 use crate::event::{Event, Recorded};
@@ -31,6 +31,8 @@ pub struct Small {
     pub runs: Runs,
     /// When each schedule last fired.
     pub schedules: Schedules,
+    /// When mailboxes were looked at.
+    pub scans: Scans,
 }
 
 impl Small {
@@ -48,6 +50,16 @@ impl Small {
             Event::IntakeCompleted(body) => {
                 if let Some(entity) = envelope.entity {
                     self.intakes.ended(entity, at, body);
+                }
+            }
+            Event::MailboxScanRequested(_) => {
+                if let Some(mailbox) = envelope.entity {
+                    self.scans.requested(mailbox, envelope.position);
+                }
+            }
+            Event::MailboxScanned(body) => {
+                if let Some(mailbox) = envelope.entity {
+                    self.scans.scanned(mailbox, envelope.position, at, body);
                 }
             }
             Event::HoldPlaced(body) => self.holds.place(HoldId(envelope.position), at, body),

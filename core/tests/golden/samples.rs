@@ -2,6 +2,7 @@
 
 use retention_core::event::change::{
     EntityAbsent, EntityChanged, EntityLinked, IntakeCompleted, IntakeEnd, IntakeStarted, LayoutRecorded, Link,
+    MailboxScanRequested, MailboxScanned, ScanEnd,
 };
 use retention_core::event::decision::{
     GuardTripped, KeptCount, PlanApproved, PlanFrozen, PlanItem, PlanItems, PlanPurpose, PlanRefused, PlanRejected,
@@ -14,7 +15,7 @@ use retention_core::event::operation::{
     ClockJumped, DaemonStarted, DaemonStopped, RecordsOpened, StoreInitialised, StoreRebuilt,
 };
 use retention_core::event::saga::{
-    Failure, ItemsSkipped, Receipt, SagaEnd, SagaEnded, SagaItem, SagaStarted, ScriptKind, SkipReason, Step,
+    Failure, ItemsSkipped, Receipt, Residue, SagaEnd, SagaEnded, SagaItem, SagaStarted, ScriptKind, SkipReason, Step,
     StepFailed, StepStarted, StepSucceeded,
 };
 use retention_core::event::{Actor, Envelope, Event, EventType};
@@ -89,7 +90,8 @@ fn change() -> Vec<Event> {
             field_type,
         })
     };
-    let kinds = every!(Kind: Contact, Company, Deal, Activity, Post, Task, Insight, Template, File, Mailbox, Intake);
+    let kinds =
+        every!(Kind: Contact, Company, Deal, Activity, Post, Task, Insight, Template, File, Mailbox, Intake, Message);
     let layouts = kinds.iter().zip(1u32..).map(|(&kind, number)| {
         Event::LayoutRecorded(LayoutRecorded {
             id: LayoutId(number * 100),
@@ -118,6 +120,10 @@ fn change() -> Vec<Event> {
     });
     let relations = every!(Relation: Associated, About);
     let links = relations.iter().map(|&relation| Link { relation, to: EntityId(u32::MAX) }).collect();
+    let scans = every!(ScanEnd: Done, Failed).into_iter().zip(["", "login_refused"]).map(|(end, code)| {
+        let (code, folders, messages, added, changed, absent) = (code.to_owned(), 7, 70_000, 300, 2, 1);
+        Event::MailboxScanned(MailboxScanned { end, code, folders, messages, added, changed, absent })
+    });
     let ends = every!(IntakeEnd: Done, DoneWithRejects, Rejected, Duplicate);
     let completed = ends.into_iter().map(|end| {
         Event::IntakeCompleted(IntakeCompleted {
@@ -149,6 +155,8 @@ fn change() -> Vec<Event> {
             }),
         ])
         .chain(completed)
+        .chain([Event::MailboxScanRequested(MailboxScanRequested {})])
+        .chain(scans)
         .collect()
 }
 
@@ -258,24 +266,28 @@ fn run() -> Vec<Event> {
 }
 
 fn saga() -> Vec<Event> {
-    let scripts = every!(ScriptKind: ExportPurge);
-    let started = scripts.into_iter().zip([Some(EntityId(251))]).map(|(script, mailbox)| {
+    let scripts = every!(ScriptKind: ExportPurge, MessagePurge);
+    let started = scripts.into_iter().zip([Some(EntityId(251)), None]).map(|(script, mailbox)| {
         let items = vec![SagaItem { item: 0, entity: EntityId(5), version: Position(12) }];
         Event::SagaStarted(SagaStarted { run: RUN, script, script_version: 1, mailbox, items })
     });
-    let steps = every!(Step: Export, VerifyExport, Quarantine, Purge, VerifyAbsence);
+    let steps = every!(Step: Export, VerifyExport, Quarantine, Purge, VerifyAbsence, Expunge, DestroyKeys);
     let intents = steps.iter().map(|&step| {
-        let items = if step == Step::Purge { vec![EntityId(5), EntityId(251)] } else { vec![] };
+        let items = if step.is_pivot() { vec![EntityId(5), EntityId(251)] } else { vec![] };
         Event::StepStarted(StepStarted { saga: SAGA, step, attempt: 1, idempotency_key: digest(6), items })
     });
+    let residue = every!(Residue: CacheCleared, CacheMayRemain, DelayedExpunge, ServerUnknown);
     let receipts = every!(Receipt:
         Exported { manifest: digest(7), exported_at: at(1_700_000_000), items: 2, bytes: 70_000 },
         ExportVerified { manifest: digest(7), items: 2 },
         Quarantined { until: at(1_700_086_400), items: 2 },
         Purged { items: 2 },
         Absent { items: 2 },
-        Undone);
-    let succeeded = receipts.into_iter().zip(steps.iter().copied().chain([Step::Export])).map(|(receipt, step)| {
+        Undone,
+        Expunged { items: 2 },
+        AbsentFromServer { items: 2, residue: residue });
+    let of_receipts = steps.iter().copied().take(5).chain([Step::Export, Step::Expunge, Step::VerifyAbsence]);
+    let succeeded = receipts.into_iter().zip(of_receipts).map(|(receipt, step)| {
         let compensation = receipt == Receipt::Undone;
         Event::StepSucceeded(StepSucceeded { saga: SAGA, step, compensation, receipt })
     });

@@ -26,6 +26,8 @@ mod bundle;
 mod durable;
 mod jsonl;
 mod manifest;
+mod mbox;
+mod message;
 mod name;
 mod ocm_csv;
 mod place;
@@ -34,6 +36,7 @@ mod xlsx;
 
 pub use bundle::BundleWriter;
 pub use manifest::read_manifest;
+pub use message::{MBOX_FILE, TEXT_BYTES_MAX, TEXTS_DIRECTORY, TEXTS_FILE};
 pub use name::BundleName;
 pub use ocm_csv::{spreadsheet_plain, spreadsheet_safe};
 pub use place::{list, probe, remove, sweep};
@@ -216,6 +219,24 @@ pub trait ItemSink {
     /// # Errors
     /// After an error the bundle cannot be finished.
     fn add(&mut self, item: &ExportItem<'_>, line: &ItemLine) -> Result<(), ArchiveError>;
+
+    /// Adds a message whose text of `size` bytes follows by [`Self::text`], until [`Self::end_text`].
+    ///
+    /// # Errors
+    /// After an error the bundle cannot be finished.
+    fn begin_text(&mut self, item: &ExportItem<'_>, line: &ItemLine, size: u64) -> Result<(), ArchiveError>;
+
+    /// Adds a part of the text that was begun.
+    ///
+    /// # Errors
+    /// After an error the bundle cannot be finished.
+    fn text(&mut self, bytes: &[u8]) -> Result<(), ArchiveError>;
+
+    /// Ends the text that was begun.
+    ///
+    /// # Errors
+    /// When it is not as long as was announced; the bundle cannot be finished then.
+    fn end_text(&mut self) -> Result<(), ArchiveError>;
 }
 
 /// Hands all items of a bundle to the sink, and passes its errors on.

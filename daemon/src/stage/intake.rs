@@ -9,6 +9,7 @@
 //! | `rows`, `batch` | rows compared with what is known, and what is under way to the log |
 //! | `gone` | what a source no longer holds |
 //! | `order` | which of two deliveries counts |
+//! | `mail` | messages of registered mailboxes, which nobody delivers |
 //! | `links` | external ids become numbers |
 //!
 //! A delivery is claimed by a rename, taken in exactly once by its content, and put away with a report. Everything an
@@ -35,6 +36,7 @@ use crate::store::{AppendError, Store};
 mod batch;
 mod gone;
 mod links;
+pub mod mail;
 mod order;
 mod outcome;
 mod place;

@@ -9,6 +9,7 @@ use retention_core::id::{EntityId, PlanId};
 use retention_core::plan::{Assembly, FirstRun, Frozen, Past, Question};
 use retention_core::policy::{Policy, State};
 use retention_core::reason::Reason;
+use retention_core::record::Kind;
 use retention_core::time::Timestamp;
 use retention_core::view::{Condition, Views};
 
@@ -55,6 +56,12 @@ impl Plan {
         }
         if policy.state == State::Draft {
             return self.refuse(id, "policy_is_a_draft");
+        }
+        if policy.scope.kinds.contains(&Kind::Message)
+            && self.store.view(|views| views.small.scans.waiting_since(id.0).next().is_some())
+        {
+            // The mailboxes are being looked at; each look ends with an event, also one that fails.
+            return Ok(Step::Idle);
         }
         if !is_complete {
             // The project stage is at work; it wakes us.

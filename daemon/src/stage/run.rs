@@ -20,18 +20,21 @@ use retention_core::view::{Condition, PlanState, RunState, Views};
 use super::{StageError, Step};
 use crate::clock::Clock;
 use crate::connector::archive::{BundleName, ExportTarget};
+use crate::connector::mail::{Mailroom, NoMailroom};
 use crate::store::{AppendError, Store};
 
 mod begin;
 mod drive;
 mod effect;
 mod made;
+mod message;
 
 /// The stage.
 pub struct Run {
     store: Arc<Store>,
     clock: Arc<dyn Clock>,
     archive: Arc<dyn ExportTarget>,
+    mailroom: Arc<dyn Mailroom>,
     /// The zone in which the names of bundles tell the time.
     zone: TimeZone,
     /// What was written for a saga by this process; after a restart it is found again by a probe and from the log.
@@ -49,7 +52,13 @@ impl Run {
     /// Works on a store and an archive.
     #[must_use]
     pub fn new(store: Arc<Store>, clock: Arc<dyn Clock>, archive: Arc<dyn ExportTarget>, zone: TimeZone) -> Self {
-        Self { store, clock, archive, zone, written: HashMap::new(), ahead: None }
+        Self { store, clock, archive, mailroom: Arc::new(NoMailroom), zone, written: HashMap::new(), ahead: None }
+    }
+
+    /// Purges messages in these mailboxes.
+    #[must_use]
+    pub fn with_mailroom(self, mailroom: Arc<dyn Mailroom>) -> Self {
+        Self { mailroom, ..self }
     }
 
     /// Changes the zone of new bundles.

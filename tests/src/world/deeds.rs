@@ -1,6 +1,6 @@
 //! What persons and sources do in a world.
 
-use retention_core::event::change::{EntityAbsent, EntityChanged};
+use retention_core::event::change::{EntityAbsent, EntityChanged, LayoutRecorded, MailboxScanRequested};
 use retention_core::event::decision::{
     PlanApproved, PlanPurpose, PlanRejected, PlanRequested, RunCancelled, RunPaused, RunRequested, RunResumed,
 };
@@ -8,7 +8,7 @@ use retention_core::event::erasure::EntityRestored;
 use retention_core::event::hold::{HoldPlaced, HoldReleased};
 use retention_core::event::{Actor, Draft, Event, stream_of_position};
 use retention_core::id::{EntityId, HoldId, PlanId, Position, RunId, SagaId};
-use retention_core::record::{DateRole, EntityRecord, Visibility};
+use retention_core::record::{Column, DateRole, EntityRecord, FieldType, Kind, Layout, Visibility};
 use retention_core::time::Timestamp;
 use retention_core::view::{Condition, RunState};
 use retentiond::clock::Clock;
@@ -93,6 +93,43 @@ impl World {
             self.model.told.insert(entity, cells);
         }
         entity
+    }
+
+    /// Makes a mailbox and registers it at the mail server.
+    ///
+    /// # Panics
+    /// When the store does not take it.
+    pub fn add_mailbox(&mut self, address: &str) -> EntityId {
+        let column = Column { name: "address".into(), field: "address".into(), field_type: FieldType::Text };
+        let layout = Layout { source: "mail".into(), kind: Kind::Mailbox, columns: vec![column], named_dates: vec![] };
+        let (known, next) = self.store().view(|views| (views.small.layouts.find(&layout), views.small.layouts.next()));
+        if known.is_none() {
+            let event = Event::LayoutRecorded(LayoutRecorded { id: next, layout });
+            self.append(Actor::Daemon, Position::NONE, event, Condition::NextLayout(next)).expect("a layout");
+        }
+        let (entity, key) = self.store().issue(1).expect("a key").pop().expect("one key");
+        let record = EntityRecord {
+            layout: known.unwrap_or(next),
+            mailbox: None,
+            visibility: Visibility::Unknown,
+            external_id: address.to_owned(),
+            other_ids: Vec::new(),
+            dates: Vec::new(),
+            links: Vec::new(),
+            cells: std::iter::once(Some(address)).collect(),
+        };
+        let draft = self.draft_of(entity, Event::EntityChanged(EntityChanged { record }));
+        let prepared = self.store().prepare(draft, Some(&key)).expect("a sealed event");
+        self.append_prepared(prepared, Condition::None).expect("a mailbox");
+        self.mail.register(entity, address);
+        entity
+    }
+
+    /// Asks for a look at a mailbox.
+    pub fn request_scan(&mut self, mailbox: EntityId) {
+        let draft = self.draft_of(mailbox, Event::MailboxScanRequested(MailboxScanRequested {}));
+        let draft = Draft { actor: Actor::Person(REQUESTER), ..draft };
+        drop(self.append_draft(draft, Condition::None));
     }
 
     fn draft_of(&self, entity: EntityId, event: Event) -> Draft {

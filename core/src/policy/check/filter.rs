@@ -59,7 +59,8 @@ enum Shape {
 }
 
 const VISIBILITIES: &[&str] = &["private", "shared"];
-const KINDS: &[&str] = &["contact", "company", "deal", "activity", "post", "task", "insight", "template", "file"];
+const KINDS: &[&str] =
+    &["contact", "company", "deal", "activity", "post", "task", "insight", "template", "file", "message"];
 
 impl FilterCheck<'_> {
     /// Checks a tree; `None` after reporting what is wrong.

@@ -14,6 +14,7 @@ use roaring::RoaringBitmap;
 
 use super::durable::{Directory, Passage, create_directory, rename_new, sync_directory};
 use super::jsonl::LineFiles;
+use super::message::TextFiles;
 use super::name::STAMP_STEP_MICROS;
 use super::ocm_csv::{CsvFiles, stem};
 use super::place::remove_partial;
@@ -30,6 +31,7 @@ pub struct BundleWriter {
     spec: BundleSpec,
     place: Place,
     lines: LineFiles,
+    texts: Option<TextFiles>,
     csv: Option<CsvFiles>,
     book: Option<Book>,
     added: RoaringBitmap,
@@ -76,7 +78,8 @@ impl BundleWriter {
         let book =
             wants(ExportFormat::Xlsx).then(|| Book::in_directory(&directory.path, spec.exported_at)).transpose()?;
         let lines = LineFiles::in_directory(&directory)?;
-        Ok(Self { spec, place, lines, csv, book, added: RoaringBitmap::new(), counts: BTreeMap::new() })
+        let texts = TextFiles::in_directory(&directory, &spec.formats, spec.csv_profile)?;
+        Ok(Self { spec, place, lines, texts, csv, book, added: RoaringBitmap::new(), counts: BTreeMap::new() })
     }
 
     /// Adds one item with its own line; every entity at most once.
@@ -84,6 +87,17 @@ impl BundleWriter {
     /// # Errors
     /// After an error the bundle must be dropped: some of its files may hold the item and others not.
     pub fn add(&mut self, item: &ExportItem<'_>, line: &ItemLine) -> Result<(), ArchiveError> {
+        match &mut self.texts {
+            Some(texts) => texts.vanished(item)?,
+            None if item.layout.layout().kind == Kind::Message => {
+                return Err(ArchiveError::NotExportable { kind: Kind::Message });
+            }
+            None => {}
+        }
+        self.add_record(item, line)
+    }
+
+    fn add_record(&mut self, item: &ExportItem<'_>, line: &ItemLine) -> Result<(), ArchiveError> {
         let kind = item.layout.layout().kind;
         if stem(kind).is_none() {
             return Err(ArchiveError::NotExportable { kind });
@@ -92,7 +106,8 @@ impl BundleWriter {
             return Err(ArchiveError::Duplicate { entity: item.entity });
         }
         self.lines.add(item, line)?;
-        if let Some(csv) = &mut self.csv {
+        // Messages have an index of their own.
+        if let Some(csv) = self.csv.as_mut().filter(|_| kind != Kind::Message) {
             csv.add(item)?;
         }
         if let Some(book) = &mut self.book {
@@ -118,12 +133,15 @@ impl BundleWriter {
     }
 
     fn complete(self) -> Result<(PathBuf, Bundle), ArchiveError> {
-        let Self { spec, mut place, lines, csv, book, added, counts } = self;
+        let Self { spec, mut place, lines, texts, csv, book, added, counts } = self;
         if added.is_empty() {
             return Err(ArchiveError::Empty);
         }
         let directory = place.directory.clone();
         let mut files = finish_side_by_side(lines, csv)?;
+        if let Some(texts) = texts {
+            files.extend(texts.finish(added.len())?);
+        }
         if let Some(book) = book {
             files.push(book.finish(&directory)?);
         }
@@ -172,6 +190,22 @@ fn finish_side_by_side(lines: LineFiles, csv: Option<CsvFiles>) -> Result<Vec<Fi
 impl ItemSink for BundleWriter {
     fn add(&mut self, item: &ExportItem<'_>, line: &ItemLine) -> Result<(), ArchiveError> {
         Self::add(self, item, line)
+    }
+
+    fn begin_text(&mut self, item: &ExportItem<'_>, line: &ItemLine, size: u64) -> Result<(), ArchiveError> {
+        self.add_record(item, line)?;
+        let Some(texts) = &mut self.texts else {
+            return Err(ArchiveError::NotExportable { kind: item.layout.layout().kind });
+        };
+        texts.begin(item, size)
+    }
+
+    fn text(&mut self, bytes: &[u8]) -> Result<(), ArchiveError> {
+        self.texts.as_mut().map_or(Ok(()), |texts| texts.write(bytes))
+    }
+
+    fn end_text(&mut self) -> Result<(), ArchiveError> {
+        self.texts.as_mut().map_or(Ok(()), TextFiles::end)
     }
 }
 

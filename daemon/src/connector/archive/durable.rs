@@ -91,6 +91,11 @@ impl Directory {
     }
 }
 
+/// Makes a new file with mode 0600.
+pub(super) fn create_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+}
+
 /// A new file with mode 0600 that is hashed while it is written.
 pub(super) struct HashedFile {
     file: File,
@@ -109,7 +114,7 @@ pub(super) struct Finished {
 
 impl HashedFile {
     fn create(path: &Path, passage: Arc<Passage>) -> io::Result<Self> {
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        let file = create_file(path)?;
         let buffer = Vec::with_capacity(BUFFER_BYTES + BUFFER_BYTES / 4);
         Ok(Self { file, passage, buffer, hash: Sha256::new(), bytes: 0 })
     }

@@ -40,6 +40,7 @@ pub(super) fn stem(kind: Kind) -> Option<&'static str> {
         Kind::Insight => Some("Insights"),
         Kind::Template => Some(TEMPLATES),
         Kind::File => Some("Files"),
+        Kind::Message => Some("Messages"),
         Kind::Mailbox | Kind::Intake => None,
     }
 }
@@ -401,7 +402,7 @@ fn push_header(out: &mut Vec<u8>, header: &[String], profile: CsvProfile) {
     out.extend_from_slice(b"\r\n");
 }
 
-fn push_cell(out: &mut Vec<u8>, cell: Option<&str>, profile: CsvProfile) {
+pub(super) fn push_cell(out: &mut Vec<u8>, cell: Option<&str>, profile: CsvProfile) {
     let Some(text) = cell else { return };
     let text = match profile {
         CsvProfile::Exact => Cow::Borrowed(text),

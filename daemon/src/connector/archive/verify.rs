@@ -8,18 +8,23 @@ use std::path::{Path, PathBuf};
 use crossbeam_channel::{Receiver, Sender};
 use retention_core::evidence::item::{ITEM_LINE_BYTES_MAX, text_as_written};
 use retention_core::evidence::manifest::FILES_MAX;
-use retention_core::evidence::{ExpectedItem, ExportLayout, ExportManifest, FileEntry, ItemHead, ParsedItem};
+use retention_core::evidence::{
+    ExpectedItem, ExportFormat, ExportLayout, ExportManifest, FileEntry, ItemHead, ParsedItem,
+};
 use retention_core::id::{Digest, EntityId};
 use retention_core::record::Kind;
 use roaring::RoaringBitmap;
 
 use super::durable::{BUFFER_BYTES, Finished, HashedReader, open_cold};
 use super::manifest::read_manifest_bytes;
+use super::message::{MBOX_FILE, TEXTS_DIRECTORY, TEXTS_FILE};
 use super::{ArchiveError, BundleName, ITEMS_FILE, LAYOUTS_FILE, MANIFEST_FILE, MANIFEST_ITEMS_FILE};
 use crate::halt::Halt;
 
 /// How many pieces of a file are read ahead of what is compared, a quarter of a MiB each.
 const CHUNKS_AHEAD: usize = 4;
+
+mod texts;
 
 /// A bundle that was read back and found to hold exactly what the log says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -183,6 +188,7 @@ fn verify_against(
     std::thread::scope(|scope| {
         let others = std::thread::Builder::new().name("verify".to_owned()).spawn_scoped(scope, || bundle.read_others());
         bundle.read_items(&layouts, &mut ledger)?;
+        bundle.read_texts(&ledger.seen)?;
         match others {
             Ok(others) => others.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
             // The system has no thread to spare: one after the other, then.
@@ -200,6 +206,9 @@ fn check_names(directory: &Path, manifest: &ExportManifest) -> Result<(), Verify
     for entry in std::fs::read_dir(directory).map_err(doing("read the bundle"))?.take(FILES_MAX + 2) {
         let name = entry.map_err(doing("read the bundle"))?.file_name().into_string();
         found.insert(name.map_err(|_| VerifyError::FileExtra)?);
+    }
+    if manifest.formats.contains(&ExportFormat::Eml) && !found.remove(TEXTS_DIRECTORY) {
+        return Err(VerifyError::FileMissing { file: TEXTS_DIRECTORY.to_owned() });
     }
     if found.iter().any(|name| name != MANIFEST_FILE && manifest.file(name).is_none()) {
         return Err(VerifyError::FileExtra);
@@ -400,7 +409,7 @@ impl Reading<'_> {
 
     /// Reads the files that are no lists of items.
     fn read_others(&self) -> Result<(), VerifyError> {
-        let lists = [ITEMS_FILE, LAYOUTS_FILE, MANIFEST_ITEMS_FILE];
+        let lists = [ITEMS_FILE, LAYOUTS_FILE, MANIFEST_ITEMS_FILE, TEXTS_FILE, MBOX_FILE];
         let mut others = self.manifest.files.iter().filter(|entry| !lists.contains(&entry.name.as_str()));
         others.try_for_each(|entry| self.read_other(entry))
     }

@@ -52,7 +52,7 @@ impl Taking<'_> {
             return Ok(());
         };
         let mailbox = match mailbox {
-            Some(address) => match self.find_mailbox(&source, address) {
+            Some(address) => match self.known_mailbox(&source, address) {
                 Some(mailbox) => Some(mailbox),
                 None => return Ok(()),
             },

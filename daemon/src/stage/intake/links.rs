@@ -57,7 +57,8 @@ fn activity_at(kind: Kind, dates: &[(DateRole, Timestamp)]) -> Option<Timestamp>
         | Kind::Template
         | Kind::File
         | Kind::Mailbox
-        | Kind::Intake => None,
+        | Kind::Intake
+        | Kind::Message => None,
     }
 }
 

@@ -12,7 +12,7 @@ use retention_core::event::{Actor, Draft, Event};
 use retention_core::id::{EntityId, LayoutId, Position};
 use retention_core::record::{Cells, Column, DateRole, EntityRecord, FieldType, Kind, Layout, Visibility};
 use retention_core::time::Timestamp;
-use retention_core::view::{Condition, Keyed, Views};
+use retention_core::view::{Condition, Conflict, Keyed, Views};
 use roaring::RoaringBitmap;
 
 use super::IntakeError;
@@ -21,7 +21,7 @@ use super::outcome::{Counts, Oddity};
 use crate::connector::change::SourceRow;
 use crate::store::open::daemon_draft;
 use crate::store::vault::DataKey;
-use crate::store::{Prepared, Store};
+use crate::store::{AppendError, Prepared, Store};
 
 /// From how many events on a second thread helps: starting it costs about as much as sealing ten.
 const JOBS_SHARED_MIN: usize = 256;
@@ -116,14 +116,21 @@ impl<'a> Taking<'a> {
     }
 
     fn layout_id(&mut self, layout: Layout) -> Result<LayoutId, IntakeError> {
-        let (known, next) = self.store.view(|views| (views.small.layouts.find(&layout), views.small.layouts.next()));
-        if let Some(id) = known {
-            return Ok(id);
+        loop {
+            let (known, next) =
+                self.store.view(|views| (views.small.layouts.find(&layout), views.small.layouts.next()));
+            if let Some(id) = known {
+                return Ok(id);
+            }
+            let event = Event::LayoutRecorded(LayoutRecorded { id: next, layout: layout.clone() });
+            let draft = Draft { cause: self.started, ..daemon_draft(event) };
+            match self.store.append_drafts(vec![draft], Condition::NextLayout(next)) {
+                Ok(_) => return Ok(next),
+                // Deliveries and mailboxes are taken in at the same time, and another one took the number.
+                Err(AppendError::Conflict(Conflict::Layout)) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
-        let event = Event::LayoutRecorded(LayoutRecorded { id: next, layout });
-        let draft = Draft { cause: self.started, ..daemon_draft(event) };
-        self.store.append_drafts(vec![draft], Condition::None)?;
-        Ok(next)
     }
 
     /// Compares rows and appends what is new.
@@ -297,6 +304,11 @@ impl<'a> Taking<'a> {
         }
     }
 
+    /// Takes note of a mailbox that is an entity already.
+    pub(super) fn know_mailbox(&mut self, source: &str, address: &Arc<str>, entity: EntityId) {
+        self.mailboxes.insert((Arc::from(source), Arc::clone(address)), entity);
+    }
+
     /// Returns the number of a mailbox that was met before.
     pub(super) fn mailbox_of(&self, layout: &KnownLayout, address: Option<&Arc<str>>) -> Option<EntityId> {
         self.mailboxes.get(&(layout.source.clone(), address?.clone())).copied()
@@ -306,6 +318,12 @@ impl<'a> Taking<'a> {
     pub(super) fn find_mailbox(&self, source: &str, address: &str) -> Option<EntityId> {
         let handle = self.store.handle_of(source, None, Kind::Mailbox, address);
         self.store.view(|views| views.entities.find(handle))
+    }
+
+    /// Returns the number of a mailbox that was met in this delivery, or before it.
+    pub(super) fn known_mailbox(&self, source: &str, address: &Arc<str>) -> Option<EntityId> {
+        let met = self.mailboxes.get(&(Arc::from(source), Arc::clone(address))).copied();
+        met.or_else(|| self.find_mailbox(source, address))
     }
 
     /// Looks up the mailboxes of rows; those that were never seen become entities.

@@ -6,7 +6,8 @@ use retention_core::event::{Event, EventType};
 use retention_core::id::{EntityId, PlanId, RunId, SagaId};
 use retention_core::plan;
 use retention_core::policy::Standing;
-use retention_core::saga::EXPORT_PURGE_VERSION;
+use retention_core::record::Kind;
+use retention_core::saga::{EXPORT_PURGE_VERSION, MESSAGE_PURGE_VERSION};
 use retention_core::view::index::Key;
 use retention_core::view::{Condition, EntityState, RunState};
 use roaring::RoaringBitmap;
@@ -23,13 +24,8 @@ impl Run {
             return Ok(Step::Idle);
         };
         let (mailbox, saga_items) = self.upcoming(plan, taken)?;
-        let body = SagaStarted {
-            run,
-            script: ScriptKind::ExportPurge,
-            script_version: EXPORT_PURGE_VERSION,
-            mailbox,
-            items: saga_items.clone(),
-        };
+        let (script, script_version) = self.script_of(saga_items.first().map(|item| item.entity));
+        let body = SagaStarted { run, script, script_version, mailbox, items: saga_items.clone() };
         let condition = Condition::RunIn(run, vec![RunState::Running]);
         let saga = match self.append(run.0, vec![Event::SagaStarted(body)], condition) {
             Ok(position) => SagaId(position),
@@ -67,6 +63,18 @@ impl Run {
             .collect();
         saga_items.sort_unstable_by_key(|item| item.entity);
         Ok((mailbox, saga_items))
+    }
+
+    /// A plan is about one kind of thing: policies about messages are about nothing else.
+    fn script_of(&self, first: Option<EntityId>) -> (ScriptKind, u16) {
+        let kind = self.store.view(|views| {
+            let row = views.entities.row(first?)?;
+            views.small.layouts.get(row.layout).map(|layout| layout.kind)
+        });
+        match kind {
+            Some(Kind::Message) => (ScriptKind::MessagePurge, MESSAGE_PURGE_VERSION),
+            _ => (ScriptKind::ExportPurge, EXPORT_PURGE_VERSION),
+        }
     }
 
     fn next_items(&self, plan: PlanId, taken: u64) -> Result<Vec<(u32, PlanItem)>, StageError> {

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use retention_core::event::Event;
 use retention_core::event::saga::{
-    Failure, Receipt, SagaEnd, SagaEnded, SkipReason, Step as ScriptStep, StepFailed, StepStarted, StepSucceeded,
+    Failure, Receipt, SagaEnd, SagaEnded, ScriptKind, SkipReason, Step as ScriptStep, StepFailed, StepStarted,
+    StepSucceeded,
 };
 use retention_core::id::{EntityId, Position, SagaId};
 use retention_core::saga::{self, Next, Wish};
@@ -26,6 +27,7 @@ impl Run {
         let Some(saga) = self.store.view(|views| views.small.runs.saga(id).cloned()) else { return Ok(Step::Idle) };
         match saga::next(&saga, wish, now) {
             Next::Start { step: ScriptStep::Purge, attempt } => self.start_purge(id, &saga, attempt)?,
+            Next::Start { step: ScriptStep::Expunge, attempt } => return self.start_expunge(id, &saga, attempt),
             Next::Start { step, attempt } => self.start(id, &saga, step, attempt)?,
             Next::Probe { step, attempt } => self.probe(id, &saga, step, attempt)?,
             Next::Compensate { step } => self.compensate(id, &saga, step)?,
@@ -36,7 +38,7 @@ impl Run {
         Ok(Step::Worked)
     }
 
-    fn intent(&self, id: SagaId, step: ScriptStep, attempt: u32, items: Vec<EntityId>) -> Event {
+    pub(super) fn intent(&self, id: SagaId, step: ScriptStep, attempt: u32, items: Vec<EntityId>) -> Event {
         let store = self.store.view(|views| views.small.store);
         let idempotency_key = saga::idempotency_key(store, id, step);
         Event::StepStarted(StepStarted { saga: id, step, attempt, idempotency_key, items })
@@ -83,12 +85,20 @@ impl Run {
 
     /// Applies the effect of a step whose intent is recorded, and records how it ended.
     fn apply(&mut self, id: SagaId, saga: &Saga, step: ScriptStep, attempt: u32) -> Result<(), StageError> {
-        let outcome = match step {
-            ScriptStep::Export => self.export(id, saga)?,
-            ScriptStep::VerifyExport => self.verify_export(id, saga)?,
-            ScriptStep::Quarantine => self.quarantine(saga),
-            ScriptStep::Purge => return self.purge(id, saga, saga.pivot_intent, &saga.pivot, attempt),
-            ScriptStep::VerifyAbsence => self.verify_absence(saga)?,
+        let outcome = match (step, saga.started.script) {
+            (ScriptStep::Export, ScriptKind::ExportPurge) => self.export(id, saga)?,
+            (ScriptStep::Export, ScriptKind::MessagePurge) => self.export_messages(id, saga)?,
+            (ScriptStep::VerifyExport, _) => self.verify_export(id, saga)?,
+            (ScriptStep::Quarantine, _) => self.quarantine(saga),
+            (ScriptStep::Purge | ScriptStep::DestroyKeys, _) => {
+                let entities = saga.purging();
+                let ticket = StepTicket::for_intent(id, saga.pivot_intent);
+                self.destroy_keys(&ticket, id, saga, &entities)?
+            }
+            (ScriptStep::VerifyAbsence, ScriptKind::ExportPurge) => self.verify_absence(saga)?,
+            (ScriptStep::VerifyAbsence, ScriptKind::MessagePurge) => self.verify_messages_absent(saga)?,
+            // Begun by `start_expunge`, and probed: it is never simply done again.
+            (ScriptStep::Expunge, _) => self.probe_expunge(id, saga)?,
         };
         self.record(id, step, attempt, outcome)
     }
@@ -114,13 +124,25 @@ impl Run {
                 self.record(id, step, attempt, outcome)
             }
             // Reading, hiding and destroying again ends in the same state, so doing it again is the probe.
-            ScriptStep::VerifyExport | ScriptStep::Quarantine | ScriptStep::Purge | ScriptStep::VerifyAbsence => {
-                self.apply(id, saga, step, attempt)
+            ScriptStep::VerifyExport
+            | ScriptStep::Quarantine
+            | ScriptStep::Purge
+            | ScriptStep::VerifyAbsence
+            | ScriptStep::DestroyKeys => self.apply(id, saga, step, attempt),
+            ScriptStep::Expunge => {
+                let outcome = self.probe_expunge(id, saga)?;
+                self.record(id, step, attempt, outcome)
             }
         }
     }
 
-    fn record(&self, id: SagaId, step: ScriptStep, attempt: u32, outcome: Outcome<Receipt>) -> Result<(), StageError> {
+    pub(super) fn record(
+        &self,
+        id: SagaId,
+        step: ScriptStep,
+        attempt: u32,
+        outcome: Outcome<Receipt>,
+    ) -> Result<(), StageError> {
         let event = match outcome {
             Outcome::Applied(receipt) => {
                 Event::StepSucceeded(StepSucceeded { saga: id, step, compensation: false, receipt })
@@ -164,7 +186,9 @@ impl Run {
             ScriptStep::Export => self.remove_export(id)?,
             ScriptStep::VerifyExport | ScriptStep::Quarantine => Outcome::Applied(()),
             // Past the pivot nothing is undone; the state machine does not ask for it.
-            ScriptStep::Purge | ScriptStep::VerifyAbsence => return self.end_saga(id, saga, SagaEnd::Stuck),
+            ScriptStep::Purge | ScriptStep::VerifyAbsence | ScriptStep::Expunge | ScriptStep::DestroyKeys => {
+                return self.end_saga(id, saga, SagaEnd::Stuck);
+            }
         };
         let code = match undone {
             Outcome::Applied(()) => {

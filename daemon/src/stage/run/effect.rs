@@ -23,7 +23,7 @@ use crate::store::vault::destroy::StepTicket;
 use crate::store::{AppendError, Prepared};
 
 /// The policy was edited after its plan was approved: a new plan is needed.
-const POLICY_CHANGED: Refusal = Refusal { code: "policy_changed", retry: Retry::Never };
+pub(super) const POLICY_CHANGED: Refusal = Refusal { code: "policy_changed", retry: Retry::Never };
 
 fn open_items(saga: &Saga) -> Vec<SagaItem> {
     saga.open_items().copied().collect()
@@ -78,7 +78,7 @@ impl Run {
         (policy.digest() == frozen.policy_digest).then_some((frozen, policy))
     }
 
-    fn bundle_spec(&self, id: SagaId, saga: &Saga) -> Result<Option<BundleSpec>, StageError> {
+    pub(super) fn bundle_spec(&self, id: SagaId, saga: &Saga) -> Result<Option<BundleSpec>, StageError> {
         let run = saga.started.run;
         let Some((frozen, policy)) = self.approved(saga) else { return Ok(None) };
         let mailbox = match saga.started.mailbox {

@@ -1,0 +1,155 @@
+//! The texts of messages, read back byte for byte.
+
+use std::collections::BTreeSet;
+use std::io::{self, BufRead, Read};
+
+use retention_core::evidence::ExportFormat;
+use retention_core::id::Digest;
+use roaring::RoaringBitmap;
+use sha2::{Digest as _, Sha256};
+
+use super::super::durable::{BUFFER_BYTES, open_cold};
+use super::super::mbox::{Unquoting, padding};
+use super::super::message::{MBOX_FILE, TEXTS_DIRECTORY, TEXTS_FILE, TextLine, TextPlace, file_name};
+use super::{Hashed, Lines, Reading, VerifyError, reading};
+
+/// The longest line before a message in an mbox that is read, in bytes: ours have 43.
+const SEPARATOR_BYTES_MAX: u64 = 100;
+
+impl Reading<'_> {
+    fn has(&self, format: ExportFormat) -> bool {
+        self.manifest.formats.contains(&format)
+    }
+
+    /// Reads the list of texts and every text; each item must have its line.
+    pub(super) fn read_texts(&self, items: &RoaringBitmap) -> Result<(), VerifyError> {
+        let mut mbox = match (self.has(ExportFormat::Eml), self.has(ExportFormat::Mbox)) {
+            (false, false) => return Ok(()),
+            (true, false) => None,
+            (_, true) => Some(self.open(self.entry(MBOX_FILE)?)?),
+        };
+        let entry = self.entry(TEXTS_FILE)?;
+        let mut lines = Lines::over(self.open(entry)?, TEXTS_FILE);
+        let mut listed = RoaringBitmap::new();
+        let mut files = BTreeSet::new();
+        while let Some(line) = lines.next()? {
+            let parsed = serde_json::from_slice::<TextLine>(line).ok();
+            // Written by nobody but us, in one form.
+            let is_ours = parsed.is_some_and(|parsed| serde_json::to_vec(&parsed).is_ok_and(|bytes| bytes == line));
+            let Some(TextLine { entity, text }) = parsed.filter(|_| is_ours) else { return Err(lines.unreadable()) };
+            if !items.contains(entity.0) {
+                return Err(VerifyError::ItemExtra { entity });
+            }
+            if !listed.insert(entity.0) {
+                return Err(VerifyError::ItemTwice { entity });
+            }
+            let Some(place) = text else { continue };
+            let is_whole = match (&mut mbox, place.quoted_bytes) {
+                (Some(mbox), Some(quoted)) => read_quoted(mbox, quoted, &place)?,
+                (None, None) => {
+                    let name = file_name(entity);
+                    let is_whole = self.read_file(&name, &place)?;
+                    files.insert(name);
+                    is_whole
+                }
+                (Some(_), None) | (None, Some(_)) => return Err(lines.unreadable()),
+            };
+            if !is_whole {
+                return Err(VerifyError::ItemChanged { entity });
+            }
+        }
+        Self::close(entry, lines.reader, Some(lines.number))?;
+        if let Some(missing) = (items - &listed).min() {
+            let count = items.len().saturating_sub(listed.len());
+            return Err(VerifyError::ItemsMissing { count, first: retention_core::id::EntityId(missing) });
+        }
+        match mbox {
+            Some(mut mbox) => {
+                if !mbox.fill_buf().map_err(reading)?.is_empty() {
+                    return Err(VerifyError::FileExtra);
+                }
+                Self::close(self.entry(MBOX_FILE)?, mbox, None)
+            }
+            None => self.no_other_files(&files),
+        }
+    }
+
+    fn no_other_files(&self, files: &BTreeSet<String>) -> Result<(), VerifyError> {
+        for entry in std::fs::read_dir(self.directory.join(TEXTS_DIRECTORY)).map_err(reading)? {
+            let name = entry.map_err(reading)?.file_name();
+            if !name.to_str().is_some_and(|name| files.contains(name)) {
+                return Err(VerifyError::FileExtra);
+            }
+        }
+        Ok(())
+    }
+
+    fn read_file(&self, name: &str, place: &TextPlace) -> Result<bool, VerifyError> {
+        let path = self.directory.join(TEXTS_DIRECTORY).join(name);
+        let missing = || VerifyError::FileMissing { file: name.to_owned() };
+        let file = open_cold(&path).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::InvalidData => missing(),
+            _ => reading(error),
+        })?;
+        if file.metadata().map_err(reading)?.len() != place.bytes {
+            return Ok(false);
+        }
+        let mut text = Text::default();
+        let mut rest = file.take(place.bytes.saturating_add(1));
+        let mut buffer = vec![0; BUFFER_BYTES.min(usize::try_from(place.bytes).unwrap_or(BUFFER_BYTES).max(1))];
+        loop {
+            let read = rest.read(&mut buffer).map_err(reading)?;
+            let Some(part) = buffer.get(..read).filter(|part| !part.is_empty()) else { break };
+            text.add(part);
+        }
+        Ok(text.is(place))
+    }
+}
+
+/// Reads the line before a message, the message, and the line feeds after it.
+fn read_quoted(mbox: &mut Hashed<'_>, quoted: u64, place: &TextPlace) -> Result<bool, VerifyError> {
+    let mut separator = Vec::new();
+    mbox.by_ref().take(SEPARATOR_BYTES_MAX).read_until(b'\n', &mut separator).map_err(reading)?;
+    if !separator.starts_with(b"From ") || !separator.ends_with(b"\n") {
+        return Ok(false);
+    }
+    let (mut text, mut unquoting, mut plain) = (Text::default(), Unquoting::default(), Vec::new());
+    let mut left = quoted;
+    while left > 0 {
+        let chunk = mbox.fill_buf().map_err(reading)?;
+        let length = chunk.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        let Some(part) = chunk.get(..length).filter(|part| !part.is_empty()) else { return Ok(false) };
+        plain.clear();
+        unquoting.unquote(part, &mut plain);
+        text.add(&plain);
+        mbox.consume(length);
+        left -= length as u64;
+    }
+    plain.clear();
+    unquoting.end(&mut plain);
+    text.add(&plain);
+    let wanted = padding(text.is_last_line_feed);
+    let mut found = Vec::new();
+    mbox.by_ref().take(wanted.len() as u64).read_to_end(&mut found).map_err(reading)?;
+    Ok(found == wanted && text.is(place))
+}
+
+#[derive(Default)]
+struct Text {
+    bytes: u64,
+    hash: Sha256,
+    is_last_line_feed: bool,
+}
+
+impl Text {
+    fn add(&mut self, part: &[u8]) {
+        let Some(&last) = part.last() else { return };
+        self.is_last_line_feed = last == b'\n';
+        self.bytes += part.len() as u64;
+        self.hash.update(part);
+    }
+
+    fn is(self, place: &TextPlace) -> bool {
+        self.bytes == place.bytes && Digest(self.hash.finalize().into()) == place.sha256
+    }
+}

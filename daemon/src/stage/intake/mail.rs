@@ -1,0 +1,357 @@
+//! Mailboxes: the messages of those that are registered become entities, and what changes in them becomes events.
+//!
+//! A mailbox is looked at when somebody asks, before a plan about messages is made, and now and then while a policy is
+//! about messages; without such a policy nothing of any message is recorded. What a folder was at the last look is kept
+//! in memory only: after a restart every folder is read once in full, and nothing new is appended because of that.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use retention_core::event::Event;
+use retention_core::event::change::{MailboxScanned, ScanEnd};
+use retention_core::id::{EntityId, Position};
+use retention_core::policy::State;
+use retention_core::record::message::{self, MessageKey};
+use retention_core::record::{DateRole, Kind, Visibility};
+use retention_core::time::Timestamp;
+use retention_core::view::{Condition, Conflict};
+use roaring::RoaringBitmap;
+
+use super::super::Step;
+use super::IntakeError;
+use super::reading::CHANGES_PER_BATCH;
+use super::rows::Taking;
+use crate::clock::Clock;
+use crate::connector::change::{Place, SourceRow};
+use crate::connector::mail::{Depth, FolderState, MailFailure, MailFolder, Mailroom, Registered, Which};
+use crate::store::{AppendError, Store};
+
+/// How often a mailbox is looked at while a policy is about messages, in microseconds: an hour, since policies count in
+/// days, and before every plan it is looked at anyway.
+pub const SCAN_EVERY_US: i64 = 3_600_000_000;
+
+/// How many mailboxes are looked at at the same time: more connections make no server faster, and each costs a thread
+/// and some megabytes here.
+pub const SCANS_AT_ONCE: usize = 8;
+
+/// The most messages of one mailbox that are recorded: a hundred times what large mailboxes hold. A mailbox that says to
+/// hold more is not believed, and nothing in it is purged.
+const MESSAGES_MAX: u64 = 5_000_000;
+
+/// How often one look is begun again because entities were purged under it.
+const ATTEMPTS_MAX: u32 = 3;
+
+/// The stage.
+pub struct MailIntake {
+    store: Arc<Store>,
+    clock: Arc<dyn Clock>,
+    mailroom: Arc<dyn Mailroom>,
+    seen: HashMap<EntityId, SeenFolders>,
+}
+
+/// The folders of a mailbox at the last look.
+type SeenFolders = BTreeMap<String, SeenFolder>;
+
+struct SeenFolder {
+    special_use: BTreeSet<String>,
+    state: FolderState,
+    entities: RoaringBitmap,
+}
+
+/// What a look found.
+#[derive(Default)]
+struct Looked {
+    folders: u64,
+    messages: u64,
+    seen: SeenFolders,
+}
+
+/// Why a look ended early.
+enum Stopped {
+    Mail(&'static str),
+    Log(IntakeError),
+}
+
+impl From<MailFailure> for Stopped {
+    fn from(failure: MailFailure) -> Self {
+        Self::Mail(failure.code())
+    }
+}
+
+impl From<IntakeError> for Stopped {
+    fn from(error: IntakeError) -> Self {
+        Self::Log(error)
+    }
+}
+
+/// A mailbox that is to be looked at, and the event that wants it.
+struct Wanted {
+    mailbox: Registered,
+    cause: Position,
+}
+
+impl MailIntake {
+    /// Looks at these mailboxes.
+    #[must_use]
+    pub fn new(store: Arc<Store>, clock: Arc<dyn Clock>, mailroom: Arc<dyn Mailroom>) -> Self {
+        Self { store, clock, mailroom, seen: HashMap::new() }
+    }
+
+    /// Looks at some mailboxes that are waiting for it.
+    ///
+    /// # Errors
+    /// When the log or the keys fail. What a mail server does not do is no error: it is recorded.
+    pub fn step(&mut self) -> Result<Step, IntakeError> {
+        let now = self.clock.now();
+        let (mut wanted, next) = self.wanted(now)?;
+        if wanted.is_empty() {
+            return Ok(next);
+        }
+        wanted.truncate(SCANS_AT_ONCE);
+        let tasks: Vec<(Wanted, SeenFolders)> = wanted
+            .into_iter()
+            .map(|wanted| {
+                let seen = self.seen.remove(&wanted.mailbox.entity).unwrap_or_default();
+                (wanted, seen)
+            })
+            .collect();
+        let this = &*self;
+        let ended: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> = tasks
+                .iter()
+                .map(|(wanted, seen)| {
+                    let look = move || this.scan(wanted, seen);
+                    std::thread::Builder::new().name("mail-scan".to_owned()).spawn_scoped(scope, look)
+                })
+                .collect();
+            threads
+                .into_iter()
+                .map(|thread| match thread {
+                    Ok(thread) => thread.join().unwrap_or(Err(IntakeError::ReaderFailed)),
+                    Err(error) => Err(IntakeError::Thread(error.kind())),
+                })
+                .collect()
+        });
+        for ((wanted, _), ended) in tasks.iter().zip(ended) {
+            self.seen.insert(wanted.mailbox.entity, ended?);
+        }
+        Ok(Step::Worked)
+    }
+
+    /// Returns the mailboxes that are to be looked at now, the most urgent first, and when the next one is.
+    fn wanted(&self, now: Timestamp) -> Result<(Vec<Wanted>, Step), IntakeError> {
+        let policies = self.store.policies();
+        let is_about_messages =
+            |id: &str| policies.get(id).is_some_and(|policy| policy.scope.kinds.contains(&Kind::Message));
+        let has_policy = policies
+            .policies()
+            .iter()
+            .any(|policy| policy.state != State::Draft && policy.scope.kinds.contains(&Kind::Message));
+        let registered = self.mailroom.registered();
+        let mut forgotten = Vec::new();
+        let (wanted, next) = self.store.view(|views| {
+            let open = views.small.plans.iter().filter(|(_, plan)| plan.frozen.is_none() && plan.refused.is_none());
+            let plan = open.filter(|(_, plan)| is_about_messages(&plan.request.policy)).map(|(id, _)| id.0).max();
+            let scans = &views.small.scans;
+            let (mut urgent, mut due, mut next) = (Vec::new(), Vec::new(), None);
+            for mailbox in registered {
+                let known = scans.get(mailbox.entity);
+                if scans.is_requested(mailbox.entity) {
+                    let cause = known.map_or(Position::NONE, |scan| scan.requested);
+                    urgent.push(Wanted { mailbox, cause });
+                } else if let Some(cause) = plan.filter(|plan| !scans.tried_after(mailbox.entity, *plan)) {
+                    urgent.push(Wanted { mailbox, cause });
+                } else if has_policy {
+                    let at = known.map_or(now, |scan| Timestamp(scan.tried_at.0.saturating_add(SCAN_EVERY_US)));
+                    // A clock that was set back must not keep a mailbox from being looked at.
+                    if at <= now || known.is_some_and(|scan| scan.tried_at > now) {
+                        due.push(Wanted { mailbox, cause: Position::NONE });
+                    } else {
+                        next = Some(next.map_or(at, |next: Timestamp| next.min(at)));
+                    }
+                }
+            }
+            if let Some(plan) = plan {
+                let is_wanted = |mailbox: EntityId| urgent.iter().any(|wanted| wanted.mailbox.entity == mailbox);
+                forgotten.extend(scans.waiting_since(plan).filter(|mailbox| !is_wanted(*mailbox)));
+            }
+            urgent.append(&mut due);
+            (urgent, next.map_or(Step::Idle, Step::IdleUntil))
+        });
+        // A plan waits for every mailbox that was ever looked at; one that is no longer registered is told to be gone.
+        for mailbox in forgotten {
+            self.record(mailbox, Position::NONE, &failed("not_registered"))?;
+        }
+        Ok((wanted, next))
+    }
+
+    /// Looks at one mailbox and records how that ended.
+    fn scan(&self, wanted: &Wanted, before: &SeenFolders) -> Result<SeenFolders, IntakeError> {
+        let mailbox = wanted.mailbox.entity;
+        let mut attempt = 1;
+        loop {
+            let mut taking = Taking::new(&self.store, mailbox, wanted.cause, false);
+            let ended = self.look(&wanted.mailbox, before, &mut taking);
+            let drained = taking.in_flight.drain();
+            let (body, seen) = match (ended, drained) {
+                (Err(Stopped::Log(error)), _) | (_, Err(error)) => {
+                    let is_conflict =
+                        matches!(error, IntakeError::Append(AppendError::Conflict(Conflict::Entities(_))));
+                    if is_conflict && attempt < ATTEMPTS_MAX {
+                        attempt += 1;
+                        continue;
+                    }
+                    return Err(error);
+                }
+                (Err(Stopped::Mail(code)), Ok(())) => {
+                    tracing::warn!(%mailbox, code, "a mailbox could not be looked at; what is known of it stays");
+                    (failed(code), SeenFolders::new())
+                }
+                (Ok(looked), Ok(())) => {
+                    let counts = taking.counts;
+                    let body = MailboxScanned {
+                        end: ScanEnd::Done,
+                        code: String::new(),
+                        folders: looked.folders,
+                        messages: looked.messages,
+                        added: counts.added,
+                        changed: counts.changed,
+                        absent: counts.absent,
+                    };
+                    tracing::info!(
+                        %mailbox,
+                        folders = body.folders,
+                        messages = body.messages,
+                        added = body.added,
+                        changed = body.changed,
+                        absent = body.absent,
+                        "a mailbox was looked at"
+                    );
+                    (body, looked.seen)
+                }
+            };
+            self.record(mailbox, wanted.cause, &body)?;
+            return Ok(seen);
+        }
+    }
+
+    fn record(&self, mailbox: EntityId, cause: Position, body: &MailboxScanned) -> Result<(), IntakeError> {
+        let taking = Taking::new(&self.store, mailbox, cause, false);
+        let draft = taking.draft(mailbox, None, Event::MailboxScanned(body.clone()));
+        self.store.append_drafts(vec![draft], Condition::None)?;
+        Ok(())
+    }
+
+    fn look(&self, mailbox: &Registered, before: &SeenFolders, taking: &mut Taking<'_>) -> Result<Looked, Stopped> {
+        if self.is_being_purged(mailbox.entity) {
+            return Err(Stopped::Mail("purge_under_way"));
+        }
+        let mut session = self.mailroom.open(mailbox.entity)?;
+        let folders = session.folders()?;
+        taking.know_mailbox(&mailbox.source, &mailbox.address, mailbox.entity);
+        taking.announce(message::layout(&mailbox.source))?;
+        let mut looked = Looked::default();
+        for folder in folders {
+            let Some(state) = session.look_into(&folder.name)? else { continue };
+            looked.folders += 1;
+            looked.messages += u64::from(state.exists);
+            if looked.messages > MESSAGES_MAX {
+                return Err(Stopped::Mail("too_many_messages"));
+            }
+            let known = before.get(&folder.name).filter(|known| known.is_as_now(&folder, state));
+            let entities = match known {
+                Some(known) => {
+                    taking.seen |= &known.entities;
+                    known.entities.clone()
+                }
+                None => {
+                    let earlier = taking.seen.clone();
+                    let mut rows = Rows { mailbox, folder: &folder, state, taking, batch: Vec::new(), failed: None };
+                    session.messages(Which::All, Depth::Record, &mut |message| rows.take(message))?;
+                    rows.finish()?;
+                    &taking.seen - &earlier
+                }
+            };
+            // A message that came while the folder was read is not told by the state from before.
+            looked.seen.insert(folder.name, SeenFolder { special_use: folder.special_use, state, entities });
+        }
+        taking.take_snapshot(Some(&mailbox.address), Kind::Message)?;
+        Ok(looked)
+    }
+
+    /// What is about to be expunged must not be taken in a second time.
+    fn is_being_purged(&self, mailbox: EntityId) -> bool {
+        self.store.view(|views| {
+            views
+                .small
+                .runs
+                .sagas()
+                .any(|(_, saga)| saga.end.is_none() && saga.started.mailbox == Some(mailbox) && saga.is_past_pivot())
+        })
+    }
+}
+
+impl SeenFolder {
+    /// Says whether nothing can have changed since: only a server that counts changes can say so of flags.
+    fn is_as_now(&self, folder: &MailFolder, state: FolderState) -> bool {
+        state.highest_modseq.is_some() && self.state == state && self.special_use == folder.special_use
+    }
+}
+
+fn failed(code: &str) -> MailboxScanned {
+    let (folders, messages, added, changed, absent) = (0, 0, 0, 0, 0);
+    MailboxScanned { end: ScanEnd::Failed, code: code.to_owned(), folders, messages, added, changed, absent }
+}
+
+/// Messages of one folder on their way to the log.
+struct Rows<'a, 'b> {
+    mailbox: &'a Registered,
+    folder: &'a MailFolder,
+    state: FolderState,
+    taking: &'a mut Taking<'b>,
+    batch: Vec<SourceRow>,
+    failed: Option<Stopped>,
+}
+
+impl Rows<'_, '_> {
+    fn take(&mut self, told: crate::connector::mail::MessageState) -> ControlFlow<()> {
+        let key = MessageKey { folder: self.folder.name.clone(), uid_validity: self.state.uid_validity, uid: told.uid };
+        let Ok(cells) = message::cells(&key, &self.folder.special_use, &told.standing, &told.correspondents) else {
+            self.failed = Some(Stopped::Mail("headers_too_large"));
+            return ControlFlow::Break(());
+        };
+        self.batch.push(SourceRow {
+            layout: 0,
+            mailbox: Some(Arc::clone(&self.mailbox.address)),
+            visibility: Visibility::Unknown,
+            external_id: key.external_id(),
+            other_ids: Vec::new(),
+            dates: vec![(DateRole::Received, told.standing.received)],
+            links: Vec::new(),
+            cells,
+            place: Place::whole(None),
+        });
+        if self.batch.len() >= CHANGES_PER_BATCH {
+            self.flush();
+        }
+        if self.failed.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    fn flush(&mut self) {
+        if self.batch.is_empty() || self.failed.is_some() {
+            return;
+        }
+        if let Err(error) = self.taking.take_rows(std::mem::take(&mut self.batch)) {
+            self.failed = Some(Stopped::Log(error));
+        }
+    }
+
+    fn finish(mut self) -> Result<(), Stopped> {
+        self.flush();
+        match self.failed {
+            Some(stopped) => Err(stopped),
+            None => Ok(()),
+        }
+    }
+}

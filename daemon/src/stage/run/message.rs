@@ -1,0 +1,548 @@
+//! The effects on messages: export with their texts, expunge, look with a new login for what should be gone.
+//!
+//! What a server says now is compared with the record before each effect. A message that differs in anything that
+//! policies look at is left alone, and so is one that cannot be found although nothing said before that it was gone.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use retention_core::event::saga::{Receipt, SkipReason, Step as ScriptStep};
+use retention_core::evidence::ExportLayout;
+use retention_core::id::{EntityId, LayoutId, Position, SagaId};
+use retention_core::record::EntityRecord;
+use retention_core::record::message::{self, MessageKey};
+use retention_core::time::Timestamp;
+use retention_core::view::{Condition, Conflict, Saga};
+
+use super::super::{StageError, Step};
+use super::Run;
+use crate::connector::mail::{DELETED, Depth, FolderState, MailFailure, MailSession, TextSink, Uid, Which};
+use crate::connector::outcome::{Cause, Outcome, Refusal, Retry};
+use crate::store::AppendError;
+
+mod export;
+
+/// How long to wait before a server is asked again that could not be asked before the pivot: long enough for it to
+/// be started anew, short against any quarantine.
+const ASK_AGAIN_AFTER: Duration = Duration::from_secs(60);
+
+/// How many messages are named in one command: their numbers fit any server's line, and a lost answer concerns few.
+const UIDS_PER_COMMAND: usize = 1_000;
+
+/// The plan's picture of the mailbox is no longer true; what differs was left alone, and the rest is tried at once.
+const CHANGED_MEANWHILE: Refusal = Refusal { code: "messages_changed", retry: Retry::AfterProbe };
+
+/// The server can remove only everything that anybody flagged as deleted, never named messages alone.
+const NO_UIDPLUS: Refusal = Refusal { code: "no_uidplus", retry: Retry::Never };
+
+/// One folder's part of a saga.
+#[derive(Default)]
+struct Part {
+    wanted: BTreeMap<Uid, EntityId>,
+}
+
+/// Messages by folder and its numbering.
+type Parts = BTreeMap<(String, u32), Part>;
+
+/// How the messages of a saga stand on their server.
+#[derive(Default)]
+struct Found {
+    /// As they are recorded.
+    there: Vec<EntityId>,
+    /// Nowhere.
+    gone: Vec<EntityId>,
+    /// Otherwise than recorded, or in a folder that is numbered anew.
+    differ: Vec<EntityId>,
+    /// The folders that hold any of them, as they were when they were looked at.
+    folders: BTreeMap<(String, u32), FolderState>,
+}
+
+/// Which flags may differ from the record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Flags {
+    /// None.
+    AsRecorded,
+    /// `\Deleted` may have been set by an earlier attempt of ours.
+    OrDeletedByUs,
+}
+
+impl Run {
+    /// Sorts messages by folder; the error is the code of what cannot be read.
+    fn parts(
+        &self,
+        entities: impl Iterator<Item = (EntityId, Position)>,
+    ) -> Result<Result<Parts, Refusal>, StageError> {
+        let mut parts = Parts::new();
+        for (entity, version) in entities {
+            let key = self.store.record_at(version)?.and_then(|record| MessageKey::parse(&record.external_id));
+            let Some(key) = key else {
+                return Ok(Err(Refusal { code: "item_gone", retry: Retry::AfterProbe }));
+            };
+            let part = parts.entry((key.folder, key.uid_validity)).or_default();
+            part.wanted.insert(key.uid, entity);
+        }
+        Ok(Ok(parts))
+    }
+
+    /// Asks the server for every message, and compares.
+    fn find(
+        &self,
+        session: &mut dyn MailSession,
+        saga: &Saga,
+        parts: &Parts,
+        flags: Flags,
+    ) -> Result<Result<Found, MailFailure>, StageError> {
+        let mut found = Found::default();
+        let mut layouts: HashMap<LayoutId, ExportLayout> = HashMap::new();
+        for (place, part) in parts {
+            let state = match session.look_into(&place.0) {
+                Ok(state) => state,
+                Err(failure) => return Ok(Err(failure)),
+            };
+            let Some(state) = state else {
+                found.gone.extend(part.wanted.values());
+                continue;
+            };
+            if state.uid_validity != place.1 {
+                found.differ.extend(part.wanted.values());
+                continue;
+            }
+            found.folders.insert(place.clone(), state);
+            let mut missing: BTreeSet<Uid> = part.wanted.keys().copied().collect();
+            let mut failed = None;
+            let uids: Vec<Uid> = missing.iter().copied().collect();
+            for uids in uids.chunks(UIDS_PER_COMMAND) {
+                let told = session.messages(Which::Uids(uids), Depth::State, &mut |now| {
+                    let Some(&entity) = part.wanted.get(&now.uid) else { return ControlFlow::Continue(()) };
+                    if !missing.remove(&now.uid) {
+                        return ControlFlow::Continue(());
+                    }
+                    match self.differs(saga, entity, now.standing, flags, &mut layouts) {
+                        Ok(true) => found.differ.push(entity),
+                        Ok(false) => found.there.push(entity),
+                        Err(error) => {
+                            failed = Some(error);
+                            return ControlFlow::Break(());
+                        }
+                    }
+                    ControlFlow::Continue(())
+                });
+                if let Some(error) = failed {
+                    return Err(error);
+                }
+                if let Err(failure) = told {
+                    return Ok(Err(failure));
+                }
+            }
+            found.gone.extend(missing.iter().filter_map(|uid| part.wanted.get(uid)));
+        }
+        Ok(Ok(found))
+    }
+
+    fn differs(
+        &self,
+        saga: &Saga,
+        entity: EntityId,
+        mut now: message::MessageStanding,
+        flags: Flags,
+        layouts: &mut HashMap<LayoutId, ExportLayout>,
+    ) -> Result<bool, StageError> {
+        let Some(record) = self.planned(saga, entity)? else { return Ok(true) };
+        let Some(layout) = self.layout_of(layouts, &record) else { return Ok(true) };
+        let is_same = |now: &message::MessageStanding| message::difference(&record, layout.layout(), now).is_none();
+        let is_as_recorded = is_same(&now);
+        let is_ours = flags == Flags::OrDeletedByUs && now.flags.remove(DELETED) && is_same(&now);
+        Ok(!(is_as_recorded || is_ours))
+    }
+
+    fn layout_of<'a>(
+        &self,
+        layouts: &'a mut HashMap<LayoutId, ExportLayout>,
+        record: &EntityRecord,
+    ) -> Option<&'a ExportLayout> {
+        if let std::collections::hash_map::Entry::Vacant(e) = layouts.entry(record.layout) {
+            let layout = self.store.view(|views| views.small.layouts.get(record.layout).cloned())?;
+            e.insert(ExportLayout::of(layout));
+        }
+        layouts.get(&record.layout)
+    }
+
+    /// Returns the record of an item as it was planned.
+    fn planned(&self, saga: &Saga, entity: EntityId) -> Result<Option<EntityRecord>, StageError> {
+        let items = &saga.started.items;
+        let item = items.binary_search_by_key(&entity, |item| item.entity).ok().and_then(|index| items.get(index));
+        match item {
+            Some(item) => Ok(self.store.record_at(item.version)?),
+            None => Ok(None),
+        }
+    }
+
+    /// Returns which of these messages a scan had found gone already.
+    fn known_absent(&self, entities: &[EntityId]) -> BTreeSet<EntityId> {
+        self.store.view(|views| {
+            let is_absent = |entity: &EntityId| views.entities.row(*entity).is_some_and(|row| row.absent);
+            entities.iter().copied().filter(is_absent).collect()
+        })
+    }
+
+    /// Returns what must be left alone because of what the server says. What a scan had found gone, and is gone, goes
+    /// on: only its record is left, and that is exported and erased like any other.
+    fn left_alone(&self, found: &Found) -> Vec<(EntityId, SkipReason)> {
+        let changed = found.differ.iter().map(|entity| (*entity, SkipReason::Changed));
+        let back = self.known_absent(&found.there).into_iter().map(|entity| (entity, SkipReason::Changed));
+        let known = self.known_absent(&found.gone);
+        let lost = found.gone.iter().filter(|entity| !known.contains(entity)).map(|entity| (*entity, SkipReason::Gone));
+        changed.chain(back).chain(lost).collect()
+    }
+
+    fn mailbox_of_saga(saga: &Saga) -> Result<EntityId, Refusal> {
+        saga.started.mailbox.ok_or(Refusal { code: "no_mailbox", retry: Retry::Never })
+    }
+
+    /// The pivot of messages. The server is asked once more before the intent; then the intent is appended on the same
+    /// condition as any purge. An attempt after the first looks only at what is still there.
+    pub(super) fn start_expunge(&mut self, id: SagaId, saga: &Saga, attempt: u32) -> Result<Step, StageError> {
+        let open: Vec<_> = saga.open_items().copied().collect();
+        let is_first = saga.pivot.is_empty();
+        if is_first {
+            let drifted = self.drifted(id, &open)?;
+            if !drifted.is_empty() {
+                self.skip(id, drifted)?;
+                return Ok(Step::Worked);
+            }
+        }
+        let parts = match self.parts(open.iter().map(|item| (item.entity, item.version)))? {
+            Ok(parts) => parts,
+            Err(refusal) => return Ok(self.ask_later(id, refusal.code)),
+        };
+        let mailbox = match Self::mailbox_of_saga(saga) {
+            Ok(mailbox) => mailbox,
+            Err(refusal) => return Ok(self.ask_later(id, refusal.code)),
+        };
+        let mailroom = std::sync::Arc::clone(&self.mailroom);
+        let mut session = match mailroom.open(mailbox) {
+            Ok(session) => session,
+            Err(failure) => return Ok(self.ask_later(id, failure.code())),
+        };
+        let flags = if is_first { Flags::AsRecorded } else { Flags::OrDeletedByUs };
+        let found = match self.find(session.as_mut(), saga, &parts, flags)? {
+            Ok(found) => found,
+            Err(failure) => return Ok(self.ask_later(id, failure.code())),
+        };
+        let there: BTreeSet<EntityId> = found.there.iter().copied().collect();
+        let still: Vec<_> = open.iter().filter(|item| there.contains(&item.entity)).copied().collect();
+        let left = if is_first {
+            self.left_alone(&found)
+        } else {
+            let changed = found.differ.iter().map(|entity| (*entity, SkipReason::Changed));
+            changed.chain(self.drifted(id, &still)?).collect()
+        };
+        if !left.is_empty() {
+            if !is_first && let Err(failure) = self.unflag(session.as_mut(), saga, &parts, &found, &left)? {
+                return Ok(self.ask_later(id, failure.code()));
+            }
+            self.skip(id, left)?;
+            return Ok(Step::Worked);
+        }
+        let named: Vec<EntityId> = open.iter().map(|item| item.entity).collect();
+        let judged = if is_first { &open } else { &still };
+        let items = judged.iter().map(|item| (item.entity, item.version)).collect();
+        let intent = self.intent(id, ScriptStep::Expunge, attempt, named);
+        match self.append(id.0, vec![intent], Condition::MayPurge { saga: id, items }) {
+            Ok(_) => {
+                let outcome = self.expunge(session.as_mut(), id, saga, &parts, &found)?;
+                self.record(id, ScriptStep::Expunge, attempt, outcome)?;
+            }
+            Err(StageError::Append(AppendError::Conflict(Conflict::Entities(conflicts)))) => {
+                let left: Vec<_> =
+                    conflicts.into_iter().filter(|(entity, _)| !saga.skipped.contains_key(entity)).collect();
+                if !is_first && let Err(failure) = self.unflag(session.as_mut(), saga, &parts, &found, &left)? {
+                    return Ok(self.ask_later(id, failure.code()));
+                }
+                self.skip(id, left)?;
+            }
+            Err(StageError::Append(AppendError::Conflict(_))) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(Step::Worked)
+    }
+
+    fn ask_later(&self, id: SagaId, code: &'static str) -> Step {
+        tracing::warn!(saga = %id, code, "the mail server could not be asked before messages are expunged; nothing was changed, and it is asked again");
+        let wait_us = i64::try_from(ASK_AGAIN_AFTER.as_micros()).unwrap_or(i64::MAX);
+        Step::IdleUntil(Timestamp(self.clock.now().0.saturating_add(wait_us)))
+    }
+
+    /// Takes back the flag that an earlier attempt set on messages that are now left alone.
+    fn unflag(
+        &self,
+        session: &mut dyn MailSession,
+        saga: &Saga,
+        parts: &Parts,
+        found: &Found,
+        left: &[(EntityId, SkipReason)],
+    ) -> Result<Result<(), MailFailure>, StageError> {
+        let left: BTreeSet<EntityId> = left.iter().map(|(entity, _)| *entity).collect();
+        for place in found.folders.keys() {
+            let Some(part) = parts.get(place) else { continue };
+            let mut uids = Vec::new();
+            for (uid, entity) in part.wanted.iter().filter(|(_, entity)| left.contains(entity)) {
+                if !self.was_flagged_deleted(saga, *entity)? {
+                    uids.push(*uid);
+                }
+            }
+            if uids.is_empty() {
+                continue;
+            }
+            let undone = match session.work_on(&place.0) {
+                Ok(Some(state)) if state.uid_validity == place.1 => {
+                    uids.chunks(UIDS_PER_COMMAND).try_for_each(|uids| session.unflag_deleted(uids))
+                }
+                Ok(_) => Ok(()),
+                Err(failure) => Err(failure),
+            };
+            if undone.is_err() {
+                return Ok(undone);
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    fn was_flagged_deleted(&self, saga: &Saga, entity: EntityId) -> Result<bool, StageError> {
+        let Some(record) = self.planned(saga, entity)? else { return Ok(false) };
+        let mut layouts = HashMap::new();
+        let Some(layout) = self.layout_of(&mut layouts, &record) else { return Ok(false) };
+        let flags = layout.layout().column_of("flags").and_then(|column| record.cells.get(column));
+        Ok(flags.is_some_and(|flags| flags.split('|').any(|flag| flag == DELETED)))
+    }
+
+    /// Removes exactly the messages that are there as recorded, folder by folder. From the first command on, whatever
+    /// goes wrong leaves the outcome unknown, and only a look with a new login tells.
+    fn expunge(
+        &self,
+        session: &mut dyn MailSession,
+        id: SagaId,
+        saga: &Saga,
+        parts: &Parts,
+        found: &Found,
+    ) -> Result<Outcome<Receipt>, StageError> {
+        let there: BTreeSet<EntityId> = found.there.iter().copied().collect();
+        let mut spared = Vec::new();
+        for (place, looked_at) in &found.folders {
+            let Some(part) = parts.get(place) else { continue };
+            let wanted: BTreeMap<Uid, EntityId> =
+                part.wanted.iter().filter(|(_, entity)| there.contains(entity)).map(|(u, e)| (*u, *e)).collect();
+            if wanted.is_empty() {
+                continue;
+            }
+            match self.expunge_folder(session, saga, place, *looked_at, &wanted)? {
+                Ok(left) => spared.extend(left),
+                Err(failure) => return Ok(Outcome::Unknown(Cause { code: failure.code() })),
+            }
+        }
+        let items = saga.open_items().count().saturating_sub(spared.len()) as u64;
+        if !spared.is_empty() {
+            self.skip(id, spared.into_iter().map(|entity| (entity, SkipReason::Changed)).collect())?;
+        }
+        Ok(Outcome::Applied(Receipt::Expunged { items }))
+    }
+
+    /// Returns the messages that changed in the very moment and were spared.
+    fn expunge_folder(
+        &self,
+        session: &mut dyn MailSession,
+        saga: &Saga,
+        place: &(String, u32),
+        looked_at: FolderState,
+        wanted: &BTreeMap<Uid, EntityId>,
+    ) -> Result<Result<Vec<EntityId>, MailFailure>, StageError> {
+        let renumbered = MailFailure::Lost(Cause { code: "uidvalidity_changed" });
+        match session.work_on(&place.0) {
+            Ok(Some(state)) if state.uid_validity == place.1 => {}
+            Ok(_) => return Ok(Err(renumbered)),
+            Err(failure) => return Ok(Err(failure)),
+        }
+        let mut spared = Vec::new();
+        let all: Vec<Uid> = wanted.keys().copied().collect();
+        for uids in all.chunks(UIDS_PER_COMMAND) {
+            let changed = match session.flag_deleted(uids, looked_at.highest_modseq) {
+                Ok(changed) => changed,
+                Err(failure) => return Ok(Err(failure)),
+            };
+            let mut doomed: BTreeMap<Uid, EntityId> =
+                uids.iter().filter(|uid| !changed.contains(uid)).filter_map(|u| Some((*u, *wanted.get(u)?))).collect();
+            spared.extend(changed.iter().filter_map(|uid| wanted.get(uid)));
+            if looked_at.highest_modseq.is_none() {
+                // Nobody counts changes here, so what changed between the look and the flag is looked for.
+                let late = match self.changed_under_us(session, saga, &doomed)? {
+                    Ok(late) => late,
+                    Err(failure) => return Ok(Err(failure)),
+                };
+                if !late.is_empty() {
+                    if let Err(failure) = session.unflag_deleted(&late) {
+                        return Ok(Err(failure));
+                    }
+                    spared.extend(late.iter().filter_map(|uid| doomed.remove(uid)));
+                }
+            }
+            let doomed: Vec<Uid> = doomed.into_keys().collect();
+            if doomed.is_empty() {
+                continue;
+            }
+            if let Err(failure) = session.expunge(&doomed) {
+                return Ok(Err(failure));
+            }
+            // A server may say OK and keep what it was not allowed to remove.
+            let mut kept = false;
+            let told = session.messages(Which::Uids(&doomed), Depth::State, &mut |now| {
+                kept |= doomed.binary_search(&now.uid).is_ok();
+                ControlFlow::Continue(())
+            });
+            match told {
+                Ok(()) if kept => return Ok(Err(MailFailure::Lost(Cause { code: "not_all_expunged" }))),
+                Ok(()) => {}
+                Err(failure) => return Ok(Err(failure)),
+            }
+        }
+        Ok(Ok(spared))
+    }
+
+    fn changed_under_us(
+        &self,
+        session: &mut dyn MailSession,
+        saga: &Saga,
+        doomed: &BTreeMap<Uid, EntityId>,
+    ) -> Result<Result<Vec<Uid>, MailFailure>, StageError> {
+        let uids: Vec<Uid> = doomed.keys().copied().collect();
+        let mut layouts = HashMap::new();
+        let (mut late, mut failed) = (Vec::new(), None);
+        let told = session.messages(Which::Uids(&uids), Depth::State, &mut |now| {
+            let Some(entity) = doomed.get(&now.uid) else { return ControlFlow::Continue(()) };
+            match self.differs(saga, *entity, now.standing, Flags::OrDeletedByUs, &mut layouts) {
+                Ok(true) => late.push(now.uid),
+                Ok(false) => {}
+                Err(error) => {
+                    failed = Some(error);
+                    return ControlFlow::Break(());
+                }
+            }
+            ControlFlow::Continue(())
+        });
+        match failed {
+            Some(error) => Err(error),
+            None => Ok(told.map(|()| late)),
+        }
+    }
+
+    /// Finds out with a new login what an attempt left behind whose end nobody knows.
+    pub(super) fn probe_expunge(&self, id: SagaId, saga: &Saga) -> Result<Outcome<Receipt>, StageError> {
+        let found = match self.look_again(saga, &saga.purging())? {
+            Ok(found) => found,
+            Err(refusal) => return Ok(Outcome::Unknown(Cause { code: refusal.code })),
+        };
+        // Where a folder is numbered anew, nobody can tell any more whether they were expunged: they are left alone.
+        let is_renumbered = |entity: &EntityId| !found.in_known_folders.contains(entity);
+        let renumbered: Vec<_> = found.differ.iter().filter(|e| is_renumbered(e)).copied().collect();
+        if !renumbered.is_empty() {
+            self.skip(id, renumbered.iter().map(|entity| (*entity, SkipReason::Changed)).collect())?;
+        }
+        if found.there.is_empty() && found.differ.len() == renumbered.len() {
+            let items = saga.purging().len().saturating_sub(renumbered.len()) as u64;
+            return Ok(Outcome::Applied(Receipt::Expunged { items }));
+        }
+        Ok(Outcome::Refused(Refusal { code: "still_there", retry: Retry::AfterProbe }))
+    }
+
+    /// Looks with a new login for every message that was expunged, and lets the server forget what it can.
+    pub(super) fn verify_messages_absent(&self, saga: &Saga) -> Result<Outcome<Receipt>, StageError> {
+        let purging = saga.purging();
+        let found = match self.look_again(saga, &purging)? {
+            Ok(found) => found,
+            Err(refusal) => return Ok(Outcome::Refused(refusal)),
+        };
+        let is_there = |entity: &&EntityId| found.in_known_folders.contains(*entity);
+        if !found.there.is_empty() || found.differ.iter().any(|entity| is_there(&entity)) {
+            return Ok(Outcome::Refused(Refusal { code: "still_there", retry: Retry::Operator }));
+        }
+        let mailbox = match Self::mailbox_of_saga(saga) {
+            Ok(mailbox) => mailbox,
+            Err(refusal) => return Ok(Outcome::Refused(refusal)),
+        };
+        let folders: Vec<&str> = found.names.iter().map(String::as_str).collect();
+        Ok(match self.mailroom.clear_residue(mailbox, &folders) {
+            Ok(residue) => Outcome::Applied(Receipt::AbsentFromServer { items: purging.len() as u64, residue }),
+            Err(failure) => Outcome::Refused(failure.of_question()),
+        })
+    }
+
+    fn look_again(&self, saga: &Saga, entities: &[EntityId]) -> Result<Result<Again, Refusal>, StageError> {
+        let items = saga.started.items.iter().filter(|item| entities.contains_sorted(item.entity));
+        let parts = match self.parts(items.map(|item| (item.entity, item.version)))? {
+            Ok(parts) => parts,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let mut session = match Self::mailbox_of_saga(saga).map(|mailbox| self.mailroom.open(mailbox)) {
+            Ok(Ok(session)) => session,
+            Ok(Err(failure)) => return Ok(Err(failure.of_question())),
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let found = match self.find(session.as_mut(), saga, &parts, Flags::OrDeletedByUs)? {
+            Ok(found) => found,
+            Err(failure) => return Ok(Err(failure.of_question())),
+        };
+        let known = found.folders.keys().filter_map(|place| parts.get(place));
+        Ok(Ok(Again {
+            in_known_folders: known.flat_map(|part| part.wanted.values().copied()).collect(),
+            names: found.folders.keys().map(|(name, _)| name.clone()).collect(),
+            there: found.there,
+            differ: found.differ,
+        }))
+    }
+}
+
+/// What a look with a new login found.
+struct Again {
+    there: Vec<EntityId>,
+    differ: Vec<EntityId>,
+    /// Messages of folders that are numbered as they were.
+    in_known_folders: BTreeSet<EntityId>,
+    names: BTreeSet<String>,
+}
+
+/// Ascending lists of entities.
+trait ContainsSorted {
+    fn contains_sorted(&self, entity: EntityId) -> bool;
+}
+
+impl ContainsSorted for [EntityId] {
+    fn contains_sorted(&self, entity: EntityId) -> bool {
+        self.binary_search(&entity).is_ok()
+    }
+}
+
+/// Takes texts off a session; what stops it is kept.
+struct Texts<'a> {
+    take: &'a mut dyn FnMut(TextEvent<'_>) -> ControlFlow<()>,
+}
+
+/// What happens while a text is taken.
+enum TextEvent<'a> {
+    Begin(Uid, u64),
+    Part(&'a [u8]),
+    End,
+}
+
+impl TextSink for Texts<'_> {
+    fn begin(&mut self, uid: Uid, bytes: u64) -> ControlFlow<()> {
+        (self.take)(TextEvent::Begin(uid, bytes))
+    }
+
+    fn part(&mut self, bytes: &[u8]) -> ControlFlow<()> {
+        (self.take)(TextEvent::Part(bytes))
+    }
+
+    fn end(&mut self) -> ControlFlow<()> {
+        (self.take)(TextEvent::End)
+    }
+}

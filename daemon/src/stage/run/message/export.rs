@@ -1,0 +1,191 @@
+//! Export of messages: their records and their texts, streamed from the server into the bundle.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use retention_core::event::saga::Receipt;
+use retention_core::evidence::{ExpectedItem, ExportItem, ExportLayout};
+use retention_core::id::{EntityId, LayoutId, SagaId};
+use retention_core::view::Saga;
+
+use super::super::super::StageError;
+use super::super::effect::POLICY_CHANGED;
+use super::super::{Run, Written};
+use super::{CHANGED_MEANWHILE, Flags, NO_UIDPLUS, Parts, TextEvent, Texts, UIDS_PER_COMMAND};
+use crate::connector::archive::{ArchiveError, ItemSink};
+use crate::connector::mail::{MailFailure, MailSession, Uid};
+use crate::connector::outcome::Outcome;
+
+/// Why a bundle could not be filled.
+enum Stopped {
+    Store(StageError),
+    Server(MailFailure),
+    /// A message that was there a moment before was not handed out, or not as it was announced.
+    Differs,
+}
+
+impl Run {
+    /// Writes a bundle with all messages of the saga, after asking the server how each of them stands.
+    pub(in super::super) fn export_messages(
+        &mut self,
+        id: SagaId,
+        saga: &Saga,
+    ) -> Result<Outcome<Receipt>, StageError> {
+        let Some(spec) = self.bundle_spec(id, saga)? else { return Ok(Outcome::Refused(POLICY_CHANGED)) };
+        let parts = match self.parts(saga.open_items().map(|item| (item.entity, item.version)))? {
+            Ok(parts) => parts,
+            Err(refusal) => return Ok(Outcome::Refused(refusal)),
+        };
+        let mailroom = Arc::clone(&self.mailroom);
+        let mut session = match Self::mailbox_of_saga(saga).map(|mailbox| mailroom.open(mailbox)) {
+            Ok(Ok(session)) => session,
+            Ok(Err(failure)) => return Ok(Outcome::Refused(failure.of_question())),
+            Err(refusal) => return Ok(Outcome::Refused(refusal)),
+        };
+        if !session.can_expunge_exactly() {
+            tracing::error!(
+                saga = %id,
+                "the mail server cannot remove named messages alone (UIDPLUS, RFC 4315), so nothing is exported or purged there; \
+                 let its administrator enable UIDPLUS, or take the mailbox out of the policy's scope"
+            );
+            return Ok(Outcome::Refused(NO_UIDPLUS));
+        }
+        let found = match self.find(session.as_mut(), saga, &parts, Flags::AsRecorded)? {
+            Ok(found) => found,
+            Err(failure) => return Ok(Outcome::Refused(failure.of_question())),
+        };
+        let left = self.left_alone(&found);
+        if !left.is_empty() {
+            self.skip(id, left)?;
+            return Ok(Outcome::Refused(CHANGED_MEANWHILE));
+        }
+        let vanished: BTreeSet<EntityId> = found.gone.iter().copied().collect();
+        let mut expected = Vec::with_capacity(saga.started.items.len());
+        let mut stopped = None;
+        let mut fill = |sink: &mut dyn ItemSink| {
+            expected.clear();
+            let filled = self.fill_messages(saga, &parts, &vanished, session.as_mut(), sink, &mut expected);
+            filled.unwrap_or_else(|reason| {
+                stopped = Some(reason);
+                Err(ArchiveError::Items { code: "messages" })
+            })
+        };
+        let written = self.archive.write(spec, &mut fill);
+        match stopped {
+            Some(Stopped::Store(error)) => return Err(error),
+            Some(Stopped::Server(failure)) => return Ok(Outcome::Refused(failure.of_question())),
+            Some(Stopped::Differs) => return Ok(Outcome::Refused(CHANGED_MEANWHILE)),
+            None => {}
+        }
+        Ok(match written {
+            Outcome::Applied(bundle) => {
+                self.written.insert(id, Written { name: bundle.name, expected });
+                Outcome::Applied(Receipt::Exported {
+                    manifest: bundle.manifest,
+                    exported_at: bundle.exported_at,
+                    items: bundle.items,
+                    bytes: bundle.bytes,
+                })
+            }
+            Outcome::Refused(refusal) => Outcome::Refused(refusal),
+            Outcome::Unknown(cause) => Outcome::Unknown(cause),
+        })
+    }
+
+    /// The outer error is of the server or the store, the inner one of the bundle.
+    fn fill_messages(
+        &self,
+        saga: &Saga,
+        parts: &Parts,
+        vanished: &BTreeSet<EntityId>,
+        session: &mut dyn MailSession,
+        sink: &mut dyn ItemSink,
+        expected: &mut Vec<ExpectedItem>,
+    ) -> Result<Result<(), ArchiveError>, Stopped> {
+        let mut layouts: HashMap<LayoutId, ExportLayout> = HashMap::new();
+        for entity in vanished {
+            let added = self.with_item(saga, *entity, &mut layouts, &mut |item| {
+                let line = item.line();
+                expected.push(line.expected());
+                sink.add(item, &line)
+            })?;
+            if added.is_err() {
+                return Ok(added);
+            }
+        }
+        for (place, part) in parts {
+            let wanted: BTreeMap<Uid, EntityId> =
+                part.wanted.iter().filter(|(_, entity)| !vanished.contains(entity)).map(|(u, e)| (*u, *e)).collect();
+            if wanted.is_empty() {
+                continue;
+            }
+            match session.look_into(&place.0).map_err(Stopped::Server)? {
+                Some(state) if state.uid_validity == place.1 => {}
+                Some(_) | None => return Err(Stopped::Differs),
+            }
+            let uids: Vec<Uid> = wanted.keys().copied().collect();
+            for uids in uids.chunks(UIDS_PER_COMMAND) {
+                let mut missing: BTreeSet<Uid> = uids.iter().copied().collect();
+                let mut ended: Result<Result<(), ArchiveError>, Stopped> = Ok(Ok(()));
+                let mut is_open = false;
+                let mut take = |event: TextEvent<'_>| {
+                    let done = match event {
+                        TextEvent::Begin(uid, bytes) => match wanted.get(&uid) {
+                            Some(entity) if missing.remove(&uid) => {
+                                is_open = true;
+                                self.with_item(saga, *entity, &mut layouts, &mut |item| {
+                                    let line = item.line();
+                                    expected.push(line.expected());
+                                    sink.begin_text(item, &line, bytes)
+                                })
+                            }
+                            // Nobody asked for it, or it comes a second time: it is not taken.
+                            _ => Ok(Ok(())),
+                        },
+                        TextEvent::Part(bytes) if is_open => Ok(sink.text(bytes)),
+                        TextEvent::End if is_open => {
+                            is_open = false;
+                            Ok(sink.end_text())
+                        }
+                        TextEvent::Part(_) | TextEvent::End => Ok(Ok(())),
+                    };
+                    match done {
+                        Ok(Ok(())) => ControlFlow::Continue(()),
+                        failed => {
+                            ended = failed;
+                            ControlFlow::Break(())
+                        }
+                    }
+                };
+                let told = session.texts(uids, &mut Texts { take: &mut take });
+                if !matches!(ended, Ok(Ok(()))) {
+                    return ended;
+                }
+                told.map_err(Stopped::Server)?;
+                if is_open || !missing.is_empty() {
+                    return Err(Stopped::Differs);
+                }
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    fn with_item(
+        &self,
+        saga: &Saga,
+        entity: EntityId,
+        layouts: &mut HashMap<LayoutId, ExportLayout>,
+        take: &mut dyn FnMut(&ExportItem<'_>) -> Result<(), ArchiveError>,
+    ) -> Result<Result<(), ArchiveError>, Stopped> {
+        let items = &saga.started.items;
+        let item = items.binary_search_by_key(&entity, |item| item.entity).ok().and_then(|index| items.get(index));
+        let Some(item) = item else { return Ok(Err(ArchiveError::Items { code: "item_gone" })) };
+        let record = self.store.record_at(item.version).map_err(|error| Stopped::Store(error.into()))?;
+        let Some(record) = record else { return Ok(Err(ArchiveError::Items { code: "item_gone" })) };
+        let Some(layout) = self.layout_of(layouts, &record) else {
+            return Ok(Err(ArchiveError::Items { code: "layout_missing" }));
+        };
+        Ok(take(&ExportItem { entity, version: item.version, layout, record: &record }))
+    }
+}

@@ -1,0 +1,315 @@
+//! Retention of messages against a mail server in memory: every call goes wrong in every way, others act on the mailbox
+//! at every moment, the world is stopped at every flush, and the checker looks after each step.
+
+use retention_core::event::Event;
+use retention_core::event::saga::{Receipt, Residue, SkipReason};
+use retention_core::id::{EntityId, RunId};
+use retention_core::record::message::MessageKey;
+use retention_core::view::{EntityState, RunState};
+use retention_tests::crash::Remains;
+use retention_tests::faults::Fault;
+use retention_tests::mail::{MailCall, Meddling};
+use retention_tests::world::{Stage, Stepped, World};
+
+const ARCHIVE: &str = "Archive";
+
+/// The policy of all these tests: messages in the archive, a year after they were received, unless flagged.
+fn policy(quarantine: &str, form: &str) -> String {
+    format!(
+        r#"schema = 1
+[policy]
+id = "mail"
+owner = "dpo@example.org"
+legal_basis = "GDPR 5(1)(e)"
+state = "enforce"
+[scope]
+kind = "message"
+where = {{ all = [
+    {{ field = "folder", op = "eq", value = "Archive" }},
+    {{ not = {{ field = "flags", op = "eq", value = "flagged" }} }},
+] }}
+[retention]
+period = "P1Y"
+start = "received"
+timezone = "Etc/UTC"
+[schedule]
+cron = "on_demand"
+[limits]
+max_percent = 100
+[export]
+formats = ["jsonl", "csv", "{form}"]
+[action]
+kind = "purge"
+quarantine = "{quarantine}"
+[approval]
+required = true
+count = 1
+valid_for = "P1D"
+"#
+    )
+}
+
+/// Two old messages and a young one in the archive, an old one elsewhere, and an old one that somebody else flagged as
+/// deleted and that the policy keeps.
+struct Mail {
+    world: World,
+    mailbox: EntityId,
+}
+
+impl Mail {
+    fn new(quarantine: &str, form: &str) -> Self {
+        let mut world = World::new("P1D");
+        world.write_policy("mail", &policy(quarantine, form));
+        let mailbox = world.add_mailbox("ada@example.org");
+        world.mail.folder(mailbox, ARCHIVE, &["archive"]);
+        let deliver = |folder, received, flags: &[&str]| world.mail.deliver(mailbox, folder, received, flags);
+        deliver(ARCHIVE, "2020-01-01T00:00:00Z", &["seen"]);
+        deliver(ARCHIVE, "2025-12-01T00:00:00Z", &[]);
+        deliver(ARCHIVE, "2020-06-01T00:00:00Z", &[]);
+        deliver(ARCHIVE, "2020-01-01T00:00:00Z", &["deleted", "flagged"]);
+        deliver("INBOX", "2020-01-01T00:00:00Z", &["deleted"]);
+        world.settle();
+        Self { world, mailbox }
+    }
+
+    fn entity(&self, folder: &str, uid: u32) -> EntityId {
+        let found =
+            self.world.log().into_iter().find_map(|recorded| match (recorded.event(), recorded.envelope.entity) {
+                (Some(Event::EntityChanged(body)), Some(entity)) => {
+                    let key = MessageKey::parse(&body.record.external_id)?;
+                    (key.folder == folder && key.uid == uid).then_some(entity)
+                }
+                _ => None,
+            });
+        found.expect("a message that was taken in")
+    }
+
+    fn run(&mut self) -> RunId {
+        self.world.approved_run("mail").1
+    }
+
+    fn uids(&self, folder: &str) -> Vec<u32> {
+        self.world.mail.uids(self.mailbox, folder).unwrap_or_default()
+    }
+
+    /// Drives to the end and says how it ended; nothing of ours may be left on the server then.
+    fn end(&mut self, run: RunId, what: &str) -> RunState {
+        self.world.finish();
+        let state = self.world.run_state(run);
+        let story = self.world.story();
+        assert!(!self.world.mail.has_our_flag(), "a flag of ours is left: {what}\n{story}");
+        assert!(self.uids("INBOX").contains(&1), "{what}: what is elsewhere went\n{story}");
+        state
+    }
+
+    fn left_alone(&self) -> Vec<SkipReason> {
+        let mut reasons = Vec::new();
+        for recorded in self.world.log() {
+            if let Some(Event::ItemsSkipped(body)) = recorded.event() {
+                reasons.extend(body.items.iter().map(|(_, reason)| *reason));
+            }
+        }
+        reasons
+    }
+}
+
+#[test]
+fn what_is_due_is_exported_with_its_text_and_goes_and_nothing_else_does() {
+    for form in ["eml", "mbox"] {
+        let mut mail = Mail::new("P1D", form);
+        let due = [mail.entity(ARCHIVE, 1), mail.entity(ARCHIVE, 3)];
+        let kept = [mail.entity(ARCHIVE, 2), mail.entity(ARCHIVE, 4), mail.entity("INBOX", 1)];
+        let run = mail.run();
+        if form == "mbox" {
+            // The checker knows texts in files of their own; what an mbox holds is looked at in the bundle's own tests.
+            mail.world.settle();
+            assert_eq!(mail.world.bundles(), 1);
+            continue;
+        }
+        assert_eq!(mail.end(run, form), RunState::Completed, "{}", mail.world.story());
+        assert_eq!(mail.uids(ARCHIVE), [2, 4]);
+        assert_eq!(due.map(|entity| mail.world.state_of(entity)), [EntityState::Purged; 2]);
+        assert_eq!(kept.map(|entity| mail.world.state_of(entity)), [EntityState::Visible; 3]);
+        assert_eq!(mail.world.bundles(), 1);
+        let absent = mail.world.log().into_iter().find_map(|recorded| match recorded.event() {
+            Some(Event::StepSucceeded(body)) => match &body.receipt {
+                Receipt::AbsentFromServer { items, residue } => Some((*items, residue.clone())),
+                _ => None,
+            },
+            _ => None,
+        });
+        assert_eq!(absent, Some((2, vec![Residue::CacheCleared])));
+    }
+}
+
+/// The calls that come where counting changes matters.
+const AT_THE_PIVOT: [MailCall; 3] = [MailCall::Messages, MailCall::Flag, MailCall::Expunge];
+
+#[test]
+fn whatever_the_server_answers_nothing_goes_without_its_text_and_the_run_ends() {
+    let with = |counts_changes: bool, call: MailCall, nth: u32, fault: Fault| {
+        let mut mail = Mail::new("P1D", "eml");
+        if !counts_changes {
+            mail.world.mail.without_modseq();
+        }
+        let run = mail.run();
+        mail.world.mail.arm(call, nth, fault);
+        let what = format!("{call:?} {nth} {fault:?}, counts changes: {counts_changes}");
+        let state = mail.end(run, &what);
+        assert_eq!(state, RunState::Completed, "{what}\n{}", mail.world.story());
+        assert_eq!(mail.uids(ARCHIVE), [2, 4], "{what}\n{}", mail.world.story());
+    };
+    for fault in Fault::OF_CALLS {
+        for nth in 1..3 {
+            MailCall::ALL.into_iter().for_each(|call| with(true, call, nth, fault));
+        }
+        AT_THE_PIVOT.into_iter().for_each(|call| with(false, call, 3, fault));
+    }
+}
+
+/// Somebody else does something to message 1 of the archive right before a call.
+fn meddled(counts_changes: bool, call: MailCall, nth: u32, meddling: Meddling) {
+    let mut mail = Mail::new("P1D", "eml");
+    if !counts_changes {
+        mail.world.mail.without_modseq();
+    }
+    let run = mail.run();
+    mail.world.mail.meddle_at((call, nth), mail.mailbox, ARCHIVE, 1, meddling);
+    let what = format!("{meddling:?} before {call:?} {nth}, counts changes: {counts_changes}");
+    let state = mail.end(run, &what);
+    let story = mail.world.story();
+    assert!(matches!(state, RunState::Completed | RunState::Cancelled), "{state:?} {what}\n{story}");
+    let went = mail.world.mail.expunged().iter().any(|gone| gone.key.uid == 1);
+    let happened = mail.world.mail.is_calm();
+    match meddling {
+        Meddling::Moves if !went && happened => assert_eq!(mail.uids("INBOX").len(), 2, "{what}\n{story}"),
+        Meddling::Flags | Meddling::FlagsDeleted if !went => {
+            assert!(mail.uids(ARCHIVE).contains(&1), "{what}\n{story}");
+        }
+        Meddling::Delivers if happened => {
+            assert!(mail.uids(ARCHIVE).contains(&5), "what just came went: {what}\n{story}");
+        }
+        _ => {}
+    }
+    // Whatever happened, a new look ends.
+    mail.world.request_scan(mail.mailbox);
+    mail.world.settle();
+}
+
+#[test]
+fn whatever_others_do_at_any_moment_what_they_did_counts() {
+    let calls = [MailCall::LookInto, MailCall::WorkOn, MailCall::Messages, MailCall::Texts];
+    for meddling in Meddling::ALL {
+        for nth in 2..4 {
+            calls.into_iter().for_each(|call| meddled(true, call, nth, meddling));
+        }
+        AT_THE_PIVOT.into_iter().for_each(|call| meddled(false, call, 1, meddling));
+        AT_THE_PIVOT.into_iter().for_each(|call| meddled(true, call, 1, meddling));
+    }
+}
+
+#[test]
+fn a_crash_at_any_flush_leaves_nothing_half_done() {
+    for flush in 1..30 {
+        for remains in [Remains::Lost, Remains::Flushed] {
+            let mut mail = Mail::new("P1D", "eml");
+            mail.world.gate.crash_at(flush, remains);
+            mail.world.drive_to_the_end("mail");
+            let what = format!("flush {flush} {remains:?}");
+            assert_eq!(mail.uids(ARCHIVE), [2, 4], "{what}\n{}", mail.world.story());
+            assert!(!mail.world.mail.has_our_flag(), "{what}");
+        }
+    }
+}
+
+#[test]
+fn a_hold_that_comes_while_the_server_does_not_answer_counts() {
+    for fault in [Fault::LostNotApplied, Fault::LostButApplied, Fault::Refused] {
+        let mut mail = Mail::new("P0D", "eml");
+        let held = mail.entity(ARCHIVE, 1);
+        let run = mail.run();
+        mail.world.mail.arm(MailCall::Flag, 1, fault);
+        for _ in 0..20 {
+            if matches!(mail.world.step(Stage::Run), Stepped::Until(_)) {
+                break;
+            }
+        }
+        assert_eq!(mail.world.mail.expunged().len(), 0);
+        mail.world.hold(&[held]);
+        assert_eq!(mail.end(run, "held"), RunState::Completed, "{}", mail.world.story());
+        assert_eq!(mail.uids(ARCHIVE), [1, 2, 4], "{}", mail.world.story());
+        assert_eq!(mail.left_alone(), [SkipReason::Held]);
+        assert_eq!(mail.world.state_of(held), EntityState::Visible);
+    }
+}
+
+#[test]
+fn a_server_that_cannot_remove_named_messages_alone_is_not_touched() {
+    let mut mail = Mail::new("P0D", "eml");
+    mail.world.mail.without_uidplus();
+    let run = mail.run();
+    assert_eq!(mail.end(run, "no UIDPLUS"), RunState::Stuck);
+    assert_eq!((mail.uids(ARCHIVE), mail.world.export_entries()), (vec![1, 2, 3, 4], 0));
+}
+
+#[test]
+fn a_message_that_is_restored_or_read_in_quarantine_stays() {
+    let mut mail = Mail::new("P7D", "eml");
+    let restored = mail.entity(ARCHIVE, 3);
+    let run = mail.run();
+    mail.world.settle();
+    assert!(mail.world.restore(restored));
+    mail.world.mail.meddle(mail.mailbox, ARCHIVE, 1, Meddling::Flags);
+    mail.end(run, "restored");
+    assert_eq!(mail.uids(ARCHIVE), [1, 2, 3, 4], "{}", mail.world.story());
+}
+
+#[test]
+fn a_look_that_finds_nothing_new_appends_one_event_and_what_changed_is_told() {
+    let mut mail = Mail::new("P0D", "eml");
+    let last = |mail: &Mail| {
+        let scan = mail.world.store().view(|views| views.small.scans.get(mail.mailbox).cloned());
+        let body = scan.expect("a look").done.expect("one that ended").1;
+        (body.messages, body.added, body.changed, body.absent)
+    };
+    let before = mail.world.log().len();
+    mail.world.request_scan(mail.mailbox);
+    mail.world.settle();
+    assert_eq!(mail.world.log().len(), before + 2);
+    assert_eq!(last(&mail), (5, 0, 0, 0));
+    let gone = mail.entity(ARCHIVE, 2);
+    mail.world.mail.meddle(mail.mailbox, ARCHIVE, 1, Meddling::Flags);
+    mail.world.mail.meddle(mail.mailbox, ARCHIVE, 2, Meddling::Moves);
+    mail.world.request_scan(mail.mailbox);
+    mail.world.settle();
+    assert_eq!(last(&mail), (5, 1, 1, 1));
+    assert!(mail.world.store().view(|views| views.entities.row(gone).expect("a row").absent));
+    mail.world.reopen();
+    mail.world.mail.meddle(mail.mailbox, ARCHIVE, 1, Meddling::Renumbers);
+    mail.world.request_scan(mail.mailbox);
+    mail.world.settle();
+    assert_eq!(last(&mail), (5, 3, 0, 3), "messages of a folder that is numbered anew are others");
+}
+
+#[test]
+fn what_vanished_from_its_server_is_erased_here_when_it_is_due() {
+    let mut mail = Mail::new("P0D", "eml");
+    let vanished = mail.entity(ARCHIVE, 1);
+    mail.world.mail.meddle(mail.mailbox, ARCHIVE, 1, Meddling::Removes);
+    let run = mail.run();
+    assert_eq!(mail.end(run, "vanished"), RunState::Completed, "{}", mail.world.story());
+    assert_eq!(mail.world.state_of(vanished), EntityState::Purged, "{}", mail.world.story());
+    assert_eq!(mail.world.mail.expunged().len(), 1);
+}
+
+#[test]
+fn a_plan_waits_for_a_look_and_a_server_that_does_not_answer_does_not_hold_it_up() {
+    let mut mail = Mail::new("P0D", "eml");
+    let plan = mail.world.request_plan("mail").expect("a plan");
+    assert_eq!(mail.world.step(Stage::Plan), Stepped::Idle);
+    mail.world.mail.arm(MailCall::Open, 1, Fault::Refused);
+    mail.world.settle();
+    assert!(mail.world.store().view(|views| views.small.plans.get(plan).expect("a plan").frozen.is_some()));
+    let failed = mail.world.store().view(|views| views.small.scans.get(mail.mailbox).expect("a look").failed.clone());
+    assert_eq!(failed.as_deref(), Some("fault"));
+}
