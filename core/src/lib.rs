@@ -20,6 +20,9 @@ pub mod record;
 // Why a decision is what it is.
 pub mod reason;
 
+// What somebody may do in a mailbox folder.
+pub mod rights;
+
 // Facts that were recorded.
 pub mod event;
 
@@ -34,6 +37,9 @@ pub mod plan;
 
 // What a saga does next.
 pub mod saga;
+
+// What a grant does next.
+pub mod grant;
 
 // What proves a disposition: export manifests and the canonical form of exported items.
 pub mod evidence;

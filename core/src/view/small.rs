@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bincode::{Decode, Encode};
 
-use super::{Intakes, Plans, Runs};
+use super::{Grants, Intakes, Plans, Runs};
 use crate::event::decision::{PolicyVersion, ScheduleFired};
 use crate::event::hold::HoldPlaced;
 use crate::event::{Event, Recorded};
@@ -31,6 +31,8 @@ pub struct Small {
     pub runs: Runs,
     /// When each schedule last fired.
     pub schedules: Schedules,
+    /// Grants.
+    pub grants: Grants,
 }
 
 impl Small {
@@ -80,6 +82,7 @@ impl Small {
             _ => {}
         }
         self.runs.fold(recorded, event);
+        self.grants.fold(recorded, event);
     }
 
     fn with_plan(&mut self, id: PlanId, change: impl FnOnce(&mut super::Plan)) {
