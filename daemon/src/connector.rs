@@ -17,5 +17,8 @@ pub mod drop;
 // Where exports go.
 pub mod archive;
 
+// Mailbox permissions.
+pub mod access;
+
 // How an effect ended.
 pub mod outcome;

@@ -3,7 +3,8 @@
 //! [`world`] has everything, [`invariants`] is the one checker that looks at it after every step, [`model`] is the tiny
 //! truth it is compared with, [`crash`] and [`faults`] stop the world and break it, [`story`] tells what happened,
 //! [`daemon`] runs the real programs, and [`victim`] is the real daemon that is killed. [`servers`] are real
-//! mail servers, [`proxy`] fails between them and the product, and [`scripted`] says what no real one says.
+//! mail servers, [`mailboxes`] are some in memory, [`proxy`] fails between them and the product, and [`scripted`] says
+//! what no real one says.
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a helper of a test fails as a test does: at once and by name")]
 
@@ -11,6 +12,7 @@ pub mod crash;
 pub mod daemon;
 pub mod faults;
 pub mod invariants;
+pub mod mailboxes;
 pub mod model;
 pub mod proxy;
 pub mod scripted;

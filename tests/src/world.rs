@@ -24,9 +24,12 @@ use tempfile::TempDir;
 use crate::crash::CrashGate;
 use crate::faults::FaultyArchive;
 use crate::invariants::Checker;
+use crate::mailboxes::Mailboxes;
 use crate::model::Model;
 
 mod deeds;
+
+pub use deeds::{HELPER, LEASE_MS};
 
 /// When every world begins.
 pub const BEGINNING: &str = "2026-01-15T10:00:00Z";
@@ -55,11 +58,14 @@ pub enum Stage {
     Plan,
     /// Run.
     Run,
+    /// Grants.
+    Grant,
 }
 
 impl Stage {
     /// All of them.
-    pub const ALL: [Self; 6] = [Self::Intake, Self::Policies, Self::Project, Self::Schedule, Self::Plan, Self::Run];
+    pub const ALL: [Self; 7] =
+        [Self::Intake, Self::Policies, Self::Project, Self::Schedule, Self::Plan, Self::Run, Self::Grant];
 }
 
 /// What became of something that was tried.
@@ -82,6 +88,7 @@ struct Stages {
     schedule: schedule::Schedule,
     plan: plan::Plan,
     run: run::Run,
+    grants: run::grant::Grants,
 }
 
 /// Everything.
@@ -92,6 +99,8 @@ pub struct World {
     pub gate: Arc<CrashGate>,
     /// What breaks exports.
     pub archive: Arc<FaultyArchive>,
+    /// Mailboxes whose permissions are given and taken back.
+    pub mailboxes: Mailboxes,
     /// What must be true.
     pub model: Model,
     /// What looks whether it is.
@@ -188,6 +197,7 @@ impl World {
             clock,
             gate,
             archive,
+            mailboxes: Mailboxes::default(),
             model: Model::default(),
             checker: Checker::default(),
             options,
@@ -225,6 +235,7 @@ impl World {
             project: project::Project::new(Arc::clone(&store)),
             schedule: schedule::Schedule::new(Arc::clone(&store), Arc::clone(&clock)),
             plan: plan::Plan::new(Arc::clone(&store), Arc::clone(&clock)),
+            grants: run::grant::Grants::new(Arc::clone(&store), Arc::clone(&clock), Arc::new(self.mailboxes.clone())),
             run: run::Run::new(Arc::clone(&store), clock, archive, TimeZone::UTC),
         });
         self.store = Some(store);
@@ -360,7 +371,8 @@ impl World {
     /// When it is not: with every violation by name.
     pub fn check(&mut self) {
         let store = Arc::clone(self.store());
-        let violations = self.checker.check(&store, &self.exports(), &self.model);
+        let mut violations = self.checker.check(&store, &self.exports(), &self.model);
+        violations.extend(crate::invariants::grants::check(&store, &self.mailboxes));
         assert!(violations.is_empty(), "{violations:#?}\n{}", self.story());
     }
 
@@ -381,6 +393,7 @@ impl World {
             Stage::Schedule => stages.schedule.step(),
             Stage::Plan => stages.plan.step(),
             Stage::Run => stages.run.step(),
+            Stage::Grant => stages.grants.step(),
         };
         let step = step.map_err(|error| error.to_string());
         self.stepped(stage, before, step)
@@ -412,7 +425,7 @@ impl World {
         }
     }
 
-    /// Lets all stages work until nothing is left to do now. Returns when the run stage wants to go on.
+    /// Lets all stages work until nothing is left to do now. Returns when runs or grants want to go on.
     ///
     /// # Panics
     /// When that never comes.
@@ -423,7 +436,9 @@ impl World {
             for stage in Stage::ALL {
                 match self.step(stage) {
                     Stepped::Worked | Stepped::Crashed => worked = true,
-                    Stepped::Until(at) if stage == Stage::Run => until = Some(at),
+                    Stepped::Until(at) if matches!(stage, Stage::Run | Stage::Grant) => {
+                        until = Some(until.map_or(at, |until: Timestamp| until.min(at)));
+                    }
                     Stepped::Until(_) | Stepped::Idle => {}
                 }
             }

@@ -11,6 +11,7 @@
 mod checker;
 mod crashes;
 mod ctl;
+mod grants;
 mod kill;
 mod life;
 mod mail;

@@ -25,6 +25,7 @@ use crate::store::{AppendError, Store};
 mod begin;
 mod drive;
 mod effect;
+pub mod grant;
 
 /// The stage.
 pub struct Run {

@@ -67,6 +67,18 @@ fn of_event(event: &Event) -> String {
         Event::SagaEnded(body) => format!("{}, {} purged", body.saga, body.purged),
         Event::KeyDestroyed(body) => format!("{} {}, item {}", body.run, body.saga, body.item),
         Event::EntityRestored(body) => body.saga.to_string(),
+        Event::GrantRequested(body) => format!("on {} under policy {}", body.mailbox, body.policy),
+        Event::GrantApproved(body) => body.grant.to_string(),
+        Event::GrantRejected(body) => body.grant.to_string(),
+        Event::GrantRenewed(body) => format!("{}, {} s from then on", body.grant, body.duration_ms / 1_000),
+        Event::GrantRevokeRequested(body) => body.grant.to_string(),
+        Event::GrantFoldersRead(body) => format!("{}, {} folders", body.grant, body.folders.len()),
+        Event::GrantStepStarted(body) => format!("{} {}, attempt {}", body.grant, body.step.name(), body.attempt),
+        Event::GrantStepSucceeded(body) => format!("{} {}", body.grant, body.step.name()),
+        Event::GrantStepFailed(body) => {
+            format!("{} {}, attempt {}: {}", body.grant, body.step.name(), body.attempt, body.code)
+        }
+        Event::GrantEnded(body) => body.grant.to_string(),
     }
 }
 
@@ -129,6 +141,16 @@ pub(super) fn run_of(views: &Views, position: Position, event: &Event) -> Option
         | Event::DaemonStarted(_)
         | Event::DaemonStopped(_)
         | Event::ClockJumped(_)
-        | Event::StoreRebuilt(_) => None,
+        | Event::StoreRebuilt(_)
+        | Event::GrantRequested(_)
+        | Event::GrantApproved(_)
+        | Event::GrantRejected(_)
+        | Event::GrantRenewed(_)
+        | Event::GrantRevokeRequested(_)
+        | Event::GrantFoldersRead(_)
+        | Event::GrantStepStarted(_)
+        | Event::GrantStepSucceeded(_)
+        | Event::GrantStepFailed(_)
+        | Event::GrantEnded(_) => None,
     }
 }
