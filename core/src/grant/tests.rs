@@ -292,7 +292,10 @@ impl World {
     /// Drives everything, with time passing, until nothing is open.
     fn finish(&mut self) {
         for _ in 0..1_000 {
-            let worked = self.ids().into_iter().fold(false, |worked, id| self.drive(id, Fault::None) || worked);
+            let mut worked = false;
+            for id in self.ids() {
+                worked |= self.drive(id, Fault::None);
+            }
             self.check_standing();
             if !worked {
                 if self.grants.open().next().is_none() {

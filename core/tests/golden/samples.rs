@@ -337,7 +337,7 @@ fn rest() -> Vec<Event> {
 const GRANT: GrantId = GrantId(Position(310));
 
 fn rights(text: &str) -> Rights {
-    text.parse().expect("rights")
+    text.parse().unwrap()
 }
 
 fn requested(purpose: GrantPurpose, ticket: Option<String>) -> Event {
