@@ -11,6 +11,7 @@ pub mod codec;
 pub mod decision;
 pub mod envelope;
 pub mod erasure;
+pub mod grant;
 pub mod hold;
 pub mod operation;
 pub mod saga;
@@ -148,6 +149,26 @@ events! {
     45 ScheduleFired(decision::ScheduleFired) Public;
     /// Times of a schedule passed while the daemon was not there.
     46 ScheduleMissed(decision::ScheduleMissed) Public;
+    /// A permission is wanted for a time.
+    50 GrantRequested(grant::GrantRequested) House;
+    /// A person accepted a grant.
+    51 GrantApproved(grant::GrantApproved) House;
+    /// A person refused a grant.
+    52 GrantRejected(grant::GrantRejected) House;
+    /// The lease of a grant was made longer.
+    53 GrantRenewed(grant::GrantRenewed) House;
+    /// A grant is to end now.
+    54 GrantRevokeRequested(grant::GrantRevokeRequested) House;
+    /// A part of what was read of a mailbox, folder by folder.
+    55 GrantFoldersRead(grant::GrantFoldersRead) Entity;
+    /// A step of a grant is about to run: the intent.
+    56 GrantStepStarted(grant::GrantStepStarted) Public;
+    /// A step of a grant took effect.
+    57 GrantStepSucceeded(grant::GrantStepSucceeded) Public;
+    /// A step of a grant did not take effect, or nobody knows.
+    58 GrantStepFailed(grant::GrantStepFailed) Public;
+    /// A grant is over.
+    59 GrantEnded(grant::GrantEnded) Public;
     /// A saga began.
     60 SagaStarted(saga::SagaStarted) Public;
     /// A step is about to run: the intent.

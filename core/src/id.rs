@@ -164,6 +164,10 @@ position_id!(
     /// A legal hold: the position of its `HoldPlaced`.
     HoldId, 'H', "a hold", "H99"
 );
+position_id!(
+    /// A grant: the position of its `GrantRequested`.
+    GrantId, 'G', "a grant", "G310"
+);
 
 /// The number of a column layout, in the order in which layouts were recorded; starts at 1.
 #[derive(
@@ -243,7 +247,7 @@ impl TryFrom<String> for Digest {
 /// A keyed digest (HMAC-SHA-256, first 16 bytes) of a natural identifier.
 ///
 /// **Invariant:** only this ever stands for a mailbox, an e-mail address or an external id outside a sealed body.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Encode, Decode)]
 pub struct Handle(pub [u8; 16]);
 
 impl Handle {

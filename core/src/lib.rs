@@ -32,6 +32,9 @@ pub mod batch;
 // Why a decision is what it is.
 pub mod reason;
 
+// What somebody may do in a mailbox folder.
+pub mod rights;
+
 // Facts that were recorded.
 pub mod event;
 
@@ -46,6 +49,9 @@ pub mod plan;
 
 // What a saga does next.
 pub mod saga;
+
+// What a grant does next.
+pub mod grant;
 
 // What proves a disposition: export manifests and the canonical form of exported items.
 pub mod evidence;

@@ -77,6 +77,8 @@ pub struct Policy {
     pub action: Action,
     /// Who must agree before a run.
     pub approval: Approval,
+    /// Who may be given access to a mailbox; `None`: nobody.
+    pub access: Option<Access>,
     /// The examples of the file.
     pub examples: Vec<Example>,
     digest: Digest,
@@ -252,7 +254,46 @@ pub enum Action {
     },
 }
 
-/// Who must agree before a run.
+/// Who may be given access to a mailbox, and for how long. It names persons, so `Debug` shows no more than numbers.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Access {
+    /// What they may be given.
+    pub right: AccessRight,
+    /// Who, as the mail server's permissions write it; never empty.
+    pub principals: BTreeSet<String>,
+    /// How long at most, renewals included, in whole milliseconds.
+    pub max_ms: u64,
+    /// Whether a ticket must be named. A reason always must.
+    pub ticket: Ticket,
+    /// How long access may still be there after its end before people are alarmed, in whole milliseconds.
+    pub alarm_after_ms: u64,
+}
+
+impl fmt::Debug for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Access").field("principals", &self.principals.len()).finish_non_exhaustive()
+    }
+}
+
+/// What can be given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AccessRight {
+    /// All rights on every folder.
+    FullAccess,
+}
+
+/// Whether a ticket must be named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Ticket {
+    /// It must.
+    Required,
+    /// It can.
+    Optional,
+}
+
+/// Who must agree before a run, or before access is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Approval {
     /// Nobody: the limits alone protect.

@@ -23,5 +23,8 @@ pub mod mail;
 // Mail servers.
 pub mod imap;
 
+// Mailbox permissions.
+pub mod access;
+
 // How an effect ended.
 pub mod outcome;

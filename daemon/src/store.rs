@@ -320,6 +320,12 @@ impl Store {
         state::handle_of(&self.inner.index_key, source, mailbox, kind, external_id)
     }
 
+    /// Returns what stands for who holds permissions, outside sealed bodies.
+    #[must_use]
+    pub fn principal(&self, identifier: &str) -> Handle {
+        self.inner.index_key.handle(&[b"principal", identifier.as_bytes()])
+    }
+
     /// Returns the keyed digest of an encoded body.
     #[must_use]
     pub fn digest_of(&self, encoded: &[u8]) -> u64 {

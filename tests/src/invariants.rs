@@ -21,6 +21,9 @@ use retentiond::store::{Store, facts};
 use crate::mail::Expunged;
 use crate::model::Model;
 
+// Of grants.
+pub mod grants;
+
 /// Stands in every cell and every free text of the tests: nothing outside `exports/` may hold it.
 pub const MARKER: &str = "PLAINTEXT-MARKER";
 

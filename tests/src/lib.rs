@@ -2,9 +2,9 @@
 //!
 //! [`world`] has everything, [`invariants`] is the one checker that looks at it after every step, [`model`] is the tiny
 //! truth it is compared with, [`crash`] and [`faults`] stop the world and break it, [`story`] tells what happened,
-//! [`mail`] is a mail server in memory, [`daemon`] runs the real programs, and [`victim`] is the real daemon that is
-//! killed. [`servers`] are real mail servers, [`proxy`] fails between them and the product, and [`scripted`] says what no
-//! real one says.
+//! [`mail`] and [`mailboxes`] are mail servers in memory, [`daemon`] runs the real programs, and [`victim`] is the real
+//! daemon that is killed. [`servers`] are real mail servers, [`proxy`] fails between them and the product, and
+//! [`scripted`] says what no real one says.
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a helper of a test fails as a test does: at once and by name")]
 
@@ -13,6 +13,7 @@ pub mod daemon;
 pub mod faults;
 pub mod invariants;
 pub mod mail;
+pub mod mailboxes;
 pub mod model;
 pub mod proxy;
 pub mod scripted;

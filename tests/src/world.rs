@@ -27,9 +27,12 @@ use crate::crash::CrashGate;
 use crate::faults::FaultyArchive;
 use crate::invariants::Checker;
 use crate::mail::MailServer;
+use crate::mailboxes::Mailboxes;
 use crate::model::Model;
 
 mod deeds;
+
+pub use deeds::{HELPER, LEASE_MS};
 
 /// When every world begins.
 pub const BEGINNING: &str = "2026-01-15T10:00:00Z";
@@ -60,12 +63,14 @@ pub enum Stage {
     Plan,
     /// Run.
     Run,
+    /// Grants.
+    Grant,
 }
 
 impl Stage {
     /// All of them.
-    pub const ALL: [Self; 7] =
-        [Self::Intake, Self::Mail, Self::Policies, Self::Project, Self::Schedule, Self::Plan, Self::Run];
+    pub const ALL: [Self; 8] =
+        [Self::Intake, Self::Mail, Self::Policies, Self::Project, Self::Schedule, Self::Plan, Self::Run, Self::Grant];
 }
 
 /// What became of something that was tried.
@@ -89,6 +94,7 @@ struct Stages {
     schedule: schedule::Schedule,
     plan: plan::Plan,
     run: run::Run,
+    grants: run::grant::Grants,
 }
 
 /// Everything.
@@ -101,6 +107,8 @@ pub struct World {
     pub archive: Arc<FaultyArchive>,
     /// The mail server.
     pub mail: Arc<MailServer>,
+    /// Mailboxes whose permissions are given and taken back.
+    pub mailboxes: Mailboxes,
     /// What must be true.
     pub model: Model,
     /// What looks whether it is.
@@ -201,6 +209,7 @@ impl World {
             gate,
             archive,
             mail,
+            mailboxes: Mailboxes::default(),
             model: Model::default(),
             checker: Checker::default(),
             crashes: 0,
@@ -243,6 +252,7 @@ impl World {
             project: project::Project::new(Arc::clone(&store)),
             schedule: schedule::Schedule::new(Arc::clone(&store), Arc::clone(&clock)),
             plan: plan::Plan::new(Arc::clone(&store), Arc::clone(&clock)),
+            grants: run::grant::Grants::new(Arc::clone(&store), Arc::clone(&clock), Arc::new(self.mailboxes.clone())),
             run: run::Run::new(Arc::clone(&store), clock, archive, TimeZone::UTC).with_mailroom(mailroom),
         });
         self.store = Some(store);
@@ -380,6 +390,7 @@ impl World {
         let store = Arc::clone(self.store());
         let mut violations = self.checker.check(&store, &self.exports(), &self.model);
         violations.extend(self.checker.check_mail(&store, &self.exports(), &self.model, &self.mail.expunged()));
+        violations.extend(crate::invariants::grants::check(&store, &self.mailboxes));
         assert!(violations.is_empty(), "{violations:#?}\n{}", self.story());
     }
 
@@ -400,6 +411,7 @@ impl World {
             Stage::Schedule => stages.schedule.step(),
             Stage::Plan => stages.plan.step(),
             Stage::Run => stages.run.step(),
+            Stage::Grant => stages.grants.step(),
         };
         let step = step.map_err(|error| error.to_string());
         self.stepped(stage, before, step)
@@ -436,7 +448,7 @@ impl World {
         }
     }
 
-    /// Lets all stages work until nothing is left to do now. Returns when the run stage wants to go on.
+    /// Lets all stages work until nothing is left to do now. Returns when runs or grants want to go on.
     ///
     /// # Panics
     /// When that never comes.
@@ -447,7 +459,9 @@ impl World {
             for stage in Stage::ALL {
                 match self.step(stage) {
                     Stepped::Worked | Stepped::Crashed => worked = true,
-                    Stepped::Until(at) if stage == Stage::Run => until = Some(at),
+                    Stepped::Until(at) if matches!(stage, Stage::Run | Stage::Grant) => {
+                        until = Some(until.map_or(at, |until: Timestamp| until.min(at)));
+                    }
                     Stepped::Until(_) | Stepped::Idle => {}
                 }
             }

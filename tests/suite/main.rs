@@ -13,6 +13,7 @@ mod crashes;
 mod ctl;
 mod deliveries;
 mod full;
+mod grants;
 mod kill;
 mod life;
 mod mail;

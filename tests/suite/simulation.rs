@@ -7,12 +7,14 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use retention_core::event::Event;
-use retention_core::id::{EntityId, PlanId, RunId};
+use retention_core::event::grant::GrantEnd;
+use retention_core::id::{EntityId, GrantId, PlanId, RunId};
 use retention_core::time::Timestamp;
 use retention_core::view::EntityState;
 use retention_tests::crash::Remains;
 use retention_tests::faults::{Call, Fault};
 use retention_tests::invariants::MARKER;
+use retention_tests::mailboxes;
 use retention_tests::world::{APPROVER, REQUESTER, Stage, Stepped, World, policy};
 use retentiond::clock::Clock;
 
@@ -23,7 +25,7 @@ const ROUNDS: u64 = 12;
 const OPERATIONS: u32 = 250;
 
 /// Which stage takes steps: a run takes many more than anything else.
-const STAGES: [Stage; 9] = [
+const STAGES: [Stage; 11] = [
     Stage::Intake,
     Stage::Policies,
     Stage::Schedule,
@@ -33,6 +35,8 @@ const STAGES: [Stage; 9] = [
     Stage::Plan,
     Stage::Run,
     Stage::Run,
+    Stage::Grant,
+    Stage::Grant,
 ];
 
 /// The first seed; every round adds one.
@@ -64,6 +68,37 @@ fn runs(world: &World) -> Vec<RunId> {
 fn live(world: &World) -> Vec<EntityId> {
     let all: Vec<EntityId> = world.model.told.keys().copied().collect();
     all.into_iter().filter(|entity| world.state_of(*entity) != EntityState::Purged).collect()
+}
+
+fn grants(world: &World) -> Vec<GrantId> {
+    world.store().view(|views| views.small.grants.iter().map(|(id, _)| id).collect())
+}
+
+fn a_grant_is_asked_for_or_judged(world: &mut World, random: &mut StdRng, mailbox: EntityId) {
+    let grants = grants(world);
+    let grant = if random.random_bool(0.7) { grants.last().copied() } else { pick(random, &grants) };
+    match (random.random_range(0..8), grant) {
+        (0 | 1, _) | (_, None) => {
+            let approvals = random.random_range(0..2);
+            world.request_grant(mailbox, approvals);
+        }
+        (2 | 3, Some(grant)) => {
+            let uid = if random.random_bool(0.8) { APPROVER } else { REQUESTER };
+            world.approve_grant(grant, uid);
+        }
+        (4, Some(grant)) => world.renew_grant(grant),
+        (5, Some(grant)) => world.revoke_grant(grant),
+        (6, Some(grant)) if random.random_bool(0.2) => world.reject_grant(grant),
+        (6 | 7, Some(_)) => {
+            let path = format!("INBOX/{MARKER} {}", random.random_range(0..4));
+            if random.random_bool(0.5) {
+                world.mailboxes.make_folder(mailbox, &path);
+            } else {
+                world.mailboxes.make_folder_meanwhile(&path);
+            }
+        }
+        (8.., Some(_)) | (i32::MIN..=-1, Some(_)) => {}
+    }
 }
 
 fn a_person_or_a_source_acts(world: &mut World, random: &mut StdRng, number: u32) {
@@ -115,7 +150,12 @@ fn a_person_or_a_source_acts(world: &mut World, random: &mut StdRng, number: u32
 }
 
 fn the_world_acts(world: &mut World, random: &mut StdRng) {
-    match random.random_range(0..11) {
+    match random.random_range(0..13) {
+        11 | 12 => {
+            let call = pick(random, &mailboxes::Call::ALL).unwrap();
+            let fault = pick(random, &mailboxes::Fault::ALL).unwrap();
+            world.mailboxes.arm(call, random.random_range(1..3), fault);
+        }
         9 | 10 => {
             let export = pick(random, &EXPORTS).unwrap();
             let note = format!("{MARKER} {}", random.random_range(0..4));
@@ -158,15 +198,19 @@ struct Seen {
     restored: u64,
     fired: u64,
     taken_in: u64,
+    revoked: u64,
 }
 
 fn round(seed: u64, seen: &mut Seen) {
     println!("RETENTION_SEED={seed}");
     let mut random = StdRng::seed_from_u64(seed);
     let mut world = World::new("P1D");
+    let folders = [("INBOX", "lr"), ("INBOX/PLAINTEXT-MARKER", ""), ("Archive", "lrswipkxtea")];
+    let mailbox = world.add_mailbox_with_folders("mailbox", &folders);
     for number in 0..OPERATIONS {
         match random.random_range(0..100) {
-            0..38 => a_person_or_a_source_acts(&mut world, &mut random, number),
+            0..6 => a_grant_is_asked_for_or_judged(&mut world, &mut random, mailbox),
+            6..38 => a_person_or_a_source_acts(&mut world, &mut random, number),
             38..42 => the_world_acts(&mut world, &mut random),
             _ => {
                 let stage = pick(&mut random, &STAGES).unwrap();
@@ -181,12 +225,24 @@ fn round(seed: u64, seen: &mut Seen) {
         world.check();
     }
     world.reopen();
+    // Whatever is still given ends, once nothing goes wrong any more.
+    for _ in 0..1_000 {
+        if world.store().view(|views| views.small.grants.open().next().is_none()) {
+            break;
+        }
+        match world.step(Stage::Grant) {
+            Stepped::Until(at) => world.clock.set(at),
+            Stepped::Worked | Stepped::Crashed | Stepped::Idle => {}
+        }
+    }
+    assert_eq!(world.mailboxes.left_behind(), [""; 0], "{}", world.story());
     for recorded in world.log() {
         match recorded.event() {
             Some(Event::KeyDestroyed(_)) => seen.purged += 1,
             Some(Event::EntityRestored(_)) => seen.restored += 1,
             Some(Event::ScheduleFired(_)) => seen.fired += 1,
             Some(Event::IntakeCompleted(_)) => seen.taken_in += 1,
+            Some(Event::GrantEnded(body)) if body.end == GrantEnd::Revoked => seen.revoked += 1,
             _ => {}
         }
     }
@@ -202,7 +258,8 @@ fn whatever_happens_in_whatever_order_the_invariants_hold() {
     (0..rounds).for_each(|n| round(FIRST_SEED + n, &mut seen));
     println!("{seen:?}");
     if rounds >= ROUNDS {
-        let least = [seen.purged, seen.crashes, seen.restored, seen.fired, seen.taken_in].into_iter().min();
+        let least =
+            [seen.purged, seen.crashes, seen.restored, seen.fired, seen.taken_in, seen.revoked].into_iter().min();
         assert!(least > Some(0), "too little happened: {seen:?}");
     }
 }

@@ -166,6 +166,7 @@ fn daemon_may(area: &str) -> &'static [&'static str] {
 const RESERVED: &[(&str, &[&str])] = &[
     ("Feed", &["connector", "stage/intake", "supervise"]),
     ("Effect", &["connector", "stage/run", "supervise"]),
+    ("AccessTarget", &["connector", "stage/run", "supervise"]),
     ("StepTicket", &["store", "connector", "stage/run"]),
     ("ExportTarget", &["store", "connector", "stage/run", "supervise"]),
 ];

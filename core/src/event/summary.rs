@@ -10,6 +10,8 @@ use super::{Event, EventType, Readable, Recorded};
 use crate::event::saga::Receipt;
 use crate::time::Timestamp;
 
+mod grant;
+
 /// How much of an event may be shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Disclosure {
@@ -169,6 +171,16 @@ fn facts_of(event: &Event) -> Vec<(Fact, bool)> {
         | Event::RunCancelled(_)
         | Event::RunEnded(_)
         | Event::RunRefused(_) => facts_of_run(event),
+        Event::GrantRequested(_)
+        | Event::GrantApproved(_)
+        | Event::GrantRejected(_)
+        | Event::GrantRenewed(_)
+        | Event::GrantRevokeRequested(_)
+        | Event::GrantFoldersRead(_)
+        | Event::GrantStepStarted(_)
+        | Event::GrantStepSucceeded(_)
+        | Event::GrantStepFailed(_)
+        | Event::GrantEnded(_) => grant::facts(event),
         Event::SagaStarted(_)
         | Event::StepStarted(_)
         | Event::StepSucceeded(_)

@@ -8,8 +8,8 @@ use std::fmt::Write as _;
 
 use super::filter::{Comparison, Leaf, Side, Test, TextTest};
 use super::{
-    Action, Approval, ApproverRole, Audience, CsvProfile, ExportFormat, Filter, OnMissed, OnMissingStart, Policy,
-    Scope, State, Trigger, start_name,
+    Access, AccessRight, Action, Approval, ApproverRole, Audience, CsvProfile, ExportFormat, Filter, OnMissed,
+    OnMissingStart, Policy, Scope, State, Ticket, Trigger, start_name,
 };
 use crate::time::Align;
 
@@ -43,7 +43,27 @@ pub(super) fn of(policy: &Policy) -> String {
     line(&mut form, "export.csv_profile", profile);
     form.push_str(&action(policy.action));
     approval(&mut form, policy.approval);
+    if let Some(allowed) = &policy.access {
+        access(&mut form, allowed);
+    }
     form
+}
+
+fn access(form: &mut String, access: &Access) {
+    let right = match access.right {
+        AccessRight::FullAccess => "full_access",
+    };
+    line(form, "access.right", right);
+    for principal in &access.principals {
+        line(form, "access.principal", quoted(principal));
+    }
+    line(form, "access.max_ms", access.max_ms);
+    let ticket = match access.ticket {
+        Ticket::Required => "required",
+        Ticket::Optional => "optional",
+    };
+    line(form, "access.ticket", ticket);
+    line(form, "access.alarm_after_ms", access.alarm_after_ms);
 }
 
 fn line(form: &mut String, key: &str, value: impl std::fmt::Display) {

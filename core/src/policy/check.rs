@@ -17,6 +17,7 @@ use crate::record::Kind;
 use crate::schedule::Schedule;
 use crate::time::{Period, Zone};
 
+mod access;
 mod filter;
 mod retention;
 
@@ -75,6 +76,7 @@ fn file<'t>(r: &mut Reader<'t>, stem: &str, tree: &'t DeTable<'t>) -> Option<Pol
     };
     let action = required_table(r, &mut top, "action").and_then(|table| action(r, table));
     let approval = optional_table(r, &mut top, "approval").map_or(Some(STANDARD_APPROVAL), |table| approval(r, table));
+    let access = optional_table(r, &mut top, "access").map(|table| access::access(r, table));
     let examples = match (&scope, &retention) {
         (Some((scope, _)), Some(retention)) => super::example::check(r, top.get("test"), scope, &retention.zone),
         _ => {
@@ -82,7 +84,7 @@ fn file<'t>(r: &mut Reader<'t>, stem: &str, tree: &'t DeTable<'t>) -> Option<Pol
             None
         }
     };
-    top.finish(r, &["notify", "access", "evidence", "holds", "grant", "imap"]);
+    top.finish(r, &["notify", "evidence", "holds", "grant", "imap"]);
     let head = head?;
     let mut policy = Policy {
         id: stem.to_owned(),
@@ -99,6 +101,10 @@ fn file<'t>(r: &mut Reader<'t>, stem: &str, tree: &'t DeTable<'t>) -> Option<Pol
         export: export?,
         action: action?,
         approval: approval?,
+        access: match access {
+            Some(access) => Some(access?),
+            None => None,
+        },
         examples: examples?,
         digest: Digest([0; 32]),
     };

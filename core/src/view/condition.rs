@@ -3,9 +3,10 @@
 //! They are asked by the one writer of the log, right before the append, so nothing can come in between. This is how
 //! a hold that is placed after planning stops a purge.
 
+use super::grants::GrantStage;
 use super::{EntityState, RunState, Views};
 use crate::event::saga::SkipReason;
-use crate::id::{EntityId, LayoutId, PlanId, Position, RunId, SagaId};
+use crate::id::{EntityId, GrantId, LayoutId, PlanId, Position, RunId, SagaId};
 
 /// What must be true for an append to happen.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -41,6 +42,8 @@ pub enum Condition {
     HoldActive(crate::id::HoldId),
     /// The number is the next one for a layout.
     NextLayout(LayoutId),
+    /// The grant is at this stage.
+    GrantIs(GrantId, GrantStage),
     /// All of them.
     All(Vec<Condition>),
 }
@@ -66,6 +69,9 @@ pub enum Conflict {
     /// The hold is not there.
     #[error("the hold is not active")]
     Hold,
+    /// The grant is further than this allows, or over.
+    #[error("the grant is not in a state that allows this")]
+    Grant,
 }
 
 impl Condition {
@@ -97,6 +103,10 @@ impl Condition {
             Self::CanRestore { saga, entity } => can_restore(views, *saga, *entity),
             Self::HoldActive(hold) => views.small.holds.get(*hold).map(|_| ()).ok_or(Conflict::Hold),
             Self::NextLayout(id) => (views.small.layouts.next() == *id).then_some(()).ok_or(Conflict::Layout),
+            Self::GrantIs(grant, stage) => match views.small.grants.get(*grant) {
+                Some(grant) if grant.is_at(*stage) => Ok(()),
+                _ => Err(Conflict::Grant),
+            },
             Self::All(conditions) => conditions.iter().try_for_each(|condition| condition.check(views)),
         }
     }

@@ -63,16 +63,16 @@ pub struct Run {
     pub ended_at: Option<Timestamp>,
 }
 
-/// How a step of a saga stands.
+/// How a step of a saga, or of a grant, stands. `R` is what proves it.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-pub enum StepStanding {
+pub enum StepStanding<R = Receipt> {
     /// The intent is recorded; nobody knows yet.
     Started {
         /// Which attempt.
         attempt: u32,
     },
     /// It took effect.
-    Done(Receipt),
+    Done(R),
     /// It did not take effect, or nobody knows.
     Failed {
         /// Which attempt.
@@ -88,14 +88,14 @@ pub enum StepStanding {
 
 /// What can happen to a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum StepEvent {
+pub enum StepEvent<R = Receipt> {
     /// An attempt begins.
     Start {
         /// Which attempt.
         attempt: u32,
     },
     /// It took effect.
-    Succeed(Receipt),
+    Succeed(R),
     /// It did not, or nobody knows.
     Fail {
         /// Which attempt.
@@ -114,12 +114,12 @@ pub enum StepEvent {
 #[error("this cannot follow what is recorded of the step")]
 pub struct IllegalStep;
 
-impl StepStanding {
+impl<R> StepStanding<R> {
     /// The transition table: what follows a standing. Recording and replaying both go through it.
     ///
     /// # Errors
     /// Refuses what cannot follow.
-    pub fn after(before: Option<&Self>, event: StepEvent) -> Result<Self, IllegalStep> {
+    pub fn after(before: Option<&Self>, event: StepEvent<R>) -> Result<Self, IllegalStep> {
         match (before, event) {
             (None, StepEvent::Start { attempt: 1 }) => Ok(Self::Started { attempt: 1 }),
             (None, StepEvent::Start { .. } | StepEvent::Succeed(_) | StepEvent::Fail { .. } | StepEvent::Undo) => {

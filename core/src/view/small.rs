@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bincode::{Decode, Encode};
 
-use super::{Intakes, Plans, Runs, Scans};
+use super::{Grants, Intakes, Plans, Runs, Scans};
 use crate::event::decision::{PolicyVersion, ScheduleFired};
 use crate::event::hold::HoldPlaced;
 use crate::event::{Event, Recorded};
@@ -33,6 +33,8 @@ pub struct Small {
     pub schedules: Schedules,
     /// When mailboxes were looked at.
     pub scans: Scans,
+    /// Grants.
+    pub grants: Grants,
 }
 
 impl Small {
@@ -92,6 +94,7 @@ impl Small {
             _ => {}
         }
         self.runs.fold(recorded, event);
+        self.grants.fold(recorded, event);
     }
 
     fn with_plan(&mut self, id: PlanId, change: impl FnOnce(&mut super::Plan)) {

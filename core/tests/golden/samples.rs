@@ -10,6 +10,11 @@ use retention_core::event::decision::{
     RunRefused, RunRequested, RunResumed, RunStarted, ScheduleFired, ScheduleMissed,
 };
 use retention_core::event::erasure::{EntityRestored, KeyDestroyed};
+use retention_core::event::grant::{
+    FolderReading, FolderRights, GrantApproved, GrantEnd, GrantEnded, GrantFoldersRead, GrantPurpose, GrantReceipt,
+    GrantRejected, GrantRenewed, GrantRequested, GrantRevokeRequested, GrantStep, GrantStepFailed, GrantStepStarted,
+    GrantStepSucceeded, OpenSessions, VerifiedAs,
+};
 use retention_core::event::hold::{HoldPlaced, HoldReleased};
 use retention_core::event::operation::{
     ClockJumped, DaemonStarted, DaemonStopped, RecordsOpened, StoreInitialised, StoreRebuilt,
@@ -19,10 +24,13 @@ use retention_core::event::saga::{
     StepFailed, StepStarted, StepSucceeded,
 };
 use retention_core::event::{Actor, Envelope, Event, EventType};
-use retention_core::id::{Digest, EntityId, HoldId, LayoutId, PlanId, Position, RunId, SagaId, StreamId};
+use retention_core::id::{
+    Digest, EntityId, GrantId, Handle, HoldId, LayoutId, PlanId, Position, RunId, SagaId, StreamId,
+};
 use retention_core::record::{
     Cells, Column, DateRole, EntityRecord, FieldType, Kind, Layout, Relation, SourceLink, Visibility,
 };
+use retention_core::rights::Rights;
 use retention_core::time::Timestamp;
 
 /// Lists values of an enum; does not compile when a variant is missing.
@@ -53,6 +61,7 @@ pub(crate) fn events() -> Vec<Event> {
     all.extend(hold());
     all.extend(decision());
     all.extend(run());
+    all.extend(grant());
     all.extend(saga());
     all.extend(rest());
     all
@@ -335,4 +344,80 @@ fn rest() -> Vec<Event> {
         Event::ClockJumped(ClockJumped { expected_at: at(1), seen_at: at(90_000) }),
         Event::StoreRebuilt(StoreRebuilt { events: 300, code: "asked_for".to_owned() }),
     ]
+}
+
+const GRANT: GrantId = GrantId(Position(310));
+
+fn rights(text: &str) -> Rights {
+    text.parse().unwrap()
+}
+
+fn requested(purpose: GrantPurpose, ticket: Option<String>) -> Event {
+    Event::GrantRequested(GrantRequested {
+        mailbox: EntityId(41),
+        principal: Handle(std::array::from_fn(|i| 0xb0 + u8::try_from(i).unwrap_or(0))),
+        identifier: "helpdesk".to_owned(),
+        purpose,
+        policy: "mailbox-fullaccess".to_owned(),
+        policy_digest: digest(9),
+        duration_ms: 3_600_000,
+        max_ms: 28_800_000,
+        alarm_after_ms: 900_000,
+        approvals: 1,
+        approval_valid_ms: 14_400_000,
+        reason: "the owner is ill".to_owned(),
+        ticket,
+    })
+}
+
+fn grant() -> Vec<Event> {
+    let folder = |folder: &str, before: &str, asked: &str, after: &str| FolderRights {
+        folder: folder.to_owned(),
+        before: rights(before),
+        asked: rights(asked),
+        after: rights(after),
+    };
+    let ticket = Some("INC-4711".to_owned());
+    let mut all: Vec<Event> = every!(GrantPurpose: Request, Run { run: RUN }, Removal { run: RUN })
+        .into_iter()
+        .map(|purpose| requested(purpose, ticket.clone()))
+        .collect();
+    all.push(requested(GrantPurpose::Request, None));
+    all.extend([
+        Event::GrantApproved(GrantApproved { grant: GRANT, comment: "seen".to_owned() }),
+        Event::GrantRejected(GrantRejected { grant: GRANT, comment: "no".to_owned() }),
+        Event::GrantRenewed(GrantRenewed { grant: GRANT, duration_ms: 1_800_000, reason: "not done".to_owned() }),
+        Event::GrantRevokeRequested(GrantRevokeRequested { grant: GRANT, reason: "done".to_owned() }),
+    ]);
+    all.extend(every!(FolderReading: Before, Given, Revoked).into_iter().map(|reading| {
+        let folders =
+            vec![folder("INBOX", "", "lrswipkxtea", "lrswipkxteacd"), folder("Entwürfe", "lr", "lrswipkxtea", "z0189")];
+        Event::GrantFoldersRead(GrantFoldersRead { grant: GRANT, reading, folders })
+    }));
+    for step in every!(GrantStep: Read, Give, Revoke, VerifyRevoked) {
+        all.push(Event::GrantStepStarted(GrantStepStarted { grant: GRANT, step, attempt: 1 }));
+    }
+    let gone = |verified_as, sessions| GrantReceipt::VerifiedGone { verified_as, folders: 300, sessions };
+    let mut receipts = every!(GrantReceipt:
+        Read { folders: 300, standing: 1, parts: 2 },
+        Given { folders: 300, changed: 299, parts: 2 },
+        Revoked { folders: 301, changed: 300, standing: 1, parts: 2 },
+        VerifiedGone { verified_as: VerifiedAs::Grantee, folders: 301, sessions: OpenSessions::Ended });
+    receipts.extend(every!(VerifiedAs: Grantee, Admin).into_iter().map(|by| gone(by, OpenSessions::Ended)));
+    let sessions = every!(OpenSessions: Ended, MayHaveLivedOn { until: Some(at(1_772_323_200)) });
+    receipts.extend(sessions.into_iter().map(|sessions| gone(VerifiedAs::Admin, sessions)));
+    receipts.push(gone(VerifiedAs::Admin, OpenSessions::MayHaveLivedOn { until: None }));
+    all.extend(
+        receipts.into_iter().map(|receipt| {
+            Event::GrantStepSucceeded(GrantStepSucceeded { grant: GRANT, step: GrantStep::Give, receipt })
+        }),
+    );
+    for (failure, retry_at) in [(Failure::Refused, None), (Failure::Unknown, Some(at(1_772_323_200)))] {
+        let (step, code) = (GrantStep::Revoke, "connection_lost".to_owned());
+        all.push(Event::GrantStepFailed(GrantStepFailed { grant: GRANT, step, attempt: 7, failure, code, retry_at }));
+    }
+    let ends = every!(GrantEnd:
+        Revoked, HandedOver { to: GrantId(Position(320)) }, NotGiven, Rejected, Withdrawn, Expired);
+    all.extend(ends.into_iter().map(|end| Event::GrantEnded(GrantEnded { grant: GRANT, end })));
+    all
 }

@@ -26,6 +26,7 @@ use crate::store::{AppendError, Store};
 mod begin;
 mod drive;
 mod effect;
+pub mod grant;
 mod made;
 mod message;
 

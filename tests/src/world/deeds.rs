@@ -5,12 +5,16 @@ use retention_core::event::decision::{
     PlanApproved, PlanPurpose, PlanRejected, PlanRequested, RunCancelled, RunPaused, RunRequested, RunResumed,
 };
 use retention_core::event::erasure::EntityRestored;
+use retention_core::event::grant::{
+    GrantApproved, GrantPurpose, GrantRejected, GrantRenewed, GrantRequested, GrantRevokeRequested,
+};
 use retention_core::event::hold::{HoldPlaced, HoldReleased};
 use retention_core::event::{Actor, Draft, Event, stream_of_position};
-use retention_core::id::{EntityId, HoldId, PlanId, Position, RunId, SagaId};
+use retention_core::id::{Digest, EntityId, GrantId, HoldId, PlanId, Position, RunId, SagaId};
 use retention_core::record::{Column, DateRole, EntityRecord, FieldType, Kind, Layout, Visibility};
 use retention_core::time::Timestamp;
-use retention_core::view::{Condition, RunState};
+use retention_core::view::grants::GrantStage;
+use retention_core::view::{Condition, GrantState, RunState};
 use retentiond::clock::Clock;
 use retentiond::store::{AppendError, Appended, Prepared};
 
@@ -251,5 +255,74 @@ impl World {
         let run = self.request_run(plan).expect("a run");
         self.check();
         (plan, run)
+    }
+}
+
+/// Who is given access in the tests.
+pub const HELPER: &str = "PLAINTEXT-MARKER-helper";
+
+/// How long a grant of the tests lasts, in milliseconds.
+pub const LEASE_MS: u64 = 3_600_000;
+
+impl World {
+    /// Adds a mailbox with folders and what [`HELPER`] may do in them.
+    pub fn add_mailbox_with_folders(&mut self, name: &str, folders: &[(&str, &str)]) -> EntityId {
+        let mailbox = self.add(name, "2090-01-01");
+        self.mailboxes.add(mailbox, HELPER, folders);
+        mailbox
+    }
+
+    /// Asks for access of [`HELPER`] to a mailbox.
+    pub fn request_grant(&mut self, mailbox: EntityId, approvals: u32) -> Option<GrantId> {
+        let event = Event::GrantRequested(GrantRequested {
+            mailbox,
+            principal: self.store().principal(HELPER),
+            identifier: HELPER.to_owned(),
+            purpose: GrantPurpose::Request,
+            policy: "mailbox-fullaccess".to_owned(),
+            policy_digest: Digest::of(b"policy"),
+            duration_ms: LEASE_MS,
+            max_ms: 3 * LEASE_MS,
+            alarm_after_ms: LEASE_MS / 4,
+            approvals,
+            approval_valid_ms: LEASE_MS,
+            reason: MARKER.to_owned(),
+            ticket: Some(MARKER.to_owned()),
+        });
+        self.person(REQUESTER, Position::NONE, event, Condition::None).map(GrantId)
+    }
+
+    /// Accepts a grant.
+    pub fn approve_grant(&mut self, grant: GrantId, uid: u32) {
+        let event = Event::GrantApproved(GrantApproved { grant, comment: MARKER.to_owned() });
+        self.person(uid, grant.0, event, Condition::GrantIs(grant, GrantStage::NotBegun));
+    }
+
+    /// Refuses a grant.
+    pub fn reject_grant(&mut self, grant: GrantId) {
+        let event = Event::GrantRejected(GrantRejected { grant, comment: MARKER.to_owned() });
+        self.person(APPROVER, grant.0, event, Condition::GrantIs(grant, GrantStage::NotBegun));
+    }
+
+    /// Makes the lease of a grant longer.
+    pub fn renew_grant(&mut self, grant: GrantId) {
+        let event = Event::GrantRenewed(GrantRenewed { grant, duration_ms: LEASE_MS, reason: MARKER.to_owned() });
+        self.person(REQUESTER, grant.0, event, Condition::GrantIs(grant, GrantStage::Standing));
+    }
+
+    /// Asks for the end of a grant.
+    pub fn revoke_grant(&mut self, grant: GrantId) {
+        let event = Event::GrantRevokeRequested(GrantRevokeRequested { grant, reason: MARKER.to_owned() });
+        self.person(REQUESTER, grant.0, event, Condition::GrantIs(grant, GrantStage::Open));
+    }
+
+    /// Where a grant stands now.
+    ///
+    /// # Panics
+    /// When there is no such grant.
+    #[must_use]
+    pub fn grant_state(&self, grant: GrantId) -> GrantState {
+        let now = self.clock.now();
+        self.store().view(|views| views.small.grants.get(grant).expect("a grant").state(now))
     }
 }

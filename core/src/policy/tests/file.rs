@@ -69,7 +69,7 @@ fn all_errors_of_all_files_come_at_once() {
 fn parts_of_the_later_language_are_refused_by_name() {
     for (old, new, what) in [
         ("[action]", "[notify]\nbefore = [\"P1D\"]\n[action]", "notify"),
-        ("[action]", "[access]\n[action]", "access"),
+        ("[action]", "[notify]\n[action]", "notify"),
         ("[action]", "[evidence]\n[action]", "evidence"),
         ("start = ", "max_keep = \"P2Y\"\nstart = ", "max_keep"),
         ("start = ", "override = []\nstart = ", "override"),

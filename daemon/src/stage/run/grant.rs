@@ -1,0 +1,214 @@
+//! Driving grants: the only code that gives and takes back mailbox permissions.
+//!
+//! It has a thread of its own, so that no export, however long, keeps a revoke waiting. Normal driving and recovery after
+//! a crash are the same code: look at what the log says, ask [`retention_core::grant::next`], do that one thing, record it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use retention_core::event::grant::{
+    FOLDERS_PER_EVENT, FolderReading, FolderRights, GrantEnded, GrantFoldersRead, GrantReceipt, GrantStep,
+    GrantStepFailed, GrantStepStarted, GrantStepSucceeded,
+};
+use retention_core::event::saga::Failure;
+use retention_core::event::{Actor, Draft, Event, stream_of_position};
+use retention_core::grant::{self, Next};
+use retention_core::id::{GrantId, Position};
+use retention_core::time::Timestamp;
+use retention_core::view::grants::GrantStage;
+use retention_core::view::{Condition, Grant};
+
+use super::super::{StageError, Step};
+use crate::clock::Clock;
+use crate::connector::access::AccessTarget;
+use crate::connector::outcome::{Outcome, Refusal, Retry};
+use crate::store::{AppendError, Store};
+
+mod apply;
+
+/// How long to wait with a probe after an effect whose end nobody knows.
+const PROBE_AGAIN_AFTER: Duration = Duration::from_secs(5);
+
+/// The driver of all grants.
+pub struct Grants {
+    store: Arc<Store>,
+    clock: Arc<dyn Clock>,
+    target: Arc<dyn AccessTarget>,
+}
+
+/// What a step did: its receipt, and what was read of each folder.
+struct Done {
+    receipt: Receipt,
+    reading: FolderReading,
+    folders: Vec<FolderRights>,
+}
+
+/// A receipt, before it is known in how many events the folders stand.
+enum Receipt {
+    Folders(fn(u32, &[FolderRights]) -> GrantReceipt),
+    Whole(GrantReceipt),
+}
+
+impl Grants {
+    /// Works on a store and a target.
+    #[must_use]
+    pub fn new(store: Arc<Store>, clock: Arc<dyn Clock>, target: Arc<dyn AccessTarget>) -> Self {
+        Self { store, clock, target }
+    }
+
+    /// Does one thing for one grant; what is to be taken back comes first.
+    ///
+    /// # Errors
+    /// When the log or the store fail: recovery goes on from what is recorded.
+    pub fn step(&mut self) -> Result<Step, StageError> {
+        let (now, mut open) = self.store.view(|views| {
+            // A clock that was set back must not make a lease longer.
+            let now = self.clock.now().max(views.recorded_at);
+            let grants = &views.small.grants;
+            let open: Vec<(bool, GrantId, Next)> = grants
+                .open()
+                .map(|(id, grant)| {
+                    let next = grant::next(grant, grants.standing_beside(id, now), now);
+                    (grant.ends_since(now).is_none(), id, next)
+                })
+                .collect();
+            (now, open)
+        });
+        open.sort_unstable_by_key(|(goes_on, id, _)| (*goes_on, *id));
+        let mut wake: Option<Timestamp> = None;
+        for (_, id, next) in open {
+            match next {
+                Next::WaitUntil(at) => wake = Some(wake.map_or(at, |wake| wake.min(at))),
+                Next::Nothing => {}
+                Next::Start { step, attempt } => {
+                    self.start(id, step, attempt, now)?;
+                    return Ok(Step::Worked);
+                }
+                Next::Probe { step, attempt } => {
+                    self.probe(id, step, attempt)?;
+                    return Ok(Step::Worked);
+                }
+                Next::End(end) => {
+                    let event = Event::GrantEnded(GrantEnded { grant: id, end });
+                    self.append(id, vec![event], Condition::GrantIs(id, GrantStage::Open))?;
+                    return Ok(Step::Worked);
+                }
+            }
+        }
+        Ok(wake.map_or(Step::Idle, Step::IdleUntil))
+    }
+
+    fn grant(&self, id: GrantId) -> Option<Grant> {
+        self.store.view(|views| views.small.grants.get(id).cloned())
+    }
+
+    /// Records the intent, then applies the effect.
+    fn start(&self, id: GrantId, step: GrantStep, attempt: u32, now: Timestamp) -> Result<(), StageError> {
+        let Some(grant) = self.grant(id) else { return Ok(()) };
+        let stage = match step {
+            GrantStep::Read => GrantStage::NotBegun,
+            GrantStep::Give if grant.begun_at.is_none() => GrantStage::NotBegun,
+            GrantStep::Give => GrantStage::Standing,
+            GrantStep::Revoke | GrantStep::VerifyRevoked => GrantStage::Open,
+        };
+        let event = Event::GrantStepStarted(GrantStepStarted { grant: id, step, attempt });
+        match self.append(id, vec![event], Condition::GrantIs(id, stage)) {
+            Ok(_) => {}
+            // Rejected, taken back or revoked in this very moment: the next look sees it.
+            Err(StageError::Append(AppendError::Conflict(_))) => return Ok(()),
+            Err(error) => return Err(error),
+        }
+        tracing::info!(grant = %id, step = step.name(), attempt, late_us = now.0 - grant.requested_at.0, "a grant's step begins");
+        let outcome = self.apply(id, &grant, step)?;
+        self.record(id, &grant, step, attempt, outcome)
+    }
+
+    /// Finds out what a step did whose end is not recorded. Reading, taking back and verifying begin with reading what is
+    /// there and end in the same state however often they are done, so doing them again is the probe.
+    fn probe(&self, id: GrantId, step: GrantStep, attempt: u32) -> Result<(), StageError> {
+        let Some(grant) = self.grant(id) else { return Ok(()) };
+        let outcome = match step {
+            GrantStep::Give => self.probe_given(id, &grant)?,
+            GrantStep::Read | GrantStep::Revoke | GrantStep::VerifyRevoked => self.apply(id, &grant, step)?,
+        };
+        self.record(id, &grant, step, attempt, outcome)
+    }
+
+    fn record(
+        &self,
+        id: GrantId,
+        grant: &Grant,
+        step: GrantStep,
+        attempt: u32,
+        outcome: Outcome<Done>,
+    ) -> Result<(), StageError> {
+        let now = self.clock.now();
+        let (failure, code, retry_at) = match outcome {
+            Outcome::Applied(done) => return self.record_done(id, grant, step, done),
+            Outcome::Refused(refusal) => (Failure::Refused, refusal.code, retry_at(step, attempt, now, refusal)),
+            Outcome::Unknown(cause) => (Failure::Unknown, cause.code, Some(later(now, PROBE_AGAIN_AFTER))),
+        };
+        tracing::warn!(grant = %id, step = step.name(), attempt, code, ?failure, "a grant's step did not take effect");
+        let code = code.to_owned();
+        let event = Event::GrantStepFailed(GrantStepFailed { grant: id, step, attempt, failure, code, retry_at });
+        self.append(id, vec![event], Condition::None).map(drop)
+    }
+
+    /// Records the folders and the receipt together: none is ever in the log without the other.
+    fn record_done(&self, id: GrantId, grant: &Grant, step: GrantStep, done: Done) -> Result<(), StageError> {
+        let parts = done.folders.chunks(FOLDERS_PER_EVENT);
+        let count = u32::try_from(parts.len()).unwrap_or(u32::MAX);
+        let receipt = match done.receipt {
+            Receipt::Folders(receipt) => receipt(count, &done.folders),
+            Receipt::Whole(receipt) => receipt,
+        };
+        let mut drafts = Vec::with_capacity(parts.len() + 1);
+        for folders in parts {
+            let body = GrantFoldersRead { grant: id, reading: done.reading, folders: folders.to_vec() };
+            let draft = Draft {
+                stream: self.store.stream_of(grant.mailbox),
+                entity: Some(grant.mailbox),
+                ..draft(id, Event::GrantFoldersRead(body))
+            };
+            drafts.push(draft);
+        }
+        drafts.push(draft(id, Event::GrantStepSucceeded(GrantStepSucceeded { grant: id, step, receipt })));
+        self.store.append_drafts(drafts, Condition::None)?;
+        Ok(())
+    }
+
+    fn append(&self, id: GrantId, events: Vec<Event>, condition: Condition) -> Result<Position, StageError> {
+        let drafts = events.into_iter().map(|event| draft(id, event)).collect();
+        Ok(self.store.append_drafts(drafts, condition)?.first)
+    }
+}
+
+fn draft(id: GrantId, event: Event) -> Draft {
+    Draft {
+        stream: stream_of_position(id.0),
+        entity: None,
+        actor: Actor::Daemon,
+        cause: id.0,
+        occurred_at: None,
+        event,
+    }
+}
+
+fn later(now: Timestamp, wait: Duration) -> Timestamp {
+    Timestamp(now.0.saturating_add(i64::try_from(wait.as_micros()).unwrap_or(i64::MAX)))
+}
+
+/// What a server asks for is waited for, but a revoke never longer than it waits anyway.
+fn retry_at(step: GrantStep, attempt: u32, now: Timestamp, refusal: Refusal) -> Option<Timestamp> {
+    let usual = grant::retry_at(step, attempt, now)?;
+    let may_wait = match step {
+        GrantStep::Read | GrantStep::Give => true,
+        GrantStep::Revoke | GrantStep::VerifyRevoked => false,
+    };
+    match refusal.retry {
+        Retry::Never if step == GrantStep::Give => None,
+        Retry::After(wait) if may_wait => Some(usual.max(later(now, wait))),
+        Retry::AfterProbe => Some(now),
+        Retry::Never | Retry::After(_) | Retry::Operator => Some(usual),
+    }
+}
