@@ -3,7 +3,8 @@
 use super::super::reading::CHANGES_PER_BATCH;
 use super::*;
 
-const ROWS: usize = 2 * CHANGES_PER_BATCH;
+/// The reader is a few batches ahead at most: after the first, it is far from the end.
+const ROWS: usize = 8 * CHANGES_PER_BATCH;
 
 fn rows(count: usize) -> String {
     "Id,Name,Friend\n".to_owned() + &(0..count).map(|id| format!("{id},Ada,\n")).collect::<String>()
