@@ -445,6 +445,12 @@ impl Run {
         let is_renumbered = |entity: &EntityId| !found.in_known_folders.contains(entity);
         let renumbered: Vec<_> = found.differ.iter().filter(|e| is_renumbered(e)).copied().collect();
         if !renumbered.is_empty() {
+            tracing::warn!(
+                saga = %id,
+                items = renumbered.len(),
+                "a folder was numbered anew while messages were being expunged from it; they are left alone, and those of them \
+                 that are still there may bear the flag \\Deleted: look at the folder before anybody expunges it"
+            );
             self.skip(id, renumbered.iter().map(|entity| (*entity, SkipReason::Changed)).collect())?;
         }
         if found.there.is_empty() && found.differ.len() == renumbered.len() {
