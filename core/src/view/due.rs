@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 
 use roaring::RoaringBitmap;
 
+use super::chunked::Chunked;
+use super::marks::Marks;
 use crate::event::decision::PolicyVersion;
 use crate::id::{Digest, EntityId};
 use crate::time::Timestamp;
@@ -48,16 +50,16 @@ impl Standing {
 #[derive(Debug, Clone, PartialEq)]
 pub struct PolicyDue {
     digest: Digest,
-    days: Vec<u16>,
+    days: Chunked<u16>,
     /// The inverse of `days`, for the days on which something falls due.
     buckets: BTreeMap<u16, RoaringBitmap>,
     in_scope: u64,
-    dirty: RoaringBitmap,
+    dirty: Marks,
 }
 
 impl PolicyDue {
     fn empty(digest: Digest) -> Self {
-        Self { digest, days: Vec::new(), buckets: BTreeMap::new(), in_scope: 0, dirty: RoaringBitmap::new() }
+        Self { digest, days: Chunked::default(), buckets: BTreeMap::new(), in_scope: 0, dirty: Marks::default() }
     }
 
     /// Returns the digest of the policy version that these days were judged by.
@@ -97,7 +99,7 @@ impl PolicyDue {
             if day == OUT_OF_SCOPE {
                 return;
             }
-            self.days.resize(i + 1, OUT_OF_SCOPE);
+            self.days.grow_to(i + 1, OUT_OF_SCOPE);
         }
         let Some(place) = self.days.get_mut(i) else { return };
         let before = std::mem::replace(place, day);
@@ -121,19 +123,19 @@ impl PolicyDue {
 
     /// Returns the blocks that changed since this was last asked, and forgets them.
     pub fn take_dirty(&mut self) -> RoaringBitmap {
-        std::mem::take(&mut self.dirty)
+        self.dirty.take()
     }
 
     /// Marks blocks as changed again, when writing them out failed.
     pub fn mark_dirty(&mut self, blocks: &RoaringBitmap) {
-        self.dirty |= blocks;
+        self.dirty.extend(blocks);
     }
 
     /// Returns the bytes of a block.
     #[must_use]
     pub fn block(&self, block: u32) -> Vec<u8> {
         let first = block as usize * DAYS_PER_BLOCK;
-        self.days.iter().skip(first).take(DAYS_PER_BLOCK).flat_map(|day| day.to_le_bytes()).collect()
+        self.days.iter_from(first).take(DAYS_PER_BLOCK).flat_map(|day| day.to_le_bytes()).collect()
     }
 
     fn load_block(&mut self, block: u32, bytes: &[u8]) {
@@ -201,7 +203,9 @@ impl Due {
 
     /// Notes that all policies have judged an entity in its present state.
     pub fn judged(&mut self, entity: EntityId) {
-        self.unjudged.remove(entity.0);
+        if !self.unjudged.is_empty() {
+            self.unjudged.remove(entity.0);
+        }
     }
 
     /// Notes that a policy has judged every entity.
