@@ -178,9 +178,7 @@ impl Entities {
     #[must_use]
     pub fn find(&self, handle: Handle) -> Option<EntityId> {
         self.by_handle
-            .find(handle.hash(), |&number| {
-                self.rows.get(number as usize).is_some_and(|row| row.handle == handle)
-            })
+            .find(handle.hash(), |&number| self.rows.get(number as usize).is_some_and(|row| row.handle == handle))
             .copied()
             .or_else(|| self.others.get(&handle).copied())
             .map(EntityId)
@@ -435,8 +433,7 @@ impl Entities {
     /// Makes room for entities that are about to be loaded, so that the table of handles is not made anew again and again.
     pub fn reserve(&mut self, entities: usize) {
         let rows = &self.rows;
-        self.by_handle
-            .reserve(entities, |&number| rows.get(number as usize).map_or(0, |row| row.handle.hash()));
+        self.by_handle.reserve(entities, |&number| rows.get(number as usize).map_or(0, |row| row.handle.hash()));
     }
 
     /// Takes a written-out block back in. Blocks come in ascending order, when nothing else is there yet.
