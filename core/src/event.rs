@@ -83,8 +83,8 @@ macro_rules! events {
         }
 
         impl codec::Bodies for Event {
-            fn encode_body(&self) -> Result<Vec<u8>, codec::CodecError> {
-                match self { $(Self::$name(body) => codec::encode_readable(body),)* }
+            fn encode_body_into(&self, out: &mut Vec<u8>) -> Result<(), codec::CodecError> {
+                match self { $(Self::$name(body) => codec::encode_readable(body, out),)* }
             }
 
             fn decode_body(event_type: EventType, bytes: &[u8]) -> Result<Self, codec::CodecError> {

@@ -8,11 +8,12 @@ use std::collections::BTreeSet;
 
 use roaring::RoaringBitmap;
 
-use crate::event::{Event, EventType, Recorded};
+use crate::event::{Envelope, Event, EventType, Recorded};
 use crate::id::{Digest, EntityId, Handle, Position, SagaId};
 use crate::record::{DateRole, EntityRecord, Kind};
 use crate::time::Timestamp;
 
+mod chunked;
 pub mod condition;
 pub mod due;
 pub mod entities;
@@ -20,6 +21,7 @@ pub mod grants;
 pub mod index;
 pub mod intakes;
 pub mod links;
+mod marks;
 pub mod plans;
 pub mod runs;
 pub mod scans;
@@ -85,25 +87,52 @@ impl Views {
     /// **Order:** events come in the order of their positions, without gaps.
     pub fn fold(&mut self, recorded: &Recorded, keyed: Option<&Keyed>) {
         let envelope = &recorded.envelope;
-        self.position = envelope.position;
-        self.recorded_at = envelope.recorded_at;
-        self.index.fold(envelope);
-        if let Some(entity) = envelope.entity {
-            self.entities.saw_event(entity, envelope.position);
-        }
-        let Some(event) = recorded.event() else {
-            self.fold_unreadable(recorded);
-            return;
-        };
-        self.fold_entities(recorded, event, keyed);
-        self.small.fold(recorded, event);
-        if let Some(run) = self.small.runs.run_of(envelope.position, event) {
-            self.index.add_run(run, envelope.position);
+        self.index_alike(envelope, envelope.position);
+        if let Some(entity) = self.fold_unindexed(envelope, recorded.event(), keyed) {
+            self.due.mark(entity);
         }
     }
 
-    fn fold_unreadable(&mut self, recorded: &Recorded) {
-        let envelope = &recorded.envelope;
+    /// Puts events of one type and actor into the index, all at once: `first` and those that follow it up to `last`.
+    ///
+    /// **Order:** with [`Self::fold_unindexed`] for each of them, before anybody looks.
+    pub fn index_alike(&mut self, first: &Envelope, last: Position) {
+        self.index.add_alike(first, last);
+    }
+
+    /// Folds one event into everything but what [`Self::index_alike`] does. Returns the entity that it changed: the caller
+    /// either judges it at once or marks it as unjudged.
+    #[must_use]
+    pub fn fold_unindexed(
+        &mut self,
+        envelope: &Envelope,
+        event: Option<&Event>,
+        keyed: Option<&Keyed>,
+    ) -> Option<EntityId> {
+        self.position = envelope.position;
+        self.recorded_at = envelope.recorded_at;
+        if let Some(entity) = envelope.entity {
+            self.entities.saw_event(entity, envelope.position);
+        }
+        let Some(event) = event else {
+            self.fold_unreadable(envelope);
+            return None;
+        };
+        if let (Event::EntityChanged(body), Some(entity)) = (event, envelope.entity) {
+            let none = Keyed::default();
+            self.entities.changed(entity, envelope, &body.record, keyed.unwrap_or(&none));
+            self.fold_deal(entity, &body.record);
+            return Some(entity);
+        }
+        self.fold_entities(envelope, event);
+        self.small.fold(envelope, event);
+        if let Some(run) = self.small.runs.run_of(envelope.position, event) {
+            self.index.add_run(run, envelope.position);
+        }
+        None
+    }
+
+    fn fold_unreadable(&mut self, envelope: &Envelope) {
         if envelope.event_type == EventType::EntityChanged as u16
             && let Some(entity) = envelope.entity
         {
@@ -111,15 +140,8 @@ impl Views {
         }
     }
 
-    fn fold_entities(&mut self, recorded: &Recorded, event: &Event, keyed: Option<&Keyed>) {
-        let envelope = &recorded.envelope;
+    fn fold_entities(&mut self, envelope: &Envelope, event: &Event) {
         match (event, envelope.entity) {
-            (Event::EntityChanged(body), Some(entity)) => {
-                let none = Keyed::default();
-                self.entities.changed(entity, envelope, &body.record, keyed.unwrap_or(&none));
-                self.fold_deal(entity, &body.record);
-                self.due.mark(entity);
-            }
             (Event::EntityAbsent(_), Some(entity)) => self.entities.set_absent(entity),
             (Event::EntityLinked(body), Some(entity)) => {
                 self.links.replace(entity, &body.links);

@@ -234,7 +234,7 @@ impl Store {
     pub fn prepare_encoded(
         &self,
         draft: Draft,
-        plain: Vec<u8>,
+        plain: &[u8],
         keyed: Keyed,
         key: Option<&DataKey>,
     ) -> Result<Prepared, AppendError> {

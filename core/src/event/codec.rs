@@ -43,7 +43,17 @@ pub trait Bodies: Sized {
     ///
     /// # Errors
     /// Says when the body is too large.
-    fn encode_body(&self) -> Result<Vec<u8>, CodecError>;
+    fn encode_body(&self) -> Result<Vec<u8>, CodecError> {
+        let mut bytes = Vec::new();
+        self.encode_body_into(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Writes the bytes of the body over what `out` held, so that many bodies share one piece of memory.
+    ///
+    /// # Errors
+    /// Says when the body is too large; `out` then holds nothing of use.
+    fn encode_body_into(&self, out: &mut Vec<u8>) -> Result<(), CodecError>;
 
     /// Reads a body of the current schema version.
     ///
@@ -92,16 +102,21 @@ pub fn encode<T: Encode>(value: &T) -> Result<Vec<u8>, CodecError> {
 /// that is at most 24 bytes, an empty text, for one byte of a body.
 const SURELY_READABLE_BYTES: usize = BODY_BYTES_MAX / 32;
 
-/// Encodes a body, and makes sure that it can be read again: what nobody can read must not be appended.
+/// Encodes a body over what `out` held, and makes sure that it can be read again: what nobody can read must not be
+/// appended.
 ///
 /// # Errors
 /// Says when the body is too large, as bytes or, once decoded, in memory.
-pub fn encode_readable<T: Encode + Decode<()>>(body: &T) -> Result<Vec<u8>, CodecError> {
-    let bytes = encode(body)?;
-    if bytes.len() > SURELY_READABLE_BYTES {
-        decode::<T>(&bytes).map_err(|_| CodecError::TooLarge)?;
+pub fn encode_readable<T: Encode + Decode<()>>(body: &T, out: &mut Vec<u8>) -> Result<(), CodecError> {
+    out.clear();
+    let length = bincode::encode_into_std_write(body, out, CONFIG).map_err(|_| CodecError::TooLarge)?;
+    if length > BODY_BYTES_MAX {
+        return Err(CodecError::TooLarge);
     }
-    Ok(bytes)
+    if length > SURELY_READABLE_BYTES {
+        decode::<T>(out).map_err(|_| CodecError::TooLarge)?;
+    }
+    Ok(())
 }
 
 /// Decodes a value and insists that every byte was used.

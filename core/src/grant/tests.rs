@@ -83,7 +83,7 @@ impl World {
             body_digest: Digest([0; 32]),
         };
         let recorded = Recorded { envelope, event: Readable::Event(Box::new(event.clone())) };
-        self.grants.fold(&recorded, &event);
+        self.grants.fold(&recorded.envelope, &event);
         position
     }
 

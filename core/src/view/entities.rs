@@ -1,4 +1,5 @@
-//! One row per entity, in columns: 56 bytes an entity, so that ten million fit beside everything else.
+//! One packed row per entity: 56 bytes, so that ten million fit beside everything else, and one entity is one line of the
+//! processor's cache.
 
 use std::collections::HashMap;
 
@@ -6,6 +7,8 @@ use hashbrown::HashTable;
 use roaring::RoaringBitmap;
 
 use super::Keyed;
+use super::chunked::Chunked;
+use super::marks::Marks;
 use crate::event::Envelope;
 use crate::id::{EntityId, Handle, LayoutId, Position};
 use crate::record::{EntityRecord, Visibility};
@@ -68,25 +71,94 @@ pub struct Row {
     pub visibility: Visibility,
 }
 
-/// The columns.
+/// What is kept of one entity. Its order leaves no gaps: see `docs/formats.md` for what is written out.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Packed {
+    handle: Handle,
+    digest: u64,
+    first_seen: i64,
+    last_activity: i64,
+    version: u32,
+    last_event: u32,
+    mailbox: u32,
+    layout: u16,
+    flags: u8,
+}
+
+impl Packed {
+    /// A number that was never used.
+    const UNUSED: Self = Self {
+        handle: Handle::NONE,
+        digest: 0,
+        first_seen: 0,
+        last_activity: NO_TIME,
+        version: 0,
+        last_event: 0,
+        mailbox: NO_MAILBOX,
+        layout: 0,
+        flags: 0,
+    };
+
+    fn unpack(&self) -> Row {
+        Row {
+            handle: self.handle,
+            digest: self.digest,
+            version: Position(u64::from(self.version)),
+            last_event: Position(u64::from(self.last_event)),
+            layout: LayoutId(u32::from(self.layout)),
+            mailbox: (self.mailbox != NO_MAILBOX).then_some(EntityId(self.mailbox)),
+            first_seen: Timestamp(self.first_seen),
+            last_activity: (self.last_activity != NO_TIME).then_some(Timestamp(self.last_activity)),
+            state: state_of(self.flags),
+            absent: self.flags & ABSENT != 0,
+            open_deal: self.flags & OPEN_DEAL != 0,
+            visibility: visibility_of(self.flags),
+        }
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.handle.0);
+        out.extend_from_slice(&self.digest.to_le_bytes());
+        out.extend_from_slice(&self.version.to_le_bytes());
+        out.extend_from_slice(&self.last_event.to_le_bytes());
+        out.extend_from_slice(&self.mailbox.to_le_bytes());
+        out.extend_from_slice(&self.layout.to_le_bytes());
+        out.extend_from_slice(&[self.flags, 0]);
+        out.extend_from_slice(&self.first_seen.to_le_bytes());
+        out.extend_from_slice(&self.last_activity.to_le_bytes());
+        out.extend_from_slice(&[0; 4]);
+    }
+
+    fn parse(row: &[u8]) -> Result<Self, BlockError> {
+        let [flags, reserved] = part::<2>(row, 38)?;
+        if reserved != 0 || part::<4>(row, 56)? != [0; 4] || flags & UNUSED != 0 || flags >> VISIBILITY_SHIFT > 2 {
+            return Err(BlockError);
+        }
+        Ok(Self {
+            handle: Handle(part(row, 0)?),
+            digest: u64::from_le_bytes(part(row, 16)?),
+            version: u32::from_le_bytes(part(row, 24)?),
+            last_event: u32::from_le_bytes(part(row, 28)?),
+            mailbox: u32::from_le_bytes(part(row, 32)?),
+            layout: u16::from_le_bytes(part(row, 36)?),
+            flags,
+            first_seen: i64::from_le_bytes(part(row, 40)?),
+            last_activity: i64::from_le_bytes(part(row, 48)?),
+        })
+    }
+}
+
+/// The rows.
 #[derive(Debug, Default)]
 pub struct Entities {
-    handle: Vec<Handle>,
-    digest: Vec<u64>,
-    version: Vec<u32>,
-    last_event: Vec<u32>,
-    layout: Vec<u16>,
-    mailbox: Vec<u32>,
-    flags: Vec<u8>,
-    first_seen: Vec<i64>,
-    last_activity: Vec<i64>,
+    rows: Chunked<Packed>,
     /// Numbers of live entities, found by their handle.
     by_handle: HashTable<u32>,
     /// Further handles of the few entities that have several ids.
     others: HashMap<Handle, u32>,
     others_of: HashMap<u32, Vec<Handle>>,
     /// Blocks that changed since they were last written out.
-    dirty: RoaringBitmap,
+    dirty: Marks,
     live_per_layout: Vec<u64>,
     purged: u64,
 }
@@ -99,14 +171,14 @@ impl Entities {
     /// Returns one more than the highest number that was ever used.
     #[must_use]
     pub fn bound(&self) -> u32 {
-        u32::try_from(self.flags.len()).unwrap_or(u32::MAX)
+        u32::try_from(self.rows.len()).unwrap_or(u32::MAX)
     }
 
     /// Returns the entity of a handle, if it is live.
     #[must_use]
     pub fn find(&self, handle: Handle) -> Option<EntityId> {
         self.by_handle
-            .find(handle.hash(), |&number| self.handle.get(number as usize) == Some(&handle))
+            .find(handle.hash(), |&number| self.rows.get(number as usize).is_some_and(|row| row.handle == handle))
             .copied()
             .or_else(|| self.others.get(&handle).copied())
             .map(EntityId)
@@ -115,39 +187,19 @@ impl Entities {
     /// Returns what is known of an entity; `None` if the number was never used.
     #[must_use]
     pub fn row(&self, entity: EntityId) -> Option<Row> {
-        let i = entity.index();
-        let flags = *self.flags.get(i)?;
-        if flags & KNOWN == 0 {
-            return None;
-        }
-        let mailbox = *self.mailbox.get(i)?;
-        let last_activity = *self.last_activity.get(i)?;
-        Some(Row {
-            handle: *self.handle.get(i)?,
-            digest: *self.digest.get(i)?,
-            version: Position(u64::from(*self.version.get(i)?)),
-            last_event: Position(u64::from(*self.last_event.get(i)?)),
-            layout: LayoutId(u32::from(*self.layout.get(i)?)),
-            mailbox: (mailbox != NO_MAILBOX).then_some(EntityId(mailbox)),
-            first_seen: Timestamp(*self.first_seen.get(i)?),
-            last_activity: (last_activity != NO_TIME).then_some(Timestamp(last_activity)),
-            state: state_of(flags),
-            absent: flags & ABSENT != 0,
-            open_deal: flags & OPEN_DEAL != 0,
-            visibility: visibility_of(flags),
-        })
+        self.rows.get(entity.index()).filter(|row| row.flags & KNOWN != 0).map(Packed::unpack)
     }
 
     /// Returns the version and digest of a live entity, for the comparison that intake makes.
     #[must_use]
     pub fn version_and_digest(&self, entity: EntityId) -> Option<(Position, u64)> {
-        let i = entity.index();
-        Some((Position(u64::from(*self.version.get(i)?)), *self.digest.get(i)?))
+        self.rows.get(entity.index()).map(|row| (Position(u64::from(row.version)), row.digest))
     }
 
     /// Goes through the numbers that are in use, from `from` upwards.
     pub fn numbers_from(&self, from: u32) -> impl Iterator<Item = EntityId> + '_ {
-        (from..self.bound()).filter(|&n| self.flags.get(n as usize).is_some_and(|f| f & KNOWN != 0)).map(EntityId)
+        let rows = self.rows.iter_from(from as usize);
+        (from..).zip(rows).filter(|(_, row)| row.flags & KNOWN != 0).map(|(number, _)| EntityId(number))
     }
 
     /// Returns the first entities, ascending, of which two views do not say the same, as far as `is_left_out` lets them count.
@@ -188,29 +240,22 @@ impl Entities {
     /// Says whether an entity is a live deal that is not closed.
     #[must_use]
     pub fn is_open_deal(&self, entity: EntityId) -> bool {
-        self.flags.get(entity.index()).is_some_and(|f| f & (OPEN_DEAL | PURGED) == OPEN_DEAL)
+        self.rows.get(entity.index()).is_some_and(|row| row.flags & (OPEN_DEAL | PURGED) == OPEN_DEAL)
     }
 
     /// Says whether an entity waits in quarantine.
     #[must_use]
     pub fn is_quarantined(&self, entity: EntityId) -> bool {
-        self.flags.get(entity.index()).is_some_and(|f| f & QUARANTINED != 0)
+        self.rows.get(entity.index()).is_some_and(|row| row.flags & QUARANTINED != 0)
     }
 
-    fn grow_to(&mut self, entity: EntityId) {
-        let len = entity.index() + 1;
-        if self.flags.len() >= len {
-            return;
+    /// Returns the row of a number, which from now on is below the bound.
+    fn row_to_change(&mut self, entity: EntityId) -> Option<&mut Packed> {
+        let i = entity.index();
+        if i >= self.rows.len() {
+            self.rows.grow_to(i + 1, Packed::UNUSED);
         }
-        self.handle.resize(len, Handle::NONE);
-        self.digest.resize(len, 0);
-        self.version.resize(len, 0);
-        self.last_event.resize(len, 0);
-        self.layout.resize(len, 0);
-        self.mailbox.resize(len, NO_MAILBOX);
-        self.flags.resize(len, 0);
-        self.first_seen.resize(len, 0);
-        self.last_activity.resize(len, NO_TIME);
+        self.rows.get_mut(i)
     }
 
     fn touch(&mut self, entity: EntityId) {
@@ -219,9 +264,8 @@ impl Entities {
 
     /// Notes the newest event of an entity's stream.
     pub(super) fn saw_event(&mut self, entity: EntityId, position: Position) {
-        self.grow_to(entity);
-        if let Some(last) = self.last_event.get_mut(entity.index()) {
-            *last = low(position);
+        if let Some(row) = self.row_to_change(entity) {
+            row.last_event = low(position);
         }
         self.touch(entity);
     }
@@ -229,43 +273,41 @@ impl Entities {
     /// Returns the position of the newest event of an entity's stream.
     #[must_use]
     pub fn last_event(&self, entity: EntityId) -> Position {
-        Position(u64::from(self.last_event.get(entity.index()).copied().unwrap_or(0)))
+        Position(self.rows.get(entity.index()).map_or(0, |row| u64::from(row.last_event)))
     }
 
     /// Moves the newest event of an entity back, when a written-out block was ahead of its recorded position.
     pub fn wind_back(&mut self, entity: EntityId, position: Position) {
-        if let Some(last) = self.last_event.get_mut(entity.index()) {
-            *last = low(position);
+        if let Some(row) = self.rows.get_mut(entity.index()) {
+            row.last_event = low(position);
         }
     }
 
     /// Goes through the entities whose newest event is after `position`.
     pub fn newer_than(&self, position: Position) -> impl Iterator<Item = EntityId> + '_ {
         let bound = low(position);
-        (0..self.bound()).filter(move |&n| self.last_event.get(n as usize).is_some_and(|&p| p > bound)).map(EntityId)
+        let rows = (0u32..).zip(self.rows.iter_from(0));
+        rows.filter(move |(_, row)| row.last_event > bound).map(|(number, _)| EntityId(number))
     }
 
     pub(super) fn changed(&mut self, entity: EntityId, envelope: &Envelope, record: &EntityRecord, keyed: &Keyed) {
-        self.grow_to(entity);
-        let i = entity.index();
-        let before = self.flags.get(i).copied().unwrap_or(0);
-        let old_layout = self.layout.get(i).copied().unwrap_or(0);
-        if before & KNOWN != 0 && before & PURGED == 0 {
-            self.count(old_layout, -1);
-        }
         self.unlink_handle(entity);
         let layout = u16::try_from(record.layout.0).unwrap_or(u16::MAX);
-        let first = before & KNOWN == 0;
-        set(&mut self.handle, i, keyed.handle);
-        set(&mut self.digest, i, keyed.digest);
-        set(&mut self.version, i, low(envelope.position));
-        set(&mut self.layout, i, layout);
-        set(&mut self.mailbox, i, record.mailbox.map_or(NO_MAILBOX, |m| m.0));
-        if first {
-            set(&mut self.first_seen, i, envelope.recorded_at.0);
+        let Some(row) = self.row_to_change(entity) else { return };
+        let before = *row;
+        row.handle = keyed.handle;
+        row.digest = keyed.digest;
+        row.version = low(envelope.position);
+        row.layout = layout;
+        row.mailbox = record.mailbox.map_or(NO_MAILBOX, |mailbox| mailbox.0);
+        if before.flags & KNOWN == 0 {
+            row.first_seen = envelope.recorded_at.0;
         }
-        let kept = before & (QUARANTINED | OPEN_DEAL);
-        set(&mut self.flags, i, KNOWN | kept | ((record.visibility as u8) << VISIBILITY_SHIFT));
+        let kept = before.flags & (QUARANTINED | OPEN_DEAL);
+        row.flags = KNOWN | kept | ((record.visibility as u8) << VISIBILITY_SHIFT);
+        if before.flags & (KNOWN | PURGED) == KNOWN {
+            self.count(before.layout, -1);
+        }
         self.count(layout, 1);
         self.link_handle(entity, keyed);
         self.touch(entity);
@@ -273,15 +315,13 @@ impl Entities {
 
     /// A change whose key is already destroyed: the number was used, and that is all anybody can know.
     pub(super) fn unreadable_change(&mut self, entity: EntityId, position: Position, recorded_at: Timestamp) {
-        self.grow_to(entity);
-        let i = entity.index();
-        let flags = self.flags.get(i).copied().unwrap_or(0);
-        if flags & KNOWN == 0 {
-            set(&mut self.first_seen, i, recorded_at.0);
-            set(&mut self.flags, i, KNOWN | PURGED);
+        let Some(row) = self.row_to_change(entity) else { return };
+        row.version = low(position);
+        if row.flags & KNOWN == 0 {
+            row.first_seen = recorded_at.0;
+            row.flags = KNOWN | PURGED;
             self.purged += 1;
         }
-        set(&mut self.version, i, low(position));
         self.touch(entity);
     }
 
@@ -299,9 +339,9 @@ impl Entities {
         if keyed.handle == Handle::NONE {
             return;
         }
-        let column = &self.handle;
+        let rows = &self.rows;
         self.by_handle.insert_unique(keyed.handle.hash(), entity.0, |&number| {
-            column.get(number as usize).copied().unwrap_or_default().hash()
+            rows.get(number as usize).map_or(0, |row| row.handle.hash())
         });
         for &other in &keyed.others {
             self.load_other_handle(other, entity);
@@ -311,11 +351,14 @@ impl Entities {
     /// A block that was written out ahead of the further handles may tell of a purge that they do not know: those go
     /// even when the entity has no handle any more.
     fn unlink_handle(&mut self, entity: EntityId) {
-        let handle = self.handle.get(entity.index()).copied().unwrap_or(Handle::NONE);
+        let handle = self.rows.get(entity.index()).map_or(Handle::NONE, |row| row.handle);
         if handle != Handle::NONE
             && let Ok(found) = self.by_handle.find_entry(handle.hash(), |&number| number == entity.0)
         {
             found.remove();
+        }
+        if self.others_of.is_empty() {
+            return;
         }
         for other in self.others_of.remove(&entity.0).unwrap_or_default() {
             if self.others.get(&other) == Some(&entity.0) {
@@ -338,77 +381,59 @@ impl Entities {
     }
 
     fn set_flag(&mut self, entity: EntityId, flag: u8, on: bool) {
-        if let Some(flags) = self.flags.get_mut(entity.index())
-            && *flags & (KNOWN | PURGED) == KNOWN
+        if let Some(row) = self.rows.get_mut(entity.index())
+            && row.flags & (KNOWN | PURGED) == KNOWN
         {
-            *flags = if on { *flags | flag } else { *flags & !flag };
+            row.flags = if on { row.flags | flag } else { row.flags & !flag };
             self.touch(entity);
         }
     }
 
     pub(super) fn active(&mut self, entity: EntityId, at: Timestamp) {
-        if let Some(latest) = self.last_activity.get_mut(entity.index()) {
-            *latest = (*latest).max(at.0);
+        if let Some(row) = self.rows.get_mut(entity.index()) {
+            row.last_activity = row.last_activity.max(at.0);
             self.touch(entity);
         }
     }
 
     pub(super) fn purged(&mut self, entity: EntityId) {
-        let i = entity.index();
         self.unlink_handle(entity);
-        let Some(&flags) = self.flags.get(i) else { return };
-        if flags & PURGED == 0 {
-            if flags & KNOWN != 0 {
-                let layout = self.layout.get(i).copied().unwrap_or(0);
-                self.count(layout, -1);
+        let Some(row) = self.rows.get_mut(entity.index()) else { return };
+        let before = *row;
+        let (version, last_event) = (row.version, row.last_event);
+        *row = Packed { version, last_event, flags: KNOWN | PURGED, ..Packed::UNUSED };
+        if before.flags & PURGED == 0 {
+            if before.flags & KNOWN != 0 {
+                self.count(before.layout, -1);
             }
             self.purged += 1;
         }
-        set(&mut self.handle, i, Handle::NONE);
-        set(&mut self.digest, i, 0);
-        set(&mut self.layout, i, 0);
-        set(&mut self.mailbox, i, NO_MAILBOX);
-        set(&mut self.flags, i, KNOWN | PURGED);
-        set(&mut self.first_seen, i, 0);
-        set(&mut self.last_activity, i, NO_TIME);
         self.touch(entity);
     }
 
     /// Returns the blocks that changed since this was last asked, and forgets them.
     pub fn take_dirty(&mut self) -> RoaringBitmap {
-        std::mem::take(&mut self.dirty)
+        self.dirty.take()
     }
 
     /// Marks blocks as changed again, when writing them out failed.
     pub fn mark_dirty(&mut self, blocks: &RoaringBitmap) {
-        self.dirty |= blocks;
+        self.dirty.extend(blocks);
     }
 
     /// Returns the bytes of a block.
     #[must_use]
     pub fn block(&self, block: u32) -> Vec<u8> {
         let first = block as usize * ENTITIES_PER_BLOCK;
-        let end = (first + ENTITIES_PER_BLOCK).min(self.flags.len());
         let mut out = Vec::with_capacity(ENTITIES_PER_BLOCK * ROW_BYTES);
-        for i in first..end {
-            self.write_row(i, &mut out);
-        }
+        self.rows.iter_from(first).take(ENTITIES_PER_BLOCK).for_each(|row| row.write(&mut out));
         out
     }
 
-    fn write_row(&self, i: usize, out: &mut Vec<u8>) {
-        let start = out.len();
-        out.extend_from_slice(&self.handle.get(i).copied().unwrap_or_default().0);
-        out.extend_from_slice(&self.digest.get(i).copied().unwrap_or(0).to_le_bytes());
-        out.extend_from_slice(&self.version.get(i).copied().unwrap_or(0).to_le_bytes());
-        out.extend_from_slice(&self.last_event.get(i).copied().unwrap_or(0).to_le_bytes());
-        out.extend_from_slice(&self.mailbox.get(i).copied().unwrap_or(NO_MAILBOX).to_le_bytes());
-        out.extend_from_slice(&self.layout.get(i).copied().unwrap_or(0).to_le_bytes());
-        out.push(self.flags.get(i).copied().unwrap_or(0));
-        out.push(0);
-        out.extend_from_slice(&self.first_seen.get(i).copied().unwrap_or(0).to_le_bytes());
-        out.extend_from_slice(&self.last_activity.get(i).copied().unwrap_or(NO_TIME).to_le_bytes());
-        out.resize(start + ROW_BYTES, 0);
+    /// Makes room for entities that are about to be loaded, so that the table of handles is not made anew again and again.
+    pub fn reserve(&mut self, entities: usize) {
+        let rows = &self.rows;
+        self.by_handle.reserve(entities, |&number| rows.get(number as usize).map_or(0, |row| row.handle.hash()));
     }
 
     /// Takes a written-out block back in. Blocks come in ascending order, when nothing else is there yet.
@@ -429,28 +454,15 @@ impl Entities {
     }
 
     fn load_row(&mut self, entity: EntityId, row: &[u8]) -> Result<(), BlockError> {
-        self.grow_to(entity);
-        let i = entity.index();
-        let handle = Handle(part(row, 0)?);
-        let layout = u16::from_le_bytes(part(row, 36)?);
-        let [flags, reserved] = part::<2>(row, 38)?;
-        if reserved != 0 || part::<4>(row, 56)? != [0; 4] || flags & UNUSED != 0 || flags >> VISIBILITY_SHIFT > 2 {
-            return Err(BlockError);
+        let packed = Packed::parse(row)?;
+        if let Some(row) = self.row_to_change(entity) {
+            *row = packed;
         }
-        set(&mut self.handle, i, handle);
-        set(&mut self.digest, i, u64::from_le_bytes(part(row, 16)?));
-        set(&mut self.version, i, u32::from_le_bytes(part(row, 24)?));
-        set(&mut self.last_event, i, u32::from_le_bytes(part(row, 28)?));
-        set(&mut self.mailbox, i, u32::from_le_bytes(part(row, 32)?));
-        set(&mut self.layout, i, layout);
-        set(&mut self.flags, i, flags);
-        set(&mut self.first_seen, i, i64::from_le_bytes(part(row, 40)?));
-        set(&mut self.last_activity, i, i64::from_le_bytes(part(row, 48)?));
-        if flags & PURGED != 0 {
+        if packed.flags & PURGED != 0 {
             self.purged += 1;
-        } else if flags & KNOWN != 0 {
-            self.count(layout, 1);
-            self.link_handle(entity, &Keyed { handle, others: Vec::new(), digest: 0 });
+        } else if packed.flags & KNOWN != 0 {
+            self.count(packed.layout, 1);
+            self.link_handle(entity, &Keyed { handle: packed.handle, others: Vec::new(), digest: 0 });
         }
         Ok(())
     }
@@ -499,12 +511,6 @@ fn visibility_of(flags: u8) -> Visibility {
         1 => Visibility::Private,
         2 => Visibility::Shared,
         _ => Visibility::Unknown,
-    }
-}
-
-fn set<T>(column: &mut [T], index: usize, value: T) {
-    if let Some(place) = column.get_mut(index) {
-        *place = value;
     }
 }
 

@@ -12,7 +12,7 @@ use crate::event::grant::{
     GrantEnd, GrantPurpose, GrantReceipt, GrantRenewed, GrantRequested, GrantStep, GrantStepFailed, GrantStepStarted,
     GrantStepSucceeded,
 };
-use crate::event::{Actor, Event, Recorded};
+use crate::event::{Actor, Envelope, Event};
 use crate::id::{Digest, EntityId, GrantId, Handle, Position};
 use crate::time::Timestamp;
 
@@ -391,9 +391,9 @@ impl Grants {
     }
 
     /// Folds one event.
-    pub fn fold(&mut self, recorded: &Recorded, event: &Event) {
-        let (position, at) = (recorded.envelope.position, recorded.envelope.recorded_at);
-        let person = match recorded.envelope.actor {
+    pub fn fold(&mut self, envelope: &Envelope, event: &Event) {
+        let (position, at) = (envelope.position, envelope.recorded_at);
+        let person = match envelope.actor {
             Actor::Person(uid) => Some(uid),
             Actor::Daemon | Actor::Schedule => None,
         };

@@ -38,9 +38,12 @@ impl Index {
         self.sets.iter().map(|(key, set)| (*key, set))
     }
 
-    pub(super) fn fold(&mut self, envelope: &Envelope) {
-        self.add(Key::Type(envelope.event_type), envelope.position);
-        self.add(Key::Actor(envelope.actor), envelope.position);
+    /// Adds neighbouring events that have the type and the actor of the first.
+    pub(super) fn add_alike(&mut self, first: &Envelope, last: Position) {
+        let (Ok(from), Ok(to)) = (u32::try_from(first.position.0), u32::try_from(last.0)) else { return };
+        for key in [Key::Type(first.event_type), Key::Actor(first.actor)] {
+            self.sets.entry(key).or_default().insert_range(from..=to);
+        }
     }
 
     pub(super) fn add_run(&mut self, run: RunId, position: Position) {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::event::decision::{PlanFrozen, PlanPurpose, PlanRequested};
-use crate::event::{Actor, Recorded};
+use crate::event::{Actor, Envelope};
 use crate::id::{Digest, PlanId, Position, RunId};
 use crate::time::Timestamp;
 
@@ -157,8 +157,7 @@ impl Plans {
         })
     }
 
-    pub(super) fn requested(&mut self, recorded: &Recorded, body: &PlanRequested) {
-        let envelope = &recorded.envelope;
+    pub(super) fn requested(&mut self, envelope: &Envelope, body: &PlanRequested) {
         let requested_by = match envelope.actor {
             Actor::Person(uid) => Some(uid),
             Actor::Daemon | Actor::Schedule => None,

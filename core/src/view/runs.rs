@@ -10,7 +10,7 @@ use crate::event::decision::RunEnd;
 use crate::event::saga::{
     Failure, Receipt, SagaEnd, SagaItem, SagaStarted, SkipReason, Step, StepFailed, StepSucceeded,
 };
-use crate::event::{Actor, Event, Recorded};
+use crate::event::{Actor, Envelope, Event};
 use crate::id::{EntityId, PlanId, Position, RunId, SagaId};
 use crate::time::Timestamp;
 
@@ -319,8 +319,7 @@ impl Runs {
         }
     }
 
-    pub(super) fn fold(&mut self, recorded: &Recorded, event: &Event) {
-        let envelope = &recorded.envelope;
+    pub(super) fn fold(&mut self, envelope: &Envelope, event: &Event) {
         let at = envelope.recorded_at;
         match event {
             Event::RunRequested(body) => {

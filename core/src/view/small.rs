@@ -7,7 +7,7 @@ use bincode::{Decode, Encode};
 use super::{Grants, Intakes, Plans, Runs, Scans};
 use crate::event::decision::{PolicyVersion, ScheduleFired};
 use crate::event::hold::HoldPlaced;
-use crate::event::{Event, Recorded};
+use crate::event::{Envelope, Event};
 use crate::id::{Digest, EntityId, HoldId, LayoutId, PlanId, Position};
 use crate::record::Layout;
 use crate::time::Timestamp;
@@ -38,8 +38,7 @@ pub struct Small {
 }
 
 impl Small {
-    pub(super) fn fold(&mut self, recorded: &Recorded, event: &Event) {
-        let envelope = &recorded.envelope;
+    pub(super) fn fold(&mut self, envelope: &Envelope, event: &Event) {
         let at = envelope.recorded_at;
         match event {
             Event::StoreInitialised(body) => self.store = body.store,
@@ -70,7 +69,7 @@ impl Small {
             Event::PolicyRecorded(body) => {
                 self.policies.texts.insert((body.id.clone(), body.digest), envelope.position);
             }
-            Event::PlanRequested(body) => self.plans.requested(recorded, body),
+            Event::PlanRequested(body) => self.plans.requested(envelope, body),
             Event::PlanItems(body) => self.with_plan(body.plan, |plan| {
                 // A planner that crashed begins again at the first chunk.
                 if body.chunk == 0 {
@@ -82,7 +81,7 @@ impl Small {
             }),
             Event::PlanFrozen(body) => self.with_plan(body.plan, |plan| plan.frozen = Some(body.clone())),
             Event::PlanRefused(body) => self.with_plan(body.plan, |plan| plan.refused = Some(body.code.clone())),
-            Event::PlanApproved(body) => self.approve(recorded, body.plan, body.digest),
+            Event::PlanApproved(body) => self.approve(envelope, body.plan, body.digest),
             Event::PlanRejected(body) => {
                 if let crate::event::Actor::Person(uid) = envelope.actor {
                     self.with_plan(body.plan, |plan| plan.rejected_by = Some(uid));
@@ -93,8 +92,8 @@ impl Small {
             Event::ScheduleMissed(body) => self.schedules.missed(&body.policy, body.last_at),
             _ => {}
         }
-        self.runs.fold(recorded, event);
-        self.grants.fold(recorded, event);
+        self.runs.fold(envelope, event);
+        self.grants.fold(envelope, event);
     }
 
     fn with_plan(&mut self, id: PlanId, change: impl FnOnce(&mut super::Plan)) {
@@ -104,9 +103,9 @@ impl Small {
     }
 
     /// An approval counts only for the digest it names, and only from a person.
-    fn approve(&mut self, recorded: &Recorded, plan: PlanId, digest: Digest) {
-        let crate::event::Actor::Person(uid) = recorded.envelope.actor else { return };
-        let at = recorded.envelope.recorded_at;
+    fn approve(&mut self, envelope: &Envelope, plan: PlanId, digest: Digest) {
+        let crate::event::Actor::Person(uid) = envelope.actor else { return };
+        let at = envelope.recorded_at;
         self.with_plan(plan, |plan| {
             if plan.digest() == Some(digest) && !plan.approvals.iter().any(|a| a.uid == uid && a.at == at) {
                 plan.approvals.push(super::plans::Approval { uid, at });

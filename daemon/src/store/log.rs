@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender};
 use retention_core::event::codec::{Bodies, CodecError};
-use retention_core::event::{Draft, Envelope, Event, Readable, Recorded, Sealing, codec};
+use retention_core::event::{Draft, Envelope, Event, Sealing, codec};
 use retention_core::id::{Digest, EntityId, Position};
 use retention_core::time::Timestamp;
 use retention_core::view::{Condition, Conflict, Keyed};
@@ -117,14 +117,14 @@ impl Inner {
             }
             _ => None,
         };
-        self.prepare_encoded(draft, plain, keyed, key)
+        self.prepare_encoded(draft, &plain, keyed, key)
     }
 
     /// As [`Self::prepare`], when the body was encoded before.
     pub(super) fn prepare_encoded(
         &self,
         draft: Draft,
-        plain: Vec<u8>,
+        plain: &[u8],
         keyed: Option<Keyed>,
         key: Option<&DataKey>,
     ) -> Result<Prepared, AppendError> {
@@ -132,13 +132,13 @@ impl Inner {
         let schema = codec::schema_of(event_type);
         let context = |slot| SealContext { stream: draft.stream, event_type: event_type as u16, schema, slot };
         let (sealed, body) = match (event_type.sealing(), draft.entity) {
-            (Sealing::Public, _) => (false, plain),
-            (Sealing::House, _) => (true, self.seal(&self.house_key, &context(EntityId(0)), &plain)?),
-            (Sealing::Entity, None) => (true, self.seal(&self.house_key, &context(EntityId(0)), &plain)?),
+            (Sealing::Public, _) => (false, plain.to_vec()),
+            (Sealing::House, _) => (true, self.seal(&self.house_key, &context(EntityId(0)), plain)?),
+            (Sealing::Entity, None) => (true, self.seal(&self.house_key, &context(EntityId(0)), plain)?),
             (Sealing::Entity, Some(entity)) => match key {
-                Some(key) => (true, self.seal(key, &context(entity), &plain)?),
+                Some(key) => (true, self.seal(key, &context(entity), plain)?),
                 None => match self.vault.key_of(entity)? {
-                    KeyState::Live(key) => (true, self.seal(&key, &context(entity), &plain)?),
+                    KeyState::Live(key) => (true, self.seal(&key, &context(entity), plain)?),
                     KeyState::Destroyed | KeyState::NeverIssued | KeyState::Damaged => {
                         return Err(AppendError::KeyDestroyed(entity));
                     }
@@ -273,28 +273,43 @@ impl Writer {
     }
 
     fn fold(&mut self, pending: Vec<Pending>, group: Place) {
-        let mut answers = Vec::with_capacity(pending.len());
         {
             let mut state = self.inner.state.write();
-            let mut rows = Vec::new();
-            for Pending { job, first, places } in pending {
-                let last = Position(first.0 + places.len() as u64 - u64::from(!places.is_empty()));
-                for (prepared, (envelope, offset)) in job.events.into_iter().zip(places) {
+            let mut rows = Vec::with_capacity(pending.iter().map(|pending| pending.places.len()).sum());
+            let mut alike: Option<(&Envelope, Position)> = None;
+            for Pending { job, places, .. } in &pending {
+                for (prepared, (envelope, offset)) in job.events.iter().zip(places) {
                     let previous = envelope.entity.map_or(Position::NONE, |e| state.views.entities.last_event(e));
-                    let place = Place { segment: group.segment, offset: group.offset.saturating_add(offset) };
-                    rows.push(EventRow::of(&envelope, previous, place));
-                    let recorded = Recorded { envelope, event: Readable::Event(Box::new(prepared.draft.event)) };
-                    state.fold(&recorded, prepared.keyed.as_ref());
+                    let place = Place { segment: group.segment, offset: group.offset.saturating_add(*offset) };
+                    rows.push(EventRow::of(envelope, previous, place));
+                    alike = match alike {
+                        Some((first, _)) if is_alike(first, envelope) => Some((first, envelope.position)),
+                        before => {
+                            if let Some((first, last)) = before {
+                                state.views.index_alike(first, last);
+                            }
+                            Some((envelope, envelope.position))
+                        }
+                    };
+                    state.fold_unindexed(envelope, Some(&prepared.draft.event), prepared.keyed.as_ref());
                 }
-                answers.push((job.reply, Appended { first, last }));
+            }
+            if let Some((first, last)) = alike {
+                state.views.index_alike(first, last);
             }
             self.inner.tail.extend(rows.into_iter());
         }
         self.inner.signal.announce(Position(self.next.0 - 1));
-        for (reply, appended) in answers {
-            answer(reply, Ok(appended));
+        for Pending { job, first, places } in pending {
+            let last = Position(first.0 + places.len() as u64 - u64::from(!places.is_empty()));
+            answer(job.reply, Ok(Appended { first, last }));
         }
     }
+}
+
+/// Says whether two events stand in the same sets of the index.
+fn is_alike(one: &Envelope, other: &Envelope) -> bool {
+    one.event_type == other.event_type && one.actor == other.actor
 }
 
 fn size_of_job(jobs: &[Job]) -> usize {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use retention_core::event::{Event, Readable, Recorded};
+use retention_core::event::{Envelope, Event, Recorded};
 use retention_core::id::{EntityId, Handle, LayoutId};
 use retention_core::policy::{Assessment, BoundSet, Facts, PolicySet};
 use retention_core::record::{EntityRecord, Kind, Layout};
@@ -26,11 +26,18 @@ pub struct State {
     pub views: Views,
     policies: Arc<PolicySet>,
     bound: HashMap<LayoutId, Arc<Bound>>,
+    /// The one that judged last: neighbours in the log mostly have the same layout.
+    last_bound: Option<(LayoutId, Arc<Bound>)>,
 }
 
 impl Default for State {
     fn default() -> Self {
-        Self { views: Views::default(), policies: Arc::new(PolicySet::empty()), bound: HashMap::new() }
+        Self {
+            views: Views::default(),
+            policies: Arc::new(PolicySet::empty()),
+            bound: HashMap::new(),
+            last_bound: None,
+        }
     }
 }
 
@@ -45,15 +52,22 @@ impl State {
     pub fn install(&mut self, policies: Arc<PolicySet>) {
         self.policies = policies;
         self.bound.clear();
+        self.last_bound = None;
     }
 
     /// Folds an event and judges the entity that it changes.
     pub fn fold(&mut self, recorded: &Recorded, keyed: Option<&Keyed>) {
-        self.views.fold(recorded, keyed);
-        if let (Readable::Event(event), Some(entity)) = (&recorded.event, recorded.envelope.entity)
-            && let Event::EntityChanged(body) = event.as_ref()
+        self.views.index_alike(&recorded.envelope, recorded.envelope.position);
+        self.fold_unindexed(&recorded.envelope, recorded.event(), keyed);
+    }
+
+    /// As [`Self::fold`], but for what [`Views::index_alike`] does.
+    pub fn fold_unindexed(&mut self, envelope: &Envelope, event: Option<&Event>, keyed: Option<&Keyed>) {
+        let changed = self.views.fold_unindexed(envelope, event, keyed);
+        if let (Some(entity), Some(Event::EntityChanged(body))) = (changed, event)
+            && !self.judge(entity, &body.record)
         {
-            self.judge(entity, &body.record);
+            self.views.due.mark(entity);
         }
     }
 
@@ -77,16 +91,24 @@ impl State {
 
     /// Judges an entity by every active policy and writes the days into the due index.
     ///
-    /// An entity stays marked as unjudged while the installed policies are not the ones of the log.
-    pub fn judge(&mut self, entity: EntityId, record: &EntityRecord) {
+    /// Says whether it could: it cannot while the installed policies are not the ones of the log, and an entity that was
+    /// marked as unjudged then stays so.
+    pub fn judge(&mut self, entity: EntityId, record: &EntityRecord) -> bool {
         if self.views.small.policies.digest != Some(self.policies.digest()) {
-            return;
+            return false;
         }
-        let Some(bound) = self.bound(record.layout) else { return };
-        let Some(row) = self.views.entities.row(entity) else { return };
+        let known = self.last_bound.take().filter(|(layout, _)| *layout == record.layout);
+        let Some(bound) = known.map(|(_, bound)| bound).or_else(|| self.bound(record.layout)) else { return false };
+        let is_judged = self.judge_by(&bound, entity, record);
+        self.last_bound = Some((record.layout, bound));
+        is_judged
+    }
+
+    fn judge_by(&mut self, bound: &Bound, entity: EntityId, record: &EntityRecord) -> bool {
+        let Some(row) = self.views.entities.row(entity) else { return false };
         if row.state == EntityState::Purged {
             self.views.due.judged(entity);
-            return;
+            return true;
         }
         let open_deals = self.views.open_deals(entity);
         let facts = facts(&bound.layout, record, &row, open_deals);
@@ -101,6 +123,7 @@ impl State {
             self.views.due.set(&policy.policy().id, policy.policy().digest(), entity, standing);
         }
         self.views.due.judged(entity);
+        true
     }
 }
 

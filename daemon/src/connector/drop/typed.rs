@@ -57,6 +57,8 @@ pub(super) struct Typist<'m> {
     deleted: Option<usize>,
     seen: BTreeSet<Arc<str>>,
     notes: Vec<(Defect, Option<usize>)>,
+    /// The dates of the row at hand that are rewritten, by the number of their rule; its memory is used again.
+    rewritten: Vec<Option<String>>,
     /// What was handed out so far.
     pub(super) summary: ReadSummary,
     rows_spoiled: bool,
@@ -133,6 +135,7 @@ impl<'m> Typist<'m> {
             deleted,
             seen: BTreeSet::new(),
             notes: Vec::new(),
+            rewritten: Vec::new(),
             summary: ReadSummary::default(),
             rows_spoiled: false,
         };
@@ -213,8 +216,11 @@ impl<'m> Typist<'m> {
         {
             return Ok(Change::Departed(Departure { kind, mailbox, external_id, place }));
         }
-        let (dates, rewritten) = self.dates(fields);
-        let cells = self.cells(fields, &rewritten)?;
+        let mut rewritten = std::mem::take(&mut self.rewritten);
+        let dates = self.dates(fields, &mut rewritten);
+        let cells = self.cells(fields, &rewritten);
+        self.rewritten = rewritten;
+        let cells = cells?;
         let links = self.links.iter().zip(&self.mapping.links);
         Ok(Change::Row(SourceRow {
             layout: 0,
@@ -282,10 +288,11 @@ impl<'m> Typist<'m> {
     fn dates(
         &mut self,
         fields: &impl Fields,
-    ) -> (Vec<(DateRole, retention_core::time::Timestamp)>, Vec<Option<String>>) {
+        rewritten: &mut Vec<Option<String>>,
+    ) -> Vec<(DateRole, retention_core::time::Timestamp)> {
         let rules: &[DateRule] = &self.mapping.dates;
         let mut dates = Vec::with_capacity(rules.len());
-        let mut rewritten = Vec::new();
+        rewritten.clear();
         for (rule, &number) in rules.iter().zip(&self.dates) {
             let Some(text) = fields.cell(number).filter(|text| !text.trim().is_empty()) else {
                 rewritten.push(None);
@@ -297,7 +304,7 @@ impl<'m> Typist<'m> {
             dates.extend(mapped.found.at.map(|at| (rule.role, at)));
             rewritten.push(mapped.iso);
         }
-        (dates, rewritten)
+        dates
     }
 
     fn cells(&mut self, fields: &impl Fields, dates: &[Option<String>]) -> Result<Cells, (RejectCode, Option<usize>)> {

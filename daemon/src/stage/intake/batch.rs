@@ -10,9 +10,9 @@ use retention_core::view::Condition;
 use super::IntakeError;
 use crate::store::{AppendError, Appended, Prepared, Store};
 
-/// Batches that the writer may have before the next one waits: one is being written, one waits, and one is being
-/// prepared.
-const IN_FLIGHT_MAX: usize = 2;
+/// Batches that the writer may have before the next one waits. They are small, so that what one thread leaves is still in
+/// the processor's cache when the next one takes it up; those that wait together share one flush.
+const IN_FLIGHT_MAX: usize = 8;
 
 /// Handles are keyed digests, so their own bytes are the best hash there is.
 #[derive(Default)]
@@ -33,29 +33,29 @@ impl Hasher for HandleHasher {
     }
 }
 
+type HandleSet = HashSet<Handle, BuildHasherDefault<HandleHasher>>;
+
 /// The ids of one batch.
 #[derive(Default)]
 pub(super) struct Handles {
     /// The handle of each row, with the number of the last row of the batch that has it.
     pub(super) own: HashMap<Handle, usize, BuildHasherDefault<HandleHasher>>,
     /// Further handles of rows with several ids.
-    pub(super) others: HashSet<Handle, BuildHasherDefault<HandleHasher>>,
-}
-
-impl Handles {
-    pub(super) fn contains(&self, handle: &Handle) -> bool {
-        self.own.contains_key(handle) || (!self.others.is_empty() && self.others.contains(handle))
-    }
+    pub(super) others: HandleSet,
 }
 
 struct Sent {
     answer: Receiver<Result<Appended, AppendError>>,
-    handles: Handles,
+    handles: Vec<Handle>,
 }
 
 /// The batches that the writer has.
 #[derive(Default)]
-pub(super) struct InFlight(VecDeque<Sent>);
+pub(super) struct InFlight {
+    sent: VecDeque<Sent>,
+    /// The handles of all of them. No two batches have the same one: who finds its own here waits.
+    handles: HandleSet,
+}
 
 impl InFlight {
     /// Hands a batch over; waits while too many are under way.
@@ -69,30 +69,35 @@ impl InFlight {
         if events.is_empty() {
             return Ok(());
         }
-        while self.0.len() >= IN_FLIGHT_MAX {
+        while self.sent.len() >= IN_FLIGHT_MAX {
             self.wait_for_one()?;
         }
         let answer = store.submit(events, condition)?;
-        self.0.push_back(Sent { answer, handles });
+        let handles: Vec<Handle> = handles.own.into_keys().chain(handles.others).collect();
+        self.handles.extend(&handles);
+        self.sent.push_back(Sent { answer, handles });
         Ok(())
     }
 
     /// Says whether something with this handle is under way, so that the views do not know it yet.
     pub(super) fn contains(&self, handle: &Handle) -> bool {
-        self.0.iter().any(|sent| sent.handles.contains(handle))
+        !self.handles.is_empty() && self.handles.contains(handle)
     }
 
     /// Waits until everything is durable and folded.
     pub(super) fn drain(&mut self) -> Result<(), IntakeError> {
-        while !self.0.is_empty() {
+        while !self.sent.is_empty() {
             self.wait_for_one()?;
         }
         Ok(())
     }
 
     fn wait_for_one(&mut self) -> Result<(), IntakeError> {
-        if let Some(sent) = self.0.pop_front() {
+        if let Some(sent) = self.sent.pop_front() {
             sent.answer.recv().map_err(|_| AppendError::Closed)??;
+            for handle in &sent.handles {
+                self.handles.remove(handle);
+            }
         }
         Ok(())
     }

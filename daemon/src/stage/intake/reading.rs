@@ -10,12 +10,12 @@ use crate::connector::drop::report::ReadReport;
 use crate::connector::rejection::FileError;
 use crate::halt::Halt;
 
-/// How many changes travel together: enough that a lock, a flush and a wake-up per batch cost nothing per row, few
-/// enough that all batches under way stay within some megabytes.
-pub(super) const CHANGES_PER_BATCH: usize = 2_048;
+/// How many changes travel together: enough that a lock and a wake-up per batch cost next to nothing per row, few enough
+/// that the rows of a batch stay in the processor's cache from one thread to the next.
+pub(super) const CHANGES_PER_BATCH: usize = 512;
 
 /// Batches that wait for the comparison.
-const BATCHES_AHEAD: usize = 2;
+const BATCHES_AHEAD: usize = 4;
 
 /// How a read ended, with what it saw.
 pub(super) struct Read {

@@ -14,20 +14,14 @@ use retention_core::record::{Cells, Column, DateRole, EntityRecord, FieldType, K
 use retention_core::time::Timestamp;
 use retention_core::view::{Condition, Conflict, Keyed, Views};
 use roaring::RoaringBitmap;
+use zeroize::Zeroizing;
 
 use super::IntakeError;
 use super::batch::{Handles, InFlight};
 use super::outcome::{Counts, Oddity};
 use crate::connector::change::SourceRow;
 use crate::store::open::daemon_draft;
-use crate::store::vault::DataKey;
 use crate::store::{AppendError, Prepared, Store};
-
-/// From how many events on a second thread helps: starting it costs about as much as sealing ten.
-const JOBS_SHARED_MIN: usize = 256;
-
-/// One event to be sealed, with the key of a new entity.
-type Job = (EntityId, Candidate, Option<DataKey>);
 
 /// A layout that the reader announced.
 pub(super) struct KnownLayout {
@@ -54,24 +48,25 @@ pub(super) struct Taking<'a> {
     pub(super) seen: RoaringBitmap,
     /// Whether a row names links, or its entity had some before.
     pub(super) has_links: bool,
-}
-
-/// A row, ready to be compared.
-struct Candidate {
-    event: Event,
-    plain: Vec<u8>,
-    keyed: Keyed,
-    occurred_at: Option<Timestamp>,
+    /// The encoded body of the row at hand; its memory is used again.
+    plain: Zeroizing<Vec<u8>>,
 }
 
 /// What the views know of a row.
 #[derive(Clone, Copy)]
 enum Standing {
     New,
-    Changed(EntityId, Position),
-    Unchanged(EntityId, Position),
+    Known(EntityId, KnownState),
     /// A later row of the batch has the same id.
     Superseded,
+}
+
+/// The state of an entity that was recorded before.
+#[derive(Clone, Copy)]
+struct KnownState {
+    version: Position,
+    digest: u64,
+    absent: bool,
 }
 
 impl<'a> Taking<'a> {
@@ -88,6 +83,7 @@ impl<'a> Taking<'a> {
             oddities: BTreeMap::new(),
             seen: RoaringBitmap::new(),
             has_links: false,
+            plain: Zeroizing::new(Vec::new()),
         }
     }
 
@@ -137,50 +133,48 @@ impl<'a> Taking<'a> {
     pub(super) fn take_rows(&mut self, rows: Vec<SourceRow>) -> Result<(), IntakeError> {
         self.counts.rows += rows.len() as u64;
         self.meet_mailboxes(&rows)?;
-        let mut candidates = Vec::with_capacity(rows.len());
+        let mut names = Vec::with_capacity(rows.len());
         let mut handles = Handles::default();
         handles.own.reserve(rows.len());
-        let mut standings = Vec::with_capacity(rows.len());
-        for row in rows {
-            let candidate = self.candidate(row)?;
-            standings.push(Standing::New);
-            if let Some(earlier) = handles.own.insert(candidate.keyed.handle, candidates.len()) {
+        let mut standings = vec![Standing::New; rows.len()];
+        for row in &rows {
+            let name = self.name_of(row)?;
+            if let Some(earlier) = handles.own.insert(name.handle, names.len()) {
                 if let Some(standing) = standings.get_mut(earlier) {
                     *standing = Standing::Superseded;
                 }
                 self.odd(Oddity::IdRepeated);
             }
-            candidates.push(candidate);
+            handles.others.extend(name.others.iter().copied());
+            self.has_links |= !row.links.is_empty();
+            names.push(name);
         }
-        handles.others.extend(candidates.iter().flat_map(|candidate| candidate.keyed.others.iter().copied()));
         self.let_views_catch_up(&handles)?;
-        self.compare(&candidates, &handles, &mut standings);
-        self.append(candidates, &standings, handles)
+        self.find_all(&names, &handles, &mut standings);
+        self.append(rows, names, &standings, handles)
     }
 
-    fn candidate(&mut self, row: SourceRow) -> Result<Candidate, IntakeError> {
+    /// Returns the handles of a row; its digest is not known yet.
+    fn name_of(&self, row: &SourceRow) -> Result<Keyed, IntakeError> {
         let layout = self.layouts.get(row.layout).ok_or(IntakeError::ReaderFailed)?;
         let mailbox = self.mailbox_of(layout, row.mailbox.as_ref());
         let handle = |id: &str| self.store.handle_of(&layout.source, mailbox, layout.kind, id);
         let others = row.other_ids.iter().filter(|id| **id != row.external_id).map(|id| handle(id)).collect();
-        let handle = handle(&row.external_id);
-        let record = EntityRecord {
+        Ok(Keyed { handle: handle(&row.external_id), others, digest: 0 })
+    }
+
+    fn record_of(&self, row: SourceRow) -> Result<EntityRecord, IntakeError> {
+        let layout = self.layouts.get(row.layout).ok_or(IntakeError::ReaderFailed)?;
+        Ok(EntityRecord {
             layout: layout.id,
-            mailbox,
+            mailbox: self.mailbox_of(layout, row.mailbox.as_ref()),
             visibility: row.visibility,
             external_id: row.external_id,
             other_ids: row.other_ids,
             dates: row.dates,
             links: row.links,
             cells: row.cells,
-        };
-        self.has_links |= !record.links.is_empty();
-        let occurred_at = [DateRole::Occurred, DateRole::Modified, DateRole::Created];
-        let occurred_at = occurred_at.into_iter().find_map(|role| record.date(role));
-        let event = Event::EntityChanged(EntityChanged { record });
-        let plain = event.encode_body()?;
-        let digest = self.store.digest_of(&plain);
-        Ok(Candidate { event, plain, keyed: Keyed { handle, others, digest }, occurred_at })
+        })
     }
 
     /// Waits for the batches under way if one of them holds an id of this one.
@@ -189,15 +183,15 @@ impl<'a> Taking<'a> {
         if all.any(|handle| self.in_flight.contains(handle)) { self.in_flight.drain() } else { Ok(()) }
     }
 
-    fn compare(&mut self, candidates: &[Candidate], handles: &Handles, standings: &mut [Standing]) {
+    fn find_all(&mut self, names: &[Keyed], handles: &Handles, standings: &mut [Standing]) {
         let store = self.store;
         let mut of_this_batch = RoaringBitmap::new();
         store.view(|views| {
-            for (candidate, standing) in candidates.iter().zip(standings) {
+            for (name, standing) in names.iter().zip(standings) {
                 if matches!(standing, Standing::Superseded) {
                     continue;
                 }
-                let found = self.find(views, &candidate.keyed, handles, &of_this_batch);
+                let found = self.find(views, name, handles, &of_this_batch);
                 let Some((entity, row)) = found.and_then(|entity| Some((entity, views.entities.row(entity)?))) else {
                     continue;
                 };
@@ -206,11 +200,8 @@ impl<'a> Taking<'a> {
                     self.odd(Oddity::IdRepeated);
                 }
                 self.has_links |= !views.links.is_empty() && views.links.of(entity).next().is_some();
-                *standing = if row.digest == candidate.keyed.digest && !row.absent {
-                    Standing::Unchanged(entity, row.version)
-                } else {
-                    Standing::Changed(entity, row.version)
-                };
+                let known = KnownState { version: row.version, digest: row.digest, absent: row.absent };
+                *standing = Standing::Known(entity, known);
             }
         });
     }
@@ -236,61 +227,53 @@ impl<'a> Taking<'a> {
         chosen
     }
 
+    /// Encodes and compares row by row, and seals what differs while it is still at hand.
     fn append(
         &mut self,
-        candidates: Vec<Candidate>,
+        rows: Vec<SourceRow>,
+        names: Vec<Keyed>,
         standings: &[Standing],
         handles: Handles,
     ) -> Result<(), IntakeError> {
         let count = standings.iter().filter(|standing| matches!(standing, Standing::New)).count();
         let mut issued = self.store.issue(count)?.into_iter();
-        let mut jobs = Vec::with_capacity(candidates.len());
+        let mut events = Vec::with_capacity(count);
         let mut versions = Vec::new();
-        for (candidate, standing) in candidates.into_iter().zip(standings) {
-            match *standing {
-                Standing::Superseded => {}
-                Standing::Unchanged(entity, version) => self.count_unchanged(entity, version),
-                Standing::Changed(entity, version) => {
+        let mut plain = std::mem::take(&mut self.plain);
+        for ((row, mut keyed), standing) in rows.into_iter().zip(names).zip(standings) {
+            if matches!(standing, Standing::Superseded) {
+                continue;
+            }
+            let record = self.record_of(row)?;
+            let occurred_at = [DateRole::Occurred, DateRole::Modified, DateRole::Created];
+            let occurred_at = occurred_at.into_iter().find_map(|role| record.date(role));
+            let event = Event::EntityChanged(EntityChanged { record });
+            event.encode_body_into(&mut plain)?;
+            keyed.digest = self.store.digest_of(&plain);
+            let (entity, key) = match *standing {
+                Standing::Superseded => continue,
+                Standing::Known(entity, known) if known.digest == keyed.digest && !known.absent => {
+                    self.count_unchanged(entity, known.version);
+                    continue;
+                }
+                Standing::Known(entity, known) => {
                     self.counts.changed += 1;
-                    versions.push((entity, version));
-                    jobs.push((entity, candidate, None));
+                    versions.push((entity, known.version));
+                    (entity, None)
                 }
                 Standing::New => {
                     let (entity, key) = issued.next().ok_or(IntakeError::ReaderFailed)?;
                     self.counts.added += 1;
                     self.seen.insert(entity.0);
-                    jobs.push((entity, candidate, Some(key)));
+                    (entity, Some(key))
                 }
-            }
+            };
+            let draft = self.draft(entity, occurred_at, event);
+            events.push(self.store.prepare_encoded(draft, &plain, keyed, key.as_ref())?);
         }
-        let events = self.prepare_all(jobs)?;
+        self.plain = plain;
         let condition = if versions.is_empty() { Condition::None } else { Condition::Versions(versions) };
         self.in_flight.send(self.store, events, condition, handles)
-    }
-
-    /// Seals and hashes in order, on two threads when there is enough to do: this is most of the work of an intake.
-    fn prepare_all(&self, mut jobs: Vec<Job>) -> Result<Vec<Prepared>, IntakeError> {
-        let prepare = |jobs: Vec<Job>| -> Result<Vec<Prepared>, IntakeError> {
-            jobs.into_iter().map(|job| self.prepare(job)).collect()
-        };
-        if jobs.len() < JOBS_SHARED_MIN {
-            return prepare(jobs);
-        }
-        let second = jobs.split_off(jobs.len() / 2);
-        std::thread::scope(|scope| {
-            let helper = std::thread::Builder::new()
-                .name("intake-seal".to_owned())
-                .spawn_scoped(scope, || prepare(second))
-                .map_err(|error| IntakeError::Thread(error.kind()))?;
-            let mut events = prepare(jobs)?;
-            events.extend(helper.join().map_err(|_| IntakeError::ReaderFailed)??);
-            Ok(events)
-        })
-    }
-
-    fn prepare(&self, (entity, candidate, key): Job) -> Result<Prepared, IntakeError> {
-        let Candidate { event, plain, keyed, occurred_at } = candidate;
-        Ok(self.store.prepare_encoded(self.draft(entity, occurred_at, event), plain, keyed, key.as_ref())?)
     }
 
     /// What an interrupted attempt at this intake appended is what this intake did.
