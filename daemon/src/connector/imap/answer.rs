@@ -75,7 +75,7 @@ pub(super) enum Untagged {
     /// `VANISHED`, RFC 7162.
     Vanished(Uids),
     /// `FETCH`.
-    Fetch(Fetched),
+    Fetch(Box<Fetched>),
     /// `ACL`: the folder, and who has which rights.
     Acl(String, Vec<(String, String)>),
     /// `MYRIGHTS`.
@@ -334,9 +334,8 @@ fn numbered(bytes: &[u8]) -> Result<Untagged, Malformed> {
     match all.get(1..) {
         Some([word]) if word.is("EXISTS") => Ok(Untagged::Exists(number)),
         Some([word]) if word.is("EXPUNGE") => Ok(Untagged::Expunge(number)),
-        Some([word, attributes]) if word.is("FETCH") => {
-            fetched(number, attributes.list().ok_or(Malformed("FETCH"))?).map(Untagged::Fetch)
-        }
+        Some([word, attributes]) if word.is("FETCH") => fetched(number, attributes.list().ok_or(Malformed("FETCH"))?)
+            .map(|fetched| Untagged::Fetch(Box::new(fetched))),
         Some([word, ..]) if word.is("EXISTS") || word.is("EXPUNGE") || word.is("FETCH") => {
             Err(Malformed("an answer about a message"))
         }

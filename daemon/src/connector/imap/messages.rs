@@ -204,8 +204,10 @@ impl Session {
         let mut gone = Vec::new();
         let mut listener = Each(&mut |answer: Untagged| {
             match answer {
-                Untagged::Fetch(Fetched { uid: Some(uid), flags: Some(flags), .. }) => {
-                    changes.changed.push((uid, without_recent(flags)));
+                Untagged::Fetch(fetched) => {
+                    if let (Some(uid), Some(flags)) = (fetched.uid, fetched.flags) {
+                        changes.changed.push((uid, without_recent(flags)));
+                    }
                 }
                 Untagged::Vanished(uids) => gone.push(uids),
                 _ => {}
@@ -273,7 +275,7 @@ impl Session {
         for (set, _) in uids.pieces() {
             let command = Command::new("UID FETCH").raw(&format!("{set} {items}"));
             let mut listener = Each(&mut |answer: Untagged| match answer {
-                Untagged::Fetch(fetched) => each(fetched),
+                Untagged::Fetch(fetched) => each(*fetched),
                 _ => Ok(()),
             });
             self.wire.run(&command, &mut listener).map_err(MailError::of_a_question)?;

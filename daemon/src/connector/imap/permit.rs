@@ -124,7 +124,7 @@ mod tests {
             let pause = gate.state.lock().not_before - now;
             assert!(pause >= before / 2 && pause <= PAUSE_MAX && pause >= PAUSE_MIN / 2, "{pause:?}");
             before = pause;
-            let refused = gate.enter(now).err().expect("left alone");
+            let refused = gate.enter(now).map(|_| ()).expect_err("left alone");
             assert!(matches!(
                 refused,
                 MailError::Refused(Refusal { code: "mail-backing-off", retry: Retry::After(_) })

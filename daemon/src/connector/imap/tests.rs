@@ -241,7 +241,7 @@ fn too_much_is_refused_before_it_is_held() {
     ];
     for (what, bytes) in cases {
         let script = logged_in(vec![Step::Answer("GETACL", bytes)]);
-        let error = with(script, |session| session.acl("INBOX").err().expect("an error"));
+        let error = with(script, |session| session.acl("INBOX").map(|_| ()).expect_err("an error"));
         assert_eq!(error.code(), "mail-too-much", "{what}");
     }
 }
@@ -276,7 +276,7 @@ fn an_effect_without_an_answer_is_unknown_and_a_question_is_refused() {
     let script = || logged_in(vec![answer("ACL", "* BYE shutting down\r\n")]);
     let effect = with(script(), |session| session.set_acl("INBOX", "bob", Rights::READ));
     assert_eq!(effect, Err(MailError::unknown("mail-bye")));
-    let question = with(script(), |session| session.acl("INBOX").err().expect("an error"));
+    let question = with(script(), |session| session.acl("INBOX").map(|_| ()).expect_err("an error"));
     assert!(matches!(question, MailError::Refused(_)));
 }
 
@@ -365,7 +365,7 @@ fn a_message_is_appended_only_after_the_server_asks_for_it() {
 #[test]
 fn a_login_form_that_the_server_ignores_is_refused_before_a_password_is_sent() {
     let scripted = Scripted::playing(vec![vec![say("* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN] Courier-IMAP ready\r\n")]]);
-    let refused = scripted.open(LoginForm::AuthzId).err().expect("refused");
+    let refused = scripted.open(LoginForm::AuthzId).expect_err("refused");
     assert_eq!(refused.code(), "mail-login-form");
     scripted.end();
 }
@@ -416,7 +416,7 @@ fn a_server_that_fails_is_left_alone_and_a_wrong_password_is_no_failure_of_the_s
     ]);
     let connector = connector();
     let access = scripted.access(LoginForm::OwnPassword);
-    let code = || connector.open(&access).err().expect("an error").code();
+    let code = || connector.open(&access).expect_err("an error").code();
     assert_eq!([code(), code(), code()], ["mail-login-refused", "mail-busy-greeting", "mail-backing-off"]);
     scripted.end();
 }

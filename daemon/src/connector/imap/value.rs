@@ -239,7 +239,7 @@ mod tests {
             atom("X"),
             Value::Nil,
         ];
-        assert_eq!(read == vec![atom("1"), atom("FETCH"), Value::List(inner)], true);
+        assert!(read == vec![atom("1"), atom("FETCH"), Value::List(inner)]);
         assert!(values(b"\"a\\\"b\\\\\"\"c\"").expect("strings") == vec![text("a\"b\\"), text("c")]);
     }
 

@@ -234,7 +234,6 @@ impl Wire {
     }
 
     /// Waits until the server asks for the literal; `Some` when it ended the command instead.
-    #[expect(clippy::type_complexity, reason = "the end of a command, or none")]
     fn wait_for_continue(
         &mut self,
         tag: u32,
