@@ -76,7 +76,11 @@ fn file<'t>(r: &mut Reader<'t>, stem: &str, tree: &'t DeTable<'t>) -> Option<Pol
     };
     let action = required_table(r, &mut top, "action").and_then(|table| action(r, table));
     let approval = optional_table(r, &mut top, "approval").map_or(Some(STANDARD_APPROVAL), |table| approval(r, table));
-    let access = optional_table(r, &mut top, "access").map(|table| access::access(r, table));
+    let access = optional_table(r, &mut top, "access").map(|table| {
+        // Read in full, so that its slips are told too; refused, because nothing asks for access by it yet.
+        r.unsupported(&table.at, "access", ": no command gives access to a mailbox");
+        access::access(r, table)
+    });
     let examples = match (&scope, &retention) {
         (Some((scope, _)), Some(retention)) => super::example::check(r, top.get("test"), scope, &retention.zone),
         _ => {

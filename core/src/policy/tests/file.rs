@@ -69,7 +69,7 @@ fn all_errors_of_all_files_come_at_once() {
 fn parts_of_the_later_language_are_refused_by_name() {
     for (old, new, what) in [
         ("[action]", "[notify]\nbefore = [\"P1D\"]\n[action]", "notify"),
-        ("[action]", "[notify]\n[action]", "notify"),
+        ("[action]", "[access]\n[action]", "access"),
         ("[action]", "[evidence]\n[action]", "evidence"),
         ("start = ", "max_keep = \"P2Y\"\nstart = ", "max_keep"),
         ("start = ", "override = []\nstart = ", "override"),
@@ -86,6 +86,26 @@ fn parts_of_the_later_language_are_refused_by_name() {
         assert!(shown.contains(&format!("`{what}` is not supported by this version")), "{what}: {shown}");
     }
     one(&[("state = ", "lock = \"none\"\nstate = ")]);
+}
+
+#[test]
+fn slips_in_who_may_be_given_access_are_told() {
+    let access = |text: &str| errors(&[("[action]", &format!("[access]\n{text}\n[action]"))]);
+    let good = "right = \"full_access\"\nprincipals = [\"helpdesk\"]\nmax_duration = \"PT8H\"";
+    assert_eq!(access(good).lines().count(), 1, "{}", access(good));
+    for (old, new, part) in [
+        ("\"full_access\"", "\"fullaccess\"", "did you mean `full_access`?"),
+        ("[\"helpdesk\"]", "[]", "must name between 1 and 1000"),
+        ("[\"helpdesk\"]", "\"helpdesk\"", "must be a list"),
+        ("helpdesk", "anyone", "names more than one principal"),
+        ("helpdesk", "-helpdesk", "names more than one principal"),
+        ("PT8H", "P1Y", "at most P31D"),
+        ("PT8H", "PT0S", "at most P31D"),
+        ("right = ", "tickets = \"required\"\nright = ", "unknown key `tickets` in [access]: did you mean `ticket`?"),
+    ] {
+        let shown = access(&good.replace(old, new));
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
 }
 
 #[test]
