@@ -3,16 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::BuildHasherDefault;
 
-use super::detect::{Detection, detect};
+use super::detect::{Detection, SLIPS_MAX, detect};
 use super::kind::{Attribute, MigrationKind, Need, ValueForm, folded};
 use super::login::{self, LoginForm};
 use super::rule::{Problem, Rule, Weight};
 use super::sheet::{Row, Sheet};
 use super::value::{check_value, is_formula};
 use crate::text::{Delimiter, Encoding};
-
-/// How far a name may be from an attribute to be taken for it: two slips of the hand.
-const SLIPS_MAX: usize = 2;
 
 /// What becomes of columns that no attribute names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -169,12 +166,7 @@ fn written(name: &str, sheet: &Sheet) -> Vec<Problem> {
         Delimiter::Tab => Some("tabulators"),
     };
     if let Some(names) = names {
-        problems.push(Problem {
-            line: Some(sheet.header_line),
-            column: None,
-            row: None,
-            rule: Rule::NotComma(names),
-        });
+        problems.push(Problem { line: Some(sheet.header_line), column: None, row: None, rule: Rule::NotComma(names) });
     }
     if let Some(first) = sheet.blank_lines.first() {
         let rule = Rule::BlankLines(sheet.blank_lines.len() as u64);
@@ -291,9 +283,9 @@ impl OfKind<'_> {
         if let Some(attribute) = attributes.iter().find(|attribute| folded(attribute.name) == written) {
             return (Some(attribute), Some(Rule::ColumnSpelling(attribute.name)));
         }
-        let near = attributes.iter().map(|attribute| {
-            (strsim::damerau_levenshtein(&folded(attribute.name), &written), attribute)
-        });
+        let near = attributes
+            .iter()
+            .map(|attribute| (strsim::damerau_levenshtein(&folded(attribute.name), &written), attribute));
         match near.min_by_key(|(slips, _)| *slips) {
             Some((slips, attribute)) if slips <= SLIPS_MAX => (Some(attribute), Some(Rule::ColumnNear(attribute.name))),
             Some(_) | None => match self.settings.unknown_columns {
@@ -337,7 +329,9 @@ impl OfKind<'_> {
     fn check_deprecated(&mut self, columns: &[Option<&'static Attribute>]) {
         let is_online = matches!(self.kind, MigrationKind::Onboarding | MigrationKind::CrossTenant);
         for (number, attribute) in columns.iter().enumerate() {
-            let Some(attribute) = attribute.filter(|attribute| attribute.form == ValueForm::ItemLimit) else { continue };
+            let Some(attribute) = attribute.filter(|attribute| attribute.form == ValueForm::ItemLimit) else {
+                continue;
+            };
             let is_used = self.sheet.rows.iter().any(|row| !row.cell(number).is_empty());
             if is_online && is_used {
                 self.say(self.sheet.header_line, Some(number), None, Rule::LimitDeprecated(attribute.name));
@@ -453,7 +447,8 @@ fn check_repeats(files: &[(&str, &Sheet)], all: &mut [Checked]) {
                     let this = (file, number, row.line);
                     tell_repeat(files, all, key, column, this, earlier);
                     if told.insert((earlier.0, earlier.1)) {
-                        let its_column = files.get(earlier.0).and_then(|(_, sheet)| sheet.column(key)).unwrap_or(column);
+                        let its_column =
+                            files.get(earlier.0).and_then(|(_, sheet)| sheet.column(key)).unwrap_or(column);
                         tell_repeat(files, all, key, its_column, earlier, this);
                     }
                 }

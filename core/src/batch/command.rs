@@ -47,9 +47,7 @@ pub enum CommandError {
 /// # Errors
 /// Says what it needs.
 pub fn new_migration_batch(kind: MigrationKind, settings: &CommandSettings) -> Result<String, CommandError> {
-    if settings.name.is_empty()
-        || !settings.name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
-    {
+    if settings.name.is_empty() || !settings.name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_') {
         return Err(CommandError::Name);
     }
     let source = || parameter("-SourceEndpoint", settings.endpoint.as_deref().ok_or(CommandError::EndpointMissing)?);
@@ -85,11 +83,7 @@ pub fn new_migration_batch(kind: MigrationKind, settings: &CommandSettings) -> R
         parts.push("-AllowUnknownColumnsInCsv $true".to_owned());
     }
     // Nobody's mailbox moves because a text was pasted: starting and completing are commands of their own.
-    Ok(format!(
-        "{}\n# then: Start-MigrationBatch -Identity {}\n",
-        parts.join(" `\n    "),
-        quoted(&settings.name)?
-    ))
+    Ok(format!("{}\n# then: Start-MigrationBatch -Identity {}\n", parts.join(" `\n    "), quoted(&settings.name)?))
 }
 
 fn parameter(name: &str, value: &str) -> Result<String, CommandError> {

@@ -133,13 +133,8 @@ const CROSS_FOREST: &[Attribute] = &[
     LARGE_ITEMS,
     MAILBOX_TYPE,
 ];
-const LOCAL: &[Attribute] = &[
-    EMAIL,
-    column("TargetDatabase", Need::Optional, ValueForm::Free),
-    ARCHIVE_DATABASE,
-    BAD_ITEMS,
-    MAILBOX_TYPE,
-];
+const LOCAL: &[Attribute] =
+    &[EMAIL, column("TargetDatabase", Need::Optional, ValueForm::Free), ARCHIVE_DATABASE, BAD_ITEMS, MAILBOX_TYPE];
 const GOOGLE: &[Attribute] = &[EMAIL, column("Username", Need::Optional, ValueForm::Address)];
 const PUBLIC_FOLDERS: &[Attribute] = &[
     column("FolderPath", Need::Required, ValueForm::PublicFolder),

@@ -25,8 +25,7 @@ pub enum LoginForm {
 
 impl LoginForm {
     /// All forms.
-    pub const ALL: [Self; 6] =
-        [Self::Own, Self::Domain, Self::Exchange, Self::Dovecot, Self::Mirapoint, Self::Courier];
+    pub const ALL: [Self; 6] = [Self::Own, Self::Domain, Self::Exchange, Self::Dovecot, Self::Mirapoint, Self::Courier];
 
     /// Returns the name on the command line.
     #[must_use]

@@ -60,7 +60,9 @@ pub enum MakeError {
     #[error("mailbox {0} of the list: the name holds a character that its form of login uses to separate parts")]
     UserName(usize),
     /// The administrator's own name.
-    #[error("the name of the administrator is empty, or holds a character that the form of login uses to separate parts")]
+    #[error(
+        "the name of the administrator is empty, or holds a character that the form of login uses to separate parts"
+    )]
     AdminName,
     /// No domain.
     #[error("Exchange's form needs a domain, without a slash")]
@@ -102,9 +104,14 @@ pub fn make_imap(mailboxes: &[Mailbox], admin: &Admin) -> Result<FileBytes, Make
         });
     }
     let roots: Vec<String> = users.iter().map(|mailbox| root_of(mailbox, admin)).collect();
-    let length: usize = users.iter().zip(&names).zip(&roots).map(|((mailbox, name), root)| {
-        2 * (mailbox.address.len() + name.len() + root.len() + admin.password.len()) + 16
-    }).sum();
+    let length: usize = users
+        .iter()
+        .zip(&names)
+        .zip(&roots)
+        .map(|((mailbox, name), root)| {
+            2 * (mailbox.address.len() + name.len() + root.len() + admin.password.len()) + 16
+        })
+        .sum();
     let mut file = Zeroizing::new(Vec::with_capacity(length + 64));
     let has_root = admin.form == LoginForm::Courier;
     let header = ["EmailAddress", "UserName", "Password", "UserRoot"];
@@ -129,10 +136,9 @@ pub fn make_addresses(mailboxes: &[Mailbox], kind: MigrationKind) -> Result<File
         | MigrationKind::Local
         | MigrationKind::Google
         | MigrationKind::CrossTenant => {}
-        MigrationKind::Imap
-        | MigrationKind::PublicFolders
-        | MigrationKind::PublicFolderGroups
-        | MigrationKind::Pst => return Err(MakeError::Kind),
+        MigrationKind::Imap | MigrationKind::PublicFolders | MigrationKind::PublicFolderGroups | MigrationKind::Pst => {
+            return Err(MakeError::Kind);
+        }
     }
     let mut file = Zeroizing::new(Vec::new());
     push_row(&mut file, ["EmailAddress"]);

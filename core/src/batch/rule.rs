@@ -252,7 +252,9 @@ pub enum Rule {
     #[error("UserName is the same as in line {0}: two mailboxes would be filled from one")]
     SourceRepeated(u64),
     /// Two folders for one group.
-    #[error("TargetGroupMailbox is the same as in line {0}; only a mail folder and a calendar folder may share a group")]
+    #[error(
+        "TargetGroupMailbox is the same as in line {0}; only a mail folder and a calendar folder may share a group"
+    )]
     GroupRepeated(u64),
     /// No root row.
     #[error("no row for the root folder \\, whose mailbox becomes the primary hierarchy mailbox")]
@@ -380,14 +382,19 @@ impl Rule {
                     kinds.iter().map(|kind| format!("--kind {} for {}", kind.name(), kind.meaning())).collect();
                 format!("say which: {}", told.join("; "))
             }
-            Self::HeaderUnknown => "write the names of the attributes into the first row, such as EmailAddress".to_owned(),
-            Self::TooManyRows { .. } | Self::TooManyBytes { .. } => "retentionctl batch split FILE --into DIR".to_owned(),
+            Self::HeaderUnknown => {
+                "write the names of the attributes into the first row, such as EmailAddress".to_owned()
+            }
+            Self::TooManyRows { .. } | Self::TooManyBytes { .. } => {
+                "retentionctl batch split FILE --into DIR".to_owned()
+            }
             Self::ColumnUnknown => {
                 "take the column out, or allow it with --allow-unknown-columns and -AllowUnknownColumnsInCsv $true"
                     .to_owned()
             }
             Self::Ragged { .. } => {
-                "quote cells that hold a comma, double the quotes in them, and keep the comma of an empty cell".to_owned()
+                "quote cells that hold a comma, double the quotes in them, and keep the comma of an empty cell"
+                    .to_owned()
             }
             Self::CutOff { .. } => "write the file again, whole".to_owned(),
             Self::EmptyOfBatch(name) | Self::MissingOfBatch(name) => {

@@ -115,7 +115,9 @@ pub enum SheetError {
     #[error("the header can be read with more than one delimiter")]
     DelimiterDoubtful,
     /// The `sep=` line says otherwise, or names what is none.
-    #[error("the first line names a delimiter with sep= that is none of comma, semicolon and tab, or not the named one")]
+    #[error(
+        "the first line names a delimiter with sep= that is none of comma, semicolon and tab, or not the named one"
+    )]
     DelimiterContradicted,
     /// No header.
     #[error("the file has no header row; the first row must name the columns")]
@@ -136,9 +138,7 @@ impl SheetError {
                 "say which: --encoding windows-1250 (Czech, Slovak, Polish, Hungarian) or windows-1252 (Western Europe)"
             }
             Self::EncodingContradicted { .. } => "leave --encoding out",
-            Self::DelimiterDoubtful | Self::DelimiterContradicted => {
-                "say which: --delimiter comma, semicolon or tab"
-            }
+            Self::DelimiterDoubtful | Self::DelimiterContradicted => "say which: --delimiter comma, semicolon or tab",
             Self::HeaderBroken(_) => "write the header row again",
         }
     }

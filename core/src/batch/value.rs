@@ -36,9 +36,7 @@ pub fn check_value(name: &'static str, form: ValueForm, value: &str) -> Result<(
         ValueForm::PublicFolder => value.starts_with('\\').or_rule(Rule::NotAFolderPath),
         ValueForm::UserRoot => value.starts_with('/').or_rule(Rule::UserRootForm),
         ValueForm::Workload => (value == "Exchange").or_rule(Rule::NotExchange),
-        ValueForm::PstFolder => {
-            (!value.to_ascii_lowercase().contains("ingestiondata")).or_rule(Rule::PstFolderForm)
-        }
+        ValueForm::PstFolder => (!value.to_ascii_lowercase().contains("ingestiondata")).or_rule(Rule::PstFolderForm),
         ValueForm::PstName => value.to_ascii_lowercase().ends_with(".pst").or_rule(Rule::NotAPst),
         ValueForm::TargetRoot => value.starts_with('/').or_rule(Rule::TargetRootForm),
         ValueForm::CodePage => value.parse::<u32>().is_ok().or_rule(Rule::NotACodePage),
@@ -64,13 +62,16 @@ fn check_words(attribute: &'static str, value: &str, words: &'static [&'static s
         return Err(Rule::WordCase { attribute, meant });
     }
     let local = match value.trim().to_lowercase().as_str() {
-        "pravda" | "ano" | "áno" | "wahr" | "yes" | "1" => words.first().filter(|word| word.eq_ignore_ascii_case("true")),
+        "pravda" | "ano" | "áno" | "wahr" | "yes" | "1" => {
+            words.first().filter(|word| word.eq_ignore_ascii_case("true"))
+        }
         "nepravda" | "ne" | "nie" | "falsch" | "no" | "0" => {
             words.get(1).filter(|word| word.eq_ignore_ascii_case("false"))
         }
         _ => None,
     };
-    let near = || words.iter().find(|word| strsim::damerau_levenshtein(&word.to_lowercase(), &value.to_lowercase()) <= 3);
+    let near =
+        || words.iter().find(|word| strsim::damerau_levenshtein(&word.to_lowercase(), &value.to_lowercase()) <= 3);
     Err(Rule::NotAWord { attribute, words, meant: local.or_else(near).copied() })
 }
 

@@ -63,7 +63,8 @@ pub fn row_bytes(row: &Row) -> usize {
 /// Returns how many bytes cells have when written as a row.
 #[must_use]
 pub fn cells_bytes(cells: &[String]) -> usize {
-    let mut measured = Zeroizing::new(Vec::with_capacity(cells.iter().map(|cell| 2 * cell.len() + 3).sum::<usize>() + 4));
+    let mut measured =
+        Zeroizing::new(Vec::with_capacity(cells.iter().map(|cell| 2 * cell.len() + 3).sum::<usize>() + 4));
     push_row(&mut measured, cells.iter().map(String::as_str));
     measured.len()
 }

@@ -38,8 +38,7 @@ pub(super) fn execute(context: &mut Context, command: Batch) -> Result<ExitCode,
         }
         Batch::Command { file, kind, name, endpoint, delivery_domain, target_databases, allow_unknown_columns } => {
             let unknown_columns = unknown_columns(allow_unknown_columns);
-            let settings =
-                CommandSettings { name, file, endpoint, delivery_domain, target_databases, unknown_columns };
+            let settings = CommandSettings { name, file, endpoint, delivery_domain, target_databases, unknown_columns };
             write_command(context, kind, &settings).doing("write the command")
         }
     }
@@ -201,8 +200,7 @@ fn split_file(
         .map_err(|error| refuse(ErrorCode::BadRequest, error.to_string()))?;
     files::make_dir(into)?;
     let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("batch");
-    let targets: Vec<PathBuf> =
-        pieces.iter().map(|piece| into.join(format!("{stem}-{}.csv", piece.label))).collect();
+    let targets: Vec<PathBuf> = pieces.iter().map(|piece| into.join(format!("{stem}-{}.csv", piece.label))).collect();
     files::none_exists(&targets)?;
     let mut list = context.renderer.list(PIECE_COLUMNS)?;
     for (piece, target) in pieces.iter().zip(&targets) {
@@ -299,8 +297,7 @@ fn mailboxes_of(path: &Path, reading: &Reading) -> Result<Vec<Mailbox>, Cause> {
 }
 
 fn write_command(context: &mut Context, kind: MigrationKind, settings: &CommandSettings) -> Result<ExitCode, Cause> {
-    let text =
-        new_migration_batch(kind, settings).map_err(|error| refuse(ErrorCode::BadRequest, error.to_string()))?;
+    let text = new_migration_batch(kind, settings).map_err(|error| refuse(ErrorCode::BadRequest, error.to_string()))?;
     context.renderer.text(&text)?;
     context.renderer.flush()?;
     Ok(ExitCode::Done)
