@@ -3,16 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::BuildHasherDefault;
 
-use super::detect::{Detection, detect};
+use super::detect::{Detection, SLIPS_MAX, detect};
 use super::kind::{Attribute, MigrationKind, Need, ValueForm, folded};
 use super::login::{self, LoginForm};
 use super::rule::{Problem, Rule, Weight};
 use super::sheet::{Row, Sheet};
 use super::value::{check_value, is_formula};
 use crate::text::{Delimiter, Encoding};
-
-/// How far a name may be from an attribute to be taken for it: two slips of the hand.
-const SLIPS_MAX: usize = 2;
 
 /// What becomes of columns that no attribute names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -2,6 +2,9 @@
 
 use super::kind::{MigrationKind, Need, folded};
 
+/// How far a name may be from an attribute to be taken for it: two slips of the hand.
+pub const SLIPS_MAX: usize = 2;
+
 /// What a header says about the kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Detection {
@@ -70,20 +73,41 @@ fn missing(kind: MigrationKind, columns: &[String]) -> usize {
     needed.filter(|attribute| !columns.contains(&folded(attribute.name))).count()
 }
 
+/// Ranks kinds by how far they are from a header. A column that resembles an attribute counts as a slip of the hand and
+/// not as an unknown column beside a missing one.
 fn nearest(columns: &[String]) -> Detection {
     let knows = |kind: &MigrationKind| {
         let known = |column: &String| kind.attributes().iter().any(|attribute| folded(attribute.name) == *column);
         columns.iter().any(known)
     };
-    let mut ranked: Vec<(usize, MigrationKind)> =
-        MigrationKind::ALL.into_iter().filter(knows).map(|kind| (misfit(kind, columns), kind)).collect();
+    let mut ranked: Vec<(usize, usize, MigrationKind)> = MigrationKind::ALL
+        .into_iter()
+        .filter(knows)
+        .map(|kind| {
+            let meant = meant(kind, columns);
+            (misfit(kind, &meant), misfit(kind, columns), kind)
+        })
+        .collect();
     ranked.sort_unstable();
     match ranked.as_slice() {
         [] => Detection::Nothing,
-        [(_, only)] => Detection::Nearest(*only),
-        [(best, kind), (next, _), ..] if best < next => Detection::Nearest(*kind),
-        [(best, _), ..] => {
-            Detection::Doubtful(ranked.iter().filter(|(misfit, _)| misfit == best).map(|(_, kind)| *kind).collect())
+        [(.., only)] => Detection::Nearest(*only),
+        [(meant, best, kind), (next_meant, next, _), ..] if (meant, best) < (next_meant, next) => {
+            Detection::Nearest(*kind)
+        }
+        [(meant, best, _), ..] => {
+            let equal = ranked.iter().filter(|(this_meant, this, _)| (this_meant, this) == (meant, best));
+            Detection::Doubtful(equal.map(|(.., kind)| *kind).collect())
         }
     }
+}
+
+/// Returns the columns with each misspelt one as the attribute that it resembles.
+fn meant(kind: MigrationKind, columns: &[String]) -> Vec<String> {
+    let names: Vec<String> = kind.attributes().iter().map(|attribute| folded(attribute.name)).collect();
+    let resembling = |column: &String| {
+        let near = names.iter().map(|name| (strsim::damerau_levenshtein(name, column), name));
+        near.min().filter(|(slips, _)| *slips <= SLIPS_MAX).map_or_else(|| column.clone(), |(_, name)| name.clone())
+    };
+    columns.iter().map(resembling).collect()
 }

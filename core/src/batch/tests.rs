@@ -1,1 +1,849 @@
+//! One test for each rule of the documentation, by its name, and properties that hold for any bytes.
 
+use proptest::prelude::*;
+
+use super::command::{CommandError, CommandSettings, new_migration_batch};
+use super::convert::{Change, ConvertError, convert};
+use super::login::{LoginFault, LoginForm, recognise};
+use super::make::{Admin, Mailbox, MakeError, make_addresses, make_imap};
+use super::split::{Group, Limits, SplitError, split};
+use super::write::{errors_of, file_of, push_row};
+use super::*;
+use crate::table::TableFault;
+use crate::text::{Delimiter, Encoding};
+
+const IMAP: &str = "EmailAddress,UserName,Password\r\n";
+
+fn sheet(bytes: &[u8]) -> Sheet {
+    sheet::read(bytes, Named::default()).unwrap()
+}
+
+fn checked(kind: Option<MigrationKind>, text: &str) -> Checked {
+    let settings = Settings { kind, ..Settings::default() };
+    check(&[("users.csv", &sheet(text.as_bytes()))], &settings).remove(0)
+}
+
+/// The findings that are no notes, without their places.
+fn rules(kind: MigrationKind, text: &str) -> Vec<Rule> {
+    let problems = checked(Some(kind), text).problems.into_iter();
+    problems.map(|problem| problem.rule).filter(|rule| rule.weight() != Weight::Note).collect()
+}
+
+/// Where the findings that are no notes stand, and what they are.
+fn places(kind: MigrationKind, text: &str) -> Vec<(Option<u64>, Option<usize>, Rule)> {
+    let problems = checked(Some(kind), text).problems.into_iter();
+    let told = problems.filter(|problem| problem.rule.weight() != Weight::Note);
+    told.map(|problem| (problem.line, problem.column, problem.rule)).collect()
+}
+
+mod rules_of_all_kinds {
+    use super::*;
+
+    #[test]
+    fn the_first_row_names_the_columns_in_any_order() {
+        assert_eq!(rules(MigrationKind::Imap, "Password,EmailAddress,UserName\nx,a@b.cz,a\n"), []);
+        assert_eq!(rules(MigrationKind::Imap, IMAP), [Rule::NoRows]);
+        assert_eq!(sheet::read(b"", Named::default()), Err(SheetError::Empty));
+        assert_eq!(sheet::read(b" \r\n\r\n", Named::default()), Err(SheetError::Empty));
+        assert_eq!(sheet::read(b",,\na,b,c\n", Named::default()), Err(SheetError::NoHeader));
+    }
+
+    #[test]
+    fn names_are_spelt_exactly_and_another_spelling_is_told() {
+        for wrong in ["Email Address", "emailaddress", "EMAILADDRESS", "E-mailAddress", "Email_Address"] {
+            let told = places(MigrationKind::Onboarding, &format!("{wrong}\na@b.cz\n"));
+            assert_eq!(told, [(Some(1), Some(1), Rule::ColumnSpelling("EmailAddress"))], "{wrong}");
+        }
+        let told = places(MigrationKind::Imap, "EmailAdress,UserName,Pasword\na@b.cz,a,x\n");
+        let near = |column, name| (Some(1), Some(column), Rule::ColumnNear(name));
+        assert_eq!(told, [near(1, "EmailAddress"), near(3, "Password")]);
+        assert_eq!(
+            rules(MigrationKind::Google, "EmailAddress,UserName\na@b.cz,\n"),
+            [Rule::ColumnSpelling("Username")]
+        );
+    }
+
+    #[test]
+    fn a_required_column_must_be_there_once() {
+        let told = rules(MigrationKind::Imap, "EmailAddress,UserName\na@b.cz,a\n");
+        assert_eq!(told, [Rule::ColumnMissing("Password")]);
+        let told = rules(MigrationKind::Staged, "EmailAddress,EmailAddress\na@b.cz,a@b.cz\n");
+        assert_eq!(told, [Rule::ColumnRepeated("EmailAddress")]);
+    }
+
+    #[test]
+    fn unknown_columns_fail_unless_they_are_allowed() {
+        let text = "EmailAddress,Department,\na@b.cz,Sales,\n";
+        let told = places(MigrationKind::Onboarding, text);
+        let expected = [(Some(1), Some(2), Rule::ColumnUnknown), (Some(1), Some(3), Rule::ColumnUnnamed)];
+        assert_eq!(told, expected);
+        let settings = Settings {
+            kind: Some(MigrationKind::Onboarding),
+            unknown_columns: UnknownColumns::Ignored,
+            ..Settings::default()
+        };
+        let sheet = sheet(b"EmailAddress,Department\na@b.cz,Sales\n");
+        assert!(check(&[("a.csv", &sheet)], &settings)[0].is_usable());
+    }
+
+    #[test]
+    fn every_row_has_as_many_cells_as_the_header_and_keeps_the_comma_of_an_empty_one() {
+        let text = format!("{IMAP}a@b.cz,a\r\nb@b.cz,b,x,y\r\nc@b.cz,c,x\r\nd@b.cz,d");
+        let told = places(MigrationKind::Imap, &text);
+        let expected = [
+            (Some(2), Some(3), Rule::Ragged { expected: 3, found: 2 }),
+            (Some(3), Some(4), Rule::Ragged { expected: 3, found: 4 }),
+            (Some(5), Some(3), Rule::CutOff { expected: 3, found: 2 }),
+        ];
+        assert_eq!(told, expected);
+        assert_eq!(rules(MigrationKind::Staged, "EmailAddress,Password,ForceChangePassword\na@b.cz,,\n"), []);
+    }
+
+    #[test]
+    fn only_the_comma_separates() {
+        let told = rules(MigrationKind::Imap, "EmailAddress;UserName;Password\na@b.cz;a;x\n");
+        assert_eq!(told, [Rule::NotComma("semicolons")]);
+        let told = rules(MigrationKind::Imap, "sep=\t\nEmailAddress\tUserName\tPassword\na@b.cz\ta\tx\n");
+        assert_eq!(told, [Rule::SeparatorLine, Rule::NotComma("tabulators")]);
+        assert_eq!(told.iter().filter(|rule| rule.is_mended_by_convert()).count(), 2);
+    }
+
+    #[test]
+    fn letters_outside_ascii_need_unicode() {
+        let windows = b"EmailAddress,UserName,Password\na@b.cz,\x9eena,x\n";
+        let settings = Settings { kind: Some(MigrationKind::Imap), ..Settings::default() };
+        let told = |bytes: &[u8]| {
+            let problems = check(&[("a.csv", &sheet(bytes))], &settings).remove(0).problems;
+            problems.into_iter().map(|p| p.rule).filter(|rule| rule.weight() != Weight::Note).collect::<Vec<_>>()
+        };
+        // 0x9E is ž in both code pages, so nothing is guessed.
+        assert_eq!(told(windows), [Rule::NotUnicode("windows-1250")]);
+        let wide: Vec<u8> = std::iter::once(0xfeff)
+            .chain("EmailAddress,UserName,Password\na@b.cz,a,x\n".encode_utf16())
+            .flat_map(u16::to_le_bytes)
+            .collect();
+        assert_eq!(told(&wide), [Rule::Utf16("utf-16le")]);
+        assert_eq!(told("\u{feff}EmailAddress,UserName,Password\na@b.cz,ř,x\n".as_bytes()), [Rule::Mark]);
+        assert_eq!(told("EmailAddress,UserName,Password\na@b.cz,ř,x\n".as_bytes()), []);
+        let doubtful = b"EmailAddress,UserName,Password\na@b.cz,a,x\nb@b.cz,\xecva,x\n";
+        assert_eq!(sheet::read(doubtful, Named::default()), Err(SheetError::EncodingDoubtful { line: 3 }));
+        let named = Named { encoding: Some(Encoding::Windows1250), delimiter: None };
+        assert_eq!(sheet::read(doubtful, named).unwrap().rows[1].cell(1), "\u{11b}va");
+    }
+
+    #[test]
+    fn blank_lines_are_left_out_with_a_warning() {
+        let text = format!("\r\n{IMAP}\r\na@b.cz,a,x\r\n,,\r\n\r\nb@b.cz,b,x\r\n\r\n");
+        let told = places(MigrationKind::Imap, &text);
+        assert_eq!(told, [(Some(1), None, Rule::BlankLines(4))], "a last line end is no blank line of its own");
+        let blank = sheet(text.as_bytes()).blank_lines;
+        assert_eq!(blank, [1, 3, 5, 6]);
+    }
+
+    #[test]
+    fn quotes_are_read_and_a_broken_one_spoils_its_row_only() {
+        let text = format!("{IMAP}a@b.cz,a,\"x,\"\"y\"\r\nb@b.cz,b,\"x\"y\r\nc@b.cz,c,x\r\n");
+        assert_eq!(sheet(text.as_bytes()).rows[0].cell(2), "x,\"y");
+        let told = places(MigrationKind::Imap, &text);
+        assert_eq!(told, [(Some(3), None, Rule::NotARow(TableFault::QuoteMisplaced))]);
+        assert!(!checked(Some(MigrationKind::Imap), &text).is_refused_whole());
+    }
+
+    #[test]
+    fn the_name_of_the_file_ends_with_csv_or_txt() {
+        let sheet = sheet(b"EmailAddress\na@b.cz\n");
+        let settings = Settings { kind: Some(MigrationKind::Onboarding), ..Settings::default() };
+        for (name, expected) in [("a.csv", 0), ("A.TXT", 0), ("a.xls", 1), ("csv", 1)] {
+            let problems = check(&[(name, &sheet)], &settings).remove(0).problems;
+            assert_eq!(problems.iter().filter(|problem| problem.rule == Rule::FileName).count(), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_valid_smtp_and_never_empty() {
+        let kind = MigrationKind::Onboarding;
+        let of = |address: &str| rules(kind, &format!("EmailAddress,MailboxType\n{address},PrimaryOnly\n"));
+        let not = Rule::NotAnAddress { attribute: "EmailAddress" };
+        for good in ["a@b.cz", "terry.o'adams+x@sub.contoso-x.com", "_a@1.de"] {
+            assert_eq!(of(good), [], "{good}");
+        }
+        for bad in [
+            "a",
+            "@b.cz",
+            "a@",
+            "a@b",
+            "a.@b.cz",
+            ".a@b.cz",
+            "a..b@b.cz",
+            "a b@b.cz",
+            "a@b..cz",
+            "a@-b.cz",
+            "\u{e1}@b.cz",
+            "a@b@c.cz",
+            "a@b_c.cz",
+        ] {
+            assert!(of(bad).contains(&not), "{bad}");
+        }
+        assert!(of(&format!("{}@b.cz", "a".repeat(65))).contains(&not));
+        assert_eq!(of(" a@b.cz"), [Rule::SpaceAround { attribute: "EmailAddress" }]);
+        assert_eq!(of(""), [Rule::Empty("EmailAddress")]);
+    }
+
+    #[test]
+    fn the_same_mailbox_twice_is_refused_in_one_file_and_across_files_whatever_the_case() {
+        let told = places(MigrationKind::Onboarding, "EmailAddress\na@b.cz\nc@b.cz\nA@B.cz\na@b.cz\n");
+        let same = |line, other| (Some(line), Some(1), Rule::Repeated { key: "EmailAddress", line: other });
+        assert_eq!(told, [same(2, 4), same(4, 2), same(5, 2)]);
+        let (one, two) = (sheet(b"EmailAddress\na@b.cz\n"), sheet(b"EmailAddress\nc@b.cz\nA@b.cz\n"));
+        let settings = Settings { kind: Some(MigrationKind::Staged), ..Settings::default() };
+        let both = check(&[("one.csv", &one), ("two.csv", &two)], &settings);
+        assert_eq!((both[0].bad_rows.len(), both[1].bad_rows.len()), (1, 1));
+        let elsewhere = Rule::RepeatedElsewhere { key: "EmailAddress", file: "one.csv".to_owned(), line: 2 };
+        assert!(both[1].problems.iter().any(|problem| problem.rule == elsewhere && problem.line == Some(3)));
+    }
+
+    #[test]
+    fn a_value_of_the_batch_stands_in_for_a_blank_cell_and_for_no_other() {
+        let of = |text: &str, given: &[&str]| {
+            let settings = Settings {
+                kind: Some(MigrationKind::Offboarding),
+                of_batch: given.iter().map(|name| (*name).to_owned()).collect(),
+                ..Settings::default()
+            };
+            let problems = check(&[("a.csv", &sheet(text.as_bytes()))], &settings).remove(0).problems;
+            problems.into_iter().map(|p| p.rule).filter(|rule| rule.weight() != Weight::Note).collect::<Vec<_>>()
+        };
+        let column = "EmailAddress,TargetDatabase\na@b.cz,\nc@b.cz,DB2\n";
+        assert_eq!(of(column, &[]), [Rule::EmptyOfBatch("TargetDatabase")]);
+        assert_eq!(of(column, &["TargetDatabase"]), []);
+        assert_eq!(of("EmailAddress\na@b.cz\n", &[]), [Rule::MissingOfBatch("TargetDatabase")]);
+        assert_eq!(of("EmailAddress\na@b.cz\n", &["TargetDatabase"]), []);
+        assert_eq!(
+            of("EmailAddress\n\"\"\n", &["TargetDatabase", "EmailAddress"]),
+            [Rule::NoRows, Rule::BlankLines(1)]
+        );
+    }
+}
+
+mod rules_of_each_kind {
+    use super::*;
+
+    fn rows(header: &str, count: usize) -> String {
+        let tail = ",x".repeat(header.matches(',').count());
+        std::iter::once(header.to_owned())
+            .chain((0..count).map(|n| format!("u{n}@b.cz{tail}")))
+            .collect::<Vec<_>>()
+            .join("\n")
+    }
+
+    #[test]
+    fn staged_has_2000_rows_a_password_of_eight_characters_and_true_or_false() {
+        assert_eq!(rules(MigrationKind::Staged, &rows("EmailAddress", 2_000)), []);
+        let too_many = Rule::TooManyRows { kind: MigrationKind::Staged, rows: 2_001, max: 2_000 };
+        assert_eq!(rules(MigrationKind::Staged, &rows("EmailAddress", 2_001)), [too_many]);
+        let of = |password: &str, change: &str| {
+            rules(
+                MigrationKind::Staged,
+                &format!("EmailAddress,Password,ForceChangePassword\na@b.cz,{password},{change}\n"),
+            )
+        };
+        assert_eq!(of("1234567", "False"), [Rule::PasswordShort]);
+        assert_eq!(of("žluťoučk", "False"), []);
+        assert_eq!(of("12345678", "True"), [Rule::ForceChange]);
+        let word = |meant| Rule::NotAWord { attribute: "ForceChangePassword", words: &["True", "False"], meant };
+        assert_eq!(of("12345678", "NEPRAVDA"), [word(Some("False"))]);
+        assert_eq!(of("12345678", "Pravda"), [word(Some("True"))]);
+        assert_eq!(of("12345678", "maybe-later"), [word(None)]);
+        let case = Rule::WordCase { attribute: "ForceChangePassword", meant: "False" };
+        assert_eq!(of("12345678", "FALSE"), [case]);
+    }
+
+    #[test]
+    fn imap_has_50000_rows_10_mb_and_no_empty_name_or_password() {
+        let too_many = Rule::TooManyRows { kind: MigrationKind::Imap, rows: 50_001, max: 50_000 };
+        let text = std::iter::once("EmailAddress,UserName,Password".to_owned())
+            .chain((0..50_001).map(|n| format!("u{n}@b.cz,u{n},x")))
+            .collect::<Vec<_>>()
+            .join("\n");
+        assert_eq!(rules(MigrationKind::Imap, &text), [too_many]);
+        let mut text = format!("{IMAP}a@b.cz,a,x\r\n");
+        let filler = "x".repeat(200_000);
+        for n in 0..50 {
+            text.push_str(&format!("u{n}@b.cz,u{n},{filler}\r\n"));
+        }
+        assert!(matches!(rules(MigrationKind::Imap, &text).as_slice(), [Rule::TooManyBytes { max: 10_000_000, .. }]));
+        let told =
+            places(MigrationKind::Imap, &format!("{IMAP}a@b.cz,,x\r\nb@b.cz, b,x\r\nc@b.cz,c ,x\r\nd@b.cz,d,\r\n"));
+        let around = || Rule::SpaceAround { attribute: "UserName" };
+        let expected = [
+            (Some(2), Some(2), Rule::Empty("UserName")),
+            (Some(3), Some(2), around()),
+            (Some(4), Some(2), around()),
+            (Some(5), Some(3), Rule::Empty("Password")),
+        ];
+        assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn onboarding_knows_limits_and_types_and_no_databases() {
+        let of = |header: &str, cell: &str| {
+            rules(MigrationKind::Onboarding, &format!("EmailAddress,{header}\na@b.cz,{cell}\n"))
+        };
+        let not = |attribute| Rule::NotALimit { attribute };
+        for good in ["0", "2147483647", "Unlimited"] {
+            assert_eq!(of("BadItemLimit", good), [Rule::LimitDeprecated("BadItemLimit")], "{good}");
+        }
+        for bad in ["-1", "2147483648", "unlimited", "1.5", "1 000", "+1"] {
+            assert!(of("LargeItemLimit", bad).contains(&not("LargeItemLimit")), "{bad}");
+        }
+        for good in ["PrimaryOnly", "ArchiveOnly", "PrimaryAndArchive", ""] {
+            assert_eq!(of("MailboxType", good), [], "{good}");
+        }
+        let words = &["PrimaryOnly", "ArchiveOnly", "PrimaryAndArchive"];
+        let near = Rule::NotAWord { attribute: "MailboxType", words, meant: Some("ArchiveOnly") };
+        assert_eq!(of("MailboxType", "ArchivOnly"), [near]);
+        assert_eq!(of("TargetDatabase", "DB1"), [Rule::ColumnUnknown]);
+        assert_eq!(rules(MigrationKind::CrossTenant, "EmailAddress,MailboxType\na@b.cz,\n"), []);
+    }
+
+    #[test]
+    fn offboarding_needs_a_database_and_the_others_do_not() {
+        let text = "EmailAddress,TargetDatabase,TargetArchiveDatabase,BadItemLimit,MailboxType\na@b.cz,,,,\n";
+        assert_eq!(rules(MigrationKind::Offboarding, text), [Rule::EmptyOfBatch("TargetDatabase")]);
+        assert_eq!(rules(MigrationKind::CrossForest, text), []);
+        assert_eq!(rules(MigrationKind::Local, text), []);
+        let text = "EmailAddress,LargeItemLimit\na@b.cz,0\n";
+        assert_eq!(rules(MigrationKind::CrossForest, text), [], "its own servers still follow it");
+        assert_eq!(rules(MigrationKind::Local, text), [Rule::ColumnUnknown]);
+    }
+
+    #[test]
+    fn google_takes_the_address_at_google_where_it_differs() {
+        let of = |name: &str| rules(MigrationKind::Google, &format!("EmailAddress,Username\na@b.cz,{name}\n"));
+        assert_eq!(of(""), []);
+        assert_eq!(of("a@gmail.example.com"), []);
+        assert_eq!(of("a"), [Rule::NotAnAddress { attribute: "Username" }]);
+    }
+
+    #[test]
+    fn public_folders_have_a_root_and_paths_with_backslashes() {
+        let text = "\"FolderPath\",\"TargetMailbox\"\r\n\"\\\",\"Mailbox1\"\r\n\"\\Sales\",\"Mailbox2\"\r\n";
+        assert_eq!(rules(MigrationKind::PublicFolders, text), []);
+        let told = rules(MigrationKind::PublicFolders, "FolderPath,TargetMailbox\nSales,M\n\\A,M\n\\a,N\n\\B,\n");
+        assert!(told.contains(&Rule::RootMissing) && told.contains(&Rule::NotAFolderPath));
+        assert!(told.contains(&Rule::Empty("TargetMailbox")));
+        assert!(told.contains(&Rule::Repeated { key: "FolderPath", line: 3 }));
+    }
+
+    #[test]
+    fn groups_have_500_entries_one_folder_each_and_may_share_mail_and_calendar() {
+        let many = std::iter::once("FolderPath,TargetGroupMailbox".to_owned())
+            .chain((0..501).map(|n| format!("\\F{n},g{n}@b.cz")))
+            .collect::<Vec<_>>()
+            .join("\n");
+        let too_many = Rule::TooManyRows { kind: MigrationKind::PublicFolderGroups, rows: 501, max: 500 };
+        assert_eq!(rules(MigrationKind::PublicFolderGroups, &many), [too_many]);
+        let text = "FolderPath,TargetGroupMailbox\n\\Mail,g@b.cz\n\\Calendar,G@b.cz\n\\X,nobody\n";
+        let expected = [Rule::GroupRepeated(2), Rule::NotAnAddress { attribute: "TargetGroupMailbox" }];
+        assert_eq!(rules(MigrationKind::PublicFolderGroups, text), expected);
+    }
+
+    const PST: &str = "Workload,FilePath,Name,Mailbox,IsArchive,TargetRootFolder,ContentCodePage,SPFileContainer,SPManifestContainer,SPSiteUrl";
+
+    #[test]
+    fn a_pst_mapping_keeps_its_header_and_every_column_has_its_form() {
+        let of = |row: &str| rules(MigrationKind::Pst, &format!("{PST}\n{row}\n"));
+        assert_eq!(of("Exchange,,a.pst,a@b.cz,,/,,,,"), []);
+        assert_eq!(of("Exchange,sub,a.PST,8d4f1ef6-4a4b-4a4a-8f5e-0123456789ab,TRUE,/Old,932,,,"), []);
+        let cases: [(&str, Rule); 8] = [
+            ("exchange,,a.pst,a@b.cz,,,,,,", Rule::NotExchange),
+            ("Exchange,ingestiondata/x,a.pst,a@b.cz,,,,,,", Rule::PstFolderForm),
+            ("Exchange,,a.zip,a@b.cz,,,,,,", Rule::NotAPst),
+            ("Exchange,,a.pst,ada,,,,,,", Rule::NotAnAddressOrGuid { attribute: "Mailbox" }),
+            ("Exchange,,a.pst,a@b.cz,True,,,,,", Rule::WordCase { attribute: "IsArchive", meant: "TRUE" }),
+            ("Exchange,,a.pst,a@b.cz,,Old,,,,", Rule::TargetRootForm),
+            ("Exchange,,a.pst,a@b.cz,,,cp932,,,", Rule::NotACodePage),
+            ("Exchange,,a.pst,a@b.cz,,,,,,https://x", Rule::MustBeBlank { attribute: "SPSiteUrl" }),
+        ];
+        for (row, expected) in cases {
+            assert_eq!(of(row), [expected], "{row}");
+        }
+        let without_page = PST.replace("ContentCodePage,", "");
+        assert_eq!(rules(MigrationKind::Pst, &format!("{without_page}\nExchange,,a.pst,a@b.cz,,,,,\n")), []);
+        let turned = PST.replace("FilePath,Name", "Name,FilePath");
+        assert_eq!(
+            rules(MigrationKind::Pst, &format!("{turned}\nExchange,a.pst,,a@b.cz,,,,,,\n")),
+            [Rule::HeaderChanged]
+        );
+        let twice = format!(
+            "{PST}\nExchange,,a.pst,a@b.cz,,,,,,\nExchange,x,a.pst,c@b.cz,,,,,,\nExchange,,A.pst,a@b.cz,,,,,,\n"
+        );
+        let told = rules(MigrationKind::Pst, &twice);
+        let expected = [Rule::Repeated { key: "Name", line: 3 }, Rule::Repeated { key: "Name", line: 2 }];
+        assert_eq!(told, expected, "names are case-sensitive");
+        let held = checked(Some(MigrationKind::Pst), &twice).problems;
+        assert!(held.iter().any(|problem| problem.rule == Rule::RetentionHold));
+    }
+}
+
+mod logins {
+    use super::*;
+
+    fn form(name: &str, root: &str) -> Result<LoginForm, LoginFault> {
+        recognise(name, root).map(|login| login.form)
+    }
+
+    #[test]
+    fn the_four_forms_of_the_guides_are_recognised_and_taken_apart() {
+        let parts = |name, root| {
+            let login = recognise(name, root).unwrap();
+            (login.form, login.admin, login.user, login.domain)
+        };
+        assert_eq!(
+            parts("contoso-students/mailadmin/terry.adams", ""),
+            (LoginForm::Exchange, Some("mailadmin"), "terry.adams", Some("contoso-students"))
+        );
+        assert_eq!(parts("terry.adams*mailadmin", ""), (LoginForm::Dovecot, Some("mailadmin"), "terry.adams", None));
+        assert_eq!(
+            parts("#terry.adams@contoso-students.edu#mailadmin#", ""),
+            (LoginForm::Mirapoint, Some("mailadmin"), "terry.adams@contoso-students.edu", Some("contoso-students.edu"))
+        );
+        assert_eq!(
+            parts("mailadmin", "/users/terry.adams"),
+            (LoginForm::Courier, Some("mailadmin"), "/users/terry.adams", None)
+        );
+        assert_eq!(parts("CONTOSO\\terry", ""), (LoginForm::Domain, None, "terry", Some("CONTOSO")));
+        assert_eq!(parts("terry", ""), (LoginForm::Own, None, "terry", None));
+    }
+
+    #[test]
+    fn what_only_resembles_a_form_is_told() {
+        for name in ["a/b", "a//b", "a/b/c/d", "/a/b"] {
+            assert_eq!(form(name, ""), Err(LoginFault::Exchange), "{name}");
+        }
+        for name in ["*a", "a*", "a*b*c"] {
+            assert_eq!(form(name, ""), Err(LoginFault::Dovecot), "{name}");
+        }
+        for name in ["#a@b#c", "#a#c#", "#a@b##", "#a@b#c#d#", "#@b#c#"] {
+            assert_eq!(form(name, ""), Err(LoginFault::Mirapoint), "{name}");
+        }
+        for name in ["\\a", "a\\", "a\\b\\c"] {
+            assert_eq!(form(name, ""), Err(LoginFault::Domain), "{name}");
+        }
+    }
+
+    #[test]
+    fn mixed_forms_and_administrators_and_repeated_sources_are_warned_of() {
+        let told = rules(MigrationKind::Imap, &format!("{IMAP}a@b.cz,a*adm,x\nb@b.cz,d/adm2/b,x\nc@b.cz,a*adm,x\n"));
+        assert_eq!(told, [Rule::FormsMixed(2), Rule::AdminsMixed(2), Rule::SourceRepeated(2)]);
+        let text = "EmailAddress,UserName,Password,UserRoot\na@b.cz,adm,x,/users/a\nb@b.cz,adm,x,users/b\n";
+        assert_eq!(rules(MigrationKind::Imap, text), [Rule::UserRootForm]);
+        let notes = checked(None, text).problems;
+        assert!(notes.iter().any(|p| p.rule == Rule::LoginForms { form: LoginForm::Courier, rows: 2 }));
+    }
+}
+
+mod detection {
+    use super::*;
+
+    fn detected(header: &str) -> Detection {
+        checked(None, &format!("{header}\n{}\n", "x,".repeat(header.matches(',').count()))).detection
+    }
+
+    #[test]
+    fn a_header_that_fits_one_kind_decides_and_one_that_fits_more_is_asked_about() {
+        let certain = |header: &str| match detected(header) {
+            Detection::Certain(kind) => kind,
+            other => panic!("{header}: {other:?}"),
+        };
+        assert_eq!(certain("EmailAddress,UserName,Password"), MigrationKind::Imap);
+        assert_eq!(certain("EmailAddress,UserName,Password,UserRoot"), MigrationKind::Imap);
+        assert_eq!(certain("EmailAddress,Password,ForceChangePassword"), MigrationKind::Staged);
+        assert_eq!(certain("EmailAddress,Username"), MigrationKind::Google);
+        assert_eq!(certain("FolderPath,TargetMailbox"), MigrationKind::PublicFolders);
+        assert_eq!(certain("FolderPath,TargetGroupMailbox"), MigrationKind::PublicFolderGroups);
+        let Detection::Doubtful(kinds) = detected("EmailAddress") else { panic!() };
+        assert!(kinds.contains(&MigrationKind::Staged) && kinds.contains(&MigrationKind::Onboarding), "{kinds:?}");
+        let Detection::Doubtful(kinds) = detected("EmailAddress,TargetDatabase") else { panic!() };
+        assert_eq!(kinds, [MigrationKind::Offboarding, MigrationKind::CrossForest, MigrationKind::Local]);
+        assert_eq!(detected("EmailAddress,UserName,Pasword"), Detection::Nearest(MigrationKind::Imap));
+        assert_eq!(detected("ada@contoso.com,ada,Secret1"), Detection::Nothing);
+        assert_eq!(
+            checked(Some(MigrationKind::Local), "EmailAddress\na@b.cz\n").detection,
+            Detection::Named(MigrationKind::Local)
+        );
+    }
+
+    #[test]
+    fn in_doubt_only_what_is_wrong_whichever_is_meant_is_told() {
+        let told = checked(None, "EmailAddress\nada\n").problems;
+        let rules: Vec<Rule> = told.into_iter().map(|problem| problem.rule).collect();
+        assert!(
+            matches!(rules.as_slice(), [Rule::Rows { .. }, Rule::KindDoubtful(_), Rule::NotAnAddress { .. }]),
+            "{rules:?}"
+        );
+    }
+
+    #[test]
+    fn every_kind_has_a_name_that_reads_back_and_a_key_among_its_attributes() {
+        for kind in MigrationKind::ALL {
+            assert_eq!(kind.name().parse(), Ok(kind));
+            assert!(kind.attribute(kind.key()).is_some());
+            let needed: Vec<String> =
+                kind.attributes().iter().filter(|a| a.need != Need::Optional).map(|a| a.name.to_owned()).collect();
+            let detection = detect::detect(&needed, None);
+            let is_possible = match &detection {
+                Detection::Certain(found) => *found == kind,
+                Detection::Doubtful(kinds) => kinds.contains(&kind),
+                Detection::Named(_) | Detection::Nearest(_) | Detection::Nothing => false,
+            };
+            assert!(is_possible, "{kind}: {detection:?}");
+        }
+        assert!("Staged".parse::<MigrationKind>().is_err());
+    }
+}
+
+mod secrets {
+    use super::*;
+
+    const SECRET: &str = "Tr0ub4dor&3";
+
+    #[test]
+    fn no_finding_and_no_list_of_errors_holds_a_password_wherever_it_stands() {
+        for text in [
+            format!("{IMAP}ada,ada,{SECRET}\n"),
+            format!("{IMAP}a@b.cz,{SECRET} ,\n"),
+            format!("{SECRET},{SECRET}\n{SECRET}\n"),
+            format!("EmailAddress,{SECRET}\na@b.cz,{SECRET},{SECRET}\n"),
+            format!("{IMAP}a@b.cz,{SECRET}*,=\n{SECRET},{SECRET},{SECRET}\n{SECRET},{SECRET},{SECRET}\n"),
+            format!("{IMAP}\"{SECRET}"),
+        ] {
+            let sheet = sheet(text.as_bytes());
+            for kind in std::iter::once(None).chain(MigrationKind::ALL.map(Some)) {
+                let checked = checked(kind, &text);
+                for problem in &checked.problems {
+                    let said = format!("{} {:?} {problem:?}", problem.rule, problem.rule.hint());
+                    assert!(!said.contains(SECRET), "{said}");
+                }
+                assert!(!format!("{checked:?} {:?}", sheet.rows).contains(SECRET));
+                let listed = String::from_utf8(errors_of(&sheet, "Password", &checked.problems)).unwrap();
+                assert!(!listed.contains(SECRET), "{listed}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_spreadsheet_would_change_is_warned_of_and_kept() {
+        let told = rules(MigrationKind::Imap, &format!("{IMAP}a@b.cz,a,=1+2\nb@b.cz,b, x\nc@b.cz,c,\"x\ty\"\n"));
+        assert_eq!(told, [Rule::Formula("Password"), Rule::PasswordSpace, Rule::PasswordControl]);
+        let converted = convert(&sheet(format!("{IMAP}a@b.cz,a,=1+2\n").as_bytes()), None).unwrap();
+        assert_eq!(converted.bytes.as_slice(), format!("{IMAP}a@b.cz,a,=1+2\r\n").as_bytes());
+    }
+
+    #[test]
+    fn the_list_of_errors_names_line_key_and_reason() {
+        let text = format!("{IMAP}ada,a,x\nb@b.cz,b,x\nc@b.cz,c,\n\"");
+        let checked = checked(Some(MigrationKind::Imap), &text);
+        let listed = String::from_utf8(errors_of(&sheet(text.as_bytes()), "EmailAddress", &checked.problems)).unwrap();
+        let lines: Vec<&str> = listed.split("\r\n").collect();
+        assert_eq!(lines[0], "Line,EmailAddress,ErrorMessage");
+        assert_eq!(lines[1], "2,ada,EmailAddress is not a valid SMTP address");
+        assert_eq!(lines[2], "4,c@b.cz,Password is empty");
+        assert!(lines[3].starts_with("5,,"), "{listed}");
+    }
+}
+
+mod conversion {
+    use super::*;
+
+    #[test]
+    fn a_file_of_excel_becomes_one_that_a_migration_takes_and_what_changed_is_told() {
+        let (bytes, ..) = encoding_rs::WINDOWS_1250.encode(
+            "sep=;\r\nEmail Address;UserName;password;;\r\nů@b.cz;ě*adm;x,\"ř;;\r\n;;;;\r\n\r\nc@b.cz;c;'=1;;\r\n",
+        );
+        let named = Named { encoding: Some(Encoding::Windows1250), delimiter: None };
+        let converted = convert(&sheet::read(&bytes, named).unwrap(), None).unwrap();
+        let expected = "EmailAddress,UserName,Password\r\nů@b.cz,ě*adm,\"x,\"\"ř\"\r\nc@b.cz,c,'=1\r\n";
+        assert_eq!(String::from_utf8_lossy(&converted.bytes), expected);
+        let changes = [
+            Change::Encoding("windows-1250"),
+            Change::SeparatorLine,
+            Change::Delimiter("semicolons"),
+            Change::BlankLines(2),
+            Change::EmptyColumns(2),
+            Change::ColumnName { number: 1, name: "EmailAddress" },
+            Change::ColumnName { number: 3, name: "Password" },
+        ];
+        assert_eq!(converted.changes, changes);
+    }
+
+    #[test]
+    fn what_could_only_be_guessed_is_refused_all_places_at_once() {
+        let text = "EmailAddress;UserName;Password;\na@b.cz;a\nb@b.cz;b;x;y\n\"\n";
+        let errors = convert(&sheet(text.as_bytes()), None).unwrap_err();
+        let expected = [
+            ConvertError::NotARow { line: 4, fault: TableFault::QuoteUnclosed },
+            ConvertError::Ragged { line: 2, expected: 4, found: 2 },
+            ConvertError::ValueUnnamed { line: 3, column: 4 },
+        ];
+        assert_eq!(errors, expected);
+        assert_eq!(convert(&sheet(b"a;b\n1;2\n"), None).unwrap_err(), [ConvertError::HeaderUnknown]);
+    }
+
+    #[test]
+    fn the_spelling_of_user_name_depends_on_the_kind() {
+        let header = |kind| {
+            let converted = convert(&sheet(b"EmailAddress,username\na@b.cz,a@c.cz\n"), kind).unwrap();
+            String::from_utf8_lossy(&converted.bytes).lines().next().unwrap().to_owned()
+        };
+        assert_eq!(header(None), "EmailAddress,username");
+        assert_eq!(header(Some(MigrationKind::Google)), "EmailAddress,Username");
+        assert_eq!(header(Some(MigrationKind::Imap)), "EmailAddress,UserName");
+    }
+}
+
+mod splitting {
+    use super::*;
+
+    fn labels(group: Group, limits: Limits, text: &str) -> Vec<(String, u64)> {
+        let pieces = split(&sheet(text.as_bytes()), group, limits, None).unwrap();
+        pieces.into_iter().map(|piece| (piece.label, piece.rows)).collect()
+    }
+
+    const ALL: Limits = Limits { rows_max: u64::MAX, bytes_max: u64::MAX };
+
+    #[test]
+    fn rows_bytes_letters_and_values_split() {
+        let text =
+            "EmailAddress,Department\nbob@b.cz,Sales\nada@b.cz,IT\nAnn@b.cz,sales \n1@b.cz,\n_x@b.cz,R&D/\u{159}\n";
+        let two = Limits { rows_max: 2, ..ALL };
+        assert_eq!(labels(Group::None, two, text), [("01".to_owned(), 2), ("02".to_owned(), 2), ("03".to_owned(), 1)]);
+        let letters = labels(Group::Letter(0), ALL, text);
+        let expected = [("0-9", 1), ("A", 2), ("B", 1), ("other", 1)].map(|(label, rows)| (label.to_owned(), rows));
+        assert_eq!(letters, expected);
+        let values = labels(Group::Value(1), ALL, text);
+        let expected = [("none", 1), ("it", 1), ("r-d", 1), ("sales", 2)].map(|(label, rows)| (label.to_owned(), rows));
+        assert_eq!(values, expected);
+        let both = labels(Group::Letter(0), Limits { rows_max: 1, ..ALL }, text);
+        assert!(both.contains(&("A-02".to_owned(), 1)), "{both:?}");
+    }
+
+    #[test]
+    fn a_row_that_fits_nowhere_is_told() {
+        let sheet = sheet(b"EmailAddress\nlong.name@b.cz\n");
+        let small = Limits { rows_max: 1, bytes_max: 20 };
+        assert_eq!(split(&sheet, Group::None, small, None), Err(SplitError::RowTooLong { line: 2, max: 20 }));
+        let none = Limits { rows_max: 0, bytes_max: 100 };
+        assert_eq!(split(&sheet, Group::None, none, None), Err(SplitError::NoRoom));
+    }
+}
+
+mod making {
+    use super::*;
+    use zeroize::Zeroizing;
+
+    fn mailbox(address: &str) -> Mailbox {
+        Mailbox { address: address.to_owned(), user: None, root: None }
+    }
+
+    fn admin(form: LoginForm) -> Admin {
+        Admin {
+            form,
+            name: "mailadmin".to_owned(),
+            password: Zeroizing::new("p,\"w ".to_owned()),
+            domain: Some("contoso".to_owned()),
+            root: "/users/".to_owned(),
+        }
+    }
+
+    #[test]
+    fn the_four_forms_are_written_as_the_guides_have_them() {
+        let of = |form| {
+            let file = make_imap(&[mailbox("terry.adams@contoso.edu")], &admin(form)).unwrap();
+            sheet(&file).rows[0].cells.clone()
+        };
+        assert_eq!(of(LoginForm::Exchange)[1], "contoso/mailadmin/terry.adams");
+        assert_eq!(of(LoginForm::Dovecot)[1], "terry.adams*mailadmin");
+        assert_eq!(of(LoginForm::Mirapoint)[1], "#terry.adams@contoso#mailadmin#");
+        let courier = of(LoginForm::Courier);
+        assert_eq!(courier, ["terry.adams@contoso.edu", "mailadmin", "p,\"w ", "/users/terry.adams"]);
+    }
+
+    #[test]
+    fn what_would_be_read_as_something_else_is_refused() {
+        let of = |mailbox: Mailbox, admin: &Admin| make_imap(&[mailbox], admin).unwrap_err();
+        let named = |user: &str| Mailbox { user: Some(user.to_owned()), ..mailbox("a@b.cz") };
+        assert_eq!(of(named("a*b"), &admin(LoginForm::Dovecot)), MakeError::UserName(1));
+        assert_eq!(of(named("a/b"), &admin(LoginForm::Exchange)), MakeError::UserName(1));
+        assert_eq!(of(mailbox("ada"), &admin(LoginForm::Dovecot)), MakeError::NotAnAddress(1));
+        assert_eq!(of(mailbox("a@b.cz"), &admin(LoginForm::Own)), MakeError::NotOfAdmin);
+        let no_domain = Admin { domain: None, ..admin(LoginForm::Exchange) };
+        assert_eq!(of(mailbox("a@b.cz"), &no_domain), MakeError::Domain);
+        let nobody = Admin { password: Zeroizing::new(String::new()), ..admin(LoginForm::Dovecot) };
+        assert_eq!(of(mailbox("a@b.cz"), &nobody), MakeError::PasswordEmpty);
+        let odd = Admin { name: "a*b".to_owned(), ..admin(LoginForm::Dovecot) };
+        assert_eq!(of(mailbox("a@b.cz"), &odd), MakeError::AdminName);
+        assert_eq!(make_imap(&[], &admin(LoginForm::Dovecot)), Err(MakeError::Nobody));
+        assert_eq!(make_addresses(&[mailbox("a@b.cz")], MigrationKind::Pst), Err(MakeError::Kind));
+        assert!(!format!("{:?} {:?}", admin(LoginForm::Dovecot), mailbox("a@b.cz")).contains("mailadmin"));
+    }
+}
+
+mod commands {
+    use super::*;
+
+    fn settings() -> CommandSettings {
+        CommandSettings {
+            name: "Wave-1".to_owned(),
+            file: "C:\\Users\\O'Neil\\$x`\u{2019}.csv".to_owned(),
+            endpoint: Some("hq".to_owned()),
+            delivery_domain: Some("contoso.mail.onmicrosoft.com".to_owned()),
+            ..CommandSettings::default()
+        }
+    }
+
+    #[test]
+    fn the_file_is_read_as_bytes_and_every_value_is_quoted_for_powershell() {
+        let text = new_migration_batch(MigrationKind::Imap, &settings()).unwrap();
+        let expected = "New-MigrationBatch -Name 'Wave-1' `\n    \
+             -CSVData ([System.IO.File]::ReadAllBytes('C:\\Users\\O''Neil\\$x`\u{2019}\u{2019}.csv')) `\n    \
+             -SourceEndpoint 'hq'\n# then: Start-MigrationBatch -Identity 'Wave-1'\n";
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn each_kind_has_its_own_parameters() {
+        let of = |kind| new_migration_batch(kind, &settings()).unwrap();
+        assert!(of(MigrationKind::Onboarding).contains("-TargetDeliveryDomain 'contoso.mail.onmicrosoft.com'"));
+        assert!(of(MigrationKind::Offboarding).contains("-TargetEndpoint 'hq'"));
+        assert!(of(MigrationKind::Local).starts_with("New-MigrationBatch -Name 'Wave-1' `\n    -Local"));
+        assert!(of(MigrationKind::PublicFolderGroups).contains("-PublicFolderToUnifiedGroup"));
+        assert_eq!(new_migration_batch(MigrationKind::Pst, &settings()), Err(CommandError::Pst));
+        let bare = CommandSettings { endpoint: None, ..settings() };
+        assert_eq!(new_migration_batch(MigrationKind::Imap, &bare), Err(CommandError::EndpointMissing));
+        let spaced = CommandSettings { name: "Wave 1".to_owned(), ..settings() };
+        assert_eq!(new_migration_batch(MigrationKind::Imap, &spaced), Err(CommandError::Name));
+        let broken = CommandSettings { file: "a\nRemove-Item".to_owned(), ..settings() };
+        assert_eq!(new_migration_batch(MigrationKind::Imap, &broken), Err(CommandError::Control));
+    }
+}
+
+prop_compose! {
+    fn any_cell()(text in "[ -~\u{e1}\u{159}\u{20ac}'=@#;,\"\r\n\t]{0,12}") -> String { text }
+}
+
+prop_compose! {
+    fn any_rows()(cells in prop::collection::vec((any_cell(), any_cell()), 1..30)) -> Vec<Vec<String>> {
+        cells.into_iter().enumerate().map(|(n, (user, password))| {
+            vec![format!("u{n}@b.cz"), user, password]
+        }).collect()
+    }
+}
+
+/// Writes rows as Excel would: this delimiter, quotes only where it needs them.
+fn as_excel(rows: &[Vec<String>], delimiter: char) -> String {
+    let mut text = ["EmailAddress", "UserName", "Password"].join(&delimiter.to_string()) + "\r\n";
+    for row in rows {
+        let cells: Vec<String> = row
+            .iter()
+            .map(|cell| {
+                let quoted = cell.contains([delimiter, '"', '\r', '\n']);
+                if quoted { format!("\"{}\"", cell.replace('"', "\"\"")) } else { cell.clone() }
+            })
+            .collect();
+        text.push_str(&cells.join(&delimiter.to_string()));
+        text.push_str("\r\n");
+    }
+    text
+}
+
+proptest! {
+    #[test]
+    fn converting_keeps_every_cell_byte_for_byte_and_a_second_time_changes_nothing(
+        rows in any_rows(), delimiter in prop::sample::select(vec![',', ';', '\t']), wide: bool, mark: bool,
+    ) {
+        let text = format!("{}{}", if mark || wide { "\u{feff}" } else { "" }, as_excel(&rows, delimiter));
+        let bytes: Vec<u8> =
+            if wide { text.encode_utf16().flat_map(u16::to_le_bytes).collect() } else { text.into_bytes() };
+        let first = convert(&sheet(&bytes), None).unwrap();
+        let read = sheet(&first.bytes);
+        prop_assert_eq!(read.rows.iter().map(|row| row.cells.clone()).collect::<Vec<_>>(), rows);
+        let second = convert(&read, None).unwrap();
+        prop_assert_eq!(&second.bytes, &first.bytes);
+        prop_assert!(second.changes.is_empty());
+    }
+
+    #[test]
+    fn splitting_keeps_every_row_once_in_order_below_the_limits(
+        rows in any_rows(), rows_max in 1u64..8, bytes_max in 200u64..400, letter: bool,
+    ) {
+        let mut file = Vec::new();
+        push_row(&mut file, ["EmailAddress", "UserName", "Password"]);
+        rows.iter().for_each(|row| push_row(&mut file, row.iter().map(String::as_str)));
+        let group = if letter { Group::Letter(1) } else { Group::None };
+        let pieces = split(&sheet(&file), group, Limits { rows_max, bytes_max }, None).unwrap();
+        let mut seen = Vec::new();
+        for piece in &pieces {
+            prop_assert!(piece.rows <= rows_max && piece.bytes.len() as u64 <= bytes_max && piece.rows > 0);
+            let part = sheet(&piece.bytes);
+            prop_assert_eq!(part.rows.len() as u64, piece.rows);
+            prop_assert_eq!(&part.header, &["EmailAddress", "UserName", "Password"]);
+            let numbers: Vec<usize> = part.rows.iter()
+                .map(|row| rows.iter().position(|known| *known == row.cells).unwrap()).collect();
+            prop_assert!(numbers.is_sorted());
+            seen.extend(numbers);
+        }
+        if !letter {
+            prop_assert!(seen.is_sorted());
+        }
+        seen.sort_unstable();
+        prop_assert_eq!(seen, (0..rows.len()).collect::<Vec<_>>());
+        let mut labels: Vec<String> = pieces.iter().map(|piece| piece.label.to_lowercase()).collect();
+        labels.sort_unstable();
+        labels.dedup();
+        prop_assert_eq!(labels.len(), pieces.len());
+    }
+
+    #[test]
+    fn what_is_made_is_clean_and_logs_in_as_it_was_asked(
+        users in prop::collection::btree_set("[a-z][a-z0-9.]{0,8}[a-z]", 1..20), password in "[!-~\u{e1} ]{1,20}",
+        form in prop::sample::select(vec![LoginForm::Exchange, LoginForm::Dovecot, LoginForm::Mirapoint, LoginForm::Courier]),
+    ) {
+        prop_assume!(users.iter().all(|user| !user.contains("..")));
+        let mailboxes: Vec<Mailbox> =
+            users.iter().map(|user| Mailbox { address: format!("{user}@b.cz"), user: None, root: None }).collect();
+        let admin = Admin {
+            form, name: "adm".to_owned(), password: zeroize::Zeroizing::new(password.clone()),
+            domain: Some("dom".to_owned()), root: "/users".to_owned(),
+        };
+        let file = make_imap(&mailboxes, &admin).unwrap();
+        let sheet = sheet(&file);
+        prop_assert!(sheet.rows.iter().all(|row| row.cell(2) == password));
+        let checked = check(&[("a.csv", &sheet)], &Settings::default()).remove(0);
+        prop_assert!(checked.is_usable(), "{:?}", checked.problems);
+        prop_assert_eq!(checked.detection, Detection::Certain(MigrationKind::Imap));
+        let told = Rule::LoginForms { form, rows: users.len() as u64 };
+        prop_assert!(checked.problems.iter().any(|problem| problem.rule == told));
+    }
+
+    #[test]
+    fn any_bytes_are_checked_converted_and_split_without_panic(
+        bytes in prop::collection::vec(prop_oneof![Just(b'"'), Just(b','), Just(b'\n'), Just(b';'), any::<u8>()], 0..300),
+        header: bool,
+        kind in prop::option::of(prop::sample::select(MigrationKind::ALL.to_vec())),
+        encoding in prop::sample::select(vec![None, Some(Encoding::Windows1250), Some(Encoding::Utf8)]),
+        delimiter in prop::sample::select(vec![None, Some(Delimiter::Comma), Some(Delimiter::Semicolon)]),
+    ) {
+        let bytes = if header { [IMAP.as_bytes(), &bytes].concat() } else { bytes };
+        if let Ok(sheet) = sheet::read(&bytes, Named { encoding, delimiter }) {
+            let checked = check(&[("a.csv", &sheet), ("b.csv", &sheet)], &Settings { kind, ..Settings::default() });
+            for checked in &checked {
+                prop_assert!(checked.bad_rows.iter().all(|row| *row < sheet.rows.len()));
+                let _ = errors_of(&sheet, "EmailAddress", &checked.problems);
+            }
+            let _ = convert(&sheet, kind);
+            let _ = split(&sheet, Group::Letter(0), Limits { rows_max: 3, bytes_max: 100 }, Some(0));
+            let _ = file_of(&sheet.header, sheet.rows.iter());
+        }
+    }
+}

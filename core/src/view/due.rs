@@ -333,7 +333,7 @@ mod tests {
             let standing = match n % 7 {
                 0 => Standing::OutOfScope,
                 1 => Standing::NeverDue,
-                _ => Standing::DueAt(day(i64::from(n * n % 91))),
+                _ => Standing::DueAt(day(i64::from(n * 31 % 91))),
             };
             due.set("p", digest, EntityId(n), standing);
         }

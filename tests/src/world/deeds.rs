@@ -47,6 +47,7 @@ impl World {
         let before = self.store().view(|views| views.position);
         let appended = self.store().append(vec![prepared], condition);
         if self.gate.has_crashed() {
+            self.crashes += 1;
             self.open_again();
             self.learn_after(before);
             self.check();

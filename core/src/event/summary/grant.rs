@@ -10,12 +10,12 @@ use crate::event::saga::Failure;
 pub(super) fn facts(event: &Event) -> Facts {
     match event {
         Event::GrantRequested(b) => requested(b),
-        Event::GrantApproved(b) => fact("grant", b.grant).with("comment", &b.comment),
-        Event::GrantRejected(b) => fact("grant", b.grant).with("comment", &b.comment),
+        Event::GrantApproved(b) => fact("grant", b.grant).naming("comment", &b.comment),
+        Event::GrantRejected(b) => fact("grant", b.grant).naming("comment", &b.comment),
         Event::GrantRenewed(b) => {
-            fact("grant", b.grant).with("seconds", b.duration_ms / 1_000).with("reason", &b.reason)
+            fact("grant", b.grant).with("seconds", b.duration_ms / 1_000).naming("reason", &b.reason)
         }
-        Event::GrantRevokeRequested(b) => fact("grant", b.grant).with("reason", &b.reason),
+        Event::GrantRevokeRequested(b) => fact("grant", b.grant).naming("reason", &b.reason),
         Event::GrantFoldersRead(b) => {
             let reading = match b.reading {
                 FolderReading::Before => "before",
@@ -54,7 +54,7 @@ pub(super) fn facts(event: &Event) -> Facts {
 }
 
 fn requested(body: &GrantRequested) -> Facts {
-    let facts = fact("mailbox", body.mailbox).with("identifier", &body.identifier);
+    let facts = fact("mailbox", body.mailbox).naming("identifier", &body.identifier);
     let facts = match body.purpose {
         GrantPurpose::Request => facts.with("purpose", "request"),
         GrantPurpose::Run { run } => facts.with("purpose", "run").with("run", run),
@@ -64,9 +64,9 @@ fn requested(body: &GrantRequested) -> Facts {
         .with("policy", &body.policy)
         .with("seconds", body.duration_ms / 1_000)
         .with("approvals", body.approvals)
-        .with("reason", &body.reason);
+        .naming("reason", &body.reason);
     match &body.ticket {
-        Some(ticket) => facts.with("ticket", ticket),
+        Some(ticket) => facts.naming("ticket", ticket),
         None => facts,
     }
 }

@@ -1,0 +1,158 @@
+//! Migration batches with the real program: what it writes, what it says, and that it never says a password.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use retention_tests::daemon::{Said, program};
+
+const SECRETS: [&str; 3] = ["S3cret,one", "=S3cret;two", "S3cretěthree"];
+
+/// Runs `retentionctl batch`, and checks that no password is in what it says.
+fn batch(args: &[&str]) -> Said {
+    let said = program("retentionctl", &[&["batch"], args].concat());
+    for secret in SECRETS {
+        assert!(!said.out.contains(secret) && !said.err.contains(secret), "{} says a password", said.asked);
+    }
+    said
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).expect("a file").permissions().mode() & 0o777
+}
+
+/// The text in windows-1250, for the letters of these tests.
+fn windows_1250(text: &str) -> Vec<u8> {
+    text.chars()
+        .map(|c| match c {
+            'ě' => 0xec,
+            'ř' => 0xf8,
+            c => u8::try_from(c).expect("a known letter"),
+        })
+        .collect()
+}
+
+#[test]
+fn a_file_of_excel_is_explained_converted_checked_and_split() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = |name: &str| dir.path().join(name).to_str().expect("a path").to_owned();
+    let rows: Vec<String> = (0..5).map(|n| format!("u{n}@contoso.com;u{n}*adm;\"{}\"", SECRETS[n % 3])).collect();
+    let text = format!("sep=;\r\nEmail Address;UserName;Password\r\n{}\r\n;;\r\n", rows.join("\r\n"));
+    fs::write(path("excel.csv"), windows_1250(&text)).expect("a file");
+
+    let doubtful = batch(&["check", &path("excel.csv"), "--output", "jsonl"]).ends(78);
+    assert!(doubtful.out.contains("line 5") && doubtful.out.contains("--encoding windows-1250"), "{}", doubtful.out);
+    let named = ["--encoding", "windows-1250", "--output", "jsonl"];
+    let told = batch(&[&["check", &path("excel.csv")], &named[..]].concat()).ends(78).rows();
+    let errors: Vec<&str> =
+        told.iter().filter(|row| row["severity"] == "error").map(|row| row["message"].as_str().unwrap()).collect();
+    assert_eq!(errors.len(), 4, "{errors:?}");
+    for word in ["windows-1250", "semicolons", "sep=", "did you mean EmailAddress?"] {
+        assert!(errors.iter().any(|error| error.contains(word)), "{word}: {errors:?}");
+    }
+
+    let changes = batch(&[&["convert", &path("excel.csv"), "--into", &path("users.csv")], &named[..]].concat()).ends(0);
+    assert_eq!(changes.rows().len(), 5, "{}", changes.out);
+    assert_eq!(mode(&dir.path().join("users.csv")), 0o600);
+    let expected = "EmailAddress,UserName,Password\r\nu0@contoso.com,u0*adm,\"S3cret,one\"\r\n\
+         u1@contoso.com,u1*adm,=S3cret;two\r\nu2@contoso.com,u2*adm,S3cretěthree\r\n\
+         u3@contoso.com,u3*adm,\"S3cret,one\"\r\nu4@contoso.com,u4*adm,=S3cret;two\r\n";
+    assert_eq!(fs::read_to_string(path("users.csv")).expect("text"), expected);
+    let again = batch(&["convert", &path("users.csv"), "--into", &path("users.csv")]).ends(2);
+    assert!(again.err.contains("cannot be written"), "{}", again.err);
+
+    let good = batch(&["check", &path("users.csv"), "--output", "jsonl"]).ends(0).rows();
+    let notes: Vec<String> = good.iter().map(|row| format!("{}: {}", row["severity"], row["message"])).collect();
+    assert!(notes.iter().any(|note| note.contains("an IMAP migration")), "{notes:?}");
+    assert!(notes.iter().any(|note| note.contains("5 rows log in as Dovecot")), "{notes:?}");
+
+    let pieces = batch(&["split", &path("users.csv"), "--rows", "2", "--into", &path("parts"), "--output", "jsonl"]);
+    let pieces = pieces.ends(0).rows();
+    assert_eq!(pieces.iter().map(|piece| piece["rows"].as_u64().unwrap()).collect::<Vec<_>>(), [2, 2, 1]);
+    assert_eq!(mode(&dir.path().join("parts/users-02.csv")), 0o600);
+    let _no_user_twice = batch(&["check", &path("parts")]).ends(0);
+    fs::copy(path("parts/users-02.csv"), path("parts/users-04.csv")).expect("a copy");
+    let twice = batch(&["check", &path("parts"), "--output", "jsonl"]).ends(78).rows();
+    let twice = twice.iter().filter(|row| row["message"].as_str().unwrap().contains("is the same as in line")).count();
+    assert_eq!(twice, 4, "both rows of both files");
+}
+
+#[test]
+fn bad_rows_are_listed_and_good_rows_written_apart() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = |name: &str| dir.path().join(name).to_str().expect("a path").to_owned();
+    let text = format!(
+        "EmailAddress,UserName,Password\na@b.cz,a,\"{}\"\nada,x,{}\nc@b.cz, c,{}\nd@b.cz,d,x\n",
+        SECRETS[0], SECRETS[1], SECRETS[2]
+    );
+    fs::write(path("users.csv"), text).expect("a file");
+    let (errors, good) = (path("MigrationErrors.csv"), path("good.csv"));
+    let _bad = batch(&["check", &path("users.csv"), "--errors", &errors, "--good-rows", &good]).ends(78);
+    let listed = fs::read_to_string(&errors).expect("a list");
+    let expected = "Line,EmailAddress,ErrorMessage\r\n3,ada,EmailAddress is not a valid SMTP address\r\n\
+         4,c@b.cz,UserName begins or ends with a space\r\n";
+    assert_eq!(listed, expected);
+    let kept = fs::read_to_string(&good).expect("good rows");
+    assert_eq!(kept, "EmailAddress,UserName,Password\r\na@b.cz,a,\"S3cret,one\"\r\nd@b.cz,d,x\r\n");
+    assert_eq!((mode(Path::new(&good)), mode(Path::new(&errors))), (0o600, 0o600));
+    let not_split = batch(&["split", &path("users.csv"), "--into", &path("parts")]).ends(78);
+    assert!(not_split.out.contains("SMTP") && !Path::new(&path("parts")).exists(), "{}", not_split.out);
+}
+
+#[test]
+fn a_batch_is_made_from_a_list_and_a_password_that_only_its_owner_can_read() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = |name: &str| dir.path().join(name).to_str().expect("a path").to_owned();
+    fs::write(path("list.txt"), "terry.adams@contoso.edu\nann@contoso.edu\n").expect("a file");
+    fs::write(path("password"), format!("{}\n", SECRETS[1])).expect("a file");
+    fs::set_permissions(path("password"), fs::Permissions::from_mode(0o644)).expect("a mode");
+    let common = |form: &'static str, into: &str| {
+        [
+            "make",
+            &path("list.txt"),
+            "--form",
+            form,
+            "--admin",
+            "mailadmin",
+            "--domain",
+            "dom",
+            "--password-file",
+            &path("password"),
+            "--into",
+            into,
+        ]
+        .map(str::to_owned)
+        .to_vec()
+    };
+    let run = |args: &[String]| batch(&args.iter().map(String::as_str).collect::<Vec<_>>());
+    let open = run(&common("dovecot", &path("open.csv"))).ends(2);
+    assert!(open.err.contains("can be read by others") && !Path::new(&path("open.csv")).exists(), "{}", open.err);
+    fs::set_permissions(path("password"), fs::Permissions::from_mode(0o600)).expect("a mode");
+    for (form, name) in [
+        ("exchange", "dom/mailadmin/terry.adams"),
+        ("dovecot", "terry.adams*mailadmin"),
+        ("mirapoint", "#terry.adams@dom#mailadmin#"),
+        ("courier", "mailadmin"),
+    ] {
+        let file = path(&format!("{form}.csv"));
+        let _made = run(&common(form, &file)).ends(0);
+        let text = fs::read_to_string(&file).expect("a batch");
+        let row = format!("terry.adams@contoso.edu,{name},{}", SECRETS[1]);
+        assert_eq!(text.lines().nth(1).map(|line| line.starts_with(&row)), Some(true), "{text}");
+        assert_eq!(text.contains(",UserRoot\r\n") && text.contains(",/users/ann\r\n"), form == "courier", "{text}");
+        assert_eq!(mode(Path::new(&file)), 0o600);
+        let _clean = batch(&["check", &file, "--kind", "imap"]).ends(0);
+    }
+    let addresses = path("staged.csv");
+    let _made = batch(&["make", &path("list.txt"), "--kind", "staged", "--into", &addresses]).ends(0);
+    assert_eq!(fs::read_to_string(addresses).expect("a batch").lines().count(), 3);
+}
+
+#[test]
+fn the_command_for_powershell_is_ready_to_paste() {
+    let said =
+        batch(&["command", r"C:\O'Neil\users.csv", "--kind", "imap", "--name", "Wave1", "--endpoint", "hq"]).ends(0);
+    assert!(said.out.contains(r"ReadAllBytes('C:\O''Neil\users.csv')") && said.out.contains("-SourceEndpoint 'hq'"));
+    let _pst = batch(&["command", "a.csv", "--kind", "pst", "--name", "x"]).ends(2).says("Purview");
+    let _kind = batch(&["command", "a.csv", "--kind", "mbox", "--name", "x"]).ends(2).says("cross-tenant");
+}
