@@ -10,8 +10,8 @@
 //! | [`detect`] | which kind a header is of |
 //! | [`sheet`] | bytes become rows; encodings and delimiters as `text` and `table` have them |
 //! | [`login`] | the forms of an administrator's login in `UserName` |
-//! | [`check`], [`rule`], [`value`] | every rule, all findings at once |
-//! | [`write`] | RFC 4180, and `MigrationErrors.csv` |
+//! | [`mod@check`], [`rule`], [`value`] | every rule, all findings at once |
+//! | [`mod@write`] | RFC 4180, and `MigrationErrors.csv` |
 //! | [`convert`], [`split`], [`make`] | one file from another |
 //! | [`command`] | `New-MigrationBatch`, ready to paste |
 //!

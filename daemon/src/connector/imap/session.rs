@@ -104,7 +104,7 @@ impl Session {
     /// Lists all folders of the mailbox, in the order of their paths.
     ///
     /// # Errors
-    /// Nothing was changed, whatever went wrong. More folders than [`FOLDERS_MAX`] are refused, never cut off.
+    /// Nothing was changed, whatever went wrong. More folders than `FOLDERS_MAX` are refused, never cut off.
     pub fn folders(&mut self) -> Result<Vec<Folder>, MailError> {
         let extended = self.capabilities.has("LIST-EXTENDED") && self.capabilities.has("SPECIAL-USE");
         let commands: Vec<Command> = self
