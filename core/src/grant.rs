@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use crate::event::grant::{FolderRights, GrantEnd, GrantPurpose, GrantStep};
 use crate::event::saga::Failure;
 use crate::id::GrantId;
-use crate::rights::Rights;
+use crate::mailbox::Rights;
 use crate::saga;
 use crate::time::Timestamp;
 use crate::view::{Grant, StepStanding};

@@ -32,9 +32,6 @@ pub mod batch;
 // Why a decision is what it is.
 pub mod reason;
 
-// What somebody may do in a mailbox folder.
-pub mod rights;
-
 // Facts that were recorded.
 pub mod event;
 

@@ -4,4 +4,4 @@ pub mod login;
 pub mod rights;
 
 pub use login::{Identity, LoginForm, UnknownForm};
-pub use rights::{Folding, Rights};
+pub use rights::{Folding, Rights, RightsError};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use retention_core::event::grant::OpenSessions;
 use retention_core::id::EntityId;
-use retention_core::rights::Rights;
+use retention_core::mailbox::Rights;
 use retentiond::connector::access::{AccessSession, AccessTarget, FolderAccess};
 use retentiond::connector::outcome::{Cause, Outcome, Refusal, Retry};
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use retention_core::event::grant::{GrantEnd, GrantReceipt, GrantStep};
 use retention_core::id::{EntityId, GrantId};
-use retention_core::rights::Rights;
+use retention_core::mailbox::Rights;
 use retention_core::view::GrantState;
 use retention_tests::crash::Remains;
 use retention_tests::mailboxes::{Call, Fault};

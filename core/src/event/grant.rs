@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 
 use crate::event::saga::Failure;
 use crate::id::{Digest, EntityId, GrantId, Handle, RunId};
-use crate::rights::Rights;
+use crate::mailbox::Rights;
 use crate::time::Timestamp;
 
 /// What a grant is for. The numbers are on disk.

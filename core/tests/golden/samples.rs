@@ -27,10 +27,10 @@ use retention_core::event::{Actor, Envelope, Event, EventType};
 use retention_core::id::{
     Digest, EntityId, GrantId, Handle, HoldId, LayoutId, PlanId, Position, RunId, SagaId, StreamId,
 };
+use retention_core::mailbox::Rights;
 use retention_core::record::{
     Cells, Column, DateRole, EntityRecord, FieldType, Kind, Layout, Relation, SourceLink, Visibility,
 };
-use retention_core::rights::Rights;
 use retention_core::time::Timestamp;
 
 /// Lists values of an enum; does not compile when a variant is missing.

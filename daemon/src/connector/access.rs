@@ -5,7 +5,7 @@
 
 use retention_core::event::grant::OpenSessions;
 use retention_core::id::EntityId;
-use retention_core::rights::Rights;
+use retention_core::mailbox::Rights;
 
 use super::outcome::{Outcome, Refusal};
 

@@ -5,7 +5,7 @@ use retention_core::event::Event;
 use retention_core::event::grant::{FolderReading, FolderRights, GrantPurpose, GrantReceipt, GrantStep, VerifiedAs};
 use retention_core::grant::Standing;
 use retention_core::id::GrantId;
-use retention_core::rights::Rights;
+use retention_core::mailbox::Rights;
 use retention_core::view::Grant;
 
 use super::super::super::StageError;
