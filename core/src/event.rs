@@ -13,6 +13,7 @@ pub mod envelope;
 pub mod erasure;
 pub mod grant;
 pub mod hold;
+pub mod mailbox;
 pub mod operation;
 pub mod saga;
 pub mod summary;
@@ -107,6 +108,16 @@ events! {
     5 IntakeStarted(change::IntakeStarted) Entity;
     /// A file or directory was taken in, or refused.
     6 IntakeCompleted(change::IntakeCompleted) Public;
+    /// A mailbox on a mail server is registered.
+    7 MailboxRegistered(mailbox::MailboxRegistered) Public;
+    /// A mailbox is no longer registered.
+    8 MailboxRemoved(mailbox::MailboxRemoved) House;
+    /// A password or token of a mailbox, under a key of its own.
+    10 CredentialStored(mailbox::CredentialStored) Entity;
+    /// The mailboxes of a migration batch were registered.
+    11 MigrationBatchImported(mailbox::MigrationBatchImported) Public;
+    /// The key of a credential was destroyed.
+    12 CredentialDestroyed(mailbox::CredentialDestroyed) Public;
     /// Somebody asked that a mailbox be looked at.
     13 MailboxScanRequested(change::MailboxScanRequested) Public;
     /// A mailbox was looked at, and its messages are recorded as they were found.

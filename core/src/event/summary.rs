@@ -131,7 +131,17 @@ fn facts_of(event: &Event) -> Vec<(Fact, bool)> {
             .with("unchanged", b.unchanged)
             .with("rejected", b.rejected)
             .with("absent", b.absent),
-        Event::MailboxScanRequested(_) => Facts(Vec::new()),
+        Event::MailboxRegistered(b) => match b.credential {
+            Some(credential) => fact("server", &b.server).with("credential", credential),
+            None => fact("server", &b.server),
+        },
+        Event::MailboxRemoved(b) => Facts(Vec::new()).naming("reason", &b.reason),
+        Event::MigrationBatchImported(b) => fact("content", b.content.short())
+            .with("mailboxes", b.mailboxes)
+            .with("credentials", b.credentials),
+        Event::CredentialStored(_) | Event::CredentialDestroyed(_) | Event::MailboxScanRequested(_) => {
+            Facts(Vec::new())
+        }
         Event::MailboxScanned(b) => fact("end", scan_end(b.end))
             .with("code", if b.code.is_empty() { "none" } else { &b.code })
             .with("folders", b.folders)

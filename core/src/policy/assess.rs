@@ -185,7 +185,8 @@ impl BoundPolicy {
     /// Judges one entity of the layout that the policy was bound to. Allocates nothing.
     #[must_use]
     pub fn assess(&self, facts: &Facts<'_>) -> Assessment<'_> {
-        if self.is_elsewhere() {
+        // A policy that gives access disposes of nothing.
+        if self.policy.access.is_some() || self.is_elsewhere() {
             return Assessment::OutOfScope;
         }
         match audience_matches(self.policy.scope.audience, facts.record.visibility) {

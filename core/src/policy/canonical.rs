@@ -17,15 +17,26 @@ use crate::time::Align;
 pub(super) fn of(policy: &Policy) -> String {
     let mut form = String::from("retentiond policy 1\n");
     head(&mut form, policy);
+    if policy.access.is_none() {
+        disposal(&mut form, policy);
+    }
+    approval(&mut form, policy.approval);
+    if let Some(allowed) = &policy.access {
+        access(&mut form, allowed);
+    }
+    form
+}
+
+fn disposal(form: &mut String, policy: &Policy) {
     form.push_str(&scope(&policy.scope));
-    retention(&mut form, policy);
-    trigger(&mut form, &policy.trigger);
+    retention(form, policy);
+    trigger(form, &policy.trigger);
     let limits = policy.limits;
-    line(&mut form, "limits.max_items", limits.max_items);
-    line(&mut form, "limits.max_percent", limits.max_percent);
-    line(&mut form, "limits.min_population", limits.min_population);
-    line(&mut form, "limits.keep_at_least", limits.keep_at_least);
-    line(&mut form, "limits.population_drop_percent", limits.population_drop_percent);
+    line(form, "limits.max_items", limits.max_items);
+    line(form, "limits.max_percent", limits.max_percent);
+    line(form, "limits.min_population", limits.min_population);
+    line(form, "limits.keep_at_least", limits.keep_at_least);
+    line(form, "limits.population_drop_percent", limits.population_drop_percent);
     for format in &policy.export.formats {
         let name = match format {
             ExportFormat::Jsonl => "jsonl",
@@ -34,19 +45,14 @@ pub(super) fn of(policy: &Policy) -> String {
             ExportFormat::Eml => "eml",
             ExportFormat::Mbox => "mbox",
         };
-        line(&mut form, "export.format", name);
+        line(form, "export.format", name);
     }
     let profile = match policy.export.csv_profile {
         CsvProfile::Exact => "exact",
         CsvProfile::SpreadsheetSafe => "spreadsheet_safe",
     };
-    line(&mut form, "export.csv_profile", profile);
+    line(form, "export.csv_profile", profile);
     form.push_str(&action(policy.action));
-    approval(&mut form, policy.approval);
-    if let Some(allowed) = &policy.access {
-        access(&mut form, allowed);
-    }
-    form
 }
 
 fn access(form: &mut String, access: &Access) {

@@ -9,13 +9,14 @@ use super::canonical;
 use super::error::{PolicyProblem, suggestion};
 use super::syntax::{Reader, Table, Value};
 use super::{
-    Action, Approval, ApproverRole, Audience, CsvProfile, Export, ExportFormat, Limits, OnMissed, Policy, PolicyError,
-    Scope, State, Trigger,
+    Action, Approval, ApproverRole, Audience, CsvProfile, Example, Export, ExportFormat, Limits, OnMissed,
+    OnMissingStart, Policy, PolicyError, Retention, Scope, State, Trigger,
 };
 use crate::id::Digest;
+use crate::reason::StartKind;
 use crate::record::Kind;
 use crate::schedule::Schedule;
-use crate::time::{Period, Zone};
+use crate::time::{Align, Period, Zone};
 
 mod access;
 mod filter;
@@ -59,37 +60,11 @@ fn file<'t>(r: &mut Reader<'t>, stem: &str, tree: &'t DeTable<'t>) -> Option<Pol
     let mut top = Table::of("the file", 0..0, tree);
     schema(r, &mut top);
     let head = required_table(r, &mut top, "policy").and_then(|table| head(r, table, stem));
-    let [scope_table, retention_table] = ["scope", "retention"].map(|name| required_table(r, &mut top, name));
-    let retention_head = retention_table.and_then(|table| retention::head(r, table));
-    let zone = retention_head.as_ref().map_or_else(Zone::utc, |(_, retention)| retention.zone.clone());
-    let scope = scope_table.and_then(|table| scope(r, table, &zone));
-    let retention = match (&scope, retention_head) {
-        (Some((scope, leaves)), Some((table, retention))) => retention::suspension(r, table, retention, scope, *leaves),
-        _ => None,
-    };
-    let trigger = required_table(r, &mut top, "schedule").and_then(|table| trigger(r, table));
-    let limits = optional_table(r, &mut top, "limits").map_or(Some(Limits::STANDARD), |table| limits(r, table));
-    let about = scope.as_ref().map_or(About::Records, |(scope, _)| About::of(&scope.kinds));
-    let export = match optional_table(r, &mut top, "export") {
-        Some(table) => export(r, table, about),
-        None => Some(standard_export(about)),
-    };
-    let action = required_table(r, &mut top, "action").and_then(|table| action(r, table));
     let approval = optional_table(r, &mut top, "approval").map_or(Some(STANDARD_APPROVAL), |table| approval(r, table));
-    let access = optional_table(r, &mut top, "access").map(|table| {
-        // Read in full, so that its slips are told too; refused, because nothing asks for access by it yet.
-        r.unsupported(&table.at, "access", ": no command gives access to a mailbox");
-        access::access(r, table)
-    });
-    let examples = match (&scope, &retention) {
-        (Some((scope, _)), Some(retention)) => super::example::check(r, top.get("test"), scope, &retention.zone),
-        _ => {
-            top.get("test");
-            None
-        }
-    };
+    let access = optional_table(r, &mut top, "access").map(|table| access::access(r, table));
+    let disposal = if access.is_some() { no_disposal(r, &mut top) } else { disposal(r, &mut top) };
     top.finish(r, &["notify", "evidence", "holds", "grant", "imap"]);
-    let head = head?;
+    let (head, disposal) = (head?, disposal?);
     let mut policy = Policy {
         id: stem.to_owned(),
         title: head.title,
@@ -98,22 +73,104 @@ fn file<'t>(r: &mut Reader<'t>, stem: &str, tree: &'t DeTable<'t>) -> Option<Pol
         citation: head.citation,
         data_class: head.data_class,
         state: head.state,
+        scope: disposal.scope,
+        retention: disposal.retention,
+        trigger: disposal.trigger,
+        limits: disposal.limits,
+        export: disposal.export,
+        action: disposal.action,
+        approval: approval?,
+        access: match access {
+            Some(access) => Some(access?),
+            None => None,
+        },
+        examples: disposal.examples,
+        digest: Digest([0; 32]),
+    };
+    policy.digest = Digest::of(canonical::of(&policy).as_bytes());
+    Some(policy)
+}
+
+/// The parts of a policy that say what is disposed of, and when.
+struct Disposal {
+    scope: Scope,
+    retention: Retention,
+    trigger: Trigger,
+    limits: Limits,
+    export: Export,
+    action: Action,
+    examples: Vec<Example>,
+}
+
+fn disposal<'t>(r: &mut Reader<'t>, top: &mut Table<'t>) -> Option<Disposal> {
+    let [scope_table, retention_table] = ["scope", "retention"].map(|name| required_table(r, top, name));
+    let retention_head = retention_table.and_then(|table| retention::head(r, table));
+    let zone = retention_head.as_ref().map_or_else(Zone::utc, |(_, retention)| retention.zone.clone());
+    let scope = scope_table.and_then(|table| scope(r, table, &zone));
+    let retention = match (&scope, retention_head) {
+        (Some((scope, leaves)), Some((table, retention))) => retention::suspension(r, table, retention, scope, *leaves),
+        _ => None,
+    };
+    let trigger = required_table(r, top, "schedule").and_then(|table| trigger(r, table));
+    let limits = optional_table(r, top, "limits").map_or(Some(Limits::STANDARD), |table| limits(r, table));
+    let about = scope.as_ref().map_or(About::Records, |(scope, _)| About::of(&scope.kinds));
+    let export = match optional_table(r, top, "export") {
+        Some(table) => export(r, table, about),
+        None => Some(standard_export(about)),
+    };
+    let action = required_table(r, top, "action").and_then(|table| action(r, table));
+    let examples = match (&scope, &retention) {
+        (Some((scope, _)), Some(retention)) => super::example::check(r, top.get("test"), scope, &retention.zone),
+        _ => {
+            top.get("test");
+            None
+        }
+    };
+    Some(Disposal {
         scope: scope?.0,
         retention: retention?,
         trigger: trigger?,
         limits: limits?,
         export: export?,
         action: action?,
-        approval: approval?,
-        access: match access {
-            Some(access) => Some(access?),
-            None => None,
-        },
         examples: examples?,
-        digest: Digest([0; 32]),
-    };
-    policy.digest = Digest::of(canonical::of(&policy).as_bytes());
-    Some(policy)
+    })
+}
+
+/// What stands in a policy that gives access, which disposes of nothing: its tables about disposal are refused, and
+/// nothing is ever judged by what is put in their place.
+fn no_disposal<'t>(r: &mut Reader<'t>, top: &mut Table<'t>) -> Option<Disposal> {
+    for name in ["scope", "retention", "schedule", "limits", "export", "action", "test"] {
+        if let Some(value) = top.get(name) {
+            r.unsupported(
+                &value.span(),
+                format!("[{name}] beside [access]"),
+                ": a policy that gives access disposes of nothing; write two policies",
+            );
+        }
+    }
+    Some(Disposal {
+        scope: Scope {
+            sources: BTreeSet::new(),
+            kinds: BTreeSet::from([Kind::Mailbox]),
+            audience: Audience::All,
+            filter: None,
+        },
+        retention: Retention {
+            period: Period::from_days(QUARANTINE_DAYS).ok()?,
+            start: StartKind::FirstSeen,
+            align: Align::None,
+            on_missing_start: OnMissingStart::Keep,
+            zone: Zone::utc(),
+            suspend_while: None,
+            min_keep: None,
+        },
+        trigger: Trigger::OnDemand,
+        limits: Limits::STANDARD,
+        export: standard_export(About::Records),
+        action: Action::Purge { quarantine: Period::from_days(QUARANTINE_DAYS).ok()? },
+        examples: Vec::new(),
+    })
 }
 
 fn required_table<'t>(r: &mut Reader<'t>, top: &mut Table<'t>, name: &'static str) -> Option<Table<'t>> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bincode::{Decode, Encode};
 
-use super::{Grants, Intakes, Plans, Runs, Scans};
+use super::{Grants, Intakes, Plans, Registry, Runs, Scans};
 use crate::event::decision::{PolicyVersion, ScheduleFired};
 use crate::event::hold::HoldPlaced;
 use crate::event::{Envelope, Event};
@@ -35,6 +35,8 @@ pub struct Small {
     pub scans: Scans,
     /// Grants.
     pub grants: Grants,
+    /// Registered mailboxes.
+    pub registry: Registry,
 }
 
 impl Small {
@@ -94,6 +96,7 @@ impl Small {
         }
         self.runs.fold(envelope, event);
         self.grants.fold(envelope, event);
+        self.registry.fold(envelope, event);
     }
 
     fn with_plan(&mut self, id: PlanId, change: impl FnOnce(&mut super::Plan)) {

@@ -16,6 +16,9 @@ use retention_core::event::grant::{
     GrantStepSucceeded, OpenSessions, VerifiedAs,
 };
 use retention_core::event::hold::{HoldPlaced, HoldReleased};
+use retention_core::event::mailbox::{
+    CredentialDestroyed, CredentialStored, MailboxRegistered, MailboxRemoved, MigrationBatchImported, SealedSecret,
+};
 use retention_core::event::operation::{
     ClockJumped, DaemonStarted, DaemonStopped, RecordsOpened, StoreInitialised, StoreRebuilt,
 };
@@ -58,6 +61,7 @@ fn at(seconds: i64) -> Timestamp {
 /// Returns every sample, in the order of the types.
 pub(crate) fn events() -> Vec<Event> {
     let mut all = change();
+    all.extend(mailbox());
     all.extend(hold());
     all.extend(decision());
     all.extend(run());
@@ -167,6 +171,22 @@ fn change() -> Vec<Event> {
         .chain([Event::MailboxScanRequested(MailboxScanRequested {})])
         .chain(scans)
         .collect()
+}
+
+fn mailbox() -> Vec<Event> {
+    let secret = SealedSecret::new("pässword".to_owned().into());
+    vec![
+        Event::MailboxRegistered(MailboxRegistered { server: "mail".to_owned(), credential: None }),
+        Event::MailboxRegistered(MailboxRegistered { server: "mail".to_owned(), credential: Some(EntityId(4_711)) }),
+        Event::MailboxRemoved(MailboxRemoved { reason: "moved".to_owned() }),
+        Event::CredentialStored(CredentialStored { secret }),
+        Event::MigrationBatchImported(MigrationBatchImported {
+            content: digest(0x77),
+            mailboxes: 2_000,
+            credentials: 1_999,
+        }),
+        Event::CredentialDestroyed(CredentialDestroyed {}),
+    ]
 }
 
 fn record(visibility: Visibility) -> EntityRecord {

@@ -314,7 +314,9 @@ impl<'a> Check<'a> {
         self.recorded_at = self.recorded_at.max(envelope.recorded_at);
         self.report.events += 1;
         let recorded = self.open(stored)?;
-        if let (Some(Event::KeyDestroyed(_)), Some(entity)) = (recorded.event(), envelope.entity) {
+        if let (Some(Event::KeyDestroyed(_) | Event::CredentialDestroyed(_)), Some(entity)) =
+            (recorded.event(), envelope.entity)
+        {
             self.destroyed.insert(entity.0);
         }
         let known = envelope.entity.map_or(Position::NONE, |entity| self.shadow.views.entities.last_event(entity));
@@ -458,8 +460,9 @@ fn due_differences(views: &Views, shadow: &Views, in_flight: &RoaringBitmap) -> 
     (wrong - in_flight).iter().map(|entity| Finding::DueDiffers(EntityId(entity))).collect()
 }
 
-/// Returns the entities that the open sagas' pivots mean to purge.
+/// Returns the entities that the open sagas' pivots mean to purge, and the credentials that nobody needs.
 fn intents(views: &Views) -> Vec<EntityId> {
     let open = views.small.runs.sagas().filter(|(_, saga)| saga.end.is_none());
-    open.flat_map(|(_, saga)| saga.pivot.iter().copied()).collect()
+    let purged = open.flat_map(|(_, saga)| saga.pivot.iter().copied());
+    purged.chain(views.small.registry.unneeded().map(|(credential, _)| credential)).collect()
 }

@@ -69,7 +69,6 @@ fn all_errors_of_all_files_come_at_once() {
 fn parts_of_the_later_language_are_refused_by_name() {
     for (old, new, what) in [
         ("[action]", "[notify]\nbefore = [\"P1D\"]\n[action]", "notify"),
-        ("[action]", "[access]\n[action]", "access"),
         ("[action]", "[evidence]\n[action]", "evidence"),
         ("start = ", "max_keep = \"P2Y\"\nstart = ", "max_keep"),
         ("start = ", "override = []\nstart = ", "override"),
@@ -88,11 +87,41 @@ fn parts_of_the_later_language_are_refused_by_name() {
     one(&[("state = ", "lock = \"none\"\nstate = ")]);
 }
 
+/// A policy that gives access, as far as the table that says to whom.
+const ACCESS_HEAD: &str = r#"schema = 1
+[policy]
+id = "p"
+title = "Access"
+owner = "security@example.org"
+legal_basis = "GDPR 32"
+data_class = "access.mailbox"
+state = "enforce"
+"#;
+
+#[test]
+fn a_policy_that_gives_access_disposes_of_nothing() {
+    let access = "[access]\nright = \"full_access\"\nprincipals = [\"helpdesk\"]\nmax_duration = \"PT8H\"\n";
+    let gives = set(&[("p", format!("{ACCESS_HEAD}{access}")), ("crm", text("crm", &[]))]);
+    let policy = gives.get("p").expect("a policy");
+    assert!(policy.access.is_some());
+    let mut old = Entity::buyer("2001-01-01");
+    old.layout.kind = Kind::Mailbox;
+    let now = at("2026-01-01");
+    let decided = gives.decide_for("p", &old.facts(), &Standing::FREE, now).expect("a decision");
+    assert_eq!(decided.outcome, Outcome::Keep);
+    let shown = errors(&[("[action]", &format!("{access}[action]"))]);
+    for name in ["scope", "retention", "schedule", "action"] {
+        assert!(shown.contains(&format!("`[{name}] beside [access]` is not supported")), "{shown}");
+    }
+}
+
 #[test]
 fn slips_in_who_may_be_given_access_are_told() {
-    let access = |text: &str| errors(&[("[action]", &format!("[access]\n{text}\n[action]"))]);
+    let file = |text: &str| format!("{ACCESS_HEAD}[access]\n{text}\n");
     let good = "right = \"full_access\"\nprincipals = [\"helpdesk\"]\nmax_duration = \"PT8H\"";
-    assert_eq!(access(good).lines().count(), 1, "{}", access(good));
+    let read = |text: &str| PolicySet::check(&[PolicyFile { stem: "p", text }]);
+    assert!(read(&file(good)).is_ok());
+    let access = |text: &str| show(&read(&file(text)).unwrap_err());
     for (old, new, part) in [
         ("\"full_access\"", "\"fullaccess\"", "did you mean `full_access`?"),
         ("[\"helpdesk\"]", "[]", "must name between 1 and 1000"),
