@@ -19,6 +19,9 @@ pub mod flush;
 // Whether work was asked to stop.
 pub mod halt;
 
+// Files that hold secrets.
+pub mod private_file;
+
 // The program's own messages, redacted.
 pub mod diagnostics;
 

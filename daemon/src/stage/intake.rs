@@ -9,6 +9,7 @@
 //! | `rows`, `batch` | rows compared with what is known, and what is under way to the log |
 //! | `gone` | what a source no longer holds |
 //! | `order` | which of two deliveries counts |
+//! | `registry` | mailboxes that people register, and their credentials |
 //! | `mail` | messages of registered mailboxes, which nobody delivers |
 //! | `links` | external ids become numbers |
 //!
@@ -41,6 +42,7 @@ mod order;
 mod outcome;
 mod place;
 mod reading;
+pub mod registry;
 mod rows;
 mod source;
 mod take;

@@ -24,6 +24,7 @@ use crate::connector::mail::{Mailroom, NoMailroom};
 use crate::store::{AppendError, Store};
 
 mod begin;
+pub mod credential;
 mod drive;
 mod effect;
 pub mod grant;

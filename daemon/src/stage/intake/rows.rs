@@ -69,6 +69,24 @@ struct KnownState {
     absent: bool,
 }
 
+/// Returns the number of a layout; one that was never seen is recorded.
+pub(super) fn layout_id(store: &Store, layout: Layout, cause: Position) -> Result<LayoutId, IntakeError> {
+    loop {
+        let (known, next) = store.view(|views| (views.small.layouts.find(&layout), views.small.layouts.next()));
+        if let Some(id) = known {
+            return Ok(id);
+        }
+        let event = Event::LayoutRecorded(LayoutRecorded { id: next, layout: layout.clone() });
+        let draft = Draft { cause, ..daemon_draft(event) };
+        match store.append_drafts(vec![draft], Condition::NextLayout(next)) {
+            Ok(_) => return Ok(next),
+            // Deliveries and mailboxes are taken in at the same time, and another one took the number.
+            Err(AppendError::Conflict(Conflict::Layout)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
 impl<'a> Taking<'a> {
     pub(super) fn new(store: &'a Store, intake: EntityId, started: Position, is_resumed: bool) -> Self {
         Self {
@@ -106,27 +124,9 @@ impl<'a> Taking<'a> {
     /// Takes note of the next layout; one that was never seen is recorded.
     pub(super) fn announce(&mut self, layout: Layout) -> Result<(), IntakeError> {
         let (source, kind) = (Arc::from(layout.source.as_str()), layout.kind);
-        let id = self.layout_id(layout)?;
+        let id = layout_id(self.store, layout, self.started)?;
         self.layouts.push(KnownLayout { id, source, kind });
         Ok(())
-    }
-
-    fn layout_id(&mut self, layout: Layout) -> Result<LayoutId, IntakeError> {
-        loop {
-            let (known, next) =
-                self.store.view(|views| (views.small.layouts.find(&layout), views.small.layouts.next()));
-            if let Some(id) = known {
-                return Ok(id);
-            }
-            let event = Event::LayoutRecorded(LayoutRecorded { id: next, layout: layout.clone() });
-            let draft = Draft { cause: self.started, ..daemon_draft(event) };
-            match self.store.append_drafts(vec![draft], Condition::NextLayout(next)) {
-                Ok(_) => return Ok(next),
-                // Deliveries and mailboxes are taken in at the same time, and another one took the number.
-                Err(AppendError::Conflict(Conflict::Layout)) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
     }
 
     /// Compares rows and appends what is new.
@@ -345,7 +345,7 @@ impl<'a> Taking<'a> {
         let layout =
             Layout { source: source.to_owned(), kind: Kind::Mailbox, columns: vec![column], named_dates: Vec::new() };
         let record = EntityRecord {
-            layout: self.layout_id(layout)?,
+            layout: layout_id(self.store, layout, self.started)?,
             mailbox: None,
             visibility: Visibility::Unknown,
             external_id: address.to_owned(),

@@ -1,22 +1,16 @@
 //! The root key: 32 bytes that come from outside the store and open everything in it.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use ring::rand::{SecureRandom, SystemRandom};
-use rustix::fs::OFlags;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use super::KEY_BYTES;
+use crate::private_file::{self, PrivateFileError};
 use crate::store::durable_file::{self, DurableFileError};
 
 /// 64 hexadecimal digits and a line's end (CR LF at most), in bytes: the longest that a root key's file may be.
 const FILE_BYTES_MAX: usize = 2 * KEY_BYTES + 2;
-
-/// The superuser, and its group.
-const ROOT: u32 = 0;
 
 /// The key that wraps the wrapping keys. Overwritten in memory when dropped.
 ///
@@ -38,26 +32,9 @@ pub enum RootKeyError {
         "there is no root key at the place that the configuration names; restore it from its backup, or run `retentiond init` for a new store"
     )]
     Absent,
-    /// It cannot be read.
-    #[error("could not read the root key: {0}")]
-    Read(#[source] io::Error),
-    /// It is a directory, a pipe or a device.
-    #[error("the root key is not a regular file")]
-    NotAFile,
-    /// Others may read it.
-    #[error(
-        "the root key has mode {mode:04o}; it must be 0400 or 0600: run `chmod 600` on it, and consider whether others have read it"
-    )]
-    Mode {
-        /// The permission bits.
-        mode: u32,
-    },
-    /// It belongs to somebody else.
-    #[error("the root key belongs to uid {owner}; it must belong to the daemon's user or to root")]
-    Owner {
-        /// Its owner.
-        owner: u32,
-    },
+    /// The file cannot be read, or others can read it too.
+    #[error("the root key cannot be used: {0}")]
+    File(#[source] PrivateFileError),
     /// It is no key.
     #[error("the root key is neither exactly 32 bytes nor 64 hexadecimal digits and a line's end")]
     Form,
@@ -78,36 +55,12 @@ impl RootKey {
 
     /// Reads the key from a file: a systemd credential, or what [`RootKey::generate_file`] wrote.
     ///
-    /// The file must be regular, belong to us or to root, and be 0400 or 0600. One more mode is taken: 0440 owned by
-    /// `root:root`, which is how a systemd credential looks to a service with a user of its own. There the group bits are the
-    /// mask of an access list that names that user; where they are not, they only let root's own group in.
+    /// See [`private_file::read`] for what the file must be.
     ///
     /// # Errors
     /// Names what is wrong with the file; a key that anybody else could read is refused.
     pub fn read(path: &Path) -> Result<Self, RootKeyError> {
-        let mut file = open_without_waiting(path)?;
-        let metadata = file.metadata().map_err(RootKeyError::Read)?;
-        if !metadata.is_file() {
-            return Err(RootKeyError::NotAFile);
-        }
-        let mode = metadata.mode() & 0o7777;
-        let credential_of_systemd = mode == 0o440 && metadata.uid() == ROOT && metadata.gid() == ROOT;
-        if !matches!(mode, 0o400 | 0o600) && !credential_of_systemd {
-            return Err(RootKeyError::Mode { mode });
-        }
-        let owner = metadata.uid();
-        if owner != ROOT && owner != rustix::process::geteuid().as_raw() {
-            return Err(RootKeyError::Owner { owner });
-        }
-        let mut bytes = Zeroizing::new([0; FILE_BYTES_MAX + 1]);
-        let mut len = 0;
-        while let Some(rest) = bytes.get_mut(len..).filter(|rest| !rest.is_empty()) {
-            match file.read(rest).map_err(RootKeyError::Read)? {
-                0 => break,
-                read => len += read,
-            }
-        }
-        Self::parse(bytes.get(..len).unwrap_or_default())
+        Self::parse(&private_file::read(path, FILE_BYTES_MAX)?)
     }
 
     /// Makes a new key from the operating system's randomness and writes it, as hexadecimal digits, to a new file 0600.
@@ -141,13 +94,15 @@ impl RootKey {
     }
 }
 
-/// Opens without waiting for the other end of a pipe, should somebody have put one there.
-fn open_without_waiting(path: &Path) -> Result<File, RootKeyError> {
-    let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
-    OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => RootKeyError::Absent,
-        _ => RootKeyError::Read(error),
-    })
+impl From<PrivateFileError> for RootKeyError {
+    fn from(error: PrivateFileError) -> Self {
+        match error {
+            PrivateFileError::Absent => Self::Absent,
+            // The longest form has a length of its own, so what is longer is no key.
+            PrivateFileError::TooLong { .. } => Self::Form,
+            error => Self::File(error),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -189,7 +144,7 @@ mod tests {
     fn a_key_that_others_can_read_is_refused() {
         for mode in [0o644, 0o640, 0o604, 0o660, 0o700, 0o4600] {
             let (_dir, path) = file_with(&[7; 32], mode);
-            assert!(matches!(RootKey::read(&path), Err(RootKeyError::Mode { .. })), "{mode:o}");
+            assert!(matches!(RootKey::read(&path), Err(RootKeyError::File(PrivateFileError::Mode { .. }))), "{mode:o}");
         }
     }
 
@@ -197,10 +152,10 @@ mod tests {
     fn what_is_no_key_file_is_named() {
         let dir = tempfile::tempdir().unwrap();
         assert!(matches!(RootKey::read(&dir.path().join("none")), Err(RootKeyError::Absent)));
-        assert!(matches!(RootKey::read(dir.path()), Err(RootKeyError::NotAFile)));
+        assert!(matches!(RootKey::read(dir.path()), Err(RootKeyError::File(PrivateFileError::NotAFile))));
         let pipe = dir.path().join("pipe");
         rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
-        assert!(matches!(RootKey::read(&pipe), Err(RootKeyError::NotAFile)));
+        assert!(matches!(RootKey::read(&pipe), Err(RootKeyError::File(PrivateFileError::NotAFile))));
     }
 
     #[test]

@@ -1,0 +1,273 @@
+//! Mailboxes that are registered: their record becomes an entity, their password a sealed credential.
+//!
+//! Nobody delivers these; a person does, by `retentionctl mailbox add` or a migration batch. All mailboxes of one request
+//! are registered by one append, or none is.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use retention_core::event::change::EntityChanged;
+use retention_core::event::mailbox::{
+    CredentialStored, MailboxRegistered, MailboxRemoved, MigrationBatchImported, SealedSecret,
+};
+use retention_core::event::{Actor, Draft, Event, stream_of_daemon};
+use retention_core::id::{Digest, EntityId, LayoutId, Position};
+use retention_core::mailbox::LoginForm;
+use retention_core::record::{Cells, Column, EntityRecord, FieldType, Kind, Layout, Visibility};
+use retention_core::view::Condition;
+use zeroize::Zeroizing;
+
+use super::IntakeError;
+use super::rows::layout_id;
+use crate::store::{Prepared, Store};
+
+/// The columns of a registered mailbox, in their order.
+const COLUMNS: [&str; 6] = ["address", "user", "login", "login_detail", "admin", "root"];
+
+/// How one gets into a mailbox, as it was registered. Personal data and a secret: its `Debug` shows the server alone.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Registration {
+    /// The name of the server in the configuration.
+    pub server: String,
+    /// The mailbox's address.
+    pub address: String,
+    /// The user, where the server names it otherwise than by the address.
+    pub user: Option<String>,
+    /// How one logs in, where that is not the server's own way.
+    pub form: Option<LoginForm>,
+    /// Who logs in, where that is not the server's own admin.
+    pub admin: Option<String>,
+    /// The folder of the mailbox in the admin's tree.
+    pub root: Option<String>,
+    /// The password or token of whoever logs in. A mailbox that is registered anew without one keeps its own.
+    pub secret: Option<Zeroizing<String>>,
+}
+
+impl fmt::Debug for Registration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registration").field("server", &self.server).finish_non_exhaustive()
+    }
+}
+
+impl Registration {
+    /// Reads what was registered from its record; the secret is elsewhere. `None` when it is none.
+    #[must_use]
+    pub fn of_record(server: &str, record: &EntityRecord) -> Option<Self> {
+        let mut cells = record.cells.iter();
+        let mut next = || cells.next().map(|cell| cell.map(str::to_owned));
+        let (address, user, word, detail, admin, root) = (next()??, next()?, next()?, next()?, next()?, next()?);
+        let form = match word {
+            None => None,
+            Some(word) => Some(match word.parse().ok()? {
+                LoginForm::DovecotMaster { .. } => {
+                    LoginForm::DovecotMaster { separator: detail.and_then(|text| text.chars().next())? }
+                }
+                LoginForm::Exchange { .. } => LoginForm::Exchange { domain: detail? },
+                form => form,
+            }),
+        };
+        Some(Self { server: server.to_owned(), address, user, form, admin, root, secret: None })
+    }
+
+    fn layout(&self) -> Layout {
+        let column = |name: &str| Column { name: name.into(), field: name.into(), field_type: FieldType::Text };
+        Layout {
+            source: self.server.clone(),
+            kind: Kind::Mailbox,
+            columns: COLUMNS.map(column).to_vec(),
+            named_dates: Vec::new(),
+        }
+    }
+
+    fn record(&self, layout: LayoutId) -> EntityRecord {
+        let detail = match &self.form {
+            Some(LoginForm::DovecotMaster { separator }) => Some(separator.to_string()),
+            Some(LoginForm::Exchange { domain }) => Some(domain.clone()),
+            _ => None,
+        };
+        let word = self.form.as_ref().map(LoginForm::word);
+        let cells = [
+            Some(self.address.as_str()),
+            self.user.as_deref(),
+            word,
+            detail.as_deref(),
+            self.admin.as_deref(),
+            self.root.as_deref(),
+        ];
+        EntityRecord {
+            layout,
+            mailbox: None,
+            visibility: Visibility::Unknown,
+            external_id: self.address.clone(),
+            other_ids: Vec::new(),
+            dates: Vec::new(),
+            links: Vec::new(),
+            cells: cells.into_iter().collect::<Cells>(),
+        }
+    }
+}
+
+/// Why nothing was registered.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// Two of the mailboxes have the same server and address.
+    #[error("mailbox {0} of the request has the same server and address as one before it; nothing was registered")]
+    Twice(usize),
+    /// The mailbox is not registered.
+    #[error("{0} is not a registered mailbox; nothing was changed")]
+    NotRegistered(EntityId),
+    /// The log or the keys failed.
+    #[error(transparent)]
+    Failed(#[from] IntakeError),
+}
+
+impl From<crate::store::AppendError> for RegistryError {
+    fn from(error: crate::store::AppendError) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+/// Registers mailboxes. One is shared by all who do, so that two never register the same mailbox at once.
+pub struct Registrar {
+    store: Arc<Store>,
+    one_at_a_time: Mutex<()>,
+}
+
+impl fmt::Debug for Registrar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Registrar")
+    }
+}
+
+/// Events that are ready, and what must be true for them.
+#[derive(Default)]
+struct Work {
+    events: Vec<Prepared>,
+    unchanged_since: Vec<(EntityId, Position)>,
+    credentials: u64,
+}
+
+impl Registrar {
+    /// Works on a store.
+    #[must_use]
+    pub fn new(store: Arc<Store>) -> Self {
+        Self { store, one_at_a_time: Mutex::new(()) }
+    }
+
+    /// Registers mailboxes, or registers them anew. `batch` is the digest of the migration batch that they come from.
+    /// Returns their numbers in the same order. What is already registered just so is left as it is.
+    ///
+    /// # Errors
+    /// Nothing was registered.
+    pub fn register(
+        &self,
+        actor: Actor,
+        wanted: &[Registration],
+        batch: Option<Digest>,
+    ) -> Result<Vec<EntityId>, RegistryError> {
+        let mut seen = BTreeSet::new();
+        if let Some(index) = wanted.iter().position(|one| !seen.insert((&one.server, &one.address))) {
+            return Err(RegistryError::Twice(index + 1));
+        }
+        let _one_at_a_time = self.one_at_a_time.lock();
+        let mut work = Work::default();
+        let mut entities = Vec::with_capacity(wanted.len());
+        for one in wanted {
+            entities.push(self.prepare(actor, one, &mut work)?);
+        }
+        if let Some(content) = batch {
+            let (mailboxes, credentials) = (entities.len() as u64, work.credentials);
+            let body = MigrationBatchImported { content, mailboxes, credentials };
+            let draft = Draft {
+                stream: stream_of_daemon(),
+                entity: None,
+                actor,
+                cause: Position::NONE,
+                occurred_at: None,
+                event: Event::MigrationBatchImported(body),
+            };
+            work.events.push(self.store.prepare(draft, None)?);
+        }
+        if !work.events.is_empty() {
+            self.store.append(work.events, Condition::Versions(work.unchanged_since))?;
+        }
+        Ok(entities)
+    }
+
+    /// Takes a mailbox out of the registry. Its credential is destroyed by the run stage.
+    ///
+    /// # Errors
+    /// Nothing was changed.
+    pub fn remove(&self, actor: Actor, mailbox: EntityId, reason: String) -> Result<Position, RegistryError> {
+        let _one_at_a_time = self.one_at_a_time.lock();
+        if self.store.view(|views| views.small.registry.get(mailbox).is_none()) {
+            return Err(RegistryError::NotRegistered(mailbox));
+        }
+        let draft = self.draft(actor, mailbox, Event::MailboxRemoved(MailboxRemoved { reason }));
+        Ok(self.store.append_drafts(vec![draft], Condition::None)?.first)
+    }
+
+    fn prepare(&self, actor: Actor, wanted: &Registration, work: &mut Work) -> Result<EntityId, RegistryError> {
+        let store = &self.store;
+        let layout = layout_id(store, wanted.layout(), Position::NONE)?;
+        let record = wanted.record(layout);
+        let handle = store.handle_of(&wanted.server, None, Kind::Mailbox, &wanted.address);
+        let known = store.view(|views| {
+            let entity = views.entities.find(handle)?;
+            let version = views.entities.row(entity)?.version;
+            Some((entity, version, views.small.registry.get(entity).cloned()))
+        });
+        let (entity, before) = match known {
+            Some((entity, version, before)) => {
+                work.unchanged_since.push((entity, version));
+                let is_as_it_was = store.record_at(version).map_err(IntakeError::from)?.as_ref() == Some(&record);
+                if !is_as_it_was {
+                    let draft = self.draft(actor, entity, Event::EntityChanged(EntityChanged { record }));
+                    work.events.push(store.prepare(draft, None)?);
+                } else if before.is_some() && wanted.secret.is_none() {
+                    return Ok(entity);
+                }
+                (entity, before)
+            }
+            None => {
+                let (entity, key) = self.issue()?;
+                let draft = self.draft(actor, entity, Event::EntityChanged(EntityChanged { record }));
+                work.events.push(store.prepare(draft, Some(&key))?);
+                (entity, None)
+            }
+        };
+        let credential = match &wanted.secret {
+            None => before.and_then(|before| before.credential),
+            Some(secret) => {
+                let (credential, key) = self.issue()?;
+                let body = CredentialStored { secret: SealedSecret::new(secret.clone()) };
+                let draft = self.draft(actor, credential, Event::CredentialStored(body));
+                work.events.push(store.prepare(draft, Some(&key))?);
+                work.credentials += 1;
+                Some(credential)
+            }
+        };
+        let body = MailboxRegistered { server: wanted.server.clone(), credential };
+        let draft = self.draft(actor, entity, Event::MailboxRegistered(body));
+        work.events.push(store.prepare(draft, None)?);
+        Ok(entity)
+    }
+
+    fn issue(&self) -> Result<(EntityId, crate::store::vault::DataKey), RegistryError> {
+        let issued = self.store.issue(1).map_err(IntakeError::from)?.pop();
+        issued.ok_or(RegistryError::Failed(IntakeError::ReaderFailed))
+    }
+
+    fn draft(&self, actor: Actor, entity: EntityId, event: Event) -> Draft {
+        Draft {
+            stream: self.store.stream_of(entity),
+            entity: Some(entity),
+            actor,
+            cause: Position::NONE,
+            occurred_at: None,
+            event,
+        }
+    }
+}
