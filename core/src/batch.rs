@@ -13,6 +13,7 @@
 //! | [`mod@check`], [`rule`], [`value`] | every rule, all findings at once |
 //! | [`mod@write`] | RFC 4180, and `MigrationErrors.csv` |
 //! | [`convert`], [`split`], [`make`] | one file from another |
+//! | [`register`] | what is registered of an IMAP batch |
 //! | [`command`] | `New-MigrationBatch`, ready to paste |
 //!
 //! **Passwords.** The file carries them in the clear. No finding, no message and no `Debug` output holds a cell; rows
@@ -25,6 +26,7 @@ pub mod detect;
 pub mod kind;
 pub mod login;
 pub mod make;
+pub mod register;
 pub mod rule;
 pub mod sheet;
 pub mod split;

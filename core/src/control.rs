@@ -37,5 +37,8 @@ pub const TEXT_BYTES_MAX: usize = 2_000;
 /// The most entities that one request names.
 pub const ENTITIES_PER_REQUEST_MAX: usize = 10_000;
 
+/// The most mailboxes that one request registers.
+pub const MAILBOXES_PER_REQUEST_MAX: usize = 1_000;
+
 /// The longest that a request with `wait_seconds` is kept waiting, in seconds; the caller asks again.
 pub const WAIT_SECONDS_MAX: u32 = 30;

@@ -9,6 +9,7 @@ use retention_core::record::Kind;
 use retention_core::time::Timestamp;
 
 pub(crate) mod batch;
+pub(crate) mod mailbox;
 
 /// Talks to retentiond.
 ///
@@ -129,6 +130,12 @@ pub(crate) enum Noun {
     /// Look at what waits for its purge, and take it back.
     #[command(subcommand)]
     Quarantine(Quarantine),
+    /// Register mailboxes on mail servers, and see what works there.
+    #[command(subcommand)]
+    Mailbox(mailbox::Mailbox),
+    /// Give access to mailboxes for a time, and take it back.
+    #[command(subcommand)]
+    Grant(mailbox::Grant),
     /// Ask the event log.
     #[command(subcommand)]
     Audit(Audit),

@@ -17,8 +17,10 @@ mod audit;
 mod batch;
 mod entity;
 mod export;
+mod grant;
 mod hold;
 mod intake;
+mod mailbox;
 mod manual;
 mod plan;
 mod policy;
@@ -43,6 +45,8 @@ pub(crate) fn execute(args: Args) -> Result<ExitCode, Failure> {
         Noun::Hold(command) => hold::execute(&mut context, command),
         Noun::Export(command) => export::execute(&mut context, command),
         Noun::Quarantine(command) => quarantine::execute(&mut context, command),
+        Noun::Mailbox(command) => mailbox::execute(&mut context, command),
+        Noun::Grant(command) => grant::execute(&mut context, command),
         Noun::Audit(command) => audit::execute(&mut context, command),
         Noun::Store(command) => store::execute(&mut context, command),
         Noun::Schedule(command) => schedule::execute(&mut context, command),
@@ -195,6 +199,9 @@ pub(crate) struct Columns {
     pub(crate) hold: &'static [&'static str],
     pub(crate) export: &'static [&'static str],
     pub(crate) quarantine: &'static [&'static str],
+    pub(crate) mailbox: &'static [&'static str],
+    pub(crate) mailbox_check: &'static [&'static str],
+    pub(crate) grant: &'static [&'static str],
     pub(crate) audit: &'static [&'static str],
     pub(crate) store: &'static [&'static str],
     pub(crate) schedule: &'static [&'static str],
@@ -213,6 +220,9 @@ pub(crate) fn columns() -> Columns {
         hold: hold::COLUMNS,
         export: export::COLUMNS,
         quarantine: quarantine::COLUMNS,
+        mailbox: mailbox::COLUMNS,
+        mailbox_check: mailbox::CHECK_COLUMNS,
+        grant: grant::COLUMNS,
         audit: audit::COLUMNS,
         store: store::COLUMNS,
         schedule: schedule::COLUMNS,

@@ -187,6 +187,9 @@ fn every_column_is_a_field_of_its_rows() {
     has_columns::<wire::HoldRow>(columns.hold);
     has_columns::<wire::ExportRow>(columns.export);
     has_columns::<wire::QuarantineRow>(columns.quarantine);
+    has_columns::<wire::MailboxRow>(columns.mailbox);
+    has_columns::<wire::MailboxFinding>(columns.mailbox_check);
+    has_columns::<wire::GrantRow>(columns.grant);
     has_columns::<wire::EventRow>(columns.audit);
     has_columns::<wire::PartRow>(columns.store);
     has_columns::<wire::ScheduleRow>(columns.schedule);

@@ -22,6 +22,8 @@ mod peer;
 mod routes;
 mod server;
 mod socket;
+// Who may be given access to a mailbox, and on which terms.
+pub mod terms;
 #[cfg(test)]
 mod tests;
 mod works;

@@ -6,8 +6,12 @@ pub mod args;
 mod bundles;
 // The daemon's life.
 pub mod daemon;
+// Registered mailboxes.
+mod mailboxes;
 // Metrics of the views.
 mod metrics;
+// How one gets into the registered mailboxes.
+mod directory;
 // What systemd is told.
 pub mod notifier;
 // A store whose daemon is stopped.

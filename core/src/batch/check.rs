@@ -5,7 +5,7 @@ use std::hash::BuildHasherDefault;
 
 use super::detect::{Detection, SLIPS_MAX, detect};
 use super::kind::{Attribute, MigrationKind, Need, ValueForm, folded};
-use super::login::{self, LoginForm};
+use super::login::{self, NameForm};
 use super::rule::{Problem, Rule, Weight};
 use super::sheet::{Row, Sheet};
 use super::value::{check_value, is_formula};
@@ -342,7 +342,7 @@ impl OfKind<'_> {
     fn check_logins(&mut self) {
         let Some(name_column) = self.sheet.column("UserName") else { return };
         let root_column = self.sheet.column("UserRoot");
-        let mut forms: BTreeMap<LoginForm, u64> = BTreeMap::new();
+        let mut forms: BTreeMap<NameForm, u64> = BTreeMap::new();
         let mut admins: BTreeSet<&str> = BTreeSet::new();
         let mut sources: BTreeMap<&str, u64> = BTreeMap::new();
         let mut found: Vec<(u64, usize, Rule)> = Vec::new();
@@ -355,7 +355,7 @@ impl OfKind<'_> {
                 Ok(login) => {
                     *forms.entry(login.form).or_default() += 1;
                     admins.extend(login.admin);
-                    let source = if login.form == LoginForm::Courier { login.user } else { name };
+                    let source = if login.form == NameForm::Courier { login.user } else { name };
                     match sources.get(source) {
                         Some(line) => found.push((row.line, number, Rule::SourceRepeated(*line))),
                         None => {
@@ -363,7 +363,7 @@ impl OfKind<'_> {
                         }
                     }
                 }
-                Err(fault) => found.push((row.line, number, Rule::LoginForm(fault))),
+                Err(fault) => found.push((row.line, number, Rule::NameForm(fault))),
             }
         }
         let (forms_used, admins_named) = (forms.len(), admins.len());

@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 /// Who logs in, and how the name says whose mailbox it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum LoginForm {
+pub enum NameForm {
     /// The user, with the own password.
     Own,
     /// The user of a Windows domain, `domain\user`, with the own password.
@@ -23,7 +23,7 @@ pub enum LoginForm {
     Courier,
 }
 
-impl LoginForm {
+impl NameForm {
     /// All forms.
     pub const ALL: [Self; 6] = [Self::Own, Self::Domain, Self::Exchange, Self::Dovecot, Self::Mirapoint, Self::Courier];
 
@@ -65,7 +65,7 @@ impl LoginForm {
     }
 }
 
-impl fmt::Display for LoginForm {
+impl fmt::Display for NameForm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())
     }
@@ -76,7 +76,7 @@ impl fmt::Display for LoginForm {
 #[error("no such form of a login; there are own, domain, exchange, dovecot, mirapoint, courier")]
 pub struct UnknownForm;
 
-impl FromStr for LoginForm {
+impl FromStr for NameForm {
     type Err = UnknownForm;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -88,7 +88,7 @@ impl FromStr for LoginForm {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Login<'a> {
     /// The form.
-    pub form: LoginForm,
+    pub form: NameForm,
     /// The administrator, where one logs in.
     pub admin: Option<&'a str>,
     /// The user; for Courier the path of `UserRoot`.
@@ -127,14 +127,14 @@ pub enum LoginFault {
 pub fn recognise<'a>(user_name: &'a str, user_root: &'a str) -> Result<Login<'a>, LoginFault> {
     let login = |form, admin, user, domain| Login { form, admin, user, domain };
     if !user_root.is_empty() {
-        return Ok(login(LoginForm::Courier, Some(user_name), user_root, None));
+        return Ok(login(NameForm::Courier, Some(user_name), user_root, None));
     }
     if let Some(rest) = user_name.strip_prefix('#') {
         let parts: Vec<&str> = rest.split('#').collect();
         return match parts.as_slice() {
             [user, admin, ""] if !admin.is_empty() => match user.rsplit_once('@') {
                 Some((name, domain)) if !name.is_empty() && !domain.is_empty() => {
-                    Ok(login(LoginForm::Mirapoint, Some(admin), user, Some(domain)))
+                    Ok(login(NameForm::Mirapoint, Some(admin), user, Some(domain)))
                 }
                 Some(_) | None => Err(LoginFault::Mirapoint),
             },
@@ -145,7 +145,7 @@ pub fn recognise<'a>(user_name: &'a str, user_root: &'a str) -> Result<Login<'a>
         let parts: Vec<&str> = user_name.split('/').collect();
         return match parts.as_slice() {
             [domain, admin, user] if parts.iter().all(|part| !part.is_empty()) => {
-                Ok(login(LoginForm::Exchange, Some(admin), user, Some(domain)))
+                Ok(login(NameForm::Exchange, Some(admin), user, Some(domain)))
             }
             _ => Err(LoginFault::Exchange),
         };
@@ -154,16 +154,16 @@ pub fn recognise<'a>(user_name: &'a str, user_root: &'a str) -> Result<Login<'a>
         let parts: Vec<&str> = user_name.split('*').collect();
         return match parts.as_slice() {
             [user, admin] if !user.is_empty() && !admin.is_empty() => {
-                Ok(login(LoginForm::Dovecot, Some(admin), user, None))
+                Ok(login(NameForm::Dovecot, Some(admin), user, None))
             }
             _ => Err(LoginFault::Dovecot),
         };
     }
     match user_name.split_once('\\') {
         Some((domain, user)) if !domain.is_empty() && !user.is_empty() && !user.contains('\\') => {
-            Ok(login(LoginForm::Domain, None, user, Some(domain)))
+            Ok(login(NameForm::Domain, None, user, Some(domain)))
         }
         Some(_) => Err(LoginFault::Domain),
-        None => Ok(login(LoginForm::Own, None, user_name, None)),
+        None => Ok(login(NameForm::Own, None, user_name, None)),
     }
 }

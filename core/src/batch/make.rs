@@ -5,7 +5,7 @@ use std::fmt;
 use zeroize::Zeroizing;
 
 use super::kind::MigrationKind;
-use super::login::LoginForm;
+use super::login::NameForm;
 use super::value::is_address;
 use super::write::{FileBytes, push_row};
 
@@ -30,7 +30,7 @@ impl fmt::Debug for Mailbox {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Admin {
     /// The form: one of the four of administrators.
-    pub form: LoginForm,
+    pub form: NameForm,
     /// The name.
     pub name: String,
     /// The password.
@@ -93,14 +93,14 @@ pub fn make_imap(mailboxes: &[Mailbox], admin: &Admin) -> Result<FileBytes, Make
             return Err(MakeError::UserName(number + 1));
         }
         names.push(match admin.form {
-            LoginForm::Exchange => {
+            NameForm::Exchange => {
                 format!("{}/{}/{user}", admin.domain.as_deref().unwrap_or_default(), admin.name)
             }
-            LoginForm::Dovecot => format!("{user}*{}", admin.name),
-            LoginForm::Mirapoint if user.contains('@') => format!("#{user}#{}#", admin.name),
-            LoginForm::Mirapoint => format!("#{user}@{}#{}#", admin.domain.as_deref().unwrap_or(host), admin.name),
-            LoginForm::Courier => admin.name.clone(),
-            LoginForm::Own | LoginForm::Domain => return Err(MakeError::NotOfAdmin),
+            NameForm::Dovecot => format!("{user}*{}", admin.name),
+            NameForm::Mirapoint if user.contains('@') => format!("#{user}#{}#", admin.name),
+            NameForm::Mirapoint => format!("#{user}@{}#{}#", admin.domain.as_deref().unwrap_or(host), admin.name),
+            NameForm::Courier => admin.name.clone(),
+            NameForm::Own | NameForm::Domain => return Err(MakeError::NotOfAdmin),
         });
     }
     let roots: Vec<String> = users.iter().map(|mailbox| root_of(mailbox, admin)).collect();
@@ -113,7 +113,7 @@ pub fn make_imap(mailboxes: &[Mailbox], admin: &Admin) -> Result<FileBytes, Make
         })
         .sum();
     let mut file = Zeroizing::new(Vec::with_capacity(length + 64));
-    let has_root = admin.form == LoginForm::Courier;
+    let has_root = admin.form == NameForm::Courier;
     let header = ["EmailAddress", "UserName", "Password", "UserRoot"];
     push_row(&mut file, header.into_iter().take(if has_root { 4 } else { 3 }));
     for ((mailbox, name), root) in users.iter().zip(&names).zip(&roots) {
@@ -173,18 +173,18 @@ fn check_admin(admin: &Admin) -> Result<(), MakeError> {
     }
     let domain = admin.domain.as_deref().unwrap_or_default();
     match admin.form {
-        LoginForm::Exchange if domain.is_empty() || domain.contains('/') => Err(MakeError::Domain),
-        LoginForm::Exchange | LoginForm::Dovecot | LoginForm::Mirapoint | LoginForm::Courier => Ok(()),
-        LoginForm::Own | LoginForm::Domain => Err(MakeError::NotOfAdmin),
+        NameForm::Exchange if domain.is_empty() || domain.contains('/') => Err(MakeError::Domain),
+        NameForm::Exchange | NameForm::Dovecot | NameForm::Mirapoint | NameForm::Courier => Ok(()),
+        NameForm::Own | NameForm::Domain => Err(MakeError::NotOfAdmin),
     }
 }
 
-fn separator(form: LoginForm) -> char {
+fn separator(form: NameForm) -> char {
     match form {
-        LoginForm::Exchange => '/',
-        LoginForm::Dovecot => '*',
-        LoginForm::Mirapoint => '#',
+        NameForm::Exchange => '/',
+        NameForm::Dovecot => '*',
+        NameForm::Mirapoint => '#',
         // No name may hold one: it would end the row.
-        LoginForm::Own | LoginForm::Domain | LoginForm::Courier => '\n',
+        NameForm::Own | NameForm::Domain | NameForm::Courier => '\n',
     }
 }

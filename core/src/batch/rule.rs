@@ -1,7 +1,7 @@
 //! What is wrong with a batch, as people read it. No message holds a cell.
 
 use super::kind::MigrationKind;
-use super::login::{LoginFault, LoginForm};
+use super::login::{LoginFault, NameForm};
 use crate::table::TableFault;
 
 /// How much a finding weighs.
@@ -263,7 +263,7 @@ pub enum Rule {
     #[error("{rows} rows log in as {}", .form.explanation())]
     LoginForms {
         /// The form.
-        form: LoginForm,
+        form: NameForm,
         /// Rows.
         rows: u64,
     },
@@ -275,7 +275,7 @@ pub enum Rule {
     AdminsMixed(usize),
     /// Almost a form.
     #[error("UserName {0}")]
-    LoginForm(LoginFault),
+    NameForm(LoginFault),
     /// What a spreadsheet would run.
     #[error("{0} begins like a formula: opening and saving the file in a spreadsheet would change it")]
     Formula(&'static str),
@@ -312,7 +312,7 @@ impl Rule {
             | Self::RootMissing
             | Self::FormsMixed(_)
             | Self::AdminsMixed(_)
-            | Self::LoginForm(_)
+            | Self::NameForm(_)
             | Self::Formula(_)
             | Self::ForceChange => Weight::Warning,
             Self::KindDoubtful(_)
@@ -405,7 +405,7 @@ impl Rule {
             Self::WordCase { meant, .. } => format!("write {meant}"),
             Self::NotAnAddress { .. } => "write it as name@domain, in ASCII".to_owned(),
             Self::NotAFolderPath => "write it as \\Folder\\Subfolder".to_owned(),
-            Self::LoginForm(_) => "check it; it is taken as the plain name of a user".to_owned(),
+            Self::NameForm(_) => "check it; it is taken as the plain name of a user".to_owned(),
             Self::Formula(_) => "never open the file in a spreadsheet; nothing is put in front of the value".to_owned(),
             Self::HeaderChanged => "take the columns as documented: Workload, FilePath, Name, Mailbox, IsArchive, \
                                     TargetRootFolder, ContentCodePage, SPFileContainer, SPManifestContainer, SPSiteUrl"

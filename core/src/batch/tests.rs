@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::command::{CommandError, CommandSettings, new_migration_batch};
 use super::convert::{Change, ConvertError, convert};
-use super::login::{LoginFault, LoginForm, recognise};
+use super::login::{LoginFault, NameForm, recognise};
 use super::make::{Admin, Mailbox, MakeError, make_addresses, make_imap};
 use super::split::{Group, Limits, SplitError, split};
 use super::write::{errors_of, file_of, push_row};
@@ -43,7 +43,7 @@ mod rules_of_each_kind;
 mod logins {
     use super::*;
 
-    fn form(name: &str, root: &str) -> Result<LoginForm, LoginFault> {
+    fn form(name: &str, root: &str) -> Result<NameForm, LoginFault> {
         recognise(name, root).map(|login| login.form)
     }
 
@@ -55,19 +55,19 @@ mod logins {
         };
         assert_eq!(
             parts("contoso-students/mailadmin/terry.adams", ""),
-            (LoginForm::Exchange, Some("mailadmin"), "terry.adams", Some("contoso-students"))
+            (NameForm::Exchange, Some("mailadmin"), "terry.adams", Some("contoso-students"))
         );
-        assert_eq!(parts("terry.adams*mailadmin", ""), (LoginForm::Dovecot, Some("mailadmin"), "terry.adams", None));
+        assert_eq!(parts("terry.adams*mailadmin", ""), (NameForm::Dovecot, Some("mailadmin"), "terry.adams", None));
         assert_eq!(
             parts("#terry.adams@contoso-students.edu#mailadmin#", ""),
-            (LoginForm::Mirapoint, Some("mailadmin"), "terry.adams@contoso-students.edu", Some("contoso-students.edu"))
+            (NameForm::Mirapoint, Some("mailadmin"), "terry.adams@contoso-students.edu", Some("contoso-students.edu"))
         );
         assert_eq!(
             parts("mailadmin", "/users/terry.adams"),
-            (LoginForm::Courier, Some("mailadmin"), "/users/terry.adams", None)
+            (NameForm::Courier, Some("mailadmin"), "/users/terry.adams", None)
         );
-        assert_eq!(parts("CONTOSO\\terry", ""), (LoginForm::Domain, None, "terry", Some("CONTOSO")));
-        assert_eq!(parts("terry", ""), (LoginForm::Own, None, "terry", None));
+        assert_eq!(parts("CONTOSO\\terry", ""), (NameForm::Domain, None, "terry", Some("CONTOSO")));
+        assert_eq!(parts("terry", ""), (NameForm::Own, None, "terry", None));
     }
 
     #[test]
@@ -93,7 +93,7 @@ mod logins {
         let text = "EmailAddress,UserName,Password,UserRoot\na@b.cz,adm,x,/users/a\nb@b.cz,adm,x,users/b\n";
         assert_eq!(rules(MigrationKind::Imap, text), [Rule::UserRootForm]);
         let notes = checked(None, text).problems;
-        assert!(notes.iter().any(|p| p.rule == Rule::LoginForms { form: LoginForm::Courier, rows: 2 }));
+        assert!(notes.iter().any(|p| p.rule == Rule::LoginForms { form: NameForm::Courier, rows: 2 }));
     }
 }
 
@@ -253,7 +253,7 @@ mod making {
         Mailbox { address: address.to_owned(), user: None, root: None }
     }
 
-    fn admin(form: LoginForm) -> Admin {
+    fn admin(form: NameForm) -> Admin {
         Admin {
             form,
             name: "mailadmin".to_owned(),
@@ -269,10 +269,10 @@ mod making {
             let file = make_imap(&[mailbox("terry.adams@contoso.edu")], &admin(form)).unwrap();
             sheet(&file).rows[0].cells.clone()
         };
-        assert_eq!(of(LoginForm::Exchange)[1], "contoso/mailadmin/terry.adams");
-        assert_eq!(of(LoginForm::Dovecot)[1], "terry.adams*mailadmin");
-        assert_eq!(of(LoginForm::Mirapoint)[1], "#terry.adams@contoso#mailadmin#");
-        let courier = of(LoginForm::Courier);
+        assert_eq!(of(NameForm::Exchange)[1], "contoso/mailadmin/terry.adams");
+        assert_eq!(of(NameForm::Dovecot)[1], "terry.adams*mailadmin");
+        assert_eq!(of(NameForm::Mirapoint)[1], "#terry.adams@contoso#mailadmin#");
+        let courier = of(NameForm::Courier);
         assert_eq!(courier, ["terry.adams@contoso.edu", "mailadmin", "p,\"w ", "/users/terry.adams"]);
     }
 
@@ -280,19 +280,19 @@ mod making {
     fn what_would_be_read_as_something_else_is_refused() {
         let of = |mailbox: Mailbox, admin: &Admin| make_imap(&[mailbox], admin).unwrap_err();
         let named = |user: &str| Mailbox { user: Some(user.to_owned()), ..mailbox("a@b.cz") };
-        assert_eq!(of(named("a*b"), &admin(LoginForm::Dovecot)), MakeError::UserName(1));
-        assert_eq!(of(named("a/b"), &admin(LoginForm::Exchange)), MakeError::UserName(1));
-        assert_eq!(of(mailbox("ada"), &admin(LoginForm::Dovecot)), MakeError::NotAnAddress(1));
-        assert_eq!(of(mailbox("a@b.cz"), &admin(LoginForm::Own)), MakeError::NotOfAdmin);
-        let no_domain = Admin { domain: None, ..admin(LoginForm::Exchange) };
+        assert_eq!(of(named("a*b"), &admin(NameForm::Dovecot)), MakeError::UserName(1));
+        assert_eq!(of(named("a/b"), &admin(NameForm::Exchange)), MakeError::UserName(1));
+        assert_eq!(of(mailbox("ada"), &admin(NameForm::Dovecot)), MakeError::NotAnAddress(1));
+        assert_eq!(of(mailbox("a@b.cz"), &admin(NameForm::Own)), MakeError::NotOfAdmin);
+        let no_domain = Admin { domain: None, ..admin(NameForm::Exchange) };
         assert_eq!(of(mailbox("a@b.cz"), &no_domain), MakeError::Domain);
-        let nobody = Admin { password: Zeroizing::new(String::new()), ..admin(LoginForm::Dovecot) };
+        let nobody = Admin { password: Zeroizing::new(String::new()), ..admin(NameForm::Dovecot) };
         assert_eq!(of(mailbox("a@b.cz"), &nobody), MakeError::PasswordEmpty);
-        let odd = Admin { name: "a*b".to_owned(), ..admin(LoginForm::Dovecot) };
+        let odd = Admin { name: "a*b".to_owned(), ..admin(NameForm::Dovecot) };
         assert_eq!(of(mailbox("a@b.cz"), &odd), MakeError::AdminName);
-        assert_eq!(make_imap(&[], &admin(LoginForm::Dovecot)), Err(MakeError::Nobody));
+        assert_eq!(make_imap(&[], &admin(NameForm::Dovecot)), Err(MakeError::Nobody));
         assert_eq!(make_addresses(&[mailbox("a@b.cz")], MigrationKind::Pst), Err(MakeError::Kind));
-        assert!(!format!("{:?} {:?}", admin(LoginForm::Dovecot), mailbox("a@b.cz")).contains("mailadmin"));
+        assert!(!format!("{:?} {:?}", admin(NameForm::Dovecot), mailbox("a@b.cz")).contains("mailadmin"));
     }
 }
 
@@ -414,7 +414,7 @@ proptest! {
     #[test]
     fn what_is_made_is_clean_and_logs_in_as_it_was_asked(
         users in prop::collection::btree_set(r"[a-z][a-z0-9]{0,4}(\.[a-z0-9]{1,4}){0,2}", 1..20), password in "[!-~\u{e1} ]{1,20}",
-        form in prop::sample::select(vec![LoginForm::Exchange, LoginForm::Dovecot, LoginForm::Mirapoint, LoginForm::Courier]),
+        form in prop::sample::select(vec![NameForm::Exchange, NameForm::Dovecot, NameForm::Mirapoint, NameForm::Courier]),
     ) {
         let mailboxes: Vec<Mailbox> =
             users.iter().map(|user| Mailbox { address: format!("{user}@b.cz"), user: None, root: None }).collect();
@@ -430,6 +430,29 @@ proptest! {
         prop_assert_eq!(checked.detection, Detection::Certain(MigrationKind::Imap));
         let told = Rule::LoginForms { form, rows: users.len() as u64 };
         prop_assert!(checked.problems.iter().any(|problem| problem.rule == told));
+    }
+
+    #[test]
+    fn what_is_made_is_registered_as_it_was_asked(
+        users in prop::collection::btree_set("[a-z]{1,8}", 1..20), password in "[!-~\u{e1} ]{1,20}",
+        form in prop::sample::select(vec![NameForm::Exchange, NameForm::Dovecot, NameForm::Mirapoint, NameForm::Courier]),
+    ) {
+        let mailboxes: Vec<Mailbox> =
+            users.iter().map(|user| Mailbox { address: format!("{user}@b.cz"), user: None, root: None }).collect();
+        let admin = Admin {
+            form, name: "adm".to_owned(), password: zeroize::Zeroizing::new(password.clone()),
+            domain: Some("dom".to_owned()), root: "/users".to_owned(),
+        };
+        let read = register::mailboxes(&sheet(&make_imap(&mailboxes, &admin).unwrap())).unwrap();
+        prop_assert_eq!(read.len(), users.len());
+        for (read, user) in read.iter().zip(&users) {
+            prop_assert_eq!(&read.address, &format!("{user}@b.cz"));
+            let (bare, _) = read.user.split_once('@').unwrap_or((&read.user, ""));
+            prop_assert_eq!(bare, user);
+            prop_assert_eq!(read.password.as_str(), &password);
+            prop_assert_eq!(read.admin.as_deref(), Some("adm"));
+            prop_assert_eq!(read.root.is_some(), form == NameForm::Courier);
+        }
     }
 
     #[test]

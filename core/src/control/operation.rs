@@ -139,6 +139,32 @@ operations! {
     QuarantineList Get "/v1/quarantine" Auditor List;
     /// Takes an entity back out of quarantine; the run that hid it will not purge it.
     QuarantineRestore Post "/v1/quarantine/{entity}/restore" Operator One;
+    /// Registers mailboxes on mail servers, or registers them anew.
+    MailboxAdd Post "/v1/mailboxes" Operator One;
+    /// Lists the registered mailboxes. This is recorded.
+    MailboxList Get "/v1/mailboxes" Auditor List;
+    /// Shows one registered mailbox. This is recorded.
+    MailboxShow Get "/v1/mailboxes/{mailbox}" Auditor One;
+    /// Logs in to a mailbox and says what works there, and what is missing.
+    MailboxCheck Post "/v1/mailboxes/{mailbox}/check" Operator List;
+    /// Asks that a mailbox be looked at now.
+    MailboxScan Post "/v1/mailboxes/{mailbox}/scan" Operator One;
+    /// Takes a mailbox out of the registry and destroys its credential.
+    MailboxRemove Post "/v1/mailboxes/{mailbox}/remove" Operator One;
+    /// Asks for access to a mailbox for a time.
+    GrantGive Post "/v1/grants" Operator One;
+    /// Lists grants, the newest first.
+    GrantList Get "/v1/grants" Auditor List;
+    /// Shows one grant, with who has it. This is recorded.
+    GrantShow Get "/v1/grants/{grant}" Auditor One;
+    /// Accepts a grant.
+    GrantApprove Post "/v1/grants/{grant}/approve" Approver One;
+    /// Refuses a grant; it is never given.
+    GrantReject Post "/v1/grants/{grant}/reject" Approver One;
+    /// Makes the lease of a grant longer, within what its policy allows.
+    GrantRenew Post "/v1/grants/{grant}/renew" Operator One;
+    /// Ends a grant now.
+    GrantRevoke Post "/v1/grants/{grant}/revoke" Operator One;
     /// Lists events.
     AuditQuery Get "/v1/events" Auditor List;
     /// Reads the whole store and compares it with itself.

@@ -267,6 +267,89 @@ pub struct PlaceHold {
     pub entities: Vec<EntityId>,
 }
 
+/// One mailbox to register. It names persons and holds a secret.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AddMailbox {
+    /// The name of its server, a `[[server]]` of the configuration.
+    pub server: String,
+    /// The address.
+    pub address: String,
+    /// The user, where the server names it otherwise than by the address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// How one logs in, where that is not the server's own way: `own-password`, `dovecot-master`, `exchange`,
+    /// `mirapoint`, `authzid`, `user-root`, `xoauth2`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub login: Option<String>,
+    /// The separator of `dovecot-master`; `*` when nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub separator: Option<char>,
+    /// The domain of `exchange`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub domain: Option<String>,
+    /// Who logs in, where that is not the server's own admin.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub admin: Option<String>,
+    /// The folder of the mailbox in the admin's tree, for `user-root`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root: Option<String>,
+    /// The password or token of whoever logs in. Without one a mailbox that is registered keeps its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<String>,
+}
+
+/// Mailboxes to register: all of them, or none.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AddMailboxes {
+    /// The mailboxes, at most [`MAILBOXES_PER_REQUEST_MAX`](super::MAILBOXES_PER_REQUEST_MAX).
+    pub mailboxes: Vec<AddMailbox>,
+    /// SHA-256 of the migration batch that they come from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<Digest>,
+}
+
+/// Asks for access to a mailbox.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GiveGrant {
+    /// The registered mailbox.
+    pub mailbox: EntityId,
+    /// Who gets it: the identifier as the server's permissions write it.
+    pub to: String,
+    /// How long, as a period such as `PT2H`; without one as long as the policy allows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration: Option<String>,
+    /// The policy that allows it, where more than one does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
+    /// Why.
+    pub reason: String,
+    /// The ticket that asks for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ticket: Option<String>,
+}
+
+/// Accepts or refuses a grant.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct JudgeGrant {
+    /// A word of the person.
+    #[serde(default)]
+    pub comment: String,
+}
+
+/// Makes a lease longer.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RenewGrant {
+    /// How long from now on, as a period such as `PT2H`.
+    pub duration: String,
+    /// Why.
+    pub reason: String,
+}
+
 macro_rules! hide_free_text {
     ($($name:ident)*) => {
         $(impl std::fmt::Debug for $name {
@@ -278,7 +361,10 @@ macro_rules! hide_free_text {
     };
 }
 
-hide_free_text!(CheckConfig PolicyFileText DiffPolicies JudgePlan Because PlaceHold);
+hide_free_text!(
+    CheckConfig PolicyFileText DiffPolicies JudgePlan Because PlaceHold AddMailbox AddMailboxes GiveGrant JudgeGrant
+    RenewGrant
+);
 
 /// Returns a query as it stands in a URL, with its `?`, or nothing when nothing is asked for.
 ///

@@ -5,16 +5,18 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{Cursor, ErrorCode, Role};
-use crate::id::{Digest, PlanId, Position, RunId};
+use crate::id::{Digest, GrantId, PlanId, Position, RunId};
 use crate::time::Timestamp;
 
 mod decision;
 mod entity;
 mod evidence;
+mod mailbox;
 
 pub use decision::*;
 pub use entity::*;
 pub use evidence::*;
+pub use mailbox::*;
 
 /// What went wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema, thiserror::Error)]
@@ -122,6 +124,12 @@ pub struct Status {
     pub holds: u64,
     /// Plans that wait for an approval.
     pub plans_waiting: Vec<PlanId>,
+    /// Grants that wait for an approval.
+    pub grants_waiting: Vec<GrantId>,
+    /// Grants that may be there now.
+    pub grants_active: Vec<GrantId>,
+    /// Registered mailboxes.
+    pub mailboxes: u64,
     /// Runs that are under way or paused.
     pub runs_active: Vec<RunId>,
     /// What needs a person.
@@ -153,6 +161,11 @@ pub enum Attention {
     RunStuck {
         /// The run.
         run: RunId,
+    },
+    /// Access to a mailbox is still there long after it should have been taken back.
+    GrantLeft {
+        /// The grant.
+        grant: GrantId,
     },
     /// The store is read-only.
     StoreReadOnly {

@@ -136,9 +136,9 @@ fn facts_of(event: &Event) -> Vec<(Fact, bool)> {
             None => fact("server", &b.server),
         },
         Event::MailboxRemoved(b) => Facts(Vec::new()).naming("reason", &b.reason),
-        Event::MigrationBatchImported(b) => fact("content", b.content.short())
-            .with("mailboxes", b.mailboxes)
-            .with("credentials", b.credentials),
+        Event::MigrationBatchImported(b) => {
+            fact("content", b.content.short()).with("mailboxes", b.mailboxes).with("credentials", b.credentials)
+        }
         Event::CredentialStored(_) | Event::CredentialDestroyed(_) | Event::MailboxScanRequested(_) => {
             Facts(Vec::new())
         }

@@ -44,6 +44,10 @@ pub enum Condition {
     NextLayout(LayoutId),
     /// The grant is at this stage.
     GrantIs(GrantId, GrantStage),
+    /// No grant of ours gives access to the mailbox, or may give it soon.
+    NoGrantOn(EntityId),
+    /// The mailbox is registered.
+    MailboxRegistered(EntityId),
     /// All of them.
     All(Vec<Condition>),
 }
@@ -69,6 +73,9 @@ pub enum Conflict {
     /// The hold is not there.
     #[error("the hold is not active")]
     Hold,
+    /// The mailbox was removed.
+    #[error("the mailbox is not registered any more")]
+    Mailbox,
     /// The grant is further than this allows, or over.
     #[error("the grant is not in a state that allows this")]
     Grant,
@@ -107,6 +114,11 @@ impl Condition {
                 Some(grant) if grant.is_at(*stage) => Ok(()),
                 _ => Err(Conflict::Grant),
             },
+            Self::NoGrantOn(mailbox) => match views.small.grants.open().any(|(_, grant)| grant.mailbox == *mailbox) {
+                true => Err(Conflict::Grant),
+                false => Ok(()),
+            },
+            Self::MailboxRegistered(mailbox) => views.small.registry.get(*mailbox).map(|_| ()).ok_or(Conflict::Mailbox),
             Self::All(conditions) => conditions.iter().try_for_each(|condition| condition.check(views)),
         }
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Subcommand, ValueEnum};
 use retention_core::batch::MigrationKind;
-use retention_core::batch::login::LoginForm;
+use retention_core::batch::login::NameForm;
 use retention_core::text::{Delimiter, Encoding};
 
 /// `batch`.
@@ -212,7 +212,7 @@ pub(crate) struct Make {
     pub(crate) kind: MigrationKind,
     /// The administrator's form of login: exchange, dovecot, mirapoint or courier.
     #[arg(long, required_if_eq("kind", "imap"))]
-    pub(crate) form: Option<LoginForm>,
+    pub(crate) form: Option<NameForm>,
     /// The name of the administrator.
     #[arg(long, value_name = "NAME", required_if_eq("kind", "imap"))]
     pub(crate) admin: Option<String>,

@@ -17,7 +17,7 @@ use super::{Context, refuse, status};
 use crate::args::batch::{Batch, Make, Reading, Rules};
 use crate::exit::{Cause, Doing, Failure};
 
-mod files;
+pub(super) mod files;
 
 const PIECE_COLUMNS: &[&str] = &["file", "rows", "bytes"];
 const CHANGE_COLUMNS: &[&str] = &["file", "change"];
@@ -123,7 +123,7 @@ fn write_beside(context: &Context, sheet: &Sheet, checked: &Checked, wanted: &Wa
     Ok(())
 }
 
-fn finding(file: &str, problem: &Problem) -> Finding {
+pub(super) fn finding(file: &str, problem: &Problem) -> Finding {
     let severity = match problem.rule.weight() {
         Weight::Error => Severity::Error,
         Weight::Warning => Severity::Warning,
@@ -255,7 +255,7 @@ fn make_file(context: &mut Context, make: Make) -> Result<ExitCode, Cause> {
     let mailboxes = mailboxes_of(&make.list, &make.reading)?;
     let bytes = match (make.kind, make.form, make.admin) {
         (MigrationKind::Imap, Some(form), Some(name)) => {
-            let password = files::password(make.password_file.as_deref())?;
+            let password = files::password(make.password_file.as_deref(), "Password of the administrator: ")?;
             make_imap(&mailboxes, &Admin { form, name, password, domain: make.domain, root: make.root })
         }
         (kind, ..) => make_addresses(&mailboxes, kind),

@@ -13,7 +13,7 @@ use axum::routing::{MethodRouter, get, post};
 use retention_core::control::{ErrorCode, Operation, REQUEST_BYTES_MAX};
 
 use super::error::ApiError;
-use super::handlers::{audit, entity, evidence, hold, intake, plan, policy, run, status};
+use super::handlers::{audit, entity, evidence, grant, hold, intake, mailbox, plan, policy, run, status};
 use super::server::Caller;
 use super::{Control, openapi};
 
@@ -73,6 +73,19 @@ fn handler(operation: Operation) -> MethodRouter<Arc<Control>> {
         Operation::ExportVerify => post(evidence::verify_export),
         Operation::QuarantineList => get(evidence::quarantine),
         Operation::QuarantineRestore => post(evidence::restore),
+        Operation::MailboxAdd => post(mailbox::add),
+        Operation::MailboxList => get(mailbox::list),
+        Operation::MailboxShow => get(mailbox::show),
+        Operation::MailboxCheck => post(mailbox::check),
+        Operation::MailboxScan => post(mailbox::scan),
+        Operation::MailboxRemove => post(mailbox::remove),
+        Operation::GrantGive => post(grant::give),
+        Operation::GrantList => get(grant::list),
+        Operation::GrantShow => get(grant::show),
+        Operation::GrantApprove => post(grant::approve),
+        Operation::GrantReject => post(grant::reject),
+        Operation::GrantRenew => post(grant::renew),
+        Operation::GrantRevoke => post(grant::revoke),
         Operation::AuditQuery => get(audit::query),
         Operation::StoreVerify => post(evidence::verify_store),
         Operation::StoreRebuild => post(evidence::rebuild_store),

@@ -8,11 +8,13 @@ use http_body_util::BodyExt;
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 use retention_core::control::{
-    Checked, ErrorBody, Explanation, Line, Method, NDJSON, Operation, PolicyDiffRow, PolicyFileText, Role,
+    AddMailboxes, Checked, ErrorBody, ErrorCode, Explanation, GiveGrant, Line, MailboxFinding, Method, NDJSON,
+    Operation, PolicyDiffRow, PolicyFileText, Role,
 };
 use retention_core::event::change::{EntityChanged, LayoutRecorded};
 use retention_core::event::decision::{PlanFrozen, PlanPurpose, PolicySetActivated, PolicyVersion, RunStarted};
 use retention_core::event::erasure::KeyDestroyed;
+use retention_core::event::grant::GrantRequested;
 use retention_core::event::{Actor, Draft, Event};
 use retention_core::id::{Digest, EntityId, LayoutId, PlanId, Position, RunId, SagaId};
 use retention_core::record::{Column, EntityRecord, FieldType, Kind, Layout, Visibility};
@@ -57,6 +59,22 @@ impl Works for Idle {
     fn rebuild_store(&self, _sink: Sink<'_>) -> Result<(), ErrorBody> {
         Ok(())
     }
+    fn register_mailboxes(&self, _: u32, _: AddMailboxes) -> Result<Vec<EntityId>, ErrorBody> {
+        Err(ErrorBody::of(ErrorCode::Internal))
+    }
+
+    fn remove_mailbox(&self, _: u32, _: EntityId, _: String) -> Result<Position, ErrorBody> {
+        Err(ErrorBody::of(ErrorCode::Internal))
+    }
+
+    fn check_mailbox(&self, _: EntityId) -> Result<Vec<MailboxFinding>, ErrorBody> {
+        Err(ErrorBody::of(ErrorCode::Internal))
+    }
+
+    fn grant_terms(&self, _: GiveGrant) -> Result<GrantRequested, ErrorBody> {
+        Err(ErrorBody::of(ErrorCode::Internal))
+    }
+
     fn metrics(&self) -> Option<String> {
         None
     }

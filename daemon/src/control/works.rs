@@ -1,9 +1,11 @@
 //! What the control API asks of the rest of the daemon: the things that are neither in a view nor an event.
 
 use retention_core::control::{
-    Checked, ErrorBody, Explanation, Line, PartRow, PolicyDiffRow, PolicyFileText, ScheduleRow,
+    AddMailboxes, Checked, ErrorBody, Explanation, GiveGrant, Line, MailboxFinding, PartRow, PolicyDiffRow,
+    PolicyFileText, ScheduleRow,
 };
-use retention_core::id::{Digest, EntityId};
+use retention_core::event::grant::GrantRequested;
+use retention_core::id::{Digest, EntityId, Position};
 use retention_core::time::Timestamp;
 
 /// What is known of an active policy beside the views.
@@ -71,6 +73,30 @@ pub trait Works: Send + Sync + 'static {
     /// # Errors
     /// Says why it broke off.
     fn rebuild_store(&self, sink: Sink<'_>) -> Result<(), ErrorBody>;
+
+    /// Registers mailboxes for a person: all of them, or none.
+    ///
+    /// # Errors
+    /// Says what is wrong with which; nothing was registered.
+    fn register_mailboxes(&self, uid: u32, wanted: AddMailboxes) -> Result<Vec<EntityId>, ErrorBody>;
+
+    /// Takes a mailbox out of the registry.
+    ///
+    /// # Errors
+    /// Says when it is not registered.
+    fn remove_mailbox(&self, uid: u32, mailbox: EntityId, reason: String) -> Result<Position, ErrorBody>;
+
+    /// Logs in to a mailbox and says what works there.
+    ///
+    /// # Errors
+    /// Says when it is not registered; what does not work is told in rows.
+    fn check_mailbox(&self, mailbox: EntityId) -> Result<Vec<MailboxFinding>, ErrorBody>;
+
+    /// Returns the request for a grant with the terms of the policy that allows it.
+    ///
+    /// # Errors
+    /// Says why no policy allows it.
+    fn grant_terms(&self, wanted: GiveGrant) -> Result<GrantRequested, ErrorBody>;
 
     /// Returns the metrics in the text format of Prometheus, or nothing when they are off.
     fn metrics(&self) -> Option<String>;

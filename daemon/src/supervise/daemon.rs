@@ -17,6 +17,8 @@ use retention_core::time::Timestamp;
 use retention_core::view::Condition;
 use tokio::sync::{Notify, mpsc, watch};
 
+use super::directory::Directory;
+use super::mailboxes::Mailboxes;
 use super::notifier::Notifier;
 use super::signals::{Signals, Wish};
 use super::watch::DirectoryWatch;
@@ -25,10 +27,12 @@ use super::works::{DaemonWorks, Order};
 use crate::clock::{Clock, WallClock};
 use crate::config::{CONFIG_BYTES_MAX, Config, Environment};
 use crate::connector::archive::DiskArchive;
+use crate::connector::imap::Connector;
 use crate::control::{self, Accounts, Control, ControlSocket};
 use crate::diagnostics::{self, LevelHandle};
 use crate::halt::Halt;
 use crate::stage::intake::Intake;
+use crate::stage::intake::registry::Registrar;
 use crate::stage::policies::Policies;
 use crate::stage::{Step, plan, project, run, schedule};
 use crate::store::open::{daemon_draft, program_version};
@@ -223,11 +227,21 @@ impl Life<'_> {
         let (orders, mut ordered) = mpsc::channel(4);
         let hints = Hints::default();
         let policies = Policies::new(Arc::clone(store), Arc::clone(clock), self.config.read().policies.dir.clone());
+        let directory = Arc::new(Directory::new(Arc::clone(store), Arc::clone(&self.config), self.environment.clone()));
+        let random = || {
+            let mut bytes = [0; 8];
+            // Only waits are spread by it.
+            let _filled = ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut bytes);
+            u64::from_le_bytes(bytes)
+        };
+        let connector = Arc::new(Connector::new(Arc::clone(clock), Arc::new(random)));
+        let mailboxes = Arc::new(Mailboxes { registrar: Registrar::new(Arc::clone(store)), directory, connector });
         let works = Arc::new(DaemonWorks {
             store: Arc::clone(store),
             clock: Arc::clone(clock),
             config: Arc::clone(&self.config),
             policy_health: policies.health(),
+            mailboxes,
             orders,
         });
         let workers = match store.read_only_reason() {

@@ -5,17 +5,19 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 use retention_core::control::{
-    Checked, ErrorBody, ErrorCode, Explanation, Finding, Line, PartRow, PartState, PolicyDiffRow, PolicyFileText,
-    Progress, Severity,
+    AddMailboxes, Checked, ErrorBody, ErrorCode, Explanation, Finding, GiveGrant, Line, MailboxFinding, PartRow,
+    PartState, PolicyDiffRow, PolicyFileText, Progress, Severity,
 };
-use retention_core::id::{Digest, EntityId};
+use retention_core::event::grant::GrantRequested;
+use retention_core::id::{Digest, EntityId, Position};
 use retention_core::time::Timestamp;
 use tokio::sync::mpsc;
 
+use super::mailboxes::Mailboxes;
 use super::metrics;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Metrics};
-use crate::control::{PolicyFacts, Sink, Works, judgement};
+use crate::control::{PolicyFacts, Sink, Works, judgement, terms};
 use crate::stage::policies::PolicyHealth;
 use crate::store::{ReadError, Store};
 
@@ -36,6 +38,8 @@ pub(super) struct DaemonWorks {
     pub(super) config: Arc<RwLock<Config>>,
     /// What is wrong with the policies on disk.
     pub(super) policy_health: Arc<Mutex<PolicyHealth>>,
+    /// The registered mailboxes.
+    pub(super) mailboxes: Arc<Mailboxes>,
     /// Leads to the main loop.
     pub(super) orders: mpsc::Sender<Order>,
 }
@@ -100,6 +104,22 @@ impl Works for DaemonWorks {
         };
         let _audience = sink(Line::Row(row));
         Ok(())
+    }
+
+    fn register_mailboxes(&self, uid: u32, wanted: AddMailboxes) -> Result<Vec<EntityId>, ErrorBody> {
+        self.mailboxes.register(uid, wanted)
+    }
+
+    fn remove_mailbox(&self, uid: u32, mailbox: EntityId, reason: String) -> Result<Position, ErrorBody> {
+        self.mailboxes.remove(uid, mailbox, reason)
+    }
+
+    fn check_mailbox(&self, mailbox: EntityId) -> Result<Vec<MailboxFinding>, ErrorBody> {
+        self.mailboxes.check(mailbox)
+    }
+
+    fn grant_terms(&self, wanted: GiveGrant) -> Result<GrantRequested, ErrorBody> {
+        terms::of(&self.store, wanted)
     }
 
     fn metrics(&self) -> Option<String> {

@@ -27,7 +27,7 @@ fn unwritten(path: &Path) -> impl FnOnce(io::Error) -> Cause {
 
 /// Puts the .csv and .txt files of each directory in its place, in the order of their names. The list of bad rows is
 /// none of them.
-pub(super) fn expanded(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Cause> {
+pub(in crate::command) fn expanded(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Cause> {
     let mut all = Vec::new();
     for path in paths {
         if !path.is_dir() {
@@ -58,7 +58,7 @@ pub(super) fn expanded(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Cause> {
 }
 
 /// Reads a file, and no more of it than a batch may have.
-pub(super) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Cause> {
+pub(in crate::command) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Cause> {
     let file = File::open(path).map_err(unread(path))?;
     let length = usize::try_from(file.metadata().map_err(unread(path))?.len()).unwrap_or(usize::MAX);
     // Room for all of it, so that nothing is left behind in memory where it grew.
@@ -68,7 +68,7 @@ pub(super) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Cause> {
 }
 
 /// Writes a file that must not exist, for its owner alone, durably.
-pub(super) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), Cause> {
+pub(in crate::command) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), Cause> {
     let mut options = OpenOptions::new();
     let mut file = options.write(true).create_new(true).mode(0o600).open(path).map_err(unwritten(path))?;
     let written = file.write_all(bytes).and_then(|()| file.sync_all());
@@ -80,26 +80,50 @@ pub(super) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), Cause> {
 }
 
 /// Makes a directory for its owner alone, unless it is there.
-pub(super) fn make_dir(path: &Path) -> Result<(), Cause> {
+pub(in crate::command) fn make_dir(path: &Path) -> Result<(), Cause> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(unwritten(path))
 }
 
 /// Says which of the files exists already, before any is written.
-pub(super) fn none_exists(paths: &[PathBuf]) -> Result<(), Cause> {
+pub(in crate::command) fn none_exists(paths: &[PathBuf]) -> Result<(), Cause> {
     match paths.iter().find(|path| path.symlink_metadata().is_ok()) {
         Some(path) => Err(unwritten(path)(io::ErrorKind::AlreadyExists.into())),
         None => Ok(()),
     }
 }
 
+/// Overwrites a file that holds passwords, durably, and removes it. On a file system that writes elsewhere than in place
+/// (btrfs, zfs, SSDs beneath) the old bytes may be left on the device.
+pub(in crate::command) fn destroy(path: &Path) -> Result<(), Cause> {
+    if std::fs::symlink_metadata(path).map_err(undestroyed(path))?.is_symlink() {
+        let message = format!("{} is a symbolic link, so what it leads to still holds the passwords", path.display());
+        return Err(refuse(ErrorCode::BadRequest, message));
+    }
+    let mut file = OpenOptions::new().write(true).open(path).map_err(undestroyed(path))?;
+    let mut left = file.metadata().map_err(undestroyed(path))?.len();
+    let zeros = [0_u8; 8_192];
+    while left > 0 {
+        let part = usize::try_from(left).unwrap_or(zeros.len()).min(zeros.len());
+        file.write_all(zeros.get(..part).unwrap_or_default()).map_err(undestroyed(path))?;
+        left -= part as u64;
+    }
+    file.sync_all().map_err(undestroyed(path))?;
+    std::fs::remove_file(path).map_err(undestroyed(path))
+}
+
+fn undestroyed(path: &Path) -> impl FnOnce(io::Error) -> Cause {
+    let path = path.to_owned();
+    move |source| Cause::File { path, doing: "destroyed, and still holds the passwords", source }
+}
+
 /// Reads a password from a file that nobody else can read, or asks for it.
-pub(super) fn password(file: Option<&Path>) -> Result<Zeroizing<String>, Cause> {
+pub(in crate::command) fn password(file: Option<&Path>, prompt: &str) -> Result<Zeroizing<String>, Cause> {
     let Some(path) = file else {
         if !io::stdin().is_terminal() {
             let message = "there is no terminal to ask for the password; name a file with --password-file";
             return Err(refuse(ErrorCode::BadRequest, message));
         }
-        return rpassword::prompt_password("Password of the administrator: ").map(Zeroizing::new).map_err(Cause::Start);
+        return rpassword::prompt_password(prompt).map(Zeroizing::new).map_err(Cause::Start);
     };
     let opened = File::open(path).map_err(unread(path))?;
     let metadata = opened.metadata().map_err(unread(path))?;

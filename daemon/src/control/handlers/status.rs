@@ -3,8 +3,8 @@
 use axum::Json;
 use axum::extract::{Extension, State};
 use retention_core::control::{Attention, Caller as WireCaller, CheckConfig, Checked, Status, StoreState};
-use retention_core::id::{LayoutId, PlanId, Position, RunId};
-use retention_core::view::{EntityState, PlanState, RunState, Views};
+use retention_core::id::{GrantId, LayoutId, PlanId, Position, RunId};
+use retention_core::view::{EntityState, Grant, GrantState, PlanState, RunState, Views};
 
 use super::super::answer::blocking;
 use super::super::error::ApiError;
@@ -22,6 +22,7 @@ pub(crate) async fn status(
     let problems = blocking(move || Ok(works.policy_problems())).await?;
     let damage = control.log.read_only();
     let mut attention: Vec<Attention> = counts.stuck.into_iter().map(|run| Attention::RunStuck { run }).collect();
+    attention.extend(counts.grants_left.into_iter().map(|grant| Attention::GrantLeft { grant }));
     attention.extend(
         damage.clone().map(|ReadOnly { code, says }| Attention::StoreReadOnly { code: code.to_owned(), message: says }),
     );
@@ -44,6 +45,9 @@ pub(crate) async fn status(
         purged: counts.purged,
         holds: counts.holds,
         plans_waiting: counts.plans_waiting,
+        grants_waiting: counts.grants_waiting,
+        grants_active: counts.grants_active,
+        mailboxes: counts.mailboxes,
         runs_active: counts.runs_active,
         attention,
         caller: WireCaller { uid: caller.peer.uid, roles: caller.roles },
@@ -59,6 +63,10 @@ struct Counts {
     purged: u64,
     holds: u64,
     plans_waiting: Vec<PlanId>,
+    grants_waiting: Vec<GrantId>,
+    grants_active: Vec<GrantId>,
+    grants_left: Vec<GrantId>,
+    mailboxes: u64,
     runs_active: Vec<RunId>,
     stuck: Vec<RunId>,
 }
@@ -68,6 +76,9 @@ impl Counts {
         let small = &views.small;
         let runs_in = |wanted: fn(RunState) -> bool| {
             small.runs.iter().filter(|(_, run)| wanted(run.state)).map(|(id, _)| id).collect::<Vec<_>>()
+        };
+        let grants_that = |wanted: &dyn Fn(&Grant) -> bool| {
+            small.grants.open().filter(|(_, grant)| wanted(grant)).map(|(id, _)| id).collect::<Vec<_>>()
         };
         let layouts = small.layouts.iter().map(|(id, _)| id).collect::<Vec<LayoutId>>();
         Self {
@@ -84,6 +95,10 @@ impl Counts {
                 .filter(|(_, plan)| plan.state(now) == PlanState::AwaitingApproval)
                 .map(|(id, _)| id)
                 .collect(),
+            grants_waiting: grants_that(&|grant| grant.state(now) == GrantState::AwaitingApproval),
+            grants_active: grants_that(&Grant::may_be_there),
+            grants_left: grants_that(&|grant| grant.is_alarming(now)),
+            mailboxes: small.registry.iter().count() as u64,
             runs_active: runs_in(is_active),
             stuck: runs_in(|state| state == RunState::Stuck),
         }

@@ -206,7 +206,8 @@ impl Registrar {
             return Err(RegistryError::NotRegistered(mailbox));
         }
         let draft = self.draft(actor, mailbox, Event::MailboxRemoved(MailboxRemoved { reason }));
-        Ok(self.store.append_drafts(vec![draft], Condition::None)?.first)
+        // Without its credential nobody could take access back.
+        Ok(self.store.append_drafts(vec![draft], Condition::NoGrantOn(mailbox))?.first)
     }
 
     fn prepare(&self, actor: Actor, wanted: &Registration, work: &mut Work) -> Result<EntityId, RegistryError> {

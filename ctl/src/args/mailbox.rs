@@ -1,0 +1,223 @@
+//! `mailbox` and `grant`.
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Subcommand};
+use retention_core::id::{EntityId, GrantId};
+
+use super::{Part, PerhapsWhy, Why};
+use crate::args::batch::Reading;
+
+/// `mailbox`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Mailbox {
+    /// Register a mailbox, or change how it was registered.
+    ///
+    /// The server is a [[server]] of config.toml. Without --password-file the server's admin logs in; a mailbox that has a
+    /// password already keeps it. The password is sealed under a key of its own, which is destroyed when the password is
+    /// replaced or the mailbox removed.
+    ///
+    /// Example: retentionctl mailbox add jana@example.org --server mail --user jana
+    ///
+    /// Needs the role operator.
+    Add(Box<AddMailbox>),
+    /// Register the mailboxes of an IMAP migration batch, with their passwords, and destroy the file.
+    ///
+    /// Every rule of `batch check` must hold. All rows are registered, or none; a batch of more than 1,000 rows is taken in
+    /// parts of 1,000, and can be imported again when it broke off in between. Then the file is overwritten and removed.
+    /// The log shows who brought it, and never a password.
+    ///
+    /// Example: retentionctl mailbox import users.csv --server mail
+    ///
+    /// Needs the role operator.
+    Import {
+        /// The file.
+        file: PathBuf,
+        /// The server that the mailboxes are on: a [[server]] of config.toml.
+        #[arg(long, value_name = "NAME")]
+        server: String,
+        #[command(flatten)]
+        reading: Reading,
+        /// Leave the file where it is. It holds the passwords in the clear.
+        #[arg(long)]
+        keep_file: bool,
+    },
+    /// List the registered mailboxes.
+    ///
+    /// Example: retentionctl mailbox list
+    ///
+    /// Needs the role auditor; reading is recorded.
+    List(Part),
+    /// Show one registered mailbox.
+    ///
+    /// Example: retentionctl mailbox show E7
+    ///
+    /// Needs the role auditor; reading is recorded.
+    Show {
+        /// The mailbox, such as E7.
+        mailbox: EntityId,
+    },
+    /// Log in to a mailbox and say what works there, what is missing, and how to mend it.
+    ///
+    /// Nothing is changed in the mailbox. Ends with 78 when something is missing that purging needs.
+    ///
+    /// Example: retentionctl mailbox check E7
+    ///
+    /// Needs the role operator.
+    Check {
+        /// The mailbox, such as E7.
+        mailbox: EntityId,
+    },
+    /// Have a mailbox looked at now: its messages become entities that policies judge.
+    ///
+    /// Without a policy about messages nothing of any message is recorded.
+    ///
+    /// Example: retentionctl mailbox scan E7
+    ///
+    /// Needs the role operator.
+    Scan {
+        /// The mailbox, such as E7.
+        mailbox: EntityId,
+    },
+    /// Take a mailbox out of the registry and destroy its password.
+    ///
+    /// Nothing is changed on the server. A mailbox that somebody has access to through a grant is not removed.
+    ///
+    /// Example: retentionctl mailbox remove E7 --reason "moved to the cloud"
+    ///
+    /// Needs the role operator.
+    Remove {
+        /// The mailbox, such as E7.
+        mailbox: EntityId,
+        #[command(flatten)]
+        why: Why,
+    },
+}
+
+/// One mailbox to register.
+#[derive(Debug, Clone, ClapArgs)]
+pub(crate) struct AddMailbox {
+    /// The address.
+    pub(crate) address: String,
+    /// The server that it is on: a [[server]] of config.toml.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) server: String,
+    /// The user, where the server names it otherwise than by the address.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) user: Option<String>,
+    /// How one logs in, where that is not the server's own way: own-password, dovecot-master, exchange, mirapoint,
+    /// authzid, user-root, xoauth2.
+    #[arg(long, value_name = "FORM")]
+    pub(crate) login: Option<String>,
+    /// The sign between user and admin of dovecot-master.
+    #[arg(long, value_name = "SIGN", requires = "login")]
+    pub(crate) separator: Option<char>,
+    /// The domain of exchange.
+    #[arg(long, value_name = "NAME", requires = "login")]
+    pub(crate) domain: Option<String>,
+    /// Who logs in, where that is not the server's own admin.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) admin: Option<String>,
+    /// The folder of the mailbox in the admin's tree, for user-root.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) root: Option<String>,
+    /// The file with the password or token of whoever logs in, of mode 0600.
+    #[arg(long, value_name = "FILE", conflicts_with = "ask_password")]
+    pub(crate) password_file: Option<PathBuf>,
+    /// Ask for that password.
+    #[arg(long)]
+    pub(crate) ask_password: bool,
+}
+
+/// `grant`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Grant {
+    /// Ask for FullAccess to a mailbox for a time.
+    ///
+    /// A policy with [access] must name who gets it. It is given when somebody else has approved it, read back, and taken
+    /// back on every folder when the time is over; what stood before is never removed.
+    ///
+    /// Example: retentionctl grant give E7 --to helpdesk@example.org --for PT2H --reason "restore" --ticket T-17
+    ///
+    /// Needs the role operator.
+    Give {
+        /// The mailbox, such as E7.
+        mailbox: EntityId,
+        /// Who gets it, as the server's permissions write it.
+        #[arg(long, value_name = "IDENTIFIER")]
+        to: String,
+        /// How long, such as PT2H; without it as long as the policy allows.
+        #[arg(long = "for", value_name = "PERIOD")]
+        duration: Option<String>,
+        /// The policy that allows it, where more than one does.
+        #[arg(long, value_name = "NAME")]
+        policy: Option<String>,
+        /// The ticket that asks for it.
+        #[arg(long, value_name = "ID")]
+        ticket: Option<String>,
+        #[command(flatten)]
+        why: Why,
+    },
+    /// List grants, the newest first.
+    ///
+    /// Example: retentionctl grant list
+    ///
+    /// Needs the role auditor.
+    List(Part),
+    /// Show one grant: who has it, why, until when, and what was read back.
+    ///
+    /// Example: retentionctl grant show G310
+    ///
+    /// Needs the role auditor; reading is recorded.
+    Show {
+        /// The grant, such as G310.
+        grant: GrantId,
+    },
+    /// Accept a grant that somebody else asked for.
+    ///
+    /// Example: retentionctl grant approve G310
+    ///
+    /// Needs the role approver.
+    Approve {
+        /// The grant, such as G310.
+        grant: GrantId,
+        #[command(flatten)]
+        why: PerhapsWhy,
+    },
+    /// Refuse a grant: it is never given.
+    ///
+    /// Example: retentionctl grant reject G310 --reason "not needed"
+    ///
+    /// Needs the role approver.
+    Reject {
+        /// The grant, such as G310.
+        grant: GrantId,
+        #[command(flatten)]
+        why: Why,
+    },
+    /// Make the lease of an active grant longer, within what its policy allows.
+    ///
+    /// Example: retentionctl grant renew G310 --for PT1H --reason "not done yet"
+    ///
+    /// Needs the role operator.
+    Renew {
+        /// The grant, such as G310.
+        grant: GrantId,
+        /// How long from now on, such as PT1H.
+        #[arg(long = "for", value_name = "PERIOD")]
+        duration: String,
+        #[command(flatten)]
+        why: Why,
+    },
+    /// End a grant now.
+    ///
+    /// Example: retentionctl grant revoke G310 --reason "done"
+    ///
+    /// Needs the role operator.
+    Revoke {
+        /// The grant, such as G310.
+        grant: GrantId,
+        #[command(flatten)]
+        why: Why,
+    },
+}

@@ -1,0 +1,171 @@
+//! Registered mailboxes.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Extension, State};
+use axum::response::Response;
+use retention_core::control::{
+    Accepted, ActorName, AddMailboxes, Because, ErrorCode, ListQuery, MAILBOXES_PER_REQUEST_MAX, MailboxRow,
+    MailboxesAdded, Operation,
+};
+use retention_core::event::change::MailboxScanRequested;
+use retention_core::event::{Actor, Draft, Event};
+use retention_core::id::{EntityId, Position};
+use retention_core::view::{Condition, Views};
+
+use super::super::answer::{Batch, Wanted, blocking, list as answer_list};
+use super::super::error::ApiError;
+use super::super::input::{Argument, Asked, Body, check_reason};
+use super::super::log::{self, Log};
+use super::entity::note_opened;
+use super::{Caller, Shared, not_found};
+
+pub(crate) async fn add(
+    State(control): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Body(wanted): Body<AddMailboxes>,
+) -> Result<Json<MailboxesAdded>, ApiError> {
+    if wanted.mailboxes.is_empty() || wanted.mailboxes.len() > MAILBOXES_PER_REQUEST_MAX {
+        return Err(ApiError::saying(
+            ErrorCode::BadRequest,
+            format!("one request registers between 1 and {MAILBOXES_PER_REQUEST_MAX} mailboxes"),
+        ));
+    }
+    let works = Arc::clone(&control.works);
+    let uid = caller.peer.uid;
+    let mailboxes = blocking(move || works.register_mailboxes(uid, wanted).map_err(ApiError)).await?;
+    Ok(Json(MailboxesAdded { mailboxes }))
+}
+
+pub(crate) async fn list(
+    State(control): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    wanted: Wanted,
+    Asked(query): Asked<ListQuery>,
+) -> Result<Response, ApiError> {
+    // Before anything is shown: if it cannot be recorded, it is not shown.
+    note_opened(&control, &caller, Operation::MailboxList).await?;
+    let log = Arc::clone(&control.log);
+    answer_list(wanted, query.after, query.limit, move |after, limit| {
+        let collect = |views: &Views| {
+            let known =
+                views.small.registry.iter().filter(|(id, _)| after.is_none_or(|after| u64::from(id.0) > after.0));
+            Batch::cut(known.filter_map(|(id, _)| Some((u64::from(id.0), known_of(views, id)?))), limit)
+        };
+        let found = log::look(&log, collect).ok_or_else(|| ApiError::of(ErrorCode::Internal))?;
+        let rows = found.rows.into_iter().map(|known| named(&log, known)).collect::<Result<_, _>>()?;
+        Ok(Batch { rows, next: found.next })
+    })
+    .await
+}
+
+pub(crate) async fn show(
+    State(control): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Argument(id): Argument<EntityId>,
+) -> Result<Json<MailboxRow>, ApiError> {
+    let known = control.see(move |views| known_of(views, id).ok_or_else(|| missing(id))).await?;
+    note_opened(&control, &caller, Operation::MailboxShow).await?;
+    let log = Arc::clone(&control.log);
+    blocking(move || named(&log, known)).await.map(Json)
+}
+
+/// What the views know of a mailbox, and where its record stands.
+struct Known {
+    row: MailboxRow,
+    version: Position,
+}
+
+fn known_of(views: &Views, id: EntityId) -> Option<Known> {
+    let known = views.small.registry.get(id)?;
+    let scan = views.small.scans.get(id);
+    let done = scan.and_then(|scan| scan.done.as_ref());
+    let row = MailboxRow {
+        mailbox: id,
+        server: known.server.clone(),
+        address: None,
+        has_credential: known.credential.is_some(),
+        registered_by: ActorName(known.registered_by.map_or(Actor::Daemon, Actor::Person)),
+        registered_at: known.registered_at,
+        scanned_at: done.map(|(at, _)| *at),
+        messages: done.map(|(_, body)| body.messages),
+        failed: scan.and_then(|scan| scan.failed.clone()),
+    };
+    Some(Known { row, version: views.entities.row(id)?.version })
+}
+
+/// Adds the address, which is in the sealed record alone.
+fn named(log: &Arc<dyn Log>, known: Known) -> Result<MailboxRow, ApiError> {
+    let recorded = log.event(known.version)?;
+    let address = match recorded.as_ref().and_then(|recorded| recorded.event()) {
+        Some(Event::EntityChanged(body)) => Some(body.record.external_id.clone()),
+        _ => None,
+    };
+    Ok(MailboxRow { address, ..known.row })
+}
+
+pub(crate) async fn check(
+    State(control): State<Shared>,
+    wanted: Wanted,
+    Argument(id): Argument<EntityId>,
+) -> Result<Response, ApiError> {
+    let works = Arc::clone(&control.works);
+    answer_list(wanted, None, None, move |_, _| {
+        Ok(Batch { rows: works.check_mailbox(id).map_err(ApiError)?, next: None })
+    })
+    .await
+}
+
+pub(crate) async fn scan(
+    State(control): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Argument(id): Argument<EntityId>,
+) -> Result<Json<Accepted>, ApiError> {
+    control
+        .see(move |views| match views.small.registry.get(id) {
+            Some(_) => Ok(()),
+            None => Err(missing(id)),
+        })
+        .await?;
+    let draft = Draft {
+        stream: retention_core::event::stream_of_daemon(),
+        entity: Some(id),
+        actor: Actor::Person(caller.peer.uid),
+        cause: Position::NONE,
+        occurred_at: None,
+        event: Event::MailboxScanRequested(MailboxScanRequested {}),
+    };
+    control.append(draft, Condition::None).await.map(Json)
+}
+
+pub(crate) async fn remove(
+    State(control): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Argument(id): Argument<EntityId>,
+    Body(because): Body<Because>,
+) -> Result<Json<Accepted>, ApiError> {
+    let reason = check_reason(because.reason)?;
+    control
+        .see(move |views| {
+            let open = views.small.grants.open().find(|(_, grant)| grant.mailbox == id);
+            match open {
+                // Without its credential nobody could take the access back.
+                Some((grant, _)) => Err(ApiError::saying(
+                    ErrorCode::WrongState,
+                    format!("{grant} is a grant on this mailbox that is not over; nothing was changed"),
+                )
+                .hint(format!("retentionctl grant revoke {grant} --reason …, then try again"))),
+                None => Ok(()),
+            }
+        })
+        .await?;
+    let works = Arc::clone(&control.works);
+    let uid = caller.peer.uid;
+    let position = blocking(move || works.remove_mailbox(uid, id, reason).map_err(ApiError)).await?;
+    Ok(Json(Accepted { position }))
+}
+
+fn missing(id: EntityId) -> ApiError {
+    not_found("registered mailbox", id).hint("retentionctl mailbox list")
+}

@@ -1,0 +1,325 @@
+//! Registered mailboxes, as the control API asks for them: what people write is checked, and what works there is tried.
+
+use std::sync::Arc;
+
+use retention_core::control::{AddMailbox, AddMailboxes, ErrorBody, ErrorCode, MailboxFinding, Severity};
+use retention_core::event::Actor;
+use retention_core::id::{EntityId, Position};
+use retention_core::mailbox::{Identity, LoginForm, Rights};
+use zeroize::Zeroizing;
+
+use super::directory::Directory;
+use crate::config::MailServer;
+use crate::connector::imap::{Connector, MailError, MailboxDirectory as _, Session, explain};
+use crate::stage::intake::IntakeError;
+use crate::stage::intake::registry::{Registrar, Registration, RegistryError};
+use crate::store::AppendError;
+
+/// The longest address, RFC 5321, 4.5.3.1.3, in bytes; user names are no longer.
+const ADDRESS_BYTES_MAX: usize = 320;
+
+/// The longest password or token, in bytes: access tokens have a few thousand.
+const SECRET_BYTES_MAX: usize = 16 * 1024;
+
+/// What is needed to look after mailboxes.
+pub(super) struct Mailboxes {
+    pub(super) registrar: Registrar,
+    pub(super) directory: Arc<Directory>,
+    pub(super) connector: Arc<Connector>,
+}
+
+fn bad(message: impl Into<String>) -> ErrorBody {
+    ErrorBody::saying(ErrorCode::BadRequest, message)
+}
+
+fn failed(error: RegistryError) -> ErrorBody {
+    match error {
+        RegistryError::Twice(_) => bad(error.to_string()),
+        RegistryError::NotRegistered(_) => {
+            ErrorBody::saying(ErrorCode::NotFound, error.to_string()).hint("retentionctl mailbox list")
+        }
+        RegistryError::Failed(IntakeError::Append(AppendError::ReadOnly(damage))) => ErrorBody::saying(
+            ErrorCode::StoreReadOnly,
+            format!("the store is read-only: {damage}; nothing was changed"),
+        )
+        .hint("retentionctl store verify"),
+        RegistryError::Failed(IntakeError::Append(AppendError::Conflict(conflict))) => {
+            ErrorBody::saying(ErrorCode::WrongState, format!("{conflict}; nothing was changed")).hint("look again")
+        }
+        RegistryError::Failed(error) => {
+            tracing::error!(%error, "mailboxes could not be registered");
+            ErrorBody::of(ErrorCode::Internal)
+        }
+    }
+}
+
+impl Mailboxes {
+    pub(super) fn register(&self, uid: u32, wanted: AddMailboxes) -> Result<Vec<EntityId>, ErrorBody> {
+        let batch = wanted.batch;
+        let registrations = wanted
+            .mailboxes
+            .into_iter()
+            .zip(1..)
+            .map(|(one, number)| self.registration(one).map_err(|error| of_number(error, number)))
+            .collect::<Result<Vec<_>, _>>()?;
+        self.registrar.register(Actor::Person(uid), &registrations, batch).map_err(failed)
+    }
+
+    pub(super) fn remove(&self, uid: u32, mailbox: EntityId, reason: String) -> Result<Position, ErrorBody> {
+        self.registrar.remove(Actor::Person(uid), mailbox, reason).map_err(failed)
+    }
+
+    fn registration(&self, wanted: AddMailbox) -> Result<Registration, ErrorBody> {
+        let secret = wanted.secret.map(Zeroizing::new);
+        let server = self.directory.server(&wanted.server).ok_or_else(|| {
+            bad("no [[server]] of the configuration has that name; nothing was registered")
+                .hint("add it to config.toml and reload the daemon: systemctl reload retentiond")
+        })?;
+        let form = form_of(&server, wanted.login.as_deref(), wanted.separator, wanted.domain)?;
+        let address = text("address", wanted.address)?;
+        let user = wanted.user.map(|user| text("user", user)).transpose()?;
+        let admin = wanted.admin.map(|admin| text("admin", admin)).transpose()?;
+        let root = wanted.root.map(|root| text("root", root)).transpose()?;
+        if let Some(secret) = &secret
+            && (secret.is_empty() || secret.len() > SECRET_BYTES_MAX || secret.contains(['\0', '\r', '\n']))
+        {
+            return Err(bad(format!(
+                "the password is empty, longer than {SECRET_BYTES_MAX} bytes, or has more than one line; nothing was registered"
+            )));
+        }
+        let used = form.as_ref().unwrap_or(&server.form);
+        if used.identity() == Identity::Admin
+            && *used != LoginForm::XOAuth2
+            && admin.is_none()
+            && server.admin.is_none()
+        {
+            return Err(bad(format!("login {used} needs to know who the admin is; nothing was registered"))
+                .hint("say --admin NAME with --password-file FILE, or give the [[server]] an admin"));
+        }
+        Ok(Registration { server: server.name.clone(), address, user, form, admin, root, secret })
+    }
+
+    /// Tries what purging and granting need. Nothing is changed in the mailbox.
+    pub(super) fn check(&self, mailbox: EntityId) -> Result<Vec<MailboxFinding>, ErrorBody> {
+        let access = match self.directory.access(mailbox) {
+            Ok(access) => access,
+            Err(refusal) if refusal.code == "mailbox-not-registered" => {
+                return Err(failed(RegistryError::NotRegistered(mailbox)));
+            }
+            Err(refusal) => return Ok(vec![wrong("credential", refusal.code, says(refusal.code))]),
+        };
+        let mut session = match self.connector.open(&access) {
+            Ok(session) => session,
+            Err(error) => return Ok(vec![wrong("login", error.code(), explain(error.code()))]),
+        };
+        let proof = session.proof();
+        let mut findings = vec![
+            note("login", "login-works", format!("the login works; the server is {}", session.quirks().server)),
+            note("owner", "owner-proven", format!("whose mailbox it is was proven: {}", proof.sentence())),
+        ];
+        findings.extend(look_around(&mut session));
+        session.log_out();
+        Ok(findings)
+    }
+}
+
+/// What a mailbox needs for purging and granting.
+fn look_around(session: &mut Session) -> Vec<MailboxFinding> {
+    let mut findings = Vec::new();
+    let folders = match session.folders() {
+        Ok(folders) => folders,
+        Err(error) => return vec![wrong("folders", error.code(), explain(error.code()))],
+    };
+    findings.push(note("folders", "folders-listed", format!("{} folders", folders.len())));
+    let has = |word: &str| session.capabilities().has(word);
+    findings.push(if has("UIDPLUS") {
+        note("expunge", "expunge-exact", "single messages can be purged without touching others (UIDPLUS)".to_owned())
+    } else {
+        wrong("expunge", "mail-no-uidplus", explain("mail-no-uidplus"))
+    });
+    findings.push(if has("CONDSTORE") {
+        note("changes", "changes-counted", "changes are counted (CONDSTORE): later looks are quick".to_owned())
+    } else {
+        note(
+            "changes",
+            "changes-not-counted",
+            "changes are not counted (no CONDSTORE): every look reads all".to_owned(),
+        )
+    });
+    if has("ACL") {
+        let inbox = session.inbox().to_owned();
+        findings.push(rights(session.my_rights(&inbox)));
+    } else {
+        findings.push(MailboxFinding {
+            severity: Severity::Warning,
+            ..wrong("access", "mail-no-acl", explain("mail-no-acl"))
+        });
+    }
+    if let Some(remark) = session.quirks().remark {
+        findings.push(note("server", "server-remark", remark.to_owned()));
+    }
+    if let Some(residue) = session.quirks().residue {
+        findings.push(note("residue", "server-residue", residue.to_owned()));
+    }
+    findings
+}
+
+fn rights(read: Result<Rights, MailError>) -> MailboxFinding {
+    match read {
+        Ok(rights) if rights.covers(Rights::PURGE) => {
+            note("access", "rights-suffice", format!("the rights on the inbox suffice for purging ({rights})"))
+        }
+        Ok(rights) => MailboxFinding {
+            message: format!("the rights on the inbox do not suffice for purging ({rights})"),
+            hint: Some("let the admin have the rights lrswte (and a for grants) on every folder".to_owned()),
+            ..wrong("access", "rights-missing", "")
+        },
+        Err(error) => wrong("access", error.code(), explain(error.code())),
+    }
+}
+
+fn note(check: &str, code: &str, message: String) -> MailboxFinding {
+    MailboxFinding { check: check.to_owned(), severity: Severity::Note, code: code.to_owned(), message, hint: None }
+}
+
+fn wrong(check: &str, code: &str, message: &str) -> MailboxFinding {
+    MailboxFinding {
+        check: check.to_owned(),
+        severity: Severity::Error,
+        code: code.to_owned(),
+        message: message.to_owned(),
+        hint: None,
+    }
+}
+
+/// Says what a code of the directory means and what to do about it.
+fn says(code: &str) -> &'static str {
+    match code {
+        "mailbox-server-not-configured" => {
+            "its server is not in the configuration any more; add the [[server]] again, or remove the mailbox"
+        }
+        "mailbox-record-unreadable" => "its record cannot be read; run `retentionctl store verify`",
+        "mailbox-without-credential" => {
+            "it has no password of its own and its server has no admin; run `retentionctl mailbox add` again with --password-file"
+        }
+        "mailbox-credential-unreadable" => {
+            "its password cannot be read; look at the diagnostics of the daemon, and register the mailbox again with --password-file"
+        }
+        _ => "it cannot be used",
+    }
+}
+
+fn of_number(error: ErrorBody, number: usize) -> ErrorBody {
+    ErrorBody { message: format!("mailbox {number} of the request: {}", error.message), ..error }
+}
+
+fn text(what: &str, text: String) -> Result<String, ErrorBody> {
+    if text.trim().is_empty() || text.len() > ADDRESS_BYTES_MAX || text.chars().any(char::is_control) {
+        return Err(bad(format!(
+            "the {what} is empty, longer than {ADDRESS_BYTES_MAX} bytes, or holds control characters; nothing was registered"
+        )));
+    }
+    Ok(text)
+}
+
+/// Returns the form that was asked for; `None` for the server's own.
+fn form_of(
+    server: &MailServer,
+    word: Option<&str>,
+    separator: Option<char>,
+    domain: Option<String>,
+) -> Result<Option<LoginForm>, ErrorBody> {
+    let Some(word) = word else {
+        return match (separator, domain) {
+            (None, None) => Ok(None),
+            _ => {
+                Err(bad("a separator or domain belongs to a login form; nothing was registered")
+                    .hint("say --login too"))
+            }
+        };
+    };
+    let form = word
+        .parse::<LoginForm>()
+        .map_err(|error| bad(format!("there is no such login form: {error}; nothing was registered")))?;
+    match (form, separator, domain) {
+        (LoginForm::DovecotMaster { .. }, separator, None) => {
+            let usual = match server.form {
+                LoginForm::DovecotMaster { separator } => separator,
+                _ => '*',
+            };
+            let separator = separator.unwrap_or(usual);
+            match separator.is_ascii_punctuation() {
+                true => Ok(Some(LoginForm::DovecotMaster { separator })),
+                false => Err(bad("a separator is one sign, as auth_master_user_separator of Dovecot has it")),
+            }
+        }
+        (LoginForm::Exchange { .. }, None, domain) => {
+            let usual = match &server.form {
+                LoginForm::Exchange { domain } => Some(domain.clone()),
+                _ => None,
+            };
+            match domain.or(usual).filter(|domain| !domain.is_empty()) {
+                Some(domain) => Ok(Some(LoginForm::Exchange { domain: text("domain", domain)? })),
+                None => Err(bad("login exchange needs the domain of Domain/Admin/User").hint("say --domain NAME")),
+            }
+        }
+        (form, None, None) => Ok(Some(form)),
+        (form, _, _) => Err(bad(format!("login {form} has neither a separator nor a domain; nothing was registered"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::MailTls;
+
+    fn server(form: LoginForm) -> MailServer {
+        MailServer {
+            name: "mail".to_owned(),
+            host: "localhost".to_owned(),
+            port: 143,
+            tls: MailTls::PlainLoopback,
+            ca_file: None,
+            tls_name: "localhost".to_owned(),
+            max_connections: 1,
+            form,
+            admin: None,
+            doveadm: None,
+        }
+    }
+
+    #[test]
+    fn a_form_takes_what_is_not_said_from_its_server() {
+        let dovecot = server(LoginForm::DovecotMaster { separator: '+' });
+        let exchange = server(LoginForm::Exchange { domain: "corp".to_owned() });
+        let plain = server(LoginForm::OwnPassword);
+        assert_eq!(form_of(&dovecot, None, None, None), Ok(None));
+        let read = |server, word, separator, domain: Option<&str>| {
+            form_of(server, Some(word), separator, domain.map(str::to_owned)).ok().flatten()
+        };
+        let master = |separator| Some(LoginForm::DovecotMaster { separator });
+        assert_eq!(read(&dovecot, "dovecot-master", None, None), master('+'));
+        assert_eq!(read(&plain, "dovecot-master", None, None), master('*'));
+        assert_eq!(read(&plain, "dovecot-master", Some('%'), None), master('%'));
+        assert_eq!(read(&plain, "dovecot-master", Some('a'), None), None);
+        let corp = Some(LoginForm::Exchange { domain: "corp".to_owned() });
+        assert_eq!(read(&exchange, "exchange", None, None), corp);
+        assert_eq!(read(&plain, "exchange", None, Some("corp")), corp);
+        assert_eq!(read(&plain, "exchange", None, None), None);
+        assert_eq!(read(&plain, "mirapoint", None, Some("corp")), None);
+        assert!(form_of(&plain, None, Some('*'), None).is_err());
+        assert!(form_of(&plain, Some("master"), None, None).is_err());
+    }
+
+    #[test]
+    fn every_refusal_of_the_directory_is_explained() {
+        for code in [
+            "mailbox-server-not-configured",
+            "mailbox-record-unreadable",
+            "mailbox-without-credential",
+            "mailbox-credential-unreadable",
+        ] {
+            assert_ne!(says(code), says(""), "{code}");
+        }
+    }
+}
