@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
@@ -12,8 +13,8 @@ use toml::Spanned;
 use super::file::{self, Written};
 use super::problem::{ConfigError, Problems};
 use super::{
-    Config, Control, CsvProfile, Delivers, Diagnostics, DiagnosticsTarget, Export, KeepDone, Member, Metrics, Policies,
-    Roles, SecretPlace, Source, SourceKind, Store, overlap, reading,
+    Config, Control, CsvProfile, Delivers, Diagnostics, DiagnosticsTarget, Export, KeepDone, MailServer, Member,
+    Metrics, Policies, Roles, SecretPlace, Source, SourceKind, Store, overlap, reading,
 };
 use crate::diagnostics::Redacted;
 
@@ -77,7 +78,7 @@ impl Check<'_> {
             csv_profile: file.export.csv_profile.unwrap_or(CsvProfile::Exact),
         };
         let diagnostics = self.diagnostics(file.diagnostics);
-        self.unique_names(&sources, &spans);
+        self.unique_names(&sources, &spans, servers.as_deref().unwrap_or_default());
         let config = Config {
             path: path.to_owned(),
             digest,
@@ -243,12 +244,16 @@ impl Check<'_> {
         }
     }
 
-    fn unique_names(&mut self, sources: &[Option<Source>], spans: &[Range<usize>]) {
+    fn unique_names(&mut self, sources: &[Option<Source>], spans: &[Range<usize>], servers: &[Arc<MailServer>]) {
         let mut seen = BTreeSet::new();
         for (source, span) in sources.iter().zip(spans) {
             let Some(source) = source else { continue };
             if !seen.insert(source.name.as_str()) {
                 self.problems.add(span.clone(), format!("another source is already called `{}`", source.name));
+            }
+            // A server is the source of its messages.
+            if servers.iter().any(|server| server.name == source.name) {
+                self.problems.add(span.clone(), format!("a server is already called `{}`", source.name));
             }
         }
     }

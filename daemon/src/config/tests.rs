@@ -194,6 +194,44 @@ fn a_source_says_what_it_is() {
 }
 
 #[test]
+fn a_server_says_how_one_logs_in() {
+    let server = |more: &str| with(&format!("[[server]]\nname = \"mail\"\nhost = \"imap.example.org\"\n{more}"));
+    let least = parse(&server("")).unwrap();
+    let least = &least.servers[0];
+    assert_eq!((least.tls, least.port, least.max_connections), (MailTls::Implicit, 993, 8));
+    assert_eq!((&least.tls_name, &least.admin), (&"imap.example.org".to_owned(), &None));
+    let admin = "admin = { login = \"a\", file = \"/etc/pw\" }\n";
+    let master =
+        parse(&server(&format!("tls = \"starttls\"\nlogin = \"dovecot-master\"\nseparator = \"%\"\n{admin}"))).unwrap();
+    let form = retention_core::mailbox::LoginForm::DovecotMaster { separator: '%' };
+    assert_eq!((master.servers[0].port, &master.servers[0].form), (143, &form));
+    for (text, why) in [
+        ("tls = \"plain-loopback\"", "is for this machine itself"),
+        ("tls = \"none\"", "unknown"),
+        ("port = 0", "out of range"),
+        ("port = 70000", "out of range"),
+        ("max_connections = 0", "out of range"),
+        ("server_name = \"a b\"", "not the name that a certificate can have"),
+        ("login = \"master\"", "unknown login form"),
+        ("login = \"authzid\"", "needs an admin"),
+        ("login = \"exchange\"\nadmin = { login = \"a\", file = \"/etc/pw\" }", "needs the `domain`"),
+        ("separator = \"*\"", "belongs to login"),
+        ("domain = \"corp\"", "belongs to login"),
+        ("login = \"dovecot-master\"\nseparator = \"ab\"\nadmin = { login = \"a\", file = \"/etc/pw\" }", "one sign"),
+        ("admin = { login = \"\", file = \"/etc/pw\" }", "login"),
+        ("admin = { login = \"a\" }", "password"),
+        ("doveadm = { url = \"http://far.example.org\", file = \"/etc/k\" }", "doveadm needs a `url`"),
+        ("[[server]]\nname = \"mail\"\nhost = \"b\"", "another server is already called"),
+        ("[[source]]\nname = \"mail\"\nkind = \"ocm\"\ndrop_dir = \"/d\"", "a server is already called"),
+        ("[[server]]\nhost = \"b\"", "no `name`"),
+        ("[[server]]\nname = \"b\"", "no `host`"),
+        ("[[server]]\nname = \"b\"\nhost = \"http://b/\"", "not the name or address"),
+    ] {
+        is_refused(&server(text), why);
+    }
+}
+
+#[test]
 fn members_are_users_numbers_and_groups() {
     let roles = |member: &str| parse(&with(&format!("[control.roles]\nadmin = [\"{member}\"]\n")));
     let admin = |member: &str| roles(member).unwrap().control.roles.admin.remove(0);
