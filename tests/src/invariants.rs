@@ -23,6 +23,7 @@ use crate::model::Model;
 
 // Of grants.
 pub mod grants;
+pub mod registry;
 
 /// Stands in every cell and every free text of the tests: nothing outside `exports/` may hold it.
 pub const MARKER: &str = "PLAINTEXT-MARKER";

@@ -65,12 +65,23 @@ pub enum Stage {
     Run,
     /// Grants.
     Grant,
+    /// Credentials that nobody needs.
+    Credential,
 }
 
 impl Stage {
     /// All of them.
-    pub const ALL: [Self; 8] =
-        [Self::Intake, Self::Mail, Self::Policies, Self::Project, Self::Schedule, Self::Plan, Self::Run, Self::Grant];
+    pub const ALL: [Self; 9] = [
+        Self::Intake,
+        Self::Mail,
+        Self::Policies,
+        Self::Project,
+        Self::Schedule,
+        Self::Plan,
+        Self::Run,
+        Self::Grant,
+        Self::Credential,
+    ];
 }
 
 /// What became of something that was tried.
@@ -95,6 +106,7 @@ struct Stages {
     plan: plan::Plan,
     run: run::Run,
     grants: run::grant::Grants,
+    credentials: run::credential::Credentials,
 }
 
 /// Everything.
@@ -253,6 +265,7 @@ impl World {
             schedule: schedule::Schedule::new(Arc::clone(&store), Arc::clone(&clock)),
             plan: plan::Plan::new(Arc::clone(&store), Arc::clone(&clock)),
             grants: run::grant::Grants::new(Arc::clone(&store), Arc::clone(&clock), Arc::new(self.mailboxes.clone())),
+            credentials: run::credential::Credentials::new(Arc::clone(&store)),
             run: run::Run::new(Arc::clone(&store), clock, archive, TimeZone::UTC).with_mailroom(mailroom),
         });
         self.store = Some(store);
@@ -390,6 +403,7 @@ impl World {
         let store = Arc::clone(self.store());
         let mut violations = self.checker.check(&store, &self.exports(), &self.model);
         violations.extend(self.checker.check_mail(&store, &self.exports(), &self.model, &self.mail.expunged()));
+        violations.extend(crate::invariants::registry::check(&store));
         violations.extend(crate::invariants::grants::check(&store, &self.mailboxes));
         assert!(violations.is_empty(), "{violations:#?}\n{}", self.story());
     }
@@ -412,6 +426,7 @@ impl World {
             Stage::Plan => stages.plan.step(),
             Stage::Run => stages.run.step(),
             Stage::Grant => stages.grants.step(),
+            Stage::Credential => stages.credentials.step(),
         };
         let step = step.map_err(|error| error.to_string());
         self.stepped(stage, before, step)

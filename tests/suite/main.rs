@@ -21,6 +21,7 @@ mod messages;
 mod outcomes;
 mod properties;
 mod races;
+mod registry;
 mod round_trip;
 mod simulation;
 mod stories;
