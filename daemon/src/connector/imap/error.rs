@@ -120,6 +120,9 @@ pub fn explain(code: &str) -> &'static str {
             "the certificate of the mail server is not trusted for this name; nothing was sent. Check ca_file and server_name in [[server]]"
         }
         "mail-tls" => "TLS with the mail server failed; nothing secret was sent. Check port and tls in [[server]]",
+        "mail-tls-closed" => {
+            "the mail server ended the connection before TLS was set up; nothing secret was sent. Its own log says why"
+        }
         "mail-tls-files" => "ca_file of [[server]] cannot be read or holds no certificate",
         "mail-starttls-missing" => {
             "the mail server offers no STARTTLS, so nothing secret was sent; use tls = \"implicit\", or mend the server"

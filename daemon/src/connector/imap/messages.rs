@@ -287,7 +287,7 @@ impl Session {
     /// later are left alone and returned (RFC 7162); a server without CONDSTORE cannot do that.
     ///
     /// # Errors
-    /// Refused: nothing was flagged by this command. Unknown: read the flags back.
+    /// Refused: nothing was flagged. Unknown: read the flags back.
     pub fn store_deleted(
         &mut self,
         uids: &Uids,
@@ -297,33 +297,33 @@ impl Session {
         self.may_change(under)?;
         let condition = unchanged_since.map(|mod_seq| format!("(UNCHANGEDSINCE {mod_seq}) ")).unwrap_or_default();
         let mut modified = Vec::new();
-        for (set, _) in uids.pieces() {
+        in_pieces(uids, |set| {
             let command = Command::new("UID STORE").raw(&format!("{set} {condition}+FLAGS.SILENT (\\Deleted)"));
             let mut listener = Each(&mut |_| Ok(()));
             if let Some(Code::Modified(left)) = self.wire.run(&command, &mut listener)? {
                 modified.push(left);
             }
-        }
+            Ok(())
+        })?;
         Ok(Uids::union(modified))
     }
 
     /// Takes the flag `\Deleted` away again: the compensation of [`Session::store_deleted`].
     ///
     /// # Errors
-    /// Refused: nothing changed by this command. Unknown: read the flags back.
+    /// Refused: nothing changed. Unknown: read the flags back.
     pub fn store_undeleted(&mut self, uids: &Uids, under: UidValidity) -> Result<(), MailError> {
         self.may_change(under)?;
-        for (set, _) in uids.pieces() {
+        in_pieces(uids, |set| {
             let command = Command::new("UID STORE").raw(&format!("{set} -FLAGS.SILENT (\\Deleted)"));
-            self.wire.run(&command, &mut Each(&mut |_| Ok(())))?;
-        }
-        Ok(())
+            self.wire.run(&command, &mut Each(&mut |_| Ok(()))).map(drop)
+        })
     }
 
     /// Removes exactly these messages, of those that are flagged as deleted (RFC 4315). There is no way back.
     ///
     /// # Errors
-    /// Refused: nothing was removed by this command. Unknown: look which are still there. Without UIDPLUS it is always
+    /// Refused: nothing was removed. Unknown: look which are still there. Without UIDPLUS it is always
     /// refused: a plain `EXPUNGE` would remove what others flagged.
     pub fn uid_expunge(&mut self, uids: &Uids, under: UidValidity) -> Result<Expunged, MailError> {
         if !self.capabilities.has("UIDPLUS") {
@@ -331,8 +331,8 @@ impl Session {
         }
         self.may_change(under)?;
         let mut expunged = Expunged::default();
-        for (set, _) in uids.pieces() {
-            let command = Command::new("UID EXPUNGE").raw(&set);
+        in_pieces(uids, |set| {
+            let command = Command::new("UID EXPUNGE").raw(set);
             let mut listener = Each(&mut |answer| {
                 match answer {
                     Untagged::Expunge(_) => expunged.told += 1,
@@ -341,8 +341,8 @@ impl Session {
                 }
                 Ok(())
             });
-            self.wire.run(&command, &mut listener)?;
-        }
+            self.wire.run(&command, &mut listener).map(drop)
+        })?;
         Ok(expunged)
     }
 
@@ -389,6 +389,15 @@ impl Session {
             _ => None,
         })
     }
+}
+
+/// Changes the messages of a set, piece by piece. A later piece that is refused leaves the earlier ones changed: then
+/// nobody may believe that nothing happened.
+fn in_pieces(uids: &Uids, mut change: impl FnMut(&str) -> Result<(), MailError>) -> Result<(), MailError> {
+    for (number, (set, _)) in uids.pieces().iter().enumerate() {
+        change(set).map_err(|error| if number == 0 { error } else { MailError::unknown(error.code()) })?;
+    }
+    Ok(())
 }
 
 fn is_flag(flag: &str) -> bool {

@@ -77,7 +77,8 @@ const CYRUS: Quirks = Quirks {
         "with expunge_mode: delayed, the default, expunged messages stay on disk until cyr_expire removes them",
     ),
     remark: Some(
-        "an admin has only the rights \"la\" on other mailboxes; the form authzid gives those of the mailbox's user",
+        "an admin has only the rights \"la\" on other mailboxes; the form authzid gives those of the mailbox's user. With \
+         autocreate_quota, a login for a user without a mailbox makes an empty one",
     ),
 };
 
