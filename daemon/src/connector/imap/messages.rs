@@ -71,6 +71,19 @@ pub struct Meta {
     pub list_id: Option<String>,
 }
 
+/// What of a message may change, and what tells it from another. Keywords are personal data: no `Debug`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct State {
+    /// Its UID.
+    pub uid: Uid,
+    /// When the server took it in.
+    pub internal_date: InternalDate,
+    /// Its bytes.
+    pub size: u64,
+    /// Flags and keywords, without `\Recent`.
+    pub flags: Vec<String>,
+}
+
 /// Takes the bodies of messages as they come.
 pub trait BodySink {
     /// A message begins; `bytes` will follow.
@@ -106,7 +119,7 @@ pub struct Expunged {
     pub told: u64,
 }
 
-const STOPPED: MailError = MailError::refused("mail-stopped", Retry::Operator);
+pub(super) const STOPPED: MailError = MailError::refused("mail-stopped", Retry::Operator);
 const NOT_OPEN: MailError = MailError::refused("mail-not-open", Retry::Never);
 
 impl Session {
@@ -166,6 +179,56 @@ impl Session {
                 return Ok(());
             }
             if each(meta).is_break() { Err(STOPPED) } else { Ok(()) }
+        })?;
+        Ok(uids.without(&told.into_iter().collect()))
+    }
+
+    /// Finds out which of these messages are in the open folder.
+    ///
+    /// # Errors
+    /// Says why not; nothing was changed.
+    pub fn those_there(&mut self, uids: &Uids) -> Result<Uids, MailError> {
+        self.selected.as_ref().ok_or(NOT_OPEN)?;
+        let mut there = Vec::new();
+        for (set, _) in uids.pieces() {
+            let command = Command::new("UID SEARCH").raw(&format!("UID {set}"));
+            let (_code, heard) = self.wire.ask(&command).map_err(MailError::of_a_question)?;
+            let mut answered = false;
+            for answer in heard {
+                match answer {
+                    Untagged::Search(found) => {
+                        answered = true;
+                        there.extend(found.into_iter().map(Uid).filter(|uid| uids.contains(*uid)));
+                    }
+                    Untagged::ESearch(found) => {
+                        answered = true;
+                        there.extend(uids.iter().filter(|uid| found.contains(*uid)));
+                    }
+                    _ => {}
+                }
+            }
+            if !answered {
+                return Err(MailError::refused("mail-answer-incomplete", Retry::Operator));
+            }
+        }
+        Ok(there.into_iter().collect())
+    }
+
+    /// Reads how messages stand, in no order, each once. Returns those that the server did not tell of, as
+    /// [`Session::fetch_meta`].
+    ///
+    /// # Errors
+    /// As [`Session::fetch_meta`].
+    pub fn fetch_states(&mut self, uids: &Uids, mut each: impl FnMut(State)) -> Result<Uids, MailError> {
+        let mut told = BTreeSet::new();
+        self.fetch(uids, "(UID FLAGS INTERNALDATE RFC822.SIZE)", &mut |fetched| {
+            if let Some(state) = state_of(&fetched)
+                && uids.contains(state.uid)
+                && told.insert(state.uid)
+            {
+                each(state);
+            }
+            Ok(())
         })?;
         Ok(uids.without(&told.into_iter().collect()))
     }
@@ -407,6 +470,15 @@ fn is_flag(flag: &str) -> bool {
 
 fn without_recent(flags: Vec<String>) -> Vec<String> {
     flags.into_iter().filter(|flag| !flag.eq_ignore_ascii_case("\\Recent")).collect()
+}
+
+fn state_of(fetched: &Fetched) -> Option<State> {
+    Some(State {
+        uid: fetched.uid?,
+        internal_date: fetched.internal_date?,
+        size: fetched.size?,
+        flags: without_recent(fetched.flags.clone()?),
+    })
 }
 
 fn meta_of(fetched: Fetched) -> Option<Meta> {

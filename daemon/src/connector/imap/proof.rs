@@ -115,7 +115,7 @@ fn owner_entry(login: &mut LoggedIn, access: &MailboxAccess) -> Result<Owner, Ma
     let entries = entries.unwrap_or_default();
     let administrators: Vec<&str> = entries
         .iter()
-        .filter(|(_, rights)| Rights::parse(rights).covers(Rights::parse("a")))
+        .filter(|(_, rights)| Rights::parse(rights).covers(Rights::ADMINISTER))
         .map(|(who, _)| who.as_str())
         .collect();
     let administers = |name: &str| administrators.iter().any(|who| same_user(who, name));
