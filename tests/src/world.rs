@@ -14,6 +14,7 @@ use retention_core::time::Timestamp;
 use retention_core::view::{Condition, EntityState, PlanState, RunState};
 use retentiond::clock::{Clock, ManualClock};
 use retentiond::config::{Delivers, KeepDone, Source, SourceKind};
+use retentiond::connector::access::AccessTarget;
 use retentiond::connector::archive::ExportTarget;
 use retentiond::connector::mail::Mailroom;
 use retentiond::flush::FlushGate;
@@ -109,6 +110,15 @@ struct Stages {
     credentials: run::credential::Credentials,
 }
 
+/// What the stages reach instead of the servers in memory.
+#[derive(Clone)]
+pub struct Outside {
+    /// Messages.
+    pub mailroom: Arc<dyn Mailroom>,
+    /// Permissions.
+    pub target: Arc<dyn AccessTarget>,
+}
+
 /// Everything.
 pub struct World {
     /// The clock of the store and the stages.
@@ -127,6 +137,7 @@ pub struct World {
     pub checker: Checker,
     /// How often it stopped, or was stopped, and was opened again.
     pub crashes: u32,
+    outside: Option<Outside>,
     options: Options,
     stages: Option<Stages>,
     store: Option<Arc<Store>>,
@@ -225,6 +236,7 @@ impl World {
             model: Model::default(),
             checker: Checker::default(),
             crashes: 0,
+            outside: None,
             options,
             stages: None,
             store: None,
@@ -246,7 +258,11 @@ impl World {
         assert_eq!(store.read_only_reason(), None, "the store is damaged");
         let clock: Arc<dyn Clock> = Arc::new(self.clock.clone());
         let archive: Arc<dyn ExportTarget> = Arc::<FaultyArchive>::clone(&self.archive);
-        let mailroom: Arc<dyn Mailroom> = Arc::<MailServer>::clone(&self.mail);
+        let outside = self.outside.clone().unwrap_or_else(|| Outside {
+            mailroom: Arc::<MailServer>::clone(&self.mail),
+            target: Arc::new(self.mailboxes.clone()),
+        });
+        let mailroom = outside.mailroom;
         let source = Source {
             name: "ocm".to_owned(),
             kind: SourceKind::Ocm,
@@ -264,11 +280,20 @@ impl World {
             project: project::Project::new(Arc::clone(&store)),
             schedule: schedule::Schedule::new(Arc::clone(&store), Arc::clone(&clock)),
             plan: plan::Plan::new(Arc::clone(&store), Arc::clone(&clock)),
-            grants: run::grant::Grants::new(Arc::clone(&store), Arc::clone(&clock), Arc::new(self.mailboxes.clone())),
+            grants: run::grant::Grants::new(Arc::clone(&store), Arc::clone(&clock), outside.target),
             credentials: run::credential::Credentials::new(Arc::clone(&store)),
             run: run::Run::new(Arc::clone(&store), clock, archive, TimeZone::UTC).with_mailroom(mailroom),
         });
         self.store = Some(store);
+    }
+
+    /// Lets the stages reach other servers than those in memory, which the checker then knows nothing of.
+    ///
+    /// # Panics
+    /// As [`Self::reopen`].
+    pub fn reach(&mut self, outside: Outside) {
+        self.outside = Some(outside);
+        self.reopen();
     }
 
     /// Drops everything as a crash would, and opens it again.

@@ -56,6 +56,9 @@ impl Rights {
     /// What is needed to read a folder and its messages.
     pub const READ: Self = Self::of_ascii(b"lr");
 
+    /// What is needed to give rights to others.
+    pub const ADMINISTER: Self = Self::of_ascii(b"a");
+
     /// What is needed to purge messages from a folder.
     pub const PURGE: Self = Self::of_ascii(b"lrte");
 

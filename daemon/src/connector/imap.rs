@@ -4,7 +4,8 @@
 //! * `value`, `answer`: what a server says, as types.
 //! * `login`, `proof`: logging in, and proving whose mailbox was opened. [`Session`] exists only after a proof.
 //! * `folder`, `acl`, `messages`: what a session can do.
-//! * `quirk`: what servers do otherwise, as data.
+//! * `quirk`: what servers do otherwise, as data; `doveadm`: what Dovecot does beside IMAP.
+//! * `mailroom`, `access`: the words of the stages, said in all of this; `directory`: who tells what is registered.
 //!
 //! The protocol is read by a small reader of our own: a body of 100 MB must stream, everything must be bounded, and an
 //! answer that does not parse must stop a purge instead of being skipped, which no library offers together.
@@ -23,15 +24,18 @@ use crate::clock::Clock;
 use crate::config::{MailServer, MailTls};
 use crate::connector::outcome::{Refusal, Retry};
 
+mod access;
 mod acl;
 mod answer;
 mod command;
 mod date;
 mod directory;
+mod doveadm;
 mod error;
 mod folder;
 mod limits;
 mod login;
+mod mailroom;
 mod messages;
 mod permit;
 mod proof;
@@ -47,15 +51,18 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
+pub use access::ImapAccess;
 pub use acl::{Acl, Grantable};
 pub use answer::{Envelope, FolderStatus};
 pub use date::InternalDate;
 pub use directory::MailboxDirectory;
+pub use doveadm::Keys;
 pub use error::{MailError, explain};
 pub use folder::{Folder, SpecialUse, parts_of};
-pub use messages::{Appended, BodySink, Changes, Criteria, Expunged, Meta};
+pub use mailroom::ImapMailroom;
+pub use messages::{Appended, BodySink, Changes, Criteria, Expunged, Meta, State};
 pub use proof::Proof;
-pub use quirk::{Authzid, OwnerEntry, Quirks, UnknownUser};
+pub use quirk::{Authzid, Leaves, OwnerEntry, Quirks, UnknownUser};
 pub use session::{Access, Selected, Session};
 pub use uid::{Uid, UidValidity, Uids};
 
@@ -264,8 +271,21 @@ impl Connector {
             }
             Shown::Undecided(_) => return Err(proof::NOT_PROVEN),
         };
-        let LoggedIn { wire, capabilities, quirks, .. } = login;
-        Ok(Session { wire, capabilities, quirks, root, proof, selected: None, qresync_enabled: false, _permit: permit })
+        let LoggedIn { wire, capabilities, quirks, namespaces } = login;
+        let [_, others, shared] = namespaces.unwrap_or_default();
+        // An empty prefix of shared folders is where everything begins: it names nobody's.
+        let foreign = others.into_iter().chain(shared).filter(|namespace| !namespace.prefix.is_empty()).collect();
+        Ok(Session {
+            wire,
+            capabilities,
+            quirks,
+            root,
+            foreign,
+            proof,
+            selected: None,
+            qresync_enabled: false,
+            _permit: permit,
+        })
     }
 
     /// Tries the same login for a mailbox that cannot exist, and then again for this one. The refusal counts only between

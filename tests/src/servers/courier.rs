@@ -104,6 +104,7 @@ mount --bind $DIR/run /run/courier
 export LD_LIBRARY_PATH=/usr/lib:/usr/lib/courier-authlib
 ";
 
+/// `couriertcpd` looks for a program nowhere but at the path that it is given.
 const START: &str = "
 limits='-nodnslookup -noidentlookup -maxprocs=200 -maxperip=200 -address=127.0.0.1'
 (set -a; . /etc/courier/authdaemonrc; exec /usr/lib/courier/courier-authlib/authdaemond) </dev/null &
@@ -113,7 +114,7 @@ set -a
 set +a
 couriertcpd $limits @IMAP@ /usr/lib/courier/courier/imaplogin /usr/bin/imapd Maildir </dev/null &
 (export IMAP_TLS=1 PROTOCOL=IMAP; exec couriertcpd $limits @IMAPS@ \
-    couriertls -server -tcpd /usr/lib/courier/courier/imaplogin /usr/bin/imapd Maildir) </dev/null &
+    /usr/bin/couriertls -server -tcpd /usr/lib/courier/courier/imaplogin /usr/bin/imapd Maildir) </dev/null &
 ";
 
 const AUTH: &str = r#"

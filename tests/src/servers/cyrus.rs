@@ -133,7 +133,6 @@ allowplaintext: yes
 unixhierarchysep: yes
 altnamespace: no
 virtdomains: off
-autocreate_quota: 0
 createonpost: no
 expunge_mode: @EXPUNGE@
 delete_mode: immediate

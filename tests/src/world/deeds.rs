@@ -275,10 +275,15 @@ impl World {
 
     /// Asks for access of [`HELPER`] to a mailbox.
     pub fn request_grant(&mut self, mailbox: EntityId, approvals: u32) -> Option<GrantId> {
+        self.request_grant_to(HELPER, mailbox, approvals)
+    }
+
+    /// Asks for access of somebody to a mailbox.
+    pub fn request_grant_to(&mut self, identifier: &str, mailbox: EntityId, approvals: u32) -> Option<GrantId> {
         let event = Event::GrantRequested(GrantRequested {
             mailbox,
-            principal: self.store().principal(HELPER),
-            identifier: HELPER.to_owned(),
+            principal: self.store().principal(identifier),
+            identifier: identifier.to_owned(),
             purpose: GrantPurpose::Request,
             policy: "mailbox-fullaccess".to_owned(),
             policy_digest: Digest::of(b"policy"),

@@ -7,7 +7,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use retention_core::mailbox::{LoginForm, Rights};
+use retention_tests::proxy::{Fault, Proxy, Way};
 use retention_tests::servers::letter::{date, letter};
+use retention_tests::servers::raw::Status;
 use retention_tests::servers::{Account, Kind, Server};
 use retentiond::clock::WallClock;
 use retentiond::config::{MailServer, MailTls};
@@ -68,12 +70,9 @@ fn code(result: Result<Session, MailError>) -> &'static str {
     result.map(|_| "opened").unwrap_or_else(|error| error.code())
 }
 
-/// The servers that the connector is known to work with. It has no user yet.
-const TESTED: &[Kind] = &[Kind::Dovecot];
-
 #[test]
 fn the_owner_and_an_admin_get_in_and_it_is_proven_whose_mailbox_it_is() {
-    for &kind in TESTED {
+    for kind in Kind::ALL {
         let server = Server::shared(kind);
         let account = server.mailbox();
         let connector = connector();
@@ -100,8 +99,21 @@ fn the_proof_holds_also_where_the_admin_has_rights_of_their_own() {
 }
 
 #[test]
+fn courier_takes_an_authorization_identity_and_is_not_believed() {
+    let server = Server::shared(Kind::Courier);
+    let account = server.mailbox();
+    let trap = MailboxAccess { form: LoginForm::AuthzId, root: None, ..as_admin(server, &account) };
+    assert_eq!(code(connector().open(&trap)), "mail-login-form");
+    // A program that asked would be told that all is well, and be in the admin's own mailbox.
+    let mut raw = server.connect();
+    let exchange = format!("{}\0mailadmin\0{}", account.name, server.account("mailadmin").password);
+    let answer = raw.ask(&format!("AUTHENTICATE PLAIN {}", base64(exchange.as_bytes())));
+    assert_eq!(answer.status, Status::Ok, "{answer:?}");
+}
+
+#[test]
 fn whoever_may_not_gets_in_nowhere() {
-    for &kind in TESTED {
+    for kind in Kind::ALL {
         let server = Server::shared(kind);
         let (account, other) = (server.mailbox(), server.mailbox());
         let connector = connector();
@@ -131,8 +143,20 @@ fn whoever_may_not_gets_in_nowhere() {
 }
 
 #[test]
+fn a_user_root_that_belongs_to_somebody_else_is_refused() {
+    let server = Server::shared(Kind::Courier);
+    let (account, other) = (server.mailbox(), server.mailbox());
+    let connector = connector();
+    let root = |root: String| MailboxAccess { root: Some(root), ..as_admin(server, &account) };
+    assert_eq!(code(connector.open(&root(server.folder_of(&other, &[])))), "mail-wrong-mailbox");
+    assert_eq!(code(connector.open(&root(format!("{}.*", server.folder_of(&account, &[]))))), "mail-user-root");
+    assert_eq!(code(connector.open(&root("INBOX".to_owned()))), "mail-user-root", "the admin's own");
+    assert_eq!(code(connector.open(&root(format!("shared.{}", account.name)))), "mail-user-root");
+}
+
+#[test]
 fn certificates_are_checked() {
-    for &kind in TESTED {
+    for kind in Kind::ALL {
         let server = Server::shared(kind);
         let account = server.account("user1");
         let stranger = Server::shared(if kind == Kind::Dovecot { Kind::Cyrus } else { Kind::Dovecot });
@@ -168,8 +192,20 @@ fn certificates_are_checked() {
 }
 
 #[test]
+fn a_server_that_lets_go_before_tls_is_told_from_one_that_is_not_trusted() {
+    let server = Server::shared(Kind::Dovecot);
+    let proxy = Proxy::before(server.imaps_port());
+    for fault in [Fault::Refuse, Fault::Cut(Way::Down, 40)] {
+        proxy.next(fault.clone());
+        let reached = MailServer { port: proxy.port(), ..reached(server, MailTls::Implicit) };
+        let access = MailboxAccess { server: Arc::new(reached), ..own(server, &server.account("user1")) };
+        assert_eq!(code(connector().open(&access)), "mail-tls-closed", "{fault:?}");
+    }
+}
+
+#[test]
 fn paths_of_folders_are_the_same_for_the_owner_and_an_admin_on_every_server() {
-    for &kind in TESTED {
+    for kind in Kind::ALL {
         let server = Server::shared(kind);
         let account = server.mailbox();
         let mut raw = server.login(&account);
@@ -194,7 +230,7 @@ fn paths_of_folders_are_the_same_for_the_owner_and_an_admin_on_every_server() {
 
 #[test]
 fn rights_are_set_read_back_and_taken_away_on_many_folders_at_once() {
-    for &kind in TESTED {
+    for kind in Kind::ALL {
         let server = Server::shared(kind);
         let account = server.mailbox();
         let mut raw = server.login(&account);
@@ -250,7 +286,7 @@ impl BodySink for Kept {
 
 #[test]
 fn messages_are_found_read_to_the_byte_and_exactly_some_of_them_purged() {
-    for &kind in TESTED {
+    for kind in Kind::ALL {
         let server = Server::shared(kind);
         let account = server.mailbox();
         let mut raw = server.login(&account);
@@ -302,7 +338,7 @@ fn messages_are_found_read_to_the_byte_and_exactly_some_of_them_purged() {
 
 #[test]
 fn an_appended_message_lands_with_its_flags_its_date_and_every_byte() {
-    for &kind in TESTED {
+    for kind in Kind::ALL {
         let server = Server::shared(kind);
         let account = server.mailbox();
         let mut session = connector().open(&own(server, &account)).expect("a session");
@@ -326,7 +362,7 @@ fn an_appended_message_lands_with_its_flags_its_date_and_every_byte() {
 
 #[test]
 fn changes_are_told_where_the_server_keeps_count_of_them() {
-    for &kind in TESTED {
+    for kind in Kind::ALL {
         let server = Server::shared(kind);
         let account = server.mailbox();
         let mut raw = server.login(&account);
@@ -353,4 +389,16 @@ fn changes_are_told_where_the_server_keeps_count_of_them() {
         );
         assert!(changes.vanished.is_some_and(|gone| gone.contains(Uid(3))), "{kind}");
     }
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for chunk in bytes.chunks(3) {
+        let word = chunk.iter().fold(0_usize, |word, byte| (word << 8) | usize::from(*byte)) << (8 * (3 - chunk.len()));
+        for place in 0..4 {
+            text.push(if place <= chunk.len() { char::from(LETTERS[(word >> (18 - 6 * place)) & 63]) } else { '=' });
+        }
+    }
+    text
 }

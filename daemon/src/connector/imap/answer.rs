@@ -514,3 +514,92 @@ fn pairs(list: &[Value]) -> Vec<(String, String)> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What answers are made of, so that the readers behind the first word are reached.
+    fn words() -> impl Strategy<Value = Vec<u8>> {
+        let word = prop_oneof![
+            prop::sample::select(vec![
+                "OK",
+                "NO",
+                "BYE",
+                "[",
+                "]",
+                "CAPABILITY",
+                "LIST",
+                "SEARCH",
+                "ESEARCH",
+                "STATUS",
+                "VANISHED",
+                "ACL",
+                "MYRIGHTS",
+                "LISTRIGHTS",
+                "NAMESPACE",
+                "ID",
+                "FETCH",
+                "EXPUNGE",
+                "EXISTS",
+                "UID",
+                "FLAGS",
+                "ENVELOPE",
+                "INTERNALDATE",
+                "RFC822.SIZE",
+                "MODSEQ",
+                "BODY[]",
+                "BODY[HEADER.FIELDS (LIST-ID)]",
+                "APPENDUID",
+                "COPYUID",
+                "MODIFIED",
+                "UIDNEXT",
+                "UIDVALIDITY",
+                "HIGHESTMODSEQ",
+                "PERMANENTFLAGS",
+                "ALL",
+                "(",
+                ")",
+                "NIL",
+                "1",
+                "0",
+                "4294967295",
+                "4294967296",
+                "18446744073709551616",
+                "1:*",
+                "3:1,7",
+                "\"\"",
+                "\" 1-Jan-2015 10:00:00 +0000\"",
+                "\"99-Foo-0000 99:99:99 +9999\"",
+                "{3}\r\nabc",
+                "{9}\r\nab",
+            ])
+            .prop_map(|word: &str| word.as_bytes().to_vec()),
+            prop::collection::vec(any::<u8>(), 0..6),
+        ];
+        prop::collection::vec(word, 0..24).prop_map(|words| words.join(&b" "[..]))
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_an_answer_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+            let _read = (untagged(&bytes), status(&bytes));
+        }
+
+        #[test]
+        fn any_words_of_the_protocol_are_an_answer_or_refused(bytes in words()) {
+            let _read = (untagged(&bytes), status(&bytes));
+        }
+
+        #[test]
+        fn no_message_has_the_uid_zero_and_none_is_named_by_a_set_that_is_open(bytes in words()) {
+            match untagged(&bytes) {
+                Ok(Untagged::Fetch(fetched)) => prop_assert_ne!(fetched.uid, Some(Uid(0))),
+                Ok(Untagged::Search(uids)) => prop_assert!(!uids.contains(&0)),
+                Ok(_) | Err(_) => {}
+            }
+        }
+    }
+}

@@ -120,6 +120,9 @@ pub fn explain(code: &str) -> &'static str {
             "the certificate of the mail server is not trusted for this name; nothing was sent. Check ca_file and server_name in [[server]]"
         }
         "mail-tls" => "TLS with the mail server failed; nothing secret was sent. Check port and tls in [[server]]",
+        "mail-tls-closed" => {
+            "the mail server ended the connection before TLS was set up; nothing secret was sent. Its own log says why"
+        }
         "mail-tls-files" => "ca_file of [[server]] cannot be read or holds no certificate",
         "mail-starttls-missing" => {
             "the mail server offers no STARTTLS, so nothing secret was sent; use tls = \"implicit\", or mend the server"
@@ -152,6 +155,25 @@ pub fn explain(code: &str) -> &'static str {
         "mail-folder-missing" => "the folder does not exist",
         "mail-already-exists" => "it exists already",
         "mail-folder-has-children" => "the folder has folders below it",
+        "mail-folders-alike" => {
+            "two folders of the mailbox have one name, so nothing can be said of either; rename one"
+        }
+        "mail-sessions-live" => {
+            "sessions of the principal are still open after they were to be ended; doveadm kick may need a look"
+        }
+        "mail-doveadm" => "doveadm did not do what it was asked for; check url and key of doveadm in [[server]]",
+        "mail-doveadm-unreachable" => "doveadm cannot be reached; check url of doveadm in [[server]]",
+        "mail-doveadm-key" => "doveadm does not take the key; check the key of doveadm in [[server]]",
+        "mail-name-unsafe" => {
+            "the name has a meaning of its own for the mail server, so it cannot stand for one person or mailbox; nothing was sent"
+        }
+        "mail-negative-rights" => {
+            "the folder takes rights away from this principal by an entry of its own, so a grant would have no effect; remove that entry"
+        }
+        "mail-not-proven-later" => {
+            "with this grant the mailbox could no longer be proven to be the user's, so it could not be revoked; nothing was changed"
+        }
+        "mail-folders-change" => "folders were made or removed while they were gone through; it is tried again",
         "mail-over-quota" => "the mailbox has no room left (quota)",
         "mail-message-too-big" => "the message is larger than the server takes",
         "mail-server-damaged" => "the mail server says that the mailbox is damaged; its administrator must look at it",

@@ -71,6 +71,19 @@ pub struct Meta {
     pub list_id: Option<String>,
 }
 
+/// What of a message may change, and what tells it from another. Keywords are personal data: no `Debug`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct State {
+    /// Its UID.
+    pub uid: Uid,
+    /// When the server took it in.
+    pub internal_date: InternalDate,
+    /// Its bytes.
+    pub size: u64,
+    /// Flags and keywords, without `\Recent`.
+    pub flags: Vec<String>,
+}
+
 /// Takes the bodies of messages as they come.
 pub trait BodySink {
     /// A message begins; `bytes` will follow.
@@ -106,7 +119,7 @@ pub struct Expunged {
     pub told: u64,
 }
 
-const STOPPED: MailError = MailError::refused("mail-stopped", Retry::Operator);
+pub(super) const STOPPED: MailError = MailError::refused("mail-stopped", Retry::Operator);
 const NOT_OPEN: MailError = MailError::refused("mail-not-open", Retry::Never);
 
 impl Session {
@@ -166,6 +179,56 @@ impl Session {
                 return Ok(());
             }
             if each(meta).is_break() { Err(STOPPED) } else { Ok(()) }
+        })?;
+        Ok(uids.without(&told.into_iter().collect()))
+    }
+
+    /// Finds out which of these messages are in the open folder.
+    ///
+    /// # Errors
+    /// Says why not; nothing was changed.
+    pub fn those_there(&mut self, uids: &Uids) -> Result<Uids, MailError> {
+        self.selected.as_ref().ok_or(NOT_OPEN)?;
+        let mut there = Vec::new();
+        for (set, _) in uids.pieces() {
+            let command = Command::new("UID SEARCH").raw(&format!("UID {set}"));
+            let (_code, heard) = self.wire.ask(&command).map_err(MailError::of_a_question)?;
+            let mut answered = false;
+            for answer in heard {
+                match answer {
+                    Untagged::Search(found) => {
+                        answered = true;
+                        there.extend(found.into_iter().map(Uid).filter(|uid| uids.contains(*uid)));
+                    }
+                    Untagged::ESearch(found) => {
+                        answered = true;
+                        there.extend(uids.iter().filter(|uid| found.contains(*uid)));
+                    }
+                    _ => {}
+                }
+            }
+            if !answered {
+                return Err(MailError::refused("mail-answer-incomplete", Retry::Operator));
+            }
+        }
+        Ok(there.into_iter().collect())
+    }
+
+    /// Reads how messages stand, in no order, each once. Returns those that the server did not tell of, as
+    /// [`Session::fetch_meta`].
+    ///
+    /// # Errors
+    /// As [`Session::fetch_meta`].
+    pub fn fetch_states(&mut self, uids: &Uids, mut each: impl FnMut(State)) -> Result<Uids, MailError> {
+        let mut told = BTreeSet::new();
+        self.fetch(uids, "(UID FLAGS INTERNALDATE RFC822.SIZE)", &mut |fetched| {
+            if let Some(state) = state_of(&fetched)
+                && uids.contains(state.uid)
+                && told.insert(state.uid)
+            {
+                each(state);
+            }
+            Ok(())
         })?;
         Ok(uids.without(&told.into_iter().collect()))
     }
@@ -287,7 +350,7 @@ impl Session {
     /// later are left alone and returned (RFC 7162); a server without CONDSTORE cannot do that.
     ///
     /// # Errors
-    /// Refused: nothing was flagged by this command. Unknown: read the flags back.
+    /// Refused: nothing was flagged. Unknown: read the flags back.
     pub fn store_deleted(
         &mut self,
         uids: &Uids,
@@ -297,33 +360,33 @@ impl Session {
         self.may_change(under)?;
         let condition = unchanged_since.map(|mod_seq| format!("(UNCHANGEDSINCE {mod_seq}) ")).unwrap_or_default();
         let mut modified = Vec::new();
-        for (set, _) in uids.pieces() {
+        in_pieces(uids, |set| {
             let command = Command::new("UID STORE").raw(&format!("{set} {condition}+FLAGS.SILENT (\\Deleted)"));
             let mut listener = Each(&mut |_| Ok(()));
             if let Some(Code::Modified(left)) = self.wire.run(&command, &mut listener)? {
                 modified.push(left);
             }
-        }
+            Ok(())
+        })?;
         Ok(Uids::union(modified))
     }
 
     /// Takes the flag `\Deleted` away again: the compensation of [`Session::store_deleted`].
     ///
     /// # Errors
-    /// Refused: nothing changed by this command. Unknown: read the flags back.
+    /// Refused: nothing changed. Unknown: read the flags back.
     pub fn store_undeleted(&mut self, uids: &Uids, under: UidValidity) -> Result<(), MailError> {
         self.may_change(under)?;
-        for (set, _) in uids.pieces() {
+        in_pieces(uids, |set| {
             let command = Command::new("UID STORE").raw(&format!("{set} -FLAGS.SILENT (\\Deleted)"));
-            self.wire.run(&command, &mut Each(&mut |_| Ok(())))?;
-        }
-        Ok(())
+            self.wire.run(&command, &mut Each(&mut |_| Ok(()))).map(drop)
+        })
     }
 
     /// Removes exactly these messages, of those that are flagged as deleted (RFC 4315). There is no way back.
     ///
     /// # Errors
-    /// Refused: nothing was removed by this command. Unknown: look which are still there. Without UIDPLUS it is always
+    /// Refused: nothing was removed. Unknown: look which are still there. Without UIDPLUS it is always
     /// refused: a plain `EXPUNGE` would remove what others flagged.
     pub fn uid_expunge(&mut self, uids: &Uids, under: UidValidity) -> Result<Expunged, MailError> {
         if !self.capabilities.has("UIDPLUS") {
@@ -331,8 +394,8 @@ impl Session {
         }
         self.may_change(under)?;
         let mut expunged = Expunged::default();
-        for (set, _) in uids.pieces() {
-            let command = Command::new("UID EXPUNGE").raw(&set);
+        in_pieces(uids, |set| {
+            let command = Command::new("UID EXPUNGE").raw(set);
             let mut listener = Each(&mut |answer| {
                 match answer {
                     Untagged::Expunge(_) => expunged.told += 1,
@@ -341,8 +404,8 @@ impl Session {
                 }
                 Ok(())
             });
-            self.wire.run(&command, &mut listener)?;
-        }
+            self.wire.run(&command, &mut listener).map(drop)
+        })?;
         Ok(expunged)
     }
 
@@ -391,6 +454,15 @@ impl Session {
     }
 }
 
+/// Changes the messages of a set, piece by piece. A later piece that is refused leaves the earlier ones changed: then
+/// nobody may believe that nothing happened.
+fn in_pieces(uids: &Uids, mut change: impl FnMut(&str) -> Result<(), MailError>) -> Result<(), MailError> {
+    for (number, (set, _)) in uids.pieces().iter().enumerate() {
+        change(set).map_err(|error| if number == 0 { error } else { MailError::unknown(error.code()) })?;
+    }
+    Ok(())
+}
+
 fn is_flag(flag: &str) -> bool {
     let word = flag.strip_prefix('\\').unwrap_or(flag);
     !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_graphic() && !b"(){%*\"\\]".contains(&byte))
@@ -398,6 +470,15 @@ fn is_flag(flag: &str) -> bool {
 
 fn without_recent(flags: Vec<String>) -> Vec<String> {
     flags.into_iter().filter(|flag| !flag.eq_ignore_ascii_case("\\Recent")).collect()
+}
+
+fn state_of(fetched: &Fetched) -> Option<State> {
+    Some(State {
+        uid: fetched.uid?,
+        internal_date: fetched.internal_date?,
+        size: fetched.size?,
+        flags: without_recent(fetched.flags.clone()?),
+    })
 }
 
 fn meta_of(fetched: Fetched) -> Option<Meta> {

@@ -17,7 +17,7 @@ use crate::connector::outcome::Retry;
 pub enum Proof {
     /// The mailbox's own name and password: the server itself said so.
     OwnLogin,
-    /// The inbox lists the mailbox's user as its owner, and the admin not at all.
+    /// The inbox lists the mailbox's user as the only one who administers it, and the admin not at all.
     OwnerEntry,
     /// The mailbox under its name among those of other users and the inbox are the same folder.
     SameFolder,
@@ -33,7 +33,7 @@ impl Proof {
     pub fn sentence(self) -> &'static str {
         match self {
             Self::OwnLogin => "the mailbox's own login",
-            Self::OwnerEntry => "the inbox names the mailbox's user as its owner, and not the admin",
+            Self::OwnerEntry => "the inbox names the mailbox's user alone as whoever administers it, and not the admin",
             Self::SameFolder => "the inbox and the mailbox's folder among those of other users are the same",
             Self::UnknownUserRefused => "the server refuses the same login for a mailbox that cannot exist",
             Self::UserRoot => "UserRoot lies among the folders of other users, bears the mailbox's name, and opens",
@@ -69,7 +69,7 @@ pub(super) fn look(login: &mut LoggedIn, access: &MailboxAccess) -> Result<Shown
             }
             Ok(match owner_entry(login, access)? {
                 Owner::TheUserAlone => Shown::Proven(Proof::OwnerEntry, root),
-                Owner::Both | Owner::Unseen => Shown::Undecided(root),
+                Owner::NotAlone | Owner::Unseen => Shown::Undecided(root),
                 Owner::TheAdmin => return Err(WRONG),
             })
         }
@@ -87,10 +87,11 @@ pub(super) fn says_no_such_mailbox(error: &MailError) -> bool {
 }
 
 enum Owner {
-    /// The user is there and may administer; the admin is not there.
+    /// The user is there and nobody else may administer; the admin is not there.
     TheUserAlone,
-    /// Both are there: the admin may have been given access, or it is the admin's own and the user was.
-    Both,
+    /// The user may administer, and so may another, or the admin is there: it may be the other's own, in which the user
+    /// was given access. An admin may have a name there that the login does not show.
+    NotAlone,
     /// The admin is there and may administer; the user is not.
     TheAdmin,
     /// The server shows no names, or not to this login.
@@ -112,13 +113,16 @@ fn owner_entry(login: &mut LoggedIn, access: &MailboxAccess) -> Result<Owner, Ma
         _ => None,
     });
     let entries = entries.unwrap_or_default();
-    let administers = |name: &str| {
-        entries.iter().any(|(who, rights)| same_user(who, name) && Rights::parse(rights).covers(Rights::parse("a")))
-    };
+    let administrators: Vec<&str> = entries
+        .iter()
+        .filter(|(_, rights)| Rights::parse(rights).covers(Rights::ADMINISTER))
+        .map(|(who, _)| who.as_str())
+        .collect();
+    let administers = |name: &str| administrators.iter().any(|who| same_user(who, name));
     let is_there = |name: &str| entries.iter().any(|(who, _)| same_user(who, name));
     Ok(match (administers(&access.user), is_there(&access.admin)) {
-        (true, false) => Owner::TheUserAlone,
-        (true, true) => Owner::Both,
+        (true, false) if administrators.len() == 1 => Owner::TheUserAlone,
+        (true, _) => Owner::NotAlone,
         (false, true) if administers(&access.admin) && entries.len() > 1 => Owner::TheAdmin,
         (false, _) => Owner::Unseen,
     })
@@ -152,7 +156,10 @@ fn same_folder(login: &mut LoggedIn, access: &MailboxAccess) -> Result<bool, Mai
         })
         .collect();
     Ok(match statuses.as_slice() {
-        [inbox, named] => inbox.mailbox_id.is_some() && inbox.mailbox_id == named.mailbox_id,
+        [inbox, other] => {
+            let are_the_asked = inbox.name.eq_ignore_ascii_case("INBOX") && other.name == named;
+            are_the_asked && inbox.mailbox_id.is_some() && inbox.mailbox_id == other.mailbox_id
+        }
         _ => false,
     })
 }

@@ -19,7 +19,9 @@ pub struct Quirks {
     pub unknown_user: UnknownUser,
     /// How its rights are compared.
     pub folding: Folding,
-    /// What an expunge leaves behind on the server, if anything is known to.
+    /// What an expunge leaves behind on the server.
+    pub leaves: Leaves,
+    /// The same for people, if anything is known to stay.
     pub residue: Option<&'static str>,
     /// Where it says something of its own about itself: what an administrator should know.
     pub remark: Option<&'static str>,
@@ -32,6 +34,19 @@ pub enum Authzid {
     Honoured,
     /// It says `OK` and opens the mailbox of whoever logged in.
     Ignored,
+    /// Not known.
+    Unknown,
+}
+
+/// What an expunge leaves behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leaves {
+    /// Nothing.
+    Nothing,
+    /// Headers in an index, until it is rewritten.
+    Cache,
+    /// The message itself, until a program of the server has run.
+    Files,
     /// Not known.
     Unknown,
 }
@@ -61,6 +76,7 @@ const DOVECOT: Quirks = Quirks {
     owner: OwnerEntry::ByName,
     unknown_user: UnknownUser::Refused,
     folding: Folding::Virtual,
+    leaves: Leaves::Cache,
     residue: Some("headers of expunged messages may stay in dovecot.index.cache until `doveadm mailbox cache purge`"),
     remark: None,
 };
@@ -73,11 +89,13 @@ const CYRUS: Quirks = Quirks {
     // With autocreate_quota an unknown user gets a mailbox.
     unknown_user: UnknownUser::NotToBeTried,
     folding: Folding::Virtual,
+    leaves: Leaves::Files,
     residue: Some(
         "with expunge_mode: delayed, the default, expunged messages stay on disk until cyr_expire removes them",
     ),
     remark: Some(
-        "an admin has only the rights \"la\" on other mailboxes; the form authzid gives those of the mailbox's user",
+        "an admin has only the rights \"la\" on other mailboxes; the form authzid gives those of the mailbox's user. With \
+         autocreate_quota, a login for a user without a mailbox makes an empty one",
     ),
 };
 
@@ -88,8 +106,12 @@ const COURIER: Quirks = Quirks {
     owner: OwnerEntry::Nameless,
     unknown_user: UnknownUser::NotToBeTried,
     folding: Folding::OneDelete,
+    leaves: Leaves::Nothing,
     residue: None,
-    remark: Some("IMAP_EMPTYTRASH deletes old messages from Trash by itself: look at what it is set to"),
+    remark: Some(
+        "IMAP_EMPTYTRASH deletes old messages from Trash by itself: look at what it is set to. With \
+         IMAP_MOVE_EXPUNGE_TO_TRASH (it says XMAGICTRASH) nothing is purged: an expunge would only move",
+    ),
 };
 
 const EXCHANGE: Quirks = Quirks {
@@ -99,6 +121,7 @@ const EXCHANGE: Quirks = Quirks {
     owner: OwnerEntry::Nameless,
     unknown_user: UnknownUser::Refused,
     folding: Folding::Virtual,
+    leaves: Leaves::Unknown,
     residue: Some("expunged messages stay in Recoverable Items for as long as the mailbox's settings say"),
     remark: None,
 };
@@ -110,6 +133,7 @@ const MIRAPOINT: Quirks = Quirks {
     owner: OwnerEntry::Nameless,
     unknown_user: UnknownUser::Refused,
     folding: Folding::OneDelete,
+    leaves: Leaves::Unknown,
     residue: None,
     remark: None,
 };
@@ -121,6 +145,7 @@ const UNKNOWN: Quirks = Quirks {
     owner: OwnerEntry::Nameless,
     unknown_user: UnknownUser::Refused,
     folding: Folding::Virtual,
+    leaves: Leaves::Unknown,
     residue: None,
     remark: None,
 };

@@ -3,7 +3,7 @@
 use retention_core::mailbox::Folding;
 
 use super::Capabilities;
-use super::answer::{Code, FolderStatus, Untagged};
+use super::answer::{Code, FolderStatus, Namespace, Untagged};
 use super::command::Command;
 use super::error::MailError;
 use super::folder::{Folder, Root};
@@ -23,11 +23,16 @@ pub struct Session {
     pub(super) capabilities: Capabilities,
     pub(super) quirks: &'static Quirks,
     pub(super) root: Root,
+    /// Where the folders of others begin.
+    pub(super) foreign: Vec<Namespace>,
     pub(super) proof: Proof,
     pub(super) selected: Option<Selected>,
     pub(super) qresync_enabled: bool,
     pub(super) _permit: Permit,
 }
+
+/// The folders of another user's mailbox, under each name that the mailbox has.
+pub(super) type OfAnother = Vec<(Root, Vec<Folder>)>;
 
 /// A folder that is open.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,9 +111,31 @@ impl Session {
     /// # Errors
     /// Nothing was changed, whatever went wrong. More folders than `FOLDERS_MAX` are refused, never cut off.
     pub fn folders(&mut self) -> Result<Vec<Folder>, MailError> {
+        let root = self.root.clone();
+        self.folders_at(&root)
+    }
+
+    /// Lists all folders of another user's mailbox that this login can see, under each name that the mailbox may have
+    /// here; `None` when the server shows no mailboxes of others to anybody.
+    ///
+    /// # Errors
+    /// As [`Self::folders`].
+    pub(super) fn folders_of(&mut self, user: &str) -> Result<Option<OfAnother>, MailError> {
+        if self.foreign.is_empty() {
+            return Ok(None);
+        }
+        let mut found = Vec::new();
+        for namespace in self.foreign.clone() {
+            let root = Root::at(&format!("{}{user}", namespace.prefix), namespace.delimiter);
+            let folders = self.folders_at(&root)?;
+            found.push((root, folders));
+        }
+        Ok(Some(found))
+    }
+
+    fn folders_at(&mut self, root: &Root) -> Result<Vec<Folder>, MailError> {
         let extended = self.capabilities.has("LIST-EXTENDED") && self.capabilities.has("SPECIAL-USE");
-        let commands: Vec<Command> = self
-            .root
+        let commands: Vec<Command> = root
             .patterns()
             .iter()
             .map(|pattern| {
@@ -121,7 +148,7 @@ impl Session {
             let _code = end.map_err(MailError::of_a_question)?;
         }
         let listed = heard.iter().filter_map(|answer| match answer {
-            Untagged::List(listed) => self.root.folder(listed),
+            Untagged::List(listed) => root.folder(listed),
             _ => None,
         });
         let mut folders: Vec<Folder> = listed.collect();

@@ -17,9 +17,9 @@ use crate::connector::outcome::Retry;
 pub(super) struct Stream {
     link: Link,
     clock: Arc<dyn Clock>,
-    /// When the command under way began, and how much has come since.
+    /// When the command under way began, and how many bytes have gone either way since.
     began: Duration,
-    received: u64,
+    moved: u64,
     allowed: Duration,
 }
 
@@ -49,7 +49,7 @@ impl Stream {
         };
         timeouts(&tcp).map_err(|_| UNREACHABLE)?;
         let began = clock.monotonic();
-        Ok(Self { link: Link::Plain(tcp), clock, began, received: 0, allowed: CONNECT_MAX })
+        Ok(Self { link: Link::Plain(tcp), clock, began, moved: 0, allowed: CONNECT_MAX })
     }
 
     /// Begins TLS and checks the certificate. Nothing but the handshake is sent.
@@ -61,7 +61,7 @@ impl Stream {
         let mut secured = StreamOwned::new(connection, tcp);
         while secured.conn.is_handshaking() {
             self.in_time().map_err(|_| FAILED)?;
-            secured.conn.complete_io(&mut secured.sock).map_err(|error| tls::failure(&error).unwrap_or(FAILED))?;
+            secured.conn.complete_io(&mut secured.sock).map_err(|error| tls::failure(&error))?;
         }
         self.link = Link::Tls(Box::new(secured));
         Ok(())
@@ -79,7 +79,7 @@ impl Stream {
     /// Begins to count the time of a command anew.
     pub(super) fn command_begins(&mut self) {
         self.began = self.clock.monotonic();
-        self.received = 0;
+        self.moved = 0;
         self.allowed = COMMAND_MAX;
     }
 
@@ -100,7 +100,7 @@ impl Stream {
         match read {
             Ok(0) => Err(MailError::unknown("mail-closed")),
             Ok(count) => {
-                self.received = self.received.saturating_add(count as u64);
+                self.moved = self.moved.saturating_add(count as u64);
                 Ok(count)
             }
             Err(error) => Err(broken(&error)),
@@ -115,7 +115,9 @@ impl Stream {
             Link::Tls(secured) => secured.write_all(bytes),
             Link::Gone => Err(io::ErrorKind::NotConnected.into()),
         };
-        written.map_err(|error| broken(&error))
+        written.map_err(|error| broken(&error))?;
+        self.moved = self.moved.saturating_add(bytes.len() as u64);
+        Ok(())
     }
 
     /// Hands everything written to the network.
@@ -130,7 +132,7 @@ impl Stream {
 
     fn in_time(&self) -> Result<(), MailError> {
         let spent = self.clock.monotonic().saturating_sub(self.began);
-        let allowed = self.allowed + Duration::from_secs(self.received / BYTES_PER_SECOND_MIN);
+        let allowed = self.allowed + Duration::from_secs(self.moved / BYTES_PER_SECOND_MIN);
         if spent > allowed { Err(MailError::unknown("mail-too-slow")) } else { Ok(()) }
     }
 }

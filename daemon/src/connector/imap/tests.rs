@@ -7,11 +7,12 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use retention_core::mailbox::{LoginForm, Rights};
+use retention_core::time::Timestamp;
 use zeroize::Zeroizing;
 
 use super::limits::{LINE_BYTES_MAX, LITERAL_HELD_BYTES_MAX};
 use super::*;
-use crate::clock::WallClock;
+use crate::clock::{ManualClock, WallClock};
 use crate::config::{MailServer, MailTls};
 
 /// One step of a scripted server.
@@ -344,6 +345,71 @@ fn exactly_the_named_messages_are_flagged_and_expunged() {
     });
 }
 
+/// More messages than one command can name: every second one, so that no range helps.
+fn two_pieces() -> Uids {
+    let many: Uids = (0..1_500).map(|number| Uid(100_001 + 2 * number)).collect();
+    assert_eq!(many.pieces().len(), 2);
+    many
+}
+
+#[test]
+fn a_later_piece_that_is_refused_leaves_nobody_certain_that_nothing_happened() {
+    type Change = fn(&mut Session, &Uids, UidValidity) -> Result<(), MailError>;
+    let changes: [(&str, Change); 3] = [
+        ("UID STORE", |session, uids, under| session.store_deleted(uids, under, None).map(drop)),
+        ("UID STORE", |session, uids, under| session.store_undeleted(uids, under)),
+        ("UID EXPUNGE", |session, uids, under| session.uid_expunge(uids, under).map(drop)),
+    ];
+    for (verb, change) in changes {
+        let refused_at = |number: usize| {
+            let mut steps: Vec<Step> = (0..number).map(|_| answer(verb, "{tag} OK\r\n")).collect();
+            steps.push(answer(verb, "{tag} NO [NOPERM] no\r\n"));
+            with(selected(steps), |session| {
+                let open = session.select("INBOX").expect("open");
+                change(session, &two_pieces(), open.uid_validity)
+            })
+        };
+        assert_eq!(refused_at(0), Err(MailError::refused("mail-no-right", Retry::Operator)), "{verb}");
+        assert_eq!(refused_at(1), Err(MailError::unknown("mail-no-right")), "{verb}");
+    }
+}
+
+#[test]
+fn a_refusal_that_names_some_messages_says_nothing_of_the_others() {
+    for said in ["[MODIFIED 4] one is gone", "[EXPUNGEISSUED] one is gone"] {
+        let script = selected(vec![answer("UID STORE", &format!("{{tag}} NO {said}\r\n"))]);
+        let stored = with(script, |session| {
+            let open = session.select("INBOX").expect("open");
+            session.store_deleted(&uids(&[4, 5]), open.uid_validity, Some(7))
+        });
+        assert_eq!(stored, Err(MailError::unknown("mail-message-gone-meanwhile")), "{said}");
+    }
+}
+
+/// Takes its time over every byte.
+struct Dawdling(ManualClock);
+
+impl std::io::Read for Dawdling {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.0.advance(limits::COMMAND_MAX / 2);
+        let read = buffer.get_mut(..1).map_or(0, |byte| byte.len());
+        Ok(read)
+    }
+}
+
+#[test]
+fn an_append_has_one_deadline_however_many_parts_it_has() {
+    let script = logged_in(vec![answer("APPEND", "+ go\r\n"), Step::Take(2)]);
+    let scripted = Scripted::playing(vec![script]);
+    let clock = ManualClock::starting_at(Timestamp(0));
+    let connector = Connector::new(Arc::new(clock.clone()), Arc::new(|| 7));
+    let mut session = connector.open(&scripted.access(LoginForm::OwnPassword)).expect("a session");
+    let appended = session.append("Archive", &[], None, 10, &mut Dawdling(clock));
+    assert_eq!(appended, Err(MailError::unknown("mail-too-slow")));
+    drop(session);
+    scripted.end();
+}
+
 #[test]
 fn a_message_is_appended_only_after_the_server_asks_for_it() {
     let script = logged_in(vec![
@@ -396,13 +462,14 @@ fn the_admins_own_mailbox_is_never_taken_for_the_users() {
     };
     assert_eq!(proven(vec![admin_login("ada lrswipkxtea")]), Ok(Proof::OwnerEntry));
     assert_eq!(proven(vec![admin_login("root lrswipkxtea bob lr")]), Err("mail-wrong-mailbox"));
+    // The admin's own under a name that the login does not show, in which the user was given all rights.
+    let other_name = || admin_login("postmaster lrswipkxtea ada lrswipkxtea");
+    let honoured = "{tag} OK [CAPABILITY IMAP4rev1 ACL] in\r\n";
+    assert_eq!(proven(vec![other_name(), nobody_login(honoured)]), Err("mail-not-proven"));
     // Both names are there: the admin's own, in which the user has rights, or the user's, in which the admin has.
     let both = || admin_login("ada lrswipkxtea root lrswipkxtea");
     assert_eq!(proven(vec![both(), nobody_login(refused), both()]), Ok(Proof::UnknownUserRefused));
-    assert_eq!(
-        proven(vec![both(), nobody_login("{tag} OK [CAPABILITY IMAP4rev1 ACL] in\r\n")]),
-        Err("mail-not-proven")
-    );
+    assert_eq!(proven(vec![both(), nobody_login(honoured)]), Err("mail-not-proven"));
     assert_eq!(proven(vec![both(), nobody_login("{tag} NO [UNAVAILABLE] busy\r\n")]), Err("mail-server-unavailable"));
     let denied = vec![say(ADMIN_GREETING), answer("LOGIN \"ada*root\"", "{tag} NO [LIMIT] no\r\n")];
     assert_eq!(proven(vec![both(), nobody_login(refused), denied]), Err("mail-server-limit"));

@@ -158,7 +158,6 @@ impl Wire {
                 }
                 Ok(read) => read,
             };
-            self.stream.command_begins();
             self.write(chunk.get(..read).unwrap_or_default())?;
             left = left.saturating_sub(read as u64);
         }
@@ -269,6 +268,10 @@ impl Wire {
         }
         match status {
             Status::Ok => Ok(code),
+            // Said beside what was done: the others of the set are flagged (RFC 7162, 3.1.3; RFC 2180, 4.2).
+            Status::No if matches!(code, Some(Code::Modified(_) | Code::Plain("EXPUNGEISSUED"))) => {
+                Err(MailError::unknown("mail-message-gone-meanwhile"))
+            }
             Status::No => Err(super::error::no(code.as_ref())),
             Status::Bad => Err(MailError::refused("mail-bad-command", Retry::Operator)),
             Status::Preauth | Status::Bye => Err(self.lost("mail-answer-malformed")),

@@ -1,0 +1,289 @@
+//! Permissions of mailboxes over IMAP (RFC 4314): read, given and taken back folder by folder.
+//!
+//! What is read of a principal is its own entry, which is what a grant changes. Entries that take rights away
+//! (`-identifier`) and those of groups are nobody's grant: nothing is given where the former stand, and the latter are
+//! left out of what the principal sees for itself.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use retention_core::event::grant::OpenSessions;
+use retention_core::id::EntityId;
+use retention_core::mailbox::Rights;
+
+use super::acl::Acl;
+use super::directory::MailboxDirectory;
+use super::doveadm::{Doveadm, Keys};
+use super::error::{MailError, RETRY_SOON};
+use super::folder::{Folder, Root};
+use super::mailroom::by_path;
+use super::quirk::UnknownUser;
+use super::session::Session;
+use super::{Connector, MailboxAccess, Proof};
+use crate::connector::access::{AccessSession, AccessTarget, FolderAccess};
+use crate::connector::outcome::{Cause, Outcome, Refusal, Retry};
+
+/// How often folders are listed again because one went away in between.
+const LISTINGS: usize = 4;
+
+/// How often sessions are ended again that are still seen.
+const KICKS: usize = 4;
+
+const NO_FOLDERS: Refusal = Refusal { code: "mail-folders-change", retry: Retry::After(RETRY_SOON) };
+
+/// Gives and takes back the permissions of the mailboxes of a directory.
+pub struct ImapAccess {
+    connector: Arc<Connector>,
+    directory: Arc<dyn MailboxDirectory>,
+    keys: Keys,
+}
+
+impl ImapAccess {
+    /// Makes one; `keys` reads the keys of servers' own interfaces.
+    #[must_use]
+    pub fn new(connector: Arc<Connector>, directory: Arc<dyn MailboxDirectory>, keys: Keys) -> Self {
+        Self { connector, directory, keys }
+    }
+
+    fn log_in(&self, access: &MailboxAccess) -> Result<Session, Refusal> {
+        self.connector.open(access).map_err(refusal)
+    }
+}
+
+/// What only asks, or never came so far as to change something, was refused.
+fn refusal(error: MailError) -> Refusal {
+    match error.of_a_question() {
+        MailError::Refused(refusal) => refusal,
+        MailError::Unknown(cause) => Refusal { code: cause.code, retry: Retry::After(RETRY_SOON) },
+    }
+}
+
+impl AccessTarget for ImapAccess {
+    fn open(&self, mailbox: EntityId) -> Result<Box<dyn AccessSession>, Refusal> {
+        let access = self.directory.access(mailbox)?;
+        let session = self.log_in(&access)?;
+        Ok(Box::new(OpenMailbox { session, user: access.user, names: HashMap::new() }))
+    }
+
+    fn seen_by(&self, mailbox: EntityId, identifier: &str) -> Result<Option<Vec<FolderAccess>>, Refusal> {
+        let Some(own) = self.directory.access_as(mailbox, identifier) else { return Ok(None) };
+        let access = self.directory.access(mailbox)?;
+        // What there is to be seen is asked as whoever sees everything.
+        let mut admin = self.log_in(&access)?;
+        let (folders, acls) = read_all(&mut admin)?;
+        drop(admin);
+        let mut principal = self.log_in(&own)?;
+        let Some(shown) = principal.folders_of(&access.user).map_err(refusal)? else {
+            // Not even a granted mailbox would be shown: its eyes say nothing.
+            return Ok(None);
+        };
+        let of_groups: HashMap<&str, Rights> =
+            folders.iter().zip(&acls).map(|(folder, acl)| (folder.path.as_str(), rights_of_groups(acl))).collect();
+        let mut seen: BTreeMap<String, Rights> = BTreeMap::new();
+        for (root, listed) in shown {
+            // A folder may be readable and not be shown, so all are asked about.
+            let mut names: BTreeMap<String, String> =
+                folders.iter().map(|folder| (root.name_of(&folder.path), folder.path.clone())).collect();
+            names.extend(listed.into_iter().map(|folder| {
+                let path = path_below(&root, &folder);
+                (folder.name, path)
+            }));
+            let asked: Vec<&str> = names.keys().map(String::as_str).collect();
+            let answers = principal.my_rights_on(&asked);
+            for (path, answer) in names.values().zip(answers) {
+                let rights = match answer {
+                    Ok(rights) => rights,
+                    // What one may not even ask about one may not do.
+                    Err(MailError::Refused(why)) if is_no(why.code) => continue,
+                    Err(error) => return Err(refusal(error)),
+                };
+                let groups = of_groups.get(path.as_str()).copied().unwrap_or(Rights::NONE);
+                let sees = seen.entry(path.clone()).or_default();
+                *sees = sees.and(rights.without(groups));
+            }
+        }
+        seen.retain(|_, rights| !rights.is_empty());
+        Ok(Some(seen.into_iter().map(|(folder, rights)| FolderAccess { folder, rights }).collect()))
+    }
+
+    fn end_sessions(&self, mailbox: EntityId, identifier: &str) -> Result<OpenSessions, Refusal> {
+        let access = self.directory.access(mailbox)?;
+        let Some(place) = access.server.doveadm.as_ref().filter(|_| is_a_user(identifier)) else {
+            return Ok(OpenSessions::MayHaveLivedOn { until: None });
+        };
+        let mut doveadm = Doveadm::of(place, &access.server, &self.keys)?;
+        for _ in 0..KICKS {
+            if doveadm.kick(identifier)? {
+                return Ok(OpenSessions::Ended);
+            }
+        }
+        Err(Refusal { code: "mail-sessions-live", retry: Retry::After(RETRY_SOON) })
+    }
+}
+
+/// Whether a refusal means that one may not, or that there is nothing.
+fn is_no(code: &str) -> bool {
+    matches!(code, "mail-no-right" | "mail-folder-missing" | "mail-refused")
+}
+
+/// Names with a meaning of their own (RFC 4314, 2; the servers' documentation): groups, and everybody.
+fn is_a_group(identifier: &str) -> bool {
+    const WORDS: &[&str] = &["anyone", "anonymous", "authenticated", "administrators"];
+    const PREFIXES: &[&str] = &["group:", "group=", "group-override=", "$", "#", "@"];
+    WORDS.iter().any(|word| identifier.eq_ignore_ascii_case(word))
+        || PREFIXES.iter().any(|prefix| identifier.starts_with(prefix))
+}
+
+/// Whether an identifier can stand for one person.
+fn is_a_user(identifier: &str) -> bool {
+    !identifier.is_empty()
+        && !is_a_group(identifier)
+        && !identifier.eq_ignore_ascii_case("owner")
+        && !identifier.starts_with(['-', '+', '!'])
+        && !identifier.chars().any(char::is_control)
+}
+
+fn rights_of_groups(acl: &Acl) -> Rights {
+    acl.entries.iter().filter(|(who, _)| is_a_group(who)).fold(Rights::NONE, |all, (_, rights)| all.and(*rights))
+}
+
+/// Returns the path of a folder that somebody else sees. Dovecot shows an inbox twice: as the mailbox and as a folder in it.
+fn path_below(root: &Root, folder: &Folder) -> String {
+    let last = folder.delimiter.and_then(|delimiter| folder.name.strip_prefix(root.inbox())?.strip_prefix(delimiter));
+    let is_inbox = last.is_some_and(|last| last.eq_ignore_ascii_case("INBOX"));
+    if is_inbox { "INBOX".to_owned() } else { folder.path.clone() }
+}
+
+/// Lists all folders and reads who may do what in each, until both agree.
+fn read_all(session: &mut Session) -> Result<(Vec<Folder>, Vec<Acl>), Refusal> {
+    let mut last = NO_FOLDERS;
+    for _ in 0..LISTINGS {
+        let folders: Vec<Folder> =
+            by_path(session.folders().map_err(refusal)?).map_err(refusal)?.into_values().collect();
+        let names: Vec<&str> = folders.iter().map(|folder| folder.name.as_str()).collect();
+        let answers = session.acls(&names);
+        let mut read = (Vec::new(), Vec::new());
+        let mut went_away = None;
+        for (folder, answer) in folders.into_iter().zip(answers) {
+            match answer {
+                Ok(acl) => {
+                    read.0.push(folder);
+                    read.1.push(acl);
+                }
+                Err(MailError::Refused(why)) if is_no(why.code) => {
+                    // A name without a folder has no permissions; a folder that has gone is not there when it is listed
+                    // again, and one that is there and does not tell its permissions fails below.
+                    went_away = went_away.or(folder.selectable.then_some(why));
+                }
+                Err(error) => return Err(refusal(error)),
+            }
+        }
+        match went_away {
+            None => return Ok(read),
+            Some(why) => last = why,
+        }
+    }
+    Err(last)
+}
+
+/// One login to one mailbox.
+struct OpenMailbox {
+    session: Session,
+    user: String,
+    /// Names by path, and whether an entry takes rights away from the principal, as they were last read.
+    names: HashMap<String, (String, Rights)>,
+}
+
+impl AccessSession for OpenMailbox {
+    fn read(&mut self, identifier: &str) -> Result<Vec<FolderAccess>, Refusal> {
+        let (folders, acls) = read_all(&mut self.session)?;
+        let taken = format!("-{identifier}");
+        self.names.clear();
+        let mut read = Vec::with_capacity(folders.len());
+        for (folder, acl) in folders.into_iter().zip(acls) {
+            read.push(FolderAccess { folder: folder.path.clone(), rights: acl.rights_of(identifier) });
+            self.names.insert(folder.path, (folder.name, acl.rights_of(&taken)));
+        }
+        read.sort_by(|a, b| a.folder.cmp(&b.folder));
+        Ok(read)
+    }
+
+    fn change(&mut self, identifier: &str, wanted: &[FolderAccess]) -> Outcome<()> {
+        let mut named = Vec::with_capacity(wanted.len());
+        for folder in wanted {
+            let Some((name, taken)) = self.names.get(&folder.folder) else {
+                return Outcome::Refused(Refusal { code: "mail-folder-missing", retry: Retry::AfterProbe });
+            };
+            if let Err(refused) = self.may_give(identifier, folder.rights, *taken) {
+                return Outcome::Refused(refused);
+            }
+            named.push((name.clone(), folder.rights));
+        }
+        let (gone, given): (Vec<_>, Vec<_>) = named.iter().partition(|(_, rights)| rights.is_empty());
+        let takes: Vec<(&str, &str)> = gone.iter().map(|(name, _)| (name.as_str(), identifier)).collect();
+        let gives: Vec<(&str, &str, Rights)> =
+            given.iter().map(|(name, rights)| (name.as_str(), identifier, *rights)).collect();
+        // What is taken away comes first.
+        let mut ends = self.session.delete_acls(&takes);
+        ends.extend(self.session.set_acls(&gives));
+        let names = takes.iter().map(|(name, _)| *name).chain(gives.iter().map(|(name, ..)| *name));
+        let ends: Vec<(&str, Result<(), MailError>)> = names.zip(ends).collect();
+        self.all_of(&ends)
+    }
+}
+
+impl OpenMailbox {
+    /// Refuses what could not be taken back again, or would mean something else than it says.
+    fn may_give(&self, identifier: &str, rights: Rights, taken: Rights) -> Result<(), Refusal> {
+        let gives = rights.covers(Rights::FULL_ACCESS);
+        let refuse = |code| Err(Refusal { code, retry: Retry::Never });
+        if identifier.is_empty() || identifier.starts_with(['-', '+']) {
+            return refuse("mail-name-unsafe");
+        }
+        if !gives {
+            return Ok(());
+        }
+        if !is_a_user(identifier) || identifier.eq_ignore_ascii_case(&self.user) {
+            return refuse("mail-name-unsafe");
+        }
+        if !rights.without(rights.without(taken)).is_empty() {
+            return refuse("mail-negative-rights");
+        }
+        let proves_no_more = self.session.proof() == Proof::OwnerEntry
+            && self.session.quirks().unknown_user == UnknownUser::NotToBeTried
+            && rights.covers(Rights::ADMINISTER);
+        if proves_no_more { refuse("mail-not-proven-later") } else { Ok(()) }
+    }
+
+    /// Joins how the changes of single folders ended. One that is gone needs none.
+    fn all_of(&mut self, ends: &[(&str, Result<(), MailError>)]) -> Outcome<()> {
+        let unknown = ends.iter().find_map(|(_, end)| match end {
+            Err(MailError::Unknown(cause)) => Some(*cause),
+            _ => None,
+        });
+        if let Some(cause) = unknown {
+            return Outcome::Unknown(cause);
+        }
+        let refused: Vec<(&str, Refusal)> = ends
+            .iter()
+            .filter_map(|(name, end)| match end {
+                Err(MailError::Refused(refusal)) => Some((*name, *refusal)),
+                _ => None,
+            })
+            .collect();
+        if refused.is_empty() {
+            return Outcome::Applied(());
+        }
+        let changed = refused.len() < ends.len();
+        let still_there = match self.session.folders() {
+            Ok(folders) => refused.iter().find(|(name, _)| folders.iter().any(|folder| folder.name == *name)),
+            Err(_) => refused.first(),
+        };
+        match still_there {
+            None => Outcome::Applied(()),
+            Some((_, refusal)) if !changed => Outcome::Refused(*refusal),
+            // Some folders were changed: only reading them again tells.
+            Some((_, refusal)) => Outcome::Unknown(Cause { code: refusal.code }),
+        }
+    }
+}

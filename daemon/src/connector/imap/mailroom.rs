@@ -1,0 +1,335 @@
+//! The mailroom over IMAP: what stages ask of messages, said in commands.
+//!
+//! A folder is named by its path, which is the same for every form of login. That something is gone is said only when the
+//! server says so twice in two ways: a folder that is not listed and does not open, a message that is neither told nor
+//! found. Whatever else is missing is an error.
+
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use retention_core::event::saga::Residue;
+use retention_core::id::EntityId;
+use retention_core::record::message::{Correspondents, MessageStanding};
+
+use super::directory::MailboxDirectory;
+use super::doveadm::{Doveadm, Keys};
+use super::error::{MailError, RETRY_SOON};
+use super::folder::Folder;
+use super::messages::{BodySink, Criteria, Meta, STOPPED, State};
+use super::quirk::Leaves;
+use super::session::{Selected, Session};
+use super::uid::{Uid, Uids};
+use super::{Connector, utf7};
+use crate::connector::mail::{
+    Depth, EachMessage, FolderState, MailFailure, MailFolder, MailSession, Mailroom, MessageState, Registered,
+    TextSink, Uid as Number, Which,
+};
+use crate::connector::outcome::{Refusal, Retry};
+
+/// How many messages are told by one command: far fewer than one answer may hold.
+const TOLD_AT_ONCE: u32 = 10_000;
+
+/// What Courier says of itself when its `EXPUNGE` moves messages to Trash instead of removing them.
+const MOVES_TO_TRASH: &str = "XMAGICTRASH";
+
+/// The server tells of a message when it is searched for and does not when it is read: nothing may be decided on it.
+const CONTRADICTS: MailError = MailError::refused("mail-answer-incomplete", Retry::After(RETRY_SOON));
+
+/// Opens the mailboxes of a directory.
+pub struct ImapMailroom {
+    connector: Arc<Connector>,
+    directory: Arc<dyn MailboxDirectory>,
+    keys: Keys,
+}
+
+impl ImapMailroom {
+    /// Makes one; `keys` reads the keys of servers' own interfaces.
+    #[must_use]
+    pub fn new(connector: Arc<Connector>, directory: Arc<dyn MailboxDirectory>, keys: Keys) -> Self {
+        Self { connector, directory, keys }
+    }
+}
+
+impl From<MailError> for MailFailure {
+    fn from(error: MailError) -> Self {
+        match error {
+            MailError::Refused(refusal) => Self::Refused(refusal),
+            MailError::Unknown(cause) => Self::Lost(cause),
+        }
+    }
+}
+
+impl Mailroom for ImapMailroom {
+    fn registered(&self) -> Vec<Registered> {
+        self.directory.registered()
+    }
+
+    fn open(&self, mailbox: EntityId) -> Result<Box<dyn MailSession + '_>, MailFailure> {
+        let access = self.directory.access(mailbox).map_err(MailFailure::Refused)?;
+        let session = self.connector.open(&access)?;
+        if session.capabilities().has(MOVES_TO_TRASH) {
+            tracing::warn!(
+                %mailbox,
+                "the mail server moves expunged messages to Trash instead of removing them, so nothing is purged there; \
+                 set IMAP_MOVE_EXPUNGE_TO_TRASH=0 in its configuration"
+            );
+        }
+        Ok(Box::new(OpenMailbox { session, folders: HashMap::new(), open: None }))
+    }
+
+    fn clear_residue(&self, mailbox: EntityId, folders: &[&str]) -> Result<Vec<Residue>, MailFailure> {
+        let access = self.directory.access(mailbox).map_err(MailFailure::Refused)?;
+        let mut session = self.connector.open(&access)?;
+        match (session.quirks().leaves, &access.server.doveadm) {
+            (Leaves::Nothing, _) => Ok(Vec::new()),
+            (Leaves::Files, _) => Ok(vec![Residue::DelayedExpunge]),
+            (Leaves::Unknown, _) => Ok(vec![Residue::ServerUnknown]),
+            (Leaves::Cache, None) => Ok(vec![Residue::CacheMayRemain]),
+            (Leaves::Cache, Some(place)) => {
+                // The cache of a folder that is gone went with it.
+                let names: Vec<String> = session
+                    .folders()?
+                    .into_iter()
+                    .filter(|folder| folder.selectable && folders.contains(&folder.path.as_str()))
+                    .map(|folder| utf7::decode(&folder.name))
+                    .collect();
+                drop(session);
+                let mut doveadm = Doveadm::of(place, &access.server, &self.keys).map_err(MailFailure::Refused)?;
+                for name in &names {
+                    doveadm.purge_cache(&access.user, name).map_err(MailFailure::Refused)?;
+                }
+                Ok(vec![Residue::CacheCleared])
+            }
+        }
+    }
+}
+
+/// One mailbox, open.
+struct OpenMailbox {
+    session: Session,
+    /// Folders by their paths, as they were last listed.
+    folders: HashMap<String, Folder>,
+    open: Option<Selected>,
+}
+
+impl OpenMailbox {
+    fn list(&mut self) -> Result<&HashMap<String, Folder>, MailError> {
+        self.folders = by_path(self.session.folders()?)?;
+        Ok(&self.folders)
+    }
+
+    /// Opens a folder by its path; `None` when it is not there.
+    fn open(
+        &mut self,
+        path: &str,
+        open: fn(&mut Session, &str) -> Result<Selected, MailError>,
+    ) -> Result<Option<FolderState>, MailFailure> {
+        self.open = None;
+        if !self.folders.contains_key(path) {
+            self.list()?;
+        }
+        let name = self.folders.get(path).filter(|folder| folder.selectable).map(|folder| folder.name.clone());
+        let opened = match name {
+            Some(name) => open(&mut self.session, &name).map(Some).or_else(|error| {
+                // It may have been removed since it was listed.
+                self.list()?;
+                let is_listed = self.folders.get(path).is_some_and(|folder| folder.selectable);
+                if is_listed || !says_not_there(&error) { Err(error) } else { Ok(None) }
+            }),
+            // A folder may be there and not be shown: rights to read and to list are two.
+            None => {
+                let name = self.session.name_of(path);
+                open(&mut self.session, &name)
+                    .map(Some)
+                    .or_else(|error| if says_not_there(&error) { Ok(None) } else { Err(error) })
+            }
+        };
+        let Some(selected) = opened? else { return Ok(None) };
+        let state = FolderState {
+            uid_validity: selected.uid_validity.0,
+            uid_next: selected.uid_next.unwrap_or(0),
+            exists: selected.exists,
+            highest_modseq: selected.highest_mod_seq,
+        };
+        self.open = Some(selected);
+        Ok(Some(state))
+    }
+
+    fn opened(&self) -> Result<&Selected, MailFailure> {
+        const NOT_OPEN: MailFailure = MailFailure::Refused(Refusal { code: "mail-not-open", retry: Retry::Never });
+        self.open.as_ref().ok_or(NOT_OPEN)
+    }
+
+    /// What was not told must not be there: a message that is only not told would be taken for gone.
+    fn must_be_gone(&mut self, missing: &Uids) -> Result<(), MailFailure> {
+        if missing.is_empty() || self.session.those_there(missing)?.is_empty() {
+            return Ok(());
+        }
+        Err(CONTRADICTS.into())
+    }
+}
+
+/// Returns folders by their paths. Two of one path could be taken for each other.
+pub(super) fn by_path(folders: Vec<Folder>) -> Result<HashMap<String, Folder>, MailError> {
+    const ALIKE: MailError = MailError::refused("mail-folders-alike", Retry::Operator);
+    let mut listed: HashMap<String, Folder> = HashMap::new();
+    for folder in folders {
+        match listed.entry(folder.path.clone()) {
+            Entry::Vacant(place) => drop(place.insert(folder)),
+            Entry::Occupied(other) if other.get().selectable && folder.selectable => return Err(ALIKE),
+            Entry::Occupied(mut other) if folder.selectable => drop(other.insert(folder)),
+            Entry::Occupied(_) => {}
+        }
+    }
+    Ok(listed)
+}
+
+/// Whether a refusal to open a folder can mean that it is not there. Servers without codes say no more than no.
+fn says_not_there(error: &MailError) -> bool {
+    matches!(error, MailError::Refused(refusal) if matches!(refusal.code, "mail-folder-missing" | "mail-refused"))
+}
+
+fn numbers(uids: &[Number]) -> Uids {
+    uids.iter().copied().map(Uid).collect()
+}
+
+impl MailSession for OpenMailbox {
+    fn can_expunge_exactly(&self) -> bool {
+        let capabilities = self.session.capabilities();
+        capabilities.has("UIDPLUS") && !capabilities.has(MOVES_TO_TRASH)
+    }
+
+    fn folders(&mut self) -> Result<Vec<MailFolder>, MailFailure> {
+        let listed = self.list()?.values().filter(|folder| folder.selectable);
+        let mut folders: Vec<MailFolder> = listed
+            .map(|folder| MailFolder {
+                name: folder.path.clone(),
+                special_use: folder
+                    .special_use
+                    .iter()
+                    .map(|special| special.attribute().trim_start_matches('\\').to_lowercase())
+                    .collect(),
+            })
+            .collect();
+        folders.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(folders)
+    }
+
+    fn look_into(&mut self, folder: &str) -> Result<Option<FolderState>, MailFailure> {
+        self.open(folder, Session::examine)
+    }
+
+    fn work_on(&mut self, folder: &str) -> Result<Option<FolderState>, MailFailure> {
+        self.open(folder, Session::select)
+    }
+
+    fn messages(&mut self, which: Which<'_>, depth: Depth, each: EachMessage<'_>) -> Result<(), MailFailure> {
+        self.opened()?;
+        let uids = match which {
+            Which::All => self.session.search(&Criteria::all())?,
+            Which::Uids(uids) => numbers(uids),
+        };
+        let mut has_enough = false;
+        // Whoever has enough hears no more; the rest of the answer is short, and the session stays of use.
+        let mut tell = |message: MessageState| has_enough = has_enough || each(message).is_break();
+        for uids in uids.chunks(TOLD_AT_ONCE) {
+            let missing = match depth {
+                Depth::State => self.session.fetch_states(&uids, |state| tell(state.into()))?,
+                Depth::Record => self.session.fetch_meta(&uids, |meta| {
+                    tell(meta.into());
+                    ControlFlow::Continue(())
+                })?,
+            };
+            self.must_be_gone(&missing)?;
+        }
+        Ok(())
+    }
+
+    fn texts(&mut self, uids: &[Number], sink: &mut dyn TextSink) -> Result<(), MailFailure> {
+        self.opened()?;
+        match self.session.fetch_bodies(&numbers(uids), &mut Bodies(sink)) {
+            Ok(missing) => self.must_be_gone(&missing),
+            Err(error) if error == STOPPED => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn flag_deleted(&mut self, uids: &[Number], unless_after: Option<u64>) -> Result<Vec<Number>, MailFailure> {
+        let open = self.opened()?;
+        let (under, counts) = (open.uid_validity, open.highest_mod_seq.is_some());
+        let spared = self.session.store_deleted(&numbers(uids), under, unless_after.filter(|_| counts))?;
+        Ok(uids.iter().copied().filter(|uid| spared.contains(Uid(*uid))).collect())
+    }
+
+    fn unflag_deleted(&mut self, uids: &[Number]) -> Result<(), MailFailure> {
+        let under = self.opened()?.uid_validity;
+        Ok(self.session.store_undeleted(&numbers(uids), under)?)
+    }
+
+    fn expunge(&mut self, uids: &[Number]) -> Result<(), MailFailure> {
+        let under = self.opened()?.uid_validity;
+        if !self.can_expunge_exactly() {
+            return Err(MailError::refused("mail-no-uidplus", Retry::Operator).into());
+        }
+        let _told = self.session.uid_expunge(&numbers(uids), under)?;
+        Ok(())
+    }
+}
+
+/// Hands bodies on as texts.
+struct Bodies<'a>(&'a mut dyn TextSink);
+
+impl BodySink for Bodies<'_> {
+    fn begins(&mut self, uid: Uid, bytes: u64) -> ControlFlow<()> {
+        self.0.begin(uid.0, bytes)
+    }
+
+    fn chunk(&mut self, bytes: &[u8]) -> ControlFlow<()> {
+        self.0.part(bytes)
+    }
+
+    fn ends(&mut self, _uid: Uid) -> ControlFlow<()> {
+        self.0.end()
+    }
+}
+
+/// Tells system flags from keywords: those begin with a backslash.
+fn standing(received: super::InternalDate, size: u64, words: Vec<String>) -> MessageStanding {
+    let (mut flags, mut keywords) = (BTreeSet::new(), BTreeSet::new());
+    for word in words {
+        match word.strip_prefix('\\') {
+            Some(flag) => flags.insert(flag.to_lowercase()),
+            None => keywords.insert(word),
+        };
+    }
+    MessageStanding { received: received.at(), size, flags, keywords }
+}
+
+impl From<State> for MessageState {
+    fn from(state: State) -> Self {
+        Self {
+            uid: state.uid.0,
+            standing: standing(state.internal_date, state.size, state.flags),
+            correspondents: Correspondents::default(),
+        }
+    }
+}
+
+impl From<Meta> for MessageState {
+    fn from(meta: Meta) -> Self {
+        let envelope = meta.envelope;
+        Self {
+            uid: meta.uid.0,
+            standing: standing(meta.internal_date, meta.size, meta.flags),
+            correspondents: Correspondents {
+                from: envelope.from,
+                to: envelope.to,
+                cc: envelope.cc,
+                list: meta.list_id,
+                message_id: envelope.message_id,
+            },
+        }
+    }
+}

@@ -1,0 +1,326 @@
+//! Retention of messages on the three real servers: taken in, planned, exported, verified, expunged, and looked for again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use retention_core::event::Event;
+use retention_core::event::saga::{Receipt, Residue, SkipReason};
+use retention_core::id::{EntityId, RunId};
+use retention_core::view::RunState;
+use retention_tests::proxy::{Fault, Proxy, Way, places};
+use retention_tests::servers::letter::{Letter, date, letter};
+use retention_tests::servers::raw::{Raw, quoted};
+use retention_tests::servers::{Account, Kind, Server, Stored};
+use retention_tests::world::{Stage, Stepped, World};
+
+use super::directory::{Directory, world};
+
+/// The folder of these tests: its path is the same on every server, and holds what no server writes as it is.
+const ARCHIVE: &str = "Účty & co/2020";
+
+const PARTS: [&str; 2] = ["&ANoBDQ-ty &- co", "2020"];
+
+fn policy(quarantine: &str) -> String {
+    format!(
+        r#"schema = 1
+[policy]
+id = "mail"
+owner = "dpo@example.org"
+legal_basis = "GDPR 5(1)(e)"
+state = "enforce"
+[scope]
+kind = "message"
+where = {{ all = [
+    {{ field = "folder", op = "eq", value = "{ARCHIVE}" }},
+    {{ not = {{ field = "flags", op = "eq", value = "flagged" }} }},
+] }}
+[retention]
+period = "P1Y"
+start = "received"
+timezone = "Etc/UTC"
+[schedule]
+cron = "on_demand"
+[limits]
+max_percent = 100
+[export]
+formats = ["jsonl", "csv", "eml"]
+[action]
+kind = "purge"
+quarantine = "{quarantine}"
+[approval]
+required = true
+count = 1
+valid_for = "P1D"
+"#
+    )
+}
+
+/// Two old messages and a young one in the archive, an old one there that the policy keeps and somebody else flagged as
+/// deleted, and one of those in the inbox.
+struct Mail {
+    world: World,
+    mailbox: EntityId,
+    server: &'static Server,
+    account: Account,
+    archive: String,
+}
+
+/// The messages of the archive that are due, by their numbers.
+const DUE: [u32; 2] = [1, 3];
+
+impl Mail {
+    fn new(directory: &Arc<Directory>, server: &'static Server, quarantine: &str) -> Self {
+        let account = server.mailbox();
+        let archive = server.folder(&PARTS);
+        let mut raw = server.login(&account);
+        raw.ok(&format!("CREATE \"{}\"", server.folder(&PARTS[..1])));
+        raw.ok(&format!("CREATE \"{archive}\""));
+        let mut put = |folder: &str, number: u32, year: u16, flags: &[&str]| {
+            let letter = old_letter(number, year);
+            assert!(raw.append(folder, flags, &letter.date, &letter.body) > 0);
+        };
+        put(&archive, 1, 2020, &["\\Seen", "Label"]);
+        put(&archive, 2, 2025, &[]);
+        put(&archive, 3, 2019, &[]);
+        put(&archive, 4, 2020, &["\\Deleted", "\\Flagged"]);
+        put("INBOX", 5, 2020, &["\\Deleted"]);
+        let mut world = world(directory);
+        world.write_policy("mail", &policy(quarantine));
+        let mailbox = world.add_mailbox(&account.name);
+        directory.add(mailbox, &account);
+        world.settle();
+        Self { world, mailbox, server, account, archive }
+    }
+
+    fn run(&mut self) -> RunId {
+        self.world.approved_run("mail").1
+    }
+
+    fn raw(&self) -> Raw {
+        self.server.login(&self.account)
+    }
+
+    fn truth(&self, folder: &str) -> BTreeMap<u32, Stored> {
+        self.server.truth(&self.account).get(folder).map(|folder| folder.messages.clone()).unwrap_or_default()
+    }
+
+    fn uids(&self) -> Vec<u32> {
+        self.truth(&self.archive).into_keys().collect()
+    }
+
+    /// Drives to the end, and says how it ended. What others flagged stands as it stood.
+    fn end(&mut self, run: RunId) -> RunState {
+        self.world.finish();
+        let inbox = self.truth("INBOX");
+        let flags = inbox.values().next().map(|stored| stored.flags.clone());
+        assert_eq!((inbox.len(), flags), (1, Some(BTreeSet::from(["\\Deleted".to_owned()]))), "{}", self.server.kind());
+        self.world.run_state(run)
+    }
+
+    fn left_alone(&self) -> Vec<SkipReason> {
+        let skipped = self.world.log().into_iter().filter_map(|recorded| match recorded.event() {
+            Some(Event::ItemsSkipped(body)) => Some(body.items.iter().map(|(_, reason)| *reason).collect::<Vec<_>>()),
+            _ => None,
+        });
+        skipped.flatten().collect()
+    }
+
+    fn residue(&self) -> Option<Vec<Residue>> {
+        self.world.log().into_iter().find_map(|recorded| match recorded.event() {
+            Some(Event::StepSucceeded(body)) => match &body.receipt {
+                Receipt::AbsentFromServer { residue, .. } => Some(residue.clone()),
+                _ => None,
+            },
+            _ => None,
+        })
+    }
+}
+
+fn old_letter(number: u32, year: u16) -> Letter {
+    letter(number, &date(year, 6, 1), 3_000)
+}
+
+/// Every text that was exported.
+fn texts(dir: &Path) -> Vec<Vec<u8>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).expect("the exports").map(|entry| entry.expect("an entry").path()) {
+        if entry.is_dir() {
+            found.append(&mut texts(&entry));
+        } else if entry.extension().is_some_and(|extension| extension == "eml") {
+            found.push(fs::read(entry).expect("a text"));
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn what_is_due_is_exported_to_the_byte_and_goes_and_nothing_else_does() {
+    for kind in Kind::ALL {
+        let server = Server::shared(kind);
+        let directory = Directory::of(server, None);
+        let mut mail = Mail::new(&directory, server, "P1D");
+        let before = mail.truth(&mail.archive);
+        let run = mail.run();
+        // In quarantine: exported, and still there.
+        mail.world.settle();
+        assert_eq!(mail.truth(&mail.archive), before, "{kind}: an export changes nothing, not even what was seen");
+        let mut due: Vec<Vec<u8>> = DUE.iter().map(|uid| before[uid].body.clone()).collect();
+        due.sort();
+        assert!(texts(&mail.world.exports()) == due, "{kind}: other texts than the server holds");
+        // Mail that arrives meanwhile, however old it says to be, was not planned.
+        let late = old_letter(6, 2018);
+        let arrived = mail.raw().append(&mail.archive, &[], &late.date, &late.body);
+        assert_eq!(mail.end(run), RunState::Completed, "{kind}\n{}", mail.world.story());
+        let mut after = before.clone();
+        after.retain(|uid, _| !DUE.contains(uid));
+        let mut now = mail.truth(&mail.archive);
+        assert!(now.remove(&arrived).is_some(), "{kind}");
+        assert_eq!(now, after, "{kind}: what is kept stands as it stood");
+        let residue = match kind {
+            Kind::Dovecot => vec![Residue::CacheMayRemain],
+            Kind::Cyrus => vec![Residue::DelayedExpunge],
+            Kind::Courier => vec![],
+        };
+        assert_eq!(mail.residue(), Some(residue), "{kind}");
+        // A new look finds what is there, and nothing that changed.
+        mail.world.request_scan(mail.mailbox);
+        mail.world.settle();
+        let told = mail.world.store().view(|views| views.small.scans.get(mail.mailbox).cloned());
+        let body = told.expect("a look").done.expect("one that ended").1;
+        assert_eq!((body.messages, body.changed, body.absent), (4, 0, 0), "{kind}");
+    }
+}
+
+/// Somebody else does something while what is due waits in quarantine.
+fn meddled(kind: Kind, meddle: impl FnOnce(&Mail)) -> (Mail, RunState) {
+    let server = Server::shared(kind);
+    let directory = Directory::of(server, None);
+    let mut mail = Mail::new(&directory, server, "P1D");
+    let run = mail.run();
+    mail.world.settle();
+    meddle(&mail);
+    let state = mail.end(run);
+    (mail, state)
+}
+
+#[test]
+fn a_message_that_was_moved_flagged_or_removed_meanwhile_is_left_alone() {
+    for kind in Kind::ALL {
+        let (mail, state) = meddled(kind, |mail| {
+            let mut raw = mail.raw();
+            raw.select(&mail.archive);
+            raw.ok(&format!("UID COPY 1 {}", quoted(&mail.server.folder(&PARTS[..1]))));
+            raw.ok("UID STORE 1 +FLAGS (\\Deleted)");
+            raw.ok("UID EXPUNGE 1");
+            raw.ok("UID STORE 3 +FLAGS (\\Flagged)");
+        });
+        let story = mail.world.story();
+        assert_eq!(state, RunState::Completed, "{kind}\n{story}");
+        assert_eq!(mail.uids(), [2, 3, 4], "{kind}\n{story}");
+        assert_eq!(mail.truth(&mail.server.folder(&PARTS[..1])).len(), 1, "{kind}: what was moved is another message");
+        // A look in between may have found out that the first is gone: then only its record is left to be erased.
+        assert!(mail.left_alone().contains(&SkipReason::Changed), "{kind}\n{story}");
+        let truth = mail.truth(&mail.archive);
+        assert!(!truth[&3].flags.contains("\\Deleted"), "{kind}: {:?}", truth[&3].flags);
+    }
+}
+
+#[test]
+fn a_folder_that_is_numbered_anew_keeps_everything() {
+    for kind in Kind::ALL {
+        let mut before = BTreeMap::new();
+        let (mail, state) = meddled(kind, |mail| {
+            before = mail.truth(&mail.archive);
+            // On Cyrus another folder takes its place. The tool of Dovecot and
+            // the files of Courier name folders in UTF-8.
+            let path = if kind == Kind::Cyrus { PARTS } else { ["Účty & co", "2020"] };
+            mail.server.change_uid_validity(&mail.account, &path, 77_777);
+        });
+        let story = mail.world.story();
+        assert!(matches!(state, RunState::Completed | RunState::Cancelled), "{kind}: {state:?}\n{story}");
+        let bodies = |stored: BTreeMap<u32, Stored>| stored.into_values().map(|stored| stored.body).collect::<Vec<_>>();
+        assert!(bodies(mail.truth(&mail.archive)) == bodies(before), "{kind}\n{story}");
+    }
+}
+
+#[test]
+fn a_folder_that_is_removed_meanwhile_is_gone_and_not_purged() {
+    for kind in Kind::ALL {
+        let (mail, state) = meddled(kind, |mail| {
+            mail.raw().ok(&format!("DELETE {}", quoted(&mail.archive)));
+        });
+        let story = mail.world.story();
+        assert!(matches!(state, RunState::Completed | RunState::Cancelled), "{kind}: {state:?}\n{story}");
+        assert!(mail.left_alone().iter().all(|reason| *reason == SkipReason::Gone), "{kind}\n{story}");
+        assert!(!mail.server.truth(&mail.account).contains_key(&mail.archive), "{kind}: nothing made it anew");
+    }
+}
+
+#[test]
+fn a_run_that_is_cut_off_anywhere_ends_as_if_nothing_had_been() {
+    for kind in Kind::ALL {
+        let server = Server::shared(kind);
+        // How it goes when all is well: the connections from the export on.
+        let proxy = Proxy::before(server.imap_port());
+        let directory = Directory::of(server, Some(proxy.port()));
+        let mut mail = Mail::new(&directory, server, "P0D");
+        let run = mail.run();
+        let before = proxy.dialogues().len();
+        assert_eq!(mail.end(run), RunState::Completed, "{kind}");
+        let dialogues = proxy.dialogues().split_off(before);
+        assert!(dialogues.len() >= 4, "{kind}: {}", dialogues.len());
+        for (number, dialogue) in dialogues.iter().enumerate() {
+            for at in places(&dialogue.down, 4) {
+                let proxy = Proxy::before(server.imap_port());
+                let directory = Directory::of(server, Some(proxy.port()));
+                let mut mail = Mail::new(&directory, server, "P0D");
+                let run = mail.run();
+                (0..number).for_each(|_| proxy.next(Fault::Pass));
+                proxy.next(Fault::Cut(Way::Down, at));
+                let state = mail.end(run);
+                let story = mail.world.story();
+                assert_eq!(state, RunState::Completed, "{kind}: connection {number} after {at} bytes\n{story}");
+                assert_eq!(mail.uids(), [2, 4], "{kind}: connection {number} after {at} bytes\n{story}");
+            }
+        }
+    }
+}
+
+/// Lets a run go on until the connection failed as it was told, then heals it, and drives to the end.
+fn run_through_a_fault(mail: &mut Mail, proxy: &Proxy, run: RunId) -> RunState {
+    for _ in 0..200 {
+        if proxy.dialogues().iter().any(|dialogue| dialogue.failed) {
+            break;
+        }
+        if let Stepped::Until(at) = mail.world.step(Stage::Run) {
+            mail.world.clock.set(at);
+        }
+    }
+    proxy.heal();
+    mail.end(run)
+}
+
+#[test]
+fn a_connection_that_is_lost_at_a_command_that_changes_something_is_asked_anew_what_it_did() {
+    for kind in Kind::ALL {
+        let server = Server::shared(kind);
+        for lost in ["UID STORE", "UID EXPUNGE"] {
+            for fault in [Fault::LostButApplied(lost.to_owned()), Fault::LostNotApplied(lost.to_owned())] {
+                let proxy = Proxy::before(server.imap_port());
+                let directory = Directory::of(server, Some(proxy.port()));
+                let mut mail = Mail::new(&directory, server, "P0D");
+                let run = mail.run();
+                proxy.always(fault.clone());
+                let state = run_through_a_fault(&mut mail, &proxy, run);
+                let story = mail.world.story();
+                assert!(proxy.dialogues().iter().any(|dialogue| dialogue.failed), "{kind} {fault:?}\n{story}");
+                assert_eq!(state, RunState::Completed, "{kind} {fault:?}\n{story}");
+                assert_eq!(mail.uids(), [2, 4], "{kind} {fault:?}\n{story}");
+                assert!(story.contains("unknown"), "{kind} {fault:?}\n{story}");
+            }
+        }
+    }
+}
