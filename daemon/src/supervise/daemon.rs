@@ -26,12 +26,15 @@ use super::worker::{self, Shared};
 use super::works::{DaemonWorks, Order};
 use crate::clock::{Clock, WallClock};
 use crate::config::{CONFIG_BYTES_MAX, Config, Environment};
+use crate::connector::access::AccessTarget;
 use crate::connector::archive::DiskArchive;
-use crate::connector::imap::Connector;
+use crate::connector::imap::{Connector, ImapAccess, ImapMailroom, Keys};
+use crate::connector::mail::Mailroom;
 use crate::control::{self, Accounts, Control, ControlSocket};
 use crate::diagnostics::{self, LevelHandle};
 use crate::halt::Halt;
 use crate::stage::intake::Intake;
+use crate::stage::intake::mail::MailIntake;
 use crate::stage::intake::registry::Registrar;
 use crate::stage::policies::Policies;
 use crate::stage::{Step, plan, project, run, schedule};
@@ -235,6 +238,14 @@ impl Life<'_> {
             u64::from_le_bytes(bytes)
         };
         let connector = Arc::new(Connector::new(Arc::clone(clock), Arc::new(random)));
+        let keys: Keys = {
+            let directory = Arc::clone(&directory);
+            Arc::new(move |place| directory.secret(place))
+        };
+        let outside = Outside {
+            mailroom: Arc::new(ImapMailroom::new(Arc::clone(&connector), directory.clone(), Arc::clone(&keys))),
+            access: Arc::new(ImapAccess::new(Arc::clone(&connector), directory.clone(), keys)),
+        };
         let mailboxes = Arc::new(Mailboxes { registrar: Registrar::new(Arc::clone(store)), directory, connector });
         let works = Arc::new(DaemonWorks {
             store: Arc::clone(store),
@@ -245,7 +256,7 @@ impl Life<'_> {
             orders,
         });
         let workers = match store.read_only_reason() {
-            None => self.start_stages(store, &shared, &hints, policies).map_err(unexpected)?,
+            None => self.start_stages(store, &shared, &hints, policies, outside).map_err(unexpected)?,
             Some(damage) => {
                 tracing::error!(
                     code = damage.code,
@@ -286,6 +297,7 @@ impl Life<'_> {
         shared: &Shared,
         hints: &Hints,
         mut policies: Policies,
+        outside: Outside,
     ) -> std::io::Result<Vec<std::thread::JoinHandle<()>>> {
         let config = self.config.read();
         let clock = &shared.clock;
@@ -297,7 +309,11 @@ impl Life<'_> {
             worker::start(name, shared.clone(), log, Arc::clone(hint), step)
         };
         let archive = Arc::new(DiskArchive::at(&config.store.exports_dir).halting(self.halt.clone()));
-        let mut run = run::Run::new(Arc::clone(store), Arc::clone(clock), archive, config.export.zone.clone());
+        let mut run = run::Run::new(Arc::clone(store), Arc::clone(clock), archive, config.export.zone.clone())
+            .with_mailroom(Arc::clone(&outside.mailroom));
+        let mut grants = run::grant::Grants::new(Arc::clone(store), Arc::clone(clock), outside.access);
+        let mut credentials = run::credential::Credentials::new(Arc::clone(store));
+        let mut mail = MailIntake::new(Arc::clone(store), Arc::clone(clock), outside.mailroom);
         let mut plan = plan::Plan::new(Arc::clone(store), Arc::clone(clock));
         let mut project = project::Project::new(Arc::clone(store));
         let mut schedule = schedule::Schedule::new(Arc::clone(store), Arc::clone(clock));
@@ -348,6 +364,9 @@ impl Life<'_> {
                     }),
                 )?
             },
+            start("grants", Wakes::OnTheLog, &hints.none, Box::new(move || grants.step()))?,
+            start("credentials", Wakes::OnTheLog, &hints.none, Box::new(move || credentials.step()))?,
+            start("mail", Wakes::OnTheLog, &hints.none, Box::new(move || Ok(mail.step()?)))?,
             start("write-out", Wakes::OnTheLog, &hints.none, Box::new(move || write_out.step()))?,
         ])
     }
@@ -540,6 +559,12 @@ fn close(store: Arc<Store>) {
 enum Wakes {
     OnTheLog,
     OnHints,
+}
+
+/// What stages reach beyond this machine.
+struct Outside {
+    mailroom: Arc<dyn Mailroom>,
+    access: Arc<dyn AccessTarget>,
 }
 
 /// What wakes stages early.

@@ -79,6 +79,14 @@ impl Directory {
         }
     }
 
+    /// Reads a secret from the place that the configuration names.
+    ///
+    /// # Errors
+    /// When it cannot be read; the diagnostics say why.
+    pub(super) fn secret(&self, place: &SecretPlace) -> Result<Secret, Refusal> {
+        self.file(place).ok_or(CREDENTIAL_UNREADABLE)
+    }
+
     fn file(&self, place: &SecretPlace) -> Option<Secret> {
         let read = place
             .path(&self.environment)
@@ -87,7 +95,7 @@ impl Directory {
         let bytes = match read {
             Ok(bytes) => bytes,
             Err(error) => {
-                tracing::error!(%error, "the password of a mail server's admin cannot be read");
+                tracing::error!(%error, "a secret of a mail server cannot be read");
                 return None;
             }
         };
@@ -122,7 +130,7 @@ impl MailboxDirectory for Directory {
         let of_admin = server.admin.as_ref().filter(|_| form.identity() == Identity::Admin);
         let secret = match (credential, of_admin) {
             (Some(credential), _) => self.sealed(credential).ok_or(CREDENTIAL_UNREADABLE)?,
-            (None, Some(admin)) => self.file(&admin.credential).ok_or(CREDENTIAL_UNREADABLE)?,
+            (None, Some(admin)) => self.secret(&admin.credential)?,
             (None, None) => return Err(NO_CREDENTIAL),
         };
         let admin = known.admin.or_else(|| of_admin.map(|admin| admin.login.clone())).unwrap_or_default();

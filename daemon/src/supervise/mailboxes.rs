@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use super::directory::Directory;
 use crate::config::MailServer;
-use crate::connector::imap::{Connector, MailError, MailboxDirectory as _, Session, explain};
+use crate::connector::imap::{Connector, Leaves, MailError, MailboxDirectory as _, Session, explain};
 use crate::stage::intake::IntakeError;
 use crate::stage::intake::registry::{Registrar, Registration, RegistryError};
 use crate::store::AppendError;
@@ -158,10 +158,23 @@ fn look_around(session: &mut Session) -> Vec<MailboxFinding> {
     if let Some(remark) = session.quirks().remark {
         findings.push(note("server", "server-remark", remark.to_owned()));
     }
-    if let Some(residue) = session.quirks().residue {
-        findings.push(note("residue", "server-residue", residue.to_owned()));
-    }
+    findings.extend(residue(session.quirks().leaves));
     findings
+}
+
+/// What an expunge may leave on the server.
+fn residue(leaves: Leaves) -> Option<MailboxFinding> {
+    let message = match leaves {
+        Leaves::Nothing => return None,
+        Leaves::Cache => {
+            "headers of purged messages may stay in the server's index until it is rewritten; with doveadm in [[server]] that is done after each purge"
+        }
+        Leaves::Files => {
+            "purged messages may stay on the server's disk until its own clean-up has run (Cyrus: cyr_expire, expunge_mode)"
+        }
+        Leaves::Unknown => "whether the server keeps anything of purged messages is not known",
+    };
+    Some(note("residue", "server-residue", message.to_owned()))
 }
 
 fn rights(read: Result<Rights, MailError>) -> MailboxFinding {
