@@ -4,7 +4,7 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
-use super::login::{NameForm, recognise};
+use super::login::{Login, NameForm, recognise};
 use super::sheet::Sheet;
 use crate::mailbox::LoginForm;
 
@@ -40,10 +40,13 @@ pub fn mailboxes(sheet: &Sheet) -> Option<Vec<BatchMailbox>> {
     let rows = sheet.rows.iter().filter(|row| !row.is_blank());
     rows.map(|row| {
         let path = root.map_or("", |root| row.cell(root));
-        let login = recognise(row.cell(user), path).ok()?;
+        let name = row.cell(user);
+        // What only resembles a form is the plain name of a user, as the check warns.
+        let login =
+            recognise(name, path).unwrap_or(Login { form: NameForm::Own, admin: None, user: name, domain: None });
         let (form, user, root) = match login.form {
             // What stands before the backslash is a part of the name that the server knows.
-            NameForm::Own | NameForm::Domain => (LoginForm::OwnPassword, row.cell(user), None),
+            NameForm::Own | NameForm::Domain => (LoginForm::OwnPassword, name, None),
             NameForm::Exchange => (LoginForm::Exchange { domain: login.domain?.to_owned() }, login.user, None),
             NameForm::Dovecot => (LoginForm::DovecotMaster { separator: '*' }, login.user, None),
             NameForm::Mirapoint => (LoginForm::Mirapoint, login.user, None),
