@@ -2,6 +2,8 @@
 
 mod connector;
 mod directory;
+mod grants;
 mod messages;
 mod servers;
 mod tools;
+mod unfriendly;
