@@ -3,6 +3,8 @@
 mod connector;
 mod daemon;
 mod directory;
+mod grants;
 mod messages;
 mod servers;
 mod tools;
+mod unfriendly;

@@ -10,7 +10,7 @@ use retention_core::event::saga::{Receipt, Residue, SkipReason};
 use retention_core::id::{EntityId, RunId};
 use retention_core::view::RunState;
 use retention_tests::proxy::{Fault, Proxy, Way, places};
-use retention_tests::servers::letter::{Letter, date, letter};
+use retention_tests::servers::letter::{Letter, date, letter, mark};
 use retention_tests::servers::raw::{Raw, quoted};
 use retention_tests::servers::{Account, Kind, Server, Stored};
 use retention_tests::world::{Stage, Stepped, World};
@@ -192,6 +192,27 @@ fn what_is_due_is_exported_to_the_byte_and_goes_and_nothing_else_does() {
         let body = told.expect("a look").done.expect("one that ended").1;
         assert_eq!((body.messages, body.changed, body.absent), (4, 0, 0), "{kind}");
     }
+}
+
+#[test]
+fn on_dovecot_nothing_of_what_was_purged_is_left_on_disk() {
+    let server = Server::shared(Kind::Dovecot);
+    let mut mail = Mail::new(&Directory::with_doveadm(server), server, "P0D");
+    // A look with envelopes leaves them in the cache of the server.
+    let (gone, stays) = (mark(1), mark(2));
+    assert!(!server.files_with(gone.as_bytes()).is_empty());
+    let run = mail.run();
+    assert_eq!(mail.end(run), RunState::Completed, "{}", mail.world.story());
+    assert_eq!(mail.residue(), Some(vec![Residue::CacheCleared]));
+    let of_mailbox = |mark: &str| {
+        let files = server.files_with(mark.as_bytes());
+        files
+            .into_iter()
+            .filter(|file| file.components().any(|part| part.as_os_str() == mail.account.name.as_str()))
+            .count()
+    };
+    assert_eq!(of_mailbox(&gone), 0);
+    assert!(of_mailbox(&stays) > 0);
 }
 
 /// Somebody else does something while what is due waits in quarantine.

@@ -1,0 +1,301 @@
+//! Grants on the three real servers: given, seen by whoever was given them, taken back, and looked for again.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use retention_core::event::grant::{GrantEnd, GrantReceipt, GrantStep, OpenSessions, VerifiedAs};
+use retention_core::id::{EntityId, GrantId};
+use retention_core::mailbox::Rights as Full;
+use retention_core::view::GrantState;
+use retention_tests::crash::Remains;
+use retention_tests::proxy::{Fault, Proxy, Way, places};
+use retention_tests::servers::letter::{date, letter};
+use retention_tests::servers::raw::{Status, quoted};
+use retention_tests::servers::{Account, Kind, Server};
+use retention_tests::world::{LEASE_MS, Stage, Stepped, World};
+use retentiond::clock::Clock as _;
+use retentiond::connector::outcome::Outcome;
+
+use super::directory::{Directory, outside, world};
+
+/// A mailbox with folders, in one of which the helper may read what is there without any grant.
+struct Grants {
+    world: World,
+    directory: Arc<Directory>,
+    mailbox: EntityId,
+    server: &'static Server,
+    owner: Account,
+    helper: Account,
+    /// Who may do what, before anything is granted.
+    before: Rights,
+}
+
+type Rights = BTreeMap<String, BTreeMap<String, String>>;
+
+const STANDING: [&str; 1] = ["Standing"];
+const PROJECTS: [&str; 2] = ["Projects", "2019"];
+const MADE: [&str; 3] = ["Projects", "2019", "made meanwhile"];
+
+impl Grants {
+    fn new(server: &'static Server, directory: Arc<Directory>) -> Self {
+        let (owner, helper) = (server.mailbox(), server.mailbox());
+        let mut raw = server.login(&owner);
+        for path in [&PROJECTS[..1], &PROJECTS, &STANDING] {
+            raw.ok(&format!("CREATE {}", quoted(&server.folder(path))));
+        }
+        raw.ok(&format!("SETACL {} {} lr", quoted(&server.folder(&STANDING)), helper.name));
+        let old = letter(1, &date(2020, 6, 1), 500);
+        assert!(raw.append("INBOX", &[], &old.date, &old.body) > 0);
+        drop(raw);
+        let mut world = world(&directory);
+        let mailbox = world.add_mailbox(&owner.name);
+        directory.add(mailbox, &owner);
+        directory.know(&helper);
+        world.settle();
+        let before = server.rights(&owner);
+        Self { world, directory, mailbox, server, owner, helper, before }
+    }
+
+    fn plain(kind: Kind) -> Self {
+        let server = Server::shared(kind);
+        Self::new(server, Directory::of(server, None))
+    }
+
+    fn request(&mut self) -> Option<GrantId> {
+        let name = self.helper.name.clone();
+        self.world.request_grant_to(&name, self.mailbox, 0)
+    }
+
+    fn settle(&mut self) {
+        while let Stepped::Worked | Stepped::Crashed = self.world.step(Stage::Grant) {}
+    }
+
+    /// Lets grants work, and time pass, until none is open. Returns whether anything crashed.
+    fn finish(&mut self) -> bool {
+        let mut crashed = false;
+        for _ in 0..500 {
+            match self.world.step(Stage::Grant) {
+                Stepped::Crashed => crashed = true,
+                Stepped::Worked => {}
+                Stepped::Until(at) => self.world.clock.set(at.max(self.world.clock.now())),
+                Stepped::Idle => return crashed,
+            }
+        }
+        panic!("a grant never ends\n{}", self.world.story());
+    }
+
+    /// Whether whoever logs in as the helper can open a folder.
+    fn can_open(&self, path: &[&str]) -> bool {
+        let folder = self.server.folder_of(&self.owner, path);
+        let mut raw = self.server.login(&self.helper);
+        raw.ask(&format!("SELECT {}", quoted(&folder))).status == Status::Ok
+    }
+
+    fn make_folder(&self, path: &[&str]) {
+        self.server.login(&self.owner).ok(&format!("CREATE {}", quoted(&self.server.folder(path))));
+    }
+
+    fn receipt(&self, grant: GrantId, step: GrantStep) -> Option<GrantReceipt> {
+        self.world.store().view(|views| views.small.grants.get(grant)?.receipt(step).cloned())
+    }
+
+    fn end_of(&self, grant: GrantId) -> Option<GrantEnd> {
+        self.world.store().view(|views| views.small.grants.get(grant)?.end)
+    }
+
+    /// Everything stands as before, but for the folder that was made meanwhile, in which nobody new has a right.
+    fn check_over(&self, what: &str) {
+        let kind = self.server.kind();
+        let story = self.world.story();
+        let mut now = self.server.rights(&self.owner);
+        if let Some(made) = now.remove(&self.server.folder(&MADE)) {
+            assert_eq!(made.get(&self.helper.name), None, "{kind} {what}: the folder made meanwhile is open\n{story}");
+        }
+        assert_eq!(now, self.before, "{kind} {what}\n{story}");
+        assert!(self.can_open(&STANDING), "{kind} {what}: what stood is gone\n{story}");
+        assert!(!self.can_open(&[]) && !self.can_open(&PROJECTS), "{kind} {what}: it is still open\n{story}");
+    }
+}
+
+#[test]
+fn a_grant_is_real_and_so_is_its_end() {
+    for kind in Kind::ALL {
+        let mut grants = Grants::plain(kind);
+        assert!(!grants.can_open(&[]) && grants.can_open(&STANDING), "{kind}");
+        let grant = grants.request().expect("a grant");
+        grants.settle();
+        assert_eq!(grants.world.grant_state(grant), GrantState::Active, "{kind}\n{}", grants.world.story());
+        // Whoever was given it logs in, reads and writes.
+        let mut helper = grants.server.login(&grants.helper);
+        helper.select(&grants.server.folder_of(&grants.owner, &[]));
+        let read = helper.ok("UID FETCH 1:* (BODY.PEEK[])");
+        assert!(read.iter().any(|line| !line.literals.is_empty()), "{kind}");
+        helper.ok("UID STORE 1 +FLAGS (\\Flagged)");
+        helper.ok("UID STORE 1 -FLAGS (\\Flagged)");
+        for path in [&PROJECTS[..1], &PROJECTS, &STANDING] {
+            assert!(grants.can_open(path), "{kind}: {path:?}");
+        }
+        grants.make_folder(&MADE);
+        grants.world.clock.advance(Duration::from_millis(LEASE_MS));
+        grants.finish();
+        assert_eq!(grants.end_of(grant), Some(GrantEnd::Revoked), "{kind}\n{}", grants.world.story());
+        grants.check_over("one grant");
+        assert!(!grants.can_open(&MADE), "{kind}");
+        let verified = grants.receipt(grant, GrantStep::VerifyRevoked);
+        let Some(GrantReceipt::VerifiedGone { verified_as, sessions, .. }) = verified else {
+            panic!("{kind}: {verified:?}\n{}", grants.world.story());
+        };
+        assert_eq!(verified_as, VerifiedAs::Grantee, "{kind}");
+        assert_eq!(sessions, OpenSessions::MayHaveLivedOn { until: None }, "{kind}");
+    }
+}
+
+#[test]
+fn on_dovecot_the_sessions_of_the_grantee_are_ended() {
+    let server = Server::shared(Kind::Dovecot);
+    let mut grants = Grants::new(server, Directory::with_doveadm(server));
+    let grant = grants.request().expect("a grant");
+    grants.settle();
+    let mut helper = server.login(&grants.helper);
+    helper.select(&server.folder_of(&grants.owner, &[]));
+    let mut owner = server.login(&grants.owner);
+    grants.world.revoke_grant(grant);
+    grants.finish();
+    assert_eq!(helper.ask("UID FETCH 1:* (BODY.PEEK[])").status, Status::Gone);
+    assert_eq!(owner.ask("NOOP").status, Status::Ok, "nobody else was asked to leave");
+    let verified = grants.receipt(grant, GrantStep::VerifyRevoked);
+    assert!(
+        matches!(verified, Some(GrantReceipt::VerifiedGone { sessions: OpenSessions::Ended, .. })),
+        "{verified:?}\n{}",
+        grants.world.story()
+    );
+    grants.check_over("sessions");
+}
+
+fn crash_everywhere(kind: Kind, remains: Remains) {
+    for flush in 1.. {
+        let mut grants = Grants::plain(kind);
+        grants.world.gate.crash_at(flush, remains);
+        let grant = grants.request();
+        grants.settle();
+        let mut crashed = grants.world.crashes > 0;
+        grants.make_folder(&MADE);
+        grants.world.clock.advance(Duration::from_millis(LEASE_MS));
+        crashed |= grants.finish();
+        let what = format!("{remains:?} at flush {flush}");
+        grants.check_over(&what);
+        assert!(grant.is_none_or(|grant| grants.end_of(grant).is_some()), "{kind} {what}\n{}", grants.world.story());
+        if !crashed {
+            assert!(flush > 9, "{kind}: the scenario has only {flush} flushes");
+            return;
+        }
+    }
+}
+
+#[test]
+fn a_crash_at_any_flush_leaves_no_access_behind() {
+    for kind in Kind::ALL {
+        for remains in [Remains::Lost, Remains::Flushed] {
+            crash_everywhere(kind, remains);
+        }
+    }
+}
+
+/// Goes through a whole grant, with a fault of one of its connections. Returns the connections.
+fn through_a_fault(server: &'static Server, number: usize, fault: &Fault) -> Vec<retention_tests::proxy::Dialogue> {
+    let proxy = Proxy::before(server.imap_port());
+    let mut grants = Grants::new(server, Directory::of(server, Some(proxy.port())));
+    let before = proxy.dialogues().len();
+    assert_eq!(before, 0);
+    (0..number).for_each(|_| proxy.next(Fault::Pass));
+    proxy.next(fault.clone());
+    let grant = grants.request().expect("a grant");
+    grants.settle();
+    grants.make_folder(&MADE);
+    grants.world.clock.advance(Duration::from_millis(LEASE_MS));
+    grants.finish();
+    let what = format!("connection {number}: {fault:?}");
+    grants.check_over(&what);
+    assert!(grants.end_of(grant).is_some(), "{what}\n{}", grants.world.story());
+    proxy.dialogues()
+}
+
+#[test]
+fn a_connection_that_is_cut_anywhere_leaves_no_access_behind() {
+    for kind in Kind::ALL {
+        let server = Server::shared(kind);
+        let dialogues = through_a_fault(server, 0, &Fault::Pass);
+        assert!(dialogues.len() >= 6, "{kind}: {}", dialogues.len());
+        for (number, dialogue) in dialogues.iter().enumerate() {
+            for at in places(&dialogue.down, 3) {
+                through_a_fault(server, number, &Fault::Cut(Way::Down, at));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_lost_command_that_gives_or_takes_is_asked_about_anew() {
+    for kind in Kind::ALL {
+        let server = Server::shared(kind);
+        let dialogues = through_a_fault(server, 0, &Fault::Pass);
+        for verb in ["SETACL", "DELETEACL"] {
+            let says = |up: &[u8]| memchr::memmem::find(up, verb.as_bytes()).is_some();
+            let number = dialogues.iter().position(|dialogue| says(&dialogue.up)).expect("a command that changes");
+            for fault in [Fault::LostButApplied(verb.to_owned()), Fault::LostNotApplied(verb.to_owned())] {
+                let went = through_a_fault(server, number, &fault);
+                assert!(went[number].failed, "{kind}: {fault:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_groups_may_do_is_nobodys_grant() {
+    for kind in Kind::ALL {
+        let server = Server::shared(kind);
+        let mut grants = Grants::plain(kind);
+        let inbox = quoted(&server.folder(&[]));
+        let given = server.login(&grants.owner).ask(&format!("SETACL {inbox} anyone lr"));
+        // Dovecot takes no such entry unless it is told to.
+        assert_eq!(given.status == Status::Ok, kind != Kind::Dovecot, "{kind}: {given:?}");
+        let before = server.rights(&grants.owner);
+        let grant = grants.request().expect("a grant");
+        grants.settle();
+        grants.world.revoke_grant(grant);
+        grants.finish();
+        let story = grants.world.story();
+        assert_eq!(grants.end_of(grant), Some(GrantEnd::Revoked), "{kind}\n{story}");
+        assert_eq!(server.rights(&grants.owner), before, "{kind}\n{story}");
+        assert!(!story.contains("grant-still-seen"), "{kind}\n{story}");
+    }
+}
+
+#[test]
+fn nothing_is_given_where_rights_are_taken_away_and_nothing_to_anybody_but_one_person() {
+    for kind in Kind::ALL {
+        let server = Server::shared(kind);
+        let mut grants = Grants::plain(kind);
+        for identifier in ["anyone", "-somebody", "owner", ""] {
+            let target = outside(&grants.directory, &grants.world.clock).target;
+            let mut session = target.open(grants.mailbox).unwrap_or_else(|refusal| panic!("{kind}: {refusal:?}"));
+            let mut folders = session.read(identifier).unwrap_or_else(|refusal| panic!("{kind}: {refusal:?}"));
+            folders.iter_mut().for_each(|folder| folder.rights = folder.rights.and(Full::FULL_ACCESS));
+            let given = session.change(identifier, &folders);
+            assert!(
+                matches!(given, Outcome::Refused(refusal) if refusal.code == "mail-name-unsafe"),
+                "{kind} {identifier}: {given:?}"
+            );
+        }
+        let inbox = quoted(&server.folder(&[]));
+        server.login(&grants.owner).ok(&format!("SETACL {inbox} -{} lr", grants.helper.name));
+        let before = server.rights(&grants.owner);
+        let grant = grants.request().expect("a grant");
+        grants.finish();
+        let story = grants.world.story();
+        assert!(story.contains("mail-negative-rights"), "{kind}\n{story}");
+        assert!(grants.end_of(grant).is_some(), "{kind}\n{story}");
+        assert_eq!(server.rights(&grants.owner), before, "{kind}\n{story}");
+    }
+}

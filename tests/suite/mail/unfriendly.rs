@@ -1,0 +1,339 @@
+//! What the adapters make of a server that says what no real one says: goodbye in the middle, no room, somebody else at
+//! work, nothing at all, too much. Nothing is believed that was not said, and everything ends.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use retention_core::event::saga::Residue;
+use retention_core::id::EntityId;
+use retention_core::mailbox::{LoginForm, Rights};
+use retention_tests::scripted::{Act, GREETING, Rule, Scripted};
+use retentiond::clock::WallClock;
+use retentiond::config::{MailServer, MailTls};
+use retentiond::connector::access::{AccessTarget, FolderAccess};
+use retentiond::connector::imap::{Connector, ImapAccess, ImapMailroom, MailboxAccess, MailboxDirectory, Secret};
+use retentiond::connector::mail::{Depth, MailFailure, MailSession, Mailroom, Registered, Which};
+use retentiond::connector::outcome::{Outcome, Refusal, Retry};
+
+use super::directory::keys;
+
+/// The only mailbox that there is.
+const MAILBOX: EntityId = EntityId(1);
+
+struct One(MailboxAccess);
+
+impl MailboxDirectory for One {
+    fn registered(&self) -> Vec<Registered> {
+        Vec::new()
+    }
+
+    fn access(&self, _mailbox: EntityId) -> Result<MailboxAccess, Refusal> {
+        Ok(self.0.clone())
+    }
+
+    fn access_as(&self, _mailbox: EntityId, _identifier: &str) -> Option<MailboxAccess> {
+        Some(MailboxAccess { user: "bob".to_owned(), ..self.0.clone() })
+    }
+}
+
+fn reach(scripted: &Scripted) -> (ImapMailroom, ImapAccess) {
+    let server = MailServer {
+        name: "scripted".to_owned(),
+        host: "127.0.0.1".to_owned(),
+        port: scripted.port(),
+        tls: MailTls::PlainLoopback,
+        ca_file: None,
+        tls_name: "localhost".to_owned(),
+        max_connections: 4,
+        form: LoginForm::OwnPassword,
+        admin: None,
+        doveadm: None,
+    };
+    let access = MailboxAccess {
+        server: Arc::new(server),
+        user: "ada".to_owned(),
+        form: LoginForm::OwnPassword,
+        admin: String::new(),
+        secret: Secret::from("secret".to_owned()),
+        root: None,
+    };
+    let connector = Arc::new(Connector::new(Arc::new(WallClock), Arc::new(|| 0x5eed)));
+    let directory: Arc<dyn MailboxDirectory> = Arc::new(One(access));
+    let mailroom = ImapMailroom::new(Arc::clone(&connector), Arc::clone(&directory), keys());
+    (mailroom, ImapAccess::new(connector, directory, keys()))
+}
+
+/// A folder with three messages, open for changes.
+fn select() -> Rule {
+    let text = "* 3 EXISTS\r\n* OK [UIDVALIDITY 7] valid\r\n* OK [UIDNEXT 4] next\r\n{tag} OK [READ-WRITE] open\r\n";
+    Rule::when("SELECT", vec![Act::say(text)])
+}
+
+fn told(uid: u32) -> String {
+    format!(
+        "* {uid} FETCH (UID {uid} FLAGS (\\Seen $Label) INTERNALDATE \"01-Jan-2015 10:00:00 +0000\" RFC822.SIZE 9)\r\n"
+    )
+}
+
+/// Does something in the inbox of a server with these rules before the friendly ones.
+fn in_inbox<T>(mut rules: Vec<Rule>, then: impl FnOnce(&mut dyn MailSession) -> T) -> (T, Vec<String>) {
+    rules.push(select());
+    let scripted = Scripted::start(rules);
+    let (mailroom, _) = reach(&scripted);
+    let mut session = mailroom.open(MAILBOX).map_err(MailFailure::code).expect("a session");
+    assert!(session.work_on("INBOX").is_ok_and(|state| state.is_some_and(|state| state.uid_validity == 7)));
+    let result = then(session.as_mut());
+    drop(session);
+    (result, scripted.heard())
+}
+
+fn uids_told(session: &mut dyn MailSession, uids: &[u32]) -> Result<Vec<u32>, &'static str> {
+    let mut found = Vec::new();
+    let ended = session.messages(Which::Uids(uids), Depth::State, &mut |message| {
+        assert!(message.standing.flags.contains("seen") && message.standing.keywords.contains("$Label"));
+        found.push(message.uid);
+        ControlFlow::Continue(())
+    });
+    ended.map(|()| found).map_err(MailFailure::code)
+}
+
+#[test]
+fn a_message_that_is_not_told_is_gone_only_when_it_is_not_found_either() {
+    let fetch = || Rule::when("UID FETCH", vec![Act::say(&format!("{}{}{{tag}} OK\r\n", told(1), told(3)))]);
+    let search = |found: &str| Rule::when("UID SEARCH", vec![Act::say(&format!("* SEARCH{found}\r\n{{tag}} OK\r\n"))]);
+    let ask = |rules| in_inbox(rules, |session| uids_told(session, &[1, 2, 3])).0;
+    assert_eq!(ask(vec![fetch(), search("")]), Ok(vec![1, 3]));
+    assert_eq!(ask(vec![fetch(), search(" 2")]), Err("mail-answer-incomplete"));
+    assert_eq!(
+        ask(vec![fetch(), Rule::when("UID SEARCH", vec![Act::say("{tag} OK\r\n")])]),
+        Err("mail-answer-incomplete")
+    );
+    assert_eq!(
+        ask(vec![fetch(), Rule::when("UID SEARCH", vec![Act::say("{tag} NO [INUSE] x\r\n")])]),
+        Err("mail-folder-in-use")
+    );
+}
+
+struct Nothing;
+
+impl retentiond::connector::mail::TextSink for Nothing {
+    fn begin(&mut self, _: u32, _: u64) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+
+    fn part(&mut self, _: &[u8]) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+
+    fn end(&mut self) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+}
+
+#[test]
+fn a_text_that_is_not_handed_out_although_the_message_is_there_is_an_error() {
+    let nil = Rule::when("UID FETCH", vec![Act::say("* 1 FETCH (UID 1 BODY[] NIL)\r\n{tag} OK\r\n")]);
+    let search = Rule::when("UID SEARCH", vec![Act::say("* SEARCH 1\r\n{tag} OK\r\n")]);
+    let (ended, _) =
+        in_inbox(vec![nil, search], |session| session.texts(&[1], &mut Nothing).map_err(MailFailure::code));
+    assert_eq!(ended, Err("mail-answer-incomplete"));
+}
+
+#[test]
+fn a_change_without_an_answer_is_lost_and_one_that_was_refused_is_not() {
+    let bye = || vec![Act::say("* BYE restarting\r\n"), Act::Close];
+    let no = |code: &str| vec![Act::say(&format!("{{tag}} NO [{code}] no\r\n"))];
+    let cases = [
+        (bye(), "mail-bye", true),
+        (vec![Act::Close], "mail-closed", true),
+        (vec![Act::say("* 1 EXP")], "", true),
+        (no("OVERQUOTA"), "mail-over-quota", false),
+        (no("INUSE"), "mail-folder-in-use", false),
+        (no("EXPUNGEISSUED"), "mail-message-gone-meanwhile", true),
+        (vec![Act::say("{tag} BAD what\r\n")], "mail-bad-command", false),
+    ];
+    for (mut acts, code, is_lost) in cases {
+        if code.is_empty() {
+            acts.push(Act::Close);
+        }
+        for verb in ["STORE", "EXPUNGE"] {
+            let (failure, heard) = in_inbox(vec![Rule::when(&format!("UID {verb}"), acts.clone())], |session| {
+                let ended = if verb == "STORE" {
+                    session.flag_deleted(&[1, 2], None).map(drop)
+                } else {
+                    session.expunge(&[1, 2])
+                };
+                let failure = ended.expect_err("no answer");
+                // The session says so from then on, and sends nothing more where it was lost.
+                if is_lost && !acts.iter().any(|act| matches!(act, Act::Say(text) if text.starts_with(b"{tag}"))) {
+                    assert!(matches!(session.expunge(&[1, 2]), Err(MailFailure::Refused(_))), "{verb} {code}");
+                }
+                failure
+            });
+            assert_eq!(matches!(failure, MailFailure::Lost(_)), is_lost, "{verb} {failure:?}");
+            assert!(code.is_empty() || failure.code() == code, "{verb} {failure:?}");
+            assert!(heard.iter().filter(|line| line.starts_with(&format!("UID {verb}"))).count() == 1, "{heard:?}");
+        }
+    }
+}
+
+#[test]
+fn a_server_that_ends_an_idle_session_is_noticed_and_a_new_one_is_opened() {
+    let once = Rule::when("UID FETCH", vec![Act::say("* BYE idle for too long\r\n"), Act::Close]).times(1);
+    let fetch = Rule::when("UID FETCH", vec![Act::say(&format!("{}{{tag}} OK\r\n", told(1)))]);
+    let scripted = Scripted::start(vec![once, fetch, select()]);
+    let (mailroom, _) = reach(&scripted);
+    let mut session = mailroom.open(MAILBOX).map_err(MailFailure::code).expect("a session");
+    assert!(session.work_on("INBOX").is_ok());
+    assert_eq!(uids_told(session.as_mut(), &[1]), Err("mail-bye"));
+    assert_eq!(uids_told(session.as_mut(), &[1]), Err("mail-closed"));
+    let mut session = mailroom.open(MAILBOX).map_err(MailFailure::code).expect("another");
+    assert!(session.work_on("INBOX").is_ok());
+    assert_eq!(uids_told(session.as_mut(), &[1]), Ok(vec![1]));
+}
+
+#[test]
+fn an_endless_answer_ends() {
+    let lines = [b"* OK still here\r\n".repeat(2_000), b"* LIST () \"/\" x\r\n".repeat(2_000), vec![b'x'; 1 << 16]];
+    for line in lines {
+        let scripted = Scripted::start(vec![Rule::when("LIST", vec![Act::Forever(line)])]);
+        let (mailroom, access) = reach(&scripted);
+        let mut session = mailroom.open(MAILBOX).map_err(MailFailure::code).expect("a session");
+        assert_eq!(session.folders().map(drop).map_err(MailFailure::code), Err("mail-too-much"));
+        let mut session = access.open(MAILBOX).map_err(|refusal| refusal.code).expect("a session");
+        assert_eq!(session.read("bob").map(drop).map_err(|refusal| refusal.code), Err("mail-too-much"));
+    }
+}
+
+#[test]
+fn a_folder_that_is_not_listed_is_gone_only_when_it_does_not_open_either() {
+    let look = |answer: &str| {
+        let scripted = Scripted::start(vec![Rule::when("EXAMINE \"HIDDEN\"", vec![Act::say(answer)])]);
+        let (mailroom, _) = reach(&scripted);
+        let mut session = mailroom.open(MAILBOX).map_err(MailFailure::code).expect("a session");
+        session.look_into("Hidden").map(|state| state.is_some()).map_err(MailFailure::code)
+    };
+    assert_eq!(look("* 1 EXISTS\r\n* OK [UIDVALIDITY 7] x\r\n{tag} OK [READ-ONLY] open\r\n"), Ok(true));
+    assert_eq!(look("{tag} NO [NONEXISTENT] no\r\n"), Ok(false));
+    assert_eq!(look("{tag} NO no\r\n"), Ok(false));
+    assert_eq!(look("{tag} NO [NOPERM] no\r\n"), Err("mail-no-right"));
+    assert_eq!(look("{tag} NO [UNAVAILABLE] no\r\n"), Err("mail-server-unavailable"));
+    // What is listed and does not open is there.
+    let listed = Rule::when("EXAMINE \"INBOX\"", vec![Act::say("{tag} NO [NONEXISTENT] no\r\n")]);
+    let scripted = Scripted::start(vec![listed]);
+    let (mailroom, _) = reach(&scripted);
+    let mut session = mailroom.open(MAILBOX).map_err(MailFailure::code).expect("a session");
+    assert_eq!(
+        session.look_into("INBOX").map(|state| state.is_some()).map_err(MailFailure::code),
+        Err("mail-folder-missing")
+    );
+}
+
+#[test]
+fn a_server_whose_expunge_only_moves_is_never_asked_to() {
+    let says = "* OK [CAPABILITY IMAP4rev1 UIDPLUS ACL XMAGICTRASH] Courier-IMAP ready\r\n";
+    let login = "{tag} OK [CAPABILITY IMAP4rev1 UIDPLUS ACL XMAGICTRASH] in\r\n";
+    let rules = vec![Rule::when(GREETING, vec![Act::say(says)]), Rule::when("LOGIN", vec![Act::say(login)])];
+    let (ended, heard) = in_inbox(rules, |session| {
+        assert!(!session.can_expunge_exactly());
+        session.expunge(&[1]).map_err(MailFailure::code)
+    });
+    assert_eq!(ended, Err("mail-no-uidplus"));
+    assert!(!heard.iter().any(|line| line.contains("EXPUNGE")), "{heard:?}");
+}
+
+#[test]
+fn of_an_unknown_server_nobody_says_that_nothing_is_left() {
+    let scripted = Scripted::start(vec![]);
+    let (mailroom, access) = reach(&scripted);
+    let residue = mailroom.clear_residue(MAILBOX, &["INBOX"]).map_err(MailFailure::code);
+    assert_eq!(residue, Ok(vec![Residue::ServerUnknown]));
+    // It shows the folders of nobody else, so nobody's eyes prove anything.
+    let seen = access.seen_by(MAILBOX, "bob").map_err(|refusal| refusal.code);
+    assert!(seen.is_ok_and(|seen| seen.is_none()));
+}
+
+fn folders() -> Rule {
+    let list = ["INBOX", "A", "B"].map(|name| format!("* LIST () \"/\" {name}\r\n")).concat();
+    Rule::when("LIST", vec![Act::say(&format!("{list}{{tag}} OK\r\n"))])
+}
+
+fn acl(folder: &str, entries: &str) -> Rule {
+    Rule::when(&format!("GETACL \"{folder}\""), vec![Act::say(&format!("* ACL {folder} {entries}\r\n{{tag}} OK\r\n"))])
+}
+
+fn change(rules: Vec<Rule>, wanted: Rights) -> (Outcome<()>, Vec<String>) {
+    let mut all = rules;
+    all.extend([
+        folders(),
+        acl("INBOX", "ada lrswipkxtea"),
+        acl("A", "ada lrswipkxtea"),
+        acl("B", "ada lrswipkxtea bob lr"),
+    ]);
+    let scripted = Scripted::start(all);
+    let (_, access) = reach(&scripted);
+    let mut session = access.open(MAILBOX).map_err(|refusal| refusal.code).expect("a session");
+    let read = session.read("bob").map_err(|refusal| refusal.code).expect("three folders");
+    assert_eq!(read.iter().map(|folder| folder.folder.as_str()).collect::<Vec<_>>(), ["A", "B", "INBOX"]);
+    assert_eq!(read.iter().map(|folder| folder.rights.to_string()).collect::<Vec<_>>(), ["", "lr", ""]);
+    let wanted: Vec<FolderAccess> = read.into_iter().map(|folder| FolderAccess { rights: wanted, ..folder }).collect();
+    let outcome = session.change("bob", &wanted);
+    (outcome, scripted.heard())
+}
+
+#[test]
+fn what_was_changed_halfway_is_unknown_and_what_was_not_changed_at_all_is_refused() {
+    let refuses = |text: &str| Rule::when(text, vec![Act::say("{tag} NO [NOPERM] no\r\n")]);
+    let loses = |text: &str| Rule::when(text, vec![Act::say("* BYE no\r\n"), Act::Close]);
+    assert_eq!(change(vec![], Rights::FULL_ACCESS).0, Outcome::Applied(()));
+    let code = |outcome: Outcome<()>| match outcome {
+        Outcome::Applied(()) => "applied",
+        Outcome::Refused(refusal) => refusal.code,
+        Outcome::Unknown(cause) => {
+            assert_ne!(cause.code, "");
+            "unknown"
+        }
+    };
+    for wanted in [Rights::FULL_ACCESS, Rights::NONE] {
+        let verb = if wanted.is_empty() { "DELETEACL" } else { "SETACL" };
+        assert_eq!(code(change(vec![refuses(verb)], wanted).0), "mail-no-right");
+        assert_eq!(code(change(vec![refuses(&format!("{verb} \"B\""))], wanted).0), "unknown");
+        assert_eq!(code(change(vec![loses(verb)], wanted).0), "unknown");
+        assert_eq!(code(change(vec![loses(&format!("{verb} \"INBOX\""))], wanted).0), "unknown");
+        // A folder that went away meanwhile needs no change.
+        let gone = Rule::when(&format!("{verb} \"B\""), vec![Act::say("{tag} NO [NONEXISTENT] no\r\n")]);
+        let first = folders().times(1);
+        let later = Rule::when("LIST", vec![Act::say("* LIST () \"/\" INBOX\r\n* LIST () \"/\" A\r\n{tag} OK\r\n")]);
+        assert_eq!(code(change(vec![gone, first, later], wanted).0), "applied");
+    }
+}
+
+#[test]
+fn a_part_of_the_folders_is_never_the_answer() {
+    let read = |rules: Vec<Rule>| {
+        let scripted = Scripted::start(rules);
+        let (_, access) = reach(&scripted);
+        let mut session = access.open(MAILBOX).map_err(|refusal| refusal.code)?;
+        session.read("bob").map(|read| read.len()).map_err(|refusal| refusal.code)
+    };
+    let good = || vec![folders(), acl("INBOX", "ada lr"), acl("A", "ada lr"), acl("B", "bob lr")];
+    let with = |rule: Rule| [vec![rule], good()].concat();
+    assert_eq!(read(good()), Ok(3));
+    // One is removed between the list and the question: the list is asked for again.
+    let gone = Rule::when("GETACL \"B\"", vec![Act::say("{tag} NO [NONEXISTENT] no\r\n")]);
+    let later = Rule::when("LIST", vec![Act::say("* LIST () \"/\" INBOX\r\n* LIST () \"/\" A\r\n{tag} OK\r\n")]);
+    assert_eq!(read([vec![gone.clone(), folders().times(1), later], good()].concat()), Ok(2));
+    assert_eq!(read(with(gone)), Err("mail-folder-missing"), "it stays listed");
+    assert_eq!(
+        read(with(Rule::when("GETACL \"A\"", vec![Act::say("{tag} NO [NOPERM] no\r\n")]))),
+        Err("mail-no-right")
+    );
+    assert_eq!(read(with(Rule::when("GETACL \"A\"", vec![Act::say("{tag} OK\r\n")]))), Err("mail-answer-incomplete"));
+    assert_eq!(
+        read(with(Rule::when("GETACL \"A\"", vec![Act::say("{tag} NO [UNAVAILABLE] no\r\n")]))),
+        Err("mail-server-unavailable")
+    );
+    assert_eq!(read(with(Rule::when("GETACL \"A\"", vec![Act::Close]))), Err("mail-closed"));
+    let refusal = Rule::when("LOGIN", vec![Act::say("{tag} NO [INUSE] no\r\n")]);
+    assert_eq!(read(with(refusal)), Err("mail-folder-in-use"));
+}
