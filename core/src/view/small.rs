@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bincode::{Decode, Encode};
 
-use super::{Grants, Intakes, Plans, Registry, Runs, Scans};
+use super::{AllPermissions, Grants, Intakes, Plans, Registry, Runs, Scans};
 use crate::event::decision::{PolicyVersion, ScheduleFired};
 use crate::event::hold::HoldPlaced;
 use crate::event::{Envelope, Event};
@@ -37,6 +37,8 @@ pub struct Small {
     pub grants: Grants,
     /// Registered mailboxes.
     pub registry: Registry,
+    /// Who may do what in them.
+    pub permissions: AllPermissions,
 }
 
 impl Small {
@@ -97,6 +99,7 @@ impl Small {
         self.runs.fold(envelope, event);
         self.grants.fold(envelope, event);
         self.registry.fold(envelope, event);
+        self.permissions.fold(envelope, event);
     }
 
     fn with_plan(&mut self, id: PlanId, change: impl FnOnce(&mut super::Plan)) {

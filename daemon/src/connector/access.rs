@@ -4,6 +4,7 @@
 //! nothing about what a new one would.
 
 use retention_core::event::grant::OpenSessions;
+use retention_core::event::permission::Holder;
 use retention_core::id::EntityId;
 use retention_core::mailbox::Rights;
 
@@ -14,6 +15,19 @@ use super::outcome::{Outcome, Refusal};
 pub struct FolderAccess {
     /// The path of the folder: parts with `/` between them, whatever the server writes.
     pub folder: String,
+    /// What it may do there.
+    pub rights: Rights,
+}
+
+/// One entry in the permissions of one folder.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PermissionEntry {
+    /// The path of the folder, as in [`FolderAccess`].
+    pub folder: String,
+    /// Who: the identifier as the server writes it.
+    pub identifier: String,
+    /// Whose entry that is.
+    pub holder: Holder,
     /// What it may do there.
     pub rights: Rights,
 }
@@ -46,6 +60,12 @@ pub trait AccessSession {
     /// # Errors
     /// Says why not; a part of the folders is never the answer.
     fn read(&mut self, identifier: &str) -> Result<Vec<FolderAccess>, Refusal>;
+
+    /// Lists all folders and reads who may do what in each.
+    ///
+    /// # Errors
+    /// Says why not; a part of the folders is never the answer.
+    fn read_all(&mut self) -> Result<Vec<PermissionEntry>, Refusal>;
 
     /// Sets what a principal may do in folders that [`Self::read`] named; nothing where the rights are empty. Repeating
     /// it ends in the same state.

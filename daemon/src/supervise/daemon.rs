@@ -35,6 +35,7 @@ use crate::diagnostics::{self, LevelHandle};
 use crate::halt::Halt;
 use crate::stage::intake::Intake;
 use crate::stage::intake::mail::MailIntake;
+use crate::stage::intake::permission::PermissionIntake;
 use crate::stage::intake::registry::Registrar;
 use crate::stage::policies::Policies;
 use crate::stage::{Step, plan, project, run, schedule};
@@ -311,6 +312,7 @@ impl Life<'_> {
         let archive = Arc::new(DiskArchive::at(&config.store.exports_dir).halting(self.halt.clone()));
         let mut run = run::Run::new(Arc::clone(store), Arc::clone(clock), archive, config.export.zone.clone())
             .with_mailroom(Arc::clone(&outside.mailroom));
+        let mut permissions = PermissionIntake::new(Arc::clone(store), Arc::clone(clock), Arc::clone(&outside.access));
         let mut grants = run::grant::Grants::new(Arc::clone(store), Arc::clone(clock), outside.access);
         let mut credentials = run::credential::Credentials::new(Arc::clone(store));
         let mut mail = MailIntake::new(Arc::clone(store), Arc::clone(clock), outside.mailroom);
@@ -364,6 +366,7 @@ impl Life<'_> {
                     }),
                 )?
             },
+            start("permissions", Wakes::OnTheLog, &hints.none, Box::new(move || permissions.step()))?,
             start("grants", Wakes::OnTheLog, &hints.none, Box::new(move || grants.step()))?,
             start("credentials", Wakes::OnTheLog, &hints.none, Box::new(move || credentials.step()))?,
             start("mail", Wakes::OnTheLog, &hints.none, Box::new(move || Ok(mail.step()?)))?,

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use retention_core::event::grant::OpenSessions;
+use retention_core::event::permission::Holder;
 use retention_core::id::EntityId;
 use retention_core::mailbox::Rights;
 
@@ -20,7 +21,7 @@ use super::mailroom::by_path;
 use super::quirk::UnknownUser;
 use super::session::Session;
 use super::{Connector, MailboxAccess, Proof};
-use crate::connector::access::{AccessSession, AccessTarget, FolderAccess};
+use crate::connector::access::{AccessSession, AccessTarget, FolderAccess, PermissionEntry};
 use crate::connector::outcome::{Cause, Outcome, Refusal, Retry};
 
 /// How often folders are listed again because one went away in between.
@@ -62,7 +63,8 @@ impl AccessTarget for ImapAccess {
     fn open(&self, mailbox: EntityId) -> Result<Box<dyn AccessSession>, Refusal> {
         let access = self.directory.access(mailbox)?;
         let session = self.log_in(&access)?;
-        Ok(Box::new(OpenMailbox { session, user: access.user, names: HashMap::new() }))
+        let (user, admin) = (access.user, access.admin);
+        Ok(Box::new(OpenMailbox { session, user, admin, names: HashMap::new() }))
     }
 
     fn seen_by(&self, mailbox: EntityId, identifier: &str) -> Result<Option<Vec<FolderAccess>>, Refusal> {
@@ -190,6 +192,7 @@ fn read_all(session: &mut Session) -> Result<(Vec<Folder>, Vec<Acl>), Refusal> {
 struct OpenMailbox {
     session: Session,
     user: String,
+    admin: String,
     /// Names by path, and whether an entry takes rights away from the principal, as they were last read.
     names: HashMap<String, (String, Rights)>,
 }
@@ -205,6 +208,18 @@ impl AccessSession for OpenMailbox {
             self.names.insert(folder.path, (folder.name, acl.rights_of(&taken)));
         }
         read.sort_by(|a, b| a.folder.cmp(&b.folder));
+        Ok(read)
+    }
+
+    fn read_all(&mut self) -> Result<Vec<PermissionEntry>, Refusal> {
+        let (folders, acls) = read_all(&mut self.session)?;
+        let mut read = Vec::new();
+        for (folder, acl) in folders.into_iter().zip(acls) {
+            for (identifier, rights) in acl.entries {
+                let holder = self.holder(&identifier);
+                read.push(PermissionEntry { folder: folder.path.clone(), identifier, holder, rights });
+            }
+        }
         Ok(read)
     }
 
@@ -233,6 +248,19 @@ impl AccessSession for OpenMailbox {
 }
 
 impl OpenMailbox {
+    /// Says whose entry it is. What is not certainly a person's is never taken for one.
+    fn holder(&self, identifier: &str) -> Holder {
+        if identifier.eq_ignore_ascii_case(&self.user) || identifier.eq_ignore_ascii_case("owner") {
+            Holder::Owner
+        } else if identifier.eq_ignore_ascii_case(&self.admin) {
+            Holder::Admin
+        } else if is_a_user(identifier) {
+            Holder::Person
+        } else {
+            Holder::Group
+        }
+    }
+
     /// Refuses what could not be taken back again, or would mean something else than it says.
     fn may_give(&self, identifier: &str, rights: Rights, taken: Rights) -> Result<(), Refusal> {
         let gives = rights.covers(Rights::FULL_ACCESS);
