@@ -288,6 +288,30 @@ impl Connector {
         })
     }
 
+    /// Says whether the mailbox could still be proven to be the user's if its owner were no longer the only one who
+    /// administers it: then only a refusal of what cannot exist proves it.
+    ///
+    /// # Errors
+    /// Says why it could not. Nothing was changed.
+    fn can_be_proven_beside_others(&self, access: &MailboxAccess, session: &Session) -> Result<(), MailError> {
+        const NO_MORE: MailError = MailError::refused("mail-not-proven-later", Retry::Never);
+        if session.proof() != Proof::OwnerEntry {
+            return Ok(());
+        }
+        if session.quirks().unknown_user == UnknownUser::NotToBeTried {
+            return Err(NO_MORE);
+        }
+        let known = self.known(&access.server);
+        if known.was_seen_to_refuse(access, self.clock.monotonic()) {
+            return Ok(());
+        }
+        match self.log_in(&known, access, &proof::impossible_user((self.random)(), &access.user)) {
+            Ok(_) => Err(NO_MORE),
+            Err(error) if proof::says_no_such_mailbox(&error) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Tries the same login for a mailbox that cannot exist, and then again for this one. The refusal counts only between
     /// two logins that succeed: then it was the name that was refused. One connection at a time.
     fn log_in_around_a_refusal(&self, known: &Known, access: &MailboxAccess) -> Result<LoggedIn, MailError> {

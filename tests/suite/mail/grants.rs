@@ -33,6 +33,8 @@ struct Grants {
 
 type Rights = BTreeMap<String, BTreeMap<String, String>>;
 
+/// A folder whose name no server writes as it is.
+const ODD: &str = "Účty & co";
 const STANDING: [&str; 1] = ["Standing"];
 const PROJECTS: [&str; 2] = ["Projects", "2019"];
 const MADE: [&str; 3] = ["Projects", "2019", "made meanwhile"];
@@ -41,7 +43,7 @@ impl Grants {
     fn new(server: &'static Server, directory: Arc<Directory>) -> Self {
         let (owner, helper) = (server.mailbox(), server.mailbox());
         let mut raw = server.login(&owner);
-        for path in [&PROJECTS[..1], &PROJECTS, &STANDING] {
+        for path in [&PROJECTS[..1], &PROJECTS, &STANDING, &["&ANoBDQ-ty &- co"]] {
             raw.ok(&format!("CREATE {}", quoted(&server.folder(path))));
         }
         raw.ok(&format!("SETACL {} {} lr", quoted(&server.folder(&STANDING)), helper.name));
@@ -126,6 +128,18 @@ fn a_grant_is_real_and_so_is_its_end() {
         let grant = grants.request().expect("a grant");
         grants.settle();
         assert_eq!(grants.world.grant_state(grant), GrantState::Active, "{kind}\n{}", grants.world.story());
+        // What is looked at through the eyes of the grantee shows it all, on every folder.
+        let target = outside(&grants.directory, &grants.world.clock).target;
+        let seen = target.seen_by(grants.mailbox, &grants.helper.name).unwrap_or_else(|r| panic!("{kind}: {r:?}"));
+        let full: Vec<String> = seen
+            .expect("a credential")
+            .into_iter()
+            .filter(|folder| folder.rights.covers(Full::FULL_ACCESS))
+            .map(|folder| folder.folder)
+            .collect();
+        for path in ["INBOX", "Projects", "Projects/2019", "Standing", ODD] {
+            assert!(full.iter().any(|folder| folder == path), "{kind}: {path}");
+        }
         // Whoever was given it logs in, reads and writes.
         let mut helper = grants.server.login(&grants.helper);
         helper.select(&grants.server.folder_of(&grants.owner, &[]));
@@ -252,7 +266,7 @@ fn a_lost_command_that_gives_or_takes_is_asked_about_anew() {
 }
 
 #[test]
-fn what_groups_may_do_is_nobodys_grant() {
+fn what_everybody_may_do_is_nobodys_grant() {
     for kind in Kind::ALL {
         let server = Server::shared(kind);
         let mut grants = Grants::plain(kind);
@@ -297,5 +311,58 @@ fn nothing_is_given_where_rights_are_taken_away_and_nothing_to_anybody_but_one_p
         assert!(story.contains("mail-negative-rights"), "{kind}\n{story}");
         assert!(grants.end_of(grant).is_some(), "{kind}\n{story}");
         assert_eq!(server.rights(&grants.owner), before, "{kind}\n{story}");
+    }
+}
+
+#[test]
+fn folders_that_are_renamed_and_removed_meanwhile_keep_nothing() {
+    for kind in Kind::ALL {
+        let server = Server::shared(kind);
+        let mut grants = Grants::plain(kind);
+        let grant = grants.request().expect("a grant");
+        grants.settle();
+        let mut owner = server.login(&grants.owner);
+        let name = |path: &[&str]| quoted(&server.folder(path));
+        owner.ok(&format!("RENAME {} {}", name(&PROJECTS), name(&["Elsewhere"])));
+        owner.ok(&format!("DELETE {}", name(&["&ANoBDQ-ty &- co"])));
+        assert!(grants.can_open(&["Elsewhere"]), "{kind}: a folder takes its rights along");
+        grants.world.revoke_grant(grant);
+        grants.finish();
+        let story = grants.world.story();
+        assert_eq!(grants.end_of(grant), Some(GrantEnd::Revoked), "{kind}\n{story}");
+        let rights = server.rights(&grants.owner);
+        let left: Vec<&String> = rights
+            .iter()
+            .filter(|(_, entries)| entries.contains_key(&grants.helper.name))
+            .map(|(name, _)| name)
+            .collect();
+        assert_eq!(left, [&server.folder(&STANDING)], "{kind}\n{story}");
+        assert!(!grants.can_open(&["Elsewhere"]) && !grants.can_open(&[]), "{kind}\n{story}");
+    }
+}
+
+#[test]
+fn a_name_that_the_server_writes_otherwise_is_given_nothing() {
+    for kind in Kind::ALL {
+        let server = Server::shared(kind);
+        let mut grants = Grants::plain(kind);
+        let name = grants.helper.name.to_uppercase();
+        // Where nothing alike is listed yet.
+        server.login(&grants.owner).ok(&format!(
+            "DELETEACL {} {}",
+            quoted(&server.folder(&STANDING)),
+            grants.helper.name
+        ));
+        let before = server.rights(&grants.owner);
+        let grant = grants.world.request_grant_to(&name, grants.mailbox, 0).expect("a grant");
+        grants.settle();
+        let story = grants.world.story();
+        let is_active = grants.world.grant_state(grant) == GrantState::Active;
+        let is_open = grants.can_open(&[]);
+        assert!(is_active || story.contains("mail-name-changed"), "{kind}\n{story}");
+        assert!(is_active || !is_open, "{kind}: nobody knows of it\n{story}");
+        grants.world.revoke_grant(grant);
+        grants.finish();
+        assert_eq!(server.rights(&grants.owner), before, "{kind}\n{}", grants.world.story());
     }
 }

@@ -13,7 +13,7 @@ use retentiond::config::{MailServer, MailTls};
 use retentiond::connector::access::{AccessTarget, FolderAccess};
 use retentiond::connector::imap::{Connector, ImapAccess, ImapMailroom, MailboxAccess, MailboxDirectory, Secret};
 use retentiond::connector::mail::{Depth, MailFailure, MailSession, Mailroom, Registered, Which};
-use retentiond::connector::outcome::{Outcome, Refusal, Retry};
+use retentiond::connector::outcome::{Outcome, Refusal};
 
 use super::directory::keys;
 
@@ -262,14 +262,13 @@ fn acl(folder: &str, entries: &str) -> Rule {
     Rule::when(&format!("GETACL \"{folder}\""), vec![Act::say(&format!("* ACL {folder} {entries}\r\n{{tag}} OK\r\n"))])
 }
 
-fn change(rules: Vec<Rule>, wanted: Rights) -> (Outcome<()>, Vec<String>) {
+/// Changes the rights of bob everywhere. `later` is what stands there afterwards.
+fn change_and_read(rules: Vec<Rule>, wanted: Rights, later: &str) -> (Outcome<()>, Vec<String>) {
+    const OWN: &str = "ada lrswipkxtea";
     let mut all = rules;
-    all.extend([
-        folders(),
-        acl("INBOX", "ada lrswipkxtea"),
-        acl("A", "ada lrswipkxtea"),
-        acl("B", "ada lrswipkxtea bob lr"),
-    ]);
+    all.extend([folders(), acl("INBOX", OWN).times(1), acl("A", OWN).times(1)]);
+    all.push(acl("B", &format!("{OWN} bob lr")).times(1));
+    all.extend(["INBOX", "A", "B"].map(|folder| acl(folder, &format!("{OWN} {later}"))));
     let scripted = Scripted::start(all);
     let (_, access) = reach(&scripted);
     let mut session = access.open(MAILBOX).map_err(|refusal| refusal.code).expect("a session");
@@ -279,6 +278,23 @@ fn change(rules: Vec<Rule>, wanted: Rights) -> (Outcome<()>, Vec<String>) {
     let wanted: Vec<FolderAccess> = read.into_iter().map(|folder| FolderAccess { rights: wanted, ..folder }).collect();
     let outcome = session.change("bob", &wanted);
     (outcome, scripted.heard())
+}
+
+fn change(rules: Vec<Rule>, wanted: Rights) -> (Outcome<()>, Vec<String>) {
+    change_and_read(rules, wanted, "bob lrswipkxtea")
+}
+
+#[test]
+fn what_was_given_to_another_name_is_taken_back() {
+    let (outcome, heard) = change_and_read(vec![], Rights::FULL_ACCESS, "BOB lrswipkxtea");
+    assert!(matches!(outcome, Outcome::Refused(refusal) if refusal.code == "mail-name-changed"), "{outcome:?}");
+    let taken: Vec<&String> = heard.iter().filter(|line| line.starts_with("DELETEACL")).collect();
+    assert_eq!(taken, ["DELETEACL \"A\" \"bob\"", "DELETEACL \"B\" \"bob\"", "DELETEACL \"INBOX\" \"bob\""]);
+    // And nothing is given where such a name stands already.
+    let alike = acl("A", "ada lrswipkxtea bob@example.org lr");
+    let (outcome, heard) = change(vec![alike], Rights::FULL_ACCESS);
+    assert!(matches!(outcome, Outcome::Refused(refusal) if refusal.code == "mail-name-alike"), "{outcome:?}");
+    assert!(!heard.iter().any(|line| line.starts_with("SETACL")), "{heard:?}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Permissions of mailboxes over IMAP (RFC 4314): read, given and taken back folder by folder.
 //!
 //! What is read of a principal is its own entry, which is what a grant changes. Entries that take rights away
-//! (`-identifier`) and those of groups are nobody's grant: nothing is given where the former stand, and the latter are
+//! (`-identifier`) and those of everybody are nobody's grant: nothing is given where the former stand, and the latter are
 //! left out of what the principal sees for itself.
 
 use std::collections::{BTreeMap, HashMap};
@@ -17,9 +17,8 @@ use super::doveadm::{Doveadm, Keys};
 use super::error::{MailError, RETRY_SOON};
 use super::folder::{Folder, Root};
 use super::mailroom::by_path;
-use super::quirk::UnknownUser;
 use super::session::Session;
-use super::{Connector, MailboxAccess, Proof};
+use super::{Connector, MailboxAccess};
 use crate::connector::access::{AccessSession, AccessTarget, FolderAccess};
 use crate::connector::outcome::{Cause, Outcome, Refusal, Retry};
 
@@ -62,7 +61,7 @@ impl AccessTarget for ImapAccess {
     fn open(&self, mailbox: EntityId) -> Result<Box<dyn AccessSession>, Refusal> {
         let access = self.directory.access(mailbox)?;
         let session = self.log_in(&access)?;
-        Ok(Box::new(OpenMailbox { session, user: access.user, names: HashMap::new() }))
+        Ok(Box::new(OpenMailbox { session, connector: Arc::clone(&self.connector), access, names: HashMap::new() }))
     }
 
     fn seen_by(&self, mailbox: EntityId, identifier: &str) -> Result<Option<Vec<FolderAccess>>, Refusal> {
@@ -77,8 +76,8 @@ impl AccessTarget for ImapAccess {
             // Not even a granted mailbox would be shown: its eyes say nothing.
             return Ok(None);
         };
-        let of_groups: HashMap<&str, Rights> =
-            folders.iter().zip(&acls).map(|(folder, acl)| (folder.path.as_str(), rights_of_groups(acl))).collect();
+        let of_everybody: HashMap<&str, Rights> =
+            folders.iter().zip(&acls).map(|(folder, acl)| (folder.path.as_str(), rights_of_everybody(acl))).collect();
         let mut seen: BTreeMap<String, Rights> = BTreeMap::new();
         for (root, listed) in shown {
             // A folder may be readable and not be shown, so all are asked about.
@@ -97,9 +96,9 @@ impl AccessTarget for ImapAccess {
                     Err(MailError::Refused(why)) if is_no(why.code) => continue,
                     Err(error) => return Err(refusal(error)),
                 };
-                let groups = of_groups.get(path.as_str()).copied().unwrap_or(Rights::NONE);
+                let everybody = of_everybody.get(path.as_str()).copied().unwrap_or(Rights::NONE);
                 let sees = seen.entry(path.clone()).or_default();
-                *sees = sees.and(rights.without(groups));
+                *sees = sees.and(rights.without(everybody));
             }
         }
         seen.retain(|_, rights| !rights.is_empty());
@@ -126,11 +125,14 @@ fn is_no(code: &str) -> bool {
     matches!(code, "mail-no-right" | "mail-folder-missing" | "mail-refused")
 }
 
+/// The names of everybody who logs in.
+const EVERYBODY: &[&str] = &["anyone", "anonymous", "authenticated"];
+
 /// Names with a meaning of their own (RFC 4314, 2; the servers' documentation): groups, and everybody.
 fn is_a_group(identifier: &str) -> bool {
-    const WORDS: &[&str] = &["anyone", "anonymous", "authenticated", "administrators"];
     const PREFIXES: &[&str] = &["group:", "group=", "group-override=", "$", "#", "@"];
-    WORDS.iter().any(|word| identifier.eq_ignore_ascii_case(word))
+    identifier.eq_ignore_ascii_case("administrators")
+        || EVERYBODY.iter().any(|word| identifier.eq_ignore_ascii_case(word))
         || PREFIXES.iter().any(|prefix| identifier.starts_with(prefix))
 }
 
@@ -143,8 +145,21 @@ fn is_a_user(identifier: &str) -> bool {
         && !identifier.chars().any(char::is_control)
 }
 
-fn rights_of_groups(acl: &Acl) -> Rights {
-    acl.entries.iter().filter(|(who, _)| is_a_group(who)).fold(Rights::NONE, |all, (_, rights)| all.and(*rights))
+/// Whether a server may take two names for the same: it may fold letters, and leave out a domain that it takes for granted.
+fn is_alike(a: &str, b: &str) -> bool {
+    let parts = |name: &str| {
+        let (local, domain) = name.split_once('@').unwrap_or((name, ""));
+        (local.to_lowercase(), domain.to_lowercase())
+    };
+    let ((a, a_domain), (b, b_domain)) = (parts(a), parts(b));
+    a == b && (a_domain == b_domain || a_domain.is_empty() || b_domain.is_empty())
+}
+
+/// Returns what everybody may do who logs in. Of other groups nobody here knows who belongs to them: what a principal can
+/// do through one of those is shown as its own, so that a revoke that changes nothing for it is never called done.
+fn rights_of_everybody(acl: &Acl) -> Rights {
+    let is_everybody = |who: &str| EVERYBODY.iter().any(|word| who.eq_ignore_ascii_case(word));
+    acl.entries.iter().filter(|(who, _)| is_everybody(who)).fold(Rights::NONE, |all, (_, rights)| all.and(*rights))
 }
 
 /// Returns the path of a folder that somebody else sees. Dovecot shows an inbox twice: as the mailbox and as a folder in it.
@@ -189,9 +204,19 @@ fn read_all(session: &mut Session) -> Result<(Vec<Folder>, Vec<Acl>), Refusal> {
 /// One login to one mailbox.
 struct OpenMailbox {
     session: Session,
-    user: String,
-    /// Names by path, and whether an entry takes rights away from the principal, as they were last read.
-    names: HashMap<String, (String, Rights)>,
+    connector: Arc<Connector>,
+    access: MailboxAccess,
+    /// The folders by their paths, as they were last read.
+    names: HashMap<String, Known>,
+}
+
+/// What is remembered of a folder that was read.
+struct Known {
+    name: String,
+    /// What an entry takes away from the principal.
+    taken: Rights,
+    /// Whether another entry may mean the same principal: in other letters, with or without a domain.
+    has_alike: bool,
 }
 
 impl AccessSession for OpenMailbox {
@@ -202,7 +227,8 @@ impl AccessSession for OpenMailbox {
         let mut read = Vec::with_capacity(folders.len());
         for (folder, acl) in folders.into_iter().zip(acls) {
             read.push(FolderAccess { folder: folder.path.clone(), rights: acl.rights_of(identifier) });
-            self.names.insert(folder.path, (folder.name, acl.rights_of(&taken)));
+            let has_alike = acl.entries.iter().any(|(who, _)| who != identifier && is_alike(who, identifier));
+            self.names.insert(folder.path, Known { name: folder.name, taken: acl.rights_of(&taken), has_alike });
         }
         read.sort_by(|a, b| a.folder.cmp(&b.folder));
         Ok(read)
@@ -211,13 +237,17 @@ impl AccessSession for OpenMailbox {
     fn change(&mut self, identifier: &str, wanted: &[FolderAccess]) -> Outcome<()> {
         let mut named = Vec::with_capacity(wanted.len());
         for folder in wanted {
-            let Some((name, taken)) = self.names.get(&folder.folder) else {
+            let Some(known) = self.names.get(&folder.folder) else {
                 return Outcome::Refused(Refusal { code: "mail-folder-missing", retry: Retry::AfterProbe });
             };
-            if let Err(refused) = self.may_give(identifier, folder.rights, *taken) {
+            if let Err(refused) = self.may_give(identifier, folder.rights, known) {
                 return Outcome::Refused(refused);
             }
-            named.push((name.clone(), folder.rights));
+            named.push((known.name.clone(), folder.rights));
+        }
+        let gives_all = wanted.iter().any(|folder| folder.rights.covers(Rights::FULL_ACCESS));
+        if gives_all && let Err(error) = self.connector.can_be_proven_beside_others(&self.access, &self.session) {
+            return Outcome::Refused(refusal(error));
         }
         let (gone, given): (Vec<_>, Vec<_>) = named.iter().partition(|(_, rights)| rights.is_empty());
         let takes: Vec<(&str, &str)> = gone.iter().map(|(name, _)| (name.as_str(), identifier)).collect();
@@ -228,13 +258,19 @@ impl AccessSession for OpenMailbox {
         ends.extend(self.session.set_acls(&gives));
         let names = takes.iter().map(|(name, _)| *name).chain(gives.iter().map(|(name, ..)| *name));
         let ends: Vec<(&str, Result<(), MailError>)> = names.zip(ends).collect();
-        self.all_of(&ends)
+        match self.all_of(&ends) {
+            Outcome::Applied(()) if gives_all => {
+                let given: Vec<&str> = gives.iter().map(|(name, ..)| *name).collect();
+                self.stands_under_its_name(identifier, &given)
+            }
+            other => other,
+        }
     }
 }
 
 impl OpenMailbox {
     /// Refuses what could not be taken back again, or would mean something else than it says.
-    fn may_give(&self, identifier: &str, rights: Rights, taken: Rights) -> Result<(), Refusal> {
+    fn may_give(&self, identifier: &str, rights: Rights, known: &Known) -> Result<(), Refusal> {
         let gives = rights.covers(Rights::FULL_ACCESS);
         let refuse = |code| Err(Refusal { code, retry: Retry::Never });
         if identifier.is_empty() || identifier.starts_with(['-', '+']) {
@@ -243,16 +279,38 @@ impl OpenMailbox {
         if !gives {
             return Ok(());
         }
-        if !is_a_user(identifier) || identifier.eq_ignore_ascii_case(&self.user) {
+        if !is_a_user(identifier) || is_alike(identifier, &self.access.user) {
             return refuse("mail-name-unsafe");
         }
-        if !rights.without(rights.without(taken)).is_empty() {
+        if !rights.without(rights.without(known.taken)).is_empty() {
             return refuse("mail-negative-rights");
         }
-        let proves_no_more = self.session.proof() == Proof::OwnerEntry
-            && self.session.quirks().unknown_user == UnknownUser::NotToBeTried
-            && rights.covers(Rights::ADMINISTER);
-        if proves_no_more { refuse("mail-not-proven-later") } else { Ok(()) }
+        if known.has_alike {
+            return refuse("mail-name-alike");
+        }
+        Ok(())
+    }
+
+    /// Looks whether what was given stands under the name to which it was given. A server that gave it to another name,
+    /// in other letters or without a domain, is told to take it back: what it calls the principal cannot be taken back later.
+    fn stands_under_its_name(&mut self, identifier: &str, names: &[&str]) -> Outcome<()> {
+        let unknown = |error: MailError| Outcome::Unknown(Cause { code: error.code() });
+        let mut elsewhere = Vec::new();
+        for (name, acl) in names.iter().zip(self.session.acls(names)) {
+            match acl {
+                Ok(acl) if acl.has(identifier) => {}
+                Ok(_) => elsewhere.push((*name, identifier)),
+                Err(MailError::Refused(why)) if is_no(why.code) => {}
+                Err(error) => return unknown(error),
+            }
+        }
+        if elsewhere.is_empty() {
+            return Outcome::Applied(());
+        }
+        match self.session.delete_acls(&elsewhere).into_iter().find_map(Result::err) {
+            Some(error) => unknown(error),
+            None => Outcome::Refused(Refusal { code: "mail-name-changed", retry: Retry::Never }),
+        }
     }
 
     /// Joins how the changes of single folders ended. One that is gone needs none.
