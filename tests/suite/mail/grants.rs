@@ -17,7 +17,7 @@ use retention_tests::world::{LEASE_MS, Stage, Stepped, World};
 use retentiond::clock::Clock as _;
 use retentiond::connector::outcome::Outcome;
 
-use super::directory::{Directory, outside, world};
+use super::directory::{Directory, on_each, outside, world};
 
 /// A mailbox with folders, in one of which the helper may read what is there without any grant.
 struct Grants {
@@ -122,7 +122,7 @@ impl Grants {
 
 #[test]
 fn a_grant_is_real_and_so_is_its_end() {
-    for kind in Kind::ALL {
+    on_each(|kind| {
         let mut grants = Grants::plain(kind);
         assert!(!grants.can_open(&[]) && grants.can_open(&STANDING), "{kind}");
         let grant = grants.request().expect("a grant");
@@ -162,7 +162,7 @@ fn a_grant_is_real_and_so_is_its_end() {
         };
         assert_eq!(verified_as, VerifiedAs::Grantee, "{kind}");
         assert_eq!(sessions, OpenSessions::MayHaveLivedOn { until: None }, "{kind}");
-    }
+    });
 }
 
 #[test]
@@ -209,11 +209,11 @@ fn crash_everywhere(kind: Kind, remains: Remains) {
 
 #[test]
 fn a_crash_at_any_flush_leaves_no_access_behind() {
-    for kind in Kind::ALL {
+    on_each(|kind| {
         for remains in [Remains::Lost, Remains::Flushed] {
             crash_everywhere(kind, remains);
         }
-    }
+    });
 }
 
 /// Goes through a whole grant, with a fault of one of its connections. Returns the connections.
@@ -237,7 +237,7 @@ fn through_a_fault(server: &'static Server, number: usize, fault: &Fault) -> Vec
 
 #[test]
 fn a_connection_that_is_cut_anywhere_leaves_no_access_behind() {
-    for kind in Kind::ALL {
+    on_each(|kind| {
         let server = Server::shared(kind);
         let dialogues = through_a_fault(server, 0, &Fault::Pass);
         assert!(dialogues.len() >= 6, "{kind}: {}", dialogues.len());
@@ -246,12 +246,12 @@ fn a_connection_that_is_cut_anywhere_leaves_no_access_behind() {
                 through_a_fault(server, number, &Fault::Cut(Way::Down, at));
             }
         }
-    }
+    });
 }
 
 #[test]
 fn a_lost_command_that_gives_or_takes_is_asked_about_anew() {
-    for kind in Kind::ALL {
+    on_each(|kind| {
         let server = Server::shared(kind);
         let dialogues = through_a_fault(server, 0, &Fault::Pass);
         for verb in ["SETACL", "DELETEACL"] {
@@ -262,12 +262,12 @@ fn a_lost_command_that_gives_or_takes_is_asked_about_anew() {
                 assert!(went[number].failed, "{kind}: {fault:?}");
             }
         }
-    }
+    });
 }
 
 #[test]
 fn what_everybody_may_do_is_nobodys_grant() {
-    for kind in Kind::ALL {
+    on_each(|kind| {
         let server = Server::shared(kind);
         let mut grants = Grants::plain(kind);
         let inbox = quoted(&server.folder(&[]));
@@ -283,12 +283,12 @@ fn what_everybody_may_do_is_nobodys_grant() {
         assert_eq!(grants.end_of(grant), Some(GrantEnd::Revoked), "{kind}\n{story}");
         assert_eq!(server.rights(&grants.owner), before, "{kind}\n{story}");
         assert!(!story.contains("grant-still-seen"), "{kind}\n{story}");
-    }
+    });
 }
 
 #[test]
 fn nothing_is_given_where_rights_are_taken_away_and_nothing_to_anybody_but_one_person() {
-    for kind in Kind::ALL {
+    on_each(|kind| {
         let server = Server::shared(kind);
         let mut grants = Grants::plain(kind);
         for identifier in ["anyone", "-somebody", "owner", ""] {
@@ -311,12 +311,12 @@ fn nothing_is_given_where_rights_are_taken_away_and_nothing_to_anybody_but_one_p
         assert!(story.contains("mail-negative-rights"), "{kind}\n{story}");
         assert!(grants.end_of(grant).is_some(), "{kind}\n{story}");
         assert_eq!(server.rights(&grants.owner), before, "{kind}\n{story}");
-    }
+    });
 }
 
 #[test]
 fn folders_that_are_renamed_and_removed_meanwhile_keep_nothing() {
-    for kind in Kind::ALL {
+    on_each(|kind| {
         let server = Server::shared(kind);
         let mut grants = Grants::plain(kind);
         let grant = grants.request().expect("a grant");
@@ -338,12 +338,12 @@ fn folders_that_are_renamed_and_removed_meanwhile_keep_nothing() {
             .collect();
         assert_eq!(left, [&server.folder(&STANDING)], "{kind}\n{story}");
         assert!(!grants.can_open(&["Elsewhere"]) && !grants.can_open(&[]), "{kind}\n{story}");
-    }
+    });
 }
 
 #[test]
 fn a_name_that_the_server_writes_otherwise_is_given_nothing() {
-    for kind in Kind::ALL {
+    on_each(|kind| {
         let server = Server::shared(kind);
         let mut grants = Grants::plain(kind);
         let name = grants.helper.name.to_uppercase();
@@ -364,5 +364,5 @@ fn a_name_that_the_server_writes_otherwise_is_given_nothing() {
         grants.world.revoke_grant(grant);
         grants.finish();
         assert_eq!(server.rights(&grants.owner), before, "{kind}\n{}", grants.world.story());
-    }
+    });
 }
