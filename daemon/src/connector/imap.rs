@@ -32,6 +32,7 @@ mod date;
 mod directory;
 mod doveadm;
 mod error;
+mod eyes;
 mod folder;
 mod limits;
 mod login;
@@ -67,7 +68,7 @@ pub use session::{Access, Selected, Session};
 pub use uid::{Uid, UidValidity, Uids};
 
 use login::LoggedIn;
-use permit::{Gate, Permit};
+use permit::{Errand, Gate, Permit};
 use proof::Shown;
 
 /// How long the answer to the question whether a server refuses unknown mailboxes is believed. A refused login counts in
@@ -208,8 +209,20 @@ impl Connector {
     /// # Errors
     /// Says why not. Nothing was changed on the server.
     pub fn open(&self, access: &MailboxAccess) -> Result<Session, MailError> {
+        self.open_for(access, Errand::Usual)
+    }
+
+    /// As [`Self::open`], on a connection that is kept free for what must not wait: taking permissions back.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_urgent(&self, access: &MailboxAccess) -> Result<Session, MailError> {
+        self.open_for(access, Errand::Urgent)
+    }
+
+    fn open_for(&self, access: &MailboxAccess, errand: Errand) -> Result<Session, MailError> {
         let known = self.known(&access.server);
-        let permit = known.gate.enter(self.clock.monotonic())?;
+        let permit = known.gate.enter(self.clock.monotonic(), errand)?;
         let opened =
             self.log_in(&known, access, &access.user).and_then(|login| self.prove(&known, access, login, permit));
         match &opened {

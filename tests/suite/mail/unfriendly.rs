@@ -253,6 +253,34 @@ fn of_an_unknown_server_nobody_says_that_nothing_is_left() {
     assert!(seen.is_ok_and(|seen| seen.is_none()));
 }
 
+#[test]
+fn eyes_that_never_saw_anything_prove_nothing() {
+    let others = "* NAMESPACE ((\"\" \"/\")) ((\"shared/\" \"/\")) NIL\r\n{tag} OK\r\n";
+    let nothing = || vec![Act::say("{tag} NO [NOPERM] no\r\n")];
+    let something = vec![Act::say("* MYRIGHTS shared/ada lr\r\n{tag} OK\r\n")];
+    let scripted = Scripted::start(vec![
+        Rule::when("NAMESPACE", vec![Act::say(others)]),
+        Rule::when("LIST \"\" \"SHARED", vec![Act::say("{tag} OK\r\n")]),
+        Rule::when("MYRIGHTS", nothing()).times(1),
+        Rule::when("MYRIGHTS \"SHARED/ADA\"", something).times(1),
+        Rule::when("LOGIN \"BOB\"", vec![Act::say("{tag} OK in\r\n")]).times(3),
+        Rule::when("LOGIN \"BOB\"", vec![Act::say("{tag} NO [AUTHENTICATIONFAILED] no\r\n")]).times(1),
+        Rule::when("LOGIN \"BOB\"", vec![Act::say("{tag} NO [UNAVAILABLE] no\r\n")]).times(1),
+        Rule::when("MYRIGHTS", nothing()),
+    ]);
+    let (_, access) = reach(&scripted);
+    let look = || {
+        let seen = access.seen_by(MAILBOX, "bob").map_err(|refusal| refusal.code)?;
+        let rights = |folder: FolderAccess| format!("{} {}", folder.folder, folder.rights);
+        Ok::<_, &str>(seen.map(|seen| seen.into_iter().map(rights).collect::<Vec<_>>()))
+    };
+    assert_eq!(look(), Ok(None), "the mailbox may have another name for others");
+    assert_eq!(look(), Ok(Some(vec!["INBOX lr".to_owned()])));
+    assert_eq!(look(), Ok(Some(vec![])), "now it is known that something would be seen");
+    assert_eq!(look(), Ok(None), "a password that is no longer right shows nothing");
+    assert_eq!(look(), Err("mail-server-unavailable"));
+}
+
 fn folders() -> Rule {
     let list = ["INBOX", "A", "B"].map(|name| format!("* LIST () \"/\" {name}\r\n")).concat();
     Rule::when("LIST", vec![Act::say(&format!("{list}{{tag}} OK\r\n"))])

@@ -4,7 +4,7 @@
 //! (`-identifier`) and those of everybody are nobody's grant: nothing is given where the former stand, and the latter are
 //! left out of what the principal sees for itself.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use retention_core::event::grant::OpenSessions;
@@ -15,7 +15,8 @@ use super::acl::Acl;
 use super::directory::MailboxDirectory;
 use super::doveadm::{Doveadm, Keys};
 use super::error::{MailError, RETRY_SOON};
-use super::folder::{Folder, Root};
+use super::eyes::{self, Eyes};
+use super::folder::Folder;
 use super::mailroom::by_path;
 use super::session::Session;
 use super::{Connector, MailboxAccess};
@@ -35,22 +36,23 @@ pub struct ImapAccess {
     connector: Arc<Connector>,
     directory: Arc<dyn MailboxDirectory>,
     keys: Keys,
+    eyes: Arc<Eyes>,
 }
 
 impl ImapAccess {
     /// Makes one; `keys` reads the keys of servers' own interfaces.
     #[must_use]
     pub fn new(connector: Arc<Connector>, directory: Arc<dyn MailboxDirectory>, keys: Keys) -> Self {
-        Self { connector, directory, keys }
+        Self { connector, directory, keys, eyes: Arc::default() }
     }
 
     fn log_in(&self, access: &MailboxAccess) -> Result<Session, Refusal> {
-        self.connector.open(access).map_err(refusal)
+        self.connector.open_urgent(access).map_err(refusal)
     }
 }
 
 /// What only asks, or never came so far as to change something, was refused.
-fn refusal(error: MailError) -> Refusal {
+pub(super) fn refusal(error: MailError) -> Refusal {
     match error.of_a_question() {
         MailError::Refused(refusal) => refusal,
         MailError::Unknown(cause) => Refusal { code: cause.code, retry: Retry::After(RETRY_SOON) },
@@ -61,48 +63,32 @@ impl AccessTarget for ImapAccess {
     fn open(&self, mailbox: EntityId) -> Result<Box<dyn AccessSession>, Refusal> {
         let access = self.directory.access(mailbox)?;
         let session = self.log_in(&access)?;
-        Ok(Box::new(OpenMailbox { session, connector: Arc::clone(&self.connector), access, names: HashMap::new() }))
+        Ok(Box::new(OpenMailbox {
+            session,
+            connector: Arc::clone(&self.connector),
+            directory: Arc::clone(&self.directory),
+            eyes: Arc::clone(&self.eyes),
+            mailbox,
+            access,
+            names: HashMap::new(),
+        }))
     }
 
     fn seen_by(&self, mailbox: EntityId, identifier: &str) -> Result<Option<Vec<FolderAccess>>, Refusal> {
         let Some(own) = self.directory.access_as(mailbox, identifier) else { return Ok(None) };
         let access = self.directory.access(mailbox)?;
-        // What there is to be seen is asked as whoever sees everything.
         let mut admin = self.log_in(&access)?;
         let (folders, acls) = read_all(&mut admin)?;
+        let is_named_so = eyes::names_of_others_are_proven(admin.proof());
         drop(admin);
-        let mut principal = self.log_in(&own)?;
-        let Some(shown) = principal.folders_of(&access.user).map_err(refusal)? else {
-            // Not even a granted mailbox would be shown: its eyes say nothing.
-            return Ok(None);
+        let mut principal = match self.connector.open_urgent(&own) {
+            Ok(principal) => principal,
+            // Its password is not known any more.
+            Err(error) if matches!(error.code(), "mail-login-refused" | "mail-password-expired") => return Ok(None),
+            Err(error) => return Err(refusal(error)),
         };
-        let of_everybody: HashMap<&str, Rights> =
-            folders.iter().zip(&acls).map(|(folder, acl)| (folder.path.as_str(), rights_of_everybody(acl))).collect();
-        let mut seen: BTreeMap<String, Rights> = BTreeMap::new();
-        for (root, listed) in shown {
-            // A folder may be readable and not be shown, so all are asked about.
-            let mut names: BTreeMap<String, String> =
-                folders.iter().map(|folder| (root.name_of(&folder.path), folder.path.clone())).collect();
-            names.extend(listed.into_iter().map(|folder| {
-                let path = path_below(&root, &folder);
-                (folder.name, path)
-            }));
-            let asked: Vec<&str> = names.keys().map(String::as_str).collect();
-            let answers = principal.my_rights_on(&asked);
-            for (path, answer) in names.values().zip(answers) {
-                let rights = match answer {
-                    Ok(rights) => rights,
-                    // What one may not even ask about one may not do.
-                    Err(MailError::Refused(why)) if is_no(why.code) => continue,
-                    Err(error) => return Err(refusal(error)),
-                };
-                let everybody = of_everybody.get(path.as_str()).copied().unwrap_or(Rights::NONE);
-                let sees = seen.entry(path.clone()).or_default();
-                *sees = sees.and(rights.without(everybody));
-            }
-        }
-        seen.retain(|_, rights| !rights.is_empty());
-        Ok(Some(seen.into_iter().map(|(folder, rights)| FolderAccess { folder, rights }).collect()))
+        let seen = eyes::look(&mut principal, &access.user, &folders, &acls)?;
+        Ok(seen.filter(|seen| is_named_so || self.eyes.believes(mailbox, identifier, seen)))
     }
 
     fn end_sessions(&self, mailbox: EntityId, identifier: &str) -> Result<OpenSessions, Refusal> {
@@ -121,12 +107,12 @@ impl AccessTarget for ImapAccess {
 }
 
 /// Whether a refusal means that one may not, or that there is nothing.
-fn is_no(code: &str) -> bool {
+pub(super) fn is_no(code: &str) -> bool {
     matches!(code, "mail-no-right" | "mail-folder-missing" | "mail-refused")
 }
 
 /// The names of everybody who logs in.
-const EVERYBODY: &[&str] = &["anyone", "anonymous", "authenticated"];
+pub(super) const EVERYBODY: &[&str] = &["anyone", "anonymous", "authenticated"];
 
 /// Names with a meaning of their own (RFC 4314, 2; the servers' documentation): groups, and everybody.
 fn is_a_group(identifier: &str) -> bool {
@@ -153,20 +139,6 @@ fn is_alike(a: &str, b: &str) -> bool {
     };
     let ((a, a_domain), (b, b_domain)) = (parts(a), parts(b));
     a == b && (a_domain == b_domain || a_domain.is_empty() || b_domain.is_empty())
-}
-
-/// Returns what everybody may do who logs in. Of other groups nobody here knows who belongs to them: what a principal can
-/// do through one of those is shown as its own, so that a revoke that changes nothing for it is never called done.
-fn rights_of_everybody(acl: &Acl) -> Rights {
-    let is_everybody = |who: &str| EVERYBODY.iter().any(|word| who.eq_ignore_ascii_case(word));
-    acl.entries.iter().filter(|(who, _)| is_everybody(who)).fold(Rights::NONE, |all, (_, rights)| all.and(*rights))
-}
-
-/// Returns the path of a folder that somebody else sees. Dovecot shows an inbox twice: as the mailbox and as a folder in it.
-fn path_below(root: &Root, folder: &Folder) -> String {
-    let last = folder.delimiter.and_then(|delimiter| folder.name.strip_prefix(root.inbox())?.strip_prefix(delimiter));
-    let is_inbox = last.is_some_and(|last| last.eq_ignore_ascii_case("INBOX"));
-    if is_inbox { "INBOX".to_owned() } else { folder.path.clone() }
 }
 
 /// Lists all folders and reads who may do what in each, until both agree.
@@ -205,6 +177,9 @@ fn read_all(session: &mut Session) -> Result<(Vec<Folder>, Vec<Acl>), Refusal> {
 struct OpenMailbox {
     session: Session,
     connector: Arc<Connector>,
+    directory: Arc<dyn MailboxDirectory>,
+    eyes: Arc<Eyes>,
+    mailbox: EntityId,
     access: MailboxAccess,
     /// The folders by their paths, as they were last read.
     names: HashMap<String, Known>,
@@ -261,7 +236,11 @@ impl AccessSession for OpenMailbox {
         match self.all_of(&ends) {
             Outcome::Applied(()) if gives_all => {
                 let given: Vec<&str> = gives.iter().map(|(name, ..)| *name).collect();
-                self.stands_under_its_name(identifier, &given)
+                let stands = self.stands_under_its_name(identifier, &given);
+                if stands == Outcome::Applied(()) {
+                    self.try_the_eyes(identifier);
+                }
+                stands
             }
             other => other,
         }
@@ -310,6 +289,24 @@ impl OpenMailbox {
         match self.session.delete_acls(&elsewhere).into_iter().find_map(Result::err) {
             Some(error) => unknown(error),
             None => Outcome::Refused(Refusal { code: "mail-name-changed", retry: Retry::Never }),
+        }
+    }
+
+    /// Looks once through the eyes of whoever was given something: what they show of a mailbox that is open to them proves
+    /// that they would show it later too. Whatever goes wrong here, the grant stands.
+    fn try_the_eyes(&mut self, identifier: &str) {
+        if eyes::names_of_others_are_proven(self.session.proof()) || self.access.server.max_connections < 2 {
+            return;
+        }
+        let Some(own) = self.directory.access_as(self.mailbox, identifier) else { return };
+        let looked = read_all(&mut self.session).and_then(|(folders, acls)| {
+            let mut principal = self.connector.open_urgent(&own).map_err(refusal)?;
+            eyes::look(&mut principal, &self.access.user, &folders, &acls)
+        });
+        match looked {
+            Ok(Some(seen)) => drop(self.eyes.believes(self.mailbox, identifier, &seen)),
+            Ok(None) => {}
+            Err(why) => tracing::debug!(code = why.code, "a principal could not look for itself at what it was given"),
         }
     }
 
