@@ -15,7 +15,7 @@ use retention_tests::servers::raw::{Raw, quoted};
 use retention_tests::servers::{Account, Kind, Server, Stored};
 use retention_tests::world::{Stage, Stepped, World};
 
-use super::directory::{Directory, world};
+use super::directory::{Directory, on_each, world};
 
 /// The folder of these tests: its path is the same on every server, and holds what no server writes as it is.
 const ARCHIVE: &str = "Účty & co/2020";
@@ -158,7 +158,7 @@ fn texts(dir: &Path) -> Vec<Vec<u8>> {
 
 #[test]
 fn what_is_due_is_exported_to_the_byte_and_goes_and_nothing_else_does() {
-    for kind in Kind::ALL {
+    on_each(|kind| {
         let server = Server::shared(kind);
         let directory = Directory::of(server, None);
         let mut mail = Mail::new(&directory, server, "P1D");
@@ -191,7 +191,7 @@ fn what_is_due_is_exported_to_the_byte_and_goes_and_nothing_else_does() {
         let told = mail.world.store().view(|views| views.small.scans.get(mail.mailbox).cloned());
         let body = told.expect("a look").done.expect("one that ended").1;
         assert_eq!((body.messages, body.changed, body.absent), (4, 0, 0), "{kind}");
-    }
+    });
 }
 
 #[test]
@@ -229,7 +229,7 @@ fn meddled(kind: Kind, meddle: impl FnOnce(&Mail)) -> (Mail, RunState) {
 
 #[test]
 fn a_message_that_was_moved_flagged_or_removed_meanwhile_is_left_alone() {
-    for kind in Kind::ALL {
+    on_each(|kind| {
         let (mail, state) = meddled(kind, |mail| {
             let mut raw = mail.raw();
             raw.select(&mail.archive);
@@ -246,12 +246,12 @@ fn a_message_that_was_moved_flagged_or_removed_meanwhile_is_left_alone() {
         assert!(mail.left_alone().contains(&SkipReason::Changed), "{kind}\n{story}");
         let truth = mail.truth(&mail.archive);
         assert!(!truth[&3].flags.contains("\\Deleted"), "{kind}: {:?}", truth[&3].flags);
-    }
+    });
 }
 
 #[test]
 fn a_folder_that_is_numbered_anew_keeps_everything() {
-    for kind in Kind::ALL {
+    on_each(|kind| {
         let mut before = BTreeMap::new();
         let (mail, state) = meddled(kind, |mail| {
             before = mail.truth(&mail.archive);
@@ -264,12 +264,12 @@ fn a_folder_that_is_numbered_anew_keeps_everything() {
         assert!(matches!(state, RunState::Completed | RunState::Cancelled), "{kind}: {state:?}\n{story}");
         let bodies = |stored: BTreeMap<u32, Stored>| stored.into_values().map(|stored| stored.body).collect::<Vec<_>>();
         assert!(bodies(mail.truth(&mail.archive)) == bodies(before), "{kind}\n{story}");
-    }
+    });
 }
 
 #[test]
 fn a_folder_that_is_removed_meanwhile_is_gone_and_not_purged() {
-    for kind in Kind::ALL {
+    on_each(|kind| {
         let (mail, state) = meddled(kind, |mail| {
             mail.raw().ok(&format!("DELETE {}", quoted(&mail.archive)));
         });
@@ -277,12 +277,12 @@ fn a_folder_that_is_removed_meanwhile_is_gone_and_not_purged() {
         assert!(matches!(state, RunState::Completed | RunState::Cancelled), "{kind}: {state:?}\n{story}");
         assert!(mail.left_alone().iter().all(|reason| *reason == SkipReason::Gone), "{kind}\n{story}");
         assert!(!mail.server.truth(&mail.account).contains_key(&mail.archive), "{kind}: nothing made it anew");
-    }
+    });
 }
 
 #[test]
 fn a_run_that_is_cut_off_anywhere_ends_as_if_nothing_had_been() {
-    for kind in Kind::ALL {
+    on_each(|kind| {
         let server = Server::shared(kind);
         // How it goes when all is well: the connections from the export on.
         let proxy = Proxy::before(server.imap_port());
@@ -307,7 +307,7 @@ fn a_run_that_is_cut_off_anywhere_ends_as_if_nothing_had_been() {
                 assert_eq!(mail.uids(), [2, 4], "{kind}: connection {number} after {at} bytes\n{story}");
             }
         }
-    }
+    });
 }
 
 /// Lets a run go on until the connection failed as it was told, then heals it, and drives to the end.
@@ -326,7 +326,7 @@ fn run_through_a_fault(mail: &mut Mail, proxy: &Proxy, run: RunId) -> RunState {
 
 #[test]
 fn a_connection_that_is_lost_at_a_command_that_changes_something_is_asked_anew_what_it_did() {
-    for kind in Kind::ALL {
+    on_each(|kind| {
         let server = Server::shared(kind);
         for lost in ["UID STORE", "UID EXPUNGE"] {
             for fault in [Fault::LostButApplied(lost.to_owned()), Fault::LostNotApplied(lost.to_owned())] {
@@ -343,5 +343,5 @@ fn a_connection_that_is_lost_at_a_command_that_changes_something_is_asked_anew_w
                 assert!(story.contains("unknown"), "{kind} {fault:?}\n{story}");
             }
         }
-    }
+    });
 }
