@@ -7,6 +7,7 @@ use crate::id::{Digest, EntityId, Position, StreamId};
 use crate::time::Timestamp;
 
 pub mod change;
+pub mod clock;
 pub mod codec;
 pub mod decision;
 pub mod envelope;
@@ -215,6 +216,10 @@ events! {
     123 ClockJumped(operation::ClockJumped) Public;
     /// Everything in sled was made again from the journal.
     124 StoreRebuilt(operation::StoreRebuilt) Public;
+    /// The clock is not believed: nothing is purged until a person confirms it.
+    130 ClockDoubted(clock::ClockDoubted) Public;
+    /// A person confirmed the clock.
+    131 ClockConfirmed(clock::ClockConfirmed) House;
 }
 
 /// An event as it stands in the log.

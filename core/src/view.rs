@@ -14,6 +14,7 @@ use crate::record::{DateRole, EntityRecord, Kind};
 use crate::time::Timestamp;
 
 mod chunked;
+pub mod clock;
 pub mod condition;
 pub mod due;
 pub mod entities;
@@ -30,6 +31,7 @@ pub mod scans;
 pub mod small;
 pub mod snapshot;
 
+pub use clock::ClockTrust;
 pub use condition::{Condition, Conflict};
 pub use due::Due;
 pub use entities::{DealState, Entities, EntityState, Row};

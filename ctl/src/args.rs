@@ -136,6 +136,9 @@ pub(crate) enum Noun {
     /// Give access to mailboxes for a time, and take it back.
     #[command(subcommand)]
     Grant(mailbox::Grant),
+    /// Confirm the clock after it was doubted.
+    #[command(subcommand)]
+    Clock(Clock),
     /// Ask the event log.
     #[command(subcommand)]
     Audit(Audit),
@@ -607,6 +610,22 @@ pub(crate) enum Store {
     ///
     /// Needs the role admin.
     Rebuild,
+}
+
+/// `clock`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Clock {
+    /// Say that the clock is right. Nothing is purged after a jump of more than a day until somebody says so.
+    ///
+    /// Look at a second clock first: what is due, and so what is purged, is told by this one alone.
+    ///
+    /// Example: retentionctl clock confirm --reason "compared with time.example.org; the battery was replaced"
+    ///
+    /// Needs the role operator.
+    Confirm {
+        #[command(flatten)]
+        why: Why,
+    },
 }
 
 /// `schedule`.

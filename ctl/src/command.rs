@@ -15,6 +15,7 @@ use crate::render::{Renderer, printable};
 
 mod audit;
 mod batch;
+mod clock;
 mod entity;
 mod export;
 mod grant;
@@ -47,6 +48,7 @@ pub(crate) fn execute(args: Args) -> Result<ExitCode, Failure> {
         Noun::Quarantine(command) => quarantine::execute(&mut context, command),
         Noun::Mailbox(command) => mailbox::execute(&mut context, command),
         Noun::Grant(command) => grant::execute(&mut context, command),
+        Noun::Clock(command) => clock::execute(&mut context, command),
         Noun::Audit(command) => audit::execute(&mut context, command),
         Noun::Store(command) => store::execute(&mut context, command),
         Noun::Schedule(command) => schedule::execute(&mut context, command),

@@ -36,6 +36,11 @@ pub trait Clock: Send + Sync + fmt::Debug {
     /// Waits until the wall clock shows `at` or later. Ends at once when it already does.
     fn sleep_until(&self, at: Timestamp) -> Sleep;
 
+    /// Says whether the machine takes its clock for synchronised; `None` when nothing on it can tell.
+    fn is_synchronised(&self) -> Option<bool> {
+        None
+    }
+
     /// Reads both clocks, for [`Observation::jump_to`].
     fn observe(&self) -> Observation {
         Observation { wall: self.now(), monotonic: self.monotonic() }
@@ -46,7 +51,16 @@ pub trait Clock: Send + Sync + fmt::Debug {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct WallClock;
 
+/// Where systemd-timesyncd keeps what it knows; it is there while that service is in use.
+const TIMESYNC_DIR: &str = "/run/systemd/timesync";
+
 impl Clock for WallClock {
+    /// systemd-timesyncd makes a file once it has set the clock. Where another program does that work, nothing is known.
+    fn is_synchronised(&self) -> Option<bool> {
+        let directory = std::path::Path::new(TIMESYNC_DIR);
+        directory.is_dir().then(|| directory.join("synchronized").exists())
+    }
+
     fn now(&self) -> Timestamp {
         #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the wall clock")]
         let now = SystemTime::now();
@@ -77,19 +91,36 @@ pub struct ManualClock(Arc<Hands>);
 struct Hands {
     wall: watch::Sender<Timestamp>,
     monotonic: Mutex<Duration>,
+    synchronised: Mutex<Option<bool>>,
 }
 
 impl ManualClock {
     /// Starts at an instant, with a monotonic time of zero.
     #[must_use]
     pub fn starting_at(wall: Timestamp) -> Self {
-        Self(Arc::new(Hands { wall: watch::Sender::new(wall), monotonic: Mutex::new(Duration::ZERO) }))
+        Self(Arc::new(Hands {
+            wall: watch::Sender::new(wall),
+            monotonic: Mutex::new(Duration::ZERO),
+            synchronised: Mutex::new(None),
+        }))
     }
 
     /// Lets time pass on both clocks and wakes whoever waited for it.
     pub fn advance(&self, by: Duration) {
         *self.0.monotonic.lock() += by;
         self.0.wall.send_modify(|wall| *wall = Timestamp(wall.0.saturating_add(micros(by))));
+    }
+
+    /// Lets time pass until an instant; does nothing when that is over.
+    pub fn pass_until(&self, at: Timestamp) {
+        if let Some(left) = duration_between(self.now(), at) {
+            self.advance(left);
+        }
+    }
+
+    /// Lets the machine say whether its clock is synchronised.
+    pub fn set_synchronised(&self, synchronised: Option<bool>) {
+        *self.0.synchronised.lock() = synchronised;
     }
 
     /// Sets the wall clock alone, forward or back: a jump.
@@ -105,6 +136,10 @@ impl ManualClock {
 }
 
 impl Clock for ManualClock {
+    fn is_synchronised(&self) -> Option<bool> {
+        *self.0.synchronised.lock()
+    }
+
     fn now(&self) -> Timestamp {
         *self.0.wall.borrow()
     }

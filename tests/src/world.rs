@@ -529,7 +529,7 @@ impl World {
     pub fn finish(&mut self) {
         for _ in 0..STEPS_MAX {
             match self.settle() {
-                Some(at) => self.clock.set(at.max(self.clock.now())),
+                Some(at) => self.clock.pass_until(at),
                 None => return,
             }
         }
@@ -560,7 +560,7 @@ impl World {
                 (_, Some((run, true))) => return run,
                 _ => {
                     if let Some(at) = self.settle() {
-                        self.clock.set(at.max(self.clock.now()));
+                        self.clock.pass_until(at);
                     }
                 }
             }

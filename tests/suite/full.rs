@@ -115,7 +115,7 @@ fn a_bundle_without_room_purges_nothing_and_is_written_again_when_there_is_some(
         assert_eq!((world.state_of(due), world.bundles()), (EntityState::Visible, 0));
         fs::remove_file(filler).expect("the filler");
         assert_eq!(world.export_entries(), 0, "half a bundle was left behind");
-        world.clock.set(retry);
+        world.clock.pass_until(retry);
     }
     world.finish();
     assert_eq!(world.run_state(run), RunState::Completed, "{}", world.story());

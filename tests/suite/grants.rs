@@ -41,7 +41,7 @@ fn finish(world: &mut World) -> bool {
         match world.step(Stage::Grant) {
             Stepped::Crashed => crashed = true,
             Stepped::Worked => {}
-            Stepped::Until(at) => world.clock.set(at.max(world.clock.now())),
+            Stepped::Until(at) => world.clock.pass_until(at),
             Stepped::Idle => return crashed,
         }
     }

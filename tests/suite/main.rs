@@ -9,6 +9,7 @@
 )]
 
 mod checker;
+mod clock;
 mod crashes;
 mod ctl;
 mod deliveries;

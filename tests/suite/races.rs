@@ -36,7 +36,7 @@ fn one_step(world: &mut World) -> bool {
     match world.step(Stage::Run) {
         Stepped::Worked | Stepped::Crashed => true,
         Stepped::Until(at) => {
-            world.clock.set(at);
+            world.clock.pass_until(at);
             true
         }
         Stepped::Idle => false,

@@ -231,7 +231,7 @@ fn round(seed: u64, seen: &mut Seen) {
             break;
         }
         match world.step(Stage::Grant) {
-            Stepped::Until(at) => world.clock.set(at),
+            Stepped::Until(at) => world.clock.pass_until(at),
             Stepped::Worked | Stepped::Crashed | Stepped::Idle => {}
         }
     }

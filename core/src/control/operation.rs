@@ -169,6 +169,8 @@ operations! {
     GrantRenew Post "/v1/grants/{grant}/renew" Operator One;
     /// Ends a grant now.
     GrantRevoke Post "/v1/grants/{grant}/revoke" Operator One;
+    /// Says that the clock is right although it was doubted; purges go on.
+    ClockConfirm Post "/v1/clock/confirm" Operator One;
     /// Lists events.
     AuditQuery Get "/v1/events" Auditor List;
     /// Reads the whole store and compares it with itself.

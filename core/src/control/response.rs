@@ -174,6 +174,15 @@ pub enum Attention {
         /// The same as a sentence: what, where, and what to do.
         message: String,
     },
+    /// The clock is not believed: nothing is purged until a person confirms it.
+    ClockDoubted {
+        /// Why: `jumped_forward`, `away_for_long` or `not_synchronised`.
+        doubt: String,
+        /// What was expected.
+        expected_at: Timestamp,
+        /// What the clock said.
+        seen_at: Timestamp,
+    },
     /// The policies on disk are invalid; the last good set is active.
     PoliciesInvalid {
         /// How many problems there are.

@@ -166,6 +166,10 @@ fn facts_of(event: &Event) -> Vec<(Fact, bool)> {
             .with("cut_bytes", b.cut_bytes),
         Event::DaemonStopped(_) => Facts(Vec::new()),
         Event::ClockJumped(b) => fact("expected_at", b.expected_at).with("seen_at", b.seen_at),
+        Event::ClockDoubted(b) => {
+            fact("doubt", b.doubt.name()).with("expected_at", b.expected_at).with("seen_at", b.seen_at)
+        }
+        Event::ClockConfirmed(b) => fact("doubted", b.doubted).naming("reason", &b.reason),
         Event::StoreRebuilt(b) => fact("events", b.events).with("code", &b.code),
         Event::PolicySetActivated(b) => fact("set", b.digest.short()).with("policies", b.policies.len()),
         Event::PolicyRecorded(b) => fact("policy", &b.id).with("version", b.digest.short()),

@@ -135,6 +135,9 @@ fn retention(form: &mut String, policy: &Policy) {
         Align::None => {}
         Align::EndOfMonth => line(form, "retention.align", "end_of_month"),
         Align::EndOfYear => line(form, "retention.align", "end_of_year"),
+        Align::EndOfFiscalYear { first_month } => {
+            line(form, "retention.align", &format!("end_of_fiscal_year {first_month}"));
+        }
     }
     if let OnMissingStart::Fallback(start) = &retention.on_missing_start {
         line(form, "retention.fallback", start_name(start));

@@ -49,6 +49,11 @@ pub enum Align {
     EndOfMonth,
     /// The period begins when the year of the start is over.
     EndOfYear,
+    /// The period begins when the business year of the start is over.
+    EndOfFiscalYear {
+        /// The month with which a business year begins, from 1 to 12.
+        first_month: i8,
+    },
 }
 
 /// The longest period, in years: calendars end in the year 9999, and no law asks for more.
@@ -126,6 +131,7 @@ impl Period {
             Align::None => None,
             Align::EndOfMonth => Some(add_months(zone.civil(start).date().first_of_month(), 1)?),
             Align::EndOfYear => Some(Date::new(zone.civil(start).year().checked_add(1)?, 1, 1).ok()?),
+            Align::EndOfFiscalYear { first_month } => Some(next_fiscal_year(zone.civil(start).date(), first_month)?),
         };
         match self.0 {
             Length::Calendar { years, months, weeks, days } => {
@@ -145,6 +151,12 @@ impl Period {
             }
         }
     }
+}
+
+/// Returns the first day of the business year after the one of a date.
+fn next_fiscal_year(date: Date, first_month: i8) -> Option<Date> {
+    let this = Date::new(date.year(), first_month, 1).ok()?;
+    if date < this { Some(this) } else { Date::new(date.year().checked_add(1)?, first_month, 1).ok() }
 }
 
 /// Adds months to a date; a day that the month lacks becomes its last day.

@@ -18,7 +18,7 @@ pub enum Condition {
     /// was destroyed in the meantime.
     Versions(Vec<(EntityId, Position)>),
     /// The pivot may begin: each entity is in the version that was planned, exported and verified, no hold covers it,
-    /// it was not restored, and the run goes on.
+    /// it was not restored, the clock is believed, and the run goes on.
     MayPurge {
         /// The saga.
         saga: SagaId,
@@ -40,6 +40,10 @@ pub enum Condition {
     },
     /// The hold is active.
     HoldActive(crate::id::HoldId),
+    /// The clock is believed.
+    ClockBelieved,
+    /// This is the doubt about the clock that nobody has answered.
+    ClockDoubted(Position),
     /// The number is the next one for a layout.
     NextLayout(LayoutId),
     /// The grant is at this stage.
@@ -73,6 +77,9 @@ pub enum Conflict {
     /// The hold is not there.
     #[error("the hold is not active")]
     Hold,
+    /// The clock is not believed, or not for this reason any more.
+    #[error("the clock is not in a state that allows this")]
+    Clock,
     /// The mailbox was removed.
     #[error("the mailbox is not registered any more")]
     Mailbox,
@@ -109,6 +116,11 @@ impl Condition {
             },
             Self::CanRestore { saga, entity } => can_restore(views, *saga, *entity),
             Self::HoldActive(hold) => views.small.holds.get(*hold).map(|_| ()).ok_or(Conflict::Hold),
+            Self::ClockBelieved => views.small.clock.doubt().is_none().then_some(()).ok_or(Conflict::Clock),
+            Self::ClockDoubted(position) => match views.small.clock.doubt() {
+                Some((doubted, _)) if doubted == position => Ok(()),
+                _ => Err(Conflict::Clock),
+            },
             Self::NextLayout(id) => (views.small.layouts.next() == *id).then_some(()).ok_or(Conflict::Layout),
             Self::GrantIs(grant, stage) => match views.small.grants.get(*grant) {
                 Some(grant) if grant.is_at(*stage) => Ok(()),
@@ -147,6 +159,10 @@ fn may_purge(views: &Views, saga: SagaId, items: &[(EntityId, Position)]) -> Res
         // Past the pivot a pause or an early end no longer counts; holds and changes do, for what is still there.
         Some(_) if open.is_past_pivot() => {}
         _ => return Err(Conflict::Run),
+    }
+    // What is due was told by this clock. It holds past the pivot too, for what is still there.
+    if views.small.clock.doubt().is_some() {
+        return Err(Conflict::Clock);
     }
     entities(items.iter().filter_map(|(entity, version)| {
         let reason = if !views.small.holds.of(*entity).is_empty() {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bincode::{Decode, Encode};
 
-use super::{AllPermissions, Grants, Intakes, Plans, Registry, Runs, Scans};
+use super::{AllPermissions, ClockTrust, Grants, Intakes, Plans, Registry, Runs, Scans};
 use crate::event::decision::{PolicyVersion, ScheduleFired};
 use crate::event::hold::HoldPlaced;
 use crate::event::{Envelope, Event};
@@ -39,6 +39,8 @@ pub struct Small {
     pub registry: Registry,
     /// Who may do what in them.
     pub permissions: AllPermissions,
+    /// Whether the clock is believed.
+    pub clock: ClockTrust,
 }
 
 impl Small {
@@ -93,6 +95,8 @@ impl Small {
             }
             Event::RunStarted(body) => self.with_plan(body.plan, |plan| plan.run = Some(body.run)),
             Event::ScheduleFired(body) => self.schedules.fired(body),
+            Event::ClockDoubted(body) => self.clock.doubted(envelope.position, body),
+            Event::ClockConfirmed(body) => self.clock.confirmed(body),
             Event::ScheduleMissed(body) => self.schedules.missed(&body.policy, body.last_at),
             _ => {}
         }

@@ -4,6 +4,7 @@ use retention_core::event::change::{
     EntityAbsent, EntityChanged, EntityLinked, IntakeCompleted, IntakeEnd, IntakeStarted, LayoutRecorded, Link,
     MailboxScanRequested, MailboxScanned, ScanEnd,
 };
+use retention_core::event::clock::{ClockConfirmed, ClockDoubt, ClockDoubted};
 use retention_core::event::decision::{
     GuardTripped, KeptCount, PlanApproved, PlanFrozen, PlanItem, PlanItems, PlanPurpose, PlanRefused, PlanRejected,
     PlanRequested, PolicyRecorded, PolicySetActivated, PolicyVersion, RunCancelled, RunEnd, RunEnded, RunPaused,
@@ -71,6 +72,7 @@ pub(crate) fn events() -> Vec<Event> {
     all.extend(grant());
     all.extend(saga());
     all.extend(rest());
+    all.extend(clock());
     all
 }
 
@@ -372,6 +374,14 @@ fn saga() -> Vec<Event> {
         .chain(failed)
         .chain([Event::ItemsSkipped(ItemsSkipped { saga: SAGA, items })])
         .chain(ends.into_iter().map(|end| Event::SagaEnded(SagaEnded { saga: SAGA, end, purged: 2 })))
+        .collect()
+}
+
+fn clock() -> Vec<Event> {
+    every!(ClockDoubt: JumpedForward, AwayForLong, NotSynchronised)
+        .into_iter()
+        .map(|doubt| Event::ClockDoubted(ClockDoubted { doubt, expected_at: at(1), seen_at: at(90_000) }))
+        .chain([Event::ClockConfirmed(ClockConfirmed { doubted: Position(99), reason: "compared".to_owned() })])
         .collect()
 }
 

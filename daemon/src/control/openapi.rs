@@ -78,7 +78,9 @@ fn contents(operation: Operation) -> Contents {
         Operation::MailboxPermissions => gives::<wire::PermissionRow>().asked::<ListQuery>(),
         Operation::GrantReconcile => gives::<wire::Reconciling>(),
         Operation::MailboxScan => gives::<wire::Accepted>(),
-        Operation::MailboxRemove | Operation::GrantRevoke => gives::<wire::Accepted>().taking::<wire::Because>(),
+        Operation::MailboxRemove | Operation::GrantRevoke | Operation::ClockConfirm => {
+            gives::<wire::Accepted>().taking::<wire::Because>()
+        }
         Operation::GrantGive => gives::<wire::Accepted>().taking::<wire::GiveGrant>(),
         Operation::GrantList => gives::<wire::GrantRow>().asked::<ListQuery>(),
         Operation::GrantShow => gives::<wire::GrantDetail>(),

@@ -13,7 +13,7 @@ use axum::routing::{MethodRouter, get, post};
 use retention_core::control::{ErrorCode, Operation, REQUEST_BYTES_MAX};
 
 use super::error::ApiError;
-use super::handlers::{audit, entity, evidence, grant, hold, intake, mailbox, plan, policy, run, status};
+use super::handlers::{audit, clock, entity, evidence, grant, hold, intake, mailbox, plan, policy, run, status};
 use super::server::Caller;
 use super::{Control, openapi};
 
@@ -88,6 +88,7 @@ fn handler(operation: Operation) -> MethodRouter<Arc<Control>> {
         Operation::GrantReject => post(grant::reject),
         Operation::GrantRenew => post(grant::renew),
         Operation::GrantRevoke => post(grant::revoke),
+        Operation::ClockConfirm => post(clock::confirm),
         Operation::AuditQuery => get(audit::query),
         Operation::StoreVerify => post(evidence::verify_store),
         Operation::StoreRebuild => post(evidence::rebuild_store),

@@ -30,6 +30,7 @@ mod effect;
 pub mod grant;
 mod made;
 mod message;
+pub mod trust;
 
 /// The stage.
 pub struct Run {
@@ -43,6 +44,7 @@ pub struct Run {
     written: HashMap<SagaId, Written>,
     /// Items of the saga that comes next, while the run goes on.
     ahead: Option<made::MadeAhead>,
+    trust: trust::Trust,
 }
 
 struct Written {
@@ -54,7 +56,9 @@ impl Run {
     /// Works on a store and an archive.
     #[must_use]
     pub fn new(store: Arc<Store>, clock: Arc<dyn Clock>, archive: Arc<dyn ExportTarget>, zone: TimeZone) -> Self {
-        Self { store, clock, archive, mailroom: Arc::new(NoMailroom), zone, written: HashMap::new(), ahead: None }
+        let trust = trust::Trust::of(clock.as_ref());
+        let mailroom = Arc::new(NoMailroom);
+        Self { store, clock, archive, mailroom, zone, written: HashMap::new(), ahead: None, trust }
     }
 
     /// Purges messages in these mailboxes.
@@ -82,6 +86,7 @@ impl Run {
     }
 
     fn work(&mut self) -> Result<Step, StageError> {
+        self.doubts_clock()?;
         let now = self.clock.now();
         // After a start, and for a moment after an edit, the policies of the log are not installed yet. Judging by
         // others would call what was approved stale.

@@ -11,6 +11,7 @@ use std::time::Duration;
 use parking_lot::{Mutex, RwLock};
 use retention_core::control::ExitCode;
 use retention_core::event::Event;
+use retention_core::event::clock::{ClockDoubt, ClockDoubted};
 use retention_core::event::operation::{ClockJumped, DaemonStarted, DaemonStopped};
 use retention_core::id::Digest;
 use retention_core::time::Timestamp;
@@ -38,6 +39,7 @@ use crate::stage::intake::mail::MailIntake;
 use crate::stage::intake::permission::PermissionIntake;
 use crate::stage::intake::registry::Registrar;
 use crate::stage::policies::Policies;
+use crate::stage::run::trust::JUMP_US_MAX;
 use crate::stage::{Step, plan, project, run, schedule};
 use crate::store::open::{daemon_draft, program_version};
 use crate::store::{self, EVENTS_PER_WRITE_OUT, OpenError, ReadError, Store};
@@ -170,7 +172,11 @@ impl Life<'_> {
             cut_bytes: store.report().cut_bytes,
         };
         if store.read_only_reason().is_none() {
+            let doubt = away_for_long(&store, clock.as_ref());
             append(&store, Event::DaemonStarted(started))?;
+            if let Some(doubt) = doubt {
+                append(&store, doubt)?;
+            }
         }
         let ending = runtime.block_on(self.serve(&store, &clock, wishes));
         if store.read_only_reason().is_none() {
@@ -513,6 +519,25 @@ impl Life<'_> {
         Notifier.status("at work");
         self.watch(hints)
     }
+}
+
+/// Returns the doubt about a clock that says that the daemon was away for more than a day, when nothing says that the
+/// clock is synchronised: a machine that lost its battery, or was set wrongly while it was off.
+fn away_for_long(store: &Store, clock: &dyn Clock) -> Option<Event> {
+    if clock.is_synchronised() == Some(true) {
+        return None;
+    }
+    let (newest_at, is_empty, is_doubted) =
+        store.view(|views| (views.recorded_at, views.entities.bound() == 0, views.small.clock.doubt().is_some()));
+    let now = clock.now();
+    if is_empty || is_doubted || now.0.saturating_sub(newest_at.0) <= JUMP_US_MAX {
+        return None;
+    }
+    tracing::error!(
+        "the clock says that the daemon was away for more than a day; nothing is purged until it is confirmed"
+    );
+    let body = ClockDoubted { doubt: ClockDoubt::AwayForLong, expected_at: newest_at, seen_at: now };
+    Some(Event::ClockDoubted(body))
 }
 
 /// How often the watchdog is told.

@@ -1,6 +1,7 @@
 //! What persons and sources do in a world.
 
 use retention_core::event::change::{EntityAbsent, EntityChanged, LayoutRecorded, MailboxScanRequested};
+use retention_core::event::clock::ClockConfirmed;
 use retention_core::event::decision::{
     PlanApproved, PlanPurpose, PlanRejected, PlanRequested, RunCancelled, RunPaused, RunRequested, RunResumed,
 };
@@ -233,6 +234,14 @@ impl World {
         let event = Event::RunCancelled(RunCancelled { run, reason: MARKER.to_owned() });
         let states = vec![RunState::Running, RunState::Paused];
         self.person(REQUESTER, run.0, event, Condition::RunIn(run, states));
+    }
+
+    /// Says that the clock is right; says whether that was asked.
+    pub fn confirm_clock(&mut self) -> bool {
+        let doubt = self.store().view(|views| views.small.clock.doubt().map(|(position, _)| *position));
+        let Some(doubted) = doubt else { return false };
+        let event = Event::ClockConfirmed(ClockConfirmed { doubted, reason: MARKER.to_owned() });
+        self.person(APPROVER, doubted, event, Condition::ClockDoubted(doubted)).is_some()
     }
 
     /// Takes an entity back out of quarantine; says whether that was still possible.

@@ -14,7 +14,6 @@ use retention_tests::servers::letter::{date, letter};
 use retention_tests::servers::raw::{Status, quoted};
 use retention_tests::servers::{Account, Kind, Server};
 use retention_tests::world::{LEASE_MS, Stage, Stepped, World};
-use retentiond::clock::Clock as _;
 use retentiond::connector::outcome::Outcome;
 
 use super::directory::{Directory, on_each, outside, world};
@@ -80,7 +79,7 @@ impl Grants {
             match self.world.step(Stage::Grant) {
                 Stepped::Crashed => crashed = true,
                 Stepped::Worked => {}
-                Stepped::Until(at) => self.world.clock.set(at.max(self.world.clock.now())),
+                Stepped::Until(at) => self.world.clock.pass_until(at),
                 Stepped::Idle => return crashed,
             }
         }

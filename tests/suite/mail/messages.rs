@@ -317,7 +317,7 @@ fn run_through_a_fault(mail: &mut Mail, proxy: &Proxy, run: RunId) -> RunState {
             break;
         }
         if let Stepped::Until(at) = mail.world.step(Stage::Run) {
-            mail.world.clock.set(at);
+            mail.world.clock.pass_until(at);
         }
     }
     proxy.heal();

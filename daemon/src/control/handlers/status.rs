@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::{Extension, State};
 use retention_core::control::{Attention, Caller as WireCaller, CheckConfig, Checked, Status, StoreState};
+use retention_core::event::clock::ClockDoubted;
 use retention_core::id::{GrantId, LayoutId, PlanId, Position, RunId};
 use retention_core::view::{EntityState, Grant, GrantState, PlanState, RunState, Views};
 
@@ -26,6 +27,11 @@ pub(crate) async fn status(
     attention.extend(
         damage.clone().map(|ReadOnly { code, says }| Attention::StoreReadOnly { code: code.to_owned(), message: says }),
     );
+    attention.extend(counts.clock.map(|body| Attention::ClockDoubted {
+        doubt: body.doubt.name().to_owned(),
+        expected_at: body.expected_at,
+        seen_at: body.seen_at,
+    }));
     if problems > 0 {
         attention.push(Attention::PoliciesInvalid { problems });
     }
@@ -69,6 +75,7 @@ struct Counts {
     mailboxes: u64,
     runs_active: Vec<RunId>,
     stuck: Vec<RunId>,
+    clock: Option<ClockDoubted>,
 }
 
 impl Counts {
@@ -101,6 +108,7 @@ impl Counts {
             mailboxes: small.registry.iter().count() as u64,
             runs_active: runs_in(is_active),
             stuck: runs_in(|state| state == RunState::Stuck),
+            clock: small.clock.doubt().map(|(_, body)| body.clone()),
         }
     }
 }

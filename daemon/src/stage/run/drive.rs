@@ -25,7 +25,14 @@ impl Run {
     /// Does the one thing that comes next.
     pub(super) fn drive(&mut self, id: SagaId, wish: Wish, now: Timestamp) -> Result<Step, StageError> {
         let Some(saga) = self.store.view(|views| views.small.runs.saga(id).cloned()) else { return Ok(Step::Idle) };
-        match saga::next(&saga, wish, now) {
+        let next = saga::next(&saga, wish, now);
+        if let Next::Start { step, .. } = next
+            && step.is_pivot()
+            && let Some(answer) = self.doubts_clock()?
+        {
+            return Ok(answer);
+        }
+        match next {
             Next::Start { step: ScriptStep::Purge, attempt } => self.start_purge(id, &saga, attempt)?,
             Next::Start { step: ScriptStep::Expunge, attempt } => return self.start_expunge(id, &saga, attempt),
             Next::Start { step, attempt } => self.start(id, &saga, step, attempt)?,
@@ -68,6 +75,8 @@ impl Run {
         if !drifted.is_empty() {
             return self.skip(id, drifted);
         }
+        // By what clock was that judged? If it jumped since, the condition now says so.
+        self.doubts_clock()?;
         let items = open.iter().map(|item| (item.entity, item.version)).collect();
         let entities: Vec<EntityId> = open.iter().map(|item| item.entity).collect();
         let intent = self.intent(id, ScriptStep::Purge, attempt, entities.clone());

@@ -247,6 +247,7 @@ impl Run {
         }
         let named: Vec<EntityId> = open.iter().map(|item| item.entity).collect();
         let judged = if is_first { &open } else { &still };
+        self.doubts_clock()?;
         let items = judged.iter().map(|item| (item.entity, item.version)).collect();
         let intent = self.intent(id, ScriptStep::Expunge, attempt, named);
         match self.append(id.0, vec![intent], Condition::MayPurge { saga: id, items }) {

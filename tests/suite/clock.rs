@@ -1,0 +1,137 @@
+//! A clock that cannot be believed purges nothing until a person confirms it.
+
+use std::time::Duration;
+
+use retention_core::event::clock::ClockDoubt;
+use retention_core::event::saga::Step;
+use retention_core::event::{Event, Recorded};
+use retention_core::id::EntityId;
+use retention_core::time::Timestamp;
+use retention_core::view::EntityState;
+use retention_tests::world::{Stage, Stepped, World};
+use retentiond::clock::Clock as _;
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const DAY_US: i64 = 24 * 60 * 60 * 1_000_000;
+
+fn jump(world: &World, by_us: i64) {
+    world.clock.set(Timestamp(world.clock.now().0 + by_us));
+}
+
+fn has_pivot(log: &[Recorded]) -> bool {
+    log.iter().any(|recorded| matches!(recorded.event(), Some(Event::StepStarted(body)) if body.step == Step::Purge))
+}
+
+fn doubts(world: &World) -> Vec<ClockDoubt> {
+    let doubt = |recorded: &Recorded| match recorded.event() {
+        Some(Event::ClockDoubted(body)) => Some(body.doubt),
+        _ => None,
+    };
+    world.log().iter().filter_map(doubt).collect()
+}
+
+fn contact_with_a_run(quarantine: &str) -> (World, EntityId) {
+    let mut world = World::new(quarantine);
+    let contact = world.add("a", "2020-01-01");
+    world.settle();
+    world.approved_run("contacts");
+    (world, contact)
+}
+
+#[test]
+fn a_jump_of_more_than_a_day_at_any_step_purges_nothing_until_it_is_confirmed() {
+    for steps in 0.. {
+        let (mut world, contact) = contact_with_a_run("P20D");
+        let mut is_over = false;
+        for _ in 0..steps {
+            match world.step(Stage::Run) {
+                Stepped::Until(at) => world.clock.pass_until(at),
+                Stepped::Idle => is_over = true,
+                Stepped::Worked | Stepped::Crashed => {}
+            }
+        }
+        let was_past_pivot = has_pivot(&world.log());
+        jump(&world, 19 * DAY_US);
+        for _ in 0..3 {
+            world.settle();
+            world.clock.advance(DAY * 30);
+        }
+        assert_eq!(has_pivot(&world.log()), was_past_pivot, "{}", world.story());
+        assert_eq!(doubts(&world), [ClockDoubt::JumpedForward], "{}", world.story());
+        world.reopen();
+        world.settle();
+        assert_eq!(has_pivot(&world.log()), was_past_pivot, "a restart believes it: {}", world.story());
+        assert!(world.confirm_clock());
+        world.finish();
+        // What had not begun before the jump has lost its approval in the meantime.
+        let began = world.log().iter().any(|recorded| matches!(recorded.event(), Some(Event::SagaStarted(_))));
+        let expected = if began { EntityState::Purged } else { EntityState::Visible };
+        assert_eq!(world.state_of(contact), expected, "{}", world.story());
+        if is_over {
+            assert!(steps > 8, "a run takes more than {steps} steps");
+            return;
+        }
+    }
+}
+
+#[test]
+fn time_that_passes_and_small_jumps_are_believed() {
+    let (mut world, contact) = contact_with_a_run("P20D");
+    world.settle();
+    jump(&world, DAY_US - 60_000_000);
+    world.settle();
+    world.clock.advance(DAY * 40);
+    world.finish();
+    assert_eq!(doubts(&world), [], "{}", world.story());
+    assert_eq!(world.state_of(contact), EntityState::Purged);
+}
+
+#[test]
+fn a_clock_that_goes_back_is_late_and_never_early() {
+    let (mut world, contact) = contact_with_a_run("P20D");
+    world.settle();
+    jump(&world, -400 * DAY_US);
+    world.settle();
+    assert_eq!(world.state_of(contact), EntityState::Quarantined);
+    assert_eq!(doubts(&world), []);
+}
+
+#[test]
+fn a_clock_that_is_not_synchronised_is_waited_for_and_then_asked_about() {
+    let (mut world, contact) = contact_with_a_run("P0D");
+    world.clock.set_synchronised(Some(false));
+    let until = world.settle();
+    assert!(until.is_some(), "it looks again: {}", world.story());
+    assert_eq!(doubts(&world), []);
+    assert!(!has_pivot(&world.log()));
+    // It comes to be synchronised: nobody has to be asked.
+    world.clock.set_synchronised(Some(true));
+    world.finish();
+    assert_eq!(world.state_of(contact), EntityState::Purged, "{}", world.story());
+    assert_eq!(doubts(&world), []);
+
+    let (mut world, contact) = contact_with_a_run("P0D");
+    world.clock.set_synchronised(Some(false));
+    world.settle();
+    world.clock.advance(Duration::from_secs(11 * 60));
+    world.settle();
+    assert_eq!(doubts(&world), [ClockDoubt::NotSynchronised], "{}", world.story());
+    assert_eq!(world.state_of(contact), EntityState::Quarantined);
+    assert!(world.confirm_clock());
+    world.finish();
+    assert_eq!(world.state_of(contact), EntityState::Purged, "{}", world.story());
+}
+
+#[test]
+fn only_the_newest_doubt_can_be_confirmed() {
+    let (mut world, _) = contact_with_a_run("P20D");
+    world.settle();
+    jump(&world, 3 * DAY_US);
+    world.settle();
+    assert!(world.confirm_clock());
+    assert!(!world.confirm_clock(), "there is nothing left to confirm");
+    jump(&world, 3 * DAY_US);
+    world.settle();
+    assert_eq!(doubts(&world).len(), 2);
+    assert!(world.confirm_clock());
+}
