@@ -97,8 +97,15 @@ impl AccessTarget for ImapAccess {
             return Ok(OpenSessions::MayHaveLivedOn { until: None });
         };
         let mut doveadm = Doveadm::of(place, &access.server, &self.keys)?;
+        // Whoever has rights under one name may log in under another.
+        let login = self.directory.access_as(mailbox, identifier).map(|own| own.user);
+        let login = login.filter(|login| login != identifier);
         for _ in 0..KICKS {
-            if doveadm.kick(identifier)? {
+            let mut ended = doveadm.kick(identifier)?;
+            if let Some(login) = &login {
+                ended &= doveadm.kick(login)?;
+            }
+            if ended {
                 return Ok(OpenSessions::Ended);
             }
         }
