@@ -341,17 +341,19 @@ fn a_run_that_is_cut_off_anywhere_ends_as_if_nothing_had_been() {
         let dialogues = proxy.dialogues().split_off(before);
         assert!(dialogues.len() >= 4, "{kind}: {}", dialogues.len());
         for (number, dialogue) in dialogues.iter().enumerate() {
-            for at in places(&dialogue.down, 4) {
+            let down = places(&dialogue.down, 4).into_iter().map(|at| Fault::Cut(Way::Down, at));
+            let up = places(&dialogue.up, 3).into_iter().map(|at| Fault::Cut(Way::Up, at));
+            for fault in down.chain(up) {
                 let proxy = Proxy::before(server.imap_port());
                 let directory = Directory::of(server, Some(proxy.port()));
                 let mut mail = Mail::new(&directory, server, "P0D");
                 let run = mail.run();
                 (0..number).for_each(|_| proxy.next(Fault::Pass));
-                proxy.next(Fault::Cut(Way::Down, at));
+                proxy.next(fault.clone());
                 let state = mail.end(run);
                 let story = mail.world.story();
-                assert_eq!(state, RunState::Completed, "{kind}: connection {number} after {at} bytes\n{story}");
-                assert_eq!(mail.uids(), [2, 4], "{kind}: connection {number} after {at} bytes\n{story}");
+                assert_eq!(state, RunState::Completed, "{kind}: connection {number}, {fault:?}\n{story}");
+                assert_eq!(mail.uids(), [2, 4], "{kind}: connection {number}, {fault:?}\n{story}");
             }
         }
     });
