@@ -89,7 +89,8 @@ impl Rights {
         if set & bit(b'd') != 0 && set & deletes == 0 {
             set |= deletes;
         }
-        if set & bit(b'c') != 0 && set & (bit(b'k') | bit(b'x')) == 0 {
+        // An `x` that `d` stood for says nothing of `c`.
+        if set & bit(b'c') != 0 && self.0 & (bit(b'k') | bit(b'x')) == 0 {
             set |= bit(b'k');
         }
         Self(set & !(bit(b'c') | bit(b'd')))
