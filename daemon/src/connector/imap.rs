@@ -63,7 +63,7 @@ pub use folder::{Folder, SpecialUse, parts_of};
 pub use mailroom::ImapMailroom;
 pub use messages::{Appended, BodySink, Changes, Criteria, Expunged, Meta, State};
 pub use proof::Proof;
-pub use quirk::{Authzid, Leaves, OwnerEntry, Quirks, UnknownUser};
+pub use quirk::{Authzid, Leaves, Lists, OwnerEntry, Quirks, UnknownUser};
 pub use session::{Access, Selected, Session};
 pub use uid::{Uid, UidValidity, Uids};
 

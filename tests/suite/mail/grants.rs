@@ -241,8 +241,10 @@ fn a_connection_that_is_cut_anywhere_leaves_no_access_behind() {
         let dialogues = through_a_fault(server, 0, &Fault::Pass);
         assert!(dialogues.len() >= 6, "{kind}: {}", dialogues.len());
         for (number, dialogue) in dialogues.iter().enumerate() {
-            for at in places(&dialogue.down, 3) {
-                through_a_fault(server, number, &Fault::Cut(Way::Down, at));
+            let down = places(&dialogue.down, 3).into_iter().map(|at| Fault::Cut(Way::Down, at));
+            let up = places(&dialogue.up, 2).into_iter().map(|at| Fault::Cut(Way::Up, at));
+            for fault in down.chain(up) {
+                through_a_fault(server, number, &fault);
             }
         }
     });
@@ -324,6 +326,13 @@ fn folders_that_are_renamed_and_removed_meanwhile_keep_nothing() {
         let name = |path: &[&str]| quoted(&server.folder(path));
         owner.ok(&format!("RENAME {} {}", name(&PROJECTS), name(&["Elsewhere"])));
         owner.ok(&format!("DELETE {}", name(&["&ANoBDQ-ty &- co"])));
+        // One with a folder below it: on some servers its name stays, without a folder.
+        owner.ok(&format!("CREATE {}", name(&["Parent"])));
+        owner.ok(&format!("CREATE {}", name(&["Parent", "Child"])));
+        owner.ok(&format!("SETACL {} {} lrswipkxtea", name(&["Parent"]), grants.helper.name));
+        // Cyrus does not take that.
+        let deleted = owner.ask(&format!("DELETE {}", name(&["Parent"])));
+        assert_eq!(deleted.status == Status::Ok, kind != Kind::Cyrus, "{kind}");
         assert!(grants.can_open(&["Elsewhere"]), "{kind}: a folder takes its rights along");
         grants.world.revoke_grant(grant);
         grants.finish();
@@ -337,6 +346,10 @@ fn folders_that_are_renamed_and_removed_meanwhile_keep_nothing() {
             .collect();
         assert_eq!(left, [&server.folder(&STANDING)], "{kind}\n{story}");
         assert!(!grants.can_open(&["Elsewhere"]) && !grants.can_open(&[]), "{kind}\n{story}");
+        let _exists = owner.ask(&format!("CREATE {}", name(&["Parent"])));
+        // Courier keeps the permissions of the name where nobody sees them.
+        assert_eq!(grants.can_open(&["Parent"]), kind == Kind::Courier, "{kind}: made anew\n{story}");
+        assert!(!grants.can_open(&["Parent", "Child"]), "{kind}\n{story}");
     });
 }
 
@@ -363,5 +376,31 @@ fn a_name_that_the_server_writes_otherwise_is_given_nothing() {
         grants.world.revoke_grant(grant);
         grants.finish();
         assert_eq!(server.rights(&grants.owner), before, "{kind}\n{}", grants.world.story());
+    });
+}
+
+#[test]
+fn names_without_a_folder_are_in_nobodys_way() {
+    on_each(|kind| {
+        let server = Server::shared(kind);
+        let mut grants = Grants::plain(kind);
+        let mut owner = server.login(&grants.owner);
+        // Cyrus does not take that.
+        let deleted = owner.ask(&format!("DELETE {}", quoted(&server.folder(&PROJECTS[..1]))));
+        assert_eq!(deleted.status == Status::Ok, kind != Kind::Cyrus, "{kind}");
+        let grant = grants.request().expect("a grant");
+        grants.settle();
+        assert_eq!(grants.world.grant_state(grant), GrantState::Active, "{kind}\n{}", grants.world.story());
+        assert!(grants.can_open(&PROJECTS), "{kind}");
+        // Its messages are looked at too.
+        grants.world.request_scan(grants.mailbox);
+        grants.world.settle();
+        let scan = grants.world.store().view(|views| views.small.scans.get(grants.mailbox).cloned());
+        let done = scan.and_then(|scan| scan.done);
+        assert!(done.is_some_and(|(_, body)| body.messages == 1), "{kind}\n{}", grants.world.story());
+        grants.world.revoke_grant(grant);
+        grants.finish();
+        assert_eq!(grants.end_of(grant), Some(GrantEnd::Revoked), "{kind}\n{}", grants.world.story());
+        assert!(!grants.can_open(&PROJECTS) && !grants.can_open(&[]), "{kind}");
     });
 }

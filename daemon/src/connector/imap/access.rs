@@ -98,8 +98,15 @@ impl AccessTarget for ImapAccess {
             return Ok(OpenSessions::MayHaveLivedOn { until: None });
         };
         let mut doveadm = Doveadm::of(place, &access.server, &self.keys)?;
+        // Whoever has rights under one name may log in under another.
+        let login = self.directory.access_as(mailbox, identifier).map(|own| own.user);
+        let login = login.filter(|login| login != identifier);
         for _ in 0..KICKS {
-            if doveadm.kick(identifier)? {
+            let mut ended = doveadm.kick(identifier)?;
+            if let Some(login) = &login {
+                ended &= doveadm.kick(login)?;
+            }
+            if ended {
                 return Ok(OpenSessions::Ended);
             }
         }
@@ -202,6 +209,10 @@ impl AccessSession for OpenMailbox {
         self.names.clear();
         let mut read = Vec::with_capacity(folders.len());
         for (folder, acl) in folders.into_iter().zip(acls) {
+            // A name without a folder can be given nothing; what stands there is shown, so that it is taken away.
+            if !folder.selectable && acl.rights_of(identifier).is_empty() {
+                continue;
+            }
             read.push(FolderAccess { folder: folder.path.clone(), rights: acl.rights_of(identifier) });
             let has_alike = acl.entries.iter().any(|(who, _)| who != identifier && is_alike(who, identifier));
             self.names.insert(folder.path, Known { name: folder.name, taken: acl.rights_of(&taken), has_alike });
