@@ -20,8 +20,8 @@ use utoipa::ToSchema;
 use crate::id::Digest;
 use crate::reason::StartKind;
 use crate::record::Kind;
-use crate::schedule::Schedule;
-use crate::time::{Align, Period, Zone};
+use crate::schedule::{Blackout, Schedule};
+use crate::time::{Align, Period, Timestamp, Zone};
 
 mod assess;
 mod canonical;
@@ -31,6 +31,7 @@ mod decide;
 mod error;
 mod example;
 mod filter;
+mod ratchet;
 mod set;
 mod syntax;
 
@@ -63,12 +64,16 @@ pub struct Policy {
     pub data_class: String,
     /// What it may do.
     pub state: State,
+    /// Whether it may be loosened.
+    pub lock: Lock,
     /// What it is about.
     pub scope: Scope,
     /// How long that is kept.
     pub retention: Retention,
     /// What starts a run.
     pub trigger: Trigger,
+    /// When a run waits, and how long it may take.
+    pub timing: Timing,
     /// What stops a run before its first effect.
     pub limits: Limits,
     /// What a run writes before it purges.
@@ -108,6 +113,16 @@ pub enum State {
     Simulate,
     /// It makes plans that can be run.
     Enforce,
+}
+
+/// Whether a policy may be loosened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Lock {
+    /// It may.
+    None,
+    /// It can only keep more, and for longer; and it cannot be removed.
+    Ratchet,
 }
 
 /// What a policy is about.
@@ -151,6 +166,26 @@ pub struct Retention {
     pub suspend_while: Option<Filter>,
     /// How long no other policy may dispose of it either, from the same start.
     pub min_keep: Option<Period>,
+    /// However often the start moves, it is due by then, counted from when it was made. It never goes before
+    /// `min_keep`, and holds and suspensions keep it all the same.
+    pub max_keep: Option<Period>,
+    /// What holds for a part of the scope instead; the first that matches.
+    pub overrides: Vec<Override>,
+    /// What starts before this instant is none of this policy's business.
+    pub applies_from: Option<Timestamp>,
+}
+
+/// Another period for a part of the scope.
+#[derive(Debug)]
+pub struct Override {
+    /// For which part.
+    pub filter: Filter,
+    /// How long.
+    pub period: Period,
+    /// From when.
+    pub start: StartKind,
+    /// To the end of which span the start is moved.
+    pub align: Align,
 }
 
 /// What happens to an entity without the date that the period counts from.
@@ -174,6 +209,45 @@ pub enum Trigger {
         /// What happens when the daemon was away.
         on_missed: OnMissed,
     },
+}
+
+/// When a run waits, and how long it may take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timing {
+    /// Hours in which it waits between two steps.
+    pub blackout: Vec<Blackout>,
+    /// In which zone those are.
+    pub zone: Zone,
+    /// By how much at most a scheduled run begins later, in whole milliseconds: the same for the same time.
+    pub jitter_ms: u64,
+    /// How long it may take up more items, in whole milliseconds.
+    pub max_runtime_ms: Option<u64>,
+}
+
+impl Timing {
+    /// Nothing of it.
+    #[must_use]
+    pub fn none() -> Self {
+        Self { blackout: Vec::new(), zone: Zone::utc(), jitter_ms: 0, max_runtime_ms: None }
+    }
+
+    /// Returns by how much the time of a schedule is put off, in microseconds.
+    #[must_use]
+    pub fn jitter_us(&self, policy: &str, nominal_at: Timestamp) -> i64 {
+        if self.jitter_ms == 0 {
+            return 0;
+        }
+        let Digest(hash) = Digest::of(format!("retentiond jitter 1\n{policy}\n{}", nominal_at.0).as_bytes());
+        let mut first = [0; 8];
+        first.copy_from_slice(&hash[..8]);
+        i64::try_from(u64::from_le_bytes(first) % (self.jitter_ms + 1)).unwrap_or(0).saturating_mul(1_000)
+    }
+
+    /// Returns until when a run waits, if an instant lies in a blackout.
+    #[must_use]
+    pub fn waits_until(&self, now: Timestamp) -> Option<Timestamp> {
+        Blackout::all_until(&self.blackout, now, &self.zone)
+    }
 }
 
 /// What happens when the times of a schedule passed while the daemon was away.

@@ -13,8 +13,10 @@ use jiff::civil;
 
 use crate::time::{Timestamp, Zone};
 
+mod blackout;
 mod syntax;
 
+pub use blackout::{Blackout, BlackoutError};
 pub use syntax::ScheduleError;
 
 /// A five-field cron line in a zone.

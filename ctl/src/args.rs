@@ -228,6 +228,20 @@ pub(crate) enum Policy {
     ///
     /// Needs no daemon.
     Check(PolicyDir),
+    /// Write a commented policy to start from. It keeps everything until you have filled it in.
+    ///
+    /// Never writes over a file.
+    ///
+    /// Example: retentionctl policy new crm-leads --dir policies
+    ///
+    /// Needs no daemon.
+    New {
+        /// The name of the policy: a-z, 0-9 and -; the file gets the same name.
+        name: String,
+        /// The directory to write it to.
+        #[arg(long, default_value = "policies")]
+        dir: PathBuf,
+    },
     /// Run the tests that the policies of a directory carry inside.
     ///
     /// Ends with 78 when a file is invalid or a test fails.

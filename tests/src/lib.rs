@@ -15,6 +15,7 @@ pub mod invariants;
 pub mod mail;
 pub mod mailboxes;
 pub mod model;
+pub mod policy_schema;
 pub mod proxy;
 pub mod scripted;
 pub mod servers;

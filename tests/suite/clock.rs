@@ -7,7 +7,7 @@ use retention_core::event::saga::Step;
 use retention_core::event::{Event, Recorded};
 use retention_core::id::EntityId;
 use retention_core::time::Timestamp;
-use retention_core::view::EntityState;
+use retention_core::view::{EntityState, RunState};
 use retention_tests::world::{Stage, Stepped, World};
 use retentiond::clock::Clock as _;
 
@@ -134,4 +134,23 @@ fn only_the_newest_doubt_can_be_confirmed() {
     world.settle();
     assert_eq!(doubts(&world).len(), 2);
     assert!(world.confirm_clock());
+}
+
+#[test]
+fn what_was_planned_by_a_clock_that_was_ahead_is_judged_anew_by_the_right_one() {
+    let mut world = World::new("P0D");
+    // Due in ten days, and no sooner.
+    let contact = world.add("a", "2025-01-25");
+    world.settle();
+    jump(&world, 30 * DAY_US);
+    world.settle();
+    let (_, run) = world.approved_run("contacts");
+    world.step(Stage::Run);
+    // Somebody sets the clock right, and says so.
+    jump(&world, -30 * DAY_US);
+    world.settle();
+    world.confirm_clock();
+    world.finish();
+    assert_eq!(world.state_of(contact), EntityState::Visible, "{}", world.story());
+    assert_eq!(world.run_state(run), RunState::Completed, "{}", world.story());
 }

@@ -7,7 +7,7 @@ use super::filter::{BoundDate, BoundSubject, Leaf, Truth, date_field, last_activ
 use super::{Audience, Filter, OnMissingStart, Policy, start_name};
 use crate::reason::{Reason, StartKind};
 use crate::record::{DateRole, EntityRecord, Layout, Visibility};
-use crate::time::Timestamp;
+use crate::time::{Align, Period, Timestamp};
 
 /// What is known of an entity when it is judged.
 #[derive(Debug, Clone, Copy)]
@@ -83,6 +83,18 @@ pub struct BoundPolicy {
     subjects: Vec<BoundSubject>,
     start: BoundStart,
     fallback: Option<BoundStart>,
+    /// The starts of the overrides, in their order.
+    overrides: Vec<BoundStart>,
+    /// From when `max_keep` counts.
+    made: BoundStart,
+}
+
+/// The part of a policy that says when one entity is due.
+struct Rule<'a> {
+    period: Period,
+    align: Align,
+    start: &'a StartKind,
+    bound: &'a BoundStart,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -151,8 +163,10 @@ impl Policy {
             scope.kinds.contains(&layout.kind) && (scope.sources.is_empty() || scope.sources.contains(&layout.source));
         let mut subjects = Vec::new();
         let mut bind_leaf = |leaf: &Leaf| subjects.push(leaf.subject.bind(&leaf.field, layout));
-        // The order in which leaves were numbered: first the scope, then the suspension.
-        for filter in [&scope.filter, &self.retention.suspend_while].into_iter().flatten() {
+        // The order in which leaves were numbered: first the scope, then the suspension, then the overrides.
+        let overrides = &self.retention.overrides;
+        let filters = [&scope.filter, &self.retention.suspend_while].into_iter().flatten();
+        for filter in filters.chain(overrides.iter().map(|part| &part.filter)) {
             filter.for_each_leaf(&mut bind_leaf);
         }
         let fallback = match &self.retention.on_missing_start {
@@ -165,6 +179,8 @@ impl Policy {
             subjects,
             start: BoundStart::of(&self.retention.start, layout),
             fallback,
+            overrides: overrides.iter().map(|part| BoundStart::of(&part.start, layout)).collect(),
+            made: BoundStart::of(&StartKind::Created, layout),
         }
     }
 }
@@ -215,29 +231,73 @@ impl BoundPolicy {
         filter.judge(&self.subjects, facts, &self.policy.retention.zone)
     }
 
+    /// Returns what holds for one entity: the first override that matches, or the policy itself. The error is the
+    /// field that cannot be read.
+    fn rule(&self, facts: &Facts<'_>) -> Result<Rule<'_>, &str> {
+        let retention = &self.policy.retention;
+        for (part, bound) in retention.overrides.iter().zip(&self.overrides) {
+            match self.judge(&part.filter, facts) {
+                Truth::Yes => return Ok(Rule { period: part.period, align: part.align, start: &part.start, bound }),
+                Truth::No => {}
+                Truth::Unreadable(field) => return Err(field),
+            }
+        }
+        let (period, align, start) = (retention.period, retention.align, &retention.start);
+        Ok(Rule { period, align, start, bound: &self.start })
+    }
+
     fn assess_start(&self, facts: &Facts<'_>) -> Assessment<'_> {
         let retention = &self.policy.retention;
-        match self.start.read(facts) {
+        let rule = match self.rule(facts) {
+            Ok(rule) => rule,
             Err(field) => return Assessment::CannotEvaluate { field },
-            Ok(Some(at)) => return self.due(&retention.start, at, false),
+        };
+        match rule.bound.read(facts) {
+            Err(field) => return Assessment::CannotEvaluate { field },
+            Ok(Some(at)) => return self.due(&rule, rule.start, at, false, facts),
             Ok(None) => {}
         }
         match (&retention.on_missing_start, &self.fallback) {
             (OnMissingStart::Fallback(start), Some(bound)) => match bound.read(facts) {
                 Err(field) => Assessment::CannotEvaluate { field },
-                Ok(Some(at)) => self.due(start, at, true),
-                Ok(None) => Assessment::NoStart { start: &retention.start },
+                Ok(Some(at)) => self.due(&rule, start, at, true, facts),
+                Ok(None) => Assessment::NoStart { start: rule.start },
             },
-            (OnMissingStart::Keep | OnMissingStart::Fallback(_), _) => Assessment::NoStart { start: &retention.start },
+            (OnMissingStart::Keep | OnMissingStart::Fallback(_), _) => Assessment::NoStart { start: rule.start },
         }
     }
 
-    fn due<'a>(&'a self, start: &'a StartKind, start_at: Timestamp, is_fallback: bool) -> Assessment<'a> {
+    fn due<'a>(
+        &'a self,
+        rule: &Rule<'a>,
+        start: &'a StartKind,
+        start_at: Timestamp,
+        is_fallback: bool,
+        facts: &Facts<'_>,
+    ) -> Assessment<'a> {
         let retention = &self.policy.retention;
-        let keep_until = retention.min_keep.map(|keep| keep.due_at(start_at, retention.align, &retention.zone));
-        let due_at = retention.period.due_at(start_at, retention.align, &retention.zone);
+        if retention.applies_from.is_some_and(|from| start_at < from) {
+            return Assessment::OutOfScope;
+        }
+        let keep_until = retention.min_keep.map(|keep| keep.due_at(start_at, rule.align, &retention.zone));
+        let due_at = rule.period.due_at(start_at, rule.align, &retention.zone);
+        let due_at = self.latest(facts).map_or(due_at, |latest| due_at.min(latest));
         let due_at = keep_until.map_or(due_at, |keep| keep.max(due_at));
         Assessment::Due { start, start_at, due_at, keep_until, is_fallback }
+    }
+}
+
+impl BoundPolicy {
+    /// Returns the end of `max_keep`: counted from when the entity was made, or, where nobody knows that, from when it
+    /// was first seen, which is later. A date that cannot be read ends nothing.
+    fn latest(&self, facts: &Facts<'_>) -> Option<Timestamp> {
+        let max_keep = self.policy.retention.max_keep?;
+        let made = match self.made.read(facts) {
+            Ok(Some(at)) => at,
+            Ok(None) => facts.first_seen,
+            Err(_) => return None,
+        };
+        Some(max_keep.due_at(made, Align::None, &self.policy.retention.zone))
     }
 }
 

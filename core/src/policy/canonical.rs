@@ -8,8 +8,8 @@ use std::fmt::Write as _;
 
 use super::filter::{Comparison, Leaf, Side, Test, TextTest};
 use super::{
-    Access, AccessRight, Action, Approval, ApproverRole, Audience, CsvProfile, ExportFormat, Filter, OnMissed,
-    OnMissingStart, Policy, Scope, State, Ticket, Trigger, start_name,
+    Access, AccessRight, Action, Approval, ApproverRole, Audience, CsvProfile, ExportFormat, Filter, Lock, OnMissed,
+    OnMissingStart, Policy, Scope, State, Ticket, Timing, Trigger, start_name,
 };
 use crate::time::Align;
 
@@ -31,6 +31,7 @@ fn disposal(form: &mut String, policy: &Policy) {
     form.push_str(&scope(&policy.scope));
     retention(form, policy);
     trigger(form, &policy.trigger);
+    timing(form, &policy.timing);
     let limits = policy.limits;
     line(form, "limits.max_items", limits.max_items);
     line(form, "limits.max_percent", limits.max_percent);
@@ -105,6 +106,9 @@ fn head(form: &mut String, policy: &Policy) {
         State::Enforce => "enforce",
     };
     line(form, "policy.state", state);
+    if policy.lock == Lock::Ratchet {
+        line(form, "policy.lock", "ratchet");
+    }
 }
 
 /// Returns the lines of a scope: equal for two policies exactly when they are about the same entities by name.
@@ -131,13 +135,8 @@ fn retention(form: &mut String, policy: &Policy) {
     let retention = &policy.retention;
     line(form, "retention.period", retention.period);
     line(form, "retention.start", start_name(&retention.start));
-    match retention.align {
-        Align::None => {}
-        Align::EndOfMonth => line(form, "retention.align", "end_of_month"),
-        Align::EndOfYear => line(form, "retention.align", "end_of_year"),
-        Align::EndOfFiscalYear { first_month } => {
-            line(form, "retention.align", &format!("end_of_fiscal_year {first_month}"));
-        }
+    if retention.align != Align::None {
+        line(form, "retention.align", align(retention.align));
     }
     if let OnMissingStart::Fallback(start) = &retention.on_missing_start {
         line(form, "retention.fallback", start_name(start));
@@ -149,6 +148,57 @@ fn retention(form: &mut String, policy: &Policy) {
     if let Some(min_keep) = retention.min_keep {
         line(form, "retention.min_keep", min_keep);
     }
+    if let Some(max_keep) = retention.max_keep {
+        line(form, "retention.max_keep", max_keep);
+    }
+    for part in &retention.overrides {
+        let (filter, start) = (filter(&part.filter), start_name(&part.start));
+        line(form, "retention.override", format!("{filter} {} {start} {}", part.period, align(part.align)));
+    }
+    if let Some(from) = retention.applies_from {
+        line(form, "retention.applies_from", from);
+    }
+}
+
+fn align(align: Align) -> String {
+    match align {
+        Align::None => "none".to_owned(),
+        Align::EndOfMonth => "end_of_month".to_owned(),
+        Align::EndOfYear => "end_of_year".to_owned(),
+        Align::EndOfFiscalYear { first_month } => format!("end_of_fiscal_year {first_month}"),
+    }
+}
+
+fn timing(form: &mut String, timing: &Timing) {
+    for blackout in &timing.blackout {
+        line(form, "schedule.blackout", format!("{blackout} {}", timing.zone));
+    }
+    if timing.jitter_ms > 0 {
+        line(form, "schedule.jitter_ms", timing.jitter_ms);
+    }
+    if let Some(ms) = timing.max_runtime_ms {
+        line(form, "schedule.max_runtime_ms", ms);
+    }
+}
+
+/// Returns the lines of what says when something is due, but for the lengths.
+pub(super) fn course(policy: &Policy) -> String {
+    let mut form = String::new();
+    let retention = &policy.retention;
+    line(&mut form, "start", start_name(&retention.start));
+    line(&mut form, "align", align(retention.align));
+    line(&mut form, "timezone", &retention.zone);
+    if let Some(tree) = &retention.suspend_while {
+        line(&mut form, "suspend_while", filter(tree));
+    }
+    for part in &retention.overrides {
+        let (filter, start) = (filter(&part.filter), start_name(&part.start));
+        line(&mut form, "override", format!("{filter} {start} {}", align(part.align)));
+    }
+    if let Some(from) = retention.applies_from {
+        line(&mut form, "applies_from", from);
+    }
+    form
 }
 
 fn trigger(form: &mut String, trigger: &Trigger) {

@@ -9,18 +9,19 @@ use super::canonical;
 use super::error::{PolicyProblem, suggestion};
 use super::syntax::{Reader, Table, Value};
 use super::{
-    Action, Approval, ApproverRole, Audience, CsvProfile, Example, Export, ExportFormat, Limits, OnMissed,
-    OnMissingStart, Policy, PolicyError, Retention, Scope, State, Trigger,
+    Action, Approval, ApproverRole, Audience, CsvProfile, Example, Export, ExportFormat, Limits, Lock, OnMissed,
+    OnMissingStart, Policy, PolicyError, Retention, Scope, State, Timing, Trigger,
 };
 use crate::id::Digest;
 use crate::reason::StartKind;
 use crate::record::Kind;
 use crate::schedule::Schedule;
-use crate::time::{Align, Period, Zone};
+use crate::time::{Align, Period, Timestamp, Zone};
 
 mod access;
 mod filter;
 mod retention;
+mod schedule;
 
 use filter::FilterCheck;
 
@@ -73,9 +74,11 @@ fn file<'t>(r: &mut Reader<'t>, stem: &str, tree: &'t DeTable<'t>) -> Option<Pol
         citation: head.citation,
         data_class: head.data_class,
         state: head.state,
+        lock: head.lock,
         scope: disposal.scope,
-        retention: disposal.retention,
+        retention: Retention { applies_from: head.applies_from, ..disposal.retention },
         trigger: disposal.trigger,
+        timing: disposal.timing,
         limits: disposal.limits,
         export: disposal.export,
         action: disposal.action,
@@ -96,6 +99,7 @@ struct Disposal {
     scope: Scope,
     retention: Retention,
     trigger: Trigger,
+    timing: Timing,
     limits: Limits,
     export: Export,
     action: Action,
@@ -111,7 +115,7 @@ fn disposal<'t>(r: &mut Reader<'t>, top: &mut Table<'t>) -> Option<Disposal> {
         (Some((scope, leaves)), Some((table, retention))) => retention::suspension(r, table, retention, scope, *leaves),
         _ => None,
     };
-    let trigger = required_table(r, top, "schedule").and_then(|table| trigger(r, table));
+    let schedule = required_table(r, top, "schedule").and_then(|table| trigger(r, table));
     let limits = optional_table(r, top, "limits").map_or(Some(Limits::STANDARD), |table| limits(r, table));
     let about = scope.as_ref().map_or(About::Records, |(scope, _)| About::of(&scope.kinds));
     let export = match optional_table(r, top, "export") {
@@ -126,10 +130,12 @@ fn disposal<'t>(r: &mut Reader<'t>, top: &mut Table<'t>) -> Option<Disposal> {
             None
         }
     };
+    let (trigger, timing) = schedule?;
     Some(Disposal {
         scope: scope?.0,
         retention: retention?,
-        trigger: trigger?,
+        trigger,
+        timing,
         limits: limits?,
         export: export?,
         action: action?,
@@ -164,8 +170,12 @@ fn no_disposal<'t>(r: &mut Reader<'t>, top: &mut Table<'t>) -> Option<Disposal> 
             zone: Zone::utc(),
             suspend_while: None,
             min_keep: None,
+            max_keep: None,
+            overrides: Vec::new(),
+            applies_from: None,
         },
         trigger: Trigger::OnDemand,
+        timing: Timing::none(),
         limits: Limits::STANDARD,
         export: standard_export(About::Records),
         action: Action::Purge { quarantine: Period::from_days(QUARANTINE_DAYS).ok()? },
@@ -200,6 +210,8 @@ struct Head {
     citation: String,
     data_class: String,
     state: State,
+    lock: Lock,
+    applies_from: Option<Timestamp>,
 }
 
 fn head<'t>(r: &mut Reader<'t>, mut table: Table<'t>, stem: &str) -> Option<Head> {
@@ -218,11 +230,11 @@ fn head<'t>(r: &mut Reader<'t>, mut table: Table<'t>, stem: &str) -> Option<Head
         Some(value) => r.choice("state", value, &states)?,
         None => State::Draft,
     };
-    if let Some(value) = table.get("lock")
-        && r.text("lock", value).is_some_and(|lock| lock != "none")
-    {
-        r.unsupported(&value.span(), "lock", ": only lock = \"none\" is");
-    }
+    let lock = match table.get("lock") {
+        Some(value) => r.choice("lock", value, &[("none", Lock::None), ("ratchet", Lock::Ratchet)])?,
+        None => Lock::None,
+    };
+    let applies_from = applies_from(r, &mut table);
     let [title, owner, legal_basis, citation, data_class] =
         ["title", "owner", "legal_basis", "citation", "data_class"].map(|key| free_text(r, &mut table, key));
     if state == State::Enforce {
@@ -233,8 +245,30 @@ fn head<'t>(r: &mut Reader<'t>, mut table: Table<'t>, stem: &str) -> Option<Head
             }
         }
     }
-    table.finish(r, &["applies_to"]);
-    Some(Head { title, owner, legal_basis, citation, data_class, state })
+    table.finish(r, &[]);
+    Some(Head { title, owner, legal_basis, citation, data_class, state, lock, applies_from })
+}
+
+/// Reads `applies_to` and the instant that `new` counts from.
+fn applies_from<'t>(r: &mut Reader<'t>, table: &mut Table<'t>) -> Option<Timestamp> {
+    let from = table.get("applies_from");
+    let is_new = match table.get("applies_to") {
+        Some(value) => r.choice("applies_to", value, &[("all", false), ("new", true)])?,
+        None => false,
+    };
+    match (is_new, from) {
+        (true, Some(value)) => r.instant("applies_from", value, &Zone::utc()),
+        (true, None) => {
+            let why = ": say from when on, such as applies_from = 2026-01-01, so that it never depends on an edit";
+            r.error(&table.at, PolicyProblem::Missing { key: "applies_from", table: table.name.clone(), why });
+            None
+        }
+        (false, Some(value)) => {
+            r.bad_value(&value.span(), "applies_from", "has no meaning without applies_to = \"new\": leave it out");
+            None
+        }
+        (false, None) => None,
+    }
 }
 
 fn is_slug(id: &str) -> bool {
@@ -317,9 +351,7 @@ fn kinds<'t>(r: &mut Reader<'t>, value: &'t Value<'t>) -> Option<BTreeSet<Kind>>
     Some(kinds)
 }
 
-fn trigger<'t>(r: &mut Reader<'t>, mut table: Table<'t>) -> Option<Trigger> {
-    /// Parts of the full language.
-    const LATER: [&str; 6] = ["dst_gap", "dst_fold", "jitter", "max_runtime", "blackout", "match"];
+fn trigger<'t>(r: &mut Reader<'t>, mut table: Table<'t>) -> Option<(Trigger, Timing)> {
     let choices = [("run_once", OnMissed::RunOnce), ("skip", OnMissed::Skip), ("alarm_only", OnMissed::AlarmOnly)];
     let cron = table.require(r, "cron", ": five fields, or \"on_demand\"");
     let (zone_value, on_missed_value) = (table.get("timezone"), table.get("on_missed"));
@@ -330,11 +362,17 @@ fn trigger<'t>(r: &mut Reader<'t>, mut table: Table<'t>) -> Option<Trigger> {
     };
     let at = table.at.clone();
     let name = table.name.clone();
-    table.finish(r, &LATER);
+    for (key, only) in [("dst_gap", "run_after"), ("dst_fold", "first")] {
+        if let Some(value) = table.get(key) {
+            r.choice(key, value, &[(only, ())]);
+        }
+    }
+    let timing = schedule::timing(r, &mut table, zone.as_ref());
+    table.finish(r, &[]);
     let cron = cron?;
     let text = r.text("cron", cron)?;
     if text == "on_demand" {
-        return Some(Trigger::OnDemand);
+        return Some((Trigger::OnDemand, timing?));
     }
     if zone_value.is_none() {
         let why = ": a schedule follows the clock of a place";
@@ -342,7 +380,7 @@ fn trigger<'t>(r: &mut Reader<'t>, mut table: Table<'t>) -> Option<Trigger> {
     }
     let schedule = Schedule::parse(text, zone.unwrap_or_else(Zone::utc));
     let schedule = schedule.map_err(|error| r.bad_value(&cron.span(), "cron", format!("is refused: {error}"))).ok()?;
-    Some(Trigger::Cron { schedule, on_missed: on_missed? })
+    Some((Trigger::Cron { schedule, on_missed: on_missed? }, timing?))
 }
 
 fn limits<'t>(r: &mut Reader<'t>, mut table: Table<'t>) -> Option<Limits> {

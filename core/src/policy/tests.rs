@@ -8,6 +8,7 @@ use crate::time::Timestamp;
 mod decide;
 mod file;
 mod judge;
+mod language;
 
 /// A whole policy, in which tests replace parts.
 const WHOLE: &str = r#"schema = 1

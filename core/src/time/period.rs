@@ -114,6 +114,28 @@ impl Period {
         }
     }
 
+    /// Says whether it is as long as another whatever the start is; when that depends on the start, it is not.
+    #[must_use]
+    pub fn is_at_least(self, other: Self) -> bool {
+        /// What a change of the clock can add to a day or take from it, in seconds, with room.
+        const CHANGE: u64 = 2 * SECONDS_PER_DAY;
+        match (self.0, other.0) {
+            (
+                Length::Calendar { years, months, weeks, days },
+                Length::Calendar { years: y, months: m, weeks: w, days: d },
+            ) => years * 12 + months >= y * 12 + m && weeks * 7 + days >= w * 7 + d,
+            (Length::Exact { .. }, Length::Exact { .. }) => self.exact_seconds() >= other.exact_seconds(),
+            (Length::Calendar { years, months, weeks, days }, Length::Exact { .. }) => {
+                let least = u64::from(years) * 365 + u64::from(months) * 28 + u64::from(weeks) * 7 + u64::from(days);
+                Some((least * SECONDS_PER_DAY).saturating_sub(CHANGE)) >= other.exact_seconds()
+            }
+            (Length::Exact { .. }, Length::Calendar { years, months, weeks, days }) => {
+                let most = u64::from(years) * 366 + u64::from(months) * 31 + u64::from(weeks) * 7 + u64::from(days) + 1;
+                self.exact_seconds() >= Some(most * SECONDS_PER_DAY + CHANGE)
+            }
+        }
+    }
+
     /// Returns the first instant at which the period is over.
     ///
     /// A calendar period is added once, to the local day of the start; a day that its month lacks becomes the last

@@ -45,6 +45,8 @@ pub struct Run {
     pub requested_by: Option<u32>,
     /// When it was asked for.
     pub requested_at: Timestamp,
+    /// When it began.
+    pub started_at: Option<Timestamp>,
     /// Where it stands.
     pub state: RunState,
     /// The code of why it was refused.
@@ -337,6 +339,7 @@ impl Runs {
                         refused: None,
                         items: 0,
                         sagas: Vec::new(),
+                        started_at: None,
                         taken: 0,
                         purged: 0,
                         skipped: 0,
@@ -347,6 +350,7 @@ impl Runs {
             Event::RunStarted(body) => self.with_run(body.run, |run| {
                 run.state = RunState::Running;
                 run.items = body.items;
+                run.started_at = Some(at);
             }),
             Event::RunRefused(body) => self.with_run(body.run, |run| {
                 run.state = RunState::Refused;

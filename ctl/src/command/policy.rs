@@ -1,5 +1,6 @@
 //! `policy` and `explain`.
 
+use std::io::Write as _;
 use std::path::Path;
 
 use retention_core::control::{Checked, DiffPolicies, ExitCode, Finding, Operation, PolicyFileText, Severity};
@@ -20,6 +21,7 @@ pub(super) fn execute(context: &mut Context, command: Policy) -> Result<ExitCode
         Policy::List(part) => context.plain_list(Operation::PolicyList, part, COLUMNS).doing("list the policies"),
         Policy::Show { policy } => show(context, &policy).doing("show the policy"),
         Policy::Check(dir) => check(context, &dir.dir).doing("check the policies"),
+        Policy::New { name, dir } => new(context, &name, &dir).doing("write the policy"),
         Policy::Test(dir) => test(context, &dir.dir).doing("test the policies"),
         Policy::Diff(dir) => diff(context, &dir.dir).doing("compare the policies"),
         Policy::Explain(entity) => explain(context, entity),
@@ -46,6 +48,30 @@ fn check(context: &mut Context, dir: &Path) -> Result<ExitCode, Cause> {
         Err(problems) => problems,
     };
     findings(context, &Checked { findings: problems.iter().map(finding).collect() })
+}
+
+/// What a new policy begins with; `NAME` stands for its name.
+const TEMPLATE: &str = include_str!("new_policy.toml");
+
+/// Writes a policy to start from, which is checked like any other before it is there.
+fn new(context: &mut Context, name: &str, dir: &Path) -> Result<ExitCode, Cause> {
+    let files = vec![(name.to_owned(), TEMPLATE.replace("NAME", name))];
+    let problems = match set_of(&files) {
+        Ok(set) => set.failing_examples(),
+        Err(problems) => problems,
+    };
+    if !problems.is_empty() {
+        return findings(context, &Checked { findings: problems.iter().map(finding).collect() });
+    }
+    let path = dir.join(format!("{name}.toml"));
+    let unwritten = |source| Cause::File { path: path.clone(), doing: "written", source };
+    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).open(&path).map_err(unwritten)?;
+    for (_, text) in &files {
+        file.write_all(text.as_bytes()).map_err(unwritten)?;
+    }
+    context.present(&json!({ "policy": name, "file": path }))?;
+    context.next(&format!("retentionctl policy check {}", dir.display()));
+    Ok(ExitCode::Done)
 }
 
 fn test(context: &mut Context, dir: &Path) -> Result<ExitCode, Cause> {

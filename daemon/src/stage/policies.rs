@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use retention_core::event::decision::{PolicyRecorded, PolicySetActivated};
 use retention_core::event::{Draft, Event};
 use retention_core::id::Digest;
-use retention_core::policy::{FILE_BYTES_MAX, FILES_MAX, PolicyFile, PolicySet};
+use retention_core::policy::{FILE_BYTES_MAX, FILES_MAX, PolicyError, PolicyFile, PolicySet};
 use retention_core::time::Timestamp;
 use retention_core::view::Condition;
 
@@ -97,9 +97,13 @@ pub fn read_directory(dir: &Path) -> Result<Files, DirectoryError> {
 /// All errors, one line each.
 pub fn check(files: &Files) -> Result<PolicySet, Vec<String>> {
     let list: Vec<PolicyFile<'_>> = files.iter().map(|(stem, text)| PolicyFile { stem, text }).collect();
-    let set = PolicySet::check(&list).map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+    let set = PolicySet::check(&list).map_err(|errors| lines(&errors))?;
     let failing = set.failing_examples();
-    if failing.is_empty() { Ok(set) } else { Err(failing.iter().map(ToString::to_string).collect()) }
+    if failing.is_empty() { Ok(set) } else { Err(lines(&failing)) }
+}
+
+fn lines(errors: &[PolicyError]) -> Vec<String> {
+    errors.iter().map(ToString::to_string).collect()
 }
 
 impl Policies {
@@ -146,7 +150,13 @@ impl Policies {
         if self.seen == Some(content) {
             return Ok(Step::IdleUntil(self.next_look));
         }
-        match loaded.and_then(|files| check(&files).map(|set| (files, set))) {
+        let checked = loaded.and_then(|files| check(&files).map(|set| (files, set)));
+        let active = self.store.policies_of_log()?;
+        let checked = checked.and_then(|(files, set)| {
+            let loosened = active.as_ref().map(|active| set.loosened(active)).unwrap_or_default();
+            if loosened.is_empty() { Ok((files, set)) } else { Err(lines(&loosened)) }
+        });
+        match checked {
             Ok((files, set)) => {
                 self.activate(&files, set)?;
                 *self.health.lock() = PolicyHealth::default();

@@ -13,6 +13,7 @@ use retention_core::event::saga::SagaEnd;
 use retention_core::event::{Actor, Draft, Event, stream_of_position};
 use retention_core::evidence::ExpectedItem;
 use retention_core::id::{Position, RunId, SagaId};
+use retention_core::policy::Timing;
 use retention_core::saga::Wish;
 use retention_core::time::Timestamp;
 use retention_core::view::{Condition, PlanState, RunState, Views};
@@ -101,7 +102,7 @@ impl Run {
         for (id, state) in open {
             let step = match state {
                 RunState::Requested => self.begin(id, now)?,
-                RunState::Running => self.go_on(id, Wish::GoOn, now)?,
+                RunState::Running => self.go_on_outside_blackout(id, now)?,
                 RunState::Paused => self.go_on(id, Wish::Pause, now)?,
                 RunState::Cancelling => self.go_on(id, Wish::Cancel, now)?,
                 RunState::Refused | RunState::Completed | RunState::Cancelled | RunState::Stuck => Step::Idle,
@@ -150,6 +151,35 @@ impl Run {
         }))
     }
 
+    /// In the hours in which its policy does not run, a run waits between two steps as if it were paused.
+    fn go_on_outside_blackout(&mut self, run: RunId, now: Timestamp) -> Result<Step, StageError> {
+        let timing = self.timing_of(run);
+        match timing.as_ref().and_then(|timing| timing.waits_until(now)) {
+            None => self.go_on(run, Wish::GoOn, now),
+            Some(until) => match self.go_on(run, Wish::Pause, now)? {
+                Step::Worked => Ok(Step::Worked),
+                Step::IdleUntil(at) => Ok(Step::IdleUntil(at.min(until))),
+                Step::Idle => Ok(Step::IdleUntil(until)),
+            },
+        }
+    }
+
+    fn timing_of(&self, run: RunId) -> Option<Timing> {
+        let policy = self.store.view(|views| {
+            let plan = views.small.runs.run(run)?.plan;
+            Some(views.small.plans.get(plan)?.request.policy.clone())
+        });
+        self.store.policies().get(&policy?).map(|policy| policy.timing.clone())
+    }
+
+    /// Says whether a run has used up its time: what it has begun it ends, and what is left is for the next plan.
+    fn is_over_time(&self, run: RunId, now: Timestamp) -> bool {
+        let Some(max_ms) = self.timing_of(run).and_then(|timing| timing.max_runtime_ms) else { return false };
+        let started_at = self.store.view(|views| views.small.runs.run(run).and_then(|run| run.started_at));
+        let max_us = i64::try_from(max_ms).unwrap_or(i64::MAX).saturating_mul(1_000);
+        started_at.is_some_and(|at| now.0.saturating_sub(at.0) >= max_us)
+    }
+
     /// Drives the run's sagas, begins the next one, or ends the run.
     fn go_on(&mut self, run: RunId, wish: Wish, now: Timestamp) -> Result<Step, StageError> {
         let (sagas, taken, items) = self
@@ -168,11 +198,12 @@ impl Run {
                 Step::Idle => {}
             }
         }
-        if wish == Wish::GoOn && taken < items {
+        let is_cut = wish == Wish::GoOn && taken < items && self.is_over_time(run, now);
+        if wish == Wish::GoOn && taken < items && !is_cut {
             return self.begin_saga(run, taken);
         }
         if sagas.is_empty() && wish != Wish::Pause {
-            return self.end(run, wish);
+            return self.end(run, if is_cut { Wish::Cancel } else { wish });
         }
         Ok(wake.map_or(Step::Idle, Step::IdleUntil))
     }

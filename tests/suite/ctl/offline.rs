@@ -38,6 +38,27 @@ fn policies_are_checked_and_tested_without_a_daemon() {
 }
 
 #[test]
+fn a_new_policy_passes_the_check_and_nothing_is_written_over() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().to_str().expect("a path").to_owned();
+    let new = |name: &str| program("retentionctl", &["policy", "new", name, "--dir", &path, "--output", "json"]);
+    let _written = new("crm-leads").ends(0);
+    let good = program("retentionctl", &["policy", "check", &path, "--output", "json"]).ends(0);
+    assert_eq!(good.json(), serde_json::json!([]));
+    let tests = program("retentionctl", &["policy", "test", &path, "--output", "jsonl"]).ends(0).rows();
+    assert!(tests.len() == 3 && tests.iter().all(|row| row["passed"] == true), "{tests:?}");
+    let before = fs::read_to_string(dir.path().join("crm-leads.toml")).expect("the file");
+    assert!(before.contains("id = \"crm-leads\"") && before.contains("state = \"draft\""), "{before}");
+    let _there = new("crm-leads").ends(2).says("crm-leads.toml");
+    assert_eq!(fs::read_to_string(dir.path().join("crm-leads.toml")).expect("the file"), before);
+    for name in ["../crm", "CRM", "a b", ""] {
+        let refused = new(name);
+        assert_ne!(refused.code, 0, "{name}");
+    }
+    assert_eq!(fs::read_dir(dir.path()).expect("the directory").count(), 1);
+}
+
+#[test]
 fn without_a_daemon_each_question_says_so() {
     let site = Site::new(&[]);
     for question in [&["status"][..], &["entity", "list"], &["plan", "make", "p"], &["store", "verify"]] {

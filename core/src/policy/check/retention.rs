@@ -3,7 +3,7 @@
 use super::filter::FilterCheck;
 use crate::policy::error::{PolicyProblem, suggestion};
 use crate::policy::syntax::{Reader, Span, Table, Value};
-use crate::policy::{OnMissingStart, Retention, Scope};
+use crate::policy::{OnMissingStart, Override, Retention, Scope};
 use crate::reason::StartKind;
 use crate::time::{Align, Period, Zone};
 
@@ -23,21 +23,16 @@ pub(super) fn head<'t>(r: &mut Reader<'t>, mut table: Table<'t>) -> Option<(Tabl
         let text = r.text("start", value)?;
         start_kind(r, "start", text, &value.span())
     });
-    let aligns = [("none", Align::None), ("end_of_month", Align::EndOfMonth), ("end_of_year", Align::EndOfYear)];
-    let align = match table.get("align") {
-        Some(value) if value.get_ref().as_str() == Some("end_of_fiscal_year") => {
-            r.unsupported(&value.span(), "end_of_fiscal_year", "");
-            None
-        }
-        Some(value) => r.choice("align", value, &aligns),
-        None => Some(Align::None),
-    };
+    let max_keep_value = table.get("max_keep");
+    let max_keep = max_keep_value.and_then(|value| length(r, "max_keep", value));
+    let align = align(r, &mut table);
     let on_missing_start = match table.get("on_missing_start") {
         Some(value) => on_missing_start(r, value),
         None => Some(OnMissingStart::Keep),
     };
     let (period, start, align, on_missing_start) = (period?, start?, align?, on_missing_start?);
-    let calendar = period.is_calendar() || min_keep.is_some_and(Period::is_calendar) || align != Align::None;
+    let calendar = [Some(period), min_keep, max_keep].into_iter().flatten().any(Period::is_calendar);
+    let calendar = calendar || align != Align::None;
     if calendar && zone_value.is_none() {
         let why = ": days begin and end somewhere";
         r.error(&table.at, PolicyProblem::Missing { key: "timezone", table: table.name.clone(), why });
@@ -48,7 +43,73 @@ pub(super) fn head<'t>(r: &mut Reader<'t>, mut table: Table<'t>) -> Option<(Tabl
         r.bad_value(&table.at, "on_missing_start", "falls back to the start itself");
     }
     let zone = zone.unwrap_or_else(Zone::utc);
-    Some((table, Retention { period, start, align, on_missing_start, zone, suspend_while: None, min_keep }))
+    if let (Some(value), Some(max)) = (max_keep_value, max_keep) {
+        for (key, other) in [("period", Some(period)), ("min_keep", min_keep)] {
+            if other.is_some_and(|other| !max.is_at_least(other)) {
+                let problem = format!("may end before `{key}`: make it at least as long, in the same units");
+                r.bad_value(&value.span(), "max_keep", problem);
+            }
+        }
+    }
+    let retention = Retention {
+        period,
+        start,
+        align,
+        on_missing_start,
+        zone,
+        suspend_while: None,
+        min_keep,
+        max_keep,
+        overrides: Vec::new(),
+        applies_from: None,
+    };
+    Some((table, retention))
+}
+
+/// Reads `align` and, for business years that do not begin in January, `fiscal_year_start`.
+fn align<'t>(r: &mut Reader<'t>, table: &mut Table<'t>) -> Option<Align> {
+    const MONTHS: [(&str, i8); 12] = [
+        ("jan", 1),
+        ("feb", 2),
+        ("mar", 3),
+        ("apr", 4),
+        ("may", 5),
+        ("jun", 6),
+        ("jul", 7),
+        ("aug", 8),
+        ("sep", 9),
+        ("oct", 10),
+        ("nov", 11),
+        ("dec", 12),
+    ];
+    let placeholder = Align::EndOfFiscalYear { first_month: 1 };
+    let aligns = [
+        ("none", Align::None),
+        ("end_of_month", Align::EndOfMonth),
+        ("end_of_year", Align::EndOfYear),
+        ("end_of_fiscal_year", placeholder),
+    ];
+    let month_value = table.get("fiscal_year_start");
+    let align = match table.get("align") {
+        Some(value) => r.choice("align", value, &aligns)?,
+        None => Align::None,
+    };
+    match (align, month_value) {
+        (Align::EndOfFiscalYear { .. }, Some(value)) => {
+            r.choice("fiscal_year_start", value, &MONTHS).map(|first_month| Align::EndOfFiscalYear { first_month })
+        }
+        (Align::EndOfFiscalYear { .. }, None) => {
+            let why = ": the month with which the business year begins, such as \"apr\"";
+            r.error(&table.at, PolicyProblem::Missing { key: "fiscal_year_start", table: table.name.clone(), why });
+            None
+        }
+        (_, Some(value)) => {
+            let problem = "has no meaning without align = \"end_of_fiscal_year\": leave it out";
+            r.bad_value(&value.span(), "fiscal_year_start", problem);
+            None
+        }
+        (align, None) => Some(align),
+    }
 }
 
 fn length<'t>(r: &mut Reader<'t>, key: &'static str, value: &'t Value<'t>) -> Option<Period> {
@@ -112,10 +173,59 @@ pub(super) fn suspension<'t>(
     scope: &Scope,
     leaves: usize,
 ) -> Option<Retention> {
+    let zone = retention.zone.clone();
+    let mut check = FilterCheck { kinds: &scope.kinds, zone: &zone, leaves };
     if let Some(value) = table.get("suspend_while") {
-        let mut check = FilterCheck { kinds: &scope.kinds, zone: &retention.zone, leaves };
         retention.suspend_while = Some(check.tree(r, value, 0)?);
     }
-    table.finish(r, &["activity_events", "max_keep", "override"]);
+    if let Some(value) = table.get("override") {
+        retention.overrides = overrides(r, value, &retention, &mut check, table.get("timezone").is_some())?;
+    }
+    if let Some(value) = table.get("activity_events") {
+        let why = ": what counts as activity follows from the links of the sources; leave it out";
+        r.unsupported(&value.span(), "activity_events", why);
+    }
+    table.finish(r, &[]);
     Some(retention)
+}
+
+/// Reads `[[retention.override]]`. What a part does not say is as in the policy itself.
+fn overrides<'t>(
+    r: &mut Reader<'t>,
+    value: &'t Value<'t>,
+    retention: &Retention,
+    check: &mut FilterCheck<'_>,
+    has_zone: bool,
+) -> Option<Vec<Override>> {
+    /// More parts are a policy that nobody can read.
+    const OVERRIDES_MAX: usize = 32;
+    let Some(items) = value.get_ref().as_array() else {
+        r.wrong_type("override", "tables written [[retention.override]]", value);
+        return None;
+    };
+    if items.len() > OVERRIDES_MAX {
+        r.bad_value(&value.span(), "override", format!("has too many parts: at most {OVERRIDES_MAX}"));
+        return None;
+    }
+    let mut parts = Vec::new();
+    for item in items {
+        let mut table = r.table("[[retention.override]]", item)?;
+        let filter = table.require(r, "where", ": for which part of the scope").map(|value| check.tree(r, value, 0));
+        let period = table.require(r, "period", "").map(|value| length(r, "period", value));
+        let start = match table.get("start") {
+            Some(value) => r.text("start", value).and_then(|text| start_kind(r, "start", text, &value.span())),
+            None => Some(retention.start.clone()),
+        };
+        let has_align = table.get("align").is_some();
+        let align = align(r, &mut table);
+        table.finish(r, &[]);
+        let (filter, period, start) = (filter??, period??, start?);
+        let align = if has_align { align? } else { retention.align };
+        if (period.is_calendar() || align != Align::None) && !has_zone {
+            let why = ": days begin and end somewhere";
+            r.error(&item.span(), PolicyProblem::Missing { key: "timezone", table: "[retention]".to_owned(), why });
+        }
+        parts.push(Override { filter, period, start, align });
+    }
+    Some(parts)
 }

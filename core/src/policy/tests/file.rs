@@ -70,14 +70,8 @@ fn parts_of_the_later_language_are_refused_by_name() {
     for (old, new, what) in [
         ("[action]", "[notify]\nbefore = [\"P1D\"]\n[action]", "notify"),
         ("[action]", "[evidence]\n[action]", "evidence"),
-        ("start = ", "max_keep = \"P2Y\"\nstart = ", "max_keep"),
-        ("start = ", "override = []\nstart = ", "override"),
         ("start = ", "activity_events = []\nstart = ", "activity_events"),
-        ("start = ", "align = \"end_of_fiscal_year\"\nstart = ", "end_of_fiscal_year"),
-        ("cron = ", "jitter = \"PT0S\"\ncron = ", "jitter"),
-        ("cron = ", "blackout = []\ncron = ", "blackout"),
         ("\"purge\"", "\"redact\"", "redact"),
-        ("state = ", "lock = \"ratchet\"\nstate = ", "lock"),
         ("schema = 1", "schema = 2", "schema"),
         (WHERE, "where = { field = \"created\", op = \"older_than\", value = \"P1Y\" }", "older_than"),
     ] {

@@ -8,6 +8,7 @@ use retention_core::plan;
 use retention_core::policy::Standing;
 use retention_core::record::Kind;
 use retention_core::saga::{EXPORT_PURGE_VERSION, MESSAGE_PURGE_VERSION};
+use retention_core::time::Timestamp;
 use retention_core::view::index::Key;
 use retention_core::view::{Condition, EntityState, RunState};
 use roaring::RoaringBitmap;
@@ -102,7 +103,7 @@ impl Run {
     /// Judges items anew and returns those that must be left alone.
     pub(super) fn drifted(&self, saga: SagaId, items: &[SagaItem]) -> Result<Vec<(EntityId, SkipReason)>, StageError> {
         let now = self.clock.now();
-        let Some(basis) = self.store.view(|views| Basis::of(views, saga)) else { return Ok(Vec::new()) };
+        let Some(basis) = self.store.view(|views| Basis::of(views, saga, now)) else { return Ok(Vec::new()) };
         let mut drifted = Vec::new();
         for part in items.chunks(1_000) {
             let entities: Vec<EntityId> = part.iter().map(|item| item.entity).collect();
@@ -150,16 +151,22 @@ impl Run {
 struct Basis {
     policy: String,
     same_policies: bool,
+    /// Whether the clock is at or after the instant that the plan was made for: it may have been ahead then.
+    is_later: bool,
 }
 
 impl Basis {
     /// With the same record, the same policies and nothing derived from others, the judgement of the plan stands: what
     /// was due then is due now.
     fn still_stands(&self, subject: &Subject, is_linked: bool) -> bool {
-        self.same_policies && !is_linked && subject.row.last_activity.is_none() && subject.standing == Standing::FREE
+        self.same_policies
+            && self.is_later
+            && !is_linked
+            && subject.row.last_activity.is_none()
+            && subject.standing == Standing::FREE
     }
 
-    fn of(views: &retention_core::view::Views, saga: SagaId) -> Option<Self> {
+    fn of(views: &retention_core::view::Views, saga: SagaId, now: Timestamp) -> Option<Self> {
         let run = views.small.runs.saga(saga)?.started.run;
         let plan_id = views.small.runs.run(run)?.plan;
         let plan = views.small.plans.get(plan_id)?;
@@ -167,7 +174,7 @@ impl Basis {
         // By position: while the clock is behind what it once showed, many events bear the same instant.
         let activated = views.index.get(Key::Type(EventType::PolicySetActivated as u16)).and_then(RoaringBitmap::max);
         let same_policies = activated.is_some_and(|position| u64::from(position) < plan_id.0.0);
-        Some(Self { policy: frozen.policy.clone(), same_policies })
+        Some(Self { policy: frozen.policy.clone(), same_policies, is_later: frozen.as_of <= now })
     }
 }
 

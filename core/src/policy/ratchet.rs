@@ -1,0 +1,89 @@
+//! `lock = "ratchet"`: such a policy can be made to keep more and longer, and never less.
+//!
+//! Whether a filter or a course of dates keeps more than another one cannot be told from their text, so those must stay
+//! as they are; what can be told is compared. To loosen such a policy its set has to be taken out of the store's hands
+//! altogether, which nobody does by the way.
+
+use super::error::{PolicyError, PolicyProblem};
+use super::{Action, Approval, Lock, OnMissingStart, Policy, PolicySet, State, canonical};
+use crate::time::Period;
+
+impl PolicySet {
+    /// Returns what this set would loosen of the locked policies of another that is active.
+    #[must_use]
+    pub fn loosened(&self, active: &Self) -> Vec<PolicyError> {
+        let locked = active.policies().iter().filter(|policy| policy.lock == Lock::Ratchet);
+        locked
+            .flat_map(|before| match self.get(&before.id) {
+                None => {
+                    vec![problem(&before.id, "the policy", "is locked by `lock = \"ratchet\"` and cannot be removed")]
+                }
+                Some(after) => loosened(before, after)
+                    .into_iter()
+                    .map(|key| problem(&before.id, key, "is locked: it can only be made to keep more, or longer"))
+                    .collect(),
+            })
+            .collect()
+    }
+}
+
+fn problem(id: &str, key: &str, problem: &str) -> PolicyError {
+    let problem = PolicyProblem::Value { key: key.to_owned(), problem: problem.to_owned() };
+    PolicyError { file: format!("{id}.toml"), line: 1, column: 1, problem }
+}
+
+/// Returns what was made looser.
+fn loosened(before: &Policy, after: &Policy) -> Vec<&'static str> {
+    let (old, new) = (&before.retention, &after.retention);
+    let Action::Purge { quarantine: old_quarantine } = before.action;
+    let Action::Purge { quarantine: new_quarantine } = after.action;
+    let checks = [
+        ("lock", after.lock == Lock::Ratchet),
+        ("state", before.state != State::Enforce || after.state == State::Enforce),
+        ("[scope]", canonical::scope(&before.scope) == canonical::scope(&after.scope)),
+        ("[retention]", canonical::course(before) == canonical::course(after)),
+        ("period", new.period.is_at_least(old.period)),
+        ("min_keep", keeps_at_least(new.min_keep, old.min_keep)),
+        ("max_keep", max_is_later(old.max_keep, new.max_keep)),
+        ("override", old.overrides.iter().zip(&new.overrides).all(|(old, new)| new.period.is_at_least(old.period))),
+        (
+            "on_missing_start",
+            old.on_missing_start == new.on_missing_start || new.on_missing_start == OnMissingStart::Keep,
+        ),
+        ("quarantine", new_quarantine.is_at_least(old_quarantine)),
+        ("[approval]", needs_as_many(before.approval, after.approval)),
+        ("keep_at_least", after.limits.keep_at_least >= before.limits.keep_at_least),
+        ("max_items", after.limits.max_items <= before.limits.max_items),
+        ("max_percent", after.limits.max_percent <= before.limits.max_percent),
+        ("min_population", after.limits.min_population <= before.limits.min_population),
+        ("population_drop_percent", after.limits.population_drop_percent <= before.limits.population_drop_percent),
+    ];
+    checks.into_iter().filter(|(_, holds)| !holds).map(|(key, _)| key).collect()
+}
+
+fn keeps_at_least(new: Option<Period>, old: Option<Period>) -> bool {
+    match (new, old) {
+        (_, None) => true,
+        (None, Some(_)) => false,
+        (Some(new), Some(old)) => new.is_at_least(old),
+    }
+}
+
+/// A latest end may go, or move away, and never come.
+fn max_is_later(old: Option<Period>, new: Option<Period>) -> bool {
+    match (old, new) {
+        (_, None) => true,
+        (None, Some(_)) => false,
+        (Some(old), Some(new)) => new.is_at_least(old),
+    }
+}
+
+fn needs_as_many(old: Approval, new: Approval) -> bool {
+    match (old, new) {
+        (Approval::NotRequired, _) => true,
+        (Approval::Required { .. }, Approval::NotRequired) => false,
+        (Approval::Required { count: old, role: was, .. }, Approval::Required { count: new, role: is, .. }) => {
+            new >= old && (was == is || is == super::ApproverRole::Admin)
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! What a policy says of hours, runtime and locks, with the real stages.
+
+use std::time::Duration;
+
+use retention_core::event::Event;
+use retention_core::time::Timestamp;
+use retention_core::view::{EntityState, RunState};
+use retention_tests::world::{Stage, Stepped, World, policy};
+use retentiond::clock::Clock as _;
+
+fn with(id: &str, old: &str, new: &str) -> String {
+    let text = policy(id, "P0D");
+    assert!(text.contains(old));
+    text.replace(old, new)
+}
+
+#[test]
+fn a_run_waits_in_the_hours_of_a_blackout_at_any_step() {
+    // Every world begins at 10:00 UTC.
+    let dark = with(
+        "contacts",
+        "cron = \"on_demand\"",
+        "cron = \"on_demand\"\ntimezone = \"Etc/UTC\"\nblackout = [\"11:00-19:00\"]",
+    );
+    for steps in 0.. {
+        let mut world = World::new("P0D");
+        world.write_policy("contacts", &dark);
+        let contact = world.add("a", "2020-01-01");
+        world.settle();
+        world.approved_run("contacts");
+        let mut is_over = false;
+        for _ in 0..steps {
+            is_over |= world.step(Stage::Run) == Stepped::Idle;
+        }
+        let began = world.log().iter().any(|recorded| matches!(recorded.event(), Some(Event::KeyDestroyed(_))));
+        world.clock.advance(Duration::from_secs(2 * 3_600));
+        let until = world.settle();
+        if !began && !is_over {
+            let is_past_pivot = world.state_of(contact) == EntityState::Purged;
+            if !is_past_pivot {
+                assert_eq!(until, Some("2026-01-15T19:00:00Z".parse().unwrap()), "{steps}: {}", world.story());
+            }
+        }
+        world.finish();
+        assert_eq!(world.state_of(contact), EntityState::Purged, "{}", world.story());
+        if is_over {
+            assert!(steps > 8);
+            return;
+        }
+    }
+}
+
+#[test]
+fn a_run_that_used_up_its_time_ends_what_it_began_and_leaves_the_rest() {
+    let mut world = World::new("P0D");
+    world.write_policy(
+        "contacts",
+        &with("contacts", "cron = \"on_demand\"", "cron = \"on_demand\"\nmax_runtime = \"PT1H\""),
+    );
+    let mailbox = world.add("m", "2026-01-01");
+    let (first, second) = (world.add_in(mailbox, "a", "2020-01-01"), world.add("b", "2021-01-01"));
+    world.settle();
+    let (_, run) = world.approved_run("contacts");
+    while !world.log().iter().any(|recorded| matches!(recorded.event(), Some(Event::SagaStarted(_)))) {
+        world.step(Stage::Run);
+    }
+    world.clock.advance(Duration::from_secs(3_600));
+    world.finish();
+    assert_eq!(world.state_of(first), EntityState::Purged, "{}", world.story());
+    assert_eq!(world.state_of(second), EntityState::Visible);
+    assert_eq!(world.run_state(run), RunState::Cancelled);
+}
+
+#[test]
+fn a_locked_policy_can_neither_be_loosened_nor_removed_also_after_a_restart() {
+    let mut world = World::new("P0D");
+    let locked = with("contacts", "state = \"enforce\"", "state = \"enforce\"\nlock = \"ratchet\"");
+    world.write_policy("contacts", &locked);
+    world.settle();
+    let active = |world: &World| world.store().policies().digest();
+    let before = active(&world);
+    world.write_policy("contacts", &locked.replace("P1Y", "P6M"));
+    world.settle();
+    assert_eq!(active(&world), before);
+    world.remove_policy("contacts");
+    world.settle();
+    assert_eq!(active(&world), before);
+    world.reopen();
+    world.settle();
+    assert_eq!(active(&world), before, "a restart does not forget the lock");
+    world.write_policy("contacts", &locked.replace("P1Y", "P2Y"));
+    world.settle();
+    assert_ne!(active(&world), before, "longer is allowed");
+}
+
+#[test]
+fn a_scheduled_plan_is_put_off_by_the_same_time_each_time_and_is_not_late() {
+    let mut world = World::new("P0D");
+    let cron = "cron = \"0 3 * * *\"\ntimezone = \"Etc/UTC\"\njitter = \"PT30M\"";
+    world.write_policy("contacts", &with("contacts", "cron = \"on_demand\"", cron));
+    world.settle();
+    let nominal: Timestamp = "2026-01-16T03:00:00Z".parse().unwrap();
+    let jitter_us = world.store().policies().get("contacts").unwrap().timing.jitter_us("contacts", nominal);
+    assert!(jitter_us > 0);
+    world.clock.pass_until(Timestamp(nominal.0 + jitter_us - 1));
+    assert_eq!(world.step(Stage::Schedule), Stepped::Until(Timestamp(nominal.0 + jitter_us)));
+    world.clock.pass_until(Timestamp(nominal.0 + jitter_us));
+    assert_eq!(world.step(Stage::Schedule), Stepped::Worked);
+    let fired: Vec<_> = world
+        .log()
+        .iter()
+        .filter_map(|recorded| match recorded.event() {
+            Some(Event::ScheduleFired(body)) => Some((body.nominal_at, body.catch_up)),
+            Some(Event::ScheduleMissed(_)) => panic!("nothing was missed"),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(fired, [(nominal, false)]);
+    assert!(world.clock.now() > nominal);
+}
