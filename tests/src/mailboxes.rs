@@ -8,7 +8,7 @@ use retention_core::event::grant::OpenSessions;
 use retention_core::event::permission::Holder;
 use retention_core::id::EntityId;
 use retention_core::mailbox::Rights;
-use retentiond::connector::access::{AccessSession, AccessTarget, FolderAccess, PermissionEntry};
+use retentiond::connector::access::{AccessSession, AccessTarget, FolderAccess, PermissionEntry, PermissionReader};
 use retentiond::connector::outcome::{Cause, Outcome, Refusal, Retry};
 
 /// The user whose mailboxes these are.
@@ -217,18 +217,12 @@ impl AccessTarget for Mailboxes {
     }
 }
 
-impl AccessSession for Session {
-    fn read(&mut self, identifier: &str) -> Result<Vec<FolderAccess>, Refusal> {
-        self.mailboxes.question(Call::Read)?;
-        let state = self.mailboxes.state();
-        let folders = state.rights.get(&(self.mailbox, identifier.to_owned())).into_iter().flatten();
-        Ok(folders.map(|(folder, rights)| FolderAccess { folder: folder.clone(), rights: *rights }).collect())
-    }
-
-    fn read_all(&mut self) -> Result<Vec<PermissionEntry>, Refusal> {
-        self.mailboxes.question(Call::Read)?;
-        let state = self.mailboxes.state();
-        let of_mailbox = state.rights.iter().filter(|((mailbox, _), _)| *mailbox == self.mailbox);
+impl PermissionReader for Mailboxes {
+    fn permissions(&self, mailbox: EntityId) -> Result<Vec<PermissionEntry>, Refusal> {
+        self.question(Call::Open)?;
+        self.question(Call::Read)?;
+        let state = self.state();
+        let of_mailbox = state.rights.iter().filter(|((of, _), _)| *of == mailbox);
         let entries = of_mailbox.flat_map(|((_, identifier), folders)| {
             folders.iter().filter(|(_, rights)| !rights.is_empty()).map(move |(folder, rights)| PermissionEntry {
                 folder: folder.clone(),
@@ -238,6 +232,15 @@ impl AccessSession for Session {
             })
         });
         Ok(entries.collect())
+    }
+}
+
+impl AccessSession for Session {
+    fn read(&mut self, identifier: &str) -> Result<Vec<FolderAccess>, Refusal> {
+        self.mailboxes.question(Call::Read)?;
+        let state = self.mailboxes.state();
+        let folders = state.rights.get(&(self.mailbox, identifier.to_owned())).into_iter().flatten();
+        Ok(folders.map(|(folder, rights)| FolderAccess { folder: folder.clone(), rights: *rights }).collect())
     }
 
     fn change(&mut self, identifier: &str, wanted: &[FolderAccess]) -> Outcome<()> {

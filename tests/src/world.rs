@@ -14,7 +14,7 @@ use retention_core::time::Timestamp;
 use retention_core::view::{Condition, EntityState, PlanState, RunState};
 use retentiond::clock::{Clock, ManualClock};
 use retentiond::config::{Delivers, KeepDone, Source, SourceKind};
-use retentiond::connector::access::AccessTarget;
+use retentiond::connector::access::{AccessTarget, PermissionReader};
 use retentiond::connector::archive::ExportTarget;
 use retentiond::connector::mail::Mailroom;
 use retentiond::flush::FlushGate;
@@ -121,6 +121,8 @@ pub struct Outside {
     pub mailroom: Arc<dyn Mailroom>,
     /// Permissions.
     pub target: Arc<dyn AccessTarget>,
+    /// Permissions, to be read alone.
+    pub reader: Arc<dyn PermissionReader>,
 }
 
 /// Everything.
@@ -265,6 +267,7 @@ impl World {
         let outside = self.outside.clone().unwrap_or_else(|| Outside {
             mailroom: Arc::<MailServer>::clone(&self.mail),
             target: Arc::new(self.mailboxes.clone()),
+            reader: Arc::new(self.mailboxes.clone()),
         });
         let mailroom = outside.mailroom;
         let source = Source {
@@ -289,7 +292,7 @@ impl World {
             permissions: intake::permission::PermissionIntake::new(
                 Arc::clone(&store),
                 Arc::clone(&clock),
-                Arc::clone(&outside.target),
+                Arc::clone(&outside.reader),
             ),
             run: run::Run::new(Arc::clone(&store), clock, archive, TimeZone::UTC).with_mailroom(mailroom),
         });

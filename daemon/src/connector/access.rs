@@ -32,6 +32,15 @@ pub struct PermissionEntry {
     pub rights: Rights,
 }
 
+/// Reads the permissions of mailboxes, and can change nothing.
+pub trait PermissionReader: Send + Sync {
+    /// Logs in anew to a mailbox, lists all folders and reads who may do what in each.
+    ///
+    /// # Errors
+    /// Says why not; a part of the folders is never the answer.
+    fn permissions(&self, mailbox: EntityId) -> Result<Vec<PermissionEntry>, Refusal>;
+}
+
 /// Gives and takes back the permissions of mailboxes.
 pub trait AccessTarget: Send + Sync {
     /// Logs in anew to a mailbox, with the right to administer its permissions.
@@ -60,12 +69,6 @@ pub trait AccessSession {
     /// # Errors
     /// Says why not; a part of the folders is never the answer.
     fn read(&mut self, identifier: &str) -> Result<Vec<FolderAccess>, Refusal>;
-
-    /// Lists all folders and reads who may do what in each.
-    ///
-    /// # Errors
-    /// Says why not; a part of the folders is never the answer.
-    fn read_all(&mut self) -> Result<Vec<PermissionEntry>, Refusal>;
 
     /// Sets what a principal may do in folders that [`Self::read`] named; nothing where the rights are empty. Repeating
     /// it ends in the same state.

@@ -116,9 +116,11 @@ pub(super) fn keys() -> Keys {
 pub(super) fn outside(directory: &Arc<Directory>, clock: &ManualClock) -> Outside {
     let connector = Arc::new(Connector::new(Arc::new(WorldClock(clock.clone())), Arc::new(|| 0x5eed)));
     let directory: Arc<dyn MailboxDirectory> = Arc::<Directory>::clone(directory);
+    let access = Arc::new(ImapAccess::new(Arc::clone(&connector), Arc::clone(&directory), keys()));
     Outside {
-        mailroom: Arc::new(ImapMailroom::new(Arc::clone(&connector), Arc::clone(&directory), keys())),
-        target: Arc::new(ImapAccess::new(connector, directory, keys())),
+        mailroom: Arc::new(ImapMailroom::new(connector, directory, keys())),
+        target: Arc::<ImapAccess>::clone(&access),
+        reader: access,
     }
 }
 

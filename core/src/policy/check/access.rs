@@ -83,10 +83,7 @@ pub(super) fn access<'t>(r: &mut Reader<'t>, mut table: Table<'t>) -> Option<Acc
         None => Some(ALARM_AFTER_MS),
     };
     let standing = match table.get("standing") {
-        Some(value) => match standing(r, &mut table, value) {
-            Some(standing) => Some(Some(standing)),
-            None => None,
-        },
+        Some(value) => standing(r, &mut table, value).map(Some),
         None => {
             if let Some(value) = table.get("keep_standing") {
                 r.bad_value(

@@ -21,7 +21,7 @@ use super::folder::Folder;
 use super::mailroom::by_path;
 use super::session::Session;
 use super::{Connector, MailboxAccess};
-use crate::connector::access::{AccessSession, AccessTarget, FolderAccess, PermissionEntry};
+use crate::connector::access::{AccessSession, AccessTarget, FolderAccess, PermissionEntry, PermissionReader};
 use crate::connector::outcome::{Cause, Outcome, Refusal, Retry};
 
 /// How often folders are listed again because one went away in between.
@@ -57,6 +57,36 @@ pub(super) fn refusal(error: MailError) -> Refusal {
     match error.of_a_question() {
         MailError::Refused(refusal) => refusal,
         MailError::Unknown(cause) => Refusal { code: cause.code, retry: Retry::After(RETRY_SOON) },
+    }
+}
+
+impl PermissionReader for ImapAccess {
+    fn permissions(&self, mailbox: EntityId) -> Result<Vec<PermissionEntry>, Refusal> {
+        let access = self.directory.access(mailbox)?;
+        let mut session = self.log_in(&access)?;
+        let (folders, acls) = read_all(&mut session)?;
+        session.log_out();
+        let mut read = Vec::new();
+        for (folder, acl) in folders.into_iter().zip(acls) {
+            for (identifier, rights) in acl.entries {
+                let holder = holder(&access, &identifier);
+                read.push(PermissionEntry { folder: folder.path.clone(), identifier, holder, rights });
+            }
+        }
+        Ok(read)
+    }
+}
+
+/// Says whose entry it is. What is not certainly a person's is never taken for one.
+fn holder(access: &MailboxAccess, identifier: &str) -> Holder {
+    if identifier.eq_ignore_ascii_case(&access.user) || identifier.eq_ignore_ascii_case("owner") {
+        Holder::Owner
+    } else if identifier.eq_ignore_ascii_case(&access.admin) {
+        Holder::Admin
+    } else if is_a_user(identifier) {
+        Holder::Person
+    } else {
+        Holder::Group
     }
 }
 
@@ -221,18 +251,6 @@ impl AccessSession for OpenMailbox {
         Ok(read)
     }
 
-    fn read_all(&mut self) -> Result<Vec<PermissionEntry>, Refusal> {
-        let (folders, acls) = read_all(&mut self.session)?;
-        let mut read = Vec::new();
-        for (folder, acl) in folders.into_iter().zip(acls) {
-            for (identifier, rights) in acl.entries {
-                let holder = self.holder(&identifier);
-                read.push(PermissionEntry { folder: folder.path.clone(), identifier, holder, rights });
-            }
-        }
-        Ok(read)
-    }
-
     fn change(&mut self, identifier: &str, wanted: &[FolderAccess]) -> Outcome<()> {
         let mut named = Vec::with_capacity(wanted.len());
         for folder in wanted {
@@ -272,19 +290,6 @@ impl AccessSession for OpenMailbox {
 }
 
 impl OpenMailbox {
-    /// Says whose entry it is. What is not certainly a person's is never taken for one.
-    fn holder(&self, identifier: &str) -> Holder {
-        if identifier.eq_ignore_ascii_case(&self.access.user) || identifier.eq_ignore_ascii_case("owner") {
-            Holder::Owner
-        } else if identifier.eq_ignore_ascii_case(&self.access.admin) {
-            Holder::Admin
-        } else if is_a_user(identifier) {
-            Holder::Person
-        } else {
-            Holder::Group
-        }
-    }
-
     /// Refuses what could not be taken back again, or would mean something else than it says.
     fn may_give(&self, identifier: &str, rights: Rights, known: &Known) -> Result<(), Refusal> {
         let gives = rights.covers(Rights::FULL_ACCESS);

@@ -20,7 +20,7 @@ use retention_core::view::Condition;
 
 use super::super::{StageError, Step};
 use crate::clock::Clock;
-use crate::connector::access::{AccessTarget, PermissionEntry};
+use crate::connector::access::{PermissionEntry, PermissionReader};
 use crate::connector::outcome::{Refusal, Retry};
 use crate::store::Store;
 
@@ -43,16 +43,16 @@ const TOO_MANY: Refusal = Refusal { code: "permissions-too-many", retry: Retry::
 pub struct PermissionIntake {
     store: Arc<Store>,
     clock: Arc<dyn Clock>,
-    target: Arc<dyn AccessTarget>,
+    reader: Arc<dyn PermissionReader>,
     /// When a mailbox whose look failed for a moment is looked at again.
     again: BTreeMap<EntityId, Timestamp>,
 }
 
 impl PermissionIntake {
-    /// Looks at the registered mailboxes through a target.
+    /// Looks at the registered mailboxes through a reader.
     #[must_use]
-    pub fn new(store: Arc<Store>, clock: Arc<dyn Clock>, target: Arc<dyn AccessTarget>) -> Self {
-        Self { store, clock, target, again: BTreeMap::new() }
+    pub fn new(store: Arc<Store>, clock: Arc<dyn Clock>, reader: Arc<dyn PermissionReader>) -> Self {
+        Self { store, clock, reader, again: BTreeMap::new() }
     }
 
     /// Looks at one mailbox, or asks that what has stood too long in one be taken away.
@@ -95,8 +95,10 @@ impl PermissionIntake {
     }
 
     fn look(&mut self, mailbox: EntityId, cause: Position, now: Timestamp) -> Result<(), StageError> {
-        let read = self.target.open(mailbox).and_then(|mut session| session.read_all());
-        let read = read.and_then(|entries| if entries.len() > ENTRIES_MAX { Err(TOO_MANY) } else { Ok(entries) });
+        let read = self
+            .reader
+            .permissions(mailbox)
+            .and_then(|entries| if entries.len() > ENTRIES_MAX { Err(TOO_MANY) } else { Ok(entries) });
         let mut drafts = Vec::new();
         let scanned = match read {
             Ok(entries) => {
