@@ -31,6 +31,7 @@ mod decide;
 mod error;
 mod example;
 mod filter;
+pub mod precedence;
 mod ratchet;
 mod set;
 mod syntax;
@@ -412,18 +413,7 @@ pub enum ApproverRole {
 
 /// Returns the name of a start as policies write it.
 pub(crate) fn start_name(start: &StartKind) -> String {
-    match start {
-        StartKind::Created => "created".to_owned(),
-        StartKind::Modified => "modified".to_owned(),
-        StartKind::LastActivity => "last_activity".to_owned(),
-        StartKind::Closed => "closed".to_owned(),
-        StartKind::ContractEnd => "contract_end".to_owned(),
-        StartKind::Received => "received".to_owned(),
-        StartKind::Occurred => "occurred".to_owned(),
-        StartKind::Granted => "granted".to_owned(),
-        StartKind::FirstSeen => "first_seen".to_owned(),
-        StartKind::Event(name) => format!("event:{name}"),
-    }
+    start.name()
 }
 
 #[cfg(test)]

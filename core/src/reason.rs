@@ -33,6 +33,25 @@ pub enum StartKind {
     Event(String),
 }
 
+impl StartKind {
+    /// Returns the name as policies write it.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self {
+            Self::Created => "created".to_owned(),
+            Self::Modified => "modified".to_owned(),
+            Self::LastActivity => "last_activity".to_owned(),
+            Self::Closed => "closed".to_owned(),
+            Self::ContractEnd => "contract_end".to_owned(),
+            Self::Received => "received".to_owned(),
+            Self::Occurred => "occurred".to_owned(),
+            Self::Granted => "granted".to_owned(),
+            Self::FirstSeen => "first_seen".to_owned(),
+            Self::Event(name) => format!("event:{name}"),
+        }
+    }
+}
+
 /// Why an entity is kept or disposed of.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case", tag = "reason")]

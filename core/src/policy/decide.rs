@@ -1,13 +1,13 @@
 //! All policies against one entity at an instant: who wins, and why.
 //!
-//! Keeping beats disposing, in this order: gone, hold, restriction, quarantine, a policy that cannot be evaluated,
-//! suspension, a `min_keep` without a start, the longest `min_keep`, then the shortest due; what no policy is about is
-//! kept. The keepers among the policies protect an entity from every policy, not only from their own: a rule that
-//! could not be read might have been the one that keeps it. Only enforced policies take part; simulated ones are shown.
+//! The order is in [`precedence`]. The keepers among the policies protect an entity from every policy, not only from
+//! their own: a rule that could not be read might have been the one that keeps it. Only enforced policies take part;
+//! simulated ones are shown.
 
 use std::sync::Arc;
 
 use super::assess::{Assessment, BoundPolicy, Facts};
+use super::precedence::{self, Rank, Voice};
 use super::{Policy, PolicySet, State};
 use crate::id::HoldId;
 use crate::reason::{Reason, StartKind};
@@ -80,6 +80,10 @@ pub struct Assessed {
     pub state: State,
     /// What it says.
     pub reason: Reason,
+    /// Whether it counts from the date that it falls back to.
+    pub is_fallback: bool,
+    /// Until when its `min_keep` protects the entity, also from other policies.
+    pub keep_until: Option<Timestamp>,
 }
 
 /// What becomes of an entity.
@@ -172,6 +176,27 @@ struct View<'a> {
 }
 
 impl<'a> View<'a> {
+    fn assessed(&self, now: Timestamp) -> Assessed {
+        let (is_fallback, keep_until) = match self.assessment {
+            Assessment::Due { is_fallback, keep_until, .. } => (is_fallback, keep_until),
+            Assessment::OutOfScope
+            | Assessment::NoStart { .. }
+            | Assessment::CannotEvaluate { .. }
+            | Assessment::Suspended => (false, None),
+        };
+        Assessed {
+            policy: self.id().to_owned(),
+            state: self.state(),
+            reason: self.assessment.reason(now),
+            is_fallback,
+            keep_until,
+        }
+    }
+
+    fn voice(&self, rank: Rank, now: Timestamp) -> Voice<'a> {
+        Voice { rank, reason: self.assessment.reason(now), policy: Some(self.id()) }
+    }
+
     fn id(&self) -> &'a str {
         &self.bound.policy().id
     }
@@ -211,64 +236,68 @@ impl<'a> View<'a> {
 
 /// Weighs what the policies say. With a policy asked for, only that one may dispose of the entity.
 fn conclude(views: &[View<'_>], asked: Option<&str>, standing: &Standing, now: Timestamp) -> Decision {
-    let policies = views
-        .iter()
-        .map(|view| Assessed { policy: view.id().to_owned(), state: view.state(), reason: view.assessment.reason(now) })
-        .collect();
+    let policies = views.iter().map(|view| view.assessed(now)).collect();
     let may_dispose = |view: &&View<'_>| asked.map_or(view.state() == State::Enforce, |id| id == view.id());
-    let winner =
-        views.iter().filter(may_dispose).filter(|view| view.due(now).is_some()).min_by_key(|view| view.due(now));
-    let mut keepers = standing_reasons(standing);
-    keepers.extend(policy_keepers(views, asked, winner.map(View::id), now));
-    let (outcome, reasons) = match winner {
-        _ if !keepers.is_empty() => (Outcome::Keep, keepers),
-        Some(view) => (view.outcome(), vec![view.assessment.reason(now)]),
-        // Nothing is due: what the policies say is why it stays.
-        None => {
-            let reasons = views.iter().filter(may_dispose).map(|view| view.assessment.reason(now)).collect();
-            (Outcome::Keep, reasons)
-        }
+    let mut voices = standing_voices(standing);
+    let earliest = views.iter().filter(may_dispose).filter(|view| view.due(now).is_some()).min_by_key(|v| v.due(now));
+    voices.extend(keepers(views, asked, earliest.map(View::id), now));
+    // Of what may be disposed of, the earliest alone speaks; while nothing is due, all say why not.
+    match earliest {
+        Some(view) => voices.push(view.voice(Rank::Due, now)),
+        None => voices.extend(views.iter().filter(may_dispose).map(|view| view.voice(Rank::NotDue, now))),
+    }
+    let voices = precedence::weigh(voices);
+    let strongest = voices.first().map_or(Rank::NoPolicy, |voice| voice.rank);
+    let outcome = match (strongest, earliest) {
+        (Rank::Due, Some(view)) => view.outcome(),
+        _ => Outcome::Keep,
     };
+    // What is weaker than a reason to keep is no reason: a keeper says nothing of what would be due without it, and
+    // what keeps for another reason is shown beside it.
+    let says = |rank: Rank| rank < Rank::Due || strongest >= Rank::Due;
+    let mut reasons: Vec<Reason> = Vec::new();
+    for voice in voices.into_iter().filter(|voice| says(voice.rank)) {
+        if voice.rank != Rank::Suspended || !reasons.contains(&voice.reason) {
+            reasons.push(voice.reason);
+        }
+    }
     let mut reasons = reasons.into_iter();
     let reason = reasons.next().unwrap_or(Reason::NoPolicy);
     Decision { outcome, reason, also: reasons.collect(), policies }
 }
 
-/// The reasons to keep that stand above all policies.
-fn standing_reasons(standing: &Standing) -> Vec<Reason> {
-    let mut reasons = Vec::new();
-    if standing.place == Place::Gone {
-        reasons.push(Reason::Gone);
+/// The reasons to keep that stand apart from all policies.
+fn standing_voices(standing: &Standing) -> Vec<Voice<'static>> {
+    let voice = |rank, reason| Voice { rank, reason, policy: None };
+    let mut voices: Vec<Voice<'static>> =
+        standing.holds.iter().map(|hold| voice(Rank::Held, Reason::Held { hold: *hold })).collect();
+    match standing.place {
+        Place::Live => {}
+        Place::Gone => voices.push(voice(Rank::Gone, Reason::Gone)),
+        Place::Quarantined => voices.push(voice(Rank::InQuarantine, Reason::InQuarantine)),
     }
-    reasons.extend(standing.holds.iter().map(|hold| Reason::Held { hold: *hold }));
     if standing.restriction == Restriction::Restricted {
-        reasons.push(Reason::Restricted);
+        voices.push(voice(Rank::Restricted, Reason::Restricted));
     }
-    if standing.place == Place::Quarantined {
-        reasons.push(Reason::InQuarantine);
-    }
-    reasons
+    voices
 }
 
-/// The reasons to keep that policies give, in the order of precedence.
-fn policy_keepers(views: &[View<'_>], asked: Option<&str>, winner: Option<&str>, now: Timestamp) -> Vec<Reason> {
+/// The reasons to keep that policies give.
+fn keepers<'a>(views: &[View<'a>], asked: Option<&str>, earliest: Option<&str>, now: Timestamp) -> Vec<Voice<'a>> {
     let taking_part = || views.iter().filter(|view| view.takes_part(asked));
-    let mut keepers: Vec<Reason> = taking_part()
-        .filter(|view| matches!(view.assessment, Assessment::CannotEvaluate { .. }))
-        .map(|view| view.assessment.reason(now))
+    let mut voices: Vec<Voice<'a>> = taking_part()
+        .filter_map(|view| match view.assessment {
+            Assessment::CannotEvaluate { .. } => Some(view.voice(Rank::CannotEvaluate, now)),
+            Assessment::Suspended => Some(view.voice(Rank::Suspended, now)),
+            Assessment::NoStart { .. } if view.bound.policy().retention.min_keep.is_some() => {
+                Some(view.voice(Rank::UnknownMinimum, now))
+            }
+            Assessment::NoStart { .. } | Assessment::OutOfScope | Assessment::Due { .. } => None,
+        })
         .collect();
-    if taking_part().any(|view| view.assessment == Assessment::Suspended) {
-        keepers.push(Reason::Suspended);
-    }
-    // A minimum that starts at an unknown instant has an unknown end.
-    keepers.extend(
-        taking_part()
-            .filter(|view| view.bound.policy().retention.min_keep.is_some())
-            .filter(|view| matches!(view.assessment, Assessment::NoStart { .. }))
-            .map(|view| view.assessment.reason(now)),
-    );
+    // A policy's own minimum is part of its due date; the longest of the others is what counts.
     let longest = taking_part()
-        .filter(|view| winner.is_some_and(|winner| winner != view.id()))
+        .filter(|view| earliest.is_some_and(|earliest| earliest != view.id()))
         .filter_map(|view| match view.assessment {
             Assessment::Due { keep_until: Some(until), .. } if until > now => Some((until, view.id())),
             Assessment::Due { .. }
@@ -278,6 +307,10 @@ fn policy_keepers(views: &[View<'_>], asked: Option<&str>, winner: Option<&str>,
             | Assessment::Suspended => None,
         })
         .max();
-    keepers.extend(longest.map(|(until, policy)| Reason::KeptByPolicy { policy: policy.to_owned(), until }));
-    keepers
+    voices.extend(longest.map(|(until, policy)| Voice {
+        rank: Rank::KeptByPolicy,
+        reason: Reason::KeptByPolicy { policy: policy.to_owned(), until },
+        policy: Some(policy),
+    }));
+    voices
 }

@@ -9,6 +9,7 @@ mod decide;
 mod file;
 mod judge;
 mod language;
+mod precedence;
 
 /// A whole policy, in which tests replace parts.
 const WHOLE: &str = r#"schema = 1

@@ -3,13 +3,16 @@
 use std::io::Write as _;
 use std::path::Path;
 
-use retention_core::control::{Checked, DiffPolicies, ExitCode, Finding, Operation, PolicyFileText, Severity};
+use retention_core::control::{
+    Checked, DiffPolicies, ErrorBody, ExitCode, Explanation, Finding, Operation, PolicyFileText, Severity,
+};
 use retention_core::policy::{FILE_BYTES_MAX, FILES_MAX, PolicyError, PolicyFile, PolicySet};
 use serde_json::json;
 
 use super::{Call, Context, refuse, status::findings};
 use crate::args::{ExplainArgs, Policy};
 use crate::exit::{Cause, Doing, Failure};
+use crate::render::printable;
 
 pub(super) const COLUMNS: &[&str] = &["policy", "title", "state", "population", "due", "next_at", "digest"];
 pub(super) const DIFF_COLUMNS: &[&str] =
@@ -30,9 +33,27 @@ pub(super) fn execute(context: &mut Context, command: Policy) -> Result<ExitCode
 
 pub(super) fn explain(context: &mut Context, args: ExplainArgs) -> Result<ExitCode, Failure> {
     let call = Call::to(Operation::PolicyExplain, &[&args.entity]);
-    let exit = context.show_entity(&call).doing("explain the entity")?;
+    let exit = if context.renderer.is_for_people() {
+        sentences(context, &call).doing("explain the entity")?
+    } else {
+        context.show_entity(&call).doing("explain the entity")?
+    };
     context.next(&format!("retentionctl entity history {}", args.entity));
     Ok(exit)
+}
+
+/// Shows the sentences of an explanation, or what is left to say when the entity was purged.
+fn sentences(context: &mut Context, call: &Call) -> Result<ExitCode, Cause> {
+    let explanation: Explanation = match context.client.typed(call) {
+        Ok(explanation) => explanation,
+        Err(Cause::Answer(ErrorBody { gone: Some(_), .. })) => return context.show_entity(call),
+        Err(cause) => return Err(cause),
+    };
+    for line in &explanation.text {
+        context.renderer.text(&format!("{}\n", printable(line)))?;
+    }
+    context.renderer.flush()?;
+    Ok(ExitCode::Done)
 }
 
 fn show(context: &mut Context, policy: &str) -> Result<ExitCode, Cause> {

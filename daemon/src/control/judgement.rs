@@ -5,11 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use retention_core::control::{
-    ErrorBody, ErrorCode, Explanation, PolicyChange, PolicyDiffRow, PolicyFileText, PolicyVerdict, ScheduleRow, Verdict,
+    ErrorBody, ErrorCode, Explanation, PolicyChange, PolicyDiffRow, PolicyFileText, PolicyVerdict, ScheduleRow,
+    Verdict, Weight,
 };
 use retention_core::id::{EntityId, LayoutId};
 use retention_core::policy::{
-    Assessment, BoundSet, Facts, Outcome, Place, PolicyFile, PolicySet, Restriction, Standing, State, Trigger,
+    Assessed, Assessment, BoundSet, Decision, Facts, Outcome, Place, PolicyFile, PolicySet, Restriction, Standing,
+    State, Trigger,
 };
 use retention_core::reason::Reason;
 use retention_core::record::Layout;
@@ -35,12 +37,7 @@ pub fn policies(store: &Store, now: Timestamp) -> Vec<PolicyFacts> {
     let facts = set.policies().iter().map(|policy| PolicyFacts {
         policy: policy.id.clone(),
         title: policy.title.clone(),
-        state: match policy.state {
-            State::Draft => "draft",
-            State::Simulate => "simulate",
-            State::Enforce => "enforce",
-        }
-        .to_owned(),
+        state: state_name(policy.state).to_owned(),
         schedule: match &policy.trigger {
             Trigger::OnDemand => None,
             Trigger::Cron { schedule, .. } => Some(ScheduleRow {
@@ -71,12 +68,28 @@ pub fn explain(store: &Store, id: EntityId, now: Timestamp) -> Result<Explanatio
     let bound = store.bound(record.layout).ok_or_else(missing)?;
     let standing = standing(&row, holds.clone());
     let decision = bound.set.decide(&facts(&bound.layout, &record, &row, open_deals), &standing, now);
-    let policies = decision.policies.iter().map(|assessed| PolicyVerdict {
-        policy: assessed.policy.clone(),
-        verdict: verdict_of(&assessed.reason),
-        reasons: vec![assessed.reason.clone()],
-    });
-    Ok(Explanation {
+    let active = store.policies();
+    let next_run_at = |id: &str| match active.get(id).map(|policy| &policy.trigger) {
+        Some(Trigger::Cron { schedule, .. }) => schedule.next_after(now),
+        Some(Trigger::OnDemand) | None => None,
+    };
+    let policies: Vec<PolicyVerdict> = decision
+        .policies
+        .iter()
+        .map(|assessed| PolicyVerdict {
+            policy: assessed.policy.clone(),
+            state: state_name(assessed.state).to_owned(),
+            verdict: verdict_of(&assessed.reason),
+            reasons: vec![assessed.reason.clone()],
+            is_fallback: assessed.is_fallback,
+            keep_until: assessed.keep_until,
+            weight: weight(assessed, &decision),
+            next_run_at: next_run_at(&assessed.policy),
+        })
+        .collect();
+    let enforced = policies.iter().filter(|policy| policy.state == state_name(State::Enforce));
+    let earliest = enforced.filter_map(|policy| policy.next_run_at).min();
+    let explanation = Explanation {
         entity: shown,
         as_of: now,
         verdict: match decision.outcome {
@@ -84,10 +97,50 @@ pub fn explain(store: &Store, id: EntityId, now: Timestamp) -> Result<Explanatio
             Outcome::Keep if matches!(decision.reason, Reason::Held { .. }) => Verdict::Held,
             Outcome::Keep => Verdict::Keep,
         },
-        policies: policies.collect(),
+        policies,
         reasons: decision.reasons().cloned().collect(),
         holds,
-    })
+        next_run_at: earliest,
+        text: Vec::new(),
+    };
+    Ok(Explanation { text: explanation.sentences(), ..explanation })
+}
+
+fn state_name(state: State) -> &'static str {
+    match state {
+        State::Draft => "draft",
+        State::Simulate => "simulate",
+        State::Enforce => "enforce",
+    }
+}
+
+/// Says what the word of a policy counts for in a decision.
+fn weight(assessed: &Assessed, decision: &Decision) -> Weight {
+    if assessed.state != State::Enforce {
+        return Weight::OnlySimulated;
+    }
+    let is_due = matches!(assessed.reason, Reason::PeriodOver { .. });
+    match &decision.outcome {
+        Outcome::Due { policy, .. } if *policy == assessed.policy => Weight::Decides,
+        Outcome::Due { policy, .. } if is_due => Weight::LaterThan { policy: policy.clone() },
+        Outcome::Due { .. } => Weight::NothingDue,
+        Outcome::Keep => {
+            let decides = match &decision.reason {
+                Reason::KeptByPolicy { policy, .. } => *policy == assessed.policy,
+                reason => *reason == assessed.reason,
+            };
+            let keeps = matches!(assessed.reason, Reason::CannotEvaluate { .. } | Reason::Suspended);
+            if decides {
+                Weight::Decides
+            } else if is_due {
+                Weight::KeptBy { reason: decision.reason.code().to_owned() }
+            } else if keeps || decision.also.contains(&assessed.reason) {
+                Weight::AlsoKeeps
+            } else {
+                Weight::NothingDue
+            }
+        }
+    }
 }
 
 fn verdict_of(reason: &Reason) -> Verdict {

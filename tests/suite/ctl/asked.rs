@@ -71,6 +71,13 @@ fn entities_can_be_asked_about(site: &Site) {
 
     let due = site.json(&["explain", one]);
     assert_eq!((&due["verdict"], &due["policies"][0]["policy"]), (&json!("due"), &json!("old-people")), "{due}");
+    assert_eq!(due["policies"][0]["weight"]["counts"], "decides", "{due}");
+    let said = due["text"].as_array().expect("sentences");
+    assert!(said.len() >= 4 && said[0].as_str().is_some_and(|line| line.contains("is due")), "{due}");
+    let people = site.ctl(&["explain", one]).ends(0).says("What decides: its period counts from");
+    for line in said.iter().skip(1) {
+        assert!(people.out.contains(line.as_str().expect("a sentence")), "the same text for everybody");
+    }
     let same = site.json(&["policy", "explain", one]);
     assert_eq!((&same["verdict"], &same["reasons"]), (&due["verdict"], &due["reasons"]));
     let _unknown = site.ctl(&["explain", "E4000000"]).ends(2).says("E4000000 is not an entity");

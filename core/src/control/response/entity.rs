@@ -124,6 +124,57 @@ pub struct Explanation {
     pub policies: Vec<PolicyVerdict>,
     /// The holds that cover it.
     pub holds: Vec<HoldId>,
+    /// When its policies are looked at next: the earliest of their schedules.
+    pub next_run_at: Option<Timestamp>,
+    /// The whole judgement in sentences, in the order of its weight. Names nobody.
+    pub text: Vec<String>,
+}
+
+impl Explanation {
+    /// Puts the judgement into sentences: the same for people, for the auditor, and for programs.
+    #[must_use]
+    pub fn sentences(&self) -> Vec<String> {
+        let verdict = match self.verdict {
+            Verdict::Due => "is due",
+            Verdict::Keep | Verdict::Held => "is kept",
+        };
+        let mut lines = vec![format!("{} {verdict} as of {}.", self.entity.entity, self.as_of)];
+        for (number, reason) in self.reasons.iter().enumerate() {
+            let lead = if number == 0 { "What decides" } else { "Also" };
+            lines.push(format!("{lead}: {}.", sentence(reason)));
+        }
+        if self.policies.is_empty() {
+            lines.push("No policy that is enforced or simulated is about it.".to_owned());
+        }
+        lines.extend(self.policies.iter().map(PolicyVerdict::sentence));
+        match self.next_run_at {
+            Some(at) => lines.push(format!("The next scheduled run of these policies is at {at}.")),
+            None => lines.push("No run of these policies is scheduled.".to_owned()),
+        }
+        lines
+    }
+}
+
+/// Says a reason as a part of a sentence.
+fn sentence(reason: &Reason) -> String {
+    match reason {
+        Reason::PeriodOver { start, start_at, due_at } => {
+            format!("its period counts from {} ({start_at}) and was over at {due_at}", start.name())
+        }
+        Reason::PeriodRunning { start, start_at, due_at } => {
+            format!("its period counts from {} ({start_at}) and runs until {due_at}", start.name())
+        }
+        Reason::OutOfScope => "it is out of scope".to_owned(),
+        Reason::NoStart { start } => format!("the date to count from, {}, is not known", start.name()),
+        Reason::Held { hold } => format!("legal hold {hold} covers it"),
+        Reason::Restricted => "its use is restricted (GDPR Art. 18)".to_owned(),
+        Reason::Suspended => "the period is suspended while `suspend_while` matches".to_owned(),
+        Reason::KeptByPolicy { policy, until } => format!("the min_keep of policy {policy} protects it until {until}"),
+        Reason::CannotEvaluate { field } => format!("the field {field} cannot be read, so nobody may decide"),
+        Reason::InQuarantine => "it waits in quarantine for a purge that was approved".to_owned(),
+        Reason::NoPolicy => "no policy is about it".to_owned(),
+        Reason::Gone => "it was purged before".to_owned(),
+    }
 }
 
 /// What becomes of an entity.
@@ -155,10 +206,61 @@ impl Verdict {
 pub struct PolicyVerdict {
     /// The policy.
     pub policy: String,
+    /// `simulate` or `enforce`.
+    pub state: String,
     /// What it says.
     pub verdict: Verdict,
     /// Why.
     pub reasons: Vec<Reason>,
+    /// Whether it counts from the date that it falls back to.
+    pub is_fallback: bool,
+    /// Until when its `min_keep` protects the entity, also from other policies.
+    pub keep_until: Option<Timestamp>,
+    /// What its word counts for.
+    pub weight: Weight,
+    /// When it is looked at next by its schedule.
+    pub next_run_at: Option<Timestamp>,
+}
+
+impl PolicyVerdict {
+    fn sentence(&self) -> String {
+        let says = self.reasons.iter().map(sentence).collect::<Vec<_>>().join("; ");
+        let fallback = if self.is_fallback { " (the date that it falls back to)" } else { "" };
+        let keep = self.keep_until.map(|until| format!("; its min_keep protects until {until}")).unwrap_or_default();
+        let weight = match &self.weight {
+            Weight::Decides => "it decides".to_owned(),
+            Weight::OnlySimulated => "it is only simulated and decides nothing".to_owned(),
+            Weight::NothingDue => "it disposes of nothing yet".to_owned(),
+            Weight::AlsoKeeps => "it keeps too, and something stronger decides".to_owned(),
+            Weight::LaterThan { policy } => format!("policy {policy} was due before it"),
+            Weight::KeptBy { reason } => format!("it loses to what keeps: {reason}"),
+        };
+        format!("Policy {}: {says}{fallback}{keep}; {weight}.", self.policy)
+    }
+}
+
+/// What the word of a policy counts for, and why it lost if it did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case", tag = "counts")]
+pub enum Weight {
+    /// It is what decides.
+    Decides,
+    /// It is not enforced.
+    OnlySimulated,
+    /// By its own word nothing is due.
+    NothingDue,
+    /// It would keep the entity, and something stronger keeps it already.
+    AlsoKeeps,
+    /// Another policy was due before it.
+    LaterThan {
+        /// That policy.
+        policy: String,
+    },
+    /// It is due, and something keeps the entity.
+    KeptBy {
+        /// The code of that reason.
+        reason: String,
+    },
 }
 
 /// One intake.

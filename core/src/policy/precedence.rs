@@ -1,0 +1,104 @@
+//! Who wins: the one order in which everything that is said of an entity is weighed.
+//!
+//! **Keeping beats disposing.** Whatever stands higher decides, however many things stand below it:
+//!
+//! | rank | what | why it stands there |
+//! |---|---|---|
+//! | gone | purged or erased before | there is nothing left to decide about |
+//! | held | a legal hold | an order from outside |
+//! | restricted | restriction of use (GDPR Art. 18) | the data subject may need it |
+//! | in quarantine | a purge that was approved has begun | that run decides, and no other |
+//! | cannot evaluate | an enforced policy that could not be read | it might have been the one that keeps |
+//! | suspended | `suspend_while` of an enforced policy | the period does not run out meanwhile |
+//! | unknown minimum | `min_keep` without a start | a minimum that begins nobody knows when ends nobody knows when |
+//! | kept by policy | the longest `min_keep` | it binds the others too |
+//! | due | the earliest due date, then the first id | the strictest rule is the law that was broken first |
+//! | not due | a period that runs, a start that is missing | nothing has happened yet |
+//! | no policy | nothing is about it | what nobody decided about stays |
+//!
+//! Only enforced policies, and the one that is asked about, are weighed.
+
+use std::cmp::Reverse;
+
+use crate::reason::Reason;
+use crate::time::Timestamp;
+
+/// How strong a reason is: the first decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rank {
+    /// Purged or erased before.
+    Gone,
+    /// A legal hold.
+    Held,
+    /// Its use is restricted.
+    Restricted,
+    /// It waits for a purge that was approved.
+    InQuarantine,
+    /// An enforced policy could not be read.
+    CannotEvaluate,
+    /// `suspend_while` holds.
+    Suspended,
+    /// `min_keep` without a start.
+    UnknownMinimum,
+    /// The longest `min_keep`.
+    KeptByPolicy,
+    /// The earliest due date.
+    Due,
+    /// Nothing has happened yet.
+    NotDue,
+    /// Nothing is about it.
+    NoPolicy,
+}
+
+impl Rank {
+    /// All ranks, the strongest first.
+    pub const ALL: [Self; 11] = [
+        Self::Gone,
+        Self::Held,
+        Self::Restricted,
+        Self::InQuarantine,
+        Self::CannotEvaluate,
+        Self::Suspended,
+        Self::UnknownMinimum,
+        Self::KeptByPolicy,
+        Self::Due,
+        Self::NotDue,
+        Self::NoPolicy,
+    ];
+
+    /// Says whether it keeps what it is said of.
+    #[must_use]
+    pub fn keeps(self) -> bool {
+        self != Self::Due
+    }
+}
+
+/// One thing that is said of an entity.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Voice<'a> {
+    /// How strong it is.
+    pub rank: Rank,
+    /// What it says.
+    pub reason: Reason,
+    /// The policy that says it, if one does.
+    pub policy: Option<&'a str>,
+}
+
+/// Puts what is said into the order in which it decides; the first decides. Equal ranks: holds as they were placed, the
+/// longest minimum, the earliest due date, and otherwise the first id.
+#[must_use]
+pub fn weigh(mut voices: Vec<Voice<'_>>) -> Vec<Voice<'_>> {
+    voices.sort_by(|a, b| order(a).cmp(&order(b)));
+    voices
+}
+
+fn order<'a>(voice: &Voice<'a>) -> (Rank, u64, Reverse<Timestamp>, Timestamp, &'a str) {
+    let none = (0, Reverse(Timestamp::NEVER), Timestamp::NEVER);
+    let (hold, until, due) = match &voice.reason {
+        Reason::Held { hold } => (hold.0.0, none.1, none.2),
+        Reason::KeptByPolicy { until, .. } => (0, Reverse(*until), none.2),
+        Reason::PeriodOver { due_at, .. } if voice.rank == Rank::Due => (0, none.1, *due_at),
+        _ => none,
+    };
+    (voice.rank, hold, until, due, voice.policy.unwrap_or_default())
+}
