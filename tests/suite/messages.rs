@@ -1,8 +1,8 @@
 //! Retention of messages against a mail server in memory: every call goes wrong in every way, others act on the mailbox
 //! at every moment, the world is stopped at every flush, and the checker looks after each step.
 
-use retention_core::event::Event;
 use retention_core::event::saga::{Receipt, Residue, SkipReason};
+use retention_core::event::{Event, Recorded};
 use retention_core::id::{EntityId, RunId};
 use retention_core::record::message::MessageKey;
 use retention_core::view::{EntityState, RunState};
@@ -315,4 +315,25 @@ fn a_plan_waits_for_a_look_and_a_server_that_does_not_answer_does_not_hold_it_up
     assert!(mail.world.store().view(|views| views.small.plans.get(plan).expect("a plan").frozen.is_some()));
     let failed = mail.world.store().view(|views| views.small.scans.get(mail.mailbox).expect("a look").failed.clone());
     assert_eq!(failed.as_deref(), Some("fault"));
+}
+
+#[test]
+fn a_stop_during_a_look_takes_nothing_for_gone_and_the_next_start_looks_to_the_end() {
+    let mut mail = Mail::new("P1D", "eml");
+    let before = mail.world.log().len();
+    mail.world.mail.deliver(mail.mailbox, ARCHIVE, "2021-01-01T00:00:00Z", &[]);
+    mail.world.request_scan(mail.mailbox);
+    mail.world.store().halt().ask();
+    assert_eq!(mail.world.step(Stage::Mail), Stepped::Crashed, "it was stopped");
+    let since = mail.world.log().split_off(before);
+    let ended =
+        |recorded: &Recorded| matches!(recorded.event(), Some(Event::MailboxScanned(_) | Event::EntityAbsent(_)));
+    assert!(!since.iter().any(ended), "a look that was stopped has no end\n{}", mail.world.story());
+    mail.world.settle();
+    let since = mail.world.log().split_off(before);
+    let added = since.iter().filter_map(|recorded| match recorded.event() {
+        Some(Event::MailboxScanned(body)) => Some((body.added, body.absent)),
+        _ => None,
+    });
+    assert_eq!(added.collect::<Vec<_>>(), [(1, 0)], "{}", mail.world.story());
 }

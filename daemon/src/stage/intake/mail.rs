@@ -25,6 +25,7 @@ use super::rows::Taking;
 use crate::clock::Clock;
 use crate::connector::change::{Place, SourceRow};
 use crate::connector::mail::{Depth, FolderState, MailFailure, MailFolder, Mailroom, Registered, Which};
+use crate::halt::Halt;
 use crate::store::{AppendError, Store};
 
 /// How often a mailbox is looked at while a policy is about messages, in microseconds: an hour, since policies count in
@@ -253,6 +254,7 @@ impl MailIntake {
         taking.announce(message::layout(&mailbox.source))?;
         let mut looked = Looked::default();
         for folder in folders {
+            self.store.halt().check().map_err(IntakeError::from)?;
             let Some(state) = session.look_into(&folder.name)? else { continue };
             looked.folders += 1;
             looked.messages += u64::from(state.exists);
@@ -267,9 +269,13 @@ impl MailIntake {
                 }
                 None => {
                     let earlier = taking.seen.clone();
-                    let mut rows = Rows { mailbox, folder: &folder, state, taking, batch: Vec::new(), failed: None };
-                    session.messages(Which::All, Depth::Record, &mut |message| rows.take(message))?;
+                    let halt = self.store.halt();
+                    let mut rows =
+                        Rows { mailbox, folder: &folder, state, taking, halt, batch: Vec::new(), failed: None };
+                    let told = session.messages(Which::All, Depth::Record, &mut |message| rows.take(message));
+                    // Why the rows were not taken says more than how the transfer ended because of that.
                     rows.finish()?;
+                    told?;
                     &taking.seen - &earlier
                 }
             };
@@ -310,6 +316,7 @@ struct Rows<'a, 'b> {
     folder: &'a MailFolder,
     state: FolderState,
     taking: &'a mut Taking<'b>,
+    halt: &'a Halt,
     batch: Vec<SourceRow>,
     failed: Option<Stopped>,
 }
@@ -342,7 +349,8 @@ impl Rows<'_, '_> {
         if self.batch.is_empty() || self.failed.is_some() {
             return;
         }
-        if let Err(error) = self.taking.take_rows(std::mem::take(&mut self.batch)) {
+        let halted = self.halt.check().map_err(IntakeError::from);
+        if let Err(error) = halted.and_then(|()| self.taking.take_rows(std::mem::take(&mut self.batch))) {
             self.failed = Some(Stopped::Log(error));
         }
     }
