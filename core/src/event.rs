@@ -216,6 +216,8 @@ events! {
     123 ClockJumped(operation::ClockJumped) Public;
     /// Everything in sled was made again from the journal.
     124 StoreRebuilt(operation::StoreRebuilt) Public;
+    /// Checkpoints are signed with this key from here on.
+    125 SigningKeyAdopted(operation::SigningKeyAdopted) Public;
     /// The clock is not believed: nothing is purged until a person confirms it.
     130 ClockDoubted(clock::ClockDoubted) Public;
     /// A person confirmed the clock.

@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, CommandFactory, Parser, Subcommand, ValueEnum};
-use retention_core::control::{ActorName, EntityState, ExitCode, SOCKET_DEFAULT};
+use retention_core::control::{EntityState, ExitCode, SOCKET_DEFAULT};
 use retention_core::id::{Digest, EntityId, HoldId, PlanId, RunId};
 use retention_core::record::Kind;
 use retention_core::time::Timestamp;
 
+pub(crate) mod audit;
 pub(crate) mod batch;
 pub(crate) mod mailbox;
 
@@ -141,7 +142,7 @@ pub(crate) enum Noun {
     Clock(Clock),
     /// Ask the event log.
     #[command(subcommand)]
-    Audit(Audit),
+    Audit(audit::Audit),
     /// Verify and rebuild the store.
     #[command(subcommand)]
     Store(Store),
@@ -561,48 +562,6 @@ pub(crate) enum Quarantine {
         #[command(flatten)]
         why: Why,
     },
-}
-
-/// `audit`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Audit {
-    /// List events, the newest first.
-    ///
-    /// Example: retentionctl audit query --kind PlanApproved --since 2026-01-01
-    ///
-    /// Needs the role auditor.
-    Query(AuditArgs),
-}
-
-/// Which events are wanted.
-#[derive(Debug, ClapArgs)]
-pub(crate) struct AuditArgs {
-    /// Recorded at or after this instant or day.
-    #[arg(long, value_name = "DATE")]
-    pub(crate) since: Option<Timestamp>,
-    /// Recorded before this instant or day.
-    #[arg(long, value_name = "DATE")]
-    pub(crate) until: Option<Timestamp>,
-    /// Of this type, such as PlanApproved.
-    #[arg(long, value_name = "TYPE")]
-    pub(crate) kind: Option<String>,
-    /// Caused by: daemon, schedule or uid:1000.
-    #[arg(long)]
-    pub(crate) actor: Option<ActorName>,
-    /// About this entity.
-    #[arg(long)]
-    pub(crate) entity: Option<EntityId>,
-    /// Of this run.
-    #[arg(long)]
-    pub(crate) run: Option<RunId>,
-    /// Under this policy.
-    #[arg(long)]
-    pub(crate) policy: Option<String>,
-    /// As a story, instead of the newest first.
-    #[arg(long)]
-    pub(crate) oldest_first: bool,
-    #[command(flatten)]
-    pub(crate) part: Part,
 }
 
 /// `store`.

@@ -206,6 +206,8 @@ pub(crate) struct Columns {
     pub(crate) permission: &'static [&'static str],
     pub(crate) grant: &'static [&'static str],
     pub(crate) audit: &'static [&'static str],
+    pub(crate) checkpoint: &'static [&'static str],
+    pub(crate) signing_key: &'static [&'static str],
     pub(crate) store: &'static [&'static str],
     pub(crate) schedule: &'static [&'static str],
 }
@@ -228,6 +230,8 @@ pub(crate) fn columns() -> Columns {
         permission: mailbox::PERMISSION_COLUMNS,
         grant: grant::COLUMNS,
         audit: audit::COLUMNS,
+        checkpoint: audit::CHECKPOINT_COLUMNS,
+        signing_key: audit::KEY_COLUMNS,
         store: store::COLUMNS,
         schedule: schedule::COLUMNS,
     }

@@ -192,6 +192,8 @@ fn every_column_is_a_field_of_its_rows() {
     has_columns::<wire::PermissionRow>(columns.permission);
     has_columns::<wire::GrantRow>(columns.grant);
     has_columns::<wire::EventRow>(columns.audit);
+    has_columns::<wire::CheckpointRow>(columns.checkpoint);
+    has_columns::<wire::SigningKeyRow>(columns.signing_key);
     has_columns::<wire::PartRow>(columns.store);
     has_columns::<wire::ScheduleRow>(columns.schedule);
 }

@@ -7,6 +7,7 @@
 //! | [`schedule`] | the clock | the views | whose time has come? | `ScheduleFired`, `PlanRequested`, `RunRequested` |
 //! | [`project`] | unjudged entities | their records | when is this due? | the due index |
 //! | [`plan`] | `PlanRequested` | the due index, records | what is due, and why? | `PlanItems`, `PlanFrozen` |
+//! | [`attest`] | the log's growth | envelopes | what is the root? | hashes and checkpoints, beside the log |
 //! | [`run`] | `RunRequested`, timers | plans, open sagas | what comes next? | intents, receipts, ends |
 //!
 //! Each has a `step` that does one piece of work and says whether there is more, so that a test can drive them in any
@@ -16,6 +17,7 @@ use retention_core::time::Timestamp;
 
 use crate::halt::Halted;
 
+pub mod attest;
 pub mod intake;
 pub mod plan;
 pub mod policies;

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use parking_lot::{Mutex, RwLock};
-use retention_core::event::{Draft, Recorded};
+use retention_core::event::{Draft, Envelope, Recorded};
 use retention_core::id::{EntityId, Handle, Position, StreamId};
 use retention_core::policy::PolicySet;
 use retention_core::record::{EntityRecord, Kind};
@@ -33,6 +33,7 @@ pub mod read;
 pub mod records;
 pub mod sled_door;
 pub mod state;
+pub mod tree;
 pub mod vault;
 pub mod verify;
 mod write_out;
@@ -346,6 +347,14 @@ impl Store {
     /// When it is damaged.
     pub fn read(&self, position: Position) -> Result<Option<Recorded>, ReadError> {
         self.inner.read(position)
+    }
+
+    /// Reads the envelope of an event from the journal.
+    ///
+    /// # Errors
+    /// When the journal or sled cannot be read there.
+    pub fn envelope(&self, position: Position) -> Result<Option<Envelope>, ReadError> {
+        self.inner.envelope(position)
     }
 
     /// Returns the state of an entity as its source last told it; `None` when it is gone or was never there.

@@ -14,6 +14,8 @@ mod metrics;
 mod directory;
 // What systemd is told.
 pub mod notifier;
+// The key that signs checkpoints.
+mod signing_key;
 // A store whose daemon is stopped.
 pub mod offline;
 // Signals of the operating system, as wishes.

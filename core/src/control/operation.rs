@@ -171,6 +171,12 @@ operations! {
     GrantRevoke Post "/v1/grants/{grant}/revoke" Operator One;
     /// Says that the clock is right although it was doubted; purges go on.
     ClockConfirm Post "/v1/clock/confirm" Operator One;
+    /// Lists the signed checkpoints of the log, the oldest first.
+    AuditCheckpoints Get "/v1/audit/checkpoints" Auditor List;
+    /// Lists the keys with which checkpoints are, or were, signed.
+    AuditKeys Get "/v1/audit/keys" Auditor List;
+    /// Proves that an event stands in the log, by the newest checkpoint.
+    AuditProof Get "/v1/audit/proofs/{position}" Auditor One;
     /// Lists events.
     AuditQuery Get "/v1/events" Auditor List;
     /// Reads the whole store and compares it with itself.

@@ -167,6 +167,11 @@ pub enum Attention {
         /// The grant.
         grant: GrantId,
     },
+    /// Checkpoints of the log are no longer signed.
+    TreeStopped {
+        /// What happened and what to do.
+        message: String,
+    },
     /// The store is read-only.
     StoreReadOnly {
         /// A stable code of the damage.

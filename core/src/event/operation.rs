@@ -60,3 +60,10 @@ pub struct StoreRebuilt {
     /// A stable code of why.
     pub code: String,
 }
+
+/// Schema 1. From here on checkpoints are signed with this key. Proofs from before are checked with the key before it.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct SigningKeyAdopted {
+    /// The verifier key, as C2SP signed-note writes it; its name is that of the log.
+    pub verifier_key: String,
+}

@@ -170,6 +170,7 @@ fn facts_of(event: &Event) -> Vec<(Fact, bool)> {
             fact("doubt", b.doubt.name()).with("expected_at", b.expected_at).with("seen_at", b.seen_at)
         }
         Event::ClockConfirmed(b) => fact("doubted", b.doubted).naming("reason", &b.reason),
+        Event::SigningKeyAdopted(b) => fact("verifier_key", &b.verifier_key),
         Event::StoreRebuilt(b) => fact("events", b.events).with("code", &b.code),
         Event::PolicySetActivated(b) => fact("set", b.digest.short()).with("policies", b.policies.len()),
         Event::PolicyRecorded(b) => fact("policy", &b.id).with("version", b.digest.short()),

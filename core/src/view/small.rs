@@ -35,6 +35,8 @@ pub struct Small {
     pub scans: Scans,
     /// Grants.
     pub grants: Grants,
+    /// The keys that sign checkpoints, the newest last.
+    pub signing_keys: Vec<SigningKey>,
     /// Registered mailboxes.
     pub registry: Registry,
     /// Who may do what in them.
@@ -48,6 +50,9 @@ impl Small {
         let at = envelope.recorded_at;
         match event {
             Event::StoreInitialised(body) => self.store = body.store,
+            Event::SigningKeyAdopted(body) => {
+                self.signing_keys.push(SigningKey { verifier_key: body.verifier_key.clone(), adopted_at: at });
+            }
             Event::LayoutRecorded(body) => self.layouts.add(body.id, body.layout.clone()),
             Event::IntakeStarted(body) => {
                 if let Some(entity) = envelope.entity {
@@ -122,6 +127,15 @@ impl Small {
             }
         });
     }
+}
+
+/// A key that signs checkpoints, or did.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct SigningKey {
+    /// The verifier key (C2SP signed-note).
+    pub verifier_key: String,
+    /// From when on it signs.
+    pub adopted_at: Timestamp,
 }
 
 /// The layouts by number.

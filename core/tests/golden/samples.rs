@@ -21,7 +21,7 @@ use retention_core::event::mailbox::{
     CredentialDestroyed, CredentialStored, MailboxRegistered, MailboxRemoved, MigrationBatchImported, SealedSecret,
 };
 use retention_core::event::operation::{
-    ClockJumped, DaemonStarted, DaemonStopped, RecordsOpened, StoreInitialised, StoreRebuilt,
+    ClockJumped, DaemonStarted, DaemonStopped, RecordsOpened, SigningKeyAdopted, StoreInitialised, StoreRebuilt,
 };
 use retention_core::event::permission::{
     Holder, ObservedPermission, PermissionObserved, PermissionScanRequested, PermissionsScanned,
@@ -405,6 +405,7 @@ fn rest() -> Vec<Event> {
         Event::DaemonStopped(DaemonStopped {}),
         Event::ClockJumped(ClockJumped { expected_at: at(1), seen_at: at(90_000) }),
         Event::StoreRebuilt(StoreRebuilt { events: 300, code: "asked_for".to_owned() }),
+        Event::SigningKeyAdopted(SigningKeyAdopted { verifier_key: "log+c2b9b2f5+AQ".to_owned() }),
     ]
 }
 

@@ -86,6 +86,9 @@ fn contents(operation: Operation) -> Contents {
         Operation::GrantShow => gives::<wire::GrantDetail>(),
         Operation::GrantApprove | Operation::GrantReject => gives::<wire::Accepted>().taking::<wire::JudgeGrant>(),
         Operation::GrantRenew => gives::<wire::Accepted>().taking::<wire::RenewGrant>(),
+        Operation::AuditCheckpoints => gives::<wire::CheckpointRow>().asked::<ListQuery>(),
+        Operation::AuditKeys => gives::<wire::SigningKeyRow>().asked::<ListQuery>(),
+        Operation::AuditProof => gives::<wire::ProofText>(),
         Operation::AuditQuery => gives::<wire::EventRow>().asked::<wire::AuditQuery>(),
         Operation::ScheduleNext => gives::<wire::ScheduleRow>().asked::<ListQuery>(),
     }

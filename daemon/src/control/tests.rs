@@ -8,8 +8,8 @@ use http_body_util::BodyExt;
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 use retention_core::control::{
-    AddMailboxes, Checked, ErrorBody, ErrorCode, Explanation, GiveGrant, Line, MailboxFinding, Method, NDJSON,
-    Operation, PolicyDiffRow, PolicyFileText, Role,
+    AddMailboxes, Checked, CheckpointRow, ErrorBody, ErrorCode, Explanation, GiveGrant, Line, MailboxFinding, Method,
+    NDJSON, Operation, PolicyDiffRow, PolicyFileText, Role,
 };
 use retention_core::event::change::{EntityChanged, LayoutRecorded};
 use retention_core::event::decision::{PlanFrozen, PlanPurpose, PolicySetActivated, PolicyVersion, RunStarted};
@@ -73,6 +73,18 @@ impl Works for Idle {
 
     fn grant_terms(&self, _: GiveGrant) -> Result<GrantRequested, ErrorBody> {
         Err(ErrorBody::of(ErrorCode::Internal))
+    }
+
+    fn checkpoints(&self, _: u64, _: usize) -> Result<Vec<CheckpointRow>, ErrorBody> {
+        Err(ErrorBody::of(ErrorCode::Internal))
+    }
+
+    fn prove(&self, _: Position) -> Result<String, ErrorBody> {
+        Err(ErrorBody::of(ErrorCode::Internal))
+    }
+
+    fn tree_stopped(&self) -> Option<String> {
+        None
     }
 
     fn metrics(&self) -> Option<String> {

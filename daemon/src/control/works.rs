@@ -1,8 +1,8 @@
 //! What the control API asks of the rest of the daemon: the things that are neither in a view nor an event.
 
 use retention_core::control::{
-    AddMailboxes, Checked, ErrorBody, Explanation, GiveGrant, Line, MailboxFinding, PartRow, PolicyDiffRow,
-    PolicyFileText, ScheduleRow,
+    AddMailboxes, Checked, CheckpointRow, ErrorBody, Explanation, GiveGrant, Line, MailboxFinding, PartRow,
+    PolicyDiffRow, PolicyFileText, ScheduleRow,
 };
 use retention_core::event::grant::GrantRequested;
 use retention_core::id::{Digest, EntityId, Position};
@@ -97,6 +97,21 @@ pub trait Works: Send + Sync + 'static {
     /// # Errors
     /// Says why no policy allows it.
     fn grant_terms(&self, wanted: GiveGrant) -> Result<GrantRequested, ErrorBody>;
+
+    /// Returns signed checkpoints, from a number on, at most so many.
+    ///
+    /// # Errors
+    /// Says when there is no tree, or it cannot be read.
+    fn checkpoints(&self, from: u64, limit: usize) -> Result<Vec<CheckpointRow>, ErrorBody>;
+
+    /// Proves that an event stands in the log.
+    ///
+    /// # Errors
+    /// Says when there is no such event, or no checkpoint covers it yet.
+    fn prove(&self, position: Position) -> Result<String, ErrorBody>;
+
+    /// Says why checkpoints are no longer signed, when they are not.
+    fn tree_stopped(&self) -> Option<String>;
 
     /// Returns the metrics in the text format of Prometheus, or nothing when they are off.
     fn metrics(&self) -> Option<String>;

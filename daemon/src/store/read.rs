@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use retention_core::event::codec::CodecError;
-use retention_core::event::{Event, EventType, Readable, Recorded, codec};
+use retention_core::event::{Envelope, Event, EventType, Readable, Recorded, codec};
 use retention_core::id::{EntityId, Position};
 use retention_core::record::EntityRecord;
 
@@ -95,6 +95,12 @@ impl Inner {
         let Some(row) = self.row(position)? else { return Ok(None) };
         let stored = self.reader.event(row.place)?;
         self.open(&stored).map(Some)
+    }
+
+    /// Returns the envelope of an event, as the journal has it.
+    pub(super) fn envelope(&self, position: Position) -> Result<Option<Envelope>, ReadError> {
+        let Some(row) = self.row(position)? else { return Ok(None) };
+        Ok(Some(self.reader.event(row.place)?.envelope))
     }
 
     /// Opens a stored event.

@@ -22,6 +22,7 @@ use super::directory::Directory;
 use super::mailboxes::Mailboxes;
 use super::notifier::Notifier;
 use super::signals::{Signals, Wish};
+use super::signing_key;
 use super::watch::DirectoryWatch;
 use super::worker::{self, Shared};
 use super::works::{DaemonWorks, Order};
@@ -34,6 +35,7 @@ use crate::connector::mail::Mailroom;
 use crate::control::{self, Accounts, Control, ControlSocket};
 use crate::diagnostics::{self, LevelHandle};
 use crate::halt::Halt;
+use crate::stage::attest::{Attest, TreeHealth};
 use crate::stage::intake::Intake;
 use crate::stage::intake::mail::MailIntake;
 use crate::stage::intake::permission::PermissionIntake;
@@ -42,6 +44,7 @@ use crate::stage::policies::Policies;
 use crate::stage::run::trust::JUMP_US_MAX;
 use crate::stage::{Step, plan, project, run, schedule};
 use crate::store::open::{daemon_draft, program_version};
+use crate::store::tree::Tree;
 use crate::store::{self, EVENTS_PER_WRITE_OUT, OpenError, ReadError, Store};
 
 /// How often sled is caught up while little happens.
@@ -256,16 +259,19 @@ impl Life<'_> {
             permissions: access,
         };
         let mailboxes = Arc::new(Mailboxes { registrar: Registrar::new(Arc::clone(store)), directory, connector });
+        let (attest, tree, tree_health) = self.attest(store, clock);
         let works = Arc::new(DaemonWorks {
             store: Arc::clone(store),
             clock: Arc::clone(clock),
             config: Arc::clone(&self.config),
             policy_health: policies.health(),
+            tree,
+            tree_health,
             mailboxes,
             orders,
         });
         let workers = match store.read_only_reason() {
-            None => self.start_stages(store, &shared, &hints, policies, outside).map_err(unexpected)?,
+            None => self.start_stages(store, &shared, &hints, policies, outside, attest).map_err(unexpected)?,
             Some(damage) => {
                 tracing::error!(
                     code = damage.code,
@@ -307,6 +313,7 @@ impl Life<'_> {
         hints: &Hints,
         mut policies: Policies,
         outside: Outside,
+        attest: Option<Attest>,
     ) -> std::io::Result<Vec<std::thread::JoinHandle<()>>> {
         let config = self.config.read();
         let clock = &shared.clock;
@@ -333,7 +340,11 @@ impl Life<'_> {
         let edited = Arc::clone(&hints.edited);
         let reloaded = Arc::clone(&hints.reloaded);
         let renamed_in = Arc::clone(&hints.renamed_in);
-        Ok(vec![
+        let mut workers = Vec::new();
+        if let Some(mut attest) = attest {
+            workers.push(start("attest", Wakes::OnTheLog, &hints.none, Box::new(move || attest.step()))?);
+        }
+        workers.extend([
             start(
                 "policies",
                 Wakes::OnHints,
@@ -379,7 +390,29 @@ impl Life<'_> {
             start("credentials", Wakes::OnTheLog, &hints.none, Box::new(move || credentials.step()))?,
             start("mail", Wakes::OnTheLog, &hints.none, Box::new(move || Ok(mail.step()?)))?,
             start("write-out", Wakes::OnTheLog, &hints.none, Box::new(move || write_out.step()))?,
-        ])
+        ]);
+        Ok(workers)
+    }
+
+    /// Opens the tree over the log and the key that signs it. Without them the daemon works and says so.
+    fn attest(&self, store: &Arc<Store>, clock: &Arc<dyn Clock>) -> (Option<Attest>, Option<Arc<Tree>>, TreeHealth) {
+        let opened = Tree::open(store.dir()).map_err(|error| error.to_string()).and_then(|tree| {
+            let name = store.view(|views| views.small.store);
+            let signer = signing_key::read_or_make(store.dir(), name).map_err(|error| error.to_string())?;
+            let tree = Arc::new(tree);
+            let attest = Attest::new(Arc::clone(store), Arc::clone(clock), Arc::clone(&tree), signer);
+            attest.map(|attest| (attest, tree)).map_err(|error| error.to_string())
+        });
+        match opened {
+            Ok((attest, tree)) => {
+                let health = attest.health();
+                (Some(attest), Some(tree), health)
+            }
+            Err(error) => {
+                tracing::error!(%error, "checkpoints of the log are not signed");
+                (None, None, Arc::new(Mutex::new(Some(error))))
+            }
+        }
     }
 
     fn start_control(

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 use retention_core::control::{
-    AddMailboxes, Checked, ErrorBody, ErrorCode, Explanation, Finding, GiveGrant, Line, MailboxFinding, PartRow,
-    PartState, PolicyDiffRow, PolicyFileText, Progress, Severity,
+    AddMailboxes, Checked, CheckpointRow, ErrorBody, ErrorCode, Explanation, Finding, GiveGrant, Line, MailboxFinding,
+    PartRow, PartState, PolicyDiffRow, PolicyFileText, Progress, Severity,
 };
 use retention_core::event::grant::GrantRequested;
+use retention_core::evidence::checkpoint::Checkpoint;
 use retention_core::id::{Digest, EntityId, Position};
 use retention_core::time::Timestamp;
 use tokio::sync::mpsc;
@@ -18,7 +19,9 @@ use super::metrics;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Metrics};
 use crate::control::{PolicyFacts, Sink, Works, judgement, terms};
+use crate::stage::attest::TreeHealth;
 use crate::stage::policies::PolicyHealth;
+use crate::store::tree::{Tree, TreeFileError};
 use crate::store::{ReadError, Store};
 
 /// What the daemon's main loop is asked to do.
@@ -38,6 +41,10 @@ pub(super) struct DaemonWorks {
     pub(super) config: Arc<RwLock<Config>>,
     /// What is wrong with the policies on disk.
     pub(super) policy_health: Arc<Mutex<PolicyHealth>>,
+    /// The tree over the log, and why it does not grow any more; the text alone when there is none.
+    pub(super) tree: Option<Arc<Tree>>,
+    /// Why checkpoints are no longer signed.
+    pub(super) tree_health: TreeHealth,
     /// The registered mailboxes.
     pub(super) mailboxes: Arc<Mailboxes>,
     /// Leads to the main loop.
@@ -122,12 +129,46 @@ impl Works for DaemonWorks {
         terms::of(&self.store, wanted)
     }
 
+    fn checkpoints(&self, from: u64, limit: usize) -> Result<Vec<CheckpointRow>, ErrorBody> {
+        let Some(tree) = &self.tree else { return Ok(Vec::new()) };
+        let notes = tree.checkpoints(from, limit).map_err(|error| tree_failed(&error))?;
+        let row = |note: String| {
+            let read = Checkpoint::unverified(&note).ok()?;
+            Some(CheckpointRow { size: read.size, root: read.root, note })
+        };
+        Ok(notes.into_iter().filter_map(row).collect())
+    }
+
+    fn prove(&self, position: Position) -> Result<String, ErrorBody> {
+        let envelope = self
+            .store
+            .envelope(position)
+            .map_err(|error| ErrorBody::saying(ErrorCode::Internal, error.to_string()))?
+            .ok_or_else(|| ErrorBody::saying(ErrorCode::NotFound, format!("there is no event {}", position.0)))?;
+        let proof = match &self.tree {
+            Some(tree) => tree.prove(&envelope).map_err(|error| tree_failed(&error))?,
+            None => None,
+        };
+        proof.map(|proof| proof.text()).ok_or_else(|| {
+            ErrorBody::saying(ErrorCode::WrongState, format!("no checkpoint covers event {} yet", position.0))
+                .hint("one is signed each second while the log grows; if none comes, see retentionctl status")
+        })
+    }
+
+    fn tree_stopped(&self) -> Option<String> {
+        self.tree_health.lock().clone()
+    }
+
     fn metrics(&self) -> Option<String> {
         match self.config.read().metrics {
             Metrics::Off => None,
             Metrics::Socket => Some(metrics::text(&self.store, self.policy_problems(), self.clock.now())),
         }
     }
+}
+
+fn tree_failed(error: &TreeFileError) -> ErrorBody {
+    ErrorBody::saying(ErrorCode::Internal, error.to_string())
 }
 
 fn findings(path: &Path, error: &ConfigError) -> Vec<Finding> {

@@ -1,6 +1,8 @@
 //! Questions about what was taken in, and about the log.
 
-use retention_tests::daemon::Site;
+use std::fs;
+
+use retention_tests::daemon::{Daemon, Site, program};
 use serde_json::{Value, json};
 
 use super::{old_people, people, policies_active, shipped, taken_in, text, texts};
@@ -185,5 +187,46 @@ fn the_log_answers_by_every_filter_and_in_every_format() {
     let csv = formatted("csv");
     assert!(csv.starts_with("position,recorded_at,kind,actor,entity,run,summary\r\n"), "{csv}");
     assert_eq!(csv.lines().count(), 3);
+    daemon.stop();
+}
+
+#[test]
+fn an_event_is_proven_without_the_daemon_and_the_log_goes_on_after_a_start() {
+    let site = Site::new(&[("demo-ocm-contacts", &shipped("demo-ocm-contacts"))]);
+    let daemon = site.start();
+    let newest = |daemon: &Daemon<'_>, least: u64| {
+        daemon.until("a checkpoint covers it", || {
+            let rows = site.rows(&["audit", "checkpoints"]);
+            rows.last().filter(|row| row["size"].as_u64().is_some_and(|size| size >= least)).cloned()
+        })
+    };
+    let first = newest(&daemon, 2);
+    let _beyond = site.ctl(&["audit", "prove", "4000000"]).ends(2).says("there is no event 4000000");
+    let path = site.path("event.proof");
+    let file = path.to_str().expect("a path that is text");
+    let _proof = site.json(&["audit", "prove", "2", "--into", file]);
+    let keys = site.rows(&["audit", "keys"]);
+    let key = text(&keys[0], "verifier_key").to_owned();
+    assert_eq!(keys.len(), 1);
+    daemon.stop();
+
+    let held =
+        program("retentionctl", &["audit", "verify-proof", file, "--key", &key, "--output", "json"]).ends(0).json();
+    assert_eq!((&held["holds"], &held["position"]), (&json!(true), &json!(2)), "{held}");
+    let proof = fs::read_to_string(&path).expect("a proof");
+    fs::write(&path, proof.replacen("index 1", "index 0", 1)).expect("a file");
+    let _forged = program("retentionctl", &["audit", "verify-proof", file, "--key", &key]).ends(20);
+    fs::write(&path, &proof).expect("a file");
+    let other = key.replace(&key[key.len() - 4..], "AAA=");
+    let _stranger = program("retentionctl", &["audit", "verify-proof", file, "--key", &other]).says("no key");
+
+    // Hashes are made again, and the old checkpoints still hold.
+    fs::write(site.path("state/tree/hashes"), b"").expect("a file");
+    let daemon = site.start();
+    let size = first["size"].as_u64().expect("a size");
+    let _again = newest(&daemon, size + 1);
+    assert_eq!(site.rows(&["audit", "checkpoints", "--limit", "1"])[0], first);
+    assert_eq!(site.rows(&["audit", "keys"]).len(), 1);
+    assert_eq!(site.json(&["status"])["attention"], json!([]));
     daemon.stop();
 }

@@ -102,3 +102,30 @@ pub struct EventRow {
     /// SHA-256 of the stored body.
     pub body: Digest,
 }
+
+/// One signed checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CheckpointRow {
+    /// How many events it covers.
+    pub size: u64,
+    /// The root of their tree (RFC 6962).
+    pub root: Digest,
+    /// The signed note (C2SP tlog-checkpoint).
+    pub note: String,
+}
+
+/// One key that signs checkpoints, or did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SigningKeyRow {
+    /// The verifier key (C2SP signed-note): with it checkpoints and proofs are checked.
+    pub verifier_key: String,
+    /// From when on it signs.
+    pub adopted_at: Timestamp,
+}
+
+/// A proof.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ProofText {
+    /// The proof, as C2SP tlog-proof writes it, with the envelope of the event.
+    pub proof: String,
+}

@@ -2,15 +2,18 @@
 
 use std::sync::Arc;
 
+use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
-use retention_core::control::{self as wire, ActorName, AuditQuery, Cursor, ErrorCode, EventRow, ListQuery};
+use retention_core::control::{
+    self as wire, ActorName, AuditQuery, Cursor, ErrorCode, EventRow, ListQuery, ProofText, SigningKeyRow,
+};
 use retention_core::event::summary::{self, Disclosure};
 use retention_core::event::{EventType, Recorded};
 use retention_core::id::{EntityId, Position};
 use retention_core::view::Views;
 
-use super::super::answer::{Batch, Wanted, list as answer_list};
+use super::super::answer::{Batch, Wanted, blocking, list as answer_list};
 use super::super::error::ApiError;
 use super::super::input::{Argument, Asked};
 use super::super::log::{self, Log};
@@ -39,6 +42,48 @@ pub(crate) async fn history(
     }
     let question = Query { entity: Some(id), order: Order::OldestFirst, ..Query::default() };
     answer(&control, wanted, list.after, list.limit, question).await
+}
+
+pub(crate) async fn checkpoints(
+    State(control): State<Shared>,
+    wanted: Wanted,
+    Asked(list): Asked<ListQuery>,
+) -> Result<Response, ApiError> {
+    let works = Arc::clone(&control.works);
+    answer_list(wanted, list.after, list.limit, move |after, limit| {
+        let from = after.map_or(0, |cursor| cursor.0);
+        let rows = works.checkpoints(from, limit).map_err(ApiError)?;
+        let next = (rows.len() == limit).then(|| Cursor(from + rows.len() as u64));
+        Ok(Batch { rows, next })
+    })
+    .await
+}
+
+pub(crate) async fn keys(
+    State(control): State<Shared>,
+    wanted: Wanted,
+    Asked(list): Asked<ListQuery>,
+) -> Result<Response, ApiError> {
+    control
+        .list(wanted, list.after, list.limit, |views, after, limit| {
+            let from = after.map_or(0, |cursor| cursor.0);
+            let keys = (1..).zip(&views.small.signing_keys).filter(|(number, _)| *number > from);
+            let rows = keys.map(|(number, key)| {
+                let (verifier_key, adopted_at) = (key.verifier_key.clone(), key.adopted_at);
+                (number, SigningKeyRow { verifier_key, adopted_at })
+            });
+            Batch::cut(rows, limit)
+        })
+        .await
+}
+
+pub(crate) async fn proof(
+    State(control): State<Shared>,
+    Argument(position): Argument<u64>,
+) -> Result<Json<ProofText>, ApiError> {
+    let works = Arc::clone(&control.works);
+    let proof = blocking(move || works.prove(Position(position)).map_err(ApiError)).await?;
+    Ok(Json(ProofText { proof }))
 }
 
 async fn answer(

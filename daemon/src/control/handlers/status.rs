@@ -20,6 +20,7 @@ pub(crate) async fn status(
     let now = control.clock.now();
     let counts = control.see(move |views| Ok(Counts::of(views, now))).await?;
     let works = std::sync::Arc::clone(&control.works);
+    let tree = control.works.tree_stopped();
     let problems = blocking(move || Ok(works.policy_problems())).await?;
     let damage = control.log.read_only();
     let mut attention: Vec<Attention> = counts.stuck.into_iter().map(|run| Attention::RunStuck { run }).collect();
@@ -32,6 +33,7 @@ pub(crate) async fn status(
         expected_at: body.expected_at,
         seen_at: body.seen_at,
     }));
+    attention.extend(tree.map(|message| Attention::TreeStopped { message }));
     if problems > 0 {
         attention.push(Attention::PoliciesInvalid { problems });
     }
