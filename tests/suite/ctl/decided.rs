@@ -189,7 +189,7 @@ fn a_hold_keeps_what_it_covers_until_it_is_released() {
     let holds = site.rows(&["hold", "list"]);
     assert_eq!(texts(&holds, "name"), ["Case 17", "Case 17"]);
     let hold = text(&first, "hold");
-    let _released = site.ctl(&["hold", "release", hold, "--reason", "closed"]).ends(0).says(hold);
+    let _released = site.ctl(&["hold", "release", hold, "--delay", "P0D", "--reason", "closed"]).ends(0).says(hold);
     let _once = site.ctl(&["hold", "release", hold, "--reason", "closed"]).ends(2).says("there is no hold in force");
     assert_eq!(site.rows(&["hold", "list"]).len(), 1);
     assert_eq!(site.json(&["explain", held])["verdict"], "due");

@@ -13,7 +13,7 @@ use retentiond::config::{MailServer, MailTls};
 use retentiond::connector::access::{AccessTarget, FolderAccess};
 use retentiond::connector::imap::{Connector, ImapAccess, ImapMailroom, MailboxAccess, MailboxDirectory, Secret};
 use retentiond::connector::mail::{Depth, MailFailure, MailSession, Mailroom, Registered, Which};
-use retentiond::connector::outcome::{Outcome, Refusal, Retry};
+use retentiond::connector::outcome::{Outcome, Refusal};
 
 use super::directory::keys;
 
