@@ -16,6 +16,7 @@ pub mod grant;
 pub mod hold;
 pub mod mailbox;
 pub mod operation;
+pub mod permission;
 pub mod saga;
 pub mod summary;
 
@@ -113,6 +114,8 @@ events! {
     7 MailboxRegistered(mailbox::MailboxRegistered) Public;
     /// A mailbox is no longer registered.
     8 MailboxRemoved(mailbox::MailboxRemoved) House;
+    /// A part of what somebody may do in the folders of a mailbox, as its server said.
+    9 PermissionObserved(permission::PermissionObserved) Entity;
     /// A password or token of a mailbox, under a key of its own.
     10 CredentialStored(mailbox::CredentialStored) Entity;
     /// The mailboxes of a migration batch were registered.
@@ -123,6 +126,10 @@ events! {
     13 MailboxScanRequested(change::MailboxScanRequested) Public;
     /// A mailbox was looked at, and its messages are recorded as they were found.
     14 MailboxScanned(change::MailboxScanned) Public;
+    /// The permissions of a mailbox were looked at.
+    15 PermissionsScanned(permission::PermissionsScanned) Public;
+    /// Somebody asked that the permissions of a mailbox be looked at.
+    16 PermissionScanRequested(permission::PermissionScanRequested) Public;
     /// An order suspends the disposition of what it covers.
     20 HoldPlaced(hold::HoldPlaced) House;
     /// A hold was released.

@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::event::grant::{FolderRights, GrantEnd, GrantPurpose, GrantStep};
+use crate::event::grant::{FolderRights, GrantEnd, GrantStep};
 use crate::event::saga::Failure;
 use crate::id::GrantId;
 use crate::mailbox::Rights;
@@ -69,7 +69,7 @@ pub fn next(grant: &Grant, beside: Option<GrantId>, now: Timestamp) -> Next {
 }
 
 fn before_it_is_given(grant: &Grant, beside: Option<GrantId>, now: Timestamp) -> Next {
-    let is_removal = matches!(grant.purpose, GrantPurpose::Removal { .. });
+    let is_removal = grant.purpose.is_removal();
     if grant.rejected_by.is_some() {
         return Next::End(GrantEnd::Rejected);
     }

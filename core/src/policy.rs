@@ -344,6 +344,23 @@ pub struct Access {
     pub ticket: Ticket,
     /// How long access may still be there after its end before people are alarmed, in whole milliseconds.
     pub alarm_after_ms: u64,
+    /// For how long FullAccess may stand that nobody was given through a policy; `None`: it is seen and never touched.
+    pub standing: Option<StandingAccess>,
+}
+
+/// How long FullAccess may stand that was there without a grant. It names persons, so `Debug` shows no more than numbers.
+#[derive(Clone, PartialEq, Eq)]
+pub struct StandingAccess {
+    /// How long at most, from when it was first seen, in whole milliseconds.
+    pub longest_ms: u64,
+    /// Whose is never touched, as the mail server's permissions write them.
+    pub keep: BTreeSet<String>,
+}
+
+impl fmt::Debug for StandingAccess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StandingAccess").field("longest_ms", &self.longest_ms).finish_non_exhaustive()
+    }
 }
 
 impl fmt::Debug for Access {

@@ -189,6 +189,7 @@ fn every_column_is_a_field_of_its_rows() {
     has_columns::<wire::QuarantineRow>(columns.quarantine);
     has_columns::<wire::MailboxRow>(columns.mailbox);
     has_columns::<wire::MailboxFinding>(columns.mailbox_check);
+    has_columns::<wire::PermissionRow>(columns.permission);
     has_columns::<wire::GrantRow>(columns.grant);
     has_columns::<wire::EventRow>(columns.audit);
     has_columns::<wire::PartRow>(columns.store);

@@ -1,14 +1,18 @@
 //! Mailboxes in memory, whose permissions can be given and taken back, with one fault at one call.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use retention_core::event::grant::OpenSessions;
+use retention_core::event::permission::Holder;
 use retention_core::id::EntityId;
 use retention_core::mailbox::Rights;
-use retentiond::connector::access::{AccessSession, AccessTarget, FolderAccess};
+use retentiond::connector::access::{AccessSession, AccessTarget, FolderAccess, PermissionEntry, PermissionReader};
 use retentiond::connector::outcome::{Cause, Outcome, Refusal, Retry};
+
+/// The user whose mailboxes these are.
+pub const OWNER: &str = "owner";
 
 /// A call of the target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +60,8 @@ struct State {
     rights: BTreeMap<(EntityId, String), Folders>,
     /// What stands there without any grant.
     standing: BTreeMap<(EntityId, String), Folders>,
+    /// Whose standing access may be taken away.
+    may_go: BTreeSet<(EntityId, String)>,
     armed: Option<(Call, u32, Fault)>,
     /// How many calls there were.
     calls: u32,
@@ -122,6 +128,11 @@ impl Mailboxes {
         folders.into_iter().flatten().map(|(path, rights)| (path.clone(), rights.to_string())).collect()
     }
 
+    /// Says that what stands for a principal without a grant may be taken away from now on.
+    pub fn may_go(&self, mailbox: EntityId, identifier: &str) {
+        self.state().may_go.insert((mailbox, identifier.to_owned()));
+    }
+
     /// Returns where somebody may do something else than without any grant.
     #[must_use]
     pub fn left_behind(&self) -> Vec<String> {
@@ -133,7 +144,7 @@ impl Mailboxes {
                 .filter(|(path, rights)| !rights.is_same_as(standing.get(*path).copied().unwrap_or(Rights::NONE)));
             differing.map(|(path, rights)| format!("{} {path}: {rights}", key.0)).collect::<Vec<_>>()
         };
-        state.rights.iter().flat_map(differs).collect()
+        state.rights.iter().filter(|(key, _)| !state.may_go.contains(*key)).flat_map(differs).collect()
     }
 
     /// Returns where something is gone that stood there without any grant.
@@ -147,7 +158,7 @@ impl Mailboxes {
                 .filter(|(path, stood)| !folders.get(*path).is_some_and(|rights| rights.covers(**stood)));
             lost.map(|(path, stood)| format!("{} {path}: {stood}", key.0)).collect::<Vec<_>>()
         };
-        state.standing.iter().flat_map(lost).collect()
+        state.standing.iter().filter(|(key, _)| !state.may_go.contains(*key)).flat_map(lost).collect()
     }
 
     fn fault(&self, call: Call) -> Option<Fault> {
@@ -203,6 +214,24 @@ impl AccessTarget for Mailboxes {
     fn end_sessions(&self, _mailbox: EntityId, _identifier: &str) -> Result<OpenSessions, Refusal> {
         self.question(Call::EndSessions)?;
         Ok(OpenSessions::Ended)
+    }
+}
+
+impl PermissionReader for Mailboxes {
+    fn permissions(&self, mailbox: EntityId) -> Result<Vec<PermissionEntry>, Refusal> {
+        self.question(Call::Open)?;
+        self.question(Call::Read)?;
+        let state = self.state();
+        let of_mailbox = state.rights.iter().filter(|((of, _), _)| *of == mailbox);
+        let entries = of_mailbox.flat_map(|((_, identifier), folders)| {
+            folders.iter().filter(|(_, rights)| !rights.is_empty()).map(move |(folder, rights)| PermissionEntry {
+                folder: folder.clone(),
+                identifier: identifier.clone(),
+                holder: if identifier == OWNER { Holder::Owner } else { Holder::Person },
+                rights: *rights,
+            })
+        });
+        Ok(entries.collect())
     }
 }
 

@@ -371,10 +371,13 @@ impl Server {
     /// When that fails.
     pub fn kick_all(&self) {
         // The sessions of all three are processes; other processes of these names live outside this namespace.
-        let kill = "for comm in /proc/[0-9]*/comm; do read -r name <\"$comm\" || continue
-            case $name in imap|imapd) pid=${comm#/proc/}; kill -TERM \"${pid%/comm}\" || true;; esac
-            done 2>/dev/null";
-        self.inside(&["sh", "-c", kill]);
+        // One that is told to end may still answer a command, so their end is waited for.
+        let kill = "told=
+            for comm in /proc/[0-9]*/comm; do read -r name <\"$comm\" || continue
+            case $name in imap|imapd) pid=${comm#/proc/}; pid=${pid%/comm}; kill -TERM \"$pid\" && told=\"$told $pid\";; esac
+            done 2>/dev/null
+            for pid in $told; do while kill -0 \"$pid\" 2>/dev/null; do :; done; done";
+        self.inside(&["timeout", "60", "sh", "-c", kill]);
     }
 
     /// Changes the UIDVALIDITY of a folder, as a restore of the server's mail does. Cyrus chooses the value itself, and

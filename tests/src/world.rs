@@ -14,7 +14,7 @@ use retention_core::time::Timestamp;
 use retention_core::view::{Condition, EntityState, PlanState, RunState};
 use retentiond::clock::{Clock, ManualClock};
 use retentiond::config::{Delivers, KeepDone, Source, SourceKind};
-use retentiond::connector::access::AccessTarget;
+use retentiond::connector::access::{AccessTarget, PermissionReader};
 use retentiond::connector::archive::ExportTarget;
 use retentiond::connector::mail::Mailroom;
 use retentiond::flush::FlushGate;
@@ -68,11 +68,13 @@ pub enum Stage {
     Grant,
     /// Credentials that nobody needs.
     Credential,
+    /// Permissions of mailboxes.
+    Permission,
 }
 
 impl Stage {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Intake,
         Self::Mail,
         Self::Policies,
@@ -82,6 +84,7 @@ impl Stage {
         Self::Run,
         Self::Grant,
         Self::Credential,
+        Self::Permission,
     ];
 }
 
@@ -108,6 +111,7 @@ struct Stages {
     run: run::Run,
     grants: run::grant::Grants,
     credentials: run::credential::Credentials,
+    permissions: intake::permission::PermissionIntake,
 }
 
 /// What the stages reach instead of the servers in memory.
@@ -117,6 +121,8 @@ pub struct Outside {
     pub mailroom: Arc<dyn Mailroom>,
     /// Permissions.
     pub target: Arc<dyn AccessTarget>,
+    /// Permissions, to be read alone.
+    pub reader: Arc<dyn PermissionReader>,
 }
 
 /// Everything.
@@ -261,6 +267,7 @@ impl World {
         let outside = self.outside.clone().unwrap_or_else(|| Outside {
             mailroom: Arc::<MailServer>::clone(&self.mail),
             target: Arc::new(self.mailboxes.clone()),
+            reader: Arc::new(self.mailboxes.clone()),
         });
         let mailroom = outside.mailroom;
         let source = Source {
@@ -280,8 +287,13 @@ impl World {
             project: project::Project::new(Arc::clone(&store)),
             schedule: schedule::Schedule::new(Arc::clone(&store), Arc::clone(&clock)),
             plan: plan::Plan::new(Arc::clone(&store), Arc::clone(&clock)),
-            grants: run::grant::Grants::new(Arc::clone(&store), Arc::clone(&clock), outside.target),
+            grants: run::grant::Grants::new(Arc::clone(&store), Arc::clone(&clock), Arc::clone(&outside.target)),
             credentials: run::credential::Credentials::new(Arc::clone(&store)),
+            permissions: intake::permission::PermissionIntake::new(
+                Arc::clone(&store),
+                Arc::clone(&clock),
+                Arc::clone(&outside.reader),
+            ),
             run: run::Run::new(Arc::clone(&store), clock, archive, TimeZone::UTC).with_mailroom(mailroom),
         });
         self.store = Some(store);
@@ -452,6 +464,7 @@ impl World {
             Stage::Run => stages.run.step(),
             Stage::Grant => stages.grants.step(),
             Stage::Credential => stages.credentials.step(),
+            Stage::Permission => stages.permissions.step(),
         };
         let step = step.map_err(|error| error.to_string());
         self.stepped(stage, before, step)

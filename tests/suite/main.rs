@@ -22,6 +22,7 @@ mod life;
 mod mail;
 mod messages;
 mod outcomes;
+mod permissions;
 mod properties;
 mod races;
 mod registry;

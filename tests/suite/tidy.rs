@@ -139,10 +139,10 @@ fn core_violations(order: &[String], sources: &[Source]) -> Vec<String> {
 /// Which modules of the daemon an area may name, beside itself.
 fn daemon_may(area: &str) -> &'static [&'static str] {
     match area {
-        "config" | "clock" | "flush" | "halt" | "diagnostics" | "ahead" => {
-            &["config", "clock", "flush", "halt", "diagnostics", "ahead"]
+        "config" | "clock" | "flush" | "halt" | "private_file" | "diagnostics" | "ahead" => {
+            &["config", "clock", "flush", "halt", "private_file", "diagnostics", "ahead"]
         }
-        "store" | "connector" => &["config", "clock", "flush", "halt", "diagnostics", "ahead"],
+        "store" | "connector" => &["config", "clock", "flush", "halt", "private_file", "diagnostics", "ahead"],
         "stage" => &["config", "clock", "flush", "halt", "diagnostics", "ahead", "store", "connector"],
         "control" => &["config", "clock", "flush", "halt", "diagnostics", "ahead", "store"],
         "supervise" | "main" | "lib" => &[
@@ -150,6 +150,7 @@ fn daemon_may(area: &str) -> &'static [&'static str] {
             "clock",
             "flush",
             "halt",
+            "private_file",
             "diagnostics",
             "ahead",
             "store",

@@ -153,10 +153,14 @@ operations! {
     MailboxCheck Post "/v1/mailboxes/{mailbox}/check" Operator List;
     /// Asks that a mailbox be looked at now.
     MailboxScan Post "/v1/mailboxes/{mailbox}/scan" Operator One;
+    /// Lists who may do what in a mailbox, as it was last seen. This is recorded.
+    MailboxPermissions Get "/v1/mailboxes/{mailbox}/permissions" Auditor List;
     /// Takes a mailbox out of the registry and destroys its credential.
     MailboxRemove Post "/v1/mailboxes/{mailbox}/remove" Operator One;
     /// Asks for access to a mailbox for a time.
     GrantGive Post "/v1/grants" Operator One;
+    /// Asks that the permissions of all registered mailboxes be looked at now and compared with the grants.
+    GrantReconcile Post "/v1/grants/reconcile" Operator One;
     /// Lists grants, the newest first.
     GrantList Get "/v1/grants" Auditor List;
     /// Shows one grant, with who has it. This is recorded.

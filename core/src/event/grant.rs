@@ -31,6 +31,19 @@ pub enum GrantPurpose {
         /// The run.
         run: RunId,
     },
+    /// Nothing is given: what has stood on the server for longer than its policy allows is taken away.
+    Standing,
+}
+
+impl GrantPurpose {
+    /// Says whether something is taken away instead of given.
+    #[must_use]
+    pub fn is_removal(self) -> bool {
+        match self {
+            Self::Request | Self::Run { .. } => false,
+            Self::Removal { .. } | Self::Standing => true,
+        }
+    }
 }
 
 /// Schema 1. A grant is wanted. Its position names the grant.

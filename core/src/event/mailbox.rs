@@ -7,11 +7,8 @@
 //! Each body, with the types it is made of, is one frozen schema version: a change of shape is a new struct, a new
 //! version and an upcaster in `codec`. The golden vectors in `core/tests/golden` fail on anything else.
 
-use bincode::de::Decoder;
-use bincode::enc::Encoder;
-use bincode::error::{DecodeError, EncodeError};
 use bincode::{Decode, Encode};
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::id::{Digest, EntityId};
 
@@ -39,36 +36,22 @@ impl std::fmt::Debug for MailboxRemoved {
 }
 
 /// A password or token. Overwritten in memory when dropped; its `Debug` shows nothing.
-#[derive(Clone, PartialEq, Eq)]
-pub struct SealedSecret(Zeroizing<String>);
+#[derive(Clone, PartialEq, Eq, Encode, Decode, Zeroize, ZeroizeOnDrop)]
+pub struct SealedSecret(String);
 
 impl SealedSecret {
     /// Takes a text as a secret.
     #[must_use]
-    pub fn new(text: Zeroizing<String>) -> Self {
-        Self(text)
+    pub fn new(mut text: Zeroizing<String>) -> Self {
+        Self(std::mem::take(&mut *text))
     }
 
     /// Hands the text to code that sends it.
     #[must_use]
-    pub fn into_text(self) -> Zeroizing<String> {
-        self.0
+    pub fn into_text(mut self) -> Zeroizing<String> {
+        Zeroizing::new(std::mem::take(&mut self.0))
     }
 }
-
-impl Encode for SealedSecret {
-    fn encode<E: Encoder>(&self, encoder: &mut E) -> Result<(), EncodeError> {
-        self.0.as_str().encode(encoder)
-    }
-}
-
-impl<C> Decode<C> for SealedSecret {
-    fn decode<D: Decoder<Context = C>>(decoder: &mut D) -> Result<Self, DecodeError> {
-        String::decode(decoder).map(|text| Self(Zeroizing::new(text)))
-    }
-}
-
-bincode::impl_borrow_decode!(SealedSecret);
 
 impl std::fmt::Debug for SealedSecret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

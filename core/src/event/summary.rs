@@ -139,9 +139,16 @@ fn facts_of(event: &Event) -> Vec<(Fact, bool)> {
         Event::MigrationBatchImported(b) => {
             fact("content", b.content.short()).with("mailboxes", b.mailboxes).with("credentials", b.credentials)
         }
-        Event::CredentialStored(_) | Event::CredentialDestroyed(_) | Event::MailboxScanRequested(_) => {
-            Facts(Vec::new())
-        }
+        Event::PermissionObserved(b) => fact("entries", b.entries.len()),
+        Event::PermissionsScanned(b) => fact("end", scan_end(b.end))
+            .with("code", if b.code.is_empty() { "none" } else { &b.code })
+            .with("entries", b.entries)
+            .with("full_access", b.full_access)
+            .with("parts", b.parts),
+        Event::CredentialStored(_)
+        | Event::CredentialDestroyed(_)
+        | Event::PermissionScanRequested(_)
+        | Event::MailboxScanRequested(_) => Facts(Vec::new()),
         Event::MailboxScanned(b) => fact("end", scan_end(b.end))
             .with("code", if b.code.is_empty() { "none" } else { &b.code })
             .with("folders", b.folders)

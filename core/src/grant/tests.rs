@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::event::grant::GrantPurpose;
 use crate::event::grant::{
     GrantEnded, GrantReceipt, GrantRenewed, GrantRequested, GrantRevokeRequested, GrantStepFailed, GrantStepStarted,
     GrantStepSucceeded, OpenSessions, VerifiedAs,
@@ -97,7 +98,7 @@ impl World {
                 purpose,
                 policy: "access".to_owned(),
                 policy_digest: Digest([0; 32]),
-                duration_ms: if matches!(purpose, GrantPurpose::Removal { .. }) { 0 } else { HOUR_MS },
+                duration_ms: if purpose.is_removal() { 0 } else { HOUR_MS },
                 max_ms: 3 * HOUR_MS,
                 alarm_after_ms: HOUR_MS / 4,
                 approvals: 0,
@@ -142,7 +143,7 @@ impl World {
 
     fn read(&mut self, id: GrantId) {
         let base = self.grants.beside(id).next().map(|_| self.base(id));
-        let is_removal = matches!(self.grants.get(id).unwrap().purpose, GrantPurpose::Removal { .. });
+        let is_removal = self.grants.get(id).unwrap().purpose.is_removal();
         let folders = self
             .rights
             .iter()

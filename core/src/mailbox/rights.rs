@@ -89,7 +89,8 @@ impl Rights {
         if set & bit(b'd') != 0 && set & deletes == 0 {
             set |= deletes;
         }
-        if set & bit(b'c') != 0 && set & (bit(b'k') | bit(b'x')) == 0 {
+        // Looked at before `d` was turned into `x` too.
+        if self.0 & bit(b'c') != 0 && self.0 & (bit(b'k') | bit(b'x')) == 0 {
             set |= bit(b'k');
         }
         Self(set & !(bit(b'c') | bit(b'd')))

@@ -71,6 +71,12 @@ fn access(form: &mut String, access: &Access) {
     };
     line(form, "access.ticket", ticket);
     line(form, "access.alarm_after_ms", access.alarm_after_ms);
+    if let Some(standing) = &access.standing {
+        line(form, "access.standing_ms", standing.longest_ms);
+        for principal in &standing.keep {
+            line(form, "access.keep_standing", quoted(principal));
+        }
+    }
 }
 
 fn line(form: &mut String, key: &str, value: impl std::fmt::Display) {

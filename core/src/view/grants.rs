@@ -384,7 +384,7 @@ impl Grants {
             .iter()
             .filter(|(_, grant)| Some((grant.mailbox, grant.principal)) == own)
             // A removal that never began took nothing for itself.
-            .filter(|(_, grant)| !matches!(grant.purpose, GrantPurpose::Removal { .. }) || grant.begun_at.is_some())
+            .filter(|(_, grant)| !grant.purpose.is_removal() || grant.begun_at.is_some())
             .map(|(_, grant)| grant.readings.as_slice())
             .max_by_key(|readings| readings.last().copied())
             .unwrap_or_default()

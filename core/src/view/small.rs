@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bincode::{Decode, Encode};
 
-use super::{ClockTrust, Grants, Holds, Intakes, Pauses, Plans, Registry, Runs, Scans};
+use super::{AllPermissions, ClockTrust, Grants, Holds, Intakes, Pauses, Plans, Registry, Runs, Scans};
 use crate::event::decision::{PolicyVersion, ScheduleFired};
 use crate::event::{Envelope, Event};
 use crate::id::{Digest, HoldId, LayoutId, PlanId, Position};
@@ -38,6 +38,8 @@ pub struct Small {
     pub grants: Grants,
     /// Registered mailboxes.
     pub registry: Registry,
+    /// Who may do what in them.
+    pub permissions: AllPermissions,
     /// Whether the clock is believed.
     pub clock: ClockTrust,
 }
@@ -104,6 +106,7 @@ impl Small {
         self.runs.fold(envelope, event);
         self.grants.fold(envelope, event);
         self.registry.fold(envelope, event);
+        self.permissions.fold(envelope, event);
     }
 
     fn with_plan(&mut self, id: PlanId, change: impl FnOnce(&mut super::Plan)) {

@@ -25,6 +25,9 @@ use retention_core::event::mailbox::{
 use retention_core::event::operation::{
     ClockJumped, DaemonStarted, DaemonStopped, RecordsOpened, StoreInitialised, StoreRebuilt,
 };
+use retention_core::event::permission::{
+    Holder, ObservedPermission, PermissionObserved, PermissionScanRequested, PermissionsScanned,
+};
 use retention_core::event::saga::{
     Failure, ItemsSkipped, Receipt, Residue, SagaEnd, SagaEnded, SagaItem, SagaStarted, ScriptKind, SkipReason, Step,
     StepFailed, StepStarted, StepSucceeded,
@@ -190,6 +193,35 @@ fn mailbox() -> Vec<Event> {
             credentials: 1_999,
         }),
         Event::CredentialDestroyed(CredentialDestroyed {}),
+        Event::PermissionObserved(PermissionObserved {
+            entries: every!(Holder: Owner, Admin, Group, Person)
+                .into_iter()
+                .map(|holder| ObservedPermission {
+                    folder: "INBOX/Účty".to_owned(),
+                    identifier: "carol".to_owned(),
+                    principal: Handle([7; 16]),
+                    holder,
+                    rights: rights("lrswipkxtea"),
+                })
+                .collect(),
+        }),
+        Event::PermissionsScanned(PermissionsScanned {
+            end: ScanEnd::Done,
+            code: String::new(),
+            digest: u64::MAX - 3,
+            parts: 1,
+            entries: 4,
+            full_access: 1,
+        }),
+        Event::PermissionsScanned(PermissionsScanned {
+            end: ScanEnd::Failed,
+            code: "mail-no-acl".to_owned(),
+            digest: 0,
+            parts: 0,
+            entries: 0,
+            full_access: 0,
+        }),
+        Event::PermissionScanRequested(PermissionScanRequested {}),
     ]
 }
 
@@ -455,7 +487,7 @@ fn grant() -> Vec<Event> {
         after: rights(after),
     };
     let ticket = Some("INC-4711".to_owned());
-    let mut all: Vec<Event> = every!(GrantPurpose: Request, Run { run: RUN }, Removal { run: RUN })
+    let mut all: Vec<Event> = every!(GrantPurpose: Request, Run { run: RUN }, Removal { run: RUN }, Standing)
         .into_iter()
         .map(|purpose| requested(purpose, ticket.clone()))
         .collect();

@@ -79,6 +79,20 @@ pub(crate) enum Mailbox {
         /// The mailbox, such as E7.
         mailbox: EntityId,
     },
+    /// List who may do what in a mailbox, as it was last seen: by grant, or standing without one.
+    ///
+    /// The permissions of all registered mailboxes are read every six hours, and when `grant reconcile` asks for it. What
+    /// differs from the look before is in the log.
+    ///
+    /// Example: retentionctl mailbox permissions E7
+    ///
+    /// Needs the role auditor; reading is recorded.
+    Permissions {
+        /// The mailbox, such as E7.
+        mailbox: EntityId,
+        #[command(flatten)]
+        part: Part,
+    },
     /// Take a mailbox out of the registry and destroy its password.
     ///
     /// Nothing is changed on the server. A mailbox that somebody has access to through a grant is not removed.
@@ -209,6 +223,15 @@ pub(crate) enum Grant {
         #[command(flatten)]
         why: Why,
     },
+    /// Have the permissions of all registered mailboxes read now and compared with the grants.
+    ///
+    /// What nobody was granted through a policy is standing access: it is shown and never touched, unless a policy says
+    /// `standing`.
+    ///
+    /// Example: retentionctl grant reconcile
+    ///
+    /// Needs the role operator.
+    Reconcile,
     /// End a grant now.
     ///
     /// Example: retentionctl grant revoke G310 --reason "done"

@@ -43,6 +43,11 @@ pub(super) fn execute(context: &mut Context, command: Grant) -> Result<ExitCode,
             ask(context, Operation::GrantRenew, grant, &RenewGrant { duration, reason: why.reason })
                 .doing("renew the grant")
         }
+        Grant::Reconcile => {
+            context.show(&Call::to(Operation::GrantReconcile, &[])).doing("have the permissions read")?;
+            context.next("retentionctl mailbox list");
+            Ok(ExitCode::Done)
+        }
         Grant::Revoke { grant, why } => {
             ask(context, Operation::GrantRevoke, grant, &Because { reason: why.reason }).doing("revoke the grant")
         }

@@ -12,7 +12,7 @@ use retention_core::mailbox::LoginForm;
 use serde_json::json;
 
 use super::batch::files;
-use super::{Call, Context, refuse, status};
+use super::{Call, Context, query, refuse, status};
 use crate::args::batch::Reading;
 use crate::args::mailbox::{AddMailbox, Mailbox};
 use crate::exit::{Cause, Doing, Failure};
@@ -22,12 +22,15 @@ pub(super) const COLUMNS: &[&str] = &[
     "server",
     "address",
     "has_credential",
-    "registered_by",
     "registered_at",
     "scanned_at",
     "messages",
     "failed",
+    "full_access",
 ];
+
+pub(super) const PERMISSION_COLUMNS: &[&str] =
+    &["folder", "identifier", "holder", "rights", "full_access", "grant", "seen_at"];
 
 pub(super) const CHECK_COLUMNS: &[&str] = &["check", "severity", "code", "message", "hint"];
 
@@ -48,6 +51,11 @@ pub(super) fn execute(context: &mut Context, command: Mailbox) -> Result<ExitCod
             let call = Call::to(Operation::MailboxScan, &[&mailbox]);
             context.show(&call).doing("have the mailbox looked at")?;
             context.next(&format!("retentionctl mailbox show {mailbox}"));
+            Ok(ExitCode::Done)
+        }
+        Mailbox::Permissions { mailbox, part } => {
+            let call = Call::to(Operation::MailboxPermissions, &[&mailbox]).asking(&query(part));
+            context.list(&call, PERMISSION_COLUMNS).doing("list the permissions")?;
             Ok(ExitCode::Done)
         }
         Mailbox::Remove { mailbox, why } => remove(context, mailbox, why.reason).doing("remove the mailbox"),

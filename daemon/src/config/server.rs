@@ -22,7 +22,8 @@ pub struct MailServer {
     pub ca_file: Option<PathBuf>,
     /// The name that its certificate must have.
     pub tls_name: String,
-    /// How many connections it may have from here at once.
+    /// How many connections it may have from here at once; the last of several is kept for permissions, so that no
+    /// export keeps a revoke waiting.
     pub max_connections: usize,
     /// How one logs in to a mailbox that says nothing else.
     pub form: LoginForm,

@@ -4,6 +4,7 @@
 //! nothing about what a new one would.
 
 use retention_core::event::grant::OpenSessions;
+use retention_core::event::permission::Holder;
 use retention_core::id::EntityId;
 use retention_core::mailbox::Rights;
 
@@ -16,6 +17,28 @@ pub struct FolderAccess {
     pub folder: String,
     /// What it may do there.
     pub rights: Rights,
+}
+
+/// One entry in the permissions of one folder.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PermissionEntry {
+    /// The path of the folder, as in [`FolderAccess`].
+    pub folder: String,
+    /// Who: the identifier as the server writes it.
+    pub identifier: String,
+    /// Whose entry that is.
+    pub holder: Holder,
+    /// What it may do there.
+    pub rights: Rights,
+}
+
+/// Reads the permissions of mailboxes, and can change nothing.
+pub trait PermissionReader: Send + Sync {
+    /// Logs in anew to a mailbox, lists all folders and reads who may do what in each.
+    ///
+    /// # Errors
+    /// Says why not; a part of the folders is never the answer.
+    fn permissions(&self, mailbox: EntityId) -> Result<Vec<PermissionEntry>, Refusal>;
 }
 
 /// Gives and takes back the permissions of mailboxes.

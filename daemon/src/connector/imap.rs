@@ -32,6 +32,7 @@ mod date;
 mod directory;
 mod doveadm;
 mod error;
+mod eyes;
 mod folder;
 mod limits;
 mod login;
@@ -62,12 +63,12 @@ pub use folder::{Folder, SpecialUse, parts_of};
 pub use mailroom::ImapMailroom;
 pub use messages::{Appended, BodySink, Changes, Criteria, Expunged, Meta, State};
 pub use proof::Proof;
-pub use quirk::{Authzid, Leaves, OwnerEntry, Quirks, UnknownUser};
+pub use quirk::{Authzid, Leaves, Lists, OwnerEntry, Quirks, UnknownUser};
 pub use session::{Access, Selected, Session};
 pub use uid::{Uid, UidValidity, Uids};
 
 use login::LoggedIn;
-use permit::{Gate, Permit};
+use permit::{Errand, Gate, Permit};
 use proof::Shown;
 
 /// How long the answer to the question whether a server refuses unknown mailboxes is believed. A refused login counts in
@@ -208,8 +209,20 @@ impl Connector {
     /// # Errors
     /// Says why not. Nothing was changed on the server.
     pub fn open(&self, access: &MailboxAccess) -> Result<Session, MailError> {
+        self.open_for(access, Errand::Usual)
+    }
+
+    /// As [`Self::open`], on a connection that is kept free for what must not wait: taking permissions back.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_urgent(&self, access: &MailboxAccess) -> Result<Session, MailError> {
+        self.open_for(access, Errand::Urgent)
+    }
+
+    fn open_for(&self, access: &MailboxAccess, errand: Errand) -> Result<Session, MailError> {
         let known = self.known(&access.server);
-        let permit = known.gate.enter(self.clock.monotonic())?;
+        let permit = known.gate.enter(self.clock.monotonic(), errand)?;
         let opened =
             self.log_in(&known, access, &access.user).and_then(|login| self.prove(&known, access, login, permit));
         match &opened {
@@ -286,6 +299,30 @@ impl Connector {
             qresync_enabled: false,
             _permit: permit,
         })
+    }
+
+    /// Says whether the mailbox could still be proven to be the user's if its owner were no longer the only one who
+    /// administers it: then only a refusal of what cannot exist proves it.
+    ///
+    /// # Errors
+    /// Says why it could not. Nothing was changed.
+    fn can_be_proven_beside_others(&self, access: &MailboxAccess, session: &Session) -> Result<(), MailError> {
+        const NO_MORE: MailError = MailError::refused("mail-not-proven-later", Retry::Never);
+        if session.proof() != Proof::OwnerEntry {
+            return Ok(());
+        }
+        if session.quirks().unknown_user == UnknownUser::NotToBeTried {
+            return Err(NO_MORE);
+        }
+        let known = self.known(&access.server);
+        if known.was_seen_to_refuse(access, self.clock.monotonic()) {
+            return Ok(());
+        }
+        match self.log_in(&known, access, &proof::impossible_user((self.random)(), &access.user)) {
+            Ok(_) => Err(NO_MORE),
+            Err(error) if proof::says_no_such_mailbox(&error) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Tries the same login for a mailbox that cannot exist, and then again for this one. The refusal counts only between

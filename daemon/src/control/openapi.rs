@@ -75,6 +75,8 @@ fn contents(operation: Operation) -> Contents {
         Operation::MailboxList => gives::<wire::MailboxRow>().asked::<ListQuery>(),
         Operation::MailboxShow => gives::<wire::MailboxRow>(),
         Operation::MailboxCheck => gives::<wire::MailboxFinding>(),
+        Operation::MailboxPermissions => gives::<wire::PermissionRow>().asked::<ListQuery>(),
+        Operation::GrantReconcile => gives::<wire::Reconciling>(),
         Operation::MailboxScan => gives::<wire::Accepted>(),
         Operation::MailboxRemove | Operation::GrantRevoke | Operation::ClockConfirm => {
             gives::<wire::Accepted>().taking::<wire::Because>()

@@ -79,6 +79,8 @@ fn handler(operation: Operation) -> MethodRouter<Arc<Control>> {
         Operation::MailboxList => get(mailbox::list),
         Operation::MailboxShow => get(mailbox::show),
         Operation::MailboxCheck => post(mailbox::check),
+        Operation::MailboxPermissions => get(mailbox::permissions),
+        Operation::GrantReconcile => post(mailbox::reconcile),
         Operation::MailboxScan => post(mailbox::scan),
         Operation::MailboxRemove => post(mailbox::remove),
         Operation::GrantGive => post(grant::give),

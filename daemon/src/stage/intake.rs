@@ -10,6 +10,7 @@
 //! | `gone` | what a source no longer holds |
 //! | `order` | which of two deliveries counts |
 //! | `registry` | mailboxes that people register, and their credentials |
+//! | `permission` | who may do what in registered mailboxes |
 //! | `mail` | messages of registered mailboxes, which nobody delivers |
 //! | `links` | external ids become numbers |
 //!
@@ -40,6 +41,7 @@ mod links;
 pub mod mail;
 mod order;
 mod outcome;
+pub mod permission;
 mod place;
 mod reading;
 pub mod registry;

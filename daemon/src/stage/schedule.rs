@@ -48,15 +48,16 @@ impl Schedule {
         for policy in policies.policies().iter().filter(|policy| policy.state == State::Enforce) {
             let Trigger::Cron { schedule, on_missed } = &policy.trigger else { continue };
             let last = self.store.view(|views| views.small.schedules.last(&policy.id)).unwrap_or(activated_at);
-            let Some(at) = schedule.next_after(last.max(Timestamp(i64::MIN))) else { continue };
-            let jitter_us = policy.timing.jitter_us(&policy.id, at);
-            let put_off = Timestamp(at.0.saturating_add(jitter_us));
-            if put_off <= now {
-                // What is put off is not late.
-                self.fire(policy, schedule, *on_missed, last, Timestamp(now.0.saturating_sub(jitter_us)))?;
-                worked = true;
-            } else {
-                next = Some(next.map_or(put_off, |next| next.min(put_off)));
+            if let Some(at) = schedule.next_after(last) {
+                let jitter_us = policy.timing.jitter_us(&policy.id, at);
+                let put_off = Timestamp(at.0.saturating_add(jitter_us));
+                if put_off <= now {
+                    // What is put off is not late.
+                    self.fire(policy, schedule, *on_missed, last, Timestamp(now.0.saturating_sub(jitter_us)))?;
+                    worked = true;
+                } else {
+                    next = Some(next.map_or(put_off, |next| next.min(put_off)));
+                }
             }
         }
         Ok(match (worked, next) {

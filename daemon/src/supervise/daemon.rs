@@ -27,7 +27,7 @@ use super::worker::{self, Shared};
 use super::works::{DaemonWorks, Order};
 use crate::clock::{Clock, WallClock};
 use crate::config::{CONFIG_BYTES_MAX, Config, Environment};
-use crate::connector::access::AccessTarget;
+use crate::connector::access::{AccessTarget, PermissionReader};
 use crate::connector::archive::DiskArchive;
 use crate::connector::imap::{Connector, ImapAccess, ImapMailroom, Keys};
 use crate::connector::mail::Mailroom;
@@ -36,6 +36,7 @@ use crate::diagnostics::{self, LevelHandle};
 use crate::halt::Halt;
 use crate::stage::intake::Intake;
 use crate::stage::intake::mail::MailIntake;
+use crate::stage::intake::permission::PermissionIntake;
 use crate::stage::intake::registry::Registrar;
 use crate::stage::policies::Policies;
 use crate::stage::run::trust::JUMP_US_MAX;
@@ -248,9 +249,11 @@ impl Life<'_> {
             let directory = Arc::clone(&directory);
             Arc::new(move |place| directory.secret(place))
         };
+        let access = Arc::new(ImapAccess::new(Arc::clone(&connector), directory.clone(), Arc::clone(&keys)));
         let outside = Outside {
-            mailroom: Arc::new(ImapMailroom::new(Arc::clone(&connector), directory.clone(), Arc::clone(&keys))),
-            access: Arc::new(ImapAccess::new(Arc::clone(&connector), directory.clone(), keys)),
+            mailroom: Arc::new(ImapMailroom::new(Arc::clone(&connector), directory.clone(), keys)),
+            access: Arc::clone(&access) as Arc<dyn AccessTarget>,
+            permissions: access,
         };
         let mailboxes = Arc::new(Mailboxes { registrar: Registrar::new(Arc::clone(store)), directory, connector });
         let works = Arc::new(DaemonWorks {
@@ -317,6 +320,7 @@ impl Life<'_> {
         let archive = Arc::new(DiskArchive::at(&config.store.exports_dir).halting(self.halt.clone()));
         let mut run = run::Run::new(Arc::clone(store), Arc::clone(clock), archive, config.export.zone.clone())
             .with_mailroom(Arc::clone(&outside.mailroom));
+        let mut permissions = PermissionIntake::new(Arc::clone(store), Arc::clone(clock), outside.permissions);
         let mut grants = run::grant::Grants::new(Arc::clone(store), Arc::clone(clock), outside.access);
         let mut credentials = run::credential::Credentials::new(Arc::clone(store));
         let mut mail = MailIntake::new(Arc::clone(store), Arc::clone(clock), outside.mailroom);
@@ -370,6 +374,7 @@ impl Life<'_> {
                     }),
                 )?
             },
+            start("permissions", Wakes::OnTheLog, &hints.none, Box::new(move || permissions.step()))?,
             start("grants", Wakes::OnTheLog, &hints.none, Box::new(move || grants.step()))?,
             start("credentials", Wakes::OnTheLog, &hints.none, Box::new(move || credentials.step()))?,
             start("mail", Wakes::OnTheLog, &hints.none, Box::new(move || Ok(mail.step()?)))?,
@@ -444,7 +449,9 @@ impl Life<'_> {
         let clock = WallClock;
         let mut last = clock.observe();
         let mut watches = self.watch(hints);
-        let mut seen = self.config_on_disk();
+        // An edit between the reading of the file and the beginning of the watch is seen by looking once.
+        let mut seen = Some(self.config.read().digest);
+        hints.config.notify_one();
         loop {
             tokio::select! {
                 wish = wishes.recv() => match wish {
@@ -590,6 +597,7 @@ enum Wakes {
 struct Outside {
     mailroom: Arc<dyn Mailroom>,
     access: Arc<dyn AccessTarget>,
+    permissions: Arc<dyn PermissionReader>,
 }
 
 /// What wakes stages early.

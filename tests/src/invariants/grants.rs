@@ -15,6 +15,7 @@ use crate::mailboxes::Mailboxes;
 struct Seen {
     requested_by: Option<u32>,
     needed: u32,
+    is_removal: bool,
     approvers: std::collections::BTreeSet<u32>,
     has_read: bool,
     begun: bool,
@@ -40,7 +41,8 @@ pub fn check(store: &Store, mailboxes: &Mailboxes) -> Vec<Violation> {
         };
         match recorded.event() {
             Some(Event::GrantRequested(body)) => {
-                let seen = Seen { requested_by: person, needed: body.approvals, ..Seen::default() };
+                let (needed, is_removal) = (body.approvals, body.purpose.is_removal());
+                let seen = Seen { requested_by: person, needed, is_removal, ..Seen::default() };
                 grants.insert(GrantId(position), seen);
             }
             Some(Event::GrantApproved(body)) => {
@@ -63,6 +65,13 @@ pub fn check(store: &Store, mailboxes: &Mailboxes) -> Vec<Violation> {
                     if grant.revoked || grant.end.is_some() {
                         blame("grant_given_after_its_end", position, "it was taken back before");
                     }
+                }
+                let takes = grant.is_removal && body.step == GrantStep::Revoke;
+                if takes && grant.approvers.len() < grant.needed as usize {
+                    blame("removal_without_approval", position, "too few persons accepted it");
+                }
+                if grant.is_removal && body.step == GrantStep::Give {
+                    blame("removal_that_gives", position, "nothing may be given");
                 }
                 grant.begun |= matches!(body.step, GrantStep::Give | GrantStep::Revoke);
             }

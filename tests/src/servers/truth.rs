@@ -30,9 +30,17 @@ pub struct Folder {
     pub messages: BTreeMap<u32, Stored>,
 }
 
+/// What others opened to everybody is shown to each.
+fn own_folders(raw: &mut Raw) -> Vec<String> {
+    const OF_OTHERS: [&str; 4] = ["shared/", "user/", "#shared.", "shared."];
+    let mut folders = raw.folders();
+    folders.retain(|name| !OF_OTHERS.iter().any(|prefix| name.starts_with(prefix)));
+    folders
+}
+
 pub(super) fn of(raw: &mut Raw) -> BTreeMap<String, Folder> {
     let mut folders = BTreeMap::new();
-    for name in raw.folders() {
+    for name in own_folders(raw) {
         let uid_validity = raw.examine(&name);
         let answer = raw.ask("UID FETCH 1:* (UID FLAGS INTERNALDATE RFC822.SIZE BODY.PEEK[])");
         // Some servers refuse `1:*` where there is nothing.
@@ -68,7 +76,7 @@ fn number_after(text: &str, word: &str) -> Option<u64> {
 
 pub(super) fn rights(raw: &mut Raw) -> BTreeMap<String, BTreeMap<String, String>> {
     let mut folders = BTreeMap::new();
-    for name in raw.folders() {
+    for name in own_folders(raw) {
         let lines = raw.ok(&format!("GETACL {}", quoted(&name)));
         let mut entries = BTreeMap::new();
         for line in lines.iter().filter(|line| line.text.starts_with("* ACL ")) {

@@ -391,6 +391,29 @@ fn changes_are_told_where_the_server_keeps_count_of_them() {
     }
 }
 
+#[test]
+fn a_message_that_changed_since_it_was_looked_at_is_not_flagged() {
+    for kind in [Kind::Dovecot, Kind::Cyrus] {
+        let server = Server::shared(kind);
+        let account = server.mailbox();
+        let mut raw = server.login(&account);
+        for number in 0..2 {
+            let letter = letter(number, &date(2015, 3, 9), 500);
+            raw.append("INBOX", &[], &letter.date, &letter.body);
+        }
+        let mut session = connector().open(&own(server, &account)).expect("a session");
+        let open = session.select("INBOX").expect("open");
+        let looked_at = open.highest_mod_seq.expect("both keep count");
+        raw.select("INBOX");
+        raw.ok("UID STORE 2 +FLAGS (\\Flagged)");
+        let both: Uids = [Uid(1), Uid(2)].into_iter().collect();
+        let spared = session.store_deleted(&both, open.uid_validity, Some(looked_at));
+        assert_eq!(spared, Ok(Uids::from(Uid(2))), "{kind}");
+        let flags = |uid: u32| server.truth(&account)["INBOX"].messages[&uid].flags.contains("\\Deleted");
+        assert_eq!((flags(1), flags(2)), (true, false), "{kind}");
+    }
+}
+
 fn base64(bytes: &[u8]) -> String {
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::new();

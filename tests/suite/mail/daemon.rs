@@ -186,6 +186,13 @@ fn access_is_given_and_taken_back(site: &Site, daemon: &Daemon<'_>, server: &Ser
     let by = format!("uid:{SECOND_UID}");
     assert_eq!(active["approvals"][0]["by"], by.as_str(), "{active}");
     assert!(server.rights(account)["INBOX"].contains_key(HELPER), "{kind}: it is given");
+    let _asked = site.json(&["grant", "reconcile"]);
+    daemon.until("the grant is seen from outside", || {
+        let rows = site.rows(&["mailbox", "permissions", mailbox]);
+        let theirs = rows.iter().find(|row| row["identifier"] == HELPER)?;
+        assert_eq!((&theirs["grant"], &theirs["full_access"]), (&json!(grant), &json!(true)), "{kind}: {theirs}");
+        Some(())
+    });
     let _held = site.ctl(&["mailbox", "remove", mailbox, "--reason", "moved"]).ends(2).says("is not over");
     let _renewed = site.json(&["grant", "renew", &grant, "--for", "PT45M", "--reason", "not done"]);
     let _revoked = site.json(&["grant", "revoke", &grant, "--reason", "done"]);

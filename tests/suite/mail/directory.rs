@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use retention_core::id::EntityId;
 use retention_core::time::Timestamp;
-use retention_tests::servers::{Account, Server};
+use retention_tests::servers::{Account, Kind, Server};
 use retention_tests::world::{BEGINNING, Outside, World};
 use retentiond::clock::{Clock, ManualClock};
 use retentiond::config::{Doveadm, MailServer, MailTls, SecretPlace};
@@ -116,9 +116,11 @@ pub(super) fn keys() -> Keys {
 pub(super) fn outside(directory: &Arc<Directory>, clock: &ManualClock) -> Outside {
     let connector = Arc::new(Connector::new(Arc::new(WorldClock(clock.clone())), Arc::new(|| 0x5eed)));
     let directory: Arc<dyn MailboxDirectory> = Arc::<Directory>::clone(directory);
+    let access = Arc::new(ImapAccess::new(Arc::clone(&connector), Arc::clone(&directory), keys()));
     Outside {
-        mailroom: Arc::new(ImapMailroom::new(Arc::clone(&connector), Arc::clone(&directory), keys())),
-        target: Arc::new(ImapAccess::new(connector, directory, keys())),
+        mailroom: Arc::new(ImapMailroom::new(connector, directory, keys())),
+        target: Arc::<ImapAccess>::clone(&access),
+        reader: access,
     }
 }
 
@@ -128,4 +130,14 @@ pub(super) fn world(directory: &Arc<Directory>) -> World {
     let outside = outside(directory, &world.clock);
     world.reach(outside);
     world
+}
+
+/// Does something on all three servers at the same time: each waits for its own server most of the time.
+pub(super) fn on_each(test: impl Fn(Kind) + Sync) {
+    std::thread::scope(|scope| {
+        for kind in Kind::ALL {
+            let test = &test;
+            scope.spawn(move || test(kind));
+        }
+    });
 }

@@ -16,7 +16,7 @@ use retention_tests::servers::{Account, Kind, Server};
 use retention_tests::world::{LEASE_MS, Stage, Stepped, World};
 use retentiond::connector::outcome::Outcome;
 
-use super::directory::{Directory, outside, world};
+use super::directory::{Directory, on_each, outside, world};
 
 /// A mailbox with folders, in one of which the helper may read what is there without any grant.
 struct Grants {
@@ -32,6 +32,8 @@ struct Grants {
 
 type Rights = BTreeMap<String, BTreeMap<String, String>>;
 
+/// A folder whose name no server writes as it is.
+const ODD: &str = "Účty & co";
 const STANDING: [&str; 1] = ["Standing"];
 const PROJECTS: [&str; 2] = ["Projects", "2019"];
 const MADE: [&str; 3] = ["Projects", "2019", "made meanwhile"];
@@ -40,7 +42,7 @@ impl Grants {
     fn new(server: &'static Server, directory: Arc<Directory>) -> Self {
         let (owner, helper) = (server.mailbox(), server.mailbox());
         let mut raw = server.login(&owner);
-        for path in [&PROJECTS[..1], &PROJECTS, &STANDING] {
+        for path in [&PROJECTS[..1], &PROJECTS, &STANDING, &["&ANoBDQ-ty &- co"]] {
             raw.ok(&format!("CREATE {}", quoted(&server.folder(path))));
         }
         raw.ok(&format!("SETACL {} {} lr", quoted(&server.folder(&STANDING)), helper.name));
@@ -119,12 +121,24 @@ impl Grants {
 
 #[test]
 fn a_grant_is_real_and_so_is_its_end() {
-    for kind in Kind::ALL {
+    on_each(|kind| {
         let mut grants = Grants::plain(kind);
         assert!(!grants.can_open(&[]) && grants.can_open(&STANDING), "{kind}");
         let grant = grants.request().expect("a grant");
         grants.settle();
         assert_eq!(grants.world.grant_state(grant), GrantState::Active, "{kind}\n{}", grants.world.story());
+        // What is looked at through the eyes of the grantee shows it all, on every folder.
+        let target = outside(&grants.directory, &grants.world.clock).target;
+        let seen = target.seen_by(grants.mailbox, &grants.helper.name).unwrap_or_else(|r| panic!("{kind}: {r:?}"));
+        let full: Vec<String> = seen
+            .expect("a credential")
+            .into_iter()
+            .filter(|folder| folder.rights.covers(Full::FULL_ACCESS))
+            .map(|folder| folder.folder)
+            .collect();
+        for path in ["INBOX", "Projects", "Projects/2019", "Standing", ODD] {
+            assert!(full.iter().any(|folder| folder == path), "{kind}: {path}");
+        }
         // Whoever was given it logs in, reads and writes.
         let mut helper = grants.server.login(&grants.helper);
         helper.select(&grants.server.folder_of(&grants.owner, &[]));
@@ -147,7 +161,7 @@ fn a_grant_is_real_and_so_is_its_end() {
         };
         assert_eq!(verified_as, VerifiedAs::Grantee, "{kind}");
         assert_eq!(sessions, OpenSessions::MayHaveLivedOn { until: None }, "{kind}");
-    }
+    });
 }
 
 #[test]
@@ -194,11 +208,11 @@ fn crash_everywhere(kind: Kind, remains: Remains) {
 
 #[test]
 fn a_crash_at_any_flush_leaves_no_access_behind() {
-    for kind in Kind::ALL {
+    on_each(|kind| {
         for remains in [Remains::Lost, Remains::Flushed] {
             crash_everywhere(kind, remains);
         }
-    }
+    });
 }
 
 /// Goes through a whole grant, with a fault of one of its connections. Returns the connections.
@@ -222,21 +236,23 @@ fn through_a_fault(server: &'static Server, number: usize, fault: &Fault) -> Vec
 
 #[test]
 fn a_connection_that_is_cut_anywhere_leaves_no_access_behind() {
-    for kind in Kind::ALL {
+    on_each(|kind| {
         let server = Server::shared(kind);
         let dialogues = through_a_fault(server, 0, &Fault::Pass);
         assert!(dialogues.len() >= 6, "{kind}: {}", dialogues.len());
         for (number, dialogue) in dialogues.iter().enumerate() {
-            for at in places(&dialogue.down, 3) {
-                through_a_fault(server, number, &Fault::Cut(Way::Down, at));
+            let down = places(&dialogue.down, 3).into_iter().map(|at| Fault::Cut(Way::Down, at));
+            let up = places(&dialogue.up, 2).into_iter().map(|at| Fault::Cut(Way::Up, at));
+            for fault in down.chain(up) {
+                through_a_fault(server, number, &fault);
             }
         }
-    }
+    });
 }
 
 #[test]
 fn a_lost_command_that_gives_or_takes_is_asked_about_anew() {
-    for kind in Kind::ALL {
+    on_each(|kind| {
         let server = Server::shared(kind);
         let dialogues = through_a_fault(server, 0, &Fault::Pass);
         for verb in ["SETACL", "DELETEACL"] {
@@ -247,12 +263,12 @@ fn a_lost_command_that_gives_or_takes_is_asked_about_anew() {
                 assert!(went[number].failed, "{kind}: {fault:?}");
             }
         }
-    }
+    });
 }
 
 #[test]
-fn what_groups_may_do_is_nobodys_grant() {
-    for kind in Kind::ALL {
+fn what_everybody_may_do_is_nobodys_grant() {
+    on_each(|kind| {
         let server = Server::shared(kind);
         let mut grants = Grants::plain(kind);
         let inbox = quoted(&server.folder(&[]));
@@ -268,12 +284,12 @@ fn what_groups_may_do_is_nobodys_grant() {
         assert_eq!(grants.end_of(grant), Some(GrantEnd::Revoked), "{kind}\n{story}");
         assert_eq!(server.rights(&grants.owner), before, "{kind}\n{story}");
         assert!(!story.contains("grant-still-seen"), "{kind}\n{story}");
-    }
+    });
 }
 
 #[test]
 fn nothing_is_given_where_rights_are_taken_away_and_nothing_to_anybody_but_one_person() {
-    for kind in Kind::ALL {
+    on_each(|kind| {
         let server = Server::shared(kind);
         let mut grants = Grants::plain(kind);
         for identifier in ["anyone", "-somebody", "owner", ""] {
@@ -296,5 +312,95 @@ fn nothing_is_given_where_rights_are_taken_away_and_nothing_to_anybody_but_one_p
         assert!(story.contains("mail-negative-rights"), "{kind}\n{story}");
         assert!(grants.end_of(grant).is_some(), "{kind}\n{story}");
         assert_eq!(server.rights(&grants.owner), before, "{kind}\n{story}");
-    }
+    });
+}
+
+#[test]
+fn folders_that_are_renamed_and_removed_meanwhile_keep_nothing() {
+    on_each(|kind| {
+        let server = Server::shared(kind);
+        let mut grants = Grants::plain(kind);
+        let grant = grants.request().expect("a grant");
+        grants.settle();
+        let mut owner = server.login(&grants.owner);
+        let name = |path: &[&str]| quoted(&server.folder(path));
+        owner.ok(&format!("RENAME {} {}", name(&PROJECTS), name(&["Elsewhere"])));
+        owner.ok(&format!("DELETE {}", name(&["&ANoBDQ-ty &- co"])));
+        // One with a folder below it: on some servers its name stays, without a folder.
+        owner.ok(&format!("CREATE {}", name(&["Parent"])));
+        owner.ok(&format!("CREATE {}", name(&["Parent", "Child"])));
+        owner.ok(&format!("SETACL {} {} lrswipkxtea", name(&["Parent"]), grants.helper.name));
+        // Cyrus does not take that.
+        let deleted = owner.ask(&format!("DELETE {}", name(&["Parent"])));
+        assert_eq!(deleted.status == Status::Ok, kind != Kind::Cyrus, "{kind}");
+        assert!(grants.can_open(&["Elsewhere"]), "{kind}: a folder takes its rights along");
+        grants.world.revoke_grant(grant);
+        grants.finish();
+        let story = grants.world.story();
+        assert_eq!(grants.end_of(grant), Some(GrantEnd::Revoked), "{kind}\n{story}");
+        let rights = server.rights(&grants.owner);
+        let left: Vec<&String> = rights
+            .iter()
+            .filter(|(_, entries)| entries.contains_key(&grants.helper.name))
+            .map(|(name, _)| name)
+            .collect();
+        assert_eq!(left, [&server.folder(&STANDING)], "{kind}\n{story}");
+        assert!(!grants.can_open(&["Elsewhere"]) && !grants.can_open(&[]), "{kind}\n{story}");
+        let _exists = owner.ask(&format!("CREATE {}", name(&["Parent"])));
+        // Courier keeps the permissions of the name where nobody sees them.
+        assert_eq!(grants.can_open(&["Parent"]), kind == Kind::Courier, "{kind}: made anew\n{story}");
+        assert!(!grants.can_open(&["Parent", "Child"]), "{kind}\n{story}");
+    });
+}
+
+#[test]
+fn a_name_that_the_server_writes_otherwise_is_given_nothing() {
+    on_each(|kind| {
+        let server = Server::shared(kind);
+        let mut grants = Grants::plain(kind);
+        let name = grants.helper.name.to_uppercase();
+        // Where nothing alike is listed yet.
+        server.login(&grants.owner).ok(&format!(
+            "DELETEACL {} {}",
+            quoted(&server.folder(&STANDING)),
+            grants.helper.name
+        ));
+        let before = server.rights(&grants.owner);
+        let grant = grants.world.request_grant_to(&name, grants.mailbox, 0).expect("a grant");
+        grants.settle();
+        let story = grants.world.story();
+        let is_active = grants.world.grant_state(grant) == GrantState::Active;
+        let is_open = grants.can_open(&[]);
+        assert!(is_active || story.contains("mail-name-changed"), "{kind}\n{story}");
+        assert!(is_active || !is_open, "{kind}: nobody knows of it\n{story}");
+        grants.world.revoke_grant(grant);
+        grants.finish();
+        assert_eq!(server.rights(&grants.owner), before, "{kind}\n{}", grants.world.story());
+    });
+}
+
+#[test]
+fn names_without_a_folder_are_in_nobodys_way() {
+    on_each(|kind| {
+        let server = Server::shared(kind);
+        let mut grants = Grants::plain(kind);
+        let mut owner = server.login(&grants.owner);
+        // Cyrus does not take that.
+        let deleted = owner.ask(&format!("DELETE {}", quoted(&server.folder(&PROJECTS[..1]))));
+        assert_eq!(deleted.status == Status::Ok, kind != Kind::Cyrus, "{kind}");
+        let grant = grants.request().expect("a grant");
+        grants.settle();
+        assert_eq!(grants.world.grant_state(grant), GrantState::Active, "{kind}\n{}", grants.world.story());
+        assert!(grants.can_open(&PROJECTS), "{kind}");
+        // Its messages are looked at too.
+        grants.world.request_scan(grants.mailbox);
+        grants.world.settle();
+        let scan = grants.world.store().view(|views| views.small.scans.get(grants.mailbox).cloned());
+        let done = scan.and_then(|scan| scan.done);
+        assert!(done.is_some_and(|(_, body)| body.messages == 1), "{kind}\n{}", grants.world.story());
+        grants.world.revoke_grant(grant);
+        grants.finish();
+        assert_eq!(grants.end_of(grant), Some(GrantEnd::Revoked), "{kind}\n{}", grants.world.story());
+        assert!(!grants.can_open(&PROJECTS) && !grants.can_open(&[]), "{kind}");
+    });
 }

@@ -12,10 +12,11 @@ use retention_core::view::RunState;
 use retention_tests::proxy::{Fault, Proxy, Way, places};
 use retention_tests::servers::letter::{Letter, date, letter, mark};
 use retention_tests::servers::raw::{Raw, quoted};
-use retention_tests::servers::{Account, Kind, Server, Stored};
+use retention_tests::servers::{Account, Expunge, Kind, Server, Setup, Stored};
 use retention_tests::world::{Stage, Stepped, World};
+use retentiond::connector::mail::MailFailure;
 
-use super::directory::{Directory, world};
+use super::directory::{Directory, on_each, outside, world};
 
 /// The folder of these tests: its path is the same on every server, and holds what no server writes as it is.
 const ARCHIVE: &str = "Účty & co/2020";
@@ -158,7 +159,7 @@ fn texts(dir: &Path) -> Vec<Vec<u8>> {
 
 #[test]
 fn what_is_due_is_exported_to_the_byte_and_goes_and_nothing_else_does() {
-    for kind in Kind::ALL {
+    on_each(|kind| {
         let server = Server::shared(kind);
         let directory = Directory::of(server, None);
         let mut mail = Mail::new(&directory, server, "P1D");
@@ -191,28 +192,74 @@ fn what_is_due_is_exported_to_the_byte_and_goes_and_nothing_else_does() {
         let told = mail.world.store().view(|views| views.small.scans.get(mail.mailbox).cloned());
         let body = told.expect("a look").done.expect("one that ended").1;
         assert_eq!((body.messages, body.changed, body.absent), (4, 0, 0), "{kind}");
+    });
+}
+
+#[test]
+fn what_dovecot_keeps_of_purged_messages_is_said_and_removed_where_it_can_be() {
+    let server = Server::shared(Kind::Dovecot);
+    for (directory, residue) in [
+        (Directory::of(server, None), Residue::CacheMayRemain),
+        (Directory::with_doveadm(server), Residue::CacheCleared),
+    ] {
+        let mut mail = Mail::new(&directory, server, "P0D");
+        let run = mail.run();
+        assert_eq!(mail.end(run), RunState::Completed, "{}", mail.world.story());
+        assert_eq!(mail.residue(), Some(vec![residue]));
+        let is_on_disk = |number: u32| {
+            let files = server.files_with(mark(number).as_bytes());
+            let is_own = |part: std::path::Component<'_>| part.as_os_str() == mail.account.name.as_str();
+            files.iter().any(|file| file.components().any(is_own))
+        };
+        // A look with envelopes leaves them in the cache of the server.
+        assert_eq!(is_on_disk(1), residue == Residue::CacheMayRemain);
+        assert!(is_on_disk(2));
     }
 }
 
 #[test]
-fn on_dovecot_nothing_of_what_was_purged_is_left_on_disk() {
-    let server = Server::shared(Kind::Dovecot);
-    let mut mail = Mail::new(&Directory::with_doveadm(server), server, "P0D");
-    // A look with envelopes leaves them in the cache of the server.
-    let (gone, stays) = (mark(1), mark(2));
-    assert!(!server.files_with(gone.as_bytes()).is_empty());
+fn what_cyrus_keeps_of_purged_messages_is_said() {
+    let setup = Setup { expunge: Expunge::Delayed };
+    // Ends with the process of the tests.
+    let server: &'static Server = Box::leak(Box::new(Server::start_with(Kind::Cyrus, setup)));
+    let mut mail = Mail::new(&Directory::of(server, None), server, "P0D");
     let run = mail.run();
     assert_eq!(mail.end(run), RunState::Completed, "{}", mail.world.story());
-    assert_eq!(mail.residue(), Some(vec![Residue::CacheCleared]));
-    let of_mailbox = |mark: &str| {
-        let files = server.files_with(mark.as_bytes());
-        files
-            .into_iter()
-            .filter(|file| file.components().any(|part| part.as_os_str() == mail.account.name.as_str()))
-            .count()
-    };
-    assert_eq!(of_mailbox(&gone), 0);
-    assert!(of_mailbox(&stays) > 0);
+    assert_eq!(mail.uids(), [2, 4]);
+    assert_eq!(mail.residue(), Some(vec![Residue::DelayedExpunge]));
+    let is_on_disk = || !server.files_with(mark(1).as_bytes()).is_empty();
+    assert!(is_on_disk());
+    server.cyrus_expire();
+    assert!(!is_on_disk());
+}
+
+#[test]
+fn a_session_that_was_cut_off_says_so_and_a_new_one_goes_on() {
+    on_each(|kind| {
+        let server = Server::shared(kind);
+        let proxy = Proxy::before(server.imap_port());
+        let directory = Directory::of(server, Some(proxy.port()));
+        let mail = Mail::new(&directory, server, "P0D");
+        let room = outside(&directory, &mail.world.clock).mailroom;
+        let open = || {
+            let mut session = room.open(mail.mailbox).unwrap_or_else(|failure| panic!("{kind}: {failure}"));
+            assert!(session.work_on(ARCHIVE).is_ok_and(|state| state.is_some()), "{kind}");
+            session
+        };
+        let mut session = open();
+        proxy.cut();
+        let first = session.flag_deleted(&[1], None);
+        assert!(matches!(first, Err(MailFailure::Lost(_))), "{kind}: {first:?}");
+        let second = session.expunge(&[1]);
+        assert!(matches!(second, Err(MailFailure::Refused(_))), "{kind}: nothing was sent: {second:?}");
+        assert!(session.folders().is_err(), "{kind}");
+        assert_eq!(open().flag_deleted(&[1], None), Ok(Vec::new()), "{kind}");
+        let flags = mail.truth(&mail.archive)[&1].flags.clone();
+        assert!(flags.contains("\\Deleted"), "{kind}: {flags:?}");
+        // A flag that is set is taken away again.
+        assert_eq!(open().unflag_deleted(&[1]), Ok(()), "{kind}");
+        assert!(!mail.truth(&mail.archive)[&1].flags.contains("\\Deleted"), "{kind}");
+    });
 }
 
 /// Somebody else does something while what is due waits in quarantine.
@@ -229,7 +276,7 @@ fn meddled(kind: Kind, meddle: impl FnOnce(&Mail)) -> (Mail, RunState) {
 
 #[test]
 fn a_message_that_was_moved_flagged_or_removed_meanwhile_is_left_alone() {
-    for kind in Kind::ALL {
+    on_each(|kind| {
         let (mail, state) = meddled(kind, |mail| {
             let mut raw = mail.raw();
             raw.select(&mail.archive);
@@ -246,12 +293,12 @@ fn a_message_that_was_moved_flagged_or_removed_meanwhile_is_left_alone() {
         assert!(mail.left_alone().contains(&SkipReason::Changed), "{kind}\n{story}");
         let truth = mail.truth(&mail.archive);
         assert!(!truth[&3].flags.contains("\\Deleted"), "{kind}: {:?}", truth[&3].flags);
-    }
+    });
 }
 
 #[test]
 fn a_folder_that_is_numbered_anew_keeps_everything() {
-    for kind in Kind::ALL {
+    on_each(|kind| {
         let mut before = BTreeMap::new();
         let (mail, state) = meddled(kind, |mail| {
             before = mail.truth(&mail.archive);
@@ -264,12 +311,12 @@ fn a_folder_that_is_numbered_anew_keeps_everything() {
         assert!(matches!(state, RunState::Completed | RunState::Cancelled), "{kind}: {state:?}\n{story}");
         let bodies = |stored: BTreeMap<u32, Stored>| stored.into_values().map(|stored| stored.body).collect::<Vec<_>>();
         assert!(bodies(mail.truth(&mail.archive)) == bodies(before), "{kind}\n{story}");
-    }
+    });
 }
 
 #[test]
 fn a_folder_that_is_removed_meanwhile_is_gone_and_not_purged() {
-    for kind in Kind::ALL {
+    on_each(|kind| {
         let (mail, state) = meddled(kind, |mail| {
             mail.raw().ok(&format!("DELETE {}", quoted(&mail.archive)));
         });
@@ -277,12 +324,12 @@ fn a_folder_that_is_removed_meanwhile_is_gone_and_not_purged() {
         assert!(matches!(state, RunState::Completed | RunState::Cancelled), "{kind}: {state:?}\n{story}");
         assert!(mail.left_alone().iter().all(|reason| *reason == SkipReason::Gone), "{kind}\n{story}");
         assert!(!mail.server.truth(&mail.account).contains_key(&mail.archive), "{kind}: nothing made it anew");
-    }
+    });
 }
 
 #[test]
 fn a_run_that_is_cut_off_anywhere_ends_as_if_nothing_had_been() {
-    for kind in Kind::ALL {
+    on_each(|kind| {
         let server = Server::shared(kind);
         // How it goes when all is well: the connections from the export on.
         let proxy = Proxy::before(server.imap_port());
@@ -294,20 +341,22 @@ fn a_run_that_is_cut_off_anywhere_ends_as_if_nothing_had_been() {
         let dialogues = proxy.dialogues().split_off(before);
         assert!(dialogues.len() >= 4, "{kind}: {}", dialogues.len());
         for (number, dialogue) in dialogues.iter().enumerate() {
-            for at in places(&dialogue.down, 4) {
+            let down = places(&dialogue.down, 4).into_iter().map(|at| Fault::Cut(Way::Down, at));
+            let up = places(&dialogue.up, 3).into_iter().map(|at| Fault::Cut(Way::Up, at));
+            for fault in down.chain(up) {
                 let proxy = Proxy::before(server.imap_port());
                 let directory = Directory::of(server, Some(proxy.port()));
                 let mut mail = Mail::new(&directory, server, "P0D");
                 let run = mail.run();
                 (0..number).for_each(|_| proxy.next(Fault::Pass));
-                proxy.next(Fault::Cut(Way::Down, at));
+                proxy.next(fault.clone());
                 let state = mail.end(run);
                 let story = mail.world.story();
-                assert_eq!(state, RunState::Completed, "{kind}: connection {number} after {at} bytes\n{story}");
-                assert_eq!(mail.uids(), [2, 4], "{kind}: connection {number} after {at} bytes\n{story}");
+                assert_eq!(state, RunState::Completed, "{kind}: connection {number}, {fault:?}\n{story}");
+                assert_eq!(mail.uids(), [2, 4], "{kind}: connection {number}, {fault:?}\n{story}");
             }
         }
-    }
+    });
 }
 
 /// Lets a run go on until the connection failed as it was told, then heals it, and drives to the end.
@@ -326,7 +375,7 @@ fn run_through_a_fault(mail: &mut Mail, proxy: &Proxy, run: RunId) -> RunState {
 
 #[test]
 fn a_connection_that_is_lost_at_a_command_that_changes_something_is_asked_anew_what_it_did() {
-    for kind in Kind::ALL {
+    on_each(|kind| {
         let server = Server::shared(kind);
         for lost in ["UID STORE", "UID EXPUNGE"] {
             for fault in [Fault::LostButApplied(lost.to_owned()), Fault::LostNotApplied(lost.to_owned())] {
@@ -343,5 +392,5 @@ fn a_connection_that_is_lost_at_a_command_that_changes_something_is_asked_anew_w
                 assert!(story.contains("unknown"), "{kind} {fault:?}\n{story}");
             }
         }
-    }
+    });
 }

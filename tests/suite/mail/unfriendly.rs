@@ -253,6 +253,34 @@ fn of_an_unknown_server_nobody_says_that_nothing_is_left() {
     assert!(seen.is_ok_and(|seen| seen.is_none()));
 }
 
+#[test]
+fn eyes_that_never_saw_anything_prove_nothing() {
+    let others = "* NAMESPACE ((\"\" \"/\")) ((\"shared/\" \"/\")) NIL\r\n{tag} OK\r\n";
+    let nothing = || vec![Act::say("{tag} NO [NOPERM] no\r\n")];
+    let something = vec![Act::say("* MYRIGHTS shared/ada lr\r\n{tag} OK\r\n")];
+    let scripted = Scripted::start(vec![
+        Rule::when("NAMESPACE", vec![Act::say(others)]),
+        Rule::when("LIST \"\" \"SHARED", vec![Act::say("{tag} OK\r\n")]),
+        Rule::when("MYRIGHTS", nothing()).times(1),
+        Rule::when("MYRIGHTS \"SHARED/ADA\"", something).times(1),
+        Rule::when("LOGIN \"BOB\"", vec![Act::say("{tag} OK in\r\n")]).times(3),
+        Rule::when("LOGIN \"BOB\"", vec![Act::say("{tag} NO [AUTHENTICATIONFAILED] no\r\n")]).times(1),
+        Rule::when("LOGIN \"BOB\"", vec![Act::say("{tag} NO [UNAVAILABLE] no\r\n")]).times(1),
+        Rule::when("MYRIGHTS", nothing()),
+    ]);
+    let (_, access) = reach(&scripted);
+    let look = || {
+        let seen = access.seen_by(MAILBOX, "bob").map_err(|refusal| refusal.code)?;
+        let rights = |folder: FolderAccess| format!("{} {}", folder.folder, folder.rights);
+        Ok::<_, &str>(seen.map(|seen| seen.into_iter().map(rights).collect::<Vec<_>>()))
+    };
+    assert_eq!(look(), Ok(None), "the mailbox may have another name for others");
+    assert_eq!(look(), Ok(Some(vec!["INBOX lr".to_owned()])));
+    assert_eq!(look(), Ok(Some(vec![])), "now it is known that something would be seen");
+    assert_eq!(look(), Ok(None), "a password that is no longer right shows nothing");
+    assert_eq!(look(), Err("mail-server-unavailable"));
+}
+
 fn folders() -> Rule {
     let list = ["INBOX", "A", "B"].map(|name| format!("* LIST () \"/\" {name}\r\n")).concat();
     Rule::when("LIST", vec![Act::say(&format!("{list}{{tag}} OK\r\n"))])
@@ -262,14 +290,13 @@ fn acl(folder: &str, entries: &str) -> Rule {
     Rule::when(&format!("GETACL \"{folder}\""), vec![Act::say(&format!("* ACL {folder} {entries}\r\n{{tag}} OK\r\n"))])
 }
 
-fn change(rules: Vec<Rule>, wanted: Rights) -> (Outcome<()>, Vec<String>) {
+/// Changes the rights of bob everywhere. `later` is what stands there afterwards.
+fn change_and_read(rules: Vec<Rule>, wanted: Rights, later: &str) -> (Outcome<()>, Vec<String>) {
+    const OWN: &str = "ada lrswipkxtea";
     let mut all = rules;
-    all.extend([
-        folders(),
-        acl("INBOX", "ada lrswipkxtea"),
-        acl("A", "ada lrswipkxtea"),
-        acl("B", "ada lrswipkxtea bob lr"),
-    ]);
+    all.extend([folders(), acl("INBOX", OWN).times(1), acl("A", OWN).times(1)]);
+    all.push(acl("B", &format!("{OWN} bob lr")).times(1));
+    all.extend(["INBOX", "A", "B"].map(|folder| acl(folder, &format!("{OWN} {later}"))));
     let scripted = Scripted::start(all);
     let (_, access) = reach(&scripted);
     let mut session = access.open(MAILBOX).map_err(|refusal| refusal.code).expect("a session");
@@ -279,6 +306,23 @@ fn change(rules: Vec<Rule>, wanted: Rights) -> (Outcome<()>, Vec<String>) {
     let wanted: Vec<FolderAccess> = read.into_iter().map(|folder| FolderAccess { rights: wanted, ..folder }).collect();
     let outcome = session.change("bob", &wanted);
     (outcome, scripted.heard())
+}
+
+fn change(rules: Vec<Rule>, wanted: Rights) -> (Outcome<()>, Vec<String>) {
+    change_and_read(rules, wanted, "bob lrswipkxtea")
+}
+
+#[test]
+fn what_was_given_to_another_name_is_taken_back() {
+    let (outcome, heard) = change_and_read(vec![], Rights::FULL_ACCESS, "BOB lrswipkxtea");
+    assert!(matches!(outcome, Outcome::Refused(refusal) if refusal.code == "mail-name-changed"), "{outcome:?}");
+    let taken: Vec<&String> = heard.iter().filter(|line| line.starts_with("DELETEACL")).collect();
+    assert_eq!(taken, ["DELETEACL \"A\" \"bob\"", "DELETEACL \"B\" \"bob\"", "DELETEACL \"INBOX\" \"bob\""]);
+    // And nothing is given where such a name stands already.
+    let alike = acl("A", "ada lrswipkxtea bob@example.org lr");
+    let (outcome, heard) = change(vec![alike], Rights::FULL_ACCESS);
+    assert!(matches!(outcome, Outcome::Refused(refusal) if refusal.code == "mail-name-alike"), "{outcome:?}");
+    assert!(!heard.iter().any(|line| line.starts_with("SETACL")), "{heard:?}");
 }
 
 #[test]

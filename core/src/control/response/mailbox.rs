@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 use super::{ApprovalRow, Severity};
 use crate::control::ActorName;
 use crate::event::grant::{GrantEnd, GrantPurpose, GrantReceipt};
+use crate::event::permission::Holder;
 use crate::id::{Digest, EntityId, GrantId};
 use crate::time::Timestamp;
 use crate::view::GrantState;
@@ -31,6 +32,12 @@ pub struct MailboxRow {
     pub messages: Option<u64>,
     /// Why the newest look at it failed.
     pub failed: Option<String>,
+    /// When its permissions were last read.
+    pub permissions_at: Option<Timestamp>,
+    /// How many persons have FullAccess on some folder, those of grants included.
+    pub full_access: Option<u64>,
+    /// Why the newest look at its permissions failed.
+    pub permissions_failed: Option<String>,
 }
 
 impl std::fmt::Debug for MailboxRow {
@@ -63,6 +70,41 @@ pub struct MailboxFinding {
     /// What to do.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+}
+
+/// One entry in the permissions of one folder. It names a person.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PermissionRow {
+    /// The path of the folder.
+    pub folder: String,
+    /// Who, as the server writes it.
+    pub identifier: String,
+    /// Whose entry that is.
+    pub holder: Holder,
+    /// What it may do there, in the letters of RFC 4314.
+    pub rights: String,
+    /// Whether that is FullAccess.
+    pub full_access: bool,
+    /// The grant that explains it; `None` for what stands there without one.
+    pub grant: Option<GrantId>,
+    /// When it was seen.
+    pub seen_at: Timestamp,
+}
+
+impl std::fmt::Debug for PermissionRow {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PermissionRow")
+            .field("holder", &self.holder)
+            .field("rights", &self.rights)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What was asked of the registered mailboxes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Reconciling {
+    /// How many mailboxes are looked at.
+    pub mailboxes: u64,
 }
 
 /// One grant, without names.

@@ -58,6 +58,7 @@ fn requested(body: &GrantRequested) -> Facts {
     let facts = match body.purpose {
         GrantPurpose::Request => facts.with("purpose", "request"),
         GrantPurpose::Run { run } => facts.with("purpose", "run").with("run", run),
+        GrantPurpose::Standing => facts.with("purpose", "standing"),
         GrantPurpose::Removal { run } => facts.with("purpose", "removal").with("run", run),
     };
     let facts = facts

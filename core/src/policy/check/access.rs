@@ -1,7 +1,7 @@
 //! `[access]`: who may be given access to a mailbox, and for how long.
 
-use super::super::syntax::{Reader, Table};
-use super::super::{Access, AccessRight, Ticket};
+use super::super::syntax::{Reader, Table, Value};
+use super::super::{Access, AccessRight, StandingAccess, Ticket};
 use crate::time::Period;
 use toml::de::DeValue;
 
@@ -10,6 +10,9 @@ const LONGEST_MS: u64 = 31 * 86_400_000;
 
 /// How long access may still be there after its end before people are alarmed, when the file does not say: 15 minutes.
 const ALARM_AFTER_MS: u64 = 15 * 60_000;
+
+/// The shortest time that standing access may be given, in milliseconds: a day, so that it is seen before it goes.
+const STANDING_MS_MIN: u64 = 86_400_000;
 
 /// The most principals of one policy: whoever needs more should name a group of the mail server.
 const PRINCIPALS_MAX: usize = 1_000;
@@ -79,6 +82,19 @@ pub(super) fn access<'t>(r: &mut Reader<'t>, mut table: Table<'t>) -> Option<Acc
         }
         None => Some(ALARM_AFTER_MS),
     };
+    let standing = match table.get("standing") {
+        Some(value) => standing(r, &mut table, value).map(Some),
+        None => {
+            if let Some(value) = table.get("keep_standing") {
+                r.bad_value(
+                    &value.span(),
+                    "keep_standing",
+                    "needs `standing` beside it: for how long access may stand",
+                );
+            }
+            Some(None)
+        }
+    };
     table.finish(r, &["clock_starts", "extend", "eligible", "auto_mapping"]);
     Some(Access {
         right: right?,
@@ -86,5 +102,24 @@ pub(super) fn access<'t>(r: &mut Reader<'t>, mut table: Table<'t>) -> Option<Acc
         max_ms: max_ms?,
         ticket: ticket?,
         alarm_after_ms: alarm_after_ms?,
+        standing: standing?,
     })
+}
+
+fn standing<'t>(r: &mut Reader<'t>, table: &mut Table<'t>, value: &'t Value<'t>) -> Option<StandingAccess> {
+    let longest_ms = r.parsed::<Period>("standing", value).and_then(Period::nominal_ms);
+    let longest_ms = longest_ms.filter(|ms| *ms >= STANDING_MS_MIN);
+    if longest_ms.is_none() {
+        r.bad_value(&value.span(), "standing", "must be weeks or days, at least P1D");
+    }
+    let keep = match table.get("keep_standing") {
+        Some(value) => r.texts("keep_standing", value).map(|names| {
+            if names.len() > PRINCIPALS_MAX {
+                r.bad_value(&value.span(), "keep_standing", format!("must name at most {PRINCIPALS_MAX}"));
+            }
+            names.into_iter().map(|(name, _)| name.to_owned()).collect()
+        }),
+        None => Some(std::collections::BTreeSet::new()),
+    };
+    Some(StandingAccess { longest_ms: longest_ms?, keep: keep? })
 }

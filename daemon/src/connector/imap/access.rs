@@ -1,13 +1,14 @@
 //! Permissions of mailboxes over IMAP (RFC 4314): read, given and taken back folder by folder.
 //!
 //! What is read of a principal is its own entry, which is what a grant changes. Entries that take rights away
-//! (`-identifier`) and those of groups are nobody's grant: nothing is given where the former stand, and the latter are
+//! (`-identifier`) and those of everybody are nobody's grant: nothing is given where the former stand, and the latter are
 //! left out of what the principal sees for itself.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use retention_core::event::grant::OpenSessions;
+use retention_core::event::permission::Holder;
 use retention_core::id::EntityId;
 use retention_core::mailbox::Rights;
 
@@ -15,12 +16,12 @@ use super::acl::Acl;
 use super::directory::MailboxDirectory;
 use super::doveadm::{Doveadm, Keys};
 use super::error::{MailError, RETRY_SOON};
-use super::folder::{Folder, Root};
+use super::eyes::{self, Eyes};
+use super::folder::Folder;
 use super::mailroom::by_path;
-use super::quirk::UnknownUser;
 use super::session::Session;
-use super::{Connector, MailboxAccess, Proof};
-use crate::connector::access::{AccessSession, AccessTarget, FolderAccess};
+use super::{Connector, MailboxAccess};
+use crate::connector::access::{AccessSession, AccessTarget, FolderAccess, PermissionEntry, PermissionReader};
 use crate::connector::outcome::{Cause, Outcome, Refusal, Retry};
 
 /// How often folders are listed again because one went away in between.
@@ -36,25 +37,56 @@ pub struct ImapAccess {
     connector: Arc<Connector>,
     directory: Arc<dyn MailboxDirectory>,
     keys: Keys,
+    eyes: Arc<Eyes>,
 }
 
 impl ImapAccess {
     /// Makes one; `keys` reads the keys of servers' own interfaces.
     #[must_use]
     pub fn new(connector: Arc<Connector>, directory: Arc<dyn MailboxDirectory>, keys: Keys) -> Self {
-        Self { connector, directory, keys }
+        Self { connector, directory, keys, eyes: Arc::default() }
     }
 
     fn log_in(&self, access: &MailboxAccess) -> Result<Session, Refusal> {
-        self.connector.open(access).map_err(refusal)
+        self.connector.open_urgent(access).map_err(refusal)
     }
 }
 
 /// What only asks, or never came so far as to change something, was refused.
-fn refusal(error: MailError) -> Refusal {
+pub(super) fn refusal(error: MailError) -> Refusal {
     match error.of_a_question() {
         MailError::Refused(refusal) => refusal,
         MailError::Unknown(cause) => Refusal { code: cause.code, retry: Retry::After(RETRY_SOON) },
+    }
+}
+
+impl PermissionReader for ImapAccess {
+    fn permissions(&self, mailbox: EntityId) -> Result<Vec<PermissionEntry>, Refusal> {
+        let access = self.directory.access(mailbox)?;
+        let mut session = self.log_in(&access)?;
+        let (folders, acls) = read_all(&mut session)?;
+        session.log_out();
+        let mut read = Vec::new();
+        for (folder, acl) in folders.into_iter().zip(acls) {
+            for (identifier, rights) in acl.entries {
+                let holder = holder(&access, &identifier);
+                read.push(PermissionEntry { folder: folder.path.clone(), identifier, holder, rights });
+            }
+        }
+        Ok(read)
+    }
+}
+
+/// Says whose entry it is. What is not certainly a person's is never taken for one.
+fn holder(access: &MailboxAccess, identifier: &str) -> Holder {
+    if identifier.eq_ignore_ascii_case(&access.user) || identifier.eq_ignore_ascii_case("owner") {
+        Holder::Owner
+    } else if identifier.eq_ignore_ascii_case(&access.admin) {
+        Holder::Admin
+    } else if is_a_user(identifier) {
+        Holder::Person
+    } else {
+        Holder::Group
     }
 }
 
@@ -62,48 +94,32 @@ impl AccessTarget for ImapAccess {
     fn open(&self, mailbox: EntityId) -> Result<Box<dyn AccessSession>, Refusal> {
         let access = self.directory.access(mailbox)?;
         let session = self.log_in(&access)?;
-        Ok(Box::new(OpenMailbox { session, user: access.user, names: HashMap::new() }))
+        Ok(Box::new(OpenMailbox {
+            session,
+            connector: Arc::clone(&self.connector),
+            directory: Arc::clone(&self.directory),
+            eyes: Arc::clone(&self.eyes),
+            mailbox,
+            access,
+            names: HashMap::new(),
+        }))
     }
 
     fn seen_by(&self, mailbox: EntityId, identifier: &str) -> Result<Option<Vec<FolderAccess>>, Refusal> {
         let Some(own) = self.directory.access_as(mailbox, identifier) else { return Ok(None) };
         let access = self.directory.access(mailbox)?;
-        // What there is to be seen is asked as whoever sees everything.
         let mut admin = self.log_in(&access)?;
         let (folders, acls) = read_all(&mut admin)?;
+        let is_named_so = eyes::names_of_others_are_proven(admin.proof());
         drop(admin);
-        let mut principal = self.log_in(&own)?;
-        let Some(shown) = principal.folders_of(&access.user).map_err(refusal)? else {
-            // Not even a granted mailbox would be shown: its eyes say nothing.
-            return Ok(None);
+        let mut principal = match self.connector.open_urgent(&own) {
+            Ok(principal) => principal,
+            // Its password is not known any more.
+            Err(error) if matches!(error.code(), "mail-login-refused" | "mail-password-expired") => return Ok(None),
+            Err(error) => return Err(refusal(error)),
         };
-        let of_groups: HashMap<&str, Rights> =
-            folders.iter().zip(&acls).map(|(folder, acl)| (folder.path.as_str(), rights_of_groups(acl))).collect();
-        let mut seen: BTreeMap<String, Rights> = BTreeMap::new();
-        for (root, listed) in shown {
-            // A folder may be readable and not be shown, so all are asked about.
-            let mut names: BTreeMap<String, String> =
-                folders.iter().map(|folder| (root.name_of(&folder.path), folder.path.clone())).collect();
-            names.extend(listed.into_iter().map(|folder| {
-                let path = path_below(&root, &folder);
-                (folder.name, path)
-            }));
-            let asked: Vec<&str> = names.keys().map(String::as_str).collect();
-            let answers = principal.my_rights_on(&asked);
-            for (path, answer) in names.values().zip(answers) {
-                let rights = match answer {
-                    Ok(rights) => rights,
-                    // What one may not even ask about one may not do.
-                    Err(MailError::Refused(why)) if is_no(why.code) => continue,
-                    Err(error) => return Err(refusal(error)),
-                };
-                let groups = of_groups.get(path.as_str()).copied().unwrap_or(Rights::NONE);
-                let sees = seen.entry(path.clone()).or_default();
-                *sees = sees.and(rights.without(groups));
-            }
-        }
-        seen.retain(|_, rights| !rights.is_empty());
-        Ok(Some(seen.into_iter().map(|(folder, rights)| FolderAccess { folder, rights }).collect()))
+        let seen = eyes::look(&mut principal, &access.user, &folders, &acls)?;
+        Ok(seen.filter(|seen| is_named_so || self.eyes.believes(mailbox, identifier, seen)))
     }
 
     fn end_sessions(&self, mailbox: EntityId, identifier: &str) -> Result<OpenSessions, Refusal> {
@@ -112,8 +128,15 @@ impl AccessTarget for ImapAccess {
             return Ok(OpenSessions::MayHaveLivedOn { until: None });
         };
         let mut doveadm = Doveadm::of(place, &access.server, &self.keys)?;
+        // Whoever has rights under one name may log in under another.
+        let login = self.directory.access_as(mailbox, identifier).map(|own| own.user);
+        let login = login.filter(|login| login != identifier);
         for _ in 0..KICKS {
-            if doveadm.kick(identifier)? {
+            let mut ended = doveadm.kick(identifier)?;
+            if let Some(login) = &login {
+                ended &= doveadm.kick(login)?;
+            }
+            if ended {
                 return Ok(OpenSessions::Ended);
             }
         }
@@ -122,15 +145,18 @@ impl AccessTarget for ImapAccess {
 }
 
 /// Whether a refusal means that one may not, or that there is nothing.
-fn is_no(code: &str) -> bool {
+pub(super) fn is_no(code: &str) -> bool {
     matches!(code, "mail-no-right" | "mail-folder-missing" | "mail-refused")
 }
 
+/// The names of everybody who logs in.
+pub(super) const EVERYBODY: &[&str] = &["anyone", "anonymous", "authenticated"];
+
 /// Names with a meaning of their own (RFC 4314, 2; the servers' documentation): groups, and everybody.
 fn is_a_group(identifier: &str) -> bool {
-    const WORDS: &[&str] = &["anyone", "anonymous", "authenticated", "administrators"];
     const PREFIXES: &[&str] = &["group:", "group=", "group-override=", "$", "#", "@"];
-    WORDS.iter().any(|word| identifier.eq_ignore_ascii_case(word))
+    identifier.eq_ignore_ascii_case("administrators")
+        || EVERYBODY.iter().any(|word| identifier.eq_ignore_ascii_case(word))
         || PREFIXES.iter().any(|prefix| identifier.starts_with(prefix))
 }
 
@@ -143,15 +169,14 @@ fn is_a_user(identifier: &str) -> bool {
         && !identifier.chars().any(char::is_control)
 }
 
-fn rights_of_groups(acl: &Acl) -> Rights {
-    acl.entries.iter().filter(|(who, _)| is_a_group(who)).fold(Rights::NONE, |all, (_, rights)| all.and(*rights))
-}
-
-/// Returns the path of a folder that somebody else sees. Dovecot shows an inbox twice: as the mailbox and as a folder in it.
-fn path_below(root: &Root, folder: &Folder) -> String {
-    let last = folder.delimiter.and_then(|delimiter| folder.name.strip_prefix(root.inbox())?.strip_prefix(delimiter));
-    let is_inbox = last.is_some_and(|last| last.eq_ignore_ascii_case("INBOX"));
-    if is_inbox { "INBOX".to_owned() } else { folder.path.clone() }
+/// Whether a server may take two names for the same: it may fold letters, and leave out a domain that it takes for granted.
+fn is_alike(a: &str, b: &str) -> bool {
+    let parts = |name: &str| {
+        let (local, domain) = name.split_once('@').unwrap_or((name, ""));
+        (local.to_lowercase(), domain.to_lowercase())
+    };
+    let ((a, a_domain), (b, b_domain)) = (parts(a), parts(b));
+    a == b && (a_domain == b_domain || a_domain.is_empty() || b_domain.is_empty())
 }
 
 /// Lists all folders and reads who may do what in each, until both agree.
@@ -189,9 +214,22 @@ fn read_all(session: &mut Session) -> Result<(Vec<Folder>, Vec<Acl>), Refusal> {
 /// One login to one mailbox.
 struct OpenMailbox {
     session: Session,
-    user: String,
-    /// Names by path, and whether an entry takes rights away from the principal, as they were last read.
-    names: HashMap<String, (String, Rights)>,
+    connector: Arc<Connector>,
+    directory: Arc<dyn MailboxDirectory>,
+    eyes: Arc<Eyes>,
+    mailbox: EntityId,
+    access: MailboxAccess,
+    /// The folders by their paths, as they were last read.
+    names: HashMap<String, Known>,
+}
+
+/// What is remembered of a folder that was read.
+struct Known {
+    name: String,
+    /// What an entry takes away from the principal.
+    taken: Rights,
+    /// Whether another entry may mean the same principal: in other letters, with or without a domain.
+    has_alike: bool,
 }
 
 impl AccessSession for OpenMailbox {
@@ -201,8 +239,13 @@ impl AccessSession for OpenMailbox {
         self.names.clear();
         let mut read = Vec::with_capacity(folders.len());
         for (folder, acl) in folders.into_iter().zip(acls) {
+            // A name without a folder can be given nothing; what stands there is shown, so that it is taken away.
+            if !folder.selectable && acl.rights_of(identifier).is_empty() {
+                continue;
+            }
             read.push(FolderAccess { folder: folder.path.clone(), rights: acl.rights_of(identifier) });
-            self.names.insert(folder.path, (folder.name, acl.rights_of(&taken)));
+            let has_alike = acl.entries.iter().any(|(who, _)| who != identifier && is_alike(who, identifier));
+            self.names.insert(folder.path, Known { name: folder.name, taken: acl.rights_of(&taken), has_alike });
         }
         read.sort_by(|a, b| a.folder.cmp(&b.folder));
         Ok(read)
@@ -211,13 +254,17 @@ impl AccessSession for OpenMailbox {
     fn change(&mut self, identifier: &str, wanted: &[FolderAccess]) -> Outcome<()> {
         let mut named = Vec::with_capacity(wanted.len());
         for folder in wanted {
-            let Some((name, taken)) = self.names.get(&folder.folder) else {
+            let Some(known) = self.names.get(&folder.folder) else {
                 return Outcome::Refused(Refusal { code: "mail-folder-missing", retry: Retry::AfterProbe });
             };
-            if let Err(refused) = self.may_give(identifier, folder.rights, *taken) {
+            if let Err(refused) = self.may_give(identifier, folder.rights, known) {
                 return Outcome::Refused(refused);
             }
-            named.push((name.clone(), folder.rights));
+            named.push((known.name.clone(), folder.rights));
+        }
+        let gives_all = wanted.iter().any(|folder| folder.rights.covers(Rights::FULL_ACCESS));
+        if gives_all && let Err(error) = self.connector.can_be_proven_beside_others(&self.access, &self.session) {
+            return Outcome::Refused(refusal(error));
         }
         let (gone, given): (Vec<_>, Vec<_>) = named.iter().partition(|(_, rights)| rights.is_empty());
         let takes: Vec<(&str, &str)> = gone.iter().map(|(name, _)| (name.as_str(), identifier)).collect();
@@ -228,13 +275,23 @@ impl AccessSession for OpenMailbox {
         ends.extend(self.session.set_acls(&gives));
         let names = takes.iter().map(|(name, _)| *name).chain(gives.iter().map(|(name, ..)| *name));
         let ends: Vec<(&str, Result<(), MailError>)> = names.zip(ends).collect();
-        self.all_of(&ends)
+        match self.all_of(&ends) {
+            Outcome::Applied(()) if gives_all => {
+                let given: Vec<&str> = gives.iter().map(|(name, ..)| *name).collect();
+                let stands = self.stands_under_its_name(identifier, &given);
+                if stands == Outcome::Applied(()) {
+                    self.try_the_eyes(identifier);
+                }
+                stands
+            }
+            other => other,
+        }
     }
 }
 
 impl OpenMailbox {
     /// Refuses what could not be taken back again, or would mean something else than it says.
-    fn may_give(&self, identifier: &str, rights: Rights, taken: Rights) -> Result<(), Refusal> {
+    fn may_give(&self, identifier: &str, rights: Rights, known: &Known) -> Result<(), Refusal> {
         let gives = rights.covers(Rights::FULL_ACCESS);
         let refuse = |code| Err(Refusal { code, retry: Retry::Never });
         if identifier.is_empty() || identifier.starts_with(['-', '+']) {
@@ -243,16 +300,56 @@ impl OpenMailbox {
         if !gives {
             return Ok(());
         }
-        if !is_a_user(identifier) || identifier.eq_ignore_ascii_case(&self.user) {
+        if !is_a_user(identifier) || is_alike(identifier, &self.access.user) {
             return refuse("mail-name-unsafe");
         }
-        if !rights.without(rights.without(taken)).is_empty() {
+        if !rights.without(rights.without(known.taken)).is_empty() {
             return refuse("mail-negative-rights");
         }
-        let proves_no_more = self.session.proof() == Proof::OwnerEntry
-            && self.session.quirks().unknown_user == UnknownUser::NotToBeTried
-            && rights.covers(Rights::ADMINISTER);
-        if proves_no_more { refuse("mail-not-proven-later") } else { Ok(()) }
+        if known.has_alike {
+            return refuse("mail-name-alike");
+        }
+        Ok(())
+    }
+
+    /// Looks whether what was given stands under the name to which it was given. A server that gave it to another name,
+    /// in other letters or without a domain, is told to take it back: what it calls the principal cannot be taken back later.
+    fn stands_under_its_name(&mut self, identifier: &str, names: &[&str]) -> Outcome<()> {
+        let unknown = |error: MailError| Outcome::Unknown(Cause { code: error.code() });
+        let mut elsewhere = Vec::new();
+        for (name, acl) in names.iter().zip(self.session.acls(names)) {
+            match acl {
+                Ok(acl) if acl.has(identifier) => {}
+                Ok(_) => elsewhere.push((*name, identifier)),
+                Err(MailError::Refused(why)) if is_no(why.code) => {}
+                Err(error) => return unknown(error),
+            }
+        }
+        if elsewhere.is_empty() {
+            return Outcome::Applied(());
+        }
+        match self.session.delete_acls(&elsewhere).into_iter().find_map(Result::err) {
+            Some(error) => unknown(error),
+            None => Outcome::Refused(Refusal { code: "mail-name-changed", retry: Retry::Never }),
+        }
+    }
+
+    /// Looks once through the eyes of whoever was given something: what they show of a mailbox that is open to them proves
+    /// that they would show it later too. Whatever goes wrong here, the grant stands.
+    fn try_the_eyes(&mut self, identifier: &str) {
+        if eyes::names_of_others_are_proven(self.session.proof()) || self.access.server.max_connections < 2 {
+            return;
+        }
+        let Some(own) = self.directory.access_as(self.mailbox, identifier) else { return };
+        let looked = read_all(&mut self.session).and_then(|(folders, acls)| {
+            let mut principal = self.connector.open_urgent(&own).map_err(refusal)?;
+            eyes::look(&mut principal, &self.access.user, &folders, &acls)
+        });
+        match looked {
+            Ok(Some(seen)) => drop(self.eyes.believes(self.mailbox, identifier, &seen)),
+            Ok(None) => {}
+            Err(why) => tracing::debug!(code = why.code, "a principal could not look for itself at what it was given"),
+        }
     }
 
     /// Joins how the changes of single folders ended. One that is gone needs none.

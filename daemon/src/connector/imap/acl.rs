@@ -16,6 +16,12 @@ pub struct Acl {
 }
 
 impl Acl {
+    /// Whether an identifier is listed.
+    #[must_use]
+    pub fn has(&self, identifier: &str) -> bool {
+        self.entries.iter().any(|(who, _)| who == identifier)
+    }
+
     /// Returns the rights of an identifier; none when it is not listed.
     #[must_use]
     pub fn rights_of(&self, identifier: &str) -> Rights {

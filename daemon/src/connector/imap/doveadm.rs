@@ -222,7 +222,7 @@ mod tests {
     #[test]
     fn answers_are_read_in_one_piece_and_in_chunks() {
         let plain = b"HTTP/1.1 200 OK\r\nContent-Length: 30\r\n\r\n[[\"doveadmResponse\",[{}],\"r\"]]\n";
-        let chunked = b"HTTP/1.1 200 OK\r\ntransfer-encoding: Chunked\r\n\r\n10\r\n[[\"doveadmRespons\r\ne\r\ne\",[{}],\"r\"]]\r\n0\r\n\r\n";
+        let chunked = b"HTTP/1.1 200 OK\r\ntransfer-encoding: Chunked\r\n\r\n11\r\n[[\"doveadmRespons\r\nd\r\ne\",[{}],\"r\"]]\r\n0\r\n\r\n";
         for bytes in [&plain[..], chunked] {
             let first = (1..=bytes.len()).find(|end| is_whole(&bytes[..*end])).unwrap();
             assert!(first + 4 >= bytes.len(), "{first}");

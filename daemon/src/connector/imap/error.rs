@@ -170,6 +170,12 @@ pub fn explain(code: &str) -> &'static str {
         "mail-negative-rights" => {
             "the folder takes rights away from this principal by an entry of its own, so a grant would have no effect; remove that entry"
         }
+        "mail-name-alike" => {
+            "a folder has an entry for a name that may mean the same person (other letters, with or without a domain); nothing was changed. Use that name"
+        }
+        "mail-name-changed" => {
+            "the server gave the access to another name than it was told, so it was taken back; use the name that the server uses"
+        }
         "mail-not-proven-later" => {
             "with this grant the mailbox could no longer be proven to be the user's, so it could not be revoked; nothing was changed"
         }

@@ -29,6 +29,15 @@ struct State {
     not_before: Duration,
 }
 
+/// What a connection is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Errand {
+    /// Messages: it may take hours.
+    Usual,
+    /// Permissions: it is short, and a revoke must not wait for an export.
+    Urgent,
+}
+
 /// One connection; it is given back when dropped.
 pub(super) struct Permit(Arc<Gate>);
 
@@ -37,14 +46,18 @@ impl Gate {
         Arc::new(Self { max: max.max(1), state: Mutex::default(), one_ended: Condvar::new() })
     }
 
-    /// Waits until there may be another connection.
-    pub(super) fn enter(self: &Arc<Self>, now: Duration) -> Result<Permit, MailError> {
+    /// Waits until there may be another connection. The last of several is kept for what is urgent.
+    pub(super) fn enter(self: &Arc<Self>, now: Duration, errand: Errand) -> Result<Permit, MailError> {
+        let max = match errand {
+            Errand::Usual => self.max.saturating_sub(1).max(1),
+            Errand::Urgent => self.max,
+        };
         let mut state = self.state.lock();
         if state.not_before > now {
             return Err(MailError::refused("mail-backing-off", Retry::After(state.not_before - now)));
         }
-        while state.open >= self.max {
-            if self.one_ended.wait_for(&mut state, WAIT_MAX).timed_out() && state.open >= self.max {
+        while state.open >= max {
+            if self.one_ended.wait_for(&mut state, WAIT_MAX).timed_out() && state.open >= max {
                 return Err(MailError::refused("mail-connections-busy", Retry::After(RETRY_SOON)));
             }
         }
@@ -76,7 +89,8 @@ impl Gate {
 impl Drop for Permit {
     fn drop(&mut self) {
         self.0.state.lock().open -= 1;
-        self.0.one_ended.notify_one();
+        // Whoever may go on first is not known here: not everybody may.
+        self.0.one_ended.notify_all();
     }
 }
 
@@ -97,7 +111,7 @@ mod tests {
             for _ in 0..12 {
                 threads.spawn(|| {
                     for _ in 0..50 {
-                        let permit = gate.enter(second(1)).expect("a permit");
+                        let permit = gate.enter(second(1), Errand::Urgent).expect("a permit");
                         {
                             let mut open = open.lock();
                             open.0 += 1;
@@ -115,6 +129,17 @@ mod tests {
     }
 
     #[test]
+    fn a_revoke_does_not_wait_for_an_export() {
+        let gate = Gate::new(3);
+        let _exports = [(); 2].map(|()| gate.enter(second(1), Errand::Usual).expect("a permit"));
+        let revoke = gate.enter(second(1), Errand::Urgent);
+        assert!(revoke.is_ok());
+        assert_eq!(gate.state.lock().open, 3);
+        // The only connection of a server is for everything.
+        assert!(Gate::new(1).enter(second(1), Errand::Usual).is_ok());
+    }
+
+    #[test]
     fn a_server_that_fails_is_left_alone_longer_each_time_and_never_for_ever() {
         let gate = Gate::new(1);
         let mut before = Duration::ZERO;
@@ -124,14 +149,14 @@ mod tests {
             let pause = gate.state.lock().not_before - now;
             assert!(pause >= before / 2 && pause <= PAUSE_MAX && pause >= PAUSE_MIN / 2, "{pause:?}");
             before = pause;
-            let refused = gate.enter(now).map(|_| ()).expect_err("left alone");
+            let refused = gate.enter(now, Errand::Usual).map(|_| ()).expect_err("left alone");
             assert!(matches!(
                 refused,
                 MailError::Refused(Refusal { code: "mail-backing-off", retry: Retry::After(_) })
             ));
-            assert!(gate.enter(now + PAUSE_MAX).is_ok());
+            assert!(gate.enter(now + PAUSE_MAX, Errand::Usual).is_ok());
         }
         gate.succeeded();
-        assert!(gate.enter(second(1)).is_ok());
+        assert!(gate.enter(second(1), Errand::Usual).is_ok());
     }
 }

@@ -17,6 +17,8 @@ pub struct Quirks {
     pub owner: OwnerEntry,
     /// Whether a login for a mailbox that cannot exist may be tried, to see that it is refused.
     pub unknown_user: UnknownUser,
+    /// Whether it lists names without a folder as if they were folders.
+    pub lists: Lists,
     /// How its rights are compared.
     pub folding: Folding,
     /// What an expunge leaves behind on the server.
@@ -36,6 +38,15 @@ pub enum Authzid {
     Ignored,
     /// Not known.
     Unknown,
+}
+
+/// What `LIST` says of a name under which there are folders, but no folder of that name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lists {
+    /// That it cannot be opened (`\Noselect`, `\NonExistent`).
+    NamesApart,
+    /// Nothing: whether there is a folder is asked of each that has folders below it.
+    NamesAsFolders,
 }
 
 /// What an expunge leaves behind.
@@ -75,6 +86,8 @@ const DOVECOT: Quirks = Quirks {
     authzid: Authzid::Honoured,
     owner: OwnerEntry::ByName,
     unknown_user: UnknownUser::Refused,
+    // With its plugin for permissions, the name of a deleted folder looks like one while folders below it stay.
+    lists: Lists::NamesAsFolders,
     folding: Folding::Virtual,
     leaves: Leaves::Cache,
     residue: Some("headers of expunged messages may stay in dovecot.index.cache until `doveadm mailbox cache purge`"),
@@ -88,6 +101,7 @@ const CYRUS: Quirks = Quirks {
     owner: OwnerEntry::ByName,
     // With autocreate_quota an unknown user gets a mailbox.
     unknown_user: UnknownUser::NotToBeTried,
+    lists: Lists::NamesApart,
     folding: Folding::Virtual,
     leaves: Leaves::Files,
     residue: Some(
@@ -105,12 +119,14 @@ const COURIER: Quirks = Quirks {
     authzid: Authzid::Ignored,
     owner: OwnerEntry::Nameless,
     unknown_user: UnknownUser::NotToBeTried,
+    lists: Lists::NamesApart,
     folding: Folding::OneDelete,
     leaves: Leaves::Nothing,
     residue: None,
     remark: Some(
         "IMAP_EMPTYTRASH deletes old messages from Trash by itself: look at what it is set to. With \
-         IMAP_MOVE_EXPUNGE_TO_TRASH (it says XMAGICTRASH) nothing is purged: an expunge would only move",
+         IMAP_MOVE_EXPUNGE_TO_TRASH (it says XMAGICTRASH) nothing is purged: an expunge would only move. A folder that \
+         is deleted while folders below it stay keeps its permissions unseen, and has them again when it is made anew",
     ),
 };
 
@@ -120,6 +136,7 @@ const EXCHANGE: Quirks = Quirks {
     authzid: Authzid::Unknown,
     owner: OwnerEntry::Nameless,
     unknown_user: UnknownUser::Refused,
+    lists: Lists::NamesApart,
     folding: Folding::Virtual,
     leaves: Leaves::Unknown,
     residue: Some("expunged messages stay in Recoverable Items for as long as the mailbox's settings say"),
@@ -132,6 +149,7 @@ const MIRAPOINT: Quirks = Quirks {
     authzid: Authzid::Unknown,
     owner: OwnerEntry::Nameless,
     unknown_user: UnknownUser::Refused,
+    lists: Lists::NamesApart,
     folding: Folding::OneDelete,
     leaves: Leaves::Unknown,
     residue: None,
@@ -144,6 +162,7 @@ const UNKNOWN: Quirks = Quirks {
     authzid: Authzid::Unknown,
     owner: OwnerEntry::Nameless,
     unknown_user: UnknownUser::Refused,
+    lists: Lists::NamesApart,
     folding: Folding::Virtual,
     leaves: Leaves::Unknown,
     residue: None,

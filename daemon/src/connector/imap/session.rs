@@ -1,5 +1,7 @@
 //! A connection to one mailbox whose owner has been proven. Only this type has effects.
 
+use std::collections::HashSet;
+
 use retention_core::mailbox::Folding;
 
 use super::Capabilities;
@@ -10,7 +12,7 @@ use super::folder::{Folder, Root};
 use super::limits::FOLDERS_MAX;
 use super::permit::Permit;
 use super::proof::Proof;
-use super::quirk::Quirks;
+use super::quirk::{Lists, Quirks};
 use super::uid::UidValidity;
 use super::wire::Wire;
 use crate::connector::outcome::Retry;
@@ -112,7 +114,41 @@ impl Session {
     /// Nothing was changed, whatever went wrong. More folders than `FOLDERS_MAX` are refused, never cut off.
     pub fn folders(&mut self) -> Result<Vec<Folder>, MailError> {
         let root = self.root.clone();
-        self.folders_at(&root)
+        let mut folders = self.folders_at(&root)?;
+        if self.quirks.lists == Lists::NamesAsFolders {
+            self.tell_names_apart(&mut folders)?;
+        }
+        Ok(folders)
+    }
+
+    /// Finds out which of the listed names have no folder. Only those with folders below them can be listed so.
+    fn tell_names_apart(&mut self, folders: &mut [Folder]) -> Result<(), MailError> {
+        let mut with_folders_below: HashSet<&str> = HashSet::new();
+        for folder in folders.iter() {
+            let Some(delimiter) = folder.delimiter else { continue };
+            let ends = folder.name.match_indices(delimiter).map(|(at, _)| at);
+            with_folders_below.extend(ends.filter_map(|at| folder.name.get(..at)));
+        }
+        let is_doubtful = |folder: &Folder| folder.selectable && with_folders_below.contains(folder.name.as_str());
+        let doubtful: Vec<usize> =
+            folders.iter().enumerate().filter(|(_, folder)| is_doubtful(folder)).map(|(at, _)| at).collect();
+        let asked: Vec<Command> = doubtful
+            .iter()
+            .filter_map(|at| folders.get(*at))
+            .map(|folder| Command::new("STATUS").folder(&folder.name).raw("(UIDVALIDITY)"))
+            .collect();
+        let mut heard = Vec::new();
+        let ends = self.wire.run_all(&asked, &mut heard);
+        for (at, end) in doubtful.into_iter().zip(ends) {
+            match end.map_err(MailError::of_a_question) {
+                Ok(_) => {}
+                Err(MailError::Refused(why)) if matches!(why.code, "mail-folder-missing" | "mail-refused") => {
+                    folders.get_mut(at).into_iter().for_each(|folder| folder.selectable = false);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     /// Lists all folders of another user's mailbox that this login can see, under each name that the mailbox may have

@@ -410,6 +410,39 @@ fn an_append_has_one_deadline_however_many_parts_it_has() {
     scripted.end();
 }
 
+/// Lets time pass with every part of a body.
+struct Slow(ManualClock);
+
+impl BodySink for Slow {
+    fn begins(&mut self, _uid: Uid, _bytes: u64) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+
+    fn chunk(&mut self, _bytes: &[u8]) -> ControlFlow<()> {
+        self.0.advance(limits::COMMAND_MAX * 2);
+        ControlFlow::Continue(())
+    }
+
+    fn ends(&mut self, _uid: Uid) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+}
+
+#[test]
+fn a_body_that_comes_too_slowly_is_given_up() {
+    let script = selected(vec![answer("UID FETCH 4 (", "* 1 FETCH (UID 4 BODY[] {9}\r\nabc"), Step::Take(1)]);
+    let scripted = Scripted::playing(vec![script]);
+    let clock = ManualClock::starting_at(Timestamp(0));
+    let connector = Connector::new(Arc::new(clock.clone()), Arc::new(|| 7));
+    let mut session = connector.open(&scripted.access(LoginForm::OwnPassword)).expect("a session");
+    session.select("INBOX").expect("open");
+    let read = session.fetch_bodies(&uids(&[4]), &mut Slow(clock));
+    assert_eq!(read.map_err(|error| error.code()), Err("mail-too-slow"));
+    session.log_out();
+    // The server waits for a byte that never comes.
+    drop(scripted);
+}
+
 #[test]
 fn a_message_is_appended_only_after_the_server_asks_for_it() {
     let script = logged_in(vec![

@@ -7,11 +7,14 @@ use axum::extract::{Extension, State};
 use axum::response::Response;
 use retention_core::control::{
     Accepted, ActorName, AddMailboxes, Because, ErrorCode, ListQuery, MAILBOXES_PER_REQUEST_MAX, MailboxRow,
-    MailboxesAdded, Operation,
+    MailboxesAdded, Operation, PermissionRow, Reconciling,
 };
 use retention_core::event::change::MailboxScanRequested;
-use retention_core::event::{Actor, Draft, Event};
-use retention_core::id::{EntityId, Position};
+use retention_core::event::permission::{ObservedPermission, PermissionScanRequested};
+use retention_core::event::{Actor, Draft, Event, stream_of_daemon};
+use retention_core::id::{EntityId, GrantId, Handle, Position};
+use retention_core::mailbox::Rights;
+use retention_core::time::Timestamp;
 use retention_core::view::{Condition, Views};
 
 use super::super::answer::{Batch, Wanted, blocking, list as answer_list};
@@ -81,6 +84,8 @@ fn known_of(views: &Views, id: EntityId) -> Option<Known> {
     let known = views.small.registry.get(id)?;
     let scan = views.small.scans.get(id);
     let done = scan.and_then(|scan| scan.done.as_ref());
+    let permissions = views.small.permissions.get(id);
+    let seen = permissions.and_then(|known| known.done.as_ref());
     let row = MailboxRow {
         mailbox: id,
         server: known.server.clone(),
@@ -91,6 +96,9 @@ fn known_of(views: &Views, id: EntityId) -> Option<Known> {
         scanned_at: done.map(|(at, _)| *at),
         messages: done.map(|(_, body)| body.messages),
         failed: scan.and_then(|scan| scan.failed.clone()),
+        permissions_at: seen.map(|(at, _)| *at),
+        full_access: seen.map(|(_, body)| body.full_access),
+        permissions_failed: permissions.and_then(|known| known.failed.clone()),
     };
     Some(Known { row, version: views.entities.row(id)?.version })
 }
@@ -128,14 +136,7 @@ pub(crate) async fn scan(
             None => Err(missing(id)),
         })
         .await?;
-    let draft = Draft {
-        stream: retention_core::event::stream_of_daemon(),
-        entity: Some(id),
-        actor: Actor::Person(caller.peer.uid),
-        cause: Position::NONE,
-        occurred_at: None,
-        event: Event::MailboxScanRequested(MailboxScanRequested {}),
-    };
+    let draft = about(id, &caller, Event::MailboxScanRequested(MailboxScanRequested {}));
     control.append(draft, Condition::None).await.map(Json)
 }
 
@@ -164,6 +165,89 @@ pub(crate) async fn remove(
     let uid = caller.peer.uid;
     let position = blocking(move || works.remove_mailbox(uid, id, reason).map_err(ApiError)).await?;
     Ok(Json(Accepted { position }))
+}
+
+/// Which mailboxes' permissions were read, and what explains them.
+struct Seen {
+    readings: Vec<Position>,
+    at: Timestamp,
+    /// The grants on the mailbox that may be there.
+    grants: Vec<(Handle, GrantId)>,
+}
+
+pub(crate) async fn permissions(
+    State(control): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    wanted: Wanted,
+    Argument(id): Argument<EntityId>,
+    Asked(query): Asked<ListQuery>,
+) -> Result<Response, ApiError> {
+    let seen = control
+        .see(move |views| {
+            views.small.registry.get(id).ok_or_else(|| missing(id))?;
+            let known = views.small.permissions.get(id);
+            let grants = views.small.grants.open().filter(|(_, grant)| grant.mailbox == id && grant.may_be_there());
+            Ok(Seen {
+                readings: known.map(|known| known.readings.clone()).unwrap_or_default(),
+                at: known.and_then(|known| known.done.as_ref()).map_or(Timestamp(0), |(at, _)| *at),
+                grants: grants.map(|(grant, known)| (known.principal, grant)).collect(),
+            })
+        })
+        .await?;
+    note_opened(&control, &caller, Operation::MailboxPermissions).await?;
+    let log = Arc::clone(&control.log);
+    answer_list(wanted, query.after, query.limit, move |after, limit| {
+        let from = after.map_or(0, |cursor| cursor.0);
+        let mut rows = Vec::new();
+        for position in &seen.readings {
+            if let Some(recorded) = log.event(*position)?
+                && let Some(Event::PermissionObserved(body)) = recorded.event()
+            {
+                rows.extend(body.entries.iter().map(|entry| permission(entry, &seen)));
+            }
+        }
+        let numbered = (1..).zip(rows).filter(|(number, _)| *number > from);
+        Ok(Batch::cut(numbered, limit))
+    })
+    .await
+}
+
+fn permission(entry: &ObservedPermission, seen: &Seen) -> PermissionRow {
+    let grant = seen.grants.iter().find(|(principal, _)| *principal == entry.principal);
+    PermissionRow {
+        folder: entry.folder.clone(),
+        identifier: entry.identifier.clone(),
+        holder: entry.holder,
+        rights: entry.rights.to_string(),
+        full_access: entry.rights.covers(Rights::FULL_ACCESS),
+        grant: grant.map(|(_, grant)| *grant),
+        seen_at: seen.at,
+    }
+}
+
+pub(crate) async fn reconcile(
+    State(control): State<Shared>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Json<Reconciling>, ApiError> {
+    let all: Vec<EntityId> = control.see(|views| Ok(views.small.registry.iter().map(|(id, _)| id).collect())).await?;
+    let mailboxes = all.len() as u64;
+    for mailbox in all {
+        let event = Event::PermissionScanRequested(PermissionScanRequested {});
+        control.append(about(mailbox, &caller, event), Condition::None).await?;
+    }
+    Ok(Json(Reconciling { mailboxes }))
+}
+
+/// What a person asks about a mailbox.
+fn about(mailbox: EntityId, caller: &Caller, event: Event) -> Draft {
+    Draft {
+        stream: stream_of_daemon(),
+        entity: Some(mailbox),
+        actor: Actor::Person(caller.peer.uid),
+        cause: Position::NONE,
+        occurred_at: None,
+        event,
+    }
 }
 
 fn missing(id: EntityId) -> ApiError {

@@ -126,7 +126,7 @@ impl Grants {
     fn read(&self, id: GrantId, grant: &Grant, identifier: &str) -> Result<Outcome<Done>, StageError> {
         let is_beside = self.store.view(|views| views.small.grants.beside(id).next().is_some());
         let base = match grant.purpose {
-            GrantPurpose::Removal { .. } => Some(Wanted::Nothing),
+            GrantPurpose::Removal { .. } | GrantPurpose::Standing => Some(Wanted::Nothing),
             GrantPurpose::Request | GrantPurpose::Run { .. } if is_beside => match self.standing(id)? {
                 Some(standing) => Some(Wanted::Before(standing)),
                 None => return Ok(Outcome::Refused(READING_GONE)),
@@ -173,7 +173,7 @@ impl Grants {
 
     fn wanted_after(&self, id: GrantId, grant: &Grant) -> Result<Option<Wanted>, StageError> {
         Ok(match grant.purpose {
-            GrantPurpose::Removal { .. } => Some(Wanted::Nothing),
+            GrantPurpose::Removal { .. } | GrantPurpose::Standing => Some(Wanted::Nothing),
             GrantPurpose::Request | GrantPurpose::Run { .. } => self.standing(id)?.map(Wanted::Before),
         })
     }

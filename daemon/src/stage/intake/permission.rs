@@ -1,0 +1,263 @@
+//! Permissions of mailboxes: who may do what in those that are registered, looked at now and then and when somebody asks.
+//!
+//! What was seen is recorded when it differs from what was seen before. A policy with `standing` then asks that FullAccess
+//! which nobody was granted through it, and which has stood for longer, be taken away; the run stage does that.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use retention_core::event::change::ScanEnd;
+use retention_core::event::grant::{GrantPurpose, GrantRequested};
+use retention_core::event::permission::{
+    Holder, ObservedPermission, PERMISSIONS_PER_EVENT, PermissionObserved, PermissionsScanned,
+};
+use retention_core::event::{Actor, Draft, Event, stream_of_daemon};
+use retention_core::id::{EntityId, Handle, Position};
+use retention_core::mailbox::Rights;
+use retention_core::policy::{Access, Approval, Policy, StandingAccess, State};
+use retention_core::time::Timestamp;
+use retention_core::view::Condition;
+
+use super::super::{StageError, Step};
+use crate::clock::Clock;
+use crate::connector::access::{PermissionEntry, PermissionReader};
+use crate::connector::outcome::{Refusal, Retry};
+use crate::store::Store;
+
+/// How often a mailbox is looked at, in microseconds: six hours. A change in between shows at the next look.
+pub const PERMISSIONS_EVERY_US: i64 = 6 * 3_600_000_000;
+
+/// How soon after a look that failed for a moment another one is made, in microseconds: a quarter of an hour.
+const AGAIN_AFTER_US: i64 = 15 * 60_000_000;
+
+/// The most entries of one mailbox that are recorded: a hundred thousand folders with some entries each. A server that tells
+/// of more is not believed.
+const ENTRIES_MAX: usize = 1_000_000;
+
+/// How long somebody waits who refused that standing access be taken away, in microseconds: thirty days.
+const ASK_AGAIN_US: i64 = 30 * 86_400_000_000;
+
+const TOO_MANY: Refusal = Refusal { code: "permissions-too-many", retry: Retry::Operator };
+
+/// The stage.
+pub struct PermissionIntake {
+    store: Arc<Store>,
+    clock: Arc<dyn Clock>,
+    reader: Arc<dyn PermissionReader>,
+    /// When a mailbox whose look failed for a moment is looked at again.
+    again: BTreeMap<EntityId, Timestamp>,
+}
+
+impl PermissionIntake {
+    /// Looks at the registered mailboxes through a reader.
+    #[must_use]
+    pub fn new(store: Arc<Store>, clock: Arc<dyn Clock>, reader: Arc<dyn PermissionReader>) -> Self {
+        Self { store, clock, reader, again: BTreeMap::new() }
+    }
+
+    /// Looks at one mailbox, or asks that what has stood too long in one be taken away.
+    ///
+    /// # Errors
+    /// When the log or the store fail. What a server does not tell is no error: it is recorded.
+    pub fn step(&mut self) -> Result<Step, StageError> {
+        let now = self.clock.now();
+        let (wanted, next) = self.wanted(now);
+        if let Some((mailbox, cause)) = wanted {
+            self.look(mailbox, cause, now)?;
+            return Ok(Step::Worked);
+        }
+        if self.ask_removal(now)? {
+            return Ok(Step::Worked);
+        }
+        Ok(next.map_or(Step::Idle, Step::IdleUntil))
+    }
+
+    /// Returns the mailbox that is to be looked at now with the event that wants it, and when the next one is.
+    fn wanted(&self, now: Timestamp) -> (Option<(EntityId, Position)>, Option<Timestamp>) {
+        self.store.view(|views| {
+            let mut next: Option<Timestamp> = None;
+            for (mailbox, _) in views.small.registry.iter() {
+                let Some(known) = views.small.permissions.get(mailbox) else {
+                    return (Some((mailbox, Position::NONE)), None);
+                };
+                if known.requested > known.tried {
+                    return (Some((mailbox, known.requested)), None);
+                }
+                let usual = Timestamp(known.tried_at.0.saturating_add(PERMISSIONS_EVERY_US));
+                let at = self.again.get(&mailbox).copied().unwrap_or(usual);
+                if known.tried == Position::NONE || at <= now {
+                    return (Some((mailbox, Position::NONE)), None);
+                }
+                next = Some(next.map_or(at, |next| next.min(at)));
+            }
+            (None, next)
+        })
+    }
+
+    fn look(&mut self, mailbox: EntityId, cause: Position, now: Timestamp) -> Result<(), StageError> {
+        let read = self
+            .reader
+            .permissions(mailbox)
+            .and_then(|entries| if entries.len() > ENTRIES_MAX { Err(TOO_MANY) } else { Ok(entries) });
+        let mut drafts = Vec::new();
+        let scanned = match read {
+            Ok(entries) => {
+                self.again.remove(&mailbox);
+                let entries = self.observed(entries);
+                let full = entries.iter().filter(|entry| is_full(entry)).map(|entry| entry.principal);
+                let full_access = full.collect::<std::collections::BTreeSet<Handle>>().len() as u64;
+                let body = PermissionObserved { entries };
+                let digest = self.store.digest_of(&retention_core::event::codec::encode(&body)?);
+                let before = self
+                    .store
+                    .view(|views| views.small.permissions.get(mailbox)?.done.as_ref().map(|(_, done)| done.digest));
+                let count = body.entries.len() as u64;
+                if before != Some(digest) {
+                    let parts = body.entries.chunks(PERMISSIONS_PER_EVENT);
+                    drafts.extend(parts.map(|part| {
+                        let body = PermissionObserved { entries: part.to_vec() };
+                        self.draft(mailbox, cause, Event::PermissionObserved(body))
+                    }));
+                }
+                let parts = u32::try_from(drafts.len()).unwrap_or(u32::MAX);
+                let (end, code) = (ScanEnd::Done, String::new());
+                PermissionsScanned { end, code, digest, parts, entries: count, full_access }
+            }
+            Err(refusal) => {
+                match refusal.retry {
+                    Retry::After(_) | Retry::AfterProbe => {
+                        self.again.insert(mailbox, Timestamp(now.0.saturating_add(AGAIN_AFTER_US)));
+                    }
+                    Retry::Never | Retry::Operator => drop(self.again.remove(&mailbox)),
+                }
+                tracing::warn!(%mailbox, code = refusal.code, "the permissions of a mailbox could not be looked at");
+                let (end, code) = (ScanEnd::Failed, refusal.code.to_owned());
+                PermissionsScanned { end, code, digest: 0, parts: 0, entries: 0, full_access: 0 }
+            }
+        };
+        drafts.push(self.draft(mailbox, cause, Event::PermissionsScanned(scanned)));
+        self.store.append_drafts(drafts, Condition::None)?;
+        Ok(())
+    }
+
+    fn observed(&self, entries: Vec<PermissionEntry>) -> Vec<ObservedPermission> {
+        let mut observed: Vec<ObservedPermission> = entries
+            .into_iter()
+            .map(|entry| ObservedPermission {
+                principal: self.store.principal(&entry.identifier),
+                folder: entry.folder,
+                identifier: entry.identifier,
+                holder: entry.holder,
+                rights: entry.rights,
+            })
+            .collect();
+        observed.sort();
+        observed
+    }
+
+    fn draft(&self, mailbox: EntityId, cause: Position, event: Event) -> Draft {
+        Draft {
+            stream: self.store.stream_of(mailbox),
+            entity: Some(mailbox),
+            actor: Actor::Daemon,
+            cause,
+            occurred_at: None,
+            event,
+        }
+    }
+
+    /// Asks that what one person has had for too long be taken away. Returns whether it did.
+    fn ask_removal(&self, now: Timestamp) -> Result<bool, StageError> {
+        let policies = self.store.policies();
+        let enforced = policies.policies().iter().filter(|policy| policy.state == State::Enforce);
+        for (policy, access, standing) in enforced.filter_map(|policy| {
+            let access = policy.access.as_ref()?;
+            Some((policy, access, access.standing.as_ref()?))
+        }) {
+            for (mailbox, principal, readings) in self.overdue(standing, now) {
+                let Some(identifier) = self.identifier(&readings, principal)? else { continue };
+                if standing.keep.contains(&identifier) {
+                    continue;
+                }
+                let draft = Draft {
+                    stream: stream_of_daemon(),
+                    entity: None,
+                    actor: Actor::Daemon,
+                    cause: readings.last().copied().unwrap_or(Position::NONE),
+                    occurred_at: None,
+                    event: Event::GrantRequested(request(policy, access, mailbox, principal, identifier)),
+                };
+                self.store.append_drafts(vec![draft], Condition::MailboxRegistered(mailbox))?;
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Returns the persons whose FullAccess has stood for longer than it may, and for whom nobody asked yet.
+    fn overdue(&self, standing: &StandingAccess, now: Timestamp) -> Vec<(EntityId, Handle, Vec<Position>)> {
+        let older_us = i64::try_from(standing.longest_ms.saturating_mul(1_000)).unwrap_or(i64::MAX);
+        self.store.view(|views| {
+            let mut overdue = Vec::new();
+            for (mailbox, _) in views.small.registry.iter() {
+                let Some(known) = views.small.permissions.get(mailbox) else { continue };
+                for (principal, since) in &known.full_since {
+                    let asked = views.small.grants.iter().any(|(_, grant)| {
+                        let is_theirs = grant.mailbox == mailbox && grant.principal == *principal;
+                        let refused_lately = grant.purpose == GrantPurpose::Standing
+                            && grant.requested_at.0.saturating_add(ASK_AGAIN_US) > now.0;
+                        is_theirs && (grant.end.is_none() || refused_lately)
+                    });
+                    if !asked && since.0.saturating_add(older_us) <= now.0 {
+                        overdue.push((mailbox, *principal, known.readings.clone()));
+                    }
+                }
+            }
+            overdue
+        })
+    }
+
+    fn identifier(&self, readings: &[Position], principal: Handle) -> Result<Option<String>, StageError> {
+        for position in readings {
+            if let Some(recorded) = self.store.read(*position)?
+                && let Some(Event::PermissionObserved(body)) = recorded.event()
+                && let Some(entry) = body.entries.iter().find(|entry| entry.principal == principal)
+            {
+                return Ok(Some(entry.identifier.clone()));
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn is_full(entry: &ObservedPermission) -> bool {
+    entry.holder == Holder::Person && entry.rights.covers(Rights::FULL_ACCESS)
+}
+
+fn request(
+    policy: &Policy,
+    access: &Access,
+    mailbox: EntityId,
+    principal: Handle,
+    identifier: String,
+) -> GrantRequested {
+    let (approvals, approval_valid_ms) = match policy.approval {
+        Approval::NotRequired => (0, access.max_ms),
+        Approval::Required { count, valid_for_ms, .. } => (count, valid_for_ms),
+    };
+    GrantRequested {
+        mailbox,
+        principal,
+        identifier,
+        purpose: GrantPurpose::Standing,
+        policy: policy.id.clone(),
+        policy_digest: policy.digest(),
+        duration_ms: 0,
+        max_ms: access.max_ms,
+        alarm_after_ms: access.alarm_after_ms,
+        approvals,
+        approval_valid_ms,
+        reason: "FullAccess has stood for longer than the policy allows".to_owned(),
+        ticket: None,
+    }
+}
