@@ -134,6 +134,10 @@ events! {
     20 HoldPlaced(hold::HoldPlaced) House;
     /// A hold was released.
     21 HoldReleased(hold::HoldReleased) House;
+    /// Purges of something are paused.
+    22 DisposalPaused(hold::DisposalPaused) House;
+    /// Purges of something go on.
+    23 DisposalResumed(hold::DisposalResumed) House;
     /// A policy set became active.
     30 PolicySetActivated(decision::PolicySetActivated) Public;
     /// The text of a policy that was not seen before.

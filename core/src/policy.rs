@@ -87,6 +87,8 @@ pub struct Policy {
     pub access: Option<Access>,
     /// The examples of the file.
     pub examples: Vec<Example>,
+    /// Where `[action]` stands in the file: line and column, from 1.
+    action_at: (u32, u32),
     digest: Digest,
 }
 

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use roaring::RoaringBitmap;
 
 use crate::event::{Envelope, Event, EventType, Recorded};
-use crate::id::{Digest, EntityId, Handle, Position, SagaId};
+use crate::id::{Digest, EntityId, Handle, HoldId, Position, SagaId};
 use crate::record::{DateRole, EntityRecord, Kind};
 use crate::time::Timestamp;
 
@@ -19,10 +19,12 @@ pub mod condition;
 pub mod due;
 pub mod entities;
 pub mod grants;
+pub mod holds;
 pub mod index;
 pub mod intakes;
 pub mod links;
 mod marks;
+pub mod pauses;
 pub mod permissions;
 pub mod plans;
 pub mod registry;
@@ -36,15 +38,17 @@ pub use condition::{Condition, Conflict};
 pub use due::Due;
 pub use entities::{DealState, Entities, EntityState, Row};
 pub use grants::{Grant, GrantState, Grants};
+pub use holds::{Hold, Holds};
 pub use index::Index;
 pub use intakes::{Intake, Intakes};
 pub use links::Links;
+pub use pauses::Pauses;
 pub use permissions::{AllPermissions, Permissions};
 pub use plans::{Plan, PlanState, Plans};
 pub use registry::{RegisteredMailbox, Registry};
 pub use runs::{Run, RunState, Runs, Saga, StepEvent, StepStanding};
 pub use scans::{Scan, Scans};
-pub use small::{Holds, Layouts, PolicyVersions, Schedules, Small};
+pub use small::{Layouts, PolicyVersions, Schedules, Small};
 
 /// What only the holder of the index key can tell about a changed entity.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -239,6 +243,19 @@ impl Views {
             }
         }
         self.links.mark_changed(changed.links);
+    }
+
+    /// Returns the holds that cover an entity now, as the newest event tells the time.
+    #[must_use]
+    pub fn holds_of(&self, entity: EntityId) -> Vec<HoldId> {
+        let Some(row) = self.entities.row(entity) else { return Vec::new() };
+        self.small.holds.of(entity, &row, self.small.layouts.get(row.layout), self.recorded_at)
+    }
+
+    /// Returns the holds under which a policy may dispose of nothing now.
+    #[must_use]
+    pub fn holds_of_policy(&self, policy: &str) -> Vec<HoldId> {
+        self.small.holds.of_policy(policy, self.recorded_at).collect()
     }
 
     /// Returns how many live deals that are not closed an entity is tied to.

@@ -4,12 +4,13 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, CommandFactory, Parser, Subcommand, ValueEnum};
 use retention_core::control::{EntityState, ExitCode, SOCKET_DEFAULT};
-use retention_core::id::{Digest, EntityId, HoldId, PlanId, RunId};
+use retention_core::id::{Digest, EntityId, PlanId, RunId};
 use retention_core::record::Kind;
 use retention_core::time::Timestamp;
 
 pub(crate) mod audit;
 pub(crate) mod batch;
+pub(crate) mod hold;
 pub(crate) mod mailbox;
 
 /// Talks to retentiond.
@@ -124,7 +125,21 @@ pub(crate) enum Noun {
     Run(Run),
     /// Place and release legal holds.
     #[command(subcommand)]
-    Hold(Hold),
+    Hold(hold::Hold),
+    /// Stop purges of everything, of one policy or of one mailbox before the next item.
+    ///
+    /// What is past its point of no return is finished. `status` says what is paused.
+    ///
+    /// Example: retentionctl pause --policy crm-leads --reason "the mapping looks wrong"
+    ///
+    /// Needs the role operator.
+    Pause(hold::PauseArgs),
+    /// Let purges go on that were paused.
+    ///
+    /// Example: retentionctl resume --policy crm-leads --reason "the mapping is right"
+    ///
+    /// Needs the role operator.
+    Resume(hold::PauseArgs),
     /// Look at export bundles and verify them.
     #[command(subcommand)]
     Export(Export),
@@ -139,7 +154,7 @@ pub(crate) enum Noun {
     Grant(mailbox::Grant),
     /// Confirm the clock after it was doubted.
     #[command(subcommand)]
-    Clock(Clock),
+    Clock(hold::Clock),
     /// Ask the event log.
     #[command(subcommand)]
     Audit(audit::Audit),
@@ -484,42 +499,6 @@ pub(crate) enum Run {
     },
 }
 
-/// `hold`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Hold {
-    /// Place a legal hold: what it covers is not purged until it is released.
-    ///
-    /// Example: retentionctl hold place "Case 17" --entity E1042 --entity E1043 --reason "court order"
-    ///
-    /// Needs the role operator.
-    Place {
-        /// A short name of the case.
-        name: String,
-        /// What it covers; may be repeated.
-        #[arg(long = "entity", required = true, value_name = "ENTITY")]
-        entities: Vec<EntityId>,
-        #[command(flatten)]
-        why: Why,
-    },
-    /// Release a hold.
-    ///
-    /// Example: retentionctl hold release H99 --reason "case closed"
-    ///
-    /// Needs the role operator.
-    Release {
-        /// The hold, such as H99.
-        hold: HoldId,
-        #[command(flatten)]
-        why: Why,
-    },
-    /// List the holds in force.
-    ///
-    /// Example: retentionctl hold list
-    ///
-    /// Needs the role auditor.
-    List(Part),
-}
-
 /// `export`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Export {
@@ -583,22 +562,6 @@ pub(crate) enum Store {
     ///
     /// Needs the role admin.
     Rebuild,
-}
-
-/// `clock`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Clock {
-    /// Say that the clock is right. Nothing is purged after a jump of more than a day until somebody says so.
-    ///
-    /// Look at a second clock first: what is due, and so what is purged, is told by this one alone.
-    ///
-    /// Example: retentionctl clock confirm --reason "compared with time.example.org; the battery was replaced"
-    ///
-    /// Needs the role operator.
-    Confirm {
-        #[command(flatten)]
-        why: Why,
-    },
 }
 
 /// `schedule`.

@@ -44,6 +44,8 @@ pub(crate) fn execute(args: Args) -> Result<ExitCode, Failure> {
         Noun::Plan(command) => plan::execute(&mut context, command),
         Noun::Run(command) => run::execute(&mut context, command),
         Noun::Hold(command) => hold::execute(&mut context, command),
+        Noun::Pause(args) => hold::pause(&mut context, Operation::Pause, args),
+        Noun::Resume(args) => hold::pause(&mut context, Operation::Resume, args),
         Noun::Export(command) => export::execute(&mut context, command),
         Noun::Quarantine(command) => quarantine::execute(&mut context, command),
         Noun::Mailbox(command) => mailbox::execute(&mut context, command),

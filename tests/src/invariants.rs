@@ -12,6 +12,7 @@ use retention_core::event::{Actor, Envelope, Event, EventType, Recorded};
 use retention_core::evidence::ParsedItem;
 use retention_core::id::{Digest, EntityId, Handle, HoldId, PlanId, Position, RunId, SagaId};
 use retention_core::policy::Assessment;
+use retention_core::time::Timestamp;
 use retention_core::view::due::Standing;
 use retention_core::view::{EntityState, Keyed, Views};
 use retentiond::connector::archive::{DiskArchive, ITEMS_FILE, TEXTS_DIRECTORY};
@@ -52,7 +53,10 @@ impl Violation {
 /// What the log tells, read from its beginning.
 #[derive(Default)]
 struct History {
-    holds: BTreeMap<HoldId, Vec<EntityId>>,
+    /// What each hold names, and until when it protects once it was released.
+    holds: BTreeMap<HoldId, (Vec<EntityId>, Option<Timestamp>)>,
+    /// When the event at hand was recorded.
+    now: Timestamp,
     versions: BTreeMap<EntityId, Position>,
     plans: BTreeMap<PlanId, PlanSeen>,
     runs: BTreeMap<RunId, (PlanId, Digest, bool)>,
@@ -87,7 +91,8 @@ impl History {
     }
 
     fn see(&mut self, recorded: &Recorded) {
-        let Envelope { position, entity, actor, .. } = recorded.envelope;
+        let Envelope { position, entity, actor, recorded_at, .. } = recorded.envelope;
+        self.now = recorded_at;
         if recorded.envelope.event_type == EventType::EntityChanged as u16
             && let Some(entity) = entity
         {
@@ -98,8 +103,12 @@ impl History {
         }
         let Some(event) = recorded.event() else { return };
         match event {
-            Event::HoldPlaced(body) => drop(self.holds.insert(HoldId(position), body.entities.clone())),
-            Event::HoldReleased(body) => drop(self.holds.remove(&body.hold)),
+            Event::HoldPlaced(body) => drop(self.holds.insert(HoldId(position), (body.entities.clone(), None))),
+            Event::HoldReleased(body) => {
+                if let Some((_, until)) = self.holds.get_mut(&body.hold) {
+                    until.get_or_insert(body.until);
+                }
+            }
             Event::RunRequested(body) => drop(self.runs.insert(RunId(position), (body.plan, body.digest, false))),
             Event::RunStarted(body) => self.run_started(position, body.run),
             Event::SagaStarted(body) => {
@@ -201,7 +210,8 @@ impl History {
             if saga.verified.is_none() {
                 found.push(("purge_without_verified_export", *entity));
             }
-            if self.holds.values().any(|held| held.contains(entity)) {
+            let protects = |until: &Option<Timestamp>| until.is_none_or(|until| self.now < until);
+            if self.holds.values().any(|(held, until)| held.contains(entity) && protects(until)) {
                 found.push(("purge_under_hold", *entity));
             }
             if saga.left_alone.contains(entity) || !saga.items.iter().any(|item| item.entity == *entity) {

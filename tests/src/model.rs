@@ -38,7 +38,13 @@ impl Model {
             }
         }
         let holds: BTreeMap<HoldId, BTreeSet<EntityId>> = store.view(|views| {
-            views.small.holds.iter().map(|(id, hold)| (id, hold.entities.iter().copied().collect())).collect()
+            views
+                .small
+                .holds
+                .all()
+                .filter(|(_, hold)| hold.released.is_none())
+                .map(|(id, hold)| (id, hold.entities.iter().copied().collect()))
+                .collect()
         });
         if holds != self.holds {
             violations.push(Violation::of("hold_lost", None, "the holds are not those that were placed"));

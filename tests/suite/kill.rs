@@ -271,7 +271,7 @@ impl Hunt {
         // A hold that was asked for may stand there without anybody having been told.
         if let Some(asked) = self.driver.asked_to_hold.take() {
             let holds: Vec<(HoldId, BTreeSet<EntityId>)> = store.view(|views| {
-                views.small.holds.iter().map(|(id, hold)| (id, hold.entities.iter().copied().collect())).collect()
+                views.small.holds.all().map(|(id, hold)| (id, hold.entities.iter().copied().collect())).collect()
             });
             if let Some((id, entities)) = holds.into_iter().find(|(id, _)| !self.model.holds.contains_key(id)) {
                 assert_eq!(entities, asked, "{id} is not what was asked for");

@@ -15,6 +15,7 @@ mod ctl;
 mod deliveries;
 mod full;
 mod grants;
+mod holds;
 mod kill;
 mod language;
 mod life;

@@ -125,12 +125,16 @@ operations! {
     RunResume Post "/v1/runs/{run}/resume" Operator One;
     /// Ends a run early and undoes what can be undone.
     RunCancel Post "/v1/runs/{run}/cancel" Operator One;
-    /// Places a legal hold on entities.
+    /// Places a legal hold on entities, mailboxes, policies, or whatever a standing query catches.
     HoldPlace Post "/v1/holds" Operator One;
-    /// Lists the holds.
+    /// Lists the holds: those in force, those due for review, or those that were released.
     HoldList Get "/v1/holds" Auditor List;
-    /// Releases a hold.
+    /// Releases a hold; it still protects for some time.
     HoldRelease Post "/v1/holds/{hold}/release" Operator One;
+    /// Stops purges of everything, of one policy or of one mailbox before the next item.
+    Pause Post "/v1/pause" Operator One;
+    /// Lets purges go on that were paused.
+    Resume Post "/v1/resume" Operator One;
     /// Lists the export bundles.
     ExportList Get "/v1/exports" Auditor List;
     /// Reads a bundle back from disk and compares it with its manifest and the log.

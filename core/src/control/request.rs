@@ -263,8 +263,102 @@ pub struct PlaceHold {
     pub name: String,
     /// Why.
     pub reason: String,
-    /// What it covers.
+    /// Who answers for it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub owner: String,
+    /// What the case is called elsewhere.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reference: String,
+    /// When somebody should look whether it is still needed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub review_at: Option<Timestamp>,
+    /// The entities that it covers.
+    #[serde(default)]
     pub entities: Vec<EntityId>,
+    /// The mailboxes of which it covers everything, also what arrives later.
+    #[serde(default)]
+    pub mailboxes: Vec<EntityId>,
+    /// The policies under which nothing is disposed of.
+    #[serde(default)]
+    pub policies: Vec<String>,
+    /// What else it covers, also what arrives later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standing: Option<HoldStanding>,
+}
+
+/// Which entities a hold catches whenever they arrive: all of these must fit, and what is empty fits all.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HoldStanding {
+    /// The kinds.
+    #[serde(default)]
+    pub kinds: Vec<Kind>,
+    /// The sources.
+    #[serde(default)]
+    pub sources: Vec<String>,
+    /// First seen at or after.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen_from: Option<Timestamp>,
+    /// First seen before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen_until: Option<Timestamp>,
+}
+
+/// Releases a hold.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReleaseHold {
+    /// Why.
+    #[serde(default)]
+    pub reason: String,
+    /// How long it still protects, as a period; 30 days when nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delay: Option<String>,
+}
+
+/// Which holds are wanted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum HoldsWanted {
+    /// Those that protect now.
+    #[default]
+    InForce,
+    /// Those at which somebody should look again.
+    DueForReview,
+    /// Those that were released, whether they still protect or not.
+    Released,
+}
+
+/// Which holds are wanted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct HoldQuery {
+    /// After which row.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<u64>)]
+    pub after: Option<Cursor>,
+    /// At most so many rows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u64>,
+    /// Which.
+    #[serde(default)]
+    #[param(value_type = Option<String>)]
+    pub show: HoldsWanted,
+}
+
+/// Pauses or resumes purges: of one policy, of one mailbox, or, when neither is named, of everything.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PauseDisposal {
+    /// The policy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
+    /// The mailbox.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mailbox: Option<EntityId>,
+    /// Why.
+    pub reason: String,
 }
 
 /// One mailbox to register. It names persons and holds a secret.
@@ -362,7 +456,7 @@ macro_rules! hide_free_text {
 }
 
 hide_free_text!(
-    CheckConfig PolicyFileText DiffPolicies JudgePlan Because PlaceHold AddMailbox AddMailboxes GiveGrant JudgeGrant
+    CheckConfig PolicyFileText DiffPolicies JudgePlan Because PlaceHold ReleaseHold PauseDisposal AddMailbox AddMailboxes GiveGrant JudgeGrant
     RenewGrant
 );
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{Cursor, ErrorCode, Role};
-use crate::id::{Digest, GrantId, PlanId, Position, RunId};
+use crate::id::{Digest, GrantId, HoldId, PlanId, Position, RunId};
 use crate::time::Timestamp;
 
 mod decision;
@@ -122,6 +122,10 @@ pub struct Status {
     pub purged: u64,
     /// Holds in force.
     pub holds: u64,
+    /// Holds at which somebody should look again.
+    pub holds_for_review: Vec<HoldId>,
+    /// What is paused: `all`, `policy <id>`, `mailbox <entity>`.
+    pub paused: Vec<String>,
     /// Plans that wait for an approval.
     pub plans_waiting: Vec<PlanId>,
     /// Grants that wait for an approval.

@@ -7,6 +7,7 @@
 use bincode::config::{Configuration, Limit, LittleEndian, Varint};
 use bincode::{Decode, Encode};
 
+use super::hold::v1;
 use super::{Event, EventType};
 
 /// The largest body that is written or read, in bytes.
@@ -62,10 +63,13 @@ pub trait Bodies: Sized {
     fn decode_body(event_type: EventType, bytes: &[u8]) -> Result<Self, CodecError>;
 }
 
-/// The schema version that is written. All types are at their first.
+/// The schema version that is written.
 #[must_use]
-pub fn schema_of(_event_type: EventType) -> u16 {
-    1
+pub fn schema_of(event_type: EventType) -> u16 {
+    match event_type {
+        EventType::HoldPlaced | EventType::HoldReleased => 2,
+        _ => 1,
+    }
 }
 
 /// Reads a body of any schema version that was ever written.
@@ -74,7 +78,13 @@ pub fn schema_of(_event_type: EventType) -> u16 {
 /// [`CodecError::Unknown`] for what a newer program wrote; otherwise the bytes are damaged.
 pub fn read(event_type: u16, schema: u16, bytes: &[u8]) -> Result<Event, CodecError> {
     match (EventType::from_number(event_type), schema) {
-        (Some(event_type), 1) => Event::decode_body(event_type, bytes).and_then(fitting),
+        (Some(event_type), newest) if newest == schema_of(event_type) => {
+            Event::decode_body(event_type, bytes).and_then(fitting)
+        }
+        (Some(EventType::HoldPlaced), 1) => decode::<v1::HoldPlaced>(bytes).map(|body| Event::HoldPlaced(body.into())),
+        (Some(EventType::HoldReleased), 1) => {
+            decode::<v1::HoldReleased>(bytes).map(|body| Event::HoldReleased(body.into()))
+        }
         _ => Err(CodecError::Unknown { event_type, schema }),
     }
 }

@@ -1,4 +1,4 @@
-//! Legal holds.
+//! Legal holds, and pauses.
 //!
 //! Each body, with the types it is made of, is one frozen schema version: a change of shape is a new struct, a new
 //! version and an upcaster in `codec`. The golden vectors in `core/tests/golden` fail on anything else.
@@ -6,16 +6,32 @@
 use bincode::{Decode, Encode};
 
 use crate::id::{EntityId, HoldId};
+use crate::record::Kind;
+use crate::time::Timestamp;
 
-/// Schema 1. Disposition of the entities is suspended until the hold is released.
+pub mod v1;
+
+/// Schema 2. A case suspends the disposition of what it covers until it is released.
 #[derive(Clone, PartialEq, Eq, Encode, Decode)]
 pub struct HoldPlaced {
     /// A short name of the case.
     pub name: String,
     /// Why.
     pub reason: String,
-    /// What it covers.
+    /// Who answers for it; may be empty.
+    pub owner: String,
+    /// What the case is called elsewhere, such as a file number; may be empty.
+    pub reference: String,
+    /// When somebody should look whether it is still needed.
+    pub review_at: Option<Timestamp>,
+    /// The entities that it covers.
     pub entities: Vec<EntityId>,
+    /// The mailboxes of which it covers everything, also what arrives later.
+    pub mailboxes: Vec<EntityId>,
+    /// The policies under which nothing is disposed of.
+    pub policies: Vec<String>,
+    /// What else it covers, also what arrives later.
+    pub standing: Option<StandingQuery>,
 }
 
 impl std::fmt::Debug for HoldPlaced {
@@ -24,17 +40,83 @@ impl std::fmt::Debug for HoldPlaced {
     }
 }
 
-/// Schema 1. The hold ends.
+/// Which entities a hold catches whenever they arrive: all of these must fit, and an empty list fits all.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct StandingQuery {
+    /// The kinds.
+    pub kinds: Vec<Kind>,
+    /// The sources.
+    pub sources: Vec<String>,
+    /// First seen at or after.
+    pub seen_from: Option<Timestamp>,
+    /// First seen before.
+    pub seen_until: Option<Timestamp>,
+}
+
+/// Schema 2. The case is closed; what it covers is protected until an instant.
 #[derive(Clone, PartialEq, Eq, Encode, Decode)]
 pub struct HoldReleased {
     /// Which one.
     pub hold: HoldId,
     /// Why.
     pub reason: String,
+    /// Until when it still protects: time for whoever disagrees.
+    pub until: Timestamp,
 }
 
 impl std::fmt::Debug for HoldReleased {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("HoldReleased").field("hold", &self.hold).finish_non_exhaustive()
+        f.debug_struct("HoldReleased").field("hold", &self.hold).field("until", &self.until).finish_non_exhaustive()
+    }
+}
+
+/// What is paused.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+pub enum PauseScope {
+    /// Everything.
+    All,
+    /// What one policy disposes of.
+    Policy(String),
+    /// What lives in one mailbox.
+    Mailbox(EntityId),
+}
+
+impl std::fmt::Display for PauseScope {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::All => f.write_str("all"),
+            Self::Policy(policy) => write!(f, "policy {policy}"),
+            Self::Mailbox(mailbox) => write!(f, "mailbox {mailbox}"),
+        }
+    }
+}
+
+/// Schema 1. Nothing more is purged of this until it is resumed.
+#[derive(Clone, PartialEq, Eq, Encode, Decode)]
+pub struct DisposalPaused {
+    /// What.
+    pub scope: PauseScope,
+    /// Why.
+    pub reason: String,
+}
+
+impl std::fmt::Debug for DisposalPaused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DisposalPaused").field("scope", &self.scope).finish_non_exhaustive()
+    }
+}
+
+/// Schema 1. Purges of this go on.
+#[derive(Clone, PartialEq, Eq, Encode, Decode)]
+pub struct DisposalResumed {
+    /// What.
+    pub scope: PauseScope,
+    /// Why.
+    pub reason: String,
+}
+
+impl std::fmt::Debug for DisposalResumed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DisposalResumed").field("scope", &self.scope).finish_non_exhaustive()
     }
 }

@@ -156,8 +156,9 @@ fn facts_of(event: &Event) -> Vec<(Fact, bool)> {
             .with("added", b.added)
             .with("changed", b.changed)
             .with("absent", b.absent),
-        Event::HoldPlaced(b) => fact("entities", b.entities.len()).naming("name", &b.name).naming("reason", &b.reason),
-        Event::HoldReleased(b) => fact("hold", b.hold).naming("reason", &b.reason),
+        Event::HoldPlaced(_) | Event::HoldReleased(_) | Event::DisposalPaused(_) | Event::DisposalResumed(_) => {
+            facts_of_hold(event)
+        }
         Event::RecordsOpened(b) => fact("operation", &b.operation).with("entities", b.entities),
         Event::StoreInitialised(b) => fact("store", hex::encode(b.store)).with("program", &b.program),
         Event::DaemonStarted(b) => fact("program", &b.program)
@@ -213,6 +214,28 @@ fn facts_of(event: &Event) -> Vec<(Fact, bool)> {
         | Event::EntityRestored(_) => facts_of_saga(event),
     }
     .0
+}
+
+fn facts_of_hold(event: &Event) -> Facts {
+    match event {
+        Event::HoldPlaced(b) => {
+            let mut facts = fact("entities", b.entities.len());
+            for (key, count) in [("mailboxes", b.mailboxes.len()), ("policies", b.policies.len())] {
+                facts = if count > 0 { facts.with(key, count) } else { facts };
+            }
+            let facts = if b.standing.is_some() { facts.with("standing", true) } else { facts };
+            let facts = facts.with_at("review_at", b.review_at).naming("name", &b.name).naming("reason", &b.reason);
+            let named = [("owner", &b.owner), ("reference", &b.reference)];
+            named.into_iter().filter(|(_, text)| !text.is_empty()).fold(facts, |f, (key, text)| f.naming(key, text))
+        }
+        Event::HoldReleased(b) => {
+            let until = Some(b.until).filter(|until| *until > Timestamp(i64::MIN));
+            fact("hold", b.hold).with_at("until", until).naming("reason", &b.reason)
+        }
+        Event::DisposalPaused(b) => fact("scope", &b.scope).naming("reason", &b.reason),
+        Event::DisposalResumed(b) => fact("scope", &b.scope).naming("reason", &b.reason),
+        _ => Facts(Vec::new()),
+    }
 }
 
 fn facts_of_plan(event: &Event) -> Facts {
@@ -352,7 +375,6 @@ fn purpose(purpose: super::decision::PlanPurpose) -> &'static str {
 mod tests {
     use super::*;
     use crate::event::erasure::KeyDestroyed;
-    use crate::event::hold::HoldPlaced;
     use crate::event::{Actor, Envelope};
     use crate::id::{Digest, EntityId, Position, RunId, SagaId, StreamId};
 
@@ -375,8 +397,9 @@ mod tests {
     }
 
     fn hold() -> Recorded {
-        let body = HoldPlaced { name: "case".into(), reason: "she\nsaid \"no\"".into(), entities: vec![EntityId(3)] };
-        recorded(Event::HoldPlaced(body), None, true)
+        let (name, reason) = ("case".into(), "she\nsaid \"no\"".into());
+        let body = crate::event::hold::v1::HoldPlaced { name, reason, entities: vec![EntityId(3)] };
+        recorded(Event::HoldPlaced(body.into()), None, true)
     }
 
     #[test]

@@ -173,8 +173,8 @@ mod tests {
     #[test]
     fn roots_are_those_of_the_rfc() {
         let (stored, leaves) = tree_of(130);
-        for count in 0..=130 {
-            assert_eq!(root(count, &stored), Ok(root_by_the_rfc(&leaves[..count as usize])), "{count}");
+        for (count, taken) in (0..=130).zip(0..) {
+            assert_eq!(root(count, &stored), Ok(root_by_the_rfc(&leaves[..taken])), "{count}");
         }
         let mut hash = Sha256::new();
         hash.update([0]);
@@ -201,11 +201,12 @@ mod tests {
             let (stored, leaves) = tree_of(count);
             let root = root(count, &stored).unwrap();
             let mut path = prove(count, number, &stored).unwrap();
-            let leaf = leaves[number as usize];
+            let leaf_of = |number: u64| leaves[usize::try_from(number).unwrap()];
+            let leaf = leaf_of(number);
             prop_assert_eq!(check(&path, count, root, number, leaf), Ok(()));
             if other != number {
                 prop_assert!(check(&path, count, root, other, leaf).is_err());
-                prop_assert!(check(&path, count, root, number, leaves[other as usize]).is_err());
+                prop_assert!(check(&path, count, root, number, leaf_of(other)).is_err());
             }
             if let Some(hash) = path.get_mut(at) {
                 hash.0[at] ^= 1 << bit;

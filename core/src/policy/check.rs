@@ -88,6 +88,7 @@ fn file<'t>(r: &mut Reader<'t>, stem: &str, tree: &'t DeTable<'t>) -> Option<Pol
             None => None,
         },
         examples: disposal.examples,
+        action_at: disposal.action_at,
         digest: Digest([0; 32]),
     };
     policy.digest = Digest::of(canonical::of(&policy).as_bytes());
@@ -103,6 +104,7 @@ struct Disposal {
     limits: Limits,
     export: Export,
     action: Action,
+    action_at: (u32, u32),
     examples: Vec<Example>,
 }
 
@@ -122,7 +124,9 @@ fn disposal<'t>(r: &mut Reader<'t>, top: &mut Table<'t>) -> Option<Disposal> {
         Some(table) => export(r, table, about),
         None => Some(standard_export(about)),
     };
-    let action = required_table(r, top, "action").and_then(|table| action(r, table));
+    let action_table = required_table(r, top, "action");
+    let action_at = action_table.as_ref().map_or((1, 1), |table| r.position(&table.at));
+    let action = action_table.and_then(|table| action(r, table));
     let examples = match (&scope, &retention) {
         (Some((scope, _)), Some(retention)) => super::example::check(r, top.get("test"), scope, &retention.zone),
         _ => {
@@ -139,6 +143,7 @@ fn disposal<'t>(r: &mut Reader<'t>, top: &mut Table<'t>) -> Option<Disposal> {
         limits: limits?,
         export: export?,
         action: action?,
+        action_at,
         examples: examples?,
     })
 }
@@ -179,6 +184,7 @@ fn no_disposal<'t>(r: &mut Reader<'t>, top: &mut Table<'t>) -> Option<Disposal> 
         limits: Limits::STANDARD,
         export: standard_export(About::Records),
         action: Action::Purge { quarantine: Period::from_days(QUARANTINE_DAYS).ok()? },
+        action_at: (1, 1),
         examples: Vec::new(),
     })
 }

@@ -112,8 +112,11 @@ fn conflicts(policies: &[Arc<Policy>]) -> Vec<PolicyError> {
             continue;
         };
         if canonical::action(first.action) != canonical::action(policy.action) {
-            let problem = "both are enforced, have the same scope and a different [action]";
-            errors.push(at_start(&policy.id, PolicyProblem::Conflict { other: first.id.clone(), problem }));
+            let problem = "both are enforced, have the same scope and a different [action]: \
+                           give both the same [action], or tell their scopes apart with `where`";
+            let (line, column) = policy.action_at;
+            let problem = PolicyProblem::Conflict { other: first.id.clone(), problem };
+            errors.push(PolicyError { file: format!("{}.toml", policy.id), line, column, problem });
         }
     }
     errors

@@ -5,6 +5,7 @@
 
 use super::grants::GrantStage;
 use super::{EntityState, RunState, Views};
+use crate::event::hold::PauseScope;
 use crate::event::saga::SkipReason;
 use crate::id::{EntityId, GrantId, LayoutId, PlanId, Position, RunId, SagaId};
 
@@ -40,6 +41,10 @@ pub enum Condition {
     },
     /// The hold is active.
     HoldActive(crate::id::HoldId),
+    /// Exactly this is paused.
+    Paused(PauseScope),
+    /// Exactly this is not paused.
+    NotPaused(PauseScope),
     /// The clock is believed.
     ClockBelieved,
     /// This is the doubt about the clock that nobody has answered.
@@ -77,6 +82,9 @@ pub enum Conflict {
     /// The hold is not there.
     #[error("the hold is not active")]
     Hold,
+    /// It is paused, or it is not.
+    #[error("it is paused, or it is not paused any more")]
+    Paused,
     /// The clock is not believed, or not for this reason any more.
     #[error("the clock is not in a state that allows this")]
     Clock,
@@ -116,6 +124,8 @@ impl Condition {
             },
             Self::CanRestore { saga, entity } => can_restore(views, *saga, *entity),
             Self::HoldActive(hold) => views.small.holds.get(*hold).map(|_| ()).ok_or(Conflict::Hold),
+            Self::Paused(scope) => views.small.pauses.has(scope).then_some(()).ok_or(Conflict::Paused),
+            Self::NotPaused(scope) => (!views.small.pauses.has(scope)).then_some(()).ok_or(Conflict::Paused),
             Self::ClockBelieved => views.small.clock.doubt().is_none().then_some(()).ok_or(Conflict::Clock),
             Self::ClockDoubted(position) => match views.small.clock.doubt() {
                 Some((doubted, _)) if doubted == position => Ok(()),
@@ -164,8 +174,17 @@ fn may_purge(views: &Views, saga: SagaId, items: &[(EntityId, Position)]) -> Res
     if views.small.clock.doubt().is_some() {
         return Err(Conflict::Clock);
     }
+    let policy = views.small.runs.run(open.started.run).and_then(|run| views.small.plans.get(run.plan));
+    let policy = policy.map(|plan| plan.request.policy.as_str());
+    let pauses = &views.small.pauses;
+    let is_paused = policy.is_none_or(|policy| pauses.covers_policy(policy))
+        || open.started.mailbox.is_some_and(|mailbox| pauses.covers_mailbox(mailbox));
+    if is_paused && !open.is_past_pivot() {
+        return Err(Conflict::Paused);
+    }
+    let is_policy_held = policy.is_some_and(|policy| !views.holds_of_policy(policy).is_empty());
     entities(items.iter().filter_map(|(entity, version)| {
-        let reason = if !views.small.holds.of(*entity).is_empty() {
+        let reason = if is_policy_held || !views.holds_of(*entity).is_empty() {
             Some(SkipReason::Held)
         } else if let Some(reason) = open.skipped.get(entity) {
             Some(*reason)

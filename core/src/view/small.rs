@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 
 use bincode::{Decode, Encode};
 
-use super::{AllPermissions, ClockTrust, Grants, Intakes, Plans, Registry, Runs, Scans};
+use super::{AllPermissions, ClockTrust, Grants, Holds, Intakes, Pauses, Plans, Registry, Runs, Scans};
 use crate::event::decision::{PolicyVersion, ScheduleFired};
-use crate::event::hold::HoldPlaced;
 use crate::event::{Envelope, Event};
-use crate::id::{Digest, EntityId, HoldId, LayoutId, PlanId, Position};
+use crate::id::{Digest, HoldId, LayoutId, PlanId, Position};
 use crate::record::Layout;
 use crate::time::Timestamp;
 
@@ -21,8 +20,10 @@ pub struct Small {
     pub layouts: Layouts,
     /// What was taken in.
     pub intakes: Intakes,
-    /// Active legal holds.
+    /// Legal holds.
     pub holds: Holds,
+    /// What is paused.
+    pub pauses: Pauses,
     /// The active policy set.
     pub policies: PolicyVersions,
     /// Plans.
@@ -75,7 +76,9 @@ impl Small {
                 }
             }
             Event::HoldPlaced(body) => self.holds.place(HoldId(envelope.position), at, body),
-            Event::HoldReleased(body) => self.holds.release(body.hold, envelope.position),
+            Event::HoldReleased(body) => self.holds.release(at, body),
+            Event::DisposalPaused(body) => self.pauses.paused(body),
+            Event::DisposalResumed(body) => self.pauses.resumed(body),
             Event::PolicySetActivated(body) => self.policies.activate(body.digest, &body.policies, at),
             Event::PolicyRecorded(body) => {
                 self.policies.texts.insert((body.id.clone(), body.digest), envelope.position);
@@ -170,74 +173,6 @@ impl Layouts {
 
     fn add(&mut self, id: LayoutId, layout: Layout) {
         self.all.insert(id, layout);
-    }
-}
-
-/// One active hold.
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-pub struct Hold {
-    /// When it was placed.
-    pub placed_at: Timestamp,
-    /// What it covers, ascending.
-    pub entities: Vec<EntityId>,
-}
-
-/// Active legal holds.
-///
-/// Only numbers: the name and reason of a hold are in its sealed event.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
-pub struct Holds {
-    active: BTreeMap<HoldId, Hold>,
-    /// How many holds cover an entity.
-    by_entity: BTreeMap<EntityId, Vec<HoldId>>,
-    /// The newest event about holds.
-    position: Position,
-}
-
-impl Holds {
-    /// Returns the holds that cover an entity.
-    #[must_use]
-    pub fn of(&self, entity: EntityId) -> &[HoldId] {
-        self.by_entity.get(&entity).map_or(&[], Vec::as_slice)
-    }
-
-    /// Returns an active hold.
-    #[must_use]
-    pub fn get(&self, id: HoldId) -> Option<&Hold> {
-        self.active.get(&id)
-    }
-
-    /// Goes through the active holds.
-    pub fn iter(&self) -> impl Iterator<Item = (HoldId, &Hold)> {
-        self.active.iter().map(|(id, hold)| (*id, hold))
-    }
-
-    fn place(&mut self, id: HoldId, at: Timestamp, body: &HoldPlaced) {
-        let mut entities = body.entities.clone();
-        entities.sort_unstable();
-        entities.dedup();
-        for &entity in &entities {
-            let holds = self.by_entity.entry(entity).or_default();
-            if !holds.contains(&id) {
-                holds.push(id);
-            }
-        }
-        self.active.insert(id, Hold { placed_at: at, entities });
-        self.position = id.0;
-    }
-
-    fn release(&mut self, id: HoldId, position: Position) {
-        if let Some(hold) = self.active.remove(&id) {
-            for entity in hold.entities {
-                if let Some(holds) = self.by_entity.get_mut(&entity) {
-                    holds.retain(|other| *other != id);
-                    if holds.is_empty() {
-                        self.by_entity.remove(&entity);
-                    }
-                }
-            }
-        }
-        self.position = position;
     }
 }
 

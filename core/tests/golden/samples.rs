@@ -16,7 +16,9 @@ use retention_core::event::grant::{
     GrantRejected, GrantRenewed, GrantRequested, GrantRevokeRequested, GrantStep, GrantStepFailed, GrantStepStarted,
     GrantStepSucceeded, OpenSessions, VerifiedAs,
 };
-use retention_core::event::hold::{HoldPlaced, HoldReleased};
+use retention_core::event::hold::{
+    DisposalPaused, DisposalResumed, HoldPlaced, HoldReleased, PauseScope, StandingQuery, v1,
+};
 use retention_core::event::mailbox::{
     CredentialDestroyed, CredentialStored, MailboxRegistered, MailboxRemoved, MigrationBatchImported, SealedSecret,
 };
@@ -246,9 +248,54 @@ fn record(visibility: Visibility) -> EntityRecord {
 
 fn hold() -> Vec<Event> {
     let (name, reason) = ("case 7".to_owned(), "court order".to_owned());
+    let standing = StandingQuery {
+        kinds: Kind::ALL.to_vec(),
+        sources: vec!["crm".to_owned()],
+        seen_from: Some(at(1)),
+        seen_until: Some(at(90_000)),
+    };
+    let whole = HoldPlaced {
+        name,
+        reason: reason.clone(),
+        owner: "legal".to_owned(),
+        reference: "3 C 17/26".to_owned(),
+        review_at: Some(at(1_700_000_000)),
+        entities: vec![EntityId(1), EntityId(65_536)],
+        mailboxes: vec![EntityId(41)],
+        policies: vec!["contacts".to_owned()],
+        standing: Some(standing),
+    };
+    let few = HoldPlaced {
+        entities: Vec::new(),
+        mailboxes: Vec::new(),
+        policies: Vec::new(),
+        standing: None,
+        review_at: None,
+        ..whole.clone()
+    };
+    let scopes = every!(PauseScope: All, Policy("contacts".to_owned()), Mailbox(EntityId(41)));
+    let paused = scopes
+        .clone()
+        .into_iter()
+        .map(|scope| Event::DisposalPaused(DisposalPaused { scope, reason: "look".to_owned() }));
+    let resumed =
+        scopes.into_iter().map(|scope| Event::DisposalResumed(DisposalResumed { scope, reason: "looked".to_owned() }));
+    let hold = HoldId(Position(99));
+    [Event::HoldPlaced(whole), Event::HoldPlaced(few), Event::HoldReleased(HoldReleased { hold, reason, until: at(7) })]
+        .into_iter()
+        .chain(paused)
+        .chain(resumed)
+        .collect()
+}
+
+/// What the vectors of older schema versions are read as, with the number of the type and the version.
+pub(crate) fn older() -> Vec<(EventType, u16, Event)> {
+    let (name, reason) = ("case 7".to_owned(), "court order".to_owned());
+    let placed = v1::HoldPlaced { name, reason: reason.clone(), entities: vec![EntityId(1), EntityId(65_536)] };
+    let released = v1::HoldReleased { hold: HoldId(Position(99)), reason };
     vec![
-        Event::HoldPlaced(HoldPlaced { name, reason: reason.clone(), entities: vec![EntityId(1), EntityId(65_536)] }),
-        Event::HoldReleased(HoldReleased { hold: HoldId(Position(99)), reason }),
+        (EventType::HoldPlaced, 1, Event::HoldPlaced(placed.into())),
+        (EventType::HoldReleased, 1, Event::HoldReleased(released.into())),
     ]
 }
 

@@ -1,22 +1,67 @@
-//! `hold`.
+//! `hold`, `pause` and `resume`.
 
-use retention_core::control::{Accepted, Because, ExitCode, Operation, PlaceHold};
+use retention_core::control::{
+    Accepted, Cursor, ExitCode, HoldQuery, HoldStanding, HoldsWanted, Operation, PauseDisposal, PlaceHold, ReleaseHold,
+};
 use retention_core::id::HoldId;
 use serde_json::json;
 
 use super::{Call, Context};
-use crate::args::Hold;
+use crate::args::hold::{Cover, Hold, PauseArgs};
 use crate::exit::{Cause, Doing, Failure};
 
-pub(super) const COLUMNS: &[&str] = &["hold", "name", "reason", "entities", "placed_by", "placed_at"];
+pub(super) const COLUMNS: &[&str] = &[
+    "hold",
+    "name",
+    "reason",
+    "owner",
+    "reference",
+    "entities",
+    "mailboxes",
+    "policies",
+    "standing",
+    "review_at",
+    "protects_until",
+    "placed_by",
+    "placed_at",
+];
 
 pub(super) fn execute(context: &mut Context, command: Hold) -> Result<ExitCode, Failure> {
     match command {
-        Hold::Place { name, entities, why } => {
-            place(context, &PlaceHold { name, reason: why.reason, entities }).doing("place the hold")
+        Hold::Place { name, cover, why } => place(context, &wanted(name, *cover, why.reason)).doing("place the hold"),
+        Hold::Release { hold, delay, why } => {
+            release(context, hold, &ReleaseHold { reason: why.reason, delay }).doing("release the hold")
         }
-        Hold::Release { hold, why } => release(context, hold, why.reason).doing("release the hold"),
-        Hold::List(part) => context.plain_list(Operation::HoldList, part, COLUMNS).doing("list the holds"),
+        Hold::List { due_for_review, released, part } => {
+            let show = match (due_for_review, released) {
+                (true, _) => HoldsWanted::DueForReview,
+                (false, true) => HoldsWanted::Released,
+                (false, false) => HoldsWanted::InForce,
+            };
+            let query = HoldQuery { after: part.after.map(Cursor), limit: part.limit, show };
+            context.list(&Call::to(Operation::HoldList, &[]).asking(&query), COLUMNS).doing("list the holds")?;
+            Ok(ExitCode::Done)
+        }
+    }
+}
+
+fn wanted(name: String, cover: Cover, reason: String) -> PlaceHold {
+    let standing = HoldStanding {
+        kinds: cover.kinds,
+        sources: cover.sources,
+        seen_from: cover.seen_from,
+        seen_until: cover.seen_until,
+    };
+    PlaceHold {
+        name,
+        reason,
+        owner: cover.owner,
+        reference: cover.reference,
+        review_at: cover.review_at,
+        entities: cover.entities,
+        mailboxes: cover.mailboxes,
+        policies: cover.policies,
+        standing: Some(standing).filter(|standing| *standing != HoldStanding::default()),
     }
 }
 
@@ -28,9 +73,18 @@ fn place(context: &mut Context, wanted: &PlaceHold) -> Result<ExitCode, Cause> {
     Ok(ExitCode::Done)
 }
 
-fn release(context: &mut Context, hold: HoldId, reason: String) -> Result<ExitCode, Cause> {
-    let call = Call::to(Operation::HoldRelease, &[&hold]).with(&Because { reason });
-    let accepted: Accepted = context.client.typed(&call)?;
+fn release(context: &mut Context, hold: HoldId, wanted: &ReleaseHold) -> Result<ExitCode, Cause> {
+    let accepted: Accepted = context.client.typed(&Call::to(Operation::HoldRelease, &[&hold]).with(wanted))?;
     context.present(&json!({ "hold": hold, "released_by_event": accepted.position }))?;
+    context.next("retentionctl hold list --released");
+    Ok(ExitCode::Done)
+}
+
+pub(super) fn pause(context: &mut Context, operation: Operation, args: PauseArgs) -> Result<ExitCode, Failure> {
+    let doing = if operation == Operation::Pause { "pause" } else { "resume" };
+    let wanted = PauseDisposal { policy: args.policy, mailbox: args.mailbox, reason: args.why.reason };
+    let accepted: Accepted = context.client.typed(&Call::to(operation, &[]).with(&wanted)).doing(doing)?;
+    context.present(&json!({ "event": accepted.position })).doing(doing)?;
+    context.next("retentionctl status");
     Ok(ExitCode::Done)
 }

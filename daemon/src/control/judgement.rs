@@ -61,13 +61,14 @@ pub fn explain(store: &Store, id: EntityId, now: Timestamp) -> Result<Explanatio
     let missing = || ErrorBody::saying(ErrorCode::NotFound, format!("{id} is not an entity under retention"));
     let seen = store.view(|views| {
         let shown = entity::row(views, id)?;
-        Some((shown, views.entities.row(id)?, views.open_deals(id), views.small.holds.of(id).to_vec()))
+        Some((shown, views.entities.row(id)?, views.open_deals(id), views.holds_of(id)))
     });
     let (shown, row, open_deals, holds) = seen.ok_or_else(missing)?;
     let record = store.record(id).map_err(unreadable)?.ok_or_else(missing)?;
     let bound = store.bound(record.layout).ok_or_else(missing)?;
     let standing = standing(&row, holds.clone());
-    let decision = bound.set.decide(&facts(&bound.layout, &record, &row, open_deals), &standing, now);
+    let facts = facts(&bound.layout, &record, &row, open_deals);
+    let decision = with_policy_holds(store, &bound.set, &facts, &standing, now);
     let active = store.policies();
     let next_run_at = |id: &str| match active.get(id).map(|policy| &policy.trigger) {
         Some(Trigger::Cron { schedule, .. }) => schedule.next_after(now),
@@ -104,6 +105,35 @@ pub fn explain(store: &Store, id: EntityId, now: Timestamp) -> Result<Explanatio
         text: Vec::new(),
     };
     Ok(Explanation { text: explanation.sentences(), ..explanation })
+}
+
+/// Decides, and lets the holds of policies speak: a policy that is held disposes of nothing, and another one still may.
+fn with_policy_holds(
+    store: &Store,
+    set: &BoundSet,
+    facts: &Facts<'_>,
+    standing: &Standing,
+    now: Timestamp,
+) -> Decision {
+    let holds_of = |policy: &str| store.view(|views| views.holds_of_policy(policy));
+    let decision = set.decide(facts, standing, now);
+    let Outcome::Due { policy, .. } = &decision.outcome else { return decision };
+    let holds = holds_of(policy);
+    if holds.is_empty() {
+        return decision;
+    }
+    let others = decision.policies.iter().filter(|other| {
+        other.state == State::Enforce && matches!(other.reason, Reason::PeriodOver { .. }) && other.policy != *policy
+    });
+    let mut free = others.filter(|other| holds_of(&other.policy).is_empty());
+    let by_another = free.find_map(|other| {
+        let decided = set.decide_for(&other.policy, facts, standing, now)?;
+        matches!(decided.outcome, Outcome::Due { .. }).then_some(decided)
+    });
+    by_another.unwrap_or_else(|| {
+        let held = Standing { holds: standing.holds.iter().copied().chain(holds).collect(), ..standing.clone() };
+        set.decide(facts, &held, now)
+    })
 }
 
 fn state_name(state: State) -> &'static str {

@@ -61,13 +61,13 @@ fn contents(operation: Operation) -> Contents {
         Operation::RunList => gives::<wire::RunRow>().asked::<ListQuery>(),
         Operation::RunShow => gives::<wire::RunRow>().asked::<WaitQuery>(),
         Operation::RunWatch => gives::<wire::RunRow>(),
-        Operation::RunPause
-        | Operation::RunResume
-        | Operation::RunCancel
-        | Operation::HoldRelease
-        | Operation::QuarantineRestore => gives::<wire::Accepted>().taking::<wire::Because>(),
+        Operation::RunPause | Operation::RunResume | Operation::RunCancel | Operation::QuarantineRestore => {
+            gives::<wire::Accepted>().taking::<wire::Because>()
+        }
         Operation::HoldPlace => gives::<wire::Accepted>().taking::<wire::PlaceHold>(),
-        Operation::HoldList => gives::<wire::HoldRow>().asked::<ListQuery>(),
+        Operation::HoldList => gives::<wire::HoldRow>().asked::<wire::HoldQuery>(),
+        Operation::HoldRelease => gives::<wire::Accepted>().taking::<wire::ReleaseHold>(),
+        Operation::Pause | Operation::Resume => gives::<wire::Accepted>().taking::<wire::PauseDisposal>(),
         Operation::ExportList => gives::<wire::ExportRow>().asked::<ListQuery>(),
         Operation::ExportVerify | Operation::StoreVerify | Operation::StoreRebuild => gives::<wire::PartRow>(),
         Operation::QuarantineList => gives::<wire::QuarantineRow>().asked::<ListQuery>(),

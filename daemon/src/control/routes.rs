@@ -69,6 +69,8 @@ fn handler(operation: Operation) -> MethodRouter<Arc<Control>> {
         Operation::HoldPlace => post(hold::place),
         Operation::HoldList => get(hold::list),
         Operation::HoldRelease => post(hold::release),
+        Operation::Pause => post(hold::pause),
+        Operation::Resume => post(hold::resume),
         Operation::ExportList => get(evidence::exports),
         Operation::ExportVerify => post(evidence::verify_export),
         Operation::QuarantineList => get(evidence::quarantine),

@@ -391,8 +391,62 @@ async fn a_hold_is_placed_listed_and_released_by_a_person() {
     assert_eq!(status, 200);
     let (status, _) = world.ask(OTHER, Operation::HoldRelease, &release, Some(json!({"reason": "closed"}))).await;
     assert_eq!(status, 404);
+    let (_, holds) = world.ask(OTHER, Operation::HoldList, "/v1/holds", None).await;
+    assert!(holds["rows"][0]["protects_until"].is_string(), "it protects for some time still: {holds}");
+    let (_, released) = world.ask(OTHER, Operation::HoldList, "/v1/holds?show=released", None).await;
+    assert_eq!(released["rows"][0]["hold"], holds["rows"][0]["hold"], "{released}");
+    let (_, waiting) = world.ask(OTHER, Operation::HoldList, "/v1/holds?show=due_for_review", None).await;
+    assert_eq!(waiting["rows"], json!([]));
+    for nothing in [json!({"name": "x", "reason": "y"}), json!({"name": "x", "reason": "y", "standing": {}})] {
+        assert_eq!(world.ask(OTHER, Operation::HoldPlace, "/v1/holds", Some(nothing)).await.0, 400);
+    }
+    let unknown = json!({"name": "x", "reason": "y", "policies": ["nobody"]});
+    assert_eq!(world.ask(OTHER, Operation::HoldPlace, "/v1/holds", Some(unknown)).await.0, 404);
+    let standing = json!({"name": "x", "reason": "y", "policies": ["contacts"], "standing": {"kinds": ["deal"]},
+        "review_at": "2026-01-01T00:00:00Z", "owner": "legal", "reference": "3 C 17/26"});
+    assert_eq!(world.ask(OTHER, Operation::HoldPlace, "/v1/holds", Some(standing)).await.0, 200);
+    let (_, waiting) = world.ask(OTHER, Operation::HoldList, "/v1/holds?show=due_for_review", None).await;
+    assert_eq!((&waiting["rows"][0]["owner"], &waiting["rows"][0]["standing"]), (&json!("legal"), &json!(true)));
     let nobody = json!({"name": "x", "reason": "y", "entities": ["E999"]});
     assert_eq!(world.ask(OTHER, Operation::HoldPlace, "/v1/holds", Some(nobody)).await.0, 404);
+}
+
+#[tokio::test]
+async fn something_is_paused_once_shown_and_resumed_once() {
+    let world = World::with_contacts(1);
+    let ask = async |operation, path, what: Value| {
+        let mut body = json!({"reason": "look"});
+        body.as_object_mut().unwrap().extend(what.as_object().unwrap().clone());
+        world.ask(OTHER, operation, path, Some(body)).await.0
+    };
+    for what in [json!({}), json!({"policy": "contacts"}), json!({"mailbox": world.first_contact()})] {
+        assert_eq!(ask(Operation::Resume, "/v1/resume", what.clone()).await, 409, "{what}");
+        assert_eq!(ask(Operation::Pause, "/v1/pause", what.clone()).await, 200, "{what}");
+        assert_eq!(ask(Operation::Pause, "/v1/pause", what.clone()).await, 409, "{what}");
+        let (_, status) = world.ask(OTHER, Operation::Status, "/v1/status", None).await;
+        assert_eq!(status["paused"].as_array().unwrap().len(), 1, "{status}");
+        assert_eq!(ask(Operation::Resume, "/v1/resume", what).await, 200);
+    }
+    assert_eq!(ask(Operation::Pause, "/v1/pause", json!({"policy": "nobody"})).await, 404);
+    assert_eq!(ask(Operation::Pause, "/v1/pause", json!({"policy": "contacts", "mailbox": "E1"})).await, 400);
+}
+
+#[tokio::test]
+async fn a_clock_that_is_doubted_is_shown_and_confirmed_once() {
+    use retention_core::event::clock::{ClockDoubt, ClockDoubted};
+    let world = World::with_contacts(1);
+    let confirm = async || {
+        let body = Some(json!({"reason": "compared with another clock"}));
+        world.ask(OTHER, Operation::ClockConfirm, "/v1/clock/confirm", body).await.0
+    };
+    assert_eq!(confirm().await, 409);
+    let (expected_at, seen_at) = (Timestamp(0), Timestamp(90_000_000_000));
+    world.happens(Event::ClockDoubted(ClockDoubted { doubt: ClockDoubt::JumpedForward, expected_at, seen_at }), None);
+    let (_, status) = world.ask(OTHER, Operation::Status, "/v1/status", None).await;
+    assert_eq!(status["attention"][0]["what"], "clock_doubted", "{status}");
+    assert_eq!(status["attention"][0]["doubt"], "jumped_forward", "{status}");
+    assert_eq!(confirm().await, 200);
+    assert_eq!(confirm().await, 409);
 }
 
 #[tokio::test]

@@ -101,6 +101,7 @@ impl Run {
         let mut wake: Option<Timestamp> = None;
         for (id, state) in open {
             let step = match state {
+                RunState::Requested if self.is_paused(id) => Step::Idle,
                 RunState::Requested => self.begin(id, now)?,
                 RunState::Running => self.go_on_outside_blackout(id, now)?,
                 RunState::Paused => self.go_on(id, Wish::Pause, now)?,
@@ -153,6 +154,9 @@ impl Run {
 
     /// In the hours in which its policy does not run, a run waits between two steps as if it were paused.
     fn go_on_outside_blackout(&mut self, run: RunId, now: Timestamp) -> Result<Step, StageError> {
+        if self.is_paused(run) {
+            return self.go_on(run, Wish::Pause, now);
+        }
         let timing = self.timing_of(run);
         match timing.as_ref().and_then(|timing| timing.waits_until(now)) {
             None => self.go_on(run, Wish::GoOn, now),
@@ -164,11 +168,16 @@ impl Run {
         }
     }
 
+    /// Says whether somebody paused everything, or the policy of a run.
+    fn is_paused(&self, run: RunId) -> bool {
+        self.store.view(|views| {
+            let policy = policy_of(views, run);
+            policy.is_some_and(|policy| views.small.pauses.covers_policy(policy))
+        })
+    }
+
     fn timing_of(&self, run: RunId) -> Option<Timing> {
-        let policy = self.store.view(|views| {
-            let plan = views.small.runs.run(run)?.plan;
-            Some(views.small.plans.get(plan)?.request.policy.clone())
-        });
+        let policy = self.store.view(|views| policy_of(views, run).map(str::to_owned));
         self.store.policies().get(&policy?).map(|policy| policy.timing.clone())
     }
 
@@ -192,6 +201,12 @@ impl Run {
             .unwrap_or_default();
         let mut wake: Option<Timestamp> = None;
         for saga in &sagas {
+            // One mailbox may be paused while the others go on.
+            let is_paused = self.store.view(|views| {
+                let mailbox = views.small.runs.saga(*saga).and_then(|saga| saga.started.mailbox);
+                mailbox.is_some_and(|mailbox| views.small.pauses.covers_mailbox(mailbox))
+            });
+            let wish = if is_paused && wish == Wish::GoOn { Wish::Pause } else { wish };
             match self.drive(*saga, wish, now)? {
                 Step::Worked => return Ok(Step::Worked),
                 Step::IdleUntil(at) => wake = Some(wake.map_or(at, |wake| wake.min(at))),
@@ -243,6 +258,11 @@ impl Run {
             .collect();
         Ok(self.store.append_drafts(drafts, condition)?.first)
     }
+}
+
+fn policy_of(views: &Views, run: RunId) -> Option<&str> {
+    let plan = views.small.runs.run(run)?.plan;
+    Some(views.small.plans.get(plan)?.request.policy.as_str())
 }
 
 type Runnable = (retention_core::id::PlanId, String, retention_core::id::Digest, u64);

@@ -28,7 +28,7 @@ impl Subject {
     fn of(views: &Views, entity: EntityId) -> Option<Self> {
         let row = views.entities.row(entity)?;
         let standing = Standing {
-            holds: views.small.holds.of(entity).to_vec(),
+            holds: views.holds_of(entity),
             restriction: Restriction::None,
             place: match row.state {
                 EntityState::Visible => Place::Live,
@@ -106,7 +106,9 @@ impl Store {
         let Some(record) = self.record_at(subject.row.version)? else { return Ok(None) };
         let Some(bound) = self.bound(record.layout) else { return Ok(None) };
         let facts = state::facts(&bound.layout, &record, &subject.row, subject.open_deals);
-        Ok(bound.set.decide_for(policy, &facts, &subject.standing, now))
+        let mut standing = subject.standing.clone();
+        standing.holds.extend(self.view(|views| views.holds_of_policy(policy)));
+        Ok(bound.set.decide_for(policy, &facts, &standing, now))
     }
 
     /// As [`Self::decide_for`], for many subjects, in their order: their records are read together.
@@ -119,6 +121,7 @@ impl Store {
         subjects: &[Subject],
         now: Timestamp,
     ) -> Result<Vec<Option<Decision>>, ReadError> {
+        let held = self.view(|views| views.holds_of_policy(policy));
         let mut decisions = Vec::with_capacity(subjects.len());
         for piece in self.pieces(subjects, |subject| subject.row.version, subjects.len())? {
             let versions: Vec<_> = piece.items.iter().map(|subject| subject.row.version).collect();
@@ -127,7 +130,12 @@ impl Store {
                 let record = record?;
                 let bound = self.bound(record.layout)?;
                 let facts = state::facts(&bound.layout, &record, &subject.row, subject.open_deals);
-                bound.set.decide_for(policy, &facts, &subject.standing, now)
+                if held.is_empty() {
+                    return bound.set.decide_for(policy, &facts, &subject.standing, now);
+                }
+                let mut standing = subject.standing.clone();
+                standing.holds.extend(&held);
+                bound.set.decide_for(policy, &facts, &standing, now)
             }));
         }
         Ok(decisions)

@@ -335,7 +335,7 @@ impl Inner {
         let (mut at, mut sagas, holds) = {
             let views = &self.state.read().views;
             let sagas: Vec<SagaId> = views.small.runs.saga_of_entity(entity).map(|(id, _)| id).into_iter().collect();
-            (views.entities.last_event(entity), sagas, views.small.holds.of(entity).to_vec())
+            (views.entities.last_event(entity), sagas, views.holds_of(entity))
         };
         let mut all: RoaringBitmap = holds.iter().map(|hold| low(hold.0)).collect();
         while at != Position::NONE {

@@ -46,7 +46,7 @@ fn register(registry: &mut Registry, views: &Views, now: retention_core::time::T
     for (_, run) in views.small.runs.iter() {
         runs.get_or_create(&vec![("state", state_name(run.state).to_owned())]).inc();
     }
-    single(registry, "holds", "Active holds", signed(views.small.holds.iter().count() as u64));
+    single(registry, "holds", "Active holds", signed(views.small.holds.in_force(views.recorded_at).count() as u64));
     single(
         registry,
         "intakes",

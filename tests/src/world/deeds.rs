@@ -9,7 +9,7 @@ use retention_core::event::erasure::EntityRestored;
 use retention_core::event::grant::{
     GrantApproved, GrantPurpose, GrantRejected, GrantRenewed, GrantRequested, GrantRevokeRequested,
 };
-use retention_core::event::hold::{HoldPlaced, HoldReleased};
+use retention_core::event::hold::{DisposalPaused, DisposalResumed, HoldPlaced, HoldReleased, PauseScope, v1};
 use retention_core::event::{Actor, Draft, Event, stream_of_position};
 use retention_core::id::{Digest, EntityId, GrantId, HoldId, PlanId, Position, RunId, SagaId};
 use retention_core::record::{Column, DateRole, EntityRecord, FieldType, Kind, Layout, Visibility};
@@ -175,15 +175,41 @@ impl World {
     /// Places a hold.
     pub fn hold(&mut self, entities: &[EntityId]) -> Option<HoldId> {
         let (name, reason) = (format!("{MARKER} case"), format!("{MARKER} reason"));
-        let event = Event::HoldPlaced(HoldPlaced { name, reason, entities: entities.to_vec() });
-        let hold = HoldId(self.person(APPROVER, Position::NONE, event, Condition::None)?);
+        self.place_hold(v1::HoldPlaced { name, reason, entities: entities.to_vec() }.into())
+    }
+
+    /// Places a hold that may cover more than entities.
+    pub fn place_hold(&mut self, body: HoldPlaced) -> Option<HoldId> {
+        let entities = body.entities.clone();
+        let hold = HoldId(self.person(APPROVER, Position::NONE, Event::HoldPlaced(body), Condition::None)?);
         self.model.holds.insert(hold, entities.iter().copied().collect());
         Some(hold)
     }
 
-    /// Releases a hold.
+    /// Releases a hold, which then protects until an instant.
+    pub fn release_until(&mut self, hold: HoldId, until: Timestamp) {
+        let event = Event::HoldReleased(HoldReleased { hold, reason: MARKER.to_owned(), until });
+        if self.person(APPROVER, hold.0, event, Condition::HoldActive(hold)).is_some() {
+            self.model.holds.remove(&hold);
+        }
+    }
+
+    /// Pauses something.
+    pub fn pause_disposal(&mut self, scope: PauseScope) {
+        let event = Event::DisposalPaused(DisposalPaused { scope: scope.clone(), reason: MARKER.to_owned() });
+        self.person(REQUESTER, Position::NONE, event, Condition::NotPaused(scope));
+    }
+
+    /// Lets something go on.
+    pub fn resume_disposal(&mut self, scope: PauseScope) {
+        let event = Event::DisposalResumed(DisposalResumed { scope: scope.clone(), reason: MARKER.to_owned() });
+        self.person(REQUESTER, Position::NONE, event, Condition::Paused(scope));
+    }
+
+    /// Releases a hold at once.
     pub fn release(&mut self, hold: HoldId) {
-        let event = Event::HoldReleased(HoldReleased { hold, reason: MARKER.to_owned() });
+        let until = Timestamp(i64::MIN);
+        let event = Event::HoldReleased(HoldReleased { hold, reason: MARKER.to_owned(), until });
         if self.person(APPROVER, hold.0, event, Condition::HoldActive(hold)).is_some() {
             self.model.holds.remove(&hold);
         }

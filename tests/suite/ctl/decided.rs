@@ -188,11 +188,26 @@ fn a_hold_keeps_what_it_covers_until_it_is_released() {
 
     let holds = site.rows(&["hold", "list"]);
     assert_eq!(texts(&holds, "name"), ["Case 17", "Case 17"]);
+    let case = ["--kind", "deal", "--policy", "old-people", "--owner", "legal", "--review-at", "2020-01-01"];
+    let wide = [&["hold", "place", "Case 18", "--reason", "court"][..], &case, &["--output", "json"]].concat();
+    let wide = site.ctl(&wide).ends(0).json();
+    let waiting = site.rows(&["hold", "list", "--due-for-review"]);
+    assert_eq!((&waiting[0]["hold"], &waiting[0]["standing"]), (&wide["hold"], &json!(true)), "{waiting:?}");
+    assert_eq!(site.json(&["explain", later])["verdict"], "held", "two cases cover it");
+    let wide = text(&wide, "hold");
+    let _delayed = site.ctl(&["hold", "release", wide, "--reason", "closed"]).ends(0);
+    assert_eq!(site.rows(&["hold", "list"]).len(), 3, "it protects for 30 days still");
+    assert_eq!(site.rows(&["hold", "list", "--released"]).len(), 1);
     let hold = text(&first, "hold");
-    let _released = site.ctl(&["hold", "release", hold, "--reason", "closed"]).ends(0).says(hold);
+    let _released = site.ctl(&["hold", "release", hold, "--delay", "P0D", "--reason", "closed"]).ends(0).says(hold);
     let _once = site.ctl(&["hold", "release", hold, "--reason", "closed"]).ends(2).says("there is no hold in force");
-    assert_eq!(site.rows(&["hold", "list"]).len(), 1);
-    assert_eq!(site.json(&["explain", held])["verdict"], "due");
+    assert_eq!(site.rows(&["hold", "list"]).len(), 2);
+    assert_eq!(site.json(&["explain", held])["verdict"], "held", "the policy is held for 30 days still");
+    let _paused = site.ctl(&["pause", "--policy", "old-people", "--reason", "look"]).ends(0);
+    assert_eq!(site.json(&["status"])["paused"], json!(["policy old-people"]));
+    let _resumed = site.ctl(&["resume", "--policy", "old-people", "--reason", "looked"]).ends(0);
+    let _again = site.ctl(&["resume", "--policy", "old-people", "--reason", "looked"]).ends(2).says("not paused");
+    let _believed = site.ctl(&["clock", "confirm", "--reason", "compared"]).ends(2).says("the clock is believed");
     daemon.stop();
 }
 

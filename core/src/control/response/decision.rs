@@ -226,8 +226,24 @@ pub struct HoldRow {
     pub name: String,
     /// Why.
     pub reason: String,
-    /// How many entities it covers.
+    /// Who answers for it.
+    pub owner: String,
+    /// What the case is called elsewhere.
+    pub reference: String,
+    /// How many entities it names.
     pub entities: u64,
+    /// How many mailboxes it covers.
+    pub mailboxes: u64,
+    /// The policies under which nothing is disposed of.
+    pub policies: Vec<String>,
+    /// Whether it catches what arrives later.
+    pub standing: bool,
+    /// When somebody should look whether it is still needed.
+    pub review_at: Option<Timestamp>,
+    /// When it was released.
+    pub released_at: Option<Timestamp>,
+    /// Until when it protects, once it was released.
+    pub protects_until: Option<Timestamp>,
     /// Who placed it.
     pub placed_by: ActorName,
     /// When.

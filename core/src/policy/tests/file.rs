@@ -220,7 +220,7 @@ fn files_and_sets_have_a_size() {
 fn enforced_policies_with_one_scope_agree_on_the_action() {
     let other = text("q", &[("kind = \"purge\"", "kind = \"purge\"\nquarantine = \"P0D\"")]);
     let files = [PolicyFile { stem: "p", text: WHOLE }, PolicyFile { stem: "q", text: &other }];
-    assert!(show(&PolicySet::check(&files).unwrap_err()).contains("q.toml:1:1: conflicts with policy `p`"));
+    assert!(show(&PolicySet::check(&files).unwrap_err()).contains("q.toml:21:1: conflicts with policy `p`"));
     let simulated = other.replace("enforce", "simulate");
     set(&[("p", WHOLE.to_owned()), ("q", simulated)]);
 }
@@ -317,4 +317,34 @@ proptest! {
             }
         }
     }
+}
+
+/// The slips that must never load, each with its line and with what to do.
+#[test]
+fn every_slip_is_named_with_its_line_and_what_to_do() {
+    for (old, new, place, says) in [
+        (WHERE, "", "p.toml:9:", "must be said with match_all = true"),
+        ("job_title", "job_titel", "p.toml:11:", "did you mean `job_title`"),
+        ("owner = \"dpo@example.org\"\n", "", "p.toml:3:", "an enforced policy says who answers for it"),
+        ("legal_basis = \"GDPR 5(1)(e)\"\n", "", "p.toml:3:", "on what law it rests"),
+        ("\"P1Y\"", "\"PT23H\"", "p.toml:14:", "must be at least a day"),
+        ("\"P1Y\"", "\"P0D\"", "p.toml:14:", "must be at least a day"),
+        ("timezone = \"Europe/Paris\"\n", "", "p.toml:13:", "days begin and end somewhere"),
+        ("\"on_demand\"", "\"0 3 * * 1\"", "p.toml:19:", "weekdays are written as names"),
+        (
+            "[action]",
+            "[export]\nrequired = false\n[action]",
+            "p.toml:22:",
+            "nothing is purged without a verified export",
+        ),
+        ("[action]", "[approval]\nrole = \"\"\n[action]", "p.toml:22:", "must be one of approver, admin"),
+        ("[action]", "[holds]\nrespect = false\n[action]", "p.toml:21:", "not supported"),
+    ] {
+        let shown = errors(&[(old, new)]);
+        assert!(shown.lines().any(|line| line.contains(place) && line.contains(says)), "{new}: {shown}");
+    }
+    let two = [("a", text("a", &[])), ("b", text("b", &[("\"purge\"", "\"purge\"\nquarantine = \"P1D\"")]))];
+    let files: Vec<_> = two.iter().map(|(stem, text)| PolicyFile { stem, text }).collect();
+    let shown = show(&PolicySet::check(&files).unwrap_err());
+    assert!(shown.contains("b.toml:21:") && shown.contains("tell their scopes apart with `where`"), "{shown}");
 }

@@ -96,7 +96,7 @@ pub(crate) async fn show(
         .see(move |views| {
             let row = row(views, id).ok_or_else(missing)?;
             let links = views.links.of(id).map(|link| LinkRow { relation: link.relation, to: link.to }).collect();
-            Ok((row, links, views.small.holds.of(id).to_vec()))
+            Ok((row, links, views.holds_of(id)))
         })
         .await?;
     let (entity, links, holds): (EntityRow, Vec<LinkRow>, _) = seen;

@@ -1,4 +1,4 @@
-//! Legal holds.
+//! Legal holds, and pauses.
 
 use std::sync::Arc;
 
@@ -6,70 +6,137 @@ use axum::Json;
 use axum::extract::{Extension, State};
 use axum::response::Response;
 use retention_core::control::{
-    Accepted, ActorName, Because, ENTITIES_PER_REQUEST_MAX, ErrorCode, HoldRow, ListQuery, PlaceHold,
+    Accepted, ActorName, ENTITIES_PER_REQUEST_MAX, ErrorCode, HoldQuery, HoldRow, HoldsWanted, PauseDisposal,
+    PlaceHold, ReleaseHold,
 };
 use retention_core::event::Event;
-use retention_core::event::hold::{HoldPlaced, HoldReleased};
-use retention_core::id::HoldId;
-use retention_core::view::{Condition, EntityState, Views};
+use retention_core::event::hold::{
+    DisposalPaused, DisposalResumed, HoldPlaced, HoldReleased, PauseScope, StandingQuery,
+};
+use retention_core::id::{EntityId, HoldId};
+use retention_core::time::{Align, Period, Timestamp, Zone};
+use retention_core::view::{Condition, EntityState, Hold, Views};
 
 use super::super::answer::{Batch, Wanted, list as answer_list};
 use super::super::error::ApiError;
-use super::super::input::{Argument, Asked, Body, check_reason};
+use super::super::input::{Argument, Asked, Body, check_reason, check_text};
 use super::super::log;
 use super::{About, Caller, Shared, not_found};
+
+/// How long a hold protects after its release when nothing is said, in days.
+const DELAY_DAYS: u32 = 30;
+
+/// The most names of policies, or of kinds and sources, in one hold.
+const NAMES_MAX: usize = 100;
 
 pub(crate) async fn place(
     State(control): State<Shared>,
     Extension(caller): Extension<Caller>,
     Body(wanted): Body<PlaceHold>,
 ) -> Result<Json<Accepted>, ApiError> {
-    let (name, reason) = (check_reason(wanted.name)?, check_reason(wanted.reason)?);
-    if wanted.entities.is_empty() || wanted.entities.len() > ENTITIES_PER_REQUEST_MAX {
-        return Err(ApiError::saying(
-            ErrorCode::BadRequest,
-            format!("a hold covers between 1 and {ENTITIES_PER_REQUEST_MAX} entities"),
-        ));
-    }
-    let mut entities = wanted.entities;
-    entities.sort_unstable();
-    entities.dedup();
-    let asked = entities.clone();
+    let body = HoldPlaced {
+        name: check_reason(wanted.name)?,
+        reason: check_reason(wanted.reason)?,
+        owner: check_text(wanted.owner)?,
+        reference: check_text(wanted.reference)?,
+        review_at: wanted.review_at,
+        entities: in_order(wanted.entities),
+        mailboxes: in_order(wanted.mailboxes),
+        policies: wanted.policies,
+        standing: wanted.standing.map(|standing| StandingQuery {
+            kinds: standing.kinds,
+            sources: standing.sources,
+            seen_from: standing.seen_from,
+            seen_until: standing.seen_until,
+        }),
+    };
+    check_cover(&body)?;
+    let asked: Vec<EntityId> = body.entities.iter().chain(&body.mailboxes).copied().collect();
+    let policies = body.policies.clone();
     control
         .see(move |views| {
             let is_there =
                 |state: Option<EntityState>| matches!(state, Some(EntityState::Visible | EntityState::Quarantined));
-            match asked.iter().find(|id| !is_there(views.entities.row(**id).map(|row| row.state))) {
-                Some(id) => Err(not_found("entity", id).hint("nothing was placed; leave it out")),
+            let hint = "nothing was placed; leave it out";
+            if let Some(id) = asked.iter().find(|id| !is_there(views.entities.row(**id).map(|row| row.state))) {
+                return Err(not_found("entity", id).hint(hint));
+            }
+            let is_active = |id: &String| views.small.policies.policies.iter().any(|version| version.id == *id);
+            match policies.iter().find(|id| !is_active(id)) {
+                Some(_) => Err(ApiError::saying(ErrorCode::NotFound, "one of the policies is not active").hint(hint)),
                 None => Ok(()),
             }
         })
         .await?;
-    let event = Event::HoldPlaced(HoldPlaced { name, reason, entities });
-    control.request(&caller, About::Daemon, event).await.map(Json)
+    control.request(&caller, About::Daemon, Event::HoldPlaced(body)).await.map(Json)
+}
+
+fn in_order(mut entities: Vec<EntityId>) -> Vec<EntityId> {
+    entities.sort_unstable();
+    entities.dedup();
+    entities
+}
+
+/// A hold covers something, and a standing query says what.
+fn check_cover(body: &HoldPlaced) -> Result<(), ApiError> {
+    let refuse = |message: String| Err(ApiError::saying(ErrorCode::BadRequest, message));
+    let named = body.entities.len() + body.mailboxes.len();
+    if named > ENTITIES_PER_REQUEST_MAX {
+        return refuse(format!("a hold names at most {ENTITIES_PER_REQUEST_MAX} entities and mailboxes"));
+    }
+    let lists = body.standing.as_ref().map_or(0, |standing| standing.kinds.len() + standing.sources.len());
+    if body.policies.len() > NAMES_MAX || lists > NAMES_MAX {
+        return refuse(format!("a hold names at most {NAMES_MAX} policies, kinds and sources"));
+    }
+    if let Some(standing) = &body.standing
+        && lists == 0
+        && standing.seen_from.is_none()
+        && standing.seen_until.is_none()
+    {
+        return refuse("a standing query that says nothing would hold everything: name a kind or a source".to_owned());
+    }
+    if named == 0 && body.policies.is_empty() && body.standing.is_none() {
+        return refuse("a hold covers something: entities, mailboxes, policies or a standing query".to_owned());
+    }
+    Ok(())
 }
 
 pub(crate) async fn list(
     State(control): State<Shared>,
     wanted: Wanted,
-    Asked(query): Asked<ListQuery>,
+    Asked(query): Asked<HoldQuery>,
 ) -> Result<Response, ApiError> {
     let log = Arc::clone(&control.log);
+    let (now, show) = (control.clock.now(), query.show);
     answer_list(wanted, query.after, query.limit, move |after, limit| {
         let from = after.map_or(0, |cursor| cursor.0);
         let collect = |views: &Views| {
-            let holds = views.small.holds.iter().filter(|(id, _)| id.0.0 > from);
-            Batch::cut(holds.map(|(id, hold)| (id.0.0, (id, hold.entities.len() as u64))), limit)
+            let holds = views.small.holds.all().filter(|(id, hold)| id.0.0 > from && is_wanted(show, hold, now));
+            Batch::cut(holds.map(|(id, hold)| (id.0.0, (id, hold.clone()))), limit)
         };
         let found = log::look(&log, collect).ok_or_else(|| ApiError::of(ErrorCode::Internal))?;
         // Names and reasons are free text: they are in the sealed event alone.
         let mut rows = Vec::new();
-        for (id, entities) in found.rows {
+        for (id, hold) in found.rows {
             let Some(recorded) = log.event(id.0)? else { continue };
             let (placed_by, placed_at) = (ActorName(recorded.envelope.actor), recorded.envelope.recorded_at);
             if let Some(Event::HoldPlaced(body)) = recorded.event() {
-                let (name, reason) = (body.name.clone(), body.reason.clone());
-                rows.push(HoldRow { hold: id, name, reason, entities, placed_by, placed_at });
+                rows.push(HoldRow {
+                    hold: id,
+                    name: body.name.clone(),
+                    reason: body.reason.clone(),
+                    owner: body.owner.clone(),
+                    reference: body.reference.clone(),
+                    entities: hold.entities.len() as u64,
+                    mailboxes: hold.mailboxes.len() as u64,
+                    policies: hold.policies.into_iter().collect(),
+                    standing: hold.standing.is_some(),
+                    review_at: hold.review_at,
+                    released_at: hold.released.map(|(at, _)| at),
+                    protects_until: hold.released.map(|(at, until)| until.max(at)),
+                    placed_by,
+                    placed_at,
+                });
             }
         }
         Ok(Batch { rows, next: found.next })
@@ -77,19 +144,94 @@ pub(crate) async fn list(
     .await
 }
 
+fn is_wanted(show: HoldsWanted, hold: &Hold, now: Timestamp) -> bool {
+    match show {
+        HoldsWanted::InForce => hold.is_in_force(now),
+        HoldsWanted::DueForReview => hold.is_due_for_review(now),
+        HoldsWanted::Released => hold.released.is_some(),
+    }
+}
+
 pub(crate) async fn release(
     State(control): State<Shared>,
     Extension(caller): Extension<Caller>,
     Argument(id): Argument<HoldId>,
-    Body(because): Body<Because>,
+    Body(wanted): Body<ReleaseHold>,
 ) -> Result<Json<Accepted>, ApiError> {
-    let reason = check_reason(because.reason)?;
+    let reason = check_reason(wanted.reason)?;
+    let until = until(wanted.delay.as_deref(), control.clock.now())?;
     control
         .see(move |views| match views.small.holds.get(id) {
             Some(_) => Ok(()),
             None => Err(not_found("hold in force", id).hint("retentionctl hold list")),
         })
         .await?;
-    let event = Event::HoldReleased(HoldReleased { hold: id, reason });
+    let event = Event::HoldReleased(HoldReleased { hold: id, reason, until });
     control.request_if(&caller, About::Position(id.0), event, Condition::HoldActive(id)).await.map(Json)
+}
+
+/// Returns until when a hold that is released now still protects.
+fn until(delay: Option<&str>, now: Timestamp) -> Result<Timestamp, ApiError> {
+    let wrong = || ApiError::saying(ErrorCode::BadRequest, "the delay is a period such as P30D, PT12H or P0D");
+    let delay: Period = match delay {
+        Some(text) => text.parse().map_err(|_| wrong())?,
+        None => Period::from_days(DELAY_DAYS).map_err(|_| wrong())?,
+    };
+    Ok(if delay.is_zero() { now } else { delay.due_at(now, Align::None, &Zone::utc()) })
+}
+
+pub(crate) async fn pause(
+    State(control): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Body(wanted): Body<PauseDisposal>,
+) -> Result<Json<Accepted>, ApiError> {
+    let reason = check_reason(wanted.reason)?;
+    let scope = scope(wanted.policy, wanted.mailbox)?;
+    let asked = scope.clone();
+    control
+        .see(move |views| match &asked {
+            PauseScope::Mailbox(id) if views.entities.row(*id).is_none() => Err(not_found("mailbox", id)),
+            PauseScope::Policy(id) if !views.small.policies.policies.iter().any(|version| version.id == *id) => {
+                Err(ApiError::saying(ErrorCode::NotFound, "there is no such active policy"))
+            }
+            scope if views.small.pauses.has(scope) => {
+                Err(ApiError::saying(ErrorCode::WrongState, "this is paused already"))
+            }
+            _ => Ok(()),
+        })
+        .await?;
+    let event = Event::DisposalPaused(DisposalPaused { scope: scope.clone(), reason });
+    control.request_if(&caller, About::Daemon, event, Condition::NotPaused(scope)).await.map(Json)
+}
+
+pub(crate) async fn resume(
+    State(control): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Body(wanted): Body<PauseDisposal>,
+) -> Result<Json<Accepted>, ApiError> {
+    let reason = check_reason(wanted.reason)?;
+    let scope = scope(wanted.policy, wanted.mailbox)?;
+    let asked = scope.clone();
+    control
+        .see(move |views| match views.small.pauses.has(&asked) {
+            true => Ok(()),
+            false => {
+                Err(ApiError::saying(ErrorCode::WrongState, "this is not paused")
+                    .hint("retentionctl status says what is"))
+            }
+        })
+        .await?;
+    let event = Event::DisposalResumed(DisposalResumed { scope: scope.clone(), reason });
+    control.request_if(&caller, About::Daemon, event, Condition::Paused(scope)).await.map(Json)
+}
+
+fn scope(policy: Option<String>, mailbox: Option<EntityId>) -> Result<PauseScope, ApiError> {
+    match (policy, mailbox) {
+        (None, None) => Ok(PauseScope::All),
+        (Some(policy), None) => Ok(PauseScope::Policy(policy)),
+        (None, Some(mailbox)) => Ok(PauseScope::Mailbox(mailbox)),
+        (Some(_), Some(_)) => {
+            Err(ApiError::saying(ErrorCode::BadRequest, "name a policy or a mailbox, or neither for everything"))
+        }
+    }
 }

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::{Extension, State};
 use retention_core::control::{Attention, Caller as WireCaller, CheckConfig, Checked, Status, StoreState};
 use retention_core::event::clock::ClockDoubted;
-use retention_core::id::{GrantId, LayoutId, PlanId, Position, RunId};
+use retention_core::id::{GrantId, HoldId, LayoutId, PlanId, Position, RunId};
 use retention_core::view::{EntityState, Grant, GrantState, PlanState, RunState, Views};
 
 use super::super::answer::blocking;
@@ -52,6 +52,8 @@ pub(crate) async fn status(
         quarantined: counts.quarantined,
         purged: counts.purged,
         holds: counts.holds,
+        holds_for_review: counts.holds_for_review,
+        paused: counts.paused,
         plans_waiting: counts.plans_waiting,
         grants_waiting: counts.grants_waiting,
         grants_active: counts.grants_active,
@@ -70,6 +72,8 @@ struct Counts {
     quarantined: u64,
     purged: u64,
     holds: u64,
+    holds_for_review: Vec<HoldId>,
+    paused: Vec<String>,
     plans_waiting: Vec<PlanId>,
     grants_waiting: Vec<GrantId>,
     grants_active: Vec<GrantId>,
@@ -97,7 +101,14 @@ impl Counts {
             entities: layouts.into_iter().map(|layout| views.entities.live(layout)).sum(),
             quarantined: quarantined(views),
             purged: views.entities.purged_count(),
-            holds: small.holds.iter().count() as u64,
+            holds: small.holds.in_force(now).count() as u64,
+            holds_for_review: small
+                .holds
+                .all()
+                .filter(|(_, hold)| hold.is_due_for_review(now))
+                .map(|(id, _)| id)
+                .collect(),
+            paused: small.pauses.iter().map(ToString::to_string).collect(),
             plans_waiting: small
                 .plans
                 .iter()

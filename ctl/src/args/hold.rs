@@ -1,0 +1,125 @@
+//! `hold`, `pause`, `resume` and `clock`: what keeps things from being purged.
+
+use clap::{Args as ClapArgs, Subcommand};
+use retention_core::id::{EntityId, HoldId};
+use retention_core::record::Kind;
+use retention_core::time::Timestamp;
+
+use super::{Part, Why, parse_kind};
+
+/// `hold`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Hold {
+    /// Place a legal hold: what it covers is not purged until it is released.
+    ///
+    /// A hold is a case: it may cover entities, whole mailboxes, policies, and whatever of some kinds or sources arrives
+    /// later. Many holds may cover one entity.
+    ///
+    /// Example: retentionctl hold place "Case 17" --entity E1042 --entity E1043 --reason "court order"
+    ///
+    /// Needs the role operator.
+    Place {
+        /// A short name of the case.
+        name: String,
+        #[command(flatten)]
+        cover: Box<Cover>,
+        #[command(flatten)]
+        why: Why,
+    },
+    /// Release a hold. It still protects for 30 days, so that whoever disagrees has time.
+    ///
+    /// Example: retentionctl hold release H99 --reason "case closed"
+    ///
+    /// Needs the role operator.
+    Release {
+        /// The hold, such as H99.
+        hold: HoldId,
+        /// How long it still protects instead, such as P7D; P0D ends it at once.
+        #[arg(long, value_name = "PERIOD")]
+        delay: Option<String>,
+        #[command(flatten)]
+        why: Why,
+    },
+    /// List the holds in force, those due for review, or those that were released.
+    ///
+    /// Example: retentionctl hold list --due-for-review
+    ///
+    /// Needs the role auditor.
+    List {
+        /// Only those at which somebody should look again.
+        #[arg(long, conflicts_with = "released")]
+        due_for_review: bool,
+        /// Those that were released, whether they still protect or not.
+        #[arg(long)]
+        released: bool,
+        #[command(flatten)]
+        part: Part,
+    },
+}
+
+/// What a hold covers, and who looks after it.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Cover {
+    /// An entity; may be repeated.
+    #[arg(long = "entity", value_name = "ENTITY")]
+    pub(crate) entities: Vec<EntityId>,
+    /// A mailbox with everything in it, also what arrives later; may be repeated.
+    #[arg(long = "mailbox", value_name = "ENTITY")]
+    pub(crate) mailboxes: Vec<EntityId>,
+    /// A policy under which nothing is disposed of; may be repeated.
+    #[arg(long = "policy", value_name = "POLICY")]
+    pub(crate) policies: Vec<String>,
+    /// Everything of a kind, also what arrives later; may be repeated.
+    #[arg(long = "kind", value_name = "KIND", value_parser = parse_kind)]
+    pub(crate) kinds: Vec<Kind>,
+    /// Everything of a source, also what arrives later; may be repeated. With --kind both must fit.
+    #[arg(long = "source", value_name = "SOURCE")]
+    pub(crate) sources: Vec<String>,
+    /// Of that only what was first seen at or after this.
+    #[arg(long, value_name = "DATE")]
+    pub(crate) seen_from: Option<Timestamp>,
+    /// Of that only what was first seen before this.
+    #[arg(long, value_name = "DATE")]
+    pub(crate) seen_until: Option<Timestamp>,
+    /// Who answers for the case.
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub(crate) owner: String,
+    /// What the case is called elsewhere.
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub(crate) reference: String,
+    /// When somebody should look whether it is still needed.
+    #[arg(long, value_name = "DATE")]
+    pub(crate) review_at: Option<Timestamp>,
+}
+
+/// What is paused or resumed.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct PauseArgs {
+    /// Everything.
+    #[arg(long, conflicts_with_all = ["policy", "mailbox"], required_unless_present_any = ["policy", "mailbox"])]
+    pub(crate) all: bool,
+    /// What one policy disposes of.
+    #[arg(long, value_name = "POLICY", conflicts_with = "mailbox")]
+    pub(crate) policy: Option<String>,
+    /// What lives in one mailbox.
+    #[arg(long, value_name = "ENTITY")]
+    pub(crate) mailbox: Option<EntityId>,
+    #[command(flatten)]
+    pub(crate) why: Why,
+}
+
+/// `clock`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Clock {
+    /// Say that the clock is right. Nothing is purged after a jump of more than a day until somebody says so.
+    ///
+    /// Look at a second clock first: what is due, and so what is purged, is told by this one alone.
+    ///
+    /// Example: retentionctl clock confirm --reason "compared with time.example.org; the battery was replaced"
+    ///
+    /// Needs the role operator.
+    Confirm {
+        #[command(flatten)]
+        why: Why,
+    },
+}
