@@ -13,7 +13,7 @@ use crate::args::batch::Reading;
 pub(crate) enum Mailbox {
     /// Register a mailbox, or change how it was registered.
     ///
-    /// The server is a [[server]] of config.toml. Without --password-file the server's admin logs in; a mailbox that has a
+    /// The server is a `[[server]]` of config.toml. Without --password-file the server's admin logs in; a mailbox that has a
     /// password already keeps it. The password is sealed under a key of its own, which is destroyed when the password is
     /// replaced or the mailbox removed.
     ///
@@ -33,7 +33,7 @@ pub(crate) enum Mailbox {
     Import {
         /// The file.
         file: PathBuf,
-        /// The server that the mailboxes are on: a [[server]] of config.toml.
+        /// The server that the mailboxes are on: a `[[server]]` of config.toml.
         #[arg(long, value_name = "NAME")]
         server: String,
         #[command(flatten)]
@@ -113,7 +113,7 @@ pub(crate) enum Mailbox {
 pub(crate) struct AddMailbox {
     /// The address.
     pub(crate) address: String,
-    /// The server that it is on: a [[server]] of config.toml.
+    /// The server that it is on: a `[[server]]` of config.toml.
     #[arg(long, value_name = "NAME")]
     pub(crate) server: String,
     /// The user, where the server names it otherwise than by the address.
@@ -148,7 +148,7 @@ pub(crate) struct AddMailbox {
 pub(crate) enum Grant {
     /// Ask for FullAccess to a mailbox for a time.
     ///
-    /// A policy with [access] must name who gets it. It is given when somebody else has approved it, read back, and taken
+    /// A policy with `[access]` must name who gets it. It is given when somebody else has approved it, read back, and taken
     /// back on every folder when the time is over; what stood before is never removed.
     ///
     /// Example: retentionctl grant give E7 --to helpdesk@example.org --for PT2H --reason "restore" --ticket T-17
