@@ -194,6 +194,43 @@ expect = "due"
     )
 }
 
+/// A policy that purges the messages of one folder a year after they were received, unless they are flagged.
+#[must_use]
+pub fn mail_policy(folder: &str, form: &str, quarantine: &str) -> String {
+    format!(
+        r#"schema = 1
+[policy]
+id = "mail"
+owner = "dpo@example.org"
+legal_basis = "GDPR 5(1)(e)"
+state = "enforce"
+[scope]
+kind = "message"
+where = {{ all = [
+    {{ field = "folder", op = "eq", value = "{folder}" }},
+    {{ not = {{ field = "flags", op = "eq", value = "flagged" }} }},
+] }}
+[retention]
+period = "P1Y"
+start = "received"
+timezone = "Etc/UTC"
+[schedule]
+cron = "on_demand"
+[limits]
+max_percent = 100
+[export]
+formats = ["jsonl", "csv", "{form}"]
+[action]
+kind = "purge"
+quarantine = "{quarantine}"
+[approval]
+required = true
+count = 1
+valid_for = "P1D"
+"#
+    )
+}
+
 fn layout() -> Layout {
     let column = |name: &str, field: &str| Column {
         name: name.to_owned(),

@@ -1,7 +1,6 @@
 //! Grants on mailboxes in memory: a fault at every call, a crash at every flush with all that it can leave, and what two
 //! of them do to each other. However it goes, everything that was given is taken back and nothing else is touched.
 
-use std::path::Path;
 use std::time::Duration;
 
 use retention_core::event::grant::{GrantEnd, GrantReceipt, GrantStep};
@@ -10,6 +9,7 @@ use retention_core::mailbox::Rights;
 use retention_core::view::GrantState;
 use retention_tests::crash::Remains;
 use retention_tests::mailboxes::{Call, Fault};
+use retention_tests::story::told_as;
 use retention_tests::world::{APPROVER, HELPER, REQUESTER, Stage, Stepped, World};
 use retentiond::clock::Clock;
 
@@ -89,16 +89,6 @@ fn a_grant_is_given_verified_and_taken_back_when_its_lease_ends() {
         "INBOX, Shared and the new folder keep what stood there: {receipt:?}"
     );
     told_as("grant", &world.story());
-}
-
-fn told_as(name: &str, story: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("suite/transcripts").join(format!("{name}.txt"));
-    if std::env::var_os("RETENTION_STORIES").is_some() {
-        std::fs::write(&path, story).unwrap();
-        panic!("{} was written anew: read it, and run the tests again", path.display());
-    }
-    let expected = std::fs::read_to_string(&path).unwrap();
-    assert_eq!(story, expected, "the story differs from {}", path.display());
 }
 
 /// A whole grant with a folder made in between. Returns whether it crashed.

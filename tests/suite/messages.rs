@@ -9,45 +9,9 @@ use retention_core::view::{EntityState, RunState};
 use retention_tests::crash::Remains;
 use retention_tests::faults::Fault;
 use retention_tests::mail::{MailCall, Meddling};
-use retention_tests::world::{Stage, Stepped, World};
+use retention_tests::world::{Stage, Stepped, World, mail_policy};
 
 const ARCHIVE: &str = "Archive";
-
-/// The policy of all these tests: messages in the archive, a year after they were received, unless flagged.
-fn policy(quarantine: &str, form: &str) -> String {
-    format!(
-        r#"schema = 1
-[policy]
-id = "mail"
-owner = "dpo@example.org"
-legal_basis = "GDPR 5(1)(e)"
-state = "enforce"
-[scope]
-kind = "message"
-where = {{ all = [
-    {{ field = "folder", op = "eq", value = "Archive" }},
-    {{ not = {{ field = "flags", op = "eq", value = "flagged" }} }},
-] }}
-[retention]
-period = "P1Y"
-start = "received"
-timezone = "Etc/UTC"
-[schedule]
-cron = "on_demand"
-[limits]
-max_percent = 100
-[export]
-formats = ["jsonl", "csv", "{form}"]
-[action]
-kind = "purge"
-quarantine = "{quarantine}"
-[approval]
-required = true
-count = 1
-valid_for = "P1D"
-"#
-    )
-}
 
 /// Two old messages and a young one in the archive, an old one elsewhere, and an old one that somebody else flagged as
 /// deleted and that the policy keeps.
@@ -59,7 +23,7 @@ struct Mail {
 impl Mail {
     fn new(quarantine: &str, form: &str) -> Self {
         let mut world = World::new("P1D");
-        world.write_policy("mail", &policy(quarantine, form));
+        world.write_policy("mail", &mail_policy(ARCHIVE, form, quarantine));
         let mailbox = world.add_mailbox("ada@example.org");
         world.mail.folder(mailbox, ARCHIVE, &["archive"]);
         let deliver = |folder, received, flags: &[&str]| world.mail.deliver(mailbox, folder, received, flags);

@@ -3,10 +3,11 @@
 
 use std::time::Duration;
 
+use retention_core::event::clock::{ClockDoubt, ClockDoubted};
 use retention_core::event::grant::{GrantEnd, GrantPurpose};
 use retention_core::event::{Actor, Event};
-use retention_core::id::{EntityId, GrantId};
-use retention_core::view::GrantState;
+use retention_core::id::{EntityId, GrantId, Position};
+use retention_core::view::{Condition, GrantState};
 use retention_tests::crash::Remains;
 use retention_tests::mailboxes::{Call, Fault, OWNER};
 use retention_tests::world::{APPROVER, REQUESTER, Stage, Stepped, World};
@@ -29,7 +30,8 @@ fn policy(approval: &str) -> String {
     format!(
         "schema = 1\n[policy]\nid = \"access\"\ntitle = \"Access\"\nowner = \"o\"\nlegal_basis = \"GDPR 32\"\n\
          data_class = \"access\"\nstate = \"enforce\"\n[access]\nright = \"full_access\"\nprincipals = [\"helper\"]\n\
-         max_duration = \"PT1H\"\nstanding = \"P7D\"\nkeep_standing = [\"{KEPT}\"]\n[approval]\n{approval}\n"
+         max_duration = \"PT1H\"\nstanding = \"P7D\"\nkeep_standing = [\"{}\"]\n[approval]\n{approval}\n",
+        KEPT.to_uppercase()
     )
 }
 
@@ -159,6 +161,22 @@ fn what_stands_too_long_goes_once_somebody_agreed_and_the_rest_stays() {
     world.clock.advance(Duration::from_secs(60 * 86_400));
     settle(&mut world);
     assert_eq!(standing_requests(&world), asked, "what is gone is not asked for again");
+}
+
+#[test]
+fn while_the_clock_is_doubted_nothing_is_asked_for() {
+    let (mut world, mailbox) = world(Some("required = false"));
+    settle(&mut world);
+    let now = world.clock.now();
+    let doubt = ClockDoubted { doubt: ClockDoubt::JumpedForward, expected_at: now, seen_at: now };
+    world.append(Actor::Daemon, Position::NONE, Event::ClockDoubted(doubt), Condition::None).expect("an event");
+    world.clock.advance(Duration::from_secs(400 * 86_400));
+    settle(&mut world);
+    assert_eq!(standing_requests(&world), [], "{}", world.story());
+    assert!(world.confirm_clock());
+    world.mailboxes.may_go(mailbox, STRANGER);
+    settle(&mut world);
+    assert_eq!(standing_requests(&world).len(), 1, "{}", world.story());
 }
 
 #[test]

@@ -1,19 +1,8 @@
 //! Golden stories: the log of a purge, one line an event, is the expected file. `RETENTION_STORIES=write` writes the
 //! files anew, and the test then fails, so that nobody does it unseen.
 
-use std::path::Path;
-
+use retention_tests::story::told_as;
 use retention_tests::world::World;
-
-fn told_as(name: &str, story: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("suite/transcripts").join(format!("{name}.txt"));
-    if std::env::var_os("RETENTION_STORIES").is_some() {
-        std::fs::write(&path, story).unwrap();
-        panic!("{} was written anew: read it, and run the tests again", path.display());
-    }
-    let expected = std::fs::read_to_string(&path).unwrap();
-    assert_eq!(story, expected, "the story differs from {}", path.display());
-}
 
 #[test]
 fn one_purge() {

@@ -29,11 +29,18 @@ const HASHES: &str = "hashes of the tree";
 const CHECKPOINTS: &str = "checkpoints of the tree";
 const DIR: &str = "directory of the tree";
 
-/// The most bytes of checkpoints that are read at a start: ten million of them.
-const CHECKPOINTS_BYTES_MAX: u64 = 4 << 30;
+/// Of so many checkpoints the place of one is remembered: a list begins to read there. One each second for a year are then
+/// some hundred thousand bytes in memory.
+const PLACES_APART: u64 = 1_000;
 
 /// The digits before a checkpoint that say how long it is.
 const HEAD_BYTES_MAX: usize = 5;
+
+/// More than one checkpoint can have, its head included.
+const NOTE_BYTES: usize = HEAD_BYTES_MAX + 1 + CHECKPOINT_BYTES_MAX + 1;
+
+/// One read of checkpoints.
+const READ_BYTES: usize = 64 * NOTE_BYTES;
 
 /// The tree cannot be kept.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +62,11 @@ pub enum TreeFileError {
     /// A hash is not where it should be.
     #[error("the hashes of the tree are shorter than they should be; they are made again at the next start")]
     Short,
+    /// A hash below the root is not what it was.
+    #[error(
+        "a hash of the tree was changed on disk, so no proof is handed out; stop the daemon, remove tree/hashes and start it again: they are made anew from the journal"
+    )]
+    HashChanged,
     /// The key.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
@@ -74,10 +86,30 @@ struct Noted {
     len: usize,
 }
 
+/// Where the checkpoints lie.
+#[derive(Default)]
+struct Notes {
+    newest: Option<Noted>,
+    count: u64,
+    /// Where those with the numbers 0, [`PLACES_APART`], … begin.
+    places: Vec<u64>,
+    end: u64,
+}
+
+impl Notes {
+    fn push(&mut self, noted: Noted, begins_at: u64) {
+        if self.count.is_multiple_of(PLACES_APART) {
+            self.places.push(begins_at);
+        }
+        self.count += 1;
+        self.end = noted.at + noted.len as u64;
+        self.newest = Some(noted);
+    }
+}
+
 struct State {
     leaves: u64,
-    notes: Vec<Noted>,
-    notes_end: u64,
+    notes: Notes,
     /// What the newest checkpoint says, until the hashes have reached it.
     owed: Option<(u64, Digest)>,
 }
@@ -121,10 +153,10 @@ impl Tree {
         durable_file::create_private_dir(&dir, DIR)?;
         let hashes = durable_file::open_or_create(&dir.join("hashes"), HASHES)?;
         let checkpoints = durable_file::open_or_create(&dir.join("checkpoints"), CHECKPOINTS)?;
-        let (notes, notes_end) = read_notes(&dir.join("checkpoints"))?;
-        checkpoints.set_len(notes_end).map_err(durable_file::failed(CHECKPOINTS, FileAction::Write))?;
-        let newest = match notes.last() {
-            Some(noted) => Checkpoint::unverified(&read_note(&checkpoints, *noted)?).ok(),
+        let notes = read_notes(&checkpoints)?;
+        checkpoints.set_len(notes.end).map_err(durable_file::failed(CHECKPOINTS, FileAction::Write))?;
+        let newest = match notes.newest {
+            Some(noted) => Checkpoint::unverified(&read_note(&checkpoints, noted)?).ok(),
             None => None,
         };
         let owed = newest.map(|checkpoint| (checkpoint.size, checkpoint.root));
@@ -135,7 +167,7 @@ impl Tree {
         };
         let kept = tree::stored_count(leaves).saturating_mul(HASH_BYTES as u64);
         hashes.set_len(kept).map_err(durable_file::failed(HASHES, FileAction::Write))?;
-        let state = State { leaves, notes, notes_end, owed: owed.filter(|(size, _)| *size > leaves) };
+        let state = State { leaves, notes, owed: owed.filter(|(size, _)| *size > leaves) };
         Ok(Self { hashes, checkpoints, state: RwLock::new(state) })
     }
 
@@ -148,7 +180,7 @@ impl Tree {
     /// Returns how many events the newest checkpoint covers.
     #[must_use]
     pub fn covered(&self) -> u64 {
-        self.state.read().notes.last().map_or(0, |noted| noted.size)
+        self.state.read().notes.newest.map_or(0, |noted| noted.size)
     }
 
     /// Appends events, which are durable in the journal, in the order of their positions. Their hashes are flushed.
@@ -195,10 +227,10 @@ impl Tree {
     pub fn checkpoint(&self, origin: &str, signer_key: &str) -> Result<Option<String>, TreeFileError> {
         let (leaves, end) = {
             let state = self.state.read();
-            if state.owed.is_some() || state.leaves <= state.notes.last().map_or(0, |noted| noted.size) {
+            if state.owed.is_some() || state.leaves <= state.notes.newest.map_or(0, |noted| noted.size) {
                 return Ok(None);
             }
-            (state.leaves, state.notes_end)
+            (state.leaves, state.notes.end)
         };
         let root = tree::root(leaves, &self.read())?;
         let note = Checkpoint { origin: origin.to_owned(), size: leaves, root }.sign(signer_key)?;
@@ -207,9 +239,8 @@ impl Tree {
         let written = self.checkpoints.write_all_at(framed.as_bytes(), end);
         written.map_err(durable_file::failed(CHECKPOINTS, FileAction::Write))?;
         self.checkpoints.sync_data().map_err(durable_file::failed(CHECKPOINTS, FileAction::Sync))?;
-        let mut state = self.state.write();
-        state.notes.push(Noted { size: leaves, at: end + head.len() as u64, len: note.len() });
-        state.notes_end = end + framed.len() as u64;
+        let noted = Noted { size: leaves, at: end + head.len() as u64, len: note.len() };
+        self.state.write().notes.push(noted, end);
         Ok(Some(note))
     }
 
@@ -218,21 +249,40 @@ impl Tree {
     /// # Errors
     /// When they cannot be read.
     pub fn checkpoints(&self, from: u64, limit: usize) -> Result<Vec<String>, TreeFileError> {
-        let from = usize::try_from(from).unwrap_or(usize::MAX);
-        let wanted: Vec<Noted> = self.state.read().notes.iter().skip(from).take(limit).copied().collect();
-        wanted.into_iter().map(|noted| read_note(&self.checkpoints, noted)).collect()
+        let (place, end) = {
+            let notes = &self.state.read().notes;
+            let place = usize::try_from(from / PLACES_APART).ok().and_then(|index| notes.places.get(index).copied());
+            (place, notes.end)
+        };
+        let Some(place) = place else { return Ok(Vec::new()) };
+        let mut reader = NoteReader::of(&self.checkpoints, place, end);
+        let mut passed = from % PLACES_APART;
+        let mut notes = Vec::new();
+        while notes.len() < limit
+            && let Some((_, note)) = reader.next()?
+        {
+            match passed.checked_sub(1) {
+                Some(left) => passed = left,
+                None => notes.push(note),
+            }
+        }
+        Ok(notes)
     }
 
-    /// Proves that an event stands in the log, by the newest checkpoint; `None` when none covers it yet.
+    /// Proves that an event stands in the log, by the newest checkpoint; `None` when none covers it yet. No proof is handed
+    /// out that does not hold.
     ///
     /// # Errors
-    /// When a hash or the checkpoint cannot be read.
+    /// When a hash or the checkpoint cannot be read, or a hash was changed.
     pub fn prove(&self, envelope: &Envelope) -> Result<Option<EventProof>, TreeFileError> {
-        let newest = self.state.read().notes.last().copied();
+        let newest = self.state.read().notes.newest;
         let Some(leaf) = envelope.position.0.checked_sub(1) else { return Ok(None) };
         let Some(noted) = newest.filter(|noted| noted.size > leaf) else { return Ok(None) };
         let path = tree::prove(noted.size, leaf, &self.read())?;
         let checkpoint = read_note(&self.checkpoints, noted)?;
+        let root = Checkpoint::unverified(&checkpoint)?.root;
+        tree::check(&path, noted.size, root, leaf, tree::leaf(&envelope.to_bytes()))
+            .map_err(|_| TreeFileError::HashChanged)?;
         Ok(Some(EventProof { envelope: envelope.to_bytes(), leaf, path, checkpoint }))
     }
 
@@ -253,24 +303,77 @@ fn read_note(file: &File, noted: Noted) -> Result<String, TreeFileError> {
     String::from_utf8(note).map_err(|_| TreeFileError::Checkpoint(CheckpointError::Malformed))
 }
 
+/// Reads checkpoints one after another, many in one read.
+struct NoteReader<'a> {
+    file: &'a File,
+    at: u64,
+    end: u64,
+    /// What lies in the file from `read_at` on.
+    read: Vec<u8>,
+    read_at: u64,
+}
+
+impl<'a> NoteReader<'a> {
+    fn of(file: &'a File, at: u64, end: u64) -> Self {
+        Self { file, at, end, read: Vec::new(), read_at: at }
+    }
+
+    /// Returns the next one that is whole; `None` at the end, or where none begins.
+    fn next(&mut self) -> Result<Option<(Noted, String)>, TreeFileError> {
+        let at = self.at;
+        let Some((head, note, size)) = whole_note(self.rest()?) else { return Ok(None) };
+        let noted = Noted { size, at: at + head, len: note.len() };
+        let note = note.to_owned();
+        self.at = noted.at + noted.len as u64;
+        Ok(Some((noted, note)))
+    }
+
+    /// Returns what lies here: at least as much as one checkpoint can have, or all that is left.
+    fn rest(&mut self) -> Result<&[u8], TreeFileError> {
+        let left = usize::try_from(self.end.saturating_sub(self.at)).unwrap_or(usize::MAX);
+        let passed = usize::try_from(self.at - self.read_at).unwrap_or(usize::MAX);
+        if self.read.len().saturating_sub(passed) < left.min(NOTE_BYTES) {
+            self.read.resize(left.min(READ_BYTES), 0);
+            let read = self.file.read_exact_at(&mut self.read, self.at);
+            read.map_err(durable_file::failed(CHECKPOINTS, FileAction::Read))?;
+            self.read_at = self.at;
+            return Ok(&self.read);
+        }
+        Ok(self.read.get(passed..).unwrap_or_default())
+    }
+}
+
+/// Takes the checkpoint with which bytes begin: how long its head is, its text, and how many events it covers.
+fn whole_note(bytes: &[u8]) -> Option<(u64, &str, u64)> {
+    let head = bytes.iter().take(HEAD_BYTES_MAX + 1).position(|byte| *byte == b'\n')?;
+    let len: usize = std::str::from_utf8(bytes.get(..head)?).ok()?.parse().ok()?;
+    let note = std::str::from_utf8(bytes.get(head + 1..(head + 1).checked_add(len)?)?).ok()?;
+    Some((head as u64 + 1, note, Checkpoint::unverified(note).ok()?.size))
+}
+
 /// Reads where all checkpoints lie, and where the last of them ends. What a power cut tore was never handed out; anything else
 /// that is no checkpoint is damage.
-fn read_notes(path: &Path) -> Result<(Vec<Noted>, u64), TreeFileError> {
+fn read_notes(file: &File) -> Result<Notes, TreeFileError> {
     let damaged = || durable_file::failed(CHECKPOINTS, FileAction::Read)(io::ErrorKind::InvalidData.into());
-    let bytes = durable_file::read_bounded(path, CHECKPOINTS_BYTES_MAX, CHECKPOINTS)?.unwrap_or_default();
-    let mut notes: Vec<Noted> = Vec::new();
-    let mut at = 0;
-    while let Some((noted, next)) = note_at(&bytes, at) {
-        if notes.last().is_some_and(|last| last.size >= noted.size) {
+    let len = file.metadata().map_err(durable_file::failed(CHECKPOINTS, FileAction::Read))?.len();
+    let mut reader = NoteReader::of(file, 0, len);
+    let mut notes = Notes::default();
+    loop {
+        let begins_at = reader.at;
+        let Some((noted, _)) = reader.next()? else { break };
+        if notes.newest.is_some_and(|newest| newest.size >= noted.size) {
             return Err(damaged().into());
         }
-        notes.push(noted);
-        at = next;
+        notes.push(noted, begins_at);
     }
-    match bytes.get(at..).is_none_or(is_torn) {
-        true => Ok((notes, at as u64)),
-        false => Err(damaged().into()),
+    let rest = reader.rest()?;
+    if !is_torn(rest) {
+        return Err(damaged().into());
     }
+    if !rest.is_empty() {
+        tracing::warn!(bytes = rest.len(), "a checkpoint that was being written is cut off; it was never handed out");
+    }
+    Ok(notes)
 }
 
 /// Says whether bytes can be what is left of a checkpoint that was being written: nothing, its beginning, or nothing but
@@ -284,19 +387,13 @@ fn is_torn(rest: &[u8]) -> bool {
         None => written.len() <= HEAD_BYTES_MAX && written.iter().all(u8::is_ascii_digit),
         Some(head) => {
             let len = written.get(..head).and_then(|digits| std::str::from_utf8(digits).ok()?.parse::<usize>().ok());
-            len.is_some_and(|len| len <= CHECKPOINT_BYTES_MAX && written.len() + zeros.len().min(1) < head + 1 + len)
+            let is_short = len
+                .is_some_and(|len| len <= CHECKPOINT_BYTES_MAX && written.len() + zeros.len().min(1) < head + 1 + len);
+            // A whole checkpoint of another length than its head says was not torn: the head was changed.
+            let text = written.get(head + 1..).and_then(|note| std::str::from_utf8(note).ok());
+            is_short && text.is_none_or(|note| Checkpoint::unverified(note).is_err())
         }
     }
-}
-
-fn note_at(bytes: &[u8], at: usize) -> Option<(Noted, usize)> {
-    let rest = bytes.get(at..)?;
-    let head = rest.iter().take(HEAD_BYTES_MAX + 1).position(|byte| *byte == b'\n')?;
-    let len: usize = std::str::from_utf8(rest.get(..head)?).ok()?.parse().ok()?;
-    let (start, end) = (at + head + 1, (at + head + 1).checked_add(len.min(CHECKPOINT_BYTES_MAX + 1))?);
-    let note = std::str::from_utf8(bytes.get(start..end)?).ok()?;
-    let size = Checkpoint::unverified(note).ok()?.size;
-    Some((Noted { size, at: start as u64, len }, end))
 }
 
 #[cfg(test)]
@@ -355,7 +452,11 @@ mod tests {
             assert_eq!((read.position, checkpoint.size), (Position(position), 300));
         }
         assert!(tree.prove(&envelope(301, 7)).unwrap().is_none());
-        assert_eq!(tree.checkpoints(0, 10).unwrap().len(), 2);
+        let all = tree.checkpoints(0, 10).unwrap();
+        assert_eq!(all.len(), 2);
+        assert_eq!(tree.checkpoints(1, 10).unwrap(), all[1..]);
+        assert_eq!(tree.checkpoints(0, 1).unwrap(), all[..1]);
+        assert_eq!(tree.checkpoints(2, 10).unwrap(), [""; 0]);
         assert!(matches!(tree.append(&envelopes(302..=303)), Err(TreeFileError::OutOfOrder)));
     }
 
@@ -382,8 +483,16 @@ mod tests {
             tree.append(&again).unwrap();
             assert_eq!(tree.checkpoint("log", &signer).unwrap(), None);
             assert_eq!(tree.checkpoints(0, 1).unwrap(), [note]);
-            let proof = tree.prove(&envelope(50, 7)).unwrap().unwrap();
-            assert!(proof.verify(&[&key().1]).is_ok() || tree.leaves() == 100 && again.is_empty());
+            for position in 1..=100 {
+                match tree.prove(&envelope(position, 7)) {
+                    Ok(proof) => assert!(proof.unwrap().verify(&[&key().1]).is_ok(), "{damage}, {position}"),
+                    // Below the root a change shows only here.
+                    Err(error) => {
+                        assert!(matches!(error, TreeFileError::HashChanged), "{damage}, {position}: {error}");
+                        assert!(again.is_empty(), "{damage}: they were made again");
+                    }
+                }
+            }
         }
     }
 
@@ -405,6 +514,34 @@ mod tests {
     }
 
     #[test]
+    fn many_checkpoints_are_listed_from_any_number_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let (signer, _) = key();
+        let tree = Tree::open(dir.path()).unwrap();
+        let framed: String = (1..=2_500)
+            .map(|size| {
+                let root = Digest([u8::try_from(size % 251).unwrap(); 32]);
+                let note = Checkpoint { origin: "log".to_owned(), size, root }.sign(&signer).unwrap();
+                format!("{}\n{note}", note.len())
+            })
+            .collect();
+        drop(tree);
+        std::fs::write(dir.path().join("tree/checkpoints"), framed).unwrap();
+        let tree = Tree::open(dir.path()).unwrap();
+        assert_eq!(tree.covered(), 2_500);
+        let sizes = |from, limit| {
+            let notes = tree.checkpoints(from, limit).unwrap();
+            notes.iter().map(|note| Checkpoint::unverified(note).unwrap().size).collect::<Vec<_>>()
+        };
+        for from in [0, 1, 999, 1_000, 1_001, 2_400, 2_499] {
+            let last = (from + 300).min(2_500);
+            assert_eq!(sizes(from, 300), (from + 1..=last).collect::<Vec<u64>>(), "{from}");
+        }
+        assert_eq!(sizes(2_500, 5), [0; 0]);
+        assert_eq!(sizes(90_000, 5), [0; 0]);
+    }
+
+    #[test]
     fn a_checkpoint_that_was_changed_is_damage_and_nothing_is_cut_off() {
         let dir = tempfile::tempdir().unwrap();
         let (signer, _) = key();
@@ -416,9 +553,14 @@ mod tests {
         drop(tree);
         let path = dir.path().join("tree/checkpoints");
         let whole = std::fs::read(&path).unwrap();
-        for at in 0..whole.len() / 2 {
+        // The digits of a head are changed to others, every byte to one that no checkpoint holds.
+        for (at, byte) in (0..whole.len()).map(|at| (at, 0xff)).chain((0..whole.len()).map(|at| (at, b'9'))) {
+            let is_digit_of_a_head = whole[at].is_ascii_digit() && (at == 0 || whole[..at].ends_with(b"=\n"));
+            if byte == b'9' && (!is_digit_of_a_head || whole[at] == b'9') {
+                continue;
+            }
             let mut changed = whole.clone();
-            changed[at] = 0xff;
+            changed[at] = byte;
             std::fs::write(&path, &changed).unwrap();
             assert!(Tree::open(dir.path()).is_err(), "{at}");
             assert_eq!(std::fs::read(&path).unwrap(), changed, "{at}");

@@ -394,8 +394,12 @@ impl Life<'_> {
         Ok(workers)
     }
 
-    /// Opens the tree over the log and the key that signs it. Without them the daemon works and says so.
+    /// Opens the tree over the log and the key that signs it. Without them the daemon works and says so. Beside a damaged
+    /// store they are left alone.
     fn attest(&self, store: &Arc<Store>, clock: &Arc<dyn Clock>) -> (Option<Attest>, Option<Arc<Tree>>, TreeHealth) {
+        if store.read_only_reason().is_some() {
+            return (None, None, TreeHealth::default());
+        }
         let opened = Tree::open(store.dir()).map_err(|error| error.to_string()).and_then(|tree| {
             let name = store.view(|views| views.small.store);
             let signer = signing_key::read_or_make(store.dir(), name).map_err(|error| error.to_string())?;

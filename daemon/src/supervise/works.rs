@@ -41,7 +41,7 @@ pub(super) struct DaemonWorks {
     pub(super) config: Arc<RwLock<Config>>,
     /// What is wrong with the policies on disk.
     pub(super) policy_health: Arc<Mutex<PolicyHealth>>,
-    /// The tree over the log, and why it does not grow any more; the text alone when there is none.
+    /// The tree over the log; `None` when it could not be opened, or the store is damaged.
     pub(super) tree: Option<Arc<Tree>>,
     /// Why checkpoints are no longer signed.
     pub(super) tree_health: TreeHealth,
@@ -130,8 +130,7 @@ impl Works for DaemonWorks {
     }
 
     fn checkpoints(&self, from: u64, limit: usize) -> Result<Vec<CheckpointRow>, ErrorBody> {
-        let Some(tree) = &self.tree else { return Ok(Vec::new()) };
-        let notes = tree.checkpoints(from, limit).map_err(|error| tree_failed(&error))?;
+        let notes = self.tree()?.checkpoints(from, limit).map_err(|error| tree_failed(&error))?;
         let row = |note: String| {
             let read = Checkpoint::unverified(&note).ok()?;
             Some(CheckpointRow { size: read.size, root: read.root, note })
@@ -145,10 +144,7 @@ impl Works for DaemonWorks {
             .envelope(position)
             .map_err(|error| ErrorBody::saying(ErrorCode::Internal, error.to_string()))?
             .ok_or_else(|| ErrorBody::saying(ErrorCode::NotFound, format!("there is no event {}", position.0)))?;
-        let proof = match &self.tree {
-            Some(tree) => tree.prove(&envelope).map_err(|error| tree_failed(&error))?,
-            None => None,
-        };
+        let proof = self.tree()?.prove(&envelope).map_err(|error| tree_failed(&error))?;
         proof.map(|proof| proof.text()).ok_or_else(|| {
             ErrorBody::saying(ErrorCode::WrongState, format!("no checkpoint covers event {} yet", position.0))
                 .hint("one is signed each second while the log grows; if none comes, see retentionctl status")
@@ -164,6 +160,15 @@ impl Works for DaemonWorks {
             Metrics::Off => None,
             Metrics::Socket => Some(metrics::text(&self.store, self.policy_problems(), self.clock.now())),
         }
+    }
+}
+
+impl DaemonWorks {
+    fn tree(&self) -> Result<&Tree, ErrorBody> {
+        self.tree.as_deref().ok_or_else(|| {
+            ErrorBody::saying(ErrorCode::WrongState, "the tree over the log is not open, so nothing can be said of it")
+                .hint("retentionctl status says why")
+        })
     }
 }
 

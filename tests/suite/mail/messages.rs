@@ -13,7 +13,7 @@ use retention_tests::proxy::{Fault, Proxy, Way, places};
 use retention_tests::servers::letter::{Letter, date, letter, mark};
 use retention_tests::servers::raw::{Raw, quoted};
 use retention_tests::servers::{Account, Expunge, Kind, Server, Setup, Stored};
-use retention_tests::world::{Stage, Stepped, World};
+use retention_tests::world::{Stage, Stepped, World, mail_policy};
 use retentiond::connector::mail::MailFailure;
 
 use super::directory::{Directory, on_each, outside, world};
@@ -22,41 +22,6 @@ use super::directory::{Directory, on_each, outside, world};
 const ARCHIVE: &str = "Účty & co/2020";
 
 const PARTS: [&str; 2] = ["&ANoBDQ-ty &- co", "2020"];
-
-fn policy(quarantine: &str) -> String {
-    format!(
-        r#"schema = 1
-[policy]
-id = "mail"
-owner = "dpo@example.org"
-legal_basis = "GDPR 5(1)(e)"
-state = "enforce"
-[scope]
-kind = "message"
-where = {{ all = [
-    {{ field = "folder", op = "eq", value = "{ARCHIVE}" }},
-    {{ not = {{ field = "flags", op = "eq", value = "flagged" }} }},
-] }}
-[retention]
-period = "P1Y"
-start = "received"
-timezone = "Etc/UTC"
-[schedule]
-cron = "on_demand"
-[limits]
-max_percent = 100
-[export]
-formats = ["jsonl", "csv", "eml"]
-[action]
-kind = "purge"
-quarantine = "{quarantine}"
-[approval]
-required = true
-count = 1
-valid_for = "P1D"
-"#
-    )
-}
 
 /// Two old messages and a young one in the archive, an old one there that the policy keeps and somebody else flagged as
 /// deleted, and one of those in the inbox.
@@ -88,7 +53,7 @@ impl Mail {
         put(&archive, 4, 2020, &["\\Deleted", "\\Flagged"]);
         put("INBOX", 5, 2020, &["\\Deleted"]);
         let mut world = world(directory);
-        world.write_policy("mail", &policy(quarantine));
+        world.write_policy("mail", &mail_policy(ARCHIVE, "eml", quarantine));
         let mailbox = world.add_mailbox(&account.name);
         directory.add(mailbox, &account);
         world.settle();

@@ -69,7 +69,7 @@ impl PermissionReader for ImapAccess {
         let mut read = Vec::new();
         for (folder, acl) in folders.into_iter().zip(acls) {
             for (identifier, rights) in acl.entries {
-                let holder = holder(&access, &identifier);
+                let holder = holder(&access.user, &access.admin, &identifier);
                 read.push(PermissionEntry { folder: folder.path.clone(), identifier, holder, rights });
             }
         }
@@ -77,11 +77,12 @@ impl PermissionReader for ImapAccess {
     }
 }
 
-/// Says whose entry it is. What is not certainly a person's is never taken for one.
-fn holder(access: &MailboxAccess, identifier: &str) -> Holder {
-    if identifier.eq_ignore_ascii_case(&access.user) || identifier.eq_ignore_ascii_case("owner") {
+/// Says whose entry it is. What is not certainly a person's is never taken for one: the user and the admin are known in
+/// other letters and with or without a domain too.
+fn holder(user: &str, admin: &str, identifier: &str) -> Holder {
+    if is_alike(identifier, user) || identifier.eq_ignore_ascii_case("owner") {
         Holder::Owner
-    } else if identifier.eq_ignore_ascii_case(&access.admin) {
+    } else if is_alike(identifier, admin) {
         Holder::Admin
     } else if is_a_user(identifier) {
         Holder::Person
@@ -381,6 +382,29 @@ impl OpenMailbox {
             Some((_, refusal)) if !changed => Outcome::Refused(*refusal),
             // Some folders were changed: only reading them again tells.
             Some((_, refusal)) => Outcome::Unknown(Cause { code: refusal.code }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_certainly_a_person_is_taken_for_one() {
+        let of = |identifier: &str| holder("jana@example.org", "mailadmin", identifier);
+        for owner in ["jana@example.org", "jana", "Jana", "JANA@EXAMPLE.ORG", "owner"] {
+            assert_eq!(of(owner), Holder::Owner, "{owner}");
+        }
+        assert_eq!(holder("jana", "", "jana@example.org"), Holder::Owner);
+        for admin in ["mailadmin", "MailAdmin", "mailadmin@example.org"] {
+            assert_eq!(of(admin), Holder::Admin, "{admin}");
+        }
+        for group in ["anyone", "anonymous", "administrators", "group=staff", "$staff", "-carol", "+carol", ""] {
+            assert_eq!(of(group), Holder::Group, "{group}");
+        }
+        for person in ["carol", "carol@example.org", "jana@elsewhere.org", "jana2"] {
+            assert_eq!(of(person), Holder::Person, "{person}");
         }
     }
 }

@@ -22,7 +22,7 @@ use super::super::{StageError, Step};
 use crate::clock::Clock;
 use crate::connector::access::{PermissionEntry, PermissionReader};
 use crate::connector::outcome::{Refusal, Retry};
-use crate::store::Store;
+use crate::store::{AppendError, Store};
 
 /// How often a mailbox is looked at, in microseconds: six hours. A change in between shows at the next look.
 pub const PERMISSIONS_EVERY_US: i64 = 6 * 3_600_000_000;
@@ -166,8 +166,12 @@ impl PermissionIntake {
         }
     }
 
-    /// Asks that what one person has had for too long be taken away. Returns whether it did.
+    /// Asks that what one person has had for too long be taken away. Returns whether it did. How long that is, the clock
+    /// tells: while it is not believed, nothing is asked for.
     fn ask_removal(&self, now: Timestamp) -> Result<bool, StageError> {
+        if self.store.view(|views| views.small.clock.doubt().is_some()) {
+            return Ok(false);
+        }
         let policies = self.store.policies();
         let enforced = policies.policies().iter().filter(|policy| policy.state == State::Enforce);
         for (policy, access, standing) in enforced.filter_map(|policy| {
@@ -176,7 +180,8 @@ impl PermissionIntake {
         }) {
             for (mailbox, principal, readings) in self.overdue(standing, now) {
                 let Some(identifier) = self.identifier(&readings, principal)? else { continue };
-                if standing.keep.contains(&identifier) {
+                // Servers differ in which letters they tell apart; who may be meant is kept.
+                if standing.keep.iter().any(|kept| kept.to_lowercase() == identifier.to_lowercase()) {
                     continue;
                 }
                 let draft = Draft {
@@ -187,8 +192,13 @@ impl PermissionIntake {
                     occurred_at: None,
                     event: Event::GrantRequested(request(policy, access, mailbox, principal, identifier)),
                 };
-                self.store.append_drafts(vec![draft], Condition::MailboxRegistered(mailbox))?;
-                return Ok(true);
+                let condition = Condition::All(vec![Condition::MailboxRegistered(mailbox), Condition::ClockBelieved]);
+                return match self.store.append_drafts(vec![draft], condition) {
+                    Ok(_) => Ok(true),
+                    // Removed, or doubted, in this very moment.
+                    Err(AppendError::Conflict(_)) => Ok(false),
+                    Err(error) => Err(error.into()),
+                };
             }
         }
         Ok(false)
