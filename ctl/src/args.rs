@@ -10,6 +10,8 @@ use retention_core::time::Timestamp;
 
 pub(crate) mod audit;
 pub(crate) mod batch;
+pub(crate) mod clock;
+pub(crate) mod grant;
 pub(crate) mod hold;
 pub(crate) mod mailbox;
 
@@ -151,10 +153,10 @@ pub(crate) enum Noun {
     Mailbox(mailbox::Mailbox),
     /// Give access to mailboxes for a time, and take it back.
     #[command(subcommand)]
-    Grant(mailbox::Grant),
+    Grant(grant::Grant),
     /// Confirm the clock after it was doubted.
     #[command(subcommand)]
-    Clock(hold::Clock),
+    Clock(clock::Clock),
     /// Ask the event log.
     #[command(subcommand)]
     Audit(audit::Audit),

@@ -5,7 +5,7 @@
 //! altogether, which nobody does by the way.
 
 use super::error::{PolicyError, PolicyProblem};
-use super::{Action, Approval, Lock, OnMissingStart, Policy, PolicySet, State, canonical};
+use super::{Access, Action, Approval, Lock, OnMissingStart, Policy, PolicySet, State, Ticket, canonical};
 use crate::time::Period;
 
 impl PolicySet {
@@ -51,6 +51,7 @@ fn loosened(before: &Policy, after: &Policy) -> Vec<&'static str> {
             old.on_missing_start == new.on_missing_start || new.on_missing_start == OnMissingStart::Keep,
         ),
         ("quarantine", new_quarantine.is_at_least(old_quarantine)),
+        ("[access]", gives_no_more(before.access.as_ref(), after.access.as_ref())),
         ("[approval]", needs_as_many(before.approval, after.approval)),
         ("keep_at_least", after.limits.keep_at_least >= before.limits.keep_at_least),
         ("max_items", after.limits.max_items <= before.limits.max_items),
@@ -59,6 +60,21 @@ fn loosened(before: &Policy, after: &Policy) -> Vec<&'static str> {
         ("population_drop_percent", after.limits.population_drop_percent <= before.limits.population_drop_percent),
     ];
     checks.into_iter().filter(|(_, holds)| !holds).map(|(key, _)| key).collect()
+}
+
+/// Access may go, or become rarer and shorter. Which standing access is taken away must stay as it is.
+fn gives_no_more(old: Option<&Access>, new: Option<&Access>) -> bool {
+    match (old, new) {
+        (_, None) => true,
+        (None, Some(_)) => false,
+        (Some(old), Some(new)) => {
+            new.principals.is_subset(&old.principals)
+                && new.max_ms <= old.max_ms
+                && new.alarm_after_ms <= old.alarm_after_ms
+                && (new.ticket == old.ticket || new.ticket == Ticket::Required)
+                && new.standing == old.standing
+        }
+    }
 }
 
 fn keeps_at_least(new: Option<Period>, old: Option<Period>) -> bool {

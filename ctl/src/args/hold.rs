@@ -1,4 +1,4 @@
-//! `hold`, `pause`, `resume` and `clock`: what keeps things from being purged.
+//! `hold`, `pause` and `resume`: what keeps things from being purged.
 
 use clap::{Args as ClapArgs, Subcommand};
 use retention_core::id::{EntityId, HoldId};
@@ -106,20 +106,4 @@ pub(crate) struct PauseArgs {
     pub(crate) mailbox: Option<EntityId>,
     #[command(flatten)]
     pub(crate) why: Why,
-}
-
-/// `clock`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Clock {
-    /// Say that the clock is right. Nothing is purged after a jump of more than a day until somebody says so.
-    ///
-    /// Look at a second clock first: what is due, and so what is purged, is told by this one alone.
-    ///
-    /// Example: retentionctl clock confirm --reason "compared with time.example.org; the battery was replaced"
-    ///
-    /// Needs the role operator.
-    Confirm {
-        #[command(flatten)]
-        why: Why,
-    },
 }

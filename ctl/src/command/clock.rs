@@ -4,7 +4,7 @@ use retention_core::control::{Accepted, Because, ExitCode, Operation};
 use serde_json::json;
 
 use super::{Call, Context};
-use crate::args::hold::Clock;
+use crate::args::clock::Clock;
 use crate::exit::{Cause, Doing, Failure};
 
 pub(super) fn execute(context: &mut Context, command: Clock) -> Result<ExitCode, Failure> {

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::{Call, Context};
-use crate::args::mailbox::Grant;
+use crate::args::grant::Grant;
 use crate::exit::{Cause, Doing, Failure};
 
 pub(super) const COLUMNS: &[&str] = &[

@@ -110,6 +110,28 @@ fn a_policy_that_gives_access_disposes_of_nothing() {
 }
 
 #[test]
+fn a_locked_policy_gives_access_to_no_more_and_for_no_longer() {
+    let head = ACCESS_HEAD.replace("state = ", "lock = \"ratchet\"\nstate = ");
+    let before =
+        "principals = [\"helpdesk\", \"audit\"]\nmax_duration = \"PT8H\"\nticket = \"required\"\nstanding = \"P90D\"";
+    let of = |text: &str| set(&[("p", format!("{head}[access]\nright = \"full_access\"\n{text}\n"))]);
+    let active = of(before);
+    let tightened = before.replace(", \"audit\"", "").replace("PT8H", "PT1H");
+    assert_eq!(show(&of(&tightened).loosened(&active)), "");
+    for (old, new) in [
+        ("\"audit\"", "\"audit\", \"mallory\""),
+        ("PT8H", "PT9H"),
+        ("ticket = \"required\"", "ticket = \"optional\""),
+        ("ticket = ", "alarm_after = \"P1D\"\nticket = "),
+        ("P90D", "P9D"),
+        ("\nstanding = \"P90D\"", ""),
+    ] {
+        let loosened = show(&of(&before.replace(old, new)).loosened(&active));
+        assert!(loosened.contains("[access]"), "{new}: {loosened}");
+    }
+}
+
+#[test]
 fn slips_in_who_may_be_given_access_are_told() {
     let file = |text: &str| format!("{ACCESS_HEAD}[access]\n{text}\n");
     let good = "right = \"full_access\"\nprincipals = [\"helpdesk\"]\nmax_duration = \"PT8H\"";

@@ -21,6 +21,7 @@ use super::super::error::ApiError;
 use super::super::input::{Argument, Asked, Body, check_reason, check_text};
 use super::super::terms;
 use super::entity::note_opened;
+use super::mailbox::check_registered;
 use super::{About, Caller, Shared, not_found, requester};
 
 pub(crate) async fn give(
@@ -32,12 +33,7 @@ pub(crate) async fn give(
     let ticket = wanted.ticket.map(check_text).transpose()?.filter(|ticket| !ticket.trim().is_empty());
     let wanted = GiveGrant { reason, ticket, ..wanted };
     let mailbox = wanted.mailbox;
-    control
-        .see(move |views| match views.small.registry.get(mailbox) {
-            Some(_) => Ok(()),
-            None => Err(not_found("registered mailbox", mailbox).hint("retentionctl mailbox list")),
-        })
-        .await?;
+    control.see(move |views| check_registered(views, mailbox)).await?;
     let works = Arc::clone(&control.works);
     let body = blocking(move || works.grant_terms(wanted).map_err(ApiError)).await?;
     let condition = Condition::MailboxRegistered(mailbox);

@@ -130,12 +130,7 @@ pub(crate) async fn scan(
     Extension(caller): Extension<Caller>,
     Argument(id): Argument<EntityId>,
 ) -> Result<Json<Accepted>, ApiError> {
-    control
-        .see(move |views| match views.small.registry.get(id) {
-            Some(_) => Ok(()),
-            None => Err(missing(id)),
-        })
-        .await?;
+    control.see(move |views| check_registered(views, id)).await?;
     let draft = about(id, &caller, Event::MailboxScanRequested(MailboxScanRequested {}));
     control.append(draft, Condition::None).await.map(Json)
 }
@@ -184,7 +179,7 @@ pub(crate) async fn permissions(
 ) -> Result<Response, ApiError> {
     let seen = control
         .see(move |views| {
-            views.small.registry.get(id).ok_or_else(|| missing(id))?;
+            check_registered(views, id)?;
             let known = views.small.permissions.get(id);
             let grants = views.small.grants.open().filter(|(_, grant)| grant.mailbox == id && grant.may_be_there());
             Ok(Seen {
@@ -248,6 +243,11 @@ fn about(mailbox: EntityId, caller: &Caller, event: Event) -> Draft {
         occurred_at: None,
         event,
     }
+}
+
+/// Refuses what is about a mailbox that is not registered.
+pub(super) fn check_registered(views: &Views, id: EntityId) -> Result<(), ApiError> {
+    views.small.registry.get(id).map(|_| ()).ok_or_else(|| missing(id))
 }
 
 fn missing(id: EntityId) -> ApiError {
