@@ -6,6 +6,7 @@
 use crate::id::{Digest, EntityId, Position, StreamId};
 use crate::time::Timestamp;
 
+pub mod backup;
 pub mod change;
 pub mod clock;
 pub mod codec;
@@ -226,6 +227,16 @@ events! {
     130 ClockDoubted(clock::ClockDoubted) Public;
     /// A person confirmed the clock.
     131 ClockConfirmed(clock::ClockConfirmed) House;
+    /// A backup was written and read back.
+    132 BackupMade(backup::BackupMade) Public;
+    /// The copy of the keys of a backup was removed.
+    133 BackupKeysRemoved(backup::BackupKeysRemoved) Public;
+    /// The store was restored from a backup: it observes until a person confirms it.
+    134 StoreRestored(backup::StoreRestored) Public;
+    /// A person confirmed a restored store.
+    135 RestoreConfirmed(backup::RestoreConfirmed) House;
+    /// A key that was destroyed after the backup was left out of the restored store.
+    136 KeyDestroyedAgain(backup::KeyDestroyedAgain) Public;
 }
 
 /// An event as it stands in the log.

@@ -28,6 +28,7 @@ pub mod pauses;
 pub mod permissions;
 pub mod plans;
 pub mod registry;
+pub mod restored;
 pub mod runs;
 pub mod scans;
 pub mod small;
@@ -165,7 +166,7 @@ impl Views {
                 }
                 self.due.mark(entity);
             }
-            (Event::KeyDestroyed(_), Some(entity)) => {
+            (Event::KeyDestroyed(_) | Event::KeyDestroyedAgain(_), Some(entity)) => {
                 for neighbour in self.links.neighbours(entity) {
                     self.due.mark(neighbour);
                 }

@@ -9,6 +9,7 @@ use retention_core::record::Kind;
 use retention_core::time::Timestamp;
 
 pub(crate) mod audit;
+pub(crate) mod backup;
 pub(crate) mod batch;
 pub(crate) mod clock;
 pub(crate) mod grant;
@@ -160,6 +161,9 @@ pub(crate) enum Noun {
     /// Ask the event log.
     #[command(subcommand)]
     Audit(audit::Audit),
+    /// Make backups, and confirm a store that was restored from one.
+    #[command(subcommand)]
+    Backup(backup::Backup),
     /// Verify and rebuild the store.
     #[command(subcommand)]
     Store(Store),

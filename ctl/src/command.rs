@@ -14,6 +14,7 @@ use crate::exit::{Cause, Failure};
 use crate::render::{Renderer, printable};
 
 mod audit;
+mod backup;
 mod batch;
 mod clock;
 mod entity;
@@ -52,6 +53,7 @@ pub(crate) fn execute(args: Args) -> Result<ExitCode, Failure> {
         Noun::Grant(command) => grant::execute(&mut context, command),
         Noun::Clock(command) => clock::execute(&mut context, command),
         Noun::Audit(command) => audit::execute(&mut context, command),
+        Noun::Backup(command) => backup::execute(&mut context, command),
         Noun::Store(command) => store::execute(&mut context, command),
         Noun::Schedule(command) => schedule::execute(&mut context, command),
         Noun::Batch(command) => batch::execute(&mut context, *command),
@@ -210,6 +212,7 @@ pub(crate) struct Columns {
     pub(crate) audit: &'static [&'static str],
     pub(crate) checkpoint: &'static [&'static str],
     pub(crate) signing_key: &'static [&'static str],
+    pub(crate) backup: &'static [&'static str],
     pub(crate) store: &'static [&'static str],
     pub(crate) schedule: &'static [&'static str],
 }
@@ -234,6 +237,7 @@ pub(crate) fn columns() -> Columns {
         audit: audit::COLUMNS,
         checkpoint: audit::CHECKPOINT_COLUMNS,
         signing_key: audit::KEY_COLUMNS,
+        backup: backup::COLUMNS,
         store: store::COLUMNS,
         schedule: schedule::COLUMNS,
     }

@@ -55,6 +55,8 @@ pub struct Config {
     pub servers: Vec<Arc<MailServer>>,
     /// How bundles are written.
     pub export: Export,
+    /// Where backups lie; without it none can be made.
+    pub backup: Option<Backup>,
     /// The program's own messages.
     pub diagnostics: Diagnostics,
     /// Whether Prometheus metrics are served.
@@ -119,6 +121,19 @@ pub enum Member {
     Uid(u32),
     /// All members of a group, written `@group`.
     Group(String),
+}
+
+/// `[backup]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backup {
+    /// Where the copies of the log lie.
+    pub dir: PathBuf,
+    /// Where the copies of the keys lie, apart from them.
+    pub keys_dir: PathBuf,
+    /// How long a copy of the keys is kept.
+    pub keep_keys: Duration,
+    /// The ledger of erasures, on another machine.
+    pub erasures: Option<PathBuf>,
 }
 
 /// `[policies]`.

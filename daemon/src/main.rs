@@ -14,6 +14,7 @@ fn main() -> std::process::ExitCode {
     let exit = match args.asked() {
         Command::Config { command: ConfigCommand::Check } => check_config(&args),
         Command::Init => with_config(&args, |config| offline::init(&config)),
+        Command::Restore(asked) => with_config(&args, |config| offline::restore(&config, asked)),
         Command::Store { command: StoreCommand::Verify } => with_config(&args, |config| offline::verify(&config)),
         Command::Store { command: StoreCommand::Rebuild } => with_config(&args, |config| offline::rebuild(&config)),
         Command::Man { dir } => man(&dir),

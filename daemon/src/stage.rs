@@ -19,6 +19,7 @@ use crate::halt::Halted;
 
 pub mod attest;
 pub mod intake;
+pub mod ledger;
 pub mod plan;
 pub mod policies;
 pub mod project;

@@ -22,6 +22,7 @@ use retention_core::view::{Condition, Keyed, Views};
 use crate::clock::Clock;
 use crate::halt::Halt;
 
+pub mod backup;
 pub mod durable_file;
 pub mod events;
 pub mod journal;
@@ -307,6 +308,12 @@ impl Store {
     /// When that could not be made durable and read back: nothing counts as destroyed then.
     pub fn destroy(&self, ticket: &StepTicket, entities: &[EntityId]) -> Result<Destroyed, VaultError> {
         self.inner.vault.destroy(ticket, entities)
+    }
+
+    /// Returns the key of all keyed digests.
+    #[must_use]
+    pub fn index_key(&self) -> IndexKey {
+        self.inner.index_key.clone()
     }
 
     /// Returns the stream of an entity.

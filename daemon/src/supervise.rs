@@ -3,6 +3,7 @@
 // The command line.
 pub mod args;
 // Bundles, looked at again.
+mod backups;
 mod bundles;
 // The daemon's life.
 pub mod daemon;

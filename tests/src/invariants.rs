@@ -128,6 +128,9 @@ impl History {
             }
             Event::StepStarted(body) if body.step.is_pivot() => self.pivot(position, body.saga, &body.items),
             Event::KeyDestroyed(body) => self.key_destroyed(position, body.saga, entity),
+            Event::KeyDestroyedAgain(_) => {
+                self.destroyed.extend(entity.map(|entity| (entity, position)));
+            }
             _ => self.see_plan(position, actor, event),
         }
     }

@@ -1,6 +1,7 @@
 //! Every verb of the real `retentionctl` against the real `retentiond`: what it says, and how it ends.
 
 mod asked;
+mod backups;
 mod batches;
 mod decided;
 mod offline;

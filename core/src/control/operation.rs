@@ -183,6 +183,14 @@ operations! {
     AuditProof Get "/v1/audit/proofs/{position}" Auditor One;
     /// Lists events.
     AuditQuery Get "/v1/events" Auditor List;
+    /// Copies the log and its keys to the places that the configuration names.
+    BackupMake Post "/v1/backups" Admin Stream;
+    /// Lists the backups, the newest first.
+    BackupList Get "/v1/backups" Auditor List;
+    /// Reads a backup back and compares it with its manifest.
+    BackupVerify Post "/v1/backups/{last}/verify" Admin Stream;
+    /// Says that a restored store may purge, give and take again.
+    RestoreConfirm Post "/v1/restore/confirm" Operator One;
     /// Reads the whole store and compares it with itself.
     StoreVerify Post "/v1/store/verify" Admin Stream;
     /// Makes everything in sled again from the journal.

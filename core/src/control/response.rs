@@ -192,6 +192,20 @@ pub enum Attention {
         /// What the clock said.
         seen_at: Timestamp,
     },
+    /// The store was restored from a backup: nothing is purged, given or taken until a person confirms it.
+    StoreRestored {
+        /// When the backup was made.
+        made_at: Timestamp,
+        /// The last event of the backup.
+        last: Position,
+        /// Whether a ledger of erasures was read; without one, whoever was erased after the backup may be back.
+        ledger_read: bool,
+    },
+    /// The ledger of erasures does not have all that was destroyed.
+    LedgerBehind {
+        /// What happened and what to do.
+        message: String,
+    },
     /// The policies on disk are invalid; the last good set is active.
     PoliciesInvalid {
         /// How many problems there are.

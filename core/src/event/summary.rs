@@ -171,6 +171,18 @@ fn facts_of(event: &Event) -> Vec<(Fact, bool)> {
             fact("doubt", b.doubt.name()).with("expected_at", b.expected_at).with("seen_at", b.seen_at)
         }
         Event::ClockConfirmed(b) => fact("doubted", b.doubted).naming("reason", &b.reason),
+        Event::BackupMade(b) => {
+            fact("last", b.last).with("manifest", b.manifest.short()).with("keys_until", b.keys_until)
+        }
+        Event::BackupKeysRemoved(b) => fact("last", b.last),
+        Event::StoreRestored(b) => fact("last", b.last)
+            .with("made_at", b.made_at)
+            .with("entities", b.entities)
+            .with("destroyed_again", b.destroyed_again)
+            .with("ledger_read", b.ledger_read)
+            .with("checkpoint", b.checkpoint.map_or_else(|| "none".to_owned(), |size| size.to_string())),
+        Event::RestoreConfirmed(b) => fact("restored", b.restored).naming("reason", &b.reason),
+        Event::KeyDestroyedAgain(b) => fact("lost", b.lost).with("destroyed_at", b.destroyed_at),
         Event::SigningKeyAdopted(b) => fact("verifier_key", &b.verifier_key),
         Event::StoreRebuilt(b) => fact("events", b.events).with("code", &b.code),
         Event::PolicySetActivated(b) => fact("set", b.digest.short()).with("policies", b.policies.len()),

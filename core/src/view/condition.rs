@@ -19,7 +19,7 @@ pub enum Condition {
     /// was destroyed in the meantime.
     Versions(Vec<(EntityId, Position)>),
     /// The pivot may begin: each entity is in the version that was planned, exported and verified, no hold covers it,
-    /// it was not restored, the clock is believed, and the run goes on.
+    /// it was not restored, the clock is believed, the store does not only observe, and the run goes on.
     MayPurge {
         /// The saga.
         saga: SagaId,
@@ -49,6 +49,10 @@ pub enum Condition {
     ClockBelieved,
     /// This is the doubt about the clock that nobody has answered.
     ClockDoubted(Position),
+    /// The store was not restored, or a person has confirmed it.
+    NotObserving,
+    /// This is the restore that nobody has confirmed.
+    RestoreWaits(Position),
     /// The number is the next one for a layout.
     NextLayout(LayoutId),
     /// The grant is at this stage.
@@ -88,6 +92,9 @@ pub enum Conflict {
     /// The clock is not believed, or not for this reason any more.
     #[error("the clock is not in a state that allows this")]
     Clock,
+    /// The store was restored and nobody has confirmed it, or somebody has.
+    #[error("the store was restored from a backup, and that is not confirmed; or it is, by now")]
+    Observing,
     /// The mailbox was removed.
     #[error("the mailbox is not registered any more")]
     Mailbox,
@@ -131,6 +138,11 @@ impl Condition {
                 Some((doubted, _)) if doubted == position => Ok(()),
                 _ => Err(Conflict::Clock),
             },
+            Self::NotObserving => views.small.restored.waits().is_none().then_some(()).ok_or(Conflict::Observing),
+            Self::RestoreWaits(position) => match views.small.restored.waits() {
+                Some((restored, _)) if restored == position => Ok(()),
+                _ => Err(Conflict::Observing),
+            },
             Self::NextLayout(id) => (views.small.layouts.next() == *id).then_some(()).ok_or(Conflict::Layout),
             Self::GrantIs(grant, stage) => match views.small.grants.get(*grant) {
                 Some(grant) if grant.is_at(*stage) => Ok(()),
@@ -170,6 +182,7 @@ fn may_purge(views: &Views, saga: SagaId, items: &[(EntityId, Position)]) -> Res
         Some(_) if open.is_past_pivot() => {}
         _ => return Err(Conflict::Run),
     }
+    Condition::NotObserving.check(views)?;
     // What is due was told by this clock. It holds past the pivot too, for what is still there.
     if views.small.clock.doubt().is_some() {
         return Err(Conflict::Clock);

@@ -44,6 +44,8 @@ pub struct Small {
     pub permissions: AllPermissions,
     /// Whether the clock is believed.
     pub clock: ClockTrust,
+    /// Whether it was restored and nobody has confirmed it.
+    pub restored: super::restored::Restored,
 }
 
 impl Small {
@@ -105,6 +107,8 @@ impl Small {
             Event::ScheduleFired(body) => self.schedules.fired(body),
             Event::ClockDoubted(body) => self.clock.doubted(envelope.position, body),
             Event::ClockConfirmed(body) => self.clock.confirmed(body),
+            Event::StoreRestored(body) => self.restored.restored(envelope.position, body),
+            Event::RestoreConfirmed(body) => self.restored.confirmed(body),
             Event::ScheduleMissed(body) => self.schedules.missed(&body.policy, body.last_at),
             _ => {}
         }

@@ -1,5 +1,8 @@
 //! The fixed samples behind the golden vectors: every event type, and every variant of every enum that goes to disk.
 
+use retention_core::event::backup::{
+    BackupKeysRemoved, BackupMade, KeyDestroyedAgain, RestoreConfirmed, StoreRestored,
+};
 use retention_core::event::change::{
     EntityAbsent, EntityChanged, EntityLinked, IntakeCompleted, IntakeEnd, IntakeStarted, LayoutRecorded, Link,
     MailboxScanRequested, MailboxScanned, ScanEnd,
@@ -75,6 +78,7 @@ pub(crate) fn events() -> Vec<Event> {
     all.extend(saga());
     all.extend(rest());
     all.extend(clock());
+    all.extend(backups());
     all
 }
 
@@ -430,6 +434,27 @@ fn clock() -> Vec<Event> {
         .map(|doubt| Event::ClockDoubted(ClockDoubted { doubt, expected_at: at(1), seen_at: at(90_000) }))
         .chain([Event::ClockConfirmed(ClockConfirmed { doubted: Position(99), reason: "compared".to_owned() })])
         .collect()
+}
+
+fn backups() -> Vec<Event> {
+    let restored = |ledger_read, checkpoint| {
+        Event::StoreRestored(StoreRestored {
+            last: Position(9_000),
+            made_at: at(5),
+            entities: 1_000,
+            destroyed_again: 3,
+            ledger_read,
+            checkpoint,
+        })
+    };
+    vec![
+        Event::BackupMade(BackupMade { last: Position(9_000), manifest: digest(8), keys_until: at(86_400) }),
+        Event::BackupKeysRemoved(BackupKeysRemoved { last: Position(9_000) }),
+        restored(true, Some(9_100)),
+        restored(false, None),
+        Event::RestoreConfirmed(RestoreConfirmed { restored: Position(9_004), reason: "drill".to_owned() }),
+        Event::KeyDestroyedAgain(KeyDestroyedAgain { lost: Position(9_050), destroyed_at: at(7) }),
+    ]
 }
 
 fn rest() -> Vec<Event> {

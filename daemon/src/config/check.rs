@@ -13,8 +13,8 @@ use toml::Spanned;
 use super::file::{self, Written};
 use super::problem::{ConfigError, Problems};
 use super::{
-    Config, Control, CsvProfile, Delivers, Diagnostics, DiagnosticsTarget, Export, KeepDone, MailServer, Member,
-    Metrics, Policies, Roles, SecretPlace, Source, SourceKind, Store, overlap, reading,
+    Backup, Config, Control, CsvProfile, Delivers, Diagnostics, DiagnosticsTarget, Export, KeepDone, MailServer,
+    Member, Metrics, Policies, Roles, SecretPlace, Source, SourceKind, Store, overlap, reading,
 };
 use crate::diagnostics::Redacted;
 
@@ -42,6 +42,9 @@ const NAME_BYTES_MAX: usize = 64;
 
 /// A hundred years: what is meant to stay longer is `forever`.
 const KEEP_DONE_MAX: Duration = Duration::from_secs(100 * 366 * 24 * 60 * 60);
+
+/// How long a key that was destroyed may live on in a copy: two weeks.
+const KEEP_KEYS_DEFAULT: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
 const SOCKET_DEFAULT: &str = "/run/retentiond/control.sock";
 const LEVEL_DEFAULT: &str = "info";
@@ -77,6 +80,7 @@ impl Check<'_> {
             zone: self.zone(file.export.zone).unwrap_or_else(|| zone.clone()),
             csv_profile: file.export.csv_profile.unwrap_or(CsvProfile::Exact),
         };
+        let backup = file.backup.map(|backup| self.backup(backup));
         let diagnostics = self.diagnostics(file.diagnostics);
         self.unique_names(&sources, &spans, servers.as_deref().unwrap_or_default());
         let config = Config {
@@ -88,6 +92,10 @@ impl Check<'_> {
             sources: sources.into_iter().collect::<Option<_>>()?,
             servers: servers?,
             export,
+            backup: match backup {
+                Some(backup) => Some(backup?),
+                None => None,
+            },
             diagnostics,
             metrics: file.metrics.serve.unwrap_or(Metrics::Socket),
         };
@@ -256,6 +264,32 @@ impl Check<'_> {
                 self.problems.add(span.clone(), format!("a server is already called `{}`", source.name));
             }
         }
+    }
+
+    fn backup(&mut self, written: Spanned<file::Backup>) -> Option<Backup> {
+        let span = written.span();
+        let backup = written.into_inner();
+        let keep_keys = match backup.keep_keys {
+            None => KEEP_KEYS_DEFAULT,
+            Some(keep) => match parse_keep_done(keep.get_ref()) {
+                Ok(KeepDone::For(keep)) => keep,
+                Ok(KeepDone::Forever) => {
+                    let message = "a key that is destroyed lives on in the copies: give them an end, such as \"P14D\"";
+                    self.refuse(keep.span(), message)?
+                }
+                Err(message) => self.refuse(keep.span(), message)?,
+            },
+        };
+        let mut required = |written: Written<String>, key: &str| {
+            if written.is_none() {
+                self.problems.add(span.clone(), format!("`backup.{key}` is missing"));
+            }
+            self.path(written)
+        };
+        let dir = required(backup.dir, "dir");
+        let keys_dir = required(backup.keys_dir, "keys_dir");
+        let erasures = self.path(backup.erasures);
+        Some(Backup { dir: dir?, keys_dir: keys_dir?, keep_keys, erasures })
     }
 
     fn diagnostics(&mut self, diagnostics: file::Diagnostics) -> Diagnostics {

@@ -18,6 +18,7 @@ pub(super) struct File {
     pub(super) source: Vec<Spanned<Source>>,
     pub(super) server: Vec<Spanned<Server>>,
     pub(super) export: Export,
+    pub(super) backup: Option<Spanned<Backup>>,
     pub(super) diagnostics: Diagnostics,
     pub(super) metrics: Metrics,
 }
@@ -92,6 +93,15 @@ pub(super) enum SourceKind {
 pub(super) struct Export {
     pub(super) zone: Written<String>,
     pub(super) csv_profile: Option<super::CsvProfile>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Backup {
+    pub(super) dir: Written<String>,
+    pub(super) keys_dir: Written<String>,
+    pub(super) keep_keys: Written<String>,
+    pub(super) erasures: Written<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -25,6 +25,30 @@ pub(super) fn find(config: &Config) -> Vec<(Option<usize>, String)> {
                        who copies the data must not copy its key with it";
         found.push((None, message.to_owned()));
     }
+    if let Some(backup) = &config.backup {
+        let (dir, keys) = (real(&backup.dir), real(&backup.keys_dir));
+        if overlaps(&dir, &keys) {
+            let message = "`backup.dir` and `backup.keys_dir` must not lie inside one another: whoever has the copies of \
+                           the log must not have the keys with them";
+            found.push((None, message.to_owned()));
+        }
+        for (key, directory) in [("backup.dir", &dir), ("backup.keys_dir", &keys)] {
+            let drops = config.sources.iter().map(|source| real(&source.drop_dir));
+            let taken: Vec<PathBuf> = own.iter().map(|(_, own)| (*own).clone()).chain(drops).collect();
+            if taken.iter().any(|other| overlaps(directory, other)) {
+                let message =
+                    format!("`{key}` must lie outside every other directory of the daemon, best on another disk");
+                found.push((None, message));
+            }
+        }
+        if let Some(file) = &backup.erasures
+            && [&state, &dir, &keys].iter().any(|directory| real(file).starts_with(directory))
+        {
+            let message = "`backup.erasures` must lie outside the store and its backups, on another machine if it can be: \
+                           it says who must not come back with them";
+            found.push((None, message.to_owned()));
+        }
+    }
     for (index, source) in config.sources.iter().enumerate() {
         let drop_dir = real(&source.drop_dir);
         for (key, directory) in &own {

@@ -73,6 +73,10 @@ impl Config {
         }
         compare("export.zone", old.export.zone != new.export.zone, Reload::Live);
         compare("export.csv_profile", old.export.csv_profile != new.export.csv_profile, Reload::Live);
+        let erasures = |config: &Self| config.backup.as_ref().and_then(|backup| backup.erasures.clone());
+        let others = |config: &Self| config.backup.clone().map(|backup| super::Backup { erasures: None, ..backup });
+        compare("backup", others(old) != others(new), Reload::Live);
+        compare("backup.erasures", erasures(old) != erasures(new), Reload::Restart);
         compare("diagnostics.target", old.diagnostics.target != new.diagnostics.target, Reload::Restart);
         compare("diagnostics.level", old.diagnostics.level != new.diagnostics.level, Reload::Live);
         compare("metrics.serve", old.metrics != new.metrics, Reload::Live);
@@ -89,6 +93,9 @@ impl Config {
         config.control.socket.clone_from(&self.control.socket);
         config.control.socket_group.clone_from(&self.control.socket_group);
         config.policies.dir.clone_from(&self.policies.dir);
+        if let (Some(new), Some(old)) = (&mut config.backup, &self.backup) {
+            new.erasures.clone_from(&old.erasures);
+        }
         config.diagnostics.target = self.diagnostics.target;
         match overlap::find(&config).into_iter().next() {
             None => Ok(config),

@@ -16,6 +16,7 @@ use super::log::{self, LogError};
 use super::{Caller, Control};
 
 pub(crate) mod audit;
+pub(crate) mod backup;
 pub(crate) mod clock;
 pub(crate) mod entity;
 pub(crate) mod evidence;

@@ -69,7 +69,12 @@ fn contents(operation: Operation) -> Contents {
         Operation::HoldRelease => gives::<wire::Accepted>().taking::<wire::ReleaseHold>(),
         Operation::Pause | Operation::Resume => gives::<wire::Accepted>().taking::<wire::PauseDisposal>(),
         Operation::ExportList => gives::<wire::ExportRow>().asked::<ListQuery>(),
-        Operation::ExportVerify | Operation::StoreVerify | Operation::StoreRebuild => gives::<wire::PartRow>(),
+        Operation::ExportVerify
+        | Operation::StoreVerify
+        | Operation::StoreRebuild
+        | Operation::BackupMake
+        | Operation::BackupVerify => gives::<wire::PartRow>(),
+        Operation::BackupList => gives::<wire::BackupRow>().asked::<ListQuery>(),
         Operation::QuarantineList => gives::<wire::QuarantineRow>().asked::<ListQuery>(),
         Operation::MailboxAdd => gives::<wire::MailboxesAdded>().taking::<wire::AddMailboxes>(),
         Operation::MailboxList => gives::<wire::MailboxRow>().asked::<ListQuery>(),
@@ -78,7 +83,7 @@ fn contents(operation: Operation) -> Contents {
         Operation::MailboxPermissions => gives::<wire::PermissionRow>().asked::<ListQuery>(),
         Operation::GrantReconcile => gives::<wire::Reconciling>(),
         Operation::MailboxScan => gives::<wire::Accepted>(),
-        Operation::MailboxRemove | Operation::GrantRevoke | Operation::ClockConfirm => {
+        Operation::MailboxRemove | Operation::GrantRevoke | Operation::ClockConfirm | Operation::RestoreConfirm => {
             gives::<wire::Accepted>().taking::<wire::Because>()
         }
         Operation::GrantGive => gives::<wire::Accepted>().taking::<wire::GiveGrant>(),

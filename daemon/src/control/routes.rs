@@ -13,7 +13,9 @@ use axum::routing::{MethodRouter, get, post};
 use retention_core::control::{ErrorCode, Operation, REQUEST_BYTES_MAX};
 
 use super::error::ApiError;
-use super::handlers::{audit, clock, entity, evidence, grant, hold, intake, mailbox, plan, policy, run, status};
+use super::handlers::{
+    audit, backup, clock, entity, evidence, grant, hold, intake, mailbox, plan, policy, run, status,
+};
 use super::server::Caller;
 use super::{Control, openapi};
 
@@ -95,6 +97,10 @@ fn handler(operation: Operation) -> MethodRouter<Arc<Control>> {
         Operation::AuditKeys => get(audit::keys),
         Operation::AuditProof => get(audit::proof),
         Operation::AuditQuery => get(audit::query),
+        Operation::BackupMake => post(backup::make),
+        Operation::BackupList => get(backup::list),
+        Operation::BackupVerify => post(backup::verify),
+        Operation::RestoreConfirm => post(backup::confirm_restore),
         Operation::StoreVerify => post(evidence::verify_store),
         Operation::StoreRebuild => post(evidence::rebuild_store),
     }

@@ -8,8 +8,8 @@ use http_body_util::BodyExt;
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 use retention_core::control::{
-    AddMailboxes, Checked, CheckpointRow, ErrorBody, ErrorCode, Explanation, GiveGrant, Line, MailboxFinding, Method,
-    NDJSON, Operation, PolicyDiffRow, PolicyFileText, Role,
+    AddMailboxes, BackupRow, Checked, CheckpointRow, ErrorBody, ErrorCode, Explanation, GiveGrant, Line,
+    MailboxFinding, Method, NDJSON, Operation, PolicyDiffRow, PolicyFileText, Role,
 };
 use retention_core::event::change::{EntityChanged, LayoutRecorded};
 use retention_core::event::decision::{PlanFrozen, PlanPurpose, PolicySetActivated, PolicyVersion, RunStarted};
@@ -81,6 +81,22 @@ impl Works for Idle {
 
     fn prove(&self, _: Position) -> Result<String, ErrorBody> {
         Err(ErrorBody::of(ErrorCode::Internal))
+    }
+
+    fn make_backup(&self, _: u32, _: Sink<'_>) -> Result<(), ErrorBody> {
+        Err(ErrorBody::of(ErrorCode::Internal))
+    }
+
+    fn backups(&self) -> Result<Vec<BackupRow>, ErrorBody> {
+        Err(ErrorBody::of(ErrorCode::Internal))
+    }
+
+    fn verify_backup(&self, _: Position, _: Sink<'_>) -> Result<(), ErrorBody> {
+        Err(ErrorBody::of(ErrorCode::Internal))
+    }
+
+    fn ledger_behind(&self) -> Option<String> {
+        None
     }
 
     fn tree_stopped(&self) -> Option<String> {

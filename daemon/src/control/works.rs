@@ -1,7 +1,7 @@
 //! What the control API asks of the rest of the daemon: the things that are neither in a view nor an event.
 
 use retention_core::control::{
-    AddMailboxes, Checked, CheckpointRow, ErrorBody, Explanation, GiveGrant, Line, MailboxFinding, PartRow,
+    AddMailboxes, BackupRow, Checked, CheckpointRow, ErrorBody, Explanation, GiveGrant, Line, MailboxFinding, PartRow,
     PolicyDiffRow, PolicyFileText, ScheduleRow,
 };
 use retention_core::event::grant::GrantRequested;
@@ -109,6 +109,27 @@ pub trait Works: Send + Sync + 'static {
     /// # Errors
     /// Says when there is no such event, or no checkpoint covers it yet.
     fn prove(&self, position: Position) -> Result<String, ErrorBody>;
+
+    /// Makes a backup for a person, and removes the copies of keys whose time is over. Goes on when nobody listens.
+    ///
+    /// # Errors
+    /// Says why there is none; those that were there before are as they were.
+    fn make_backup(&self, uid: u32, sink: Sink<'_>) -> Result<(), ErrorBody>;
+
+    /// Returns the backups that there are, the newest first.
+    ///
+    /// # Errors
+    /// Says when they cannot be read, or the configuration names no place for them.
+    fn backups(&self) -> Result<Vec<BackupRow>, ErrorBody>;
+
+    /// Reads a backup back.
+    ///
+    /// # Errors
+    /// Says when there is no such backup; what is wrong with one is told in rows.
+    fn verify_backup(&self, last: Position, sink: Sink<'_>) -> Result<(), ErrorBody>;
+
+    /// Says why the ledger of erasures is behind, when it is.
+    fn ledger_behind(&self) -> Option<String>;
 
     /// Says why checkpoints are no longer signed, when they are not.
     fn tree_stopped(&self) -> Option<String>;

@@ -88,6 +88,10 @@ impl Run {
 
     fn work(&mut self) -> Result<Step, StageError> {
         self.doubts_clock()?;
+        // A store from a backup only observes until a person confirms it: the world has gone on since.
+        if self.store.view(|views| views.small.restored.waits().is_some()) {
+            return Ok(Step::Idle);
+        }
         let now = self.clock.now();
         // After a start, and for a moment after an edit, the policies of the log are not installed yet. Judging by
         // others would call what was approved stale.

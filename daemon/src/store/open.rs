@@ -27,7 +27,7 @@ use crate::clock::Clock;
 use crate::halt::Halt;
 
 /// What the file `FORMAT` of a store says.
-const FORMAT_TEXT: &str = "retentiond store 1\n";
+pub(super) const FORMAT_TEXT: &str = "retentiond store 1\n";
 
 /// No store of ours has a longer one.
 const FORMAT_BYTES_MAX: u64 = 64;

@@ -286,6 +286,41 @@ impl Tree {
         Ok(Some(EventProof { envelope: envelope.to_bytes(), leaf, path, checkpoint }))
     }
 
+    /// Returns the root over the first `size` events.
+    ///
+    /// # Errors
+    /// When the tree does not hold so many.
+    pub fn root_at(&self, size: u64) -> Result<Digest, TreeFileError> {
+        if size > self.leaves() {
+            return Err(TreeFileError::Short);
+        }
+        Ok(tree::root(size, &self.read())?)
+    }
+
+    /// Returns where the newest checkpoint ends, in the file, that covers at most `size` events; 0 without one.
+    ///
+    /// # Errors
+    /// When the checkpoints cannot be read.
+    pub fn checkpoints_end(&self, size: u64) -> Result<u64, TreeFileError> {
+        let (places, end) = {
+            let notes = &self.state.read().notes;
+            (notes.places.clone(), notes.end)
+        };
+        for place in places.into_iter().rev() {
+            let mut reader = NoteReader::of(&self.checkpoints, place, end);
+            let mut reached = None;
+            while let Some((noted, _)) = reader.next()?
+                && noted.size <= size
+            {
+                reached = Some(noted.at + noted.len as u64);
+            }
+            if let Some(reached) = reached {
+                return Ok(reached);
+            }
+        }
+        Ok(0)
+    }
+
     /// Returns the position that the next event of the tree has.
     #[must_use]
     pub fn next(&self) -> Position {

@@ -23,6 +23,7 @@ use crate::store::durable_file::{self, DurableFileError, FileAction};
 pub mod destroy;
 pub mod filesystem;
 mod fill;
+pub mod rewrap;
 pub mod root_key;
 pub mod seal;
 mod segment;
@@ -164,6 +165,12 @@ pub enum VaultError {
     /// The house key is never destroyed.
     #[error("slot 0 is the house key, which is never destroyed; none of the keys was")]
     HouseKeyIsKept,
+    /// A slot of a copy of the keys is neither a key nor a tombstone.
+    #[error("slot {slot} in the copy of the keys is damaged; nothing was restored. Use another backup")]
+    SlotDamaged {
+        /// Which.
+        slot: u32,
+    },
     /// The house key does not open.
     #[error(
         "slot 0, the house key, is damaged: what operators wrote cannot be opened. Restore slots.0000 from the backup of the keys"
@@ -440,6 +447,11 @@ impl Vault {
             return Err(VaultError::ReadOnly);
         }
         destroy::destroy(&self.shared, ticket, ids)
+    }
+
+    /// As long as what this returns is kept, no key is destroyed. Keep it for a moment only.
+    pub fn hold_destruction(&self) -> parking_lot::MutexGuard<'_, ()> {
+        self.shared.overwriting.lock()
     }
 
     /// Reads every slot and opens every key; asked to stop, it tells what it saw until then.

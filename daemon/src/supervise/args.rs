@@ -35,6 +35,11 @@ pub enum Command {
         #[command(subcommand)]
         command: ConfigCommand,
     },
+    /// Make the store again from a backup; what was erased stays erased
+    ///
+    /// The state directory must be empty. The store that is made only observes: nothing is purged, and no access is given or
+    /// taken, until `retentionctl backup confirm-restore`.
+    Restore(RestoreArgs),
     /// Look after the store while the daemon is stopped
     Store {
         /// What to do with it
@@ -47,6 +52,29 @@ pub enum Command {
         /// The directory; it must exist
         dir: PathBuf,
     },
+}
+
+/// From which backup a store is made again.
+#[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
+pub struct RestoreArgs {
+    /// Which backup: its last event. The newest without it
+    #[arg(long, value_name = "POSITION")]
+    pub backup: Option<u64>,
+    /// Where the copies of the log lie, when not where the configuration says
+    #[arg(long, value_name = "DIR")]
+    pub from: Option<PathBuf>,
+    /// Where the copies of the keys lie, when not where the configuration says
+    #[arg(long, value_name = "DIR")]
+    pub keys: Option<PathBuf>,
+    /// A ledger of erasures beside that of the configuration; may be repeated
+    #[arg(long, value_name = "FILE", conflicts_with = "without_erasures")]
+    pub erasures: Vec<PathBuf>,
+    /// There is no ledger of erasures: whoever was erased after the backup comes back
+    #[arg(long)]
+    pub without_erasures: bool,
+    /// A signed checkpoint that somebody else holds; may be repeated
+    #[arg(long, value_name = "FILE")]
+    pub checkpoint: Vec<PathBuf>,
 }
 
 /// What is done with a configuration.

@@ -18,6 +18,7 @@ use retention_core::time::Timestamp;
 use retention_core::view::Condition;
 use tokio::sync::{Notify, mpsc, watch};
 
+use super::backups::Backups;
 use super::directory::Directory;
 use super::mailboxes::Mailboxes;
 use super::notifier::Notifier;
@@ -40,6 +41,7 @@ use crate::stage::intake::Intake;
 use crate::stage::intake::mail::MailIntake;
 use crate::stage::intake::permission::PermissionIntake;
 use crate::stage::intake::registry::Registrar;
+use crate::stage::ledger::Ledger;
 use crate::stage::policies::Policies;
 use crate::stage::run::trust::JUMP_US_MAX;
 use crate::stage::{Step, plan, project, run, schedule};
@@ -260,6 +262,16 @@ impl Life<'_> {
         };
         let mailboxes = Arc::new(Mailboxes { registrar: Registrar::new(Arc::clone(store)), directory, connector });
         let (attest, tree, tree_health) = self.attest(store, clock);
+        let erasures = self.config.read().backup.as_ref().and_then(|backup| backup.erasures.clone());
+        let ledger = erasures.map(|path| Ledger::new(Arc::clone(store), Arc::clone(clock), path));
+        let backups = Backups {
+            store: Arc::clone(store),
+            clock: Arc::clone(clock),
+            config: Arc::clone(&self.config),
+            tree: tree.clone(),
+            ledger: ledger.as_ref().map(Ledger::health),
+            under_way: Mutex::default(),
+        };
         let works = Arc::new(DaemonWorks {
             store: Arc::clone(store),
             clock: Arc::clone(clock),
@@ -267,11 +279,14 @@ impl Life<'_> {
             policy_health: policies.health(),
             tree,
             tree_health,
+            backups,
             mailboxes,
             orders,
         });
         let workers = match store.read_only_reason() {
-            None => self.start_stages(store, &shared, &hints, policies, outside, attest).map_err(unexpected)?,
+            None => {
+                self.start_stages(store, &shared, &hints, policies, outside, (attest, ledger)).map_err(unexpected)?
+            }
             Some(damage) => {
                 tracing::error!(
                     code = damage.code,
@@ -313,7 +328,7 @@ impl Life<'_> {
         hints: &Hints,
         mut policies: Policies,
         outside: Outside,
-        attest: Option<Attest>,
+        (attest, ledger): (Option<Attest>, Option<Ledger>),
     ) -> std::io::Result<Vec<std::thread::JoinHandle<()>>> {
         let config = self.config.read();
         let clock = &shared.clock;
@@ -343,6 +358,9 @@ impl Life<'_> {
         let mut workers = Vec::new();
         if let Some(mut attest) = attest {
             workers.push(start("attest", Wakes::OnTheLog, &hints.none, Box::new(move || attest.step()))?);
+        }
+        if let Some(mut ledger) = ledger {
+            workers.push(start("ledger", Wakes::OnTheLog, &hints.none, Box::new(move || ledger.step()))?);
         }
         workers.extend([
             start(

@@ -6,9 +6,13 @@ use std::sync::Arc;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use retention_core::control::ExitCode;
+use retention_core::evidence::checkpoint::CHECKPOINT_BYTES_MAX;
+use retention_core::id::Position;
 
+use super::args::RestoreArgs;
 use crate::clock::WallClock;
 use crate::config::{Config, Environment, SecretPlace};
+use crate::store::backup::{BackupError, Ledgers, Places, Restore};
 use crate::store::durable_file;
 use crate::store::vault::RootKey;
 use crate::store::{OpenError, Options, Store, VerifyReport};
@@ -34,6 +38,12 @@ pub fn rebuild(config: &Config) -> ExitCode {
     done(try_rebuild(config))
 }
 
+/// Makes the store again from a backup.
+#[must_use]
+pub fn restore(config: &Config, asked: RestoreArgs) -> ExitCode {
+    done(try_restore(config, asked))
+}
+
 /// What was asked could not be done: what to say, and how to end.
 struct Refused {
     says: String,
@@ -57,6 +67,30 @@ impl From<OpenError> for Refused {
             | OpenError::Append(_)
             | OpenError::Thread(_)
             | OpenError::Lock(_) => ExitCode::Unexpected,
+        };
+        refuse(exit, error)
+    }
+}
+
+impl From<BackupError> for Refused {
+    fn from(error: BackupError) -> Self {
+        let exit = match &error {
+            BackupError::Open(_)
+            | BackupError::Vault(_)
+            | BackupError::OtherLog
+            | BackupError::Absent
+            | BackupError::KeysGone { .. }
+            | BackupError::InTheWay { .. }
+            | BackupError::Damaged(_) => ExitCode::PersonNeeded,
+            BackupError::Changed { .. }
+            | BackupError::Contradicts { .. }
+            | BackupError::NotSigned
+            | BackupError::Ledger(_)
+            | BackupError::NotGood(_)
+            | BackupError::Tree(_) => ExitCode::VerificationFailed,
+            BackupError::File(_) | BackupError::Read(_) | BackupError::Append(_) | BackupError::Json(_) => {
+                ExitCode::Unexpected
+            }
         };
         refuse(exit, error)
     }
@@ -172,6 +206,66 @@ fn try_rebuild(config: &Config) -> Result<ExitCode, Refused> {
     let discarded = crate::store::sled_door::discard_set_aside(&options.dir.join("events"))
         .map_err(|error| refuse(ExitCode::Unexpected, error))?;
     say(&format!("{folded} events were folded again; {discarded} older event stores were removed"));
+    Ok(ExitCode::Done)
+}
+
+fn try_restore(config: &Config, asked: RestoreArgs) -> Result<ExitCode, Refused> {
+    let missing = |what: &str| {
+        refuse(
+            ExitCode::Invalid,
+            format!("nobody says where the {what} lie: add [backup] to the configuration, or name them"),
+        )
+    };
+    let configured = config.backup.as_ref();
+    let log = asked.from.or_else(|| Some(configured?.dir.clone())).ok_or_else(|| missing("copies of the log"))?;
+    let keys =
+        asked.keys.or_else(|| Some(configured?.keys_dir.clone())).ok_or_else(|| missing("copies of the keys"))?;
+    let mut files = asked.erasures;
+    files.extend(configured.and_then(|backup| backup.erasures.clone()));
+    files.dedup();
+    let ledgers = match (asked.without_erasures, files.is_empty()) {
+        (true, _) => Ledgers::None,
+        (false, false) => Ledgers::Files(files),
+        (false, true) => {
+            let says = "no ledger of erasures is named, so nobody knows who was erased after the backup was made; nothing was \
+                        restored. Name it with --erasures FILE; if there is none, say so with --without-erasures and erase \
+                        these people again";
+            return Err(refuse(ExitCode::Invalid, says));
+        }
+    };
+    let mut checkpoints = Vec::new();
+    for file in &asked.checkpoint {
+        let text = std::fs::File::open(file).and_then(|file| {
+            let mut text = String::new();
+            io::Read::read_to_string(&mut io::Read::take(file, CHECKPOINT_BYTES_MAX as u64), &mut text)?;
+            Ok(text)
+        });
+        let unreadable = |error| refuse(ExitCode::Invalid, format!("{}: {error}", file.display()));
+        checkpoints.push(text.map_err(unreadable)?);
+    }
+    let options = options(config)?;
+    let restore = Restore {
+        options: &options,
+        places: &Places { log, keys },
+        backup: asked.backup.map(Position),
+        ledgers,
+        checkpoints,
+    };
+    let mut bar = Bar::new("restore");
+    let restored = restore.run(&mut |at, all| bar.tell(at, all));
+    bar.end();
+    let restored = restored?;
+    let lost = match restored.missing {
+        None => "no checkpoint was shown, so nobody knows whether events are lost".to_owned(),
+        Some(0) => "no event is lost, as far as the newest checkpoint tells".to_owned(),
+        Some(missing) => format!("{missing} events that the newest checkpoint covers are lost"),
+    };
+    say(&format!(
+        "the store was made again from the backup of {}, up to event {}; {} keys that were destroyed since were left out; {lost}.\n\
+         It only observes: nothing is purged, and no access is given or taken. Start the daemon, look at `retentionctl status`,\n\
+         and then `retentionctl backup confirm-restore --reason …`",
+        restored.made_at, restored.last, restored.destroyed_again
+    ));
     Ok(ExitCode::Done)
 }
 

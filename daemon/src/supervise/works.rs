@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 use retention_core::control::{
-    AddMailboxes, Checked, CheckpointRow, ErrorBody, ErrorCode, Explanation, Finding, GiveGrant, Line, MailboxFinding,
-    PartRow, PartState, PolicyDiffRow, PolicyFileText, Progress, Severity,
+    AddMailboxes, BackupRow, Checked, CheckpointRow, ErrorBody, ErrorCode, Explanation, Finding, GiveGrant, Line,
+    MailboxFinding, PartRow, PartState, PolicyDiffRow, PolicyFileText, Progress, Severity,
 };
 use retention_core::event::grant::GrantRequested;
 use retention_core::evidence::checkpoint::Checkpoint;
@@ -14,6 +14,7 @@ use retention_core::id::{Digest, EntityId, Position};
 use retention_core::time::Timestamp;
 use tokio::sync::mpsc;
 
+use super::backups::Backups;
 use super::mailboxes::Mailboxes;
 use super::metrics;
 use crate::clock::Clock;
@@ -45,6 +46,8 @@ pub(super) struct DaemonWorks {
     pub(super) tree: Option<Arc<Tree>>,
     /// Why checkpoints are no longer signed.
     pub(super) tree_health: TreeHealth,
+    /// What makes backups.
+    pub(super) backups: Backups,
     /// The registered mailboxes.
     pub(super) mailboxes: Arc<Mailboxes>,
     /// Leads to the main loop.
@@ -149,6 +152,22 @@ impl Works for DaemonWorks {
             ErrorBody::saying(ErrorCode::WrongState, format!("no checkpoint covers event {} yet", position.0))
                 .hint("one is signed each second while the log grows; if none comes, see retentionctl status")
         })
+    }
+
+    fn make_backup(&self, uid: u32, sink: Sink<'_>) -> Result<(), ErrorBody> {
+        self.backups.make(uid, sink)
+    }
+
+    fn backups(&self) -> Result<Vec<BackupRow>, ErrorBody> {
+        self.backups.list()
+    }
+
+    fn verify_backup(&self, last: Position, sink: Sink<'_>) -> Result<(), ErrorBody> {
+        self.backups.verify(last, sink)
+    }
+
+    fn ledger_behind(&self) -> Option<String> {
+        self.backups.ledger_behind()
     }
 
     fn tree_stopped(&self) -> Option<String> {

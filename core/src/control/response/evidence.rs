@@ -103,6 +103,21 @@ pub struct EventRow {
     pub body: Digest,
 }
 
+/// One backup.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct BackupRow {
+    /// The last event that it holds.
+    pub last: Position,
+    /// When it was made.
+    pub made_at: Timestamp,
+    /// The size of its log, in bytes.
+    pub bytes: u64,
+    /// Whether its copy of the keys is there: without it nothing of it can be opened.
+    pub keys: bool,
+    /// Until when that copy is kept.
+    pub keys_until: Timestamp,
+}
+
 /// One signed checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CheckpointRow {

@@ -161,16 +161,20 @@ pub(super) async fn refuse_if_gone(control: &Shared, id: EntityId) -> Result<(),
 
 fn tombstone(log: &Arc<dyn Log>, entity: EntityId) -> Result<Tombstone, ApiError> {
     let mut tombstone = Tombstone { entity, run: None, policy: None, purged_on: None };
-    // An entity has one key, and it is destroyed once.
-    let types = vec![EventType::KeyDestroyed];
+    // An entity has one key, and it is destroyed once; the log of a restored store may not have by which run.
+    let types = vec![EventType::KeyDestroyed, EventType::KeyDestroyedAgain];
     let found = log.query(&Query { entity: Some(entity), types, limit: 1, ..Query::default() })?;
     let Some((position, row)) = found.rows.first() else { return Ok(tombstone) };
-    let day = row.recorded_at.to_jiff().to_zoned(jiff::tz::TimeZone::UTC).date();
-    tombstone.purged_on = Some(day.to_string());
-    if let Some(Event::KeyDestroyed(body)) = log.event(*position)?.as_ref().and_then(Recorded::event) {
-        tombstone.run = Some(body.run);
-        tombstone.policy = log::look(log, |views| policy_of(views, body.run)).flatten();
+    let mut at = row.recorded_at;
+    match log.event(*position)?.as_ref().and_then(Recorded::event) {
+        Some(Event::KeyDestroyed(body)) => {
+            tombstone.run = Some(body.run);
+            tombstone.policy = log::look(log, |views| policy_of(views, body.run)).flatten();
+        }
+        Some(Event::KeyDestroyedAgain(body)) => at = body.destroyed_at,
+        _ => {}
     }
+    tombstone.purged_on = Some(at.to_jiff().to_zoned(jiff::tz::TimeZone::UTC).date().to_string());
     Ok(tombstone)
 }
 

@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::{Extension, State};
 use retention_core::control::{Attention, Caller as WireCaller, CheckConfig, Checked, Status, StoreState};
+use retention_core::event::backup::StoreRestored;
 use retention_core::event::clock::ClockDoubted;
 use retention_core::id::{GrantId, HoldId, LayoutId, PlanId, Position, RunId};
 use retention_core::view::{EntityState, Grant, GrantState, PlanState, RunState, Views};
@@ -34,6 +35,12 @@ pub(crate) async fn status(
         seen_at: body.seen_at,
     }));
     attention.extend(tree.map(|message| Attention::TreeStopped { message }));
+    attention.extend(counts.restored.map(|body| Attention::StoreRestored {
+        made_at: body.made_at,
+        last: body.last,
+        ledger_read: body.ledger_read,
+    }));
+    attention.extend(control.works.ledger_behind().map(|message| Attention::LedgerBehind { message }));
     if problems > 0 {
         attention.push(Attention::PoliciesInvalid { problems });
     }
@@ -82,6 +89,7 @@ struct Counts {
     runs_active: Vec<RunId>,
     stuck: Vec<RunId>,
     clock: Option<ClockDoubted>,
+    restored: Option<StoreRestored>,
 }
 
 impl Counts {
@@ -122,6 +130,7 @@ impl Counts {
             runs_active: runs_in(is_active),
             stuck: runs_in(|state| state == RunState::Stuck),
             clock: small.clock.doubt().map(|(_, body)| body.clone()),
+            restored: small.restored.waits().map(|(_, body)| body.clone()),
         }
     }
 }

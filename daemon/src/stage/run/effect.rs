@@ -264,7 +264,7 @@ impl Run {
     /// Says whether a stream that ends at a position has the destruction of its key.
     fn has_destruction(&self, mut position: Position) -> Result<bool, StageError> {
         while let Some(row) = self.store.row(position)? {
-            if row.event_type == EventType::KeyDestroyed as u16 {
+            if [EventType::KeyDestroyed as u16, EventType::KeyDestroyedAgain as u16].contains(&row.event_type) {
                 return Ok(true);
             }
             position = row.previous;

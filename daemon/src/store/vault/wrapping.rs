@@ -157,6 +157,20 @@ impl Wrapping {
         Ok(Loaded { wrapping, repaired })
     }
 
+    /// Returns, in another directory, the same index key, and new keys of the next epoch for the first `segments` segments.
+    pub(super) fn renewed(&self, dir: &Path, segments: u32) -> Result<Self, VaultError> {
+        let root = RootKey::from_bytes(*self.root.bytes());
+        let mut new = Self { dir: dir.to_path_buf(), root, generation: self.generation, entries: Vec::new() };
+        new.entries.extend(self.entries.first().cloned());
+        for segment in 0..segments {
+            let old = self.entries.iter().find(|e| e.purpose == Purpose::Segment && e.segment == segment);
+            let epoch = old.map_or(0, |entry| entry.epoch).checked_add(1).ok_or(VaultError::Full)?;
+            new.push_epoch(Purpose::Segment, segment, epoch)?;
+        }
+        new.save()?;
+        Ok(new)
+    }
+
     /// Returns the index key.
     pub(super) fn index_key(&self) -> Result<OpenKey, VaultError> {
         let entry = self.entries.first().ok_or(VaultError::WrappingDamaged)?;
@@ -177,6 +191,10 @@ impl Wrapping {
     }
 
     fn push(&mut self, purpose: Purpose, segment: u32) -> Result<OpenKey, VaultError> {
+        self.push_epoch(purpose, segment, FIRST_EPOCH)
+    }
+
+    fn push_epoch(&mut self, purpose: Purpose, segment: u32, epoch: u32) -> Result<OpenKey, VaultError> {
         let random = SystemRandom::new();
         let mut bytes = Zeroizing::new([0; KEY_BYTES]);
         let mut nonce = [0; NONCE_LEN];
@@ -187,13 +205,13 @@ impl Wrapping {
             .cipher()?
             .seal_in_place_separate_tag(
                 Nonce::assume_unique_for_key(nonce),
-                Aad::from(aad(purpose, segment, FIRST_EPOCH)),
+                Aad::from(aad(purpose, segment, epoch)),
                 &mut wrapped,
             )
             .map_err(|_| VaultError::Cipher)?;
         let tag = tag.as_ref().first_chunk().copied().ok_or(VaultError::Cipher)?;
-        self.entries.push(Entry { purpose, segment, epoch: FIRST_EPOCH, nonce, wrapped, tag });
-        Ok(OpenKey { bytes, epoch: FIRST_EPOCH })
+        self.entries.push(Entry { purpose, segment, epoch, nonce, wrapped, tag });
+        Ok(OpenKey { bytes, epoch })
     }
 
     fn unwrap(&self, entry: &Entry) -> Option<OpenKey> {

@@ -5,6 +5,7 @@ use super::super::sled_door::{Blocks, Family};
 use super::super::tests::{add_contacts, add_layout, begin_purge, init, open, purge};
 use super::super::vault::destroy::StepTicket;
 use super::*;
+use retention_core::event::Event;
 use retention_core::id::SagaId;
 
 const SLOTS: &str = "state/keys/slots.0000";

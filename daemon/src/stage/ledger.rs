@@ -1,0 +1,146 @@
+//! Ledger: every destruction of a key is told to the ledger of erasures, on another machine, so that no old backup brings
+//! anybody back.
+//!
+//! It reads the log and appends to a file outside; the log does not wait for it. What could not be written is written
+//! later, from where the file ends. Until then people are told.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use retention_core::event::{Event, EventType, Recorded};
+use retention_core::id::{EntityId, Position};
+use retention_core::time::Timestamp;
+use retention_core::view::index::Key;
+use roaring::RoaringBitmap;
+
+use super::{StageError, Step};
+use crate::clock::Clock;
+use crate::store::Store;
+use crate::store::backup::restore::DESTRUCTIONS;
+use crate::store::backup::{Erasure, LedgerError, LedgerFile};
+
+/// How many destructions are written and flushed together.
+const ERASURES_PER_STEP: usize = 10_000;
+
+/// How soon a ledger that cannot be written is tried again: half a minute, in microseconds.
+const TRY_AGAIN_US: i64 = 30_000_000;
+
+/// Why the ledger is behind; empty while it is not.
+pub type LedgerHealth = Arc<Mutex<Option<String>>>;
+
+/// The stage.
+pub struct Ledger {
+    store: Arc<Store>,
+    clock: Arc<dyn Clock>,
+    path: PathBuf,
+    open: Option<LedgerFile>,
+    health: LedgerHealth,
+}
+
+impl Ledger {
+    /// Keeps the ledger at a path.
+    #[must_use]
+    pub fn new(store: Arc<Store>, clock: Arc<dyn Clock>, path: PathBuf) -> Self {
+        Self { store, clock, path, open: None, health: LedgerHealth::default() }
+    }
+
+    /// Returns where it says that it is behind.
+    #[must_use]
+    pub fn health(&self) -> LedgerHealth {
+        Arc::clone(&self.health)
+    }
+
+    /// Writes what the ledger does not have yet.
+    ///
+    /// # Errors
+    /// When the log cannot be read. That the ledger cannot be written is told by [`Self::health`].
+    pub fn step(&mut self) -> Result<Step, StageError> {
+        match self.catch_up()? {
+            Ok(step) => {
+                *self.health.lock() = None;
+                Ok(step)
+            }
+            Err(error) => {
+                self.open = None;
+                let mut health = self.health.lock();
+                if health.is_none() {
+                    tracing::error!(%error, "the ledger of erasures is behind: a backup that is restored now may bring somebody back");
+                }
+                *health = Some(error.to_string());
+                Ok(Step::IdleUntil(Timestamp(self.clock.now().0.saturating_add(TRY_AGAIN_US))))
+            }
+        }
+    }
+
+    fn catch_up(&mut self) -> Result<Result<Step, LedgerError>, StageError> {
+        let ledger = match &mut self.open {
+            Some(ledger) => ledger,
+            None => match LedgerFile::open(&self.path, self.store.index_key(), self.store.view(|v| v.small.store)) {
+                Ok(ledger) => self.open.insert(ledger),
+                Err(error) => return Ok(Err(error)),
+            },
+        };
+        let unknown = restores(&self.store)?.into_iter().find(|restore| !ledger.knows_restore(restore.position));
+        // What the ledger says of events after the backup was true of a log that is lost.
+        if let Some(restore) = &unknown
+            && restore.last < ledger.last()
+        {
+            return Ok(ledger.restored(restore.entities, restore.last, restore.position).map(|()| Step::Worked));
+        }
+        let before = unknown.as_ref().map_or(Position(u64::from(u32::MAX)), |restore| restore.position);
+        let (newest, positions) = self.store.view(|views| {
+            let mut all = RoaringBitmap::new();
+            for event_type in DESTRUCTIONS {
+                all |= views.index.get(Key::Type(event_type as u16)).unwrap_or(&RoaringBitmap::new());
+            }
+            let wanted = low(ledger.last().next())..low(before);
+            (views.position, all.range(wanted).take(ERASURES_PER_STEP).collect::<Vec<u32>>())
+        });
+        if ledger.last() > newest {
+            return Ok(Err(LedgerError::Ahead { position: ledger.last() }));
+        }
+        let mut erasures: Vec<(EntityId, Erasure)> = Vec::with_capacity(positions.len());
+        for position in positions.into_iter().map(u64::from).map(Position) {
+            if let Some(row) = self.store.row(position)?
+                && let Some(entity) = row.entity
+            {
+                erasures.push((entity, Erasure { position, at: row.recorded_at }));
+            }
+        }
+        if let (true, Some(restore)) = (erasures.is_empty(), unknown) {
+            return Ok(ledger.restored(restore.entities, restore.last, restore.position).map(|()| Step::Worked));
+        }
+        if erasures.is_empty() {
+            return Ok(Ok(Step::Idle));
+        }
+        Ok(ledger.destroyed(&erasures).map(|()| Step::Worked))
+    }
+}
+
+/// A restore, as the log tells it.
+struct KnownRestore {
+    position: Position,
+    entities: u32,
+    last: Position,
+}
+
+/// Returns the restores of this log, the oldest first.
+fn restores(store: &Store) -> Result<Vec<KnownRestore>, StageError> {
+    let positions: Vec<u32> = store.view(|views| {
+        let all = views.index.get(Key::Type(EventType::StoreRestored as u16));
+        all.into_iter().flatten().collect()
+    });
+    let mut restores = Vec::new();
+    for position in positions.into_iter().map(u64::from).map(Position) {
+        if let Some(Event::StoreRestored(body)) = store.read(position)?.as_ref().and_then(Recorded::event) {
+            restores.push(KnownRestore { position, entities: body.entities, last: body.last });
+        }
+    }
+    Ok(restores)
+}
+
+/// A log has fewer events than this can count.
+fn low(position: Position) -> u32 {
+    u32::try_from(position.0).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,230 @@
+//! Backups: a consistent copy of the log while the daemon runs, its keys apart from it, and the way back.
+//!
+//! | where | what | how long |
+//! |---|---|---|
+//! | `LOG/journal/`, `LOG/tree/checkpoints` | the event log, segment by segment: a segment that is closed is copied once | for ever, if wanted |
+//! | `LOG/manifests/POSITION.json` | what belongs to one backup, with the SHA-256 of each file | as the log |
+//! | `KEYS/POSITION/` | the key slots, still wrapped under the root key, and the key that signs checkpoints | short: a key that is destroyed later lives on in here |
+//! | the ledger of erasures | which keys were destroyed, line by line as it happens, on another machine | for ever |
+//!
+//! Whoever has the log alone has ciphertext. sled is not in a backup: it is made again from the journal. The root key is in none of
+//! them.
+//!
+//! Reading order: [`manifest`], [`make`], [`ledger`], [`restore`].
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use retention_core::id::{Digest, Position};
+use sha2::{Digest as _, Sha256};
+
+use super::durable_file::{self, DurableFileError, FileAction};
+use super::log::AppendError;
+use super::open::OpenError;
+use super::tree::TreeFileError;
+use super::vault::VaultError;
+use super::{ReadError, ReadOnly};
+
+pub mod ledger;
+pub mod make;
+pub mod manifest;
+pub mod restore;
+
+pub use ledger::{Erasure, LedgerError, LedgerFile};
+pub use manifest::Manifest;
+pub use restore::{Ledgers, Restore, Restored};
+
+/// Files are copied in pieces of this size, in bytes.
+const PIECE_BYTES: usize = 1024 * 1024;
+
+/// Where backups lie.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Places {
+    /// The log and the manifests.
+    pub log: PathBuf,
+    /// The copies of the keys.
+    pub keys: PathBuf,
+}
+
+impl Places {
+    fn manifests(&self) -> PathBuf {
+        self.log.join("manifests")
+    }
+
+    fn journal(&self) -> PathBuf {
+        self.log.join("journal")
+    }
+
+    fn checkpoints(&self) -> PathBuf {
+        self.log.join("tree/checkpoints")
+    }
+
+    fn keys_of(&self, last: Position) -> PathBuf {
+        self.keys.join(numbered(last))
+    }
+}
+
+/// Twenty digits, so that names sort as numbers do.
+fn numbered(position: Position) -> String {
+    format!("{:020}", position.0)
+}
+
+/// A backup could not be made, read or brought back.
+#[derive(Debug, thiserror::Error)]
+pub enum BackupError {
+    /// A file.
+    #[error(transparent)]
+    File(#[from] DurableFileError),
+    /// The store is damaged.
+    #[error("the store is read-only, so no backup is made of it: {0}. Keep the older backups")]
+    Damaged(ReadOnly),
+    /// The log could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The tree over it.
+    #[error(transparent)]
+    Tree(#[from] TreeFileError),
+    /// The keys.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// Backups of another store lie there.
+    #[error(
+        "the backups in this directory are of another store, or of a log that this one does not continue; nothing was changed. Name an empty directory in [backup]"
+    )]
+    OtherLog,
+    /// There is none.
+    #[error("there is no such backup in this directory; `retentionctl backup list` shows those that there are")]
+    Absent,
+    /// It is not as it was written.
+    #[error("{file} of the backup up to event {last} is not as it was written: {what}; use another backup")]
+    Changed {
+        /// The backup.
+        last: Position,
+        /// Which of its files.
+        file: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// The copy of the keys is over.
+    #[error(
+        "the copy of the keys that belongs to the backup up to event {last} is gone: its time was over. The log of this backup can be proven, but not opened; restore a newer one"
+    )]
+    KeysGone {
+        /// The backup.
+        last: Position,
+    },
+    /// There is something in the way of a restore.
+    #[error(
+        "{what} is not empty, and a restore never writes over anything; nothing was changed. Move it away as it is"
+    )]
+    InTheWay {
+        /// Which directory.
+        what: &'static str,
+    },
+    /// A checkpoint that was shown contradicts the backup.
+    #[error(
+        "the backup contradicts the checkpoint over {size} events that was shown: it is not the log that was signed. Nothing was restored"
+    )]
+    Contradicts {
+        /// How many events the checkpoint covers.
+        size: u64,
+    },
+    /// A checkpoint that was shown is none of ours.
+    #[error("a checkpoint that was shown is not signed by a key of this log; nothing was restored")]
+    NotSigned,
+    /// A ledger of erasures cannot be believed.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The restored store is not good.
+    #[error("the restored store is not as it should be, so it was not put in place: {0}")]
+    NotGood(String),
+    /// It could not be opened.
+    #[error(transparent)]
+    Open(#[from] Box<OpenError>),
+    /// It could not be written.
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    /// The manifest could not be written as JSON, which does not happen to ours.
+    #[error("the manifest of the backup could not be written: {0}")]
+    Json(#[from] serde_json::Error),
+}
+
+impl From<OpenError> for BackupError {
+    fn from(error: OpenError) -> Self {
+        Self::Open(Box::new(error))
+    }
+}
+
+const COPY: &str = "file of the backup";
+
+/// Copies the first `bytes` of a file, durably, and reads the copy back. Returns their SHA-256.
+fn copy(from: &Path, to: &Path, bytes: u64, done: &mut dyn FnMut(u64)) -> Result<Digest, BackupError> {
+    let source = File::open(from).map_err(durable_file::failed(COPY, FileAction::Open))?;
+    let beside = beside(to);
+    // What an earlier attempt left.
+    match std::fs::remove_file(&beside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(durable_file::failed(COPY, FileAction::Remove)(error).into());
+        }
+        _ => {}
+    }
+    let mut target = durable_file::open_or_create(&beside, COPY)?;
+    let digest = pass(source.take(bytes), bytes, |piece| {
+        target.write_all(piece).map_err(durable_file::failed(COPY, FileAction::Write))?;
+        done(piece.len() as u64);
+        Ok(())
+    })?;
+    target.sync_all().map_err(durable_file::failed(COPY, FileAction::Sync))?;
+    if digest_of(&beside, bytes)? != digest {
+        let differs = io::Error::other("it reads back differently");
+        return Err(durable_file::failed(COPY, FileAction::Read)(differs).into());
+    }
+    std::fs::rename(&beside, to).map_err(durable_file::failed(COPY, FileAction::Rename))?;
+    if let Some(dir) = to.parent() {
+        durable_file::fsync_dir(dir, COPY)?;
+    }
+    Ok(digest)
+}
+
+fn beside(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".tmp");
+    PathBuf::from(name)
+}
+
+/// Returns the SHA-256 of the first `bytes` of a file.
+fn digest_of(path: &Path, bytes: u64) -> Result<Digest, BackupError> {
+    let file = File::open(path).map_err(durable_file::failed(COPY, FileAction::Open))?;
+    pass(file.take(bytes), bytes, |_| Ok(()))
+}
+
+/// Hands exactly so many bytes on, and returns their SHA-256.
+fn pass(
+    mut from: impl Read,
+    bytes: u64,
+    mut each: impl FnMut(&[u8]) -> Result<(), BackupError>,
+) -> Result<Digest, BackupError> {
+    let mut sha = Sha256::new();
+    let mut piece = vec![0; PIECE_BYTES];
+    let mut passed = 0;
+    while passed < bytes {
+        let read = match from.read(&mut piece) {
+            Ok(0) => {
+                let short = io::Error::from(io::ErrorKind::UnexpectedEof);
+                return Err(durable_file::failed(COPY, FileAction::Read)(short).into());
+            }
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(durable_file::failed(COPY, FileAction::Read)(error).into()),
+        };
+        let piece = piece.get(..read).unwrap_or_default();
+        sha.update(piece);
+        each(piece)?;
+        passed += read as u64;
+    }
+    Ok(Digest(sha.finalize().into()))
+}
+
+#[cfg(test)]
+mod tests;

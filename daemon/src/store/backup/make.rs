@@ -1,0 +1,226 @@
+//! Making a backup while everything goes on.
+//!
+//! **Order**, so that log and keys fit: while no key can be destroyed, the end of the log is noted and the keys are copied. So every
+//! key that an event up to there needs is in the copy, and whatever is destroyed in it was meant to be, as the log says. The
+//! log is copied after that, up to exactly the noted end; the manifest is written last.
+
+use std::path::Path;
+
+use retention_core::event::envelope::ENVELOPE_BYTES;
+use retention_core::id::{Digest, Position};
+use retention_core::time::Timestamp;
+
+use super::manifest::{Manifest, Part, is_key_file, segment_name};
+use super::{BackupError, Places, copy};
+use crate::store::durable_file::{self, FileAction};
+use crate::store::journal::frame::FRAME_HEADER_BYTES;
+use crate::store::journal::{Place, segment_path};
+use crate::store::tree::Tree;
+use crate::store::{Progress, ReadError, Store};
+
+/// The key that signs checkpoints, in a copy of the keys.
+pub(super) const SIGNING_KEY: &str = "signing.key";
+
+const DIR: &str = "directory of the backup";
+const KEYS_DIR: &str = "directory of the copies of the keys";
+
+impl Store {
+    /// Makes a backup and reads it back. Progress is in bytes. One at a time: the caller sees to that.
+    ///
+    /// # Errors
+    /// When anything cannot be read, written or read back; the backups that were there before are as they were.
+    pub fn backup(
+        &self,
+        places: &Places,
+        keys_until: Timestamp,
+        tree: Option<&Tree>,
+        progress: Progress<'_>,
+    ) -> Result<(Manifest, Digest), BackupError> {
+        if let Some(damage) = self.read_only_reason() {
+            return Err(BackupError::Damaged(damage));
+        }
+        for (dir, role) in [(&places.log, DIR), (&places.keys, KEYS_DIR)] {
+            durable_file::create_private_dir(dir, role)?;
+        }
+        for dir in [places.manifests(), places.journal(), places.log.join("tree")] {
+            durable_file::create_private_dir(&dir, DIR)?;
+        }
+        let earlier = self.earlier(places)?;
+        let (mut manifest, end) = {
+            let _nothing_is_destroyed = self.inner.vault.hold_destruction();
+            let (mut manifest, end) = self.moment()?;
+            manifest.keys = self.copy_keys(places, manifest.last)?;
+            (manifest, end)
+        };
+        manifest.keys_until = keys_until;
+        self.copy_journal(places, earlier.as_ref(), &mut manifest, end, progress)?;
+        if let Some(tree) = tree {
+            let bytes = tree.checkpoints_end(manifest.last.0)?;
+            let sha256 = copy(&self.dir().join("tree/checkpoints"), &places.checkpoints(), bytes, &mut |_| {})?;
+            manifest.checkpoints = Some(Part { name: "checkpoints".to_owned(), bytes, sha256 });
+        }
+        let digest = manifest.write(places)?;
+        Ok((manifest, digest))
+    }
+
+    /// Returns the newest backup that is there, if it is one of this log.
+    fn earlier(&self, places: &Places) -> Result<Option<Manifest>, BackupError> {
+        let Some(last) = Manifest::list(places)?.pop() else { return Ok(None) };
+        let earlier = Manifest::read(places, last)?;
+        let envelope = self.envelope(last)?.map(|envelope| Digest::of(&envelope.to_bytes()));
+        if earlier.store != self.name() || envelope != Some(earlier.envelope) {
+            return Err(BackupError::OtherLog);
+        }
+        Ok(Some(earlier))
+    }
+
+    fn name(&self) -> String {
+        hex::encode(self.view(|views| views.small.store))
+    }
+
+    /// Returns the manifest of the log as it is now, and where its last event ends.
+    fn moment(&self) -> Result<(Manifest, Place), BackupError> {
+        let last = self.view(|views| views.position);
+        let (row, envelope) = match (self.row(last)?, self.envelope(last)?) {
+            (Some(row), Some(envelope)) => (row, envelope),
+            _ => return Err(ReadError::from(crate::store::journal::JournalError::Poisoned).into()),
+        };
+        let frame = FRAME_HEADER_BYTES + ENVELOPE_BYTES + envelope.body_len as usize;
+        let offset = row.place.offset.saturating_add(u32::try_from(frame).unwrap_or(u32::MAX));
+        let envelope = Digest::of(&envelope.to_bytes());
+        let manifest = Manifest::of(self.name(), self.inner.clock.now(), last, envelope);
+        Ok((manifest, Place { segment: row.place.segment, offset }))
+    }
+
+    fn copy_keys(&self, places: &Places, last: Position) -> Result<Vec<Part>, BackupError> {
+        let into = places.keys_of(last);
+        discard_keys(&into)?;
+        durable_file::create_private_dir(&into, KEYS_DIR)?;
+        let keys = self.dir().join("keys");
+        let failed = || durable_file::failed("directory of keys", FileAction::Read);
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(&keys).map_err(failed())? {
+            let name = entry.map_err(failed())?.file_name();
+            names.extend(name.to_str().filter(|name| is_key_file(name)).map(str::to_owned));
+        }
+        // A segment's wrapping key is kept before its file is made: so the files come first.
+        names.sort_unstable();
+        let mut parts = Vec::new();
+        for name in names {
+            let from = keys.join(&name);
+            let bytes = std::fs::metadata(&from).map_err(failed())?.len();
+            let sha256 = copy(&from, &into.join(&name), bytes, &mut |_| {})?;
+            parts.push(Part { name, bytes, sha256 });
+        }
+        let signing = self.dir().join("tree").join(SIGNING_KEY);
+        if let Ok(meta) = std::fs::metadata(&signing) {
+            let sha256 = copy(&signing, &into.join(SIGNING_KEY), meta.len(), &mut |_| {})?;
+            parts.push(Part { name: SIGNING_KEY.to_owned(), bytes: meta.len(), sha256 });
+        }
+        Ok(parts)
+    }
+
+    fn copy_journal(
+        &self,
+        places: &Places,
+        earlier: Option<&Manifest>,
+        manifest: &mut Manifest,
+        end: Place,
+        progress: Progress<'_>,
+    ) -> Result<(), BackupError> {
+        let journal = self.dir().join("journal");
+        let mut wanted = Vec::new();
+        for segment in 1..=end.segment {
+            let path = segment_path(&journal, segment);
+            let bytes = if segment == end.segment {
+                u64::from(end.offset)
+            } else {
+                std::fs::metadata(&path)
+                    .map_err(durable_file::failed("segment of the journal", FileAction::Read))?
+                    .len()
+            };
+            wanted.push((segment, path, bytes));
+        }
+        let total = wanted.iter().map(|(_, _, bytes)| bytes).sum();
+        let mut done = 0;
+        for (segment, from, bytes) in wanted {
+            self.halt().check().map_err(ReadError::from)?;
+            let name = segment_name(segment);
+            let to = places.journal().join(&name);
+            let kept = earlier.and_then(|earlier| {
+                let part = earlier.journal.iter().find(|part| part.name == name && part.bytes == bytes)?;
+                let is_there = std::fs::metadata(&to).is_ok_and(|meta| meta.len() == bytes);
+                is_there.then(|| part.clone())
+            });
+            let part = match kept {
+                Some(part) => {
+                    done += bytes;
+                    part
+                }
+                None => {
+                    let sha256 = copy(&from, &to, bytes, &mut |more| {
+                        done += more;
+                        progress(done, total);
+                    })?;
+                    Part { name, bytes, sha256 }
+                }
+            };
+            manifest.journal.push(part);
+        }
+        progress(total, total);
+        Ok(())
+    }
+}
+
+/// Overwrites and removes the copies of keys whose time is over, and those that a crash left without a manifest. Returns the
+/// backups that they belonged to. Not while a backup is being made.
+///
+/// # Errors
+/// When one cannot be removed; it is tried again with the next backup.
+pub fn remove_ended_keys(places: &Places, now: Timestamp) -> Result<Vec<Position>, BackupError> {
+    let failed = || durable_file::failed(KEYS_DIR, FileAction::Read);
+    let mut removed = Vec::new();
+    for entry in std::fs::read_dir(&places.keys).map_err(failed())? {
+        let name = entry.map_err(failed())?.file_name();
+        // Anything else in there is not ours.
+        let Some(last) = name.to_str().and_then(|name| name.parse().ok()).map(Position) else { continue };
+        if places.keys_of(last) != places.keys.join(&name) {
+            continue;
+        }
+        let is_over = match Manifest::read(places, last) {
+            Ok(manifest) => manifest.keys_until < now,
+            Err(BackupError::Absent) => true,
+            Err(error) => return Err(error),
+        };
+        if is_over {
+            discard_keys(&places.keys_of(last))?;
+            removed.push(last);
+        }
+    }
+    removed.sort_unstable();
+    Ok(removed)
+}
+
+/// Overwrites every file of a copy of the keys, and removes it.
+fn discard_keys(dir: &Path) -> Result<(), BackupError> {
+    let failed = |action| durable_file::failed("copy of the keys", action);
+    let entries = match std::fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed(FileAction::Read)(error).into()),
+    };
+    for entry in entries {
+        let path = entry.map_err(failed(FileAction::Read))?.path();
+        let mut file = std::fs::OpenOptions::new().write(true).open(&path).map_err(failed(FileAction::Open))?;
+        let bytes = file.metadata().map_err(failed(FileAction::Read))?.len();
+        std::io::copy(&mut std::io::Read::take(std::io::repeat(0), bytes), &mut file)
+            .map_err(failed(FileAction::Write))?;
+        file.sync_all().map_err(failed(FileAction::Sync))?;
+        std::fs::remove_file(&path).map_err(failed(FileAction::Remove))?;
+    }
+    std::fs::remove_dir(dir).map_err(failed(FileAction::Remove))?;
+    if let Some(parent) = dir.parent() {
+        durable_file::fsync_dir(parent, KEYS_DIR)?;
+    }
+    Ok(())
+}

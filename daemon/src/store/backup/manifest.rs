@@ -1,0 +1,188 @@
+//! What belongs to one backup.
+
+use std::path::Path;
+
+use retention_core::id::{Digest, Position};
+use retention_core::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{BackupError, Places, digest_of, numbered};
+use crate::store::durable_file::{self, FileAction};
+
+/// The version of the manifest.
+const FORMAT: u32 = 1;
+
+/// A segment of the journal has some hundred bytes here, and a full log has some ten thousand of them.
+const MANIFEST_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+const ROLE: &str = "manifest of the backup";
+
+/// A file, or the beginning of one that goes on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Part {
+    /// Its name in its directory.
+    pub name: String,
+    /// How many of its bytes belong to this backup.
+    pub bytes: u64,
+    /// Their SHA-256.
+    pub sha256: Digest,
+}
+
+/// A backup: the log up to an event, and the keys of that moment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    format: u32,
+    /// The name of the store, in hexadecimal digits.
+    pub store: String,
+    /// The version of the program that made it.
+    pub program: String,
+    /// When it was made.
+    pub made_at: Timestamp,
+    /// The last event that it holds.
+    pub last: Position,
+    /// SHA-256 of the envelope of that event: which of two logs that parted this is.
+    pub envelope: Digest,
+    /// The segments of the journal, ascending.
+    pub journal: Vec<Part>,
+    /// The signed checkpoints, when there is a tree.
+    pub checkpoints: Option<Part>,
+    /// The files of the copy of the keys.
+    pub keys: Vec<Part>,
+    /// Until when that copy is kept.
+    pub keys_until: Timestamp,
+}
+
+impl Manifest {
+    /// Makes the manifest of a backup that has no files yet.
+    pub(super) fn of(store: String, made_at: Timestamp, last: Position, envelope: Digest) -> Self {
+        Self {
+            format: FORMAT,
+            store,
+            program: crate::store::open::program_version(),
+            made_at,
+            last,
+            envelope,
+            journal: Vec::new(),
+            checkpoints: None,
+            keys: Vec::new(),
+            keys_until: made_at,
+        }
+    }
+
+    /// Returns how large the backup is without its keys, in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.journal.iter().chain(&self.checkpoints).map(|part| part.bytes).sum()
+    }
+
+    /// Writes it, durably. From here on there is this backup.
+    pub(super) fn write(&self, places: &Places) -> Result<Digest, BackupError> {
+        let text = serde_json::to_vec_pretty(self)?;
+        let path = places.manifests().join(format!("{}.json", numbered(self.last)));
+        durable_file::replace(&path, &text, ROLE)?;
+        Ok(Digest::of(&text))
+    }
+
+    /// Reads the manifest of one backup.
+    ///
+    /// # Errors
+    /// When there is none, or it is not as it was written.
+    pub fn read(places: &Places, last: Position) -> Result<Self, BackupError> {
+        let changed = |what: &str| BackupError::Changed { last, file: ROLE.to_owned(), what: what.to_owned() };
+        let path = places.manifests().join(format!("{}.json", numbered(last)));
+        let text = durable_file::read_bounded(&path, MANIFEST_BYTES_MAX, ROLE)?.ok_or(BackupError::Absent)?;
+        let manifest: Self = serde_json::from_slice(&text).map_err(|_| changed("it is no manifest"))?;
+        if manifest.format != FORMAT {
+            return Err(changed("it was written by a newer program"));
+        }
+        // Names lead to files: none may lead out of the backup.
+        let has_strange_name = manifest.journal.iter().zip(1..).any(|(part, number)| part.name != segment_name(number))
+            || manifest.keys.iter().any(|part| !is_key_file(&part.name));
+        if manifest.last != last || manifest.journal.is_empty() || has_strange_name {
+            return Err(changed("it names files that no backup has"));
+        }
+        Ok(manifest)
+    }
+
+    /// Returns the backups that there are, the oldest first.
+    ///
+    /// # Errors
+    /// When the directory cannot be listed.
+    pub fn list(places: &Places) -> Result<Vec<Position>, BackupError> {
+        let failed = || durable_file::failed("directory of manifests", FileAction::Read);
+        let entries = match std::fs::read_dir(places.manifests()) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(failed()(error).into()),
+        };
+        let mut found = Vec::new();
+        for entry in entries {
+            let name = entry.map_err(failed())?.file_name();
+            let stem = name.to_str().and_then(|name| name.strip_suffix(".json"));
+            found.extend(stem.and_then(|stem| stem.parse().ok()).map(Position));
+        }
+        found.sort_unstable();
+        Ok(found)
+    }
+
+    /// Says whether the copy of the keys is still there.
+    #[must_use]
+    pub fn has_keys(&self, places: &Places) -> bool {
+        places.keys_of(self.last).is_dir()
+    }
+
+    /// Reads every file of the log back and compares it.
+    ///
+    /// # Errors
+    /// Names the first that is not as it was written.
+    pub fn check_log(&self, places: &Places, done: &mut dyn FnMut(u64)) -> Result<(), BackupError> {
+        for part in &self.journal {
+            self.check(part, &places.journal().join(&part.name))?;
+            done(part.bytes);
+        }
+        if let Some(part) = &self.checkpoints {
+            self.check(part, &places.checkpoints())?;
+            done(part.bytes);
+        }
+        Ok(())
+    }
+
+    /// Reads every file of the copy of the keys back and compares it.
+    ///
+    /// # Errors
+    /// When the copy is gone, or a file is not as it was written.
+    pub fn check_keys(&self, places: &Places) -> Result<(), BackupError> {
+        let dir = places.keys_of(self.last);
+        if !dir.is_dir() {
+            return Err(BackupError::KeysGone { last: self.last });
+        }
+        self.keys.iter().try_for_each(|part| self.check(part, &dir.join(&part.name)))
+    }
+
+    fn check(&self, part: &Part, path: &Path) -> Result<(), BackupError> {
+        let changed =
+            |what: &str| BackupError::Changed { last: self.last, file: part.name.clone(), what: what.to_owned() };
+        let there = std::fs::symlink_metadata(path).ok().filter(std::fs::Metadata::is_file).map(|meta| meta.len());
+        match there {
+            None => Err(changed("it is missing")),
+            Some(bytes) if bytes < part.bytes => Err(changed("it is too short")),
+            Some(_) if digest_of(path, part.bytes)? != part.sha256 => Err(changed("its SHA-256 is another one")),
+            Some(_) => Ok(()),
+        }
+    }
+}
+
+/// Returns the name of a segment of the journal.
+pub(super) fn segment_name(number: u32) -> String {
+    format!("{number:08}.seg")
+}
+
+/// Says whether a file belongs into a copy of the keys.
+pub(super) fn is_key_file(name: &str) -> bool {
+    let is_slots = name
+        .strip_prefix("slots.")
+        .is_some_and(|number| number.len() == 4 && number.bytes().all(|byte| byte.is_ascii_digit()));
+    is_slots || matches!(name, "wrapping.a" | "wrapping.b" | super::make::SIGNING_KEY)
+}

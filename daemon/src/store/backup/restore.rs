@@ -1,0 +1,346 @@
+//! A store from a backup, in which nobody comes back.
+//!
+//! **Order.** Everything is made in `STATE/.restoring`: the backup is compared with its manifest while it is copied; the journal
+//! is gone through, its tree is built and compared with every checkpoint that is known; the keys are written without those that
+//! the log or a ledger of erasures calls destroyed; the store is opened, told in its log that it was restored, closed and
+//! verified. Only then it is moved into its place, `FORMAT` last. So there is no store before all of that is done, and a crash
+//! anywhere is answered by asking again.
+//!
+//! What is restored only observes: nothing is purged, and no access is given or taken, until a person confirms it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use retention_core::event::backup::{KeyDestroyedAgain, StoreRestored};
+use retention_core::event::{Draft, Envelope, Event, EventType};
+use retention_core::evidence::checkpoint::Checkpoint;
+use retention_core::id::{EntityId, Position};
+use retention_core::view::Condition;
+use roaring::RoaringBitmap;
+
+use super::ledger::{Erasure, Read};
+use super::make::SIGNING_KEY;
+use super::manifest::{Manifest, segment_name};
+use super::{BackupError, Places, copy};
+use crate::store::durable_file::{self, DurableFileError, FileAction};
+use crate::store::journal::JournalReader;
+use crate::store::open::daemon_draft;
+use crate::store::tree::Tree;
+use crate::store::vault::{RootKey, Vault, rewrap};
+use crate::store::{KeyState, OpenError, Options, Progress, ReadError, Store};
+
+const STAGING: &str = ".restoring";
+const COMPLETE: &str = "complete";
+const ROLE: &str = "directory of the restore";
+
+/// What is moved into place, in this order.
+pub(super) const MOVED: [&str; 6] = ["journal", "keys", "tree", "events", "events.state", "FORMAT"];
+
+/// What may lie in the state directory before: the exports, which no backup has, and what the file system makes.
+const MAY_LIE_THERE: [&str; 3] = ["exports", "lost+found", STAGING];
+
+/// How many events are hashed, or appended, together.
+const EVENTS_TOGETHER: usize = 10_000;
+
+/// What is known of the erasures after the backup.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ledgers {
+    /// Nothing: whoever was erased after the backup comes back. A person has said that this is so.
+    None,
+    /// These files.
+    Files(Vec<PathBuf>),
+}
+
+/// What is to be restored.
+pub struct Restore<'a> {
+    /// Where to, and the root key.
+    pub options: &'a Options,
+    /// Where from.
+    pub places: &'a Places,
+    /// Which backup, by its last event; the newest without it.
+    pub backup: Option<Position>,
+    /// The erasures after it.
+    pub ledgers: Ledgers,
+    /// Signed checkpoints that others hold.
+    pub checkpoints: Vec<String>,
+}
+
+/// What was restored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Restored {
+    /// The backup.
+    pub last: Position,
+    /// When it was made.
+    pub made_at: retention_core::time::Timestamp,
+    /// How many keys were left out because a ledger names them.
+    pub destroyed_again: u64,
+    /// How many events are lost, as far as the newest checkpoint that was shown tells.
+    pub missing: Option<u64>,
+}
+
+/// What going through the journal tells.
+struct Journal {
+    destroyed: RoaringBitmap,
+    used: u32,
+}
+
+impl Restore<'_> {
+    /// Restores. Progress is in bytes, then in events.
+    ///
+    /// # Errors
+    /// When anything is not as it should be: there is no store then, and the backup is as it was.
+    pub fn run(&self, progress: Progress<'_>) -> Result<Restored, BackupError> {
+        let state = &self.options.dir;
+        durable_file::create_private_dir(state, ROLE)?;
+        let staging = state.join(STAGING);
+        if staging.join(COMPLETE).exists() {
+            // All was done but the moving. What it said is in the log.
+            put_in_place(&staging, state)?;
+            return self.told();
+        }
+        refuse_to_overwrite(state)?;
+        match std::fs::remove_dir_all(&staging) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(failed(FileAction::Remove)(error).into());
+            }
+            _ => {}
+        }
+        for dir in [staging.clone(), staging.join("journal"), staging.join("keys"), staging.join("tree")] {
+            durable_file::create_private_dir(&dir, ROLE)?;
+        }
+        let manifest = self.manifest()?;
+        manifest.check_keys(self.places)?;
+        self.copy_log(&manifest, &staging, progress)?;
+        let journal = self.go_through(&manifest, &staging, progress)?;
+        let again = self.destroyed_since(&manifest, &journal)?;
+        let options = Options { dir: staging.clone(), ..self.options.clone() };
+        self.write_keys(&manifest, &journal, &again, &options)?;
+        durable_file::create_new(&staging.join("FORMAT"), crate::store::open::FORMAT_TEXT.as_bytes(), ROLE)?;
+        self.tell(&manifest, &journal, &again, &options, progress)?;
+        let report = Store::verify_stopped(&options, progress)?;
+        if !report.is_good() {
+            let said = report.findings.first().map(ToString::to_string).unwrap_or_default();
+            return Err(BackupError::NotGood(said));
+        }
+        durable_file::create_new(&staging.join(COMPLETE), b"", ROLE)?;
+        put_in_place(&staging, state)?;
+        self.told()
+    }
+
+    fn manifest(&self) -> Result<Manifest, BackupError> {
+        let last = match self.backup {
+            Some(last) => last,
+            None => Manifest::list(self.places)?.pop().ok_or(BackupError::Absent)?,
+        };
+        Manifest::read(self.places, last)
+    }
+
+    fn copy_log(&self, manifest: &Manifest, staging: &Path, progress: Progress<'_>) -> Result<(), BackupError> {
+        let total = manifest.bytes();
+        let mut done = 0;
+        let files = (1..).zip(&manifest.journal).map(|(number, part)| {
+            let name = segment_name(number);
+            (part, self.places.journal().join(&name), staging.join("journal").join(name))
+        });
+        let checkpoints =
+            manifest.checkpoints.iter().map(|part| (part, self.places.checkpoints(), staging.join("tree/checkpoints")));
+        for (part, from, to) in files.chain(checkpoints) {
+            self.options.halt.check().map_err(ReadError::from)?;
+            let copied = copy(&from, &to, part.bytes, &mut |more| {
+                done += more;
+                progress(done, total);
+            })?;
+            if copied != part.sha256 {
+                let what = "its SHA-256 is another one".to_owned();
+                return Err(BackupError::Changed { last: manifest.last, file: part.name.clone(), what });
+            }
+        }
+        let keys = self.places.keys_of(manifest.last);
+        if let Some(part) = manifest.keys.iter().find(|part| part.name == SIGNING_KEY) {
+            copy(&keys.join(SIGNING_KEY), &staging.join("tree").join(SIGNING_KEY), part.bytes, &mut |_| {})?;
+        }
+        Ok(())
+    }
+
+    /// Reads every event, builds the tree over them, and notes what was destroyed.
+    fn go_through(&self, manifest: &Manifest, staging: &Path, progress: Progress<'_>) -> Result<Journal, BackupError> {
+        let changed = || BackupError::Changed {
+            last: manifest.last,
+            file: "journal".to_owned(),
+            what: "it does not end with the event that the manifest names".to_owned(),
+        };
+        let tree = Tree::open(staging)?;
+        let reader = JournalReader::at(&staging.join("journal"));
+        let mut journal = Journal { destroyed: RoaringBitmap::new(), used: 1 };
+        let mut together: Vec<Envelope> = Vec::with_capacity(EVENTS_TOGETHER);
+        let mut newest = None;
+        for entry in reader.events_after(Position::NONE, manifest.last).map_err(ReadError::from)? {
+            self.options.halt.check().map_err(ReadError::from)?;
+            let (_, stored) = entry.map_err(ReadError::from)?;
+            let envelope = stored.envelope;
+            if let Some(entity) = envelope.entity {
+                journal.used = journal.used.max(entity.0.saturating_add(1));
+                if is_destruction(envelope.event_type) {
+                    journal.destroyed.insert(entity.0);
+                }
+            }
+            newest = Some(envelope);
+            together.push(envelope);
+            if together.len() == EVENTS_TOGETHER {
+                tree.append(&together)?;
+                together.clear();
+                progress(envelope.position.0, manifest.last.0);
+            }
+        }
+        tree.append(&together)?;
+        let newest = newest.ok_or_else(changed)?;
+        if newest.position != manifest.last || retention_core::id::Digest::of(&newest.to_bytes()) != manifest.envelope {
+            return Err(changed());
+        }
+        for size in self.checkpoints.iter().filter_map(|note| Checkpoint::unverified(note).ok()) {
+            if size.size <= manifest.last.0 && tree.root_at(size.size)? != size.root {
+                return Err(BackupError::Contradicts { size: size.size });
+            }
+        }
+        Ok(journal)
+    }
+
+    /// Reads the ledgers: what they call destroyed, of what the backup has and does not call destroyed itself.
+    fn destroyed_since(
+        &self,
+        manifest: &Manifest,
+        journal: &Journal,
+    ) -> Result<BTreeMap<EntityId, Erasure>, BackupError> {
+        let Ledgers::Files(files) = &self.ledgers else { return Ok(BTreeMap::new()) };
+        let root = RootKey::read(&self.options.root_key).map_err(OpenError::from)?;
+        let key = rewrap::index_key_of(&self.places.keys_of(manifest.last), root)?;
+        let mut store = [0; 16];
+        hex::decode_to_slice(&manifest.store, &mut store).map_err(|_| BackupError::OtherLog)?;
+        let mut again = BTreeMap::new();
+        for file in files {
+            let read = Read::of(file, &key, store)?;
+            again.extend(read.destroyed.into_iter().filter(|(entity, _)| {
+                entity.0 < journal.used && entity.0 > 0 && !journal.destroyed.contains(entity.0)
+            }));
+        }
+        Ok(again)
+    }
+
+    /// Writes the keys, without those that must not come back, and looks for each of these.
+    fn write_keys(
+        &self,
+        manifest: &Manifest,
+        journal: &Journal,
+        again: &BTreeMap<EntityId, Erasure>,
+        options: &Options,
+    ) -> Result<(), BackupError> {
+        let root = || RootKey::read(&self.options.root_key).map_err(OpenError::from);
+        let mut left_out = journal.destroyed.clone();
+        left_out.extend(again.keys().map(|entity| entity.0));
+        let into = options.dir.join("keys");
+        rewrap::rewrap(&self.places.keys_of(manifest.last), &into, root()?, journal.used, &left_out)?;
+        let vault = Vault::open_read_only(&into, root()?, journal.used)?;
+        let entities: Vec<EntityId> = left_out.iter().map(EntityId).collect();
+        for part in entities.chunks(EVENTS_TOGETHER) {
+            if vault.keys_of(part)?.iter().any(|state| *state != KeyState::Destroyed) {
+                return Err(BackupError::NotGood("a key that must not come back is there".to_owned()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts into the log what was destroyed again, and that it was restored.
+    fn tell(
+        &self,
+        manifest: &Manifest,
+        journal: &Journal,
+        again: &BTreeMap<EntityId, Erasure>,
+        options: &Options,
+        progress: Progress<'_>,
+    ) -> Result<(), BackupError> {
+        let store = Store::open(options, progress)?;
+        let keys =
+            store.view(|views| views.small.signing_keys.iter().map(|key| key.verifier_key.clone()).collect::<Vec<_>>());
+        let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+        let mut newest = None;
+        for note in &self.checkpoints {
+            let checkpoint = Checkpoint::verify(note, &keys).map_err(|_| BackupError::NotSigned)?;
+            newest = newest.max(Some(checkpoint.size));
+        }
+        let drafts: Vec<Draft> = again
+            .iter()
+            .map(|(entity, erasure)| Draft {
+                stream: store.stream_of(*entity),
+                entity: Some(*entity),
+                ..daemon_draft(Event::KeyDestroyedAgain(KeyDestroyedAgain {
+                    lost: erasure.position,
+                    destroyed_at: erasure.at,
+                }))
+            })
+            .collect();
+        for part in drafts.chunks(EVENTS_TOGETHER) {
+            store.append_drafts(part.to_vec(), Condition::None)?;
+        }
+        let restored = StoreRestored {
+            last: manifest.last,
+            made_at: manifest.made_at,
+            entities: journal.used,
+            destroyed_again: again.len() as u64,
+            ledger_read: matches!(self.ledgers, Ledgers::Files(_)),
+            checkpoint: newest,
+        };
+        store.append_drafts(vec![daemon_draft(Event::StoreRestored(restored))], Condition::None)?;
+        store.close()?;
+        Ok(())
+    }
+
+    /// Returns what the restored log says of its restore.
+    fn told(&self) -> Result<Restored, BackupError> {
+        let store = Store::open(self.options, &mut |_, _| {})?;
+        let restored = store.view(|views| views.small.restored.waits().map(|(_, body)| body.clone()));
+        store.close()?;
+        let Some(body) = restored else { return Err(BackupError::NotGood("it says nothing of a restore".to_owned())) };
+        Ok(Restored {
+            last: body.last,
+            made_at: body.made_at,
+            destroyed_again: body.destroyed_again,
+            missing: body.checkpoint.map(|size| size.saturating_sub(body.last.0)),
+        })
+    }
+}
+
+/// The events that tell that a key was destroyed.
+pub(crate) const DESTRUCTIONS: [EventType; 3] =
+    [EventType::KeyDestroyed, EventType::KeyDestroyedAgain, EventType::CredentialDestroyed];
+
+/// Says whether an event tells that a key was destroyed.
+pub(crate) fn is_destruction(event_type: u16) -> bool {
+    DESTRUCTIONS.iter().any(|known| *known as u16 == event_type)
+}
+
+fn refuse_to_overwrite(state: &Path) -> Result<(), BackupError> {
+    for entry in std::fs::read_dir(state).map_err(failed(FileAction::Read))? {
+        let name = entry.map_err(failed(FileAction::Read))?.file_name();
+        if !name.to_str().is_some_and(|name| MAY_LIE_THERE.contains(&name)) {
+            return Err(BackupError::InTheWay { what: "the state directory" });
+        }
+    }
+    Ok(())
+}
+
+/// Moves a store that is complete into its place. What was moved before is not there any more, so doing it again is the same.
+fn put_in_place(staging: &Path, state: &Path) -> Result<(), BackupError> {
+    for name in MOVED {
+        let from = staging.join(name);
+        if from.exists() {
+            std::fs::rename(&from, state.join(name)).map_err(failed(FileAction::Rename))?;
+            durable_file::fsync_dir(state, ROLE)?;
+        }
+    }
+    std::fs::remove_dir_all(staging).map_err(failed(FileAction::Remove))?;
+    Ok(durable_file::fsync_dir(state, ROLE)?)
+}
+
+fn failed(action: FileAction) -> impl FnOnce(std::io::Error) -> DurableFileError {
+    durable_file::failed(ROLE, action)
+}

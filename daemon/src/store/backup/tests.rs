@@ -1,0 +1,406 @@
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+
+use retention_core::event::{Event, Recorded};
+use retention_core::evidence::checkpoint::{Checkpoint, keys_of};
+use retention_core::id::EntityId;
+use retention_core::time::Timestamp;
+
+use super::super::tests::{add_contacts, add_layout, begin_purge, init, open, picture, purge};
+use super::super::tree::Tree;
+use super::super::vault::RootKey;
+use super::super::{KeyState, Options};
+use super::restore::DESTRUCTIONS;
+use super::*;
+use crate::store::Store;
+
+const UNTIL: Timestamp = Timestamp(1_800_000_000_000_000);
+
+struct World {
+    dir: tempfile::TempDir,
+    options: Options,
+    places: Places,
+    entities: Vec<EntityId>,
+}
+
+impl World {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let options = init(dir.path());
+        let places = Places { log: dir.path().join("log"), keys: dir.path().join("copied keys") };
+        let store = open(&options);
+        let layout = add_layout(&store);
+        let entities = add_contacts(&store, layout, 0..300);
+        purge(&store, &entities[5..8]);
+        store.close().unwrap();
+        Self { dir, options, places, entities }
+    }
+
+    fn backup(&self, store: &Store) -> Manifest {
+        store.backup(&self.places, UNTIL, None, &mut |_, _| {}).unwrap().0
+    }
+
+    fn backed_up(&self) -> Manifest {
+        let store = open(&self.options);
+        let manifest = self.backup(&store);
+        store.close().unwrap();
+        manifest
+    }
+
+    /// The same root key, and a new place for the store.
+    fn elsewhere(&self, name: &str) -> Options {
+        Options { dir: self.dir.path().join(name), ..self.options.clone() }
+    }
+
+    fn restore(&self, options: &Options, ledgers: Ledgers) -> Result<Restored, BackupError> {
+        let restore = Restore { options, places: &self.places, backup: None, ledgers, checkpoints: Vec::new() };
+        restore.run(&mut |_, _| {})
+    }
+
+    /// Tells a ledger all that was destroyed, as the stage does.
+    fn write_ledger(&self, store: &Store) -> PathBuf {
+        let path = self.dir.path().join("erasures");
+        let name = store.view(|views| views.small.store);
+        let mut ledger = LedgerFile::open(&path, store.index_key(), name).unwrap();
+        let last = store.view(|views| views.position);
+        for position in (ledger.last().0 + 1..=last.0).map(Position) {
+            let row = store.row(position).unwrap().unwrap();
+            if DESTRUCTIONS.iter().any(|event_type| *event_type as u16 == row.event_type) {
+                ledger.destroyed(&[(row.entity.unwrap(), Erasure { position, at: row.recorded_at })]).unwrap();
+            }
+        }
+        path
+    }
+}
+
+fn is_live(store: &Store, entity: EntityId) -> bool {
+    matches!(store.key_of(entity).unwrap(), KeyState::Live(_))
+}
+
+fn flip(path: &Path, at: u64) {
+    let file = std::fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at).unwrap();
+    file.write_all_at(&[byte[0] ^ 1], at).unwrap();
+}
+
+#[test]
+fn what_is_restored_is_the_same_log_and_says_that_it_was_restored() {
+    let world = World::new();
+    let manifest = world.backed_up();
+    let there = open(&world.options);
+    let expected = picture(&there).1;
+    there.close().unwrap();
+    let options = world.elsewhere("restored");
+    let restored = world.restore(&options, Ledgers::None).unwrap();
+    assert_eq!((restored.last, restored.destroyed_again, restored.missing), (manifest.last, 0, None));
+    let store = open(&options);
+    let (position, rows) = picture(&store);
+    assert_eq!(position, manifest.last.next(), "one event more, which says so");
+    assert_eq!(rows[..expected.len() - 1], expected[..expected.len() - 1], "but for the event of the backup itself");
+    let (at, body) = store.view(|views| views.small.restored.waits().cloned()).unwrap();
+    assert_eq!((at, body.last, body.ledger_read), (position, manifest.last, false));
+    assert_eq!(store.verify(&mut |_, _| {}).unwrap().findings, []);
+    // It goes on, with numbers that nobody had.
+    let layout = store.view(|views| views.small.layouts.iter().next().unwrap().0);
+    let new = add_contacts(&store, layout, 1_000..1_010);
+    assert!(new.iter().all(|entity| !world.entities.contains(entity) && is_live(&store, *entity)));
+    store.close().unwrap();
+    let report = Store::verify_stopped(&options, &mut |_, _| {}).unwrap();
+    assert_eq!(report.findings, []);
+}
+
+#[test]
+fn a_restore_never_writes_over_anything() {
+    let world = World::new();
+    world.backed_up();
+    assert!(matches!(world.restore(&world.options, Ledgers::None), Err(BackupError::InTheWay { .. })));
+    assert!(open(&world.options).verify(&mut |_, _| {}).unwrap().is_good());
+    let options = world.elsewhere("with exports");
+    std::fs::create_dir_all(options.dir.join("exports/bundle")).unwrap();
+    world.restore(&options, Ledgers::None).unwrap();
+    assert!(options.dir.join("exports/bundle").is_dir());
+}
+
+#[test]
+fn a_backup_copies_what_is_new_and_leaves_the_older_ones_whole() {
+    let world = World::new();
+    let store = open(&world.options);
+    let first = world.backup(&store);
+    let layout = store.view(|views| views.small.layouts.iter().next().unwrap().0);
+    add_contacts(&store, layout, 300..400);
+    let second = world.backup(&store);
+    assert!(first.last < second.last);
+    store.close().unwrap();
+    assert_eq!(Manifest::list(&world.places).unwrap(), [first.last, second.last]);
+    for manifest in [&first, &second] {
+        manifest.check_log(&world.places, &mut |_| {}).unwrap();
+        manifest.check_keys(&world.places).unwrap();
+    }
+    let options = world.elsewhere("older");
+    let restore = Restore {
+        options: &options,
+        places: &world.places,
+        backup: Some(first.last),
+        ledgers: Ledgers::None,
+        checkpoints: Vec::new(),
+    };
+    assert_eq!(restore.run(&mut |_, _| {}).unwrap().last, first.last);
+}
+
+#[test]
+fn a_flipped_byte_anywhere_in_a_backup_restores_nothing() {
+    let world = World::new();
+    let manifest = world.backed_up();
+    let keys = world.places.keys_of(manifest.last);
+    let files = [
+        (world.places.journal().join(segment_of(&manifest)), manifest.journal[0].bytes),
+        (keys.join("slots.0000"), 64 * 300),
+        (keys.join("wrapping.a"), 100),
+    ];
+    for (file, bytes) in files {
+        for at in [0, 9, bytes / 2, bytes - 1] {
+            flip(&file, at);
+            let options = world.elsewhere("never");
+            let refused = world.restore(&options, Ledgers::None);
+            assert!(matches!(refused, Err(BackupError::Changed { .. })), "{file:?} {at}: {refused:?}");
+            assert!(matches!(Store::open(&options, &mut |_, _| {}), Err(OpenError::Absent)));
+            flip(&file, at);
+        }
+    }
+    // What is behind the end of the backup belongs to a later one.
+    world.restore(&world.elsewhere("good"), Ledgers::None).unwrap();
+}
+
+fn segment_of(manifest: &Manifest) -> &str {
+    &manifest.journal[0].name
+}
+
+#[test]
+fn whoever_was_erased_after_the_backup_does_not_come_back() {
+    let world = World::new();
+    let store = open(&world.options);
+    let manifest = world.backup(&store);
+    purge(&store, &world.entities[20..30]);
+    let ledger = world.write_ledger(&store);
+    store.close().unwrap();
+
+    // Without the ledger they do, and nobody says otherwise.
+    let unaware = world.elsewhere("unaware");
+    world.restore(&unaware, Ledgers::None).unwrap();
+    assert!(is_live(&open(&unaware), world.entities[20]));
+
+    let options = world.elsewhere("restored");
+    let restored = world.restore(&options, Ledgers::Files(vec![ledger])).unwrap();
+    assert_eq!(restored.destroyed_again, 10);
+    let store = open(&options);
+    for entity in &world.entities[20..30] {
+        assert_eq!(store.key_of(*entity).unwrap(), KeyState::Destroyed);
+        assert_eq!(store.record(*entity).unwrap(), None);
+    }
+    assert!(is_live(&store, world.entities[30]));
+    assert!(store.record(world.entities[30]).unwrap().is_some());
+    assert_eq!(store.view(|views| views.entities.purged_count()), 13);
+    let log: Vec<Recorded> =
+        (manifest.last.0 + 1..=manifest.last.0 + 11).map(|at| store.read(Position(at)).unwrap().unwrap()).collect();
+    let again = log.iter().filter(|recorded| matches!(recorded.event(), Some(Event::KeyDestroyedAgain(_))));
+    assert_eq!(again.count(), 10);
+    assert_eq!(store.verify(&mut |_, _| {}).unwrap().findings, []);
+}
+
+#[test]
+fn a_purge_that_was_under_way_is_under_way_again() {
+    let world = World::new();
+    let store = open(&world.options);
+    begin_purge(&store, &world.entities[40..42]);
+    let manifest = world.backup(&store);
+    store.close().unwrap();
+    let options = world.elsewhere("restored");
+    world.restore(&options, Ledgers::None).unwrap();
+    let store = open(&options);
+    assert_eq!(store.view(|views| views.small.runs.sagas().filter(|(_, saga)| saga.end.is_none()).count()), 1);
+    assert!(manifest.last < store.view(|views| views.position));
+}
+
+#[test]
+fn keys_are_wrapped_anew_so_that_no_nonce_is_used_twice() {
+    let world = World::new();
+    let manifest = world.backed_up();
+    let options = world.elsewhere("restored");
+    world.restore(&options, Ledgers::None).unwrap();
+    let read = |path: PathBuf| std::fs::read(path).unwrap();
+    let old = read(world.places.keys_of(manifest.last).join("slots.0000"));
+    let new = read(options.dir.join("keys/slots.0000"));
+    let epoch = |image: &[u8]| u32::from_le_bytes(image[4..8].try_into().unwrap());
+    let (old, new) = (&old[64 * 50..64 * 51], &new[64 * 50..64 * 51]);
+    assert_eq!((epoch(old), epoch(new)), (1, 2));
+    assert_ne!(old[12..44], new[12..44]);
+}
+
+#[test]
+fn a_restore_that_was_interrupted_is_asked_for_again() {
+    let world = World::new();
+    world.backed_up();
+    let options = world.elsewhere("restored");
+    // Killed before all was done.
+    std::fs::create_dir_all(options.dir.join(".restoring/journal")).unwrap();
+    std::fs::write(options.dir.join(".restoring/journal/00000001.seg"), b"half").unwrap();
+    std::fs::write(options.dir.join(".restoring/FORMAT"), b"retentiond store 1\n").unwrap();
+    assert!(matches!(Store::open(&options, &mut |_, _| {}), Err(OpenError::Absent)));
+    world.restore(&options, Ledgers::None).unwrap();
+    let expected = picture(&open(&options)).1;
+    // Killed while it was moved into place, after each of the moves.
+    let staging = options.dir.join(".restoring");
+    for moved in 0..restore::MOVED.len() {
+        std::fs::create_dir(&staging).unwrap();
+        std::fs::write(staging.join("complete"), b"").unwrap();
+        for name in &restore::MOVED[moved..] {
+            std::fs::rename(options.dir.join(name), staging.join(name)).unwrap();
+        }
+        assert!(matches!(Store::open(&options, &mut |_, _| {}), Err(OpenError::Absent)), "{moved}");
+        world.restore(&options, Ledgers::None).unwrap();
+        assert_eq!(picture(&open(&options)).1, expected);
+    }
+}
+
+#[test]
+fn a_backup_that_contradicts_a_checkpoint_is_not_restored() {
+    let world = World::new();
+    let store = open(&world.options);
+    let tree = Tree::open(store.dir()).unwrap();
+    let last = store.view(|views| views.position);
+    let envelopes: Vec<_> = (1..=last.0).map(|at| store.envelope(Position(at)).unwrap().unwrap()).collect();
+    tree.append(&envelopes).unwrap();
+    let (signer, verifier) = keys_of(&[7; 32], "log").unwrap();
+    let adopted = retention_core::event::operation::SigningKeyAdopted { verifier_key: verifier };
+    store
+        .append_drafts(
+            vec![crate::store::open::daemon_draft(Event::SigningKeyAdopted(adopted))],
+            retention_core::view::Condition::None,
+        )
+        .unwrap();
+    let note = tree.checkpoint("log", &signer).unwrap().unwrap();
+    let manifest = store.backup(&world.places, UNTIL, Some(&tree), &mut |_, _| {}).unwrap().0;
+    store.close().unwrap();
+    assert_eq!(
+        manifest.checkpoints.as_ref().unwrap().bytes,
+        std::fs::metadata(world.options.dir.join("tree/checkpoints")).unwrap().len()
+    );
+    let shown = |name: &str, note: String| {
+        let options = world.elsewhere(name);
+        let (places, ledgers) = (&world.places, Ledgers::None);
+        Restore { options: &options, places, backup: None, ledgers, checkpoints: vec![note] }.run(&mut |_, _| {})
+    };
+    assert_eq!(shown("good", note).unwrap().missing, Some(0));
+    let other = Checkpoint { origin: "log".to_owned(), size: 10, root: Digest([1; 32]) }.sign(&signer).unwrap();
+    assert!(matches!(shown("contradicted", other), Err(BackupError::Contradicts { size: 10 })));
+    let later = Checkpoint { origin: "log".to_owned(), size: 9_999, root: Digest([1; 32]) };
+    let missing = 9_999 - manifest.last.0;
+    assert_eq!(shown("later", later.sign(&signer).unwrap()).unwrap().missing, Some(missing));
+    let (stranger, _) = keys_of(&[8; 32], "log").unwrap();
+    assert!(matches!(shown("strange", later.sign(&stranger).unwrap()), Err(BackupError::NotSigned)));
+}
+
+#[test]
+fn backups_of_a_log_that_parted_are_not_mixed() {
+    let world = World::new();
+    let store = open(&world.options);
+    world.backup(&store);
+    let layout = store.view(|views| views.small.layouts.iter().next().unwrap().0);
+    add_contacts(&store, layout, 300..310);
+    let first = world.backup(&store);
+    add_contacts(&store, layout, 310..320);
+    store.close().unwrap();
+    let options = world.elsewhere("restored");
+    world.restore(&options, Ledgers::None).unwrap();
+    let store = open(&options);
+    // The newest backup is of the part that both have.
+    let second = world.backup(&store);
+    assert!(first.last < second.last);
+    store.close().unwrap();
+    // The store that was lost turns up again: it has another event there.
+    let lost = open(&world.options);
+    assert!(matches!(lost.backup(&world.places, UNTIL, None, &mut |_, _| {}), Err(BackupError::OtherLog)));
+}
+
+#[test]
+fn copies_of_keys_end_and_so_does_what_a_crash_left() {
+    let world = World::new();
+    let manifest = world.backed_up();
+    std::fs::create_dir(world.places.keys.join(numbered(Position(7)))).unwrap();
+    std::fs::write(world.places.keys.join(numbered(Position(7))).join("slots.0000"), b"left by a crash").unwrap();
+    std::fs::write(world.places.keys.join("README"), b"not ours").unwrap();
+    assert_eq!(make::remove_ended_keys(&world.places, UNTIL).unwrap(), [Position(7)]);
+    assert!(manifest.has_keys(&world.places));
+    assert_eq!(make::remove_ended_keys(&world.places, Timestamp(UNTIL.0 + 1)).unwrap(), [manifest.last]);
+    assert!(!manifest.has_keys(&world.places) && world.places.keys.join("README").exists());
+    let refused = world.restore(&world.elsewhere("late"), Ledgers::None);
+    assert!(matches!(refused, Err(BackupError::KeysGone { .. })), "{refused:?}");
+}
+
+#[test]
+fn a_ledger_that_was_touched_is_refused_and_a_torn_line_is_not_missed() {
+    let world = World::new();
+    let store = open(&world.options);
+    purge(&store, &world.entities[20..23]);
+    let path = world.write_ledger(&store);
+    let (key, name) = (store.index_key(), store.view(|views| views.small.store));
+    let text = std::fs::read_to_string(&path).unwrap();
+    let read = |text: &str| {
+        std::fs::write(&path, text).unwrap();
+        ledger::Read::of(&path, &key, name)
+    };
+    assert_eq!(read(&text).unwrap().destroyed.len(), 6);
+    let lines: Vec<&str> = text.lines().collect();
+    for out in 0..lines.len() - 1 {
+        let without: String =
+            lines.iter().enumerate().filter(|(n, _)| *n != out).map(|(_, line)| format!("{line}\n")).collect();
+        assert!(matches!(read(&without), Err(LedgerError::Changed { .. })), "without line {out}");
+    }
+    for at in (0..text.len()).filter(|at| text.as_bytes()[*at] != b'\n') {
+        let mut bytes = text.clone().into_bytes();
+        bytes[at] ^= 1;
+        let Ok(changed) = String::from_utf8(bytes) else { continue };
+        assert!(matches!(read(&changed), Err(LedgerError::Changed { .. })), "byte {at}");
+    }
+    let whole = |cut: usize| text[..cut].matches('\n').count();
+    for cut in 0..text.len() {
+        assert_eq!(read(&text[..cut]).unwrap().destroyed.len(), whole(cut).saturating_sub(1), "cut at {cut}");
+        // What is written next mends it.
+        if cut > 0 {
+            world.write_ledger(&store);
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), text, "cut at {cut}");
+        }
+    }
+}
+
+#[test]
+fn numbers_that_are_given_out_anew_are_not_those_that_were_erased() {
+    let world = World::new();
+    let store = open(&world.options);
+    let (key, name) = (store.index_key(), store.view(|views| views.small.store));
+    let path = world.dir.path().join("erasures");
+    let mut ledger = LedgerFile::open(&path, key.clone(), name).unwrap();
+    let at = Timestamp(5);
+    let erased = |entity, position| (EntityId(entity), Erasure { position: Position(position), at });
+    ledger.destroyed(&[erased(10, 400), erased(500, 401)]).unwrap();
+    // The log was restored up to 390, where it had 301 numbers.
+    ledger.restored(301, Position(390), Position(391)).unwrap();
+    ledger.destroyed(&[erased(11, 395)]).unwrap();
+    let read = ledger::Read::of(&path, &key, name).unwrap();
+    assert_eq!(read.destroyed.keys().copied().collect::<Vec<_>>(), [EntityId(10), EntityId(11)]);
+    let ledger = LedgerFile::open(&path, key, name).unwrap();
+    assert_eq!(ledger.last(), Position(395));
+    assert!(ledger.knows_restore(Position(391)) && !ledger.knows_restore(Position(390)));
+}
+
+#[test]
+fn another_root_key_restores_nothing() {
+    let world = World::new();
+    world.backed_up();
+    let mut options = world.elsewhere("never");
+    options.root_key = world.dir.path().join("other.key");
+    drop(RootKey::generate_file(&options.root_key).unwrap());
+    assert!(matches!(world.restore(&options, Ledgers::None), Err(BackupError::Vault(_))));
+    assert!(matches!(Store::open(&options, &mut |_, _| {}), Err(OpenError::Absent)));
+}

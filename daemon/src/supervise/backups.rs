@@ -1,0 +1,143 @@
+//! Backups, as the control API asks for them.
+
+use std::sync::Arc;
+
+use parking_lot::{Mutex, RwLock};
+use retention_core::control::{BackupRow, ErrorBody, ErrorCode, Line, PartRow, PartState, Progress};
+use retention_core::event::backup::{BackupKeysRemoved, BackupMade};
+use retention_core::event::{Actor, Draft, Event};
+use retention_core::id::Position;
+use retention_core::time::Timestamp;
+use retention_core::view::Condition;
+
+use crate::clock::Clock;
+use crate::config::{self, Config};
+use crate::control::Sink;
+use crate::stage::ledger::LedgerHealth;
+use crate::store::Store;
+use crate::store::backup::{BackupError, Manifest, Places, make};
+use crate::store::open::daemon_draft;
+use crate::store::tree::Tree;
+
+/// What makes backups, one at a time.
+pub(super) struct Backups {
+    pub(super) store: Arc<Store>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) config: Arc<RwLock<Config>>,
+    pub(super) tree: Option<Arc<Tree>>,
+    pub(super) ledger: Option<LedgerHealth>,
+    pub(super) under_way: Mutex<()>,
+}
+
+/// Returns where backups lie.
+pub(super) fn places(backup: &config::Backup) -> Places {
+    Places { log: backup.dir.clone(), keys: backup.keys_dir.clone() }
+}
+
+impl Backups {
+    fn configured(&self) -> Result<config::Backup, ErrorBody> {
+        self.config.read().backup.clone().ok_or_else(|| {
+            ErrorBody::saying(ErrorCode::WrongState, "the configuration has no [backup], so nobody says where to")
+                .hint("docs/backup.md shows one")
+        })
+    }
+
+    /// Makes one for a person, and removes the copies of keys whose time is over.
+    pub(super) fn make(&self, uid: u32, sink: Sink<'_>) -> Result<(), ErrorBody> {
+        let backup = self.configured()?;
+        let Some(_alone) = self.under_way.try_lock() else {
+            return Err(ErrorBody::saying(ErrorCode::WrongState, "a backup is being made already"));
+        };
+        let places = places(&backup);
+        let keep_us = i64::try_from(backup.keep_keys.as_micros()).unwrap_or(i64::MAX);
+        let keys_until = Timestamp(self.clock.now().0.saturating_add(keep_us));
+        let (manifest, digest) =
+            self.store.backup(&places, keys_until, self.tree.as_deref(), &mut telling(sink)).map_err(failed)?;
+        let made = BackupMade { last: manifest.last, manifest: digest, keys_until };
+        self.append(Draft { actor: Actor::Person(uid), ..daemon_draft(Event::BackupMade(made)) })?;
+        for part in [row("log", manifest.bytes()), row("keys", manifest.keys.iter().map(|part| part.bytes).sum())] {
+            let _audience = sink(Line::Row(part));
+        }
+        // By a clock that is doubted no copy of the keys is over.
+        if self.store.view(|views| views.small.clock.doubt().is_some()) {
+            return Ok(());
+        }
+        for last in make::remove_ended_keys(&places, self.clock.now()).map_err(failed)? {
+            self.append(daemon_draft(Event::BackupKeysRemoved(BackupKeysRemoved { last })))?;
+        }
+        Ok(())
+    }
+
+    fn append(&self, draft: Draft) -> Result<(), ErrorBody> {
+        let appended = self.store.append_drafts(vec![draft], Condition::None);
+        appended.map(drop).map_err(|error| ErrorBody::saying(ErrorCode::Internal, error.to_string()))
+    }
+
+    /// Lists those that are there, the newest first.
+    pub(super) fn list(&self) -> Result<Vec<BackupRow>, ErrorBody> {
+        let places = places(&self.configured()?);
+        let mut rows = Vec::new();
+        for last in Manifest::list(&places).map_err(failed)?.into_iter().rev() {
+            let manifest = Manifest::read(&places, last).map_err(failed)?;
+            rows.push(BackupRow {
+                last,
+                made_at: manifest.made_at,
+                bytes: manifest.bytes(),
+                keys: manifest.has_keys(&places),
+                keys_until: manifest.keys_until,
+            });
+        }
+        Ok(rows)
+    }
+
+    /// Reads one back.
+    pub(super) fn verify(&self, last: Position, sink: Sink<'_>) -> Result<(), ErrorBody> {
+        let places = places(&self.configured()?);
+        let manifest = Manifest::read(&places, last).map_err(failed)?;
+        let total = manifest.bytes();
+        let mut done = 0;
+        let log = manifest.check_log(&places, &mut |more| {
+            done += more;
+            telling(sink)(done, total);
+        });
+        let keys = manifest.check_keys(&places);
+        for (name, bytes, checked) in [("log", total, log), ("keys", 0, keys)] {
+            let part = match checked {
+                Ok(()) => row(name, bytes),
+                Err(error) => PartRow {
+                    state: PartState::Damaged,
+                    code: Some("backup_changed".to_owned()),
+                    message: Some(error.to_string()),
+                    ..row(name, bytes)
+                },
+            };
+            let _audience = sink(Line::Row(part));
+        }
+        Ok(())
+    }
+
+    /// Says why the ledger of erasures is behind, when it is.
+    pub(super) fn ledger_behind(&self) -> Option<String> {
+        self.ledger.as_ref().and_then(|health| health.lock().clone())
+    }
+}
+
+fn telling<'a>(sink: Sink<'a>) -> impl FnMut(u64, u64) + 'a {
+    move |done, total| {
+        let _audience = sink(Line::Progress(Progress { unit: "bytes".to_owned(), done, total: Some(total) }));
+    }
+}
+
+fn row(part: &str, checked: u64) -> PartRow {
+    PartRow { part: part.to_owned(), state: PartState::Intact, checked, code: None, message: None }
+}
+
+fn failed(error: BackupError) -> ErrorBody {
+    let code = match &error {
+        BackupError::Absent => ErrorCode::NotFound,
+        BackupError::OtherLog | BackupError::KeysGone { .. } | BackupError::Damaged(_) => ErrorCode::WrongState,
+        BackupError::Changed { .. } => ErrorCode::VerificationFailed,
+        _ => ErrorCode::Internal,
+    };
+    ErrorBody::saying(code, error.to_string())
+}

@@ -1,0 +1,100 @@
+//! The restore drill: the store is lost, an old backup is restored, and nobody who was erased comes back.
+
+use std::fs;
+
+use retention_tests::daemon::Site;
+use serde_json::{Value, json};
+
+use super::{is_approved, people, planned, policies_active, shipped, taken_in, text};
+
+const BACKUP: &str = "[backup]\ndir = \"copies\"\nkeys_dir = \"copied-keys\"\nerasures = \"erasures\"\n[diagnostics]";
+
+fn attention(site: &Site) -> Vec<Value> {
+    let status = site.ctl(&["status", "--output", "json"]).json();
+    status["attention"].as_array().cloned().unwrap_or_default()
+}
+
+#[test]
+fn a_store_that_is_lost_comes_back_without_those_who_were_erased() {
+    let site = Site::new(&[("demo-ocm-contacts", &shipped("demo-ocm-contacts"))]);
+    let none = site.start();
+    let _nowhere = site.ctl(&["backup", "make"]).ends(2).says("the configuration has no [backup]");
+    none.stop();
+    site.write("config.toml", &site.config().replace("[diagnostics]", BACKUP));
+    let daemon = site.start();
+    policies_active(&site, &daemon);
+    site.drop_samples();
+    site.drop_people("people", &people(0..10, "2030-01-01"));
+    let _intakes = taken_in(&site, &daemon, 3);
+
+    let parts = site.ctl(&["backup", "make", "--output", "json"]).ends(0).json();
+    assert_eq!((&parts[0]["part"], &parts[1]["part"]), (&json!("log"), &json!("keys")), "{parts}");
+    let backups = site.rows(&["backup", "list"]);
+    let last = backups[0]["last"].as_u64().expect("a position").to_string();
+    assert_eq!((backups.len(), &backups[0]["keys"]), (1, &json!(true)), "{backups:?}");
+    let _intact = site.ctl(&["backup", "verify", &last]).ends(0);
+    let _unknown = site.ctl(&["backup", "verify", "1"]).ends(2).says("there is no such backup");
+
+    let plan = planned(&site, "demo-ocm-contacts");
+    let plan = text(&plan, "plan");
+    let erased = text(&site.rows(&["plan", "items", plan])[0], "entity").to_owned();
+    if !is_approved(&site, plan) {
+        return daemon.stop();
+    }
+    let _done = site.ctl(&["run", "start", plan, "--watch"]).ends(0);
+    let _gone = site.ctl(&["entity", "show", &erased]).ends(6);
+    let destroyed = || fs::read_to_string(site.path("erasures")).unwrap_or_default().matches("\ndestroyed ").count();
+    daemon.until("the ledger has all of them", || (destroyed() == 3).then_some(()));
+    let _well = site.ctl(&["status"]).ends(0);
+    let covered = daemon.until("a checkpoint covers it", || {
+        let rows = site.ctl(&["audit", "checkpoints", "--output", "jsonl"]).ends(0).rows();
+        let newest = rows.last().filter(|row| row["size"].as_u64() > backups[0]["last"].as_u64());
+        newest.map(|row| text(row, "note").to_owned())
+    });
+    site.write("checkpoint", &covered);
+    daemon.stop();
+
+    fs::rename(site.path("state"), site.path("lost")).expect("the store is lost");
+    let checkpoint = site.path("checkpoint");
+    let checkpoint = checkpoint.to_str().expect("a path");
+    let _said = site
+        .retentiond(&["restore", "--checkpoint", checkpoint])
+        .ends(0)
+        .says("3 keys that were destroyed since were left out")
+        .says("events that the newest checkpoint covers are lost")
+        .says("It only observes");
+    let _twice = site.retentiond(&["restore"]).ends(10).says("a restore never writes over anything");
+    let _good = site.retentiond(&["store", "verify"]).ends(0);
+
+    let daemon = site.start();
+    let told = attention(&site);
+    assert!(told.iter().any(|told| told["what"] == "store_restored" && told["ledger_read"] == true), "{told:?}");
+    let _gone = site.ctl(&["entity", "show", &erased]).ends(6);
+    daemon.until("the ledger knows of the restore", || {
+        fs::read_to_string(site.path("erasures")).unwrap_or_default().contains("\nrestored ").then_some(())
+    });
+    let _reason = site.ctl(&["backup", "confirm-restore", "--reason", "a drill"]).ends(0);
+    let _confirmed = site.ctl(&["backup", "confirm-restore", "--reason", "again"]).ends(2).says("no restore waits");
+    daemon.until("it is well", || (site.ctl(&["status"]).code == 0).then_some(()));
+    // The next backup goes on where the old ones were.
+    let _goes_on = site.ctl(&["backup", "make"]).ends(0);
+    assert_eq!(site.rows(&["backup", "list"]).len(), 2);
+    daemon.stop();
+}
+
+#[test]
+fn a_restore_without_a_ledger_has_to_be_asked_for_in_so_many_words() {
+    let site = Site::new(&[]);
+    site.write(
+        "config.toml",
+        &site.config().replace("[diagnostics]", &BACKUP.replace("erasures = \"erasures\"\n", "")),
+    );
+    let daemon = site.start();
+    let _made = site.ctl(&["backup", "make"]).ends(0);
+    daemon.stop();
+    fs::rename(site.path("state"), site.path("lost")).expect("the store is lost");
+    let _refused = site.retentiond(&["restore"]).ends(78).says("no ledger of erasures is named");
+    assert!(!site.path("state").exists(), "nothing was made");
+    let _asked =
+        site.retentiond(&["restore", "--without-erasures"]).ends(0).says("nobody knows whether events are lost");
+}
