@@ -392,6 +392,12 @@ impl Store {
         self.inner.read_only_reason()
     }
 
+    /// Makes the store read-only: something contradicts its log. What was found first is kept.
+    pub fn contradicted(&self, damage: ReadOnly) {
+        tracing::error!(code = damage.code, %damage, "the store is read-only: a person has to look");
+        self.inner.read_only.lock().get_or_insert(damage);
+    }
+
     /// Returns up to where sled is.
     #[must_use]
     pub fn written_out(&self) -> Position {

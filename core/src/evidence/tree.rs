@@ -14,6 +14,12 @@ use crate::id::Digest;
 /// The size of one stored hash, in bytes.
 pub const HASH_BYTES: usize = 32;
 
+/// The root of the tree without leaves: SHA-256 of nothing.
+const EMPTY: Digest = Digest([
+    0xe3, 0xb0, 0xc4, 0x42, 0x98, 0xfc, 0x1c, 0x14, 0x9a, 0xfb, 0xf4, 0xc8, 0x99, 0x6f, 0xb9, 0x24, 0x27, 0xae, 0x41,
+    0xe4, 0x64, 0x9b, 0x93, 0x4c, 0xa4, 0x95, 0x99, 0x1b, 0x78, 0x52, 0xb8, 0x55,
+]);
+
 /// Reads hashes that were stored.
 pub trait StoredHashes {
     /// Returns the hashes with these numbers; `None` when one is not there.
@@ -128,6 +134,45 @@ pub fn check_growth(path: &[Digest], before: (u64, Digest), after: (u64, Digest)
         .map_err(|_| TreeError::DoesNotHold)
 }
 
+/// A tree that is gone through from its first leaf: what is stored for each, and the root, without reading any hash.
+#[derive(Debug, Clone, Default)]
+pub struct Frontier {
+    leaves: u64,
+    /// The roots of the complete subtrees, the largest first.
+    subtrees: Vec<Hash>,
+}
+
+impl Frontier {
+    /// Returns how many leaves there are.
+    #[must_use]
+    pub fn leaves(&self) -> u64 {
+        self.leaves
+    }
+
+    /// Appends a leaf, and hands on the hashes that are stored for it, in their order.
+    pub fn push(&mut self, leaf: Digest, mut stored: impl FnMut(Digest)) {
+        let mut hash = Hash(leaf.0);
+        stored(leaf);
+        for _ in 0..self.leaves.trailing_ones() {
+            let Some(left) = self.subtrees.pop() else { break };
+            hash = tlog_tiles::node_hash(left, hash);
+            stored(Digest(hash.0));
+        }
+        self.subtrees.push(hash);
+        self.leaves += 1;
+    }
+
+    /// Returns the root of the tree of all leaves so far.
+    #[must_use]
+    pub fn root(&self) -> Digest {
+        let mut smallest_first = self.subtrees.iter().rev();
+        match smallest_first.next() {
+            Some(last) => Digest(smallest_first.fold(*last, |right, left| tlog_tiles::node_hash(*left, right)).0),
+            None => EMPTY,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -180,6 +225,19 @@ mod tests {
         hash.update([0]);
         hash.update(b"x");
         assert_eq!(leaf(b"x"), Digest(hash.finalize().into()));
+    }
+
+    #[test]
+    fn going_through_the_leaves_gives_the_same_hashes_and_roots() {
+        let (stored, leaves) = tree_of(260);
+        let mut frontier = Frontier::default();
+        let mut told = Vec::new();
+        for leaf in leaves {
+            assert_eq!(frontier.root(), root(frontier.leaves(), &stored).unwrap());
+            frontier.push(leaf, |hash| told.push(hash));
+        }
+        assert_eq!((told, frontier.leaves()), (stored.clone(), 260));
+        assert_eq!(frontier.root(), root(260, &stored).unwrap());
     }
 
     #[test]

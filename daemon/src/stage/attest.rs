@@ -16,9 +16,9 @@ use zeroize::Zeroizing;
 
 use super::{StageError, Step};
 use crate::clock::Clock;
-use crate::store::Store;
 use crate::store::open::daemon_draft;
 use crate::store::tree::{Tree, TreeFileError};
+use crate::store::{ReadOnly, Store};
 
 /// How many events are hashed in one step.
 const EVENTS_PER_STEP: u64 = 10_000;
@@ -62,6 +62,40 @@ impl Attest {
     #[must_use]
     pub fn health(&self) -> TreeHealth {
         Arc::clone(&self.health)
+    }
+
+    /// Compares the newest checkpoint with the log when the hashes that were compared with it are lost, before anything else
+    /// happens. A log that contradicts what was signed makes the store read-only. `alive` is called now and then.
+    ///
+    /// # Errors
+    /// As [`Self::step`].
+    pub fn compare(&mut self, alive: &mut dyn FnMut()) -> Result<(), StageError> {
+        while let Some(size) = self.tree.owed() {
+            alive();
+            let known = self.store.view(|views| views.position.0);
+            if known < size {
+                self.store.contradicted(ReadOnly {
+                    code: "journal_shorter_than_checkpoint",
+                    says: format!(
+                        "the journal ends at event {known}, but a checkpoint was signed over {size}: events are lost. Nothing was changed; copy the state directory away as it is, and compare it with a backup"
+                    ),
+                });
+                return Ok(());
+            }
+            match self.grow()? {
+                Ok(_) => {}
+                Err(error @ TreeFileError::Contradicts { .. }) => {
+                    let says = error.to_string();
+                    self.store.contradicted(ReadOnly { code: "log_contradicts_checkpoint", says });
+                    return Ok(());
+                }
+                Err(error) => {
+                    *self.health.lock() = Some(error.to_string());
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Hashes what is new, or signs a checkpoint.

@@ -13,6 +13,7 @@ use super::Inner;
 use super::events::{self, EventRow};
 use super::journal::{JournalError, StoredEvent};
 use super::sled_door::BlocksError;
+use super::tree::TreeFileError;
 use super::vault::seal::SealContext;
 use super::vault::{KeyState, VaultError};
 use crate::halt::Halted;
@@ -46,6 +47,9 @@ pub enum ReadError {
     /// The body does not open with its key.
     #[error("the body of event {0} does not open with its key; run `retentionctl store verify`")]
     Sealed(Position),
+    /// The tree beside the log.
+    #[error(transparent)]
+    Tree(#[from] TreeFileError),
     /// It was asked to stop.
     #[error(transparent)]
     Halted(#[from] Halted),

@@ -12,35 +12,27 @@
 //! damage, never mended in silence.
 
 use std::fs::File;
-use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use parking_lot::RwLock;
 use retention_core::event::Envelope;
-use retention_core::evidence::checkpoint::{CHECKPOINT_BYTES_MAX, Checkpoint, CheckpointError};
+use retention_core::evidence::checkpoint::{Checkpoint, CheckpointError};
 use retention_core::evidence::proof::EventProof;
 use retention_core::evidence::tree::{self, HASH_BYTES, StoredHashes, TreeError};
 use retention_core::id::{Digest, Position};
 
 use super::durable_file::{self, DurableFileError, FileAction};
 
+mod check;
+mod notes;
+
+pub(super) use check::TreeCheck;
+use notes::{NoteReader, Noted, Notes, PLACES_APART, read_note, read_notes};
+
 const HASHES: &str = "hashes of the tree";
 const CHECKPOINTS: &str = "checkpoints of the tree";
 const DIR: &str = "directory of the tree";
-
-/// Of so many checkpoints the place of one is remembered: a list begins to read there. One each second for a year are then
-/// some hundred thousand bytes in memory.
-const PLACES_APART: u64 = 1_000;
-
-/// The digits before a checkpoint that say how long it is.
-const HEAD_BYTES_MAX: usize = 5;
-
-/// More than one checkpoint can have, its head included.
-const NOTE_BYTES: usize = HEAD_BYTES_MAX + 1 + CHECKPOINT_BYTES_MAX + 1;
-
-/// One read of checkpoints.
-const READ_BYTES: usize = 64 * NOTE_BYTES;
 
 /// The tree cannot be kept.
 #[derive(Debug, thiserror::Error)]
@@ -75,35 +67,6 @@ pub enum TreeFileError {
 impl From<TreeError> for TreeFileError {
     fn from(_: TreeError) -> Self {
         Self::Short
-    }
-}
-
-/// Where a checkpoint lies.
-#[derive(Debug, Clone, Copy)]
-struct Noted {
-    size: u64,
-    at: u64,
-    len: usize,
-}
-
-/// Where the checkpoints lie.
-#[derive(Default)]
-struct Notes {
-    newest: Option<Noted>,
-    count: u64,
-    /// Where those with the numbers 0, [`PLACES_APART`], … begin.
-    places: Vec<u64>,
-    end: u64,
-}
-
-impl Notes {
-    fn push(&mut self, noted: Noted, begins_at: u64) {
-        if self.count.is_multiple_of(PLACES_APART) {
-            self.places.push(begins_at);
-        }
-        self.count += 1;
-        self.end = noted.at + noted.len as u64;
-        self.newest = Some(noted);
     }
 }
 
@@ -181,6 +144,13 @@ impl Tree {
     #[must_use]
     pub fn covered(&self) -> u64 {
         self.state.read().notes.newest.map_or(0, |noted| noted.size)
+    }
+
+    /// Returns how many events the newest checkpoint covers, as long as the hashes have not reached it: then nobody has compared
+    /// it with the journal yet.
+    #[must_use]
+    pub fn owed(&self) -> Option<u64> {
+        self.state.read().owed.map(|(size, _)| size)
     }
 
     /// Appends events, which are durable in the journal, in the order of their positions. Their hashes are flushed.
@@ -329,105 +299,6 @@ impl Tree {
 
     fn read(&self) -> Hashes<'_> {
         Hashes { file: &self.hashes, first_new: u64::MAX, new: &[] }
-    }
-}
-
-fn read_note(file: &File, noted: Noted) -> Result<String, TreeFileError> {
-    let mut note = vec![0; noted.len];
-    file.read_exact_at(&mut note, noted.at).map_err(durable_file::failed(CHECKPOINTS, FileAction::Read))?;
-    String::from_utf8(note).map_err(|_| TreeFileError::Checkpoint(CheckpointError::Malformed))
-}
-
-/// Reads checkpoints one after another, many in one read.
-struct NoteReader<'a> {
-    file: &'a File,
-    at: u64,
-    end: u64,
-    /// What lies in the file from `read_at` on.
-    read: Vec<u8>,
-    read_at: u64,
-}
-
-impl<'a> NoteReader<'a> {
-    fn of(file: &'a File, at: u64, end: u64) -> Self {
-        Self { file, at, end, read: Vec::new(), read_at: at }
-    }
-
-    /// Returns the next one that is whole; `None` at the end, or where none begins.
-    fn next(&mut self) -> Result<Option<(Noted, String)>, TreeFileError> {
-        let at = self.at;
-        let Some((head, note, size)) = whole_note(self.rest()?) else { return Ok(None) };
-        let noted = Noted { size, at: at + head, len: note.len() };
-        let note = note.to_owned();
-        self.at = noted.at + noted.len as u64;
-        Ok(Some((noted, note)))
-    }
-
-    /// Returns what lies here: at least as much as one checkpoint can have, or all that is left.
-    fn rest(&mut self) -> Result<&[u8], TreeFileError> {
-        let left = usize::try_from(self.end.saturating_sub(self.at)).unwrap_or(usize::MAX);
-        let passed = usize::try_from(self.at - self.read_at).unwrap_or(usize::MAX);
-        if self.read.len().saturating_sub(passed) < left.min(NOTE_BYTES) {
-            self.read.resize(left.min(READ_BYTES), 0);
-            let read = self.file.read_exact_at(&mut self.read, self.at);
-            read.map_err(durable_file::failed(CHECKPOINTS, FileAction::Read))?;
-            self.read_at = self.at;
-            return Ok(&self.read);
-        }
-        Ok(self.read.get(passed..).unwrap_or_default())
-    }
-}
-
-/// Takes the checkpoint with which bytes begin: how long its head is, its text, and how many events it covers.
-fn whole_note(bytes: &[u8]) -> Option<(u64, &str, u64)> {
-    let head = bytes.iter().take(HEAD_BYTES_MAX + 1).position(|byte| *byte == b'\n')?;
-    let len: usize = std::str::from_utf8(bytes.get(..head)?).ok()?.parse().ok()?;
-    let note = std::str::from_utf8(bytes.get(head + 1..(head + 1).checked_add(len)?)?).ok()?;
-    Some((head as u64 + 1, note, Checkpoint::unverified(note).ok()?.size))
-}
-
-/// Reads where all checkpoints lie, and where the last of them ends. What a power cut tore was never handed out; anything else
-/// that is no checkpoint is damage.
-fn read_notes(file: &File) -> Result<Notes, TreeFileError> {
-    let damaged = || durable_file::failed(CHECKPOINTS, FileAction::Read)(io::ErrorKind::InvalidData.into());
-    let len = file.metadata().map_err(durable_file::failed(CHECKPOINTS, FileAction::Read))?.len();
-    let mut reader = NoteReader::of(file, 0, len);
-    let mut notes = Notes::default();
-    loop {
-        let begins_at = reader.at;
-        let Some((noted, _)) = reader.next()? else { break };
-        if notes.newest.is_some_and(|newest| newest.size >= noted.size) {
-            return Err(damaged().into());
-        }
-        notes.push(noted, begins_at);
-    }
-    let rest = reader.rest()?;
-    if !is_torn(rest) {
-        return Err(damaged().into());
-    }
-    if !rest.is_empty() {
-        tracing::warn!(bytes = rest.len(), "a checkpoint that was being written is cut off; it was never handed out");
-    }
-    Ok(notes)
-}
-
-/// Says whether bytes can be what is left of a checkpoint that was being written: nothing, its beginning, or nothing but
-/// zeros.
-fn is_torn(rest: &[u8]) -> bool {
-    let (written, zeros) = match rest.iter().rposition(|byte| *byte != 0) {
-        Some(last) => rest.split_at(last + 1),
-        None => return true,
-    };
-    match written.iter().position(|byte| *byte == b'\n') {
-        None => written.len() <= HEAD_BYTES_MAX && written.iter().all(u8::is_ascii_digit),
-        Some(head) => {
-            let len = written.get(..head).and_then(|digits| std::str::from_utf8(digits).ok()?.parse::<usize>().ok());
-            let is_short = len
-                .is_some_and(|len| len <= CHECKPOINT_BYTES_MAX && written.len() + zeros.len().min(1) < head + 1 + len);
-            // A whole checkpoint of another length than its head says was not torn: the head was changed.
-            let text = written.get(head + 1..).and_then(|note| std::str::from_utf8(note).ok());
-            is_short && text.is_none_or(|note| Checkpoint::unverified(note).is_err())
-        }
     }
 }
 

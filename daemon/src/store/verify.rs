@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use retention_core::event::{Readable, Recorded};
+use retention_core::event::{Event, Readable, Recorded};
 use retention_core::id::{EntityId, Position};
 use retention_core::policy::PolicySet;
 use retention_core::time::Timestamp;
@@ -17,6 +17,7 @@ use super::journal::{Damage, HEADER_BYTES, JournalError, JournalReader, Place, S
 use super::judge::ActivePolicies;
 use super::open;
 use super::state::State;
+use super::tree::TreeCheck;
 use super::vault::{Vault, VaultVerification};
 use super::{Inner, OpenError, Options, Progress, ReadError, Store};
 
@@ -48,6 +49,8 @@ pub struct VerifyReport {
     pub views_compared: bool,
     /// Whether the due index was compared; only with the policies of the log, and when it is complete.
     pub due_compared: bool,
+    /// Signed checkpoints that were compared with the log; `None` without a tree.
+    pub checkpoints: Option<u64>,
     /// What the key slots hold.
     pub keys: VaultVerification,
     /// Entities whose key is destroyed and whose event is not written yet: their intent is in the log, and the next
@@ -87,6 +90,7 @@ impl Store {
         let upto = inner.state.read().views.position;
         // A damaged journal was folded only up to its damage. Nothing is appended to it, so it has an end to read to.
         let is_growing = inner.read_only.lock().is_none();
+        check.begin_tree()?;
         check.journal(Position::NONE, if is_growing { upto } else { Position(u64::MAX) }, progress)?;
         check.judge_all()?;
         let state = inner.state.read();
@@ -103,6 +107,7 @@ impl Store {
         let newest = inner.state.read().views.position;
         check.journal(compared, newest, &mut |_, _| {})?;
         check.keys(&destroyed);
+        check.end_tree();
         Ok(check.report)
     }
 
@@ -137,7 +142,9 @@ impl Store {
         }
         let mut check = Check::of(&inner, Arc::new(PolicySet::empty()), compare, Live::Stopped);
         check.report = early;
+        check.begin_tree()?;
         check.journal(Position::NONE, last.unwrap_or(Position(u64::MAX)), progress)?;
+        check.end_tree();
         check.install_policies_of_log()?;
         check.judge_all()?;
         check.views(&inner.state.read());
@@ -206,6 +213,8 @@ struct Check<'a> {
     journal_is_whole: bool,
     /// Up to here, the rows and views of the store stood by themselves when the verification began.
     written: Position,
+    /// The tree, as far as the journal is whole.
+    tree: Option<TreeCheck>,
     report: VerifyReport,
 }
 
@@ -225,7 +234,34 @@ impl<'a> Check<'a> {
                 Live::Running => Position(u64::MAX),
                 Live::Stopped => inner.state.read().views.position,
             },
+            tree: None,
             report: VerifyReport::default(),
+        }
+    }
+
+    fn begin_tree(&mut self) -> Result<(), ReadError> {
+        let report = &mut self.report;
+        self.tree = TreeCheck::begin(&self.inner.dir, &mut |finding| report.found(finding))?;
+        Ok(())
+    }
+
+    fn tree_event(&mut self, recorded: &Recorded) -> Result<(), ReadError> {
+        let Self { tree: Some(tree), report, .. } = self else { return Ok(()) };
+        if let Some(Event::SigningKeyAdopted(body)) = recorded.event() {
+            tree.adopted(&body.verifier_key);
+        }
+        Ok(tree.event(&recorded.envelope, &mut |finding| report.found(finding))?)
+    }
+
+    /// After damage of the journal nothing can be said of the checkpoints beyond it.
+    fn end_tree(&mut self) {
+        let Some(tree) = self.tree.take() else { return };
+        self.report.checkpoints = Some(tree.checked());
+        let report = &mut self.report;
+        let beyond = tree.beyond(&mut |finding| report.found(finding));
+        if let (true, Some(size), Some(next)) = (self.journal_is_whole, beyond, self.next) {
+            let journal = Position(next.0.saturating_sub(1));
+            self.report.found(Finding::JournalShorter { journal, known: Position(size) });
         }
     }
 
@@ -296,6 +332,7 @@ impl<'a> Check<'a> {
         self.report.found(finding);
         self.journal_is_whole = false;
         self.next = None;
+        self.tree = None;
     }
 
     fn event(&mut self, place: Place, stored: &StoredEvent) -> Result<(), ReadError> {
@@ -314,6 +351,7 @@ impl<'a> Check<'a> {
         self.recorded_at = self.recorded_at.max(envelope.recorded_at);
         self.report.events += 1;
         let recorded = self.open(stored)?;
+        self.tree_event(&recorded)?;
         if let (true, Some(entity)) = (super::backup::restore::is_destruction(envelope.event_type), envelope.entity) {
             self.destroyed.insert(entity.0);
         }
@@ -344,9 +382,13 @@ impl<'a> Check<'a> {
             }
             // The slot itself is found and named when the keys are checked.
             Err(ReadError::SlotDamaged(_) | ReadError::Sealed(_) | ReadError::Body { .. }) => {}
-            Err(error @ (ReadError::Journal(_) | ReadError::Sled(_) | ReadError::Vault(_) | ReadError::Halted(_))) => {
-                return Err(error);
-            }
+            Err(
+                error @ (ReadError::Journal(_)
+                | ReadError::Sled(_)
+                | ReadError::Vault(_)
+                | ReadError::Tree(_)
+                | ReadError::Halted(_)),
+            ) => return Err(error),
         }
         self.report.found(Finding::BodyUnreadable(position));
         self.journal_is_whole = false;

@@ -426,8 +426,16 @@ impl Life<'_> {
             attest.map(|attest| (attest, tree)).map_err(|error| error.to_string())
         });
         match opened {
-            Ok((attest, tree)) => {
+            Ok((mut attest, tree)) => {
                 let health = attest.health();
+                let compared = attest.compare(&mut || {
+                    Notifier.extend(OPENING_EXTENSION);
+                    Notifier.alive();
+                });
+                if let Err(error) = &compared {
+                    tracing::error!(%error, "the tree over the log cannot be compared with it");
+                    *health.lock() = Some(error.to_string());
+                }
                 (Some(attest), Some(tree), health)
             }
             Err(error) => {

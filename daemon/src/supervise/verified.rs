@@ -22,6 +22,7 @@ pub(super) fn parts(report: &VerifyReport) -> Vec<PartRow> {
         if report.due_compared {
             rows.push(intact("due index", report.events));
         }
+        rows.extend(report.checkpoints.map(|checked| intact("tree", checked)));
         return rows;
     }
     report

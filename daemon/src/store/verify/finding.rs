@@ -64,6 +64,18 @@ pub enum Finding {
     /// The log says that a key is destroyed, and it is not.
     #[error("the key of {0} is recorded as destroyed, but its slot holds no tombstone")]
     KeyNotDestroyed(EntityId),
+    /// A hash of the tree is not that of its event.
+    #[error("the hashes of the tree differ from the journal, from event {0} on")]
+    HashDiffers(Position),
+    /// A signed checkpoint is not that of this log.
+    #[error("the journal contradicts the checkpoint that was signed over its first {0} events")]
+    CheckpointContradicts(u64),
+    /// A checkpoint is not signed by a key that the log adopted.
+    #[error("the checkpoint over {0} events is not signed by a key of this log")]
+    CheckpointNotSigned(u64),
+    /// What lies among the checkpoints is none.
+    #[error("the checkpoints of the tree are damaged at byte {0}")]
+    CheckpointsDamaged(u64),
     /// A key is destroyed, and neither an event nor an open intent says so; the entity counts as live.
     #[error("the key of {0} is destroyed, but no event and no open intent says so")]
     KeyDestroyedWithoutEvent(EntityId),
@@ -88,6 +100,10 @@ impl Finding {
             Self::SlotDamaged(_) => "slot_damaged",
             Self::KeyNotDestroyed(_) => "key_not_destroyed",
             Self::KeyDestroyedWithoutEvent(_) => "key_destroyed_without_event",
+            Self::HashDiffers(_) => "tree_hash_differs",
+            Self::CheckpointContradicts(_) => "checkpoint_contradicts",
+            Self::CheckpointNotSigned(_) => "checkpoint_not_signed",
+            Self::CheckpointsDamaged(_) => "checkpoints_damaged",
         }
     }
 
@@ -105,6 +121,10 @@ impl Finding {
             Self::EntityDiffers(_) | Self::ViewDiffers(_) => "views",
             Self::DueDiffers(_) => "due index",
             Self::SlotDamaged(_) | Self::KeyNotDestroyed(_) | Self::KeyDestroyedWithoutEvent(_) => "keys",
+            Self::HashDiffers(_)
+            | Self::CheckpointContradicts(_)
+            | Self::CheckpointNotSigned(_)
+            | Self::CheckpointsDamaged(_) => "tree",
         }
     }
 
@@ -129,6 +149,15 @@ impl Finding {
             | Self::ViewDiffers(_) => "stop the daemon and run `retentiond store rebuild`; the journal is not affected",
             Self::KeyNotDestroyed(_) => {
                 "the keys were restored from an older backup: treat what they open as personal data, and destroy them again"
+            }
+            Self::HashDiffers(_) => {
+                "stop the daemon, remove tree/hashes and start it again: they are made anew from the journal, which is not affected"
+            }
+            Self::CheckpointContradicts(_) => {
+                "an event was changed, lost or put in since it was signed: copy the state directory away as it is, and compare it with a backup and with checkpoints that others hold"
+            }
+            Self::CheckpointNotSigned(_) | Self::CheckpointsDamaged(_) => {
+                "compare with checkpoints that others hold, and restore tree/checkpoints from a backup; the journal is not affected"
             }
             Self::KeyDestroyedWithoutEvent(_) => {
                 "the journal is older than the keys: restore the newer journal; what the key sealed is gone"

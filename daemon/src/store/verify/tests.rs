@@ -3,10 +3,14 @@ use std::path::Path;
 
 use super::super::sled_door::{Blocks, Family};
 use super::super::tests::{add_contacts, add_layout, begin_purge, init, open, purge};
+use super::super::tree::Tree;
 use super::super::vault::destroy::StepTicket;
 use super::*;
-use retention_core::event::Event;
+use crate::stage::attest::Attest;
+use retention_core::event::operation::{DaemonStopped, SigningKeyAdopted};
+use retention_core::evidence::checkpoint::keys_of;
 use retention_core::id::SagaId;
+use retention_core::view::Condition;
 
 const SLOTS: &str = "state/keys/slots.0000";
 const JOURNAL: &str = "state/journal/00000001.seg";
@@ -248,4 +252,121 @@ fn a_verification_and_a_long_open_stop_when_asked_and_change_nothing() {
     options.halt = crate::halt::Halt::default();
     let store = open(&options);
     assert_eq!(store.verify(&mut |_, _| {}).unwrap().findings, []);
+}
+
+/// Lets a store's tree grow over its log, under a key that the log adopts, and sign.
+fn sign(store: &Store) {
+    let (signer, verifier) = keys_of(&[7; 32], "log").unwrap();
+    if store.view(|views| views.small.signing_keys.is_empty()) {
+        let event = Event::SigningKeyAdopted(SigningKeyAdopted { verifier_key: verifier });
+        store.append_drafts(vec![super::super::open::daemon_draft(event)], Condition::None).unwrap();
+    }
+    let tree = Tree::open(store.dir()).unwrap();
+    let last = store.view(|views| views.position);
+    let new: Vec<_> = (tree.next().0..=last.0).map(|at| store.envelope(Position(at)).unwrap().unwrap()).collect();
+    tree.append(&new).unwrap();
+    tree.checkpoint("log", &signer).unwrap().unwrap();
+}
+
+fn signed_world(dir: &Path) -> Options {
+    let (options, _) = world(dir);
+    for round in 0..3 {
+        let store = open(&options);
+        let layout = store.view(|views| views.small.layouts.iter().next().unwrap().0);
+        add_contacts(&store, layout, 1_000 + round * 50..1_040 + round * 50);
+        sign(&store);
+        assert_eq!(store.verify(&mut |_, _| {}).unwrap().findings, [], "while it runs");
+        store.close().unwrap();
+    }
+    options
+}
+
+#[test]
+fn a_flipped_byte_anywhere_in_the_tree_is_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = signed_world(dir.path());
+    let report = verify(&options);
+    assert_eq!((report.findings.as_slice(), report.checkpoints), (&[][..], Some(3)));
+    for name in ["hashes", "checkpoints"] {
+        let path = options.dir.join("tree").join(name);
+        let whole = std::fs::metadata(&path).unwrap().len();
+        for at in (0..whole).step_by(if name == "hashes" { 397 } else { 1 }) {
+            flip(&path, at);
+            let report = verify_tree_only(&options);
+            assert!(!report.is_empty(), "{name} at {at}");
+            assert!(report.iter().all(|finding| finding.part() == "tree"), "{name} at {at}: {report:?}");
+            flip(&path, at);
+        }
+    }
+    assert_eq!(verify(&options).findings, []);
+}
+
+/// What a verification says of the tree, without the rest, which takes longer.
+fn verify_tree_only(options: &Options) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let reader = JournalReader::at(&options.dir.join("journal"));
+    let mut tree = TreeCheck::begin(&options.dir, &mut |finding| findings.push(finding)).unwrap().unwrap();
+    tree.adopted(&keys_of(&[7; 32], "log").unwrap().1);
+    let tail = recover::find_tail(&options.dir.join("journal")).unwrap();
+    for entry in reader.events_after(Position::NONE, tail.last).unwrap() {
+        tree.event(&entry.unwrap().1.envelope, &mut |finding| findings.push(finding)).unwrap();
+    }
+    assert_eq!(tree.beyond(&mut |finding| findings.push(finding)), None);
+    findings
+}
+
+fn copy_dir(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let into = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_dir(&entry.path(), &into)
+        } else {
+            std::fs::copy(entry.path(), into).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_log_that_is_not_the_one_that_was_signed_is_read_only_and_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = signed_world(dir.path());
+    let older = Options { dir: dir.path().join("older"), ..options.clone() };
+    copy_dir(&options.dir, &older.dir);
+    let more = |options: &Options, from: u32| {
+        let store = open(options);
+        let layout = store.view(|views| views.small.layouts.iter().next().unwrap().0);
+        add_contacts(&store, layout, from..from + 40);
+        store
+    };
+    let store = more(&options, 5_000);
+    sign(&store);
+    store.close().unwrap();
+    // Somebody puts an older state under the checkpoints that were signed since.
+    std::fs::copy(options.dir.join("tree/checkpoints"), older.dir.join("tree/checkpoints")).unwrap();
+    assert_eq!(codes(&verify(&older)), ["journal_shorter"]);
+    assert_eq!(compared(&older), Some("journal_shorter_than_checkpoint"));
+    // Somebody writes another end to the log.
+    more(&older, 6_000).close().unwrap();
+    assert_eq!(codes(&verify(&older)), ["checkpoint_contradicts"]);
+    std::fs::remove_file(older.dir.join("tree/hashes")).unwrap();
+    assert_eq!(compared(&older), Some("log_contradicts_checkpoint"));
+    // Hashes that are lost are made again, and nothing else is wrong.
+    std::fs::remove_file(options.dir.join("tree/hashes")).unwrap();
+    assert_eq!(compared(&options), None);
+    assert_eq!(verify(&options).findings, []);
+}
+
+/// Opens a store as the daemon does, and returns why it is read-only then.
+fn compared(options: &Options) -> Option<&'static str> {
+    let store = Arc::new(open(options));
+    let tree = Arc::new(Tree::open(store.dir()).unwrap());
+    let signer = keys_of(&[7; 32], "log").unwrap().0;
+    let mut attest = Attest::new(Arc::clone(&store), Arc::clone(&options.clock), tree, signer).unwrap();
+    attest.compare(&mut || {}).unwrap();
+    let code = store.read_only_reason().map(|damage| damage.code);
+    let refused = store
+        .append_drafts(vec![super::super::open::daemon_draft(Event::DaemonStopped(DaemonStopped {}))], Condition::None);
+    assert_eq!(refused.is_err(), code.is_some());
+    code
 }

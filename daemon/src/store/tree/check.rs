@@ -1,0 +1,154 @@
+//! Going through the tree beside the journal: is every hash that of its event, and every checkpoint that of the log?
+
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::path::Path;
+
+use retention_core::event::Envelope;
+use retention_core::evidence::checkpoint::Checkpoint;
+use retention_core::evidence::tree::{self, Frontier, HASH_BYTES};
+use retention_core::id::Digest;
+
+use super::notes::{NoteReader, is_torn};
+use super::{CHECKPOINTS, HASHES, TreeFileError};
+use crate::store::durable_file::{self, FileAction};
+use crate::store::verify::Finding;
+
+/// The files of a tree as they were when the verification began, gone through beside the journal.
+pub(in crate::store) struct TreeCheck {
+    hashes: BufReader<io::Take<File>>,
+    hashes_are_good: bool,
+    checkpoints: File,
+    checkpoints_end: u64,
+    /// Where the next checkpoint begins.
+    at: u64,
+    next: Option<(u64, String)>,
+    frontier: Frontier,
+    /// The keys that the log has adopted so far.
+    keys: Vec<String>,
+    checked: u64,
+}
+
+impl TreeCheck {
+    /// Begins; `None` when there is no tree.
+    pub(in crate::store) fn begin(store: &Path, found: &mut dyn FnMut(Finding)) -> Result<Option<Self>, TreeFileError> {
+        let dir = store.join("tree");
+        let open = |name: &str, role: &'static str| match File::open(dir.join(name)) {
+            Ok(file) => {
+                let bytes = file.metadata().map_err(durable_file::failed(role, FileAction::Read))?.len();
+                Ok(Some((file, bytes)))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(TreeFileError::from(durable_file::failed(role, FileAction::Open)(error))),
+        };
+        let (Some((hashes, bytes)), Some((checkpoints, checkpoints_end))) =
+            (open("hashes", HASHES)?, open("checkpoints", CHECKPOINTS)?)
+        else {
+            return Ok(None);
+        };
+        // A hash that is being written has no length yet, or not its whole one.
+        let whole = bytes - bytes % HASH_BYTES as u64;
+        let mut check = Self {
+            hashes: BufReader::with_capacity(1024 * 1024, hashes.take(whole)),
+            hashes_are_good: true,
+            checkpoints,
+            checkpoints_end,
+            at: 0,
+            next: None,
+            frontier: Frontier::default(),
+            keys: Vec::new(),
+            checked: 0,
+        };
+        check.read_next(found)?;
+        Ok(Some(check))
+    }
+
+    /// Returns how many checkpoints were looked at.
+    pub(in crate::store) fn checked(&self) -> u64 {
+        self.checked
+    }
+
+    /// Returns how many events the next checkpoint covers, which the journal did not reach, when it was signed.
+    pub(in crate::store) fn beyond(&self, found: &mut dyn FnMut(Finding)) -> Option<u64> {
+        let (size, note) = self.next.as_ref()?;
+        let is_signed = Checkpoint::verify(note, &self.keys()).is_ok();
+        if !is_signed {
+            found(Finding::CheckpointNotSigned(*size));
+        }
+        is_signed.then_some(*size)
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        self.keys.iter().map(String::as_str).collect()
+    }
+
+    /// Notes a key that the log adopts.
+    pub(in crate::store) fn adopted(&mut self, verifier_key: &str) {
+        self.keys.push(verifier_key.to_owned());
+    }
+
+    /// Takes the next event of the journal.
+    pub(in crate::store) fn event(
+        &mut self,
+        envelope: &Envelope,
+        found: &mut dyn FnMut(Finding),
+    ) -> Result<(), TreeFileError> {
+        let Self { hashes, hashes_are_good, frontier, .. } = self;
+        let mut failed = None;
+        frontier.push(tree::leaf(&envelope.to_bytes()), |expected| {
+            if !*hashes_are_good || failed.is_some() {
+                return;
+            }
+            match read_hash(hashes) {
+                // The tree grows after the journal: what is not there yet is no damage.
+                Ok(None) => {}
+                Ok(Some(hash)) if hash == expected => {}
+                Ok(Some(_)) => {
+                    // Every hash above it differs as well: one is enough to be told.
+                    *hashes_are_good = false;
+                    found(Finding::HashDiffers(envelope.position));
+                }
+                Err(error) => failed = Some(error),
+            }
+        });
+        if let Some(error) = failed {
+            return Err(durable_file::failed(HASHES, FileAction::Read)(error).into());
+        }
+        while let Some((size, note)) = &self.next
+            && *size <= self.frontier.leaves()
+        {
+            match Checkpoint::verify(note, &self.keys()) {
+                Ok(checkpoint) if checkpoint.root == self.frontier.root() => {}
+                Ok(_) => found(Finding::CheckpointContradicts(*size)),
+                Err(_) => found(Finding::CheckpointNotSigned(*size)),
+            }
+            self.checked += 1;
+            self.read_next(found)?;
+        }
+        Ok(())
+    }
+
+    fn read_next(&mut self, found: &mut dyn FnMut(Finding)) -> Result<(), TreeFileError> {
+        let before = self.next.take().map_or(0, |(size, _)| size);
+        let mut reader = NoteReader::of(&self.checkpoints, self.at, self.checkpoints_end);
+        match reader.next()? {
+            Some((noted, note)) if noted.size > before => {
+                self.at = noted.at + noted.len as u64;
+                self.next = Some((noted.size, note));
+            }
+            Some(_) => found(Finding::CheckpointsDamaged(self.at)),
+            None if is_torn(reader.rest()?) => {}
+            None => found(Finding::CheckpointsDamaged(self.at)),
+        }
+        Ok(())
+    }
+}
+
+fn read_hash(from: &mut impl Read) -> io::Result<Option<Digest>> {
+    let mut hash = [0; HASH_BYTES];
+    match from.read_exact(&mut hash) {
+        Ok(()) => Ok(Some(Digest(hash))),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+        Err(error) => Err(error),
+    }
+}
