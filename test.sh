@@ -36,6 +36,21 @@ if ! command -v cargo >/dev/null; then
 fi
 need cc gcc                       # the parts of ring, and SQLite for the benches
 need python3 python3               # the second reader of the golden vectors
+# need_module MODULE: installs a module of Python below the target directory when it is not there.
+modules=${CARGO_TARGET_DIR:-target}/python-modules
+need_module() {
+    python3 -c "import $1" 2>/dev/null && return 0
+    say "installing the Python module $1"
+    python3 -m pip --version >/dev/null 2>&1 || need pip3 python3-pip
+    python3 -m pip install --quiet --target "$modules" "$1" && python3 -c "import $1"
+}
+
+# Programs that share no code with ours check what an auditor is given.
+mkdir -p "$modules"
+PYTHONPATH=$(cd "$modules" && pwd)${PYTHONPATH:+:$PYTHONPATH}
+export PYTHONPATH
+need_module cryptography
+need_module pymerkle
 need setpriv util-linux           # a second person at the control socket
 need systemd-analyze systemd      # checks the units
 

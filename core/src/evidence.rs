@@ -4,10 +4,12 @@
 //! Pure: the archive writes these bytes, a verification reads them back, and whoever holds the log can make them again.
 
 pub mod checkpoint;
+pub mod growth;
 pub mod item;
 mod json;
 pub mod manifest;
 pub mod proof;
+pub mod tiles;
 pub mod tree;
 
 pub use crate::policy::{CsvProfile, ExportFormat};

@@ -57,6 +57,8 @@ pub struct Config {
     pub export: Export,
     /// Where backups lie; without it none can be made.
     pub backup: Option<Backup>,
+    /// Where signed checkpoints are told.
+    pub publish: Vec<PublishTo>,
     /// The program's own messages.
     pub diagnostics: Diagnostics,
     /// Whether Prometheus metrics are served.
@@ -121,6 +123,17 @@ pub enum Member {
     Uid(u32),
     /// All members of a group, written `@group`.
     Group(String),
+}
+
+/// One place of `[audit] publish`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PublishTo {
+    /// A file that always has the newest checkpoint.
+    File(PathBuf),
+    /// A program that gets it on its standard input: an absolute path, and arguments.
+    Command(String, Vec<String>),
+    /// The program's own messages.
+    Journal,
 }
 
 /// `[backup]`.

@@ -11,6 +11,9 @@ pub mod defect;
 // Rows and files that were not taken, and why.
 pub mod rejection;
 
+// Places outside that hold signed checkpoints.
+pub mod publish;
+
 // Files and directories that somebody dropped.
 pub mod drop;
 

@@ -8,6 +8,8 @@
 //! | [`project`] | unjudged entities | their records | when is this due? | the due index |
 //! | [`plan`] | `PlanRequested` | the due index, records | what is due, and why? | `PlanItems`, `PlanFrozen` |
 //! | [`attest`] | the log's growth | envelopes | what is the root? | hashes and checkpoints, beside the log |
+//! | [`publish`] | the log's growth | the newest checkpoint | nothing | nothing: it tells places outside |
+//! | [`ledger`] | destructions in the log | their rows | nothing | nothing: it tells the ledger of erasures |
 //! | [`run`] | `RunRequested`, timers | plans, open sagas | what comes next? | intents, receipts, ends |
 //!
 //! Each has a `step` that does one piece of work and says whether there is more, so that a test can drive them in any
@@ -23,6 +25,7 @@ pub mod ledger;
 pub mod plan;
 pub mod policies;
 pub mod project;
+pub mod publish;
 pub mod run;
 pub mod schedule;
 

@@ -2,8 +2,9 @@
 
 // The command line.
 pub mod args;
-// Bundles, looked at again.
+// Backups, for people.
 mod backups;
+// Bundles, looked at again.
 mod bundles;
 // The daemon's life.
 pub mod daemon;
@@ -15,6 +16,8 @@ mod metrics;
 mod directory;
 // What systemd is told.
 pub mod notifier;
+// Where checkpoints are told.
+mod publications;
 // The key that signs checkpoints.
 mod signing_key;
 // A store whose daemon is stopped.
@@ -29,3 +32,5 @@ mod watch;
 mod worker;
 // What the control API asks of the daemon.
 mod works;
+// How sled is kept caught up.
+mod write_out;

@@ -167,12 +167,13 @@ fn daemon_may(area: &str) -> &'static [&'static str] {
 const RESERVED: &[(&str, &[&str])] = &[
     ("Feed", &["connector", "stage/intake", "supervise"]),
     ("Effect", &["connector", "stage/run", "supervise"]),
+    ("Publication", &["connector", "stage/publish", "supervise"]),
     ("AccessTarget", &["connector", "stage/run", "supervise"]),
     ("StepTicket", &["store", "connector", "stage/run"]),
     ("ExportTarget", &["store", "connector", "stage/run", "supervise"]),
 ];
 
-const STAGES: &[&str] = &["intake", "project", "plan", "run", "attest"];
+const STAGES: &[&str] = &["intake", "project", "plan", "run", "attest", "publish", "ledger"];
 
 fn daemon_violations(sources: &[Source]) -> Vec<String> {
     let mut violations = Vec::new();

@@ -177,10 +177,16 @@ operations! {
     ClockConfirm Post "/v1/clock/confirm" Operator One;
     /// Lists the signed checkpoints of the log, the oldest first.
     AuditCheckpoints Get "/v1/audit/checkpoints" Auditor List;
+    /// Shows the newest signed checkpoint.
+    AuditCheckpoint Get "/v1/audit/checkpoint" Auditor One;
     /// Lists the keys with which checkpoints are, or were, signed.
     AuditKeys Get "/v1/audit/keys" Auditor List;
     /// Proves that an event stands in the log, by the newest checkpoint.
     AuditProof Get "/v1/audit/proofs/{position}" Auditor One;
+    /// Proves that the log has only grown between two of its checkpoints, by how many events they cover.
+    AuditGrowth Get "/v1/audit/growth/{before}/{after}" Auditor One;
+    /// Lists the envelopes of the log, the oldest first: what its tree is made of, and nothing of any body.
+    AuditEnvelopes Get "/v1/audit/envelopes" Auditor List;
     /// Lists events.
     AuditQuery Get "/v1/events" Auditor List;
     /// Copies the log and its keys to the places that the configuration names.

@@ -201,6 +201,13 @@ pub enum Attention {
         /// Whether a ledger of erasures was read; without one, whoever was erased after the backup may be back.
         ledger_read: bool,
     },
+    /// A place outside does not have the newest signed checkpoint.
+    PublishingBehind {
+        /// Which.
+        place: String,
+        /// What it said.
+        message: String,
+    },
     /// The ledger of erasures does not have all that was destroyed.
     LedgerBehind {
         /// What happened and what to do.

@@ -27,6 +27,18 @@ pub(crate) enum Audit {
     ///
     /// Needs the role auditor.
     Checkpoints(Part),
+    /// Show the newest signed checkpoint, or keep it in a file.
+    ///
+    /// Give it to somebody else now and then: with it they can show later that the log was not changed.
+    ///
+    /// Example: retentionctl audit checkpoint --into /mnt/elsewhere/retentiond.checkpoint
+    ///
+    /// Needs the role auditor.
+    Checkpoint {
+        /// Write the checkpoint into this file, which must not exist, instead of standard output.
+        #[arg(long, value_name = "FILE")]
+        into: Option<PathBuf>,
+    },
     /// List the keys with which checkpoints are, or were, signed.
     ///
     /// Example: retentionctl audit keys
@@ -48,7 +60,52 @@ pub(crate) enum Audit {
         #[arg(long, value_name = "FILE")]
         into: Option<PathBuf>,
     },
-    /// Check a proof against a key.
+    /// Prove that the log has only grown between two of its checkpoints.
+    ///
+    /// Each is named by the number of events that it covers, as `audit checkpoints` lists them.
+    ///
+    /// Example: retentionctl audit growth 4711 90210 --into growth.proof
+    ///
+    /// Needs the role auditor.
+    Growth {
+        /// How many events the earlier checkpoint covers.
+        before: u64,
+        /// How many the later one covers.
+        after: u64,
+        /// Write the proof into this file, which must not exist, instead of standard output.
+        #[arg(long, value_name = "FILE")]
+        into: Option<PathBuf>,
+    },
+    /// Write the log into a directory that others can check with their own programs (C2SP tlog-tiles).
+    ///
+    /// The entries are the envelopes of the events: who, when, what kind, which entity by its number, and the digest of the
+    /// body. No body is in it.
+    ///
+    /// Example: retentionctl audit export log-2026
+    ///
+    /// Needs the role auditor.
+    Export {
+        /// A directory that does not exist, or is empty.
+        dir: PathBuf,
+    },
+    /// Check such a directory: every entry, every hash, and the signature.
+    ///
+    /// Ends with 20 when anything differs.
+    ///
+    /// Example: retentionctl audit verify log-2026 --key KEY --against kept-in-march.checkpoint
+    ///
+    /// Needs no daemon.
+    Verify {
+        /// The directory.
+        dir: PathBuf,
+        /// A verifier key, as `audit keys` lists it; may be repeated.
+        #[arg(long = "key", required = true, value_name = "KEY")]
+        keys: Vec<String>,
+        /// A signed checkpoint that somebody kept; may be repeated.
+        #[arg(long, value_name = "FILE")]
+        against: Vec<PathBuf>,
+    },
+    /// Check a proof of an event, or of growth, against a key.
     ///
     /// Ends with 20 when it does not hold.
     ///

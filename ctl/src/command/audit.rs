@@ -2,15 +2,18 @@
 
 use std::path::Path;
 
-use retention_core::control::{AuditQuery, Cursor, ErrorCode, ExitCode, Operation, Order, ProofText};
+use retention_core::control::{AuditQuery, CheckpointRow, Cursor, ErrorCode, ExitCode, Operation, Order, ProofText};
 use retention_core::event::summary::type_name;
-use retention_core::evidence::proof::{EventProof, PROOF_BYTES_MAX};
-use serde_json::json;
+use retention_core::evidence::growth::{GROWTH_BYTES_MAX, GrowthProof};
+use retention_core::evidence::proof::{EventProof, PROOF_BYTES_MAX, ProofError};
+use serde_json::{Value, json};
 
 use super::batch::files;
 use super::{Call, Context, refuse};
 use crate::args::audit::{Audit, AuditArgs};
 use crate::exit::{Cause, Doing, Failure};
+
+mod tree;
 
 pub(super) const COLUMNS: &[&str] = &["position", "recorded_at", "kind", "actor", "entity", "run", "summary"];
 pub(super) const CHECKPOINT_COLUMNS: &[&str] = &["size", "root"];
@@ -27,47 +30,83 @@ pub(super) fn execute(context: &mut Context, command: Audit) -> Result<ExitCode,
             context.plain_list(Operation::AuditCheckpoints, part, CHECKPOINT_COLUMNS).doing("list the checkpoints")
         }
         Audit::Keys(part) => context.plain_list(Operation::AuditKeys, part, KEY_COLUMNS).doing("list the keys"),
-        Audit::Prove { position, into } => prove(context, position, into.as_deref()).doing("prove the event"),
+        Audit::Checkpoint { into } => checkpoint(context, into.as_deref()).doing("show the newest checkpoint"),
+        Audit::Prove { position, into } => {
+            let call = Call::to(Operation::AuditProof, &[&position]);
+            prove(context, &call, &json!({ "position": position }), into.as_deref()).doing("prove the event")
+        }
+        Audit::Growth { before, after, into } => {
+            let call = Call::to(Operation::AuditGrowth, &[&before, &after]);
+            let what = json!({ "before": before, "after": after });
+            prove(context, &call, &what, into.as_deref()).doing("prove the growth")
+        }
+        Audit::Export { dir } => tree::export(context, &dir).doing("write the log"),
+        Audit::Verify { dir, keys, against } => tree::verify(context, &dir, &keys, &against).doing("check the log"),
         Audit::VerifyProof { file, keys } => verify(context, &file, &keys).doing("check the proof"),
     }
 }
 
-fn prove(context: &mut Context, position: u64, into: Option<&Path>) -> Result<ExitCode, Cause> {
-    let proof: ProofText = context.client.typed(&Call::to(Operation::AuditProof, &[&position]))?;
-    match into {
-        Some(path) => {
-            files::write_new(path, proof.proof.as_bytes())?;
-            context.present(&json!({ "position": position, "file": path.display().to_string() }))?;
-            context.next(&format!("retentionctl audit verify-proof {} --key KEY", path.display()));
-        }
-        None => context.present(&json!({ "position": position, "proof": proof.proof }))?,
+fn checkpoint(context: &mut Context, into: Option<&Path>) -> Result<ExitCode, Cause> {
+    let newest: CheckpointRow = context.client.typed(&Call::to(Operation::AuditCheckpoint, &[]))?;
+    let shown = json!({ "size": newest.size, "root": newest.root });
+    written(context, shown, "note", &newest.note, into)?;
+    Ok(ExitCode::Done)
+}
+
+fn prove(context: &mut Context, call: &Call, what: &Value, into: Option<&Path>) -> Result<ExitCode, Cause> {
+    let proof: ProofText = context.client.typed(call)?;
+    written(context, what.clone(), "proof", &proof.proof, into)?;
+    if let Some(path) = into {
+        context.next(&format!("retentionctl audit verify-proof {} --key KEY", path.display()));
     }
     Ok(ExitCode::Done)
 }
 
+/// Shows a text beside what it is about, or writes it into a file and says which.
+fn written(context: &mut Context, mut shown: Value, name: &str, text: &str, into: Option<&Path>) -> Result<(), Cause> {
+    if let Some(path) = into {
+        files::write_new(path, text.as_bytes())?;
+    }
+    if let Some(fields) = shown.as_object_mut() {
+        match into {
+            Some(path) => fields.insert("file".to_owned(), json!(path.display().to_string())),
+            None => fields.insert(name.to_owned(), json!(text)),
+        };
+    }
+    context.present(&shown)
+}
+
 fn verify(context: &mut Context, file: &Path, keys: &[String]) -> Result<ExitCode, Cause> {
     let bytes = files::read(file)?;
-    let text = std::str::from_utf8(&bytes).ok().filter(|text| text.len() <= PROOF_BYTES_MAX);
+    let is_short = |text: &&str| text.len() <= PROOF_BYTES_MAX.max(GROWTH_BYTES_MAX);
+    let text = std::str::from_utf8(&bytes).ok().filter(is_short);
     let text = text.ok_or_else(|| refuse(ErrorCode::BadRequest, format!("{} is no proof", file.display())))?;
     let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
-    match EventProof::parse(text).and_then(|proof| proof.verify(&keys)) {
-        Ok((envelope, checkpoint)) => {
-            context.present(&json!({
-                "holds": true,
-                "log": checkpoint.origin,
-                "size": checkpoint.size,
-                "root": checkpoint.root,
-                "position": envelope.position,
-                "kind": type_name(envelope.event_type),
-                "recorded_at": envelope.recorded_at,
-                "actor": envelope.actor.to_string(),
-                "entity": envelope.entity,
-                "body_digest": envelope.body_digest,
-            }))?;
-            Ok(ExitCode::Done)
-        }
-        Err(error) => Err(refuse(ErrorCode::VerificationFailed, format!("{}: {error}", file.display()))),
+    let wrong = |error: ProofError| refuse(ErrorCode::VerificationFailed, format!("{}: {error}", file.display()));
+    if text.starts_with('{') {
+        let (before, after) = GrowthProof::parse(text).and_then(|proof| proof.verify(&keys)).map_err(wrong)?;
+        context.present(&json!({
+            "holds": true,
+            "log": after.origin,
+            "before": { "size": before.size, "root": before.root },
+            "after": { "size": after.size, "root": after.root },
+        }))?;
+        return Ok(ExitCode::Done);
     }
+    let (envelope, checkpoint) = EventProof::parse(text).and_then(|proof| proof.verify(&keys)).map_err(wrong)?;
+    context.present(&json!({
+        "holds": true,
+        "log": checkpoint.origin,
+        "size": checkpoint.size,
+        "root": checkpoint.root,
+        "position": envelope.position,
+        "kind": type_name(envelope.event_type),
+        "recorded_at": envelope.recorded_at,
+        "actor": envelope.actor.to_string(),
+        "entity": envelope.entity,
+        "body_digest": envelope.body_digest,
+    }))?;
+    Ok(ExitCode::Done)
 }
 
 fn query(asked: AuditArgs) -> AuditQuery {

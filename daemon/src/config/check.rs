@@ -14,7 +14,7 @@ use super::file::{self, Written};
 use super::problem::{ConfigError, Problems};
 use super::{
     Backup, Config, Control, CsvProfile, Delivers, Diagnostics, DiagnosticsTarget, Export, KeepDone, MailServer,
-    Member, Metrics, Policies, Roles, SecretPlace, Source, SourceKind, Store, overlap, reading,
+    Member, Metrics, Policies, PublishTo, Roles, SecretPlace, Source, SourceKind, Store, overlap, reading,
 };
 use crate::diagnostics::Redacted;
 
@@ -81,6 +81,7 @@ impl Check<'_> {
             csv_profile: file.export.csv_profile.unwrap_or(CsvProfile::Exact),
         };
         let backup = file.backup.map(|backup| self.backup(backup));
+        let publish: Vec<_> = file.audit.publish.into_iter().map(|place| self.published(place)).collect();
         let diagnostics = self.diagnostics(file.diagnostics);
         self.unique_names(&sources, &spans, servers.as_deref().unwrap_or_default());
         let config = Config {
@@ -96,6 +97,7 @@ impl Check<'_> {
                 Some(backup) => Some(backup?),
                 None => None,
             },
+            publish: publish.into_iter().collect::<Option<_>>()?,
             diagnostics,
             metrics: file.metrics.serve.unwrap_or(Metrics::Socket),
         };
@@ -263,6 +265,23 @@ impl Check<'_> {
             if servers.iter().any(|server| server.name == source.name) {
                 self.problems.add(span.clone(), format!("a server is already called `{}`", source.name));
             }
+        }
+    }
+
+    fn published(&mut self, written: Spanned<file::Published>) -> Option<PublishTo> {
+        let span = written.span();
+        let place = written.into_inner();
+        match (place.file, place.command, place.journal) {
+            (Some(file), None, None) if !file.is_empty() => Some(PublishTo::File(self.absolute(&file))),
+            (None, Some(mut command), None) if command.first().is_some_and(|program| program.starts_with('/')) => {
+                let program = command.remove(0);
+                Some(PublishTo::Command(program, command))
+            }
+            (None, None, Some(true)) => Some(PublishTo::Journal),
+            _ => self.refuse(
+                span,
+                "a place is exactly one of { file = \"…\" }, { command = [\"/…\", …] } with an absolute path, or { journal = true }",
+            ),
         }
     }
 

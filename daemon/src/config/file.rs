@@ -19,6 +19,7 @@ pub(super) struct File {
     pub(super) server: Vec<Spanned<Server>>,
     pub(super) export: Export,
     pub(super) backup: Option<Spanned<Backup>>,
+    pub(super) audit: Audit,
     pub(super) diagnostics: Diagnostics,
     pub(super) metrics: Metrics,
 }
@@ -93,6 +94,20 @@ pub(super) enum SourceKind {
 pub(super) struct Export {
     pub(super) zone: Written<String>,
     pub(super) csv_profile: Option<super::CsvProfile>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Audit {
+    pub(super) publish: Vec<Spanned<Published>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Published {
+    pub(super) file: Option<String>,
+    pub(super) command: Option<Vec<String>>,
+    pub(super) journal: Option<bool>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -75,6 +75,7 @@ impl Config {
         compare("export.csv_profile", old.export.csv_profile != new.export.csv_profile, Reload::Live);
         let erasures = |config: &Self| config.backup.as_ref().and_then(|backup| backup.erasures.clone());
         let others = |config: &Self| config.backup.clone().map(|backup| super::Backup { erasures: None, ..backup });
+        compare("audit.publish", old.publish != new.publish, Reload::Restart);
         compare("backup", others(old) != others(new), Reload::Live);
         compare("backup.erasures", erasures(old) != erasures(new), Reload::Restart);
         compare("diagnostics.target", old.diagnostics.target != new.diagnostics.target, Reload::Restart);
@@ -93,6 +94,7 @@ impl Config {
         config.control.socket.clone_from(&self.control.socket);
         config.control.socket_group.clone_from(&self.control.socket_group);
         config.policies.dir.clone_from(&self.policies.dir);
+        config.publish.clone_from(&self.publish);
         if let (Some(new), Some(old)) = (&mut config.backup, &self.backup) {
             new.erasures.clone_from(&old.erasures);
         }

@@ -325,3 +325,41 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn backups_have_two_places_apart_and_copies_of_keys_end() {
+    let config =
+        parse(&with("[backup]\ndir = \"copies\"\nkeys_dir = \"/mnt/keys\"\nerasures = \"/far/erasures\"\n")).unwrap();
+    let backup = config.backup.unwrap();
+    assert_eq!(
+        (backup.dir.as_path(), backup.keys_dir.as_path()),
+        (Path::new("/nowhere/etc/copies"), Path::new("/mnt/keys"))
+    );
+    assert_eq!(backup.keep_keys, Duration::from_secs(14 * 86_400));
+    let backup = |lines: &str| with(&format!("[backup]\n{lines}\n"));
+    is_refused(&backup("dir = \"a\""), "`backup.keys_dir` is missing");
+    is_refused(&backup("dir = \"a\"\nkeys_dir = \"a/keys\""), "must not lie inside one another");
+    is_refused(&backup("dir = \"state/a\"\nkeys_dir = \"b\""), "`backup.dir` must lie outside");
+    is_refused(&backup("dir = \"a\"\nkeys_dir = \"b\"\nkeep_keys = \"forever\""), "give them an end");
+    is_refused(&backup("dir = \"a\"\nkeys_dir = \"b\"\nerasures = \"state/x\""), "`backup.erasures` must lie outside");
+    is_refused(&backup("dir = \"a\"\nkeys_dir = \"b\"\nkeep = 7"), "keep");
+}
+
+#[test]
+fn a_place_for_checkpoints_is_exactly_one_thing() {
+    let places = |list: &str| with(&format!("[audit]\npublish = [{list}]\n"));
+    let config = parse(&places("{ file = \"told\" }, { command = [\"/bin/x\", \"y\"] }, { journal = true }")).unwrap();
+    assert_eq!(
+        config.publish,
+        [
+            PublishTo::File("/nowhere/etc/told".into()),
+            PublishTo::Command("/bin/x".to_owned(), vec!["y".to_owned()]),
+            PublishTo::Journal,
+        ]
+    );
+    for wrong in
+        ["{}", "{ file = \"a\", journal = true }", "{ command = [\"x\"] }", "{ command = [] }", "{ journal = false }"]
+    {
+        is_refused(&places(wrong), "a place is exactly one of");
+    }
+}

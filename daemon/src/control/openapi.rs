@@ -92,8 +92,10 @@ fn contents(operation: Operation) -> Contents {
         Operation::GrantApprove | Operation::GrantReject => gives::<wire::Accepted>().taking::<wire::JudgeGrant>(),
         Operation::GrantRenew => gives::<wire::Accepted>().taking::<wire::RenewGrant>(),
         Operation::AuditCheckpoints => gives::<wire::CheckpointRow>().asked::<ListQuery>(),
+        Operation::AuditCheckpoint => gives::<wire::CheckpointRow>(),
         Operation::AuditKeys => gives::<wire::SigningKeyRow>().asked::<ListQuery>(),
-        Operation::AuditProof => gives::<wire::ProofText>(),
+        Operation::AuditProof | Operation::AuditGrowth => gives::<wire::ProofText>(),
+        Operation::AuditEnvelopes => gives::<wire::EnvelopeRow>().asked::<ListQuery>(),
         Operation::AuditQuery => gives::<wire::EventRow>().asked::<wire::AuditQuery>(),
         Operation::ScheduleNext => gives::<wire::ScheduleRow>().asked::<ListQuery>(),
     }

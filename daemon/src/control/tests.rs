@@ -8,7 +8,7 @@ use http_body_util::BodyExt;
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 use retention_core::control::{
-    AddMailboxes, BackupRow, Checked, CheckpointRow, ErrorBody, ErrorCode, Explanation, GiveGrant, Line,
+    AddMailboxes, BackupRow, Checked, CheckpointRow, EnvelopeRow, ErrorBody, ErrorCode, Explanation, GiveGrant, Line,
     MailboxFinding, Method, NDJSON, Operation, PolicyDiffRow, PolicyFileText, Role,
 };
 use retention_core::event::change::{EntityChanged, LayoutRecorded};
@@ -83,6 +83,18 @@ impl Works for Idle {
         Err(ErrorBody::of(ErrorCode::Internal))
     }
 
+    fn newest_checkpoint(&self) -> Result<CheckpointRow, ErrorBody> {
+        Err(ErrorBody::of(ErrorCode::Internal))
+    }
+
+    fn prove_growth(&self, _: u64, _: u64) -> Result<String, ErrorBody> {
+        Err(ErrorBody::of(ErrorCode::Internal))
+    }
+
+    fn envelopes(&self, _: Position, _: usize) -> Result<Vec<EnvelopeRow>, ErrorBody> {
+        Err(ErrorBody::of(ErrorCode::Internal))
+    }
+
     fn make_backup(&self, _: u32, _: Sink<'_>) -> Result<(), ErrorBody> {
         Err(ErrorBody::of(ErrorCode::Internal))
     }
@@ -93,6 +105,10 @@ impl Works for Idle {
 
     fn verify_backup(&self, _: Position, _: Sink<'_>) -> Result<(), ErrorBody> {
         Err(ErrorBody::of(ErrorCode::Internal))
+    }
+
+    fn publishing_behind(&self) -> Vec<(String, String)> {
+        Vec::new()
     }
 
     fn ledger_behind(&self) -> Option<String> {

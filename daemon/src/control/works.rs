@@ -1,8 +1,8 @@
 //! What the control API asks of the rest of the daemon: the things that are neither in a view nor an event.
 
 use retention_core::control::{
-    AddMailboxes, BackupRow, Checked, CheckpointRow, ErrorBody, Explanation, GiveGrant, Line, MailboxFinding, PartRow,
-    PolicyDiffRow, PolicyFileText, ScheduleRow,
+    AddMailboxes, BackupRow, Checked, CheckpointRow, EnvelopeRow, ErrorBody, Explanation, GiveGrant, Line,
+    MailboxFinding, PartRow, PolicyDiffRow, PolicyFileText, ScheduleRow,
 };
 use retention_core::event::grant::GrantRequested;
 use retention_core::id::{Digest, EntityId, Position};
@@ -104,11 +104,29 @@ pub trait Works: Send + Sync + 'static {
     /// Says when there is no tree, or it cannot be read.
     fn checkpoints(&self, from: u64, limit: usize) -> Result<Vec<CheckpointRow>, ErrorBody>;
 
+    /// Returns the newest signed checkpoint.
+    ///
+    /// # Errors
+    /// Says when there is none yet, or it cannot be read.
+    fn newest_checkpoint(&self) -> Result<CheckpointRow, ErrorBody>;
+
     /// Proves that an event stands in the log.
     ///
     /// # Errors
     /// Says when there is no such event, or no checkpoint covers it yet.
     fn prove(&self, position: Position) -> Result<String, ErrorBody>;
+
+    /// Proves that the log has only grown between two checkpoints, by how many events they cover.
+    ///
+    /// # Errors
+    /// Says when one of them was never signed.
+    fn prove_growth(&self, before: u64, after: u64) -> Result<String, ErrorBody>;
+
+    /// Returns envelopes, from a position on, at most so many.
+    ///
+    /// # Errors
+    /// Says when the journal cannot be read.
+    fn envelopes(&self, from: Position, limit: usize) -> Result<Vec<EnvelopeRow>, ErrorBody>;
 
     /// Makes a backup for a person, and removes the copies of keys whose time is over. Goes on when nobody listens.
     ///
@@ -127,6 +145,9 @@ pub trait Works: Send + Sync + 'static {
     /// # Errors
     /// Says when there is no such backup; what is wrong with one is told in rows.
     fn verify_backup(&self, last: Position, sink: Sink<'_>) -> Result<(), ErrorBody>;
+
+    /// Returns the places outside that do not have the newest checkpoint: what each is called, and why.
+    fn publishing_behind(&self) -> Vec<(String, String)>;
 
     /// Says why the ledger of erasures is behind, when it is.
     fn ledger_behind(&self) -> Option<String>;

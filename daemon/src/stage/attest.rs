@@ -161,3 +161,6 @@ impl Attest {
         Ok(self.tree.checkpoint(&self.origin, &self.signer).map(|_| Step::Idle))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,6 +18,7 @@ use std::path::Path;
 use parking_lot::RwLock;
 use retention_core::event::Envelope;
 use retention_core::evidence::checkpoint::{Checkpoint, CheckpointError};
+use retention_core::evidence::growth::GrowthProof;
 use retention_core::evidence::proof::EventProof;
 use retention_core::evidence::tree::{self, HASH_BYTES, StoredHashes, TreeError};
 use retention_core::id::{Digest, Position};
@@ -265,6 +266,52 @@ impl Tree {
             return Err(TreeFileError::Short);
         }
         Ok(tree::root(size, &self.read())?)
+    }
+
+    /// Proves that the log has only grown between two of its checkpoints, by how many events they cover; `None` when one of
+    /// them was never signed. No proof is handed out that does not hold.
+    ///
+    /// # Errors
+    /// When a hash or a checkpoint cannot be read, or a hash was changed.
+    pub fn prove_growth(&self, before: u64, after: u64) -> Result<Option<GrowthProof>, TreeFileError> {
+        let (Some(old), Some(new)) = (self.note_over(before)?, self.note_over(after)?) else { return Ok(None) };
+        let path = tree::prove_growth(before, after, &self.read())?;
+        let roots = (Checkpoint::unverified(&old)?.root, Checkpoint::unverified(&new)?.root);
+        tree::check_growth(&path, (before, roots.0), (after, roots.1)).map_err(|_| TreeFileError::HashChanged)?;
+        Ok(Some(GrowthProof { before: old, after: new, path }))
+    }
+
+    /// Returns the checkpoint over exactly `size` events.
+    fn note_over(&self, size: u64) -> Result<Option<String>, TreeFileError> {
+        let (places, end) = {
+            let notes = &self.state.read().notes;
+            (notes.places.clone(), notes.end)
+        };
+        for place in places.into_iter().rev() {
+            let mut reader = NoteReader::of(&self.checkpoints, place, end);
+            let mut is_here = false;
+            while let Some((noted, note)) = reader.next()?
+                && noted.size <= size
+            {
+                if noted.size == size {
+                    return Ok(Some(note));
+                }
+                is_here = true;
+            }
+            if is_here {
+                return Ok(None);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Returns the newest checkpoint.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn newest(&self) -> Result<Option<(u64, String)>, TreeFileError> {
+        let newest = self.state.read().notes.newest;
+        newest.map(|noted| Ok((noted.size, read_note(&self.checkpoints, noted)?))).transpose()
     }
 
     /// Returns where the newest checkpoint ends, in the file, that covers at most `size` events; 0 without one.

@@ -22,11 +22,13 @@ use super::backups::Backups;
 use super::directory::Directory;
 use super::mailboxes::Mailboxes;
 use super::notifier::Notifier;
+use super::publications::publications;
 use super::signals::{Signals, Wish};
 use super::signing_key;
 use super::watch::DirectoryWatch;
 use super::worker::{self, Shared};
 use super::works::{DaemonWorks, Order};
+use super::write_out::WriteOut;
 use crate::clock::{Clock, WallClock};
 use crate::config::{CONFIG_BYTES_MAX, Config, Environment};
 use crate::connector::access::{AccessTarget, PermissionReader};
@@ -43,14 +45,12 @@ use crate::stage::intake::permission::PermissionIntake;
 use crate::stage::intake::registry::Registrar;
 use crate::stage::ledger::Ledger;
 use crate::stage::policies::Policies;
+use crate::stage::publish::Publish;
 use crate::stage::run::trust::JUMP_US_MAX;
 use crate::stage::{Step, plan, project, run, schedule};
 use crate::store::open::{daemon_draft, program_version};
 use crate::store::tree::Tree;
-use crate::store::{self, EVENTS_PER_WRITE_OUT, OpenError, ReadError, Store};
-
-/// How often sled is caught up while little happens.
-const WRITE_OUT_EVERY: Duration = Duration::from_secs(5);
+use crate::store::{self, OpenError, ReadError, Store};
 
 /// How often the clocks are compared, and the watchdog is told at the least.
 const LOOK_AT_CLOCK_EVERY: Duration = Duration::from_secs(5);
@@ -262,6 +262,10 @@ impl Life<'_> {
         };
         let mailboxes = Arc::new(Mailboxes { registrar: Registrar::new(Arc::clone(store)), directory, connector });
         let (attest, tree, tree_health) = self.attest(store, clock);
+        let publish = tree.clone().map(|tree| {
+            let places = publications(&self.config.read().publish, &self.halt);
+            Publish::new(Arc::clone(store), Arc::clone(clock), tree, places)
+        });
         let erasures = self.config.read().backup.as_ref().and_then(|backup| backup.erasures.clone());
         let ledger = erasures.map(|path| Ledger::new(Arc::clone(store), Arc::clone(clock), path));
         let backups = Backups {
@@ -279,14 +283,15 @@ impl Life<'_> {
             policy_health: policies.health(),
             tree,
             tree_health,
+            publish_health: publish.as_ref().map(Publish::health),
             backups,
             mailboxes,
             orders,
         });
         let workers = match store.read_only_reason() {
-            None => {
-                self.start_stages(store, &shared, &hints, policies, outside, (attest, ledger)).map_err(unexpected)?
-            }
+            None => self
+                .start_stages(store, &shared, &hints, policies, outside, (attest, publish, ledger))
+                .map_err(unexpected)?,
             Some(damage) => {
                 tracing::error!(
                     code = damage.code,
@@ -328,7 +333,7 @@ impl Life<'_> {
         hints: &Hints,
         mut policies: Policies,
         outside: Outside,
-        (attest, ledger): (Option<Attest>, Option<Ledger>),
+        (attest, publish, ledger): (Option<Attest>, Option<Publish>, Option<Ledger>),
     ) -> std::io::Result<Vec<std::thread::JoinHandle<()>>> {
         let config = self.config.read();
         let clock = &shared.clock;
@@ -350,7 +355,7 @@ impl Life<'_> {
         let mut project = project::Project::new(Arc::clone(store));
         let mut schedule = schedule::Schedule::new(Arc::clone(store), Arc::clone(clock));
         let mut intake = Intake::new(Arc::clone(store), Arc::clone(clock), config.sources.clone());
-        let mut write_out = WriteOut { store: Arc::clone(store), clock: Arc::clone(clock), next: Timestamp(i64::MIN) };
+        let mut write_out = WriteOut::new(Arc::clone(store), Arc::clone(clock));
         let live = Arc::clone(&self.config);
         let edited = Arc::clone(&hints.edited);
         let reloaded = Arc::clone(&hints.reloaded);
@@ -358,6 +363,9 @@ impl Life<'_> {
         let mut workers = Vec::new();
         if let Some(mut attest) = attest {
             workers.push(start("attest", Wakes::OnTheLog, &hints.none, Box::new(move || attest.step()))?);
+        }
+        if let Some(mut publish) = publish {
+            workers.push(start("publish", Wakes::OnTheLog, &hints.none, Box::new(move || publish.step()))?);
         }
         if let Some(mut ledger) = ledger {
             workers.push(start("ledger", Wakes::OnTheLog, &hints.none, Box::new(move || ledger.step()))?);
@@ -680,24 +688,4 @@ struct Hints {
     edited: Arc<Mutex<bool>>,
     /// Whether the configuration was read again since the sources were last taken from it.
     reloaded: Arc<Mutex<bool>>,
-}
-
-/// Keeps sled caught up: after many events at once, after few from time to time.
-struct WriteOut {
-    store: Arc<Store>,
-    clock: Arc<dyn Clock>,
-    next: Timestamp,
-}
-
-impl WriteOut {
-    fn step(&mut self) -> Result<Step, crate::stage::StageError> {
-        let now = self.clock.now();
-        let behind = self.store.view(|views| views.position.0) - self.store.written_out().0;
-        if behind >= EVENTS_PER_WRITE_OUT || (behind > 0 && now >= self.next) {
-            self.store.write_out(1)?;
-            let every = i64::try_from(WRITE_OUT_EVERY.as_micros()).unwrap_or(i64::MAX);
-            self.next = Timestamp(now.0.saturating_add(every));
-        }
-        Ok(if behind == 0 { Step::Idle } else { Step::IdleUntil(self.next) })
-    }
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 use retention_core::control::{
-    AddMailboxes, BackupRow, Checked, CheckpointRow, ErrorBody, ErrorCode, Explanation, Finding, GiveGrant, Line,
-    MailboxFinding, PartRow, PartState, PolicyDiffRow, PolicyFileText, Progress, Severity,
+    AddMailboxes, BackupRow, Checked, CheckpointRow, EnvelopeRow, ErrorBody, ErrorCode, Explanation, Finding,
+    GiveGrant, Line, MailboxFinding, PartRow, PartState, PolicyDiffRow, PolicyFileText, Progress, Severity,
 };
 use retention_core::event::grant::GrantRequested;
 use retention_core::evidence::checkpoint::Checkpoint;
@@ -22,6 +22,7 @@ use crate::config::{Config, ConfigError, Metrics};
 use crate::control::{PolicyFacts, Sink, Works, judgement, terms};
 use crate::stage::attest::TreeHealth;
 use crate::stage::policies::PolicyHealth;
+use crate::stage::publish::PublishHealth;
 use crate::store::tree::{Tree, TreeFileError};
 use crate::store::{ReadError, Store};
 
@@ -46,6 +47,8 @@ pub(super) struct DaemonWorks {
     pub(super) tree: Option<Arc<Tree>>,
     /// Why checkpoints are no longer signed.
     pub(super) tree_health: TreeHealth,
+    /// Which places outside do not have the newest checkpoint.
+    pub(super) publish_health: Option<PublishHealth>,
     /// What makes backups.
     pub(super) backups: Backups,
     /// The registered mailboxes.
@@ -134,11 +137,15 @@ impl Works for DaemonWorks {
 
     fn checkpoints(&self, from: u64, limit: usize) -> Result<Vec<CheckpointRow>, ErrorBody> {
         let notes = self.tree()?.checkpoints(from, limit).map_err(|error| tree_failed(&error))?;
-        let row = |note: String| {
-            let read = Checkpoint::unverified(&note).ok()?;
-            Some(CheckpointRow { size: read.size, root: read.root, note })
-        };
-        Ok(notes.into_iter().filter_map(row).collect())
+        Ok(notes.into_iter().filter_map(checkpoint_row).collect())
+    }
+
+    fn newest_checkpoint(&self) -> Result<CheckpointRow, ErrorBody> {
+        let newest = self.tree()?.newest().map_err(|error| tree_failed(&error))?;
+        newest.and_then(|(_, note)| checkpoint_row(note)).ok_or_else(|| {
+            ErrorBody::saying(ErrorCode::WrongState, "no checkpoint is signed yet")
+                .hint("one is signed each second while the log grows; if none comes, see retentionctl status")
+        })
     }
 
     fn prove(&self, position: Position) -> Result<String, ErrorBody> {
@@ -154,6 +161,34 @@ impl Works for DaemonWorks {
         })
     }
 
+    fn prove_growth(&self, before: u64, after: u64) -> Result<String, ErrorBody> {
+        if before == 0 || before > after {
+            return Err(ErrorBody::saying(
+                ErrorCode::BadRequest,
+                "a log grows from the smaller size to the larger one",
+            ));
+        }
+        let proof = self.tree()?.prove_growth(before, after).map_err(|error| tree_failed(&error))?;
+        proof.map(|proof| proof.text()).ok_or_else(|| {
+            ErrorBody::saying(ErrorCode::NotFound, "no checkpoint was signed over one of these numbers of events")
+                .hint("retentionctl audit checkpoints")
+        })
+    }
+
+    fn envelopes(&self, from: Position, limit: usize) -> Result<Vec<EnvelopeRow>, ErrorBody> {
+        let newest = self.store.view(|views| views.position);
+        let upto = newest.0.min(from.0.saturating_add(limit as u64).saturating_sub(1));
+        let mut rows = Vec::with_capacity(limit.min(1_000));
+        for position in (from.0.max(1)..=upto).map(Position) {
+            let envelope = self.store.envelope(position);
+            match envelope.map_err(|error| ErrorBody::saying(ErrorCode::Internal, error.to_string()))? {
+                Some(envelope) => rows.push(EnvelopeRow::of(&envelope)),
+                None => break,
+            }
+        }
+        Ok(rows)
+    }
+
     fn make_backup(&self, uid: u32, sink: Sink<'_>) -> Result<(), ErrorBody> {
         self.backups.make(uid, sink)
     }
@@ -164,6 +199,10 @@ impl Works for DaemonWorks {
 
     fn verify_backup(&self, last: Position, sink: Sink<'_>) -> Result<(), ErrorBody> {
         self.backups.verify(last, sink)
+    }
+
+    fn publishing_behind(&self) -> Vec<(String, String)> {
+        self.publish_health.as_ref().map(|health| health.lock().clone()).unwrap_or_default()
     }
 
     fn ledger_behind(&self) -> Option<String> {
@@ -189,6 +228,11 @@ impl DaemonWorks {
                 .hint("retentionctl status says why")
         })
     }
+}
+
+fn checkpoint_row(note: String) -> Option<CheckpointRow> {
+    let read = Checkpoint::unverified(&note).ok()?;
+    Some(CheckpointRow { size: read.size, root: read.root, note })
 }
 
 fn tree_failed(error: &TreeFileError) -> ErrorBody {

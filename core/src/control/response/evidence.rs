@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::control::ActorName;
+use crate::event::Envelope;
+use crate::event::envelope::ENVELOPE_BYTES;
 use crate::id::{Digest, EntityId, Position, RunId, SagaId};
 use crate::time::Timestamp;
 
@@ -127,6 +129,31 @@ pub struct CheckpointRow {
     pub root: Digest,
     /// The signed note (C2SP tlog-checkpoint).
     pub note: String,
+}
+
+/// The envelope of one event: a leaf of the tree.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct EnvelopeRow {
+    /// The position of the event.
+    pub position: Position,
+    /// Its 128 bytes, in hexadecimal digits.
+    pub envelope: String,
+}
+
+impl EnvelopeRow {
+    /// Writes an envelope.
+    #[must_use]
+    pub fn of(envelope: &Envelope) -> Self {
+        Self { position: envelope.position, envelope: hex::encode(envelope.to_bytes()) }
+    }
+
+    /// Returns the bytes; `None` when they are none.
+    #[must_use]
+    pub fn bytes(&self) -> Option<[u8; ENVELOPE_BYTES]> {
+        let mut bytes = [0; ENVELOPE_BYTES];
+        hex::decode_to_slice(&self.envelope, &mut bytes).ok()?;
+        Some(bytes)
+    }
 }
 
 /// One key that signs checkpoints, or did.

@@ -59,6 +59,36 @@ pub(crate) async fn checkpoints(
     .await
 }
 
+pub(crate) async fn checkpoint(State(control): State<Shared>) -> Result<Json<wire::CheckpointRow>, ApiError> {
+    let works = Arc::clone(&control.works);
+    blocking(move || works.newest_checkpoint().map_err(ApiError)).await.map(Json)
+}
+
+/// The position behind the last one is where the list goes on.
+pub(crate) async fn envelopes(
+    State(control): State<Shared>,
+    wanted: Wanted,
+    Asked(list): Asked<ListQuery>,
+) -> Result<Response, ApiError> {
+    let works = Arc::clone(&control.works);
+    answer_list(wanted, list.after, list.limit, move |after, limit| {
+        let from = Position(after.map_or(0, |cursor| cursor.0)).next();
+        let rows = works.envelopes(from, limit).map_err(ApiError)?;
+        let next = rows.last().filter(|_| rows.len() == limit).map(|row| Cursor(row.position.0));
+        Ok(Batch { rows, next })
+    })
+    .await
+}
+
+pub(crate) async fn growth(
+    State(control): State<Shared>,
+    Argument((before, after)): Argument<(u64, u64)>,
+) -> Result<Json<ProofText>, ApiError> {
+    let works = Arc::clone(&control.works);
+    let proof = blocking(move || works.prove_growth(before, after).map_err(ApiError)).await?;
+    Ok(Json(ProofText { proof }))
+}
+
 pub(crate) async fn keys(
     State(control): State<Shared>,
     wanted: Wanted,

@@ -40,6 +40,8 @@ pub(crate) async fn status(
         last: body.last,
         ledger_read: body.ledger_read,
     }));
+    let behind = control.works.publishing_behind().into_iter();
+    attention.extend(behind.map(|(place, message)| Attention::PublishingBehind { place, message }));
     attention.extend(control.works.ledger_behind().map(|message| Attention::LedgerBehind { message }));
     if problems > 0 {
         attention.push(Attention::PoliciesInvalid { problems });

@@ -6,8 +6,7 @@ use super::super::tests::{add_contacts, add_layout, begin_purge, init, open, pur
 use super::super::tree::Tree;
 use super::super::vault::destroy::StepTicket;
 use super::*;
-use crate::stage::attest::Attest;
-use retention_core::event::operation::{DaemonStopped, SigningKeyAdopted};
+use retention_core::event::operation::SigningKeyAdopted;
 use retention_core::evidence::checkpoint::keys_of;
 use retention_core::id::SagaId;
 use retention_core::view::Condition;
@@ -313,60 +312,4 @@ fn verify_tree_only(options: &Options) -> Vec<Finding> {
     }
     assert_eq!(tree.beyond(&mut |finding| findings.push(finding)), None);
     findings
-}
-
-fn copy_dir(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
-        let into = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy_dir(&entry.path(), &into)
-        } else {
-            std::fs::copy(entry.path(), into).unwrap();
-        }
-    }
-}
-
-#[test]
-fn a_log_that_is_not_the_one_that_was_signed_is_read_only_and_named() {
-    let dir = tempfile::tempdir().unwrap();
-    let options = signed_world(dir.path());
-    let older = Options { dir: dir.path().join("older"), ..options.clone() };
-    copy_dir(&options.dir, &older.dir);
-    let more = |options: &Options, from: u32| {
-        let store = open(options);
-        let layout = store.view(|views| views.small.layouts.iter().next().unwrap().0);
-        add_contacts(&store, layout, from..from + 40);
-        store
-    };
-    let store = more(&options, 5_000);
-    sign(&store);
-    store.close().unwrap();
-    // Somebody puts an older state under the checkpoints that were signed since.
-    std::fs::copy(options.dir.join("tree/checkpoints"), older.dir.join("tree/checkpoints")).unwrap();
-    assert_eq!(codes(&verify(&older)), ["journal_shorter"]);
-    assert_eq!(compared(&older), Some("journal_shorter_than_checkpoint"));
-    // Somebody writes another end to the log.
-    more(&older, 6_000).close().unwrap();
-    assert_eq!(codes(&verify(&older)), ["checkpoint_contradicts"]);
-    std::fs::remove_file(older.dir.join("tree/hashes")).unwrap();
-    assert_eq!(compared(&older), Some("log_contradicts_checkpoint"));
-    // Hashes that are lost are made again, and nothing else is wrong.
-    std::fs::remove_file(options.dir.join("tree/hashes")).unwrap();
-    assert_eq!(compared(&options), None);
-    assert_eq!(verify(&options).findings, []);
-}
-
-/// Opens a store as the daemon does, and returns why it is read-only then.
-fn compared(options: &Options) -> Option<&'static str> {
-    let store = Arc::new(open(options));
-    let tree = Arc::new(Tree::open(store.dir()).unwrap());
-    let signer = keys_of(&[7; 32], "log").unwrap().0;
-    let mut attest = Attest::new(Arc::clone(&store), Arc::clone(&options.clock), tree, signer).unwrap();
-    attest.compare(&mut || {}).unwrap();
-    let code = store.read_only_reason().map(|damage| damage.code);
-    let refused = store
-        .append_drafts(vec![super::super::open::daemon_draft(Event::DaemonStopped(DaemonStopped {}))], Condition::None);
-    assert_eq!(refused.is_err(), code.is_some());
-    code
 }

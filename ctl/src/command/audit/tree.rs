@@ -1,0 +1,175 @@
+//! The log as files that others check, and the check of such files: neither needs to trust the daemon.
+
+use std::fs;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use retention_core::control::{CheckpointRow, Cursor, EnvelopeRow, ErrorCode, ExitCode, Line, ListQuery, Operation};
+use retention_core::event::Envelope;
+use retention_core::evidence::checkpoint::{CHECKPOINT_BYTES_MAX, Checkpoint};
+use retention_core::evidence::tiles::{Tiles, bundles, entries_of};
+use retention_core::id::Digest;
+use serde_json::json;
+
+use super::super::{Bar, Call, Context, refuse};
+use crate::exit::Cause;
+
+/// One bundle has 256 envelopes; anything longer is none of ours.
+const BUNDLE_BYTES_MAX: u64 = 64 * 1024;
+
+fn unread(path: &Path) -> impl FnOnce(io::Error) -> Cause {
+    let path = path.to_owned();
+    move |source| Cause::File { path, doing: "read", source }
+}
+
+fn unwritten(path: &Path) -> impl FnOnce(io::Error) -> Cause {
+    let path = path.to_owned();
+    move |source| Cause::File { path, doing: "written", source }
+}
+
+/// Writes the log, as its tree has it, into a new directory (C2SP tlog-tiles). The root is computed here and compared with what was
+/// signed: when they differ, there is no checkpoint in the directory.
+pub(super) fn export(context: &mut Context, into: &Path) -> Result<ExitCode, Cause> {
+    let newest: CheckpointRow = context.client.typed(&Call::to(Operation::AuditCheckpoint, &[]))?;
+    match fs::read_dir(into).map(|mut there| there.next().is_some()) {
+        Ok(true) => {
+            return Err(refuse(ErrorCode::WrongState, format!("{} is not empty; nothing was written", into.display())));
+        }
+        Ok(false) => {}
+        Err(_) => fs::create_dir_all(into).map_err(unwritten(into))?,
+    }
+    let file = |path: &str, bytes: &[u8]| {
+        let path = into.join(path);
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent).map_err(unwritten(parent))?;
+        }
+        fs::write(&path, bytes).map_err(unwritten(&path))
+    };
+    let mut tiles = Tiles::default();
+    let bar = Bar::new(&context.globals);
+    // A page at a time: the log grows on, and what is wanted ends with the checkpoint.
+    let query = ListQuery { after: Some(Cursor(0)), limit: Some(newest.size) };
+    let call = Call::to(Operation::AuditEnvelopes, &[]).asking(&query);
+    let done = context.client.stream(&call, |line| match line {
+        Line::Row(row) => {
+            let row: EnvelopeRow = serde_json::from_value(row).map_err(|_| Cause::Unreadable)?;
+            let bytes = row.bytes().filter(|_| row.position.0 == tiles.size() + 1).ok_or(Cause::Unreadable)?;
+            tiles.push(&bytes, file)
+        }
+        Line::Progress(progress) => {
+            bar.show(&progress);
+            Ok(())
+        }
+        Line::Error(_) | Line::End(_) => Ok(()),
+    });
+    bar.bar.finish_and_clear();
+    done?;
+    let (size, root) = (tiles.size(), tiles.root());
+    tiles.finish(file)?;
+    if (size, root) != (newest.size, newest.root) {
+        let message = format!(
+            "the events that the daemon told do not have the root that was signed over {} events: what lies in {} is not \
+             the log that was signed",
+            newest.size,
+            into.display()
+        );
+        return Err(refuse(ErrorCode::VerificationFailed, message));
+    }
+    file("checkpoint", newest.note.as_bytes())?;
+    context.present(&json!({ "size": size, "root": root, "directory": into.display().to_string() }))?;
+    context.next(&format!("retentionctl audit verify {} --key KEY", into.display()));
+    Ok(ExitCode::Done)
+}
+
+/// Goes through such a directory: every entry, every hash, the signed root, and what others have kept of it.
+pub(super) fn verify(
+    context: &mut Context,
+    dir: &Path,
+    keys: &[String],
+    against: &[PathBuf],
+) -> Result<ExitCode, Cause> {
+    let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+    let wrong = |message: String| refuse(ErrorCode::VerificationFailed, message);
+    let checkpoint_of = |path: &Path| {
+        let note = read_text(path)?;
+        Checkpoint::verify(&note, &keys).map_err(|error| wrong(format!("{}: {error}", path.display())))
+    };
+    let signed = checkpoint_of(&dir.join("checkpoint"))?;
+    let mut others = Vec::with_capacity(against.len());
+    for path in against {
+        let other = checkpoint_of(path)?;
+        if other.size > signed.size {
+            return Err(wrong(format!(
+                "{} covers {} events, and this log has {}: events are missing, or the directory is older",
+                path.display(),
+                other.size,
+                signed.size
+            )));
+        }
+        others.push((path, other));
+    }
+    let bar = Bar::new(&context.globals);
+    let mut tiles = Tiles::default();
+    for (bundle, count) in bundles(signed.size) {
+        let path = dir.join(&bundle);
+        let bytes = read_bytes(&path, BUNDLE_BYTES_MAX)?;
+        let entries = entries_of(&bytes).filter(|entries| entries.len() as u64 == count);
+        let entries = entries.ok_or_else(|| wrong(format!("{} is no bundle of {count} entries", path.display())))?;
+        for entry in entries {
+            let number = tiles.size() + 1;
+            let envelope = Envelope::parse(entry).ok();
+            if envelope.is_none_or(|envelope| envelope.position.0 != number) {
+                return Err(wrong(format!("{}: entry {number} is not the envelope of event {number}", path.display())));
+            }
+            tiles.push(entry, |name, expected| same(dir, name, expected))?;
+            for (path, other) in others.iter().filter(|(_, other)| other.size == tiles.size()) {
+                if other.root != tiles.root() {
+                    return Err(wrong(format!(
+                        "{} contradicts this log: it is not the one that was signed",
+                        path.display()
+                    )));
+                }
+            }
+        }
+        bar.show(&retention_core::control::Progress {
+            unit: "events".to_owned(),
+            done: tiles.size(),
+            total: Some(signed.size),
+        });
+    }
+    bar.bar.finish_and_clear();
+    let (size, root): (u64, Digest) = (tiles.size(), tiles.root());
+    tiles.finish(|name, expected| same(dir, name, expected))?;
+    if root != signed.root {
+        return Err(wrong(format!("{} is not the log that was signed: it has another root", dir.display())));
+    }
+    context.present(&json!({
+        "holds": true,
+        "log": signed.origin,
+        "size": size,
+        "root": root,
+        "compared_with": others.iter().map(|(_, other)| other.size).collect::<Vec<_>>(),
+    }))?;
+    Ok(ExitCode::Done)
+}
+
+fn same(dir: &Path, name: &str, expected: &[u8]) -> Result<(), Cause> {
+    let path = dir.join(name);
+    if read_bytes(&path, BUNDLE_BYTES_MAX)? == expected {
+        return Ok(());
+    }
+    Err(refuse(ErrorCode::VerificationFailed, format!("{} is not what the entries make it", path.display())))
+}
+
+fn read_bytes(path: &Path, max: u64) -> Result<Vec<u8>, Cause> {
+    let mut bytes = Vec::new();
+    let file = fs::File::open(path).map_err(unread(path))?;
+    file.take(max).read_to_end(&mut bytes).map_err(unread(path))?;
+    Ok(bytes)
+}
+
+fn read_text(path: &Path) -> Result<String, Cause> {
+    let bytes = read_bytes(path, CHECKPOINT_BYTES_MAX as u64)?;
+    String::from_utf8(bytes)
+        .map_err(|_| refuse(ErrorCode::VerificationFailed, format!("{} is no signed checkpoint", path.display())))
+}

@@ -1,0 +1,200 @@
+//! Places outside to which signed checkpoints are told, so that others hold them.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use retention_core::evidence::checkpoint::{CHECKPOINT_BYTES_MAX, Checkpoint};
+
+use crate::halt::Halt;
+
+/// How often a command is looked at, and how often at most: half a minute in all.
+const COMMAND_LOOK: Duration = Duration::from_millis(20);
+const COMMAND_LOOKS_MAX: u32 = 1_500;
+
+/// A place that takes checkpoints. Telling it one again changes nothing.
+pub trait Publication: Send {
+    /// Returns what people call it.
+    fn name(&self) -> String;
+
+    /// Returns how many events the checkpoint covers that it has, if that can be asked.
+    fn has(&self) -> Option<u64>;
+
+    /// Tells it a checkpoint, with the number of events that it covers.
+    ///
+    /// # Errors
+    /// Says why it did not take it, in a sentence without personal data.
+    fn tell(&mut self, size: u64, note: &str) -> Result<(), String>;
+}
+
+/// A file elsewhere, which always has the newest checkpoint, whole.
+pub struct FilePlace {
+    path: PathBuf,
+}
+
+impl FilePlace {
+    /// Writes to a path; its directory must be there.
+    #[must_use]
+    pub fn at(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    fn replace(&self, note: &str) -> io::Result<()> {
+        let mut beside = self.path.clone().into_os_string();
+        beside.push(".tmp");
+        // Everybody may read a checkpoint: that is what it is for.
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(&beside)?;
+        file.write_all(note.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&beside, &self.path)?;
+        match self.path.parent() {
+            Some(dir) => File::open(dir)?.sync_all(),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Publication for FilePlace {
+    fn name(&self) -> String {
+        format!("file {}", self.path.display())
+    }
+
+    fn has(&self) -> Option<u64> {
+        let mut text = String::new();
+        File::open(&self.path).ok()?.take(CHECKPOINT_BYTES_MAX as u64).read_to_string(&mut text).ok()?;
+        Checkpoint::unverified(&text).ok().map(|checkpoint| checkpoint.size)
+    }
+
+    fn tell(&mut self, _size: u64, note: &str) -> Result<(), String> {
+        self.replace(note).map_err(|error| error.to_string())
+    }
+}
+
+/// A program that gets the checkpoint on its standard input and ends with 0 when it has it.
+pub struct CommandPlace {
+    program: String,
+    arguments: Vec<String>,
+    halt: Halt,
+}
+
+impl CommandPlace {
+    /// Runs a program, without a shell and with an empty environment. `halt` ends it early.
+    #[must_use]
+    pub fn of(program: String, arguments: Vec<String>, halt: Halt) -> Self {
+        Self { program, arguments, halt }
+    }
+
+    fn wait(&self, child: &mut Child) -> Result<(), String> {
+        for _ in 0..COMMAND_LOOKS_MAX {
+            match child.try_wait().map_err(|error| error.to_string())? {
+                Some(status) if status.success() => return Ok(()),
+                Some(status) => return Err(format!("it ended with {status}")),
+                None if self.halt.is_asked() => return Err("the daemon stops".to_owned()),
+                None => std::thread::park_timeout(COMMAND_LOOK),
+            }
+        }
+        Err("it did not end within half a minute".to_owned())
+    }
+}
+
+impl Publication for CommandPlace {
+    fn name(&self) -> String {
+        format!("command {}", self.program)
+    }
+
+    fn has(&self) -> Option<u64> {
+        None
+    }
+
+    fn tell(&mut self, _size: u64, note: &str) -> Result<(), String> {
+        let mut child = Command::new(&self.program)
+            .args(&self.arguments)
+            .env_clear()
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(|error| error.to_string())?;
+        // A checkpoint fits into a pipe, so this never waits; a program that does not read it says so by its end.
+        let written = child.stdin.take().map(|mut stdin| stdin.write_all(note.as_bytes()));
+        let ended = self.wait(&mut child);
+        if ended.is_err() {
+            // It may be gone already.
+            drop(child.kill());
+            drop(child.wait());
+        }
+        match (ended, written) {
+            (Ok(()), Some(Err(error))) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.to_string()),
+            (ended, _) => ended,
+        }
+    }
+}
+
+/// The program's own messages, and so the journal of systemd and whatever that is forwarded to.
+#[derive(Debug, Default)]
+pub struct JournalPlace;
+
+impl Publication for JournalPlace {
+    fn name(&self) -> String {
+        "journal".to_owned()
+    }
+
+    fn has(&self) -> Option<u64> {
+        None
+    }
+
+    fn tell(&mut self, size: u64, note: &str) -> Result<(), String> {
+        tracing::info!(size, checkpoint = note.trim_end(), "a checkpoint of the log was signed");
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use retention_core::evidence::checkpoint::keys_of;
+    use retention_core::id::Digest;
+
+    use super::*;
+
+    fn note(size: u64) -> String {
+        let signer = keys_of(&[1; 32], "log").unwrap().0;
+        Checkpoint { origin: "log".to_owned(), size, root: Digest([2; 32]) }.sign(&signer).unwrap()
+    }
+
+    #[test]
+    fn a_file_always_has_the_newest_one_whole_and_says_which() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut place = FilePlace::at(dir.path().join("checkpoint"));
+        assert_eq!(place.has(), None);
+        for size in [7, 12] {
+            place.tell(size, &note(size)).unwrap();
+            assert_eq!(place.has(), Some(size));
+            assert_eq!(fs::read_to_string(dir.path().join("checkpoint")).unwrap(), note(size));
+        }
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+        let mut nowhere = FilePlace::at(dir.path().join("absent/checkpoint"));
+        assert!(nowhere.tell(7, &note(7)).is_err());
+    }
+
+    #[test]
+    fn a_command_has_it_when_it_ends_well() {
+        let dir = tempfile::tempdir().unwrap();
+        let into = dir.path().join("got").display().to_string();
+        let shell = |script: &str| {
+            CommandPlace::of("/bin/sh".to_owned(), vec!["-c".to_owned(), script.to_owned()], Halt::default())
+        };
+        shell(&format!("cat > {into}")).tell(7, &note(7)).unwrap();
+        assert_eq!(fs::read_to_string(&into).unwrap(), note(7));
+        shell("exit 0").tell(7, &note(7)).unwrap();
+        assert!(shell("exit 3").tell(7, &note(7)).unwrap_err().contains('3'));
+        let mut absent = CommandPlace::of("/no/such/program".to_owned(), Vec::new(), Halt::default());
+        assert!(absent.tell(7, &note(7)).is_err());
+        let halt = Halt::default();
+        halt.ask();
+        let mut hangs = CommandPlace::of("/bin/sleep".to_owned(), vec!["1000".to_owned()], halt);
+        assert_eq!(hangs.tell(7, &note(7)), Err("the daemon stops".to_owned()));
+    }
+}

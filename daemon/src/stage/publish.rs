@@ -1,0 +1,121 @@
+//! Publish: signed checkpoints are told to places outside, so that nobody here can take them back.
+//!
+//! Only what is signed and durable is told, and always the newest. A place that does not take it is asked again, later and later,
+//! and people are told until it has caught up.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use retention_core::time::Timestamp;
+
+use super::{StageError, Step};
+use crate::clock::Clock;
+use crate::connector::publish::Publication;
+use crate::store::tree::Tree;
+use crate::store::{ReadError, Store};
+
+/// How often a place is told at most, in microseconds: while the log grows, a checkpoint is signed each second.
+const TELL_EVERY_US: i64 = 10_000_000;
+
+/// How long is waited after a failure, in microseconds: doubled from ten seconds up to ten minutes.
+const RETRY_FIRST_US: i64 = 10_000_000;
+const RETRY_MAX_US: i64 = 600_000_000;
+
+/// How soon it is looked for a checkpoint over what was appended: a second after, in microseconds.
+const SIGNED_AFTER_US: i64 = 1_000_000;
+
+/// The places that are behind: what each is called and why; empty while all is well.
+pub type PublishHealth = Arc<Mutex<Vec<(String, String)>>>;
+
+struct Told {
+    place: Box<dyn Publication>,
+    size: u64,
+    not_before: Timestamp,
+    /// Why it failed lately, and how long was waited after that.
+    failed: Option<(String, i64)>,
+}
+
+/// The stage.
+pub struct Publish {
+    store: Arc<Store>,
+    clock: Arc<dyn Clock>,
+    tree: Arc<Tree>,
+    places: Vec<Told>,
+    health: PublishHealth,
+}
+
+impl Publish {
+    /// Tells these places.
+    #[must_use]
+    pub fn new(store: Arc<Store>, clock: Arc<dyn Clock>, tree: Arc<Tree>, places: Vec<Box<dyn Publication>>) -> Self {
+        let told = |place: Box<dyn Publication>| {
+            let size = place.has().unwrap_or(0);
+            Told { place, size, not_before: Timestamp(i64::MIN), failed: None }
+        };
+        let places = places.into_iter().map(told).collect();
+        Self { store, clock, tree, places, health: PublishHealth::default() }
+    }
+
+    /// Returns where it says which places are behind.
+    #[must_use]
+    pub fn health(&self) -> PublishHealth {
+        Arc::clone(&self.health)
+    }
+
+    /// Tells every place that does not have the newest checkpoint, if its time has come.
+    ///
+    /// # Errors
+    /// When the checkpoints cannot be read. What places say is told by [`Self::health`].
+    pub fn step(&mut self) -> Result<Step, StageError> {
+        let Some((size, note)) = self.tree.newest().map_err(ReadError::from)? else { return Ok(self.look_again(None)) };
+        let mut wake: Option<Timestamp> = None;
+        for told in &mut self.places {
+            // More than the newest there is: of a log that was lost. The newest of this one takes its place.
+            if told.size == size {
+                continue;
+            }
+            let now = self.clock.now();
+            if now >= told.not_before {
+                told.tell(size, &note, now);
+            }
+            if told.size != size {
+                wake = Some(wake.map_or(told.not_before, |wake| wake.min(told.not_before)));
+            }
+        }
+        let behind = |told: &Told| told.failed.as_ref().map(|(why, _)| (told.place.name(), why.clone()));
+        *self.health.lock() = self.places.iter().filter_map(behind).collect();
+        Ok(self.look_again(wake))
+    }
+
+    /// A checkpoint is signed up to a second after the log has grown, and that is no event.
+    fn look_again(&self, wake: Option<Timestamp>) -> Step {
+        let is_signed = self.tree.covered() >= self.store.view(|views| views.position.0);
+        let soon = (!is_signed).then(|| Timestamp(self.clock.now().0.saturating_add(SIGNED_AFTER_US)));
+        match (wake, soon) {
+            (Some(wake), Some(soon)) => Step::IdleUntil(wake.min(soon)),
+            (Some(at), None) | (None, Some(at)) => Step::IdleUntil(at),
+            (None, None) => Step::Idle,
+        }
+    }
+}
+
+impl Told {
+    fn tell(&mut self, size: u64, note: &str, now: Timestamp) {
+        let wait = match self.place.tell(size, note) {
+            Ok(()) => {
+                (self.size, self.failed) = (size, None);
+                TELL_EVERY_US
+            }
+            Err(why) => {
+                let wait = self.failed.as_ref().map_or(RETRY_FIRST_US, |(_, wait)| (wait * 2).min(RETRY_MAX_US));
+                tracing::warn!(place = self.place.name(), why, "a place outside did not take the newest checkpoint");
+                self.failed = Some((why, wait));
+                wait
+            }
+        };
+        self.not_before = Timestamp(now.0.saturating_add(wait));
+    }
+}
+
+#[cfg(test)]
+mod tests;

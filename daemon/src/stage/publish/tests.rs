@@ -1,0 +1,118 @@
+use std::path::Path;
+
+use retention_core::event::Event;
+use retention_core::event::operation::DaemonStopped;
+use retention_core::evidence::checkpoint::keys_of;
+use retention_core::view::Condition;
+
+use super::*;
+use crate::clock::ManualClock;
+use crate::store::Options;
+use crate::store::open::daemon_draft;
+use crate::store::vault::RootKey;
+
+/// A place that does what it is told to, and notes it.
+#[derive(Clone, Default)]
+struct Noted {
+    sizes: Arc<Mutex<Vec<u64>>>,
+    fails: Arc<Mutex<bool>>,
+}
+
+impl Publication for Noted {
+    fn name(&self) -> String {
+        "noted".to_owned()
+    }
+
+    fn has(&self) -> Option<u64> {
+        self.sizes.lock().last().copied()
+    }
+
+    fn tell(&mut self, size: u64, _note: &str) -> Result<(), String> {
+        if *self.fails.lock() {
+            return Err("it is away".to_owned());
+        }
+        self.sizes.lock().push(size);
+        Ok(())
+    }
+}
+
+struct World {
+    store: Arc<Store>,
+    tree: Arc<Tree>,
+    clock: Arc<ManualClock>,
+    place: Noted,
+    _dir: tempfile::TempDir,
+}
+
+impl World {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let key: &Path = &dir.path().join("root.key");
+        drop(RootKey::generate_file(key).unwrap());
+        let clock = Arc::new(ManualClock::starting_at(Timestamp::from_unix_seconds(1_700_000_000)));
+        let options = Options::usual(&dir.path().join("state"), key, clock.clone()).unwrap();
+        Store::init(&options).unwrap();
+        let store = Arc::new(Store::open(&options, &mut |_, _| {}).unwrap());
+        let tree = Arc::new(Tree::open(store.dir()).unwrap());
+        Self { store, tree, clock, place: Noted::default(), _dir: dir }
+    }
+
+    /// Lets an event happen and signs a checkpoint over it. Returns how many events it covers.
+    fn grow(&self) -> u64 {
+        let event = daemon_draft(Event::DaemonStopped(DaemonStopped {}));
+        self.store.append_drafts(vec![event], Condition::None).unwrap();
+        let last = self.store.view(|views| views.position);
+        let new = (self.tree.next().0..=last.0).map(retention_core::id::Position);
+        let new: Vec<_> = new.map(|at| self.store.envelope(at).unwrap().unwrap()).collect();
+        self.tree.append(&new).unwrap();
+        self.tree.checkpoint("log", &keys_of(&[7; 32], "log").unwrap().0).unwrap().unwrap();
+        last.0
+    }
+
+    fn publish(&self) -> Publish {
+        let places: Vec<Box<dyn Publication>> = vec![Box::new(self.place.clone())];
+        Publish::new(self.store.clone(), self.clock.clone(), self.tree.clone(), places)
+    }
+}
+
+#[test]
+fn the_newest_is_told_once_and_not_too_often() {
+    let world = World::new();
+    let mut publish = world.publish();
+    assert!(matches!(publish.step().unwrap(), Step::IdleUntil(_)), "nothing is signed yet");
+    let first = world.grow();
+    assert_eq!(publish.step().unwrap(), Step::Idle);
+    assert_eq!(publish.step().unwrap(), Step::Idle);
+    world.grow();
+    let newest = world.grow();
+    let Step::IdleUntil(at) = publish.step().unwrap() else { panic!("it is too early to tell the next") };
+    assert_eq!(*world.place.sizes.lock(), [first]);
+    world.clock.pass_until(at);
+    assert_eq!(publish.step().unwrap(), Step::Idle);
+    assert_eq!(*world.place.sizes.lock(), [first, newest]);
+    // After a restart the place is asked what it has.
+    assert_eq!(world.publish().step().unwrap(), Step::Idle);
+    assert_eq!(*world.place.sizes.lock(), [first, newest]);
+}
+
+#[test]
+fn a_place_that_is_away_is_asked_again_and_people_are_told() {
+    let world = World::new();
+    let mut publish = world.publish();
+    *world.place.fails.lock() = true;
+    world.grow();
+    let mut waited = Vec::new();
+    for _ in 0..9 {
+        let before = crate::clock::Clock::now(world.clock.as_ref());
+        let Step::IdleUntil(at) = publish.step().unwrap() else { panic!("it is tried again") };
+        waited.push((at.0 - before.0) / 1_000_000);
+        assert_eq!(*publish.health().lock(), [("noted".to_owned(), "it is away".to_owned())]);
+        world.clock.pass_until(at);
+    }
+    assert_eq!(waited, [10, 20, 40, 80, 160, 320, 600, 600, 600]);
+    *world.place.fails.lock() = false;
+    let newest = world.grow();
+    assert_eq!(publish.step().unwrap(), Step::Idle);
+    assert_eq!(*world.place.sizes.lock(), [newest], "the newest, and not each that it missed");
+    assert!(publish.health().lock().is_empty());
+}

@@ -1,0 +1,136 @@
+//! What an auditor takes away: checkpoints, proofs of growth, the log as files; and a check of all of it that shares no code with us.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use retention_tests::daemon::Site;
+use serde_json::json;
+
+use super::{people, taken_in, text};
+
+/// The verifier that is shipped for auditors, in Python. Returns its exit code and what it says.
+fn auditor(args: &[&str]) -> (i32, String) {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/audit/verify.py");
+    let run = Command::new("python3").arg(script).args(args).output().expect("python3");
+    let said = [run.stdout, run.stderr].concat();
+    (run.status.code().unwrap_or(-1), String::from_utf8_lossy(&said).into_owned())
+}
+
+/// Both verifiers say the same: ours and the shipped one.
+fn both(site: &Site, key: &str, ours: &[&str], theirs: &[&str], code: i32) {
+    let said = site.ctl(&[ours, &["--key", key]].concat()).ends(code);
+    let (ended, told) = auditor(&[&[key], theirs].concat());
+    assert_eq!(ended, code, "{told}\n{}", said.err);
+}
+
+#[test]
+fn an_auditor_checks_the_log_without_the_daemon_and_without_our_code() {
+    let site = Site::new(&[]);
+    let daemon = site.start();
+    let checkpoint = || site.ctl(&["audit", "checkpoint", "--output", "json"]);
+    daemon.until("a checkpoint is signed", || (checkpoint().code == 0).then_some(()));
+    let early = checkpoint().ends(0).json();
+    let place = |name: &str| site.path(name).to_str().expect("a path").to_owned();
+    let kept = place("kept.checkpoint");
+    fs::write(&kept, text(&early, "note")).expect("a file");
+    // More than one full tile, and a bit.
+    site.drop_people("people", &people(0..700, "2030-01-01"));
+    let _intakes = taken_in(&site, &daemon, 1);
+    let size = |of: &serde_json::Value| of["size"].as_u64().expect("a size");
+    let late = daemon.until("a checkpoint covers them", || {
+        let newest = checkpoint().ends(0).json();
+        (size(&newest) > 700).then_some(newest)
+    });
+    let key = text(&site.rows(&["audit", "keys"])[0], "verifier_key").to_owned();
+    let key = key.as_str();
+
+    let (growth, proof, log) = (place("growth.proof"), place("event.proof"), place("log"));
+    let (before, after) = (size(&early).to_string(), size(&late).to_string());
+    let _made = site.ctl(&["audit", "growth", &before, &after, "--into", &growth]).ends(0);
+    let _made = site.ctl(&["audit", "prove", "300", "--into", &proof]).ends(0);
+    let exported = site.json(&["audit", "export", &log]);
+    assert!(size(&exported) >= size(&late), "{exported}");
+    let _full = site.ctl(&["audit", "export", &log]).ends(2).says("is not empty");
+    let _turned = site.ctl(&["audit", "growth", &after, &before]).ends(2).says("a log grows from the smaller size");
+    let _unsigned = site.ctl(&["audit", "growth", &before, "4000000"]).ends(2).says("no checkpoint was signed over");
+    daemon.stop();
+
+    // A Merkle tree that is none of ours has the same root. `test.sh` installs it.
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("independent.py");
+    let target = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target"), PathBuf::from);
+    let modules = target.join("python-modules");
+    let run = Command::new("python3").env("PYTHONPATH", modules).arg(script).arg(&log).output().expect("python3");
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+
+    for file in [&growth, &proof] {
+        both(&site, key, &["audit", "verify-proof", file], &[file], 0);
+    }
+    both(&site, key, &["audit", "verify", &log, "--against", &kept], &[&log, &kept], 0);
+    let compared = site.json(&["audit", "verify", &log, "--key", key, "--against", &kept]);
+    assert_eq!(compared["compared_with"], json!([size(&early)]));
+    assert_eq!(auditor(&[key, &kept]).0, 0);
+
+    // Another key, and every kind of change.
+    let other = format!(
+        "{}+00000000+{}",
+        key.split('+').next().expect("a name"),
+        "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB"
+    );
+    assert_ne!(auditor(&[&other, &proof]).0, 0);
+    let changed = |file: &str, at: usize, check: &dyn Fn()| {
+        let whole = fs::read(file).expect("a file");
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1;
+        fs::write(file, &bytes).expect("a file");
+        check();
+        fs::write(file, whole).expect("a file");
+    };
+    let text_of = |file: &str| fs::read_to_string(file).expect("a file");
+    let path_of_proof = text_of(&proof).find("index").expect("an index") + 20;
+    changed(&proof, path_of_proof, &|| both_refuse(&site, key, &["audit", "verify-proof", &proof], &[&proof]));
+    let path_of_growth = text_of(&growth).find("\"path\"").expect("a path") + 30;
+    changed(&growth, path_of_growth, &|| both_refuse(&site, key, &["audit", "verify-proof", &growth], &[&growth]));
+    let (bundle, last) = (format!("{log}/tile/entries/001"), format!("{log}/checkpoint"));
+    for at in [0, 2 + 40, 130 * 255 + 60] {
+        changed(&bundle, at, &|| both_refuse(&site, key, &["audit", "verify", &log], &[&log]));
+    }
+    changed(&last, 30, &|| both_refuse(&site, key, &["audit", "verify", &log], &[&log]));
+    // The hashes are made from the entries, so only our own check looks at them.
+    changed(&format!("{log}/tile/0/001"), 77, &|| {
+        let _differs =
+            site.ctl(&["audit", "verify", &log, "--key", key]).ends(20).says("is not what the entries make it");
+    });
+    let shorter = format!("{log}/tile/entries/000");
+    fs::remove_file(&shorter).expect("a file");
+    both_refuse(&site, key, &["audit", "verify", &log], &[&log]);
+}
+
+/// Neither verifier says that it holds.
+fn both_refuse(site: &Site, key: &str, ours: &[&str], theirs: &[&str]) {
+    let said = site.ctl(&[ours, &["--key", key]].concat());
+    let (ended, told) = auditor(&[&[key], theirs].concat());
+    assert!(said.code != 0 && ended != 0 && !told.contains("Traceback"), "{} {}\n{told}", said.code, said.err);
+}
+
+#[test]
+fn checkpoints_are_told_to_places_outside_and_people_hear_of_one_that_is_away() {
+    let site = Site::new(&[]);
+    let publish =
+        "[audit]\npublish = [{ file = \"told\" }, { command = [\"/bin/false\"] }, { journal = true }]\n[diagnostics]";
+    site.write("config.toml", &site.config().replace("[diagnostics]", publish));
+    let daemon = site.start();
+    let told = daemon.until("the file has one", || fs::read_to_string(site.path("told")).ok());
+    let key = text(&site.rows(&["audit", "keys"])[0], "verifier_key").to_owned();
+    assert_eq!(auditor(&[&key, site.path("told").to_str().expect("a path")]).0, 0, "{told}");
+    let away = daemon.until("people are told", || {
+        let status = site.ctl(&["status", "--output", "json"]).json();
+        let attention = status["attention"].as_array().expect("a list").clone();
+        attention.into_iter().find(|told| told["what"] == "publishing_behind")
+    });
+    assert_eq!((text(&away, "place"), text(&away, "message")), ("command /bin/false", "it ended with exit status: 1"));
+    let _person = site.ctl(&["status"]).ends(10).says("publishing_behind");
+    assert!(site.diagnostics().contains("a checkpoint of the log was signed"), "{}", site.diagnostics());
+    daemon.stop();
+}
