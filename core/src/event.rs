@@ -223,6 +223,8 @@ events! {
     124 StoreRebuilt(operation::StoreRebuilt) Public;
     /// Checkpoints are signed with this key from here on.
     125 SigningKeyAdopted(operation::SigningKeyAdopted) Public;
+    /// What was erased left the disk: the journal was written anew without it, and the wrapping keys were rotated.
+    137 StoreCompacted(operation::StoreCompacted) Public;
     /// The clock is not believed: nothing is purged until a person confirms it.
     130 ClockDoubted(clock::ClockDoubted) Public;
     /// A person confirmed the clock.

@@ -17,6 +17,7 @@ fn main() -> std::process::ExitCode {
         Command::Restore(asked) => with_config(&args, |config| offline::restore(&config, asked)),
         Command::Store { command: StoreCommand::Verify } => with_config(&args, |config| offline::verify(&config)),
         Command::Store { command: StoreCommand::Rebuild } => with_config(&args, |config| offline::rebuild(&config)),
+        Command::Store { command: StoreCommand::Compact } => with_config(&args, |config| offline::compact(&config)),
         Command::Man { dir } => man(&dir),
         Command::Run => with_config(&args, |config| daemon::run(config, &Environment::read())),
     };

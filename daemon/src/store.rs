@@ -23,6 +23,7 @@ use crate::clock::Clock;
 use crate::halt::Halt;
 
 pub mod backup;
+pub mod compact;
 pub mod durable_file;
 pub mod events;
 pub mod journal;
@@ -42,6 +43,7 @@ mod write_out;
 #[cfg(test)]
 mod tests;
 
+pub use compact::CompactReport;
 pub use events::EventRow;
 pub use journal::{Flush, FlushGate, OpenGate};
 pub use judge::Subject;

@@ -201,6 +201,8 @@ operations! {
     StoreVerify Post "/v1/store/verify" Admin Stream;
     /// Makes everything in sled again from the journal.
     StoreRebuild Post "/v1/store/rebuild" Admin Stream;
+    /// Takes what was erased off the disk: the daemon stops its work for it, and goes on.
+    StoreCompact Post "/v1/store/compact" Admin Stream;
     /// Says when each schedule fires next.
     ScheduleNext Get "/v1/schedule" Auditor List;
 }

@@ -61,6 +61,17 @@ pub struct StoreRebuilt {
     pub code: String,
 }
 
+/// Schema 1. The journal was written anew without the bodies whose keys are destroyed, and the wrapping keys were rotated.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct StoreCompacted {
+    /// How many segments were written anew.
+    pub segments: u64,
+    /// How many bodies were removed.
+    pub bodies: u64,
+    /// How much smaller the journal is, in bytes.
+    pub bytes: u64,
+}
+
 /// Schema 1. From here on checkpoints are signed with this key. Proofs from before are checked with the key before it.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct SigningKeyAdopted {

@@ -184,6 +184,7 @@ fn facts_of(event: &Event) -> Vec<(Fact, bool)> {
         Event::RestoreConfirmed(b) => fact("restored", b.restored).naming("reason", &b.reason),
         Event::KeyDestroyedAgain(b) => fact("lost", b.lost).with("destroyed_at", b.destroyed_at),
         Event::SigningKeyAdopted(b) => fact("verifier_key", &b.verifier_key),
+        Event::StoreCompacted(b) => fact("segments", b.segments).with("bodies", b.bodies).with("bytes", b.bytes),
         Event::StoreRebuilt(b) => fact("events", b.events).with("code", &b.code),
         Event::PolicySetActivated(b) => fact("set", b.digest.short()).with("policies", b.policies.len()),
         Event::PolicyRecorded(b) => fact("policy", &b.id).with("version", b.digest.short()),

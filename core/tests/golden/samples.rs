@@ -26,7 +26,8 @@ use retention_core::event::mailbox::{
     CredentialDestroyed, CredentialStored, MailboxRegistered, MailboxRemoved, MigrationBatchImported, SealedSecret,
 };
 use retention_core::event::operation::{
-    ClockJumped, DaemonStarted, DaemonStopped, RecordsOpened, SigningKeyAdopted, StoreInitialised, StoreRebuilt,
+    ClockJumped, DaemonStarted, DaemonStopped, RecordsOpened, SigningKeyAdopted, StoreCompacted, StoreInitialised,
+    StoreRebuilt,
 };
 use retention_core::event::permission::{
     Holder, ObservedPermission, PermissionObserved, PermissionScanRequested, PermissionsScanned,
@@ -449,6 +450,7 @@ fn backups() -> Vec<Event> {
     };
     vec![
         Event::BackupMade(BackupMade { last: Position(9_000), manifest: digest(8), keys_until: at(86_400) }),
+        Event::StoreCompacted(StoreCompacted { segments: 3, bodies: 250, bytes: 70_000 }),
         Event::BackupKeysRemoved(BackupKeysRemoved { last: Position(9_000) }),
         restored(true, Some(9_100)),
         restored(false, None),

@@ -11,6 +11,7 @@ pub(super) const COLUMNS: &[&str] = &["part", "state", "checked", "code", "messa
 pub(super) fn execute(context: &mut Context, command: Store) -> Result<ExitCode, Failure> {
     match command {
         Store::Verify => parts(context, &Call::to(Operation::StoreVerify, &[])).doing("verify the store"),
+        Store::Compact => parts(context, &Call::to(Operation::StoreCompact, &[])).doing("compact the store"),
         Store::Rebuild => parts(context, &Call::to(Operation::StoreRebuild, &[])).doing("rebuild the store"),
     }
 }

@@ -72,6 +72,7 @@ fn contents(operation: Operation) -> Contents {
         Operation::ExportVerify
         | Operation::StoreVerify
         | Operation::StoreRebuild
+        | Operation::StoreCompact
         | Operation::BackupMake
         | Operation::BackupVerify => gives::<wire::PartRow>(),
         Operation::BackupList => gives::<wire::BackupRow>().asked::<ListQuery>(),

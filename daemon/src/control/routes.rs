@@ -105,6 +105,7 @@ fn handler(operation: Operation) -> MethodRouter<Arc<Control>> {
         Operation::BackupVerify => post(backup::verify),
         Operation::RestoreConfirm => post(backup::confirm_restore),
         Operation::StoreVerify => post(evidence::verify_store),
+        Operation::StoreCompact => post(evidence::compact_store),
         Operation::StoreRebuild => post(evidence::rebuild_store),
     }
 }

@@ -59,6 +59,10 @@ impl Works for Idle {
     fn rebuild_store(&self, _sink: Sink<'_>) -> Result<(), ErrorBody> {
         Ok(())
     }
+    fn compact_store(&self, _: Sink<'_>) -> Result<(), ErrorBody> {
+        Err(ErrorBody::of(ErrorCode::Internal))
+    }
+
     fn register_mailboxes(&self, _: u32, _: AddMailboxes) -> Result<Vec<EntityId>, ErrorBody> {
         Err(ErrorBody::of(ErrorCode::Internal))
     }

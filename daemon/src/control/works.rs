@@ -74,6 +74,12 @@ pub trait Works: Send + Sync + 'static {
     /// Says why it broke off.
     fn rebuild_store(&self, sink: Sink<'_>) -> Result<(), ErrorBody>;
 
+    /// Takes what was erased off the disk. Goes on when nobody listens.
+    ///
+    /// # Errors
+    /// Says why it was not begun.
+    fn compact_store(&self, sink: Sink<'_>) -> Result<(), ErrorBody>;
+
     /// Registers mailboxes for a person: all of them, or none.
     ///
     /// # Errors

@@ -180,6 +180,35 @@ pub fn read_bounded(path: &Path, max: u64, role: &'static str) -> Result<Option<
     Ok(Some(bytes))
 }
 
+/// Overwrites a file with zeros, flushes it, and removes it.
+///
+/// # Errors
+/// When any step fails; it may be overwritten then, and still be there.
+pub fn discard(path: &Path, role: &'static str) -> Result<(), DurableFileError> {
+    let mut file = OpenOptions::new().write(true).open(path).map_err(failed(role, FileAction::Open))?;
+    let bytes = file.metadata().map_err(failed(role, FileAction::Read))?.len();
+    io::copy(&mut io::repeat(0).take(bytes), &mut file).map_err(failed(role, FileAction::Write))?;
+    file.sync_all().map_err(failed(role, FileAction::Sync))?;
+    std::fs::remove_file(path).map_err(failed(role, FileAction::Remove))
+}
+
+/// Overwrites and removes every file of a directory, and the directory. One that is not there is fine.
+///
+/// # Errors
+/// As [`discard`]; it is asked for again.
+pub fn discard_dir(dir: &Path, role: &'static str) -> Result<(), DurableFileError> {
+    let entries = match std::fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed(role, FileAction::Read)(error)),
+    };
+    for entry in entries {
+        discard(&entry.map_err(failed(role, FileAction::Read))?.path(), role)?;
+    }
+    std::fs::remove_dir(dir).map_err(failed(role, FileAction::Remove))?;
+    sync_parent(dir, role)
+}
+
 /// Flushes a directory, so that names made, changed or removed in it survive a power cut.
 ///
 /// # Errors

@@ -150,7 +150,10 @@ impl Lock {
     /// Takes the lock of a store that is there.
     pub(super) fn of_existing(dir: &Path) -> Result<Self, OpenError> {
         check_format(dir)?;
-        Self::take(dir)
+        let lock = Self::take(dir)?;
+        super::compact::mend(dir)?;
+        super::vault::rotate::mend(dir)?;
+        Ok(lock)
     }
 
     fn take(dir: &Path) -> Result<Self, OpenError> {
@@ -231,6 +234,15 @@ impl Store {
 
     fn open_with(options: &Options, rebuild: Option<&'static str>, progress: Progress<'_>) -> Result<Self, OpenError> {
         let lock = Lock::of_existing(&options.dir)?;
+        Self::open_locked(options, lock, rebuild, progress)
+    }
+
+    pub(super) fn open_locked(
+        options: &Options,
+        lock: Lock,
+        rebuild: Option<&'static str>,
+        progress: Progress<'_>,
+    ) -> Result<Self, OpenError> {
         let journal = options.dir.join("journal");
         let tail = match recover::find_tail(&journal) {
             Ok(tail) => tail,

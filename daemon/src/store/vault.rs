@@ -25,6 +25,7 @@ pub mod filesystem;
 mod fill;
 pub mod rewrap;
 pub mod root_key;
+pub mod rotate;
 pub mod seal;
 mod segment;
 pub mod slot;

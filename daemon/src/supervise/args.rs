@@ -91,6 +91,8 @@ pub enum StoreCommand {
     Verify,
     /// Make everything in sled again from the journal
     Rebuild,
+    /// Take what was erased off the disk: write the journal anew without it, and rotate the wrapping keys
+    Compact,
 }
 
 impl Args {

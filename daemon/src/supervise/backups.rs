@@ -65,7 +65,7 @@ impl Backups {
         for last in make::remove_ended_keys(&places, self.clock.now()).map_err(failed)? {
             self.append(daemon_draft(Event::BackupKeysRemoved(BackupKeysRemoved { last })))?;
         }
-        Ok(())
+        make::remove_superseded(&places).map_err(failed)
     }
 
     fn append(&self, draft: Draft) -> Result<(), ErrorBody> {

@@ -69,7 +69,7 @@ const CLOSE_PAUSE: Duration = Duration::from_millis(20);
 /// Why one life of the daemon ended.
 enum Ending {
     Stop,
-    Rebuild,
+    Again(Order),
     Failed,
 }
 
@@ -103,13 +103,13 @@ pub fn run(config: Config, environment: &Environment) -> ExitCode {
         Err(error) => return refuse(&error, ExitCode::Unexpected),
     };
     let config = Arc::new(RwLock::new(config));
-    let mut rebuild = false;
+    let mut ordered = None;
     loop {
         let halt = stopping.part();
-        let life = Life { config: Arc::clone(&config), environment, level: &level, socket: &socket, rebuild, halt };
+        let life = Life { config: Arc::clone(&config), environment, level: &level, socket: &socket, ordered, halt };
         match life.live(&runtime, &mut wishes) {
             Ok(Ending::Stop) => return ExitCode::Done,
-            Ok(Ending::Rebuild) => rebuild = true,
+            Ok(Ending::Again(order)) => ordered = Some(order),
             Ok(Ending::Failed) => return ExitCode::Unexpected,
             Err((message, exit)) => {
                 tracing::error!("{message}");
@@ -157,7 +157,8 @@ struct Life<'a> {
     environment: &'a Environment,
     level: &'a LevelHandle,
     socket: &'a ControlSocket,
-    rebuild: bool,
+    /// What is done before the store is opened, because somebody asked for it.
+    ordered: Option<Order>,
     /// Ends this life.
     halt: Halt,
 }
@@ -204,8 +205,14 @@ impl Life<'_> {
             Notifier.alive();
             Notifier.status(&format!("opening the store: {done} of {total} events"));
         };
-        let opened =
-            if self.rebuild { Store::rebuild(&options, &mut progress) } else { Store::open(&options, &mut progress) };
+        let opened = match self.ordered {
+            None => Store::open(&options, &mut progress),
+            Some(Order::Rebuild) => Store::rebuild(&options, &mut progress),
+            Some(Order::Compact) => Store::compact(&options, &mut progress).map(|(store, _)| store).or_else(|error| {
+                tracing::error!(%error, "the store was not compacted to the end; what was not reached is as it was");
+                Store::open(&options, &mut progress)
+            }),
+        };
         if let Err(OpenError::Read(ReadError::Halted(halted))) = &opened {
             tracing::info!(%halted, "the store was not opened to the end");
             return Ok(None);
@@ -310,7 +317,7 @@ impl Life<'_> {
         Notifier.ready();
         Notifier.status("at work");
         let ending = self.wait(store, wishes, &mut failure, &mut ordered, &hints).await;
-        if !matches!(ending, Ending::Rebuild) {
+        if !matches!(ending, Ending::Again(_)) {
             Notifier.stopping();
         }
         self.halt.ask();
@@ -537,7 +544,7 @@ impl Life<'_> {
                     }
                 }
                 order = ordered.recv() => match order {
-                    Some(Order::Rebuild) => return Ending::Rebuild,
+                    Some(order) => return Ending::Again(order),
                     None => return Ending::Failed,
                 },
                 _ = failure.changed() => return Ending::Failed,

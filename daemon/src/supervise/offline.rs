@@ -38,6 +38,12 @@ pub fn rebuild(config: &Config) -> ExitCode {
     done(try_rebuild(config))
 }
 
+/// Takes what was erased off the disk.
+#[must_use]
+pub fn compact(config: &Config) -> ExitCode {
+    done(try_compact(config))
+}
+
 /// Makes the store again from a backup.
 #[must_use]
 pub fn restore(config: &Config, asked: RestoreArgs) -> ExitCode {
@@ -206,6 +212,20 @@ fn try_rebuild(config: &Config) -> Result<ExitCode, Refused> {
     let discarded = crate::store::sled_door::discard_set_aside(&options.dir.join("events"))
         .map_err(|error| refuse(ExitCode::Unexpected, error))?;
     say(&format!("{folded} events were folded again; {discarded} older event stores were removed"));
+    Ok(ExitCode::Done)
+}
+
+fn try_compact(config: &Config) -> Result<ExitCode, Refused> {
+    let options = options(config)?;
+    let mut bar = Bar::new("compact");
+    let compacted = Store::compact(&options, &mut |at, all| bar.tell(at, all));
+    bar.end();
+    let (store, report) = compacted?;
+    store.close().map_err(|error| refuse(ExitCode::Unexpected, error))?;
+    say(&format!(
+        "{} bodies that nobody can open were removed from {} segments, {} bytes; the wrapping keys were rotated",
+        report.bodies, report.segments, report.bytes
+    ));
     Ok(ExitCode::Done)
 }
 

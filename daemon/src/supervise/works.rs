@@ -31,6 +31,8 @@ use crate::store::{ReadError, Store};
 pub(super) enum Order {
     /// Stop the stages, make everything in sled again from the journal, and go on.
     Rebuild,
+    /// Stop the stages, take what was erased off the disk, and go on.
+    Compact,
 }
 
 /// The daemon, as the control API sees it.
@@ -105,18 +107,14 @@ impl Works for DaemonWorks {
     }
 
     fn rebuild_store(&self, sink: Sink<'_>) -> Result<(), ErrorBody> {
-        self.orders
-            .try_send(Order::Rebuild)
-            .map_err(|_| ErrorBody::saying(ErrorCode::Internal, "the daemon is already stopping or rebuilding"))?;
-        let row = PartRow {
-            part: "sled".to_owned(),
-            state: PartState::Intact,
-            checked: 0,
-            code: Some("rebuilding".to_owned()),
-            message: None,
-        };
-        let _audience = sink(Line::Row(row));
-        Ok(())
+        self.order(Order::Rebuild, "sled", "rebuilding", sink)
+    }
+
+    fn compact_store(&self, sink: Sink<'_>) -> Result<(), ErrorBody> {
+        if let Some(damage) = self.store.read_only_reason() {
+            return Err(ErrorBody::saying(ErrorCode::WrongState, format!("the store is read-only: {damage}")));
+        }
+        self.order(Order::Compact, "journal", "compacting", sink)
     }
 
     fn register_mailboxes(&self, uid: u32, wanted: AddMailboxes) -> Result<Vec<EntityId>, ErrorBody> {
@@ -222,6 +220,21 @@ impl Works for DaemonWorks {
 }
 
 impl DaemonWorks {
+    fn order(&self, order: Order, part: &str, code: &str, sink: Sink<'_>) -> Result<(), ErrorBody> {
+        self.orders.try_send(order).map_err(|_| {
+            ErrorBody::saying(ErrorCode::Internal, "the daemon is already stopping, rebuilding or compacting")
+        })?;
+        let row = PartRow {
+            part: part.to_owned(),
+            state: PartState::Intact,
+            checked: 0,
+            code: Some(code.to_owned()),
+            message: None,
+        };
+        let _audience = sink(Line::Row(row));
+        Ok(())
+    }
+
     fn tree(&self) -> Result<&Tree, ErrorBody> {
         self.tree.as_deref().ok_or_else(|| {
             ErrorBody::saying(ErrorCode::WrongState, "the tree over the log is not open, so nothing can be said of it")

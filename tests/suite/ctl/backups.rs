@@ -79,7 +79,22 @@ fn a_store_that_is_lost_comes_back_without_those_who_were_erased() {
     // The next backup goes on where the old ones were.
     let _goes_on = site.ctl(&["backup", "make"]).ends(0);
     assert_eq!(site.rows(&["backup", "list"]).len(), 2);
+
+    // What was erased leaves the disk, and the daemon goes on.
+    let _begun = site.ctl(&["store", "compact"]).ends(0);
+    let compacted = daemon.until("it is compacted", || {
+        // In between nobody answers at all.
+        let said = site.ctl(&["audit", "query", "--kind", "StoreCompacted", "--output", "jsonl"]);
+        if said.code == 0 { said.rows().pop() } else { None }
+    });
+    assert!(text(&compacted, "summary").contains("bodies 3"), "{compacted}");
+    let _whole = site.ctl(&["store", "verify"]).ends(0);
+    let _gone = site.ctl(&["entity", "show", &erased]).ends(6);
+    let _goes_on = site.ctl(&["backup", "make"]).ends(0);
     daemon.stop();
+    let _nothing_more =
+        site.retentiond(&["store", "compact"]).ends(0).says("0 bodies that nobody can open were removed");
+    let _good = site.retentiond(&["store", "verify"]).ends(0);
 }
 
 #[test]

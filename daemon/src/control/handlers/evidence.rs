@@ -70,6 +70,11 @@ pub(crate) async fn rebuild_store(State(control): State<Shared>) -> Result<Respo
     Ok(work(move |sink| works.rebuild_store(sink)))
 }
 
+pub(crate) async fn compact_store(State(control): State<Shared>) -> Result<Response, ApiError> {
+    let works = Arc::clone(&control.works);
+    Ok(work(move |sink| works.compact_store(sink)))
+}
+
 pub(crate) async fn quarantine(
     State(control): State<Shared>,
     wanted: Wanted,

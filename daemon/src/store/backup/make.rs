@@ -4,14 +4,14 @@
 //! key that an event up to there needs is in the copy, and whatever is destroyed in it was meant to be, as the log says. The
 //! log is copied after that, up to exactly the noted end; the manifest is written last.
 
-use std::path::Path;
+use std::collections::BTreeSet;
 
 use retention_core::event::envelope::ENVELOPE_BYTES;
 use retention_core::id::{Digest, Position};
 use retention_core::time::Timestamp;
 
-use super::manifest::{Manifest, Part, is_key_file, segment_name};
-use super::{BackupError, Places, copy};
+use super::manifest::{Manifest, Part, is_key_file, later_segment_name, segment_name};
+use super::{BackupError, Places, copy, digest_of};
 use crate::store::durable_file::{self, FileAction};
 use crate::store::journal::frame::FRAME_HEADER_BYTES;
 use crate::store::journal::{Place, segment_path};
@@ -94,7 +94,7 @@ impl Store {
 
     fn copy_keys(&self, places: &Places, last: Position) -> Result<Vec<Part>, BackupError> {
         let into = places.keys_of(last);
-        discard_keys(&into)?;
+        durable_file::discard_dir(&into, KEYS_DIR)?;
         durable_file::create_private_dir(&into, KEYS_DIR)?;
         let keys = self.dir().join("keys");
         let failed = || durable_file::failed("directory of keys", FileAction::Read);
@@ -145,13 +145,25 @@ impl Store {
         let mut done = 0;
         for (segment, from, bytes) in wanted {
             self.halt().check().map_err(ReadError::from)?;
-            let name = segment_name(segment);
-            let to = places.journal().join(&name);
-            let kept = earlier.and_then(|earlier| {
-                let part = earlier.journal.iter().find(|part| part.name == name && part.bytes == bytes)?;
-                let is_there = std::fs::metadata(&to).is_ok_and(|meta| meta.len() == bytes);
-                is_there.then(|| part.clone())
+            let earlier = earlier.and_then(|earlier| {
+                let part = earlier.journal.get(segment as usize - 1)?;
+                Some((part, (segment as usize) < earlier.journal.len()))
             });
+            let (name, kept) = match earlier {
+                None => (segment_name(segment), None),
+                // Closed then: it changes only by a compaction, which makes it smaller.
+                Some((part, true)) if part.bytes == bytes => {
+                    let to = places.journal().join(&part.name);
+                    let is_there = std::fs::metadata(&to).is_ok_and(|meta| meta.len() == bytes);
+                    (part.name.clone(), is_there.then(|| part.clone()))
+                }
+                // The last one then: it goes on, unless it was written anew.
+                Some((part, false)) if part.bytes <= bytes && digest_of(&from, part.bytes)? == part.sha256 => {
+                    (part.name.clone(), None)
+                }
+                Some(_) => (later_segment_name(segment, manifest.last), None),
+            };
+            let to = places.journal().join(&name);
             let part = match kept {
                 Some(part) => {
                     done += bytes;
@@ -193,7 +205,7 @@ pub fn remove_ended_keys(places: &Places, now: Timestamp) -> Result<Vec<Position
             Err(error) => return Err(error),
         };
         if is_over {
-            discard_keys(&places.keys_of(last))?;
+            durable_file::discard_dir(&places.keys_of(last), KEYS_DIR)?;
             removed.push(last);
         }
     }
@@ -201,26 +213,38 @@ pub fn remove_ended_keys(places: &Places, now: Timestamp) -> Result<Vec<Position
     Ok(removed)
 }
 
-/// Overwrites every file of a copy of the keys, and removes it.
-fn discard_keys(dir: &Path) -> Result<(), BackupError> {
-    let failed = |action| durable_file::failed("copy of the keys", action);
-    let entries = match std::fs::read_dir(dir) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(failed(FileAction::Read)(error).into()),
-    };
-    for entry in entries {
-        let path = entry.map_err(failed(FileAction::Read))?.path();
-        let mut file = std::fs::OpenOptions::new().write(true).open(&path).map_err(failed(FileAction::Open))?;
-        let bytes = file.metadata().map_err(failed(FileAction::Read))?.len();
-        std::io::copy(&mut std::io::Read::take(std::io::repeat(0), bytes), &mut file)
-            .map_err(failed(FileAction::Write))?;
-        file.sync_all().map_err(failed(FileAction::Sync))?;
-        std::fs::remove_file(&path).map_err(failed(FileAction::Remove))?;
+/// Removes the backups of which the keys are gone and the log was compacted since, and the segments that no backup has any more.
+/// Not while a backup is being made.
+///
+/// # Errors
+/// When one cannot be removed; it is tried again with the next backup.
+pub fn remove_superseded(places: &Places) -> Result<(), BackupError> {
+    let failed = |action| durable_file::failed("segment of the backup", action);
+    let mut manifests = Vec::new();
+    for last in Manifest::list(places)? {
+        manifests.push(Manifest::read(places, last)?);
     }
-    std::fs::remove_dir(dir).map_err(failed(FileAction::Remove))?;
-    if let Some(parent) = dir.parent() {
-        durable_file::fsync_dir(parent, KEYS_DIR)?;
+    let Some(newest) = manifests.pop() else { return Ok(()) };
+    let mut wanted: BTreeSet<&str> = newest.journal.iter().map(|part| part.name.as_str()).collect();
+    let mut removed = false;
+    for manifest in &manifests {
+        let is_superseded =
+            newest.journal.iter().zip(&manifest.journal).any(|(newest, older)| newest.name != older.name);
+        if is_superseded && !manifest.has_keys(places) {
+            manifest.remove(places)?;
+            removed = true;
+        } else {
+            wanted.extend(manifest.journal.iter().map(|part| part.name.as_str()));
+        }
     }
-    Ok(())
+    if !removed {
+        return Ok(());
+    }
+    for entry in std::fs::read_dir(places.journal()).map_err(failed(FileAction::Read))? {
+        let name = entry.map_err(failed(FileAction::Read))?.file_name();
+        if name.to_str().is_some_and(|name| name.ends_with(".seg") && !wanted.contains(name)) {
+            std::fs::remove_file(places.journal().join(&name)).map_err(failed(FileAction::Remove))?;
+        }
+    }
+    Ok(durable_file::fsync_dir(&places.journal(), "directory of the backup")?)
 }

@@ -98,12 +98,20 @@ impl Manifest {
             return Err(changed("it was written by a newer program"));
         }
         // Names lead to files: none may lead out of the backup.
-        let has_strange_name = manifest.journal.iter().zip(1..).any(|(part, number)| part.name != segment_name(number))
-            || manifest.keys.iter().any(|part| !is_key_file(&part.name));
+        let has_strange_name =
+            manifest.journal.iter().zip(1..).any(|(part, number)| !is_segment_file(&part.name, number))
+                || manifest.keys.iter().any(|part| !is_key_file(&part.name));
         if manifest.last != last || manifest.journal.is_empty() || has_strange_name {
             return Err(changed("it names files that no backup has"));
         }
         Ok(manifest)
+    }
+
+    /// Removes it: from then on there is no such backup.
+    pub(super) fn remove(&self, places: &Places) -> Result<(), BackupError> {
+        let path = places.manifests().join(format!("{}.json", numbered(self.last)));
+        std::fs::remove_file(path).map_err(durable_file::failed(ROLE, FileAction::Remove))?;
+        Ok(durable_file::fsync_dir(&places.manifests(), ROLE)?)
     }
 
     /// Returns the backups that there are, the oldest first.
@@ -177,6 +185,17 @@ impl Manifest {
 /// Returns the name of a segment of the journal.
 pub(super) fn segment_name(number: u32) -> String {
     format!("{number:08}.seg")
+}
+
+/// Returns the name of a segment that was written anew since an earlier backup: by a compaction. The earlier one keeps its copy.
+pub(super) fn later_segment_name(number: u32, last: Position) -> String {
+    format!("{number:08}.{:016x}.seg", last.0)
+}
+
+fn is_segment_file(name: &str, number: u32) -> bool {
+    let later = name.strip_prefix(&format!("{number:08}.")).and_then(|rest| rest.strip_suffix(".seg"));
+    name == segment_name(number)
+        || later.is_some_and(|hex| hex.len() == 16 && hex.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 /// Says whether a file belongs into a copy of the keys.

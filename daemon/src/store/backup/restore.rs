@@ -139,8 +139,8 @@ impl Restore<'_> {
         let total = manifest.bytes();
         let mut done = 0;
         let files = (1..).zip(&manifest.journal).map(|(number, part)| {
-            let name = segment_name(number);
-            (part, self.places.journal().join(&name), staging.join("journal").join(name))
+            let into = staging.join("journal").join(segment_name(number));
+            (part, self.places.journal().join(&part.name), into)
         });
         let checkpoints =
             manifest.checkpoints.iter().map(|part| (part, self.places.checkpoints(), staging.join("tree/checkpoints")));

@@ -267,10 +267,6 @@ fn a_restore_that_was_interrupted_is_asked_for_again() {
 fn a_backup_that_contradicts_a_checkpoint_is_not_restored() {
     let world = World::new();
     let store = open(&world.options);
-    let tree = Tree::open(store.dir()).unwrap();
-    let last = store.view(|views| views.position);
-    let envelopes: Vec<_> = (1..=last.0).map(|at| store.envelope(Position(at)).unwrap().unwrap()).collect();
-    tree.append(&envelopes).unwrap();
     let (signer, verifier) = keys_of(&[7; 32], "log").unwrap();
     let adopted = retention_core::event::operation::SigningKeyAdopted { verifier_key: verifier };
     store
@@ -279,6 +275,10 @@ fn a_backup_that_contradicts_a_checkpoint_is_not_restored() {
             retention_core::view::Condition::None,
         )
         .unwrap();
+    let tree = Tree::open(store.dir()).unwrap();
+    let last = store.view(|views| views.position);
+    let envelopes: Vec<_> = (1..=last.0).map(|at| store.envelope(Position(at)).unwrap().unwrap()).collect();
+    tree.append(&envelopes).unwrap();
     let note = tree.checkpoint("log", &signer).unwrap().unwrap();
     let manifest = store.backup(&world.places, UNTIL, Some(&tree), &mut |_, _| {}).unwrap().0;
     store.close().unwrap();
@@ -403,4 +403,36 @@ fn another_root_key_restores_nothing() {
     drop(RootKey::generate_file(&options.root_key).unwrap());
     assert!(matches!(world.restore(&options, Ledgers::None), Err(BackupError::Vault(_))));
     assert!(matches!(Store::open(&options, &mut |_, _| {}), Err(OpenError::Absent)));
+}
+
+#[test]
+fn backups_from_before_and_after_a_compaction_are_both_whole() {
+    let world = World::new();
+    let store = open(&world.options);
+    purge(&store, &world.entities[50..100]);
+    let before = world.backup(&store);
+    store.close().unwrap();
+    let (store, report) = Store::compact(&world.options, &mut |_, _| {}).unwrap();
+    assert!(report.bodies > 0);
+    let after = world.backup(&store);
+    let layout = store.view(|views| views.small.layouts.iter().next().unwrap().0);
+    add_contacts(&store, layout, 300..310);
+    let later = world.backup(&store);
+    store.close().unwrap();
+    assert_ne!(before.journal[0].name, after.journal[0].name);
+    assert_eq!(after.journal[0].name, later.journal[0].name, "it only goes on");
+    for manifest in [&before, &after, &later] {
+        manifest.check_log(&world.places, &mut |_| {}).unwrap();
+        let options = world.elsewhere(&format!("restored {}", manifest.last));
+        let (places, backup, ledgers) = (&world.places, Some(manifest.last), Ledgers::None);
+        Restore { options: &options, places, backup, ledgers, checkpoints: Vec::new() }.run(&mut |_, _| {}).unwrap();
+    }
+    make::remove_superseded(&world.places).unwrap();
+    assert_eq!(Manifest::list(&world.places).unwrap().len(), 3, "its keys are still there");
+    durable_file::discard_dir(&world.places.keys_of(before.last), COPY).unwrap();
+    make::remove_superseded(&world.places).unwrap();
+    assert_eq!(Manifest::list(&world.places).unwrap(), [after.last, later.last]);
+    let segments = std::fs::read_dir(world.places.journal()).unwrap().count();
+    assert_eq!(segments, 1);
+    later.check_log(&world.places, &mut |_| {}).unwrap();
 }

@@ -156,6 +156,17 @@ impl GroupBuffer {
         u32::try_from(start).unwrap_or(u32::MAX)
     }
 
+    /// Adds an event whose body is removed.
+    pub fn push_removed(&mut self, envelope: &Envelope) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(&u32::try_from(ENVELOPE_BYTES).unwrap_or(u32::MAX).to_le_bytes());
+        self.bytes.extend_from_slice(&[0; 4]);
+        self.bytes.push(FrameKind::Removed as u8);
+        self.bytes.extend_from_slice(&envelope.to_bytes());
+        self.seal_frame(start);
+        self.count += 1;
+    }
+
     fn seal_frame(&mut self, start: usize) {
         let crc = self.bytes.get(start + 8..).map_or(0, crc32c::crc32c);
         if let Some(place) = self.bytes.get_mut(start + 4..start + 8) {

@@ -1,0 +1,60 @@
+//! Rotating the wrapping keys: every live data key is wrapped anew, and what is left of the old files is overwritten.
+//!
+//! An old image of a slot (on flash, in a snapshot, in a copy that somebody kept) opens only with the wrapping key of its epoch.
+//! That key is gone after this, but for copies of `wrapping.a` from before.
+//!
+//! **Order:** `keys.new/` whole and durable, with a file `complete` in it → `keys` renamed to `keys.old` → `keys.new` renamed to
+//! `keys` → `keys.old` overwritten and removed. A crash anywhere is mended at the next opening, before anything else.
+
+use std::path::Path;
+
+use roaring::RoaringBitmap;
+
+use super::{RootKey, VaultError, rewrap};
+use crate::store::durable_file::{self, DurableFileError, FileAction};
+
+const ROLE: &str = "directory of keys";
+const COMPLETE: &str = "complete";
+
+/// Rotates the keys of a store that nobody has open. Slots below `used` are kept as they are: live, destroyed or retired.
+///
+/// # Errors
+/// When a slot is damaged, or a file cannot be written. The old keys are in place then, or are put in place at the next opening.
+pub fn rotate(store: &Path, root: RootKey, used: u32) -> Result<(), VaultError> {
+    let (keys, new) = (store.join("keys"), store.join("keys.new"));
+    durable_file::create_private_dir(&new, ROLE)?;
+    rewrap::rewrap(&keys, &new, root, used, &RoaringBitmap::new())?;
+    durable_file::create_new(&new.join(COMPLETE), b"", ROLE)?;
+    Ok(mend(store)?)
+}
+
+/// Ends a rotation that was begun, or forgets one that was not complete.
+///
+/// # Errors
+/// When a file cannot be renamed or removed; the next opening tries again.
+pub fn mend(store: &Path) -> Result<(), DurableFileError> {
+    let (keys, new, old) = (store.join("keys"), store.join("keys.new"), store.join("keys.old"));
+    if new.is_dir() && !new.join(COMPLETE).exists() {
+        durable_file::discard_dir(&new, ROLE)?;
+    }
+    if new.is_dir() {
+        if keys.is_dir() {
+            rename(&keys, &old, store)?;
+        }
+        rename(&new, &keys, store)?;
+    }
+    if old.is_dir() {
+        durable_file::discard_dir(&old, ROLE)?;
+    }
+    match std::fs::remove_file(keys.join(COMPLETE)) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(durable_file::failed(ROLE, FileAction::Remove)(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn rename(from: &Path, to: &Path, parent: &Path) -> Result<(), DurableFileError> {
+    std::fs::rename(from, to).map_err(durable_file::failed(ROLE, FileAction::Rename))?;
+    durable_file::fsync_dir(parent, ROLE)
+}
