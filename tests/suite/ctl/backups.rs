@@ -87,7 +87,7 @@ fn a_store_that_is_lost_comes_back_without_those_who_were_erased() {
         let said = site.ctl(&["audit", "query", "--kind", "StoreCompacted", "--output", "jsonl"]);
         if said.code == 0 { said.rows().pop() } else { None }
     });
-    assert!(text(&compacted, "summary").contains("bodies 3"), "{compacted}");
+    assert!(text(&compacted, "summary").contains("bodies=3"), "{compacted}");
     let _whole = site.ctl(&["store", "verify"]).ends(0);
     let _gone = site.ctl(&["entity", "show", &erased]).ends(6);
     let _goes_on = site.ctl(&["backup", "make"]).ends(0);
