@@ -11,6 +11,7 @@ use retention_core::time::Timestamp;
 pub(crate) mod audit;
 pub(crate) mod backup;
 pub(crate) mod batch;
+pub(crate) mod certificate;
 pub(crate) mod clock;
 pub(crate) mod grant;
 pub(crate) mod hold;
@@ -161,6 +162,9 @@ pub(crate) enum Noun {
     /// Ask the event log.
     #[command(subcommand)]
     Audit(audit::Audit),
+    /// Write and check certificates of what was disposed of.
+    #[command(subcommand)]
+    Certificate(certificate::Certificate),
     /// Make backups, and confirm a store that was restored from one.
     #[command(subcommand)]
     Backup(backup::Backup),

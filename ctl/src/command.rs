@@ -16,6 +16,7 @@ use crate::render::{Renderer, printable};
 mod audit;
 mod backup;
 mod batch;
+mod certificate;
 mod clock;
 mod entity;
 mod export;
@@ -53,6 +54,7 @@ pub(crate) fn execute(args: Args) -> Result<ExitCode, Failure> {
         Noun::Grant(command) => grant::execute(&mut context, command),
         Noun::Clock(command) => clock::execute(&mut context, command),
         Noun::Audit(command) => audit::execute(&mut context, command),
+        Noun::Certificate(command) => certificate::execute(&mut context, command),
         Noun::Backup(command) => backup::execute(&mut context, command),
         Noun::Store(command) => store::execute(&mut context, command),
         Noun::Schedule(command) => schedule::execute(&mut context, command),

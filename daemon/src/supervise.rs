@@ -6,8 +6,12 @@ pub mod args;
 mod backups;
 // Bundles, looked at again.
 mod bundles;
+// Certificates of what was disposed of.
+mod certificates;
 // The daemon's life.
 pub mod daemon;
+// What proves the log.
+mod evidence;
 // Registered mailboxes.
 mod mailboxes;
 // Metrics of the views.

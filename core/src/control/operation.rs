@@ -187,6 +187,10 @@ operations! {
     AuditGrowth Get "/v1/audit/growth/{before}/{after}" Auditor One;
     /// Lists the envelopes of the log, the oldest first: what its tree is made of, and nothing of any body.
     AuditEnvelopes Get "/v1/audit/envelopes" Auditor List;
+    /// Writes the certificate of a run.
+    CertificateRun Get "/v1/certificates/runs/{run}" Auditor One;
+    /// Writes the certificate of an entity that was purged.
+    CertificateEntity Get "/v1/certificates/entities/{entity}" Auditor One;
     /// Lists events.
     AuditQuery Get "/v1/events" Auditor List;
     /// Copies the log and its keys to the places that the configuration names.

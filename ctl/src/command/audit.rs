@@ -63,7 +63,13 @@ fn prove(context: &mut Context, call: &Call, what: &Value, into: Option<&Path>) 
 }
 
 /// Shows a text beside what it is about, or writes it into a file and says which.
-fn written(context: &mut Context, mut shown: Value, name: &str, text: &str, into: Option<&Path>) -> Result<(), Cause> {
+pub(super) fn written(
+    context: &mut Context,
+    mut shown: Value,
+    name: &str,
+    text: &str,
+    into: Option<&Path>,
+) -> Result<(), Cause> {
     if let Some(path) = into {
         files::write_new(path, text.as_bytes())?;
     }

@@ -96,6 +96,7 @@ fn contents(operation: Operation) -> Contents {
         Operation::AuditCheckpoint => gives::<wire::CheckpointRow>(),
         Operation::AuditKeys => gives::<wire::SigningKeyRow>().asked::<ListQuery>(),
         Operation::AuditProof | Operation::AuditGrowth => gives::<wire::ProofText>(),
+        Operation::CertificateRun | Operation::CertificateEntity => gives::<wire::CertificateText>(),
         Operation::AuditEnvelopes => gives::<wire::EnvelopeRow>().asked::<ListQuery>(),
         Operation::AuditQuery => gives::<wire::EventRow>().asked::<wire::AuditQuery>(),
         Operation::ScheduleNext => gives::<wire::ScheduleRow>().asked::<ListQuery>(),

@@ -99,6 +99,8 @@ fn handler(operation: Operation) -> MethodRouter<Arc<Control>> {
         Operation::AuditProof => get(audit::proof),
         Operation::AuditGrowth => get(audit::growth),
         Operation::AuditEnvelopes => get(audit::envelopes),
+        Operation::CertificateRun => get(audit::certificate_of_run),
+        Operation::CertificateEntity => get(audit::certificate_of_entity),
         Operation::AuditQuery => get(audit::query),
         Operation::BackupMake => post(backup::make),
         Operation::BackupList => get(backup::list),

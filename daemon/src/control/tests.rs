@@ -99,6 +99,10 @@ impl Works for Idle {
         Err(ErrorBody::of(ErrorCode::Internal))
     }
 
+    fn certificate(&self, _: retention_core::evidence::certificate::Subject) -> Result<String, ErrorBody> {
+        Err(ErrorBody::of(ErrorCode::Internal))
+    }
+
     fn make_backup(&self, _: u32, _: Sink<'_>) -> Result<(), ErrorBody> {
         Err(ErrorBody::of(ErrorCode::Internal))
     }

@@ -5,6 +5,7 @@ use retention_core::control::{
     MailboxFinding, PartRow, PolicyDiffRow, PolicyFileText, ScheduleRow,
 };
 use retention_core::event::grant::GrantRequested;
+use retention_core::evidence::certificate::Subject;
 use retention_core::id::{Digest, EntityId, Position};
 use retention_core::time::Timestamp;
 
@@ -133,6 +134,12 @@ pub trait Works: Send + Sync + 'static {
     /// # Errors
     /// Says when the journal cannot be read.
     fn envelopes(&self, from: Position, limit: usize) -> Result<Vec<EnvelopeRow>, ErrorBody>;
+
+    /// Writes a certificate.
+    ///
+    /// # Errors
+    /// Says when there is nothing to certify.
+    fn certificate(&self, subject: Subject) -> Result<String, ErrorBody>;
 
     /// Makes a backup for a person, and removes the copies of keys whose time is over. Goes on when nobody listens.
     ///

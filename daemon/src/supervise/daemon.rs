@@ -18,13 +18,11 @@ use retention_core::time::Timestamp;
 use retention_core::view::Condition;
 use tokio::sync::{Notify, mpsc, watch};
 
-use super::backups::Backups;
 use super::directory::Directory;
+use super::evidence::{Evidence, EvidenceStages};
 use super::mailboxes::Mailboxes;
 use super::notifier::Notifier;
-use super::publications::publications;
 use super::signals::{Signals, Wish};
-use super::signing_key;
 use super::watch::DirectoryWatch;
 use super::worker::{self, Shared};
 use super::works::{DaemonWorks, Order};
@@ -38,25 +36,21 @@ use crate::connector::mail::Mailroom;
 use crate::control::{self, Accounts, Control, ControlSocket};
 use crate::diagnostics::{self, LevelHandle};
 use crate::halt::Halt;
-use crate::stage::attest::{Attest, TreeHealth};
 use crate::stage::intake::Intake;
 use crate::stage::intake::mail::MailIntake;
 use crate::stage::intake::permission::PermissionIntake;
 use crate::stage::intake::registry::Registrar;
-use crate::stage::ledger::Ledger;
 use crate::stage::policies::Policies;
-use crate::stage::publish::Publish;
 use crate::stage::run::trust::JUMP_US_MAX;
 use crate::stage::{Step, plan, project, run, schedule};
 use crate::store::open::{daemon_draft, program_version};
-use crate::store::tree::Tree;
 use crate::store::{self, OpenError, ReadError, Store};
 
 /// How often the clocks are compared, and the watchdog is told at the least.
 const LOOK_AT_CLOCK_EVERY: Duration = Duration::from_secs(5);
 
 /// How much more time systemd is asked for while the store is being opened.
-const OPENING_EXTENSION: Duration = Duration::from_secs(30);
+pub(super) const OPENING_EXTENSION: Duration = Duration::from_secs(30);
 
 /// Wishes that nobody has looked at yet.
 const WISHES_WAITING_MAX: usize = 8;
@@ -268,37 +262,20 @@ impl Life<'_> {
             permissions: access,
         };
         let mailboxes = Arc::new(Mailboxes { registrar: Registrar::new(Arc::clone(store)), directory, connector });
-        let (attest, tree, tree_health) = self.attest(store, clock);
-        let publish = tree.clone().map(|tree| {
-            let places = publications(&self.config.read().publish, &self.halt);
-            Publish::new(Arc::clone(store), Arc::clone(clock), tree, places)
-        });
-        let erasures = self.config.read().backup.as_ref().and_then(|backup| backup.erasures.clone());
-        let ledger = erasures.map(|path| Ledger::new(Arc::clone(store), Arc::clone(clock), path));
-        let backups = Backups {
-            store: Arc::clone(store),
-            clock: Arc::clone(clock),
-            config: Arc::clone(&self.config),
-            tree: tree.clone(),
-            ledger: ledger.as_ref().map(Ledger::health),
-            under_way: Mutex::default(),
-        };
+        let evidence = Evidence::open(store, clock, &self.config, &self.halt);
         let works = Arc::new(DaemonWorks {
             store: Arc::clone(store),
             clock: Arc::clone(clock),
             config: Arc::clone(&self.config),
             policy_health: policies.health(),
-            tree,
-            tree_health,
-            publish_health: publish.as_ref().map(Publish::health),
-            backups,
+            evidence: evidence.told,
             mailboxes,
             orders,
         });
         let workers = match store.read_only_reason() {
-            None => self
-                .start_stages(store, &shared, &hints, policies, outside, (attest, publish, ledger))
-                .map_err(unexpected)?,
+            None => {
+                self.start_stages(store, &shared, &hints, policies, outside, evidence.stages).map_err(unexpected)?
+            }
             Some(damage) => {
                 tracing::error!(
                     code = damage.code,
@@ -340,7 +317,7 @@ impl Life<'_> {
         hints: &Hints,
         mut policies: Policies,
         outside: Outside,
-        (attest, publish, ledger): (Option<Attest>, Option<Publish>, Option<Ledger>),
+        evidence: EvidenceStages,
     ) -> std::io::Result<Vec<std::thread::JoinHandle<()>>> {
         let config = self.config.read();
         let clock = &shared.clock;
@@ -368,13 +345,13 @@ impl Life<'_> {
         let reloaded = Arc::clone(&hints.reloaded);
         let renamed_in = Arc::clone(&hints.renamed_in);
         let mut workers = Vec::new();
-        if let Some(mut attest) = attest {
+        if let Some(mut attest) = evidence.attest {
             workers.push(start("attest", Wakes::OnTheLog, &hints.none, Box::new(move || attest.step()))?);
         }
-        if let Some(mut publish) = publish {
+        if let Some(mut publish) = evidence.publish {
             workers.push(start("publish", Wakes::OnTheLog, &hints.none, Box::new(move || publish.step()))?);
         }
-        if let Some(mut ledger) = ledger {
+        if let Some(mut ledger) = evidence.ledger {
             workers.push(start("ledger", Wakes::OnTheLog, &hints.none, Box::new(move || ledger.step()))?);
         }
         workers.extend([
@@ -425,39 +402,6 @@ impl Life<'_> {
             start("write-out", Wakes::OnTheLog, &hints.none, Box::new(move || write_out.step()))?,
         ]);
         Ok(workers)
-    }
-
-    /// Opens the tree over the log and the key that signs it. Without them the daemon works and says so. Beside a damaged
-    /// store they are left alone.
-    fn attest(&self, store: &Arc<Store>, clock: &Arc<dyn Clock>) -> (Option<Attest>, Option<Arc<Tree>>, TreeHealth) {
-        if store.read_only_reason().is_some() {
-            return (None, None, TreeHealth::default());
-        }
-        let opened = Tree::open(store.dir()).map_err(|error| error.to_string()).and_then(|tree| {
-            let name = store.view(|views| views.small.store);
-            let signer = signing_key::read_or_make(store.dir(), name).map_err(|error| error.to_string())?;
-            let tree = Arc::new(tree);
-            let attest = Attest::new(Arc::clone(store), Arc::clone(clock), Arc::clone(&tree), signer);
-            attest.map(|attest| (attest, tree)).map_err(|error| error.to_string())
-        });
-        match opened {
-            Ok((mut attest, tree)) => {
-                let health = attest.health();
-                let compared = attest.compare(&mut || {
-                    Notifier.extend(OPENING_EXTENSION);
-                    Notifier.alive();
-                });
-                if let Err(error) = &compared {
-                    tracing::error!(%error, "the tree over the log cannot be compared with it");
-                    *health.lock() = Some(error.to_string());
-                }
-                (Some(attest), Some(tree), health)
-            }
-            Err(error) => {
-                tracing::error!(%error, "checkpoints of the log are not signed");
-                (None, None, Arc::new(Mutex::new(Some(error))))
-            }
-        }
     }
 
     fn start_control(

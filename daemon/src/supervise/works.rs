@@ -9,20 +9,19 @@ use retention_core::control::{
     GiveGrant, Line, MailboxFinding, PartRow, PartState, PolicyDiffRow, PolicyFileText, Progress, Severity,
 };
 use retention_core::event::grant::GrantRequested;
+use retention_core::evidence::certificate::Subject;
 use retention_core::evidence::checkpoint::Checkpoint;
 use retention_core::id::{Digest, EntityId, Position};
 use retention_core::time::Timestamp;
 use tokio::sync::mpsc;
 
-use super::backups::Backups;
+use super::evidence::EvidenceTold;
 use super::mailboxes::Mailboxes;
 use super::metrics;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Metrics};
 use crate::control::{PolicyFacts, Sink, Works, judgement, terms};
-use crate::stage::attest::TreeHealth;
 use crate::stage::policies::PolicyHealth;
-use crate::stage::publish::PublishHealth;
 use crate::store::tree::{Tree, TreeFileError};
 use crate::store::{ReadError, Store};
 
@@ -45,14 +44,8 @@ pub(super) struct DaemonWorks {
     pub(super) config: Arc<RwLock<Config>>,
     /// What is wrong with the policies on disk.
     pub(super) policy_health: Arc<Mutex<PolicyHealth>>,
-    /// The tree over the log; `None` when it could not be opened, or the store is damaged.
-    pub(super) tree: Option<Arc<Tree>>,
-    /// Why checkpoints are no longer signed.
-    pub(super) tree_health: TreeHealth,
-    /// Which places outside do not have the newest checkpoint.
-    pub(super) publish_health: Option<PublishHealth>,
-    /// What makes backups.
-    pub(super) backups: Backups,
+    /// What proves the log.
+    pub(super) evidence: EvidenceTold,
     /// The registered mailboxes.
     pub(super) mailboxes: Arc<Mailboxes>,
     /// Leads to the main loop.
@@ -187,28 +180,32 @@ impl Works for DaemonWorks {
         Ok(rows)
     }
 
+    fn certificate(&self, subject: Subject) -> Result<String, ErrorBody> {
+        self.evidence.certificates.as_ref().ok_or_else(no_tree)?.write(subject)
+    }
+
     fn make_backup(&self, uid: u32, sink: Sink<'_>) -> Result<(), ErrorBody> {
-        self.backups.make(uid, sink)
+        self.evidence.backups.make(uid, sink)
     }
 
     fn backups(&self) -> Result<Vec<BackupRow>, ErrorBody> {
-        self.backups.list()
+        self.evidence.backups.list()
     }
 
     fn verify_backup(&self, last: Position, sink: Sink<'_>) -> Result<(), ErrorBody> {
-        self.backups.verify(last, sink)
+        self.evidence.backups.verify(last, sink)
     }
 
     fn publishing_behind(&self) -> Vec<(String, String)> {
-        self.publish_health.as_ref().map(|health| health.lock().clone()).unwrap_or_default()
+        self.evidence.publish_health.as_ref().map(|health| health.lock().clone()).unwrap_or_default()
     }
 
     fn ledger_behind(&self) -> Option<String> {
-        self.backups.ledger_behind()
+        self.evidence.backups.ledger_behind()
     }
 
     fn tree_stopped(&self) -> Option<String> {
-        self.tree_health.lock().clone()
+        self.evidence.tree_health.lock().clone()
     }
 
     fn metrics(&self) -> Option<String> {
@@ -236,11 +233,13 @@ impl DaemonWorks {
     }
 
     fn tree(&self) -> Result<&Tree, ErrorBody> {
-        self.tree.as_deref().ok_or_else(|| {
-            ErrorBody::saying(ErrorCode::WrongState, "the tree over the log is not open, so nothing can be said of it")
-                .hint("retentionctl status says why")
-        })
+        self.evidence.tree.as_deref().ok_or_else(no_tree)
     }
+}
+
+fn no_tree() -> ErrorBody {
+    ErrorBody::saying(ErrorCode::WrongState, "the tree over the log is not open, so nothing can be said of it")
+        .hint("retentionctl status says why")
 }
 
 fn checkpoint_row(note: String) -> Option<CheckpointRow> {

@@ -7,7 +7,7 @@ use std::process::Command;
 use retention_tests::daemon::Site;
 use serde_json::json;
 
-use super::{people, taken_in, text};
+use super::{is_approved, people, planned, policies_active, shipped, taken_in, text};
 
 /// The verifier that is shipped for auditors, in Python. Returns its exit code and what it says.
 fn auditor(args: &[&str]) -> (i32, String) {
@@ -133,4 +133,48 @@ fn checkpoints_are_told_to_places_outside_and_people_hear_of_one_that_is_away() 
     let _person = site.ctl(&["status"]).ends(10).says("publishing_behind");
     assert!(site.diagnostics().contains("a checkpoint of the log was signed"), "{}", site.diagnostics());
     daemon.stop();
+}
+
+#[test]
+fn a_purge_is_certified_and_the_certificate_is_checked_without_the_daemon() {
+    let site = Site::new(&[("demo-ocm-contacts", &shipped("demo-ocm-contacts"))]);
+    let daemon = site.start();
+    policies_active(&site, &daemon);
+    site.drop_samples();
+    let _intakes = taken_in(&site, &daemon, 2);
+    let plan = planned(&site, "demo-ocm-contacts");
+    let plan = text(&plan, "plan");
+    let entity = text(&site.rows(&["plan", "items", plan])[0], "entity").to_owned();
+    let _alive = site.ctl(&["certificate", "item", &entity]).ends(2).says("was not purged by a run");
+    let _unknown = site.ctl(&["certificate", "run", "R1"]).ends(2).says("there is no run R1");
+    if !is_approved(&site, plan) {
+        return daemon.stop();
+    }
+    let run = site.ctl(&["run", "start", plan, "--watch", "--output", "jsonl"]).ends(0).rows();
+    let run = text(run.last().expect("a row"), "run").to_owned();
+    let file = |name: &str| site.path(name).to_str().expect("a path").to_owned();
+    let (of_run, of_item, page) = (file("run.certificate"), file("item.certificate"), file("item.html"));
+    daemon.until("a checkpoint covers it", || {
+        (site.ctl(&["certificate", "run", &run, "--into", &of_run]).code == 0).then_some(())
+    });
+    let _written = site.ctl(&["certificate", "item", &entity, "--into", &of_item]).ends(0);
+    let key = text(&site.rows(&["audit", "keys"])[0], "verifier_key").to_owned();
+    daemon.stop();
+
+    let checked = |file: &str| site.json(&["certificate", "verify", file, "--key", &key]);
+    let (run_says, item_says) = (checked(&of_run), checked(&of_item));
+    for says in [&run_says, &item_says] {
+        let statement = &says["statement"];
+        assert_eq!((text(statement, "policy"), text(statement, "run_end")), ("demo-ocm-contacts", "completed"));
+        assert_eq!((&statement["purged"], statement["approvals"].as_array().map(Vec::len)), (&json!(3), Some(1)));
+        let sagas = statement["sagas"].as_object().expect("sagas");
+        assert!(sagas.values().all(|saga| saga["destroyed"] == saga["absent"] && saga["end"] == "completed"), "{says}");
+    }
+    assert_eq!(item_says["subject"], json!({ "entity": entity }));
+    assert!(item_says["statement"]["destroyed_at"].is_string() && run_says["statement"]["destroyed_at"].is_null());
+    let _page = site.ctl(&["certificate", "page", &of_item, "--key", &key, "--into", &page]).ends(0);
+    assert!(fs::read_to_string(&page).expect("a page").contains("Certificate of disposition"));
+    let whole = fs::read_to_string(&of_item).expect("a certificate");
+    fs::write(&of_item, whole.replacen("\"purged\": 3", "\"purged\": 4", 1)).expect("a file");
+    let _forged = site.ctl(&["certificate", "verify", &of_item, "--key", &key]).ends(20);
 }

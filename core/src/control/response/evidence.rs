@@ -131,6 +131,13 @@ pub struct CheckpointRow {
     pub note: String,
 }
 
+/// A certificate of disposition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CertificateText {
+    /// The certificate, as it is kept in a file (C2SP signed-note).
+    pub certificate: String,
+}
+
 /// The envelope of one event: a leaf of the tree.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct EnvelopeRow {

@@ -10,7 +10,8 @@ use retention_core::control::{
 };
 use retention_core::event::summary::{self, Disclosure};
 use retention_core::event::{EventType, Recorded};
-use retention_core::id::{EntityId, Position};
+use retention_core::evidence::certificate::Subject;
+use retention_core::id::{EntityId, Position, RunId};
 use retention_core::view::Views;
 
 use super::super::answer::{Batch, Wanted, blocking, list as answer_list};
@@ -57,6 +58,26 @@ pub(crate) async fn checkpoints(
         Ok(Batch { rows, next })
     })
     .await
+}
+
+pub(crate) async fn certificate_of_run(
+    State(control): State<Shared>,
+    Argument(run): Argument<RunId>,
+) -> Result<Json<wire::CertificateText>, ApiError> {
+    certificate(control, Subject::Run(run)).await
+}
+
+pub(crate) async fn certificate_of_entity(
+    State(control): State<Shared>,
+    Argument(entity): Argument<EntityId>,
+) -> Result<Json<wire::CertificateText>, ApiError> {
+    certificate(control, Subject::Entity(entity)).await
+}
+
+async fn certificate(control: Shared, subject: Subject) -> Result<Json<wire::CertificateText>, ApiError> {
+    let works = Arc::clone(&control.works);
+    let certificate = blocking(move || works.certificate(subject).map_err(ApiError)).await?;
+    Ok(Json(wire::CertificateText { certificate }))
 }
 
 pub(crate) async fn checkpoint(State(control): State<Shared>) -> Result<Json<wire::CheckpointRow>, ApiError> {

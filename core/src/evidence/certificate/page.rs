@@ -1,0 +1,121 @@
+//! The page of a certificate, for people: one HTML file without anything from elsewhere, which prints on a sheet or two.
+
+use std::fmt::Write as _;
+
+use super::{Certificate, Disposed, Subject};
+use crate::event::saga::Residue;
+use crate::id::SagaId;
+
+const STYLE: &str = "body{font:11pt/1.45 serif;max-width:44em;margin:2em auto;padding:0 1em}h1{font-size:1.5em}\
+table{border-collapse:collapse;width:100%;margin:.5em 0 1.2em}td,th{border:1px solid #999;padding:.3em .6em;\
+text-align:left;vertical-align:top}th{width:34%;font-weight:normal;background:#f2f2f2}code{font-size:.8em;\
+word-break:break-all}@media print{body{margin:0}}";
+
+/// Returns the page.
+#[must_use]
+pub fn page(certificate: &Certificate) -> String {
+    let statement = &certificate.statement;
+    let (title, what) = match certificate.subject {
+        Subject::Run(run) => (format!("run {run}"), format!("What run {run} disposed of")),
+        Subject::Entity(entity) => (format!("entity {entity}"), format!("Entity {entity}")),
+    };
+    let mut page = format!(
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>Certificate of disposition: {}</title>\
+         <style>{STYLE}</style></head><body>\n<h1>Certificate of disposition</h1>\n<p>{} Written {} from the log <code>{}</code>.</p>\n",
+        escaped(&title),
+        escaped(&(what + ".")),
+        certificate.issued_at,
+        escaped(&certificate.log),
+    );
+    let approvals = match statement.approvals.as_slice() {
+        [] if statement.needs_approval => "<b>none is in this certificate, though one was needed</b>".to_owned(),
+        [] => "none was needed".to_owned(),
+        all => all.iter().map(|one| format!("{} on {}", escaped(&one.by), one.at)).collect::<Vec<_>>().join("<br>"),
+    };
+    table(
+        &mut page,
+        "Decided",
+        &[
+            ("Policy", escaped(&statement.policy)),
+            ("SHA-256 of the policy", code(&statement.policy_digest)),
+            ("Plan", format!("{}, {} items, judged for {}", statement.plan, statement.planned, statement.judged_at)),
+            ("SHA-256 of the plan", code(&statement.plan_digest)),
+            ("Asked for by", escaped(&statement.run_requested_by)),
+            ("Approved by", approvals),
+        ],
+    );
+    let end = statement.run_end.as_deref().unwrap_or("not over");
+    table(
+        &mut page,
+        "Done",
+        &[
+            ("Run", format!("{}: {}", statement.run, escaped(end))),
+            ("Items purged", statement.purged.to_string()),
+            ("Items left alone", statement.left_alone.to_string()),
+            ("Key destroyed", statement.destroyed_at.map_or_else(|| "see below".to_owned(), |at| at.to_string())),
+        ],
+    );
+    for (saga, disposed) in &statement.sagas {
+        part(&mut page, *saga, disposed);
+    }
+    let copies = statement.copies_of_keys_until.map_or_else(
+        || "The daemon made no backup of the keys before.".to_owned(),
+        |until| format!("Copies of the keys that the daemon made before are kept until {until}."),
+    );
+    let _ = write!(
+        page,
+        "<h2>What may be left</h2>\n<ul><li>{copies}</li><li>The export bundles named above, as long as their policy keeps \
+         them.</li><li>Copies that this program did not make: the source, other people, backups of the whole machine, cells of a flash \
+         drive.</li></ul>\n<h2>How to check this</h2>\n<p>This page proves nothing. The certificate it was made from carries {} events, each with \
+         its proof: <code>retentionctl certificate verify FILE --key KEY</code>, with a key that you had before.</p>\n</body></html>\n",
+        certificate.events.len(),
+    );
+    page
+}
+
+fn part(page: &mut String, saga: SagaId, disposed: &Disposed) {
+    let manifest = disposed.manifest.map_or_else(|| "nothing was exported".to_owned(), |manifest| code(&manifest));
+    let mut rows = vec![
+        ("SHA-256 of the export manifest", manifest),
+        ("Exported", disposed.exported_at.map_or_else(|| "–".to_owned(), |at| at.to_string())),
+        ("Items read back and compared", disposed.verified.to_string()),
+        ("Keys destroyed, read back", disposed.destroyed.to_string()),
+        ("Looked for and not found", disposed.absent.to_string()),
+    ];
+    if disposed.expunged > 0 {
+        rows.push(("Messages removed from the server", disposed.expunged.to_string()));
+        let residue: Vec<&str> = disposed.residue.iter().map(|residue| said(*residue)).collect();
+        rows.push((
+            "What the server may keep",
+            if residue.is_empty() { "nothing".to_owned() } else { residue.join("; ") },
+        ));
+    }
+    rows.push(("Ended", escaped(disposed.end.as_deref().unwrap_or("not over"))));
+    table(page, &format!("Part {saga}"), &rows);
+}
+
+fn said(residue: Residue) -> &'static str {
+    match residue {
+        Residue::CacheCleared => "nothing: its cache was cleared",
+        Residue::CacheMayRemain => "sender and subject in its cache, until that is rewritten",
+        Residue::DelayedExpunge => "the file of the message, until its delayed expunge has run",
+        Residue::ServerUnknown => "unknown: nothing is known of this kind of server",
+    }
+}
+
+fn table(page: &mut String, title: &str, rows: &[(&str, String)]) {
+    // Writing to a string cannot fail.
+    let _ = write!(page, "<h2>{}</h2>\n<table>", escaped(title));
+    for (name, value) in rows {
+        let _ = write!(page, "<tr><th>{name}</th><td>{value}</td></tr>");
+    }
+    page.push_str("</table>\n");
+}
+
+fn code(digest: &crate::id::Digest) -> String {
+    format!("<code>{digest}</code>")
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}

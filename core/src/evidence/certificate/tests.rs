@@ -1,0 +1,197 @@
+use proptest::prelude::*;
+
+use super::super::checkpoint::{Checkpoint, keys_of};
+use super::super::tree;
+use super::page::page;
+use super::*;
+use crate::event::Actor;
+use crate::event::backup::BackupMade;
+use crate::event::codec::Bodies as _;
+use crate::event::decision::{PlanApproved, PlanFrozen, PlanPurpose, RunEnded, RunRequested, RunStarted};
+use crate::event::erasure::KeyDestroyed;
+use crate::event::saga::{SagaEnded, SagaStarted, ScriptKind, Step, StepSucceeded};
+use crate::id::StreamId;
+
+const PLAN: PlanId = PlanId(Position(1));
+const RUN: RunId = RunId(Position(4));
+const SAGA: SagaId = SagaId(Position(6));
+const ENTITY: EntityId = EntityId(9);
+
+/// A purge of one entity, as its log tells it: the cause of each event, who, about what.
+fn log() -> Vec<(Envelope, Event)> {
+    let person = Actor::Person(1000);
+    let done = |step, receipt| Event::StepSucceeded(StepSucceeded { saga: SAGA, step, compensation: false, receipt });
+    let manifest = Digest([4; 32]);
+    let events = [
+        (Actor::Daemon, 0, Event::BackupMade(BackupMade { last: Position(1), manifest, keys_until: Timestamp(99) })),
+        (
+            Actor::Daemon,
+            1,
+            Event::PlanFrozen(PlanFrozen {
+                plan: PLAN,
+                purpose: PlanPurpose::Run,
+                policy: "old <contacts>".to_owned(),
+                policy_digest: Digest([2; 32]),
+                log_position: Position(1),
+                as_of: Timestamp(5),
+                population: 10,
+                items: 1,
+                kept: Vec::new(),
+                tripped: Vec::new(),
+                needs_approval: true,
+                approvals_needed: 1,
+                approval_valid_ms: 1,
+                digest: Digest([3; 32]),
+            }),
+        ),
+        (
+            Actor::Person(1001),
+            1,
+            Event::PlanApproved(PlanApproved { plan: PLAN, digest: Digest([3; 32]), comment: "seen".to_owned() }),
+        ),
+        (person, 1, Event::RunRequested(RunRequested { plan: PLAN, digest: Digest([3; 32]) })),
+        (Actor::Daemon, 4, Event::RunStarted(RunStarted { run: RUN, plan: PLAN, items: 1 })),
+        (
+            Actor::Daemon,
+            4,
+            Event::SagaStarted(SagaStarted {
+                run: RUN,
+                script: ScriptKind::ExportPurge,
+                script_version: 1,
+                mailbox: None,
+                items: Vec::new(),
+            }),
+        ),
+        (
+            Actor::Daemon,
+            6,
+            done(Step::Export, Receipt::Exported { manifest, exported_at: Timestamp(6), items: 1, bytes: 7 }),
+        ),
+        (Actor::Daemon, 6, done(Step::VerifyExport, Receipt::ExportVerified { manifest, items: 1 })),
+        (Actor::Daemon, 6, Event::KeyDestroyed(KeyDestroyed { run: RUN, saga: SAGA, item: 0 })),
+        (Actor::Daemon, 6, done(Step::Purge, Receipt::Purged { items: 1 })),
+        (Actor::Daemon, 6, done(Step::VerifyAbsence, Receipt::Absent { items: 1 })),
+        (Actor::Daemon, 6, Event::SagaEnded(SagaEnded { saga: SAGA, end: SagaEnd::Completed, purged: 1 })),
+        (Actor::Daemon, 4, Event::RunEnded(RunEnded { run: RUN, end: RunEnd::Completed, purged: 1, skipped: 0 })),
+    ];
+    (1..)
+        .zip(events)
+        .map(|(position, (actor, cause, event))| {
+            let body = event.encode_body().unwrap();
+            let is_sealed = matches!(event, Event::PlanApproved(_));
+            let envelope = Envelope {
+                event_type: event.event_type() as u16,
+                schema: 1,
+                sealed: is_sealed,
+                actor,
+                position: Position(position),
+                recorded_at: Timestamp(i64::try_from(position).unwrap()),
+                occurred_at: Timestamp(0),
+                stream: StreamId([1; 16]),
+                cause: Position(cause),
+                entity: matches!(event, Event::KeyDestroyed(_)).then_some(ENTITY),
+                body_len: u32::try_from(body.len()).unwrap(),
+                body_digest: if is_sealed { Digest([7; 32]) } else { Digest::of(&body) },
+            };
+            (envelope, event)
+        })
+        .collect()
+}
+
+/// Makes a certificate of these events of the log.
+fn certificate(subject: Subject, wanted: impl Fn(&Event) -> bool) -> Result<(String, String), CertificateError> {
+    let log = log();
+    let mut stored: Vec<Digest> = Vec::new();
+    for (number, (envelope, _)) in (0..).zip(&log) {
+        stored.extend(tree::appended(number, tree::leaf(&envelope.to_bytes()), &stored).unwrap());
+    }
+    let size = log.len() as u64;
+    let (signer, verifier) = keys_of(&[3; 32], "log").unwrap();
+    let root = tree::root(size, &stored).unwrap();
+    let checkpoint = Checkpoint { origin: "log".to_owned(), size, root }.sign(&signer).unwrap();
+    let (mut told, mut events) = (Vec::new(), Vec::new());
+    for (envelope, event) in log.iter().filter(|(_, event)| wanted(event)) {
+        let leaf = envelope.position.0 - 1;
+        let path = tree::prove(size, leaf, &stored).unwrap();
+        let proof = EventProof { envelope: envelope.to_bytes(), leaf, path, checkpoint: checkpoint.clone() }.text();
+        let body = carries_body(event).then(|| hex::encode(event.encode_body().unwrap()));
+        told.push((*envelope, body.is_some().then(|| event.clone())));
+        events.push(Proven { proof, body });
+    }
+    let certificate = Certificate::of("log".to_owned(), Timestamp(50), subject, &told, events)?;
+    Ok((certificate.sign(&signer).unwrap(), verifier))
+}
+
+#[test]
+fn a_certificate_says_who_decided_what_was_destroyed_and_what_may_be_left() {
+    for subject in [Subject::Run(RUN), Subject::Entity(ENTITY)] {
+        let (text, key) = certificate(subject, |_| true).unwrap();
+        let read = Certificate::verify(&text, &[&key]).unwrap();
+        let statement = &read.statement;
+        assert_eq!((statement.policy.as_str(), statement.plan, statement.run), ("old <contacts>", PLAN, RUN));
+        assert_eq!(statement.approvals, [Approval { by: "uid:1001".to_owned(), at: Timestamp(3) }]);
+        assert_eq!((statement.run_requested_by.as_str(), statement.purged), ("uid:1000", 1));
+        assert_eq!(statement.copies_of_keys_until, Some(Timestamp(99)));
+        assert_eq!(statement.destroyed_at.is_some(), subject == Subject::Entity(ENTITY));
+        let saga = &statement.sagas[&SAGA];
+        assert_eq!((saga.verified, saga.destroyed, saga.absent, saga.end.as_deref()), (1, 1, 1, Some("completed")));
+        let page = page(&read);
+        assert!(page.contains("old &lt;contacts&gt;") && !page.contains("<contacts>"), "{page}");
+        assert!(page.contains("uid:1001"), "{page}");
+    }
+}
+
+#[test]
+fn what_is_missing_or_of_something_else_is_no_certificate() {
+    let without = |kind: EventType, subject| certificate(subject, |event| event.event_type() != kind);
+    let entity = Subject::Entity(ENTITY);
+    for kind in [EventType::PlanFrozen, EventType::RunRequested, EventType::SagaStarted, EventType::KeyDestroyed] {
+        assert_eq!(without(kind, entity), Err(CertificateError::Incomplete), "{kind:?}");
+    }
+    assert_eq!(certificate(Subject::Entity(EntityId(8)), |_| true), Err(CertificateError::Incomplete));
+    assert_eq!(certificate(Subject::Run(RunId(Position(5))), |_| true), Err(CertificateError::Incomplete));
+    // What is not in it is not stated.
+    let (text, key) = without(EventType::PlanApproved, entity).unwrap();
+    let read = Certificate::verify(&text, &[&key]).unwrap();
+    assert!(read.statement.approvals.is_empty() && page(&read).contains("none is in this certificate"));
+    let (other, _) = (keys_of(&[4; 32], "log").unwrap().1, ());
+    assert!(Certificate::verify(&text, &[&other]).is_err());
+}
+
+#[test]
+fn whoever_can_sign_still_cannot_state_what_the_events_do_not_say() {
+    let (text, key) = certificate(Subject::Entity(ENTITY), |_| true).unwrap();
+    let signer = keys_of(&[3; 32], "log").unwrap().0;
+    let forged = |change: &dyn Fn(&mut Certificate)| {
+        let mut certificate = Certificate::unverified(&text).unwrap();
+        change(&mut certificate);
+        Certificate::verify(&certificate.sign(&signer).unwrap(), &[&key]).unwrap_err()
+    };
+    assert_eq!(forged(&|c| c.statement.purged = 2), CertificateError::Statement);
+    assert_eq!(forged(&|c| c.statement.approvals.clear()), CertificateError::Statement);
+    assert_eq!(forged(&|c| c.subject = Subject::Run(RUN)), CertificateError::Statement);
+    assert_eq!(forged(&|c| drop(c.events.remove(7))), CertificateError::Statement);
+    assert_eq!(forged(&|c| c.events[1].body = c.events[3].body.clone()), CertificateError::Body);
+    assert!(matches!(forged(&|c| c.events[1].proof = c.events[1].proof.replace('A', "B")), CertificateError::Proof(_)));
+}
+
+proptest! {
+    #[test]
+    fn a_changed_certificate_does_not_hold(at in any::<prop::sample::Index>(), byte in 0x20u8..0x7f) {
+        let (text, key) = certificate(Subject::Entity(ENTITY), |_| true).unwrap();
+        let mut bytes = text.clone().into_bytes();
+        let at = at.index(bytes.len());
+        prop_assume!(bytes[at] != byte && bytes[at].is_ascii());
+        bytes[at] = byte;
+        let changed = String::from_utf8(bytes).unwrap();
+        if let Ok(read) = Certificate::verify(&changed, &[&key]) {
+            // Spaces and other spellings of the same signature are no change.
+            prop_assert_eq!(read, Certificate::unverified(&text).unwrap());
+        }
+    }
+
+    #[test]
+    fn any_text_is_a_certificate_or_an_error(text in "(?s).{0,300}") {
+        let _ = Certificate::unverified(&text);
+    }
+}

@@ -1,0 +1,64 @@
+//! `certificate`.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use retention_core::id::{EntityId, RunId};
+
+/// `certificate`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Certificate {
+    /// Write the certificate of a run: who decided and agreed, what was exported, destroyed and looked for, each with its proof.
+    ///
+    /// Example: retentionctl certificate run R210 --into R210.certificate
+    ///
+    /// Needs the role auditor.
+    Run {
+        /// The run.
+        run: RunId,
+        /// Write it into this file, which must not exist, instead of standard output.
+        #[arg(long, value_name = "FILE")]
+        into: Option<PathBuf>,
+    },
+    /// Write the certificate of one entity that was purged.
+    ///
+    /// Example: retentionctl certificate item E1042 --into E1042.certificate
+    ///
+    /// Needs the role auditor.
+    Item {
+        /// The entity.
+        entity: EntityId,
+        /// Write it into this file, which must not exist, instead of standard output.
+        #[arg(long, value_name = "FILE")]
+        into: Option<PathBuf>,
+    },
+    /// Check a certificate: its signature, every proof, and that what it states follows from its events.
+    ///
+    /// Ends with 20 when anything does not hold.
+    ///
+    /// Example: retentionctl certificate verify E1042.certificate --key KEY
+    ///
+    /// Needs no daemon.
+    Verify {
+        /// The certificate.
+        file: PathBuf,
+        /// A verifier key, as `audit keys` lists it; may be repeated.
+        #[arg(long = "key", required = true, value_name = "KEY")]
+        keys: Vec<String>,
+    },
+    /// Make a page of a certificate that people can read and print. It is checked first.
+    ///
+    /// Example: retentionctl certificate page E1042.certificate --key KEY --into E1042.html
+    ///
+    /// Needs no daemon.
+    Page {
+        /// The certificate.
+        file: PathBuf,
+        /// A verifier key, as `audit keys` lists it; may be repeated.
+        #[arg(long = "key", required = true, value_name = "KEY")]
+        keys: Vec<String>,
+        /// Write the page into this file, which must not exist.
+        #[arg(long, value_name = "FILE")]
+        into: PathBuf,
+    },
+}

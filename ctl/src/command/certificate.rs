@@ -1,0 +1,72 @@
+//! `certificate`.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+
+use retention_core::control::{CertificateText, ErrorCode, ExitCode, Operation};
+use retention_core::evidence::certificate::page::page;
+use retention_core::evidence::certificate::{CERTIFICATE_BYTES_MAX, Certificate as Written};
+use serde_json::{Value, json};
+
+use super::batch::files;
+use super::{Call, Context, refuse};
+use crate::args::certificate::Certificate;
+use crate::exit::{Cause, Doing, Failure};
+
+pub(super) fn execute(context: &mut Context, command: Certificate) -> Result<ExitCode, Failure> {
+    match command {
+        Certificate::Run { run, into } => {
+            let call = Call::to(Operation::CertificateRun, &[&run]);
+            write(context, &call, &json!({ "run": run }), into.as_deref()).doing("write the certificate")
+        }
+        Certificate::Item { entity, into } => {
+            let call = Call::to(Operation::CertificateEntity, &[&entity]);
+            write(context, &call, &json!({ "entity": entity }), into.as_deref()).doing("write the certificate")
+        }
+        Certificate::Verify { file, keys } => verify(context, &file, &keys).doing("check the certificate"),
+        Certificate::Page { file, keys, into } => {
+            make_page(context, &file, &keys, &into).doing("make a page of the certificate")
+        }
+    }
+}
+
+fn write(context: &mut Context, call: &Call, what: &Value, into: Option<&Path>) -> Result<ExitCode, Cause> {
+    let written: CertificateText = context.client.typed(call)?;
+    super::audit::written(context, what.clone(), "certificate", &written.certificate, into)?;
+    if let Some(path) = into {
+        context.next(&format!("retentionctl certificate verify {} --key KEY", path.display()));
+    }
+    Ok(ExitCode::Done)
+}
+
+fn verify(context: &mut Context, file: &Path, keys: &[String]) -> Result<ExitCode, Cause> {
+    let certificate = checked(file, keys)?;
+    context.present(&json!({
+        "holds": true,
+        "log": certificate.log,
+        "issued_at": certificate.issued_at,
+        "subject": certificate.subject,
+        "events": certificate.events.len(),
+        "statement": certificate.statement,
+    }))?;
+    Ok(ExitCode::Done)
+}
+
+fn make_page(context: &mut Context, file: &Path, keys: &[String], into: &Path) -> Result<ExitCode, Cause> {
+    let certificate = checked(file, keys)?;
+    files::write_new(into, page(&certificate).as_bytes())?;
+    context.present(&json!({ "file": into.display().to_string() }))?;
+    Ok(ExitCode::Done)
+}
+
+fn checked(file: &Path, keys: &[String]) -> Result<Written, Cause> {
+    let unread = |source| Cause::File { path: file.to_owned(), doing: "read", source };
+    let mut bytes = Vec::new();
+    File::open(file).map_err(unread)?.take(CERTIFICATE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).map_err(unread)?;
+    let text = String::from_utf8(bytes);
+    let text = text.map_err(|_| refuse(ErrorCode::BadRequest, format!("{} is no certificate", file.display())))?;
+    let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+    Written::verify(&text, &keys)
+        .map_err(|error| refuse(ErrorCode::VerificationFailed, format!("{}: {error}", file.display())))
+}

@@ -1,0 +1,159 @@
+//! Certificates of disposition: what the log says of a run or of an entity, gathered, proven and signed.
+
+use std::sync::Arc;
+
+use retention_core::control::{ErrorBody, ErrorCode};
+use retention_core::event::codec::Bodies as _;
+use retention_core::event::{Envelope, Event, EventType};
+use retention_core::evidence::certificate::{Certificate, Proven, Subject, belongs, carries_body, reaches};
+use retention_core::evidence::checkpoint::{origin_of, verifier_of};
+use retention_core::id::{Digest, EntityId, Position, RunId};
+use zeroize::Zeroizing;
+
+use crate::clock::Clock;
+use crate::store::tree::Tree;
+use crate::store::{Order, Query, Store};
+
+/// What writes certificates.
+pub(super) struct Certificates {
+    pub(super) store: Arc<Store>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) tree: Arc<Tree>,
+    pub(super) signer: Zeroizing<String>,
+}
+
+/// The most events of one certificate. A run of a million items has some hundred sagas of about ten events.
+const EVENTS_MAX: usize = 20_000;
+
+/// How many events are asked for together.
+const PAGE: usize = 1_000;
+
+impl Certificates {
+    /// Writes the certificate of a run or of an entity.
+    pub(super) fn write(&self, subject: Subject) -> Result<String, ErrorBody> {
+        let positions = match subject {
+            Subject::Run(run) => self.positions_of_run(run)?,
+            Subject::Entity(entity) => self.positions_of_entity(entity)?,
+        };
+        let mut told: Vec<(Envelope, Option<Event>)> = Vec::with_capacity(positions.len());
+        let mut events = Vec::with_capacity(positions.len());
+        for position in positions {
+            self.store.halt().check().map_err(|_| ErrorBody::of(ErrorCode::Stopping))?;
+            let Some(recorded) = self.store.read(position).map_err(failed)? else { continue };
+            let proof = self.tree.prove(&recorded.envelope).map_err(failed)?;
+            let proof = proof.ok_or_else(|| not_yet(position))?.text();
+            let event = recorded.event().filter(|event| carries_body(event));
+            let body = event.and_then(|event| event.encode_body().ok());
+            // What an older program encoded otherwise is told by its envelope alone.
+            let body = body.filter(|body| Digest::of(body) == recorded.envelope.body_digest);
+            told.push((recorded.envelope, event.filter(|_| body.is_some()).cloned()));
+            events.push(Proven { proof, body: body.map(hex::encode) });
+        }
+        let reached = reaches(&told);
+        let log = verifier_of(&self.signer).and_then(|key| origin_of(&key)).map_err(failed)?;
+        let certificate = Certificate::of(log, self.clock.now(), subject, &told, events).map_err(|error| {
+            ErrorBody::saying(ErrorCode::WrongState, format!("there is nothing to certify yet: {error}"))
+                .hint("a certificate is written once the run has begun its first saga")
+        })?;
+        tracing::info!(?subject, events = certificate.events.len(), upto = %reached, "a certificate was written");
+        certificate.sign(&self.signer).map_err(failed)
+    }
+
+    fn positions_of_run(&self, run: RunId) -> Result<Vec<Position>, ErrorBody> {
+        let plan = self.store.view(|views| views.small.runs.run(run).map(|run| run.plan));
+        let plan = plan.ok_or_else(|| {
+            ErrorBody::saying(ErrorCode::NotFound, format!("there is no run {run}")).hint("retentionctl run list")
+        })?;
+        let mut positions = self.asked(&Query { run: Some(run), ..Query::default() }, &|event| belongs(event))?;
+        let decided = Query { types: vec![EventType::PlanFrozen, EventType::PlanApproved], ..Query::default() };
+        positions.extend(self.asked(&Query { after: Some(plan.0), ..decided }, &|event| match event {
+            Event::PlanFrozen(body) => body.plan == plan,
+            Event::PlanApproved(body) => body.plan == plan,
+            _ => false,
+        })?);
+        positions.extend(self.longest_kept_backup(run.0)?);
+        positions.sort_unstable();
+        positions.dedup();
+        Ok(positions)
+    }
+
+    fn positions_of_entity(&self, entity: EntityId) -> Result<Vec<Position>, ErrorBody> {
+        let types = vec![EventType::KeyDestroyed];
+        let destroyed = Query { entity: Some(entity), types, limit: 1, ..Query::default() };
+        let found = self.store.query(&destroyed).map_err(failed)?.rows.first().map(|(position, _)| *position);
+        let not_purged = || {
+            ErrorBody::saying(ErrorCode::NotFound, format!("{entity} was not purged by a run of this log"))
+                .hint(format!("retentionctl entity history {entity}"))
+        };
+        let position = found.ok_or_else(not_purged)?;
+        let recorded = self.store.read(position).map_err(failed)?.ok_or_else(not_purged)?;
+        let Some(Event::KeyDestroyed(body)) = recorded.event() else { return Err(not_purged()) };
+        let (run, saga) = (body.run, body.saga);
+        let mut positions = Vec::new();
+        for at in self.positions_of_run(run)? {
+            let of_another =
+                match self.store.read(at).map_err(failed)?.as_ref().and_then(|recorded| recorded.event().cloned()) {
+                    Some(Event::SagaStarted(_)) => at != saga.0,
+                    Some(Event::StepSucceeded(body)) => body.saga != saga,
+                    Some(Event::SagaEnded(body)) => body.saga != saga,
+                    _ => false,
+                };
+            if !of_another {
+                positions.push(at);
+            }
+        }
+        positions.push(position);
+        positions.sort_unstable();
+        Ok(positions)
+    }
+
+    /// Returns the backup before a position whose copy of the keys is kept the longest.
+    fn longest_kept_backup(&self, before: Position) -> Result<Option<Position>, ErrorBody> {
+        let query = Query { types: vec![EventType::BackupMade], ..Query::default() };
+        let mut longest = None;
+        for position in self.asked(&query, &|_| true)?.into_iter().filter(|position| *position < before) {
+            if let Some(Event::BackupMade(body)) =
+                self.store.read(position).map_err(failed)?.as_ref().and_then(|recorded| recorded.event())
+            {
+                longest = longest.max(Some((body.keys_until, position)));
+            }
+        }
+        Ok(longest.map(|(_, position)| position))
+    }
+
+    /// Returns the positions that a question finds and that are wanted, the oldest first.
+    fn asked(&self, query: &Query, wanted: &dyn Fn(&Event) -> bool) -> Result<Vec<Position>, ErrorBody> {
+        let mut query = Query { order: Order::OldestFirst, limit: PAGE, ..query.clone() };
+        let mut positions = Vec::new();
+        loop {
+            let page = self.store.query(&query).map_err(failed)?;
+            for (position, row) in page.rows {
+                // Keys are destroyed one by one, and only that of the entity itself is wanted.
+                if row.event_type == EventType::KeyDestroyed as u16 {
+                    continue;
+                }
+                let recorded = self.store.read(position).map_err(failed)?;
+                if recorded.as_ref().and_then(|recorded| recorded.event()).is_some_and(wanted) {
+                    positions.push(position);
+                }
+            }
+            if positions.len() > EVENTS_MAX {
+                return Err(ErrorBody::saying(ErrorCode::TooLarge, "this run is too large for one certificate")
+                    .hint("retentionctl certificate item writes one for a single entity"));
+            }
+            match page.next {
+                Some(next) => query.after = Some(next),
+                None => return Ok(positions),
+            }
+        }
+    }
+}
+
+fn not_yet(position: Position) -> ErrorBody {
+    ErrorBody::saying(ErrorCode::WrongState, format!("no checkpoint covers event {position} yet"))
+        .hint("one is signed each second while the log grows; if none comes, see retentionctl status")
+}
+
+fn failed(error: impl std::fmt::Display) -> ErrorBody {
+    ErrorBody::saying(ErrorCode::Internal, error.to_string())
+}

@@ -1,0 +1,109 @@
+//! What is kept beside the log to prove it: the tree, what signs and publishes it, the ledger of erasures, certificates and backups.
+
+use std::sync::Arc;
+
+use parking_lot::{Mutex, RwLock};
+
+use super::backups::Backups;
+use super::certificates::Certificates;
+use super::daemon::OPENING_EXTENSION;
+use super::notifier::Notifier;
+use super::publications::publications;
+use super::signing_key;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::halt::Halt;
+use crate::stage::attest::{Attest, TreeHealth};
+use crate::stage::ledger::Ledger;
+use crate::stage::publish::{Publish, PublishHealth};
+use crate::store::Store;
+use crate::store::tree::Tree;
+
+/// All of it.
+pub(super) struct Evidence {
+    pub(super) stages: EvidenceStages,
+    pub(super) told: EvidenceTold,
+}
+
+/// What has a thread of its own.
+pub(super) struct EvidenceStages {
+    pub(super) attest: Option<Attest>,
+    pub(super) publish: Option<Publish>,
+    pub(super) ledger: Option<Ledger>,
+}
+
+/// What people ask.
+pub(super) struct EvidenceTold {
+    /// The tree over the log; `None` when it could not be opened, or the store is damaged.
+    pub(super) tree: Option<Arc<Tree>>,
+    /// Why checkpoints are no longer signed.
+    pub(super) tree_health: TreeHealth,
+    /// Which places outside do not have the newest checkpoint.
+    pub(super) publish_health: Option<PublishHealth>,
+    /// What writes certificates.
+    pub(super) certificates: Option<Certificates>,
+    /// What makes backups.
+    pub(super) backups: Backups,
+}
+
+impl Evidence {
+    /// Opens the tree over the log and the key that signs it. Without them the daemon works and says so. Beside a damaged store
+    /// they are left alone; a log that contradicts its newest checkpoint makes the store read-only.
+    pub(super) fn open(store: &Arc<Store>, clock: &Arc<dyn Clock>, config: &Arc<RwLock<Config>>, halt: &Halt) -> Self {
+        let (attest, tree, tree_health) = attest(store, clock);
+        let certificates = tree.clone().and_then(|tree| {
+            let signer = signing_key::read_or_make(store.dir(), store.view(|views| views.small.store)).ok()?;
+            Some(Certificates { store: Arc::clone(store), clock: Arc::clone(clock), tree, signer })
+        });
+        let publish = tree.clone().map(|tree| {
+            let places = publications(&config.read().publish, halt);
+            Publish::new(Arc::clone(store), Arc::clone(clock), tree, places)
+        });
+        let erasures = config.read().backup.as_ref().and_then(|backup| backup.erasures.clone());
+        let ledger = erasures.map(|path| Ledger::new(Arc::clone(store), Arc::clone(clock), path));
+        let backups = Backups {
+            store: Arc::clone(store),
+            clock: Arc::clone(clock),
+            config: Arc::clone(config),
+            tree: tree.clone(),
+            ledger: ledger.as_ref().map(Ledger::health),
+            under_way: Mutex::default(),
+        };
+        let publish_health = publish.as_ref().map(Publish::health);
+        Self {
+            stages: EvidenceStages { attest, publish, ledger },
+            told: EvidenceTold { tree, tree_health, publish_health, certificates, backups },
+        }
+    }
+}
+
+fn attest(store: &Arc<Store>, clock: &Arc<dyn Clock>) -> (Option<Attest>, Option<Arc<Tree>>, TreeHealth) {
+    if store.read_only_reason().is_some() {
+        return (None, None, TreeHealth::default());
+    }
+    let opened = Tree::open(store.dir()).map_err(|error| error.to_string()).and_then(|tree| {
+        let name = store.view(|views| views.small.store);
+        let signer = signing_key::read_or_make(store.dir(), name).map_err(|error| error.to_string())?;
+        let tree = Arc::new(tree);
+        let attest = Attest::new(Arc::clone(store), Arc::clone(clock), Arc::clone(&tree), signer);
+        attest.map(|attest| (attest, tree)).map_err(|error| error.to_string())
+    });
+    match opened {
+        Ok((mut attest, tree)) => {
+            let health = attest.health();
+            let compared = attest.compare(&mut || {
+                Notifier.extend(OPENING_EXTENSION);
+                Notifier.alive();
+            });
+            if let Err(error) = &compared {
+                tracing::error!(%error, "the tree over the log cannot be compared with it");
+                *health.lock() = Some(error.to_string());
+            }
+            (Some(attest), Some(tree), health)
+        }
+        Err(error) => {
+            tracing::error!(%error, "checkpoints of the log are not signed");
+            (None, None, Arc::new(Mutex::new(Some(error))))
+        }
+    }
+}
