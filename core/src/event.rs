@@ -16,6 +16,7 @@ pub mod erasure;
 pub mod grant;
 pub mod hold;
 pub mod mailbox;
+pub mod migration;
 pub mod operation;
 pub mod permission;
 pub mod saga;
@@ -209,6 +210,22 @@ events! {
     80 KeyDestroyed(erasure::KeyDestroyed) Public;
     /// An entity was taken back out of quarantine.
     81 EntityRestored(erasure::EntityRestored) House;
+    /// A person asks that a mailbox be copied into another.
+    90 MigrationRequested(migration::MigrationRequested) House;
+    /// A folder of a migration was opened for the first time.
+    91 MigrationFolderOpened(migration::MigrationFolderOpened) Entity;
+    /// Messages are about to be appended: the intent.
+    92 MigrationCopyStarted(migration::MigrationCopyStarted) Public;
+    /// Messages are at the target.
+    93 MigrationCopied(migration::MigrationCopied) Public;
+    /// A folder was compared at both servers.
+    94 MigrationFolderVerified(migration::MigrationFolderVerified) Public;
+    /// A migration does not go on for now.
+    95 MigrationFailed(migration::MigrationFailed) Public;
+    /// A person stops a migration.
+    96 MigrationStopRequested(migration::MigrationStopRequested) House;
+    /// A migration is over.
+    97 MigrationEnded(migration::MigrationEnded) Public;
     /// Somebody read personal data through the control API.
     100 RecordsOpened(operation::RecordsOpened) Public;
     /// The store was made.

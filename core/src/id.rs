@@ -169,6 +169,11 @@ position_id!(
     GrantId, 'G', "a grant", "G310"
 );
 
+position_id!(
+    /// A migration of a mailbox: the position of its `MigrationRequested`.
+    MigrationId, 'M', "a migration", "M420"
+);
+
 /// The number of a column layout, in the order in which layouts were recorded; starts at 1.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode, Serialize, Deserialize, ToSchema,

@@ -24,6 +24,7 @@ pub mod index;
 pub mod intakes;
 pub mod links;
 mod marks;
+pub mod migrations;
 pub mod pauses;
 pub mod permissions;
 pub mod plans;

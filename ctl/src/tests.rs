@@ -194,6 +194,7 @@ fn every_column_is_a_field_of_its_rows() {
     has_columns::<wire::EventRow>(columns.audit);
     has_columns::<wire::CheckpointRow>(columns.checkpoint);
     has_columns::<wire::SigningKeyRow>(columns.signing_key);
+    has_columns::<wire::MigrationRow>(columns.migration);
     has_columns::<wire::BackupRow>(columns.backup);
     has_columns::<wire::PartRow>(columns.store);
     has_columns::<wire::ScheduleRow>(columns.schedule);

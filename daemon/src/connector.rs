@@ -23,6 +23,9 @@ pub mod archive;
 // Messages in mailboxes, whatever protocol is behind.
 pub mod mail;
 
+// Copying between two mailboxes, whatever protocol is behind.
+pub mod moving;
+
 // Mail servers.
 pub mod imap;
 

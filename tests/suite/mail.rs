@@ -5,6 +5,7 @@ mod daemon;
 mod directory;
 mod grants;
 mod messages;
+mod migrate;
 mod servers;
 mod tools;
 mod unfriendly;

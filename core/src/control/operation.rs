@@ -157,6 +157,14 @@ operations! {
     MailboxPermissions Get "/v1/mailboxes/{mailbox}/permissions" Auditor List;
     /// Takes a mailbox out of the registry and destroys its credential.
     MailboxRemove Post "/v1/mailboxes/{mailbox}/remove" Operator One;
+    /// Asks that a mailbox be copied into another.
+    MailboxMigrate Post "/v1/migrations" Operator One;
+    /// Lists migrations, the newest first.
+    MigrationList Get "/v1/migrations" Auditor List;
+    /// Shows one migration.
+    MigrationShow Get "/v1/migrations/{migration}" Auditor One;
+    /// Stops a migration before its next message.
+    MigrationStop Post "/v1/migrations/{migration}/stop" Operator One;
     /// Asks for access to a mailbox for a time.
     GrantGive Post "/v1/grants" Operator One;
     /// Asks that the permissions of all registered mailboxes be looked at now and compared with the grants.

@@ -404,6 +404,22 @@ pub struct AddMailboxes {
     pub batch: Option<Digest>,
 }
 
+/// Asks that a mailbox be copied into another.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MigrateMailbox {
+    /// The registered mailbox that is copied. It is only read.
+    pub source: EntityId,
+    /// The registered mailbox that it is copied into.
+    pub target: EntityId,
+    /// Folders that are left out, with those below, by their paths.
+    #[serde(default)]
+    pub exclude: Vec<String>,
+    /// Messages of more bytes are left out, and counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_bytes: Option<u64>,
+}
+
 /// Asks for access to a mailbox.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

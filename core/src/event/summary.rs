@@ -171,6 +171,29 @@ fn facts_of(event: &Event) -> Vec<(Fact, bool)> {
             fact("doubt", b.doubt.name()).with("expected_at", b.expected_at).with("seen_at", b.seen_at)
         }
         Event::ClockConfirmed(b) => fact("doubted", b.doubted).naming("reason", &b.reason),
+        Event::MigrationRequested(b) => fact("source", b.source)
+            .with("target", b.target)
+            .with("excluded", b.exclude.len())
+            .with("max_bytes", b.max_bytes.map_or_else(|| "none".to_owned(), |bytes| bytes.to_string())),
+        Event::MigrationFolderOpened(b) => fact("migration", b.migration).with("folder", b.folder),
+        Event::MigrationCopyStarted(b) => {
+            fact("migration", b.migration).with("folder", b.folder).with("messages", b.uids.len())
+        }
+        Event::MigrationCopied(b) => fact("migration", b.migration)
+            .with("folder", b.folder)
+            .with("messages", b.messages)
+            .with("bytes", b.bytes)
+            .with("left_out", b.left_out)
+            .with("gone", b.gone),
+        Event::MigrationFolderVerified(b) => fact("migration", b.migration)
+            .with("folder", b.folder)
+            .with("messages", b.messages)
+            .with("missing", b.missing),
+        Event::MigrationFailed(b) => fact("migration", b.migration).with("code", &b.code).with("retry_at", b.retry_at),
+        Event::MigrationStopRequested(b) => fact("migration", b.migration).naming("reason", &b.reason),
+        Event::MigrationEnded(b) => fact("migration", b.migration)
+            .with("end", b.end.name())
+            .with("code", if b.code.is_empty() { "none" } else { &b.code }),
         Event::BackupMade(b) => {
             fact("last", b.last).with("manifest", b.manifest.short()).with("keys_until", b.keys_until)
         }

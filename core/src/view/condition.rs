@@ -191,7 +191,10 @@ fn may_purge(views: &Views, saga: SagaId, items: &[(EntityId, Position)]) -> Res
     let policy = policy.map(|plan| plan.request.policy.as_str());
     let pauses = &views.small.pauses;
     let is_paused = policy.is_none_or(|policy| pauses.covers_policy(policy))
-        || open.started.mailbox.is_some_and(|mailbox| pauses.covers_mailbox(mailbox));
+        || open
+            .started
+            .mailbox
+            .is_some_and(|mailbox| pauses.covers_mailbox(mailbox) || views.small.migrations.using(mailbox).is_some());
     if is_paused && !open.is_past_pivot() {
         return Err(Conflict::Paused);
     }

@@ -42,6 +42,8 @@ pub struct Small {
     pub registry: Registry,
     /// Who may do what in them.
     pub permissions: AllPermissions,
+    /// Migrations of mailboxes.
+    pub migrations: super::migrations::Migrations,
     /// Whether the clock is believed.
     pub clock: ClockTrust,
     /// Whether it was restored and nobody has confirmed it.
@@ -116,6 +118,7 @@ impl Small {
         self.grants.fold(envelope, event);
         self.registry.fold(envelope, event);
         self.permissions.fold(envelope, event);
+        self.migrations.fold(envelope, event);
     }
 
     fn with_plan(&mut self, id: PlanId, change: impl FnOnce(&mut super::Plan)) {

@@ -25,6 +25,10 @@ use retention_core::event::hold::{
 use retention_core::event::mailbox::{
     CredentialDestroyed, CredentialStored, MailboxRegistered, MailboxRemoved, MigrationBatchImported, SealedSecret,
 };
+use retention_core::event::migration::{
+    MigrationCopied, MigrationCopyStarted, MigrationEnd, MigrationEnded, MigrationFailed, MigrationFolderOpened,
+    MigrationFolderVerified, MigrationRequested, MigrationStopRequested,
+};
 use retention_core::event::operation::{
     ClockJumped, DaemonStarted, DaemonStopped, RecordsOpened, SigningKeyAdopted, StoreCompacted, StoreInitialised,
     StoreRebuilt,
@@ -38,7 +42,7 @@ use retention_core::event::saga::{
 };
 use retention_core::event::{Actor, Envelope, Event, EventType};
 use retention_core::id::{
-    Digest, EntityId, GrantId, Handle, HoldId, LayoutId, PlanId, Position, RunId, SagaId, StreamId,
+    Digest, EntityId, GrantId, Handle, HoldId, LayoutId, MigrationId, PlanId, Position, RunId, SagaId, StreamId,
 };
 use retention_core::mailbox::Rights;
 use retention_core::record::{
@@ -80,6 +84,7 @@ pub(crate) fn events() -> Vec<Event> {
     all.extend(rest());
     all.extend(clock());
     all.extend(backups());
+    all.extend(migrations());
     all
 }
 
@@ -435,6 +440,55 @@ fn clock() -> Vec<Event> {
         .map(|doubt| Event::ClockDoubted(ClockDoubted { doubt, expected_at: at(1), seen_at: at(90_000) }))
         .chain([Event::ClockConfirmed(ClockConfirmed { doubted: Position(99), reason: "compared".to_owned() })])
         .collect()
+}
+
+fn migrations() -> Vec<Event> {
+    let migration = MigrationId(Position(700));
+    let ends = every!(MigrationEnd: Verified, Differs, Stopped, Failed);
+    let requested = |exclude: &[&str], max_bytes| {
+        Event::MigrationRequested(MigrationRequested {
+            source: EntityId(5),
+            target: EntityId(6),
+            exclude: exclude.iter().map(|&folder| folder.to_owned()).collect(),
+            max_bytes,
+        })
+    };
+    [
+        requested(&[], None),
+        requested(&["Trash", "Účty/2019"], Some(35_000_000)),
+        Event::MigrationFolderOpened(MigrationFolderOpened {
+            migration,
+            folder: 2,
+            path: "Sent Items".to_owned(),
+            into: "Sent".to_owned(),
+            source_validity: 7,
+            target_validity: 8,
+        }),
+        Event::MigrationCopyStarted(MigrationCopyStarted {
+            migration,
+            folder: 2,
+            uids: vec![1, 2, 300],
+            target_uid_next: 4,
+        }),
+        Event::MigrationCopied(MigrationCopied {
+            migration,
+            folder: 2,
+            upto: 300,
+            messages: 2,
+            bytes: 70_000,
+            left_out: 1,
+            gone: 3,
+        }),
+        Event::MigrationFolderVerified(MigrationFolderVerified { migration, folder: 2, messages: 9, missing: 1 }),
+        Event::MigrationFailed(MigrationFailed { migration, code: "mail-lost".to_owned(), retry_at: at(60) }),
+        Event::MigrationStopRequested(MigrationStopRequested { migration, reason: "later".to_owned() }),
+    ]
+    .into_iter()
+    .chain(ends.into_iter().map(|end| {
+        let code = if end == MigrationEnd::Failed { "mailbox_removed".to_owned() } else { String::new() };
+        Event::MigrationEnded(MigrationEnded { migration, end, code, looked_at: Position(800) })
+    }))
+    .collect()
 }
 
 fn backups() -> Vec<Event> {

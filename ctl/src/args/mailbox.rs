@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Subcommand};
-use retention_core::id::EntityId;
+use retention_core::id::{EntityId, MigrationId};
 
 use super::{Part, Why};
 use crate::args::batch::Reading;
@@ -92,6 +92,49 @@ pub(crate) enum Mailbox {
         mailbox: EntityId,
         #[command(flatten)]
         part: Part,
+    },
+    /// Copy a mailbox into another, on another server: folders, messages byte for byte, flags, keywords and dates.
+    ///
+    /// Both must be registered. The source is only read. It goes on after any interruption, copies nothing twice, and reads every
+    /// message again at both servers in the end. Asked for again, it copies what is new. Until it is over, no message of
+    /// either mailbox is purged. See docs/migrate.md.
+    ///
+    /// Example: retentionctl mailbox migrate E7 E9 --exclude Trash --max-bytes 35000000
+    ///
+    /// Needs the role operator.
+    Migrate {
+        /// The mailbox that is copied, such as E7.
+        source: EntityId,
+        /// The mailbox that it is copied into, such as E9.
+        target: EntityId,
+        /// A folder that is left out, with those below it, by its path; may be repeated.
+        #[arg(long, value_name = "FOLDER")]
+        exclude: Vec<String>,
+        /// Leave out messages of more bytes, and count them.
+        #[arg(long, value_name = "BYTES")]
+        max_bytes: Option<u64>,
+    },
+    /// List the migrations, the newest first, or show one.
+    ///
+    /// Example: retentionctl mailbox migrations
+    ///
+    /// Needs the role auditor.
+    Migrations {
+        /// Only this one, such as M420.
+        migration: Option<MigrationId>,
+        #[command(flatten)]
+        part: Part,
+    },
+    /// Stop a migration before its next message. What was copied stays; asked for again, it goes on.
+    ///
+    /// Example: retentionctl mailbox stop-migration M420 --reason "the line is needed"
+    ///
+    /// Needs the role operator.
+    StopMigration {
+        /// The migration, such as M420.
+        migration: MigrationId,
+        #[command(flatten)]
+        why: Why,
     },
     /// Take a mailbox out of the registry and destroy its password.
     ///

@@ -5,9 +5,9 @@ use std::path::Path;
 use retention_core::batch::{self, MigrationKind, Settings, Sheet, register};
 use retention_core::control::{
     Accepted, AddMailbox as WireMailbox, AddMailboxes, Because, Checked, ErrorCode, ExitCode, Finding, Line,
-    MAILBOXES_PER_REQUEST_MAX, MailboxFinding, MailboxesAdded, Operation, Severity,
+    MAILBOXES_PER_REQUEST_MAX, MailboxFinding, MailboxesAdded, MigrateMailbox, Operation, Severity,
 };
-use retention_core::id::{Digest, EntityId};
+use retention_core::id::{Digest, EntityId, MigrationId};
 use retention_core::mailbox::LoginForm;
 use serde_json::json;
 
@@ -31,6 +31,9 @@ pub(super) const COLUMNS: &[&str] = &[
 
 pub(super) const PERMISSION_COLUMNS: &[&str] =
     &["folder", "identifier", "holder", "rights", "full_access", "grant", "seen_at"];
+
+pub(super) const MIGRATION_COLUMNS: &[&str] =
+    &["migration", "source", "target", "state", "code", "folders", "messages", "left_out", "missing", "requested_at"];
 
 pub(super) const CHECK_COLUMNS: &[&str] = &["check", "severity", "code", "message", "hint"];
 
@@ -58,8 +61,33 @@ pub(super) fn execute(context: &mut Context, command: Mailbox) -> Result<ExitCod
             context.list(&call, PERMISSION_COLUMNS).doing("list the permissions")?;
             Ok(ExitCode::Done)
         }
+        Mailbox::Migrate { source, target, exclude, max_bytes } => {
+            let wanted = MigrateMailbox { source, target, exclude, max_bytes };
+            migrate(context, &wanted).doing("ask for the migration")
+        }
+        Mailbox::Migrations { migration: Some(id), .. } => {
+            context.show(&Call::to(Operation::MigrationShow, &[&id])).doing("show the migration")?;
+            Ok(ExitCode::Done)
+        }
+        Mailbox::Migrations { migration: None, part } => {
+            context.plain_list(Operation::MigrationList, part, MIGRATION_COLUMNS).doing("list the migrations")
+        }
+        Mailbox::StopMigration { migration, why } => {
+            let call = Call::to(Operation::MigrationStop, &[&migration]).with(&Because { reason: why.reason });
+            context.show(&call).doing("stop the migration")?;
+            context.next(&format!("retentionctl mailbox migrations {migration}"));
+            Ok(ExitCode::Done)
+        }
         Mailbox::Remove { mailbox, why } => remove(context, mailbox, why.reason).doing("remove the mailbox"),
     }
+}
+
+fn migrate(context: &mut Context, wanted: &MigrateMailbox) -> Result<ExitCode, Cause> {
+    let accepted: Accepted = context.client.typed(&Call::to(Operation::MailboxMigrate, &[]).with(wanted))?;
+    let migration = MigrationId(accepted.position);
+    context.present(&json!({ "migration": migration }))?;
+    context.next(&format!("retentionctl mailbox migrations {migration}"));
+    Ok(ExitCode::Done)
 }
 
 fn add(context: &mut Context, wanted: AddMailbox) -> Result<ExitCode, Cause> {

@@ -24,6 +24,7 @@ pub(crate) mod grant;
 pub(crate) mod hold;
 pub(crate) mod intake;
 pub(crate) mod mailbox;
+pub(crate) mod migration;
 pub(crate) mod plan;
 pub(crate) mod policy;
 pub(crate) mod run;

@@ -84,9 +84,14 @@ fn contents(operation: Operation) -> Contents {
         Operation::MailboxPermissions => gives::<wire::PermissionRow>().asked::<ListQuery>(),
         Operation::GrantReconcile => gives::<wire::Reconciling>(),
         Operation::MailboxScan => gives::<wire::Accepted>(),
-        Operation::MailboxRemove | Operation::GrantRevoke | Operation::ClockConfirm | Operation::RestoreConfirm => {
-            gives::<wire::Accepted>().taking::<wire::Because>()
-        }
+        Operation::MailboxRemove
+        | Operation::GrantRevoke
+        | Operation::ClockConfirm
+        | Operation::MigrationStop
+        | Operation::RestoreConfirm => gives::<wire::Accepted>().taking::<wire::Because>(),
+        Operation::MailboxMigrate => gives::<wire::Accepted>().taking::<wire::MigrateMailbox>(),
+        Operation::MigrationList => gives::<wire::MigrationRow>().asked::<ListQuery>(),
+        Operation::MigrationShow => gives::<wire::MigrationRow>(),
         Operation::GrantGive => gives::<wire::Accepted>().taking::<wire::GiveGrant>(),
         Operation::GrantList => gives::<wire::GrantRow>().asked::<ListQuery>(),
         Operation::GrantShow => gives::<wire::GrantDetail>(),

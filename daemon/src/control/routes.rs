@@ -14,7 +14,7 @@ use retention_core::control::{ErrorCode, Operation, REQUEST_BYTES_MAX};
 
 use super::error::ApiError;
 use super::handlers::{
-    audit, backup, clock, entity, evidence, grant, hold, intake, mailbox, plan, policy, run, status,
+    audit, backup, clock, entity, evidence, grant, hold, intake, mailbox, migration, plan, policy, run, status,
 };
 use super::server::Caller;
 use super::{Control, openapi};
@@ -85,6 +85,10 @@ fn handler(operation: Operation) -> MethodRouter<Arc<Control>> {
         Operation::GrantReconcile => post(mailbox::reconcile),
         Operation::MailboxScan => post(mailbox::scan),
         Operation::MailboxRemove => post(mailbox::remove),
+        Operation::MailboxMigrate => post(migration::request),
+        Operation::MigrationList => get(migration::list),
+        Operation::MigrationShow => get(migration::show),
+        Operation::MigrationStop => post(migration::stop),
         Operation::GrantGive => post(grant::give),
         Operation::GrantList => get(grant::list),
         Operation::GrantShow => get(grant::show),

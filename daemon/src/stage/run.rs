@@ -31,6 +31,7 @@ mod effect;
 pub mod grant;
 mod made;
 mod message;
+pub mod migrate;
 pub mod trust;
 
 /// The stage.
@@ -208,7 +209,10 @@ impl Run {
             // One mailbox may be paused while the others go on.
             let is_paused = self.store.view(|views| {
                 let mailbox = views.small.runs.saga(*saga).and_then(|saga| saga.started.mailbox);
-                mailbox.is_some_and(|mailbox| views.small.pauses.covers_mailbox(mailbox))
+                // What is being copied elsewhere stays until it was verified there.
+                mailbox.is_some_and(|mailbox| {
+                    views.small.pauses.covers_mailbox(mailbox) || views.small.migrations.using(mailbox).is_some()
+                })
             });
             let wish = if is_paused && wish == Wish::GoOn { Wish::Pause } else { wish };
             match self.drive(*saga, wish, now)? {

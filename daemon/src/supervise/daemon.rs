@@ -31,8 +31,9 @@ use crate::clock::{Clock, WallClock};
 use crate::config::{CONFIG_BYTES_MAX, Config, Environment};
 use crate::connector::access::{AccessTarget, PermissionReader};
 use crate::connector::archive::DiskArchive;
-use crate::connector::imap::{Connector, ImapAccess, ImapMailroom, Keys};
+use crate::connector::imap::{Connector, ImapAccess, ImapMailroom, ImapMover, Keys};
 use crate::connector::mail::Mailroom;
+use crate::connector::moving::Mover;
 use crate::control::{self, Accounts, Control, ControlSocket};
 use crate::diagnostics::{self, LevelHandle};
 use crate::halt::Halt;
@@ -260,6 +261,7 @@ impl Life<'_> {
             mailroom: Arc::new(ImapMailroom::new(Arc::clone(&connector), directory.clone(), keys)),
             access: Arc::clone(&access) as Arc<dyn AccessTarget>,
             permissions: access,
+            mover: Arc::new(ImapMover::new(Arc::clone(&connector), directory.clone())),
         };
         let mailboxes = Arc::new(Mailboxes { registrar: Registrar::new(Arc::clone(store)), directory, connector });
         let evidence = Evidence::open(store, clock, &self.config, &self.halt);
@@ -333,6 +335,7 @@ impl Life<'_> {
             .with_mailroom(Arc::clone(&outside.mailroom));
         let mut permissions = PermissionIntake::new(Arc::clone(store), Arc::clone(clock), outside.permissions);
         let mut grants = run::grant::Grants::new(Arc::clone(store), Arc::clone(clock), outside.access);
+        let mut migrations = run::migrate::Migrations::new(Arc::clone(store), Arc::clone(clock), outside.mover);
         let mut credentials = run::credential::Credentials::new(Arc::clone(store));
         let mut mail = MailIntake::new(Arc::clone(store), Arc::clone(clock), outside.mailroom);
         let mut plan = plan::Plan::new(Arc::clone(store), Arc::clone(clock));
@@ -397,6 +400,7 @@ impl Life<'_> {
             },
             start("permissions", Wakes::OnTheLog, &hints.none, Box::new(move || permissions.step()))?,
             start("grants", Wakes::OnTheLog, &hints.none, Box::new(move || grants.step()))?,
+            start("migrations", Wakes::OnTheLog, &hints.none, Box::new(move || migrations.step()))?,
             start("credentials", Wakes::OnTheLog, &hints.none, Box::new(move || credentials.step()))?,
             start("mail", Wakes::OnTheLog, &hints.none, Box::new(move || Ok(mail.step()?)))?,
             start("write-out", Wakes::OnTheLog, &hints.none, Box::new(move || write_out.step()))?,
@@ -620,6 +624,7 @@ struct Outside {
     mailroom: Arc<dyn Mailroom>,
     access: Arc<dyn AccessTarget>,
     permissions: Arc<dyn PermissionReader>,
+    mover: Arc<dyn Mover>,
 }
 
 /// What wakes stages early.

@@ -49,7 +49,7 @@ fn access_policy() -> String {
 }
 
 /// How an admin gets into the mailboxes of a server.
-fn server_block(server: &Server) -> String {
+pub(super) fn server_block(server: &Server, password: &str) -> String {
     let kind = server.kind();
     let (login, admin) = match kind {
         Kind::Dovecot => ("dovecot-master", "admin"),
@@ -58,32 +58,32 @@ fn server_block(server: &Server) -> String {
     };
     format!(
         "[[server]]\nname = \"{kind}\"\nhost = \"127.0.0.1\"\nport = {}\nca_file = \"{}\"\nserver_name = \"localhost\"\n\
-         login = \"{login}\"\nadmin = {{ login = \"{admin}\", file = \"admin.pw\" }}\n",
+         login = \"{login}\"\nadmin = {{ login = \"{admin}\", file = \"{password}\" }}\n",
         server.imaps_port(),
         server.ca_file().display(),
     )
 }
 
-fn private(site: &Site, name: &str, text: &str) {
+pub(super) fn private(site: &Site, name: &str, text: &str) {
     site.write(name, text);
     fs::set_permissions(site.path(name), fs::Permissions::from_mode(0o600)).expect("a mode");
 }
 
 fn site_of(server: &Server) -> Site {
     let site = Site::new(&[("old-mail", MAIL_POLICY), ("access", &access_policy())]);
-    let config = format!("{}{}", site.config(), server_block(server));
+    let config = format!("{}{}", site.config(), server_block(server, "admin.pw"));
     site.write("config.toml", &config);
     let admin = if server.kind() == Kind::Dovecot { "admin" } else { "mailadmin" };
     private(&site, "admin.pw", &format!("{}\n", server.account(admin).password));
     site
 }
 
-fn text<'a>(value: &'a Value, name: &str) -> &'a str {
+pub(super) fn text<'a>(value: &'a Value, name: &str) -> &'a str {
     value[name].as_str().unwrap_or_else(|| panic!("{name} is no text in {value}"))
 }
 
 /// Registers a mailbox, and returns its number.
-fn added(site: &Site, server: &Server, account: &Account) -> String {
+pub(super) fn added(site: &Site, server: &Server, account: &Account) -> String {
     let address = format!("{}@example.org", account.name);
     let (kind, root) = (server.kind().to_string(), server.folder_of(account, &[]));
     let mut args = vec!["mailbox", "add", &address, "--server", &kind, "--user", &account.name];

@@ -7,7 +7,7 @@ use super::{ApprovalRow, Severity};
 use crate::control::ActorName;
 use crate::event::grant::{GrantEnd, GrantPurpose, GrantReceipt};
 use crate::event::permission::Holder;
-use crate::id::{Digest, EntityId, GrantId};
+use crate::id::{Digest, EntityId, GrantId, MigrationId};
 use crate::time::Timestamp;
 use crate::view::GrantState;
 
@@ -164,4 +164,35 @@ impl std::fmt::Debug for GrantDetail {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("GrantDetail").field("row", &self.row).finish_non_exhaustive()
     }
+}
+
+/// One migration of a mailbox.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct MigrationRow {
+    /// The migration.
+    pub migration: MigrationId,
+    /// The mailbox that is copied.
+    pub source: EntityId,
+    /// The mailbox that it is copied into.
+    pub target: EntityId,
+    /// `copying`, `waiting`, `stopping`, or how it ended: `verified`, `differs`, `stopped`, `failed`.
+    pub state: String,
+    /// Why it waits or failed: a stable code.
+    pub code: Option<String>,
+    /// When it is tried again.
+    pub retry_at: Option<Timestamp>,
+    /// Folders that were begun.
+    pub folders: u64,
+    /// Messages that were copied, those of earlier migrations of the same two mailboxes included.
+    pub messages: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Messages that were left out because they are too large, or because the target refuses them.
+    pub left_out: u64,
+    /// Messages of the source that were not found at the target, once they were looked for.
+    pub missing: Option<u64>,
+    /// When it was asked for.
+    pub requested_at: Timestamp,
+    /// When it was over.
+    pub ended_at: Option<Timestamp>,
 }

@@ -152,7 +152,14 @@ pub(crate) async fn remove(
                     format!("{grant} is a grant on this mailbox that is not over; nothing was changed"),
                 )
                 .hint(format!("retentionctl grant revoke {grant} --reason …, then try again"))),
-                None => Ok(()),
+                None => match views.small.migrations.using(id) {
+                    Some(migration) => Err(ApiError::saying(
+                        ErrorCode::WrongState,
+                        format!("{migration} is a migration with this mailbox that is not over; nothing was changed"),
+                    )
+                    .hint(format!("retentionctl mailbox stop-migration {migration} --reason …, then try again"))),
+                    None => Ok(()),
+                },
             }
         })
         .await?;

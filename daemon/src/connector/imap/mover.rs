@@ -1,0 +1,326 @@
+//! Copying a mailbox over IMAP: a text streams from one server to the other and is never kept.
+
+use std::collections::HashMap;
+use std::io::{self, Read};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use crossbeam_channel::{Receiver, Sender};
+use retention_core::id::{Digest, EntityId};
+use retention_core::record::message::MessageStanding;
+use retention_core::time::Timestamp;
+use sha2::{Digest as _, Sha256};
+
+use super::directory::MailboxDirectory;
+use super::error::{MailError, RETRY_SOON};
+use super::folder::{Folder, SpecialUse};
+use super::mailroom::by_path;
+use super::messages::{BodySink, Criteria, STOPPED};
+use super::session::Session;
+use super::uid::{Uid, Uids};
+use super::{Connector, InternalDate};
+use crate::connector::mail::{EachMessage, FolderState, MailFailure, MailFolder, MessageState, Uid as Number};
+use crate::connector::moving::{Copied, EachPrint, Mover, Moving, OpenPair, Print, Side};
+use crate::connector::outcome::Retry;
+
+/// Pieces of a text that wait between the two servers: with those that are being read and written, some hundred KiB.
+const PIECES_MAX: usize = 8;
+
+/// How many messages are told by one command.
+const TOLD_AT_ONCE: u32 = 10_000;
+
+/// How many texts are asked for by one command.
+const TEXTS_AT_ONCE: u32 = 200;
+
+const INCOMPLETE: MailError = MailError::refused("mail-answer-incomplete", Retry::After(RETRY_SOON));
+const FOLDER_MISSING: MailError = MailError::refused("mail-folder-missing", Retry::After(RETRY_SOON));
+
+/// Copies between the mailboxes of a directory.
+pub struct ImapMover {
+    connector: Arc<Connector>,
+    directory: Arc<dyn MailboxDirectory>,
+}
+
+impl ImapMover {
+    /// Makes one.
+    #[must_use]
+    pub fn new(connector: Arc<Connector>, directory: Arc<dyn MailboxDirectory>) -> Self {
+        Self { connector, directory }
+    }
+}
+
+impl Mover for ImapMover {
+    fn open(&self, source: EntityId, target: EntityId) -> Result<Box<dyn Moving + '_>, MailFailure> {
+        let open = |mailbox| {
+            let access = self.directory.access(mailbox).map_err(MailFailure::Refused)?;
+            Ok::<_, MailFailure>(self.connector.open(&access)?)
+        };
+        let (source, target) = (open(source)?, open(target)?);
+        Ok(Box::new(Pair { source, target, into: String::new(), listed: HashMap::new(), at_target: HashMap::new() }))
+    }
+}
+
+struct Pair {
+    source: Session,
+    target: Session,
+    /// The name of the counterpart that is written to.
+    into: String,
+    /// Folders by their paths, as they were last listed.
+    listed: HashMap<String, Folder>,
+    at_target: HashMap<String, Folder>,
+}
+
+impl Pair {
+    fn list_target(&mut self) -> Result<(), MailError> {
+        self.at_target = by_path(self.target.folders()?)?;
+        Ok(())
+    }
+}
+
+fn state_of(selected: &super::session::Selected) -> FolderState {
+    FolderState {
+        uid_validity: selected.uid_validity.0,
+        uid_next: selected.uid_next.unwrap_or(0),
+        exists: selected.exists,
+        highest_modseq: selected.highest_mod_seq,
+    }
+}
+
+impl Moving for Pair {
+    fn folders(&mut self) -> Result<Vec<MailFolder>, MailFailure> {
+        self.listed = by_path(self.source.folders()?)?;
+        let selectable = self.listed.values().filter(|folder| folder.selectable);
+        let mut folders: Vec<MailFolder> = selectable
+            .map(|folder| MailFolder {
+                name: folder.path.clone(),
+                special_use: folder.special_use.iter().map(|special| use_of(*special)).collect(),
+            })
+            .collect();
+        folders.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(folders)
+    }
+
+    fn counterpart(&mut self, folder: &MailFolder) -> Result<String, MailFailure> {
+        self.list_target()?;
+        let of_same_use = self
+            .at_target
+            .values()
+            .find(|other| other.special_use.is_some_and(|special| folder.special_use.contains(&use_of(special))));
+        if let Some(other) = of_same_use.filter(|other| other.selectable) {
+            return Ok(other.path.clone());
+        }
+        if self.at_target.get(&folder.name).is_some_and(|other| other.selectable) {
+            return Ok(folder.name.clone());
+        }
+        let name = self.target.name_of(&folder.name);
+        let made = self.target.create(&name);
+        // Somebody else may have made it in this moment; whether it is there, the list says.
+        self.list_target()?;
+        if self.at_target.get(&folder.name).is_none_or(|other| !other.selectable) {
+            made?;
+            return Err(FOLDER_MISSING.into());
+        }
+        // A mail program that does not show it is an inconvenience and no loss.
+        if let Err(error) = self.target.subscribe(&name) {
+            tracing::warn!(code = error.code(), "a folder that was made at the target could not be subscribed to");
+        }
+        Ok(folder.name.clone())
+    }
+
+    fn open_pair(&mut self, path: &str, into: &str) -> Result<Option<OpenPair>, MailFailure> {
+        if !self.listed.contains_key(path) {
+            self.folders()?;
+        }
+        let Some(name) = self.listed.get(path).map(|folder| folder.name.clone()) else { return Ok(None) };
+        let source = self.source.examine(&name)?;
+        if !self.at_target.contains_key(into) {
+            self.list_target()?;
+        }
+        self.into = self.at_target.get(into).map(|folder| folder.name.clone()).ok_or(FOLDER_MISSING)?;
+        let target = self.target.examine(&self.into)?;
+        Ok(Some(OpenPair { source: state_of(&source), target: state_of(&target) }))
+    }
+
+    fn messages(&mut self, after: Number, each: EachMessage<'_>) -> Result<(), MailFailure> {
+        let all = self.source.search(&Criteria::all())?;
+        let newer: Uids = all.iter().filter(|uid| uid.0 > after).collect();
+        let mut has_enough = false;
+        for uids in newer.chunks(TOLD_AT_ONCE) {
+            let missing = self.source.fetch_states(&uids, |state| {
+                has_enough = has_enough || each(state.into()).is_break();
+            })?;
+            // Told when it was searched for and not when it was read: gone in between, or not to be believed.
+            if !missing.is_empty() && !self.source.those_there(&missing)?.is_empty() {
+                return Err(INCOMPLETE.into());
+            }
+        }
+        Ok(())
+    }
+
+    fn copy(&mut self, message: &MessageState) -> Result<Copied, MailFailure> {
+        let uid = Uid(message.uid);
+        let (pieces, received) = crossbeam_channel::bounded(PIECES_MAX);
+        let Self { source, target, into, .. } = self;
+        std::thread::scope(|scope| {
+            let reading = std::thread::Builder::new()
+                .name("move-read".to_owned())
+                .spawn_scoped(scope, move || source.fetch_bodies(&Uids::from(uid), &mut Sending(pieces)))
+                .map_err(|_| MailFailure::from(INCOMPLETE))?;
+            let written = match received.recv() {
+                Ok(Piece::Begins(bytes)) => {
+                    let mut text = Text { pieces: &received, piece: Vec::new(), at: 0, is_whole: false };
+                    let date = InternalDate::of(message.standing.received);
+                    let appended = target.append(into, &flags_of(&message.standing), date, bytes, &mut text);
+                    // Whatever the target said, the source is read to its end, or its session is of no more use.
+                    let is_whole = text.drain();
+                    Some(appended.map(|_| (bytes, is_whole)))
+                }
+                Ok(Piece::Bytes(_) | Piece::Ends) | Err(_) => None,
+            };
+            let missing = reading.join().unwrap_or(Err(INCOMPLETE));
+            match (written, missing) {
+                (Some(Ok((bytes, true))), _) => Ok(Copied::Done { bytes }),
+                // The target has as many bytes as were announced, or it has none; an end that was not whole is neither.
+                (Some(Ok((_, false))), _) => Err(MailError::unknown("mail-source-broke-off").into()),
+                (Some(Err(error)), _) => Err(error.into()),
+                (None, Ok(missing)) if missing.contains(uid) => Ok(Copied::Gone),
+                (None, Ok(_)) => Err(INCOMPLETE.into()),
+                (None, Err(error)) => Err(MailFailure::Refused(MailFailure::from(error).of_question())),
+            }
+        })
+    }
+
+    fn prints(&mut self, side: Side, from: Number, each: EachPrint<'_>) -> Result<(), MailFailure> {
+        let session = match side {
+            Side::Source => &mut self.source,
+            Side::Target => {
+                // What was appended since it was opened is seen by opening it again.
+                self.target.examine(&self.into)?;
+                &mut self.target
+            }
+        };
+        let wanted: Uids = session.search(&Criteria::all())?.iter().filter(|uid| uid.0 >= from).collect();
+        for uids in wanted.chunks(TEXTS_AT_ONCE) {
+            let mut received: HashMap<Uid, Timestamp> = HashMap::new();
+            session.fetch_states(&uids, |state| {
+                received.insert(state.uid, state.internal_date.at());
+            })?;
+            let mut printing = Printing { received: &received, hash: Sha256::new(), each: &mut *each };
+            match session.fetch_bodies(&uids, &mut printing) {
+                Ok(missing) if missing.is_empty() || session.those_there(&missing)?.is_empty() => {}
+                Ok(_) => return Err(INCOMPLETE.into()),
+                Err(error) if error == STOPPED => return Ok(()),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn use_of(special: SpecialUse) -> String {
+    special.attribute().trim_start_matches('\\').to_lowercase()
+}
+
+/// System flags as the protocol writes them, and keywords as they are.
+fn flags_of(standing: &MessageStanding) -> Vec<String> {
+    let system = standing.flags.iter().filter_map(|flag| {
+        let known = ["\\Answered", "\\Deleted", "\\Draft", "\\Flagged", "\\Seen"];
+        known.into_iter().find(|known| known[1..].eq_ignore_ascii_case(flag)).map(str::to_owned)
+    });
+    system.chain(standing.keywords.iter().cloned()).collect()
+}
+
+enum Piece {
+    Begins(u64),
+    Bytes(Vec<u8>),
+    Ends,
+}
+
+/// Sends a text on as it comes. Nobody who listens any more is no reason to stop: the server would have to be asked anew.
+struct Sending(Sender<Piece>);
+
+impl BodySink for Sending {
+    fn begins(&mut self, _uid: Uid, bytes: u64) -> ControlFlow<()> {
+        let _heard = self.0.send(Piece::Begins(bytes));
+        ControlFlow::Continue(())
+    }
+
+    fn chunk(&mut self, bytes: &[u8]) -> ControlFlow<()> {
+        let _heard = self.0.send(Piece::Bytes(bytes.to_vec()));
+        ControlFlow::Continue(())
+    }
+
+    fn ends(&mut self, _uid: Uid) -> ControlFlow<()> {
+        let _heard = self.0.send(Piece::Ends);
+        ControlFlow::Continue(())
+    }
+}
+
+/// The text of one message, read as it comes.
+struct Text<'a> {
+    pieces: &'a Receiver<Piece>,
+    piece: Vec<u8>,
+    at: usize,
+    is_whole: bool,
+}
+
+impl Text<'_> {
+    /// Reads what is left, and says whether the text came to its end.
+    fn drain(mut self) -> bool {
+        while !self.is_whole {
+            match self.pieces.recv() {
+                Ok(Piece::Ends) => self.is_whole = true,
+                Ok(Piece::Bytes(_) | Piece::Begins(_)) => {}
+                Err(_) => return false,
+            }
+        }
+        true
+    }
+}
+
+impl Read for Text<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        while self.at == self.piece.len() && !self.is_whole {
+            match self.pieces.recv() {
+                Ok(Piece::Bytes(bytes)) => (self.piece, self.at) = (bytes, 0),
+                Ok(Piece::Ends) => self.is_whole = true,
+                Ok(Piece::Begins(_)) => {}
+                Err(_) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            }
+        }
+        let rest = self.piece.get(self.at..).unwrap_or_default();
+        let count = rest.len().min(into.len());
+        if let (Some(to), Some(from)) = (into.get_mut(..count), rest.get(..count)) {
+            to.copy_from_slice(from);
+        }
+        self.at += count;
+        Ok(count)
+    }
+}
+
+/// Hashes texts as they come.
+struct Printing<'a, 'b> {
+    received: &'a HashMap<Uid, Timestamp>,
+    hash: Sha256,
+    each: EachPrint<'b>,
+}
+
+impl BodySink for Printing<'_, '_> {
+    fn begins(&mut self, _uid: Uid, _bytes: u64) -> ControlFlow<()> {
+        self.hash = Sha256::new();
+        ControlFlow::Continue(())
+    }
+
+    fn chunk(&mut self, bytes: &[u8]) -> ControlFlow<()> {
+        self.hash.update(bytes);
+        ControlFlow::Continue(())
+    }
+
+    fn ends(&mut self, uid: Uid) -> ControlFlow<()> {
+        let text = Digest(std::mem::take(&mut self.hash).finalize().into());
+        match self.received.get(&uid) {
+            Some(received) => (self.each)(uid.0, Print { text, received: *received }),
+            None => ControlFlow::Continue(()),
+        }
+    }
+}

@@ -1,0 +1,365 @@
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use parking_lot::Mutex;
+use retention_core::event::mailbox::MailboxRegistered;
+use retention_core::event::migration::{MigrationRequested, MigrationStopRequested};
+use retention_core::id::{Digest, EntityId};
+use retention_core::record::message::{Correspondents, MessageStanding};
+
+use super::*;
+use crate::clock::ManualClock;
+use crate::connector::mail::{EachMessage, FolderState};
+use crate::connector::moving::{EachPrint, OpenPair};
+use crate::connector::outcome::{Cause, Refusal};
+use crate::store::Options;
+use crate::store::vault::RootKey;
+
+/// A message in memory.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Letter {
+    uid: Uid,
+    text: String,
+    received: i64,
+}
+
+#[derive(Clone, Default)]
+struct Box_ {
+    folders: BTreeMap<String, Vec<Letter>>,
+    special: BTreeMap<String, String>,
+    validity: u32,
+}
+
+/// What a call does instead of its work.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Fault {
+    /// Nothing happens, and the server says why.
+    Refused,
+    /// Nothing happens, and nobody hears why.
+    LostBefore,
+    /// It happens, and nobody hears of it.
+    LostAfter,
+}
+
+#[derive(Default)]
+struct Servers {
+    source: Box_,
+    target: Box_,
+    calls: usize,
+    fault: Option<(usize, Fault)>,
+    /// Texts that the target takes in no way, and those that it changes.
+    refuses: Option<String>,
+    changes: Option<String>,
+}
+
+#[derive(Clone, Default)]
+struct Memory(Arc<Mutex<Servers>>);
+
+const LOST: MailFailure = MailFailure::Lost(Cause { code: "mail-lost" });
+const NO: MailFailure = MailFailure::Refused(Refusal { code: "mail-refused", retry: Retry::Operator });
+const NEVER: MailFailure = MailFailure::Refused(Refusal { code: "mail-too-large", retry: Retry::Never });
+
+impl Memory {
+    /// Does one call, or what goes wrong with it.
+    fn call<R>(&self, work: impl FnOnce(&mut Servers) -> Result<R, MailFailure>) -> Result<R, MailFailure> {
+        let mut servers = self.0.lock();
+        servers.calls += 1;
+        let fault = servers.fault.filter(|(at, _)| *at == servers.calls).map(|(_, fault)| fault);
+        match fault {
+            Some(Fault::Refused) => Err(NO),
+            Some(Fault::LostBefore) => Err(LOST),
+            Some(Fault::LostAfter) => work(&mut servers).and(Err(LOST)),
+            None => work(&mut servers),
+        }
+    }
+
+    fn texts(&self, folder: &str) -> Vec<String> {
+        let servers = self.0.lock();
+        servers
+            .target
+            .folders
+            .get(folder)
+            .map(|all| all.iter().map(|one| one.text.clone()).collect())
+            .unwrap_or_default()
+    }
+}
+
+impl Mover for Memory {
+    fn open(&self, _: EntityId, _: EntityId) -> Result<Box<dyn Moving + '_>, MailFailure> {
+        self.call(|_| Ok(()))?;
+        Ok(Box::new(Open { memory: self.clone(), path: String::new(), into: String::new() }))
+    }
+}
+
+struct Open {
+    memory: Memory,
+    path: String,
+    into: String,
+}
+
+fn state(of: &Box_, folder: &str) -> FolderState {
+    let letters = of.folders.get(folder).cloned().unwrap_or_default();
+    FolderState {
+        uid_validity: of.validity,
+        uid_next: letters.last().map_or(1, |letter| letter.uid + 1),
+        exists: u32::try_from(letters.len()).unwrap(),
+        highest_modseq: None,
+    }
+}
+
+impl Moving for Open {
+    fn folders(&mut self) -> Result<Vec<MailFolder>, MailFailure> {
+        self.memory.call(|servers| {
+            let special =
+                |name: &String| servers.source.special.get(name).cloned().into_iter().collect::<BTreeSet<_>>();
+            let folders = servers.source.folders.keys();
+            Ok(folders.map(|name| MailFolder { name: name.clone(), special_use: special(name) }).collect())
+        })
+    }
+
+    fn counterpart(&mut self, folder: &MailFolder) -> Result<String, MailFailure> {
+        self.memory.call(|servers| {
+            let same = servers.target.special.iter().find(|(_, special)| folder.special_use.contains(*special));
+            let name = same.map_or_else(|| folder.name.clone(), |(name, _)| name.clone());
+            servers.target.folders.entry(name.clone()).or_default();
+            Ok(name)
+        })
+    }
+
+    fn open_pair(&mut self, path: &str, into: &str) -> Result<Option<OpenPair>, MailFailure> {
+        (self.path, self.into) = (path.to_owned(), into.to_owned());
+        self.memory.call(|servers| {
+            let pair = OpenPair { source: state(&servers.source, path), target: state(&servers.target, into) };
+            Ok(servers.source.folders.contains_key(path).then_some(pair))
+        })
+    }
+
+    fn messages(&mut self, after: Uid, each: EachMessage<'_>) -> Result<(), MailFailure> {
+        let path = self.path.clone();
+        let letters = self.memory.call(|servers| Ok(servers.source.folders[&path].clone()))?;
+        for letter in letters.iter().rev().filter(|letter| letter.uid > after) {
+            let standing = MessageStanding {
+                received: Timestamp(letter.received),
+                size: letter.text.len() as u64,
+                flags: BTreeSet::new(),
+                keywords: BTreeSet::new(),
+            };
+            let _goes_on = each(MessageState { uid: letter.uid, standing, correspondents: Correspondents::default() });
+        }
+        Ok(())
+    }
+
+    fn copy(&mut self, message: &MessageState) -> Result<Copied, MailFailure> {
+        let (path, into) = (self.path.clone(), self.into.clone());
+        self.memory.call(|servers| {
+            let found = servers.source.folders[&path].iter().find(|letter| letter.uid == message.uid).cloned();
+            let Some(mut letter) = found else { return Ok(Copied::Gone) };
+            if servers.refuses.as_ref() == Some(&letter.text) {
+                return Err(NEVER);
+            }
+            if servers.changes.as_ref() == Some(&letter.text) {
+                letter.text.push_str(" changed");
+            }
+            let bytes = letter.text.len() as u64;
+            let folder = servers.target.folders.get_mut(&into).unwrap();
+            letter.uid = folder.last().map_or(1, |last| last.uid + 1);
+            folder.push(letter);
+            Ok(Copied::Done { bytes })
+        })
+    }
+
+    fn prints(&mut self, side: Side, from: Uid, each: EachPrint<'_>) -> Result<(), MailFailure> {
+        let (path, into) = (self.path.clone(), self.into.clone());
+        let letters = self.memory.call(|servers| {
+            Ok(match side {
+                Side::Source => servers.source.folders[&path].clone(),
+                Side::Target => servers.target.folders[&into].clone(),
+            })
+        })?;
+        for letter in letters.iter().filter(|letter| letter.uid >= from) {
+            let print = Print { text: Digest::of(letter.text.as_bytes()), received: Timestamp(letter.received) };
+            if each(letter.uid, print).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+struct World {
+    _dir: tempfile::TempDir,
+    options: Options,
+    store: Arc<Store>,
+    clock: Arc<ManualClock>,
+    memory: Memory,
+    source: EntityId,
+    target: EntityId,
+}
+
+impl World {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let key: &Path = &dir.path().join("root.key");
+        drop(RootKey::generate_file(key).unwrap());
+        let clock = Arc::new(ManualClock::starting_at(Timestamp::from_unix_seconds(1_700_000_000)));
+        let options = Options::usual(&dir.path().join("state"), key, clock.clone()).unwrap();
+        Store::init(&options).unwrap();
+        let store = Arc::new(Store::open(&options, &mut |_, _| {}).unwrap());
+        let mailboxes: Vec<EntityId> = store.issue(2).unwrap().into_iter().map(|(entity, _)| entity).collect();
+        for mailbox in &mailboxes {
+            let event = Event::MailboxRegistered(MailboxRegistered { server: "mail".to_owned(), credential: None });
+            let draft = Draft { entity: Some(*mailbox), ..crate::store::open::daemon_draft(event) };
+            store.append_drafts(vec![draft], Condition::None).unwrap();
+        }
+        let memory = Memory::default();
+        {
+            let mut servers = memory.0.lock();
+            let letters = |count: u32, name: &str| {
+                let letter =
+                    |uid| Letter { uid, text: format!("{name} {}", uid / 2), received: i64::from(uid / 2) * 1_000_000 };
+                (1..=count).map(letter).collect::<Vec<_>>()
+            };
+            servers.source.validity = 7;
+            servers.target.validity = 9;
+            servers.source.folders.insert("INBOX".to_owned(), letters(7, "inbox"));
+            servers.source.folders.insert("Sent Items".to_owned(), letters(3, "sent"));
+            servers.source.special.insert("Sent Items".to_owned(), "sent".to_owned());
+            servers.target.special.insert("Sent".to_owned(), "sent".to_owned());
+            let own = Letter { uid: 5, text: "was here".to_owned(), received: 1 };
+            servers.target.folders.insert("Sent".to_owned(), vec![own]);
+        }
+        Self { _dir: dir, options, store, clock, memory, source: mailboxes[0], target: mailboxes[1] }
+    }
+
+    fn request(&self, exclude: &[&str], max_bytes: Option<u64>) -> MigrationId {
+        let body = MigrationRequested {
+            source: self.source,
+            target: self.target,
+            exclude: exclude.iter().map(|&folder| folder.to_owned()).collect(),
+            max_bytes,
+        };
+        let draft = crate::store::open::daemon_draft(Event::MigrationRequested(body));
+        MigrationId(self.store.append_drafts(vec![draft], Condition::None).unwrap().first)
+    }
+
+    fn driver(&self) -> Migrations {
+        Migrations::new(Arc::clone(&self.store), self.clock.clone(), Arc::new(self.memory.clone()))
+    }
+
+    /// Drives until nothing is to be done, through every wait.
+    fn finish(&self, id: MigrationId) -> Migration {
+        let mut driver = self.driver();
+        for _ in 0..200 {
+            match driver.step().unwrap() {
+                Step::Worked => {}
+                Step::IdleUntil(at) => self.clock.pass_until(at),
+                Step::Idle => break,
+            }
+        }
+        let migration = self.store.view(|views| views.small.migrations.get(id).cloned()).unwrap();
+        assert!(migration.end.is_some(), "it never ends: {migration:?}");
+        migration
+    }
+
+    fn reopen(self) -> Self {
+        let Self { _dir, options, store, clock, memory, source, target } = self;
+        drop(store);
+        let store = Arc::new(Store::open(&options, &mut |_, _| {}).unwrap());
+        Self { _dir, options, store, clock, memory, source, target }
+    }
+}
+
+fn ended(migration: &Migration) -> MigrationEnd {
+    migration.end.as_ref().unwrap().0
+}
+
+/// Every letter of the source is at the target, once, in its order, behind what was there.
+fn check_whole(world: &World, what: &str) {
+    assert_eq!(
+        world.memory.texts("INBOX"),
+        ["inbox 0", "inbox 1", "inbox 1", "inbox 2", "inbox 2", "inbox 3", "inbox 3"],
+        "{what}"
+    );
+    assert_eq!(world.memory.texts("Sent"), ["was here", "sent 0", "sent 1", "sent 1"], "{what}");
+}
+
+#[test]
+fn a_mailbox_is_copied_once_and_verified_and_the_next_time_only_what_is_new() {
+    let world = World::new();
+    let migration = world.finish(world.request(&[], None));
+    assert_eq!((ended(&migration), migration.totals(), migration.missing()), (MigrationEnd::Verified, (10, 67, 0), 0));
+    check_whole(&world, "once");
+    let new = Letter { uid: 9, text: "inbox new".to_owned(), received: 5 };
+    world.memory.0.lock().source.folders.get_mut("INBOX").unwrap().push(new);
+    let id = world.request(&[], None);
+    let again = world.finish(id);
+    assert!(again.continues.is_some());
+    assert_eq!((ended(&again), again.totals().0), (MigrationEnd::Verified, 11));
+    assert_eq!(world.memory.texts("INBOX").len(), 8);
+    assert_eq!(world.memory.texts("Sent").len(), 4);
+}
+
+#[test]
+fn whatever_goes_wrong_at_any_call_everything_is_there_once() {
+    for fault in [Fault::Refused, Fault::LostBefore, Fault::LostAfter] {
+        for at in 1.. {
+            let world = World::new();
+            world.memory.0.lock().fault = Some((at, fault));
+            let id = world.request(&[], None);
+            // Killed right after it: whatever was not recorded is forgotten.
+            let mut driver = world.driver();
+            let _stepped = driver.step().unwrap();
+            drop(driver);
+            let world = world.reopen();
+            let migration = world.finish(id);
+            assert_eq!(ended(&migration), MigrationEnd::Verified, "{fault:?} at call {at}");
+            check_whole(&world, &format!("{fault:?} at call {at}"));
+            if world.memory.0.lock().calls < at {
+                assert!(at > 20, "there are more calls");
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_left_out_is_counted_and_what_the_target_changes_is_never_called_verified() {
+    let world = World::new();
+    let migration = world.finish(world.request(&["Sent Items"], None));
+    assert_eq!((ended(&migration), migration.totals().0), (MigrationEnd::Verified, 7));
+    assert_eq!(world.memory.texts("Sent"), ["was here"]);
+
+    let world = World::new();
+    let long = Letter { uid: 20, text: "x".repeat(100), received: 1 };
+    world.memory.0.lock().source.folders.get_mut("INBOX").unwrap().push(long);
+    let migration = world.finish(world.request(&[], Some(50)));
+    assert_eq!((ended(&migration), migration.totals().2), (MigrationEnd::Verified, 1));
+
+    for (changes, refuses, copied) in [(Some("inbox 2"), None, 10), (None, Some("inbox 2"), 8)] {
+        let world = World::new();
+        world.memory.0.lock().changes = changes.map(str::to_owned);
+        world.memory.0.lock().refuses = refuses.map(str::to_owned);
+        let migration = world.finish(world.request(&[], None));
+        assert_eq!((ended(&migration), migration.missing()), (MigrationEnd::Differs, 2));
+        assert_eq!(migration.totals().0, copied);
+    }
+}
+
+#[test]
+fn a_stop_is_heeded_and_other_numbers_are_never_taken_for_the_same() {
+    let world = World::new();
+    let id = world.request(&[], None);
+    let stop = MigrationStopRequested { migration: id, reason: "later".to_owned() };
+    let draft = crate::store::open::daemon_draft(Event::MigrationStopRequested(stop));
+    world.store.append_drafts(vec![draft], Condition::None).unwrap();
+    assert_eq!(ended(&world.finish(id)), MigrationEnd::Stopped);
+    assert!(world.memory.texts("INBOX").is_empty());
+
+    let done = world.finish(world.request(&[], None));
+    assert_eq!(ended(&done), MigrationEnd::Verified);
+    world.memory.0.lock().source.validity = 8;
+    let migration = world.finish(world.request(&[], None));
+    let (end, code, _) = migration.end.unwrap();
+    assert_eq!((end, code.as_str()), (MigrationEnd::Failed, "mail-uidvalidity-changed"));
+    check_whole(&world, "nothing more was copied");
+}
