@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use retention_core::event::backup::{RestoreConfirmed, StoreRestored};
+use retention_core::event::migration::{MigrationEnd, MigrationEnded, MigrationRequested};
 use retention_core::event::saga::Step;
 use retention_core::event::{Actor, Event};
-use retention_core::id::Position;
+use retention_core::id::{MigrationId, Position};
 use retention_core::view::{Condition, EntityState, GrantState};
 use retention_tests::world::{APPROVER, HELPER, LEASE_MS, Stage, Stepped, World};
 use retentiond::clock::Clock as _;
@@ -106,4 +107,39 @@ fn access_is_neither_given_nor_taken_until_it_is_confirmed() {
     assert!(confirm(&mut world, position));
     settle(&mut world);
     assert_eq!(world.grant_state(asked), GrantState::Active);
+}
+
+#[test]
+fn what_is_being_copied_elsewhere_stays_until_that_is_over() {
+    for stop_after in [0, 2, 4, 6] {
+        let mut world = World::new("P1D");
+        let (source, target) = (world.add_mailbox("PLAINTEXT-MARKER a"), world.add_mailbox("PLAINTEXT-MARKER b"));
+        let contact = world.add_in(source, "a", "2020-01-01");
+        world.settle();
+        world.approved_run("contacts");
+        for _ in 0..stop_after {
+            if let Stepped::Until(at) = world.step(Stage::Run) {
+                world.clock.pass_until(at);
+            }
+        }
+        assert!(!has_pivot(&world), "{}", world.story());
+        let body = MigrationRequested { source, target, exclude: Vec::new(), max_bytes: None };
+        let requested = Event::MigrationRequested(body);
+        let asked =
+            world.append(Actor::Person(APPROVER), Position::NONE, requested, Condition::None).expect("an event");
+        for _ in 0..3 {
+            world.settle();
+            world.clock.advance(Duration::from_secs(24 * 60 * 60));
+        }
+        assert!(!has_pivot(&world), "stopped after {stop_after}\n{}", world.story());
+        let migration = MigrationId(asked.first);
+        let ended =
+            MigrationEnded { migration, end: MigrationEnd::Verified, code: String::new(), looked_at: Position(1) };
+        world.append(Actor::Daemon, migration.0, Event::MigrationEnded(ended), Condition::None).expect("an event");
+        world.finish();
+        // What had not begun before has lost its approval in the meantime.
+        let began = world.log().iter().any(|recorded| matches!(recorded.event(), Some(Event::SagaStarted(_))));
+        let expected = if began { EntityState::Purged } else { EntityState::Visible };
+        assert_eq!(world.state_of(contact), expected, "stopped after {stop_after}\n{}", world.story());
+    }
 }

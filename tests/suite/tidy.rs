@@ -167,6 +167,7 @@ fn daemon_may(area: &str) -> &'static [&'static str] {
 const RESERVED: &[(&str, &[&str])] = &[
     ("Feed", &["connector", "stage/intake", "supervise"]),
     ("Effect", &["connector", "stage/run", "supervise"]),
+    ("Mover", &["connector", "stage/run", "supervise"]),
     ("Publication", &["connector", "stage/publish", "supervise"]),
     ("AccessTarget", &["connector", "stage/run", "supervise"]),
     ("StepTicket", &["store", "connector", "stage/run"]),

@@ -34,6 +34,12 @@ pub(crate) enum Batch {
         #[arg(long, value_name = "FILE")]
         good_rows: Option<PathBuf>,
     },
+    /// Register the mailboxes of an IMAP migration batch, with their passwords, and destroy the file: as `mailbox import` does.
+    ///
+    /// Example: retentionctl batch import users.csv --server mail
+    ///
+    /// Needs the role operator.
+    Import(super::mailbox::ImportBatch),
     /// Split a batch into files: the header on each, every row in exactly one.
     ///
     /// Without --rows and --bytes each file is as large as its kind may be. The batch must be good but for its size. The

@@ -30,18 +30,7 @@ pub(crate) enum Mailbox {
     /// Example: retentionctl mailbox import users.csv --server mail
     ///
     /// Needs the role operator.
-    Import {
-        /// The file.
-        file: PathBuf,
-        /// The server that the mailboxes are on: a `[[server]]` of config.toml.
-        #[arg(long, value_name = "NAME")]
-        server: String,
-        #[command(flatten)]
-        reading: Reading,
-        /// Leave the file where it is. It holds the passwords in the clear.
-        #[arg(long)]
-        keep_file: bool,
-    },
+    Import(ImportBatch),
     /// List the registered mailboxes.
     ///
     /// Example: retentionctl mailbox list
@@ -149,6 +138,21 @@ pub(crate) enum Mailbox {
         #[command(flatten)]
         why: Why,
     },
+}
+
+/// A migration batch whose mailboxes are to be registered.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ImportBatch {
+    /// The file.
+    pub(crate) file: PathBuf,
+    /// The server that the mailboxes are on: a `[[server]]` of config.toml.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) server: String,
+    #[command(flatten)]
+    pub(crate) reading: Reading,
+    /// Leave the file where it is. It holds the passwords in the clear.
+    #[arg(long)]
+    pub(crate) keep_file: bool,
 }
 
 /// One mailbox to register.

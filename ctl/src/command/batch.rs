@@ -36,6 +36,7 @@ pub(super) fn execute(context: &mut Context, command: Batch) -> Result<ExitCode,
         Batch::Convert { file, reading, kind, into } => {
             convert_file(context, &file, &reading, kind, &into).doing("convert the batch")
         }
+        Batch::Import(wanted) => super::mailbox::import(context, &wanted).doing("import the batch"),
         Batch::Command { file, kind, name, endpoint, delivery_domain, target_databases, allow_unknown_columns } => {
             let unknown_columns = unknown_columns(allow_unknown_columns);
             let settings = CommandSettings { name, file, endpoint, delivery_domain, target_databases, unknown_columns };

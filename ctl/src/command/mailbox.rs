@@ -1,7 +1,5 @@
 //! `mailbox`.
 
-use std::path::Path;
-
 use retention_core::batch::{self, MigrationKind, Settings, Sheet, register};
 use retention_core::control::{
     Accepted, AddMailbox as WireMailbox, AddMailboxes, Because, Checked, ErrorCode, ExitCode, Finding, Line,
@@ -13,8 +11,7 @@ use serde_json::json;
 
 use super::batch::files;
 use super::{Call, Context, query, refuse, status};
-use crate::args::batch::Reading;
-use crate::args::mailbox::{AddMailbox, Mailbox};
+use crate::args::mailbox::{AddMailbox, ImportBatch, Mailbox};
 use crate::exit::{Cause, Doing, Failure};
 
 pub(super) const COLUMNS: &[&str] = &[
@@ -40,9 +37,7 @@ pub(super) const CHECK_COLUMNS: &[&str] = &["check", "severity", "code", "messag
 pub(super) fn execute(context: &mut Context, command: Mailbox) -> Result<ExitCode, Failure> {
     match command {
         Mailbox::Add(wanted) => add(context, *wanted).doing("register the mailbox"),
-        Mailbox::Import { file, server, reading, keep_file } => {
-            import(context, &file, &server, &reading, keep_file).doing("import the batch")
-        }
+        Mailbox::Import(wanted) => import(context, &wanted).doing("import the batch"),
         Mailbox::List(part) => context.plain_list(Operation::MailboxList, part, COLUMNS).doing("list the mailboxes"),
         Mailbox::Show { mailbox } => {
             context.show(&Call::to(Operation::MailboxShow, &[&mailbox])).doing("show the mailbox")?;
@@ -114,7 +109,9 @@ fn add(context: &mut Context, wanted: AddMailbox) -> Result<ExitCode, Cause> {
     Ok(ExitCode::Done)
 }
 
-fn import(context: &mut Context, file: &Path, server: &str, reading: &Reading, keep: bool) -> Result<ExitCode, Cause> {
+pub(super) fn import(context: &mut Context, wanted: &ImportBatch) -> Result<ExitCode, Cause> {
+    let ImportBatch { file, server, reading, keep_file } = wanted;
+    let keep = *keep_file;
     let bytes = files::read(file)?;
     let name = file.display().to_string();
     let sheet = batch::sheet::read(&bytes, reading.named())

@@ -137,7 +137,8 @@ impl Moving for Pair {
             self.list_target()?;
         }
         self.into = self.at_target.get(into).map(|folder| folder.name.clone()).ok_or(FOLDER_MISSING)?;
-        let target = self.target.examine(&self.into)?;
+        // Courier numbers a folder when it is first opened for writing, and refuses to look into it before.
+        let target = self.target.select(&self.into)?;
         Ok(Some(OpenPair { source: state_of(&source), target: state_of(&target) }))
     }
 
@@ -195,7 +196,7 @@ impl Moving for Pair {
             Side::Source => &mut self.source,
             Side::Target => {
                 // What was appended since it was opened is seen by opening it again.
-                self.target.examine(&self.into)?;
+                self.target.select(&self.into)?;
                 &mut self.target
             }
         };

@@ -305,8 +305,11 @@ impl Migrations {
                 break;
             }
         }
+        let has_progress = done.upto > 0;
         self.append(id, Event::MigrationCopied(done))?;
-        self.waited.remove(&id);
+        if has_progress {
+            self.waited.remove(&id);
+        }
         broken.map_or(Ok(()), Err)
     }
 
