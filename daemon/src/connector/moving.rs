@@ -79,11 +79,12 @@ pub trait Moving {
     /// Says what kept a server from doing so.
     fn open_pair(&mut self, path: &str, into: &str) -> Result<Option<OpenPair>, MailFailure>;
 
-    /// Tells of the messages of the open folder of the source with higher numbers, in any order.
+    /// Tells of messages of the open folder of the source, in any order: of those with higher numbers than `after` the lowest
+    /// `at_most`.
     ///
     /// # Errors
     /// Says what kept the server from telling.
-    fn messages(&mut self, after: Uid, each: EachMessage<'_>) -> Result<(), MailFailure>;
+    fn messages(&mut self, after: Uid, at_most: usize, each: EachMessage<'_>) -> Result<(), MailFailure>;
 
     /// Appends one message of the open folder to its counterpart, with its flags, keywords and date, byte for byte.
     ///

@@ -167,6 +167,26 @@ enum Seen<R> {
     Settled(R),
 }
 
+/// Checks that a person has the role that a policy asks of those who approve. A policy that is gone asks for none: what it planned
+/// is stale.
+async fn check_approver(control: &Shared, caller: &Caller, policy: String) -> Result<(), ApiError> {
+    let works = Arc::clone(&control.works);
+    let facts = blocking(move || Ok(works.policies().into_iter().find(|facts| facts.policy == policy))).await?;
+    match facts {
+        Some(facts) if !caller.roles.iter().any(|role| role.covers(facts.approver)) => {
+            let (policy, needed, uid) = (facts.policy, facts.approver.name(), caller.peer.uid);
+            Err(ApiError::saying(
+                ErrorCode::NotPermitted,
+                format!(
+                    "the policy {policy} wants its approvals from somebody with the role {needed}; uid {uid} has it not"
+                ),
+            )
+            .hint(format!("another person with the roles approver and {needed} has to look at it")))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
 /// Nothing has that name.
 fn not_found(what: &str, name: impl std::fmt::Display) -> ApiError {
     ApiError::saying(ErrorCode::NotFound, format!("there is no {what} {name}"))

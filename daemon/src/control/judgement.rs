@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use retention_core::control::{
-    ErrorBody, ErrorCode, Explanation, PolicyChange, PolicyDiffRow, PolicyFileText, PolicyVerdict, ScheduleRow,
+    ErrorBody, ErrorCode, Explanation, PolicyChange, PolicyDiffRow, PolicyFileText, PolicyVerdict, Role, ScheduleRow,
     Verdict, Weight,
 };
 use retention_core::id::{EntityId, LayoutId};
 use retention_core::policy::{
-    Assessed, Assessment, BoundSet, Decision, Facts, Outcome, Place, PolicyFile, PolicySet, Restriction, Standing,
-    State, Trigger,
+    Approval, ApproverRole, Assessed, Assessment, BoundSet, Decision, Facts, Outcome, Place, PolicyFile, PolicySet,
+    Restriction, Standing, State, Trigger,
 };
 use retention_core::reason::Reason;
 use retention_core::record::Layout;
@@ -38,6 +38,10 @@ pub fn policies(store: &Store, now: Timestamp) -> Vec<PolicyFacts> {
         policy: policy.id.clone(),
         title: policy.title.clone(),
         state: state_name(policy.state).to_owned(),
+        approver: match policy.approval {
+            Approval::Required { role: ApproverRole::Admin, .. } => Role::Admin,
+            Approval::Required { role: ApproverRole::Approver, .. } | Approval::NotRequired => Role::Approver,
+        },
         schedule: match &policy.trigger {
             Trigger::OnDemand => None,
             Trigger::Cron { schedule, .. } => Some(ScheduleRow {

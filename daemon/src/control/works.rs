@@ -2,7 +2,7 @@
 
 use retention_core::control::{
     AddMailboxes, BackupRow, Checked, CheckpointRow, EnvelopeRow, ErrorBody, Explanation, GiveGrant, Line,
-    MailboxFinding, PartRow, PolicyDiffRow, PolicyFileText, ScheduleRow,
+    MailboxFinding, PartRow, PolicyDiffRow, PolicyFileText, Role, ScheduleRow,
 };
 use retention_core::event::grant::GrantRequested;
 use retention_core::evidence::certificate::Subject;
@@ -18,6 +18,8 @@ pub struct PolicyFacts {
     pub title: String,
     /// `draft`, `simulate` or `enforce`.
     pub state: String,
+    /// Which role a person needs, beside that of an approver, to approve what it plans or gives.
+    pub approver: Role,
     /// Its schedule, if it has one. The handler fills in what is due.
     pub schedule: Option<ScheduleRow>,
 }

@@ -166,8 +166,10 @@ pub enum VaultError {
     /// The house key is never destroyed.
     #[error("slot 0 is the house key, which is never destroyed; none of the keys was")]
     HouseKeyIsKept,
-    /// A slot of a copy of the keys is neither a key nor a tombstone.
-    #[error("slot {slot} in the copy of the keys is damaged; nothing was restored. Use another backup")]
+    /// A slot is neither a key nor a tombstone.
+    #[error(
+        "key slot {slot} is damaged, so the keys were not wrapped anew; what was there is as it was. Restore the keys from a backup of the same log, or use another backup"
+    )]
     SlotDamaged {
         /// Which.
         slot: u32,

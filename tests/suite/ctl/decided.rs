@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use retention_tests::daemon::{Daemon, Person, Site};
+use retention_tests::daemon::{Daemon, Person, SECOND_UID, Site, has_second_person};
 use serde_json::{Value, json};
 
 use super::{is_approved, old_people, people, planned, policies_active, shipped, taken_in, text, texts};
@@ -255,5 +255,26 @@ fn quarantine_hides_and_gives_back_and_a_run_can_be_paused_and_cancelled() {
     assert_eq!(watched.last().map(|row: &Value| &row["state"]), Some(&json!("cancelled")));
     assert_eq!((states("quarantined"), states("present")), (0, 3));
     assert_eq!(site.json(&["status"])["purged"], 0);
+    daemon.stop();
+}
+
+#[test]
+fn a_policy_that_wants_an_administrator_is_not_approved_by_anybody_else() {
+    let policy = old_people("P1Y", "P0D").replace("[approval]\n", "[approval]\nrole = \"admin\"\n");
+    let site = Site::new(&[("old-people", &policy)]);
+    let daemon = with_people(&site, 3);
+    let plan = planned(&site, "old-people");
+    let plan = text(&plan, "plan");
+    if !has_second_person() {
+        return daemon.stop();
+    }
+    let approve = || site.ctl_as(Person::Second, &["plan", "approve", plan, "--comment", "seen"]);
+    let _refused = approve().ends(77).says("wants its approvals from somebody with the role admin");
+    assert_eq!(site.json(&["plan", "show", plan])["approvals"], json!([]));
+    let second = format!("\", \"uid:{SECOND_UID}\"]");
+    let config = site.config();
+    let admins = config.lines().find(|line| line.starts_with("admin = ")).expect("the administrators");
+    site.write("config.toml", &config.replace(admins, &admins.replace("\"]", &second)));
+    daemon.until("the second person is an administrator too", || (approve().code == 0).then_some(()));
     daemon.stop();
 }

@@ -142,9 +142,9 @@ impl Moving for Pair {
         Ok(Some(OpenPair { source: state_of(&source), target: state_of(&target) }))
     }
 
-    fn messages(&mut self, after: Number, each: EachMessage<'_>) -> Result<(), MailFailure> {
+    fn messages(&mut self, after: Number, at_most: usize, each: EachMessage<'_>) -> Result<(), MailFailure> {
         let all = self.source.search(&Criteria::all())?;
-        let newer: Uids = all.iter().filter(|uid| uid.0 > after).collect();
+        let newer: Uids = all.iter().filter(|uid| uid.0 > after).take(at_most).collect();
         let mut has_enough = false;
         for uids in newer.chunks(TOLD_AT_ONCE) {
             let missing = self.source.fetch_states(&uids, |state| {

@@ -22,7 +22,7 @@ use super::super::input::{Argument, Asked, Body, check_reason, check_text};
 use super::super::terms;
 use super::entity::note_opened;
 use super::mailbox::check_registered;
-use super::{About, Caller, Shared, not_found, requester};
+use super::{About, Caller, Shared, check_approver, not_found, requester};
 
 pub(crate) async fn give(
     State(control): State<Shared>,
@@ -120,7 +120,7 @@ pub(crate) async fn approve(
 ) -> Result<Json<Accepted>, ApiError> {
     let comment = check_text(judged.comment)?;
     let (uid, now) = (caller.peer.uid, control.clock.now());
-    control
+    let policy = control
         .see(move |views| {
             let grant = check_waits(id, found(views, id)?, now)?;
             if grant.requested_by == Some(uid) {
@@ -130,9 +130,10 @@ pub(crate) async fn approve(
                 )
                 .hint("another person with the role approver has to look at it"));
             }
-            Ok(())
+            Ok(grant.policy.clone())
         })
         .await?;
+    check_approver(&control, &caller, policy).await?;
     let event = Event::GrantApproved(GrantApproved { grant: id, comment });
     let condition = Condition::GrantIs(id, GrantStage::NotBegun);
     control.request_if(&caller, About::Position(id.0), event, condition).await.map(Json)

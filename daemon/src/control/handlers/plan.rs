@@ -18,7 +18,7 @@ use retention_core::view::{Condition, Plan, PlanState, Views};
 use super::super::answer::{Batch, Wanted, list as answer_list};
 use super::super::error::ApiError;
 use super::super::input::{Argument, Asked, Body, check_reason, check_text};
-use super::{About, Caller, Seen, Shared, not_found, requester};
+use super::{About, Caller, Seen, Shared, check_approver, not_found, requester};
 
 pub(crate) async fn make(
     State(control): State<Shared>,
@@ -146,7 +146,7 @@ pub(crate) async fn approve(
 ) -> Result<Json<Accepted>, ApiError> {
     let comment = check_text(judged.comment)?;
     let (uid, digest, now) = (caller.peer.uid, judged.digest, control.clock.now());
-    control
+    let policy = control
         .see(move |views| {
             let plan = found(views, id)?;
             check_judgeable(id, plan, digest, now)?;
@@ -157,9 +157,10 @@ pub(crate) async fn approve(
                 )
                 .hint("another person with the role approver has to look at it"));
             }
-            Ok(())
+            Ok(plan.request.policy.clone())
         })
         .await?;
+    check_approver(&control, &caller, policy).await?;
     let event = Event::PlanApproved(PlanApproved { plan: id, digest, comment });
     control.request_if(&caller, About::Position(id.0), event, Condition::PlanOpen(id)).await.map(Json)
 }

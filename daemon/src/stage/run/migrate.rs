@@ -7,7 +7,7 @@
 //!
 //! It has a thread of its own, and keeps both mailboxes open while it works on them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +31,9 @@ use crate::store::Store;
 
 /// Messages of one batch: so many may have to be compared after a crash.
 const BATCH_MESSAGES: usize = 50;
+
+/// Messages that are listed together: some MiB.
+const MESSAGES_AT_ONCE: usize = 5_000;
 
 /// How long is waited after a failure: from ten seconds, doubled each time, up to ten minutes.
 const RETRY_FIRST: Duration = Duration::from_secs(10);
@@ -229,19 +232,25 @@ impl Migrations {
         if let Some((uids, uid_next)) = progress.intent {
             self.settle(id, number, moving, &uids, uid_next)?;
         }
-        let after = self.progress(id, number).map_or(0, |progress| progress.upto);
-        let mut messages: Vec<MessageState> = Vec::new();
-        moving.messages(after, &mut |message| {
-            messages.push(message);
-            ControlFlow::Continue(())
-        })?;
-        messages.sort_unstable_by_key(|message| message.uid);
-        for batch in messages.chunks(BATCH_MESSAGES) {
-            // Its number at the target must be told anew: others deliver there as well.
-            let Some(pair) = moving.open_pair(&folder.name, &self.counterpart_of(id, number)?)? else { return Ok(()) };
-            self.copy_batch(id, number, migration.max_bytes, moving, batch, pair.target.uid_next)?;
+        let into = self.counterpart_of(id, number)?;
+        let mut after = self.progress(id, number).map_or(0, |progress| progress.upto);
+        loop {
+            let mut messages: Vec<MessageState> = Vec::new();
+            moving.messages(after, MESSAGES_AT_ONCE, &mut |message| {
+                messages.push(message);
+                ControlFlow::Continue(())
+            })?;
+            messages.sort_unstable_by_key(|message| message.uid);
+            for batch in messages.chunks(BATCH_MESSAGES) {
+                // Its number at the target must be told anew: others deliver there as well.
+                let Some(pair) = moving.open_pair(&folder.name, &into)? else { return Ok(()) };
+                self.copy_batch(id, number, migration.max_bytes, moving, batch, pair.target.uid_next)?;
+            }
+            match messages.last() {
+                Some(last) => after = last.uid,
+                None => return Ok(()),
+            }
         }
-        Ok(())
     }
 
     fn counterpart_of(&self, id: MigrationId, number: u32) -> Result<String, Broken> {
@@ -380,11 +389,11 @@ impl Migrations {
             };
             // A folder that somebody removed from the source meanwhile has nothing to be compared with.
             let Some(_) = moving.open_pair(&path.0, &path.1)? else { continue };
-            let mut too_large: BTreeMap<Uid, ()> = BTreeMap::new();
+            let mut too_large: BTreeSet<Uid> = BTreeSet::new();
             if let Some(max) = migration.max_bytes {
-                moving.messages(0, &mut |message| {
+                moving.messages(0, usize::MAX, &mut |message| {
                     if message.standing.size > max {
-                        too_large.insert(message.uid, ());
+                        too_large.insert(message.uid);
                     }
                     ControlFlow::Continue(())
                 })?;
@@ -396,7 +405,7 @@ impl Migrations {
             })?;
             let (mut messages, mut missing) = (0, 0);
             moving.prints(Side::Source, 0, &mut |uid, print| {
-                if uid <= folder.upto && !too_large.contains_key(&uid) {
+                if uid <= folder.upto && !too_large.contains(&uid) {
                     messages += 1;
                     match at_target.get_mut(&print) {
                         Some(count) if *count > 0 => *count -= 1,

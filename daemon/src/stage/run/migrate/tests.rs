@@ -134,10 +134,11 @@ impl Moving for Open {
         })
     }
 
-    fn messages(&mut self, after: Uid, each: EachMessage<'_>) -> Result<(), MailFailure> {
+    fn messages(&mut self, after: Uid, at_most: usize, each: EachMessage<'_>) -> Result<(), MailFailure> {
         let path = self.path.clone();
         let letters = self.memory.call(|servers| Ok(servers.source.folders[&path].clone()))?;
-        for letter in letters.iter().rev().filter(|letter| letter.uid > after) {
+        let lowest: Vec<&Letter> = letters.iter().filter(|letter| letter.uid > after).take(at_most).collect();
+        for letter in lowest.into_iter().rev() {
             let standing = MessageStanding {
                 received: Timestamp(letter.received),
                 size: letter.text.len() as u64,
