@@ -11,6 +11,7 @@ use crate::part::{self, Filled};
 use crate::{Outcome, Setting, data, figure};
 
 pub(crate) mod append;
+pub(crate) mod evidence;
 pub(crate) mod history;
 pub(crate) mod intake;
 pub(crate) mod memory;
@@ -21,9 +22,17 @@ pub(crate) mod purge;
 
 /// Measures everything, with one table.
 pub(crate) fn all(setting: &Setting) -> Outcome<()> {
-    for claim in
-        [intake::run, append::run, nothing_due::run, purge::run, open::run, memory::run, history::run, policy_diff::run]
-    {
+    for claim in [
+        intake::run,
+        append::run,
+        nothing_due::run,
+        purge::run,
+        open::run,
+        memory::run,
+        history::run,
+        policy_diff::run,
+        evidence::run,
+    ] {
         claim(setting)?;
     }
     Ok(())

@@ -50,6 +50,8 @@ enum Command {
     History(Setting),
     /// What a changed set of policies would dispose of.
     PolicyDiff(Setting),
+    /// The tree over the log: growing, proving, checking.
+    Evidence(Setting),
     /// All of them.
     All(Setting),
     /// One part of a claim, in a process of its own.
@@ -85,6 +87,7 @@ fn main() -> std::process::ExitCode {
         Command::Memory(setting) => claim::memory::run(&setting),
         Command::History(setting) => claim::history::run(&setting),
         Command::PolicyDiff(setting) => claim::policy_diff::run(&setting),
+        Command::Evidence(setting) => claim::evidence::run(&setting),
         Command::All(setting) => claim::all(&setting),
     };
     match done {

@@ -11,6 +11,8 @@ use retention_core::control::PolicyFileText;
 use retention_core::event::decision::{PlanApproved, PlanPurpose, PlanRequested, RunRequested};
 use retention_core::event::saga::Step as ScriptStep;
 use retention_core::event::{Actor, Draft, Event, stream_of_daemon};
+use retention_core::evidence::checkpoint::keys_of;
+use retention_core::evidence::tree::{Frontier, leaf};
 use retention_core::id::{EntityId, PlanId, Position};
 use retention_core::time::Timestamp;
 use retention_core::view::{Condition, PlanState};
@@ -18,12 +20,13 @@ use retentiond::clock::ManualClock;
 use retentiond::control::judgement;
 use retentiond::stage::Step;
 use retentiond::store::Store;
+use retentiond::store::tree::Tree;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::Outcome;
 use crate::data::Random;
-use crate::figure::{self, Memory, Stopwatch};
+use crate::figure::{self, Memory, Stopwatch, cpu_seconds};
 use crate::ours::{DUE_AT, Ours, POLICIES, POLICY, Place, TAKEN_IN_AT};
 
 /// What a process does.
@@ -51,6 +54,8 @@ enum What {
     History { place: PathBuf },
     /// Compares a set of policies with the active one.
     PolicyDiff { place: PathBuf },
+    /// Grows the tree over the log, and proves and checks it.
+    Evidence { place: PathBuf },
 }
 
 /// What an intake took.
@@ -126,6 +131,7 @@ pub(crate) fn run(args: &Args) -> Outcome<()> {
         What::Purge { place: at } => purge(&place(at)),
         What::History { place: at } => history(&place(at)),
         What::PolicyDiff { place: at } => policy_diff(&place(at)),
+        What::Evidence { place: at } => evidence(&place(at)),
     }
 }
 
@@ -312,4 +318,79 @@ fn policy_diff(place: &Place) -> Outcome<()> {
     }
     ours.close()?;
     tell(&Calls { ms })
+}
+
+/// Figures of the tree.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Proven {
+    /// How many events it covers.
+    pub(crate) events: u64,
+    /// How long it took to grow over all of them.
+    pub(crate) grown_seconds: f64,
+    /// The processor time of that.
+    pub(crate) grown_cpu_seconds: f64,
+    /// How long proofs of single events took.
+    pub(crate) event_ms: Vec<f64>,
+    /// How long proofs of growth took.
+    pub(crate) growth_ms: Vec<f64>,
+    /// How long it took to compute the root anew from the envelopes.
+    pub(crate) checked_seconds: f64,
+}
+
+/// How many checkpoints are signed while the tree grows, and how many proofs are asked for.
+const CHECKPOINTS: u64 = 100;
+const PROOFS: u64 = 1_000;
+
+fn evidence(place: &Place) -> Outcome<()> {
+    let clock = ManualClock::starting_at(TAKEN_IN_AT);
+    let store = Store::open(&place.options(Arc::new(clock))?, &mut |_, _| {})?;
+    let events = last(&store);
+    let (signer, _) = keys_of(&[7; 32], "bench")?;
+    let tree = Tree::open(store.dir())?;
+    let (watch, cpu) = (Stopwatch::start(), cpu_seconds()?);
+    let mut sizes = Vec::new();
+    let mut all = Vec::new();
+    while tree.leaves() < events {
+        let from = tree.next().0;
+        let upto = events.min(from + 9_999);
+        let mut envelopes = Vec::with_capacity(10_000);
+        for position in (from..=upto).map(Position) {
+            envelopes.push(store.envelope(position)?.ok_or("an event is missing")?);
+        }
+        tree.append(&envelopes)?;
+        all.extend(envelopes);
+        if sizes.len() as u64 <= tree.leaves() * CHECKPOINTS / events {
+            tree.checkpoint("bench", &signer)?;
+            sizes.push(tree.leaves());
+        }
+    }
+    let (grown_seconds, grown_cpu_seconds) = (watch.seconds(), cpu_seconds()? - cpu);
+    tree.checkpoint("bench", &signer)?;
+    sizes.push(events);
+    sizes.dedup();
+    let mut event_ms = Vec::new();
+    for number in 0..PROOFS {
+        let envelope = all.get(usize::try_from(number * events / PROOFS)?).ok_or("an event is missing")?;
+        let watch = Stopwatch::start();
+        tree.prove(envelope)?.ok_or("no checkpoint covers it")?;
+        event_ms.push(watch.seconds() * 1_000.0);
+    }
+    let mut growth_ms = Vec::new();
+    for pair in sizes.windows(2) {
+        if let [before, after] = pair {
+            let watch = Stopwatch::start();
+            tree.prove_growth(*before, *after)?.ok_or("no checkpoint covers it")?;
+            growth_ms.push(watch.seconds() * 1_000.0);
+        }
+    }
+    let watch = Stopwatch::start();
+    let mut frontier = Frontier::default();
+    for envelope in &all {
+        frontier.push(leaf(&envelope.to_bytes()), |_| {});
+    }
+    if frontier.root() != tree.root_at(events)? {
+        return Err("the root is another one".into());
+    }
+    let checked_seconds = watch.seconds();
+    tell(&Proven { events, grown_seconds, grown_cpu_seconds, event_ms, growth_ms, checked_seconds })
 }
