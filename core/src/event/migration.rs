@@ -81,7 +81,7 @@ pub struct MigrationCopied {
     pub messages: u32,
     /// Their bytes.
     pub bytes: u64,
-    /// How many were left out because they are too large.
+    /// How many were left out because they are too large, or because the target refuses them for good.
     pub left_out: u32,
     /// How many were gone from the source when they were to be copied.
     pub gone: u32,

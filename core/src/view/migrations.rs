@@ -131,18 +131,23 @@ impl Migrations {
             }
             Event::MigrationFolderOpened(body) => self.with(body.migration, |migration| {
                 migration.failed = None;
-                if migration.folders.len() == body.folder as usize {
-                    migration.folders.push(FolderProgress {
-                        opened: envelope.position,
-                        source_validity: body.source_validity,
-                        target_validity: body.target_validity,
-                        upto: 0,
-                        messages: 0,
-                        bytes: 0,
-                        left_out: 0,
-                        intent: None,
-                        verified: None,
-                    });
+                let opened = FolderProgress {
+                    opened: envelope.position,
+                    source_validity: body.source_validity,
+                    target_validity: body.target_validity,
+                    upto: 0,
+                    messages: 0,
+                    bytes: 0,
+                    left_out: 0,
+                    intent: None,
+                    verified: None,
+                };
+                let is_next = migration.folders.len() == body.folder as usize;
+                match migration.folders.get_mut(body.folder as usize) {
+                    // A server numbers its messages anew: what was noted by the old numbers says nothing any more.
+                    Some(folder) => *folder = opened,
+                    None if is_next => migration.folders.push(opened),
+                    None => {}
                 }
             }),
             Event::MigrationCopyStarted(body) => self.with_folder(body.migration, body.folder, |folder| {

@@ -44,6 +44,16 @@ pub struct Print {
     pub text: Digest,
     /// When it was received, to the second.
     pub received: Timestamp,
+    /// SHA-256 of its `Message-ID`, if it has one: by it a message is known that a server has changed.
+    pub id: Option<Digest>,
+}
+
+impl Print {
+    /// Says whether two are the same message byte for byte, with the same date.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.text == other.text && self.received == other.received
+    }
 }
 
 /// Hears of the print of one message; breaking ends the transfer.

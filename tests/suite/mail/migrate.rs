@@ -138,7 +138,7 @@ fn a_mailbox_is_copied_byte_for_byte_with_flags_keywords_and_dates_and_once() {
 
 #[test]
 fn a_daemon_that_is_killed_while_it_copies_copies_everything_once() {
-    for (from, to) in [(Kind::Dovecot, Kind::Cyrus), (Kind::Courier, Kind::Dovecot)] {
+    for (from, to) in [(Kind::Dovecot, Kind::Cyrus), (Kind::Courier, Kind::Dovecot), (Kind::Cyrus, Kind::Courier)] {
         let two = Two::new(from, to);
         two.fill(240);
         let mut daemon = two.site.start();

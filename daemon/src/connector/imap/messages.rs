@@ -463,7 +463,7 @@ fn in_pieces(uids: &Uids, mut change: impl FnMut(&str) -> Result<(), MailError>)
     Ok(())
 }
 
-fn is_flag(flag: &str) -> bool {
+pub(super) fn is_flag(flag: &str) -> bool {
     let word = flag.strip_prefix('\\').unwrap_or(flag);
     !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_graphic() && !b"(){%*\"\\]".contains(&byte))
 }

@@ -15,7 +15,7 @@ use super::directory::MailboxDirectory;
 use super::error::{MailError, RETRY_SOON};
 use super::folder::{Folder, SpecialUse};
 use super::mailroom::by_path;
-use super::messages::{BodySink, Criteria, STOPPED};
+use super::messages::{BodySink, Criteria, STOPPED, is_flag};
 use super::session::Session;
 use super::uid::{Uid, Uids};
 use super::{Connector, InternalDate};
@@ -202,11 +202,13 @@ impl Moving for Pair {
         };
         let wanted: Uids = session.search(&Criteria::all())?.iter().filter(|uid| uid.0 >= from).collect();
         for uids in wanted.chunks(TEXTS_AT_ONCE) {
-            let mut received: HashMap<Uid, Timestamp> = HashMap::new();
-            session.fetch_states(&uids, |state| {
-                received.insert(state.uid, state.internal_date.at());
+            let mut known: HashMap<Uid, (Timestamp, Option<Digest>)> = HashMap::new();
+            session.fetch_meta(&uids, |meta| {
+                let id = meta.envelope.message_id.as_ref().map(|id| Digest::of(id.as_bytes()));
+                known.insert(meta.uid, (meta.internal_date.at(), id));
+                ControlFlow::Continue(())
             })?;
-            let mut printing = Printing { received: &received, hash: Sha256::new(), each: &mut *each };
+            let mut printing = Printing { known: &known, hash: Sha256::new(), each: &mut *each };
             match session.fetch_bodies(&uids, &mut printing) {
                 Ok(missing) if missing.is_empty() || session.those_there(&missing)?.is_empty() => {}
                 Ok(_) => return Err(INCOMPLETE.into()),
@@ -222,13 +224,14 @@ fn use_of(special: SpecialUse) -> String {
     special.attribute().trim_start_matches('\\').to_lowercase()
 }
 
-/// System flags as the protocol writes them, and keywords as they are.
+/// System flags as the protocol writes them, and keywords as they are. A keyword that cannot be written is no reason to leave
+/// its message out.
 fn flags_of(standing: &MessageStanding) -> Vec<String> {
     let system = standing.flags.iter().filter_map(|flag| {
         let known = ["\\Answered", "\\Deleted", "\\Draft", "\\Flagged", "\\Seen"];
         known.into_iter().find(|known| known[1..].eq_ignore_ascii_case(flag)).map(str::to_owned)
     });
-    system.chain(standing.keywords.iter().cloned()).collect()
+    system.chain(standing.keywords.iter().filter(|keyword| is_flag(keyword)).cloned()).collect()
 }
 
 enum Piece {
@@ -301,7 +304,7 @@ impl Read for Text<'_> {
 
 /// Hashes texts as they come.
 struct Printing<'a, 'b> {
-    received: &'a HashMap<Uid, Timestamp>,
+    known: &'a HashMap<Uid, (Timestamp, Option<Digest>)>,
     hash: Sha256,
     each: EachPrint<'b>,
 }
@@ -319,8 +322,8 @@ impl BodySink for Printing<'_, '_> {
 
     fn ends(&mut self, uid: Uid) -> ControlFlow<()> {
         let text = Digest(std::mem::take(&mut self.hash).finalize().into());
-        match self.received.get(&uid) {
-            Some(received) => (self.each)(uid.0, Print { text, received: *received }),
+        match self.known.get(&uid) {
+            Some((received, id)) => (self.each)(uid.0, Print { text, received: *received, id: *id }),
             None => ControlFlow::Continue(()),
         }
     }

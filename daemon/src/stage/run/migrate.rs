@@ -7,6 +7,7 @@
 //!
 //! It has a thread of its own, and keeps both mailboxes open while it works on them.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use retention_core::event::migration::{
     MigrationFolderVerified,
 };
 use retention_core::event::{Actor, Draft, Event, Recorded, stream_of_position};
-use retention_core::id::{MigrationId, Position};
+use retention_core::id::{Digest, MigrationId};
 use retention_core::time::Timestamp;
 use retention_core::view::Condition;
 use retention_core::view::migrations::{FolderProgress, Migration};
@@ -25,8 +26,8 @@ use retention_core::view::migrations::{FolderProgress, Migration};
 use super::super::{StageError, Step};
 use crate::clock::Clock;
 use crate::connector::mail::{MailFailure, MailFolder, MessageState, Uid};
-use crate::connector::moving::{Copied, Mover, Moving, Print, Side};
-use crate::connector::outcome::Retry;
+use crate::connector::moving::{Copied, Mover, Moving, OpenPair, Print, Side};
+use crate::connector::outcome::{Refusal, Retry};
 use crate::store::Store;
 
 /// Messages of one batch: so many may have to be compared after a crash.
@@ -46,7 +47,30 @@ pub struct Migrations {
     mover: Arc<dyn Mover>,
     /// How long was waited after the newest failure of each.
     waited: HashMap<MigrationId, Duration>,
+    /// How often the target said no to a message.
+    refused: HashMap<(MigrationId, u32, Uid), u32>,
 }
+
+/// How many messages there are of each text and date.
+type Prints = BTreeMap<(Digest, Timestamp), u64>;
+
+/// One folder of a migration.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    id: MigrationId,
+    number: u32,
+    path: &'a str,
+    into: &'a str,
+    max_bytes: Option<u64>,
+}
+
+/// By its new numbers nobody can say any more what was copied.
+const RENUMBERED: Broken = Broken::Never("mail-uidvalidity-changed");
+
+/// A message is larger than the target takes, or the target says no and nothing more: that may pass, so it is tried some times.
+const MESSAGE_TOO_BIG: &str = "mail-message-too-big";
+const PLAIN_NO: &str = "mail-refused";
+const PLAIN_NO_MAX: u32 = 3;
 
 /// Why the work on a migration broke off.
 enum Broken {
@@ -76,7 +100,7 @@ impl Migrations {
     /// Works on a store, between mailboxes.
     #[must_use]
     pub fn new(store: Arc<Store>, clock: Arc<dyn Clock>, mover: Arc<dyn Mover>) -> Self {
-        Self { store, clock, mover, waited: HashMap::new() }
+        Self { store, clock, mover, waited: HashMap::new(), refused: HashMap::new() }
     }
 
     /// Works on one migration until it ends, breaks off, or is stopped.
@@ -129,6 +153,7 @@ impl Migrations {
 
     fn end(&mut self, id: MigrationId, end: MigrationEnd, code: &'static str) -> Result<(), StageError> {
         self.waited.remove(&id);
+        self.refused.retain(|(of, _, _), _| *of != id);
         let looked_at = self.store.view(|views| views.position);
         tracing::info!(migration = %id, end = end.name(), code, "a migration is over");
         self.append(id, Event::MigrationEnded(MigrationEnded { migration: id, end, code: code.to_owned(), looked_at }))
@@ -206,7 +231,13 @@ impl Migrations {
             None => (u32::try_from(known.len()).unwrap_or(u32::MAX), moving.counterpart(folder)?, true),
         };
         let Some(pair) = moving.open_pair(&folder.name, &into)? else { return Ok(()) };
-        if is_new {
+        let before = self.progress(id, number).filter(|_| !is_new);
+        // By its new numbers nobody can say any more what was copied. The next migration of these mailboxes looks at the texts.
+        let is_renumbered = before.as_ref().is_some_and(|progress| !is_under(progress, pair));
+        if is_renumbered && before.as_ref().is_some_and(|progress| progress.opened > id.0) {
+            return Err(RENUMBERED);
+        }
+        if is_new || is_renumbered {
             let body = MigrationFolderOpened {
                 migration: id,
                 folder: number,
@@ -221,30 +252,29 @@ impl Migrations {
                 ..draft(id, Event::MigrationFolderOpened(body))
             };
             self.store.append_drafts(vec![draft], Condition::None)?;
-            known.insert(folder.name.clone(), (number, into));
+            known.insert(folder.name.clone(), (number, into.clone()));
         }
-        let Some(progress) = self.progress(id, number) else { return Err(Broken::Never("request_unreadable")) };
-        if progress.source_validity != pair.source.uid_validity || progress.target_validity != pair.target.uid_validity
-        {
-            // Equal numbers are other messages now: nobody can say any more what was copied.
-            return Err(Broken::Never("mail-uidvalidity-changed"));
-        }
+        let place = Place { id, number, path: &folder.name, into: &into, max_bytes: migration.max_bytes };
+        let progress = self.progress(id, number).ok_or(Broken::Never("request_unreadable"))?;
         if let Some((uids, uid_next)) = progress.intent {
-            self.settle(id, number, moving, &uids, uid_next)?;
+            self.settle(place, moving, &uids, uid_next)?;
         }
-        let into = self.counterpart_of(id, number)?;
         let mut after = self.progress(id, number).map_or(0, |progress| progress.upto);
+        // What an earlier migration left out, or copied under other numbers, may be there or not: its text tells.
+        let earlier = self.earlier_limit(migration);
+        let may_be_there = move |message: &MessageState| {
+            let was_left_out = message.uid <= progress.upto && earlier.is_some_and(|max| message.standing.size > max);
+            is_renumbered || was_left_out
+        };
+        if is_renumbered || (after > 0 && earlier.is_some_and(|max| migration.max_bytes.is_none_or(|now| now > max))) {
+            let upto = if is_renumbered { Uid::MAX } else { after };
+            self.copy_missing(place, moving, upto, &may_be_there)?;
+            after = self.progress(id, number).map_or(after, |progress| progress.upto);
+        }
         loop {
-            let mut messages: Vec<MessageState> = Vec::new();
-            moving.messages(after, MESSAGES_AT_ONCE, &mut |message| {
-                messages.push(message);
-                ControlFlow::Continue(())
-            })?;
-            messages.sort_unstable_by_key(|message| message.uid);
+            let messages = listed(moving, after, MESSAGES_AT_ONCE)?;
             for batch in messages.chunks(BATCH_MESSAGES) {
-                // Its number at the target must be told anew: others deliver there as well.
-                let Some(pair) = moving.open_pair(&folder.name, &into)? else { return Ok(()) };
-                self.copy_batch(id, number, migration.max_bytes, moving, batch, pair.target.uid_next)?;
+                self.copy_batch(place, moving, batch)?;
             }
             match messages.last() {
                 Some(last) => after = last.uid,
@@ -253,12 +283,60 @@ impl Migrations {
         }
     }
 
-    fn counterpart_of(&self, id: MigrationId, number: u32) -> Result<String, Broken> {
-        let opened = self.progress(id, number).map_or(Position::NONE, |progress| progress.opened);
-        match self.store.read(opened)?.as_ref().and_then(Recorded::event) {
-            Some(Event::MigrationFolderOpened(body)) => Ok(body.into.clone()),
-            _ => Err(Broken::Never("mailbox_removed")),
+    /// Returns the smallest limit by which earlier migrations of the same mailboxes left messages out.
+    fn earlier_limit(&self, migration: &Migration) -> Option<u64> {
+        self.store.view(|views| {
+            let mut limit: Option<u64> = None;
+            let mut at = migration.continues;
+            while let Some(earlier) = at.and_then(|id| views.small.migrations.get(id)) {
+                limit = [limit, earlier.max_bytes].into_iter().flatten().min();
+                at = earlier.continues;
+            }
+            limit
+        })
+    }
+
+    /// Copies those messages up to a number that may be at the target already, and are not.
+    fn copy_missing(
+        &mut self,
+        place: Place<'_>,
+        moving: &mut dyn Moving,
+        upto: Uid,
+        may_be_there: &dyn Fn(&MessageState) -> bool,
+    ) -> Result<(), Broken> {
+        let candidates: Vec<MessageState> = listed(moving, 0, usize::MAX)?
+            .into_iter()
+            .filter(|message| message.uid <= upto && may_be_there(message))
+            .collect();
+        if candidates.is_empty() {
+            return Ok(());
         }
+        let mut there = self.prints_of_target(moving)?;
+        let mut missing: Vec<Uid> = Vec::new();
+        moving.prints(Side::Source, 0, &mut |uid, print| {
+            if candidates.binary_search_by_key(&uid, |message| message.uid).is_ok() && !take(&mut there, &print) {
+                missing.push(uid);
+            }
+            ControlFlow::Continue(())
+        })?;
+        missing.sort_unstable();
+        let highest = candidates.last().map_or(0, |message| message.uid);
+        let wanted: Vec<MessageState> =
+            candidates.into_iter().filter(|message| missing.binary_search(&message.uid).is_ok()).collect();
+        for batch in wanted.chunks(BATCH_MESSAGES) {
+            self.copy_batch(place, moving, batch)?;
+        }
+        let done = MigrationCopied { upto: highest, ..nothing(place) };
+        Ok(self.append(place.id, Event::MigrationCopied(done))?)
+    }
+
+    fn prints_of_target(&self, moving: &mut dyn Moving) -> Result<Prints, Broken> {
+        let mut there = Prints::new();
+        moving.prints(Side::Target, 0, &mut |_, print| {
+            *there.entry((print.text, print.received)).or_default() += 1;
+            ControlFlow::Continue(())
+        })?;
+        Ok(there)
     }
 
     fn is_stopped(&self, id: MigrationId) -> bool {
@@ -266,25 +344,24 @@ impl Migrations {
             || self.store.view(|views| views.small.migrations.get(id).is_none_or(|migration| migration.is_stopped))
     }
 
-    fn copy_batch(
-        &mut self,
-        id: MigrationId,
-        folder: u32,
-        max_bytes: Option<u64>,
-        moving: &mut dyn Moving,
-        batch: &[MessageState],
-        target_uid_next: u32,
-    ) -> Result<(), Broken> {
+    fn copy_batch(&mut self, place: Place<'_>, moving: &mut dyn Moving, batch: &[MessageState]) -> Result<(), Broken> {
+        let id = place.id;
         if self.is_stopped(id) {
             return Err(Broken::Stopped);
         }
-        let is_too_large = |message: &MessageState| max_bytes.is_some_and(|max| message.standing.size > max);
+        // Its next number at the target must be told anew: others deliver there as well.
+        let Some(pair) = moving.open_pair(place.path, place.into)? else { return Ok(()) };
+        if !self.progress(id, place.number).is_some_and(|progress| is_under(&progress, pair)) {
+            return Err(RENUMBERED);
+        }
+        let is_too_large = |message: &MessageState| place.max_bytes.is_some_and(|max| message.standing.size > max);
         let uids: Vec<Uid> = batch.iter().filter(|message| !is_too_large(message)).map(|message| message.uid).collect();
         if !uids.is_empty() {
+            let (folder, target_uid_next) = (place.number, pair.target.uid_next);
             let body = MigrationCopyStarted { migration: id, folder, uids, target_uid_next };
             self.append(id, Event::MigrationCopyStarted(body))?;
         }
-        let mut done = MigrationCopied { migration: id, folder, upto: 0, messages: 0, bytes: 0, left_out: 0, gone: 0 };
+        let mut done = nothing(place);
         let mut broken = None;
         for message in batch {
             if is_too_large(message) {
@@ -297,8 +374,8 @@ impl Migrations {
                     }
                     Ok(Copied::Gone) => done.gone += 1,
                     // The target takes this message in no way: it is told and left out, and the others go on.
-                    Err(MailFailure::Refused(refusal)) if refusal.retry == Retry::Never => {
-                        tracing::warn!(migration = %id, folder, code = refusal.code, "the target refuses a message for good");
+                    Err(MailFailure::Refused(refusal)) if self.is_for_good(place, message.uid, refusal) => {
+                        tracing::warn!(migration = %id, folder = place.number, code = refusal.code, "the target refuses a message for good");
                         done.left_out += 1;
                     }
                     Err(failure @ MailFailure::Lost(_)) => return Err(failure.into()),
@@ -322,18 +399,24 @@ impl Migrations {
         broken.map_or(Ok(()), Err)
     }
 
+    /// Says whether a target will never take a message: it says so, or it has said no to it several times.
+    fn is_for_good(&mut self, place: Place<'_>, uid: Uid, refusal: Refusal) -> bool {
+        if refusal.code == MESSAGE_TOO_BIG {
+            return true;
+        }
+        if refusal.code != PLAIN_NO {
+            return false;
+        }
+        let times = self.refused.entry((place.id, place.number, uid)).or_default();
+        *times += 1;
+        *times >= PLAIN_NO_MAX
+    }
+
     /// Finds out which messages of an intent are at the target.
-    fn settle(
-        &mut self,
-        id: MigrationId,
-        folder: u32,
-        moving: &mut dyn Moving,
-        uids: &[Uid],
-        uid_next: u32,
-    ) -> Result<(), Broken> {
-        let mut arrived: BTreeMap<Print, u32> = BTreeMap::new();
+    fn settle(&mut self, place: Place<'_>, moving: &mut dyn Moving, uids: &[Uid], uid_next: u32) -> Result<(), Broken> {
+        let mut arrived: Vec<Option<Print>> = Vec::new();
         moving.prints(Side::Target, uid_next, &mut |_, print| {
-            *arrived.entry(print).or_default() += 1;
+            arrived.push(Some(print));
             ControlFlow::Continue(())
         })?;
         let mut wanted: BTreeMap<Uid, Print> = BTreeMap::new();
@@ -344,21 +427,20 @@ impl Migrations {
             }
             if uid > last { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
-        let there: Vec<bool> = uids
-            .iter()
-            .map(|uid| {
-                wanted.get(uid).is_some_and(|print| match arrived.get_mut(print) {
-                    Some(count) if *count > 0 => {
-                        *count -= 1;
-                        true
-                    }
-                    _ => false,
-                })
-            })
-            .collect();
+        let mut found = |uid: &Uid, fits: &dyn Fn(&Print, &Print) -> bool| {
+            let Some(print) = wanted.get(uid) else { return false };
+            let place = arrived.iter_mut().find(|other| other.as_ref().is_some_and(|other| fits(print, other)));
+            place.and_then(Option::take).is_some()
+        };
+        let mut there: Vec<bool> = uids.iter().map(|uid| found(uid, &Print::is_same)).collect();
+        // A server that changes what it is given is known by the name that the message has for itself.
+        let by_id = |one: &Print, other: &Print| one.id.is_some() && one.id == other.id;
+        for (uid, is_there) in uids.iter().zip(&mut there).filter(|(_, is_there)| !**is_there) {
+            *is_there = found(uid, &by_id);
+        }
         // They were appended in order: whatever stands before one that is there was appended too, or gone, or refused for good.
         let settled = there.iter().rposition(|is_there| *is_there).map_or(0, |last| last + 1);
-        let mut done = MigrationCopied { migration: id, folder, upto: 0, messages: 0, bytes: 0, left_out: 0, gone: 0 };
+        let mut done = nothing(place);
         for (uid, is_there) in uids.iter().zip(&there).take(settled) {
             match (is_there, wanted.contains_key(uid)) {
                 (true, _) => done.messages += 1,
@@ -367,8 +449,7 @@ impl Migrations {
             }
             done.upto = *uid;
         }
-        self.append(id, Event::MigrationCopied(done))?;
-        Ok(())
+        Ok(self.append(place.id, Event::MigrationCopied(done))?)
     }
 
     /// Reads every text again at both servers, through new logins.
@@ -379,38 +460,38 @@ impl Migrations {
             views.small.migrations.get(id).map(|migration| migration.folders.clone()).unwrap_or_default()
         });
         let mut missing_in_all = 0;
+        // Folders of the source that share a counterpart share what is in it: nothing there counts for two of them.
+        let mut at_target: BTreeMap<String, Prints> = BTreeMap::new();
         for (number, folder) in (0..).zip(folders) {
             if self.is_stopped(id) {
                 return Err(Broken::Stopped);
             }
-            let path = match self.store.read(folder.opened)?.as_ref().and_then(Recorded::event) {
+            let (path, into) = match self.store.read(folder.opened)?.as_ref().and_then(Recorded::event) {
                 Some(Event::MigrationFolderOpened(body)) => (body.path.clone(), body.into.clone()),
                 _ => return Err(Broken::Never("mailbox_removed")),
             };
             // A folder that somebody removed from the source meanwhile has nothing to be compared with.
-            let Some(_) = moving.open_pair(&path.0, &path.1)? else { continue };
-            let mut too_large: BTreeSet<Uid> = BTreeSet::new();
-            if let Some(max) = migration.max_bytes {
-                moving.messages(0, usize::MAX, &mut |message| {
-                    if message.standing.size > max {
-                        too_large.insert(message.uid);
-                    }
-                    ControlFlow::Continue(())
-                })?;
+            let Some(pair) = moving.open_pair(&path, &into)? else { continue };
+            if !is_under(&folder, pair) {
+                return Err(RENUMBERED);
             }
-            let mut at_target: BTreeMap<Print, u64> = BTreeMap::new();
-            moving.prints(Side::Target, 0, &mut |_, print| {
-                *at_target.entry(print).or_default() += 1;
-                ControlFlow::Continue(())
-            })?;
+            let too_large: BTreeSet<Uid> = match migration.max_bytes {
+                Some(max) => listed(moving.as_mut(), 0, usize::MAX)?
+                    .into_iter()
+                    .filter(|message| message.standing.size > max)
+                    .map(|message| message.uid)
+                    .collect(),
+                None => BTreeSet::new(),
+            };
+            let there = match at_target.entry(into) {
+                Entry::Occupied(there) => there.into_mut(),
+                Entry::Vacant(place) => place.insert(self.prints_of_target(moving.as_mut())?),
+            };
             let (mut messages, mut missing) = (0, 0);
             moving.prints(Side::Source, 0, &mut |uid, print| {
                 if uid <= folder.upto && !too_large.contains(&uid) {
                     messages += 1;
-                    match at_target.get_mut(&print) {
-                        Some(count) if *count > 0 => *count -= 1,
-                        _ => missing += 1,
-                    }
+                    missing += u64::from(!take(there, &print));
                 }
                 ControlFlow::Continue(())
             })?;
@@ -425,6 +506,38 @@ impl Migrations {
         self.store.append_drafts(vec![draft(id, event)], Condition::None)?;
         Ok(())
     }
+}
+
+/// Messages of the open folder of the source with higher numbers, ascending: at most so many.
+fn listed(moving: &mut dyn Moving, after: Uid, at_most: usize) -> Result<Vec<MessageState>, Broken> {
+    let mut messages: Vec<MessageState> = Vec::new();
+    moving.messages(after, at_most, &mut |message| {
+        messages.push(message);
+        ControlFlow::Continue(())
+    })?;
+    messages.sort_unstable_by_key(|message| message.uid);
+    Ok(messages)
+}
+
+/// Takes one message with this text and date, if there is one left.
+fn take(prints: &mut Prints, print: &Print) -> bool {
+    match prints.get_mut(&(print.text, print.received)) {
+        Some(count) if *count > 0 => {
+            *count -= 1;
+            true
+        }
+        _ => false,
+    }
+}
+
+/// Says whether both servers still number the messages of a folder as they did when it was opened.
+fn is_under(progress: &FolderProgress, pair: OpenPair) -> bool {
+    (progress.source_validity, progress.target_validity) == (pair.source.uid_validity, pair.target.uid_validity)
+}
+
+fn nothing(place: Place<'_>) -> MigrationCopied {
+    let (migration, folder) = (place.id, place.number);
+    MigrationCopied { migration, folder, upto: 0, messages: 0, bytes: 0, left_out: 0, gone: 0 }
 }
 
 fn is_at_or_below(folder: &str, path: &str) -> bool {

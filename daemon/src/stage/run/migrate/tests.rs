@@ -50,6 +50,10 @@ struct Servers {
     /// Texts that the target takes in no way, and those that it changes.
     refuses: Option<String>,
     changes: Option<String>,
+    /// A text to which it says no and nothing more.
+    says_no_to: Option<String>,
+    /// At which call the source numbers its messages anew.
+    renumbers_at: Option<usize>,
 }
 
 #[derive(Clone, Default)]
@@ -57,13 +61,16 @@ struct Memory(Arc<Mutex<Servers>>);
 
 const LOST: MailFailure = MailFailure::Lost(Cause { code: "mail-lost" });
 const NO: MailFailure = MailFailure::Refused(Refusal { code: "mail-refused", retry: Retry::Operator });
-const NEVER: MailFailure = MailFailure::Refused(Refusal { code: "mail-too-large", retry: Retry::Never });
+const NEVER: MailFailure = MailFailure::Refused(Refusal { code: "mail-message-too-big", retry: Retry::Never });
 
 impl Memory {
     /// Does one call, or what goes wrong with it.
     fn call<R>(&self, work: impl FnOnce(&mut Servers) -> Result<R, MailFailure>) -> Result<R, MailFailure> {
         let mut servers = self.0.lock();
         servers.calls += 1;
+        if servers.renumbers_at == Some(servers.calls) {
+            servers.source.validity += 1;
+        }
         let fault = servers.fault.filter(|(at, _)| *at == servers.calls).map(|(_, fault)| fault);
         match fault {
             Some(Fault::Refused) => Err(NO),
@@ -158,6 +165,9 @@ impl Moving for Open {
             if servers.refuses.as_ref() == Some(&letter.text) {
                 return Err(NEVER);
             }
+            if servers.says_no_to.as_ref() == Some(&letter.text) {
+                return Err(NO);
+            }
             if servers.changes.as_ref() == Some(&letter.text) {
                 letter.text.push_str(" changed");
             }
@@ -178,7 +188,9 @@ impl Moving for Open {
             })
         })?;
         for letter in letters.iter().filter(|letter| letter.uid >= from) {
-            let print = Print { text: Digest::of(letter.text.as_bytes()), received: Timestamp(letter.received) };
+            let id = Digest::of(letter.text.trim_end_matches(" changed").as_bytes());
+            let text = Digest::of(letter.text.as_bytes());
+            let print = Print { text, received: Timestamp(letter.received), id: Some(id) };
             if each(letter.uid, print).is_break() {
                 break;
             }
@@ -358,9 +370,83 @@ fn a_stop_is_heeded_and_other_numbers_are_never_taken_for_the_same() {
 
     let done = world.finish(world.request(&[], None));
     assert_eq!(ended(&done), MigrationEnd::Verified);
-    world.memory.0.lock().source.validity = 8;
-    let migration = world.finish(world.request(&[], None));
-    let (end, code, _) = migration.end.unwrap();
+}
+
+#[test]
+fn a_folder_that_is_numbered_anew_is_compared_by_its_texts() {
+    let world = World::new();
+    assert_eq!(ended(&world.finish(world.request(&[], None))), MigrationEnd::Verified);
+    {
+        let mut servers = world.memory.0.lock();
+        servers.source.validity = 8;
+        let new = Letter { uid: 2, text: "inbox new".to_owned(), received: 9 };
+        servers.source.folders.get_mut("INBOX").unwrap().retain(|letter| letter.uid != 2);
+        servers.source.folders.get_mut("INBOX").unwrap().insert(1, new);
+    }
+    let again = world.finish(world.request(&[], None));
+    assert_eq!((ended(&again), again.missing()), (MigrationEnd::Verified, 0));
+    let mut texts = world.memory.texts("INBOX");
+    assert_eq!(texts.pop().as_deref(), Some("inbox new"), "only that one was not there");
+    assert_eq!(texts.len(), 7);
+    assert_eq!(world.memory.texts("Sent").len(), 4);
+    // While a migration is under way nobody numbers anew: then nothing more is copied or believed.
+    let world = World::new();
+    let id = world.request(&[], None);
+    world.memory.0.lock().renumbers_at = Some(12);
+    let (end, code, _) = world.finish(id).end.unwrap();
     assert_eq!((end, code.as_str()), (MigrationEnd::Failed, "mail-uidvalidity-changed"));
-    check_whole(&world, "nothing more was copied");
+}
+
+#[test]
+fn a_server_that_changes_messages_gets_none_twice_whatever_is_lost() {
+    for fault in [Fault::LostBefore, Fault::LostAfter] {
+        for at in 1..60 {
+            let world = World::new();
+            world.memory.0.lock().changes = Some("inbox 2".to_owned());
+            world.memory.0.lock().fault = Some((at, fault));
+            let id = world.request(&[], None);
+            let _stepped = world.driver().step().unwrap();
+            let migration = world.finish(id);
+            assert_eq!((ended(&migration), migration.missing()), (MigrationEnd::Differs, 2), "{fault:?} at {at}");
+            assert_eq!(world.memory.texts("INBOX").len(), 7, "{fault:?} at {at}: {:?}", world.memory.texts("INBOX"));
+        }
+    }
+}
+
+#[test]
+fn what_a_smaller_limit_left_out_comes_with_a_larger_one_and_once() {
+    let world = World::new();
+    for (uid, bytes) in [(20, 100), (21, 300)] {
+        let long = Letter { uid, text: "x".repeat(bytes), received: 1 };
+        world.memory.0.lock().source.folders.get_mut("INBOX").unwrap().push(long);
+    }
+    let long = || world.memory.texts("INBOX").iter().filter(|text| text.len() >= 100).count();
+    for (max, expected) in [(Some(50), 0), (Some(200), 1), (Some(50), 1), (None, 2), (None, 2)] {
+        let migration = world.finish(world.request(&[], max));
+        assert_eq!((ended(&migration), long()), (MigrationEnd::Verified, expected), "{max:?}");
+    }
+}
+
+#[test]
+fn two_folders_that_go_into_one_need_both_of_their_messages_there() {
+    let world = World::new();
+    {
+        let mut servers = world.memory.0.lock();
+        let same = servers.source.folders["Sent Items"].clone();
+        servers.source.folders.insert("Sent".to_owned(), same);
+    }
+    let first = world.finish(world.request(&[], None));
+    assert_eq!((ended(&first), world.memory.texts("Sent").len()), (MigrationEnd::Verified, 7));
+    world.memory.0.lock().target.folders.get_mut("Sent").unwrap().truncate(4);
+    let second = world.finish(world.request(&[], None));
+    assert_eq!((ended(&second), second.missing()), (MigrationEnd::Differs, 3));
+}
+
+#[test]
+fn a_message_that_is_refused_again_and_again_does_not_hold_up_the_others() {
+    let world = World::new();
+    world.memory.0.lock().says_no_to = Some("inbox 0".to_owned());
+    let migration = world.finish(world.request(&[], None));
+    assert_eq!((ended(&migration), migration.missing(), migration.totals().2), (MigrationEnd::Differs, 1, 1));
+    assert_eq!(world.memory.texts("INBOX").len(), 6);
 }
