@@ -155,8 +155,19 @@ fn a_daemon_that_is_killed_while_it_copies_copies_everything_once() {
             daemon = two.site.start();
         }
         let done = two.over(&daemon, &id);
-        assert_eq!((&done["state"], &done["missing"]), (&"verified".into(), &0.into()), "{from} {to}: {done}");
-        assert!(two.shown(0) == two.shown(1), "{from} to {to}: not everything is there once");
+        // What the target's server makes of a text is no copy that is missing, and is not called verified either.
+        let (mut expected, mut changed) = (two.shown(0), 0_u64);
+        for messages in expected.values_mut() {
+            for (body, ..) in &mut *messages {
+                let kept = to.kept(body);
+                changed += u64::from(kept != *body);
+                *body = kept;
+            }
+            messages.sort();
+        }
+        let state = if changed == 0 { "verified" } else { "differs" };
+        assert_eq!((&done["state"], &done["missing"]), (&state.into(), &changed.into()), "{from} {to}: {done}");
+        assert!(expected == two.shown(1), "{from} to {to}: not everything is there once");
         daemon.stop();
     }
 }
