@@ -24,7 +24,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 ENVELOPE_BYTES = 128
 
-
 DoesNotHold = type("DoesNotHold", (Exception,), {})
 
 
@@ -60,6 +59,7 @@ def checkpoint(note, key):
                 raise DoesNotHold("the signature of the checkpoint is wrong") from None
             origin, size, root = text.split("\n")[:3]
             claim(origin == name, "the checkpoint is of another log")
+            claim(size.isdecimal() and int(size) > 0, "a checkpoint covers one event at least")
             return origin, int(size), base64.b64decode(root, validate=True)
     raise DoesNotHold("this key did not sign the checkpoint")
 
@@ -153,7 +153,7 @@ def directory(path, key, kept):
         with open(name, encoding="utf-8") as file:
             _, other_size, other_root = checkpoint(file.read(), key)
         claim(other_size <= size, f"{name} covers {other_size} events, and this log has {size}")
-        others[other_size] = (name, other_root)
+        claim(others.setdefault(other_size, (name, other_root))[1] == other_root, f"{name} contradicts another one")
     subtrees = []  # (size, root) of the complete subtrees, the largest first
     for number in range(size):
         if number % 256 == 0:
@@ -171,7 +171,7 @@ def directory(path, key, kept):
             name, expected = others.get(number + 1, (path, root))
             claim(result == expected, f"{name} is of another log than these entries")
             claim(number + 1 != size or result == root, "the entries are not the log that was signed")
-    return f"all {size} events of the log {origin} are as they were signed; {len(others)} kept checkpoints fit"
+    return f"all {size} events of the log {origin} are as they were signed; {len(kept)} kept checkpoints fit"
 
 
 def main(key, path, *kept):

@@ -220,6 +220,10 @@ impl Certificate {
             if checkpoint.origin != certificate.log {
                 return Err(CheckpointError::UnknownKey.into());
             }
+            // An event that is listed twice would be two approvals.
+            if told.last().is_some_and(|(before, _): &(Envelope, Option<Event>)| before.position >= envelope.position) {
+                return Err(CertificateError::Malformed);
+            }
             let event = proven.body.as_ref().map(|body| event_of(&envelope, body)).transpose()?;
             told.push((envelope, event));
         }

@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use retention_core::evidence::checkpoint::{CHECKPOINT_BYTES_MAX, Checkpoint};
+use retention_core::id::Digest;
 
 use crate::halt::Halt;
 
@@ -20,8 +21,8 @@ pub trait Publication: Send {
     /// Returns what people call it.
     fn name(&self) -> String;
 
-    /// Returns how many events the checkpoint covers that it has, if that can be asked.
-    fn has(&self) -> Option<u64>;
+    /// Returns how many events the checkpoint covers that it has, and its root; `None` when it has none or cannot be asked.
+    fn has(&self) -> Option<(u64, Digest)>;
 
     /// Tells it a checkpoint, with the number of events that it covers.
     ///
@@ -62,10 +63,10 @@ impl Publication for FilePlace {
         format!("file {}", self.path.display())
     }
 
-    fn has(&self) -> Option<u64> {
+    fn has(&self) -> Option<(u64, Digest)> {
         let mut text = String::new();
         File::open(&self.path).ok()?.take(CHECKPOINT_BYTES_MAX as u64).read_to_string(&mut text).ok()?;
-        Checkpoint::unverified(&text).ok().map(|checkpoint| checkpoint.size)
+        Checkpoint::unverified(&text).ok().map(|checkpoint| (checkpoint.size, checkpoint.root))
     }
 
     fn tell(&mut self, _size: u64, note: &str) -> Result<(), String> {
@@ -105,7 +106,7 @@ impl Publication for CommandPlace {
         format!("command {}", self.program)
     }
 
-    fn has(&self) -> Option<u64> {
+    fn has(&self) -> Option<(u64, Digest)> {
         None
     }
 
@@ -142,7 +143,7 @@ impl Publication for JournalPlace {
         "journal".to_owned()
     }
 
-    fn has(&self) -> Option<u64> {
+    fn has(&self) -> Option<(u64, Digest)> {
         None
     }
 
@@ -155,7 +156,6 @@ impl Publication for JournalPlace {
 #[cfg(test)]
 mod tests {
     use retention_core::evidence::checkpoint::keys_of;
-    use retention_core::id::Digest;
 
     use super::*;
 
@@ -171,7 +171,7 @@ mod tests {
         assert_eq!(place.has(), None);
         for size in [7, 12] {
             place.tell(size, &note(size)).unwrap();
-            assert_eq!(place.has(), Some(size));
+            assert_eq!(place.has(), Some((size, Digest([2; 32]))));
             assert_eq!(fs::read_to_string(dir.path().join("checkpoint")).unwrap(), note(size));
         }
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);

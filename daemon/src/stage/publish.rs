@@ -1,7 +1,8 @@
 //! Publish: signed checkpoints are told to places outside, so that nobody here can take them back.
 //!
 //! Only what is signed and durable is told, and always the newest. A place that does not take it is asked again, later and later,
-//! and people are told until it has caught up.
+//! and people are told until it has caught up. One that has a checkpoint which this log does not bear out is left as it is: it may be
+//! the only proof that the log was put back or replaced.
 
 use std::sync::Arc;
 
@@ -30,6 +31,8 @@ pub type PublishHealth = Arc<Mutex<Vec<(String, String)>>>;
 struct Told {
     place: Box<dyn Publication>,
     size: u64,
+    /// Whether what it has was compared with this log since the start and since it failed.
+    is_compared: bool,
     not_before: Timestamp,
     /// Why it failed lately, and how long was waited after that.
     failed: Option<(String, i64)>,
@@ -48,10 +51,7 @@ impl Publish {
     /// Tells these places.
     #[must_use]
     pub fn new(store: Arc<Store>, clock: Arc<dyn Clock>, tree: Arc<Tree>, places: Vec<Box<dyn Publication>>) -> Self {
-        let told = |place: Box<dyn Publication>| {
-            let size = place.has().unwrap_or(0);
-            Told { place, size, not_before: Timestamp(i64::MIN), failed: None }
-        };
+        let told = |place| Told { place, size: 0, is_compared: false, not_before: Timestamp(i64::MIN), failed: None };
         let places = places.into_iter().map(told).collect();
         Self { store, clock, tree, places, health: PublishHealth::default() }
     }
@@ -70,15 +70,14 @@ impl Publish {
         let Some((size, note)) = self.tree.newest().map_err(ReadError::from)? else { return Ok(self.look_again(None)) };
         let mut wake: Option<Timestamp> = None;
         for told in &mut self.places {
-            // More than the newest there is: of a log that was lost. The newest of this one takes its place.
-            if told.size == size {
+            if told.has_it(size) {
                 continue;
             }
             let now = self.clock.now();
             if now >= told.not_before {
-                told.tell(size, &note, now);
+                told.tell(&self.tree, size, &note, now);
             }
-            if told.size != size {
+            if !told.has_it(size) {
                 wake = Some(wake.map_or(told.not_before, |wake| wake.min(told.not_before)));
             }
         }
@@ -100,8 +99,35 @@ impl Publish {
 }
 
 impl Told {
-    fn tell(&mut self, size: u64, note: &str, now: Timestamp) {
-        let wait = match self.place.tell(size, note) {
+    fn has_it(&self, size: u64) -> bool {
+        self.is_compared && self.size == size
+    }
+
+    /// Compares what it has with this log. A file that was away may come back with more than it had.
+    fn compare(&mut self, tree: &Tree) -> Result<(), String> {
+        if self.is_compared {
+            return Ok(());
+        }
+        if let Some((size, root)) = self.place.has() {
+            let is_ours = size <= tree.leaves() && tree.root_at(size).map_err(|error| error.to_string())? == root;
+            if !is_ours {
+                return Err(format!(
+                    "it has a checkpoint of {size} events that this log does not bear out: the log was put back or replaced, \
+                     or the checkpoint is of another log. It was left as it is; keep it, find out why, then move it away"
+                ));
+            }
+            self.size = size;
+        }
+        self.is_compared = true;
+        Ok(())
+    }
+
+    fn tell(&mut self, tree: &Tree, size: u64, note: &str, now: Timestamp) {
+        let told = self.compare(tree).and_then(|()| match self.size == size {
+            true => Ok(()),
+            false => self.place.tell(size, note),
+        });
+        let wait = match told {
             Ok(()) => {
                 (self.size, self.failed) = (size, None);
                 TELL_EVERY_US
@@ -109,7 +135,7 @@ impl Told {
             Err(why) => {
                 let wait = self.failed.as_ref().map_or(RETRY_FIRST_US, |(_, wait)| (wait * 2).min(RETRY_MAX_US));
                 tracing::warn!(place = self.place.name(), why, "a place outside did not take the newest checkpoint");
-                self.failed = Some((why, wait));
+                (self.failed, self.is_compared) = (Some((why, wait)), false);
                 wait
             }
         };

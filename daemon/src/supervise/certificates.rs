@@ -71,7 +71,9 @@ impl Certificates {
             Event::PlanApproved(body) => body.plan == plan,
             _ => false,
         })?);
-        positions.extend(self.longest_kept_backup(run.0)?);
+        // Keys are destroyed until the run is over: a backup that was made meanwhile may hold them too.
+        let last = positions.iter().copied().max().unwrap_or(run.0);
+        positions.extend(self.longest_kept_backup(last)?);
         positions.sort_unstable();
         positions.dedup();
         Ok(positions)
@@ -104,6 +106,7 @@ impl Certificates {
         }
         positions.push(position);
         positions.sort_unstable();
+        positions.dedup();
         Ok(positions)
     }
 

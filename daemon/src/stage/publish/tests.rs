@@ -2,7 +2,8 @@ use std::path::Path;
 
 use retention_core::event::Event;
 use retention_core::event::operation::DaemonStopped;
-use retention_core::evidence::checkpoint::keys_of;
+use retention_core::evidence::checkpoint::{Checkpoint, keys_of};
+use retention_core::id::Digest;
 use retention_core::view::Condition;
 
 use super::*;
@@ -15,6 +16,7 @@ use crate::store::vault::RootKey;
 #[derive(Clone, Default)]
 struct Noted {
     sizes: Arc<Mutex<Vec<u64>>>,
+    held: Arc<Mutex<Option<(u64, Digest)>>>,
     fails: Arc<Mutex<bool>>,
 }
 
@@ -23,15 +25,16 @@ impl Publication for Noted {
         "noted".to_owned()
     }
 
-    fn has(&self) -> Option<u64> {
-        self.sizes.lock().last().copied()
+    fn has(&self) -> Option<(u64, Digest)> {
+        *self.held.lock()
     }
 
-    fn tell(&mut self, size: u64, _note: &str) -> Result<(), String> {
+    fn tell(&mut self, size: u64, note: &str) -> Result<(), String> {
         if *self.fails.lock() {
             return Err("it is away".to_owned());
         }
         self.sizes.lock().push(size);
+        *self.held.lock() = Some((size, Checkpoint::unverified(note).unwrap().root));
         Ok(())
     }
 }
@@ -114,5 +117,28 @@ fn a_place_that_is_away_is_asked_again_and_people_are_told() {
     let newest = world.grow();
     assert_eq!(publish.step().unwrap(), Step::Idle);
     assert_eq!(*world.place.sizes.lock(), [newest], "the newest, and not each that it missed");
+    assert!(publish.health().lock().is_empty());
+}
+
+#[test]
+fn a_place_that_contradicts_the_log_is_left_as_it_is_until_somebody_moves_it_away() {
+    let world = World::new();
+    let size = world.grow();
+    let root = world.tree.root_at(size).unwrap();
+    for held in [(size + 7, root), (size, Digest([9; 32])), (size - 1, root)] {
+        *world.place.held.lock() = Some(held);
+        let mut publish = world.publish();
+        let Step::IdleUntil(at) = publish.step().unwrap() else { panic!("it is looked at again") };
+        assert!(publish.health().lock()[0].1.contains(&format!("a checkpoint of {} events", held.0)));
+        world.clock.pass_until(at);
+        assert!(matches!(publish.step().unwrap(), Step::IdleUntil(_)));
+        assert_eq!((*world.place.held.lock(), world.place.sizes.lock().len()), (Some(held), 0));
+    }
+    let mut publish = world.publish();
+    let Step::IdleUntil(at) = publish.step().unwrap() else { panic!("it is looked at again") };
+    world.clock.pass_until(at);
+    *world.place.held.lock() = None;
+    assert_eq!(publish.step().unwrap(), Step::Idle);
+    assert_eq!(*world.place.held.lock(), Some((size, root)));
     assert!(publish.health().lock().is_empty());
 }
