@@ -171,6 +171,8 @@ fn whoever_can_sign_still_cannot_state_what_the_events_do_not_say() {
     assert_eq!(forged(&|c| c.statement.approvals.clear()), CertificateError::Statement);
     assert_eq!(forged(&|c| c.subject = Subject::Run(RUN)), CertificateError::Statement);
     assert_eq!(forged(&|c| drop(c.events.remove(7))), CertificateError::Statement);
+    assert_eq!(forged(&|c| c.events.insert(0, c.events[0].clone())), CertificateError::Malformed);
+    assert_eq!(forged(&|c| c.events.swap(0, 1)), CertificateError::Malformed);
     assert_eq!(forged(&|c| c.events[1].body = c.events[3].body.clone()), CertificateError::Body);
     assert!(matches!(forged(&|c| c.events[1].proof = c.events[1].proof.replace('A', "B")), CertificateError::Proof(_)));
 }
