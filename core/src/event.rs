@@ -240,8 +240,6 @@ events! {
     124 StoreRebuilt(operation::StoreRebuilt) Public;
     /// Checkpoints are signed with this key from here on.
     125 SigningKeyAdopted(operation::SigningKeyAdopted) Public;
-    /// What was erased left the disk: the journal was written anew without it, and the wrapping keys were rotated.
-    137 StoreCompacted(operation::StoreCompacted) Public;
     /// The clock is not believed: nothing is purged until a person confirms it.
     130 ClockDoubted(clock::ClockDoubted) Public;
     /// A person confirmed the clock.
@@ -256,6 +254,19 @@ events! {
     135 RestoreConfirmed(backup::RestoreConfirmed) House;
     /// A key that was destroyed after the backup was left out of the restored store.
     136 KeyDestroyedAgain(backup::KeyDestroyedAgain) Public;
+    /// What was erased left the disk: the journal was written anew without it, and the wrapping keys were rotated.
+    137 StoreCompacted(operation::StoreCompacted) Public;
+}
+
+impl EventType {
+    /// The events that tell that a key was destroyed: that of an entity, or that of a credential.
+    pub const DESTRUCTIONS: [Self; 3] = [Self::KeyDestroyed, Self::KeyDestroyedAgain, Self::CredentialDestroyed];
+
+    /// Says whether an event with this stored number tells that a key was destroyed.
+    #[must_use]
+    pub fn is_destruction(number: u16) -> bool {
+        Self::DESTRUCTIONS.iter().any(|known| *known as u16 == number)
+    }
 }
 
 /// An event as it stands in the log.

@@ -20,6 +20,7 @@ mod certificate;
 mod clock;
 mod entity;
 mod export;
+mod files;
 mod grant;
 mod hold;
 mod intake;

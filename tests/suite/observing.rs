@@ -132,6 +132,14 @@ fn what_is_being_copied_elsewhere_stays_until_that_is_over() {
             world.clock.advance(Duration::from_secs(24 * 60 * 60));
         }
         assert!(!has_pivot(&world), "stopped after {stop_after}\n{}", world.story());
+        // Nobody asks for another one with either mailbox meanwhile.
+        for mailbox in [source, target] {
+            let body = MigrationRequested { source: target, target: source, exclude: Vec::new(), max_bytes: None };
+            let requested = Event::MigrationRequested(body);
+            let refused =
+                world.append(Actor::Person(APPROVER), Position::NONE, requested, Condition::NotMigrating(mailbox));
+            assert!(refused.is_err());
+        }
         let migration = MigrationId(asked.first);
         let ended =
             MigrationEnded { migration, end: MigrationEnd::Verified, code: String::new(), looked_at: Position(1) };

@@ -1,4 +1,4 @@
-//! The tree over the log: how fast it grows, is proven and is checked; and how long a compaction takes.
+//! The tree over the log: how fast it grows, is proven and is checked.
 
 use super::{filled, scratch, text};
 use crate::figure::{Line, Target, head, percentile};

@@ -266,6 +266,18 @@ pub enum RunEnd {
     Stuck,
 }
 
+impl RunEnd {
+    /// Returns the name that people and programs see.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::Cancelled => "cancelled",
+            Self::Stuck => "stuck",
+        }
+    }
+}
+
 /// Schema 1. The sum of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct RunEnded {

@@ -279,6 +279,18 @@ pub enum SagaEnd {
     Stuck,
 }
 
+impl SagaEnd {
+    /// Returns the name that people and programs see.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::Compensated => "compensated",
+            Self::Stuck => "stuck",
+        }
+    }
+}
+
 /// Schema 1. A saga is over.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct SagaEnded {

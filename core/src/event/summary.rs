@@ -303,13 +303,7 @@ fn facts_of_run(event: &Event) -> Facts {
         Event::RunResumed(b) => fact("run", b.run).naming("reason", &b.reason),
         Event::RunCancelled(b) => fact("run", b.run).naming("reason", &b.reason),
         Event::RunEnded(b) => {
-            use super::decision::RunEnd;
-            let end = match b.end {
-                RunEnd::Completed => "completed",
-                RunEnd::Cancelled => "cancelled",
-                RunEnd::Stuck => "stuck",
-            };
-            fact("run", b.run).with("end", end).with("purged", b.purged).with("skipped", b.skipped)
+            fact("run", b.run).with("end", b.end.name()).with("purged", b.purged).with("skipped", b.skipped)
         }
         Event::RunRefused(b) => fact("run", b.run).with("plan", b.plan).with("code", &b.code),
         _ => Facts(Vec::new()),
@@ -346,15 +340,7 @@ fn facts_of_saga(event: &Event) -> Facts {
                 .with_at("retry_at", b.retry_at)
         }
         Event::ItemsSkipped(b) => fact("saga", b.saga).with("items", b.items.len()),
-        Event::SagaEnded(b) => {
-            use super::saga::SagaEnd;
-            let end = match b.end {
-                SagaEnd::Completed => "completed",
-                SagaEnd::Compensated => "compensated",
-                SagaEnd::Stuck => "stuck",
-            };
-            fact("saga", b.saga).with("end", end).with("purged", b.purged)
-        }
+        Event::SagaEnded(b) => fact("saga", b.saga).with("end", b.end.name()).with("purged", b.purged),
         Event::KeyDestroyed(b) => fact("run", b.run).with("saga", b.saga).with("item", b.item),
         Event::EntityRestored(b) => fact("saga", b.saga).naming("reason", &b.reason),
         _ => Facts(Vec::new()),

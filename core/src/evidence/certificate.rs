@@ -13,10 +13,9 @@ use signed_note::{Note, StandardSigner, StandardVerifier, VerifierList};
 use super::checkpoint::CheckpointError;
 use super::proof::{EventProof, ProofError};
 use crate::event::codec;
-use crate::event::decision::RunEnd;
-use crate::event::saga::{Receipt, Residue, SagaEnd};
+use crate::event::saga::{Receipt, Residue};
 use crate::event::{Envelope, Event, EventType};
-use crate::id::{Digest, EntityId, PlanId, Position, RunId, SagaId};
+use crate::id::{Digest, EntityId, PlanId, RunId, SagaId};
 use crate::time::Timestamp;
 
 pub mod page;
@@ -105,7 +104,7 @@ pub struct Statement {
     pub run_requested_by: String,
     /// How it ended: `completed`, `cancelled` or `stuck`; nothing when it is not over.
     pub run_end: Option<String>,
-    /// How many items it purged, and how many it left alone.
+    /// How many items it purged.
     pub purged: u64,
     /// How many it left alone.
     pub left_alone: u64,
@@ -306,7 +305,7 @@ impl Statement {
                 }
                 Event::SagaEnded(body) => {
                     if let Some(saga) = sagas.get_mut(&body.saga) {
-                        saga.end = Some(saga_end(body.end).to_owned());
+                        saga.end = Some(body.end.name().to_owned());
                     }
                 }
                 _ => {}
@@ -332,7 +331,7 @@ impl Statement {
             approvals,
             run,
             run_requested_by: requested.actor.to_string(),
-            run_end: ended.map(|body| run_end(body.end).to_owned()),
+            run_end: ended.map(|body| body.end.name().to_owned()),
             purged: ended.map_or(0, |body| body.purged),
             left_alone: ended.map_or(0, |body| body.skipped),
             sagas,
@@ -360,22 +359,6 @@ impl Disposed {
     }
 }
 
-fn run_end(end: RunEnd) -> &'static str {
-    match end {
-        RunEnd::Completed => "completed",
-        RunEnd::Cancelled => "cancelled",
-        RunEnd::Stuck => "stuck",
-    }
-}
-
-fn saga_end(end: SagaEnd) -> &'static str {
-    match end {
-        SagaEnd::Completed => "completed",
-        SagaEnd::Compensated => "compensated",
-        SagaEnd::Stuck => "stuck",
-    }
-}
-
 /// Says which events belong into the certificate of a run, of all that its index has.
 #[must_use]
 pub fn belongs(event: &Event) -> bool {
@@ -394,12 +377,6 @@ pub fn belongs(event: &Event) -> bool {
 #[must_use]
 pub fn carries_body(event: &Event) -> bool {
     !matches!(event, Event::SagaStarted(_) | Event::PlanApproved(_))
-}
-
-/// Returns the position up to which the log must be proven.
-#[must_use]
-pub fn reaches(told: &[(Envelope, Option<Event>)]) -> Position {
-    told.iter().map(|(envelope, _)| envelope.position).max().unwrap_or(Position::NONE)
 }
 
 #[cfg(test)]

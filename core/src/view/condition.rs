@@ -61,6 +61,8 @@ pub enum Condition {
     NoGrantOn(EntityId),
     /// The mailbox is registered.
     MailboxRegistered(EntityId),
+    /// No migration that is not over reads or writes the mailbox.
+    NotMigrating(EntityId),
     /// All of them.
     All(Vec<Condition>),
 }
@@ -98,6 +100,9 @@ pub enum Conflict {
     /// The mailbox was removed.
     #[error("the mailbox is not registered any more")]
     Mailbox,
+    /// A migration has the mailbox.
+    #[error("a migration with this mailbox is not over")]
+    Migration,
     /// The grant is further than this allows, or over.
     #[error("the grant is not in a state that allows this")]
     Grant,
@@ -153,6 +158,10 @@ impl Condition {
                 false => Ok(()),
             },
             Self::MailboxRegistered(mailbox) => views.small.registry.get(*mailbox).map(|_| ()).ok_or(Conflict::Mailbox),
+            Self::NotMigrating(mailbox) => match views.small.migrations.using(*mailbox) {
+                Some(_) => Err(Conflict::Migration),
+                None => Ok(()),
+            },
             Self::All(conditions) => conditions.iter().try_for_each(|condition| condition.check(views)),
         }
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bincode::{Decode, Encode};
 
 use crate::event::migration::{MigrationCopied, MigrationEnd};
-use crate::event::{Actor, Envelope, Event};
+use crate::event::{Envelope, Event};
 use crate::id::{EntityId, MigrationId, Position};
 use crate::time::Timestamp;
 
@@ -24,7 +24,7 @@ pub struct FolderProgress {
     pub messages: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// How many are too large.
+    /// How many are too large, or are refused by the target for good.
     pub left_out: u64,
     /// Messages that may have been appended, and the lowest number they can have there.
     pub intent: Option<(Vec<u32>, u32)>,
@@ -41,9 +41,7 @@ pub struct Migration {
     pub target: EntityId,
     /// Messages of more bytes are left out.
     pub max_bytes: Option<u64>,
-    /// Who asked for it.
-    pub requested_by: Option<u32>,
-    /// When.
+    /// When it was asked for.
     pub requested_at: Timestamp,
     /// The migration of the same two mailboxes that this one continues.
     pub continues: Option<MigrationId>,
@@ -111,15 +109,10 @@ impl Migrations {
                 let continues = before.map(|(id, _)| id);
                 let folders = before.map(|(_, one)| one.folders.clone()).unwrap_or_default();
                 let folders = folders.into_iter().map(|folder| FolderProgress { verified: None, ..folder }).collect();
-                let requested_by = match envelope.actor {
-                    Actor::Person(uid) => Some(uid),
-                    Actor::Daemon | Actor::Schedule => None,
-                };
                 let migration = Migration {
                     source: body.source,
                     target: body.target,
                     max_bytes: body.max_bytes,
-                    requested_by,
                     requested_at: envelope.recorded_at,
                     continues,
                     folders,

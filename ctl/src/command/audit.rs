@@ -8,8 +8,7 @@ use retention_core::evidence::growth::{GROWTH_BYTES_MAX, GrowthProof};
 use retention_core::evidence::proof::{EventProof, PROOF_BYTES_MAX, ProofError};
 use serde_json::{Value, json};
 
-use super::batch::files;
-use super::{Call, Context, refuse};
+use super::{Call, Context, files, refuse};
 use crate::args::audit::{Audit, AuditArgs};
 use crate::exit::{Cause, Doing, Failure};
 

@@ -13,11 +13,9 @@ use retention_core::batch::{
 use retention_core::control::{ErrorCode, ExitCode, Finding, Severity};
 use serde_json::json;
 
-use super::{Context, refuse, status};
+use super::{Context, files, refuse, status};
 use crate::args::batch::{Batch, Make, Reading, Rules};
 use crate::exit::{Cause, Doing, Failure};
-
-pub(super) mod files;
 
 const PIECE_COLUMNS: &[&str] = &["file", "rows", "bytes"];
 const CHANGE_COLUMNS: &[&str] = &["file", "change"];

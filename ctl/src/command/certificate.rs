@@ -1,7 +1,5 @@
 //! `certificate`.
 
-use std::fs::File;
-use std::io::Read as _;
 use std::path::Path;
 
 use retention_core::control::{CertificateText, ErrorCode, ExitCode, Operation};
@@ -9,8 +7,7 @@ use retention_core::evidence::certificate::page::page;
 use retention_core::evidence::certificate::{CERTIFICATE_BYTES_MAX, Certificate as Written};
 use serde_json::{Value, json};
 
-use super::batch::files;
-use super::{Call, Context, refuse};
+use super::{Call, Context, files, refuse};
 use crate::args::certificate::Certificate;
 use crate::exit::{Cause, Doing, Failure};
 
@@ -61,10 +58,7 @@ fn make_page(context: &mut Context, file: &Path, keys: &[String], into: &Path) -
 }
 
 fn checked(file: &Path, keys: &[String]) -> Result<Written, Cause> {
-    let unread = |source| Cause::File { path: file.to_owned(), doing: "read", source };
-    let mut bytes = Vec::new();
-    File::open(file).map_err(unread)?.take(CERTIFICATE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).map_err(unread)?;
-    let text = String::from_utf8(bytes);
+    let text = String::from_utf8(files::read_bounded(file, CERTIFICATE_BYTES_MAX as u64 + 1)?);
     let text = text.map_err(|_| refuse(ErrorCode::BadRequest, format!("{} is no certificate", file.display())))?;
     let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
     Written::verify(&text, &keys)

@@ -9,8 +9,7 @@ use retention_core::id::{Digest, EntityId, MigrationId};
 use retention_core::mailbox::LoginForm;
 use serde_json::json;
 
-use super::batch::files;
-use super::{Call, Context, query, refuse, status};
+use super::{Call, Context, files, query, refuse, status};
 use crate::args::mailbox::{AddMailbox, ImportBatch, Mailbox};
 use crate::exit::{Cause, Doing, Failure};
 

@@ -46,8 +46,13 @@ impl FilePlace {
     fn replace(&self, note: &str) -> io::Result<()> {
         let mut beside = self.path.clone().into_os_string();
         beside.push(".tmp");
+        // What a crash left, or a link that somebody else put there, which must lead nowhere.
+        match fs::remove_file(&beside) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
         // Everybody may read a checkpoint: that is what it is for.
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(&beside)?;
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o644).open(&beside)?;
         file.write_all(note.as_bytes())?;
         file.sync_all()?;
         fs::rename(&beside, &self.path)?;
@@ -64,6 +69,8 @@ impl Publication for FilePlace {
     }
 
     fn has(&self) -> Option<(u64, Digest)> {
+        // Opening a pipe would wait for whoever writes into it.
+        fs::metadata(&self.path).ok().filter(fs::Metadata::is_file)?;
         let mut text = String::new();
         File::open(&self.path).ok()?.take(CHECKPOINT_BYTES_MAX as u64).read_to_string(&mut text).ok()?;
         Checkpoint::unverified(&text).ok().map(|checkpoint| (checkpoint.size, checkpoint.root))
@@ -175,6 +182,15 @@ mod tests {
             assert_eq!(fs::read_to_string(dir.path().join("checkpoint")).unwrap(), note(size));
         }
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+        // A link in the way leads nowhere.
+        let other = dir.path().join("other");
+        fs::write(&other, "kept").unwrap();
+        std::os::unix::fs::symlink(&other, dir.path().join("checkpoint.tmp")).unwrap();
+        place.tell(13, &note(13)).unwrap();
+        assert_eq!(
+            (place.has().map(|(size, _)| size), fs::read_to_string(&other).unwrap().as_str()),
+            (Some(13), "kept")
+        );
         let mut nowhere = FilePlace::at(dir.path().join("absent/checkpoint"));
         assert!(nowhere.tell(7, &note(7)).is_err());
     }

@@ -178,7 +178,7 @@ async fn check_approver(control: &Shared, caller: &Caller, policy: String) -> Re
             Err(ApiError::saying(
                 ErrorCode::NotPermitted,
                 format!(
-                    "the policy {policy} wants its approvals from somebody with the role {needed}; uid {uid} has it not"
+                    "the policy {policy} wants its approvals from somebody with the role {needed}; uid {uid} does not have it"
                 ),
             )
             .hint(format!("another person with the roles approver and {needed} has to look at it")))

@@ -17,7 +17,6 @@ use roaring::RoaringBitmap;
 use super::{StageError, Step};
 use crate::clock::Clock;
 use crate::store::Store;
-use crate::store::backup::restore::DESTRUCTIONS;
 use crate::store::backup::{Erasure, LedgerError, LedgerFile};
 
 /// How many destructions are written and flushed together.
@@ -91,7 +90,7 @@ impl Ledger {
         let before = unknown.as_ref().map_or(Position(u64::from(u32::MAX)), |restore| restore.position);
         let (newest, positions) = self.store.view(|views| {
             let mut all = RoaringBitmap::new();
-            for event_type in DESTRUCTIONS {
+            for event_type in EventType::DESTRUCTIONS {
                 all |= views.index.get(Key::Type(event_type as u16)).unwrap_or(&RoaringBitmap::new());
             }
             let wanted = low(ledger.last().next())..low(before);

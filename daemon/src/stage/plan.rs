@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
+use retention_core::event::Event;
 use retention_core::event::decision::{ITEMS_PER_CHUNK, PlanItems, PlanPurpose, PlanRefused};
-use retention_core::event::{Actor, Draft, Event, stream_of_position};
 use retention_core::id::{EntityId, PlanId};
 use retention_core::plan::{Assembly, FirstRun, Frozen, Past, Question};
 use retention_core::policy::{Policy, State};
@@ -16,6 +16,7 @@ use retention_core::view::{Condition, Views};
 use super::{StageError, Step};
 use crate::ahead;
 use crate::clock::Clock;
+use crate::store::open::draft_caused_by;
 use crate::store::{Prepared, Store};
 
 /// How many candidates are read between two looks at the views, and judged in one piece.
@@ -74,7 +75,7 @@ impl Plan {
 
     fn refuse(&self, plan: PlanId, code: &str) -> Result<Step, StageError> {
         let event = Event::PlanRefused(PlanRefused { plan, code: code.to_owned() });
-        self.store.append_drafts(vec![draft(plan, event)], Condition::None)?;
+        self.store.append_drafts(vec![draft_caused_by(plan.0, event)], Condition::None)?;
         Ok(Step::Worked)
     }
 
@@ -121,25 +122,14 @@ impl Plan {
         let mut events: Vec<Prepared> = Vec::new();
         for (chunk, items) in (0u32..).zip(frozen.items.chunks(ITEMS_PER_CHUNK)) {
             let event = Event::PlanItems(PlanItems { plan, chunk, items: items.to_vec() });
-            events.push(self.store.prepare(draft(plan, event), None)?);
+            events.push(self.store.prepare(draft_caused_by(plan.0, event), None)?);
             if events.len() >= CHUNKS_PER_APPEND {
                 self.store.append(std::mem::take(&mut events), Condition::None)?;
             }
         }
-        events.push(self.store.prepare(draft(plan, Event::PlanFrozen(frozen.header.clone())), None)?);
+        events.push(self.store.prepare(draft_caused_by(plan.0, Event::PlanFrozen(frozen.header.clone())), None)?);
         self.store.append(events, Condition::None)?;
         Ok(())
-    }
-}
-
-fn draft(plan: PlanId, event: Event) -> Draft {
-    Draft {
-        stream: stream_of_position(plan.0),
-        entity: None,
-        actor: Actor::Daemon,
-        cause: plan.0,
-        occurred_at: None,
-        event,
     }
 }
 

@@ -8,9 +8,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use jiff::tz::TimeZone;
+use retention_core::event::Event;
 use retention_core::event::decision::{RunEnd, RunEnded, RunRefused, RunStarted};
 use retention_core::event::saga::SagaEnd;
-use retention_core::event::{Actor, Draft, Event, stream_of_position};
 use retention_core::evidence::ExpectedItem;
 use retention_core::id::{Position, RunId, SagaId};
 use retention_core::policy::Timing;
@@ -22,6 +22,7 @@ use super::{StageError, Step};
 use crate::clock::Clock;
 use crate::connector::archive::{BundleName, ExportTarget};
 use crate::connector::mail::{Mailroom, NoMailroom};
+use crate::store::open::draft_caused_by;
 use crate::store::{AppendError, Store};
 
 mod begin;
@@ -253,17 +254,7 @@ impl Run {
 
     /// Appends events of the daemon itself, caused by the event at `cause`, in its stream.
     fn append(&self, cause: Position, events: Vec<Event>, condition: Condition) -> Result<Position, StageError> {
-        let drafts = events
-            .into_iter()
-            .map(|event| Draft {
-                stream: stream_of_position(cause),
-                entity: None,
-                actor: Actor::Daemon,
-                cause,
-                occurred_at: None,
-                event,
-            })
-            .collect();
+        let drafts = events.into_iter().map(|event| draft_caused_by(cause, event)).collect();
         Ok(self.store.append_drafts(drafts, condition)?.first)
     }
 }

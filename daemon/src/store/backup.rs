@@ -161,7 +161,7 @@ const COPY: &str = "file of the backup";
 /// Copies the first `bytes` of a file, durably, and reads the copy back. Returns their SHA-256.
 fn copy(from: &Path, to: &Path, bytes: u64, done: &mut dyn FnMut(u64)) -> Result<Digest, BackupError> {
     let source = File::open(from).map_err(durable_file::failed(COPY, FileAction::Open))?;
-    let beside = beside(to);
+    let beside = durable_file::beside(to, ".tmp");
     // What an earlier attempt left.
     match std::fs::remove_file(&beside) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -185,12 +185,6 @@ fn copy(from: &Path, to: &Path, bytes: u64, done: &mut dyn FnMut(u64)) -> Result
         durable_file::fsync_dir(dir, COPY)?;
     }
     Ok(digest)
-}
-
-fn beside(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".tmp");
-    PathBuf::from(name)
 }
 
 /// Returns the SHA-256 of the first `bytes` of a file.

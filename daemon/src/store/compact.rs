@@ -7,14 +7,13 @@
 //! beside the old one, compared with it, and put in its place; the old one is overwritten and removed → the keys are rotated → sled is
 //! made again. A crash anywhere leaves every segment whole, old or new, and the next opening makes sled again.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use retention_core::event::operation::StoreCompacted;
 use retention_core::event::{Envelope, Event, EventType, Sealing};
 use retention_core::id::{EntityId, Position};
 use roaring::RoaringBitmap;
 
-use super::backup::restore::is_destruction;
 use super::durable_file::{self, DurableFileError, FileAction};
 use super::journal::frame::{Frame, GroupBuffer};
 use super::journal::{Damage, HEADER_BYTES, JournalError, JournalReader, recover, segment_path};
@@ -76,7 +75,7 @@ fn gone(options: &Options, journal: &Path, last: Position) -> Result<(RoaringBit
         let envelope = entry?.1.envelope;
         if let Some(entity) = envelope.entity {
             used = used.max(entity.0.saturating_add(1));
-            if is_destruction(envelope.event_type) {
+            if EventType::is_destruction(envelope.event_type) {
                 named.push(entity);
             }
         }
@@ -197,19 +196,13 @@ fn failed(action: FileAction) -> impl FnOnce(std::io::Error) -> DurableFileError
 
 /// Puts the new bytes in the place of a segment, and overwrites the old ones.
 fn put_in_place(journal: &Path, path: &Path, bytes: &[u8]) -> Result<(), DurableFileError> {
-    let (new, old) = (beside(path, ".new"), beside(path, ".old"));
+    let (new, old) = (durable_file::beside(path, ".new"), durable_file::beside(path, ".old"));
     durable_file::create_new(&new, bytes, ROLE)?;
     std::fs::hard_link(path, &old).map_err(failed(FileAction::Create))?;
     std::fs::rename(&new, path).map_err(failed(FileAction::Rename))?;
     durable_file::fsync_dir(journal, ROLE)?;
     durable_file::discard(&old, ROLE)?;
     durable_file::fsync_dir(journal, ROLE)
-}
-
-fn beside(path: &Path, ending: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(ending);
-    PathBuf::from(name)
 }
 
 /// Overwrites and removes what a crash left beside the segments. A link to a segment that is still in place is only removed.

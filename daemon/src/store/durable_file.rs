@@ -131,7 +131,7 @@ pub fn create_new(path: &Path, bytes: &[u8], role: &'static str) -> Result<(), D
 /// # Errors
 /// When any step fails; unless it was the last, flushing the directory, the old version is in place.
 pub fn replace(path: &Path, bytes: &[u8], role: &'static str) -> Result<(), DurableFileError> {
-    let beside = beside(path);
+    let beside = beside(path, ".tmp");
     let mut file = OpenOptions::new()
         .write(true)
         .create(true)
@@ -225,9 +225,11 @@ fn sync_parent(path: &Path, role: &'static str) -> Result<(), DurableFileError> 
     }
 }
 
-fn beside(path: &Path) -> PathBuf {
+/// Returns the path of a file beside another, with this ending more.
+#[must_use]
+pub fn beside(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
-    name.push(".tmp");
+    name.push(ending);
     PathBuf::from(name)
 }
 
@@ -243,7 +245,7 @@ mod tests {
     fn a_replacement_is_whole_private_and_leaves_nothing_beside() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("file");
-        std::fs::write(beside(&path), b"left by a crash, and longer").unwrap();
+        std::fs::write(beside(&path, ".tmp"), b"left by a crash, and longer").unwrap();
         for bytes in [b"first".as_slice(), b"second"] {
             replace(&path, bytes, ROLE).unwrap();
             assert_eq!(read_bounded(&path, 100, ROLE).unwrap().unwrap(), bytes);

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use parking_lot::{Mutex, RwLock};
 use retention_core::event::codec::Bodies;
 use retention_core::event::operation::{StoreInitialised, StoreRebuilt};
-use retention_core::event::{Actor, Draft, Event, Readable, Recorded, stream_of_daemon};
+use retention_core::event::{Actor, Draft, Event, Readable, Recorded, stream_of_daemon, stream_of_position};
 use retention_core::id::Position;
 
 use super::durable_file::{self, DurableFileError};
@@ -492,6 +492,12 @@ pub fn daemon_draft(event: Event) -> Draft {
         occurred_at: None,
         event,
     }
+}
+
+/// Wraps an event of the daemon that follows from another, in the stream of that one.
+#[must_use]
+pub fn draft_caused_by(cause: Position, event: Event) -> Draft {
+    Draft { stream: stream_of_position(cause), cause, ..daemon_draft(event) }
 }
 
 /// Returns the program's version.

@@ -283,23 +283,25 @@ impl Tree {
 
     /// Returns the checkpoint over exactly `size` events.
     fn note_over(&self, size: u64) -> Result<Option<String>, TreeFileError> {
+        Ok(self.newest_upto(size)?.filter(|(noted, _)| noted.size == size).map(|(_, note)| note))
+    }
+
+    /// Returns the newest checkpoint that covers at most `size` events.
+    fn newest_upto(&self, size: u64) -> Result<Option<(Noted, String)>, TreeFileError> {
         let (places, end) = {
             let notes = &self.state.read().notes;
             (notes.places.clone(), notes.end)
         };
         for place in places.into_iter().rev() {
             let mut reader = NoteReader::of(&self.checkpoints, place, end);
-            let mut is_here = false;
+            let mut newest = None;
             while let Some((noted, note)) = reader.next()?
                 && noted.size <= size
             {
-                if noted.size == size {
-                    return Ok(Some(note));
-                }
-                is_here = true;
+                newest = Some((noted, note));
             }
-            if is_here {
-                return Ok(None);
+            if newest.is_some() {
+                return Ok(newest);
             }
         }
         Ok(None)
@@ -319,23 +321,7 @@ impl Tree {
     /// # Errors
     /// When the checkpoints cannot be read.
     pub fn checkpoints_end(&self, size: u64) -> Result<u64, TreeFileError> {
-        let (places, end) = {
-            let notes = &self.state.read().notes;
-            (notes.places.clone(), notes.end)
-        };
-        for place in places.into_iter().rev() {
-            let mut reader = NoteReader::of(&self.checkpoints, place, end);
-            let mut reached = None;
-            while let Some((noted, _)) = reader.next()?
-                && noted.size <= size
-            {
-                reached = Some(noted.at + noted.len as u64);
-            }
-            if let Some(reached) = reached {
-                return Ok(reached);
-            }
-        }
-        Ok(0)
+        Ok(self.newest_upto(size)?.map_or(0, |(noted, _)| noted.at + noted.len as u64))
     }
 
     /// Returns the position that the next event of the tree has.

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use retention_core::event::{Event, Readable, Recorded};
+use retention_core::event::{Event, EventType, Readable, Recorded};
 use retention_core::id::{EntityId, Position};
 use retention_core::policy::PolicySet;
 use retention_core::time::Timestamp;
@@ -352,7 +352,7 @@ impl<'a> Check<'a> {
         self.report.events += 1;
         let recorded = self.open(stored)?;
         self.tree_event(&recorded)?;
-        if let (true, Some(entity)) = (super::backup::restore::is_destruction(envelope.event_type), envelope.entity) {
+        if let (true, Some(entity)) = (EventType::is_destruction(envelope.event_type), envelope.entity) {
             self.destroyed.insert(entity.0);
         }
         let known = envelope.entity.map_or(Position::NONE, |entity| self.shadow.views.entities.last_event(entity));

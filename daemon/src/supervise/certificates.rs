@@ -5,7 +5,7 @@ use std::sync::Arc;
 use retention_core::control::{ErrorBody, ErrorCode};
 use retention_core::event::codec::Bodies as _;
 use retention_core::event::{Envelope, Event, EventType};
-use retention_core::evidence::certificate::{Certificate, Proven, Subject, belongs, carries_body, reaches};
+use retention_core::evidence::certificate::{Certificate, Proven, Subject, belongs, carries_body};
 use retention_core::evidence::checkpoint::{origin_of, verifier_of};
 use retention_core::id::{Digest, EntityId, Position, RunId};
 use zeroize::Zeroizing;
@@ -49,13 +49,12 @@ impl Certificates {
             told.push((recorded.envelope, event.filter(|_| body.is_some()).cloned()));
             events.push(Proven { proof, body: body.map(hex::encode) });
         }
-        let reached = reaches(&told);
         let log = verifier_of(&self.signer).and_then(|key| origin_of(&key)).map_err(failed)?;
         let certificate = Certificate::of(log, self.clock.now(), subject, &told, events).map_err(|error| {
             ErrorBody::saying(ErrorCode::WrongState, format!("there is nothing to certify yet: {error}"))
                 .hint("a certificate is written once the run has begun its first saga")
         })?;
-        tracing::info!(?subject, events = certificate.events.len(), upto = %reached, "a certificate was written");
+        tracing::info!(?subject, events = certificate.events.len(), "a certificate was written");
         certificate.sign(&self.signer).map_err(failed)
     }
 

@@ -50,11 +50,9 @@ impl Evidence {
     /// Opens the tree over the log and the key that signs it. Without them the daemon works and says so. Beside a damaged store
     /// they are left alone; a log that contradicts its newest checkpoint makes the store read-only.
     pub(super) fn open(store: &Arc<Store>, clock: &Arc<dyn Clock>, config: &Arc<RwLock<Config>>, halt: &Halt) -> Self {
-        let (attest, tree, tree_health) = attest(store, clock);
-        let certificates = tree.clone().and_then(|tree| {
-            let signer = signing_key::read_or_make(store.dir(), store.view(|views| views.small.store)).ok()?;
-            Some(Certificates { store: Arc::clone(store), clock: Arc::clone(clock), tree, signer })
-        });
+        let (opened, tree_health) = open_tree(store, clock);
+        let (attest, certificates) = opened.unzip();
+        let tree = certificates.as_ref().map(|certificates| Arc::clone(&certificates.tree));
         let publish = tree.clone().map(|tree| {
             let places = publications(&config.read().publish, halt);
             Publish::new(Arc::clone(store), Arc::clone(clock), tree, places)
@@ -77,19 +75,20 @@ impl Evidence {
     }
 }
 
-fn attest(store: &Arc<Store>, clock: &Arc<dyn Clock>) -> (Option<Attest>, Option<Arc<Tree>>, TreeHealth) {
+fn open_tree(store: &Arc<Store>, clock: &Arc<dyn Clock>) -> (Option<(Attest, Certificates)>, TreeHealth) {
     if store.read_only_reason().is_some() {
-        return (None, None, TreeHealth::default());
+        return (None, TreeHealth::default());
     }
     let opened = Tree::open(store.dir()).map_err(|error| error.to_string()).and_then(|tree| {
         let name = store.view(|views| views.small.store);
         let signer = signing_key::read_or_make(store.dir(), name).map_err(|error| error.to_string())?;
         let tree = Arc::new(tree);
-        let attest = Attest::new(Arc::clone(store), Arc::clone(clock), Arc::clone(&tree), signer);
-        attest.map(|attest| (attest, tree)).map_err(|error| error.to_string())
+        let attest = Attest::new(Arc::clone(store), Arc::clone(clock), Arc::clone(&tree), signer.clone());
+        let certificates = Certificates { store: Arc::clone(store), clock: Arc::clone(clock), tree, signer };
+        attest.map(|attest| (attest, certificates)).map_err(|error| error.to_string())
     });
     match opened {
-        Ok((mut attest, tree)) => {
+        Ok((mut attest, certificates)) => {
             let health = attest.health();
             let compared = attest.compare(&mut || {
                 Notifier.extend(OPENING_EXTENSION);
@@ -99,11 +98,11 @@ fn attest(store: &Arc<Store>, clock: &Arc<dyn Clock>) -> (Option<Attest>, Option
                 tracing::error!(%error, "the tree over the log cannot be compared with it");
                 *health.lock() = Some(error.to_string());
             }
-            (Some(attest), Some(tree), health)
+            (Some((attest, certificates)), health)
         }
         Err(error) => {
             tracing::error!(%error, "checkpoints of the log are not signed");
-            (None, None, Arc::new(Mutex::new(Some(error))))
+            (None, Arc::new(Mutex::new(Some(error))))
         }
     }
 }

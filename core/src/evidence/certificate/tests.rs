@@ -7,10 +7,10 @@ use super::*;
 use crate::event::Actor;
 use crate::event::backup::BackupMade;
 use crate::event::codec::Bodies as _;
-use crate::event::decision::{PlanApproved, PlanFrozen, PlanPurpose, RunEnded, RunRequested, RunStarted};
+use crate::event::decision::{PlanApproved, PlanFrozen, PlanPurpose, RunEnd, RunEnded, RunRequested, RunStarted};
 use crate::event::erasure::KeyDestroyed;
-use crate::event::saga::{SagaEnded, SagaStarted, ScriptKind, Step, StepSucceeded};
-use crate::id::StreamId;
+use crate::event::saga::{SagaEnd, SagaEnded, SagaStarted, ScriptKind, Step, StepSucceeded};
+use crate::id::{Position, StreamId};
 
 const PLAN: PlanId = PlanId(Position(1));
 const RUN: RunId = RunId(Position(4));
@@ -154,7 +154,7 @@ fn what_is_missing_or_of_something_else_is_no_certificate() {
     let (text, key) = without(EventType::PlanApproved, entity).unwrap();
     let read = Certificate::verify(&text, &[&key]).unwrap();
     assert!(read.statement.approvals.is_empty() && page(&read).contains("none is in this certificate"));
-    let (other, _) = (keys_of(&[4; 32], "log").unwrap().1, ());
+    let other = keys_of(&[4; 32], "log").unwrap().1;
     assert!(Certificate::verify(&text, &[&other]).is_err());
 }
 

@@ -1,7 +1,6 @@
 //! The log as files that others check, and the check of such files: neither needs to trust the daemon.
 
 use std::fs;
-use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use retention_core::control::{CheckpointRow, Cursor, EnvelopeRow, ErrorCode, ExitCode, Line, ListQuery, Operation};
@@ -11,21 +10,12 @@ use retention_core::evidence::tiles::{Tiles, bundles, entries_of};
 use retention_core::id::Digest;
 use serde_json::json;
 
+use super::super::files::{read_bounded, unwritten};
 use super::super::{Bar, Call, Context, refuse};
 use crate::exit::Cause;
 
 /// One bundle has 256 envelopes; anything longer is none of ours.
 const BUNDLE_BYTES_MAX: u64 = 64 * 1024;
-
-fn unread(path: &Path) -> impl FnOnce(io::Error) -> Cause {
-    let path = path.to_owned();
-    move |source| Cause::File { path, doing: "read", source }
-}
-
-fn unwritten(path: &Path) -> impl FnOnce(io::Error) -> Cause {
-    let path = path.to_owned();
-    move |source| Cause::File { path, doing: "written", source }
-}
 
 /// Writes the log, as its tree has it, into a new directory (C2SP tlog-tiles). The root is computed here and compared with what was
 /// signed: when they differ, there is no checkpoint in the directory.
@@ -110,9 +100,18 @@ pub(super) fn verify(
     }
     let bar = Bar::new(&context.globals);
     let mut tiles = Tiles::default();
+    let fits =
+        |tiles: &Tiles| match others.iter().find(|(_, other)| other.size == tiles.size() && other.root != tiles.root())
+        {
+            Some((path, _)) => {
+                Err(wrong(format!("{} contradicts this log: it is not the one that was signed", path.display())))
+            }
+            None => Ok(()),
+        };
+    fits(&tiles)?;
     for (bundle, count) in bundles(signed.size) {
         let path = dir.join(&bundle);
-        let bytes = read_bytes(&path, BUNDLE_BYTES_MAX)?;
+        let bytes = read_bounded(&path, BUNDLE_BYTES_MAX)?;
         let entries = entries_of(&bytes).filter(|entries| entries.len() as u64 == count);
         let entries = entries.ok_or_else(|| wrong(format!("{} is no bundle of {count} entries", path.display())))?;
         for entry in entries {
@@ -122,14 +121,7 @@ pub(super) fn verify(
                 return Err(wrong(format!("{}: entry {number} is not the envelope of event {number}", path.display())));
             }
             tiles.push(entry, |name, expected| same(dir, name, expected))?;
-            for (path, other) in others.iter().filter(|(_, other)| other.size == tiles.size()) {
-                if other.root != tiles.root() {
-                    return Err(wrong(format!(
-                        "{} contradicts this log: it is not the one that was signed",
-                        path.display()
-                    )));
-                }
-            }
+            fits(&tiles)?;
         }
         bar.show(&retention_core::control::Progress {
             unit: "events".to_owned(),
@@ -155,21 +147,14 @@ pub(super) fn verify(
 
 fn same(dir: &Path, name: &str, expected: &[u8]) -> Result<(), Cause> {
     let path = dir.join(name);
-    if read_bytes(&path, BUNDLE_BYTES_MAX)? == expected {
+    if read_bounded(&path, BUNDLE_BYTES_MAX)? == expected {
         return Ok(());
     }
     Err(refuse(ErrorCode::VerificationFailed, format!("{} is not what the entries make it", path.display())))
 }
 
-fn read_bytes(path: &Path, max: u64) -> Result<Vec<u8>, Cause> {
-    let mut bytes = Vec::new();
-    let file = fs::File::open(path).map_err(unread(path))?;
-    file.take(max).read_to_end(&mut bytes).map_err(unread(path))?;
-    Ok(bytes)
-}
-
 fn read_text(path: &Path) -> Result<String, Cause> {
-    let bytes = read_bytes(path, CHECKPOINT_BYTES_MAX as u64)?;
+    let bytes = read_bounded(path, CHECKPOINT_BYTES_MAX as u64)?;
     String::from_utf8(bytes)
         .map_err(|_| refuse(ErrorCode::VerificationFailed, format!("{} is no signed checkpoint", path.display())))
 }

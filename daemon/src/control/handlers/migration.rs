@@ -44,9 +44,10 @@ pub(crate) async fn request(
             }
         })
         .await?;
-    let registered = [source, target].map(Condition::MailboxRegistered).to_vec();
+    let is_free = |mailbox| [Condition::MailboxRegistered(mailbox), Condition::NotMigrating(mailbox)];
+    let are_free = Condition::All([source, target].into_iter().flat_map(is_free).collect());
     let event = Event::MigrationRequested(MigrationRequested { source, target, exclude, max_bytes });
-    control.request_if(&caller, About::Daemon, event, Condition::All(registered)).await.map(Json)
+    control.request_if(&caller, About::Daemon, event, are_free).await.map(Json)
 }
 
 pub(crate) async fn list(

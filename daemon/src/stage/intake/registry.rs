@@ -207,7 +207,8 @@ impl Registrar {
         }
         let draft = self.draft(actor, mailbox, Event::MailboxRemoved(MailboxRemoved { reason }));
         // Without its credential nobody could take access back.
-        Ok(self.store.append_drafts(vec![draft], Condition::NoGrantOn(mailbox))?.first)
+        let removable = Condition::All(vec![Condition::NoGrantOn(mailbox), Condition::NotMigrating(mailbox)]);
+        Ok(self.store.append_drafts(vec![draft], removable)?.first)
     }
 
     fn prepare(&self, actor: Actor, wanted: &Registration, work: &mut Work) -> Result<EntityId, RegistryError> {

@@ -11,7 +11,7 @@ use retention_core::event::grant::{
     GrantStepFailed, GrantStepStarted, GrantStepSucceeded,
 };
 use retention_core::event::saga::Failure;
-use retention_core::event::{Actor, Draft, Event, stream_of_position};
+use retention_core::event::{Draft, Event};
 use retention_core::grant::{self, Next};
 use retention_core::id::{GrantId, Position};
 use retention_core::time::Timestamp;
@@ -22,6 +22,7 @@ use super::super::{StageError, Step};
 use crate::clock::Clock;
 use crate::connector::access::AccessTarget;
 use crate::connector::outcome::{Outcome, Refusal, Retry};
+use crate::store::open::draft_caused_by;
 use crate::store::{AppendError, Store};
 
 mod apply;
@@ -172,29 +173,18 @@ impl Grants {
             let draft = Draft {
                 stream: self.store.stream_of(grant.mailbox),
                 entity: Some(grant.mailbox),
-                ..draft(id, Event::GrantFoldersRead(body))
+                ..draft_caused_by(id.0, Event::GrantFoldersRead(body))
             };
             drafts.push(draft);
         }
-        drafts.push(draft(id, Event::GrantStepSucceeded(GrantStepSucceeded { grant: id, step, receipt })));
+        drafts.push(draft_caused_by(id.0, Event::GrantStepSucceeded(GrantStepSucceeded { grant: id, step, receipt })));
         self.store.append_drafts(drafts, Condition::None)?;
         Ok(())
     }
 
     fn append(&self, id: GrantId, events: Vec<Event>, condition: Condition) -> Result<Position, StageError> {
-        let drafts = events.into_iter().map(|event| draft(id, event)).collect();
+        let drafts = events.into_iter().map(|event| draft_caused_by(id.0, event)).collect();
         Ok(self.store.append_drafts(drafts, condition)?.first)
-    }
-}
-
-fn draft(id: GrantId, event: Event) -> Draft {
-    Draft {
-        stream: stream_of_position(id.0),
-        entity: None,
-        actor: Actor::Daemon,
-        cause: id.0,
-        occurred_at: None,
-        event,
     }
 }
 

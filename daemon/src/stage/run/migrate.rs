@@ -17,7 +17,7 @@ use retention_core::event::migration::{
     MigrationCopied, MigrationCopyStarted, MigrationEnd, MigrationEnded, MigrationFailed, MigrationFolderOpened,
     MigrationFolderVerified,
 };
-use retention_core::event::{Actor, Draft, Event, Recorded, stream_of_position};
+use retention_core::event::{Draft, Event, Recorded};
 use retention_core::id::{Digest, MigrationId};
 use retention_core::time::Timestamp;
 use retention_core::view::Condition;
@@ -29,6 +29,7 @@ use crate::connector::mail::{MailFailure, MailFolder, MessageState, Uid};
 use crate::connector::moving::{Copied, Mover, Moving, OpenPair, Print, Side};
 use crate::connector::outcome::{Refusal, Retry};
 use crate::store::Store;
+use crate::store::open::draft_caused_by;
 
 /// Messages of one batch: so many may have to be compared after a crash.
 const BATCH_MESSAGES: usize = 50;
@@ -232,7 +233,7 @@ impl Migrations {
         };
         let Some(pair) = moving.open_pair(&folder.name, &into)? else { return Ok(()) };
         let before = self.progress(id, number).filter(|_| !is_new);
-        // By its new numbers nobody can say any more what was copied. The next migration of these mailboxes looks at the texts.
+        // The next migration of these mailboxes looks at the texts.
         let is_renumbered = before.as_ref().is_some_and(|progress| !is_under(progress, pair));
         if is_renumbered && before.as_ref().is_some_and(|progress| progress.opened > id.0) {
             return Err(RENUMBERED);
@@ -249,7 +250,7 @@ impl Migrations {
             let draft = Draft {
                 stream: self.store.stream_of(migration.source),
                 entity: Some(migration.source),
-                ..draft(id, Event::MigrationFolderOpened(body))
+                ..draft_caused_by(id.0, Event::MigrationFolderOpened(body))
             };
             self.store.append_drafts(vec![draft], Condition::None)?;
             known.insert(folder.name.clone(), (number, into.clone()));
@@ -503,7 +504,7 @@ impl Migrations {
     }
 
     fn append(&self, id: MigrationId, event: Event) -> Result<(), StageError> {
-        self.store.append_drafts(vec![draft(id, event)], Condition::None)?;
+        self.store.append_drafts(vec![draft_caused_by(id.0, event)], Condition::None)?;
         Ok(())
     }
 }
@@ -542,17 +543,6 @@ fn nothing(place: Place<'_>) -> MigrationCopied {
 
 fn is_at_or_below(folder: &str, path: &str) -> bool {
     folder.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-}
-
-fn draft(id: MigrationId, event: Event) -> Draft {
-    Draft {
-        stream: stream_of_position(id.0),
-        entity: None,
-        actor: Actor::Daemon,
-        cause: id.0,
-        occurred_at: None,
-        event,
-    }
 }
 
 #[cfg(test)]

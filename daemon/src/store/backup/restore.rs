@@ -180,7 +180,7 @@ impl Restore<'_> {
             let envelope = stored.envelope;
             if let Some(entity) = envelope.entity {
                 journal.used = journal.used.max(entity.0.saturating_add(1));
-                if is_destruction(envelope.event_type) {
+                if EventType::is_destruction(envelope.event_type) {
                     journal.destroyed.insert(entity.0);
                 }
             }
@@ -307,15 +307,6 @@ impl Restore<'_> {
             missing: body.checkpoint.map(|size| size.saturating_sub(body.last.0)),
         })
     }
-}
-
-/// The events that tell that a key was destroyed.
-pub(crate) const DESTRUCTIONS: [EventType; 3] =
-    [EventType::KeyDestroyed, EventType::KeyDestroyedAgain, EventType::CredentialDestroyed];
-
-/// Says whether an event tells that a key was destroyed.
-pub(crate) fn is_destruction(event_type: u16) -> bool {
-    DESTRUCTIONS.iter().any(|known| *known as u16 == event_type)
 }
 
 fn refuse_to_overwrite(state: &Path) -> Result<(), BackupError> {

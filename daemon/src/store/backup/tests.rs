@@ -1,7 +1,7 @@
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-use retention_core::event::{Event, Recorded};
+use retention_core::event::{Event, EventType, Recorded};
 use retention_core::evidence::checkpoint::{Checkpoint, keys_of};
 use retention_core::id::EntityId;
 use retention_core::time::Timestamp;
@@ -10,7 +10,6 @@ use super::super::tests::{add_contacts, add_layout, begin_purge, init, open, pic
 use super::super::tree::Tree;
 use super::super::vault::RootKey;
 use super::super::{KeyState, Options};
-use super::restore::DESTRUCTIONS;
 use super::*;
 use crate::store::Store;
 
@@ -65,7 +64,7 @@ impl World {
         let last = store.view(|views| views.position);
         for position in (ledger.last().0 + 1..=last.0).map(Position) {
             let row = store.row(position).unwrap().unwrap();
-            if DESTRUCTIONS.iter().any(|event_type| *event_type as u16 == row.event_type) {
+            if EventType::is_destruction(row.event_type) {
                 ledger.destroyed(&[(row.entity.unwrap(), Erasure { position, at: row.recorded_at })]).unwrap();
             }
         }

@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use retention_core::event::operation::SigningKeyAdopted;
 use retention_core::evidence::checkpoint::keys_of;

@@ -1,4 +1,4 @@
-//! The files of batches. What is written holds passwords: mode 0600, never over another file.
+//! Files that commands read and write. What is written may hold passwords: mode 0600, never over another file.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal as _, Read as _, Write as _};
@@ -9,25 +9,25 @@ use retention_core::batch::{FILE_BYTES_MAX, FILES_MAX};
 use retention_core::control::ErrorCode;
 use zeroize::Zeroizing;
 
-use super::super::refuse;
+use super::refuse;
 use crate::exit::Cause;
 
 /// The longest password, in bytes: far above what any server takes.
 const PASSWORD_BYTES_MAX: u64 = 4_096;
 
-fn unread(path: &Path) -> impl FnOnce(io::Error) -> Cause {
+pub(super) fn unread(path: &Path) -> impl FnOnce(io::Error) -> Cause {
     let path = path.to_owned();
     move |source| Cause::File { path, doing: "read", source }
 }
 
-fn unwritten(path: &Path) -> impl FnOnce(io::Error) -> Cause {
+pub(super) fn unwritten(path: &Path) -> impl FnOnce(io::Error) -> Cause {
     let path = path.to_owned();
     move |source| Cause::File { path, doing: "written", source }
 }
 
 /// Puts the .csv and .txt files of each directory in its place, in the order of their names. The list of bad rows is
 /// none of them.
-pub(in crate::command) fn expanded(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Cause> {
+pub(super) fn expanded(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Cause> {
     let mut all = Vec::new();
     for path in paths {
         if !path.is_dir() {
@@ -58,7 +58,7 @@ pub(in crate::command) fn expanded(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Ca
 }
 
 /// Reads a file, and no more of it than a batch may have.
-pub(in crate::command) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Cause> {
+pub(super) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Cause> {
     let file = File::open(path).map_err(unread(path))?;
     let length = usize::try_from(file.metadata().map_err(unread(path))?.len()).unwrap_or(usize::MAX);
     // Room for all of it, so that nothing is left behind in memory where it grew.
@@ -67,8 +67,15 @@ pub(in crate::command) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Cause>
     Ok(bytes)
 }
 
+/// Reads a file, and no more of it than so many bytes.
+pub(super) fn read_bounded(path: &Path, max: u64) -> Result<Vec<u8>, Cause> {
+    let mut bytes = Vec::new();
+    File::open(path).map_err(unread(path))?.take(max).read_to_end(&mut bytes).map_err(unread(path))?;
+    Ok(bytes)
+}
+
 /// Writes a file that must not exist, for its owner alone, durably.
-pub(in crate::command) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), Cause> {
+pub(super) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), Cause> {
     let mut options = OpenOptions::new();
     let mut file = options.write(true).create_new(true).mode(0o600).open(path).map_err(unwritten(path))?;
     let written = file.write_all(bytes).and_then(|()| file.sync_all());
@@ -80,12 +87,12 @@ pub(in crate::command) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), Cau
 }
 
 /// Makes a directory for its owner alone, unless it is there.
-pub(in crate::command) fn make_dir(path: &Path) -> Result<(), Cause> {
+pub(super) fn make_dir(path: &Path) -> Result<(), Cause> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(unwritten(path))
 }
 
 /// Says which of the files exists already, before any is written.
-pub(in crate::command) fn none_exists(paths: &[PathBuf]) -> Result<(), Cause> {
+pub(super) fn none_exists(paths: &[PathBuf]) -> Result<(), Cause> {
     match paths.iter().find(|path| path.symlink_metadata().is_ok()) {
         Some(path) => Err(unwritten(path)(io::ErrorKind::AlreadyExists.into())),
         None => Ok(()),
@@ -94,7 +101,7 @@ pub(in crate::command) fn none_exists(paths: &[PathBuf]) -> Result<(), Cause> {
 
 /// Overwrites a file that holds passwords, durably, and removes it. On a file system that writes elsewhere than in place
 /// (btrfs, zfs, SSDs beneath) the old bytes may be left on the device.
-pub(in crate::command) fn destroy(path: &Path) -> Result<(), Cause> {
+pub(super) fn destroy(path: &Path) -> Result<(), Cause> {
     if std::fs::symlink_metadata(path).map_err(undestroyed(path))?.is_symlink() {
         let message = format!("{} is a symbolic link, so what it leads to still holds the passwords", path.display());
         return Err(refuse(ErrorCode::BadRequest, message));
@@ -117,7 +124,7 @@ fn undestroyed(path: &Path) -> impl FnOnce(io::Error) -> Cause {
 }
 
 /// Reads a password from a file that nobody else can read, or asks for it.
-pub(in crate::command) fn password(file: Option<&Path>, prompt: &str) -> Result<Zeroizing<String>, Cause> {
+pub(super) fn password(file: Option<&Path>, prompt: &str) -> Result<Zeroizing<String>, Cause> {
     let Some(path) = file else {
         if !io::stdin().is_terminal() {
             let message = "there is no terminal to ask for the password; name a file with --password-file";
