@@ -41,7 +41,7 @@ pub mod verify;
 mod write_out;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use compact::CompactReport;
 pub use events::EventRow;

@@ -6,14 +6,17 @@ use std::sync::Arc;
 use retention_core::event::change::{EntityChanged, LayoutRecorded};
 use retention_core::event::decision::{PlanPurpose, PlanRequested, RunRequested};
 use retention_core::event::erasure::KeyDestroyed;
-use retention_core::event::operation::DaemonStopped;
+use retention_core::event::operation::{DaemonStopped, SigningKeyAdopted};
 use retention_core::event::saga::{SagaEnd, SagaEnded, SagaItem, SagaStarted, ScriptKind, Step, StepStarted};
 use retention_core::event::{Actor, Draft, Event};
+use retention_core::evidence::checkpoint::keys_of;
 use retention_core::id::{Digest, EntityId, LayoutId, PlanId, Position, RunId, SagaId};
 use retention_core::record::{Column, EntityRecord, FieldType, Kind, Layout, Visibility};
 use retention_core::time::Timestamp;
 use retention_core::view::Condition;
 
+use super::open::daemon_draft;
+use super::tree::Tree;
 use super::vault::destroy::StepTicket;
 use super::vault::root_key::RootKey;
 use super::{Options, Store};
@@ -24,11 +27,37 @@ pub(super) fn options(dir: &Path) -> Options {
     Options::usual(&dir.join("state"), &dir.join("root.key"), clock).unwrap()
 }
 
-pub(super) fn init(dir: &Path) -> Options {
+pub(crate) fn init(dir: &Path) -> Options {
     drop(RootKey::generate_file(&dir.join("root.key")).unwrap());
     let options = options(dir);
     Store::init(&options).unwrap();
     options
+}
+
+pub(crate) fn copy_dir(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let into = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_dir(&entry.path(), &into);
+        } else {
+            std::fs::copy(entry.path(), into).unwrap();
+        }
+    }
+}
+
+/// Lets a store's tree grow over its log, under a key that the log adopts, and signs it. Returns the checkpoint.
+pub(crate) fn sign(store: &Store) -> String {
+    let (signer, verifier_key) = keys_of(&[7; 32], "log").unwrap();
+    if store.view(|views| views.small.signing_keys.is_empty()) {
+        let event = Event::SigningKeyAdopted(SigningKeyAdopted { verifier_key });
+        store.append_drafts(vec![daemon_draft(event)], Condition::None).unwrap();
+    }
+    let tree = Tree::open(store.dir()).unwrap();
+    let last = store.view(|views| views.position);
+    let new: Vec<_> = (tree.next().0..=last.0).map(|at| store.envelope(Position(at)).unwrap().unwrap()).collect();
+    tree.append(&new).unwrap();
+    tree.checkpoint("log", &signer).unwrap().unwrap()
 }
 
 pub(super) fn open(options: &Options) -> Store {

@@ -1,21 +1,11 @@
-use std::path::Path;
-
 use retention_core::event::operation::DaemonStopped;
 use retention_core::evidence::checkpoint::keys_of;
 
 use super::*;
 use crate::clock::ManualClock;
 use crate::store::Options;
-use crate::store::vault::RootKey;
+use crate::store::tests::{copy_dir, init};
 use crate::store::verify::Finding;
-
-fn init(dir: &Path) -> Options {
-    drop(RootKey::generate_file(&dir.join("root.key")).unwrap());
-    let clock = Arc::new(ManualClock::starting_at(Timestamp::from_unix_seconds(1_700_000_000)));
-    let options = Options::usual(&dir.join("state"), &dir.join("root.key"), clock).unwrap();
-    Store::init(&options).unwrap();
-    options
-}
 
 fn open(options: &Options) -> (Arc<Store>, Attest) {
     let store = Arc::new(Store::open(options, &mut |_, _| {}).unwrap());
@@ -56,18 +46,6 @@ fn compared(options: &Options) -> Option<&'static str> {
 fn findings(options: &Options) -> Vec<&'static str> {
     let report = Store::verify_stopped(options, &mut |_, _| {}).unwrap();
     report.findings.iter().map(Finding::code).collect()
-}
-
-fn copy_dir(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
-        let into = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy_dir(&entry.path(), &into);
-        } else {
-            std::fs::copy(entry.path(), into).unwrap();
-        }
-    }
 }
 
 #[test]

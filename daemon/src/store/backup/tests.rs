@@ -6,7 +6,7 @@ use retention_core::evidence::checkpoint::{Checkpoint, keys_of};
 use retention_core::id::EntityId;
 use retention_core::time::Timestamp;
 
-use super::super::tests::{add_contacts, add_layout, begin_purge, init, open, picture, purge};
+use super::super::tests::{add_contacts, add_layout, begin_purge, init, open, picture, purge, sign};
 use super::super::tree::Tree;
 use super::super::vault::RootKey;
 use super::super::{KeyState, Options};
@@ -266,19 +266,9 @@ fn a_restore_that_was_interrupted_is_asked_for_again() {
 fn a_backup_that_contradicts_a_checkpoint_is_not_restored() {
     let world = World::new();
     let store = open(&world.options);
-    let (signer, verifier) = keys_of(&[7; 32], "log").unwrap();
-    let adopted = retention_core::event::operation::SigningKeyAdopted { verifier_key: verifier };
-    store
-        .append_drafts(
-            vec![crate::store::open::daemon_draft(Event::SigningKeyAdopted(adopted))],
-            retention_core::view::Condition::None,
-        )
-        .unwrap();
+    let note = sign(&store);
+    let (signer, _) = keys_of(&[7; 32], "log").unwrap();
     let tree = Tree::open(store.dir()).unwrap();
-    let last = store.view(|views| views.position);
-    let envelopes: Vec<_> = (1..=last.0).map(|at| store.envelope(Position(at)).unwrap().unwrap()).collect();
-    tree.append(&envelopes).unwrap();
-    let note = tree.checkpoint("log", &signer).unwrap().unwrap();
     let manifest = store.backup(&world.places, UNTIL, Some(&tree), &mut |_, _| {}).unwrap().0;
     store.close().unwrap();
     assert_eq!(

@@ -1,11 +1,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use retention_core::event::operation::SigningKeyAdopted;
-use retention_core::evidence::checkpoint::keys_of;
-use retention_core::view::Condition;
-
-use super::super::tests::{add_contacts, add_layout, begin_purge, init, open, purge};
+use super::super::tests::{add_contacts, add_layout, begin_purge, copy_dir, init, open, purge, sign};
 use super::super::tree::Tree;
 use super::*;
 
@@ -17,14 +13,7 @@ fn world(dir: &Path) -> (Options, Vec<EntityId>) {
     let entities = add_contacts(&store, layout, 0..400);
     let purged = entities[100..250].to_vec();
     purge(&store, &purged);
-    let (signer, verifier_key) = keys_of(&[7; 32], "log").unwrap();
-    let event = Event::SigningKeyAdopted(SigningKeyAdopted { verifier_key });
-    store.append_drafts(vec![daemon_draft(event)], Condition::None).unwrap();
-    let tree = Tree::open(store.dir()).unwrap();
-    let last = store.view(|views| views.position);
-    let all: Vec<_> = (1..=last.0).map(|at| store.envelope(Position(at)).unwrap().unwrap()).collect();
-    tree.append(&all).unwrap();
-    tree.checkpoint("log", &signer).unwrap().unwrap();
+    sign(&store);
     store.close().unwrap();
     (options, purged)
 }
@@ -123,18 +112,6 @@ fn a_key_without_its_event_and_a_purge_under_way_lose_nothing() {
     assert_eq!(found(&options, &sealed), 2, "the log does not say yet that the key is destroyed");
     let report = Store::verify_stopped(&options, &mut |_, _| {}).unwrap();
     assert_eq!((report.findings.as_slice(), report.in_flight.as_slice()), (&[][..], &entities[..1]));
-}
-
-fn copy_dir(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
-        let into = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy_dir(&entry.path(), &into);
-        } else {
-            std::fs::copy(entry.path(), into).unwrap();
-        }
-    }
 }
 
 #[test]

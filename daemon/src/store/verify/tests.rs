@@ -2,14 +2,11 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use super::super::sled_door::{Blocks, Family};
-use super::super::tests::{add_contacts, add_layout, begin_purge, init, open, purge};
-use super::super::tree::Tree;
+use super::super::tests::{add_contacts, add_layout, begin_purge, init, open, purge, sign};
 use super::super::vault::destroy::StepTicket;
 use super::*;
-use retention_core::event::operation::SigningKeyAdopted;
 use retention_core::evidence::checkpoint::keys_of;
 use retention_core::id::SagaId;
-use retention_core::view::Condition;
 
 const SLOTS: &str = "state/keys/slots.0000";
 const JOURNAL: &str = "state/journal/00000001.seg";
@@ -251,20 +248,6 @@ fn a_verification_and_a_long_open_stop_when_asked_and_change_nothing() {
     options.halt = crate::halt::Halt::default();
     let store = open(&options);
     assert_eq!(store.verify(&mut |_, _| {}).unwrap().findings, []);
-}
-
-/// Lets a store's tree grow over its log, under a key that the log adopts, and sign.
-fn sign(store: &Store) {
-    let (signer, verifier) = keys_of(&[7; 32], "log").unwrap();
-    if store.view(|views| views.small.signing_keys.is_empty()) {
-        let event = Event::SigningKeyAdopted(SigningKeyAdopted { verifier_key: verifier });
-        store.append_drafts(vec![super::super::open::daemon_draft(event)], Condition::None).unwrap();
-    }
-    let tree = Tree::open(store.dir()).unwrap();
-    let last = store.view(|views| views.position);
-    let new: Vec<_> = (tree.next().0..=last.0).map(|at| store.envelope(Position(at)).unwrap().unwrap()).collect();
-    tree.append(&new).unwrap();
-    tree.checkpoint("log", &signer).unwrap().unwrap();
 }
 
 fn signed_world(dir: &Path) -> Options {
