@@ -1,5 +1,6 @@
 //! The store as a whole: what is acknowledged stays, whatever happens to sled and to the tail.
 
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -58,6 +59,14 @@ pub(crate) fn sign(store: &Store) -> String {
     let new: Vec<_> = (tree.next().0..=last.0).map(|at| store.envelope(Position(at)).unwrap().unwrap()).collect();
     tree.append(&new).unwrap();
     tree.checkpoint("log", &signer).unwrap().unwrap()
+}
+
+/// Changes one bit of a file.
+pub(super) fn flip(path: &Path, at: u64) {
+    let file = std::fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at).unwrap();
+    file.write_all_at(&[byte[0] ^ 1], at).unwrap();
 }
 
 pub(super) fn open(options: &Options) -> Store {

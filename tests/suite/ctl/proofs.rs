@@ -4,6 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use retention_core::evidence::checkpoint::Checkpoint;
+use retention_core::id::Digest;
 use retention_tests::daemon::Site;
 use serde_json::json;
 
@@ -71,6 +73,19 @@ fn an_auditor_checks_the_log_without_the_daemon_and_without_our_code() {
     let compared = site.json(&["audit", "verify", &log, "--key", key, "--against", &kept]);
     assert_eq!(compared["compared_with"], json!([size(&early)]));
     assert_eq!(auditor(&[key, &kept]).0, 0);
+
+    // Two checkpoints of one size contradict each other, in either order; and one of nothing says nothing.
+    let signer = fs::read_to_string(site.path("state/tree/signing.key")).expect("the key");
+    for size in [size(&early), 0] {
+        let origin = key.split('+').next().expect("a name").to_owned();
+        let evil = Checkpoint { origin, size, root: Digest([9; 32]) };
+        site.write("evil", &evil.sign(signer.trim_end()).expect("a checkpoint"));
+        let evil = place("evil");
+        for [one, other] in [[&evil, &kept], [&kept, &evil]] {
+            let ours = ["audit", "verify", &log, "--against", one, "--against", other];
+            both(&site, key, &ours, &[&log, one, other], 20);
+        }
+    }
 
     // Another key, and every kind of change.
     let other = format!(

@@ -1,12 +1,9 @@
-use std::os::unix::fs::FileExt as _;
-use std::path::Path;
-
 use retention_core::event::{Event, EventType, Recorded};
 use retention_core::evidence::checkpoint::{Checkpoint, keys_of};
 use retention_core::id::EntityId;
 use retention_core::time::Timestamp;
 
-use super::super::tests::{add_contacts, add_layout, begin_purge, init, open, picture, purge, sign};
+use super::super::tests::{add_contacts, add_layout, begin_purge, flip, init, open, picture, purge, sign};
 use super::super::tree::Tree;
 use super::super::vault::RootKey;
 use super::super::{KeyState, Options};
@@ -74,13 +71,6 @@ impl World {
 
 fn is_live(store: &Store, entity: EntityId) -> bool {
     matches!(store.key_of(entity).unwrap(), KeyState::Live(_))
-}
-
-fn flip(path: &Path, at: u64) {
-    let file = std::fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
-    let mut byte = [0];
-    file.read_exact_at(&mut byte, at).unwrap();
-    file.write_all_at(&[byte[0] ^ 1], at).unwrap();
 }
 
 #[test]

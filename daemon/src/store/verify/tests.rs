@@ -1,8 +1,7 @@
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use super::super::sled_door::{Blocks, Family};
-use super::super::tests::{add_contacts, add_layout, begin_purge, init, open, purge, sign};
+use super::super::tests::{add_contacts, add_layout, begin_purge, flip, init, open, purge, sign};
 use super::super::vault::destroy::StepTicket;
 use super::*;
 use retention_core::evidence::checkpoint::keys_of;
@@ -29,13 +28,6 @@ fn codes(report: &VerifyReport) -> Vec<&'static str> {
     let mut codes: Vec<_> = report.findings.iter().map(Finding::code).collect();
     codes.dedup();
     codes
-}
-
-fn flip(path: &Path, at: u64) {
-    let file = std::fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
-    let mut byte = [0];
-    file.read_exact_at(&mut byte, at).unwrap();
-    file.write_all_at(&[byte[0] ^ 1], at).unwrap();
 }
 
 #[test]
