@@ -19,7 +19,9 @@ pub mod mailbox;
 pub mod migration;
 pub mod operation;
 pub mod permission;
+pub mod restriction;
 pub mod saga;
+pub mod subject;
 pub mod summary;
 
 pub use envelope::{Actor, Envelope, EnvelopeError};
@@ -140,6 +142,10 @@ events! {
     22 DisposalPaused(hold::DisposalPaused) House;
     /// Purges of something go on.
     23 DisposalResumed(hold::DisposalResumed) House;
+    /// The use of entities is restricted.
+    24 RestrictionPlaced(restriction::RestrictionPlaced) House;
+    /// A restriction of use is over.
+    25 RestrictionLifted(restriction::RestrictionLifted) House;
     /// A policy set became active.
     30 PolicySetActivated(decision::PolicySetActivated) Public;
     /// The text of a policy that was not seen before.
@@ -206,6 +212,22 @@ events! {
     64 ItemsSkipped(saga::ItemsSkipped) Public;
     /// A saga is over.
     65 SagaEnded(saga::SagaEnded) Public;
+    /// A data subject asks for something.
+    66 SubjectRequested(subject::SubjectRequested) House;
+    /// The answer to a data subject takes longer.
+    67 SubjectRequestExtended(subject::SubjectRequestExtended) House;
+    /// It is known who asks, and which records are theirs.
+    68 SubjectIdentified(subject::SubjectIdentified) House;
+    /// Records are kept although their erasure was asked for.
+    69 ErasureExcepted(subject::ErasureExcepted) House;
+    /// Such an exception no longer holds.
+    70 ErasureExceptionEnded(subject::ErasureExceptionEnded) House;
+    /// A plan is wanted for the records of an erasure.
+    71 ErasurePlanRequested(subject::ErasurePlanRequested) Public;
+    /// What the plan of an erasure leaves out.
+    72 ErasureKept(subject::ErasureKept) Public;
+    /// A data subject has the answer.
+    73 SubjectRequestCompleted(subject::SubjectRequestCompleted) House;
     /// The data key of an entity was destroyed.
     80 KeyDestroyed(erasure::KeyDestroyed) Public;
     /// An entity was taken back out of quarantine.

@@ -168,6 +168,14 @@ position_id!(
     /// A grant: the position of its `GrantRequested`.
     GrantId, 'G', "a grant", "G310"
 );
+position_id!(
+    /// A request of a data subject: the position of its `SubjectRequested`.
+    RequestId, 'Q', "a request of a data subject", "Q41"
+);
+position_id!(
+    /// A restriction of use: the position of its `RestrictionPlaced`.
+    RestrictionId, 'X', "a restriction", "X17"
+);
 
 position_id!(
     /// A migration of a mailbox: the position of its `MigrationRequested`.

@@ -29,6 +29,9 @@ pub mod table;
 // Migration batches: CSV files of mailboxes, checked, split, made and converted.
 pub mod batch;
 
+// By what a data subject is found.
+pub mod subject;
+
 // Why a decision is what it is.
 pub mod reason;
 

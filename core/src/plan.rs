@@ -10,6 +10,7 @@ use sha2::Digest as _;
 use crate::event::codec::{self, CodecError};
 use crate::event::decision::{GuardTripped, KeptCount, PlanFrozen, PlanItem, PlanPurpose};
 use crate::event::saga::SkipReason;
+use crate::event::subject::KeptWhy;
 use crate::id::{Digest, EntityId, PlanId, Position};
 use crate::policy::{Approval, Decision, Limits, Outcome, Policy, State};
 use crate::reason::Reason;
@@ -187,6 +188,29 @@ pub fn digest(header: &PlanFrozen, items: &[PlanItem]) -> Result<Digest, CodecEr
     Ok(Digest(hash.finalize().into()))
 }
 
+/// Returns why a record is kept although its erasure was asked for; `None` if it may go, or is gone.
+#[must_use]
+pub fn kept(decision: &Decision) -> Option<KeptWhy> {
+    let Outcome::Keep = &decision.outcome else { return None };
+    match &decision.reason {
+        Reason::Gone => None,
+        Reason::Held { .. } => Some(KeptWhy::Held),
+        Reason::Restricted => Some(KeptWhy::Restricted),
+        Reason::KeptByPolicy { until, .. } => Some(KeptWhy::Until { until: *until }),
+        Reason::Excepted { .. } => Some(KeptWhy::Excepted),
+        Reason::InQuarantine => Some(KeptWhy::InAnotherRun),
+        Reason::PeriodOver { .. }
+        | Reason::PeriodRunning { .. }
+        | Reason::OutOfScope
+        | Reason::NoStart { .. }
+        | Reason::Suspended
+        | Reason::CannotEvaluate { .. }
+        | Reason::NoPolicy
+        | Reason::ErasureRequested { .. }
+        | Reason::NotAsked { .. } => Some(KeptWhy::Undecided),
+    }
+}
+
 /// Returns why an item must be left alone at the moment of its purge, judged anew; `None` if it may go.
 #[must_use]
 pub fn drift(decision: &Decision) -> Option<SkipReason> {
@@ -204,7 +228,10 @@ pub fn drift(decision: &Decision) -> Option<SkipReason> {
             | Reason::KeptByPolicy { .. }
             | Reason::CannotEvaluate { .. }
             | Reason::InQuarantine
-            | Reason::NoPolicy => SkipReason::NotDue,
+            | Reason::NoPolicy
+            | Reason::ErasureRequested { .. }
+            | Reason::Excepted { .. }
+            | Reason::NotAsked { .. } => SkipReason::NotDue,
         }),
     }
 }

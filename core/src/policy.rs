@@ -28,6 +28,7 @@ mod canonical;
 mod cell;
 mod check;
 mod decide;
+mod erasure;
 mod error;
 mod example;
 mod filter;
@@ -37,7 +38,7 @@ mod set;
 mod syntax;
 
 pub use assess::{Assessment, BoundPolicy, Facts};
-pub use decide::{Assessed, BoundSet, Decision, Outcome, Place, Restriction, Standing};
+pub use decide::{Asked, Assessed, BoundSet, Claim, Decision, Outcome, Place, Restriction, Standing};
 pub use error::{PolicyError, PolicyProblem};
 pub use example::{Example, ExampleOutcome, Expectation};
 pub use filter::{Filter, Truth};

@@ -4,7 +4,7 @@ use bincode::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::id::HoldId;
+use crate::id::{HoldId, RequestId};
 use crate::time::Timestamp;
 
 /// The moment from which a period counts, and where it came from.
@@ -31,6 +31,8 @@ pub enum StartKind {
     FirstSeen,
     /// A date that the source's mapping names.
     Event(String),
+    /// When a data subject asked for it. No policy names it.
+    Requested,
 }
 
 impl StartKind {
@@ -48,6 +50,7 @@ impl StartKind {
             Self::Granted => "granted".to_owned(),
             Self::FirstSeen => "first_seen".to_owned(),
             Self::Event(name) => format!("event:{name}"),
+            Self::Requested => "requested".to_owned(),
         }
     }
 }
@@ -108,6 +111,23 @@ pub enum Reason {
     NoPolicy,
     /// It was purged or erased before.
     Gone,
+    /// Its data subject asked for erasure (GDPR Art. 17(1)).
+    ErasureRequested {
+        /// The request.
+        request: RequestId,
+        /// When it was received.
+        received_at: Timestamp,
+    },
+    /// It is excepted from the erasure that was asked for (GDPR Art. 17(3)).
+    Excepted {
+        /// The request.
+        request: RequestId,
+    },
+    /// The request that it was to be erased for does not ask for that any more.
+    NotAsked {
+        /// The request.
+        request: RequestId,
+    },
 }
 
 impl Reason {
@@ -127,6 +147,9 @@ impl Reason {
             Self::InQuarantine => "in_quarantine",
             Self::NoPolicy => "no_policy",
             Self::Gone => "gone",
+            Self::ErasureRequested { .. } => "erasure_requested",
+            Self::Excepted { .. } => "excepted",
+            Self::NotAsked { .. } => "not_asked",
         }
     }
 }

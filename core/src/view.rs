@@ -30,10 +30,12 @@ pub mod permissions;
 pub mod plans;
 pub mod registry;
 pub mod restored;
+pub mod restrictions;
 pub mod runs;
 pub mod scans;
 pub mod small;
 pub mod snapshot;
+pub mod subjects;
 
 pub use clock::ClockTrust;
 pub use condition::{Condition, Conflict};
@@ -48,9 +50,11 @@ pub use pauses::Pauses;
 pub use permissions::{AllPermissions, Permissions};
 pub use plans::{Plan, PlanState, Plans};
 pub use registry::{RegisteredMailbox, Registry};
+pub use restrictions::Restrictions;
 pub use runs::{Run, RunState, Runs, Saga, StepEvent, StepStanding};
 pub use scans::{Scan, Scans};
 pub use small::{Layouts, PolicyVersions, Schedules, Small};
+pub use subjects::{RequestState, SubjectRequest, SubjectRequests};
 
 /// What only the holder of the index key can tell about a changed entity.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

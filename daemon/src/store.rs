@@ -46,7 +46,7 @@ pub(crate) mod tests;
 pub use compact::CompactReport;
 pub use events::EventRow;
 pub use journal::{Flush, FlushGate, OpenGate};
-pub use judge::Subject;
+pub use judge::{Subject, restriction};
 pub use log::{AppendError, Appended, Prepared};
 pub use open::{OpenError, OpenReport, Options, Progress};
 pub use query::{Order, Page, Query};

@@ -10,7 +10,7 @@ use retention_core::event::codec::Bodies;
 use retention_core::event::saga::{Receipt, SagaItem, Step};
 use retention_core::event::{Actor, Envelope, Event, EventType, Recorded};
 use retention_core::evidence::ParsedItem;
-use retention_core::id::{Digest, EntityId, Handle, HoldId, PlanId, Position, RunId, SagaId};
+use retention_core::id::{Digest, EntityId, Handle, HoldId, PlanId, Position, RequestId, RunId, SagaId};
 use retention_core::policy::Assessment;
 use retention_core::time::Timestamp;
 use retention_core::view::due::Standing;
@@ -25,6 +25,7 @@ use crate::model::Model;
 // Of grants.
 pub mod grants;
 pub mod registry;
+mod subjects;
 
 /// Stands in every cell and every free text of the tests: nothing outside `exports/` may hold it.
 pub const MARKER: &str = "PLAINTEXT-MARKER";
@@ -62,11 +63,13 @@ struct History {
     runs: BTreeMap<RunId, (PlanId, Digest, bool)>,
     sagas: BTreeMap<SagaId, SagaSeen>,
     destroyed: BTreeMap<EntityId, Position>,
+    subjects: subjects::Subjects,
     violations: Vec<Violation>,
 }
 
 #[derive(Default)]
 struct PlanSeen {
+    erases: Option<RequestId>,
     requested_by: Option<u32>,
     items: BTreeMap<EntityId, Position>,
     digest: Option<Digest>,
@@ -102,6 +105,7 @@ impl History {
             }
         }
         let Some(event) = recorded.event() else { return };
+        self.subjects.see(position, actor, event);
         match event {
             Event::HoldPlaced(body) => drop(self.holds.insert(HoldId(position), (body.entities.clone(), None))),
             Event::HoldReleased(body) => {
@@ -141,6 +145,11 @@ impl History {
             Actor::Daemon | Actor::Schedule => None,
         };
         match event {
+            Event::ErasurePlanRequested(body) => {
+                let requested_by = self.subjects.identified_by(body.request);
+                let erases = Some(body.request);
+                self.plans.insert(PlanId(position), PlanSeen { requested_by, erases, ..PlanSeen::default() });
+            }
             Event::PlanRequested(_) => {
                 self.plans.insert(PlanId(position), PlanSeen { requested_by: person, ..PlanSeen::default() });
             }
@@ -217,6 +226,8 @@ impl History {
             if self.holds.values().any(|(held, until)| held.contains(entity) && protects(until)) {
                 found.push(("purge_under_hold", *entity));
             }
+            let erases = planned.and_then(|plan| plan.erases);
+            found.extend(self.subjects.blame(erases, *entity).into_iter().map(|invariant| (invariant, *entity)));
             if saga.left_alone.contains(entity) || !saga.items.iter().any(|item| item.entity == *entity) {
                 found.push(("purge_of_an_item_left_alone", *entity));
             }

@@ -32,8 +32,10 @@ use crate::mailboxes::Mailboxes;
 use crate::model::Model;
 
 mod deeds;
+mod subjects;
 
 pub use deeds::{HELPER, LEASE_MS};
+pub use subjects::OFFICER;
 
 /// When every world begins.
 pub const BEGINNING: &str = "2026-01-15T10:00:00Z";

@@ -31,4 +31,5 @@ mod round_trip;
 mod schema;
 mod simulation;
 mod stories;
+mod subjects;
 mod tidy;

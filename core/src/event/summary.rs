@@ -11,6 +11,7 @@ use crate::event::saga::Receipt;
 use crate::time::Timestamp;
 
 mod grant;
+mod subject;
 
 /// How much of an event may be shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -159,6 +160,16 @@ fn facts_of(event: &Event) -> Vec<(Fact, bool)> {
         Event::HoldPlaced(_) | Event::HoldReleased(_) | Event::DisposalPaused(_) | Event::DisposalResumed(_) => {
             facts_of_hold(event)
         }
+        Event::RestrictionPlaced(_)
+        | Event::RestrictionLifted(_)
+        | Event::SubjectRequested(_)
+        | Event::SubjectRequestExtended(_)
+        | Event::SubjectIdentified(_)
+        | Event::ErasureExcepted(_)
+        | Event::ErasureExceptionEnded(_)
+        | Event::ErasurePlanRequested(_)
+        | Event::ErasureKept(_)
+        | Event::SubjectRequestCompleted(_) => subject::facts_of(event),
         Event::RecordsOpened(b) => fact("operation", &b.operation).with("entities", b.entities),
         Event::StoreInitialised(b) => fact("store", hex::encode(b.store)).with("program", &b.program),
         Event::DaemonStarted(b) => fact("program", &b.program)

@@ -126,6 +126,7 @@ impl BoundStart {
                     None => Self::Nowhere,
                 }
             }
+            StartKind::Requested => Self::Nowhere,
             StartKind::Created
             | StartKind::Modified
             | StartKind::Closed

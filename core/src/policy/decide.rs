@@ -9,7 +9,8 @@ use std::sync::Arc;
 use super::assess::{Assessment, BoundPolicy, Facts};
 use super::precedence::{self, Rank, Voice};
 use super::{Policy, PolicySet, State};
-use crate::id::HoldId;
+use crate::event::subject::ERASURE_POLICY;
+use crate::id::{HoldId, RequestId};
 use crate::reason::{Reason, StartKind};
 use crate::record::Layout;
 use crate::time::Timestamp;
@@ -106,6 +107,28 @@ pub enum Outcome {
     },
 }
 
+/// What a data subject asked for, as far as it is about one entity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asked {
+    /// The request.
+    pub request: RequestId,
+    /// When it was received.
+    pub received_at: Timestamp,
+    /// What it says of the entity.
+    pub claim: Claim,
+}
+
+/// What a request for erasure says of an entity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claim {
+    /// It is to be erased.
+    Erase,
+    /// It is excepted.
+    Excepted,
+    /// Nothing, or nothing any more.
+    None,
+}
+
 /// All policies of a set that may act or be shown, bound to one layout, ordered by id.
 #[derive(Debug, Clone)]
 pub struct BoundSet {
@@ -151,6 +174,38 @@ impl BoundSet {
     pub fn decide_for(&self, id: &str, facts: &Facts<'_>, standing: &Standing, now: Timestamp) -> Option<Decision> {
         self.policies.iter().find(|bound| bound.policy().id == id)?;
         Some(conclude(&self.views(facts, Some(id)), Some(id), standing, now))
+    }
+
+    /// Decides whether a request for erasure disposes of an entity now. The keepers among the enforced policies protect,
+    /// since the law that they rest on is an exception by itself; their periods alone do not.
+    #[must_use]
+    pub fn decide_asked(&self, asked: &Asked, facts: &Facts<'_>, standing: &Standing, now: Timestamp) -> Decision {
+        let views = self.views(facts, None);
+        let policies = views.iter().map(|view| view.assessed(now)).collect();
+        let Asked { request, received_at, claim } = *asked;
+        let (rank, reason) = match claim {
+            Claim::Erase => (Rank::ErasureRequested, Reason::ErasureRequested { request, received_at }),
+            Claim::Excepted => (Rank::Excepted, Reason::Excepted { request }),
+            Claim::None => (Rank::NoPolicy, Reason::NotAsked { request }),
+        };
+        let mut voices = standing_voices(standing);
+        voices.extend(keepers(&views, None, &Bound::All, now));
+        voices.push(Voice { rank, reason, policy: None });
+        let mut voices = precedence::weigh(voices).into_iter();
+        let strongest = voices.next();
+        let outcome = match &strongest {
+            Some(voice) if voice.rank == Rank::ErasureRequested => Outcome::Due {
+                policy: ERASURE_POLICY.to_owned(),
+                start: StartKind::Requested,
+                start_at: received_at,
+                due_at: received_at,
+                is_fallback: false,
+            },
+            Some(_) | None => Outcome::Keep,
+        };
+        let reason = strongest.map_or(Reason::NoPolicy, |voice| voice.reason);
+        let also = voices.filter(|voice| voice.rank.keeps()).map(|voice| voice.reason).collect();
+        Decision { outcome, reason, also, policies }
     }
 
     /// Assesses under every policy that takes part or is shown.
@@ -240,7 +295,8 @@ fn conclude(views: &[View<'_>], asked: Option<&str>, standing: &Standing, now: T
     let may_dispose = |view: &&View<'_>| asked.map_or(view.state() == State::Enforce, |id| id == view.id());
     let mut voices = standing_voices(standing);
     let earliest = views.iter().filter(may_dispose).filter(|view| view.due(now).is_some()).min_by_key(|v| v.due(now));
-    voices.extend(keepers(views, asked, earliest.map(View::id), now));
+    let bound = earliest.map_or(Bound::None, |view| Bound::Others(view.id()));
+    voices.extend(keepers(views, asked, &bound, now));
     // Of what may be disposed of, the earliest alone speaks; while nothing is due, all say why not.
     match earliest {
         Some(view) => voices.push(view.voice(Rank::Due, now)),
@@ -282,8 +338,18 @@ fn standing_voices(standing: &Standing) -> Vec<Voice<'static>> {
     voices
 }
 
+/// Which minima bind what would dispose of an entity.
+enum Bound<'a> {
+    /// None: nothing would.
+    None,
+    /// Those of other policies: a policy's own minimum is part of its due date.
+    Others(&'a str),
+    /// Those of all policies.
+    All,
+}
+
 /// The reasons to keep that policies give.
-fn keepers<'a>(views: &[View<'a>], asked: Option<&str>, earliest: Option<&str>, now: Timestamp) -> Vec<Voice<'a>> {
+fn keepers<'a>(views: &[View<'a>], asked: Option<&str>, bound: &Bound<'_>, now: Timestamp) -> Vec<Voice<'a>> {
     let taking_part = || views.iter().filter(|view| view.takes_part(asked));
     let mut voices: Vec<Voice<'a>> = taking_part()
         .filter_map(|view| match view.assessment {
@@ -295,9 +361,14 @@ fn keepers<'a>(views: &[View<'a>], asked: Option<&str>, earliest: Option<&str>, 
             Assessment::NoStart { .. } | Assessment::OutOfScope | Assessment::Due { .. } => None,
         })
         .collect();
-    // A policy's own minimum is part of its due date; the longest of the others is what counts.
+    let is_bound = |view: &&View<'_>| match bound {
+        Bound::None => false,
+        Bound::Others(own) => *own != view.id(),
+        Bound::All => true,
+    };
+    // The longest is what counts.
     let longest = taking_part()
-        .filter(|view| earliest.is_some_and(|earliest| earliest != view.id()))
+        .filter(is_bound)
         .filter_map(|view| match view.assessment {
             Assessment::Due { keep_until: Some(until), .. } if until > now => Some((until, view.id())),
             Assessment::Due { .. }

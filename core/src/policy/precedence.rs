@@ -12,11 +12,14 @@
 //! | suspended | `suspend_while` of an enforced policy | the period does not run out meanwhile |
 //! | unknown minimum | `min_keep` without a start | a minimum that begins nobody knows when ends nobody knows when |
 //! | kept by policy | the longest `min_keep` | it binds the others too |
+//! | excepted | an exception from the erasure that was asked for (GDPR Art. 17(3)) | somebody answers for it, until a day |
+//! | erasure requested | the data subject asked for erasure (Art. 17(1)) | a right of the person, whatever the policies' periods |
 //! | due | the earliest due date, then the first id | the strictest rule is the law that was broken first |
 //! | not due | a period that runs, a start that is missing | nothing has happened yet |
 //! | no policy | nothing is about it | what nobody decided about stays |
 //!
-//! Only enforced policies, and the one that is asked about, are weighed.
+//! Only enforced policies, and the one that is asked about, are weighed. What a data subject asked for is weighed when
+//! an erasure is planned and carried out, and there no policy makes anything due.
 
 use std::cmp::Reverse;
 
@@ -42,6 +45,10 @@ pub enum Rank {
     UnknownMinimum,
     /// The longest `min_keep`.
     KeptByPolicy,
+    /// An exception from an erasure.
+    Excepted,
+    /// The data subject asked for erasure.
+    ErasureRequested,
     /// The earliest due date.
     Due,
     /// Nothing has happened yet.
@@ -52,7 +59,7 @@ pub enum Rank {
 
 impl Rank {
     /// All ranks, the strongest first.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Gone,
         Self::Held,
         Self::Restricted,
@@ -61,6 +68,8 @@ impl Rank {
         Self::Suspended,
         Self::UnknownMinimum,
         Self::KeptByPolicy,
+        Self::Excepted,
+        Self::ErasureRequested,
         Self::Due,
         Self::NotDue,
         Self::NoPolicy,
@@ -69,7 +78,7 @@ impl Rank {
     /// Says whether it keeps what it is said of.
     #[must_use]
     pub fn keeps(self) -> bool {
-        self != Self::Due
+        !matches!(self, Self::ErasureRequested | Self::Due)
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::error::{PolicyError, PolicyProblem};
 use super::{FILES_MAX, Policy, State, canonical, check};
 use crate::event::decision::PolicyVersion;
+use crate::event::subject::ERASURE_POLICY;
 use crate::id::Digest;
 
 /// One file of a set, as read.
@@ -41,6 +42,12 @@ impl PolicySet {
             if !stems.insert(file.stem) {
                 let problem = "has the same id";
                 errors.push(at_start(file.stem, PolicyProblem::Conflict { other: file.stem.to_owned(), problem }));
+                continue;
+            }
+            if file.stem == ERASURE_POLICY {
+                let problem = "is the name under which erasures for data subjects appear: give the file another one";
+                let (key, problem) = (file.stem.to_owned(), problem.to_owned());
+                errors.push(at_start(file.stem, PolicyProblem::Value { key, problem }));
                 continue;
             }
             match check::policy(file.stem, file.text) {

@@ -7,7 +7,7 @@ use super::grants::GrantStage;
 use super::{EntityState, RunState, Views};
 use crate::event::hold::PauseScope;
 use crate::event::saga::SkipReason;
-use crate::id::{EntityId, GrantId, LayoutId, PlanId, Position, RunId, SagaId};
+use crate::id::{EntityId, GrantId, LayoutId, PlanId, Position, RequestId, RestrictionId, RunId, SagaId};
 
 /// What must be true for an append to happen.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -19,7 +19,7 @@ pub enum Condition {
     /// was destroyed in the meantime.
     Versions(Vec<(EntityId, Position)>),
     /// The pivot may begin: each entity is in the version that was planned, exported and verified, no hold covers it,
-    /// it was not restored, the clock is believed, the store does not only observe, and the run goes on.
+    /// its use is not restricted, an erasure still asks for it, it was not restored, the clock is believed, the store does not only observe, and the run goes on.
     MayPurge {
         /// The saga.
         saga: SagaId,
@@ -39,6 +39,12 @@ pub enum Condition {
         /// The entity.
         entity: EntityId,
     },
+    /// The use of none of the entities is restricted.
+    NotRestricted(Vec<EntityId>),
+    /// The restriction is in force.
+    RestrictionInForce(RestrictionId),
+    /// The request of a data subject is open.
+    RequestOpen(RequestId),
     /// The hold is active.
     HoldActive(crate::id::HoldId),
     /// Exactly this is paused.
@@ -88,6 +94,12 @@ pub enum Conflict {
     /// The hold is not there.
     #[error("the hold is not active")]
     Hold,
+    /// The restriction is not there.
+    #[error("the restriction is not in force")]
+    Restriction,
+    /// The request is not there, or completed.
+    #[error("the request is not open")]
+    Request,
     /// It is paused, or it is not.
     #[error("it is paused, or it is not paused any more")]
     Paused,
@@ -135,6 +147,15 @@ impl Condition {
                 _ => Err(Conflict::Run),
             },
             Self::CanRestore { saga, entity } => can_restore(views, *saga, *entity),
+            Self::NotRestricted(items) => {
+                let is_restricted = |entity: &&EntityId| views.small.restrictions.covers(**entity);
+                entities(items.iter().filter(is_restricted).map(|entity| (*entity, SkipReason::Restricted)))
+            }
+            Self::RestrictionInForce(id) => views.small.restrictions.get(*id).map(|_| ()).ok_or(Conflict::Restriction),
+            Self::RequestOpen(id) => match views.small.subjects.get(*id) {
+                Some(request) if request.ended.is_none() => Ok(()),
+                _ => Err(Conflict::Request),
+            },
             Self::HoldActive(hold) => views.small.holds.get(*hold).map(|_| ()).ok_or(Conflict::Hold),
             Self::Paused(scope) => views.small.pauses.has(scope).then_some(()).ok_or(Conflict::Paused),
             Self::NotPaused(scope) => (!views.small.pauses.has(scope)).then_some(()).ok_or(Conflict::Paused),
@@ -196,8 +217,11 @@ fn may_purge(views: &Views, saga: SagaId, items: &[(EntityId, Position)]) -> Res
     if views.small.clock.doubt().is_some() {
         return Err(Conflict::Clock);
     }
-    let policy = views.small.runs.run(open.started.run).and_then(|run| views.small.plans.get(run.plan));
-    let policy = policy.map(|plan| plan.request.policy.as_str());
+    let plan = views.small.runs.run(open.started.run).and_then(|run| views.small.plans.get(run.plan));
+    let policy = plan.map(|plan| plan.request.policy.as_str());
+    let erasure = plan.and_then(|plan| plan.erases).map(|request| views.small.subjects.get(request));
+    // Without the request that a plan is for, nothing may go.
+    let is_unasked = |entity: EntityId| erasure.is_some_and(|asked| asked.is_none_or(|asked| !asked.erases(entity)));
     let pauses = &views.small.pauses;
     let is_paused = policy.is_none_or(|policy| pauses.covers_policy(policy))
         || open
@@ -211,6 +235,10 @@ fn may_purge(views: &Views, saga: SagaId, items: &[(EntityId, Position)]) -> Res
     entities(items.iter().filter_map(|(entity, version)| {
         let reason = if is_policy_held || !views.holds_of(*entity).is_empty() {
             Some(SkipReason::Held)
+        } else if views.small.restrictions.covers(*entity) {
+            Some(SkipReason::Restricted)
+        } else if is_unasked(*entity) {
+            Some(SkipReason::NotDue)
         } else if let Some(reason) = open.skipped.get(entity) {
             Some(*reason)
         } else {

@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::event::decision::{PlanFrozen, PlanPurpose, PlanRequested};
+use crate::event::subject::ERASURE_POLICY;
 use crate::event::{Actor, Envelope};
-use crate::id::{Digest, PlanId, Position, RunId};
+use crate::id::{Digest, PlanId, Position, RequestId, RunId};
 use crate::time::Timestamp;
 
 /// Where a plan stands.
@@ -47,7 +48,9 @@ pub struct Approval {
 pub struct Plan {
     /// What was asked for.
     pub request: PlanRequested,
-    /// Whose uid asked; `None` is the schedule or the daemon.
+    /// The erasure that it is for; `None`: it is for a policy.
+    pub erases: Option<RequestId>,
+    /// Whose uid asked, or said which records an erasure is about; `None` is the schedule or the daemon.
     pub requested_by: Option<u32>,
     /// When it was asked for.
     pub requested_at: Timestamp,
@@ -162,10 +165,28 @@ impl Plans {
             Actor::Person(uid) => Some(uid),
             Actor::Daemon | Actor::Schedule => None,
         };
+        self.insert(envelope, body.clone(), None, requested_by);
+    }
+
+    /// A plan for the records of an erasure. It counts as asked for by whoever said which records those are, so that
+    /// another person must accept it.
+    pub(super) fn requested_for(&mut self, envelope: &Envelope, request: RequestId, identified_by: Option<u32>) {
+        let body = PlanRequested { policy: ERASURE_POLICY.to_owned(), purpose: PlanPurpose::Run, as_of: None };
+        self.insert(envelope, body, Some(request), identified_by);
+    }
+
+    fn insert(
+        &mut self,
+        envelope: &Envelope,
+        request: PlanRequested,
+        erases: Option<RequestId>,
+        requested_by: Option<u32>,
+    ) {
         self.all.insert(
             PlanId(envelope.position),
             Plan {
-                request: body.clone(),
+                request,
+                erases,
                 requested_by,
                 requested_at: envelope.recorded_at,
                 frozen: None,

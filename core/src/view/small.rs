@@ -4,10 +4,14 @@ use std::collections::BTreeMap;
 
 use bincode::{Decode, Encode};
 
-use super::{AllPermissions, ClockTrust, Grants, Holds, Intakes, Pauses, Plans, Registry, Runs, Scans};
+use super::{
+    AllPermissions, ClockTrust, Grants, Holds, Intakes, Pauses, Plans, Registry, Restrictions, Runs, Scans,
+    SubjectRequests,
+};
 use crate::event::decision::{PolicyVersion, ScheduleFired};
+use crate::event::saga::SkipReason;
 use crate::event::{Envelope, Event};
-use crate::id::{Digest, HoldId, LayoutId, PlanId, Position};
+use crate::id::{Digest, EntityId, HoldId, LayoutId, PlanId, Position, RestrictionId, SagaId};
 use crate::record::Layout;
 use crate::time::Timestamp;
 
@@ -48,6 +52,10 @@ pub struct Small {
     pub clock: ClockTrust,
     /// Whether it was restored and nobody has confirmed it.
     pub restored: super::restored::Restored,
+    /// Restrictions of use.
+    pub restrictions: Restrictions,
+    /// Requests of data subjects.
+    pub subjects: SubjectRequests,
 }
 
 impl Small {
@@ -78,6 +86,17 @@ impl Small {
                 if let Some(mailbox) = envelope.entity {
                     self.scans.scanned(mailbox, envelope.position, at, body);
                 }
+            }
+            Event::RestrictionPlaced(body) => self.restrictions.place(RestrictionId(envelope.position), at, body),
+            Event::RestrictionLifted(body) => self.restrictions.lift(at, body),
+            Event::ErasurePlanRequested(body) => {
+                let identified = self.subjects.get(body.request).and_then(|request| request.identified.as_ref());
+                self.plans.requested_for(envelope, body.request, identified.and_then(|identified| identified.by));
+            }
+            Event::ItemsSkipped(body) => self.left_alone(body.saga, &body.items),
+            Event::EntityRestored(body) => {
+                let restored = envelope.entity.map(|entity| (entity, SkipReason::Restored));
+                self.left_alone(body.saga, restored.as_slice());
             }
             Event::HoldPlaced(body) => self.holds.place(HoldId(envelope.position), at, body),
             Event::HoldReleased(body) => self.holds.release(at, body),
@@ -119,6 +138,14 @@ impl Small {
         self.registry.fold(envelope, event);
         self.permissions.fold(envelope, event);
         self.migrations.fold(envelope, event);
+        self.subjects.fold(envelope, event);
+    }
+
+    /// What a run leaves alone is kept of the request that it is for.
+    fn left_alone(&mut self, saga: SagaId, items: &[(EntityId, SkipReason)]) {
+        if let Some(request) = self.request_of_saga(saga) {
+            self.subjects.left_alone(request, items);
+        }
     }
 
     fn with_plan(&mut self, id: PlanId, change: impl FnOnce(&mut super::Plan)) {

@@ -60,6 +60,8 @@ macro_rules! every {
     }};
 }
 
+mod subject;
+
 const PLAN: PlanId = PlanId(Position(204));
 const RUN: RunId = RunId(Position(210));
 const SAGA: SagaId = SagaId(Position(70_000));
@@ -77,6 +79,7 @@ pub(crate) fn events() -> Vec<Event> {
     let mut all = change();
     all.extend(mailbox());
     all.extend(hold());
+    all.extend(subject::events());
     all.extend(decision());
     all.extend(run());
     all.extend(grant());

@@ -22,7 +22,7 @@ use retention_core::view::entities::Row;
 use super::handlers::entity;
 use super::works::PolicyFacts;
 use crate::ahead;
-use crate::store::{ReadError, Store, facts};
+use crate::store::{ReadError, Store, facts, restriction};
 
 /// Entities that a comparison names for each policy.
 const EXAMPLES_MAX: usize = 10;
@@ -65,12 +65,13 @@ pub fn explain(store: &Store, id: EntityId, now: Timestamp) -> Result<Explanatio
     let missing = || ErrorBody::saying(ErrorCode::NotFound, format!("{id} is not an entity under retention"));
     let seen = store.view(|views| {
         let shown = entity::row(views, id)?;
-        Some((shown, views.entities.row(id)?, views.open_deals(id), views.holds_of(id)))
+        let restriction = restriction(views, id);
+        Some((shown, views.entities.row(id)?, views.open_deals(id), views.holds_of(id), restriction))
     });
-    let (shown, row, open_deals, holds) = seen.ok_or_else(missing)?;
+    let (shown, row, open_deals, holds, restriction) = seen.ok_or_else(missing)?;
     let record = store.record(id).map_err(unreadable)?.ok_or_else(missing)?;
     let bound = store.bound(record.layout).ok_or_else(missing)?;
-    let standing = standing(&row, holds.clone());
+    let standing = standing(&row, holds.clone(), restriction);
     let facts = facts(&bound.layout, &record, &row, open_deals);
     let decision = with_policy_holds(store, &bound.set, &facts, &standing, now);
     let active = store.policies();
@@ -179,7 +180,7 @@ fn weight(assessed: &Assessed, decision: &Decision) -> Weight {
 
 fn verdict_of(reason: &Reason) -> Verdict {
     match reason {
-        Reason::PeriodOver { .. } => Verdict::Due,
+        Reason::PeriodOver { .. } | Reason::ErasureRequested { .. } => Verdict::Due,
         Reason::Held { .. } => Verdict::Held,
         Reason::PeriodRunning { .. }
         | Reason::OutOfScope
@@ -190,17 +191,19 @@ fn verdict_of(reason: &Reason) -> Verdict {
         | Reason::CannotEvaluate { .. }
         | Reason::InQuarantine
         | Reason::Gone
-        | Reason::NoPolicy => Verdict::Keep,
+        | Reason::NoPolicy
+        | Reason::Excepted { .. }
+        | Reason::NotAsked { .. } => Verdict::Keep,
     }
 }
 
-fn standing(row: &Row, holds: Vec<retention_core::id::HoldId>) -> Standing {
+fn standing(row: &Row, holds: Vec<retention_core::id::HoldId>, restriction: Restriction) -> Standing {
     let place = match row.state {
         EntityState::Visible => Place::Live,
         EntityState::Quarantined => Place::Quarantined,
         EntityState::Purged => Place::Gone,
     };
-    Standing { holds, restriction: Restriction::None, place }
+    Standing { holds, restriction, place }
 }
 
 fn unreadable(error: ReadError) -> ErrorBody {

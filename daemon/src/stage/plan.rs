@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use retention_core::event::Event;
 use retention_core::event::decision::{ITEMS_PER_CHUNK, PlanItems, PlanPurpose, PlanRefused};
-use retention_core::id::{EntityId, PlanId};
-use retention_core::plan::{Assembly, FirstRun, Frozen, Past, Question};
+use retention_core::event::subject::{ERASURE_POLICY, ErasureKept, KeptRecord};
+use retention_core::id::{EntityId, PlanId, RequestId};
+use retention_core::plan::{self, Assembly, FirstRun, Frozen, Past, Question};
 use retention_core::policy::{Policy, State};
 use retention_core::reason::Reason;
 use retention_core::record::Kind;
@@ -45,9 +46,12 @@ impl Plan {
     pub fn step(&mut self) -> Result<Step, StageError> {
         let open = self.store.view(|views| {
             let open = views.small.plans.iter().find(|(_, plan)| plan.frozen.is_none() && plan.refused.is_none());
-            open.map(|(id, plan)| (id, plan.request.clone(), plan.requested_at, views.due.is_complete()))
+            open.map(|(id, plan)| (id, plan.request.clone(), plan.requested_at, plan.erases, views.due.is_complete()))
         });
-        let Some((id, request, requested_at, is_complete)) = open else { return Ok(Step::Idle) };
+        let Some((id, request, requested_at, erases, is_complete)) = open else { return Ok(Step::Idle) };
+        if let Some(erases) = erases {
+            return self.plan_erasure(id, erases, requested_at);
+        }
         let policies = self.store.policies();
         let Some(policy) = policies.get(&request.policy) else { return self.refuse(id, "no_such_policy") };
         let as_of = request.as_of.unwrap_or(requested_at);
@@ -117,8 +121,51 @@ impl Plan {
         Ok(assembly.freeze(policy, population, past)?)
     }
 
-    /// Appends the items in chunks and then the header, which makes the plan whole.
+    /// Plans what a data subject asked for: its records are named by the request, and no index is asked. What is kept is
+    /// recorded record by record, because the person has to be told.
+    fn plan_erasure(&self, plan: PlanId, id: RequestId, as_of: Timestamp) -> Result<Step, StageError> {
+        let (records, log_position, in_log) = self.store.view(|views| {
+            let request = views.small.subjects.get(id);
+            let records = request.map(|request| request.records().to_vec()).unwrap_or_default();
+            (records, views.position, views.small.policies.digest)
+        });
+        if in_log.is_some() && in_log != Some(self.store.policies().digest()) {
+            // The policies of the log are not installed yet, and what they keep would not be seen.
+            return Ok(Step::Idle);
+        }
+        let Some(policy) = self.store.policy_of_plans(ERASURE_POLICY) else {
+            return self.refuse(plan, "no_such_policy");
+        };
+        let purpose = PlanPurpose::Run;
+        let mut assembly = Assembly::begin(Question { plan, purpose, as_of, log_position });
+        let mut kept = Vec::new();
+        for look in records.chunks(CANDIDATES_PER_LOOK) {
+            self.store.halt().check()?;
+            let subjects = self.store.subjects(look);
+            let decisions = self.store.decide_all_asked(id, &subjects, as_of)?;
+            for (subject, decision) in subjects.iter().zip(decisions) {
+                let Some(decision) = decision else {
+                    assembly.keep(&Reason::Gone);
+                    continue;
+                };
+                assembly.add(subject.entity, subject.row.mailbox, subject.row.version, &decision);
+                let why = plan::kept(&decision);
+                kept.extend(why.map(|why| KeptRecord { record: subject.entity, why }));
+            }
+        }
+        let past = Past { population: None, first_run: FirstRun::No };
+        let frozen = assembly.freeze(&policy, records.len() as u64, past)?;
+        let told = Event::ErasureKept(ErasureKept { request: id, plan, records: kept });
+        self.record_with(plan, &frozen, Some(told))?;
+        Ok(Step::Worked)
+    }
+
     fn record(&self, plan: PlanId, frozen: &Frozen) -> Result<(), StageError> {
+        self.record_with(plan, frozen, None)
+    }
+
+    /// Appends the items in chunks and then the header, which makes the plan whole; before it what else is told of it.
+    fn record_with(&self, plan: PlanId, frozen: &Frozen, told: Option<Event>) -> Result<(), StageError> {
         let mut events: Vec<Prepared> = Vec::new();
         for (chunk, items) in (0u32..).zip(frozen.items.chunks(ITEMS_PER_CHUNK)) {
             let event = Event::PlanItems(PlanItems { plan, chunk, items: items.to_vec() });
@@ -126,6 +173,9 @@ impl Plan {
             if events.len() >= CHUNKS_PER_APPEND {
                 self.store.append(std::mem::take(&mut events), Condition::None)?;
             }
+        }
+        if let Some(told) = told {
+            events.push(self.store.prepare(draft_caused_by(plan.0, told), None)?);
         }
         events.push(self.store.prepare(draft_caused_by(plan.0, Event::PlanFrozen(frozen.header.clone())), None)?);
         self.store.append(events, Condition::None)?;

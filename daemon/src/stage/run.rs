@@ -126,11 +126,10 @@ impl Run {
     /// Checks that the plan may run, and takes it.
     fn begin(&self, run: RunId, now: Timestamp) -> Result<Step, StageError> {
         let digest = self.requested_digest(run)?;
-        let policies = self.store.policies();
         let checked = self.store.view(|views| check_plan(views, run, digest, now));
         let (plan, code) = match checked {
             Ok((plan, policy, policy_digest, items)) => {
-                if policies.get(&policy).map(|policy| policy.digest()) == Some(policy_digest) {
+                if self.store.policy_of_plans(&policy).map(|policy| policy.digest()) == Some(policy_digest) {
                     let event = Event::RunStarted(RunStarted { run, plan, items });
                     let condition = Condition::All(vec![
                         Condition::PlanUnused(plan),
@@ -184,7 +183,7 @@ impl Run {
 
     fn timing_of(&self, run: RunId) -> Option<Timing> {
         let policy = self.store.view(|views| policy_of(views, run).map(str::to_owned));
-        self.store.policies().get(&policy?).map(|policy| policy.timing.clone())
+        self.store.policy_of_plans(&policy?).map(|policy| policy.timing.clone())
     }
 
     /// Says whether a run has used up its time: what it has begun it ends, and what is left is for the next plan.

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use retention_core::event::decision::{PlanPurpose, PlanRequested, RunRequested, ScheduleFired, ScheduleMissed};
+use retention_core::event::subject::ErasurePlanRequested;
 use retention_core::event::{Actor, Draft, Event, stream_of_daemon};
 use retention_core::id::Position;
 use retention_core::policy::{OnMissed, Policy, State, Trigger};
@@ -14,7 +15,7 @@ use retention_core::view::{Condition, PlanState, RunState};
 
 use super::{StageError, Step};
 use crate::clock::Clock;
-use crate::store::Store;
+use crate::store::{AppendError, Store};
 
 /// A time that passed longer ago than this was missed, not merely served late: one minute, in microseconds.
 const LATE_US: i64 = 60 * 1_000_000;
@@ -44,7 +45,8 @@ impl Schedule {
         });
         let Some(activated_at) = activated_at else { return Ok(Step::Idle) };
         let mut worked = self.request_runs(now)?;
-        let mut next: Option<Timestamp> = None;
+        worked |= self.request_erasure_plans(now)?;
+        let mut next: Option<Timestamp> = self.store.view(|views| views.next_erasure_after(now));
         for policy in policies.policies().iter().filter(|policy| policy.state == State::Enforce) {
             let Trigger::Cron { schedule, on_missed } = &policy.trigger else { continue };
             let last = self.store.view(|views| views.small.schedules.last(&policy.id)).unwrap_or(activated_at);
@@ -103,6 +105,21 @@ impl Schedule {
         Ok(())
     }
 
+    /// Asks for the plans of erasures: when it is known which records they are about, and again when what kept some of
+    /// them has gone away. Each plan needs a person all the same.
+    fn request_erasure_plans(&self, now: Timestamp) -> Result<bool, StageError> {
+        let wanted = self.store.view(|views| views.erasures_to_plan(now));
+        for request in &wanted {
+            let event = Event::ErasurePlanRequested(ErasurePlanRequested { request: *request });
+            match self.store.append_drafts(vec![draft(request.0, event)], Condition::RequestOpen(*request)) {
+                // It was completed in this very moment.
+                Ok(_) | Err(AppendError::Conflict(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(!wanted.is_empty())
+    }
+
     /// A scheduled plan runs as soon as it may: at once, or when enough persons have accepted it.
     fn request_runs(&self, now: Timestamp) -> Result<bool, StageError> {
         let ready = self.store.view(|views| {
@@ -115,7 +132,8 @@ impl Schedule {
                 .iter()
                 .rev()
                 .take_while(|(_, plan)| now.0.saturating_sub(plan.requested_at.0) < SCHEDULED_PLAN_US)
-                .filter(|(_, plan)| plan.requested_by.is_none() && plan.state(now) == PlanState::Ready)
+                .filter(|(_, plan)| plan.requested_by.is_none() || plan.erases.is_some())
+                .filter(|(_, plan)| plan.state(now) == PlanState::Ready)
                 .filter(|(id, _)| !is_asked_for(*id))
                 .filter(|(id, _)| !small.runs.iter().any(|(_, run)| run.plan == *id && run.state == RunState::Refused))
                 .filter_map(|(id, plan)| plan.digest().map(|digest| (id, digest)))

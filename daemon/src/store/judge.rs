@@ -1,11 +1,15 @@
 //! What core decides, on what the store remembers: one judgement, used to plan, to run and to explain.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use retention_core::event::Event;
 use retention_core::event::decision::PlanItem;
-use retention_core::id::{Digest, EntityId, PlanId, Position};
-use retention_core::policy::{Decision, Place, PolicyFile, PolicySet, Restriction, Standing};
+use retention_core::event::subject::ERASURE_POLICY;
+use retention_core::id::{Digest, EntityId, PlanId, Position, RequestId};
+use retention_core::policy::{
+    Asked, BoundSet, Claim, Decision, Facts, Place, Policy, PolicyFile, PolicySet, Restriction, Standing,
+};
 use retention_core::time::Timestamp;
 use retention_core::view::{EntityState, Row, Views};
 
@@ -29,7 +33,7 @@ impl Subject {
         let row = views.entities.row(entity)?;
         let standing = Standing {
             holds: views.holds_of(entity),
-            restriction: Restriction::None,
+            restriction: restriction(views, entity),
             place: match row.state {
                 EntityState::Visible => Place::Live,
                 EntityState::Quarantined => Place::Quarantined,
@@ -47,6 +51,12 @@ impl Subject {
         }
         self
     }
+}
+
+/// Says whether the use of an entity is restricted.
+#[must_use]
+pub fn restriction(views: &Views, entity: EntityId) -> Restriction {
+    if views.small.restrictions.covers(entity) { Restriction::Restricted } else { Restriction::None }
 }
 
 /// Where the log says which policies are active.
@@ -91,6 +101,12 @@ impl Store {
         self.inner.policies_of_log(&active)
     }
 
+    /// Returns the policy under which a plan is carried out, or what stands in its place for an erasure.
+    #[must_use]
+    pub fn policy_of_plans(&self, id: &str) -> Option<Arc<Policy>> {
+        if id == ERASURE_POLICY { Policy::of_erasures().map(Arc::new) } else { self.policies().get(id).cloned() }
+    }
+
     /// Looks entities up, all at one position. Numbers that were never used are left out.
     #[must_use]
     pub fn subjects(&self, entities: &[EntityId]) -> Vec<Subject> {
@@ -122,6 +138,48 @@ impl Store {
         now: Timestamp,
     ) -> Result<Vec<Option<Decision>>, ReadError> {
         let held = self.view(|views| views.holds_of_policy(policy));
+        self.judge_all(subjects, |set, facts, subject| {
+            if held.is_empty() {
+                return set.decide_for(policy, facts, &subject.standing, now);
+            }
+            let mut standing = subject.standing.clone();
+            standing.holds.extend(&held);
+            set.decide_for(policy, facts, &standing, now)
+        })
+    }
+
+    /// Decides whether a request for erasure disposes of subjects at an instant, in their order; `None` where a record is
+    /// gone.
+    ///
+    /// # Errors
+    /// When a record cannot be read.
+    pub fn decide_all_asked(
+        &self,
+        id: RequestId,
+        subjects: &[Subject],
+        now: Timestamp,
+    ) -> Result<Vec<Option<Decision>>, ReadError> {
+        let request = self.view(|views| views.small.subjects.get(id).cloned());
+        self.judge_all(subjects, |set, facts, subject| {
+            let request = request.as_ref()?;
+            let claim = if request.erases(subject.entity) {
+                Claim::Erase
+            } else if request.excepts(subject.entity) {
+                Claim::Excepted
+            } else {
+                Claim::None
+            };
+            let asked = Asked { request: id, received_at: request.received_at, claim };
+            Some(set.decide_asked(&asked, facts, &subject.standing, now))
+        })
+    }
+
+    /// Reads the records of subjects, in pieces, and judges each.
+    fn judge_all(
+        &self,
+        subjects: &[Subject],
+        judge: impl Fn(&BoundSet, &Facts<'_>, &Subject) -> Option<Decision>,
+    ) -> Result<Vec<Option<Decision>>, ReadError> {
         let mut decisions = Vec::with_capacity(subjects.len());
         for piece in self.pieces(subjects, |subject| subject.row.version, subjects.len())? {
             let versions: Vec<_> = piece.items.iter().map(|subject| subject.row.version).collect();
@@ -130,12 +188,7 @@ impl Store {
                 let record = record?;
                 let bound = self.bound(record.layout)?;
                 let facts = state::facts(&bound.layout, &record, &subject.row, subject.open_deals);
-                if held.is_empty() {
-                    return bound.set.decide_for(policy, &facts, &subject.standing, now);
-                }
-                let mut standing = subject.standing.clone();
-                standing.holds.extend(&held);
-                bound.set.decide_for(policy, &facts, &standing, now)
+                judge(&bound.set, &facts, subject)
             }));
         }
         Ok(decisions)

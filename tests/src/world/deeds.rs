@@ -56,7 +56,7 @@ impl World {
         appended
     }
 
-    fn person(&mut self, uid: u32, cause: Position, event: Event, condition: Condition) -> Option<Position> {
+    pub(super) fn person(&mut self, uid: u32, cause: Position, event: Event, condition: Condition) -> Option<Position> {
         self.append(Actor::Person(uid), cause, event, condition).ok().map(|appended| appended.first)
     }
 

@@ -174,6 +174,11 @@ fn sentence(reason: &Reason) -> String {
         Reason::InQuarantine => "it waits in quarantine for a purge that was approved".to_owned(),
         Reason::NoPolicy => "no policy is about it".to_owned(),
         Reason::Gone => "it was purged before".to_owned(),
+        Reason::ErasureRequested { request, received_at } => {
+            format!("its data subject asked for erasure ({request}, received {received_at}; GDPR Art. 17(1))")
+        }
+        Reason::Excepted { request } => format!("it is excepted from the erasure of {request} (GDPR Art. 17(3))"),
+        Reason::NotAsked { request } => format!("{request} does not ask for its erasure any more"),
     }
 }
 

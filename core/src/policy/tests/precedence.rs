@@ -1,7 +1,7 @@
 //! The order of precedence, over all pairs.
 
 use super::*;
-use crate::id::{HoldId, Position};
+use crate::id::{HoldId, Position, RequestId};
 use crate::policy::precedence::Rank;
 use crate::reason::Reason;
 
@@ -34,6 +34,8 @@ fn circumstances(rank: Rank) -> (Vec<(&'static str, String)>, Standing) {
             both.extend(policy("also-due", &[]));
             (both, free)
         }
+        // What a request says: see `claim_of`.
+        Rank::Excepted | Rank::ErasureRequested => (vec![], free),
         Rank::Due => (policy("due", &[]), free),
         Rank::NotDue => (policy("later", &[("P1Y", "P90Y")]), free),
         Rank::NoPolicy => (vec![], free),
@@ -50,10 +52,19 @@ fn reason_of(rank: Rank) -> &'static [&'static str] {
         Rank::Suspended => &["suspended"],
         Rank::UnknownMinimum => &["no_start"],
         Rank::KeptByPolicy => &["kept_by_policy"],
+        Rank::Excepted => &["excepted"],
+        Rank::ErasureRequested => &["erasure_requested"],
         Rank::Due => &["period_over"],
         Rank::NotDue => &["period_running"],
         Rank::NoPolicy => &["no_policy"],
     }
+}
+
+/// What a request for erasure says; `None`: there is no request, and the policies alone decide.
+fn claim_of(a: Rank, b: Rank) -> Option<Claim> {
+    let pair = [a, b];
+    let says = |rank: Rank, claim: Claim| pair.contains(&rank).then_some(claim);
+    says(Rank::Excepted, Claim::Excepted).or(says(Rank::ErasureRequested, Claim::Erase))
 }
 
 fn together(a: Rank, b: Rank) -> Decision {
@@ -78,7 +89,14 @@ fn together(a: Rank, b: Rank) -> Decision {
         &[(DateRole::Created, "2020-01-01")],
     );
     buyer.first_seen = at("2020-01-01");
-    set(&texts).decide(&buyer.facts(), &standing, at(LATE))
+    let (set, facts, now) = (set(&texts), buyer.facts(), at(LATE));
+    match claim_of(a, b) {
+        None => set.decide(&facts, &standing, now),
+        Some(claim) => {
+            let asked = Asked { request: RequestId(Position(9)), received_at: at("2029-12-01"), claim };
+            set.bind(facts.layout).decide_asked(&asked, &facts, &standing, now)
+        }
+    }
 }
 
 #[test]
@@ -100,11 +118,40 @@ fn the_order_is_the_one_that_the_documentation_names() {
     let manual = include_str!("../../../../policies/README.md");
     let said = manual.split("## Who wins").nth(1).unwrap();
     let mut from = 0;
-    for word in ["a hold", "a restriction", "quarantine", "cannot be", "`suspend_while`", "`min_keep`", "earliest due"]
-    {
+    for word in [
+        "a hold",
+        "a restriction",
+        "quarantine",
+        "cannot be",
+        "`suspend_while`",
+        "`min_keep`",
+        "an exception",
+        "erasure",
+        "earliest due",
+    ] {
         let at = said[from..].find(word).unwrap_or_else(|| panic!("{word} does not come next"));
         from += at;
     }
+}
+
+#[test]
+fn a_request_for_erasure_is_stronger_than_a_period_and_weaker_than_every_minimum() {
+    let asked = |claim| Asked { request: RequestId(Position(9)), received_at: at("2029-12-01"), claim };
+    let buyer = Entity::buyer("2020-01-01");
+    let decide = |texts: &[(&'static str, String)], claim| {
+        set(texts).bind(buyer.facts().layout).decide_asked(&asked(claim), &buyer.facts(), &Standing::FREE, at(LATE))
+    };
+    let running = [("later", text("later", &[("P1Y", "P90Y")]))];
+    let decision = decide(&running, Claim::Erase);
+    assert!(matches!(&decision.outcome, Outcome::Due { policy, .. } if policy == "subject-request"));
+    // A minimum binds it although nothing else is due, and although it is the policy's own.
+    let minimum = [("m", text("m", &[("period = \"P1Y\"", "period = \"P1Y\"\nmin_keep = \"P30Y\"")]))];
+    assert!(matches!(decide(&minimum, Claim::Erase).reason, Reason::KeptByPolicy { .. }));
+    // What nobody asked for any more stays, although a policy would dispose of it.
+    let due = [("due", text("due", &[]))];
+    let decision = decide(&due, Claim::None);
+    assert_eq!((decision.outcome, decision.reason.code()), (Outcome::Keep, "not_asked"));
+    assert_eq!(decide(&due, Claim::Excepted).outcome, Outcome::Keep);
 }
 
 #[test]

@@ -3,14 +3,14 @@
 use retention_core::event::decision::{ITEMS_PER_CHUNK, PlanItem};
 use retention_core::event::saga::{ITEMS_PER_SAGA, ItemsSkipped, SagaItem, SagaStarted, ScriptKind, SkipReason};
 use retention_core::event::{Event, EventType};
-use retention_core::id::{EntityId, PlanId, RunId, SagaId};
+use retention_core::id::{EntityId, PlanId, RequestId, RunId, SagaId};
 use retention_core::plan;
 use retention_core::policy::Standing;
 use retention_core::record::Kind;
 use retention_core::saga::{EXPORT_PURGE_VERSION, MESSAGE_PURGE_VERSION};
 use retention_core::time::Timestamp;
 use retention_core::view::index::Key;
-use retention_core::view::{Condition, EntityState, RunState};
+use retention_core::view::{Condition, EntityState, RunState, Views};
 use roaring::RoaringBitmap;
 
 use super::super::{StageError, Step};
@@ -55,7 +55,10 @@ impl Run {
         let (mailbox, count) = self.store.view(|views| {
             let mailbox_of = |item: &PlanItem| views.entities.row(item.entity).and_then(|row| row.mailbox);
             let mailbox = items.first().and_then(|(_, item)| mailbox_of(item));
-            (mailbox, items.iter().take_while(|(_, item)| mailbox_of(item) == mailbox).count())
+            let script_of = |item: &PlanItem| script_in(views, Some(item.entity));
+            let script = items.first().map(|(_, item)| script_of(item));
+            let is_same = |item: &PlanItem| mailbox_of(item) == mailbox && Some(script_of(item)) == script;
+            (mailbox, items.iter().take_while(|(_, item)| is_same(item)).count())
         });
         let mut saga_items: Vec<SagaItem> = items
             .into_iter()
@@ -66,15 +69,12 @@ impl Run {
         Ok((mailbox, saga_items))
     }
 
-    /// A plan is about one kind of thing: policies about messages are about nothing else.
+    /// A saga is about one kind of thing: messages, or anything else. Policies about messages are about nothing else, and
+    /// the plan of an erasure is about everything.
     fn script_of(&self, first: Option<EntityId>) -> (ScriptKind, u16) {
-        let kind = self.store.view(|views| {
-            let row = views.entities.row(first?)?;
-            views.small.layouts.get(row.layout).map(|layout| layout.kind)
-        });
-        match kind {
-            Some(Kind::Message) => (ScriptKind::MessagePurge, MESSAGE_PURGE_VERSION),
-            _ => (ScriptKind::ExportPurge, EXPORT_PURGE_VERSION),
+        match self.store.view(|views| script_in(views, first)) {
+            ScriptKind::MessagePurge => (ScriptKind::MessagePurge, MESSAGE_PURGE_VERSION),
+            ScriptKind::ExportPurge => (ScriptKind::ExportPurge, EXPORT_PURGE_VERSION),
         }
     }
 
@@ -128,7 +128,10 @@ impl Run {
                 };
                 drifted.extend(reason.map(|reason| (item.entity, reason)));
             }
-            let decisions = self.store.decide_all_for(&basis.policy, &doubtful, now)?;
+            let decisions = match basis.erases {
+                Some(request) => self.store.decide_all_asked(request, &doubtful, now)?,
+                None => self.store.decide_all_for(&basis.policy, &doubtful, now)?,
+            };
             for (subject, decision) in doubtful.iter().zip(decisions) {
                 let reason = decision.as_ref().map_or(Some(SkipReason::Gone), plan::drift);
                 drifted.extend(reason.map(|reason| (subject.entity, reason)));
@@ -147,9 +150,19 @@ impl Run {
     }
 }
 
+fn script_in(views: &Views, entity: Option<EntityId>) -> ScriptKind {
+    let row = entity.and_then(|entity| views.entities.row(entity));
+    match row.and_then(|row| views.small.layouts.get(row.layout)).map(|layout| layout.kind) {
+        Some(Kind::Message) => ScriptKind::MessagePurge,
+        _ => ScriptKind::ExportPurge,
+    }
+}
+
 /// What a saga's items were judged by when they were planned.
 struct Basis {
     policy: String,
+    /// The request, for an erasure.
+    erases: Option<RequestId>,
     same_policies: bool,
     /// Whether the clock is at or after the instant that the plan was made for: it may have been ahead then.
     is_later: bool,
@@ -159,14 +172,16 @@ impl Basis {
     /// With the same record, the same policies and nothing derived from others, the judgement of the plan stands: what
     /// was due then is due now.
     fn still_stands(&self, subject: &Subject, is_linked: bool) -> bool {
-        self.same_policies
+        // What a request asks for may change at any time.
+        self.erases.is_none()
+            && self.same_policies
             && self.is_later
             && !is_linked
             && subject.row.last_activity.is_none()
             && subject.standing == Standing::FREE
     }
 
-    fn of(views: &retention_core::view::Views, saga: SagaId, now: Timestamp) -> Option<Self> {
+    fn of(views: &Views, saga: SagaId, now: Timestamp) -> Option<Self> {
         let run = views.small.runs.saga(saga)?.started.run;
         let plan_id = views.small.runs.run(run)?.plan;
         let plan = views.small.plans.get(plan_id)?;
@@ -174,12 +189,13 @@ impl Basis {
         // By position: while the clock is behind what it once showed, many events bear the same instant.
         let activated = views.index.get(Key::Type(EventType::PolicySetActivated as u16)).and_then(RoaringBitmap::max);
         let same_policies = activated.is_some_and(|position| u64::from(position) < plan_id.0.0);
-        Some(Self { policy: frozen.policy.clone(), same_policies, is_later: frozen.as_of <= now })
+        let (policy, erases) = (frozen.policy.clone(), plan.erases);
+        Some(Self { policy, erases, same_policies, is_later: frozen.as_of <= now })
     }
 }
 
 /// Returns those of the entities that another open saga works on.
-fn elsewhere(views: &retention_core::view::Views, own: SagaId, entities: &[EntityId]) -> Vec<EntityId> {
+fn elsewhere(views: &Views, own: SagaId, entities: &[EntityId]) -> Vec<EntityId> {
     let others: Vec<_> =
         views.small.runs.sagas().filter(|(id, saga)| *id < own && saga.end.is_none()).map(|(_, saga)| saga).collect();
     let is_taken = |entity: &EntityId| {

@@ -53,13 +53,21 @@ impl Run {
 
     /// Records the intent of a step before the pivot, then applies its effect.
     fn start(&mut self, id: SagaId, saga: &Saga, step: ScriptStep, attempt: u32) -> Result<(), StageError> {
-        let condition = if saga.is_past_pivot() {
-            Condition::None
-        } else {
-            Condition::RunIn(saga.started.run, vec![RunState::Running])
+        let is_running = Condition::RunIn(saga.started.run, vec![RunState::Running]);
+        let condition = match step {
+            _ if saga.is_past_pivot() => Condition::None,
+            // What is restricted is not even copied.
+            ScriptStep::Export => {
+                let entities = saga.open_items().map(|item| item.entity).collect();
+                Condition::All(vec![is_running, Condition::NotRestricted(entities)])
+            }
+            _ => is_running,
         };
         match self.append(id.0, vec![self.intent(id, step, attempt, Vec::new())], condition) {
             Ok(_) => {}
+            Err(StageError::Append(AppendError::Conflict(Conflict::Entities(restricted)))) => {
+                return self.skip(id, restricted);
+            }
             // Paused or cancelled in this very moment: the next look sees it.
             Err(StageError::Append(AppendError::Conflict(_))) => return Ok(()),
             Err(error) => return Err(error),

@@ -1,14 +1,15 @@
 //! The effects: export, verify, hide, destroy, look for what should be gone. Nothing else in the program does these.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use retention_core::event::decision::PlanFrozen;
 use retention_core::event::erasure::KeyDestroyed;
-use retention_core::event::saga::{Receipt, SagaItem, Step as ScriptStep};
+use retention_core::event::saga::{Receipt, SagaItem, ScriptKind, Step as ScriptStep};
 use retention_core::event::{Actor, Draft, Event, EventType};
 use retention_core::evidence::ExpectedItem;
 use retention_core::id::{EntityId, Position, SagaId};
-use retention_core::policy::{Action, Policy};
+use retention_core::policy::{Action, ExportFormat, Policy};
 use retention_core::saga;
 use retention_core::time::Align;
 use retention_core::view::{Condition, EntityState, Saga};
@@ -27,6 +28,15 @@ pub(super) const POLICY_CHANGED: Refusal = Refusal { code: "policy_changed", ret
 
 fn open_items(saga: &Saga) -> Vec<SagaItem> {
     saga.open_items().copied().collect()
+}
+
+/// An erasure is about records and messages, each in sagas of their own: texts are written of messages only.
+fn formats_of(policy: &Policy, script: ScriptKind) -> BTreeSet<ExportFormat> {
+    let mut formats = policy.export.formats.clone();
+    if script == ScriptKind::ExportPurge {
+        formats.retain(|format| !matches!(format, ExportFormat::Eml | ExportFormat::Mbox));
+    }
+    formats
 }
 
 impl Run {
@@ -74,7 +84,7 @@ impl Run {
             let run = views.small.runs.run(saga.started.run)?;
             views.small.plans.get(run.plan)?.frozen.clone()
         })?;
-        let policy = self.store.policies().get(&frozen.policy).cloned()?;
+        let policy = self.store.policy_of_plans(&frozen.policy)?;
         (policy.digest() == frozen.policy_digest).then_some((frozen, policy))
     }
 
@@ -97,7 +107,7 @@ impl Run {
             plan_digest: frozen.digest,
             exported_at: self.clock.now(),
             zone: self.zone.clone(),
-            formats: policy.export.formats.clone(),
+            formats: formats_of(&policy, saga.started.script),
             csv_profile: policy.export.csv_profile,
         }))
     }

@@ -1,0 +1,187 @@
+//! Data subjects, their requests, restrictions.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::control::{ActorName, EntityState};
+use crate::event::restriction::RestrictionGround;
+use crate::event::subject::{ErasureException, ErasureGround, KeptWhy, RequestEnd, RequestKind};
+use crate::id::{EntityId, HoldId, PlanId, Position, RequestId, RestrictionId};
+use crate::record::Kind;
+use crate::time::Timestamp;
+use crate::view::RequestState;
+
+/// One record that is, or may be, about a data subject. It says nothing of its content.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SubjectRow {
+    /// The record.
+    pub record: EntityId,
+    /// What it is.
+    pub kind: Option<Kind>,
+    /// The source it comes from.
+    pub source: Option<String>,
+    /// The mailbox it lives in.
+    pub mailbox: Option<EntityId>,
+    /// What becomes of it.
+    pub state: EntityState,
+    /// Whether it is taken as theirs without a further word.
+    pub sure: bool,
+    /// Why it was found, the strongest first.
+    pub why: Vec<String>,
+    /// The holds that cover it.
+    pub holds: Vec<HoldId>,
+    /// Whether its use is restricted.
+    pub restricted: bool,
+}
+
+/// What is there of a data subject.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SubjectSummary {
+    /// How many records were found.
+    pub records: u64,
+    /// How many of them are taken as theirs without a further word.
+    pub sure: u64,
+    /// How many a person has to look at.
+    pub to_look_at: u64,
+    /// Records of persons that are taken as one person: nothing else says that they are.
+    pub merged: Vec<EntityId>,
+    /// How many records bear an identifier that stands in theirs and was not asked for.
+    pub further: u64,
+    /// The sources.
+    pub sources: Vec<String>,
+    /// The mailboxes.
+    pub mailboxes: Vec<EntityId>,
+    /// How many are under a hold.
+    pub held: u64,
+    /// How many are restricted.
+    pub restricted: u64,
+    /// The requests that are about one of the records.
+    pub requests: Vec<RequestId>,
+}
+
+/// One request of a data subject.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SubjectRequestRow {
+    /// Its name.
+    pub request: RequestId,
+    /// What is asked for.
+    pub kind: RequestKind,
+    /// On which ground, for an erasure.
+    pub ground: Option<ErasureGround>,
+    /// Where it stands.
+    pub state: RequestState,
+    /// When it was received.
+    pub received_at: Timestamp,
+    /// Until when it must be answered.
+    pub due_at: Timestamp,
+    /// In which zone that is counted.
+    pub timezone: String,
+    /// Whether that was extended.
+    pub extended: bool,
+    /// Whether the answer is late.
+    pub overdue: bool,
+    /// How many records are theirs.
+    pub records: u64,
+    /// How many of them are still there.
+    pub left: u64,
+    /// The newest plan of an erasure.
+    pub plan: Option<PlanId>,
+    /// What it is called elsewhere.
+    pub reference: String,
+    /// Who entered it.
+    pub entered_by: ActorName,
+    /// How it ended.
+    pub end: Option<RequestEnd>,
+    /// When.
+    pub ended_at: Option<Timestamp>,
+}
+
+impl std::fmt::Debug for SubjectRequestRow {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SubjectRequestRow").field("request", &self.request).finish_non_exhaustive()
+    }
+}
+
+/// A request with its records.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SubjectRequestDetail {
+    /// What a list shows.
+    pub request: SubjectRequestRow,
+    /// Who said which records are theirs.
+    pub identified_by: Option<ActorName>,
+    /// The records.
+    pub records: Vec<RequestRecordRow>,
+    /// The exceptions.
+    pub exceptions: Vec<ExceptionRow>,
+    /// The plans, in order.
+    pub plans: Vec<PlanId>,
+}
+
+/// One record of a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RequestRecordRow {
+    /// The record.
+    pub record: EntityId,
+    /// What becomes of it.
+    pub state: EntityState,
+    /// Why the newest plan or its run left it alone.
+    pub kept: Option<KeptWhy>,
+    /// Whether an exception keeps it.
+    pub excepted: bool,
+    /// The holds that cover it.
+    pub holds: Vec<HoldId>,
+    /// Whether its use is restricted.
+    pub restricted: bool,
+}
+
+/// One exception from an erasure.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ExceptionRow {
+    /// Where it stands in the log.
+    pub exception: Position,
+    /// Which exception.
+    pub ground: ErasureException,
+    /// The records.
+    pub records: Vec<EntityId>,
+    /// Who answers for it.
+    pub owner: String,
+    /// When somebody must look again.
+    pub review_at: Timestamp,
+    /// Why.
+    pub reason: String,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+}
+
+impl std::fmt::Debug for ExceptionRow {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ExceptionRow").field("exception", &self.exception).finish_non_exhaustive()
+    }
+}
+
+/// One restriction.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RestrictionRow {
+    /// Its name.
+    pub restriction: RestrictionId,
+    /// On which ground.
+    pub ground: RestrictionGround,
+    /// The request that it answers.
+    pub request: Option<RequestId>,
+    /// The entities.
+    pub entities: Vec<EntityId>,
+    /// Why.
+    pub reason: String,
+    /// Who placed it.
+    pub placed_by: ActorName,
+    /// When.
+    pub placed_at: Timestamp,
+    /// When it was lifted.
+    pub lifted_at: Option<Timestamp>,
+}
+
+impl std::fmt::Debug for RestrictionRow {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RestrictionRow").field("restriction", &self.restriction).finish_non_exhaustive()
+    }
+}

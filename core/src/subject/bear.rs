@@ -1,0 +1,99 @@
+//! The marks that a record bears.
+
+use super::{Country, Form, Mark, Number, address_of, id_of_source};
+use crate::record::{EntityRecord, Kind, Layout};
+
+/// Whose an identifier in a record is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Whose {
+    /// Of the person whom the record is about.
+    Own,
+    /// Of somebody who wrote or was written to.
+    Correspondent,
+    /// Of somebody whom the record names.
+    Mentioned,
+}
+
+/// A mark of a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Borne {
+    /// The mark.
+    pub mark: Mark,
+    /// Whose identifier it is.
+    pub whose: Whose,
+}
+
+/// What divides the elements of a list, and the addresses in a cell that a person wrote.
+const DIVIDERS: [char; 4] = ['|', ';', ',', '\n'];
+
+/// Hands out every mark of a record, which must be of the layout.
+pub fn each_mark(layout: &Layout, record: &EntityRecord, mut take: impl FnMut(Borne)) {
+    let own = match layout.kind {
+        Kind::Contact => Whose::Own,
+        Kind::Message => Whose::Correspondent,
+        Kind::Company
+        | Kind::Deal
+        | Kind::Activity
+        | Kind::Post
+        | Kind::Task
+        | Kind::Insight
+        | Kind::Template
+        | Kind::File
+        | Kind::Mailbox
+        | Kind::Intake => Whose::Mentioned,
+    };
+    let ids = std::iter::once(&record.external_id).chain(&record.other_ids);
+    for id in ids.filter(|id| !id.is_empty()) {
+        take(Borne { mark: id_of_source(&layout.source, id), whose: own });
+        take(Borne { mark: Mark::of(Form::Id, id.as_str()), whose: own });
+    }
+    for (column, cell) in layout.columns.iter().zip(record.cells.iter()) {
+        let Some(cell) = cell.filter(|cell| !cell.is_empty()) else { continue };
+        if cell.contains('@') {
+            each_address(cell, own, &mut take);
+        }
+        if is_phone(&column.field) {
+            for part in cell.split(DIVIDERS) {
+                each_number(part, own, &mut take);
+            }
+        }
+    }
+}
+
+/// A cell that consists of addresses says whose it is; in the middle of a text an address is a mention.
+fn each_address(cell: &str, own: Whose, take: &mut impl FnMut(Borne)) {
+    let parts: Vec<&str> = cell.split(DIVIDERS).filter(|part| !part.trim().is_empty()).collect();
+    let whole: Vec<Option<String>> = parts.iter().map(|part| address_of(part)).collect();
+    if whole.iter().all(Option::is_some) {
+        for address in whole.into_iter().flatten() {
+            take(Borne { mark: Mark::of(Form::Email, address), whose: own });
+        }
+        return;
+    }
+    let words = cell.split(|c: char| c.is_whitespace() || "<>()[]|;,\"'".contains(c)).filter(|word| word.contains('@'));
+    for word in words {
+        let word = word.trim_end_matches(['.', ':', '!', '?']);
+        if let Some(address) = address_of(word) {
+            take(Borne { mark: Mark::of(Form::Email, address), whose: Whose::Mentioned });
+        }
+    }
+}
+
+fn each_number(text: &str, own: Whose, take: &mut impl FnMut(Borne)) {
+    let Some(number) = Number::parse(text) else { return };
+    let tail = number.tail().to_owned();
+    match number.country {
+        Country::Said => {
+            take(Borne { mark: Mark::of(Form::PhoneOfACountry, number.digits), whose: own });
+            take(Borne { mark: Mark::of(Form::PhoneTail, tail), whose: own });
+        }
+        Country::NotSaid => take(Borne { mark: Mark::of(Form::PhoneNational, tail), whose: own }),
+    }
+}
+
+/// Says whether a field holds telephone numbers, by the names that sources and people give to those.
+fn is_phone(field: &str) -> bool {
+    let field = field.to_lowercase();
+    ["phone", "mobil", "telefon", "telephone", "handy", "fax"].iter().any(|word| field.contains(word))
+        || field.strip_prefix(crate::record::field::CUSTOM_PREFIX).is_some_and(|label| label.starts_with("tel"))
+}

@@ -1,0 +1,162 @@
+//! Which records are about a data subject, and why each of them is said to be.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{Certainty, IdentifierKind, Whose};
+use crate::id::EntityId;
+use crate::record::Relation;
+
+/// Why a record is said to be about a data subject.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case", tag = "tie")]
+pub enum Tie {
+    /// It is the record of a person who has the identifier.
+    Own {
+        /// What kind of identifier.
+        identifier: IdentifierKind,
+    },
+    /// A person named it by its number.
+    Named,
+    /// It is about a record of the person and about nobody else.
+    About {
+        /// That record.
+        record: EntityId,
+    },
+    /// It is about a record of the person, and about others too.
+    AboutOthersToo {
+        /// That record.
+        record: EntityId,
+    },
+    /// It and a record of the person name each other.
+    Associated {
+        /// That record.
+        record: EntityId,
+    },
+    /// The person wrote it, or it was written to the person.
+    Correspondence {
+        /// What kind of identifier.
+        identifier: IdentifierKind,
+    },
+    /// It names the person.
+    Mention {
+        /// What kind of identifier.
+        identifier: IdentifierKind,
+    },
+    /// An identifier may be the same: a number without its country, an id without its source.
+    Alike {
+        /// What kind of identifier.
+        identifier: IdentifierKind,
+    },
+    /// It has an identifier that was not asked for and that stands in a record of the person.
+    Further {
+        /// That record.
+        record: EntityId,
+        /// What kind of identifier.
+        identifier: IdentifierKind,
+    },
+}
+
+impl Tie {
+    /// Says whether it alone makes a record one of the person. Everything else is for a person to include.
+    #[must_use]
+    pub fn is_sure(self) -> bool {
+        match self {
+            Self::Own { .. } | Self::Named | Self::About { .. } => true,
+            Self::AboutOthersToo { .. }
+            | Self::Associated { .. }
+            | Self::Correspondence { .. }
+            | Self::Mention { .. }
+            | Self::Alike { .. }
+            | Self::Further { .. } => false,
+        }
+    }
+
+    /// Returns what the tie is, for a mark that was found in a record.
+    #[must_use]
+    pub fn of_mark(identifier: IdentifierKind, certainty: Certainty, whose: Whose) -> Self {
+        match (certainty, whose) {
+            (Certainty::Possible, _) => Self::Alike { identifier },
+            (Certainty::Certain, Whose::Own) => Self::Own { identifier },
+            (Certainty::Certain, Whose::Correspondent) => Self::Correspondence { identifier },
+            (Certainty::Certain, Whose::Mentioned) => Self::Mention { identifier },
+        }
+    }
+
+    /// Returns a short text for a table.
+    #[must_use]
+    pub fn text(self) -> String {
+        match self {
+            Self::Own { identifier } => format!("own {}", identifier.name()),
+            Self::Named => "named".to_owned(),
+            Self::About { record } => format!("about {record}"),
+            Self::AboutOthersToo { record } => format!("about {record} and others"),
+            Self::Associated { record } => format!("associated with {record}"),
+            Self::Correspondence { identifier } => format!("correspondence by {}", identifier.name()),
+            Self::Mention { identifier } => format!("mention of {}", identifier.name()),
+            Self::Alike { identifier } => format!("alike {}", identifier.name()),
+            Self::Further { record, identifier } => format!("further {} of {record}", identifier.name()),
+        }
+    }
+}
+
+/// The records of a data subject, each with why it is there.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Found {
+    ties: BTreeMap<EntityId, BTreeSet<Tie>>,
+}
+
+impl Found {
+    /// Notes a tie.
+    pub fn tie(&mut self, entity: EntityId, tie: Tie) {
+        self.ties.entry(entity).or_default().insert(tie);
+    }
+
+    /// Returns the records that are the person's own, ascending.
+    #[must_use]
+    pub fn own(&self) -> Vec<EntityId> {
+        let is_own = |ties: &BTreeSet<Tie>| ties.iter().any(|tie| matches!(tie, Tie::Own { .. } | Tie::Named));
+        self.ties.iter().filter(|(_, ties)| is_own(ties)).map(|(entity, _)| *entity).collect()
+    }
+
+    /// Follows the links of the person's own records, one step: `neighbours` says what each is tied to, and `abouts` what
+    /// a record is about.
+    pub fn follow(
+        &mut self,
+        neighbours: impl Fn(EntityId) -> Vec<(Relation, EntityId)>,
+        abouts: impl Fn(EntityId) -> Vec<EntityId>,
+    ) {
+        let own = self.own();
+        for record in own.iter().copied() {
+            for (relation, other) in neighbours(record) {
+                let tie = match relation {
+                    Relation::Associated => Tie::Associated { record },
+                    Relation::About if abouts(other).iter().all(|about| own.binary_search(about).is_ok()) => {
+                        Tie::About { record }
+                    }
+                    Relation::About => Tie::AboutOthersToo { record },
+                };
+                self.tie(other, tie);
+            }
+        }
+    }
+
+    /// Returns the records of which a tie is sure, ascending: what is taken as the person's without a further word.
+    #[must_use]
+    pub fn sure(&self) -> Vec<EntityId> {
+        self.iter().filter(|(_, ties)| ties.iter().any(|tie| tie.is_sure())).map(|(entity, _)| entity).collect()
+    }
+
+    /// Goes through all records, ascending, with their ties.
+    pub fn iter(&self) -> impl Iterator<Item = (EntityId, &BTreeSet<Tie>)> {
+        self.ties.iter().map(|(entity, ties)| (*entity, ties))
+    }
+
+    /// Says whether nothing was found.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ties.is_empty()
+    }
+}

@@ -1,0 +1,179 @@
+use proptest::prelude::*;
+
+use super::find::{Found, Tie};
+use super::*;
+use crate::id::{EntityId, LayoutId};
+use crate::record::{Cells, Column, EntityRecord, FieldType, Kind, Layout, Relation, Visibility};
+
+fn certain(marks: Result<Vec<(Mark, Certainty)>, IdentifierError>) -> Vec<Mark> {
+    let marks = marks.unwrap().into_iter();
+    marks.filter(|(_, certainty)| *certainty == Certainty::Certain).map(|(mark, _)| mark).collect()
+}
+
+fn record(kind: Kind, cells: &[(&str, &str)], id: &str) -> (Layout, EntityRecord) {
+    let column = |(field, _): &(&str, &str)| Column {
+        name: (*field).to_owned(),
+        field: (*field).to_owned(),
+        field_type: FieldType::Text,
+    };
+    let columns = cells.iter().map(column).collect();
+    let layout = Layout { source: "crm".into(), kind, columns, named_dates: vec![] };
+    let record = EntityRecord {
+        layout: LayoutId(1),
+        mailbox: None,
+        visibility: Visibility::Unknown,
+        external_id: id.to_owned(),
+        other_ids: Vec::new(),
+        dates: Vec::new(),
+        links: Vec::new(),
+        cells: cells.iter().map(|(_, cell)| Some(*cell)).collect::<Cells>(),
+    };
+    (layout, record)
+}
+
+/// Returns the strongest tie between a person who is looked for and a record.
+fn tie(sought: Result<Vec<(Mark, Certainty)>, IdentifierError>, kind: Kind, cells: &[(&str, &str)]) -> Option<Tie> {
+    let (layout, record) = record(kind, cells, "17");
+    let mut ties = Vec::new();
+    for (mark, certainty) in sought.unwrap() {
+        each_mark(&layout, &record, |borne| {
+            if borne.mark == mark {
+                ties.push(Tie::of_mark(mark.kind(), certainty, borne.whose));
+            }
+        });
+    }
+    ties.into_iter().min()
+}
+
+#[test]
+fn one_address_has_one_mark_however_it_is_written() {
+    let one = certain(email("jana@example.org"));
+    for other in [
+        "JANA@Example.ORG",
+        " jana@example.org ",
+        "Jana Nováková <jana@example.org>",
+        "mailto:jana@example.org",
+        "SMTP:Jana@example.org.",
+        "ｊａｎａ@example.org",
+        "\"jana@example.org\"",
+    ] {
+        assert_eq!(certain(email(other)), one, "{other}");
+    }
+    assert_eq!(certain(email("a@BÜCHER.example")), certain(email("a@xn--bcher-kva.example")));
+    // A letter with its mark, and a letter followed by its mark.
+    assert_eq!(certain(email("ren\u{e9}@example.org")), certain(email("rene\u{301}@example.org")));
+    for other in ["jana.n@example.org", "jana+x@example.org", "jana@example.com", "jana@mail.example.org"] {
+        assert_ne!(certain(email(other)), one, "{other}");
+    }
+}
+
+#[test]
+fn what_is_no_address_is_refused_and_not_repeated() {
+    for text in ["", "jana", "jana@", "@example.org", "jana@localhost", "a b@example.org", "a@b@example.org, c@d.org"] {
+        let error = email(text).unwrap_err();
+        assert!(!error.to_string().contains("a@b"), "{error}");
+    }
+    assert!(email(&format!("{}@example.org", "a".repeat(600))).is_err());
+}
+
+#[test]
+fn a_number_with_its_country_is_certain_and_without_it_only_possible() {
+    let number = || phone("+420 777 123 456");
+    for same in
+        ["00420777123456", "+420-777-123-456", "(+420) 777 123 456", "tel:+420777123456", "+420777123456 kl. 12"]
+    {
+        assert_eq!(
+            tie(number(), Kind::Contact, &[("mobile_phone", same)]),
+            Some(Tie::Own { identifier: IdentifierKind::Phone }),
+            "{same}"
+        );
+    }
+    for alike in ["777 123 456", "0777123456"] {
+        let own = Some(Tie::Alike { identifier: IdentifierKind::Phone });
+        assert_eq!(tie(number(), Kind::Contact, &[("mobile_phone", alike)]), own, "{alike}");
+        assert_eq!(tie(phone(alike), Kind::Contact, &[("custom.Telefon", "+420777123456")]), own, "{alike}");
+    }
+    for other in ["+421777123456", "777123457", "12", "see notes", ""] {
+        assert_eq!(tie(number(), Kind::Contact, &[("mobile_phone", other)]), None, "{other}");
+    }
+    assert_eq!(
+        tie(number(), Kind::Contact, &[("notes", "+420777123456")]),
+        None,
+        "numbers in other fields are no telephone numbers"
+    );
+    assert!(phone("12345").is_err() && phone("+1234567890123456").is_err() && phone("jana").is_err());
+}
+
+#[test]
+fn an_id_is_certain_in_its_source_only() {
+    let cells = [("notes", "x")];
+    assert_eq!(tie(id(Some("crm"), "17"), Kind::Contact, &cells), Some(Tie::Own { identifier: IdentifierKind::Id }));
+    assert_eq!(tie(id(Some("web"), "17"), Kind::Contact, &cells), None);
+    assert_eq!(tie(id(None, "17"), Kind::Contact, &cells), Some(Tie::Alike { identifier: IdentifierKind::Id }));
+}
+
+#[test]
+fn whose_an_address_is_depends_on_where_it_stands() {
+    let jana = || email("jana@example.org");
+    let identifier = IdentifierKind::Email;
+    let own = [("email1", "x@example.org|Jana <JANA@example.org>")];
+    assert_eq!(tie(jana(), Kind::Contact, &own), Some(Tie::Own { identifier }));
+    let text = [("notes", "Ask jana@example.org. Or somebody else")];
+    assert_eq!(tie(jana(), Kind::Contact, &text), Some(Tie::Mention { identifier }));
+    assert_eq!(tie(jana(), Kind::Message, &[("from", "jana@example.org")]), Some(Tie::Correspondence { identifier }));
+    assert_eq!(tie(jana(), Kind::Company, &[("email", "jana@example.org")]), Some(Tie::Mention { identifier }));
+    assert_eq!(tie(jana(), Kind::Contact, &[("email1", "notjana@example.org")]), None);
+}
+
+#[test]
+fn links_are_followed_one_step_and_what_is_about_others_too_is_not_sure() {
+    let [jana, other, note, both, firm] = [1, 2, 3, 4, 5].map(EntityId);
+    let mut found = Found::default();
+    found.tie(jana, Tie::Own { identifier: IdentifierKind::Email });
+    let neighbours = |_| vec![(Relation::About, note), (Relation::About, both), (Relation::Associated, firm)];
+    let abouts = |entity| if entity == both { vec![jana, other] } else { vec![jana] };
+    found.follow(neighbours, abouts);
+    assert_eq!(found.sure(), [jana, note]);
+    let ties: Vec<String> = found.iter().map(|(_, ties)| ties.first().unwrap().text()).collect();
+    assert_eq!(ties, ["own email", "about E1", "about E1 and others", "associated with E1"]);
+}
+
+#[test]
+fn a_mark_tells_nobody_whose_it_is() {
+    let (mark, _) = email("jana@example.org").unwrap().pop().unwrap();
+    assert!(!format!("{mark:?}").contains("jana"));
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_read_or_refused(text in "\\PC{0,60}") {
+        let _ = (email(&text), phone(&text), id(None, &text));
+        let (layout, record) = record(Kind::Contact, &[("email1", &text), ("home_phone", &text)], &text);
+        each_mark(&layout, &record, drop);
+    }
+
+    #[test]
+    fn what_is_looked_for_is_found_in_the_record_it_came_from(local in "[a-zA-Z0-9.+_čéß-]{1,20}", domain in "[a-z]{1,9}\\.(org|cz)") {
+        let address = format!("{local}@{domain}");
+        prop_assume!(email(&address).is_ok());
+        let found = tie(email(&address), Kind::Contact, &[("email1", &address)]);
+        prop_assert_eq!(found, Some(Tie::Own { identifier: IdentifierKind::Email }));
+    }
+
+    #[test]
+    fn case_and_width_make_no_other_person(local in "[a-zčéß]{1,20}") {
+        let upper = local.to_uppercase();
+        prop_assert_eq!(certain(email(&format!("{local}@a.org"))).len(), 1);
+        // What has no single capital letter does not come back from one.
+        if upper.to_lowercase() == local {
+            prop_assert_eq!(certain(email(&format!("{upper}@A.org"))), certain(email(&format!("{local}@a.org"))));
+        }
+    }
+
+    #[test]
+    fn a_number_is_found_in_any_grouping(digits in "[1-9][0-9]{8}", gap in "[ ./-]") {
+        let grouped: String = digits.as_bytes().chunks(3).map(|g| String::from_utf8_lossy(g).into_owned()).collect::<Vec<_>>().join(&gap);
+        let found = tie(phone(&format!("+420{digits}")), Kind::Contact, &[("home_phone", &format!("+420{gap}{grouped}"))]);
+        prop_assert_eq!(found, Some(Tie::Own { identifier: IdentifierKind::Phone }));
+    }
+}

@@ -1,0 +1,381 @@
+//! Requests of data subjects, and where each stands.
+//!
+//! Only numbers and handles: what people wrote is in the sealed events.
+
+use std::collections::BTreeMap;
+
+use bincode::{Decode, Encode};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{PlanState, Views};
+use crate::event::saga::{SkipReason, Step};
+use crate::event::subject::{
+    ErasureExcepted, ErasureException, ErasureGround, ErasureKept, KeptWhy, RequestEnd, RequestKind, SubjectIdentified,
+    SubjectRequested,
+};
+use crate::event::{Actor, Envelope, Event};
+use crate::id::{EntityId, PlanId, Position, RequestId, SagaId};
+use crate::subject::SoughtMark;
+use crate::time::Timestamp;
+
+/// Where a request stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RequestState {
+    /// Nobody has made sure yet who asks, and which records are theirs.
+    Received,
+    /// It is known which records are theirs.
+    Identified,
+    /// A verified copy of them was written; they are not erased yet.
+    Exported,
+    /// Some are kept, each for a reason.
+    RefusedInPart,
+    /// All are erased.
+    Erased,
+    /// The data subject has the answer.
+    Completed,
+}
+
+/// Which records are theirs.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Identified {
+    /// Whose uid said so.
+    pub by: Option<u32>,
+    /// When.
+    pub at: Timestamp,
+    /// The records, ascending.
+    pub records: Vec<EntityId>,
+}
+
+/// Records that are kept by an exception.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Exception {
+    /// The records, ascending.
+    pub records: Vec<EntityId>,
+    /// Which exception.
+    pub exception: ErasureException,
+    /// When somebody must look again.
+    pub review_at: Timestamp,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+}
+
+/// One request.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct SubjectRequest {
+    /// What is asked for.
+    pub kind: RequestKind,
+    /// On which ground.
+    pub ground: Option<ErasureGround>,
+    /// By what the person is looked for.
+    pub marks: Vec<SoughtMark>,
+    /// Records that were named by their number.
+    pub named: Vec<EntityId>,
+    /// Whose uid entered it.
+    pub entered_by: Option<u32>,
+    /// When it was received.
+    pub received_at: Timestamp,
+    /// Until when it must be answered.
+    pub due_at: Timestamp,
+    /// In which zone that is counted.
+    pub timezone: String,
+    /// Until when it had to be answered before it was extended.
+    pub first_due_at: Option<Timestamp>,
+    /// Which records are theirs.
+    pub identified: Option<Identified>,
+    /// What is kept by exceptions, by where they stand in the log.
+    pub exceptions: BTreeMap<Position, Exception>,
+    /// The plans that were asked for, in order.
+    pub plans: Vec<PlanId>,
+    /// What the newest plan and its run leave alone, and why.
+    pub kept: BTreeMap<EntityId, KeptWhy>,
+    /// The newest event that makes another plan necessary.
+    pub changed: Position,
+    /// When and how it ended.
+    pub ended: Option<(Timestamp, RequestEnd)>,
+}
+
+impl SubjectRequest {
+    /// Returns the records that are theirs: none before somebody said which.
+    #[must_use]
+    pub fn records(&self) -> &[EntityId] {
+        self.identified.as_ref().map_or(&[], |identified| identified.records.as_slice())
+    }
+
+    /// Says whether an exception keeps a record.
+    #[must_use]
+    pub fn excepts(&self, record: EntityId) -> bool {
+        let covers =
+            |exception: &Exception| exception.ended_at.is_none() && exception.records.binary_search(&record).is_ok();
+        self.exceptions.values().any(covers)
+    }
+
+    /// Says whether the request asks, as it stands, for the erasure of a record.
+    #[must_use]
+    pub fn erases(&self, record: EntityId) -> bool {
+        self.kind == RequestKind::Erase
+            && self.ended.is_none()
+            && self.records().binary_search(&record).is_ok()
+            && !self.excepts(record)
+    }
+
+    /// Says whether the answer is late.
+    #[must_use]
+    pub fn is_overdue(&self, now: Timestamp) -> bool {
+        self.ended.is_none() && self.due_at <= now
+    }
+}
+
+/// All requests.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
+pub struct SubjectRequests {
+    all: BTreeMap<RequestId, SubjectRequest>,
+}
+
+impl SubjectRequests {
+    /// Returns a request.
+    #[must_use]
+    pub fn get(&self, id: RequestId) -> Option<&SubjectRequest> {
+        self.all.get(&id)
+    }
+
+    /// Goes through all requests, oldest first.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (RequestId, &SubjectRequest)> {
+        self.all.iter().map(|(id, request)| (*id, request))
+    }
+
+    pub(super) fn fold(&mut self, envelope: &Envelope, event: &Event) {
+        let at = envelope.recorded_at;
+        match event {
+            Event::SubjectRequested(body) => self.requested(envelope, body),
+            Event::SubjectRequestExtended(body) => self.with(body.request, |request| {
+                request.first_due_at.get_or_insert(request.due_at);
+                request.due_at = body.due_at;
+            }),
+            Event::SubjectIdentified(body) => self.identified(envelope, body),
+            Event::ErasureExcepted(body) => self.excepted(envelope.position, body),
+            Event::ErasureExceptionEnded(body) => self.with(body.request, |request| {
+                if let Some(exception) = request.exceptions.get_mut(&body.exception) {
+                    exception.ended_at.get_or_insert(at);
+                }
+                request.changed = envelope.position;
+            }),
+            Event::ErasurePlanRequested(body) => self.with(body.request, |request| {
+                let plan = PlanId(envelope.position);
+                if !request.plans.contains(&plan) {
+                    request.plans.push(plan);
+                }
+            }),
+            Event::ErasureKept(body) => self.kept(body),
+            Event::SubjectRequestCompleted(body) => self.with(body.request, |request| {
+                request.ended.get_or_insert((at, body.end));
+            }),
+            _ => {}
+        }
+    }
+
+    fn with(&mut self, id: RequestId, change: impl FnOnce(&mut SubjectRequest)) {
+        if let Some(request) = self.all.get_mut(&id) {
+            change(request);
+        }
+    }
+
+    fn requested(&mut self, envelope: &Envelope, body: &SubjectRequested) {
+        let request = SubjectRequest {
+            kind: body.kind,
+            ground: body.ground,
+            marks: body.marks.clone(),
+            named: body.named.clone(),
+            entered_by: person(envelope.actor),
+            received_at: body.received_at,
+            due_at: body.due_at,
+            timezone: body.timezone.clone(),
+            first_due_at: None,
+            identified: None,
+            exceptions: BTreeMap::new(),
+            plans: Vec::new(),
+            kept: BTreeMap::new(),
+            changed: Position::NONE,
+            ended: None,
+        };
+        self.all.insert(RequestId(envelope.position), request);
+    }
+
+    fn identified(&mut self, envelope: &Envelope, body: &SubjectIdentified) {
+        let (by, at) = (person(envelope.actor), envelope.recorded_at);
+        self.with(body.request, |request| {
+            let records = in_order(&body.records);
+            request.kept.retain(|record, _| records.binary_search(record).is_ok());
+            request.identified = Some(Identified { by, at, records });
+            request.changed = envelope.position;
+        });
+    }
+
+    fn excepted(&mut self, position: Position, body: &ErasureExcepted) {
+        let (exception, review_at) = (body.exception, body.review_at);
+        let records = in_order(&body.records);
+        self.with(body.request, |request| {
+            request.exceptions.insert(position, Exception { records, exception, review_at, ended_at: None });
+        });
+    }
+
+    /// The newest plan says what is kept; what its run leaves alone comes to it.
+    fn kept(&mut self, body: &ErasureKept) {
+        self.with(body.request, |request| {
+            request.kept = body.records.iter().map(|kept| (kept.record, kept.why)).collect();
+        });
+    }
+
+    pub(super) fn left_alone(&mut self, id: RequestId, items: &[(EntityId, SkipReason)]) {
+        self.with(id, |request| {
+            for (record, reason) in items {
+                let why = match reason {
+                    SkipReason::Held => KeptWhy::Held,
+                    SkipReason::Restricted => KeptWhy::Restricted,
+                    SkipReason::Changed => KeptWhy::Changed,
+                    SkipReason::InAnotherRun => KeptWhy::InAnotherRun,
+                    SkipReason::Restored => KeptWhy::TakenOut,
+                    SkipReason::NotDue if request.excepts(*record) => KeptWhy::Excepted,
+                    SkipReason::NotDue => KeptWhy::Undecided,
+                    SkipReason::Gone => continue,
+                };
+                request.kept.insert(*record, why);
+            }
+        });
+    }
+}
+
+fn person(actor: Actor) -> Option<u32> {
+    match actor {
+        Actor::Person(uid) => Some(uid),
+        Actor::Daemon | Actor::Schedule => None,
+    }
+}
+
+fn in_order(records: &[EntityId]) -> Vec<EntityId> {
+    let mut records = records.to_vec();
+    records.sort_unstable();
+    records.dedup();
+    records
+}
+
+impl super::Small {
+    /// Returns the request whose records a saga erases.
+    #[must_use]
+    pub fn request_of_saga(&self, saga: SagaId) -> Option<RequestId> {
+        let run = self.runs.saga(saga)?.started.run;
+        self.plans.get(self.runs.run(run)?.plan)?.erases
+    }
+}
+
+impl Views {
+    /// Says whether a record is gone, or was never there.
+    fn is_gone(&self, record: EntityId) -> bool {
+        self.entities.row(record).is_none_or(|row| row.state == super::EntityState::Purged)
+    }
+
+    /// Returns the records of a request that are still there, ascending.
+    #[must_use]
+    pub fn left_of(&self, request: &SubjectRequest) -> Vec<EntityId> {
+        request.records().iter().copied().filter(|record| !self.is_gone(*record)).collect()
+    }
+
+    /// Returns where a request stands.
+    #[must_use]
+    pub fn state_of_request(&self, request: &SubjectRequest) -> RequestState {
+        if request.ended.is_some() {
+            return RequestState::Completed;
+        }
+        if request.identified.is_none() {
+            return RequestState::Received;
+        }
+        if request.kind != RequestKind::Erase {
+            return RequestState::Identified;
+        }
+        let left = self.left_of(request);
+        if left.is_empty() && !request.records().is_empty() {
+            RequestState::Erased
+        } else if self.is_exporting(request) {
+            RequestState::Exported
+        } else if left.iter().any(|record| request.excepts(*record) || request.kept.contains_key(record)) {
+            RequestState::RefusedInPart
+        } else {
+            RequestState::Identified
+        }
+    }
+
+    /// Says whether a run of a request has a verified copy of records that are still there.
+    fn is_exporting(&self, request: &SubjectRequest) -> bool {
+        let runs = request.plans.iter().filter_map(|plan| self.small.plans.get(*plan)?.run);
+        let runs = runs.filter_map(|run| self.small.runs.run(run)).filter(|run| run.ended_at.is_none());
+        let mut sagas = runs.flat_map(|run| &run.sagas).filter_map(|saga| self.small.runs.saga(*saga));
+        sagas.any(|saga| saga.end.is_none() && saga.receipt(Step::VerifyExport).is_some())
+    }
+
+    /// Returns the erasures that need a plan at an instant: who asks was identified just now, or what kept a record has
+    /// gone away. A plan that a person refused is not made again by itself, and there is one plan at a time.
+    #[must_use]
+    pub fn erasures_to_plan(&self, now: Timestamp) -> Vec<RequestId> {
+        let requests = self.small.subjects.iter();
+        requests.filter(|(_, request)| self.needs_plan(request, now)).map(|(id, _)| id).collect()
+    }
+
+    fn needs_plan(&self, request: &SubjectRequest, now: Timestamp) -> bool {
+        let waits = |record: &EntityId| request.erases(*record) && !self.is_gone(*record);
+        if !request.records().iter().any(waits) || request.plans.iter().any(|plan| self.is_open(*plan, now)) {
+            return false;
+        }
+        let Some(last) = request.plans.last() else { return true };
+        if request.changed > last.0 {
+            return true;
+        }
+        if self.small.plans.get(*last).is_none_or(|plan| plan.rejected_by.is_some()) {
+            return false;
+        }
+        request.kept.iter().any(|(record, why)| waits(record) && self.is_free(*record, *why, now))
+    }
+
+    fn is_open(&self, plan: PlanId, now: Timestamp) -> bool {
+        let Some(plan) = self.small.plans.get(plan) else { return false };
+        match plan.state(now) {
+            PlanState::Requested | PlanState::AwaitingApproval | PlanState::Ready => true,
+            PlanState::Used => {
+                plan.run.and_then(|run| self.small.runs.run(run)).is_some_and(|run| run.ended_at.is_none())
+            }
+            PlanState::Refused | PlanState::Preview | PlanState::Empty | PlanState::Rejected => false,
+        }
+    }
+
+    /// Says whether what kept a record has gone away.
+    fn is_free(&self, record: EntityId, why: KeptWhy, now: Timestamp) -> bool {
+        match why {
+            KeptWhy::Held => !self.is_held(record, now),
+            KeptWhy::Restricted => !self.small.restrictions.covers(record),
+            KeptWhy::Until { until } => until <= now,
+            KeptWhy::InAnotherRun => self.small.runs.saga_of_entity(record).is_none(),
+            KeptWhy::Changed => true,
+            // The end of an exception is a change of the request; the others are for a person.
+            KeptWhy::Excepted | KeptWhy::Undecided | KeptWhy::TakenOut => false,
+        }
+    }
+
+    fn is_held(&self, record: EntityId, now: Timestamp) -> bool {
+        let Some(row) = self.entities.row(record) else { return false };
+        !self.small.holds.of(record, &row, self.small.layouts.get(row.layout), now).is_empty()
+    }
+
+    /// Returns when an erasure may need a plan next although nothing happens: a minimum or a released hold ends.
+    #[must_use]
+    pub fn next_erasure_after(&self, now: Timestamp) -> Option<Timestamp> {
+        let open = self.small.subjects.iter().filter(|(_, request)| request.ended.is_none());
+        let kept: Vec<KeptWhy> = open.flat_map(|(_, request)| request.kept.values().copied()).collect();
+        let minima = kept.iter().filter_map(|why| match why {
+            KeptWhy::Until { until } => Some(*until),
+            _ => None,
+        });
+        let is_held = kept.contains(&KeptWhy::Held);
+        let holds = self.small.holds.all().filter(|_| is_held).filter_map(|(_, hold)| hold.released);
+        minima.chain(holds.map(|(_, until)| until)).filter(|at| *at > now).min()
+    }
+}

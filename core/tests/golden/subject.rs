@@ -1,0 +1,113 @@
+//! Samples of what data subjects ask for, and of restrictions.
+
+use retention_core::event::Event;
+use retention_core::event::restriction::{RestrictionGround, RestrictionLifted, RestrictionPlaced};
+use retention_core::event::subject::{
+    ErasureExcepted, ErasureException, ErasureExceptionEnded, ErasureGround, ErasureKept, ErasurePlanRequested,
+    KeptRecord, KeptWhy, RequestEnd, RequestKind, SubjectIdentified, SubjectRequestCompleted, SubjectRequestExtended,
+    SubjectRequested,
+};
+use retention_core::id::{EntityId, Handle, Position, RequestId, RestrictionId};
+use retention_core::subject::{Certainty, IdentifierKind, SoughtMark};
+
+use super::{PLAN, at};
+
+const REQUEST: RequestId = RequestId(Position(41));
+
+pub(super) fn events() -> Vec<Event> {
+    let mut all = restriction();
+    all.extend(request());
+    all
+}
+
+fn restriction() -> Vec<Event> {
+    let grounds = every!(RestrictionGround: AccuracyContested, UnlawfulButKept, NeededForClaims, ObjectionPending);
+    let requests = [None, Some(REQUEST), None, Some(REQUEST)];
+    let placed = grounds.into_iter().zip(requests).map(|(ground, request)| {
+        let (entities, reason) = (vec![EntityId(3), EntityId(70_000)], "contested".to_owned());
+        Event::RestrictionPlaced(RestrictionPlaced { entities, ground, request, reason })
+    });
+    let restriction = RestrictionId(Position(17));
+    let lifted = Event::RestrictionLifted(RestrictionLifted { restriction, reason: "corrected".to_owned() });
+    placed.chain([lifted]).collect()
+}
+
+fn request() -> Vec<Event> {
+    let kinds = every!(RequestKind: Access, Portability, Erase, Restrict, Object);
+    let identifiers = every!(IdentifierKind: Email, Phone, Id);
+    let certainties = every!(Certainty: Certain, Possible);
+    let marks: Vec<SoughtMark> = identifiers
+        .iter()
+        .flat_map(|&identifier| {
+            certainties.iter().map(move |&certainty| SoughtMark {
+                handle: Handle([identifier as u8 + 1; 16]),
+                identifier,
+                certainty,
+            })
+        })
+        .collect();
+    let asked = |kind, ground| {
+        Event::SubjectRequested(SubjectRequested {
+            kind,
+            ground,
+            marks: marks.clone(),
+            named: vec![EntityId(9)],
+            received_at: at(1_790_000_000),
+            due_at: at(1_792_600_000),
+            timezone: "Europe/Prague".to_owned(),
+            reference: "letter 7".to_owned(),
+        })
+    };
+    let grounds = every!(
+        ErasureGround: NoLongerNeeded,
+        ConsentWithdrawn,
+        Objection,
+        Unlawful,
+        LegalObligation,
+        Child
+    );
+    let mut all: Vec<Event> = kinds.iter().map(|&kind| asked(kind, None)).collect();
+    all.extend(grounds.into_iter().map(|ground| asked(RequestKind::Erase, Some(ground))));
+    let (request, reason) = (REQUEST, "because".to_owned());
+    all.push(Event::SubjectRequestExtended(SubjectRequestExtended {
+        request,
+        due_at: at(1_797_900_000),
+        reason: reason.clone(),
+    }));
+    let records = vec![EntityId(3), EntityId(9), EntityId(70_000)];
+    let how = "identity card".to_owned();
+    all.push(Event::SubjectIdentified(SubjectIdentified { request, records: records.clone(), how }));
+    let exceptions = every!(ErasureException: Expression, LegalObligation, PublicHealth, Archiving, LegalClaims);
+    all.extend(exceptions.into_iter().map(|exception| {
+        Event::ErasureExcepted(ErasureExcepted {
+            request,
+            records: records.clone(),
+            exception,
+            owner: "finance".to_owned(),
+            review_at: at(1_850_000_000),
+            reason: reason.clone(),
+        })
+    }));
+    let ended = ErasureExceptionEnded { request, exception: Position(43), reason: reason.clone() };
+    all.push(Event::ErasureExceptionEnded(ended));
+    all.push(Event::ErasurePlanRequested(ErasurePlanRequested { request }));
+    let whys = every!(
+        KeptWhy: Held,
+        Restricted,
+        Until { until: at(1_900_000_000) },
+        Excepted,
+        Undecided,
+        InAnotherRun,
+        Changed,
+        TakenOut
+    );
+    let kept = whys.into_iter().zip(1..).map(|(why, record)| KeptRecord { record: EntityId(record), why }).collect();
+    all.push(Event::ErasureKept(ErasureKept { request, plan: PLAN, records: kept }));
+    let ends = every!(RequestEnd: Fulfilled, RefusedInPart, Refused, Withdrawn);
+    all.extend(
+        ends.into_iter().map(|end| {
+            Event::SubjectRequestCompleted(SubjectRequestCompleted { request, end, reason: reason.clone() })
+        }),
+    );
+    all
+}

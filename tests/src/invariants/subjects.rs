@@ -1,0 +1,73 @@
+//! What must be true of data subjects: what is restricted is not purged, and an erasure takes nothing that is not asked for.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use retention_core::event::{Actor, Event};
+use retention_core::id::{EntityId, Position, RequestId, RestrictionId};
+
+/// What the log tells of requests and restrictions.
+#[derive(Default)]
+pub(super) struct Subjects {
+    restrictions: BTreeMap<RestrictionId, Vec<EntityId>>,
+    requests: BTreeMap<RequestId, RequestSeen>,
+}
+
+#[derive(Default)]
+struct RequestSeen {
+    identified_by: Option<u32>,
+    records: BTreeSet<EntityId>,
+    exceptions: BTreeMap<Position, BTreeSet<EntityId>>,
+    is_over: bool,
+}
+
+impl Subjects {
+    pub(super) fn see(&mut self, position: Position, actor: Actor, event: &Event) {
+        match event {
+            Event::RestrictionPlaced(body) => {
+                self.restrictions.insert(RestrictionId(position), body.entities.clone());
+            }
+            Event::RestrictionLifted(body) => drop(self.restrictions.remove(&body.restriction)),
+            Event::SubjectRequested(_) => drop(self.requests.insert(RequestId(position), RequestSeen::default())),
+            Event::SubjectIdentified(body) => {
+                let seen = self.requests.entry(body.request).or_default();
+                seen.records = body.records.iter().copied().collect();
+                seen.identified_by = match actor {
+                    Actor::Person(uid) => Some(uid),
+                    Actor::Daemon | Actor::Schedule => None,
+                };
+            }
+            Event::ErasureExcepted(body) => {
+                let seen = self.requests.entry(body.request).or_default();
+                seen.exceptions.insert(position, body.records.iter().copied().collect());
+            }
+            Event::ErasureExceptionEnded(body) => {
+                self.requests.entry(body.request).or_default().exceptions.remove(&body.exception);
+            }
+            Event::SubjectRequestCompleted(body) => self.requests.entry(body.request).or_default().is_over = true,
+            _ => {}
+        }
+    }
+
+    /// Whoever said which records an erasure is about asked for its plan, and may not accept it.
+    pub(super) fn identified_by(&self, request: RequestId) -> Option<u32> {
+        self.requests.get(&request).and_then(|seen| seen.identified_by)
+    }
+
+    /// Names what is wrong with the purge of an entity, by a plan for a policy or for a request.
+    pub(super) fn blame(&self, erases: Option<RequestId>, entity: EntityId) -> Vec<&'static str> {
+        let mut found = Vec::new();
+        if self.restrictions.values().any(|restricted| restricted.contains(&entity)) {
+            found.push("purge_under_restriction");
+        }
+        if let Some(request) = erases {
+            let seen = self.requests.get(&request);
+            if !seen.is_some_and(|seen| seen.records.contains(&entity) && !seen.is_over) {
+                found.push("erasure_of_what_nobody_asked_for");
+            }
+            if seen.is_some_and(|seen| seen.exceptions.values().any(|excepted| excepted.contains(&entity))) {
+                found.push("erasure_of_what_is_excepted");
+            }
+        }
+        found
+    }
+}
