@@ -228,10 +228,16 @@ events! {
     72 ErasureKept(subject::ErasureKept) Public;
     /// A data subject has the answer.
     73 SubjectRequestCompleted(subject::SubjectRequestCompleted) House;
+    /// A copy of what is stored of a data subject was handed out.
+    74 SubjectPackageMade(subject::SubjectPackageMade) Public;
     /// The data key of an entity was destroyed.
     80 KeyDestroyed(erasure::KeyDestroyed) Public;
     /// An entity was taken back out of quarantine.
     81 EntityRestored(erasure::EntityRestored) House;
+    /// A bundle with copies of erased records is about to be destroyed: the intent.
+    82 BundleDestructionStarted(erasure::BundleDestructionStarted) Public;
+    /// A bundle with copies of erased records is gone.
+    83 BundleDestroyed(erasure::BundleDestroyed) Public;
     /// A person asks that a mailbox be copied into another.
     90 MigrationRequested(migration::MigrationRequested) House;
     /// A folder of a migration was opened for the first time.

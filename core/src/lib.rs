@@ -56,5 +56,8 @@ pub mod grant;
 // What proves a disposition: export manifests and the canonical form of exported items.
 pub mod evidence;
 
+// What is handed to a data subject.
+pub mod package;
+
 // What the daemon and `retentionctl` say to each other.
 pub mod control;

@@ -231,6 +231,7 @@ mod tests {
             pivot_intent: Position::NONE,
             purged: 0,
             end: None,
+            bundle: None,
             gave_up: false,
             is_inconsistent: false,
         }

@@ -122,6 +122,15 @@ impl Mark {
         [b"data subject", self.form.name(), self.text.as_bytes()]
     }
 
+    /// Says whether two equal marks of this form are the same identifier, wherever they stand.
+    #[must_use]
+    pub fn is_certain(&self) -> bool {
+        match self.form {
+            Form::Email | Form::PhoneOfACountry | Form::IdOfASource => true,
+            Form::PhoneTail | Form::PhoneNational | Form::Id => false,
+        }
+    }
+
     /// Returns what kind of identifier it is of.
     #[must_use]
     pub fn kind(&self) -> IdentifierKind {

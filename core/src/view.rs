@@ -51,10 +51,10 @@ pub use permissions::{AllPermissions, Permissions};
 pub use plans::{Plan, PlanState, Plans};
 pub use registry::{RegisteredMailbox, Registry};
 pub use restrictions::Restrictions;
-pub use runs::{Run, RunState, Runs, Saga, StepEvent, StepStanding};
+pub use runs::{BundleState, Run, RunState, Runs, Saga, StepEvent, StepStanding};
 pub use scans::{Scan, Scans};
 pub use small::{Layouts, PolicyVersions, Schedules, Small};
-pub use subjects::{RequestState, SubjectRequest, SubjectRequests};
+pub use subjects::{EndedBundle, RequestState, SubjectRequest, SubjectRequests};
 
 /// What only the holder of the index key can tell about a changed entity.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

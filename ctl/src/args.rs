@@ -16,6 +16,7 @@ pub(crate) mod clock;
 pub(crate) mod grant;
 pub(crate) mod hold;
 pub(crate) mod mailbox;
+pub(crate) mod subject;
 
 /// Talks to retentiond.
 ///
@@ -130,6 +131,12 @@ pub(crate) enum Noun {
     /// Place and release legal holds.
     #[command(subcommand)]
     Hold(hold::Hold),
+    /// Find people in what is stored, and do what they ask for: access, portability, erasure, restriction, objection.
+    #[command(subcommand)]
+    Subject(Box<subject::Subject>),
+    /// Restrict the use of records, and lift that.
+    #[command(subcommand)]
+    Restriction(subject::Restriction),
     /// Stop purges of everything, of one policy or of one mailbox before the next item.
     ///
     /// What is past its point of no return is finished. `status` says what is paused.

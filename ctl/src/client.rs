@@ -79,6 +79,11 @@ impl Client {
         serde_json::from_value(self.one(call)?).map_err(|_| Cause::Unreadable)
     }
 
+    /// Asks for the content of a file. It is personal data, and the caller writes it where it belongs.
+    pub(crate) fn bytes(&self, call: &Call) -> Result<Vec<u8>, Cause> {
+        self.runtime.block_on(async { collect(self.send(call, "application/octet-stream").await?.into_body()).await })
+    }
+
     /// Asks for a stream, and hands its rows and progress over as they come.
     pub(crate) fn stream(
         &self,

@@ -29,10 +29,12 @@ mod manual;
 mod plan;
 mod policy;
 mod quarantine;
+mod restriction;
 mod run;
 mod schedule;
 mod status;
 mod store;
+mod subject;
 
 /// Does what the command line says.
 pub(crate) fn execute(args: Args) -> Result<ExitCode, Failure> {
@@ -47,6 +49,8 @@ pub(crate) fn execute(args: Args) -> Result<ExitCode, Failure> {
         Noun::Plan(command) => plan::execute(&mut context, command),
         Noun::Run(command) => run::execute(&mut context, command),
         Noun::Hold(command) => hold::execute(&mut context, command),
+        Noun::Subject(command) => subject::execute(&mut context, *command),
+        Noun::Restriction(command) => restriction::execute(&mut context, command),
         Noun::Pause(args) => hold::pause(&mut context, Operation::Pause, args),
         Noun::Resume(args) => hold::pause(&mut context, Operation::Resume, args),
         Noun::Export(command) => export::execute(&mut context, command),
@@ -206,6 +210,9 @@ pub(crate) struct Columns {
     pub(crate) plan_item: &'static [&'static str],
     pub(crate) run: &'static [&'static str],
     pub(crate) hold: &'static [&'static str],
+    pub(crate) subject: &'static [&'static str],
+    pub(crate) subject_request: &'static [&'static str],
+    pub(crate) restriction: &'static [&'static str],
     pub(crate) export: &'static [&'static str],
     pub(crate) quarantine: &'static [&'static str],
     pub(crate) mailbox: &'static [&'static str],
@@ -232,6 +239,9 @@ pub(crate) fn columns() -> Columns {
         plan_item: plan::ITEM_COLUMNS,
         run: run::COLUMNS,
         hold: hold::COLUMNS,
+        subject: subject::FOUND_COLUMNS,
+        subject_request: subject::COLUMNS,
+        restriction: restriction::COLUMNS,
         export: export::COLUMNS,
         quarantine: quarantine::COLUMNS,
         mailbox: mailbox::COLUMNS,

@@ -185,6 +185,9 @@ fn every_column_is_a_field_of_its_rows() {
     has_columns::<wire::PlanItemRow>(columns.plan_item);
     has_columns::<wire::RunRow>(columns.run);
     has_columns::<wire::HoldRow>(columns.hold);
+    has_columns::<wire::SubjectRow>(columns.subject);
+    has_columns::<wire::SubjectRequestRow>(columns.subject_request);
+    has_columns::<wire::RestrictionRow>(columns.restriction);
     has_columns::<wire::ExportRow>(columns.export);
     has_columns::<wire::QuarantineRow>(columns.quarantine);
     has_columns::<wire::MailboxRow>(columns.mailbox);

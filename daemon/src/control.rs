@@ -18,10 +18,14 @@ mod input;
 pub mod judgement;
 mod log;
 mod openapi;
+// What is handed to a data subject.
+pub mod package;
 mod peer;
 mod routes;
 mod server;
 mod socket;
+// Who a record is about.
+pub mod subjects;
 // Who may be given access to a mailbox, and on which terms.
 pub mod terms;
 #[cfg(test)]

@@ -336,6 +336,12 @@ impl Store {
         self.inner.index_key.handle(&[b"principal", identifier.as_bytes()])
     }
 
+    /// Returns what stands for an identifier of a data subject, outside sealed bodies.
+    #[must_use]
+    pub fn handle_of_mark(&self, mark: &retention_core::subject::Mark) -> Handle {
+        self.inner.index_key.handle(&mark.parts())
+    }
+
     /// Returns the keyed digest of an encoded body.
     #[must_use]
     pub fn digest_of(&self, encoded: &[u8]) -> u64 {

@@ -23,6 +23,8 @@ pub enum Answer {
     List,
     /// Always a stream of lines: long work that tells how far it is.
     Stream,
+    /// Bytes that are no JSON: the content of a file.
+    File,
 }
 
 macro_rules! operations {
@@ -131,6 +133,32 @@ operations! {
     HoldList Get "/v1/holds" Auditor List;
     /// Releases a hold; it still protects for some time.
     HoldRelease Post "/v1/holds/{hold}/release" Operator One;
+    /// Looks for a data subject in all sources and mailboxes. This is recorded.
+    SubjectFind Post "/v1/subjects/find" Auditor Stream;
+    /// Takes in what a data subject asks for.
+    SubjectAsk Post "/v1/requests" Operator One;
+    /// Lists the requests of data subjects: those that are open, late, due for review, or all.
+    SubjectRequestList Get "/v1/requests" Auditor List;
+    /// Shows one request of a data subject, with its records and what keeps them.
+    SubjectRequestShow Get "/v1/requests/{request}" Auditor One;
+    /// Says who asks, and which records are theirs: they are looked for again. This is recorded.
+    SubjectIdentify Post "/v1/requests/{request}/identify" Operator Stream;
+    /// Says that the answer takes longer, up to three months from the day on which the request came.
+    SubjectExtend Post "/v1/requests/{request}/extend" Operator One;
+    /// Keeps records although their erasure was asked for.
+    SubjectExcept Post "/v1/requests/{request}/exceptions" Operator One;
+    /// Ends such an exception: what it kept is planned for erasure.
+    SubjectExceptionEnd Post "/v1/requests/{request}/exceptions/{exception}/end" Operator One;
+    /// Hands out the package with everything that is stored of a data subject. This is recorded.
+    SubjectPackage Post "/v1/requests/{request}/package" Operator File;
+    /// Says that a data subject has the answer.
+    SubjectComplete Post "/v1/requests/{request}/complete" Operator One;
+    /// Restricts the use of entities: they are kept, and neither purged, exported nor shown.
+    RestrictionPlace Post "/v1/restrictions" Operator One;
+    /// Lists the restrictions: those in force, or those that were lifted.
+    RestrictionList Get "/v1/restrictions" Auditor List;
+    /// Lifts a restriction.
+    RestrictionLift Post "/v1/restrictions/{restriction}/lift" Operator One;
     /// Stops purges of everything, of one policy or of one mailbox before the next item.
     Pause Post "/v1/pause" Operator One;
     /// Lets purges go on that were paused.
@@ -272,10 +300,11 @@ mod tests {
 
     #[test]
     fn whoever_changes_anything_needs_more_than_reading() {
-        use Operation::{ConfigCheck, ExportVerify, PolicyDiff};
+        use Operation::{ConfigCheck, ExportVerify, PolicyDiff, SubjectFind};
         for &operation in Operation::ALL {
             let reads =
-                operation.method() == Method::Get || matches!(operation, ConfigCheck | PolicyDiff | ExportVerify);
+                operation.method() == Method::Get
+                    || matches!(operation, ConfigCheck | PolicyDiff | ExportVerify | SubjectFind);
             assert_eq!(operation.role() == Role::Auditor, reads, "{operation:?}");
         }
     }

@@ -10,6 +10,10 @@ use crate::id::{Digest, EntityId, PlanId, RunId};
 use crate::record::{Kind, Visibility};
 use crate::time::Timestamp;
 
+mod subject;
+
+pub use subject::*;
+
 /// Where a page begins: the number of the last row that was seen. What it counts is the list's own affair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(transparent)]

@@ -5,18 +5,20 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{Cursor, ErrorCode, Role};
-use crate::id::{Digest, GrantId, HoldId, PlanId, Position, RunId};
+use crate::id::{Digest, GrantId, HoldId, PlanId, Position, RequestId, RunId};
 use crate::time::Timestamp;
 
 mod decision;
 mod entity;
 mod evidence;
 mod mailbox;
+mod subject;
 
 pub use decision::*;
 pub use entity::*;
 pub use evidence::*;
 pub use mailbox::*;
+pub use subject::*;
 
 /// What went wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema, thiserror::Error)]
@@ -124,6 +126,14 @@ pub struct Status {
     pub holds: u64,
     /// Holds at which somebody should look again.
     pub holds_for_review: Vec<HoldId>,
+    /// Requests of data subjects that are not completed.
+    pub requests_open: u64,
+    /// Those of them that must be answered within a week.
+    pub requests_due_soon: Vec<RequestId>,
+    /// Those of them with an exception at which somebody should look again.
+    pub requests_for_review: Vec<RequestId>,
+    /// Restrictions of use in force.
+    pub restrictions: u64,
     /// What is paused: `all`, `policy <id>`, `mailbox <entity>`.
     pub paused: Vec<String>,
     /// Plans that wait for an approval.
@@ -170,6 +180,13 @@ pub enum Attention {
     GrantLeft {
         /// The grant.
         grant: GrantId,
+    },
+    /// The answer to a data subject is late (GDPR Art. 12(3)).
+    RequestLate {
+        /// The request.
+        request: RequestId,
+        /// Until when it had to be answered.
+        due_at: Timestamp,
     },
     /// Checkpoints of the log are no longer signed.
     TreeStopped {

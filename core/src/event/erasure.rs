@@ -1,11 +1,11 @@
-//! The destruction of keys, and the way back out of quarantine.
+//! The destruction of keys and of copies, and the way back out of quarantine.
 //!
 //! Each body, with the types it is made of, is one frozen schema version: a change of shape is a new struct, a new
 //! version and an upcaster in `codec`. The golden vectors in `core/tests/golden` fail on anything else.
 
 use bincode::{Decode, Encode};
 
-use crate::id::{RunId, SagaId};
+use crate::id::{Digest, RequestId, RunId, SagaId};
 
 /// Schema 1. The slot of the envelope's entity was overwritten, flushed and read back: nobody can open its bodies.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -31,4 +31,28 @@ impl std::fmt::Debug for EntityRestored {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("EntityRestored").field("saga", &self.saga).finish_non_exhaustive()
     }
+}
+
+/// Schema 1. The bundle of an erasure is about to be destroyed: its data subject has the answer, and no hold covers it.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct BundleDestructionStarted {
+    /// The request that is completed.
+    pub request: RequestId,
+    /// The saga that wrote the bundle.
+    pub saga: SagaId,
+    /// SHA-256 of its manifest.
+    pub manifest: Digest,
+}
+
+/// Schema 1. A bundle is no longer in the exports directory, durably.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct BundleDestroyed {
+    /// The request that it was destroyed for.
+    pub request: RequestId,
+    /// The saga that wrote it.
+    pub saga: SagaId,
+    /// SHA-256 of its manifest.
+    pub manifest: Digest,
+    /// Whether it was there: somebody may have moved it away, and then nobody here knows where to.
+    pub was_there: bool,
 }

@@ -9,7 +9,7 @@ use bincode::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::id::{EntityId, PlanId, Position, RequestId};
+use crate::id::{Digest, EntityId, PlanId, Position, RequestId};
 use crate::subject::SoughtMark;
 use crate::time::Timestamp;
 
@@ -277,6 +277,21 @@ pub struct SubjectRequestCompleted {
     pub end: RequestEnd,
     /// Why, and what the person was told.
     pub reason: String,
+}
+
+/// Schema 1. A copy of what is stored of a data subject was handed out.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct SubjectPackageMade {
+    /// For which request.
+    pub request: RequestId,
+    /// How many records are in it.
+    pub records: u64,
+    /// SHA-256 of the file as it was handed out.
+    pub digest: Digest,
+    /// Its length.
+    pub bytes: u64,
+    /// For how many keys it was encrypted; 0: it was not.
+    pub recipients: u32,
 }
 
 macro_rules! nameless_debug {

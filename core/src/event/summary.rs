@@ -169,7 +169,8 @@ fn facts_of(event: &Event) -> Vec<(Fact, bool)> {
         | Event::ErasureExceptionEnded(_)
         | Event::ErasurePlanRequested(_)
         | Event::ErasureKept(_)
-        | Event::SubjectRequestCompleted(_) => subject::facts_of(event),
+        | Event::SubjectRequestCompleted(_)
+        | Event::SubjectPackageMade(_) => subject::facts_of(event),
         Event::RecordsOpened(b) => fact("operation", &b.operation).with("entities", b.entities),
         Event::StoreInitialised(b) => fact("store", hex::encode(b.store)).with("program", &b.program),
         Event::DaemonStarted(b) => fact("program", &b.program)
@@ -258,7 +259,9 @@ fn facts_of(event: &Event) -> Vec<(Fact, bool)> {
         | Event::ItemsSkipped(_)
         | Event::SagaEnded(_)
         | Event::KeyDestroyed(_)
-        | Event::EntityRestored(_) => facts_of_saga(event),
+        | Event::EntityRestored(_)
+        | Event::BundleDestructionStarted(_)
+        | Event::BundleDestroyed(_) => facts_of_saga(event),
     }
     .0
 }
@@ -354,6 +357,13 @@ fn facts_of_saga(event: &Event) -> Facts {
         Event::SagaEnded(b) => fact("saga", b.saga).with("end", b.end.name()).with("purged", b.purged),
         Event::KeyDestroyed(b) => fact("run", b.run).with("saga", b.saga).with("item", b.item),
         Event::EntityRestored(b) => fact("saga", b.saga).naming("reason", &b.reason),
+        Event::BundleDestructionStarted(b) => {
+            fact("request", b.request).with("saga", b.saga).with("manifest", b.manifest)
+        }
+        Event::BundleDestroyed(b) => fact("request", b.request)
+            .with("saga", b.saga)
+            .with("manifest", b.manifest)
+            .with("was_there", b.was_there),
         _ => Facts(Vec::new()),
     }
 }

@@ -149,14 +149,13 @@ impl Found {
         self.iter().filter(|(_, ties)| ties.iter().any(|tie| tie.is_sure())).map(|(entity, _)| entity).collect()
     }
 
+    /// Leaves out the records that are not wanted.
+    pub fn keep_only(&mut self, wanted: impl Fn(EntityId, &BTreeSet<Tie>) -> bool) {
+        self.ties.retain(|entity, ties| wanted(*entity, ties));
+    }
+
     /// Goes through all records, ascending, with their ties.
     pub fn iter(&self) -> impl Iterator<Item = (EntityId, &BTreeSet<Tie>)> {
         self.ties.iter().map(|(entity, ties)| (*entity, ties))
-    }
-
-    /// Says whether nothing was found.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.ties.is_empty()
     }
 }

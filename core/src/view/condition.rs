@@ -7,6 +7,7 @@ use super::grants::GrantStage;
 use super::{EntityState, RunState, Views};
 use crate::event::hold::PauseScope;
 use crate::event::saga::SkipReason;
+use crate::event::subject::ERASURE_POLICY;
 use crate::id::{EntityId, GrantId, LayoutId, PlanId, Position, RequestId, RestrictionId, RunId, SagaId};
 
 /// What must be true for an append to happen.
@@ -43,8 +44,12 @@ pub enum Condition {
     NotRestricted(Vec<EntityId>),
     /// The restriction is in force.
     RestrictionInForce(RestrictionId),
-    /// The request of a data subject is open.
+    /// The request of a data subject is not completed.
     RequestOpen(RequestId),
+    /// The request of a data subject is open, or was refused in part: what keeps the rest may go away.
+    RequestLive(RequestId),
+    /// A bundle may be destroyed: its data subject has the answer, and no hold covers what it holds copies of.
+    MayDestroyBundle(SagaId),
     /// The hold is active.
     HoldActive(crate::id::HoldId),
     /// Exactly this is paused.
@@ -97,6 +102,9 @@ pub enum Conflict {
     /// The restriction is not there.
     #[error("the restriction is not in force")]
     Restriction,
+    /// The bundle has to stay.
+    #[error("the bundle has to stay: its data subject has no answer yet, or a hold covers what it holds")]
+    Bundle,
     /// The request is not there, or completed.
     #[error("the request is not open")]
     Request,
@@ -156,6 +164,11 @@ impl Condition {
                 Some(request) if request.ended.is_none() => Ok(()),
                 _ => Err(Conflict::Request),
             },
+            Self::RequestLive(id) => match views.small.subjects.get(*id) {
+                Some(request) if request.is_live() => Ok(()),
+                _ => Err(Conflict::Request),
+            },
+            Self::MayDestroyBundle(saga) => may_destroy_bundle(views, *saga),
             Self::HoldActive(hold) => views.small.holds.get(*hold).map(|_| ()).ok_or(Conflict::Hold),
             Self::Paused(scope) => views.small.pauses.has(scope).then_some(()).ok_or(Conflict::Paused),
             Self::NotPaused(scope) => (!views.small.pauses.has(scope)).then_some(()).ok_or(Conflict::Paused),
@@ -200,6 +213,20 @@ fn changed(views: &Views, entity: EntityId, version: Position) -> Option<SkipRea
         Some(row) if row.version != version => Some(SkipReason::Changed),
         Some(_) => None,
     }
+}
+
+fn may_destroy_bundle(views: &Views, saga: SagaId) -> Result<(), Conflict> {
+    if views.small.restored.waits().is_some() {
+        return Err(Conflict::Observing);
+    }
+    if views.small.clock.doubt().is_some() {
+        return Err(Conflict::Clock);
+    }
+    if views.small.pauses.covers_policy(ERASURE_POLICY) {
+        return Err(Conflict::Paused);
+    }
+    let may_go = views.bundles_to_destroy().iter().any(|bundle| bundle.saga == saga);
+    may_go.then_some(()).ok_or(Conflict::Bundle)
 }
 
 fn may_purge(views: &Views, saga: SagaId, items: &[(EntityId, Position)]) -> Result<(), Conflict> {

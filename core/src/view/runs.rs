@@ -188,10 +188,21 @@ pub struct Saga {
     pub purged: u64,
     /// How it ended.
     pub end: Option<SagaEnd>,
+    /// What became of its bundle, if that does not stay.
+    pub bundle: Option<BundleState>,
     /// Whether a step failed so often that it is not tried again.
     pub gave_up: bool,
     /// Whether the log says something of a step that cannot be: then nothing more is done without a person.
     pub is_inconsistent: bool,
+}
+
+/// What becomes of a bundle that does not stay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub enum BundleState {
+    /// Its destruction was begun.
+    BeingDestroyed,
+    /// It is gone since then.
+    Destroyed(Timestamp),
 }
 
 impl Saga {
@@ -317,6 +328,8 @@ impl Runs {
             Event::SagaEnded(body) => of_saga(body.saga),
             Event::KeyDestroyed(body) => Some(body.run),
             Event::EntityRestored(body) => of_saga(body.saga),
+            Event::BundleDestructionStarted(body) => of_saga(body.saga),
+            Event::BundleDestroyed(body) => of_saga(body.saga),
             _ => None,
         }
     }
@@ -390,6 +403,12 @@ impl Runs {
                 }
             }
             Event::KeyDestroyed(body) => self.key_destroyed(body.saga),
+            Event::BundleDestructionStarted(body) => self.with_saga(body.saga, |saga| {
+                saga.bundle.get_or_insert(BundleState::BeingDestroyed);
+            }),
+            Event::BundleDestroyed(body) => self.with_saga(body.saga, |saga| {
+                saga.bundle = Some(BundleState::Destroyed(at));
+            }),
             Event::SagaEnded(body) => self.with_saga(body.saga, |saga| {
                 saga.end = Some(body.end);
                 saga.purged = body.purged;
@@ -437,6 +456,7 @@ impl Runs {
                 pivot_intent: Position::NONE,
                 purged: 0,
                 end: None,
+                bundle: None,
                 gave_up: false,
                 is_inconsistent: false,
             },

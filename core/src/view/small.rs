@@ -102,7 +102,7 @@ impl Small {
             Event::HoldReleased(body) => self.holds.release(at, body),
             Event::DisposalPaused(body) => self.pauses.paused(body),
             Event::DisposalResumed(body) => self.pauses.resumed(body),
-            Event::PolicySetActivated(body) => self.policies.activate(body.digest, &body.policies, at),
+            Event::PolicySetActivated(body) => self.policies.activate(body.digest, &body.policies, envelope),
             Event::PolicyRecorded(body) => {
                 self.policies.texts.insert((body.id.clone(), body.digest), envelope.position);
             }
@@ -217,6 +217,8 @@ pub struct PolicyVersions {
     pub digest: Option<Digest>,
     /// When it became active.
     pub activated_at: Timestamp,
+    /// Where that stands in the log.
+    pub activated: Position,
     /// The policies, by id.
     pub policies: Vec<PolicyVersion>,
     /// Where the text of each version stands in the log.
@@ -224,9 +226,10 @@ pub struct PolicyVersions {
 }
 
 impl PolicyVersions {
-    fn activate(&mut self, digest: Digest, policies: &[PolicyVersion], at: Timestamp) {
+    fn activate(&mut self, digest: Digest, policies: &[PolicyVersion], envelope: &Envelope) {
         self.digest = Some(digest);
-        self.activated_at = at;
+        self.activated_at = envelope.recorded_at;
+        self.activated = envelope.position;
         self.policies = policies.to_vec();
     }
 }

@@ -8,14 +8,14 @@ use bincode::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{PlanState, Views};
-use crate::event::saga::{SkipReason, Step};
+use super::{BundleState, PlanState, Views};
+use crate::event::saga::{Receipt, SagaEnd, SkipReason, Step};
 use crate::event::subject::{
     ErasureExcepted, ErasureException, ErasureGround, ErasureKept, KeptWhy, RequestEnd, RequestKind, SubjectIdentified,
     SubjectRequested,
 };
 use crate::event::{Actor, Envelope, Event};
-use crate::id::{EntityId, PlanId, Position, RequestId, SagaId};
+use crate::id::{Digest, EntityId, PlanId, Position, RequestId, SagaId};
 use crate::subject::SoughtMark;
 use crate::time::Timestamp;
 
@@ -27,7 +27,7 @@ pub enum RequestState {
     Received,
     /// It is known which records are theirs.
     Identified,
-    /// A verified copy of them was written; they are not erased yet.
+    /// A copy was made: it was handed out, or it was verified and the records are not erased yet.
     Exported,
     /// Some are kept, each for a reason.
     RefusedInPart,
@@ -92,6 +92,8 @@ pub struct SubjectRequest {
     pub kept: BTreeMap<EntityId, KeptWhy>,
     /// The newest event that makes another plan necessary.
     pub changed: Position,
+    /// How many packages were handed out.
+    pub packages: u64,
     /// When and how it ended.
     pub ended: Option<(Timestamp, RequestEnd)>,
 }
@@ -111,13 +113,30 @@ impl SubjectRequest {
         self.exceptions.values().any(covers)
     }
 
+    /// Says whether it is not over: what was refused in part is erased when what keeps it has gone away, also after the
+    /// data subject has the answer.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        match self.ended {
+            None | Some((_, RequestEnd::RefusedInPart)) => true,
+            Some((_, RequestEnd::Fulfilled | RequestEnd::Refused | RequestEnd::Withdrawn)) => false,
+        }
+    }
+
     /// Says whether the request asks, as it stands, for the erasure of a record.
     #[must_use]
     pub fn erases(&self, record: EntityId) -> bool {
         self.kind == RequestKind::Erase
-            && self.ended.is_none()
+            && self.is_live()
             && self.records().binary_search(&record).is_ok()
             && !self.excepts(record)
+    }
+
+    /// Says whether somebody should look again at one of its exceptions.
+    #[must_use]
+    pub fn is_due_for_review(&self, now: Timestamp) -> bool {
+        let mut exceptions = self.exceptions.values().filter(|exception| exception.ended_at.is_none());
+        self.is_live() && exceptions.any(|exception| exception.review_at <= now)
     }
 
     /// Says whether the answer is late.
@@ -125,6 +144,48 @@ impl SubjectRequest {
     pub fn is_overdue(&self, now: Timestamp) -> bool {
         self.ended.is_none() && self.due_at <= now
     }
+}
+
+/// A bundle whose copies have no purpose any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EndedBundle {
+    /// The request that is completed.
+    pub request: RequestId,
+    /// The saga that wrote it.
+    pub saga: SagaId,
+    /// SHA-256 of its manifest.
+    pub manifest: Digest,
+    /// Whether its destruction was begun.
+    pub is_begun: bool,
+}
+
+/// Why a request cannot be completed as somebody says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotComplete {
+    /// Nobody said which records are theirs.
+    #[error("nobody has said yet who asks and which records are theirs")]
+    NotIdentified,
+    /// A plan waits, or a run is under way.
+    #[error("a plan of it waits or runs")]
+    UnderWay,
+    /// Records are left.
+    #[error("{left} of its records are not erased")]
+    Left {
+        /// How many.
+        left: u64,
+    },
+    /// Nothing was refused.
+    #[error("none of its records is left, so nothing was refused")]
+    NothingLeft,
+    /// Not everything was refused.
+    #[error("some of its records were erased, so it was not refused as a whole")]
+    ErasedInPart,
+    /// Records are not restricted.
+    #[error("the use of {left} of its records is not restricted")]
+    Unrestricted {
+        /// How many.
+        left: u64,
+    },
 }
 
 /// All requests.
@@ -168,6 +229,7 @@ impl SubjectRequests {
                 }
             }),
             Event::ErasureKept(body) => self.kept(body),
+            Event::SubjectPackageMade(body) => self.with(body.request, |request| request.packages += 1),
             Event::SubjectRequestCompleted(body) => self.with(body.request, |request| {
                 request.ended.get_or_insert((at, body.end));
             }),
@@ -197,6 +259,7 @@ impl SubjectRequests {
             plans: Vec::new(),
             kept: BTreeMap::new(),
             changed: Position::NONE,
+            packages: 0,
             ended: None,
         };
         self.all.insert(RequestId(envelope.position), request);
@@ -291,7 +354,7 @@ impl Views {
             return RequestState::Received;
         }
         if request.kind != RequestKind::Erase {
-            return RequestState::Identified;
+            return if request.packages > 0 { RequestState::Exported } else { RequestState::Identified };
         }
         let left = self.left_of(request);
         if left.is_empty() && !request.records().is_empty() {
@@ -333,7 +396,7 @@ impl Views {
         if self.small.plans.get(*last).is_none_or(|plan| plan.rejected_by.is_some()) {
             return false;
         }
-        request.kept.iter().any(|(record, why)| waits(record) && self.is_free(*record, *why, now))
+        request.kept.iter().any(|(record, why)| waits(record) && self.is_free(*record, *why, *last, now))
     }
 
     fn is_open(&self, plan: PlanId, now: Timestamp) -> bool {
@@ -348,16 +411,106 @@ impl Views {
     }
 
     /// Says whether what kept a record has gone away.
-    fn is_free(&self, record: EntityId, why: KeptWhy, now: Timestamp) -> bool {
+    fn is_free(&self, record: EntityId, why: KeptWhy, planned: PlanId, now: Timestamp) -> bool {
         match why {
             KeptWhy::Held => !self.is_held(record, now),
             KeptWhy::Restricted => !self.small.restrictions.covers(record),
-            KeptWhy::Until { until } => until <= now,
+            KeptWhy::Until { until } => until <= now || self.policies_changed_since(planned),
+            // Another text of it, or other policies, may be readable, and may say otherwise.
+            KeptWhy::Undecided => {
+                self.policies_changed_since(planned)
+                    || self.entities.row(record).is_some_and(|row| row.version > planned.0)
+            }
             KeptWhy::InAnotherRun => self.small.runs.saga_of_entity(record).is_none(),
             KeptWhy::Changed => true,
-            // The end of an exception is a change of the request; the others are for a person.
-            KeptWhy::Excepted | KeptWhy::Undecided | KeptWhy::TakenOut => false,
+            // The end of an exception is a change of the request; the other is for a person.
+            KeptWhy::Excepted | KeptWhy::TakenOut => false,
         }
+    }
+
+    fn policies_changed_since(&self, planned: PlanId) -> bool {
+        self.small.policies.activated > planned.0
+    }
+
+    /// Says why a request cannot be completed so.
+    ///
+    /// # Errors
+    /// When that would not be true, or something is still under way.
+    pub fn may_complete(&self, request: &SubjectRequest, end: RequestEnd, now: Timestamp) -> Result<(), NotComplete> {
+        if end == RequestEnd::Withdrawn {
+            return Ok(());
+        }
+        if request.identified.is_none() && end != RequestEnd::Refused {
+            return Err(NotComplete::NotIdentified);
+        }
+        match request.kind {
+            RequestKind::Erase => {
+                if request.plans.iter().any(|plan| self.is_open(*plan, now)) {
+                    return Err(NotComplete::UnderWay);
+                }
+                let left = self.left_of(request).len();
+                let erased = request.records().len() - left;
+                match end {
+                    RequestEnd::Fulfilled if left > 0 => Err(NotComplete::Left { left: left as u64 }),
+                    RequestEnd::RefusedInPart if left == 0 => Err(NotComplete::NothingLeft),
+                    RequestEnd::Refused if erased > 0 => Err(NotComplete::ErasedInPart),
+                    _ => Ok(()),
+                }
+            }
+            RequestKind::Restrict | RequestKind::Object if end == RequestEnd::Fulfilled => {
+                let is_unrestricted = |record: &EntityId| !self.small.restrictions.covers(*record);
+                let left = self.left_of(request).iter().filter(|record| is_unrestricted(record)).count();
+                match (request.kind, left) {
+                    (RequestKind::Restrict, 1..) => Err(NotComplete::Unrestricted { left: left as u64 }),
+                    _ => Ok(()),
+                }
+            }
+            RequestKind::Access | RequestKind::Portability | RequestKind::Restrict | RequestKind::Object => Ok(()),
+        }
+    }
+
+    /// Returns the bundles whose copies of erased records have no purpose any more: their data subject has the answer, and
+    /// no hold covers what they are copies of. Those whose destruction was begun come in any case.
+    #[must_use]
+    pub fn bundles_to_destroy(&self) -> Vec<EndedBundle> {
+        let mut found = Vec::new();
+        for (id, request) in self.small.subjects.iter().filter(|(_, request)| request.ended.is_some()) {
+            let bundles = self.bundles_of(request);
+            if bundles.is_empty() {
+                continue;
+            }
+            let is_held = |record: &EntityId| self.is_gone(*record) && !self.holds_of(*record).is_empty();
+            let is_free = !request.records().iter().any(is_held);
+            let due = bundles.into_iter().filter(|(_, _, state)| is_free || state.is_some());
+            found.extend(due.map(|(saga, manifest, state)| EndedBundle {
+                request: id,
+                saga,
+                manifest,
+                is_begun: state.is_some(),
+            }));
+        }
+        found
+    }
+
+    /// Returns the bundles of a request that are there, of sagas that are over.
+    fn bundles_of(&self, request: &SubjectRequest) -> Vec<(SagaId, Digest, Option<BundleState>)> {
+        let runs = request.plans.iter().filter_map(|plan| self.small.runs.run(self.small.plans.get(*plan)?.run?));
+        let sagas = runs.flat_map(|run| &run.sagas).filter_map(|id| Some((*id, self.small.runs.saga(*id)?)));
+        let bundles = sagas.filter_map(|(id, saga)| {
+            let is_over = matches!(saga.end, Some(SagaEnd::Completed | SagaEnd::Stuck));
+            let is_there = is_over && !matches!(saga.bundle, Some(BundleState::Destroyed(_)));
+            match saga.receipt(Step::Export) {
+                Some(Receipt::Exported { manifest, .. }) if is_there => Some((id, *manifest, saga.bundle)),
+                _ => None,
+            }
+        });
+        bundles.collect()
+    }
+
+    /// Returns how many bundles hold copies of what a request erased.
+    #[must_use]
+    pub fn bundles_left(&self, request: &SubjectRequest) -> u64 {
+        self.bundles_of(request).len() as u64
     }
 
     fn is_held(&self, record: EntityId, now: Timestamp) -> bool {
@@ -368,7 +521,7 @@ impl Views {
     /// Returns when an erasure may need a plan next although nothing happens: a minimum or a released hold ends.
     #[must_use]
     pub fn next_erasure_after(&self, now: Timestamp) -> Option<Timestamp> {
-        let open = self.small.subjects.iter().filter(|(_, request)| request.ended.is_none());
+        let open = self.small.subjects.iter().filter(|(_, request)| request.is_live());
         let kept: Vec<KeptWhy> = open.flat_map(|(_, request)| request.kept.values().copied()).collect();
         let minima = kept.iter().filter_map(|why| match why {
             KeptWhy::Until { until } => Some(*until),

@@ -5,19 +5,38 @@ use retention_core::event::restriction::{RestrictionGround, RestrictionLifted, R
 use retention_core::event::subject::{
     ErasureExcepted, ErasureException, ErasureExceptionEnded, ErasureGround, ErasureKept, ErasurePlanRequested,
     KeptRecord, KeptWhy, RequestEnd, RequestKind, SubjectIdentified, SubjectRequestCompleted, SubjectRequestExtended,
-    SubjectRequested,
+    SubjectPackageMade, SubjectRequested,
 };
+use retention_core::event::erasure::{BundleDestroyed, BundleDestructionStarted};
 use retention_core::id::{EntityId, Handle, Position, RequestId, RestrictionId};
 use retention_core::subject::{Certainty, IdentifierKind, SoughtMark};
 
-use super::{PLAN, at};
+use super::{PLAN, SAGA, at, digest};
 
 const REQUEST: RequestId = RequestId(Position(41));
 
 pub(super) fn events() -> Vec<Event> {
     let mut all = restriction();
     all.extend(request());
+    all.extend(copies());
     all
+}
+
+fn copies() -> Vec<Event> {
+    let (request, manifest) = (REQUEST, digest(7));
+    let package = |recipients| {
+        Event::SubjectPackageMade(SubjectPackageMade { request, records: 3, digest: manifest, bytes: 70_000, recipients })
+    };
+    let destroyed = |was_there| {
+        Event::BundleDestroyed(BundleDestroyed { request, saga: SAGA, manifest, was_there })
+    };
+    vec![
+        package(0),
+        package(2),
+        Event::BundleDestructionStarted(BundleDestructionStarted { request, saga: SAGA, manifest }),
+        destroyed(true),
+        destroyed(false),
+    ]
 }
 
 fn restriction() -> Vec<Event> {

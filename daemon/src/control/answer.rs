@@ -10,7 +10,7 @@ use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
-use retention_core::control::{Cursor, ErrorBody, ErrorCode, Line, NDJSON, PAGE_ROWS_MAX, Page, PartRow, StreamEnd};
+use retention_core::control::{Cursor, ErrorBody, ErrorCode, Line, NDJSON, PAGE_ROWS_MAX, Page, StreamEnd};
 use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -139,7 +139,9 @@ where
 }
 
 /// Answers with the rows of long work.
-pub(crate) fn work(work: impl FnOnce(Sink<'_>) -> Result<(), ErrorBody> + Send + 'static) -> Response {
+pub(crate) fn work<T: Serialize + 'static>(
+    work: impl FnOnce(Sink<'_, T>) -> Result<(), ErrorBody> + Send + 'static,
+) -> Response {
     stream(move |lines| {
         let mut rows = 0;
         let done = work(&mut |line| {
@@ -148,7 +150,7 @@ pub(crate) fn work(work: impl FnOnce(Sink<'_>) -> Result<(), ErrorBody> + Send +
             lines.flush()
         });
         lines.finish(&match done {
-            Ok(()) => Line::<PartRow>::End(StreamEnd { rows, next: None }),
+            Ok(()) => Line::<T>::End(StreamEnd { rows, next: None }),
             Err(error) => Line::Error(error),
         });
     })

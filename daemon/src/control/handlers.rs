@@ -27,8 +27,10 @@ pub(crate) mod mailbox;
 pub(crate) mod migration;
 pub(crate) mod plan;
 pub(crate) mod policy;
+pub(crate) mod restriction;
 pub(crate) mod run;
 pub(crate) mod status;
+pub(crate) mod subject;
 
 /// What every handler is given.
 pub(crate) type Shared = Arc<Control>;

@@ -4,7 +4,9 @@ use retention_core::control as wire;
 use retention_core::control::{Answer, ErrorBody, Method, NDJSON, Operation};
 use utoipa::openapi::path::{HttpMethod, OperationBuilder, Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::request_body::RequestBodyBuilder;
-use utoipa::openapi::schema::{ArrayBuilder, ComponentsBuilder, ObjectBuilder, Schema, Type};
+use utoipa::openapi::schema::{
+    ArrayBuilder, ComponentsBuilder, KnownFormat, ObjectBuilder, Schema, SchemaFormat, Type,
+};
 use utoipa::openapi::{
     ContentBuilder, InfoBuilder, OpenApi, OpenApiBuilder, PathItem, PathsBuilder, Ref, RefOr, Required, ResponseBuilder,
 };
@@ -67,6 +69,16 @@ fn contents(operation: Operation) -> Contents {
         Operation::HoldPlace => gives::<wire::Accepted>().taking::<wire::PlaceHold>(),
         Operation::HoldList => gives::<wire::HoldRow>().asked::<wire::HoldQuery>(),
         Operation::HoldRelease => gives::<wire::Accepted>().taking::<wire::ReleaseHold>(),
+        Operation::SubjectFind => gives::<wire::SubjectRow>().taking::<wire::SoughtSubject>(),
+        Operation::SubjectAsk => gives::<wire::Accepted>().taking::<wire::AskForSubject>(),
+        Operation::SubjectRequestList => gives::<wire::SubjectRequestRow>().asked::<wire::RequestQuery>(),
+        Operation::SubjectRequestShow => gives::<wire::SubjectRequestDetail>(),
+        Operation::SubjectIdentify => gives::<wire::SubjectRow>().taking::<wire::IdentifySubject>(),
+        Operation::SubjectExcept => gives::<wire::Accepted>().taking::<wire::ExceptErasure>(),
+        Operation::SubjectPackage => gives::<wire::Accepted>().taking::<wire::PackageSubject>(),
+        Operation::SubjectComplete => gives::<wire::Accepted>().taking::<wire::CompleteRequest>(),
+        Operation::RestrictionPlace => gives::<wire::Accepted>().taking::<wire::PlaceRestriction>(),
+        Operation::RestrictionList => gives::<wire::RestrictionRow>().asked::<wire::RestrictionQuery>(),
         Operation::Pause | Operation::Resume => gives::<wire::Accepted>().taking::<wire::PauseDisposal>(),
         Operation::ExportList => gives::<wire::ExportRow>().asked::<ListQuery>(),
         Operation::ExportVerify
@@ -88,6 +100,9 @@ fn contents(operation: Operation) -> Contents {
         | Operation::GrantRevoke
         | Operation::ClockConfirm
         | Operation::MigrationStop
+        | Operation::SubjectExtend
+        | Operation::SubjectExceptionEnd
+        | Operation::RestrictionLift
         | Operation::RestoreConfirm => gives::<wire::Accepted>().taking::<wire::Because>(),
         Operation::MailboxMigrate => gives::<wire::Accepted>().taking::<wire::MigrateMailbox>(),
         Operation::MigrationList => gives::<wire::MigrationRow>().asked::<ListQuery>(),
@@ -191,6 +206,12 @@ fn answer(shape: Answer, row: RefOr<Schema>) -> ResponseBuilder {
             .content("application/json", json(page(row.clone())))
             .content(NDJSON, json(line(row))),
         Answer::Stream => response.description("A stream of lines.").content(NDJSON, json(line(row))),
+        Answer::File => {
+            let bytes = ObjectBuilder::new().schema_type(Type::String).format(Some(SchemaFormat::KnownFormat(KnownFormat::Binary)));
+            response
+                .description("The content of a file.")
+                .content("application/octet-stream", ContentBuilder::new().schema(Some(bytes)).build())
+        }
     }
 }
 

@@ -14,7 +14,8 @@ use retention_core::control::{ErrorCode, Operation, REQUEST_BYTES_MAX};
 
 use super::error::ApiError;
 use super::handlers::{
-    audit, backup, clock, entity, evidence, grant, hold, intake, mailbox, migration, plan, policy, run, status,
+    audit, backup, clock, entity, evidence, grant, hold, intake, mailbox, migration, plan, policy, restriction, run,
+    status, subject,
 };
 use super::server::Caller;
 use super::{Control, openapi};
@@ -71,6 +72,19 @@ fn handler(operation: Operation) -> MethodRouter<Arc<Control>> {
         Operation::HoldPlace => post(hold::place),
         Operation::HoldList => get(hold::list),
         Operation::HoldRelease => post(hold::release),
+        Operation::SubjectFind => post(subject::find),
+        Operation::SubjectAsk => post(subject::ask),
+        Operation::SubjectRequestList => get(subject::list),
+        Operation::SubjectRequestShow => get(subject::show),
+        Operation::SubjectIdentify => post(subject::identify),
+        Operation::SubjectExtend => post(subject::extend),
+        Operation::SubjectExcept => post(subject::except),
+        Operation::SubjectExceptionEnd => post(subject::end_exception),
+        Operation::SubjectPackage => post(subject::package),
+        Operation::SubjectComplete => post(subject::complete),
+        Operation::RestrictionPlace => post(restriction::place),
+        Operation::RestrictionList => get(restriction::list),
+        Operation::RestrictionLift => post(restriction::lift),
         Operation::Pause => post(hold::pause),
         Operation::Resume => post(hold::resume),
         Operation::ExportList => get(evidence::exports),

@@ -3,29 +3,204 @@
 //! There is no index of persons: it would be one more copy of who they are. Every record is opened once, its identifiers
 //! become handles, and those are compared. That costs what is stored, some times a day, on several threads.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 
-use retention_core::control::{ErrorBody, ErrorCode, IDENTIFIERS_MAX, SoughtSubject};
-use retention_core::id::{EntityId, Handle};
-use retention_core::record::Relation;
-use retention_core::subject::find::{Found, Tie};
-use retention_core::subject::{
-    self, Certainty, IdentifierError, IdentifierKind, Mark, SoughtMark, Whose, each_mark,
+use retention_core::control::{
+    AskForSubject, ErrorBody, ErrorCode, IDENTIFIERS_MAX, IdentifySubject, Line, Operation, Progress, SoughtSubject,
+    SubjectRow,
 };
-use retention_core::view::EntityState;
+use retention_core::event::operation::RecordsOpened;
+use retention_core::event::subject::{RequestKind, SubjectIdentified, SubjectRequested};
+use retention_core::event::{Actor, Draft, Event, stream_of_daemon, stream_of_position};
+use retention_core::id::{EntityId, Handle, Position, RequestId};
+use retention_core::record::{Kind, Relation};
+use retention_core::subject::find::{Found, Tie};
+use retention_core::subject::{self, Certainty, IdentifierError, IdentifierKind, Mark, SoughtMark, Whose, each_mark};
+use retention_core::time::{Align, Period, Timestamp, Zone};
+use retention_core::view::{Condition, EntityState, Views};
 
+use super::error::ApiError;
+use super::handlers::entity;
+use super::log::Log;
+use super::works::{Audience, Sink};
 use crate::ahead;
 use crate::store::{ReadError, Store};
 
 /// Entities that one look at the views collects.
 const BATCH_MAX: u32 = 1_000;
 
-/// Returns by what a person is looked for: handles, and nothing that names them.
+/// How many of them pass between two words about how far the search is.
+const PIECES_PER_WORD: u64 = 10;
+
+/// The most records that are said to be of one person.
+const RECORDS_MAX: usize = 100_000;
+
+/// What is looked for when the identifiers in a person's own records lead further: an id is one in its source only.
+const PERSONAL: [IdentifierKind; 2] = [IdentifierKind::Email, IdentifierKind::Phone];
+
+/// Takes the rows of a search, and tells whether anybody listens.
+pub type RowSink<'a> = Sink<'a, SubjectRow>;
+
+/// Looks for a person, for a person with a role: that is recorded before anything is shown.
 ///
 /// # Errors
-/// Says what cannot be read, and never repeats it.
-pub fn marks(store: &Store, sought: &SoughtSubject) -> Result<Vec<SoughtMark>, ErrorBody> {
+/// Says what cannot be read, or that nothing could be recorded; then nothing is shown.
+pub fn find_for(store: &Store, uid: u32, sought: &SoughtSubject, sink: RowSink<'_>) -> Result<(), ErrorBody> {
+    let marks = marks(store, sought)?;
+    let found = find(store, &marks, &sought.records, sink)?;
+    note_opened(store, uid, Operation::SubjectFind, found.iter().count() as u64)?;
+    show(store, &found, sink);
+    Ok(())
+}
+
+/// Says whose request it is and which records are theirs: those that are surely theirs, with what the person who asks
+/// includes, without what they exclude.
+///
+/// # Errors
+/// Says what cannot be read, and what is named that is not there. Nothing was recorded then.
+pub fn identify(
+    store: &Store,
+    uid: u32,
+    id: RequestId,
+    wanted: IdentifySubject,
+    sink: RowSink<'_>,
+) -> Result<(), ErrorBody> {
+    let request = store.view(|views| views.small.subjects.get(id).cloned()).ok_or_else(|| no_request(id))?;
+    if !request.is_live() {
+        return Err(ErrorBody::saying(ErrorCode::WrongState, format!("{id} is completed"))
+            .hint(format!("retentionctl subject show {id}")));
+    }
+    let mut found = find(store, &request.marks, &request.named, sink)?;
+    let sure = found.sure();
+    if let Some(strange) = wanted.exclude.iter().find(|record| sure.binary_search(record).is_err()) {
+        let message = format!("{strange} is excluded, and it is not among what is surely theirs; nothing was recorded");
+        return Err(ErrorBody::saying(ErrorCode::BadRequest, message).hint("leave it out"));
+    }
+    for record in &wanted.include {
+        let state = store.view(|views| views.entities.row(*record).map(|row| row.state));
+        if !matches!(state, Some(EntityState::Visible | EntityState::Quarantined)) {
+            let message = format!("there is no entity {record}; nothing was recorded");
+            return Err(ErrorBody::saying(ErrorCode::NotFound, message).hint("retentionctl subject find"));
+        }
+        found.tie(*record, Tie::Named);
+    }
+    found.keep_only(|record, ties| {
+        ties.iter().any(|tie| tie.is_sure()) && !wanted.exclude.contains(&record)
+    });
+    let records: Vec<EntityId> = found.iter().map(|(record, _)| record).collect();
+    if records.is_empty() {
+        let message = "nothing that is stored is surely theirs; nothing was recorded";
+        return Err(ErrorBody::saying(ErrorCode::WrongState, message).hint(format!(
+            "include what is theirs by --include, or say that nothing is there: retentionctl subject complete {id}"
+        )));
+    }
+    if records.len() > RECORDS_MAX {
+        let message = format!("more than {RECORDS_MAX} records would be theirs; nothing was recorded");
+        return Err(ErrorBody::saying(ErrorCode::TooLarge, message).hint("exclude what is not about the person alone"));
+    }
+    note_opened(store, uid, Operation::SubjectIdentify, records.len() as u64)?;
+    let event = Event::SubjectIdentified(SubjectIdentified { request: id, records, how: wanted.how });
+    append(store, draft(uid, Some(id), event), Condition::RequestLive(id))?;
+    show(store, &found, sink);
+    Ok(())
+}
+
+/// Returns a request with the day until which it must be answered: a month, counted in the zone of the policies (GDPR
+/// Art. 12(3); Regulation 1182/71 Art. 3).
+///
+/// # Errors
+/// Says what is missing or does not fit; nothing was recorded.
+pub fn terms(store: &Store, wanted: AskForSubject, zone: &Zone, now: Timestamp) -> Result<SubjectRequested, ErrorBody> {
+    let refuse = |message: &str| Err(ErrorBody::saying(ErrorCode::BadRequest, format!("{message}; nothing was recorded")));
+    match (wanted.kind, wanted.ground) {
+        (RequestKind::Erase, None) => return refuse("an erasure is asked for on a ground (GDPR Art. 17(1))"),
+        (RequestKind::Erase, Some(_)) | (_, None) => {}
+        (_, Some(_)) => return refuse("only an erasure has such a ground"),
+    }
+    let received_at = wanted.received_at.unwrap_or(now);
+    if received_at > now {
+        return refuse("a request cannot have been received in the future");
+    }
+    let marks = marks(store, &wanted.subject)?;
+    let named = wanted.subject.records;
+    if let Some(missing) = store.view(|views| named.iter().copied().find(|record| views.entities.row(*record).is_none())) {
+        return Err(ErrorBody::saying(ErrorCode::NotFound, format!("there is no entity {missing}; nothing was recorded")));
+    }
+    Ok(SubjectRequested {
+        kind: wanted.kind,
+        ground: wanted.ground,
+        marks,
+        named,
+        received_at,
+        due_at: months_after(1, received_at, zone),
+        timezone: zone.name().to_owned(),
+        reference: wanted.reference,
+    })
+}
+
+/// Returns the end of the last day of so many months.
+pub fn months_after(months: u32, received_at: Timestamp, zone: &Zone) -> Timestamp {
+    let period: Option<Period> = format!("P{months}M").parse().ok();
+    period.map_or(received_at, |period| period.due_at(received_at, Align::None, zone))
+}
+
+pub(super) fn no_request(id: RequestId) -> ErrorBody {
+    ErrorBody::saying(ErrorCode::NotFound, format!("there is no request {id}")).hint("retentionctl subject list --all")
+}
+
+/// Records that somebody reads personal data: before anything is shown.
+pub(super) fn note_opened(store: &Store, uid: u32, operation: Operation, entities: u64) -> Result<(), ErrorBody> {
+    let event = Event::RecordsOpened(RecordsOpened { operation: operation.name().to_owned(), entities });
+    append(store, draft(uid, None, event), Condition::None)
+}
+
+pub(super) fn draft(uid: u32, request: Option<RequestId>, event: Event) -> Draft {
+    let (stream, cause) = match request {
+        Some(id) => (stream_of_position(id.0), id.0),
+        None => (stream_of_daemon(), Position::NONE),
+    };
+    Draft { stream, entity: None, actor: Actor::Person(uid), cause, occurred_at: None, event }
+}
+
+pub(super) fn append(store: &Store, draft: Draft, condition: Condition) -> Result<(), ErrorBody> {
+    Log::append(store, draft, condition).map(|_| ()).map_err(|error| ApiError::from(error).0)
+}
+
+/// Shows what was found, what is surely theirs first.
+fn show(store: &Store, found: &Found, sink: RowSink<'_>) {
+    let mut rows: Vec<SubjectRow> = store
+        .view(|views| found.iter().filter_map(|(record, ties)| row(views, record, ties)).collect());
+    rows.sort_by_key(|row| (!row.sure, row.record));
+    for row in rows {
+        if sink(Line::Row(row)) == Audience::Gone {
+            return;
+        }
+    }
+}
+
+fn row(views: &Views, record: EntityId, ties: &BTreeSet<Tie>) -> Option<SubjectRow> {
+    let shown = entity::row(views, record)?;
+    let about = |(_, request): &(RequestId, &retention_core::view::SubjectRequest)| {
+        request.records().binary_search(&record).is_ok()
+    };
+    Some(SubjectRow {
+        record,
+        kind: shown.kind,
+        source: shown.source,
+        mailbox: shown.mailbox,
+        state: shown.state,
+        sure: ties.iter().any(|tie| tie.is_sure()),
+        why: ties.iter().map(|tie| tie.text()).collect(),
+        holds: views.holds_of(record),
+        restricted: views.small.restrictions.covers(record),
+        requests: views.small.subjects.iter().filter(about).map(|(id, _)| id).collect(),
+    })
+}
+
+/// Returns by what a person is looked for: handles, and nothing that names them. An error says what cannot be read, and
+/// never repeats it.
+fn marks(store: &Store, sought: &SoughtSubject) -> Result<Vec<SoughtMark>, ErrorBody> {
     let given = sought.emails.len() + sought.phones.len() + sought.ids.len();
     if given + sought.records.len() == 0 {
         return Err(ErrorBody::saying(ErrorCode::BadRequest, "nothing was named by which a person could be found")
@@ -63,7 +238,12 @@ pub fn marks(store: &Store, sought: &SoughtSubject) -> Result<Vec<SoughtMark>, E
 ///
 /// # Errors
 /// When a record cannot be read: then nothing is said, since it might have been theirs.
-pub fn find(store: &Store, marks: &[SoughtMark], named: &[EntityId]) -> Result<Found, ErrorBody> {
+fn find(
+    store: &Store,
+    marks: &[SoughtMark],
+    named: &[EntityId],
+    sink: RowSink<'_>,
+) -> Result<Found, ErrorBody> {
     let mut found = Found::default();
     store.view(|views| {
         let is_there = |record: &&EntityId| {
@@ -78,11 +258,11 @@ pub fn find(store: &Store, marks: &[SoughtMark], named: &[EntityId]) -> Result<F
         sought.entry(mark.handle).or_default().push((mark.identifier, mark.certainty));
     }
     let wanted: Vec<IdentifierKind> = marks.iter().map(|mark| mark.identifier).collect();
-    scan(store, &wanted, &sought, |record, (identifier, certainty), whose| {
+    scan(store, &wanted, &sought, sink, |record, (identifier, certainty), whose| {
         found.tie(record, Tie::of_mark(*identifier, *certainty, whose));
     })?;
     follow(store, &mut found);
-    further(store, &mut found, &sought)?;
+    further(store, &mut found, &sought, sink)?;
     Ok(found)
 }
 
@@ -103,7 +283,12 @@ fn follow(store: &Store, found: &mut Found) {
 }
 
 /// Looks for the other identifiers that stand in the person's own records. What bears one is shown, never taken.
-fn further(store: &Store, found: &mut Found, sought: &HashMap<Handle, Tied>) -> Result<(), ErrorBody> {
+fn further(
+    store: &Store,
+    found: &mut Found,
+    sought: &HashMap<Handle, Tied>,
+    sink: RowSink<'_>,
+) -> Result<(), ErrorBody> {
     let own = found.own();
     let mut others: HashMap<Handle, Vec<(EntityId, IdentifierKind)>> = HashMap::new();
     for part in own.chunks(BATCH_MAX as usize) {
@@ -119,7 +304,7 @@ fn further(store: &Store, found: &mut Found, sought: &HashMap<Handle, Tied>) -> 
         return Ok(());
     }
     let mut ties: Vec<(EntityId, Tie)> = Vec::new();
-    scan(store, &PERSONAL, &others, |record, (of, identifier), _| {
+    scan(store, &PERSONAL, &others, sink, |record, (of, identifier), _| {
         if own.binary_search(&record).is_err() {
             ties.push((record, Tie::Further { record: *of, identifier: *identifier }));
         }
@@ -130,14 +315,12 @@ fn further(store: &Store, found: &mut Found, sought: &HashMap<Handle, Tied>) -> 
     Ok(())
 }
 
-/// Identifiers that a person has wherever they are: an id is one in its source only.
-const PERSONAL: [IdentifierKind; 2] = [IdentifierKind::Email, IdentifierKind::Phone];
-
 /// Opens every record that is there, and hands out those that bear one of the handles.
 fn scan<T: Clone + Send + Sync>(
     store: &Store,
     kinds: &[IdentifierKind],
     sought: &HashMap<Handle, Vec<T>>,
+    sink: RowSink<'_>,
     mut take: impl FnMut(EntityId, &T, Whose),
 ) -> Result<(), ErrorBody> {
     if sought.is_empty() {
@@ -157,13 +340,19 @@ fn scan<T: Clone + Send + Sync>(
         })?;
         Ok(hits)
     };
+    let (mut done, total) = (0, Some(u64::from(bound)));
     ahead::in_order(&parts, look, |hits| {
-        for (record, tied, whose) in hits? {
+        for (record, tied, whose) in hits.map_err(unreadable)? {
             take(record, &tied, whose);
         }
-        Ok(())
+        done += 1;
+        let looked_at = (done * u64::from(BATCH_MAX)).min(bound.into());
+        let word = Line::Progress(Progress { unit: "entities".to_owned(), done: looked_at, total });
+        match done % PIECES_PER_WORD == 0 && sink(word) == Audience::Gone {
+            true => Err(ErrorBody::saying(ErrorCode::TimedOut, "nobody listens any more; nothing was recorded")),
+            false => Ok(()),
+        }
     })
-    .map_err(unreadable)
 }
 
 /// Opens records and hands out the marks of some kinds that they bear.
@@ -183,7 +372,9 @@ fn borne(
             let layout = layouts
                 .entry(record.layout)
                 .or_insert_with(|| store.view(|views| views.small.layouts.get(record.layout).cloned()));
-            let Some(layout) = layout else { continue };
+            let Some(layout) = layout.as_ref().filter(|layout| Kind::UNDER_POLICY.contains(&layout.kind)) else {
+                continue;
+            };
             each_mark(layout, &record, |borne| {
                 if kinds.contains(&borne.mark.kind()) {
                     take(subject.entity, &borne.mark, borne.whose);
@@ -194,7 +385,7 @@ fn borne(
     Ok(())
 }
 
-fn unreadable(error: ReadError) -> ErrorBody {
+pub(super) fn unreadable(error: ReadError) -> ErrorBody {
     if matches!(error, ReadError::Halted(_)) {
         return ErrorBody::of(ErrorCode::Stopping);
     }

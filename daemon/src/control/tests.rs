@@ -8,17 +8,19 @@ use http_body_util::BodyExt;
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 use retention_core::control::{
-    AddMailboxes, BackupRow, Checked, CheckpointRow, EnvelopeRow, ErrorBody, ErrorCode, Explanation, GiveGrant, Line,
-    MailboxFinding, Method, NDJSON, Operation, PolicyDiffRow, PolicyFileText, Role,
+    AddMailboxes, AskForSubject, BackupRow, Checked, CheckpointRow, EnvelopeRow, ErrorBody, ErrorCode, Explanation,
+    GiveGrant, IdentifySubject, Line, MailboxFinding, Method, NDJSON, Operation, PolicyDiffRow, PolicyFileText, Role,
+    SoughtSubject, SubjectRow,
 };
 use retention_core::event::change::{EntityChanged, LayoutRecorded};
 use retention_core::event::decision::{PlanFrozen, PlanPurpose, PolicySetActivated, PolicyVersion, RunStarted};
 use retention_core::event::erasure::KeyDestroyed;
 use retention_core::event::grant::GrantRequested;
+use retention_core::event::subject::SubjectRequested;
 use retention_core::event::{Actor, Draft, Event};
-use retention_core::id::{Digest, EntityId, LayoutId, PlanId, Position, RunId, SagaId};
+use retention_core::id::{Digest, EntityId, LayoutId, PlanId, Position, RequestId, RunId, SagaId};
 use retention_core::record::{Column, EntityRecord, FieldType, Kind, Layout, Visibility};
-use retention_core::time::Timestamp;
+use retention_core::time::{Timestamp, Zone};
 use retention_core::view::Condition;
 use serde_json::{Value, json};
 
@@ -29,7 +31,7 @@ use crate::store::vault::root_key::RootKey;
 use crate::store::{Options, Store};
 
 /// A daemon that has nothing but one policy.
-struct Idle;
+struct Idle(Arc<Store>);
 
 impl Works for Idle {
     fn check_config(&self, _text: Option<&str>) -> Checked {
@@ -77,6 +79,33 @@ impl Works for Idle {
 
     fn grant_terms(&self, _: GiveGrant) -> Result<GrantRequested, ErrorBody> {
         Err(ErrorBody::of(ErrorCode::Internal))
+    }
+
+    fn zone(&self) -> Zone {
+        Zone::utc()
+    }
+
+    fn find_subject(&self, uid: u32, sought: &SoughtSubject, sink: Sink<'_, SubjectRow>) -> Result<(), ErrorBody> {
+        super::subjects::find_for(&self.0, uid, sought, sink)
+    }
+
+    fn subject_terms(&self, wanted: AskForSubject) -> Result<SubjectRequested, ErrorBody> {
+        super::subjects::terms(&self.0, wanted, &Zone::utc(), Timestamp(2_000_000_000_000_000))
+    }
+
+    fn identify_subject(
+        &self,
+        uid: u32,
+        request: RequestId,
+        wanted: IdentifySubject,
+        sink: Sink<'_, SubjectRow>,
+    ) -> Result<(), ErrorBody> {
+        super::subjects::identify(&self.0, uid, request, wanted, sink)
+    }
+
+    fn package_subject(&self, uid: u32, id: RequestId, recipients: &[String]) -> Result<Vec<u8>, ErrorBody> {
+        let now = Timestamp(2_000_000_000_000_000);
+        super::package::make(&self.0, uid, id, recipients, &Zone::utc(), now)
     }
 
     fn checkpoints(&self, _: u64, _: usize) -> Result<Vec<CheckpointRow>, ErrorBody> {
@@ -150,7 +179,7 @@ impl World {
         Store::init(&options).unwrap();
         let store = Arc::new(Store::open(&options, &mut |_, _| {}).unwrap());
         let started_at = clock.now();
-        let control = Control { log: store.clone(), works: Arc::new(Idle), clock, started_at };
+        let control = Control { log: store.clone(), works: Arc::new(Idle(Arc::clone(&store))), clock, started_at };
         let world = Self { store, control, _dir: dir };
         world.happens(Event::LayoutRecorded(LayoutRecorded { id: LayoutId(1), layout: layout() }), None);
         let version = PolicyVersion { id: "contacts".to_owned(), digest: Digest::of(b"policy") };

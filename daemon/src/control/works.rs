@@ -1,13 +1,15 @@
 //! What the control API asks of the rest of the daemon: the things that are neither in a view nor an event.
 
 use retention_core::control::{
-    AddMailboxes, BackupRow, Checked, CheckpointRow, EnvelopeRow, ErrorBody, Explanation, GiveGrant, Line,
-    MailboxFinding, PartRow, PolicyDiffRow, PolicyFileText, Role, ScheduleRow,
+    AddMailboxes, AskForSubject, BackupRow, Checked, CheckpointRow, EnvelopeRow, ErrorBody, Explanation, GiveGrant,
+    IdentifySubject, Line, MailboxFinding, PartRow, PolicyDiffRow, PolicyFileText, Role, ScheduleRow, SoughtSubject,
+    SubjectRow,
 };
 use retention_core::event::grant::GrantRequested;
+use retention_core::event::subject::SubjectRequested;
 use retention_core::evidence::certificate::Subject;
-use retention_core::id::{Digest, EntityId, Position};
-use retention_core::time::Timestamp;
+use retention_core::id::{Digest, EntityId, Position, RequestId};
+use retention_core::time::{Timestamp, Zone};
 
 /// What is known of an active policy beside the views.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +36,7 @@ pub enum Audience {
 }
 
 /// Takes the rows of long work, and tells whether anybody listens.
-pub type Sink<'a> = &'a mut dyn FnMut(Line<PartRow>) -> Audience;
+pub type Sink<'a, T = PartRow> = &'a mut dyn FnMut(Line<T>) -> Audience;
 
 /// The rest of the daemon. Calls may block: they are made on blocking threads.
 pub trait Works: Send + Sync + 'static {
@@ -106,6 +108,39 @@ pub trait Works: Send + Sync + 'static {
     /// # Errors
     /// Says why no policy allows it.
     fn grant_terms(&self, wanted: GiveGrant) -> Result<GrantRequested, ErrorBody>;
+
+    /// Returns the zone in which months are counted.
+    fn zone(&self) -> Zone;
+
+    /// Looks for a data subject, for a person with a role.
+    ///
+    /// # Errors
+    /// Says what cannot be read; nothing is shown then.
+    fn find_subject(&self, uid: u32, sought: &SoughtSubject, sink: Sink<'_, SubjectRow>) -> Result<(), ErrorBody>;
+
+    /// Returns the request of a data subject with the day until which it must be answered.
+    ///
+    /// # Errors
+    /// Says what is missing or does not fit.
+    fn subject_terms(&self, wanted: AskForSubject) -> Result<SubjectRequested, ErrorBody>;
+
+    /// Says which records a request is about.
+    ///
+    /// # Errors
+    /// Says what cannot be read, or is named and not there; nothing was recorded then.
+    fn identify_subject(
+        &self,
+        uid: u32,
+        request: RequestId,
+        wanted: IdentifySubject,
+        sink: Sink<'_, SubjectRow>,
+    ) -> Result<(), ErrorBody>;
+
+    /// Returns the package with what is stored of a data subject.
+    ///
+    /// # Errors
+    /// Says why there is none.
+    fn package_subject(&self, uid: u32, request: RequestId, recipients: &[String]) -> Result<Vec<u8>, ErrorBody>;
 
     /// Returns signed checkpoints, from a number on, at most so many.
     ///

@@ -26,6 +26,7 @@ use crate::store::open::draft_caused_by;
 use crate::store::{AppendError, Store};
 
 mod begin;
+mod copies;
 pub mod credential;
 mod drive;
 mod effect;
@@ -48,6 +49,8 @@ pub struct Run {
     /// Items of the saga that comes next, while the run goes on.
     ahead: Option<made::MadeAhead>,
     trust: trust::Trust,
+    /// Before that no bundle is tried again that could not be removed.
+    retry_copies_at: Option<Timestamp>,
 }
 
 struct Written {
@@ -61,7 +64,7 @@ impl Run {
     pub fn new(store: Arc<Store>, clock: Arc<dyn Clock>, archive: Arc<dyn ExportTarget>, zone: TimeZone) -> Self {
         let trust = trust::Trust::of(clock.as_ref());
         let mailroom = Arc::new(NoMailroom);
-        Self { store, clock, archive, mailroom, zone, written: HashMap::new(), ahead: None, trust }
+        Self { store, clock, archive, mailroom, zone, written: HashMap::new(), ahead: None, trust, retry_copies_at: None }
     }
 
     /// Purges messages in these mailboxes.
@@ -119,6 +122,11 @@ impl Run {
                 Step::IdleUntil(at) => wake = Some(wake.map_or(at, |wake| wake.min(at))),
                 Step::Idle => {}
             }
+        }
+        match self.destroy_copies(now)? {
+            Step::Worked => return Ok(Step::Worked),
+            Step::IdleUntil(at) => wake = Some(wake.map_or(at, |wake| wake.min(at))),
+            Step::Idle => {}
         }
         Ok(wake.map_or(Step::Idle, Step::IdleUntil))
     }

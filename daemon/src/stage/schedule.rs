@@ -111,7 +111,7 @@ impl Schedule {
         let wanted = self.store.view(|views| views.erasures_to_plan(now));
         for request in &wanted {
             let event = Event::ErasurePlanRequested(ErasurePlanRequested { request: *request });
-            match self.store.append_drafts(vec![draft(request.0, event)], Condition::RequestOpen(*request)) {
+            match self.store.append_drafts(vec![draft(request.0, event)], Condition::RequestLive(*request)) {
                 // It was completed in this very moment.
                 Ok(_) | Err(AppendError::Conflict(_)) => {}
                 Err(error) => return Err(error.into()),

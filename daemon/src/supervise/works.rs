@@ -5,14 +5,16 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 use retention_core::control::{
-    AddMailboxes, BackupRow, Checked, CheckpointRow, EnvelopeRow, ErrorBody, ErrorCode, Explanation, Finding,
-    GiveGrant, Line, MailboxFinding, PartRow, PartState, PolicyDiffRow, PolicyFileText, Progress, Severity,
+    AddMailboxes, AskForSubject, BackupRow, Checked, CheckpointRow, EnvelopeRow, ErrorBody, ErrorCode, Explanation,
+    Finding, GiveGrant, IdentifySubject, Line, MailboxFinding, PartRow, PartState, PolicyDiffRow, PolicyFileText,
+    Progress, Severity, SoughtSubject, SubjectRow,
 };
 use retention_core::event::grant::GrantRequested;
+use retention_core::event::subject::SubjectRequested;
 use retention_core::evidence::certificate::Subject;
 use retention_core::evidence::checkpoint::Checkpoint;
-use retention_core::id::{Digest, EntityId, Position};
-use retention_core::time::Timestamp;
+use retention_core::id::{Digest, EntityId, Position, RequestId};
+use retention_core::time::{Timestamp, Zone};
 use tokio::sync::mpsc;
 
 use super::evidence::EvidenceTold;
@@ -20,7 +22,7 @@ use super::mailboxes::Mailboxes;
 use super::metrics;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Metrics};
-use crate::control::{PolicyFacts, Sink, Works, judgement, terms};
+use crate::control::{PolicyFacts, Sink, Works, judgement, package, subjects, terms};
 use crate::stage::policies::PolicyHealth;
 use crate::store::tree::{Tree, TreeFileError};
 use crate::store::{ReadError, Store};
@@ -124,6 +126,33 @@ impl Works for DaemonWorks {
 
     fn grant_terms(&self, wanted: GiveGrant) -> Result<GrantRequested, ErrorBody> {
         terms::of(&self.store, wanted)
+    }
+
+    fn zone(&self) -> Zone {
+        let name = self.config.read().policies.timezone.iana_name().map(str::to_owned);
+        name.and_then(|name| name.parse().ok()).unwrap_or_else(Zone::utc)
+    }
+
+    fn find_subject(&self, uid: u32, sought: &SoughtSubject, sink: Sink<'_, SubjectRow>) -> Result<(), ErrorBody> {
+        subjects::find_for(&self.store, uid, sought, sink)
+    }
+
+    fn subject_terms(&self, wanted: AskForSubject) -> Result<SubjectRequested, ErrorBody> {
+        subjects::terms(&self.store, wanted, &self.zone(), self.clock.now())
+    }
+
+    fn identify_subject(
+        &self,
+        uid: u32,
+        request: RequestId,
+        wanted: IdentifySubject,
+        sink: Sink<'_, SubjectRow>,
+    ) -> Result<(), ErrorBody> {
+        subjects::identify(&self.store, uid, request, wanted, sink)
+    }
+
+    fn package_subject(&self, uid: u32, request: RequestId, recipients: &[String]) -> Result<Vec<u8>, ErrorBody> {
+        package::make(&self.store, uid, request, recipients, &self.zone(), self.clock.now())
     }
 
     fn checkpoints(&self, from: u64, limit: usize) -> Result<Vec<CheckpointRow>, ErrorBody> {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use retention_core::event::subject::RequestEnd;
 use retention_core::event::{Actor, Event};
 use retention_core::id::{EntityId, Position, RequestId, RestrictionId};
 
@@ -43,7 +44,11 @@ impl Subjects {
             Event::ErasureExceptionEnded(body) => {
                 self.requests.entry(body.request).or_default().exceptions.remove(&body.exception);
             }
-            Event::SubjectRequestCompleted(body) => self.requests.entry(body.request).or_default().is_over = true,
+            Event::SubjectRequestCompleted(body) => {
+                // What was refused in part is taken up again when what keeps it has gone away.
+                let seen = self.requests.entry(body.request).or_default();
+                seen.is_over |= body.end != RequestEnd::RefusedInPart;
+            }
             _ => {}
         }
     }

@@ -41,7 +41,7 @@ impl World {
     pub fn identify(&mut self, request: RequestId, records: &[EntityId]) -> Option<Position> {
         let (records, how) = (records.to_vec(), MARKER.to_owned());
         let event = Event::SubjectIdentified(SubjectIdentified { request, records, how });
-        self.person(OFFICER, request.0, event, Condition::RequestOpen(request))
+        self.person(OFFICER, request.0, event, Condition::RequestLive(request))
     }
 
     /// Excepts records from an erasure; returns where that stands.
@@ -54,14 +54,14 @@ impl World {
             review_at: Timestamp(self.clock.now().0 + MONTH_US),
             reason: MARKER.to_owned(),
         });
-        self.person(OFFICER, request.0, event, Condition::RequestOpen(request))
+        self.person(OFFICER, request.0, event, Condition::RequestLive(request))
     }
 
     /// Ends an exception.
     pub fn end_exception(&mut self, request: RequestId, exception: Position) {
         let event =
             Event::ErasureExceptionEnded(ErasureExceptionEnded { request, exception, reason: MARKER.to_owned() });
-        self.person(OFFICER, request.0, event, Condition::RequestOpen(request));
+        self.person(OFFICER, request.0, event, Condition::RequestLive(request));
     }
 
     /// Completes a request.

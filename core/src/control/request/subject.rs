@@ -1,5 +1,4 @@
-//! What callers send about data subjects and restrictions. It names persons, so nothing of it has a `Debug` that shows more
-//! than counts.
+//! What callers send about data subjects and restrictions. It names persons, so `Debug` shows none of it.
 
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -7,7 +6,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::Cursor;
 use crate::event::restriction::RestrictionGround;
 use crate::event::subject::{ErasureException, ErasureGround, RequestEnd, RequestKind};
-use crate::id::{EntityId, Position, RequestId};
+use crate::id::{EntityId, RequestId};
 use crate::time::Timestamp;
 
 /// The most identifiers by which one person is looked for.
@@ -67,7 +66,7 @@ pub struct IdentifySubject {
 /// Keeps records of an erasure by an exception.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct RefuseErasure {
+pub struct ExceptErasure {
     /// The records.
     pub records: Vec<EntityId>,
     /// By which exception.
@@ -80,14 +79,13 @@ pub struct RefuseErasure {
     pub reason: String,
 }
 
-/// Ends an exception.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+/// Asks for the package of a request.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct EndException {
-    /// The exception: where it stands in the log.
-    pub exception: Position,
-    /// Why.
-    pub reason: String,
+pub struct PackageSubject {
+    /// Whose age keys open it (`age1…`). Without any it is not encrypted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recipients: Vec<String>,
 }
 
 /// Completes a request.
@@ -189,5 +187,5 @@ macro_rules! nameless_debug {
 }
 
 nameless_debug!(
-    SoughtSubject AskForSubject IdentifySubject RefuseErasure EndException CompleteRequest PlaceRestriction
+    SoughtSubject AskForSubject IdentifySubject ExceptErasure PackageSubject CompleteRequest PlaceRestriction
 );

@@ -32,30 +32,7 @@ pub struct SubjectRow {
     pub holds: Vec<HoldId>,
     /// Whether its use is restricted.
     pub restricted: bool,
-}
-
-/// What is there of a data subject.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct SubjectSummary {
-    /// How many records were found.
-    pub records: u64,
-    /// How many of them are taken as theirs without a further word.
-    pub sure: u64,
-    /// How many a person has to look at.
-    pub to_look_at: u64,
-    /// Records of persons that are taken as one person: nothing else says that they are.
-    pub merged: Vec<EntityId>,
-    /// How many records bear an identifier that stands in theirs and was not asked for.
-    pub further: u64,
-    /// The sources.
-    pub sources: Vec<String>,
-    /// The mailboxes.
-    pub mailboxes: Vec<EntityId>,
-    /// How many are under a hold.
-    pub held: u64,
-    /// How many are restricted.
-    pub restricted: u64,
-    /// The requests that are about one of the records.
+    /// The requests that are about it.
     pub requests: Vec<RequestId>,
 }
 
@@ -86,6 +63,8 @@ pub struct SubjectRequestRow {
     pub left: u64,
     /// The newest plan of an erasure.
     pub plan: Option<PlanId>,
+    /// Bundles with copies of erased records, which are destroyed when it is completed.
+    pub bundles: u64,
     /// What it is called elsewhere.
     pub reference: String,
     /// Who entered it.

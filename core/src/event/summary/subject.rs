@@ -39,6 +39,11 @@ pub(super) fn facts_of(event: &Event) -> Facts {
         Event::SubjectRequestCompleted(b) => {
             fact("request", b.request).with("end", b.end.name()).naming("reason", &b.reason)
         }
+        Event::SubjectPackageMade(b) => fact("request", b.request)
+            .with("records", b.records)
+            .with("digest", b.digest)
+            .with("bytes", b.bytes)
+            .with("recipients", b.recipients),
         _ => Facts(Vec::new()),
     }
 }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::{Certificate, Disposed, Subject};
 use crate::event::saga::Residue;
 use crate::id::SagaId;
+use crate::text::html_escaped;
 
 const STYLE: &str = "body{font:11pt/1.45 serif;max-width:44em;margin:2em auto;padding:0 1em}h1{font-size:1.5em}\
 table{border-collapse:collapse;width:100%;margin:.5em 0 1.2em}td,th{border:1px solid #999;padding:.3em .6em;\
@@ -22,25 +23,25 @@ pub fn page(certificate: &Certificate) -> String {
     let mut page = format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>Certificate of disposition: {}</title>\
          <style>{STYLE}</style></head><body>\n<h1>Certificate of disposition</h1>\n<p>{} Written {} from the log <code>{}</code>.</p>\n",
-        escaped(&title),
-        escaped(&(what + ".")),
+        html_escaped(&title),
+        html_escaped(&(what + ".")),
         certificate.issued_at,
-        escaped(&certificate.log),
+        html_escaped(&certificate.log),
     );
     let approvals = match statement.approvals.as_slice() {
         [] if statement.needs_approval => "<b>none is in this certificate, though one was needed</b>".to_owned(),
         [] => "none was needed".to_owned(),
-        all => all.iter().map(|one| format!("{} on {}", escaped(&one.by), one.at)).collect::<Vec<_>>().join("<br>"),
+        all => all.iter().map(|one| format!("{} on {}", html_escaped(&one.by), one.at)).collect::<Vec<_>>().join("<br>"),
     };
     table(
         &mut page,
         "Decided",
         &[
-            ("Policy", escaped(&statement.policy)),
+            ("Policy", html_escaped(&statement.policy)),
             ("SHA-256 of the policy", code(&statement.policy_digest)),
             ("Plan", format!("{}, {} items, judged for {}", statement.plan, statement.planned, statement.judged_at)),
             ("SHA-256 of the plan", code(&statement.plan_digest)),
-            ("Asked for by", escaped(&statement.run_requested_by)),
+            ("Asked for by", html_escaped(&statement.run_requested_by)),
             ("Approved by", approvals),
         ],
     );
@@ -49,7 +50,7 @@ pub fn page(certificate: &Certificate) -> String {
         &mut page,
         "Done",
         &[
-            ("Run", format!("{}: {}", statement.run, escaped(end))),
+            ("Run", format!("{}: {}", statement.run, html_escaped(end))),
             ("Items purged", statement.purged.to_string()),
             ("Items left alone", statement.left_alone.to_string()),
             ("Key destroyed", statement.destroyed_at.map_or_else(|| "see below".to_owned(), |at| at.to_string())),
@@ -90,7 +91,7 @@ fn part(page: &mut String, saga: SagaId, disposed: &Disposed) {
             if residue.is_empty() { "nothing".to_owned() } else { residue.join("; ") },
         ));
     }
-    rows.push(("Ended", escaped(disposed.end.as_deref().unwrap_or("not over"))));
+    rows.push(("Ended", html_escaped(disposed.end.as_deref().unwrap_or("not over"))));
     table(page, &format!("Part {saga}"), &rows);
 }
 
@@ -105,7 +106,7 @@ fn said(residue: Residue) -> &'static str {
 
 fn table(page: &mut String, title: &str, rows: &[(&str, String)]) {
     // Writing to a string cannot fail.
-    let _ = write!(page, "<h2>{}</h2>\n<table>", escaped(title));
+    let _ = write!(page, "<h2>{}</h2>\n<table>", html_escaped(title));
     for (name, value) in rows {
         let _ = write!(page, "<tr><th>{name}</th><td>{value}</td></tr>");
     }
@@ -114,8 +115,4 @@ fn table(page: &mut String, title: &str, rows: &[(&str, String)]) {
 
 fn code(digest: &crate::id::Digest) -> String {
     format!("<code>{digest}</code>")
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

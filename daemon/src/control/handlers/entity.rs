@@ -96,10 +96,15 @@ pub(crate) async fn show(
         .see(move |views| {
             let row = row(views, id).ok_or_else(missing)?;
             let links = views.links.of(id).map(|link| LinkRow { relation: link.relation, to: link.to }).collect();
-            Ok((row, links, views.holds_of(id)))
+            Ok((row, links, views.holds_of(id), views.small.restrictions.of(id)))
         })
         .await?;
-    let (entity, links, holds): (EntityRow, Vec<LinkRow>, _) = seen;
+    let (entity, links, holds, restrictions): (EntityRow, Vec<LinkRow>, _, _) = seen;
+    if let Some(restriction) = restrictions.first() {
+        let message = format!("the use of {id} is restricted by {restriction} (GDPR Art. 18): it is not shown");
+        return Err(ApiError::saying(ErrorCode::WrongState, message)
+            .hint(format!("retentionctl explain {id} says what becomes of it; retentionctl restriction list says why")));
+    }
     if entity.state == EntityState::Quarantined {
         return Err(ApiError::saying(ErrorCode::WrongState, format!("{id} is in quarantine and hidden"))
             .hint(format!("retentionctl quarantine restore {id} --reason … takes it back out")));

@@ -10,7 +10,7 @@ use retention_core::event::erasure::EntityRestored;
 use retention_core::event::saga::{Receipt, Step};
 use retention_core::event::{Actor, Draft, Event};
 use retention_core::id::{Digest, EntityId, SagaId};
-use retention_core::view::{Condition, Saga, Views};
+use retention_core::view::{BundleState, Condition, Saga, Views};
 
 use super::super::answer::{Batch, Wanted, blocking, work};
 use super::super::error::ApiError;
@@ -42,6 +42,10 @@ fn export_row(saga: SagaId, view: &Saga) -> Option<ExportRow> {
         items: *items,
         bytes: *bytes,
         verified: view.receipt(Step::VerifyExport).is_some(),
+        destroyed_at: match view.bundle {
+            Some(BundleState::Destroyed(at)) => Some(at),
+            Some(BundleState::BeingDestroyed) | None => None,
+        },
     })
 }
 

@@ -5,14 +5,18 @@ use axum::extract::{Extension, State};
 use retention_core::control::{Attention, Caller as WireCaller, CheckConfig, Checked, Status, StoreState};
 use retention_core::event::backup::StoreRestored;
 use retention_core::event::clock::ClockDoubted;
-use retention_core::id::{GrantId, HoldId, LayoutId, PlanId, Position, RunId};
-use retention_core::view::{EntityState, Grant, GrantState, PlanState, RunState, Views};
+use retention_core::id::{GrantId, HoldId, LayoutId, PlanId, Position, RequestId, RunId};
+use retention_core::time::Timestamp;
+use retention_core::view::{EntityState, Grant, GrantState, PlanState, RunState, SubjectRequest, Views};
 
 use super::super::answer::blocking;
 use super::super::error::ApiError;
 use super::super::input::Body;
 use super::{Caller, Shared};
 use crate::store::ReadOnly;
+
+/// What must be answered so soon is told: a week, in microseconds.
+const SOON_US: i64 = 7 * 24 * 60 * 60 * 1_000_000;
 
 pub(crate) async fn status(
     State(control): State<Shared>,
@@ -26,6 +30,7 @@ pub(crate) async fn status(
     let damage = control.log.read_only();
     let mut attention: Vec<Attention> = counts.stuck.into_iter().map(|run| Attention::RunStuck { run }).collect();
     attention.extend(counts.grants_left.into_iter().map(|grant| Attention::GrantLeft { grant }));
+    attention.extend(counts.late.into_iter().map(|(request, due_at)| Attention::RequestLate { request, due_at }));
     attention.extend(
         damage.clone().map(|ReadOnly { code, says }| Attention::StoreReadOnly { code: code.to_owned(), message: says }),
     );
@@ -62,6 +67,10 @@ pub(crate) async fn status(
         purged: counts.purged,
         holds: counts.holds,
         holds_for_review: counts.holds_for_review,
+        requests_open: counts.requests_open,
+        requests_due_soon: counts.requests_due_soon,
+        requests_for_review: counts.requests_for_review,
+        restrictions: counts.restrictions,
         paused: counts.paused,
         plans_waiting: counts.plans_waiting,
         grants_waiting: counts.grants_waiting,
@@ -82,6 +91,11 @@ struct Counts {
     purged: u64,
     holds: u64,
     holds_for_review: Vec<HoldId>,
+    requests_open: u64,
+    requests_due_soon: Vec<RequestId>,
+    requests_for_review: Vec<RequestId>,
+    late: Vec<(RequestId, Timestamp)>,
+    restrictions: u64,
     paused: Vec<String>,
     plans_waiting: Vec<PlanId>,
     grants_waiting: Vec<GrantId>,
@@ -95,13 +109,16 @@ struct Counts {
 }
 
 impl Counts {
-    fn of(views: &Views, now: retention_core::time::Timestamp) -> Self {
+    fn of(views: &Views, now: Timestamp) -> Self {
         let small = &views.small;
         let runs_in = |wanted: fn(RunState) -> bool| {
             small.runs.iter().filter(|(_, run)| wanted(run.state)).map(|(id, _)| id).collect::<Vec<_>>()
         };
         let grants_that = |wanted: &dyn Fn(&Grant) -> bool| {
             small.grants.open().filter(|(_, grant)| wanted(grant)).map(|(id, _)| id).collect::<Vec<_>>()
+        };
+        let requests_that = |wanted: &dyn Fn(&SubjectRequest) -> bool| {
+            small.subjects.iter().filter(|(_, request)| wanted(request)).map(|(id, _)| id).collect::<Vec<_>>()
         };
         let layouts = small.layouts.iter().map(|(id, _)| id).collect::<Vec<LayoutId>>();
         Self {
@@ -118,6 +135,19 @@ impl Counts {
                 .filter(|(_, hold)| hold.is_due_for_review(now))
                 .map(|(id, _)| id)
                 .collect(),
+            requests_open: small.subjects.iter().filter(|(_, request)| request.ended.is_none()).count() as u64,
+            requests_due_soon: requests_that(&|request| {
+                let soon = Timestamp(now.0.saturating_add(SOON_US));
+                request.is_overdue(soon) && !request.is_overdue(now)
+            }),
+            requests_for_review: requests_that(&|request| request.is_due_for_review(now)),
+            late: small
+                .subjects
+                .iter()
+                .filter(|(_, request)| request.is_overdue(now))
+                .map(|(id, request)| (id, request.due_at))
+                .collect(),
+            restrictions: small.restrictions.all().filter(|(_, one)| one.lifted_at.is_none()).count() as u64,
             paused: small.pauses.iter().map(ToString::to_string).collect(),
             plans_waiting: small
                 .plans

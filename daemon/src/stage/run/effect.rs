@@ -40,7 +40,7 @@ fn formats_of(policy: &Policy, script: ScriptKind) -> BTreeSet<ExportFormat> {
 }
 
 impl Run {
-    fn export_key(&self, id: SagaId) -> retention_core::id::Digest {
+    pub(super) fn export_key(&self, id: SagaId) -> retention_core::id::Digest {
         let store = self.store.view(|views| views.small.store);
         saga::idempotency_key(store, id, ScriptStep::Export)
     }

@@ -1,0 +1,326 @@
+//! Data subjects, and what they ask for.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Extension, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use retention_core::control::{
+    Accepted, ActorName, AskForSubject, Because, CompleteRequest, ENTITIES_PER_REQUEST_MAX, ErrorCode, ExceptErasure,
+    ExceptionRow, IdentifySubject, PackageSubject, RequestQuery, RequestRecordRow, RequestsWanted, SoughtSubject,
+    SubjectRequestDetail, SubjectRequestRow,
+};
+use retention_core::event::subject::{
+    ErasureExcepted, ErasureExceptionEnded, RequestKind, SubjectRequestCompleted, SubjectRequestExtended,
+};
+use retention_core::event::{Actor, Event};
+use retention_core::id::{EntityId, Position, RequestId};
+use retention_core::time::Timestamp;
+use retention_core::view::{Condition, SubjectRequest, Views};
+
+use super::super::answer::{Batch, Wanted, blocking, list as answer_list, work};
+use super::super::error::ApiError;
+use super::super::input::{Argument, Asked, Body, check_reason, check_text};
+use super::super::log::{self, Log};
+use super::super::subjects::months_after;
+use super::{About, Caller, Shared, entity, not_found};
+
+/// What nobody can name: bytes for whoever asked.
+const BYTES: &str = "application/octet-stream";
+
+/// The longest time until the answer, with its extension, in months (GDPR Art. 12(3)).
+const MONTHS_MAX: u32 = 3;
+
+pub(crate) async fn find(
+    State(control): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Body(sought): Body<SoughtSubject>,
+) -> Result<Response, ApiError> {
+    let (works, uid) = (Arc::clone(&control.works), caller.peer.uid);
+    check_count(sought.records.len())?;
+    Ok(work(move |sink| works.find_subject(uid, &sought, sink)))
+}
+
+pub(crate) async fn ask(
+    State(control): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Body(wanted): Body<AskForSubject>,
+) -> Result<Json<Accepted>, ApiError> {
+    check_count(wanted.subject.records.len())?;
+    let wanted = AskForSubject { reference: check_text(wanted.reference)?, ..wanted };
+    let works = Arc::clone(&control.works);
+    let body = blocking(move || works.subject_terms(wanted).map_err(ApiError)).await?;
+    control.request(&caller, About::Daemon, Event::SubjectRequested(body)).await.map(Json)
+}
+
+pub(crate) async fn list(
+    State(control): State<Shared>,
+    wanted: Wanted,
+    Asked(query): Asked<RequestQuery>,
+) -> Result<Response, ApiError> {
+    let log = Arc::clone(&control.log);
+    let (now, show) = (control.clock.now(), query.show);
+    answer_list(wanted, query.after, query.limit, move |after, limit| {
+        let from = after.map_or(0, |cursor| cursor.0);
+        let collect = |views: &Views| {
+            let requests = views.small.subjects.iter();
+            let wanted = requests.filter(|(id, request)| id.0.0 > from && is_wanted(show, request, now));
+            Batch::cut(wanted.map(|(id, request)| (id.0.0, row(views, id, request, now))), limit)
+        };
+        let Batch { rows, next } = log::look(&log, collect).ok_or_else(|| ApiError::of(ErrorCode::Internal))?;
+        let rows = rows.into_iter().map(|row| with_words(&log, row)).collect::<Result<_, _>>()?;
+        Ok(Batch { rows, next })
+    })
+    .await
+}
+
+fn is_wanted(show: RequestsWanted, request: &SubjectRequest, now: Timestamp) -> bool {
+    match show {
+        RequestsWanted::Open => request.ended.is_none(),
+        RequestsWanted::Overdue => request.is_overdue(now),
+        RequestsWanted::DueForReview => request.is_due_for_review(now),
+        RequestsWanted::All => true,
+    }
+}
+
+/// A row without what people wrote.
+fn row(views: &Views, id: RequestId, request: &SubjectRequest, now: Timestamp) -> SubjectRequestRow {
+    SubjectRequestRow {
+        request: id,
+        kind: request.kind,
+        ground: request.ground,
+        state: views.state_of_request(request),
+        received_at: request.received_at,
+        due_at: request.due_at,
+        timezone: request.timezone.clone(),
+        extended: request.first_due_at.is_some(),
+        overdue: request.is_overdue(now),
+        records: request.records().len() as u64,
+        left: views.left_of(request).len() as u64,
+        plan: request.plans.last().copied(),
+        bundles: views.bundles_left(request),
+        reference: String::new(),
+        entered_by: ActorName(request.entered_by.map_or(Actor::Daemon, Actor::Person)),
+        end: request.ended.map(|(_, end)| end),
+        ended_at: request.ended.map(|(at, _)| at),
+    }
+}
+
+/// What it is called elsewhere is free text, and in the sealed event alone.
+fn with_words(log: &Arc<dyn Log>, mut row: SubjectRequestRow) -> Result<SubjectRequestRow, ApiError> {
+    if let Some(Event::SubjectRequested(body)) = log.event(row.request.0)?.as_ref().and_then(|found| found.event()) {
+        row.reference.clone_from(&body.reference);
+    }
+    Ok(row)
+}
+
+pub(crate) async fn show(
+    State(control): State<Shared>,
+    Argument(id): Argument<RequestId>,
+) -> Result<Json<SubjectRequestDetail>, ApiError> {
+    let now = control.clock.now();
+    let seen = control.see(move |views| {
+        let request = found(views, id)?;
+        let records = request.records().iter().filter_map(|record| record_row(views, request, *record)).collect();
+        Ok((row(views, id, request, now), request.clone(), records))
+    });
+    let (row, request, records): (SubjectRequestRow, SubjectRequest, Vec<RequestRecordRow>) = seen.await?;
+    let log = Arc::clone(&control.log);
+    blocking(move || {
+        let exceptions = request.exceptions.keys().map(|position| exception_row(&log, &request, *position));
+        let exceptions = exceptions.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect();
+        Ok(Json(SubjectRequestDetail {
+            request: with_words(&log, row)?,
+            identified_by: request
+                .identified
+                .as_ref()
+                .map(|identified| ActorName(identified.by.map_or(Actor::Daemon, Actor::Person))),
+            records,
+            exceptions,
+            plans: request.plans,
+        }))
+    })
+    .await
+}
+
+fn record_row(views: &Views, request: &SubjectRequest, record: EntityId) -> Option<RequestRecordRow> {
+    let shown = entity::row(views, record)?;
+    let is_gone = shown.state == retention_core::control::EntityState::Purged;
+    Some(RequestRecordRow {
+        record,
+        state: shown.state,
+        kept: request.kept.get(&record).copied().filter(|_| !is_gone),
+        excepted: request.excepts(record),
+        holds: views.holds_of(record),
+        restricted: views.small.restrictions.covers(record),
+    })
+}
+
+fn exception_row(
+    log: &Arc<dyn Log>,
+    request: &SubjectRequest,
+    position: Position,
+) -> Result<Option<ExceptionRow>, ApiError> {
+    let recorded = log.event(position)?;
+    let Some(Event::ErasureExcepted(body)) = recorded.as_ref().and_then(|recorded| recorded.event()) else {
+        return Ok(None);
+    };
+    Ok(Some(ExceptionRow {
+        exception: position,
+        ground: body.exception,
+        records: body.records.clone(),
+        owner: body.owner.clone(),
+        review_at: body.review_at,
+        reason: body.reason.clone(),
+        ended_at: request.exceptions.get(&position).and_then(|exception| exception.ended_at),
+    }))
+}
+
+pub(crate) async fn identify(
+    State(control): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Argument(id): Argument<RequestId>,
+    Body(wanted): Body<IdentifySubject>,
+) -> Result<Response, ApiError> {
+    check_count(wanted.include.len() + wanted.exclude.len())?;
+    let wanted = IdentifySubject { how: check_reason(wanted.how)?, ..wanted };
+    control.see(move |views| found(views, id).map(|_| ())).await?;
+    let (works, uid) = (Arc::clone(&control.works), caller.peer.uid);
+    Ok(work(move |sink| works.identify_subject(uid, id, wanted, sink)))
+}
+
+pub(crate) async fn extend(
+    State(control): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Argument(id): Argument<RequestId>,
+    Body(because): Body<Because>,
+) -> Result<Json<Accepted>, ApiError> {
+    let reason = check_reason(because.reason)?;
+    let request = control.see(move |views| found(views, id).cloned()).await?;
+    if request.first_due_at.is_some() {
+        return Err(ApiError::saying(ErrorCode::WrongState, format!("{id} was extended before"))
+            .hint("an answer may take three months at most (GDPR Art. 12(3))"));
+    }
+    if request.is_overdue(control.clock.now()) {
+        return Err(ApiError::saying(ErrorCode::WrongState, format!("the answer to {id} is late already"))
+            .hint("the data subject must be told of an extension within the first month (GDPR Art. 12(3))"));
+    }
+    let zone = request.timezone.parse().map_err(|_| ApiError::of(ErrorCode::Internal))?;
+    let due_at = months_after(MONTHS_MAX, request.received_at, &zone);
+    let event = Event::SubjectRequestExtended(SubjectRequestExtended { request: id, due_at, reason });
+    control.request_if(&caller, About::Position(id.0), event, Condition::RequestOpen(id)).await.map(Json)
+}
+
+pub(crate) async fn except(
+    State(control): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Argument(id): Argument<RequestId>,
+    Body(wanted): Body<ExceptErasure>,
+) -> Result<Json<Accepted>, ApiError> {
+    check_count(wanted.records.len())?;
+    let now = control.clock.now();
+    if wanted.review_at <= now {
+        return Err(ApiError::saying(ErrorCode::BadRequest, "somebody has to look again at a day that is to come"));
+    }
+    let body = ErasureExcepted {
+        request: id,
+        records: in_order(wanted.records),
+        exception: wanted.exception,
+        owner: check_reason(wanted.owner)?,
+        review_at: wanted.review_at,
+        reason: check_reason(wanted.reason)?,
+    };
+    let records = body.records.clone();
+    control
+        .see(move |views| {
+            let request = found(views, id)?;
+            if request.kind != RequestKind::Erase {
+                return Err(ApiError::saying(ErrorCode::WrongState, format!("{id} asks for no erasure")));
+            }
+            let is_strange = |record: &&EntityId| request.records().binary_search(record).is_err();
+            match records.iter().find(is_strange) {
+                Some(record) => {
+                    Err(ApiError::saying(ErrorCode::BadRequest, format!("{id} is not about {record}; nothing was kept"))
+                        .hint(format!("retentionctl subject show {id}")))
+                }
+                None if records.is_empty() => {
+                    Err(ApiError::saying(ErrorCode::BadRequest, "an exception names the records that it keeps"))
+                }
+                None => Ok(()),
+            }
+        })
+        .await?;
+    let event = Event::ErasureExcepted(body);
+    control.request_if(&caller, About::Position(id.0), event, Condition::RequestLive(id)).await.map(Json)
+}
+
+fn in_order(mut records: Vec<EntityId>) -> Vec<EntityId> {
+    records.sort_unstable();
+    records.dedup();
+    records
+}
+
+pub(crate) async fn end_exception(
+    State(control): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Argument((id, exception)): Argument<(RequestId, Position)>,
+    Body(because): Body<Because>,
+) -> Result<Json<Accepted>, ApiError> {
+    let reason = check_reason(because.reason)?;
+    control
+        .see(move |views| match found(views, id)?.exceptions.get(&exception) {
+            Some(known) if known.ended_at.is_none() => Ok(()),
+            Some(_) | None => {
+                let message = format!("{id} has no exception {} in force", exception.0);
+                Err(ApiError::saying(ErrorCode::NotFound, message).hint(format!("retentionctl subject show {id}")))
+            }
+        })
+        .await?;
+    let event = Event::ErasureExceptionEnded(ErasureExceptionEnded { request: id, exception, reason });
+    control.request_if(&caller, About::Position(id.0), event, Condition::RequestLive(id)).await.map(Json)
+}
+
+pub(crate) async fn package(
+    State(control): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Argument(id): Argument<RequestId>,
+    Body(wanted): Body<PackageSubject>,
+) -> Result<Response, ApiError> {
+    control.see(move |views| found(views, id).map(|_| ())).await?;
+    let (works, uid) = (Arc::clone(&control.works), caller.peer.uid);
+    let bytes = blocking(move || works.package_subject(uid, id, &wanted.recipients).map_err(ApiError)).await?;
+    Ok(([(CONTENT_TYPE, BYTES)], bytes).into_response())
+}
+
+pub(crate) async fn complete(
+    State(control): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Argument(id): Argument<RequestId>,
+    Body(wanted): Body<CompleteRequest>,
+) -> Result<Json<Accepted>, ApiError> {
+    let (end, reason, now) = (wanted.end, check_reason(wanted.reason)?, control.clock.now());
+    control
+        .see(move |views| {
+            views.may_complete(found(views, id)?, end, now).map_err(|why| {
+                ApiError::saying(ErrorCode::WrongState, format!("{id} is not {}: {why}", end.name()))
+                    .hint(format!("retentionctl subject show {id}"))
+            })
+        })
+        .await?;
+    let event = Event::SubjectRequestCompleted(SubjectRequestCompleted { request: id, end, reason });
+    control.request_if(&caller, About::Position(id.0), event, Condition::RequestOpen(id)).await.map(Json)
+}
+
+fn found(views: &Views, id: RequestId) -> Result<&SubjectRequest, ApiError> {
+    let missing = || not_found("request", id).hint("retentionctl subject list --all");
+    views.small.subjects.get(id).ok_or_else(missing)
+}
+
+fn check_count(records: usize) -> Result<(), ApiError> {
+    if records <= ENTITIES_PER_REQUEST_MAX {
+        return Ok(());
+    }
+    let message = format!("at most {ENTITIES_PER_REQUEST_MAX} records are named at once; nothing was recorded");
+    Err(ApiError::saying(ErrorCode::TooLarge, message))
+}
