@@ -51,6 +51,7 @@ PYTHONPATH=$(cd "$modules" && pwd)${PYTHONPATH:+:$PYTHONPATH}
 export PYTHONPATH
 need_module cryptography
 need_module pymerkle
+need age age                      # opens what is handed to a data subject
 need setpriv util-linux           # a second person at the control socket
 need systemd-analyze systemd      # checks the units
 

@@ -80,10 +80,9 @@ pub fn files(heading: &Heading, records: &[Packaged<'_>], kept: &[Kept]) -> Vec<
         PackageFile { name: PAGE.to_owned(), bytes: page(heading, records, kept, &tables).into_bytes() },
         PackageFile { name: DATA.to_owned(), bytes: data(heading, records, kept) },
     ];
-    files.extend(tables.iter().map(|((kind, source), rows)| PackageFile {
-        name: csv_name(*kind, source),
-        bytes: csv(rows),
-    }));
+    files.extend(
+        tables.iter().map(|((kind, source), rows)| PackageFile { name: csv_name(*kind, source), bytes: csv(rows) }),
+    );
     files
 }
 
@@ -225,7 +224,8 @@ fn page(
 
 fn record_table(page: &mut String, one: &Packaged<'_>, first_seen: &str) {
     let restricted = if one.restricted { "; its use is restricted" } else { "" };
-    let _ = writeln!(page, "<table><tr><th>Record</th><td>{}, stored since {first_seen}{restricted}</td></tr>", one.entity);
+    let _ =
+        writeln!(page, "<table><tr><th>Record</th><td>{}, stored since {first_seen}{restricted}</td></tr>", one.entity);
     let cells = one.layout.columns.iter().zip(one.record.cells.iter());
     for (column, cell) in cells {
         if let Some(cell) = cell.filter(|cell| !cell.trim().is_empty()) {
@@ -278,7 +278,13 @@ mod tests {
             made_at: Timestamp(86_400_000_000),
             zone: Zone::utc(),
         };
-        let one = Packaged { entity: EntityId(7), layout: &layout, record: &record, first_seen: Timestamp(0), restricted: true };
+        let one = Packaged {
+            entity: EntityId(7),
+            layout: &layout,
+            record: &record,
+            first_seen: Timestamp(0),
+            restricted: true,
+        };
         let kept = [Kept {
             title: "Prospects".to_owned(),
             legal_basis: "GDPR 5(1)(e)".to_owned(),

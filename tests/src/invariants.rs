@@ -7,6 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use retention_core::event::codec::Bodies;
+use retention_core::event::erasure::BundleDestructionStarted;
 use retention_core::event::saga::{Receipt, SagaItem, Step};
 use retention_core::event::{Actor, Envelope, Event, EventType, Recorded};
 use retention_core::evidence::ParsedItem;
@@ -64,6 +65,8 @@ struct History {
     sagas: BTreeMap<SagaId, SagaSeen>,
     destroyed: BTreeMap<EntityId, Position>,
     subjects: subjects::Subjects,
+    /// The bundles whose destruction was begun, and whether it is over.
+    dismissed: BTreeMap<SagaId, (Digest, bool)>,
     violations: Vec<Violation>,
 }
 
@@ -88,6 +91,23 @@ struct SagaSeen {
 }
 
 impl History {
+    /// The copy of what was erased goes with the answer, and never while a hold covers what it is a copy of.
+    fn bundle_dismissed(&mut self, position: Position, body: &BundleDestructionStarted) {
+        self.dismissed.insert(body.saga, (body.manifest, false));
+        if !self.subjects.is_answered(body.request) {
+            self.blame("copy_destroyed_before_the_answer", position, None, "its data subject has none");
+        }
+        let purged: Vec<EntityId> =
+            self.sagas.get(&body.saga).map(|saga| saga.pivot.keys().copied().collect()).unwrap_or_default();
+        let is_held = |entity: &EntityId| {
+            let mut holds = self.holds.values();
+            holds.any(|(held, until)| held.contains(entity) && until.is_none_or(|until| self.now < until))
+        };
+        if let Some(entity) = purged.into_iter().find(is_held) {
+            self.blame("copy_destroyed_under_hold", position, Some(entity), "a hold covers it");
+        }
+    }
+
     fn blame(&mut self, invariant: &'static str, position: Position, entity: Option<EntityId>, detail: &str) {
         let detail = detail.to_owned();
         self.violations.push(Violation { invariant, position: Some(position), entity, detail });
@@ -122,6 +142,8 @@ impl History {
             }
             Event::ItemsSkipped(body) => self.left_alone(body.saga, body.items.iter().map(|(entity, _)| *entity)),
             Event::EntityRestored(body) => self.left_alone(body.saga, entity.into_iter()),
+            Event::BundleDestructionStarted(body) => self.bundle_dismissed(position, body),
+            Event::BundleDestroyed(body) => drop(self.dismissed.insert(body.saga, (body.manifest, true))),
             Event::StepSucceeded(body) if body.step == Step::VerifyExport => {
                 if let Some(saga) = self.sagas.get_mut(&body.saga) {
                     saga.verified = match (&body.receipt, body.compensation) {
@@ -420,7 +442,11 @@ fn bundles(exports: &Path, history: &mut History) {
         held.insert(digest, items.map(|item| (item.entity, item.version)).collect());
     }
     let mut missing = Vec::new();
-    for saga in history.sagas.values() {
+    for (id, saga) in &history.sagas {
+        // Its purge was looked at when it happened.
+        if history.dismissed.contains_key(id) {
+            continue;
+        }
         let bundle = saga.verified.and_then(|manifest| held.get(&manifest));
         for (entity, position) in &saga.pivot {
             let planned = saga.items.iter().find(|item| item.entity == *entity).map(|item| item.version);
@@ -428,6 +454,10 @@ fn bundles(exports: &Path, history: &mut History) {
                 missing.push((*position, *entity));
             }
         }
+    }
+    let left = history.dismissed.values().any(|(manifest, is_over)| *is_over && held.contains_key(manifest));
+    if left {
+        history.violations.push(Violation::of("destroyed_copy_is_there", None, "a bundle that is said to be gone"));
     }
     for (position, entity) in missing {
         history.blame("purge_without_verified_export", position, Some(entity), "no bundle on disk holds it");

@@ -5,6 +5,7 @@ mod backups;
 mod batches;
 mod decided;
 mod offline;
+mod people_ask;
 mod proofs;
 
 use std::path::Path;

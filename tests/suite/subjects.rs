@@ -380,3 +380,106 @@ fn an_erasure_survives_a_crash_at_every_flush() {
         assert!(stops >= 18, "the scenario has only {stops} flushes");
     }
 }
+
+/// Everything is erased, and one bundle holds the copy of it.
+fn erased() -> (World, RequestId, [EntityId; 2]) {
+    let (mut world, request, records, _, plan) = planned();
+    world.approve(plan, APPROVER);
+    world.finish();
+    assert_eq!((world.request_state(request), world.bundles()), (RequestState::Erased, 1));
+    (world, request, records)
+}
+
+#[test]
+fn the_copy_of_what_was_erased_goes_with_the_answer_and_not_before() {
+    let (mut world, request, _) = erased();
+    world.clock.advance(DAY * 20);
+    world.settle();
+    assert_eq!(world.bundles(), 1, "nobody has the answer yet");
+    world.complete(request, RequestEnd::Fulfilled);
+    world.finish();
+    assert_eq!(world.export_entries(), 0, "{}", world.story());
+    let destroyed = |event: &Event| matches!(event, Event::BundleDestroyed(body) if body.was_there);
+    assert!(has(&world.log(), destroyed), "{}", world.story());
+    let left = world.store().view(|views| views.bundles_left(views.small.subjects.get(request).unwrap()));
+    assert_eq!(left, 0);
+    world.check();
+}
+
+#[test]
+fn a_hold_on_what_was_erased_keeps_the_copy_until_it_is_over() {
+    let (mut world, request, records) = erased();
+    let hold = world.hold(&records[1..]).unwrap();
+    world.complete(request, RequestEnd::Fulfilled);
+    world.finish();
+    assert_eq!(world.bundles(), 1, "{}", world.story());
+    world.release(hold);
+    world.finish();
+    assert_eq!(world.bundles(), 0, "{}", world.story());
+}
+
+#[test]
+fn what_was_refused_in_part_is_erased_after_the_answer_when_the_hold_is_over() {
+    let (mut world, request, records, _, plan) = planned();
+    let hold = world.hold(&records[..1]).unwrap();
+    world.approve(plan, APPROVER);
+    world.finish();
+    world.complete(request, RequestEnd::RefusedInPart);
+    world.finish();
+    assert_eq!((world.request_state(request), world.bundles()), (RequestState::Completed, 0));
+    world.release(hold);
+    world.finish();
+    let plans = world.plans_of(request);
+    assert_eq!(plans.len(), 2, "{}", world.story());
+    world.approve(plans[1], APPROVER);
+    world.finish();
+    assert_eq!(world.state_of(records[0]), EntityState::Purged, "{}", world.story());
+    assert_eq!(world.bundles(), 0, "its data subject has the answer already");
+    world.check();
+}
+
+#[test]
+fn what_no_policy_could_decide_is_planned_again_under_other_policies() {
+    let mut world = World::new("P7D");
+    let suspended = policy("contacts", "P7D")
+        .replace("\"P1Y\"", "\"P1Y\"\nsuspend_while = { field = \"display_name\", op = \"exists\" }");
+    world.write_policy("contacts", &suspended);
+    let record = world.add("a", "2026-01-01");
+    world.settle();
+    let request = world.ask_for_erasure().unwrap();
+    world.identify(request, &[record]);
+    world.settle();
+    assert_eq!(kept(&world, request), [(record, KeptWhy::Undecided)], "{}", world.story());
+    world.write_policy("contacts", &policy("contacts", "P7D"));
+    world.settle();
+    is_taken_up_again(&mut world, request, record);
+}
+
+/// Returns whether the end of a request reached the flush.
+fn stop_at_the_end(nth: u64, remains: Remains) -> bool {
+    let (mut world, request, _) = erased();
+    world.gate.crash_at(nth, remains);
+    let before = world.crashes;
+    while world.request_state(request) != RequestState::Completed {
+        world.complete(request, RequestEnd::Fulfilled);
+    }
+    world.finish();
+    assert_eq!(world.export_entries(), 0, "flush {nth}, {remains:?}\n{}", world.story());
+    let destroyed = |recorded: &&Recorded| matches!(recorded.event(), Some(Event::BundleDestroyed(_)));
+    assert_eq!(world.log().iter().filter(destroyed).count(), 1, "flush {nth}, {remains:?}");
+    let is_stopped = world.crashes > before;
+    world.reopen();
+    is_stopped
+}
+
+#[test]
+fn the_destruction_of_a_copy_survives_a_crash_at_every_flush() {
+    for remains in [Remains::Lost, Remains::Torn, Remains::Kept, Remains::Flushed] {
+        let mut stops = 0;
+        while stop_at_the_end(stops + 1, remains) {
+            stops += 1;
+        }
+        println!("{remains:?}: stopped at {stops} flushes");
+        assert!(stops >= 4, "the scenario has only {stops} flushes");
+    }
+}

@@ -302,9 +302,8 @@ mod tests {
     fn whoever_changes_anything_needs_more_than_reading() {
         use Operation::{ConfigCheck, ExportVerify, PolicyDiff, SubjectFind};
         for &operation in Operation::ALL {
-            let reads =
-                operation.method() == Method::Get
-                    || matches!(operation, ConfigCheck | PolicyDiff | ExportVerify | SubjectFind);
+            let reads = operation.method() == Method::Get
+                || matches!(operation, ConfigCheck | PolicyDiff | ExportVerify | SubjectFind);
             assert_eq!(operation.role() == Role::Auditor, reads, "{operation:?}");
         }
     }

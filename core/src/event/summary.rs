@@ -360,10 +360,9 @@ fn facts_of_saga(event: &Event) -> Facts {
         Event::BundleDestructionStarted(b) => {
             fact("request", b.request).with("saga", b.saga).with("manifest", b.manifest)
         }
-        Event::BundleDestroyed(b) => fact("request", b.request)
-            .with("saga", b.saga)
-            .with("manifest", b.manifest)
-            .with("was_there", b.was_there),
+        Event::BundleDestroyed(b) => {
+            fact("request", b.request).with("saga", b.saga).with("manifest", b.manifest).with("was_there", b.was_there)
+        }
         _ => Facts(Vec::new()),
     }
 }

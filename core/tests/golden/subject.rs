@@ -1,13 +1,13 @@
 //! Samples of what data subjects ask for, and of restrictions.
 
 use retention_core::event::Event;
+use retention_core::event::erasure::{BundleDestroyed, BundleDestructionStarted};
 use retention_core::event::restriction::{RestrictionGround, RestrictionLifted, RestrictionPlaced};
 use retention_core::event::subject::{
     ErasureExcepted, ErasureException, ErasureExceptionEnded, ErasureGround, ErasureKept, ErasurePlanRequested,
-    KeptRecord, KeptWhy, RequestEnd, RequestKind, SubjectIdentified, SubjectRequestCompleted, SubjectRequestExtended,
-    SubjectPackageMade, SubjectRequested,
+    KeptRecord, KeptWhy, RequestEnd, RequestKind, SubjectIdentified, SubjectPackageMade, SubjectRequestCompleted,
+    SubjectRequestExtended, SubjectRequested,
 };
-use retention_core::event::erasure::{BundleDestroyed, BundleDestructionStarted};
 use retention_core::id::{EntityId, Handle, Position, RequestId, RestrictionId};
 use retention_core::subject::{Certainty, IdentifierKind, SoughtMark};
 
@@ -25,11 +25,15 @@ pub(super) fn events() -> Vec<Event> {
 fn copies() -> Vec<Event> {
     let (request, manifest) = (REQUEST, digest(7));
     let package = |recipients| {
-        Event::SubjectPackageMade(SubjectPackageMade { request, records: 3, digest: manifest, bytes: 70_000, recipients })
+        Event::SubjectPackageMade(SubjectPackageMade {
+            request,
+            records: 3,
+            digest: manifest,
+            bytes: 70_000,
+            recipients,
+        })
     };
-    let destroyed = |was_there| {
-        Event::BundleDestroyed(BundleDestroyed { request, saga: SAGA, manifest, was_there })
-    };
+    let destroyed = |was_there| Event::BundleDestroyed(BundleDestroyed { request, saga: SAGA, manifest, was_there });
     vec![
         package(0),
         package(2),

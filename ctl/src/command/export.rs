@@ -6,7 +6,8 @@ use super::{Call, Context, refuse, store, text};
 use crate::args::Export;
 use crate::exit::{Cause, Doing, Failure};
 
-pub(super) const COLUMNS: &[&str] = &["manifest", "run", "saga", "exported_at", "items", "bytes", "verified", "destroyed_at"];
+pub(super) const COLUMNS: &[&str] =
+    &["manifest", "run", "saga", "exported_at", "items", "bytes", "verified", "destroyed_at"];
 
 /// The fewest digits that may stand for a digest.
 const PREFIX_MIN: usize = 8;

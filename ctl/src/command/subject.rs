@@ -17,7 +17,17 @@ use crate::exit::{Cause, Doing, Failure};
 pub(super) const FOUND_COLUMNS: &[&str] =
     &["record", "kind", "source", "mailbox", "state", "sure", "why", "holds", "restricted", "requests"];
 pub(super) const COLUMNS: &[&str] = &[
-    "request", "kind", "state", "received_at", "due_at", "overdue", "records", "left", "plan", "bundles", "reference",
+    "request",
+    "kind",
+    "state",
+    "received_at",
+    "due_at",
+    "overdue",
+    "records",
+    "left",
+    "plan",
+    "bundles",
+    "reference",
     "end",
 ];
 
@@ -84,12 +94,7 @@ fn find(context: &mut Context, sought: &SoughtSubject) -> Result<ExitCode, Cause
     Ok(ExitCode::Done)
 }
 
-fn ask(
-    context: &mut Context,
-    kind: RequestKind,
-    ground: Option<ErasureGround>,
-    asked: Ask,
-) -> Result<ExitCode, Cause> {
+fn ask(context: &mut Context, kind: RequestKind, ground: Option<ErasureGround>, asked: Ask) -> Result<ExitCode, Cause> {
     let Ask { who, received_at, reference } = asked;
     let wanted = AskForSubject { kind, ground, subject: sought(who), received_at, reference };
     let accepted: Accepted = context.client.typed(&Call::to(Operation::SubjectAsk, &[]).with(&wanted))?;
@@ -131,12 +136,7 @@ fn note(context: &mut Context, call: &Call, request: RequestId) -> Result<ExitCo
     Ok(ExitCode::Done)
 }
 
-fn package(
-    context: &mut Context,
-    request: RequestId,
-    recipients: Vec<String>,
-    into: &Path,
-) -> Result<ExitCode, Cause> {
+fn package(context: &mut Context, request: RequestId, recipients: Vec<String>, into: &Path) -> Result<ExitCode, Cause> {
     // Before it is made: what is handed out is recorded, and then it has to arrive.
     files::none_exists(&[into.to_owned()])?;
     let is_encrypted = !recipients.is_empty();

@@ -207,7 +207,9 @@ fn answer(shape: Answer, row: RefOr<Schema>) -> ResponseBuilder {
             .content(NDJSON, json(line(row))),
         Answer::Stream => response.description("A stream of lines.").content(NDJSON, json(line(row))),
         Answer::File => {
-            let bytes = ObjectBuilder::new().schema_type(Type::String).format(Some(SchemaFormat::KnownFormat(KnownFormat::Binary)));
+            let bytes = ObjectBuilder::new()
+                .schema_type(Type::String)
+                .format(Some(SchemaFormat::KnownFormat(KnownFormat::Binary)));
             response
                 .description("The content of a file.")
                 .content("application/octet-stream", ContentBuilder::new().schema(Some(bytes)).build())

@@ -127,8 +127,11 @@ fn read_recipients(recipients: &[String]) -> Result<Vec<age::x25519::Recipient>,
     }
     let keys = recipients.iter().map(|text| text.trim().parse().map_err(|_| text));
     keys.collect::<Result<_, _>>().map_err(|_| {
-        ErrorBody::saying(ErrorCode::BadRequest, "one of the recipients is no public key of age; nothing was handed out")
-            .hint("age-keygen prints one: it begins with age1")
+        ErrorBody::saying(
+            ErrorCode::BadRequest,
+            "one of the recipients is no public key of age; nothing was handed out",
+        )
+        .hint("age-keygen prints one: it begins with age1")
     })
 }
 
@@ -148,7 +151,8 @@ fn zipped(files: &[PackageFile]) -> Result<Vec<u8>, ErrorBody> {
 }
 
 fn encrypted(plain: &[u8], keys: &[age::x25519::Recipient]) -> Result<Vec<u8>, ErrorBody> {
-    let failed = || ErrorBody::saying(ErrorCode::Internal, "the package could not be encrypted; nothing was handed out");
+    let failed =
+        || ErrorBody::saying(ErrorCode::Internal, "the package could not be encrypted; nothing was handed out");
     let recipients = keys.iter().map(|key| key as &dyn age::Recipient);
     let encryptor = age::Encryptor::with_recipients(recipients).map_err(|_| failed())?;
     let mut sealed = Vec::with_capacity(plain.len() + 4_096);

@@ -85,9 +85,7 @@ pub fn identify(
         }
         found.tie(*record, Tie::Named);
     }
-    found.keep_only(|record, ties| {
-        ties.iter().any(|tie| tie.is_sure()) && !wanted.exclude.contains(&record)
-    });
+    found.keep_only(|record, ties| ties.iter().any(|tie| tie.is_sure()) && !wanted.exclude.contains(&record));
     let records: Vec<EntityId> = found.iter().map(|(record, _)| record).collect();
     if records.is_empty() {
         let message = "nothing that is stored is surely theirs; nothing was recorded";
@@ -112,7 +110,8 @@ pub fn identify(
 /// # Errors
 /// Says what is missing or does not fit; nothing was recorded.
 pub fn terms(store: &Store, wanted: AskForSubject, zone: &Zone, now: Timestamp) -> Result<SubjectRequested, ErrorBody> {
-    let refuse = |message: &str| Err(ErrorBody::saying(ErrorCode::BadRequest, format!("{message}; nothing was recorded")));
+    let refuse =
+        |message: &str| Err(ErrorBody::saying(ErrorCode::BadRequest, format!("{message}; nothing was recorded")));
     match (wanted.kind, wanted.ground) {
         (RequestKind::Erase, None) => return refuse("an erasure is asked for on a ground (GDPR Art. 17(1))"),
         (RequestKind::Erase, Some(_)) | (_, None) => {}
@@ -124,8 +123,13 @@ pub fn terms(store: &Store, wanted: AskForSubject, zone: &Zone, now: Timestamp) 
     }
     let marks = marks(store, &wanted.subject)?;
     let named = wanted.subject.records;
-    if let Some(missing) = store.view(|views| named.iter().copied().find(|record| views.entities.row(*record).is_none())) {
-        return Err(ErrorBody::saying(ErrorCode::NotFound, format!("there is no entity {missing}; nothing was recorded")));
+    if let Some(missing) =
+        store.view(|views| named.iter().copied().find(|record| views.entities.row(*record).is_none()))
+    {
+        return Err(ErrorBody::saying(
+            ErrorCode::NotFound,
+            format!("there is no entity {missing}; nothing was recorded"),
+        ));
     }
     Ok(SubjectRequested {
         kind: wanted.kind,
@@ -169,8 +173,8 @@ pub(super) fn append(store: &Store, draft: Draft, condition: Condition) -> Resul
 
 /// Shows what was found, what is surely theirs first.
 fn show(store: &Store, found: &Found, sink: RowSink<'_>) {
-    let mut rows: Vec<SubjectRow> = store
-        .view(|views| found.iter().filter_map(|(record, ties)| row(views, record, ties)).collect());
+    let mut rows: Vec<SubjectRow> =
+        store.view(|views| found.iter().filter_map(|(record, ties)| row(views, record, ties)).collect());
     rows.sort_by_key(|row| (!row.sure, row.record));
     for row in rows {
         if sink(Line::Row(row)) == Audience::Gone {
@@ -238,17 +242,11 @@ fn marks(store: &Store, sought: &SoughtSubject) -> Result<Vec<SoughtMark>, Error
 ///
 /// # Errors
 /// When a record cannot be read: then nothing is said, since it might have been theirs.
-fn find(
-    store: &Store,
-    marks: &[SoughtMark],
-    named: &[EntityId],
-    sink: RowSink<'_>,
-) -> Result<Found, ErrorBody> {
+fn find(store: &Store, marks: &[SoughtMark], named: &[EntityId], sink: RowSink<'_>) -> Result<Found, ErrorBody> {
     let mut found = Found::default();
     store.view(|views| {
-        let is_there = |record: &&EntityId| {
-            views.entities.row(**record).is_some_and(|row| row.state != EntityState::Purged)
-        };
+        let is_there =
+            |record: &&EntityId| views.entities.row(**record).is_some_and(|row| row.state != EntityState::Purged);
         for record in named.iter().filter(is_there) {
             found.tie(*record, Tie::Named);
         }

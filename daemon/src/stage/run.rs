@@ -64,7 +64,17 @@ impl Run {
     pub fn new(store: Arc<Store>, clock: Arc<dyn Clock>, archive: Arc<dyn ExportTarget>, zone: TimeZone) -> Self {
         let trust = trust::Trust::of(clock.as_ref());
         let mailroom = Arc::new(NoMailroom);
-        Self { store, clock, archive, mailroom, zone, written: HashMap::new(), ahead: None, trust, retry_copies_at: None }
+        Self {
+            store,
+            clock,
+            archive,
+            mailroom,
+            zone,
+            written: HashMap::new(),
+            ahead: None,
+            trust,
+            retry_copies_at: None,
+        }
     }
 
     /// Purges messages in these mailboxes.

@@ -19,6 +19,7 @@ struct RequestSeen {
     records: BTreeSet<EntityId>,
     exceptions: BTreeMap<Position, BTreeSet<EntityId>>,
     is_over: bool,
+    is_answered: bool,
 }
 
 impl Subjects {
@@ -48,6 +49,7 @@ impl Subjects {
                 // What was refused in part is taken up again when what keeps it has gone away.
                 let seen = self.requests.entry(body.request).or_default();
                 seen.is_over |= body.end != RequestEnd::RefusedInPart;
+                seen.is_answered = true;
             }
             _ => {}
         }
@@ -56,6 +58,11 @@ impl Subjects {
     /// Whoever said which records an erasure is about asked for its plan, and may not accept it.
     pub(super) fn identified_by(&self, request: RequestId) -> Option<u32> {
         self.requests.get(&request).and_then(|seen| seen.identified_by)
+    }
+
+    /// Says whether a data subject has the answer: before that the copy of what was erased stays.
+    pub(super) fn is_answered(&self, request: RequestId) -> bool {
+        self.requests.get(&request).is_some_and(|seen| seen.is_answered)
     }
 
     /// Names what is wrong with the purge of an entity, by a plan for a policy or for a request.

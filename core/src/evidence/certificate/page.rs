@@ -31,7 +31,9 @@ pub fn page(certificate: &Certificate) -> String {
     let approvals = match statement.approvals.as_slice() {
         [] if statement.needs_approval => "<b>none is in this certificate, though one was needed</b>".to_owned(),
         [] => "none was needed".to_owned(),
-        all => all.iter().map(|one| format!("{} on {}", html_escaped(&one.by), one.at)).collect::<Vec<_>>().join("<br>"),
+        all => {
+            all.iter().map(|one| format!("{} on {}", html_escaped(&one.by), one.at)).collect::<Vec<_>>().join("<br>")
+        }
     };
     table(
         &mut page,

@@ -102,8 +102,9 @@ pub(crate) async fn show(
     let (entity, links, holds, restrictions): (EntityRow, Vec<LinkRow>, _, _) = seen;
     if let Some(restriction) = restrictions.first() {
         let message = format!("the use of {id} is restricted by {restriction} (GDPR Art. 18): it is not shown");
-        return Err(ApiError::saying(ErrorCode::WrongState, message)
-            .hint(format!("retentionctl explain {id} says what becomes of it; retentionctl restriction list says why")));
+        return Err(ApiError::saying(ErrorCode::WrongState, message).hint(format!(
+            "retentionctl explain {id} says what becomes of it; retentionctl restriction list says why"
+        )));
     }
     if entity.state == EntityState::Quarantined {
         return Err(ApiError::saying(ErrorCode::WrongState, format!("{id} is in quarantine and hidden"))

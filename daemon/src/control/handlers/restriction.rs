@@ -45,8 +45,11 @@ pub(crate) async fn place(
             entities.dedup();
             match entities.is_empty() {
                 false => Ok(entities),
-                true => Err(ApiError::saying(ErrorCode::BadRequest, "a restriction names entities, or a request whose records are known")
-                    .hint("retentionctl subject identify says which records a request is about")),
+                true => Err(ApiError::saying(
+                    ErrorCode::BadRequest,
+                    "a restriction names entities, or a request whose records are known",
+                )
+                .hint("retentionctl subject identify says which records a request is about")),
             }
         })
         .await?;

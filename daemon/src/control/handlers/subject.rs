@@ -240,10 +240,11 @@ pub(crate) async fn except(
             }
             let is_strange = |record: &&EntityId| request.records().binary_search(record).is_err();
             match records.iter().find(is_strange) {
-                Some(record) => {
-                    Err(ApiError::saying(ErrorCode::BadRequest, format!("{id} is not about {record}; nothing was kept"))
-                        .hint(format!("retentionctl subject show {id}")))
-                }
+                Some(record) => Err(ApiError::saying(
+                    ErrorCode::BadRequest,
+                    format!("{id} is not about {record}; nothing was kept"),
+                )
+                .hint(format!("retentionctl subject show {id}"))),
                 None if records.is_empty() => {
                     Err(ApiError::saying(ErrorCode::BadRequest, "an exception names the records that it keeps"))
                 }

@@ -1,0 +1,247 @@
+//! What data subjects ask for, from the first search to the end: with the real programs, on the sample exports.
+
+use std::fs;
+use std::io::Read as _;
+use std::process::Command;
+
+use retention_tests::daemon::{Daemon, Site};
+use serde_json::{Value, json};
+
+use super::{is_approved, policies_active, shipped, taken_in, text, texts};
+
+/// A contact of the samples, and what else is about her.
+const PRIYA: &str = "priya.lindqvist@contoso.com";
+
+fn site() -> Site {
+    Site::new(&[("demo-ocm-contacts", &shipped("demo-ocm-contacts"))])
+}
+
+fn with_samples<'s>(site: &'s Site) -> Daemon<'s> {
+    let daemon = site.start();
+    policies_active(site, &daemon);
+    site.drop_samples();
+    let _intakes = taken_in(site, &daemon, 2);
+    daemon
+}
+
+fn state(site: &Site, request: &str) -> String {
+    text(&site.json(&["subject", "show", request])["request"], "state").to_owned()
+}
+
+fn sure(rows: &[Value]) -> Vec<&str> {
+    rows.iter().filter(|row| row["sure"] == true).map(|row| text(row, "record")).collect()
+}
+
+#[test]
+fn an_erasure_goes_from_a_search_to_the_answer() {
+    let site = site();
+    let daemon = with_samples(&site);
+
+    // However she writes her address: it is the same one.
+    let found = site.rows(&["subject", "find", "--email", "Priya.LINDQVIST@contoso.com"]);
+    assert_eq!(site.rows(&["subject", "find", "--email", &format!("Priya <{PRIYA}>")]), found);
+    let own = found.iter().find(|row| row["kind"] == "contact").expect("her contact");
+    assert_eq!((&own["sure"], &own["why"][0]), (&json!(true), &json!("own email")), "{found:?}");
+    let contact = text(own, "record");
+    assert!(found.iter().all(|row| row.get("Name").is_none()), "a row says nothing of the content");
+    assert_eq!(site.rows(&["subject", "find", "--email", "nobody@example.org"]).len(), 0);
+    let _wrong = site.ctl(&["subject", "find", "--email", "no address"]).ends(2).says("not an e-mail address");
+    let _none = site.ctl(&["subject", "find"]).ends(2);
+    let opened = site.rows(&["audit", "query", "--kind", "RecordsOpened"]);
+    assert!(opened.iter().any(|row| row.to_string().contains("SubjectFind")), "{opened:?}");
+
+    let _groundless = site.ctl(&["subject", "erase", "--email", PRIYA]).ends(2);
+    let asked =
+        site.json(&["subject", "erase", "--email", PRIYA, "--ground", "consent-withdrawn", "--reference", "T-1"]);
+    let request = text(&asked, "request").to_owned();
+    assert_eq!(state(&site, &request), "received");
+    let rows = site.rows(&["subject", "list"]);
+    assert_eq!((text(&rows[0], "request"), text(&rows[0], "reference")), (request.as_str(), "T-1"));
+    let _early = site
+        .ctl(&["subject", "complete", &request, "--end", "fulfilled", "--reason", "x"])
+        .ends(2)
+        .says("nobody has said yet who asks");
+
+    let taken = site.rows(&["subject", "identify", &request, "--how", "identity card seen"]);
+    assert_eq!(texts(&taken, "record"), sure(&found), "what is surely hers, and nothing else");
+    let plan = daemon.until("a plan is there", || {
+        let shown = site.json(&["subject", "show", &request]);
+        shown["request"]["plan"].as_str().map(str::to_owned)
+    });
+    let frozen = daemon.until("the plan is frozen", || {
+        let shown = site.json(&["plan", "show", &plan]);
+        (shown["state"] == "awaiting_approval").then_some(shown)
+    });
+    assert_eq!(frozen["frozen"]["items"], taken.len(), "{frozen}");
+    let _unfinished = site
+        .ctl(&["subject", "complete", &request, "--end", "fulfilled", "--reason", "x"])
+        .ends(2)
+        .says("a plan of it waits or runs");
+
+    if is_approved(&site, &plan) {
+        daemon.until("everything is erased", || (state(&site, &request) == "erased").then_some(()));
+        let _gone = site.ctl(&["entity", "show", contact]).ends(6).says("subject-request");
+        assert_eq!(
+            site.rows(&["subject", "find", "--email", PRIYA]).iter().filter(|row| row["sure"] == true).count(),
+            0
+        );
+        let bundles = |site: &Site| fs::read_dir(site.path("exports")).expect("exports").count();
+        let before = bundles(&site);
+        assert!(before > 0, "the copy is there until she has the answer");
+        let _done = site
+            .ctl(&["subject", "complete", &request, "--end", "fulfilled", "--reason", "answered by letter"])
+            .ends(0);
+        daemon.until("the copies are gone", || (bundles(&site) == 0).then_some(()));
+        let exports = site.rows(&["export", "list"]);
+        assert!(!exports.is_empty() && exports.iter().all(|row| !row["destroyed_at"].is_null()), "{exports:?}");
+        assert_eq!(state(&site, &request), "completed");
+    }
+    let log = fs::read(site.path("state/journal/00000000000000000001.journal")).unwrap_or_default();
+    assert!(memchr::memmem::find(&log, PRIYA.as_bytes()).is_none(), "her address is nowhere in clear");
+    daemon.stop();
+}
+
+#[test]
+fn what_is_kept_by_an_exception_is_refused_in_part_and_comes_back() {
+    let site = site();
+    let daemon = with_samples(&site);
+    let asked = site.json(&["subject", "erase", "--email", PRIYA, "--ground", "objection"]);
+    let request = text(&asked, "request").to_owned();
+    let taken = site.rows(&["subject", "identify", &request, "--how", "known for years"]);
+    let record = text(&taken[0], "record");
+    let except = |when: &str, record: &str| {
+        site.ctl(&[
+            "subject",
+            "except",
+            &request,
+            "--record",
+            record,
+            "--exception",
+            "legal-claims",
+            "--owner",
+            "legal",
+            "--review-at",
+            when,
+            "--reason",
+            "lawsuit",
+            "--output",
+            "json",
+        ])
+    };
+    let _past = except("2001-01-01", record).ends(2).says("a day that is to come");
+    let _strange = except("2099-01-01", "E4000000").ends(2).says("is not about");
+    let kept = except("2099-01-01", record).ends(0).json();
+    let shown = site.json(&["subject", "show", &request]);
+    let one = shown["records"].as_array().expect("records").iter().find(|row| row["record"] == record);
+    assert_eq!(one.expect("the record")["excepted"], true, "{shown}");
+    assert_eq!(
+        (&shown["exceptions"][0]["owner"], &shown["exceptions"][0]["ground"]),
+        (&json!("legal"), &json!("legal_claims"))
+    );
+    let exception = kept["event"].to_string();
+    let end = |number: &str| site.ctl(&["subject", "end-exception", &request, number, "--reason", "it is over"]);
+    let _absent = end("1").ends(2).says("has no exception 1 in force");
+    let _ended = end(&exception).ends(0);
+    let _twice = end(&exception).ends(2).says("in force");
+    daemon.stop();
+}
+
+#[test]
+fn a_month_is_counted_from_the_day_of_receipt_and_extended_once() {
+    let site = site();
+    let daemon = with_samples(&site);
+    let ask = |day: &str| {
+        let asked = site.json(&["subject", "access", "--email", PRIYA, "--received-at", day]);
+        text(&asked, "request").to_owned()
+    };
+    let late = ask("2020-01-31T15:00:00Z");
+    let shown = site.json(&["subject", "show", &late])["request"].clone();
+    assert_eq!((text(&shown, "due_at"), &shown["overdue"]), ("2020-03-01T00:00:00Z", &json!(true)), "{shown}");
+    let status = site.ctl(&["status", "--output", "json"]).ends(10).json();
+    assert_eq!(status["attention"][0]["what"], "request_late", "{status}");
+    let extend = |request: &str| site.ctl(&["subject", "extend", request, "--reason", "told on the third day"]);
+    let _late = extend(&late).ends(2).says("is late already");
+    let _future =
+        site.ctl(&["subject", "access", "--email", PRIYA, "--received-at", "2099-01-01"]).ends(2).says("in the future");
+    let done = ["subject", "complete", &late, "--end", "withdrawn", "--reason", "she called"];
+    let _withdrawn = site.ctl(&done).ends(0);
+    assert_eq!(site.json(&["status"])["requests_open"], 0);
+
+    let now = site.json(&["status"]);
+    let request = ask(text(&now, "now"));
+    let _extended = extend(&request).ends(0);
+    assert_eq!(site.json(&["subject", "show", &request])["request"]["extended"], true);
+    let _twice = extend(&request).ends(2).says("was extended before");
+    daemon.stop();
+}
+
+#[test]
+fn a_package_opens_with_the_age_of_the_distribution_and_holds_everything() {
+    let site = site();
+    let daemon = with_samples(&site);
+    let asked = site.json(&["subject", "access", "--email", PRIYA]);
+    let request = text(&asked, "request").to_owned();
+    let place = |name: &str| site.path(name).to_str().expect("a path").to_owned();
+    let (key, sealed, opened) = (place("key.txt"), place("package.zip.age"), place("package.zip"));
+    let made = Command::new("age-keygen").args(["-o", &key]).output().expect("age-keygen, of the package age");
+    assert!(made.status.success());
+    let public = fs::read_to_string(&key).expect("the key");
+    let public = public.lines().find_map(|line| line.strip_prefix("# public key: ")).expect("a public key");
+    let package = |recipient: &str| {
+        site.ctl(&["subject", "package", &request, "--recipient", recipient, "--into", &sealed, "--output", "json"])
+    };
+    let _unknown = package(public).ends(2).says("is about no record that is there");
+    let taken = site.rows(&["subject", "identify", &request, "--how", "identity card seen"]);
+    let _no_key = package("age1nonsense").ends(2).says("no public key of age");
+    let written = package(public).ends(0).json();
+    assert_eq!(written["encrypted"], true);
+    let _there = package(public).ends(2).says("exists");
+    assert_eq!(state(&site, &request), "exported");
+
+    let run = Command::new("age").args(["--decrypt", "--identity", &key, "--output", &opened, &sealed]).output();
+    assert!(run.expect("age").status.success());
+    let mut archive = zip::ZipArchive::new(fs::File::open(&opened).expect("a file")).expect("a ZIP file");
+    let mut read = |name: &str| {
+        let mut text = String::new();
+        archive.by_name(name).expect("a file in it").read_to_string(&mut text).expect("text");
+        text
+    };
+    let page = read("index.html");
+    assert!(page.contains(PRIYA) && page.contains("Fernhill Bakery"), "{page}");
+    let data: Value = serde_json::from_str(&read("data.json")).expect("JSON");
+    assert_eq!(data["records"].as_array().expect("records").len(), taken.len());
+    assert!(read("csv/contact-crm.csv").contains(PRIYA));
+    let events = site.rows(&["audit", "query", "--kind", "SubjectPackageMade"]);
+    assert!(events[0].to_string().contains(text(&written, "sha256")), "{events:?}");
+    daemon.stop();
+}
+
+#[test]
+fn what_is_restricted_is_kept_and_not_shown() {
+    let site = site();
+    let daemon = with_samples(&site);
+    let asked = site.json(&["subject", "restrict", "--email", PRIYA]);
+    let request = text(&asked, "request").to_owned();
+    let restrict = || {
+        let words = ["restriction", "place", "--request", &request, "--ground", "accuracy-contested", "--reason"];
+        site.ctl(&[&words[..], &["the birthday is wrong", "--output", "json"]].concat())
+    };
+    let _nobody = restrict().ends(2).says("whose records are known");
+    let taken = site.rows(&["subject", "identify", &request, "--how", "known"]);
+    let record = text(&taken[0], "record");
+    let done = ["subject", "complete", &request, "--end", "fulfilled", "--reason", "told"];
+    let _untrue = site.ctl(&done).ends(2).says("is not restricted");
+    let restriction = text(&restrict().ends(0).json(), "restriction").to_owned();
+    let _hidden = site.ctl(&["entity", "show", record]).ends(2).says("is restricted by").says(&restriction);
+    let explained = site.ctl(&["explain", record]).ends(0).says("its use is restricted (GDPR Art. 18)");
+    assert!(!explained.out.contains(PRIYA));
+    let _fulfilled = site.ctl(&done).ends(0);
+    let rows = site.rows(&["restriction", "list"]);
+    assert_eq!((text(&rows[0], "restriction"), text(&rows[0], "ground")), (restriction.as_str(), "accuracy_contested"));
+    let lift = ["restriction", "lift", &restriction, "--reason", "corrected, and told"];
+    let _lifted = site.ctl(&lift).ends(0);
+    let _twice = site.ctl(&lift).ends(2).says("there is no restriction in force");
+    let _shown = site.ctl(&["entity", "show", record]).ends(0);
+    assert_eq!(site.rows(&["restriction", "list", "--lifted"]).len(), 1);
+    daemon.stop();
+}
