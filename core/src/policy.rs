@@ -294,6 +294,8 @@ pub struct Export {
     pub formats: BTreeSet<ExportFormat>,
     /// How CSV treats cells that a spreadsheet would run.
     pub csv_profile: CsvProfile,
+    /// How long a bundle stays after it was written; `None`: until somebody takes it away.
+    pub keep: Option<Period>,
 }
 
 /// The form of an export.

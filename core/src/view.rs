@@ -13,9 +13,10 @@ use crate::id::{Digest, EntityId, Handle, HoldId, Position, SagaId};
 use crate::record::{DateRole, EntityRecord, Kind};
 use crate::time::Timestamp;
 
+pub mod bundles;
 mod chunked;
 pub mod clock;
-pub mod condition;
+mod condition;
 pub mod due;
 pub mod entities;
 pub mod grants;
@@ -37,6 +38,7 @@ pub mod small;
 pub mod snapshot;
 pub mod subjects;
 
+pub use bundles::Bundle;
 pub use clock::ClockTrust;
 pub use condition::{Condition, Conflict};
 pub use due::Due;
@@ -54,7 +56,7 @@ pub use restrictions::Restrictions;
 pub use runs::{BundleState, Run, RunState, Runs, Saga, StepEvent, StepStanding};
 pub use scans::{Scan, Scans};
 pub use small::{Layouts, PolicyVersions, Schedules, Small};
-pub use subjects::{EndedBundle, RequestState, SubjectRequest, SubjectRequests};
+pub use subjects::{RequestState, SubjectRequest, SubjectRequests};
 
 /// What only the holder of the index key can tell about a changed entity.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

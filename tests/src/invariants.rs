@@ -94,7 +94,7 @@ impl History {
     /// The copy of what was erased goes with the answer, and never while a hold covers what it is a copy of.
     fn bundle_dismissed(&mut self, position: Position, body: &BundleDestructionStarted) {
         self.dismissed.insert(body.saga, (body.manifest, false));
-        if !self.subjects.is_answered(body.request) {
+        if body.request.is_some_and(|request| !self.subjects.is_answered(request)) {
             self.blame("copy_destroyed_before_the_answer", position, None, "its data subject has none");
         }
         let purged: Vec<EntityId> =

@@ -338,6 +338,8 @@ struct Export {
     /// `jsonl` always, and what people like to read.
     formats: Option<Vec<Format>>,
     csv_profile: Option<CsvProfile>,
+    /// How long a bundle stays after it was written, such as `P90D`; for ever when nothing is said.
+    keep: Option<String>,
     /// All three: `count`, `sha256`, `reread`.
     verify: Option<Vec<Verify>>,
 }

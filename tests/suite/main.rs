@@ -10,6 +10,7 @@
 
 mod checker;
 mod clock;
+mod copies;
 mod crashes;
 mod ctl;
 mod deliveries;

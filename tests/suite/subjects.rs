@@ -411,7 +411,7 @@ fn a_hold_on_what_was_erased_keeps_the_copy_until_it_is_over() {
     let (mut world, request, records) = erased();
     let hold = world.hold(&records[1..]).unwrap();
     world.complete(request, RequestEnd::Fulfilled);
-    world.finish();
+    world.settle();
     assert_eq!(world.bundles(), 1, "{}", world.story());
     world.release(hold);
     world.finish();

@@ -33,11 +33,12 @@ impl std::fmt::Debug for EntityRestored {
     }
 }
 
-/// Schema 1. The bundle of an erasure is about to be destroyed: its data subject has the answer, and no hold covers it.
+/// Schema 1. A bundle is about to be destroyed: its data subject has the answer, or its policy keeps it no longer; and no
+/// hold covers what it holds copies of.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct BundleDestructionStarted {
-    /// The request that is completed.
-    pub request: RequestId,
+    /// The request that is completed; `None`: its policy keeps it no longer.
+    pub request: Option<RequestId>,
     /// The saga that wrote the bundle.
     pub saga: SagaId,
     /// SHA-256 of its manifest.
@@ -47,8 +48,8 @@ pub struct BundleDestructionStarted {
 /// Schema 1. A bundle is no longer in the exports directory, durably.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct BundleDestroyed {
-    /// The request that it was destroyed for.
-    pub request: RequestId,
+    /// The request that it was destroyed for; `None`: its policy keeps it no longer.
+    pub request: Option<RequestId>,
     /// The saga that wrote it.
     pub saga: SagaId,
     /// SHA-256 of its manifest.

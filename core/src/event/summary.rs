@@ -358,10 +358,12 @@ fn facts_of_saga(event: &Event) -> Facts {
         Event::KeyDestroyed(b) => fact("run", b.run).with("saga", b.saga).with("item", b.item),
         Event::EntityRestored(b) => fact("saga", b.saga).naming("reason", &b.reason),
         Event::BundleDestructionStarted(b) => {
-            fact("request", b.request).with("saga", b.saga).with("manifest", b.manifest)
+            let facts = fact("saga", b.saga).with("manifest", b.manifest);
+            b.request.into_iter().fold(facts, |facts, request| facts.with("request", request))
         }
         Event::BundleDestroyed(b) => {
-            fact("request", b.request).with("saga", b.saga).with("manifest", b.manifest).with("was_there", b.was_there)
+            let facts = fact("saga", b.saga).with("manifest", b.manifest).with("was_there", b.was_there);
+            b.request.into_iter().fold(facts, |facts, request| facts.with("request", request))
         }
         _ => Facts(Vec::new()),
     }

@@ -53,6 +53,9 @@ fn disposal(form: &mut String, policy: &Policy) {
         CsvProfile::SpreadsheetSafe => "spreadsheet_safe",
     };
     line(form, "export.csv_profile", profile);
+    if let Some(keep) = policy.export.keep {
+        line(form, "export.keep", keep);
+    }
     form.push_str(&action(policy.action));
 }
 

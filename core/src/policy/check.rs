@@ -435,7 +435,7 @@ fn standard_export(about: About) -> Export {
     if about == About::Messages {
         formats.insert(ExportFormat::Eml);
     }
-    Export { formats, csv_profile: CsvProfile::Exact }
+    Export { formats, csv_profile: CsvProfile::Exact, keep: None }
 }
 
 fn export<'t>(r: &mut Reader<'t>, mut table: Table<'t>, about: About) -> Option<Export> {
@@ -458,7 +458,14 @@ fn export<'t>(r: &mut Reader<'t>, mut table: Table<'t>, about: About) -> Option<
             r.bad_value(&value.span(), "verify", "must be count, sha256 and reread, all three, before a purge");
         }
     }
-    table.finish(r, &["dest", "encrypt_to", "keep", "format"]);
+    if let Some(value) = table.get("keep") {
+        let keep = r.parsed::<Period>("keep", value)?;
+        if !keep.is_at_least(Period::from_days(1).ok()?) {
+            r.bad_value(&value.span(), "keep", "must be at least P1D: somebody has to be able to look at a bundle");
+        }
+        export.keep = Some(keep);
+    }
+    table.finish(r, &["dest", "encrypt_to", "format"]);
     Some(export)
 }
 

@@ -63,6 +63,8 @@ impl Policy {
             export: Export {
                 formats: BTreeSet::from([ExportFormat::Jsonl, ExportFormat::Csv, ExportFormat::Eml]),
                 csv_profile: CsvProfile::Exact,
+                // It goes with the answer.
+                keep: None,
             },
             action: Action::Purge { quarantine: period },
             approval: Approval::Required { count: 1, role: ApproverRole::Approver, valid_for_ms: APPROVAL_VALID_MS },

@@ -27,6 +27,14 @@ impl PolicySet {
     }
 }
 
+fn keeps_bundles_as_long(before: Option<Period>, after: Option<Period>) -> bool {
+    match (before, after) {
+        (_, None) => true,
+        (None, Some(_)) => false,
+        (Some(before), Some(after)) => after.is_at_least(before),
+    }
+}
+
 fn problem(id: &str, key: &str, problem: &str) -> PolicyError {
     let problem = PolicyProblem::Value { key: key.to_owned(), problem: problem.to_owned() };
     PolicyError { file: format!("{id}.toml"), line: 1, column: 1, problem }
@@ -50,6 +58,7 @@ fn loosened(before: &Policy, after: &Policy) -> Vec<&'static str> {
             "on_missing_start",
             old.on_missing_start == new.on_missing_start || new.on_missing_start == OnMissingStart::Keep,
         ),
+        ("keep", keeps_bundles_as_long(before.export.keep, after.export.keep)),
         ("quarantine", new_quarantine.is_at_least(old_quarantine)),
         ("[access]", gives_no_more(before.access.as_ref(), after.access.as_ref())),
         ("[approval]", needs_as_many(before.approval, after.approval)),

@@ -7,7 +7,6 @@ use super::grants::GrantStage;
 use super::{EntityState, RunState, Views};
 use crate::event::hold::PauseScope;
 use crate::event::saga::SkipReason;
-use crate::event::subject::ERASURE_POLICY;
 use crate::id::{EntityId, GrantId, LayoutId, PlanId, Position, RequestId, RestrictionId, RunId, SagaId};
 
 /// What must be true for an append to happen.
@@ -48,8 +47,13 @@ pub enum Condition {
     RequestOpen(RequestId),
     /// The request of a data subject is open, or was refused in part: what keeps the rest may go away.
     RequestLive(RequestId),
-    /// A bundle may be destroyed: its data subject has the answer, and no hold covers what it holds copies of.
-    MayDestroyBundle(SagaId),
+    /// A bundle may be destroyed: nobody waits for an answer, and no hold covers what it holds copies of.
+    MayDestroyBundle {
+        /// The saga that wrote it.
+        saga: SagaId,
+        /// What it holds copies of.
+        copies_of: Vec<EntityId>,
+    },
     /// The hold is active.
     HoldActive(crate::id::HoldId),
     /// Exactly this is paused.
@@ -168,7 +172,7 @@ impl Condition {
                 Some(request) if request.is_live() => Ok(()),
                 _ => Err(Conflict::Request),
             },
-            Self::MayDestroyBundle(saga) => may_destroy_bundle(views, *saga),
+            Self::MayDestroyBundle { saga, copies_of } => views.may_destroy_bundle(*saga, copies_of),
             Self::HoldActive(hold) => views.small.holds.get(*hold).map(|_| ()).ok_or(Conflict::Hold),
             Self::Paused(scope) => views.small.pauses.has(scope).then_some(()).ok_or(Conflict::Paused),
             Self::NotPaused(scope) => (!views.small.pauses.has(scope)).then_some(()).ok_or(Conflict::Paused),
@@ -213,20 +217,6 @@ fn changed(views: &Views, entity: EntityId, version: Position) -> Option<SkipRea
         Some(row) if row.version != version => Some(SkipReason::Changed),
         Some(_) => None,
     }
-}
-
-fn may_destroy_bundle(views: &Views, saga: SagaId) -> Result<(), Conflict> {
-    if views.small.restored.waits().is_some() {
-        return Err(Conflict::Observing);
-    }
-    if views.small.clock.doubt().is_some() {
-        return Err(Conflict::Clock);
-    }
-    if views.small.pauses.covers_policy(ERASURE_POLICY) {
-        return Err(Conflict::Paused);
-    }
-    let may_go = views.bundles_to_destroy().iter().any(|bundle| bundle.saga == saga);
-    may_go.then_some(()).ok_or(Conflict::Bundle)
 }
 
 fn may_purge(views: &Views, saga: SagaId, items: &[(EntityId, Position)]) -> Result<(), Conflict> {

@@ -8,14 +8,14 @@ use bincode::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{BundleState, PlanState, Views};
-use crate::event::saga::{Receipt, SagaEnd, SkipReason, Step};
+use super::{PlanState, Views};
+use crate::event::saga::{SkipReason, Step};
 use crate::event::subject::{
     ErasureExcepted, ErasureException, ErasureGround, ErasureKept, KeptWhy, RequestEnd, RequestKind, SubjectIdentified,
     SubjectRequested,
 };
 use crate::event::{Actor, Envelope, Event};
-use crate::id::{Digest, EntityId, PlanId, Position, RequestId, SagaId};
+use crate::id::{EntityId, PlanId, Position, RequestId, SagaId};
 use crate::subject::SoughtMark;
 use crate::time::Timestamp;
 
@@ -144,19 +144,6 @@ impl SubjectRequest {
     pub fn is_overdue(&self, now: Timestamp) -> bool {
         self.ended.is_none() && self.due_at <= now
     }
-}
-
-/// A bundle whose copies have no purpose any more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct EndedBundle {
-    /// The request that is completed.
-    pub request: RequestId,
-    /// The saga that wrote it.
-    pub saga: SagaId,
-    /// SHA-256 of its manifest.
-    pub manifest: Digest,
-    /// Whether its destruction was begun.
-    pub is_begun: bool,
 }
 
 /// Why a request cannot be completed as somebody says.
@@ -334,7 +321,7 @@ impl super::Small {
 
 impl Views {
     /// Says whether a record is gone, or was never there.
-    fn is_gone(&self, record: EntityId) -> bool {
+    pub(super) fn is_gone(&self, record: EntityId) -> bool {
         self.entities.row(record).is_none_or(|row| row.state == super::EntityState::Purged)
     }
 
@@ -467,50 +454,6 @@ impl Views {
             }
             RequestKind::Access | RequestKind::Portability | RequestKind::Restrict | RequestKind::Object => Ok(()),
         }
-    }
-
-    /// Returns the bundles whose copies of erased records have no purpose any more: their data subject has the answer, and
-    /// no hold covers what they are copies of. Those whose destruction was begun come in any case.
-    #[must_use]
-    pub fn bundles_to_destroy(&self) -> Vec<EndedBundle> {
-        let mut found = Vec::new();
-        for (id, request) in self.small.subjects.iter().filter(|(_, request)| request.ended.is_some()) {
-            let bundles = self.bundles_of(request);
-            if bundles.is_empty() {
-                continue;
-            }
-            let is_held = |record: &EntityId| self.is_gone(*record) && !self.holds_of(*record).is_empty();
-            let is_free = !request.records().iter().any(is_held);
-            let due = bundles.into_iter().filter(|(_, _, state)| is_free || state.is_some());
-            found.extend(due.map(|(saga, manifest, state)| EndedBundle {
-                request: id,
-                saga,
-                manifest,
-                is_begun: state.is_some(),
-            }));
-        }
-        found
-    }
-
-    /// Returns the bundles of a request that are there, of sagas that are over.
-    fn bundles_of(&self, request: &SubjectRequest) -> Vec<(SagaId, Digest, Option<BundleState>)> {
-        let runs = request.plans.iter().filter_map(|plan| self.small.runs.run(self.small.plans.get(*plan)?.run?));
-        let sagas = runs.flat_map(|run| &run.sagas).filter_map(|id| Some((*id, self.small.runs.saga(*id)?)));
-        let bundles = sagas.filter_map(|(id, saga)| {
-            let is_over = matches!(saga.end, Some(SagaEnd::Completed | SagaEnd::Stuck));
-            let is_there = is_over && !matches!(saga.bundle, Some(BundleState::Destroyed(_)));
-            match saga.receipt(Step::Export) {
-                Some(Receipt::Exported { manifest, .. }) if is_there => Some((id, *manifest, saga.bundle)),
-                _ => None,
-            }
-        });
-        bundles.collect()
-    }
-
-    /// Returns how many bundles hold copies of what a request erased.
-    #[must_use]
-    pub fn bundles_left(&self, request: &SubjectRequest) -> u64 {
-        self.bundles_of(request).len() as u64
     }
 
     fn is_held(&self, record: EntityId, now: Timestamp) -> bool {

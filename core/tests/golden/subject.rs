@@ -33,13 +33,16 @@ fn copies() -> Vec<Event> {
             recipients,
         })
     };
-    let destroyed = |was_there| Event::BundleDestroyed(BundleDestroyed { request, saga: SAGA, manifest, was_there });
+    let destroyed =
+        |was_there, request| Event::BundleDestroyed(BundleDestroyed { request, saga: SAGA, manifest, was_there });
+    let started = |request| Event::BundleDestructionStarted(BundleDestructionStarted { request, saga: SAGA, manifest });
     vec![
         package(0),
         package(2),
-        Event::BundleDestructionStarted(BundleDestructionStarted { request, saga: SAGA, manifest }),
-        destroyed(true),
-        destroyed(false),
+        started(Some(request)),
+        started(None),
+        destroyed(true, Some(request)),
+        destroyed(false, None),
     ]
 }
 

@@ -12,10 +12,10 @@ use retention_core::event::Event;
 use retention_core::event::decision::{RunEnd, RunEnded, RunRefused, RunStarted};
 use retention_core::event::saga::SagaEnd;
 use retention_core::evidence::ExpectedItem;
-use retention_core::id::{Position, RunId, SagaId};
+use retention_core::id::{Digest, Position, RunId, SagaId};
 use retention_core::policy::Timing;
 use retention_core::saga::Wish;
-use retention_core::time::Timestamp;
+use retention_core::time::{Period, Timestamp, Zone};
 use retention_core::view::{Condition, PlanState, RunState, Views};
 
 use super::{StageError, Step};
@@ -49,8 +49,11 @@ pub struct Run {
     /// Items of the saga that comes next, while the run goes on.
     ahead: Option<made::MadeAhead>,
     trust: trust::Trust,
-    /// Before that no bundle is tried again that could not be removed.
-    retry_copies_at: Option<Timestamp>,
+    /// How many bundles whose time is over must stay for now, and when that was last seen.
+    copies_stuck: usize,
+    copies_tried_at: Option<Timestamp>,
+    /// How long the bundles of each version of a policy stay.
+    bundle_periods: HashMap<Digest, Option<(Period, Zone)>>,
 }
 
 struct Written {
@@ -73,7 +76,9 @@ impl Run {
             written: HashMap::new(),
             ahead: None,
             trust,
-            retry_copies_at: None,
+            copies_stuck: 0,
+            copies_tried_at: None,
+            bundle_periods: HashMap::new(),
         }
     }
 

@@ -55,10 +55,15 @@ pub(crate) async fn verify_export(
 ) -> Result<Response, ApiError> {
     let known = move |views: &Views| {
         let mut exports = views.small.runs.sagas().filter_map(|(id, saga)| export_row(id, saga));
-        Ok(exports.any(|row| row.manifest == manifest))
+        Ok(exports.find(|row| row.manifest == manifest))
     };
-    if !control.see(known).await? {
-        return Err(not_found("bundle", manifest.short()).hint("retentionctl export list"));
+    match control.see(known).await?.map(|row| row.destroyed_at) {
+        None => return Err(not_found("bundle", manifest.short()).hint("retentionctl export list")),
+        Some(Some(at)) => {
+            let message = format!("the bundle {} was destroyed at {at}: its time was over", manifest.short());
+            return Err(ApiError::saying(ErrorCode::Gone, message).hint("retentionctl audit query --kind BundleDestroyed"));
+        }
+        Some(None) => {}
     }
     let works = Arc::clone(&control.works);
     Ok(work(move |sink| works.verify_export(manifest, sink)))

@@ -1,10 +1,13 @@
-//! Copies of what was erased: the bundle of an erasure is destroyed once its data subject has the answer. Until then it is
-//! the way back from a mistake; after that it would be the one place where the person is still found.
+//! Copies of what was purged: the bundle of an erasure is destroyed once its data subject has the answer, that of a policy when
+//! the policy keeps it no longer. Until then it is the way back from a mistake; after that it would be the one place where
+//! what was purged is still found.
 
 use retention_core::event::Event;
 use retention_core::event::erasure::{BundleDestroyed, BundleDestructionStarted};
-use retention_core::time::Timestamp;
-use retention_core::view::{Condition, EndedBundle};
+use retention_core::id::{Digest, EntityId, Position, RequestId, SagaId};
+use retention_core::policy::{PolicyFile, PolicySet};
+use retention_core::time::{Align, Period, Timestamp, Zone};
+use retention_core::view::{Bundle, Condition};
 
 use super::super::{StageError, Step};
 use super::Run;
@@ -12,55 +15,132 @@ use crate::connector::archive::Probe;
 use crate::connector::outcome::Outcome;
 use crate::store::AppendError;
 
-/// How long a bundle that cannot be removed is given before the next attempt: a minute, in microseconds.
-const RETRY_US: i64 = 60 * 1_000_000;
+/// How long is waited before bundles are tried again that cannot be removed, or must not be: ten minutes, in microseconds.
+const RETRY_US: i64 = 10 * 60 * 1_000_000;
+
+/// A bundle that is to go.
+struct Ended {
+    request: Option<RequestId>,
+    bundle: Bundle,
+}
+
+/// Whether a bundle is gone.
+enum Gone {
+    Yes,
+    /// It must stay for now, or could not be removed.
+    NotNow,
+}
 
 impl Run {
     /// Destroys one bundle, if one has no purpose any more: its intent first, then the files, then that they are gone.
     pub(super) fn destroy_copies(&mut self, now: Timestamp) -> Result<Step, StageError> {
-        if self.retry_copies_at.is_some_and(|at| now < at) {
-            return Ok(self.retry_copies_at.map_or(Step::Idle, Step::IdleUntil));
+        let (ended, next) = self.ended_bundles(now)?;
+        let is_retried = self.copies_tried_at.is_none_or(|at| now.0.saturating_sub(at.0) >= RETRY_US);
+        if !is_retried && ended.len() <= self.copies_stuck {
+            return Ok(waits(next, self.copies_tried_at));
         }
-        let Some(wanted) = self.store.view(|views| views.bundles_to_destroy().first().copied()) else {
-            return Ok(Step::Idle);
+        let mut stuck = 0;
+        for one in &ended {
+            match self.destroy(one)? {
+                Gone::Yes => return Ok(Step::Worked),
+                Gone::NotNow => stuck += 1,
+            }
+        }
+        self.copies_stuck = stuck;
+        self.copies_tried_at = (stuck > 0).then_some(now);
+        Ok(waits(next, self.copies_tried_at))
+    }
+
+    /// Returns the bundles whose time is over, and when that of another one will be.
+    fn ended_bundles(&mut self, now: Timestamp) -> Result<(Vec<Ended>, Option<Timestamp>), StageError> {
+        let (answered, of_policies) = self.store.view(|views| {
+            let of_policies: Vec<_> = views
+                .bundles_of_policies()
+                .filter_map(|(plan, bundle)| Some((plan.frozen.as_ref()?.policy_digest, bundle)))
+                .collect();
+            (views.bundles_answered(), of_policies)
+        });
+        let mut ended: Vec<Ended> =
+            answered.into_iter().map(|(request, bundle)| Ended { request: Some(request), bundle }).collect();
+        let mut next: Option<Timestamp> = None;
+        for (digest, bundle) in of_policies {
+            let Some((keep, zone)) = self.kept_for(digest)? else { continue };
+            let until = keep.due_at(bundle.exported_at, Align::None, &zone);
+            if bundle.is_begun || until <= now {
+                ended.push(Ended { request: None, bundle });
+            } else {
+                next = Some(next.map_or(until, |next| next.min(until)));
+            }
+        }
+        Ok((ended, next))
+    }
+
+    /// Returns how long the bundles of a version of a policy stay: that version was approved, whatever is active now.
+    fn kept_for(&mut self, digest: Digest) -> Result<Option<(Period, Zone)>, StageError> {
+        if let Some(known) = self.bundle_periods.get(&digest) {
+            return Ok(known.clone());
+        }
+        let text: Option<Position> = self.store.view(|views| {
+            let mut texts = views.small.policies.texts.iter();
+            texts.find(|((_, known), _)| *known == digest).map(|(_, position)| *position)
+        });
+        let recorded = text.map(|position| self.store.read(position)).transpose()?.flatten();
+        let kept = match recorded.as_ref().and_then(|recorded| recorded.event()) {
+            Some(Event::PolicyRecorded(body)) => {
+                let file = PolicyFile { stem: &body.id, text: &body.text };
+                let set = PolicySet::check(&[file]).ok();
+                let policy = set.as_ref().and_then(|set| set.get(&body.id)).filter(|policy| policy.digest() == digest);
+                policy.and_then(|policy| Some((policy.export.keep?, policy.retention.zone.clone())))
+            }
+            // What cannot be read says nothing, and the bundle stays.
+            _ => None,
         };
-        let EndedBundle { request, saga, manifest, is_begun } = wanted;
+        self.bundle_periods.insert(digest, kept.clone());
+        Ok(kept)
+    }
+
+    fn destroy(&mut self, ended: &Ended) -> Result<Gone, StageError> {
+        let Ended { request, bundle: Bundle { saga, manifest, is_begun, .. } } = *ended;
+        let cause = request.map_or(saga.0, |request| request.0);
         if !is_begun {
             let intent = Event::BundleDestructionStarted(BundleDestructionStarted { request, saga, manifest });
-            match self.append(request.0, vec![intent], Condition::MayDestroyBundle(saga)) {
+            let condition = Condition::MayDestroyBundle { saga, copies_of: self.copies_of(saga)? };
+            match self.append(cause, vec![intent], condition) {
                 Ok(_) => {}
-                Err(StageError::Append(AppendError::Conflict(_))) => return Ok(Step::Idle),
+                Err(StageError::Append(AppendError::Conflict(_))) => return Ok(Gone::NotNow),
                 Err(error) => return Err(error),
             }
         }
-        self.destroy_bundle(wanted, now)
-    }
-
-    fn destroy_bundle(&mut self, wanted: EndedBundle, now: Timestamp) -> Result<Step, StageError> {
-        let EndedBundle { request, saga, manifest, .. } = wanted;
         let removed = match self.archive.probe(self.export_key(saga)) {
             Ok(Probe::Finished(bundle)) if bundle.manifest == manifest => match self.archive.remove(&bundle.name) {
-                Outcome::Applied(()) => Outcome::Applied(true),
-                Outcome::Refused(refusal) => Outcome::Refused(refusal),
-                Outcome::Unknown(cause) => Outcome::Unknown(cause),
+                Outcome::Applied(()) => Some(true),
+                Outcome::Refused(_) | Outcome::Unknown(_) => None,
             },
             // Not there, or no longer what the log says it is: what people made of it is theirs to look at.
-            Ok(Probe::Finished(_) | Probe::Partial | Probe::Absent) => Outcome::Applied(false),
-            Err(error) => Outcome::Refused(error.refusal()),
+            Ok(Probe::Finished(_) | Probe::Partial | Probe::Absent) => Some(false),
+            Err(_) => None,
         };
-        match removed {
-            Outcome::Applied(was_there) => {
-                let body = BundleDestroyed { request, saga, manifest, was_there };
-                self.append(request.0, vec![Event::BundleDestroyed(body)], Condition::None)?;
-                self.retry_copies_at = None;
-                Ok(Step::Worked)
-            }
-            Outcome::Refused(_) | Outcome::Unknown(_) => {
-                tracing::error!(%request, %saga, "a bundle of what was erased could not be removed; it is tried again");
-                let at = Timestamp(now.0.saturating_add(RETRY_US));
-                self.retry_copies_at = Some(at);
-                Ok(Step::IdleUntil(at))
-            }
-        }
+        let Some(was_there) = removed else {
+            tracing::error!(%saga, "a bundle whose time is over could not be removed; it is tried again");
+            return Ok(Gone::NotNow);
+        };
+        let body = BundleDestroyed { request, saga, manifest, was_there };
+        self.append(cause, vec![Event::BundleDestroyed(body)], Condition::None)?;
+        Ok(Gone::Yes)
+    }
+
+    fn copies_of(&self, saga: SagaId) -> Result<Vec<EntityId>, StageError> {
+        Ok(match self.store.read(saga.0)?.as_ref().and_then(|recorded| recorded.event()) {
+            Some(Event::SagaStarted(body)) => body.items.iter().map(|item| item.entity).collect(),
+            _ => Vec::new(),
+        })
+    }
+}
+
+fn waits(next: Option<Timestamp>, tried_at: Option<Timestamp>) -> Step {
+    let retried = tried_at.map(|at| Timestamp(at.0.saturating_add(RETRY_US)));
+    match next.into_iter().chain(retried).min() {
+        Some(at) => Step::IdleUntil(at),
+        None => Step::Idle,
     }
 }
