@@ -1,8 +1,9 @@
 //! Golden stories: the log of a purge, one line an event, is the expected file. `RETENTION_STORIES=write` writes the
 //! files anew, and the test then fails, so that nobody does it unseen.
 
+use retention_core::event::subject::RequestEnd;
 use retention_tests::story::told_as;
-use retention_tests::world::World;
+use retention_tests::world::{APPROVER, World, policy};
 
 #[test]
 fn one_purge() {
@@ -29,4 +30,67 @@ fn one_purge_that_a_hold_and_a_change_narrow_down() {
     world.change(changed, "again");
     world.finish();
     told_as("purge-with-drift", &world.story());
+}
+
+/// A person asks for erasure; a hold keeps one record. She is answered, and the rest follows when the hold is over.
+#[test]
+fn an_erasure_that_is_refused_in_part_and_taken_up_again() {
+    let mut world = World::new("P7D");
+    let (first, held) = (world.add("a", "2026-01-01"), world.add("b", "2026-01-02"));
+    world.settle();
+    let hold = world.hold(&[held]).unwrap();
+    let request = world.ask_for_erasure().unwrap();
+    world.identify(request, &[first, held]);
+    world.settle();
+    world.approve(world.plans_of(request)[0], APPROVER);
+    world.finish();
+    world.complete(request, RequestEnd::RefusedInPart);
+    world.finish();
+    world.release(hold);
+    world.finish();
+    world.approve(world.plans_of(request)[1], APPROVER);
+    world.finish();
+    told_as("erasure-refused-in-part", &world.story());
+}
+
+/// Too much falls due at once. The plan stops before its first effect; only an approval of that very plan lets it run.
+#[test]
+fn a_guard_that_tripped_and_was_overridden() {
+    let mut world = World::new("P0D");
+    world.write_policy("contacts", &policy("contacts", "P0D").replace("max_items = 100", "max_items = 2"));
+    for (id, created) in [("a", "2020-01-01"), ("b", "2020-01-02"), ("c", "2020-01-03")] {
+        world.add(id, created);
+    }
+    world.settle();
+    let plan = world.request_plan("contacts").unwrap();
+    world.settle();
+    world.request_run(plan);
+    world.settle();
+    world.approve(plan, APPROVER);
+    world.request_run(plan);
+    world.finish();
+    told_as("guard-overridden", &world.story());
+}
+
+/// A period is made shorter. What is newly due waits for a person, although the policy used to run alone.
+#[test]
+fn a_policy_that_was_shortened() {
+    let alone = policy("contacts", "P0D").replace("required = true\ncount = 1\nvalid_for = \"P1D\"", "required = false");
+    let mut world = World::new("P0D");
+    world.write_policy("contacts", &alone);
+    world.add("a", "2020-01-01");
+    world.add("b", "2025-12-01");
+    world.settle();
+    world.approved_run("contacts");
+    world.finish();
+    world.write_policy("contacts", &alone.replace("\"P1Y\"", "\"P1M\""));
+    world.settle();
+    let plan = world.request_plan("contacts").unwrap();
+    world.settle();
+    world.request_run(plan);
+    world.finish();
+    world.approve(plan, APPROVER);
+    world.request_run(plan);
+    world.finish();
+    told_as("policy-shortened", &world.story());
 }
