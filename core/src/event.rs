@@ -230,6 +230,8 @@ events! {
     73 SubjectRequestCompleted(subject::SubjectRequestCompleted) House;
     /// A copy of what is stored of a data subject was handed out.
     74 SubjectPackageMade(subject::SubjectPackageMade) Public;
+    /// Somebody who got a copy was told what became of the data.
+    75 RecipientTold(subject::RecipientTold) House;
     /// The data key of an entity was destroyed.
     80 KeyDestroyed(erasure::KeyDestroyed) Public;
     /// An entity was taken back out of quarantine.
@@ -238,6 +240,8 @@ events! {
     82 BundleDestructionStarted(erasure::BundleDestructionStarted) Public;
     /// A bundle with copies of erased records is gone.
     83 BundleDestroyed(erasure::BundleDestroyed) Public;
+    /// A copy of a bundle was given to somebody.
+    84 BundleHandedOver(erasure::BundleHandedOver) House;
     /// A person asks that a mailbox be copied into another.
     90 MigrationRequested(migration::MigrationRequested) House;
     /// A folder of a migration was opened for the first time.

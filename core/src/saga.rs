@@ -232,6 +232,7 @@ mod tests {
             purged: 0,
             end: None,
             bundle: None,
+            handed_over: Vec::new(),
             gave_up: false,
             is_inconsistent: false,
         }

@@ -11,7 +11,8 @@ use retention_tests::world::{World, policy};
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 fn keeping(keep: &str) -> String {
-    policy("contacts", "P0D").replace("required = true\nformats", &format!("keep = \"{keep}\"\nrequired = true\nformats"))
+    policy("contacts", "P0D")
+        .replace("required = true\nformats", &format!("keep = \"{keep}\"\nrequired = true\nformats"))
 }
 
 /// One record, purged; its bundle is kept for 90 days.

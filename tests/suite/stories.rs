@@ -75,7 +75,8 @@ fn a_guard_that_tripped_and_was_overridden() {
 /// A period is made shorter. What is newly due waits for a person, although the policy used to run alone.
 #[test]
 fn a_policy_that_was_shortened() {
-    let alone = policy("contacts", "P0D").replace("required = true\ncount = 1\nvalid_for = \"P1D\"", "required = false");
+    let alone =
+        policy("contacts", "P0D").replace("required = true\ncount = 1\nvalid_for = \"P1D\"", "required = false");
     let mut world = World::new("P0D");
     world.write_policy("contacts", &alone);
     world.add("a", "2020-01-01");

@@ -151,6 +151,8 @@ operations! {
     SubjectExceptionEnd Post "/v1/requests/{request}/exceptions/{exception}/end" Operator One;
     /// Hands out the package with everything that is stored of a data subject. This is recorded.
     SubjectPackage Post "/v1/requests/{request}/package" Operator File;
+    /// Says that somebody who got a copy was told what became of the data.
+    SubjectTold Post "/v1/requests/{request}/recipients/{recipient}/told" Operator One;
     /// Says that a data subject has the answer.
     SubjectComplete Post "/v1/requests/{request}/complete" Operator One;
     /// Restricts the use of entities: they are kept, and neither purged, exported nor shown.
@@ -167,6 +169,8 @@ operations! {
     ExportList Get "/v1/exports" Auditor List;
     /// Reads a bundle back from disk and compares it with its manifest and the log.
     ExportVerify Post "/v1/exports/{manifest}/verify" Auditor Stream;
+    /// Says that somebody got a copy of a bundle.
+    ExportHandOver Post "/v1/exports/{manifest}/hand-over" Operator One;
     /// Lists what waits in quarantine.
     QuarantineList Get "/v1/quarantine" Auditor List;
     /// Takes an entity back out of quarantine; the run that hid it will not purge it.

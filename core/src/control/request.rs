@@ -6,7 +6,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::operation::encode_component;
 use crate::event::Actor;
 use crate::event::decision::PlanPurpose;
-use crate::id::{Digest, EntityId, PlanId, RunId};
+use crate::id::{Digest, EntityId, PlanId, RequestId, RunId};
 use crate::record::{Kind, Visibility};
 use crate::time::Timestamp;
 
@@ -279,6 +279,9 @@ pub struct PlaceHold {
     /// The entities that it covers.
     #[serde(default)]
     pub entities: Vec<EntityId>,
+    /// Requests of data subjects: it covers the records that are theirs now.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requests: Vec<RequestId>,
     /// The mailboxes of which it covers everything, also what arrives later.
     #[serde(default)]
     pub mailboxes: Vec<EntityId>,

@@ -57,3 +57,23 @@ pub struct BundleDestroyed {
     /// Whether it was there: somebody may have moved it away, and then nobody here knows where to.
     pub was_there: bool,
 }
+
+/// Schema 1. A copy of a bundle was given to somebody, who has to be told what becomes of the data (GDPR Art. 19). Its
+/// position names the recipient.
+#[derive(Clone, PartialEq, Eq, Encode, Decode)]
+pub struct BundleHandedOver {
+    /// The saga that wrote the bundle.
+    pub saga: SagaId,
+    /// SHA-256 of its manifest.
+    pub manifest: Digest,
+    /// To whom.
+    pub to: String,
+    /// Why.
+    pub reason: String,
+}
+
+impl std::fmt::Debug for BundleHandedOver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BundleHandedOver").field("saga", &self.saga).finish_non_exhaustive()
+    }
+}

@@ -294,6 +294,17 @@ pub struct SubjectPackageMade {
     pub recipients: u32,
 }
 
+/// Schema 1. A recipient was told that data was erased or restricted, or that could not be done (GDPR Art. 19).
+#[derive(Clone, PartialEq, Eq, Encode, Decode)]
+pub struct RecipientTold {
+    /// For which request.
+    pub request: RequestId,
+    /// The recipient: where it stands in the log that they got a copy.
+    pub recipient: Position,
+    /// How, or why not.
+    pub how: String,
+}
+
 macro_rules! nameless_debug {
     ($($name:ident)*) => {$(
         impl std::fmt::Debug for $name {
@@ -305,5 +316,5 @@ macro_rules! nameless_debug {
 }
 
 nameless_debug!(
-    SubjectRequestExtended SubjectIdentified ErasureExcepted ErasureExceptionEnded SubjectRequestCompleted
+    SubjectRequestExtended SubjectIdentified ErasureExcepted ErasureExceptionEnded SubjectRequestCompleted RecipientTold
 );

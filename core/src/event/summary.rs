@@ -170,7 +170,9 @@ fn facts_of(event: &Event) -> Vec<(Fact, bool)> {
         | Event::ErasurePlanRequested(_)
         | Event::ErasureKept(_)
         | Event::SubjectRequestCompleted(_)
-        | Event::SubjectPackageMade(_) => subject::facts_of(event),
+        | Event::SubjectPackageMade(_)
+        | Event::RecipientTold(_)
+        | Event::BundleHandedOver(_) => subject::facts_of(event),
         Event::RecordsOpened(b) => fact("operation", &b.operation).with("entities", b.entities),
         Event::StoreInitialised(b) => fact("store", hex::encode(b.store)).with("program", &b.program),
         Event::DaemonStarted(b) => fact("program", &b.program)

@@ -190,6 +190,8 @@ pub struct Saga {
     pub end: Option<SagaEnd>,
     /// What became of its bundle, if that does not stay.
     pub bundle: Option<BundleState>,
+    /// Where it stands in the log that somebody got a copy of its bundle.
+    pub handed_over: Vec<Position>,
     /// Whether a step failed so often that it is not tried again.
     pub gave_up: bool,
     /// Whether the log says something of a step that cannot be: then nothing more is done without a person.
@@ -406,6 +408,11 @@ impl Runs {
             Event::BundleDestructionStarted(body) => self.with_saga(body.saga, |saga| {
                 saga.bundle.get_or_insert(BundleState::BeingDestroyed);
             }),
+            Event::BundleHandedOver(body) => self.with_saga(body.saga, |saga| {
+                if !saga.handed_over.contains(&envelope.position) {
+                    saga.handed_over.push(envelope.position);
+                }
+            }),
             Event::BundleDestroyed(body) => self.with_saga(body.saga, |saga| {
                 saga.bundle = Some(BundleState::Destroyed(at));
             }),
@@ -457,6 +464,7 @@ impl Runs {
                 purged: 0,
                 end: None,
                 bundle: None,
+                handed_over: Vec::new(),
                 gave_up: false,
                 is_inconsistent: false,
             },

@@ -94,6 +94,8 @@ pub struct SubjectRequest {
     pub changed: Position,
     /// How many packages were handed out.
     pub packages: u64,
+    /// The recipients of copies who were told, and when.
+    pub told: BTreeMap<Position, Timestamp>,
     /// When and how it ended.
     pub ended: Option<(Timestamp, RequestEnd)>,
 }
@@ -216,6 +218,9 @@ impl SubjectRequests {
                 }
             }),
             Event::ErasureKept(body) => self.kept(body),
+            Event::RecipientTold(body) => self.with(body.request, |request| {
+                request.told.entry(body.recipient).or_insert(at);
+            }),
             Event::SubjectPackageMade(body) => self.with(body.request, |request| request.packages += 1),
             Event::SubjectRequestCompleted(body) => self.with(body.request, |request| {
                 request.ended.get_or_insert((at, body.end));
@@ -247,6 +252,7 @@ impl SubjectRequests {
             kept: BTreeMap::new(),
             changed: Position::NONE,
             packages: 0,
+            told: BTreeMap::new(),
             ended: None,
         };
         self.all.insert(RequestId(envelope.position), request);

@@ -1,12 +1,12 @@
 //! Samples of what data subjects ask for, and of restrictions.
 
 use retention_core::event::Event;
-use retention_core::event::erasure::{BundleDestroyed, BundleDestructionStarted};
+use retention_core::event::erasure::{BundleDestroyed, BundleDestructionStarted, BundleHandedOver};
 use retention_core::event::restriction::{RestrictionGround, RestrictionLifted, RestrictionPlaced};
 use retention_core::event::subject::{
     ErasureExcepted, ErasureException, ErasureExceptionEnded, ErasureGround, ErasureKept, ErasurePlanRequested,
-    KeptRecord, KeptWhy, RequestEnd, RequestKind, SubjectIdentified, SubjectPackageMade, SubjectRequestCompleted,
-    SubjectRequestExtended, SubjectRequested,
+    KeptRecord, KeptWhy, RecipientTold, RequestEnd, RequestKind, SubjectIdentified, SubjectPackageMade,
+    SubjectRequestCompleted, SubjectRequestExtended, SubjectRequested,
 };
 use retention_core::id::{EntityId, Handle, Position, RequestId, RestrictionId};
 use retention_core::subject::{Certainty, IdentifierKind, SoughtMark};
@@ -43,6 +43,13 @@ fn copies() -> Vec<Event> {
         started(None),
         destroyed(true, Some(request)),
         destroyed(false, None),
+        Event::BundleHandedOver(BundleHandedOver {
+            saga: SAGA,
+            manifest,
+            to: "tax adviser".to_owned(),
+            reason: "audit".to_owned(),
+        }),
+        Event::RecipientTold(RecipientTold { request: REQUEST, recipient: Position(88), how: "letter".to_owned() }),
     ]
 }
 

@@ -1,7 +1,7 @@
 //! `hold`, `pause` and `resume`: what keeps things from being purged.
 
 use clap::{Args as ClapArgs, Subcommand};
-use retention_core::id::{EntityId, HoldId};
+use retention_core::id::{EntityId, HoldId, RequestId};
 use retention_core::record::Kind;
 use retention_core::time::Timestamp;
 
@@ -63,6 +63,9 @@ pub(crate) struct Cover {
     /// An entity; may be repeated.
     #[arg(long = "entity", value_name = "ENTITY")]
     pub(crate) entities: Vec<EntityId>,
+    /// The records of a data subject, as a request knows them now; may be repeated.
+    #[arg(long = "request", value_name = "REQUEST")]
+    pub(crate) requests: Vec<RequestId>,
     /// A mailbox with everything in it, also what arrives later; may be repeated.
     #[arg(long = "mailbox", value_name = "ENTITY")]
     pub(crate) mailboxes: Vec<EntityId>,

@@ -180,6 +180,20 @@ pub(crate) enum Subject {
         #[arg(long, value_name = "FILE")]
         into: PathBuf,
     },
+    /// Say that somebody who got a copy was told what became of the data (GDPR Art. 19).
+    ///
+    /// Example: retentionctl subject told Q41 88 --how "letter of 12 March"
+    ///
+    /// Needs the role operator.
+    Told {
+        /// The request, such as Q41.
+        request: RequestId,
+        /// The recipient: where it stands in the log that they got the copy, as `subject show` says.
+        recipient: u64,
+        /// How, or why that could not be done.
+        #[arg(long, value_name = "TEXT")]
+        how: String,
+    },
     /// Say that the person has the answer, and how it ended.
     ///
     /// Copies of what was erased are destroyed with it. What was refused in part is planned for erasure all the same when

@@ -1,13 +1,14 @@
 //! `export`.
 
-use retention_core::control::{ErrorCode, ExitCode, Line, Operation};
+use retention_core::control::{Accepted, ErrorCode, ExitCode, HandOver, Line, Operation};
+use serde_json::json;
 
 use super::{Call, Context, refuse, store, text};
 use crate::args::Export;
 use crate::exit::{Cause, Doing, Failure};
 
 pub(super) const COLUMNS: &[&str] =
-    &["manifest", "run", "saga", "exported_at", "items", "bytes", "verified", "destroyed_at"];
+    &["manifest", "run", "saga", "exported_at", "items", "bytes", "verified", "recipients", "destroyed_at"];
 
 /// The fewest digits that may stand for a digest.
 const PREFIX_MIN: usize = 8;
@@ -19,6 +20,9 @@ pub(super) fn execute(context: &mut Context, command: Export) -> Result<ExitCode
             context.next("retentionctl export verify MANIFEST");
             Ok(done)
         }
+        Export::HandOver { manifest, to, why } => {
+            hand_over(context, &manifest, &HandOver { to, reason: why.reason }).doing("note who has a copy")
+        }
         Export::Verify { manifest } => verify(context, &manifest).doing("verify the bundle"),
     }
 }
@@ -26,6 +30,13 @@ pub(super) fn execute(context: &mut Context, command: Export) -> Result<ExitCode
 fn verify(context: &mut Context, prefix: &str) -> Result<ExitCode, Cause> {
     let manifest = resolve(context, &prefix.to_ascii_lowercase())?;
     store::parts(context, &Call::to(Operation::ExportVerify, &[&manifest]))
+}
+
+fn hand_over(context: &mut Context, prefix: &str, wanted: &HandOver) -> Result<ExitCode, Cause> {
+    let manifest = resolve(context, &prefix.to_ascii_lowercase())?;
+    let accepted: Accepted = context.client.typed(&Call::to(Operation::ExportHandOver, &[&manifest]).with(wanted))?;
+    context.present(&json!({ "manifest": manifest, "recipient": accepted.position }))?;
+    Ok(ExitCode::Done)
 }
 
 fn resolve(context: &Context, prefix: &str) -> Result<String, Cause> {

@@ -59,6 +59,7 @@ fn wanted(name: String, cover: Cover, reason: String) -> PlaceHold {
         reference: cover.reference,
         review_at: cover.review_at,
         entities: cover.entities,
+        requests: cover.requests,
         mailboxes: cover.mailboxes,
         policies: cover.policies,
         standing: Some(standing).filter(|standing| *standing != HoldStanding::default()),
@@ -68,7 +69,7 @@ fn wanted(name: String, cover: Cover, reason: String) -> PlaceHold {
 fn place(context: &mut Context, wanted: &PlaceHold) -> Result<ExitCode, Cause> {
     let accepted: Accepted = context.client.typed(&Call::to(Operation::HoldPlace, &[]).with(wanted))?;
     let hold = HoldId(accepted.position);
-    context.present(&json!({ "hold": hold, "entities": wanted.entities.len() }))?;
+    context.present(&json!({ "hold": hold }))?;
     context.next("retentionctl hold list");
     Ok(ExitCode::Done)
 }

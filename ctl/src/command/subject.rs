@@ -74,6 +74,11 @@ pub(super) fn execute(context: &mut Context, command: Subject) -> Result<ExitCod
         Subject::Package { request, recipients, plain: _, into } => {
             package(context, request, recipients, &into).doing("write the package")
         }
+        Subject::Told { request, recipient, how } => {
+            let because = Because { reason: how };
+            let call = Call::to(Operation::SubjectTold, &[&request, &recipient]).with(&because);
+            note(context, &call, request).doing("note who was told")
+        }
         Subject::Complete { request, end, why } => {
             let wanted = CompleteRequest { end, reason: why.reason };
             let call = Call::to(Operation::SubjectComplete, &[&request]).with(&wanted);

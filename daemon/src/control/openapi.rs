@@ -76,6 +76,7 @@ fn contents(operation: Operation) -> Contents {
         Operation::SubjectIdentify => gives::<wire::SubjectRow>().taking::<wire::IdentifySubject>(),
         Operation::SubjectExcept => gives::<wire::Accepted>().taking::<wire::ExceptErasure>(),
         Operation::SubjectPackage => gives::<wire::Accepted>().taking::<wire::PackageSubject>(),
+        Operation::ExportHandOver => gives::<wire::Accepted>().taking::<wire::HandOver>(),
         Operation::SubjectComplete => gives::<wire::Accepted>().taking::<wire::CompleteRequest>(),
         Operation::RestrictionPlace => gives::<wire::Accepted>().taking::<wire::PlaceRestriction>(),
         Operation::RestrictionList => gives::<wire::RestrictionRow>().asked::<wire::RestrictionQuery>(),
@@ -102,6 +103,7 @@ fn contents(operation: Operation) -> Contents {
         | Operation::MigrationStop
         | Operation::SubjectExtend
         | Operation::SubjectExceptionEnd
+        | Operation::SubjectTold
         | Operation::RestrictionLift
         | Operation::RestoreConfirm => gives::<wire::Accepted>().taking::<wire::Because>(),
         Operation::MailboxMigrate => gives::<wire::Accepted>().taking::<wire::MigrateMailbox>(),

@@ -81,6 +81,8 @@ fn handler(operation: Operation) -> MethodRouter<Arc<Control>> {
         Operation::SubjectExcept => post(subject::except),
         Operation::SubjectExceptionEnd => post(subject::end_exception),
         Operation::SubjectPackage => post(subject::package),
+        Operation::SubjectTold => post(subject::told),
+        Operation::ExportHandOver => post(evidence::hand_over),
         Operation::SubjectComplete => post(subject::complete),
         Operation::RestrictionPlace => post(restriction::place),
         Operation::RestrictionList => get(restriction::list),

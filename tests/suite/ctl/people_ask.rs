@@ -57,6 +57,8 @@ fn an_erasure_goes_from_a_search_to_the_answer() {
     assert_eq!(state(&site, &request), "received");
     let rows = site.rows(&["subject", "list"]);
     assert_eq!((text(&rows[0], "request"), text(&rows[0], "reference")), (request.as_str(), "T-1"));
+    let hold = ["hold", "place", "Case 17", "--request", &request, "--reason", "lawsuit"];
+    let _unknown = site.ctl(&hold).ends(2).says("is about no record that is there");
     let _early = site
         .ctl(&["subject", "complete", &request, "--end", "fulfilled", "--reason", "x"])
         .ends(2)
@@ -88,6 +90,16 @@ fn an_erasure_goes_from_a_search_to_the_answer() {
         let bundles = |site: &Site| fs::read_dir(site.path("exports")).expect("exports").count();
         let before = bundles(&site);
         assert!(before > 0, "the copy is there until she has the answer");
+        let manifest = text(&site.rows(&["export", "list"])[0], "manifest").to_owned();
+        let given = site.json(&["export", "hand-over", &manifest, "--to", "tax adviser", "--reason", "audit"]);
+        let recipients = || site.json(&["subject", "show", &request])["recipients"].clone();
+        assert_eq!((&recipients()[0]["to"], &recipients()[0]["told_at"]), (&json!("tax adviser"), &Value::Null));
+        let recipient = given["recipient"].to_string();
+        let tell = |number: &str| site.ctl(&["subject", "told", &request, number, "--how", "letter"]);
+        let _nobody = tell("1").ends(2).says("there is no recipient 1");
+        let _told = tell(&recipient).ends(0);
+        let _twice = tell(&recipient).ends(2).says("was told before");
+        assert!(!recipients()[0]["told_at"].is_null());
         let _done = site
             .ctl(&["subject", "complete", &request, "--end", "fulfilled", "--reason", "answered by letter"])
             .ends(0);
@@ -138,6 +150,11 @@ fn what_is_kept_by_an_exception_is_refused_in_part_and_comes_back() {
         (&shown["exceptions"][0]["owner"], &shown["exceptions"][0]["ground"]),
         (&json!("legal"), &json!("legal_claims"))
     );
+    let placed = site.json(&["hold", "place", "Case 17", "--request", &request, "--reason", "lawsuit"]);
+    let shown = site.json(&["subject", "show", &request]);
+    let held =
+        shown["records"].as_array().expect("records").iter().filter(|row| row["holds"] == json!([placed["hold"]]));
+    assert_eq!(held.count(), taken.len(), "{shown}");
     let exception = kept["event"].to_string();
     let end = |number: &str| site.ctl(&["subject", "end-exception", &request, number, "--reason", "it is over"]);
     let _absent = end("1").ends(2).says("has no exception 1 in force");

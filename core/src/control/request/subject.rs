@@ -88,6 +88,16 @@ pub struct PackageSubject {
     pub recipients: Vec<String>,
 }
 
+/// Says to whom a copy of a bundle was given.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HandOver {
+    /// To whom.
+    pub to: String,
+    /// Why.
+    pub reason: String,
+}
+
 /// Completes a request.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -187,5 +197,5 @@ macro_rules! nameless_debug {
 }
 
 nameless_debug!(
-    SoughtSubject AskForSubject IdentifySubject ExceptErasure PackageSubject CompleteRequest PlaceRestriction
+    SoughtSubject AskForSubject IdentifySubject ExceptErasure PackageSubject HandOver CompleteRequest PlaceRestriction
 );

@@ -26,6 +26,8 @@ pub struct ExportRow {
     pub bytes: u64,
     /// Whether it was read back and found complete before the purge.
     pub verified: bool,
+    /// How many got a copy of it.
+    pub recipients: u64,
     /// When it was destroyed: a copy of what a data subject wanted erased does not stay.
     pub destroyed_at: Option<Timestamp>,
 }

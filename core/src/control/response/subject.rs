@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 use crate::control::{ActorName, EntityState};
 use crate::event::restriction::RestrictionGround;
 use crate::event::subject::{ErasureException, ErasureGround, KeptWhy, RequestEnd, RequestKind};
-use crate::id::{EntityId, HoldId, PlanId, Position, RequestId, RestrictionId};
+use crate::id::{Digest, EntityId, HoldId, PlanId, Position, RequestId, RestrictionId};
 use crate::record::Kind;
 use crate::time::Timestamp;
 use crate::view::RequestState;
@@ -92,8 +92,33 @@ pub struct SubjectRequestDetail {
     pub records: Vec<RequestRecordRow>,
     /// The exceptions.
     pub exceptions: Vec<ExceptionRow>,
+    /// Who got copies of the records, and has to be told what became of them.
+    pub recipients: Vec<RecipientRow>,
     /// The plans, in order.
     pub plans: Vec<PlanId>,
+}
+
+/// Somebody who got a copy of records of a request.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RecipientRow {
+    /// Where it stands in the log that they got it.
+    pub recipient: Position,
+    /// Who.
+    pub to: String,
+    /// When.
+    pub at: Timestamp,
+    /// Of which bundle: SHA-256 of its manifest.
+    pub manifest: Digest,
+    /// The records that are in it.
+    pub records: Vec<EntityId>,
+    /// When they were told.
+    pub told_at: Option<Timestamp>,
+}
+
+impl std::fmt::Debug for RecipientRow {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RecipientRow").field("recipient", &self.recipient).finish_non_exhaustive()
+    }
 }
 
 /// One record of a request.

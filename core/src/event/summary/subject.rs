@@ -44,6 +44,10 @@ pub(super) fn facts_of(event: &Event) -> Facts {
             .with("digest", b.digest)
             .with("bytes", b.bytes)
             .with("recipients", b.recipients),
+        Event::RecipientTold(b) => fact("request", b.request).with("recipient", b.recipient).naming("how", &b.how),
+        Event::BundleHandedOver(b) => {
+            fact("saga", b.saga).with("manifest", b.manifest).naming("to", &b.to).naming("reason", &b.reason)
+        }
         _ => Facts(Vec::new()),
     }
 }

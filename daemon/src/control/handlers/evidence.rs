@@ -5,8 +5,8 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Extension, State};
 use axum::response::Response;
-use retention_core::control::{Accepted, Because, Cursor, ErrorCode, ExportRow, ListQuery, QuarantineRow};
-use retention_core::event::erasure::EntityRestored;
+use retention_core::control::{Accepted, Because, Cursor, ErrorCode, ExportRow, HandOver, ListQuery, QuarantineRow};
+use retention_core::event::erasure::{BundleHandedOver, EntityRestored};
 use retention_core::event::saga::{Receipt, Step};
 use retention_core::event::{Actor, Draft, Event};
 use retention_core::id::{Digest, EntityId, SagaId};
@@ -15,7 +15,7 @@ use retention_core::view::{BundleState, Condition, Saga, Views};
 use super::super::answer::{Batch, Wanted, blocking, work};
 use super::super::error::ApiError;
 use super::super::input::{Argument, Asked, Body, check_reason};
-use super::{Caller, Shared, not_found};
+use super::{About, Caller, Shared, not_found};
 
 pub(crate) async fn exports(
     State(control): State<Shared>,
@@ -42,6 +42,7 @@ fn export_row(saga: SagaId, view: &Saga) -> Option<ExportRow> {
         items: *items,
         bytes: *bytes,
         verified: view.receipt(Step::VerifyExport).is_some(),
+        recipients: view.handed_over.len() as u64,
         destroyed_at: match view.bundle {
             Some(BundleState::Destroyed(at)) => Some(at),
             Some(BundleState::BeingDestroyed) | None => None,
@@ -61,12 +62,32 @@ pub(crate) async fn verify_export(
         None => return Err(not_found("bundle", manifest.short()).hint("retentionctl export list")),
         Some(Some(at)) => {
             let message = format!("the bundle {} was destroyed at {at}: its time was over", manifest.short());
-            return Err(ApiError::saying(ErrorCode::Gone, message).hint("retentionctl audit query --kind BundleDestroyed"));
+            return Err(
+                ApiError::saying(ErrorCode::Gone, message).hint("retentionctl audit query --kind BundleDestroyed")
+            );
         }
         Some(None) => {}
     }
     let works = Arc::clone(&control.works);
     Ok(work(move |sink| works.verify_export(manifest, sink)))
+}
+
+pub(crate) async fn hand_over(
+    State(control): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Argument(manifest): Argument<Digest>,
+    Body(wanted): Body<HandOver>,
+) -> Result<Json<Accepted>, ApiError> {
+    let (to, reason) = (check_reason(wanted.to)?, check_reason(wanted.reason)?);
+    let saga = control
+        .see(move |views| {
+            let mut exports = views.small.runs.sagas().filter_map(|(id, saga)| export_row(id, saga));
+            let missing = || not_found("bundle", manifest.short()).hint("retentionctl export list");
+            exports.find(|row| row.manifest == manifest).map(|row| row.saga).ok_or_else(missing)
+        })
+        .await?;
+    let event = Event::BundleHandedOver(BundleHandedOver { saga, manifest, to, reason });
+    control.request(&caller, About::Position(saga.0), event).await.map(Json)
 }
 
 pub(crate) async fn verify_store(State(control): State<Shared>) -> Result<Response, ApiError> {

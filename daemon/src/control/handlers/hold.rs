@@ -13,7 +13,7 @@ use retention_core::event::Event;
 use retention_core::event::hold::{
     DisposalPaused, DisposalResumed, HoldPlaced, HoldReleased, PauseScope, StandingQuery,
 };
-use retention_core::id::{EntityId, HoldId};
+use retention_core::id::{EntityId, HoldId, RequestId};
 use retention_core::time::{Align, Period, Timestamp, Zone};
 use retention_core::view::{Condition, EntityState, Hold, Views};
 
@@ -34,13 +34,15 @@ pub(crate) async fn place(
     Extension(caller): Extension<Caller>,
     Body(wanted): Body<PlaceHold>,
 ) -> Result<Json<Accepted>, ApiError> {
+    let requests = wanted.requests;
+    let theirs = control.see(move |views| records_of(views, &requests)).await?;
     let body = HoldPlaced {
         name: check_reason(wanted.name)?,
         reason: check_reason(wanted.reason)?,
         owner: check_text(wanted.owner)?,
         reference: check_text(wanted.reference)?,
         review_at: wanted.review_at,
-        entities: in_order(wanted.entities),
+        entities: in_order([wanted.entities, theirs].concat()),
         mailboxes: in_order(wanted.mailboxes),
         policies: wanted.policies,
         standing: wanted.standing.map(|standing| StandingQuery {
@@ -69,6 +71,22 @@ pub(crate) async fn place(
         })
         .await?;
     control.request(&caller, About::Daemon, Event::HoldPlaced(body)).await.map(Json)
+}
+
+/// The records that data subjects' requests are about, as far as they are there.
+fn records_of(views: &Views, requests: &[RequestId]) -> Result<Vec<EntityId>, ApiError> {
+    let mut records = Vec::new();
+    for id in requests {
+        let missing = || not_found("request", id).hint("retentionctl subject list --all");
+        let left = views.left_of(views.small.subjects.get(*id).ok_or_else(missing)?);
+        if left.is_empty() {
+            let message = format!("{id} is about no record that is there; nothing was placed");
+            return Err(ApiError::saying(ErrorCode::WrongState, message)
+                .hint(format!("retentionctl subject identify {id} says which records are theirs")));
+        }
+        records.extend(left);
+    }
+    Ok(records)
 }
 
 fn in_order(mut entities: Vec<EntityId>) -> Vec<EntityId> {

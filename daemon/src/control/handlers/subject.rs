@@ -8,14 +8,14 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use retention_core::control::{
     Accepted, ActorName, AskForSubject, Because, CompleteRequest, ENTITIES_PER_REQUEST_MAX, ErrorCode, ExceptErasure,
-    ExceptionRow, IdentifySubject, PackageSubject, RequestQuery, RequestRecordRow, RequestsWanted, SoughtSubject,
-    SubjectRequestDetail, SubjectRequestRow,
+    ExceptionRow, IdentifySubject, PackageSubject, RecipientRow, RequestQuery, RequestRecordRow, RequestsWanted,
+    SoughtSubject, SubjectRequestDetail, SubjectRequestRow,
 };
 use retention_core::event::subject::{
-    ErasureExcepted, ErasureExceptionEnded, RequestKind, SubjectRequestCompleted, SubjectRequestExtended,
+    ErasureExcepted, ErasureExceptionEnded, RecipientTold, RequestKind, SubjectRequestCompleted, SubjectRequestExtended,
 };
 use retention_core::event::{Actor, Event};
-use retention_core::id::{EntityId, Position, RequestId};
+use retention_core::id::{EntityId, Position, RequestId, SagaId};
 use retention_core::time::Timestamp;
 use retention_core::view::{Condition, SubjectRequest, Views};
 
@@ -123,9 +123,11 @@ pub(crate) async fn show(
     let seen = control.see(move |views| {
         let request = found(views, id)?;
         let records = request.records().iter().filter_map(|record| record_row(views, request, *record)).collect();
-        Ok((row(views, id, request, now), request.clone(), records))
+        let given = views.small.runs.sagas().flat_map(|(id, saga)| saga.handed_over.iter().map(move |at| (id, *at)));
+        Ok((row(views, id, request, now), request.clone(), records, given.collect()))
     });
-    let (row, request, records): (SubjectRequestRow, SubjectRequest, Vec<RequestRecordRow>) = seen.await?;
+    let (row, request, records, given): (SubjectRequestRow, SubjectRequest, Vec<RequestRecordRow>, Vec<_>) =
+        seen.await?;
     let log = Arc::clone(&control.log);
     blocking(move || {
         let exceptions = request.exceptions.keys().map(|position| exception_row(&log, &request, *position));
@@ -138,10 +140,62 @@ pub(crate) async fn show(
                 .map(|identified| ActorName(identified.by.map_or(Actor::Daemon, Actor::Person))),
             records,
             exceptions,
+            recipients: recipients(&log, &request, &given)?,
             plans: request.plans,
         }))
     })
     .await
+}
+
+/// Returns who got a copy of records of a request: what a bundle holds is told by the saga that wrote it.
+fn recipients(
+    log: &Arc<dyn Log>,
+    request: &SubjectRequest,
+    given: &[(SagaId, Position)],
+) -> Result<Vec<RecipientRow>, ApiError> {
+    let mut rows = Vec::new();
+    for (saga, position) in given {
+        let started = log.event(saga.0)?;
+        let Some(Event::SagaStarted(started)) = started.as_ref().and_then(|found| found.event()) else { continue };
+        let items = started.items.iter().map(|item| item.entity);
+        let records: Vec<EntityId> = items.filter(|item| request.records().binary_search(item).is_ok()).collect();
+        let handed = log.event(*position)?;
+        let Some(handed) = handed.filter(|_| !records.is_empty()) else { continue };
+        if let Some(Event::BundleHandedOver(body)) = handed.event() {
+            rows.push(RecipientRow {
+                recipient: *position,
+                to: body.to.clone(),
+                at: handed.envelope.recorded_at,
+                manifest: body.manifest,
+                records,
+                told_at: request.told.get(position).copied(),
+            });
+        }
+    }
+    Ok(rows)
+}
+
+pub(crate) async fn told(
+    State(control): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Argument((id, recipient)): Argument<(RequestId, Position)>,
+    Body(because): Body<Because>,
+) -> Result<Json<Accepted>, ApiError> {
+    let how = check_reason(because.reason)?;
+    control
+        .see(move |views| {
+            let is_known = views.small.runs.sagas().any(|(_, saga)| saga.handed_over.contains(&recipient));
+            match found(views, id)?.told.contains_key(&recipient) {
+                true => Err(ApiError::saying(ErrorCode::WrongState, "this recipient was told before")),
+                false if !is_known => {
+                    Err(not_found("recipient", recipient.0).hint(format!("retentionctl subject show {id}")))
+                }
+                false => Ok(()),
+            }
+        })
+        .await?;
+    let event = Event::RecipientTold(RecipientTold { request: id, recipient, how });
+    control.request(&caller, About::Position(id.0), event).await.map(Json)
 }
 
 fn record_row(views: &Views, request: &SubjectRequest, record: EntityId) -> Option<RequestRecordRow> {
