@@ -4,6 +4,7 @@ use super::words::{counted, day_of, kinds, one_of, quarantine};
 use super::write::{Csv, Markdown, escaped};
 use super::{TO_FILL_IN, by_class, is_in_force, said};
 use crate::policy::{Audience, OnMissingStart, Policy, PolicySet};
+use crate::reason::StartKind;
 use crate::time::Zone;
 
 pub(super) fn markdown(set: &PolicySet) -> String {
@@ -81,10 +82,10 @@ fn how_long(policy: &Policy) -> String {
     text.push_str(&match &retention.on_missing_start {
         OnMissingStart::Keep => " Where we do not know that day, we keep it.".to_owned(),
         OnMissingStart::Fallback(start) => {
-            let day = day_of(start, one);
-            format!(
-                " Where we do not know that day, we count from {day}; where we do not know that either, we keep it."
-            )
+            // When it was first seen is always known.
+            let known = *start == StartKind::FirstSeen;
+            let otherwise = if known { "." } else { "; where we do not know that either, we keep it." };
+            format!(" Where we do not know that day, we count from {}{otherwise}", day_of(start, one))
         }
     });
     text

@@ -3,6 +3,7 @@
 use super::filter::in_words;
 use super::words::{counted, day_of, one_of};
 use crate::policy::{Audience, OnMissingStart, Policy};
+use crate::reason::StartKind;
 
 /// Returns what the policy is about, with its filter.
 pub(super) fn scope(policy: &Policy) -> String {
@@ -69,6 +70,9 @@ pub(super) fn suspension(policy: &Policy) -> Option<String> {
 pub(super) fn missing_start(policy: &Policy) -> String {
     match &policy.retention.on_missing_start {
         OnMissingStart::Keep => "it is kept".to_owned(),
+        OnMissingStart::Fallback(StartKind::FirstSeen) => {
+            format!("{} counts", day_of(&StartKind::FirstSeen, one_of(policy)))
+        }
         OnMissingStart::Fallback(start) => {
             format!("{} counts, and without that too it is kept", day_of(start, one_of(policy)))
         }

@@ -139,6 +139,25 @@ fn every_start_is_said_in_words() {
 }
 
 #[test]
+fn a_start_that_is_always_known_leaves_nothing_kept_for_ever() {
+    let says = |fallback: &str| {
+        let with = format!("on_missing_start = \"{fallback}\"\ntimezone");
+        let file = FILES[0].1.replace("timezone", &with);
+        let set = set(&[(FILES[0].0, &file)]);
+        (rule::missing_start(&set.policies()[0]), Document::PrivacyNotice.of(&set, DocumentForm::Markdown))
+    };
+    let (rule, notice) = says("fallback:first_seen");
+    assert_eq!(rule, "the day on which the deal was first recorded counts");
+    assert!(notice.contains("we count from the day on which the deal was first recorded.\n"), "{notice}");
+    let (rule, notice) = says("fallback:created");
+    assert_eq!(rule, "the day on which the deal was created counts, and without that too it is kept");
+    assert!(notice.contains("created; where we do not know that either, we keep it.\n"), "{notice}");
+    let (rule, notice) = says("keep");
+    assert_eq!(rule, "it is kept");
+    assert!(notice.contains(" Where we do not know that day, we keep it.\n"), "{notice}");
+}
+
+#[test]
 fn every_alignment_is_said_in_words() {
     let counted = |text, align| words::counted(period(text), &StartKind::Closed, align, "deal");
     for (align, says) in [
