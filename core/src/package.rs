@@ -9,7 +9,8 @@ use serde_json::{Map, Value, json};
 use crate::event::subject::RequestKind;
 use crate::id::{EntityId, RequestId};
 use crate::record::{EntityRecord, Kind, Layout};
-use crate::text::{html_escaped, is_formula};
+use crate::table::spreadsheet_safe;
+use crate::text::html_escaped;
 use crate::time::{Timestamp, Zone};
 
 /// The page, the first thing to open.
@@ -54,7 +55,7 @@ pub struct Kept {
     pub title: String,
     /// On which legal basis.
     pub legal_basis: String,
-    /// How long, counted from what.
+    /// How long, counted from what, in words.
     pub period: String,
     /// Of which kinds.
     pub kinds: Vec<Kind>,
@@ -155,11 +156,8 @@ fn csv_row<'a>(text: &mut String, cells: impl Iterator<Item = Option<&'a str>>) 
         }
         let Some(cell) = cell else { continue };
         text.push('"');
-        // A person opens this in a spreadsheet, and what a stranger wrote must not run there (OWASP, CSV injection).
-        if is_formula(cell) {
-            text.push('\'');
-        }
-        text.push_str(&cell.replace('"', "\"\""));
+        // A person opens this in a spreadsheet, and what a stranger wrote must not run there.
+        text.push_str(&spreadsheet_safe(cell).replace('"', "\"\""));
         text.push('"');
     }
     text.push_str("\r\n");
@@ -288,7 +286,7 @@ mod tests {
         let kept = [Kept {
             title: "Prospects".to_owned(),
             legal_basis: "GDPR 5(1)(e)".to_owned(),
-            period: "P2Y from last_activity".to_owned(),
+            period: "2 years, counted from the day of the last activity".to_owned(),
             kinds: vec![Kind::Contact],
         }];
         let files = files(&heading, &[one], &kept).into_iter();
@@ -303,7 +301,10 @@ mod tests {
         assert!(page.contains("<th>&lt;b&gt;Note&lt;/b&gt;</th><td>a &amp; &quot;b&quot;</td>"), "{page}");
         assert!(!page.contains("Fax"), "an empty cell is left out: {page}");
         assert!(page.contains("request of 1970-01-01. It was made on 1970-01-02 and holds 1 records"), "{page}");
-        assert!(page.contains("Prospects: P2Y from last_activity. Basis: GDPR 5(1)(e)."), "{page}");
+        assert!(
+            page.contains("Prospects: 2 years, counted from the day of the last activity. Basis: GDPR 5(1)(e)."),
+            "{page}"
+        );
         assert!(page.contains("its use is restricted"), "{page}");
     }
 

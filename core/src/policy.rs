@@ -28,6 +28,7 @@ mod canonical;
 mod cell;
 mod check;
 mod decide;
+mod document;
 mod erasure;
 mod error;
 mod example;
@@ -39,6 +40,7 @@ mod syntax;
 
 pub use assess::{Assessment, BoundPolicy, Facts};
 pub use decide::{Asked, Assessed, BoundSet, Claim, Decision, Outcome, Place, Restriction, Standing};
+pub use document::{Document, DocumentForm};
 pub use error::{PolicyError, PolicyProblem};
 pub use example::{Example, ExampleOutcome, Expectation};
 pub use filter::{Filter, Truth};

@@ -10,6 +10,10 @@ use zeroize::Zeroize as _;
 
 use crate::record::{Cells, RowTooLarge};
 
+mod spreadsheet;
+
+pub use spreadsheet::{spreadsheet_plain, spreadsheet_safe};
+
 /// Why something is not a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TableFault {

@@ -1,16 +1,9 @@
-//! Encodings and delimiters: named, or detected when there is one reading only; never guessed. And what of a text would run
-//! where it is opened.
+//! Encodings and delimiters: named, or detected when there is one reading only; never guessed. And text as it stands in HTML.
 
 use std::io::{self, Read};
 
 use encoding_rs::{Decoder, DecoderResult};
 use serde::{Deserialize, Serialize};
-
-/// Says whether a spreadsheet would run a cell as a formula (OWASP, CSV injection).
-#[must_use]
-pub fn is_formula(text: &str) -> bool {
-    text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n'])
-}
 
 /// Returns a text as it stands in HTML, between tags or in a quoted attribute.
 #[must_use]

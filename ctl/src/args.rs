@@ -13,6 +13,7 @@ pub(crate) mod backup;
 pub(crate) mod batch;
 pub(crate) mod certificate;
 pub(crate) mod clock;
+pub(crate) mod document;
 pub(crate) mod grant;
 pub(crate) mod hold;
 pub(crate) mod mailbox;
@@ -116,6 +117,9 @@ pub(crate) enum Noun {
     ///
     /// Needs the role auditor; reading is recorded.
     Explain(ExplainArgs),
+    /// Write documents from policies: record of processing, deletion concept, privacy notice.
+    #[command(subcommand)]
+    Document(document::Document),
     /// Look at what was taken in.
     #[command(subcommand)]
     Intake(Intake),

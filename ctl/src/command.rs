@@ -18,6 +18,7 @@ mod backup;
 mod batch;
 mod certificate;
 mod clock;
+mod document;
 mod entity;
 mod export;
 mod files;
@@ -44,6 +45,7 @@ pub(crate) fn execute(args: Args) -> Result<ExitCode, Failure> {
         Noun::Config(command) => status::config(&mut context, command),
         Noun::Policy(command) => policy::execute(&mut context, command),
         Noun::Explain(entity) => policy::explain(&mut context, entity),
+        Noun::Document(command) => document::execute(&mut context, command),
         Noun::Intake(command) => intake::execute(&mut context, command),
         Noun::Entity(command) => entity::execute(&mut context, command),
         Noun::Plan(command) => plan::execute(&mut context, command),

@@ -7,6 +7,7 @@ use std::io::{self, IsTerminal, Write};
 
 use comfy_table::{Cell, Color, ContentArrangement, Row, Table, presets};
 use jiff::tz::TimeZone;
+use retention_core::table::spreadsheet_safe;
 use serde_json::Value;
 
 use crate::args::{Globals, Output};
@@ -131,7 +132,7 @@ impl<W: Write> Renderer<W> {
     fn csv_row(&mut self, cells: impl Iterator<Item = String>) -> Result<(), Cause> {
         let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(&mut self.out);
         let failed = |error: csv::Error| Cause::Output(io::Error::other(error));
-        writer.write_record(cells.map(|cell| spreadsheet_safe(&cell))).map_err(failed)?;
+        writer.write_record(cells.map(|cell| spreadsheet_safe(&cell).into_owned())).map_err(failed)?;
         writer.flush().map_err(Cause::Output)
     }
 
@@ -295,15 +296,6 @@ pub(crate) fn printable(text: &str) -> String {
         if (c.is_control() && c != '\n') || turns { safe.extend(c.escape_unicode()) } else { safe.push(c) }
     }
     safe
-}
-
-/// Returns a cell that no spreadsheet takes for a formula (OWASP, CSV injection): what begins like one gets an
-/// apostrophe in front.
-fn spreadsheet_safe(cell: &str) -> String {
-    match cell.chars().next() {
-        Some('=' | '+' | '-' | '@' | '\t' | '\r' | '\n') => format!("'{cell}"),
-        Some(_) | None => cell.to_owned(),
-    }
 }
 
 #[cfg(test)]

@@ -164,6 +164,25 @@ fn policies_are_checked_without_a_daemon() {
     assert_eq!(fake.run(&["policy", "check", "/nowhere"]), ExitCode::Usage);
 }
 
+#[test]
+fn documents_are_written_without_a_daemon_when_a_directory_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let policies = dir.path().join("policies");
+    std::fs::create_dir(&policies).unwrap();
+    let fake =
+        Fake::answering(503, "application/json", serde_json::to_string(&ErrorBody::of(ErrorCode::Stopping)).unwrap());
+    let path = policies.to_str().unwrap();
+    assert_eq!(fake.run(&["policy", "new", "leads", "--dir", path]), ExitCode::Done);
+    for document in ["ropa", "deletion-concept", "privacy-notice"] {
+        assert_eq!(fake.run(&["document", document, path]), ExitCode::Done);
+        assert_eq!(fake.run(&["document", document, path, "--format", "csv"]), ExitCode::Done);
+        assert_eq!(fake.run(&["document", document, "/nowhere"]), ExitCode::Usage);
+        assert_eq!(fake.run(&["document", document]), ExitCode::from(ErrorCode::Stopping), "the daemon is asked");
+    }
+    std::fs::write(policies.join("broken.toml"), "schema = 1\n").unwrap();
+    assert_eq!(fake.run(&["document", "ropa", path]), ExitCode::Invalid);
+}
+
 /// Fails when a column names a field that no row of the list has.
 fn has_columns<T: utoipa::ToSchema>(columns: &[&str]) {
     let schema = serde_json::to_value(T::schema()).unwrap();

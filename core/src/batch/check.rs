@@ -8,8 +8,7 @@ use super::kind::{Attribute, MigrationKind, Need, ValueForm, folded};
 use super::login::{self, NameForm};
 use super::rule::{Problem, Rule, Weight};
 use super::sheet::{Row, Sheet};
-use super::value::check_value;
-use crate::text::is_formula;
+use super::value::{check_value, is_formula};
 use crate::text::{Delimiter, Encoding};
 
 /// What becomes of columns that no attribute names.

@@ -104,3 +104,9 @@ fn is_item_limit(text: &str) -> bool {
     let is_number = !text.is_empty() && text.bytes().all(|c| c.is_ascii_digit());
     text == "Unlimited" || (is_number && text.parse::<i32>().is_ok())
 }
+
+/// Says whether a spreadsheet would run a cell as a formula (OWASP, CSV injection).
+#[must_use]
+pub fn is_formula(text: &str) -> bool {
+    text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n'])
+}

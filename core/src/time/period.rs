@@ -114,6 +114,24 @@ impl Period {
         }
     }
 
+    /// Returns the length in words: `1 year and 6 months`.
+    #[must_use]
+    pub fn in_words(self) -> String {
+        let parts: Vec<String> = match self.0 {
+            _ if self.is_zero() => vec![counted(0, "day")],
+            Length::Calendar { years, months, weeks, days } => {
+                words([(years.into(), "year"), (months.into(), "month"), (weeks.into(), "week"), (days.into(), "day")])
+            }
+            Length::Exact { hours, minutes, seconds } => {
+                words([(hours, "hour"), (minutes, "minute"), (seconds, "second"), (0, "")])
+            }
+        };
+        match parts.split_last() {
+            Some((last, before)) if !before.is_empty() => format!("{} and {last}", before.join(", ")),
+            Some(_) | None => parts.concat(),
+        }
+    }
+
     /// Says whether it is as long as another whatever the start is; when that depends on the start, it is not.
     #[must_use]
     pub fn is_at_least(self, other: Self) -> bool {
@@ -173,6 +191,14 @@ impl Period {
             }
         }
     }
+}
+
+fn words(units: [(u64, &str); 4]) -> Vec<String> {
+    units.into_iter().filter(|(number, _)| *number > 0).map(|(number, unit)| counted(number, unit)).collect()
+}
+
+fn counted(number: u64, unit: &str) -> String {
+    format!("{number} {unit}{}", if number == 1 { "" } else { "s" })
 }
 
 /// Returns the first day of the business year after the one of a date.

@@ -130,7 +130,7 @@ fn diff(context: &mut Context, dir: &Path) -> Result<ExitCode, Cause> {
     Ok(ExitCode::Done)
 }
 
-fn finding(problem: &PolicyError) -> Finding {
+pub(super) fn finding(problem: &PolicyError) -> Finding {
     Finding {
         severity: Severity::Error,
         file: problem.file.clone(),
@@ -141,13 +141,13 @@ fn finding(problem: &PolicyError) -> Finding {
     }
 }
 
-fn set_of(files: &[(String, String)]) -> Result<PolicySet, Vec<PolicyError>> {
+pub(super) fn set_of(files: &[(String, String)]) -> Result<PolicySet, Vec<PolicyError>> {
     let files: Vec<PolicyFile<'_>> = files.iter().map(|(stem, text)| PolicyFile { stem, text }).collect();
     PolicySet::check(&files)
 }
 
 /// Reads the TOML files of a directory, in the order of their names.
-fn read(dir: &Path) -> Result<Vec<(String, String)>, Cause> {
+pub(super) fn read(dir: &Path) -> Result<Vec<(String, String)>, Cause> {
     let failed = |path: &Path| {
         let path = path.to_owned();
         move |source| Cause::File { path, doing: "read", source }

@@ -38,7 +38,6 @@ pub use bundle::BundleWriter;
 pub use manifest::read_manifest;
 pub use message::{MBOX_FILE, TEXT_BYTES_MAX, TEXTS_DIRECTORY, TEXTS_FILE};
 pub use name::BundleName;
-pub use ocm_csv::{spreadsheet_plain, spreadsheet_safe};
 pub use place::{list, probe, remove, sweep};
 pub use verify::{Verified, VerifyError, verify, verify_recorded};
 

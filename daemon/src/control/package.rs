@@ -113,7 +113,7 @@ fn kept(policies: &PolicySet, opened: &[Opened]) -> Vec<Kept> {
         (!kinds.is_empty()).then(|| Kept {
             title: policy.title.clone(),
             legal_basis: policy.legal_basis.clone(),
-            period: format!("{} from {}", policy.retention.period, policy.retention.start.name()),
+            period: policy.period_in_words(),
             kinds,
         })
     });

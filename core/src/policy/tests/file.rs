@@ -10,8 +10,8 @@ macro_rules! shipped {
     };
 }
 
-fn shipped() -> [(&'static str, String); 4] {
-    shipped!("crm-activities", "crm-closed-deals", "crm-prospects", "demo-ocm-contacts")
+fn shipped() -> [(&'static str, String); 6] {
+    shipped!("crm-activities", "crm-closed-deals", "crm-insights", "crm-prospects", "de-vouchers", "demo-ocm-contacts")
 }
 
 #[test]
@@ -320,7 +320,7 @@ proptest! {
 
     #[test]
     fn a_damaged_policy_is_read_or_refused(
-        which in 0_usize..4,
+        which in 0_usize..6,
         cuts in prop::collection::vec((any::<prop::sample::Index>(), 0_usize..12, "[\\x00-\\x7fé]{0,6}"), 1..5),
     ) {
         let shipped = shipped();

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use retention_core::evidence::{ExportLayout, ParsedItem};
 use retention_core::id::{LayoutId, Position};
 use retention_core::record::{Column, EntityRecord, FieldType, Layout, Visibility, field};
+use retention_core::table::spreadsheet_plain;
 use tempfile::TempDir;
 
 use super::*;
