@@ -14,6 +14,8 @@ use retentiond::connector::notify::{Carrier, Letter, Undelivered};
 use retentiond::stage::Step;
 use retentiond::stage::notify::{ChannelOf, Notify, declare};
 
+mod mail;
+
 /// More lives than any scenario takes.
 const LIVES_MAX: usize = 20;
 

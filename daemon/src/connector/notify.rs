@@ -1,5 +1,7 @@
 //! How people are told: by a program, a webhook, or mail. Each takes a letter and says whether it has it.
 
+use std::io;
+
 use retention_core::event::notice::Notice;
 use retention_core::notice::Text;
 use retention_core::time::Timestamp;
@@ -55,6 +57,13 @@ pub trait Carrier: Send {
     /// # Errors
     /// Says that the far side does not have it, or that nobody knows.
     fn deliver(&mut self, letter: &Letter) -> Result<(), Undelivered>;
+}
+
+/// Says whether TLS is behind a failure, as a library wraps it: a certificate that is not trusted, above all.
+fn is_of_tls(error: &(dyn std::error::Error + 'static)) -> bool {
+    let inner = |error: &io::Error| error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>());
+    std::iter::successors(Some(error), |error| error.source())
+        .any(|error| error.is::<rustls::Error>() || error.downcast_ref::<io::Error>().is_some_and(inner))
 }
 
 impl Letter {

@@ -11,7 +11,7 @@ use lettre::transport::smtp::{Error, SmtpTransport};
 use lettre::{Address, Message, Transport as _};
 
 use super::bounded::within;
-use super::{Carrier, Letter, SECRET_UNREADABLE, Undelivered};
+use super::{Carrier, Letter, SECRET_UNREADABLE, Undelivered, is_of_tls};
 use crate::config::{MailChannel, MailTls};
 use crate::connector::authorities;
 use crate::connector::imap::{Keys, Secret};
@@ -111,11 +111,8 @@ fn code_of(error: &Error) -> String {
     match error.status() {
         Some(status) => format!("smtp-{status}"),
         None if error.is_timeout() => "smtp-timeout".to_owned(),
-        None if error.is_tls() => "smtp-tls".to_owned(),
+        None if error.is_tls() || is_of_tls(error) => "smtp-tls".to_owned(),
         None if error.is_client() => "smtp-not-possible".to_owned(),
         None => "smtp-unreachable".to_owned(),
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -11,7 +11,7 @@ use ureq::{Agent, Error};
 use zeroize::Zeroizing;
 
 use super::bounded::within;
-use super::{Carrier, Letter, SECRET_UNREADABLE, Undelivered};
+use super::{Carrier, Letter, SECRET_UNREADABLE, Undelivered, is_of_tls};
 use crate::config::WebhookChannel;
 use crate::connector::authorities;
 use crate::connector::imap::{Keys, Secret};
@@ -105,7 +105,7 @@ fn code_of(error: &Error) -> &'static str {
         Error::Timeout(_) => "webhook-timeout",
         Error::HostNotFound => "webhook-host-unknown",
         Error::Tls(_) | Error::Rustls(_) | Error::Pem(_) => "webhook-tls",
-        Error::Io(error) if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) => "webhook-tls",
+        Error::Io(error) if is_of_tls(error) => "webhook-tls",
         Error::Io(_) | Error::ConnectionFailed => "webhook-unreachable",
         _ => "webhook-failed",
     }
