@@ -14,7 +14,9 @@ use retentiond::connector::notify::{Carrier, Letter, Undelivered};
 use retentiond::stage::Step;
 use retentiond::stage::notify::{ChannelOf, Notify, declare};
 
+mod daemon;
 mod mail;
+mod webhook;
 
 /// More lives than any scenario takes.
 const LIVES_MAX: usize = 20;

@@ -8,14 +8,14 @@ use retention_core::event::notice::Notice;
 use retention_core::id::{PlanId, Position};
 use retention_core::notice::Text;
 use retention_core::time::Timestamp;
-use retention_tests::smtp::{Form, Smtp};
+use retention_tests::inbox::{Form, Inbox};
 use retentiond::config::{MailAdmin, MailChannel, MailTls, SecretPlace};
 use retentiond::connector::imap::{Keys, Secret};
 use retentiond::connector::notify::{Carrier as _, Letter, Mail};
 use retentiond::diagnostics::Redacted;
 use retentiond::halt::Halt;
 
-fn letter() -> Letter {
+pub(super) fn letter() -> Letter {
     Letter {
         id: "notice_49c106f2528d1c0ed7fd79676d2cecd3".to_owned(),
         channel: "dpo".to_owned(),
@@ -37,7 +37,7 @@ fn channel(port: u16, form: Form, ca_file: PathBuf) -> MailChannel {
         tls: match form {
             Form::Implicit => MailTls::Implicit,
             Form::StartTls => MailTls::StartTls,
-            Form::Plain => MailTls::PlainLoopback,
+            Form::Plain | Form::Https => MailTls::PlainLoopback,
         },
         ca_file: Some(ca_file),
         tls_name: "localhost".to_owned(),
@@ -55,7 +55,7 @@ fn send(channel: MailChannel, password: &'static str) -> Result<(), String> {
 #[test]
 fn a_letter_arrives_for_all_under_the_same_message_id_each_time() {
     for form in [Form::Implicit, Form::StartTls, Form::Plain] {
-        let server = Smtp::start(form);
+        let server = Inbox::start(form);
         for _ in 0..2 {
             assert_eq!(send(channel(server.port(), form, server.ca_file()), "right"), Ok(()), "{form:?}");
         }
@@ -81,7 +81,7 @@ fn a_letter_arrives_for_all_under_the_same_message_id_each_time() {
 #[test]
 fn what_the_server_does_not_take_is_a_code_and_nothing_goes_in_the_clear() {
     for form in [Form::Implicit, Form::StartTls] {
-        let (server, other) = (Smtp::start(form), Smtp::start(form));
+        let (server, other) = (Inbox::start(form), Inbox::start(form));
         let right = || channel(server.port(), form, server.ca_file());
         assert_eq!(send(right(), "wrong"), Err("smtp-535".to_owned()));
         let stranger = channel(server.port(), form, other.ca_file());
@@ -92,7 +92,7 @@ fn what_the_server_does_not_take_is_a_code_and_nothing_goes_in_the_clear() {
         assert_eq!(send(nobody, "right"), Err("smtp-550".to_owned()));
         assert_eq!(server.taken(), []);
     }
-    let plain = Smtp::start(Form::Plain);
+    let plain = Inbox::start(Form::Plain);
     let expects_tls = channel(plain.port(), Form::StartTls, plain.ca_file());
     assert!(send(expects_tls, "right").is_err(), "a server that cannot do TLS gets nothing");
     assert_eq!(plain.taken(), []);

@@ -1,4 +1,5 @@
-//! A server that takes mail, on loopback: the `aiosmtpd` of the distribution, with TLS as it is told.
+//! Servers that take what people are told, on loopback: the `aiosmtpd` of the distribution and the web server of Python, with TLS
+//! as they are told.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -18,16 +19,18 @@ pub enum Form {
     StartTls,
     /// Neither TLS nor a login.
     Plain,
+    /// A web server with TLS.
+    Https,
 }
 
 /// The server. It ends when this is dropped, and with the test.
-pub struct Smtp {
+pub struct Inbox {
     child: Child,
     port: u16,
     dir: TempDir,
 }
 
-impl Smtp {
+impl Inbox {
     /// Starts one.
     ///
     /// # Panics
@@ -37,12 +40,14 @@ impl Smtp {
         let dir = tempfile::tempdir().expect("a directory");
         tls::write(dir.path());
         let program = dir.path().join("server.py");
-        fs::write(&program, include_str!("smtp/server.py")).expect("a script");
-        let word = match form {
-            Form::Implicit => "implicit",
-            Form::StartTls => "starttls",
-            Form::Plain => "plain",
+        let smtp = include_str!("inbox/smtp.py");
+        let (script, word) = match form {
+            Form::Implicit => (smtp, "implicit"),
+            Form::StartTls => (smtp, "starttls"),
+            Form::Plain => (smtp, "plain"),
+            Form::Https => (include_str!("inbox/https.py"), ""),
         };
+        fs::write(&program, script).expect("a script");
         // The interpreter of the distribution, which finds its packages.
         let mut child = Command::new("/usr/bin/python3")
             .arg(program)
@@ -72,7 +77,7 @@ impl Smtp {
         self.dir.path().join("cert.pem")
     }
 
-    /// What it took, the oldest first: whom each message went to, and the message.
+    /// What it took, the oldest first: whom each message went to, or the path of the URL, and the message.
     ///
     /// # Panics
     /// When a message is not text.
@@ -89,7 +94,7 @@ fn read(path: &Path) -> Option<(String, String)> {
     Some((to.trim_start_matches("X-To: ").to_owned(), message.replace("\r\n", "\n")))
 }
 
-impl Drop for Smtp {
+impl Drop for Inbox {
     fn drop(&mut self) {
         drop(self.child.kill());
         drop(self.child.wait());

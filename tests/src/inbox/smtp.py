@@ -1,6 +1,6 @@
 """An SMTP server for the tests: keeps each message as a file, and refuses what it is told to refuse.
 
-Usage: server.py DIRECTORY implicit|starttls|plain. The directory has cert.pem and key.pem. Says its port on the first line of its
+Usage: smtp.py DIRECTORY implicit|starttls|plain. The directory has cert.pem and key.pem. Says its port on the first line of its
 output, and ends when its input does.
 """
 
