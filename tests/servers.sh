@@ -1,15 +1,17 @@
 #!/usr/bin/env bash
 # Installs the three mail servers of the tests: Dovecot from Debian's packages; Cyrus and Courier, which Debian lets nobody
-# install beside it, unpacked into a private root under the target directory. Quick when all is there. Needs root.
+# install beside it, unpacked into a private root under the target directory; and an SMTP server for notices. Quick when all is there. Needs root.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 root="${CARGO_TARGET_DIR:-target}/mail-servers"
 # Raised when the lists below change: the marker of another number is no marker.
-edition=1
+edition=2
 done_marker="$root/.installed-$edition"
 
 dovecot=(dovecot-imapd)
+# A server that takes mail, for notices.
+smtp=(python3-aiosmtpd)
 # What the tests call themselves, and the libraries of the two that are unpacked.
 libraries=(
     openssl util-linux sasl2-bin libsasl2-modules libsasl2-modules-db
@@ -39,7 +41,7 @@ if ! command -v dovecot >/dev/null; then
 fi
 export DEBIAN_FRONTEND=noninteractive
 apt-get update
-apt-get install -y --no-install-recommends "${dovecot[@]}" "${libraries[@]}"
+apt-get install -y --no-install-recommends "${dovecot[@]}" "${smtp[@]}" "${libraries[@]}"
 
 # unpack NAME PACKAGE...
 unpack() {

@@ -17,6 +17,7 @@ pub mod grant;
 pub mod hold;
 pub mod mailbox;
 pub mod migration;
+pub mod notice;
 pub mod operation;
 pub mod permission;
 pub mod restriction;
@@ -288,6 +289,12 @@ events! {
     136 KeyDestroyedAgain(backup::KeyDestroyedAgain) Public;
     /// What was erased left the disk: the journal was written anew without it, and the wrapping keys were rotated.
     137 StoreCompacted(operation::StoreCompacted) Public;
+    /// A channel took a notice.
+    140 NoticeSent(notice::NoticeSent) Public;
+    /// A channel did not take a notice for so long that it is not tried any more.
+    141 NoticeFailed(notice::NoticeFailed) Public;
+    /// These channels are told things from here on.
+    142 NoticeChannelsDeclared(notice::NoticeChannelsDeclared) Public;
 }
 
 impl EventType {

@@ -53,6 +53,9 @@ pub mod saga;
 // What a grant does next.
 pub mod grant;
 
+// What people are told, and when.
+pub mod notice;
+
 // What proves a disposition: export manifests and the canonical form of exported items.
 pub mod evidence;
 

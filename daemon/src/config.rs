@@ -5,6 +5,7 @@
 
 mod check;
 mod file;
+mod notify;
 mod overlap;
 mod problem;
 mod reading;
@@ -25,6 +26,7 @@ use serde::Deserialize;
 
 use crate::diagnostics::Redacted;
 
+pub use notify::{MailChannel, NotifyChannel, NotifyKind, WebhookChannel};
 pub use problem::{ConfigError, Problem};
 pub use reload::{Change, Reload};
 pub use server::{Doveadm, MailAdmin, MailServer, MailTls};
@@ -35,8 +37,8 @@ pub const CONFIG_BYTES_MAX: u64 = 1024 * 1024;
 /// A checked configuration.
 ///
 /// **Invariant:** every path is absolute; no drop folder, export directory or state directory lies inside another
-/// where one would take in or overwrite what belongs to the other; names of sources and of
-/// servers are unique.
+/// where one would take in or overwrite what belongs to the other; names of sources, of
+/// servers and of channels are unique.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// The file it was read from.
@@ -59,6 +61,8 @@ pub struct Config {
     pub backup: Option<Backup>,
     /// Where signed checkpoints are told.
     pub publish: Vec<PublishTo>,
+    /// How people are told, in the order of the file.
+    pub notify: Vec<NotifyChannel>,
     /// The program's own messages.
     pub diagnostics: Diagnostics,
     /// Whether Prometheus metrics are served.

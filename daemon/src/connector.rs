@@ -11,6 +11,15 @@ pub mod defect;
 // Rows and files that were not taken, and why.
 pub mod rejection;
 
+// Programs of the operator.
+pub mod program;
+
+// What a server's certificate is checked by.
+pub mod authorities;
+
+// How people are told.
+pub mod notify;
+
 // Places outside that hold signed checkpoints.
 pub mod publish;
 

@@ -10,6 +10,7 @@
 //! | [`attest`] | the log's growth | envelopes | what is the root? | hashes and checkpoints, beside the log |
 //! | [`publish`] | the log's growth | the newest checkpoint | nothing | nothing: it tells places outside |
 //! | [`ledger`] | destructions in the log | their rows | nothing | nothing: it tells the ledger of erasures |
+//! | [`notify`] | the log's growth, the clock | the views | what are people owed? | `NoticeSent`, `NoticeFailed` |
 //! | [`run`] | `RunRequested`, timers | plans, open sagas | what comes next? | intents, receipts, ends |
 //!
 //! Each has a `step` that does one piece of work and says whether there is more, so that a test can drive them in any
@@ -22,6 +23,7 @@ use crate::halt::Halted;
 pub mod attest;
 pub mod intake;
 pub mod ledger;
+pub mod notify;
 pub mod plan;
 pub mod policies;
 pub mod project;

@@ -18,6 +18,8 @@ mod mailboxes;
 mod metrics;
 // How one gets into the registered mailboxes.
 mod directory;
+// How people are told.
+mod notices;
 // What systemd is told.
 pub mod notifier;
 // Where checkpoints are told.

@@ -16,7 +16,7 @@ mod guard;
 pub mod letter;
 mod port;
 pub mod raw;
-mod tls;
+pub(crate) mod tls;
 mod truth;
 
 use std::collections::BTreeMap;

@@ -22,6 +22,7 @@ mod language;
 mod life;
 mod mail;
 mod messages;
+mod notices;
 mod observing;
 mod outcomes;
 mod permissions;

@@ -169,12 +169,13 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("Effect", &["connector", "stage/run", "supervise"]),
     ("Mover", &["connector", "stage/run", "supervise"]),
     ("Publication", &["connector", "stage/publish", "supervise"]),
+    ("Carrier", &["connector", "stage/notify", "supervise"]),
     ("AccessTarget", &["connector", "stage/run", "supervise"]),
     ("StepTicket", &["store", "connector", "stage/run"]),
     ("ExportTarget", &["store", "connector", "stage/run", "supervise"]),
 ];
 
-const STAGES: &[&str] = &["intake", "project", "plan", "run", "attest", "publish", "ledger"];
+const STAGES: &[&str] = &["intake", "project", "plan", "run", "attest", "publish", "ledger", "notify"];
 
 fn daemon_violations(sources: &[Source]) -> Vec<String> {
     let mut violations = Vec::new();

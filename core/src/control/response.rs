@@ -230,6 +230,17 @@ pub enum Attention {
         /// What happened and what to do.
         message: String,
     },
+    /// A channel does not take notices, or did not take some for so long that they are not tried any more.
+    NoticesUndelivered {
+        /// The name of the channel in the configuration.
+        channel: String,
+        /// How many wait for it.
+        waiting: u64,
+        /// How many are not tried any more.
+        given_up: u64,
+        /// A stable code of the last failure.
+        code: String,
+    },
     /// The policies on disk are invalid; the last good set is active.
     PoliciesInvalid {
         /// How many problems there are.

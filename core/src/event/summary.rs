@@ -208,6 +208,11 @@ fn facts_of(event: &Event) -> Vec<(Fact, bool)> {
         Event::MigrationEnded(b) => fact("migration", b.migration)
             .with("end", b.end.name())
             .with("code", if b.code.is_empty() { "none" } else { &b.code }),
+        Event::NoticeSent(b) => fact("channel", &b.channel).with("notice", &b.notice),
+        Event::NoticeFailed(b) => {
+            fact("channel", &b.channel).with("notice", &b.notice).with("tries", b.tries).with("code", &b.code)
+        }
+        Event::NoticeChannelsDeclared(b) => fact("channels", b.channels.len()),
         Event::BackupMade(b) => {
             fact("last", b.last).with("manifest", b.manifest.short()).with("keys_until", b.keys_until)
         }

@@ -93,6 +93,17 @@ impl PolicyDue {
         self.buckets.iter().map(|(day, entities)| (day - 1, entities.len()))
     }
 
+    /// Returns how many entities fall due within days, counted from 1970 in UTC: the first, and that after the last.
+    #[must_use]
+    pub fn due_within(&self, days: std::ops::Range<u32>) -> u64 {
+        let place = |day: u32| u16::try_from(day.saturating_add(1)).unwrap_or(NEVER);
+        let (from, upto) = (place(days.start), place(days.end));
+        if from >= upto {
+            return 0;
+        }
+        self.buckets.range(from..upto).map(|(_, entities)| entities.len()).sum()
+    }
+
     fn set(&mut self, entity: EntityId, day: u16) {
         let i = entity.index();
         if self.days.len() <= i {

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use bincode::{Decode, Encode};
 
 use super::{
-    AllPermissions, ClockTrust, Grants, Holds, Intakes, Pauses, Plans, Registry, Restrictions, Runs, Scans,
+    AllPermissions, ClockTrust, Grants, Holds, Intakes, Notices, Pauses, Plans, Registry, Restrictions, Runs, Scans,
     SubjectRequests,
 };
-use crate::event::decision::{PolicyVersion, ScheduleFired};
+use crate::event::decision::{PolicyVersion, ScheduleFired, ScheduleMissed};
 use crate::event::saga::SkipReason;
 use crate::event::{Envelope, Event};
 use crate::id::{Digest, EntityId, HoldId, LayoutId, PlanId, Position, RestrictionId, SagaId};
@@ -56,6 +56,8 @@ pub struct Small {
     pub restrictions: Restrictions,
     /// Requests of data subjects.
     pub subjects: SubjectRequests,
+    /// Which channel was told what.
+    pub notices: Notices,
 }
 
 impl Small {
@@ -130,7 +132,7 @@ impl Small {
             Event::ClockConfirmed(body) => self.clock.confirmed(body),
             Event::StoreRestored(body) => self.restored.restored(envelope.position, body),
             Event::RestoreConfirmed(body) => self.restored.confirmed(body),
-            Event::ScheduleMissed(body) => self.schedules.missed(&body.policy, body.last_at),
+            Event::ScheduleMissed(body) => self.schedules.missed(envelope, body),
             _ => {}
         }
         self.runs.fold(envelope, event);
@@ -139,6 +141,7 @@ impl Small {
         self.permissions.fold(envelope, event);
         self.migrations.fold(envelope, event);
         self.subjects.fold(envelope, event);
+        self.fold_notice(at, event);
     }
 
     /// What a run leaves alone is kept of the request that it is for.
@@ -238,6 +241,22 @@ impl PolicyVersions {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
 pub struct Schedules {
     last: BTreeMap<String, Timestamp>,
+    missed: BTreeMap<String, Missed>,
+}
+
+/// The newest times of a schedule that were missed.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Missed {
+    /// Where that stands in the log.
+    pub position: Position,
+    /// When it was recorded.
+    pub at: Timestamp,
+    /// The first missed instant.
+    pub first_at: Timestamp,
+    /// The last missed instant.
+    pub last_at: Timestamp,
+    /// How many.
+    pub count: u64,
 }
 
 impl Schedules {
@@ -247,11 +266,28 @@ impl Schedules {
         self.last.get(policy).copied()
     }
 
-    fn fired(&mut self, body: &ScheduleFired) {
-        self.missed(&body.policy, body.nominal_at);
+    /// Goes through the newest missed times of each policy, by its id.
+    pub fn newest_missed(&self) -> impl Iterator<Item = (&str, &Missed)> {
+        self.missed.iter().map(|(policy, missed)| (policy.as_str(), missed))
     }
 
-    fn missed(&mut self, policy: &str, at: Timestamp) {
+    fn fired(&mut self, body: &ScheduleFired) {
+        self.dealt_with(&body.policy, body.nominal_at);
+    }
+
+    fn missed(&mut self, envelope: &Envelope, body: &ScheduleMissed) {
+        self.dealt_with(&body.policy, body.last_at);
+        let missed = Missed {
+            position: envelope.position,
+            at: envelope.recorded_at,
+            first_at: body.first_at,
+            last_at: body.last_at,
+            count: body.count,
+        };
+        self.missed.insert(body.policy.clone(), missed);
+    }
+
+    fn dealt_with(&mut self, policy: &str, at: Timestamp) {
         let last = self.last.entry(policy.to_owned()).or_insert(at);
         *last = (*last).max(at);
     }

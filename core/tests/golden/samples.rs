@@ -60,6 +60,7 @@ macro_rules! every {
     }};
 }
 
+mod notice;
 mod subject;
 
 const PLAN: PlanId = PlanId(Position(204));
@@ -88,6 +89,7 @@ pub(crate) fn events() -> Vec<Event> {
     all.extend(clock());
     all.extend(backups());
     all.extend(migrations());
+    all.extend(notice::events());
     all
 }
 

@@ -18,6 +18,7 @@ use super::{
 };
 use crate::diagnostics::Redacted;
 
+mod notify;
 mod server;
 
 const MIB: u64 = 1024 * 1024;
@@ -82,6 +83,7 @@ impl Check<'_> {
         };
         let backup = file.backup.map(|backup| self.backup(backup));
         let publish: Vec<_> = file.audit.publish.into_iter().map(|place| self.published(place)).collect();
+        let notify = self.channels(file.notify);
         let diagnostics = self.diagnostics(file.diagnostics);
         self.unique_names(&sources, &spans, servers.as_deref().unwrap_or_default());
         let config = Config {
@@ -98,6 +100,7 @@ impl Check<'_> {
                 None => None,
             },
             publish: publish.into_iter().collect::<Option<_>>()?,
+            notify: notify?,
             diagnostics,
             metrics: file.metrics.serve.unwrap_or(Metrics::Socket),
         };

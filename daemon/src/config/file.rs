@@ -3,6 +3,7 @@
 //! Every key is optional here, so that a wrong one hides no other: what is required, and what stands in for a key that
 //! is absent, is said in one place, the check.
 
+use retention_core::event::notice::Thing;
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -20,6 +21,7 @@ pub(super) struct File {
     pub(super) export: Export,
     pub(super) backup: Option<Spanned<Backup>>,
     pub(super) audit: Audit,
+    pub(super) notify: Vec<Spanned<Notify>>,
     pub(super) diagnostics: Diagnostics,
     pub(super) metrics: Metrics,
 }
@@ -163,4 +165,32 @@ pub(super) struct Doveadm {
     pub(super) url: Option<String>,
     pub(super) credential: Option<String>,
     pub(super) file: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Notify {
+    pub(super) name: Written<String>,
+    pub(super) kind: Written<NotifyKind>,
+    pub(super) things: Option<Vec<Thing>>,
+    pub(super) before: Option<Vec<Spanned<String>>>,
+    pub(super) host: Written<String>,
+    pub(super) port: Written<u64>,
+    pub(super) tls: Option<super::MailTls>,
+    pub(super) ca_file: Written<String>,
+    pub(super) server_name: Written<String>,
+    pub(super) login: Written<Admin>,
+    pub(super) from: Written<String>,
+    pub(super) to: Vec<Spanned<String>>,
+    pub(super) url: Written<String>,
+    pub(super) key: Written<Secret>,
+    pub(super) command: Written<Vec<String>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum NotifyKind {
+    Mail,
+    Webhook,
+    Program,
 }

@@ -363,3 +363,56 @@ fn a_place_for_checkpoints_is_exactly_one_thing() {
         is_refused(&places(wrong), "a place is exactly one of");
     }
 }
+
+#[test]
+fn every_commented_channel_of_the_shipped_file_is_one() {
+    let block = SHIPPED.lines().skip_while(|line| *line != "# [[notify]]").take_while(|line| line.starts_with('#'));
+    let uncommented: String = block.map(|line| format!("{}\n", &line[2..])).collect();
+    let channels = parse(&with(&uncommented)).unwrap().notify;
+    let names: Vec<&str> = channels.iter().map(|channel| channel.name.as_str()).collect();
+    assert_eq!(names, ["dpo", "tickets", "page"]);
+    assert!(!format!("{channels:?}").contains("dpo@"), "an address is personal data");
+}
+
+fn notify(more: &str) -> String {
+    with(&format!("[[notify]]\nname = \"dpo\"\n{more}"))
+}
+
+#[test]
+fn a_channel_is_mail_a_webhook_or_a_program_and_says_what_it_wants_to_know() {
+    use retention_core::event::notice::Thing;
+    let one = |text: &str| parse(&notify(text)).unwrap().notify.remove(0);
+    let page = one(
+        "kind = \"program\"\ncommand = [\"/usr/local/bin/page\", \"dpo\"]\nthings = [\"run_done\", \"saga_stuck\"]\nbefore = [\"P14D\", \"P1W\"]",
+    );
+    assert_eq!(page.kind, NotifyKind::Program("/usr/local/bin/page".to_owned(), vec!["dpo".to_owned()]));
+    assert_eq!((page.things, page.before), (vec![Thing::SagaStuck, Thing::RunDone], vec![14, 7]));
+    let hook = one("kind = \"webhook\"\nurl = \"https://hooks.example.org/secret\"\nkey = { credential = \"hook\" }");
+    assert_eq!((hook.things, hook.before), (Thing::ALL.to_vec(), vec![14]));
+    assert!(!format!("{:?}", hook.kind).contains("secret"), "a URL may be one");
+    let mail =
+        "kind = \"mail\"\nhost = \"mail.example.org\"\nfrom = \"retentiond@example.org\"\nto = [\"dpo@example.org\"]\n";
+    for (tls, port) in [("", 465), ("tls = \"starttls\"", 587)] {
+        let NotifyKind::Mail(mail) = one(&format!("{mail}{tls}")).kind else { panic!("it is mail") };
+        assert_eq!((mail.port, mail.tls_name.as_str(), mail.login), (port, "mail.example.org", None));
+    }
+    for (text, why) in [
+        ("kind = \"pigeon\"", "unknown value `pigeon`"),
+        ("kind = \"program\"", "no `command`"),
+        ("kind = \"program\"\ncommand = [\"page\"]", "absolute path"),
+        ("kind = \"program\"\ncommand = [\"/page\"]\nurl = \"https://x\"", "belongs to a program"),
+        ("kind = \"webhook\"\nurl = \"http://hooks.example.org/\"\nkey = { credential = \"hook\" }", "https://"),
+        ("kind = \"webhook\"\nurl = \"https://hooks.example.org/\"", "no `key`"),
+        ("kind = \"mail\"\nhost = \"mail.example.org\"\nfrom = \"retentiond@example.org\"", "no `to`"),
+        (
+            "kind = \"mail\"\nhost = \"mail.example.org\"\nfrom = \"Ada\"\nto = [\"dpo@example.org\"]",
+            "not an e-mail address",
+        ),
+        ("kind = \"program\"\ncommand = [\"/page\"]\nbefore = [\"PT36H\"]", "whole days"),
+        ("kind = \"program\"\ncommand = [\"/page\"]\nthings = [\"weather\"]", "unknown value `weather`"),
+    ] {
+        is_refused(&notify(text), why);
+    }
+    is_refused(&notify(&format!("{mail}tls = \"plain-loopback\"")), "this machine itself");
+    is_refused(&format!("{}{}", notify(mail), notify(mail).replace(LEAST, "")), "already called `dpo`");
+}

@@ -4,17 +4,11 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use retention_core::evidence::checkpoint::{CHECKPOINT_BYTES_MAX, Checkpoint};
 use retention_core::id::Digest;
 
-use crate::halt::Halt;
-
-/// How often a command is looked at, and how often at most: half a minute in all.
-const COMMAND_LOOK: Duration = Duration::from_millis(20);
-const COMMAND_LOOKS_MAX: u32 = 1_500;
+use crate::connector::program::Program;
 
 /// A place that takes checkpoints. Telling it one again changes nothing.
 pub trait Publication: Send {
@@ -82,35 +76,19 @@ impl Publication for FilePlace {
 }
 
 /// A program that gets the checkpoint on its standard input and ends with 0 when it has it.
-pub struct CommandPlace {
-    program: String,
-    arguments: Vec<String>,
-    halt: Halt,
-}
+pub struct CommandPlace(Program);
 
 impl CommandPlace {
-    /// Runs a program, without a shell and with an empty environment. `halt` ends it early.
+    /// Tells a program.
     #[must_use]
-    pub fn of(program: String, arguments: Vec<String>, halt: Halt) -> Self {
-        Self { program, arguments, halt }
-    }
-
-    fn wait(&self, child: &mut Child) -> Result<(), String> {
-        for _ in 0..COMMAND_LOOKS_MAX {
-            match child.try_wait().map_err(|error| error.to_string())? {
-                Some(status) if status.success() => return Ok(()),
-                Some(status) => return Err(format!("it ended with {status}")),
-                None if self.halt.is_asked() => return Err("the daemon stops".to_owned()),
-                None => std::thread::park_timeout(COMMAND_LOOK),
-            }
-        }
-        Err("it did not end within half a minute".to_owned())
+    pub fn of(program: Program) -> Self {
+        Self(program)
     }
 }
 
 impl Publication for CommandPlace {
     fn name(&self) -> String {
-        format!("command {}", self.program)
+        format!("command {}", self.0.path())
     }
 
     fn has(&self) -> Option<(u64, Digest)> {
@@ -118,26 +96,7 @@ impl Publication for CommandPlace {
     }
 
     fn tell(&mut self, _size: u64, note: &str) -> Result<(), String> {
-        let mut child = Command::new(&self.program)
-            .args(&self.arguments)
-            .env_clear()
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .map_err(|error| error.to_string())?;
-        // A checkpoint fits into a pipe, so this never waits; a program that does not read it says so by its end.
-        let written = child.stdin.take().map(|mut stdin| stdin.write_all(note.as_bytes()));
-        let ended = self.wait(&mut child);
-        if ended.is_err() {
-            // It may be gone already.
-            drop(child.kill());
-            drop(child.wait());
-        }
-        match (ended, written) {
-            (Ok(()), Some(Err(error))) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.to_string()),
-            (ended, _) => ended,
-        }
+        self.0.give(note).map_err(|error| error.to_string())
     }
 }
 
@@ -165,6 +124,7 @@ mod tests {
     use retention_core::evidence::checkpoint::keys_of;
 
     use super::*;
+    use crate::halt::Halt;
 
     fn note(size: u64) -> String {
         let signer = keys_of(&[1; 32], "log").unwrap().0;
@@ -200,17 +160,18 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let into = dir.path().join("got").display().to_string();
         let shell = |script: &str| {
-            CommandPlace::of("/bin/sh".to_owned(), vec!["-c".to_owned(), script.to_owned()], Halt::default())
+            let arguments = vec!["-c".to_owned(), script.to_owned()];
+            CommandPlace::of(Program::of("/bin/sh".to_owned(), arguments, Halt::default()))
         };
         shell(&format!("cat > {into}")).tell(7, &note(7)).unwrap();
         assert_eq!(fs::read_to_string(&into).unwrap(), note(7));
         shell("exit 0").tell(7, &note(7)).unwrap();
         assert!(shell("exit 3").tell(7, &note(7)).unwrap_err().contains('3'));
-        let mut absent = CommandPlace::of("/no/such/program".to_owned(), Vec::new(), Halt::default());
+        let mut absent = CommandPlace::of(Program::of("/no/such/program".to_owned(), Vec::new(), Halt::default()));
         assert!(absent.tell(7, &note(7)).is_err());
         let halt = Halt::default();
         halt.ask();
-        let mut hangs = CommandPlace::of("/bin/sleep".to_owned(), vec!["1000".to_owned()], halt);
+        let mut hangs = CommandPlace::of(Program::of("/bin/sleep".to_owned(), vec!["1000".to_owned()], halt));
         assert_eq!(hangs.tell(7, &note(7)), Err("the daemon stops".to_owned()));
     }
 }

@@ -148,6 +148,10 @@ impl Works for Idle {
         Vec::new()
     }
 
+    fn notices_failing(&self) -> Vec<(String, u64, String)> {
+        Vec::new()
+    }
+
     fn ledger_behind(&self) -> Option<String> {
         None
     }
@@ -516,6 +520,25 @@ async fn a_clock_that_is_doubted_is_shown_and_confirmed_once() {
     assert_eq!(status["attention"][0]["doubt"], "jumped_forward", "{status}");
     assert_eq!(confirm().await, 200);
     assert_eq!(confirm().await, 409);
+}
+
+#[tokio::test]
+async fn a_notice_that_could_not_be_delivered_is_shown_by_its_channel() {
+    use retention_core::event::decision::ScheduleMissed;
+    use retention_core::event::notice::{DeclaredChannel, Notice, NoticeChannelsDeclared, NoticeFailed, Thing};
+    let world = World::with_contacts(1);
+    let channels = vec![DeclaredChannel { name: "page".to_owned(), things: Thing::ALL.to_vec() }];
+    world.happens(Event::NoticeChannelsDeclared(NoticeChannelsDeclared { channels }), None);
+    let at = world.control.clock.now();
+    let missed = ScheduleMissed { policy: "contacts".to_owned(), first_at: at, last_at: at, count: 1 };
+    world.happens(Event::ScheduleMissed(missed), None);
+    let missed = world.store.view(|views| views.position);
+    let (channel, notice, code) = ("page".to_owned(), Notice::ScheduleMissed { missed }, "http-503".to_owned());
+    world.happens(Event::NoticeFailed(NoticeFailed { channel, notice, tries: 80, code }), None);
+    let (_, status) = world.ask(OTHER, Operation::Status, "/v1/status", None).await;
+    let alarm =
+        json!({"what": "notices_undelivered", "channel": "page", "waiting": 0, "given_up": 1, "code": "http-503"});
+    assert_eq!(status["attention"], json!([alarm]), "{status}");
 }
 
 #[tokio::test]

@@ -199,6 +199,10 @@ pub trait Works: Send + Sync + 'static {
     /// Returns the places outside that do not have the newest checkpoint: what each is called, and why.
     fn publishing_behind(&self) -> Vec<(String, String)>;
 
+    /// Returns the channels of notices that do not take what they are given: the name, how many notices wait, and the code of
+    /// the last failure.
+    fn notices_failing(&self) -> Vec<(String, u64, String)>;
+
     /// Says why the ledger of erasures is behind, when it is.
     fn ledger_behind(&self) -> Option<String>;
 

@@ -21,6 +21,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use super::directory::Directory;
 use super::evidence::{Evidence, EvidenceStages};
 use super::mailboxes::Mailboxes;
+use super::notices::Notices;
 use super::notifier::Notifier;
 use super::signals::{Signals, Wish};
 use super::watch::DirectoryWatch;
@@ -258,25 +259,36 @@ impl Life<'_> {
         };
         let access = Arc::new(ImapAccess::new(Arc::clone(&connector), directory.clone(), Arc::clone(&keys)));
         let outside = Outside {
-            mailroom: Arc::new(ImapMailroom::new(Arc::clone(&connector), directory.clone(), keys)),
+            mailroom: Arc::new(ImapMailroom::new(Arc::clone(&connector), directory.clone(), Arc::clone(&keys))),
             access: Arc::clone(&access) as Arc<dyn AccessTarget>,
             permissions: access,
             mover: Arc::new(ImapMover::new(Arc::clone(&connector), directory.clone())),
         };
         let mailboxes = Arc::new(Mailboxes { registrar: Registrar::new(Arc::clone(store)), directory, connector });
         let evidence = Evidence::open(store, clock, &self.config, &self.halt);
+        let notices = Notices::open(store, clock, &self.config.read(), &keys, &self.halt)
+            .map_err(|error| (error.to_string(), ExitCode::Unexpected))?;
         let works = Arc::new(DaemonWorks {
             store: Arc::clone(store),
             clock: Arc::clone(clock),
             config: Arc::clone(&self.config),
             policy_health: policies.health(),
             evidence: evidence.told,
+            notices: notices.health,
             mailboxes,
             orders,
         });
         let workers = match store.read_only_reason() {
             None => {
-                self.start_stages(store, &shared, &hints, policies, outside, evidence.stages).map_err(unexpected)?
+                let mut workers = self
+                    .start_stages(store, &shared, &hints, policies, outside, evidence.stages)
+                    .map_err(unexpected)?;
+                for mut stage in notices.stages {
+                    let (log, hint) = (Some(store.subscribe()), Arc::clone(&hints.none));
+                    let worker = worker::start("notify", shared.clone(), log, hint, move || stage.step());
+                    workers.push(worker.map_err(unexpected)?);
+                }
+                workers
             }
             Some(damage) => {
                 tracing::error!(

@@ -4,7 +4,7 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
-use retention_core::view::{RunState, Views};
+use retention_core::view::Views;
 
 use crate::store::Store;
 
@@ -44,7 +44,12 @@ fn register(registry: &mut Registry, views: &Views, now: retention_core::time::T
     }
     let runs = family(registry, "runs", "Runs by state");
     for (_, run) in views.small.runs.iter() {
-        runs.get_or_create(&vec![("state", state_name(run.state).to_owned())]).inc();
+        runs.get_or_create(&vec![("state", run.state.name().to_owned())]).inc();
+    }
+    let undelivered = family(registry, "notices_undelivered", "Notices that a channel did not take, by channel");
+    for (name, channel) in views.small.notices.channels() {
+        let labels = vec![("channel", name.to_owned())];
+        undelivered.get_or_create(&labels).set(signed(channel.given_up().count() as u64));
     }
     single(registry, "holds", "Active holds", signed(views.small.holds.in_force(views.recorded_at).count() as u64));
     single(
@@ -53,19 +58,6 @@ fn register(registry: &mut Registry, views: &Views, now: retention_core::time::T
         "Files and directories that were claimed",
         signed(views.small.intakes.iter().count() as u64),
     );
-}
-
-fn state_name(state: RunState) -> &'static str {
-    match state {
-        RunState::Requested => "requested",
-        RunState::Refused => "refused",
-        RunState::Running => "running",
-        RunState::Paused => "paused",
-        RunState::Cancelling => "cancelling",
-        RunState::Completed => "completed",
-        RunState::Cancelled => "cancelled",
-        RunState::Stuck => "stuck",
-    }
 }
 
 fn family(registry: &mut Registry, name: &str, help: &str) -> Labelled {

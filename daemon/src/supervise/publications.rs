@@ -1,6 +1,7 @@
 //! The places of `[audit] publish`.
 
 use crate::config::PublishTo;
+use crate::connector::program::Program;
 use crate::connector::publish::{CommandPlace, FilePlace, JournalPlace, Publication};
 use crate::halt::Halt;
 
@@ -10,7 +11,7 @@ pub(super) fn publications(places: &[PublishTo], halt: &Halt) -> Vec<Box<dyn Pub
         match place {
             PublishTo::File(path) => Box::new(FilePlace::at(path.clone())),
             PublishTo::Command(program, arguments) => {
-                Box::new(CommandPlace::of(program.clone(), arguments.clone(), halt.clone()))
+                Box::new(CommandPlace::of(Program::of(program.clone(), arguments.clone(), halt.clone())))
             }
             PublishTo::Journal => Box::new(JournalPlace),
         }

@@ -23,6 +23,7 @@ use super::metrics;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Metrics};
 use crate::control::{PolicyFacts, Sink, Works, judgement, package, subjects, terms};
+use crate::stage::notify::NotifyHealth;
 use crate::stage::policies::PolicyHealth;
 use crate::store::tree::{Tree, TreeFileError};
 use crate::store::{ReadError, Store};
@@ -48,6 +49,8 @@ pub(super) struct DaemonWorks {
     pub(super) policy_health: Arc<Mutex<PolicyHealth>>,
     /// What proves the log.
     pub(super) evidence: EvidenceTold,
+    /// Which channels of notices fail, by name.
+    pub(super) notices: Vec<(String, NotifyHealth)>,
     /// The registered mailboxes.
     pub(super) mailboxes: Arc<Mailboxes>,
     /// Leads to the main loop.
@@ -227,6 +230,13 @@ impl Works for DaemonWorks {
 
     fn publishing_behind(&self) -> Vec<(String, String)> {
         self.evidence.publish_health.as_ref().map(|health| health.lock().clone()).unwrap_or_default()
+    }
+
+    fn notices_failing(&self) -> Vec<(String, u64, String)> {
+        let failing = |(name, health): &(String, NotifyHealth)| {
+            health.lock().clone().map(|failing| (name.clone(), failing.waiting, failing.code))
+        };
+        self.notices.iter().filter_map(failing).collect()
     }
 
     fn ledger_behind(&self) -> Option<String> {

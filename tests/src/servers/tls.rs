@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// Writes `cert.pem`, `key.pem` and `both.pem`.
-pub(super) fn write(dir: &Path) {
+pub(crate) fn write(dir: &Path) {
     let (key, cert) = make();
     for (name, text) in [("key.pem", &key), ("cert.pem", &cert), ("both.pem", &format!("{key}{cert}"))] {
         fs::write(dir.join(name), text).expect("a file");

@@ -69,7 +69,7 @@ impl Check<'_> {
         };
         let ca_file = self.path(server.ca_file);
         let form = self.form(server.login, server.separator, server.domain);
-        let admin = server.admin.map(|admin| self.admin(admin));
+        let admin = server.admin.map(|admin| self.login("the admin", admin));
         let doveadm = server.doveadm.map(|doveadm| self.doveadm(doveadm));
         let form = form?;
         if form != LoginForm::OwnPassword && form != LoginForm::XOAuth2 && admin.is_none() {
@@ -133,16 +133,17 @@ impl Check<'_> {
         }
     }
 
-    fn admin(&mut self, written: Spanned<file::Admin>) -> Option<MailAdmin> {
+    /// Somebody who logs in, by name and secret. `who` is how messages call them.
+    pub(super) fn login(&mut self, who: &str, written: Spanned<file::Admin>) -> Option<MailAdmin> {
         let span = written.span();
-        let admin = written.into_inner();
-        let secret = file::Secret { credential: admin.credential, file: admin.file };
-        let credential = self.secret("the admin's password", span.clone(), secret);
-        let login = match admin.login {
-            Some(login) if !login.is_empty() => Some(login),
-            _ => self.refuse(span, "an admin needs its `login` name"),
+        let login = written.into_inner();
+        let secret = file::Secret { credential: login.credential, file: login.file };
+        let credential = self.secret(&format!("the password of {who}"), span.clone(), secret);
+        let name = match login.login {
+            Some(name) if !name.is_empty() => Some(name),
+            _ => self.refuse(span, format!("{who} needs a `login` name")),
         };
-        Some(MailAdmin { login: login?, credential: credential? })
+        Some(MailAdmin { login: name?, credential: credential? })
     }
 
     fn doveadm(&mut self, written: Spanned<file::Doveadm>) -> Option<Doveadm> {
@@ -151,13 +152,13 @@ impl Check<'_> {
         let secret = file::Secret { credential: doveadm.credential, file: doveadm.file };
         let key = self.secret("the key of doveadm", span.clone(), secret);
         let url = match doveadm.url {
-            Some(url) if is_doveadm_url(&url) => Some(url),
+            Some(url) if is_protected_url(&url) => Some(url),
             _ => self.refuse(span, "doveadm needs a `url`: https://…, or http:// on this machine itself"),
         };
         Some(Doveadm { url: url?, key: key? })
     }
 
-    fn number_in(
+    pub(super) fn number_in(
         &mut self,
         written: Option<Spanned<u64>>,
         range: &std::ops::RangeInclusive<u64>,
@@ -180,16 +181,16 @@ impl Check<'_> {
     }
 }
 
-fn is_host(text: &str) -> bool {
+pub(super) fn is_host(text: &str) -> bool {
     (1..=HOST_BYTES_MAX).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b':' | b'_'))
 }
 
-fn is_loopback(host: &str) -> bool {
+pub(super) fn is_loopback(host: &str) -> bool {
     host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-fn is_doveadm_url(url: &str) -> bool {
+pub(super) fn is_protected_url(url: &str) -> bool {
     let of_this_machine = |rest: &str| {
         let host = rest.split('/').next().unwrap_or_default();
         let host = host.rsplit_once(':').map_or(host, |(host, _)| host);

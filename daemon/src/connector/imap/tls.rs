@@ -4,34 +4,27 @@ use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::sync::Arc;
 
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, Error, RootCertStore};
 
 use super::error::{MailError, RETRY_SOON};
+use crate::connector::authorities;
 use crate::connector::outcome::Retry;
-
-/// The largest file of certificate authorities, in bytes: those of a whole distribution take a quarter of it.
-const CA_BYTES_MAX: u64 = 1 << 20;
 
 /// Returns a configuration that trusts the authorities of a file, or else those of the machine.
 pub(super) fn config(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, MailError> {
     const FILES: MailError = MailError::refused("mail-tls-files", Retry::Operator);
     let mut roots = RootCertStore::empty();
+    let authorities = authorities::read(ca_file).map_err(|_| FILES)?;
     match ca_file {
-        Some(path) => {
-            let length = std::fs::metadata(path).map_err(|_| FILES)?.len();
-            if length > CA_BYTES_MAX {
-                return Err(FILES);
-            }
-            for certificate in CertificateDer::pem_file_iter(path).map_err(|_| FILES)? {
-                roots.add(certificate.map_err(|_| FILES)?).map_err(|_| FILES)?;
+        Some(_) => {
+            for certificate in authorities {
+                roots.add(certificate).map_err(|_| FILES)?;
             }
         }
         None => {
             // A machine may hold authorities that no longer parse; the others still count.
-            let (_added, _passed_over) =
-                roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            let (_added, _passed_over) = roots.add_parsable_certificates(authorities);
         }
     }
     if roots.is_empty() {

@@ -1,5 +1,7 @@
 //! How the daemon is, and the check of its configuration.
 
+use std::collections::BTreeMap;
+
 use axum::Json;
 use axum::extract::{Extension, State};
 use retention_core::control::{Attention, Caller as WireCaller, CheckConfig, Checked, Status, StoreState};
@@ -7,6 +9,7 @@ use retention_core::event::backup::StoreRestored;
 use retention_core::event::clock::ClockDoubted;
 use retention_core::id::{GrantId, HoldId, LayoutId, PlanId, Position, RequestId, RunId};
 use retention_core::time::Timestamp;
+use retention_core::view::notices::Channel;
 use retention_core::view::{EntityState, Grant, GrantState, PlanState, RunState, SubjectRequest, Views};
 
 use super::super::answer::blocking;
@@ -48,6 +51,7 @@ pub(crate) async fn status(
     let behind = control.works.publishing_behind().into_iter();
     attention.extend(behind.map(|(place, message)| Attention::PublishingBehind { place, message }));
     attention.extend(control.works.ledger_behind().map(|message| Attention::LedgerBehind { message }));
+    attention.extend(undelivered(counts.given_up, control.works.notices_failing()));
     if problems > 0 {
         attention.push(Attention::PoliciesInvalid { problems });
     }
@@ -106,6 +110,7 @@ struct Counts {
     stuck: Vec<RunId>,
     clock: Option<ClockDoubted>,
     restored: Option<StoreRestored>,
+    given_up: Vec<(String, u64, String)>,
 }
 
 impl Counts {
@@ -163,8 +168,31 @@ impl Counts {
             stuck: runs_in(|state| state == RunState::Stuck),
             clock: small.clock.doubt().map(|(_, body)| body.clone()),
             restored: small.restored.waits().map(|(_, body)| body.clone()),
+            given_up: given_up(views),
         }
     }
+}
+
+/// How many notices each channel was spared, and the code of one of them.
+fn given_up(views: &Views) -> Vec<(String, u64, String)> {
+    let of = |(name, channel): (&str, &Channel)| {
+        let (_, code) = channel.given_up().next()?;
+        Some((name.to_owned(), channel.given_up().count() as u64, code.to_owned()))
+    };
+    views.small.notices.channels().filter_map(of).collect()
+}
+
+/// One alarm for each channel, for what waits and what was given up together.
+fn undelivered(given_up: Vec<(String, u64, String)>, failing: Vec<(String, u64, String)>) -> Vec<Attention> {
+    let mut channels: BTreeMap<String, (u64, u64, String)> =
+        given_up.into_iter().map(|(name, count, code)| (name, (0, count, code))).collect();
+    for (name, waiting, code) in failing {
+        let channel = channels.entry(name).or_default();
+        (channel.0, channel.2) = (waiting, code);
+    }
+    let alarm =
+        |(channel, (waiting, given_up, code))| Attention::NoticesUndelivered { channel, waiting, given_up, code };
+    channels.into_iter().map(alarm).collect()
 }
 
 fn is_active(state: RunState) -> bool {

@@ -1,0 +1,396 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::event::clock::{ClockConfirmed, ClockDoubt, ClockDoubted};
+use crate::event::decision::{
+    GuardTripped, PlanApproved, PlanFrozen, PlanPurpose, PlanRequested, PolicySetActivated, PolicyVersion, RunEnd,
+    RunEnded, RunRequested, RunStarted, ScheduleMissed,
+};
+use crate::event::notice::{DeclaredChannel, NoticeChannelsDeclared, NoticeFailed, NoticeSent};
+use crate::event::saga::{SagaEnd, SagaEnded, SagaStarted, ScriptKind};
+use crate::event::subject::{
+    RequestEnd, RequestKind, SubjectRequestCompleted, SubjectRequestExtended, SubjectRequested,
+};
+use crate::event::{Actor, Envelope, Event, Readable, Recorded, stream_of_daemon};
+use crate::id::{EntityId, PlanId, Position, RequestId, RunId, SagaId};
+use crate::policy::PolicyFile;
+use crate::view::due::Standing;
+
+const CHANNEL: &str = "dpo";
+const DIGEST: Digest = Digest([3; 32]);
+const POLICY: &str = r#"schema = 1
+[policy]
+id = "contacts"
+owner = "dpo@example.org"
+legal_basis = "GDPR 5(1)(e)"
+state = "enforce"
+[scope]
+kind = "contact"
+match_all = true
+[retention]
+period = "P1Y"
+start = "created"
+timezone = "Etc/UTC"
+[schedule]
+cron = "on_demand"
+[action]
+kind = "purge"
+quarantine = "P30D"
+"#;
+
+fn day(day: i64) -> Timestamp {
+    Timestamp(day * DAY_US + 60)
+}
+
+/// Views, and when it is.
+struct World {
+    views: Views,
+    policies: PolicySet,
+    now: Timestamp,
+}
+
+impl World {
+    /// One in which the channel wants to know everything from now on.
+    fn new() -> Self {
+        let mut world = Self::silent();
+        world.declare(Thing::ALL);
+        world
+    }
+
+    fn silent() -> Self {
+        let policies = PolicySet::check(&[PolicyFile { stem: "contacts", text: POLICY }]).unwrap();
+        let mut world = Self { views: Views::default(), policies, now: day(20_000) };
+        let digest = world.policies.policies()[0].digest();
+        let policies = vec![PolicyVersion { id: "contacts".to_owned(), digest }];
+        world.by(Actor::Daemon, Event::PolicySetActivated(PolicySetActivated { digest, policies }));
+        world.views.due.policy_judged("contacts", digest);
+        world
+    }
+
+    fn by(&mut self, actor: Actor, event: Event) -> Position {
+        let envelope = Envelope {
+            event_type: event.event_type() as u16,
+            schema: 1,
+            sealed: false,
+            position: self.views.position.next(),
+            recorded_at: self.now,
+            occurred_at: self.now,
+            stream: stream_of_daemon(),
+            actor,
+            cause: Position::NONE,
+            entity: None,
+            body_len: 0,
+            body_digest: DIGEST,
+        };
+        self.views.fold(&Recorded { envelope, event: Readable::Event(Box::new(event)) }, None);
+        envelope.position
+    }
+
+    fn happens(&mut self, event: Event) -> Position {
+        self.by(Actor::Person(7), event)
+    }
+
+    fn declare(&mut self, things: &[Thing]) {
+        let channels = vec![DeclaredChannel { name: CHANNEL.to_owned(), things: things.to_vec() }];
+        self.happens(Event::NoticeChannelsDeclared(NoticeChannelsDeclared { channels }));
+    }
+
+    fn owed(&self) -> Vec<Notice> {
+        self.owed_before(&[14, 3])
+    }
+
+    fn owed_before(&self, before: &[u16]) -> Vec<Notice> {
+        let owed = owed(&self.views, &self.policies, CHANNEL, before, self.now);
+        assert!(owed.is_sorted(), "the more urgent first");
+        for notice in &owed {
+            let text = text(&self.views, notice, self.now).unwrap();
+            assert!(!text.subject.is_empty() && !text.facts.is_empty(), "{notice}");
+        }
+        owed
+    }
+
+    fn send(&mut self, notice: &Notice) {
+        let body = NoticeSent { channel: CHANNEL.to_owned(), notice: notice.clone() };
+        self.happens(Event::NoticeSent(body));
+    }
+
+    /// Sends what is owed, and returns it.
+    fn sent(&mut self) -> Vec<Notice> {
+        let owed = self.owed();
+        for notice in &owed {
+            self.send(notice);
+        }
+        assert_eq!(self.owed(), [], "what was sent is not owed again");
+        owed
+    }
+
+    fn remembered(&self) -> usize {
+        self.views.small.notices.channel(CHANNEL).unwrap().told.len()
+    }
+
+    fn plan(&mut self, tripped: Vec<GuardTripped>) -> PlanId {
+        let policy = "contacts".to_owned();
+        let request = PlanRequested { policy: policy.clone(), purpose: PlanPurpose::Run, as_of: None };
+        let plan = PlanId(self.happens(Event::PlanRequested(request)));
+        let frozen = PlanFrozen {
+            plan,
+            purpose: PlanPurpose::Run,
+            policy,
+            policy_digest: DIGEST,
+            log_position: plan.0,
+            as_of: self.now,
+            population: 40,
+            items: 17,
+            kept: Vec::new(),
+            tripped,
+            needs_approval: true,
+            approvals_needed: 1,
+            approval_valid_ms: 86_400_000,
+            digest: DIGEST,
+        };
+        self.happens(Event::PlanFrozen(frozen));
+        plan
+    }
+
+    fn approve(&mut self, plan: PlanId) {
+        let approved = PlanApproved { plan, digest: DIGEST, comment: String::new() };
+        self.by(Actor::Person(8), Event::PlanApproved(approved));
+    }
+
+    fn run(&mut self, plan: PlanId) -> RunId {
+        let run = RunId(self.happens(Event::RunRequested(RunRequested { plan, digest: DIGEST })));
+        self.happens(Event::RunStarted(RunStarted { run, plan, items: 17 }));
+        run
+    }
+
+    fn end(&mut self, run: RunId, end: RunEnd) {
+        self.happens(Event::RunEnded(RunEnded { run, end, purged: 16, skipped: 1 }));
+    }
+
+    fn request(&mut self, due_at: Timestamp) -> RequestId {
+        let body = SubjectRequested {
+            kind: RequestKind::Erase,
+            ground: None,
+            marks: Vec::new(),
+            named: Vec::new(),
+            received_at: self.now,
+            due_at,
+            timezone: "UTC".to_owned(),
+            reference: String::new(),
+        };
+        RequestId(self.happens(Event::SubjectRequested(body)))
+    }
+
+    fn fall_due(&mut self, entity: u32, at: i64) {
+        let digest = self.policies.policies()[0].digest();
+        self.views.due.set("contacts", digest, EntityId(entity), Standing::DueAt(day(at)));
+    }
+}
+
+#[test]
+fn a_plan_is_told_once_also_when_its_approvals_run_out() {
+    let mut world = World::new();
+    let plan = world.plan(Vec::new());
+    assert_eq!(world.sent(), [Notice::PlanNeedsApproval { plan }]);
+    world.approve(plan);
+    world.now = day(20_003);
+    assert_eq!(world.owed(), []);
+    let tripped = vec![GuardTripped { guard: "max_items".to_owned(), limit: 1, actual: 17 }];
+    let stopped = world.plan(tripped);
+    let notice = Notice::PlanStopped { plan: stopped };
+    let said = text(&world.views, &notice, world.now).unwrap();
+    assert!(said.facts.contains(&("limits", "max_items".to_owned())), "{said:?}");
+    assert_eq!(world.sent(), [notice]);
+}
+
+#[test]
+fn a_run_that_is_done_is_told_with_its_digest_and_its_counts() {
+    let mut world = World::new();
+    let plan = world.plan(Vec::new());
+    world.sent();
+    world.approve(plan);
+    let run = world.run(plan);
+    assert_eq!(world.owed(), []);
+    world.end(run, RunEnd::Completed);
+    let said = text(&world.views, &Notice::RunDone { run }, world.now).unwrap();
+    for (key, value) in [("digest", DIGEST.to_string()), ("purged", "16".to_owned()), ("skipped", "1".to_owned())] {
+        assert!(said.facts.contains(&(key, value)), "{key} in {said:?}");
+    }
+    assert_eq!(world.sent(), [Notice::RunDone { run }]);
+}
+
+#[test]
+fn a_stuck_saga_is_told_while_its_run_goes_on_and_the_run_when_it_ends() {
+    let mut world = World::new();
+    let plan = world.plan(Vec::new());
+    world.sent();
+    world.approve(plan);
+    let run = world.run(plan);
+    let started =
+        SagaStarted { run, script: ScriptKind::ExportPurge, script_version: 1, mailbox: None, items: Vec::new() };
+    let saga = SagaId(world.happens(Event::SagaStarted(started)));
+    world.happens(Event::SagaEnded(SagaEnded { saga, end: SagaEnd::Stuck, purged: 0 }));
+    assert_eq!(world.sent(), [Notice::SagaStuck { saga }]);
+    world.end(run, RunEnd::Stuck);
+    assert_eq!(world.sent(), [Notice::RunFailed { run }]);
+}
+
+#[test]
+fn what_was_over_before_a_channel_wanted_to_know_is_not_told_and_what_is_open_is() {
+    let mut world = World::silent();
+    let plan = world.plan(Vec::new());
+    world.approve(plan);
+    let run = world.run(plan);
+    world.end(run, RunEnd::Completed);
+    let open = world.plan(Vec::new());
+    assert_eq!(world.owed(), [], "nobody wants to know");
+    world.now = day(20_001);
+    world.declare(&[Thing::PlanNeedsApproval]);
+    assert_eq!(world.sent(), [Notice::PlanNeedsApproval { plan: open }]);
+    // A thing that is added later counts from then on, and the others keep their time and what was told.
+    world.now = day(20_002);
+    world.declare(Thing::ALL);
+    assert_eq!(world.owed(), []);
+    world.approve(open);
+    let later = world.run(open);
+    world.end(later, RunEnd::Completed);
+    assert_eq!(world.owed(), [Notice::RunDone { run: later }]);
+    // A channel that went away and comes back is a new one.
+    let gone = NoticeChannelsDeclared { channels: Vec::new() };
+    world.happens(Event::NoticeChannelsDeclared(gone));
+    assert_eq!(world.owed(), []);
+    world.now = day(20_003);
+    world.declare(Thing::ALL);
+    assert_eq!(world.owed(), []);
+}
+
+#[test]
+fn a_request_is_told_once_per_step_before_and_once_when_it_is_late() {
+    let mut world = World::new();
+    let due_at = day(20_030);
+    let request = world.request(due_at);
+    let soon = |due_at, before_days| Notice::RequestDueSoon { request, due_at, before_days };
+    let mut told = Vec::new();
+    for today in 20_000..20_040 {
+        world.now = day(today);
+        told.extend(world.sent().into_iter().map(|notice| (today, notice)));
+    }
+    let late = Notice::RequestLate { request, due_at };
+    assert_eq!(told, [(20_016, soon(due_at, 14)), (20_027, soon(due_at, 3)), (20_030, late)]);
+    let extended = day(20_070);
+    let body = SubjectRequestExtended { request, due_at: extended, reason: String::new() };
+    world.happens(Event::SubjectRequestExtended(body));
+    world.now = day(20_068);
+    assert_eq!(world.sent(), [soon(extended, 3)], "of several steps that have begun, the shortest");
+    assert_eq!(world.remembered(), 1, "what was told of the time before is forgotten");
+    let ended = SubjectRequestCompleted { request, end: RequestEnd::Fulfilled, reason: String::new() };
+    world.happens(Event::SubjectRequestCompleted(ended));
+    world.now = day(20_080);
+    assert_eq!(world.owed(), []);
+}
+
+#[test]
+fn items_are_told_of_in_time_together_and_not_every_day() {
+    let mut world = World::new();
+    for n in 0..60u32 {
+        world.fall_due(n, 20_005 + i64::from(n));
+    }
+    let mut told = Vec::new();
+    for today in 20_000..20_080 {
+        world.now = day(today);
+        told.extend(world.owed_before(&[14]).into_iter().map(|notice| (today, notice)));
+        world.sent();
+    }
+    let days: Vec<i64> = told.iter().map(|(today, _)| *today).collect();
+    assert!(days.len() <= 7, "{told:?}");
+    for due in 20_005..20_065i64 {
+        let is_in_time = told.iter().any(|(today, notice)| match notice {
+            Notice::FallingDue { from_day, .. } => {
+                let covers = i64::from(*from_day)..i64::from(*from_day) + 14;
+                covers.contains(&due) && (*today <= due - 14 || *today == 20_000)
+            }
+            _ => false,
+        });
+        assert!(is_in_time, "{due} in {told:?}");
+    }
+    // Nothing is said while it is not known what is due.
+    let mut world = World::new();
+    world.fall_due(1, 20_005);
+    world.views.due.mark(EntityId(2));
+    assert_eq!(world.owed(), []);
+    assert!(World::new().owed_before(&[0, 14]).is_empty(), "nothing is due, and zero days are no days");
+}
+
+#[test]
+fn by_a_doubted_clock_nothing_is_late() {
+    let mut world = World::new();
+    world.request(day(20_001));
+    world.fall_due(1, 20_400);
+    let doubt = ClockDoubted { doubt: ClockDoubt::JumpedForward, expected_at: world.now, seen_at: day(20_399) };
+    world.now = day(20_399);
+    let doubted = world.happens(Event::ClockDoubted(doubt));
+    assert_eq!(world.sent(), [Notice::ClockDoubted { doubted }]);
+    world.now = day(20_000);
+    world.happens(Event::ClockConfirmed(ClockConfirmed { doubted, reason: String::new() }));
+    assert!(matches!(world.owed()[..], [Notice::RequestDueSoon { .. }]), "{:?}", world.owed());
+}
+
+#[test]
+fn a_missed_schedule_is_told_and_what_could_not_be_delivered_is_not_tried_again() {
+    let mut world = World::new();
+    let body = ScheduleMissed { policy: "contacts".to_owned(), first_at: day(19_990), last_at: day(19_998), count: 9 };
+    let missed = world.happens(Event::ScheduleMissed(body));
+    let notice = Notice::ScheduleMissed { missed };
+    assert_eq!(world.owed(), std::slice::from_ref(&notice));
+    let body = NoticeFailed { channel: CHANNEL.to_owned(), notice, tries: 80, code: "http-503".to_owned() };
+    world.happens(Event::NoticeFailed(body));
+    assert_eq!(world.owed(), []);
+    let given_up: Vec<_> = world.views.small.notices.channel(CHANNEL).unwrap().given_up().collect();
+    assert_eq!(given_up, [(&Notice::ScheduleMissed { missed }, "http-503")]);
+}
+
+#[test]
+fn what_is_remembered_is_bounded_and_forgetting_repeats_nothing() {
+    let mut world = World::new();
+    let mut told = BTreeSet::new();
+    let mut most = 0;
+    for today in 20_000..20_400 {
+        world.now = day(today);
+        let plan = world.plan(Vec::new());
+        if today % 2 == 0 {
+            world.approve(plan);
+            let run = world.run(plan);
+            world.end(run, RunEnd::Completed);
+        }
+        world.fall_due(u32::try_from(today).unwrap(), today + 5);
+        for notice in world.sent() {
+            assert!(told.insert(notice.clone()), "{notice} is told twice");
+        }
+        most = most.max(world.remembered());
+    }
+    assert!(told.len() > 400 && most < 130, "{} told, {most} remembered", told.len());
+}
+
+#[test]
+fn the_names_are_the_words_and_an_id_is_the_same_for_ever() {
+    for thing in Thing::ALL {
+        assert_eq!(serde_json::to_string(thing).unwrap(), format!("\"{}\"", thing.name()));
+    }
+    let notice = Notice::FallingDue { policy: "contacts".to_owned(), before_days: 14, from_day: 20_006 };
+    assert_eq!(notice.to_string(), "falling_due/contacts/P14D/20006");
+    let request = RequestId(Position(41));
+    let soon = Notice::RequestDueSoon { request, due_at: Timestamp(0), before_days: 3 };
+    assert_eq!(soon.to_string(), "request_due_soon/Q41/1970-01-01T00:00:00Z/P3D");
+    assert_eq!(id([1; 16], "dpo", &notice), "notice_49c106f2528d1c0ed7fd79676d2cecd3");
+}
+
+proptest! {
+    #[test]
+    fn no_two_notices_channels_or_stores_share_an_id(plan: u64, other: u64, store: [u8; 16], channel in "[a-z]{1,9}") {
+        let of = |store, channel: &str, plan: u64| id(store, channel, &Notice::PlanStopped { plan: PlanId(Position(plan)) });
+        let first = of(store, &channel, plan);
+        prop_assert_eq!(first == of(store, &channel, other), plan == other);
+        prop_assert_ne!(&first, &of(store, "0", plan));
+        prop_assert_ne!(&first, &id(store, &channel, &Notice::PlanNeedsApproval { plan: PlanId(Position(plan)) }));
+    }
+}

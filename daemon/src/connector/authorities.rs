@@ -1,0 +1,23 @@
+//! The certificate authorities that a server's certificate is checked by.
+
+use std::io;
+use std::path::Path;
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+
+/// The largest file of certificate authorities, in bytes: those of a whole distribution take a quarter of it.
+const CA_BYTES_MAX: u64 = 1 << 20;
+
+/// Returns the authorities of a file, or else those of the machine, of which some may no longer parse.
+///
+/// # Errors
+/// When the file cannot be read, is too large, or is not one of certificates.
+pub fn read(ca_file: Option<&Path>) -> io::Result<Vec<CertificateDer<'static>>> {
+    let Some(path) = ca_file else { return Ok(rustls_native_certs::load_native_certs().certs) };
+    if std::fs::metadata(path)?.len() > CA_BYTES_MAX {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    let certificates = CertificateDer::pem_file_iter(path).map_err(io::Error::other)?;
+    certificates.map(|certificate| certificate.map_err(io::Error::other)).collect()
+}

@@ -1,0 +1,138 @@
+//! How people are told: by a program, a webhook, or mail. Each takes a letter and says whether it has it.
+
+use std::io;
+
+use retention_core::event::notice::Notice;
+use retention_core::notice::Text;
+use retention_core::time::Timestamp;
+use serde_json::{Map, Value, json};
+
+mod bounded;
+mod mail;
+mod program;
+mod webhook;
+
+pub use mail::Mail;
+pub use program::ProgramCarrier;
+pub use webhook::Webhook;
+
+/// The code when a password or key cannot be read; the diagnostics say why.
+const SECRET_UNREADABLE: &str = "secret-unreadable";
+
+/// What people are told. Nothing in it names anybody outside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Letter {
+    /// The name of the notice for the far side: the same for each attempt.
+    pub id: String,
+    /// The channel.
+    pub channel: String,
+    /// The notice.
+    pub notice: Notice,
+    /// When it is told.
+    pub at: Timestamp,
+    /// What it says.
+    pub text: Text,
+}
+
+/// A letter was not taken, or nobody knows. It is tried again.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{code}")]
+pub struct Undelivered {
+    /// A stable code: what happened, never what the far side said.
+    pub code: String,
+}
+
+impl Undelivered {
+    /// Names what happened.
+    #[must_use]
+    pub fn because(code: impl Into<String>) -> Self {
+        Self { code: code.into() }
+    }
+}
+
+/// What brings letters to people.
+pub trait Carrier: Send {
+    /// Delivers a letter. Within a bounded time it says how that ended.
+    ///
+    /// # Errors
+    /// Says that the far side does not have it, or that nobody knows.
+    fn deliver(&mut self, letter: &Letter) -> Result<(), Undelivered>;
+}
+
+/// Says whether TLS is behind a failure, as a library wraps it: a certificate that is not trusted, above all.
+fn is_of_tls(error: &(dyn std::error::Error + 'static)) -> bool {
+    let inner = |error: &io::Error| error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>());
+    std::iter::successors(Some(error), |error| error.source())
+        .any(|error| error.is::<rustls::Error>() || error.downcast_ref::<io::Error>().is_some_and(inner))
+}
+
+impl Letter {
+    /// Returns it for programs: the form of Standard Webhooks.
+    #[must_use]
+    pub fn json(&self) -> String {
+        let facts: Map<String, Value> =
+            self.text.facts.iter().map(|(key, value)| ((*key).to_owned(), Value::from(value.as_str()))).collect();
+        json!({
+            "type": self.notice.thing().name(),
+            "timestamp": self.at.to_string(),
+            "data": {
+                "id": self.id,
+                "name": self.notice.to_string(),
+                "channel": self.channel,
+                "subject": self.text.subject,
+                "hint": self.text.hint,
+                "facts": facts,
+            },
+        })
+        .to_string()
+    }
+
+    /// Returns it for people.
+    #[must_use]
+    pub fn plain(&self) -> String {
+        let mut text = format!("{}.\n\n", self.text.subject);
+        for (key, value) in &self.text.facts {
+            text.push_str(&format!("  {}: {value}\n", key.replace('_', " ")));
+        }
+        if !self.text.hint.is_empty() {
+            text.push_str(&format!("\nLook at it, or decide:\n\n  {}\n", self.text.hint));
+        }
+        text.push_str(&format!("\nThis is told once. Its name is {}\n", self.notice));
+        text
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use retention_core::id::{PlanId, Position};
+
+    use super::*;
+
+    pub(crate) fn letter() -> Letter {
+        Letter {
+            id: "notice_49c106f2528d1c0ed7fd79676d2cecd3".to_owned(),
+            channel: "dpo".to_owned(),
+            notice: Notice::PlanNeedsApproval { plan: PlanId(Position(121)) },
+            at: Timestamp::from_unix_seconds(1_796_000_000),
+            text: Text {
+                subject: "Plan P121 of policy contacts waits for approval".to_owned(),
+                hint: "retentionctl plan show P121".to_owned(),
+                facts: vec![("plan", "P121".to_owned()), ("approvals_needed", "1".to_owned())],
+            },
+        }
+    }
+
+    #[test]
+    fn a_letter_says_the_same_to_programs_and_to_people() {
+        let read: Value = serde_json::from_str(&letter().json()).unwrap();
+        assert_eq!(read["type"], "plan_needs_approval");
+        assert_eq!(read["timestamp"], "2026-11-30T00:53:20Z");
+        assert_eq!(read["data"]["id"], letter().id);
+        assert_eq!(read["data"]["name"], "plan_needs_approval/P121");
+        assert_eq!(read["data"]["facts"], json!({ "plan": "P121", "approvals_needed": "1" }));
+        let plain = letter().plain();
+        for said in ["waits for approval.\n", "  approvals needed: 1\n", "retentionctl plan show P121"] {
+            assert!(plain.contains(said), "{said:?} in {plain}");
+        }
+    }
+}
