@@ -485,6 +485,15 @@ pub(crate) enum Run {
         /// The run, such as R210.
         run: RunId,
     },
+    /// Say what a run destroyed and what can still be brought back: for when it should not have.
+    ///
+    /// Example: retentionctl run incident R210
+    ///
+    /// Needs the role auditor.
+    Incident {
+        /// The run, such as R210.
+        run: RunId,
+    },
     /// Stop a run before its next item.
     ///
     /// Example: retentionctl run pause R210 --reason "somebody called"

@@ -127,6 +127,8 @@ operations! {
     RunResume Post "/v1/runs/{run}/resume" Operator One;
     /// Ends a run early and undoes what can be undone.
     RunCancel Post "/v1/runs/{run}/cancel" Operator One;
+    /// Says what a run destroyed and what can still be brought back: for when it should not have been.
+    RunIncident Get "/v1/runs/{run}/incident" Auditor One;
     /// Places a legal hold on entities, mailboxes, policies, or whatever a standing query catches.
     HoldPlace Post "/v1/holds" Operator One;
     /// Lists the holds: those in force, those due for review, or those that were released.

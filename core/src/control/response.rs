@@ -11,12 +11,14 @@ use crate::time::Timestamp;
 mod decision;
 mod entity;
 mod evidence;
+mod incident;
 mod mailbox;
 mod subject;
 
 pub use decision::*;
 pub use entity::*;
 pub use evidence::*;
+pub use incident::*;
 pub use mailbox::*;
 pub use subject::*;
 

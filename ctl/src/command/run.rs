@@ -1,6 +1,8 @@
 //! `run`.
 
-use retention_core::control::{Accepted, Because, ErrorCode, ExitCode, Line, Operation, RunRow, StartRun};
+use retention_core::control::{
+    Accepted, Because, ErrorCode, ExitCode, Incident, Line, Operation, RunRow, StartRun,
+};
 use retention_core::id::{PlanId, RunId};
 use retention_core::view::RunState;
 use serde_json::{Value, json};
@@ -8,15 +10,19 @@ use serde_json::{Value, json};
 use super::{Bar, Call, Context, plan, refuse};
 use crate::args::Run;
 use crate::exit::{Cause, Doing, Failure};
+use crate::render::printable;
 
 pub(super) const COLUMNS: &[&str] =
     &["run", "plan", "policy", "state", "items", "purged", "skipped", "requested_by", "requested_at", "ended_at"];
+
+pub(super) const INCIDENT_COLUMNS: &[&str] = &["saga", "mailbox", "purged", "hidden", "hidden_until", "bundle", "copy"];
 
 pub(super) fn execute(context: &mut Context, command: Run) -> Result<ExitCode, Failure> {
     match command {
         Run::Start { plan, watch } => start(context, plan, watch).doing("start the run"),
         Run::List(part) => context.plain_list(Operation::RunList, part, COLUMNS).doing("list the runs"),
         Run::Show { run } => show(context, run).doing("show the run"),
+        Run::Incident { run } => incident(context, run).doing("say what the run did"),
         Run::Watch { run } => watch(context, run).doing("watch the run"),
         Run::Pause { run, why } => ask(context, Operation::RunPause, run, why.reason).doing("pause the run"),
         Run::Resume { run, why } => ask(context, Operation::RunResume, run, why.reason).doing("resume the run"),
@@ -41,6 +47,24 @@ fn show(context: &mut Context, run: RunId) -> Result<ExitCode, Cause> {
     let value = context.show(&Call::to(Operation::RunShow, &[&run]))?;
     context.next(&format!("retentionctl audit query --run {run} --oldest-first"));
     end(&value)
+}
+
+fn incident(context: &mut Context, run: RunId) -> Result<ExitCode, Cause> {
+    let call = Call::to(Operation::RunIncident, &[&run]);
+    if !context.renderer.is_for_people() {
+        context.show(&call)?;
+        return Ok(ExitCode::Done);
+    }
+    let incident: Incident = context.client.typed(&call)?;
+    for line in &incident.text {
+        context.renderer.text(&format!("{}\n", printable(line)))?;
+    }
+    let mut list = context.renderer.list(INCIDENT_COLUMNS)?;
+    for part in &incident.parts {
+        list.row(&json!(part))?;
+    }
+    list.end()?;
+    Ok(ExitCode::Done)
 }
 
 /// Follows a run. For people the newest state is shown at its end, for programs each state as it comes.

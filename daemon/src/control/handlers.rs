@@ -22,6 +22,7 @@ pub(crate) mod entity;
 pub(crate) mod evidence;
 pub(crate) mod grant;
 pub(crate) mod hold;
+pub(crate) mod incident;
 pub(crate) mod intake;
 pub(crate) mod mailbox;
 pub(crate) mod migration;

@@ -62,6 +62,7 @@ fn contents(operation: Operation) -> Contents {
         Operation::RunStart => gives::<wire::Accepted>().taking::<wire::StartRun>(),
         Operation::RunList => gives::<wire::RunRow>().asked::<ListQuery>(),
         Operation::RunShow => gives::<wire::RunRow>().asked::<WaitQuery>(),
+        Operation::RunIncident => gives::<wire::Incident>(),
         Operation::RunWatch => gives::<wire::RunRow>(),
         Operation::RunPause | Operation::RunResume | Operation::RunCancel | Operation::QuarantineRestore => {
             gives::<wire::Accepted>().taking::<wire::Because>()

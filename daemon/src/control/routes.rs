@@ -14,7 +14,7 @@ use retention_core::control::{ErrorCode, Operation, REQUEST_BYTES_MAX};
 
 use super::error::ApiError;
 use super::handlers::{
-    audit, backup, clock, entity, evidence, grant, hold, intake, mailbox, migration, plan, policy, restriction, run,
+    audit, backup, clock, entity, evidence, grant, hold, incident, intake, mailbox, migration, plan, policy, restriction, run,
     status, subject,
 };
 use super::server::Caller;
@@ -66,6 +66,7 @@ fn handler(operation: Operation) -> MethodRouter<Arc<Control>> {
         Operation::RunList => get(run::list),
         Operation::RunShow => get(run::show),
         Operation::RunWatch => get(run::watch),
+        Operation::RunIncident => get(incident::show),
         Operation::RunPause => post(run::pause),
         Operation::RunResume => post(run::resume),
         Operation::RunCancel => post(run::cancel),

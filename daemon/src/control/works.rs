@@ -67,6 +67,12 @@ pub trait Works: Send + Sync + 'static {
     /// Says when there is no such bundle; what is wrong with one is told in rows.
     fn verify_export(&self, manifest: Digest, sink: Sink<'_>) -> Result<(), ErrorBody>;
 
+    /// Says whether the bundle of a manifest is in the exports directory.
+    ///
+    /// # Errors
+    /// When that cannot be read.
+    fn has_bundle(&self, manifest: Digest) -> Result<bool, ErrorBody>;
+
     /// Reads the whole store and compares it with itself.
     ///
     /// # Errors

@@ -42,7 +42,11 @@ fn part(name: &str, state: PartState, checked: u64, error: Option<&VerifyError>)
     }
 }
 
-fn find(exports: &Path, manifest: Digest) -> Result<Option<BundleName>, ErrorBody> {
+/// Finds the bundle of a manifest.
+///
+/// # Errors
+/// When the exports directory cannot be read.
+pub(super) fn find(exports: &Path, manifest: Digest) -> Result<Option<BundleName>, ErrorBody> {
     let unreadable = |error: ArchiveError| ErrorBody::saying(ErrorCode::Internal, error.to_string());
     for name in archive::list(exports).map_err(unreadable)? {
         let name = name.map_err(unreadable)?;

@@ -88,6 +88,11 @@ impl Works for DaemonWorks {
         super::bundles::verify(&dir, manifest, self.store.halt(), sink)
     }
 
+    fn has_bundle(&self, manifest: Digest) -> Result<bool, ErrorBody> {
+        let dir = self.config.read().store.exports_dir.clone();
+        super::bundles::find(&dir, manifest).map(|found| found.is_some())
+    }
+
     fn verify_store(&self, sink: Sink<'_>) -> Result<(), ErrorBody> {
         let report = self
             .store

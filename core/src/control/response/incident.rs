@@ -1,0 +1,132 @@
+//! What a run destroyed, and what can still be brought back.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::control::ActorName;
+use crate::id::{Digest, EntityId, PlanId, RunId, SagaId};
+use crate::time::Timestamp;
+use crate::view::RunState;
+
+/// What a run did, told for the case that it should not have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Incident {
+    /// The run.
+    pub run: RunId,
+    /// Where it stands.
+    pub state: RunState,
+    /// The plan that it carries out.
+    pub plan: PlanId,
+    /// What was accepted: SHA-256 of the plan.
+    pub plan_digest: Option<Digest>,
+    /// The policy.
+    pub policy: String,
+    /// SHA-256 of the policy as it was then.
+    pub policy_digest: Option<Digest>,
+    /// Who asked for the run.
+    pub requested_by: ActorName,
+    /// Who accepted the plan.
+    pub approved_by: Vec<ActorName>,
+    /// When it began.
+    pub started_at: Option<Timestamp>,
+    /// When it was over.
+    pub ended_at: Option<Timestamp>,
+    /// How many entities it purged.
+    pub purged: u64,
+    /// How many it left alone.
+    pub left_alone: u64,
+    /// How many are only hidden, and can be taken back.
+    pub hidden: u64,
+    /// How many of those that were purged have a copy in a bundle that is there.
+    pub with_copy: u64,
+    /// Its parts, in order.
+    pub parts: Vec<IncidentPart>,
+    /// The same in sentences, with what to do now.
+    pub text: Vec<String>,
+}
+
+/// What one saga of a run did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct IncidentPart {
+    /// The saga.
+    pub saga: SagaId,
+    /// The mailbox of its items.
+    pub mailbox: Option<EntityId>,
+    /// How many entities it purged.
+    pub purged: u64,
+    /// How many of its items are only hidden.
+    pub hidden: u64,
+    /// Until when they can be taken back at least.
+    pub hidden_until: Option<Timestamp>,
+    /// The bundle with copies of them: SHA-256 of its manifest.
+    pub bundle: Option<Digest>,
+    /// What became of that.
+    pub copy: CopyState,
+}
+
+/// What became of a bundle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CopyState {
+    /// None was written.
+    None,
+    /// It is in the exports directory. Whether it is as it was, `export verify` says.
+    There,
+    /// It is not in the exports directory, and nobody said that it may go.
+    Missing,
+    /// It was destroyed: its time was over, or its data subject had the answer.
+    Destroyed,
+}
+
+impl Incident {
+    /// Puts it into sentences: what happened, what can be brought back, and what to do now.
+    #[must_use]
+    pub fn sentences(&self) -> Vec<String> {
+        let Self { run, plan, policy, purged, hidden, with_copy, .. } = self;
+        let approved = match self.approved_by.as_slice() {
+            [] => "nobody: none had to".to_owned(),
+            all => all.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+        };
+        let mut lines = vec![
+            format!("{run} carries out {plan} of policy {policy}; it is {}.", self.state.name()),
+            format!("It was asked for by {}; the plan was accepted by {approved}.", self.requested_by),
+            format!("It purged {purged} entities and left {} alone; {hidden} are only hidden.", self.left_alone),
+        ];
+        if self.is_going_on() {
+            lines.push(format!("It is not over. Stop it now: retentionctl run cancel {run} --reason …"));
+        }
+        if *hidden > 0 {
+            lines.push("What is hidden can be taken back: retentionctl quarantine list, then quarantine restore.".to_owned());
+        }
+        let lost = purged.saturating_sub(*with_copy);
+        match (*purged, *with_copy) {
+            (0, _) => {}
+            (_, 0) => lines.push("Of what was purged there is no copy here: look in older exports and at the source.".to_owned()),
+            (_, with_copy) => lines.push(format!(
+                "Of what was purged, {with_copy} have a copy in a bundle: verify it (retentionctl export verify), keep it (a hold \
+                 on its policy), and hand it back to the source."
+            )),
+        }
+        if lost > 0 && *with_copy > 0 {
+            lines.push(format!("{lost} have no copy here any more."));
+        }
+        for part in self.parts.iter().filter(|part| part.copy == CopyState::Missing) {
+            let manifest = part.bundle.map(|digest| digest.short()).unwrap_or_default();
+            lines.push(format!("The bundle {manifest} is missing from the exports directory, and nobody said that it may go."));
+        }
+        if *purged > 0 {
+            lines.push(format!(
+                "Their keys are destroyed: nothing here opens them again. What was decided is in the log: retentionctl audit query \
+                 --run {run} --oldest-first."
+            ));
+        }
+        lines
+    }
+
+    fn is_going_on(&self) -> bool {
+        match self.state {
+            RunState::Requested | RunState::Running | RunState::Paused | RunState::Cancelling => true,
+            RunState::Refused | RunState::Completed | RunState::Cancelled | RunState::Stuck => false,
+        }
+    }
+}
