@@ -16,6 +16,7 @@ use crate::time::Timestamp;
 mod chunked;
 pub mod clock;
 pub mod condition;
+pub mod coverage;
 pub mod due;
 pub mod entities;
 pub mod grants;
@@ -39,6 +40,7 @@ pub mod subjects;
 
 pub use clock::ClockTrust;
 pub use condition::{Condition, Conflict};
+pub use coverage::{Coverage, Covered};
 pub use due::Due;
 pub use entities::{DealState, Entities, EntityState, Row};
 pub use grants::{Grant, GrantState, Grants};

@@ -48,6 +48,7 @@ fn handler(operation: Operation) -> MethodRouter<Arc<Control>> {
         Operation::PolicyList => get(policy::list),
         Operation::PolicyShow => get(policy::show),
         Operation::PolicyDiff => post(policy::diff),
+        Operation::PolicyCoverage => get(policy::coverage),
         Operation::PolicyExplain => get(policy::explain),
         Operation::ScheduleNext => get(policy::schedule),
         Operation::IntakeList => get(intake::list),
