@@ -293,6 +293,15 @@ pub(crate) enum Policy {
     ///
     /// Needs the role auditor.
     Diff(PolicyDir),
+    /// Count, by source and kind, what is stored and what no enforced policy is about.
+    ///
+    /// What is uncovered is kept until somebody decides. What never falls due is covered, but a start is missing, a suspension
+    /// holds, or something cannot be read. What waits is still to be judged: ask again.
+    ///
+    /// Example: retentionctl policy coverage
+    ///
+    /// Needs the role auditor.
+    Coverage(Part),
     /// Show every policy, hold and date that touches one entity, and who wins.
     ///
     /// Example: retentionctl policy explain E1042

@@ -206,6 +206,7 @@ impl Bar {
 pub(crate) struct Columns {
     pub(crate) policy: &'static [&'static str],
     pub(crate) policy_diff: &'static [&'static str],
+    pub(crate) policy_coverage: &'static [&'static str],
     pub(crate) intake: &'static [&'static str],
     pub(crate) entity: &'static [&'static str],
     pub(crate) plan: &'static [&'static str],
@@ -236,6 +237,7 @@ pub(crate) fn columns() -> Columns {
     Columns {
         policy: policy::COLUMNS,
         policy_diff: policy::DIFF_COLUMNS,
+        policy_coverage: policy::COVERAGE_COLUMNS,
         intake: intake::COLUMNS,
         entity: entity::COLUMNS,
         plan: plan::COLUMNS,

@@ -198,6 +198,7 @@ fn every_column_is_a_field_of_its_rows() {
     let columns = crate::command::columns();
     has_columns::<wire::PolicyRow>(columns.policy);
     has_columns::<wire::PolicyDiffRow>(columns.policy_diff);
+    has_columns::<wire::CoverageRow>(columns.policy_coverage);
     has_columns::<wire::IntakeRow>(columns.intake);
     has_columns::<wire::EntityRow>(columns.entity);
     has_columns::<wire::PlanRow>(columns.plan);

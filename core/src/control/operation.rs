@@ -89,6 +89,8 @@ operations! {
     PolicyShow Get "/v1/policies/{policy}" Auditor One;
     /// Says which entities a changed set of policies would newly dispose of, or newly keep.
     PolicyDiff Post "/v1/policies/diff" Auditor List;
+    /// Counts, by source and kind, which entities no enforced policy is about.
+    PolicyCoverage Get "/v1/coverage" Auditor List;
     /// Shows every policy, hold and date that touches one entity, and who wins.
     PolicyExplain Get "/v1/entities/{entity}/explanation" Auditor One;
     /// Lists what was taken in.

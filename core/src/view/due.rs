@@ -82,6 +82,22 @@ impl PolicyDue {
         self.in_scope
     }
 
+    fn day(&self, entity: EntityId) -> u16 {
+        self.days.get(entity.index()).copied().unwrap_or(OUT_OF_SCOPE)
+    }
+
+    /// Says whether an entity is in scope.
+    #[must_use]
+    pub fn is_about(&self, entity: EntityId) -> bool {
+        self.day(entity) != OUT_OF_SCOPE
+    }
+
+    /// Says whether an entity is in scope and falls due on some day, as it is.
+    #[must_use]
+    pub fn has_day(&self, entity: EntityId) -> bool {
+        !matches!(self.day(entity), OUT_OF_SCOPE | NEVER)
+    }
+
     /// Returns the entities whose day has come at `now`, and perhaps some of that very day that are not due yet.
     #[must_use]
     pub fn due_by(&self, now: Timestamp) -> RoaringBitmap {

@@ -17,6 +17,8 @@ use crate::render::printable;
 pub(super) const COLUMNS: &[&str] = &["policy", "title", "state", "population", "due", "next_at", "digest"];
 pub(super) const DIFF_COLUMNS: &[&str] =
     &["policy", "change", "due_before", "due_after", "newly_due", "newly_kept", "examples"];
+pub(super) const COVERAGE_COLUMNS: &[&str] =
+    &["source", "kind", "entities", "covered", "uncovered", "never_due", "waiting", "policies"];
 const TEST_COLUMNS: &[&str] = &["policy", "number", "passed", "expected", "actual"];
 
 pub(super) fn execute(context: &mut Context, command: Policy) -> Result<ExitCode, Failure> {
@@ -27,6 +29,9 @@ pub(super) fn execute(context: &mut Context, command: Policy) -> Result<ExitCode
         Policy::New { name, dir } => new(context, &name, &dir).doing("write the policy"),
         Policy::Test(dir) => test(context, &dir.dir).doing("test the policies"),
         Policy::Diff(dir) => diff(context, &dir.dir).doing("compare the policies"),
+        Policy::Coverage(part) => {
+            context.plain_list(Operation::PolicyCoverage, part, COVERAGE_COLUMNS).doing("count what policies are about")
+        }
         Policy::Explain(entity) => explain(context, entity),
     }
 }

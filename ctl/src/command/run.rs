@@ -1,8 +1,6 @@
 //! `run`.
 
-use retention_core::control::{
-    Accepted, Because, ErrorCode, ExitCode, Incident, Line, Operation, RunRow, StartRun,
-};
+use retention_core::control::{Accepted, Because, ErrorCode, ExitCode, Incident, Line, Operation, RunRow, StartRun};
 use retention_core::id::{PlanId, RunId};
 use retention_core::view::RunState;
 use serde_json::{Value, json};

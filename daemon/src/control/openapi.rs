@@ -48,6 +48,7 @@ fn contents(operation: Operation) -> Contents {
         Operation::PolicyList => gives::<wire::PolicyRow>().asked::<ListQuery>(),
         Operation::PolicyShow => gives::<wire::PolicyDetail>(),
         Operation::PolicyDiff => gives::<wire::PolicyDiffRow>().asked::<ListQuery>().taking::<wire::DiffPolicies>(),
+        Operation::PolicyCoverage => gives::<wire::CoverageRow>().asked::<ListQuery>(),
         Operation::PolicyExplain => gives::<wire::Explanation>(),
         Operation::IntakeList => gives::<wire::IntakeRow>().asked::<ListQuery>(),
         Operation::IntakeShow => gives::<wire::IntakeRow>(),

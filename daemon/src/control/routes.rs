@@ -14,8 +14,8 @@ use retention_core::control::{ErrorCode, Operation, REQUEST_BYTES_MAX};
 
 use super::error::ApiError;
 use super::handlers::{
-    audit, backup, clock, entity, evidence, grant, hold, incident, intake, mailbox, migration, plan, policy, restriction, run,
-    status, subject,
+    audit, backup, clock, entity, evidence, grant, hold, incident, intake, mailbox, migration, plan, policy,
+    restriction, run, status, subject,
 };
 use super::server::Caller;
 use super::{Control, openapi};
@@ -49,6 +49,7 @@ fn handler(operation: Operation) -> MethodRouter<Arc<Control>> {
         Operation::PolicyList => get(policy::list),
         Operation::PolicyShow => get(policy::show),
         Operation::PolicyDiff => post(policy::diff),
+        Operation::PolicyCoverage => get(policy::coverage),
         Operation::PolicyExplain => get(policy::explain),
         Operation::ScheduleNext => get(policy::schedule),
         Operation::IntakeList => get(intake::list),

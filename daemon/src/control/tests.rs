@@ -325,6 +325,18 @@ fn path(operation: Operation) -> String {
 }
 
 #[tokio::test]
+async fn what_no_enforced_policy_is_about_is_counted_and_not_named() {
+    let world = World::with_contacts(5);
+    let (status, answer) = world.ask(REQUESTER, Operation::PolicyCoverage, "/v1/coverage", None).await;
+    assert_eq!(status, 200, "{answer}");
+    let row = json!({
+        "source": "crm", "kind": "contact", "entities": 5, "covered": 0, "uncovered": 5, "never_due": 0, "waiting": 5,
+        "policies": [],
+    });
+    assert_eq!(answer["rows"], json!([row]), "{answer}");
+}
+
+#[tokio::test]
 async fn every_operation_is_served_and_none_without_its_role() {
     let world = World::with_contacts(1);
     for &operation in Operation::ALL {

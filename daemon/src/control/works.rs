@@ -26,6 +26,14 @@ pub struct PolicyFacts {
     pub schedule: Option<ScheduleRow>,
 }
 
+impl PolicyFacts {
+    /// Says whether it makes plans that can be run.
+    #[must_use]
+    pub fn is_enforced(&self) -> bool {
+        self.state == "enforce"
+    }
+}
+
 /// Whether anybody still listens to long work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Audience {

@@ -93,6 +93,22 @@ fn policies_can_be_asked_about(site: &Site) {
     assert_eq!(shown["text"], old_people("P1Y", "P0D"));
     let _unknown = site.ctl(&["policy", "show", "no-such"]).ends(2).says("there is no");
 
+    let coverage = site.rows(&["policy", "coverage"]);
+    let of = |source: &str, kind: &str| {
+        let row = coverage.iter().find(|row| row["source"] == source && row["kind"] == kind).expect("a row");
+        ["entities", "covered", "uncovered", "waiting"].map(|name| row[name].as_u64().expect("a number"))
+    };
+    assert_eq!(of("people", "contact"), [3, 3, 0, 0], "{coverage:?}");
+    assert_eq!(of("crm", "contact")[0], 4, "{coverage:?}");
+    let [deals, covered, uncovered, _] = of("crm", "deal");
+    assert_eq!((covered, uncovered), (0, deals), "no policy is about deals: {coverage:?}");
+    let _table = site.ctl(&["policy", "coverage"]).ends(0).says("UNCOVERED").says("old-people");
+
+    let active = site.ctl(&["document", "deletion-concept"]).ends(0).says("old-people: in force");
+    let policies = site.path("policies");
+    let offline = site.ctl(&["document", "deletion-concept", policies.to_str().expect("a path")]).ends(0);
+    assert_eq!(active.out, offline.out, "the active policies and their files give the same document");
+
     let schedules = site.rows(&["schedule", "next"]);
     let scheduled = schedules.iter().find(|row| row["policy"] == "old-people").expect("its schedule");
     assert_eq!((&scheduled["cron"], &scheduled["due"]), (&json!("0 3 1 jan *"), &json!(3)), "{scheduled}");

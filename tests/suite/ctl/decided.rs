@@ -62,6 +62,7 @@ fn a_purge_takes_two_people_and_leaves_evidence() {
 
     what_was_purged_is_gone(&site, text(&items[0], "entity"), run);
     bundles_are_verified(&site, run);
+    its_incident_can_be_told(&site, run);
     daemon.stop();
 }
 
@@ -85,6 +86,22 @@ fn what_was_purged_is_gone(site: &Site, entity: &str, run: &str) {
     let all = site.ctl(&["audit", "query", "--output", "jsonl"]).ends(0).out;
     assert!(!all.contains("Lindqvist"), "the log names a person");
     assert_eq!(site.rows(&["entity", "list", "--state", "purged"]).len(), 3);
+}
+
+/// What the run did, for the case that it should not have: before and after its bundles are gone.
+fn its_incident_can_be_told(site: &Site, run: &str) {
+    let told = site.json(&["run", "incident", run]);
+    assert_eq!((&told["purged"], &told["with_copy"], &told["hidden"]), (&json!(3), &json!(3), &json!(0)), "{told}");
+    let _sentences =
+        site.ctl(&["run", "incident", run]).ends(0).says("It purged 3 entities").says("3 have a copy in a bundle");
+    let away = site.path("away");
+    std::fs::rename(site.path("exports"), &away).expect("a rename");
+    std::fs::create_dir(site.path("exports")).expect("a directory");
+    let told = site.json(&["run", "incident", run]);
+    assert_eq!((&told["with_copy"], &told["parts"][0]["copy"]), (&json!(0), &json!("missing")), "{told}");
+    std::fs::remove_dir(site.path("exports")).expect("an empty directory");
+    std::fs::rename(&away, site.path("exports")).expect("a rename");
+    let _unknown = site.ctl(&["run", "incident", "R4000000"]).ends(2).says("there is no run");
 }
 
 fn bundles_are_verified(site: &Site, run: &str) {

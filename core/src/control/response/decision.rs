@@ -7,6 +7,7 @@ use crate::control::ActorName;
 use crate::event::decision::{GuardTripped, KeptCount, PlanPurpose};
 use crate::event::saga::{Failure, SagaEnd, Step};
 use crate::id::{Digest, EntityId, HoldId, PlanId, Position, RunId, SagaId};
+use crate::record::Kind;
 use crate::time::Timestamp;
 use crate::view::{PlanState, RunState};
 
@@ -61,6 +62,28 @@ pub struct PolicyDiffRow {
     pub newly_kept: u64,
     /// Some of those newly due, at most ten, to look at with `explain`.
     pub examples: Vec<EntityId>,
+}
+
+/// The entities of one kind from one source, and whether enforced policies are about them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CoverageRow {
+    /// The name of the source.
+    pub source: String,
+    /// What they are.
+    pub kind: Kind,
+    /// How many there are, those in quarantine included.
+    pub entities: u64,
+    /// How many of them an enforced policy is about.
+    pub covered: u64,
+    /// How many of them none is about: they are kept until somebody decides.
+    pub uncovered: u64,
+    /// How many of the covered ones never fall due as they are, because a start is missing, a suspension holds, or something
+    /// cannot be read.
+    pub never_due: u64,
+    /// How many of the uncovered ones are still to be judged: ask again.
+    pub waiting: u64,
+    /// The enforced policies that are about some of them.
+    pub policies: Vec<String>,
 }
 
 /// How a policy differs between two sets.

@@ -96,7 +96,9 @@ impl Incident {
             lines.push(format!("It is not over. Stop it now: retentionctl run cancel {run} --reason …"));
         }
         if *hidden > 0 {
-            lines.push("What is hidden can be taken back: retentionctl quarantine list, then quarantine restore.".to_owned());
+            lines.push(
+                "What is hidden can be taken back: retentionctl quarantine list, then quarantine restore.".to_owned(),
+            );
         }
         let lost = purged.saturating_sub(*with_copy);
         match (*purged, *with_copy) {
@@ -112,7 +114,9 @@ impl Incident {
         }
         for part in self.parts.iter().filter(|part| part.copy == CopyState::Missing) {
             let manifest = part.bundle.map(|digest| digest.short()).unwrap_or_default();
-            lines.push(format!("The bundle {manifest} is missing from the exports directory, and nobody said that it may go."));
+            lines.push(format!(
+                "The bundle {manifest} is missing from the exports directory, and nobody said that it may go."
+            ));
         }
         if *purged > 0 {
             lines.push(format!(

@@ -5,7 +5,7 @@ use super::write::{Csv, Markdown, escaped};
 use super::{TO_FILL_IN, by_class, is_in_force, said};
 use crate::policy::{Audience, OnMissingStart, Policy, PolicySet};
 use crate::reason::StartKind;
-use crate::time::Zone;
+use crate::time::{Period, Zone};
 
 pub(super) fn markdown(set: &PolicySet) -> String {
     let mut page = Markdown::titled(
@@ -64,7 +64,9 @@ fn how_long(policy: &Policy) -> String {
         let other = counted(part.period, &part.start, part.align, one);
         text.push_str(&format!(" For a part of them, {TO_FILL_IN}, it is {other}."));
     }
-    if let Some(keep) = retention.min_keep.filter(|keep| *keep != retention.period) {
+    // A minimum that is the period itself says nothing new, unless a part has a shorter one.
+    let says_more = |keep: &Period| *keep != retention.period || !retention.overrides.is_empty();
+    if let Some(keep) = retention.min_keep.filter(says_more) {
         text.push_str(&format!(" Never less than {} from then.", keep.in_words()));
     }
     if let Some(keep) = retention.max_keep {

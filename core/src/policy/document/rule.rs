@@ -1,14 +1,14 @@
 //! What a policy says about time, sentence by sentence: the record and the concept share it.
 
 use super::filter::in_words;
-use super::words::{counted, day_of, one_of};
-use crate::policy::{Audience, OnMissingStart, Policy};
+use super::words::{counted, day_of, kinds, one_of, quarantine};
+use crate::policy::{Audience, OnMissingStart, Override, Policy};
 use crate::reason::StartKind;
 
 /// Returns what the policy is about, with its filter.
 pub(super) fn scope(policy: &Policy) -> String {
     let scope = &policy.scope;
-    let mut text = super::words::kinds(policy);
+    let mut text = kinds(policy);
     match scope.audience {
         Audience::All => {}
         Audience::Private => text.push_str(", only what its owner alone sees"),
@@ -34,7 +34,7 @@ pub(super) fn standard(policy: &Policy) -> String {
 /// Returns the period of each part that has another one, in the order in which the first that matches holds.
 pub(super) fn parts(policy: &Policy) -> Vec<String> {
     let one = one_of(policy);
-    let part = |part: &crate::policy::Override| {
+    let part = |part: &Override| {
         let filter = in_words(&part.filter, &policy.retention.zone);
         format!("where {filter}: {}", counted(part.period, &part.start, part.align, one))
     };
@@ -92,7 +92,7 @@ pub(super) fn time_limits(policy: &Policy) -> String {
         .extend([minimum(policy), maximum(policy), suspension(policy), applies_from(policy)].into_iter().flatten());
     sentences.push(format!("without the date of the start, {}", missing_start(policy)));
     sentences.push(format!("days are counted in {}", policy.retention.zone));
-    sentences.push(match super::words::quarantine(policy) {
+    sentences.push(match quarantine(policy) {
         Some(length) => format!("then hidden for {length}, in which it can be restored, and purged"),
         None => "then purged without a quarantine".to_owned(),
     });

@@ -87,6 +87,17 @@ fn what_is_not_in_force_is_marked_everywhere() {
 }
 
 #[test]
+fn a_minimum_is_told_where_it_makes_a_shorter_part_longer() {
+    let minimum = |file: &str| {
+        let notice = Document::PrivacyNotice.of(&set(&[(FILES[0].0, file)]), DocumentForm::Markdown);
+        notice.contains("Never less than 3 years from then.")
+    };
+    let part = "[[retention.override]]\nwhere = { field = \"stage\", op = \"absent\" }\nperiod = \"P1Y\"\n\n[schedule]";
+    assert!(!minimum(FILES[0].1));
+    assert!(minimum(&FILES[0].1.replace("[schedule]", part)));
+}
+
+#[test]
 fn an_empty_set_says_so() {
     let empty = PolicySet::empty();
     for document in ALL {

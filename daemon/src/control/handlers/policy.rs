@@ -5,11 +5,14 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Extension, State};
 use axum::response::Response;
-use retention_core::control::{DiffPolicies, Explanation, ListQuery, PolicyDetail, PolicyRow, ScheduleRow};
+use retention_core::control::{
+    CoverageRow, DiffPolicies, Explanation, ListQuery, PolicyDetail, PolicyRow, ScheduleRow,
+};
 use retention_core::event::{Event, Readable};
 use retention_core::id::{Digest, EntityId};
+use retention_core::record::Kind;
 use retention_core::time::Timestamp;
-use retention_core::view::Views;
+use retention_core::view::{Coverage, Covered, Views};
 
 use super::super::answer::{Batch, Wanted, blocking, list as answer_list};
 use super::super::error::ApiError;
@@ -90,6 +93,41 @@ pub(crate) async fn show(
         },
         Readable::Gone | Readable::Unknown => Err(missing()),
     }
+}
+
+/// How many entities one look at the views counts: some milliseconds.
+const COUNTED_AT_ONCE: usize = 50_000;
+
+pub(crate) async fn coverage(
+    State(control): State<Shared>,
+    wanted: Wanted,
+    Asked(query): Asked<ListQuery>,
+) -> Result<Response, ApiError> {
+    let works = Arc::clone(&control.works);
+    let policies = blocking(move || Ok(works.policies())).await?;
+    let in_force = policies.into_iter().filter(PolicyFacts::is_enforced).map(|facts| facts.policy);
+    let enforced: Arc<[String]> = in_force.collect();
+    let (mut coverage, mut next) = (Coverage::default(), Some(0));
+    while let Some(from) = next {
+        let enforced = Arc::clone(&enforced);
+        let look = move |views: &Views| {
+            let next = coverage.count(views, &enforced, from, COUNTED_AT_ONCE);
+            Ok((coverage, next))
+        };
+        (coverage, next) = control.see(look).await?;
+    }
+    let row = |(source, kind, counted): (&str, Kind, &Covered)| CoverageRow {
+        source: source.to_owned(),
+        kind,
+        entities: counted.entities,
+        covered: counted.covered,
+        uncovered: counted.uncovered(),
+        never_due: counted.never_due,
+        waiting: counted.waiting,
+        policies: counted.policies.iter().cloned().collect(),
+    };
+    let rows: Vec<CoverageRow> = coverage.iter().map(row).collect();
+    answer_list(wanted, query.after, query.limit, numbered(rows)).await
 }
 
 pub(crate) async fn diff(
