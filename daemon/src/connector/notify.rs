@@ -16,6 +16,9 @@ pub use mail::Mail;
 pub use program::ProgramCarrier;
 pub use webhook::Webhook;
 
+/// The code when the daemon ends before the far side answers: nobody knows, and the next start asks again.
+pub const STOPPING: &str = "stopping";
+
 /// The code when a password or key cannot be read; the diagnostics say why.
 const SECRET_UNREADABLE: &str = "secret-unreadable";
 
