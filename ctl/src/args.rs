@@ -16,6 +16,7 @@ pub(crate) mod clock;
 pub(crate) mod grant;
 pub(crate) mod hold;
 pub(crate) mod mailbox;
+pub(crate) mod notice;
 
 /// Talks to retentiond.
 ///
@@ -159,6 +160,9 @@ pub(crate) enum Noun {
     /// Confirm the clock after it was doubted.
     #[command(subcommand)]
     Clock(clock::Clock),
+    /// Try how people are told.
+    #[command(subcommand)]
+    Notice(notice::Notice),
     /// Ask the event log.
     #[command(subcommand)]
     Audit(audit::Audit),

@@ -2,7 +2,7 @@
 
 use retention_core::control::{
     AddMailboxes, BackupRow, Checked, CheckpointRow, EnvelopeRow, ErrorBody, Explanation, GiveGrant, Line,
-    MailboxFinding, PartRow, PolicyDiffRow, PolicyFileText, Role, ScheduleRow,
+    MailboxFinding, NoticeTested, PartRow, PolicyDiffRow, PolicyFileText, Role, ScheduleRow,
 };
 use retention_core::event::grant::GrantRequested;
 use retention_core::evidence::certificate::Subject;
@@ -163,6 +163,12 @@ pub trait Works: Send + Sync + 'static {
 
     /// Returns the places outside that do not have the newest checkpoint: what each is called, and why.
     fn publishing_behind(&self) -> Vec<(String, String)>;
+
+    /// Sends a test through a channel of notices.
+    ///
+    /// # Errors
+    /// When there is no such channel; that it did not take the test is told in the answer.
+    fn test_channel(&self, channel: &str) -> Result<NoticeTested, ErrorBody>;
 
     /// Returns the channels of notices that do not take what they are given: the name, how many notices wait, and the code of
     /// the last failure.

@@ -159,7 +159,8 @@ impl Notify {
         let letter = Letter {
             id: notice::id(store, &self.channel.name, notice),
             channel: self.channel.name.clone(),
-            notice: notice.clone(),
+            thing: notice.thing().name(),
+            name: notice.to_string(),
             at: now,
             text: text?,
         };
