@@ -17,6 +17,7 @@ pub(crate) mod document;
 pub(crate) mod grant;
 pub(crate) mod hold;
 pub(crate) mod mailbox;
+pub(crate) mod notice;
 pub(crate) mod subject;
 
 /// Talks to retentiond.
@@ -170,6 +171,9 @@ pub(crate) enum Noun {
     /// Confirm the clock after it was doubted.
     #[command(subcommand)]
     Clock(clock::Clock),
+    /// Try how people are told.
+    #[command(subcommand)]
+    Notice(notice::Notice),
     /// Ask the event log.
     #[command(subcommand)]
     Audit(audit::Audit),

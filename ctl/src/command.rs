@@ -27,6 +27,7 @@ mod hold;
 mod intake;
 mod mailbox;
 mod manual;
+mod notice;
 mod plan;
 mod policy;
 mod quarantine;
@@ -60,6 +61,7 @@ pub(crate) fn execute(args: Args) -> Result<ExitCode, Failure> {
         Noun::Mailbox(command) => mailbox::execute(&mut context, command),
         Noun::Grant(command) => grant::execute(&mut context, command),
         Noun::Clock(command) => clock::execute(&mut context, command),
+        Noun::Notice(command) => notice::execute(&mut context, command),
         Noun::Audit(command) => audit::execute(&mut context, command),
         Noun::Certificate(command) => certificate::execute(&mut context, command),
         Noun::Backup(command) => backup::execute(&mut context, command),

@@ -25,6 +25,7 @@ use crate::model::Model;
 
 // Of grants.
 pub mod grants;
+pub mod notices;
 pub mod registry;
 mod subjects;
 

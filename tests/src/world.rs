@@ -480,6 +480,7 @@ impl World {
         let mut violations = self.checker.check(&store, &self.exports(), &self.model);
         violations.extend(self.checker.check_mail(&store, &self.exports(), &self.model, &self.mail.expunged()));
         violations.extend(crate::invariants::registry::check(&store));
+        violations.extend(crate::invariants::notices::check(&store));
         violations.extend(crate::invariants::grants::check(&store, &self.mailboxes));
         assert!(violations.is_empty(), "{violations:#?}\n{}", self.story());
     }

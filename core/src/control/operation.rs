@@ -219,6 +219,8 @@ operations! {
     GrantRevoke Post "/v1/grants/{grant}/revoke" Operator One;
     /// Says that the clock is right although it was doubted; purges go on.
     ClockConfirm Post "/v1/clock/confirm" Operator One;
+    /// Sends a test through a channel of notices.
+    NoticeTest Post "/v1/notices/{channel}/test" Operator One;
     /// Lists the signed checkpoints of the log, the oldest first.
     AuditCheckpoints Get "/v1/audit/checkpoints" Auditor List;
     /// Shows the newest signed checkpoint.

@@ -250,6 +250,17 @@ pub enum Attention {
     },
 }
 
+/// How the test of a channel of notices ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NoticeTested {
+    /// The name of the channel.
+    pub channel: String,
+    /// The id under which the far side knows the test.
+    pub id: String,
+    /// A stable code of why it was not taken; none when it was.
+    pub code: Option<String>,
+}
+
 /// Who asks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Caller {

@@ -66,7 +66,7 @@ pub fn text(views: &Views, notice: &Notice, now: Timestamp) -> Option<Text> {
         Notice::PlanRefused { plan } => of_plan(views, *plan, "could not be made"),
         Notice::ScheduleMissed { missed } => {
             let (policy, missed) = views.small.schedules.newest_missed().find(|(_, at)| at.position == *missed)?;
-            let text = Text::of(format!("The schedule of policy {policy} was missed"), "retentionctl schedule list");
+            let text = Text::of(format!("The schedule of policy {policy} was missed"), "retentionctl schedule next");
             let text = text.with("policy", policy).with("count", missed.count);
             Some(text.with("first_at", missed.first_at).with("last_at", missed.last_at))
         }

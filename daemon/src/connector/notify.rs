@@ -2,7 +2,6 @@
 
 use std::io;
 
-use retention_core::event::notice::Notice;
 use retention_core::notice::Text;
 use retention_core::time::Timestamp;
 use serde_json::{Map, Value, json};
@@ -16,6 +15,9 @@ pub use mail::Mail;
 pub use program::ProgramCarrier;
 pub use webhook::Webhook;
 
+/// The code when the daemon ends before the far side answers: nobody knows, and the next start asks again.
+pub const STOPPING: &str = "stopping";
+
 /// The code when a password or key cannot be read; the diagnostics say why.
 const SECRET_UNREADABLE: &str = "secret-unreadable";
 
@@ -26,8 +28,10 @@ pub struct Letter {
     pub id: String,
     /// The channel.
     pub channel: String,
-    /// The notice.
-    pub notice: Notice,
+    /// What it is about: a word that programs look at.
+    pub thing: &'static str,
+    /// The name of the notice.
+    pub name: String,
     /// When it is told.
     pub at: Timestamp,
     /// What it says.
@@ -73,11 +77,11 @@ impl Letter {
         let facts: Map<String, Value> =
             self.text.facts.iter().map(|(key, value)| ((*key).to_owned(), Value::from(value.as_str()))).collect();
         json!({
-            "type": self.notice.thing().name(),
+            "type": self.thing,
             "timestamp": self.at.to_string(),
             "data": {
                 "id": self.id,
-                "name": self.notice.to_string(),
+                "name": self.name,
                 "channel": self.channel,
                 "subject": self.text.subject,
                 "hint": self.text.hint,
@@ -97,22 +101,21 @@ impl Letter {
         if !self.text.hint.is_empty() {
             text.push_str(&format!("\nLook at it, or decide:\n\n  {}\n", self.text.hint));
         }
-        text.push_str(&format!("\nThis is told once. Its name is {}\n", self.notice));
+        text.push_str(&format!("\nThis is told once. Its name is {}\n", self.name));
         text
     }
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use retention_core::id::{PlanId, Position};
-
     use super::*;
 
     pub(crate) fn letter() -> Letter {
         Letter {
             id: "notice_49c106f2528d1c0ed7fd79676d2cecd3".to_owned(),
             channel: "dpo".to_owned(),
-            notice: Notice::PlanNeedsApproval { plan: PlanId(Position(121)) },
+            thing: "plan_needs_approval",
+            name: "plan_needs_approval/P121".to_owned(),
             at: Timestamp::from_unix_seconds(1_796_000_000),
             text: Text {
                 subject: "Plan P121 of policy contacts waits for approval".to_owned(),

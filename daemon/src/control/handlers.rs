@@ -26,6 +26,7 @@ pub(crate) mod incident;
 pub(crate) mod intake;
 pub(crate) mod mailbox;
 pub(crate) mod migration;
+pub(crate) mod notice;
 pub(crate) mod plan;
 pub(crate) mod policy;
 pub(crate) mod restriction;

@@ -97,6 +97,7 @@ fn contents(operation: Operation) -> Contents {
         Operation::MailboxShow => gives::<wire::MailboxRow>(),
         Operation::MailboxCheck => gives::<wire::MailboxFinding>(),
         Operation::MailboxPermissions => gives::<wire::PermissionRow>().asked::<ListQuery>(),
+        Operation::NoticeTest => gives::<wire::NoticeTested>(),
         Operation::GrantReconcile => gives::<wire::Reconciling>(),
         Operation::MailboxScan => gives::<wire::Accepted>(),
         Operation::MailboxRemove

@@ -14,7 +14,7 @@ use retention_core::control::{ErrorCode, Operation, REQUEST_BYTES_MAX};
 
 use super::error::ApiError;
 use super::handlers::{
-    audit, backup, clock, entity, evidence, grant, hold, incident, intake, mailbox, migration, plan, policy,
+    audit, backup, clock, entity, evidence, grant, hold, incident, intake, mailbox, migration, notice, plan, policy,
     restriction, run, status, subject,
 };
 use super::server::Caller;
@@ -115,6 +115,7 @@ fn handler(operation: Operation) -> MethodRouter<Arc<Control>> {
         Operation::GrantRenew => post(grant::renew),
         Operation::GrantRevoke => post(grant::revoke),
         Operation::ClockConfirm => post(clock::confirm),
+        Operation::NoticeTest => post(notice::test),
         Operation::AuditCheckpoints => get(audit::checkpoints),
         Operation::AuditCheckpoint => get(audit::checkpoint),
         Operation::AuditKeys => get(audit::keys),

@@ -152,6 +152,10 @@ impl Works for Idle {
         Vec::new()
     }
 
+    fn test_channel(&self, _channel: &str) -> Result<retention_core::control::NoticeTested, ErrorBody> {
+        Err(ErrorBody::of(retention_core::control::ErrorCode::NotFound))
+    }
+
     fn notices_failing(&self) -> Vec<(String, u64, String)> {
         Vec::new()
     }

@@ -2,8 +2,8 @@
 
 use retention_core::control::{
     AddMailboxes, AskForSubject, BackupRow, Checked, CheckpointRow, EnvelopeRow, ErrorBody, Explanation, GiveGrant,
-    IdentifySubject, Line, MailboxFinding, PartRow, PolicyDiffRow, PolicyFileText, Role, ScheduleRow, SoughtSubject,
-    SubjectRow,
+    IdentifySubject, Line, MailboxFinding, NoticeTested, PartRow, PolicyDiffRow, PolicyFileText, Role, ScheduleRow,
+    SoughtSubject, SubjectRow,
 };
 use retention_core::event::grant::GrantRequested;
 use retention_core::event::subject::SubjectRequested;
@@ -212,6 +212,12 @@ pub trait Works: Send + Sync + 'static {
 
     /// Returns the places outside that do not have the newest checkpoint: what each is called, and why.
     fn publishing_behind(&self) -> Vec<(String, String)>;
+
+    /// Sends a test through a channel of notices.
+    ///
+    /// # Errors
+    /// When there is no such channel; that it did not take the test is told in the answer.
+    fn test_channel(&self, channel: &str) -> Result<NoticeTested, ErrorBody>;
 
     /// Returns the channels of notices that do not take what they are given: the name, how many notices wait, and the code of
     /// the last failure.

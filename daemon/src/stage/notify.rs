@@ -16,7 +16,7 @@ use retention_core::view::Condition;
 
 use super::{StageError, Step};
 use crate::clock::Clock;
-use crate::connector::notify::{Carrier, Letter};
+use crate::connector::notify::{Carrier, Letter, STOPPING};
 use crate::store::open::daemon_draft;
 use crate::store::{AppendError, Store};
 
@@ -134,6 +134,7 @@ impl Notify {
         };
         match self.channel.carrier.deliver(&letter) {
             Ok(()) => self.delivered(notice),
+            Err(undelivered) if undelivered.code == STOPPING => Ok(Step::Idle),
             Err(undelivered) => self.failed(notice, undelivered.code),
         }
     }
@@ -158,7 +159,8 @@ impl Notify {
         let letter = Letter {
             id: notice::id(store, &self.channel.name, notice),
             channel: self.channel.name.clone(),
-            notice: notice.clone(),
+            thing: notice.thing().name(),
+            name: notice.to_string(),
             at: now,
             text: text?,
         };

@@ -21,7 +21,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use super::directory::Directory;
 use super::evidence::{Evidence, EvidenceStages};
 use super::mailboxes::Mailboxes;
-use super::notices::Notices;
+use super::notices::{Channels, Notices};
 use super::notifier::Notifier;
 use super::signals::{Signals, Wish};
 use super::watch::DirectoryWatch;
@@ -274,6 +274,7 @@ impl Life<'_> {
             config: Arc::clone(&self.config),
             policy_health: policies.health(),
             evidence: evidence.told,
+            channels: Channels { keys, halt: self.halt.clone() },
             notices: notices.health,
             mailboxes,
             orders,

@@ -2,10 +2,14 @@
 
 use std::sync::Arc;
 
+use retention_core::control::{ErrorBody, ErrorCode, NoticeTested};
+use retention_core::notice::Text;
+use retention_core::time::Timestamp;
+
 use crate::clock::Clock;
 use crate::config::{Config, NotifyChannel, NotifyKind};
 use crate::connector::imap::Keys;
-use crate::connector::notify::{Carrier, Mail, ProgramCarrier, Webhook};
+use crate::connector::notify::{Carrier, Letter, Mail, ProgramCarrier, Webhook};
 use crate::connector::program::Program;
 use crate::halt::Halt;
 use crate::stage::notify::{ChannelOf, Notify, NotifyHealth, declare};
@@ -48,6 +52,38 @@ impl Notices {
             notices.stages.push(stage);
         }
         Ok(notices)
+    }
+}
+
+/// What tests channels.
+pub(super) struct Channels {
+    pub(super) keys: Keys,
+    pub(super) halt: Halt,
+}
+
+impl Channels {
+    /// Sends a test through one of the channels. Each test is another one for the far side.
+    pub(super) fn test(
+        &self,
+        channels: &[NotifyChannel],
+        name: &str,
+        now: Timestamp,
+    ) -> Result<NoticeTested, ErrorBody> {
+        let channel = channels.iter().find(|channel| channel.name == name).ok_or_else(|| {
+            ErrorBody::saying(ErrorCode::NotFound, "the configuration has no channel of this name")
+                .hint("[[notify]] in config.toml names the channels; a new one needs a restart")
+        })?;
+        let id = format!("notice_test_{}", now.0);
+        let letter = Letter {
+            id: id.clone(),
+            channel: channel.name.clone(),
+            thing: "test",
+            name: format!("test/{}", now.0),
+            at: now,
+            text: Text { subject: "This is a test of notices".to_owned(), hint: String::new(), facts: Vec::new() },
+        };
+        let told = carrier(channel, &self.keys, &self.halt).deliver(&letter);
+        Ok(NoticeTested { channel: letter.channel, id, code: told.err().map(|undelivered| undelivered.code) })
     }
 }
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use parking_lot::{Mutex, RwLock};
 use retention_core::control::{
     AddMailboxes, AskForSubject, BackupRow, Checked, CheckpointRow, EnvelopeRow, ErrorBody, ErrorCode, Explanation,
-    Finding, GiveGrant, IdentifySubject, Line, MailboxFinding, PartRow, PartState, PolicyDiffRow, PolicyFileText,
-    Progress, Severity, SoughtSubject, SubjectRow,
+    Finding, GiveGrant, IdentifySubject, Line, MailboxFinding, NoticeTested, PartRow, PartState, PolicyDiffRow,
+    PolicyFileText, Progress, Severity, SoughtSubject, SubjectRow,
 };
 use retention_core::event::grant::GrantRequested;
 use retention_core::event::subject::SubjectRequested;
@@ -20,6 +20,7 @@ use tokio::sync::mpsc;
 use super::evidence::EvidenceTold;
 use super::mailboxes::Mailboxes;
 use super::metrics;
+use super::notices::Channels;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Metrics};
 use crate::control::{PolicyFacts, Sink, Works, judgement, package, subjects, terms};
@@ -49,6 +50,8 @@ pub(super) struct DaemonWorks {
     pub(super) policy_health: Arc<Mutex<PolicyHealth>>,
     /// What proves the log.
     pub(super) evidence: EvidenceTold,
+    /// What tests channels of notices.
+    pub(super) channels: Channels,
     /// Which channels of notices fail, by name.
     pub(super) notices: Vec<(String, NotifyHealth)>,
     /// The registered mailboxes.
@@ -235,6 +238,10 @@ impl Works for DaemonWorks {
 
     fn publishing_behind(&self) -> Vec<(String, String)> {
         self.evidence.publish_health.as_ref().map(|health| health.lock().clone()).unwrap_or_default()
+    }
+
+    fn test_channel(&self, channel: &str) -> Result<NoticeTested, ErrorBody> {
+        self.channels.test(&self.config.read().notify.clone(), channel, self.clock.now())
     }
 
     fn notices_failing(&self) -> Vec<(String, u64, String)> {

@@ -4,8 +4,6 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use retention_core::event::notice::Notice;
-use retention_core::id::{PlanId, Position};
 use retention_core::notice::Text;
 use retention_core::time::Timestamp;
 use retention_tests::inbox::{Form, Inbox};
@@ -19,7 +17,8 @@ pub(super) fn letter() -> Letter {
     Letter {
         id: "notice_49c106f2528d1c0ed7fd79676d2cecd3".to_owned(),
         channel: "dpo".to_owned(),
-        notice: Notice::PlanNeedsApproval { plan: PlanId(Position(121)) },
+        thing: "plan_needs_approval",
+        name: "plan_needs_approval/P121".to_owned(),
         at: Timestamp::from_unix_seconds(1_796_000_000),
         text: Text {
             subject: "Plan P121 of policy contacts waits for approval".to_owned(),

@@ -3,7 +3,7 @@
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
-use super::Undelivered;
+use super::{STOPPING, Undelivered};
 use crate::halt::Halt;
 
 /// How often the end of the daemon is looked for, and how often at most: half a minute in all.
@@ -31,7 +31,7 @@ pub(super) fn within(
         match ended.recv_timeout(LOOK) {
             Ok(result) => return result,
             Err(RecvTimeoutError::Disconnected) => return Err(Undelivered::because("delivery-panicked")),
-            Err(RecvTimeoutError::Timeout) if halt.is_asked() => return Err(Undelivered::because("stopping")),
+            Err(RecvTimeoutError::Timeout) if halt.is_asked() => return Err(Undelivered::because(STOPPING)),
             Err(RecvTimeoutError::Timeout) => {}
         }
     }

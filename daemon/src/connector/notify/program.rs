@@ -1,6 +1,6 @@
 //! Notices for a program of the operator: one run for each, with the letter as JSON on its standard input.
 
-use super::{Carrier, Letter, Undelivered};
+use super::{Carrier, Letter, STOPPING, Undelivered};
 use crate::connector::program::{Program, ProgramError};
 
 /// Gives letters to a program. It has one when it ends with 0.
@@ -25,7 +25,7 @@ impl Carrier for ProgramCarrier {
                     None => "program-killed".to_owned(),
                 },
                 ProgramError::Hangs => "program-timeout".to_owned(),
-                ProgramError::Stopped => "stopping".to_owned(),
+                ProgramError::Stopped => STOPPING.to_owned(),
                 ProgramError::Io(_) => "program-io".to_owned(),
             })
         })

@@ -11,17 +11,17 @@ use crate::store::vault::RootKey;
 /// A far side that does what it is told to, and notes it.
 #[derive(Clone, Default)]
 struct Noted {
-    ids: Arc<Mutex<Vec<(String, Notice)>>>,
+    ids: Arc<Mutex<Vec<(String, String)>>>,
     /// Whether it refuses everything, or only what one name has.
     fails: Arc<Mutex<Option<String>>>,
 }
 
 impl Carrier for Noted {
     fn deliver(&mut self, letter: &Letter) -> Result<(), Undelivered> {
-        if self.fails.lock().as_ref().is_some_and(|what| letter.notice.to_string().contains(what)) {
+        if self.fails.lock().as_ref().is_some_and(|what| letter.name.contains(what)) {
             return Err(Undelivered::because("http-503"));
         }
-        self.ids.lock().push((letter.id.clone(), letter.notice.clone()));
+        self.ids.lock().push((letter.id.clone(), letter.name.clone()));
         Ok(())
     }
 }
@@ -70,10 +70,8 @@ impl World {
     }
 
     fn told(&self) -> Vec<Position> {
-        let missed = |(_, notice): &(String, Notice)| match notice {
-            Notice::ScheduleMissed { missed } => *missed,
-            other => panic!("{other}"),
-        };
+        let missed =
+            |(_, name): &(String, String)| Position(name.strip_prefix("schedule_missed/").unwrap().parse().unwrap());
         self.far.ids.lock().iter().map(missed).collect()
     }
 
