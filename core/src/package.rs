@@ -81,16 +81,21 @@ pub fn files(heading: &Heading, records: &[Packaged<'_>], kept: &[Kept]) -> Vec<
         PackageFile { name: PAGE.to_owned(), bytes: page(heading, records, kept, &tables).into_bytes() },
         PackageFile { name: DATA.to_owned(), bytes: data(heading, records, kept) },
     ];
-    files.extend(
-        tables.iter().map(|((kind, source), rows)| PackageFile { name: csv_name(*kind, source), bytes: csv(rows) }),
-    );
+    for ((kind, source), rows) in &tables {
+        let mut name = csv_name(*kind, source, "");
+        // Two sources may differ in letters only that no name of a file has.
+        if files.iter().any(|file| file.name == name) {
+            name = csv_name(*kind, source, &format!("-{}", files.len()));
+        }
+        files.push(PackageFile { name, bytes: csv(rows) });
+    }
     files
 }
 
-fn csv_name(kind: Kind, source: &str) -> String {
+fn csv_name(kind: Kind, source: &str, ending: &str) -> String {
     let plain: String =
         source.chars().map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' }).collect();
-    format!("csv/{kind}-{plain}.csv")
+    format!("csv/{kind}-{plain}{ending}.csv")
 }
 
 fn data(heading: &Heading, records: &[Packaged<'_>], kept: &[Kept]) -> Vec<u8> {

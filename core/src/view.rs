@@ -60,7 +60,7 @@ pub use restrictions::Restrictions;
 pub use runs::{BundleState, Run, RunState, Runs, Saga, StepEvent, StepStanding};
 pub use scans::{Scan, Scans};
 pub use small::{Layouts, PolicyVersions, Schedules, Small};
-pub use subjects::{RequestState, SubjectRequest, SubjectRequests};
+pub use subjects::{ErasurePlan, Look, NotComplete, RequestState, SubjectRequest, SubjectRequests};
 
 /// What only the holder of the index key can tell about a changed entity.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

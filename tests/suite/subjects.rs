@@ -3,12 +3,14 @@
 
 use std::time::Duration;
 
+use retention_core::event::hold::{HoldPlaced, v1};
 use retention_core::event::saga::Step;
 use retention_core::event::subject::{KeptWhy, RequestEnd};
 use retention_core::event::{Event, Recorded};
 use retention_core::id::{EntityId, PlanId, RequestId};
 use retention_core::view::{EntityState, PlanState, RequestState};
 use retention_tests::crash::Remains;
+use retention_tests::invariants::MARKER;
 use retention_tests::world::{APPROVER, OFFICER, Stage, Stepped, World, policy};
 use retentiond::clock::Clock as _;
 
@@ -434,7 +436,7 @@ fn what_was_refused_in_part_is_erased_after_the_answer_when_the_hold_is_over() {
     world.approve(plans[1], APPROVER);
     world.finish();
     assert_eq!(world.state_of(records[0]), EntityState::Purged, "{}", world.story());
-    assert_eq!(world.bundles(), 0, "its data subject has the answer already");
+    assert_eq!(world.bundles(), 0, "its month is over too: {}", world.story());
     world.check();
 }
 
@@ -482,4 +484,140 @@ fn the_destruction_of_a_copy_survives_a_crash_at_every_flush() {
         println!("{remains:?}: stopped at {stops} flushes");
         assert!(stops >= 4, "the scenario has only {stops} flushes");
     }
+}
+
+#[test]
+fn an_exception_keeps_a_record_from_policies_and_from_other_requests() {
+    let mut world = World::new("P0D");
+    let record = world.add("a", "2020-01-01");
+    world.settle();
+    let (first, second) = (world.ask_for_erasure().unwrap(), world.ask_for_erasure().unwrap());
+    world.identify(first, &[record]);
+    world.except(first, &[record]);
+    world.identify(second, &[record]);
+    world.settle();
+    assert_eq!(kept(&world, second), [(record, KeptWhy::Excepted)], "{}", world.story());
+    let plan = world.request_plan("contacts").unwrap();
+    world.settle();
+    assert_eq!(plan_state(&world, plan), PlanState::Empty, "{}", world.story());
+    let exception =
+        world.store().view(|views| *views.small.subjects.get(first).unwrap().exceptions.first_key_value().unwrap().0);
+    world.end_exception(first, exception);
+    world.settle();
+    assert_eq!((world.plans_of(first).len(), world.plans_of(second).len()), (1, 2), "{}", world.story());
+}
+
+#[test]
+fn an_exception_that_comes_late_stops_the_purge_of_a_policy() {
+    for steps in 0.. {
+        let mut world = World::new("P0D");
+        let record = world.add("a", "2020-01-01");
+        world.settle();
+        let request = world.ask_for_erasure().unwrap();
+        world.identify(request, &[record]);
+        world.settle();
+        let (_, _run) = world.approved_run("contacts");
+        let mut is_over = false;
+        for _ in 0..steps {
+            match world.step(Stage::Run) {
+                Stepped::Worked | Stepped::Crashed => {}
+                Stepped::Until(at) => world.clock.pass_until(at),
+                Stepped::Idle => is_over = true,
+            }
+        }
+        let was_past_pivot = has_pivot(&world);
+        world.except(request, &[record]);
+        world.finish();
+        let expected = if was_past_pivot { EntityState::Purged } else { EntityState::Visible };
+        assert_eq!(world.state_of(record), expected, "{steps}: {}", world.story());
+        if is_over {
+            return;
+        }
+    }
+}
+
+#[test]
+fn a_hold_on_a_policy_holds_what_it_is_about_from_erasures_too() {
+    let (mut world, request, records, _, plan) = planned();
+    let case = v1::HoldPlaced { name: MARKER.to_owned(), reason: MARKER.to_owned(), entities: Vec::new() };
+    let hold = world.place_hold(HoldPlaced { policies: vec!["contacts".to_owned()], ..case.into() }).unwrap();
+    world.approve(plan, APPROVER);
+    world.finish();
+    for record in records {
+        assert_eq!(world.state_of(record), EntityState::Visible, "{}", world.story());
+    }
+    let plans = world.plans_of(request).len();
+    for _ in 0..3 {
+        world.clock.advance(DAY * 2);
+        world.settle();
+    }
+    assert_eq!(world.plans_of(request).len(), plans, "nothing changed, so nothing is planned: {}", world.story());
+    world.release(hold);
+    world.clock.advance(DAY);
+    world.settle();
+    let newest = *world.plans_of(request).last().unwrap();
+    world.approve(newest, APPROVER);
+    world.finish();
+    assert_eq!(world.state_of(records[0]), EntityState::Purged, "{}", world.story());
+}
+
+#[test]
+fn what_another_run_hides_is_planned_once_and_not_again_and_again() {
+    let mut world = World::new("P30D");
+    let record = world.add("a", "2020-01-01");
+    world.settle();
+    world.approved_run("contacts");
+    world.settle();
+    assert_eq!(world.state_of(record), EntityState::Quarantined);
+    let request = world.ask_for_erasure().unwrap();
+    world.identify(request, &[record]);
+    for _ in 0..4 {
+        world.settle();
+        world.clock.advance(DAY);
+    }
+    assert_eq!(world.plans_of(request).len(), 1, "{}", world.story());
+    world.finish();
+    assert_eq!((world.state_of(record), world.request_state(request)), (EntityState::Purged, RequestState::Erased));
+}
+
+#[test]
+fn a_plan_by_somebody_elses_words_is_made_anew() {
+    let mut world = World::new("P7D");
+    let records = [world.add("a", "2026-01-01"), world.add("b", "2026-01-02")];
+    world.settle();
+    let request = world.ask_for_erasure().unwrap();
+    world.identify(request, &records[..1]);
+    while world.plans_of(request).is_empty() {
+        world.step(Stage::Schedule);
+    }
+    world.identify_as(APPROVER, request, &records);
+    world.settle();
+    let plans = world.plans_of(request);
+    assert_eq!((plans.len(), plan_state(&world, plans[0])), (2, PlanState::Refused), "{}", world.story());
+    world.approve(plans[1], APPROVER);
+    world.finish();
+    assert_eq!(world.state_of(records[0]), EntityState::Visible, "who said which records cannot accept");
+}
+
+#[test]
+fn a_run_that_was_cancelled_is_not_the_end_of_an_erasure() {
+    let (mut world, request, records, _, plan) = planned();
+    world.approve(plan, APPROVER);
+    world.step(Stage::Schedule);
+    world.step(Stage::Run);
+    let run = world.store().view(|views| views.small.plans.get(plan).unwrap().run).unwrap();
+    world.cancel(run);
+    world.finish();
+    assert_eq!((world.state_of(records[0]), world.plans_of(request).len()), (EntityState::Visible, 1));
+    world.clock.advance(DAY * 2);
+    is_taken_up_again(&mut world, request, records[0]);
+}
+
+#[test]
+fn who_takes_a_request_back_keeps_the_copy_of_what_was_erased() {
+    let (mut world, request, _) = erased();
+    world.complete(request, RequestEnd::Withdrawn);
+    world.clock.advance(DAY * 400);
+    world.settle();
+    assert_eq!(world.bundles(), 1, "{}", world.story());
 }

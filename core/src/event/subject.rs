@@ -241,6 +241,26 @@ pub enum KeptWhy {
     TakenOut,
 }
 
+impl KeptWhy {
+    /// Says whether its end stands in the log, so that nothing has to be judged to see it.
+    #[must_use]
+    pub fn ends_by_the_log(self) -> bool {
+        match self {
+            Self::Held | Self::Restricted | Self::Changed => true,
+            Self::Until { .. } | Self::Undecided | Self::Excepted | Self::InAnotherRun | Self::TakenOut => false,
+        }
+    }
+
+    /// Says whether it may pass without an event that is about the record: by the time, or by another record.
+    #[must_use]
+    pub fn may_pass_unseen(self) -> bool {
+        match self {
+            Self::Until { .. } | Self::Undecided | Self::Held => true,
+            Self::Restricted | Self::Excepted | Self::InAnotherRun | Self::Changed | Self::TakenOut => false,
+        }
+    }
+}
+
 /// How a request ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -253,6 +273,8 @@ pub enum RequestEnd {
     Refused,
     /// The person took it back.
     Withdrawn,
+    /// Nothing of them is stored.
+    NothingStored,
 }
 
 impl RequestEnd {
@@ -264,6 +286,7 @@ impl RequestEnd {
             Self::RefusedInPart => "refused_in_part",
             Self::Refused => "refused",
             Self::Withdrawn => "withdrawn",
+            Self::NothingStored => "nothing_stored",
         }
     }
 }

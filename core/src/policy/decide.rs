@@ -22,13 +22,16 @@ pub struct Standing {
     pub holds: Vec<HoldId>,
     /// Whether its use is restricted.
     pub restriction: Restriction,
+    /// The request of a data subject by whose exception it is kept (GDPR Art. 17(3)): from everybody.
+    pub excepted: Option<RequestId>,
     /// Where it is.
     pub place: Place,
 }
 
 impl Standing {
     /// Nothing stands in the way.
-    pub const FREE: Self = Self { holds: Vec::new(), restriction: Restriction::None, place: Place::Live };
+    pub const FREE: Self =
+        Self { holds: Vec::new(), restriction: Restriction::None, excepted: None, place: Place::Live };
 }
 
 /// Whether the use of an entity is restricted (GDPR Art. 18).
@@ -335,6 +338,7 @@ fn standing_voices(standing: &Standing) -> Vec<Voice<'static>> {
     if standing.restriction == Restriction::Restricted {
         voices.push(voice(Rank::Restricted, Reason::Restricted));
     }
+    voices.extend(standing.excepted.map(|request| voice(Rank::Excepted, Reason::Excepted { request })));
     voices
 }
 

@@ -26,6 +26,12 @@ pub struct Borne {
 /// What divides the elements of a list, and the addresses in a cell that a person wrote.
 const DIVIDERS: [char; 4] = ['|', ';', ',', '\n'];
 
+/// The fields of a contact that hold the person's own addresses; those of a company, an assistant or a friend have others.
+const OWN_ADDRESSES: [&str; 4] = ["email", "email1", "email2", "email3"];
+
+/// The fields of a contact that hold the person's own numbers. A business number is often that of the house.
+const OWN_NUMBERS: [&str; 3] = ["mobile_phone", "home_phone", "phone"];
+
 /// Hands out every mark of a record, which must be of the layout.
 pub fn each_mark(layout: &Layout, record: &EntityRecord, mut take: impl FnMut(Borne)) {
     let own = match layout.kind {
@@ -49,12 +55,14 @@ pub fn each_mark(layout: &Layout, record: &EntityRecord, mut take: impl FnMut(Bo
     }
     for (column, cell) in layout.columns.iter().zip(record.cells.iter()) {
         let Some(cell) = cell.filter(|cell| !cell.is_empty()) else { continue };
+        // In a contact other columns may be about an assistant, a referrer, an employer: those are mentioned.
+        let whose = |is_own: bool| if own == Whose::Own && !is_own { Whose::Mentioned } else { own };
         if cell.contains('@') {
-            each_address(cell, own, &mut take);
+            each_address(cell, whose(OWN_ADDRESSES.contains(&column.field.as_str())), &mut take);
         }
         if is_phone(&column.field) {
             for part in cell.split(DIVIDERS) {
-                each_number(part, own, &mut take);
+                each_number(part, whose(OWN_NUMBERS.contains(&column.field.as_str())), &mut take);
             }
         }
     }

@@ -20,6 +20,11 @@ pub enum Tie {
     },
     /// A person named it by its number.
     Named,
+    /// It is the record of a person who has the identifier, and others in the same place have it too.
+    Shared {
+        /// What kind of identifier.
+        identifier: IdentifierKind,
+    },
     /// It is about a record of the person and about nobody else.
     About {
         /// That record.
@@ -65,7 +70,8 @@ impl Tie {
     pub fn is_sure(self) -> bool {
         match self {
             Self::Own { .. } | Self::Named | Self::About { .. } => true,
-            Self::AboutOthersToo { .. }
+            Self::Shared { .. }
+            | Self::AboutOthersToo { .. }
             | Self::Associated { .. }
             | Self::Correspondence { .. }
             | Self::Mention { .. }
@@ -91,6 +97,7 @@ impl Tie {
         match self {
             Self::Own { identifier } => format!("own {}", identifier.name()),
             Self::Named => "named".to_owned(),
+            Self::Shared { identifier } => format!("shared {}", identifier.name()),
             Self::About { record } => format!("about {record}"),
             Self::AboutOthersToo { record } => format!("about {record} and others"),
             Self::Associated { record } => format!("associated with {record}"),
@@ -121,22 +128,46 @@ impl Found {
         self.ties.iter().filter(|(_, ties)| is_own(ties)).map(|(entity, _)| *entity).collect()
     }
 
+    /// Records in one place that have the same identifier are those of several persons, or of one: nobody can tell. `place_of`
+    /// says where a record lives.
+    pub fn tell_shared<P: Ord>(&mut self, place_of: impl Fn(EntityId) -> P) {
+        let mut places: BTreeMap<(P, IdentifierKind), Vec<EntityId>> = BTreeMap::new();
+        for (record, ties) in &self.ties {
+            for tie in ties {
+                if let Tie::Own { identifier } = tie {
+                    places.entry((place_of(*record), *identifier)).or_default().push(*record);
+                }
+            }
+        }
+        for ((_, identifier), records) in places.into_iter().filter(|(_, records)| records.len() > 1) {
+            for record in records {
+                let ties = self.ties.entry(record).or_default();
+                ties.remove(&Tie::Own { identifier });
+                ties.insert(Tie::Shared { identifier });
+            }
+        }
+    }
+
     /// Follows the links of the person's own records, one step: `neighbours` says what each is tied to, and `abouts` what
-    /// a record is about.
+    /// a record is about; `None`: that is not wholly known.
     pub fn follow(
         &mut self,
         neighbours: impl Fn(EntityId) -> Vec<(Relation, EntityId)>,
-        abouts: impl Fn(EntityId) -> Vec<EntityId>,
+        abouts: impl Fn(EntityId) -> Option<Vec<EntityId>>,
     ) {
         let own = self.own();
         for record in own.iter().copied() {
             for (relation, other) in neighbours(record) {
                 let tie = match relation {
                     Relation::Associated => Tie::Associated { record },
-                    Relation::About if abouts(other).iter().all(|about| own.binary_search(about).is_ok()) => {
-                        Tie::About { record }
+                    Relation::About => {
+                        let is_alone =
+                            |abouts: Vec<EntityId>| abouts.iter().all(|about| own.binary_search(about).is_ok());
+                        match abouts(other).is_some_and(is_alone) {
+                            true => Tie::About { record },
+                            false => Tie::AboutOthersToo { record },
+                        }
                     }
-                    Relation::About => Tie::AboutOthersToo { record },
                 };
                 self.tie(other, tie);
             }

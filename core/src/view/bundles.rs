@@ -2,8 +2,12 @@
 
 use super::{BundleState, Condition, Conflict, Plan, Saga, SubjectRequest, Views};
 use crate::event::saga::{Receipt, SagaEnd, Step};
+use crate::event::subject::RequestEnd;
 use crate::id::{Digest, EntityId, RequestId, SagaId};
 use crate::time::Timestamp;
+
+/// How long the copy of what was erased after the answer stays: 30 days, in microseconds.
+const MONTH_US: i64 = 30 * 24 * 60 * 60 * 1_000_000;
 
 /// A bundle of a saga that is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,11 +25,12 @@ pub struct Bundle {
 impl Bundle {
     /// Returns the bundle of a saga, if it is over and its bundle is there.
     fn of(id: SagaId, saga: &Saga) -> Option<Self> {
-        let is_over = matches!(saga.end, Some(SagaEnd::Completed | SagaEnd::Stuck));
+        // What a stuck saga has done, a person has to find out first.
+        let is_over = saga.end == Some(SagaEnd::Completed);
         let is_begun = match saga.bundle {
             None => false,
             Some(BundleState::BeingDestroyed) => true,
-            Some(BundleState::Destroyed(_)) => return None,
+            Some(BundleState::Destroyed(_) | BundleState::NotFound(_)) => return None,
         };
         match saga.receipt(Step::Export) {
             Some(Receipt::Exported { manifest, exported_at, .. }) if is_over => {
@@ -37,11 +42,26 @@ impl Bundle {
 }
 
 impl Views {
-    /// Returns the bundles whose data subject has the answer, with the request: their copies have no purpose any more.
+    /// Returns the bundles whose data subject has the answer, with the request and when their time is over: at once, or,
+    /// when they were written after the answer, after a month in which a mistake can still be seen. Who takes a
+    /// request back keeps the copy of what was erased before: it is the only way back.
     #[must_use]
-    pub fn bundles_answered(&self) -> Vec<(RequestId, Bundle)> {
-        let ended = self.small.subjects.iter().filter(|(_, request)| request.ended.is_some());
-        ended.flat_map(|(id, request)| self.bundles_of(request).map(move |bundle| (id, bundle))).collect()
+    pub fn bundles_answered(&self) -> Vec<(RequestId, Bundle, Timestamp)> {
+        let mut found = Vec::new();
+        for (id, request) in self.small.subjects.iter() {
+            let Some((ended_at, _)) = request.ended.filter(|(_, end)| *end != RequestEnd::Withdrawn) else { continue };
+            found.extend(self.bundles_of(request).map(|bundle| {
+                let is_later = bundle.exported_at > ended_at;
+                let due_at = if is_later { Timestamp(bundle.exported_at.0.saturating_add(MONTH_US)) } else { ended_at };
+                (id, bundle, due_at)
+            }));
+        }
+        found
+    }
+
+    /// Goes through all bundles that are there.
+    pub fn bundles_there(&self) -> impl Iterator<Item = Bundle> {
+        self.small.runs.sagas().filter_map(|(id, saga)| Bundle::of(id, saga))
     }
 
     /// Goes through the bundles that policies had written, with the plan under which.
@@ -59,7 +79,8 @@ impl Views {
         self.bundles_of(request).count() as u64
     }
 
-    fn bundles_of(&self, request: &SubjectRequest) -> impl Iterator<Item = Bundle> {
+    /// Goes through the bundles that runs of a request wrote.
+    pub fn bundles_of(&self, request: &SubjectRequest) -> impl Iterator<Item = Bundle> {
         let runs = request.plans.iter().filter_map(|plan| self.small.runs.run(self.small.plans.get(*plan)?.run?));
         runs.flat_map(|run| &run.sagas).filter_map(|id| Bundle::of(*id, self.small.runs.saga(*id)?))
     }
@@ -70,23 +91,27 @@ impl Views {
 
     /// Says whether a bundle may be destroyed that holds copies of some entities: nobody waits for an answer, no hold
     /// covers what is left in it alone, and purges are believed to be right at all.
-    pub(super) fn may_destroy_bundle(&self, saga: SagaId, copies_of: &[EntityId]) -> Result<(), Conflict> {
+    ///
+    /// # Errors
+    /// Says what stands in the way.
+    pub fn may_destroy_bundle(&self, saga: SagaId, copies_of: &[EntityId]) -> Result<(), Conflict> {
         Condition::NotObserving.check(self)?;
         if self.small.clock.doubt().is_some() {
             return Err(Conflict::Clock);
         }
         let view = self.small.runs.saga(saga).ok_or(Conflict::Bundle)?;
         let plan = self.plan_of_saga(view).ok_or(Conflict::Bundle)?;
-        if self.small.pauses.covers_policy(&plan.request.policy) {
+        let policy = &plan.request.policy;
+        if self.small.pauses.covers_policy(policy) {
             return Err(Conflict::Paused);
         }
         let has_answer = |id: RequestId| self.small.subjects.get(id).is_some_and(|request| request.ended.is_some());
-        let is_held = |entity: &EntityId| self.is_gone(*entity) && !self.holds_of(*entity).is_empty();
-        let is_policy_held = !self.holds_of_policy(&plan.request.policy).is_empty();
+        let (mailbox, now) = (view.started.mailbox, self.recorded_at);
+        // What is still there needs no copy.
+        let gone: Vec<EntityId> = copies_of.iter().copied().filter(|entity| self.is_gone(*entity)).collect();
         let may_go = Bundle::of(saga, view).is_some()
             && plan.erases.is_none_or(has_answer)
-            && !is_policy_held
-            && !copies_of.iter().any(is_held);
+            && (gone.is_empty() || !self.small.holds.covers_copies(&gone, mailbox, policy, now));
         may_go.then_some(()).ok_or(Conflict::Bundle)
     }
 }

@@ -7,6 +7,7 @@ use super::grants::GrantStage;
 use super::{EntityState, RunState, Views};
 use crate::event::hold::PauseScope;
 use crate::event::saga::SkipReason;
+use crate::event::subject::RequestEnd;
 use crate::id::{EntityId, GrantId, LayoutId, PlanId, Position, RequestId, RestrictionId, RunId, SagaId};
 
 /// What must be true for an append to happen.
@@ -45,6 +46,8 @@ pub enum Condition {
     RestrictionInForce(RestrictionId),
     /// The request of a data subject is not completed.
     RequestOpen(RequestId),
+    /// The request of a data subject may be completed so.
+    RequestCompletes(RequestId, RequestEnd),
     /// The request of a data subject is open, or was refused in part: what keeps the rest may go away.
     RequestLive(RequestId),
     /// A bundle may be destroyed: nobody waits for an answer, and no hold covers what it holds copies of.
@@ -168,6 +171,14 @@ impl Condition {
                 Some(request) if request.ended.is_none() => Ok(()),
                 _ => Err(Conflict::Request),
             },
+            Self::RequestCompletes(id, end) => match views.small.subjects.get(*id) {
+                Some(request)
+                    if request.ended.is_none() && views.may_complete(request, *end, views.recorded_at).is_ok() =>
+                {
+                    Ok(())
+                }
+                _ => Err(Conflict::Request),
+            },
             Self::RequestLive(id) => match views.small.subjects.get(*id) {
                 Some(request) if request.is_live() => Ok(()),
                 _ => Err(Conflict::Request),
@@ -248,13 +259,17 @@ fn may_purge(views: &Views, saga: SagaId, items: &[(EntityId, Position)]) -> Res
     if is_paused && !open.is_past_pivot() {
         return Err(Conflict::Paused);
     }
-    let is_policy_held = policy.is_some_and(|policy| !views.holds_of_policy(policy).is_empty());
+    // An erasure is judged by the holds on all policies when its saga begins; one that came later may be about its items.
+    let is_policy_held = match erasure {
+        None => policy.is_some_and(|policy| !views.holds_of_policy(policy).is_empty()),
+        Some(_) => views.small.holds.has_policy_hold_after(saga.0, views.recorded_at),
+    };
     entities(items.iter().filter_map(|(entity, version)| {
         let reason = if is_policy_held || !views.holds_of(*entity).is_empty() {
             Some(SkipReason::Held)
         } else if views.small.restrictions.covers(*entity) {
             Some(SkipReason::Restricted)
-        } else if is_unasked(*entity) {
+        } else if is_unasked(*entity) || views.small.subjects.excepting(*entity).is_some() {
             Some(SkipReason::NotDue)
         } else if let Some(reason) = open.skipped.get(entity) {
             Some(*reason)

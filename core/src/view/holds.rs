@@ -9,7 +9,7 @@ use bincode::{Decode, Encode};
 
 use super::entities::Row;
 use crate::event::hold::{HoldPlaced, HoldReleased, StandingQuery};
-use crate::id::{EntityId, HoldId};
+use crate::id::{EntityId, HoldId, Position};
 use crate::record::Layout;
 use crate::time::Timestamp;
 
@@ -107,6 +107,29 @@ impl Holds {
     /// Returns the holds that cover a policy at an instant.
     pub(super) fn of_policy<'a>(&'a self, policy: &'a str, now: Timestamp) -> impl Iterator<Item = HoldId> + 'a {
         self.in_force(now).filter(move |(_, hold)| hold.policies.contains(policy)).map(|(id, _)| id)
+    }
+
+    /// Says whether a hold covers copies of entities that are gone. What is gone is known by its number alone, so a hold on
+    /// whatever of some kinds or sources there is, keeps: it may have been meant.
+    pub(super) fn covers_copies(
+        &self,
+        of: &[EntityId],
+        mailbox: Option<EntityId>,
+        policy: &str,
+        now: Timestamp,
+    ) -> bool {
+        let covers = |hold: &Hold| {
+            hold.standing.is_some()
+                || hold.policies.contains(policy)
+                || mailbox.is_some_and(|mailbox| hold.mailboxes.contains(&mailbox))
+                || of.iter().any(|entity| hold.entities.binary_search(entity).is_ok())
+        };
+        self.in_force(now).any(|(_, hold)| covers(hold))
+    }
+
+    /// Says whether a hold on a policy was placed after a position and protects at an instant.
+    pub(super) fn has_policy_hold_after(&self, position: Position, now: Timestamp) -> bool {
+        self.in_force(now).any(|(id, hold)| id.0 > position && !hold.policies.is_empty())
     }
 
     pub(super) fn place(&mut self, id: HoldId, at: Timestamp, body: &HoldPlaced) {

@@ -222,6 +222,8 @@ pub enum BundleState {
     BeingDestroyed,
     /// It is gone since then.
     Destroyed(Timestamp),
+    /// It was not where it should have been when it was to be destroyed: nobody here knows where it is.
+    NotFound(Timestamp),
 }
 
 impl Saga {
@@ -431,7 +433,7 @@ impl Runs {
                 }
             }),
             Event::BundleDestroyed(body) => self.with_saga(body.saga, |saga| {
-                saga.bundle = Some(BundleState::Destroyed(at));
+                saga.bundle = Some(if body.was_there { BundleState::Destroyed(at) } else { BundleState::NotFound(at) });
             }),
             Event::SagaEnded(body) => self.with_saga(body.saga, |saga| {
                 saga.end = Some(body.end);

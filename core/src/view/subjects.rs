@@ -2,13 +2,13 @@
 //!
 //! Only numbers and handles: what people wrote is in the sealed events.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bincode::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{PlanState, Views};
+use super::{PlanState, RunState, Views};
 use crate::event::saga::{SkipReason, Step};
 use crate::event::subject::{
     ErasureExcepted, ErasureException, ErasureGround, ErasureKept, KeptWhy, RequestEnd, RequestKind, SubjectIdentified,
@@ -92,8 +92,8 @@ pub struct SubjectRequest {
     pub kept: BTreeMap<EntityId, KeptWhy>,
     /// The newest event that makes another plan necessary.
     pub changed: Position,
-    /// How many packages were handed out.
-    pub packages: u64,
+    /// Where it stands in the log that packages were handed out.
+    pub packages: BTreeSet<Position>,
     /// The recipients of copies who were told, and when.
     pub told: BTreeMap<Position, Timestamp>,
     /// When and how it ended.
@@ -121,7 +121,10 @@ impl SubjectRequest {
     pub fn is_live(&self) -> bool {
         match self.ended {
             None | Some((_, RequestEnd::RefusedInPart)) => true,
-            Some((_, RequestEnd::Fulfilled | RequestEnd::Refused | RequestEnd::Withdrawn)) => false,
+            Some((
+                _,
+                RequestEnd::Fulfilled | RequestEnd::Refused | RequestEnd::Withdrawn | RequestEnd::NothingStored,
+            )) => false,
         }
     }
 
@@ -148,12 +151,39 @@ impl SubjectRequest {
     }
 }
 
+/// How closely is looked whether something changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// At what the log tells.
+    AtTheLog,
+    /// Also at what other records and the time may have changed: each is judged.
+    Everywhere,
+}
+
+/// A plan that an erasure needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ErasurePlan {
+    /// It is known only now which records it is about, or a person changed that.
+    Now,
+    /// If one of these may be erased now: what kept it seems to have gone away.
+    IfDue(Vec<EntityId>),
+}
+
+/// How long after a plan whose run broke off another one is made by itself: a day, in microseconds.
+const AGAIN_US: i64 = 24 * 60 * 60 * 1_000_000;
+
 /// Why a request cannot be completed as somebody says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotComplete {
     /// Nobody said which records are theirs.
     #[error("nobody has said yet who asks and which records are theirs")]
     NotIdentified,
+    /// Records are theirs.
+    #[error("records of theirs are stored")]
+    SomethingStored,
+    /// No package was made.
+    #[error("no package was handed out")]
+    NothingHandedOut,
     /// A plan waits, or a run is under way.
     #[error("a plan of it waits or runs")]
     UnderWay,
@@ -190,6 +220,13 @@ impl SubjectRequests {
         self.all.get(&id)
     }
 
+    /// Returns the request whose exception keeps a record: it keeps it from everybody.
+    #[must_use]
+    pub fn excepting(&self, record: EntityId) -> Option<RequestId> {
+        let live = self.iter().filter(|(_, request)| request.is_live() && !request.exceptions.is_empty());
+        live.into_iter().find(|(_, request)| request.excepts(record)).map(|(id, _)| id)
+    }
+
     /// Goes through all requests, oldest first.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = (RequestId, &SubjectRequest)> {
         self.all.iter().map(|(id, request)| (*id, request))
@@ -221,7 +258,9 @@ impl SubjectRequests {
             Event::RecipientTold(body) => self.with(body.request, |request| {
                 request.told.entry(body.recipient).or_insert(at);
             }),
-            Event::SubjectPackageMade(body) => self.with(body.request, |request| request.packages += 1),
+            Event::SubjectPackageMade(body) => self.with(body.request, |request| {
+                request.packages.insert(envelope.position);
+            }),
             Event::SubjectRequestCompleted(body) => self.with(body.request, |request| {
                 request.ended.get_or_insert((at, body.end));
             }),
@@ -251,7 +290,7 @@ impl SubjectRequests {
             plans: Vec::new(),
             kept: BTreeMap::new(),
             changed: Position::NONE,
-            packages: 0,
+            packages: BTreeSet::new(),
             told: BTreeMap::new(),
             ended: None,
         };
@@ -347,7 +386,7 @@ impl Views {
             return RequestState::Received;
         }
         if request.kind != RequestKind::Erase {
-            return if request.packages > 0 { RequestState::Exported } else { RequestState::Identified };
+            return if !request.packages.is_empty() { RequestState::Exported } else { RequestState::Identified };
         }
         let left = self.left_of(request);
         if left.is_empty() && !request.records().is_empty() {
@@ -369,33 +408,50 @@ impl Views {
         sagas.any(|saga| saga.end.is_none() && saga.receipt(Step::VerifyExport).is_some())
     }
 
-    /// Returns the erasures that need a plan at an instant: who asks was identified just now, or what kept a record has
-    /// gone away. A plan that a person refused is not made again by itself, and there is one plan at a time.
+    /// Returns the erasures that may need a plan at an instant, oldest first. A plan that a person refused is not made again
+    /// by itself, and there is one plan at a time. `look` says whether what may change unseen is looked at too.
     #[must_use]
-    pub fn erasures_to_plan(&self, now: Timestamp) -> Vec<RequestId> {
+    pub fn erasures_to_plan(&self, now: Timestamp, look: Look) -> Vec<(RequestId, ErasurePlan)> {
         let requests = self.small.subjects.iter();
-        requests.filter(|(_, request)| self.needs_plan(request, now)).map(|(id, _)| id).collect()
+        requests.filter_map(|(id, request)| Some((id, self.plan_wanted(request, now, look)?))).collect()
     }
 
-    fn needs_plan(&self, request: &SubjectRequest, now: Timestamp) -> bool {
-        let waits = |record: &EntityId| request.erases(*record) && !self.is_gone(*record);
-        if !request.records().iter().any(waits) || request.plans.iter().any(|plan| self.is_open(*plan, now)) {
-            return false;
+    fn plan_wanted(&self, request: &SubjectRequest, now: Timestamp, look: Look) -> Option<ErasurePlan> {
+        let waits = |record: &&EntityId| request.erases(**record) && !self.is_gone(**record);
+        let waiting: Vec<EntityId> = request.records().iter().filter(waits).copied().collect();
+        if waiting.is_empty() || request.plans.iter().any(|plan| self.is_open(*plan, now)) {
+            return None;
         }
-        let Some(last) = request.plans.last() else { return true };
+        let Some(last) = request.plans.last() else { return Some(ErasurePlan::Now) };
         if request.changed > last.0 {
-            return true;
+            return Some(ErasurePlan::Now);
         }
-        if self.small.plans.get(*last).is_none_or(|plan| plan.rejected_by.is_some()) {
-            return false;
+        let plan = self.small.plans.get(*last).filter(|plan| plan.rejected_by.is_none())?;
+        // A run that broke off left records that nobody keeps: another try, but not at once.
+        let is_rested = now.0.saturating_sub(plan.requested_at.0) >= AGAIN_US;
+        let is_candidate = |record: &EntityId| match request.kept.get(record) {
+            Some(why) => self.is_free(*record, *why, *last, now) || (look == Look::Everywhere && why.may_pass_unseen()),
+            None => is_rested,
+        };
+        // What a hold or a restriction kept is free by the log's own word; only what must be judged is judged first.
+        let is_told = |record: &EntityId| {
+            let why = request.kept.get(record);
+            why.is_some_and(|why| why.ends_by_the_log() && self.is_free(*record, *why, *last, now))
+        };
+        if waiting.iter().any(is_told) {
+            return Some(ErasurePlan::Now);
         }
-        request.kept.iter().any(|(record, why)| waits(record) && self.is_free(*record, *why, *last, now))
+        let candidates: Vec<EntityId> = waiting.into_iter().filter(is_candidate).collect();
+        (!candidates.is_empty()).then_some(ErasurePlan::IfDue(candidates))
     }
 
-    fn is_open(&self, plan: PlanId, now: Timestamp) -> bool {
-        let Some(plan) = self.small.plans.get(plan) else { return false };
+    fn is_open(&self, id: PlanId, now: Timestamp) -> bool {
+        let Some(plan) = self.small.plans.get(id) else { return false };
+        // What was refused by a run is not run again by itself.
+        let is_refused = || self.small.runs.iter().any(|(_, run)| run.plan == id && run.state == RunState::Refused);
         match plan.state(now) {
-            PlanState::Requested | PlanState::AwaitingApproval | PlanState::Ready => true,
+            PlanState::Requested => true,
+            PlanState::AwaitingApproval | PlanState::Ready => !is_refused(),
             PlanState::Used => {
                 plan.run.and_then(|run| self.small.runs.run(run)).is_some_and(|run| run.ended_at.is_none())
             }
@@ -406,7 +462,11 @@ impl Views {
     /// Says whether what kept a record has gone away.
     fn is_free(&self, record: EntityId, why: KeptWhy, planned: PlanId, now: Timestamp) -> bool {
         match why {
-            KeptWhy::Held => !self.is_held(record, now),
+            KeptWhy::Held => {
+                let mut in_force = self.small.holds.in_force(now);
+                // Whether a hold on a policy is about it has to be judged.
+                !self.is_held(record, now) && !in_force.any(|(_, hold)| !hold.policies.is_empty())
+            }
             KeptWhy::Restricted => !self.small.restrictions.covers(record),
             KeptWhy::Until { until } => until <= now || self.policies_changed_since(planned),
             // Another text of it, or other policies, may be readable, and may say otherwise.
@@ -414,10 +474,12 @@ impl Views {
                 self.policies_changed_since(planned)
                     || self.entities.row(record).is_some_and(|row| row.version > planned.0)
             }
-            KeptWhy::InAnotherRun => self.small.runs.saga_of_entity(record).is_none(),
+            KeptWhy::InAnotherRun => {
+                self.small.runs.saga_of_entity(record).is_none() && !self.entities.is_quarantined(record)
+            }
             KeptWhy::Changed => true,
-            // The end of an exception is a change of the request; the other is for a person.
-            KeptWhy::Excepted | KeptWhy::TakenOut => false,
+            KeptWhy::Excepted => self.small.subjects.excepting(record).is_none(),
+            KeptWhy::TakenOut => false,
         }
     }
 
@@ -430,11 +492,11 @@ impl Views {
     /// # Errors
     /// When that would not be true, or something is still under way.
     pub fn may_complete(&self, request: &SubjectRequest, end: RequestEnd, now: Timestamp) -> Result<(), NotComplete> {
-        if end == RequestEnd::Withdrawn {
-            return Ok(());
-        }
-        if request.identified.is_none() && end != RequestEnd::Refused {
-            return Err(NotComplete::NotIdentified);
+        match (end, &request.identified) {
+            (RequestEnd::Withdrawn, _) | (RequestEnd::Refused | RequestEnd::NothingStored, None) => return Ok(()),
+            (RequestEnd::NothingStored, Some(_)) => return Err(NotComplete::SomethingStored),
+            (_, None) => return Err(NotComplete::NotIdentified),
+            (_, Some(_)) => {}
         }
         match request.kind {
             RequestKind::Erase => {
@@ -458,6 +520,11 @@ impl Views {
                     _ => Ok(()),
                 }
             }
+            RequestKind::Access | RequestKind::Portability
+                if end == RequestEnd::Fulfilled && request.packages.is_empty() =>
+            {
+                Err(NotComplete::NothingHandedOut)
+            }
             RequestKind::Access | RequestKind::Portability | RequestKind::Restrict | RequestKind::Object => Ok(()),
         }
     }
@@ -465,6 +532,14 @@ impl Views {
     fn is_held(&self, record: EntityId, now: Timestamp) -> bool {
         let Some(row) = self.entities.row(record) else { return false };
         !self.small.holds.of(record, &row, self.small.layouts.get(row.layout), now).is_empty()
+    }
+
+    /// Says whether an erasure waits for what keeps records of it.
+    #[must_use]
+    pub fn has_kept_erasures(&self) -> bool {
+        let live =
+            self.small.subjects.iter().filter(|(_, request)| request.kind == RequestKind::Erase && request.is_live());
+        live.into_iter().any(|(_, request)| request.identified.is_some() && !self.left_of(request).is_empty())
     }
 
     /// Returns when an erasure may need a plan next although nothing happens: a minimum or a released hold ends.

@@ -136,7 +136,7 @@ fn request() -> Vec<Event> {
     );
     let kept = whys.into_iter().zip(1..).map(|(why, record)| KeptRecord { record: EntityId(record), why }).collect();
     all.push(Event::ErasureKept(ErasureKept { request, plan: PLAN, records: kept }));
-    let ends = every!(RequestEnd: Fulfilled, RefusedInPart, Refused, Withdrawn);
+    let ends = every!(RequestEnd: Fulfilled, RefusedInPart, Refused, Withdrawn, NothingStored);
     all.extend(
         ends.into_iter().map(|end| {
             Event::SubjectRequestCompleted(SubjectRequestCompleted { request, end, reason: reason.clone() })

@@ -196,7 +196,7 @@ pub(crate) enum Subject {
     },
     /// Say that the person has the answer, and how it ended.
     ///
-    /// Copies of what was erased are destroyed with it. What was refused in part is planned for erasure all the same when
+    /// Copies of what was erased are destroyed with it, unless the person takes the request back. What was refused in part is planned for erasure all the same when
     /// what keeps it has gone away.
     ///
     /// Example: retentionctl subject complete Q41 --end fulfilled --reason "answered by letter on 12 March"
@@ -205,7 +205,7 @@ pub(crate) enum Subject {
     Complete {
         /// The request, such as Q41.
         request: RequestId,
-        /// How: fulfilled, refused-in-part, refused, withdrawn.
+        /// How: fulfilled, refused-in-part, refused, withdrawn, nothing-stored.
         #[arg(long, value_name = "END", value_parser = parse_end)]
         end: RequestEnd,
         #[command(flatten)]

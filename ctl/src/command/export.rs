@@ -7,8 +7,18 @@ use super::{Call, Context, refuse, store, text};
 use crate::args::Export;
 use crate::exit::{Cause, Doing, Failure};
 
-pub(super) const COLUMNS: &[&str] =
-    &["manifest", "run", "saga", "exported_at", "items", "bytes", "verified", "recipients", "destroyed_at"];
+pub(super) const COLUMNS: &[&str] = &[
+    "manifest",
+    "run",
+    "saga",
+    "exported_at",
+    "items",
+    "bytes",
+    "verified",
+    "recipients",
+    "destroyed_at",
+    "not_found_at",
+];
 
 /// The fewest digits that may stand for a digest.
 const PREFIX_MIN: usize = 8;

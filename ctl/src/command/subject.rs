@@ -71,8 +71,8 @@ pub(super) fn execute(context: &mut Context, command: Subject) -> Result<ExitCod
             let call = Call::to(Operation::SubjectExceptionEnd, &[&request, &exception]).with(&because);
             note(context, &call, request).doing("end the exception")
         }
-        Subject::Package { request, recipients, plain: _, into } => {
-            package(context, request, recipients, &into).doing("write the package")
+        Subject::Package { request, recipients, plain, into } => {
+            package(context, request, PackageSubject { recipients, plain }, &into).doing("write the package")
         }
         Subject::Told { request, recipient, how } => {
             let because = Because { reason: how };
@@ -141,11 +141,9 @@ fn note(context: &mut Context, call: &Call, request: RequestId) -> Result<ExitCo
     Ok(ExitCode::Done)
 }
 
-fn package(context: &mut Context, request: RequestId, recipients: Vec<String>, into: &Path) -> Result<ExitCode, Cause> {
+fn package(context: &mut Context, request: RequestId, wanted: PackageSubject, into: &Path) -> Result<ExitCode, Cause> {
     // Before it is made: what is handed out is recorded, and then it has to arrive.
     files::none_exists(&[into.to_owned()])?;
-    let is_encrypted = !recipients.is_empty();
-    let wanted = PackageSubject { recipients };
     let bytes = context.client.bytes(&Call::to(Operation::SubjectPackage, &[&request]).with(&wanted))?;
     files::write_new(into, &bytes)?;
     context.present(&json!({
@@ -153,7 +151,7 @@ fn package(context: &mut Context, request: RequestId, recipients: Vec<String>, i
         "file": into.display().to_string(),
         "bytes": bytes.len(),
         "sha256": Digest::of(&bytes),
-        "encrypted": is_encrypted,
+        "encrypted": !wanted.plain,
     }))?;
     context.next(&format!("retentionctl subject complete {request} --end fulfilled --reason …"));
     Ok(ExitCode::Done)

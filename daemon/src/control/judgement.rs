@@ -66,12 +66,13 @@ pub fn explain(store: &Store, id: EntityId, now: Timestamp) -> Result<Explanatio
     let seen = store.view(|views| {
         let shown = entity::row(views, id)?;
         let restriction = restriction(views, id);
-        Some((shown, views.entities.row(id)?, views.open_deals(id), views.holds_of(id), restriction))
+        let excepted = views.small.subjects.excepting(id);
+        Some((shown, views.entities.row(id)?, views.open_deals(id), views.holds_of(id), restriction, excepted))
     });
-    let (shown, row, open_deals, holds, restriction) = seen.ok_or_else(missing)?;
+    let (shown, row, open_deals, holds, restriction, excepted) = seen.ok_or_else(missing)?;
     let record = store.record(id).map_err(unreadable)?.ok_or_else(missing)?;
     let bound = store.bound(record.layout).ok_or_else(missing)?;
-    let standing = standing(&row, holds.clone(), restriction);
+    let standing = Standing { excepted, ..standing(&row, holds.clone(), restriction) };
     let facts = facts(&bound.layout, &record, &row, open_deals);
     let decision = with_policy_holds(store, &bound.set, &facts, &standing, now);
     let active = store.policies();
@@ -203,7 +204,7 @@ fn standing(row: &Row, holds: Vec<retention_core::id::HoldId>, restriction: Rest
         EntityState::Quarantined => Place::Quarantined,
         EntityState::Purged => Place::Gone,
     };
-    Standing { holds, restriction, place }
+    Standing { holds, restriction, excepted: None, place }
 }
 
 fn unreadable(error: ReadError) -> ErrorBody {

@@ -69,7 +69,7 @@ pub fn make(
         bytes: bytes.len() as u64,
         recipients: u32::try_from(keys.len()).unwrap_or(u32::MAX),
     });
-    append(store, draft(uid, Some(id), made), Condition::None)?;
+    append(store, draft(uid, Some(id), made), Condition::RequestOpen(id))?;
     Ok(bytes)
 }
 

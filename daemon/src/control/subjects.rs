@@ -78,19 +78,23 @@ pub fn identify(
         return Err(ErrorBody::saying(ErrorCode::BadRequest, message).hint("leave it out"));
     }
     for record in &wanted.include {
-        let state = store.view(|views| views.entities.row(*record).map(|row| row.state));
-        if !matches!(state, Some(EntityState::Visible | EntityState::Quarantined)) {
-            let message = format!("there is no entity {record}; nothing was recorded");
-            return Err(ErrorBody::saying(ErrorCode::NotFound, message).hint("retentionctl subject find"));
-        }
+        check_record(store, *record)?;
         found.tie(*record, Tie::Named);
     }
     found.keep_only(|record, ties| ties.iter().any(|tie| tie.is_sure()) && !wanted.exclude.contains(&record));
-    let records: Vec<EntityId> = found.iter().map(|(record, _)| record).collect();
+    let mut records: Vec<EntityId> = found.iter().map(|(record, _)| record).collect();
+    // What was erased already was theirs.
+    records.extend(store.view(|views| {
+        let known: Vec<EntityId> = request.records().to_vec();
+        let left = views.left_of(&request);
+        known.into_iter().filter(|record| left.binary_search(record).is_err()).collect::<Vec<_>>()
+    }));
+    records.sort_unstable();
+    records.dedup();
     if records.is_empty() {
         let message = "nothing that is stored is surely theirs; nothing was recorded";
         return Err(ErrorBody::saying(ErrorCode::WrongState, message).hint(format!(
-            "include what is theirs by --include, or say that nothing is there: retentionctl subject complete {id}"
+            "include what is theirs by --include, or say that nothing is there: retentionctl subject complete {id} --end nothing-stored"
         )));
     }
     if records.len() > RECORDS_MAX {
@@ -123,13 +127,8 @@ pub fn terms(store: &Store, wanted: AskForSubject, zone: &Zone, now: Timestamp) 
     }
     let marks = marks(store, &wanted.subject)?;
     let named = wanted.subject.records;
-    if let Some(missing) =
-        store.view(|views| named.iter().copied().find(|record| views.entities.row(*record).is_none()))
-    {
-        return Err(ErrorBody::saying(
-            ErrorCode::NotFound,
-            format!("there is no entity {missing}; nothing was recorded"),
-        ));
+    for record in &named {
+        check_record(store, *record)?;
     }
     Ok(SubjectRequested {
         kind: wanted.kind,
@@ -147,6 +146,19 @@ pub fn terms(store: &Store, wanted: AskForSubject, zone: &Zone, now: Timestamp) 
 pub fn months_after(months: u32, received_at: Timestamp, zone: &Zone) -> Timestamp {
     let period: Option<Period> = format!("P{months}M").parse().ok();
     period.map_or(received_at, |period| period.due_at(received_at, Align::None, zone))
+}
+
+fn check_record(store: &Store, record: EntityId) -> Result<(), ErrorBody> {
+    let is_there = store.view(|views| {
+        let row = views.entities.row(record)?;
+        let kind = views.small.layouts.get(row.layout)?.kind;
+        Some(row.state != EntityState::Purged && Kind::UNDER_POLICY.contains(&kind))
+    });
+    if is_there == Some(true) {
+        return Ok(());
+    }
+    let message = format!("{record} is no record that is there: mailboxes and intakes are none; nothing was recorded");
+    Err(ErrorBody::saying(ErrorCode::NotFound, message).hint("retentionctl subject find"))
 }
 
 pub(super) fn no_request(id: RequestId) -> ErrorBody {
@@ -259,25 +271,47 @@ fn find(store: &Store, marks: &[SoughtMark], named: &[EntityId], sink: RowSink<'
     scan(store, &wanted, &sought, sink, |record, (identifier, certainty), whose| {
         found.tie(record, Tie::of_mark(*identifier, *certainty, whose));
     })?;
-    follow(store, &mut found);
+    follow(store, &mut found)?;
     further(store, &mut found, &sought, sink)?;
     Ok(found)
 }
 
 type Tied = Vec<(IdentifierKind, Certainty)>;
 
-fn follow(store: &Store, found: &mut Found) {
-    store.view(|views| {
-        let neighbours = |record| {
+fn follow(store: &Store, found: &mut Found) -> Result<(), ErrorBody> {
+    found.tell_shared(|record| {
+        store.view(|views| {
+            let row = views.entities.row(record);
+            let source = row.and_then(|row| views.small.layouts.get(row.layout)).map(|layout| layout.source.clone());
+            (source, row.and_then(|row| row.mailbox))
+        })
+    });
+    let neighbours = |record| {
+        store.view(|views| {
             let own = views.links.of(record).map(|link| (Relation::Associated, link.to));
             own.chain(views.links.to(record)).filter(|(_, other)| *other != record).collect()
-        };
-        let abouts = |record| {
+        })
+    };
+    let failed = std::cell::RefCell::new(None);
+    let abouts = |record| {
+        let about: Vec<EntityId> = store.view(|views| {
             let about = views.links.of(record).filter(|link| link.relation == Relation::About);
             about.map(|link| link.to).collect()
-        };
-        found.follow(neighbours, abouts);
-    });
+        });
+        // What it names and is gone, or was never seen, is about somebody too.
+        match store.record(record) {
+            Ok(opened) => {
+                let named = opened?.links.iter().filter(|link| link.relation == Relation::About).count();
+                (named == about.len()).then_some(about)
+            }
+            Err(error) => {
+                failed.borrow_mut().get_or_insert(error);
+                None
+            }
+        }
+    };
+    found.follow(neighbours, abouts);
+    failed.into_inner().map_or(Ok(()), |error| Err(unreadable(error)))
 }
 
 /// Looks for the other identifiers that stand in the person's own records. What bears one is shown, never taken.

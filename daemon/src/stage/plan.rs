@@ -124,11 +124,16 @@ impl Plan {
     /// Plans what a data subject asked for: its records are named by the request, and no index is asked. What is kept is
     /// recorded record by record, because the person has to be told.
     fn plan_erasure(&self, plan: PlanId, id: RequestId, as_of: Timestamp) -> Result<Step, StageError> {
-        let (records, log_position, in_log) = self.store.view(|views| {
+        let (records, is_changed, log_position, in_log) = self.store.view(|views| {
             let request = views.small.subjects.get(id);
             let records = request.map(|request| request.records().to_vec()).unwrap_or_default();
-            (records, views.position, views.small.policies.digest)
+            let is_changed = request.is_none_or(|request| request.changed > plan.0);
+            (records, is_changed, views.position, views.small.policies.digest)
         });
+        if is_changed {
+            // Who must not accept the plan was told when it was asked for: by somebody else's words another one is made.
+            return self.refuse(plan, "request_changed");
+        }
         if in_log.is_some() && in_log != Some(self.store.policies().digest()) {
             // The policies of the log are not installed yet, and what they keep would not be seen.
             return Ok(Step::Idle);

@@ -2,16 +2,17 @@
 //!
 //! It only triggers. What is due never depends on when the daemon woke.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use retention_core::event::decision::{PlanPurpose, PlanRequested, RunRequested, ScheduleFired, ScheduleMissed};
 use retention_core::event::subject::ErasurePlanRequested;
 use retention_core::event::{Actor, Draft, Event, stream_of_daemon};
-use retention_core::id::Position;
-use retention_core::policy::{OnMissed, Policy, State, Trigger};
+use retention_core::id::{EntityId, Position, RequestId};
+use retention_core::policy::{Decision, OnMissed, Outcome, Policy, State, Trigger};
 use retention_core::schedule::Schedule as Cron;
 use retention_core::time::Timestamp;
-use retention_core::view::{Condition, PlanState, RunState};
+use retention_core::view::{Condition, ErasurePlan, Look, PlanState, RunState};
 
 use super::{StageError, Step};
 use crate::clock::Clock;
@@ -20,17 +21,24 @@ use crate::store::{AppendError, Store};
 /// A time that passed longer ago than this was missed, not merely served late: one minute, in microseconds.
 const LATE_US: i64 = 60 * 1_000_000;
 
+/// How often is looked whether what keeps records of erasures passed unseen: an hour, in microseconds.
+const LOOK_US: i64 = 60 * 60 * 1_000_000;
+
 /// The stage.
 pub struct Schedule {
     store: Arc<Store>,
     clock: Arc<dyn Clock>,
+    /// When everything that keeps records of erasures was last looked at.
+    looked_everywhere_at: Option<Timestamp>,
+    /// What seemed to be free and was judged not to be, since then.
+    not_due: BTreeMap<RequestId, Vec<EntityId>>,
 }
 
 impl Schedule {
     /// Works on a store.
     #[must_use]
     pub fn new(store: Arc<Store>, clock: Arc<dyn Clock>) -> Self {
-        Self { store, clock }
+        Self { store, clock, looked_everywhere_at: None, not_due: BTreeMap::new() }
     }
 
     /// Deals with every schedule whose time has come, and with scheduled plans that may run.
@@ -47,6 +55,10 @@ impl Schedule {
         let mut worked = self.request_runs(now)?;
         worked |= self.request_erasure_plans(now)?;
         let mut next: Option<Timestamp> = self.store.view(|views| views.next_erasure_after(now));
+        if self.store.view(|views| views.has_kept_erasures()) {
+            let again = Timestamp(now.0.saturating_add(LOOK_US));
+            next = Some(next.map_or(again, |next| next.min(again)));
+        }
         for policy in policies.policies().iter().filter(|policy| policy.state == State::Enforce) {
             let Trigger::Cron { schedule, on_missed } = &policy.trigger else { continue };
             let last = self.store.view(|views| views.small.schedules.last(&policy.id)).unwrap_or(activated_at);
@@ -107,17 +119,43 @@ impl Schedule {
 
     /// Asks for the plans of erasures: when it is known which records they are about, and again when what kept some of
     /// them has gone away. Each plan needs a person all the same.
-    fn request_erasure_plans(&self, now: Timestamp) -> Result<bool, StageError> {
-        let wanted = self.store.view(|views| views.erasures_to_plan(now));
-        for request in &wanted {
-            let event = Event::ErasurePlanRequested(ErasurePlanRequested { request: *request });
-            match self.store.append_drafts(vec![draft(request.0, event)], Condition::RequestLive(*request)) {
+    fn request_erasure_plans(&mut self, now: Timestamp) -> Result<bool, StageError> {
+        let is_time = self.looked_everywhere_at.is_none_or(|at| now < at || now.0.saturating_sub(at.0) >= LOOK_US);
+        let look = if is_time { Look::Everywhere } else { Look::AtTheLog };
+        if is_time {
+            self.looked_everywhere_at = Some(now);
+            self.not_due.clear();
+        }
+        let mut worked = false;
+        for (request, wanted) in self.store.view(|views| views.erasures_to_plan(now, look)) {
+            if !self.is_plan_needed(request, &wanted, now)? {
+                continue;
+            }
+            let event = Event::ErasurePlanRequested(ErasurePlanRequested { request });
+            match self.store.append_drafts(vec![draft(request.0, event)], Condition::RequestLive(request)) {
+                Ok(_) => worked = true,
                 // It was completed in this very moment.
-                Ok(_) | Err(AppendError::Conflict(_)) => {}
+                Err(AppendError::Conflict(_)) => {}
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(!wanted.is_empty())
+        Ok(worked)
+    }
+
+    /// Judges what seems to be free before a plan is asked for, so that nothing is planned again and again.
+    fn is_plan_needed(&mut self, id: RequestId, wanted: &ErasurePlan, now: Timestamp) -> Result<bool, StageError> {
+        let ErasurePlan::IfDue(records) = wanted else { return Ok(true) };
+        if self.not_due.get(&id) == Some(records) {
+            return Ok(false);
+        }
+        let subjects = self.store.subjects(records);
+        let decisions = self.store.decide_all_asked(id, &subjects, now)?;
+        let is_due = |decision: &Decision| matches!(decision.outcome, Outcome::Due { .. });
+        let is_needed = decisions.iter().flatten().any(is_due);
+        if !is_needed {
+            self.not_due.insert(id, records.clone());
+        }
+        Ok(is_needed)
     }
 
     /// A scheduled plan runs as soon as it may: at once, or when enough persons have accepted it.

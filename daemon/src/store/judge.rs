@@ -1,15 +1,16 @@
 //! What core decides, on what the store remembers: one judgement, used to plan, to run and to explain.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use retention_core::event::Event;
 use retention_core::event::decision::PlanItem;
 use retention_core::event::subject::ERASURE_POLICY;
-use retention_core::id::{Digest, EntityId, PlanId, Position, RequestId};
+use retention_core::id::{Digest, EntityId, HoldId, PlanId, Position, RequestId};
 use retention_core::policy::{
     Asked, BoundSet, Claim, Decision, Facts, Place, Policy, PolicyFile, PolicySet, Restriction, Standing,
 };
+use retention_core::reason::Reason;
 use retention_core::time::Timestamp;
 use retention_core::view::{EntityState, Row, Views};
 
@@ -34,6 +35,7 @@ impl Subject {
         let standing = Standing {
             holds: views.holds_of(entity),
             restriction: restriction(views, entity),
+            excepted: views.small.subjects.excepting(entity),
             place: match row.state {
                 EntityState::Visible => Place::Live,
                 EntityState::Quarantined => Place::Quarantined,
@@ -159,7 +161,14 @@ impl Store {
         subjects: &[Subject],
         now: Timestamp,
     ) -> Result<Vec<Option<Decision>>, ReadError> {
-        let request = self.view(|views| views.small.subjects.get(id).cloned());
+        let (request, held) = self.view(|views| {
+            let holds = views.small.holds.in_force(views.recorded_at);
+            let held: Vec<(HoldId, BTreeSet<String>)> = holds
+                .filter(|(_, hold)| !hold.policies.is_empty())
+                .map(|(hold, body)| (hold, body.policies.clone()))
+                .collect();
+            (views.small.subjects.get(id).cloned(), held)
+        });
         self.judge_all(subjects, |set, facts, subject| {
             let request = request.as_ref()?;
             let claim = if request.erases(subject.entity) {
@@ -170,7 +179,20 @@ impl Store {
                 Claim::None
             };
             let asked = Asked { request: id, received_at: request.received_at, claim };
-            Some(set.decide_asked(&asked, facts, &subject.standing, now))
+            let decision = set.decide_asked(&asked, facts, &subject.standing, now);
+            // A hold on a policy holds what that policy is about, whoever wants it gone.
+            let is_about = |policies: &BTreeSet<String>| {
+                let mut about = decision.policies.iter().filter(|assessed| assessed.reason != Reason::OutOfScope);
+                about.any(|assessed| policies.contains(&assessed.policy))
+            };
+            let holds: Vec<HoldId> =
+                held.iter().filter(|(_, policies)| is_about(policies)).map(|(id, _)| *id).collect();
+            if holds.is_empty() {
+                return Some(decision);
+            }
+            let mut standing = subject.standing.clone();
+            standing.holds.extend(holds);
+            Some(set.decide_asked(&asked, facts, &standing, now))
         })
     }
 

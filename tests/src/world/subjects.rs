@@ -39,9 +39,14 @@ impl World {
 
     /// Says which records a request is about.
     pub fn identify(&mut self, request: RequestId, records: &[EntityId]) -> Option<Position> {
+        self.identify_as(OFFICER, request, records)
+    }
+
+    /// Says as somebody which records a request is about.
+    pub fn identify_as(&mut self, uid: u32, request: RequestId, records: &[EntityId]) -> Option<Position> {
         let (records, how) = (records.to_vec(), MARKER.to_owned());
         let event = Event::SubjectIdentified(SubjectIdentified { request, records, how });
-        self.person(OFFICER, request.0, event, Condition::RequestLive(request))
+        self.person(uid, request.0, event, Condition::RequestLive(request))
     }
 
     /// Excepts records from an erasure; returns where that stands.

@@ -83,9 +83,12 @@ pub struct ExceptErasure {
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PackageSubject {
-    /// Whose age keys open it (`age1…`). Without any it is not encrypted.
+    /// Whose age keys open it (`age1…`).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub recipients: Vec<String>,
+    /// Whether it is not to be encrypted: then there are no recipients.
+    #[serde(default)]
+    pub plain: bool,
 }
 
 /// Says to whom a copy of a bundle was given.

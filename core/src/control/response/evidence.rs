@@ -30,6 +30,8 @@ pub struct ExportRow {
     pub recipients: u64,
     /// When it was destroyed: a copy of what a data subject wanted erased does not stay.
     pub destroyed_at: Option<Timestamp>,
+    /// When it was to be destroyed and was not there: nobody here knows where it is.
+    pub not_found_at: Option<Timestamp>,
 }
 
 /// Whether something is as it was written.

@@ -94,8 +94,23 @@ pub struct SubjectRequestDetail {
     pub exceptions: Vec<ExceptionRow>,
     /// Who got copies of the records, and has to be told what became of them.
     pub recipients: Vec<RecipientRow>,
+    /// Every bundle that has copies of the records, also those that policies had written before.
+    pub copies: Vec<CopyRow>,
     /// The plans, in order.
     pub plans: Vec<PlanId>,
+}
+
+/// A bundle with copies of records of a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CopyRow {
+    /// SHA-256 of its manifest.
+    pub manifest: Digest,
+    /// When it was written.
+    pub exported_at: Timestamp,
+    /// How many of the records are in it.
+    pub records: u64,
+    /// Whether it goes when the request is completed. The others stay as long as their policies keep them.
+    pub goes_with_the_answer: bool,
 }
 
 /// Somebody who got a copy of records of a request.

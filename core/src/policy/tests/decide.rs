@@ -60,6 +60,7 @@ fn keepers_stand_in_their_order() {
     let all = Standing {
         holds: vec![HoldId(Position(7)), HoldId(Position(9))],
         restriction: Restriction::Restricted,
+        excepted: None,
         place: Place::Quarantined,
     };
     let decision = decide(&texts, &entity, &all);

@@ -76,6 +76,7 @@ fn together(a: Rank, b: Rank) -> Decision {
     let standing = Standing {
         holds: first.holds.iter().chain(&second.holds).copied().collect(),
         restriction: if first.restriction == Restriction::Restricted { first.restriction } else { second.restriction },
+        excepted: first.excepted.or(second.excepted),
         place: if place.contains(&Place::Gone) {
             Place::Gone
         } else if place.contains(&Place::Quarantined) {

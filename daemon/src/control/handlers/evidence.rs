@@ -45,7 +45,11 @@ fn export_row(saga: SagaId, view: &Saga) -> Option<ExportRow> {
         recipients: view.handed_over.len() as u64,
         destroyed_at: match view.bundle {
             Some(BundleState::Destroyed(at)) => Some(at),
-            Some(BundleState::BeingDestroyed) | None => None,
+            Some(BundleState::BeingDestroyed | BundleState::NotFound(_)) | None => None,
+        },
+        not_found_at: match view.bundle {
+            Some(BundleState::NotFound(at)) => Some(at),
+            Some(BundleState::BeingDestroyed | BundleState::Destroyed(_)) | None => None,
         },
     })
 }

@@ -15,7 +15,7 @@ use retention_core::event::hold::{
 };
 use retention_core::id::{EntityId, HoldId, RequestId};
 use retention_core::time::{Align, Period, Timestamp, Zone};
-use retention_core::view::{Condition, EntityState, Hold, Views};
+use retention_core::view::{Condition, Hold, Views};
 
 use super::super::answer::{Batch, Wanted, list as answer_list};
 use super::super::error::ApiError;
@@ -57,10 +57,10 @@ pub(crate) async fn place(
     let policies = body.policies.clone();
     control
         .see(move |views| {
-            let is_there =
-                |state: Option<EntityState>| matches!(state, Some(EntityState::Visible | EntityState::Quarantined));
+            // What was purged may have a copy in a bundle, which a hold keeps.
+            let is_known = |id: EntityId| views.entities.row(id).is_some();
             let hint = "nothing was placed; leave it out";
-            if let Some(id) = asked.iter().find(|id| !is_there(views.entities.row(**id).map(|row| row.state))) {
+            if let Some(id) = asked.iter().find(|id| !is_known(**id)) {
                 return Err(not_found("entity", id).hint(hint));
             }
             let is_active = |id: &String| views.small.policies.policies.iter().any(|version| version.id == *id);

@@ -73,6 +73,7 @@ fn part(views: &Views, id: SagaId, saga: &Saga) -> IncidentPart {
     let copy = match (bundle, saga.bundle) {
         (None, _) => CopyState::None,
         (Some(_), Some(BundleState::Destroyed(_))) => CopyState::Destroyed,
+        (Some(_), Some(BundleState::NotFound(_))) => CopyState::Missing,
         (Some(_), Some(BundleState::BeingDestroyed) | None) => CopyState::There,
     };
     let hidden = saga.open_items().filter(|item| views.entities.is_quarantined(item.entity)).count() as u64;

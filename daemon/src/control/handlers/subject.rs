@@ -7,9 +7,9 @@ use axum::extract::{Extension, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use retention_core::control::{
-    Accepted, ActorName, AskForSubject, Because, CompleteRequest, ENTITIES_PER_REQUEST_MAX, ErrorCode, ExceptErasure,
-    ExceptionRow, IdentifySubject, PackageSubject, RecipientRow, RequestQuery, RequestRecordRow, RequestsWanted,
-    SoughtSubject, SubjectRequestDetail, SubjectRequestRow,
+    Accepted, ActorName, AskForSubject, Because, CompleteRequest, CopyRow, ENTITIES_PER_REQUEST_MAX, ErrorCode,
+    ExceptErasure, ExceptionRow, IdentifySubject, PackageSubject, RecipientRow, RequestQuery, RequestRecordRow,
+    RequestsWanted, SoughtSubject, SubjectRequestDetail, SubjectRequestRow,
 };
 use retention_core::event::subject::{
     ErasureExcepted, ErasureExceptionEnded, RecipientTold, RequestKind, SubjectRequestCompleted, SubjectRequestExtended,
@@ -17,7 +17,7 @@ use retention_core::event::subject::{
 use retention_core::event::{Actor, Event};
 use retention_core::id::{EntityId, Position, RequestId, SagaId};
 use retention_core::time::Timestamp;
-use retention_core::view::{Condition, SubjectRequest, Views};
+use retention_core::view::{Bundle, Condition, SubjectRequest, Views};
 
 use super::super::answer::{Batch, Wanted, blocking, list as answer_list, work};
 use super::super::error::ApiError;
@@ -124,10 +124,12 @@ pub(crate) async fn show(
         let request = found(views, id)?;
         let records = request.records().iter().filter_map(|record| record_row(views, request, *record)).collect();
         let given = views.small.runs.sagas().flat_map(|(id, saga)| saga.handed_over.iter().map(move |at| (id, *at)));
-        Ok((row(views, id, request, now), request.clone(), records, given.collect()))
+        let mine: Vec<SagaId> = views.bundles_of(request).map(|bundle| bundle.saga).collect();
+        let there: Vec<(Bundle, bool)> =
+            views.bundles_there().map(|bundle| (bundle, mine.contains(&bundle.saga))).collect();
+        Ok((row(views, id, request, now), request.clone(), records, given.collect(), there))
     });
-    let (row, request, records, given): (SubjectRequestRow, SubjectRequest, Vec<RequestRecordRow>, Vec<_>) =
-        seen.await?;
+    let (row, request, records, given, there): (_, SubjectRequest, Vec<RequestRecordRow>, Vec<_>, _) = seen.await?;
     let log = Arc::clone(&control.log);
     blocking(move || {
         let exceptions = request.exceptions.keys().map(|position| exception_row(&log, &request, *position));
@@ -141,10 +143,33 @@ pub(crate) async fn show(
             records,
             exceptions,
             recipients: recipients(&log, &request, &given)?,
+            copies: copies(&log, &request, there)?,
             plans: request.plans,
         }))
     })
     .await
+}
+
+/// Returns the records of a request that a saga had in its hands.
+fn in_saga(log: &Arc<dyn Log>, request: &SubjectRequest, saga: SagaId) -> Result<Vec<EntityId>, ApiError> {
+    let started = log.event(saga.0)?;
+    let Some(Event::SagaStarted(started)) = started.as_ref().and_then(|found| found.event()) else {
+        return Ok(Vec::new());
+    };
+    let items = started.items.iter().map(|item| item.entity);
+    Ok(items.filter(|item| request.records().binary_search(item).is_ok()).collect())
+}
+
+fn copies(log: &Arc<dyn Log>, request: &SubjectRequest, there: Vec<(Bundle, bool)>) -> Result<Vec<CopyRow>, ApiError> {
+    let mut rows = Vec::new();
+    for (bundle, goes_with_the_answer) in there {
+        let records = in_saga(log, request, bundle.saga)?.len() as u64;
+        if records > 0 {
+            let Bundle { manifest, exported_at, .. } = bundle;
+            rows.push(CopyRow { manifest, exported_at, records, goes_with_the_answer });
+        }
+    }
+    Ok(rows)
 }
 
 /// Returns who got a copy of records of a request: what a bundle holds is told by the saga that wrote it.
@@ -155,10 +180,7 @@ fn recipients(
 ) -> Result<Vec<RecipientRow>, ApiError> {
     let mut rows = Vec::new();
     for (saga, position) in given {
-        let started = log.event(saga.0)?;
-        let Some(Event::SagaStarted(started)) = started.as_ref().and_then(|found| found.event()) else { continue };
-        let items = started.items.iter().map(|item| item.entity);
-        let records: Vec<EntityId> = items.filter(|item| request.records().binary_search(item).is_ok()).collect();
+        let records = in_saga(log, request, *saga)?;
         let handed = log.event(*position)?;
         let Some(handed) = handed.filter(|_| !records.is_empty()) else { continue };
         if let Some(Event::BundleHandedOver(body)) = handed.event() {
@@ -342,10 +364,31 @@ pub(crate) async fn package(
     Argument(id): Argument<RequestId>,
     Body(wanted): Body<PackageSubject>,
 ) -> Result<Response, ApiError> {
-    control.see(move |views| found(views, id).map(|_| ())).await?;
+    if wanted.plain != wanted.recipients.is_empty() {
+        return Err(ApiError::saying(
+            ErrorCode::BadRequest,
+            "name recipients, or say that it is to be plain; not both",
+        )
+        .hint("a package that is not encrypted can be read by whoever gets hold of it"));
+    }
+    control.see(move |views| may_hand_out(id, found(views, id)?)).await?;
     let (works, uid) = (Arc::clone(&control.works), caller.peer.uid);
     let bytes = blocking(move || works.package_subject(uid, id, &wanted.recipients).map_err(ApiError)).await?;
     Ok(([(CONTENT_TYPE, BYTES)], bytes).into_response())
+}
+
+/// Only who asked for a copy is given one, and only while nobody said that they have the answer.
+fn may_hand_out(id: RequestId, request: &SubjectRequest) -> Result<(), ApiError> {
+    match request.kind {
+        RequestKind::Access | RequestKind::Portability if request.ended.is_none() => Ok(()),
+        RequestKind::Access | RequestKind::Portability => {
+            Err(ApiError::saying(ErrorCode::WrongState, format!("{id} is completed")))
+        }
+        RequestKind::Erase | RequestKind::Restrict | RequestKind::Object => {
+            Err(ApiError::saying(ErrorCode::WrongState, format!("{id} asks for no copy"))
+                .hint("retentionctl subject access takes in a request for one"))
+        }
+    }
 }
 
 pub(crate) async fn complete(
@@ -364,7 +407,7 @@ pub(crate) async fn complete(
         })
         .await?;
     let event = Event::SubjectRequestCompleted(SubjectRequestCompleted { request: id, end, reason });
-    control.request_if(&caller, About::Position(id.0), event, Condition::RequestOpen(id)).await.map(Json)
+    control.request_if(&caller, About::Position(id.0), event, Condition::RequestCompletes(id, end)).await.map(Json)
 }
 
 fn found(views: &Views, id: RequestId) -> Result<&SubjectRequest, ApiError> {

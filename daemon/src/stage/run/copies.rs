@@ -35,7 +35,7 @@ impl Run {
     /// Destroys one bundle, if one has no purpose any more: its intent first, then the files, then that they are gone.
     pub(super) fn destroy_copies(&mut self, now: Timestamp) -> Result<Step, StageError> {
         let (ended, next) = self.ended_bundles(now)?;
-        let is_retried = self.copies_tried_at.is_none_or(|at| now.0.saturating_sub(at.0) >= RETRY_US);
+        let is_retried = self.copies_tried_at.is_none_or(|at| now < at || now.0.saturating_sub(at.0) >= RETRY_US);
         if !is_retried && ended.len() <= self.copies_stuck {
             return Ok(waits(next, self.copies_tried_at));
         }
@@ -60,17 +60,21 @@ impl Run {
                 .collect();
             (views.bundles_answered(), of_policies)
         });
-        let mut ended: Vec<Ended> =
-            answered.into_iter().map(|(request, bundle)| Ended { request: Some(request), bundle }).collect();
+        let mut ended: Vec<Ended> = Vec::new();
         let mut next: Option<Timestamp> = None;
+        let mut sort = |request, bundle: Bundle, until: Timestamp| {
+            if bundle.is_begun || until <= now {
+                ended.push(Ended { request, bundle });
+            } else {
+                next = Some(next.map_or(until, |next: Timestamp| next.min(until)));
+            }
+        };
+        for (request, bundle, until) in answered {
+            sort(Some(request), bundle, until);
+        }
         for (digest, bundle) in of_policies {
             let Some((keep, zone)) = self.kept_for(digest)? else { continue };
-            let until = keep.due_at(bundle.exported_at, Align::None, &zone);
-            if bundle.is_begun || until <= now {
-                ended.push(Ended { request: None, bundle });
-            } else {
-                next = Some(next.map_or(until, |next| next.min(until)));
-            }
+            sort(None, bundle, keep.due_at(bundle.exported_at, Align::None, &zone));
         }
         Ok((ended, next))
     }
@@ -102,10 +106,14 @@ impl Run {
     fn destroy(&mut self, ended: &Ended) -> Result<Gone, StageError> {
         let Ended { request, bundle: Bundle { saga, manifest, is_begun, .. } } = *ended;
         let cause = request.map_or(saga.0, |request| request.0);
+        let copies_of = self.copies_of(saga)?;
+        // Asked before each attempt: a hold that came after the intent keeps what is left.
+        if self.store.view(|views| views.may_destroy_bundle(saga, &copies_of)).is_err() {
+            return Ok(Gone::NotNow);
+        }
         if !is_begun {
             let intent = Event::BundleDestructionStarted(BundleDestructionStarted { request, saga, manifest });
-            let condition = Condition::MayDestroyBundle { saga, copies_of: self.copies_of(saga)? };
-            match self.append(cause, vec![intent], condition) {
+            match self.append(cause, vec![intent], Condition::MayDestroyBundle { saga, copies_of }) {
                 Ok(_) => {}
                 Err(StageError::Append(AppendError::Conflict(_))) => return Ok(Gone::NotNow),
                 Err(error) => return Err(error),
@@ -116,8 +124,11 @@ impl Run {
                 Outcome::Applied(()) => Some(true),
                 Outcome::Refused(_) | Outcome::Unknown(_) => None,
             },
-            // Not there, or no longer what the log says it is: what people made of it is theirs to look at.
-            Ok(Probe::Finished(_) | Probe::Partial | Probe::Absent) => Some(false),
+            // Not there, or no longer what the log says it is: what people made of it is theirs to look at. What a removal
+            // left that was interrupted is swept: this stage alone writes bundles, and writes none now.
+            Ok(Probe::Finished(_) | Probe::Partial | Probe::Absent) => {
+                self.archive.sweep().ok().map(|swept| is_begun && swept > 0)
+            }
             Err(_) => None,
         };
         let Some(was_there) = removed else {
