@@ -246,12 +246,18 @@ pub(crate) struct PolicyDir {
 /// `policy`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Policy {
-    /// List the active policies, with what is due now.
+    /// List the active policies, with what is due now, or by a day that is to come.
     ///
-    /// Example: retentionctl policy list
+    /// Example: retentionctl policy list --due-by 2027-01-01
     ///
     /// Needs the role auditor.
-    List(Part),
+    List {
+        /// Count what is due by then, as far as is known now.
+        #[arg(long, value_name = "DATE")]
+        due_by: Option<Timestamp>,
+        #[command(flatten)]
+        part: Part,
+    },
     /// Show one active policy with its text.
     ///
     /// Example: retentionctl policy show crm-contacts

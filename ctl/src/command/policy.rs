@@ -4,7 +4,8 @@ use std::io::Write as _;
 use std::path::Path;
 
 use retention_core::control::{
-    Checked, DiffPolicies, ErrorBody, ExitCode, Explanation, Finding, Operation, PolicyFileText, Severity,
+    Checked, Cursor, DiffPolicies, ErrorBody, ExitCode, Explanation, Finding, Operation, PolicyFileText, PolicyQuery,
+    Severity,
 };
 use retention_core::policy::{FILE_BYTES_MAX, FILES_MAX, PolicyError, PolicyFile, PolicySet};
 use serde_json::json;
@@ -23,7 +24,12 @@ const TEST_COLUMNS: &[&str] = &["policy", "number", "passed", "expected", "actua
 
 pub(super) fn execute(context: &mut Context, command: Policy) -> Result<ExitCode, Failure> {
     match command {
-        Policy::List(part) => context.plain_list(Operation::PolicyList, part, COLUMNS).doing("list the policies"),
+        Policy::List { due_by, part } => {
+            let query = PolicyQuery { after: part.after.map(Cursor), limit: part.limit, due_by };
+            let call = Call::to(Operation::PolicyList, &[]).asking(&query);
+            context.list(&call, COLUMNS).doing("list the policies")?;
+            Ok(ExitCode::Done)
+        }
         Policy::Show { policy } => show(context, &policy).doing("show the policy"),
         Policy::Check(dir) => check(context, &dir.dir).doing("check the policies"),
         Policy::New { name, dir } => new(context, &name, &dir).doing("write the policy"),

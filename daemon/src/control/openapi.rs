@@ -45,7 +45,7 @@ fn contents(operation: Operation) -> Contents {
     match operation {
         Operation::Status => gives::<wire::Status>(),
         Operation::ConfigCheck => gives::<wire::Checked>().taking::<wire::CheckConfig>(),
-        Operation::PolicyList => gives::<wire::PolicyRow>().asked::<ListQuery>(),
+        Operation::PolicyList => gives::<wire::PolicyRow>().asked::<wire::PolicyQuery>(),
         Operation::PolicyShow => gives::<wire::PolicyDetail>(),
         Operation::PolicyDiff => gives::<wire::PolicyDiffRow>().asked::<ListQuery>().taking::<wire::DiffPolicies>(),
         Operation::PolicyCoverage => gives::<wire::CoverageRow>().asked::<ListQuery>(),

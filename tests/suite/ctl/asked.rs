@@ -89,6 +89,8 @@ fn policies_can_be_asked_about(site: &Site) {
     let policies = site.rows(&["policy", "list"]);
     assert_eq!(texts(&policies, "policy"), ["demo-ocm-contacts", "old-people"]);
     assert_eq!((&policies[1]["population"], &policies[1]["due"]), (&json!(3), &json!(3)), "{policies:?}");
+    let due_by = |day: &str| site.rows(&["policy", "list", "--due-by", day])[1]["due"].clone();
+    assert_eq!((due_by("2015-06-01"), due_by("2016-06-01")), (json!(0), json!(3)));
     let shown = site.json(&["policy", "show", "old-people"]);
     assert_eq!(shown["text"], old_people("P1Y", "P0D"));
     let _unknown = site.ctl(&["policy", "show", "no-such"]).ends(2).says("there is no");

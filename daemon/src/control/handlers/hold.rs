@@ -21,7 +21,7 @@ use super::super::answer::{Batch, Wanted, list as answer_list};
 use super::super::error::ApiError;
 use super::super::input::{Argument, Asked, Body, check_reason, check_text};
 use super::super::log;
-use super::{About, Caller, Shared, not_found};
+use super::{About, Caller, Shared, in_order, not_found};
 
 /// How long a hold protects after its release when nothing is said, in days.
 const DELAY_DAYS: u32 = 30;
@@ -87,12 +87,6 @@ fn records_of(views: &Views, requests: &[RequestId]) -> Result<Vec<EntityId>, Ap
         records.extend(left);
     }
     Ok(records)
-}
-
-fn in_order(mut entities: Vec<EntityId>) -> Vec<EntityId> {
-    entities.sort_unstable();
-    entities.dedup();
-    entities
 }
 
 /// A hold covers something, and a standing query says what.

@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::{Extension, State};
 use axum::response::Response;
 use retention_core::control::{
-    CoverageRow, DiffPolicies, Explanation, ListQuery, PolicyDetail, PolicyRow, ScheduleRow,
+    CoverageRow, DiffPolicies, Explanation, ListQuery, PolicyDetail, PolicyQuery, PolicyRow, ScheduleRow,
 };
 use retention_core::event::{Event, Readable};
 use retention_core::id::{Digest, EntityId};
@@ -23,9 +23,9 @@ use super::{Caller, Shared, entity, not_found};
 pub(crate) async fn list(
     State(control): State<Shared>,
     wanted: Wanted,
-    Asked(query): Asked<ListQuery>,
+    Asked(query): Asked<PolicyQuery>,
 ) -> Result<Response, ApiError> {
-    let rows: Vec<PolicyRow> = facts(&control).await?.into_iter().map(|(row, _)| row).collect();
+    let rows: Vec<PolicyRow> = facts(&control, query.due_by).await?.into_iter().map(|(row, _)| row).collect();
     answer_list(wanted, query.after, query.limit, numbered(rows)).await
 }
 
@@ -34,7 +34,8 @@ pub(crate) async fn schedule(
     wanted: Wanted,
     Asked(query): Asked<ListQuery>,
 ) -> Result<Response, ApiError> {
-    let rows: Vec<ScheduleRow> = facts(&control).await?.into_iter().filter_map(|(_, schedule)| schedule).collect();
+    let rows: Vec<ScheduleRow> =
+        facts(&control, None).await?.into_iter().filter_map(|(_, schedule)| schedule).collect();
     answer_list(wanted, query.after, query.limit, numbered(rows)).await
 }
 
@@ -48,11 +49,11 @@ pub(super) fn numbered<T: Clone + Send + 'static>(
     }
 }
 
-/// Joins what the policies say with what the views count.
-async fn facts(control: &Shared) -> Result<Vec<(PolicyRow, Option<ScheduleRow>)>, ApiError> {
+/// Joins what the policies say with what the views count as due at an instant: now, when none is named.
+async fn facts(control: &Shared, due_by: Option<Timestamp>) -> Result<Vec<(PolicyRow, Option<ScheduleRow>)>, ApiError> {
     let works = Arc::clone(&control.works);
     let policies = blocking(move || Ok(works.policies())).await?;
-    let now = control.clock.now();
+    let now = due_by.unwrap_or_else(|| control.clock.now());
     control.see(move |views| Ok(policies.into_iter().filter_map(|facts| join(facts, views, now)).collect())).await
 }
 
@@ -79,7 +80,7 @@ pub(crate) async fn show(
     Argument(name): Argument<String>,
 ) -> Result<Json<PolicyDetail>, ApiError> {
     let missing = || not_found("active policy", "of that name").hint("retentionctl policy list");
-    let found = facts(&control).await?.into_iter().find(|(row, _)| row.policy == name);
+    let found = facts(&control, None).await?.into_iter().find(|(row, _)| row.policy == name);
     let (policy, _) = found.ok_or_else(missing)?;
     let key: (String, Digest) = (policy.policy.clone(), policy.digest);
     let position = control.see(move |views| Ok(views.small.policies.texts.get(&key).copied())).await?;

@@ -18,7 +18,7 @@ use super::super::answer::{Batch, Wanted, list as answer_list};
 use super::super::error::ApiError;
 use super::super::input::{Argument, Asked, Body, check_reason};
 use super::super::log::{self, Log};
-use super::{About, Caller, Shared, not_found};
+use super::{About, Caller, Shared, in_order, not_found};
 
 pub(crate) async fn place(
     State(control): State<Shared>,
@@ -41,8 +41,7 @@ pub(crate) async fn place(
                 let missing = || not_found("request", id).hint("retentionctl subject list --all");
                 entities.extend(views.left_of(views.small.subjects.get(id).ok_or_else(missing)?));
             }
-            entities.sort_unstable();
-            entities.dedup();
+            let entities = in_order(entities);
             match entities.is_empty() {
                 false => Ok(entities),
                 true => Err(ApiError::saying(

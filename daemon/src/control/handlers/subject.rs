@@ -24,7 +24,7 @@ use super::super::error::ApiError;
 use super::super::input::{Argument, Asked, Body, check_reason, check_text};
 use super::super::log::{self, Log};
 use super::super::subjects::months_after;
-use super::{About, Caller, Shared, entity, not_found};
+use super::{About, Caller, Shared, entity, in_order, not_found};
 
 /// What nobody can name: bytes for whoever asked.
 const BYTES: &str = "application/octet-stream";
@@ -330,12 +330,6 @@ pub(crate) async fn except(
         .await?;
     let event = Event::ErasureExcepted(body);
     control.request_if(&caller, About::Position(id.0), event, Condition::RequestLive(id)).await.map(Json)
-}
-
-fn in_order(mut records: Vec<EntityId>) -> Vec<EntityId> {
-    records.sort_unstable();
-    records.dedup();
-    records
 }
 
 pub(crate) async fn end_exception(
