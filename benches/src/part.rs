@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
-use retention_core::control::PolicyFileText;
+use retention_core::control::{Line, PolicyFileText, SoughtSubject};
 use retention_core::event::decision::{PlanApproved, PlanPurpose, PlanRequested, RunRequested};
 use retention_core::event::saga::Step as ScriptStep;
 use retention_core::event::{Actor, Draft, Event, stream_of_daemon};
@@ -17,7 +17,7 @@ use retention_core::id::{EntityId, PlanId, Position};
 use retention_core::time::Timestamp;
 use retention_core::view::{Condition, PlanState};
 use retentiond::clock::ManualClock;
-use retentiond::control::judgement;
+use retentiond::control::{Audience, judgement, subjects};
 use retentiond::stage::Step;
 use retentiond::store::Store;
 use retentiond::store::tree::Tree;
@@ -54,6 +54,10 @@ enum What {
     History { place: PathBuf },
     /// Compares a set of policies with the active one.
     PolicyDiff { place: PathBuf },
+    /// Explains entities picked at random.
+    Explain { place: PathBuf },
+    /// Looks for one person.
+    FindPerson { place: PathBuf },
     /// Grows the tree over the log, and proves and checks it.
     Evidence { place: PathBuf },
 }
@@ -131,6 +135,8 @@ pub(crate) fn run(args: &Args) -> Outcome<()> {
         What::Purge { place: at } => purge(&place(at)),
         What::History { place: at } => history(&place(at)),
         What::PolicyDiff { place: at } => policy_diff(&place(at)),
+        What::Explain { place: at } => explain(&place(at)),
+        What::FindPerson { place: at } => find_person(&place(at)),
         What::Evidence { place: at } => evidence(&place(at)),
     }
 }
@@ -314,6 +320,47 @@ fn policy_diff(place: &Place) -> Outcome<()> {
         ms.push(watch.seconds() * 1_000.0);
         if rows.iter().all(|row| row.newly_due == 0) {
             return Err("a shorter period makes nothing due".into());
+        }
+    }
+    ours.close()?;
+    tell(&Calls { ms })
+}
+
+fn explain(place: &Place) -> Outcome<()> {
+    let ours = Ours::open(place, DUE_AT)?;
+    let bound = ours.store.view(|views| views.entities.bound());
+    let mut random = Random(crate::data::SEED);
+    let mut ms = Vec::new();
+    while (ms.len() as u64) < ASKED_FOR {
+        let entity = EntityId(1 + u32::try_from(random.below(u64::from(bound - 1)))?);
+        let watch = Stopwatch::start();
+        // The intake is an entity too, and no policy is about it.
+        if judgement::explain(&ours.store, entity, DUE_AT).is_ok() {
+            ms.push(watch.seconds() * 1_000.0);
+        }
+    }
+    ours.close()?;
+    tell(&Calls { ms })
+}
+
+fn find_person(place: &Place) -> Outcome<()> {
+    let ours = Ours::open(place, DUE_AT)?;
+    let entity = ours.store.view(|views| views.entities.numbers_from(views.entities.bound() / 2).next());
+    let record = entity.map(|entity| ours.store.record(entity)).transpose()?.flatten().ok_or("no contact")?;
+    let (emails, ids) = (vec!["jana@example.org".to_owned()], vec![record.external_id]);
+    let sought = SoughtSubject { emails, ids, ..SoughtSubject::default() };
+    let mut ms = Vec::new();
+    for _ in 0..COMPARISONS {
+        let mut rows = 0;
+        let watch = Stopwatch::start();
+        subjects::find_for(&ours.store, 0, &sought, &mut |line| {
+            rows += u64::from(matches!(line, Line::Row(_)));
+            Audience::Listening
+        })
+        .map_err(|error| format!("{error:?}"))?;
+        ms.push(watch.seconds() * 1_000.0);
+        if rows == 0 {
+            return Err("a contact that is there is not found".into());
         }
     }
     ours.close()?;

@@ -13,7 +13,7 @@ pub(crate) enum Notice {
     ///
     /// Needs the role operator.
     Test {
-        /// The name of the channel, as [[notify]] has it
+        /// The name of the channel, as `[[notify]]` has it
         channel: String,
     },
 }
