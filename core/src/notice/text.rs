@@ -128,6 +128,6 @@ fn of_plan(views: &Views, plan: PlanId, how: &str) -> Option<Text> {
 fn of_request(views: &Views, request: RequestId, how: &str) -> Option<Text> {
     let body = views.small.subjects.get(request)?;
     let subject = format!("The answer to request {request} of a data subject {how}");
-    let text = Text::of(subject, "");
+    let text = Text::of(subject, format!("retentionctl subject show {request}"));
     Some(text.with("request", request).with("kind", body.kind.name()).with("due_at", body.due_at))
 }
