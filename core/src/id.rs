@@ -73,6 +73,14 @@ impl TryFrom<String> for EntityId {
     }
 }
 
+/// Returns entities ascending, each once.
+#[must_use]
+pub fn in_order(mut entities: Vec<EntityId>) -> Vec<EntityId> {
+    entities.sort_unstable();
+    entities.dedup();
+    entities
+}
+
 /// A name could not be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not {expected}: expected a form like {example}")]

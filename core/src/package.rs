@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::event::subject::RequestKind;
 use crate::id::{EntityId, RequestId};
@@ -99,9 +99,10 @@ fn csv_name(kind: Kind, source: &str, ending: &str) -> String {
 }
 
 fn data(heading: &Heading, records: &[Packaged<'_>], kept: &[Kept]) -> Vec<u8> {
-    let fields = |one: &Packaged<'_>| -> Map<String, Value> {
+    // A list, since two columns may have one name, and each cell is the person's.
+    let fields = |one: &Packaged<'_>| -> Vec<Value> {
         let cells = one.layout.columns.iter().zip(one.record.cells.iter());
-        cells.map(|(column, cell)| (column.name.clone(), cell.map_or(Value::Null, Value::from))).collect()
+        cells.map(|(column, cell)| json!({"column": column.name, "value": cell})).collect()
     };
     let records: Vec<Value> = records
         .iter()
@@ -111,6 +112,7 @@ fn data(heading: &Heading, records: &[Packaged<'_>], kept: &[Kept]) -> Vec<u8> {
                 "kind": one.layout.kind,
                 "source": one.layout.source,
                 "id": one.record.external_id,
+                "other_ids": one.record.other_ids,
                 "first_seen": one.first_seen,
                 "restricted": one.restricted,
                 "fields": fields(one),
@@ -318,7 +320,8 @@ mod tests {
         let files = made("crm", [Some("Jana"), Some(""), None]);
         let data: Value = serde_json::from_str(&files[DATA]).unwrap();
         let fields = &data["records"][0]["fields"];
-        assert_eq!(fields, &json!({"Name": "Jana", "<b>Note</b>": "", "Fax": null}));
+        let cell = |column: &str, value: Option<&str>| json!({"column": column, "value": value});
+        assert_eq!(fields, &json!([cell("Name", Some("Jana")), cell("<b>Note</b>", Some("")), cell("Fax", None)]));
         assert_eq!(data["records"][0]["record"], "E7");
         assert_eq!(
             files["csv/contact-crm.csv"],

@@ -4,9 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, CommandFactory, Parser, Subcommand, ValueEnum};
 use retention_core::control::{EntityState, ExitCode, SOCKET_DEFAULT};
-use retention_core::id::{Digest, EntityId, PlanId, RunId};
+use retention_core::id::EntityId;
 use retention_core::record::Kind;
-use retention_core::time::Timestamp;
 
 pub(crate) mod audit;
 pub(crate) mod backup;
@@ -14,10 +13,14 @@ pub(crate) mod batch;
 pub(crate) mod certificate;
 pub(crate) mod clock;
 pub(crate) mod document;
+pub(crate) mod export;
 pub(crate) mod grant;
 pub(crate) mod hold;
 pub(crate) mod mailbox;
 pub(crate) mod notice;
+pub(crate) mod plan;
+pub(crate) mod policy;
+pub(crate) mod run;
 pub(crate) mod subject;
 
 /// Talks to retentiond.
@@ -109,7 +112,7 @@ pub(crate) enum Noun {
     Config(Config),
     /// Look at policies: what is kept for how long, and why.
     #[command(subcommand)]
-    Policy(Policy),
+    Policy(policy::Policy),
     /// Show every policy, hold and date that touches one entity, and who wins.
     ///
     /// The same as `policy explain`.
@@ -117,7 +120,7 @@ pub(crate) enum Noun {
     /// Example: retentionctl explain E1042
     ///
     /// Needs the role auditor; reading is recorded.
-    Explain(ExplainArgs),
+    Explain(policy::ExplainArgs),
     /// Write documents from policies: record of processing, deletion concept, privacy notice.
     #[command(subcommand)]
     Document(document::Document),
@@ -129,10 +132,10 @@ pub(crate) enum Noun {
     Entity(Entity),
     /// Make, look at and judge plans.
     #[command(subcommand)]
-    Plan(Plan),
+    Plan(plan::Plan),
     /// Start, watch and stop runs.
     #[command(subcommand)]
-    Run(Run),
+    Run(run::Run),
     /// Place and release legal holds.
     #[command(subcommand)]
     Hold(hold::Hold),
@@ -158,7 +161,7 @@ pub(crate) enum Noun {
     Resume(hold::PauseArgs),
     /// Look at export bundles and verify them.
     #[command(subcommand)]
-    Export(Export),
+    Export(export::Export),
     /// Look at what waits for its purge, and take it back.
     #[command(subcommand)]
     Quarantine(Quarantine),
@@ -228,98 +231,6 @@ pub(crate) enum Config {
     },
 }
 
-/// The entity to explain.
-#[derive(Debug, Clone, Copy, ClapArgs)]
-pub(crate) struct ExplainArgs {
-    /// The entity, such as E1042.
-    pub(crate) entity: EntityId,
-}
-
-/// A directory of policies.
-#[derive(Debug, Clone, ClapArgs)]
-pub(crate) struct PolicyDir {
-    /// The directory with one TOML file for each policy.
-    #[arg(default_value = "policies")]
-    pub(crate) dir: PathBuf,
-}
-
-/// `policy`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Policy {
-    /// List the active policies, with what is due now, or by a day that is to come.
-    ///
-    /// Example: retentionctl policy list --due-by 2027-01-01
-    ///
-    /// Needs the role auditor.
-    List {
-        /// Count what is due by then, as far as is known now.
-        #[arg(long, value_name = "DATE")]
-        due_by: Option<Timestamp>,
-        #[command(flatten)]
-        part: Part,
-    },
-    /// Show one active policy with its text.
-    ///
-    /// Example: retentionctl policy show crm-contacts
-    ///
-    /// Needs the role auditor.
-    Show {
-        /// The policy: the stem of its file.
-        policy: String,
-    },
-    /// Check a directory of policies as a set, without using it.
-    ///
-    /// Ends with 78 when a file is invalid.
-    ///
-    /// Example: retentionctl policy check policies
-    ///
-    /// Needs no daemon.
-    Check(PolicyDir),
-    /// Write a commented policy to start from. It keeps everything until you have filled it in.
-    ///
-    /// Never writes over a file.
-    ///
-    /// Example: retentionctl policy new crm-leads --dir policies
-    ///
-    /// Needs no daemon.
-    New {
-        /// The name of the policy: a-z, 0-9 and -; the file gets the same name.
-        name: String,
-        /// The directory to write it to.
-        #[arg(long, default_value = "policies")]
-        dir: PathBuf,
-    },
-    /// Run the tests that the policies of a directory carry inside.
-    ///
-    /// Ends with 78 when a file is invalid or a test fails.
-    ///
-    /// Example: retentionctl policy test policies
-    ///
-    /// Needs no daemon.
-    Test(PolicyDir),
-    /// Show what a directory of policies would newly dispose of or keep, on the real data.
-    ///
-    /// Example: retentionctl policy diff policies
-    ///
-    /// Needs the role auditor.
-    Diff(PolicyDir),
-    /// Count, by source and kind, what is stored and what no enforced policy is about.
-    ///
-    /// What is uncovered is kept until somebody decides. What never falls due is covered, but a start is missing, a suspension
-    /// holds, or something cannot be read. What waits is still to be judged: ask again.
-    ///
-    /// Example: retentionctl policy coverage
-    ///
-    /// Needs the role auditor.
-    Coverage(Part),
-    /// Show every policy, hold and date that touches one entity, and who wins.
-    ///
-    /// Example: retentionctl policy explain E1042
-    ///
-    /// Needs the role auditor; reading is recorded.
-    Explain(ExplainArgs),
-}
-
 /// `intake`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Intake {
@@ -382,205 +293,6 @@ pub(crate) enum Entity {
         entity: EntityId,
         #[command(flatten)]
         part: Part,
-    },
-}
-
-/// `plan`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Plan {
-    /// Ask for a plan of a policy.
-    ///
-    /// With --at it is a preview: it can be looked at, but never approved or run. With --exit-code it ends with 4 when
-    /// nothing is due.
-    ///
-    /// Example: retentionctl plan make crm-contacts --wait
-    ///
-    /// Needs the role operator.
-    Make {
-        /// The policy: the stem of its file.
-        policy: String,
-        /// Judge at this instant or day: a preview.
-        #[arg(long, value_name = "DATE")]
-        at: Option<Timestamp>,
-        /// Wait until the plan is frozen or refused, and show it.
-        #[arg(long)]
-        wait: bool,
-    },
-    /// List plans, the newest first.
-    ///
-    /// Example: retentionctl plan list
-    ///
-    /// Needs the role auditor.
-    List(Part),
-    /// Show one plan: totals, what is kept and why, limits it goes beyond, approvals.
-    ///
-    /// Example: retentionctl plan show P204
-    ///
-    /// Needs the role auditor.
-    Show {
-        /// The plan, such as P204.
-        plan: PlanId,
-    },
-    /// List the items of a plan.
-    ///
-    /// Example: retentionctl plan items P204 --output csv
-    ///
-    /// Needs the role auditor.
-    Items {
-        /// The plan, such as P204.
-        plan: PlanId,
-        #[command(flatten)]
-        part: Part,
-    },
-    /// Accept a plan that somebody else requested.
-    ///
-    /// The approval names the digest of the plan. With --digest it counts only if the plan is still the one that you
-    /// looked at.
-    ///
-    /// Example: retentionctl plan approve P204 --comment "seen with the DPO"
-    ///
-    /// Needs the role approver.
-    Approve {
-        /// The plan, such as P204.
-        plan: PlanId,
-        /// The digest that you looked at.
-        #[arg(long)]
-        digest: Option<Digest>,
-        /// A word of yours, kept with the approval.
-        #[arg(long, value_name = "TEXT", default_value = "")]
-        comment: String,
-    },
-    /// Refuse a plan; it can never run.
-    ///
-    /// Example: retentionctl plan reject P204 --reason "the audit of 2025 is still open"
-    ///
-    /// Needs the role approver.
-    Reject {
-        /// The plan, such as P204.
-        plan: PlanId,
-        #[command(flatten)]
-        why: Why,
-    },
-}
-
-/// `run`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Run {
-    /// Ask for the run of an approved plan.
-    ///
-    /// Example: retentionctl run start P204 --watch
-    ///
-    /// Needs the role operator.
-    Start {
-        /// The plan, such as P204.
-        plan: PlanId,
-        /// Stay and watch it.
-        #[arg(long)]
-        watch: bool,
-    },
-    /// List runs, the newest first.
-    ///
-    /// Example: retentionctl run list
-    ///
-    /// Needs the role auditor.
-    List(Part),
-    /// Show one run with its sagas.
-    ///
-    /// Example: retentionctl run show R210
-    ///
-    /// Needs the role auditor.
-    Show {
-        /// The run, such as R210.
-        run: RunId,
-    },
-    /// Follow a run until it ends. It goes on when you leave.
-    ///
-    /// Ends with 10 when the run is stuck.
-    ///
-    /// Example: retentionctl run watch R210
-    ///
-    /// Needs the role auditor.
-    Watch {
-        /// The run, such as R210.
-        run: RunId,
-    },
-    /// Say what a run destroyed and what can still be brought back: for when it should not have.
-    ///
-    /// Example: retentionctl run incident R210
-    ///
-    /// Needs the role auditor.
-    Incident {
-        /// The run, such as R210.
-        run: RunId,
-    },
-    /// Stop a run before its next item.
-    ///
-    /// Example: retentionctl run pause R210 --reason "somebody called"
-    ///
-    /// Needs the role operator.
-    Pause {
-        /// The run, such as R210.
-        run: RunId,
-        #[command(flatten)]
-        why: PerhapsWhy,
-    },
-    /// Let a paused run go on.
-    ///
-    /// Example: retentionctl run resume R210
-    ///
-    /// Needs the role operator.
-    Resume {
-        /// The run, such as R210.
-        run: RunId,
-        #[command(flatten)]
-        why: PerhapsWhy,
-    },
-    /// End a run early and undo what can be undone.
-    ///
-    /// Example: retentionctl run cancel R210 --reason "wrong scope"
-    ///
-    /// Needs the role operator.
-    Cancel {
-        /// The run, such as R210.
-        run: RunId,
-        #[command(flatten)]
-        why: Why,
-    },
-}
-
-/// `export`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Export {
-    /// List the export bundles, the newest first.
-    ///
-    /// Example: retentionctl export list
-    ///
-    /// Needs the role auditor.
-    List(Part),
-    /// Read a bundle back from disk and compare it with its manifest and the log.
-    ///
-    /// Ends with 20 when anything differs.
-    ///
-    /// Example: retentionctl export verify 9f86d081884c
-    ///
-    /// Needs the role auditor.
-    Verify {
-        /// The digest of its manifest, or the first eight or more of its digits.
-        manifest: String,
-    },
-    /// Say that somebody got a copy of a bundle: they have to be told when data in it is erased or restricted (GDPR Art. 19).
-    ///
-    /// Example: retentionctl export hand-over 9f86d081884c --to "tax adviser" --reason "audit of 2025"
-    ///
-    /// Needs the role operator.
-    HandOver {
-        /// The digest of its manifest, or the first eight or more of its digits.
-        manifest: String,
-        /// To whom.
-        #[arg(long, value_name = "TEXT")]
-        to: String,
-        #[command(flatten)]
-        why: Why,
     },
 }
 

@@ -10,6 +10,17 @@ use crate::id::{Digest, EntityId, PlanId, RequestId, RunId};
 use crate::record::{Kind, Visibility};
 use crate::time::Timestamp;
 
+macro_rules! hide_free_text {
+    ($($name:ident)*) => {
+        $(impl std::fmt::Debug for $name {
+            /// Free text may name persons, so it is not shown.
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.debug_struct(stringify!($name)).finish_non_exhaustive()
+            }
+        })*
+    };
+}
+
 mod subject;
 
 pub use subject::*;
@@ -483,17 +494,6 @@ pub struct RenewGrant {
     pub duration: String,
     /// Why.
     pub reason: String,
-}
-
-macro_rules! hide_free_text {
-    ($($name:ident)*) => {
-        $(impl std::fmt::Debug for $name {
-            /// Free text may name persons, so it is not shown.
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.debug_struct(stringify!($name)).finish_non_exhaustive()
-            }
-        })*
-    };
 }
 
 hide_free_text!(

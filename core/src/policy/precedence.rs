@@ -18,8 +18,9 @@
 //! | not due | a period that runs, a start that is missing | nothing has happened yet |
 //! | no policy | nothing is about it | what nobody decided about stays |
 //!
-//! Only enforced policies, and the one that is asked about, are weighed. What a data subject asked for is weighed when
-//! an erasure is planned and carried out, and there no policy makes anything due.
+//! Only enforced policies, and the one that is asked about, are weighed. An exception is weighed always: it keeps from
+//! everybody. That a data subject asked for erasure is weighed when that is planned and carried out, and there no policy
+//! makes anything due.
 
 use std::cmp::Reverse;
 

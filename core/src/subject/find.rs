@@ -150,28 +150,28 @@ impl Found {
 
     /// Follows the links of the person's own records, one step: `neighbours` says what each is tied to, and `abouts` what
     /// a record is about; `None`: that is not wholly known.
-    pub fn follow(
+    ///
+    /// # Errors
+    /// The first of `abouts`.
+    pub fn follow<E>(
         &mut self,
         neighbours: impl Fn(EntityId) -> Vec<(Relation, EntityId)>,
-        abouts: impl Fn(EntityId) -> Option<Vec<EntityId>>,
-    ) {
+        abouts: impl Fn(EntityId) -> Result<Option<Vec<EntityId>>, E>,
+    ) -> Result<(), E> {
         let own = self.own();
         for record in own.iter().copied() {
             for (relation, other) in neighbours(record) {
                 let tie = match relation {
                     Relation::Associated => Tie::Associated { record },
-                    Relation::About => {
-                        let is_alone =
-                            |abouts: Vec<EntityId>| abouts.iter().all(|about| own.binary_search(about).is_ok());
-                        match abouts(other).is_some_and(is_alone) {
-                            true => Tie::About { record },
-                            false => Tie::AboutOthersToo { record },
-                        }
-                    }
+                    Relation::About => match abouts(other)? {
+                        Some(all) if all.iter().all(|about| own.binary_search(about).is_ok()) => Tie::About { record },
+                        Some(_) | None => Tie::AboutOthersToo { record },
+                    },
                 };
                 self.tie(other, tie);
             }
         }
+        Ok(())
     }
 
     /// Returns the records of which a tie is sure, ascending: what is taken as the person's without a further word.

@@ -131,8 +131,8 @@ fn links_are_followed_one_step_and_what_is_about_others_too_is_not_sure() {
     let mut found = Found::default();
     found.tie(jana, Tie::Own { identifier: IdentifierKind::Email });
     let neighbours = |_| vec![(Relation::About, note), (Relation::About, both), (Relation::Associated, firm)];
-    let abouts = |entity| Some(if entity == both { vec![jana, other] } else { vec![jana] });
-    found.follow(neighbours, abouts);
+    let abouts = |entity| Ok::<_, ()>(Some(if entity == both { vec![jana, other] } else { vec![jana] }));
+    found.follow(neighbours, abouts).unwrap();
     assert_eq!(found.sure(), [jana, note]);
     let ties: Vec<String> = found.iter().map(|(_, ties)| ties.first().unwrap().text()).collect();
     assert_eq!(ties, ["own email", "about E1", "about E1 and others", "associated with E1"]);

@@ -20,7 +20,8 @@ pub enum Condition {
     /// was destroyed in the meantime.
     Versions(Vec<(EntityId, Position)>),
     /// The pivot may begin: each entity is in the version that was planned, exported and verified, no hold covers it,
-    /// its use is not restricted, an erasure still asks for it, it was not restored, the clock is believed, the store does not only observe, and the run goes on.
+    /// its use is not restricted, no exception from an erasure keeps it, an erasure still asks for it if the plan is for
+    /// one, it was not restored, the clock is believed, the store does not only observe, and the run goes on.
     MayPurge {
         /// The saga.
         saga: SagaId,

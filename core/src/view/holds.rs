@@ -9,7 +9,7 @@ use bincode::{Decode, Encode};
 
 use super::entities::Row;
 use crate::event::hold::{HoldPlaced, HoldReleased, StandingQuery};
-use crate::id::{EntityId, HoldId, Position};
+use crate::id::{EntityId, HoldId, Position, in_order};
 use crate::record::Layout;
 use crate::time::Timestamp;
 
@@ -133,9 +133,7 @@ impl Holds {
     }
 
     pub(super) fn place(&mut self, id: HoldId, at: Timestamp, body: &HoldPlaced) {
-        let mut entities = body.entities.clone();
-        entities.sort_unstable();
-        entities.dedup();
+        let entities = in_order(body.entities.clone());
         for &entity in &entities {
             let holds = self.by_entity.entry(entity).or_default();
             if !holds.contains(&id) {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bincode::{Decode, Encode};
 
 use crate::event::restriction::{RestrictionGround, RestrictionLifted, RestrictionPlaced};
-use crate::id::{EntityId, RequestId, RestrictionId};
+use crate::id::{EntityId, RequestId, RestrictionId, in_order};
 use crate::time::Timestamp;
 
 /// One restriction.
@@ -56,9 +56,7 @@ impl Restrictions {
     }
 
     pub(super) fn place(&mut self, id: RestrictionId, at: Timestamp, body: &RestrictionPlaced) {
-        let mut entities = body.entities.clone();
-        entities.sort_unstable();
-        entities.dedup();
+        let entities = in_order(body.entities.clone());
         for &entity in &entities {
             let restrictions = self.by_entity.entry(entity).or_default();
             if !restrictions.contains(&id) {

@@ -15,7 +15,7 @@ use crate::event::subject::{
     SubjectRequested,
 };
 use crate::event::{Actor, Envelope, Event};
-use crate::id::{EntityId, PlanId, Position, RequestId, SagaId};
+use crate::id::{EntityId, PlanId, Position, RequestId, SagaId, in_order};
 use crate::subject::SoughtMark;
 use crate::time::Timestamp;
 
@@ -300,7 +300,7 @@ impl SubjectRequests {
     fn identified(&mut self, envelope: &Envelope, body: &SubjectIdentified) {
         let (by, at) = (person(envelope.actor), envelope.recorded_at);
         self.with(body.request, |request| {
-            let records = in_order(&body.records);
+            let records = in_order(body.records.clone());
             request.kept.retain(|record, _| records.binary_search(record).is_ok());
             request.identified = Some(Identified { by, at, records });
             request.changed = envelope.position;
@@ -309,7 +309,7 @@ impl SubjectRequests {
 
     fn excepted(&mut self, position: Position, body: &ErasureExcepted) {
         let (exception, review_at) = (body.exception, body.review_at);
-        let records = in_order(&body.records);
+        let records = in_order(body.records.clone());
         self.with(body.request, |request| {
             request.exceptions.insert(position, Exception { records, exception, review_at, ended_at: None });
         });
@@ -346,13 +346,6 @@ fn person(actor: Actor) -> Option<u32> {
         Actor::Person(uid) => Some(uid),
         Actor::Daemon | Actor::Schedule => None,
     }
-}
-
-fn in_order(records: &[EntityId]) -> Vec<EntityId> {
-    let mut records = records.to_vec();
-    records.sort_unstable();
-    records.dedup();
-    records
 }
 
 impl super::Small {

@@ -4,7 +4,7 @@ use retention_core::control::{Accepted, ErrorCode, ExitCode, HandOver, Line, Ope
 use serde_json::json;
 
 use super::{Call, Context, refuse, store, text};
-use crate::args::Export;
+use crate::args::export::Export;
 use crate::exit::{Cause, Doing, Failure};
 
 pub(super) const COLUMNS: &[&str] = &[

@@ -10,7 +10,7 @@ use retention_core::view::PlanState;
 use serde_json::json;
 
 use super::{Call, Context, query, refuse};
-use crate::args::Plan;
+use crate::args::plan::Plan;
 use crate::exit::{Cause, Doing, Failure};
 
 pub(super) const COLUMNS: &[&str] =

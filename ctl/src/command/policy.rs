@@ -11,7 +11,7 @@ use retention_core::policy::{FILE_BYTES_MAX, FILES_MAX, PolicyError, PolicyFile,
 use serde_json::json;
 
 use super::{Call, Context, refuse, status::findings};
-use crate::args::{ExplainArgs, Policy};
+use crate::args::policy::{ExplainArgs, Policy};
 use crate::exit::{Cause, Doing, Failure};
 use crate::render::printable;
 

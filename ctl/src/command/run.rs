@@ -6,7 +6,7 @@ use retention_core::view::RunState;
 use serde_json::{Value, json};
 
 use super::{Bar, Call, Context, plan, refuse};
-use crate::args::Run;
+use crate::args::run::Run;
 use crate::exit::{Cause, Doing, Failure};
 use crate::render::printable;
 

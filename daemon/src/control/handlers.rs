@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::response::Response;
 use retention_core::control::{Accepted, ActorName, Cursor, ErrorCode, ListQuery, WAIT_SECONDS_MAX};
 use retention_core::event::{Actor, Draft, Event, stream_of_daemon, stream_of_position};
-use retention_core::id::{EntityId, Position};
+use retention_core::id::Position;
 use retention_core::view::{Condition, Views};
 use serde::Serialize;
 
@@ -189,13 +189,6 @@ async fn check_approver(control: &Shared, caller: &Caller, policy: String) -> Re
         }
         Some(_) | None => Ok(()),
     }
-}
-
-/// Entities that a person named, ascending and each once.
-fn in_order(mut entities: Vec<EntityId>) -> Vec<EntityId> {
-    entities.sort_unstable();
-    entities.dedup();
-    entities
 }
 
 /// Nothing has that name.

@@ -13,7 +13,7 @@ use retention_core::control::{
 use retention_core::event::operation::RecordsOpened;
 use retention_core::event::subject::{RequestKind, SubjectIdentified, SubjectRequested};
 use retention_core::event::{Actor, Draft, Event, stream_of_daemon, stream_of_position};
-use retention_core::id::{EntityId, Handle, Position, RequestId};
+use retention_core::id::{EntityId, Handle, Position, RequestId, in_order};
 use retention_core::record::{Kind, Relation};
 use retention_core::subject::find::{Found, Tie};
 use retention_core::subject::{self, Certainty, IdentifierError, IdentifierKind, Mark, SoughtMark, Whose, each_mark};
@@ -89,8 +89,7 @@ pub fn identify(
         let left = views.left_of(&request);
         known.into_iter().filter(|record| left.binary_search(record).is_err()).collect::<Vec<_>>()
     }));
-    records.sort_unstable();
-    records.dedup();
+    let records = in_order(records);
     if records.is_empty() {
         let message = "nothing that is stored is surely theirs; nothing was recorded";
         return Err(ErrorBody::saying(ErrorCode::WrongState, message).hint(format!(
@@ -292,26 +291,17 @@ fn follow(store: &Store, found: &mut Found) -> Result<(), ErrorBody> {
             own.chain(views.links.to(record)).filter(|(_, other)| *other != record).collect()
         })
     };
-    let failed = std::cell::RefCell::new(None);
     let abouts = |record| {
         let about: Vec<EntityId> = store.view(|views| {
             let about = views.links.of(record).filter(|link| link.relation == Relation::About);
             about.map(|link| link.to).collect()
         });
         // What it names and is gone, or was never seen, is about somebody too.
-        match store.record(record) {
-            Ok(opened) => {
-                let named = opened?.links.iter().filter(|link| link.relation == Relation::About).count();
-                (named == about.len()).then_some(about)
-            }
-            Err(error) => {
-                failed.borrow_mut().get_or_insert(error);
-                None
-            }
-        }
+        let Some(opened) = store.record(record)? else { return Ok(None) };
+        let named = opened.links.iter().filter(|link| link.relation == Relation::About).count();
+        Ok((named == about.len()).then_some(about))
     };
-    found.follow(neighbours, abouts);
-    failed.into_inner().map_or(Ok(()), |error| Err(unreadable(error)))
+    found.follow(neighbours, abouts).map_err(unreadable)
 }
 
 /// Looks for the other identifiers that stand in the person's own records. What bears one is shown, never taken.

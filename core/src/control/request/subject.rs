@@ -189,16 +189,6 @@ pub struct RestrictionQuery {
     pub show: RestrictionsWanted,
 }
 
-macro_rules! nameless_debug {
-    ($($name:ident)*) => {$(
-        impl std::fmt::Debug for $name {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.debug_struct(stringify!($name)).finish_non_exhaustive()
-            }
-        }
-    )*};
-}
-
-nameless_debug!(
+hide_free_text!(
     SoughtSubject AskForSubject IdentifySubject ExceptErasure PackageSubject HandOver CompleteRequest PlaceRestriction
 );

@@ -13,7 +13,7 @@ use retention_core::event::Event;
 use retention_core::event::hold::{
     DisposalPaused, DisposalResumed, HoldPlaced, HoldReleased, PauseScope, StandingQuery,
 };
-use retention_core::id::{EntityId, HoldId, RequestId};
+use retention_core::id::{EntityId, HoldId, RequestId, in_order};
 use retention_core::time::{Align, Period, Timestamp, Zone};
 use retention_core::view::{Condition, Hold, Views};
 
@@ -21,7 +21,7 @@ use super::super::answer::{Batch, Wanted, list as answer_list};
 use super::super::error::ApiError;
 use super::super::input::{Argument, Asked, Body, check_reason, check_text};
 use super::super::log;
-use super::{About, Caller, Shared, in_order, not_found};
+use super::{About, Caller, Shared, not_found};
 
 /// How long a hold protects after its release when nothing is said, in days.
 const DELAY_DAYS: u32 = 30;

@@ -11,14 +11,14 @@ use retention_core::control::{
 };
 use retention_core::event::Event;
 use retention_core::event::restriction::{RestrictionLifted, RestrictionPlaced};
-use retention_core::id::{EntityId, RestrictionId};
+use retention_core::id::{EntityId, RestrictionId, in_order};
 use retention_core::view::{Condition, EntityState, Views};
 
 use super::super::answer::{Batch, Wanted, list as answer_list};
 use super::super::error::ApiError;
 use super::super::input::{Argument, Asked, Body, check_reason};
 use super::super::log::{self, Log};
-use super::{About, Caller, Shared, in_order, not_found};
+use super::{About, Caller, Shared, not_found};
 
 pub(crate) async fn place(
     State(control): State<Shared>,

@@ -15,7 +15,7 @@ use retention_core::event::subject::{
     ErasureExcepted, ErasureExceptionEnded, RecipientTold, RequestKind, SubjectRequestCompleted, SubjectRequestExtended,
 };
 use retention_core::event::{Actor, Event};
-use retention_core::id::{EntityId, Position, RequestId, SagaId};
+use retention_core::id::{EntityId, Position, RequestId, SagaId, in_order};
 use retention_core::time::Timestamp;
 use retention_core::view::{Bundle, Condition, SubjectRequest, Views};
 
@@ -24,7 +24,7 @@ use super::super::error::ApiError;
 use super::super::input::{Argument, Asked, Body, check_reason, check_text};
 use super::super::log::{self, Log};
 use super::super::subjects::months_after;
-use super::{About, Caller, Shared, entity, in_order, not_found};
+use super::{About, Caller, Shared, entity, not_found};
 
 /// What nobody can name: bytes for whoever asked.
 const BYTES: &str = "application/octet-stream";
