@@ -12,6 +12,7 @@ use crate::{Outcome, Setting, data, figure};
 
 pub(crate) mod append;
 pub(crate) mod evidence;
+pub(crate) mod filter;
 pub(crate) mod history;
 pub(crate) mod intake;
 pub(crate) mod memory;
@@ -31,6 +32,7 @@ pub(crate) fn all(setting: &Setting) -> Outcome<()> {
         memory::run,
         history::run,
         policy_diff::run,
+        filter::run,
         evidence::run,
     ] {
         claim(setting)?;

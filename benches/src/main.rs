@@ -50,6 +50,8 @@ enum Command {
     History(Setting),
     /// What a changed set of policies would dispose of.
     PolicyDiff(Setting),
+    /// A selection by a filter of three leaves, beside SQLite.
+    Filter(Setting),
     /// The tree over the log: growing, proving, checking.
     Evidence(Setting),
     /// All of them.
@@ -87,6 +89,7 @@ fn main() -> std::process::ExitCode {
         Command::Memory(setting) => claim::memory::run(&setting),
         Command::History(setting) => claim::history::run(&setting),
         Command::PolicyDiff(setting) => claim::policy_diff::run(&setting),
+        Command::Filter(setting) => claim::filter::run(&setting),
         Command::Evidence(setting) => claim::evidence::run(&setting),
         Command::All(setting) => claim::all(&setting),
     };

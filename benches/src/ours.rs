@@ -32,6 +32,10 @@ pub(crate) const POLICIES: [(&str, &str); 2] = [
     ("contacts-old-buyers.toml", include_str!("policy/contacts-old-buyers.toml")),
 ];
 
+/// A policy with a filter of three leaves, which is never active: its id and text. All that it selects is due.
+pub(crate) const THREE_LEAVES: (&str, &str) =
+    ("contacts-three-leaves", include_str!("policy/contacts-three-leaves.toml"));
+
 /// The mapping of the generated file.
 pub(crate) const MAPPING: &str = include_str!("policy/mapping.toml");
 

@@ -13,13 +13,15 @@ use retention_core::event::saga::Step as ScriptStep;
 use retention_core::event::{Actor, Draft, Event, stream_of_daemon};
 use retention_core::evidence::checkpoint::keys_of;
 use retention_core::evidence::tree::{Frontier, leaf};
-use retention_core::id::{EntityId, PlanId, Position};
+use retention_core::id::{EntityId, LayoutId, PlanId, Position};
+use retention_core::policy::{Assessment, BoundSet, PolicyFile, PolicySet};
+use retention_core::record::Layout;
 use retention_core::time::Timestamp;
 use retention_core::view::{Condition, PlanState};
 use retentiond::clock::ManualClock;
 use retentiond::control::{Audience, judgement, subjects};
 use retentiond::stage::Step;
-use retentiond::store::Store;
+use retentiond::store::{Store, state::facts};
 use retentiond::store::tree::Tree;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -27,7 +29,7 @@ use serde::{Deserialize, Serialize};
 use crate::Outcome;
 use crate::data::Random;
 use crate::figure::{self, Memory, Stopwatch, cpu_seconds};
-use crate::ours::{DUE_AT, Ours, POLICIES, POLICY, Place, TAKEN_IN_AT};
+use crate::ours::{DUE_AT, Ours, POLICIES, POLICY, Place, TAKEN_IN_AT, THREE_LEAVES};
 
 /// What a process does.
 #[derive(clap::Args)]
@@ -54,6 +56,8 @@ enum What {
     History { place: PathBuf },
     /// Compares a set of policies with the active one.
     PolicyDiff { place: PathBuf },
+    /// Selects by a filter of three leaves.
+    Filter { place: PathBuf },
     /// Explains entities picked at random.
     Explain { place: PathBuf },
     /// Looks for one person.
@@ -135,6 +139,7 @@ pub(crate) fn run(args: &Args) -> Outcome<()> {
         What::Purge { place: at } => purge(&place(at)),
         What::History { place: at } => history(&place(at)),
         What::PolicyDiff { place: at } => policy_diff(&place(at)),
+        What::Filter { place: at } => filter(&place(at)),
         What::Explain { place: at } => explain(&place(at)),
         What::FindPerson { place: at } => find_person(&place(at)),
         What::Evidence { place: at } => evidence(&place(at)),
@@ -324,6 +329,71 @@ fn policy_diff(place: &Place) -> Outcome<()> {
     }
     ours.close()?;
     tell(&Calls { ms })
+}
+
+/// What a selection by a filter took.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Selected {
+    /// Entities that were looked at.
+    pub(crate) entities: u64,
+    /// Those that the filter selects.
+    pub(crate) selected: u64,
+    /// Seconds of the filter alone, on one core, with the records at hand.
+    pub(crate) filter_seconds: f64,
+    /// Seconds from the question to the answer, with reading, opening and judging on all cores.
+    pub(crate) whole_seconds: f64,
+    /// Processor seconds of that.
+    pub(crate) whole_cpu: f64,
+}
+
+/// How many records are at hand at a time.
+const AT_HAND: u32 = 10_000;
+
+fn filter(place: &Place) -> Outcome<()> {
+    let ours = Ours::open(place, DUE_AT)?;
+    let (name, text) = THREE_LEAVES;
+    let set = PolicySet::check(&[PolicyFile { stem: name, text }]).map_err(|errors| format!("{errors:?}"))?;
+    let (mut entities, mut selected, mut filter_seconds) = (0, 0, 0.0);
+    let mut bound: BTreeMap<LayoutId, (Layout, BoundSet)> = BTreeMap::new();
+    let numbers = ours.store.view(|views| views.entities.bound());
+    for from in (0..numbers).step_by(AT_HAND as usize) {
+        let at_hand: Vec<EntityId> = (from..numbers.min(from + AT_HAND)).map(EntityId).collect();
+        let subjects = ours.store.subjects(&at_hand);
+        let versions: Vec<Position> = subjects.iter().map(|subject| subject.row.version).collect();
+        let records = ours.store.records_at(&versions)?;
+        for record in records.iter().flatten() {
+            if !bound.contains_key(&record.layout) {
+                let layout = ours.store.view(|views| views.small.layouts.get(record.layout).cloned());
+                let layout = layout.ok_or("a layout is missing")?;
+                let sets = set.bind(&layout);
+                bound.insert(record.layout, (layout, sets));
+            }
+        }
+        let watch = Stopwatch::start();
+        for (subject, record) in subjects.iter().zip(&records) {
+            let Some(record) = record else { continue };
+            let Some((layout, set)) = bound.get(&record.layout) else { continue };
+            let facts = facts(layout, record, &subject.row, subject.open_deals);
+            for policy in set.policies().iter().filter(|policy| !policy.is_elsewhere()) {
+                entities += 1;
+                selected += u64::from(policy.assess(&facts) != Assessment::OutOfScope);
+            }
+        }
+        filter_seconds += watch.seconds();
+    }
+    let mut files: Vec<PolicyFileText> = Vec::new();
+    for (name, text) in POLICIES.iter().copied().chain([THREE_LEAVES]) {
+        files.push(PolicyFileText { name: name.to_owned(), text: text.to_owned() });
+    }
+    let (watch, cpu) = (Stopwatch::start(), cpu_seconds()?);
+    let rows = judgement::diff(&ours.store, &files, DUE_AT).map_err(|error| format!("{error:?}"))?;
+    let (whole_seconds, whole_cpu) = (watch.seconds(), cpu_seconds()? - cpu);
+    let due = rows.iter().find(|row| row.policy == name).map(|row| row.newly_due);
+    if due != Some(selected) {
+        return Err(format!("the filter selects {selected}, the comparison {due:?}").into());
+    }
+    ours.close()?;
+    tell(&Selected { entities, selected, filter_seconds, whole_seconds, whole_cpu })
 }
 
 fn explain(place: &Place) -> Outcome<()> {

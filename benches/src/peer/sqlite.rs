@@ -50,3 +50,35 @@ pub(crate) fn intake(dir: &Path, rows: u64) -> Outcome<f64> {
     }
     Ok(watch.seconds() - making)
 }
+
+const CONTACTS: &str = "
+    PRAGMA synchronous = OFF;
+    PRAGMA cache_size = -1000000;
+    CREATE TABLE contact (id TEXT, name TEXT, email TEXT, phone TEXT, company TEXT, city TEXT, title TEXT, created TEXT,
+        modified TEXT, notes TEXT);
+";
+
+/// What `contacts-three-leaves.toml` selects.
+const THREE_LEAVES: &str = "SELECT count(*) FROM contact WHERE modified < '2025-06-01' AND instr(company, 'a') > 0
+    AND title IN ('Buyer', 'Owner')";
+
+/// Fills a plain table of the cells, all of it in its cache, and returns the seconds of a selection, and its count. No
+/// index helps either side.
+pub(crate) fn select(dir: &Path, rows: u64) -> Outcome<(f64, u64)> {
+    let mut connection = Connection::open(dir.join("select.sqlite"))?;
+    connection.execute_batch(CONTACTS)?;
+    let transaction = connection.transaction()?;
+    {
+        let (mut contacts, mut contact) = (Contacts::new(rows), Contact::default());
+        let mut insert = transaction.prepare("INSERT INTO contact VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)")?;
+        while contacts.next_into(&mut contact) {
+            insert.execute(rusqlite::params_from_iter(contact.line.split(',')))?;
+        }
+    }
+    transaction.commit()?;
+    let count = |connection: &Connection| connection.query_row(THREE_LEAVES, [], |row| row.get::<_, u64>(0));
+    count(&connection)?;
+    let watch = Stopwatch::start();
+    let selected = count(&connection)?;
+    Ok((watch.seconds(), selected))
+}
