@@ -21,8 +21,8 @@ use retention_core::view::{Condition, PlanState};
 use retentiond::clock::ManualClock;
 use retentiond::control::{Audience, judgement, subjects};
 use retentiond::stage::Step;
-use retentiond::store::{Store, state::facts};
 use retentiond::store::tree::Tree;
+use retentiond::store::{Store, state::facts};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
