@@ -15,6 +15,7 @@ pub(crate) mod evidence;
 pub(crate) mod filter;
 pub(crate) mod history;
 pub(crate) mod intake;
+pub(crate) mod mail;
 pub(crate) mod memory;
 pub(crate) mod nothing_due;
 pub(crate) mod open;
@@ -33,6 +34,7 @@ pub(crate) fn all(setting: &Setting) -> Outcome<()> {
         history::run,
         policy_diff::run,
         filter::run,
+        mail::run,
         evidence::run,
     ] {
         claim(setting)?;

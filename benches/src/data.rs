@@ -41,7 +41,8 @@ impl Random {
         self.next() % bound.max(1)
     }
 
-    fn text(&mut self, out: &mut String, bytes: usize) {
+    /// Appends so many letters and digits.
+    pub(crate) fn text(&mut self, out: &mut String, bytes: usize) {
         let mut bits = 0;
         for n in 0..bytes {
             if n % 10 == 0 {

@@ -18,6 +18,8 @@ use clap::{Parser, Subcommand};
 mod claim;
 mod data;
 mod figure;
+mod letters;
+mod mailbox;
 mod ours;
 mod part;
 mod peer;
@@ -52,6 +54,8 @@ enum Command {
     PolicyDiff(Setting),
     /// A selection by a filter of three leaves, beside SQLite.
     Filter(Setting),
+    /// Old mail removed from a real Dovecot, beside the programs that people use for it.
+    Mail(Setting),
     /// The tree over the log: growing, proving, checking.
     Evidence(Setting),
     /// All of them.
@@ -90,6 +94,7 @@ fn main() -> std::process::ExitCode {
         Command::History(setting) => claim::history::run(&setting),
         Command::PolicyDiff(setting) => claim::policy_diff::run(&setting),
         Command::Filter(setting) => claim::filter::run(&setting),
+        Command::Mail(setting) => claim::mail::run(&setting),
         Command::Evidence(setting) => claim::evidence::run(&setting),
         Command::All(setting) => claim::all(&setting),
     };

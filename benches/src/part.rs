@@ -29,6 +29,7 @@ use serde::{Deserialize, Serialize};
 use crate::Outcome;
 use crate::data::Random;
 use crate::figure::{self, Memory, Stopwatch, cpu_seconds};
+use crate::mailbox;
 use crate::ours::{DUE_AT, Ours, POLICIES, POLICY, Place, TAKEN_IN_AT, THREE_LEAVES};
 
 /// What a process does.
@@ -62,6 +63,8 @@ enum What {
     Explain { place: PathBuf },
     /// Looks for one person.
     FindPerson { place: PathBuf },
+    /// Purges old mail from mailboxes on a server.
+    MailPurge { place: PathBuf, mailboxes: PathBuf },
     /// Grows the tree over the log, and proves and checks it.
     Evidence { place: PathBuf },
 }
@@ -142,6 +145,7 @@ pub(crate) fn run(args: &Args) -> Outcome<()> {
         What::Filter { place: at } => filter(&place(at)),
         What::Explain { place: at } => explain(&place(at)),
         What::FindPerson { place: at } => find_person(&place(at)),
+        What::MailPurge { place: at, mailboxes } => tell(&mailbox::purge(&place(at), &mailbox::read(mailboxes)?)?),
         What::Evidence { place: at } => evidence(&place(at)),
     }
 }
@@ -276,7 +280,7 @@ fn purge(place: &Place) -> Outcome<()> {
 }
 
 /// Names what the stage has just recorded.
-fn newest_step(store: &Store) -> Outcome<String> {
+pub(crate) fn newest_step(store: &Store) -> Outcome<String> {
     let newest = store.read(store.view(|views| views.position))?;
     Ok(match newest.as_ref().and_then(|recorded| recorded.event()) {
         Some(Event::StepSucceeded(body)) => match body.step {

@@ -24,6 +24,7 @@ use std::fmt;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock};
 
@@ -324,6 +325,17 @@ impl Server {
         };
         let parts: Vec<&str> = std::iter::once(owner.name.as_str()).chain(path.iter().copied()).collect();
         format!("{root}{}", parts.join(separator))
+    }
+
+    /// Puts the mail of one mailbox of Dovecot into another that is empty, with all dates and numbers.
+    ///
+    /// # Panics
+    /// When that fails, or on another server.
+    pub fn copy_mail(&self, from: &Account, to: &Account) {
+        assert_eq!(self.kind, Kind::Dovecot, "only Dovecot keeps mail as files that can be copied");
+        let mail = |account: &Account| self.path("mail").join(&account.name);
+        let copied = Command::new("cp").arg("-a").arg(mail(from)).arg(mail(to)).status();
+        assert!(copied.expect("cp").success(), "the mail cannot be copied");
     }
 
     /// Logs in as the owner of a mailbox.

@@ -1,0 +1,29 @@
+"""Takes mail by LMTP into files while pullimap hands it over."""
+import pathlib, subprocess, sys
+from aiosmtpd.controller import Controller
+from aiosmtpd.lmtp import LMTP
+
+out, config = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
+
+
+class Sink:
+    count = 0
+
+    async def handle_DATA(self, server, session, envelope):
+        self.count += 1
+        (out / f"{self.count}.eml").write_bytes(envelope.content)
+        return "250 taken"
+
+
+class Taker(Controller):
+    def factory(self):
+        return LMTP(self.handler, data_size_limit=None)
+
+
+taker = Taker(Sink(), hostname="127.0.0.1", port=0)
+taker.start()
+port = taker.server.sockets[0].getsockname()[1]
+config.write_text(config.read_text().replace("@PORT@", str(port)))
+ended = subprocess.run(["pullimap", f"--config={config}", "--quiet", "a"], stderr=sys.stderr)
+taker.stop()
+sys.exit(ended.returncode)
