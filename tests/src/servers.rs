@@ -40,7 +40,7 @@ pub use self::truth::{Folder, Stored};
 const MAIL_ID: u32 = 8;
 
 /// How many mailboxes a server has for [`Server::mailbox`].
-const POOL_SIZE: u32 = 2_000;
+const POOL_SIZE: u32 = 2_200;
 
 /// Which program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
