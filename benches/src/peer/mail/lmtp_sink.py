@@ -1,5 +1,5 @@
 """Takes mail by LMTP into files while pullimap hands it over."""
-import pathlib, subprocess, sys
+import pathlib, socket, subprocess, sys
 from aiosmtpd.controller import Controller
 from aiosmtpd.lmtp import LMTP
 
@@ -20,9 +20,10 @@ class Taker(Controller):
         return LMTP(self.handler, data_size_limit=None)
 
 
-taker = Taker(Sink(), hostname="127.0.0.1", port=0)
+with socket.create_server(("127.0.0.1", 0)) as free:
+    port = free.getsockname()[1]
+taker = Taker(Sink(), hostname="127.0.0.1", port=port)
 taker.start()
-port = taker.server.sockets[0].getsockname()[1]
 config.write_text(config.read_text().replace("@PORT@", str(port)))
 ended = subprocess.run(["pullimap", f"--config={config}", "--quiet", "a"], stderr=sys.stderr)
 taker.stop()
