@@ -201,6 +201,7 @@ fn mailroom(ours: &Ours, mailboxes: &Mailboxes) -> Outcome<Arc<dyn Mailroom>> {
         form: LoginForm::OwnPassword,
         admin: None,
         doveadm: None,
+        batches: None,
     };
     let directory = Arc::new(Directory { server: Arc::new(server), registered });
     let connector = Arc::new(Connector::new(Arc::new(WallClock), Arc::new(|| 0x5eed)));

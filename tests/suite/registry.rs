@@ -1,11 +1,18 @@
 //! Mailboxes are registered, registered anew, and removed, with a crash at every flush: a credential that is needed can be
 //! opened, one that is not is destroyed, and nothing is registered by halves.
 
-use retention_core::event::Event;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use retention_core::event::{Actor, Event};
 use retention_core::id::{Digest, EntityId};
 use retention_core::mailbox::LoginForm;
 use retention_tests::crash::Remains;
 use retention_tests::world::{REQUESTER, Stage, Stepped, World};
+use retentiond::config::{MailServer, MailTls};
+use retentiond::stage::intake::batch_file::BatchFiles;
 use retentiond::stage::intake::registry::{Registrar, Registration, RegistryError};
 use retentiond::store::vault::KeyState;
 use zeroize::Zeroizing;
@@ -144,4 +151,136 @@ fn credentials_survive_a_crash_at_every_flush() {
     for remains in [Remains::Lost, Remains::Torn, Remains::Kept, Remains::Flushed] {
         crash_everywhere(remains);
     }
+}
+
+/// A folder of batches, and the stage that looks into it.
+struct Dropped {
+    world: World,
+    dir: tempfile::TempDir,
+    stage: BatchFiles,
+}
+
+impl Dropped {
+    fn new() -> Self {
+        let (world, dir) = (World::new("P1D"), tempfile::tempdir().unwrap());
+        let registrar = Arc::new(Registrar::new(world.store().clone()));
+        let mut stage = BatchFiles::new(registrar, Arc::new(world.clock.clone()));
+        stage.serve(&[Arc::new(MailServer {
+            name: "mail".to_owned(),
+            host: "localhost".to_owned(),
+            port: 993,
+            tls: MailTls::Implicit,
+            ca_file: None,
+            tls_name: "localhost".to_owned(),
+            max_connections: 1,
+            form: LoginForm::OwnPassword,
+            admin: None,
+            batches: Some(dir.path().to_owned()),
+            doveadm: None,
+        })]);
+        Self { world, dir, stage }
+    }
+
+    fn put(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.dir.path().join(name);
+        fs::write(&path, text).unwrap();
+        path
+    }
+
+    /// Looks twice, with time for a file to be still between.
+    fn look(&mut self) {
+        for _ in 0..2 {
+            self.stage.step().unwrap();
+            self.world.clock.advance(Duration::from_secs(3));
+        }
+    }
+
+    fn files(&self) -> Vec<String> {
+        let names = fs::read_dir(self.dir.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut names: Vec<String> = names.map(|name| name.into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    fn registered(&self) -> usize {
+        self.world.store().view(|views| views.small.registry.iter().count())
+    }
+}
+
+/// A batch whose rows log in as the users themselves.
+fn batch(rows: &[(&str, &str)]) -> String {
+    let rows: String = rows.iter().map(|(user, secret)| format!("{user}@example.org,{user},{secret}\r\n")).collect();
+    format!("EmailAddress,UserName,Password\r\n{rows}")
+}
+
+#[test]
+fn a_batch_that_is_dropped_registers_its_mailboxes_and_is_destroyed() {
+    let mut dropped = Dropped::new();
+    let text = batch(&[("PLAINTEXT-MARKER-a", SECRETS[0]), ("PLAINTEXT-MARKER-b", SECRETS[1])]);
+    let path = dropped.put("wave.CSV", &text);
+    dropped.put("notes.txt", "somebody's own");
+    // Another name for the same bytes shows that they are overwritten, and not only unlinked.
+    let second_name = dropped.dir.path().join("kept");
+    fs::hard_link(&path, &second_name).unwrap();
+    dropped.stage.step().unwrap();
+    assert_eq!(dropped.registered(), 0, "it may still be growing");
+    dropped.world.clock.advance(Duration::from_secs(3));
+    dropped.look();
+    assert_eq!(dropped.files(), ["kept", "notes.txt"]);
+    assert_eq!(fs::read(&second_name).unwrap(), vec![0; text.len()]);
+    assert_eq!(dropped.registered(), 2);
+    let log = dropped.world.log();
+    let told = log.iter().find(|recorded| matches!(recorded.event(), Some(Event::MigrationBatchImported(_)))).unwrap();
+    assert_eq!(told.envelope.actor, Actor::Person(rustix::process::getuid().as_raw()), "the owner of the file");
+    let Some(Event::MigrationBatchImported(body)) = told.event() else { unreachable!() };
+    assert_eq!((body.mailboxes, body.credentials, body.content), (2, 2, Digest::of(text.as_bytes())));
+    let secrets: Vec<_> = log
+        .iter()
+        .filter_map(|recorded| match recorded.event() {
+            Some(Event::CredentialStored(body)) => Some(body.secret.clone().into_text().to_string()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(secrets, &SECRETS[..2]);
+}
+
+#[test]
+fn a_dropped_batch_with_a_fault_registers_nothing_until_it_is_mended() {
+    let mut dropped = Dropped::new();
+    let good = batch(&[("PLAINTEXT-MARKER-a", SECRETS[0])]);
+    let bad = format!("{good}nobody,a*b*c,{}\r\n", SECRETS[1]);
+    dropped.put("wave.csv", &bad);
+    std::os::unix::fs::symlink("/etc/passwd", dropped.dir.path().join("link.csv")).unwrap();
+    dropped.look();
+    assert_eq!(dropped.registered(), 0);
+    assert_eq!(dropped.files(), ["link.csv", "wave.csv", "wave.csv.refused.txt"]);
+    let list = dropped.dir.path().join("wave.csv.refused.txt");
+    let said = fs::read_to_string(&list).unwrap();
+    assert!(said.contains("line 3") && !said.contains(SECRETS[1]), "{said}");
+    // The same file is not refused a second time.
+    fs::remove_file(&list).unwrap();
+    dropped.look();
+    assert_eq!(dropped.files(), ["link.csv", "wave.csv"]);
+    dropped.put("wave.csv", "\u{feff}EmailAddress\r\n");
+    dropped.look();
+    assert!(list.exists());
+    dropped.put("wave.csv", &good);
+    dropped.look();
+    assert_eq!((dropped.registered(), dropped.files()), (1, vec!["link.csv".to_owned()]));
+}
+
+#[test]
+fn a_batch_whose_file_outlived_its_registration_is_registered_anew_and_destroyed() {
+    let mut dropped = Dropped::new();
+    let text = batch(&[("PLAINTEXT-MARKER-a", SECRETS[0])]);
+    dropped.put("wave.csv", &text);
+    dropped.look();
+    // As a crash right behind the registration would leave it.
+    dropped.put("wave.csv", &text);
+    dropped.look();
+    assert_eq!(dropped.files(), [] as [&str; 0]);
+    settle(&mut dropped.world);
+    let mailbox = dropped.world.store().view(|views| views.small.registry.iter().next().map(|(entity, _)| entity));
+    let credential = credential_of(&dropped.world, mailbox.unwrap()).unwrap();
+    assert_eq!(secret_of(&dropped.world, credential).as_deref(), Some(SECRETS[0]));
 }

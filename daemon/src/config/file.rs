@@ -149,6 +149,7 @@ pub(super) struct Server {
     pub(super) domain: Written<String>,
     pub(super) admin: Written<Admin>,
     pub(super) doveadm: Written<Doveadm>,
+    pub(super) batches: Written<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

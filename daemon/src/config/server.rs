@@ -29,6 +29,8 @@ pub struct MailServer {
     pub form: LoginForm,
     /// Who logs in for mailboxes that have no credential of their own.
     pub admin: Option<MailAdmin>,
+    /// The folder into which migration batches of its mailboxes are dropped.
+    pub batches: Option<PathBuf>,
     /// The administration interface of Dovecot.
     pub doveadm: Option<Doveadm>,
 }

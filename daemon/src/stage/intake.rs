@@ -36,6 +36,7 @@ use crate::store::durable_file::DurableFileError;
 use crate::store::{AppendError, Store};
 
 mod batch;
+pub mod batch_file;
 mod gone;
 mod links;
 pub mod mail;

@@ -8,6 +8,8 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
+
 /// The mode of files: for the daemon's user alone.
 const FILE_MODE: u32 = 0o600;
 
@@ -180,12 +182,14 @@ pub fn read_bounded(path: &Path, max: u64, role: &'static str) -> Result<Option<
     Ok(Some(bytes))
 }
 
-/// Overwrites a file with zeros, flushes it, and removes it.
+/// Overwrites a file with zeros, flushes it, and removes it. A link is not followed.
 ///
 /// # Errors
 /// When any step fails; it may be overwritten then, and still be there.
 pub fn discard(path: &Path, role: &'static str) -> Result<(), DurableFileError> {
-    let mut file = OpenOptions::new().write(true).open(path).map_err(failed(role, FileAction::Open))?;
+    let flags = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or_default();
+    let mut file =
+        OpenOptions::new().write(true).custom_flags(flags).open(path).map_err(failed(role, FileAction::Open))?;
     let bytes = file.metadata().map_err(failed(role, FileAction::Read))?.len();
     io::copy(&mut io::repeat(0).take(bytes), &mut file).map_err(failed(role, FileAction::Write))?;
     file.sync_all().map_err(failed(role, FileAction::Sync))?;

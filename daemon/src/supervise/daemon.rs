@@ -39,6 +39,7 @@ use crate::control::{self, Accounts, Control, ControlSocket};
 use crate::diagnostics::{self, LevelHandle};
 use crate::halt::Halt;
 use crate::stage::intake::Intake;
+use crate::stage::intake::batch_file::BatchFiles;
 use crate::stage::intake::mail::MailIntake;
 use crate::stage::intake::permission::PermissionIntake;
 use crate::stage::intake::registry::Registrar;
@@ -264,7 +265,8 @@ impl Life<'_> {
             permissions: access,
             mover: Arc::new(ImapMover::new(Arc::clone(&connector), directory.clone())),
         };
-        let mailboxes = Arc::new(Mailboxes { registrar: Registrar::new(Arc::clone(store)), directory, connector });
+        let registrar = Arc::new(Registrar::new(Arc::clone(store)));
+        let mailboxes = Arc::new(Mailboxes { registrar: Arc::clone(&registrar), directory, connector });
         let evidence = Evidence::open(store, clock, &self.config, &self.halt);
         let notices = Notices::open(store, clock, &self.config.read(), &keys, &self.halt)
             .map_err(|error| (error.to_string(), ExitCode::Unexpected))?;
@@ -284,6 +286,15 @@ impl Life<'_> {
                 let mut workers = self
                     .start_stages(store, &shared, &hints, policies, outside, evidence.stages)
                     .map_err(unexpected)?;
+                let mut batches = BatchFiles::new(registrar, Arc::clone(clock));
+                let live = Arc::clone(&self.config);
+                workers.push(
+                    worker::start("batches", shared.clone(), None, Arc::clone(&hints.batches), move || {
+                        batches.serve(&live.read().servers);
+                        Ok(batches.step()?)
+                    })
+                    .map_err(unexpected)?,
+                );
                 for mut stage in notices.stages {
                     let (log, hint) = (Some(store.subscribe()), Arc::clone(&hints.none));
                     let worker = worker::start("notify", shared.clone(), log, hint, move || stage.step());
@@ -459,10 +470,11 @@ impl Life<'_> {
         });
     }
 
-    /// Watches the drop folders, the policies and the configuration, as the configuration in force names them.
-    fn watch(&self, hints: &Hints) -> [DirectoryWatch; 3] {
+    /// Watches the drop folders, those of migration batches, the policies and the configuration, as the configuration in force names them.
+    fn watch(&self, hints: &Hints) -> [DirectoryWatch; 4] {
         let config = self.config.read();
         let drops: Vec<PathBuf> = config.sources.iter().map(|source| source.drop_dir.clone()).collect();
+        let batches = config.servers.iter().filter_map(|server| server.batches.as_deref());
         let policies = std::iter::once(config.policies.dir.as_path());
         [
             DirectoryWatch::on(
@@ -470,6 +482,7 @@ impl Life<'_> {
                 Arc::clone(&hints.drops),
                 Arc::clone(&hints.renamed_in),
             ),
+            DirectoryWatch::on(batches, Arc::clone(&hints.batches), Arc::default()),
             DirectoryWatch::on(policies, Arc::clone(&hints.touched), Arc::default()),
             DirectoryWatch::on(config.path.parent().into_iter(), Arc::clone(&hints.config), Arc::default()),
         ]
@@ -536,7 +549,7 @@ impl Life<'_> {
     }
 
     /// Takes in what may change while the daemon runs; all or nothing. Watches what it names from then on.
-    fn reload(&self, hints: &Hints) -> [DirectoryWatch; 3] {
+    fn reload(&self, hints: &Hints) -> [DirectoryWatch; 4] {
         Notifier.reloading();
         let path = self.config.read().path.clone();
         let reloaded = Config::load(&path).and_then(|new| {
@@ -554,6 +567,7 @@ impl Life<'_> {
                 *hints.reloaded.lock() = true;
                 *hints.edited.lock() = true;
                 hints.drops.notify_one();
+                hints.batches.notify_one();
                 hints.policies.notify_one();
             }
             Err(error) => tracing::error!(%error, "the configuration is not valid; the old one stays in force"),
@@ -645,6 +659,8 @@ struct Outside {
 struct Hints {
     policies: Arc<Notify>,
     drops: Arc<Notify>,
+    /// Told when something in a folder of migration batches changes.
+    batches: Arc<Notify>,
     /// Never told: for stages that wait for the log and the clock alone.
     none: Arc<Notify>,
     /// What was renamed into a drop folder since it was last looked at.

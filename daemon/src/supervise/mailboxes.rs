@@ -15,15 +15,9 @@ use crate::stage::intake::IntakeError;
 use crate::stage::intake::registry::{Registrar, Registration, RegistryError};
 use crate::store::AppendError;
 
-/// The longest address, RFC 5321, 4.5.3.1.3, in bytes; user names are no longer.
-const ADDRESS_BYTES_MAX: usize = 320;
-
-/// The longest password or token, in bytes: access tokens have a few thousand.
-const SECRET_BYTES_MAX: usize = 16 * 1024;
-
 /// What is needed to look after mailboxes.
 pub(super) struct Mailboxes {
-    pub(super) registrar: Registrar,
+    pub(super) registrar: Arc<Registrar>,
     pub(super) directory: Arc<Directory>,
     pub(super) connector: Arc<Connector>,
 }
@@ -76,27 +70,21 @@ impl Mailboxes {
                 .hint("add it to config.toml and reload the daemon: systemctl reload retentiond")
         })?;
         let form = form_of(&server, wanted.login.as_deref(), wanted.separator, wanted.domain)?;
-        let address = text("address", wanted.address)?;
-        let user = wanted.user.map(|user| text("user", user)).transpose()?;
-        let admin = wanted.admin.map(|admin| text("admin", admin)).transpose()?;
-        let root = wanted.root.map(|root| text("root", root)).transpose()?;
-        if let Some(secret) = &secret
-            && (secret.is_empty() || secret.len() > SECRET_BYTES_MAX || secret.contains(['\0', '\r', '\n']))
-        {
-            return Err(bad(format!(
-                "the password is empty, longer than {SECRET_BYTES_MAX} bytes, or has more than one line; nothing was registered"
-            )));
+        let AddMailbox { address, user, admin, root, .. } = wanted;
+        let registration = Registration { server: server.name.clone(), address, user, form, admin, root, secret };
+        if let Some(fault) = registration.fault() {
+            return Err(bad(format!("{fault}; nothing was registered")));
         }
-        let used = form.as_ref().unwrap_or(&server.form);
+        let used = registration.form.as_ref().unwrap_or(&server.form);
         if used.identity() == Identity::Admin
             && *used != LoginForm::XOAuth2
-            && admin.is_none()
+            && registration.admin.is_none()
             && server.admin.is_none()
         {
             return Err(bad(format!("login {used} needs to know who the admin is; nothing was registered"))
                 .hint("say --admin NAME with --password-file FILE, or give the [[server]] an admin"));
         }
-        Ok(Registration { server: server.name.clone(), address, user, form, admin, root, secret })
+        Ok(registration)
     }
 
     /// Tries what purging and granting need. Nothing is changed in the mailbox.
@@ -226,15 +214,6 @@ fn of_number(error: ErrorBody, number: usize) -> ErrorBody {
     ErrorBody { message: format!("mailbox {number} of the request: {}", error.message), ..error }
 }
 
-fn text(what: &str, text: String) -> Result<String, ErrorBody> {
-    if text.trim().is_empty() || text.len() > ADDRESS_BYTES_MAX || text.chars().any(char::is_control) {
-        return Err(bad(format!(
-            "the {what} is empty, longer than {ADDRESS_BYTES_MAX} bytes, or holds control characters; nothing was registered"
-        )));
-    }
-    Ok(text)
-}
-
 /// Returns the form that was asked for; `None` for the server's own.
 fn form_of(
     server: &MailServer,
@@ -272,7 +251,7 @@ fn form_of(
                 _ => None,
             };
             match domain.or(usual).filter(|domain| !domain.is_empty()) {
-                Some(domain) => Ok(Some(LoginForm::Exchange { domain: text("domain", domain)? })),
+                Some(domain) => Ok(Some(LoginForm::Exchange { domain })),
                 None => Err(bad("login exchange needs the domain of Domain/Admin/User").hint("say --domain NAME")),
             }
         }
@@ -298,6 +277,7 @@ mod tests {
             form,
             admin: None,
             doveadm: None,
+            batches: None,
         }
     }
 

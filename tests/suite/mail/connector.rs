@@ -35,6 +35,7 @@ pub(super) fn reached(server: &Server, tls: MailTls) -> MailServer {
         form: LoginForm::OwnPassword,
         admin: None,
         doveadm: None,
+        batches: None,
     }
 }
 

@@ -47,6 +47,7 @@ fn reach(scripted: &Scripted) -> (ImapMailroom, ImapAccess) {
         max_connections: 4,
         form: LoginForm::OwnPassword,
         admin: None,
+        batches: None,
         doveadm: None,
     };
     let access = MailboxAccess {

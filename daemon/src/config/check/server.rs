@@ -68,6 +68,7 @@ impl Check<'_> {
             None => host.clone(),
         };
         let ca_file = self.path(server.ca_file);
+        let batches = self.path(server.batches);
         let form = self.form(server.login, server.separator, server.domain);
         let admin = server.admin.map(|admin| self.login("the admin", admin));
         let doveadm = server.doveadm.map(|doveadm| self.doveadm(doveadm));
@@ -89,6 +90,7 @@ impl Check<'_> {
             form,
             admin: admin.map_or(Some(None), |admin| admin.map(Some))?,
             doveadm: doveadm.map_or(Some(None), |doveadm| doveadm.map(Some))?,
+            batches,
         })
     }
 

@@ -66,6 +66,7 @@ impl Scripted {
                 form: form.clone(),
                 admin: None,
                 doveadm: None,
+                batches: None,
             }),
             user: "ada".to_owned(),
             form,

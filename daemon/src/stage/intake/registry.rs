@@ -23,6 +23,12 @@ use super::IntakeError;
 use super::rows::layout_id;
 use crate::store::{Prepared, Store};
 
+/// The longest address, RFC 5321, 4.5.3.1.3, in bytes; user names are no longer.
+const ADDRESS_BYTES_MAX: usize = 320;
+
+/// The longest password or token, in bytes: access tokens have a few thousand.
+const SECRET_BYTES_MAX: usize = 16 * 1024;
+
 /// The columns of a registered mailbox, in their order.
 const COLUMNS: [&str; 6] = ["address", "user", "login", "login_detail", "admin", "root"];
 
@@ -52,6 +58,33 @@ impl fmt::Debug for Registration {
 }
 
 impl Registration {
+    /// Says what in it can be no name or no password; `None` when it can be registered.
+    #[must_use]
+    pub fn fault(&self) -> Option<String> {
+        let domain = match &self.form {
+            Some(LoginForm::Exchange { domain }) => Some(domain),
+            _ => None,
+        };
+        let texts = [
+            ("address", Some(&self.address)),
+            ("user", self.user.as_ref()),
+            ("domain", domain),
+            ("admin", self.admin.as_ref()),
+            ("root", self.root.as_ref()),
+        ];
+        let is_bad =
+            |text: &str| text.trim().is_empty() || text.len() > ADDRESS_BYTES_MAX || text.chars().any(char::is_control);
+        let bad = texts.into_iter().find(|(_, text)| text.is_some_and(|text| is_bad(text)));
+        if let Some((what, _)) = bad {
+            return Some(format!(
+                "the {what} is empty, longer than {ADDRESS_BYTES_MAX} bytes, or holds control characters"
+            ));
+        }
+        let secret = self.secret.as_ref()?;
+        (secret.is_empty() || secret.len() > SECRET_BYTES_MAX || secret.contains(['\0', '\r', '\n']))
+            .then(|| format!("the password is empty, longer than {SECRET_BYTES_MAX} bytes, or has more than one line"))
+    }
+
     /// Reads what was registered from its record; the secret is elsewhere. `None` when it is none.
     #[must_use]
     pub fn of_record(server: &str, record: &EntityRecord) -> Option<Self> {
