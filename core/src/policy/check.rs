@@ -405,7 +405,12 @@ fn limits<'t>(r: &mut Reader<'t>, mut table: Table<'t>) -> Option<Limits> {
     {
         r.bad_value(&value.span(), "on_exceed", "must be stop_before_first");
     }
-    table.finish(r, &["rate", "concurrency"]);
+    if let Some(value) = table.get("concurrency") {
+        let why = ": the items of a run are purged one saga after the other, so that pauses and holds count between them; \
+                   leave it out";
+        r.unsupported(&value.span(), "concurrency", why);
+    }
+    table.finish(r, &["rate"]);
     Some(Limits {
         max_items: max_items?,
         max_percent: max_percent?,

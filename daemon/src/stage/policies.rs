@@ -4,6 +4,7 @@
 //! directory is only a hint: the digest of its files is the truth.
 
 use std::collections::BTreeMap;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,26 +64,37 @@ pub enum DirectoryError {
     },
 }
 
-/// Reads all `*.toml` files of a directory. What begins with a dot is no policy.
+/// Reads all `*.toml` files of a directory. What begins with a dot is no policy. Of each file at most
+/// [`FILE_BYTES_MAX`] and one more byte are read, also when it grows meanwhile.
 ///
 /// # Errors
-/// Names the file that cannot be read; nothing is guessed.
+/// Names the file that cannot be read; nothing is guessed. A name that is not text is refused: passed over in silence,
+/// the rule in that file would be missing from the set.
 pub fn read_directory(dir: &Path) -> Result<Files, DirectoryError> {
     let unreadable = |error: std::io::Error| DirectoryError::Unreadable(error.to_string());
     let mut files = Files::new();
     for entry in std::fs::read_dir(dir).map_err(unreadable)? {
         let path = entry.map_err(unreadable)?.path();
-        let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
+        if path.extension().is_none_or(|extension| extension != "toml") {
+            continue;
+        }
+        let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
+            let file = path.file_name().unwrap_or_default().display().to_string();
+            return Err(DirectoryError::File { file, problem: "has a name that is not UTF-8" });
+        };
         let Some(stem) = name.strip_suffix(".toml").filter(|_| !name.starts_with('.')) else { continue };
         let problem = |problem| DirectoryError::File { file: name.to_owned(), problem };
         let meta = std::fs::metadata(&path).map_err(|_| problem("cannot be read"))?;
         if !meta.is_file() {
             return Err(problem("is not a file"));
         }
-        if meta.len() > FILE_BYTES_MAX as u64 {
+        let max = FILE_BYTES_MAX as u64;
+        let mut text = Vec::new();
+        let file = std::fs::File::open(&path).map_err(|_| problem("cannot be read"))?;
+        file.take(max + 1).read_to_end(&mut text).map_err(|_| problem("cannot be read"))?;
+        if meta.len() > max || text.len() as u64 > max {
             return Err(problem("is larger than 256 KiB"));
         }
-        let text = std::fs::read(&path).map_err(|_| problem("cannot be read"))?;
         files.insert(stem.to_owned(), String::from_utf8(text).map_err(|_| problem("is not UTF-8"))?);
         if files.len() > FILES_MAX {
             return Err(DirectoryError::TooMany);
@@ -226,3 +238,6 @@ fn digest_of(files: &Files) -> Digest {
     }
     Digest::of(&bytes)
 }
+
+#[cfg(test)]
+mod tests;
