@@ -35,6 +35,13 @@ const PHONE_DIGITS_MAX: usize = 15;
 /// those are only ever possible.
 const PHONE_TAIL_DIGITS: usize = 9;
 
+/// With fewer digits in all a number is only ever possible, also with its country: it is short enough to be mistyped into
+/// another one, or to be a number of a house.
+const PHONE_DIGITS_SURE: usize = 9;
+
+/// The most digits of the code of a country (ITU-T E.164).
+const COUNTRY_DIGITS_MAX: usize = 3;
+
 /// What an identifier is.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode, Serialize, Deserialize, ToSchema,
@@ -185,18 +192,23 @@ pub fn email(text: &str) -> Result<Vec<(Mark, Certainty)>, IdentifierError> {
 /// Returns the marks by which a person with a telephone number is found.
 ///
 /// A number with its country is certain where the country is said too, and possible where it is not. One without its
-/// country is never more than possible.
+/// country, or with few digits, is never more than possible.
 ///
 /// # Errors
 /// When it is none.
 pub fn phone(text: &str) -> Result<Vec<(Mark, Certainty)>, IdentifierError> {
     let number = Number::parse(text).ok_or(IdentifierError::Phone)?;
     let tail = number.tail().to_owned();
-    let national = (Mark::of(Form::PhoneNational, tail.clone()), Certainty::Possible);
-    Ok(match number.country {
-        Country::Said => vec![(Mark::of(Form::PhoneOfACountry, number.digits), Certainty::Certain), national],
-        Country::NotSaid => vec![(Mark::of(Form::PhoneTail, tail), Certainty::Possible), national],
-    })
+    let mut marks: Vec<(Mark, Certainty)> =
+        number.nationals().map(|national| (Mark::of(Form::PhoneNational, national), Certainty::Possible)).collect();
+    marks.insert(
+        0,
+        match number.tells_one_person() {
+            true => (Mark::of(Form::PhoneOfACountry, number.digits), Certainty::Certain),
+            false => (Mark::of(Form::PhoneTail, tail), Certainty::Possible),
+        },
+    );
+    Ok(marks)
 }
 
 /// Returns the marks by which a person with an id is found. Only an id of a named source is certain: two sources may
@@ -295,9 +307,27 @@ impl Number {
         is_number.then(|| Self { country, digits: digits.to_owned() })
     }
 
+    /// Says whether the number, where it stands with its country, is that of one person as far as a number can tell.
+    fn tells_one_person(&self) -> bool {
+        self.country == Country::Said && self.digits.len() >= PHONE_DIGITS_SURE
+    }
+
     fn tail(&self) -> &str {
-        let from = self.digits.len().saturating_sub(PHONE_TAIL_DIGITS);
+        self.last(PHONE_TAIL_DIGITS)
+    }
+
+    fn last(&self, digits: usize) -> &str {
+        let from = self.digits.len().saturating_sub(digits);
         self.digits.get(from..).unwrap_or(&self.digits)
+    }
+
+    /// Goes through what the number may be without its country, each one once, the longest first. How long the code of a
+    /// country is, a number does not say; it matters only where what is left is shorter than a tail.
+    fn nationals(&self) -> impl Iterator<Item = &str> {
+        let code_max = if self.country == Country::Said { COUNTRY_DIGITS_MAX } else { 0 };
+        let shorter = (1..=code_max).map(|code| self.digits.len().saturating_sub(code));
+        let is_shorter = |digits: &usize| (PHONE_DIGITS_MIN..self.tail().len()).contains(digits);
+        std::iter::once(self.tail()).chain(shorter.filter(is_shorter).map(|digits| self.last(digits)))
     }
 }
 

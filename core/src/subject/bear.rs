@@ -87,15 +87,39 @@ fn each_address(cell: &str, own: Whose, take: &mut impl FnMut(Borne)) {
     }
 }
 
+/// What stands between two numbers also stands between the parts of one: `/`.
+const DIVIDER_OR_GAP: char = '/';
+
+/// Hands out the numbers of a text that no divider divides. A text that is one number and several numbers alike is only
+/// possibly any of them; nobody can tell a part of a number from a number that something follows.
 fn each_number(text: &str, own: Whose, take: &mut impl FnMut(Borne)) {
-    let Some(number) = Number::parse(text) else { return };
-    let tail = number.tail().to_owned();
-    match number.country {
-        Country::Said => {
-            take(Borne { mark: Mark::of(Form::PhoneOfACountry, number.digits), whose: own });
-            take(Borne { mark: Mark::of(Form::PhoneTail, tail), whose: own });
-        }
-        Country::NotSaid => take(Borne { mark: Mark::of(Form::PhoneNational, tail), whose: own }),
+    let whole = Number::parse(text);
+    if !text.contains(DIVIDER_OR_GAP) {
+        whole.into_iter().for_each(|number| each_mark_of(&number, false, own, take));
+        return;
+    }
+    let parts: Vec<Option<Number>> = text.split(DIVIDER_OR_GAP).map(Number::parse).collect();
+    let are_all_numbers = parts.iter().all(Option::is_some);
+    for number in parts.iter().flatten() {
+        each_mark_of(number, whole.is_some(), own, take);
+    }
+    if let Some(number) = whole {
+        each_mark_of(&number, are_all_numbers, own, take);
+    }
+}
+
+/// Hands out the marks of one number; `is_in_doubt`: whether it is one at all.
+fn each_mark_of(number: &Number, is_in_doubt: bool, own: Whose, take: &mut impl FnMut(Borne)) {
+    let mut give = |form, text: &str| take(Borne { mark: Mark::of(form, text), whose: own });
+    let is_sure = number.tells_one_person() && !is_in_doubt;
+    if is_sure {
+        give(Form::PhoneOfACountry, &number.digits);
+    }
+    if number.country == Country::Said {
+        number.nationals().for_each(|national| give(Form::PhoneTail, national));
+    }
+    if !is_sure {
+        give(Form::PhoneNational, number.tail());
     }
 }
 

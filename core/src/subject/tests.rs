@@ -105,6 +105,49 @@ fn a_number_with_its_country_is_certain_and_without_it_only_possible() {
 }
 
 #[test]
+fn every_number_of_a_cell_is_found_whatever_divides_them() {
+    let own = Some(Tie::Own { identifier: IdentifierKind::Phone });
+    let alike = Some(Tie::Alike { identifier: IdentifierKind::Phone });
+    for divider in ["/", " / ", ";", ", ", "|", "\n"] {
+        let cell = format!("+420 777 123 456{divider}+420 608 111 222{divider}+44 20 7946 0018");
+        for number in ["+420777123456", "+420608111222", "+442079460018"] {
+            assert_eq!(tie(phone(number), Kind::Contact, &[("mobile_phone", &cell)]), own, "{cell:?}");
+        }
+        assert_eq!(tie(phone("+420777123457"), Kind::Contact, &[("mobile_phone", &cell)]), None, "{cell:?}");
+    }
+    // One number that is written with strokes, and a number with that of a desk: what is not wholly read so is in doubt.
+    let in_groups = [("mobile_phone", "+49 30/12345678")];
+    assert_eq!(tie(phone("+493012345678"), Kind::Contact, &in_groups), own);
+    assert_eq!(tie(phone("12345678"), Kind::Contact, &in_groups), alike);
+    let with_desk = [("mobile_phone", "+420 777 123 456/12")];
+    assert_eq!(tie(phone("+420777123456"), Kind::Contact, &with_desk), alike);
+    // Two short numbers, or one long one.
+    let both = [("mobile_phone", "+49301234/301235")];
+    for number in ["+49301234", "301235", "+49301234301235"] {
+        assert_eq!(tie(phone(number), Kind::Contact, &both), alike, "{number}");
+    }
+}
+
+#[test]
+fn a_number_of_few_digits_is_found_and_never_sure() {
+    let alike = Some(Tie::Alike { identifier: IdentifierKind::Phone });
+    // The whole number has eight digits: with its country too it is only possible.
+    for stored in ["+29022158", "0029022158"] {
+        assert_eq!(tie(phone("+290 22158"), Kind::Contact, &[("mobile_phone", stored)]), alike, "{stored}");
+    }
+    // What is left without the country has seven or eight: it is found, whichever of the two says the country.
+    for (with, without) in
+        [("+354 551 2345", "551 2345"), ("+65 6123 4567", "6123 4567"), ("+45 32 12 34 56", "32123456")]
+    {
+        assert_eq!(tie(phone(with), Kind::Contact, &[("mobile_phone", without)]), alike, "{with}");
+        assert_eq!(tie(phone(without), Kind::Contact, &[("mobile_phone", with)]), alike, "{without}");
+        let own = Some(Tie::Own { identifier: IdentifierKind::Phone });
+        assert_eq!(tie(phone(with), Kind::Contact, &[("mobile_phone", with)]), own, "{with}");
+    }
+    assert_eq!(tie(phone("+354 551 2345"), Kind::Contact, &[("mobile_phone", "551 2346")]), None);
+}
+
+#[test]
 fn an_id_is_certain_in_its_source_only() {
     let cells = [("notes", "x")];
     assert_eq!(tie(id(Some("crm"), "17"), Kind::Contact, &cells), Some(Tie::Own { identifier: IdentifierKind::Id }));
