@@ -37,6 +37,13 @@ pub struct Script {
     pub retriable: &'static [Step],
 }
 
+impl Script {
+    /// Returns all steps, in their order.
+    pub fn steps(&self) -> impl DoubleEndedIterator<Item = Step> {
+        self.compensable.iter().copied().chain(std::iter::once(self.pivot)).chain(self.retriable.iter().copied())
+    }
+}
+
 /// Export, verify, quarantine → purge → verify absence.
 const EXPORT_PURGE: Script = Script {
     compensable: &[Step::Export, Step::VerifyExport, Step::Quarantine],

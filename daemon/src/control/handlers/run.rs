@@ -11,6 +11,7 @@ use retention_core::event::Event;
 use retention_core::event::decision::{RunCancelled, RunPaused, RunRequested, RunResumed};
 use retention_core::event::saga::Step;
 use retention_core::id::{RunId, SagaId};
+use retention_core::saga;
 use retention_core::view::runs::StepStanding;
 use retention_core::view::{Condition, PlanState, Run, RunState, Saga, Views};
 use tokio::sync::watch;
@@ -94,20 +95,20 @@ fn row(views: &Views, id: RunId, run: &Run) -> RunRow {
     }
 }
 
-const STEPS: [Step; 5] = [Step::Export, Step::VerifyExport, Step::Quarantine, Step::Purge, Step::VerifyAbsence];
-
 fn saga_row(id: SagaId, saga: &Saga) -> SagaRow {
     let standing = |step| saga.step(step);
-    let under_way = STEPS
-        .into_iter()
-        .rev()
+    let script = saga::script(saga.started.script, saga.started.script_version);
+    let last_first: Vec<Step> = script.iter().flat_map(|script| script.steps().rev()).collect();
+    let under_way = last_first
+        .iter()
+        .copied()
         .find(|step| matches!(standing(*step), Some(StepStanding::Started { .. } | StepStanding::Failed { .. })));
     let skipped = saga.skipped.len() as u64;
     SagaRow {
         saga: id,
         // An ended saga has handed its items back.
         items: if saga.end.is_some() { saga.purged + skipped } else { saga.started.items.len() as u64 },
-        done: STEPS.into_iter().rev().find(|step| saga.receipt(*step).is_some()),
+        done: last_first.iter().copied().find(|step| saga.receipt(*step).is_some()),
         step: under_way,
         end: saga.end,
         failure: under_way.and_then(|step| match standing(step) {
@@ -239,4 +240,46 @@ async fn steer(
         .await?;
     let condition = Condition::RunIn(id, from.to_vec());
     control.request_if(caller, About::Position(id.0), event, condition).await.map(Json)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use retention_core::event::saga::{SagaItem, SagaStarted, ScriptKind};
+    use retention_core::id::{EntityId, Position};
+
+    use super::*;
+
+    #[test]
+    fn every_step_of_every_script_is_told_while_it_is_under_way() {
+        for (script, script_version) in [
+            (ScriptKind::ExportPurge, saga::EXPORT_PURGE_VERSION),
+            (ScriptKind::MessagePurge, saga::MESSAGE_PURGE_VERSION),
+        ] {
+            for step in saga::script(script, script_version).expect("a script").steps() {
+                let started = SagaStarted {
+                    run: RunId(Position(1)),
+                    script,
+                    script_version,
+                    mailbox: None,
+                    items: vec![SagaItem { item: 0, entity: EntityId(1), version: Position(1) }],
+                };
+                let saga = Saga {
+                    started,
+                    steps: BTreeMap::from([(step as u8, StepStanding::Started { attempt: 1 })]),
+                    skipped: BTreeMap::new(),
+                    pivot: Vec::new(),
+                    pivot_intent: Position::NONE,
+                    purged: 0,
+                    end: None,
+                    bundle: None,
+                    handed_over: Vec::new(),
+                    gave_up: false,
+                    is_inconsistent: false,
+                };
+                assert_eq!(saga_row(SagaId(Position(2)), &saga).step, Some(step), "{script:?}");
+            }
+        }
+    }
 }
