@@ -4,14 +4,19 @@ use std::collections::BTreeSet;
 use std::io::{self, BufRead, Read};
 
 use retention_core::evidence::ExportFormat;
-use retention_core::id::Digest;
+use retention_core::id::{Digest, EntityId};
 use roaring::RoaringBitmap;
 use sha2::{Digest as _, Sha256};
+
+use crate::ahead;
 
 use super::super::durable::{BUFFER_BYTES, open_cold};
 use super::super::mbox::{Unquoting, padding};
 use super::super::message::{MBOX_FILE, TEXTS_DIRECTORY, TEXTS_FILE, TextLine, TextPlace, file_name};
 use super::{Hashed, Lines, Reading, VerifyError, reading};
+
+/// How many texts one thread reads before the next piece is its turn.
+const FILES_PER_PIECE: usize = 64;
 
 /// The longest line before a message in an mbox that is read, in bytes: ours have 43.
 const SEPARATOR_BYTES_MAX: u64 = 100;
@@ -31,7 +36,7 @@ impl Reading<'_> {
         let entry = self.entry(TEXTS_FILE)?;
         let mut lines = Lines::over(self.open(entry)?, TEXTS_FILE);
         let mut listed = RoaringBitmap::new();
-        let mut files = BTreeSet::new();
+        let mut files = Vec::new();
         while let Some(line) = lines.next()? {
             let parsed = serde_json::from_slice::<TextLine>(line).ok();
             // Written by nobody but us, in one form.
@@ -44,24 +49,20 @@ impl Reading<'_> {
                 return Err(VerifyError::ItemTwice { entity });
             }
             let Some(place) = text else { continue };
-            let is_whole = match (&mut mbox, place.quoted_bytes) {
-                (Some(mbox), Some(quoted)) => read_quoted(mbox, quoted, &place)?,
-                (None, None) => {
-                    let name = file_name(entity);
-                    let is_whole = self.read_file(&name, &place)?;
-                    files.insert(name);
-                    is_whole
+            match (&mut mbox, place.quoted_bytes) {
+                (Some(mbox), Some(quoted)) => {
+                    if !read_quoted(mbox, quoted, &place)? {
+                        return Err(VerifyError::ItemChanged { entity });
+                    }
                 }
+                (None, None) => files.push((entity, place)),
                 (Some(_), None) | (None, Some(_)) => return Err(lines.unreadable()),
-            };
-            if !is_whole {
-                return Err(VerifyError::ItemChanged { entity });
             }
         }
         Self::close(entry, lines.reader, Some(lines.number))?;
         if let Some(missing) = (items - &listed).min() {
             let count = items.len().saturating_sub(listed.len());
-            return Err(VerifyError::ItemsMissing { count, first: retention_core::id::EntityId(missing) });
+            return Err(VerifyError::ItemsMissing { count, first: EntityId(missing) });
         }
         match mbox {
             Some(mut mbox) => {
@@ -70,8 +71,22 @@ impl Reading<'_> {
                 }
                 Self::close(self.entry(MBOX_FILE)?, mbox, None)
             }
-            None => self.no_other_files(&files),
+            None => {
+                let pieces: Vec<_> = files.chunks(FILES_PER_PIECE).collect();
+                ahead::in_order(&pieces, |piece| self.read_files(piece), |read| read)?;
+                self.no_other_files(&files.iter().map(|(entity, _)| file_name(*entity)).collect())
+            }
         }
+    }
+
+    fn read_files(&self, files: &[(EntityId, TextPlace)]) -> Result<(), VerifyError> {
+        for (entity, place) in files {
+            self.halt.check().map_err(|halted| reading(io::Error::other(halted)))?;
+            if !self.read_file(&file_name(*entity), place)? {
+                return Err(VerifyError::ItemChanged { entity: *entity });
+            }
+        }
+        Ok(())
     }
 
     fn no_other_files(&self, files: &BTreeSet<String>) -> Result<(), VerifyError> {
