@@ -13,10 +13,10 @@ use crate::part;
 use crate::peer::mail::{Does, PEERS, Task, exported, mail_dir};
 use crate::{Outcome, Setting};
 
-/// How many letters the one mailbox holds: 200 MB.
+/// How many letters the one mailbox holds, if there are so many rows: 200 MB.
 const LETTERS: u32 = 10_000;
 
-/// How many mailboxes, with how many letters of which size each.
+/// How many mailboxes, if there are so many rows, with how many letters of which size each.
 const MAILBOXES: usize = 1_000;
 const LETTERS_EACH: u32 = 100;
 const BYTES_EACH: usize = 2_000;
@@ -24,13 +24,13 @@ const BYTES_EACH: usize = 2_000;
 /// The most that we may have resident, in MiB.
 const RESIDENT_MAX: f64 = 150.0;
 
-/// Measures it. Of the setting, the rounds and the place count.
+/// Measures it.
 pub(crate) fn run(setting: &Setting) -> Outcome<()> {
     let dir = scratch(setting)?;
     let server = Server::start(Kind::Dovecot);
     head();
     one(setting, dir.path(), &server)?;
-    many(dir.path(), &server)
+    many(setting, dir.path(), &server)
 }
 
 /// Lets a part purge mailboxes in an installation of its own.
@@ -50,14 +50,15 @@ fn left(server: &Server, account: &Account) -> Outcome<u32> {
 }
 
 fn one(setting: &Setting, dir: &Path, server: &Server) -> Outcome<()> {
+    let letters = LETTERS.min(u32::try_from(setting.rows).unwrap_or(LETTERS));
     let filled = server.mailbox();
-    fill(&mut server.login(&filled), LETTERS, LETTER_BYTES);
+    fill(&mut server.login(&filled), letters, LETTER_BYTES);
     let copy = || {
         let account = server.mailbox();
         server.copy_mail(&filled, &account);
         account
     };
-    let due = LETTERS / 2;
+    let due = letters / 2;
     let (mut whole, mut runs, mut peak) = (Vec::new(), Vec::new(), 0.0_f64);
     for round in 0..setting.rounds {
         let account = copy();
@@ -74,7 +75,7 @@ fn one(setting: &Setting, dir: &Path, server: &Server) -> Outcome<()> {
         let told: Vec<String> = steps.iter().take(6).map(|(step, seconds)| format!("{step} {seconds:.2}")).collect();
         say(&format!("where the time of the run goes, s: {}", told.join(", ")));
     }
-    let work = format!("old half of {LETTERS} letters, 200 MB");
+    let work = format!("old half of {letters} letters of 20 KB");
     let line = |work: &str, ours: String, peer: String, value: f64, target: Option<Target>| {
         Line { work, ours, peer, value, target }.print();
     };
@@ -111,8 +112,8 @@ fn one(setting: &Setting, dir: &Path, server: &Server) -> Outcome<()> {
             let (files, left) = (exported(&mail_dir(&task))?, left(server, &account)?);
             let wanted = match peer.does {
                 Does::ExportsAndRemoves => (due, due),
-                Does::ExportsAllAndRemoves => (LETTERS, due),
-                Does::ExportsAll => (LETTERS, LETTERS),
+                Does::ExportsAllAndRemoves => (letters, due),
+                Does::ExportsAll => (letters, letters),
             };
             // Some keep a file or two of their own beside the mail.
             if files < u64::from(wanted.0) || left != wanted.1 {
@@ -143,12 +144,13 @@ fn one(setting: &Setting, dir: &Path, server: &Server) -> Outcome<()> {
     Ok(())
 }
 
-fn many(dir: &Path, server: &Server) -> Outcome<()> {
+fn many(setting: &Setting, dir: &Path, server: &Server) -> Outcome<()> {
+    let mailboxes = MAILBOXES.min(usize::try_from(setting.rows).unwrap_or(MAILBOXES));
     let filled = server.mailbox();
     fill(&mut server.login(&filled), LETTERS_EACH, BYTES_EACH);
     let mut seconds: Vec<MailPurged> = Vec::new();
     for connections in [1, 8] {
-        let accounts: Vec<Account> = (0..MAILBOXES)
+        let accounts: Vec<Account> = (0..mailboxes)
             .map(|_| {
                 let account = server.mailbox();
                 server.copy_mail(&filled, &account);
@@ -158,7 +160,7 @@ fn many(dir: &Path, server: &Server) -> Outcome<()> {
         seconds.push(ours(dir, &format!("many-{connections}"), server, &accounts, connections)?);
     }
     let [one, eight] = &seconds[..] else { return Err("a measurement is missing".into()) };
-    let work = format!("{MAILBOXES} mailboxes of {LETTERS_EACH} letters");
+    let work = format!("{mailboxes} mailboxes of {LETTERS_EACH} letters");
     for (what, of) in [
         ("look at all, s", (|took: &MailPurged| took.scan) as fn(&MailPurged) -> f64),
         ("look again and plan, s", |took| took.plan),
