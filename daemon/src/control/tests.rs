@@ -24,6 +24,7 @@ use retention_core::time::{Timestamp, Zone};
 use retention_core::view::Condition;
 use serde_json::{Value, json};
 
+use super::reviews::{self, Decided, Waiting};
 use super::works::{PolicyFacts, Sink, Works};
 use super::{Caller, Control, Peer, router};
 use crate::clock::{Clock, ManualClock};
@@ -49,6 +50,15 @@ impl Works for Idle {
     }
     fn explain(&self, _entity: EntityId, _now: Timestamp) -> Result<Explanation, ErrorBody> {
         Err(ErrorBody::of(retention_core::control::ErrorCode::Internal))
+    }
+    fn waiting_for_review(
+        &self,
+        policy: &str,
+        entities: &[EntityId],
+        decided: Decided,
+        now: Timestamp,
+    ) -> Result<Option<Waiting>, ErrorBody> {
+        reviews::waiting(&self.0, policy, entities, decided, now)
     }
     fn verify_export(&self, _manifest: Digest, _sink: Sink<'_>) -> Result<(), ErrorBody> {
         Ok(())
