@@ -96,7 +96,8 @@ fn what_a_person_keeps_is_not_due_before_its_day_and_waits_then() {
 
 #[test]
 fn what_one_policy_keeps_by_review_another_may_still_dispose_of() {
-    let texts = [("p", text("p", &[asking()])), ("q", text("q", &[("P1Y", "P2Y")]))];
+    let texts =
+        [("p", text("p", &[asking()])), ("q", text("q", &[("op = \"eq\", value = \"Buyer\"", "op = \"exists\"")]))];
     let decision = set(&texts).decide(&Entity::buyer("2020-01-01").facts(), &Standing::FREE, at(NOW));
     assert!(matches!(&decision.outcome, Outcome::Due { policy, .. } if policy == "q"), "{decision:?}");
 }

@@ -48,7 +48,7 @@ pub(crate) async fn show(
     State(control): State<Shared>,
     Argument(id): Argument<ReviewId>,
 ) -> Result<Json<ReviewRow>, ApiError> {
-    let missing = move || not_found("review", id).hint("retentionctl audit query --type ReviewDecided");
+    let missing = move || not_found("review", id).hint("retentionctl audit query --kind ReviewDecided");
     control.see(move |views| views.small.reviews.get(id).map(|_| ()).ok_or_else(missing)).await?;
     let log = Arc::clone(&control.log);
     let recorded = blocking(move || Ok(log.event(id.0)?)).await?.ok_or_else(missing)?;
