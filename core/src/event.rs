@@ -21,6 +21,7 @@ pub mod notice;
 pub mod operation;
 pub mod permission;
 pub mod restriction;
+pub mod review;
 pub mod saga;
 pub mod subject;
 pub mod summary;
@@ -181,6 +182,10 @@ events! {
     45 ScheduleFired(decision::ScheduleFired) Public;
     /// Times of a schedule passed while the daemon was not there.
     46 ScheduleMissed(decision::ScheduleMissed) Public;
+    /// A person decided what becomes of items that wait for a review.
+    47 ReviewDecided(review::ReviewDecided) House;
+    /// On which reviews the items of a plan rest.
+    48 PlanReviewed(review::PlanReviewed) Public;
     /// A permission is wanted for a time.
     50 GrantRequested(grant::GrantRequested) House;
     /// A person accepted a grant.

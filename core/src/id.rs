@@ -181,6 +181,10 @@ position_id!(
     RequestId, 'Q', "a request of a data subject", "Q41"
 );
 position_id!(
+    /// A review: the position of the `ReviewDecided` with which a person decided.
+    ReviewId, 'V', "a review", "V230"
+);
+position_id!(
     /// A restriction of use: the position of its `RestrictionPlaced`.
     RestrictionId, 'X', "a restriction", "X17"
 );

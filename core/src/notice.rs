@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::event::decision::PlanPurpose;
 use crate::event::notice::{Notice, Thing};
 use crate::id::Digest;
 use crate::policy::{PolicySet, State};
@@ -132,7 +133,16 @@ impl Looking<'_> {
     fn at_plans(&mut self) {
         let now = self.now;
         let plans = self.views.small.plans.iter().rev();
+        let mut looked_at = BTreeSet::new();
         for (plan, body) in plans.take_while(|(_, plan)| now.0.saturating_sub(plan.requested_at.0) < NEWS_US) {
+            // What waits is told by the newest plan of a policy that was made to be run.
+            let is_newest = body
+                .frozen
+                .as_ref()
+                .is_some_and(|frozen| frozen.purpose == PlanPurpose::Run && looked_at.insert(frozen.policy.as_str()));
+            if is_newest && text::waiting(body) > 0 {
+                self.open(Notice::ReviewWaits { plan });
+            }
             match body.state(now) {
                 PlanState::AwaitingApproval if goes_beyond(body) => self.open(Notice::PlanStopped { plan }),
                 PlanState::AwaitingApproval => self.open(Notice::PlanNeedsApproval { plan }),

@@ -35,15 +35,18 @@ mod example;
 mod filter;
 pub mod precedence;
 mod ratchet;
+mod review;
 mod set;
 mod syntax;
 
-pub use assess::{Assessment, BoundPolicy, Facts};
+pub use crate::view::reviews::Reviewed;
+pub use assess::{Assessment, BoundPolicy, DueDay, Facts};
 pub use decide::{Asked, Assessed, BoundSet, Claim, Decision, Outcome, Place, Restriction, Standing};
 pub use document::{Document, DocumentForm};
 pub use error::{PolicyError, PolicyProblem};
 pub use example::{Example, ExampleOutcome, Expectation};
 pub use filter::{Filter, Truth};
+pub use review::rested_on;
 pub use set::{PolicyFile, PolicySet};
 
 /// The largest policy file, in bytes: a hundred times what a long policy needs.
@@ -201,6 +204,8 @@ pub enum OnMissingStart {
     Keep,
     /// Another date is taken; without that too it is kept.
     Fallback(StartKind),
+    /// It is kept until a person decides what becomes of it.
+    Review,
 }
 
 /// What starts a run.
@@ -334,6 +339,21 @@ pub enum Action {
         /// How long; zero means at once, after the verified export.
         quarantine: Period,
     },
+    /// As [`Action::Purge`], but only of what a person has decided to dispose of.
+    Review {
+        /// How long; zero means at once, after the verified export.
+        quarantine: Period,
+    },
+}
+
+impl Action {
+    /// Returns how long what is to be purged can be taken back before.
+    #[must_use]
+    pub fn quarantine(self) -> Period {
+        match self {
+            Self::Purge { quarantine } | Self::Review { quarantine } => quarantine,
+        }
+    }
 }
 
 /// Who may be given access to a mailbox, and for how long. It names persons, so `Debug` shows no more than numbers.

@@ -4,7 +4,7 @@ use bincode::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::id::{HoldId, RequestId};
+use crate::id::{HoldId, RequestId, ReviewId};
 use crate::time::Timestamp;
 
 /// The moment from which a period counts, and where it came from.
@@ -33,6 +33,8 @@ pub enum StartKind {
     Event(String),
     /// When a data subject asked for it. No policy names it.
     Requested,
+    /// When a person decided that it goes, because nobody knows from when to count. No policy names it.
+    Reviewed,
 }
 
 impl StartKind {
@@ -51,6 +53,7 @@ impl StartKind {
             Self::FirstSeen => "first_seen".to_owned(),
             Self::Event(name) => format!("event:{name}"),
             Self::Requested => "requested".to_owned(),
+            Self::Reviewed => "reviewed".to_owned(),
         }
     }
 }
@@ -128,6 +131,20 @@ pub enum Reason {
         /// The request.
         request: RequestId,
     },
+    /// It goes only when a person has decided so.
+    ReviewNeeded {
+        /// When its period was over; `None` when nobody knows from when to count.
+        due_at: Option<Timestamp>,
+    },
+    /// A person decided that it is kept for now.
+    KeptByReview {
+        /// The decision.
+        review: ReviewId,
+        /// Who decided.
+        by: u32,
+        /// Until when.
+        until: Timestamp,
+    },
 }
 
 impl Reason {
@@ -150,6 +167,8 @@ impl Reason {
             Self::ErasureRequested { .. } => "erasure_requested",
             Self::Excepted { .. } => "excepted",
             Self::NotAsked { .. } => "not_asked",
+            Self::ReviewNeeded { .. } => "review_needed",
+            Self::KeptByReview { .. } => "kept_by_review",
         }
     }
 }

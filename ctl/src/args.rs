@@ -20,6 +20,7 @@ pub(crate) mod mailbox;
 pub(crate) mod notice;
 pub(crate) mod plan;
 pub(crate) mod policy;
+pub(crate) mod review;
 pub(crate) mod run;
 pub(crate) mod subject;
 
@@ -133,6 +134,9 @@ pub(crate) enum Noun {
     /// Make, look at and judge plans.
     #[command(subcommand)]
     Plan(plan::Plan),
+    /// Decide about what no policy disposes of without a person.
+    #[command(subcommand)]
+    Review(review::Review),
     /// Start, watch and stop runs.
     #[command(subcommand)]
     Run(run::Run),

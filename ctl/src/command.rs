@@ -32,6 +32,7 @@ mod plan;
 mod policy;
 mod quarantine;
 mod restriction;
+mod review;
 mod run;
 mod schedule;
 mod status;
@@ -50,6 +51,7 @@ pub(crate) fn execute(args: Args) -> Result<ExitCode, Failure> {
         Noun::Intake(command) => intake::execute(&mut context, command),
         Noun::Entity(command) => entity::execute(&mut context, command),
         Noun::Plan(command) => plan::execute(&mut context, command),
+        Noun::Review(command) => review::execute(&mut context, command),
         Noun::Run(command) => run::execute(&mut context, command),
         Noun::Hold(command) => hold::execute(&mut context, command),
         Noun::Subject(command) => subject::execute(&mut context, *command),
@@ -213,6 +215,7 @@ pub(crate) struct Columns {
     pub(crate) entity: &'static [&'static str],
     pub(crate) plan: &'static [&'static str],
     pub(crate) plan_item: &'static [&'static str],
+    pub(crate) review: &'static [&'static str],
     pub(crate) run: &'static [&'static str],
     pub(crate) incident: &'static [&'static str],
     pub(crate) hold: &'static [&'static str],
@@ -244,6 +247,7 @@ pub(crate) fn columns() -> Columns {
         entity: entity::COLUMNS,
         plan: plan::COLUMNS,
         plan_item: plan::ITEM_COLUMNS,
+        review: review::COLUMNS,
         run: run::COLUMNS,
         incident: run::INCIDENT_COLUMNS,
         hold: hold::COLUMNS,

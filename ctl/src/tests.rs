@@ -203,6 +203,7 @@ fn every_column_is_a_field_of_its_rows() {
     has_columns::<wire::EntityRow>(columns.entity);
     has_columns::<wire::PlanRow>(columns.plan);
     has_columns::<wire::PlanItemRow>(columns.plan_item);
+    has_columns::<wire::ReviewItemRow>(columns.review);
     has_columns::<wire::RunRow>(columns.run);
     has_columns::<wire::IncidentPart>(columns.incident);
     has_columns::<wire::HoldRow>(columns.hold);

@@ -21,6 +21,8 @@ mod openapi;
 // What is handed to a data subject.
 pub mod package;
 mod peer;
+// What waits for a decision of a person.
+pub mod reviews;
 mod routes;
 mod server;
 mod socket;

@@ -12,7 +12,7 @@ use retention_core::event::saga::{Receipt, SagaItem, Step};
 use retention_core::event::{Actor, Envelope, Event, EventType, Recorded};
 use retention_core::evidence::ParsedItem;
 use retention_core::id::{Digest, EntityId, Handle, HoldId, PlanId, Position, RequestId, RunId, SagaId};
-use retention_core::policy::Assessment;
+use retention_core::policy::{Assessment, OnMissingStart};
 use retention_core::time::Timestamp;
 use retention_core::view::due::Standing;
 use retention_core::view::{EntityState, Keyed, Views};
@@ -27,6 +27,7 @@ use crate::model::Model;
 pub mod grants;
 pub mod notices;
 pub mod registry;
+mod reviews;
 mod subjects;
 
 /// Stands in every cell and every free text of the tests: nothing outside `exports/` may hold it.
@@ -66,6 +67,7 @@ struct History {
     sagas: BTreeMap<SagaId, SagaSeen>,
     destroyed: BTreeMap<EntityId, Position>,
     subjects: subjects::Subjects,
+    reviews: reviews::Reviews,
     /// The bundles whose destruction was begun, and whether it is over.
     dismissed: BTreeMap<SagaId, (Digest, bool)>,
     violations: Vec<Violation>,
@@ -127,6 +129,7 @@ impl History {
         }
         let Some(event) = recorded.event() else { return };
         self.subjects.see(position, actor, event);
+        self.reviews.see(position, actor, event);
         match event {
             Event::HoldPlaced(body) => drop(self.holds.insert(HoldId(position), (body.entities.clone(), None))),
             Event::HoldReleased(body) => {
@@ -194,6 +197,7 @@ impl History {
                 if let Some(uid) = person
                     && plan.digest == Some(body.digest)
                     && plan.requested_by != Some(uid)
+                    && !self.reviews.is_reviewer(body.plan, uid)
                 {
                     plan.approvers.insert(uid);
                 }
@@ -255,6 +259,8 @@ impl History {
                 found.push(("purge_of_an_item_left_alone", *entity));
             }
             let version = planned.and_then(|plan| plan.items.get(entity));
+            let reviewed = run.and_then(|(plan, _, _)| self.reviews.blame(plan, *entity, version.copied(), self.now));
+            found.extend(reviewed.map(|invariant| (invariant, *entity)));
             if version.is_none() || !run.is_some_and(|(_, _, started)| started) {
                 found.push(("purge_outside_a_plan", *entity));
             }
@@ -562,6 +568,10 @@ fn judge(store: &Store, views: &mut Views) {
         for policy in bound.set.policies() {
             let standing = match policy.assess(&facts) {
                 Assessment::OutOfScope => Standing::OutOfScope,
+                // What waits for a person because it has no start is looked at from when it was first seen.
+                Assessment::NoStart { .. } if policy.policy().retention.on_missing_start == OnMissingStart::Review => {
+                    Standing::DueAt(facts.first_seen)
+                }
                 Assessment::NoStart { .. } | Assessment::CannotEvaluate { .. } | Assessment::Suspended => {
                     Standing::NeverDue
                 }

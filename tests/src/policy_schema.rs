@@ -204,7 +204,7 @@ struct Retention {
     align: Option<Align>,
     /// The month with which the business year begins, for `end_of_fiscal_year`.
     fiscal_year_start: Option<Month>,
-    /// `keep`, or `fallback:<start>`.
+    /// `keep`, `review` (a person decides), or `fallback:<start>`.
     on_missing_start: Option<String>,
     /// The IANA zone in which days are counted, such as `Europe/Paris`.
     timezone: Option<String>,
@@ -382,6 +382,8 @@ struct Action {
 #[serde(rename_all = "snake_case")]
 enum ActionKind {
     Purge,
+    /// As `purge`, but only of what a person has decided to dispose of, item by item.
+    Review,
 }
 
 /// Who must agree. Whoever asked for a plan never counts.
@@ -451,6 +453,7 @@ enum Expect {
     Keep,
     Due,
     Held,
+    Review,
 }
 
 /// Returns the schema as it is kept: pretty, with a line end.

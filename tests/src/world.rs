@@ -32,6 +32,7 @@ use crate::mailboxes::Mailboxes;
 use crate::model::Model;
 
 mod deeds;
+mod reviews;
 mod subjects;
 
 pub use deeds::{HELPER, LEASE_MS};

@@ -29,6 +29,7 @@ mod permissions;
 mod properties;
 mod races;
 mod registry;
+mod reviews;
 mod round_trip;
 mod schema;
 mod simulation;

@@ -115,6 +115,12 @@ operations! {
     PlanApprove Post "/v1/plans/{plan}/approve" Approver One;
     /// Refuses a plan digest; the plan can never run.
     PlanReject Post "/v1/plans/{plan}/reject" Approver One;
+    /// Lists what waits for a decision of a person under a policy.
+    ReviewList Get "/v1/policies/{policy}/review" Auditor List;
+    /// Decides what becomes of items that wait: dispose, or keep until a day.
+    ReviewDecide Post "/v1/policies/{policy}/review" Approver One;
+    /// Shows one such decision.
+    ReviewShow Get "/v1/reviews/{review}" Auditor One;
     /// Asks for the run of an approved plan.
     RunStart Post "/v1/runs" Operator One;
     /// Lists runs, the newest first.

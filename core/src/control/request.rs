@@ -21,8 +21,10 @@ macro_rules! hide_free_text {
     };
 }
 
+mod review;
 mod subject;
 
+pub use review::*;
 pub use subject::*;
 
 /// Where a page begins: the number of the last row that was seen. What it counts is the list's own affair.

@@ -13,6 +13,7 @@ mod entity;
 mod evidence;
 mod incident;
 mod mailbox;
+mod review;
 mod subject;
 
 pub use decision::*;
@@ -20,6 +21,7 @@ pub use entity::*;
 pub use evidence::*;
 pub use incident::*;
 pub use mailbox::*;
+pub use review::*;
 pub use subject::*;
 
 /// What went wrong.

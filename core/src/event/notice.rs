@@ -86,6 +86,11 @@ pub enum Notice {
         /// The run.
         run: RunId,
     },
+    /// A plan found what waits for the decision of a person.
+    ReviewWaits {
+        /// The plan.
+        plan: PlanId,
+    },
 }
 
 macro_rules! things {
@@ -143,6 +148,8 @@ things! {
     FallingDue "falling_due";
     /// A run is over, and nothing is stuck.
     RunDone "run_done";
+    /// A plan found what waits for the decision of a person.
+    ReviewWaits "review_waits";
 }
 
 /// The name of a notice: the same for ever, and never the same for two.
@@ -156,7 +163,10 @@ impl fmt::Display for Notice {
             Self::RunFailed { run } | Self::RunDone { run } => write!(f, "{run}"),
             Self::RequestLate { request, due_at } => write!(f, "{request}/{due_at}"),
             Self::RequestDueSoon { request, due_at, before_days } => write!(f, "{request}/{due_at}/P{before_days}D"),
-            Self::PlanStopped { plan } | Self::PlanNeedsApproval { plan } | Self::PlanRefused { plan } => {
+            Self::PlanStopped { plan }
+            | Self::PlanNeedsApproval { plan }
+            | Self::PlanRefused { plan }
+            | Self::ReviewWaits { plan } => {
                 write!(f, "{plan}")
             }
             Self::ScheduleMissed { missed } => write!(f, "{missed}"),

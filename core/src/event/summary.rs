@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+use super::review::ReviewVerdict;
 use super::{Event, EventType, Readable, Recorded};
 use crate::event::saga::Receipt;
 use crate::time::Timestamp;
@@ -241,7 +242,9 @@ fn facts_of(event: &Event) -> Vec<(Fact, bool)> {
         | Event::PlanFrozen(_)
         | Event::PlanRefused(_)
         | Event::PlanApproved(_)
-        | Event::PlanRejected(_) => facts_of_plan(event),
+        | Event::PlanRejected(_)
+        | Event::ReviewDecided(_)
+        | Event::PlanReviewed(_) => facts_of_plan(event),
         Event::RunRequested(_)
         | Event::RunStarted(_)
         | Event::RunPaused(_)
@@ -312,6 +315,18 @@ fn facts_of_plan(event: &Event) -> Facts {
         Event::PlanRefused(b) => fact("plan", b.plan).with("code", &b.code),
         Event::PlanApproved(b) => fact("plan", b.plan).with("digest", b.digest.short()).naming("comment", &b.comment),
         Event::PlanRejected(b) => fact("plan", b.plan).with("digest", b.digest.short()).naming("comment", &b.comment),
+        Event::ReviewDecided(b) => {
+            let facts = fact("policy", &b.policy).with("version", b.policy_digest.short()).with("items", b.items.len());
+            match b.verdict {
+                ReviewVerdict::Dispose => facts.with("verdict", "dispose"),
+                ReviewVerdict::Keep { until } => facts.with("verdict", "keep").with("until", until),
+            }
+            .naming("reason", &b.reason)
+        }
+        Event::PlanReviewed(b) => {
+            let reviews: Vec<String> = b.reviews.iter().map(ToString::to_string).collect();
+            fact("plan", b.plan).with("reviews", reviews.join(","))
+        }
         _ => Facts(Vec::new()),
     }
 }

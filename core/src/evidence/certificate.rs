@@ -15,7 +15,7 @@ use super::proof::{EventProof, ProofError};
 use crate::event::codec;
 use crate::event::saga::{Receipt, Residue};
 use crate::event::{Envelope, Event, EventType};
-use crate::id::{Digest, EntityId, PlanId, RunId, SagaId};
+use crate::id::{Digest, EntityId, PlanId, ReviewId, RunId, SagaId};
 use crate::time::Timestamp;
 
 pub mod page;
@@ -98,6 +98,9 @@ pub struct Statement {
     pub needs_approval: bool,
     /// Who approved the plan.
     pub approvals: Vec<Approval>,
+    /// Who decided that items of the plan are disposed of, where the policy asks a person first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reviews: Vec<Approval>,
     /// The run.
     pub run: RunId,
     /// Who asked for it.
@@ -283,6 +286,23 @@ impl Statement {
         let approvals = approvals
             .map(|(envelope, _)| Approval { by: envelope.actor.to_string(), at: envelope.recorded_at })
             .collect();
+        let rests = events().filter_map(|(envelope, event)| match event {
+            Event::PlanReviewed(body) if body.plan == request.plan => Some((envelope, &body.reviews)),
+            _ => None,
+        });
+        let mut reviews = Vec::new();
+        if let Some((_, named)) = rests.last() {
+            let review = EventType::ReviewDecided as u16;
+            let decided = told
+                .iter()
+                .map(|(envelope, _)| envelope)
+                .filter(|envelope| envelope.event_type == review && named.contains(&ReviewId(envelope.position)));
+            reviews
+                .extend(decided.map(|envelope| Approval { by: envelope.actor.to_string(), at: envelope.recorded_at }));
+            if reviews.len() != named.len() {
+                return Err(incomplete());
+            }
+        }
         let ended = events().find_map(|(_, event)| match event {
             Event::RunEnded(body) if body.run == run => Some(body),
             _ => None,
@@ -329,6 +349,7 @@ impl Statement {
             planned: frozen.items,
             needs_approval: frozen.needs_approval || !frozen.tripped.is_empty(),
             approvals,
+            reviews,
             run,
             run_requested_by: requested.actor.to_string(),
             run_end: ended.map(|body| body.end.name().to_owned()),
@@ -376,7 +397,7 @@ pub fn belongs(event: &Event) -> bool {
 /// Says whether the body of an event is carried: it is public, and short.
 #[must_use]
 pub fn carries_body(event: &Event) -> bool {
-    !matches!(event, Event::SagaStarted(_) | Event::PlanApproved(_))
+    !matches!(event, Event::SagaStarted(_) | Event::PlanApproved(_) | Event::ReviewDecided(_))
 }
 
 #[cfg(test)]

@@ -5,8 +5,8 @@ use std::fmt;
 use crate::event::notice::Notice;
 use crate::id::{PlanId, RequestId, RunId, SagaId};
 use crate::time::Timestamp;
-use crate::view::Views;
 use crate::view::notices::DAY_US;
+use crate::view::{Plan, Views};
 
 /// What a notice says, by what is known when it is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,6 +63,14 @@ pub fn text(views: &Views, notice: &Notice, now: Timestamp) -> Option<Text> {
         }
         Notice::PlanStopped { plan } => of_plan(views, *plan, "goes beyond limits and is stopped"),
         Notice::PlanNeedsApproval { plan } => of_plan(views, *plan, "waits for approval"),
+        Notice::ReviewWaits { plan } => {
+            let body = views.small.plans.get(*plan)?;
+            let items = waiting(body);
+            let policy = &body.request.policy;
+            let subject = format!("{items} items of policy {policy} wait for the decision of a person");
+            let text = Text::of(subject, format!("retentionctl review list {policy}"));
+            Some(text.with("plan", plan).with("policy", policy).with("items", items))
+        }
         Notice::PlanRefused { plan } => of_plan(views, *plan, "could not be made"),
         Notice::ScheduleMissed { missed } => {
             let (policy, missed) = views.small.schedules.newest_missed().find(|(_, at)| at.position == *missed)?;
@@ -81,6 +89,15 @@ pub fn text(views: &Views, notice: &Notice, now: Timestamp) -> Option<Text> {
         }
     }
 }
+
+/// How many items a plan left out because a person has to decide about them first.
+pub(super) fn waiting(plan: &Plan) -> u64 {
+    let kept = plan.frozen.iter().flat_map(|frozen| &frozen.kept);
+    kept.filter(|kept| kept.reason == REVIEW_NEEDED).map(|kept| kept.count).sum()
+}
+
+/// The code of the reason for which a plan leaves out what a person has to decide about.
+const REVIEW_NEEDED: &str = "review_needed";
 
 /// The date of a day since 1970, in UTC.
 fn date(day: u32) -> String {

@@ -75,6 +75,17 @@ impl Assessment<'_> {
     }
 }
 
+/// When to look at an entity under a policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DueDay {
+    /// Never: the policy is not about it.
+    OutOfScope,
+    /// Never, as it is.
+    Never,
+    /// From this instant on.
+    At(Timestamp),
+}
+
 /// A policy with its fields resolved to the columns of one layout. Made once per layout and policy.
 #[derive(Debug, Clone)]
 pub struct BoundPolicy {
@@ -126,7 +137,7 @@ impl BoundStart {
                     None => Self::Nowhere,
                 }
             }
-            StartKind::Requested => Self::Nowhere,
+            StartKind::Requested | StartKind::Reviewed => Self::Nowhere,
             StartKind::Created
             | StartKind::Modified
             | StartKind::Closed
@@ -171,7 +182,7 @@ impl Policy {
             filter.for_each_leaf(&mut bind_leaf);
         }
         let fallback = match &self.retention.on_missing_start {
-            OnMissingStart::Keep => None,
+            OnMissingStart::Keep | OnMissingStart::Review => None,
             OnMissingStart::Fallback(start) => Some(BoundStart::of(start, layout)),
         };
         BoundPolicy {
@@ -197,6 +208,20 @@ impl BoundPolicy {
     #[must_use]
     pub fn is_elsewhere(&self) -> bool {
         self.applies == Applies::ToNothingHere
+    }
+
+    /// Returns the day on which to look at what was assessed, for the due index: its due date, or, for what a person has to
+    /// decide about because there is no date to count from, when it was first seen.
+    #[must_use]
+    pub fn day(&self, assessment: &Assessment<'_>, facts: &Facts<'_>) -> DueDay {
+        match assessment {
+            Assessment::OutOfScope => DueDay::OutOfScope,
+            Assessment::NoStart { .. } if self.policy.retention.on_missing_start == OnMissingStart::Review => {
+                DueDay::At(facts.first_seen)
+            }
+            Assessment::NoStart { .. } | Assessment::CannotEvaluate { .. } | Assessment::Suspended => DueDay::Never,
+            Assessment::Due { due_at, .. } => DueDay::At(*due_at),
+        }
     }
 
     /// Judges one entity of the layout that the policy was bound to. Allocates nothing.
@@ -264,7 +289,9 @@ impl BoundPolicy {
                 Ok(Some(at)) => self.due(&rule, start, at, true, facts),
                 Ok(None) => Assessment::NoStart { start: rule.start },
             },
-            (OnMissingStart::Keep | OnMissingStart::Fallback(_), _) => Assessment::NoStart { start: rule.start },
+            (OnMissingStart::Keep | OnMissingStart::Review | OnMissingStart::Fallback(_), _) => {
+                Assessment::NoStart { start: rule.start }
+            }
         }
     }
 

@@ -141,8 +141,10 @@ fn retention(form: &mut String, policy: &Policy) {
     if retention.align != Align::None {
         line(form, "retention.align", align(retention.align));
     }
-    if let OnMissingStart::Fallback(start) = &retention.on_missing_start {
-        line(form, "retention.fallback", start_name(start));
+    match &retention.on_missing_start {
+        OnMissingStart::Keep => {}
+        OnMissingStart::Fallback(start) => line(form, "retention.fallback", start_name(start)),
+        OnMissingStart::Review => line(form, "retention.on_missing_start", "review"),
     }
     line(form, "retention.timezone", &retention.zone);
     if let Some(tree) = &retention.suspend_while {
@@ -223,6 +225,7 @@ fn trigger(form: &mut String, trigger: &Trigger) {
 pub(super) fn action(action: Action) -> String {
     match action {
         Action::Purge { quarantine } => format!("action.kind=purge\naction.quarantine={quarantine}\n"),
+        Action::Review { quarantine } => format!("action.kind=review\naction.quarantine={quarantine}\n"),
     }
 }
 

@@ -519,13 +519,14 @@ fn action<'t>(r: &mut Reader<'t>, mut table: Table<'t>) -> Option<Action> {
     let kind = kind?;
     match r.text("kind", kind)? {
         "purge" => quarantine.map(|quarantine| Action::Purge { quarantine }),
-        other @ ("redact" | "anonymise" | "restrict" | "revoke" | "review") => {
-            r.unsupported(&kind.span(), other, ": only purge is");
+        "review" => quarantine.map(|quarantine| Action::Review { quarantine }),
+        other @ ("redact" | "anonymise" | "restrict" | "revoke") => {
+            r.unsupported(&kind.span(), other, ": only purge and review are");
             None
         }
         other => {
-            let hint = suggestion(other, ["purge"]);
-            r.bad_value(&kind.span(), "kind", format!("must be purge{hint}"));
+            let hint = suggestion(other, ["purge", "review"]);
+            r.bad_value(&kind.span(), "kind", format!("must be purge or review{hint}"));
             None
         }
     }

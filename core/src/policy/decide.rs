@@ -8,12 +8,14 @@ use std::sync::Arc;
 
 use super::assess::{Assessment, BoundPolicy, Facts};
 use super::precedence::{self, Rank, Voice};
+use super::review;
 use super::{Policy, PolicySet, State};
 use crate::event::subject::ERASURE_POLICY;
 use crate::id::{HoldId, RequestId};
 use crate::reason::{Reason, StartKind};
 use crate::record::Layout;
 use crate::time::Timestamp;
+use crate::view::reviews::Reviewed;
 
 /// Where an entity stands apart from policies.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,14 +26,21 @@ pub struct Standing {
     pub restriction: Restriction,
     /// The request of a data subject by whose exception it is kept (GDPR Art. 17(3)): from everybody.
     pub excepted: Option<RequestId>,
+    /// What persons decided of it, the newest decision for each policy.
+    pub reviews: Vec<Reviewed>,
     /// Where it is.
     pub place: Place,
 }
 
 impl Standing {
     /// Nothing stands in the way.
-    pub const FREE: Self =
-        Self { holds: Vec::new(), restriction: Restriction::None, excepted: None, place: Place::Live };
+    pub const FREE: Self = Self {
+        holds: Vec::new(),
+        restriction: Restriction::None,
+        excepted: None,
+        reviews: Vec::new(),
+        place: Place::Live,
+    };
 }
 
 /// Whether the use of an entity is restricted (GDPR Art. 18).
@@ -168,7 +177,7 @@ impl BoundSet {
     /// Decides about one entity under all enforced policies.
     #[must_use]
     pub fn decide(&self, facts: &Facts<'_>, standing: &Standing, now: Timestamp) -> Decision {
-        conclude(&self.views(facts, None), None, standing, now)
+        conclude(&self.views(facts, None, standing, now), None, standing, now)
     }
 
     /// Decides whether one policy would dispose of an entity now, whatever that policy's state is: the keepers among
@@ -176,14 +185,14 @@ impl BoundSet {
     #[must_use]
     pub fn decide_for(&self, id: &str, facts: &Facts<'_>, standing: &Standing, now: Timestamp) -> Option<Decision> {
         self.policies.iter().find(|bound| bound.policy().id == id)?;
-        Some(conclude(&self.views(facts, Some(id)), Some(id), standing, now))
+        Some(conclude(&self.views(facts, Some(id), standing, now), Some(id), standing, now))
     }
 
     /// Decides whether a request for erasure disposes of an entity now. The keepers among the enforced policies protect,
     /// since the law that they rest on is an exception by itself; their periods alone do not.
     #[must_use]
     pub fn decide_asked(&self, asked: &Asked, facts: &Facts<'_>, standing: &Standing, now: Timestamp) -> Decision {
-        let views = self.views(facts, None);
+        let views = self.views(facts, None, standing, now);
         let policies = views.iter().map(|view| view.assessed(now)).collect();
         let Asked { request, received_at, claim } = *asked;
         let (rank, reason) = match claim {
@@ -212,11 +221,21 @@ impl BoundSet {
     }
 
     /// Assesses under every policy that takes part or is shown.
-    fn views(&self, facts: &Facts<'_>, asked: Option<&str>) -> Vec<View<'_>> {
+    fn views<'a>(
+        &'a self,
+        facts: &Facts<'_>,
+        asked: Option<&str>,
+        standing: &'a Standing,
+        now: Timestamp,
+    ) -> Vec<View<'a>> {
         self.policies
             .iter()
             .filter(|bound| bound.policy().state != State::Draft || asked == Some(bound.policy().id.as_str()))
-            .map(|bound| View { bound, assessment: bound.assess(facts) })
+            .map(|bound| {
+                let assessment = bound.assess(facts);
+                let review = review::standing(bound.policy(), &assessment, &standing.reviews, now);
+                View { bound, assessment, review }
+            })
             .filter(|view| view.assessment != Assessment::OutOfScope || asked == Some(view.id()))
             .collect()
     }
@@ -225,12 +244,13 @@ impl BoundSet {
 /// Decides under one policy alone.
 pub(super) fn decide_alone(policy: &Arc<Policy>, facts: &Facts<'_>, standing: &Standing, now: Timestamp) -> Decision {
     let set = BoundSet { policies: vec![policy.bind(facts.layout)] };
-    conclude(&set.views(facts, Some(&policy.id)), Some(&policy.id), standing, now)
+    conclude(&set.views(facts, Some(&policy.id), standing, now), Some(&policy.id), standing, now)
 }
 
 struct View<'a> {
     bound: &'a BoundPolicy,
     assessment: Assessment<'a>,
+    review: review::Standing<'a>,
 }
 
 impl<'a> View<'a> {
@@ -245,14 +265,36 @@ impl<'a> View<'a> {
         Assessed {
             policy: self.id().to_owned(),
             state: self.state(),
-            reason: self.assessment.reason(now),
+            reason: self.reason(now),
             is_fallback,
             keep_until,
         }
     }
 
     fn voice(&self, rank: Rank, now: Timestamp) -> Voice<'a> {
-        Voice { rank, reason: self.assessment.reason(now), policy: Some(self.id()) }
+        Voice { rank, reason: self.reason(now), policy: Some(self.id()) }
+    }
+
+    /// Returns what the policy says: its assessment, unless a person has to decide, or did.
+    fn reason(&self, now: Timestamp) -> Reason {
+        let due_at = match self.assessment {
+            Assessment::Due { due_at, .. } => Some(due_at),
+            _ => None,
+        };
+        match self.review {
+            // A period that runs for longer than a person keeps it says more.
+            review::Standing::Kept(reviewed, until) if due_at.is_none_or(|due_at| due_at < until) => {
+                Reason::KeptByReview { review: reviewed.review, by: reviewed.by, until }
+            }
+            review::Standing::Waits if due_at.is_none_or(|due_at| due_at <= now) => Reason::ReviewNeeded { due_at },
+            review::Standing::Disposed(Reviewed { at, .. }) if due_at.is_none() => {
+                Reason::PeriodOver { start: StartKind::Reviewed, start_at: *at, due_at: *at }
+            }
+            review::Standing::NotAsked
+            | review::Standing::Waits
+            | review::Standing::Kept(..)
+            | review::Standing::Disposed(_) => self.assessment.reason(now),
+        }
     }
 
     fn id(&self) -> &'a str {
@@ -269,11 +311,16 @@ impl<'a> View<'a> {
 
     /// Returns the key of precedence among due policies: the earliest due, then the first id.
     fn due(&self, now: Timestamp) -> Option<(Timestamp, &'a str)> {
+        let decided_at = match self.review {
+            review::Standing::Waits | review::Standing::Kept(..) => return None,
+            review::Standing::Disposed(reviewed) => Some(reviewed.at),
+            review::Standing::NotAsked => None,
+        };
         match self.assessment {
             Assessment::Due { due_at, .. } if due_at <= now => Some((due_at, self.id())),
+            Assessment::NoStart { .. } => decided_at.map(|at| (at, self.id())),
             Assessment::Due { .. }
             | Assessment::OutOfScope
-            | Assessment::NoStart { .. }
             | Assessment::CannotEvaluate { .. }
             | Assessment::Suspended => None,
         }
@@ -284,10 +331,17 @@ impl<'a> View<'a> {
             Assessment::Due { start, start_at, due_at, is_fallback, .. } => {
                 Outcome::Due { policy: self.id().to_owned(), start: start.clone(), start_at, due_at, is_fallback }
             }
-            Assessment::OutOfScope
-            | Assessment::NoStart { .. }
-            | Assessment::CannotEvaluate { .. }
-            | Assessment::Suspended => Outcome::Keep,
+            Assessment::NoStart { .. } => match self.review {
+                review::Standing::Disposed(Reviewed { at, .. }) => Outcome::Due {
+                    policy: self.id().to_owned(),
+                    start: StartKind::Reviewed,
+                    start_at: *at,
+                    due_at: *at,
+                    is_fallback: true,
+                },
+                review::Standing::NotAsked | review::Standing::Waits | review::Standing::Kept(..) => Outcome::Keep,
+            },
+            Assessment::OutOfScope | Assessment::CannotEvaluate { .. } | Assessment::Suspended => Outcome::Keep,
         }
     }
 }

@@ -43,6 +43,8 @@ pub enum Expectation {
     Due,
     /// It stays because of a hold.
     Held,
+    /// It stays until a person decides.
+    Review,
 }
 
 impl fmt::Display for Expectation {
@@ -51,6 +53,7 @@ impl fmt::Display for Expectation {
             Self::Keep => "keep",
             Self::Due => "due",
             Self::Held => "held",
+            Self::Review => "review",
         })
     }
 }
@@ -117,10 +120,12 @@ impl Example {
         let actual = match (&decision.outcome, &decision.reason) {
             (Outcome::Due { .. }, _) => Expectation::Due,
             (Outcome::Keep, Reason::Held { .. }) => Expectation::Held,
+            (Outcome::Keep, Reason::ReviewNeeded { .. }) => Expectation::Review,
             (Outcome::Keep, _) => Expectation::Keep,
         };
         let due = decision.policies.iter().find_map(|assessed| match assessed.reason {
             Reason::PeriodOver { due_at, .. } | Reason::PeriodRunning { due_at, .. } => Some(due_at),
+            Reason::ReviewNeeded { due_at } => due_at,
             _ => None,
         });
         let passed = actual == self.expect && self.due.is_none_or(|wanted| due == Some(wanted));
@@ -163,7 +168,12 @@ pub(super) fn check<'t>(
 
 fn example<'t>(r: &mut Reader<'t>, number: usize, value: &'t Value<'t>, scope: &Scope, zone: &Zone) -> Option<Example> {
     let mut table = r.table("[[test]]", value)?;
-    let expectations = [("keep", Expectation::Keep), ("due", Expectation::Due), ("held", Expectation::Held)];
+    let expectations = [
+        ("keep", Expectation::Keep),
+        ("due", Expectation::Due),
+        ("held", Expectation::Held),
+        ("review", Expectation::Review),
+    ];
     let record = table.require(r, "record", "").and_then(|value| r.table("record", value));
     let at = table.require(r, "at", "").and_then(|value| r.instant("at", value, zone));
     let expect = table.require(r, "expect", "").and_then(|value| r.choice("expect", value, &expectations));

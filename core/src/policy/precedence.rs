@@ -15,7 +15,7 @@
 //! | excepted | an exception from the erasure that was asked for (GDPR Art. 17(3)) | somebody answers for it, until a day |
 //! | erasure requested | the data subject asked for erasure (Art. 17(1)) | a right of the person, whatever the policies' periods |
 //! | due | the earliest due date, then the first id | the strictest rule is the law that was broken first |
-//! | not due | a period that runs, a start that is missing | nothing has happened yet |
+//! | not due | a period that runs, a start that is missing, a review that waits or keeps it | nothing has happened yet |
 //! | no policy | nothing is about it | what nobody decided about stays |
 //!
 //! Only enforced policies, and the one that is asked about, are weighed. An exception is weighed always: it keeps from

@@ -43,8 +43,6 @@ fn problem(id: &str, key: &str, problem: &str) -> PolicyError {
 /// Returns what was made looser.
 fn loosened(before: &Policy, after: &Policy) -> Vec<&'static str> {
     let (old, new) = (&before.retention, &after.retention);
-    let Action::Purge { quarantine: old_quarantine } = before.action;
-    let Action::Purge { quarantine: new_quarantine } = after.action;
     let checks = [
         ("lock", after.lock == Lock::Ratchet),
         ("state", before.state != State::Enforce || after.state == State::Enforce),
@@ -54,12 +52,10 @@ fn loosened(before: &Policy, after: &Policy) -> Vec<&'static str> {
         ("min_keep", keeps_at_least(new.min_keep, old.min_keep)),
         ("max_keep", max_is_later(old.max_keep, new.max_keep)),
         ("override", old.overrides.iter().zip(&new.overrides).all(|(old, new)| new.period.is_at_least(old.period))),
-        (
-            "on_missing_start",
-            old.on_missing_start == new.on_missing_start || new.on_missing_start == OnMissingStart::Keep,
-        ),
+        ("on_missing_start", missing_start_is_as_safe(&old.on_missing_start, &new.on_missing_start)),
         ("keep", keeps_bundles_as_long(before.export.keep, after.export.keep)),
-        ("quarantine", new_quarantine.is_at_least(old_quarantine)),
+        ("kind", still_asks(before.action, after.action)),
+        ("quarantine", after.action.quarantine().is_at_least(before.action.quarantine())),
         ("[access]", gives_no_more(before.access.as_ref(), after.access.as_ref())),
         ("[approval]", needs_as_many(before.approval, after.approval)),
         ("keep_at_least", after.limits.keep_at_least >= before.limits.keep_at_least),
@@ -69,6 +65,27 @@ fn loosened(before: &Policy, after: &Policy) -> Vec<&'static str> {
         ("population_drop_percent", after.limits.population_drop_percent <= before.limits.population_drop_percent),
     ];
     checks.into_iter().filter(|(_, holds)| !holds).map(|(key, _)| key).collect()
+}
+
+/// A missing start may come to keep; instead of another date a person may be asked.
+fn missing_start_is_as_safe(old: &OnMissingStart, new: &OnMissingStart) -> bool {
+    match (old, new) {
+        (_, OnMissingStart::Keep) | (OnMissingStart::Fallback(_) | OnMissingStart::Review, OnMissingStart::Review) => {
+            true
+        }
+        (OnMissingStart::Fallback(old), OnMissingStart::Fallback(new)) => old == new,
+        (OnMissingStart::Keep, OnMissingStart::Fallback(_) | OnMissingStart::Review)
+        | (OnMissingStart::Review, OnMissingStart::Fallback(_)) => false,
+    }
+}
+
+/// A person may come to be asked, and never cease to be.
+fn still_asks(old: Action, new: Action) -> bool {
+    match (old, new) {
+        (Action::Purge { .. }, Action::Purge { .. } | Action::Review { .. }) => true,
+        (Action::Review { .. }, Action::Review { .. }) => true,
+        (Action::Review { .. }, Action::Purge { .. }) => false,
+    }
 }
 
 /// Access may go, or become rarer and shorter. Which standing access is taken away must stay as it is.

@@ -21,7 +21,7 @@ pub enum Condition {
     Versions(Vec<(EntityId, Position)>),
     /// The pivot may begin: each entity is in the version that was planned, exported and verified, no hold covers it,
     /// its use is not restricted, no exception from an erasure keeps it, an erasure still asks for it if the plan is for
-    /// one, it was not restored, the clock is believed, the store does not only observe, and the run goes on.
+    /// one, no review keeps it from the policy, it was not restored, the clock is believed, the store does not only observe, and the run goes on.
     MayPurge {
         /// The saga.
         saga: SagaId,
@@ -271,6 +271,8 @@ fn may_purge(views: &Views, saga: SagaId, items: &[(EntityId, Position)]) -> Res
         } else if views.small.restrictions.covers(*entity) {
             Some(SkipReason::Restricted)
         } else if is_unasked(*entity) || views.small.subjects.excepting(*entity).is_some() {
+            Some(SkipReason::NotDue)
+        } else if policy.is_some_and(|policy| views.small.reviews.keeps(*entity, policy, views.recorded_at)) {
             Some(SkipReason::NotDue)
         } else if let Some(reason) = open.skipped.get(entity) {
             Some(*reason)

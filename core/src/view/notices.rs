@@ -148,6 +148,8 @@ impl Small {
                 };
                 self.plans.get(*plan).is_none_or(is_over)
             }
+            // Whatever became of the plan, it may still be the newest that told what waits.
+            Notice::ReviewWaits { plan } => self.plans.get(*plan).is_none_or(|plan| is_old(plan.requested_at)),
             Notice::ScheduleMissed { missed } => {
                 !self.schedules.newest_missed().any(|(_, newest)| newest.position == *missed && !is_old(newest.at))
             }

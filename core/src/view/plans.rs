@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use crate::event::decision::{PlanFrozen, PlanPurpose, PlanRequested};
 use crate::event::subject::ERASURE_POLICY;
 use crate::event::{Actor, Envelope};
-use crate::id::{Digest, PlanId, Position, RequestId, RunId};
+use crate::id::{Digest, PlanId, Position, RequestId, ReviewId, RunId};
 use crate::time::Timestamp;
 
 /// Where a plan stands.
@@ -43,6 +43,17 @@ pub struct Approval {
     pub at: Timestamp,
 }
 
+/// A decision of a person on which items of a plan rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct PlanReview {
+    /// The decision.
+    pub review: ReviewId,
+    /// The numeric user id of the person.
+    pub uid: u32,
+    /// When.
+    pub at: Timestamp,
+}
+
 /// One plan.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Plan {
@@ -62,6 +73,8 @@ pub struct Plan {
     pub refused: Option<String>,
     /// Who accepted it.
     pub approvals: Vec<Approval>,
+    /// On whose decisions its items rest, when a policy asks for them.
+    pub reviews: Vec<PlanReview>,
     /// Who refused it.
     pub rejected_by: Option<u32>,
     /// The run that took it.
@@ -90,7 +103,13 @@ impl Plan {
         }
     }
 
-    /// Says whether enough different persons, none of them the requester, have accepted it recently enough.
+    /// Says whether a person decided that some of its items go: somebody else has to accept the plan.
+    #[must_use]
+    pub fn is_reviewed_by(&self, uid: u32) -> bool {
+        self.reviews.iter().any(|review| review.uid == uid)
+    }
+
+    /// Says whether enough different persons, none of them the requester or a reviewer, have accepted it recently enough.
     #[must_use]
     pub fn is_approved(&self, now: Timestamp) -> bool {
         let Some(frozen) = &self.frozen else { return false };
@@ -107,7 +126,7 @@ impl Plan {
         let mut people: Vec<u32> = self
             .approvals
             .iter()
-            .filter(|approval| Some(approval.uid) != self.requested_by)
+            .filter(|approval| Some(approval.uid) != self.requested_by && !self.is_reviewed_by(approval.uid))
             .filter(|approval| now.0.saturating_sub(approval.at.0) < valid_us)
             .map(|approval| approval.uid)
             .collect();
@@ -193,6 +212,7 @@ impl Plans {
                 chunks: Vec::new(),
                 refused: None,
                 approvals: Vec::new(),
+                reviews: Vec::new(),
                 rejected_by: None,
                 run: None,
             },

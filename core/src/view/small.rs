@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use bincode::{Decode, Encode};
 
 use super::{
-    AllPermissions, ClockTrust, Grants, Holds, Intakes, Notices, Pauses, Plans, Registry, Restrictions, Runs, Scans,
-    SubjectRequests,
+    AllPermissions, ClockTrust, Grants, Holds, Intakes, Notices, Pauses, Plans, Registry, Restrictions, Reviews, Runs,
+    Scans, SubjectRequests,
 };
 use crate::event::decision::{PolicyVersion, ScheduleFired, ScheduleMissed};
+use crate::event::review::PlanReviewed;
 use crate::event::saga::SkipReason;
 use crate::event::{Envelope, Event};
 use crate::id::{Digest, EntityId, HoldId, LayoutId, PlanId, Position, RestrictionId, SagaId};
@@ -54,6 +55,8 @@ pub struct Small {
     pub restored: super::restored::Restored,
     /// Restrictions of use.
     pub restrictions: Restrictions,
+    /// What people decided of items that wait for it.
+    pub reviews: Reviews,
     /// Requests of data subjects.
     pub subjects: SubjectRequests,
     /// Which channel was told what.
@@ -126,6 +129,13 @@ impl Small {
                     self.with_plan(body.plan, |plan| plan.rejected_by = Some(uid));
                 }
             }
+            Event::ReviewDecided(body) => self.reviews.decided(envelope, body),
+            Event::PlanReviewed(body) => self.reviewed(body),
+            Event::KeyDestroyed(_) | Event::KeyDestroyedAgain(_) => {
+                if let Some(entity) = envelope.entity {
+                    self.reviews.forget(entity);
+                }
+            }
             Event::RunStarted(body) => self.with_plan(body.plan, |plan| plan.run = Some(body.run)),
             Event::ScheduleFired(body) => self.schedules.fired(body),
             Event::ClockDoubted(body) => self.clock.doubted(envelope.position, body),
@@ -149,6 +159,15 @@ impl Small {
         if let Some(request) = self.request_of_saga(saga) {
             self.subjects.left_alone(request, items);
         }
+    }
+
+    fn reviewed(&mut self, body: &PlanReviewed) {
+        let reviews = body.reviews.iter().filter_map(|id| {
+            let review = self.reviews.get(*id)?;
+            Some(super::plans::PlanReview { review: *id, uid: review.by, at: review.at })
+        });
+        let reviews = reviews.collect();
+        self.with_plan(body.plan, |plan| plan.reviews = reviews);
     }
 
     fn with_plan(&mut self, id: PlanId, change: impl FnOnce(&mut super::Plan)) {

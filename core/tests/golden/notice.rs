@@ -20,7 +20,8 @@ pub(super) fn events() -> Vec<Event> {
         PlanRefused { plan: PLAN },
         ScheduleMissed { missed: Position(320) },
         FallingDue { policy: "contacts".to_owned(), before_days: 14, from_day: 20_790 },
-        RunDone { run: RUN });
+        RunDone { run: RUN },
+        ReviewWaits { plan: PLAN });
     let channel = || "dpo".to_owned();
     let failed = NoticeFailed {
         channel: channel(),
@@ -30,7 +31,7 @@ pub(super) fn events() -> Vec<Event> {
     };
     let things = every!(Thing:
         ClockDoubted, RevokeFails, SagaStuck, RunFailed, RequestLate, RequestDueSoon, PlanStopped, PlanNeedsApproval,
-        PlanRefused, ScheduleMissed, FallingDue, RunDone);
+        PlanRefused, ScheduleMissed, FallingDue, RunDone, ReviewWaits);
     let channels = vec![
         DeclaredChannel { name: channel(), things },
         DeclaredChannel { name: "page".to_owned(), things: Vec::new() },

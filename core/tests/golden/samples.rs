@@ -36,13 +36,15 @@ use retention_core::event::operation::{
 use retention_core::event::permission::{
     Holder, ObservedPermission, PermissionObserved, PermissionScanRequested, PermissionsScanned,
 };
+use retention_core::event::review::{PlanReviewed, ReviewDecided, ReviewItem, ReviewVerdict};
 use retention_core::event::saga::{
     Failure, ItemsSkipped, Receipt, Residue, SagaEnd, SagaEnded, SagaItem, SagaStarted, ScriptKind, SkipReason, Step,
     StepFailed, StepStarted, StepSucceeded,
 };
 use retention_core::event::{Actor, Envelope, Event, EventType};
 use retention_core::id::{
-    Digest, EntityId, GrantId, Handle, HoldId, LayoutId, MigrationId, PlanId, Position, RunId, SagaId, StreamId,
+    Digest, EntityId, GrantId, Handle, HoldId, LayoutId, MigrationId, PlanId, Position, ReviewId, RunId, SagaId,
+    StreamId,
 };
 use retention_core::mailbox::Rights;
 use retention_core::record::{
@@ -366,7 +368,29 @@ fn decision() -> Vec<Event> {
         Event::PlanApproved(PlanApproved { plan: PLAN, digest: digest(4), comment: "yes".to_owned() }),
         Event::PlanRejected(PlanRejected { plan: PLAN, digest: digest(4), comment: "no".to_owned() }),
     ])
+    .chain(review())
     .collect()
+}
+
+fn review() -> Vec<Event> {
+    let items = vec![
+        ReviewItem { entity: EntityId(5), version: Position(7), due_at: Some(Timestamp(1_700_000_000_000_000)) },
+        ReviewItem { entity: EntityId(6), version: Position(8), due_at: None },
+    ];
+    let verdicts = every!(ReviewVerdict: Dispose, Keep { until: Timestamp(1_800_000_000_000_000) });
+    verdicts
+        .into_iter()
+        .map(|verdict| {
+            Event::ReviewDecided(ReviewDecided {
+                policy: "contacts".to_owned(),
+                policy_digest: digest(3),
+                verdict,
+                items: items.clone(),
+                reason: "why".to_owned(),
+            })
+        })
+        .chain([Event::PlanReviewed(PlanReviewed { plan: PLAN, reviews: vec![ReviewId(Position(230))] })])
+        .collect()
 }
 
 fn run() -> Vec<Event> {

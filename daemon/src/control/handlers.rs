@@ -30,6 +30,7 @@ pub(crate) mod notice;
 pub(crate) mod plan;
 pub(crate) mod policy;
 pub(crate) mod restriction;
+pub(crate) mod review;
 pub(crate) mod run;
 pub(crate) mod status;
 pub(crate) mod subject;

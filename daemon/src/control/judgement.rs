@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use retention_core::control::{
-    ErrorBody, ErrorCode, Explanation, PolicyChange, PolicyDiffRow, PolicyFileText, PolicyVerdict, Role, ScheduleRow,
-    Verdict, Weight,
+    ActorName, ErrorBody, ErrorCode, Explanation, PolicyChange, PolicyDiffRow, PolicyFileText, PolicyVerdict,
+    ReviewRow, Role, ScheduleRow, Verdict, Weight,
 };
+use retention_core::event::{Actor, Event};
 use retention_core::id::{EntityId, LayoutId};
 use retention_core::policy::{
     Approval, ApproverRole, Assessed, Assessment, BoundSet, Decision, Facts, Outcome, Place, PolicyFile, PolicySet,
@@ -67,12 +68,14 @@ pub fn explain(store: &Store, id: EntityId, now: Timestamp) -> Result<Explanatio
         let shown = entity::row(views, id)?;
         let restriction = restriction(views, id);
         let excepted = views.small.subjects.excepting(id);
-        Some((shown, views.entities.row(id)?, views.open_deals(id), views.holds_of(id), restriction, excepted))
+        let row = views.entities.row(id)?;
+        let reviews = views.small.reviews.of(id, row.version);
+        let standing = Standing { excepted, reviews, ..standing(&row, views.holds_of(id), restriction) };
+        Some((shown, row, views.open_deals(id), standing))
     });
-    let (shown, row, open_deals, holds, restriction, excepted) = seen.ok_or_else(missing)?;
+    let (shown, row, open_deals, standing) = seen.ok_or_else(missing)?;
     let record = store.record(id).map_err(unreadable)?.ok_or_else(missing)?;
     let bound = store.bound(record.layout).ok_or_else(missing)?;
-    let standing = Standing { excepted, ..standing(&row, holds.clone(), restriction) };
     let facts = facts(&bound.layout, &record, &row, open_deals);
     let decision = with_policy_holds(store, &bound.set, &facts, &standing, now);
     let active = store.policies();
@@ -106,11 +109,34 @@ pub fn explain(store: &Store, id: EntityId, now: Timestamp) -> Result<Explanatio
         },
         policies,
         reasons: decision.reasons().cloned().collect(),
-        holds,
+        holds: standing.holds.clone(),
+        reviews: reviews_of(store, id, &standing)?,
         next_run_at: earliest,
         text: Vec::new(),
     };
     Ok(Explanation { text: explanation.sentences(), ..explanation })
+}
+
+/// Returns what persons decided of an entity, with their reasons.
+fn reviews_of(store: &Store, id: EntityId, standing: &Standing) -> Result<Vec<ReviewRow>, ErrorBody> {
+    let mut rows = Vec::new();
+    for reviewed in &standing.reviews {
+        let recorded = store.read(reviewed.review.0).map_err(unreadable)?;
+        let Some(Event::ReviewDecided(body)) = recorded.as_ref().and_then(|recorded| recorded.event()) else {
+            continue;
+        };
+        rows.push(ReviewRow {
+            review: reviewed.review,
+            policy: reviewed.policy.clone(),
+            policy_digest: reviewed.policy_digest,
+            decision: reviewed.verdict,
+            reason: body.reason.clone(),
+            by: ActorName(Actor::Person(reviewed.by)),
+            at: reviewed.at,
+            items: body.items.iter().copied().filter(|item| item.entity == id).collect(),
+        });
+    }
+    Ok(rows)
 }
 
 /// Decides, and lets the holds of policies speak: a policy that is held disposes of nothing, and another one still may.
@@ -194,7 +220,9 @@ fn verdict_of(reason: &Reason) -> Verdict {
         | Reason::Gone
         | Reason::NoPolicy
         | Reason::Excepted { .. }
-        | Reason::NotAsked { .. } => Verdict::Keep,
+        | Reason::NotAsked { .. }
+        | Reason::ReviewNeeded { .. }
+        | Reason::KeptByReview { .. } => Verdict::Keep,
     }
 }
 
@@ -204,7 +232,7 @@ fn standing(row: &Row, holds: Vec<retention_core::id::HoldId>, restriction: Rest
         EntityState::Quarantined => Place::Quarantined,
         EntityState::Purged => Place::Gone,
     };
-    Standing { holds, restriction, excepted: None, place }
+    Standing { holds, restriction, excepted: None, reviews: Vec::new(), place }
 }
 
 fn unreadable(error: ReadError) -> ErrorBody {

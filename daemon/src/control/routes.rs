@@ -15,7 +15,7 @@ use retention_core::control::{ErrorCode, Operation, REQUEST_BYTES_MAX};
 use super::error::ApiError;
 use super::handlers::{
     audit, backup, clock, entity, evidence, grant, hold, incident, intake, mailbox, migration, notice, plan, policy,
-    restriction, run, status, subject,
+    restriction, review, run, status, subject,
 };
 use super::server::Caller;
 use super::{Control, openapi};
@@ -63,6 +63,9 @@ fn handler(operation: Operation) -> MethodRouter<Arc<Control>> {
         Operation::PlanItems => get(plan::items),
         Operation::PlanApprove => post(plan::approve),
         Operation::PlanReject => post(plan::reject),
+        Operation::ReviewList => get(review::list),
+        Operation::ReviewDecide => post(review::decide),
+        Operation::ReviewShow => get(review::show),
         Operation::RunStart => post(run::start),
         Operation::RunList => get(run::list),
         Operation::RunShow => get(run::show),

@@ -24,6 +24,7 @@ use retention_core::time::{Timestamp, Zone};
 use retention_core::view::Condition;
 use serde_json::{Value, json};
 
+use super::reviews::{self, Decided, Waiting};
 use super::works::{PolicyFacts, Sink, Works};
 use super::{Caller, Control, Peer, router};
 use crate::clock::{Clock, ManualClock};
@@ -49,6 +50,15 @@ impl Works for Idle {
     }
     fn explain(&self, _entity: EntityId, _now: Timestamp) -> Result<Explanation, ErrorBody> {
         Err(ErrorBody::of(retention_core::control::ErrorCode::Internal))
+    }
+    fn waiting_for_review(
+        &self,
+        policy: &str,
+        entities: &[EntityId],
+        decided: Decided,
+        now: Timestamp,
+    ) -> Result<Option<Waiting>, ErrorBody> {
+        reviews::waiting(&self.0, policy, entities, decided, now)
     }
     fn verify_export(&self, _manifest: Digest, _sink: Sink<'_>) -> Result<(), ErrorBody> {
         Ok(())
@@ -631,4 +641,59 @@ fn a_person_asks_the_same_judgement_that_plans_are_made_with() {
     let none = diff(&world.store, &[], later).unwrap();
     assert_eq!((none[0].change, none[0].newly_kept), (PolicyChange::Removed, 3));
     assert!(diff(&world.store, &[file("schema = 9")], later).is_err());
+}
+
+#[tokio::test]
+async fn a_decision_names_what_waits_as_it_was_looked_at_or_nothing_is_decided() {
+    let world = World::with_contacts(2);
+    let text = KEEP_ONE_YEAR.replace("\"first_seen\"", "\"closed\"").replace("\"keep\"", "\"review\"");
+    let files = [retention_core::policy::PolicyFile { stem: "contacts", text: &text }];
+    world.store.install_policies(Arc::new(retention_core::policy::PolicySet::check(&files).unwrap()));
+    let entity = world.first_contact();
+    let version = world.store.view(|views| views.entities.row(entity).unwrap().version);
+    let uri = "/v1/policies/contacts/review";
+    let body =
+        |decision: Value, items: Value, reason: &str| json!({"decision": decision, "items": items, "reason": reason});
+    let (dispose, one) = (json!({"verdict": "dispose"}), json!([{"entity": entity}]));
+    let past = json!({"verdict": "keep", "until": "2020-01-01T00:00:00Z"});
+    let seen = |version: u64| json!([{"entity": entity, "seen": {"version": version, "due_at": null}}]);
+    let before = world.store.view(|views| views.position);
+    for (status, wrong) in [
+        (400, body(dispose.clone(), json!([]), "why")),
+        (400, body(dispose.clone(), one.clone(), "")),
+        (400, body(past, one.clone(), "why")),
+        (409, body(dispose.clone(), seen(version.0 + 1), "why")),
+        (409, body(dispose.clone(), json!([{"entity": entity}, {"entity": "E4000000"}]), "why")),
+    ] {
+        let (answered, answer) = world.ask(OTHER, Operation::ReviewDecide, uri, Some(wrong.clone())).await;
+        assert_eq!(answered, status, "{wrong}: {answer}");
+    }
+    let (status, _) = world
+        .ask(
+            OTHER,
+            Operation::ReviewDecide,
+            "/v1/policies/none/review",
+            Some(body(dispose.clone(), one.clone(), "why")),
+        )
+        .await;
+    assert_eq!(status, 404);
+    let auditor = Caller { peer: Peer { uid: OTHER, gid: OTHER }, roles: vec![Role::Auditor, Role::Operator] };
+    let wanted = Some(body(dispose.clone(), one, "why"));
+    let (status, _) = world.send_as(auditor, Operation::ReviewDecide, uri, "application/json", wanted).await;
+    assert_eq!(status, 403);
+    assert_eq!(world.store.view(|views| views.position), before, "nothing was recorded");
+
+    let wanted = Some(body(dispose, seen(version.0), "seen with the archive"));
+    let (status, answer) = world.ask(OTHER, Operation::ReviewDecide, uri, wanted).await;
+    assert_eq!(status, 200, "{answer}");
+    let review = format!("/v1/reviews/V{}", answer["position"]);
+    let (_, shown) = world.ask(REQUESTER, Operation::ReviewShow, &review, None).await;
+    let item = json!({"entity": entity, "version": version, "due_at": null});
+    assert_eq!((&shown["reason"], &shown["items"]), (&json!("seen with the archive"), &json!([item])));
+    assert_eq!((&shown["by"], &shown["decision"]), (&json!("uid:1002"), &json!({"verdict": "dispose"})));
+    let explained = super::judgement::explain(&world.store, entity, world.control.clock.now()).unwrap();
+    assert_eq!(explained.verdict, retention_core::control::Verdict::Due);
+    assert_eq!(explained.reviews.len(), 1);
+    let (status, _) = world.ask(REQUESTER, Operation::ReviewShow, "/v1/reviews/V1", None).await;
+    assert_eq!(status, 404);
 }

@@ -11,6 +11,8 @@ use retention_core::evidence::certificate::Subject;
 use retention_core::id::{Digest, EntityId, Position, RequestId};
 use retention_core::time::{Timestamp, Zone};
 
+use super::reviews::{Decided, Waiting};
+
 /// What is known of an active policy beside the views.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PolicyFacts {
@@ -68,6 +70,18 @@ pub trait Works: Send + Sync + 'static {
     /// # Errors
     /// Says when the entity cannot be judged.
     fn explain(&self, entity: EntityId, now: Timestamp) -> Result<Explanation, ErrorBody>;
+
+    /// Returns which of some entities wait for a decision under a policy; `None` when no such policy is active.
+    ///
+    /// # Errors
+    /// When a record cannot be read, or the policies changed meanwhile.
+    fn waiting_for_review(
+        &self,
+        policy: &str,
+        entities: &[EntityId],
+        decided: Decided,
+        now: Timestamp,
+    ) -> Result<Option<Waiting>, ErrorBody>;
 
     /// Reads a bundle back from disk.
     ///

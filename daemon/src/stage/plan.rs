@@ -1,14 +1,16 @@
 //! Plan: answers a `PlanRequested` with a frozen plan. Dry run, preview and scheduled run are this same code, and it
 //! has no access to anything that could change the world.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use retention_core::event::Event;
 use retention_core::event::decision::{ITEMS_PER_CHUNK, PlanItems, PlanPurpose, PlanRefused};
+use retention_core::event::review::PlanReviewed;
 use retention_core::event::subject::{ERASURE_POLICY, ErasureKept, KeptRecord};
-use retention_core::id::{EntityId, PlanId, RequestId};
+use retention_core::id::{EntityId, PlanId, RequestId, ReviewId};
 use retention_core::plan::{self, Assembly, FirstRun, Frozen, Past, Question};
-use retention_core::policy::{Policy, State};
+use retention_core::policy::{Policy, State, rested_on};
 use retention_core::reason::Reason;
 use retention_core::record::Kind;
 use retention_core::time::Timestamp;
@@ -72,8 +74,9 @@ impl Plan {
             // The project stage is at work; it wakes us.
             return Ok(Step::Idle);
         }
-        let frozen = self.assemble(id, request.purpose, as_of, policy)?;
-        self.record(id, &frozen)?;
+        let (frozen, reviews) = self.assemble(id, request.purpose, as_of, policy)?;
+        let told = (!reviews.is_empty()).then_some(Event::PlanReviewed(PlanReviewed { plan: id, reviews }));
+        self.record(id, &frozen, told)?;
         Ok(Step::Worked)
     }
 
@@ -89,7 +92,7 @@ impl Plan {
         purpose: PlanPurpose,
         as_of: Timestamp,
         policy: &Arc<Policy>,
-    ) -> Result<Frozen, StageError> {
+    ) -> Result<(Frozen, Vec<ReviewId>), StageError> {
         let (candidates, population, past, log_position) = self.store.view(|views| {
             let due = views.due.policy(&policy.id);
             let candidates: Vec<EntityId> =
@@ -97,6 +100,7 @@ impl Plan {
             (candidates, due.map_or(0, |due| due.population()), past_of(views, plan, policy), views.position)
         });
         let mut assembly = Assembly::begin(Question { plan, purpose, as_of, log_position });
+        let mut reviews = BTreeSet::new();
         let looks: Vec<&[EntityId]> = candidates.chunks(CANDIDATES_PER_LOOK).collect();
         let judge = |look: &&[EntityId]| {
             self.store.halt().check()?;
@@ -112,13 +116,14 @@ impl Plan {
                 match decision {
                     Some(decision) => {
                         assembly.add(subject.entity, subject.row.mailbox, subject.row.version, &decision);
+                        reviews.extend(rested_on(policy, &decision, &subject.standing.reviews));
                     }
                     None => assembly.keep(&Reason::Gone),
                 }
             }
             Ok::<(), StageError>(())
         })?;
-        Ok(assembly.freeze(policy, population, past)?)
+        Ok((assembly.freeze(policy, population, past)?, reviews.into_iter().collect()))
     }
 
     /// Plans what a data subject asked for: its records are named by the request, and no index is asked. What is kept is
@@ -161,16 +166,12 @@ impl Plan {
         let past = Past { population: None, first_run: FirstRun::No };
         let frozen = assembly.freeze(&policy, records.len() as u64, past)?;
         let told = Event::ErasureKept(ErasureKept { request: id, plan, records: kept });
-        self.record_with(plan, &frozen, Some(told))?;
+        self.record(plan, &frozen, Some(told))?;
         Ok(Step::Worked)
     }
 
-    fn record(&self, plan: PlanId, frozen: &Frozen) -> Result<(), StageError> {
-        self.record_with(plan, frozen, None)
-    }
-
     /// Appends the items in chunks and then the header, which makes the plan whole; before it what else is told of it.
-    fn record_with(&self, plan: PlanId, frozen: &Frozen, told: Option<Event>) -> Result<(), StageError> {
+    fn record(&self, plan: PlanId, frozen: &Frozen, told: Option<Event>) -> Result<(), StageError> {
         let mut events: Vec<Prepared> = Vec::new();
         for (chunk, items) in (0u32..).zip(frozen.items.chunks(ITEMS_PER_CHUNK)) {
             let event = Event::PlanItems(PlanItems { plan, chunk, items: items.to_vec() });

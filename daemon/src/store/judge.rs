@@ -36,6 +36,7 @@ impl Subject {
             holds: views.holds_of(entity),
             restriction: restriction(views, entity),
             excepted: views.small.subjects.excepting(entity),
+            reviews: views.small.reviews.of(entity, row.version),
             place: match row.state {
                 EntityState::Visible => Place::Live,
                 EntityState::Quarantined => Place::Quarantined,

@@ -29,7 +29,7 @@ const BODIES_MAX: usize = 4_096;
 const SAGA_EVENTS_MAX: usize = 4_096;
 
 /// Event types that may be about a policy without being part of a run.
-const POLICY_TYPES: [EventType; 9] = [
+const POLICY_TYPES: [EventType; 11] = [
     EventType::PolicyRecorded,
     EventType::PlanRequested,
     EventType::PlanItems,
@@ -37,6 +37,8 @@ const POLICY_TYPES: [EventType; 9] = [
     EventType::PlanRefused,
     EventType::PlanApproved,
     EventType::PlanRejected,
+    EventType::ReviewDecided,
+    EventType::PlanReviewed,
     EventType::ScheduleFired,
     EventType::ScheduleMissed,
 ];
@@ -326,18 +328,25 @@ impl Inner {
             Some(Event::PlanRefused(body)) => of_plan(body.plan),
             Some(Event::PlanApproved(body)) => of_plan(body.plan),
             Some(Event::PlanRejected(body)) => of_plan(body.plan),
+            Some(Event::ReviewDecided(body)) => body.policy == policy,
+            Some(Event::PlanReviewed(body)) => of_plan(body.plan),
             _ => false,
         })
     }
 
     /// Returns the positions of everything that concerns an entity.
     fn concerning(&self, entity: EntityId) -> Result<RoaringBitmap, ReadError> {
-        let (mut at, mut sagas, holds) = {
+        let (mut at, mut sagas, also) = {
             let views = &self.state.read().views;
             let sagas: Vec<SagaId> = views.small.runs.saga_of_entity(entity).map(|(id, _)| id).into_iter().collect();
-            (views.entities.last_event(entity), sagas, views.holds_of(entity))
+            // What persons decided of it, while it is there.
+            let reviews = views.small.reviews.of(entity, Position::NONE);
+            let holds = views.holds_of(entity);
+            let also: Vec<Position> =
+                holds.iter().map(|hold| hold.0).chain(reviews.iter().map(|r| r.review.0)).collect();
+            (views.entities.last_event(entity), sagas, also)
         };
-        let mut all: RoaringBitmap = holds.iter().map(|hold| low(hold.0)).collect();
+        let mut all: RoaringBitmap = also.iter().map(|position| low(*position)).collect();
         while at != Position::NONE {
             let Some(row) = self.row(at)?.filter(|row| row.entity == Some(entity)) else { break };
             all.insert(low(at));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use retention_core::event::{Envelope, Event, Recorded};
 use retention_core::id::{EntityId, Handle, LayoutId};
-use retention_core::policy::{Assessment, BoundSet, Facts, PolicySet};
+use retention_core::policy::{BoundSet, DueDay, Facts, PolicySet};
 use retention_core::record::{EntityRecord, Kind, Layout};
 use retention_core::view::due::Standing;
 use retention_core::view::{EntityState, Keyed, Row, Views};
@@ -113,12 +113,10 @@ impl State {
         let open_deals = self.views.open_deals(entity);
         let facts = facts(&bound.layout, record, &row, open_deals);
         for policy in bound.set.policies() {
-            let standing = match policy.assess(&facts) {
-                Assessment::OutOfScope => Standing::OutOfScope,
-                Assessment::NoStart { .. } | Assessment::CannotEvaluate { .. } | Assessment::Suspended => {
-                    Standing::NeverDue
-                }
-                Assessment::Due { due_at, .. } => Standing::DueAt(due_at),
+            let standing = match policy.day(&policy.assess(&facts), &facts) {
+                DueDay::OutOfScope => Standing::OutOfScope,
+                DueDay::Never => Standing::NeverDue,
+                DueDay::At(at) => Standing::DueAt(at),
             };
             self.views.due.set(&policy.policy().id, policy.policy().digest(), entity, standing);
         }

@@ -64,12 +64,22 @@ impl Certificates {
             ErrorBody::saying(ErrorCode::NotFound, format!("there is no run {run}")).hint("retentionctl run list")
         })?;
         let mut positions = self.asked(&Query { run: Some(run), ..Query::default() }, &|event| belongs(event))?;
-        let decided = Query { types: vec![EventType::PlanFrozen, EventType::PlanApproved], ..Query::default() };
+        let decided = Query {
+            types: vec![EventType::PlanFrozen, EventType::PlanApproved, EventType::PlanReviewed],
+            ..Query::default()
+        };
         positions.extend(self.asked(&Query { after: Some(plan.0), ..decided }, &|event| match event {
             Event::PlanFrozen(body) => body.plan == plan,
             Event::PlanApproved(body) => body.plan == plan,
+            Event::PlanReviewed(body) => body.plan == plan,
             _ => false,
         })?);
+        // What the items rest on was decided before the plan was asked for, or while it was made.
+        let rests_on = self.store.view(|views| {
+            let plan = views.small.plans.get(plan)?;
+            Some(plan.reviews.iter().map(|review| review.review.0).collect::<Vec<_>>())
+        });
+        positions.extend(rests_on.unwrap_or_default());
         // Keys are destroyed until the run is over: a backup that was made meanwhile may hold them too.
         let last = positions.iter().copied().max().unwrap_or(run.0);
         positions.extend(self.longest_kept_backup(last)?);

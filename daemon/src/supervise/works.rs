@@ -23,6 +23,7 @@ use super::metrics;
 use super::notices::Channels;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Metrics};
+use crate::control::reviews::{self, Decided, Waiting};
 use crate::control::{PolicyFacts, Sink, Works, judgement, package, subjects, terms};
 use crate::stage::notify::NotifyHealth;
 use crate::stage::policies::PolicyHealth;
@@ -84,6 +85,16 @@ impl Works for DaemonWorks {
 
     fn explain(&self, entity: EntityId, now: Timestamp) -> Result<Explanation, ErrorBody> {
         judgement::explain(&self.store, entity, now)
+    }
+
+    fn waiting_for_review(
+        &self,
+        policy: &str,
+        entities: &[EntityId],
+        decided: Decided,
+        now: Timestamp,
+    ) -> Result<Option<Waiting>, ErrorBody> {
+        reviews::waiting(&self.store, policy, entities, decided, now)
     }
 
     fn verify_export(&self, manifest: Digest, sink: Sink<'_>) -> Result<(), ErrorBody> {

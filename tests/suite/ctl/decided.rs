@@ -295,3 +295,52 @@ fn a_policy_that_wants_an_administrator_is_not_approved_by_anybody_else() {
     daemon.until("the second person is an administrator too", || (approve().code == 0).then_some(()));
     daemon.stop();
 }
+
+#[test]
+fn what_a_person_has_to_decide_about_goes_by_a_list_a_decision_and_somebody_elses_approval() {
+    let text_of = shipped("demo-ocm-contacts").replace("kind = \"purge\"", "kind = \"review\"");
+    let site = Site::new(&[("demo-ocm-contacts", &text_of.replace("expect = \"due\"", "expect = \"review\""))]);
+    let daemon = with_people(&site, 4);
+    let policy = "demo-ocm-contacts";
+    let empty = site.json(&["plan", "make", policy, "--wait"]);
+    assert_eq!((&empty["state"], &empty["frozen"]["items"]), (&json!("empty"), &json!(0)), "{empty}");
+    let listed = site.ctl(&["review", "list", policy, "--output", "jsonl"]).ends(0);
+    let (lines, rows) = (listed.out.clone(), listed.rows());
+    assert_eq!(rows.len(), 4);
+    let first_page = site.rows(&["review", "list", policy, "--limit", "3"]);
+    assert_eq!(first_page, rows[..3], "a page is a part of the list");
+
+    let kept = text(&rows[3], "entity").to_owned();
+    let keep = site.json(&["review", "decide", policy, &kept, "--keep-until", "2100-01-01", "--reason", "a claim"]);
+    let explained = site.json(&["explain", &kept]);
+    assert_eq!((&explained["verdict"], &explained["reasons"][0]["reason"]), (&json!("keep"), &json!("kept_by_review")));
+    assert_eq!(explained["reviews"][0]["reason"], "a claim");
+    assert_eq!(site.json(&["review", "show", text(&keep, "review")])["items"][0]["entity"], kept.as_str());
+
+    let file = site.path("waiting.jsonl");
+    let wrong = lines.replacen("\"version\":", "\"version\":9", 1);
+    fs::write(&file, wrong).expect("a list");
+    let from = file.to_str().expect("a path");
+    let dispose = ["review", "decide", policy, "--from", from, "--dispose", "--reason", "seen"];
+    let _another = site.ctl(&dispose).ends(2).says("nothing was decided");
+    fs::write(&file, lines.lines().take(3).map(|line| format!("{line}\n")).collect::<String>()).expect("a list");
+    let review = site.json(&dispose);
+    assert_eq!(site.rows(&["review", "list", policy]), Vec::<Value>::new());
+    let both =
+        site.ctl(&["review", "decide", policy, "E1", "--dispose", "--keep-until", "2100-01-01", "--reason", "x"]);
+    let _one_of_them = both.ends(2);
+
+    let plan = planned(&site, policy);
+    assert_eq!(plan["frozen"]["items"], 3, "{plan}");
+    assert_eq!(plan["reviews"][0]["review"], review["review"], "{plan}");
+    let plan = text(&plan, "plan");
+    let _own = site.ctl(&["plan", "approve", plan]).ends(77);
+    let asked = site.rows(&["audit", "query", "--kind", "ReviewDecided", "--policy", policy]);
+    assert_eq!(asked.len(), 2);
+    if is_approved(&site, plan) {
+        let watched = site.ctl(&["run", "start", plan, "--watch", "--output", "jsonl"]).ends(0).rows();
+        let last = watched.last().expect("a row");
+        assert_eq!((&last["state"], &last["purged"]), (&json!("completed"), &json!(3)), "{last}");
+    }
+    daemon.stop();
+}

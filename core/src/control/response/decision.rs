@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::PlanReviewRow;
 use crate::control::ActorName;
 use crate::event::decision::{GuardTripped, KeptCount, PlanPurpose};
 use crate::event::saga::{Failure, SagaEnd, Step};
@@ -134,6 +135,9 @@ pub struct PlanRow {
     pub refusal: Option<String>,
     /// Who accepted it.
     pub approvals: Vec<ApprovalRow>,
+    /// On whose decisions its items rest, when the policy asks a person first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reviews: Vec<PlanReviewRow>,
     /// The run that took it.
     pub run: Option<RunId>,
 }

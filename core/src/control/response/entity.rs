@@ -1,5 +1,6 @@
 //! Entities and intakes.
 
+use super::ReviewRow;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -124,6 +125,9 @@ pub struct Explanation {
     pub policies: Vec<PolicyVerdict>,
     /// The holds that cover it.
     pub holds: Vec<HoldId>,
+    /// What persons decided of it, the newest decision under each policy; of its items only this one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reviews: Vec<ReviewRow>,
     /// When its policies are looked at next: the earliest of their schedules.
     pub next_run_at: Option<Timestamp>,
     /// The whole judgement in sentences, in the order of its weight. Names nobody.
@@ -179,6 +183,13 @@ fn sentence(reason: &Reason) -> String {
         }
         Reason::Excepted { request } => format!("it is excepted from the erasure of {request} (GDPR Art. 17(3))"),
         Reason::NotAsked { request } => format!("{request} does not ask for its erasure any more"),
+        Reason::ReviewNeeded { due_at: Some(at) } => {
+            format!("its period was over at {at}, and it goes only when a person has decided so")
+        }
+        Reason::ReviewNeeded { due_at: None } => {
+            "the date to count from is not known, and it goes only when a person has decided so".to_owned()
+        }
+        Reason::KeptByReview { review, by, until } => format!("uid {by} decided to keep it until {until} ({review})"),
     }
 }
 

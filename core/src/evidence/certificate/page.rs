@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Certificate, Disposed, Subject};
+use super::{Approval, Certificate, Disposed, Subject};
 use crate::event::saga::Residue;
 use crate::id::SagaId;
 use crate::text::html_escaped;
@@ -28,12 +28,17 @@ pub fn page(certificate: &Certificate) -> String {
         certificate.issued_at,
         html_escaped(&certificate.log),
     );
+    let people = |all: &[Approval]| {
+        all.iter().map(|one| format!("{} on {}", html_escaped(&one.by), one.at)).collect::<Vec<_>>().join("<br>")
+    };
     let approvals = match statement.approvals.as_slice() {
         [] if statement.needs_approval => "<b>none is in this certificate, though one was needed</b>".to_owned(),
         [] => "none was needed".to_owned(),
-        all => {
-            all.iter().map(|one| format!("{} on {}", html_escaped(&one.by), one.at)).collect::<Vec<_>>().join("<br>")
-        }
+        all => people(all),
+    };
+    let reviews = match statement.reviews.as_slice() {
+        [] => "nobody: the policy asks no person about each item".to_owned(),
+        all => people(all),
     };
     table(
         &mut page,
@@ -44,6 +49,7 @@ pub fn page(certificate: &Certificate) -> String {
             ("Plan", format!("{}, {} items, judged for {}", statement.plan, statement.planned, statement.judged_at)),
             ("SHA-256 of the plan", code(&statement.plan_digest)),
             ("Asked for by", html_escaped(&statement.run_requested_by)),
+            ("Decided item by item by", reviews),
             ("Approved by", approvals),
         ],
     );

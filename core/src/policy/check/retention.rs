@@ -42,6 +42,10 @@ pub(super) fn head<'t>(r: &mut Reader<'t>, mut table: Table<'t>) -> Option<(Tabl
     {
         r.bad_value(&table.at, "on_missing_start", "falls back to the start itself");
     }
+    if let (Some(value), OnMissingStart::Review) = (min_keep_value, &on_missing_start) {
+        let problem = "stands beside on_missing_start = \"review\": a minimum without a start keeps for ever, so nobody could decide";
+        r.bad_value(&value.span(), "min_keep", problem);
+    }
     let zone = zone.unwrap_or_else(Zone::utc);
     if let (Some(value), Some(max)) = (max_keep_value, max_keep) {
         for (key, other) in [("period", Some(period)), ("min_keep", min_keep)] {
@@ -154,12 +158,9 @@ fn on_missing_start<'t>(r: &mut Reader<'t>, value: &'t Value<'t>) -> Option<OnMi
     match text.strip_prefix("fallback:") {
         Some(start) => start_kind(r, "on_missing_start", start, &value.span()).map(OnMissingStart::Fallback),
         None if text == "keep" => Some(OnMissingStart::Keep),
-        None if text == "review" => {
-            r.unsupported(&value.span(), "review", "");
-            None
-        }
+        None if text == "review" => Some(OnMissingStart::Review),
         None => {
-            r.bad_value(&value.span(), "on_missing_start", "must be keep or fallback:<start>");
+            r.bad_value(&value.span(), "on_missing_start", "must be keep, review or fallback:<start>");
             None
         }
     }

@@ -122,6 +122,10 @@ fn entries(policy: &Policy) -> [(&'static str, String); 17] {
 fn disposition(policy: &Policy) -> String {
     match policy.action {
         Action::Purge { .. } => format!("export ({}), verified by reading back; then purge", formats(&policy.export)),
+        Action::Review { .. } => format!(
+            "a person decides item by item; of what is to go: export ({}), verified by reading back; then purge",
+            formats(&policy.export)
+        ),
     }
 }
 

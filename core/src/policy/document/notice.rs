@@ -83,6 +83,7 @@ fn how_long(policy: &Policy) -> String {
     }
     text.push_str(&match &retention.on_missing_start {
         OnMissingStart::Keep => " Where we do not know that day, we keep it.".to_owned(),
+        OnMissingStart::Review => " Where we do not know that day, somebody decides.".to_owned(),
         OnMissingStart::Fallback(start) => {
             // When it was first seen is always known.
             let known = *start == StartKind::FirstSeen;

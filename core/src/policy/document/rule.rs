@@ -2,7 +2,7 @@
 
 use super::filter::in_words;
 use super::words::{counted, day_of, kinds, one_of, quarantine};
-use crate::policy::{Audience, OnMissingStart, Override, Policy};
+use crate::policy::{Action, Audience, OnMissingStart, Override, Policy};
 use crate::reason::StartKind;
 
 /// Returns what the policy is about, with its filter.
@@ -70,6 +70,7 @@ pub(super) fn suspension(policy: &Policy) -> Option<String> {
 pub(super) fn missing_start(policy: &Policy) -> String {
     match &policy.retention.on_missing_start {
         OnMissingStart::Keep => "it is kept".to_owned(),
+        OnMissingStart::Review => "it is kept until a person decides".to_owned(),
         OnMissingStart::Fallback(StartKind::FirstSeen) => {
             format!("{} counts", day_of(&StartKind::FirstSeen, one_of(policy)))
         }
@@ -92,6 +93,9 @@ pub(super) fn time_limits(policy: &Policy) -> String {
         .extend([minimum(policy), maximum(policy), suspension(policy), applies_from(policy)].into_iter().flatten());
     sentences.push(format!("without the date of the start, {}", missing_start(policy)));
     sentences.push(format!("days are counted in {}", policy.retention.zone));
+    if matches!(policy.action, Action::Review { .. }) {
+        sentences.push("then only what a person has decided to dispose of".to_owned());
+    }
     sentences.push(match quarantine(policy) {
         Some(length) => format!("then hidden for {length}, in which it can be restored, and purged"),
         None => "then purged without a quarantine".to_owned(),

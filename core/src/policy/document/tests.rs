@@ -144,6 +144,7 @@ fn every_start_is_said_in_words() {
         (StartKind::FirstSeen, "the deal was first recorded"),
         (StartKind::Event("booked".to_owned()), "the event “booked” took place"),
         (StartKind::Requested, "the data subject asked for it"),
+        (StartKind::Reviewed, "somebody decided that the deal goes"),
     ] {
         assert_eq!(counted(start, Align::None), format!("3 years, counted from the day on which {says}"));
     }

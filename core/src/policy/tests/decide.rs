@@ -61,6 +61,7 @@ fn keepers_stand_in_their_order() {
         holds: vec![HoldId(Position(7)), HoldId(Position(9))],
         restriction: Restriction::Restricted,
         excepted: None,
+        reviews: Vec::new(),
         place: Place::Quarantined,
     };
     let decision = decide(&texts, &entity, &all);

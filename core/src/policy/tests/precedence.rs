@@ -77,6 +77,7 @@ fn together(a: Rank, b: Rank) -> Decision {
         holds: first.holds.iter().chain(&second.holds).copied().collect(),
         restriction: if first.restriction == Restriction::Restricted { first.restriction } else { second.restriction },
         excepted: first.excepted.or(second.excepted),
+        reviews: Vec::new(),
         place: if place.contains(&Place::Gone) {
             Place::Gone
         } else if place.contains(&Place::Quarantined) {

@@ -6,8 +6,8 @@ use axum::Json;
 use axum::extract::{Extension, State};
 use axum::response::Response;
 use retention_core::control::{
-    Accepted, ActorName, ApprovalRow, ErrorCode, FrozenPlan, JudgePlan, ListQuery, MakePlan, PlanItemRow, PlanRow,
-    WaitQuery,
+    Accepted, ActorName, ApprovalRow, ErrorCode, FrozenPlan, JudgePlan, ListQuery, MakePlan, PlanItemRow,
+    PlanReviewRow, PlanRow, WaitQuery,
 };
 use retention_core::event::decision::{ITEMS_PER_CHUNK, PlanApproved, PlanPurpose, PlanRejected, PlanRequested};
 use retention_core::event::{Actor, Event};
@@ -97,6 +97,15 @@ fn row(id: PlanId, plan: &Plan, now: Timestamp) -> PlanRow {
             .iter()
             .map(|approval| ApprovalRow { by: ActorName(Actor::Person(approval.uid)), at: approval.at })
             .collect(),
+        reviews: plan
+            .reviews
+            .iter()
+            .map(|review| PlanReviewRow {
+                review: review.review,
+                by: ActorName(Actor::Person(review.uid)),
+                at: review.at,
+            })
+            .collect(),
         run: plan.run,
     }
 }
@@ -154,6 +163,13 @@ pub(crate) async fn approve(
                 return Err(ApiError::saying(
                     ErrorCode::OwnRequest,
                     format!("uid {uid} requested {id} and may not approve it"),
+                )
+                .hint("another person with the role approver has to look at it"));
+            }
+            if plan.is_reviewed_by(uid) {
+                return Err(ApiError::saying(
+                    ErrorCode::OwnRequest,
+                    format!("uid {uid} decided that items of {id} go and may not approve it"),
                 )
                 .hint("another person with the role approver has to look at it"));
             }

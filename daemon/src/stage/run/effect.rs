@@ -9,7 +9,7 @@ use retention_core::event::saga::{Receipt, SagaItem, ScriptKind, Step as ScriptS
 use retention_core::event::{Actor, Draft, Event, EventType};
 use retention_core::evidence::ExpectedItem;
 use retention_core::id::{EntityId, Position, SagaId};
-use retention_core::policy::{Action, ExportFormat, Policy};
+use retention_core::policy::{ExportFormat, Policy};
 use retention_core::saga;
 use retention_core::time::Align;
 use retention_core::view::{Condition, EntityState, Saga};
@@ -210,7 +210,7 @@ impl Run {
             return Outcome::Refused(POLICY_CHANGED);
         };
         let now = self.clock.now();
-        let Action::Purge { quarantine } = policy.action;
+        let quarantine = policy.action.quarantine();
         let until =
             if quarantine.is_zero() { now } else { quarantine.due_at(now, Align::None, &policy.retention.zone) };
         Outcome::Applied(Receipt::Quarantined { until, items: saga.open_items().count() as u64 })
