@@ -207,7 +207,9 @@ pub fn kept(decision: &Decision) -> Option<KeptWhy> {
         | Reason::CannotEvaluate { .. }
         | Reason::NoPolicy
         | Reason::ErasureRequested { .. }
-        | Reason::NotAsked { .. } => Some(KeptWhy::Undecided),
+        | Reason::NotAsked { .. }
+        | Reason::NothingToRedact
+        | Reason::CannotRedact { .. } => Some(KeptWhy::Undecided),
     }
 }
 
@@ -231,7 +233,9 @@ pub fn drift(decision: &Decision) -> Option<SkipReason> {
             | Reason::NoPolicy
             | Reason::ErasureRequested { .. }
             | Reason::Excepted { .. }
-            | Reason::NotAsked { .. } => SkipReason::NotDue,
+            | Reason::NotAsked { .. }
+            | Reason::NothingToRedact
+            | Reason::CannotRedact { .. } => SkipReason::NotDue,
         }),
     }
 }

@@ -128,6 +128,13 @@ pub enum Reason {
         /// The request.
         request: RequestId,
     },
+    /// The policy redacts, and nothing is there that it would take out: it was redacted before, or never had it.
+    NothingToRedact,
+    /// The policy redacts, and a field cannot be taken out: it names the record, or a text cannot stand in its place.
+    CannotRedact {
+        /// The field that is in the way.
+        field: String,
+    },
 }
 
 impl Reason {
@@ -150,6 +157,8 @@ impl Reason {
             Self::ErasureRequested { .. } => "erasure_requested",
             Self::Excepted { .. } => "excepted",
             Self::NotAsked { .. } => "not_asked",
+            Self::NothingToRedact => "nothing_to_redact",
+            Self::CannotRedact { .. } => "cannot_redact",
         }
     }
 }

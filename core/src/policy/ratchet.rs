@@ -43,8 +43,6 @@ fn problem(id: &str, key: &str, problem: &str) -> PolicyError {
 /// Returns what was made looser.
 fn loosened(before: &Policy, after: &Policy) -> Vec<&'static str> {
     let (old, new) = (&before.retention, &after.retention);
-    let Action::Purge { quarantine: old_quarantine } = before.action;
-    let Action::Purge { quarantine: new_quarantine } = after.action;
     let checks = [
         ("lock", after.lock == Lock::Ratchet),
         ("state", before.state != State::Enforce || after.state == State::Enforce),
@@ -59,7 +57,8 @@ fn loosened(before: &Policy, after: &Policy) -> Vec<&'static str> {
             old.on_missing_start == new.on_missing_start || new.on_missing_start == OnMissingStart::Keep,
         ),
         ("keep", keeps_bundles_as_long(before.export.keep, after.export.keep)),
-        ("quarantine", new_quarantine.is_at_least(old_quarantine)),
+        ("quarantine", after.action.quarantine().is_at_least(before.action.quarantine())),
+        ("[action]", disposes_of_no_more(&before.action, &after.action)),
         ("[access]", gives_no_more(before.access.as_ref(), after.access.as_ref())),
         ("[approval]", needs_as_many(before.approval, after.approval)),
         ("keep_at_least", after.limits.keep_at_least >= before.limits.keep_at_least),
@@ -69,6 +68,15 @@ fn loosened(before: &Policy, after: &Policy) -> Vec<&'static str> {
         ("population_drop_percent", after.limits.population_drop_percent <= before.limits.population_drop_percent),
     ];
     checks.into_iter().filter(|(_, holds)| !holds).map(|(key, _)| key).collect()
+}
+
+/// A purge may become a redaction, and a redaction may take out less; never the other way.
+fn disposes_of_no_more(old: &Action, new: &Action) -> bool {
+    match (old, new) {
+        (Action::Purge { .. }, _) => true,
+        (Action::Redact { .. }, Action::Purge { .. }) => false,
+        (Action::Redact { fields: old, .. }, Action::Redact { fields: new, .. }) => new.is_within(old),
+    }
 }
 
 /// Access may go, or become rarer and shorter. Which standing access is taken away must stay as it is.

@@ -194,7 +194,9 @@ fn verdict_of(reason: &Reason) -> Verdict {
         | Reason::Gone
         | Reason::NoPolicy
         | Reason::Excepted { .. }
-        | Reason::NotAsked { .. } => Verdict::Keep,
+        | Reason::NotAsked { .. }
+        | Reason::NothingToRedact
+        | Reason::CannotRedact { .. } => Verdict::Keep,
     }
 }
 

@@ -115,9 +115,10 @@ impl State {
         for policy in bound.set.policies() {
             let standing = match policy.assess(&facts) {
                 Assessment::OutOfScope => Standing::OutOfScope,
-                Assessment::NoStart { .. } | Assessment::CannotEvaluate { .. } | Assessment::Suspended => {
-                    Standing::NeverDue
-                }
+                Assessment::NoStart { .. }
+                | Assessment::CannotEvaluate { .. }
+                | Assessment::NotRedacted { .. }
+                | Assessment::Suspended => Standing::NeverDue,
                 Assessment::Due { due_at, .. } => Standing::DueAt(due_at),
             };
             self.views.due.set(&policy.policy().id, policy.policy().digest(), entity, standing);

@@ -168,6 +168,10 @@ fn sentence(reason: &Reason) -> String {
         Reason::NoStart { start } => format!("the date to count from, {}, is not known", start.name()),
         Reason::Held { hold } => format!("legal hold {hold} covers it"),
         Reason::Restricted => "its use is restricted (GDPR Art. 18)".to_owned(),
+        Reason::NothingToRedact => "it holds nothing that the policy takes out".to_owned(),
+        Reason::CannotRedact { field } => {
+            format!("{field} cannot be taken out: it names the record, or a text cannot stand in its place")
+        }
         Reason::Suspended => "the period is suspended while `suspend_while` matches".to_owned(),
         Reason::KeptByPolicy { policy, until } => format!("the min_keep of policy {policy} protects it until {until}"),
         Reason::CannotEvaluate { field } => format!("the field {field} cannot be read, so nobody may decide"),

@@ -1,6 +1,6 @@
 //! Periods, starts, states and schedules in words.
 
-use crate::policy::{Action, Approval, ApproverRole, Export, ExportFormat, OnMissed, Policy, State, Trigger};
+use crate::policy::{Approval, ApproverRole, Export, ExportFormat, OnMissed, Policy, State, Trigger};
 use crate::reason::StartKind;
 use crate::record::Kind;
 use crate::schedule::Schedule;
@@ -201,8 +201,6 @@ pub(super) fn formats(export: &Export) -> String {
 
 /// Returns how long something can be taken back before it is purged; `None` when it cannot.
 pub(super) fn quarantine(policy: &Policy) -> Option<String> {
-    match policy.action {
-        Action::Purge { quarantine } if quarantine.is_zero() => None,
-        Action::Purge { quarantine } => Some(quarantine.in_words()),
-    }
+    let quarantine = policy.action.quarantine();
+    (!quarantine.is_zero()).then(|| quarantine.in_words())
 }

@@ -94,7 +94,15 @@ fn row(views: &Views, id: RunId, run: &Run) -> RunRow {
     }
 }
 
-const STEPS: [Step; 5] = [Step::Export, Step::VerifyExport, Step::Quarantine, Step::Purge, Step::VerifyAbsence];
+const STEPS: [Step; 7] = [
+    Step::Export,
+    Step::VerifyExport,
+    Step::Quarantine,
+    Step::Purge,
+    Step::Redact,
+    Step::DestroyKeys,
+    Step::VerifyAbsence,
+];
 
 fn saga_row(id: SagaId, saga: &Saga) -> SagaRow {
     let standing = |step| saga.step(step);
