@@ -10,6 +10,7 @@ mod file;
 mod judge;
 mod language;
 mod precedence;
+mod redact;
 
 /// A whole policy, in which tests replace parts.
 const WHOLE: &str = r#"schema = 1

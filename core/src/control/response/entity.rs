@@ -65,6 +65,8 @@ pub struct Tombstone {
     pub policy: Option<String>,
     /// On which day, in UTC.
     pub purged_on: Option<String>,
+    /// What is left of it, if it was redacted.
+    pub left: Option<EntityId>,
 }
 
 impl std::fmt::Display for Tombstone {
@@ -77,7 +79,11 @@ impl std::fmt::Display for Tombstone {
             write!(f, ", under policy {policy}")?;
         }
         match &self.purged_on {
-            Some(day) => write!(f, ", on {day}"),
+            Some(day) => write!(f, ", on {day}")?,
+            None => {}
+        }
+        match self.left {
+            Some(left) => write!(f, "; it was redacted, and what is left is {left} now"),
             None => Ok(()),
         }
     }
