@@ -2,12 +2,12 @@
 //! later, the source does not bring anything back, and wherever a crash falls nothing is lost and nothing stays.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use retention_core::event::saga::Step;
-use retention_core::event::{Event, Recorded};
-use retention_core::id::EntityId;
+use retention_core::event::{Envelope, Event, Recorded};
+use retention_core::id::{Digest, EntityId};
 use retention_core::record::Kind;
 use retention_core::view::{EntityState, RunState};
 use retention_tests::crash::Remains;
@@ -104,6 +104,94 @@ fn what_was_redacted_is_not_due_again_until_the_policy_takes_out_more_and_can_be
     assert_eq!((world.run_state(run), world.state_of(rest)), (RunState::Completed, EntityState::Purged));
     world.lose_sled();
     world.check();
+}
+
+#[test]
+fn what_was_redacted_once_is_redacted_again_when_the_policy_takes_out_more() {
+    let mut world = world("P0D");
+    world.write_policy("contacts", &redacting("P0D", "display_name = { replace = \"a person\" }"));
+    let due = world.add("a", "2020-01-01");
+    world.settle();
+    world.approved_run("contacts");
+    world.finish();
+    let first = rest_of(&world, due);
+    assert_eq!(cells(&world, first), [Some("a".to_owned()), Some("a person".to_owned())]);
+    world.write_policy("contacts", &redacting("P0D", "display_name = \"remove\""));
+    world.settle();
+    world.approved_run("contacts");
+    world.finish();
+    let second = rest_of(&world, first);
+    assert_eq!(cells(&world, second), [Some("a".to_owned()), None]);
+    assert_eq!(destroyed(&world.log()), [due, first]);
+    let maps = world.store().view(|views| views.small.redactions.maps_of(second).count());
+    assert_eq!(maps, 2, "the source may bring back neither");
+    world.lose_sled();
+    world.check();
+}
+
+#[test]
+fn what_an_open_request_is_about_is_not_redacted() {
+    let mut world = world("P0D");
+    let (asked, other) = (world.add("a", "2020-01-01"), world.add("b", "2020-01-01"));
+    world.settle();
+    let request = world.ask_for_erasure().unwrap();
+    world.identify(request, &[asked]);
+    world.settle();
+    let _run = world.approved_run("contacts");
+    world.finish();
+    assert_eq!(destroyed(&world.log()), [other], "{}", world.story());
+    assert_eq!(
+        (world.state_of(asked), cells(&world, rest_of(&world, other))[1].is_none()),
+        (EntityState::Visible, true)
+    );
+}
+
+fn files(dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { found.extend(files(&path)) } else { found.push(path) }
+    }
+    found
+}
+
+fn holds(world: &World, bytes: &[u8]) -> bool {
+    let has = |path: &PathBuf| std::fs::read(path).unwrap().windows(bytes.len()).any(|window| window == bytes);
+    files(&world.state_dir()).iter().any(has)
+}
+
+/// The bytes of a stored body, found in the journal by their digest.
+fn stored_body(world: &World, envelope: &Envelope) -> Vec<u8> {
+    let journal = files(&world.state_dir().join("journal"));
+    let length = envelope.body_len as usize;
+    let is_it = |window: &&[u8]| Digest::of(window) == envelope.body_digest;
+    let find = |path: &PathBuf| {
+        let bytes = std::fs::read(path).unwrap();
+        let bytes = &bytes[..bytes.len().min(16 * 1024)];
+        bytes.windows(length).find(is_it).map(<[u8]>::to_vec)
+    };
+    journal.iter().find_map(find).expect("a body in the journal")
+}
+
+#[test]
+fn after_a_compaction_no_byte_of_what_was_taken_out_is_left() {
+    let mut world = world("P0D");
+    let due = world.add("a", "2020-01-01");
+    world.settle();
+    let is_change = |recorded: &&Recorded| {
+        recorded.envelope.entity == Some(due) && matches!(recorded.event(), Some(Event::EntityChanged(_)))
+    };
+    let envelope = world.log().iter().find(is_change).unwrap().envelope;
+    let sealed = stored_body(&world, &envelope);
+    let slot = std::fs::read(world.state_dir().join("keys/slots.0000")).unwrap();
+    let key = slot[due.0 as usize * 64 + 12..due.0 as usize * 64 + 44].to_vec();
+    assert!(holds(&world, &sealed) && holds(&world, &key), "they are there before");
+    world.drive_to_the_end("contacts");
+    let rest = rest_of(&world, due);
+    assert!(!holds(&world, &key), "the wrapped key is overwritten");
+    world.compact();
+    assert!(!holds(&world, &sealed) && !holds(&world, &key));
+    assert_eq!(cells(&world, rest), [Some("a".to_owned()), None]);
 }
 
 #[test]

@@ -226,6 +226,8 @@ fn changed(views: &Views, entity: EntityId, version: Position) -> Option<SkipRea
     match views.entities.row(entity) {
         None => Some(SkipReason::Gone),
         Some(row) if row.state == EntityState::Purged => Some(SkipReason::Gone),
+        // What is left of it is recorded, and what comes now belongs there.
+        Some(_) if views.small.redactions.is_recorded(entity) => Some(SkipReason::Gone),
         Some(row) if row.version != version => Some(SkipReason::Changed),
         Some(_) => None,
     }

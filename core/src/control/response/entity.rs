@@ -78,9 +78,8 @@ impl std::fmt::Display for Tombstone {
         if let Some(policy) = &self.policy {
             write!(f, ", under policy {policy}")?;
         }
-        match &self.purged_on {
-            Some(day) => write!(f, ", on {day}")?,
-            None => {}
+        if let Some(day) = &self.purged_on {
+            write!(f, ", on {day}")?;
         }
         match self.left {
             Some(left) => write!(f, "; it was redacted, and what is left is {left} now"),
