@@ -66,6 +66,7 @@ pub struct Tombstone {
     /// On which day, in UTC.
     pub purged_on: Option<String>,
     /// What is left of it, if it was redacted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left: Option<EntityId>,
 }
 
@@ -319,4 +320,22 @@ pub struct DefectCount {
     pub code: String,
     /// How often.
     pub count: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::Position;
+
+    #[test]
+    fn a_tombstone_of_a_redaction_names_what_is_left_and_another_says_nothing_of_it() {
+        let (run, policy) = (Some(RunId(Position(12))), Some("deals".to_owned()));
+        let mut tombstone =
+            Tombstone { entity: EntityId(1), run, policy, purged_on: Some("2026-01-15".to_owned()), left: None };
+        assert_eq!(tombstone.to_string(), "E1 is gone, by run R12, under policy deals, on 2026-01-15");
+        assert!(!serde_json::to_string(&tombstone).unwrap().contains("left"));
+        tombstone.left = Some(EntityId(7));
+        assert!(tombstone.to_string().ends_with("; it was redacted, and what is left is E7 now"));
+        assert!(serde_json::to_string(&tombstone).unwrap().contains("\"left\":\"E7\""));
+    }
 }
