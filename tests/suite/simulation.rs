@@ -217,7 +217,7 @@ fn round(seed: u64, seen: &mut Seen) {
     println!("RETENTION_SEED={seed}");
     let mut random = StdRng::seed_from_u64(seed);
     let mut world = World::new("P1D");
-    if seed % 3 == 0 {
+    if seed.is_multiple_of(3) {
         world.write_policy("contacts", &redacting(&policy("contacts", "P1D")));
         world.settle();
     }
