@@ -20,6 +20,7 @@ pub mod migration;
 pub mod notice;
 pub mod operation;
 pub mod permission;
+pub mod redaction;
 pub mod restriction;
 pub mod review;
 pub mod saga;
@@ -248,6 +249,10 @@ events! {
     83 BundleDestroyed(erasure::BundleDestroyed) Public;
     /// A copy of a bundle was given to somebody.
     84 BundleHandedOver(erasure::BundleHandedOver) House;
+    /// A saga is about to redact: which fields it takes out.
+    85 RedactionBegan(redaction::RedactionBegan) House;
+    /// A number was given to what is left of an entity after a redaction.
+    86 EntitySucceeded(redaction::EntitySucceeded) Public;
     /// A person asks that a mailbox be copied into another.
     90 MigrationRequested(migration::MigrationRequested) House;
     /// A folder of a migration was opened for the first time.

@@ -209,7 +209,9 @@ pub fn kept(decision: &Decision) -> Option<KeptWhy> {
         | Reason::ErasureRequested { .. }
         | Reason::NotAsked { .. }
         | Reason::ReviewNeeded { .. }
-        | Reason::KeptByReview { .. } => Some(KeptWhy::Undecided),
+        | Reason::KeptByReview { .. }
+        | Reason::NothingToRedact
+        | Reason::CannotRedact { .. } => Some(KeptWhy::Undecided),
     }
 }
 
@@ -235,7 +237,9 @@ pub fn drift(decision: &Decision) -> Option<SkipReason> {
             | Reason::Excepted { .. }
             | Reason::NotAsked { .. }
             | Reason::ReviewNeeded { .. }
-            | Reason::KeptByReview { .. } => SkipReason::NotDue,
+            | Reason::KeptByReview { .. }
+            | Reason::NothingToRedact
+            | Reason::CannotRedact { .. } => SkipReason::NotDue,
         }),
     }
 }

@@ -20,6 +20,7 @@ use utoipa::ToSchema;
 use crate::id::Digest;
 use crate::reason::StartKind;
 use crate::record::Kind;
+use crate::record::redact::FieldMap;
 use crate::schedule::{Blackout, Schedule};
 use crate::time::{Align, Period, Timestamp, Zone};
 
@@ -332,7 +333,7 @@ pub enum CsvProfile {
 }
 
 /// What a run does with what is due.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
     /// It purges, after a quarantine in which it can be restored.
     Purge {
@@ -344,14 +345,22 @@ pub enum Action {
         /// How long; zero means at once, after the verified export.
         quarantine: Period,
     },
+    /// It takes fields out, after a quarantine in which the whole can be restored: the rest is recorded anew, and what was
+    /// there before is purged.
+    Redact {
+        /// How long; zero means at once, after the verified export.
+        quarantine: Period,
+        /// What becomes of the fields; something is taken out.
+        fields: FieldMap,
+    },
 }
 
 impl Action {
-    /// Returns how long what is to be purged can be taken back before.
+    /// Returns how long it waits, hidden and reversibly, before there is no way back.
     #[must_use]
-    pub fn quarantine(self) -> Period {
+    pub fn quarantine(&self) -> Period {
         match self {
-            Self::Purge { quarantine } | Self::Review { quarantine } => quarantine,
+            Self::Purge { quarantine } | Self::Review { quarantine } | Self::Redact { quarantine, .. } => *quarantine,
         }
     }
 }

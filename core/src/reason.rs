@@ -145,6 +145,13 @@ pub enum Reason {
         /// Until when.
         until: Timestamp,
     },
+    /// The policy redacts, and nothing is there that it would take out: it was redacted before, or never had it.
+    NothingToRedact,
+    /// The policy redacts, and a field cannot be taken out: it names the record, or a text cannot stand in its place.
+    CannotRedact {
+        /// The field that is in the way.
+        field: String,
+    },
 }
 
 impl Reason {
@@ -169,6 +176,8 @@ impl Reason {
             Self::NotAsked { .. } => "not_asked",
             Self::ReviewNeeded { .. } => "review_needed",
             Self::KeptByReview { .. } => "kept_by_review",
+            Self::NothingToRedact => "nothing_to_redact",
+            Self::CannotRedact { .. } => "cannot_redact",
         }
     }
 }

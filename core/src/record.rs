@@ -11,6 +11,7 @@ use crate::time::Timestamp;
 
 pub mod field;
 pub mod message;
+pub mod redact;
 
 /// What an entity is.
 #[derive(

@@ -16,6 +16,9 @@ pub const EXPORT_PURGE_VERSION: u16 = 1;
 /// The version of the message-purge script that new sagas begin with.
 pub const MESSAGE_PURGE_VERSION: u16 = 1;
 
+/// The version of the export-redact script that new sagas begin with.
+pub const EXPORT_REDACT_VERSION: u16 = 1;
+
 /// How often a step before the pivot is tried before everything is undone.
 pub const ATTEMPTS_BEFORE_PIVOT_MAX: u32 = 5;
 
@@ -58,13 +61,21 @@ const MESSAGE_PURGE: Script = Script {
     retriable: &[Step::VerifyAbsence, Step::DestroyKeys],
 };
 
+/// Export, verify, quarantine → record what is left → destroy the keys, verify absence.
+const EXPORT_REDACT: Script = Script {
+    compensable: &[Step::Export, Step::VerifyExport, Step::Quarantine],
+    pivot: Step::Redact,
+    retriable: &[Step::DestroyKeys, Step::VerifyAbsence],
+};
+
 /// Returns the script of a kind and version; `None` for a version that this program does not know.
 #[must_use]
 pub fn script(kind: ScriptKind, version: u16) -> Option<Script> {
     match (kind, version) {
         (ScriptKind::ExportPurge, EXPORT_PURGE_VERSION) => Some(EXPORT_PURGE),
         (ScriptKind::MessagePurge, MESSAGE_PURGE_VERSION) => Some(MESSAGE_PURGE),
-        (ScriptKind::ExportPurge | ScriptKind::MessagePurge, _) => None,
+        (ScriptKind::ExportRedact, EXPORT_REDACT_VERSION) => Some(EXPORT_REDACT),
+        (ScriptKind::ExportPurge | ScriptKind::MessagePurge | ScriptKind::ExportRedact, _) => None,
     }
 }
 
@@ -207,7 +218,7 @@ pub fn backoff(attempt: u32) -> Duration {
 pub fn retry_at(step: Step, attempt: u32, now: Timestamp) -> Option<Timestamp> {
     let is_before_pivot = match step {
         Step::Export | Step::VerifyExport | Step::Quarantine => true,
-        Step::Purge | Step::VerifyAbsence | Step::Expunge | Step::DestroyKeys => false,
+        Step::Purge | Step::Redact | Step::VerifyAbsence | Step::Expunge | Step::DestroyKeys => false,
     };
     if is_before_pivot && attempt >= ATTEMPTS_BEFORE_PIVOT_MAX {
         return None;
@@ -300,6 +311,23 @@ mod tests {
         let mut saga = saga();
         saga.started.script_version = 99;
         assert_eq!(next(&saga, Wish::GoOn, NOW), Next::End(SagaEnd::Stuck));
+    }
+
+    #[test]
+    fn what_is_left_is_recorded_before_any_key_is_destroyed() {
+        let mut saga = quarantined(NOW);
+        saga.started.script = ScriptKind::ExportRedact;
+        assert_eq!(next(&saga, Wish::GoOn, NOW), Next::Start { step: Step::Redact, attempt: 1 });
+        saga.steps.insert(Step::Redact as u8, StepStanding::Started { attempt: 1 });
+        for wish in [Wish::GoOn, Wish::Pause, Wish::Cancel] {
+            assert_eq!(next(&saga, wish, NOW), Next::Probe { step: Step::Redact, attempt: 1 });
+        }
+        done(&mut saga, Step::Redact, Receipt::Redacted { items: 1 });
+        for step in [Step::DestroyKeys, Step::VerifyAbsence] {
+            assert_eq!(next(&saga, Wish::Cancel, NOW), Next::Start { step, attempt: 1 });
+            done(&mut saga, step, Receipt::Absent { items: 1 });
+        }
+        assert_eq!(next(&saga, Wish::Cancel, NOW), Next::End(SagaEnd::Completed));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 
 use roaring::RoaringBitmap;
 
+use crate::event::redaction::EntitySucceeded;
 use crate::event::{Envelope, Event, EventType, Recorded};
 use crate::id::{Digest, EntityId, Handle, HoldId, Position, SagaId};
 use crate::record::{DateRole, EntityRecord, Kind};
@@ -31,6 +32,7 @@ pub mod notices;
 pub mod pauses;
 pub mod permissions;
 pub mod plans;
+pub mod redactions;
 pub mod registry;
 pub mod restored;
 pub mod restrictions;
@@ -56,6 +58,7 @@ pub use notices::Notices;
 pub use pauses::Pauses;
 pub use permissions::{AllPermissions, Permissions};
 pub use plans::{Plan, PlanState, Plans};
+pub use redactions::Redactions;
 pub use registry::{RegisteredMailbox, Registry};
 pub use restrictions::Restrictions;
 pub use reviews::Reviews;
@@ -144,7 +147,11 @@ impl Views {
         };
         if let (Event::EntityChanged(body), Some(entity)) = (event, envelope.entity) {
             let none = Keyed::default();
+            let left_of = self.hand_over(entity);
             self.entities.changed(entity, envelope, &body.record, keyed.unwrap_or(&none));
+            if let Some(left_of) = left_of {
+                self.inherit(entity, &left_of);
+            }
             self.fold_deal(entity, &body.record);
             return Some(entity);
         }
@@ -160,7 +167,28 @@ impl Views {
         if envelope.event_type == EventType::EntityChanged as u16
             && let Some(entity) = envelope.entity
         {
+            // Its key is gone with it, so nothing is left to inherit; the ids are taken from the other one all the same.
+            drop(self.hand_over(entity));
             self.entities.unreadable_change(entity, envelope.position, envelope.recorded_at);
+        }
+    }
+
+    /// Takes the ids from the entity that another one follows, if that one's first state is being folded.
+    fn hand_over(&mut self, to: EntityId) -> Option<EntitySucceeded> {
+        let body = self.small.redactions.take_pending(to)?;
+        self.entities.hand_over(body.of);
+        Some(body)
+    }
+
+    /// Gives an entity what the one that it follows had. From the event, not from the rows: those may be ahead.
+    fn inherit(&mut self, entity: EntityId, body: &EntitySucceeded) {
+        self.entities.inherit(entity, body.first_seen, body.last_activity);
+        if body.absent {
+            self.entities.set_absent(entity);
+        }
+        self.links.redirect(body.of, entity, &body.links);
+        for neighbour in self.links.neighbours(entity) {
+            self.due.mark(neighbour);
         }
     }
 

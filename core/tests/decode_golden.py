@@ -12,7 +12,7 @@ import sys
 
 KINDS = "Contact Company Deal Activity Post Task Insight Template File Mailbox Intake Message".split()
 ROLES = "Created Modified LastActivity Closed ContractEnd Received Occurred Deadline Granted Named".split()
-STEPS = "Export VerifyExport Quarantine Purge VerifyAbsence Expunge DestroyKeys".split()
+STEPS = "Export VerifyExport Quarantine Purge VerifyAbsence Expunge DestroyKeys Redact".split()
 
 
 def crc32c(data):
@@ -114,6 +114,7 @@ def step_succeeded(b):
         "Undone": [],
         "Expunged": [b.number],
         "AbsentFromServer": [b.number, lambda: b.list(b.number)],
+        "Redacted": [b.number],
     }
     said["receipt"] = b.one_of(list(parts))
     for read in parts[said["receipt"]]:

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use retention_core::event::codec::Bodies;
 use retention_core::event::erasure::BundleDestructionStarted;
-use retention_core::event::saga::{Receipt, SagaItem, Step};
+use retention_core::event::saga::{Receipt, SagaItem, ScriptKind, Step};
 use retention_core::event::{Actor, Envelope, Event, EventType, Recorded};
 use retention_core::evidence::ParsedItem;
 use retention_core::id::{Digest, EntityId, Handle, HoldId, PlanId, Position, RequestId, RunId, SagaId};
@@ -66,6 +66,8 @@ struct History {
     runs: BTreeMap<RunId, (PlanId, Digest, bool)>,
     sagas: BTreeMap<SagaId, SagaSeen>,
     destroyed: BTreeMap<EntityId, Position>,
+    /// What is left of what was redacted.
+    rests: BTreeMap<EntityId, EntityId>,
     subjects: subjects::Subjects,
     reviews: reviews::Reviews,
     /// The bundles whose destruction was begun, and whether it is over.
@@ -87,6 +89,7 @@ struct PlanSeen {
 
 struct SagaSeen {
     run: RunId,
+    script: ScriptKind,
     items: Vec<SagaItem>,
     left_alone: BTreeSet<EntityId>,
     verified: Option<Digest>,
@@ -141,9 +144,10 @@ impl History {
             Event::RunStarted(body) => self.run_started(position, body.run),
             Event::SagaStarted(body) => {
                 let left_alone = BTreeSet::new();
-                let (run, items, pivot) = (body.run, body.items.clone(), BTreeMap::new());
-                self.sagas.insert(SagaId(position), SagaSeen { run, items, left_alone, verified: None, pivot });
+                let (run, script, items, pivot) = (body.run, body.script, body.items.clone(), BTreeMap::new());
+                self.sagas.insert(SagaId(position), SagaSeen { run, script, items, left_alone, verified: None, pivot });
             }
+            Event::EntitySucceeded(body) => self.rests.extend(entity.map(|entity| (body.of, entity))),
             Event::ItemsSkipped(body) => self.left_alone(body.saga, body.items.iter().map(|(entity, _)| *entity)),
             Event::EntityRestored(body) => self.left_alone(body.saga, entity.into_iter()),
             Event::BundleDestructionStarted(body) => self.bundle_dismissed(position, body),
@@ -280,6 +284,10 @@ impl History {
         match self.sagas.get(&saga) {
             Some(saga) if saga.pivot.contains_key(&entity) => {}
             _ => self.blame("purge_without_intent", position, Some(entity), "no intent names it"),
+        }
+        let is_redaction = self.sagas.get(&saga).is_some_and(|saga| saga.script == ScriptKind::ExportRedact);
+        if is_redaction && self.rests.get(&entity).is_none_or(|rest| !self.versions.contains_key(rest)) {
+            self.blame("redacted_before_the_rest_was_recorded", position, Some(entity), "nothing is left of it");
         }
         if self.sagas.get(&saga).is_none_or(|saga| saga.verified.is_none()) {
             self.blame("purge_without_verified_export", position, Some(entity), "no export of its saga was verified");
@@ -572,9 +580,10 @@ fn judge(store: &Store, views: &mut Views) {
                 Assessment::NoStart { .. } if policy.policy().retention.on_missing_start == OnMissingStart::Review => {
                     Standing::DueAt(facts.first_seen)
                 }
-                Assessment::NoStart { .. } | Assessment::CannotEvaluate { .. } | Assessment::Suspended => {
-                    Standing::NeverDue
-                }
+                Assessment::NoStart { .. }
+                | Assessment::CannotEvaluate { .. }
+                | Assessment::NotRedacted { .. }
+                | Assessment::Suspended => Standing::NeverDue,
                 Assessment::Due { due_at, .. } => Standing::DueAt(due_at),
             };
             views.due.set(&policy.policy().id, policy.policy().digest(), entity, standing);

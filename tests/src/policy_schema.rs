@@ -376,6 +376,8 @@ struct Action {
     kind: ActionKind,
     /// How long it can be taken back; `P30D` when nothing is said.
     quarantine: Option<String>,
+    /// What a redaction takes out, by field; fields that are not named stay. `custom.*` are all that the source adds.
+    fields: Option<BTreeMap<String, Treatment>>,
 }
 
 #[derive(JsonSchema, Deserialize)]
@@ -384,6 +386,28 @@ enum ActionKind {
     Purge,
     /// As `purge`, but only of what a person has decided to dispose of, item by item.
     Review,
+    Redact,
+}
+
+#[derive(JsonSchema, Deserialize)]
+#[serde(untagged)]
+enum Treatment {
+    Plain(PlainTreatment),
+    Replaced(Replaced),
+}
+
+#[derive(JsonSchema, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum PlainTreatment {
+    Keep,
+    Remove,
+}
+
+/// A fixed text stands in its place.
+#[derive(JsonSchema, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Replaced {
+    replace: String,
 }
 
 /// Who must agree. Whoever asked for a plan never counts.

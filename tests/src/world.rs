@@ -383,6 +383,20 @@ impl World {
         }
     }
 
+    /// Removes what nobody can open from the disk, and opens the store again.
+    ///
+    /// # Panics
+    /// As [`Self::reopen`].
+    pub fn compact(&mut self) {
+        self.stages = None;
+        drop(self.store.take());
+        let (store, _) = Store::compact(&self.options, &mut |_, _| {}).expect("a compaction");
+        drop(store);
+        self.open();
+        self.settle();
+        self.check();
+    }
+
     /// Loses sled, and opens the store again.
     ///
     /// # Panics

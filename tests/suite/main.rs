@@ -28,6 +28,7 @@ mod outcomes;
 mod permissions;
 mod properties;
 mod races;
+mod redactions;
 mod registry;
 mod reviews;
 mod round_trip;

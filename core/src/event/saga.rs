@@ -18,6 +18,8 @@ pub enum ScriptKind {
     ExportPurge,
     /// Export, verify, quarantine, expunge on the server, verify absence, destroy the data keys.
     MessagePurge,
+    /// Export, verify, quarantine, record what is left, destroy the data keys, verify absence.
+    ExportRedact,
 }
 
 /// Schema 1. A saga began. Its position names it.
@@ -70,6 +72,8 @@ pub enum Step {
     Expunge,
     /// Destroy the data keys of the messages that are gone from their server.
     DestroyKeys,
+    /// Record what is left of the items anew, each under a key of its own. The pivot of redactions.
+    Redact,
 }
 
 impl Step {
@@ -84,6 +88,7 @@ impl Step {
             Self::VerifyAbsence => "verify_absence",
             Self::Expunge => "expunge",
             Self::DestroyKeys => "destroy_keys",
+            Self::Redact => "redact",
         }
     }
 
@@ -91,7 +96,7 @@ impl Step {
     #[must_use]
     pub fn is_pivot(self) -> bool {
         match self {
-            Self::Purge | Self::Expunge => true,
+            Self::Purge | Self::Expunge | Self::Redact => true,
             Self::Export | Self::VerifyExport | Self::Quarantine | Self::VerifyAbsence | Self::DestroyKeys => false,
         }
     }
@@ -164,6 +169,11 @@ pub enum Receipt {
         items: u64,
         /// What the server may keep of them all the same.
         residue: Vec<Residue>,
+    },
+    /// What is left of the items is recorded.
+    Redacted {
+        /// How many were named by the intent and are not left alone.
+        items: u64,
     },
 }
 

@@ -9,6 +9,7 @@ use std::fmt;
 use super::review::ReviewVerdict;
 use super::{Event, EventType, Readable, Recorded};
 use crate::event::saga::Receipt;
+use crate::record::redact::Treatment;
 use crate::time::Timestamp;
 
 mod grant;
@@ -269,6 +270,8 @@ fn facts_of(event: &Event) -> Vec<(Fact, bool)> {
         | Event::ItemsSkipped(_)
         | Event::SagaEnded(_)
         | Event::KeyDestroyed(_)
+        | Event::RedactionBegan(_)
+        | Event::EntitySucceeded(_)
         | Event::EntityRestored(_)
         | Event::BundleDestructionStarted(_)
         | Event::BundleDestroyed(_) => facts_of_saga(event),
@@ -378,6 +381,11 @@ fn facts_of_saga(event: &Event) -> Facts {
         Event::ItemsSkipped(b) => fact("saga", b.saga).with("items", b.items.len()),
         Event::SagaEnded(b) => fact("saga", b.saga).with("end", b.end.name()).with("purged", b.purged),
         Event::KeyDestroyed(b) => fact("run", b.run).with("saga", b.saga).with("item", b.item),
+        Event::RedactionBegan(b) => fact("saga", b.saga)
+            .with("policy", &b.policy)
+            .with("version", b.policy_digest.short())
+            .with("fields", b.fields.iter().filter(|(_, treatment)| **treatment != Treatment::Kept).count()),
+        Event::EntitySucceeded(b) => fact("saga", b.saga).with("item", b.item).with("left_of", b.of),
         Event::EntityRestored(b) => fact("saga", b.saga).naming("reason", &b.reason),
         Event::BundleDestructionStarted(b) => {
             let facts = fact("saga", b.saga).with("manifest", b.manifest);
@@ -400,9 +408,10 @@ fn with_receipt(facts: Facts, receipt: &Receipt) -> Facts {
             .with("exported_at", exported_at),
         Receipt::ExportVerified { manifest, items } => facts.with("items", items).with("manifest", manifest.short()),
         Receipt::Quarantined { until, items } => facts.with("items", items).with("until", until),
-        Receipt::Purged { items } | Receipt::Absent { items } | Receipt::Expunged { items } => {
-            facts.with("items", items)
-        }
+        Receipt::Purged { items }
+        | Receipt::Absent { items }
+        | Receipt::Expunged { items }
+        | Receipt::Redacted { items } => facts.with("items", items),
         Receipt::AbsentFromServer { items, residue } => {
             let residue: Vec<&str> = residue.iter().map(|residue| residue.name()).collect();
             facts.with("items", items).with("residue", residue.join(","))

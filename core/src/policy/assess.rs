@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::cell::Found;
 use super::filter::{BoundDate, BoundSubject, Leaf, Truth, date_field, last_activity};
-use super::{Audience, Filter, OnMissingStart, Policy, start_name};
+use super::{Action, Audience, Filter, OnMissingStart, Policy, start_name};
 use crate::reason::{Reason, StartKind};
 use crate::record::{DateRole, EntityRecord, Layout, Visibility};
 use crate::time::{Align, Period, Timestamp};
@@ -54,9 +54,25 @@ pub enum Assessment<'a> {
         /// Whether `start` is the fallback.
         is_fallback: bool,
     },
+    /// It is in scope of a redaction that leaves it as it is, for now or for good.
+    NotRedacted {
+        /// The field that cannot be taken out; `None`: nothing is there that would be.
+        field: Option<&'a str>,
+        /// Until when `min_keep` protects it, also from other policies.
+        keep_until: Option<Timestamp>,
+    },
 }
 
 impl Assessment<'_> {
+    /// Returns until when the policy's `min_keep` protects the entity, also from other policies.
+    #[must_use]
+    pub fn keep_until(&self) -> Option<Timestamp> {
+        match self {
+            Self::Due { keep_until, .. } | Self::NotRedacted { keep_until, .. } => *keep_until,
+            Self::OutOfScope | Self::NoStart { .. } | Self::CannotEvaluate { .. } | Self::Suspended => None,
+        }
+    }
+
     /// Returns the reason that this is at an instant.
     #[must_use]
     pub fn reason(&self, now: Timestamp) -> Reason {
@@ -65,6 +81,8 @@ impl Assessment<'_> {
             Self::NoStart { start } => Reason::NoStart { start: start.clone() },
             Self::CannotEvaluate { field } => Reason::CannotEvaluate { field: field.to_owned() },
             Self::Suspended => Reason::Suspended,
+            Self::NotRedacted { field: None, .. } => Reason::NothingToRedact,
+            Self::NotRedacted { field: Some(field), .. } => Reason::CannotRedact { field: field.to_owned() },
             Self::Due { start, start_at, due_at, .. } if due_at <= now => {
                 Reason::PeriodOver { start: start.clone(), start_at, due_at }
             }
@@ -219,14 +237,17 @@ impl BoundPolicy {
             Assessment::NoStart { .. } if self.policy.retention.on_missing_start == OnMissingStart::Review => {
                 DueDay::At(facts.first_seen)
             }
-            Assessment::NoStart { .. } | Assessment::CannotEvaluate { .. } | Assessment::Suspended => DueDay::Never,
+            Assessment::NoStart { .. }
+            | Assessment::CannotEvaluate { .. }
+            | Assessment::NotRedacted { .. }
+            | Assessment::Suspended => DueDay::Never,
             Assessment::Due { due_at, .. } => DueDay::At(*due_at),
         }
     }
 
     /// Judges one entity of the layout that the policy was bound to. Allocates nothing.
     #[must_use]
-    pub fn assess(&self, facts: &Facts<'_>) -> Assessment<'_> {
+    pub fn assess<'a>(&'a self, facts: &Facts<'a>) -> Assessment<'a> {
         // A policy that gives access disposes of nothing.
         if self.policy.access.is_some() || self.is_elsewhere() {
             return Assessment::OutOfScope;
@@ -272,7 +293,7 @@ impl BoundPolicy {
         Ok(Rule { period, align, start, bound: &self.start })
     }
 
-    fn assess_start(&self, facts: &Facts<'_>) -> Assessment<'_> {
+    fn assess_start<'a>(&'a self, facts: &Facts<'a>) -> Assessment<'a> {
         let retention = &self.policy.retention;
         let rule = match self.rule(facts) {
             Ok(rule) => rule,
@@ -301,7 +322,7 @@ impl BoundPolicy {
         start: &'a StartKind,
         start_at: Timestamp,
         is_fallback: bool,
-        facts: &Facts<'_>,
+        facts: &Facts<'a>,
     ) -> Assessment<'a> {
         let retention = &self.policy.retention;
         if retention.applies_from.is_some_and(|from| start_at < from) {
@@ -311,7 +332,22 @@ impl BoundPolicy {
         let due_at = rule.period.due_at(start_at, rule.align, &retention.zone);
         let due_at = self.latest(facts).map_or(due_at, |latest| due_at.min(latest));
         let due_at = keep_until.map_or(due_at, |keep| keep.max(due_at));
-        Assessment::Due { start, start_at, due_at, keep_until, is_fallback }
+        match self.unredacted(facts) {
+            Some(field) => Assessment::NotRedacted { field, keep_until },
+            None => Assessment::Due { start, start_at, due_at, keep_until, is_fallback },
+        }
+    }
+
+    /// Returns why a redaction would leave an entity as it is: the field that it cannot take out, or that nothing is left
+    /// to take out. `None` when it would change the entity, and for every other action.
+    fn unredacted<'a>(&'a self, facts: &Facts<'a>) -> Option<Option<&'a str>> {
+        let Action::Redact { fields, .. } = &self.policy.action else { return None };
+        let layout = facts.layout;
+        let in_the_way = fields.unfit(layout).or_else(|| fields.identifying(layout, facts.record));
+        match in_the_way.and_then(|column| layout.columns.get(column)) {
+            Some(column) => Some(Some(&column.field)),
+            None => (!fields.changes(layout, &facts.record.cells)).then_some(None),
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use super::{
     Access, AccessRight, Action, Approval, ApproverRole, Audience, CsvProfile, ExportFormat, Filter, Lock, OnMissed,
     OnMissingStart, Policy, Scope, State, Ticket, Timing, Trigger, start_name,
 };
+use crate::record::redact::Treatment;
 use crate::time::Align;
 
 /// Returns the canonical form.
@@ -56,7 +57,7 @@ fn disposal(form: &mut String, policy: &Policy) {
     if let Some(keep) = policy.export.keep {
         line(form, "export.keep", keep);
     }
-    form.push_str(&action(policy.action));
+    form.push_str(&action(&policy.action));
 }
 
 fn access(form: &mut String, access: &Access) {
@@ -222,10 +223,22 @@ fn trigger(form: &mut String, trigger: &Trigger) {
 }
 
 /// Returns the lines of an action.
-pub(super) fn action(action: Action) -> String {
+pub(super) fn action(action: &Action) -> String {
     match action {
         Action::Purge { quarantine } => format!("action.kind=purge\naction.quarantine={quarantine}\n"),
         Action::Review { quarantine } => format!("action.kind=review\naction.quarantine={quarantine}\n"),
+        Action::Redact { quarantine, fields } => {
+            let mut form = format!("action.kind=redact\naction.quarantine={quarantine}\n");
+            for (field, treatment) in fields.iter() {
+                let treatment = match treatment {
+                    Treatment::Kept => "keep".to_owned(),
+                    Treatment::Removed => "remove".to_owned(),
+                    Treatment::Replaced(text) => format!("replace {}", quoted(text)),
+                };
+                line(&mut form, "action.field", format!("{} {treatment}", quoted(field)));
+            }
+            form
+        }
     }
 }
 

@@ -20,6 +20,7 @@ use crate::time::{Align, Period, Timestamp, Zone};
 
 mod access;
 mod filter;
+mod redact;
 mod retention;
 mod schedule;
 
@@ -126,7 +127,7 @@ fn disposal<'t>(r: &mut Reader<'t>, top: &mut Table<'t>) -> Option<Disposal> {
     };
     let action_table = required_table(r, top, "action");
     let action_at = action_table.as_ref().map_or((1, 1), |table| r.position(&table.at));
-    let action = action_table.and_then(|table| action(r, table));
+    let action = action_table.and_then(|table| action(r, table, scope.as_ref().map(|(scope, _)| &scope.kinds)));
     let examples = match (&scope, &retention) {
         (Some((scope, _)), Some(retention)) => super::example::check(r, top.get("test"), scope, &retention.zone),
         _ => {
@@ -508,25 +509,39 @@ fn formats<'t>(r: &mut Reader<'t>, value: &'t Value<'t>, about: About) -> Option
     Some(formats)
 }
 
-fn action<'t>(r: &mut Reader<'t>, mut table: Table<'t>) -> Option<Action> {
+fn action<'t>(r: &mut Reader<'t>, mut table: Table<'t>, kinds: Option<&BTreeSet<Kind>>) -> Option<Action> {
     let kind = table.require(r, "kind", "");
     let quarantine = match table.get("quarantine") {
         Some(value) => r.parsed::<Period>("quarantine", value),
         None => Period::from_days(QUARANTINE_DAYS).ok(),
     };
+    let fields = table.get("fields");
+    let at = table.at.clone();
     table
         .finish(r, &["verify_absent", "notify_recipients", "keep_standing", "reconcile_every", "retry", "alarm_after"]);
     let kind = kind?;
-    match r.text("kind", kind)? {
+    let name = r.text("kind", kind)?;
+    if let Some(value) = fields.filter(|_| name != "redact") {
+        r.bad_value(
+            &value.span(),
+            "fields",
+            "says what a redaction takes out: it stands beside kind = \"redact\" only",
+        );
+    }
+    match name {
         "purge" => quarantine.map(|quarantine| Action::Purge { quarantine }),
         "review" => quarantine.map(|quarantine| Action::Review { quarantine }),
-        other @ ("redact" | "anonymise" | "restrict" | "revoke") => {
-            r.unsupported(&kind.span(), other, ": only purge and review are");
+        "redact" => {
+            let fields = redact::fields(r, &redact::Place { kind: kind.span(), action: at }, fields, kinds?)?;
+            quarantine.map(|quarantine| Action::Redact { quarantine, fields })
+        }
+        other @ ("anonymise" | "restrict" | "revoke") => {
+            r.unsupported(&kind.span(), other, ": only purge, redact and review are");
             None
         }
         other => {
-            let hint = suggestion(other, ["purge", "review"]);
-            r.bad_value(&kind.span(), "kind", format!("must be purge or review{hint}"));
+            let hint = suggestion(other, ["purge", "redact", "review"]);
+            r.bad_value(&kind.span(), "kind", format!("must be purge, redact or review{hint}"));
             None
         }
     }

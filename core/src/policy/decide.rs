@@ -223,7 +223,7 @@ impl BoundSet {
     /// Assesses under every policy that takes part or is shown.
     fn views<'a>(
         &'a self,
-        facts: &Facts<'_>,
+        facts: &Facts<'a>,
         asked: Option<&str>,
         standing: &'a Standing,
         now: Timestamp,
@@ -255,19 +255,13 @@ struct View<'a> {
 
 impl<'a> View<'a> {
     fn assessed(&self, now: Timestamp) -> Assessed {
-        let (is_fallback, keep_until) = match self.assessment {
-            Assessment::Due { is_fallback, keep_until, .. } => (is_fallback, keep_until),
-            Assessment::OutOfScope
-            | Assessment::NoStart { .. }
-            | Assessment::CannotEvaluate { .. }
-            | Assessment::Suspended => (false, None),
-        };
+        let is_fallback = matches!(self.assessment, Assessment::Due { is_fallback: true, .. });
         Assessed {
             policy: self.id().to_owned(),
             state: self.state(),
             reason: self.reason(now),
             is_fallback,
-            keep_until,
+            keep_until: self.assessment.keep_until(),
         }
     }
 
@@ -322,6 +316,7 @@ impl<'a> View<'a> {
             Assessment::Due { .. }
             | Assessment::OutOfScope
             | Assessment::CannotEvaluate { .. }
+            | Assessment::NotRedacted { .. }
             | Assessment::Suspended => None,
         }
     }
@@ -341,7 +336,10 @@ impl<'a> View<'a> {
                 },
                 review::Standing::NotAsked | review::Standing::Waits | review::Standing::Kept(..) => Outcome::Keep,
             },
-            Assessment::OutOfScope | Assessment::CannotEvaluate { .. } | Assessment::Suspended => Outcome::Keep,
+            Assessment::OutOfScope
+            | Assessment::CannotEvaluate { .. }
+            | Assessment::NotRedacted { .. }
+            | Assessment::Suspended => Outcome::Keep,
         }
     }
 }
@@ -416,7 +414,10 @@ fn keepers<'a>(views: &[View<'a>], asked: Option<&str>, bound: &Bound<'_>, now: 
             Assessment::NoStart { .. } if view.bound.policy().retention.min_keep.is_some() => {
                 Some(view.voice(Rank::UnknownMinimum, now))
             }
-            Assessment::NoStart { .. } | Assessment::OutOfScope | Assessment::Due { .. } => None,
+            Assessment::NoStart { .. }
+            | Assessment::OutOfScope
+            | Assessment::NotRedacted { .. }
+            | Assessment::Due { .. } => None,
         })
         .collect();
     let is_bound = |view: &&View<'_>| match bound {
@@ -427,14 +428,7 @@ fn keepers<'a>(views: &[View<'a>], asked: Option<&str>, bound: &Bound<'_>, now: 
     // The longest is what counts.
     let longest = taking_part()
         .filter(is_bound)
-        .filter_map(|view| match view.assessment {
-            Assessment::Due { keep_until: Some(until), .. } if until > now => Some((until, view.id())),
-            Assessment::Due { .. }
-            | Assessment::OutOfScope
-            | Assessment::NoStart { .. }
-            | Assessment::CannotEvaluate { .. }
-            | Assessment::Suspended => None,
-        })
+        .filter_map(|view| view.assessment.keep_until().filter(|until| *until > now).map(|until| (until, view.id())))
         .max();
     voices.extend(longest.map(|(until, policy)| Voice {
         rank: Rank::KeptByPolicy,

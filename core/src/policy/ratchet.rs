@@ -54,8 +54,8 @@ fn loosened(before: &Policy, after: &Policy) -> Vec<&'static str> {
         ("override", old.overrides.iter().zip(&new.overrides).all(|(old, new)| new.period.is_at_least(old.period))),
         ("on_missing_start", missing_start_is_as_safe(&old.on_missing_start, &new.on_missing_start)),
         ("keep", keeps_bundles_as_long(before.export.keep, after.export.keep)),
-        ("kind", still_asks(before.action, after.action)),
         ("quarantine", after.action.quarantine().is_at_least(before.action.quarantine())),
+        ("[action]", disposes_of_no_more(&before.action, &after.action)),
         ("[access]", gives_no_more(before.access.as_ref(), after.access.as_ref())),
         ("[approval]", needs_as_many(before.approval, after.approval)),
         ("keep_at_least", after.limits.keep_at_least >= before.limits.keep_at_least),
@@ -79,12 +79,13 @@ fn missing_start_is_as_safe(old: &OnMissingStart, new: &OnMissingStart) -> bool 
     }
 }
 
-/// A person may come to be asked, and never cease to be.
-fn still_asks(old: Action, new: Action) -> bool {
+/// A purge may become a redaction, and a redaction may take out less; a person may come to be asked. Never the other way.
+fn disposes_of_no_more(old: &Action, new: &Action) -> bool {
     match (old, new) {
-        (Action::Purge { .. }, Action::Purge { .. } | Action::Review { .. }) => true,
-        (Action::Review { .. }, Action::Review { .. }) => true,
-        (Action::Review { .. }, Action::Purge { .. }) => false,
+        (Action::Purge { .. }, _) | (Action::Review { .. }, Action::Review { .. }) => true,
+        (Action::Redact { .. }, Action::Purge { .. } | Action::Review { .. })
+        | (Action::Review { .. }, Action::Purge { .. } | Action::Redact { .. }) => false,
+        (Action::Redact { fields: old, .. }, Action::Redact { fields: new, .. }) => new.is_within(old),
     }
 }
 

@@ -29,7 +29,10 @@ fn is_asked(policy: &Policy, assessment: &Assessment<'_>) -> bool {
     match assessment {
         Assessment::Due { .. } => matches!(policy.action, Action::Review { .. }),
         Assessment::NoStart { .. } => policy.retention.on_missing_start == OnMissingStart::Review,
-        Assessment::OutOfScope | Assessment::CannotEvaluate { .. } | Assessment::Suspended => false,
+        Assessment::OutOfScope
+        | Assessment::CannotEvaluate { .. }
+        | Assessment::NotRedacted { .. }
+        | Assessment::Suspended => false,
     }
 }
 
@@ -44,7 +47,10 @@ pub(super) fn standing<'a>(
     let due_at = match assessment {
         Assessment::Due { due_at, .. } => Some(*due_at),
         Assessment::NoStart { .. } => None,
-        Assessment::OutOfScope | Assessment::CannotEvaluate { .. } | Assessment::Suspended => {
+        Assessment::OutOfScope
+        | Assessment::CannotEvaluate { .. }
+        | Assessment::NotRedacted { .. }
+        | Assessment::Suspended => {
             return Standing::NotAsked;
         }
     };

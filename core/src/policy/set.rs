@@ -118,7 +118,7 @@ fn conflicts(policies: &[Arc<Policy>]) -> Vec<PolicyError> {
             by_scope.insert(canonical::scope(&policy.scope), policy);
             continue;
         };
-        if canonical::action(first.action) != canonical::action(policy.action) {
+        if canonical::action(&first.action) != canonical::action(&policy.action) {
             let problem = "both are enforced, have the same scope and a different [action]: \
                            give both the same [action], or tell their scopes apart with `where`";
             let (line, column) = policy.action_at;

@@ -10,6 +10,7 @@ mod file;
 mod judge;
 mod language;
 mod precedence;
+mod redact;
 mod review;
 
 /// A whole policy, in which tests replace parts.

@@ -6,7 +6,7 @@
 use super::grants::GrantStage;
 use super::{EntityState, RunState, Views};
 use crate::event::hold::PauseScope;
-use crate::event::saga::SkipReason;
+use crate::event::saga::{ScriptKind, SkipReason};
 use crate::event::subject::RequestEnd;
 use crate::id::{EntityId, GrantId, LayoutId, PlanId, Position, RequestId, RestrictionId, RunId, SagaId};
 
@@ -226,6 +226,8 @@ fn changed(views: &Views, entity: EntityId, version: Position) -> Option<SkipRea
     match views.entities.row(entity) {
         None => Some(SkipReason::Gone),
         Some(row) if row.state == EntityState::Purged => Some(SkipReason::Gone),
+        // What is left of it is recorded, and what comes now belongs there.
+        Some(_) if views.small.redactions.is_recorded(entity) => Some(SkipReason::Gone),
         Some(row) if row.version != version => Some(SkipReason::Changed),
         Some(_) => None,
     }
@@ -265,11 +267,17 @@ fn may_purge(views: &Views, saga: SagaId, items: &[(EntityId, Position)]) -> Res
         None => policy.is_some_and(|policy| !views.holds_of_policy(policy).is_empty()),
         Some(_) => views.small.holds.has_policy_hold_after(saga.0, views.recorded_at),
     };
+    let is_redaction = open.started.script == ScriptKind::ExportRedact;
     entities(items.iter().filter_map(|(entity, version)| {
         let reason = if is_policy_held || !views.holds_of(*entity).is_empty() {
             Some(SkipReason::Held)
         } else if views.small.restrictions.covers(*entity) {
             Some(SkipReason::Restricted)
+        } else if is_redaction
+            && views.small.subjects.iter().any(|(_, request)| request.is_live() && request.records().contains(entity))
+        {
+            // Whoever asks is answered about what was found then, and not about what is left of it.
+            Some(SkipReason::NotDue)
         } else if is_unasked(*entity) || views.small.subjects.excepting(*entity).is_some() {
             Some(SkipReason::NotDue)
         } else if policy.is_some_and(|policy| views.small.reviews.keeps(*entity, policy, views.recorded_at)) {

@@ -313,6 +313,26 @@ impl Entities {
         self.touch(entity);
     }
 
+    /// What is left of an entity has its ids from now on.
+    pub(super) fn hand_over(&mut self, of: EntityId) {
+        self.unlink_handle(of);
+        if let Some(row) = self.rows.get_mut(of.index()) {
+            row.handle = Handle::NONE;
+        }
+        self.touch(of);
+    }
+
+    /// Sets what is left of an entity to when that one was first seen and last active.
+    pub(super) fn inherit(&mut self, entity: EntityId, first_seen: Timestamp, last_activity: Option<Timestamp>) {
+        if let Some(row) = self.rows.get_mut(entity.index()) {
+            row.first_seen = first_seen.0;
+        }
+        if let Some(at) = last_activity {
+            self.active(entity, at);
+        }
+        self.touch(entity);
+    }
+
     /// A change whose key is already destroyed: the number was used, and that is all anybody can know.
     pub(super) fn unreadable_change(&mut self, entity: EntityId, position: Position, recorded_at: Timestamp) {
         let Some(row) = self.row_to_change(entity) else { return };

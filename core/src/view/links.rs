@@ -65,6 +65,20 @@ impl Links {
         self.changed.insert(from, ());
     }
 
+    /// Lets `to` name `links`, and everything that names `of` name `to` instead.
+    pub fn redirect(&mut self, of: EntityId, to: EntityId, links: &[Link]) {
+        self.replace(to, links);
+        let named_by: Vec<_> = self.to(of).collect();
+        for (relation, from) in named_by {
+            self.out.remove(&(from, relation, of));
+            self.back.remove(&(of, relation, from));
+            self.out.insert((from, relation, to));
+            self.back.insert((to, relation, from));
+            self.changed.insert(from, ());
+        }
+        self.replace(of, &[]);
+    }
+
     /// Forgets an entity in both directions.
     pub fn forget(&mut self, entity: EntityId) {
         self.drop_out(entity);

@@ -119,7 +119,50 @@ impl Reviews {
         self.all.insert(id, review);
     }
 
+    /// What was decided of an entity holds for what is left of it, which nobody has looked at: a decision to keep binds, one
+    /// to dispose does not.
+    pub(super) fn follow(&mut self, of: EntityId, to: EntityId) {
+        if let Some(words) = self.by_entity.get(&of).cloned() {
+            self.by_entity.insert(to, words);
+        }
+    }
+
     pub(super) fn forget(&mut self, entity: EntityId) {
         self.by_entity.remove(&entity);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::review::ReviewItem;
+
+    #[test]
+    fn what_was_decided_of_an_entity_binds_what_is_left_of_it_and_disposes_of_nothing() {
+        let (of, to, until) = (EntityId(1), EntityId(2), Timestamp(50));
+        let mut reviews = Reviews::default();
+        for (position, policy, verdict) in
+            [(3, "kept", ReviewVerdict::Keep { until }), (4, "disposed", ReviewVerdict::Dispose)]
+        {
+            let review = Review {
+                policy: policy.to_owned(),
+                policy_digest: Digest([0; 32]),
+                verdict,
+                by: 1_000,
+                at: Timestamp(5),
+            };
+            let item = ReviewItem { entity: of, version: Position(2), due_at: None };
+            let id = ReviewId(Position(position));
+            reviews.all.insert(id, review);
+            let word = Word { review: id, version: item.version, due_at: item.due_at };
+            reviews.by_entity.entry(of).or_default().push(word);
+        }
+        reviews.follow(of, to);
+        reviews.forget(of);
+        assert!(reviews.keeps(to, "kept", Timestamp(49)) && !reviews.keeps(to, "kept", until));
+        let of_rest = reviews.of(to, Position(9));
+        assert_eq!(of_rest.len(), 2);
+        assert!(of_rest.iter().all(|reviewed| !reviewed.is_as_seen));
+        assert!(reviews.of(of, Position(2)).is_empty());
     }
 }

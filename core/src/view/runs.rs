@@ -274,7 +274,7 @@ impl Saga {
     /// Says whether the pivot's intent was ever recorded: then there is no way back.
     #[must_use]
     pub fn is_past_pivot(&self) -> bool {
-        [Step::Purge, Step::Expunge].into_iter().any(|pivot| self.step(pivot).is_some())
+        [Step::Purge, Step::Expunge, Step::Redact].into_iter().any(|pivot| self.step(pivot).is_some())
     }
 }
 

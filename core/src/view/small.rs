@@ -61,6 +61,8 @@ pub struct Small {
     pub subjects: SubjectRequests,
     /// Which channel was told what.
     pub notices: Notices,
+    /// Which entity is what is left of which.
+    pub redactions: super::redactions::Redactions,
 }
 
 impl Small {
@@ -90,6 +92,13 @@ impl Small {
             Event::MailboxScanned(body) => {
                 if let Some(mailbox) = envelope.entity {
                     self.scans.scanned(mailbox, envelope.position, at, body);
+                }
+            }
+            Event::RedactionBegan(body) => self.redactions.began(body),
+            Event::EntitySucceeded(body) => {
+                if let Some(entity) = envelope.entity {
+                    self.redactions.succeeded(entity, body);
+                    self.reviews.follow(body.of, entity);
                 }
             }
             Event::RestrictionPlaced(body) => self.restrictions.place(RestrictionId(envelope.position), at, body),

@@ -36,6 +36,7 @@ use retention_core::event::operation::{
 use retention_core::event::permission::{
     Holder, ObservedPermission, PermissionObserved, PermissionScanRequested, PermissionsScanned,
 };
+use retention_core::event::redaction::{EntitySucceeded, RedactionBegan};
 use retention_core::event::review::{PlanReviewed, ReviewDecided, ReviewItem, ReviewVerdict};
 use retention_core::event::saga::{
     Failure, ItemsSkipped, Receipt, Residue, SagaEnd, SagaEnded, SagaItem, SagaStarted, ScriptKind, SkipReason, Step,
@@ -47,6 +48,7 @@ use retention_core::id::{
     StreamId,
 };
 use retention_core::mailbox::Rights;
+use retention_core::record::redact::{FieldMap, Treatment};
 use retention_core::record::{
     Cells, Column, DateRole, EntityRecord, FieldType, Kind, Layout, Relation, SourceLink, Visibility,
 };
@@ -415,12 +417,12 @@ fn run() -> Vec<Event> {
 }
 
 fn saga() -> Vec<Event> {
-    let scripts = every!(ScriptKind: ExportPurge, MessagePurge);
-    let started = scripts.into_iter().zip([Some(EntityId(251)), None]).map(|(script, mailbox)| {
+    let scripts = every!(ScriptKind: ExportPurge, MessagePurge, ExportRedact);
+    let started = scripts.into_iter().zip([Some(EntityId(251)), None, None]).map(|(script, mailbox)| {
         let items = vec![SagaItem { item: 0, entity: EntityId(5), version: Position(12) }];
         Event::SagaStarted(SagaStarted { run: RUN, script, script_version: 1, mailbox, items })
     });
-    let steps = every!(Step: Export, VerifyExport, Quarantine, Purge, VerifyAbsence, Expunge, DestroyKeys);
+    let steps = every!(Step: Export, VerifyExport, Quarantine, Purge, VerifyAbsence, Expunge, DestroyKeys, Redact);
     let intents = steps.iter().map(|&step| {
         let items = if step.is_pivot() { vec![EntityId(5), EntityId(251)] } else { vec![] };
         Event::StepStarted(StepStarted { saga: SAGA, step, attempt: 1, idempotency_key: digest(6), items })
@@ -434,8 +436,10 @@ fn saga() -> Vec<Event> {
         Absent { items: 2 },
         Undone,
         Expunged { items: 2 },
-        AbsentFromServer { items: 2, residue: residue });
-    let of_receipts = steps.iter().copied().take(5).chain([Step::Export, Step::Expunge, Step::VerifyAbsence]);
+        AbsentFromServer { items: 2, residue: residue },
+        Redacted { items: 2 });
+    let later = [Step::Export, Step::Expunge, Step::VerifyAbsence, Step::Redact];
+    let of_receipts = steps.iter().copied().take(5).chain(later);
     let succeeded = receipts.into_iter().zip(of_receipts).map(|(receipt, step)| {
         let compensation = receipt == Receipt::Undone;
         Event::StepSucceeded(StepSucceeded { saga: SAGA, step, compensation, receipt })
@@ -549,6 +553,34 @@ fn rest() -> Vec<Event> {
             run: RunId(Position(u64::MAX)),
             saga: SagaId(Position(250)),
             item: u32::MAX,
+        }),
+        Event::RedactionBegan(RedactionBegan {
+            saga: SAGA,
+            policy: "deals-without-persons".to_owned(),
+            policy_digest: digest(3),
+            fields: FieldMap::new(vec![
+                ("custom.*".to_owned(), Treatment::Removed),
+                ("custom.region".to_owned(), Treatment::Kept),
+                ("owner".to_owned(), Treatment::Replaced("a colleague".to_owned())),
+            ]),
+        }),
+        Event::EntitySucceeded(EntitySucceeded {
+            saga: SAGA,
+            item: 1,
+            of: EntityId(41),
+            first_seen: at(0),
+            last_activity: Some(at(60)),
+            absent: true,
+            links: vec![Link { relation: Relation::About, to: EntityId(7) }],
+        }),
+        Event::EntitySucceeded(EntitySucceeded {
+            saga: SAGA,
+            item: u32::MAX,
+            of: EntityId(300),
+            first_seen: at(0),
+            last_activity: None,
+            absent: false,
+            links: Vec::new(),
         }),
         Event::EntityRestored(EntityRestored { saga: SAGA, reason: "still a customer".to_owned() }),
         Event::RecordsOpened(RecordsOpened { operation: "entities.show".to_owned(), entities: 1 }),

@@ -222,7 +222,9 @@ fn verdict_of(reason: &Reason) -> Verdict {
         | Reason::Excepted { .. }
         | Reason::NotAsked { .. }
         | Reason::ReviewNeeded { .. }
-        | Reason::KeptByReview { .. } => Verdict::Keep,
+        | Reason::KeptByReview { .. }
+        | Reason::NothingToRedact
+        | Reason::CannotRedact { .. } => Verdict::Keep,
     }
 }
 

@@ -34,6 +34,7 @@ pub mod grant;
 mod made;
 mod message;
 pub mod migrate;
+mod redact;
 pub mod trust;
 
 /// The stage.

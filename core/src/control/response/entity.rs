@@ -66,6 +66,9 @@ pub struct Tombstone {
     pub policy: Option<String>,
     /// On which day, in UTC.
     pub purged_on: Option<String>,
+    /// What is left of it, if it was redacted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left: Option<EntityId>,
 }
 
 impl std::fmt::Display for Tombstone {
@@ -77,8 +80,11 @@ impl std::fmt::Display for Tombstone {
         if let Some(policy) = &self.policy {
             write!(f, ", under policy {policy}")?;
         }
-        match &self.purged_on {
-            Some(day) => write!(f, ", on {day}"),
+        if let Some(day) = &self.purged_on {
+            write!(f, ", on {day}")?;
+        }
+        match self.left {
+            Some(left) => write!(f, "; it was redacted, and what is left is {left} now"),
             None => Ok(()),
         }
     }
@@ -172,6 +178,10 @@ fn sentence(reason: &Reason) -> String {
         Reason::NoStart { start } => format!("the date to count from, {}, is not known", start.name()),
         Reason::Held { hold } => format!("legal hold {hold} covers it"),
         Reason::Restricted => "its use is restricted (GDPR Art. 18)".to_owned(),
+        Reason::NothingToRedact => "it holds nothing that the policy takes out".to_owned(),
+        Reason::CannotRedact { field } => {
+            format!("{field} cannot be taken out: it names the record, or a text cannot stand in its place")
+        }
         Reason::Suspended => "the period is suspended while `suspend_while` matches".to_owned(),
         Reason::KeptByPolicy { policy, until } => format!("the min_keep of policy {policy} protects it until {until}"),
         Reason::CannotEvaluate { field } => format!("the field {field} cannot be read, so nobody may decide"),
@@ -321,4 +331,22 @@ pub struct DefectCount {
     pub code: String,
     /// How often.
     pub count: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::Position;
+
+    #[test]
+    fn a_tombstone_of_a_redaction_names_what_is_left_and_another_says_nothing_of_it() {
+        let (run, policy) = (Some(RunId(Position(12))), Some("deals".to_owned()));
+        let mut tombstone =
+            Tombstone { entity: EntityId(1), run, policy, purged_on: Some("2026-01-15".to_owned()), left: None };
+        assert_eq!(tombstone.to_string(), "E1 is gone, by run R12, under policy deals, on 2026-01-15");
+        assert!(!serde_json::to_string(&tombstone).unwrap().contains("left"));
+        tombstone.left = Some(EntityId(7));
+        assert!(tombstone.to_string().ends_with("; it was redacted, and what is left is E7 now"));
+        assert!(serde_json::to_string(&tombstone).unwrap().contains("\"left\":\"E7\""));
+    }
 }

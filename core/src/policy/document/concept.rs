@@ -8,6 +8,7 @@ use super::write::{Csv, Markdown};
 use super::{TO_FILL_IN, by_class, is_in_force, rule, said};
 use crate::policy::{Action, Lock, Policy, PolicySet};
 use crate::reason::StartKind;
+use crate::record::redact::Treatment;
 use crate::time::{Align, Period, Timestamp, Zone};
 
 /// More standard periods than this are hard to keep to (DIN 66398 wants few).
@@ -120,12 +121,18 @@ fn entries(policy: &Policy) -> [(&'static str, String); 17] {
 }
 
 fn disposition(policy: &Policy) -> String {
-    match policy.action {
+    match &policy.action {
         Action::Purge { .. } => format!("export ({}), verified by reading back; then purge", formats(&policy.export)),
         Action::Review { .. } => format!(
             "a person decides item by item; of what is to go: export ({}), verified by reading back; then purge",
             formats(&policy.export)
         ),
+        Action::Redact { fields, .. } => {
+            let out = fields.iter().filter(|(_, treatment)| **treatment != Treatment::Kept).map(|(field, _)| field);
+            let out = out.collect::<Vec<_>>().join(", ");
+            let export = formats(&policy.export);
+            format!("export ({export}), verified by reading back; then redact: {out} are taken out, the rest stays")
+        }
     }
 }
 

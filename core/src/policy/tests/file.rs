@@ -71,7 +71,7 @@ fn parts_of_the_later_language_are_refused_by_name() {
         ("[action]", "[notify]\nbefore = [\"P1D\"]\n[action]", "notify"),
         ("[action]", "[evidence]\n[action]", "evidence"),
         ("start = ", "activity_events = []\nstart = ", "activity_events"),
-        ("\"purge\"", "\"redact\"", "redact"),
+        ("\"purge\"", "\"anonymise\"", "anonymise"),
         ("schema = 1", "schema = 2", "schema"),
         ("[action]", "[limits]\nrate = \"10/s\"\n[action]", "rate"),
         ("[action]", "[limits]\nconcurrency = 2\n[action]", "concurrency"),

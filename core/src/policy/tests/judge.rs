@@ -11,7 +11,9 @@ fn verdict(tree: &str, entity: &Entity) -> String {
         Assessment::Due { .. } => "due".to_owned(),
         Assessment::OutOfScope => "out".to_owned(),
         Assessment::CannotEvaluate { field } => field.to_owned(),
-        other @ (Assessment::NoStart { .. } | Assessment::Suspended) => format!("{other:?}"),
+        other @ (Assessment::NoStart { .. } | Assessment::NotRedacted { .. } | Assessment::Suspended) => {
+            format!("{other:?}")
+        }
     }
 }
 

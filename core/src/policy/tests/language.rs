@@ -7,7 +7,9 @@ fn due_of(policy: &Arc<Policy>, entity: &Entity) -> String {
         Assessment::Due { due_at, .. } => due_at.to_string(),
         Assessment::OutOfScope => "out".to_owned(),
         Assessment::CannotEvaluate { field } => field.to_owned(),
-        other @ (Assessment::NoStart { .. } | Assessment::Suspended) => format!("{other:?}"),
+        other @ (Assessment::NoStart { .. } | Assessment::NotRedacted { .. } | Assessment::Suspended) => {
+            format!("{other:?}")
+        }
     }
 }
 

@@ -166,7 +166,8 @@ pub(super) async fn refuse_if_gone(control: &Shared, id: EntityId) -> Result<(),
 }
 
 fn tombstone(log: &Arc<dyn Log>, entity: EntityId) -> Result<Tombstone, ApiError> {
-    let mut tombstone = Tombstone { entity, run: None, policy: None, purged_on: None };
+    let left = log::look(log, |views| views.small.redactions.successor(entity)).flatten();
+    let mut tombstone = Tombstone { entity, run: None, policy: None, purged_on: None, left };
     // An entity has one key, and it is destroyed once; the log of a restored store may not have by which run.
     let types = vec![EventType::KeyDestroyed, EventType::KeyDestroyedAgain];
     let found = log.query(&Query { entity: Some(entity), types, limit: 1, ..Query::default() })?;

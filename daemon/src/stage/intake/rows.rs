@@ -67,6 +67,8 @@ struct KnownState {
     version: Position,
     digest: u64,
     absent: bool,
+    /// Whether it is what is left of a redaction.
+    is_redacted: bool,
 }
 
 /// Returns the number of a layout; one that was never seen is recorded.
@@ -177,6 +179,19 @@ impl<'a> Taking<'a> {
         })
     }
 
+    /// Takes out of a row what was redacted of its entity before, so that the source does not bring it back: the same row is
+    /// then what is known, and of another one the rest is a change.
+    fn take_out_redacted(&self, entity: EntityId, record: &mut EntityRecord) {
+        self.store.view(|views| {
+            let Some(layout) = views.small.layouts.get(record.layout) else { return };
+            // In the order in which they were redacted.
+            let maps: Vec<_> = views.small.redactions.maps_of(entity).collect();
+            for map in maps.into_iter().rev() {
+                record.cells = map.apply(layout, &record.cells);
+            }
+        });
+    }
+
     /// Waits for the batches under way if one of them holds an id of this one.
     fn let_views_catch_up(&mut self, handles: &Handles) -> Result<(), IntakeError> {
         let mut all = handles.own.keys().chain(&handles.others);
@@ -200,7 +215,8 @@ impl<'a> Taking<'a> {
                     self.odd(Oddity::IdRepeated);
                 }
                 self.has_links |= !views.links.is_empty() && views.links.of(entity).next().is_some();
-                let known = KnownState { version: row.version, digest: row.digest, absent: row.absent };
+                let is_redacted = views.small.redactions.left_of(entity).is_some();
+                let known = KnownState { version: row.version, digest: row.digest, absent: row.absent, is_redacted };
                 *standing = Standing::Known(entity, known);
             }
         });
@@ -244,7 +260,10 @@ impl<'a> Taking<'a> {
             if matches!(standing, Standing::Superseded) {
                 continue;
             }
-            let record = self.record_of(row)?;
+            let mut record = self.record_of(row)?;
+            if let Standing::Known(entity, KnownState { is_redacted: true, .. }) = *standing {
+                self.take_out_redacted(entity, &mut record);
+            }
             let occurred_at = [DateRole::Occurred, DateRole::Modified, DateRole::Created];
             let occurred_at = occurred_at.into_iter().find_map(|role| record.date(role));
             let event = Event::EntityChanged(EntityChanged { record });

@@ -5,9 +5,9 @@ use retention_core::event::saga::{ITEMS_PER_SAGA, ItemsSkipped, SagaItem, SagaSt
 use retention_core::event::{Event, EventType};
 use retention_core::id::{EntityId, PlanId, RequestId, RunId, SagaId};
 use retention_core::plan;
-use retention_core::policy::Standing;
+use retention_core::policy::{Action, Standing};
 use retention_core::record::Kind;
-use retention_core::saga::{EXPORT_PURGE_VERSION, MESSAGE_PURGE_VERSION};
+use retention_core::saga::{EXPORT_PURGE_VERSION, EXPORT_REDACT_VERSION, MESSAGE_PURGE_VERSION};
 use retention_core::time::Timestamp;
 use retention_core::view::index::Key;
 use retention_core::view::{Condition, EntityState, RunState, Views};
@@ -25,7 +25,7 @@ impl Run {
             return Ok(Step::Idle);
         };
         let (mailbox, saga_items) = self.upcoming(plan, taken)?;
-        let (script, script_version) = self.script_of(saga_items.first().map(|item| item.entity));
+        let (script, script_version) = self.script_of(plan, saga_items.first().map(|item| item.entity));
         let body = SagaStarted { run, script, script_version, mailbox, items: saga_items.clone() };
         let condition = Condition::RunIn(run, vec![RunState::Running]);
         let saga = match self.append(run.0, vec![Event::SagaStarted(body)], condition) {
@@ -71,10 +71,19 @@ impl Run {
 
     /// A saga is about one kind of thing: messages, or anything else. Policies about messages are about nothing else, and
     /// the plan of an erasure is about everything.
-    fn script_of(&self, first: Option<EntityId>) -> (ScriptKind, u16) {
+    fn script_of(&self, plan: PlanId, first: Option<EntityId>) -> (ScriptKind, u16) {
+        let policy = self.store.view(|views| {
+            let plan = views.small.plans.get(plan).filter(|plan| plan.erases.is_none())?;
+            plan.frozen.as_ref().map(|frozen| frozen.policy.clone())
+        });
+        // If the policy was edited since, the first step of the saga refuses.
+        let action = policy.and_then(|policy| self.store.policy_of_plans(&policy)).map(|policy| policy.action.clone());
+        if let Some(Action::Redact { .. }) = action {
+            return (ScriptKind::ExportRedact, EXPORT_REDACT_VERSION);
+        }
         match self.store.view(|views| script_in(views, first)) {
             ScriptKind::MessagePurge => (ScriptKind::MessagePurge, MESSAGE_PURGE_VERSION),
-            ScriptKind::ExportPurge => (ScriptKind::ExportPurge, EXPORT_PURGE_VERSION),
+            ScriptKind::ExportPurge | ScriptKind::ExportRedact => (ScriptKind::ExportPurge, EXPORT_PURGE_VERSION),
         }
     }
 

@@ -33,7 +33,9 @@ impl Run {
             return Ok(answer);
         }
         match next {
-            Next::Start { step: ScriptStep::Purge, attempt } => self.start_purge(id, &saga, attempt)?,
+            Next::Start { step: step @ (ScriptStep::Purge | ScriptStep::Redact), attempt } => {
+                self.start_pivot(id, &saga, step, attempt)?;
+            }
             Next::Start { step: ScriptStep::Expunge, attempt } => return self.start_expunge(id, &saga, attempt),
             Next::Start { step, attempt } => self.start(id, &saga, step, attempt)?,
             Next::Probe { step, attempt } => self.probe(id, &saga, step, attempt)?,
@@ -77,19 +79,25 @@ impl Run {
 
     /// The pivot. Every item is judged anew; then the intent is appended on the condition that no hold, change or
     /// restore came in between. What is in the way is left alone, and the rest is tried again.
-    fn start_purge(&mut self, id: SagaId, saga: &Saga, attempt: u32) -> Result<(), StageError> {
+    fn start_pivot(&mut self, id: SagaId, saga: &Saga, step: ScriptStep, attempt: u32) -> Result<(), StageError> {
         let open: Vec<_> = saga.open_items().copied().collect();
         let drifted = self.drifted(id, &open)?;
         if !drifted.is_empty() {
             return self.skip(id, drifted);
         }
+        // What was approved is done as it was approved, or not at all.
+        if !self.begin_redaction(id, saga)? {
+            return self.skip(id, open.iter().map(|item| (item.entity, SkipReason::NotDue)).collect());
+        }
         // By what clock was that judged? If it jumped since, the condition now says so.
         self.doubts_clock()?;
         let items = open.iter().map(|item| (item.entity, item.version)).collect();
         let entities: Vec<EntityId> = open.iter().map(|item| item.entity).collect();
-        let intent = self.intent(id, ScriptStep::Purge, attempt, entities.clone());
+        let intent = self.intent(id, step, attempt, entities.clone());
         match self.append(id.0, vec![intent], Condition::MayPurge { saga: id, items }) {
-            Ok(position) => self.purge(id, saga, position, &entities, attempt),
+            Ok(position) if step == ScriptStep::Purge => self.purge(id, saga, position, &entities, attempt),
+            // Done as after a crash: by what the log says of the intent.
+            Ok(_) => Ok(()),
             Err(StageError::Append(AppendError::Conflict(Conflict::Entities(conflicts)))) => {
                 let not_yet: Vec<(EntityId, SkipReason)> =
                     conflicts.into_iter().filter(|(entity, _)| !saga.skipped.contains_key(entity)).collect();
@@ -103,16 +111,23 @@ impl Run {
     /// Applies the effect of a step whose intent is recorded, and records how it ended.
     fn apply(&mut self, id: SagaId, saga: &Saga, step: ScriptStep, attempt: u32) -> Result<(), StageError> {
         let outcome = match (step, saga.started.script) {
-            (ScriptStep::Export, ScriptKind::ExportPurge) => self.export(id, saga)?,
+            (ScriptStep::Export, ScriptKind::ExportPurge | ScriptKind::ExportRedact) => self.export(id, saga)?,
             (ScriptStep::Export, ScriptKind::MessagePurge) => self.export_messages(id, saga)?,
             (ScriptStep::VerifyExport, _) => self.verify_export(id, saga)?,
             (ScriptStep::Quarantine, _) => self.quarantine(saga),
             (ScriptStep::Purge | ScriptStep::DestroyKeys, _) => {
-                let entities = saga.purging();
+                let mut entities = saga.purging();
+                if saga.started.script == ScriptKind::ExportRedact {
+                    entities = self.redacted(&entities);
+                }
                 let ticket = StepTicket::for_intent(id, saga.pivot_intent);
                 self.destroy_keys(&ticket, id, saga, &entities)?
             }
-            (ScriptStep::VerifyAbsence, ScriptKind::ExportPurge) => self.verify_absence(saga)?,
+            (ScriptStep::Redact, _) => self.redact(id, saga)?,
+            (ScriptStep::VerifyAbsence, ScriptKind::ExportPurge) => self.verify_absence(&saga.pivot)?,
+            (ScriptStep::VerifyAbsence, ScriptKind::ExportRedact) => {
+                self.verify_absence(&self.redacted(&saga.purging()))?
+            }
             (ScriptStep::VerifyAbsence, ScriptKind::MessagePurge) => self.verify_messages_absent(saga)?,
             // Begun by `start_expunge`, and probed: it is never simply done again.
             (ScriptStep::Expunge, _) => self.probe_expunge(id, saga)?,
@@ -144,6 +159,7 @@ impl Run {
             ScriptStep::VerifyExport
             | ScriptStep::Quarantine
             | ScriptStep::Purge
+            | ScriptStep::Redact
             | ScriptStep::VerifyAbsence
             | ScriptStep::DestroyKeys => self.apply(id, saga, step, attempt),
             ScriptStep::Expunge => {
@@ -203,7 +219,11 @@ impl Run {
             ScriptStep::Export => self.remove_export(id)?,
             ScriptStep::VerifyExport | ScriptStep::Quarantine => Outcome::Applied(()),
             // Past the pivot nothing is undone; the state machine does not ask for it.
-            ScriptStep::Purge | ScriptStep::VerifyAbsence | ScriptStep::Expunge | ScriptStep::DestroyKeys => {
+            ScriptStep::Purge
+            | ScriptStep::Redact
+            | ScriptStep::VerifyAbsence
+            | ScriptStep::Expunge
+            | ScriptStep::DestroyKeys => {
                 return self.end_saga(id, saga, SagaEnd::Stuck);
             }
         };

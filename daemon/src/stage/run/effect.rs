@@ -33,7 +33,7 @@ fn open_items(saga: &Saga) -> Vec<SagaItem> {
 /// An erasure is about records and messages, each in sagas of their own: texts are written of messages only.
 fn formats_of(policy: &Policy, script: ScriptKind) -> BTreeSet<ExportFormat> {
     let mut formats = policy.export.formats.clone();
-    if script == ScriptKind::ExportPurge {
+    if script != ScriptKind::MessagePurge {
         formats.retain(|format| !matches!(format, ExportFormat::Eml | ExportFormat::Mbox));
     }
     formats
@@ -79,7 +79,7 @@ impl Run {
 
     /// Returns the plan and the policy it was approved under; `None` if another version of the policy is active now:
     /// what was approved is done as it was approved, or not at all.
-    fn approved(&self, saga: &Saga) -> Option<(PlanFrozen, Arc<Policy>)> {
+    pub(super) fn approved(&self, saga: &Saga) -> Option<(PlanFrozen, Arc<Policy>)> {
         let frozen = self.store.view(|views| {
             let run = views.small.runs.run(saga.started.run)?;
             views.small.plans.get(run.plan)?.frozen.clone()
@@ -224,6 +224,9 @@ impl Run {
         saga: &Saga,
         entities: &[EntityId],
     ) -> Result<Outcome<Receipt>, StageError> {
+        if entities.is_empty() {
+            return Ok(Outcome::Applied(Receipt::Purged { items: 0 }));
+        }
         let left = self.not_recorded_as_destroyed(entities)?;
         // What will be recorded is prepared while the disk overwrites the keys; it is handed over only after that.
         let (destroyed, prepared) = std::thread::scope(|scope| {
@@ -301,9 +304,9 @@ impl Run {
     }
 
     /// Looks for every item by key and by view, and finds nothing.
-    pub(super) fn verify_absence(&self, saga: &Saga) -> Result<Outcome<Receipt>, StageError> {
+    pub(super) fn verify_absence(&self, entities: &[EntityId]) -> Result<Outcome<Receipt>, StageError> {
         let in_views = self.store.view(|views| {
-            saga.pivot
+            entities
                 .iter()
                 .filter(|entity| {
                     views.entities.row(**entity).is_none_or(|row| {
@@ -312,13 +315,13 @@ impl Run {
                 })
                 .count()
         });
-        if self.store.keys_of(&saga.pivot)?.iter().any(|key| *key != KeyState::Destroyed) {
+        if self.store.keys_of(entities)?.iter().any(|key| *key != KeyState::Destroyed) {
             return Ok(Outcome::Refused(Refusal { code: "key_still_there", retry: Retry::Operator }));
         }
         if in_views > 0 {
             return Ok(Outcome::Refused(Refusal { code: "view_still_has_it", retry: Retry::Operator }));
         }
-        Ok(Outcome::Applied(Receipt::Absent { items: saga.pivot.len() as u64 }))
+        Ok(Outcome::Applied(Receipt::Absent { items: entities.len() as u64 }))
     }
 
     /// Undoes an export: the bundle of a purge that did not take place has no purpose.
