@@ -61,7 +61,7 @@ fn an_erasure_goes_from_a_search_to_the_answer() {
     let _unknown = site.ctl(&hold).ends(2).says("is about no record that is there");
     let pause = |verb: &str, request: &str| site.ctl(&[verb, "--request", request, "--reason", "look"]);
     let _unidentified = pause("pause", &request).ends(2).says("nobody has said yet which records");
-    let _missing = pause("pause", "Q1").ends(6).says("there is no request Q1");
+    let _missing = pause("pause", "Q1").ends(2).says("there is no request Q1");
     let _early = site
         .ctl(&["subject", "complete", &request, "--end", "fulfilled", "--reason", "x"])
         .ends(2)
