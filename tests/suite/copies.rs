@@ -82,6 +82,20 @@ fn a_hold_keeps_the_last_copy_of_what_it_covers() {
 }
 
 #[test]
+fn no_copy_of_a_paused_data_subject_is_destroyed() {
+    let (mut world, record) = purged();
+    let request = world.ask_for_erasure().unwrap();
+    world.identify(request, &[record]).unwrap();
+    let scope = retention_core::event::hold::PauseScope::Request(request);
+    world.pause_disposal(scope.clone());
+    days_pass(&mut world, 200);
+    assert_eq!(world.bundles(), 1, "{}", world.story());
+    world.resume_disposal(scope);
+    days_pass(&mut world, 1);
+    assert_eq!(world.bundles(), 0, "{}", world.story());
+}
+
+#[test]
 fn nothing_is_destroyed_while_everything_is_paused() {
     let (mut world, _) = purged();
     world.pause_disposal(retention_core::event::hold::PauseScope::All);

@@ -5,11 +5,11 @@ use std::time::Duration;
 use retention_core::event::Event;
 use retention_core::event::hold::{HoldPlaced, PauseScope, StandingQuery, v1};
 use retention_core::event::saga::Step;
-use retention_core::id::{EntityId, RunId};
+use retention_core::id::{EntityId, RequestId, RunId};
 use retention_core::record::Kind;
 use retention_core::time::Timestamp;
 use retention_core::view::{EntityState, RunState};
-use retention_tests::world::{Stage, Stepped, World};
+use retention_tests::world::{APPROVER, Stage, Stepped, World};
 use retentiond::clock::Clock as _;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -235,13 +235,95 @@ fn a_pause_of_any_width_at_any_step_purges_nothing_until_it_is_resumed() {
     }
 }
 
+/// The request that was made last.
+fn newest_request(world: &World) -> RequestId {
+    world.store().view(|views| views.small.subjects.iter().last().map(|(id, _)| id)).expect("a request")
+}
+
 #[test]
-fn a_pause_of_another_policy_or_mailbox_stops_nothing() {
+fn a_pause_of_a_data_subject_at_any_step_purges_nothing_of_theirs_until_it_is_resumed() {
+    at_every_step(
+        |race| {
+            let request = race.world.ask_for_erasure().expect("a request");
+            race.world.identify(request, &[race.contact]).expect("an identification");
+            race.world.pause_disposal(PauseScope::Request(request));
+        },
+        |race| {
+            let was_over = race.world.run_state(race.run) == RunState::Completed;
+            for _ in 0..3 {
+                race.world.settle();
+                race.world.clock.advance(Duration::from_secs(6 * 3_600));
+            }
+            race.world.reopen();
+            race.world.settle();
+            race.world.lose_sled();
+            race.world.settle();
+            if !race.was_past_pivot {
+                assert!(!has_pivot(&race.world), "{}", race.world.story());
+                assert_ne!(race.world.state_of(race.contact), EntityState::Purged);
+            }
+            assert!(was_over || race.was_past_pivot || race.world.run_state(race.run) != RunState::Completed);
+            let request = newest_request(&race.world);
+            race.world.resume_disposal(PauseScope::Request(request));
+            race.world.clock.advance(DAY);
+            race.world.finish();
+            let expected = match race.world.run_state(race.run) {
+                RunState::Refused => EntityState::Visible,
+                _ => EntityState::Purged,
+            };
+            assert_eq!(race.world.state_of(race.contact), expected, "{}", race.world.story());
+        },
+    );
+}
+
+#[test]
+fn a_pause_of_a_data_subject_stops_their_erasure_and_nobody_elses_purge() {
+    let mut world = World::new("P0D");
+    let mailbox = world.add("m", "2026-01-01");
+    let (theirs, beside) = (world.add_in(mailbox, "a", "2020-01-01"), world.add_in(mailbox, "b", "2020-01-01"));
+    let elsewhere = world.add("c", "2020-01-01");
+    world.settle();
+    let request = world.ask_for_erasure().expect("a request");
+    world.identify(request, &[theirs]).expect("an identification");
+    world.settle();
+    world.pause_disposal(PauseScope::Request(request));
+    let (_, run) = world.approved_run("contacts");
+    world.finish();
+    let states =
+        |world: &World| [theirs, beside, elsewhere].map(|entity| world.state_of(entity) == EntityState::Purged);
+    // What is in one bundle with a record of theirs waits with it.
+    assert_eq!(states(&world), [false, false, true], "{}", world.story());
+    assert_eq!(world.run_state(run), RunState::Running);
+    world.resume_disposal(PauseScope::Request(request));
+    world.finish();
+    assert_eq!(states(&world), [true, true, true], "{}", world.story());
+
+    let mut world = World::new("P0D");
+    let theirs = world.add("a", "2026-01-01");
+    world.settle();
+    let request = world.ask_for_erasure().expect("a request");
+    world.identify(request, &[theirs]).expect("an identification");
+    world.settle();
+    let plan = *world.plans_of(request).last().expect("a plan");
+    world.pause_disposal(PauseScope::Request(request));
+    world.approve(plan, APPROVER);
+    world.finish();
+    assert_ne!(world.state_of(theirs), EntityState::Purged, "{}", world.story());
+    world.resume_disposal(PauseScope::Request(request));
+    world.finish();
+    assert_eq!(world.state_of(theirs), EntityState::Purged, "{}", world.story());
+}
+
+#[test]
+fn a_pause_of_another_policy_mailbox_or_data_subject_stops_nothing() {
     at_every_step(
         |race| {
             race.world.pause_disposal(PauseScope::Policy("another".to_owned()));
             let contact = race.contact;
             race.world.pause_disposal(PauseScope::Mailbox(contact));
+            let request = race.world.ask_for_erasure().expect("a request");
+            race.world.identify(request, &[race.mailbox]).expect("an identification");
+            race.world.pause_disposal(PauseScope::Request(request));
         },
         |race| {
             race.world.finish();

@@ -395,6 +395,9 @@ pub struct PauseDisposal {
     /// The mailbox.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mailbox: Option<EntityId>,
+    /// The request of a data subject: what is theirs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<RequestId>,
     /// Why.
     pub reason: String,
 }

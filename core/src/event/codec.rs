@@ -67,7 +67,7 @@ pub trait Bodies: Sized {
 #[must_use]
 pub fn schema_of(event_type: EventType) -> u16 {
     match event_type {
-        EventType::HoldPlaced | EventType::HoldReleased => 2,
+        EventType::HoldPlaced | EventType::HoldReleased | EventType::DisposalPaused | EventType::DisposalResumed => 2,
         _ => 1,
     }
 }
@@ -84,6 +84,12 @@ pub fn read(event_type: u16, schema: u16, bytes: &[u8]) -> Result<Event, CodecEr
         (Some(EventType::HoldPlaced), 1) => decode::<v1::HoldPlaced>(bytes).map(|body| Event::HoldPlaced(body.into())),
         (Some(EventType::HoldReleased), 1) => {
             decode::<v1::HoldReleased>(bytes).map(|body| Event::HoldReleased(body.into()))
+        }
+        (Some(EventType::DisposalPaused), 1) => {
+            decode::<v1::DisposalPaused>(bytes).map(|body| Event::DisposalPaused(body.into()))
+        }
+        (Some(EventType::DisposalResumed), 1) => {
+            decode::<v1::DisposalResumed>(bytes).map(|body| Event::DisposalResumed(body.into()))
         }
         _ => Err(CodecError::Unknown { event_type, schema }),
     }

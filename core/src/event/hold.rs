@@ -5,7 +5,7 @@
 
 use bincode::{Decode, Encode};
 
-use crate::id::{EntityId, HoldId};
+use crate::id::{EntityId, HoldId, RequestId};
 use crate::record::Kind;
 use crate::time::Timestamp;
 
@@ -79,6 +79,8 @@ pub enum PauseScope {
     Policy(String),
     /// What lives in one mailbox.
     Mailbox(EntityId),
+    /// The records that are one data subject's, as their request knows them.
+    Request(RequestId),
 }
 
 impl std::fmt::Display for PauseScope {
@@ -87,11 +89,12 @@ impl std::fmt::Display for PauseScope {
             Self::All => f.write_str("all"),
             Self::Policy(policy) => write!(f, "policy {policy}"),
             Self::Mailbox(mailbox) => write!(f, "mailbox {mailbox}"),
+            Self::Request(request) => write!(f, "request {request}"),
         }
     }
 }
 
-/// Schema 1. Nothing more is purged of this until it is resumed.
+/// Schema 2. Nothing more is purged of this until it is resumed.
 #[derive(Clone, PartialEq, Eq, Encode, Decode)]
 pub struct DisposalPaused {
     /// What.
@@ -106,7 +109,7 @@ impl std::fmt::Debug for DisposalPaused {
     }
 }
 
-/// Schema 1. Purges of this go on.
+/// Schema 2. Purges of this go on.
 #[derive(Clone, PartialEq, Eq, Encode, Decode)]
 pub struct DisposalResumed {
     /// What.

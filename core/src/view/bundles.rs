@@ -102,7 +102,9 @@ impl Views {
         let view = self.small.runs.saga(saga).ok_or(Conflict::Bundle)?;
         let plan = self.plan_of_saga(view).ok_or(Conflict::Bundle)?;
         let policy = &plan.request.policy;
-        if self.small.pauses.covers_policy(policy) {
+        let is_subject_paused = plan.erases.is_some_and(|request| self.small.pauses.covers_request(request))
+            || self.is_any_of_paused_request(copies_of);
+        if self.small.pauses.covers_policy(policy) || is_subject_paused {
             return Err(Conflict::Paused);
         }
         let has_answer = |id: RequestId| self.small.subjects.get(id).is_some_and(|request| request.ended.is_some());

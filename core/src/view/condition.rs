@@ -258,7 +258,9 @@ fn may_purge(views: &Views, saga: SagaId, items: &[(EntityId, Position)]) -> Res
         || open
             .started
             .mailbox
-            .is_some_and(|mailbox| pauses.covers_mailbox(mailbox) || views.small.migrations.using(mailbox).is_some());
+            .is_some_and(|mailbox| pauses.covers_mailbox(mailbox) || views.small.migrations.using(mailbox).is_some())
+        || plan.and_then(|plan| plan.erases).is_some_and(|request| pauses.covers_request(request))
+        || views.waits_for_data_subject(open);
     if is_paused && !open.is_past_pivot() {
         return Err(Conflict::Paused);
     }

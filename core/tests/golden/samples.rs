@@ -44,8 +44,8 @@ use retention_core::event::saga::{
 };
 use retention_core::event::{Actor, Envelope, Event, EventType};
 use retention_core::id::{
-    Digest, EntityId, GrantId, Handle, HoldId, LayoutId, MigrationId, PlanId, Position, ReviewId, RunId, SagaId,
-    StreamId,
+    Digest, EntityId, GrantId, Handle, HoldId, LayoutId, MigrationId, PlanId, Position, RequestId, ReviewId, RunId,
+    SagaId, StreamId,
 };
 use retention_core::mailbox::Rights;
 use retention_core::record::redact::{FieldMap, Treatment};
@@ -292,7 +292,8 @@ fn hold() -> Vec<Event> {
         review_at: None,
         ..whole.clone()
     };
-    let scopes = every!(PauseScope: All, Policy("contacts".to_owned()), Mailbox(EntityId(41)));
+    let scopes =
+        every!(PauseScope: All, Policy("contacts".to_owned()), Mailbox(EntityId(41)), Request(RequestId(Position(52))));
     let paused = scopes
         .clone()
         .into_iter()
@@ -312,10 +313,21 @@ pub(crate) fn older() -> Vec<(EventType, u16, Event)> {
     let (name, reason) = ("case 7".to_owned(), "court order".to_owned());
     let placed = v1::HoldPlaced { name, reason: reason.clone(), entities: vec![EntityId(1), EntityId(65_536)] };
     let released = v1::HoldReleased { hold: HoldId(Position(99)), reason };
-    vec![
+    let scopes =
+        [v1::PauseScope::All, v1::PauseScope::Policy("contacts".to_owned()), v1::PauseScope::Mailbox(EntityId(41))];
+    let mut older = vec![
         (EventType::HoldPlaced, 1, Event::HoldPlaced(placed.into())),
         (EventType::HoldReleased, 1, Event::HoldReleased(released.into())),
-    ]
+    ];
+    older.extend(scopes.clone().map(|scope| {
+        let body = v1::DisposalPaused { scope, reason: "look".to_owned() };
+        (EventType::DisposalPaused, 1, Event::DisposalPaused(body.into()))
+    }));
+    older.extend(scopes.map(|scope| {
+        let body = v1::DisposalResumed { scope, reason: "looked".to_owned() };
+        (EventType::DisposalResumed, 1, Event::DisposalResumed(body.into()))
+    }));
+    older
 }
 
 fn decision() -> Vec<Event> {

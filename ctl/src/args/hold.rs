@@ -99,14 +99,21 @@ pub(crate) struct Cover {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct PauseArgs {
     /// Everything.
-    #[arg(long, conflicts_with_all = ["policy", "mailbox"], required_unless_present_any = ["policy", "mailbox"])]
+    #[arg(
+        long,
+        conflicts_with_all = ["policy", "mailbox", "request"],
+        required_unless_present_any = ["policy", "mailbox", "request"]
+    )]
     pub(crate) all: bool,
     /// What one policy disposes of.
-    #[arg(long, value_name = "POLICY", conflicts_with = "mailbox")]
+    #[arg(long, value_name = "POLICY", conflicts_with_all = ["mailbox", "request"])]
     pub(crate) policy: Option<String>,
     /// What lives in one mailbox.
-    #[arg(long, value_name = "ENTITY")]
+    #[arg(long, value_name = "ENTITY", conflicts_with = "request")]
     pub(crate) mailbox: Option<EntityId>,
+    /// The records of a data subject, as a request knows them.
+    #[arg(long, value_name = "REQUEST")]
+    pub(crate) request: Option<RequestId>,
     #[command(flatten)]
     pub(crate) why: Why,
 }

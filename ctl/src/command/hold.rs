@@ -83,7 +83,8 @@ fn release(context: &mut Context, hold: HoldId, wanted: &ReleaseHold) -> Result<
 
 pub(super) fn pause(context: &mut Context, operation: Operation, args: PauseArgs) -> Result<ExitCode, Failure> {
     let doing = if operation == Operation::Pause { "pause" } else { "resume" };
-    let wanted = PauseDisposal { policy: args.policy, mailbox: args.mailbox, reason: args.why.reason };
+    let (policy, mailbox, request) = (args.policy, args.mailbox, args.request);
+    let wanted = PauseDisposal { policy, mailbox, request, reason: args.why.reason };
     let accepted: Accepted = context.client.typed(&Call::to(operation, &[]).with(&wanted)).doing(doing)?;
     context.present(&json!({ "event": accepted.position })).doing(doing)?;
     context.next("retentionctl status");

@@ -198,11 +198,13 @@ impl Run {
         }
     }
 
-    /// Says whether somebody paused everything, or the policy of a run.
+    /// Says whether somebody paused everything, the policy of a run, or the data subject whose records it erases.
     fn is_paused(&self, run: RunId) -> bool {
         self.store.view(|views| {
             let policy = policy_of(views, run);
+            let erases = views.small.runs.run(run).and_then(|run| views.small.plans.get(run.plan)?.erases);
             policy.is_some_and(|policy| views.small.pauses.covers_policy(policy))
+                || erases.is_some_and(|request| views.small.pauses.covers_request(request))
         })
     }
 
@@ -231,13 +233,14 @@ impl Run {
             .unwrap_or_default();
         let mut wake: Option<Timestamp> = None;
         for saga in &sagas {
-            // One mailbox may be paused while the others go on.
+            // One mailbox or data subject may be paused while the others go on.
             let is_paused = self.store.view(|views| {
-                let mailbox = views.small.runs.saga(*saga).and_then(|saga| saga.started.mailbox);
+                let saga = views.small.runs.saga(*saga);
+                let mailbox = saga.and_then(|saga| saga.started.mailbox);
                 // What is being copied elsewhere stays until it was verified there.
                 mailbox.is_some_and(|mailbox| {
                     views.small.pauses.covers_mailbox(mailbox) || views.small.migrations.using(mailbox).is_some()
-                })
+                }) || saga.is_some_and(|saga| views.waits_for_data_subject(saga))
             });
             let wish = if is_paused && wish == Wish::GoOn { Wish::Pause } else { wish };
             match self.drive(*saga, wish, now)? {

@@ -59,6 +59,9 @@ fn an_erasure_goes_from_a_search_to_the_answer() {
     assert_eq!((text(&rows[0], "request"), text(&rows[0], "reference")), (request.as_str(), "T-1"));
     let hold = ["hold", "place", "Case 17", "--request", &request, "--reason", "lawsuit"];
     let _unknown = site.ctl(&hold).ends(2).says("is about no record that is there");
+    let pause = |verb: &str, request: &str| site.ctl(&[verb, "--request", request, "--reason", "look"]);
+    let _unidentified = pause("pause", &request).ends(2).says("nobody has said yet which records");
+    let _missing = pause("pause", "Q1").ends(2).says("there is no request Q1");
     let _early = site
         .ctl(&["subject", "complete", &request, "--end", "fulfilled", "--reason", "x"])
         .ends(2)
@@ -66,6 +69,12 @@ fn an_erasure_goes_from_a_search_to_the_answer() {
 
     let taken = site.rows(&["subject", "identify", &request, "--how", "identity card seen"]);
     assert_eq!(texts(&taken, "record"), sure(&found), "what is surely hers, and nothing else");
+    let _paused = pause("pause", &request).ends(0);
+    assert_eq!(site.json(&["status"])["paused"], json!([format!("request {request}")]));
+    let _twice = pause("pause", &request).ends(2).says("paused already");
+    let _resumed = pause("resume", &request).ends(0);
+    let _again = pause("resume", &request).ends(2).says("not paused");
+    let _two = site.ctl(&["pause", "--request", &request, "--policy", "old-people", "--reason", "look"]).ends(2);
     let plan = daemon.until("a plan is there", || {
         let shown = site.json(&["subject", "show", &request]);
         shown["request"]["plan"].as_str().map(str::to_owned)

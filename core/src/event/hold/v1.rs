@@ -1,4 +1,4 @@
-//! The first schema version of holds: read for ever, written no more.
+//! The first schema version of holds and pauses: read for ever, written no more.
 
 use bincode::{Decode, Encode};
 
@@ -34,6 +34,69 @@ pub struct HoldReleased {
 impl std::fmt::Debug for HoldReleased {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("HoldReleased").field("hold", &self.hold).finish_non_exhaustive()
+    }
+}
+
+/// What is paused, before one data subject could be.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum PauseScope {
+    /// Everything.
+    All,
+    /// What one policy disposes of.
+    Policy(String),
+    /// What lives in one mailbox.
+    Mailbox(EntityId),
+}
+
+/// Schema 1. Nothing more is purged of this until it is resumed.
+#[derive(Clone, PartialEq, Eq, Encode, Decode)]
+pub struct DisposalPaused {
+    /// What.
+    pub scope: PauseScope,
+    /// Why.
+    pub reason: String,
+}
+
+impl std::fmt::Debug for DisposalPaused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DisposalPaused").field("scope", &self.scope).finish_non_exhaustive()
+    }
+}
+
+/// Schema 1. Purges of this go on.
+#[derive(Clone, PartialEq, Eq, Encode, Decode)]
+pub struct DisposalResumed {
+    /// What.
+    pub scope: PauseScope,
+    /// Why.
+    pub reason: String,
+}
+
+impl std::fmt::Debug for DisposalResumed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DisposalResumed").field("scope", &self.scope).finish_non_exhaustive()
+    }
+}
+
+impl From<PauseScope> for super::PauseScope {
+    fn from(scope: PauseScope) -> Self {
+        match scope {
+            PauseScope::All => Self::All,
+            PauseScope::Policy(policy) => Self::Policy(policy),
+            PauseScope::Mailbox(mailbox) => Self::Mailbox(mailbox),
+        }
+    }
+}
+
+impl From<DisposalPaused> for super::DisposalPaused {
+    fn from(body: DisposalPaused) -> Self {
+        Self { scope: body.scope.into(), reason: body.reason }
+    }
+}
+
+impl From<DisposalResumed> for super::DisposalResumed {
+    fn from(body: DisposalResumed) -> Self {
+        Self { scope: body.scope.into(), reason: body.reason }
     }
 }
 

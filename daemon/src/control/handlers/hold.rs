@@ -198,18 +198,26 @@ pub(crate) async fn pause(
     Body(wanted): Body<PauseDisposal>,
 ) -> Result<Json<Accepted>, ApiError> {
     let reason = check_reason(wanted.reason)?;
-    let scope = scope(wanted.policy, wanted.mailbox)?;
+    let scope = scope(wanted.policy, wanted.mailbox, wanted.request)?;
     let asked = scope.clone();
     control
         .see(move |views| match &asked {
+            PauseScope::Request(id) => match views.small.subjects.get(*id) {
+                None => Err(not_found("request", id).hint("retentionctl subject list --all")),
+                Some(_) if views.small.pauses.has(&asked) => Err(paused_already()),
+                Some(request) if request.records().is_empty() => {
+                    let message = format!("nobody has said yet which records {id} is about; nothing was paused");
+                    Err(ApiError::saying(ErrorCode::WrongState, message)
+                        .hint(format!("retentionctl subject identify {id} says which records are theirs")))
+                }
+                Some(_) => Ok(()),
+            },
             PauseScope::Mailbox(id) if views.entities.row(*id).is_none() => Err(not_found("mailbox", id)),
             PauseScope::Policy(id) if !views.small.policies.policies.iter().any(|version| version.id == *id) => {
                 Err(ApiError::saying(ErrorCode::NotFound, "there is no such active policy"))
             }
-            scope if views.small.pauses.has(scope) => {
-                Err(ApiError::saying(ErrorCode::WrongState, "this is paused already"))
-            }
-            _ => Ok(()),
+            scope if views.small.pauses.has(scope) => Err(paused_already()),
+            PauseScope::All | PauseScope::Policy(_) | PauseScope::Mailbox(_) => Ok(()),
         })
         .await?;
     let event = Event::DisposalPaused(DisposalPaused { scope: scope.clone(), reason });
@@ -222,7 +230,7 @@ pub(crate) async fn resume(
     Body(wanted): Body<PauseDisposal>,
 ) -> Result<Json<Accepted>, ApiError> {
     let reason = check_reason(wanted.reason)?;
-    let scope = scope(wanted.policy, wanted.mailbox)?;
+    let scope = scope(wanted.policy, wanted.mailbox, wanted.request)?;
     let asked = scope.clone();
     control
         .see(move |views| match views.small.pauses.has(&asked) {
@@ -237,13 +245,23 @@ pub(crate) async fn resume(
     control.request_if(&caller, About::Daemon, event, Condition::Paused(scope)).await.map(Json)
 }
 
-fn scope(policy: Option<String>, mailbox: Option<EntityId>) -> Result<PauseScope, ApiError> {
-    match (policy, mailbox) {
-        (None, None) => Ok(PauseScope::All),
-        (Some(policy), None) => Ok(PauseScope::Policy(policy)),
-        (None, Some(mailbox)) => Ok(PauseScope::Mailbox(mailbox)),
-        (Some(_), Some(_)) => {
-            Err(ApiError::saying(ErrorCode::BadRequest, "name a policy or a mailbox, or neither for everything"))
-        }
+fn paused_already() -> ApiError {
+    ApiError::saying(ErrorCode::WrongState, "this is paused already")
+}
+
+fn scope(
+    policy: Option<String>,
+    mailbox: Option<EntityId>,
+    request: Option<RequestId>,
+) -> Result<PauseScope, ApiError> {
+    match (policy, mailbox, request) {
+        (None, None, None) => Ok(PauseScope::All),
+        (Some(policy), None, None) => Ok(PauseScope::Policy(policy)),
+        (None, Some(mailbox), None) => Ok(PauseScope::Mailbox(mailbox)),
+        (None, None, Some(request)) => Ok(PauseScope::Request(request)),
+        _ => Err(ApiError::saying(
+            ErrorCode::BadRequest,
+            "name a policy, a mailbox or the request of a data subject, or nothing for everything",
+        )),
     }
 }
