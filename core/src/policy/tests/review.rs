@@ -139,7 +139,7 @@ fn a_locked_policy_can_come_to_ask_and_never_cease_to() {
     let fallback = [("start = \"created\"", "start = \"closed\"\non_missing_start = \"fallback:created\"")];
     let keep = [("start = \"created\"", "start = \"closed\"")];
     assert!(locked(&[asking()]).loosened(&locked(&[])).is_empty());
-    assert!(show(&locked(&[]).loosened(&locked(&[asking()]))).contains("kind"));
+    assert!(show(&locked(&[]).loosened(&locked(&[asking()]))).contains("[action]"));
     assert!(locked(&without_start()).loosened(&locked(&fallback)).is_empty());
     assert!(locked(&keep).loosened(&locked(&without_start())).is_empty());
     for (old, new) in [(&without_start(), &fallback), (&keep, &without_start())] {
