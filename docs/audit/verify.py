@@ -7,8 +7,8 @@
                                  every entry of the log, and every checkpoint that you kept of it
     verify.py KEY checkpoint     a signed checkpoint alone
 
-KEY is a verifier key as `retentionctl audit keys` lists it. Ends with 0 when everything holds, with 20 when
-something does not, with 2 when it cannot be read. Needs Python 3.9 and the package cryptography.
+KEY is a verifier key as `retentionctl audit keys` lists it; after a change of keys all, in one argument with spaces.
+Ends with 0 when all holds, 20 when something does not, 2 when it cannot be read. Needs Python 3.9 and cryptography.
 
 Specifications: RFC 6962 section 2.1 (the tree), c2sp.org/signed-note, /tlog-checkpoint, /tlog-proof, /tlog-tiles.
 """
@@ -23,7 +23,6 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 ENVELOPE_BYTES = 128
-
 DoesNotHold = type("DoesNotHold", (Exception,), {})
 
 
@@ -40,28 +39,32 @@ def node_hash(left, right):
     return hashlib.sha256(b"\x01" + left + right).digest()
 
 
-def checkpoint(note, key):
-    """Returns name, size and root of a checkpoint that this key signed."""
-    name, key_id, public = key.split("+", 2)
-    public = base64.b64decode(public, validate=True)
-    claim(public[:1] == b"\x01" and len(public) == 33, "the key is no Ed25519 key of a signed note")
-    expected = hashlib.sha256(name.encode() + b"\n" + public).digest()[:4]
-    claim(expected.hex() == key_id, "the key does not have the number that it says")
+def checkpoint(note, keys):
+    """Returns name, size and root of a checkpoint that one of these keys of one log signed."""
+    known = {}
+    for key in keys.split():
+        name, key_id, public = key.split("+", 2)
+        public = base64.b64decode(public, validate=True)
+        claim(public[:1] == b"\x01" and len(public) == 33, "the key is no Ed25519 key of a signed note")
+        number = hashlib.sha256(name.encode() + b"\n" + public).digest()[:4]
+        claim(number.hex() == key_id, "the key does not have the number that it says")
+        known[name, number] = Ed25519PublicKey.from_public_bytes(public[1:])
+    claim(len({name for name, _ in known}) == 1, "these are not keys of one log")
     text, _, signatures = note.rpartition("\n\n")
     for line in signatures.splitlines():
         dash, by, signature = line.split(" ")
         claim(dash == "\N{EM DASH}", "this is no signed checkpoint")
         signature = base64.b64decode(signature, validate=True)
-        if by == name and signature[:4] == expected:
+        if (by, signature[:4]) in known:
             try:
-                Ed25519PublicKey.from_public_bytes(public[1:]).verify(signature[4:], (text + "\n").encode())
+                known[by, signature[:4]].verify(signature[4:], (text + "\n").encode())
             except InvalidSignature:
                 raise DoesNotHold("the signature of the checkpoint is wrong") from None
             origin, size, root = text.split("\n")[:3]
-            claim(origin == name, "the checkpoint is of another log")
+            claim(origin == by, "the checkpoint is of another log")
             claim(size.isdecimal() and int(size) > 0, "a checkpoint covers one event at least")
             return origin, int(size), base64.b64decode(root, validate=True)
-    raise DoesNotHold("this key did not sign the checkpoint")
+    raise DoesNotHold("none of these keys signed the checkpoint")
 
 
 def position_of(envelope):
@@ -90,9 +93,7 @@ def grown(before, after, path):
     claim(0 < old_size <= new_size, "a log grows from the smaller size to the larger one")
     if old_size == new_size:
         return claim(not path and old_root == new_root, "two checkpoints of one size have different roots")
-    path = list(path)
-    if old_size & (old_size - 1) == 0:
-        path.insert(0, old_root)
+    path = ([old_root] if old_size & (old_size - 1) == 0 else []) + path
     claim(path, "the proof is empty")
     node, last = old_size - 1, new_size - 1
     while node & 1:
@@ -131,8 +132,7 @@ def growth_proof(text, key):
 
 
 def bundle(directory, number, width):
-    path = f"{number % 1000:03}"
-    rest = number // 1000
+    path, rest = f"{number % 1000:03}", number // 1000
     while rest:
         path, rest = f"x{rest % 1000:03}/{path}", rest // 1000
     path = os.path.join(directory, "tile/entries", path + ("" if width == 256 else f".p/{width}"))
