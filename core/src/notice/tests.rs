@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::event::clock::{ClockConfirmed, ClockDoubt, ClockDoubted};
 use crate::event::decision::{
-    GuardTripped, PlanApproved, PlanFrozen, PlanPurpose, PlanRequested, PolicySetActivated, PolicyVersion, RunEnd,
+    GuardTripped, KeptCount, PlanApproved, PlanFrozen, PlanPurpose, PlanRequested, PolicySetActivated, PolicyVersion, RunEnd,
     RunEnded, RunRequested, RunStarted, ScheduleMissed,
 };
 use crate::event::notice::{DeclaredChannel, NoticeChannelsDeclared, NoticeFailed, NoticeSent};
@@ -129,6 +129,10 @@ impl World {
     }
 
     fn plan(&mut self, tripped: Vec<GuardTripped>) -> PlanId {
+        self.plan_with(tripped, Vec::new())
+    }
+
+    fn plan_with(&mut self, tripped: Vec<GuardTripped>, kept: Vec<KeptCount>) -> PlanId {
         let policy = "contacts".to_owned();
         let request = PlanRequested { policy: policy.clone(), purpose: PlanPurpose::Run, as_of: None };
         let plan = PlanId(self.happens(Event::PlanRequested(request)));
@@ -141,7 +145,7 @@ impl World {
             as_of: self.now,
             population: 40,
             items: 17,
-            kept: Vec::new(),
+            kept,
             tripped,
             needs_approval: true,
             approvals_needed: 1,
@@ -393,4 +397,23 @@ proptest! {
         prop_assert_ne!(&first, &of(store, "0", plan));
         prop_assert_ne!(&first, &id(store, &channel, &Notice::PlanNeedsApproval { plan: PlanId(Position(plan)) }));
     }
+}
+
+#[test]
+fn what_waits_for_a_decision_is_told_once_by_the_newest_plan_whatever_becomes_of_it() {
+    let mut world = World::new();
+    let waiting = || vec![KeptCount { reason: "review_needed".to_owned(), count: 3 }];
+    let older = world.plan_with(Vec::new(), waiting());
+    let plan = world.plan_with(Vec::new(), waiting());
+    let said = text(&world.views, &Notice::ReviewWaits { plan }, world.now).unwrap();
+    assert!(said.subject.starts_with("3 items") && said.hint.contains("review list contacts"), "{said:?}");
+    let told = world.sent();
+    assert!(told.contains(&Notice::ReviewWaits { plan }), "{told:?}");
+    assert!(!told.contains(&Notice::ReviewWaits { plan: older }), "{told:?}");
+    world.approve(plan);
+    let run = world.run(plan);
+    world.end(run, RunEnd::Completed);
+    assert_eq!(world.sent(), [Notice::RunDone { run }]);
+    let none = world.plan_with(Vec::new(), Vec::new());
+    assert_eq!(world.sent(), [Notice::PlanNeedsApproval { plan: none }], "nothing waits any more");
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use retention_core::evidence::checkpoint::Checkpoint;
+use retention_core::evidence::checkpoint::{Checkpoint, keys_of};
 use retention_core::id::Digest;
 use retention_tests::daemon::Site;
 use serde_json::json;
@@ -127,6 +127,31 @@ fn both_refuse(site: &Site, key: &str, ours: &[&str], theirs: &[&str]) {
     let said = site.ctl(&[ours, &["--key", key]].concat());
     let (ended, told) = auditor(&[&[key], theirs].concat());
     assert!(said.code != 0 && ended != 0 && !told.contains("Traceback"), "{} {}\n{told}", said.code, said.err);
+}
+
+#[test]
+fn an_auditor_needs_every_key_that_signed_and_of_one_log_only() {
+    let site = Site::new(&[]);
+    let of = |seed: u8, origin: &str| keys_of(&[seed; 32], origin).expect("keys");
+    let ((old_signer, old), (new_signer, new), (_, foreign)) = (of(1, "log"), of(2, "log"), of(2, "another"));
+    let note = |signer: &str| {
+        let checkpoint = Checkpoint { origin: "log".to_owned(), size: 7, root: Digest([9; 32]) };
+        checkpoint.sign(signer).expect("a checkpoint")
+    };
+    let (before, after) = (note(&old_signer), note(&new_signer));
+    let growth = json!({ "format": "retentiond growth proof 1", "before": before, "after": after, "path": [] });
+    site.write("growth.proof", &growth.to_string());
+    site.write("before.checkpoint", &before);
+    let check = |keys: &[&str], file: &str| auditor(&[&keys.join(" "), site.path(file).to_str().expect("a path")]).0;
+    for keys in [[&*old, &*new], [&*new, &*old]] {
+        assert_eq!(check(&keys, "growth.proof"), 0);
+        assert_eq!(check(&keys, "before.checkpoint"), 0);
+    }
+    for key in [&old, &new] {
+        assert_eq!(check(&[key], "growth.proof"), 20, "one of its checkpoints has another key");
+    }
+    assert_eq!(check(&[&new], "before.checkpoint"), 20);
+    assert_eq!(check(&[&old, &foreign], "before.checkpoint"), 20, "a key of another log");
 }
 
 #[test]
