@@ -68,6 +68,9 @@ pub struct Disposed {
     pub verified: u64,
     /// How many keys were destroyed, read back and recorded.
     pub destroyed: u64,
+    /// Of how many of them something is left: a redaction recorded it anew before the old key went.
+    #[serde(default, skip_serializing_if = "is_none_of_them")]
+    pub redacted: u64,
     /// How many messages were removed from their server.
     pub expunged: u64,
     /// How many were looked for afterwards and not found.
@@ -76,6 +79,12 @@ pub struct Disposed {
     pub residue: Vec<Residue>,
     /// How it ended: `completed`, `compensated` or `stuck`.
     pub end: Option<String>,
+}
+
+/// A certificate of a run that redacted nothing does not speak of it.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_none_of_them(count: &u64) -> bool {
+    *count == 0
 }
 
 /// What follows from the events of a certificate.
@@ -375,8 +384,8 @@ impl Disposed {
             Receipt::AbsentFromServer { items, residue } => {
                 (self.absent, self.residue) = (*items, residue.clone());
             }
-            // What is left is in the log; the destruction of the keys is what a certificate is about.
-            Receipt::Quarantined { .. } | Receipt::Undone | Receipt::Redacted { .. } => {}
+            Receipt::Redacted { items } => self.redacted = *items,
+            Receipt::Quarantined { .. } | Receipt::Undone => {}
         }
     }
 }

@@ -3,8 +3,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::event::clock::{ClockConfirmed, ClockDoubt, ClockDoubted};
 use crate::event::decision::{
-    GuardTripped, KeptCount, PlanApproved, PlanFrozen, PlanPurpose, PlanRequested, PolicySetActivated, PolicyVersion, RunEnd,
-    RunEnded, RunRequested, RunStarted, ScheduleMissed,
+    GuardTripped, KeptCount, PlanApproved, PlanFrozen, PlanPurpose, PlanRequested, PolicySetActivated, PolicyVersion,
+    RunEnd, RunEnded, RunRequested, RunStarted, ScheduleMissed,
 };
 use crate::event::notice::{DeclaredChannel, NoticeChannelsDeclared, NoticeFailed, NoticeSent};
 use crate::event::saga::{SagaEnd, SagaEnded, SagaStarted, ScriptKind};

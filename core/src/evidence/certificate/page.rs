@@ -71,9 +71,17 @@ pub fn page(certificate: &Certificate) -> String {
         || "The daemon made no backup of the keys before.".to_owned(),
         |until| format!("Copies of the keys that the daemon made before are kept until {until}."),
     );
+    let redacted: u64 = statement.sagas.values().map(|disposed| disposed.redacted).sum();
+    let rests = if redacted > 0 {
+        format!(
+            "<li>What is left of {redacted} records, without the fields that the policy takes out: they were redacted, not erased.</li>"
+        )
+    } else {
+        String::new()
+    };
     let _ = write!(
         page,
-        "<h2>What may be left</h2>\n<ul><li>{copies}</li><li>The export bundles named above, as long as their policy keeps \
+        "<h2>What may be left</h2>\n<ul>{rests}<li>{copies}</li><li>The export bundles named above, as long as their policy keeps \
          them.</li><li>Copies that this program did not make: the source, other people, backups of the whole machine, cells of a flash \
          drive.</li></ul>\n<h2>How to check this</h2>\n<p>This page proves nothing. The certificate it was made from carries {} events, each with \
          its proof: <code>retentionctl certificate verify FILE --key KEY</code>, with a key that you had before.</p>\n</body></html>\n",
@@ -91,6 +99,12 @@ fn part(page: &mut String, saga: SagaId, disposed: &Disposed) {
         ("Keys destroyed, read back", disposed.destroyed.to_string()),
         ("Looked for and not found", disposed.absent.to_string()),
     ];
+    if disposed.redacted > 0 {
+        rows.push((
+            "Of these, recorded anew without the fields that the policy takes out",
+            disposed.redacted.to_string(),
+        ));
+    }
     if disposed.expunged > 0 {
         rows.push(("Messages removed from the server", disposed.expunged.to_string()));
         let residue: Vec<&str> = disposed.residue.iter().map(|residue| said(*residue)).collect();

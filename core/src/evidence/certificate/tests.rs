@@ -197,3 +197,14 @@ proptest! {
         let _ = Certificate::unverified(&text);
     }
 }
+
+#[test]
+fn a_certificate_of_a_redaction_says_that_something_is_left() {
+    let mut disposed = Disposed::default();
+    assert!(!serde_json::to_string(&disposed).unwrap().contains("redacted"));
+    disposed.take(&Receipt::Redacted { items: 3 });
+    disposed.take(&Receipt::Purged { items: 3 });
+    assert_eq!((disposed.redacted, disposed.destroyed), (3, 3));
+    let told = serde_json::to_string(&disposed).unwrap();
+    assert_eq!(serde_json::from_str::<Disposed>(&told).unwrap(), disposed);
+}
