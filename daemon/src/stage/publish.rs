@@ -1,4 +1,5 @@
-//! Publish: signed checkpoints are told to places outside, so that nobody here can take them back.
+//! Publish: signed checkpoints are told to a place outside, so that nobody here can take them back. Each place has a stage of its own, so
+//! that one that hangs keeps no other waiting.
 //!
 //! Only what is signed and durable is told, and always the newest. A place that does not take it is asked again, later and later,
 //! and people are told until it has caught up. One that has a checkpoint which this log does not bear out is left as it is: it may be
@@ -25,8 +26,8 @@ const RETRY_MAX_US: i64 = 600_000_000;
 /// How soon it is looked for a checkpoint over what was appended: a second after, in microseconds.
 const SIGNED_AFTER_US: i64 = 1_000_000;
 
-/// The places that are behind: what each is called and why; empty while all is well.
-pub type PublishHealth = Arc<Mutex<Vec<(String, String)>>>;
+/// Whether the place is behind: what it is called and why; empty while all is well.
+pub type PublishHealth = Arc<Mutex<Option<(String, String)>>>;
 
 struct Told {
     place: Box<dyn Publication>,
@@ -43,46 +44,39 @@ pub struct Publish {
     store: Arc<Store>,
     clock: Arc<dyn Clock>,
     tree: Arc<Tree>,
-    places: Vec<Told>,
+    told: Told,
     health: PublishHealth,
 }
 
 impl Publish {
-    /// Tells these places.
+    /// Tells this place.
     #[must_use]
-    pub fn new(store: Arc<Store>, clock: Arc<dyn Clock>, tree: Arc<Tree>, places: Vec<Box<dyn Publication>>) -> Self {
-        let told = |place| Told { place, size: 0, is_compared: false, not_before: Timestamp(i64::MIN), failed: None };
-        let places = places.into_iter().map(told).collect();
-        Self { store, clock, tree, places, health: PublishHealth::default() }
+    pub fn new(store: Arc<Store>, clock: Arc<dyn Clock>, tree: Arc<Tree>, place: Box<dyn Publication>) -> Self {
+        let told = Told { place, size: 0, is_compared: false, not_before: Timestamp(i64::MIN), failed: None };
+        Self { store, clock, tree, told, health: PublishHealth::default() }
     }
 
-    /// Returns where it says which places are behind.
+    /// Returns where it says that the place is behind.
     #[must_use]
     pub fn health(&self) -> PublishHealth {
         Arc::clone(&self.health)
     }
 
-    /// Tells every place that does not have the newest checkpoint, if its time has come.
+    /// Tells the place the newest checkpoint, unless it has it or its time has not come.
     ///
     /// # Errors
-    /// When the checkpoints cannot be read. What places say is told by [`Self::health`].
+    /// When the checkpoints cannot be read. What the place says is told by [`Self::health`].
     pub fn step(&mut self) -> Result<Step, StageError> {
         let Some((size, note)) = self.tree.newest().map_err(ReadError::from)? else { return Ok(self.look_again(None)) };
-        let mut wake: Option<Timestamp> = None;
-        for told in &mut self.places {
-            if told.has_it(size) {
-                continue;
-            }
+        let told = &mut self.told;
+        if !told.has_it(size) {
             let now = self.clock.now();
             if now >= told.not_before {
                 told.tell(&self.tree, size, &note, now);
             }
-            if !told.has_it(size) {
-                wake = Some(wake.map_or(told.not_before, |wake| wake.min(told.not_before)));
-            }
         }
-        let behind = |told: &Told| told.failed.as_ref().map(|(why, _)| (told.place.name(), why.clone()));
-        *self.health.lock() = self.places.iter().filter_map(behind).collect();
+        *self.health.lock() = told.failed.as_ref().map(|(why, _)| (told.place.name(), why.clone()));
+        let wake = (!told.has_it(size)).then_some(told.not_before);
         Ok(self.look_again(wake))
     }
 

@@ -49,6 +49,11 @@ pub enum TreeFileError {
         /// How many events the checkpoint covers.
         size: u64,
     },
+    /// Checkpoints were signed, and their file is gone.
+    #[error(
+        "tree/checkpoints is missing although the log adopted a key that signs them; nothing is signed until it is back. Restore the file from a backup, compare it with checkpoints that others hold, and start again; if there is none anywhere, put an empty file in its place: then the log is believed as it is"
+    )]
+    CheckpointsMissing,
     /// The events do not follow those that the tree holds.
     #[error("the tree was handed events that do not follow its last one; nothing was changed")]
     OutOfOrder,
@@ -133,6 +138,25 @@ impl Tree {
         hashes.set_len(kept).map_err(durable_file::failed(HASHES, FileAction::Write))?;
         let state = State { leaves, notes, owed: owed.filter(|(size, _)| *size > leaves) };
         Ok(Self { hashes, checkpoints, state: RwLock::new(state) })
+    }
+
+    /// Opens the tree of a log that adopted a key: the file of its checkpoints was made before that, so it must be there.
+    ///
+    /// # Errors
+    /// As [`Self::open`], and when the checkpoints are gone; then nothing is made.
+    pub fn reopen(store: &Path) -> Result<Self, TreeFileError> {
+        let dir = store.join("tree");
+        let is_there =
+            |name: &str, role| dir.join(name).try_exists().map_err(durable_file::failed(role, FileAction::Open));
+        if !is_there("checkpoints", CHECKPOINTS)? {
+            return Err(TreeFileError::CheckpointsMissing);
+        }
+        if !is_there("hashes", HASHES)? {
+            tracing::warn!(
+                "tree/hashes is missing; it is made again from the journal and compared with the newest checkpoint"
+            );
+        }
+        Self::open(store)
     }
 
     /// Returns how many events the tree holds.

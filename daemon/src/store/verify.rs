@@ -241,7 +241,7 @@ impl<'a> Check<'a> {
 
     fn begin_tree(&mut self) -> Result<(), ReadError> {
         let report = &mut self.report;
-        self.tree = TreeCheck::begin(&self.inner.dir, &mut |finding| report.found(finding))?;
+        self.tree = Some(TreeCheck::begin(&self.inner.dir, &mut |finding| report.found(finding))?);
         Ok(())
     }
 
@@ -256,8 +256,9 @@ impl<'a> Check<'a> {
     /// After damage of the journal nothing can be said of the checkpoints beyond it.
     fn end_tree(&mut self) {
         let Some(tree) = self.tree.take() else { return };
-        self.report.checkpoints = Some(tree.checked());
         let report = &mut self.report;
+        let checked = tree.end(&mut |finding| report.found(finding));
+        report.checkpoints = checked;
         let beyond = tree.beyond(&mut |finding| report.found(finding));
         if let (true, Some(size), Some(next)) = (self.journal_is_whole, beyond, self.next) {
             let journal = Position(next.0.saturating_sub(1));

@@ -375,7 +375,8 @@ impl Life<'_> {
         if let Some(mut attest) = evidence.attest {
             workers.push(start("attest", Wakes::OnTheLog, &hints.none, Box::new(move || attest.step()))?);
         }
-        if let Some(mut publish) = evidence.publish {
+        // Each place has a thread of its own: one that hangs keeps no other waiting.
+        for mut publish in evidence.publish {
             workers.push(start("publish", Wakes::OnTheLog, &hints.none, Box::new(move || publish.step()))?);
         }
         if let Some(mut ledger) = evidence.ledger {

@@ -28,7 +28,7 @@ pub(super) struct Evidence {
 /// What has a thread of its own.
 pub(super) struct EvidenceStages {
     pub(super) attest: Option<Attest>,
-    pub(super) publish: Option<Publish>,
+    pub(super) publish: Vec<Publish>,
     pub(super) ledger: Option<Ledger>,
 }
 
@@ -38,8 +38,8 @@ pub(super) struct EvidenceTold {
     pub(super) tree: Option<Arc<Tree>>,
     /// Why checkpoints are no longer signed.
     pub(super) tree_health: TreeHealth,
-    /// Which places outside do not have the newest checkpoint.
-    pub(super) publish_health: Option<PublishHealth>,
+    /// Which places outside do not have the newest checkpoint: one for each place.
+    pub(super) publish_health: Vec<PublishHealth>,
     /// What writes certificates.
     pub(super) certificates: Option<Certificates>,
     /// What makes backups.
@@ -53,10 +53,11 @@ impl Evidence {
         let (opened, tree_health) = open_tree(store, clock);
         let (attest, certificates) = opened.unzip();
         let tree = certificates.as_ref().map(|certificates| Arc::clone(&certificates.tree));
-        let publish = tree.clone().map(|tree| {
-            let places = publications(&config.read().publish, halt);
-            Publish::new(Arc::clone(store), Arc::clone(clock), tree, places)
-        });
+        let places = tree.is_some().then(|| publications(&config.read().publish, halt)).into_iter().flatten();
+        let publish: Vec<_> = places
+            .zip(tree.iter().cycle())
+            .map(|(place, tree)| Publish::new(Arc::clone(store), Arc::clone(clock), Arc::clone(tree), place))
+            .collect();
         let erasures = config.read().backup.as_ref().and_then(|backup| backup.erasures.clone());
         let ledger = erasures.map(|path| Ledger::new(Arc::clone(store), Arc::clone(clock), path));
         let backups = Backups {
@@ -67,7 +68,7 @@ impl Evidence {
             ledger: ledger.as_ref().map(Ledger::health),
             under_way: Mutex::default(),
         };
-        let publish_health = publish.as_ref().map(Publish::health);
+        let publish_health = publish.iter().map(Publish::health).collect();
         Self {
             stages: EvidenceStages { attest, publish, ledger },
             told: EvidenceTold { tree, tree_health, publish_health, certificates, backups },
@@ -79,7 +80,9 @@ fn open_tree(store: &Arc<Store>, clock: &Arc<dyn Clock>) -> (Option<(Attest, Cer
     if store.read_only_reason().is_some() {
         return (None, TreeHealth::default());
     }
-    let opened = Tree::open(store.dir()).map_err(|error| error.to_string()).and_then(|tree| {
+    let is_signed = store.view(|views| !views.small.signing_keys.is_empty());
+    let tree = if is_signed { Tree::reopen(store.dir()) } else { Tree::open(store.dir()) };
+    let opened = tree.map_err(|error| error.to_string()).and_then(|tree| {
         let name = store.view(|views| views.small.store);
         let signer = signing_key::read_or_make(store.dir(), name).map_err(|error| error.to_string())?;
         let tree = Arc::new(tree);

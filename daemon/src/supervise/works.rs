@@ -248,7 +248,7 @@ impl Works for DaemonWorks {
     }
 
     fn publishing_behind(&self) -> Vec<(String, String)> {
-        self.evidence.publish_health.as_ref().map(|health| health.lock().clone()).unwrap_or_default()
+        self.evidence.publish_health.iter().filter_map(|health| health.lock().clone()).collect()
     }
 
     fn test_channel(&self, channel: &str) -> Result<NoticeTested, ErrorBody> {

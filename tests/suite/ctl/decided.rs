@@ -298,10 +298,10 @@ fn a_policy_that_wants_an_administrator_is_not_approved_by_anybody_else() {
 
 #[test]
 fn what_a_person_has_to_decide_about_goes_by_a_list_a_decision_and_somebody_elses_approval() {
-    let text_of = shipped("demo-ocm-contacts").replace("kind = \"purge\"", "kind = \"review\"");
-    let site = Site::new(&[("demo-ocm-contacts", &text_of.replace("expect = \"due\"", "expect = \"review\""))]);
+    let asking = old_people("P1Y", "P0D").replace("kind = \"purge\"", "kind = \"review\"");
+    let site = Site::new(&[("old-people", &asking.replace("expect = \"due\"", "expect = \"review\""))]);
     let daemon = with_people(&site, 4);
-    let policy = "demo-ocm-contacts";
+    let policy = "old-people";
     let empty = site.json(&["plan", "make", policy, "--wait"]);
     assert_eq!((&empty["state"], &empty["frozen"]["items"]), (&json!("empty"), &json!(0)), "{empty}");
     let listed = site.ctl(&["review", "list", policy, "--output", "jsonl"]).ends(0);

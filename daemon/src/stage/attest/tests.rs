@@ -65,11 +65,12 @@ fn a_log_that_is_not_the_one_that_was_signed_is_read_only_and_named() {
     let clock = Arc::new(ManualClock::starting_at(Timestamp::from_unix_seconds(1_700_000_001)));
     let older = Options { clock, ..older };
     goes_on(&older, 41, false);
-    assert_eq!(findings(&older), ["checkpoint_contradicts"]);
+    assert_eq!(findings(&older), ["tree_hashes_missing", "checkpoint_contradicts"]);
     assert_eq!(compared(&older), Some("log_contradicts_checkpoint"));
 
     // Hashes that are lost are made again, and nothing else is wrong.
     std::fs::remove_file(options.dir.join("tree/hashes")).unwrap();
+    assert_eq!(findings(&options), ["tree_hashes_missing"]);
     assert_eq!(compared(&options), None);
     assert_eq!(findings(&options), [""; 0]);
 }

@@ -16,9 +16,11 @@ use crate::store::verify::Finding;
 
 /// The files of a tree as they were when the verification began, gone through beside the journal.
 pub(in crate::store) struct TreeCheck {
-    hashes: BufReader<io::Take<File>>,
+    hashes: BufReader<io::Take<Box<dyn Read>>>,
     hashes_are_good: bool,
-    checkpoints: File,
+    /// How many whole hashes there were.
+    hashes_count: u64,
+    checkpoints: Option<File>,
     checkpoints_end: u64,
     /// Where the next checkpoint begins.
     at: u64,
@@ -30,8 +32,8 @@ pub(in crate::store) struct TreeCheck {
 }
 
 impl TreeCheck {
-    /// Begins; `None` when there is no tree.
-    pub(in crate::store) fn begin(store: &Path, found: &mut dyn FnMut(Finding)) -> Result<Option<Self>, TreeFileError> {
+    /// Begins. Files that are not there are damage only when the log says that they were: see [`Self::end`].
+    pub(in crate::store) fn begin(store: &Path, found: &mut dyn FnMut(Finding)) -> Result<Self, TreeFileError> {
         let dir = store.join("tree");
         let open = |name: &str, role: &'static str| match File::open(dir.join(name)) {
             Ok(file) => {
@@ -41,18 +43,20 @@ impl TreeCheck {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(TreeFileError::from(durable_file::failed(role, FileAction::Open)(error))),
         };
-        let (Some((hashes, bytes)), Some((checkpoints, checkpoints_end))) =
-            (open("hashes", HASHES)?, open("checkpoints", CHECKPOINTS)?)
-        else {
-            return Ok(None);
+        // Hashes are flushed before the checkpoint over them: looked at after it, they must reach it.
+        let (checkpoints, checkpoints_end) = open("checkpoints", CHECKPOINTS)?.unzip();
+        let (hashes, bytes) = match open("hashes", HASHES)? {
+            Some((hashes, bytes)) => (Box::new(hashes) as Box<dyn Read>, bytes),
+            None => (Box::new(io::empty()) as Box<dyn Read>, 0),
         };
         // A hash that is being written has no length yet, or not its whole one.
         let whole = bytes - bytes % HASH_BYTES as u64;
         let mut check = Self {
             hashes: BufReader::with_capacity(1024 * 1024, hashes.take(whole)),
             hashes_are_good: true,
+            hashes_count: bytes / HASH_BYTES as u64,
             checkpoints,
-            checkpoints_end,
+            checkpoints_end: checkpoints_end.unwrap_or(0),
             at: 0,
             next: None,
             frontier: Frontier::default(),
@@ -60,12 +64,16 @@ impl TreeCheck {
             checked: 0,
         };
         check.read_next(found)?;
-        Ok(Some(check))
+        Ok(check)
     }
 
-    /// Returns how many checkpoints were looked at.
-    pub(in crate::store) fn checked(&self) -> u64 {
-        self.checked
+    /// Ends: a log that adopted a key has a file of checkpoints. Returns how many of them were looked at; `None` when there is no
+    /// such file.
+    pub(in crate::store) fn end(&self, found: &mut dyn FnMut(Finding)) -> Option<u64> {
+        if self.checkpoints.is_none() && !self.keys.is_empty() {
+            found(Finding::CheckpointsMissing);
+        }
+        self.checkpoints.as_ref().map(|_| self.checked)
     }
 
     /// Returns how many events the next checkpoint covers, which the journal did not reach, when it was signed.
@@ -122,6 +130,10 @@ impl TreeCheck {
                 Ok(_) => found(Finding::CheckpointContradicts(*size)),
                 Err(_) => found(Finding::CheckpointNotSigned(*size)),
             }
+            if tree::stored_count(*size) > self.hashes_count && self.hashes_are_good {
+                self.hashes_are_good = false;
+                found(Finding::HashesMissing(*size));
+            }
             self.checked += 1;
             self.read_next(found)?;
         }
@@ -130,7 +142,8 @@ impl TreeCheck {
 
     fn read_next(&mut self, found: &mut dyn FnMut(Finding)) -> Result<(), TreeFileError> {
         let before = self.next.take().map_or(0, |(size, _)| size);
-        let mut reader = NoteReader::of(&self.checkpoints, self.at, self.checkpoints_end);
+        let Some(checkpoints) = &self.checkpoints else { return Ok(()) };
+        let mut reader = NoteReader::of(checkpoints, self.at, self.checkpoints_end);
         match reader.next()? {
             Some((noted, note)) if noted.size > before => {
                 self.at = noted.at + noted.len as u64;

@@ -67,6 +67,12 @@ pub enum Finding {
     /// A hash of the tree is not that of its event.
     #[error("the hashes of the tree differ from the journal, from event {0} on")]
     HashDiffers(Position),
+    /// Hashes that a checkpoint covers are not there.
+    #[error("the hashes of the tree do not reach the checkpoint that was signed over {0} events")]
+    HashesMissing(u64),
+    /// The log adopted a key that signs checkpoints, and their file is not there.
+    #[error("the checkpoints of the tree are missing though the log adopted a key that signs them")]
+    CheckpointsMissing,
     /// A signed checkpoint is not that of this log.
     #[error("the journal contradicts the checkpoint that was signed over its first {0} events")]
     CheckpointContradicts(u64),
@@ -101,6 +107,8 @@ impl Finding {
             Self::KeyNotDestroyed(_) => "key_not_destroyed",
             Self::KeyDestroyedWithoutEvent(_) => "key_destroyed_without_event",
             Self::HashDiffers(_) => "tree_hash_differs",
+            Self::HashesMissing(_) => "tree_hashes_missing",
+            Self::CheckpointsMissing => "checkpoints_missing",
             Self::CheckpointContradicts(_) => "checkpoint_contradicts",
             Self::CheckpointNotSigned(_) => "checkpoint_not_signed",
             Self::CheckpointsDamaged(_) => "checkpoints_damaged",
@@ -122,6 +130,8 @@ impl Finding {
             Self::DueDiffers(_) => "due index",
             Self::SlotDamaged(_) | Self::KeyNotDestroyed(_) | Self::KeyDestroyedWithoutEvent(_) => "keys",
             Self::HashDiffers(_)
+            | Self::HashesMissing(_)
+            | Self::CheckpointsMissing
             | Self::CheckpointContradicts(_)
             | Self::CheckpointNotSigned(_)
             | Self::CheckpointsDamaged(_) => "tree",
@@ -152,6 +162,12 @@ impl Finding {
             }
             Self::HashDiffers(_) => {
                 "stop the daemon, remove tree/hashes and start it again: they are made anew from the journal, which is not affected"
+            }
+            Self::HashesMissing(_) => {
+                "restart the daemon: they are made anew from the journal, which is not affected, and compared with the newest checkpoint"
+            }
+            Self::CheckpointsMissing => {
+                "nobody can tell whether events were lost since they were signed: stop the daemon, restore tree/checkpoints from a backup, and compare with checkpoints that others hold; if there is none anywhere, put an empty file in its place"
             }
             Self::CheckpointContradicts(_) => {
                 "an event was changed, lost or put in since it was signed: copy the state directory away as it is, and compare it with a backup and with checkpoints that others hold"

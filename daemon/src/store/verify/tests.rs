@@ -275,16 +275,56 @@ fn a_flipped_byte_anywhere_in_the_tree_is_found() {
     assert_eq!(verify(&options).findings, []);
 }
 
+#[test]
+fn a_file_of_the_tree_that_was_removed_or_cut_is_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = signed_world(dir.path());
+    let tree = options.dir.join("tree");
+    let both = ["hashes", "checkpoints"].map(|name| std::fs::read(tree.join(name)).unwrap());
+    let put_back = || {
+        for (name, bytes) in ["hashes", "checkpoints"].iter().zip(&both) {
+            std::fs::write(tree.join(name), bytes).unwrap();
+        }
+    };
+    let missing = |name: &str| std::fs::remove_file(tree.join(name)).unwrap();
+    let found = || verify_tree_only(&options).iter().map(Finding::code).collect::<Vec<_>>();
+
+    missing("hashes");
+    assert_eq!(found(), ["tree_hashes_missing"]);
+    missing("checkpoints");
+    assert_eq!(found(), ["checkpoints_missing"]);
+    put_back();
+    missing("checkpoints");
+    assert_eq!(found(), ["checkpoints_missing"]);
+    put_back();
+    // One hash less than the newest checkpoint covers.
+    std::fs::write(tree.join("hashes"), &both[0][..both[0].len() - 1]).unwrap();
+    assert_eq!(found(), ["tree_hashes_missing"]);
+    put_back();
+    assert_eq!(found(), [""; 0]);
+    // A whole verification says so as well, once the log adopted the key.
+    assert_eq!(codes(&verify(&options)), [""; 0]);
+    let store = open(&options);
+    let verifier_key = keys_of(&[7; 32], "log").unwrap().1;
+    let adopted = store.view(|views| views.small.signing_keys.iter().any(|known| known.verifier_key == verifier_key));
+    assert!(adopted);
+    missing("checkpoints");
+    assert_eq!(codes(&store.verify(&mut |_, _| {}).unwrap()), ["checkpoints_missing"]);
+    store.close().unwrap();
+    assert_eq!(codes(&verify(&options)), ["checkpoints_missing"]);
+}
+
 /// What a verification says of the tree, without the rest, which takes longer.
 fn verify_tree_only(options: &Options) -> Vec<Finding> {
     let mut findings = Vec::new();
     let reader = JournalReader::at(&options.dir.join("journal"));
-    let mut tree = TreeCheck::begin(&options.dir, &mut |finding| findings.push(finding)).unwrap().unwrap();
+    let mut tree = TreeCheck::begin(&options.dir, &mut |finding| findings.push(finding)).unwrap();
     tree.adopted(&keys_of(&[7; 32], "log").unwrap().1);
     let tail = recover::find_tail(&options.dir.join("journal")).unwrap();
     for entry in reader.events_after(Position::NONE, tail.last).unwrap() {
         tree.event(&entry.unwrap().1.envelope, &mut |finding| findings.push(finding)).unwrap();
     }
+    let _checked = tree.end(&mut |finding| findings.push(finding));
     assert_eq!(tree.beyond(&mut |finding| findings.push(finding)), None);
     findings
 }
