@@ -12,7 +12,7 @@ pub(crate) const OLDER_THAN: &str = "01-Jan-2024";
 
 /// Returns a letter and its INTERNALDATE; every other one is old. The date in its head says the same.
 pub(crate) fn letter(number: u32, bytes: usize) -> (&'static str, Vec<u8>) {
-    let (received, date) = if number % 2 == 0 {
+    let (received, date) = if number.is_multiple_of(2) {
         ("01-Jun-2020 12:00:00 +0000", "Mon, 1 Jun 2020 12:00:00 +0000")
     } else {
         ("03-Nov-2025 12:00:00 +0000", "Mon, 3 Nov 2025 12:00:00 +0000")

@@ -2,6 +2,7 @@
 //! line of JSON.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -366,11 +367,11 @@ fn filter(place: &Place) -> Outcome<()> {
         let versions: Vec<Position> = subjects.iter().map(|subject| subject.row.version).collect();
         let records = ours.store.records_at(&versions)?;
         for record in records.iter().flatten() {
-            if !bound.contains_key(&record.layout) {
+            if let Entry::Vacant(place) = bound.entry(record.layout) {
                 let layout = ours.store.view(|views| views.small.layouts.get(record.layout).cloned());
                 let layout = layout.ok_or("a layout is missing")?;
                 let sets = set.bind(&layout);
-                bound.insert(record.layout, (layout, sets));
+                place.insert((layout, sets));
             }
         }
         let watch = Stopwatch::start();

@@ -32,7 +32,7 @@ fn reviewed_world(quarantine: &str) -> World {
 
 fn waits(world: &World, entities: &[EntityId]) -> Vec<EntityId> {
     let now = world.clock.now();
-    let waiting = waiting(&world.store(), POLICY, entities, Decided::Counts, now).unwrap().expect("an active policy");
+    let waiting = waiting(world.store(), POLICY, entities, Decided::Counts, now).unwrap().expect("an active policy");
     waiting.items.into_iter().map(|row| row.entity).collect()
 }
 
@@ -188,11 +188,11 @@ fn stop_at(nth: u64, remains: Remains) -> bool {
     let before = world.crashes;
     let until = in_a_year(&world);
     // Whoever gets no answer decides again.
-    while waits(&world, &all[..2]) != [] {
+    while !waits(&world, &all[..2]).is_empty() {
         world.try_review(REVIEWER, POLICY, &all[..2], ReviewVerdict::Dispose);
         world.settle();
     }
-    while waits(&world, &all[2..]) != [] {
+    while !waits(&world, &all[2..]).is_empty() {
         world.try_review(REVIEWER, POLICY, &all[2..], ReviewVerdict::Keep { until });
         world.settle();
     }

@@ -111,9 +111,9 @@ fn one(setting: &Setting, dir: &Path, server: &Server) -> Outcome<()> {
             };
             let (files, left) = (exported(&mail_dir(&task))?, left(server, &account)?);
             let wanted = match peer.does {
-                Does::ExportsAndRemoves => (due, due),
-                Does::ExportsAllAndRemoves => (letters, due),
-                Does::ExportsAll => (letters, letters),
+                Does::MovesOld => (due, due),
+                Does::CopiesAllRemovesOld => (letters, due),
+                Does::CopiesAll => (letters, letters),
             };
             // Some keep a file or two of their own beside the mail.
             if files < u64::from(wanted.0) || left != wanted.1 {
@@ -123,9 +123,9 @@ fn one(setting: &Setting, dir: &Path, server: &Server) -> Outcome<()> {
         }
         if !seconds.is_empty() {
             let what = match peer.does {
-                Does::ExportsAndRemoves => "exports and removes the half",
-                Does::ExportsAllAndRemoves => "exports all, removes the half",
-                Does::ExportsAll => "exports all, removes nothing",
+                Does::MovesOld => "exports and removes the half",
+                Does::CopiesAllRemovesOld => "exports all, removes the half",
+                Does::CopiesAll => "exports all, removes nothing",
             };
             let ratio = median(&seconds) / median(&whole);
             let theirs = format!("{} {} s ({what})", peer.name, spread(&seconds, 2));

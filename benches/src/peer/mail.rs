@@ -30,11 +30,11 @@ pub(crate) struct Task<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Does {
     /// It exports what is old, and removes it from the server.
-    ExportsAndRemoves,
+    MovesOld,
     /// It exports everything, and then removes what is old.
-    ExportsAllAndRemoves,
+    CopiesAllRemovesOld,
     /// It exports everything and removes nothing.
-    ExportsAll,
+    CopiesAll,
 }
 
 /// One program.
@@ -56,37 +56,31 @@ pub(crate) const PEERS: [Peer; 7] = [
         name: "30 lines of Python",
         program: "/usr/bin/python3",
         package: "python3",
-        does: Does::ExportsAndRemoves,
+        does: Does::MovesOld,
         command: baseline,
     },
     Peer {
         name: "imapfilter",
         program: "/usr/bin/imapfilter",
         package: "imapfilter",
-        does: Does::ExportsAndRemoves,
+        does: Does::MovesOld,
         command: imapfilter,
     },
-    Peer { name: "fdm", program: "/usr/bin/fdm", package: "fdm", does: Does::ExportsAndRemoves, command: fdm },
-    Peer {
-        name: "getmail6",
-        program: "/usr/bin/getmail",
-        package: "getmail6",
-        does: Does::ExportsAndRemoves,
-        command: getmail,
-    },
+    Peer { name: "fdm", program: "/usr/bin/fdm", package: "fdm", does: Does::MovesOld, command: fdm },
+    Peer { name: "getmail6", program: "/usr/bin/getmail", package: "getmail6", does: Does::MovesOld, command: getmail },
     Peer {
         name: "pullimap",
         program: "/usr/bin/pullimap",
         package: "pullimap",
-        does: Does::ExportsAllAndRemoves,
+        does: Does::CopiesAllRemovesOld,
         command: pullimap,
     },
-    Peer { name: "isync", program: "/usr/bin/mbsync", package: "isync", does: Does::ExportsAll, command: mbsync },
+    Peer { name: "isync", program: "/usr/bin/mbsync", package: "isync", does: Does::CopiesAll, command: mbsync },
     Peer {
         name: "offlineimap3",
         program: "/usr/bin/offlineimap",
         package: "offlineimap3",
-        does: Does::ExportsAll,
+        does: Does::CopiesAll,
         command: offlineimap,
     },
 ];

@@ -295,12 +295,13 @@ impl Statement {
         let approvals = approvals
             .map(|(envelope, _)| Approval { by: envelope.actor.to_string(), at: envelope.recorded_at })
             .collect();
-        let rests = events().filter_map(|(envelope, event)| match event {
-            Event::PlanReviewed(body) if body.plan == request.plan => Some((envelope, &body.reviews)),
+        let rests = events().filter_map(|(_, event)| match event {
+            Event::PlanReviewed(body) if body.plan == request.plan => Some(&body.reviews),
             _ => None,
         });
         let mut reviews = Vec::new();
-        if let Some((_, named)) = rests.last() {
+        // The newest, if there are several.
+        if let Some(named) = rests.fold(None, |_, named| Some(named)) {
             let review = EventType::ReviewDecided as u16;
             let decided = told
                 .iter()

@@ -270,6 +270,7 @@ fn may_purge(views: &Views, saga: SagaId, items: &[(EntityId, Position)]) -> Res
         Some(_) => views.small.holds.has_policy_hold_after(saga.0, views.recorded_at),
     };
     let is_redaction = open.started.script == ScriptKind::ExportRedact;
+    let is_kept = |entity| policy.is_some_and(|policy| views.small.reviews.keeps(entity, policy, views.recorded_at));
     entities(items.iter().filter_map(|(entity, version)| {
         let reason = if is_policy_held || !views.holds_of(*entity).is_empty() {
             Some(SkipReason::Held)
@@ -280,9 +281,7 @@ fn may_purge(views: &Views, saga: SagaId, items: &[(EntityId, Position)]) -> Res
         {
             // Whoever asks is answered about what was found then, and not about what is left of it.
             Some(SkipReason::NotDue)
-        } else if is_unasked(*entity) || views.small.subjects.excepting(*entity).is_some() {
-            Some(SkipReason::NotDue)
-        } else if policy.is_some_and(|policy| views.small.reviews.keeps(*entity, policy, views.recorded_at)) {
+        } else if is_unasked(*entity) || views.small.subjects.excepting(*entity).is_some() || is_kept(*entity) {
             Some(SkipReason::NotDue)
         } else if let Some(reason) = open.skipped.get(entity) {
             Some(*reason)

@@ -51,7 +51,7 @@ impl World {
 
     fn decision(&self, policy: &str, entities: &[EntityId], verdict: ReviewVerdict) -> Option<Event> {
         let now = self.clock.now();
-        let waiting = waiting(&self.store(), policy, entities, Decided::Anew, now).ok()??;
+        let waiting = waiting(self.store(), policy, entities, Decided::Anew, now).ok()??;
         let item = |row: &retention_core::control::ReviewItemRow| ReviewItem {
             entity: row.entity,
             version: row.version,
