@@ -218,3 +218,24 @@ fn a_purge_is_certified_and_the_certificate_is_checked_without_the_daemon() {
     fs::write(&of_item, whole.replacen("\"purged\": 3", "\"purged\": 4", 1)).expect("a file");
     let _forged = site.ctl(&["certificate", "verify", &of_item, "--key", &key]).ends(20);
 }
+
+#[test]
+fn nothing_is_signed_while_the_checkpoints_from_before_are_gone() {
+    let site = Site::new(&[]);
+    let daemon = site.start();
+    let signed = || (!site.rows(&["audit", "checkpoints"]).is_empty()).then_some(());
+    daemon.until("a checkpoint is signed", signed);
+    daemon.stop();
+    let path = site.path("state/tree/checkpoints");
+    let before = fs::read(&path).expect("the checkpoints");
+    fs::remove_file(&path).expect("a file");
+    let daemon = site.start();
+    let _told = site.ctl(&["status"]).ends(10).says("tree/checkpoints is missing");
+    assert!(!path.exists(), "no other is made in its place");
+    daemon.stop();
+    fs::write(&path, before).expect("the checkpoints");
+    let daemon = site.start();
+    daemon.until("it is signed again", signed);
+    let _good = site.ctl(&["status"]).ends(0);
+    daemon.stop();
+}
