@@ -16,7 +16,7 @@ pub(crate) enum Review {
     /// That is what is due under a policy with `kind = "review"`, and what has no date to count from under one with
     /// `on_missing_start = "review"`. Nothing of it is purged before a person has decided so.
     ///
-    /// Example: retentionctl review list personnel-files --output jsonl > waiting.jsonl
+    /// Example: retentionctl review list personnel-files --output jsonl
     ///
     /// Needs the role auditor.
     List {
