@@ -232,28 +232,15 @@ mod tests {
     use super::*;
     use crate::event::saga::{Receipt, SagaItem, SagaStarted, SkipReason};
     use crate::id::{EntityId, Position, RunId};
-    use std::collections::BTreeMap;
 
     fn saga() -> Saga {
-        Saga {
-            started: SagaStarted {
-                run: RunId(Position(1)),
-                script: ScriptKind::ExportPurge,
-                script_version: EXPORT_PURGE_VERSION,
-                mailbox: None,
-                items: vec![SagaItem { item: 0, entity: EntityId(1), version: Position(1) }],
-            },
-            steps: BTreeMap::new(),
-            skipped: BTreeMap::new(),
-            pivot: Vec::new(),
-            pivot_intent: Position::NONE,
-            purged: 0,
-            end: None,
-            bundle: None,
-            handed_over: Vec::new(),
-            gave_up: false,
-            is_inconsistent: false,
-        }
+        Saga::begun(SagaStarted {
+            run: RunId(Position(1)),
+            script: ScriptKind::ExportPurge,
+            script_version: EXPORT_PURGE_VERSION,
+            mailbox: None,
+            items: vec![SagaItem { item: 0, entity: EntityId(1), version: Position(1) }],
+        })
     }
 
     fn done(saga: &mut Saga, step: Step, receipt: Receipt) {

@@ -29,6 +29,21 @@ impl Remains {
 /// The bytes of the house key's slot and the one after it: of two tombstones that were written, one is lost.
 const TORN_SLOTS_BYTES: usize = 128;
 
+/// Stops a scenario at every flush that it reaches, and prints how many those are. `reaches` is told at which flush to stop
+/// and what is left then, and says whether it got that far.
+///
+/// # Panics
+/// When the scenario has fewer than `least` flushes, so that it cannot be what it was.
+#[expect(clippy::print_stdout, reason = "how much was tried is said, never silent")]
+pub fn at_every_flush(what: &str, remains: Remains, least: u64, mut reaches: impl FnMut(u64, Remains) -> bool) {
+    let mut stops = 0;
+    while reaches(stops + 1, remains) {
+        stops += 1;
+    }
+    println!("{what}, {remains:?}: stopped at {stops} flushes");
+    assert!(stops >= least, "{what} has only {stops} flushes");
+}
+
 #[derive(Debug, Default)]
 struct State {
     flushes: u64,

@@ -20,6 +20,7 @@ use retentiond::connector::archive::{DiskArchive, ITEMS_FILE, TEXTS_DIRECTORY};
 use retentiond::store::vault::KeyState;
 use retentiond::store::{Store, facts};
 
+use crate::disk;
 use crate::mail::Expunged;
 use crate::model::Model;
 
@@ -375,7 +376,7 @@ impl Checker {
     pub fn scan_all(&mut self, state: &Path) -> Vec<Violation> {
         let mut violations = Vec::new();
         self.scanned.clear();
-        for path in files_under(state) {
+        for path in disk::files(state) {
             scan_file(&path, 0, &mut violations);
         }
         violations
@@ -405,7 +406,7 @@ impl Checker {
 
     /// Looks for plaintext in what is new at the end of files that only grow.
     fn scan(&mut self, dir: &Path, violations: &mut Vec<Violation>) {
-        for path in files_under(dir) {
+        for path in disk::files(dir) {
             let from = self.scanned.get(&path).copied().unwrap_or(0);
             let length = scan_file(&path, from, violations);
             self.scanned.insert(path, length);
@@ -421,15 +422,6 @@ fn has_text(exports: &Path, entity: EntityId, text: &[u8]) -> bool {
         let file = bundle.path().join(TEXTS_DIRECTORY).join(format!("{entity}.eml"));
         fs::read(file).is_ok_and(|bytes| bytes == text)
     })
-}
-
-fn files_under(dir: &Path) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-        let path = entry.path();
-        if path.is_dir() { files.extend(files_under(&path)) } else { files.push(path) }
-    }
-    files
 }
 
 /// Returns the length of the file.

@@ -33,6 +33,7 @@ use tempfile::TempDir;
 use self::guard::Guard;
 use self::port::Port;
 use self::raw::Raw;
+use crate::disk;
 
 pub use self::truth::{Folder, Stored};
 
@@ -428,12 +429,9 @@ impl Server {
     }
 
     /// Returns the files of the server that hold these bytes, wherever it keeps them.
-    ///
-    /// # Panics
-    /// When a file cannot be read.
     #[must_use]
     pub fn files_with(&self, bytes: &[u8]) -> Vec<PathBuf> {
-        truth::files_with(self.dir.path(), bytes)
+        disk::files_with(self.dir.path(), bytes)
     }
 
     /// Returns what the server wrote about itself.

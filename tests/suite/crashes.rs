@@ -4,7 +4,7 @@
 use retention_core::event::{Event, Recorded};
 use retention_core::id::EntityId;
 use retention_core::view::{EntityState, RunState};
-use retention_tests::crash::Remains;
+use retention_tests::crash::{Remains, at_every_flush};
 use retention_tests::world::World;
 
 fn purged(log: &[Recorded]) -> Vec<EntityId> {
@@ -31,12 +31,8 @@ fn stop_at(nth: u64, remains: Remains, quarantine: &str) -> bool {
 }
 
 fn stop_everywhere(remains: Remains, quarantine: &str) {
-    let mut stops = 0;
-    while stop_at(stops + 1, remains, quarantine) {
-        stops += 1;
-    }
-    println!("{remains:?}, {quarantine}: stopped at {stops} flushes");
-    assert!(stops >= 22, "the scenario has only {stops} flushes");
+    let what = format!("a purge with a quarantine of {quarantine}");
+    at_every_flush(&what, remains, 22, |nth, remains| stop_at(nth, remains, quarantine));
 }
 
 #[test]

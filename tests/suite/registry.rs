@@ -270,6 +270,32 @@ fn a_dropped_batch_with_a_fault_registers_nothing_until_it_is_mended() {
 }
 
 #[test]
+fn a_batch_that_was_half_destroyed_is_destroyed_and_registers_nothing() {
+    let mut dropped = Dropped::new();
+    let text = batch(&[("PLAINTEXT-MARKER-a", SECRETS[0]), ("PLAINTEXT-MARKER-b", SECRETS[1])]);
+    let mut bytes = text.into_bytes();
+    bytes[..48].fill(0);
+    let path = dropped.dir.path().join("wave.csv");
+    fs::write(&path, &bytes).unwrap();
+    let second_name = dropped.dir.path().join("kept");
+    fs::hard_link(&path, &second_name).unwrap();
+    dropped.look();
+    assert_eq!((dropped.registered(), dropped.files()), (0, vec!["kept".to_owned()]));
+    assert_eq!(fs::read(&second_name).unwrap(), vec![0; bytes.len()]);
+}
+
+#[test]
+fn a_list_that_cannot_be_written_stops_no_other_batch() {
+    let mut dropped = Dropped::new();
+    dropped.put("bad.csv", "EmailAddress\r\n");
+    fs::create_dir(dropped.dir.path().join("bad.csv.refused.txt")).unwrap();
+    dropped.put("good.csv", &batch(&[("PLAINTEXT-MARKER-a", SECRETS[0])]));
+    dropped.look();
+    let is_there = |name: &str| dropped.dir.path().join(name).exists();
+    assert_eq!((dropped.registered(), is_there("bad.csv"), is_there("good.csv")), (1, true, false));
+}
+
+#[test]
 fn a_batch_whose_file_outlived_its_registration_is_registered_anew_and_destroyed() {
     let mut dropped = Dropped::new();
     let text = batch(&[("PLAINTEXT-MARKER-a", SECRETS[0])]);

@@ -7,7 +7,7 @@ use retention_core::id::EntityId;
 use retention_core::reason::Reason;
 use retention_core::time::Timestamp;
 use retention_core::view::{EntityState, PlanState, RunState};
-use retention_tests::crash::Remains;
+use retention_tests::crash::{Remains, at_every_flush};
 use retention_tests::world::{APPROVER, Stage, Stepped, World, policy};
 use retentiond::clock::Clock as _;
 use retentiond::control::reviews::{Decided, waiting};
@@ -209,13 +209,8 @@ fn stop_at(nth: u64, remains: Remains) -> bool {
 
 #[test]
 fn a_reviewed_purge_survives_a_crash_at_every_flush() {
-    for remains in [Remains::Lost, Remains::Kept] {
-        let mut stops = 0;
-        while stop_at(stops + 1, remains) {
-            stops += 1;
-        }
-        println!("{remains:?}: stopped at {stops} flushes");
-        assert!(stops >= 22, "the scenario has only {stops} flushes");
+    for remains in Remains::ALL {
+        at_every_flush("a reviewed purge", remains, 22, stop_at);
     }
 }
 

@@ -9,7 +9,7 @@ use retention_core::event::subject::{KeptWhy, RequestEnd};
 use retention_core::event::{Event, Recorded};
 use retention_core::id::{EntityId, PlanId, RequestId};
 use retention_core::view::{EntityState, PlanState, RequestState};
-use retention_tests::crash::Remains;
+use retention_tests::crash::{Remains, at_every_flush};
 use retention_tests::invariants::MARKER;
 use retention_tests::world::{APPROVER, OFFICER, Stage, Stepped, World, policy};
 use retentiond::clock::Clock as _;
@@ -379,13 +379,8 @@ fn stop_at(nth: u64, remains: Remains) -> bool {
 
 #[test]
 fn an_erasure_survives_a_crash_at_every_flush() {
-    for remains in [Remains::Lost, Remains::Torn, Remains::Kept, Remains::Flushed] {
-        let mut stops = 0;
-        while stop_at(stops + 1, remains) {
-            stops += 1;
-        }
-        println!("{remains:?}: stopped at {stops} flushes");
-        assert!(stops >= 18, "the scenario has only {stops} flushes");
+    for remains in Remains::ALL {
+        at_every_flush("an erasure", remains, 18, stop_at);
     }
 }
 
@@ -482,13 +477,8 @@ fn stop_at_the_end(nth: u64, remains: Remains) -> bool {
 
 #[test]
 fn the_destruction_of_a_copy_survives_a_crash_at_every_flush() {
-    for remains in [Remains::Lost, Remains::Torn, Remains::Kept, Remains::Flushed] {
-        let mut stops = 0;
-        while stop_at_the_end(stops + 1, remains) {
-            stops += 1;
-        }
-        println!("{remains:?}: stopped at {stops} flushes");
-        assert!(stops >= 4, "the scenario has only {stops} flushes");
+    for remains in Remains::ALL {
+        at_every_flush("the destruction of a copy", remains, 4, stop_at_the_end);
     }
 }
 

@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::event::notice::Notice;
 use crate::id::{PlanId, RequestId, RunId, SagaId};
+use crate::reason::Reason;
 use crate::time::Timestamp;
 use crate::view::notices::DAY_US;
 use crate::view::{Plan, Views};
@@ -92,12 +93,10 @@ pub fn text(views: &Views, notice: &Notice, now: Timestamp) -> Option<Text> {
 
 /// How many items a plan left out because a person has to decide about them first.
 pub(super) fn waiting(plan: &Plan) -> u64 {
+    let code = Reason::ReviewNeeded { due_at: None }.code();
     let kept = plan.frozen.iter().flat_map(|frozen| &frozen.kept);
-    kept.filter(|kept| kept.reason == REVIEW_NEEDED).map(|kept| kept.count).sum()
+    kept.filter(|kept| kept.reason == code).map(|kept| kept.count).sum()
 }
-
-/// The code of the reason for which a plan leaves out what a person has to decide about.
-const REVIEW_NEEDED: &str = "review_needed";
 
 /// The date of a day since 1970, in UTC.
 fn date(day: u32) -> String {

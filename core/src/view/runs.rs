@@ -227,6 +227,24 @@ pub enum BundleState {
 }
 
 impl Saga {
+    /// Returns one that has begun, and nothing more.
+    #[must_use]
+    pub fn begun(started: SagaStarted) -> Self {
+        Self {
+            started,
+            steps: BTreeMap::new(),
+            skipped: BTreeMap::new(),
+            pivot: Vec::new(),
+            pivot_intent: Position::NONE,
+            purged: 0,
+            end: None,
+            bundle: None,
+            handed_over: Vec::new(),
+            gave_up: false,
+            is_inconsistent: false,
+        }
+    }
+
     fn step_event(&mut self, step: Step, event: StepEvent) {
         match StepStanding::after(self.step(step), event) {
             Ok(standing) => {
@@ -472,22 +490,7 @@ impl Runs {
                 run.taken += body.items.len() as u64;
             }
         });
-        self.sagas.insert(
-            id,
-            Saga {
-                started: body.clone(),
-                steps: BTreeMap::new(),
-                skipped: BTreeMap::new(),
-                pivot: Vec::new(),
-                pivot_intent: Position::NONE,
-                purged: 0,
-                end: None,
-                bundle: None,
-                handed_over: Vec::new(),
-                gave_up: false,
-                is_inconsistent: false,
-            },
-        );
+        self.sagas.insert(id, Saga::begun(body.clone()));
     }
 
     fn step_succeeded(&mut self, body: &StepSucceeded) {

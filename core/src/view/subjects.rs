@@ -101,7 +101,7 @@ pub struct SubjectRequest {
 }
 
 impl SubjectRequest {
-    /// Returns the records that are theirs: none before somebody said which.
+    /// Returns the records that are theirs, ascending: none before somebody said which.
     #[must_use]
     pub fn records(&self) -> &[EntityId] {
         self.identified.as_ref().map_or(&[], |identified| identified.records.as_slice())

@@ -5,10 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use retention_core::control::{
-    ActorName, ErrorBody, ErrorCode, Explanation, PolicyChange, PolicyDiffRow, PolicyFileText, PolicyVerdict,
-    ReviewRow, Role, ScheduleRow, Verdict, Weight,
+    ErrorBody, ErrorCode, Explanation, PolicyChange, PolicyDiffRow, PolicyFileText, PolicyVerdict, ReviewRow, Role,
+    ScheduleRow, Verdict, Weight,
 };
-use retention_core::event::{Actor, Event};
 use retention_core::id::{EntityId, LayoutId};
 use retention_core::policy::{
     Approval, ApproverRole, Assessed, Assessment, BoundSet, Decision, Facts, Outcome, Place, PolicyFile, PolicySet,
@@ -21,6 +20,7 @@ use retention_core::view::EntityState;
 use retention_core::view::entities::Row;
 
 use super::handlers::entity;
+use super::reviews::row_of;
 use super::works::PolicyFacts;
 use crate::ahead;
 use crate::store::{ReadError, Store, facts, restriction};
@@ -122,19 +122,9 @@ fn reviews_of(store: &Store, id: EntityId, standing: &Standing) -> Result<Vec<Re
     let mut rows = Vec::new();
     for reviewed in &standing.reviews {
         let recorded = store.read(reviewed.review.0).map_err(unreadable)?;
-        let Some(Event::ReviewDecided(body)) = recorded.as_ref().and_then(|recorded| recorded.event()) else {
-            continue;
-        };
-        rows.push(ReviewRow {
-            review: reviewed.review,
-            policy: reviewed.policy.clone(),
-            policy_digest: reviewed.policy_digest,
-            decision: reviewed.verdict,
-            reason: body.reason.clone(),
-            by: ActorName(Actor::Person(reviewed.by)),
-            at: reviewed.at,
-            items: body.items.iter().copied().filter(|item| item.entity == id).collect(),
-        });
+        let Some(mut row) = recorded.as_ref().and_then(row_of) else { continue };
+        row.items.retain(|item| item.entity == id);
+        rows.push(row);
     }
     Ok(rows)
 }

@@ -1,8 +1,9 @@
 //! What waits for a decision of a person under a policy, for [`Works`](super::Works): the same judgement that plans are
 //! made with.
 
-use retention_core::control::{ErrorBody, ErrorCode, ReviewItemRow};
-use retention_core::id::{Digest, EntityId};
+use retention_core::control::{ActorName, ErrorBody, ErrorCode, ReviewItemRow, ReviewRow};
+use retention_core::event::{Event, Recorded};
+use retention_core::id::{Digest, EntityId, ReviewId};
 use retention_core::reason::Reason;
 use retention_core::time::Timestamp;
 
@@ -62,4 +63,19 @@ pub fn waiting(
         Some(ReviewItemRow { entity: subject.entity, kind, source, version: subject.row.version, due_at })
     });
     Ok(Some(Waiting { policy_digest, items: waits.collect() }))
+}
+
+/// Returns a decision as people see it; `None` when the event is not one, or its body cannot be read.
+pub(super) fn row_of(recorded: &Recorded) -> Option<ReviewRow> {
+    let Some(Event::ReviewDecided(body)) = recorded.event() else { return None };
+    Some(ReviewRow {
+        review: ReviewId(recorded.envelope.position),
+        policy: body.policy.clone(),
+        policy_digest: body.policy_digest,
+        decision: body.verdict,
+        reason: body.reason.clone(),
+        by: ActorName(recorded.envelope.actor),
+        at: recorded.envelope.recorded_at,
+        items: body.items.clone(),
+    })
 }

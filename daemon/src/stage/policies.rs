@@ -75,14 +75,15 @@ pub fn read_directory(dir: &Path) -> Result<Files, DirectoryError> {
     let mut files = Files::new();
     for entry in std::fs::read_dir(dir).map_err(unreadable)? {
         let path = entry.map_err(unreadable)?.path();
-        if path.extension().is_none_or(|extension| extension != "toml") {
+        let is_hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        if is_hidden || path.extension().is_none_or(|extension| extension != "toml") {
             continue;
         }
         let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
             let file = path.file_name().unwrap_or_default().display().to_string();
             return Err(DirectoryError::File { file, problem: "has a name that is not UTF-8" });
         };
-        let Some(stem) = name.strip_suffix(".toml").filter(|_| !name.starts_with('.')) else { continue };
+        let Some(stem) = name.strip_suffix(".toml") else { continue };
         let problem = |problem| DirectoryError::File { file: name.to_owned(), problem };
         let meta = std::fs::metadata(&path).map_err(|_| problem("cannot be read"))?;
         if !meta.is_file() {

@@ -471,7 +471,8 @@ impl Life<'_> {
         });
     }
 
-    /// Watches the drop folders, those of migration batches, the policies and the configuration, as the configuration in force names them.
+    /// Watches the drop folders, those of migration batches, the policies and the configuration, as the configuration in
+    /// force names them.
     fn watch(&self, hints: &Hints) -> [DirectoryWatch; 4] {
         let config = self.config.read();
         let drops: Vec<PathBuf> = config.sources.iter().map(|source| source.drop_dir.clone()).collect();

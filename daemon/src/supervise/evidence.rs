@@ -53,11 +53,13 @@ impl Evidence {
         let (opened, tree_health) = open_tree(store, clock);
         let (attest, certificates) = opened.unzip();
         let tree = certificates.as_ref().map(|certificates| Arc::clone(&certificates.tree));
-        let places = tree.is_some().then(|| publications(&config.read().publish, halt)).into_iter().flatten();
-        let publish: Vec<_> = places
-            .zip(tree.iter().cycle())
-            .map(|(place, tree)| Publish::new(Arc::clone(store), Arc::clone(clock), Arc::clone(tree), place))
-            .collect();
+        let publish: Vec<_> = match &tree {
+            Some(tree) => publications(&config.read().publish, halt)
+                .into_iter()
+                .map(|place| Publish::new(Arc::clone(store), Arc::clone(clock), Arc::clone(tree), place))
+                .collect(),
+            None => Vec::new(),
+        };
         let erasures = config.read().backup.as_ref().and_then(|backup| backup.erasures.clone());
         let ledger = erasures.map(|path| Ledger::new(Arc::clone(store), Arc::clone(clock), path));
         let backups = Backups {

@@ -1,10 +1,6 @@
-//! What a server itself has to say: every folder, every message, every right, and the bytes on its disk.
+//! What a server itself has to say: every folder, every message and every right.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::path::{Path, PathBuf};
-
-use memchr::memmem;
 
 use super::raw::{Line, Raw, Status, quoted};
 
@@ -127,25 +123,4 @@ fn words(line: &Line) -> Vec<String> {
         rest = rest.trim_start_matches(' ');
     }
     words
-}
-
-pub(super) fn files_with(dir: &Path, bytes: &[u8]) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let mut open = vec![dir.to_owned()];
-    while let Some(dir) = open.pop() {
-        for entry in fs::read_dir(&dir).into_iter().flatten().flatten() {
-            let Ok(kind) = entry.file_type() else { continue };
-            if kind.is_dir() {
-                open.push(entry.path());
-            } else if kind.is_file() {
-                // A server may remove a file meanwhile: then it holds nothing.
-                let content = fs::read(entry.path()).unwrap_or_default();
-                if memmem::find(&content, bytes).is_some() {
-                    found.push(entry.path());
-                }
-            }
-        }
-    }
-    found.sort();
-    found
 }

@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
 use retention_tests::daemon::{Daemon, Person, SECOND_UID, Site, has_second_person};
+use retention_tests::disk::files_with;
 use retention_tests::servers::letter::{date, letter};
 use retention_tests::servers::{Account, Kind, Server};
 use serde_json::{Value, json};
@@ -238,17 +239,4 @@ fn a_migration_batch_is_imported_once_and_its_file_is_destroyed() {
     let state = site.path("state");
     let found = files_with(&state, password.as_bytes());
     assert_eq!(found, [] as [std::path::PathBuf; 0], "a password lies in the store in the clear");
-}
-
-/// The files below a directory that hold these bytes.
-fn files_with(dir: &std::path::Path, bytes: &[u8]) -> Vec<std::path::PathBuf> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(dir).expect("a directory").map(|entry| entry.expect("an entry").path()) {
-        if entry.is_dir() {
-            found.extend(files_with(&entry, bytes));
-        } else if memchr::memmem::find(&fs::read(&entry).expect("a file"), bytes).is_some() {
-            found.push(entry);
-        }
-    }
-    found
 }

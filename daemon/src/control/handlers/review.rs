@@ -7,11 +7,10 @@ use axum::Json;
 use axum::extract::{Extension, State};
 use axum::response::Response;
 use retention_core::control::{
-    Accepted, ActorName, DecideReview, ENTITIES_PER_REQUEST_MAX, ErrorCode, ListQuery, ReviewItemRow, ReviewRow,
-    ReviewedItem,
+    Accepted, DecideReview, ENTITIES_PER_REQUEST_MAX, ErrorCode, ListQuery, ReviewItemRow, ReviewRow, ReviewedItem,
 };
+use retention_core::event::Event;
 use retention_core::event::review::{ReviewDecided, ReviewItem, ReviewVerdict};
-use retention_core::event::{Event, Recorded};
 use retention_core::id::{EntityId, ReviewId};
 use retention_core::view::Views;
 
@@ -19,7 +18,7 @@ use super::super::answer::{Batch, Wanted, blocking, list as answer_list};
 use super::super::error::ApiError;
 use super::super::input::{Argument, Asked, Body, check_reason};
 use super::super::log;
-use super::super::reviews::Decided;
+use super::super::reviews::{Decided, row_of};
 use super::{About, Caller, Shared, check_approver, not_found};
 
 pub(crate) async fn list(
@@ -52,21 +51,7 @@ pub(crate) async fn show(
     control.see(move |views| views.small.reviews.get(id).map(|_| ()).ok_or_else(missing)).await?;
     let log = Arc::clone(&control.log);
     let recorded = blocking(move || Ok(log.event(id.0)?)).await?.ok_or_else(missing)?;
-    row(&recorded).map(Json).ok_or_else(missing)
-}
-
-fn row(recorded: &Recorded) -> Option<ReviewRow> {
-    let Some(Event::ReviewDecided(body)) = recorded.event() else { return None };
-    Some(ReviewRow {
-        review: ReviewId(recorded.envelope.position),
-        policy: body.policy.clone(),
-        policy_digest: body.policy_digest,
-        decision: body.verdict,
-        reason: body.reason.clone(),
-        by: ActorName(recorded.envelope.actor),
-        at: recorded.envelope.recorded_at,
-        items: body.items.clone(),
-    })
+    row_of(&recorded).map(Json).ok_or_else(missing)
 }
 
 pub(crate) async fn decide(

@@ -244,8 +244,6 @@ async fn steer(
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use retention_core::event::saga::{SagaItem, SagaStarted, ScriptKind};
     use retention_core::id::{EntityId, Position};
 
@@ -265,19 +263,8 @@ mod tests {
                     mailbox: None,
                     items: vec![SagaItem { item: 0, entity: EntityId(1), version: Position(1) }],
                 };
-                let saga = Saga {
-                    started,
-                    steps: BTreeMap::from([(step as u8, StepStanding::Started { attempt: 1 })]),
-                    skipped: BTreeMap::new(),
-                    pivot: Vec::new(),
-                    pivot_intent: Position::NONE,
-                    purged: 0,
-                    end: None,
-                    bundle: None,
-                    handed_over: Vec::new(),
-                    gave_up: false,
-                    is_inconsistent: false,
-                };
+                let mut saga = Saga::begun(started);
+                saga.steps.insert(step as u8, StepStanding::Started { attempt: 1 });
                 assert_eq!(saga_row(SagaId(Position(2)), &saga).step, Some(step), "{script:?}");
             }
         }

@@ -1,9 +1,10 @@
 //! Migration batches that somebody drops into the folder of a server: the mailboxes in them are registered, and the file,
 //! which holds passwords in the clear, is overwritten and removed.
 //!
-//! A batch is registered whole or not at all, under the same rules as `retentionctl batch check` has; who brought it is the
-//! owner of the file. A file that is refused stays where it is, since its owner needs it, with a list of what is wrong
-//! beside it. The list names lines and columns, and no password.
+//! A batch is registered whole or not at all, under the same rules as `retentionctl batch check` has; one that is too large
+//! for one request is registered in parts, and again from its start after a crash between them. Who brought it is the owner
+//! of the file. A file that is refused stays where it is, since its owner needs it, with a list of what is wrong beside it.
+//! The list names lines and columns, and no password. What goes wrong with the folder or a file is said and stops nothing.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -26,7 +27,7 @@ use super::IntakeError;
 use super::registry::{Registrar, Registration, RegistryError};
 use crate::clock::Clock;
 use crate::config::MailServer;
-use crate::connector::drop::claimed::Limits;
+use crate::connector::drop::claimed::{Fingerprint, Limits, Opened};
 use crate::connector::drop::scan::{self, STILL_US, Stillness, Verdict};
 use crate::stage::Step;
 use crate::store::durable_file;
@@ -39,6 +40,9 @@ const LIST_ROLE: &str = "list of what is wrong in a migration batch";
 
 /// How often the folders are looked at when nobody says that something changed, in microseconds.
 const LOOK_EVERY_US: i64 = 60_000_000;
+
+/// How much of a file is zeros when its destruction was interrupted: no text begins so.
+const ZEROS: usize = 16;
 
 /// The most findings that a list holds: more would only repeat the first.
 const FINDINGS_MAX: usize = 1_000;
@@ -55,8 +59,8 @@ struct Folder {
     server: String,
     path: PathBuf,
     stillness: Stillness,
-    /// What was refused, as it was then: it is looked at again when it changes.
-    refused: BTreeMap<OsString, Digest>,
+    /// What was refused, as it was then (`None`: it could not be read): it is looked at again when it changes.
+    refused: BTreeMap<OsString, Option<Digest>>,
     /// What was said last of the folder itself, so that it is said once.
     told: Option<String>,
 }
@@ -65,8 +69,10 @@ struct Folder {
 enum Taken {
     /// Its mailboxes are registered, and it is gone.
     Registered(usize),
-    /// It is as it was when it was refused before.
-    RefusedBefore,
+    /// It was half destroyed when the daemon stopped, and is gone now.
+    Destroyed,
+    /// It is as it was when it was refused before, or somebody took it away.
+    LeftAlone,
     /// Why it lies there still.
     Refused(Vec<String>),
 }
@@ -143,78 +149,100 @@ impl Folder {
 
     fn take(&mut self, registrar: &Registrar, name: &OsStr) -> Result<(), IntakeError> {
         let path = self.path.join(name);
+        let server = self.server.clone();
         match self.register(registrar, name, &path)? {
             Taken::Registered(mailboxes) => {
-                tracing::info!(
-                    server = self.server,
-                    mailboxes,
-                    "the mailboxes of a dropped migration batch are registered"
-                );
+                tracing::info!(server, mailboxes, "the mailboxes of a dropped migration batch are registered");
             }
-            Taken::RefusedBefore => {}
+            Taken::Destroyed => tracing::info!(server, "the rest of a dropped migration batch is destroyed"),
+            Taken::LeftAlone => {}
             Taken::Refused(findings) => {
                 tracing::error!(
-                    server = self.server,
+                    server,
                     findings = findings.len(),
-                    "a dropped migration batch was not taken in, and still holds its passwords: read the list beside it, then mend \
-                     the file or remove it"
+                    "a dropped migration batch lies there still, and holds its passwords: read the list beside it, then mend the \
+                     file or remove it"
                 );
-                let mut text = String::from(
-                    "Nothing of this migration batch was registered. The file still holds its passwords.\n",
-                );
+                let mut text = String::from("This migration batch lies here still, and holds its passwords.\n");
                 for finding in findings.iter().take(FINDINGS_MAX) {
                     let _infallible = writeln!(text, "{finding}");
                 }
-                let mut list = name.to_owned();
-                list.push(LIST_ENDING);
-                durable_file::replace(&self.path.join(list), text.as_bytes(), LIST_ROLE)?;
+                if let Err(error) = durable_file::replace(&list_of(&path), text.as_bytes(), LIST_ROLE) {
+                    tracing::error!(server, "the list beside a refused migration batch: {error}; it says:\n{text}");
+                }
             }
         }
         Ok(())
     }
 
     fn register(&mut self, registrar: &Registrar, name: &OsStr, path: &Path) -> Result<Taken, IntakeError> {
-        let (owner, bytes) = match read(path) {
-            Ok(read) => read,
-            // Somebody took it away.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Taken::RefusedBefore),
-            Err(error) => return Ok(Taken::Refused(vec![format!("it cannot be read: {}", error.kind())])),
+        let Batch { owner, bytes, fingerprint } = match read(path) {
+            Ok(batch) => batch,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Taken::LeftAlone),
+            Err(error) => {
+                let why = match error.kind() {
+                    io::ErrorKind::PermissionDenied => {
+                        "the daemon may not read and overwrite it: let it do so (docs/migration-batches.md)".to_owned()
+                    }
+                    other => format!("it cannot be read: {other}"),
+                };
+                return Ok(self.refuse(name, None, vec![why]));
+            }
         };
+        if bytes.len() >= ZEROS && bytes.iter().take(ZEROS).all(|byte| *byte == 0) {
+            return Ok(match self.destroy(path, fingerprint) {
+                Ok(()) => Taken::Destroyed,
+                Err(why) => self.refuse(name, None, vec![why]),
+            });
+        }
         let content = Digest::of(&bytes);
-        if self.refused.get(name) == Some(&content) {
-            return Ok(Taken::RefusedBefore);
+        if self.refused.get(name) == Some(&Some(content)) {
+            return Ok(Taken::LeftAlone);
         }
         let registrations = match registrations(&self.server, &bytes) {
             Ok(registrations) => registrations,
-            Err(findings) => {
-                self.refused.insert(name.to_owned(), content);
-                return Ok(Taken::Refused(findings));
-            }
+            Err(findings) => return Ok(self.refuse(name, Some(content), findings)),
         };
         for part in registrations.chunks(MAILBOXES_PER_REQUEST_MAX) {
             match registrar.register(Actor::Person(owner), part, Some(content)) {
                 Ok(_) => {}
-                Err(RegistryError::Failed(error)) => return Err(error),
-                Err(error @ (RegistryError::Twice(_) | RegistryError::NotRegistered(_))) => {
-                    self.refused.insert(name.to_owned(), content);
-                    return Ok(Taken::Refused(vec![error.to_string()]));
-                }
+                Err(RegistryError::Failed(error)) if error.is_of_the_store() => return Err(error),
+                Err(error) => return Ok(self.refuse(name, Some(content), vec![error.to_string()])),
             }
         }
-        if let Err(error) = durable_file::discard(path, BATCH_ROLE) {
+        if let Err(why) = self.destroy(path, fingerprint) {
             // What was registered stands. It is not registered again each time, and the file is not forgotten in silence.
-            self.refused.insert(name.to_owned(), content);
-            let what = format!("its mailboxes are registered, and it could not be destroyed ({error}): remove it");
-            return Ok(Taken::Refused(vec![what]));
-        }
-        durable_file::fsync_dir(&self.path, BATCH_ROLE)?;
-        let mut list = path.as_os_str().to_owned();
-        list.push(LIST_ENDING);
-        if Path::new(&list).exists() {
-            durable_file::discard(Path::new(&list), LIST_ROLE)?;
+            return Ok(self.refuse(name, Some(content), vec![format!("its mailboxes are registered; {why}")]));
         }
         Ok(Taken::Registered(registrations.len()))
     }
+
+    /// Remembers what was refused; what was refused just so before is left alone.
+    fn refuse(&mut self, name: &OsStr, content: Option<Digest>, findings: Vec<String>) -> Taken {
+        match self.refused.insert(name.to_owned(), content) {
+            Some(before) if before == content => Taken::LeftAlone,
+            _ => Taken::Refused(findings),
+        }
+    }
+
+    /// Overwrites and removes a batch that is still as it was read, and the list beside it; or says why it is there still.
+    fn destroy(&self, path: &Path, fingerprint: Fingerprint) -> Result<(), String> {
+        // Somebody may have put the next batch in its place.
+        Opened::check_unchanged(path, fingerprint)
+            .map_err(|error| format!("the file is another one by now ({error}), and is left alone"))?;
+        durable_file::discard(path, BATCH_ROLE)
+            .map_err(|error| format!("it could not be destroyed ({error}): remove it"))?;
+        let list = list_of(path);
+        let gone = if list.exists() { durable_file::discard(&list, LIST_ROLE) } else { Ok(()) };
+        if let Err(error) = gone.and_then(|()| durable_file::fsync_dir(&self.path, BATCH_ROLE)) {
+            tracing::warn!(server = self.server, "after a dropped migration batch was destroyed: {error}");
+        }
+        Ok(())
+    }
+}
+
+fn list_of(batch: &Path) -> PathBuf {
+    durable_file::beside(batch, LIST_ENDING)
 }
 
 /// Says whether a name is one of a batch: other files in the folder are somebody's own.
@@ -222,10 +250,17 @@ fn is_batch(name: &OsStr) -> bool {
     Path::new(name).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv"))
 }
 
-/// Reads a file whole, with who owns it. A link is not followed.
-fn read(path: &Path) -> io::Result<(u32, Zeroizing<Vec<u8>>)> {
+/// A dropped file.
+struct Batch {
+    owner: u32,
+    bytes: Zeroizing<Vec<u8>>,
+    fingerprint: Fingerprint,
+}
+
+/// Reads a file whole. A link is not followed, and what could not be overwritten later is not read.
+fn read(path: &Path) -> io::Result<Batch> {
     let flags = i32::try_from((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits()).unwrap_or_default();
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let file = OpenOptions::new().read(true).write(true).custom_flags(flags).open(path)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() || metadata.len() > FILE_BYTES_MAX as u64 {
         return Err(io::ErrorKind::InvalidData.into());
@@ -233,8 +268,8 @@ fn read(path: &Path) -> io::Result<(u32, Zeroizing<Vec<u8>>)> {
     // One buffer of full size: one that grows would leave copies behind.
     let size = usize::try_from(metadata.len()).unwrap_or(FILE_BYTES_MAX);
     let mut bytes = Zeroizing::new(Vec::with_capacity(size + 1));
-    file.take(FILE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
-    Ok((metadata.uid(), bytes))
+    file.take(metadata.len() + 1).read_to_end(&mut bytes)?;
+    Ok(Batch { owner: metadata.uid(), bytes, fingerprint: Fingerprint::of(&metadata) })
 }
 
 /// Returns what the rows of a batch register, or everything that is wrong with it.
