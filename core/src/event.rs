@@ -149,6 +149,8 @@ events! {
     24 RestrictionPlaced(restriction::RestrictionPlaced) House;
     /// A restriction of use is over.
     25 RestrictionLifted(restriction::RestrictionLifted) House;
+    /// The use of entities ended under a policy.
+    28 EntitiesRestricted(restriction::EntitiesRestricted) Public;
     /// A policy set became active.
     30 PolicySetActivated(decision::PolicySetActivated) Public;
     /// The text of a policy that was not seen before.

@@ -117,13 +117,15 @@ impl Assembly {
                     PlanItem { entity, version, start_at: *start_at, due_at: *due_at, start_is_fallback: *is_fallback };
                 self.items.push((mailbox, item));
             }
-            Outcome::Keep => self.keep(&decision.reason),
+            Outcome::Keep => self.keep(decision.reason.code(), 1),
         }
     }
 
-    /// Counts an entity that is kept.
-    pub fn keep(&mut self, reason: &Reason) {
-        *self.kept.entry(reason.code()).or_default() += 1;
+    /// Counts entities that are kept, by the code of the reason.
+    pub fn keep(&mut self, code: &'static str, count: u64) {
+        if count > 0 {
+            *self.kept.entry(code).or_default() += count;
+        }
     }
 
     /// Ends the plan.
@@ -211,7 +213,9 @@ pub fn kept(decision: &Decision) -> Option<KeptWhy> {
         | Reason::ReviewNeeded { .. }
         | Reason::KeptByReview { .. }
         | Reason::NothingToRedact
-        | Reason::CannotRedact { .. } => Some(KeptWhy::Undecided),
+        | Reason::CannotRedact { .. }
+        | Reason::UseEnded { .. }
+        | Reason::BackInUse { .. } => Some(KeptWhy::Undecided),
     }
 }
 
@@ -239,7 +243,9 @@ pub fn drift(decision: &Decision) -> Option<SkipReason> {
             | Reason::ReviewNeeded { .. }
             | Reason::KeptByReview { .. }
             | Reason::NothingToRedact
-            | Reason::CannotRedact { .. } => SkipReason::NotDue,
+            | Reason::CannotRedact { .. }
+            | Reason::UseEnded { .. }
+            | Reason::BackInUse { .. } => SkipReason::NotDue,
         }),
     }
 }

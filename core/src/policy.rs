@@ -353,6 +353,9 @@ pub enum Action {
         /// What becomes of the fields; something is taken out.
         fields: FieldMap,
     },
+    /// It ends the use: what is due stays, hidden, until another policy disposes of it or a person lifts the restriction.
+    /// Nothing is destroyed, so nothing is exported and nothing waits in quarantine.
+    Restrict,
 }
 
 impl Action {
@@ -361,6 +364,7 @@ impl Action {
     pub fn quarantine(&self) -> Period {
         match self {
             Self::Purge { quarantine } | Self::Review { quarantine } | Self::Redact { quarantine, .. } => *quarantine,
+            Self::Restrict => Period::NONE,
         }
     }
 }

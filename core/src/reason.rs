@@ -4,7 +4,7 @@ use bincode::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::id::{HoldId, RequestId, ReviewId};
+use crate::id::{HoldId, RequestId, RestrictionId, ReviewId};
 use crate::time::Timestamp;
 
 /// The moment from which a period counts, and where it came from.
@@ -147,6 +147,16 @@ pub enum Reason {
     },
     /// The policy redacts, and nothing is there that it would take out: it was redacted before, or never had it.
     NothingToRedact,
+    /// The policy restricts, and a policy has restricted it before.
+    UseEnded {
+        /// That restriction.
+        restriction: RestrictionId,
+    },
+    /// The policy restricts, and a person brought it back into use since it was last changed.
+    BackInUse {
+        /// The restriction that was lifted.
+        restriction: RestrictionId,
+    },
     /// The policy redacts, and a field cannot be taken out: it names the record, or a text cannot stand in its place.
     CannotRedact {
         /// The field that is in the way.
@@ -155,6 +165,9 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// The code of [`Reason::UseEnded`], under which those are counted that a policy has restricted before.
+    pub const USE_ENDED: &'static str = "use_ended";
+
     /// Returns the short code under which totals are counted.
     #[must_use]
     pub fn code(&self) -> &'static str {
@@ -178,6 +191,8 @@ impl Reason {
             Self::KeptByReview { .. } => "kept_by_review",
             Self::NothingToRedact => "nothing_to_redact",
             Self::CannotRedact { .. } => "cannot_redact",
+            Self::UseEnded { .. } => Self::USE_ENDED,
+            Self::BackInUse { .. } => "back_in_use",
         }
     }
 }

@@ -19,6 +19,9 @@ pub const MESSAGE_PURGE_VERSION: u16 = 1;
 /// The version of the export-redact script that new sagas begin with.
 pub const EXPORT_REDACT_VERSION: u16 = 1;
 
+/// The version of the restriction script that new sagas begin with.
+pub const RESTRICT_VERSION: u16 = 1;
+
 /// How often a step before the pivot is tried before everything is undone.
 pub const ATTEMPTS_BEFORE_PIVOT_MAX: u32 = 5;
 
@@ -68,6 +71,9 @@ const EXPORT_REDACT: Script = Script {
     retriable: &[Step::DestroyKeys, Step::VerifyAbsence],
 };
 
+/// Restrict. Nothing is lost by it, so nothing is exported, hidden or looked for.
+const RESTRICT: Script = Script { compensable: &[], pivot: Step::Restrict, retriable: &[] };
+
 /// Returns the script of a kind and version; `None` for a version that this program does not know.
 #[must_use]
 pub fn script(kind: ScriptKind, version: u16) -> Option<Script> {
@@ -75,7 +81,10 @@ pub fn script(kind: ScriptKind, version: u16) -> Option<Script> {
         (ScriptKind::ExportPurge, EXPORT_PURGE_VERSION) => Some(EXPORT_PURGE),
         (ScriptKind::MessagePurge, MESSAGE_PURGE_VERSION) => Some(MESSAGE_PURGE),
         (ScriptKind::ExportRedact, EXPORT_REDACT_VERSION) => Some(EXPORT_REDACT),
-        (ScriptKind::ExportPurge | ScriptKind::MessagePurge | ScriptKind::ExportRedact, _) => None,
+        (ScriptKind::Restrict, RESTRICT_VERSION) => Some(RESTRICT),
+        (ScriptKind::ExportPurge | ScriptKind::MessagePurge | ScriptKind::ExportRedact | ScriptKind::Restrict, _) => {
+            None
+        }
     }
 }
 
@@ -218,7 +227,7 @@ pub fn backoff(attempt: u32) -> Duration {
 pub fn retry_at(step: Step, attempt: u32, now: Timestamp) -> Option<Timestamp> {
     let is_before_pivot = match step {
         Step::Export | Step::VerifyExport | Step::Quarantine => true,
-        Step::Purge | Step::Redact | Step::VerifyAbsence | Step::Expunge | Step::DestroyKeys => false,
+        Step::Purge | Step::Redact | Step::Restrict | Step::VerifyAbsence | Step::Expunge | Step::DestroyKeys => false,
     };
     if is_before_pivot && attempt >= ATTEMPTS_BEFORE_PIVOT_MAX {
         return None;

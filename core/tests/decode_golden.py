@@ -12,7 +12,7 @@ import sys
 
 KINDS = "Contact Company Deal Activity Post Task Insight Template File Mailbox Intake Message".split()
 ROLES = "Created Modified LastActivity Closed ContractEnd Received Occurred Deadline Granted Named".split()
-STEPS = "Export VerifyExport Quarantine Purge VerifyAbsence Expunge DestroyKeys Redact".split()
+STEPS = "Export VerifyExport Quarantine Purge VerifyAbsence Expunge DestroyKeys Redact Restrict".split()
 
 
 def crc32c(data):
@@ -115,6 +115,7 @@ def step_succeeded(b):
         "Expunged": [b.number],
         "AbsentFromServer": [b.number, lambda: b.list(b.number)],
         "Redacted": [b.number],
+        "Restricted": [b.number],
     }
     said["receipt"] = b.one_of(list(parts))
     for read in parts[said["receipt"]]:

@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 
 use retention_core::event::codec::Bodies;
 use retention_core::event::erasure::BundleDestructionStarted;
+use retention_core::event::restriction::EntitiesRestricted;
 use retention_core::event::saga::{Receipt, SagaItem, ScriptKind, Step};
 use retention_core::event::{Actor, Envelope, Event, EventType, Recorded};
 use retention_core::evidence::ParsedItem;
-use retention_core::id::{Digest, EntityId, Handle, HoldId, PlanId, Position, RequestId, RunId, SagaId};
+use retention_core::id::{Digest, EntityId, Handle, HoldId, PlanId, Position, RequestId, RestrictionId, RunId, SagaId};
 use retention_core::policy::{Assessment, OnMissingStart};
 use retention_core::time::Timestamp;
 use retention_core::view::due::Standing;
@@ -148,6 +149,7 @@ impl History {
                 let (run, script, items, pivot) = (body.run, body.script, body.items.clone(), BTreeMap::new());
                 self.sagas.insert(SagaId(position), SagaSeen { run, script, items, left_alone, verified: None, pivot });
             }
+            Event::EntitiesRestricted(body) => self.restricted(position, body),
             Event::EntitySucceeded(body) => self.rests.extend(entity.map(|entity| (body.of, entity))),
             Event::ItemsSkipped(body) => self.left_alone(body.saga, body.items.iter().map(|(entity, _)| *entity)),
             Event::EntityRestored(body) => self.left_alone(body.saga, entity.into_iter()),
@@ -251,7 +253,8 @@ impl History {
         let planned = run.and_then(|(plan, _, _)| self.plans.get(&plan));
         let mut found: Vec<(&'static str, EntityId)> = Vec::new();
         for entity in items {
-            if saga.verified.is_none() {
+            // A restriction destroys nothing.
+            if saga.verified.is_none() && saga.script != ScriptKind::Restrict {
                 found.push(("purge_without_verified_export", *entity));
             }
             let protects = |until: &Option<Timestamp>| until.is_none_or(|until| self.now < until);
@@ -298,8 +301,26 @@ impl History {
         }
     }
 
+    /// The use of an entity ends once, by a saga that said so before, and under no hold.
+    fn restricted(&mut self, position: Position, body: &EntitiesRestricted) {
+        for entity in &body.entities {
+            let saga = self.sagas.get(&body.saga).filter(|saga| saga.script == ScriptKind::Restrict);
+            let is_named = |saga: &SagaSeen| saga.pivot.contains_key(entity) && !saga.left_alone.contains(entity);
+            if !saga.is_some_and(is_named) {
+                self.blame("restricted_without_intent", position, Some(*entity), "no intent names it");
+            }
+            let protects = |until: &Option<Timestamp>| until.is_none_or(|until| self.now < until);
+            if self.holds.values().any(|(held, until)| held.contains(entity) && protects(until)) {
+                self.blame("restricted_under_hold", position, Some(*entity), "a hold covers it");
+            }
+            if !self.subjects.end_use(RestrictionId(position), *entity) {
+                self.blame("restricted_twice", position, Some(*entity), "its use had ended before");
+            }
+        }
+    }
+
     fn intends_to_purge(&self, entity: EntityId) -> bool {
-        self.sagas.values().any(|saga| saga.pivot.contains_key(&entity))
+        self.sagas.values().any(|saga| saga.script != ScriptKind::Restrict && saga.pivot.contains_key(&entity))
     }
 }
 
@@ -450,8 +471,8 @@ fn bundles(exports: &Path, history: &mut History) {
     }
     let mut missing = Vec::new();
     for (id, saga) in &history.sagas {
-        // Its purge was looked at when it happened.
-        if history.dismissed.contains_key(id) {
+        // Its purge was looked at when it happened, or it purges nothing.
+        if history.dismissed.contains_key(id) || saga.script == ScriptKind::Restrict {
             continue;
         }
         let bundle = saga.verified.and_then(|manifest| held.get(&manifest));

@@ -387,6 +387,8 @@ enum ActionKind {
     /// As `purge`, but only of what a person has decided to dispose of, item by item.
     Review,
     Redact,
+    /// Ends the use: it stays, and is not shown any more.
+    Restrict,
 }
 
 #[derive(JsonSchema, Deserialize)]

@@ -7,6 +7,7 @@ mod decided;
 mod offline;
 mod people_ask;
 mod proofs;
+mod restricted;
 
 use std::path::Path;
 

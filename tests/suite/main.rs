@@ -30,6 +30,7 @@ mod properties;
 mod races;
 mod redactions;
 mod registry;
+mod restrictions;
 mod reviews;
 mod round_trip;
 mod schema;

@@ -177,7 +177,7 @@ fn a_restriction_at_any_moment_before_the_intent_keeps_the_record() {
             }
             assert_eq!(kept(world, request), [(record, KeptWhy::Restricted)]);
             let restriction = world.store().view(|views| views.small.restrictions.of(record)[0]);
-            world.lift(restriction);
+            world.lift(restriction, &[]);
             is_taken_up_again(world, request, record);
         },
     );
@@ -265,7 +265,7 @@ fn a_policy_purges_nothing_that_is_restricted_at_any_step() {
         assert_eq!(world.state_of(first), expected, "{steps}: {}", world.story());
         assert_eq!(world.state_of(second), EntityState::Purged);
         if !was_past_pivot {
-            world.lift(restriction);
+            world.lift(restriction, &[]);
             world.settle();
             let _again = world.approved_run("contacts");
             world.finish();

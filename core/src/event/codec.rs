@@ -8,7 +8,7 @@ use bincode::config::{Configuration, Limit, LittleEndian, Varint};
 use bincode::{Decode, Encode};
 
 use super::hold::v1;
-use super::{Event, EventType};
+use super::{Event, EventType, restriction};
 
 /// The largest body that is written or read, in bytes.
 pub const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -67,7 +67,11 @@ pub trait Bodies: Sized {
 #[must_use]
 pub fn schema_of(event_type: EventType) -> u16 {
     match event_type {
-        EventType::HoldPlaced | EventType::HoldReleased | EventType::DisposalPaused | EventType::DisposalResumed => 2,
+        EventType::HoldPlaced
+        | EventType::HoldReleased
+        | EventType::DisposalPaused
+        | EventType::DisposalResumed
+        | EventType::RestrictionLifted => 2,
         _ => 1,
     }
 }
@@ -90,6 +94,9 @@ pub fn read(event_type: u16, schema: u16, bytes: &[u8]) -> Result<Event, CodecEr
         }
         (Some(EventType::DisposalResumed), 1) => {
             decode::<v1::DisposalResumed>(bytes).map(|body| Event::DisposalResumed(body.into()))
+        }
+        (Some(EventType::RestrictionLifted), 1) => {
+            decode::<restriction::v1::RestrictionLifted>(bytes).map(|body| Event::RestrictionLifted(body.into()))
         }
         _ => Err(CodecError::Unknown { event_type, schema }),
     }

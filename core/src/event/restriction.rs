@@ -1,4 +1,5 @@
-//! Restriction of use (GDPR Art. 18): what is restricted is kept, and neither purged, exported nor shown.
+//! Restriction of use. By a person (GDPR Art. 18): what is restricted is kept, and neither purged, exported nor shown. By a
+//! policy, between use and disposal: what is restricted is not shown any more, and disposed of when its time comes.
 //!
 //! Each body, with the types it is made of, is one frozen schema version: a change of shape is a new struct, a new
 //! version and an upcaster in `codec`. The golden vectors in `core/tests/golden` fail on anything else.
@@ -7,7 +8,9 @@ use bincode::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::id::{EntityId, RequestId, RestrictionId};
+use crate::id::{Digest, EntityId, RequestId, RestrictionId, SagaId};
+
+pub mod v1;
 
 /// On which ground use is restricted (GDPR Art. 18(1)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode, Serialize, Deserialize, ToSchema)]
@@ -55,11 +58,27 @@ impl std::fmt::Debug for RestrictionPlaced {
     }
 }
 
-/// Schema 1. The restriction is over, and the data subject was told before (Art. 18(3)).
+/// Schema 1. The use of entities ended under a policy. Its position names the restriction.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct EntitiesRestricted {
+    /// The saga that restricted them.
+    pub saga: SagaId,
+    /// The policy.
+    pub policy: String,
+    /// The version of it that was approved.
+    pub policy_digest: Digest,
+    /// The entities, ascending.
+    pub entities: Vec<EntityId>,
+}
+
+/// Schema 2. A restriction is over, or over for some entities. Of one by a person the data subject was told before
+/// (Art. 18(3)).
 #[derive(Clone, PartialEq, Eq, Encode, Decode)]
 pub struct RestrictionLifted {
     /// Which one.
     pub restriction: RestrictionId,
+    /// For which entities alone, ascending; empty: for all of them.
+    pub entities: Vec<EntityId>,
     /// Why.
     pub reason: String,
 }

@@ -20,6 +20,8 @@ pub enum ScriptKind {
     MessagePurge,
     /// Export, verify, quarantine, record what is left, destroy the data keys, verify absence.
     ExportRedact,
+    /// Restrict the use.
+    Restrict,
 }
 
 /// Schema 1. A saga began. Its position names it.
@@ -74,6 +76,8 @@ pub enum Step {
     DestroyKeys,
     /// Record what is left of the items anew, each under a key of its own. The pivot of redactions.
     Redact,
+    /// End the use of the items. The pivot of restrictions: only a person brings them back into use.
+    Restrict,
 }
 
 impl Step {
@@ -89,6 +93,7 @@ impl Step {
             Self::Expunge => "expunge",
             Self::DestroyKeys => "destroy_keys",
             Self::Redact => "redact",
+            Self::Restrict => "restrict",
         }
     }
 
@@ -96,7 +101,7 @@ impl Step {
     #[must_use]
     pub fn is_pivot(self) -> bool {
         match self {
-            Self::Purge | Self::Expunge | Self::Redact => true,
+            Self::Purge | Self::Expunge | Self::Redact | Self::Restrict => true,
             Self::Export | Self::VerifyExport | Self::Quarantine | Self::VerifyAbsence | Self::DestroyKeys => false,
         }
     }
@@ -172,6 +177,11 @@ pub enum Receipt {
     },
     /// What is left of the items is recorded.
     Redacted {
+        /// How many were named by the intent and are not left alone.
+        items: u64,
+    },
+    /// The use of the items is restricted.
+    Restricted {
         /// How many were named by the intent and are not left alone.
         items: u64,
     },

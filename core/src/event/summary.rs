@@ -163,6 +163,7 @@ fn facts_of(event: &Event) -> Vec<(Fact, bool)> {
             facts_of_hold(event)
         }
         Event::RestrictionPlaced(_)
+        | Event::EntitiesRestricted(_)
         | Event::RestrictionLifted(_)
         | Event::SubjectRequested(_)
         | Event::SubjectRequestExtended(_)
@@ -411,7 +412,8 @@ fn with_receipt(facts: Facts, receipt: &Receipt) -> Facts {
         Receipt::Purged { items }
         | Receipt::Absent { items }
         | Receipt::Expunged { items }
-        | Receipt::Redacted { items } => facts.with("items", items),
+        | Receipt::Redacted { items }
+        | Receipt::Restricted { items } => facts.with("items", items),
         Receipt::AbsentFromServer { items, residue } => {
             let residue: Vec<&str> = residue.iter().map(|residue| residue.name()).collect();
             facts.with("items", items).with("residue", residue.join(","))

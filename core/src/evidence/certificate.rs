@@ -71,6 +71,9 @@ pub struct Disposed {
     /// Of how many of them something is left: a redaction recorded it anew before the old key went.
     #[serde(default, skip_serializing_if = "is_none_of_them")]
     pub redacted: u64,
+    /// Of how many the use ended, with nothing of them gone.
+    #[serde(default, skip_serializing_if = "is_none_of_them")]
+    pub restricted: u64,
     /// How many messages were removed from their server.
     pub expunged: u64,
     /// How many were looked for afterwards and not found.
@@ -81,7 +84,7 @@ pub struct Disposed {
     pub end: Option<String>,
 }
 
-/// A certificate of a run that redacted nothing does not speak of it.
+/// A certificate of a run that redacted, or restricted, nothing does not speak of it.
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
 fn is_none_of_them(count: &u64) -> bool {
     *count == 0
@@ -386,6 +389,7 @@ impl Disposed {
                 (self.absent, self.residue) = (*items, residue.clone());
             }
             Receipt::Redacted { items } => self.redacted = *items,
+            Receipt::Restricted { items } => self.restricted = *items,
             Receipt::Quarantined { .. } | Receipt::Undone => {}
         }
     }

@@ -227,6 +227,7 @@ pub(super) fn action(action: &Action) -> String {
     match action {
         Action::Purge { quarantine } => format!("action.kind=purge\naction.quarantine={quarantine}\n"),
         Action::Review { quarantine } => format!("action.kind=review\naction.quarantine={quarantine}\n"),
+        Action::Restrict => "action.kind=restrict\n".to_owned(),
         Action::Redact { quarantine, fields } => {
             let mut form = format!("action.kind=redact\naction.quarantine={quarantine}\n");
             for (field, treatment) in fields.iter() {

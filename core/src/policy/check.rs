@@ -121,13 +121,19 @@ fn disposal<'t>(r: &mut Reader<'t>, top: &mut Table<'t>) -> Option<Disposal> {
     let schedule = required_table(r, top, "schedule").and_then(|table| trigger(r, table));
     let limits = optional_table(r, top, "limits").map_or(Some(Limits::STANDARD), |table| limits(r, table));
     let about = scope.as_ref().map_or(About::Records, |(scope, _)| About::of(&scope.kinds));
-    let export = match optional_table(r, top, "export") {
+    let export_table = optional_table(r, top, "export");
+    let export_at = export_table.as_ref().map(|table| table.at.clone());
+    let export = match export_table {
         Some(table) => export(r, table, about),
         None => Some(standard_export(about)),
     };
     let action_table = required_table(r, top, "action");
     let action_at = action_table.as_ref().map_or((1, 1), |table| r.position(&table.at));
     let action = action_table.and_then(|table| action(r, table, scope.as_ref().map(|(scope, _)| &scope.kinds)));
+    if let (Some(at), Some(Action::Restrict)) = (export_at, &action) {
+        let problem = ": a restriction destroys nothing, so nothing is exported; leave the table out";
+        r.unsupported(&at, "[export] beside kind = \"restrict\"", problem);
+    }
     let examples = match (&scope, &retention) {
         (Some((scope, _)), Some(retention)) => super::example::check(r, top.get("test"), scope, &retention.zone),
         _ => {
@@ -511,7 +517,8 @@ fn formats<'t>(r: &mut Reader<'t>, value: &'t Value<'t>, about: About) -> Option
 
 fn action<'t>(r: &mut Reader<'t>, mut table: Table<'t>, kinds: Option<&BTreeSet<Kind>>) -> Option<Action> {
     let kind = table.require(r, "kind", "");
-    let quarantine = match table.get("quarantine") {
+    let quarantine_at = table.get("quarantine");
+    let quarantine = match quarantine_at {
         Some(value) => r.parsed::<Period>("quarantine", value),
         None => Period::from_days(QUARANTINE_DAYS).ok(),
     };
@@ -535,13 +542,26 @@ fn action<'t>(r: &mut Reader<'t>, mut table: Table<'t>, kinds: Option<&BTreeSet<
             let fields = redact::fields(r, &redact::Place { kind: kind.span(), action: at }, fields, kinds?)?;
             quarantine.map(|quarantine| Action::Redact { quarantine, fields })
         }
-        other @ ("anonymise" | "restrict" | "revoke") => {
-            r.unsupported(&kind.span(), other, ": only purge, redact and review are");
+        "restrict" => {
+            if let Some(value) = quarantine_at {
+                let problem = ": a restriction can be lifted for ever; leave it out";
+                r.unsupported(&value.span(), "quarantine beside kind = \"restrict\"", problem);
+                return None;
+            }
+            if kinds?.contains(&Kind::Message) {
+                let problem = "is restrict, which kind = \"message\" has not: a message stays in use in its mailbox";
+                r.bad_value(&kind.span(), "kind", problem);
+                return None;
+            }
+            Some(Action::Restrict)
+        }
+        other @ ("anonymise" | "revoke") => {
+            r.unsupported(&kind.span(), other, ": only purge, redact, restrict and review are");
             None
         }
         other => {
-            let hint = suggestion(other, ["purge", "redact", "review"]);
-            r.bad_value(&kind.span(), "kind", format!("must be purge, redact or review{hint}"));
+            let hint = suggestion(other, ["purge", "redact", "restrict", "review"]);
+            r.bad_value(&kind.span(), "kind", format!("must be purge, redact, restrict or review{hint}"));
             None
         }
     }

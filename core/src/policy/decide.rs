@@ -9,9 +9,9 @@ use std::sync::Arc;
 use super::assess::{Assessment, BoundPolicy, Facts};
 use super::precedence::{self, Rank, Voice};
 use super::review;
-use super::{Policy, PolicySet, State};
+use super::{Action, Policy, PolicySet, State};
 use crate::event::subject::ERASURE_POLICY;
-use crate::id::{HoldId, RequestId};
+use crate::id::{HoldId, RequestId, RestrictionId};
 use crate::reason::{Reason, StartKind};
 use crate::record::Layout;
 use crate::time::Timestamp;
@@ -43,13 +43,17 @@ impl Standing {
     };
 }
 
-/// Whether the use of an entity is restricted (GDPR Art. 18).
+/// Whether the use of an entity is restricted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Restriction {
     /// It is not.
     None,
-    /// It is.
+    /// It is, by a person (GDPR Art. 18): it is kept.
     Restricted,
+    /// It is, by a policy: it may be disposed of.
+    ByPolicy(RestrictionId),
+    /// It was, by a policy, and a person brought it back into use since it was last changed.
+    Lifted(RestrictionId),
 }
 
 /// Where an entity is.
@@ -234,7 +238,7 @@ impl BoundSet {
             .map(|bound| {
                 let assessment = bound.assess(facts);
                 let review = review::standing(bound.policy(), &assessment, &standing.reviews, now);
-                View { bound, assessment, review }
+                View { bound, assessment, review, restriction: standing.restriction }
             })
             .filter(|view| view.assessment != Assessment::OutOfScope || asked == Some(view.id()))
             .collect()
@@ -251,6 +255,7 @@ struct View<'a> {
     bound: &'a BoundPolicy,
     assessment: Assessment<'a>,
     review: review::Standing<'a>,
+    restriction: Restriction,
 }
 
 impl<'a> View<'a> {
@@ -269,12 +274,33 @@ impl<'a> View<'a> {
         Voice { rank, reason: self.reason(now), policy: Some(self.id()) }
     }
 
-    /// Returns what the policy says: its assessment, unless a person has to decide, or did.
+    fn restricts(&self) -> bool {
+        self.bound.policy().action == Action::Restrict
+    }
+
+    /// Returns why a restriction that is due would change nothing.
+    fn unrestricted(&self) -> Option<Reason> {
+        if !self.restricts() {
+            return None;
+        }
+        match self.restriction {
+            Restriction::None | Restriction::Restricted => None,
+            Restriction::ByPolicy(restriction) => Some(Reason::UseEnded { restriction }),
+            Restriction::Lifted(restriction) => Some(Reason::BackInUse { restriction }),
+        }
+    }
+
+    /// Returns what the policy says: its assessment, unless a person has to decide, or did, or nothing is left to do.
     fn reason(&self, now: Timestamp) -> Reason {
         let due_at = match self.assessment {
             Assessment::Due { due_at, .. } => Some(due_at),
             _ => None,
         };
+        // Without a date to count from only a person could say when, and only where the policy lets one.
+        let is_time = due_at.map_or(!matches!(self.review, review::Standing::NotAsked), |due_at| due_at <= now);
+        if is_time && let Some(reason) = self.unrestricted() {
+            return reason;
+        }
         match self.review {
             // A period that runs for longer than a person keeps it says more.
             review::Standing::Kept(reviewed, until) if due_at.is_none_or(|due_at| due_at < until) => {
@@ -310,6 +336,9 @@ impl<'a> View<'a> {
             review::Standing::Disposed(reviewed) => Some(reviewed.at),
             review::Standing::NotAsked => None,
         };
+        if self.unrestricted().is_some() {
+            return None;
+        }
         match self.assessment {
             Assessment::Due { due_at, .. } if due_at <= now => Some((due_at, self.id())),
             Assessment::NoStart { .. } => decided_at.map(|at| (at, self.id())),
@@ -349,9 +378,18 @@ fn conclude(views: &[View<'_>], asked: Option<&str>, standing: &Standing, now: T
     let policies = views.iter().map(|view| view.assessed(now)).collect();
     let may_dispose = |view: &&View<'_>| asked.map_or(view.state() == State::Enforce, |id| id == view.id());
     let mut voices = standing_voices(standing);
-    let earliest = views.iter().filter(may_dispose).filter(|view| view.due(now).is_some()).min_by_key(|v| v.due(now));
+    let due = || views.iter().filter(may_dispose).filter(|view| view.due(now).is_some());
+    let mut earliest = due().min_by_key(|view| view.due(now));
     let bound = earliest.map_or(Bound::None, |view| Bound::Others(view.id()));
-    voices.extend(keepers(views, asked, &bound, now));
+    let mut kept = keepers(views, asked, &bound, now);
+    // A restriction destroys nothing, so what other policies keep is kept by it, too.
+    if !kept.is_empty()
+        && let Some(restriction) = due().filter(|view| view.restricts()).min_by_key(|view| view.due(now))
+    {
+        earliest = Some(restriction);
+        kept.clear();
+    }
+    voices.extend(kept);
     // Of what may be disposed of, the earliest alone speaks; while nothing is due, all say why not.
     match earliest {
         Some(view) => voices.push(view.voice(Rank::Due, now)),

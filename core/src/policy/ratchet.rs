@@ -54,7 +54,11 @@ fn loosened(before: &Policy, after: &Policy) -> Vec<&'static str> {
         ("override", old.overrides.iter().zip(&new.overrides).all(|(old, new)| new.period.is_at_least(old.period))),
         ("on_missing_start", missing_start_is_as_safe(&old.on_missing_start, &new.on_missing_start)),
         ("keep", keeps_bundles_as_long(before.export.keep, after.export.keep)),
-        ("quarantine", after.action.quarantine().is_at_least(before.action.quarantine())),
+        // A restriction takes nothing away, so it needs no time to be taken back.
+        (
+            "quarantine",
+            after.action == Action::Restrict || after.action.quarantine().is_at_least(before.action.quarantine()),
+        ),
         ("[action]", disposes_of_no_more(&before.action, &after.action)),
         ("[access]", gives_no_more(before.access.as_ref(), after.access.as_ref())),
         ("[approval]", needs_as_many(before.approval, after.approval)),
@@ -79,11 +83,13 @@ fn missing_start_is_as_safe(old: &OnMissingStart, new: &OnMissingStart) -> bool 
     }
 }
 
-/// A purge may become a redaction, and a redaction may take out less; a person may come to be asked. Never the other way.
+/// A purge may become a redaction, and a redaction may take out less; a person may come to be asked; all may become a
+/// restriction, which destroys nothing. Never the other way.
 fn disposes_of_no_more(old: &Action, new: &Action) -> bool {
     match (old, new) {
-        (Action::Purge { .. }, _) | (Action::Review { .. }, Action::Review { .. }) => true,
-        (Action::Redact { .. }, Action::Purge { .. } | Action::Review { .. })
+        (Action::Purge { .. }, _) | (_, Action::Restrict) | (Action::Review { .. }, Action::Review { .. }) => true,
+        (Action::Restrict, Action::Purge { .. } | Action::Review { .. } | Action::Redact { .. })
+        | (Action::Redact { .. }, Action::Purge { .. } | Action::Review { .. })
         | (Action::Review { .. }, Action::Purge { .. } | Action::Redact { .. }) => false,
         (Action::Redact { fields: old, .. }, Action::Redact { fields: new, .. }) => new.is_within(old),
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::error::{PolicyError, PolicyProblem};
-use super::{FILES_MAX, Policy, State, canonical, check};
+use super::{Action, FILES_MAX, Policy, State, canonical, check};
 use crate::event::decision::PolicyVersion;
 use crate::event::subject::ERASURE_POLICY;
 use crate::id::Digest;
@@ -109,11 +109,13 @@ fn at_start(stem: &str, problem: PolicyProblem) -> PolicyError {
     PolicyError { file: format!("{stem}.toml"), line: 1, column: 1, problem }
 }
 
-/// Finds enforced policies that are about the same entities and would do different things with them.
+/// Finds enforced policies that are about the same entities and would do different things with them. A restriction is
+/// another stage of the same life, and no other end of it.
 fn conflicts(policies: &[Arc<Policy>]) -> Vec<PolicyError> {
     let mut by_scope: BTreeMap<String, &Policy> = BTreeMap::new();
     let mut errors = Vec::new();
-    for policy in policies.iter().filter(|policy| policy.state == State::Enforce) {
+    let disposes = |policy: &&Arc<Policy>| policy.state == State::Enforce && policy.action != Action::Restrict;
+    for policy in policies.iter().filter(disposes) {
         let Some(first) = by_scope.get(&canonical::scope(&policy.scope)).copied() else {
             by_scope.insert(canonical::scope(&policy.scope), policy);
             continue;

@@ -11,6 +11,7 @@ mod judge;
 mod language;
 mod precedence;
 mod redact;
+mod restrict;
 mod review;
 
 /// A whole policy, in which tests replace parts.

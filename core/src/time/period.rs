@@ -64,6 +64,9 @@ const DAYS_MAX: u32 = YEARS_MAX * 366;
 const SECONDS_MAX: u64 = DAYS_MAX as u64 * SECONDS_PER_DAY;
 
 impl Period {
+    /// No time at all: `P0D`.
+    pub const NONE: Self = Self(Length::Calendar { years: 0, months: 0, weeks: 0, days: 0 });
+
     /// Makes a calendar period of whole days.
     ///
     /// # Errors

@@ -20,7 +20,7 @@ pub enum Condition {
     /// was destroyed in the meantime.
     Versions(Vec<(EntityId, Position)>),
     /// The pivot may begin: each entity is in the version that was planned, exported and verified, no hold covers it,
-    /// its use is not restricted, no exception from an erasure keeps it, an erasure still asks for it if the plan is for
+    /// its use is not restricted by a person, no exception from an erasure keeps it, an erasure still asks for it if the plan is for
     /// one, no review keeps it from the policy, it was not restored, the clock is believed, the store does not only
     /// observe, and the run goes on.
     MayPurge {
@@ -42,7 +42,7 @@ pub enum Condition {
         /// The entity.
         entity: EntityId,
     },
-    /// The use of none of the entities is restricted.
+    /// The use of none of the entities is restricted by a person.
     NotRestricted(Vec<EntityId>),
     /// The restriction is in force.
     RestrictionInForce(RestrictionId),
@@ -165,7 +165,7 @@ impl Condition {
             },
             Self::CanRestore { saga, entity } => can_restore(views, *saga, *entity),
             Self::NotRestricted(items) => {
-                let is_restricted = |entity: &&EntityId| views.small.restrictions.covers(**entity);
+                let is_restricted = |entity: &&EntityId| views.small.restrictions.keeps(**entity);
                 entities(items.iter().filter(is_restricted).map(|entity| (*entity, SkipReason::Restricted)))
             }
             Self::RestrictionInForce(id) => views.small.restrictions.get(*id).map(|_| ()).ok_or(Conflict::Restriction),
@@ -275,7 +275,7 @@ fn may_purge(views: &Views, saga: SagaId, items: &[(EntityId, Position)]) -> Res
     entities(items.iter().filter_map(|(entity, version)| {
         let reason = if is_policy_held || !views.holds_of(*entity).is_empty() {
             Some(SkipReason::Held)
-        } else if views.small.restrictions.covers(*entity) {
+        } else if views.small.restrictions.keeps(*entity) {
             Some(SkipReason::Restricted)
         } else if is_redaction
             && views

@@ -289,10 +289,19 @@ impl Saga {
         self.pivot.iter().copied().filter(|entity| !self.skipped.contains_key(entity)).collect()
     }
 
+    /// Returns of how many items the use ended.
+    #[must_use]
+    pub fn restricted(&self) -> u64 {
+        match self.receipt(Step::Restrict) {
+            Some(Receipt::Restricted { items }) => *items,
+            _ => 0,
+        }
+    }
+
     /// Says whether the pivot's intent was ever recorded: then there is no way back.
     #[must_use]
     pub fn is_past_pivot(&self) -> bool {
-        [Step::Purge, Step::Expunge, Step::Redact].into_iter().any(|pivot| self.step(pivot).is_some())
+        [Step::Purge, Step::Expunge, Step::Redact, Step::Restrict].into_iter().any(|pivot| self.step(pivot).is_some())
     }
 }
 
@@ -364,6 +373,7 @@ impl Runs {
             Event::StepSucceeded(body) => of_saga(body.saga),
             Event::StepFailed(body) => of_saga(body.saga),
             Event::ItemsSkipped(body) => of_saga(body.saga),
+            Event::EntitiesRestricted(body) => of_saga(body.saga),
             Event::SagaEnded(body) => of_saga(body.saga),
             Event::KeyDestroyed(body) => Some(body.run),
             Event::EntityRestored(body) => of_saga(body.saga),

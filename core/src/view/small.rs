@@ -99,10 +99,12 @@ impl Small {
                 if let Some(entity) = envelope.entity {
                     self.redactions.succeeded(entity, body);
                     self.reviews.follow(body.of, entity);
+                    self.restrictions.follow(body.of, entity);
                 }
             }
             Event::RestrictionPlaced(body) => self.restrictions.place(RestrictionId(envelope.position), at, body),
-            Event::RestrictionLifted(body) => self.restrictions.lift(at, body),
+            Event::EntitiesRestricted(body) => self.restrictions.end_use(RestrictionId(envelope.position), at, body),
+            Event::RestrictionLifted(body) => self.restrictions.lift(envelope.position, at, body),
             Event::ErasurePlanRequested(body) => {
                 let identified = self.subjects.get(body.request).and_then(|request| request.identified.as_ref());
                 self.plans.requested_for(envelope, body.request, identified.and_then(|identified| identified.by));
@@ -143,6 +145,7 @@ impl Small {
             Event::KeyDestroyed(_) | Event::KeyDestroyedAgain(_) => {
                 if let Some(entity) = envelope.entity {
                     self.reviews.forget(entity);
+                    self.restrictions.forget(entity);
                 }
             }
             Event::RunStarted(body) => self.with_plan(body.plan, |plan| plan.run = Some(body.run)),

@@ -460,7 +460,7 @@ impl Views {
                 // Whether a hold on a policy is about it has to be judged.
                 !self.is_held(record, now) && !in_force.any(|(_, hold)| !hold.policies.is_empty())
             }
-            KeptWhy::Restricted => !self.small.restrictions.covers(record),
+            KeptWhy::Restricted => !self.small.restrictions.keeps(record),
             KeptWhy::Until { until } => until <= now || self.policies_changed_since(planned),
             // Another text of it, or other policies, may be readable, and may say otherwise.
             KeptWhy::Undecided => {
@@ -506,7 +506,7 @@ impl Views {
                 }
             }
             RequestKind::Restrict | RequestKind::Object if end == RequestEnd::Fulfilled => {
-                let is_unrestricted = |record: &EntityId| !self.small.restrictions.covers(*record);
+                let is_unrestricted = |record: &EntityId| !self.small.restrictions.keeps(*record);
                 let left = self.left_of(request).iter().filter(|record| is_unrestricted(record)).count();
                 match (request.kind, left) {
                     (RequestKind::Restrict, 1..) => Err(NotComplete::Unrestricted { left: left as u64 }),

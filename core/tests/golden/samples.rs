@@ -42,10 +42,10 @@ use retention_core::event::saga::{
     Failure, ItemsSkipped, Receipt, Residue, SagaEnd, SagaEnded, SagaItem, SagaStarted, ScriptKind, SkipReason, Step,
     StepFailed, StepStarted, StepSucceeded,
 };
-use retention_core::event::{Actor, Envelope, Event, EventType};
+use retention_core::event::{Actor, Envelope, Event, EventType, restriction};
 use retention_core::id::{
-    Digest, EntityId, GrantId, Handle, HoldId, LayoutId, MigrationId, PlanId, Position, RequestId, ReviewId, RunId,
-    SagaId, StreamId,
+    Digest, EntityId, GrantId, Handle, HoldId, LayoutId, MigrationId, PlanId, Position, RequestId, RestrictionId,
+    ReviewId, RunId, SagaId, StreamId,
 };
 use retention_core::mailbox::Rights;
 use retention_core::record::redact::{FieldMap, Treatment};
@@ -327,6 +327,9 @@ pub(crate) fn older() -> Vec<(EventType, u16, Event)> {
         let body = v1::DisposalResumed { scope, reason: "looked".to_owned() };
         (EventType::DisposalResumed, 1, Event::DisposalResumed(body.into()))
     }));
+    let (restriction, reason) = (RestrictionId(Position(17)), "corrected".to_owned());
+    let lifted = restriction::v1::RestrictionLifted { restriction, reason };
+    older.push((EventType::RestrictionLifted, 1, Event::RestrictionLifted(lifted.into())));
     older
 }
 
@@ -429,12 +432,13 @@ fn run() -> Vec<Event> {
 }
 
 fn saga() -> Vec<Event> {
-    let scripts = every!(ScriptKind: ExportPurge, MessagePurge, ExportRedact);
-    let started = scripts.into_iter().zip([Some(EntityId(251)), None, None]).map(|(script, mailbox)| {
+    let scripts = every!(ScriptKind: ExportPurge, MessagePurge, ExportRedact, Restrict);
+    let started = scripts.into_iter().zip([Some(EntityId(251)), None, None, None]).map(|(script, mailbox)| {
         let items = vec![SagaItem { item: 0, entity: EntityId(5), version: Position(12) }];
         Event::SagaStarted(SagaStarted { run: RUN, script, script_version: 1, mailbox, items })
     });
-    let steps = every!(Step: Export, VerifyExport, Quarantine, Purge, VerifyAbsence, Expunge, DestroyKeys, Redact);
+    let steps =
+        every!(Step: Export, VerifyExport, Quarantine, Purge, VerifyAbsence, Expunge, DestroyKeys, Redact, Restrict);
     let intents = steps.iter().map(|&step| {
         let items = if step.is_pivot() { vec![EntityId(5), EntityId(251)] } else { vec![] };
         Event::StepStarted(StepStarted { saga: SAGA, step, attempt: 1, idempotency_key: digest(6), items })
@@ -449,8 +453,9 @@ fn saga() -> Vec<Event> {
         Undone,
         Expunged { items: 2 },
         AbsentFromServer { items: 2, residue: residue },
-        Redacted { items: 2 });
-    let later = [Step::Export, Step::Expunge, Step::VerifyAbsence, Step::Redact];
+        Redacted { items: 2 },
+        Restricted { items: 2 });
+    let later = [Step::Export, Step::Expunge, Step::VerifyAbsence, Step::Redact, Step::Restrict];
     let of_receipts = steps.iter().copied().take(5).chain(later);
     let succeeded = receipts.into_iter().zip(of_receipts).map(|(receipt, step)| {
         let compensation = receipt == Receipt::Undone;

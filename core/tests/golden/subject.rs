@@ -2,7 +2,7 @@
 
 use retention_core::event::Event;
 use retention_core::event::erasure::{BundleDestroyed, BundleDestructionStarted, BundleHandedOver};
-use retention_core::event::restriction::{RestrictionGround, RestrictionLifted, RestrictionPlaced};
+use retention_core::event::restriction::{EntitiesRestricted, RestrictionGround, RestrictionLifted, RestrictionPlaced};
 use retention_core::event::subject::{
     ErasureExcepted, ErasureException, ErasureExceptionEnded, ErasureGround, ErasureKept, ErasurePlanRequested,
     KeptRecord, KeptWhy, RecipientTold, RequestEnd, RequestKind, SubjectIdentified, SubjectPackageMade,
@@ -61,8 +61,16 @@ fn restriction() -> Vec<Event> {
         Event::RestrictionPlaced(RestrictionPlaced { entities, ground, request, reason })
     });
     let restriction = RestrictionId(Position(17));
-    let lifted = Event::RestrictionLifted(RestrictionLifted { restriction, reason: "corrected".to_owned() });
-    placed.chain([lifted]).collect()
+    let lifted = [Vec::new(), vec![EntityId(3), EntityId(70_000)]].map(|entities| {
+        Event::RestrictionLifted(RestrictionLifted { restriction, entities, reason: "corrected".to_owned() })
+    });
+    let ended = Event::EntitiesRestricted(EntitiesRestricted {
+        saga: SAGA,
+        policy: "prospects".to_owned(),
+        policy_digest: digest(7),
+        entities: vec![EntityId(3), EntityId(70_000)],
+    });
+    placed.chain(lifted).chain([ended]).collect()
 }
 
 fn request() -> Vec<Event> {

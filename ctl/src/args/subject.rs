@@ -261,7 +261,7 @@ pub(crate) enum Restriction {
         #[command(flatten)]
         why: Why,
     },
-    /// List the restrictions in force, or those that were lifted.
+    /// List the restrictions in force, by persons and under policies, or those that were lifted.
     ///
     /// Example: retentionctl restriction list
     ///
@@ -273,7 +273,10 @@ pub(crate) enum Restriction {
         #[command(flatten)]
         part: Part,
     },
-    /// Lift a restriction. The person has to be told before (GDPR Art. 18(3)).
+    /// Lift a restriction, for all that it restricts or for some records. Of one that a person placed the data subject has to be
+    /// told before (GDPR Art. 18(3)).
+    ///
+    /// What a policy restricted and a person brings back is restricted again only after it was changed.
     ///
     /// Example: retentionctl restriction lift X17 --reason "corrected, and told on 3 March"
     ///
@@ -281,6 +284,9 @@ pub(crate) enum Restriction {
     Lift {
         /// The restriction, such as X17.
         restriction: RestrictionId,
+        /// For this record alone; may be repeated.
+        #[arg(long = "record", value_name = "ENTITY")]
+        records: Vec<EntityId>,
         #[command(flatten)]
         why: Why,
     },

@@ -1,7 +1,7 @@
 //! `restriction`.
 
 use retention_core::control::{
-    Accepted, Because, Cursor, ExitCode, Operation, PlaceRestriction, RestrictionQuery, RestrictionsWanted,
+    Accepted, Cursor, ExitCode, LiftRestriction, Operation, PlaceRestriction, RestrictionQuery, RestrictionsWanted,
 };
 use retention_core::id::RestrictionId;
 use serde_json::json;
@@ -10,8 +10,18 @@ use super::{Call, Context};
 use crate::args::subject::Restriction;
 use crate::exit::{Cause, Doing, Failure};
 
-pub(super) const COLUMNS: &[&str] =
-    &["restriction", "ground", "request", "entities", "reason", "placed_by", "placed_at", "lifted_at"];
+pub(super) const COLUMNS: &[&str] = &[
+    "restriction",
+    "ground",
+    "policy",
+    "request",
+    "count",
+    "entities",
+    "reason",
+    "placed_by",
+    "placed_at",
+    "lifted_at",
+];
 
 pub(super) fn execute(context: &mut Context, command: Restriction) -> Result<ExitCode, Failure> {
     match command {
@@ -27,8 +37,9 @@ pub(super) fn execute(context: &mut Context, command: Restriction) -> Result<Exi
             context.list(&call, COLUMNS).doing("list the restrictions")?;
             Ok(ExitCode::Done)
         }
-        Restriction::Lift { restriction, why } => {
-            lift(context, restriction, &Because { reason: why.reason }).doing("lift the restriction")
+        Restriction::Lift { restriction, records, why } => {
+            let wanted = LiftRestriction { entities: records, reason: why.reason };
+            lift(context, restriction, &wanted).doing("lift the restriction")
         }
     }
 }
@@ -40,8 +51,8 @@ fn place(context: &mut Context, wanted: &PlaceRestriction) -> Result<ExitCode, C
     Ok(ExitCode::Done)
 }
 
-fn lift(context: &mut Context, restriction: RestrictionId, because: &Because) -> Result<ExitCode, Cause> {
-    let call = Call::to(Operation::RestrictionLift, &[&restriction]).with(because);
+fn lift(context: &mut Context, restriction: RestrictionId, wanted: &LiftRestriction) -> Result<ExitCode, Cause> {
+    let call = Call::to(Operation::RestrictionLift, &[&restriction]).with(wanted);
     let accepted: Accepted = context.client.typed(&call)?;
     context.present(&json!({ "restriction": restriction, "lifted_by_event": accepted.position }))?;
     Ok(ExitCode::Done)

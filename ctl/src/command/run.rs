@@ -10,8 +10,19 @@ use crate::args::run::Run;
 use crate::exit::{Cause, Doing, Failure};
 use crate::render::printable;
 
-pub(super) const COLUMNS: &[&str] =
-    &["run", "plan", "policy", "state", "items", "purged", "skipped", "requested_by", "requested_at", "ended_at"];
+pub(super) const COLUMNS: &[&str] = &[
+    "run",
+    "plan",
+    "policy",
+    "state",
+    "items",
+    "purged",
+    "restricted",
+    "skipped",
+    "requested_by",
+    "requested_at",
+    "ended_at",
+];
 
 pub(super) const INCIDENT_COLUMNS: &[&str] = &["saga", "mailbox", "purged", "hidden", "hidden_until", "bundle", "copy"];
 

@@ -10,8 +10,8 @@ use retention_core::control::{
 };
 use retention_core::id::{EntityId, LayoutId};
 use retention_core::policy::{
-    Approval, ApproverRole, Assessed, Assessment, BoundSet, Decision, Facts, Outcome, Place, PolicyFile, PolicySet,
-    Restriction, Standing, State, Trigger,
+    Action, Approval, ApproverRole, Assessed, Assessment, BoundSet, Decision, Facts, Outcome, Place, PolicyFile,
+    PolicySet, Restriction, Standing, State, Trigger,
 };
 use retention_core::reason::Reason;
 use retention_core::record::Layout;
@@ -39,6 +39,7 @@ pub fn policies(store: &Store, now: Timestamp) -> Vec<PolicyFacts> {
         policy: policy.id.clone(),
         title: policy.title.clone(),
         state: state_name(policy.state).to_owned(),
+        restricts: policy.action == Action::Restrict,
         approver: match policy.approval {
             Approval::Required { role: ApproverRole::Admin, .. } => Role::Admin,
             Approval::Required { role: ApproverRole::Approver, .. } | Approval::NotRequired => Role::Approver,
@@ -66,14 +67,15 @@ pub fn explain(store: &Store, id: EntityId, now: Timestamp) -> Result<Explanatio
     let missing = || ErrorBody::saying(ErrorCode::NotFound, format!("{id} is not an entity under retention"));
     let seen = store.view(|views| {
         let shown = entity::row(views, id)?;
-        let restriction = restriction(views, id);
         let excepted = views.small.subjects.excepting(id);
         let row = views.entities.row(id)?;
+        let restriction = restriction(views, id, row.version);
         let reviews = views.small.reviews.of(id, row.version);
+        let restrictions = views.small.restrictions.of(id);
         let standing = Standing { excepted, reviews, ..standing(&row, views.holds_of(id), restriction) };
-        Some((shown, row, views.open_deals(id), standing))
+        Some((shown, row, views.open_deals(id), restrictions, standing))
     });
-    let (shown, row, open_deals, standing) = seen.ok_or_else(missing)?;
+    let (shown, row, open_deals, restrictions, standing) = seen.ok_or_else(missing)?;
     let record = store.record(id).map_err(unreadable)?.ok_or_else(missing)?;
     let bound = store.bound(record.layout).ok_or_else(missing)?;
     let facts = facts(&bound.layout, &record, &row, open_deals);
@@ -110,6 +112,7 @@ pub fn explain(store: &Store, id: EntityId, now: Timestamp) -> Result<Explanatio
         policies,
         reasons: decision.reasons().cloned().collect(),
         holds: standing.holds.clone(),
+        restrictions,
         reviews: reviews_of(store, id, &standing)?,
         next_run_at: earliest,
         text: Vec::new(),
@@ -214,7 +217,9 @@ fn verdict_of(reason: &Reason) -> Verdict {
         | Reason::ReviewNeeded { .. }
         | Reason::KeptByReview { .. }
         | Reason::NothingToRedact
-        | Reason::CannotRedact { .. } => Verdict::Keep,
+        | Reason::CannotRedact { .. }
+        | Reason::UseEnded { .. }
+        | Reason::BackInUse { .. } => Verdict::Keep,
     }
 }
 

@@ -110,8 +110,8 @@ fn contents(operation: Operation) -> Contents {
         | Operation::SubjectExtend
         | Operation::SubjectExceptionEnd
         | Operation::SubjectTold
-        | Operation::RestrictionLift
         | Operation::RestoreConfirm => gives::<wire::Accepted>().taking::<wire::Because>(),
+        Operation::RestrictionLift => gives::<wire::Accepted>().taking::<wire::LiftRestriction>(),
         Operation::MailboxMigrate => gives::<wire::Accepted>().taking::<wire::MigrateMailbox>(),
         Operation::MigrationList => gives::<wire::MigrationRow>().asked::<ListQuery>(),
         Operation::MigrationShow => gives::<wire::MigrationRow>(),

@@ -40,7 +40,7 @@ impl Works for Idle {
     }
     fn policies(&self) -> Vec<PolicyFacts> {
         let (policy, title, state) = ("contacts".to_owned(), "Contacts".to_owned(), "enforce".to_owned());
-        vec![PolicyFacts { policy, title, state, approver: Role::Approver, schedule: None }]
+        vec![PolicyFacts { policy, title, state, restricts: false, approver: Role::Approver, schedule: None }]
     }
     fn policy_problems(&self) -> u64 {
         0

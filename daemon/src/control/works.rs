@@ -22,6 +22,8 @@ pub struct PolicyFacts {
     pub title: String,
     /// `draft`, `simulate` or `enforce`.
     pub state: String,
+    /// Whether it ends the use of what is due.
+    pub restricts: bool,
     /// Which role a person needs, beside that of an approver, to approve what it plans or gives.
     pub approver: Role,
     /// Its schedule, if it has one. The handler fills in what is due.

@@ -10,7 +10,7 @@ use retention_core::event::review::PlanReviewed;
 use retention_core::event::subject::{ERASURE_POLICY, ErasureKept, KeptRecord};
 use retention_core::id::{EntityId, PlanId, RequestId, ReviewId};
 use retention_core::plan::{self, Assembly, FirstRun, Frozen, Past, Question};
-use retention_core::policy::{Policy, State, rested_on};
+use retention_core::policy::{Action, Policy, State, rested_on};
 use retention_core::reason::Reason;
 use retention_core::record::Kind;
 use retention_core::time::Timestamp;
@@ -93,13 +93,20 @@ impl Plan {
         as_of: Timestamp,
         policy: &Arc<Policy>,
     ) -> Result<(Frozen, Vec<ReviewId>), StageError> {
-        let (candidates, population, past, log_position) = self.store.view(|views| {
+        let (candidates, restricted, population, past, log_position) = self.store.view(|views| {
             let due = views.due.policy(&policy.id);
-            let candidates: Vec<EntityId> =
-                due.map(|due| due.due_by(as_of).iter().map(EntityId).collect()).unwrap_or_default();
-            (candidates, due.map_or(0, |due| due.population()), past_of(views, plan, policy), views.position)
+            let mut candidates = due.map(|due| due.due_by(as_of)).unwrap_or_default();
+            let restricted = match policy.action {
+                // What is done already costs a run nothing.
+                Action::Restrict => views.small.restrictions.take_ended(&mut candidates),
+                Action::Purge { .. } | Action::Review { .. } | Action::Redact { .. } => 0,
+            };
+            let population = due.map_or(0, |due| due.population());
+            (candidates, restricted, population, past_of(views, plan, policy), views.position)
         });
+        let candidates: Vec<EntityId> = candidates.iter().map(EntityId).collect();
         let mut assembly = Assembly::begin(Question { plan, purpose, as_of, log_position });
+        assembly.keep(Reason::USE_ENDED, restricted);
         let mut reviews = BTreeSet::new();
         let looks: Vec<&[EntityId]> = candidates.chunks(CANDIDATES_PER_LOOK).collect();
         let judge = |look: &&[EntityId]| {
@@ -118,7 +125,7 @@ impl Plan {
                         assembly.add(subject.entity, subject.row.mailbox, subject.row.version, &decision);
                         reviews.extend(rested_on(policy, &decision, &subject.standing.reviews));
                     }
-                    None => assembly.keep(&Reason::Gone),
+                    None => assembly.keep(Reason::Gone.code(), 1),
                 }
             }
             Ok::<(), StageError>(())
@@ -155,7 +162,7 @@ impl Plan {
             let decisions = self.store.decide_all_asked(id, &subjects, as_of)?;
             for (subject, decision) in subjects.iter().zip(decisions) {
                 let Some(decision) = decision else {
-                    assembly.keep(&Reason::Gone);
+                    assembly.keep(Reason::Gone.code(), 1);
                     continue;
                 };
                 assembly.add(subject.entity, subject.row.mailbox, subject.row.version, &decision);

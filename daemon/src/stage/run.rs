@@ -35,6 +35,7 @@ mod made;
 mod message;
 pub mod migrate;
 mod redact;
+mod restrict;
 pub mod trust;
 
 /// The stage.

@@ -34,7 +34,7 @@ impl Subject {
         let row = views.entities.row(entity)?;
         let standing = Standing {
             holds: views.holds_of(entity),
-            restriction: restriction(views, entity),
+            restriction: restriction(views, entity, row.version),
             excepted: views.small.subjects.excepting(entity),
             reviews: views.small.reviews.of(entity, row.version),
             place: match row.state {
@@ -56,10 +56,15 @@ impl Subject {
     }
 }
 
-/// Says whether the use of an entity is restricted.
+/// Says whether the use of an entity in this version is restricted, or was.
 #[must_use]
-pub fn restriction(views: &Views, entity: EntityId) -> Restriction {
-    if views.small.restrictions.covers(entity) { Restriction::Restricted } else { Restriction::None }
+pub fn restriction(views: &Views, entity: EntityId, version: Position) -> Restriction {
+    let all = &views.small.restrictions;
+    if all.keeps(entity) {
+        return Restriction::Restricted;
+    }
+    let by_policy = all.by_policy(entity).map(Restriction::ByPolicy);
+    by_policy.or_else(|| all.lifted(entity, version).map(Restriction::Lifted)).unwrap_or(Restriction::None)
 }
 
 /// Where the log says which policies are active.

@@ -4,6 +4,7 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
+use retention_core::policy::Action;
 use retention_core::view::Views;
 
 use crate::store::Store;
@@ -14,7 +15,9 @@ type Labelled = Family<Vec<(&'static str, String)>, Gauge>;
 #[must_use]
 pub(super) fn text(store: &Store, policy_problems: u64, now: retention_core::time::Timestamp) -> String {
     let mut registry = Registry::with_prefix("retentiond");
-    store.view(|views| register(&mut registry, views, now));
+    let policies = store.policies();
+    let restricts = |id: &str| policies.get(id).is_some_and(|policy| policy.action == Action::Restrict);
+    store.view(|views| register(&mut registry, views, &restricts, now));
     single(&mut registry, "read_only", "1 when nothing can be written", i64::from(store.read_only_reason().is_some()));
     single(&mut registry, "written_out_position", "Up to where sled is", signed(store.written_out().0));
     single(&mut registry, "policy_problems", "Problems of the policies on disk", signed(policy_problems));
@@ -26,7 +29,12 @@ pub(super) fn text(store: &Store, policy_problems: u64, now: retention_core::tim
     }
 }
 
-fn register(registry: &mut Registry, views: &Views, now: retention_core::time::Timestamp) {
+fn register(
+    registry: &mut Registry,
+    views: &Views,
+    restricts: &dyn Fn(&str) -> bool,
+    now: retention_core::time::Timestamp,
+) {
     single(registry, "position", "The last position of the log", signed(views.position.0));
     single(registry, "entities_purged", "Entities that were purged", signed(views.entities.purged_count()));
     single(registry, "unjudged_entities", "Entities that wait to be judged", signed(views.due.unjudged().len()));
@@ -39,7 +47,11 @@ fn register(registry: &mut Registry, views: &Views, now: retention_core::time::T
     let scope = family(registry, "in_scope", "Entities in scope, by policy");
     for (policy, column) in views.due.policies() {
         let labels = vec![("policy", policy.to_owned())];
-        due.get_or_create(&labels).set(signed(column.due_by(now).len()));
+        let mut waiting = column.due_by(now);
+        if restricts(policy) {
+            views.small.restrictions.take_ended(&mut waiting);
+        }
+        due.get_or_create(&labels).set(signed(waiting.len()));
         scope.get_or_create(&labels).set(signed(column.population()));
     }
     let runs = family(registry, "runs", "Runs by state");

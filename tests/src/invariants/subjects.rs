@@ -10,6 +10,8 @@ use retention_core::id::{EntityId, Position, RequestId, RestrictionId};
 #[derive(Default)]
 pub(super) struct Subjects {
     restrictions: BTreeMap<RestrictionId, Vec<EntityId>>,
+    /// What ended the use of an entity under a policy.
+    ended: BTreeMap<EntityId, RestrictionId>,
     requests: BTreeMap<RequestId, RequestSeen>,
 }
 
@@ -28,7 +30,13 @@ impl Subjects {
             Event::RestrictionPlaced(body) => {
                 self.restrictions.insert(RestrictionId(position), body.entities.clone());
             }
-            Event::RestrictionLifted(body) => drop(self.restrictions.remove(&body.restriction)),
+            Event::RestrictionLifted(body) => {
+                let is_freed = |entity: &EntityId| body.entities.is_empty() || body.entities.contains(entity);
+                if let Some(restricted) = self.restrictions.get_mut(&body.restriction) {
+                    restricted.retain(|entity| !is_freed(entity));
+                }
+                self.ended.retain(|entity, restriction| *restriction != body.restriction || !is_freed(entity));
+            }
             Event::SubjectRequested(_) => drop(self.requests.insert(RequestId(position), RequestSeen::default())),
             Event::SubjectIdentified(body) => {
                 let seen = self.requests.entry(body.request).or_default();
@@ -53,6 +61,11 @@ impl Subjects {
             }
             _ => {}
         }
+    }
+
+    /// Returns whether the use of an entity had not ended before.
+    pub(super) fn end_use(&mut self, restriction: RestrictionId, entity: EntityId) -> bool {
+        self.ended.insert(entity, restriction).is_none()
     }
 
     /// Whoever said which records an erasure is about asked for its plan, and may not accept it.

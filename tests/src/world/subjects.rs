@@ -83,9 +83,10 @@ impl World {
         self.person(OFFICER, Position::NONE, event, Condition::None).map(RestrictionId)
     }
 
-    /// Lifts a restriction.
-    pub fn lift(&mut self, restriction: RestrictionId) {
-        let event = Event::RestrictionLifted(RestrictionLifted { restriction, reason: MARKER.to_owned() });
+    /// Lifts a restriction, for some entities or, when none are named, for all.
+    pub fn lift(&mut self, restriction: RestrictionId, entities: &[EntityId]) {
+        let (entities, reason) = (entities.to_vec(), MARKER.to_owned());
+        let event = Event::RestrictionLifted(RestrictionLifted { restriction, entities, reason });
         self.person(OFFICER, restriction.0, event, Condition::RestrictionInForce(restriction));
     }
 

@@ -160,6 +160,18 @@ pub struct PlaceRestriction {
     pub reason: String,
 }
 
+/// Lifts a restriction, whole or for some entities.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LiftRestriction {
+    /// For which entities alone; none: for all of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub entities: Vec<EntityId>,
+    /// Why.
+    #[serde(default)]
+    pub reason: String,
+}
+
 /// Which restrictions are wanted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -191,4 +203,5 @@ pub struct RestrictionQuery {
 
 hide_free_text!(
     SoughtSubject AskForSubject IdentifySubject ExceptErasure PackageSubject HandOver CompleteRequest PlaceRestriction
+    LiftRestriction
 );

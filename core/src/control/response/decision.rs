@@ -218,6 +218,9 @@ pub struct RunRow {
     pub items: u64,
     /// Entities purged so far.
     pub purged: u64,
+    /// Entities whose use has ended so far, which are kept.
+    #[serde(default)]
+    pub restricted: u64,
     /// Entities left alone so far.
     pub skipped: u64,
     /// Its sagas, in order. A list leaves them out.

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use crate::control::EntityState;
 use crate::event::change::IntakeEnd;
-use crate::id::{Digest, EntityId, HoldId, Position, RunId};
+use crate::id::{Digest, EntityId, HoldId, Position, RestrictionId, RunId};
 use crate::reason::Reason;
 use crate::record::{Kind, Relation, Visibility};
 use crate::time::Timestamp;
@@ -131,6 +131,9 @@ pub struct Explanation {
     pub policies: Vec<PolicyVerdict>,
     /// The holds that cover it.
     pub holds: Vec<HoldId>,
+    /// The restrictions by which it is not shown.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub restrictions: Vec<RestrictionId>,
     /// What persons decided of it, the newest decision under each policy; of its items only this one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reviews: Vec<ReviewRow>,
@@ -157,6 +160,10 @@ impl Explanation {
             lines.push("No policy that is enforced or simulated is about it.".to_owned());
         }
         lines.extend(self.policies.iter().map(PolicyVerdict::sentence));
+        if !self.restrictions.is_empty() {
+            let names: Vec<String> = self.restrictions.iter().map(ToString::to_string).collect();
+            lines.push(format!("It is not shown: its use is restricted by {}.", names.join(", ")));
+        }
         match self.next_run_at {
             Some(at) => lines.push(format!("The next scheduled run of these policies is at {at}.")),
             None => lines.push("No run of these policies is scheduled.".to_owned()),
@@ -181,6 +188,10 @@ fn sentence(reason: &Reason) -> String {
         Reason::NothingToRedact => "it holds nothing that the policy takes out".to_owned(),
         Reason::CannotRedact { field } => {
             format!("{field} cannot be taken out: it names the record, or a text cannot stand in its place")
+        }
+        Reason::UseEnded { restriction } => format!("its use has ended under a policy ({restriction})"),
+        Reason::BackInUse { restriction } => {
+            format!("a person lifted restriction {restriction} for it, and it was not changed since")
         }
         Reason::Suspended => "the period is suspended while `suspend_while` matches".to_owned(),
         Reason::KeptByPolicy { policy, until } => format!("the min_keep of policy {policy} protects it until {until}"),

@@ -183,13 +183,17 @@ impl std::fmt::Debug for ExceptionRow {
 pub struct RestrictionRow {
     /// Its name.
     pub restriction: RestrictionId,
-    /// On which ground.
-    pub ground: RestrictionGround,
+    /// On which ground of GDPR Art. 18 a person placed it.
+    pub ground: Option<RestrictionGround>,
+    /// The policy under which a run placed it.
+    pub policy: Option<String>,
     /// The request that it answers.
     pub request: Option<RequestId>,
-    /// The entities.
+    /// How many entities it restricts, or did.
+    pub count: u64,
+    /// The entities; of one under a policy they stand in its event alone.
     pub entities: Vec<EntityId>,
-    /// Why.
+    /// Why a person placed it.
     pub reason: String,
     /// Who placed it.
     pub placed_by: ActorName,

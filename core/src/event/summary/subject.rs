@@ -11,7 +11,15 @@ pub(super) fn facts_of(event: &Event) -> Facts {
             let facts = b.request.into_iter().fold(facts, |facts, request| facts.with("request", request));
             facts.naming("reason", &b.reason)
         }
-        Event::RestrictionLifted(b) => fact("restriction", b.restriction).naming("reason", &b.reason),
+        Event::EntitiesRestricted(b) => fact("entities", b.entities.len())
+            .with("saga", b.saga)
+            .with("policy", &b.policy)
+            .with("version", b.policy_digest.short()),
+        Event::RestrictionLifted(b) => {
+            let facts = fact("restriction", b.restriction);
+            let facts = if b.entities.is_empty() { facts } else { facts.with("entities", b.entities.len()) };
+            facts.naming("reason", &b.reason)
+        }
         Event::SubjectRequested(b) => {
             let facts = fact("kind", b.kind.name());
             let facts = b.ground.into_iter().fold(facts, |facts, ground| facts.with("ground", ground.name()));

@@ -105,6 +105,9 @@ fn part(page: &mut String, saga: SagaId, disposed: &Disposed) {
             disposed.redacted.to_string(),
         ));
     }
+    if disposed.restricted > 0 {
+        rows.push(("Kept, and not shown any more", disposed.restricted.to_string()));
+    }
     if disposed.expunged > 0 {
         rows.push(("Messages removed from the server", disposed.expunged.to_string()));
         let residue: Vec<&str> = disposed.residue.iter().map(|residue| said(*residue)).collect();

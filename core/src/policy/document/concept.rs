@@ -64,7 +64,9 @@ fn matrix(page: &mut Markdown, classes: &BTreeMap<&str, Vec<&Policy>>) {
     page.heading(2, "Standard periods and starts");
     let mut starts: Vec<String> = Vec::new();
     let mut rows: BTreeMap<(Timestamp, String), BTreeMap<String, Vec<String>>> = BTreeMap::new();
-    for rule in classes.values().flatten().flat_map(|policy| rules(policy)) {
+    // The end of use is not the end.
+    let disposing = classes.values().flatten().filter(|policy| policy.action != Action::Restrict);
+    for rule in disposing.flat_map(|policy| rules(policy)) {
         let start = start_kind(rule.start, rule.align);
         // Periods are ordered by when they end after 1970, and shown once for each way of writing them.
         let ends_at = rule.period.due_at(Timestamp(0), Align::None, &Zone::utc());
@@ -112,7 +114,10 @@ fn entries(policy: &Policy) -> [(&'static str, String); 17] {
         ("days are counted in", policy.retention.zone.to_string()),
         ("disposition", disposition(policy)),
         ("quarantine", none(quarantine(policy))),
-        ("how long exports are kept", TO_FILL_IN.to_owned()),
+        (
+            "how long exports are kept",
+            if policy.action == Action::Restrict { "nothing is exported".to_owned() } else { TO_FILL_IN.to_owned() },
+        ),
         ("schedule", schedule(policy)),
         ("approval", approval(policy.approval)),
         ("lock", lock(policy).to_owned()),
@@ -127,6 +132,7 @@ fn disposition(policy: &Policy) -> String {
             "a person decides item by item; of what is to go: export ({}), verified by reading back; then purge",
             formats(&policy.export)
         ),
+        Action::Restrict => "the use ends: it is kept, and not shown any more".to_owned(),
         Action::Redact { fields, .. } => {
             let out = fields.iter().filter(|(_, treatment)| **treatment != Treatment::Kept).map(|(field, _)| field);
             let out = out.collect::<Vec<_>>().join(", ");

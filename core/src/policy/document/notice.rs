@@ -3,7 +3,7 @@
 use super::words::{counted, day_of, kinds, one_of, quarantine};
 use super::write::{Csv, Markdown, escaped};
 use super::{TO_FILL_IN, by_class, is_in_force, said};
-use crate::policy::{Audience, OnMissingStart, Policy, PolicySet};
+use crate::policy::{Action, Audience, OnMissingStart, Policy, PolicySet};
 use crate::reason::StartKind;
 use crate::time::{Period, Zone};
 
@@ -34,7 +34,10 @@ fn paragraphs(page: &mut Markdown, policy: &Policy) {
     page.heading(3, if policy.title.trim().is_empty() { said(&policy.data_class) } else { &policy.title });
     let parts = [
         ("What this is about", about(policy)),
-        ("How long we keep it", how_long(policy)),
+        (
+            if policy.action == Action::Restrict { "How long we use it" } else { "How long we keep it" },
+            how_long(policy),
+        ),
         ("Why", basis(policy)),
         ("What happens then", afterwards(policy)),
     ];
@@ -102,12 +105,20 @@ fn basis(policy: &Policy) -> String {
 }
 
 fn afterwards(policy: &Policy) -> String {
+    let end = match &policy.action {
+        Action::Restrict => {
+            return "We keep your data and do not use it any more. Another rule says when we delete it.".to_owned();
+        }
+        Action::Redact { .. } => format!("take a part of your data out for good, and keep the rest: {TO_FILL_IN}"),
+        Action::Review { .. } => "delete for good what somebody has decided to delete".to_owned(),
+        Action::Purge { .. } => "delete your data for good".to_owned(),
+    };
     let copy = format!("We write a copy and check it. How long we keep the copy: {TO_FILL_IN}.");
     match quarantine(policy) {
-        Some(length) => format!(
-            "{copy} Then we hide your data for {length}, in case of a mistake, and after that we delete it for good."
-        ),
-        None => format!("{copy} Then we delete your data for good."),
+        Some(length) => {
+            format!("{copy} Then we hide your data for {length}, in case of a mistake, and after that we {end}.")
+        }
+        None => format!("{copy} Then we {end}."),
     }
 }
 

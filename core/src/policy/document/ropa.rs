@@ -3,7 +3,7 @@
 use super::words::{approval, elapsed, formats, kinds, number, quarantine, state};
 use super::write::{Csv, Markdown};
 use super::{TO_FILL_IN, rule, said};
-use crate::policy::{Access, Policy, PolicySet, Ticket};
+use crate::policy::{Access, Action, Policy, PolicySet, Ticket};
 
 /// One entry: where the law asks for it, what it is called, the column of the CSV, and what it says.
 struct Entry {
@@ -118,10 +118,13 @@ fn access_measures(access: &Access) -> Vec<String> {
 
 fn disposal_measures(policy: &Policy) -> Vec<String> {
     let about = kinds(policy);
-    let mut measures = vec![
-        format!("what is stored of {about} is sealed under keys that are destroyed by the purge"),
-        format!("no purge without an export ({}) that was counted, hashed and read back", formats(&policy.export)),
-    ];
+    let mut measures = match policy.action {
+        Action::Restrict => vec![format!("what is stored of {about} is sealed under keys of its own")],
+        Action::Purge { .. } | Action::Review { .. } | Action::Redact { .. } => vec![
+            format!("what is stored of {about} is sealed under keys that are destroyed by the purge"),
+            format!("no purge without an export ({}) that was counted, hashed and read back", formats(&policy.export)),
+        ],
+    };
     if let Some(length) = quarantine(policy) {
         measures.push(format!("a quarantine of {length}"));
     }

@@ -96,9 +96,15 @@ pub(super) fn time_limits(policy: &Policy) -> String {
     if matches!(policy.action, Action::Review { .. }) {
         sentences.push("then only what a person has decided to dispose of".to_owned());
     }
-    sentences.push(match quarantine(policy) {
-        Some(length) => format!("then hidden for {length}, in which it can be restored, and purged"),
-        None => "then purged without a quarantine".to_owned(),
+    let end = match &policy.action {
+        Action::Restrict => None,
+        Action::Redact { .. } => Some("without some of its fields, which are purged"),
+        Action::Purge { .. } | Action::Review { .. } => Some("purged"),
+    };
+    sentences.push(match (end, quarantine(policy)) {
+        (None, _) => "then kept, and not shown any more; nothing is purged by this policy".to_owned(),
+        (Some(end), Some(length)) => format!("then hidden for {length}, in which it can be restored, and {end}"),
+        (Some(end), None) => format!("then {end} without a quarantine"),
     });
     sentences.join("; ")
 }

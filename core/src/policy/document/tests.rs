@@ -51,6 +51,44 @@ fn the_documents_are_kept_as_they_are_made() {
     }
 }
 
+/// What is only hidden, or goes in part, or goes when a person says so, is not said to be deleted.
+#[test]
+fn what_happens_at_the_end_is_said_for_every_action() {
+    let purge = "kind = \"purge\"\nquarantine = \"P0D\"";
+    let said = |action: &str, minimum: &str| {
+        let text = FILES[0].1.replace(purge, action).replace("min_keep = \"P3Y\"\n", minimum);
+        ALL.map(|document| document.of(&set(&[("deals-moving", &text)]), DocumentForm::Markdown))
+    };
+    for (action, texts) in [
+        (
+            "kind = \"restrict\"",
+            [
+                "nothing is purged by this policy",
+                "the use ends: it is kept",
+                "We keep your data and do not use it any more",
+            ],
+        ),
+        (
+            "kind = \"redact\"\nquarantine = \"P0D\"\nfields = { notes = \"remove\" }",
+            ["without some of its fields", "then redact: notes are taken out", "take a part of your data out for good"],
+        ),
+        (
+            "kind = \"review\"\nquarantine = \"P0D\"",
+            ["only what a person has decided", "a person decides item by item", "what somebody has decided to delete"],
+        ),
+    ] {
+        for (document, text) in said(action, "").iter().zip(texts) {
+            assert!(document.contains(text), "{action}: {text}\n{document}");
+            assert!(
+                !document.contains("delete your data for good") && !document.contains("delete it for good"),
+                "{document}"
+            );
+        }
+    }
+    let [_, concept, _] = said("kind = \"restrict\"", "");
+    assert!(concept.contains("No policy disposes of anything") && concept.contains("nothing is exported"), "{concept}");
+}
+
 #[test]
 fn the_order_of_the_files_changes_nothing_and_a_changed_policy_changes_the_digest() {
     let turned: Vec<_> = FILES.into_iter().rev().collect();

@@ -101,7 +101,7 @@ pub(crate) async fn show(
         .await?;
     let (entity, links, holds, restrictions): (EntityRow, Vec<LinkRow>, _, _) = seen;
     if let Some(restriction) = restrictions.first() {
-        let message = format!("the use of {id} is restricted by {restriction} (GDPR Art. 18): it is not shown");
+        let message = format!("the use of {id} is restricted by {restriction}: it is not shown");
         return Err(ApiError::saying(ErrorCode::WrongState, message).hint(format!(
             "retentionctl explain {id} says what becomes of it; retentionctl restriction list says why"
         )));

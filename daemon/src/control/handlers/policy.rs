@@ -60,7 +60,11 @@ async fn facts(control: &Shared, due_by: Option<Timestamp>) -> Result<Vec<(Polic
 fn join(facts: PolicyFacts, views: &Views, now: Timestamp) -> Option<(PolicyRow, Option<ScheduleRow>)> {
     let version = views.small.policies.policies.iter().find(|version| version.id == facts.policy)?;
     let counted = views.due.policy(&facts.policy);
-    let due = counted.map_or(0, |due| due.due_by(now).len());
+    let mut due = counted.map(|due| due.due_by(now)).unwrap_or_default();
+    if facts.restricts {
+        views.small.restrictions.take_ended(&mut due);
+    }
+    let due = due.len();
     let schedule =
         facts.schedule.map(|row| ScheduleRow { due, last_at: views.small.schedules.last(&facts.policy), ..row });
     let row = PolicyRow {
@@ -106,8 +110,9 @@ pub(crate) async fn coverage(
 ) -> Result<Response, ApiError> {
     let works = Arc::clone(&control.works);
     let policies = blocking(move || Ok(works.policies())).await?;
-    let in_force = policies.into_iter().filter(PolicyFacts::is_enforced).map(|facts| facts.policy);
-    let enforced: Arc<[String]> = in_force.collect();
+    // What only ends the use of something never disposes of it.
+    let in_force = policies.into_iter().filter(|facts| facts.is_enforced() && !facts.restricts);
+    let enforced: Arc<[String]> = in_force.map(|facts| facts.policy).collect();
     let (mut coverage, mut next) = (Coverage::default(), Some(0));
     while let Some(from) = next {
         let enforced = Arc::clone(&enforced);

@@ -1,4 +1,4 @@
-//! Restrictions of use (GDPR Art. 18).
+//! Restrictions of use: by persons (GDPR Art. 18), and under policies.
 
 use std::sync::Arc;
 
@@ -6,12 +6,13 @@ use axum::Json;
 use axum::extract::{Extension, State};
 use axum::response::Response;
 use retention_core::control::{
-    Accepted, ActorName, Because, ENTITIES_PER_REQUEST_MAX, ErrorCode, PlaceRestriction, RestrictionQuery,
+    Accepted, ActorName, ENTITIES_PER_REQUEST_MAX, ErrorCode, LiftRestriction, PlaceRestriction, RestrictionQuery,
     RestrictionRow, RestrictionsWanted,
 };
 use retention_core::event::Event;
 use retention_core::event::restriction::{RestrictionLifted, RestrictionPlaced};
 use retention_core::id::{EntityId, RestrictionId, in_order};
+use retention_core::view::restrictions::{Cause, Restricting};
 use retention_core::view::{Condition, EntityState, Views};
 
 use super::super::answer::{Batch, Wanted, list as answer_list};
@@ -74,12 +75,12 @@ pub(crate) async fn list(
             let is_wanted = |lifted: bool| lifted == (show == RestrictionsWanted::Lifted);
             let all = views.small.restrictions.all();
             let found = all.filter(|(id, one)| id.0.0 > from && is_wanted(one.lifted_at.is_some()));
-            Batch::cut(found.map(|(id, one)| (id.0.0, (id, one.lifted_at))), limit)
+            Batch::cut(found.map(|(id, one)| (id.0.0, (id, one.clone()))), limit)
         };
         let found = log::look(&log, collect).ok_or_else(|| ApiError::of(ErrorCode::Internal))?;
         let mut rows = Vec::new();
-        for (id, lifted_at) in found.rows {
-            rows.extend(row(&log, id)?.map(|row| RestrictionRow { lifted_at, ..row }));
+        for (id, restricting) in found.rows {
+            rows.extend(row(&log, id, restricting)?);
         }
         Ok(Batch { rows, next: found.next })
     })
@@ -87,34 +88,73 @@ pub(crate) async fn list(
 }
 
 /// Reasons are free text: they are in the sealed event alone.
-fn row(log: &Arc<dyn Log>, id: RestrictionId) -> Result<Option<RestrictionRow>, ApiError> {
+fn row(log: &Arc<dyn Log>, id: RestrictionId, restricting: Restricting) -> Result<Option<RestrictionRow>, ApiError> {
     let Some(recorded) = log.event(id.0)? else { return Ok(None) };
-    let Some(Event::RestrictionPlaced(body)) = recorded.event() else { return Ok(None) };
-    Ok(Some(RestrictionRow {
-        restriction: id,
-        ground: body.ground,
-        request: body.request,
-        entities: body.entities.clone(),
-        reason: body.reason.clone(),
-        placed_by: ActorName(recorded.envelope.actor),
-        placed_at: recorded.envelope.recorded_at,
-        lifted_at: None,
-    }))
+    let Restricting { placed_at, entities, cause, lifted_at } = restricting;
+    let placed_by = ActorName(recorded.envelope.actor);
+    let count = |entities: &[EntityId]| entities.len() as u64;
+    Ok(match (recorded.event(), cause) {
+        (Some(Event::RestrictionPlaced(body)), Cause::Person(ground, request)) => {
+            // What it restricted stands in the event: what was lifted one by one is not in the view any more.
+            let entities = if lifted_at.is_some() { body.entities.clone() } else { entities };
+            let (count, reason) = (count(&entities), body.reason.clone());
+            let (ground, policy) = (Some(ground), None);
+            Some(RestrictionRow {
+                restriction: id,
+                ground,
+                policy,
+                request,
+                count,
+                entities,
+                reason,
+                placed_by,
+                placed_at,
+                lifted_at,
+            })
+        }
+        (Some(Event::EntitiesRestricted(body)), Cause::Policy(policy, _)) => Some(RestrictionRow {
+            restriction: id,
+            ground: None,
+            policy: Some(policy),
+            request: None,
+            count: if lifted_at.is_some() { count(&body.entities) } else { count(&entities) },
+            entities: Vec::new(),
+            reason: String::new(),
+            placed_by,
+            placed_at,
+            lifted_at,
+        }),
+        _ => None,
+    })
 }
 
 pub(crate) async fn lift(
     State(control): State<Shared>,
     Extension(caller): Extension<Caller>,
     Argument(id): Argument<RestrictionId>,
-    Body(because): Body<Because>,
+    Body(wanted): Body<LiftRestriction>,
 ) -> Result<Json<Accepted>, ApiError> {
-    let reason = check_reason(because.reason)?;
+    let reason = check_reason(wanted.reason)?;
+    let entities = in_order(wanted.entities);
+    if entities.len() > ENTITIES_PER_REQUEST_MAX {
+        let message = format!("at most {ENTITIES_PER_REQUEST_MAX} entities are named at once; nothing was lifted");
+        return Err(ApiError::saying(ErrorCode::TooLarge, message));
+    }
+    let named = entities.clone();
     control
-        .see(move |views| match views.small.restrictions.get(id) {
-            Some(_) => Ok(()),
-            None => Err(not_found("restriction in force", id).hint("retentionctl restriction list")),
+        .see(move |views| {
+            let missing = || not_found("restriction in force", id).hint("retentionctl restriction list");
+            let restricting = views.small.restrictions.get(id).ok_or_else(missing)?;
+            match named.iter().find(|entity| restricting.entities.binary_search(entity).is_err()) {
+                None => Ok(()),
+                Some(other) => Err(ApiError::saying(
+                    ErrorCode::WrongState,
+                    format!("{id} does not restrict {other}; nothing was lifted"),
+                )
+                .hint(format!("retentionctl explain {other} says what does"))),
+            }
         })
         .await?;
-    let event = Event::RestrictionLifted(RestrictionLifted { restriction: id, reason });
+    let event = Event::RestrictionLifted(RestrictionLifted { restriction: id, entities, reason });
     control.request_if(&caller, About::Position(id.0), event, Condition::RestrictionInForce(id)).await.map(Json)
 }

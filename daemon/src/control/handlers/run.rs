@@ -79,6 +79,7 @@ fn detail(views: &Views, id: RunId) -> Result<RunRow, ApiError> {
 
 fn row(views: &Views, id: RunId, run: &Run) -> RunRow {
     let plan = views.small.plans.get(run.plan);
+    let sagas = run.sagas.iter().filter_map(|saga| views.small.runs.saga(*saga));
     RunRow {
         run: id,
         plan: run.plan,
@@ -90,6 +91,7 @@ fn row(views: &Views, id: RunId, run: &Run) -> RunRow {
         ended_at: run.ended_at,
         items: run.items,
         purged: run.purged,
+        restricted: sagas.map(Saga::restricted).sum(),
         skipped: run.skipped,
         sagas: Vec::new(),
     }
@@ -107,7 +109,11 @@ fn saga_row(id: SagaId, saga: &Saga) -> SagaRow {
     SagaRow {
         saga: id,
         // An ended saga has handed its items back.
-        items: if saga.end.is_some() { saga.purged + skipped } else { saga.started.items.len() as u64 },
+        items: if saga.end.is_some() {
+            saga.purged + saga.restricted() + skipped
+        } else {
+            saga.started.items.len() as u64
+        },
         done: last_first.iter().copied().find(|step| saga.receipt(*step).is_some()),
         step: under_way,
         end: saga.end,
@@ -166,7 +172,7 @@ impl Watched {
                 }
                 Phase::Progress => {
                     let row = self.last.as_ref()?;
-                    let (done, total) = (row.purged + row.skipped, Some(row.items));
+                    let (done, total) = (row.purged + row.restricted + row.skipped, Some(row.items));
                     self.phase = if is_final(row.state) { Phase::End } else { Phase::Wait };
                     return Some((Line::Progress(Progress { unit: "items".to_owned(), done, total }), self));
                 }

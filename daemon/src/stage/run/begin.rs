@@ -7,7 +7,7 @@ use retention_core::id::{EntityId, PlanId, RequestId, RunId, SagaId};
 use retention_core::plan;
 use retention_core::policy::{Action, Standing};
 use retention_core::record::Kind;
-use retention_core::saga::{EXPORT_PURGE_VERSION, EXPORT_REDACT_VERSION, MESSAGE_PURGE_VERSION};
+use retention_core::saga::{EXPORT_PURGE_VERSION, EXPORT_REDACT_VERSION, MESSAGE_PURGE_VERSION, RESTRICT_VERSION};
 use retention_core::time::Timestamp;
 use retention_core::view::index::Key;
 use retention_core::view::{Condition, EntityState, RunState, Views};
@@ -55,9 +55,9 @@ impl Run {
         let (mailbox, count) = self.store.view(|views| {
             let mailbox_of = |item: &PlanItem| views.entities.row(item.entity).and_then(|row| row.mailbox);
             let mailbox = items.first().and_then(|(_, item)| mailbox_of(item));
-            let script_of = |item: &PlanItem| script_in(views, Some(item.entity));
-            let script = items.first().map(|(_, item)| script_of(item));
-            let is_same = |item: &PlanItem| mailbox_of(item) == mailbox && Some(script_of(item)) == script;
+            let kind_of = |item: &PlanItem| is_message(views, Some(item.entity));
+            let kind = items.first().map(|(_, item)| kind_of(item));
+            let is_same = |item: &PlanItem| mailbox_of(item) == mailbox && Some(kind_of(item)) == kind;
             (mailbox, items.iter().take_while(|(_, item)| is_same(item)).count())
         });
         let mut saga_items: Vec<SagaItem> = items
@@ -78,12 +78,15 @@ impl Run {
         });
         // If the policy was edited since, the first step of the saga refuses.
         let action = policy.and_then(|policy| self.store.policy_of_plans(&policy)).map(|policy| policy.action.clone());
-        if let Some(Action::Redact { .. }) = action {
-            return (ScriptKind::ExportRedact, EXPORT_REDACT_VERSION);
-        }
-        match self.store.view(|views| script_in(views, first)) {
-            ScriptKind::MessagePurge => (ScriptKind::MessagePurge, MESSAGE_PURGE_VERSION),
-            ScriptKind::ExportPurge | ScriptKind::ExportRedact => (ScriptKind::ExportPurge, EXPORT_PURGE_VERSION),
+        match action {
+            Some(Action::Redact { .. }) => (ScriptKind::ExportRedact, EXPORT_REDACT_VERSION),
+            Some(Action::Restrict) => (ScriptKind::Restrict, RESTRICT_VERSION),
+            Some(Action::Purge { .. } | Action::Review { .. }) | None => {
+                match self.store.view(|views| is_message(views, first)) {
+                    true => (ScriptKind::MessagePurge, MESSAGE_PURGE_VERSION),
+                    false => (ScriptKind::ExportPurge, EXPORT_PURGE_VERSION),
+                }
+            }
         }
     }
 
@@ -159,12 +162,9 @@ impl Run {
     }
 }
 
-fn script_in(views: &Views, entity: Option<EntityId>) -> ScriptKind {
+fn is_message(views: &Views, entity: Option<EntityId>) -> bool {
     let row = entity.and_then(|entity| views.entities.row(entity));
-    match row.and_then(|row| views.small.layouts.get(row.layout)).map(|layout| layout.kind) {
-        Some(Kind::Message) => ScriptKind::MessagePurge,
-        _ => ScriptKind::ExportPurge,
-    }
+    row.and_then(|row| views.small.layouts.get(row.layout)).is_some_and(|layout| layout.kind == Kind::Message)
 }
 
 /// What a saga's items were judged by when they were planned.

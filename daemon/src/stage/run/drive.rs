@@ -33,7 +33,7 @@ impl Run {
             return Ok(answer);
         }
         match next {
-            Next::Start { step: step @ (ScriptStep::Purge | ScriptStep::Redact), attempt } => {
+            Next::Start { step: step @ (ScriptStep::Purge | ScriptStep::Redact | ScriptStep::Restrict), attempt } => {
                 self.start_pivot(id, &saga, step, attempt)?;
             }
             Next::Start { step: ScriptStep::Expunge, attempt } => return self.start_expunge(id, &saga, attempt),
@@ -58,7 +58,7 @@ impl Run {
         let is_running = Condition::RunIn(saga.started.run, vec![RunState::Running]);
         let condition = match step {
             _ if saga.is_past_pivot() => Condition::None,
-            // What is restricted is not even copied.
+            // What a person restricted is not even copied.
             ScriptStep::Export => {
                 let entities = saga.open_items().map(|item| item.entity).collect();
                 Condition::All(vec![is_running, Condition::NotRestricted(entities)])
@@ -85,8 +85,13 @@ impl Run {
         if !drifted.is_empty() {
             return self.skip(id, drifted);
         }
-        // What was approved is done as it was approved, or not at all.
-        if !self.begin_redaction(id, saga)? {
+        // What was approved is done as it was approved, or not at all. An export has looked before.
+        let is_as_approved = match saga.started.script {
+            ScriptKind::ExportRedact => self.begin_redaction(id, saga)?,
+            ScriptKind::Restrict => self.approved(saga).is_some(),
+            ScriptKind::ExportPurge | ScriptKind::MessagePurge => true,
+        };
+        if !is_as_approved {
             return self.skip(id, open.iter().map(|item| (item.entity, SkipReason::NotDue)).collect());
         }
         // By what clock was that judged? If it jumped since, the condition now says so.
@@ -111,6 +116,8 @@ impl Run {
     /// Applies the effect of a step whose intent is recorded, and records how it ended.
     fn apply(&mut self, id: SagaId, saga: &Saga, step: ScriptStep, attempt: u32) -> Result<(), StageError> {
         let outcome = match (step, saga.started.script) {
+            // The script has no other step.
+            (ScriptStep::Restrict, _) | (_, ScriptKind::Restrict) => self.restrict(id, saga)?,
             (ScriptStep::Export, ScriptKind::ExportPurge | ScriptKind::ExportRedact) => self.export(id, saga)?,
             (ScriptStep::Export, ScriptKind::MessagePurge) => self.export_messages(id, saga)?,
             (ScriptStep::VerifyExport, _) => self.verify_export(id, saga)?,
@@ -160,6 +167,7 @@ impl Run {
             | ScriptStep::Quarantine
             | ScriptStep::Purge
             | ScriptStep::Redact
+            | ScriptStep::Restrict
             | ScriptStep::VerifyAbsence
             | ScriptStep::DestroyKeys => self.apply(id, saga, step, attempt),
             ScriptStep::Expunge => {
@@ -221,6 +229,7 @@ impl Run {
             // Past the pivot nothing is undone; the state machine does not ask for it.
             ScriptStep::Purge
             | ScriptStep::Redact
+            | ScriptStep::Restrict
             | ScriptStep::VerifyAbsence
             | ScriptStep::Expunge
             | ScriptStep::DestroyKeys => {

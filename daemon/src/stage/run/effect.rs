@@ -80,12 +80,17 @@ impl Run {
     /// Returns the plan and the policy it was approved under; `None` if another version of the policy is active now:
     /// what was approved is done as it was approved, or not at all.
     pub(super) fn approved(&self, saga: &Saga) -> Option<(PlanFrozen, Arc<Policy>)> {
-        let frozen = self.store.view(|views| {
-            let run = views.small.runs.run(saga.started.run)?;
-            views.small.plans.get(run.plan)?.frozen.clone()
-        })?;
+        let frozen = self.plan_of(saga)?;
         let policy = self.store.policy_of_plans(&frozen.policy)?;
         (policy.digest() == frozen.policy_digest).then_some((frozen, policy))
+    }
+
+    /// Returns the plan that a saga is a part of, as it was approved.
+    pub(super) fn plan_of(&self, saga: &Saga) -> Option<PlanFrozen> {
+        self.store.view(|views| {
+            let run = views.small.runs.run(saga.started.run)?;
+            views.small.plans.get(run.plan)?.frozen.clone()
+        })
     }
 
     pub(super) fn bundle_spec(&self, id: SagaId, saga: &Saga) -> Result<Option<BundleSpec>, StageError> {

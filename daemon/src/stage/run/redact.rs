@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use retention_core::event::change::EntityChanged;
 use retention_core::event::redaction::{EntitySucceeded, RedactionBegan};
-use retention_core::event::saga::{Receipt, SagaItem, ScriptKind, SkipReason};
+use retention_core::event::saga::{Receipt, SagaItem, SkipReason};
 use retention_core::event::{Actor, Draft, Event};
 use retention_core::id::{EntityId, SagaId};
 use retention_core::policy::Action;
@@ -35,9 +35,7 @@ impl Run {
     /// Records what the saga takes out, as it was approved, once. Returns whether that is in the log: if the policy was edited
     /// since, nothing is.
     pub(super) fn begin_redaction(&self, id: SagaId, saga: &Saga) -> Result<bool, StageError> {
-        if saga.started.script != ScriptKind::ExportRedact
-            || self.store.view(|views| views.small.redactions.map_of(id).is_some())
-        {
+        if self.store.view(|views| views.small.redactions.map_of(id).is_some()) {
             return Ok(true);
         }
         let Some((frozen, policy)) = self.approved(saga) else { return Ok(false) };
