@@ -287,12 +287,46 @@ pub struct Limits {
     pub keep_at_least: u64,
     /// By how many percent the scope may have shrunk since the last run.
     pub population_drop_percent: u64,
+    /// How fast items are taken up; `None`: as fast as it goes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate: Option<Rate>,
+}
+
+/// How many items a run takes up in which time, so that it does not keep a server from its work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Rate {
+    /// The items; at least one.
+    pub items: u32,
+    /// In so many milliseconds; at least one.
+    pub per_ms: u32,
+}
+
+impl Rate {
+    /// Returns how many items are taken up together: as many as belong to a minute, and at least one.
+    #[must_use]
+    pub fn together(self) -> usize {
+        let in_a_minute = u64::from(self.items) * 60_000 / u64::from(self.per_ms.max(1));
+        usize::try_from(in_a_minute.max(1)).unwrap_or(usize::MAX)
+    }
+
+    /// Returns when the next items may be taken up, after so many were at an instant.
+    #[must_use]
+    pub fn next_at(self, taken_at: Timestamp, taken: u64) -> Timestamp {
+        let wait_us = u128::from(taken) * u128::from(self.per_ms) * 1_000 / u128::from(self.items.max(1));
+        Timestamp(taken_at.0.saturating_add(i64::try_from(wait_us).unwrap_or(i64::MAX)))
+    }
 }
 
 impl Limits {
     /// What holds when a file says nothing.
-    pub const STANDARD: Self =
-        Self { max_items: 1_000, max_percent: 5, min_population: 20, keep_at_least: 0, population_drop_percent: 30 };
+    pub const STANDARD: Self = Self {
+        max_items: 1_000,
+        max_percent: 5,
+        min_population: 20,
+        keep_at_least: 0,
+        population_drop_percent: 30,
+        rate: None,
+    };
 }
 
 /// What a run writes, and verifies by count, SHA-256 and reading back, before it purges.

@@ -319,6 +319,8 @@ struct Limits {
     /// By how many percent the scope may have shrunk since the last run.
     #[schemars(range(max = 100))]
     population_drop_percent: Option<u32>,
+    /// How fast items are taken up, such as `20/s`, `100/min` or `5000/h`; as fast as it goes when nothing is said.
+    rate: Option<String>,
     /// Only this.
     on_exceed: Option<OnExceed>,
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use retention_core::event::Event;
+use retention_core::event::{Event, Recorded};
 use retention_core::time::Timestamp;
 use retention_core::view::{EntityState, RunState};
 use retention_tests::world::{Stage, Stepped, World, policy};
@@ -69,6 +69,39 @@ fn a_run_that_used_up_its_time_ends_what_it_began_and_leaves_the_rest() {
     assert_eq!(world.state_of(first), EntityState::Purged, "{}", world.story());
     assert_eq!(world.state_of(second), EntityState::Visible);
     assert_eq!(world.run_state(run), RunState::Cancelled);
+}
+
+#[test]
+fn a_run_takes_up_items_no_faster_than_its_rate_also_after_a_restart() {
+    let mut world = World::new("P0D");
+    world.write_policy("contacts", &with("contacts", "max_items = 100", "max_items = 100\nrate = \"60/h\""));
+    let due = ["a", "b", "c"].map(|id| world.add(id, "2020-01-01"));
+    world.settle();
+    let (_, run) = world.approved_run("contacts");
+    let began = |world: &World| -> Vec<(Timestamp, usize)> {
+        let log = world.log();
+        let saga = |recorded: &Recorded| match recorded.event() {
+            Some(Event::SagaStarted(body)) => Some((recorded.envelope.recorded_at, body.items.len())),
+            _ => None,
+        };
+        log.iter().filter_map(saga).collect()
+    };
+    let start = world.clock.now();
+    let minute = |n: i64| Timestamp(start.0 + n * 60_000_000);
+    let mut next = world.settle();
+    assert_eq!((began(&world), next), (vec![(start, 1)], Some(minute(1))), "{}", world.story());
+    world.reopen();
+    next = world.settle();
+    assert_eq!((began(&world).len(), next), (1, Some(minute(1))));
+    world.clock.pass_until(minute(1));
+    next = world.settle();
+    assert_eq!((began(&world).len(), next), (2, Some(minute(2))));
+    // What was not taken up meanwhile is not made up for.
+    world.clock.pass_until(minute(10));
+    world.settle();
+    assert_eq!(began(&world), [(start, 1), (minute(1), 1), (minute(10), 1)]);
+    assert_eq!(world.run_state(run), RunState::Completed, "{}", world.story());
+    assert_eq!(due.map(|entity| world.state_of(entity)), [EntityState::Purged; 3]);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use super::filter::{Comparison, Leaf, Side, Test, TextTest};
 use super::{
     Access, AccessRight, Action, Approval, ApproverRole, Audience, CsvProfile, ExportFormat, Filter, Lock, OnMissed,
-    OnMissingStart, Policy, Scope, State, Ticket, Timing, Trigger, start_name,
+    OnMissingStart, Policy, Rate, Scope, State, Ticket, Timing, Trigger, start_name,
 };
 use crate::record::redact::Treatment;
 use crate::time::Align;
@@ -39,6 +39,9 @@ fn disposal(form: &mut String, policy: &Policy) {
     line(form, "limits.min_population", limits.min_population);
     line(form, "limits.keep_at_least", limits.keep_at_least);
     line(form, "limits.population_drop_percent", limits.population_drop_percent);
+    if let Some(Rate { items, per_ms }) = limits.rate {
+        line(form, "limits.rate", format!("{items}/{per_ms}ms"));
+    }
     for format in &policy.export.formats {
         let name = match format {
             ExportFormat::Jsonl => "jsonl",

@@ -10,7 +10,7 @@ use super::error::{PolicyProblem, suggestion};
 use super::syntax::{Reader, Table, Value};
 use super::{
     Action, Approval, ApproverRole, Audience, CsvProfile, Example, Export, ExportFormat, Limits, Lock, OnMissed,
-    OnMissingStart, Policy, PolicyError, Retention, Scope, State, Timing, Trigger,
+    OnMissingStart, Policy, PolicyError, Rate, Retention, Scope, State, Timing, Trigger,
 };
 use crate::id::Digest;
 use crate::reason::StartKind;
@@ -41,6 +41,8 @@ const ID_MAX: usize = 64;
 /// Any number of items that a limit can name.
 const ITEMS: Range<u64> = 0..1_000_000_000;
 const PERCENT: Range<u64> = 0..101;
+/// How many items a rate may name.
+const RATE: Range<u32> = 1..1_000_001;
 
 /// Checks one file.
 pub(super) fn policy(stem: &str, text: &str) -> Result<Policy, Vec<PolicyError>> {
@@ -417,8 +419,13 @@ fn limits<'t>(r: &mut Reader<'t>, mut table: Table<'t>) -> Option<Limits> {
                    leave it out";
         r.unsupported(&value.span(), "concurrency", why);
     }
-    table.finish(r, &["rate"]);
+    let rate = match table.get("rate") {
+        Some(value) => Some(rate(r, value)?),
+        None => None,
+    };
+    table.finish(r, &[]);
     Some(Limits {
+        rate,
         max_items: max_items?,
         max_percent: max_percent?,
         min_population: min_population?,
@@ -565,6 +572,30 @@ fn action<'t>(r: &mut Reader<'t>, mut table: Table<'t>, kinds: Option<&BTreeSet<
             None
         }
     }
+}
+
+/// Reads `20/s`, `100/min` or `5000/h`.
+fn rate<'t>(r: &mut Reader<'t>, value: &'t Value<'t>) -> Option<Rate> {
+    let text = r.text("rate", value)?;
+    let per_ms = |unit: &str| match unit {
+        "s" => Some(1_000),
+        "min" => Some(60_000),
+        "h" => Some(3_600_000),
+        _ => None,
+    };
+    let rate = text.split_once('/').and_then(|(items, unit)| {
+        let items = items.parse().ok().filter(|items| RATE.contains(items))?;
+        Some(Rate { items, per_ms: per_ms(unit)? })
+    });
+    if rate.is_none() {
+        let problem = format!(
+            "must be items in a time, such as \"20/s\", \"100/min\" or \"5000/h\", with {} to {} items",
+            RATE.start,
+            RATE.end - 1
+        );
+        r.bad_value(&value.span(), "rate", problem);
+    }
+    rate
 }
 
 const STANDARD_APPROVAL: Approval =

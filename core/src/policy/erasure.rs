@@ -59,6 +59,7 @@ impl Policy {
                 min_population: 0,
                 keep_at_least: 0,
                 population_drop_percent: 100,
+                rate: None,
             },
             export: Export {
                 formats: BTreeSet::from([ExportFormat::Jsonl, ExportFormat::Csv, ExportFormat::Eml]),

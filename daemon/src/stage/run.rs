@@ -222,6 +222,25 @@ impl Run {
         started_at.is_some_and(|at| now.0.saturating_sub(at.0) >= max_us)
     }
 
+    /// Returns when the rate of its policy lets a run take up more: told by the log, so that a restart makes nothing faster.
+    fn waits_for_rate(&self, run: RunId) -> Result<Option<Timestamp>, StageError> {
+        let last = self.store.view(|views| {
+            let last = views.small.runs.run(run)?.sagas.last().copied()?;
+            Some((last, policy_of(views, run)?.to_owned()))
+        });
+        let Some((last, policy)) = last else { return Ok(None) };
+        let Some(rate) = self.store.policy_of_plans(&policy).and_then(|policy| policy.limits.rate) else {
+            return Ok(None);
+        };
+        let recorded = self.store.read(last.0)?;
+        Ok(recorded.as_ref().and_then(|recorded| match recorded.event() {
+            Some(Event::SagaStarted(body)) => {
+                Some(rate.next_at(recorded.envelope.recorded_at, body.items.len() as u64))
+            }
+            _ => None,
+        }))
+    }
+
     /// Drives the run's sagas, begins the next one, or ends the run.
     fn go_on(&mut self, run: RunId, wish: Wish, now: Timestamp) -> Result<Step, StageError> {
         let (sagas, taken, items) = self
@@ -252,7 +271,10 @@ impl Run {
         }
         let is_cut = wish == Wish::GoOn && taken < items && self.is_over_time(run, now);
         if wish == Wish::GoOn && taken < items && !is_cut {
-            return self.begin_saga(run, taken);
+            return match self.waits_for_rate(run)?.filter(|at| now < *at) {
+                None => self.begin_saga(run, taken),
+                Some(at) => Ok(Step::IdleUntil(wake.map_or(at, |wake| wake.min(at)))),
+            };
         }
         if sagas.is_empty() && wish != Wish::Pause {
             return self.end(run, if is_cut { Wish::Cancel } else { wish });

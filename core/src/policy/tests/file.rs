@@ -66,6 +66,27 @@ fn all_errors_of_all_files_come_at_once() {
 }
 
 #[test]
+fn a_rate_is_items_in_a_time() {
+    let of = |rate: &str| ("[action]", format!("[limits]\nrate = {rate}\n\n[action]"));
+    for bad in ["\"0/s\"", "\"20 per s\"", "\"20/d\"", "\"1000001/s\"", "\"/s\"", "20"] {
+        let (from, to) = of(bad);
+        let found = errors(&[(from, &to)]);
+        assert!(found.starts_with("p.toml:2") && found.contains("rate"), "{found}");
+    }
+    for (good, together, after_120) in
+        [("\"20/s\"", 1_200, 6_000), ("\"100/min\"", 100, 72_000), ("\"30/h\"", 1, 14_400_000)]
+    {
+        let (from, to) = of(good);
+        let policy = one(&[(from, &to)]);
+        let rate = policy.limits.rate.unwrap();
+        assert_eq!((rate.together(), rate.next_at(Timestamp(0), 120)), (together, Timestamp(after_120 * 1_000)));
+        assert_ne!(policy.digest(), one(&[]).digest());
+    }
+    let most = Rate { items: 1, per_ms: u32::MAX };
+    assert_eq!(most.next_at(Timestamp(i64::MAX), u64::MAX), Timestamp(i64::MAX));
+}
+
+#[test]
 fn parts_of_the_later_language_are_refused_by_name() {
     for (old, new, what) in [
         ("[action]", "[notify]\nbefore = [\"P1D\"]\n[action]", "notify"),
@@ -73,7 +94,6 @@ fn parts_of_the_later_language_are_refused_by_name() {
         ("start = ", "activity_events = []\nstart = ", "activity_events"),
         ("\"purge\"", "\"anonymise\"", "anonymise"),
         ("schema = 1", "schema = 2", "schema"),
-        ("[action]", "[limits]\nrate = \"10/s\"\n[action]", "rate"),
         ("[action]", "[limits]\nconcurrency = 2\n[action]", "concurrency"),
         (WHERE, "where = { field = \"created\", op = \"older_than\", value = \"P1Y\" }", "older_than"),
     ] {

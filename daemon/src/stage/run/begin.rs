@@ -1,11 +1,13 @@
 //! Beginning a saga: which items it takes, and which of them are left alone because something changed.
 
+use std::sync::Arc;
+
 use retention_core::event::decision::{ITEMS_PER_CHUNK, PlanItem};
 use retention_core::event::saga::{ITEMS_PER_SAGA, ItemsSkipped, SagaItem, SagaStarted, ScriptKind, SkipReason};
 use retention_core::event::{Event, EventType};
 use retention_core::id::{EntityId, PlanId, RequestId, RunId, SagaId};
 use retention_core::plan;
-use retention_core::policy::{Action, Standing};
+use retention_core::policy::{Action, Policy, Rate, Standing};
 use retention_core::record::Kind;
 use retention_core::saga::{EXPORT_PURGE_VERSION, EXPORT_REDACT_VERSION, MESSAGE_PURGE_VERSION, RESTRICT_VERSION};
 use retention_core::time::Timestamp;
@@ -52,6 +54,7 @@ impl Run {
     /// Returns what the next saga takes: the next items of one mailbox, ascending by entity.
     fn upcoming(&self, plan: PlanId, taken: u64) -> Result<(Option<EntityId>, Vec<SagaItem>), StageError> {
         let items = self.next_items(plan, taken)?;
+        let together = self.policy_of(plan).and_then(|policy| policy.limits.rate).map_or(usize::MAX, Rate::together);
         let (mailbox, count) = self.store.view(|views| {
             let mailbox_of = |item: &PlanItem| views.entities.row(item.entity).and_then(|row| row.mailbox);
             let mailbox = items.first().and_then(|(_, item)| mailbox_of(item));
@@ -62,7 +65,7 @@ impl Run {
         });
         let mut saga_items: Vec<SagaItem> = items
             .into_iter()
-            .take(count)
+            .take(count.min(together))
             .map(|(number, item)| SagaItem { item: number, entity: item.entity, version: item.version })
             .collect();
         saga_items.sort_unstable_by_key(|item| item.entity);
@@ -72,13 +75,8 @@ impl Run {
     /// A saga is about one kind of thing: messages, or anything else. Policies about messages are about nothing else, and
     /// the plan of an erasure is about everything.
     fn script_of(&self, plan: PlanId, first: Option<EntityId>) -> (ScriptKind, u16) {
-        let policy = self.store.view(|views| {
-            let plan = views.small.plans.get(plan).filter(|plan| plan.erases.is_none())?;
-            plan.frozen.as_ref().map(|frozen| frozen.policy.clone())
-        });
         // If the policy was edited since, the first step of the saga refuses.
-        let action = policy.and_then(|policy| self.store.policy_of_plans(&policy)).map(|policy| policy.action.clone());
-        match action {
+        match self.policy_of(plan).map(|policy| policy.action.clone()) {
             Some(Action::Redact { .. }) => (ScriptKind::ExportRedact, EXPORT_REDACT_VERSION),
             Some(Action::Restrict) => (ScriptKind::Restrict, RESTRICT_VERSION),
             Some(Action::Purge { .. } | Action::Review { .. }) | None => {
@@ -88,6 +86,15 @@ impl Run {
                 }
             }
         }
+    }
+
+    /// Returns the policy that a plan is for, as it is now; `None` for an erasure, and for one that is not active any more.
+    fn policy_of(&self, plan: PlanId) -> Option<Arc<Policy>> {
+        let policy = self.store.view(|views| {
+            let plan = views.small.plans.get(plan).filter(|plan| plan.erases.is_none())?;
+            plan.frozen.as_ref().map(|frozen| frozen.policy.clone())
+        });
+        self.store.policy_of_plans(&policy?)
     }
 
     fn next_items(&self, plan: PlanId, taken: u64) -> Result<Vec<(u32, PlanItem)>, StageError> {
