@@ -23,6 +23,9 @@ pub mod notify;
 // Places outside that hold signed checkpoints.
 pub mod publish;
 
+// The logs of other programs, which are told of each event.
+pub mod forward;
+
 // Files and directories that somebody dropped.
 pub mod drop;
 

@@ -4,6 +4,7 @@ mod asked;
 mod backups;
 mod batches;
 mod decided;
+mod following;
 mod offline;
 mod people_ask;
 mod proofs;

@@ -245,6 +245,8 @@ operations! {
     CertificateEntity Get "/v1/certificates/entities/{entity}" Auditor One;
     /// Lists events.
     AuditQuery Get "/v1/events" Auditor List;
+    /// Streams events, the oldest first, and those that are recorded later as they come.
+    AuditFollow Get "/v1/events/follow" Auditor Stream;
     /// Copies the log and its keys to the places that the configuration names.
     BackupMake Post "/v1/backups" Admin Stream;
     /// Lists the backups, the newest first.

@@ -229,6 +229,13 @@ pub enum Attention {
         /// What it said.
         message: String,
     },
+    /// The log of another program was not told of the newest events.
+    ForwardingBehind {
+        /// Its name in the configuration.
+        log: String,
+        /// What it said.
+        message: String,
+    },
     /// The ledger of erasures does not have all that was destroyed.
     LedgerBehind {
         /// What happened and what to do.

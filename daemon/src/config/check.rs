@@ -18,6 +18,7 @@ use super::{
 };
 use crate::diagnostics::Redacted;
 
+mod forward;
 mod notify;
 mod server;
 
@@ -83,6 +84,7 @@ impl Check<'_> {
         };
         let backup = file.backup.map(|backup| self.backup(backup));
         let publish: Vec<_> = file.audit.publish.into_iter().map(|place| self.published(place)).collect();
+        let forward = self.forwards(file.audit.forward);
         let notify = self.channels(file.notify);
         let diagnostics = self.diagnostics(file.diagnostics);
         self.unique_names(&sources, &spans, servers.as_deref().unwrap_or_default());
@@ -100,6 +102,7 @@ impl Check<'_> {
                 None => None,
             },
             publish: publish.into_iter().collect::<Option<_>>()?,
+            forward: forward?,
             notify: notify?,
             diagnostics,
             metrics: file.metrics.serve.unwrap_or(Metrics::Socket),

@@ -20,6 +20,7 @@ pub(crate) mod backup;
 pub(crate) mod clock;
 pub(crate) mod entity;
 pub(crate) mod evidence;
+pub(crate) mod follow;
 pub(crate) mod grant;
 pub(crate) mod hold;
 pub(crate) mod incident;

@@ -227,6 +227,9 @@ pub trait Works: Send + Sync + 'static {
     /// Returns the places outside that do not have the newest checkpoint: what each is called, and why.
     fn publishing_behind(&self) -> Vec<(String, String)>;
 
+    /// Returns the logs of other programs that were not told of the newest events: what each is called, and why.
+    fn forwarding_behind(&self) -> Vec<(String, String)>;
+
     /// Sends a test through a channel of notices.
     ///
     /// # Errors

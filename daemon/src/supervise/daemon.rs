@@ -379,6 +379,9 @@ impl Life<'_> {
         for mut publish in evidence.publish {
             workers.push(start("publish", Wakes::OnTheLog, &hints.none, Box::new(move || publish.step()))?);
         }
+        for mut forward in evidence.forward {
+            workers.push(start("forward", Wakes::OnTheLog, &hints.none, Box::new(move || forward.step()))?);
+        }
         if let Some(mut ledger) = evidence.ledger {
             workers.push(start("ledger", Wakes::OnTheLog, &hints.none, Box::new(move || ledger.step()))?);
         }
@@ -445,6 +448,7 @@ impl Life<'_> {
             works,
             clock: Arc::clone(clock),
             started_at: clock.now(),
+            stopped: stopped.clone(),
         };
         let listener = tokio::net::UnixListener::from_std(self.socket.listener()?)?;
         let config = Arc::clone(&self.config);

@@ -7,6 +7,7 @@ use parking_lot::{Mutex, RwLock};
 use super::backups::Backups;
 use super::certificates::Certificates;
 use super::daemon::OPENING_EXTENSION;
+use super::forwards::forwards;
 use super::notifier::Notifier;
 use super::publications::publications;
 use super::signing_key;
@@ -14,6 +15,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::halt::Halt;
 use crate::stage::attest::{Attest, TreeHealth};
+use crate::stage::forward::{Forward, ForwardHealth};
 use crate::stage::ledger::Ledger;
 use crate::stage::publish::{Publish, PublishHealth};
 use crate::store::Store;
@@ -29,6 +31,7 @@ pub(super) struct Evidence {
 pub(super) struct EvidenceStages {
     pub(super) attest: Option<Attest>,
     pub(super) publish: Vec<Publish>,
+    pub(super) forward: Vec<Forward>,
     pub(super) ledger: Option<Ledger>,
 }
 
@@ -40,6 +43,8 @@ pub(super) struct EvidenceTold {
     pub(super) tree_health: TreeHealth,
     /// Which places outside do not have the newest checkpoint: one for each place.
     pub(super) publish_health: Vec<PublishHealth>,
+    /// Which logs of other programs were not told of the newest events: one for each log.
+    pub(super) forward_health: Vec<ForwardHealth>,
     /// What writes certificates.
     pub(super) certificates: Option<Certificates>,
     /// What makes backups.
@@ -58,6 +63,7 @@ impl Evidence {
             .zip(tree.iter().cycle())
             .map(|(place, tree)| Publish::new(Arc::clone(store), Arc::clone(clock), Arc::clone(tree), place))
             .collect();
+        let forward = forwards(&config.read().forward, store, clock);
         let erasures = config.read().backup.as_ref().and_then(|backup| backup.erasures.clone());
         let ledger = erasures.map(|path| Ledger::new(Arc::clone(store), Arc::clone(clock), path));
         let backups = Backups {
@@ -68,10 +74,11 @@ impl Evidence {
             ledger: ledger.as_ref().map(Ledger::health),
             under_way: Mutex::default(),
         };
+        let forward_health = forward.iter().map(Forward::health).collect();
         let publish_health = publish.iter().map(Publish::health).collect();
         Self {
-            stages: EvidenceStages { attest, publish, ledger },
-            told: EvidenceTold { tree, tree_health, publish_health, certificates, backups },
+            stages: EvidenceStages { attest, publish, forward, ledger },
+            told: EvidenceTold { tree, tree_health, publish_health, forward_health, certificates, backups },
         }
     }
 }

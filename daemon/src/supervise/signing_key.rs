@@ -29,6 +29,11 @@ pub(super) enum SigningKeyError {
     NoRandomness,
 }
 
+/// Returns the name of the log of a store: that of its keys and of its checkpoints.
+pub(super) fn origin(store: [u8; 16]) -> String {
+    format!("retentiond/{}", hex::encode(store.get(..8).unwrap_or_default()))
+}
+
 /// Reads the signing key of a store, and makes one when there is none.
 pub(super) fn read_or_make(state_dir: &Path, store: [u8; 16]) -> Result<Zeroizing<String>, SigningKeyError> {
     let path = state_dir.join("tree/signing.key");
@@ -40,8 +45,7 @@ pub(super) fn read_or_make(state_dir: &Path, store: [u8; 16]) -> Result<Zeroizin
         Err(PrivateFileError::Absent) => {
             let mut seed = Zeroizing::new([0; 32]);
             SystemRandom::new().fill(&mut *seed).map_err(|_| SigningKeyError::NoRandomness)?;
-            let name = hex::encode(store.get(..8).unwrap_or_default());
-            let (signer, _) = keys_of(&seed, &format!("retentiond/{name}"))?;
+            let (signer, _) = keys_of(&seed, &origin(store))?;
             let line = Zeroizing::new(format!("{}\n", *signer));
             durable_file::create_new(&path, line.as_bytes(), "signing key")?;
             tracing::info!("a key that signs checkpoints was made: tree/signing.key; back it up apart from the data");

@@ -251,6 +251,10 @@ impl Works for DaemonWorks {
         self.evidence.publish_health.iter().filter_map(|health| health.lock().clone()).collect()
     }
 
+    fn forwarding_behind(&self) -> Vec<(String, String)> {
+        self.evidence.forward_health.iter().filter_map(|health| health.lock().clone()).collect()
+    }
+
     fn test_channel(&self, channel: &str) -> Result<NoticeTested, ErrorBody> {
         self.channels.test(&self.config.read().notify.clone(), channel, self.clock.now())
     }
