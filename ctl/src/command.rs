@@ -25,6 +25,7 @@ mod files;
 mod grant;
 mod hold;
 mod intake;
+mod key;
 mod mailbox;
 mod manual;
 mod notice;
@@ -67,6 +68,7 @@ pub(crate) fn execute(args: Args) -> Result<ExitCode, Failure> {
         Noun::Audit(command) => audit::execute(&mut context, command),
         Noun::Certificate(command) => certificate::execute(&mut context, command),
         Noun::Backup(command) => backup::execute(&mut context, command),
+        Noun::Key(command) => key::execute(&mut context, command),
         Noun::Store(command) => store::execute(&mut context, command),
         Noun::Schedule(command) => schedule::execute(&mut context, command),
         Noun::Batch(command) => batch::execute(&mut context, *command),

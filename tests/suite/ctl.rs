@@ -5,6 +5,7 @@ mod backups;
 mod batches;
 mod decided;
 mod following;
+mod keys;
 mod offline;
 mod people_ask;
 mod proofs;

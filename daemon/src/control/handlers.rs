@@ -25,6 +25,7 @@ pub(crate) mod grant;
 pub(crate) mod hold;
 pub(crate) mod incident;
 pub(crate) mod intake;
+pub(crate) mod key;
 pub(crate) mod mailbox;
 pub(crate) mod migration;
 pub(crate) mod notice;

@@ -16,6 +16,7 @@ use retention_core::event::change::{EntityChanged, LayoutRecorded};
 use retention_core::event::decision::{PlanFrozen, PlanPurpose, PolicySetActivated, PolicyVersion, RunStarted};
 use retention_core::event::erasure::KeyDestroyed;
 use retention_core::event::grant::GrantRequested;
+use retention_core::event::key::StoreKeys;
 use retention_core::event::subject::SubjectRequested;
 use retention_core::event::{Actor, Draft, Event};
 use retention_core::id::{Digest, EntityId, LayoutId, PlanId, Position, RequestId, RunId, SagaId};
@@ -78,6 +79,12 @@ impl Works for Idle {
     fn compact_store(&self, _: Sink<'_>) -> Result<(), ErrorBody> {
         Err(ErrorBody::of(ErrorCode::Internal))
     }
+
+    fn count_keys(&self) -> Result<retention_core::control::KeySlots, ErrorBody> {
+        Ok(retention_core::control::KeySlots::default())
+    }
+
+    fn take_up_rotation(&self, _: StoreKeys) {}
 
     fn register_mailboxes(&self, _: u32, _: AddMailboxes) -> Result<Vec<EntityId>, ErrorBody> {
         Err(ErrorBody::of(ErrorCode::Internal))
@@ -602,3 +609,4 @@ async fn the_server_answers_on_its_socket_and_stops_when_told() {
 
 mod follow;
 mod judgement;
+mod keys;

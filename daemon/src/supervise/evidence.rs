@@ -13,6 +13,7 @@ use super::publications::publications;
 use super::signing_key;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::flush::OpenGate;
 use crate::halt::Halt;
 use crate::stage::attest::{Attest, TreeHealth};
 use crate::stage::forward::{Forward, ForwardHealth};
@@ -90,8 +91,7 @@ fn open_tree(store: &Arc<Store>, clock: &Arc<dyn Clock>) -> (Option<(Attest, Cer
     let is_signed = store.view(|views| !views.small.signing_keys.is_empty());
     let tree = if is_signed { Tree::reopen(store.dir()) } else { Tree::open(store.dir()) };
     let opened = tree.map_err(|error| error.to_string()).and_then(|tree| {
-        let name = store.view(|views| views.small.store);
-        let signer = signing_key::read_or_make(store.dir(), name).map_err(|error| error.to_string())?;
+        let signer = signing_key::current(store, &OpenGate).map_err(|error| error.to_string())?;
         let tree = Arc::new(tree);
         let attest = Attest::new(Arc::clone(store), Arc::clone(clock), Arc::clone(&tree), signer.clone());
         let certificates = Certificates { store: Arc::clone(store), clock: Arc::clone(clock), tree, signer };
