@@ -14,6 +14,9 @@ pub mod rejection;
 // Programs of the operator.
 pub mod program;
 
+// Requests to web servers.
+mod web;
+
 // What a server's certificate is checked by.
 pub mod authorities;
 

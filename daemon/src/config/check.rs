@@ -277,16 +277,26 @@ impl Check<'_> {
     fn published(&mut self, written: Spanned<file::Published>) -> Option<PublishTo> {
         let span = written.span();
         let place = written.into_inner();
-        match (place.file, place.command, place.journal) {
-            (Some(file), None, None) if !file.is_empty() => Some(PublishTo::File(self.absolute(&file))),
-            (None, Some(mut command), None) if command.first().is_some_and(|program| program.starts_with('/')) => {
+        let ca_file = place.ca_file.filter(|file| !file.is_empty()).map(|file| self.absolute(&file));
+        if ca_file.is_some() && place.url.is_none() {
+            return self.refuse(span, "`ca_file` belongs to a place with a `url`");
+        }
+        match (place.file, place.command, place.journal, place.url) {
+            (None, None, None, Some(url)) if server::is_protected_url(&url) => {
+                Some(PublishTo::Web(Redacted(url), ca_file))
+            }
+            (None, None, None, Some(_)) => {
+                self.refuse(span, "a place has a URL with https://, or http:// on this machine itself")
+            }
+            (Some(file), None, None, None) if !file.is_empty() => Some(PublishTo::File(self.absolute(&file))),
+            (None, Some(mut command), None, None) if command.first().is_some_and(|program| program.starts_with('/')) => {
                 let program = command.remove(0);
                 Some(PublishTo::Command(program, command))
             }
-            (None, None, Some(true)) => Some(PublishTo::Journal),
+            (None, None, Some(true), None) => Some(PublishTo::Journal),
             _ => self.refuse(
                 span,
-                "a place is exactly one of { file = \"…\" }, { command = [\"/…\", …] } with an absolute path, or { journal = true }",
+                "a place is exactly one of { file = \"…\" }, { command = [\"/…\", …] } with an absolute path, { url = \"https://…\" }, or { journal = true }",
             ),
         }
     }

@@ -110,6 +110,8 @@ pub(super) struct Audit {
 pub(super) struct Published {
     pub(super) file: Option<String>,
     pub(super) command: Option<Vec<String>>,
+    pub(super) url: Option<String>,
+    pub(super) ca_file: Option<String>,
     pub(super) journal: Option<bool>,
 }
 

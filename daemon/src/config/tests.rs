@@ -348,13 +348,14 @@ fn backups_have_two_places_apart_and_copies_of_keys_end() {
 #[test]
 fn a_place_for_checkpoints_is_exactly_one_thing() {
     let places = |list: &str| with(&format!("[audit]\npublish = [{list}]\n"));
-    let config = parse(&places("{ file = \"told\" }, { command = [\"/bin/x\", \"y\"] }, { journal = true }")).unwrap();
+    let config = parse(&places("{ file = \"told\" }, { command = [\"/bin/x\", \"y\"] }, { journal = true }, { url = \"https://x.example/a\", ca_file = \"ca.pem\" }")).unwrap();
     assert_eq!(
         config.publish,
         [
             PublishTo::File("/nowhere/etc/told".into()),
             PublishTo::Command("/bin/x".to_owned(), vec!["y".to_owned()]),
             PublishTo::Journal,
+            PublishTo::Web(Redacted("https://x.example/a".to_owned()), Some("/nowhere/etc/ca.pem".into())),
         ]
     );
     for wrong in
@@ -362,6 +363,9 @@ fn a_place_for_checkpoints_is_exactly_one_thing() {
     {
         is_refused(&places(wrong), "a place is exactly one of");
     }
+    is_refused(&places("{ url = \"http://x.example/a\" }"), "a URL with https://");
+    is_refused(&places("{ file = \"a\", url = \"https://x.example/a\" }"), "a place is exactly one of");
+    is_refused(&places("{ file = \"a\", ca_file = \"ca.pem\" }"), "`ca_file` belongs to");
 }
 
 #[test]
