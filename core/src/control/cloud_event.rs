@@ -10,9 +10,9 @@ const TYPE_PREFIX: &str = "org.retentiond.event.";
 
 /// Returns a row of the event log as a CloudEvent; `None` when it is no such row.
 ///
-/// `origin` names the log, as its checkpoints do. `source` and `id` together name an event for ever, as section 3.1 asks for. The time is
-/// that of the recording, for every event of the log: section 3.1 wants one source to be consistent in it. The row itself is carried as it
-/// is, with what a newer daemon added.
+/// `origin` names the log, as its checkpoints do. `source` and `id` together name an event for ever, as the specification asks for. The time
+/// is that of the recording, for every event of the log: a source has to be consistent in it. The row itself is carried as it is,
+/// with what a newer daemon added.
 #[must_use]
 pub fn cloud_event(origin: &str, row: &Value) -> Option<Value> {
     let mut event = Map::new();
@@ -77,7 +77,7 @@ mod tests {
         assert!(event.get("subject").is_none());
         let attributes = event.as_object().unwrap().iter().filter(|(name, _)| *name != "data");
         for (name, value) in attributes {
-            // Section 3: lower-case letters and digits; no attribute is empty.
+            // "Naming conventions": lower-case letters and digits. No attribute of ours may be empty.
             assert!(name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()), "{name}");
             assert!(value.as_str().is_some_and(|text| !text.is_empty()), "{name}");
         }

@@ -262,7 +262,7 @@ operations! {
     /// Takes what was erased off the disk: the daemon stops its work for it, and goes on.
     StoreCompact Post "/v1/store/compact" Admin Stream;
     /// Says when the keys of the store were changed, and how many data keys are live and destroyed; no key is told.
-    KeyStatus Get "/v1/keys" Admin One;
+    KeyStatus Get "/v1/keys" Auditor One;
     /// Asks for new wrapping keys, or for a new key that signs checkpoints: the daemon stops its work for it, and goes on.
     KeyRotate Post "/v1/keys/rotate" Admin One;
     /// Says when each schedule fires next.

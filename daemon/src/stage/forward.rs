@@ -111,7 +111,9 @@ impl Forward {
         let end = Position(newest.0.min(told.0.saturating_add(EVENTS_PER_STEP)));
         let mut failed = None;
         for position in (told.next().0..=end.0).map(Position) {
-            self.store.halt().check()?;
+            if self.store.halt().is_asked() {
+                break;
+            }
             let Some(envelope) = self.store.envelope(position)? else { break };
             if let Err(why) = self.log.tell(&envelope) {
                 failed = Some(why);
@@ -119,6 +121,7 @@ impl Forward {
             }
             self.told = Some(position);
         }
+        self.store.halt().check()?;
         if let Err(error) = self.save(now, failed.is_some()) {
             failed.get_or_insert(error.to_string());
         }
@@ -168,6 +171,15 @@ impl Forward {
 
     fn path(&self) -> PathBuf {
         self.store.dir().join("forward").join(&self.name)
+    }
+}
+
+impl Drop for Forward {
+    /// After a stop in good order nothing is told again.
+    fn drop(&mut self) {
+        if let Err(error) = self.save(self.save_at, true) {
+            tracing::warn!(%error, log = self.name, "some events are told again at the next start");
+        }
     }
 }
 

@@ -84,7 +84,7 @@ fn new_wrapping_keys_leave_everything_readable_also_after_a_kill() {
     let slots = || fs::read(site.path("state/keys/slots.0000")).expect("the slots");
     let (shown, before) = (show(), slots());
     let first = settled(&site, &daemon, "wrapping");
-    let _asked = site.ctl(&["key", "rotate", "--wrapping", "--reason", "a leaver had access"]).ends(0);
+    let _asked = site.ctl(&["key", "rotate", "--wrapping", "--reason", "yearly"]).ends(0);
     let status = settled(&site, &daemon, "wrapping");
     assert_ne!(status["wrapping"]["rotated_at"], first["wrapping"]["rotated_at"]);
     assert_eq!(status["slots"]["damaged"], 0);

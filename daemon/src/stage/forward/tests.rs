@@ -105,9 +105,14 @@ fn a_new_log_begins_where_it_should_and_goes_on_after_a_restart() {
     drive(&mut forward);
     assert_eq!(world.told(), [before + 1, last]);
     // A crash before it was written down: what was told since is told again, and nothing is left out.
+    assert_eq!(drive(&mut forward), Step::IdleUntil(forward.save_at), "it is written down a moment later");
     let saved: u64 = fs::read_to_string(world.file()).unwrap().trim_end().parse().unwrap();
     drive(&mut world.forward(ForwardFrom::Now));
     assert_eq!(world.told(), (saved + 1..=last).collect::<Vec<_>>());
+    // After a stop in good order nothing is.
+    drop(forward);
+    drive(&mut world.forward(ForwardFrom::Now));
+    assert_eq!(world.told(), [0; 0]);
 }
 
 #[test]
