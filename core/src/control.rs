@@ -5,6 +5,7 @@
 //! stream of [`Line`]s that ends with [`Line::End`]; a stream without that line was cut off. So a million rows cost
 //! neither side the memory of a million rows.
 
+mod cloud_event;
 mod error_code;
 mod exit_code;
 mod operation;
@@ -12,6 +13,7 @@ mod request;
 mod response;
 mod role;
 
+pub use cloud_event::cloud_event;
 pub use error_code::ErrorCode;
 pub use exit_code::ExitCode;
 pub use operation::{Answer, Method, Operation};

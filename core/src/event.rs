@@ -15,6 +15,7 @@ pub mod envelope;
 pub mod erasure;
 pub mod grant;
 pub mod hold;
+pub mod key;
 pub mod mailbox;
 pub mod migration;
 pub mod notice;
@@ -285,6 +286,10 @@ events! {
     124 StoreRebuilt(operation::StoreRebuilt) Public;
     /// Checkpoints are signed with this key from here on.
     125 SigningKeyAdopted(operation::SigningKeyAdopted) Public;
+    /// A person asks for new keys of the store itself.
+    126 KeyRotationRequested(key::KeyRotationRequested) House;
+    /// Every live data key was wrapped under new wrapping keys.
+    127 WrappingKeysRotated(key::WrappingKeysRotated) Public;
     /// The clock is not believed: nothing is purged until a person confirms it.
     130 ClockDoubted(clock::ClockDoubted) Public;
     /// A person confirmed the clock.

@@ -62,5 +62,8 @@ pub mod evidence;
 // What is handed to a data subject.
 pub mod package;
 
+// What the logs of other programs are told of an event.
+pub mod forward;
+
 // What the daemon and `retentionctl` say to each other.
 pub mod control;

@@ -16,6 +16,7 @@ pub(crate) mod document;
 pub(crate) mod export;
 pub(crate) mod grant;
 pub(crate) mod hold;
+pub(crate) mod key;
 pub(crate) mod mailbox;
 pub(crate) mod notice;
 pub(crate) mod plan;
@@ -190,6 +191,9 @@ pub(crate) enum Noun {
     /// Make backups, and confirm a store that was restored from one.
     #[command(subcommand)]
     Backup(backup::Backup),
+    /// Look at the keys of the store, and change them.
+    #[command(subcommand)]
+    Key(key::Key),
     /// Verify and rebuild the store.
     #[command(subcommand)]
     Store(Store),

@@ -12,6 +12,7 @@ use hyper_util::rt::TokioIo;
 use retention_core::control::{ErrorBody, ErrorCode, Line, Method, NDJSON, Operation, StreamEnd};
 use serde_json::Value;
 use tokio::net::UnixStream;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::exit::Cause;
 
@@ -49,6 +50,15 @@ impl Call {
         self.body = serde_json::to_value(body).ok();
         self
     }
+}
+
+/// How following ended.
+#[derive(Debug)]
+pub(crate) enum Followed {
+    /// The daemon ended it, and says where.
+    Ended(StreamEnd),
+    /// The caller was asked to end.
+    Interrupted,
 }
 
 /// Talks to one daemon.
@@ -90,30 +100,54 @@ impl Client {
         call: &Call,
         mut each: impl FnMut(Line<Value>) -> Result<(), Cause>,
     ) -> Result<StreamEnd, Cause> {
+        self.runtime.block_on(self.read(call, &mut each))
+    }
+
+    /// Asks for a stream that goes on, until it ends or the caller is asked to: by Ctrl-C, or as a service is. What was handed over by then
+    /// was handed over whole.
+    pub(crate) fn follow(
+        &self,
+        call: &Call,
+        mut each: impl FnMut(Line<Value>) -> Result<(), Cause>,
+    ) -> Result<Followed, Cause> {
         self.runtime.block_on(async {
-            let mut body = self.send(call, NDJSON).await?.into_body();
-            let mut rest = Vec::new();
-            while let Some(frame) = body.frame().await {
-                let frame = frame.map_err(|_| Cause::Cut)?;
-                let Some(data) = frame.data_ref() else { continue };
-                rest.extend_from_slice(data);
-                let mut start = 0;
-                while let Some(length) = rest.get(start..).and_then(|bytes| bytes.iter().position(|b| *b == b'\n')) {
-                    let line = rest.get(start..start + length).unwrap_or_default();
-                    match serde_json::from_slice(line).map_err(|_| Cause::Unreadable)? {
-                        Line::End(end) => return Ok(end),
-                        Line::Error(error) => return Err(Cause::Answer(error)),
-                        line @ (Line::Row(_) | Line::Progress(_)) => each(line)?,
-                    }
-                    start += length + 1;
-                }
-                rest.drain(..start);
-                if rest.len() > VALUE_BYTES_MAX {
-                    return Err(Cause::Unreadable);
-                }
+            let mut ended = signal(SignalKind::terminate()).map_err(Cause::Start)?;
+            let mut interrupted = signal(SignalKind::interrupt()).map_err(Cause::Start)?;
+            tokio::select! {
+                _ = interrupted.recv() => Ok(Followed::Interrupted),
+                _ = ended.recv() => Ok(Followed::Interrupted),
+                end = self.read(call, &mut each) => end.map(Followed::Ended),
             }
-            Err(Cause::Cut)
         })
+    }
+
+    async fn read(
+        &self,
+        call: &Call,
+        each: &mut impl FnMut(Line<Value>) -> Result<(), Cause>,
+    ) -> Result<StreamEnd, Cause> {
+        let mut body = self.send(call, NDJSON).await?.into_body();
+        let mut rest = Vec::new();
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|_| Cause::Cut)?;
+            let Some(data) = frame.data_ref() else { continue };
+            rest.extend_from_slice(data);
+            let mut start = 0;
+            while let Some(length) = rest.get(start..).and_then(|bytes| bytes.iter().position(|b| *b == b'\n')) {
+                let line = rest.get(start..start + length).unwrap_or_default();
+                match serde_json::from_slice(line).map_err(|_| Cause::Unreadable)? {
+                    Line::End(end) => return Ok(end),
+                    Line::Error(error) => return Err(Cause::Answer(error)),
+                    line @ (Line::Row(_) | Line::Progress(_)) => each(line)?,
+                }
+                start += length + 1;
+            }
+            rest.drain(..start);
+            if rest.len() > VALUE_BYTES_MAX {
+                return Err(Cause::Unreadable);
+            }
+        }
+        Err(Cause::Cut)
     }
 
     async fn send(&self, call: &Call, accept: &str) -> Result<Response<Incoming>, Cause> {

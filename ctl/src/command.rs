@@ -25,6 +25,7 @@ mod files;
 mod grant;
 mod hold;
 mod intake;
+mod key;
 mod mailbox;
 mod manual;
 mod notice;
@@ -67,6 +68,7 @@ pub(crate) fn execute(args: Args) -> Result<ExitCode, Failure> {
         Noun::Audit(command) => audit::execute(&mut context, command),
         Noun::Certificate(command) => certificate::execute(&mut context, command),
         Noun::Backup(command) => backup::execute(&mut context, command),
+        Noun::Key(command) => key::execute(&mut context, command),
         Noun::Store(command) => store::execute(&mut context, command),
         Noun::Schedule(command) => schedule::execute(&mut context, command),
         Noun::Batch(command) => batch::execute(&mut context, *command),
@@ -116,10 +118,20 @@ impl Context {
 
     /// Streams a list, and says where it goes on when a limit cut it.
     fn list(&mut self, call: &Call, columns: &'static [&'static str]) -> Result<StreamEnd, Cause> {
+        self.list_as(call, columns, Ok)
+    }
+
+    /// Streams a list with each row made into something else.
+    fn list_as(
+        &mut self,
+        call: &Call,
+        columns: &'static [&'static str],
+        form: impl Fn(Value) -> Result<Value, Cause>,
+    ) -> Result<StreamEnd, Cause> {
         let bar = Bar::new(&self.globals);
         let mut list = self.renderer.list(columns)?;
         let end = self.client.stream(call, |line| match line {
-            Line::Row(row) => bar.bar.suspend(|| list.row(&row)),
+            Line::Row(row) => bar.bar.suspend(|| list.row(&form(row)?)),
             Line::Progress(progress) => {
                 bar.show(&progress);
                 Ok(())
@@ -156,7 +168,14 @@ impl Context {
 
     /// Says something beside the answer, unless it should be quiet.
     fn say(&self, text: &str) {
-        if !self.globals.quiet && io::stderr().is_terminal() {
+        if io::stderr().is_terminal() {
+            self.note(text);
+        }
+    }
+
+    /// Says something beside the answer that programs want to know as well, unless it should be quiet.
+    fn note(&self, text: &str) {
+        if !self.globals.quiet {
             #[expect(clippy::print_stderr, reason = "what is said beside the answer goes to standard error")]
             {
                 eprintln!("{}", printable(text));

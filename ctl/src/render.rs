@@ -5,7 +5,7 @@
 
 use std::io::{self, IsTerminal, Write};
 
-use comfy_table::{Cell, Color, ContentArrangement, Row, Table, presets};
+use comfy_table::{Cell, Color, ColumnConstraint, ContentArrangement, Row, Table, Width, presets};
 use jiff::tz::TimeZone;
 use retention_core::table::spreadsheet_safe;
 use serde_json::Value;
@@ -15,6 +15,9 @@ use crate::exit::Cause;
 
 /// Rows of one table. A longer list is a sequence of tables, so that it needs no more memory and is shown as it comes.
 const TABLE_ROWS_MAX: usize = 500;
+
+/// What a table adds to the width of a column: a space on either side.
+const PADDING: u16 = 2;
 
 /// Hexadecimal digits of a digest in a list: enough to tell any two apart, and to name one.
 const DIGEST_SHOWN: usize = 12;
@@ -106,7 +109,7 @@ impl<W: Write> Renderer<W> {
             Output::Csv => self.csv_row(columns.iter().map(|name| (*name).to_owned()))?,
         }
         self.is_first_of_json = true;
-        Ok(List { renderer: self, columns, waiting: Vec::new() })
+        Ok(List { renderer: self, columns, waiting: Vec::new(), widths: None })
     }
 
     /// Writes text as it is, in every format.
@@ -117,6 +120,11 @@ impl<W: Write> Renderer<W> {
     /// Hands everything over to the reader.
     pub(crate) fn flush(&mut self) -> Result<(), Cause> {
         self.out.flush().map_err(Cause::Output)
+    }
+
+    /// Writes one JSON value in each line from here on, instead of a table.
+    pub(crate) fn write_lines(&mut self) {
+        self.output = Output::Jsonl;
     }
 
     /// Says whether the answer is for people.
@@ -196,6 +204,8 @@ pub(crate) struct List<'a, W> {
     renderer: &'a mut Renderer<W>,
     columns: &'static [&'static str],
     waiting: Vec<Vec<String>>,
+    /// How wide the columns are of what was shown so far, when the rest continues it.
+    widths: Option<Vec<u16>>,
 }
 
 impl<W: Write> List<'_, W> {
@@ -218,6 +228,15 @@ impl<W: Write> List<'_, W> {
         }
     }
 
+    /// Shows what there is so far: more may take long to come. For people the rows that follow continue the same table.
+    pub(crate) fn catch_up(&mut self) -> Result<(), Cause> {
+        if !self.waiting.is_empty() {
+            self.widths.get_or_insert_default();
+            self.write_waiting()?;
+        }
+        self.renderer.flush()
+    }
+
     /// Writes what is left.
     pub(crate) fn end(mut self) -> Result<(), Cause> {
         match self.renderer.output {
@@ -231,8 +250,19 @@ impl<W: Write> List<'_, W> {
 
     fn write_waiting(&mut self) -> Result<(), Cause> {
         let mut table = self.renderer.table();
-        table.set_header(self.renderer.header(self.columns.iter().copied()));
+        let is_continued = self.widths.as_ref().is_some_and(|widths| !widths.is_empty());
+        if !is_continued {
+            table.set_header(self.renderer.header(self.columns.iter().copied()));
+        }
         table.add_rows(std::mem::take(&mut self.waiting));
+        if let Some(widths) = &mut self.widths {
+            table.set_constraints(
+                widths.iter().map(|width| ColumnConstraint::LowerBoundary(Width::Fixed(width + PADDING))),
+            );
+            let now = table.column_max_content_widths();
+            widths.resize(now.len(), 0);
+            widths.iter_mut().zip(now).for_each(|(width, now)| *width = now.max(*width));
+        }
         self.renderer.write_table(&table)
     }
 }
@@ -328,6 +358,26 @@ mod tests {
                         P7    12            2026-03-01 10:00:00 UTC  abababababab\n \
                         P9                  2026-03-02 10:00:00 UTC\n";
         assert_eq!(rendered(Output::Table, &rows()), expected);
+    }
+
+    #[test]
+    fn a_table_that_is_followed_has_one_heading_and_its_columns_stay_in_line() {
+        let mut out = Vec::new();
+        let style = Style { colour: Colour::Off, width: None };
+        let mut renderer = Renderer::new(&mut out, Output::Table, TimeZone::UTC, style);
+        let mut list = renderer.list(&["plan", "kind"]).unwrap();
+        list.catch_up().unwrap();
+        list.row(&json!({"plan": "P1000", "kind": "a"})).unwrap();
+        list.catch_up().unwrap();
+        list.row(&json!({"plan": "P9", "kind": "b"})).unwrap();
+        list.row(&json!({"plan": "P123456789", "kind": "c"})).unwrap();
+        list.catch_up().unwrap();
+        list.row(&json!({"plan": "P9", "kind": "d"})).unwrap();
+        list.end().unwrap();
+        drop(renderer);
+        let text = String::from_utf8(out).unwrap();
+        let expected = " PLAN   KIND\n P1000  a\n P9          b\n P123456789  c\n P9          d\n";
+        assert_eq!(text, expected);
     }
 
     #[test]

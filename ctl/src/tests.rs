@@ -8,7 +8,7 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::any;
 use clap::Parser;
-use retention_core::control::{Cursor, ErrorBody, ErrorCode, ExitCode, Line, NDJSON, Operation, StreamEnd};
+use retention_core::control::{Cursor, ErrorBody, ErrorCode, ExitCode, Line, NDJSON, Operation, Progress, StreamEnd};
 use serde_json::{Value, json};
 
 use crate::args::Args;
@@ -97,6 +97,17 @@ fn a_stream_ends_only_with_its_last_line() {
     assert!(matches!(half, Err(Cause::Cut)));
     let (_, strange) = Fake::lines(&[], "<html>\n").stream();
     assert!(matches!(strange, Err(Cause::Unreadable)));
+}
+
+#[test]
+fn following_ends_well_only_where_the_daemon_or_the_caller_ended_it() {
+    let asked = ["audit", "query", "--follow"];
+    let row = Line::Row(json!({"position": 7, "kind": "PlanFrozen"}));
+    let looked = Line::Progress(Progress { unit: "events".to_owned(), done: 9, total: None });
+    assert_eq!(Fake::lines(&[row.clone(), looked.clone(), end(1)], "").run(&asked), ExitCode::Done);
+    assert_eq!(Fake::lines(&[row, looked], "").run(&asked), ExitCode::Unreachable, "it broke off");
+    let strange = Line::Row(json!({"kind": "PlanFrozen"}));
+    assert_eq!(Fake::lines(&[strange, end(1)], "").run(&asked), ExitCode::Unexpected, "nobody knows where it stands");
 }
 
 #[test]

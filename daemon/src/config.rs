@@ -61,6 +61,8 @@ pub struct Config {
     pub backup: Option<Backup>,
     /// Where signed checkpoints are told.
     pub publish: Vec<PublishTo>,
+    /// The logs of other programs that are told of each event, in the order of the file.
+    pub forward: Vec<ForwardTo>,
     /// How people are told, in the order of the file.
     pub notify: Vec<NotifyChannel>,
     /// The program's own messages.
@@ -136,8 +138,43 @@ pub enum PublishTo {
     File(PathBuf),
     /// A program that gets it on its standard input: an absolute path, and arguments.
     Command(String, Vec<String>),
+    /// A web server that it is posted to, and the certificate authorities that are believed; `None` for those of the machine. The URL may
+    /// hold a secret.
+    Web(Redacted<String>, Option<PathBuf>),
     /// The program's own messages.
     Journal,
+}
+
+/// One log of `[[audit.forward]]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForwardTo {
+    /// What people call it. How far it was told is kept under this name.
+    pub name: String,
+    /// What it is told first.
+    pub from: ForwardFrom,
+    /// What it is, and where.
+    pub to: ForwardPlace,
+}
+
+/// What a new log is told first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ForwardFrom {
+    /// The first event of all.
+    Beginning,
+    /// What is recorded from then on.
+    Now,
+}
+
+/// Where a log takes messages. All of them are on this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ForwardPlace {
+    /// systemd-journald, on its socket.
+    Journald(PathBuf),
+    /// RFC 5424 on a Unix datagram socket.
+    SyslogSocket(PathBuf),
+    /// RFC 5424 over TCP, to `HOST:PORT`.
+    SyslogTcp(String),
 }
 
 /// `[backup]`.

@@ -14,6 +14,9 @@ pub mod rejection;
 // Programs of the operator.
 pub mod program;
 
+// Requests to web servers.
+mod web;
+
 // What a server's certificate is checked by.
 pub mod authorities;
 
@@ -22,6 +25,9 @@ pub mod notify;
 
 // Places outside that hold signed checkpoints.
 pub mod publish;
+
+// The logs of other programs, which are told of each event.
+pub mod forward;
 
 // Files and directories that somebody dropped.
 pub mod drop;

@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use retention_core::time::Timestamp;
+use tokio::sync::watch;
 
 use crate::clock::Clock;
 
@@ -53,6 +54,8 @@ pub struct Control {
     pub clock: Arc<dyn Clock>,
     /// When the daemon started.
     pub started_at: Timestamp,
+    /// Turns true when the daemon stops: answers that go on end then.
+    pub stopped: watch::Receiver<bool>,
 }
 
 impl fmt::Debug for Control {

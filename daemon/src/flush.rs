@@ -28,6 +28,8 @@ pub enum Flush {
     Destroy,
     /// A part of an export bundle.
     Export,
+    /// Files of keys, and their names, while keys are rotated.
+    Keys,
 }
 
 /// Lets every flush through.

@@ -9,6 +9,7 @@
 //! | [`plan`] | `PlanRequested` | the due index, records | what is due, and why? | `PlanItems`, `PlanFrozen` |
 //! | [`attest`] | the log's growth | envelopes | what is the root? | hashes and checkpoints, beside the log |
 //! | [`publish`] | the log's growth | the newest checkpoint | nothing | nothing: it tells places outside |
+//! | [`forward`] | the log's growth | envelopes | nothing | nothing: it tells the logs of other programs |
 //! | [`ledger`] | destructions in the log | their rows | nothing | nothing: it tells the ledger of erasures |
 //! | [`notify`] | the log's growth, the clock | the views | what are people owed? | `NoticeSent`, `NoticeFailed` |
 //! | [`run`] | `RunRequested`, timers | plans, open sagas | what comes next? | intents, receipts, ends |
@@ -21,6 +22,7 @@ use retention_core::time::Timestamp;
 use crate::halt::Halted;
 
 pub mod attest;
+pub mod forward;
 pub mod intake;
 pub mod ledger;
 pub mod notify;

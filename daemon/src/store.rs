@@ -33,6 +33,7 @@ pub mod open;
 pub mod query;
 pub mod read;
 pub mod records;
+mod rotate;
 pub mod sled_door;
 pub mod state;
 pub mod tree;

@@ -12,6 +12,7 @@ mod certificates;
 pub mod daemon;
 // What proves the log.
 mod evidence;
+mod forwards;
 // Registered mailboxes.
 mod mailboxes;
 // Metrics of the views.

@@ -317,6 +317,22 @@ impl Site {
         self.ctl_as(Person::First, args)
     }
 
+    /// Asks as the first person what goes on until it is ended.
+    ///
+    /// # Panics
+    /// When the program cannot be started.
+    #[must_use]
+    pub fn follow(&self, args: &[&str]) -> Following {
+        let dir = TempDir::new().expect("a directory");
+        let file = |name| fs::File::create_new(dir.path().join(name)).expect("a file");
+        let mut command = Command::new(self.path("bin/retentionctl"));
+        command.arg("--socket").arg(self.path("run/control.sock")).arg("--utc").args(args).current_dir("/");
+        command.stdin(Stdio::null()).stdout(file("out")).stderr(file("err"));
+        let asked = format!("{command:?}");
+        let child = command.spawn().unwrap_or_else(|error| panic!("{asked}: {error}"));
+        Following { asked, dir, child }
+    }
+
     /// Asks as somebody.
     ///
     /// # Panics
@@ -371,6 +387,66 @@ impl Site {
     #[must_use]
     pub fn diagnostics(&self) -> String {
         fs::read_to_string(self.path("diagnostics.txt")).unwrap_or_default()
+    }
+}
+
+/// A program that goes on saying things. Dropping it kills it.
+#[derive(Debug)]
+pub struct Following {
+    asked: String,
+    dir: TempDir,
+    child: Child,
+}
+
+impl Following {
+    fn file(&self, name: &str) -> String {
+        fs::read_to_string(self.dir.path().join(name)).expect("what it said")
+    }
+
+    /// Returns the JSON value of each line that it has said so far.
+    ///
+    /// # Panics
+    /// When a line is none.
+    #[must_use]
+    pub fn rows(&self) -> Vec<Value> {
+        let out = self.file("out");
+        let whole = out.rfind('\n').map_or("", |end| out.get(..end).unwrap_or_default());
+        let row = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{}: {error}\n{line}", self.asked));
+        whole.lines().map(row).collect()
+    }
+
+    /// Sends a signal.
+    ///
+    /// # Panics
+    /// When the program is gone.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("a program that runs");
+    }
+
+    /// Waits for the end, and returns what it said.
+    ///
+    /// # Panics
+    /// When it never ends.
+    #[must_use]
+    pub fn ended(mut self) -> Said {
+        let begun = WallClock.monotonic();
+        let status = loop {
+            if let Some(status) = self.child.try_wait().expect("a child") {
+                break status;
+            }
+            assert!(WallClock.monotonic() - begun < PATIENCE, "{} never ends", self.asked);
+            std::thread::park_timeout(LOOK_AGAIN);
+        };
+        let code = status.code().unwrap_or(-1);
+        Said { asked: self.asked.clone(), out: self.file("out"), err: self.file("err"), code }
+    }
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ended = self.child.kill();
+        let _reaped = self.child.wait();
     }
 }
 

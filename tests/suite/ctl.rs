@@ -4,6 +4,8 @@ mod asked;
 mod backups;
 mod batches;
 mod decided;
+mod following;
+mod keys;
 mod offline;
 mod people_ask;
 mod proofs;

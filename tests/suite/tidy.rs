@@ -169,6 +169,7 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("Effect", &["connector", "stage/run", "supervise"]),
     ("Mover", &["connector", "stage/run", "supervise"]),
     ("Publication", &["connector", "stage/publish", "supervise"]),
+    ("Forwarding", &["connector", "stage/forward", "supervise"]),
     ("Carrier", &["connector", "stage/notify", "supervise"]),
     ("AccessTarget", &["connector", "stage/run", "supervise"]),
     ("StepTicket", &["store", "connector", "stage/run"]),

@@ -245,6 +245,8 @@ operations! {
     CertificateEntity Get "/v1/certificates/entities/{entity}" Auditor One;
     /// Lists events.
     AuditQuery Get "/v1/events" Auditor List;
+    /// Streams events, the oldest first, and those that are recorded later as they come.
+    AuditFollow Get "/v1/events/follow" Auditor Stream;
     /// Copies the log and its keys to the places that the configuration names.
     BackupMake Post "/v1/backups" Admin Stream;
     /// Lists the backups, the newest first.
@@ -259,6 +261,10 @@ operations! {
     StoreRebuild Post "/v1/store/rebuild" Admin Stream;
     /// Takes what was erased off the disk: the daemon stops its work for it, and goes on.
     StoreCompact Post "/v1/store/compact" Admin Stream;
+    /// Says when the keys of the store were changed, and how many data keys are live and destroyed; no key is told.
+    KeyStatus Get "/v1/keys" Auditor One;
+    /// Asks for new wrapping keys, or for a new key that signs checkpoints: the daemon stops its work for it, and goes on.
+    KeyRotate Post "/v1/keys/rotate" Admin One;
     /// Says when each schedule fires next.
     ScheduleNext Get "/v1/schedule" Auditor List;
 }

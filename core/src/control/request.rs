@@ -21,9 +21,11 @@ macro_rules! hide_free_text {
     };
 }
 
+mod key;
 mod review;
 mod subject;
 
+pub use key::*;
 pub use review::*;
 pub use subject::*;
 

@@ -12,6 +12,7 @@ mod decision;
 mod entity;
 mod evidence;
 mod incident;
+mod key;
 mod mailbox;
 mod review;
 mod subject;
@@ -20,6 +21,7 @@ pub use decision::*;
 pub use entity::*;
 pub use evidence::*;
 pub use incident::*;
+pub use key::*;
 pub use mailbox::*;
 pub use review::*;
 pub use subject::*;
@@ -226,6 +228,13 @@ pub enum Attention {
     PublishingBehind {
         /// Which.
         place: String,
+        /// What it said.
+        message: String,
+    },
+    /// The log of another program was not told of the newest events.
+    ForwardingBehind {
+        /// Its name in the configuration.
+        log: String,
         /// What it said.
         message: String,
     },

@@ -228,6 +228,8 @@ fn facts_of(event: &Event) -> Vec<(Fact, bool)> {
             .with("checkpoint", b.checkpoint.map_or_else(|| "none".to_owned(), |size| size.to_string())),
         Event::RestoreConfirmed(b) => fact("restored", b.restored).naming("reason", &b.reason),
         Event::KeyDestroyedAgain(b) => fact("lost", b.lost).with("destroyed_at", b.destroyed_at),
+        Event::KeyRotationRequested(b) => fact("keys", b.keys.name()).naming("reason", &b.reason),
+        Event::WrappingKeysRotated(b) => fact("slots", b.slots),
         Event::SigningKeyAdopted(b) => fact("verifier_key", &b.verifier_key),
         Event::StoreCompacted(b) => fact("segments", b.segments).with("bodies", b.bodies).with("bytes", b.bytes),
         Event::StoreRebuilt(b) => fact("events", b.events).with("code", &b.code),

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use bincode::{Decode, Encode};
 
 use super::{
-    AllPermissions, ClockTrust, Grants, Holds, Intakes, Notices, Pauses, Plans, Registry, Restrictions, Reviews, Runs,
-    Scans, SubjectRequests,
+    AllPermissions, ClockTrust, Grants, Holds, Intakes, Keys, Notices, Pauses, Plans, Registry, Restrictions, Reviews,
+    Runs, Scans, SubjectRequests,
 };
 use crate::event::decision::{PolicyVersion, ScheduleFired, ScheduleMissed};
 use crate::event::review::PlanReviewed;
@@ -43,6 +43,8 @@ pub struct Small {
     pub grants: Grants,
     /// The keys that sign checkpoints, the newest last.
     pub signing_keys: Vec<SigningKey>,
+    /// When the keys of the store were changed, and what is asked for.
+    pub keys: Keys,
     /// Registered mailboxes.
     pub registry: Registry,
     /// Who may do what in them.
@@ -69,9 +71,16 @@ impl Small {
     pub(super) fn fold(&mut self, envelope: &Envelope, event: &Event) {
         let at = envelope.recorded_at;
         match event {
-            Event::StoreInitialised(body) => self.store = body.store,
+            Event::StoreInitialised(body) => {
+                self.store = body.store;
+                self.keys.wrapped(at);
+            }
+            Event::StoreCompacted(_) | Event::WrappingKeysRotated(_) => self.keys.wrapped(at),
+            Event::KeyRotationRequested(body) => self.keys.ask(envelope.position, body.keys),
             Event::SigningKeyAdopted(body) => {
-                self.signing_keys.push(SigningKey { verifier_key: body.verifier_key.clone(), adopted_at: at });
+                let (verifier_key, adopted) = (body.verifier_key.clone(), envelope.position);
+                self.signing_keys.push(SigningKey { verifier_key, adopted_at: at, adopted });
+                self.keys.adopted();
             }
             Event::LayoutRecorded(body) => self.layouts.add(body.id, body.layout.clone()),
             Event::IntakeStarted(body) => {
@@ -152,7 +161,10 @@ impl Small {
             Event::ScheduleFired(body) => self.schedules.fired(body),
             Event::ClockDoubted(body) => self.clock.doubted(envelope.position, body),
             Event::ClockConfirmed(body) => self.clock.confirmed(body),
-            Event::StoreRestored(body) => self.restored.restored(envelope.position, body),
+            Event::StoreRestored(body) => {
+                self.restored.restored(envelope.position, body);
+                self.keys.wrapped(at);
+            }
             Event::RestoreConfirmed(body) => self.restored.confirmed(body),
             Event::ScheduleMissed(body) => self.schedules.missed(envelope, body),
             _ => {}
@@ -207,6 +219,8 @@ pub struct SigningKey {
     pub verifier_key: String,
     /// From when on it signs.
     pub adopted_at: Timestamp,
+    /// Where that stands in the log.
+    pub adopted: Position,
 }
 
 /// The layouts by number.

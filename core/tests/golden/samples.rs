@@ -22,6 +22,7 @@ use retention_core::event::grant::{
 use retention_core::event::hold::{
     DisposalPaused, DisposalResumed, HoldPlaced, HoldReleased, PauseScope, StandingQuery, v1,
 };
+use retention_core::event::key::{KeyRotationRequested, StoreKeys, WrappingKeysRotated};
 use retention_core::event::mailbox::{
     CredentialDestroyed, CredentialStored, MailboxRegistered, MailboxRemoved, MigrationBatchImported, SealedSecret,
 };
@@ -554,6 +555,9 @@ fn backups() -> Vec<Event> {
     };
     vec![
         Event::BackupMade(BackupMade { last: Position(9_000), manifest: digest(8), keys_until: at(86_400) }),
+        Event::KeyRotationRequested(KeyRotationRequested { keys: StoreKeys::Signing, reason: "yearly".to_owned() }),
+        Event::KeyRotationRequested(KeyRotationRequested { keys: StoreKeys::Wrapping, reason: "yearly".to_owned() }),
+        Event::WrappingKeysRotated(WrappingKeysRotated { slots: 1_000 }),
         Event::StoreCompacted(StoreCompacted { segments: 3, bodies: 250, bytes: 70_000 }),
         Event::BackupKeysRemoved(BackupKeysRemoved { last: Position(9_000) }),
         restored(true, Some(9_100)),

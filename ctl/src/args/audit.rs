@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args as ClapArgs, Subcommand};
+use clap::{Args as ClapArgs, Subcommand, ValueEnum};
 use retention_core::control::ActorName;
 use retention_core::id::{EntityId, RunId};
 use retention_core::time::Timestamp;
@@ -13,6 +13,10 @@ use super::Part;
 #[derive(Debug, Subcommand)]
 pub(crate) enum Audit {
     /// List events, the newest first.
+    ///
+    /// With --follow it goes on, the oldest first, with what is recorded later, until Ctrl-C or the end of the daemon; then it says at which
+    /// position it stopped, and --follow --after POSITION goes on there, without a gap or a double. An event is told when it matches
+    /// as it is recorded: one that turns out later to concern an entity is in the list and not told again. Nothing sealed is opened.
     ///
     /// Example: retentionctl audit query --kind PlanApproved --since 2026-01-01
     ///
@@ -87,6 +91,9 @@ pub(crate) enum Audit {
     Export {
         /// A directory that does not exist, or is empty.
         dir: PathBuf,
+        /// Write the events also as something else: cloudevents, one CloudEvents 1.0 JSON object in each line of events.cloudevents.jsonl.
+        #[arg(long, value_enum)]
+        format: Option<Format>,
     },
     /// Check such a directory: every entry, every hash, and the signature.
     ///
@@ -121,6 +128,13 @@ pub(crate) enum Audit {
     },
 }
 
+/// A form of events that programs of others read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// CloudEvents 1.0, JSON event format.
+    Cloudevents,
+}
+
 /// Which events are wanted.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct AuditArgs {
@@ -148,6 +162,12 @@ pub(crate) struct AuditArgs {
     /// As a story, instead of the newest first.
     #[arg(long)]
     pub(crate) oldest_first: bool,
+    /// Go on with what is recorded later; the oldest first.
+    #[arg(long)]
+    pub(crate) follow: bool,
+    /// Write something else than rows: cloudevents, one CloudEvents 1.0 JSON object in each line.
+    #[arg(long, value_enum)]
+    pub(crate) format: Option<Format>,
     #[command(flatten)]
     pub(crate) part: Part,
 }

@@ -2,16 +2,20 @@
 
 use std::path::Path;
 
-use retention_core::control::{AuditQuery, CheckpointRow, Cursor, ErrorCode, ExitCode, Operation, Order, ProofText};
+use retention_core::control::{
+    AuditQuery, CheckpointRow, Cursor, ErrorCode, ExitCode, Line, Operation, Order, ProofText, cloud_event,
+};
 use retention_core::event::summary::type_name;
 use retention_core::evidence::growth::{GROWTH_BYTES_MAX, GrowthProof};
 use retention_core::evidence::proof::{EventProof, PROOF_BYTES_MAX, ProofError};
 use serde_json::{Value, json};
 
-use super::{Call, Context, files, refuse};
-use crate::args::audit::{Audit, AuditArgs};
+use super::{Call, Context, files, refuse, text};
+use crate::args::Output;
+use crate::args::audit::{Audit, AuditArgs, Format};
 use crate::exit::{Cause, Doing, Failure};
 
+mod follow;
 mod tree;
 
 pub(super) const COLUMNS: &[&str] = &["position", "recorded_at", "kind", "actor", "entity", "run", "summary"];
@@ -20,11 +24,8 @@ pub(super) const KEY_COLUMNS: &[&str] = &["verifier_key", "adopted_at"];
 
 pub(super) fn execute(context: &mut Context, command: Audit) -> Result<ExitCode, Failure> {
     match command {
-        Audit::Query(asked) => {
-            let call = Call::to(Operation::AuditQuery, &[]).asking(&query(asked));
-            context.list(&call, COLUMNS).doing("ask the event log")?;
-            Ok(ExitCode::Done)
-        }
+        Audit::Query(asked) if asked.follow => follow::follow(context, asked).doing("follow the event log"),
+        Audit::Query(asked) => ask(context, asked).doing("ask the event log"),
         Audit::Checkpoints(part) => {
             context.plain_list(Operation::AuditCheckpoints, part, CHECKPOINT_COLUMNS).doing("list the checkpoints")
         }
@@ -39,10 +40,57 @@ pub(super) fn execute(context: &mut Context, command: Audit) -> Result<ExitCode,
             let what = json!({ "before": before, "after": after });
             prove(context, &call, &what, into.as_deref()).doing("prove the growth")
         }
-        Audit::Export { dir } => tree::export(context, &dir).doing("write the log"),
+        Audit::Export { dir, format } => tree::export(context, &dir, format).doing("write the log"),
         Audit::Verify { dir, keys, against } => tree::verify(context, &dir, &keys, &against).doing("check the log"),
         Audit::VerifyProof { file, keys } => verify(context, &file, &keys).doing("check the proof"),
     }
+}
+
+fn ask(context: &mut Context, asked: AuditArgs) -> Result<ExitCode, Cause> {
+    let form = Form::of(context, asked.format)?;
+    let call = Call::to(Operation::AuditQuery, &[]).asking(&query(asked));
+    context.list_as(&call, COLUMNS, |row| form.of_row(row))?;
+    Ok(ExitCode::Done)
+}
+
+/// As what a row of the log is written.
+pub(super) enum Form {
+    /// As it is.
+    Row,
+    /// As a CloudEvent of the log of this name.
+    CloudEvent(String),
+}
+
+impl Form {
+    /// Returns the form that was asked for. CloudEvents stand one in each line, whatever else is written as a table.
+    fn of(context: &mut Context, format: Option<Format>) -> Result<Self, Cause> {
+        let Some(Format::Cloudevents) = format else { return Ok(Self::Row) };
+        if matches!(context.globals.output, Output::Json | Output::Csv) {
+            let message = "CloudEvents are written one in each line: leave --output out, or say jsonl";
+            return Err(refuse(ErrorCode::BadRequest, message));
+        }
+        context.renderer.write_lines();
+        Ok(Self::CloudEvent(origin(context)?))
+    }
+
+    fn of_row(&self, row: Value) -> Result<Value, Cause> {
+        match self {
+            Self::Row => Ok(row),
+            Self::CloudEvent(origin) => cloud_event(origin, &row).ok_or(Cause::Unreadable),
+        }
+    }
+}
+
+/// Returns the name of the log, as its checkpoints have it.
+fn origin(context: &Context) -> Result<String, Cause> {
+    let mut origin = None;
+    context.client.stream(&Call::to(Operation::AuditKeys, &[]), |line| {
+        if let Line::Row(row) = line {
+            origin = text(&row, "verifier_key").split('+').next().filter(|name| !name.is_empty()).map(str::to_owned);
+        }
+        Ok(())
+    })?;
+    origin.ok_or_else(|| refuse(ErrorCode::WrongState, "the log has no name yet: no key signs its checkpoints"))
 }
 
 fn checkpoint(context: &mut Context, into: Option<&Path>) -> Result<ExitCode, Cause> {

@@ -18,6 +18,7 @@ use super::{
 };
 use crate::diagnostics::Redacted;
 
+mod forward;
 mod notify;
 mod server;
 
@@ -83,6 +84,7 @@ impl Check<'_> {
         };
         let backup = file.backup.map(|backup| self.backup(backup));
         let publish: Vec<_> = file.audit.publish.into_iter().map(|place| self.published(place)).collect();
+        let forward = self.forwards(file.audit.forward);
         let notify = self.channels(file.notify);
         let diagnostics = self.diagnostics(file.diagnostics);
         self.unique_names(&sources, &spans, servers.as_deref().unwrap_or_default());
@@ -100,6 +102,7 @@ impl Check<'_> {
                 None => None,
             },
             publish: publish.into_iter().collect::<Option<_>>()?,
+            forward: forward?,
             notify: notify?,
             diagnostics,
             metrics: file.metrics.serve.unwrap_or(Metrics::Socket),
@@ -274,16 +277,26 @@ impl Check<'_> {
     fn published(&mut self, written: Spanned<file::Published>) -> Option<PublishTo> {
         let span = written.span();
         let place = written.into_inner();
-        match (place.file, place.command, place.journal) {
-            (Some(file), None, None) if !file.is_empty() => Some(PublishTo::File(self.absolute(&file))),
-            (None, Some(mut command), None) if command.first().is_some_and(|program| program.starts_with('/')) => {
+        let ca_file = place.ca_file.filter(|file| !file.is_empty()).map(|file| self.absolute(&file));
+        if ca_file.is_some() && place.url.is_none() {
+            return self.refuse(span, "`ca_file` belongs to a place with a `url`");
+        }
+        match (place.file, place.command, place.journal, place.url) {
+            (None, None, None, Some(url)) if server::is_protected_url(&url) => {
+                Some(PublishTo::Web(Redacted(url), ca_file))
+            }
+            (None, None, None, Some(_)) => {
+                self.refuse(span, "a place has a URL with https://, or http:// on this machine itself")
+            }
+            (Some(file), None, None, None) if !file.is_empty() => Some(PublishTo::File(self.absolute(&file))),
+            (None, Some(mut command), None, None) if command.first().is_some_and(|program| program.starts_with('/')) => {
                 let program = command.remove(0);
                 Some(PublishTo::Command(program, command))
             }
-            (None, None, Some(true)) => Some(PublishTo::Journal),
+            (None, None, Some(true), None) => Some(PublishTo::Journal),
             _ => self.refuse(
                 span,
-                "a place is exactly one of { file = \"…\" }, { command = [\"/…\", …] } with an absolute path, or { journal = true }",
+                "a place is exactly one of { file = \"…\" }, { command = [\"/…\", …] } with an absolute path, { url = \"https://…\" }, or { journal = true }",
             ),
         }
     }

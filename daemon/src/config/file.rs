@@ -102,6 +102,7 @@ pub(super) struct Export {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Audit {
     pub(super) publish: Vec<Spanned<Published>>,
+    pub(super) forward: Vec<Spanned<Forward>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -109,7 +110,26 @@ pub(super) struct Audit {
 pub(super) struct Published {
     pub(super) file: Option<String>,
     pub(super) command: Option<Vec<String>>,
+    pub(super) url: Option<String>,
+    pub(super) ca_file: Option<String>,
     pub(super) journal: Option<bool>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Forward {
+    pub(super) name: Written<String>,
+    pub(super) kind: Written<ForwardKind>,
+    pub(super) from: Option<super::ForwardFrom>,
+    pub(super) socket: Written<String>,
+    pub(super) tcp: Written<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum ForwardKind {
+    Journald,
+    Syslog,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -76,6 +76,7 @@ impl Config {
         let erasures = |config: &Self| config.backup.as_ref().and_then(|backup| backup.erasures.clone());
         let others = |config: &Self| config.backup.clone().map(|backup| super::Backup { erasures: None, ..backup });
         compare("audit.publish", old.publish != new.publish, Reload::Restart);
+        compare("audit.forward", old.forward != new.forward, Reload::Restart);
         compare("notify", old.notify != new.notify, Reload::Restart);
         compare("backup", others(old) != others(new), Reload::Live);
         compare("backup.erasures", erasures(old) != erasures(new), Reload::Restart);
@@ -96,6 +97,7 @@ impl Config {
         config.control.socket_group.clone_from(&self.control.socket_group);
         config.policies.dir.clone_from(&self.policies.dir);
         config.publish.clone_from(&self.publish);
+        config.forward.clone_from(&self.forward);
         config.notify.clone_from(&self.notify);
         if let (Some(new), Some(old)) = (&mut config.backup, &self.backup) {
             new.erasures.clone_from(&old.erasures);

@@ -348,13 +348,14 @@ fn backups_have_two_places_apart_and_copies_of_keys_end() {
 #[test]
 fn a_place_for_checkpoints_is_exactly_one_thing() {
     let places = |list: &str| with(&format!("[audit]\npublish = [{list}]\n"));
-    let config = parse(&places("{ file = \"told\" }, { command = [\"/bin/x\", \"y\"] }, { journal = true }")).unwrap();
+    let config = parse(&places("{ file = \"told\" }, { command = [\"/bin/x\", \"y\"] }, { journal = true }, { url = \"https://x.example/a\", ca_file = \"ca.pem\" }")).unwrap();
     assert_eq!(
         config.publish,
         [
             PublishTo::File("/nowhere/etc/told".into()),
             PublishTo::Command("/bin/x".to_owned(), vec!["y".to_owned()]),
             PublishTo::Journal,
+            PublishTo::Web(Redacted("https://x.example/a".to_owned()), Some("/nowhere/etc/ca.pem".into())),
         ]
     );
     for wrong in
@@ -362,6 +363,9 @@ fn a_place_for_checkpoints_is_exactly_one_thing() {
     {
         is_refused(&places(wrong), "a place is exactly one of");
     }
+    is_refused(&places("{ url = \"http://x.example/a\" }"), "a URL with https://");
+    is_refused(&places("{ file = \"a\", url = \"https://x.example/a\" }"), "a place is exactly one of");
+    is_refused(&places("{ file = \"a\", ca_file = \"ca.pem\" }"), "`ca_file` belongs to");
 }
 
 #[test]
@@ -415,4 +419,33 @@ fn a_channel_is_mail_a_webhook_or_a_program_and_says_what_it_wants_to_know() {
     }
     is_refused(&notify(&format!("{mail}tls = \"plain-loopback\"")), "this machine itself");
     is_refused(&format!("{}{}", notify(mail), notify(mail).replace(LEAST, "")), "already called `dpo`");
+}
+
+#[test]
+fn a_log_that_is_told_of_events_is_on_this_machine() {
+    let log = |text: &str| with(&format!("[[audit.forward]]\n{text}\n"));
+    let config = parse(&log("name = \"siem\"\nkind = \"syslog\"\ntcp = \"127.0.0.1:601\"\nfrom = \"beginning\"\n\
+         [[audit.forward]]\nname = \"journal\"\nkind = \"journald\"\n\
+         [[audit.forward]]\nname = \"local\"\nkind = \"syslog\"\nsocket = \"log.sock\""));
+    let of = |name: &str, from, to| ForwardTo { name: name.to_owned(), from, to };
+    assert_eq!(
+        config.unwrap().forward,
+        [
+            of("siem", ForwardFrom::Beginning, ForwardPlace::SyslogTcp("127.0.0.1:601".to_owned())),
+            of("journal", ForwardFrom::Now, ForwardPlace::Journald("/run/systemd/journal/socket".into())),
+            of("local", ForwardFrom::Now, ForwardPlace::SyslogSocket("/nowhere/etc/log.sock".into())),
+        ]
+    );
+    for (wrong, why) in [
+        ("kind = \"syslog\"", "this log has no `name`"),
+        ("name = \"a\"", "this log has no `kind`"),
+        ("name = \"../a\"\nkind = \"syslog\"", "a log's name has letters"),
+        ("name = \"a\"\nkind = \"journald\"\ntcp = \"127.0.0.1:1\"", "not over TCP"),
+        ("name = \"a\"\nkind = \"syslog\"\ntcp = \"127.0.0.1:1\"\nsocket = \"/dev/log\"", "in one way"),
+        ("name = \"a\"\nkind = \"syslog\"\ntcp = \"siem.example.org:601\"", "nothing protects these messages"),
+        ("name = \"a\"\nkind = \"syslog\"\ntcp = \"127.0.0.1\"", "nothing protects these messages"),
+        ("name = \"a\"\nkind = \"syslog\"\n[[audit.forward]]\nname = \"a\"\nkind = \"journald\"", "already called `a`"),
+    ] {
+        is_refused(&log(wrong), why);
+    }
 }

@@ -6,7 +6,7 @@ use retention_core::notice::Text;
 use retention_core::time::Timestamp;
 use serde_json::{Map, Value, json};
 
-mod bounded;
+pub(super) mod bounded;
 mod mail;
 mod program;
 mod webhook;
@@ -64,7 +64,7 @@ pub trait Carrier: Send {
 }
 
 /// Says whether TLS is behind a failure, as a library wraps it: a certificate that is not trusted, above all.
-fn is_of_tls(error: &(dyn std::error::Error + 'static)) -> bool {
+pub(super) fn is_of_tls(error: &(dyn std::error::Error + 'static)) -> bool {
     let inner = |error: &io::Error| error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>());
     std::iter::successors(Some(error), |error| error.source())
         .any(|error| error.is::<rustls::Error>() || error.downcast_ref::<io::Error>().is_some_and(inner))

@@ -4,11 +4,17 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use retention_core::evidence::checkpoint::{CHECKPOINT_BYTES_MAX, Checkpoint};
 use retention_core::id::Digest;
 
+use crate::connector::notify::Undelivered;
+use crate::connector::notify::bounded::within;
 use crate::connector::program::Program;
+use crate::connector::web::{self, NoAnswer};
+use crate::diagnostics::Redacted;
+use crate::halt::Halt;
 
 /// A place that takes checkpoints. Telling it one again changes nothing.
 pub trait Publication: Send {
@@ -100,6 +106,62 @@ impl Publication for CommandPlace {
     }
 }
 
+/// How long one request may take in all.
+const REQUEST_MAX: Duration = Duration::from_secs(15);
+
+/// A web server that is posted each checkpoint, and has it when it answers with a status from 200 to 299.
+pub struct WebPlace {
+    url: Redacted<String>,
+    ca_file: Option<PathBuf>,
+    halt: Halt,
+    request_max: Duration,
+}
+
+impl WebPlace {
+    /// Posts to a URL, of which people are told the host alone: the rest may hold a secret. `halt` ends a request early.
+    #[must_use]
+    pub fn at(url: Redacted<String>, ca_file: Option<PathBuf>, halt: Halt) -> Self {
+        Self { url, ca_file, halt, request_max: REQUEST_MAX }
+    }
+}
+
+impl Publication for WebPlace {
+    fn name(&self) -> String {
+        let host = self.url.reveal().split_once("://").map_or("", |(_, rest)| rest);
+        let host = host.split(['/', '?', '#']).next().unwrap_or_default();
+        format!("web {}", host.rsplit('@').next().unwrap_or_default())
+    }
+
+    fn has(&self) -> Option<(u64, Digest)> {
+        None
+    }
+
+    fn tell(&mut self, _size: u64, note: &str) -> Result<(), String> {
+        let (url, ca_file, request_max) = (self.url.clone(), self.ca_file.clone(), self.request_max);
+        let note = note.to_owned();
+        let told = within(&self.halt, move || {
+            let agent = web::agent(ca_file.as_deref(), request_max);
+            let agent =
+                agent.map_err(|_| Undelivered::because("its file of certificate authorities cannot be read"))?;
+            let request = agent.post(url.reveal()).header("content-type", "text/plain; charset=utf-8");
+            match request.send(&note) {
+                Ok(answer) if answer.status().is_success() => Ok(()),
+                Ok(answer) => {
+                    Err(Undelivered::because(format!("it answered with the status {}", answer.status().as_u16())))
+                }
+                Err(error) => Err(Undelivered::because(match NoAnswer::because(&error) {
+                    NoAnswer::TimedOut => "it did not answer in time",
+                    NoAnswer::HostUnknown => "nobody knows its name",
+                    NoAnswer::NotTrusted => "its certificate is not trusted",
+                    NoAnswer::Unreachable => "it cannot be reached",
+                    NoAnswer::Other => "the request failed",
+                })),
+            }
+        });
+        told.map_err(|undelivered| undelivered.code)
+    }
+}
+
 /// The program's own messages, and so the journal of systemd and whatever that is forwarded to.
 #[derive(Debug, Default)]
 pub struct JournalPlace;
@@ -124,7 +186,6 @@ mod tests {
     use retention_core::evidence::checkpoint::keys_of;
 
     use super::*;
-    use crate::halt::Halt;
 
     fn note(size: u64) -> String {
         let signer = keys_of(&[1; 32], "log").unwrap().0;
@@ -153,6 +214,57 @@ mod tests {
         );
         let mut nowhere = FilePlace::at(dir.path().join("absent/checkpoint"));
         assert!(nowhere.tell(7, &note(7)).is_err());
+    }
+
+    /// Answers one request after the other, and returns what was posted.
+    fn server(answers: &'static [&'static str]) -> (String, std::thread::JoinHandle<Vec<String>>) {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/checkpoints?token=secret", listener.local_addr().unwrap());
+        let serving = std::thread::spawn(move || {
+            let mut posted = Vec::new();
+            for answer in answers {
+                let (stream, _) = listener.accept().unwrap();
+                let mut reader = io::BufReader::new(stream);
+                let mut length = 0;
+                loop {
+                    let mut line = String::new();
+                    io::BufRead::read_line(&mut reader, &mut line).unwrap();
+                    if let Some(bytes) = line.to_lowercase().strip_prefix("content-length: ") {
+                        length = bytes.trim().parse().unwrap();
+                    }
+                    if line.trim().is_empty() {
+                        break;
+                    }
+                }
+                let mut body = vec![0; length];
+                reader.read_exact(&mut body).unwrap();
+                posted.push(String::from_utf8(body).unwrap());
+                let mut stream = reader.into_inner();
+                write!(stream, "HTTP/1.1 {answer}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n").unwrap();
+            }
+            posted
+        });
+        (url, serving)
+    }
+
+    #[test]
+    fn a_web_server_has_it_when_it_says_so_and_its_url_is_told_to_nobody() {
+        let (url, serving) = server(&["503 not now", "302 elsewhere\r\nlocation: http://127.0.0.1:1/", "204 taken"]);
+        let mut place = WebPlace::at(Redacted(url), None, Halt::default());
+        assert!(place.name().starts_with("web 127.0.0.1:") && !place.name().contains("secret"), "{}", place.name());
+        assert_eq!(place.tell(7, &note(7)), Err("it answered with the status 503".to_owned()));
+        assert_eq!(
+            place.tell(7, &note(7)),
+            Err("it answered with the status 302".to_owned()),
+            "no redirect is followed"
+        );
+        place.tell(8, &note(8)).unwrap();
+        assert_eq!(serving.join().unwrap(), [note(7), note(7), note(8)]);
+        assert_eq!(place.tell(9, &note(9)), Err("it cannot be reached".to_owned()));
+        assert_eq!(
+            WebPlace::at(Redacted("https://me:pass@x.example/a".to_owned()), None, Halt::default()).name(),
+            "web x.example"
+        );
     }
 
     #[test]

@@ -19,7 +19,7 @@ use super::error::ApiError;
 use super::works::{Audience, Sink};
 
 /// The most rows that one look at the views collects: some hundred microseconds.
-const BATCH_ROWS_MAX: usize = 1_000;
+pub(super) const BATCH_ROWS_MAX: usize = 1_000;
 
 /// Batches that may wait for a slow reader.
 const BATCHES_WAITING_MAX: usize = 2;

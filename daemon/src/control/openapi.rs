@@ -126,7 +126,9 @@ fn contents(operation: Operation) -> Contents {
         Operation::AuditProof | Operation::AuditGrowth => gives::<wire::ProofText>(),
         Operation::CertificateRun | Operation::CertificateEntity => gives::<wire::CertificateText>(),
         Operation::AuditEnvelopes => gives::<wire::EnvelopeRow>().asked::<ListQuery>(),
-        Operation::AuditQuery => gives::<wire::EventRow>().asked::<wire::AuditQuery>(),
+        Operation::AuditQuery | Operation::AuditFollow => gives::<wire::EventRow>().asked::<wire::AuditQuery>(),
+        Operation::KeyStatus => gives::<wire::KeyStatus>(),
+        Operation::KeyRotate => gives::<wire::Accepted>().taking::<wire::RotateKeys>(),
         Operation::ScheduleNext => gives::<wire::ScheduleRow>().asked::<ListQuery>(),
     }
 }

@@ -14,8 +14,8 @@ use retention_core::control::{ErrorCode, Operation, REQUEST_BYTES_MAX};
 
 use super::error::ApiError;
 use super::handlers::{
-    audit, backup, clock, entity, evidence, grant, hold, incident, intake, mailbox, migration, notice, plan, policy,
-    restriction, review, run, status, subject,
+    audit, backup, clock, entity, evidence, follow, grant, hold, incident, intake, key, mailbox, migration, notice,
+    plan, policy, restriction, review, run, status, subject,
 };
 use super::server::Caller;
 use super::{Control, openapi};
@@ -128,6 +128,9 @@ fn handler(operation: Operation) -> MethodRouter<Arc<Control>> {
         Operation::CertificateRun => get(audit::certificate_of_run),
         Operation::CertificateEntity => get(audit::certificate_of_entity),
         Operation::AuditQuery => get(audit::query),
+        Operation::AuditFollow => get(follow::follow),
+        Operation::KeyStatus => get(key::status),
+        Operation::KeyRotate => post(key::rotate),
         Operation::BackupMake => post(backup::make),
         Operation::BackupList => get(backup::list),
         Operation::BackupVerify => post(backup::verify),

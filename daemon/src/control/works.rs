@@ -2,10 +2,11 @@
 
 use retention_core::control::{
     AddMailboxes, AskForSubject, BackupRow, Checked, CheckpointRow, EnvelopeRow, ErrorBody, Explanation, GiveGrant,
-    IdentifySubject, Line, MailboxFinding, NoticeTested, PartRow, PolicyDiffRow, PolicyFileText, Role, ScheduleRow,
-    SoughtSubject, SubjectRow,
+    IdentifySubject, KeySlots, Line, MailboxFinding, NoticeTested, PartRow, PolicyDiffRow, PolicyFileText, Role,
+    ScheduleRow, SoughtSubject, SubjectRow,
 };
 use retention_core::event::grant::GrantRequested;
+use retention_core::event::key::StoreKeys;
 use retention_core::event::subject::SubjectRequested;
 use retention_core::evidence::certificate::Subject;
 use retention_core::id::{Digest, EntityId, Position, RequestId};
@@ -114,6 +115,16 @@ pub trait Works: Send + Sync + 'static {
     /// # Errors
     /// Says why it was not begun.
     fn compact_store(&self, sink: Sink<'_>) -> Result<(), ErrorBody>;
+
+    /// Counts the data keys.
+    ///
+    /// # Errors
+    /// Says when their files cannot be read.
+    fn count_keys(&self) -> Result<KeySlots, ErrorBody>;
+
+    /// Takes up a request for new keys that is in the log. The daemon stops its work for it; what does not come to that is done by the
+    /// next start.
+    fn take_up_rotation(&self, keys: StoreKeys);
 
     /// Registers mailboxes for a person: all of them, or none.
     ///
@@ -228,6 +239,9 @@ pub trait Works: Send + Sync + 'static {
 
     /// Returns the places outside that do not have the newest checkpoint: what each is called, and why.
     fn publishing_behind(&self) -> Vec<(String, String)>;
+
+    /// Returns the logs of other programs that were not told of the newest events: what each is called, and why.
+    fn forwarding_behind(&self) -> Vec<(String, String)>;
 
     /// Sends a test through a channel of notices.
     ///

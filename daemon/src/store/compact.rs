@@ -51,7 +51,7 @@ impl Store {
         }
         let (gone, used) = gone(options, &journal, tail.last)?;
         let report = rewrite(options, &journal, tail.end.segment, &gone, progress)?;
-        rotate::rotate(&options.dir, RootKey::read(&options.root_key)?, used)?;
+        rotate::rotate(&options.dir, RootKey::read(&options.root_key)?, used, options.gate.as_ref())?;
         let store = Self::open_locked(options, lock, None, progress)?;
         let event = Event::StoreCompacted(StoreCompacted {
             segments: report.segments,
@@ -65,8 +65,8 @@ impl Store {
     }
 }
 
-/// Returns the entities whose key the log calls destroyed and whose slot holds a tombstone, and one more than the highest number.
-fn gone(options: &Options, journal: &Path, last: Position) -> Result<(RoaringBitmap, u32), OpenError> {
+/// Returns the entities whose key the log calls destroyed, and one more than the highest number.
+pub(super) fn named(options: &Options, journal: &Path, last: Position) -> Result<(Vec<EntityId>, u32), OpenError> {
     let reader = JournalReader::at(journal);
     let mut named: Vec<EntityId> = Vec::new();
     let mut used = 1;
@@ -80,6 +80,12 @@ fn gone(options: &Options, journal: &Path, last: Position) -> Result<(RoaringBit
             }
         }
     }
+    Ok((named, used))
+}
+
+/// Returns the entities whose key the log calls destroyed and whose slot holds a tombstone, and one more than the highest number.
+fn gone(options: &Options, journal: &Path, last: Position) -> Result<(RoaringBitmap, u32), OpenError> {
+    let (named, used) = named(options, journal, last)?;
     let vault = Vault::open_read_only(&options.dir.join("keys"), RootKey::read(&options.root_key)?, used)?;
     let mut gone = RoaringBitmap::new();
     for part in named.chunks(KEYS_TOGETHER) {

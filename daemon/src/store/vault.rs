@@ -36,7 +36,7 @@ pub use destroy::{Destroyed, ReadBack, StepTicket};
 pub use filesystem::FilesystemWarning;
 pub use root_key::{RootKey, RootKeyError};
 pub use seal::{IndexKey, SealContext, SealError, Sealer};
-pub use verify::VaultVerification;
+pub use verify::{SlotCounts, VaultVerification};
 pub use wrapping::WrappingCopy;
 
 use fill::{AHEAD_SLOTS_MAX, BLOCKS_AHEAD, Block, BlockQueue, Filler};
@@ -455,6 +455,14 @@ impl Vault {
     /// As long as what this returns is kept, no key is destroyed. Keep it for a moment only.
     pub fn hold_destruction(&self) -> parking_lot::MutexGuard<'_, ()> {
         self.shared.overwriting.lock()
+    }
+
+    /// Counts what the slots hold, without opening any key; asked to stop, it tells what it saw until then.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub fn count(&self, halt: &Halt) -> Result<SlotCounts, VaultError> {
+        verify::count(&self.shared, halt)
     }
 
     /// Reads every slot and opens every key; asked to stop, it tells what it saw until then.

@@ -12,6 +12,7 @@ use parking_lot::{Mutex, RwLock};
 use retention_core::control::ExitCode;
 use retention_core::event::Event;
 use retention_core::event::clock::{ClockDoubt, ClockDoubted};
+use retention_core::event::key::StoreKeys;
 use retention_core::event::operation::{ClockJumped, DaemonStarted, DaemonStopped};
 use retention_core::id::Digest;
 use retention_core::time::Timestamp;
@@ -166,6 +167,10 @@ impl Life<'_> {
     fn live(&self, runtime: &tokio::runtime::Runtime, wishes: &mut mpsc::Receiver<Wish>) -> Result<Ending, Failure> {
         let clock: Arc<dyn Clock> = Arc::new(WallClock);
         let Some(store) = self.open(&clock)? else { return Ok(Ending::Stop) };
+        if self.owes_rotation(&store) {
+            close(Arc::new(store));
+            return Ok(Ending::Again(Order::RotateWrapping));
+        }
         let store = Arc::new(store);
         let after_clean_stop = store.report().after_clean_stop;
         let started = DaemonStarted {
@@ -189,6 +194,12 @@ impl Life<'_> {
         ending
     }
 
+    /// Says whether new wrapping keys are asked for, and nobody has tried yet. It needs a store that nobody has open.
+    fn owes_rotation(&self, store: &Store) -> bool {
+        let is_asked = store.view(|views| views.small.keys.asked(StoreKeys::Wrapping).is_some());
+        is_asked && store.read_only_reason().is_none() && self.ordered != Some(Order::RotateWrapping)
+    }
+
     /// Opens the store; `None` when the daemon was asked to stop on the way.
     fn open(&self, clock: &Arc<dyn Clock>) -> Result<Option<Store>, Failure> {
         let config = self.config.read();
@@ -203,8 +214,12 @@ impl Life<'_> {
             Notifier.status(&format!("opening the store: {done} of {total} events"));
         };
         let opened = match self.ordered {
-            None => Store::open(&options, &mut progress),
+            None | Some(Order::RotateSigning) => Store::open(&options, &mut progress),
             Some(Order::Rebuild) => Store::rebuild(&options, &mut progress),
+            Some(Order::RotateWrapping) => Store::rotate_wrapping_keys(&options, &mut progress).or_else(|error| {
+                tracing::error!(%error, "the wrapping keys were not rotated; the next start tries again");
+                Store::open(&options, &mut progress)
+            }),
             Some(Order::Compact) => Store::compact(&options, &mut progress).map(|(store, _)| store).or_else(|error| {
                 tracing::error!(%error, "the store was not compacted to the end; what was not reached is as it was");
                 Store::open(&options, &mut progress)
@@ -379,6 +394,9 @@ impl Life<'_> {
         for mut publish in evidence.publish {
             workers.push(start("publish", Wakes::OnTheLog, &hints.none, Box::new(move || publish.step()))?);
         }
+        for mut forward in evidence.forward {
+            workers.push(start("forward", Wakes::OnTheLog, &hints.none, Box::new(move || forward.step()))?);
+        }
         if let Some(mut ledger) = evidence.ledger {
             workers.push(start("ledger", Wakes::OnTheLog, &hints.none, Box::new(move || ledger.step()))?);
         }
@@ -445,6 +463,7 @@ impl Life<'_> {
             works,
             clock: Arc::clone(clock),
             started_at: clock.now(),
+            stopped: stopped.clone(),
         };
         let listener = tokio::net::UnixListener::from_std(self.socket.listener()?)?;
         let config = Arc::clone(&self.config);

@@ -7,13 +7,16 @@ use parking_lot::{Mutex, RwLock};
 use super::backups::Backups;
 use super::certificates::Certificates;
 use super::daemon::OPENING_EXTENSION;
+use super::forwards::forwards;
 use super::notifier::Notifier;
 use super::publications::publications;
 use super::signing_key;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::flush::OpenGate;
 use crate::halt::Halt;
 use crate::stage::attest::{Attest, TreeHealth};
+use crate::stage::forward::{Forward, ForwardHealth};
 use crate::stage::ledger::Ledger;
 use crate::stage::publish::{Publish, PublishHealth};
 use crate::store::Store;
@@ -29,6 +32,7 @@ pub(super) struct Evidence {
 pub(super) struct EvidenceStages {
     pub(super) attest: Option<Attest>,
     pub(super) publish: Vec<Publish>,
+    pub(super) forward: Vec<Forward>,
     pub(super) ledger: Option<Ledger>,
 }
 
@@ -40,6 +44,8 @@ pub(super) struct EvidenceTold {
     pub(super) tree_health: TreeHealth,
     /// Which places outside do not have the newest checkpoint: one for each place.
     pub(super) publish_health: Vec<PublishHealth>,
+    /// Which logs of other programs were not told of the newest events: one for each log.
+    pub(super) forward_health: Vec<ForwardHealth>,
     /// What writes certificates.
     pub(super) certificates: Option<Certificates>,
     /// What makes backups.
@@ -60,6 +66,7 @@ impl Evidence {
                 .collect(),
             None => Vec::new(),
         };
+        let forward = forwards(&config.read().forward, store, clock);
         let erasures = config.read().backup.as_ref().and_then(|backup| backup.erasures.clone());
         let ledger = erasures.map(|path| Ledger::new(Arc::clone(store), Arc::clone(clock), path));
         let backups = Backups {
@@ -70,10 +77,11 @@ impl Evidence {
             ledger: ledger.as_ref().map(Ledger::health),
             under_way: Mutex::default(),
         };
+        let forward_health = forward.iter().map(Forward::health).collect();
         let publish_health = publish.iter().map(Publish::health).collect();
         Self {
-            stages: EvidenceStages { attest, publish, ledger },
-            told: EvidenceTold { tree, tree_health, publish_health, certificates, backups },
+            stages: EvidenceStages { attest, publish, forward, ledger },
+            told: EvidenceTold { tree, tree_health, publish_health, forward_health, certificates, backups },
         }
     }
 }
@@ -85,8 +93,7 @@ fn open_tree(store: &Arc<Store>, clock: &Arc<dyn Clock>) -> (Option<(Attest, Cer
     let is_signed = store.view(|views| !views.small.signing_keys.is_empty());
     let tree = if is_signed { Tree::reopen(store.dir()) } else { Tree::open(store.dir()) };
     let opened = tree.map_err(|error| error.to_string()).and_then(|tree| {
-        let name = store.view(|views| views.small.store);
-        let signer = signing_key::read_or_make(store.dir(), name).map_err(|error| error.to_string())?;
+        let signer = signing_key::current(store, &OpenGate).map_err(|error| error.to_string())?;
         let tree = Arc::new(tree);
         let attest = Attest::new(Arc::clone(store), Arc::clone(clock), Arc::clone(&tree), signer.clone());
         let certificates = Certificates { store: Arc::clone(store), clock: Arc::clone(clock), tree, signer };

@@ -1,13 +1,18 @@
 //! The key that signs checkpoints: in a file of its own beside the tree, apart from the root key.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use retention_core::evidence::checkpoint::{CheckpointError, keys_of};
+use retention_core::event::key::StoreKeys;
+use retention_core::evidence::checkpoint::{CheckpointError, keys_of, verifier_of};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use zeroize::Zeroizing;
 
+use crate::flush::{Flush, FlushGate};
 use crate::private_file::{self, PrivateFileError};
-use crate::store::durable_file::{self, DurableFileError};
+use crate::store::Store;
+use crate::store::durable_file::{self, DurableFileError, FileAction};
+
+const ROLE: &str = "signing key";
 
 /// A signer key is a name and some hundred bytes.
 const KEY_BYTES_MAX: usize = 1_024;
@@ -29,24 +34,107 @@ pub(super) enum SigningKeyError {
     NoRandomness,
 }
 
-/// Reads the signing key of a store, and makes one when there is none.
-pub(super) fn read_or_make(state_dir: &Path, store: [u8; 16]) -> Result<Zeroizing<String>, SigningKeyError> {
-    let path = state_dir.join("tree/signing.key");
-    match private_file::read(&path, KEY_BYTES_MAX) {
+/// Returns the name of the log of a store: that of its keys and of its checkpoints.
+pub(super) fn origin(store: [u8; 16]) -> String {
+    format!("retentiond/{}", hex::encode(store.get(..8).unwrap_or_default()))
+}
+
+/// Returns the signing key of a store. When a person asked for a new one and the log has not adopted it yet, it is made.
+///
+/// **Order of a change:** the new key durable beside the old one → the old one renamed away → the new one renamed into place → the old one
+/// overwritten and removed → the log adopts the new one, which ends the request. A crash anywhere is mended here, at the next start.
+pub(super) fn current(store: &Store, gate: &dyn FlushGate) -> Result<Zeroizing<String>, SigningKeyError> {
+    let (name, asked, adopted) = store.view(|views| {
+        let adopted = views.small.signing_keys.last().map(|key| key.verifier_key.clone());
+        (views.small.store, views.small.keys.asked(StoreKeys::Signing), adopted)
+    });
+    let paths = Paths::of(store.dir());
+    paths.mend(gate)?;
+    let signer = read_or_make(&paths.key, name)?;
+    // Another key than the log knows was made before a crash, or put there by hand: it is the new one.
+    if asked.is_none() || adopted != Some(verifier_of(&signer)?) {
+        return Ok(signer);
+    }
+    let signer = fresh(name)?;
+    let line = Zeroizing::new(format!("{}\n", *signer));
+    step(gate, || durable_file::create_new(&paths.new, line.as_bytes(), ROLE))?;
+    step(gate, || paths.rename(&paths.key, &paths.old))?;
+    step(gate, || paths.rename(&paths.new, &paths.key))?;
+    paths.mend(gate)?;
+    tracing::info!("a new key that signs checkpoints was made: tree/signing.key; back it up apart from the data");
+    Ok(signer)
+}
+
+fn read_or_make(path: &Path, store: [u8; 16]) -> Result<Zeroizing<String>, SigningKeyError> {
+    match private_file::read(path, KEY_BYTES_MAX) {
         Ok(bytes) => {
             let text = std::str::from_utf8(&bytes).map_err(|_| CheckpointError::BadKey)?;
             Ok(Zeroizing::new(text.trim_ascii_end().to_owned()))
         }
         Err(PrivateFileError::Absent) => {
-            let mut seed = Zeroizing::new([0; 32]);
-            SystemRandom::new().fill(&mut *seed).map_err(|_| SigningKeyError::NoRandomness)?;
-            let name = hex::encode(store.get(..8).unwrap_or_default());
-            let (signer, _) = keys_of(&seed, &format!("retentiond/{name}"))?;
+            let signer = fresh(store)?;
             let line = Zeroizing::new(format!("{}\n", *signer));
-            durable_file::create_new(&path, line.as_bytes(), "signing key")?;
+            durable_file::create_new(path, line.as_bytes(), ROLE)?;
             tracing::info!("a key that signs checkpoints was made: tree/signing.key; back it up apart from the data");
             Ok(signer)
         }
         Err(error) => Err(error.into()),
     }
 }
+
+fn fresh(store: [u8; 16]) -> Result<Zeroizing<String>, SigningKeyError> {
+    let mut seed = Zeroizing::new([0; 32]);
+    SystemRandom::new().fill(&mut *seed).map_err(|_| SigningKeyError::NoRandomness)?;
+    Ok(keys_of(&seed, &origin(store))?.0)
+}
+
+/// Where the key lies, and where it and the one before it lie while it is changed.
+struct Paths {
+    dir: PathBuf,
+    key: PathBuf,
+    new: PathBuf,
+    old: PathBuf,
+}
+
+impl Paths {
+    fn of(state_dir: &Path) -> Self {
+        let dir = state_dir.join("tree");
+        let key = dir.join("signing.key");
+        let (new, old) = (durable_file::beside(&key, ".new"), durable_file::beside(&key, ".old"));
+        Self { dir, key, new, old }
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> Result<(), DurableFileError> {
+        std::fs::rename(from, to).map_err(durable_file::failed(ROLE, FileAction::Rename))?;
+        durable_file::fsync_dir(&self.dir, ROLE)
+    }
+
+    /// Ends a change that was begun, or forgets one whose key is not in place: it was told to nobody.
+    fn mend(&self, gate: &dyn FlushGate) -> Result<(), DurableFileError> {
+        if self.new.exists() {
+            match self.key.exists() {
+                true => step(gate, || self.discard(&self.new))?,
+                false => step(gate, || self.rename(&self.new, &self.key))?,
+            }
+        }
+        if self.old.exists() {
+            step(gate, || self.discard(&self.old))?;
+        }
+        Ok(())
+    }
+
+    fn discard(&self, path: &Path) -> Result<(), DurableFileError> {
+        durable_file::discard(path, ROLE)?;
+        durable_file::fsync_dir(&self.dir, ROLE)
+    }
+}
+
+/// Does what is durable when it returns, as a flush that tests can stop at.
+fn step(gate: &dyn FlushGate, make: impl FnOnce() -> Result<(), DurableFileError>) -> Result<(), DurableFileError> {
+    gate.before(Flush::Keys).map_err(durable_file::failed(ROLE, FileAction::Sync))?;
+    make()?;
+    gate.after(Flush::Keys).map_err(durable_file::failed(ROLE, FileAction::Sync))
+}
+
+#[cfg(test)]
+mod tests;

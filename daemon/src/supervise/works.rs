@@ -6,10 +6,11 @@ use std::sync::Arc;
 use parking_lot::{Mutex, RwLock};
 use retention_core::control::{
     AddMailboxes, AskForSubject, BackupRow, Checked, CheckpointRow, EnvelopeRow, ErrorBody, ErrorCode, Explanation,
-    Finding, GiveGrant, IdentifySubject, Line, MailboxFinding, NoticeTested, PartRow, PartState, PolicyDiffRow,
-    PolicyFileText, Progress, Severity, SoughtSubject, SubjectRow,
+    Finding, GiveGrant, IdentifySubject, KeySlots, Line, MailboxFinding, NoticeTested, PartRow, PartState,
+    PolicyDiffRow, PolicyFileText, Progress, Severity, SoughtSubject, SubjectRow,
 };
 use retention_core::event::grant::GrantRequested;
+use retention_core::event::key::StoreKeys;
 use retention_core::event::subject::SubjectRequested;
 use retention_core::evidence::certificate::Subject;
 use retention_core::evidence::checkpoint::Checkpoint;
@@ -28,6 +29,7 @@ use crate::control::{PolicyFacts, Sink, Works, judgement, package, subjects, ter
 use crate::stage::notify::NotifyHealth;
 use crate::stage::policies::PolicyHealth;
 use crate::store::tree::{Tree, TreeFileError};
+use crate::store::vault::SlotCounts;
 use crate::store::{ReadError, Store};
 
 /// What the daemon's main loop is asked to do.
@@ -37,6 +39,10 @@ pub(super) enum Order {
     Rebuild,
     /// Stop the stages, take what was erased off the disk, and go on.
     Compact,
+    /// Stop the stages, rotate the wrapping keys, and go on.
+    RotateWrapping,
+    /// Stop the stages, and go on with the new signing key that the log asks for.
+    RotateSigning,
 }
 
 /// The daemon, as the control API sees it.
@@ -132,6 +138,23 @@ impl Works for DaemonWorks {
             return Err(ErrorBody::saying(ErrorCode::WrongState, format!("the store is read-only: {damage}")));
         }
         self.order(Order::Compact, "journal", "compacting", sink)
+    }
+
+    fn count_keys(&self) -> Result<KeySlots, ErrorBody> {
+        let counts = self.store.count_keys();
+        let counts = counts.map_err(|error| ErrorBody::saying(ErrorCode::Internal, error.to_string()))?;
+        let SlotCounts { live, destroyed, retired, damaged } = counts;
+        Ok(KeySlots { live, destroyed, retired, damaged })
+    }
+
+    fn take_up_rotation(&self, keys: StoreKeys) {
+        let order = match keys {
+            StoreKeys::Signing => Order::RotateSigning,
+            StoreKeys::Wrapping => Order::RotateWrapping,
+        };
+        if self.orders.try_send(order).is_err() {
+            tracing::info!("the daemon is already stopping, rebuilding or compacting; the next start rotates the keys");
+        }
     }
 
     fn register_mailboxes(&self, uid: u32, wanted: AddMailboxes) -> Result<Vec<EntityId>, ErrorBody> {
@@ -249,6 +272,10 @@ impl Works for DaemonWorks {
 
     fn publishing_behind(&self) -> Vec<(String, String)> {
         self.evidence.publish_health.iter().filter_map(|health| health.lock().clone()).collect()
+    }
+
+    fn forwarding_behind(&self) -> Vec<(String, String)> {
+        self.evidence.forward_health.iter().filter_map(|health| health.lock().clone()).collect()
     }
 
     fn test_channel(&self, channel: &str) -> Result<NoticeTested, ErrorBody> {

@@ -1,25 +1,33 @@
 //! The log as files that others check, and the check of such files: neither needs to trust the daemon.
 
 use std::fs;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use retention_core::control::{CheckpointRow, Cursor, EnvelopeRow, ErrorCode, ExitCode, Line, ListQuery, Operation};
+use retention_core::control::{
+    AuditQuery, CheckpointRow, Cursor, EnvelopeRow, ErrorCode, ExitCode, Line, ListQuery, Operation, Order, Progress,
+    cloud_event,
+};
 use retention_core::event::Envelope;
 use retention_core::evidence::checkpoint::{CHECKPOINT_BYTES_MAX, Checkpoint};
 use retention_core::evidence::tiles::{Tiles, bundles, entries_of};
 use retention_core::id::Digest;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::super::files::{read_bounded, unwritten};
 use super::super::{Bar, Call, Context, refuse};
+use crate::args::audit::Format;
 use crate::exit::Cause;
 
 /// One bundle has 256 envelopes; anything longer is none of ours.
 const BUNDLE_BYTES_MAX: u64 = 64 * 1024;
 
+/// The events as CloudEvents, beside the files of tlog-tiles.
+const CLOUD_EVENTS: &str = "events.cloudevents.jsonl";
+
 /// Writes the log, as its tree has it, into a new directory (C2SP tlog-tiles). The root is computed here and compared with what was
 /// signed: when they differ, there is no checkpoint in the directory.
-pub(super) fn export(context: &mut Context, into: &Path) -> Result<ExitCode, Cause> {
+pub(super) fn export(context: &mut Context, into: &Path, format: Option<Format>) -> Result<ExitCode, Cause> {
     let newest: CheckpointRow = context.client.typed(&Call::to(Operation::AuditCheckpoint, &[]))?;
     match fs::read_dir(into).map(|mut there| there.next().is_some()) {
         Ok(true) => {
@@ -65,10 +73,38 @@ pub(super) fn export(context: &mut Context, into: &Path) -> Result<ExitCode, Cau
         );
         return Err(refuse(ErrorCode::VerificationFailed, message));
     }
+    if let Some(Format::Cloudevents) = format {
+        let origin = Checkpoint::unverified(&newest.note).map_err(|_| Cause::Unreadable)?.origin;
+        write_cloud_events(context, &into.join(CLOUD_EVENTS), &origin, newest.size)?;
+    }
     file("checkpoint", newest.note.as_bytes())?;
     context.present(&json!({ "size": size, "root": root, "directory": into.display().to_string() }))?;
     context.next(&format!("retentionctl audit verify {} --key KEY", into.display()));
     Ok(ExitCode::Done)
+}
+
+/// Writes the events that the checkpoint covers, one in each line. What an envelope does not hold, a checkpoint says nothing of.
+fn write_cloud_events(context: &Context, path: &Path, origin: &str, size: u64) -> Result<(), Cause> {
+    let mut out = io::BufWriter::new(fs::File::create_new(path).map_err(unwritten(path))?);
+    let asked = AuditQuery { limit: Some(size), order: Order::OldestFirst, ..AuditQuery::default() };
+    let mut written = 0;
+    let bar = Bar::new(&context.globals);
+    let done = context.client.stream(&Call::to(Operation::AuditQuery, &[]).asking(&asked), |line| match line {
+        Line::Row(row) => {
+            let is_next = row.get("position").and_then(Value::as_u64) == Some(written + 1);
+            let event = cloud_event(origin, &row).filter(|_| is_next).ok_or(Cause::Unreadable)?;
+            written += 1;
+            bar.show(&Progress { unit: "events".to_owned(), done: written, total: Some(size) });
+            writeln!(out, "{event}").map_err(unwritten(path))
+        }
+        Line::Progress(_) | Line::Error(_) | Line::End(_) => Ok(()),
+    });
+    bar.bar.finish_and_clear();
+    done?;
+    if written != size {
+        return Err(Cause::Unreadable);
+    }
+    out.flush().map_err(unwritten(path))
 }
 
 /// Goes through such a directory: every entry, every hash, the signed root, and what others have kept of it.

@@ -15,7 +15,7 @@ const LOOKS_MAX: u32 = 600;
 ///
 /// # Errors
 /// As `work`, and when it took too long.
-pub(super) fn within(
+pub(in crate::connector) fn within(
     halt: &Halt,
     work: impl FnOnce() -> Result<(), Undelivered> + Send + 'static,
 ) -> Result<(), Undelivered> {

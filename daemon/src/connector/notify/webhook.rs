@@ -1,20 +1,18 @@
 //! Notices for a web server, signed as Standard Webhooks 1.0.0 says.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ring::hmac;
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
-use ureq::{Agent, Error};
+use ureq::Error;
 use zeroize::Zeroizing;
 
 use super::bounded::within;
-use super::{Carrier, Letter, SECRET_UNREADABLE, Undelivered, is_of_tls};
+use super::{Carrier, Letter, SECRET_UNREADABLE, Undelivered};
 use crate::config::WebhookChannel;
-use crate::connector::authorities;
 use crate::connector::imap::{Keys, Secret};
+use crate::connector::web::{self, NoAnswer};
 use crate::halt::Halt;
 
 /// How long one request may take in all: whoever takes longer to note a notice is as good as away.
@@ -46,7 +44,8 @@ impl Carrier for Webhook {
         let signature = signature(&key_of(&secret)?, &letter.id, &at, &body);
         let (channel, id, request_max) = (self.channel.clone(), letter.id.clone(), self.request_max);
         within(&self.halt, move || {
-            let agent = agent(&channel, request_max)?;
+            let agent = web::agent(channel.ca_file.as_deref(), request_max);
+            let agent = agent.map_err(|_| Undelivered::because("webhook-tls-files"))?;
             let request = agent
                 .post(channel.url.reveal())
                 .header("content-type", "application/json")
@@ -78,36 +77,14 @@ fn signature(key: &[u8], id: &str, at: &str, body: &str) -> String {
     format!("v1,{}", STANDARD.encode(tag))
 }
 
-fn agent(channel: &WebhookChannel, request_max: Duration) -> Result<Agent, Undelivered> {
-    const FILES: &str = "webhook-tls-files";
-    let roots = authorities::read(channel.ca_file.as_deref()).map_err(|_| Undelivered::because(FILES))?;
-    let roots: Vec<_> = roots.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
-    let tls = TlsConfig::builder()
-        .root_certs(RootCerts::Specific(Arc::new(roots)))
-        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .build();
-    let config = Agent::config_builder()
-        .tls_config(tls)
-        .timeout_global(Some(request_max))
-        .http_status_as_error(false)
-        .max_redirects(0)
-        .max_redirects_will_error(false)
-        // The environment is for the supervisor to read.
-        .proxy(None)
-        .user_agent("retentiond")
-        .build();
-    Ok(config.new_agent())
-}
-
 /// Says what happened without any text of the server.
 fn code_of(error: &Error) -> &'static str {
-    match error {
-        Error::Timeout(_) => "webhook-timeout",
-        Error::HostNotFound => "webhook-host-unknown",
-        Error::Tls(_) | Error::Rustls(_) | Error::Pem(_) => "webhook-tls",
-        Error::Io(error) if is_of_tls(error) => "webhook-tls",
-        Error::Io(_) | Error::ConnectionFailed => "webhook-unreachable",
-        _ => "webhook-failed",
+    match NoAnswer::because(error) {
+        NoAnswer::TimedOut => "webhook-timeout",
+        NoAnswer::HostUnknown => "webhook-host-unknown",
+        NoAnswer::NotTrusted => "webhook-tls",
+        NoAnswer::Unreachable => "webhook-unreachable",
+        NoAnswer::Other => "webhook-failed",
     }
 }
 

@@ -148,7 +148,7 @@ async fn answer(
     answer_list(wanted, after, limit, move |after, limit| batch(&log, &question, after, limit)).await
 }
 
-fn batch(
+pub(super) fn batch(
     log: &Arc<dyn Log>,
     question: &Query,
     after: Option<Cursor>,
@@ -163,7 +163,7 @@ fn batch(
     Ok(Batch { rows: rows.unwrap_or_default(), next: page.next.map(|position| Cursor(position.0)) })
 }
 
-fn question(asked: AuditQuery) -> Result<Query, ApiError> {
+pub(super) fn question(asked: AuditQuery) -> Result<Query, ApiError> {
     Ok(Query {
         since: asked.since,
         until: asked.until,

@@ -11,6 +11,7 @@ use std::path::Path;
 use roaring::RoaringBitmap;
 
 use super::{RootKey, VaultError, rewrap};
+use crate::flush::{Flush, FlushGate, OpenGate};
 use crate::store::durable_file::{self, DurableFileError, FileAction};
 
 const ROLE: &str = "directory of keys";
@@ -20,12 +21,14 @@ const COMPLETE: &str = "complete";
 ///
 /// # Errors
 /// When a slot is damaged, or a file cannot be written. The old keys are in place then, or are put in place at the next opening.
-pub fn rotate(store: &Path, root: RootKey, used: u32) -> Result<(), VaultError> {
+pub fn rotate(store: &Path, root: RootKey, used: u32, gate: &dyn FlushGate) -> Result<(), VaultError> {
     let (keys, new) = (store.join("keys"), store.join("keys.new"));
-    durable_file::create_private_dir(&new, ROLE)?;
+    step(gate, || durable_file::create_private_dir(&new, ROLE))?;
+    gate.before(Flush::Keys).map_err(durable_file::failed(ROLE, FileAction::Sync))?;
     rewrap::rewrap(&keys, &new, root, used, &RoaringBitmap::new())?;
-    durable_file::create_new(&new.join(COMPLETE), b"", ROLE)?;
-    Ok(mend(store)?)
+    gate.after(Flush::Keys).map_err(durable_file::failed(ROLE, FileAction::Sync))?;
+    step(gate, || durable_file::create_new(&new.join(COMPLETE), b"", ROLE))?;
+    Ok(mend_gated(store, gate)?)
 }
 
 /// Ends a rotation that was begun, or forgets one that was not complete.
@@ -33,18 +36,22 @@ pub fn rotate(store: &Path, root: RootKey, used: u32) -> Result<(), VaultError> 
 /// # Errors
 /// When a file cannot be renamed or removed; the next opening tries again.
 pub fn mend(store: &Path) -> Result<(), DurableFileError> {
+    mend_gated(store, &OpenGate)
+}
+
+fn mend_gated(store: &Path, gate: &dyn FlushGate) -> Result<(), DurableFileError> {
     let (keys, new, old) = (store.join("keys"), store.join("keys.new"), store.join("keys.old"));
     if new.is_dir() && !new.join(COMPLETE).exists() {
         durable_file::discard_dir(&new, ROLE)?;
     }
     if new.is_dir() {
         if keys.is_dir() {
-            rename(&keys, &old, store)?;
+            step(gate, || rename(&keys, &old, store))?;
         }
-        rename(&new, &keys, store)?;
+        step(gate, || rename(&new, &keys, store))?;
     }
     if old.is_dir() {
-        durable_file::discard_dir(&old, ROLE)?;
+        step(gate, || durable_file::discard_dir(&old, ROLE))?;
     }
     match std::fs::remove_file(keys.join(COMPLETE)) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -52,6 +59,13 @@ pub fn mend(store: &Path) -> Result<(), DurableFileError> {
         }
         _ => Ok(()),
     }
+}
+
+/// Does what is durable when it returns, as a flush that tests can stop at.
+fn step(gate: &dyn FlushGate, make: impl FnOnce() -> Result<(), DurableFileError>) -> Result<(), DurableFileError> {
+    gate.before(Flush::Keys).map_err(durable_file::failed(ROLE, FileAction::Sync))?;
+    make()?;
+    gate.after(Flush::Keys).map_err(durable_file::failed(ROLE, FileAction::Sync))
 }
 
 fn rename(from: &Path, to: &Path, parent: &Path) -> Result<(), DurableFileError> {

@@ -6,7 +6,7 @@ use roaring::RoaringBitmap;
 
 use super::VaultError;
 use super::segment::{self, OpenSlot, Segment, Shared};
-use super::slot::{SEGMENT_SLOTS, SLOT_BYTES};
+use super::slot::{SEGMENT_SLOTS, SLOT_BYTES, Slot};
 use crate::halt::Halt;
 use crate::store::durable_file::{self, FileAction};
 
@@ -50,6 +50,50 @@ impl VaultVerification {
             }
         }
     }
+}
+
+/// What the issued slots hold, as far as it shows without opening any key.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SlotCounts {
+    /// Keys.
+    pub live: u64,
+    /// Tombstones.
+    pub destroyed: u64,
+    /// Slots that are skipped for ever.
+    pub retired: u64,
+    /// Slots that hold neither, or nothing.
+    pub damaged: u64,
+}
+
+pub(super) fn count(shared: &Shared, halt: &Halt) -> Result<SlotCounts, VaultError> {
+    let issued = shared.issued.load(Ordering::Acquire);
+    let mut counts = SlotCounts::default();
+    let mut bytes = vec![0; READ_SLOTS as usize * SLOT_BYTES];
+    for first in (0..issued).step_by(READ_SLOTS as usize) {
+        if halt.is_asked() {
+            break;
+        }
+        // A run never crosses a segment, of which it is a whole fraction.
+        let count = READ_SLOTS.min(issued - first);
+        let run = bytes.get_mut(..count as usize * SLOT_BYTES).unwrap_or_default();
+        let Some(segment) = shared.segment_of(first) else {
+            counts.damaged += u64::from(count);
+            continue;
+        };
+        // No tombstone is half written meanwhile.
+        let _overwriting = shared.overwriting.lock();
+        segment.read_run(first, run).map_err(durable_file::failed(segment::ROLE, FileAction::Read))?;
+        let (images, _) = run.as_chunks::<SLOT_BYTES>();
+        for (slot, image) in (first..).zip(images) {
+            match Slot::parse(image, slot) {
+                Ok(Slot::Filled { .. }) => counts.live += 1,
+                Ok(Slot::Destroyed) => counts.destroyed += 1,
+                Ok(Slot::Retired) => counts.retired += 1,
+                Ok(Slot::Empty) | Err(_) => counts.damaged += 1,
+            }
+        }
+    }
+    Ok(counts)
 }
 
 pub(super) fn verify(shared: &Shared, halt: &Halt) -> Result<VaultVerification, VaultError> {

@@ -1,0 +1,111 @@
+//! What policies say, asked through the API.
+
+use super::*;
+
+const KEEP_ONE_YEAR: &str = r#"
+schema = 1
+[policy]
+id = "contacts"
+title = "Contacts"
+owner = "dpo@example.org"
+legal_basis = "GDPR 5(1)(e)"
+data_class = "crm.contact"
+state = "enforce"
+[scope]
+kind = ["contact"]
+match_all = true
+[retention]
+period = "P1Y"
+start = "first_seen"
+on_missing_start = "keep"
+timezone = "UTC"
+[schedule]
+cron = "0 2 1 * *"
+timezone = "UTC"
+on_missed = "run_once"
+[action]
+kind = "purge"
+"#;
+
+#[test]
+fn a_person_asks_the_same_judgement_that_plans_are_made_with() {
+    use super::super::judgement::{diff, explain, policies};
+    let world = World::with_contacts(3);
+    let text = KEEP_ONE_YEAR;
+    let file = |text: &str| PolicyFileText { name: "contacts.toml".to_owned(), text: text.to_owned() };
+    let set =
+        retention_core::policy::PolicySet::check(&[retention_core::policy::PolicyFile { stem: "contacts", text }]);
+    world.store.install_policies(Arc::new(set.unwrap()));
+    let now = world.control.clock.now();
+    let later = Timestamp(now.0 + 400 * 86_400 * 1_000_000);
+    let entity = world.first_contact();
+    use retention_core::control::{PolicyChange, Verdict};
+    assert_eq!(explain(&world.store, entity, now).unwrap().verdict, Verdict::Keep);
+    assert_eq!(explain(&world.store, entity, later).unwrap().verdict, Verdict::Due);
+    assert_eq!(policies(&world.store, now).len(), 1);
+    let same = diff(&world.store, &[file(text)], later).unwrap();
+    assert_eq!(
+        (same[0].change, same[0].due_before, same[0].newly_due, same[0].newly_kept),
+        (PolicyChange::Same, 3, 0, 0)
+    );
+    let longer = diff(&world.store, &[file(&text.replace("P1Y", "P9Y"))], later).unwrap();
+    assert_eq!((longer[0].change, longer[0].due_after, longer[0].newly_kept), (PolicyChange::Changed, 0, 3));
+    let none = diff(&world.store, &[], later).unwrap();
+    assert_eq!((none[0].change, none[0].newly_kept), (PolicyChange::Removed, 3));
+    assert!(diff(&world.store, &[file("schema = 9")], later).is_err());
+}
+
+#[tokio::test]
+async fn a_decision_names_what_waits_as_it_was_looked_at_or_nothing_is_decided() {
+    let world = World::with_contacts(2);
+    let text = KEEP_ONE_YEAR.replace("\"first_seen\"", "\"closed\"").replace("\"keep\"", "\"review\"");
+    let files = [retention_core::policy::PolicyFile { stem: "contacts", text: &text }];
+    world.store.install_policies(Arc::new(retention_core::policy::PolicySet::check(&files).unwrap()));
+    let entity = world.first_contact();
+    let version = world.store.view(|views| views.entities.row(entity).unwrap().version);
+    let uri = "/v1/policies/contacts/review";
+    let body =
+        |decision: Value, items: Value, reason: &str| json!({"decision": decision, "items": items, "reason": reason});
+    let (dispose, one) = (json!({"verdict": "dispose"}), json!([{"entity": entity}]));
+    let past = json!({"verdict": "keep", "until": "2020-01-01T00:00:00Z"});
+    let seen = |version: u64| json!([{"entity": entity, "seen": {"version": version, "due_at": null}}]);
+    let before = world.store.view(|views| views.position);
+    for (status, wrong) in [
+        (400, body(dispose.clone(), json!([]), "why")),
+        (400, body(dispose.clone(), one.clone(), "")),
+        (400, body(past, one.clone(), "why")),
+        (409, body(dispose.clone(), seen(version.0 + 1), "why")),
+        (409, body(dispose.clone(), json!([{"entity": entity}, {"entity": "E4000000"}]), "why")),
+    ] {
+        let (answered, answer) = world.ask(OTHER, Operation::ReviewDecide, uri, Some(wrong.clone())).await;
+        assert_eq!(answered, status, "{wrong}: {answer}");
+    }
+    let (status, _) = world
+        .ask(
+            OTHER,
+            Operation::ReviewDecide,
+            "/v1/policies/none/review",
+            Some(body(dispose.clone(), one.clone(), "why")),
+        )
+        .await;
+    assert_eq!(status, 404);
+    let auditor = Caller { peer: Peer { uid: OTHER, gid: OTHER }, roles: vec![Role::Auditor, Role::Operator] };
+    let wanted = Some(body(dispose.clone(), one, "why"));
+    let (status, _) = world.send_as(auditor, Operation::ReviewDecide, uri, "application/json", wanted).await;
+    assert_eq!(status, 403);
+    assert_eq!(world.store.view(|views| views.position), before, "nothing was recorded");
+
+    let wanted = Some(body(dispose, seen(version.0), "seen with the archive"));
+    let (status, answer) = world.ask(OTHER, Operation::ReviewDecide, uri, wanted).await;
+    assert_eq!(status, 200, "{answer}");
+    let review = format!("/v1/reviews/V{}", answer["position"]);
+    let (_, shown) = world.ask(REQUESTER, Operation::ReviewShow, &review, None).await;
+    let item = json!({"entity": entity, "version": version, "due_at": null});
+    assert_eq!((&shown["reason"], &shown["items"]), (&json!("seen with the archive"), &json!([item])));
+    assert_eq!((&shown["by"], &shown["decision"]), (&json!("uid:1002"), &json!({"verdict": "dispose"})));
+    let explained = super::super::judgement::explain(&world.store, entity, world.control.clock.now()).unwrap();
+    assert_eq!(explained.verdict, retention_core::control::Verdict::Due);
+    assert_eq!(explained.reviews.len(), 1);
+    let (status, _) = world.ask(REQUESTER, Operation::ReviewShow, "/v1/reviews/V1", None).await;
+    assert_eq!(status, 404);
+}

@@ -1,0 +1,172 @@
+use std::io;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use retention_core::event::Event;
+use retention_core::event::key::KeyRotationRequested;
+use retention_core::evidence::checkpoint::Checkpoint;
+use retention_core::time::Timestamp;
+use retention_core::view::Condition;
+
+use super::*;
+use crate::clock::ManualClock;
+use crate::flush::OpenGate;
+use crate::stage::Step;
+use crate::stage::attest::Attest;
+use crate::store::Options;
+use crate::store::open::daemon_draft;
+use crate::store::tree::Tree;
+use crate::store::vault::RootKey;
+
+struct World {
+    options: Options,
+    clock: Arc<ManualClock>,
+    _dir: tempfile::TempDir,
+}
+
+impl World {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let key = dir.path().join("root.key");
+        drop(RootKey::generate_file(&key).unwrap());
+        let clock = Arc::new(ManualClock::starting_at(Timestamp::from_unix_seconds(1_700_000_000)));
+        let options = Options::usual(&dir.path().join("state"), &key, clock.clone()).unwrap();
+        Store::init(&options).unwrap();
+        Self { options, clock, _dir: dir }
+    }
+
+    fn open(&self) -> Arc<Store> {
+        Arc::new(Store::open(&self.options, &mut |_, _| {}).unwrap())
+    }
+
+    /// Lives until everything is signed, as the daemon does. Returns the newest checkpoint.
+    fn live(&self, store: &Arc<Store>, gate: &dyn FlushGate) -> Result<String, SigningKeyError> {
+        let tree = Arc::new(Tree::open(store.dir()).unwrap());
+        let signer = current(store, gate)?;
+        let mut attest = Attest::new(store.clone(), self.clock.clone(), tree.clone(), signer)?;
+        attest.compare(&mut || {}).unwrap();
+        loop {
+            match attest.step().unwrap() {
+                Step::Worked => {}
+                Step::Idle if tree.covered() == store.view(|views| views.position.0) => break,
+                Step::Idle => {}
+                Step::IdleUntil(at) => self.clock.pass_until(at),
+            }
+        }
+        Ok(tree.newest().unwrap().unwrap().1)
+    }
+
+    fn ask(&self, store: &Store) {
+        let body = KeyRotationRequested { keys: StoreKeys::Signing, reason: "yearly".to_owned() };
+        let draft = daemon_draft(Event::KeyRotationRequested(body));
+        store.append_drafts(vec![draft], Condition::None).unwrap();
+    }
+}
+
+fn adopted(store: &Store) -> Vec<String> {
+    store.view(|views| views.small.signing_keys.iter().map(|key| key.verifier_key.clone()).collect())
+}
+
+fn is_asked(store: &Store) -> bool {
+    store.view(|views| views.small.keys.asked(StoreKeys::Signing).is_some())
+}
+
+fn files(store: &Store) -> Vec<String> {
+    let names = std::fs::read_dir(store.dir().join("tree")).unwrap();
+    let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name.starts_with("signing.key")).collect()
+}
+
+#[test]
+fn a_key_is_changed_only_when_somebody_asked_and_once() {
+    let world = World::new();
+    let store = world.open();
+    let first = world.live(&store, &OpenGate).unwrap();
+    world.live(&store, &OpenGate).unwrap();
+    assert_eq!(adopted(&store).len(), 1);
+    let old = std::fs::read(store.dir().join("tree/signing.key")).unwrap();
+    world.ask(&store);
+    let second = world.live(&store, &OpenGate).unwrap();
+    world.live(&store, &OpenGate).unwrap();
+    let keys = adopted(&store);
+    assert_eq!((keys.len(), is_asked(&store), files(&store)), (2, false, vec!["signing.key".to_owned()]));
+    assert_ne!(std::fs::read(store.dir().join("tree/signing.key")).unwrap(), old);
+    // Each checkpoint is checked with the key that signed it, and growth from one to the other with both.
+    let sizes = [&first, &second].map(|note| Checkpoint::unverified(note).unwrap().size);
+    let holds = |note: &str, key: &String| Checkpoint::verify(note, &[key.as_str()]).is_ok();
+    assert!(holds(&first, &keys[0]) && !holds(&first, &keys[1]));
+    assert!(holds(&second, &keys[1]) && !holds(&second, &keys[0]));
+    let growth = Tree::open(store.dir()).unwrap().prove_growth(sizes[0], sizes[1]).unwrap().unwrap();
+    assert!(growth.verify(&[&keys[0], &keys[1]]).is_ok());
+    assert!(growth.verify(&[&keys[0]]).is_err() && growth.verify(&[&keys[1]]).is_err());
+}
+
+/// Stops everything at one flush of keys, before or after it, and for ever.
+struct Stop {
+    left: Mutex<(u64, bool)>,
+    after: bool,
+}
+
+impl Stop {
+    fn pass(&self, is_after: bool) -> io::Result<()> {
+        let (left, stopped) = &mut *self.left.lock();
+        if is_after == self.after && !*stopped {
+            *left -= 1;
+            *stopped = *left == 0;
+        }
+        if *stopped { Err(io::Error::other("the world was stopped here")) } else { Ok(()) }
+    }
+}
+
+impl FlushGate for Stop {
+    fn before(&self, _: Flush) -> io::Result<()> {
+        self.pass(false)
+    }
+
+    fn after(&self, _: Flush) -> io::Result<()> {
+        self.pass(true)
+    }
+}
+
+#[test]
+fn a_change_that_was_stopped_at_any_flush_is_done_once_by_the_next_start() {
+    for after in [false, true] {
+        let mut nth = 1;
+        loop {
+            let world = World::new();
+            let store = world.open();
+            world.live(&store, &OpenGate).unwrap();
+            world.ask(&store);
+            let stop = Stop { left: Mutex::new((nth, false)), after };
+            // A key that was made is not used before everything of the change is durable.
+            let is_done = world.live(&store, &stop).is_ok();
+            drop(store);
+            let store = world.open();
+            assert_eq!(is_asked(&store), !is_done, "{after} {nth}");
+            let note = world.live(&store, &OpenGate).unwrap();
+            let keys = adopted(&store);
+            assert_eq!((keys.len(), is_asked(&store)), (2, false), "{after} {nth}");
+            assert_eq!(files(&store), ["signing.key"], "{after} {nth}");
+            assert!(Checkpoint::verify(&note, &[keys[1].as_str()]).is_ok(), "{after} {nth}");
+            if is_done {
+                break;
+            }
+            nth += 1;
+        }
+        assert_eq!(nth, 5, "before and after each of four flushes");
+    }
+}
+
+#[test]
+fn a_start_between_the_new_key_and_its_adoption_adopts_it() {
+    let world = World::new();
+    let store = world.open();
+    world.live(&store, &OpenGate).unwrap();
+    world.ask(&store);
+    let made = current(&store, &OpenGate).unwrap();
+    assert!(is_asked(&store), "nothing has adopted it");
+    let again = current(&store, &OpenGate).unwrap();
+    assert!(*made == *again, "it is not made twice");
+    world.live(&store, &OpenGate).unwrap();
+    assert_eq!(adopted(&store).last(), Some(&verifier_of(&made).unwrap()));
+}

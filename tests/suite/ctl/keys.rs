@@ -1,0 +1,107 @@
+//! The keys of the store: looked at, changed while the daemon runs, and changed by the start after a crash.
+
+use std::fs;
+
+use retention_tests::daemon::{Daemon, Person, Site, has_second_person};
+use rustix::process::Signal;
+use serde_json::Value;
+
+use super::{people, taken_in, text};
+
+/// Waits until no new keys are asked for any more, and returns how the keys are.
+fn settled(site: &Site, daemon: &Daemon<'_>, keys: &str) -> Value {
+    daemon.until("the keys are changed", || {
+        // In between nobody answers at all.
+        let said = site.ctl(&["key", "status", "--output", "json"]);
+        let status = (said.code == 0).then(|| said.json())?;
+        status[keys]["rotation_asked_by_event"].is_null().then_some(status)
+    })
+}
+
+/// Waits until a checkpoint covers everything, and returns how many events that are.
+fn signed(site: &Site, daemon: &Daemon<'_>) -> u64 {
+    let newest = site.rows(&["audit", "query", "--limit", "1"])[0]["position"].as_u64().expect("a position");
+    daemon.until("a checkpoint covers everything", || {
+        let said = site.ctl(&["audit", "checkpoint", "--output", "json"]);
+        let size = (said.code == 0).then(|| said.json()["size"].as_u64())??;
+        (size >= newest).then_some(size)
+    })
+}
+
+#[test]
+fn a_new_signing_key_takes_over_and_older_proofs_hold_on() {
+    let site = Site::new(&[]);
+    let daemon = site.start();
+    site.drop_people("one", &people(0..5, "2030-01-01"));
+    let _intake = taken_in(&site, &daemon, 1);
+    let before = signed(&site, &daemon);
+    let file = |name: &str| site.path(name).to_str().expect("a path").to_owned();
+    let (old_proof, growth) = (file("old.proof"), file("growth.proof"));
+    let _made = site.ctl(&["audit", "prove", "3", "--into", &old_proof]).ends(0);
+    let old = text(&settled(&site, &daemon, "signing")["signing"], "verifier_key").to_owned();
+
+    let _usage = site.ctl(&["key", "rotate", "--reason", "which"]).ends(2);
+    let _both = site.ctl(&["key", "rotate", "--signing", "--wrapping", "--reason", "both"]).ends(2);
+    if has_second_person() {
+        let _nobody = site.ctl_as(Person::Second, &["key", "rotate", "--signing", "--reason", "x"]).ends(77);
+    }
+    let asked = site.json(&["key", "rotate", "--signing", "--reason", "yearly"]);
+    assert_eq!(text(&asked, "keys"), "signing");
+    let status = settled(&site, &daemon, "signing");
+    let new = text(&status["signing"], "verifier_key").to_owned();
+    assert_eq!((new == old, status["signing"]["older"].as_u64()), (false, Some(1)));
+    let adopted = &site.rows(&["audit", "query", "--kind", "SigningKeyAdopted", "--limit", "1"])[0];
+    assert_eq!(status["signing"]["adopted_by_event"], adopted["position"]);
+    let request = &site.rows(&["audit", "query", "--kind", "KeyRotationRequested"])[0];
+    assert_eq!(
+        (text(request, "actor"), &request["position"]),
+        (&*format!("uid:{}", site.uid()), &asked["asked_by_event"])
+    );
+    let after = signed(&site, &daemon);
+    let _made = site.ctl(&["audit", "growth", &before.to_string(), &after.to_string(), "--into", &growth]).ends(0);
+    let _whole = site.ctl(&["store", "verify"]).ends(0);
+    daemon.stop();
+
+    let check = |file: &str, keys: &[&str]| {
+        let keys = keys.iter().flat_map(|key| ["--key", key]);
+        site.ctl(&["audit", "verify-proof", file].into_iter().chain(keys).collect::<Vec<_>>())
+    };
+    let _old = check(&old_proof, &[&old]).ends(0);
+    let _grown = check(&growth, &[&old, &new]).ends(0);
+    for key in [&old, &new] {
+        let _one = check(&growth, &[key]).ends(20);
+    }
+}
+
+#[test]
+fn new_wrapping_keys_leave_everything_readable_also_after_a_kill() {
+    let site = Site::new(&[]);
+    let daemon = site.start();
+    site.drop_people("one", &people(0..5, "2030-01-01"));
+    let _intake = taken_in(&site, &daemon, 1);
+    let entity = text(&site.rows(&["entity", "list", "--kind", "contact"])[0], "entity").to_owned();
+    let show = || site.json(&["entity", "show", &entity]);
+    let slots = || fs::read(site.path("state/keys/slots.0000")).expect("the slots");
+    let (shown, before) = (show(), slots());
+    let first = settled(&site, &daemon, "wrapping");
+    let _asked = site.ctl(&["key", "rotate", "--wrapping", "--reason", "yearly"]).ends(0);
+    let status = settled(&site, &daemon, "wrapping");
+    assert_ne!(status["wrapping"]["rotated_at"], first["wrapping"]["rotated_at"]);
+    assert_eq!(status["slots"]["damaged"], 0);
+    let once = slots();
+    assert!(show() == shown && once[64..128] != before[64..128], "the first slot is wrapped anew");
+    let rotated = &site.rows(&["audit", "query", "--kind", "WrappingKeysRotated"])[0];
+    let asked = &site.rows(&["audit", "query", "--kind", "KeyRotationRequested"])[0];
+    assert_eq!(rotated["cause"], asked["position"]);
+
+    // Killed wherever it is by then: the start after it does what is asked for.
+    let _asked = site.ctl(&["key", "rotate", "--wrapping", "--reason", "once more"]).ends(0);
+    daemon.signal(Signal::KILL);
+    let _killed = daemon.ended();
+    let daemon = site.start();
+    let _done = settled(&site, &daemon, "wrapping");
+    assert!(show() == shown && slots()[64..128] != once[64..128]);
+    let _whole = site.ctl(&["store", "verify"]).ends(0);
+    daemon.stop();
+    let _whole = site.retentiond(&["store", "verify"]).ends(0);
+}
