@@ -21,9 +21,11 @@ macro_rules! hide_free_text {
     };
 }
 
+mod notice;
 mod review;
 mod subject;
 
+pub use notice::*;
 pub use review::*;
 pub use subject::*;
 

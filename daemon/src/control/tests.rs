@@ -170,6 +170,14 @@ impl Works for Idle {
         Vec::new()
     }
 
+    fn notices_owed(&self) -> Vec<super::OwedNotice> {
+        Vec::new()
+    }
+
+    fn channel_of_recipient(&self, name: &str) -> Option<String> {
+        (name == "tax adviser").then(|| "adviser".to_owned())
+    }
+
     fn ledger_behind(&self) -> Option<String> {
         None
     }
