@@ -171,7 +171,19 @@ impl Works for Idle {
     }
 
     fn notices_owed(&self) -> Vec<super::OwedNotice> {
-        Vec::new()
+        let policies = self.0.policies();
+        self.0.view(|views| {
+            let of = |(channel, _): (&str, _)| {
+                let reader = retention_core::notice::Reader { channel, before: &[], copies: &[] };
+                let owed = retention_core::notice::owed(views, &policies, &reader, views.recorded_at);
+                let channel = channel.to_owned();
+                owed.into_iter().map(move |notice| {
+                    let (channel, since) = (channel.clone(), views.recorded_at);
+                    super::OwedNotice { channel, notice, since, tries: 0, code: None }
+                })
+            };
+            views.small.notices.channels().flat_map(of).collect()
+        })
     }
 
     fn channel_of_recipient(&self, name: &str) -> Option<String> {
@@ -705,3 +717,5 @@ async fn a_decision_names_what_waits_as_it_was_looked_at_or_nothing_is_decided()
     let (status, _) = world.ask(REQUESTER, Operation::ReviewShow, "/v1/reviews/V1", None).await;
     assert_eq!(status, 404);
 }
+
+mod notices;
