@@ -21,6 +21,10 @@ pub use text::{Text, text};
 /// The longest that people can be told ahead, in days.
 pub const BEFORE_DAYS_MAX: u16 = 366;
 
+/// What an id begins with, and of how many bytes the rest is.
+const ID_PREFIX: &str = "notice_";
+const ID_BYTES: usize = 16;
+
 /// Who reads a channel, as far as the views do not know it.
 #[derive(Debug, Clone, Copy)]
 pub struct Reader<'a> {
@@ -60,8 +64,16 @@ pub fn id(store: [u8; 16], channel: &str, notice: &Notice) -> String {
     bytes.extend_from_slice(&store);
     bytes.extend_from_slice(format!("{channel}/{notice}").as_bytes());
     let Digest(digest) = Digest::of(&bytes);
-    let half = digest.iter().take(16).map(|byte| format!("{byte:02x}"));
-    format!("notice_{}", half.collect::<String>())
+    let half = digest.iter().take(ID_BYTES).map(|byte| format!("{byte:02x}"));
+    format!("{ID_PREFIX}{}", half.collect::<String>())
+}
+
+/// Says whether a text has the form of an id: then it names nobody.
+#[must_use]
+pub fn is_id(text: &str) -> bool {
+    text.strip_prefix(ID_PREFIX).is_some_and(|digits| {
+        digits.len() == 2 * ID_BYTES && digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    })
 }
 
 struct Looking<'a> {

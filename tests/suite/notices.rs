@@ -16,6 +16,7 @@ use retentiond::stage::notify::{ChannelOf, Notify, declare};
 
 mod daemon;
 mod mail;
+mod recipients;
 mod webhook;
 
 /// More lives than any scenario takes.

@@ -394,6 +394,11 @@ fn the_names_are_the_words_and_an_id_is_the_same_for_ever() {
     let soon = Notice::RequestDueSoon { request, due_at: Timestamp(0), before_days: 3 };
     assert_eq!(soon.to_string(), "request_due_soon/Q41/1970-01-01T00:00:00Z/P3D");
     assert_eq!(id([1; 16], "dpo", &notice), "notice_49c106f2528d1c0ed7fd79676d2cecd3");
+    assert!(is_id(&id([1; 16], "dpo", &notice)));
+    let digits = "49c106f2528d1c0ed7fd79676d2cecd3";
+    for other in ["", "notice_", digits, &format!("notice_{digits}0"), &format!("notice_{}", digits.to_uppercase())] {
+        assert!(!is_id(other), "{other}");
+    }
 }
 
 proptest! {

@@ -1,7 +1,5 @@
 //! What recipients of copies are told.
 
-use std::sync::Arc;
-
 use super::*;
 use crate::event::change::{EntityChanged, LayoutRecorded};
 use crate::event::erasure::{BundleHandedOver, KeyDestroyed};

@@ -12,7 +12,7 @@ use retention_core::control::{
 };
 use retention_core::event::Event;
 use retention_core::event::notice::{Notice, NoticeAcknowledged, NoticeOn};
-use retention_core::notice::id;
+use retention_core::notice::{id, is_id};
 use retention_core::view::Views;
 use retention_core::view::notices::Telling;
 
@@ -32,10 +32,6 @@ const OWED_FROM: u64 = 1 << 52;
 
 /// Digits of an id that number a row: 52 bits.
 const DIGITS_OF_ROW: usize = 13;
-
-/// Before and after the point where an id is only digits.
-const ID_PREFIX: &str = "notice_";
-const ID_DIGITS: usize = 32;
 
 pub(crate) async fn test(
     State(control): State<Shared>,
@@ -113,7 +109,7 @@ fn told_row(id: String, channel: &str, notice: &Notice, telling: &Telling) -> (u
 
 fn owed_row(store: [u8; 16], owed: OwedNotice) -> (u64, NoticeRow) {
     let id = id(store, &owed.channel, &owed.notice);
-    let digits = id.strip_prefix(ID_PREFIX).and_then(|digits| digits.get(..DIGITS_OF_ROW));
+    let digits = id.rsplit('_').next().and_then(|digits| digits.get(..DIGITS_OF_ROW));
     let number = digits.and_then(|digits| u64::from_str_radix(digits, 16).ok()).unwrap_or(0);
     let row = NoticeRow {
         notice: id,
@@ -155,18 +151,12 @@ fn check_ids(ids: &[String]) -> Result<(), ApiError> {
         let message = format!("between one and {NOTICES_MAX} notices are acknowledged together");
         return Err(ApiError::saying(ErrorCode::BadRequest, message));
     }
-    let is_id = |id: &String| {
-        id.strip_prefix(ID_PREFIX).is_some_and(|digits| {
-            digits.len() == ID_DIGITS && digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-        })
-    };
-    match ids.iter().all(is_id) {
+    match ids.iter().all(|id| is_id(id)) {
         true => Ok(()),
-        false => Err(ApiError::saying(
-            ErrorCode::BadRequest,
-            format!("a notice is named by its id, {ID_PREFIX} and {ID_DIGITS} hexadecimal digits"),
-        )
-        .hint("retentionctl notice list --open")),
+        false => {
+            let message = "a notice is named by its id: notice_ and 32 hexadecimal digits";
+            Err(ApiError::saying(ErrorCode::BadRequest, message).hint("retentionctl notice list --open"))
+        }
     }
 }
 
