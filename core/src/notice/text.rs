@@ -155,7 +155,7 @@ fn of_request(views: &Views, request: RequestId, how: &str) -> Option<Text> {
 /// Whoever reads this has no daemon to ask: so it says all that they need to find the items in what they got, and no command.
 fn of_copy(views: &Views, request: RequestId, copy: &HandedOver) -> Option<Text> {
     let body = views.small.subjects.get(request)?;
-    let concerned = views.concerned(body, copy);
+    let concerned = views.concerned(request, body, copy);
     let what = match concerned.counts() {
         (erased, 0) => format!("{erased} erased"),
         (0, restricted) => format!("{restricted} restricted"),

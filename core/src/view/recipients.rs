@@ -58,7 +58,7 @@ pub struct HandedOver {
 /// What became of the records of a request in one copy.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Concerned {
-    /// Those that are gone, ascending.
+    /// Those that were erased, ascending.
     pub erased: Vec<EntityId>,
     /// The others whose use is restricted, ascending.
     pub restricted: Vec<EntityId>,
@@ -99,16 +99,21 @@ impl Views {
         })
     }
 
-    /// Returns what became of the records of a request in a copy.
+    /// Returns what became of the records of a request in a copy by its being asked: what is disposed of later for another reason
+    /// is nobody's business, and whoever was told of it might destroy what they may keep.
     #[must_use]
-    pub fn concerned(&self, request: &SubjectRequest, copy: &HandedOver) -> Concerned {
+    pub fn concerned(&self, id: RequestId, request: &SubjectRequest, copy: &HandedOver) -> Concerned {
         let (records, items) = (request.records(), &*copy.items);
         let (fewer, more) = if records.len() < items.len() { (records, items) } else { (items, records) };
         let mut concerned = Concerned::default();
         for record in fewer.iter().copied().filter(|record| more.binary_search(record).is_ok()) {
             if self.is_gone(record) {
-                concerned.erased.push(record);
-            } else if self.small.restrictions.covers(record) {
+                if request.kind == RequestKind::Erase
+                    && (request.is_live() || request.gone.binary_search(&record).is_ok())
+                {
+                    concerned.erased.push(record);
+                }
+            } else if self.is_restricted_for(id, request.kind, record) {
                 concerned.restricted.push(record);
             } else {
                 concerned.untouched += 1;
@@ -117,13 +122,31 @@ impl Views {
         concerned
     }
 
+    /// Who asks for erasure hears of restrictions only where one answers that request.
+    fn is_restricted_for(&self, id: RequestId, kind: RequestKind, record: EntityId) -> bool {
+        let restrictions = &self.small.restrictions;
+        let answers = |restriction| restrictions.get(restriction).is_some_and(|one| one.request == Some(id));
+        match kind {
+            RequestKind::Restrict | RequestKind::Object => restrictions.covers(record),
+            RequestKind::Erase => restrictions.of(record).into_iter().any(answers),
+            RequestKind::Access | RequestKind::Portability => false,
+        }
+    }
+
+    /// Keeps which records of a request are gone when it is answered.
+    pub(super) fn note_what_is_gone(&mut self, id: RequestId) {
+        let Some(request) = self.small.subjects.get(id) else { return };
+        let gone = request.records().iter().copied().filter(|record| self.is_gone(*record)).collect();
+        self.small.subjects.answered_with(id, gone);
+    }
+
     /// Returns what recipients have to be told now, by request and copy. A request speaks once it is decided what becomes of
     /// every record in the copy: so nobody is told in pieces while a run is under way.
     pub fn to_tell<'a>(&'a self, copies: &'a [HandedOver], now: Timestamp) -> impl Iterator<Item = ToTell<'a>> {
         let requests = self.small.subjects.iter().filter(|(_, request)| changes_data(request.kind));
         requests.flat_map(move |(id, request)| {
             let of = move |copy: &'a HandedOver| {
-                let concerned = self.concerned(request, copy);
+                let concerned = self.concerned(id, request, copy);
                 let (erased, restricted) = concerned.counts();
                 let is_told = || request.told.get(&copy.recipient).is_some_and(|told| told.covers(erased, restricted));
                 let is_decided = || {

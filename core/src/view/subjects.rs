@@ -100,6 +100,8 @@ pub struct SubjectRequest {
     pub told: BTreeMap<Position, Told>,
     /// When and how it ended.
     pub ended: Option<(Timestamp, RequestEnd)>,
+    /// Those of its records that were gone when it ended, ascending.
+    pub gone: Vec<EntityId>,
 }
 
 impl SubjectRequest {
@@ -277,6 +279,10 @@ impl SubjectRequests {
         }
     }
 
+    pub(super) fn answered_with(&mut self, id: RequestId, gone: Vec<EntityId>) {
+        self.with(id, |request| request.gone = gone);
+    }
+
     fn told_by_notice(&mut self, at: Timestamp, body: &NoticeSent) {
         let Notice::RecipientToTell { request, recipient, erased, restricted } = &body.notice else { return };
         let through = Some(Through { channel: body.channel.clone(), erased: *erased, restricted: *restricted });
@@ -306,6 +312,7 @@ impl SubjectRequests {
             packages: BTreeSet::new(),
             told: BTreeMap::new(),
             ended: None,
+            gone: Vec::new(),
         };
         self.all.insert(RequestId(envelope.position), request);
     }

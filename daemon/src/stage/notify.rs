@@ -241,8 +241,9 @@ impl Notify {
         self.waiting.remove(&notice);
         self.waited_us = None;
         self.health.lock().failing = None;
-        self.show();
         self.append(Event::NoticeSent(NoticeSent { channel: self.channel.name.clone(), notice }))?;
+        // After it stands in the log, so that nobody finds it nowhere.
+        self.show();
         Ok(Step::Worked)
     }
 

@@ -79,9 +79,9 @@ impl World {
         self.about(Some(EntityId(record)), Actor::Daemon, Event::KeyDestroyed(body));
     }
 
-    fn restrict(&mut self, record: u32) {
+    fn restrict(&mut self, record: u32, request: Option<RequestId>) {
         let (ground, entities) = (RestrictionGround::AccuracyContested, entities(&[record]));
-        let body = RestrictionPlaced { entities, ground, request: None, reason: String::new() };
+        let body = RestrictionPlaced { entities, ground, request, reason: String::new() };
         self.happens(Event::RestrictionPlaced(body));
     }
 
@@ -132,7 +132,9 @@ fn what_is_erased_after_an_answer_in_part_is_told_again_and_what_a_person_told_i
     let request = world.asks(RequestKind::Erase, &[1, 2, 3]);
     let (by_notice, by_hand) = (world.gives_copy(&[1, 2, 3]), world.gives_copy(&[1, 2]));
     world.erase(1);
-    world.restrict(2);
+    world.restrict(2, None);
+    assert_eq!(world.owed(), [], "the use of 2 is restricted for another reason");
+    world.restrict(2, Some(request));
     assert_eq!(world.owed(), [to_tell(request, by_hand, 1, 1)], "3 may still be erased");
     world.happens(Event::RecipientTold(RecipientTold { request, recipient: by_hand, how: String::new() }));
     world.answer(request, RequestEnd::RefusedInPart);
@@ -142,6 +144,26 @@ fn what_is_erased_after_an_answer_in_part_is_told_again_and_what_a_person_told_i
     assert_eq!(world.sent(), [to_tell(request, by_notice, 2, 0)]);
     world.erase(3);
     assert_eq!(world.sent(), [to_tell(request, by_notice, 3, 0)]);
+}
+
+#[test]
+fn what_is_disposed_of_for_another_reason_tells_nobody() {
+    let mut world = World::with_records();
+    let withdrawn = world.asks(RequestKind::Erase, &[1, 2]);
+    let refused = world.asks(RequestKind::Erase, &[2, 3]);
+    let restricted = world.asks(RequestKind::Restrict, &[4]);
+    let recipient = world.gives_copy(&[1, 2, 3, 4]);
+    world.erase(1);
+    world.answer(withdrawn, RequestEnd::Withdrawn);
+    world.answer(refused, RequestEnd::Refused);
+    world.restrict(4, Some(restricted));
+    assert_eq!(world.sent(), [to_tell(withdrawn, recipient, 1, 0), to_tell(restricted, recipient, 0, 1)]);
+    // A policy disposes of them when their time is over.
+    for record in 2..=4 {
+        world.erase(record);
+    }
+    assert_eq!(world.owed(), []);
+    assert_eq!(world.views.to_tell(&world.copies, world.now).count(), 0);
 }
 
 #[test]
@@ -164,7 +186,7 @@ fn access_tells_nobody_a_restriction_does_and_only_a_channel_that_is_for_a_recip
     world.asks(RequestKind::Access, &[1]);
     let request = world.asks(RequestKind::Restrict, &[1]);
     let recipient = world.gives_copy(&[1]);
-    world.restrict(1);
+    world.restrict(1, None);
     let notice = to_tell(request, recipient, 0, 1);
     assert_eq!(world.owed(), std::slice::from_ref(&notice));
     let copies = std::mem::take(&mut world.copies);
@@ -185,7 +207,7 @@ enum Deed {
     Ask(RequestKind, Vec<u32>),
     Give(Vec<u32>),
     Erase(u32),
-    Restrict(u32),
+    Restrict(u32, usize),
     Answer(usize),
     TellByHand(usize, usize),
     Send,
@@ -200,7 +222,7 @@ fn deed() -> impl Strategy<Value = Deed> {
         (kind, records()).prop_map(|(kind, records)| Deed::Ask(kind, records)),
         records().prop_map(Deed::Give),
         (1..=ITEMS).prop_map(Deed::Erase),
-        (1..=ITEMS).prop_map(Deed::Restrict),
+        (1..=ITEMS, 0..8usize).prop_map(|(record, request)| Deed::Restrict(record, request)),
         (0..4usize).prop_map(Deed::Answer),
         (0..4usize, 0..4usize).prop_map(|(request, copy)| Deed::TellByHand(request, copy)),
         Just(Deed::Send),
@@ -222,7 +244,7 @@ proptest! {
                 Deed::Ask(kind, records) => requests.push(world.asks(kind, &records)),
                 Deed::Give(items) => drop(world.gives_copy(&items)),
                 Deed::Erase(record) => world.erase(record),
-                Deed::Restrict(record) => world.restrict(record),
+                Deed::Restrict(record, request) => world.restrict(record, requests.get(request).copied()),
                 Deed::Answer(at) => {
                     if let Some(request) = requests.get(at) {
                         end(&mut world, *request);

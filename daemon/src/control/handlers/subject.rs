@@ -232,7 +232,7 @@ pub(crate) async fn told(
             let Some(copy) = handed_over.iter().find(|copy| copy.recipient == recipient) else {
                 return Err(not_found("recipient", recipient.0).hint(format!("retentionctl subject show {id}")));
             };
-            let (erased, restricted) = views.concerned(request, copy).counts();
+            let (erased, restricted) = views.concerned(id, request, copy).counts();
             // Whoever was told of some of it has to be told of what follows.
             match request.told.get(&recipient).is_some_and(|told| told.covers(erased, restricted)) {
                 true => Err(ApiError::saying(ErrorCode::WrongState, "this recipient was told before")),
