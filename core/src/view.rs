@@ -158,9 +158,6 @@ impl Views {
         }
         self.fold_entities(envelope, event);
         self.small.fold(envelope, event);
-        if let Event::SubjectRequestCompleted(body) = event {
-            self.note_what_is_gone(body.request);
-        }
         if let Some(run) = self.small.runs.run_of(envelope.position, event) {
             self.index.add_run(run, envelope.position);
         }

@@ -108,9 +108,8 @@ impl Views {
         let mut concerned = Concerned::default();
         for record in fewer.iter().copied().filter(|record| more.binary_search(record).is_ok()) {
             if self.is_gone(record) {
-                if request.kind == RequestKind::Erase
-                    && (request.is_live() || request.gone.binary_search(&record).is_ok())
-                {
+                let was_asked = || request.is_live() || self.entities.last_event(record) < request.answered;
+                if request.kind == RequestKind::Erase && was_asked() {
                     concerned.erased.push(record);
                 }
             } else if self.is_restricted_for(id, request.kind, record) {
@@ -131,13 +130,6 @@ impl Views {
             RequestKind::Erase => restrictions.of(record).into_iter().any(answers),
             RequestKind::Access | RequestKind::Portability => false,
         }
-    }
-
-    /// Keeps which records of a request are gone when it is answered.
-    pub(super) fn note_what_is_gone(&mut self, id: RequestId) {
-        let Some(request) = self.small.subjects.get(id) else { return };
-        let gone = request.records().iter().copied().filter(|record| self.is_gone(*record)).collect();
-        self.small.subjects.answered_with(id, gone);
     }
 
     /// Returns what recipients have to be told now, by request and copy. A request speaks once it is decided what becomes of

@@ -100,8 +100,8 @@ pub struct SubjectRequest {
     pub told: BTreeMap<Position, Told>,
     /// When and how it ended.
     pub ended: Option<(Timestamp, RequestEnd)>,
-    /// Those of its records that were gone when it ended, ascending.
-    pub gone: Vec<EntityId>,
+    /// Where that stands in the log.
+    pub answered: Position,
 }
 
 impl SubjectRequest {
@@ -267,7 +267,9 @@ impl SubjectRequests {
                 request.packages.insert(envelope.position);
             }),
             Event::SubjectRequestCompleted(body) => self.with(body.request, |request| {
-                request.ended.get_or_insert((at, body.end));
+                if request.ended.is_none() {
+                    (request.ended, request.answered) = (Some((at, body.end)), envelope.position);
+                }
             }),
             _ => {}
         }
@@ -277,10 +279,6 @@ impl SubjectRequests {
         if let Some(request) = self.all.get_mut(&id) {
             change(request);
         }
-    }
-
-    pub(super) fn answered_with(&mut self, id: RequestId, gone: Vec<EntityId>) {
-        self.with(id, |request| request.gone = gone);
     }
 
     fn told_by_notice(&mut self, at: Timestamp, body: &NoticeSent) {
@@ -312,7 +310,7 @@ impl SubjectRequests {
             packages: BTreeSet::new(),
             told: BTreeMap::new(),
             ended: None,
-            gone: Vec::new(),
+            answered: Position::NONE,
         };
         self.all.insert(RequestId(envelope.position), request);
     }

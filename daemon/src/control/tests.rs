@@ -171,19 +171,7 @@ impl Works for Idle {
     }
 
     fn notices_owed(&self) -> Vec<super::OwedNotice> {
-        let policies = self.0.policies();
-        self.0.view(|views| {
-            let of = |(channel, _): (&str, _)| {
-                let reader = retention_core::notice::Reader { channel, before: &[], copies: &[] };
-                let owed = retention_core::notice::owed(views, &policies, &reader, views.recorded_at);
-                let channel = channel.to_owned();
-                owed.into_iter().map(move |notice| {
-                    let (channel, since) = (channel.clone(), views.recorded_at);
-                    super::OwedNotice { channel, notice, since, tries: 0, code: None }
-                })
-            };
-            views.small.notices.channels().flat_map(of).collect()
-        })
+        notices::owed(&self.0)
     }
 
     fn channel_of_recipient(&self, name: &str) -> Option<String> {
@@ -570,25 +558,6 @@ async fn a_clock_that_is_doubted_is_shown_and_confirmed_once() {
     assert_eq!(status["attention"][0]["doubt"], "jumped_forward", "{status}");
     assert_eq!(confirm().await, 200);
     assert_eq!(confirm().await, 409);
-}
-
-#[tokio::test]
-async fn a_notice_that_could_not_be_delivered_is_shown_by_its_channel() {
-    use retention_core::event::decision::ScheduleMissed;
-    use retention_core::event::notice::{DeclaredChannel, Notice, NoticeChannelsDeclared, NoticeFailed, Thing};
-    let world = World::with_contacts(1);
-    let channels = vec![DeclaredChannel { name: "page".to_owned(), things: Thing::ALL.to_vec() }];
-    world.happens(Event::NoticeChannelsDeclared(NoticeChannelsDeclared { channels }), None);
-    let at = world.control.clock.now();
-    let missed = ScheduleMissed { policy: "contacts".to_owned(), first_at: at, last_at: at, count: 1 };
-    world.happens(Event::ScheduleMissed(missed), None);
-    let missed = world.store.view(|views| views.position);
-    let (channel, notice, code) = ("page".to_owned(), Notice::ScheduleMissed { missed }, "http-503".to_owned());
-    world.happens(Event::NoticeFailed(NoticeFailed { channel, notice, tries: 80, code }), None);
-    let (_, status) = world.ask(OTHER, Operation::Status, "/v1/status", None).await;
-    let alarm =
-        json!({"what": "notices_undelivered", "channel": "page", "waiting": 0, "given_up": 1, "code": "http-503"});
-    assert_eq!(status["attention"], json!([alarm]), "{status}");
 }
 
 #[tokio::test]

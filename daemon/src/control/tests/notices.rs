@@ -6,10 +6,28 @@ use retention_core::event::notice::{DeclaredChannel, Notice, NoticeChannelsDecla
 use retention_core::event::saga::{Receipt, SagaItem, SagaStarted, ScriptKind, Step, StepStarted, StepSucceeded};
 use retention_core::event::subject::{RequestKind, SubjectIdentified};
 use retention_core::id::{RunId, SagaId};
+use retention_core::notice::Reader;
 
 use super::*;
 
 const CHANNEL: &str = "page";
+
+/// What the stage would have found.
+pub(super) fn owed(store: &Store) -> Vec<crate::control::OwedNotice> {
+    let policies = store.policies();
+    store.view(|views| {
+        let of = |(channel, _): (&str, _)| {
+            let reader = Reader { channel, before: &[], copies: &[] };
+            let owed = retention_core::notice::owed(views, &policies, &reader, views.recorded_at);
+            let channel = channel.to_owned();
+            owed.into_iter().map(move |notice| {
+                let (channel, since) = (channel.clone(), views.recorded_at);
+                crate::control::OwedNotice { channel, notice, since, tries: 0, code: None }
+            })
+        };
+        views.small.notices.channels().flat_map(of).collect()
+    })
+}
 
 impl World {
     fn with_channel() -> Self {
@@ -53,6 +71,15 @@ impl World {
 
 fn states(rows: &[Value]) -> Vec<&str> {
     rows.iter().map(|row| row["state"].as_str().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn a_notice_that_could_not_be_delivered_is_shown_by_its_channel() {
+    let world = World::with_channel();
+    world.give_up(world.miss("contacts"));
+    let alarm =
+        json!({"what": "notices_undelivered", "channel": "page", "waiting": 0, "given_up": 1, "code": "http-503"});
+    assert_eq!(world.alarms().await, json!([alarm]));
 }
 
 #[tokio::test]
