@@ -312,6 +312,8 @@ events! {
     141 NoticeFailed(notice::NoticeFailed) Public;
     /// These channels are told things from here on.
     142 NoticeChannelsDeclared(notice::NoticeChannelsDeclared) Public;
+    /// A person knows of notices that channels did not take.
+    143 NoticeAcknowledged(notice::NoticeAcknowledged) House;
 }
 
 impl EventType {

@@ -11,6 +11,7 @@ use crate::id::Digest;
 use crate::policy::{PolicySet, State};
 use crate::time::Timestamp;
 use crate::view::notices::{Channel, DAY_US, NEWS_US};
+use crate::view::recipients::HandedOver;
 use crate::view::{Plan, PlanState, RunState, Views};
 
 mod text;
@@ -20,17 +21,34 @@ pub use text::{Text, text};
 /// The longest that people can be told ahead, in days.
 pub const BEFORE_DAYS_MAX: u16 = 366;
 
+/// What an id begins with, and of how many bytes the rest is.
+const ID_PREFIX: &str = "notice_";
+const ID_BYTES: usize = 16;
+
+/// Who reads a channel, as far as the views do not know it.
+#[derive(Debug, Clone, Copy)]
+pub struct Reader<'a> {
+    /// The name of the channel.
+    pub channel: &'a str,
+    /// The numbers of days before which people want to know of what falls due.
+    pub before: &'a [u16],
+    /// The copies that the reader got; none, unless the channel is for a recipient.
+    pub copies: &'a [HandedOver],
+}
+
 /// Returns what a channel is to be told now and was not told yet, the more urgent first. A channel that is not declared is
-/// told nothing. `before` are the numbers of days before which people want to know of what falls due.
+/// told nothing.
 #[must_use]
-pub fn owed(views: &Views, policies: &PolicySet, channel: &str, before: &[u16], now: Timestamp) -> Vec<Notice> {
-    let Some(channel) = views.small.notices.channel(channel) else { return Vec::new() };
+pub fn owed(views: &Views, policies: &PolicySet, reader: &Reader<'_>, now: Timestamp) -> Vec<Notice> {
+    let Some(channel) = views.small.notices.channel(reader.channel) else { return Vec::new() };
+    let before = reader.before;
     let mut looking = Looking { views, channel, now, found: BTreeSet::new() };
     looking.at_the_clock();
     looking.at_grants();
     looking.at_runs();
     looking.at_plans();
     looking.at_schedules();
+    looking.at_recipients(reader.copies);
     // By a clock that is doubted, nothing is late or soon.
     if views.small.clock.doubt().is_none() {
         looking.at_requests(before);
@@ -46,8 +64,16 @@ pub fn id(store: [u8; 16], channel: &str, notice: &Notice) -> String {
     bytes.extend_from_slice(&store);
     bytes.extend_from_slice(format!("{channel}/{notice}").as_bytes());
     let Digest(digest) = Digest::of(&bytes);
-    let half = digest.iter().take(16).map(|byte| format!("{byte:02x}"));
-    format!("notice_{}", half.collect::<String>())
+    let half = digest.iter().take(ID_BYTES).map(|byte| format!("{byte:02x}"));
+    format!("{ID_PREFIX}{}", half.collect::<String>())
+}
+
+/// Says whether a text has the form of an id: then it names nobody.
+#[must_use]
+pub fn is_id(text: &str) -> bool {
+    text.strip_prefix(ID_PREFIX).is_some_and(|digits| {
+        digits.len() == 2 * ID_BYTES && digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    })
 }
 
 struct Looking<'a> {
@@ -160,6 +186,16 @@ impl Looking<'_> {
     fn at_schedules(&mut self) {
         for (_, missed) in self.views.small.schedules.newest_missed() {
             self.happened(Notice::ScheduleMissed { missed: missed.position }, missed.at);
+        }
+    }
+
+    fn at_recipients(&mut self, copies: &[HandedOver]) {
+        if !self.wants(Thing::RecipientToTell) {
+            return;
+        }
+        for told in self.views.to_tell(copies, self.now) {
+            let ((erased, restricted), recipient) = (told.concerned.counts(), told.copy.recipient);
+            self.open(Notice::RecipientToTell { request: told.request, recipient, erased, restricted });
         }
     }
 

@@ -33,6 +33,7 @@ pub mod notices;
 pub mod pauses;
 pub mod permissions;
 pub mod plans;
+pub mod recipients;
 pub mod redactions;
 pub mod registry;
 pub mod restored;

@@ -179,7 +179,7 @@ pub(crate) enum Noun {
     /// Confirm the clock after it was doubted.
     #[command(subcommand)]
     Clock(clock::Clock),
-    /// Try how people are told.
+    /// See what people are told, and try how.
     #[command(subcommand)]
     Notice(notice::Notice),
     /// Ask the event log.

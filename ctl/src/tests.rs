@@ -227,6 +227,7 @@ fn every_column_is_a_field_of_its_rows() {
     has_columns::<wire::MailboxFinding>(columns.mailbox_check);
     has_columns::<wire::PermissionRow>(columns.permission);
     has_columns::<wire::GrantRow>(columns.grant);
+    has_columns::<wire::NoticeRow>(columns.notice);
     has_columns::<wire::EventRow>(columns.audit);
     has_columns::<wire::CheckpointRow>(columns.checkpoint);
     has_columns::<wire::SigningKeyRow>(columns.signing_key);

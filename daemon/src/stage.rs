@@ -11,7 +11,7 @@
 //! | [`publish`] | the log's growth | the newest checkpoint | nothing | nothing: it tells places outside |
 //! | [`forward`] | the log's growth | envelopes | nothing | nothing: it tells the logs of other programs |
 //! | [`ledger`] | destructions in the log | their rows | nothing | nothing: it tells the ledger of erasures |
-//! | [`notify`] | the log's growth, the clock | the views | what are people owed? | `NoticeSent`, `NoticeFailed` |
+//! | [`notify`] | the log's growth, the clock | the views, who got copies | what are people owed? | `NoticeSent`, `NoticeFailed` |
 //! | [`run`] | `RunRequested`, timers | plans, open sagas | what comes next? | intents, receipts, ends |
 //!
 //! Each has a `step` that does one piece of work and says whether there is more, so that a test can drive them in any

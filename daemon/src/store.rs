@@ -26,6 +26,7 @@ pub mod backup;
 pub mod compact;
 pub mod durable_file;
 pub mod events;
+mod handed_over;
 pub mod journal;
 pub mod judge;
 pub mod log;
@@ -125,6 +126,7 @@ impl Inner {
 pub struct Store {
     writer: WriterHandle,
     inner: Arc<Inner>,
+    contents: handed_over::Contents,
     /// Held as long as the store is open.
     lock: open::Lock,
     report: OpenReport,
@@ -432,7 +434,7 @@ impl Store {
     /// # Errors
     /// When sled fails: then it is rebuilt at the next start.
     pub fn close(self) -> Result<(), ReadError> {
-        let Self { writer, inner, lock, report: _ } = self;
+        let Self { writer, inner, lock, contents: _, report: _ } = self;
         drop(writer);
         let written = if inner.read_only_reason().is_none() { inner.write_out(1) } else { Ok(()) };
         let closed = match Arc::try_unwrap(inner) {

@@ -16,6 +16,7 @@ use retentiond::stage::notify::{ChannelOf, Notify, declare};
 
 mod daemon;
 mod mail;
+mod recipients;
 mod webhook;
 
 /// More lives than any scenario takes.
@@ -70,7 +71,8 @@ fn one_life(world: &World, far: &Far) -> bool {
         return false;
     }
     let clock: Arc<dyn Clock> = Arc::new(world.clock.clone());
-    let channel = ChannelOf { name: "dpo".to_owned(), before: vec![14], carrier: Box::new(far.clone()) };
+    let channel =
+        ChannelOf { name: "dpo".to_owned(), before: vec![14], recipient: None, carrier: Box::new(far.clone()) };
     let mut notify = Notify::new(store, clock, channel);
     loop {
         match notify.step() {

@@ -225,6 +225,10 @@ operations! {
     GrantRevoke Post "/v1/grants/{grant}/revoke" Operator One;
     /// Says that the clock is right although it was doubted; purges go on.
     ClockConfirm Post "/v1/clock/confirm" Operator One;
+    /// Lists notices: those that are owed, those that were sent or given up, as far as they are not over for long.
+    NoticeList Get "/v1/notices" Auditor List;
+    /// Says that a person knows of notices that were given up: they raise no alarm any more.
+    NoticeAcknowledge Post "/v1/notices/acknowledge" Operator One;
     /// Sends a test through a channel of notices.
     NoticeTest Post "/v1/notices/{channel}/test" Operator One;
     /// Lists the signed checkpoints of the log, the oldest first.

@@ -22,10 +22,12 @@ macro_rules! hide_free_text {
 }
 
 mod key;
+mod notice;
 mod review;
 mod subject;
 
 pub use key::*;
+pub use notice::*;
 pub use review::*;
 pub use subject::*;
 

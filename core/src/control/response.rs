@@ -14,6 +14,7 @@ mod evidence;
 mod incident;
 mod key;
 mod mailbox;
+mod notice;
 mod review;
 mod subject;
 
@@ -23,6 +24,7 @@ pub use evidence::*;
 pub use incident::*;
 pub use key::*;
 pub use mailbox::*;
+pub use notice::*;
 pub use review::*;
 pub use subject::*;
 
@@ -150,6 +152,8 @@ pub struct Status {
     pub grants_active: Vec<GrantId>,
     /// Registered mailboxes.
     pub mailboxes: u64,
+    /// Requests of which recipients of copies have to be told what became of the data (GDPR Art. 19).
+    pub recipients_to_tell: Vec<RequestId>,
     /// Runs that are under way or paused.
     pub runs_active: Vec<RunId>,
     /// What needs a person.
@@ -243,13 +247,14 @@ pub enum Attention {
         /// What happened and what to do.
         message: String,
     },
-    /// A channel does not take notices, or did not take some for so long that they are not tried any more.
+    /// A channel does not take notices, or did not take some for so long that they are not tried any more and nobody has said
+    /// that they know.
     NoticesUndelivered {
         /// The name of the channel in the configuration.
         channel: String,
         /// How many wait for it.
         waiting: u64,
-        /// How many are not tried any more.
+        /// How many are not tried any more, without those that were acknowledged.
         given_up: u64,
         /// A stable code of the last failure.
         code: String,

@@ -91,6 +91,18 @@ pub enum Notice {
         /// The plan.
         plan: PlanId,
     },
+    /// Data of which a recipient has a copy was erased or restricted (GDPR Art. 19). That their channel took this is the record
+    /// that they were told.
+    RecipientToTell {
+        /// The request of the data subject.
+        request: RequestId,
+        /// The recipient: where it stands in the log that they got the copy.
+        recipient: Position,
+        /// How many items of the copy are erased: more of them are another thing.
+        erased: u32,
+        /// How many others are restricted.
+        restricted: u32,
+    },
 }
 
 macro_rules! things {
@@ -150,6 +162,37 @@ things! {
     RunDone "run_done";
     /// A plan found what waits for the decision of a person.
     ReviewWaits "review_waits";
+    /// A recipient of a copy has to be told what became of the data.
+    RecipientToTell "recipient_to_tell";
+}
+
+impl Thing {
+    /// Says whether recipients of copies are told this, and nobody else: what a person reads here proves nothing of them.
+    #[must_use]
+    pub fn is_for_recipients(self) -> bool {
+        self == Self::RecipientToTell
+    }
+}
+
+impl Notice {
+    /// Returns the name of the one thing that it is about: a plan, a run, a request, a policy, or a place in the log.
+    #[must_use]
+    pub fn subject(&self) -> String {
+        match self {
+            Self::ClockDoubted { doubted: at } | Self::ScheduleMissed { missed: at } => at.to_string(),
+            Self::RevokeFails { grant } => grant.to_string(),
+            Self::SagaStuck { saga } => saga.to_string(),
+            Self::RunFailed { run } | Self::RunDone { run } => run.to_string(),
+            Self::RequestLate { request, .. }
+            | Self::RequestDueSoon { request, .. }
+            | Self::RecipientToTell { request, .. } => request.to_string(),
+            Self::PlanStopped { plan }
+            | Self::PlanNeedsApproval { plan }
+            | Self::PlanRefused { plan }
+            | Self::ReviewWaits { plan } => plan.to_string(),
+            Self::FallingDue { policy, .. } => policy.clone(),
+        }
+    }
 }
 
 /// The name of a notice: the same for ever, and never the same for two.
@@ -171,6 +214,9 @@ impl fmt::Display for Notice {
             }
             Self::ScheduleMissed { missed } => write!(f, "{missed}"),
             Self::FallingDue { policy, before_days, from_day } => write!(f, "{policy}/P{before_days}D/{from_day}"),
+            Self::RecipientToTell { request, recipient, erased, restricted } => {
+                write!(f, "{request}/{recipient}/{erased}/{restricted}")
+            }
         }
     }
 }
@@ -195,6 +241,30 @@ pub struct NoticeFailed {
     pub tries: u32,
     /// A stable code of the last failure.
     pub code: String,
+}
+
+/// Schema 1. Notices that channels did not take are known to a person, who sees to it otherwise: they raise no alarm any more.
+#[derive(Clone, PartialEq, Eq, Encode, Decode)]
+pub struct NoticeAcknowledged {
+    /// Which, ascending, each once.
+    pub notices: Vec<NoticeOn>,
+    /// Why.
+    pub reason: String,
+}
+
+impl fmt::Debug for NoticeAcknowledged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NoticeAcknowledged").field("notices", &self.notices).finish_non_exhaustive()
+    }
+}
+
+/// A notice on one channel.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+pub struct NoticeOn {
+    /// The name of the channel in the configuration.
+    pub channel: String,
+    /// What it did not take.
+    pub notice: Notice,
 }
 
 /// Schema 1. From here on these channels, and no others, are told these things. What was over before a channel first

@@ -216,6 +216,7 @@ fn facts_of(event: &Event) -> Vec<(Fact, bool)> {
             fact("channel", &b.channel).with("notice", &b.notice).with("tries", b.tries).with("code", &b.code)
         }
         Event::NoticeChannelsDeclared(b) => fact("channels", b.channels.len()),
+        Event::NoticeAcknowledged(b) => fact("notices", b.notices.len()).naming("reason", &b.reason),
         Event::BackupMade(b) => {
             fact("last", b.last).with("manifest", b.manifest.short()).with("keys_until", b.keys_until)
         }

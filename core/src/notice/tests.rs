@@ -6,7 +6,9 @@ use crate::event::decision::{
     GuardTripped, KeptCount, PlanApproved, PlanFrozen, PlanPurpose, PlanRequested, PolicySetActivated, PolicyVersion,
     RunEnd, RunEnded, RunRequested, RunStarted, ScheduleMissed,
 };
-use crate::event::notice::{DeclaredChannel, NoticeChannelsDeclared, NoticeFailed, NoticeSent};
+use crate::event::notice::{
+    DeclaredChannel, NoticeAcknowledged, NoticeChannelsDeclared, NoticeFailed, NoticeOn, NoticeSent,
+};
 use crate::event::saga::{SagaEnd, SagaEnded, SagaStarted, ScriptKind};
 use crate::event::subject::{
     RequestEnd, RequestKind, SubjectRequestCompleted, SubjectRequestExtended, SubjectRequested,
@@ -46,6 +48,7 @@ fn day(day: i64) -> Timestamp {
 struct World {
     views: Views,
     policies: PolicySet,
+    copies: Vec<HandedOver>,
     now: Timestamp,
 }
 
@@ -59,7 +62,7 @@ impl World {
 
     fn silent() -> Self {
         let policies = PolicySet::check(&[PolicyFile { stem: "contacts", text: POLICY }]).unwrap();
-        let mut world = Self { views: Views::default(), policies, now: day(20_000) };
+        let mut world = Self { views: Views::default(), policies, copies: Vec::new(), now: day(20_000) };
         let digest = world.policies.policies()[0].digest();
         let policies = vec![PolicyVersion { id: "contacts".to_owned(), digest }];
         world.by(Actor::Daemon, Event::PolicySetActivated(PolicySetActivated { digest, policies }));
@@ -68,6 +71,10 @@ impl World {
     }
 
     fn by(&mut self, actor: Actor, event: Event) -> Position {
+        self.about(None, actor, event)
+    }
+
+    fn about(&mut self, entity: Option<EntityId>, actor: Actor, event: Event) -> Position {
         let envelope = Envelope {
             event_type: event.event_type() as u16,
             schema: 1,
@@ -78,7 +85,7 @@ impl World {
             stream: stream_of_daemon(),
             actor,
             cause: Position::NONE,
-            entity: None,
+            entity,
             body_len: 0,
             body_digest: DIGEST,
         };
@@ -100,10 +107,11 @@ impl World {
     }
 
     fn owed_before(&self, before: &[u16]) -> Vec<Notice> {
-        let owed = owed(&self.views, &self.policies, CHANNEL, before, self.now);
+        let reader = Reader { channel: CHANNEL, before, copies: &self.copies };
+        let owed = owed(&self.views, &self.policies, &reader, self.now);
         assert!(owed.is_sorted(), "the more urgent first");
         for notice in &owed {
-            let text = text(&self.views, notice, self.now).unwrap();
+            let text = text(&self.views, &self.copies, notice, self.now).unwrap();
             assert!(!text.subject.is_empty() && !text.facts.is_empty(), "{notice}");
         }
         owed
@@ -202,7 +210,7 @@ fn a_plan_is_told_once_also_when_its_approvals_run_out() {
     let tripped = vec![GuardTripped { guard: "max_items".to_owned(), limit: 1, actual: 17 }];
     let stopped = world.plan(tripped);
     let notice = Notice::PlanStopped { plan: stopped };
-    let said = text(&world.views, &notice, world.now).unwrap();
+    let said = text(&world.views, &[], &notice, world.now).unwrap();
     assert!(said.facts.contains(&("limits", "max_items".to_owned())), "{said:?}");
     assert_eq!(world.sent(), [notice]);
 }
@@ -216,7 +224,7 @@ fn a_run_that_is_done_is_told_with_its_digest_and_its_counts() {
     let run = world.run(plan);
     assert_eq!(world.owed(), []);
     world.end(run, RunEnd::Completed);
-    let said = text(&world.views, &Notice::RunDone { run }, world.now).unwrap();
+    let said = text(&world.views, &[], &Notice::RunDone { run }, world.now).unwrap();
     for (key, value) in [("digest", DIGEST.to_string()), ("purged", "16".to_owned()), ("skipped", "1".to_owned())] {
         assert!(said.facts.contains(&(key, value)), "{key} in {said:?}");
     }
@@ -386,6 +394,11 @@ fn the_names_are_the_words_and_an_id_is_the_same_for_ever() {
     let soon = Notice::RequestDueSoon { request, due_at: Timestamp(0), before_days: 3 };
     assert_eq!(soon.to_string(), "request_due_soon/Q41/1970-01-01T00:00:00Z/P3D");
     assert_eq!(id([1; 16], "dpo", &notice), "notice_49c106f2528d1c0ed7fd79676d2cecd3");
+    assert!(is_id(&id([1; 16], "dpo", &notice)));
+    let digits = "49c106f2528d1c0ed7fd79676d2cecd3";
+    for other in ["", "notice_", digits, &format!("notice_{digits}0"), &format!("notice_{}", digits.to_uppercase())] {
+        assert!(!is_id(other), "{other}");
+    }
 }
 
 proptest! {
@@ -405,7 +418,7 @@ fn what_waits_for_a_decision_is_told_once_by_the_newest_plan_whatever_becomes_of
     let waiting = || vec![KeptCount { reason: "review_needed".to_owned(), count: 3 }];
     let older = world.plan_with(Vec::new(), waiting());
     let plan = world.plan_with(Vec::new(), waiting());
-    let said = text(&world.views, &Notice::ReviewWaits { plan }, world.now).unwrap();
+    let said = text(&world.views, &[], &Notice::ReviewWaits { plan }, world.now).unwrap();
     assert!(said.subject.starts_with("3 items") && said.hint.contains("review list contacts"), "{said:?}");
     let told = world.sent();
     assert!(told.contains(&Notice::ReviewWaits { plan }), "{told:?}");
@@ -417,3 +430,42 @@ fn what_waits_for_a_decision_is_told_once_by_the_newest_plan_whatever_becomes_of
     let none = world.plan_with(Vec::new(), Vec::new());
     assert_eq!(world.sent(), [Notice::PlanNeedsApproval { plan: none }], "nothing waits any more");
 }
+
+#[test]
+fn what_is_acknowledged_raises_no_alarm_and_nothing_else_changes_by_it() {
+    let mut world = World::new();
+    let fail = |world: &mut World, policy: &str| {
+        let at = world.now;
+        let body = ScheduleMissed { policy: policy.to_owned(), first_at: at, last_at: at, count: 1 };
+        let notice = Notice::ScheduleMissed { missed: world.happens(Event::ScheduleMissed(body)) };
+        let code = "http-503".to_owned();
+        let body = NoticeFailed { channel: CHANNEL.to_owned(), notice: notice.clone(), tries: 80, code };
+        world.happens(Event::NoticeFailed(body));
+        notice
+    };
+    let alarms = |world: &World| {
+        let channel = world.views.small.notices.channel(CHANNEL).unwrap();
+        channel.given_up().map(|(notice, _)| notice.clone()).collect::<Vec<_>>()
+    };
+    let known = |world: &mut World, channel: &str, notices: &[&Notice]| {
+        let on = |notice: &&Notice| NoticeOn { channel: channel.to_owned(), notice: (*notice).clone() };
+        let notices = notices.iter().map(on).collect();
+        world.happens(Event::NoticeAcknowledged(NoticeAcknowledged { notices, reason: "by telephone".to_owned() }));
+    };
+    let (first, second) = (fail(&mut world, "a"), fail(&mut world, "b"));
+    let plan = world.plan(Vec::new());
+    let sent = Notice::PlanNeedsApproval { plan };
+    assert_eq!(world.sent(), std::slice::from_ref(&sent));
+    known(&mut world, CHANNEL, &[&first]);
+    assert_eq!(alarms(&world), std::slice::from_ref(&second));
+    let before = world.views.small.notices.clone();
+    world.now = day(20_001);
+    known(&mut world, CHANNEL, &[&first, &sent]);
+    known(&mut world, "nobody", &[&second]);
+    assert_eq!(world.views.small.notices, before, "what was acknowledged, sent, or is another channel's");
+    let third = fail(&mut world, "c");
+    assert_eq!(alarms(&world), [second, third], "the next one is an alarm again");
+    assert_eq!(world.owed(), [], "what was given up is not tried again");
+}
+
+mod recipients;

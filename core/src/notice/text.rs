@@ -3,10 +3,11 @@
 use std::fmt;
 
 use crate::event::notice::Notice;
-use crate::id::{PlanId, RequestId, RunId, SagaId};
+use crate::id::{EntityId, PlanId, RequestId, RunId, SagaId};
 use crate::reason::Reason;
 use crate::time::Timestamp;
 use crate::view::notices::DAY_US;
+use crate::view::recipients::HandedOver;
 use crate::view::{Plan, Views};
 
 /// What a notice says, by what is known when it is told.
@@ -38,9 +39,9 @@ impl Text {
     }
 }
 
-/// Returns what a notice says; `None` when its thing is not in the views.
+/// Returns what a notice says; `None` when its thing is not in the views, or not among the copies of the reader.
 #[must_use]
-pub fn text(views: &Views, notice: &Notice, now: Timestamp) -> Option<Text> {
+pub fn text(views: &Views, copies: &[HandedOver], notice: &Notice, now: Timestamp) -> Option<Text> {
     match notice {
         Notice::ClockDoubted { .. } => clock(views),
         Notice::RevokeFails { grant } => {
@@ -87,6 +88,9 @@ pub fn text(views: &Views, notice: &Notice, now: Timestamp) -> Option<Text> {
             let text = Text::of(subject, format!("retentionctl plan make {policy} --at {}", date(end)));
             let text = text.with("policy", policy).with("items", items);
             Some(text.with("from", date((*from_day).max(today))).with("by", date(end.saturating_sub(1))))
+        }
+        Notice::RecipientToTell { request, recipient, .. } => {
+            of_copy(views, *request, copies.iter().find(|copy| copy.recipient == *recipient)?)
         }
     }
 }
@@ -146,4 +150,24 @@ fn of_request(views: &Views, request: RequestId, how: &str) -> Option<Text> {
     let subject = format!("The answer to request {request} of a data subject {how}");
     let text = Text::of(subject, format!("retentionctl subject show {request}"));
     Some(text.with("request", request).with("kind", body.kind.name()).with("due_at", body.due_at))
+}
+
+/// Whoever reads this has no daemon to ask: so it says all that they need to find the items in what they got, and no command.
+fn of_copy(views: &Views, request: RequestId, copy: &HandedOver) -> Option<Text> {
+    let body = views.small.subjects.get(request)?;
+    let concerned = views.concerned(request, body, copy);
+    let what = match concerned.counts() {
+        (erased, 0) => format!("{erased} erased"),
+        (0, restricted) => format!("{restricted} restricted"),
+        (erased, restricted) => format!("{erased} erased and {restricted} restricted"),
+    };
+    let subject = format!("Items of a bundle of which you have a copy: {what} (request {request})");
+    let text = Text::of(subject, "").with("request", request).with("copy", copy.recipient);
+    let text = text.with("manifest", copy.manifest).with("listed_in", "manifest-items.jsonl");
+    Some(text.with_known("erased", numbers(&concerned.erased)).with_known("restricted", numbers(&concerned.restricted)))
+}
+
+fn numbers(items: &[EntityId]) -> Option<String> {
+    let all: Vec<String> = items.iter().map(ToString::to_string).collect();
+    (!all.is_empty()).then(|| all.join(", "))
 }

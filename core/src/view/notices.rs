@@ -6,8 +6,9 @@ use bincode::{Decode, Encode};
 
 use super::Small;
 use super::plans::PlanState;
-use crate::event::Event;
-use crate::event::notice::{DeclaredChannel, Notice, NoticeChannelsDeclared, Thing};
+use crate::event::notice::{DeclaredChannel, Notice, NoticeChannelsDeclared, NoticeOn, Thing};
+use crate::event::{Envelope, Event};
+use crate::id::Position;
 use crate::time::Timestamp;
 
 /// A day of the due index, in microseconds.
@@ -27,13 +28,21 @@ pub enum Telling {
     Sent {
         /// When.
         at: Timestamp,
+        /// Where that stands in the log.
+        position: Position,
     },
     /// The channel did not take it for too long.
     GivenUp {
         /// When.
         at: Timestamp,
+        /// Where that stands in the log.
+        position: Position,
+        /// How often it was tried.
+        tries: u32,
         /// A stable code of the last failure.
         code: String,
+        /// Since when a person knows.
+        acknowledged: Option<Timestamp>,
     },
 }
 
@@ -47,11 +56,12 @@ pub struct Channel {
 }
 
 impl Channel {
-    /// Goes through the notices that could not be delivered, the more urgent first: each with its code.
+    /// Goes through the notices that could not be delivered and of which no person has said that they know, the more urgent
+    /// first: each with its code.
     pub fn given_up(&self) -> impl Iterator<Item = (&Notice, &str)> {
         self.told.iter().filter_map(|(notice, telling)| match telling {
-            Telling::GivenUp { code, .. } => Some((notice, code.as_str())),
-            Telling::Sent { .. } => None,
+            Telling::GivenUp { code, acknowledged: None, .. } => Some((notice, code.as_str())),
+            Telling::GivenUp { acknowledged: Some(_), .. } | Telling::Sent { .. } => None,
         })
     }
 }
@@ -99,17 +109,27 @@ impl Notices {
             channel.told.insert(notice.clone(), telling);
         }
     }
+
+    fn acknowledged(&mut self, on: &NoticeOn, at: Timestamp) {
+        let telling = self.channels.get_mut(&on.channel).and_then(|channel| channel.told.get_mut(&on.notice));
+        if let Some(Telling::GivenUp { acknowledged, .. }) = telling {
+            acknowledged.get_or_insert(at);
+        }
+    }
 }
 
 impl Small {
-    pub(super) fn fold_notice(&mut self, at: Timestamp, event: &Event) {
+    pub(super) fn fold_notice(&mut self, envelope: &Envelope, event: &Event) {
+        let (at, position) = (envelope.recorded_at, envelope.position);
         match event {
             Event::NoticeChannelsDeclared(body) => self.notices.declare(at, body),
-            Event::NoticeSent(body) => self.notices.told(&body.channel, &body.notice, Telling::Sent { at }),
+            Event::NoticeSent(body) => self.notices.told(&body.channel, &body.notice, Telling::Sent { at, position }),
             Event::NoticeFailed(body) => {
-                let code = body.code.clone();
-                self.notices.told(&body.channel, &body.notice, Telling::GivenUp { at, code });
+                let (tries, code) = (body.tries, body.code.clone());
+                let telling = Telling::GivenUp { at, position, tries, code, acknowledged: None };
+                self.notices.told(&body.channel, &body.notice, telling);
             }
+            Event::NoticeAcknowledged(body) => body.notices.iter().for_each(|on| self.notices.acknowledged(on, at)),
             _ => return,
         }
         let mut notices = std::mem::take(&mut self.notices);
@@ -156,6 +176,13 @@ impl Small {
             Notice::FallingDue { before_days, from_day, .. } => {
                 let end = i64::from(*from_day) + i64::from(*before_days);
                 is_old(Timestamp(end.saturating_mul(DAY_US)))
+            }
+            // What nobody told them is owed for ever, and what was given up must not be tried again.
+            Notice::RecipientToTell { request, recipient, erased, restricted } => {
+                self.subjects.get(*request).is_none_or(|request| {
+                    let told = request.told.get(recipient);
+                    told.is_some_and(|told| told.covers(*erased, *restricted) && is_old(told.at))
+                })
             }
         }
     }

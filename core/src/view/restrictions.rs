@@ -32,6 +32,17 @@ pub struct Restricting {
     pub lifted_at: Option<Timestamp>,
 }
 
+impl Restricting {
+    /// Returns the request that it answers.
+    #[must_use]
+    pub fn request(&self) -> Option<RequestId> {
+        match self.cause {
+            Cause::Person(_, request) => request,
+            Cause::Policy(..) => None,
+        }
+    }
+}
+
 /// All restrictions, also those that are over.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
 pub struct Restrictions {

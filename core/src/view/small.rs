@@ -175,7 +175,7 @@ impl Small {
         self.permissions.fold(envelope, event);
         self.migrations.fold(envelope, event);
         self.subjects.fold(envelope, event);
-        self.fold_notice(at, event);
+        self.fold_notice(envelope, event);
     }
 
     /// What a run leaves alone is kept of the request that it is for.

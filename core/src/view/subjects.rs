@@ -8,7 +8,9 @@ use bincode::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::recipients::{Through, Told};
 use super::{PlanState, RunState, Views};
+use crate::event::notice::{Notice, NoticeSent};
 use crate::event::saga::{SkipReason, Step};
 use crate::event::subject::{
     ErasureExcepted, ErasureException, ErasureGround, ErasureKept, KeptWhy, RequestEnd, RequestKind, SubjectIdentified,
@@ -94,10 +96,12 @@ pub struct SubjectRequest {
     pub changed: Position,
     /// Where it stands in the log that packages were handed out.
     pub packages: BTreeSet<Position>,
-    /// The recipients of copies who were told, and when.
-    pub told: BTreeMap<Position, Timestamp>,
+    /// The recipients of copies who were told what became of the data.
+    pub told: BTreeMap<Position, Told>,
     /// When and how it ended.
     pub ended: Option<(Timestamp, RequestEnd)>,
+    /// Where that stands in the log.
+    pub answered: Position,
 }
 
 impl SubjectRequest {
@@ -256,13 +260,16 @@ impl SubjectRequests {
             }),
             Event::ErasureKept(body) => self.kept(body),
             Event::RecipientTold(body) => self.with(body.request, |request| {
-                request.told.entry(body.recipient).or_insert(at);
+                request.told.insert(body.recipient, Told { at, through: None });
             }),
+            Event::NoticeSent(body) => self.told_by_notice(at, body),
             Event::SubjectPackageMade(body) => self.with(body.request, |request| {
                 request.packages.insert(envelope.position);
             }),
             Event::SubjectRequestCompleted(body) => self.with(body.request, |request| {
-                request.ended.get_or_insert((at, body.end));
+                if request.ended.is_none() {
+                    (request.ended, request.answered) = (Some((at, body.end)), envelope.position);
+                }
             }),
             _ => {}
         }
@@ -272,6 +279,16 @@ impl SubjectRequests {
         if let Some(request) = self.all.get_mut(&id) {
             change(request);
         }
+    }
+
+    fn told_by_notice(&mut self, at: Timestamp, body: &NoticeSent) {
+        let Notice::RecipientToTell { request, recipient, erased, restricted } = &body.notice else { return };
+        let through = Some(Through { channel: body.channel.clone(), erased: *erased, restricted: *restricted });
+        self.with(*request, |request| {
+            if request.told.get(recipient).is_none_or(|told| !told.covers(*erased, *restricted)) {
+                request.told.insert(*recipient, Told { at, through });
+            }
+        });
     }
 
     fn requested(&mut self, envelope: &Envelope, body: &SubjectRequested) {
@@ -293,6 +310,7 @@ impl SubjectRequests {
             packages: BTreeSet::new(),
             told: BTreeMap::new(),
             ended: None,
+            answered: Position::NONE,
         };
         self.all.insert(RequestId(envelope.position), request);
     }
@@ -438,7 +456,7 @@ impl Views {
         (!candidates.is_empty()).then_some(ErasurePlan::IfDue(candidates))
     }
 
-    fn is_open(&self, id: PlanId, now: Timestamp) -> bool {
+    pub(super) fn is_open(&self, id: PlanId, now: Timestamp) -> bool {
         let Some(plan) = self.small.plans.get(id) else { return false };
         // What was refused by a run is not run again by itself.
         let is_refused = || self.small.runs.iter().any(|(_, run)| run.plan == id && run.state == RunState::Refused);

@@ -8,7 +8,7 @@ use retention_core::control::{
 };
 use retention_core::event::subject::{ErasureGround, RequestKind};
 use retention_core::id::{Digest, RequestId};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Call, Context, files};
 use crate::args::subject::{Ask, Subject, Who};
@@ -118,6 +118,9 @@ fn identify(context: &mut Context, request: RequestId, wanted: &IdentifySubject)
 fn show(context: &mut Context, request: RequestId) -> Result<ExitCode, Cause> {
     let shown = context.show(&Call::to(Operation::SubjectRequestShow, &[&request]))?;
     let field = |name: &str| shown.pointer(&format!("/request/{name}")).and_then(|value| value.as_str());
+    if let Some(recipient) = untold(&shown) {
+        context.say(&format!("somebody has to be told: retentionctl subject told {request} {recipient} --how …"));
+    }
     let next = match (field("kind"), field("state"), field("plan")) {
         (_, Some("completed"), _) => return Ok(ExitCode::Done),
         (_, Some("received"), _) => format!("retentionctl subject identify {request} --how …"),
@@ -132,6 +135,14 @@ fn show(context: &mut Context, request: RequestId) -> Result<ExitCode, Cause> {
     };
     context.next(&next);
     Ok(ExitCode::Done)
+}
+
+/// Returns a recipient who has to be told by a person.
+fn untold(shown: &Value) -> Option<&Value> {
+    let mut recipients = shown.get("recipients")?.as_array()?.iter();
+    let is_by_hand =
+        |row: &&Value| row.get("to_tell") == Some(&Value::Bool(true)) && row.get("channel") == Some(&Value::Null);
+    recipients.find(is_by_hand)?.get("recipient")
 }
 
 fn note(context: &mut Context, call: &Call, request: RequestId) -> Result<ExitCode, Cause> {

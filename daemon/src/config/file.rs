@@ -195,6 +195,7 @@ pub(super) struct Notify {
     pub(super) kind: Written<NotifyKind>,
     pub(super) things: Option<Vec<Thing>>,
     pub(super) before: Option<Vec<Spanned<String>>>,
+    pub(super) recipient: Written<String>,
     pub(super) host: Written<String>,
     pub(super) port: Written<u64>,
     pub(super) tls: Option<super::MailTls>,

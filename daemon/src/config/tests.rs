@@ -374,7 +374,7 @@ fn every_commented_channel_of_the_shipped_file_is_one() {
     let uncommented: String = block.map(|line| format!("{}\n", &line[2..])).collect();
     let channels = parse(&with(&uncommented)).unwrap().notify;
     let names: Vec<&str> = channels.iter().map(|channel| channel.name.as_str()).collect();
-    assert_eq!(names, ["dpo", "tickets", "page"]);
+    assert_eq!(names, ["dpo", "tickets", "page", "adviser"]);
     assert!(!format!("{channels:?}").contains("dpo@"), "an address is personal data");
 }
 
@@ -392,7 +392,8 @@ fn a_channel_is_mail_a_webhook_or_a_program_and_says_what_it_wants_to_know() {
     assert_eq!(page.kind, NotifyKind::Program("/usr/local/bin/page".to_owned(), vec!["dpo".to_owned()]));
     assert_eq!((page.things, page.before), (vec![Thing::SagaStuck, Thing::RunDone], vec![14, 7]));
     let hook = one("kind = \"webhook\"\nurl = \"https://hooks.example.org/secret\"\nkey = { credential = \"hook\" }");
-    assert_eq!((hook.things, hook.before), (Thing::ALL.to_vec(), vec![14]));
+    let for_people: Vec<Thing> = Thing::ALL.iter().copied().filter(|thing| !thing.is_for_recipients()).collect();
+    assert_eq!((hook.things, hook.before, hook.recipient), (for_people, vec![14], None));
     assert!(!format!("{:?}", hook.kind).contains("secret"), "a URL may be one");
     let mail =
         "kind = \"mail\"\nhost = \"mail.example.org\"\nfrom = \"retentiond@example.org\"\nto = [\"dpo@example.org\"]\n";
@@ -414,9 +415,19 @@ fn a_channel_is_mail_a_webhook_or_a_program_and_says_what_it_wants_to_know() {
         ),
         ("kind = \"program\"\ncommand = [\"/page\"]\nbefore = [\"PT36H\"]", "whole days"),
         ("kind = \"program\"\ncommand = [\"/page\"]\nthings = [\"weather\"]", "unknown value `weather`"),
+        ("kind = \"program\"\ncommand = [\"/page\"]\nthings = [\"recipient_to_tell\"]", "needs `recipient`"),
+        ("kind = \"program\"\ncommand = [\"/page\"]\nrecipient = \" \"", "a recipient has the name"),
+        ("kind = \"program\"\ncommand = [\"/page\"]\nrecipient = \"x\"\nthings = [\"run_done\"]", "nothing else"),
     ] {
         is_refused(&notify(text), why);
     }
+    let adviser = "kind = \"program\"\ncommand = [\"/page\"]\nrecipient = \" Ada Quill \"\n";
+    let channel = one(adviser);
+    assert_eq!(channel.things, [Thing::RecipientToTell]);
+    assert!(channel.recipient.as_ref().is_some_and(|recipient| recipient.reveal() == "Ada Quill"));
+    assert!(!format!("{channel:?}").contains("Quill"), "a recipient may be a person");
+    let twice = format!("{}[[notify]]\nname = \"other\"\n{adviser}", notify(adviser));
+    is_refused(&twice, "already for this recipient");
     is_refused(&notify(&format!("{mail}tls = \"plain-loopback\"")), "this machine itself");
     is_refused(&format!("{}{}", notify(mail), notify(mail).replace(LEAST, "")), "already called `dpo`");
 }

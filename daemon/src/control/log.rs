@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use retention_core::event::{Draft, Recorded};
 use retention_core::id::Position;
+use retention_core::view::recipients::HandedOver;
 use retention_core::view::{Condition, Conflict, Views};
 use tokio::sync::watch;
 
@@ -27,6 +28,12 @@ pub trait Log: Send + Sync + 'static {
     /// # Errors
     /// Says when the log cannot be read there.
     fn event(&self, position: Position) -> Result<Option<Recorded>, LogError>;
+
+    /// Returns the copies of bundles that somebody got, with what is in them.
+    ///
+    /// # Errors
+    /// Says when the log cannot be read.
+    fn handed_over(&self) -> Result<Vec<HandedOver>, LogError>;
 
     /// Answers a question about the log, one page at a time.
     ///
@@ -92,6 +99,10 @@ impl Log for Store {
 
     fn event(&self, position: Position) -> Result<Option<Recorded>, LogError> {
         self.read(position).map_err(failed)
+    }
+
+    fn handed_over(&self) -> Result<Vec<HandedOver>, LogError> {
+        self.handed_over().map_err(failed)
     }
 
     fn query(&self, query: &Query) -> Result<Page, LogError> {

@@ -100,6 +100,8 @@ fn contents(operation: Operation) -> Contents {
         Operation::MailboxShow => gives::<wire::MailboxRow>(),
         Operation::MailboxCheck => gives::<wire::MailboxFinding>(),
         Operation::MailboxPermissions => gives::<wire::PermissionRow>().asked::<ListQuery>(),
+        Operation::NoticeList => gives::<wire::NoticeRow>().asked::<wire::NoticeQuery>(),
+        Operation::NoticeAcknowledge => gives::<wire::NoticesAcknowledged>().taking::<wire::AcknowledgeNotices>(),
         Operation::NoticeTest => gives::<wire::NoticeTested>(),
         Operation::GrantReconcile => gives::<wire::Reconciling>(),
         Operation::MailboxScan => gives::<wire::Accepted>(),

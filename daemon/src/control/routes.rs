@@ -118,6 +118,8 @@ fn handler(operation: Operation) -> MethodRouter<Arc<Control>> {
         Operation::GrantRenew => post(grant::renew),
         Operation::GrantRevoke => post(grant::revoke),
         Operation::ClockConfirm => post(clock::confirm),
+        Operation::NoticeList => get(notice::list),
+        Operation::NoticeAcknowledge => post(notice::acknowledge),
         Operation::NoticeTest => post(notice::test),
         Operation::AuditCheckpoints => get(audit::checkpoints),
         Operation::AuditCheckpoint => get(audit::checkpoint),

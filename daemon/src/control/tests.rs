@@ -181,6 +181,14 @@ impl Works for Idle {
         Vec::new()
     }
 
+    fn notices_owed(&self) -> Vec<super::OwedNotice> {
+        notices::owed(&self.0)
+    }
+
+    fn channel_of_recipient(&self, name: &str) -> Option<String> {
+        (name == "tax adviser").then(|| "adviser".to_owned())
+    }
+
     fn ledger_behind(&self) -> Option<String> {
         None
     }
@@ -570,25 +578,6 @@ async fn a_clock_that_is_doubted_is_shown_and_confirmed_once() {
 }
 
 #[tokio::test]
-async fn a_notice_that_could_not_be_delivered_is_shown_by_its_channel() {
-    use retention_core::event::decision::ScheduleMissed;
-    use retention_core::event::notice::{DeclaredChannel, Notice, NoticeChannelsDeclared, NoticeFailed, Thing};
-    let world = World::with_contacts(1);
-    let channels = vec![DeclaredChannel { name: "page".to_owned(), things: Thing::ALL.to_vec() }];
-    world.happens(Event::NoticeChannelsDeclared(NoticeChannelsDeclared { channels }), None);
-    let at = world.control.clock.now();
-    let missed = ScheduleMissed { policy: "contacts".to_owned(), first_at: at, last_at: at, count: 1 };
-    world.happens(Event::ScheduleMissed(missed), None);
-    let missed = world.store.view(|views| views.position);
-    let (channel, notice, code) = ("page".to_owned(), Notice::ScheduleMissed { missed }, "http-503".to_owned());
-    world.happens(Event::NoticeFailed(NoticeFailed { channel, notice, tries: 80, code }), None);
-    let (_, status) = world.ask(OTHER, Operation::Status, "/v1/status", None).await;
-    let alarm =
-        json!({"what": "notices_undelivered", "channel": "page", "waiting": 0, "given_up": 1, "code": "http-503"});
-    assert_eq!(status["attention"], json!([alarm]), "{status}");
-}
-
-#[tokio::test]
 async fn the_server_answers_on_its_socket_and_stops_when_told() {
     let world = World::with_contacts(1);
     let dir = tempfile::tempdir().unwrap();
@@ -610,3 +599,4 @@ async fn the_server_answers_on_its_socket_and_stops_when_told() {
 mod follow;
 mod judgement;
 mod keys;
+mod notices;

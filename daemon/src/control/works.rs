@@ -7,6 +7,7 @@ use retention_core::control::{
 };
 use retention_core::event::grant::GrantRequested;
 use retention_core::event::key::StoreKeys;
+use retention_core::event::notice::Notice;
 use retention_core::event::subject::SubjectRequested;
 use retention_core::evidence::certificate::Subject;
 use retention_core::id::{Digest, EntityId, Position, RequestId};
@@ -37,6 +38,21 @@ impl PolicyFacts {
     pub fn is_enforced(&self) -> bool {
         self.state == "enforce"
     }
+}
+
+/// A notice that a channel is to be told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwedNotice {
+    /// The name of the channel.
+    pub channel: String,
+    /// What it is to be told.
+    pub notice: Notice,
+    /// Since when, as far as the daemon remembers.
+    pub since: Timestamp,
+    /// How often it was tried in vain.
+    pub tries: u32,
+    /// A stable code of the last failure.
+    pub code: Option<String>,
 }
 
 /// Whether anybody still listens to long work.
@@ -252,6 +268,12 @@ pub trait Works: Send + Sync + 'static {
     /// Returns the channels of notices that do not take what they are given: the name, how many notices wait, and the code of
     /// the last failure.
     fn notices_failing(&self) -> Vec<(String, u64, String)>;
+
+    /// Returns the notices that channels are to be told, as they were seen last.
+    fn notices_owed(&self) -> Vec<OwedNotice>;
+
+    /// Returns the channel that tells a recipient of copies what became of the data, by the name that was given when they got one.
+    fn channel_of_recipient(&self, name: &str) -> Option<String>;
 
     /// Says why the ledger of erasures is behind, when it is.
     fn ledger_behind(&self) -> Option<String>;

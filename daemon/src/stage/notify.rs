@@ -10,13 +10,16 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use retention_core::event::Event;
 use retention_core::event::notice::{DeclaredChannel, Notice, NoticeChannelsDeclared, NoticeFailed, NoticeSent, Thing};
-use retention_core::notice;
+use retention_core::id::Position;
+use retention_core::notice::{self, Reader};
 use retention_core::time::Timestamp;
 use retention_core::view::Condition;
+use retention_core::view::recipients::HandedOver;
 
 use super::{StageError, Step};
 use crate::clock::Clock;
 use crate::connector::notify::{Carrier, Letter, STOPPING};
+use crate::diagnostics::Redacted;
 use crate::store::open::daemon_draft;
 use crate::store::{AppendError, Store};
 
@@ -41,8 +44,30 @@ pub struct Failing {
     pub code: String,
 }
 
-/// Whether a channel fails; empty while it does not.
-pub type NotifyHealth = Arc<Mutex<Option<Failing>>>;
+/// A notice that a channel is to be told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owed {
+    /// What it is to be told.
+    pub notice: Notice,
+    /// Since when, as far as is remembered.
+    pub since: Timestamp,
+    /// How often it was tried in vain.
+    pub tries: u32,
+    /// A stable code of the last failure.
+    pub code: Option<String>,
+}
+
+/// How a channel stands.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// Whether it fails; `None` while it does not.
+    pub failing: Option<Failing>,
+    /// What it is to be told, the more urgent first.
+    pub owed: Vec<Owed>,
+}
+
+/// How a channel stands, for those who ask.
+pub type NotifyHealth = Arc<Mutex<Standing>>;
 
 /// One channel of the configuration.
 pub struct ChannelOf {
@@ -50,6 +75,8 @@ pub struct ChannelOf {
     pub name: String,
     /// Before how many days people want to know of what falls due.
     pub before: Vec<u16>,
+    /// The recipient of copies that it is for, by the name that was given when they got one.
+    pub recipient: Option<Redacted<String>>,
     /// What brings letters to it.
     pub carrier: Box<dyn Carrier>,
 }
@@ -58,6 +85,7 @@ pub struct ChannelOf {
 struct Waiting {
     since: Timestamp,
     tries: u32,
+    code: Option<String>,
 }
 
 /// The stage, for one channel.
@@ -66,6 +94,9 @@ pub struct Notify {
     clock: Arc<dyn Clock>,
     channel: ChannelOf,
     waiting: BTreeMap<Notice, Waiting>,
+    /// The copies that the recipient got, and whether each that anybody got is theirs.
+    copies: Vec<HandedOver>,
+    theirs: BTreeMap<Position, bool>,
     not_before: Timestamp,
     /// How long was waited after the last failure, if nothing was delivered since.
     waited_us: Option<i64>,
@@ -102,13 +133,15 @@ impl Notify {
             clock,
             channel,
             waiting: BTreeMap::new(),
+            copies: Vec::new(),
+            theirs: BTreeMap::new(),
             not_before: Timestamp(i64::MIN),
             waited_us: None,
             health: NotifyHealth::default(),
         }
     }
 
-    /// Returns where it says whether the channel fails.
+    /// Returns where it says how the channel stands.
     #[must_use]
     pub fn health(&self) -> NotifyHealth {
         Arc::clone(&self.health)
@@ -125,9 +158,9 @@ impl Notify {
         if is_too_early {
             return Ok(Step::IdleUntil(self.not_before));
         }
-        self.look(now);
+        self.look(now)?;
         let Some((notice, letter)) = self.next(now) else {
-            *self.health.lock() = None;
+            self.health.lock().failing = None;
             self.waited_us = None;
             self.not_before = Timestamp(now.0.saturating_add(LOOK_AT_MOST_EVERY_US));
             return Ok(Step::IdleUntil(Timestamp(now.0.saturating_add(LOOK_AT_LEAST_EVERY_US))));
@@ -140,22 +173,59 @@ impl Notify {
     }
 
     /// What is owed since before keeps its time and its tries; what is not owed any more is left.
-    fn look(&mut self, now: Timestamp) {
+    fn look(&mut self, now: Timestamp) -> Result<(), StageError> {
+        self.look_for_copies()?;
         let policies = self.store.policies();
-        let owed =
-            self.store.view(|views| notice::owed(views, &policies, &self.channel.name, &self.channel.before, now));
+        let reader = Reader { channel: &self.channel.name, before: &self.channel.before, copies: &self.copies };
+        let owed = self.store.view(|views| notice::owed(views, &policies, &reader, now));
         let mut before = std::mem::take(&mut self.waiting);
         let keep = |notice: Notice| {
-            let waiting = before.remove(&notice).unwrap_or(Waiting { since: now, tries: 0 });
+            let waiting = before.remove(&notice).unwrap_or(Waiting { since: now, tries: 0, code: None });
             (notice, waiting)
         };
         self.waiting = owed.into_iter().map(keep).collect();
+        self.show();
+        Ok(())
+    }
+
+    fn show(&self) {
+        let owed = |(notice, waiting): (&Notice, &Waiting)| {
+            let (since, tries, code) = (waiting.since, waiting.tries, waiting.code.clone());
+            Owed { notice: notice.clone(), since, tries, code }
+        };
+        self.health.lock().owed = self.waiting.iter().map(owed).collect();
+    }
+
+    /// Who got a copy is in sealed events, which the views do not keep. Each is opened once.
+    fn look_for_copies(&mut self) -> Result<(), StageError> {
+        let Some(Redacted(recipient)) = &self.channel.recipient else { return Ok(()) };
+        self.copies.clear();
+        for copy in self.store.handed_over()? {
+            let is_theirs = match self.theirs.get(&copy.recipient) {
+                Some(known) => *known,
+                None => {
+                    let handed = self.store.read(copy.recipient)?;
+                    let to = match handed.as_ref().and_then(|handed| handed.event()) {
+                        Some(Event::BundleHandedOver(body)) => Some(body.to.as_str()),
+                        _ => None,
+                    };
+                    let is_theirs = to.is_some_and(|to| to.trim() == recipient);
+                    self.theirs.insert(copy.recipient, is_theirs);
+                    is_theirs
+                }
+            };
+            if is_theirs {
+                self.copies.push(copy);
+            }
+        }
+        Ok(())
     }
 
     /// Returns what was tried least often, and of that the most urgent.
     fn next(&self, now: Timestamp) -> Option<(Notice, Letter)> {
         let (notice, _) = self.waiting.iter().min_by_key(|(_, waiting)| waiting.tries)?;
-        let (store, text) = self.store.view(|views| (views.small.store, notice::text(views, notice, now)));
+        let (store, text) =
+            self.store.view(|views| (views.small.store, notice::text(views, &self.copies, notice, now)));
         let letter = Letter {
             id: notice::id(store, &self.channel.name, notice),
             channel: self.channel.name.clone(),
@@ -170,8 +240,10 @@ impl Notify {
     fn delivered(&mut self, notice: Notice) -> Result<Step, StageError> {
         self.waiting.remove(&notice);
         self.waited_us = None;
-        *self.health.lock() = None;
+        self.health.lock().failing = None;
         self.append(Event::NoticeSent(NoticeSent { channel: self.channel.name.clone(), notice }))?;
+        // After it stands in the log, so that nobody finds it nowhere.
+        self.show();
         Ok(Step::Worked)
     }
 
@@ -182,15 +254,17 @@ impl Notify {
         self.waited_us = Some(wait_us);
         self.not_before = Timestamp(now.0.saturating_add(wait_us));
         tracing::warn!(channel = self.channel.name, code, %notice, "a notice was not delivered; it is tried again");
-        *self.health.lock() = Some(Failing { waiting: self.waiting.len() as u64, code: code.clone() });
+        self.health.lock().failing = Some(Failing { waiting: self.waiting.len() as u64, code: code.clone() });
         let Some(waiting) = self.waiting.get_mut(&notice) else { return Ok(Step::IdleUntil(self.not_before)) };
         waiting.tries = waiting.tries.saturating_add(1);
+        waiting.code = Some(code.clone());
         if now.0.saturating_sub(waiting.since.0) >= TRY_FOR_US {
             let tries = waiting.tries;
             let channel = self.channel.name.clone();
             self.waiting.remove(&notice);
             self.append(Event::NoticeFailed(NoticeFailed { channel, notice, tries, code }))?;
         }
+        self.show();
         Ok(Step::IdleUntil(self.not_before))
     }
 

@@ -285,7 +285,13 @@ impl Store {
         inner.vault = Vault::open_read_only(&options.dir.join("keys"), root, used)?;
         *inner.read_only.lock() = Some(ReadOnly { code: damage.code(), says: damage.to_string() });
         let report = OpenReport { folded, rebuilt: Some("journal_damaged"), ..OpenReport::default() };
-        Ok(Self { writer: super::WriterHandle::default(), inner: Arc::new(inner), lock, report })
+        Ok(Self {
+            writer: super::WriterHandle::default(),
+            inner: Arc::new(inner),
+            contents: super::handed_over::Contents::default(),
+            lock,
+            report,
+        })
     }
 }
 
@@ -429,7 +435,7 @@ impl Opening {
                 .map_err(OpenError::Thread)?
         };
         let writer = super::WriterHandle { queue: Some(queue), thread: Some(thread) };
-        let store = Store { writer, inner, lock, report };
+        let store = Store { writer, inner, contents: super::handed_over::Contents::default(), lock, report };
         if let Some(code) = rebuilt {
             let event = Event::StoreRebuilt(StoreRebuilt { events: tail.last.0, code: code.to_owned() });
             store.append_drafts(vec![daemon_draft(event)], retention_core::view::Condition::None)?;

@@ -20,7 +20,7 @@ use crate::store::{AppendError, Store};
 pub(super) struct Notices {
     /// One for each channel.
     pub(super) stages: Vec<Notify>,
-    /// Which channel fails, by name.
+    /// How each channel stands, by name.
     pub(super) health: Vec<(String, NotifyHealth)>,
 }
 
@@ -45,6 +45,7 @@ impl Notices {
             let of = ChannelOf {
                 name: channel.name.clone(),
                 before: channel.before.clone(),
+                recipient: channel.recipient.clone(),
                 carrier: carrier(channel, keys, halt),
             };
             let stage = Notify::new(Arc::clone(store), Arc::clone(clock), of);

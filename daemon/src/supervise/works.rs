@@ -23,10 +23,10 @@ use super::mailboxes::Mailboxes;
 use super::metrics;
 use super::notices::Channels;
 use crate::clock::Clock;
-use crate::config::{Config, ConfigError, Metrics};
+use crate::config::{Config, ConfigError, Metrics, NotifyChannel};
 use crate::control::reviews::{self, Decided, Waiting};
-use crate::control::{PolicyFacts, Sink, Works, judgement, package, subjects, terms};
-use crate::stage::notify::NotifyHealth;
+use crate::control::{OwedNotice, PolicyFacts, Sink, Works, judgement, package, subjects, terms};
+use crate::stage::notify::{NotifyHealth, Owed};
 use crate::stage::policies::PolicyHealth;
 use crate::store::tree::{Tree, TreeFileError};
 use crate::store::vault::SlotCounts;
@@ -59,7 +59,7 @@ pub(super) struct DaemonWorks {
     pub(super) evidence: EvidenceTold,
     /// What tests channels of notices.
     pub(super) channels: Channels,
-    /// Which channels of notices fail, by name.
+    /// How the channels of notices stand, by name.
     pub(super) notices: Vec<(String, NotifyHealth)>,
     /// The registered mailboxes.
     pub(super) mailboxes: Arc<Mailboxes>,
@@ -284,9 +284,29 @@ impl Works for DaemonWorks {
 
     fn notices_failing(&self) -> Vec<(String, u64, String)> {
         let failing = |(name, health): &(String, NotifyHealth)| {
-            health.lock().clone().map(|failing| (name.clone(), failing.waiting, failing.code))
+            health.lock().failing.clone().map(|failing| (name.clone(), failing.waiting, failing.code))
         };
         self.notices.iter().filter_map(failing).collect()
+    }
+
+    fn notices_owed(&self) -> Vec<OwedNotice> {
+        let of = |(name, health): &(String, NotifyHealth)| {
+            let owed = health.lock().owed.clone();
+            let channel = name.clone();
+            owed.into_iter().map(move |owed| {
+                let Owed { notice, since, tries, code } = owed;
+                OwedNotice { channel: channel.clone(), notice, since, tries, code }
+            })
+        };
+        self.notices.iter().flat_map(of).collect()
+    }
+
+    fn channel_of_recipient(&self, name: &str) -> Option<String> {
+        let config = self.config.read();
+        let is_theirs = |channel: &&NotifyChannel| {
+            channel.recipient.as_ref().is_some_and(|recipient| recipient.reveal() == name.trim())
+        };
+        config.notify.iter().find(is_theirs).map(|channel| channel.name.clone())
     }
 
     fn ledger_behind(&self) -> Option<String> {

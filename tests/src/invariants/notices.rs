@@ -3,17 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use retention_core::event::Event;
-use retention_core::event::notice::{DeclaredChannel, Notice};
+use retention_core::event::notice::{DeclaredChannel, Notice, NoticeOn};
 use retention_core::id::Position;
 use retentiond::store::Store;
 
 use super::Violation;
 
-/// Looks at the whole log: a channel is declared before it is told anything, is told what it wants to know, and nothing twice.
+/// Looks at the whole log: a channel is declared before it is told anything, is told what it wants to know, and nothing
+/// twice; and a person acknowledges nothing but what was given up.
 pub fn check(store: &Store) -> Vec<Violation> {
     let mut violations = Vec::new();
     let mut channels: BTreeMap<String, DeclaredChannel> = BTreeMap::new();
     let mut told: BTreeMap<String, BTreeSet<Notice>> = BTreeMap::new();
+    let mut given_up = BTreeSet::new();
     let newest = store.view(|views| views.position);
     for position in (1..=newest.0).map(Position) {
         let Ok(Some(recorded)) = store.read(position) else { continue };
@@ -24,7 +26,18 @@ pub fn check(store: &Store) -> Vec<Violation> {
                 continue;
             }
             Some(Event::NoticeSent(body)) => (&body.channel, &body.notice),
-            Some(Event::NoticeFailed(body)) => (&body.channel, &body.notice),
+            Some(Event::NoticeFailed(body)) => {
+                given_up.insert((body.channel.clone(), body.notice.clone()));
+                (&body.channel, &body.notice)
+            }
+            Some(Event::NoticeAcknowledged(body)) => {
+                let unknown = |on: &&NoticeOn| !given_up.contains(&(on.channel.clone(), on.notice.clone()));
+                let unknown = body.notices.iter().filter(unknown);
+                violations.extend(unknown.map(|NoticeOn { channel, notice }| {
+                    Violation::of("notice_acknowledged_early", None, &format!("{notice} on {channel}"))
+                }));
+                continue;
+            }
             _ => continue,
         };
         if !channels.get(channel).is_some_and(|channel| channel.things.contains(&notice.thing())) {

@@ -271,3 +271,76 @@ fn what_is_restricted_is_kept_and_not_shown() {
     assert_eq!(site.rows(&["restriction", "list", "--lifted"]).len(), 1);
     daemon.stop();
 }
+
+/// Adds a channel for the tax adviser, that gives each letter to a shell script.
+fn tell_adviser(site: &Site) {
+    let script = format!("cat >> {0} && echo >> {0}", site.path("told").display());
+    let channel = format!(
+        "[[notify]]\nname = \"adviser\"\nrecipient = \"tax adviser\"\nkind = \"program\"\nbefore = []\n\
+         command = [\"/bin/sh\", \"-c\", {script:?}]\n"
+    );
+    site.write("config.toml", &format!("{}{channel}", site.config()));
+}
+
+fn letters(site: &Site) -> Vec<Value> {
+    let text = fs::read_to_string(site.path("told")).unwrap_or_default();
+    text.lines().map(|line| serde_json::from_str(line).expect("a letter")).collect()
+}
+
+#[test]
+fn a_recipient_with_a_channel_is_told_what_was_erased_and_another_is_left_to_a_person() {
+    let site = site();
+    tell_adviser(&site);
+    let daemon = with_samples(&site);
+    let asked = site.json(&["subject", "erase", "--email", PRIYA, "--ground", "consent-withdrawn"]);
+    let request = text(&asked, "request").to_owned();
+    let taken = site.rows(&["subject", "identify", &request, "--how", "identity card seen"]);
+    let plan = daemon.until("the plan waits", || {
+        let shown = site.json(&["subject", "show", &request]);
+        let plan = shown["request"]["plan"].as_str()?.to_owned();
+        (site.json(&["plan", "show", &plan])["state"] == "awaiting_approval").then_some(plan)
+    });
+    if is_approved(&site, &plan) {
+        daemon.until("everything is erased", || (state(&site, &request) == "erased").then_some(()));
+        assert_eq!(site.json(&["status"])["recipients_to_tell"], json!([]), "nobody has a copy");
+        let manifest = text(&site.rows(&["export", "list"])[0], "manifest").to_owned();
+        let give = |to: &str| {
+            site.json(&["export", "hand-over", &manifest, "--to", to, "--reason", "audit"])["recipient"].clone()
+        };
+        let (adviser, auditors) = (give("tax adviser"), give("auditors"));
+        let letter = daemon.until("the adviser is told", || letters(&site).first().cloned());
+        assert_eq!(letter["type"], "recipient_to_tell");
+        let facts = &letter["data"]["facts"];
+        assert_eq!((&facts["request"], &facts["manifest"]), (&json!(request), &json!(manifest)), "{letter}");
+        let erased: Vec<&str> = facts["erased"].as_str().expect("items").split(", ").collect();
+        assert!(taken.iter().all(|row| erased.contains(&text(row, "record"))), "{letter} {taken:?}");
+        for nobody in [PRIYA, "Priya", "tax adviser"] {
+            assert!(!letter.to_string().contains(nobody), "{letter}");
+        }
+        let recipients = || site.json(&["subject", "show", &request])["recipients"].clone();
+        let rows = daemon.until("that is recorded", || Some(recipients()).filter(|rows| !rows[0]["told_at"].is_null()));
+        assert_eq!(
+            (&rows[0]["recipient"], &rows[0]["told_through"], &rows[0]["to_tell"]),
+            (&adviser, &json!("adviser"), &json!(false))
+        );
+        assert_eq!((&rows[1]["channel"], &rows[1]["to_tell"]), (&Value::Null, &json!(true)), "{rows}");
+        let sent = site.rows(&["notice", "list", "--state", "sent"]);
+        assert_eq!((sent.len(), text(&sent[0], "subject")), (1, request.as_str()), "{sent:?}");
+        assert_eq!(site.json(&["status"])["recipients_to_tell"], json!([request]));
+        let tell =
+            |recipient: &Value| site.ctl(&["subject", "told", &request, &recipient.to_string(), "--how", "letter"]);
+        let _by_notice = tell(&adviser).ends(2).says("was told before");
+        let _by_hand = tell(&auditors).ends(0);
+        assert_eq!(site.json(&["status"])["recipients_to_tell"], json!([]));
+        daemon.stop();
+        let daemon = site.start();
+        let done = ["subject", "complete", &request, "--end", "fulfilled", "--reason", "answered"];
+        let _done = site.ctl(&done).ends(0);
+        let _tested = site.ctl(&["notice", "test", "adviser"]).ends(0);
+        let all = letters(&site);
+        assert_eq!((all.len(), &all[1]["type"]), (2, &json!("test")), "told once, also after a restart: {all:?}");
+        daemon.stop();
+    } else {
+        daemon.stop();
+    }
+}

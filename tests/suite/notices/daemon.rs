@@ -1,9 +1,16 @@
 //! Notices of the real daemon, to a program.
 
 use std::fs;
+use std::sync::Arc;
 
+use retention_core::event::Event;
+use retention_core::event::notice::{Notice, NoticeFailed};
+use retention_core::view::Condition;
 use retention_tests::daemon::{Daemon, Site};
-use serde_json::Value;
+use retentiond::clock::WallClock;
+use retentiond::store::open::daemon_draft;
+use retentiond::store::{Options, Store};
+use serde_json::{Value, json};
 
 const POLICY: &str = include_str!("../../../policies/demo-ocm-contacts.toml");
 
@@ -70,5 +77,58 @@ fn a_program_that_fails_is_seen_in_the_status_and_keeps_nothing_waiting() {
     let _alarm = site.ctl(&["status"]).ends(10);
     let _failed = site.ctl(&["notice", "test", "page"]).ends(10).says("program-exit-3");
     let _unknown = site.ctl(&["notice", "test", "nobody"]).ends(2).says("has no channel of this name");
+    daemon.stop();
+}
+
+/// Does what three days of failures would do, while the daemon is away.
+fn give_up(site: &Site, subject: &str, thing: &str) {
+    let plan = subject.parse().expect("a plan");
+    let notice =
+        if thing == "plan_stopped" { Notice::PlanStopped { plan } } else { Notice::PlanNeedsApproval { plan } };
+    let options = Options::usual(&site.path("state"), &site.path("root.key"), Arc::new(WallClock)).expect("options");
+    let store = Store::open(&options, &mut |_, _| {}).expect("the store opens");
+    let (channel, code) = ("page".to_owned(), "program-exit-3".to_owned());
+    let failed = Event::NoticeFailed(NoticeFailed { channel, notice, tries: 80, code });
+    let _given_up = store.append_drafts(vec![daemon_draft(failed)], Condition::None).expect("the log takes it");
+}
+
+#[test]
+fn what_was_given_up_is_listed_and_acknowledged_and_then_no_alarm() {
+    let site = Site::new(&[("demo-ocm-contacts", POLICY)]);
+    tell(&site, "exit 3");
+    let daemon = site.start();
+    take_in(&site, &daemon);
+    let _made = site.ctl(&["plan", "make", "demo-ocm-contacts"]);
+    let owed = daemon.until("the notice is tried", || {
+        let rows = site.rows(&["notice", "list", "--open"]);
+        rows.into_iter().find(|row| row["tries"].as_u64() > Some(0))
+    });
+    assert_eq!(
+        (&owed["state"], &owed["code"], &owed["channel"]),
+        (&json!("owed"), &json!("program-exit-3"), &json!("page"))
+    );
+    let word = |row: &Value, name: &str| row[name].as_str().expect("a text").to_owned();
+    let id = word(&owed, "notice");
+    let acknowledge =
+        |id: &str| site.ctl(&["notice", "acknowledge", id, "--reason", "seen on the page", "--output", "json"]);
+    let _early = acknowledge(&id).ends(2).says("is still tried on page").says("retentionctl notice test page");
+    let _strange = acknowledge("P12").ends(2).says("a notice is named by its id");
+    let _reasonless = site.ctl(&["notice", "acknowledge", &id]).ends(2);
+    daemon.stop();
+
+    give_up(&site, &word(&owed, "subject"), &word(&owed, "thing"));
+    let daemon = site.start();
+    let _alarm = site.ctl(&["status"]).ends(10).says("notices_undelivered");
+    let rows = site.rows(&["notice", "list", "--state", "given-up"]);
+    assert_eq!((rows.len(), &rows[0]["notice"], &rows[0]["tries"]), (1, &json!(id), &json!(80)), "{rows:?}");
+    let _table = site.ctl(&["notice", "list", "--open"]).ends(0).says(&id).says("given_up");
+    assert_eq!(acknowledge(&id).ends(0).json()["acknowledged"], 1);
+    let _calm = site.ctl(&["status"]).ends(0);
+    assert_eq!(acknowledge(&id).ends(0).json(), json!({"acknowledged": 0, "event": null}));
+    assert_eq!(site.rows(&["notice", "list", "--open"]), Vec::<Value>::new());
+    assert!(site.rows(&["notice", "list", "--state", "acknowledged"])[0]["acknowledged_at"].is_string());
+    daemon.stop();
+    let daemon = site.start();
+    let _calm = site.ctl(&["status"]).ends(0);
     daemon.stop();
 }

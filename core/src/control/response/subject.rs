@@ -128,6 +128,12 @@ pub struct RecipientRow {
     pub records: Vec<EntityId>,
     /// When they were told.
     pub told_at: Option<Timestamp>,
+    /// Through which channel of notices; nothing when a person says so.
+    pub told_through: Option<String>,
+    /// Whether they have to be told now: something is erased or restricted of which they do not know.
+    pub to_tell: bool,
+    /// The channel of the configuration that tells them; without one a person has to.
+    pub channel: Option<String>,
 }
 
 impl std::fmt::Debug for RecipientRow {

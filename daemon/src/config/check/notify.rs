@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 use lettre::Address;
+use retention_core::control::TEXT_BYTES_MAX;
 use retention_core::event::notice::Thing;
 use retention_core::notice::BEFORE_DAYS_MAX;
 use toml::Spanned;
@@ -31,13 +32,18 @@ fn usual_port(tls: MailTls) -> u16 {
 impl Check<'_> {
     pub(super) fn channels(&mut self, written: Vec<Spanned<file::Notify>>) -> Option<Vec<NotifyChannel>> {
         let mut seen = BTreeSet::new();
+        let mut recipients = BTreeSet::new();
         let checked: Vec<Option<NotifyChannel>> = written
             .into_iter()
             .map(|channel| {
                 let span = channel.span();
                 let channel = self.channel(channel)?;
                 if !seen.insert(channel.name.clone()) {
-                    self.problems.add(span, format!("another channel is already called `{}`", channel.name));
+                    self.problems.add(span.clone(), format!("another channel is already called `{}`", channel.name));
+                }
+                let is_new = |Redacted(recipient): &Redacted<String>| recipients.insert(recipient.clone());
+                if !channel.recipient.as_ref().is_none_or(is_new) {
+                    self.problems.add(span, "another channel is already for this recipient");
                 }
                 Some(channel)
             })
@@ -53,9 +59,9 @@ impl Check<'_> {
             Some(name) => self.refuse(name.span(), "a channel's name has letters, digits, '-', '_' or '.'"),
             None => self.channel_without("name", &span),
         };
-        let mut things = channel.things.take().unwrap_or_else(|| Thing::ALL.to_vec());
-        things.sort_unstable();
-        things.dedup();
+        let recipient = channel.recipient.take();
+        let things = self.things(channel.things.take(), recipient.is_some(), &span);
+        let recipient = recipient.and_then(|recipient| self.recipient(&recipient));
         let before = match channel.before.take() {
             None => vec![BEFORE_DAYS_DEFAULT],
             Some(before) => before.into_iter().filter_map(|days| self.days(&days)).collect(),
@@ -68,7 +74,31 @@ impl Check<'_> {
                 file::NotifyKind::Program => self.program(channel.command, &span),
             }),
         };
-        Some(NotifyChannel { name: name?, things, before, kind: kind? })
+        Some(NotifyChannel { name: name?, things, before, recipient, kind: kind? })
+    }
+
+    /// What people are told says nothing to a recipient, and that a person was told tells no recipient anything.
+    fn things(&mut self, written: Option<Vec<Thing>>, for_recipient: bool, span: &Range<usize>) -> Vec<Thing> {
+        let fits = |thing: &Thing| thing.is_for_recipients() == for_recipient;
+        let mut things = written.unwrap_or_else(|| Thing::ALL.iter().copied().filter(fits).collect());
+        if !things.iter().all(fits) {
+            let message = match for_recipient {
+                true => "a channel with `recipient` is told recipient_to_tell and nothing else: leave `things` out",
+                false => "recipient_to_tell needs `recipient`: the name that is given when somebody gets a copy",
+            };
+            self.problems.add(span.clone(), message);
+        }
+        things.sort_unstable();
+        things.dedup();
+        things
+    }
+
+    fn recipient(&mut self, written: &Spanned<String>) -> Option<Redacted<String>> {
+        let name = written.get_ref().trim();
+        match name.is_empty() || name.len() > TEXT_BYTES_MAX {
+            true => self.refuse(written.span(), "a recipient has the name that is given when somebody gets a copy"),
+            false => Some(Redacted(name.to_owned())),
+        }
     }
 
     fn days(&mut self, written: &Spanned<String>) -> Option<u16> {

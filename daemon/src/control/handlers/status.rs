@@ -10,6 +10,7 @@ use retention_core::event::clock::ClockDoubted;
 use retention_core::id::{GrantId, HoldId, LayoutId, PlanId, Position, RequestId, RunId};
 use retention_core::time::Timestamp;
 use retention_core::view::notices::Channel;
+use retention_core::view::recipients::HandedOver;
 use retention_core::view::{EntityState, Grant, GrantState, PlanState, RunState, SubjectRequest, Views};
 
 use super::super::answer::blocking;
@@ -26,7 +27,10 @@ pub(crate) async fn status(
     Extension(caller): Extension<Caller>,
 ) -> Result<Json<Status>, ApiError> {
     let now = control.clock.now();
-    let counts = control.see(move |views| Ok(Counts::of(views, now))).await?;
+    let log = std::sync::Arc::clone(&control.log);
+    // A log that cannot be read is told below, and must not keep anybody from that.
+    let copies = blocking(move || Ok(log.handed_over().unwrap_or_default())).await?;
+    let counts = control.see(move |views| Ok(Counts::of(views, &copies, now))).await?;
     let works = std::sync::Arc::clone(&control.works);
     let tree = control.works.tree_stopped();
     let problems = blocking(move || Ok(works.policy_problems())).await?;
@@ -82,6 +86,7 @@ pub(crate) async fn status(
         grants_waiting: counts.grants_waiting,
         grants_active: counts.grants_active,
         mailboxes: counts.mailboxes,
+        recipients_to_tell: counts.recipients_to_tell,
         runs_active: counts.runs_active,
         attention,
         caller: WireCaller { uid: caller.peer.uid, roles: caller.roles },
@@ -108,6 +113,7 @@ struct Counts {
     grants_active: Vec<GrantId>,
     grants_left: Vec<GrantId>,
     mailboxes: u64,
+    recipients_to_tell: Vec<RequestId>,
     runs_active: Vec<RunId>,
     stuck: Vec<RunId>,
     clock: Option<ClockDoubted>,
@@ -116,7 +122,7 @@ struct Counts {
 }
 
 impl Counts {
-    fn of(views: &Views, now: Timestamp) -> Self {
+    fn of(views: &Views, copies: &[HandedOver], now: Timestamp) -> Self {
         let small = &views.small;
         let runs_in = |wanted: fn(RunState) -> bool| {
             small.runs.iter().filter(|(_, run)| wanted(run.state)).map(|(id, _)| id).collect::<Vec<_>>()
@@ -166,6 +172,7 @@ impl Counts {
             grants_active: grants_that(&Grant::may_be_there),
             grants_left: grants_that(&|grant| grant.is_alarming(now)),
             mailboxes: small.registry.iter().count() as u64,
+            recipients_to_tell: recipients_to_tell(views, copies, now),
             runs_active: runs_in(is_active),
             stuck: runs_in(|state| state == RunState::Stuck),
             clock: small.clock.doubt().map(|(_, body)| body.clone()),
@@ -175,7 +182,13 @@ impl Counts {
     }
 }
 
-/// How many notices each channel was spared, and the code of one of them.
+fn recipients_to_tell(views: &Views, copies: &[HandedOver], now: Timestamp) -> Vec<RequestId> {
+    let mut requests: Vec<RequestId> = views.to_tell(copies, now).map(|told| told.request).collect();
+    requests.dedup();
+    requests
+}
+
+/// How many notices each channel was spared and nobody knows of, and the code of one of them.
 fn given_up(views: &Views) -> Vec<(String, u64, String)> {
     let of = |(name, channel): (&str, &Channel)| {
         let (_, code) = channel.given_up().next()?;

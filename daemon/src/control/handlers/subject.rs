@@ -17,6 +17,7 @@ use retention_core::event::subject::{
 use retention_core::event::{Actor, Event};
 use retention_core::id::{EntityId, Position, RequestId, SagaId, in_order};
 use retention_core::time::Timestamp;
+use retention_core::view::recipients::HandedOver;
 use retention_core::view::{Bundle, Condition, SubjectRequest, Views};
 
 use super::super::answer::{Batch, Wanted, blocking, list as answer_list, work};
@@ -120,10 +121,20 @@ pub(crate) async fn show(
     Argument(id): Argument<RequestId>,
 ) -> Result<Json<SubjectRequestDetail>, ApiError> {
     let now = control.clock.now();
+    let (log, works) = (Arc::clone(&control.log), Arc::clone(&control.works));
+    let handed_over = blocking(move || Ok(log.handed_over()?)).await?;
     let seen = control.see(move |views| {
         let request = found(views, id)?;
         let records = request.records().iter().filter_map(|record| record_row(views, request, *record)).collect();
-        let given = views.small.runs.sagas().flat_map(|(id, saga)| saga.handed_over.iter().map(move |at| (id, *at)));
+        let to_tell: Vec<Position> = views
+            .to_tell(&handed_over, now)
+            .filter(|told| told.request == id)
+            .map(|told| told.copy.recipient)
+            .collect();
+        let given = handed_over.into_iter().map(|copy| {
+            let to_tell = to_tell.contains(&copy.recipient);
+            (copy, to_tell)
+        });
         let mine: Vec<SagaId> = views.bundles_of(request).map(|bundle| bundle.saga).collect();
         let there: Vec<(Bundle, bool)> =
             views.bundles_there().map(|bundle| (bundle, mine.contains(&bundle.saga))).collect();
@@ -134,6 +145,10 @@ pub(crate) async fn show(
     blocking(move || {
         let exceptions = request.exceptions.keys().map(|position| exception_row(&log, &request, *position));
         let exceptions = exceptions.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect();
+        let mut recipients = recipients(&log, &request, &given)?;
+        for recipient in &mut recipients {
+            recipient.channel = works.channel_of_recipient(&recipient.to);
+        }
         Ok(Json(SubjectRequestDetail {
             request: with_words(&log, row)?,
             identified_by: request
@@ -142,7 +157,7 @@ pub(crate) async fn show(
                 .map(|identified| ActorName(identified.by.map_or(Actor::Daemon, Actor::Person))),
             records,
             exceptions,
-            recipients: recipients(&log, &request, &given)?,
+            recipients,
             copies: copies(&log, &request, there)?,
             plans: request.plans,
         }))
@@ -172,25 +187,30 @@ fn copies(log: &Arc<dyn Log>, request: &SubjectRequest, there: Vec<(Bundle, bool
     Ok(rows)
 }
 
-/// Returns who got a copy of records of a request: what a bundle holds is told by the saga that wrote it.
+/// Returns who got a copy of records of a request, and whether they have to be told now.
 fn recipients(
     log: &Arc<dyn Log>,
     request: &SubjectRequest,
-    given: &[(SagaId, Position)],
+    given: &[(HandedOver, bool)],
 ) -> Result<Vec<RecipientRow>, ApiError> {
     let mut rows = Vec::new();
-    for (saga, position) in given {
-        let records = in_saga(log, request, *saga)?;
-        let handed = log.event(*position)?;
-        let Some(handed) = handed.filter(|_| !records.is_empty()) else { continue };
+    for (copy, to_tell) in given {
+        let is_theirs = |item: &&EntityId| request.records().binary_search(item).is_ok();
+        let records: Vec<EntityId> = copy.items.iter().filter(is_theirs).copied().collect();
+        let handed = if records.is_empty() { None } else { log.event(copy.recipient)? };
+        let Some(handed) = handed else { continue };
         if let Some(Event::BundleHandedOver(body)) = handed.event() {
+            let told = request.told.get(&copy.recipient);
             rows.push(RecipientRow {
-                recipient: *position,
+                recipient: copy.recipient,
                 to: body.to.clone(),
                 at: handed.envelope.recorded_at,
                 manifest: body.manifest,
                 records,
-                told_at: request.told.get(position).copied(),
+                told_at: told.map(|told| told.at),
+                told_through: told.and_then(|told| told.through.as_ref()).map(|through| through.channel.clone()),
+                to_tell: *to_tell,
+                channel: None,
             });
         }
     }
@@ -204,14 +224,18 @@ pub(crate) async fn told(
     Body(because): Body<Because>,
 ) -> Result<Json<Accepted>, ApiError> {
     let how = check_reason(because.reason)?;
+    let log = Arc::clone(&control.log);
+    let handed_over = blocking(move || Ok(log.handed_over()?)).await?;
     control
         .see(move |views| {
-            let is_known = views.small.runs.sagas().any(|(_, saga)| saga.handed_over.contains(&recipient));
-            match found(views, id)?.told.contains_key(&recipient) {
+            let request = found(views, id)?;
+            let Some(copy) = handed_over.iter().find(|copy| copy.recipient == recipient) else {
+                return Err(not_found("recipient", recipient.0).hint(format!("retentionctl subject show {id}")));
+            };
+            let (erased, restricted) = views.concerned(id, request, copy).counts();
+            // Whoever was told of some of it has to be told of what follows.
+            match request.told.get(&recipient).is_some_and(|told| told.covers(erased, restricted)) {
                 true => Err(ApiError::saying(ErrorCode::WrongState, "this recipient was told before")),
-                false if !is_known => {
-                    Err(not_found("recipient", recipient.0).hint(format!("retentionctl subject show {id}")))
-                }
                 false => Ok(()),
             }
         })

@@ -65,7 +65,7 @@ impl World {
 
     fn notify(&self) -> Notify {
         let carrier = Box::new(self.far.clone());
-        let channel = ChannelOf { name: "page".to_owned(), before: vec![14], carrier };
+        let channel = ChannelOf { name: "page".to_owned(), before: vec![14], recipient: None, carrier };
         Notify::new(self.store.clone(), self.clock.clone(), channel)
     }
 
@@ -124,13 +124,13 @@ fn a_far_side_that_is_away_is_asked_again_and_given_up_after_three_days() {
         let at = settle(&mut notify);
         waited.push((at.0 - before.0) / 1_000_000);
         if waited.len() == 3 {
-            assert_eq!(*notify.health().lock(), Some(Failing { waiting: 1, code: "http-503".to_owned() }));
+            assert_eq!(notify.health().lock().failing, Some(Failing { waiting: 1, code: "http-503".to_owned() }));
         }
         world.clock.pass_until(at);
     }
     assert_eq!(waited[..11], [10, 20, 40, 80, 160, 320, 640, 1280, 2560, 3600, 3600]);
     assert!(waited.len() < 90 && world.clock.now().0 - began.0 >= TRY_FOR_US, "{}", waited.len());
-    assert_eq!(*notify.health().lock(), None, "nothing waits any more");
+    assert_eq!(notify.health().lock().failing, None, "nothing waits any more");
     world.store.view(|views| {
         let told = &views.small.notices.channel("page").unwrap().told;
         let all: Vec<_> = told.values().collect();
@@ -155,7 +155,7 @@ fn one_notice_that_is_refused_keeps_no_other_waiting() {
     *world.far.fails.lock() = None;
     settle(&mut notify);
     assert_eq!(world.told(), [missed[1], missed[2], missed[0]]);
-    assert_eq!(*notify.health().lock(), None);
+    assert_eq!(notify.health().lock().failing, None);
 }
 
 #[test]
@@ -164,7 +164,7 @@ fn what_was_delivered_but_not_recorded_is_told_again_under_the_same_name() {
     world.miss("contacts");
     let mut notify = world.notify();
     let now = world.clock.now();
-    notify.look(now);
+    notify.look(now).unwrap();
     let (_, letter) = notify.next(now).unwrap();
     notify.channel.carrier.deliver(&letter).unwrap();
     drop(notify);

@@ -1,0 +1,286 @@
+//! What recipients of copies are told.
+
+use super::*;
+use crate::event::change::{EntityChanged, LayoutRecorded};
+use crate::event::erasure::{BundleHandedOver, KeyDestroyed};
+use crate::event::restriction::{RestrictionGround, RestrictionPlaced};
+use crate::event::saga::{Receipt, Step, StepStarted, StepSucceeded};
+use crate::event::subject::{RecipientTold, SubjectIdentified};
+use crate::id::LayoutId;
+use crate::record::{Cells, EntityRecord, Kind, Layout, Visibility};
+use crate::view::recipients::Told;
+
+const ITEMS: u32 = 6;
+
+impl World {
+    /// One with records 1 to [`ITEMS`], and a channel that is told of what becomes of the copies.
+    fn with_records() -> Self {
+        let mut world = Self::silent();
+        world.declare(&[Thing::RecipientToTell]);
+        let layout = Layout { source: "crm".to_owned(), kind: Kind::Contact, columns: vec![], named_dates: vec![] };
+        world.happens(Event::LayoutRecorded(LayoutRecorded { id: LayoutId(1), layout }));
+        for number in 1..=ITEMS {
+            let record = EntityRecord {
+                layout: LayoutId(1),
+                mailbox: None,
+                visibility: Visibility::Unknown,
+                external_id: number.to_string(),
+                other_ids: Vec::new(),
+                dates: Vec::new(),
+                links: Vec::new(),
+                cells: Cells::default(),
+            };
+            let event = Event::EntityChanged(EntityChanged { record });
+            world.about(Some(EntityId(number)), Actor::Daemon, event);
+        }
+        world
+    }
+
+    fn asks(&mut self, kind: RequestKind, records: &[u32]) -> RequestId {
+        let body = SubjectRequested {
+            kind,
+            ground: None,
+            marks: Vec::new(),
+            named: Vec::new(),
+            received_at: self.now,
+            due_at: day(20_030),
+            timezone: "UTC".to_owned(),
+            reference: String::new(),
+        };
+        let request = RequestId(self.happens(Event::SubjectRequested(body)));
+        let records = entities(records);
+        self.happens(Event::SubjectIdentified(SubjectIdentified { request, records, how: String::new() }));
+        request
+    }
+
+    fn gives_copy(&mut self, items: &[u32]) -> Position {
+        let run = RunId(Position(1));
+        let started =
+            SagaStarted { run, script: ScriptKind::ExportPurge, script_version: 1, mailbox: None, items: Vec::new() };
+        let saga = SagaId(self.happens(Event::SagaStarted(started)));
+        let manifest = Digest::of(&saga.0.0.to_le_bytes());
+        let step = Step::Export;
+        let intent = StepStarted { saga, step, attempt: 1, idempotency_key: DIGEST, items: Vec::new() };
+        self.happens(Event::StepStarted(intent));
+        let receipt = Receipt::Exported { manifest, exported_at: self.now, items: 1, bytes: 1 };
+        self.happens(Event::StepSucceeded(StepSucceeded { saga, step, receipt, compensation: false }));
+        let (to, reason) = ("PLAINTEXT".to_owned(), String::new());
+        let recipient = self.happens(Event::BundleHandedOver(BundleHandedOver { saga, manifest, to, reason }));
+        self.copies.push(HandedOver { recipient, saga, manifest, items: entities(items).into() });
+        assert_eq!(
+            self.views.handed_over().map(|(at, ..)| at).collect::<Vec<_>>(),
+            self.copies.iter().map(|copy| copy.recipient).collect::<Vec<_>>()
+        );
+        recipient
+    }
+
+    fn erase(&mut self, record: u32) {
+        let body = KeyDestroyed { run: RunId(Position(1)), saga: SagaId(Position(2)), item: 0 };
+        self.about(Some(EntityId(record)), Actor::Daemon, Event::KeyDestroyed(body));
+    }
+
+    fn restrict(&mut self, record: u32, request: Option<RequestId>) {
+        let (ground, entities) = (RestrictionGround::AccuracyContested, entities(&[record]));
+        let body = RestrictionPlaced { entities, ground, request, reason: String::new() };
+        self.happens(Event::RestrictionPlaced(body));
+    }
+
+    fn answer(&mut self, request: RequestId, end: RequestEnd) {
+        let body = SubjectRequestCompleted { request, end, reason: String::new() };
+        self.happens(Event::SubjectRequestCompleted(body));
+    }
+
+    fn told(&self, request: RequestId, recipient: Position) -> Option<&Told> {
+        self.views.small.subjects.get(request).unwrap().told.get(&recipient)
+    }
+}
+
+fn entities(numbers: &[u32]) -> Vec<EntityId> {
+    numbers.iter().copied().map(EntityId).collect()
+}
+
+fn to_tell(request: RequestId, recipient: Position, erased: u32, restricted: u32) -> Notice {
+    Notice::RecipientToTell { request, recipient, erased, restricted }
+}
+
+#[test]
+fn a_recipient_is_told_once_of_what_was_erased_in_their_copy_and_of_nothing_else() {
+    let mut world = World::with_records();
+    let request = world.asks(RequestKind::Erase, &[1, 2, 3]);
+    let (hers, others) = (world.gives_copy(&[2, 3, 4]), world.gives_copy(&[5, 6]));
+    world.erase(2);
+    world.erase(5);
+    assert_eq!(world.owed(), [], "nobody is told in pieces");
+    world.erase(3);
+    let notice = to_tell(request, hers, 2, 0);
+    let said = text(&world.views, &world.copies, &notice, world.now).unwrap();
+    let fact = |name: &str| said.facts.iter().find(|(key, _)| *key == name).map(|(_, value)| value.as_str());
+    assert_eq!((fact("erased"), fact("restricted")), (Some("E2, E3"), None), "{said:?}");
+    assert_eq!(fact("manifest"), Some(world.copies[0].manifest.to_string().as_str()));
+    assert!(said.hint.is_empty() && !format!("{said:?}").contains("PLAINTEXT"), "{said:?}");
+    assert_eq!(text(&world.views, &[], &notice, world.now), None, "it is about no copy of this reader");
+    assert_eq!(world.sent(), [notice]);
+    assert_eq!(world.told(request, hers).unwrap().through.as_ref().unwrap().channel, CHANNEL);
+    assert_eq!(world.told(request, others), None);
+    world.answer(request, RequestEnd::Fulfilled);
+    assert_eq!(world.owed(), []);
+}
+
+#[test]
+fn what_is_erased_after_an_answer_in_part_is_told_again_and_what_a_person_told_is_not() {
+    let mut world = World::with_records();
+    let request = world.asks(RequestKind::Erase, &[1, 2, 3]);
+    let (by_notice, by_hand) = (world.gives_copy(&[1, 2, 3]), world.gives_copy(&[1, 2]));
+    world.erase(1);
+    world.restrict(2, None);
+    assert_eq!(world.owed(), [], "the use of 2 is restricted for another reason");
+    world.restrict(2, Some(request));
+    assert_eq!(world.owed(), [to_tell(request, by_hand, 1, 1)], "3 may still be erased");
+    world.happens(Event::RecipientTold(RecipientTold { request, recipient: by_hand, how: String::new() }));
+    world.answer(request, RequestEnd::RefusedInPart);
+    assert_eq!(world.sent(), [to_tell(request, by_notice, 1, 1)]);
+    // What was restricted and is erased now is as many items as before, and yet news.
+    world.erase(2);
+    assert_eq!(world.sent(), [to_tell(request, by_notice, 2, 0)]);
+    world.erase(3);
+    assert_eq!(world.sent(), [to_tell(request, by_notice, 3, 0)]);
+}
+
+#[test]
+fn what_is_disposed_of_for_another_reason_tells_nobody() {
+    let mut world = World::with_records();
+    let withdrawn = world.asks(RequestKind::Erase, &[1, 2]);
+    let refused = world.asks(RequestKind::Erase, &[2, 3]);
+    let restricted = world.asks(RequestKind::Restrict, &[4]);
+    let recipient = world.gives_copy(&[1, 2, 3, 4]);
+    world.erase(1);
+    world.answer(withdrawn, RequestEnd::Withdrawn);
+    world.answer(refused, RequestEnd::Refused);
+    world.restrict(4, Some(restricted));
+    assert_eq!(world.sent(), [to_tell(withdrawn, recipient, 1, 0), to_tell(restricted, recipient, 0, 1)]);
+    // A policy disposes of them when their time is over.
+    for record in 2..=4 {
+        world.erase(record);
+    }
+    assert_eq!(world.owed(), []);
+    assert_eq!(world.views.to_tell(&world.copies, world.now).count(), 0);
+}
+
+#[test]
+fn a_plan_that_waits_or_runs_keeps_recipients_waiting() {
+    let mut world = World::with_records();
+    let request = world.asks(RequestKind::Erase, &[1]);
+    let recipient = world.gives_copy(&[1]);
+    let body = crate::event::subject::ErasurePlanRequested { request };
+    world.happens(Event::ErasurePlanRequested(body));
+    world.erase(1);
+    assert_eq!(world.owed(), []);
+    let plan = *world.views.small.subjects.get(request).unwrap().plans.last().unwrap();
+    world.happens(Event::PlanRefused(crate::event::decision::PlanRefused { plan, code: "x".to_owned() }));
+    assert_eq!(world.sent(), [to_tell(request, recipient, 1, 0)]);
+}
+
+#[test]
+fn access_tells_nobody_a_restriction_does_and_only_a_channel_that_is_for_a_recipient_hears_of_it() {
+    let mut world = World::with_records();
+    world.asks(RequestKind::Access, &[1]);
+    let request = world.asks(RequestKind::Restrict, &[1]);
+    let recipient = world.gives_copy(&[1]);
+    world.restrict(1, None);
+    let notice = to_tell(request, recipient, 0, 1);
+    assert_eq!(world.owed(), std::slice::from_ref(&notice));
+    let copies = std::mem::take(&mut world.copies);
+    assert_eq!(world.owed(), [], "a channel of somebody else");
+    world.copies = copies;
+    let code = "http-503".to_owned();
+    let body = NoticeFailed { channel: CHANNEL.to_owned(), notice, tries: 80, code };
+    world.happens(Event::NoticeFailed(body));
+    assert_eq!(world.owed(), []);
+    assert_eq!(world.told(request, recipient), None, "what a channel did not take tells nobody");
+    assert_eq!(world.views.to_tell(&world.copies, world.now).count(), 1);
+    world.now = day(20_400);
+    assert_eq!(world.owed(), []);
+}
+
+#[derive(Debug, Clone)]
+enum Deed {
+    Ask(RequestKind, Vec<u32>),
+    Give(Vec<u32>),
+    Erase(u32),
+    Restrict(u32, usize),
+    Answer(usize),
+    TellByHand(usize, usize),
+    Send,
+    GiveUp,
+    Wait,
+}
+
+fn deed() -> impl Strategy<Value = Deed> {
+    let records = || proptest::collection::btree_set(1..=ITEMS, 1..5).prop_map(|set| set.into_iter().collect());
+    let kind = prop_oneof![Just(RequestKind::Erase), Just(RequestKind::Restrict), Just(RequestKind::Access)];
+    prop_oneof![
+        (kind, records()).prop_map(|(kind, records)| Deed::Ask(kind, records)),
+        records().prop_map(Deed::Give),
+        (1..=ITEMS).prop_map(Deed::Erase),
+        (1..=ITEMS, 0..8usize).prop_map(|(record, request)| Deed::Restrict(record, request)),
+        (0..4usize).prop_map(Deed::Answer),
+        (0..4usize, 0..4usize).prop_map(|(request, copy)| Deed::TellByHand(request, copy)),
+        Just(Deed::Send),
+        Just(Deed::GiveUp),
+        Just(Deed::Wait),
+    ]
+}
+
+proptest! {
+    /// Whatever happens in whatever order: a notice is told once, it says what is so, and in the end everybody knows of
+    /// everything but through what was given up.
+    #[test]
+    fn each_notice_is_told_once_and_nobody_is_forgotten(deeds in proptest::collection::vec(deed(), 1..60)) {
+        let mut world = World::with_records();
+        let (mut requests, mut told, mut given_up) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
+        let end = |world: &mut World, request| world.answer(request, RequestEnd::RefusedInPart);
+        for deed in deeds {
+            match deed {
+                Deed::Ask(kind, records) => requests.push(world.asks(kind, &records)),
+                Deed::Give(items) => drop(world.gives_copy(&items)),
+                Deed::Erase(record) => world.erase(record),
+                Deed::Restrict(record, request) => world.restrict(record, requests.get(request).copied()),
+                Deed::Answer(at) => {
+                    if let Some(request) = requests.get(at) {
+                        end(&mut world, *request);
+                    }
+                }
+                Deed::TellByHand(request, copy) => {
+                    if let (Some(request), Some(copy)) = (requests.get(request).copied(), world.copies.get(copy)) {
+                        let recipient = copy.recipient;
+                        world.happens(Event::RecipientTold(RecipientTold { request, recipient, how: String::new() }));
+                    }
+                }
+                Deed::Send => {
+                    for notice in world.sent() {
+                        prop_assert!(told.insert(id([1; 16], CHANNEL, &notice)), "{} is told twice", notice);
+                    }
+                }
+                Deed::GiveUp => {
+                    if let Some(notice) = world.owed().first().cloned() {
+                        let (channel, code) = (CHANNEL.to_owned(), String::new());
+                        given_up.insert(notice.clone());
+                        world.happens(Event::NoticeFailed(NoticeFailed { channel, notice, tries: 1, code }));
+                    }
+                }
+                Deed::Wait => world.now = Timestamp(world.now.0 + 100 * DAY_US),
+            }
+        }
+        for request in &requests {
+            end(&mut world, *request);
+        }
+        for notice in world.sent() {
+            prop_assert!(told.insert(id([1; 16], CHANNEL, &notice)), "{} is told twice", notice);
+        }
+        for left in world.views.to_tell(&world.copies, world.now) {
+            let (erased, restricted) = left.concerned.counts();
+            let notice = to_tell(left.request, left.copy.recipient, erased, restricted);
+            prop_assert!(given_up.contains(&notice), "{} was told to nobody", notice);
+        }
+    }
+}

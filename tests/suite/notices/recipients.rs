@@ -1,0 +1,119 @@
+//! Recipients of copies: each is told what became of them once, by their own channel, whatever crashes on the way.
+
+use retention_core::event::erasure::BundleHandedOver;
+use retention_core::event::{Actor, Recorded};
+use retention_core::id::{EntityId, Position, RequestId};
+use retention_core::view::Condition;
+use retention_tests::invariants::MARKER;
+use retention_tests::world::{APPROVER, OFFICER};
+use retentiond::diagnostics::Redacted;
+
+use super::*;
+
+const CHANNEL: &str = "adviser";
+
+/// Who has this channel. A recipient may be a person, so nothing of it may be found in any file.
+fn adviser() -> String {
+    format!("{MARKER} adviser")
+}
+
+/// Says whether it came to rest without a crash.
+fn one_life(world: &World, far: &Far) -> bool {
+    let store = Arc::clone(world.store());
+    if declare(&store, &[(CHANNEL.to_owned(), vec![Thing::RecipientToTell])]).is_err() {
+        return false;
+    }
+    let clock: Arc<dyn Clock> = Arc::new(world.clock.clone());
+    let (name, recipient) = (CHANNEL.to_owned(), Some(Redacted(adviser())));
+    let channel = ChannelOf { name, before: Vec::new(), recipient, carrier: Box::new(far.clone()) };
+    let mut notify = Notify::new(store, clock, channel);
+    loop {
+        match notify.step() {
+            Ok(Step::Worked) => {}
+            Ok(Step::Idle | Step::IdleUntil(_)) => return true,
+            Err(_) => return false,
+        }
+    }
+}
+
+/// Tells everything that is owed, in as many lives as it takes, and returns how many those were.
+fn tell(world: &mut World, far: &Far) -> usize {
+    for lives in 1..=LIVES_MAX {
+        if one_life(world, far) {
+            return lives;
+        }
+        world.reopen();
+    }
+    panic!("it never ends\n{}", world.story());
+}
+
+fn manifest(recorded: &Recorded) -> Option<BundleHandedOver> {
+    use retention_core::event::saga::Receipt;
+    let Some(Event::StepSucceeded(body)) = recorded.event() else { return None };
+    match &body.receipt {
+        Receipt::Exported { manifest, .. } => {
+            let (to, reason) = (String::new(), MARKER.to_owned());
+            Some(BundleHandedOver { saga: body.saga, manifest: *manifest, to, reason })
+        }
+        _ => None,
+    }
+}
+
+/// An erasure that is done, with a copy of its bundle for the adviser and one for somebody else.
+fn erased() -> (World, RequestId, Position) {
+    let mut world = World::new("P7D");
+    let records: [EntityId; 2] = [world.add("a", "2026-01-01"), world.add("b", "2026-01-02")];
+    world.settle();
+    let request = world.ask_for_erasure().expect("a request");
+    world.identify(request, &records);
+    world.settle();
+    let plan = world.plans_of(request)[0];
+    world.approve(plan, APPROVER);
+    world.finish();
+    let copy = world.log().iter().find_map(manifest).expect("a bundle");
+    let mut give = |to: String| {
+        let event = Event::BundleHandedOver(BundleHandedOver { to, ..copy.clone() });
+        let given = world.append(Actor::Person(OFFICER), copy.saga.0, event, Condition::None);
+        given.expect("the log takes it").first
+    };
+    let to_adviser = give(adviser());
+    give(format!("{MARKER} auditors"));
+    (world, request, to_adviser)
+}
+
+#[test]
+fn a_recipient_is_told_once_of_their_own_copy_also_by_views_that_were_made_again() {
+    let (mut world, request, recipient) = erased();
+    let far = Far::default();
+    tell(&mut world, &far);
+    world.lose_sled();
+    tell(&mut world, &far);
+    assert_eq!(sent(&world), [Notice::RecipientToTell { request, recipient, erased: 2, restricted: 0 }]);
+    assert_eq!(far.things(), [Thing::RecipientToTell]);
+    let left = |world: &World| {
+        let copies = world.store().handed_over().expect("the copies");
+        let now = world.clock.now();
+        world.store().view(|views| views.to_tell(&copies, now).map(|told| told.copy.recipient).collect::<Vec<_>>())
+    };
+    assert!(!left(&world).contains(&recipient) && left(&world).len() == 1, "the other one has no channel");
+    world.check();
+}
+
+#[test]
+fn a_crash_at_any_flush_tells_a_recipient_again_only_under_the_same_id() {
+    for remains in Remains::ALL {
+        for nth in 1.. {
+            let (mut world, _, _) = erased();
+            let far = Far::default();
+            world.gate.crash_at(nth, remains);
+            let lives = tell(&mut world, &far);
+            let counts = far.counts();
+            assert_eq!((sent(&world).len(), counts.len()), (1, 1), "{remains:?} {nth}: {counts:?}\n{}", world.story());
+            assert!(counts.values().all(|count| *count <= 2), "{remains:?} {nth}: {counts:?}");
+            if lives == 1 {
+                assert!(nth > 2, "the channel and the notice are recorded by a flush each");
+                break;
+            }
+        }
+    }
+}
