@@ -68,6 +68,8 @@ struct History {
     runs: BTreeMap<RunId, (PlanId, Digest, bool)>,
     sagas: BTreeMap<SagaId, SagaSeen>,
     destroyed: BTreeMap<EntityId, Position>,
+    /// What was destroyed after the backup that the store was restored from.
+    lost: BTreeSet<EntityId>,
     /// What is left of what was redacted.
     rests: BTreeMap<EntityId, EntityId>,
     subjects: subjects::Subjects,
@@ -166,6 +168,7 @@ impl History {
             Event::StepStarted(body) if body.step.is_pivot() => self.pivot(position, body.saga, &body.items),
             Event::KeyDestroyed(body) => self.key_destroyed(position, body.saga, entity),
             Event::KeyDestroyedAgain(_) => {
+                self.lost.extend(entity);
                 self.destroyed.extend(entity.map(|entity| (entity, position)));
             }
             _ => self.see_plan(position, actor, event),
@@ -500,7 +503,8 @@ fn gone(store: &Store, history: &mut History) {
     for (entity, row) in rows {
         let key = store.key_of(entity).ok();
         let is_gone = row.state == EntityState::Purged || key == Some(KeyState::Destroyed);
-        if is_gone && !history.intends_to_purge(entity) {
+        // The intent of what a ledger of erasures names is lost with the part of the log behind the backup.
+        if is_gone && !history.intends_to_purge(entity) && !history.lost.contains(&entity) {
             history.violations.push(Violation::of("purge_without_intent", Some(entity), "no intent names it"));
         }
         let Some(position) = history.destroyed.get(&entity).copied() else { continue };

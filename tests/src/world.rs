@@ -31,6 +31,7 @@ use crate::mail::MailServer;
 use crate::mailboxes::Mailboxes;
 use crate::model::Model;
 
+mod backups;
 mod deeds;
 mod reviews;
 mod subjects;

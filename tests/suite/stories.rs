@@ -1,9 +1,13 @@
 //! Golden stories: the log of a purge, one line an event, is the expected file. `RETENTION_STORIES=write` writes the
 //! files anew, and the test then fails, so that nobody does it unseen.
 
+use std::time::Duration;
+
 use retention_core::event::subject::RequestEnd;
+use retention_core::view::{EntityState, RunState};
 use retention_tests::story::told_as;
 use retention_tests::world::{APPROVER, World, policy};
+use retentiond::store::vault::KeyState;
 
 #[test]
 fn one_purge() {
@@ -94,4 +98,32 @@ fn a_policy_that_was_shortened() {
     world.request_run(plan);
     world.finish();
     told_as("policy-shortened", &world.story());
+}
+
+/// Two people are purged by a policy after the backup. The store is lost; from the backup and the ledger of erasures it comes back
+/// without them, only observes until a person confirms it, and then goes on with what is due.
+#[test]
+fn a_restore_that_brings_nobody_back_who_was_erased() {
+    let mut world = World::new("P0D");
+    let erased = [world.add("a", "2020-01-01"), world.add("b", "2021-01-01")];
+    let later = world.add("c", "2025-02-01");
+    world.settle();
+    world.back_up();
+    world.approved_run("contacts");
+    world.finish();
+    world.tell_ledger();
+    assert_eq!(erased.map(|entity| world.state_of(entity)), [EntityState::Purged; 2]);
+    world.restore_from_backup();
+    assert_eq!(erased.map(|entity| world.state_of(entity)), [EntityState::Purged; 2], "{}", world.story());
+    assert!(erased.iter().all(|entity| world.store().key_of(*entity).unwrap() == KeyState::Destroyed));
+    world.clock.advance(Duration::from_secs(30 * 24 * 60 * 60));
+    world.confirm_clock();
+    let (_, run) = world.approved_run("contacts");
+    world.settle();
+    assert_eq!(world.state_of(later), EntityState::Visible, "it only observes");
+    world.confirm_restore();
+    world.finish();
+    assert_eq!(world.run_state(run), RunState::Completed);
+    assert_eq!(world.state_of(later), EntityState::Purged);
+    told_as("restore-without-the-erased", &world.story());
 }
