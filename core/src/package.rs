@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::event::subject::RequestKind;
 use crate::id::{EntityId, RequestId};
-use crate::record::{EntityRecord, Kind, Layout};
+use crate::record::{DateRole, EntityRecord, Kind, Layout, SourceLink};
 use crate::table::spreadsheet_safe;
 use crate::text::html_escaped;
 use crate::time::{Timestamp, Zone};
@@ -104,6 +104,18 @@ fn data(heading: &Heading, records: &[Packaged<'_>], kept: &[Kept]) -> Vec<u8> {
         let cells = one.layout.columns.iter().zip(one.record.cells.iter());
         cells.map(|(column, cell)| json!({"column": column.name, "value": cell})).collect()
     };
+    let dates = |one: &Packaged<'_>| -> Vec<Value> {
+        let named = |number: u16| one.layout.named_dates.get(usize::from(number)).map_or("", String::as_str);
+        let name = |role: DateRole| match role {
+            DateRole::Named(number) => named(number),
+            role => role.name().unwrap_or_default(),
+        };
+        one.record.dates.iter().map(|(role, at)| json!({"what": name(*role), "at": at})).collect()
+    };
+    let links = |one: &Packaged<'_>| -> Vec<Value> {
+        let link = |link: &SourceLink| json!({"relation": link.relation, "kind": link.kind, "id": link.external_id});
+        one.record.links.iter().map(link).collect()
+    };
     let records: Vec<Value> = records
         .iter()
         .map(|one| {
@@ -115,6 +127,8 @@ fn data(heading: &Heading, records: &[Packaged<'_>], kept: &[Kept]) -> Vec<u8> {
                 "other_ids": one.record.other_ids,
                 "first_seen": one.first_seen,
                 "restricted": one.restricted,
+                "dates": dates(one),
+                "links": links(one),
                 "fields": fields(one),
             })
         })
@@ -249,12 +263,12 @@ fn capital(word: &str) -> String {
 mod tests {
     use super::*;
     use crate::id::{LayoutId, Position};
-    use crate::record::{Cells, Column, FieldType, Visibility};
+    use crate::record::{Cells, Column, FieldType, Relation, Visibility};
 
     fn layout(source: &str) -> Layout {
         let column = |name: &str| Column { name: name.into(), field: name.into(), field_type: FieldType::Text };
         let columns = vec![column("Name"), column("<b>Note</b>"), column("Fax")];
-        Layout { source: source.to_owned(), kind: Kind::Contact, columns, named_dates: Vec::new() }
+        Layout { source: source.to_owned(), kind: Kind::Contact, columns, named_dates: vec!["newsletter".to_owned()] }
     }
 
     fn record(cells: [Option<&str>; 3]) -> EntityRecord {
@@ -268,8 +282,8 @@ mod tests {
             visibility: Visibility::Private,
             external_id: "c1".to_owned(),
             other_ids: Vec::new(),
-            dates: Vec::new(),
-            links: Vec::new(),
+            dates: vec![(DateRole::Created, Timestamp(0)), (DateRole::Named(0), Timestamp(1_000_000))],
+            links: vec![SourceLink { relation: Relation::About, kind: Kind::Deal, external_id: "d1".to_owned() }],
             cells: all,
         }
     }
@@ -323,6 +337,10 @@ mod tests {
         let cell = |column: &str, value: Option<&str>| json!({"column": column, "value": value});
         assert_eq!(fields, &json!([cell("Name", Some("Jana")), cell("<b>Note</b>", Some("")), cell("Fax", None)]));
         assert_eq!(data["records"][0]["record"], "E7");
+        let date = |what: &str, at: &str| json!({"what": what, "at": at});
+        let dates = [date("created", "1970-01-01T00:00:00Z"), date("newsletter", "1970-01-01T00:00:01Z")];
+        assert_eq!(data["records"][0]["dates"], json!(dates));
+        assert_eq!(data["records"][0]["links"], json!([{"relation": "about", "kind": "deal", "id": "d1"}]));
         assert_eq!(
             files["csv/contact-crm.csv"],
             "\"record\",\"Name\",\"<b>Note</b>\",\"Fax\"\r\n\"E7\",\"Jana\",\"\",\r\n"

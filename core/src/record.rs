@@ -221,6 +221,27 @@ pub enum DateRole {
     Named(u16),
 }
 
+impl DateRole {
+    /// The roles that have a name of their own, as files write it.
+    pub const NAMES: [(&'static str, Self); 9] = [
+        ("created", Self::Created),
+        ("modified", Self::Modified),
+        ("last_activity", Self::LastActivity),
+        ("closed", Self::Closed),
+        ("contract_end", Self::ContractEnd),
+        ("received", Self::Received),
+        ("occurred", Self::Occurred),
+        ("deadline", Self::Deadline),
+        ("granted", Self::Granted),
+    ];
+
+    /// Returns the name; `None` for a date that a mapping names.
+    #[must_use]
+    pub fn name(self) -> Option<&'static str> {
+        Self::NAMES.iter().find(|(_, role)| *role == self).map(|(name, _)| *name)
+    }
+}
+
 /// How one entity is tied to another.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode, Serialize, Deserialize, ToSchema,

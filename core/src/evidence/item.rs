@@ -224,20 +224,13 @@ fn visibility_name(visibility: Visibility) -> &'static str {
 /// An instant that RFC 3339 can express is text; any other is its number of microseconds, so that none is lost.
 fn push_date(out: &mut Vec<u8>, role: DateRole, at: Timestamp) {
     out.extend_from_slice(b"{\"role\":\"");
-    match role {
-        DateRole::Named(number) => {
+    match (role.name(), role) {
+        (Some(name), _) => out.extend_from_slice(name.as_bytes()),
+        (None, DateRole::Named(number)) => {
             out.extend_from_slice(b"named:");
             push_number(out, number);
         }
-        DateRole::Created => out.extend_from_slice(b"created"),
-        DateRole::Modified => out.extend_from_slice(b"modified"),
-        DateRole::LastActivity => out.extend_from_slice(b"last_activity"),
-        DateRole::Closed => out.extend_from_slice(b"closed"),
-        DateRole::ContractEnd => out.extend_from_slice(b"contract_end"),
-        DateRole::Received => out.extend_from_slice(b"received"),
-        DateRole::Occurred => out.extend_from_slice(b"occurred"),
-        DateRole::Deadline => out.extend_from_slice(b"deadline"),
-        DateRole::Granted => out.extend_from_slice(b"granted"),
+        (None, _) => {}
     }
     out.extend_from_slice(b"\",\"at\":");
     match jiff::Timestamp::from_microsecond(at.0) {
@@ -252,18 +245,8 @@ fn push_date(out: &mut Vec<u8>, role: DateRole, at: Timestamp) {
 }
 
 fn role_of(name: &str) -> Option<DateRole> {
-    Some(match name {
-        "created" => DateRole::Created,
-        "modified" => DateRole::Modified,
-        "last_activity" => DateRole::LastActivity,
-        "closed" => DateRole::Closed,
-        "contract_end" => DateRole::ContractEnd,
-        "received" => DateRole::Received,
-        "occurred" => DateRole::Occurred,
-        "deadline" => DateRole::Deadline,
-        "granted" => DateRole::Granted,
-        _ => DateRole::Named(name.strip_prefix("named:")?.parse().ok()?),
-    })
+    let known = DateRole::NAMES.iter().find(|(known, _)| *known == name).map(|(_, role)| *role);
+    known.or_else(|| Some(DateRole::Named(name.strip_prefix("named:")?.parse().ok()?)))
 }
 
 fn push_link(out: &mut Vec<u8>, link: &SourceLink) {

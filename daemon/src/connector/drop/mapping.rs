@@ -244,19 +244,6 @@ struct WrittenLink {
     separator: Option<String>,
 }
 
-/// Names of roles in mapping files.
-const ROLES: [(&str, DateRole); 9] = [
-    ("created", DateRole::Created),
-    ("modified", DateRole::Modified),
-    ("last_activity", DateRole::LastActivity),
-    ("closed", DateRole::Closed),
-    ("contract_end", DateRole::ContractEnd),
-    ("received", DateRole::Received),
-    ("occurred", DateRole::Occurred),
-    ("deadline", DateRole::Deadline),
-    ("granted", DateRole::Granted),
-];
-
 /// The prefix of dates that a mapping names itself.
 const EVENT_PREFIX: &str = "event:";
 
@@ -438,7 +425,7 @@ fn check_dates(
     let mut named: Vec<String> = Vec::new();
     for date in written {
         let name = date.role.get_ref();
-        let role = match (ROLES.iter().find(|(known, _)| known == name), name.strip_prefix(EVENT_PREFIX)) {
+        let role = match (DateRole::NAMES.iter().find(|(known, _)| known == name), name.strip_prefix(EVENT_PREFIX)) {
             (Some((_, role)), _) => *role,
             (None, Some(event)) if !event.is_empty() => {
                 if named.iter().any(|known| known == event) {
@@ -449,7 +436,7 @@ fn check_dates(
                 DateRole::Named(number.map_err(|_| source.error(&date.role, "more than 65536 event dates"))?)
             }
             (None, _) => {
-                let known = ROLES.iter().map(|(known, _)| *known);
+                let known = DateRole::NAMES.iter().map(|(known, _)| *known);
                 return Err(source.unknown(&date.role, "a role of a date, nor event:<name>", known));
             }
         };
