@@ -34,9 +34,10 @@ pub enum FirstRun {
     No,
 }
 
-/// Returns the limits that a plan goes beyond, with the figures.
+/// Returns the limits that a plan goes beyond, with the figures. `ended` of the entities in scope are out of use already: they
+/// are not among those that remain.
 #[must_use]
-pub fn tripped(limits: &Limits, items: u64, population: u64, past: Past) -> Vec<GuardTripped> {
+pub fn tripped(limits: &Limits, items: u64, population: u64, ended: u64, past: Past) -> Vec<GuardTripped> {
     let mut tripped = Vec::new();
     let mut trip = |guard: &str, limit: u64, actual: u64| {
         tripped.push(GuardTripped { guard: guard.to_owned(), limit, actual });
@@ -47,11 +48,12 @@ pub fn tripped(limits: &Limits, items: u64, population: u64, past: Past) -> Vec<
     if items > limits.max_items {
         trip("max_items", limits.max_items, items);
     }
-    let percent = percent_up(items, population);
+    let in_use = population.saturating_sub(ended);
+    let percent = percent_up(items, in_use);
     if population >= limits.min_population && percent > limits.max_percent {
         trip("max_percent", limits.max_percent, percent);
     }
-    let remaining = population.saturating_sub(items);
+    let remaining = in_use.saturating_sub(items);
     if remaining < limits.keep_at_least {
         trip("keep_at_least", limits.keep_at_least, remaining);
     }
@@ -144,6 +146,7 @@ impl Assembly {
             State::Enforce => self.question.purpose,
             State::Simulate | State::Draft => PlanPurpose::Preview,
         };
+        let ended = self.kept.get(Reason::USE_ENDED).copied().unwrap_or(0);
         let mut header = PlanFrozen {
             plan: self.question.plan,
             purpose,
@@ -158,7 +161,7 @@ impl Assembly {
                 .iter()
                 .map(|(reason, count)| KeptCount { reason: (*reason).to_owned(), count: *count })
                 .collect(),
-            tripped: tripped(&policy.limits, items.len() as u64, population, past),
+            tripped: tripped(&policy.limits, items.len() as u64, population, ended, past),
             needs_approval,
             approvals_needed,
             approval_valid_ms,
@@ -257,7 +260,7 @@ mod tests {
     const NO_PAST: Past = Past { population: None, first_run: FirstRun::No };
 
     fn guards(limits: &Limits, items: u64, population: u64, past: Past) -> Vec<String> {
-        tripped(limits, items, population, past).into_iter().map(|t| t.guard).collect()
+        tripped(limits, items, population, 0, past).into_iter().map(|t| t.guard).collect()
     }
 
     #[test]
@@ -272,6 +275,18 @@ mod tests {
     fn a_little_over_a_percentage_is_over_it() {
         assert_eq!(guards(&Limits::STANDARD, 501, 10_000, NO_PAST), ["max_percent"]);
         assert_eq!(guards(&Limits::STANDARD, 500, 10_000, NO_PAST), [""; 0]);
+    }
+
+    #[test]
+    fn what_is_out_of_use_is_not_among_those_that_remain() {
+        let limits = Limits { keep_at_least: 100, max_percent: 100, ..Limits::STANDARD };
+        let guards = |ended| {
+            let tripped = tripped(&limits, 100, 1_000, ended, NO_PAST);
+            tripped.into_iter().map(|t| (t.guard, t.actual)).collect::<Vec<_>>()
+        };
+        assert_eq!(guards(0), []);
+        assert_eq!(guards(800), []);
+        assert_eq!(guards(900), [("keep_at_least".to_owned(), 0)]);
     }
 
     #[test]

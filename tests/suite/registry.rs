@@ -270,12 +270,12 @@ fn a_dropped_batch_with_a_fault_registers_nothing_until_it_is_mended() {
 }
 
 #[test]
-fn a_batch_that_was_half_destroyed_is_destroyed_and_registers_nothing() {
+fn a_batch_that_was_to_be_destroyed_is_destroyed_and_registers_nothing() {
     let mut dropped = Dropped::new();
     let text = batch(&[("PLAINTEXT-MARKER-a", SECRETS[0]), ("PLAINTEXT-MARKER-b", SECRETS[1])]);
     let mut bytes = text.into_bytes();
     bytes[..48].fill(0);
-    let path = dropped.dir.path().join("wave.csv");
+    let path = dropped.dir.path().join(".wave.csv.destroying");
     fs::write(&path, &bytes).unwrap();
     let second_name = dropped.dir.path().join("kept");
     fs::hard_link(&path, &second_name).unwrap();

@@ -138,6 +138,29 @@ fn what_is_left_of_a_redaction_stays_hidden() {
 }
 
 #[test]
+fn a_restriction_of_which_nothing_is_left_is_over() {
+    let mut world = world();
+    let (one, other) = (world.add("a", "2020-01-01"), world.add("b", "2020-01-01"));
+    world.settle();
+    run(&mut world, POLICY);
+    let restriction = restriction_of(&world, one);
+    let count = |world: &World| {
+        world.store().view(|views| views.small.restrictions.get(restriction).map(|one| one.entities.len()))
+    };
+    assert_eq!(count(&world), Some(2));
+    world.hold(&[other]);
+    run(&mut world, "contacts");
+    assert_eq!((world.state_of(one), count(&world)), (EntityState::Purged, Some(1)), "{}", world.story());
+    let holds: Vec<_> = world.store().view(|views| views.holds_of(other));
+    holds.into_iter().for_each(|hold| world.release(hold));
+    world.settle();
+    run(&mut world, "contacts");
+    assert_eq!((world.state_of(other), count(&world)), (EntityState::Purged, None), "{}", world.story());
+    world.lose_sled();
+    world.check();
+}
+
+#[test]
 fn a_hold_or_a_restriction_by_a_person_keeps_it_in_use() {
     let mut world = world();
     let all = [world.add("a", "2024-06-01"), world.add("b", "2024-06-01"), world.add("c", "2024-06-01")];

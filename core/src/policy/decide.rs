@@ -75,7 +75,8 @@ pub struct Decision {
     pub outcome: Outcome,
     /// Why: the reason that decides.
     pub reason: Reason,
-    /// Other reasons that would decide the same, in the order of precedence.
+    /// Other reasons that would decide the same, in the order of precedence; where a restriction is due, what keeps from
+    /// disposal beside it.
     pub also: Vec<Reason>,
     /// What each policy that is enforced or simulated says, ordered by id; those about other entities are left out.
     pub policies: Vec<Assessed>,
@@ -382,12 +383,14 @@ fn conclude(views: &[View<'_>], asked: Option<&str>, standing: &Standing, now: T
     let mut earliest = due().min_by_key(|view| view.due(now));
     let bound = earliest.map_or(Bound::None, |view| Bound::Others(view.id()));
     let mut kept = keepers(views, asked, &bound, now);
-    // A restriction destroys nothing, so what other policies keep is kept by it, too.
+    let mut beside = Vec::new();
+    // A restriction destroys nothing, so what other policies keep is kept by it, too. It is told all the same.
     if !kept.is_empty()
         && let Some(restriction) = due().filter(|view| view.restricts()).min_by_key(|view| view.due(now))
     {
         earliest = Some(restriction);
-        kept.clear();
+        let own = |voice: &Voice<'_>| voice.policy == Some(restriction.id());
+        (kept, beside) = kept.into_iter().partition(own);
     }
     voices.extend(kept);
     // Of what may be disposed of, the earliest alone speaks; while nothing is due, all say why not.
@@ -410,6 +413,7 @@ fn conclude(views: &[View<'_>], asked: Option<&str>, standing: &Standing, now: T
             reasons.push(voice.reason);
         }
     }
+    reasons.extend(precedence::weigh(beside).into_iter().map(|voice| voice.reason));
     let mut reasons = reasons.into_iter();
     let reason = reasons.next().unwrap_or(Reason::NoPolicy);
     Decision { outcome, reason, also: reasons.collect(), policies }

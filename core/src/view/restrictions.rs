@@ -28,7 +28,7 @@ pub struct Restricting {
     pub entities: Vec<EntityId>,
     /// Why.
     pub cause: Cause,
-    /// When it was lifted.
+    /// When it was lifted, or nothing was left of what it restricted under a policy.
     pub lifted_at: Option<Timestamp>,
 }
 
@@ -116,8 +116,16 @@ impl Restrictions {
         self.all.range(RestrictionId(saga.0)..).rev().any(|(_, restricting)| is_its(restricting))
     }
 
-    pub(super) fn place(&mut self, id: RestrictionId, at: Timestamp, body: &RestrictionPlaced) {
-        let entities = in_order(body.entities.clone());
+    /// `left` tells what is left of an entity after a redaction: whoever names the one means the other.
+    pub(super) fn place(
+        &mut self,
+        id: RestrictionId,
+        at: Timestamp,
+        body: &RestrictionPlaced,
+        left: impl Fn(EntityId) -> Option<EntityId>,
+    ) {
+        let entities =
+            in_order(body.entities.iter().flat_map(|entity| [Some(*entity), left(*entity)]).flatten().collect());
         for &entity in &entities {
             let restrictions = self.by_entity.entry(entity).or_default();
             if !restrictions.contains(&id) {
@@ -149,12 +157,19 @@ impl Restrictions {
         }
     }
 
-    pub(super) fn lift(&mut self, position: Position, at: Timestamp, body: &RestrictionLifted) {
+    pub(super) fn lift(
+        &mut self,
+        position: Position,
+        at: Timestamp,
+        body: &RestrictionLifted,
+        left: impl Fn(EntityId) -> Option<EntityId>,
+    ) {
         let id = body.restriction;
         let Some(restricting) = self.all.get_mut(&id).filter(|restricting| restricting.lifted_at.is_none()) else {
             return;
         };
-        let named = in_order(body.entities.clone());
+        let named =
+            in_order(body.entities.iter().flat_map(|entity| [Some(*entity), left(*entity)]).flatten().collect());
         let freed: Vec<EntityId> = if named.is_empty() {
             restricting.entities.clone()
         } else {
@@ -177,9 +192,17 @@ impl Restrictions {
         }
     }
 
-    /// An entity that is gone is neither restricted under a policy nor was it.
-    pub(super) fn forget(&mut self, entity: EntityId) {
-        self.by_policy.remove(&entity);
+    /// An entity that is gone is neither restricted under a policy nor was it; a restriction of which nothing is left is over.
+    pub(super) fn forget(&mut self, entity: EntityId, at: Timestamp) {
         self.lifted.remove(&entity);
+        let restricting = self.by_policy.remove(&entity).and_then(|id| self.all.get_mut(&id));
+        if let Some(restricting) = restricting
+            && let Ok(place) = restricting.entities.binary_search(&entity)
+        {
+            restricting.entities.remove(place);
+            if restricting.entities.is_empty() {
+                restricting.lifted_at.get_or_insert(at);
+            }
+        }
     }
 }

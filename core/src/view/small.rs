@@ -111,9 +111,15 @@ impl Small {
                     self.restrictions.follow(body.of, entity);
                 }
             }
-            Event::RestrictionPlaced(body) => self.restrictions.place(RestrictionId(envelope.position), at, body),
+            Event::RestrictionPlaced(body) => {
+                let left = |entity| self.redactions.successor(entity);
+                self.restrictions.place(RestrictionId(envelope.position), at, body, left);
+            }
             Event::EntitiesRestricted(body) => self.restrictions.end_use(RestrictionId(envelope.position), at, body),
-            Event::RestrictionLifted(body) => self.restrictions.lift(envelope.position, at, body),
+            Event::RestrictionLifted(body) => {
+                let left = |entity| self.redactions.successor(entity);
+                self.restrictions.lift(envelope.position, at, body, left);
+            }
             Event::ErasurePlanRequested(body) => {
                 let identified = self.subjects.get(body.request).and_then(|request| request.identified.as_ref());
                 self.plans.requested_for(envelope, body.request, identified.and_then(|identified| identified.by));
@@ -154,7 +160,7 @@ impl Small {
             Event::KeyDestroyed(_) | Event::KeyDestroyedAgain(_) => {
                 if let Some(entity) = envelope.entity {
                     self.reviews.forget(entity);
-                    self.restrictions.forget(entity);
+                    self.restrictions.forget(entity, at);
                 }
             }
             Event::RunStarted(body) => self.with_plan(body.plan, |plan| plan.run = Some(body.run)),

@@ -95,6 +95,7 @@ pub fn explain(store: &Store, id: EntityId, now: Timestamp) -> Result<Explanatio
             reasons: vec![assessed.reason.clone()],
             is_fallback: assessed.is_fallback,
             keep_until: assessed.keep_until,
+            ends_use: active.get(&assessed.policy).is_some_and(|policy| policy.action == Action::Restrict),
             weight: weight(assessed, &decision),
             next_run_at: next_run_at(&assessed.policy),
         })
@@ -177,6 +178,10 @@ fn weight(assessed: &Assessed, decision: &Decision) -> Weight {
     let is_due = matches!(assessed.reason, Reason::PeriodOver { .. });
     match &decision.outcome {
         Outcome::Due { policy, .. } if *policy == assessed.policy => Weight::Decides,
+        // Only beside a restriction something keeps what is due.
+        Outcome::Due { .. } if is_due && !decision.also.is_empty() => {
+            Weight::KeptBy { reason: decision.also.first().map(Reason::code).unwrap_or_default().to_owned() }
+        }
         Outcome::Due { policy, .. } if is_due => Weight::LaterThan { policy: policy.clone() },
         Outcome::Due { .. } => Weight::NothingDue,
         Outcome::Keep => {

@@ -91,7 +91,7 @@ fn open(store: &Store, records: &[EntityId]) -> Result<Vec<Opened>, ErrorBody> {
             let Some(record) = record else { continue };
             let seen = store.view(|views| {
                 let layout = views.small.layouts.get(record.layout)?.clone();
-                Some((layout, views.small.restrictions.hides(subject.entity)))
+                Some((layout, views.small.restrictions.keeps(subject.entity)))
             });
             let Some((layout, restricted)) = seen else { continue };
             opened.push(Opened { subject: subject.clone(), layout, record, restricted });

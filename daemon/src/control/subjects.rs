@@ -208,7 +208,7 @@ fn row(views: &Views, record: EntityId, ties: &BTreeSet<Tie>) -> Option<SubjectR
         sure: ties.iter().any(|tie| tie.is_sure()),
         why: ties.iter().map(|tie| tie.text()).collect(),
         holds: views.holds_of(record),
-        restricted: views.small.restrictions.hides(record),
+        restricted: views.small.restrictions.keeps(record),
         requests: views.small.subjects.iter().filter(about).map(|(id, _)| id).collect(),
     })
 }

@@ -128,16 +128,20 @@ pub fn create_new(path: &Path, bytes: &[u8], role: &'static str) -> Result<(), D
 
 /// Replaces a file, or makes it, so that every crash leaves the old or the new bytes.
 ///
-/// **Invariant:** one writer per file, which the lock of the store grants; the file beside it is `<name>.tmp`.
+/// **Invariant:** one writer per file, which the lock of the store grants; the file beside it is `<name>.tmp`. What lies there
+/// is removed first and never written through: others may write into some directories, and a link would lead elsewhere.
 ///
 /// # Errors
 /// When any step fails; unless it was the last, flushing the directory, the old version is in place.
 pub fn replace(path: &Path, bytes: &[u8], role: &'static str) -> Result<(), DurableFileError> {
     let beside = beside(path, ".tmp");
+    match std::fs::remove_file(&beside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(role, FileAction::Remove)(error)),
+        _ => {}
+    }
     let mut file = OpenOptions::new()
         .write(true)
-        .create(true)
-        .truncate(true)
+        .create_new(true)
         .mode(FILE_MODE)
         .open(&beside)
         .map_err(failed(role, FileAction::Create))?;
@@ -256,6 +260,17 @@ mod tests {
         }
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn what_lies_beside_a_file_is_not_written_through() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, other) = (dir.path().join("file"), dir.path().join("other"));
+        std::fs::write(&other, b"somebody's own").unwrap();
+        std::os::unix::fs::symlink(&other, beside(&path, ".tmp")).unwrap();
+        replace(&path, b"ours", ROLE).unwrap();
+        assert_eq!(std::fs::read(&other).unwrap(), b"somebody's own");
+        assert_eq!(std::fs::read(&path).unwrap(), b"ours");
     }
 
     #[test]

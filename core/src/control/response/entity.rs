@@ -253,6 +253,9 @@ pub struct PolicyVerdict {
     pub is_fallback: bool,
     /// Until when its `min_keep` protects the entity, also from other policies.
     pub keep_until: Option<Timestamp>,
+    /// Whether it ends the use and disposes of nothing.
+    #[serde(default)]
+    pub ends_use: bool,
     /// What its word counts for.
     pub weight: Weight,
     /// When it is looked at next by its schedule.
@@ -265,6 +268,7 @@ impl PolicyVerdict {
         let fallback = if self.is_fallback { " (the date that it falls back to)" } else { "" };
         let keep = self.keep_until.map(|until| format!("; its min_keep protects until {until}")).unwrap_or_default();
         let weight = match &self.weight {
+            Weight::Decides if self.ends_use => "it decides, ends the use and disposes of nothing".to_owned(),
             Weight::Decides => "it decides".to_owned(),
             Weight::OnlySimulated => "it is only simulated and decides nothing".to_owned(),
             Weight::NothingDue => "it disposes of nothing yet".to_owned(),

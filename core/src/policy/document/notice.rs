@@ -107,7 +107,9 @@ fn basis(policy: &Policy) -> String {
 fn afterwards(policy: &Policy) -> String {
     let end = match &policy.action {
         Action::Restrict => {
-            return "We keep your data and do not use it any more. Another rule says when we delete it.".to_owned();
+            return format!(
+                "We keep your data and do not show it any more. Who may use it then, and when it is deleted: {TO_FILL_IN}."
+            );
         }
         Action::Redact { .. } => format!("take a part of your data out for good, and keep the rest: {TO_FILL_IN}"),
         Action::Review { .. } => "delete for good what somebody has decided to delete".to_owned(),

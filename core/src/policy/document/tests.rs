@@ -65,7 +65,7 @@ fn what_happens_at_the_end_is_said_for_every_action() {
             [
                 "nothing is purged by this policy",
                 "the use ends: it is kept",
-                "We keep your data and do not use it any more",
+                "We keep your data and do not show it any more",
             ],
         ),
         (

@@ -89,6 +89,8 @@ fn a_purge_with_the_same_scope_has_its_turn_later_and_its_minimum_protects() {
         restricting(&[("period = \"P1Y\"", "period = \"P2Y\"")]),
     ];
     assert_eq!(decided(&archive, &very_old, Restriction::None), (Some("restricts".to_owned()), "period_over"));
+    let both = set(&archive).decide(&very_old.facts(), &Standing::FREE, at(NOW));
+    assert_eq!(both.also.iter().map(Reason::code).collect::<Vec<_>>(), ["kept_by_policy"], "it is told all the same");
     assert_eq!(decided(&archive, &very_old, Restriction::ByPolicy(BEFORE)), (None, "kept_by_policy"));
     assert_eq!(decided(&archive[..2], &very_old, Restriction::None), (None, "kept_by_policy"));
     // An erasure that was asked for does not stop at it.

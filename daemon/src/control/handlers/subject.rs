@@ -253,7 +253,7 @@ fn record_row(views: &Views, request: &SubjectRequest, record: EntityId) -> Opti
         kept: request.kept.get(&record).copied().filter(|_| !is_gone),
         excepted: request.excepts(record),
         holds: views.holds_of(record),
-        restricted: views.small.restrictions.hides(record),
+        restricted: views.small.restrictions.keeps(record),
     })
 }
 

@@ -41,8 +41,8 @@ const LIST_ROLE: &str = "list of what is wrong in a migration batch";
 /// How often the folders are looked at when nobody says that something changed, in microseconds.
 const LOOK_EVERY_US: i64 = 60_000_000;
 
-/// How much of a file is zeros when its destruction was interrupted: no text begins so.
-const ZEROS: usize = 16;
+/// What is appended to the name of a batch, behind a dot, from when on it is to be destroyed: whatever is named so is.
+const DOOMED_ENDING: &str = ".destroying";
 
 /// The most findings that a list holds: more would only repeat the first.
 const FINDINGS_MAX: usize = 1_000;
@@ -69,8 +69,6 @@ struct Folder {
 enum Taken {
     /// Its mailboxes are registered, and it is gone.
     Registered(usize),
-    /// It was half destroyed when the daemon stopped, and is gone now.
-    Destroyed,
     /// It is as it was when it was refused before, or somebody took it away.
     LeftAlone,
     /// Why it lies there still.
@@ -111,6 +109,7 @@ impl BatchFiles {
         let now = self.clock.now();
         let mut is_waiting = false;
         for folder in &mut self.folders {
+            folder.go_on_destroying();
             for verdict in folder.look(now) {
                 match verdict {
                     Verdict::Ready(name) => folder.take(&self.registrar, &name)?,
@@ -127,6 +126,25 @@ impl BatchFiles {
 }
 
 impl Folder {
+    /// Destroys what was to be destroyed when the daemon stopped.
+    fn go_on_destroying(&self) {
+        for entry in std::fs::read_dir(&self.path).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let name = name.as_encoded_bytes();
+            if name.starts_with(b".") && name.ends_with(DOOMED_ENDING.as_bytes()) {
+                match durable_file::discard(&entry.path(), BATCH_ROLE) {
+                    Ok(()) => {
+                        tracing::info!(server = self.server, "the rest of a dropped migration batch is destroyed")
+                    }
+                    Err(error) => tracing::error!(
+                        server = self.server,
+                        "the rest of a dropped migration batch holds passwords: {error}; remove what ends in {DOOMED_ENDING}"
+                    ),
+                }
+            }
+        }
+    }
+
     fn look(&mut self, now: Timestamp) -> Vec<Verdict> {
         let limits = Limits { file_bytes_max: FILE_BYTES_MAX as u64, ..Limits::default() };
         match scan::look(&self.path, &limits) {
@@ -154,7 +172,6 @@ impl Folder {
             Taken::Registered(mailboxes) => {
                 tracing::info!(server, mailboxes, "the mailboxes of a dropped migration batch are registered");
             }
-            Taken::Destroyed => tracing::info!(server, "the rest of a dropped migration batch is destroyed"),
             Taken::LeftAlone => {}
             Taken::Refused(findings) => {
                 tracing::error!(
@@ -189,12 +206,6 @@ impl Folder {
                 return Ok(self.refuse(name, None, vec![why]));
             }
         };
-        if bytes.len() >= ZEROS && bytes.iter().take(ZEROS).all(|byte| *byte == 0) {
-            return Ok(match self.destroy(path, fingerprint) {
-                Ok(()) => Taken::Destroyed,
-                Err(why) => self.refuse(name, None, vec![why]),
-            });
-        }
         let content = Digest::of(&bytes);
         if self.refused.get(name) == Some(&Some(content)) {
             return Ok(Taken::LeftAlone);
@@ -203,11 +214,16 @@ impl Folder {
             Ok(registrations) => registrations,
             Err(findings) => return Ok(self.refuse(name, Some(content), findings)),
         };
+        let mut before = 0;
         for part in registrations.chunks(MAILBOXES_PER_REQUEST_MAX) {
             match registrar.register(Actor::Person(owner), part, Some(content)) {
-                Ok(_) => {}
+                Ok(_) => before += part.len(),
                 Err(RegistryError::Failed(error)) if error.is_of_the_store() => return Err(error),
-                Err(error) => return Ok(self.refuse(name, Some(content), vec![error.to_string()])),
+                Err(error) if before == 0 => return Ok(self.refuse(name, Some(content), vec![error.to_string()])),
+                Err(error) => {
+                    let what = format!("the first {before} mailboxes are registered; of those after them: {error}");
+                    return Ok(self.refuse(name, Some(content), vec![what]));
+                }
             }
         }
         if let Err(why) = self.destroy(path, fingerprint) {
@@ -225,13 +241,19 @@ impl Folder {
         }
     }
 
-    /// Overwrites and removes a batch that is still as it was read, and the list beside it; or says why it is there still.
+    /// Overwrites and removes a batch that is still as it was read, and the list beside it; or says why it is there still. It has
+    /// another name first, which nobody puts the next batch under, and by which a start after a crash goes on.
     fn destroy(&self, path: &Path, fingerprint: Fingerprint) -> Result<(), String> {
-        // Somebody may have put the next batch in its place.
-        Opened::check_unchanged(path, fingerprint)
-            .map_err(|error| format!("the file is another one by now ({error}), and is left alone"))?;
-        durable_file::discard(path, BATCH_ROLE)
-            .map_err(|error| format!("it could not be destroyed ({error}): remove it"))?;
+        let doomed = doomed(path);
+        std::fs::rename(path, &doomed)
+            .map_err(|error| format!("it cannot be renamed ({}): remove it", error.kind()))?;
+        if let Err(error) = Opened::check_unchanged(&doomed, fingerprint) {
+            // Somebody put another one in its place: it is a batch of its own.
+            let back = std::fs::rename(&doomed, path);
+            return Err(format!("the file is another one by now ({error}), and is left alone ({back:?})"));
+        }
+        durable_file::discard(&doomed, BATCH_ROLE)
+            .map_err(|error| format!("it could not be destroyed ({error}): remove {}", doomed.display()))?;
         let list = list_of(path);
         let gone = if list.exists() { durable_file::discard(&list, LIST_ROLE) } else { Ok(()) };
         if let Err(error) = gone.and_then(|()| durable_file::fsync_dir(&self.path, BATCH_ROLE)) {
@@ -239,6 +261,13 @@ impl Folder {
         }
         Ok(())
     }
+}
+
+fn doomed(batch: &Path) -> PathBuf {
+    let mut name = OsString::from(".");
+    name.push(batch.file_name().unwrap_or_default());
+    name.push(DOOMED_ENDING);
+    batch.with_file_name(name)
 }
 
 fn list_of(batch: &Path) -> PathBuf {

@@ -46,15 +46,16 @@ impl Run {
             let run = views.small.runs.run(run)?;
             (run.state == RunState::Running && run.taken < run.items).then_some((run.plan, run.taken))
         });
-        let Some((plan, taken)) = next else { return Ok(None) };
+        // With a rate the next items wait, and personal data is not kept in memory for that.
+        let Some((plan, taken)) = next.filter(|(plan, _)| self.rate_of(*plan).is_none()) else { return Ok(None) };
         let (_, items) = self.upcoming(plan, taken)?;
         Ok(MadeAhead::begin(&self.store, items))
     }
 
     /// Returns what the next saga takes: the next items of one mailbox, ascending by entity.
     fn upcoming(&self, plan: PlanId, taken: u64) -> Result<(Option<EntityId>, Vec<SagaItem>), StageError> {
-        let items = self.next_items(plan, taken)?;
-        let together = self.policy_of(plan).and_then(|policy| policy.limits.rate).map_or(usize::MAX, Rate::together);
+        let together = self.rate_of(plan).map_or(ITEMS_PER_SAGA, |rate| rate.together().min(ITEMS_PER_SAGA));
+        let items = self.next_items(plan, taken, together)?;
         let (mailbox, count) = self.store.view(|views| {
             let mailbox_of = |item: &PlanItem| views.entities.row(item.entity).and_then(|row| row.mailbox);
             let mailbox = items.first().and_then(|(_, item)| mailbox_of(item));
@@ -65,7 +66,7 @@ impl Run {
         });
         let mut saga_items: Vec<SagaItem> = items
             .into_iter()
-            .take(count.min(together))
+            .take(count)
             .map(|(number, item)| SagaItem { item: number, entity: item.entity, version: item.version })
             .collect();
         saga_items.sort_unstable_by_key(|item| item.entity);
@@ -97,13 +98,17 @@ impl Run {
         self.store.policy_of_plans(&policy?)
     }
 
-    fn next_items(&self, plan: PlanId, taken: u64) -> Result<Vec<(u32, PlanItem)>, StageError> {
+    fn rate_of(&self, plan: PlanId) -> Option<Rate> {
+        self.policy_of(plan).and_then(|policy| policy.limits.rate)
+    }
+
+    fn next_items(&self, plan: PlanId, taken: u64, together: usize) -> Result<Vec<(u32, PlanItem)>, StageError> {
         let per_chunk = ITEMS_PER_CHUNK as u64;
         let mut chunk = usize::try_from(taken / per_chunk).unwrap_or(usize::MAX);
         let mut number = taken;
         let mut skip = usize::try_from(taken % per_chunk).unwrap_or(0);
         let mut items = Vec::new();
-        while items.len() < ITEMS_PER_SAGA {
+        while items.len() < together {
             let more = self.store.plan_items(plan, chunk)?;
             if more.is_empty() {
                 break;
@@ -115,7 +120,7 @@ impl Run {
             skip = 0;
             chunk += 1;
         }
-        items.truncate(ITEMS_PER_SAGA);
+        items.truncate(together);
         Ok(items)
     }
 

@@ -26,10 +26,13 @@ impl Run {
     pub(super) fn drive(&mut self, id: SagaId, wish: Wish, now: Timestamp) -> Result<Step, StageError> {
         let Some(saga) = self.store.view(|views| views.small.runs.saga(id).cloned()) else { return Ok(Step::Idle) };
         let next = saga::next(&saga, wish, now);
-        if let Next::Start { step, .. } = next
-            && step.is_pivot()
-            && let Some(answer) = self.doubts_clock()?
-        {
+        let asks_clock = match next {
+            Next::Start { step, .. } => step.is_pivot(),
+            // These record something new, which the condition would refuse again and again.
+            Next::Probe { step, .. } => matches!(step, ScriptStep::Redact | ScriptStep::Restrict),
+            _ => false,
+        };
+        if asks_clock && let Some(answer) = self.doubts_clock()? {
             return Ok(answer);
         }
         match next {
