@@ -557,6 +557,22 @@ impl World {
         }
     }
 
+    /// Lets the run stage do so many things; what it waits for comes at once. Returns whether it had nothing to do any more.
+    ///
+    /// # Panics
+    /// As [`Self::step`].
+    pub fn run_for(&mut self, steps: usize) -> bool {
+        let mut is_over = false;
+        for _ in 0..steps {
+            match self.step(Stage::Run) {
+                Stepped::Worked | Stepped::Crashed => {}
+                Stepped::Until(at) => self.clock.pass_until(at),
+                Stepped::Idle => is_over = true,
+            }
+        }
+        is_over
+    }
+
     /// Lets all stages work until nothing is left to do now. Returns when runs or grants want to go on.
     ///
     /// # Panics

@@ -8,7 +8,7 @@ use retention_core::event::{Event, Recorded};
 use retention_core::id::EntityId;
 use retention_core::time::Timestamp;
 use retention_core::view::{EntityState, RunState};
-use retention_tests::world::{Stage, Stepped, World};
+use retention_tests::world::{Stage, World};
 use retentiond::clock::Clock as _;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -42,14 +42,7 @@ fn contact_with_a_run(quarantine: &str) -> (World, EntityId) {
 fn a_jump_of_more_than_a_day_at_any_step_purges_nothing_until_it_is_confirmed() {
     for steps in 0.. {
         let (mut world, contact) = contact_with_a_run("P20D");
-        let mut is_over = false;
-        for _ in 0..steps {
-            match world.step(Stage::Run) {
-                Stepped::Until(at) => world.clock.pass_until(at),
-                Stepped::Idle => is_over = true,
-                Stepped::Worked | Stepped::Crashed => {}
-            }
-        }
+        let is_over = world.run_for(steps);
         let was_past_pivot = has_pivot(&world.log());
         jump(&world, 19 * DAY_US);
         for _ in 0..3 {

@@ -51,14 +51,7 @@ fn a_run_stops_at_every_step_and_goes_on_when_it_is_confirmed() {
         let contact = world.add("a", "2020-01-01");
         world.settle();
         world.approved_run("contacts");
-        let mut is_over = false;
-        for _ in 0..stop_after {
-            match world.step(Stage::Run) {
-                Stepped::Until(at) => world.clock.pass_until(at),
-                Stepped::Idle => is_over = true,
-                Stepped::Worked | Stepped::Crashed => {}
-            }
-        }
+        let is_over = world.run_for(stop_after);
         passed_pivot |= has_pivot(&world);
         let position = restored(&mut world);
         let before = steps(&world);

@@ -12,7 +12,7 @@ use retention_core::record::Kind;
 use retention_core::view::{EntityState, RunState};
 use retention_tests::crash::{Remains, at_every_flush};
 use retention_tests::disk::{files, files_with};
-use retention_tests::world::{Stage, Stepped, World, policy};
+use retention_tests::world::{World, policy};
 use retentiond::store::Store;
 use retentiond::store::vault::KeyState;
 
@@ -201,14 +201,7 @@ fn a_hold_a_change_or_a_restore_at_any_step_before_the_pivot_leaves_the_record_w
             let due = world.add("a", "2020-01-01");
             world.settle();
             let (_, run) = world.approved_run("contacts");
-            let mut is_over = false;
-            for _ in 0..steps {
-                match world.step(Stage::Run) {
-                    Stepped::Until(at) => world.clock.pass_until(at),
-                    Stepped::Idle => is_over = true,
-                    Stepped::Worked | Stepped::Crashed => {}
-                }
-            }
+            let is_over = world.run_for(steps);
             let was_past_pivot = is_past_pivot(&world);
             let has_happened = happens(&mut world, due);
             world.finish();

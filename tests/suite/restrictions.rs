@@ -185,14 +185,7 @@ fn a_hold_a_change_or_a_person_at_any_step_before_the_intent_keeps_it_in_use() {
             let due = world.add("a", "2024-06-01");
             world.settle();
             let (_, run) = world.approved_run(POLICY);
-            let mut is_over = false;
-            for _ in 0..steps {
-                match world.step(Stage::Run) {
-                    Stepped::Until(at) => world.clock.pass_until(at),
-                    Stepped::Idle => is_over = true,
-                    Stepped::Worked | Stepped::Crashed => {}
-                }
-            }
+            let is_over = world.run_for(steps);
             let was_past_pivot = is_past_pivot(&world);
             happens(&mut world, due);
             world.finish();

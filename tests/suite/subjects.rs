@@ -57,19 +57,6 @@ fn one_step(world: &mut World) -> bool {
     [run, schedule].iter().any(|step| matches!(step, Stepped::Worked | Stepped::Crashed))
 }
 
-/// Lets a run of a policy go on for so many steps, and returns whether it was over before that.
-fn goes_on(world: &mut World, steps: usize) -> bool {
-    let mut is_over = false;
-    for _ in 0..steps {
-        match world.step(Stage::Run) {
-            Stepped::Worked | Stepped::Crashed => {}
-            Stepped::Until(at) => world.clock.pass_until(at),
-            Stepped::Idle => is_over = true,
-        }
-    }
-    is_over
-}
-
 #[test]
 fn an_erasure_is_planned_accepted_exported_verified_and_purged() {
     let (mut world, request, records, other, plan) = planned();
@@ -256,7 +243,7 @@ fn a_policy_purges_nothing_that_is_restricted_at_any_step() {
         let (first, second) = (world.add("a", "2020-01-01"), world.add("b", "2021-01-01"));
         world.settle();
         let (_, _run) = world.approved_run("contacts");
-        let is_over = goes_on(&mut world, steps);
+        let is_over = world.run_for(steps);
         let was_past_pivot = has_pivot(&world);
         let restriction = world.restrict(&[first]).unwrap();
         world.check();
@@ -513,7 +500,7 @@ fn an_exception_that_comes_late_stops_the_purge_of_a_policy() {
         world.identify(request, &[record]);
         world.settle();
         let (_, _run) = world.approved_run("contacts");
-        let is_over = goes_on(&mut world, steps);
+        let is_over = world.run_for(steps);
         let was_past_pivot = has_pivot(&world);
         world.except(request, &[record]);
         world.finish();
