@@ -131,6 +131,7 @@ impl Ours {
             delivers: Delivers::Delta,
             max_bytes: u64::MAX,
             keep_done: KeepDone::Forever,
+            keep_rejected: KeepDone::Forever,
             mailbox: None,
         };
         let dropped = self.place.drop_dir().join("contacts.csv");

@@ -216,6 +216,8 @@ pub struct Source {
     pub max_bytes: u64,
     /// How long deliveries stay in `done/`.
     pub keep_done: KeepDone,
+    /// How long deliveries that were refused stay in `rejected/`.
+    pub keep_rejected: KeepDone,
     /// The mailbox of rows that name none.
     pub mailbox: Option<Redacted<String>>,
 }

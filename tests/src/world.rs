@@ -319,6 +319,7 @@ impl World {
             delivers: Delivers::Snapshot,
             max_bytes: 1 << 30,
             keep_done: KeepDone::Forever,
+            keep_rejected: KeepDone::Forever,
             mailbox: None,
         };
         self.stages = Some(Stages {

@@ -217,10 +217,12 @@ impl Check<'_> {
         };
         let own_zone = self.zone(source.zone);
         let max_bytes = self.number(source.max_bytes, &DELIVERY_BYTES, DELIVERY_BYTES_DEFAULT);
-        let keep_done = source.keep_done.map_or(KeepDone::Forever, |written| {
-            parse_keep_done(written.get_ref()).unwrap_or_else(|message| {
-                self.problems.add(written.span(), message);
-                KeepDone::Forever
+        let [keep_done, keep_rejected] = [source.keep_done, source.keep_rejected].map(|written| {
+            written.map_or(KeepDone::Forever, |written| {
+                parse_keep_done(written.get_ref()).unwrap_or_else(|message| {
+                    self.problems.add(written.span(), message);
+                    KeepDone::Forever
+                })
             })
         });
         Some(Source {
@@ -231,6 +233,7 @@ impl Check<'_> {
             delivers: source.delivers.unwrap_or(Delivers::Snapshot),
             max_bytes,
             keep_done,
+            keep_rejected,
             mailbox: source.mailbox.map(Redacted),
         })
     }

@@ -78,6 +78,7 @@ pub(super) struct Source {
     pub(super) delivers: Option<super::Delivers>,
     pub(super) max_bytes: Written<u64>,
     pub(super) keep_done: Written<String>,
+    pub(super) keep_rejected: Written<String>,
     pub(super) mailbox: Option<String>,
     pub(super) encoding: Option<super::TextEncoding>,
     pub(super) delimiter: Option<super::Delimiter>,

@@ -61,7 +61,10 @@ fn what_the_shipped_file_calls_a_default_is_the_default() {
         (&least.export, &least.diagnostics, least.metrics),
         (&shipped.export, &shipped.diagnostics, shipped.metrics)
     );
-    assert_eq!(least.sources[0], Source { keep_done: KeepDone::Forever, ..source.clone() });
+    assert_eq!(
+        least.sources[0],
+        Source { keep_done: KeepDone::Forever, keep_rejected: KeepDone::Forever, ..source.clone() }
+    );
     assert_eq!(least.control.roles, Roles::default(), "nobody has a role that nobody gave");
 }
 

@@ -315,15 +315,21 @@ impl Inbox {
     }
 
     fn sweep(&mut self, now: Timestamp) {
-        let KeepDone::For(keep) = self.source.keep_done else { return };
+        let kept = [(Shelf::Done, self.source.keep_done), (Shelf::Rejected, self.source.keep_rejected)];
         if self.swept_at.is_some_and(|at| now.0.saturating_sub(at.0) < SWEEP_EVERY_US && now >= at) {
             return;
         }
         self.swept_at = Some(now);
-        match place::sweep(&self.source.drop_dir, keep, now) {
-            Ok(0) => {}
-            Ok(removed) => tracing::info!(source = self.source.name, removed, "deliveries were removed from done/"),
-            Err(error) => tracing::warn!(source = self.source.name, "done/ could not be swept: {error}"),
+        for (shelf, keep) in kept {
+            let KeepDone::For(keep) = keep else { continue };
+            let (source, folder) = (&self.source.name, shelf.name());
+            match place::sweep(&self.source.drop_dir, shelf, keep, now) {
+                Ok(0) => {}
+                Ok(removed) => tracing::info!(source, folder, removed, "deliveries were removed: their time was over"),
+                Err(error) => {
+                    tracing::warn!(source, folder, "deliveries whose time is over could not be removed: {error}")
+                }
+            }
         }
     }
 

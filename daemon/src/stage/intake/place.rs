@@ -35,7 +35,7 @@ pub(super) enum Shelf {
 impl Shelf {
     const ALL: [Self; 3] = [Self::Processing, Self::Done, Self::Rejected];
 
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Processing => "processing",
             Self::Done => "done",
@@ -125,13 +125,13 @@ struct Finished {
     finished_at: Timestamp,
 }
 
-/// Removes the deliveries in `done/` whose report says that they ended longer than `keep` ago. One without a readable
-/// report stays.
-pub(super) fn sweep(drop_dir: &Path, keep: Duration, now: Timestamp) -> Result<u64, DurableFileError> {
+/// Removes the deliveries in a folder whose report says that they ended longer than `keep` ago. One without a readable report
+/// stays.
+pub(super) fn sweep(drop_dir: &Path, shelf: Shelf, keep: Duration, now: Timestamp) -> Result<u64, DurableFileError> {
     let keep = i64::try_from(keep.as_micros()).unwrap_or(i64::MAX);
     let mut removed = 0;
-    for number in numbers(drop_dir, Shelf::Done)? {
-        let folder = Shelf::Done.path(drop_dir).join(number.to_string());
+    for number in numbers(drop_dir, shelf)? {
+        let folder = shelf.path(drop_dir).join(number.to_string());
         let json = durable_file::read_bounded(&folder.join(REPORT_JSON), REPORT_BYTES_MAX, REPORT_ROLE)?;
         let finished = json.and_then(|json| serde_json::from_slice::<Finished>(&json).ok());
         if finished.is_some_and(|report| now.0.saturating_sub(report.finished_at.0) >= keep) {

@@ -139,6 +139,7 @@ fn source(dir: &Path, kind: SourceKind) -> Source {
         delivers: Delivers::Snapshot,
         max_bytes: 1 << 30,
         keep_done: KeepDone::Forever,
+        keep_rejected: KeepDone::Forever,
         mailbox: None,
     }
 }
@@ -528,6 +529,25 @@ fn deliveries_leave_done_after_their_time_and_a_growing_file_is_left_alone() {
     world.clock.advance(Duration::from_secs(2 * 3600));
     intake.step(&mut |_| {}).unwrap();
     assert_eq!(world.listed("done").len(), 0);
+}
+
+#[test]
+fn what_was_refused_leaves_rejected_after_its_own_time() {
+    let mut world = World::csv(CONTACTS);
+    world.source.keep_done = KeepDone::For(Duration::from_secs(3600));
+    world.source.keep_rejected = KeepDone::For(Duration::from_secs(24 * 3600));
+    let store = world.open();
+    world.drop_file("contacts.csv", "Other\n1\n");
+    world.take_all(&store);
+    let refused = world.listed("rejected").len();
+    assert!(refused > 0);
+    let mut intake = world.intake(&store);
+    world.clock.advance(Duration::from_secs(23 * 3600));
+    intake.step(&mut |_| {}).unwrap();
+    assert_eq!(world.listed("rejected").len(), refused);
+    world.clock.advance(Duration::from_secs(2 * 3600));
+    intake.step(&mut |_| {}).unwrap();
+    assert_eq!(world.listed("rejected").len(), 0);
 }
 
 #[test]
