@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the tests need and runs every test of the workspace. Arguments go to `cargo test`.
+# Installs what the tests need, runs the fuzz targets for a minute, and then every test of the workspace. Arguments go to `cargo test`.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -35,6 +35,7 @@ if ! command -v cargo >/dev/null; then
     exit 1
 fi
 need cc gcc                       # the parts of ring, and SQLite for the benches
+need g++ g++                      # libFuzzer
 need python3 python3               # the second reader of the golden vectors
 # need_module MODULE: installs a module of Python below the target directory when it is not there.
 modules=${CARGO_TARGET_DIR:-target}/python-modules
@@ -57,6 +58,9 @@ need systemd-analyze systemd      # checks the units
 
 say "the mail servers of the tests"
 tests/servers.sh
+
+say "the fuzz targets"
+fuzz/run.sh
 
 say "cargo test"
 exec cargo test --workspace --locked "$@"

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::BuildHasherDefault;
 
-use super::detect::{Detection, SLIPS_MAX, detect};
+use super::detect::{Detection, SLIPS_MAX, detect, slips};
 use super::kind::{Attribute, MigrationKind, Need, ValueForm, folded};
 use super::login::{self, NameForm};
 use super::rule::{Problem, Rule, Weight};
@@ -285,10 +285,10 @@ impl OfKind<'_> {
         }
         let near = attributes
             .iter()
-            .map(|attribute| (strsim::damerau_levenshtein(&folded(attribute.name), &written), attribute));
+            .filter_map(|attribute| Some((slips(&folded(attribute.name), &written, SLIPS_MAX)?, attribute)));
         match near.min_by_key(|(slips, _)| *slips) {
-            Some((slips, attribute)) if slips <= SLIPS_MAX => (Some(attribute), Some(Rule::ColumnNear(attribute.name))),
-            Some(_) | None => match self.settings.unknown_columns {
+            Some((_, attribute)) => (Some(attribute), Some(Rule::ColumnNear(attribute.name))),
+            None => match self.settings.unknown_columns {
                 UnknownColumns::Refused => (None, Some(Rule::ColumnUnknown)),
                 UnknownColumns::Ignored => (None, Some(Rule::ColumnIgnored)),
             },

@@ -106,8 +106,33 @@ fn nearest(columns: &[String]) -> Detection {
 fn meant(kind: MigrationKind, columns: &[String]) -> Vec<String> {
     let names: Vec<String> = kind.attributes().iter().map(|attribute| folded(attribute.name)).collect();
     let resembling = |column: &String| {
-        let near = names.iter().map(|name| (strsim::damerau_levenshtein(name, column), name));
-        near.min().filter(|(slips, _)| *slips <= SLIPS_MAX).map_or_else(|| column.clone(), |(_, name)| name.clone())
+        let near = names.iter().filter_map(|name| Some((slips(name, column, SLIPS_MAX)?, name)));
+        near.min().map_or_else(|| column.clone(), |(_, name)| name.clone())
     };
     columns.iter().map(resembling).collect()
+}
+
+/// Returns by how many slips of the hand two words differ, if by at most `max`.
+pub(super) fn slips(known: &str, written: &str, max: usize) -> Option<usize> {
+    // Comparing costs the product of the lengths, in time and in memory, and a cell may be as long as a row.
+    if known.chars().count().abs_diff(written.chars().count()) > max {
+        return None;
+    }
+    Some(strsim::damerau_levenshtein(known, written)).filter(|slips| *slips <= max)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_that_fills_a_row_is_compared_with_nothing() {
+        assert_eq!(slips("emailaddress", "emialadress", SLIPS_MAX), Some(2));
+        assert_eq!(slips("emailaddress", "email", SLIPS_MAX), None);
+        // Compared letter by letter, each of these would take some hundred megabytes.
+        let long = "e".repeat(16 << 20);
+        for _ in 0..10 {
+            assert_eq!(slips("emailaddress", &long, SLIPS_MAX), None);
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! What a cell must be, by the form of its attribute.
 
+use super::detect::slips;
 use super::kind::ValueForm;
 use super::rule::Rule;
 
@@ -11,6 +12,9 @@ const LOCAL_PART_BYTES_MAX: usize = 64;
 
 /// The longest label of a domain, in bytes: RFC 1035.
 const LABEL_BYTES_MAX: usize = 63;
+
+/// How far a value may be from a word to be taken for a slip of the hand.
+const WORD_SLIPS_MAX: usize = 3;
 
 /// The fewest characters of a password of a new mailbox.
 pub const PASSWORD_CHARS_MIN: usize = 8;
@@ -70,8 +74,10 @@ fn check_words(attribute: &'static str, value: &str, words: &'static [&'static s
         }
         _ => None,
     };
-    let near =
-        || words.iter().find(|word| strsim::damerau_levenshtein(&word.to_lowercase(), &value.to_lowercase()) <= 3);
+    let near = || {
+        let written = value.to_lowercase();
+        words.iter().find(|word| slips(&word.to_lowercase(), &written, WORD_SLIPS_MAX).is_some())
+    };
     Err(Rule::NotAWord { attribute, words, meant: local.or_else(near).copied() })
 }
 

@@ -82,7 +82,8 @@ impl EventProof {
             return Err(ProofError::Malformed);
         }
         let envelope = STANDARD.decode(word("extra ")?).ok().and_then(|bytes| bytes.try_into().ok());
-        let leaf = word("index ")?.parse().ok();
+        let index = word("index ")?;
+        let leaf = index.parse().ok().filter(|leaf: &u64| leaf.to_string() == index);
         let path = lines.map(|line| Some(Digest(STANDARD.decode(line).ok()?.try_into().ok()?))).collect::<Option<_>>();
         Ok(Self {
             envelope: envelope.ok_or(ProofError::Malformed)?,
@@ -146,6 +147,16 @@ mod tests {
         let path = tree::prove(count, position - 1, &stored).unwrap();
         let (envelope, checkpoint) = (envelope(position).to_bytes(), checkpoint.sign(&signer).unwrap());
         (EventProof { envelope, leaf: position - 1, path, checkpoint }, verifier)
+    }
+
+    #[test]
+    fn a_proof_has_one_form() {
+        let text = proof(21, 9).0.text();
+        assert!(text.contains("\nindex 8\n"));
+        for index in ["08", "+8", "8 ", "", "-0", "18446744073709551616"] {
+            let other = text.replace("\nindex 8\n", &format!("\nindex {index}\n"));
+            assert_eq!(EventProof::parse(&other), Err(ProofError::Malformed), "{index}");
+        }
     }
 
     #[test]

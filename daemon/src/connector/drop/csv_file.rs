@@ -225,6 +225,18 @@ mod tests {
     }
 
     #[test]
+    fn no_two_columns_fill_one_field_however_they_are_named() {
+        let mapping = format!("{PLAIN}[[column]]\nname = \"Town\"\nfield = \"custom.X\"\n");
+        for header in ["Id,Name,Town,#5,", "Id,Name,Town,,#4", "Id,Name,Town,X,X#4", "Id,Name,Town,X#5,X"] {
+            let (changes, _) = read_with(&mapping, format!("{header}\n1,a,b,c,d\n").as_bytes());
+            let Some(Change::Layout(layout)) = changes.first() else { panic!("{header}: {changes:?}") };
+            let fields: std::collections::BTreeSet<&str> =
+                layout.columns.iter().map(|column| column.field.as_str()).collect();
+            assert_eq!(fields.len(), 5, "{header}: {fields:?}");
+        }
+    }
+
+    #[test]
     fn every_broken_row_rejects_itself_and_takes_the_snapshot_with_it() {
         let bytes = b"Id,Name\n1,\xC4\x8D\n2\n3,b,c\n,d\n4,\xFF\n5,\0\n6,e\n7,\"f\"g\n8,\"open\n9,h\n";
         let (changes, summary) = read_with(PLAIN, &[bytes.as_slice()].concat());

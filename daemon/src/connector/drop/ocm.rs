@@ -308,7 +308,8 @@ impl Reading<'_, '_, '_> {
         });
         let mut table = Table::over(reader, b',', self.feed.limits.row_bytes_max, self.feed.limits.columns_max);
         let header = read_header(&mut table)?;
-        check_repeats(&header)?;
+        // Columns are found in any case, so two that differ in it alone would be one.
+        check_repeats(&header.iter().map(|name| name.to_ascii_lowercase()).collect::<Vec<_>>())?;
         if find_any_case(&header, required).is_none() {
             let found = super::mapping::nearest(required, header.iter().map(String::as_str));
             return Err(FileError::ColumnMissing { missing: required.to_owned(), found }.into());
@@ -366,7 +367,7 @@ impl Reading<'_, '_, '_> {
                     (format!("{CUSTOM_PREFIX}{title}"), known.unwrap_or(FieldType::Text))
                 }
             };
-            columns.push(Column { name: title.clone(), field, field_type });
+            columns.push(Column { name: title.clone(), field: free_field(field, number, &columns), field_type });
         }
         let unseen = schema.iter().filter(|custom| find_any_case(header, &custom.label).is_none());
         odd.extend(unseen.map(|_| (Defect::CustomWithoutColumn, place)));
@@ -393,6 +394,14 @@ impl Reading<'_, '_, '_> {
         self.emit(Change::Layout(Layout { source: self.feed.source.to_owned(), kind, columns, named_dates }))?;
         Ok(state)
     }
+}
+
+/// Returns a field that no earlier column fills: columns without a name may be many.
+fn free_field(mut field: String, number: usize, columns: &[Column]) -> String {
+    while columns.iter().any(|column| column.field == field) {
+        field.push_str(&format!("#{}", number + 1));
+    }
+    field
 }
 
 /// PowerShell compares property names without regard to case.

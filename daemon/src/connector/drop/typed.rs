@@ -1,6 +1,6 @@
 //! Typed rows by a mapping: the header is matched once, then each row costs a few copies.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -378,10 +378,15 @@ fn arrange(
 /// Returns a custom field for a column without a rule that no other column fills.
 fn free_custom(name: &str, number: usize, columns: &[Column], rules: &[(usize, &ColumnRule)]) -> String {
     let label = name.trim();
-    let field = format!("{CUSTOM_PREFIX}{label}");
-    let is_taken =
-        columns.iter().any(|column| column.field == field) || rules.iter().any(|(_, rule)| rule.field == field);
-    if label.is_empty() || is_taken { format!("{CUSTOM_PREFIX}{label}#{}", number + 1) } else { field }
+    let is_taken = |field: &String| {
+        columns.iter().any(|column| column.field == *field) || rules.iter().any(|(_, rule)| rule.field == *field)
+    };
+    let mut field = format!("{CUSTOM_PREFIX}{label}");
+    // The name of another column may end as what is put behind this one.
+    while label.is_empty() && field == CUSTOM_PREFIX || is_taken(&field) {
+        field.push_str(&format!("#{}", number + 1));
+    }
+    field
 }
 
 fn is_one_of(cell: &str, values: &[String]) -> bool {
@@ -406,10 +411,12 @@ pub(super) fn split_ids<'a>(cell: &'a str, separator: Option<&'a str>) -> impl I
 
 /// Makes the links of a cell of ids joined by a bar.
 pub(super) fn joined_links(cell: Option<&str>, relation: Relation, kind: Kind, links: &mut Vec<SourceLink>) {
+    // A cell may hold millions of them.
+    let is_alike = |link: &&SourceLink| link.relation == relation && link.kind == kind;
+    let mut seen: HashSet<String> = links.iter().filter(is_alike).map(|link| link.external_id.clone()).collect();
     for id in split_ids(cell.unwrap_or_default(), Some("|")) {
-        let link = SourceLink { relation, kind, external_id: id.to_owned() };
-        if !links.contains(&link) {
-            links.push(link);
+        if seen.insert(id.to_owned()) {
+            links.push(SourceLink { relation, kind, external_id: id.to_owned() });
         }
     }
 }
@@ -462,5 +469,19 @@ mod tests {
         for text in ["1.5", "1,234.50", "12 34", "1234 567", "abc", "1,2,3", "", "-"] {
             assert_eq!(read(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn links_stand_once_in_their_order_however_many_a_cell_holds() {
+        let mut links = Vec::new();
+        joined_links(Some("b|a| b ||a"), Relation::About, Kind::Deal, &mut links);
+        joined_links(Some("a|c"), Relation::About, Kind::Deal, &mut links);
+        joined_links(Some("a"), Relation::Associated, Kind::Deal, &mut links);
+        let ids: Vec<&str> = links.iter().map(|link| link.external_id.as_str()).collect();
+        assert_eq!(ids, ["b", "a", "c", "a"]);
+        // Compared with each other, half a million would take hours.
+        let many: String = (0..500_000).map(|id| format!("{id}|")).collect();
+        joined_links(Some(&many), Relation::About, Kind::Company, &mut links);
+        assert_eq!(links.len(), 500_004);
     }
 }

@@ -204,6 +204,11 @@ pub fn explain(code: &str) -> &'static str {
         "mail-uid-validity" => "the folder is not the one that was recorded (UIDVALIDITY changed), so nothing was done",
         "mail-text-unsendable" => "a name holds a character that cannot be sent, so nothing was sent",
         "mail-read-only" => "the folder opened read-only",
+        "mail-not-open" => "no folder is open as it was asked for, so nothing was done",
+        "mail-stopped" => "the work was stopped in the middle of an answer; it is taken up again",
+        "mail-content-ended" => {
+            "the message ended before the length that was told for it; the server forgets what it got"
+        }
         "mail-closed" => "the mail server ended the connection",
         "mail-bye" => "the mail server said goodbye and ended the connection",
         "mail-silent" => "the mail server was silent for too long",
@@ -229,6 +234,9 @@ mod tests {
             assert_ne!(explain(error.code()), explain(""), "{name}");
         }
         assert_ne!(explain(no(None).code()), explain(""));
+        for code in ["mail-not-open", "mail-stopped", "mail-content-ended"] {
+            assert_ne!(explain(code), explain(""), "{code}");
+        }
     }
 
     #[test]

@@ -131,9 +131,7 @@ impl Session {
         let exists = self.selected.as_ref().ok_or(NOT_OPEN)?.exists;
         let extended = self.capabilities.has("ESEARCH");
         let mut found: Vec<Uid> = Vec::new();
-        let mut from = 1;
-        while from <= exists {
-            let to = exists.min(from + (SEARCH_WINDOW - 1));
+        for (from, to) in windows(exists) {
             let what = if extended { "RETURN (ALL) " } else { "" };
             let command = Command::new("UID SEARCH").raw(&format!("{what}{from}:{to} {}", criteria.0));
             let (_code, heard) = self.wire.ask(&command).map_err(MailError::of_a_question)?;
@@ -150,11 +148,14 @@ impl Session {
                     }
                     _ => {}
                 }
+                // A few bytes name as many messages as there are numbers, and may be said again and again.
+                if found.len() as u64 > u64::from(exists) {
+                    return Err(MailError::refused("mail-too-much", Retry::Operator));
+                }
             }
             if !answered {
                 return Err(MailError::refused("mail-answer-incomplete", Retry::Operator));
             }
-            from = to.saturating_add(1);
         }
         Ok(found.into_iter().collect())
     }
@@ -454,6 +455,15 @@ impl Session {
     }
 }
 
+/// Returns the first and the last message of each window of a folder. What a server says of its size may be the largest number.
+fn windows(exists: u32) -> impl Iterator<Item = (u32, u32)> {
+    let first = (exists > 0).then(|| (1, exists.min(SEARCH_WINDOW)));
+    std::iter::successors(first, move |(_, last)| {
+        let from = last.checked_add(1).filter(|from| *from <= exists)?;
+        Some((from, exists.min(from.saturating_add(SEARCH_WINDOW - 1))))
+    })
+}
+
 /// Changes the messages of a set, piece by piece. A later piece that is refused leaves the earlier ones changed: then
 /// nobody may believe that nothing happened.
 fn in_pieces(uids: &Uids, mut change: impl FnMut(&str) -> Result<(), MailError>) -> Result<(), MailError> {
@@ -599,6 +609,22 @@ mod tests {
         assert_eq!(read("LIST-ID: plain.contoso.com\r\n\r\n").as_deref(), Some("plain.contoso.com"));
         assert_eq!(read("\r\n"), None);
         assert_eq!(read("List-Id: <>\r\n"), None);
+    }
+
+    #[test]
+    fn windows_cover_a_folder_once_whatever_the_server_says_of_its_size() {
+        assert_eq!(windows(0).count(), 0);
+        assert_eq!(windows(1).collect::<Vec<_>>(), [(1, 1)]);
+        assert_eq!(
+            windows(SEARCH_WINDOW + 1).collect::<Vec<_>>(),
+            [(1, SEARCH_WINDOW), (SEARCH_WINDOW + 1, SEARCH_WINDOW + 1)]
+        );
+        let mut expected = 1;
+        for (from, to) in windows(u32::MAX) {
+            assert!(u64::from(from) == expected && to >= from && to - from < SEARCH_WINDOW);
+            expected = u64::from(to) + 1;
+        }
+        assert_eq!(expected, u64::from(u32::MAX) + 1);
     }
 
     #[test]

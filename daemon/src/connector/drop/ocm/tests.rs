@@ -61,6 +61,20 @@ fn the_name_divides_at_the_last_underscore_and_the_mailbox_is_lower_case() {
 }
 
 #[test]
+fn no_two_columns_fill_one_field() {
+    let (changes, summary) =
+        read(&[("Tasks.csv", "\"ItemId\",\"#3\",\"\",\"\",\"\"\r\n\"a\",\"\",\"\",\"\",\"\"\r\n")]);
+    assert_eq!(summary.map(|summary| summary.rows), Ok(1));
+    let Some(Change::Layout(layout)) = changes.iter().find(|change| matches!(change, Change::Layout(_))) else {
+        panic!("{changes:?}")
+    };
+    let fields: HashSet<&str> = layout.columns.iter().map(|column| column.field.as_str()).collect();
+    assert_eq!(fields.len(), 5, "{fields:?}");
+    let (changes, _) = read(&[("Tasks.csv", "\"ItemId\",\"Subject\",\"SUBJECT\"\r\n\"a\",\"b\",\"c\"\r\n")]);
+    assert_eq!(rows(&changes).len(), 0, "of two subjects nobody knows the right one");
+}
+
+#[test]
 fn contacts_are_known_by_sorted_link_ids_and_custom_fields_by_their_schema() {
     let (changes, summary) = read(&[
         (
