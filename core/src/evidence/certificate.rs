@@ -149,6 +149,9 @@ pub enum CertificateError {
     /// The events do not tell a whole disposition.
     #[error("the events of the certificate do not tell who decided, ran and destroyed")]
     Incomplete,
+    /// An instant in the events cannot be written.
+    #[error("an event tells an instant that no calendar has, so it cannot be certified")]
+    Untellable,
     /// What it states is not what its events say.
     #[error("what the certificate states does not follow from its events")]
     Statement,
@@ -353,7 +356,7 @@ impl Statement {
                 _ => None,
             })
             .max();
-        Ok(Self {
+        let statement = Self {
             policy: frozen.policy.clone(),
             policy_digest: frozen.policy_digest,
             plan: request.plan,
@@ -371,7 +374,10 @@ impl Statement {
             sagas,
             destroyed_at,
             copies_of_keys_until,
-        })
+        };
+        // An instant that no calendar has would read back as another one.
+        let is_told = serde_json::to_value(&statement).and_then(serde_json::from_value::<Self>);
+        if is_told.is_ok_and(|told| told == statement) { Ok(statement) } else { Err(CertificateError::Untellable) }
     }
 }
 

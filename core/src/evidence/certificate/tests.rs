@@ -208,3 +208,17 @@ fn a_certificate_of_a_redaction_says_that_something_is_left() {
     let told = serde_json::to_string(&disposed).unwrap();
     assert_eq!(serde_json::from_str::<Disposed>(&told).unwrap(), disposed);
 }
+
+#[test]
+fn an_instant_that_no_calendar_has_is_not_certified() {
+    let told = |until: Timestamp| {
+        let mut log: Vec<(Envelope, Option<Event>)> =
+            log().into_iter().map(|(envelope, event)| (envelope, Some(event))).collect();
+        if let Some((_, Some(Event::BackupMade(body)))) = log.first_mut() {
+            body.keys_until = until;
+        }
+        Statement::of(Subject::Run(RUN), &log).map(|statement| statement.copies_of_keys_until)
+    };
+    assert_eq!(told(Timestamp(99)), Ok(Some(Timestamp(99))));
+    assert_eq!(told(Timestamp(i64::MAX)), Err(CertificateError::Untellable));
+}
