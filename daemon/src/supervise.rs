@@ -2,6 +2,8 @@
 
 // The command line.
 pub mod args;
+
+mod away;
 // Backups, for people.
 mod backups;
 // Bundles, looked at again.

@@ -11,6 +11,7 @@ use retention_core::event::codec::Bodies;
 use retention_core::event::operation::{StoreInitialised, StoreRebuilt};
 use retention_core::event::{Actor, Draft, Event, Readable, Recorded, stream_of_daemon, stream_of_position};
 use retention_core::id::Position;
+use retention_core::time::Timestamp;
 
 use super::durable_file::{self, DurableFileError};
 use super::events::{self, EventRow};
@@ -87,6 +88,9 @@ pub struct OpenReport {
     pub rebuilt: Option<&'static str>,
     /// Whether the last stop was in good order.
     pub after_clean_stop: bool,
+    /// When the newest event was recorded that was there before the opening: what is appended by it says nothing about how long the
+    /// store was closed.
+    pub newest_at: Timestamp,
 }
 
 /// Hears how far a long open is: events done, events in all.
@@ -418,6 +422,7 @@ impl Opening {
         inner.tail.begin(from.0 / events::EVENTS_PER_BLOCK);
         inner.tail.extend(partial.into_iter());
         report.folded = inner.catch_up(from, tail.last, progress)?;
+        report.newest_at = inner.state.read().views.recorded_at;
         let used = inner.state.read().views.entities.bound();
         let used = used.max(tail.highest_entity.map_or(0, |entity| entity.0 + 1));
         let root = RootKey::read(&options.root_key)?;

@@ -11,7 +11,6 @@ use std::time::Duration;
 use parking_lot::{Mutex, RwLock};
 use retention_core::control::ExitCode;
 use retention_core::event::Event;
-use retention_core::event::clock::{ClockDoubt, ClockDoubted};
 use retention_core::event::key::StoreKeys;
 use retention_core::event::operation::{ClockJumped, DaemonStarted, DaemonStopped};
 use retention_core::id::Digest;
@@ -19,6 +18,7 @@ use retention_core::time::Timestamp;
 use retention_core::view::Condition;
 use tokio::sync::{Notify, mpsc, watch};
 
+use super::away::away_for_long;
 use super::directory::Directory;
 use super::evidence::{Evidence, EvidenceStages};
 use super::mailboxes::Mailboxes;
@@ -45,10 +45,9 @@ use crate::stage::intake::mail::MailIntake;
 use crate::stage::intake::permission::PermissionIntake;
 use crate::stage::intake::registry::Registrar;
 use crate::stage::policies::Policies;
-use crate::stage::run::trust::JUMP_US_MAX;
 use crate::stage::{Step, plan, project, run, schedule};
 use crate::store::open::{daemon_draft, program_version};
-use crate::store::{self, OpenError, ReadError, Store};
+use crate::store::{self, OpenError, OpenReport, ReadError, Store};
 
 /// How often the clocks are compared, and the watchdog is told at the least.
 const LOOK_AT_CLOCK_EVERY: Duration = Duration::from_secs(5);
@@ -68,6 +67,8 @@ const CLOSE_PAUSE: Duration = Duration::from_millis(20);
 enum Ending {
     Stop,
     Again(Order),
+    /// Before anything was started, as the log asks for it. What the opening found is told by the life that follows.
+    Owed(Order, OpenReport),
     Failed,
 }
 
@@ -101,13 +102,15 @@ pub fn run(config: Config, environment: &Environment) -> ExitCode {
         Err(error) => return refuse(&error, ExitCode::Unexpected),
     };
     let config = Arc::new(RwLock::new(config));
-    let mut ordered = None;
+    let (mut ordered, mut found) = (None, None);
     loop {
         let halt = stopping.part();
-        let life = Life { config: Arc::clone(&config), environment, level: &level, socket: &socket, ordered, halt };
+        let config = Arc::clone(&config);
+        let life = Life { config, environment, level: &level, socket: &socket, ordered, found: found.take(), halt };
         match life.live(&runtime, &mut wishes) {
             Ok(Ending::Stop) => return ExitCode::Done,
             Ok(Ending::Again(order)) => ordered = Some(order),
+            Ok(Ending::Owed(order, report)) => (ordered, found) = (Some(order), Some(report)),
             Ok(Ending::Failed) => return ExitCode::Unexpected,
             Err((message, exit)) => {
                 tracing::error!("{message}");
@@ -157,6 +160,8 @@ struct Life<'a> {
     socket: &'a ControlSocket,
     /// What is done before the store is opened, because somebody asked for it.
     ordered: Option<Order>,
+    /// What the opening before that found, when nothing was recorded about it yet.
+    found: Option<OpenReport>,
     /// Ends this life.
     halt: Halt,
 }
@@ -167,20 +172,24 @@ impl Life<'_> {
     fn live(&self, runtime: &tokio::runtime::Runtime, wishes: &mut mpsc::Receiver<Wish>) -> Result<Ending, Failure> {
         let clock: Arc<dyn Clock> = Arc::new(WallClock);
         let Some(store) = self.open(&clock)? else { return Ok(Ending::Stop) };
+        let found = self.found.clone().unwrap_or_else(|| store.report().clone());
         if self.owes_rotation(&store) {
+            // The rotation can be killed, and what it appends would hide from the next start how long the daemon was away.
+            if let Some(doubt) = away_for_long(&store, &found, clock.as_ref()) {
+                append(&store, doubt)?;
+            }
             close(Arc::new(store));
-            return Ok(Ending::Again(Order::RotateWrapping));
+            return Ok(Ending::Owed(Order::RotateWrapping, found));
         }
         let store = Arc::new(store);
-        let after_clean_stop = store.report().after_clean_stop;
         let started = DaemonStarted {
             program: program_version(),
             config: self.config.read().digest,
-            after_clean_stop,
-            cut_bytes: store.report().cut_bytes,
+            after_clean_stop: found.after_clean_stop,
+            cut_bytes: found.cut_bytes,
         };
         if store.read_only_reason().is_none() {
-            let doubt = away_for_long(&store, clock.as_ref());
+            let doubt = away_for_long(&store, &found, clock.as_ref());
             append(&store, Event::DaemonStarted(started))?;
             if let Some(doubt) = doubt {
                 append(&store, doubt)?;
@@ -597,25 +606,6 @@ impl Life<'_> {
         Notifier.status("at work");
         self.watch(hints)
     }
-}
-
-/// Returns the doubt about a clock that says that the daemon was away for more than a day, when nothing says that the
-/// clock is synchronised: a machine that lost its battery, or was set wrongly while it was off.
-fn away_for_long(store: &Store, clock: &dyn Clock) -> Option<Event> {
-    if clock.is_synchronised() == Some(true) {
-        return None;
-    }
-    let (newest_at, is_empty, is_doubted) =
-        store.view(|views| (views.recorded_at, views.entities.bound() == 0, views.small.clock.doubt().is_some()));
-    let now = clock.now();
-    if is_empty || is_doubted || now.0.saturating_sub(newest_at.0) <= JUMP_US_MAX {
-        return None;
-    }
-    tracing::error!(
-        "the clock says that the daemon was away for more than a day; nothing is purged until it is confirmed"
-    );
-    let body = ClockDoubted { doubt: ClockDoubt::AwayForLong, expected_at: newest_at, seen_at: now };
-    Some(Event::ClockDoubted(body))
 }
 
 /// How often the watchdog is told.
