@@ -38,7 +38,7 @@ const LOCK_TRIES: u32 = 25;
 const LOCK_PAUSE: std::time::Duration = std::time::Duration::from_millis(20);
 
 /// Progress is told after this many events.
-const PROGRESS_EVERY: u64 = 10_000;
+pub(super) const PROGRESS_EVERY: u64 = 10_000;
 
 /// How to open a store.
 #[derive(Clone)]

@@ -63,6 +63,10 @@ const WISHES_WAITING_MAX: usize = 8;
 const CLOSE_TRIES: u32 = 250;
 const CLOSE_PAUSE: Duration = Duration::from_millis(20);
 
+/// How often when the daemon goes on after that: ten minutes in all, since what is written to a slow disk can hold a reader. Another life
+/// cannot lock a store that somebody has open, and would end in a way after which systemd does not start it again.
+const CLOSE_TRIES_AGAIN: u32 = 30_000;
+
 /// Why one life of the daemon ended.
 enum Ending {
     Stop,
@@ -106,7 +110,16 @@ pub fn run(config: Config, environment: &Environment) -> ExitCode {
     loop {
         let halt = stopping.part();
         let config = Arc::clone(&config);
-        let life = Life { config, environment, level: &level, socket: &socket, ordered, found: found.take(), halt };
+        let life = Life {
+            config,
+            environment,
+            level: &level,
+            socket: &socket,
+            ordered,
+            found: found.take(),
+            halt,
+            stopping: &stopping,
+        };
         match life.live(&runtime, &mut wishes) {
             Ok(Ending::Stop) => return ExitCode::Done,
             Ok(Ending::Again(order)) => ordered = Some(order),
@@ -164,6 +177,8 @@ struct Life<'a> {
     found: Option<OpenReport>,
     /// Ends this life.
     halt: Halt,
+    /// Ends all of them.
+    stopping: &'a Halt,
 }
 
 type Failure = (String, ExitCode);
@@ -178,7 +193,7 @@ impl Life<'_> {
             if let Some(doubt) = away_for_long(&store, &found, clock.as_ref()) {
                 append(&store, doubt)?;
             }
-            close(Arc::new(store));
+            let _at_once = close(Arc::new(store), CLOSE_TRIES, self.stopping);
             return Ok(Ending::Owed(Order::RotateWrapping, found));
         }
         let store = Arc::new(store);
@@ -199,8 +214,15 @@ impl Life<'_> {
         if store.read_only_reason().is_none() {
             append(&store, Event::DaemonStopped(DaemonStopped {}))?;
         }
-        close(store);
-        ending
+        let tries = if matches!(ending, Ok(Ending::Again(_))) { CLOSE_TRIES_AGAIN } else { CLOSE_TRIES };
+        match (ending, close(store, tries, self.stopping)) {
+            (Ok(Ending::Again(_)), Closed::InUse) if self.stopping.is_asked() => Ok(Ending::Stop),
+            (Ok(Ending::Again(_)), Closed::InUse) => {
+                let message = "the store is still in use, so that nothing can be done with it in this process; the next start goes on";
+                Err((message.to_owned(), ExitCode::Unexpected))
+            }
+            (ending, Closed::InUse | Closed::Done) => ending,
+        }
     }
 
     /// Says whether new wrapping keys are asked for, and nobody has tried yet. It needs a store that nobody has open.
@@ -220,7 +242,7 @@ impl Life<'_> {
         let mut progress = |done: u64, total: u64| {
             Notifier.extend(OPENING_EXTENSION);
             Notifier.alive();
-            Notifier.status(&format!("opening the store: {done} of {total} events"));
+            Notifier.status(&format!("opening the store: {done} of {total}"));
         };
         let opened = match self.ordered {
             None | Some(Order::RotateSigning) => Store::open(&options, &mut progress),
@@ -633,10 +655,23 @@ fn append(store: &Store, event: Event) -> Result<(), Failure> {
     }
 }
 
-fn close(store: Arc<Store>) {
-    for _ in 0..CLOSE_TRIES {
-        if Arc::strong_count(&store) == 1 {
+/// Whether a store was closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Closed {
+    Done,
+    /// Somebody still has it open, and with it its lock.
+    InUse,
+}
+
+/// Closes a store when nobody else has it any more, and keeps the watchdog quiet until then. Asked to end, it tries [`CLOSE_TRIES`] times at
+/// most.
+fn close(store: Arc<Store>, tries: u32, stopping: &Halt) -> Closed {
+    for tried in 0..tries {
+        if Arc::strong_count(&store) == 1 || (tried >= CLOSE_TRIES && stopping.is_asked()) {
             break;
+        }
+        if tried % CLOSE_TRIES == 0 {
+            Notifier.alive();
         }
         std::thread::park_timeout(CLOSE_PAUSE);
     }
@@ -645,8 +680,12 @@ fn close(store: Arc<Store>) {
             if let Err(error) = store.close() {
                 tracing::warn!(%error, "sled could not be closed in order; it is caught up or rebuilt at the next start");
             }
+            Closed::Done
         }
-        Err(_) => tracing::warn!("the store is still in use at the end; sled is caught up at the next start"),
+        Err(_) => {
+            tracing::warn!("the store is still in use at the end; sled is caught up at the next start");
+            Closed::InUse
+        }
     }
 }
 
@@ -684,4 +723,23 @@ struct Hints {
     edited: Arc<Mutex<bool>>,
     /// Whether the configuration was read again since the sources were last taken from it.
     reloaded: Arc<Mutex<bool>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::tests::init;
+
+    #[test]
+    fn a_store_that_somebody_reads_is_closed_as_soon_as_they_let_go_of_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = init(dir.path());
+        let store = Arc::new(Store::open(&options, &mut |_, _| {}).unwrap());
+        let (reader, stopping) = (Arc::clone(&store), Halt::default());
+        assert_eq!(close(Arc::clone(&store), 1, &stopping), Closed::InUse);
+        let reading = std::thread::spawn(move || drop(reader));
+        assert_eq!(close(store, CLOSE_TRIES_AGAIN, &stopping), Closed::Done);
+        reading.join().unwrap();
+        drop(Store::open(&options, &mut |_, _| {}).unwrap());
+    }
 }

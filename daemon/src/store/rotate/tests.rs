@@ -150,3 +150,20 @@ fn a_rotation_that_was_stopped_at_any_flush_is_done_by_the_next_start() {
         assert!(stops >= 7, "there are only {stops} flushes");
     }
 }
+
+#[test]
+fn a_rotation_says_that_it_goes_on_and_stops_when_it_is_asked_to() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = world(dir.path());
+    let (halt, before) = (crate::halt::Halt::default(), wrapped(&options));
+    let stopping = Options { halt: halt.clone(), ..options.clone() };
+    let mut told = 0;
+    let stopped = Store::rotate_wrapping_keys(&stopping, &mut |_, _| {
+        told += 1;
+        halt.ask();
+    });
+    assert!(matches!(stopped, Err(OpenError::Read(crate::store::ReadError::Halted(_)))));
+    assert_eq!((told, wrapped(&options)), (1, before), "it stopped at the first slots, which are as they were");
+    Store::rotate_wrapping_keys(&options, &mut |_, _| {}).unwrap().close().unwrap();
+    is_whole(&options);
+}

@@ -10,9 +10,10 @@ use std::path::Path;
 
 use roaring::RoaringBitmap;
 
-use super::{RootKey, VaultError, rewrap};
+use super::{RootKey, rewrap};
 use crate::flush::{Flush, FlushGate, OpenGate};
 use crate::store::durable_file::{self, DurableFileError, FileAction};
+use crate::store::{OpenError, Options, Progress};
 
 const ROLE: &str = "directory of keys";
 const COMPLETE: &str = "complete";
@@ -20,12 +21,14 @@ const COMPLETE: &str = "complete";
 /// Rotates the keys of a store that nobody has open. Slots below `used` are kept as they are: live, destroyed or retired.
 ///
 /// # Errors
-/// When a slot is damaged, or a file cannot be written. The old keys are in place then, or are put in place at the next opening.
-pub fn rotate(store: &Path, root: RootKey, used: u32, gate: &dyn FlushGate) -> Result<(), VaultError> {
+/// When a slot is damaged, it was asked to stop, or a file cannot be written. The old keys are in place then, or are put in place at the next opening.
+pub fn rotate(options: &Options, used: u32, progress: Progress<'_>) -> Result<(), OpenError> {
+    let (store, gate) = (options.dir.as_path(), options.gate.as_ref());
     let (keys, new) = (store.join("keys"), store.join("keys.new"));
+    let root = RootKey::read(&options.root_key)?;
     step(gate, || durable_file::create_private_dir(&new, ROLE))?;
     gate.before(Flush::Keys).map_err(durable_file::failed(ROLE, FileAction::Sync))?;
-    rewrap::rewrap(&keys, &new, root, used, &RoaringBitmap::new())?;
+    rewrap::rewrap(&keys, &new, root, used, &RoaringBitmap::new(), &options.halt, progress)?;
     gate.after(Flush::Keys).map_err(durable_file::failed(ROLE, FileAction::Sync))?;
     step(gate, || durable_file::create_new(&new.join(COMPLETE), b"", ROLE))?;
     Ok(mend_gated(store, gate)?)
