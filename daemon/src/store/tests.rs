@@ -62,7 +62,7 @@ pub(crate) fn sign(store: &Store) -> String {
 }
 
 /// Changes one bit of a file.
-pub(super) fn flip(path: &Path, at: u64) {
+pub(crate) fn flip(path: &Path, at: u64) {
     let file = std::fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
     let mut byte = [0];
     file.read_exact_at(&mut byte, at).unwrap();
