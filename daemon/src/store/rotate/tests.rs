@@ -167,3 +167,27 @@ fn a_rotation_says_that_it_goes_on_and_stops_when_it_is_asked_to() {
     Store::rotate_wrapping_keys(&options, &mut |_, _| {}).unwrap().close().unwrap();
     is_whole(&options);
 }
+
+#[test]
+fn keys_that_are_the_only_ones_are_never_overwritten() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = world(dir.path());
+    let at = |name: &str| options.dir.join(name);
+    for has_new in [false, true] {
+        std::fs::rename(at("keys"), at("keys.old")).unwrap();
+        if has_new {
+            std::fs::create_dir(at("keys.new")).unwrap();
+            std::fs::write(at("keys.new/slots.0000"), b"half").unwrap();
+        }
+        let store = open(&options);
+        assert!(store.record(EntityId(5)).unwrap().is_some());
+        store.close().unwrap();
+        is_whole(&options);
+    }
+    // Nor when nothing says whose they are.
+    std::fs::rename(at("keys"), at("keys.new")).unwrap();
+    assert!(Store::open(&options, &mut |_, _| {}).is_err());
+    std::fs::rename(at("keys.new"), at("keys")).unwrap();
+    open(&options).close().unwrap();
+    is_whole(&options);
+}

@@ -44,16 +44,21 @@ pub fn mend(store: &Path) -> Result<(), DurableFileError> {
 
 fn mend_gated(store: &Path, gate: &dyn FlushGate) -> Result<(), DurableFileError> {
     let (keys, new, old) = (store.join("keys"), store.join("keys.new"), store.join("keys.old"));
-    if new.is_dir() && !new.join(COMPLETE).exists() {
+    let is_complete = new.join(COMPLETE).exists();
+    // Not of a rotation: somebody took the keys away. Whatever else is there may be the only ones.
+    if !keys.is_dir() && old.is_dir() && !is_complete {
+        step(gate, || rename(&old, &keys, store))?;
+    }
+    if new.is_dir() && !is_complete && keys.is_dir() {
         durable_file::discard_dir(&new, ROLE)?;
     }
-    if new.is_dir() {
+    if is_complete {
         if keys.is_dir() {
             step(gate, || rename(&keys, &old, store))?;
         }
         step(gate, || rename(&new, &keys, store))?;
     }
-    if old.is_dir() {
+    if old.is_dir() && keys.is_dir() {
         step(gate, || durable_file::discard_dir(&old, ROLE))?;
     }
     match std::fs::remove_file(keys.join(COMPLETE)) {
