@@ -166,7 +166,10 @@ impl Forward {
         let Some(bytes) = read else {
             return Ok(match self.from {
                 ForwardFrom::Beginning => Position::NONE,
-                ForwardFrom::Now => newest,
+                // Whoever was told by the store that is lost must hear what became of it.
+                ForwardFrom::Now => {
+                    self.store.view(|views| views.small.restored.waits().map_or(newest, |(_, body)| body.last))
+                }
             });
         };
         let told = std::str::from_utf8(&bytes).ok().and_then(|text| text.strip_suffix('\n')?.parse().ok());

@@ -1,5 +1,6 @@
 use std::fs;
 
+use retention_core::event::backup::StoreRestored;
 use retention_core::event::operation::DaemonStopped;
 use retention_core::event::{Envelope, Event};
 use retention_core::view::Condition;
@@ -215,4 +216,22 @@ fn a_crash_in_a_long_step_costs_no_more_than_a_second_of_events() {
     let (store, from) = (world.store.clone(), ForwardFrom::Beginning);
     drive(&mut Forward::new(store, world.clock.clone(), "siem".to_owned(), from, Box::new(slow)));
     assert_eq!(behind.lock().iter().max(), Some(&2));
+}
+
+#[test]
+fn a_restored_store_tells_what_is_not_in_its_backup() {
+    let world = World::new();
+    let backed_up = world.grow(3);
+    let body = StoreRestored {
+        last: Position(backed_up),
+        made_at: Timestamp(0),
+        entities: 1,
+        destroyed_again: 0,
+        ledger_read: true,
+        checkpoint: None,
+    };
+    world.store.append_drafts(vec![daemon_draft(Event::StoreRestored(body))], Condition::None).unwrap();
+    let last = world.grow(1);
+    drive(&mut world.forward(ForwardFrom::Now));
+    assert_eq!(world.told(), [backed_up + 1, last]);
 }
