@@ -186,7 +186,7 @@ type Failure = (String, ExitCode);
 impl Life<'_> {
     fn live(&self, runtime: &tokio::runtime::Runtime, wishes: &mut mpsc::Receiver<Wish>) -> Result<Ending, Failure> {
         let clock: Arc<dyn Clock> = Arc::new(WallClock);
-        let Some(store) = self.open(&clock)? else { return Ok(Ending::Stop) };
+        let Some((store, rotation_failed)) = self.open(&clock)? else { return Ok(Ending::Stop) };
         let found = self.found.clone().unwrap_or_else(|| store.report().clone());
         if self.owes_rotation(&store) {
             // The rotation can be killed, and what it appends would hide from the next start how long the daemon was away.
@@ -210,7 +210,7 @@ impl Life<'_> {
                 append(&store, doubt)?;
             }
         }
-        let ending = runtime.block_on(self.serve(&store, &clock, wishes));
+        let ending = runtime.block_on(self.serve(&store, &clock, rotation_failed, wishes));
         if store.read_only_reason().is_none() {
             append(&store, Event::DaemonStopped(DaemonStopped {}))?;
         }
@@ -231,8 +231,8 @@ impl Life<'_> {
         is_asked && store.read_only_reason().is_none() && self.ordered != Some(Order::RotateWrapping)
     }
 
-    /// Opens the store; `None` when the daemon was asked to stop on the way.
-    fn open(&self, clock: &Arc<dyn Clock>) -> Result<Option<Store>, Failure> {
+    /// Opens the store, and says why its wrapping keys were not rotated when that failed; `None` when the daemon was asked to stop on the way.
+    fn open(&self, clock: &Arc<dyn Clock>) -> Result<Option<(Store, Option<String>)>, Failure> {
         let config = self.config.read();
         let root_key = config.store.root_key.path(self.environment).map_err(|e| (e.to_string(), ExitCode::Invalid))?;
         let mut options = store::Options::usual(&config.store.state_dir, &root_key, Arc::clone(clock))
@@ -244,11 +244,13 @@ impl Life<'_> {
             Notifier.alive();
             Notifier.status(&format!("opening the store: {done} of {total}"));
         };
+        let mut rotation_failed = None;
         let opened = match self.ordered {
             None | Some(Order::RotateSigning) => Store::open(&options, &mut progress),
             Some(Order::Rebuild) => Store::rebuild(&options, &mut progress),
             Some(Order::RotateWrapping) => Store::rotate_wrapping_keys(&options, &mut progress).or_else(|error| {
                 tracing::error!(%error, "the wrapping keys were not rotated; the next start tries again");
+                rotation_failed = Some(error.to_string());
                 Store::open(&options, &mut progress)
             }),
             Some(Order::Compact) => Store::compact(&options, &mut progress).map(|(store, _)| store).or_else(|error| {
@@ -271,13 +273,14 @@ impl Life<'_> {
         if let Some(warning) = store.erasure_warning() {
             tracing::warn!("{warning}");
         }
-        Ok(Some(store))
+        Ok(Some((store, rotation_failed)))
     }
 
     async fn serve(
         &self,
         store: &Arc<Store>,
         clock: &Arc<dyn Clock>,
+        rotation_failed: Option<String>,
         wishes: &mut mpsc::Receiver<Wish>,
     ) -> Result<Ending, Failure> {
         let unexpected = |error: std::io::Error| (error.to_string(), ExitCode::Unexpected);
@@ -325,6 +328,7 @@ impl Life<'_> {
             channels: Channels { keys, halt: self.halt.clone() },
             notices: notices.health,
             mailboxes,
+            rotation_failed,
             orders,
         });
         let workers = match store.read_only_reason() {
