@@ -74,6 +74,10 @@ mod tests {
         let store = Store::open(&options, &mut |_, _| {}).unwrap();
         assert_eq!(store.report().rebuilt, Some("sled_not_trusted"));
         assert_eq!(expected_at(&store, store.report(), &clock), Some(newest_at));
+        // Nor does another one, before the doubt was recorded.
+        drop(store);
+        let store = Store::open(&Options { boot: BootId([8; 16]), ..options }, &mut |_, _| {}).unwrap();
+        assert_eq!(expected_at(&store, store.report(), &clock), Some(newest_at));
     }
 
     #[test]

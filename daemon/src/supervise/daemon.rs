@@ -191,7 +191,7 @@ impl Life<'_> {
         if self.owes_rotation(&store) {
             // The rotation can be killed, and what it appends would hide from the next start how long the daemon was away.
             if let Some(doubt) = away_for_long(&store, &found, clock.as_ref()) {
-                append(&store, doubt)?;
+                append(&store, [doubt])?;
             }
             let _at_once = close(Arc::new(store), CLOSE_TRIES, self.stopping);
             return Ok(Ending::Owed(Order::RotateWrapping, found));
@@ -205,14 +205,12 @@ impl Life<'_> {
         };
         if store.read_only_reason().is_none() {
             let doubt = away_for_long(&store, &found, clock.as_ref());
-            append(&store, Event::DaemonStarted(started))?;
-            if let Some(doubt) = doubt {
-                append(&store, doubt)?;
-            }
+            // Together: a crash between them would leave a log that has just grown, and no doubt.
+            append(&store, std::iter::once(Event::DaemonStarted(started)).chain(doubt))?;
         }
         let ending = runtime.block_on(self.serve(&store, &clock, rotation_failed, wishes));
         if store.read_only_reason().is_none() {
-            append(&store, Event::DaemonStopped(DaemonStopped {}))?;
+            append(&store, [Event::DaemonStopped(DaemonStopped {})])?;
         }
         let tries = if matches!(ending, Ok(Ending::Again(_))) { CLOSE_TRIES_AGAIN } else { CLOSE_TRIES };
         match (ending, close(store, tries, self.stopping)) {
@@ -585,7 +583,7 @@ impl Life<'_> {
                         tracing::warn!(by_micros = jump.by_micros, "the clock jumped");
                         let expected_at = Timestamp(now.wall.0.saturating_sub(jump.by_micros));
                         let event = Event::ClockJumped(ClockJumped { expected_at, seen_at: now.wall });
-                        drop(append(store, event));
+                        drop(append(store, [event]));
                     }
                     last = now;
                     if store.read_only_reason().is_some() {
@@ -652,8 +650,8 @@ async fn staying_alive(work: impl Future<Output = ()>) {
     }
 }
 
-fn append(store: &Store, event: Event) -> Result<(), Failure> {
-    match store.append_drafts(vec![daemon_draft(event)], Condition::None) {
+fn append(store: &Store, events: impl IntoIterator<Item = Event>) -> Result<(), Failure> {
+    match store.append_drafts(events.into_iter().map(daemon_draft).collect(), Condition::None) {
         Ok(_) => Ok(()),
         Err(error) => Err((error.to_string(), ExitCode::Unexpected)),
     }
