@@ -1,7 +1,8 @@
-//! Rotating the wrapping keys: every live data key is wrapped anew, and what is left of the old files is overwritten.
+//! Rotating the wrapping keys: every live data key is wrapped anew, and the old files are overwritten.
 //!
 //! An old image of a slot (on flash, in a snapshot, in a copy that somebody kept) opens only with the wrapping key of its epoch.
-//! That key is gone after this, but for copies of `wrapping.a` from before.
+//! That key is gone after this, but for copies of `wrapping.a` from before, and for what the file system has not used again of those that were replaced while
+//! the store grew.
 //!
 //! **Order:** `keys.new/` whole and durable, with a file `complete` in it → `keys` renamed to `keys.old` → `keys.new` renamed to
 //! `keys` → `keys.old` overwritten and removed. A crash anywhere is mended at the next opening, before anything else.
