@@ -44,6 +44,12 @@ pub enum Step {
     IdleUntil(Timestamp),
 }
 
+/// Says whether a wait is over. One that is further off than it ever lasts began before the clock was set back: it must not last until the
+/// clock has caught up.
+fn is_over(not_before: Timestamp, now: Timestamp, longest_us: i64) -> bool {
+    now >= not_before || not_before.0.saturating_sub(now.0) > longest_us
+}
+
 /// A stage could not go on. Nothing was done by halves: what the log says is what happened.
 #[derive(Debug, thiserror::Error)]
 pub enum StageError {

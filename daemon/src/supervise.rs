@@ -2,12 +2,18 @@
 
 // The command line.
 pub mod args;
+
+// Whether the daemon was away for long.
+mod away;
 // Backups, for people.
 mod backups;
 // Bundles, looked at again.
 mod bundles;
 // Certificates of what was disposed of.
 mod certificates;
+
+// Closing a store that is read.
+mod closing;
 // The daemon's life.
 pub mod daemon;
 // What proves the log.

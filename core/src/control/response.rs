@@ -242,6 +242,11 @@ pub enum Attention {
         /// What it said.
         message: String,
     },
+    /// New wrapping keys are asked for, and could not be put in place; the next start tries again.
+    KeyRotationFailed {
+        /// What happened and what to do.
+        message: String,
+    },
     /// The ledger of erasures does not have all that was destroyed.
     LedgerBehind {
         /// What happened and what to do.

@@ -44,7 +44,7 @@ impl std::fmt::Debug for KeyRotationRequested {
     }
 }
 
-/// Schema 1. Every live data key was wrapped anew, and what is left of the old wrapping keys was overwritten.
+/// Schema 1. Every live data key was wrapped anew, and the files in which the old wrapping keys were in force were overwritten.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct WrappingKeysRotated {
     /// How many slots there are: live, destroyed or retired.

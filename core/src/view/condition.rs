@@ -6,6 +6,7 @@
 use super::grants::GrantStage;
 use super::{EntityState, RunState, Views};
 use crate::event::hold::PauseScope;
+use crate::event::key::StoreKeys;
 use crate::event::saga::{ScriptKind, SkipReason};
 use crate::event::subject::RequestEnd;
 use crate::id::{EntityId, GrantId, LayoutId, PlanId, Position, RequestId, RestrictionId, RunId, SagaId};
@@ -83,6 +84,8 @@ pub enum Condition {
     MailboxRegistered(EntityId),
     /// No migration that is not over reads or writes the mailbox.
     NotMigrating(EntityId),
+    /// New keys of this kind are not asked for.
+    KeysNotAsked(StoreKeys),
     /// All of them.
     All(Vec<Condition>),
 }
@@ -132,6 +135,9 @@ pub enum Conflict {
     /// A migration has the mailbox.
     #[error("a migration with this mailbox is not over")]
     Migration,
+    /// New keys are asked for.
+    #[error("new keys are asked for already")]
+    Keys,
     /// The grant is further than this allows, or over.
     #[error("the grant is not in a state that allows this")]
     Grant,
@@ -213,6 +219,7 @@ impl Condition {
                 Some(_) => Err(Conflict::Migration),
                 None => Ok(()),
             },
+            Self::KeysNotAsked(keys) => views.small.keys.asked(*keys).is_none().then_some(()).ok_or(Conflict::Keys),
             Self::All(conditions) => conditions.iter().try_for_each(|condition| condition.check(views)),
         }
     }

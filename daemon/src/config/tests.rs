@@ -454,6 +454,7 @@ fn a_log_that_is_told_of_events_is_on_this_machine() {
         ("kind = \"syslog\"", "this log has no `name`"),
         ("name = \"a\"", "this log has no `kind`"),
         ("name = \"../a\"\nkind = \"syslog\"", "a log's name has letters"),
+        ("name = \"a.tmp\"\nkind = \"syslog\"", "does not end in .tmp"),
         ("name = \"a\"\nkind = \"journald\"\ntcp = \"127.0.0.1:1\"", "not over TCP"),
         ("name = \"a\"\nkind = \"syslog\"\ntcp = \"127.0.0.1:1\"\nsocket = \"/dev/log\"", "in one way"),
         ("name = \"a\"\nkind = \"syslog\"\ntcp = \"siem.example.org:601\"", "nothing protects these messages"),

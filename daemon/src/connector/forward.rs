@@ -1,7 +1,7 @@
 //! The logs of other programs on this machine, which are told of each event as it is recorded.
 
 use std::io::{self, Write as _};
-use std::net::{TcpStream, ToSocketAddrs as _};
+use std::net::{Shutdown, TcpStream, ToSocketAddrs as _};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
@@ -14,6 +14,9 @@ use rustix::net::{RecvFlags, recv};
 
 /// How long a log may take to take a message: on one machine it takes microseconds, and the daemon may be asked to stop meanwhile.
 const SEND_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// How often it is read before each message what a log says, which should say nothing: one that never stops must not keep events waiting.
+const READS_MAX: usize = 64;
 
 /// A log that is told of events. It may be told one again.
 pub trait Forwarding: Send {
@@ -129,13 +132,26 @@ impl Open {
     }
 }
 
-/// Says whether the other end has closed a connection on which it never says anything.
-fn is_closed(stream: impl AsFd) -> bool {
-    let mut byte = [0; 1];
-    match recv(stream, &mut byte, RecvFlags::PEEK | RecvFlags::DONTWAIT) {
-        Ok((_, read)) => read == 0,
-        Err(error) => !matches!(error, rustix::io::Errno::AGAIN | rustix::io::Errno::INTR),
+impl Drop for Open {
+    /// Without it, a connection with input that nobody read is reset, and what was on its way is lost.
+    fn drop(&mut self) {
+        if let Self::Tcp(stream) = self {
+            let _gone_already = stream.shutdown(Shutdown::Write);
+        }
     }
+}
+
+/// Says whether the other end has closed a connection. What it said before is of no use, and hides that it is gone.
+fn is_closed(stream: impl AsFd) -> bool {
+    let mut discarded = [0; 4_096];
+    for _ in 0..READS_MAX {
+        match recv(&stream, &mut discarded, RecvFlags::DONTWAIT) {
+            Ok((_, 0)) => return true,
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return error != rustix::io::Errno::AGAIN,
+        }
+    }
+    false
 }
 
 #[cfg(test)]

@@ -173,6 +173,10 @@ impl Works for Idle {
         Vec::new()
     }
 
+    fn rotation_failed(&self) -> Option<String> {
+        None
+    }
+
     fn test_channel(&self, _channel: &str) -> Result<retention_core::control::NoticeTested, ErrorBody> {
         Err(ErrorBody::of(retention_core::control::ErrorCode::NotFound))
     }

@@ -259,6 +259,9 @@ pub trait Works: Send + Sync + 'static {
     /// Returns the logs of other programs that were not told of the newest events: what each is called, and why.
     fn forwarding_behind(&self) -> Vec<(String, String)>;
 
+    /// Says why new wrapping keys that are asked for could not be put in place, when that was tried.
+    fn rotation_failed(&self) -> Option<String>;
+
     /// Sends a test through a channel of notices.
     ///
     /// # Errors

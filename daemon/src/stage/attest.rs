@@ -14,7 +14,7 @@ use retention_core::time::Timestamp;
 use retention_core::view::Condition;
 use zeroize::Zeroizing;
 
-use super::{StageError, Step};
+use super::{StageError, Step, is_over};
 use crate::clock::Clock;
 use crate::store::open::daemon_draft;
 use crate::store::tree::{Tree, TreeFileError};
@@ -152,9 +152,7 @@ impl Attest {
             return Ok(Ok(Step::Idle));
         }
         let now = self.clock.now();
-        // A clock that was set back must not keep checkpoints waiting.
-        let is_far = self.not_before.0.saturating_sub(now.0) > CHECKPOINT_EVERY_US;
-        if now < self.not_before && !is_far {
+        if !is_over(self.not_before, now, CHECKPOINT_EVERY_US) {
             return Ok(Ok(Step::IdleUntil(self.not_before)));
         }
         self.not_before = Timestamp(now.0.saturating_add(CHECKPOINT_EVERY_US));

@@ -8,10 +8,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use retention_core::event::Envelope;
 use retention_core::id::Position;
 use retention_core::time::Timestamp;
 
-use super::{StageError, Step};
+use super::{StageError, Step, is_over};
 use crate::clock::Clock;
 use crate::config::ForwardFrom;
 use crate::connector::forward::Forwarding;
@@ -36,6 +37,13 @@ const RETRY_MAX_US: i64 = 300_000_000;
 
 /// Whether the log is behind: what it is called and why; empty while all is well.
 pub type ForwardHealth = Arc<Mutex<Option<(String, String)>>>;
+
+/// Whether it can wait to be written down how far a log was told.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Urgency {
+    Now,
+    InTime,
+}
 
 /// The stage.
 pub struct Forward {
@@ -78,13 +86,13 @@ impl Forward {
     /// Tells the log what it was not told yet, unless it failed lately.
     ///
     /// # Errors
-    /// When an event cannot be read. What the log says is told by [`Self::health`].
+    /// When the daemon ends. What the log says, and that an event cannot be read, is told by [`Self::health`].
     pub fn step(&mut self) -> Result<Step, StageError> {
         let now = self.clock.now();
-        if now < self.not_before {
+        if !is_over(self.not_before, now, RETRY_MAX_US) {
             return Ok(Step::IdleUntil(self.not_before));
         }
-        match self.go_on(now)? {
+        match self.go_on()? {
             Ok(step) => {
                 self.waited = None;
                 *self.health.lock() = None;
@@ -101,7 +109,7 @@ impl Forward {
         }
     }
 
-    fn go_on(&mut self, now: Timestamp) -> Result<Result<Step, String>, StageError> {
+    fn go_on(&mut self) -> Result<Result<Step, String>, StageError> {
         let newest = self.store.view(|views| views.position);
         let told = match self.told.map_or_else(|| self.begin(newest), Ok) {
             Ok(told) => told,
@@ -114,15 +122,21 @@ impl Forward {
             if self.store.halt().is_asked() {
                 break;
             }
-            let Some(envelope) = self.store.envelope(position)? else { break };
-            if let Err(why) = self.log.tell(&envelope) {
+            let told = self.read(position).and_then(|envelope| self.log.tell(&envelope));
+            if let Err(why) = told {
                 failed = Some(why);
                 break;
             }
             self.told = Some(position);
+            // A log that takes its time makes a step longer than a crash may cost.
+            if let Err(error) = self.save(Urgency::InTime) {
+                failed = Some(error.to_string());
+                break;
+            }
         }
         self.store.halt().check()?;
-        if let Err(error) = self.save(now, failed.is_some()) {
+        let urgency = if failed.is_some() { Urgency::Now } else { Urgency::InTime };
+        if let Err(error) = self.save(urgency) {
             failed.get_or_insert(error.to_string());
         }
         if let Some(why) = failed {
@@ -135,13 +149,27 @@ impl Forward {
         }))
     }
 
+    /// Reads what is told of an event. What cannot be read keeps everything after it waiting, so it is said as loudly as a log that is away.
+    fn read(&self, position: Position) -> Result<Envelope, String> {
+        match self.store.envelope(position) {
+            Ok(Some(envelope)) => Ok(envelope),
+            Ok(None) => {
+                Err(format!("event {} is not there, so nothing after it is told: verify the store", position.0))
+            }
+            Err(error) => Err(format!("event {} cannot be read, so nothing after it is told: {error}", position.0)),
+        }
+    }
+
     /// Returns the last event that the log was told by whoever was here before.
     fn begin(&mut self, newest: Position) -> Result<Position, String> {
         let read = durable_file::read_bounded(&self.path(), FILE_BYTES_MAX, ROLE).map_err(|error| error.to_string())?;
         let Some(bytes) = read else {
             return Ok(match self.from {
                 ForwardFrom::Beginning => Position::NONE,
-                ForwardFrom::Now => newest,
+                // Whoever was told by the store that is lost must hear what became of it.
+                ForwardFrom::Now => {
+                    self.store.view(|views| views.small.restored.waits().map_or(newest, |(_, body)| body.last))
+                }
             });
         };
         let told = std::str::from_utf8(&bytes).ok().and_then(|text| text.strip_suffix('\n')?.parse().ok());
@@ -157,9 +185,10 @@ impl Forward {
     }
 
     /// Writes down how far the log was told, unless that was done a moment ago.
-    fn save(&mut self, now: Timestamp, is_last_for_long: bool) -> Result<(), DurableFileError> {
+    fn save(&mut self, urgency: Urgency) -> Result<(), DurableFileError> {
         let Some(told) = self.told.filter(|told| self.saved != Some(*told)) else { return Ok(()) };
-        if now < self.save_at && !is_last_for_long {
+        let now = self.clock.now();
+        if urgency == Urgency::InTime && !is_over(self.save_at, now, SAVE_EVERY_US) {
             return Ok(());
         }
         durable_file::create_private_dir(&self.store.dir().join("forward"), ROLE)?;
@@ -177,7 +206,7 @@ impl Forward {
 impl Drop for Forward {
     /// After a stop in good order nothing is told again.
     fn drop(&mut self) {
-        if let Err(error) = self.save(self.save_at, true) {
+        if let Err(error) = self.save(Urgency::Now) {
             tracing::warn!(%error, log = self.name, "some events are told again at the next start");
         }
     }

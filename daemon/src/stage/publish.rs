@@ -10,7 +10,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use retention_core::time::Timestamp;
 
-use super::{StageError, Step};
+use super::{StageError, Step, is_over};
 use crate::clock::Clock;
 use crate::connector::publish::Publication;
 use crate::store::tree::Tree;
@@ -71,7 +71,7 @@ impl Publish {
         let told = &mut self.told;
         if !told.has_it(size) {
             let now = self.clock.now();
-            if now >= told.not_before {
+            if is_over(told.not_before, now, RETRY_MAX_US) {
                 told.tell(&self.tree, size, &note, now);
             }
         }

@@ -25,6 +25,7 @@ use super::open::OpenError;
 use super::tree::TreeFileError;
 use super::vault::VaultError;
 use super::{ReadError, ReadOnly};
+use crate::halt::Halt;
 
 pub mod ledger;
 pub mod make;
@@ -152,14 +153,18 @@ pub enum BackupError {
 
 impl From<OpenError> for BackupError {
     fn from(error: OpenError) -> Self {
-        Self::Open(Box::new(error))
+        match error {
+            OpenError::Vault(error) => Self::Vault(error),
+            OpenError::Read(error) => Self::Read(error),
+            error => Self::Open(Box::new(error)),
+        }
     }
 }
 
 const COPY: &str = "file of the backup";
 
 /// Copies the first `bytes` of a file, durably, and reads the copy back. Returns their SHA-256.
-fn copy(from: &Path, to: &Path, bytes: u64, done: &mut dyn FnMut(u64)) -> Result<Digest, BackupError> {
+fn copy(from: &Path, to: &Path, bytes: u64, halt: &Halt, done: &mut dyn FnMut(u64)) -> Result<Digest, BackupError> {
     let source = File::open(from).map_err(durable_file::failed(COPY, FileAction::Open))?;
     let beside = durable_file::beside(to, ".tmp");
     // What an earlier attempt left.
@@ -170,13 +175,13 @@ fn copy(from: &Path, to: &Path, bytes: u64, done: &mut dyn FnMut(u64)) -> Result
         _ => {}
     }
     let mut target = durable_file::open_or_create(&beside, COPY)?;
-    let digest = pass(source.take(bytes), bytes, |piece| {
+    let digest = pass(source.take(bytes), bytes, halt, |piece| {
         target.write_all(piece).map_err(durable_file::failed(COPY, FileAction::Write))?;
         done(piece.len() as u64);
         Ok(())
     })?;
     target.sync_all().map_err(durable_file::failed(COPY, FileAction::Sync))?;
-    if digest_of(&beside, bytes)? != digest {
+    if digest_of(&beside, bytes, halt)? != digest {
         let differs = io::Error::other("it reads back differently");
         return Err(durable_file::failed(COPY, FileAction::Read)(differs).into());
     }
@@ -188,21 +193,24 @@ fn copy(from: &Path, to: &Path, bytes: u64, done: &mut dyn FnMut(u64)) -> Result
 }
 
 /// Returns the SHA-256 of the first `bytes` of a file.
-fn digest_of(path: &Path, bytes: u64) -> Result<Digest, BackupError> {
+fn digest_of(path: &Path, bytes: u64, halt: &Halt) -> Result<Digest, BackupError> {
     let file = File::open(path).map_err(durable_file::failed(COPY, FileAction::Open))?;
-    pass(file.take(bytes), bytes, |_| Ok(()))
+    pass(file.take(bytes), bytes, halt, |_| Ok(()))
 }
 
 /// Hands exactly so many bytes on, and returns their SHA-256.
 fn pass(
     mut from: impl Read,
     bytes: u64,
+    halt: &Halt,
     mut each: impl FnMut(&[u8]) -> Result<(), BackupError>,
 ) -> Result<Digest, BackupError> {
     let mut sha = Sha256::new();
     let mut piece = vec![0; PIECE_BYTES];
     let mut passed = 0;
     while passed < bytes {
+        // Whoever goes on after that keeps the store from being closed.
+        halt.check().map_err(ReadError::from)?;
         let read = match from.read(&mut piece) {
             Ok(0) => {
                 let short = io::Error::from(io::ErrorKind::UnexpectedEof);

@@ -17,7 +17,7 @@ use roaring::RoaringBitmap;
 use super::durable_file::{self, DurableFileError, FileAction};
 use super::journal::frame::{Frame, GroupBuffer};
 use super::journal::{Damage, HEADER_BYTES, JournalError, JournalReader, recover, segment_path};
-use super::open::{Lock, daemon_draft};
+use super::open::{Lock, PROGRESS_EVERY, daemon_draft};
 use super::vault::{KeyState, RootKey, Vault, rotate};
 use super::{OpenError, Options, Progress, ReadError, Store, sled_door};
 
@@ -38,7 +38,7 @@ pub struct CompactReport {
 }
 
 impl Store {
-    /// Compacts a store that nobody has open, and opens it. Progress is in segments, then in events.
+    /// Compacts a store that nobody has open, and opens it. Progress is in events, segments and slots, as it comes to them.
     ///
     /// # Errors
     /// When the journal is damaged: nothing was changed then; or when a file cannot be written: what was not reached is as it was.
@@ -49,9 +49,9 @@ impl Store {
         if tail.torn_bytes > 0 {
             recover::cut(&journal, &tail)?;
         }
-        let (gone, used) = gone(options, &journal, tail.last)?;
+        let (gone, used) = gone(options, &journal, tail.last, progress)?;
         let report = rewrite(options, &journal, tail.end.segment, &gone, progress)?;
-        rotate::rotate(&options.dir, RootKey::read(&options.root_key)?, used, options.gate.as_ref())?;
+        rotate::rotate(options, used, progress)?;
         let store = Self::open_locked(options, lock, None, progress)?;
         let event = Event::StoreCompacted(StoreCompacted {
             segments: report.segments,
@@ -66,13 +66,21 @@ impl Store {
 }
 
 /// Returns the entities whose key the log calls destroyed, and one more than the highest number.
-pub(super) fn named(options: &Options, journal: &Path, last: Position) -> Result<(Vec<EntityId>, u32), OpenError> {
+pub(super) fn named(
+    options: &Options,
+    journal: &Path,
+    last: Position,
+    progress: Progress<'_>,
+) -> Result<(Vec<EntityId>, u32), OpenError> {
     let reader = JournalReader::at(journal);
     let mut named: Vec<EntityId> = Vec::new();
     let mut used = 1;
     for entry in reader.events_after(Position::NONE, last)? {
         options.halt.check().map_err(ReadError::from)?;
         let envelope = entry?.1.envelope;
+        if envelope.position.0.is_multiple_of(PROGRESS_EVERY) {
+            progress(envelope.position.0, last.0);
+        }
         if let Some(entity) = envelope.entity {
             used = used.max(entity.0.saturating_add(1));
             if EventType::is_destruction(envelope.event_type) {
@@ -84,11 +92,18 @@ pub(super) fn named(options: &Options, journal: &Path, last: Position) -> Result
 }
 
 /// Returns the entities whose key the log calls destroyed and whose slot holds a tombstone, and one more than the highest number.
-fn gone(options: &Options, journal: &Path, last: Position) -> Result<(RoaringBitmap, u32), OpenError> {
-    let (named, used) = named(options, journal, last)?;
+fn gone(
+    options: &Options,
+    journal: &Path,
+    last: Position,
+    progress: Progress<'_>,
+) -> Result<(RoaringBitmap, u32), OpenError> {
+    let (named, used) = named(options, journal, last, progress)?;
     let vault = Vault::open_read_only(&options.dir.join("keys"), RootKey::read(&options.root_key)?, used)?;
     let mut gone = RoaringBitmap::new();
-    for part in named.chunks(KEYS_TOGETHER) {
+    for (part, number) in named.chunks(KEYS_TOGETHER).zip(1..) {
+        options.halt.check().map_err(ReadError::from)?;
+        progress(number, named.len().div_ceil(KEYS_TOGETHER) as u64);
         let states = vault.keys_of(part)?;
         gone.extend(part.iter().zip(states).filter(|(_, state)| *state == KeyState::Destroyed).map(|(e, _)| e.0));
     }

@@ -9,8 +9,9 @@ use std::sync::Arc;
 use parking_lot::{Mutex, RwLock};
 use retention_core::event::codec::Bodies;
 use retention_core::event::operation::{StoreInitialised, StoreRebuilt};
-use retention_core::event::{Actor, Draft, Event, Readable, Recorded, stream_of_daemon, stream_of_position};
+use retention_core::event::{Actor, Draft, Event, EventType, Readable, Recorded, stream_of_daemon, stream_of_position};
 use retention_core::id::Position;
+use retention_core::time::Timestamp;
 
 use super::durable_file::{self, DurableFileError};
 use super::events::{self, EventRow};
@@ -37,7 +38,7 @@ const LOCK_TRIES: u32 = 25;
 const LOCK_PAUSE: std::time::Duration = std::time::Duration::from_millis(20);
 
 /// Progress is told after this many events.
-const PROGRESS_EVERY: u64 = 10_000;
+pub(super) const PROGRESS_EVERY: u64 = 10_000;
 
 /// How to open a store.
 #[derive(Clone)]
@@ -87,6 +88,9 @@ pub struct OpenReport {
     pub rebuilt: Option<&'static str>,
     /// Whether the last stop was in good order.
     pub after_clean_stop: bool,
+    /// When the newest event was recorded that was there before, and that no opening appended: those say nothing about how long the
+    /// store was closed.
+    pub newest_at: Timestamp,
 }
 
 /// Hears how far a long open is: events done, events in all.
@@ -418,6 +422,7 @@ impl Opening {
         inner.tail.begin(from.0 / events::EVENTS_PER_BLOCK);
         inner.tail.extend(partial.into_iter());
         report.folded = inner.catch_up(from, tail.last, progress)?;
+        report.newest_at = inner.newest_at(tail.last);
         let used = inner.state.read().views.entities.bound();
         let used = used.max(tail.highest_entity.map_or(0, |entity| entity.0 + 1));
         let root = RootKey::read(&options.root_key)?;
@@ -461,6 +466,19 @@ impl Inner {
         }
         progress(folded, total);
         Ok(folded)
+    }
+
+    /// A crash behind an opening leaves what that one appended at the end of the log.
+    fn newest_at(&self, last: Position) -> Timestamp {
+        let mut newest_at = self.state.read().views.recorded_at;
+        for position in (1..=last.0).rev().map(Position) {
+            let Ok(Some(row)) = self.row(position) else { break };
+            newest_at = row.recorded_at;
+            if row.event_type != EventType::StoreRebuilt as u16 {
+                break;
+            }
+        }
+        newest_at
     }
 
     fn fold_stored(&self, place: super::journal::Place, stored: &super::journal::StoredEvent) -> Result<(), ReadError> {

@@ -10,11 +10,12 @@ use retention_core::view::Condition;
 
 use super::journal::recover;
 use super::open::{Lock, daemon_draft};
-use super::vault::{RootKey, rotate};
+use super::vault::rotate;
 use super::{OpenError, Options, Progress, Store, compact};
 
 impl Store {
-    /// Rotates the wrapping keys of a store that nobody has open, and opens it.
+    /// Rotates the wrapping keys of a store that nobody has open, and opens it. Progress is in events and slots, as it comes to
+    /// them.
     ///
     /// # Errors
     /// When the journal or a slot is damaged, or a file cannot be written: the old keys are in place then.
@@ -22,8 +23,8 @@ impl Store {
         let lock = Lock::of_existing(&options.dir)?;
         let journal = options.dir.join("journal");
         let tail = recover::find_tail(&journal)?;
-        let (_, used) = compact::named(options, &journal, tail.last)?;
-        rotate::rotate(&options.dir, RootKey::read(&options.root_key)?, used, options.gate.as_ref())?;
+        let (_, used) = compact::named(options, &journal, tail.last, progress)?;
+        rotate::rotate(options, used, progress)?;
         let store = Self::open_locked(options, lock, None, progress)?;
         let asked = store.view(|views| views.small.keys.asked(StoreKeys::Wrapping)).unwrap_or(Position::NONE);
         let mut draft = daemon_draft(Event::WrappingKeysRotated(WrappingKeysRotated { slots: used }));

@@ -62,7 +62,7 @@ pub(crate) fn sign(store: &Store) -> String {
 }
 
 /// Changes one bit of a file.
-pub(super) fn flip(path: &Path, at: u64) {
+pub(crate) fn flip(path: &Path, at: u64) {
     let file = std::fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
     let mut byte = [0];
     file.read_exact_at(&mut byte, at).unwrap();
@@ -83,7 +83,7 @@ pub(super) fn layout() -> Layout {
     }
 }
 
-pub(super) fn add_layout(store: &Store) -> LayoutId {
+pub(crate) fn add_layout(store: &Store) -> LayoutId {
     let id = store.view(|views| views.small.layouts.next());
     let event = Event::LayoutRecorded(LayoutRecorded { id, layout: layout() });
     store.append_drafts(vec![super::open::daemon_draft(event)], Condition::None).unwrap();
@@ -103,7 +103,7 @@ pub(super) fn record(layout: LayoutId, id: &str) -> EntityRecord {
     }
 }
 
-pub(super) fn add_contacts(store: &Store, layout: LayoutId, ids: std::ops::Range<u32>) -> Vec<EntityId> {
+pub(crate) fn add_contacts(store: &Store, layout: LayoutId, ids: std::ops::Range<u32>) -> Vec<EntityId> {
     let issued = store.issue(ids.len()).unwrap();
     let mut events = Vec::new();
     for ((entity, key), id) in issued.iter().zip(ids) {

@@ -14,10 +14,10 @@ use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::control::Sink;
 use crate::stage::ledger::LedgerHealth;
-use crate::store::Store;
 use crate::store::backup::{BackupError, Manifest, Places, make};
 use crate::store::open::daemon_draft;
 use crate::store::tree::Tree;
+use crate::store::{ReadError, Store};
 
 /// What makes backups, one at a time.
 pub(super) struct Backups {
@@ -96,14 +96,16 @@ impl Backups {
         let manifest = Manifest::read(&places, last).map_err(failed)?;
         let total = manifest.bytes();
         let mut done = 0;
-        let log = manifest.check_log(&places, &mut |more| {
+        let log = manifest.check_log(&places, self.store.halt(), &mut |more| {
             done += more;
             telling(sink)(done, total);
         });
-        let keys = manifest.check_keys(&places);
+        let keys = manifest.check_keys(&places, self.store.halt());
         for (name, bytes, checked) in [("log", total, log), ("keys", 0, keys)] {
             let part = match checked {
                 Ok(()) => row(name, bytes),
+                // What was not read to its end is not damaged.
+                Err(BackupError::Read(ReadError::Halted(_))) => return Err(ErrorBody::of(ErrorCode::Stopping)),
                 Err(error) => PartRow {
                     state: PartState::Damaged,
                     code: Some("backup_changed".to_owned()),
@@ -135,6 +137,7 @@ fn row(part: &str, checked: u64) -> PartRow {
 fn failed(error: BackupError) -> ErrorBody {
     let code = match &error {
         BackupError::Absent => ErrorCode::NotFound,
+        BackupError::Read(ReadError::Halted(_)) => ErrorCode::Stopping,
         BackupError::OtherLog | BackupError::KeysGone { .. } | BackupError::Damaged(_) => ErrorCode::WrongState,
         BackupError::Changed { .. } => ErrorCode::VerificationFailed,
         _ => ErrorCode::Internal,

@@ -11,7 +11,6 @@ use std::time::Duration;
 use parking_lot::{Mutex, RwLock};
 use retention_core::control::ExitCode;
 use retention_core::event::Event;
-use retention_core::event::clock::{ClockDoubt, ClockDoubted};
 use retention_core::event::key::StoreKeys;
 use retention_core::event::operation::{ClockJumped, DaemonStarted, DaemonStopped};
 use retention_core::id::Digest;
@@ -19,6 +18,8 @@ use retention_core::time::Timestamp;
 use retention_core::view::Condition;
 use tokio::sync::{Notify, mpsc, watch};
 
+use super::away::away_for_long;
+use super::closing::{CLOSE_TRIES, CLOSE_TRIES_AGAIN, Closed, close};
 use super::directory::Directory;
 use super::evidence::{Evidence, EvidenceStages};
 use super::mailboxes::Mailboxes;
@@ -45,10 +46,9 @@ use crate::stage::intake::mail::MailIntake;
 use crate::stage::intake::permission::PermissionIntake;
 use crate::stage::intake::registry::Registrar;
 use crate::stage::policies::Policies;
-use crate::stage::run::trust::JUMP_US_MAX;
 use crate::stage::{Step, plan, project, run, schedule};
 use crate::store::open::{daemon_draft, program_version};
-use crate::store::{self, OpenError, ReadError, Store};
+use crate::store::{self, OpenError, OpenReport, ReadError, Store};
 
 /// How often the clocks are compared, and the watchdog is told at the least.
 const LOOK_AT_CLOCK_EVERY: Duration = Duration::from_secs(5);
@@ -59,15 +59,12 @@ pub(super) const OPENING_EXTENSION: Duration = Duration::from_secs(30);
 /// Wishes that nobody has looked at yet.
 const WISHES_WAITING_MAX: usize = 8;
 
-/// How often a store that somebody still reads is tried to be closed, and how long is waited in between: a reader that
-/// was asked to stop lets go of it within a batch.
-const CLOSE_TRIES: u32 = 250;
-const CLOSE_PAUSE: Duration = Duration::from_millis(20);
-
 /// Why one life of the daemon ended.
 enum Ending {
     Stop,
     Again(Order),
+    /// Before anything was started, as the log asks for it. What the opening found is told by the life that follows.
+    Owed(Order, OpenReport),
     Failed,
 }
 
@@ -101,13 +98,24 @@ pub fn run(config: Config, environment: &Environment) -> ExitCode {
         Err(error) => return refuse(&error, ExitCode::Unexpected),
     };
     let config = Arc::new(RwLock::new(config));
-    let mut ordered = None;
+    let (mut ordered, mut found) = (None, None);
     loop {
         let halt = stopping.part();
-        let life = Life { config: Arc::clone(&config), environment, level: &level, socket: &socket, ordered, halt };
+        let config = Arc::clone(&config);
+        let life = Life {
+            config,
+            environment,
+            level: &level,
+            socket: &socket,
+            ordered,
+            found: found.take(),
+            halt,
+            stopping: &stopping,
+        };
         match life.live(&runtime, &mut wishes) {
             Ok(Ending::Stop) => return ExitCode::Done,
             Ok(Ending::Again(order)) => ordered = Some(order),
+            Ok(Ending::Owed(order, report)) => (ordered, found) = (Some(order), Some(report)),
             Ok(Ending::Failed) => return ExitCode::Unexpected,
             Err((message, exit)) => {
                 tracing::error!("{message}");
@@ -157,8 +165,12 @@ struct Life<'a> {
     socket: &'a ControlSocket,
     /// What is done before the store is opened, because somebody asked for it.
     ordered: Option<Order>,
+    /// What the opening before that found, when nothing was recorded about it yet.
+    found: Option<OpenReport>,
     /// Ends this life.
     halt: Halt,
+    /// Ends all of them.
+    stopping: &'a Halt,
 }
 
 type Failure = (String, ExitCode);
@@ -166,32 +178,41 @@ type Failure = (String, ExitCode);
 impl Life<'_> {
     fn live(&self, runtime: &tokio::runtime::Runtime, wishes: &mut mpsc::Receiver<Wish>) -> Result<Ending, Failure> {
         let clock: Arc<dyn Clock> = Arc::new(WallClock);
-        let Some(store) = self.open(&clock)? else { return Ok(Ending::Stop) };
+        let Some((store, rotation_failed)) = self.open(&clock)? else { return Ok(Ending::Stop) };
+        let found = self.found.clone().unwrap_or_else(|| store.report().clone());
         if self.owes_rotation(&store) {
-            close(Arc::new(store));
-            return Ok(Ending::Again(Order::RotateWrapping));
+            // The rotation can be killed, and what it appends would hide from the next start how long the daemon was away.
+            if let Some(doubt) = away_for_long(&store, &found, clock.as_ref()) {
+                append(&store, [doubt])?;
+            }
+            let _at_once = close(Arc::new(store), CLOSE_TRIES, self.stopping);
+            return Ok(Ending::Owed(Order::RotateWrapping, found));
         }
         let store = Arc::new(store);
-        let after_clean_stop = store.report().after_clean_stop;
         let started = DaemonStarted {
             program: program_version(),
             config: self.config.read().digest,
-            after_clean_stop,
-            cut_bytes: store.report().cut_bytes,
+            after_clean_stop: found.after_clean_stop,
+            cut_bytes: found.cut_bytes,
         };
         if store.read_only_reason().is_none() {
-            let doubt = away_for_long(&store, clock.as_ref());
-            append(&store, Event::DaemonStarted(started))?;
-            if let Some(doubt) = doubt {
-                append(&store, doubt)?;
-            }
+            let doubt = away_for_long(&store, &found, clock.as_ref());
+            // Together: a crash between them would leave a log that has just grown, and no doubt.
+            append(&store, std::iter::once(Event::DaemonStarted(started)).chain(doubt))?;
         }
-        let ending = runtime.block_on(self.serve(&store, &clock, wishes));
+        let ending = runtime.block_on(self.serve(&store, &clock, rotation_failed, wishes));
         if store.read_only_reason().is_none() {
-            append(&store, Event::DaemonStopped(DaemonStopped {}))?;
+            append(&store, [Event::DaemonStopped(DaemonStopped {})])?;
         }
-        close(store);
-        ending
+        let tries = if matches!(ending, Ok(Ending::Again(_))) { CLOSE_TRIES_AGAIN } else { CLOSE_TRIES };
+        match (ending, close(store, tries, self.stopping)) {
+            (Ok(Ending::Again(_)), Closed::InUse) if self.stopping.is_asked() => Ok(Ending::Stop),
+            (Ok(Ending::Again(_)), Closed::InUse) => {
+                let message = "the store is still in use, so that nothing can be done with it in this process; the next start goes on";
+                Err((message.to_owned(), ExitCode::Unexpected))
+            }
+            (ending, Closed::InUse | Closed::Done) => ending,
+        }
     }
 
     /// Says whether new wrapping keys are asked for, and nobody has tried yet. It needs a store that nobody has open.
@@ -200,8 +221,8 @@ impl Life<'_> {
         is_asked && store.read_only_reason().is_none() && self.ordered != Some(Order::RotateWrapping)
     }
 
-    /// Opens the store; `None` when the daemon was asked to stop on the way.
-    fn open(&self, clock: &Arc<dyn Clock>) -> Result<Option<Store>, Failure> {
+    /// Opens the store, and says why its wrapping keys were not rotated when that failed; `None` when the daemon was asked to stop on the way.
+    fn open(&self, clock: &Arc<dyn Clock>) -> Result<Option<(Store, Option<String>)>, Failure> {
         let config = self.config.read();
         let root_key = config.store.root_key.path(self.environment).map_err(|e| (e.to_string(), ExitCode::Invalid))?;
         let mut options = store::Options::usual(&config.store.state_dir, &root_key, Arc::clone(clock))
@@ -211,13 +232,15 @@ impl Life<'_> {
         let mut progress = |done: u64, total: u64| {
             Notifier.extend(OPENING_EXTENSION);
             Notifier.alive();
-            Notifier.status(&format!("opening the store: {done} of {total} events"));
+            Notifier.status(&format!("opening the store: {done} of {total}"));
         };
+        let mut rotation_failed = None;
         let opened = match self.ordered {
             None | Some(Order::RotateSigning) => Store::open(&options, &mut progress),
             Some(Order::Rebuild) => Store::rebuild(&options, &mut progress),
             Some(Order::RotateWrapping) => Store::rotate_wrapping_keys(&options, &mut progress).or_else(|error| {
                 tracing::error!(%error, "the wrapping keys were not rotated; the next start tries again");
+                rotation_failed = Some(error.to_string());
                 Store::open(&options, &mut progress)
             }),
             Some(Order::Compact) => Store::compact(&options, &mut progress).map(|(store, _)| store).or_else(|error| {
@@ -240,13 +263,14 @@ impl Life<'_> {
         if let Some(warning) = store.erasure_warning() {
             tracing::warn!("{warning}");
         }
-        Ok(Some(store))
+        Ok(Some((store, rotation_failed)))
     }
 
     async fn serve(
         &self,
         store: &Arc<Store>,
         clock: &Arc<dyn Clock>,
+        rotation_failed: Option<String>,
         wishes: &mut mpsc::Receiver<Wish>,
     ) -> Result<Ending, Failure> {
         let unexpected = |error: std::io::Error| (error.to_string(), ExitCode::Unexpected);
@@ -294,6 +318,7 @@ impl Life<'_> {
             channels: Channels { keys, halt: self.halt.clone() },
             notices: notices.health,
             mailboxes,
+            rotation_failed,
             orders,
         });
         let workers = match store.read_only_reason() {
@@ -550,7 +575,7 @@ impl Life<'_> {
                         tracing::warn!(by_micros = jump.by_micros, "the clock jumped");
                         let expected_at = Timestamp(now.wall.0.saturating_sub(jump.by_micros));
                         let event = Event::ClockJumped(ClockJumped { expected_at, seen_at: now.wall });
-                        drop(append(store, event));
+                        drop(append(store, [event]));
                     }
                     last = now;
                     if store.read_only_reason().is_some() {
@@ -599,25 +624,6 @@ impl Life<'_> {
     }
 }
 
-/// Returns the doubt about a clock that says that the daemon was away for more than a day, when nothing says that the
-/// clock is synchronised: a machine that lost its battery, or was set wrongly while it was off.
-fn away_for_long(store: &Store, clock: &dyn Clock) -> Option<Event> {
-    if clock.is_synchronised() == Some(true) {
-        return None;
-    }
-    let (newest_at, is_empty, is_doubted) =
-        store.view(|views| (views.recorded_at, views.entities.bound() == 0, views.small.clock.doubt().is_some()));
-    let now = clock.now();
-    if is_empty || is_doubted || now.0.saturating_sub(newest_at.0) <= JUMP_US_MAX {
-        return None;
-    }
-    tracing::error!(
-        "the clock says that the daemon was away for more than a day; nothing is purged until it is confirmed"
-    );
-    let body = ClockDoubted { doubt: ClockDoubt::AwayForLong, expected_at: newest_at, seen_at: now };
-    Some(Event::ClockDoubted(body))
-}
-
 /// How often the watchdog is told.
 fn alive_every() -> Duration {
     Notifier.alive_every().map_or(LOOK_AT_CLOCK_EVERY, |every| every.min(LOOK_AT_CLOCK_EVERY))
@@ -636,27 +642,10 @@ async fn staying_alive(work: impl Future<Output = ()>) {
     }
 }
 
-fn append(store: &Store, event: Event) -> Result<(), Failure> {
-    match store.append_drafts(vec![daemon_draft(event)], Condition::None) {
+fn append(store: &Store, events: impl IntoIterator<Item = Event>) -> Result<(), Failure> {
+    match store.append_drafts(events.into_iter().map(daemon_draft).collect(), Condition::None) {
         Ok(_) => Ok(()),
         Err(error) => Err((error.to_string(), ExitCode::Unexpected)),
-    }
-}
-
-fn close(store: Arc<Store>) {
-    for _ in 0..CLOSE_TRIES {
-        if Arc::strong_count(&store) == 1 {
-            break;
-        }
-        std::thread::park_timeout(CLOSE_PAUSE);
-    }
-    match Arc::try_unwrap(store) {
-        Ok(store) => {
-            if let Err(error) = store.close() {
-                tracing::warn!(%error, "sled could not be closed in order; it is caught up or rebuilt at the next start");
-            }
-        }
-        Err(_) => tracing::warn!("the store is still in use at the end; sled is caught up at the next start"),
     }
 }
 

@@ -44,15 +44,15 @@ pub(super) fn origin(store: [u8; 16]) -> String {
 /// **Order of a change:** the new key durable beside the old one → the old one renamed away → the new one renamed into place → the old one
 /// overwritten and removed → the log adopts the new one, which ends the request. A crash anywhere is mended here, at the next start.
 pub(super) fn current(store: &Store, gate: &dyn FlushGate) -> Result<Zeroizing<String>, SigningKeyError> {
-    let (name, asked, adopted) = store.view(|views| {
-        let adopted = views.small.signing_keys.last().map(|key| key.verifier_key.clone());
-        (views.small.store, views.small.keys.asked(StoreKeys::Signing), adopted)
-    });
+    let (name, asked) = store.view(|views| (views.small.store, views.small.keys.asked(StoreKeys::Signing)));
     let paths = Paths::of(store.dir());
     paths.mend(gate)?;
     let signer = read_or_make(&paths.key, name)?;
-    // Another key than the log knows was made before a crash, or put there by hand: it is the new one.
-    if asked.is_none() || adopted != Some(verifier_of(&signer)?) {
+    let verifier = verifier_of(&signer)?;
+    // One that the log never knew was made before a crash, or put there by hand: it is the new one. An older one that was put back is what
+    // somebody wanted to get away from.
+    let is_known = store.view(|views| views.small.signing_keys.iter().any(|known| known.verifier_key == verifier));
+    if asked.is_none() || !is_known {
         return Ok(signer);
     }
     let signer = fresh(name)?;

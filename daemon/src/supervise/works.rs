@@ -63,6 +63,8 @@ pub(super) struct DaemonWorks {
     pub(super) notices: Vec<(String, NotifyHealth)>,
     /// The registered mailboxes.
     pub(super) mailboxes: Arc<Mailboxes>,
+    /// Why the wrapping keys were not rotated before this life began.
+    pub(super) rotation_failed: Option<String>,
     /// Leads to the main loop.
     pub(super) orders: mpsc::Sender<Order>,
 }
@@ -276,6 +278,10 @@ impl Works for DaemonWorks {
 
     fn forwarding_behind(&self) -> Vec<(String, String)> {
         self.evidence.forward_health.iter().filter_map(|health| health.lock().clone()).collect()
+    }
+
+    fn rotation_failed(&self) -> Option<String> {
+        self.rotation_failed.clone()
     }
 
     fn test_channel(&self, channel: &str) -> Result<NoticeTested, ErrorBody> {

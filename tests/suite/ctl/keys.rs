@@ -1,6 +1,7 @@
 //! The keys of the store: looked at, changed while the daemon runs, and changed by the start after a crash.
 
 use std::fs;
+use std::os::unix::fs::FileExt as _;
 
 use retention_tests::daemon::{Daemon, Person, Site, has_second_person};
 use rustix::process::Signal;
@@ -104,4 +105,34 @@ fn new_wrapping_keys_leave_everything_readable_also_after_a_kill() {
     let _whole = site.ctl(&["store", "verify"]).ends(0);
     daemon.stop();
     let _whole = site.retentiond(&["store", "verify"]).ends(0);
+}
+
+#[test]
+fn new_wrapping_keys_that_cannot_be_made_are_told_until_they_are() {
+    let site = Site::new(&[]);
+    let daemon = site.start();
+    site.drop_people("one", &people(0..5, "2030-01-01"));
+    let _intake = taken_in(&site, &daemon, 1);
+    let flip = || {
+        let path = site.path("state/keys/slots.0000");
+        let mut slots = fs::read(&path).expect("the slots");
+        slots[2 * 64 + 20] ^= 1;
+        fs::OpenOptions::new().write(true).open(path).expect("a file").write_all_at(&slots, 0).expect("a disk");
+    };
+    flip();
+    let _asked = site.ctl(&["key", "rotate", "--wrapping", "--reason", "yearly"]).ends(0);
+    let owed = daemon.until("people are told", || {
+        let said = site.ctl(&["status", "--output", "json"]);
+        let status = (said.code == 10).then(|| said.json())?;
+        let attention = status["attention"].as_array().expect("a list").clone();
+        attention.into_iter().find(|told| told["what"] == "key_rotation_failed")
+    });
+    assert!(text(&owed, "message").contains("key slot 2 is damaged"), "{owed}");
+    flip();
+    daemon.stop();
+    let daemon = site.start();
+    let _done = settled(&site, &daemon, "wrapping");
+    let _well = site.ctl(&["status"]).ends(0);
+    let _whole = site.ctl(&["store", "verify"]).ends(0);
+    daemon.stop();
 }

@@ -38,6 +38,10 @@ impl Check<'_> {
         let span = written.span();
         let log = written.into_inner();
         let name = match log.name {
+            // Beside the file that says how far a log was told lies one of that name while it is replaced.
+            Some(name) if name.get_ref().ends_with(".tmp") => {
+                self.refuse(name.span(), "a log's name does not end in .tmp")
+            }
             Some(name) if is_name(name.get_ref()) => Some(name.into_inner()),
             Some(name) => self.refuse(name.span(), "a log's name has letters, digits, '-', '_' or '.'"),
             None => self.forward_without("name", &span),

@@ -77,3 +77,19 @@ fn a_stream_has_the_length_before_each_message_and_is_opened_again() {
     drop(server);
     assert!(log.tell(&envelope(5)).is_err());
 }
+
+#[test]
+fn a_log_that_says_something_and_goes_away_is_not_taken_for_there() {
+    let server = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let address = server.local_addr().unwrap().to_string();
+    let mut log = SocketLog::new("log".to_owned(), Form::Syslog(sender()), Way::Tcp(address));
+    let counted = |position| syslog::counted(&syslog::message(&sender(), "log", &envelope(position)));
+    for position in [1, 2] {
+        log.tell(&envelope(position)).unwrap();
+        let (mut stream, _) = server.accept().unwrap();
+        let mut bytes = vec![0; counted(position).len()];
+        stream.read_exact(&mut bytes).unwrap();
+        assert_eq!(String::from_utf8(bytes).unwrap(), counted(position));
+        std::io::Write::write_all(&mut stream, &[b'x'; 10_000]).unwrap();
+    }
+}

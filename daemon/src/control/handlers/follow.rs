@@ -9,7 +9,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::Response;
 use futures_util::stream;
-use retention_core::control::{AuditQuery, Cursor, EventRow, Line, Progress, StreamEnd};
+use retention_core::control::{AuditQuery, Cursor, ErrorCode, EventRow, Line, Progress, StreamEnd};
 use retention_core::id::Position;
 use tokio::sync::watch;
 
@@ -25,6 +25,13 @@ pub(crate) async fn follow(
     Asked(asked): Asked<AuditQuery>,
 ) -> Result<Response, ApiError> {
     let upto = Position(asked.after.map_or(0, |cursor| cursor.0));
+    let newest = control.see(|views| Ok(views.position)).await?;
+    // Whoever goes on from a log that was put back would otherwise miss what is recorded up to there, and not hear of it.
+    if upto > newest {
+        let message = format!("the log ends with event {}, so nothing goes on after event {}", newest.0, upto.0);
+        return Err(ApiError::saying(ErrorCode::WrongState, message)
+            .hint("if the log was put back, retentionctl status says so; begin again with --after 0 or at the event that it was put back to"));
+    }
     let left = asked.limit.unwrap_or(u64::MAX);
     // Only a story goes on at its end.
     let question = Query { order: Order::OldestFirst, ..question(asked)? };

@@ -7,6 +7,7 @@ use axum::extract::{Extension, State};
 use retention_core::control::{Accepted, ErrorCode, KeyStatus, RotateKeys, SigningKeys, WrappingKeys};
 use retention_core::event::Event;
 use retention_core::event::key::{KeyRotationRequested, StoreKeys};
+use retention_core::view::Condition;
 
 use super::super::answer::blocking;
 use super::super::error::ApiError;
@@ -54,7 +55,8 @@ pub(crate) async fn rotate(
         return Err(ApiError::saying(ErrorCode::WrongState, message).hint("retentionctl status"));
     }
     let event = Event::KeyRotationRequested(KeyRotationRequested { keys, reason });
-    let accepted = control.request(&caller, About::Daemon, event).await?;
+    // Somebody else may have asked since it was looked.
+    let accepted = control.request_if(&caller, About::Daemon, event, Condition::KeysNotAsked(keys)).await?;
     control.works.take_up_rotation(keys);
     Ok(Json(accepted))
 }

@@ -56,6 +56,8 @@ pub(crate) async fn status(
     attention.extend(behind.map(|(place, message)| Attention::PublishingBehind { place, message }));
     let behind = control.works.forwarding_behind().into_iter();
     attention.extend(behind.map(|(log, message)| Attention::ForwardingBehind { log, message }));
+    let failed = control.works.rotation_failed();
+    attention.extend(failed.map(|message| Attention::KeyRotationFailed { message }));
     attention.extend(control.works.ledger_behind().map(|message| Attention::LedgerBehind { message }));
     attention.extend(undelivered(counts.given_up, control.works.notices_failing()));
     if problems > 0 {

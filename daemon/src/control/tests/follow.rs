@@ -65,3 +65,18 @@ async fn following_ends_by_itself_where_nothing_can_follow() {
     assert_eq!(followed(&text), (Vec::new(), vec![newest], Some(newest)));
     assert!(!matches!(world.newest().1, Event::RecordsOpened(_)), "following opens no record");
 }
+
+#[tokio::test]
+async fn following_from_beyond_the_end_is_refused_instead_of_skipping_what_comes() {
+    let world = World::with_contacts(3);
+    let newest = world.store.view(|views| views.position.0);
+    let follow = async |after: u64| {
+        let uri = format!("/v1/events/follow?limit=1&after={after}");
+        world.send(7, Operation::AuditFollow, &uri, NDJSON, None).await
+    };
+    let (status, refused) = follow(newest + 1).await;
+    assert!(status == 409 && refused.contains(&format!("the log ends with event {newest}")), "{status} {refused}");
+    let next = async { world.happens(Event::DaemonStopped(DaemonStopped {}), None) };
+    let ((_, text), _) = tokio::join!(follow(newest), next);
+    assert_eq!(followed(&text).2, Some(newest + 1));
+}

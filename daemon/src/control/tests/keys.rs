@@ -23,3 +23,17 @@ async fn new_keys_are_asked_for_by_an_admin_with_a_reason_and_once() {
     assert_eq!((&shown["signing"]["older"], &shown["signing"]["verifier_key"]), (&json!(0), &Value::Null), "{shown}");
     assert!(shown["wrapping"]["rotated_at"].is_string(), "they were made with the store: {shown}");
 }
+
+#[tokio::test]
+async fn of_those_who_ask_for_new_keys_at_once_one_is_heard() {
+    let world = World::with_contacts(1);
+    let rotate = || async {
+        let body = json!({ "keys": "wrapping", "reason": "yearly" });
+        world.ask(OTHER, Operation::KeyRotate, "/v1/keys/rotate", Some(body)).await.0
+    };
+    let before = world.store.view(|views| views.position.0);
+    let mut answers: Vec<_> = futures_util::future::join_all((0..8).map(|_| rotate())).await;
+    answers.sort_unstable();
+    assert_eq!(answers, [200, 409, 409, 409, 409, 409, 409, 409]);
+    assert_eq!(world.store.view(|views| views.position.0), before + 1);
+}

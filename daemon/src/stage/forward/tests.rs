@@ -1,5 +1,6 @@
 use std::fs;
 
+use retention_core::event::backup::StoreRestored;
 use retention_core::event::operation::DaemonStopped;
 use retention_core::event::{Envelope, Event};
 use retention_core::view::Condition;
@@ -65,6 +66,13 @@ impl World {
 
     fn file(&self) -> PathBuf {
         self.store.dir().join("forward/siem")
+    }
+}
+
+impl World {
+    /// Says where the frame of an event lies in the first segment.
+    fn place_of(&self, position: u64) -> u64 {
+        u64::from(self.store.row(Position(position)).unwrap().unwrap().place.offset)
     }
 }
 
@@ -154,4 +162,76 @@ fn a_file_that_cannot_be_true_stops_it_until_a_person_looks() {
         drive(&mut forward);
         assert_eq!(world.told(), (1..=last).collect::<Vec<_>>());
     }
+}
+
+#[test]
+fn an_event_that_cannot_be_read_is_said_and_what_was_told_before_it_is_written_down() {
+    let world = World::new();
+    let last = world.grow(5);
+    let journal = crate::store::journal::segment_path(&world.store.dir().join("journal"), 1);
+    crate::store::tests::flip(&journal, world.place_of(4) + 20);
+    let mut forward = world.forward(ForwardFrom::Beginning);
+    let Step::IdleUntil(at) = forward.step().unwrap() else { panic!("it is looked at again") };
+    assert!(forward.health().lock().as_ref().unwrap().1.starts_with("event 4 cannot be read"));
+    assert_eq!((world.told(), fs::read_to_string(world.file()).unwrap()), (vec![1, 2, 3], "3\n".to_owned()));
+    crate::store::tests::flip(&journal, world.place_of(4) + 20);
+    world.clock.pass_until(at);
+    drive(&mut forward);
+    assert_eq!(world.told(), (4..=last).collect::<Vec<_>>());
+    assert!(forward.read(Position(last + 1)).unwrap_err().starts_with("event 7 is not there"));
+}
+
+#[test]
+fn a_clock_that_is_set_back_silences_nobody() {
+    let world = World::new();
+    let last = world.grow(2);
+    *world.log.takes.lock() = Some(1);
+    let mut forward = world.forward(ForwardFrom::Beginning);
+    assert!(matches!(forward.step().unwrap(), Step::IdleUntil(_)));
+    *world.log.takes.lock() = None;
+    world.clock.set(Timestamp::from_unix_seconds(1_600_000_000));
+    drive(&mut forward);
+    assert_eq!(world.told(), (1..=last).collect::<Vec<_>>());
+    assert_eq!(fs::read_to_string(world.file()).unwrap(), "2\n", "nor does it wait to be written down");
+}
+
+/// A log that takes its time for each event, and notes how far it was written down by then.
+struct Slow(Arc<ManualClock>, PathBuf, Arc<Mutex<Vec<u64>>>);
+
+impl Forwarding for Slow {
+    fn tell(&mut self, envelope: &Envelope) -> Result<(), String> {
+        self.0.advance(std::time::Duration::from_millis(600));
+        let saved = fs::read_to_string(&self.1).ok().and_then(|text| text.trim_end().parse::<u64>().ok());
+        self.2.lock().push(envelope.position.0 - saved.unwrap_or_default());
+        Ok(())
+    }
+}
+
+#[test]
+fn a_crash_in_a_long_step_costs_no_more_than_a_second_of_events() {
+    let world = World::new();
+    world.grow(50);
+    let behind = Arc::default();
+    let slow = Slow(world.clock.clone(), world.file(), Arc::clone(&behind));
+    let (store, from) = (world.store.clone(), ForwardFrom::Beginning);
+    drive(&mut Forward::new(store, world.clock.clone(), "siem".to_owned(), from, Box::new(slow)));
+    assert_eq!(behind.lock().iter().max(), Some(&2));
+}
+
+#[test]
+fn a_restored_store_tells_what_is_not_in_its_backup() {
+    let world = World::new();
+    let backed_up = world.grow(3);
+    let body = StoreRestored {
+        last: Position(backed_up),
+        made_at: Timestamp(0),
+        entities: 1,
+        destroyed_again: 0,
+        ledger_read: true,
+        checkpoint: None,
+    };
+    world.store.append_drafts(vec![daemon_draft(Event::StoreRestored(body))], Condition::None).unwrap();
+    let last = world.grow(1);
+    drive(&mut world.forward(ForwardFrom::Now));
+    assert_eq!(world.told(), [backed_up + 1, last]);
 }

@@ -141,3 +141,16 @@ fn a_place_that_contradicts_the_log_is_left_as_it_is_until_somebody_moves_it_awa
     assert_eq!(*world.place.held.lock(), Some((size, root)));
     assert!(publish.health().lock().is_none());
 }
+
+#[test]
+fn a_clock_that_is_set_back_silences_no_place() {
+    let world = World::new();
+    let mut publish = world.publish();
+    *world.place.fails.lock() = true;
+    let newest = world.grow();
+    assert!(matches!(publish.step().unwrap(), Step::IdleUntil(_)));
+    *world.place.fails.lock() = false;
+    world.clock.set(Timestamp::from_unix_seconds(1_600_000_000));
+    publish.step().unwrap();
+    assert_eq!(*world.place.sizes.lock(), [newest]);
+}

@@ -56,7 +56,8 @@ impl Store {
         self.copy_journal(places, earlier.as_ref(), &mut manifest, end, progress)?;
         if let Some(tree) = tree {
             let bytes = tree.checkpoints_end(manifest.last.0)?;
-            let sha256 = copy(&self.dir().join("tree/checkpoints"), &places.checkpoints(), bytes, &mut |_| {})?;
+            let sha256 =
+                copy(&self.dir().join("tree/checkpoints"), &places.checkpoints(), bytes, self.halt(), &mut |_| {})?;
             manifest.checkpoints = Some(Part { name: "checkpoints".to_owned(), bytes, sha256 });
         }
         let digest = manifest.write(places)?;
@@ -109,12 +110,12 @@ impl Store {
         for name in names {
             let from = keys.join(&name);
             let bytes = std::fs::metadata(&from).map_err(failed())?.len();
-            let sha256 = copy(&from, &into.join(&name), bytes, &mut |_| {})?;
+            let sha256 = copy(&from, &into.join(&name), bytes, self.halt(), &mut |_| {})?;
             parts.push(Part { name, bytes, sha256 });
         }
         let signing = self.dir().join("tree").join(SIGNING_KEY);
         if let Ok(meta) = std::fs::metadata(&signing) {
-            let sha256 = copy(&signing, &into.join(SIGNING_KEY), meta.len(), &mut |_| {})?;
+            let sha256 = copy(&signing, &into.join(SIGNING_KEY), meta.len(), self.halt(), &mut |_| {})?;
             parts.push(Part { name: SIGNING_KEY.to_owned(), bytes: meta.len(), sha256 });
         }
         Ok(parts)
@@ -158,7 +159,9 @@ impl Store {
                     (part.name.clone(), is_there.then(|| part.clone()))
                 }
                 // The last one then: it goes on, unless it was written anew.
-                Some((part, false)) if part.bytes <= bytes && digest_of(&from, part.bytes)? == part.sha256 => {
+                Some((part, false))
+                    if part.bytes <= bytes && digest_of(&from, part.bytes, self.halt())? == part.sha256 =>
+                {
                     (part.name.clone(), None)
                 }
                 Some(_) => (later_segment_name(segment, manifest.last), None),
@@ -170,7 +173,7 @@ impl Store {
                     part
                 }
                 None => {
-                    let sha256 = copy(&from, &to, bytes, &mut |more| {
+                    let sha256 = copy(&from, &to, bytes, self.halt(), &mut |more| {
                         done += more;
                         progress(done, total);
                     })?;

@@ -7,6 +7,7 @@ use retention_core::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{BackupError, Places, digest_of, numbered};
+use crate::halt::Halt;
 use crate::store::durable_file::{self, FileAction};
 
 /// The version of the manifest.
@@ -144,14 +145,14 @@ impl Manifest {
     /// Reads every file of the log back and compares it.
     ///
     /// # Errors
-    /// Names the first that is not as it was written.
-    pub fn check_log(&self, places: &Places, done: &mut dyn FnMut(u64)) -> Result<(), BackupError> {
+    /// Names the first that is not as it was written, or says that it was asked to stop.
+    pub fn check_log(&self, places: &Places, halt: &Halt, done: &mut dyn FnMut(u64)) -> Result<(), BackupError> {
         for part in &self.journal {
-            self.check(part, &places.journal().join(&part.name))?;
+            self.check(part, &places.journal().join(&part.name), halt)?;
             done(part.bytes);
         }
         if let Some(part) = &self.checkpoints {
-            self.check(part, &places.checkpoints())?;
+            self.check(part, &places.checkpoints(), halt)?;
             done(part.bytes);
         }
         Ok(())
@@ -161,22 +162,22 @@ impl Manifest {
     ///
     /// # Errors
     /// When the copy is gone, or a file is not as it was written.
-    pub fn check_keys(&self, places: &Places) -> Result<(), BackupError> {
+    pub fn check_keys(&self, places: &Places, halt: &Halt) -> Result<(), BackupError> {
         let dir = places.keys_of(self.last);
         if !dir.is_dir() {
             return Err(BackupError::KeysGone { last: self.last });
         }
-        self.keys.iter().try_for_each(|part| self.check(part, &dir.join(&part.name)))
+        self.keys.iter().try_for_each(|part| self.check(part, &dir.join(&part.name), halt))
     }
 
-    fn check(&self, part: &Part, path: &Path) -> Result<(), BackupError> {
+    fn check(&self, part: &Part, path: &Path, halt: &Halt) -> Result<(), BackupError> {
         let changed =
             |what: &str| BackupError::Changed { last: self.last, file: part.name.clone(), what: what.to_owned() };
         let there = std::fs::symlink_metadata(path).ok().filter(std::fs::Metadata::is_file).map(|meta| meta.len());
         match there {
             None => Err(changed("it is missing")),
             Some(bytes) if bytes < part.bytes => Err(changed("it is too short")),
-            Some(_) if digest_of(path, part.bytes)? != part.sha256 => Err(changed("its SHA-256 is another one")),
+            Some(_) if digest_of(path, part.bytes, halt)? != part.sha256 => Err(changed("its SHA-256 is another one")),
             Some(_) => Ok(()),
         }
     }

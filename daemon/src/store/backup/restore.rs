@@ -109,12 +109,12 @@ impl Restore<'_> {
             durable_file::create_private_dir(&dir, ROLE)?;
         }
         let manifest = self.manifest()?;
-        manifest.check_keys(self.places)?;
+        manifest.check_keys(self.places, &self.options.halt)?;
         self.copy_log(&manifest, &staging, progress)?;
         let journal = self.go_through(&manifest, &staging, progress)?;
         let again = self.destroyed_since(&manifest, &journal)?;
         let options = Options { dir: staging.clone(), ..self.options.clone() };
-        self.write_keys(&manifest, &journal, &again, &options)?;
+        self.write_keys(&manifest, &journal, &again, &options, progress)?;
         durable_file::create_new(&staging.join("FORMAT"), crate::store::open::FORMAT_TEXT.as_bytes(), ROLE)?;
         self.tell(&manifest, &journal, &again, &options, progress)?;
         let report = Store::verify_stopped(&options, progress)?;
@@ -146,7 +146,7 @@ impl Restore<'_> {
             manifest.checkpoints.iter().map(|part| (part, self.places.checkpoints(), staging.join("tree/checkpoints")));
         for (part, from, to) in files.chain(checkpoints) {
             self.options.halt.check().map_err(ReadError::from)?;
-            let copied = copy(&from, &to, part.bytes, &mut |more| {
+            let copied = copy(&from, &to, part.bytes, &self.options.halt, &mut |more| {
                 done += more;
                 progress(done, total);
             })?;
@@ -157,7 +157,8 @@ impl Restore<'_> {
         }
         let keys = self.places.keys_of(manifest.last);
         if let Some(part) = manifest.keys.iter().find(|part| part.name == SIGNING_KEY) {
-            copy(&keys.join(SIGNING_KEY), &staging.join("tree").join(SIGNING_KEY), part.bytes, &mut |_| {})?;
+            let (from, to) = (keys.join(SIGNING_KEY), staging.join("tree").join(SIGNING_KEY));
+            copy(&from, &to, part.bytes, &self.options.halt, &mut |_| {})?;
         }
         Ok(())
     }
@@ -233,12 +234,14 @@ impl Restore<'_> {
         journal: &Journal,
         again: &BTreeMap<EntityId, Erasure>,
         options: &Options,
+        progress: Progress<'_>,
     ) -> Result<(), BackupError> {
         let root = || RootKey::read(&self.options.root_key).map_err(OpenError::from);
         let mut left_out = journal.destroyed.clone();
         left_out.extend(again.keys().map(|entity| entity.0));
         let into = options.dir.join("keys");
-        rewrap::rewrap(&self.places.keys_of(manifest.last), &into, root()?, journal.used, &left_out)?;
+        let (from, halt) = (self.places.keys_of(manifest.last), &options.halt);
+        rewrap::rewrap(&from, &into, root()?, journal.used, &left_out, halt, progress)?;
         let vault = Vault::open_read_only(&into, root()?, journal.used)?;
         let entities: Vec<EntityId> = left_out.iter().map(EntityId).collect();
         for part in entities.chunks(EVENTS_TOGETHER) {

@@ -123,8 +123,8 @@ fn a_backup_copies_what_is_new_and_leaves_the_older_ones_whole() {
     store.close().unwrap();
     assert_eq!(Manifest::list(&world.places).unwrap(), [first.last, second.last]);
     for manifest in [&first, &second] {
-        manifest.check_log(&world.places, &mut |_| {}).unwrap();
-        manifest.check_keys(&world.places).unwrap();
+        manifest.check_log(&world.places, &world.options.halt, &mut |_| {}).unwrap();
+        manifest.check_keys(&world.places, &world.options.halt).unwrap();
     }
     let options = world.elsewhere("older");
     let restore = Restore {
@@ -401,7 +401,7 @@ fn backups_from_before_and_after_a_compaction_are_both_whole() {
     assert_ne!(before.journal[0].name, after.journal[0].name);
     assert_eq!(after.journal[0].name, later.journal[0].name, "it only goes on");
     for manifest in [&before, &after, &later] {
-        manifest.check_log(&world.places, &mut |_| {}).unwrap();
+        manifest.check_log(&world.places, &world.options.halt, &mut |_| {}).unwrap();
         let options = world.elsewhere(&format!("restored {}", manifest.last));
         let (places, backup, ledgers) = (&world.places, Some(manifest.last), Ledgers::None);
         Restore { options: &options, places, backup, ledgers, checkpoints: Vec::new() }.run(&mut |_, _| {}).unwrap();
@@ -413,5 +413,27 @@ fn backups_from_before_and_after_a_compaction_are_both_whole() {
     assert_eq!(Manifest::list(&world.places).unwrap(), [after.last, later.last]);
     let segments = std::fs::read_dir(world.places.journal()).unwrap().count();
     assert_eq!(segments, 1);
-    later.check_log(&world.places, &mut |_| {}).unwrap();
+    later.check_log(&world.places, &world.options.halt, &mut |_| {}).unwrap();
+}
+
+#[test]
+fn a_backup_that_is_asked_to_stop_lets_go_within_a_piece() {
+    let world = World::new();
+    let halt = crate::halt::Halt::default();
+    let store = open(&Options { halt: halt.clone(), ..world.options.clone() });
+    let (from, to) = (world.dir.path().join("slow"), world.dir.path().join("slow copy"));
+    std::fs::write(&from, vec![1; 3 * PIECE_BYTES]).unwrap();
+    let mut pieces = 0;
+    let copied = copy(&from, &to, 3 * PIECE_BYTES as u64, &halt, &mut |_| {
+        pieces += 1;
+        halt.ask();
+    });
+    assert!(matches!(copied, Err(BackupError::Read(ReadError::Halted(_)))) && !to.exists());
+    assert_eq!(pieces, 1);
+    // Nor does it begin with the keys, which are copied before there is any progress to tell.
+    let stopped = store.backup(&world.places, UNTIL, None, &mut |_, _| {});
+    assert!(matches!(stopped, Err(BackupError::Read(ReadError::Halted(_)))));
+    let last = store.view(|views| views.position);
+    let copies = std::fs::read_dir(world.places.keys_of(last)).unwrap().map(|entry| entry.unwrap().file_name());
+    assert!(copies.into_iter().all(|name| name.to_str().unwrap().ends_with(".tmp")));
 }

@@ -139,7 +139,8 @@ fn a_compaction_that_was_killed_anywhere_is_mended_by_the_next_start() {
         let into = keys(options, ".new");
         std::fs::create_dir(&into).unwrap();
         let root = RootKey::read(&options.root_key).unwrap();
-        super::super::vault::rewrap::rewrap(&keys(options, ""), &into, root, 401, &RoaringBitmap::new()).unwrap();
+        let (from, none, halt) = (keys(options, ""), RoaringBitmap::new(), &options.halt);
+        super::super::vault::rewrap::rewrap(&from, &into, root, 401, &none, halt, &mut |_, _| {}).unwrap();
         if complete {
             std::fs::write(into.join("complete"), b"").unwrap();
         }

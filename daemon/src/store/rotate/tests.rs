@@ -150,3 +150,44 @@ fn a_rotation_that_was_stopped_at_any_flush_is_done_by_the_next_start() {
         assert!(stops >= 7, "there are only {stops} flushes");
     }
 }
+
+#[test]
+fn a_rotation_says_that_it_goes_on_and_stops_when_it_is_asked_to() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = world(dir.path());
+    let (halt, before) = (crate::halt::Halt::default(), wrapped(&options));
+    let stopping = Options { halt: halt.clone(), ..options.clone() };
+    let mut told = 0;
+    let stopped = Store::rotate_wrapping_keys(&stopping, &mut |_, _| {
+        told += 1;
+        halt.ask();
+    });
+    assert!(matches!(stopped, Err(OpenError::Read(crate::store::ReadError::Halted(_)))));
+    assert_eq!((told, wrapped(&options)), (1, before), "it stopped at the first slots, which are as they were");
+    Store::rotate_wrapping_keys(&options, &mut |_, _| {}).unwrap().close().unwrap();
+    is_whole(&options);
+}
+
+#[test]
+fn keys_that_are_the_only_ones_are_never_overwritten() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = world(dir.path());
+    let at = |name: &str| options.dir.join(name);
+    for has_new in [false, true] {
+        std::fs::rename(at("keys"), at("keys.old")).unwrap();
+        if has_new {
+            std::fs::create_dir(at("keys.new")).unwrap();
+            std::fs::write(at("keys.new/slots.0000"), b"half").unwrap();
+        }
+        let store = open(&options);
+        assert!(store.record(EntityId(5)).unwrap().is_some());
+        store.close().unwrap();
+        is_whole(&options);
+    }
+    // Nor when nothing says whose they are.
+    std::fs::rename(at("keys"), at("keys.new")).unwrap();
+    assert!(Store::open(&options, &mut |_, _| {}).is_err());
+    std::fs::rename(at("keys.new"), at("keys")).unwrap();
+    open(&options).close().unwrap();
+    is_whole(&options);
+}

@@ -12,7 +12,9 @@ use super::segment::{self, OpenSlot, Segment};
 use super::slot::{self, SEGMENT_SLOTS, SLOT_BYTES, WrappingKey};
 use super::wrapping::{Repair, Wrapping};
 use super::{IndexKey, RootKey, VaultError, open_segments};
+use crate::halt::Halt;
 use crate::store::durable_file::{self, FileAction};
+use crate::store::{OpenError, Progress, ReadError};
 
 /// Slots that are read at once: 1 MiB.
 const READ_SLOTS: u32 = 16_384;
@@ -26,11 +28,19 @@ pub fn index_key_of(dir: &Path, root: RootKey) -> Result<IndexKey, VaultError> {
 }
 
 /// Writes the keys of the slots below `used` from a copy into an empty directory. Returns how many of those that are to be left
-/// out were still there.
+/// out were still there. Progress is in slots.
 ///
 /// # Errors
-/// When the copy has fewer slots, or a slot that is damaged.
-pub fn rewrap(from: &Path, into: &Path, root: RootKey, used: u32, left_out: &RoaringBitmap) -> Result<u64, VaultError> {
+/// When the copy has fewer slots, or a slot that is damaged, or when it was asked to stop.
+pub fn rewrap(
+    from: &Path,
+    into: &Path,
+    root: RootKey,
+    used: u32,
+    left_out: &RoaringBitmap,
+    halt: &Halt,
+    progress: Progress<'_>,
+) -> Result<u64, OpenError> {
     let old = Wrapping::load(from, root, Repair::LeaveAlone)?.wrapping;
     let segments = open_segments(from, &old)?;
     let count = used.div_ceil(SEGMENT_SLOTS);
@@ -40,9 +50,13 @@ pub fn rewrap(from: &Path, into: &Path, root: RootKey, used: u32, left_out: &Roa
         let missing = || VaultError::SlotsMissing { used, filled: number * SEGMENT_SLOTS };
         let source = segments.get(number as usize).ok_or_else(missing)?;
         let key = new.segment_key(number)?.ok_or_else(missing)?;
-        let key = WrappingKey::of(&key.bytes, key.epoch)?;
+        let key = WrappingKey::of(&key.bytes, key.epoch).map_err(VaultError::from)?;
         let first = number * SEGMENT_SLOTS;
-        were_there += rewrap_segment(source, into, &key, first..used.min(first + SEGMENT_SLOTS), left_out)?;
+        let slots = first..used.min(first + SEGMENT_SLOTS);
+        were_there += rewrap_segment(source, into, &key, slots, left_out, &mut |done| {
+            progress(u64::from(done), u64::from(used));
+            Ok(halt.check().map_err(ReadError::from)?)
+        })?;
     }
     Ok(were_there)
 }
@@ -53,11 +67,13 @@ fn rewrap_segment(
     key: &WrappingKey,
     slots: std::ops::Range<u32>,
     left_out: &RoaringBitmap,
-) -> Result<u64, VaultError> {
+    each: &mut dyn FnMut(u32) -> Result<(), OpenError>,
+) -> Result<u64, OpenError> {
     let target = durable_file::open_or_create(&segment::path_of(into, source.number), segment::ROLE)?;
     let mut bytes = Vec::new();
     let mut were_there = 0;
     for first in slots.clone().step_by(READ_SLOTS as usize) {
+        each(first)?;
         let end = slots.end.min(first + READ_SLOTS);
         bytes.resize((end - first) as usize * SLOT_BYTES, 0);
         source.read_run(first, &mut bytes).map_err(durable_file::failed(segment::ROLE, FileAction::Read))?;
@@ -69,10 +85,10 @@ fn rewrap_segment(
                     were_there += 1;
                     slot::tombstone(number)
                 }
-                OpenSlot::Filled(data_key) => key.wrap(number, &data_key)?,
+                OpenSlot::Filled(data_key) => key.wrap(number, &data_key).map_err(VaultError::from)?,
                 OpenSlot::Destroyed => slot::tombstone(number),
                 OpenSlot::Retired => slot::retired(number),
-                OpenSlot::Empty => return Err(VaultError::SlotsMissing { used: slots.end, filled: number }),
+                OpenSlot::Empty => return Err(VaultError::SlotsMissing { used: slots.end, filled: number }.into()),
             };
         }
         std::os::unix::fs::FileExt::write_all_at(&target, &bytes, segment::offset_of(first))

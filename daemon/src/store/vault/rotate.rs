@@ -1,7 +1,8 @@
-//! Rotating the wrapping keys: every live data key is wrapped anew, and what is left of the old files is overwritten.
+//! Rotating the wrapping keys: every live data key is wrapped anew, and the old files are overwritten.
 //!
 //! An old image of a slot (on flash, in a snapshot, in a copy that somebody kept) opens only with the wrapping key of its epoch.
-//! That key is gone after this, but for copies of `wrapping.a` from before.
+//! That key is gone after this, but for copies of `wrapping.a` from before, and for what the file system has not used again of those that were replaced while
+//! the store grew.
 //!
 //! **Order:** `keys.new/` whole and durable, with a file `complete` in it → `keys` renamed to `keys.old` → `keys.new` renamed to
 //! `keys` → `keys.old` overwritten and removed. A crash anywhere is mended at the next opening, before anything else.
@@ -10,9 +11,10 @@ use std::path::Path;
 
 use roaring::RoaringBitmap;
 
-use super::{RootKey, VaultError, rewrap};
+use super::{RootKey, rewrap};
 use crate::flush::{Flush, FlushGate, OpenGate};
 use crate::store::durable_file::{self, DurableFileError, FileAction};
+use crate::store::{OpenError, Options, Progress};
 
 const ROLE: &str = "directory of keys";
 const COMPLETE: &str = "complete";
@@ -20,12 +22,14 @@ const COMPLETE: &str = "complete";
 /// Rotates the keys of a store that nobody has open. Slots below `used` are kept as they are: live, destroyed or retired.
 ///
 /// # Errors
-/// When a slot is damaged, or a file cannot be written. The old keys are in place then, or are put in place at the next opening.
-pub fn rotate(store: &Path, root: RootKey, used: u32, gate: &dyn FlushGate) -> Result<(), VaultError> {
+/// When a slot is damaged, it was asked to stop, or a file cannot be written. The old keys are in place then, or are put in place at the next opening.
+pub fn rotate(options: &Options, used: u32, progress: Progress<'_>) -> Result<(), OpenError> {
+    let (store, gate) = (options.dir.as_path(), options.gate.as_ref());
     let (keys, new) = (store.join("keys"), store.join("keys.new"));
+    let root = RootKey::read(&options.root_key)?;
     step(gate, || durable_file::create_private_dir(&new, ROLE))?;
     gate.before(Flush::Keys).map_err(durable_file::failed(ROLE, FileAction::Sync))?;
-    rewrap::rewrap(&keys, &new, root, used, &RoaringBitmap::new())?;
+    rewrap::rewrap(&keys, &new, root, used, &RoaringBitmap::new(), &options.halt, progress)?;
     gate.after(Flush::Keys).map_err(durable_file::failed(ROLE, FileAction::Sync))?;
     step(gate, || durable_file::create_new(&new.join(COMPLETE), b"", ROLE))?;
     Ok(mend_gated(store, gate)?)
@@ -41,16 +45,21 @@ pub fn mend(store: &Path) -> Result<(), DurableFileError> {
 
 fn mend_gated(store: &Path, gate: &dyn FlushGate) -> Result<(), DurableFileError> {
     let (keys, new, old) = (store.join("keys"), store.join("keys.new"), store.join("keys.old"));
-    if new.is_dir() && !new.join(COMPLETE).exists() {
+    let is_complete = new.join(COMPLETE).exists();
+    // Not of a rotation: somebody took the keys away. Whatever else is there may be the only ones.
+    if !keys.is_dir() && old.is_dir() && !is_complete {
+        step(gate, || rename(&old, &keys, store))?;
+    }
+    if new.is_dir() && !is_complete && keys.is_dir() {
         durable_file::discard_dir(&new, ROLE)?;
     }
-    if new.is_dir() {
+    if is_complete {
         if keys.is_dir() {
             step(gate, || rename(&keys, &old, store))?;
         }
         step(gate, || rename(&new, &keys, store))?;
     }
-    if old.is_dir() {
+    if old.is_dir() && keys.is_dir() {
         step(gate, || durable_file::discard_dir(&old, ROLE))?;
     }
     match std::fs::remove_file(keys.join(COMPLETE)) {

@@ -170,3 +170,20 @@ fn a_start_between_the_new_key_and_its_adoption_adopts_it() {
     world.live(&store, &OpenGate).unwrap();
     assert_eq!(adopted(&store).last(), Some(&verifier_of(&made).unwrap()));
 }
+
+#[test]
+fn an_older_key_that_was_put_back_is_not_taken_for_the_new_one() {
+    let world = World::new();
+    let store = world.open();
+    let file = store.dir().join("tree/signing.key");
+    world.live(&store, &OpenGate).unwrap();
+    let first = std::fs::read(&file).unwrap();
+    world.ask(&store);
+    world.live(&store, &OpenGate).unwrap();
+    std::fs::write(&file, &first).unwrap();
+    world.ask(&store);
+    world.live(&store, &OpenGate).unwrap();
+    let keys = adopted(&store);
+    assert_eq!((keys.len(), is_asked(&store)), (3, false));
+    assert!(keys[0] != keys[2] && std::fs::read(&file).unwrap() != first);
+}
