@@ -175,6 +175,7 @@ impl Small {
         self.permissions.fold(envelope, event);
         self.migrations.fold(envelope, event);
         self.subjects.fold(envelope, event);
+        self.fold_told(envelope, event);
         self.fold_notice(envelope, event);
     }
 

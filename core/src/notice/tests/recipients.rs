@@ -3,10 +3,10 @@
 use super::*;
 use crate::event::change::{EntityChanged, LayoutRecorded};
 use crate::event::erasure::{BundleHandedOver, KeyDestroyed};
-use crate::event::restriction::{RestrictionGround, RestrictionPlaced};
+use crate::event::restriction::{RestrictionGround, RestrictionLifted, RestrictionPlaced};
 use crate::event::saga::{Receipt, Step, StepStarted, StepSucceeded};
 use crate::event::subject::{RecipientTold, SubjectIdentified};
-use crate::id::LayoutId;
+use crate::id::{LayoutId, RestrictionId};
 use crate::record::{Cells, EntityRecord, Kind, Layout, Visibility};
 use crate::view::recipients::Told;
 
@@ -79,10 +79,10 @@ impl World {
         self.about(Some(EntityId(record)), Actor::Daemon, Event::KeyDestroyed(body));
     }
 
-    fn restrict(&mut self, record: u32, request: Option<RequestId>) {
+    fn restrict(&mut self, record: u32, request: Option<RequestId>) -> RestrictionId {
         let (ground, entities) = (RestrictionGround::AccuracyContested, entities(&[record]));
         let body = RestrictionPlaced { entities, ground, request, reason: String::new() };
-        self.happens(Event::RestrictionPlaced(body));
+        RestrictionId(self.happens(Event::RestrictionPlaced(body)))
     }
 
     fn answer(&mut self, request: RequestId, end: RequestEnd) {
@@ -99,7 +99,8 @@ fn entities(numbers: &[u32]) -> Vec<EntityId> {
     numbers.iter().copied().map(EntityId).collect()
 }
 
-fn to_tell(request: RequestId, recipient: Position, erased: u32, restricted: u32) -> Notice {
+fn to_tell(request: RequestId, recipient: Position, erased: &[u32], restricted: &[u32]) -> Notice {
+    let (erased, restricted) = (entities(erased), entities(restricted));
     Notice::RecipientToTell { request, recipient, erased, restricted }
 }
 
@@ -112,7 +113,7 @@ fn a_recipient_is_told_once_of_what_was_erased_in_their_copy_and_of_nothing_else
     world.erase(5);
     assert_eq!(world.owed(), [], "nobody is told in pieces");
     world.erase(3);
-    let notice = to_tell(request, hers, 2, 0);
+    let notice = to_tell(request, hers, &[2, 3], &[]);
     let said = text(&world.views, &world.copies, &notice, world.now).unwrap();
     let fact = |name: &str| said.facts.iter().find(|(key, _)| *key == name).map(|(_, value)| value.as_str());
     assert_eq!((fact("erased"), fact("restricted")), (Some("E2, E3"), None), "{said:?}");
@@ -120,30 +121,32 @@ fn a_recipient_is_told_once_of_what_was_erased_in_their_copy_and_of_nothing_else
     assert!(said.hint.is_empty() && !format!("{said:?}").contains("PLAINTEXT"), "{said:?}");
     assert_eq!(text(&world.views, &[], &notice, world.now), None, "it is about no copy of this reader");
     assert_eq!(world.sent(), [notice]);
-    assert_eq!(world.told(request, hers).unwrap().through.as_ref().unwrap().channel, CHANNEL);
+    assert_eq!(world.told(request, hers).unwrap().through.as_deref(), Some(CHANNEL));
     assert_eq!(world.told(request, others), None);
     world.answer(request, RequestEnd::Fulfilled);
     assert_eq!(world.owed(), []);
 }
 
 #[test]
-fn what_is_erased_after_an_answer_in_part_is_told_again_and_what_a_person_told_is_not() {
+fn what_is_erased_after_an_answer_in_part_is_told_again_and_what_was_told_is_not() {
     let mut world = World::with_records();
     let request = world.asks(RequestKind::Erase, &[1, 2, 3]);
     let (by_notice, by_hand) = (world.gives_copy(&[1, 2, 3]), world.gives_copy(&[1, 2]));
     world.erase(1);
-    world.restrict(2, None);
+    let _other = world.restrict(2, None);
     assert_eq!(world.owed(), [], "the use of 2 is restricted for another reason");
     world.restrict(2, Some(request));
-    assert_eq!(world.owed(), [to_tell(request, by_hand, 1, 1)], "3 may still be erased");
+    assert_eq!(world.owed(), [to_tell(request, by_hand, &[1], &[2])], "3 may still be erased");
     world.happens(Event::RecipientTold(RecipientTold { request, recipient: by_hand, how: String::new() }));
     world.answer(request, RequestEnd::RefusedInPart);
-    assert_eq!(world.sent(), [to_tell(request, by_notice, 1, 1)]);
+    assert_eq!(world.sent(), [to_tell(request, by_notice, &[1], &[2])]);
     // What was restricted and is erased now is as many items as before, and yet news.
     world.erase(2);
-    assert_eq!(world.sent(), [to_tell(request, by_notice, 2, 0)]);
+    assert_eq!(world.owed(), [to_tell(request, by_notice, &[1, 2], &[]), to_tell(request, by_hand, &[1, 2], &[])]);
+    world.happens(Event::RecipientTold(RecipientTold { request, recipient: by_hand, how: String::new() }));
+    assert_eq!(world.sent(), [to_tell(request, by_notice, &[1, 2], &[])]);
     world.erase(3);
-    assert_eq!(world.sent(), [to_tell(request, by_notice, 3, 0)]);
+    assert_eq!(world.sent(), [to_tell(request, by_notice, &[1, 2, 3], &[])]);
 }
 
 #[test]
@@ -157,7 +160,7 @@ fn what_is_disposed_of_for_another_reason_tells_nobody() {
     world.answer(withdrawn, RequestEnd::Withdrawn);
     world.answer(refused, RequestEnd::Refused);
     world.restrict(4, Some(restricted));
-    assert_eq!(world.sent(), [to_tell(withdrawn, recipient, 1, 0), to_tell(restricted, recipient, 0, 1)]);
+    assert_eq!(world.sent(), [to_tell(withdrawn, recipient, &[1], &[]), to_tell(restricted, recipient, &[], &[4])]);
     // A policy disposes of them when their time is over.
     for record in 2..=4 {
         world.erase(record);
@@ -177,7 +180,7 @@ fn a_plan_that_waits_or_runs_keeps_recipients_waiting() {
     assert_eq!(world.owed(), []);
     let plan = *world.views.small.subjects.get(request).unwrap().plans.last().unwrap();
     world.happens(Event::PlanRefused(crate::event::decision::PlanRefused { plan, code: "x".to_owned() }));
-    assert_eq!(world.sent(), [to_tell(request, recipient, 1, 0)]);
+    assert_eq!(world.sent(), [to_tell(request, recipient, &[1], &[])]);
 }
 
 #[test]
@@ -187,7 +190,7 @@ fn access_tells_nobody_a_restriction_does_and_only_a_channel_that_is_for_a_recip
     let request = world.asks(RequestKind::Restrict, &[1]);
     let recipient = world.gives_copy(&[1]);
     world.restrict(1, None);
-    let notice = to_tell(request, recipient, 0, 1);
+    let notice = to_tell(request, recipient, &[], &[1]);
     assert_eq!(world.owed(), std::slice::from_ref(&notice));
     let copies = std::mem::take(&mut world.copies);
     assert_eq!(world.owed(), [], "a channel of somebody else");
@@ -200,6 +203,68 @@ fn access_tells_nobody_a_restriction_does_and_only_a_channel_that_is_for_a_recip
     assert_eq!(world.views.to_tell(&world.copies, world.now).count(), 1);
     world.now = day(20_400);
     assert_eq!(world.owed(), []);
+}
+
+#[test]
+fn what_a_person_told_is_what_had_become_of_the_copy_by_then() {
+    let mut world = World::with_records();
+    let request = world.asks(RequestKind::Erase, &[1, 2]);
+    let recipient = world.gives_copy(&[1, 2]);
+    world.erase(1);
+    world.answer(request, RequestEnd::RefusedInPart);
+    let tell = |world: &mut World| {
+        world.happens(Event::RecipientTold(RecipientTold { request, recipient, how: String::new() }));
+    };
+    tell(&mut world);
+    assert_eq!(world.owed(), []);
+    world.erase(2);
+    assert_eq!(world.owed(), [to_tell(request, recipient, &[1, 2], &[])]);
+    tell(&mut world);
+    assert_eq!(world.owed(), []);
+    // Who says so before anything happened says nothing.
+    let object = world.asks(RequestKind::Object, &[3]);
+    let early = world.gives_copy(&[3]);
+    world.happens(Event::RecipientTold(RecipientTold { request: object, recipient: early, how: String::new() }));
+    world.restrict(3, None);
+    assert_eq!(world.sent(), [to_tell(object, early, &[], &[3])]);
+}
+
+#[test]
+fn as_many_items_are_not_the_same_items() {
+    let mut world = World::with_records();
+    let request = world.asks(RequestKind::Object, &[1, 2]);
+    let recipient = world.gives_copy(&[1, 2]);
+    world.answer(request, RequestEnd::Fulfilled);
+    let first = world.restrict(1, None);
+    let of_first = world.sent();
+    assert_eq!(of_first, [to_tell(request, recipient, &[], &[1])]);
+    let body = RestrictionLifted { restriction: first, entities: Vec::new(), reason: String::new() };
+    world.happens(Event::RestrictionLifted(body));
+    assert_eq!(world.owed(), [], "nobody hears of what was lifted");
+    world.restrict(2, None);
+    let of_second = world.sent();
+    assert_eq!(of_second, [to_tell(request, recipient, &[], &[2])]);
+    assert_ne!(of_first[0].to_string(), of_second[0].to_string());
+    assert_ne!(
+        to_tell(request, recipient, &[1], &[2]).to_string(),
+        to_tell(request, recipient, &[2], &[1]).to_string()
+    );
+    world.restrict(1, None);
+    assert_eq!(world.owed(), [], "they were told of both");
+}
+
+#[test]
+fn what_was_sent_before_a_notice_said_which_items_counts_for_what_had_become_of_them() {
+    let mut world = World::with_records();
+    let request = world.asks(RequestKind::Erase, &[1, 2]);
+    let recipient = world.gives_copy(&[1, 2]);
+    world.erase(1);
+    world.answer(request, RequestEnd::RefusedInPart);
+    world.send(&to_tell(request, recipient, &[], &[]));
+    assert_eq!(world.owed(), []);
+    assert_eq!(world.told(request, recipient).unwrap().through.as_deref(), Some(CHANNEL));
+    world.erase(2);
+    assert_eq!(world.sent(), [to_tell(request, recipient, &[1, 2], &[])]);
 }
 
 #[derive(Debug, Clone)]
@@ -244,7 +309,9 @@ proptest! {
                 Deed::Ask(kind, records) => requests.push(world.asks(kind, &records)),
                 Deed::Give(items) => drop(world.gives_copy(&items)),
                 Deed::Erase(record) => world.erase(record),
-                Deed::Restrict(record, request) => world.restrict(record, requests.get(request).copied()),
+                Deed::Restrict(record, request) => {
+                    let _restriction = world.restrict(record, requests.get(request).copied());
+                }
                 Deed::Answer(at) => {
                     if let Some(request) = requests.get(at) {
                         end(&mut world, *request);
@@ -278,8 +345,9 @@ proptest! {
             prop_assert!(told.insert(id([1; 16], CHANNEL, &notice)), "{} is told twice", notice);
         }
         for left in world.views.to_tell(&world.copies, world.now) {
-            let (erased, restricted) = left.concerned.counts();
-            let notice = to_tell(left.request, left.copy.recipient, erased, restricted);
+            let (request, recipient) = (left.request, left.copy.recipient);
+            let (erased, restricted) = (left.concerned.erased.into_keys().collect(), left.concerned.restricted);
+            let notice = Notice::RecipientToTell { request, recipient, erased, restricted };
             prop_assert!(given_up.contains(&notice), "{} was told to nobody", notice);
         }
     }

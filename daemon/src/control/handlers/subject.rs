@@ -208,7 +208,7 @@ fn recipients(
                 manifest: body.manifest,
                 records,
                 told_at: told.map(|told| told.at),
-                told_through: told.and_then(|told| told.through.as_ref()).map(|through| through.channel.clone()),
+                told_through: told.and_then(|told| told.through.clone()),
                 to_tell: *to_tell,
                 channel: None,
             });
@@ -223,7 +223,7 @@ pub(crate) async fn told(
     Argument((id, recipient)): Argument<(RequestId, Position)>,
     Body(because): Body<Because>,
 ) -> Result<Json<Accepted>, ApiError> {
-    let how = check_reason(because.reason)?;
+    let (how, now) = (check_reason(because.reason)?, control.clock.now());
     let log = Arc::clone(&control.log);
     let handed_over = blocking(move || Ok(log.handed_over()?)).await?;
     control
@@ -232,12 +232,18 @@ pub(crate) async fn told(
             let Some(copy) = handed_over.iter().find(|copy| copy.recipient == recipient) else {
                 return Err(not_found("recipient", recipient.0).hint(format!("retentionctl subject show {id}")));
             };
-            let (erased, restricted) = views.concerned(id, request, copy).counts();
-            // Whoever was told of some of it has to be told of what follows.
-            match request.told.get(&recipient).is_some_and(|told| told.covers(erased, restricted)) {
-                true => Err(ApiError::saying(ErrorCode::WrongState, "this recipient was told before")),
-                false => Ok(()),
+            // Whoever was told of some of it has to be told of what follows, and nobody can be told of what is to come.
+            if views.to_tell(std::slice::from_ref(copy), now).any(|told| told.request == id) {
+                return Ok(());
             }
+            let concerned = views.concerned(id, request, copy);
+            let is_told = request.told.get(&recipient).is_some_and(|told| told.covers(&concerned));
+            let message = match is_told && !concerned.is_nothing() {
+                true => "this recipient was told before",
+                false => "there is nothing to tell this recipient yet: nothing of their copy is erased or restricted, or it is not \
+                          decided what becomes of all of it",
+            };
+            Err(ApiError::saying(ErrorCode::WrongState, message).hint(format!("retentionctl subject show {id}")))
         })
         .await?;
     let event = Event::RecipientTold(RecipientTold { request: id, recipient, how });

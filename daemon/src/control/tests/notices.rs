@@ -232,9 +232,16 @@ async fn a_request_shows_who_was_told_by_notice_and_who_has_to_be_told_by_a_pers
         let (_, status) = world.ask(OTHER, Operation::Status, "/v1/status", None).await;
         status["recipients_to_tell"].clone()
     };
+    let tell = async |recipient: Position| {
+        let uri = format!("/v1/requests/{request}/recipients/{}/told", recipient.0);
+        world.ask(OTHER, Operation::SubjectTold, &uri, Some(json!({"reason": "letter"}))).await
+    };
     let rows = recipients().await;
     assert_eq!((&rows[0]["to_tell"], &rows[1]["to_tell"]), (&json!(false), &json!(false)), "nothing is erased yet");
     assert_eq!(to_tell().await, json!([]));
+    let (status, answer) = tell(auditors).await;
+    assert_eq!(status, 409, "{answer}");
+    assert!(answer["message"].as_str().unwrap().contains("nothing to tell this recipient yet"), "{answer}");
     for entity in contacts {
         let body = KeyDestroyed { run: RunId(Position(1)), saga: SagaId(Position(1)), item: 0 };
         world.happens(Event::KeyDestroyed(body), Some(entity));
@@ -244,14 +251,11 @@ async fn a_request_shows_who_was_told_by_notice_and_who_has_to_be_told_by_a_pers
     assert_eq!((&rows[1]["to_tell"], &rows[1]["channel"]), (&json!(true), &Value::Null), "{rows}");
     assert_eq!(to_tell().await, json!([request]));
 
-    let notice = Notice::RecipientToTell { request, recipient: adviser, erased: 2, restricted: 0 };
+    let notice =
+        Notice::RecipientToTell { request, recipient: adviser, erased: contacts.to_vec(), restricted: Vec::new() };
     world.happens(Event::NoticeSent(NoticeSent { channel: CHANNEL.to_owned(), notice }), None);
     let rows = recipients().await;
     assert_eq!((&rows[0]["to_tell"], &rows[0]["told_through"]), (&json!(false), &json!(CHANNEL)), "{rows}");
-    let tell = async |recipient: Position| {
-        let uri = format!("/v1/requests/{request}/recipients/{}/told", recipient.0);
-        world.ask(OTHER, Operation::SubjectTold, &uri, Some(json!({"reason": "letter"}))).await
-    };
     assert_eq!(tell(adviser).await.0, 409, "the notice is the record");
     assert_eq!(to_tell().await, json!([request]), "the auditors know nothing");
     assert_eq!(tell(auditors).await.0, 200);
