@@ -108,22 +108,53 @@ impl Views {
     /// is nobody's business, and whoever was told of it might destroy what they may keep.
     #[must_use]
     pub fn concerned(&self, id: RequestId, request: &SubjectRequest, copy: &HandedOver) -> Concerned {
-        let (records, items) = (request.records(), &*copy.items);
-        let (fewer, more) = if records.len() < items.len() { (records, items) } else { (items, records) };
         let mut concerned = Concerned::default();
-        for record in fewer.iter().copied().filter(|record| more.binary_search(record).is_ok()) {
-            if self.is_gone(record) {
-                let was_asked = || request.is_live() || self.entities.last_event(record) < request.answered;
-                if request.kind == RequestKind::Erase && was_asked() {
-                    concerned.erased.insert(record, self.entities.last_event(record));
+        for (item, records) in self.found_in(request, &copy.items) {
+            let mut erased = None;
+            let (mut is_restricted, mut is_untouched) = (false, false);
+            for record in records {
+                if self.is_gone(record) {
+                    let was_asked = || request.is_live() || self.entities.last_event(record) < request.answered;
+                    if request.kind == RequestKind::Erase && was_asked() {
+                        erased = erased.max(Some(self.entities.last_event(record)));
+                    }
+                } else if self.small.is_restricted_for(id, request.kind, record) {
+                    is_restricted = true;
+                } else {
+                    is_untouched = true;
                 }
-            } else if self.small.is_restricted_for(id, request.kind, record) {
-                concerned.restricted.push(record);
-            } else {
-                concerned.untouched += 1;
+            }
+            // Of an item that was redacted the rest is a record too, and it is erased only when that is.
+            match (is_untouched, is_restricted, erased) {
+                (true, ..) => concerned.untouched += 1,
+                (false, true, _) => concerned.restricted.push(item),
+                (false, false, Some(at)) => drop(concerned.erased.insert(item, at)),
+                (false, false, None) => {}
             }
         }
         concerned
+    }
+
+    /// Returns the items of a bundle, ascending, that are records of a request or of which records of it are what a redaction
+    /// left: the bundle may be older than that, and has them whole.
+    #[must_use]
+    pub fn items_of(&self, request: &SubjectRequest, items: &[EntityId]) -> Vec<EntityId> {
+        self.found_in(request, items).into_keys().collect()
+    }
+
+    fn found_in(&self, request: &SubjectRequest, items: &[EntityId]) -> BTreeMap<EntityId, Vec<EntityId>> {
+        let mut found: BTreeMap<EntityId, Vec<EntityId>> = BTreeMap::new();
+        let records = request.records();
+        if self.small.redactions.is_empty() && items.len() < records.len() {
+            let is_record = |item: &&EntityId| records.binary_search(item).is_ok();
+            return items.iter().filter(is_record).map(|item| (*item, vec![*item])).collect();
+        }
+        for record in records.iter().copied() {
+            for item in self.small.redactions.all_of(record).filter(|item| items.binary_search(item).is_ok()) {
+                found.entry(item).or_default().push(record);
+            }
+        }
+        found
     }
 
     /// Returns what recipients have to be told now, by request and copy. A request speaks once it is decided what becomes of
@@ -190,7 +221,8 @@ impl Small {
     fn told_by_hand(&mut self, envelope: &Envelope, id: RequestId, recipient: Position, through: Option<String>) {
         let Some(request) = self.subjects.get(id) else { return };
         let is_restricted = |record: &EntityId| self.is_restricted_for(id, request.kind, *record);
-        let restricted = request.records().iter().copied().filter(is_restricted).collect();
+        let restricted = request.records().iter().copied().filter(is_restricted);
+        let restricted = restricted.flat_map(|record| self.redactions.all_of(record)).collect();
         let (at, by_hand) = (envelope.recorded_at, envelope.position);
         self.told(id, recipient, Told { at, through, erased: BTreeSet::new(), restricted, by_hand });
     }

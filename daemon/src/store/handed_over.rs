@@ -31,12 +31,20 @@ impl Store {
         if let Some(known) = self.contents.0.lock().get(&saga) {
             return Ok(Arc::clone(known));
         }
-        let started = self.read(saga.0)?;
-        let items: Arc<[EntityId]> = match started.as_ref().and_then(|started| started.event()) {
-            Some(Event::SagaStarted(body)) => in_order(body.items.iter().map(|item| item.entity).collect()).into(),
-            _ => Arc::default(),
-        };
+        let items: Arc<[EntityId]> = self.in_bundle(saga)?.into();
         self.contents.0.lock().insert(saga, Arc::clone(&items));
         Ok(items)
+    }
+
+    /// Returns what is in the bundle of a saga, ascending.
+    ///
+    /// # Errors
+    /// When the journal or sled cannot be read there.
+    pub fn in_bundle(&self, saga: SagaId) -> Result<Vec<EntityId>, ReadError> {
+        let started = self.read(saga.0)?;
+        let Some(Event::SagaStarted(body)) = started.as_ref().and_then(|started| started.event()) else {
+            return Ok(Vec::new());
+        };
+        Ok(in_order(body.items.iter().map(|item| item.entity).collect()))
     }
 }

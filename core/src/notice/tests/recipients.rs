@@ -3,6 +3,7 @@
 use super::*;
 use crate::event::change::{EntityChanged, LayoutRecorded};
 use crate::event::erasure::{BundleHandedOver, KeyDestroyed};
+use crate::event::redaction::EntitySucceeded;
 use crate::event::restriction::{RestrictionGround, RestrictionLifted, RestrictionPlaced};
 use crate::event::saga::{Receipt, Step, StepStarted, StepSucceeded};
 use crate::event::subject::{RecipientTold, SubjectIdentified};
@@ -20,20 +21,46 @@ impl World {
         let layout = Layout { source: "crm".to_owned(), kind: Kind::Contact, columns: vec![], named_dates: vec![] };
         world.happens(Event::LayoutRecorded(LayoutRecorded { id: LayoutId(1), layout }));
         for number in 1..=ITEMS {
-            let record = EntityRecord {
-                layout: LayoutId(1),
-                mailbox: None,
-                visibility: Visibility::Unknown,
-                external_id: number.to_string(),
-                other_ids: Vec::new(),
-                dates: Vec::new(),
-                links: Vec::new(),
-                cells: Cells::default(),
-            };
-            let event = Event::EntityChanged(EntityChanged { record });
-            world.about(Some(EntityId(number)), Actor::Daemon, event);
+            world.changes(number);
         }
         world
+    }
+
+    fn changes(&mut self, number: u32) {
+        let record = EntityRecord {
+            layout: LayoutId(1),
+            mailbox: None,
+            visibility: Visibility::Unknown,
+            external_id: number.to_string(),
+            other_ids: Vec::new(),
+            dates: Vec::new(),
+            links: Vec::new(),
+            cells: Cells::default(),
+        };
+        let event = Event::EntityChanged(EntityChanged { record });
+        self.about(Some(EntityId(number)), Actor::Daemon, event);
+    }
+
+    fn next_number(&self) -> u32 {
+        self.views.entities.bound()
+    }
+
+    /// Redacts a record, and returns the number of what is left.
+    fn redact(&mut self, record: u32) -> u32 {
+        let rest = self.next_number();
+        let body = EntitySucceeded {
+            saga: SagaId(Position(2)),
+            item: 0,
+            of: EntityId(record),
+            first_seen: self.now,
+            last_activity: None,
+            absent: false,
+            links: Vec::new(),
+        };
+        self.about(Some(EntityId(rest)), Actor::Daemon, Event::EntitySucceeded(body));
+        self.changes(rest);
+        self.erase(record);
+        rest
     }
 
     fn asks(&mut self, kind: RequestKind, records: &[u32]) -> RequestId {
@@ -265,6 +292,41 @@ fn what_was_sent_before_a_notice_said_which_items_counts_for_what_had_become_of_
     assert_eq!(world.told(request, recipient).unwrap().through.as_deref(), Some(CHANNEL));
     world.erase(2);
     assert_eq!(world.sent(), [to_tell(request, recipient, &[1, 2], &[])]);
+}
+
+#[test]
+fn a_bundle_that_is_older_than_a_redaction_has_the_record_whole() {
+    let mut world = World::with_records();
+    let recipient = world.gives_copy(&[2, 5]);
+    let rest = world.redact(5);
+    let last = world.redact(rest);
+    let later = world.gives_copy(&[last]);
+    let request = world.asks(RequestKind::Erase, &[last]);
+    assert_eq!(world.owed(), []);
+    let restriction = world.restrict(last, Some(request));
+    assert_eq!(world.owed(), [to_tell(request, recipient, &[], &[5]), to_tell(request, later, &[], &[last])]);
+    world.happens(Event::RecipientTold(RecipientTold { request, recipient: later, how: String::new() }));
+    world.happens(Event::RecipientTold(RecipientTold { request, recipient, how: String::new() }));
+    assert_eq!(world.owed(), []);
+    let body = RestrictionLifted { restriction, entities: Vec::new(), reason: String::new() };
+    world.happens(Event::RestrictionLifted(body));
+    world.erase(last);
+    assert_eq!(world.sent(), [to_tell(request, recipient, &[5], &[]), to_tell(request, later, &[last], &[])]);
+    let views = &world.views;
+    let of = |request| views.items_of(views.small.subjects.get(request).unwrap(), &entities(&[2, 5]));
+    assert_eq!(of(request), entities(&[5]));
+}
+
+#[test]
+fn an_item_of_which_the_rest_is_a_record_too_is_erased_when_the_rest_is() {
+    let mut world = World::with_records();
+    let recipient = world.gives_copy(&[5]);
+    let rest = world.next_number();
+    let request = world.asks(RequestKind::Erase, &[5, rest]);
+    assert_eq!(world.redact(5), rest);
+    assert_eq!(world.owed(), [], "the rest is still there");
+    world.erase(rest);
+    assert_eq!(world.sent(), [to_tell(request, recipient, &[5], &[])]);
 }
 
 #[derive(Debug, Clone)]
