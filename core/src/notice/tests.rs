@@ -144,6 +144,11 @@ impl World {
         let policy = "contacts".to_owned();
         let request = PlanRequested { policy: policy.clone(), purpose: PlanPurpose::Run, as_of: None };
         let plan = PlanId(self.happens(Event::PlanRequested(request)));
+        self.freeze(plan, policy, tripped, kept);
+        plan
+    }
+
+    fn freeze(&mut self, plan: PlanId, policy: String, tripped: Vec<GuardTripped>, kept: Vec<KeptCount>) {
         let frozen = PlanFrozen {
             plan,
             purpose: PlanPurpose::Run,
@@ -161,7 +166,6 @@ impl World {
             digest: DIGEST,
         };
         self.happens(Event::PlanFrozen(frozen));
-        plan
     }
 
     fn approve(&mut self, plan: PlanId) {

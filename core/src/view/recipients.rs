@@ -9,7 +9,7 @@ use bincode::{Decode, Encode};
 
 use super::{Small, SubjectRequest, Views};
 use crate::event::notice::Notice;
-use crate::event::subject::RequestKind;
+use crate::event::subject::{RequestEnd, RequestKind};
 use crate::event::{Envelope, Event};
 use crate::id::{Digest, EntityId, Position, RequestId, SagaId};
 use crate::time::Timestamp;
@@ -114,9 +114,9 @@ impl Views {
             let (mut is_restricted, mut is_untouched) = (false, false);
             for record in records {
                 if self.is_gone(record) {
-                    let was_asked = || request.is_live() || self.entities.last_event(record) < request.answered;
-                    if request.kind == RequestKind::Erase && was_asked() {
-                        erased = erased.max(Some(self.entities.last_event(record)));
+                    let at = self.entities.last_event(record);
+                    if request.kind == RequestKind::Erase && was_asked(request, record, at) {
+                        erased = erased.max(Some(at));
                     }
                 } else if self.small.is_restricted_for(id, request.kind, record) {
                     is_restricted = true;
@@ -128,7 +128,9 @@ impl Views {
             match (is_untouched, is_restricted, erased) {
                 (true, ..) => concerned.untouched += 1,
                 (false, true, _) => concerned.restricted.push(item),
-                (false, false, Some(at)) => drop(concerned.erased.insert(item, at)),
+                (false, false, Some(at)) => {
+                    concerned.erased.insert(item, at);
+                }
                 (false, false, None) => {}
             }
         }
@@ -235,6 +237,16 @@ impl Small {
             told.restricted.extend(now.restricted);
             told.by_hand = told.by_hand.max(now.by_hand);
         });
+    }
+}
+
+/// Says whether a record whose key was destroyed at a position is gone by a request. Whoever took it back asks for nothing: then
+/// only what a run for it had erased counts, and not what a policy disposed of meanwhile.
+fn was_asked(request: &SubjectRequest, record: EntityId, at: Position) -> bool {
+    match request.ended {
+        None | Some((_, RequestEnd::RefusedInPart)) => true,
+        Some((_, RequestEnd::Withdrawn)) => request.erased.contains(&record),
+        Some((_, RequestEnd::Fulfilled | RequestEnd::Refused | RequestEnd::NothingStored)) => at < request.answered,
     }
 }
 

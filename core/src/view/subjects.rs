@@ -95,6 +95,8 @@ pub struct SubjectRequest {
     pub changed: Position,
     /// Where it stands in the log that packages were handed out.
     pub packages: BTreeSet<Position>,
+    /// What runs for it erased.
+    pub erased: BTreeSet<EntityId>,
     /// The recipients of copies who were told what became of the data.
     pub told: BTreeMap<Position, Told>,
     /// When and how it ended.
@@ -293,6 +295,7 @@ impl SubjectRequests {
             kept: BTreeMap::new(),
             changed: Position::NONE,
             packages: BTreeSet::new(),
+            erased: BTreeSet::new(),
             told: BTreeMap::new(),
             ended: None,
             answered: Position::NONE,

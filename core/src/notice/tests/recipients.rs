@@ -6,7 +6,7 @@ use crate::event::erasure::{BundleHandedOver, KeyDestroyed};
 use crate::event::redaction::EntitySucceeded;
 use crate::event::restriction::{RestrictionGround, RestrictionLifted, RestrictionPlaced};
 use crate::event::saga::{Receipt, Step, StepStarted, StepSucceeded};
-use crate::event::subject::{RecipientTold, SubjectIdentified};
+use crate::event::subject::{ErasurePlanRequested, RecipientTold, SubjectIdentified};
 use crate::id::{LayoutId, RestrictionId};
 use crate::record::{Cells, EntityRecord, Kind, Layout, Visibility};
 use crate::view::recipients::Told;
@@ -102,7 +102,23 @@ impl World {
     }
 
     fn erase(&mut self, record: u32) {
-        let body = KeyDestroyed { run: RunId(Position(1)), saga: SagaId(Position(2)), item: 0 };
+        self.erase_by(RunId(Position(1)), SagaId(Position(2)), record);
+    }
+
+    /// Erases a record by a run for a request.
+    fn erase_for(&mut self, request: RequestId, record: u32) {
+        let plan = PlanId(self.happens(Event::ErasurePlanRequested(ErasurePlanRequested { request })));
+        self.freeze(plan, "subject-request".to_owned(), Vec::new(), Vec::new());
+        let run = self.run(plan);
+        let started =
+            SagaStarted { run, script: ScriptKind::ExportPurge, script_version: 1, mailbox: None, items: Vec::new() };
+        let saga = SagaId(self.happens(Event::SagaStarted(started)));
+        self.erase_by(run, saga, record);
+        self.end(run, RunEnd::Completed);
+    }
+
+    fn erase_by(&mut self, run: RunId, saga: SagaId, record: u32) {
+        let body = KeyDestroyed { run, saga, item: 0 };
         self.about(Some(EntityId(record)), Actor::Daemon, Event::KeyDestroyed(body));
     }
 
@@ -179,11 +195,13 @@ fn what_is_erased_after_an_answer_in_part_is_told_again_and_what_was_told_is_not
 #[test]
 fn what_is_disposed_of_for_another_reason_tells_nobody() {
     let mut world = World::with_records();
-    let withdrawn = world.asks(RequestKind::Erase, &[1, 2]);
+    let withdrawn = world.asks(RequestKind::Erase, &[1, 2, 5]);
     let refused = world.asks(RequestKind::Erase, &[2, 3]);
     let restricted = world.asks(RequestKind::Restrict, &[4]);
-    let recipient = world.gives_copy(&[1, 2, 3, 4]);
-    world.erase(1);
+    let recipient = world.gives_copy(&[1, 2, 3, 4, 5]);
+    world.erase_for(withdrawn, 1);
+    // A policy disposes of it while the request is open.
+    world.erase(5);
     world.answer(withdrawn, RequestEnd::Withdrawn);
     world.answer(refused, RequestEnd::Refused);
     world.restrict(4, Some(restricted));
@@ -201,7 +219,7 @@ fn a_plan_that_waits_or_runs_keeps_recipients_waiting() {
     let mut world = World::with_records();
     let request = world.asks(RequestKind::Erase, &[1]);
     let recipient = world.gives_copy(&[1]);
-    let body = crate::event::subject::ErasurePlanRequested { request };
+    let body = ErasurePlanRequested { request };
     world.happens(Event::ErasurePlanRequested(body));
     world.erase(1);
     assert_eq!(world.owed(), []);
