@@ -35,7 +35,7 @@ pub trait Log: Send + Sync + 'static {
     /// Says when the log cannot be read.
     fn handed_over(&self) -> Result<Vec<HandedOver>, LogError>;
 
-    /// Returns what is in the bundle of a saga, ascending.
+    /// Returns what is in the bundle of a saga, ascending: what was left alone before it was written is not.
     ///
     /// # Errors
     /// Says when the log cannot be read.

@@ -36,7 +36,7 @@ impl Store {
         Ok(items)
     }
 
-    /// Returns what is in the bundle of a saga, ascending.
+    /// Returns what is in the bundle of a saga, ascending: what was left alone before it was written is not.
     ///
     /// # Errors
     /// When the journal or sled cannot be read there.
@@ -45,6 +45,9 @@ impl Store {
         let Some(Event::SagaStarted(body)) = started.as_ref().and_then(|started| started.event()) else {
             return Ok(Vec::new());
         };
-        Ok(in_order(body.items.iter().map(|item| item.entity).collect()))
+        let left = self.view(|views| views.small.runs.saga(saga).map(|saga| saga.not_exported.clone()));
+        let left = left.unwrap_or_default();
+        let is_in_it = |item: &EntityId| left.binary_search(item).is_err();
+        Ok(in_order(body.items.iter().map(|item| item.entity).filter(is_in_it).collect()))
     }
 }
