@@ -129,7 +129,12 @@ fn of_run(views: &Views, run: RunId, how: &str) -> Option<Text> {
     let text = Text::of(subject, format!("retentionctl run show {run}"));
     let text = text.with("run", run).with("plan", body.plan).with("policy", &plan.request.policy);
     let text = text.with_known("digest", plan.digest()).with("state", body.state.name());
-    let text = text.with("items", body.items).with("purged", body.purged).with("skipped", body.skipped);
+    // A restriction purges nothing, and has done its work all the same.
+    let restricted: u64 =
+        body.sagas.iter().filter_map(|saga| views.small.runs.saga(*saga)).map(crate::view::Saga::restricted).sum();
+    let restricted = (restricted > 0).then_some(restricted);
+    let text = text.with("items", body.items).with("purged", body.purged).with_known("restricted", restricted);
+    let text = text.with("skipped", body.skipped);
     Some(text.with_known("ended_at", body.ended_at))
 }
 

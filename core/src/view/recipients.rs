@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use bincode::{Decode, Encode};
 
+use super::index::Key;
 use super::{Small, SubjectRequest, Views};
 use crate::event::notice::Notice;
 use crate::event::subject::{RequestEnd, RequestKind};
-use crate::event::{Envelope, Event};
+use crate::event::{Envelope, Event, EventType};
 use crate::id::{Digest, EntityId, Position, RequestId, SagaId};
 use crate::time::Timestamp;
 
@@ -113,8 +114,7 @@ impl Views {
             let mut erased = None;
             let (mut is_restricted, mut is_untouched) = (false, false);
             for record in records {
-                if self.is_gone(record) {
-                    let at = self.entities.last_event(record);
+                if let Some(at) = self.destroyed_at(record) {
                     if request.kind == RequestKind::Erase && was_asked(request, record, at) {
                         erased = erased.max(Some(at));
                     }
@@ -135,6 +135,15 @@ impl Views {
             }
         }
         concerned
+    }
+
+    /// Returns where it stands in the log that the key of a record was destroyed. Views that were made again may know that it is gone
+    /// before that is recorded: then nobody hears of it yet.
+    fn destroyed_at(&self, record: EntityId) -> Option<Position> {
+        let at = self.entities.last_event(record);
+        let low = u32::try_from(at.0).ok().filter(|_| self.is_gone(record))?;
+        let is_there = |kind: &EventType| self.index.get(Key::Type(*kind as u16)).is_some_and(|set| set.contains(low));
+        EventType::DESTRUCTIONS.iter().any(is_there).then_some(at)
     }
 
     /// Returns the items of a bundle, ascending, that are records of a request or of which records of it are what a redaction
