@@ -526,6 +526,9 @@ fn deed() -> impl Strategy<Value = Deed> {
 }
 
 proptest! {
+    // Most deeds of a short story are about different records: it takes many stories to find one in which they meet.
+    #![proptest_config(ProptestConfig::with_cases(2_048))]
+
     /// Whatever happens in whatever order: at any time exactly that is owed which became of somebody's copy and of which they do
     /// not know; a notice is told once; and of what was given up nobody knows.
     #[test]
