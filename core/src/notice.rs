@@ -194,7 +194,8 @@ impl Looking<'_> {
             return;
         }
         for told in self.views.to_tell(copies, self.now) {
-            let ((erased, restricted), recipient) = (told.concerned.counts(), told.copy.recipient);
+            let erased = told.concerned.erased.into_keys().collect();
+            let (recipient, restricted) = (told.copy.recipient, told.concerned.restricted);
             self.open(Notice::RecipientToTell { request: told.request, recipient, erased, restricted });
         }
     }

@@ -8,7 +8,7 @@ use bincode::config::{Configuration, Limit, LittleEndian, Varint};
 use bincode::{Decode, Encode};
 
 use super::hold::v1;
-use super::{Event, EventType, restriction};
+use super::{Event, EventType, notice, restriction};
 
 /// The largest body that is written or read, in bytes.
 pub const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -71,7 +71,10 @@ pub fn schema_of(event_type: EventType) -> u16 {
         | EventType::HoldReleased
         | EventType::DisposalPaused
         | EventType::DisposalResumed
-        | EventType::RestrictionLifted => 2,
+        | EventType::RestrictionLifted
+        | EventType::NoticeSent
+        | EventType::NoticeFailed
+        | EventType::NoticeAcknowledged => 2,
         _ => 1,
     }
 }
@@ -97,6 +100,15 @@ pub fn read(event_type: u16, schema: u16, bytes: &[u8]) -> Result<Event, CodecEr
         }
         (Some(EventType::RestrictionLifted), 1) => {
             decode::<restriction::v1::RestrictionLifted>(bytes).map(|body| Event::RestrictionLifted(body.into()))
+        }
+        (Some(EventType::NoticeSent), 1) => {
+            decode::<notice::v1::NoticeSent>(bytes).map(|body| Event::NoticeSent(body.into()))
+        }
+        (Some(EventType::NoticeFailed), 1) => {
+            decode::<notice::v1::NoticeFailed>(bytes).map(|body| Event::NoticeFailed(body.into()))
+        }
+        (Some(EventType::NoticeAcknowledged), 1) => {
+            decode::<notice::v1::NoticeAcknowledged>(bytes).map(|body| Event::NoticeAcknowledged(body.into()))
         }
         _ => Err(CodecError::Unknown { event_type, schema }),
     }

@@ -8,8 +8,10 @@ use std::fmt;
 use bincode::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
-use crate::id::{GrantId, PlanId, Position, RequestId, RunId, SagaId};
+use crate::id::{Digest, EntityId, GrantId, PlanId, Position, RequestId, RunId, SagaId};
 use crate::time::Timestamp;
+
+pub mod v1;
 
 /// One thing that people are told once, through each channel that wants it. It names itself for ever.
 ///
@@ -98,10 +100,11 @@ pub enum Notice {
         request: RequestId,
         /// The recipient: where it stands in the log that they got the copy.
         recipient: Position,
-        /// How many items of the copy are erased: more of them are another thing.
-        erased: u32,
-        /// How many others are restricted.
-        restricted: u32,
+        /// The items of the copy that are erased, ascending: others, or more of them, are another thing. None of either when it was
+        /// written as schema 1, which did not say which.
+        erased: Vec<EntityId>,
+        /// The others that are restricted, ascending.
+        restricted: Vec<EntityId>,
     },
 }
 
@@ -215,13 +218,26 @@ impl fmt::Display for Notice {
             Self::ScheduleMissed { missed } => write!(f, "{missed}"),
             Self::FallingDue { policy, before_days, from_day } => write!(f, "{policy}/P{before_days}D/{from_day}"),
             Self::RecipientToTell { request, recipient, erased, restricted } => {
-                write!(f, "{request}/{recipient}/{erased}/{restricted}")
+                write!(
+                    f,
+                    "{request}/{recipient}/{}/{}/{}",
+                    erased.len(),
+                    restricted.len(),
+                    digest_of(erased, restricted)
+                )
             }
         }
     }
 }
 
-/// Schema 1. A channel took a notice.
+/// As many items are not the same items.
+fn digest_of(erased: &[EntityId], restricted: &[EntityId]) -> Digest {
+    let mut bytes = (erased.len() as u64).to_le_bytes().to_vec();
+    bytes.extend(erased.iter().chain(restricted).flat_map(|item| item.0.to_le_bytes()));
+    Digest::of(&bytes)
+}
+
+/// Schema 2. A channel took a notice.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct NoticeSent {
     /// The name of the channel in the configuration.
@@ -230,7 +246,7 @@ pub struct NoticeSent {
     pub notice: Notice,
 }
 
-/// Schema 1. A channel did not take a notice for so long that it is not tried any more.
+/// Schema 2. A channel did not take a notice for so long that it is not tried any more.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct NoticeFailed {
     /// The name of the channel in the configuration.
@@ -243,7 +259,7 @@ pub struct NoticeFailed {
     pub code: String,
 }
 
-/// Schema 1. Notices that channels did not take are known to a person, who sees to it otherwise: they raise no alarm any more.
+/// Schema 2. Notices that channels did not take are known to a person, who sees to it otherwise: they raise no alarm any more.
 #[derive(Clone, PartialEq, Eq, Encode, Decode)]
 pub struct NoticeAcknowledged {
     /// Which, ascending, each once.

@@ -9,7 +9,7 @@ use crate::event::decision::{
 use crate::event::notice::{
     DeclaredChannel, NoticeAcknowledged, NoticeChannelsDeclared, NoticeFailed, NoticeOn, NoticeSent,
 };
-use crate::event::saga::{SagaEnd, SagaEnded, SagaStarted, ScriptKind};
+use crate::event::saga::{Receipt, SagaEnd, SagaEnded, SagaStarted, ScriptKind, Step, StepStarted, StepSucceeded};
 use crate::event::subject::{
     RequestEnd, RequestKind, SubjectRequestCompleted, SubjectRequestExtended, SubjectRequested,
 };
@@ -75,7 +75,13 @@ impl World {
     }
 
     fn about(&mut self, entity: Option<EntityId>, actor: Actor, event: Event) -> Position {
-        let envelope = Envelope {
+        let envelope = self.envelope(entity, actor, &event);
+        self.views.fold(&Recorded { envelope, event: Readable::Event(Box::new(event)) }, None);
+        envelope.position
+    }
+
+    fn envelope(&self, entity: Option<EntityId>, actor: Actor, event: &Event) -> Envelope {
+        Envelope {
             event_type: event.event_type() as u16,
             schema: 1,
             sealed: false,
@@ -88,9 +94,7 @@ impl World {
             entity,
             body_len: 0,
             body_digest: DIGEST,
-        };
-        self.views.fold(&Recorded { envelope, event: Readable::Event(Box::new(event)) }, None);
-        envelope.position
+        }
     }
 
     fn happens(&mut self, event: Event) -> Position {
@@ -144,6 +148,11 @@ impl World {
         let policy = "contacts".to_owned();
         let request = PlanRequested { policy: policy.clone(), purpose: PlanPurpose::Run, as_of: None };
         let plan = PlanId(self.happens(Event::PlanRequested(request)));
+        self.freeze(plan, policy, tripped, kept);
+        plan
+    }
+
+    fn freeze(&mut self, plan: PlanId, policy: String, tripped: Vec<GuardTripped>, kept: Vec<KeptCount>) {
         let frozen = PlanFrozen {
             plan,
             purpose: PlanPurpose::Run,
@@ -161,7 +170,6 @@ impl World {
             digest: DIGEST,
         };
         self.happens(Event::PlanFrozen(frozen));
-        plan
     }
 
     fn approve(&mut self, plan: PlanId) {
@@ -228,7 +236,31 @@ fn a_run_that_is_done_is_told_with_its_digest_and_its_counts() {
     for (key, value) in [("digest", DIGEST.to_string()), ("purged", "16".to_owned()), ("skipped", "1".to_owned())] {
         assert!(said.facts.contains(&(key, value)), "{key} in {said:?}");
     }
+    assert!(said.facts.iter().all(|(key, _)| *key != "restricted"), "{said:?}");
     assert_eq!(world.sent(), [Notice::RunDone { run }]);
+}
+
+#[test]
+fn a_run_that_restricted_says_how_many_items() {
+    let mut world = World::new();
+    let plan = world.plan(Vec::new());
+    world.sent();
+    world.approve(plan);
+    let run = world.run(plan);
+    for items in [9, 7] {
+        let started =
+            SagaStarted { run, script: ScriptKind::Restrict, script_version: 1, mailbox: None, items: Vec::new() };
+        let saga = SagaId(world.happens(Event::SagaStarted(started)));
+        let step = Step::Restrict;
+        let intent = StepStarted { saga, step, attempt: 1, idempotency_key: DIGEST, items: Vec::new() };
+        world.happens(Event::StepStarted(intent));
+        let receipt = Receipt::Restricted { items };
+        world.happens(Event::StepSucceeded(StepSucceeded { saga, step, receipt, compensation: false }));
+        world.happens(Event::SagaEnded(SagaEnded { saga, end: SagaEnd::Completed, purged: 0 }));
+    }
+    world.end(run, RunEnd::Completed);
+    let said = text(&world.views, &[], &Notice::RunDone { run }, world.now).unwrap();
+    assert!(said.facts.contains(&("restricted", "16".to_owned())), "{said:?}");
 }
 
 #[test]

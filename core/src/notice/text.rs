@@ -89,8 +89,9 @@ pub fn text(views: &Views, copies: &[HandedOver], notice: &Notice, now: Timestam
             let text = text.with("policy", policy).with("items", items);
             Some(text.with("from", date((*from_day).max(today))).with("by", date(end.saturating_sub(1))))
         }
-        Notice::RecipientToTell { request, recipient, .. } => {
-            of_copy(views, *request, copies.iter().find(|copy| copy.recipient == *recipient)?)
+        Notice::RecipientToTell { request, recipient, erased, restricted } => {
+            let copy = copies.iter().find(|copy| copy.recipient == *recipient)?;
+            Some(of_copy(*request, copy, erased, restricted))
         }
     }
 }
@@ -128,7 +129,12 @@ fn of_run(views: &Views, run: RunId, how: &str) -> Option<Text> {
     let text = Text::of(subject, format!("retentionctl run show {run}"));
     let text = text.with("run", run).with("plan", body.plan).with("policy", &plan.request.policy);
     let text = text.with_known("digest", plan.digest()).with("state", body.state.name());
-    let text = text.with("items", body.items).with("purged", body.purged).with("skipped", body.skipped);
+    // A restriction purges nothing, and has done its work all the same.
+    let restricted: u64 =
+        body.sagas.iter().filter_map(|saga| views.small.runs.saga(*saga)).map(crate::view::Saga::restricted).sum();
+    let restricted = (restricted > 0).then_some(restricted);
+    let text = text.with("items", body.items).with("purged", body.purged).with_known("restricted", restricted);
+    let text = text.with("skipped", body.skipped);
     Some(text.with_known("ended_at", body.ended_at))
 }
 
@@ -152,11 +158,10 @@ fn of_request(views: &Views, request: RequestId, how: &str) -> Option<Text> {
     Some(text.with("request", request).with("kind", body.kind.name()).with("due_at", body.due_at))
 }
 
-/// Whoever reads this has no daemon to ask: so it says all that they need to find the items in what they got, and no command.
-fn of_copy(views: &Views, request: RequestId, copy: &HandedOver) -> Option<Text> {
-    let body = views.small.subjects.get(request)?;
-    let concerned = views.concerned(request, body, copy);
-    let what = match concerned.counts() {
+/// Whoever reads this has no daemon to ask: so it says all that they need to find the items in what they got, and no command. What
+/// it names is what is recorded that they know.
+fn of_copy(request: RequestId, copy: &HandedOver, erased: &[EntityId], restricted: &[EntityId]) -> Text {
+    let what = match (erased.len(), restricted.len()) {
         (erased, 0) => format!("{erased} erased"),
         (0, restricted) => format!("{restricted} restricted"),
         (erased, restricted) => format!("{erased} erased and {restricted} restricted"),
@@ -164,7 +169,7 @@ fn of_copy(views: &Views, request: RequestId, copy: &HandedOver) -> Option<Text>
     let subject = format!("Items of a bundle of which you have a copy: {what} (request {request})");
     let text = Text::of(subject, "").with("request", request).with("copy", copy.recipient);
     let text = text.with("manifest", copy.manifest).with("listed_in", "manifest-items.jsonl");
-    Some(text.with_known("erased", numbers(&concerned.erased)).with_known("restricted", numbers(&concerned.restricted)))
+    text.with_known("erased", numbers(erased)).with_known("restricted", numbers(restricted))
 }
 
 fn numbers(items: &[EntityId]) -> Option<String> {

@@ -134,13 +134,13 @@ impl Small {
         }
         let mut notices = std::mem::take(&mut self.notices);
         for channel in notices.channels.values_mut() {
-            channel.told.retain(|notice, _| !self.is_over_for_long(notice, at));
+            channel.told.retain(|notice, telling| !self.is_over_for_long(notice, telling, at));
         }
         self.notices = notices;
     }
 
     /// Says whether nothing can make a notice owed any more.
-    fn is_over_for_long(&self, notice: &Notice, now: Timestamp) -> bool {
+    fn is_over_for_long(&self, notice: &Notice, telling: &Telling, now: Timestamp) -> bool {
         let is_old = |at: Timestamp| now.0.saturating_sub(at.0) >= FORGET_US;
         match notice {
             Notice::ClockDoubted { doubted } => self.clock.doubt().is_none_or(|(newest, _)| newest != doubted),
@@ -181,7 +181,8 @@ impl Small {
             Notice::RecipientToTell { request, recipient, erased, restricted } => {
                 self.subjects.get(*request).is_none_or(|request| {
                     let told = request.told.get(recipient);
-                    told.is_some_and(|told| told.covers(*erased, *restricted) && is_old(told.at))
+                    let (Telling::Sent { position, .. } | Telling::GivenUp { position, .. }) = telling;
+                    told.is_some_and(|told| told.covers_notice(*position, erased, restricted) && is_old(told.at))
                 })
             }
         }

@@ -52,6 +52,11 @@ impl Redactions {
         self.left_of.get(&entity).copied()
     }
 
+    /// Goes through an entity and all that it is left of, the newest first.
+    pub fn all_of(&self, entity: EntityId) -> impl Iterator<Item = EntityId> {
+        std::iter::successors(Some(entity), |left| self.left_of(*left).map(|(of, _)| of))
+    }
+
     /// Goes through the maps of an entity and of all that it is left of: what of their source's words is not recorded.
     pub fn maps_of(&self, entity: EntityId) -> impl Iterator<Item = &FieldMap> {
         let steps = std::iter::successors(self.left_of(entity), |(of, _)| self.left_of(*of));

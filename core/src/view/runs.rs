@@ -197,6 +197,8 @@ pub struct Saga {
     pub steps: BTreeMap<u8, StepStanding>,
     /// Items that are left alone, by entity.
     pub skipped: BTreeMap<EntityId, SkipReason>,
+    /// The items that were left alone when its export was last begun, ascending: they are not in its bundle.
+    pub not_exported: Vec<EntityId>,
     /// The items that the pivot's newest intent names.
     pub pivot: Vec<EntityId>,
     /// Where that intent stands in the log.
@@ -234,6 +236,7 @@ impl Saga {
             started,
             steps: BTreeMap::new(),
             skipped: BTreeMap::new(),
+            not_exported: Vec::new(),
             pivot: Vec::new(),
             pivot_intent: Position::NONE,
             purged: 0,
@@ -438,6 +441,9 @@ impl Runs {
             Event::SagaStarted(body) => self.saga_started(SagaId(envelope.position), body),
             Event::StepStarted(body) => self.with_saga(body.saga, |saga| {
                 saga.step_event(body.step, StepEvent::Start { attempt: body.attempt });
+                if body.step == Step::Export {
+                    saga.not_exported = saga.skipped.keys().copied().collect();
+                }
                 if body.step.is_pivot() {
                     saga.pivot.clone_from(&body.items);
                     saga.pivot_intent = envelope.position;

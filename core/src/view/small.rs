@@ -161,6 +161,7 @@ impl Small {
                 if let Some(entity) = envelope.entity {
                     self.reviews.forget(entity);
                     self.restrictions.forget(entity, at);
+                    self.erased(entity, event);
                 }
             }
             Event::RunStarted(body) => self.with_plan(body.plan, |plan| plan.run = Some(body.run)),
@@ -181,7 +182,17 @@ impl Small {
         self.permissions.fold(envelope, event);
         self.migrations.fold(envelope, event);
         self.subjects.fold(envelope, event);
+        self.fold_told(envelope, event);
         self.fold_notice(envelope, event);
+    }
+
+    fn erased(&mut self, entity: EntityId, event: &Event) {
+        let Event::KeyDestroyed(body) = event else { return };
+        if let Some(request) = self.request_of_saga(body.saga) {
+            self.subjects.with(request, |request| {
+                request.erased.insert(entity);
+            });
+        }
     }
 
     /// What a run leaves alone is kept of the request that it is for.

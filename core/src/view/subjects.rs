@@ -8,9 +8,8 @@ use bincode::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::recipients::{Through, Told};
+use super::recipients::Told;
 use super::{PlanState, RunState, Views};
-use crate::event::notice::{Notice, NoticeSent};
 use crate::event::saga::{SkipReason, Step};
 use crate::event::subject::{
     ErasureExcepted, ErasureException, ErasureGround, ErasureKept, KeptWhy, RequestEnd, RequestKind, SubjectIdentified,
@@ -96,6 +95,8 @@ pub struct SubjectRequest {
     pub changed: Position,
     /// Where it stands in the log that packages were handed out.
     pub packages: BTreeSet<Position>,
+    /// What runs for it erased.
+    pub erased: BTreeSet<EntityId>,
     /// The recipients of copies who were told what became of the data.
     pub told: BTreeMap<Position, Told>,
     /// When and how it ended.
@@ -259,10 +260,6 @@ impl SubjectRequests {
                 }
             }),
             Event::ErasureKept(body) => self.kept(body),
-            Event::RecipientTold(body) => self.with(body.request, |request| {
-                request.told.insert(body.recipient, Told { at, through: None });
-            }),
-            Event::NoticeSent(body) => self.told_by_notice(at, body),
             Event::SubjectPackageMade(body) => self.with(body.request, |request| {
                 request.packages.insert(envelope.position);
             }),
@@ -275,20 +272,10 @@ impl SubjectRequests {
         }
     }
 
-    fn with(&mut self, id: RequestId, change: impl FnOnce(&mut SubjectRequest)) {
+    pub(super) fn with(&mut self, id: RequestId, change: impl FnOnce(&mut SubjectRequest)) {
         if let Some(request) = self.all.get_mut(&id) {
             change(request);
         }
-    }
-
-    fn told_by_notice(&mut self, at: Timestamp, body: &NoticeSent) {
-        let Notice::RecipientToTell { request, recipient, erased, restricted } = &body.notice else { return };
-        let through = Some(Through { channel: body.channel.clone(), erased: *erased, restricted: *restricted });
-        self.with(*request, |request| {
-            if request.told.get(recipient).is_none_or(|told| !told.covers(*erased, *restricted)) {
-                request.told.insert(*recipient, Told { at, through });
-            }
-        });
     }
 
     fn requested(&mut self, envelope: &Envelope, body: &SubjectRequested) {
@@ -308,6 +295,7 @@ impl SubjectRequests {
             kept: BTreeMap::new(),
             changed: Position::NONE,
             packages: BTreeSet::new(),
+            erased: BTreeSet::new(),
             told: BTreeMap::new(),
             ended: None,
             answered: Position::NONE,

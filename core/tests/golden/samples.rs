@@ -331,6 +331,7 @@ pub(crate) fn older() -> Vec<(EventType, u16, Event)> {
     let (restriction, reason) = (RestrictionId(Position(17)), "corrected".to_owned());
     let lifted = restriction::v1::RestrictionLifted { restriction, reason };
     older.push((EventType::RestrictionLifted, 1, Event::RestrictionLifted(lifted.into())));
+    older.extend(notice::older());
     older
 }
 

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use retention_core::event::{Draft, Recorded};
-use retention_core::id::Position;
+use retention_core::id::{EntityId, Position, SagaId};
 use retention_core::view::recipients::HandedOver;
 use retention_core::view::{Condition, Conflict, Views};
 use tokio::sync::watch;
@@ -34,6 +34,12 @@ pub trait Log: Send + Sync + 'static {
     /// # Errors
     /// Says when the log cannot be read.
     fn handed_over(&self) -> Result<Vec<HandedOver>, LogError>;
+
+    /// Returns what is in the bundle of a saga, ascending: what was left alone before it was written is not.
+    ///
+    /// # Errors
+    /// Says when the log cannot be read.
+    fn in_bundle(&self, saga: SagaId) -> Result<Vec<EntityId>, LogError>;
 
     /// Answers a question about the log, one page at a time.
     ///
@@ -103,6 +109,10 @@ impl Log for Store {
 
     fn handed_over(&self) -> Result<Vec<HandedOver>, LogError> {
         self.handed_over().map_err(failed)
+    }
+
+    fn in_bundle(&self, saga: SagaId) -> Result<Vec<EntityId>, LogError> {
+        self.in_bundle(saga).map_err(failed)
     }
 
     fn query(&self, query: &Query) -> Result<Page, LogError> {

@@ -31,12 +31,23 @@ impl Store {
         if let Some(known) = self.contents.0.lock().get(&saga) {
             return Ok(Arc::clone(known));
         }
-        let started = self.read(saga.0)?;
-        let items: Arc<[EntityId]> = match started.as_ref().and_then(|started| started.event()) {
-            Some(Event::SagaStarted(body)) => in_order(body.items.iter().map(|item| item.entity).collect()).into(),
-            _ => Arc::default(),
-        };
+        let items: Arc<[EntityId]> = self.in_bundle(saga)?.into();
         self.contents.0.lock().insert(saga, Arc::clone(&items));
         Ok(items)
+    }
+
+    /// Returns what is in the bundle of a saga, ascending: what was left alone before it was written is not.
+    ///
+    /// # Errors
+    /// When the journal or sled cannot be read there.
+    pub fn in_bundle(&self, saga: SagaId) -> Result<Vec<EntityId>, ReadError> {
+        let started = self.read(saga.0)?;
+        let Some(Event::SagaStarted(body)) = started.as_ref().and_then(|started| started.event()) else {
+            return Ok(Vec::new());
+        };
+        let left = self.view(|views| views.small.runs.saga(saga).map(|saga| saga.not_exported.clone()));
+        let left = left.unwrap_or_default();
+        let is_in_it = |item: &EntityId| left.binary_search(item).is_err();
+        Ok(in_order(body.items.iter().map(|item| item.entity).filter(is_in_it).collect()))
     }
 }

@@ -124,7 +124,7 @@ pub struct RecipientRow {
     pub at: Timestamp,
     /// Of which bundle: SHA-256 of its manifest.
     pub manifest: Digest,
-    /// The records that are in it.
+    /// The records that are in it, by their numbers there: one that was redacted since has another number now.
     pub records: Vec<EntityId>,
     /// When they were told.
     pub told_at: Option<Timestamp>,

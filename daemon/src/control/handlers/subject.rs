@@ -122,7 +122,12 @@ pub(crate) async fn show(
 ) -> Result<Json<SubjectRequestDetail>, ApiError> {
     let now = control.clock.now();
     let (log, works) = (Arc::clone(&control.log), Arc::clone(&control.works));
-    let handed_over = blocking(move || Ok(log.handed_over()?)).await?;
+    let (handed_over, bundles) = blocking(move || {
+        let there = log::look(&log, |views| views.bundles_there().collect::<Vec<_>>()).unwrap_or_default();
+        let with_items = |bundle: Bundle| Ok::<_, ApiError>((bundle, log.in_bundle(bundle.saga)?));
+        Ok((log.handed_over()?, there.into_iter().map(with_items).collect::<Result<Vec<_>, _>>()?))
+    })
+    .await?;
     let seen = control.see(move |views| {
         let request = found(views, id)?;
         let records = request.records().iter().filter_map(|record| record_row(views, request, *record)).collect();
@@ -133,14 +138,19 @@ pub(crate) async fn show(
             .collect();
         let given = handed_over.into_iter().map(|copy| {
             let to_tell = to_tell.contains(&copy.recipient);
-            (copy, to_tell)
+            let items = views.items_of(request, &copy.items);
+            Given { copy, items, to_tell }
         });
         let mine: Vec<SagaId> = views.bundles_of(request).map(|bundle| bundle.saga).collect();
-        let there: Vec<(Bundle, bool)> =
-            views.bundles_there().map(|bundle| (bundle, mine.contains(&bundle.saga))).collect();
-        Ok((row(views, id, request, now), request.clone(), records, given.collect(), there))
+        let copies = bundles.into_iter().map(|(bundle, items)| {
+            let Bundle { saga, manifest, exported_at, .. } = bundle;
+            let records = views.items_of(request, &items).len() as u64;
+            CopyRow { manifest, exported_at, records, goes_with_the_answer: mine.contains(&saga) }
+        });
+        let copies: Vec<CopyRow> = copies.filter(|copy| copy.records > 0).collect();
+        Ok((row(views, id, request, now), request.clone(), records, given.collect(), copies))
     });
-    let (row, request, records, given, there): (_, SubjectRequest, Vec<RequestRecordRow>, Vec<_>, _) = seen.await?;
+    let (row, request, records, given, copies): (_, SubjectRequest, Vec<RequestRecordRow>, Vec<_>, _) = seen.await?;
     let log = Arc::clone(&control.log);
     blocking(move || {
         let exceptions = request.exceptions.keys().map(|position| exception_row(&log, &request, *position));
@@ -158,46 +168,26 @@ pub(crate) async fn show(
             records,
             exceptions,
             recipients,
-            copies: copies(&log, &request, there)?,
+            copies,
             plans: request.plans,
         }))
     })
     .await
 }
 
-/// Returns the records of a request that a saga had in its hands.
-fn in_saga(log: &Arc<dyn Log>, request: &SubjectRequest, saga: SagaId) -> Result<Vec<EntityId>, ApiError> {
-    let started = log.event(saga.0)?;
-    let Some(Event::SagaStarted(started)) = started.as_ref().and_then(|found| found.event()) else {
-        return Ok(Vec::new());
-    };
-    let items = started.items.iter().map(|item| item.entity);
-    Ok(items.filter(|item| request.records().binary_search(item).is_ok()).collect())
-}
-
-fn copies(log: &Arc<dyn Log>, request: &SubjectRequest, there: Vec<(Bundle, bool)>) -> Result<Vec<CopyRow>, ApiError> {
-    let mut rows = Vec::new();
-    for (bundle, goes_with_the_answer) in there {
-        let records = in_saga(log, request, bundle.saga)?.len() as u64;
-        if records > 0 {
-            let Bundle { manifest, exported_at, .. } = bundle;
-            rows.push(CopyRow { manifest, exported_at, records, goes_with_the_answer });
-        }
-    }
-    Ok(rows)
+/// A copy that somebody got.
+struct Given {
+    copy: HandedOver,
+    /// What of the request is in it.
+    items: Vec<EntityId>,
+    to_tell: bool,
 }
 
 /// Returns who got a copy of records of a request, and whether they have to be told now.
-fn recipients(
-    log: &Arc<dyn Log>,
-    request: &SubjectRequest,
-    given: &[(HandedOver, bool)],
-) -> Result<Vec<RecipientRow>, ApiError> {
+fn recipients(log: &Arc<dyn Log>, request: &SubjectRequest, given: &[Given]) -> Result<Vec<RecipientRow>, ApiError> {
     let mut rows = Vec::new();
-    for (copy, to_tell) in given {
-        let is_theirs = |item: &&EntityId| request.records().binary_search(item).is_ok();
-        let records: Vec<EntityId> = copy.items.iter().filter(is_theirs).copied().collect();
-        let handed = if records.is_empty() { None } else { log.event(copy.recipient)? };
+    for Given { copy, items, to_tell } in given {
+        let handed = if items.is_empty() { None } else { log.event(copy.recipient)? };
         let Some(handed) = handed else { continue };
         if let Some(Event::BundleHandedOver(body)) = handed.event() {
             let told = request.told.get(&copy.recipient);
@@ -206,9 +196,9 @@ fn recipients(
                 to: body.to.clone(),
                 at: handed.envelope.recorded_at,
                 manifest: body.manifest,
-                records,
+                records: items.clone(),
                 told_at: told.map(|told| told.at),
-                told_through: told.and_then(|told| told.through.as_ref()).map(|through| through.channel.clone()),
+                told_through: told.and_then(|told| told.through.clone()),
                 to_tell: *to_tell,
                 channel: None,
             });
@@ -223,7 +213,7 @@ pub(crate) async fn told(
     Argument((id, recipient)): Argument<(RequestId, Position)>,
     Body(because): Body<Because>,
 ) -> Result<Json<Accepted>, ApiError> {
-    let how = check_reason(because.reason)?;
+    let (how, now) = (check_reason(because.reason)?, control.clock.now());
     let log = Arc::clone(&control.log);
     let handed_over = blocking(move || Ok(log.handed_over()?)).await?;
     control
@@ -232,12 +222,18 @@ pub(crate) async fn told(
             let Some(copy) = handed_over.iter().find(|copy| copy.recipient == recipient) else {
                 return Err(not_found("recipient", recipient.0).hint(format!("retentionctl subject show {id}")));
             };
-            let (erased, restricted) = views.concerned(id, request, copy).counts();
-            // Whoever was told of some of it has to be told of what follows.
-            match request.told.get(&recipient).is_some_and(|told| told.covers(erased, restricted)) {
-                true => Err(ApiError::saying(ErrorCode::WrongState, "this recipient was told before")),
-                false => Ok(()),
+            // Whoever was told of some of it has to be told of what follows, and nobody can be told of what is to come.
+            if views.to_tell(std::slice::from_ref(copy), now).any(|told| told.request == id) {
+                return Ok(());
             }
+            let concerned = views.concerned(id, request, copy);
+            let is_told = request.told.get(&recipient).is_some_and(|told| told.covers(&concerned));
+            let message = match is_told && !concerned.is_nothing() {
+                true => "this recipient was told before",
+                false => "there is nothing to tell this recipient yet: nothing of their copy is erased or restricted, or it is not \
+                          decided what becomes of all of it",
+            };
+            Err(ApiError::saying(ErrorCode::WrongState, message).hint(format!("retentionctl subject show {id}")))
         })
         .await?;
     let event = Event::RecipientTold(RecipientTold { request: id, recipient, how });

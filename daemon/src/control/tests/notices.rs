@@ -3,7 +3,9 @@
 use retention_core::event::decision::ScheduleMissed;
 use retention_core::event::erasure::{BundleHandedOver, KeyDestroyed};
 use retention_core::event::notice::{DeclaredChannel, Notice, NoticeChannelsDeclared, NoticeFailed, NoticeSent, Thing};
-use retention_core::event::saga::{Receipt, SagaItem, SagaStarted, ScriptKind, Step, StepStarted, StepSucceeded};
+use retention_core::event::saga::{
+    ItemsSkipped, Receipt, SagaItem, SagaStarted, ScriptKind, SkipReason, Step, StepStarted, StepSucceeded,
+};
 use retention_core::event::subject::{RequestKind, SubjectIdentified};
 use retention_core::id::{RunId, SagaId};
 use retention_core::notice::Reader;
@@ -31,7 +33,7 @@ pub(super) fn owed(store: &Store) -> Vec<crate::control::OwedNotice> {
 
 impl World {
     fn with_channel() -> Self {
-        let world = Self::with_contacts(2);
+        let world = Self::with_contacts(3);
         let channels = vec![DeclaredChannel { name: CHANNEL.to_owned(), things: Thing::ALL.to_vec() }];
         world.happens(Event::NoticeChannelsDeclared(NoticeChannelsDeclared { channels }), None);
         world
@@ -183,6 +185,11 @@ async fn what_a_channel_took_cannot_be_acknowledged() {
     assert!(answer["message"].as_str().unwrap().contains("was not given up: page took it"), "{answer}");
 }
 
+/// A record that the saga left alone before it wrote the bundle.
+fn never_exported(contacts: &[EntityId]) -> EntityId {
+    EntityId(contacts.last().unwrap().0 + 1)
+}
+
 /// Two copies of a bundle with both contacts: for whom a channel is, and for somebody else.
 fn handed_over(world: &World, contacts: &[EntityId]) -> [Position; 2] {
     let item = |(n, entity): (usize, &EntityId)| SagaItem {
@@ -190,15 +197,20 @@ fn handed_over(world: &World, contacts: &[EntityId]) -> [Position; 2] {
         version: Position(3),
         item: u32::try_from(n).unwrap(),
     };
-    let items = contacts.iter().enumerate().map(item).collect();
+    let all = [contacts, &[never_exported(contacts)]].concat();
+    let items = all.iter().enumerate().map(item).collect();
     let run = RunId(Position(1));
     let started = SagaStarted { run, script: ScriptKind::ExportPurge, script_version: 1, mailbox: None, items };
     let saga = SagaId(world.happens(Event::SagaStarted(started), None));
+    let skip = |entity| Event::ItemsSkipped(ItemsSkipped { saga, items: vec![(entity, SkipReason::Held)] });
+    world.happens(skip(never_exported(contacts)), None);
     let (step, manifest) = (Step::Export, Digest::of(b"manifest"));
     let intent = StepStarted { saga, step, attempt: 1, idempotency_key: manifest, items: Vec::new() };
     world.happens(Event::StepStarted(intent), None);
     let receipt = Receipt::Exported { manifest, exported_at: Timestamp(0), items: 2, bytes: 1 };
     world.happens(Event::StepSucceeded(StepSucceeded { saga, step, compensation: false, receipt }), None);
+    // What is left alone after that is in the bundle all the same.
+    world.happens(skip(contacts[0]), None);
     ["tax adviser", "auditors"].map(|to| {
         let body = BundleHandedOver { saga, manifest, to: to.to_owned(), reason: String::new() };
         world.happens(Event::BundleHandedOver(body), None)
@@ -222,7 +234,8 @@ async fn a_request_shows_who_was_told_by_notice_and_who_has_to_be_told_by_a_pers
         reference: String::new(),
     };
     let request = RequestId(world.happens(Event::SubjectRequested(asked), None));
-    let identified = SubjectIdentified { request, records: contacts.to_vec(), how: "x".to_owned() };
+    let records = [contacts.as_slice(), &[never_exported(&contacts)]].concat();
+    let identified = SubjectIdentified { request, records: records.clone(), how: "x".to_owned() };
     world.happens(Event::SubjectIdentified(identified), None);
     let recipients = async || {
         let uri = format!("/v1/requests/{request}");
@@ -232,10 +245,18 @@ async fn a_request_shows_who_was_told_by_notice_and_who_has_to_be_told_by_a_pers
         let (_, status) = world.ask(OTHER, Operation::Status, "/v1/status", None).await;
         status["recipients_to_tell"].clone()
     };
+    let tell = async |recipient: Position| {
+        let uri = format!("/v1/requests/{request}/recipients/{}/told", recipient.0);
+        world.ask(OTHER, Operation::SubjectTold, &uri, Some(json!({"reason": "letter"}))).await
+    };
     let rows = recipients().await;
     assert_eq!((&rows[0]["to_tell"], &rows[1]["to_tell"]), (&json!(false), &json!(false)), "nothing is erased yet");
     assert_eq!(to_tell().await, json!([]));
-    for entity in contacts {
+    let (status, answer) = tell(auditors).await;
+    assert_eq!(status, 409, "{answer}");
+    assert!(answer["message"].as_str().unwrap().contains("nothing to tell this recipient yet"), "{answer}");
+    assert_eq!(rows[0]["records"], json!(contacts), "what was left alone is not in it");
+    for entity in records {
         let body = KeyDestroyed { run: RunId(Position(1)), saga: SagaId(Position(1)), item: 0 };
         world.happens(Event::KeyDestroyed(body), Some(entity));
     }
@@ -244,14 +265,11 @@ async fn a_request_shows_who_was_told_by_notice_and_who_has_to_be_told_by_a_pers
     assert_eq!((&rows[1]["to_tell"], &rows[1]["channel"]), (&json!(true), &Value::Null), "{rows}");
     assert_eq!(to_tell().await, json!([request]));
 
-    let notice = Notice::RecipientToTell { request, recipient: adviser, erased: 2, restricted: 0 };
+    let notice =
+        Notice::RecipientToTell { request, recipient: adviser, erased: contacts.to_vec(), restricted: Vec::new() };
     world.happens(Event::NoticeSent(NoticeSent { channel: CHANNEL.to_owned(), notice }), None);
     let rows = recipients().await;
     assert_eq!((&rows[0]["to_tell"], &rows[0]["told_through"]), (&json!(false), &json!(CHANNEL)), "{rows}");
-    let tell = async |recipient: Position| {
-        let uri = format!("/v1/requests/{request}/recipients/{}/told", recipient.0);
-        world.ask(OTHER, Operation::SubjectTold, &uri, Some(json!({"reason": "letter"}))).await
-    };
     assert_eq!(tell(adviser).await.0, 409, "the notice is the record");
     assert_eq!(to_tell().await, json!([request]), "the auditors know nothing");
     assert_eq!(tell(auditors).await.0, 200);
