@@ -1,5 +1,5 @@
-//! What proves a disposition: the canonical line of every exported item and the manifest that lists them, and the tree over
-//! the log with its signed checkpoints.
+//! What proves a disposition: the canonical line of every exported item and the manifest that lists them, and the tree
+//! over the log with its signed checkpoints.
 //!
 //! Pure: the archive writes these bytes, a verification reads them back, and whoever holds the log can make them again.
 

@@ -1,5 +1,5 @@
-//! What the logs of other programs are told of an event: its envelope, and nothing of its body. So no personal data is in it, whoever
-//! reads it on its way.
+//! What the logs of other programs are told of an event: its envelope, and nothing of its body. So no personal data is
+//! in it, whoever reads it on its way.
 
 use crate::event::Envelope;
 use crate::event::summary::type_name;

@@ -1,10 +1,10 @@
 //! Grants: what comes next, for normal driving and for recovery alike.
 //!
-//! read → give → (lease) → revoke → verify. [`next`] looks at what the log says of a grant and answers with one thing to
-//! do. After a crash the very same function is asked; there is no second engine.
+//! read → give → (lease) → revoke → verify. [`next`] looks at what the log says of a grant and answers with one thing
+//! to do. After a crash the very same function is asked; there is no second engine.
 //!
-//! **Invariant:** once the intent to give is recorded there are two ways out only: a verified revoke, or another grant of
-//! the same principal that stands and has the same two ways out. Revoking is tried for ever.
+//! **Invariant:** once the intent to give is recorded there are two ways out only: a verified revoke, or another grant
+//! of the same principal that stands and has the same two ways out. Revoking is tried for ever.
 
 use std::collections::BTreeMap;
 
@@ -147,9 +147,9 @@ impl Standing {
 
     /// Returns what stood on a folder.
     ///
-    /// A folder that was made during the grant inherited from the one above it (servers copy the permissions of the parent),
-    /// so what stood there is what stood above it. It may also be one that was renamed meanwhile: what stood on folders
-    /// that are `gone` is not taken away from it either.
+    /// A folder that was made during the grant inherited from the one above it (servers copy the permissions of the
+    /// parent), so what stood there is what stood above it. It may also be one that was renamed meanwhile: what
+    /// stood on folders that are `gone` is not taken away from it either.
     #[must_use]
     pub fn on(&self, folder: &str, delimiter: Option<char>, gone: Rights) -> Rights {
         if let Some(known) = self.folders.get(folder) {

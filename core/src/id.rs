@@ -21,8 +21,8 @@ impl Position {
     /// Before the first event.
     pub const NONE: Self = Self(0);
 
-    /// Returns the position that follows this one. Nothing follows the last number there is: it stays, so that a damaged
-    /// position that is read from disk is refused by comparison and never by a panic.
+    /// Returns the position that follows this one. Nothing follows the last number there is: it stays, so that a
+    /// damaged position that is read from disk is refused by comparison and never by a panic.
     #[must_use]
     pub fn next(self) -> Self {
         Self(self.0.saturating_add(1))

@@ -1,7 +1,7 @@
 //! Notices: what people are owed, as a function of the views and an instant, and what each says.
 //!
-//! A notice is told once. It is about what is open now, or happened since the channel wants to know, never about what was
-//! over before. Nothing in it names anybody outside: numbers, names of policies, counts and digests.
+//! A notice is told once. It is about what is open now, or happened since the channel wants to know, never about what
+//! was over before. Nothing in it names anybody outside: numbers, names of policies, counts and digests.
 
 use std::collections::BTreeSet;
 
@@ -36,8 +36,8 @@ pub struct Reader<'a> {
     pub copies: &'a [HandedOver],
 }
 
-/// Returns what a channel is to be told now and was not told yet, the more urgent first. A channel that is not declared is
-/// told nothing.
+/// Returns what a channel is to be told now and was not told yet, the more urgent first. A channel that is not declared
+/// is told nothing.
 #[must_use]
 pub fn owed(views: &Views, policies: &PolicySet, reader: &Reader<'_>, now: Timestamp) -> Vec<Notice> {
     let Some(channel) = views.small.notices.channel(reader.channel) else { return Vec::new() };
@@ -57,7 +57,8 @@ pub fn owed(views: &Views, policies: &PolicySet, reader: &Reader<'_>, now: Times
     looking.found.into_iter().filter(|notice| !channel.told.contains_key(notice)).collect()
 }
 
-/// Returns the name under which the far side knows a notice: the same for each attempt, so that a repetition can be recognised.
+/// Returns the name under which the far side knows a notice: the same for each attempt, so that a repetition can be
+/// recognised.
 #[must_use]
 pub fn id(store: [u8; 16], channel: &str, notice: &Notice) -> String {
     let mut bytes = b"retentiond notice v1".to_vec();
@@ -216,8 +217,8 @@ impl Looking<'_> {
         }
     }
 
-    /// Days are told of together, as many as people want to know before: those that are under way, and those after them. So
-    /// nobody hears of a policy more often than that, and of each item in time.
+    /// Days are told of together, as many as people want to know before: those that are under way, and those after
+    /// them. So nobody hears of a policy more often than that, and of each item in time.
     fn ahead(&mut self, policies: &PolicySet, before: &[u16]) {
         let due = &self.views.due;
         if !self.wants(Thing::FallingDue) || !due.is_complete() {

@@ -1,5 +1,5 @@
-//! The package of a data subject (GDPR Art. 15 and 20): what is stored of them, as a page that a person reads beside the
-//! same as JSON and as CSV for programs.
+//! The package of a data subject (GDPR Art. 15 and 20): what is stored of them, as a page that a person reads beside
+//! the same as JSON and as CSV for programs.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -153,8 +153,8 @@ fn data(heading: &Heading, records: &[Packaged<'_>], kept: &[Kept]) -> Vec<u8> {
     bytes
 }
 
-/// RFC 4180, with every cell quoted, so that nothing in it is taken for a divider. Rows of other arrangements of the same
-/// source follow under a heading of their own.
+/// RFC 4180, with every cell quoted, so that nothing in it is taken for a divider. Rows of other arrangements of the
+/// same source follow under a heading of their own.
 fn csv(rows: &[&Packaged<'_>]) -> Vec<u8> {
     let mut text = String::new();
     let mut heading: Option<&Layout> = None;

@@ -34,8 +34,8 @@ pub enum FirstRun {
     No,
 }
 
-/// Returns the limits that a plan goes beyond, with the figures. `ended` of the entities in scope are out of use already: they
-/// are not among those that remain.
+/// Returns the limits that a plan goes beyond, with the figures. `ended` of the entities in scope are out of use
+/// already: they are not among those that remain.
 #[must_use]
 pub fn tripped(limits: &Limits, items: u64, population: u64, ended: u64, past: Past) -> Vec<GuardTripped> {
     let mut tripped = Vec::new();

@@ -379,16 +379,16 @@ pub enum Action {
         /// How long; zero means at once, after the verified export.
         quarantine: Period,
     },
-    /// It takes fields out, after a quarantine in which the whole can be restored: the rest is recorded anew, and what was
-    /// there before is purged.
+    /// It takes fields out, after a quarantine in which the whole can be restored: the rest is recorded anew, and what
+    /// was there before is purged.
     Redact {
         /// How long; zero means at once, after the verified export.
         quarantine: Period,
         /// What becomes of the fields; something is taken out.
         fields: FieldMap,
     },
-    /// It ends the use: what is due stays, hidden, until another policy disposes of it or a person lifts the restriction.
-    /// Nothing is destroyed, so nothing is exported and nothing waits in quarantine.
+    /// It ends the use: what is due stays, hidden, until another policy disposes of it or a person lifts the
+    /// restriction. Nothing is destroyed, so nothing is exported and nothing waits in quarantine.
     Restrict,
 }
 
@@ -420,7 +420,8 @@ pub struct Access {
     pub standing: Option<StandingAccess>,
 }
 
-/// How long FullAccess may stand that was there without a grant. It names persons, so `Debug` shows no more than numbers.
+/// How long FullAccess may stand that was there without a grant. It names persons, so `Debug` shows no more than
+/// numbers.
 #[derive(Clone, PartialEq, Eq)]
 pub struct StandingAccess {
     /// How long at most, from when it was first seen, in whole milliseconds.

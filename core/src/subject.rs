@@ -1,11 +1,12 @@
 //! By what a data subject is found: identifiers in one spelling, and the marks that a record bears.
 //!
-//! An identifier is given by a person, or stands in a record. Both become *marks*: texts that are equal exactly when the
-//! identifiers are. A mark is handed to the store's HMAC and forgotten; what is kept of a request is its handles, so
-//! nobody who reads the log learns whom it is about, and the same person is still found again years later.
+//! An identifier is given by a person, or stands in a record. Both become *marks*: texts that are equal exactly when
+//! the identifiers are. A mark is handed to the store's HMAC and forgotten; what is kept of a request is its handles,
+//! so nobody who reads the log learns whom it is about, and the same person is still found again years later.
 //!
-//! **Nothing is merged silently.** A mark is certain or only possible, a place in a record is the person's own or a mere
-//! mention, and [`find`] says of every record why it is there. What is not sure is included by a person, or not at all.
+//! **Nothing is merged silently.** A mark is certain or only possible, a place in a record is the person's own or a
+//! mere mention, and [`find`] says of every record why it is there. What is not sure is included by a person, or not at
+//! all.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -35,8 +36,8 @@ const PHONE_DIGITS_MAX: usize = 15;
 /// those are only ever possible.
 const PHONE_TAIL_DIGITS: usize = 9;
 
-/// With fewer digits in all a number is only ever possible, also with its country: it is short enough to be mistyped into
-/// another one, or to be a number of a house.
+/// With fewer digits in all a number is only ever possible, also with its country: it is short enough to be mistyped
+/// into another one, or to be a number of a house.
 const PHONE_DIGITS_SURE: usize = 9;
 
 /// The most digits of the code of a country (ITU-T E.164).
@@ -321,8 +322,8 @@ impl Number {
         self.digits.get(from..).unwrap_or(&self.digits)
     }
 
-    /// Goes through what the number may be without its country, each one once, the longest first. How long the code of a
-    /// country is, a number does not say; it matters only where what is left is shorter than a tail.
+    /// Goes through what the number may be without its country, each one once, the longest first. How long the code of
+    /// a country is, a number does not say; it matters only where what is left is shorter than a tail.
     fn nationals(&self) -> impl Iterator<Item = &str> {
         let code_max = if self.country == Country::Said { COUNTRY_DIGITS_MAX } else { 0 };
         let shorter = (1..=code_max).map(|code| self.digits.len().saturating_sub(code));

@@ -199,7 +199,8 @@ impl<R> Drop for Table<R> {
 
 /// What a look at the buffer found.
 enum Found {
-    /// A whole row: its bytes with the line end, its lines, whether cells lie in `unquoted`, whether a line end follows.
+    /// A whole row: its bytes with the line end, its lines, whether cells lie in `unquoted`, whether a line end
+    /// follows.
     Row { consumed: usize, lines: u64, copied: bool, terminated: bool, misplaced: bool },
     /// The row goes on behind the buffer.
     More,

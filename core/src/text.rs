@@ -1,4 +1,5 @@
-//! Encodings and delimiters: named, or detected when there is one reading only; never guessed. And text as it stands in HTML.
+//! Encodings and delimiters: named, or detected when there is one reading only; never guessed. And text as it stands in
+//! HTML.
 
 use std::io::{self, Read};
 

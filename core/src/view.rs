@@ -130,8 +130,8 @@ impl Views {
         self.index.add_alike(first, last);
     }
 
-    /// Folds one event into everything but what [`Self::index_alike`] does. Returns the entity that it changed: the caller
-    /// either judges it at once or marks it as unjudged.
+    /// Folds one event into everything but what [`Self::index_alike`] does. Returns the entity that it changed: the
+    /// caller either judges it at once or marks it as unjudged.
     #[must_use]
     pub fn fold_unindexed(
         &mut self,
@@ -170,7 +170,8 @@ impl Views {
         if envelope.event_type == EventType::EntityChanged as u16
             && let Some(entity) = envelope.entity
         {
-            // Its key is gone with it, so nothing is left to inherit; the ids are taken from the other one all the same.
+            // Its key is gone with it, so nothing is left to inherit; the ids are taken from the other one all the
+            // same.
             drop(self.hand_over(entity));
             self.entities.unreadable_change(entity, envelope.position, envelope.recorded_at);
         }

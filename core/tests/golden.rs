@@ -1,7 +1,8 @@
 //! The bytes on disk, held fast: what was ever written stays readable, and today's program writes the same bytes.
 //!
-//! To add vectors for a **new** event type or schema version, run once with `RETENTION_WRITE_GOLDEN=1`; the run fails on
-//! purpose, so that no automatic run can pass by writing its own expectations. A vector that exists is never changed.
+//! To add vectors for a **new** event type or schema version, run once with `RETENTION_WRITE_GOLDEN=1`; the run fails
+//! on purpose, so that no automatic run can pass by writing its own expectations. A vector that exists is never
+//! changed.
 
 #![expect(
     clippy::disallowed_types,
@@ -282,7 +283,8 @@ fn what_could_not_be_read_again_is_not_written() {
             items: (0..count).map(|number| (EntityId(number % 200), SkipReason::Held)).collect(),
         })
     };
-    // Eight bytes of memory each, so three million of them are beyond the decoder's limit, though two bytes each on disk.
+    // Eight bytes of memory each, so three million of them are beyond the decoder's limit, though two bytes each on
+    // disk.
     assert_eq!(skipped(3_000_000).encode_body(), Err(CodecError::TooLarge));
     let most = skipped(1_000_000);
     assert!(Event::decode_body(EventType::ItemsSkipped, &most.encode_body().unwrap()).unwrap() == most);

@@ -345,11 +345,11 @@ pub(crate) enum Store {
     ///
     /// Needs the role admin.
     Rebuild,
-    /// Take what was erased off the disk: the journal is written anew without the ciphertext whose keys are destroyed, and the
-    /// wrapping keys are rotated. No proof changes.
+    /// Take what was erased off the disk: the journal is written anew without the ciphertext whose keys are destroyed,
+    /// and the wrapping keys are rotated. No proof changes.
     ///
-    /// The daemon stops its work for it and goes on; `retentiond store compact` does it while the daemon is stopped. The event
-    /// StoreCompacted says what was removed. Do it each month, when nothing is under way.
+    /// The daemon stops its work for it and goes on; `retentiond store compact` does it while the daemon is stopped.
+    /// The event StoreCompacted says what was removed. Do it each month, when nothing is under way.
     ///
     /// Example: retentionctl store compact
     ///

@@ -103,8 +103,8 @@ impl Client {
         self.runtime.block_on(self.read(call, &mut each))
     }
 
-    /// Asks for a stream that goes on, until it ends or the caller is asked to: by Ctrl-C, or as a service is. What was handed over by then
-    /// was handed over whole.
+    /// Asks for a stream that goes on, until it ends or the caller is asked to: by Ctrl-C, or as a service is. What was
+    /// handed over by then was handed over whole.
     pub(crate) fn follow(
         &self,
         call: &Call,

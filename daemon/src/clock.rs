@@ -55,7 +55,8 @@ pub struct WallClock;
 const TIMESYNC_DIR: &str = "/run/systemd/timesync";
 
 impl Clock for WallClock {
-    /// systemd-timesyncd makes a file once it has set the clock. Where another program does that work, nothing is known.
+    /// systemd-timesyncd makes a file once it has set the clock. Where another program does that work, nothing is
+    /// known.
     fn is_synchronised(&self) -> Option<bool> {
         let directory = std::path::Path::new(TIMESYNC_DIR);
         directory.is_dir().then(|| directory.join("synchronized").exists())

@@ -138,8 +138,8 @@ pub enum PublishTo {
     File(PathBuf),
     /// A program that gets it on its standard input: an absolute path, and arguments.
     Command(String, Vec<String>),
-    /// A web server that it is posted to, and the certificate authorities that are believed; `None` for those of the machine. The URL may
-    /// hold a secret.
+    /// A web server that it is posted to, and the certificate authorities that are believed; `None` for those of the
+    /// machine. The URL may hold a secret.
     Web(Redacted<String>, Option<PathBuf>),
     /// The program's own messages.
     Journal,

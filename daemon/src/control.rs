@@ -1,7 +1,7 @@
 //! The side door: HTTP/1.1 and JSON on a Unix socket.
 //!
-//! It reads views, appends requests, and can run nothing: what it asks of the store is [`Log`], what it asks of the rest
-//! of the daemon is [`Works`]. Who calls is known from the kernel; what they may do, from the configuration.
+//! It reads views, appends requests, and can run nothing: what it asks of the store is [`Log`], what it asks of the
+//! rest of the daemon is [`Works`]. Who calls is known from the kernel; what they may do, from the configuration.
 
 use std::fmt;
 use std::sync::Arc;

@@ -47,9 +47,9 @@ pub enum PrivateFileError {
 
 /// Reads a whole file that nobody else can read: a systemd credential, or a file 0400 or 0600 of ours or of root.
 ///
-/// One more mode is taken: 0440 owned by `root:root`, which is how a systemd credential looks to a service with a user of
-/// its own. There the group bits are the mask of an access list that names that user; where they are not, they only let
-/// root's own group in.
+/// One more mode is taken: 0440 owned by `root:root`, which is how a systemd credential looks to a service with a user
+/// of its own. There the group bits are the mask of an access list that names that user; where they are not, they only
+/// let root's own group in.
 ///
 /// # Errors
 /// Names what is wrong with the file.

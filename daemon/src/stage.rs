@@ -44,8 +44,8 @@ pub enum Step {
     IdleUntil(Timestamp),
 }
 
-/// Says whether a wait is over. One that is further off than it ever lasts began before the clock was set back: it must not last until the
-/// clock has caught up.
+/// Says whether a wait is over. One that is further off than it ever lasts began before the clock was set back: it must
+/// not last until the clock has caught up.
 fn is_over(not_before: Timestamp, now: Timestamp, longest_us: i64) -> bool {
     now >= not_before || not_before.0.saturating_sub(now.0) > longest_us
 }

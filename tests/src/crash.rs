@@ -29,8 +29,8 @@ impl Remains {
 /// The bytes of the house key's slot and the one after it: of two tombstones that were written, one is lost.
 const TORN_SLOTS_BYTES: usize = 128;
 
-/// Stops a scenario at every flush that it reaches, and prints how many those are. `reaches` is told at which flush to stop
-/// and what is left then, and says whether it got that far.
+/// Stops a scenario at every flush that it reaches, and prints how many those are. `reaches` is told at which flush to
+/// stop and what is left then, and says whether it got that far.
 ///
 /// # Panics
 /// When the scenario has fewer than `least` flushes, so that it cannot be what it was.
@@ -58,8 +58,8 @@ struct State {
 
 /// Counts flushes, and crashes at one of them: from then on every flush fails, so that nothing more can happen.
 ///
-/// The filling of key slots ahead of need has a thread of its own, so it is not counted here: a count would not name the
-/// same point twice. The tests of the vault count it alone.
+/// The filling of key slots ahead of need has a thread of its own, so it is not counted here: a count would not name
+/// the same point twice. The tests of the vault count it alone.
 pub struct CrashGate {
     journal: PathBuf,
     slots: PathBuf,

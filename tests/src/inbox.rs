@@ -1,5 +1,5 @@
-//! Servers that take what people are told, on loopback: the `aiosmtpd` of the distribution and the web server of Python, with TLS
-//! as they are told.
+//! Servers that take what people are told, on loopback: the `aiosmtpd` of the distribution and the web server of
+//! Python, with TLS as they are told.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};

@@ -3,8 +3,8 @@
 //! [`world`] has everything, [`invariants`] is the one checker that looks at it after every step, [`model`] is the tiny
 //! truth it is compared with, [`crash`] and [`faults`] stop the world and break it, [`story`] tells what happened,
 //! [`mail`] and [`mailboxes`] are mail servers in memory, [`daemon`] runs the real programs, and [`victim`] is the real
-//! daemon that is killed. [`servers`] are real mail servers, [`inbox`] takes mail and posts, [`proxy`] fails between them
-//! and the product, and [`scripted`] says what no real one says. [`disk`] tells what lies in files.
+//! daemon that is killed. [`servers`] are real mail servers, [`inbox`] takes mail and posts, [`proxy`] fails between
+//! them and the product, and [`scripted`] says what no real one says. [`disk`] tells what lies in files.
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a helper of a test fails as a test does: at once and by name")]
 

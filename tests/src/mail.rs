@@ -1,4 +1,5 @@
-//! A mail server in memory: mailboxes with folders and messages, faults at every call, and a memory of what was removed.
+//! A mail server in memory: mailboxes with folders and messages, faults at every call, and a memory of what was
+//! removed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;

@@ -1,8 +1,8 @@
 //! A TCP proxy that stands between the product and a server, and fails where a test says.
 //!
-//! It cuts after any byte of either direction, holds a connection until the test lets it go on, refuses, loses a command
-//! before the server hears it, and loses the answer to a command that the server carried out. It never waits for a time.
-//! Every connection is recorded, so that the places to cut are taken from a dialogue that went well.
+//! It cuts after any byte of either direction, holds a connection until the test lets it go on, refuses, loses a
+//! command before the server hears it, and loses the answer to a command that the server carried out. It never waits
+//! for a time. Every connection is recorded, so that the places to cut are taken from a dialogue that went well.
 
 use std::collections::VecDeque;
 use std::io::{Read as _, Write as _};
@@ -36,8 +36,8 @@ pub enum Fault {
     Hold(Way, u64),
     /// The first line from the product that holds this text is not passed on; the connection ends.
     LostNotApplied(String),
-    /// The first line from the product that holds this text is passed on and carried out; the answer is swallowed from its
-    /// first byte on, and the connection ends when the server has said how the command ended.
+    /// The first line from the product that holds this text is passed on and carried out; the answer is swallowed from
+    /// its first byte on, and the connection ends when the server has said how the command ended.
     LostButApplied(String),
 }
 
@@ -377,9 +377,9 @@ fn holds(line: &[u8], text: &str) -> bool {
     memchr::memmem::find(&upper, text.to_ascii_uppercase().as_bytes()).is_some()
 }
 
-/// Returns where to cut a dialogue: the first and the last byte of it, and every kind of place in every line and literal,
-/// namely before it, after its first byte, in its middle, and before and inside its end of line. Long dialogues are
-/// thinned to at most `most` places, each kind alike.
+/// Returns where to cut a dialogue: the first and the last byte of it, and every kind of place in every line and
+/// literal, namely before it, after its first byte, in its middle, and before and inside its end of line. Long
+/// dialogues are thinned to at most `most` places, each kind alike.
 #[must_use]
 pub fn places(bytes: &[u8], most: usize) -> Vec<u64> {
     let mut places = std::collections::BTreeSet::from([0, bytes.len()]);

@@ -1,7 +1,7 @@
 //! A mail server that says what no real one says.
 //!
-//! It answers each command of the product by the first [`Rule`] whose text the command holds, and otherwise as a friendly
-//! server with one empty INBOX would. `{tag}` in an answer is the tag of the command.
+//! It answers each command of the product by the first [`Rule`] whose text the command holds, and otherwise as a
+//! friendly server with one empty INBOX would. `{tag}` in an answer is the tag of the command.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};

@@ -1,9 +1,11 @@
-//! Three real mail servers on loopback: Dovecot, Cyrus and Courier, each in a directory and a process namespace of its own.
+//! Three real mail servers on loopback: Dovecot, Cyrus and Courier, each in a directory and a process namespace of its
+//! own.
 //!
-//! A [`Server`] answers on ports of its own and is gone with everything that it started when it is dropped, when the test
-//! panics and when the test process is killed: all its processes live in one process namespace, whose first process ends
-//! when the pipe from the test closes. [`raw`] is a small IMAP client that shares no line with the product's, so that what
-//! it sees can contradict the product. [`letter`] makes messages that are hard to keep byte-exact.
+//! A [`Server`] answers on ports of its own and is gone with everything that it started when it is dropped, when the
+//! test panics and when the test process is killed: all its processes live in one process namespace, whose first
+//! process ends when the pipe from the test closes. [`raw`] is a small IMAP client that shares no line with the
+//! product's, so that what it sees can contradict the product. [`letter`] makes messages that are hard to keep
+//! byte-exact.
 //!
 //! Tests isolate themselves by mailboxes, not by servers: [`Server::shared`] is started once for a test process, and
 //! [`Server::mailbox`] hands out a mailbox that nobody else has. What changes a whole server ([`Server::restart`],

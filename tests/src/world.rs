@@ -35,9 +35,11 @@ mod backups;
 mod deeds;
 mod reviews;
 mod subjects;
+mod texts;
 
 pub use deeds::{HELPER, LEASE_MS};
 pub use subjects::OFFICER;
+pub use texts::{mail_policy, policy};
 
 /// When every world begins.
 pub const BEGINNING: &str = "2026-01-15T10:00:00Z";
@@ -153,86 +155,6 @@ pub struct World {
     store: Option<Arc<Store>>,
     layout: LayoutId,
     dir: TempDir,
-}
-
-/// A policy that purges contacts a year after their creation.
-#[must_use]
-pub fn policy(id: &str, quarantine: &str) -> String {
-    format!(
-        r#"schema = 1
-[policy]
-id = "{id}"
-title = "A policy"
-owner = "dpo@example.org"
-legal_basis = "GDPR 5(1)(e)"
-data_class = "contact"
-state = "enforce"
-[scope]
-kind = "contact"
-match_all = true
-[retention]
-period = "P1Y"
-start = "created"
-on_missing_start = "keep"
-timezone = "Etc/UTC"
-[schedule]
-cron = "on_demand"
-[limits]
-max_items = 100
-max_percent = 100
-[export]
-required = true
-formats = ["jsonl", "csv"]
-[action]
-kind = "purge"
-quarantine = "{quarantine}"
-[approval]
-required = true
-count = 1
-valid_for = "P1D"
-[[test]]
-record = {{ created = 2020-01-01T00:00:00Z }}
-at = 2026-01-01
-expect = "due"
-"#
-    )
-}
-
-/// A policy that purges the messages of one folder a year after they were received, unless they are flagged.
-#[must_use]
-pub fn mail_policy(folder: &str, form: &str, quarantine: &str) -> String {
-    format!(
-        r#"schema = 1
-[policy]
-id = "mail"
-owner = "dpo@example.org"
-legal_basis = "GDPR 5(1)(e)"
-state = "enforce"
-[scope]
-kind = "message"
-where = {{ all = [
-    {{ field = "folder", op = "eq", value = "{folder}" }},
-    {{ not = {{ field = "flags", op = "eq", value = "flagged" }} }},
-] }}
-[retention]
-period = "P1Y"
-start = "received"
-timezone = "Etc/UTC"
-[schedule]
-cron = "on_demand"
-[limits]
-max_percent = 100
-[export]
-formats = ["jsonl", "csv", "{form}"]
-[action]
-kind = "purge"
-quarantine = "{quarantine}"
-[approval]
-required = true
-count = 1
-valid_for = "P1D"
-"#
-    )
 }
 
 fn layout() -> Layout {
@@ -558,7 +480,8 @@ impl World {
         }
     }
 
-    /// Lets the run stage do so many things; what it waits for comes at once. Returns whether it had nothing to do any more.
+    /// Lets the run stage do so many things; what it waits for comes at once. Returns whether it had nothing to do any
+    /// more.
     ///
     /// # Panics
     /// As [`Self::step`].

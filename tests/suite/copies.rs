@@ -1,5 +1,5 @@
-//! Bundles that a policy keeps for a time only: they go when it is over, never before, and never while a hold covers what they
-//! hold copies of.
+//! Bundles that a policy keeps for a time only: they go when it is over, never before, and never while a hold covers
+//! what they hold copies of.
 
 use std::time::Duration;
 

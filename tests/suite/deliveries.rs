@@ -1,5 +1,5 @@
-//! Everything odd that lies in a drop folder, given to the real daemon at once: each thing has its answer, the others are
-//! taken in, and the daemon goes on.
+//! Everything odd that lies in a drop folder, given to the real daemon at once: each thing has its answer, the others
+//! are taken in, and the daemon goes on.
 
 use std::ffi::OsStr;
 use std::fs;

@@ -1,4 +1,5 @@
-//! A disk that is really full: nothing acknowledged is lost, the daemon says so and ends, and goes on when there is room.
+//! A disk that is really full: nothing acknowledged is lost, the daemon says so and ends, and goes on when there is
+//! room.
 
 use std::fs;
 use std::path::{Path, PathBuf};

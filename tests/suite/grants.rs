@@ -1,5 +1,5 @@
-//! Grants on mailboxes in memory: a fault at every call, a crash at every flush with all that it can leave, and what two
-//! of them do to each other. However it goes, everything that was given is taken back and nothing else is touched.
+//! Grants on mailboxes in memory: a fault at every call, a crash at every flush with all that it can leave, and what
+//! two of them do to each other. However it goes, everything that was given is taken back and nothing else is touched.
 
 use std::time::Duration;
 

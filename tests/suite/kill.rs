@@ -1,8 +1,8 @@
 //! The real daemon is killed at random moments of intakes and runs, and started again on the same store, many times:
 //! nothing that it acknowledged is lost, nothing is done twice, and in the end everything is as if it had never died.
 //!
-//! `RETENTION_KILL_ROUNDS` says how often, `RETENTION_SEED` what happens. What SIGKILL leaves is looked at in a copy, so
-//! that every daemon recovers from exactly what the one before left.
+//! `RETENTION_KILL_ROUNDS` says how often, `RETENTION_SEED` what happens. What SIGKILL leaves is looked at in a copy,
+//! so that every daemon recovers from exactly what the one before left.
 
 #![expect(clippy::disallowed_methods, reason = "another process is waited for, and that can only be polled")]
 

@@ -1,6 +1,7 @@
 //! The life of the real daemon: its socket, its signals, its configuration while it runs, a damaged store.
 //!
-//! Schedules fire on the wall clock, so scheduled runs and their catching up are left to the suites with a manual clock.
+//! Schedules fire on the wall clock, so scheduled runs and their catching up are left to the suites with a manual
+//! clock.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};

@@ -1,5 +1,5 @@
-//! Notices: each thing is told once, whatever crashes on the way; a crash between telling and recording tells it again under
-//! the same id, and nothing else does.
+//! Notices: each thing is told once, whatever crashes on the way; a crash between telling and recording tells it again
+//! under the same id, and nothing else does.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};

@@ -1,5 +1,5 @@
-//! Permissions are looked at: what differs is recorded, what stands too long is taken away once somebody agreed, and what
-//! is on the list, or is the owner's, is never touched.
+//! Permissions are looked at: what differs is recorded, what stands too long is taken away once somebody agreed, and
+//! what is on the list, or is the owner's, is never touched.
 
 use std::time::Duration;
 

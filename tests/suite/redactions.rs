@@ -1,5 +1,6 @@
-//! Redactions: what is taken out is gone, what is left is there under a number of its own and does not become due earlier or
-//! later, the source does not bring anything back, and wherever a crash falls nothing is lost and nothing stays.
+//! Redactions: what is taken out is gone, what is left is there under a number of its own and does not become due
+//! earlier or later, the source does not bring anything back, and wherever a crash falls nothing is lost and nothing
+//! stays.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

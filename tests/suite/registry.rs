@@ -1,5 +1,5 @@
-//! Mailboxes are registered, registered anew, and removed, with a crash at every flush: a credential that is needed can be
-//! opened, one that is not is destroyed, and nothing is registered by halves.
+//! Mailboxes are registered, registered anew, and removed, with a crash at every flush: a credential that is needed can
+//! be opened, one that is not is destroyed, and nothing is registered by halves.
 
 use std::fs;
 use std::path::PathBuf;

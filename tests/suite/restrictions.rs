@@ -1,5 +1,5 @@
-//! Restrictions under policies: the use ends once, nothing is lost, a purge has its turn later, and what keeps a record from a
-//! purge keeps it from this, too.
+//! Restrictions under policies: the use ends once, nothing is lost, a purge has its turn later, and what keeps a record
+//! from a purge keeps it from this, too.
 
 use std::time::Duration;
 

@@ -100,8 +100,8 @@ fn a_policy_that_was_shortened() {
     told_as("policy-shortened", &world.story());
 }
 
-/// Two people are purged by a policy after the backup. The store is lost; from the backup and the ledger of erasures it comes back
-/// without them, only observes until a person confirms it, and then goes on with what is due.
+/// Two people are purged by a policy after the backup. The store is lost; from the backup and the ledger of erasures it
+/// comes back without them, only observes until a person confirms it, and then goes on with what is due.
 #[test]
 fn a_restore_that_brings_nobody_back_who_was_erased() {
     let mut world = World::new("P0D");

@@ -1,5 +1,5 @@
-//! Old mail exported and removed from a real Dovecot, beside the programs that people use for it; and many mailboxes, over
-//! one connection and over eight.
+//! Old mail exported and removed from a real Dovecot, beside the programs that people use for it; and many mailboxes,
+//! over one connection and over eight.
 
 use std::path::Path;
 

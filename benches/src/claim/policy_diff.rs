@@ -1,4 +1,5 @@
-//! What people ask of all data: what a changed set of policies would dispose of, why one entity is kept, and who a person is.
+//! What people ask of all data: what a changed set of policies would dispose of, why one entity is kept, and who a
+//! person is.
 
 use super::{filled, scratch, text};
 use crate::figure::{Line, Target, head, percentile};

@@ -31,8 +31,8 @@ impl fmt::Debug for BatchMailbox {
     }
 }
 
-/// Returns the mailboxes of an IMAP batch that [`check`](super::check()) found good, in the order of its rows; `None` when
-/// it was not.
+/// Returns the mailboxes of an IMAP batch that [`check`](super::check()) found good, in the order of its rows; `None`
+/// when it was not.
 #[must_use]
 pub fn mailboxes(sheet: &Sheet) -> Option<Vec<BatchMailbox>> {
     let [address, user, password] = ["EmailAddress", "UserName", "Password"].map(|name| sheet.column(name));

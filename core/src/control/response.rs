@@ -252,8 +252,8 @@ pub enum Attention {
         /// What happened and what to do.
         message: String,
     },
-    /// A channel does not take notices, or did not take some for so long that they are not tried any more and nobody has said
-    /// that they know.
+    /// A channel does not take notices, or did not take some for so long that they are not tried any more and nobody
+    /// has said that they know.
     NoticesUndelivered {
         /// The name of the channel in the configuration.
         channel: String,

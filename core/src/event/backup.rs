@@ -26,8 +26,8 @@ pub struct BackupKeysRemoved {
     pub last: Position,
 }
 
-/// Schema 1. This store was restored from a backup. From here on nothing is purged and no access is given or taken until a
-/// person confirms it: the world has gone on since the backup was made.
+/// Schema 1. This store was restored from a backup. From here on nothing is purged and no access is given or taken
+/// until a person confirms it: the world has gone on since the backup was made.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct StoreRestored {
     /// The last event of the backup; this log and the one that was lost are the same up to it.
@@ -59,8 +59,8 @@ impl std::fmt::Debug for RestoreConfirmed {
     }
 }
 
-/// Schema 1. The key of the envelope's entity was left out of a restored store: it was destroyed after the backup was made, as
-/// the ledger of erasures says.
+/// Schema 1. The key of the envelope's entity was left out of a restored store: it was destroyed after the backup was
+/// made, as the ledger of erasures says.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct KeyDestroyedAgain {
     /// The position of its destruction in the log that was lost.

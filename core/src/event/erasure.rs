@@ -33,8 +33,8 @@ impl std::fmt::Debug for EntityRestored {
     }
 }
 
-/// Schema 1. A bundle is about to be destroyed: its data subject has the answer, or its policy keeps it no longer; and no
-/// hold covers what it holds copies of.
+/// Schema 1. A bundle is about to be destroyed: its data subject has the answer, or its policy keeps it no longer; and
+/// no hold covers what it holds copies of.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct BundleDestructionStarted {
     /// The request that is completed; `None`: its policy keeps it no longer.

@@ -48,7 +48,8 @@ impl GrantPurpose {
 
 /// Schema 1. A grant is wanted. Its position names the grant.
 ///
-/// The numbers of the policy are copied, so that an edit of the policy changes nothing about a grant that was asked for.
+/// The numbers of the policy are copied, so that an edit of the policy changes nothing about a grant that was asked
+/// for.
 #[derive(Clone, PartialEq, Eq, Encode, Decode)]
 pub struct GrantRequested {
     /// The mailbox.
@@ -171,8 +172,8 @@ impl std::fmt::Debug for FolderRights {
     }
 }
 
-/// Schema 1. A part of what was read, folder by folder, sealed with the key of the mailbox. All parts of a reading stand
-/// right before the `GrantStepSucceeded` that they belong to.
+/// Schema 1. A part of what was read, folder by folder, sealed with the key of the mailbox. All parts of a reading
+/// stand right before the `GrantStepSucceeded` that they belong to.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct GrantFoldersRead {
     /// The grant.
@@ -317,7 +318,8 @@ pub struct GrantStepFailed {
     pub failure: Failure,
     /// A stable code.
     pub code: String,
-    /// The next attempt is not before then; `None` means that it is not given any more. Revoking always has a next one.
+    /// The next attempt is not before then; `None` means that it is not given any more. Revoking always has a next
+    /// one.
     pub retry_at: Option<Timestamp>,
 }
 

@@ -28,8 +28,8 @@ impl StoreKeys {
     }
 }
 
-/// Schema 1. A person asks for new keys. It is done when a `SigningKeyAdopted` or `WrappingKeysRotated` follows; until then the next
-/// start does it again.
+/// Schema 1. A person asks for new keys. It is done when a `SigningKeyAdopted` or `WrappingKeysRotated` follows; until
+/// then the next start does it again.
 #[derive(Clone, PartialEq, Eq, Encode, Decode)]
 pub struct KeyRotationRequested {
     /// Which.
@@ -44,7 +44,8 @@ impl std::fmt::Debug for KeyRotationRequested {
     }
 }
 
-/// Schema 1. Every live data key was wrapped anew, and the files in which the old wrapping keys were in force were overwritten.
+/// Schema 1. Every live data key was wrapped anew, and the files in which the old wrapping keys were in force were
+/// overwritten.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct WrappingKeysRotated {
     /// How many slots there are: live, destroyed or retired.

@@ -1,8 +1,8 @@
 //! Mailboxes on mail servers that are registered, and the credentials with which one gets into them.
 //!
-//! The address, the user and the login form stand in the record of the mailbox, an `EntityChanged` of its own. Here is what
-//! names nobody, and the secret, which has a key slot of its own: when a credential is replaced or its mailbox removed, that
-//! key is destroyed, and nobody can read the secret any more.
+//! The address, the user and the login form stand in the record of the mailbox, an `EntityChanged` of its own. Here is
+//! what names nobody, and the secret, which has a key slot of its own: when a credential is replaced or its mailbox
+//! removed, that key is destroyed, and nobody can read the secret any more.
 //!
 //! Each body, with the types it is made of, is one frozen schema version: a change of shape is a new struct, a new
 //! version and an upcaster in `codec`. The golden vectors in `core/tests/golden` fail on anything else.
@@ -77,7 +77,7 @@ pub struct MigrationBatchImported {
     pub credentials: u64,
 }
 
-/// Schema 1. The key of the credential in the envelope was overwritten, flushed and read back: nobody can open the secret.
-/// Its cause is the event by which the credential was no longer needed: the intent.
+/// Schema 1. The key of the credential in the envelope was overwritten, flushed and read back: nobody can open the
+/// secret. Its cause is the event by which the credential was no longer needed: the intent.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct CredentialDestroyed {}

@@ -68,7 +68,8 @@ pub struct MigrationCopyStarted {
     pub target_uid_next: u32,
 }
 
-/// Schema 1. So many of the messages of the intent before are at the target, the first ones; the others were not appended.
+/// Schema 1. So many of the messages of the intent before are at the target, the first ones; the others were not
+/// appended.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct MigrationCopied {
     /// The migration.

@@ -93,15 +93,15 @@ pub enum Notice {
         /// The plan.
         plan: PlanId,
     },
-    /// Data of which a recipient has a copy was erased or restricted (GDPR Art. 19). That their channel took this is the record
-    /// that they were told.
+    /// Data of which a recipient has a copy was erased or restricted (GDPR Art. 19). That their channel took this is
+    /// the record that they were told.
     RecipientToTell {
         /// The request of the data subject.
         request: RequestId,
         /// The recipient: where it stands in the log that they got the copy.
         recipient: Position,
-        /// The items of the copy that are erased, ascending: others, or more of them, are another thing. None of either when it was
-        /// written as schema 1, which did not say which.
+        /// The items of the copy that are erased, ascending: others, or more of them, are another thing. None of
+        /// either when it was written as schema 1, which did not say which.
         erased: Vec<EntityId>,
         /// The others that are restricted, ascending.
         restricted: Vec<EntityId>,
@@ -170,7 +170,8 @@ things! {
 }
 
 impl Thing {
-    /// Says whether recipients of copies are told this, and nobody else: what a person reads here proves nothing of them.
+    /// Says whether recipients of copies are told this, and nobody else: what a person reads here proves nothing of
+    /// them.
     #[must_use]
     pub fn is_for_recipients(self) -> bool {
         self == Self::RecipientToTell
@@ -259,7 +260,8 @@ pub struct NoticeFailed {
     pub code: String,
 }
 
-/// Schema 2. Notices that channels did not take are known to a person, who sees to it otherwise: they raise no alarm any more.
+/// Schema 2. Notices that channels did not take are known to a person, who sees to it otherwise: they raise no alarm
+/// any more.
 #[derive(Clone, PartialEq, Eq, Encode, Decode)]
 pub struct NoticeAcknowledged {
     /// Which, ascending, each once.

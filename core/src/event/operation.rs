@@ -61,7 +61,8 @@ pub struct StoreRebuilt {
     pub code: String,
 }
 
-/// Schema 1. The journal was written anew without the bodies whose keys are destroyed, and the wrapping keys were rotated.
+/// Schema 1. The journal was written anew without the bodies whose keys are destroyed, and the wrapping keys were
+/// rotated.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct StoreCompacted {
     /// How many segments were written anew.

@@ -49,8 +49,9 @@ impl std::fmt::Debug for ObservedPermission {
 /// The most entries in one event: with names of 1,000 bytes still far below what a body may have.
 pub const PERMISSIONS_PER_EVENT: usize = 1_000;
 
-/// Schema 1. A part of what was read, sealed with the key of the mailbox. All parts of an observation stand right before the
-/// `PermissionsScanned` that they belong to. An observation that differs in nothing from the one before has none.
+/// Schema 1. A part of what was read, sealed with the key of the mailbox. All parts of an observation stand right
+/// before the `PermissionsScanned` that they belong to. An observation that differs in nothing from the one before has
+/// none.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct PermissionObserved {
     /// The entries, in the order of their folders and identifiers.

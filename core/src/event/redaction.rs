@@ -10,8 +10,8 @@ use crate::id::{Digest, EntityId, SagaId};
 use crate::record::redact::FieldMap;
 use crate::time::Timestamp;
 
-/// Schema 1. What a saga takes out, as it was approved. It stands before the intent of its pivot, and holds for what is left
-/// as long as that is there: what its source tells of it later is recorded without these fields.
+/// Schema 1. What a saga takes out, as it was approved. It stands before the intent of its pivot, and holds for what is
+/// left as long as that is there: what its source tells of it later is recorded without these fields.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct RedactionBegan {
     /// The saga.
@@ -24,8 +24,8 @@ pub struct RedactionBegan {
     pub fields: FieldMap,
 }
 
-/// Schema 1. The envelope's entity will be what is left of another one: from its first `EntityChanged` on, which follows,
-/// it has that one's ids, dates and links, so that nothing becomes due earlier or later.
+/// Schema 1. The envelope's entity will be what is left of another one: from its first `EntityChanged` on, which
+/// follows, it has that one's ids, dates and links, so that nothing becomes due earlier or later.
 ///
 /// Public on purpose: which number follows which stays readable when both keys are gone.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]

@@ -1,5 +1,6 @@
-//! Restriction of use. By a person (GDPR Art. 18): what is restricted is kept, and neither purged, exported nor shown. By a
-//! policy, between use and disposal: what is restricted is not shown any more, and disposed of when its time comes.
+//! Restriction of use. By a person (GDPR Art. 18): what is restricted is kept, and neither purged, exported nor shown.
+//! By a policy, between use and disposal: what is restricted is not shown any more, and disposed of when its time
+//! comes.
 //!
 //! Each body, with the types it is made of, is one frozen schema version: a change of shape is a new struct, a new
 //! version and an upcaster in `codec`. The golden vectors in `core/tests/golden` fail on anything else.

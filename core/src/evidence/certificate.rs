@@ -1,9 +1,10 @@
-//! Disposition certificates: who decided that something was to go, by which policy, who agreed, what was exported, what was destroyed
-//! and looked for, and what may be left, in one file that is checked without the log.
+//! Disposition certificates: who decided that something was to go, by which policy, who agreed, what was exported, what
+//! was destroyed and looked for, and what may be left, in one file that is checked without the log.
 //!
-//! **Everything that is said follows from events.** A certificate carries the events, each with the proof that it stands in the log, and
-//! the stored bodies of those that are public. [`Statement::of`] makes the statement from them, when the certificate is written and
-//! again when it is checked. The file is a C2SP signed note whose text is JSON, under the key that signs checkpoints.
+//! **Everything that is said follows from events.** A certificate carries the events, each with the proof that it
+//! stands in the log, and the stored bodies of those that are public. [`Statement::of`] makes the statement from them,
+//! when the certificate is written and again when it is checked. The file is a C2SP signed note whose text is JSON,
+//! under the key that signs checkpoints.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +24,8 @@ pub mod page;
 /// What the text says of itself.
 const FORMAT: &str = "retentiond certificate 1";
 
-/// The longest certificate that is read, in bytes: a run of a million items has some hundred sagas of five steps, each proven.
+/// The longest certificate that is read, in bytes: a run of a million items has some hundred sagas of five steps, each
+/// proven.
 pub const CERTIFICATE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// What a certificate is about.

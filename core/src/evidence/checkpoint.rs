@@ -112,7 +112,8 @@ impl Checkpoint {
     }
 }
 
-/// Returns the signer key and the verifier key (C2SP signed-note) that a seed of 32 random bytes makes for a log of this name.
+/// Returns the signer key and the verifier key (C2SP signed-note) that a seed of 32 random bytes makes for a log of
+/// this name.
 ///
 /// # Errors
 /// When the name is empty, or holds white space or a plus sign.

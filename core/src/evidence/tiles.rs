@@ -1,7 +1,7 @@
 //! The log as files that others can check with their own programs: C2SP tlog-tiles, with the envelopes as entries.
 //!
-//! The files are made from the envelopes alone, so whoever makes them has computed the root and can compare it with what
-//! was signed.
+//! The files are made from the envelopes alone, so whoever makes them has computed the root and can compare it with
+//! what was signed.
 
 use super::tree::{Frontier, leaf};
 use crate::id::Digest;
@@ -10,7 +10,8 @@ use crate::id::Digest;
 const TILE_WIDTH: usize = 256;
 const TILE_LEVELS: u32 = 8;
 
-/// Makes the files of a log, each handed on as soon as it is whole: its path, below the directory of the log, and its bytes.
+/// Makes the files of a log, each handed on as soon as it is whole: its path, below the directory of the log, and its
+/// bytes.
 #[derive(Debug, Default)]
 pub struct Tiles {
     frontier: Frontier,

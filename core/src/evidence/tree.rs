@@ -1,11 +1,12 @@
-//! The Merkle tree over the event log (RFC 6962, section 2.1): what proves that an event is in the log, and that a log has
-//! only grown.
+//! The Merkle tree over the event log (RFC 6962, section 2.1): what proves that an event is in the log, and that a log
+//! has only grown.
 //!
-//! **A leaf is the envelope of an event, 128 bytes.** The envelope commits to the stored body by its SHA-256, so that a body
-//! can be erased, ciphertext and all, and every proof from before still holds. Leaf `n` is the event at position `n + 1`.
+//! **A leaf is the envelope of an event, 128 bytes.** The envelope commits to the stored body by its SHA-256, so that a
+//! body can be erased, ciphertext and all, and every proof from before still holds. Leaf `n` is the event at position
+//! `n + 1`.
 //!
-//! Hashes are stored in the order of the Go checksum database (`golang.org/x/mod/sumdb/tlog`): appending a leaf appends one
-//! to 64 hashes and changes none. The arithmetic is that of the crate `tlog_tiles`.
+//! Hashes are stored in the order of the Go checksum database (`golang.org/x/mod/sumdb/tlog`): appending a leaf appends
+//! one to 64 hashes and changes none. The arithmetic is that of the crate `tlog_tiles`.
 
 use tlog_tiles::{Hash, HashReader};
 

@@ -58,7 +58,8 @@ fn header(text: &str, bytes_max: usize) -> String {
     if visible.is_empty() { "-".to_owned() } else { visible }
 }
 
-/// A parameter value: quotes, backslashes and closing brackets are escaped (section 6.3.3), control characters left out.
+/// A parameter value: quotes, backslashes and closing brackets are escaped (section 6.3.3), control characters left
+/// out.
 fn escaped(value: &str) -> String {
     let mut escaped = String::with_capacity(value.len());
     for c in value.chars().filter(|c| !c.is_control()) {

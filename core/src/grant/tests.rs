@@ -261,8 +261,8 @@ impl World {
                 let stood = self.standing["INBOX"];
                 self.standing.entry(name).or_insert(stood);
             }
-            // The owner takes something away meanwhile: it is never given back. Between the reading of what stands and the
-            // end of giving nobody can tell, since the protocol has no condition on a change.
+            // The owner takes something away meanwhile: it is never given back. Between the reading of what stands and
+            // the end of giving nobody can tell, since the protocol has no condition on a change.
             Deed::Reduce(_) if self.is_giving() => {}
             Deed::Reduce(n) => {
                 let name = ["INBOX", "INBOX/Projects", "Archive"][usize::from(n) % 3];

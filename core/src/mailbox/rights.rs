@@ -1,7 +1,8 @@
 //! Rights on a mailbox folder as sets (RFC 4314), and what a grant adds to and takes from them.
 //!
 //! Servers give rights back in another order and with other letters than they were given: a comparison of texts says
-//! nothing. So every comparison is one of sets, with the obsolete `c` and `d` of RFC 2086 turned into what they stand for.
+//! nothing. So every comparison is one of sets, with the obsolete `c` and `d` of RFC 2086 turned into what they stand
+//! for.
 
 use std::fmt;
 use std::str::FromStr;

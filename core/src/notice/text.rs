@@ -1,4 +1,5 @@
-//! What a notice says. Only numbers, names of policies, counts, codes, instants and digests: nothing that names anybody.
+//! What a notice says. Only numbers, names of policies, counts, codes, instants and digests: nothing that names
+//! anybody.
 
 use std::fmt;
 
@@ -158,8 +159,8 @@ fn of_request(views: &Views, request: RequestId, how: &str) -> Option<Text> {
     Some(text.with("request", request).with("kind", body.kind.name()).with("due_at", body.due_at))
 }
 
-/// Whoever reads this has no daemon to ask: so it says all that they need to find the items in what they got, and no command. What
-/// it names is what is recorded that they know.
+/// Whoever reads this has no daemon to ask: so it says all that they need to find the items in what they got, and no
+/// command. What it names is what is recorded that they know.
 fn of_copy(request: RequestId, copy: &HandedOver, erased: &[EntityId], restricted: &[EntityId]) -> Text {
     let what = match (erased.len(), restricted.len()) {
         (erased, 0) => format!("{erased} erased"),

@@ -228,8 +228,8 @@ impl BoundPolicy {
         self.applies == Applies::ToNothingHere
     }
 
-    /// Returns the day on which to look at what was assessed, for the due index: its due date, or, for what a person has to
-    /// decide about because there is no date to count from, when it was first seen.
+    /// Returns the day on which to look at what was assessed, for the due index: its due date, or, for what a person
+    /// has to decide about because there is no date to count from, when it was first seen.
     #[must_use]
     pub fn day(&self, assessment: &Assessment<'_>, facts: &Facts<'_>) -> DueDay {
         match assessment {
@@ -338,8 +338,8 @@ impl BoundPolicy {
         }
     }
 
-    /// Returns why a redaction would leave an entity as it is: the field that it cannot take out, or that nothing is left
-    /// to take out. `None` when it would change the entity, and for every other action.
+    /// Returns why a redaction would leave an entity as it is: the field that it cannot take out, or that nothing is
+    /// left to take out. `None` when it would change the entity, and for every other action.
     fn unredacted<'a>(&'a self, facts: &Facts<'a>) -> Option<Option<&'a str>> {
         let Action::Redact { fields, .. } = &self.policy.action else { return None };
         let layout = facts.layout;

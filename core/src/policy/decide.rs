@@ -75,8 +75,8 @@ pub struct Decision {
     pub outcome: Outcome,
     /// Why: the reason that decides.
     pub reason: Reason,
-    /// Other reasons that would decide the same, in the order of precedence; where a restriction is due, what keeps from
-    /// disposal beside it.
+    /// Other reasons that would decide the same, in the order of precedence; where a restriction is due, what keeps
+    /// from disposal beside it.
     pub also: Vec<Reason>,
     /// What each policy that is enforced or simulated says, ordered by id; those about other entities are left out.
     pub policies: Vec<Assessed>,
@@ -193,8 +193,8 @@ impl BoundSet {
         Some(conclude(&self.views(facts, Some(id), standing, now), Some(id), standing, now))
     }
 
-    /// Decides whether a request for erasure disposes of an entity now. The keepers among the enforced policies protect,
-    /// since the law that they rest on is an exception by itself; their periods alone do not.
+    /// Decides whether a request for erasure disposes of an entity now. The keepers among the enforced policies
+    /// protect, since the law that they rest on is an exception by itself; their periods alone do not.
     #[must_use]
     pub fn decide_asked(&self, asked: &Asked, facts: &Facts<'_>, standing: &Standing, now: Timestamp) -> Decision {
         let views = self.views(facts, None, standing, now);

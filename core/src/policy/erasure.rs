@@ -1,7 +1,8 @@
 //! What stands in the place of a policy when a data subject asked for erasure.
 //!
-//! No file decides about such a request, and none can loosen how it is carried out: a verified copy first, then the purge,
-//! and always a person who accepts the plan. It is no member of the policy set, so nothing is ever due because of it.
+//! No file decides about such a request, and none can loosen how it is carried out: a verified copy first, then the
+//! purge, and always a person who accepts the plan. It is no member of the policy set, so nothing is ever due because
+//! of it.
 
 use std::collections::BTreeSet;
 
@@ -19,8 +20,9 @@ use crate::time::{Align, Period, Zone};
 const APPROVAL_VALID_MS: u64 = 7 * 24 * 60 * 60 * 1_000;
 
 impl Policy {
-    /// Returns the rule by which every erasure is carried out. A person accepts each plan, item by item if they like, so
-    /// no limit of a number stands beside that; and nothing waits in quarantine, since the law says "without undue delay".
+    /// Returns the rule by which every erasure is carried out. A person accepts each plan, item by item if they like,
+    /// so no limit of a number stands beside that; and nothing waits in quarantine, since the law says "without
+    /// undue delay".
     #[must_use]
     pub fn of_erasures() -> Option<Self> {
         let period = Period::from_days(0).ok()?;

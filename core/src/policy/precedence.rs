@@ -18,16 +18,16 @@
 //! | not due | a period that runs, a start that is missing, a review that waits or keeps it | nothing has happened yet |
 //! | no policy | nothing is about it | what nobody decided about stays |
 //!
-//! A redaction is due like a purge, and the earliest due date decides between the two. Where nothing is left to take out a
-//! redaction is not due, so a purge with a longer period has its turn; its `min_keep` protects all the same.
+//! A redaction is due like a purge, and the earliest due date decides between the two. Where nothing is left to take
+//! out a redaction is not due, so a purge with a longer period has its turn; its `min_keep` protects all the same.
 //!
-//! A restriction under a policy is due like a purge, too, but it destroys nothing: what other policies keep, it does not end. And it is
-//! no reason to keep: what it hides is disposed of when another policy's time has come. Where it is done already, or a person
-//! took it back, it is not due.
+//! A restriction under a policy is due like a purge, too, but it destroys nothing: what other policies keep, it does
+//! not end. And it is no reason to keep: what it hides is disposed of when another policy's time has come. Where it is
+//! done already, or a person took it back, it is not due.
 //!
 //! Only enforced policies, and the one that is asked about, are weighed. An exception is weighed always: it keeps from
-//! everybody. That a data subject asked for erasure is weighed when that is planned and carried out, and there no policy
-//! makes anything due.
+//! everybody. That a data subject asked for erasure is weighed when that is planned and carried out, and there no
+//! policy makes anything due.
 
 use std::cmp::Reverse;
 

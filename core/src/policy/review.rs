@@ -1,7 +1,8 @@
 //! What a person decided of an entity, as far as a policy asks for it.
 //!
-//! A decision to keep binds whatever became of the policy or of the entity. A decision to dispose counts for exactly what
-//! was looked at: the same version of the policy, of the entity, and the same due date. Whatever differs waits again.
+//! A decision to keep binds whatever became of the policy or of the entity. A decision to dispose counts for exactly
+//! what was looked at: the same version of the policy, of the entity, and the same due date. Whatever differs waits
+//! again.
 
 use super::assess::Assessment;
 use super::{Action, Decision, OnMissingStart, Outcome, Policy};
@@ -66,8 +67,8 @@ pub(super) fn standing<'a>(
     }
 }
 
-/// Returns the review by which an entity may go that was decided to be due under a policy; `None` when that policy asked
-/// nobody about it.
+/// Returns the review by which an entity may go that was decided to be due under a policy; `None` when that policy
+/// asked nobody about it.
 #[must_use]
 pub fn rested_on(policy: &Policy, decision: &Decision, reviews: &[Reviewed]) -> Option<ReviewId> {
     let Outcome::Due { start, .. } = &decision.outcome else { return None };

@@ -1,7 +1,7 @@
 //! Redaction: which cells of a row are taken out, and what stands in their place.
 //!
-//! **Invariant:** redacting twice is redacting once. So what was redacted is recognised by looking at it, and a row that its
-//! source tells again, whole, becomes the very record that is known: nothing that was taken out comes back.
+//! **Invariant:** redacting twice is redacting once. So what was redacted is recognised by looking at it, and a row
+//! that its source tells again, whole, becomes the very record that is known: nothing that was taken out comes back.
 
 use std::fmt;
 
@@ -80,8 +80,8 @@ impl FieldMap {
         })
     }
 
-    /// Returns the column and its field that cannot be redacted in a layout: a text in the place of a number, of a date or
-    /// of a truth value could not be read by the policies that look at it.
+    /// Returns the column and its field that cannot be redacted in a layout: a text in the place of a number, of a date
+    /// or of a truth value could not be read by the policies that look at it.
     #[must_use]
     pub fn unfit(&self, layout: &Layout) -> Option<usize> {
         layout.columns.iter().position(|column| {

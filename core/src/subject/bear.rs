@@ -26,7 +26,8 @@ pub struct Borne {
 /// What divides the elements of a list, and the addresses in a cell that a person wrote.
 const DIVIDERS: [char; 4] = ['|', ';', ',', '\n'];
 
-/// The fields of a contact that hold the person's own addresses; those of a company, an assistant or a friend have others.
+/// The fields of a contact that hold the person's own addresses; those of a company, an assistant or a friend have
+/// others.
 const OWN_ADDRESSES: [&str; 4] = ["email", "email1", "email2", "email3"];
 
 /// The fields of a contact that hold the person's own numbers. A business number is often that of the house.

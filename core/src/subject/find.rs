@@ -128,8 +128,8 @@ impl Found {
         self.ties.iter().filter(|(_, ties)| is_own(ties)).map(|(entity, _)| *entity).collect()
     }
 
-    /// Records in one place that have the same identifier are those of several persons, or of one: nobody can tell. `place_of`
-    /// says where a record lives.
+    /// Records in one place that have the same identifier are those of several persons, or of one: nobody can tell.
+    /// `place_of` says where a record lives.
     pub fn tell_shared<P: Ord>(&mut self, place_of: impl Fn(EntityId) -> P) {
         let mut places: BTreeMap<(P, IdentifierKind), Vec<EntityId>> = BTreeMap::new();
         for (record, ties) in &self.ties {
@@ -148,8 +148,8 @@ impl Found {
         }
     }
 
-    /// Follows the links of the person's own records, one step: `neighbours` says what each is tied to, and `abouts` what
-    /// a record is about; `None`: that is not wholly known.
+    /// Follows the links of the person's own records, one step: `neighbours` says what each is tied to, and `abouts`
+    /// what a record is about; `None`: that is not wholly known.
     ///
     /// # Errors
     /// The first of `abouts`.

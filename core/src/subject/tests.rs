@@ -115,7 +115,8 @@ fn every_number_of_a_cell_is_found_whatever_divides_them() {
         }
         assert_eq!(tie(phone("+420777123457"), Kind::Contact, &[("mobile_phone", &cell)]), None, "{cell:?}");
     }
-    // One number that is written with strokes, and a number with that of a desk: what is not wholly read so is in doubt.
+    // One number that is written with strokes, and a number with that of a desk: what is not wholly read so is in
+    // doubt.
     let in_groups = [("mobile_phone", "+49 30/12345678")];
     assert_eq!(tie(phone("+493012345678"), Kind::Contact, &in_groups), own);
     assert_eq!(tie(phone("12345678"), Kind::Contact, &in_groups), alike);

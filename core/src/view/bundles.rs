@@ -42,8 +42,8 @@ impl Bundle {
 }
 
 impl Views {
-    /// Returns the bundles whose data subject has the answer, with the request and when their time is over: at once, or,
-    /// when they were written after the answer, after a month in which a mistake can still be seen. Who takes a
+    /// Returns the bundles whose data subject has the answer, with the request and when their time is over: at once,
+    /// or, when they were written after the answer, after a month in which a mistake can still be seen. Who takes a
     /// request back keeps the copy of what was erased before: it is the only way back.
     #[must_use]
     pub fn bundles_answered(&self) -> Vec<(RequestId, Bundle, Timestamp)> {

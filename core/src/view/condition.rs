@@ -21,9 +21,9 @@ pub enum Condition {
     /// was destroyed in the meantime.
     Versions(Vec<(EntityId, Position)>),
     /// The pivot may begin: each entity is in the version that was planned, exported and verified, no hold covers it,
-    /// its use is not restricted by a person, no exception from an erasure keeps it, an erasure still asks for it if the plan is for
-    /// one, no review keeps it from the policy, it was not restored, the clock is believed, the store does not only
-    /// observe, and the run goes on.
+    /// its use is not restricted by a person, no exception from an erasure keeps it, an erasure still asks for it if
+    /// the plan is for one, no review keeps it from the policy, it was not restored, the clock is believed, the
+    /// store does not only observe, and the run goes on.
     MayPurge {
         /// The saga.
         saga: SagaId,
@@ -272,7 +272,8 @@ fn may_purge(views: &Views, saga: SagaId, items: &[(EntityId, Position)]) -> Res
     if is_paused && !open.is_past_pivot() {
         return Err(Conflict::Paused);
     }
-    // An erasure is judged by the holds on all policies when its saga begins; one that came later may be about its items.
+    // An erasure is judged by the holds on all policies when its saga begins; one that came later may be about its
+    // items.
     let is_policy_held = match erasure {
         None => policy.is_some_and(|policy| !views.holds_of_policy(policy).is_empty()),
         Some(_) => views.small.holds.has_policy_hold_after(saga.0, views.recorded_at),

@@ -6,8 +6,8 @@ use super::{EntityState, Row, Views};
 use crate::id::EntityId;
 use crate::record::Kind;
 
-/// What was counted so far. Entities are counted in parts, so that nobody waits for the views while millions are counted:
-/// what changes between two parts is counted as it was before or as it is after.
+/// What was counted so far. Entities are counted in parts, so that nobody waits for the views while millions are
+/// counted: what changes between two parts is counted as it was before or as it is after.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Coverage {
     counts: BTreeMap<(String, Kind), Covered>,

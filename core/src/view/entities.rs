@@ -1,5 +1,5 @@
-//! One packed row per entity: 56 bytes, so that ten million fit beside everything else, and one entity is one line of the
-//! processor's cache.
+//! One packed row per entity: 56 bytes, so that ten million fit beside everything else, and one entity is one line of
+//! the processor's cache.
 
 use std::collections::HashMap;
 
@@ -202,7 +202,8 @@ impl Entities {
         (from..).zip(rows).filter(|(_, row)| row.flags & KNOWN != 0).map(|(number, _)| EntityId(number))
     }
 
-    /// Returns the first entities, ascending, of which two views do not say the same, as far as `is_left_out` lets them count.
+    /// Returns the first entities, ascending, of which two views do not say the same, as far as `is_left_out` lets them
+    /// count.
     ///
     /// Counts and further handles are not looked at: see [`Self::same_totals`].
     pub fn differences<'a>(
@@ -450,7 +451,8 @@ impl Entities {
         out
     }
 
-    /// Makes room for entities that are about to be loaded, so that the table of handles is not made anew again and again.
+    /// Makes room for entities that are about to be loaded, so that the table of handles is not made anew again and
+    /// again.
     pub fn reserve(&mut self, entities: usize) {
         let rows = &self.rows;
         self.by_handle.reserve(entities, |&number| rows.get(number as usize).map_or(0, |row| row.handle.hash()));

@@ -372,11 +372,11 @@ impl Grants {
         self.beside(id).find(|(_, grant)| grant.ends_since(now).is_none()).map(|(other, _)| other)
     }
 
-    /// Returns where the newest reading stands that says what this grant's principal had on the mailbox without a grant of
-    /// ours; nothing before the first.
+    /// Returns where the newest reading stands that says what this grant's principal had on the mailbox without a grant
+    /// of ours; nothing before the first.
     ///
-    /// While one grant stands, a later one reads what the earlier one left to be read, less what was taken away since. So
-    /// the newest reading is the truest, whichever grant made it and whichever ends last.
+    /// While one grant stands, a later one reads what the earlier one left to be read, less what was taken away since.
+    /// So the newest reading is the truest, whichever grant made it and whichever ends last.
     #[must_use]
     pub fn newest_reading(&self, id: GrantId) -> &[Position] {
         let own = self.get(id).map(|grant| (grant.mailbox, grant.principal));

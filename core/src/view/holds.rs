@@ -109,8 +109,8 @@ impl Holds {
         self.in_force(now).filter(move |(_, hold)| hold.policies.contains(policy)).map(|(id, _)| id)
     }
 
-    /// Says whether a hold covers copies of entities that are gone. What is gone is known by its number alone, so a hold on
-    /// whatever of some kinds or sources there is, keeps: it may have been meant.
+    /// Says whether a hold covers copies of entities that are gone. What is gone is known by its number alone, so a
+    /// hold on whatever of some kinds or sources there is, keeps: it may have been meant.
     pub(super) fn covers_copies(
         &self,
         of: &[EntityId],

@@ -41,8 +41,8 @@ impl Intakes {
         self.all.iter().map(|(id, intake)| (*id, intake))
     }
 
-    /// Returns the latest intake that read the same content to its end. One that was refused as a whole does not count: its
-    /// cause can be mended, and then the same file comes again.
+    /// Returns the latest intake that read the same content to its end. One that was refused as a whole does not count:
+    /// its cause can be mended, and then the same file comes again.
     #[must_use]
     pub fn completed(&self, source: &str, content: Digest) -> Option<EntityId> {
         self.by_content.get(&(source.to_owned(), content)).copied()

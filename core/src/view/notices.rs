@@ -17,8 +17,8 @@ pub const DAY_US: i64 = 24 * 60 * 60 * 1_000_000;
 /// How old what happened may be to be still told: 30 days, in microseconds.
 pub const NEWS_US: i64 = 30 * DAY_US;
 
-/// When it is forgotten that something was told which cannot be told any more: 30 days later, so that a clock that is set back
-/// a little tells nothing twice.
+/// When it is forgotten that something was told which cannot be told any more: 30 days later, so that a clock that is
+/// set back a little tells nothing twice.
 pub const FORGET_US: i64 = 2 * NEWS_US;
 
 /// What became of a notice.
@@ -56,8 +56,8 @@ pub struct Channel {
 }
 
 impl Channel {
-    /// Goes through the notices that could not be delivered and of which no person has said that they know, the more urgent
-    /// first: each with its code.
+    /// Goes through the notices that could not be delivered and of which no person has said that they know, the more
+    /// urgent first: each with its code.
     pub fn given_up(&self) -> impl Iterator<Item = (&Notice, &str)> {
         self.told.iter().filter_map(|(notice, telling)| match telling {
             Telling::GivenUp { code, acknowledged: None, .. } => Some((notice, code.as_str())),

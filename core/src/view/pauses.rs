@@ -72,8 +72,8 @@ impl Views {
         paused.any(|request| entities.iter().any(|entity| request.records().binary_search(entity).is_ok()))
     }
 
-    /// Says whether a saga waits for a data subject who is paused: what is written into one bundle and purged at one pivot
-    /// waits together.
+    /// Says whether a saga waits for a data subject who is paused: what is written into one bundle and purged at one
+    /// pivot waits together.
     #[must_use]
     pub fn waits_for_data_subject(&self, saga: &Saga) -> bool {
         if self.small.pauses.requests().next().is_none() {

@@ -1,4 +1,5 @@
-//! Who may do what in the registered mailboxes, as it was last seen. Identifiers are in sealed events; here are digests.
+//! Who may do what in the registered mailboxes, as it was last seen. Identifiers are in sealed events; here are
+//! digests.
 
 use std::collections::BTreeMap;
 

@@ -109,7 +109,8 @@ impl Plan {
         self.reviews.iter().any(|review| review.uid == uid)
     }
 
-    /// Says whether enough different persons, none of them the requester or a reviewer, have accepted it recently enough.
+    /// Says whether enough different persons, none of them the requester or a reviewer, have accepted it recently
+    /// enough.
     #[must_use]
     pub fn is_approved(&self, now: Timestamp) -> bool {
         let Some(frozen) = &self.frozen else { return false };

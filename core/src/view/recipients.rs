@@ -1,6 +1,7 @@
 //! Recipients of copies, and what they have to be told (GDPR Art. 19).
 //!
-//! Who they are is in sealed events, and which items a copy has stays in the log alone once its saga is over: so both are handed in.
+//! Who they are is in sealed events, and which items a copy has stays in the log alone once its saga is over: so both
+//! are handed in.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -105,8 +106,8 @@ impl Views {
         })
     }
 
-    /// Returns what became of the records of a request in a copy by its being asked: what is disposed of later for another reason
-    /// is nobody's business, and whoever was told of it might destroy what they may keep.
+    /// Returns what became of the records of a request in a copy by its being asked: what is disposed of later for
+    /// another reason is nobody's business, and whoever was told of it might destroy what they may keep.
     #[must_use]
     pub fn concerned(&self, id: RequestId, request: &SubjectRequest, copy: &HandedOver) -> Concerned {
         let mut concerned = Concerned::default();
@@ -137,8 +138,8 @@ impl Views {
         concerned
     }
 
-    /// Returns where it stands in the log that the key of a record was destroyed. Views that were made again may know that it is gone
-    /// before that is recorded: then nobody hears of it yet.
+    /// Returns where it stands in the log that the key of a record was destroyed. Views that were made again may know
+    /// that it is gone before that is recorded: then nobody hears of it yet.
     fn destroyed_at(&self, record: EntityId) -> Option<Position> {
         let at = self.entities.last_event(record);
         let low = u32::try_from(at.0).ok().filter(|_| self.is_gone(record))?;
@@ -146,8 +147,8 @@ impl Views {
         EventType::DESTRUCTIONS.iter().any(is_there).then_some(at)
     }
 
-    /// Returns the items of a bundle, ascending, that are records of a request or of which records of it are what a redaction
-    /// left: the bundle may be older than that, and has them whole.
+    /// Returns the items of a bundle, ascending, that are records of a request or of which records of it are what a
+    /// redaction left: the bundle may be older than that, and has them whole.
     #[must_use]
     pub fn items_of(&self, request: &SubjectRequest, items: &[EntityId]) -> Vec<EntityId> {
         self.found_in(request, items).into_keys().collect()
@@ -168,8 +169,8 @@ impl Views {
         found
     }
 
-    /// Returns what recipients have to be told now, by request and copy. A request speaks once it is decided what becomes of
-    /// every record in the copy: so nobody is told in pieces while a run is under way.
+    /// Returns what recipients have to be told now, by request and copy. A request speaks once it is decided what
+    /// becomes of every record in the copy: so nobody is told in pieces while a run is under way.
     pub fn to_tell<'a>(&'a self, copies: &'a [HandedOver], now: Timestamp) -> impl Iterator<Item = ToTell<'a>> {
         let requests = self.small.subjects.iter().filter(|(_, request)| changes_data(request.kind));
         requests.flat_map(move |(id, request)| {
@@ -227,8 +228,9 @@ impl Small {
         }
     }
 
-    /// Whoever says so without naming items says it of what had become of them by then. What is restricted is written down, since
-    /// it may be lifted; where a key was destroyed stays known, and rows of entities may be ahead of this event.
+    /// Whoever says so without naming items says it of what had become of them by then. What is restricted is written
+    /// down, since it may be lifted; where a key was destroyed stays known, and rows of entities may be ahead of
+    /// this event.
     fn told_by_hand(&mut self, envelope: &Envelope, id: RequestId, recipient: Position, through: Option<String>) {
         let Some(request) = self.subjects.get(id) else { return };
         let is_restricted = |record: &EntityId| self.is_restricted_for(id, request.kind, *record);
@@ -249,8 +251,8 @@ impl Small {
     }
 }
 
-/// Says whether a record whose key was destroyed at a position is gone by a request. Whoever took it back asks for nothing: then
-/// only what a run for it had erased counts, and not what a policy disposed of meanwhile.
+/// Says whether a record whose key was destroyed at a position is gone by a request. Whoever took it back asks for
+/// nothing: then only what a run for it had erased counts, and not what a policy disposed of meanwhile.
 fn was_asked(request: &SubjectRequest, record: EntityId, at: Position) -> bool {
     match request.ended {
         None | Some((_, RequestEnd::RefusedInPart)) => true,

@@ -1,5 +1,5 @@
-//! The mailboxes that are registered, and credentials that are to be destroyed. Only numbers and names of servers: addresses
-//! and secrets are in sealed events.
+//! The mailboxes that are registered, and credentials that are to be destroyed. Only numbers and names of servers:
+//! addresses and secrets are in sealed events.
 
 use std::collections::BTreeMap;
 

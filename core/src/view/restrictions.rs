@@ -79,7 +79,8 @@ impl Restrictions {
         self.keeps(entity) || self.by_policy.contains_key(&entity)
     }
 
-    /// Returns the restrictions in force that name an entity: those by persons as they were placed, then that of a policy.
+    /// Returns the restrictions in force that name an entity: those by persons as they were placed, then that of a
+    /// policy.
     #[must_use]
     pub fn of(&self, entity: EntityId) -> Vec<RestrictionId> {
         let mut all = self.by_entity.get(&entity).cloned().unwrap_or_default();
@@ -93,8 +94,8 @@ impl Restrictions {
         self.by_policy.get(&entity).copied()
     }
 
-    /// Returns the restriction under a policy that a person lifted for an entity which has this version, if the entity was not
-    /// changed since.
+    /// Returns the restriction under a policy that a person lifted for an entity which has this version, if the entity
+    /// was not changed since.
     #[must_use]
     pub fn lifted(&self, entity: EntityId, version: Position) -> Option<RestrictionId> {
         self.lifted.get(&entity).filter(|(_, lifted)| version < *lifted).map(|(id, _)| *id)
@@ -192,7 +193,8 @@ impl Restrictions {
         }
     }
 
-    /// An entity that is gone is neither restricted under a policy nor was it; a restriction of which nothing is left is over.
+    /// An entity that is gone is neither restricted under a policy nor was it; a restriction of which nothing is left
+    /// is over.
     pub(super) fn forget(&mut self, entity: EntityId, at: Timestamp) {
         self.lifted.remove(&entity);
         let restricting = self.by_policy.remove(&entity).and_then(|id| self.all.get_mut(&id));

@@ -119,8 +119,8 @@ impl Reviews {
         self.all.insert(id, review);
     }
 
-    /// What was decided of an entity holds for what is left of it, which nobody has looked at: a decision to keep binds, one
-    /// to dispose does not.
+    /// What was decided of an entity holds for what is left of it, which nobody has looked at: a decision to keep
+    /// binds, one to dispose does not.
     pub(super) fn follow(&mut self, of: EntityId, to: EntityId) {
         if let Some(words) = self.by_entity.get(&of).cloned() {
             self.by_entity.insert(to, words);

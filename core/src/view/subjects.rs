@@ -407,8 +407,9 @@ impl Views {
         sagas.any(|saga| saga.end.is_none() && saga.receipt(Step::VerifyExport).is_some())
     }
 
-    /// Returns the erasures that may need a plan at an instant, oldest first. A plan that a person refused is not made again
-    /// by itself, and there is one plan at a time. `look` says whether what may change unseen is looked at too.
+    /// Returns the erasures that may need a plan at an instant, oldest first. A plan that a person refused is not made
+    /// again by itself, and there is one plan at a time. `look` says whether what may change unseen is looked at
+    /// too.
     #[must_use]
     pub fn erasures_to_plan(&self, now: Timestamp, look: Look) -> Vec<(RequestId, ErasurePlan)> {
         let requests = self.small.subjects.iter();

@@ -14,9 +14,10 @@ use super::Part;
 pub(crate) enum Audit {
     /// List events, the newest first.
     ///
-    /// With --follow it goes on, the oldest first, with what is recorded later, until Ctrl-C or the end of the daemon; then it says at which
-    /// position it stopped, and --follow --after POSITION goes on there, without a gap or a double. An event is told when it matches
-    /// as it is recorded: one that turns out later to concern an entity is in the list and not told again. Nothing sealed is opened.
+    /// With --follow it goes on, the oldest first, with what is recorded later, until Ctrl-C or the end of the daemon;
+    /// then it says at which position it stopped, and --follow --after POSITION goes on there, without a gap or a
+    /// double. An event is told when it matches as it is recorded: one that turns out later to concern an entity is
+    /// in the list and not told again. Nothing sealed is opened.
     ///
     /// Example: retentionctl audit query --kind PlanApproved --since 2026-01-01
     ///
@@ -51,8 +52,8 @@ pub(crate) enum Audit {
     Keys(Part),
     /// Prove that an event stands in the log.
     ///
-    /// The proof is a text that is checked without the daemon and without the store. It holds the envelope of the event, and
-    /// nothing of its body.
+    /// The proof is a text that is checked without the daemon and without the store. It holds the envelope of the
+    /// event, and nothing of its body.
     ///
     /// Example: retentionctl audit prove 4711 --into event-4711.proof
     ///
@@ -82,8 +83,8 @@ pub(crate) enum Audit {
     },
     /// Write the log into a directory that others can check with their own programs (C2SP tlog-tiles).
     ///
-    /// The entries are the envelopes of the events: who, when, what kind, which entity by its number, and the digest of the
-    /// body. No body is in it.
+    /// The entries are the envelopes of the events: who, when, what kind, which entity by its number, and the digest of
+    /// the body. No body is in it.
     ///
     /// Example: retentionctl audit export log-2026
     ///
@@ -91,7 +92,8 @@ pub(crate) enum Audit {
     Export {
         /// A directory that does not exist, or is empty.
         dir: PathBuf,
-        /// Write the events also as something else: cloudevents, one CloudEvents 1.0 JSON object in each line of events.cloudevents.jsonl.
+        /// Write the events also as something else: cloudevents, one CloudEvents 1.0 JSON object in each line of
+        /// events.cloudevents.jsonl.
         #[arg(long, value_enum)]
         format: Option<Format>,
     },

@@ -7,7 +7,8 @@ use super::{Part, Why};
 /// `backup`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Backup {
-    /// Copy the log and its keys to the places that the configuration names, while the daemon runs, and read the copies back.
+    /// Copy the log and its keys to the places that the configuration names, while the daemon runs, and read the copies
+    /// back.
     ///
     /// Copies of keys whose time is over are overwritten and removed. Start it each night.
     ///
@@ -32,8 +33,8 @@ pub(crate) enum Backup {
     },
     /// Say that a restored store may go on: purges, and access that is given and taken back.
     ///
-    /// A store that `retentiond restore` made only observes until then. Look first: what was purged, given and held since the
-    /// backup was made?
+    /// A store that `retentiond restore` made only observes until then. Look first: what was purged, given and held
+    /// since the backup was made?
     ///
     /// Example: retentionctl backup confirm-restore --reason "compared with the tickets since Monday"
     ///

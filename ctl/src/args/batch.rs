@@ -13,8 +13,8 @@ pub(crate) enum Batch {
     /// Check migration batches: every rule, all findings at once.
     ///
     /// Takes the CSV files of New-MigrationBatch and the mapping file of a PST import. A directory stands for its .csv
-    /// and .txt files; files that are checked together may not name the same mailbox twice. Ends with 78 when a row or a
-    /// file would be refused. No cell is ever shown.
+    /// and .txt files; files that are checked together may not name the same mailbox twice. Ends with 78 when a row or
+    /// a file would be refused. No cell is ever shown.
     ///
     /// Example: retentionctl batch check users.csv --kind imap
     ///
@@ -34,7 +34,8 @@ pub(crate) enum Batch {
         #[arg(long, value_name = "FILE")]
         good_rows: Option<PathBuf>,
     },
-    /// Register the mailboxes of an IMAP migration batch, with their passwords, and destroy the file: as `mailbox import` does.
+    /// Register the mailboxes of an IMAP migration batch, with their passwords, and destroy the file: as `mailbox
+    /// import` does.
     ///
     /// Example: retentionctl batch import users.csv --server mail
     ///
@@ -42,8 +43,8 @@ pub(crate) enum Batch {
     Import(super::mailbox::ImportBatch),
     /// Split a batch into files: the header on each, every row in exactly one.
     ///
-    /// Without --rows and --bytes each file is as large as its kind may be. The batch must be good but for its size. The
-    /// files hold the passwords and are written with mode 0600.
+    /// Without --rows and --bytes each file is as large as its kind may be. The batch must be good but for its size.
+    /// The files hold the passwords and are written with mode 0600.
     ///
     /// Example: retentionctl batch split users.csv --kind staged --rows 500 --into parts
     ///
@@ -73,9 +74,9 @@ pub(crate) enum Batch {
     },
     /// Make a batch from a list of addresses.
     ///
-    /// The list has one address a line, or is a CSV file with the column EmailAddress and, if wanted, UserName (the name
-    /// at the source) and UserRoot. An IMAP batch logs in as an administrator, in one of the four forms of the guides;
-    /// the password is asked for, or read from a file that only you can read.
+    /// The list has one address a line, or is a CSV file with the column EmailAddress and, if wanted, UserName (the
+    /// name at the source) and UserRoot. An IMAP batch logs in as an administrator, in one of the four forms of the
+    /// guides; the password is asked for, or read from a file that only you can read.
     ///
     /// Example: retentionctl batch make list.txt --kind imap --form dovecot --admin mailadmin --into users.csv
     ///
@@ -83,9 +84,9 @@ pub(crate) enum Batch {
     Make(Make),
     /// Turn a file as Excel writes it into one that a migration takes.
     ///
-    /// Semicolons and tabs become commas; windows-1250, windows-1252 and UTF-16 become UTF-8; byte order mark, sep= line,
-    /// blank lines and empty columns go; names of columns get their documented spelling. No cell is touched: passwords
-    /// stay as they are, and nothing is put in front of them. What was changed is listed.
+    /// Semicolons and tabs become commas; windows-1250, windows-1252 and UTF-16 become UTF-8; byte order mark, sep=
+    /// line, blank lines and empty columns go; names of columns get their documented spelling. No cell is touched:
+    /// passwords stay as they are, and nothing is put in front of them. What was changed is listed.
     ///
     /// Example: retentionctl batch convert excel.csv --encoding windows-1250 --into users.csv
     ///

@@ -8,7 +8,8 @@ use retention_core::id::{EntityId, RunId};
 /// `certificate`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Certificate {
-    /// Write the certificate of a run: who decided and agreed, what was exported, destroyed and looked for, each with its proof.
+    /// Write the certificate of a run: who decided and agreed, what was exported, destroyed and looked for, each with
+    /// its proof.
     ///
     /// Example: retentionctl certificate run R210 --into R210.certificate
     ///

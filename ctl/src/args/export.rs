@@ -24,7 +24,8 @@ pub(crate) enum Export {
         /// The digest of its manifest, or the first eight or more of its digits.
         manifest: String,
     },
-    /// Say that somebody got a copy of a bundle: they have to be told when data in it is erased or restricted (GDPR Art. 19).
+    /// Say that somebody got a copy of a bundle: they have to be told when data in it is erased or restricted (GDPR
+    /// Art. 19).
     ///
     /// Example: retentionctl export hand-over 9f86d081884c --to "tax adviser" --reason "audit of 2025"
     ///

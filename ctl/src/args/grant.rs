@@ -10,8 +10,8 @@ use super::{Part, PerhapsWhy, Why};
 pub(crate) enum Grant {
     /// Ask for FullAccess to a mailbox for a time.
     ///
-    /// A policy with `[access]` must name who gets it. It is given when somebody else has approved it, read back, and taken
-    /// back on every folder when the time is over; what stood before is never removed.
+    /// A policy with `[access]` must name who gets it. It is given when somebody else has approved it, read back, and
+    /// taken back on every folder when the time is over; what stood before is never removed.
     ///
     /// Example: retentionctl grant give E7 --to helpdesk@example.org --for PT2H --reason "restore" --ticket T-17
     ///

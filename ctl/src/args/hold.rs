@@ -12,8 +12,8 @@ use super::{Part, Why, parse_kind};
 pub(crate) enum Hold {
     /// Place a legal hold: what it covers is not purged until it is released.
     ///
-    /// A hold is a case: it may cover entities, whole mailboxes, policies, and whatever of some kinds or sources arrives
-    /// later. Many holds may cover one entity.
+    /// A hold is a case: it may cover entities, whole mailboxes, policies, and whatever of some kinds or sources
+    /// arrives later. Many holds may cover one entity.
     ///
     /// Example: retentionctl hold place "Case 17" --entity E1042 --entity E1043 --reason "court order"
     ///

@@ -15,11 +15,12 @@ pub(crate) enum Key {
     Status,
     /// Ask for new keys: the daemon stops its work for it and goes on. `key status` says when it is done.
     ///
-    /// --signing: checkpoints are signed with a new key. Proofs from before are checked with the key before it, and a proof of growth from
-    /// one to the other with both: hand out the new one of `audit keys`.
+    /// --signing: checkpoints are signed with a new key. Proofs from before are checked with the key before it, and a
+    /// proof of growth from one to the other with both: hand out the new one of `audit keys`.
     ///
-    /// --wrapping: every data key is wrapped anew, and the old wrapping keys are overwritten: what is left somewhere of slots from before opens
-    /// nothing without them. A copy of all key files from before still opens what lived then. `store compact` does the same on its way.
+    /// --wrapping: every data key is wrapped anew, and the old wrapping keys are overwritten: what is left somewhere of
+    /// slots from before opens nothing without them. A copy of all key files from before still opens what lived
+    /// then. `store compact` does the same on its way.
     ///
     /// A crash anywhere is mended by the next start. Make a backup then: the copies of before hold the keys of before.
     ///

@@ -13,9 +13,9 @@ use crate::args::batch::Reading;
 pub(crate) enum Mailbox {
     /// Register a mailbox, or change how it was registered.
     ///
-    /// The server is a `[[server]]` of config.toml. Without --password-file the server's admin logs in; a mailbox that has a
-    /// password already keeps it. The password is sealed under a key of its own, which is destroyed when the password is
-    /// replaced or the mailbox removed.
+    /// The server is a `[[server]]` of config.toml. Without --password-file the server's admin logs in; a mailbox that
+    /// has a password already keeps it. The password is sealed under a key of its own, which is destroyed when the
+    /// password is replaced or the mailbox removed.
     ///
     /// Example: retentionctl mailbox add jana@example.org --server mail --user jana
     ///
@@ -23,9 +23,9 @@ pub(crate) enum Mailbox {
     Add(Box<AddMailbox>),
     /// Register the mailboxes of an IMAP migration batch, with their passwords, and destroy the file.
     ///
-    /// Every rule of `batch check` must hold. All rows are registered, or none; a batch of more than 1,000 rows is taken in
-    /// parts of 1,000, and can be imported again when it broke off in between. Then the file is overwritten and removed.
-    /// The log shows who brought it, and never a password.
+    /// Every rule of `batch check` must hold. All rows are registered, or none; a batch of more than 1,000 rows is
+    /// taken in parts of 1,000, and can be imported again when it broke off in between. Then the file is
+    /// overwritten and removed. The log shows who brought it, and never a password.
     ///
     /// Example: retentionctl mailbox import users.csv --server mail
     ///
@@ -70,8 +70,8 @@ pub(crate) enum Mailbox {
     },
     /// List who may do what in a mailbox, as it was last seen: by grant, or standing without one.
     ///
-    /// The permissions of all registered mailboxes are read every six hours, and when `grant reconcile` asks for it. What
-    /// differs from the look before is in the log.
+    /// The permissions of all registered mailboxes are read every six hours, and when `grant reconcile` asks for it.
+    /// What differs from the look before is in the log.
     ///
     /// Example: retentionctl mailbox permissions E7
     ///
@@ -84,9 +84,9 @@ pub(crate) enum Mailbox {
     },
     /// Copy a mailbox into another, on another server: folders, messages byte for byte, flags, keywords and dates.
     ///
-    /// Both must be registered. The source is only read. It goes on after any interruption, copies nothing twice, and reads every
-    /// message again at both servers in the end. Asked for again, it copies what is new. Until it is over, no message of
-    /// either mailbox is purged. See docs/migrate.md.
+    /// Both must be registered. The source is only read. It goes on after any interruption, copies nothing twice, and
+    /// reads every message again at both servers in the end. Asked for again, it copies what is new. Until it is
+    /// over, no message of either mailbox is purged. See docs/migrate.md.
     ///
     /// Example: retentionctl mailbox migrate E7 E9 --exclude Trash --max-bytes 35000000
     ///

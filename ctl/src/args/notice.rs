@@ -9,8 +9,8 @@ use super::{Part, Why};
 pub(crate) enum Notice {
     /// List notices: what is owed first, then what was sent or given up, the newest first.
     ///
-    /// A notice is known as long as it could be owed again, which ends 60 days after its thing was over: older ones are in
-    /// the log, `audit query --kind NoticeSent`.
+    /// A notice is known as long as it could be owed again, which ends 60 days after its thing was over: older ones are
+    /// in the log, `audit query --kind NoticeSent`.
     ///
     /// Example: retentionctl notice list --open
     ///
@@ -25,8 +25,8 @@ pub(crate) enum Notice {
         #[command(flatten)]
         part: Part,
     },
-    /// Say that you know of notices that were given up, and see to them otherwise. `status` raises no alarm for them any
-    /// more; it does for the next one that is given up.
+    /// Say that you know of notices that were given up, and see to them otherwise. `status` raises no alarm for them
+    /// any more; it does for the next one that is given up.
     ///
     /// They are not tried again. All that are named must have been given up, or nothing is acknowledged; doing it twice
     /// changes nothing.

@@ -85,8 +85,8 @@ pub(crate) enum Policy {
     Diff(PolicyDir),
     /// Count, by source and kind, what is stored and what no enforced policy is about.
     ///
-    /// What is uncovered is kept until somebody decides. What never falls due is covered, but a start is missing, a suspension
-    /// holds, or something cannot be read. What waits is still to be judged: ask again.
+    /// What is uncovered is kept until somebody decides. What never falls due is covered, but a start is missing, a
+    /// suspension holds, or something cannot be read. What waits is still to be judged: ask again.
     ///
     /// Example: retentionctl policy coverage
     ///

@@ -36,16 +36,18 @@ pub(crate) enum Review {
     },
     /// Decide what becomes of items: dispose of them, or keep them until a day.
     ///
-    /// What is to be disposed of is in the next plan of the policy, which another person accepts as usual. What is kept is
-    /// not due under this policy until that day, also in plans that there are. A decision can be changed until the purge has
-    /// begun. A decision to dispose counts for what was looked at: when the item or the policy changes, it waits again.
+    /// What is to be disposed of is in the next plan of the policy, which another person accepts as usual. What is kept
+    /// is not due under this policy until that day, also in plans that there are. A decision can be changed until
+    /// the purge has begun. A decision to dispose counts for what was looked at: when the item or the policy
+    /// changes, it waits again.
     ///
-    /// Items are named, or taken from the rows that `review list --output jsonl` wrote; then nothing is decided if one of
-    /// them is not any more what was listed. More than 10,000 rows are decided in several steps, each whole.
+    /// Items are named, or taken from the rows that `review list --output jsonl` wrote; then nothing is decided if one
+    /// of them is not any more what was listed. More than 10,000 rows are decided in several steps, each whole.
     ///
     /// Example: retentionctl review decide personnel-files E17 E18 --keep-until 2030-01-01 --reason "pension claim"
     ///
-    /// Example: retentionctl review decide personnel-files --from waiting.jsonl --dispose --reason "seen with the archive"
+    /// Example: retentionctl review decide personnel-files --from waiting.jsonl --dispose --reason "seen with the
+    /// archive"
     ///
     /// Needs the role approver.
     Decide {

@@ -15,8 +15,8 @@ use super::{Part, Why};
 pub(crate) enum Subject {
     /// Look for a person in all sources and mailboxes, and say of every record why it is there.
     ///
-    /// What is surely theirs comes first: their own records, and what is about these alone. Everything else is for a person
-    /// to look at: nothing is merged by itself.
+    /// What is surely theirs comes first: their own records, and what is about these alone. Everything else is for a
+    /// person to look at: nothing is merged by itself.
     ///
     /// Example: retentionctl subject find --email jana@example.org
     ///
@@ -46,7 +46,8 @@ pub(crate) enum Subject {
     ///
     /// Needs the role operator.
     Erase {
-        /// On which ground (Art. 17(1)): no-longer-needed, consent-withdrawn, objection, unlawful, legal-obligation, child.
+        /// On which ground (Art. 17(1)): no-longer-needed, consent-withdrawn, objection, unlawful, legal-obligation,
+        /// child.
         #[arg(long, value_name = "GROUND", value_parser = parse_ground)]
         ground: ErasureGround,
         #[command(flatten)]
@@ -66,8 +67,8 @@ pub(crate) enum Subject {
     Object(Ask),
     /// Say how it was made sure who asks, and which records are theirs: they are looked for again.
     ///
-    /// Taken is what is surely theirs, with what is included and without what is excluded. Of an erasure there is then a
-    /// plan, and whoever said this may not approve it. May be said again, also to get another plan.
+    /// Taken is what is surely theirs, with what is included and without what is excluded. Of an erasure there is then
+    /// a plan, and whoever said this may not approve it. May be said again, also to get another plan.
     ///
     /// Example: retentionctl subject identify Q41 --how "identity card seen" --include E88
     ///
@@ -125,7 +126,8 @@ pub(crate) enum Subject {
     },
     /// Keep records although their erasure was asked for (GDPR Art. 17(3)).
     ///
-    /// Example: retentionctl subject except Q41 --record E42 --exception legal-claims --owner "legal" --review-at 2027-06-30 --reason "lawsuit"
+    /// Example: retentionctl subject except Q41 --record E42 --exception legal-claims --owner "legal" --review-at
+    /// 2027-06-30 --reason "lawsuit"
     ///
     /// Needs the role operator.
     Except {
@@ -161,8 +163,8 @@ pub(crate) enum Subject {
     },
     /// Write the package with everything that is stored of a person: a ZIP file with a page to read, JSON and CSV.
     ///
-    /// With recipients it is encrypted, and `age --decrypt` opens it. Texts of messages are not in it: they lie on their
-    /// mail servers.
+    /// With recipients it is encrypted, and `age --decrypt` opens it. Texts of messages are not in it: they lie on
+    /// their mail servers.
     ///
     /// Example: retentionctl subject package Q41 --recipient age1… --into Q41.zip.age
     ///
@@ -196,8 +198,8 @@ pub(crate) enum Subject {
     },
     /// Say that the person has the answer, and how it ended.
     ///
-    /// Copies of what was erased are destroyed with it, unless the person takes the request back. What was refused in part is planned for erasure all the same when
-    /// what keeps it has gone away.
+    /// Copies of what was erased are destroyed with it, unless the person takes the request back. What was refused in
+    /// part is planned for erasure all the same when what keeps it has gone away.
     ///
     /// Example: retentionctl subject complete Q41 --end fulfilled --reason "answered by letter on 12 March"
     ///
@@ -249,7 +251,8 @@ pub(crate) struct Ask {
 pub(crate) enum Restriction {
     /// Restrict the use of records: they are kept, and neither purged, exported nor shown (GDPR Art. 18).
     ///
-    /// Example: retentionctl restriction place --request Q41 --ground accuracy-contested --reason "the address is contested"
+    /// Example: retentionctl restriction place --request Q41 --ground accuracy-contested --reason "the address is
+    /// contested"
     ///
     /// Needs the role operator.
     Place {
@@ -273,8 +276,8 @@ pub(crate) enum Restriction {
         #[command(flatten)]
         part: Part,
     },
-    /// Lift a restriction, for all that it restricts or for some records. Of one that a person placed the data subject has to be
-    /// told before (GDPR Art. 18(3)).
+    /// Lift a restriction, for all that it restricts or for some records. Of one that a person placed the data subject
+    /// has to be told before (GDPR Art. 18(3)).
     ///
     /// What a policy restricted and a person brings back is restricted again only after it was changed.
     ///

@@ -99,8 +99,8 @@ pub(super) fn none_exists(paths: &[PathBuf]) -> Result<(), Cause> {
     }
 }
 
-/// Overwrites a file that holds passwords, durably, and removes it. On a file system that writes elsewhere than in place
-/// (btrfs, zfs, SSDs beneath) the old bytes may be left on the device.
+/// Overwrites a file that holds passwords, durably, and removes it. On a file system that writes elsewhere than in
+/// place (btrfs, zfs, SSDs beneath) the old bytes may be left on the device.
 pub(super) fn destroy(path: &Path) -> Result<(), Cause> {
     if std::fs::symlink_metadata(path).map_err(undestroyed(path))?.is_symlink() {
         let message = format!("{} is a symbolic link, so what it leads to still holds the passwords", path.display());

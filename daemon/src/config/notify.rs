@@ -16,7 +16,8 @@ pub struct NotifyChannel {
     pub things: Vec<Thing>,
     /// Before how many days people want to know of what falls due; each once, none is zero.
     pub before: Vec<u16>,
-    /// The recipient of copies that it is for, by the name that is given when they get one. Such a channel is told nothing else.
+    /// The recipient of copies that it is for, by the name that is given when they get one. Such a channel is told
+    /// nothing else.
     pub recipient: Option<Redacted<String>>,
     /// Where it leads.
     pub kind: NotifyKind,

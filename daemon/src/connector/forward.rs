@@ -12,10 +12,12 @@ use retention_core::forward::journald;
 use retention_core::forward::syslog::{self, Sender};
 use rustix::net::{RecvFlags, recv};
 
-/// How long a log may take to take a message: on one machine it takes microseconds, and the daemon may be asked to stop meanwhile.
+/// How long a log may take to take a message: on one machine it takes microseconds, and the daemon may be asked to stop
+/// meanwhile.
 const SEND_TIME_MAX: Duration = Duration::from_secs(5);
 
-/// How often it is read before each message what a log says, which should say nothing: one that never stops must not keep events waiting.
+/// How often it is read before each message what a log says, which should say nothing: one that never stops must not
+/// keep events waiting.
 const READS_MAX: usize = 64;
 
 /// A log that is told of events. It may be told one again.

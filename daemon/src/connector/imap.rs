@@ -73,8 +73,8 @@ use login::LoggedIn;
 use permit::{Errand, Gate, Permit};
 use proof::Shown;
 
-/// How long the answer to the question whether a server refuses unknown mailboxes is believed. A refused login counts in
-/// the server's defences against guessing, so it is not asked at every login.
+/// How long the answer to the question whether a server refuses unknown mailboxes is believed. A refused login counts
+/// in the server's defences against guessing, so it is not asked at every login.
 const REFUSAL_BELIEVED: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A password, token or key. Zeroized when the last holder lets go; its `Debug` shows nothing.
@@ -327,8 +327,8 @@ impl Connector {
         }
     }
 
-    /// Tries the same login for a mailbox that cannot exist, and then again for this one. The refusal counts only between
-    /// two logins that succeed: then it was the name that was refused. One connection at a time.
+    /// Tries the same login for a mailbox that cannot exist, and then again for this one. The refusal counts only
+    /// between two logins that succeed: then it was the name that was refused. One connection at a time.
     fn log_in_around_a_refusal(&self, known: &Known, access: &MailboxAccess) -> Result<LoggedIn, MailError> {
         let nobody = proof::impossible_user((self.random)(), &access.user);
         match self.log_in(known, access, &nobody) {

@@ -1,7 +1,8 @@
 //! Messages in mailboxes: the words in which stages speak of them, whatever protocol is behind.
 //!
-//! [`Mailroom`] opens one mailbox at a time. A session has proven whose mailbox it is in before it is handed out. What it
-//! is asked for is bounded by the callers: they hand over at most some thousand messages at once, and take texts in parts.
+//! [`Mailroom`] opens one mailbox at a time. A session has proven whose mailbox it is in before it is handed out. What
+//! it is asked for is bounded by the callers: they hand over at most some thousand messages at once, and take texts in
+//! parts.
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;

@@ -76,8 +76,8 @@ pub trait Moving {
     /// Says what kept the server from telling.
     fn folders(&mut self) -> Result<Vec<MailFolder>, MailFailure>;
 
-    /// Returns the path of the counterpart of a folder: that of the same use, if the target has one, else that of the same path.
-    /// It is made, and shown to mail programs, when it is not there.
+    /// Returns the path of the counterpart of a folder: that of the same use, if the target has one, else that of the
+    /// same path. It is made, and shown to mail programs, when it is not there.
     ///
     /// # Errors
     /// Says why not.
@@ -89,8 +89,8 @@ pub trait Moving {
     /// Says what kept a server from doing so.
     fn open_pair(&mut self, path: &str, into: &str) -> Result<Option<OpenPair>, MailFailure>;
 
-    /// Tells of messages of the open folder of the source, in any order: of those with higher numbers than `after` the lowest
-    /// `at_most`.
+    /// Tells of messages of the open folder of the source, in any order: of those with higher numbers than `after` the
+    /// lowest `at_most`.
     ///
     /// # Errors
     /// Says what kept the server from telling.

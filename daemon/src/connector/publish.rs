@@ -21,7 +21,8 @@ pub trait Publication: Send {
     /// Returns what people call it.
     fn name(&self) -> String;
 
-    /// Returns how many events the checkpoint covers that it has, and its root; `None` when it has none or cannot be asked.
+    /// Returns how many events the checkpoint covers that it has, and its root; `None` when it has none or cannot be
+    /// asked.
     fn has(&self) -> Option<(u64, Digest)>;
 
     /// Tells it a checkpoint, with the number of events that it covers.
@@ -118,7 +119,8 @@ pub struct WebPlace {
 }
 
 impl WebPlace {
-    /// Posts to a URL, of which people are told the host alone: the rest may hold a secret. `halt` ends a request early.
+    /// Posts to a URL, of which people are told the host alone: the rest may hold a secret. `halt` ends a request
+    /// early.
     #[must_use]
     pub fn at(url: Redacted<String>, ca_file: Option<PathBuf>, halt: Halt) -> Self {
         Self { url, ca_file, halt, request_max: REQUEST_MAX }

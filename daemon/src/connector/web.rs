@@ -1,4 +1,5 @@
-//! Requests to web servers: certificates are checked, redirects are not followed, and no text of a server is believed or told.
+//! Requests to web servers: certificates are checked, redirects are not followed, and no text of a server is believed
+//! or told.
 
 use std::io;
 use std::path::Path;

@@ -67,8 +67,8 @@ impl Control {
         blocking(move || log::look(&log, look).unwrap_or_else(|| Err(ApiError::of(ErrorCode::Internal)))).await
     }
 
-    /// Answers with a list of what the views hold. `collect` is given the views, where to begin, and how many rows it may
-    /// return at most.
+    /// Answers with a list of what the views hold. `collect` is given the views, where to begin, and how many rows it
+    /// may return at most.
     async fn list<T, F>(
         &self,
         wanted: Wanted,
@@ -174,8 +174,8 @@ enum Seen<R> {
     Settled(R),
 }
 
-/// Checks that a person has the role that a policy asks of those who approve. A policy that is gone asks for none: what it planned
-/// is stale.
+/// Checks that a person has the role that a policy asks of those who approve. A policy that is gone asks for none: what
+/// it planned is stale.
 async fn check_approver(control: &Shared, caller: &Caller, policy: String) -> Result<(), ApiError> {
     let works = Arc::clone(&control.works);
     let facts = blocking(move || Ok(works.policies().into_iter().find(|facts| facts.policy == policy))).await?;

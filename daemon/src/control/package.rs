@@ -1,5 +1,5 @@
-//! The package of a data subject, for [`Works`](super::Works): one ZIP file, encrypted to whoever is to open it. It is made
-//! in memory and handed out: no part of it is ever on a disk of ours.
+//! The package of a data subject, for [`Works`](super::Works): one ZIP file, encrypted to whoever is to open it. It is
+//! made in memory and handed out: no part of it is ever on a disk of ours.
 
 use std::io::{Cursor, Write as _};
 

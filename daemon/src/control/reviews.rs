@@ -27,7 +27,8 @@ pub struct Waiting {
     pub items: Vec<ReviewItemRow>,
 }
 
-/// Returns which of some entities wait for a decision under a policy at an instant; `None` when no such policy is active.
+/// Returns which of some entities wait for a decision under a policy at an instant; `None` when no such policy is
+/// active.
 ///
 /// # Errors
 /// When a record cannot be read, or the policies changed meanwhile.

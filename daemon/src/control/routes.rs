@@ -20,7 +20,8 @@ use super::handlers::{
 use super::server::Caller;
 use super::{Control, openapi};
 
-/// How long an answer may take to begin. Waits end at half of it; streams begin at once and may take as long as they need.
+/// How long an answer may take to begin. Waits end at half of it; streams begin at once and may take as long as they
+/// need.
 const REQUEST_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// Returns the whole API. Each connection adds its [`Caller`].

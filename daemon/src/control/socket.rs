@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::Mode;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
-/// Who may connect to a socket that is made here and is given a group: owner and group. The role decides what they may do.
+/// Who may connect to a socket that is made here and is given a group: owner and group. The role decides what they may
+/// do.
 const GROUP_MODE: u32 = 0o660;
 
 /// Who may connect to a socket that is given no group: the owner alone.

@@ -1,7 +1,7 @@
 //! Looking for a data subject in everything that is stored, for [`Works`](super::Works).
 //!
-//! There is no index of persons: it would be one more copy of who they are. Every record is opened once, its identifiers
-//! become handles, and those are compared. That costs what is stored, some times a day, on several threads.
+//! There is no index of persons: it would be one more copy of who they are. Every record is opened once, its
+//! identifiers become handles, and those are compared. That costs what is stored, some times a day, on several threads.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;

@@ -138,8 +138,8 @@ pub trait Works: Send + Sync + 'static {
     /// Says when their files cannot be read.
     fn count_keys(&self) -> Result<KeySlots, ErrorBody>;
 
-    /// Takes up a request for new keys that is in the log. The daemon stops its work for it; what does not come to that is done by the
-    /// next start.
+    /// Takes up a request for new keys that is in the log. The daemon stops its work for it; what does not come to that
+    /// is done by the next start.
     fn take_up_rotation(&self, keys: StoreKeys);
 
     /// Registers mailboxes for a person: all of them, or none.
@@ -268,14 +268,15 @@ pub trait Works: Send + Sync + 'static {
     /// When there is no such channel; that it did not take the test is told in the answer.
     fn test_channel(&self, channel: &str) -> Result<NoticeTested, ErrorBody>;
 
-    /// Returns the channels of notices that do not take what they are given: the name, how many notices wait, and the code of
-    /// the last failure.
+    /// Returns the channels of notices that do not take what they are given: the name, how many notices wait, and the
+    /// code of the last failure.
     fn notices_failing(&self) -> Vec<(String, u64, String)>;
 
     /// Returns the notices that channels are to be told, as they were seen last.
     fn notices_owed(&self) -> Vec<OwedNotice>;
 
-    /// Returns the channel that tells a recipient of copies what became of the data, by the name that was given when they got one.
+    /// Returns the channel that tells a recipient of copies what became of the data, by the name that was given when
+    /// they got one.
     fn channel_of_recipient(&self, name: &str) -> Option<String>;
 
     /// Says why the ledger of erasures is behind, when it is.

@@ -1,7 +1,7 @@
 //! Attest: the tree over the log grows with it, and its root is signed.
 //!
-//! It reads what is durable and appends nothing to the log but the key with which it signs, once. So a crash anywhere costs
-//! no more than making some hashes again.
+//! It reads what is durable and appends nothing to the log but the key with which it signs, once. So a crash anywhere
+//! costs no more than making some hashes again.
 
 use std::sync::Arc;
 
@@ -64,8 +64,9 @@ impl Attest {
         Arc::clone(&self.health)
     }
 
-    /// Compares the newest checkpoint with the log when the hashes that were compared with it are lost, before anything else
-    /// happens. A log that contradicts what was signed makes the store read-only. `alive` is called now and then.
+    /// Compares the newest checkpoint with the log when the hashes that were compared with it are lost, before anything
+    /// else happens. A log that contradicts what was signed makes the store read-only. `alive` is called now and
+    /// then.
     ///
     /// # Errors
     /// As [`Self::step`].

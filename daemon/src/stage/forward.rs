@@ -1,8 +1,9 @@
-//! Forward: the log of another program is told of each event, in order. Each log has a stage of its own, so that one that hangs keeps no
-//! other waiting.
+//! Forward: the log of another program is told of each event, in order. Each log has a stage of its own, so that one
+//! that hangs keeps no other waiting.
 //!
-//! **At least once:** how far a log was told is kept in a file, after it was told; so after a crash it is told some events again, and
-//! none is left out. Who must know each once goes by the position. What a log does with what it took, nobody here knows.
+//! **At least once:** how far a log was told is kept in a file, after it was told; so after a crash it is told some
+//! events again, and none is left out. Who must know each once goes by the position. What a log does with what it took,
+//! nobody here knows.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -27,11 +28,12 @@ const FILE_BYTES_MAX: u64 = 32;
 /// How many events are told before it is looked whether the daemon stops.
 const EVENTS_PER_STEP: u64 = 1_000;
 
-/// How often it is written down how far a log was told, in microseconds: more often would cost the disk more than the journal does.
+/// How often it is written down how far a log was told, in microseconds: more often would cost the disk more than the
+/// journal does.
 const SAVE_EVERY_US: i64 = 1_000_000;
 
-/// How long is waited after a failure, in microseconds: doubled from a second up to five minutes. A log on this machine that is restarted is
-/// soon back.
+/// How long is waited after a failure, in microseconds: doubled from a second up to five minutes. A log on this machine
+/// that is restarted is soon back.
 const RETRY_FIRST_US: i64 = 1_000_000;
 const RETRY_MAX_US: i64 = 300_000_000;
 
@@ -149,7 +151,8 @@ impl Forward {
         }))
     }
 
-    /// Reads what is told of an event. What cannot be read keeps everything after it waiting, so it is said as loudly as a log that is away.
+    /// Reads what is told of an event. What cannot be read keeps everything after it waiting, so it is said as loudly
+    /// as a log that is away.
     fn read(&self, position: Position) -> Result<Envelope, String> {
         match self.store.envelope(position) {
             Ok(Some(envelope)) => Ok(envelope),

@@ -1,5 +1,5 @@
-//! Ledger: every destruction of a key is told to the ledger of erasures, on another machine, so that no old backup brings
-//! anybody back.
+//! Ledger: every destruction of a key is told to the ledger of erasures, on another machine, so that no old backup
+//! brings anybody back.
 //!
 //! It reads the log and appends to a file outside; the log does not wait for it. What could not be written is written
 //! later, from where the file ends. Until then people are told.

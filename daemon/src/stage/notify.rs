@@ -1,8 +1,9 @@
 //! Notify: people are told what they are owed, each thing once, each channel on its own.
 //!
-//! What is owed is asked of the views; that it was told is an event. A crash between the two tells it again, under the same
-//! name. A channel that does not take what it is given is asked again, later and later, and people see it in the status; after
-//! three days a notice is given up, which is an event too. One notice that is refused keeps no other waiting.
+//! What is owed is asked of the views; that it was told is an event. A crash between the two tells it again, under the
+//! same name. A channel that does not take what it is given is asked again, later and later, and people see it in the
+//! status; after three days a notice is given up, which is an event too. One notice that is refused keeps no other
+//! waiting.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -30,8 +31,8 @@ const RETRY_MAX_US: i64 = 3_600_000_000;
 /// For how long a notice is tried, in microseconds: three days, so that a server may be away over a weekend.
 const TRY_FOR_US: i64 = 3 * 24 * 3_600_000_000;
 
-/// How often the views are looked at, in microseconds: not more than each second while the log grows, and each ten minutes
-/// for what comes with time alone.
+/// How often the views are looked at, in microseconds: not more than each second while the log grows, and each ten
+/// minutes for what comes with time alone.
 const LOOK_AT_MOST_EVERY_US: i64 = 1_000_000;
 const LOOK_AT_LEAST_EVERY_US: i64 = 600_000_000;
 
@@ -103,8 +104,8 @@ pub struct Notify {
     health: NotifyHealth,
 }
 
-/// Records which channels there are, and what each wants to know, if that changed. What was over before is not told to a
-/// channel that is new.
+/// Records which channels there are, and what each wants to know, if that changed. What was over before is not told to
+/// a channel that is new.
 ///
 /// # Errors
 /// When the log does not take the event.

@@ -133,8 +133,8 @@ impl Plan {
         Ok((assembly.freeze(policy, population, past)?, reviews.into_iter().collect()))
     }
 
-    /// Plans what a data subject asked for: its records are named by the request, and no index is asked. What is kept is
-    /// recorded record by record, because the person has to be told.
+    /// Plans what a data subject asked for: its records are named by the request, and no index is asked. What is kept
+    /// is recorded record by record, because the person has to be told.
     fn plan_erasure(&self, plan: PlanId, id: RequestId, as_of: Timestamp) -> Result<Step, StageError> {
         let (records, is_changed, log_position, in_log) = self.store.view(|views| {
             let request = views.small.subjects.get(id);
@@ -143,7 +143,8 @@ impl Plan {
             (records, is_changed, views.position, views.small.policies.digest)
         });
         if is_changed {
-            // Who must not accept the plan was told when it was asked for: by somebody else's words another one is made.
+            // Who must not accept the plan was told when it was asked for: by somebody else's words another one is
+            // made.
             return self.refuse(plan, "request_changed");
         }
         if in_log.is_some() && in_log != Some(self.store.policies().digest()) {

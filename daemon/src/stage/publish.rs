@@ -1,9 +1,9 @@
-//! Publish: signed checkpoints are told to a place outside, so that nobody here can take them back. Each place has a stage
-//! of its own, so that one that hangs keeps no other waiting.
+//! Publish: signed checkpoints are told to a place outside, so that nobody here can take them back. Each place has a
+//! stage of its own, so that one that hangs keeps no other waiting.
 //!
-//! Only what is signed and durable is told, and always the newest. A place that does not take it is asked again, later and
-//! later, and people are told until it has caught up. One that has a checkpoint which this log does not bear out is left as
-//! it is: it may be the only proof that the log was put back or replaced.
+//! Only what is signed and durable is told, and always the newest. A place that does not take it is asked again, later
+//! and later, and people are told until it has caught up. One that has a checkpoint which this log does not bear out is
+//! left as it is: it may be the only proof that the log was put back or replaced.
 
 use std::sync::Arc;
 

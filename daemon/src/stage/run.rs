@@ -222,7 +222,8 @@ impl Run {
         started_at.is_some_and(|at| now.0.saturating_sub(at.0) >= max_us)
     }
 
-    /// Returns when the rate of its policy lets a run take up more: told by the log, so that a restart makes nothing faster.
+    /// Returns when the rate of its policy lets a run take up more: told by the log, so that a restart makes nothing
+    /// faster.
     fn waits_for_rate(&self, run: RunId) -> Result<Option<Timestamp>, StageError> {
         let last = self.store.view(|views| {
             let last = views.small.runs.run(run)?.sagas.last().copied()?;

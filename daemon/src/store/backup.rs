@@ -7,8 +7,8 @@
 //! | `KEYS/POSITION/` | the key slots, still wrapped under the root key, and the key that signs checkpoints | short: a key that is destroyed later lives on in here |
 //! | the ledger of erasures | which keys were destroyed, line by line as it happens, on another machine | for ever |
 //!
-//! Whoever has the log alone has ciphertext. sled is not in a backup: it is made again from the journal. The root key is in none of
-//! them.
+//! Whoever has the log alone has ciphertext. sled is not in a backup: it is made again from the journal. The root key
+//! is in none of them.
 //!
 //! Reading order: [`manifest`], [`make`], [`ledger`], [`restore`].
 

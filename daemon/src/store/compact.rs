@@ -1,11 +1,13 @@
-//! Compaction: what was erased leaves the disk. The journal is written anew without the ciphertext whose key is destroyed, sled is made
-//! again from it, and the wrapping keys are rotated.
+//! Compaction: what was erased leaves the disk. The journal is written anew without the ciphertext whose key is
+//! destroyed, sled is made again from it, and the wrapping keys are rotated.
 //!
-//! A frame whose body is removed keeps its envelope, which holds the body's SHA-256: so no position, hash or proof changes.
+//! A frame whose body is removed keeps its envelope, which holds the body's SHA-256: so no position, hash or proof
+//! changes.
 //!
-//! **Order, for a store that nobody has open:** sled is set aside, since it names places in the journal → each segment in turn is written
-//! beside the old one, compared with it, and put in its place; the old one is overwritten and removed → the keys are rotated → sled is
-//! made again. A crash anywhere leaves every segment whole, old or new, and the next opening makes sled again.
+//! **Order, for a store that nobody has open:** sled is set aside, since it names places in the journal → each segment
+//! in turn is written beside the old one, compared with it, and put in its place; the old one is overwritten and
+//! removed → the keys are rotated → sled is made again. A crash anywhere leaves every segment whole, old or new, and
+//! the next opening makes sled again.
 
 use std::path::Path;
 
@@ -38,10 +40,12 @@ pub struct CompactReport {
 }
 
 impl Store {
-    /// Compacts a store that nobody has open, and opens it. Progress is in events, segments and slots, as it comes to them.
+    /// Compacts a store that nobody has open, and opens it. Progress is in events, segments and slots, as it comes to
+    /// them.
     ///
     /// # Errors
-    /// When the journal is damaged: nothing was changed then; or when a file cannot be written: what was not reached is as it was.
+    /// When the journal is damaged: nothing was changed then; or when a file cannot be written: what was not reached is
+    /// as it was.
     pub fn compact(options: &Options, progress: Progress<'_>) -> Result<(Self, CompactReport), OpenError> {
         let lock = Lock::of_existing(&options.dir)?;
         let journal = options.dir.join("journal");
@@ -91,7 +95,8 @@ pub(super) fn named(
     Ok((named, used))
 }
 
-/// Returns the entities whose key the log calls destroyed and whose slot holds a tombstone, and one more than the highest number.
+/// Returns the entities whose key the log calls destroyed and whose slot holds a tombstone, and one more than the
+/// highest number.
 fn gone(
     options: &Options,
     journal: &Path,
@@ -226,7 +231,8 @@ fn put_in_place(journal: &Path, path: &Path, bytes: &[u8]) -> Result<(), Durable
     durable_file::fsync_dir(journal, ROLE)
 }
 
-/// Overwrites and removes what a crash left beside the segments. A link to a segment that is still in place is only removed.
+/// Overwrites and removes what a crash left beside the segments. A link to a segment that is still in place is only
+/// removed.
 pub(super) fn mend(store: &Path) -> Result<(), DurableFileError> {
     use std::os::unix::fs::MetadataExt as _;
     let journal = store.join("journal");

@@ -128,8 +128,9 @@ pub fn create_new(path: &Path, bytes: &[u8], role: &'static str) -> Result<(), D
 
 /// Replaces a file, or makes it, so that every crash leaves the old or the new bytes.
 ///
-/// **Invariant:** one writer per file, which the lock of the store grants; the file beside it is `<name>.tmp`. What lies there
-/// is removed first and never written through: others may write into some directories, and a link would lead elsewhere.
+/// **Invariant:** one writer per file, which the lock of the store grants; the file beside it is `<name>.tmp`. What
+/// lies there is removed first and never written through: others may write into some directories, and a link would lead
+/// elsewhere.
 ///
 /// # Errors
 /// When any step fails; unless it was the last, flushing the directory, the old version is in place.

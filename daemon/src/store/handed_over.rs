@@ -10,8 +10,8 @@ use retention_core::view::recipients::HandedOver;
 
 use super::{ReadError, Store};
 
-/// What is in the bundles of which somebody has a copy. The views forget it when a saga is over, and the log never changes: so
-/// each is read once.
+/// What is in the bundles of which somebody has a copy. The views forget it when a saga is over, and the log never
+/// changes: so each is read once.
 #[derive(Default)]
 pub(super) struct Contents(Mutex<BTreeMap<SagaId, Arc<[EntityId]>>>);
 

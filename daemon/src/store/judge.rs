@@ -84,7 +84,8 @@ impl ActivePolicies {
 }
 
 impl Inner {
-    /// Takes the active policies out of the log; `None` when none are, or when this program reads their texts differently.
+    /// Takes the active policies out of the log; `None` when none are, or when this program reads their texts
+    /// differently.
     pub(super) fn policies_of_log(&self, active: &ActivePolicies) -> Result<Option<PolicySet>, ReadError> {
         let mut texts = BTreeMap::new();
         for position in &active.texts {
@@ -156,8 +157,8 @@ impl Store {
         })
     }
 
-    /// Decides whether a request for erasure disposes of subjects at an instant, in their order; `None` where a record is
-    /// gone.
+    /// Decides whether a request for erasure disposes of subjects at an instant, in their order; `None` where a record
+    /// is gone.
     ///
     /// # Errors
     /// When a record cannot be read.

@@ -88,8 +88,8 @@ pub struct OpenReport {
     pub rebuilt: Option<&'static str>,
     /// Whether the last stop was in good order.
     pub after_clean_stop: bool,
-    /// When the newest event was recorded that was there before, and that no opening appended: those say nothing about how long the
-    /// store was closed.
+    /// When the newest event was recorded that was there before, and that no opening appended: those say nothing about
+    /// how long the store was closed.
     pub newest_at: Timestamp,
 }
 
@@ -468,13 +468,15 @@ impl Inner {
         Ok(folded)
     }
 
-    /// A crash behind an opening leaves what that one appended at the end of the log.
+    /// A crash behind an opening leaves what that one appended at the end of the log; so does what was done to a store that
+    /// nobody had open.
     fn newest_at(&self, last: Position) -> Timestamp {
+        let of_openings = [EventType::StoreRebuilt, EventType::StoreCompacted, EventType::WrappingKeysRotated];
         let mut newest_at = self.state.read().views.recorded_at;
         for position in (1..=last.0).rev().map(Position) {
             let Ok(Some(row)) = self.row(position) else { break };
             newest_at = row.recorded_at;
-            if row.event_type != EventType::StoreRebuilt as u16 {
+            if of_openings.iter().all(|one| row.event_type != *one as u16) {
                 break;
             }
         }

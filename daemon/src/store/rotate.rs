@@ -1,7 +1,7 @@
 //! New wrapping keys, because a person asked for them: the rotation of a compaction, without the compaction.
 //!
-//! **Order, for a store that nobody has open:** the keys are rotated → the store is opened → the event says so. A crash before the event leaves
-//! the request open, and the next start rotates once more, which changes nothing but the keys.
+//! **Order, for a store that nobody has open:** the keys are rotated → the store is opened → the event says so. A crash
+//! before the event leaves the request open, and the next start rotates once more, which changes nothing but the keys.
 
 use retention_core::event::Event;
 use retention_core::event::key::{StoreKeys, WrappingKeysRotated};
@@ -14,8 +14,8 @@ use super::vault::rotate;
 use super::{OpenError, Options, Progress, Store, compact};
 
 impl Store {
-    /// Rotates the wrapping keys of a store that nobody has open, and opens it. Progress is in events and slots, as it comes to
-    /// them.
+    /// Rotates the wrapping keys of a store that nobody has open, and opens it. Progress is in events and slots, as it
+    /// comes to them.
     ///
     /// # Errors
     /// When the journal or a slot is damaged, or a file cannot be written: the old keys are in place then.

@@ -1,11 +1,12 @@
 //! The only door to sled: blocks of bytes by family and key.
 //!
-//! **Trust.** None. Everything here is made again from the journal. sled 0.34.7 does not flush to the device when asked to, panics on
-//! some damage, and answers from damaged pages; so every value carries a checksum of ours, every call into sled is caught when it
-//! panics, values stay small enough never to land in sled's unsynced blob files, and a directory that a power cut may have torn
-//! is set aside ([`Trust`]) and rebuilt. Nothing waits for sled to be durable.
+//! **Trust.** None. Everything here is made again from the journal. sled 0.34.7 does not flush to the device when asked
+//! to, panics on some damage, and answers from damaged pages; so every value carries a checksum of ours, every call
+//! into sled is caught when it panics, values stay small enough never to land in sled's unsynced blob files, and a
+//! directory that a power cut may have torn is set aside ([`Trust`]) and rebuilt. Nothing waits for sled to be durable.
 //!
-//! A value is stored as `CRC32C (4, little-endian) ‖ value`; the checksum covers family (1) ‖ key length (2) ‖ key ‖ value.
+//! A value is stored as `CRC32C (4, little-endian) ‖ value`; the checksum covers family (1) ‖ key length (2) ‖ key ‖
+//! value.
 
 use std::cell::Cell;
 use std::fs::{File, OpenOptions};
@@ -25,8 +26,8 @@ pub mod trust;
 
 pub use trust::{BootId, Distrust, Trust};
 
-/// The longest value, in bytes. sled writes up to 16 values as one leaf, and a leaf beyond a quarter of its segment (128 KiB) goes
-/// to a file that is never flushed.
+/// The longest value, in bytes. sled writes up to 16 values as one leaf, and a leaf beyond a quarter of its segment
+/// (128 KiB) goes to a file that is never flushed.
 pub const BLOCK_BYTES_MAX: usize = 7 * 1024;
 
 /// The longest key, in bytes: with it, 16 of the longest values still fit a leaf.
@@ -209,8 +210,8 @@ impl std::fmt::Debug for Blocks {
 impl Blocks {
     /// Opens the event store in `dir`, or makes one where there is none.
     ///
-    /// Waits a moment for a lock that is about to be let go. Opening runs in a thread of its own, so that a panic of sled, and what
-    /// it leaves behind on the stack, ends there.
+    /// Waits a moment for a lock that is about to be let go. Opening runs in a thread of its own, so that a panic of
+    /// sled, and what it leaves behind on the stack, ends there.
     ///
     /// # Errors
     /// When it is locked, or damaged or untrusted ([`BlocksError::is_damage`]): then [`set_aside`] and open again.
@@ -284,8 +285,8 @@ impl Blocks {
         self.scan(family, |tree| tree.range(bounds))
     }
 
-    /// Removes the blocks whose keys lie in `range` and returns how many there were. Their bytes stay in the files until the
-    /// directory is dropped. Not atomic.
+    /// Removes the blocks whose keys lie in `range` and returns how many there were. Their bytes stay in the files
+    /// until the directory is dropped. Not atomic.
     ///
     /// # Errors
     /// When sled fails; some may be removed.
@@ -393,7 +394,8 @@ impl DoubleEndedIterator for Scan {
     }
 }
 
-/// Renames a directory that is not to be believed to `<name>.damaged-<n>`, so that a rebuild can begin, and returns the new path.
+/// Renames a directory that is not to be believed to `<name>.damaged-<n>`, so that a rebuild can begin, and returns the
+/// new path.
 ///
 /// # Errors
 /// When it cannot be renamed; it is then where it was.
@@ -447,7 +449,8 @@ fn open_trees(dir: &Path, cache_bytes: u64) -> Result<Trees, BlocksError> {
 
 /// Waits until nobody holds sled's lock any more, or for [`LOCK_WAIT`].
 ///
-/// The lock itself is waited for, by a thread that is left behind when it takes too long: it lets go as soon as it has it.
+/// The lock itself is waited for, by a thread that is left behind when it takes too long: it lets go as soon as it has
+/// it.
 fn wait_for_lock(dir: &Path) -> bool {
     let (free, freed) = crossbeam_channel::bounded(1);
     let db = dir.join("db");

@@ -91,8 +91,8 @@ impl State {
 
     /// Judges an entity by every active policy and writes the days into the due index.
     ///
-    /// Says whether it could: it cannot while the installed policies are not the ones of the log, and an entity that was
-    /// marked as unjudged then stays so.
+    /// Says whether it could: it cannot while the installed policies are not the ones of the log, and an entity that
+    /// was marked as unjudged then stays so.
     pub fn judge(&mut self, entity: EntityId, record: &EntityRecord) -> bool {
         if self.views.small.policies.digest != Some(self.policies.digest()) {
             return false;

@@ -7,9 +7,9 @@
 //! 3. the checkpoint is signed, written and flushed;
 //! 4. only then is it handed out.
 //!
-//! **Trust.** Hashes can be made again from the journal and are believed only up to the newest checkpoint, against which they
-//! are compared at every start. A journal that contradicts a checkpoint is no longer the log that was signed: that is
-//! damage, never mended in silence.
+//! **Trust.** Hashes can be made again from the journal and are believed only up to the newest checkpoint, against
+//! which they are compared at every start. A journal that contradicts a checkpoint is no longer the log that was
+//! signed: that is damage, never mended in silence.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -112,8 +112,8 @@ impl StoredHashes for Hashes<'_> {
 }
 
 impl Tree {
-    /// Opens the tree below the directory of a store, or makes an empty one. Hashes that the newest checkpoint does not cover,
-    /// or that differ from it, are dropped, to be made again from the journal.
+    /// Opens the tree below the directory of a store, or makes an empty one. Hashes that the newest checkpoint does not
+    /// cover, or that differ from it, are dropped, to be made again from the journal.
     ///
     /// # Errors
     /// When a file cannot be read or written.
@@ -140,7 +140,8 @@ impl Tree {
         Ok(Self { hashes, checkpoints, state: RwLock::new(state) })
     }
 
-    /// Opens the tree of a log that adopted a key: the file of its checkpoints was made before that, so it must be there.
+    /// Opens the tree of a log that adopted a key: the file of its checkpoints was made before that, so it must be
+    /// there.
     ///
     /// # Errors
     /// As [`Self::open`], and when the checkpoints are gone; then nothing is made.
@@ -171,8 +172,8 @@ impl Tree {
         self.state.read().notes.newest.map_or(0, |noted| noted.size)
     }
 
-    /// Returns how many events the newest checkpoint covers, as long as the hashes have not reached it: then nobody has compared
-    /// it with the journal yet.
+    /// Returns how many events the newest checkpoint covers, as long as the hashes have not reached it: then nobody has
+    /// compared it with the journal yet.
     #[must_use]
     pub fn owed(&self) -> Option<u64> {
         self.state.read().owed.map(|(size, _)| size)
@@ -214,8 +215,8 @@ impl Tree {
         Ok(())
     }
 
-    /// Signs a checkpoint over all events of the tree, flushes it, and returns it; nothing when the newest covers them all, or
-    /// when the tree has not reached the newest yet.
+    /// Signs a checkpoint over all events of the tree, flushes it, and returns it; nothing when the newest covers them
+    /// all, or when the tree has not reached the newest yet.
     ///
     /// # Errors
     /// When the key is none, or it cannot be written.
@@ -264,8 +265,8 @@ impl Tree {
         Ok(notes)
     }
 
-    /// Proves that an event stands in the log, by the newest checkpoint; `None` when none covers it yet. No proof is handed
-    /// out that does not hold.
+    /// Proves that an event stands in the log, by the newest checkpoint; `None` when none covers it yet. No proof is
+    /// handed out that does not hold.
     ///
     /// # Errors
     /// When a hash or the checkpoint cannot be read, or a hash was changed.
@@ -292,8 +293,8 @@ impl Tree {
         Ok(tree::root(size, &self.read())?)
     }
 
-    /// Proves that the log has only grown between two of its checkpoints, by how many events they cover; `None` when one of
-    /// them was never signed. No proof is handed out that does not hold.
+    /// Proves that the log has only grown between two of its checkpoints, by how many events they cover; `None` when
+    /// one of them was never signed. No proof is handed out that does not hold.
     ///
     /// # Errors
     /// When a hash or a checkpoint cannot be read, or a hash was changed.

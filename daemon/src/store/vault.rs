@@ -1,11 +1,12 @@
-//! The vault: one data key per entity, each in a numbered slot, wrapped under a wrapping key, which is wrapped under the root key.
+//! The vault: one data key per entity, each in a numbered slot, wrapped under a wrapping key, which is wrapped under
+//! the root key.
 //!
-//! **Trust.** The vault is trusted and cannot be rebuilt: losing it loses every sealed body. It is backed up apart from the rest.
-//! A slot number is an entity number, and neither is ever used again. A destroyed slot keeps a tombstone, so "destroyed" never
-//! looks like "never issued". Formats: [`slot`] and [`wrapping`].
+//! **Trust.** The vault is trusted and cannot be rebuilt: losing it loses every sealed body. It is backed up apart from
+//! the rest. A slot number is an entity number, and neither is ever used again. A destroyed slot keeps a tombstone, so
+//! "destroyed" never looks like "never issued". Formats: [`slot`] and [`wrapping`].
 //!
-//! After a write or a flush has failed, nobody knows what the device holds: every later call answers "close and re-open". A read
-//! that fails spoils only itself.
+//! After a write or a flush has failed, nobody knows what the device holds: every later call answers "close and
+//! re-open". A read that fails spoils only itself.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -64,7 +65,8 @@ const KEYS_READ_SLOTS: u32 = 1024;
 
 const DIR_ROLE: &str = "directory of keys";
 
-/// The key that seals the bodies of one entity. Overwritten in memory when dropped; not `Clone`, so that copies are made knowingly.
+/// The key that seals the bodies of one entity. Overwritten in memory when dropped; not `Clone`, so that copies are
+/// made knowingly.
 #[derive(PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
 pub struct DataKey([u8; KEY_BYTES]);
 
@@ -268,8 +270,8 @@ impl Vault {
 
     /// Opens the vault to issue from `next_slot` on, the first slot that no event of the journal names.
     ///
-    /// What was filled from there on is issued first; what a crash left half filled there is retired. Slots below `next_slot` that the
-    /// journal skipped are never issued. `next_slot` 0 means 1: the house key is not issued.
+    /// What was filled from there on is issued first; what a crash left half filled there is retired. Slots below
+    /// `next_slot` that the journal skipped are never issued. `next_slot` 0 means 1: the house key is not issued.
     ///
     /// # Errors
     /// When the root key is another one, or what the files hold contradicts `next_slot`; nothing is changed then.
@@ -363,8 +365,8 @@ impl Vault {
         }
     }
 
-    /// Hands out the next `count` keys, all of them durable, with ascending numbers. The numbers have gaps only where a crash left
-    /// slots half filled. Waits only when keys are used faster than the device takes them.
+    /// Hands out the next `count` keys, all of them durable, with ascending numbers. The numbers have gaps only where a
+    /// crash left slots half filled. Waits only when keys are used faster than the device takes them.
     ///
     /// # Errors
     /// When filling ahead failed; the keys taken for this call are then never issued again while the vault is open.
@@ -439,12 +441,13 @@ impl Vault {
         Ok(states)
     }
 
-    /// Destroys keys: overwrites each slot with its tombstone, flushes each file once, and reads every slot back. Destroying a
-    /// destroyed key changes nothing.
+    /// Destroys keys: overwrites each slot with its tombstone, flushes each file once, and reads every slot back.
+    /// Destroying a destroyed key changes nothing.
     ///
     /// # Errors
-    /// When a slot was never issued or is the house key: nothing is written. When a write, a flush or the reading back fails: some
-    /// keys may be destroyed and none counts as destroyed; the vault must be re-opened and the same call repeated.
+    /// When a slot was never issued or is the house key: nothing is written. When a write, a flush or the reading back
+    /// fails: some keys may be destroyed and none counts as destroyed; the vault must be re-opened and the same
+    /// call repeated.
     pub fn destroy(&self, ticket: &StepTicket, ids: &[EntityId]) -> Result<Destroyed, VaultError> {
         if self.issuer.is_none() {
             return Err(VaultError::ReadOnly);
@@ -512,7 +515,8 @@ fn open_segments(dir: &Path, wrapping: &Wrapping) -> Result<Vec<Arc<Segment>>, V
     Ok(segments)
 }
 
-/// Returns how many slots were filled: every file but the last must be full, and counting ends at the first that is not.
+/// Returns how many slots were filled: every file but the last must be full, and counting ends at the first that is
+/// not.
 fn filled_slots(segments: &[Arc<Segment>]) -> Result<u32, VaultError> {
     let mut filled = 0;
     for segment in segments {

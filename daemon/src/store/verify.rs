@@ -111,8 +111,8 @@ impl Store {
         Ok(check.report)
     }
 
-    /// Verifies a store whose daemon is stopped. The due index is compared with what the active policies of the log say, if
-    /// sled holds all of it: after a kill it may not.
+    /// Verifies a store whose daemon is stopped. The due index is compared with what the active policies of the log
+    /// say, if sled holds all of it: after a kill it may not.
     ///
     /// sled is opened and may rearrange its own files; what they say stays.
     ///
@@ -266,7 +266,8 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// Goes through the events after a position, up to and including `last`; past damage, it goes on in the next segment.
+    /// Goes through the events after a position, up to and including `last`; past damage, it goes on in the next
+    /// segment.
     fn journal(&mut self, after: Position, last: Position, progress: Progress<'_>) -> Result<(), ReadError> {
         let inner = self.inner;
         let total = if last.0 == u64::MAX { 0 } else { last.0 };

@@ -37,8 +37,8 @@ pub enum Command {
     },
     /// Make the store again from a backup; what was erased stays erased
     ///
-    /// The state directory must be empty. The store that is made only observes: nothing is purged, and no access is given or
-    /// taken, until `retentionctl backup confirm-restore`.
+    /// The state directory must be empty. The store that is made only observes: nothing is purged, and no access is
+    /// given or taken, until `retentionctl backup confirm-restore`.
     Restore(RestoreArgs),
     /// Look after the store while the daemon is stopped
     Store {

@@ -1,5 +1,5 @@
-//! Whether the daemon was away for so long that its clock has to be doubted: a machine that lost its battery, or was set wrongly while
-//! it was off.
+//! Whether the daemon was away for so long that its clock has to be doubted: a machine that lost its battery, or was
+//! set wrongly while it was off.
 
 use retention_core::event::Event;
 use retention_core::event::clock::{ClockDoubt, ClockDoubted};
@@ -11,8 +11,8 @@ use crate::store::{OpenReport, Store};
 /// Returns the doubt about a clock that says that the daemon was away for more than a day, when nothing says that the
 /// clock is synchronised.
 ///
-/// `found` is what the first opening since the daemon was away found: opening and changing keys append events of their own, by the very
-/// clock that is in question.
+/// `found` is what the first opening since the daemon was away found: opening and changing keys append events of their
+/// own, by the very clock that is in question.
 pub(super) fn away_for_long(store: &Store, found: &OpenReport, clock: &dyn Clock) -> Option<Event> {
     if clock.is_synchronised() == Some(true) {
         return None;
@@ -44,7 +44,8 @@ mod tests {
 
     const DAY: Duration = Duration::from_hours(24);
 
-    /// A store that is closed, or left as a power cut leaves it; then the clock runs ahead. Returns when its newest event was recorded.
+    /// A store that is closed, or left as a power cut leaves it; then the clock runs ahead. Returns when its newest
+    /// event was recorded.
     fn left(dir: &std::path::Path, is_closed: bool) -> (Options, Arc<ManualClock>, Timestamp) {
         let clock = Arc::new(ManualClock::starting_at(Timestamp::from_unix_seconds(1_700_000_000)));
         let options = Options { clock: Arc::clone(&clock) as Arc<dyn Clock>, ..init(dir) };
@@ -77,6 +78,16 @@ mod tests {
         // Nor does another one, before the doubt was recorded.
         drop(store);
         let store = Store::open(&Options { boot: BootId([8; 16]), ..options }, &mut |_, _| {}).unwrap();
+        assert_eq!(expected_at(&store, store.report(), &clock), Some(newest_at));
+    }
+
+    #[test]
+    fn a_compaction_of_a_stopped_store_does_not_hide_that_the_daemon_was_away() {
+        let dir = tempfile::tempdir().unwrap();
+        let (options, clock, newest_at) = left(dir.path(), true);
+        let (store, _) = Store::compact(&options, &mut |_, _| {}).unwrap();
+        store.close().unwrap();
+        let store = Store::open(&options, &mut |_, _| {}).unwrap();
         assert_eq!(expected_at(&store, store.report(), &clock), Some(newest_at));
     }
 

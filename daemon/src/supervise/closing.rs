@@ -12,8 +12,9 @@ use crate::store::Store;
 pub(super) const CLOSE_TRIES: u32 = 250;
 const CLOSE_PAUSE: Duration = Duration::from_millis(20);
 
-/// How often when the daemon goes on after that: ten minutes in all, since what is written to a slow disk can hold a reader. Another life
-/// cannot lock a store that somebody has open, and would end in a way after which systemd does not start it again.
+/// How often when the daemon goes on after that: ten minutes in all, since what is written to a slow disk can hold a
+/// reader. Another life cannot lock a store that somebody has open, and would end in a way after which systemd does not
+/// start it again.
 pub(super) const CLOSE_TRIES_AGAIN: u32 = 30_000;
 
 /// Whether a store was closed.
@@ -24,8 +25,8 @@ pub(super) enum Closed {
     InUse,
 }
 
-/// Closes a store when nobody else has it any more, and keeps the watchdog quiet until then. Asked to end, it tries [`CLOSE_TRIES`] times at
-/// most.
+/// Closes a store when nobody else has it any more, and keeps the watchdog quiet until then. Asked to end, it tries
+/// [`CLOSE_TRIES`] times at most.
 pub(super) fn close(store: Arc<Store>, tries: u32, stopping: &Halt) -> Closed {
     for tried in 0..tries {
         if Arc::strong_count(&store) == 1 || (tried >= CLOSE_TRIES && stopping.is_asked()) {

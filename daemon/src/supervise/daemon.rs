@@ -1,7 +1,7 @@
 //! The daemon's life: open the store, start the stages and the control socket, wait for a signal, stop in order.
 //!
-//! **Order of the start:** store, policies, stages, control socket, ready. **Order of the stop:** no new requests; every
-//! stage ends its step, or stops within a long one; the store is written out and closed.
+//! **Order of the start:** store, policies, stages, control socket, ready. **Order of the stop:** no new requests;
+//! every stage ends its step, or stops within a long one; the store is written out and closed.
 
 use std::io::Read as _;
 use std::path::PathBuf;
@@ -125,7 +125,8 @@ pub fn run(config: Config, environment: &Environment) -> ExitCode {
     }
 }
 
-/// Listens to signals from now on, in all lives of the daemon: also while a store is being opened, a wish to stop is seen.
+/// Listens to signals from now on, in all lives of the daemon: also while a store is being opened, a wish to stop is
+/// seen.
 fn listen() -> std::io::Result<(Halt, mpsc::Receiver<Wish>)> {
     let mut signals = Signals::listen()?;
     let stopping = Halt::default();
@@ -181,7 +182,8 @@ impl Life<'_> {
         let Some((store, rotation_failed)) = self.open(&clock)? else { return Ok(Ending::Stop) };
         let found = self.found.clone().unwrap_or_else(|| store.report().clone());
         if self.owes_rotation(&store) {
-            // The rotation can be killed, and what it appends would hide from the next start how long the daemon was away.
+            // The rotation can be killed, and what it appends would hide from the next start how long the daemon was
+            // away.
             if let Some(doubt) = away_for_long(&store, &found, clock.as_ref()) {
                 append(&store, [doubt])?;
             }
@@ -221,7 +223,8 @@ impl Life<'_> {
         is_asked && store.read_only_reason().is_none() && self.ordered != Some(Order::RotateWrapping)
     }
 
-    /// Opens the store, and says why its wrapping keys were not rotated when that failed; `None` when the daemon was asked to stop on the way.
+    /// Opens the store, and says why its wrapping keys were not rotated when that failed; `None` when the daemon was
+    /// asked to stop on the way.
     fn open(&self, clock: &Arc<dyn Clock>) -> Result<Option<(Store, Option<String>)>, Failure> {
         let config = self.config.read();
         let root_key = config.store.root_key.path(self.environment).map_err(|e| (e.to_string(), ExitCode::Invalid))?;
@@ -515,8 +518,8 @@ impl Life<'_> {
         });
     }
 
-    /// Watches the drop folders, those of migration batches, the policies and the configuration, as the configuration in
-    /// force names them.
+    /// Watches the drop folders, those of migration batches, the policies and the configuration, as the configuration
+    /// in force names them.
     fn watch(&self, hints: &Hints) -> [DirectoryWatch; 4] {
         let config = self.config.read();
         let drops: Vec<PathBuf> = config.sources.iter().map(|source| source.drop_dir.clone()).collect();

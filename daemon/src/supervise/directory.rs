@@ -1,4 +1,5 @@
-//! How one gets into the registered mailboxes: put together from the log, the configuration and the files that hold secrets.
+//! How one gets into the registered mailboxes: put together from the log, the configuration and the files that hold
+//! secrets.
 //!
 //! Nothing of a secret is kept here: it is opened anew for each login.
 

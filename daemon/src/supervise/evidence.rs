@@ -1,4 +1,5 @@
-//! What is kept beside the log to prove it: the tree, what signs and publishes it, the ledger of erasures, certificates and backups.
+//! What is kept beside the log to prove it: the tree, what signs and publishes it, the ledger of erasures, certificates
+//! and backups.
 
 use std::sync::Arc;
 
@@ -53,8 +54,8 @@ pub(super) struct EvidenceTold {
 }
 
 impl Evidence {
-    /// Opens the tree over the log and the key that signs it. Without them the daemon works and says so. Beside a damaged store
-    /// they are left alone; a log that contradicts its newest checkpoint makes the store read-only.
+    /// Opens the tree over the log and the key that signs it. Without them the daemon works and says so. Beside a
+    /// damaged store they are left alone; a log that contradicts its newest checkpoint makes the store read-only.
     pub(super) fn open(store: &Arc<Store>, clock: &Arc<dyn Clock>, config: &Arc<RwLock<Config>>, halt: &Halt) -> Self {
         let (opened, tree_health) = open_tree(store, clock);
         let (attest, certificates) = opened.unzip();

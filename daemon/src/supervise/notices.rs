@@ -25,8 +25,8 @@ pub(super) struct Notices {
 }
 
 impl Notices {
-    /// Records the channels of the configuration and makes a stage for each. Beside a damaged store nobody can be told: it could
-    /// not be recorded.
+    /// Records the channels of the configuration and makes a stage for each. Beside a damaged store nobody can be told:
+    /// it could not be recorded.
     pub(super) fn open(
         store: &Arc<Store>,
         clock: &Arc<dyn Clock>,

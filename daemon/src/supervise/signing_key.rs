@@ -39,18 +39,20 @@ pub(super) fn origin(store: [u8; 16]) -> String {
     format!("retentiond/{}", hex::encode(store.get(..8).unwrap_or_default()))
 }
 
-/// Returns the signing key of a store. When a person asked for a new one and the log has not adopted it yet, it is made.
+/// Returns the signing key of a store. When a person asked for a new one and the log has not adopted it yet, it is
+/// made.
 ///
-/// **Order of a change:** the new key durable beside the old one → the old one renamed away → the new one renamed into place → the old one
-/// overwritten and removed → the log adopts the new one, which ends the request. A crash anywhere is mended here, at the next start.
+/// **Order of a change:** the new key durable beside the old one → the old one renamed away → the new one renamed into
+/// place → the old one overwritten and removed → the log adopts the new one, which ends the request. A crash anywhere
+/// is mended here, at the next start.
 pub(super) fn current(store: &Store, gate: &dyn FlushGate) -> Result<Zeroizing<String>, SigningKeyError> {
     let (name, asked) = store.view(|views| (views.small.store, views.small.keys.asked(StoreKeys::Signing)));
     let paths = Paths::of(store.dir());
     paths.mend(gate)?;
     let signer = read_or_make(&paths.key, name)?;
     let verifier = verifier_of(&signer)?;
-    // One that the log never knew was made before a crash, or put there by hand: it is the new one. An older one that was put back is what
-    // somebody wanted to get away from.
+    // One that the log never knew was made before a crash, or put there by hand: it is the new one. An older one that
+    // was put back is what somebody wanted to get away from.
     let is_known = store.view(|views| views.small.signing_keys.iter().any(|known| known.verifier_key == verifier));
     if asked.is_none() || !is_known {
         return Ok(signer);

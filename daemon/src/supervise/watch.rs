@@ -13,14 +13,16 @@ const RENAMED_MAX: usize = 10_000;
 
 /// Wakes whoever waits when something in one of the directories changes.
 ///
-/// Dropping it ends the watching. A directory that cannot be watched is said in the diagnostics and scanned all the same.
+/// Dropping it ends the watching. A directory that cannot be watched is said in the diagnostics and scanned all the
+/// same.
 #[derive(Debug)]
 pub(super) struct DirectoryWatch(
     #[expect(dead_code, reason = "dropping it ends the watching")] Option<RecommendedWatcher>,
 );
 
 impl DirectoryWatch {
-    /// Watches directories, without what is below them. What is renamed into one is complete, and noted in `renamed_in`.
+    /// Watches directories, without what is below them. What is renamed into one is complete, and noted in
+    /// `renamed_in`.
     #[must_use]
     pub(super) fn on<'a>(
         dirs: impl Iterator<Item = &'a Path>,

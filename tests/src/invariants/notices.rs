@@ -11,8 +11,8 @@ use retentiond::store::Store;
 use super::Violation;
 
 /// Looks at the whole log: a channel is declared before it is told anything, is told what it wants to know, and nothing
-/// twice; a recipient is told only of what is in the copy they got, and of what was erased or restricted before; and a person
-/// acknowledges nothing but what was given up.
+/// twice; a recipient is told only of what is in the copy they got, and of what was erased or restricted before; and a
+/// person acknowledges nothing but what was given up.
 pub fn check(store: &Store) -> Vec<Violation> {
     let mut violations = Vec::new();
     let mut channels: BTreeMap<String, DeclaredChannel> = BTreeMap::new();

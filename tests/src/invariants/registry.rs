@@ -9,8 +9,8 @@ use retentiond::store::vault::KeyState;
 
 use super::Violation;
 
-/// Looks at the whole log: a credential is destroyed only after an event that made it unneeded, one that is needed can be
-/// opened, and one that was destroyed cannot.
+/// Looks at the whole log: a credential is destroyed only after an event that made it unneeded, one that is needed can
+/// be opened, and one that was destroyed cannot.
 pub fn check(store: &Store) -> Vec<Violation> {
     let mut violations = Vec::new();
     let mut of_mailbox: BTreeMap<EntityId, EntityId> = BTreeMap::new();

@@ -1,4 +1,5 @@
-//! What must be true of data subjects: what is restricted is not purged, and an erasure takes nothing that is not asked for.
+//! What must be true of data subjects: what is restricted is not purged, and an erasure takes nothing that is not asked
+//! for.
 
 use std::collections::{BTreeMap, BTreeSet};
 

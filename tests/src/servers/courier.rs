@@ -1,5 +1,5 @@
-//! How Courier is set up. Its paths are compiled in, so it runs in a private mount namespace where its packages lie over
-//! `/usr` and its configuration over `/etc`: the machine's own are untouched.
+//! How Courier is set up. Its paths are compiled in, so it runs in a private mount namespace where its packages lie
+//! over `/usr` and its configuration over `/etc`: the machine's own are untouched.
 
 use std::fmt::Write as _;
 use std::fs;

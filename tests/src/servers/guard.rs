@@ -16,8 +16,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How soon the greeting is looked for again.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
-/// The end of every script. The first process of a namespace takes all others with it, and it ends when the test says so
-/// or is gone: then nobody is left to remove the directory.
+/// The end of every script. The first process of a namespace takes all others with it, and it ends when the test says
+/// so or is gone: then nobody is left to remove the directory.
 const WATCH: &str = r#"
 read -r word
 kill -KILL -1

@@ -1,4 +1,5 @@
-//! A minimal IMAP client of the harness, written apart from the product's: blocking, on plain loopback, without opinions.
+//! A minimal IMAP client of the harness, written apart from the product's: blocking, on plain loopback, without
+//! opinions.
 
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};

@@ -1,5 +1,5 @@
-//! The certificate of a server: its own authority, for `localhost` and 127.0.0.1, and no other server's. RSA, because Courier
-//! shows no other.
+//! The certificate of a server: its own authority, for `localhost` and 127.0.0.1, and no other server's. RSA, because
+//! Courier shows no other.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

@@ -45,8 +45,8 @@ impl World {
         assert_eq!(*ledger.health().lock(), None);
     }
 
-    /// Loses the store, and restores it from the backup and the ledger. What was said since the backup is not known any more,
-    /// so what is known of the world begins anew with what the backup holds.
+    /// Loses the store, and restores it from the backup and the ledger. What was said since the backup is not known any
+    /// more, so what is known of the world begins anew with what the backup holds.
     ///
     /// # Panics
     /// When it cannot be restored, or something is not as it must be.

@@ -1,4 +1,5 @@
-//! What an auditor takes away: checkpoints, proofs of growth, the log as files; and a check of all of it that shares no code with us.
+//! What an auditor takes away: checkpoints, proofs of growth, the log as files; and a check of all of it that shares no
+//! code with us.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! The real daemon and the real tool on the three real servers: a mailbox is registered, checked, looked at, purged by an
-//! approved run, opened to somebody for a time, closed again, and removed.
+//! The real daemon and the real tool on the three real servers: a mailbox is registered, checked, looked at, purged by
+//! an approved run, opened to somebody for a time, closed again, and removed.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

@@ -1,4 +1,5 @@
-//! Retention of messages on the three real servers: taken in, planned, exported, verified, expunged, and looked for again.
+//! Retention of messages on the three real servers: taken in, planned, exported, verified, expunged, and looked for
+//! again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

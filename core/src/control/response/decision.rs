@@ -78,8 +78,8 @@ pub struct CoverageRow {
     pub covered: u64,
     /// How many of them none is about: they are kept until somebody decides.
     pub uncovered: u64,
-    /// How many of the covered ones never fall due as they are, because a start is missing, a suspension holds, or something
-    /// cannot be read.
+    /// How many of the covered ones never fall due as they are, because a start is missing, a suspension holds, or
+    /// something cannot be read.
     pub never_due: u64,
     /// How many of the uncovered ones are still to be judged: ask again.
     pub waiting: u64,

@@ -1,5 +1,5 @@
-//! The first schema version of what people were told: read for ever, written no more. Of the copy of a recipient it says how many items
-//! were erased or restricted, and not which.
+//! The first schema version of what people were told: read for ever, written no more. Of the copy of a recipient it
+//! says how many items were erased or restricted, and not which.
 
 use bincode::{Decode, Encode};
 
@@ -84,8 +84,8 @@ pub enum Notice {
         /// The plan.
         plan: PlanId,
     },
-    /// Data of which a recipient has a copy was erased or restricted (GDPR Art. 19). That their channel took this is the record
-    /// that they were told.
+    /// Data of which a recipient has a copy was erased or restricted (GDPR Art. 19). That their channel took this is
+    /// the record that they were told.
     RecipientToTell {
         /// The request of the data subject.
         request: RequestId,

@@ -1,4 +1,5 @@
-//! The page of a certificate, for people: one HTML file without anything from elsewhere, which prints on a sheet or two.
+//! The page of a certificate, for people: one HTML file without anything from elsewhere, which prints on a sheet or
+//! two.
 
 use std::fmt::Write as _;
 

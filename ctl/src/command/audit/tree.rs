@@ -25,8 +25,8 @@ const BUNDLE_BYTES_MAX: u64 = 64 * 1024;
 /// The events as CloudEvents, beside the files of tlog-tiles.
 const CLOUD_EVENTS: &str = "events.cloudevents.jsonl";
 
-/// Writes the log, as its tree has it, into a new directory (C2SP tlog-tiles). The root is computed here and compared with what was
-/// signed: when they differ, there is no checkpoint in the directory.
+/// Writes the log, as its tree has it, into a new directory (C2SP tlog-tiles). The root is computed here and compared
+/// with what was signed: when they differ, there is no checkpoint in the directory.
 pub(super) fn export(context: &mut Context, into: &Path, format: Option<Format>) -> Result<ExitCode, Cause> {
     let newest: CheckpointRow = context.client.typed(&Call::to(Operation::AuditCheckpoint, &[]))?;
     match fs::read_dir(into).map(|mut there| there.next().is_some()) {
@@ -83,7 +83,8 @@ pub(super) fn export(context: &mut Context, into: &Path, format: Option<Format>)
     Ok(ExitCode::Done)
 }
 
-/// Writes the events that the checkpoint covers, one in each line. What an envelope does not hold, a checkpoint says nothing of.
+/// Writes the events that the checkpoint covers, one in each line. What an envelope does not hold, a checkpoint says
+/// nothing of.
 fn write_cloud_events(context: &Context, path: &Path, origin: &str, size: u64) -> Result<(), Cause> {
     let mut out = io::BufWriter::new(fs::File::create_new(path).map_err(unwritten(path))?);
     let asked = AuditQuery { limit: Some(size), order: Order::OldestFirst, ..AuditQuery::default() };

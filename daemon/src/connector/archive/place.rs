@@ -114,7 +114,8 @@ pub fn remove(root: &Path, name: &BundleName) -> Outcome<()> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return remove_again(root, name),
         Err(error) => return refused(error),
     }
-    // After the rename nobody sees the bundle, so what fails from here on is finished by a probe, a sweep or a repetition.
+    // After the rename nobody sees the bundle, so what fails from here on is finished by a probe, a sweep or a
+    // repetition.
     match std::fs::remove_dir_all(&hidden) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}

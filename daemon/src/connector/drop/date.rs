@@ -286,7 +286,8 @@ pub struct Mapped {
 /// Reads a date by the format and zone of a mapping.
 ///
 /// A day without time is its first instant in the zone (UTC when none is named), as everywhere else in the program. A
-/// time without offset and without zone is the latest instant that it can mean. In the fold of a clock change the later one.
+/// time without offset and without zone is the latest instant that it can mean. In the fold of a clock change the later
+/// one.
 #[must_use]
 pub fn mapped(text: &str, format: &DateFormat, zone: Option<&TimeZone>) -> Mapped {
     let written = match format {

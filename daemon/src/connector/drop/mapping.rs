@@ -303,7 +303,8 @@ pub(super) fn nearest<'k>(name: &str, known: impl IntoIterator<Item = &'k str>) 
     /// Longer names resemble nothing, in bytes.
     const NAME_BYTES_MAX: usize = 256;
     let name = name.to_lowercase();
-    // Comparing costs the product of the lengths, in time and in memory: a file without a line end is one name of 16 MiB.
+    // Comparing costs the product of the lengths, in time and in memory: a file without a line end is one name of 16
+    // MiB.
     let is_near = |other: &&str| other.len() <= NAME_BYTES_MAX && name.len() <= NAME_BYTES_MAX;
     let score = |other: &str| strsim::normalized_damerau_levenshtein(&name, &other.to_lowercase());
     let near = known.into_iter().filter(is_near).map(|other| (score(other), other));

@@ -43,8 +43,8 @@ pub enum Older {
     OnPurpose,
 }
 
-/// The name of an export directory: `<user>_<yyyyMMddTHHmmssffff>`, or the same with `.older` behind it. Names a person:
-/// no `Debug`.
+/// The name of an export directory: `<user>_<yyyyMMddTHHmmssffff>`, or the same with `.older` behind it. Names a
+/// person: no `Debug`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct DirectoryName {
     /// The user, in lower case.

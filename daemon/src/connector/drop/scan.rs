@@ -210,8 +210,8 @@ struct Seen {
 }
 
 impl Stillness {
-    /// Notes that an entry was renamed into the folder, so it was written whole elsewhere and need not be still. What can
-    /// never be taken is left for [`Stillness::judge`] to say so.
+    /// Notes that an entry was renamed into the folder, so it was written whole elsewhere and need not be still. What
+    /// can never be taken is left for [`Stillness::judge`] to say so.
     pub fn renamed_in(&mut self, sighting: Sighting, now: Timestamp) {
         if sighting.look.is_err() {
             return;

@@ -1,8 +1,8 @@
 //! Permissions of mailboxes over IMAP (RFC 4314): read, given and taken back folder by folder.
 //!
 //! What is read of a principal is its own entry, which is what a grant changes. Entries that take rights away
-//! (`-identifier`) and those of everybody are nobody's grant: nothing is given where the former stand, and the latter are
-//! left out of what the principal sees for itself.
+//! (`-identifier`) and those of everybody are nobody's grant: nothing is given where the former stand, and the latter
+//! are left out of what the principal sees for itself.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -170,7 +170,8 @@ fn is_a_user(identifier: &str) -> bool {
         && !identifier.chars().any(char::is_control)
 }
 
-/// Whether a server may take two names for the same: it may fold letters, and leave out a domain that it takes for granted.
+/// Whether a server may take two names for the same: it may fold letters, and leave out a domain that it takes for
+/// granted.
 fn is_alike(a: &str, b: &str) -> bool {
     let parts = |name: &str| {
         let (local, domain) = name.split_once('@').unwrap_or((name, ""));
@@ -314,7 +315,8 @@ impl OpenMailbox {
     }
 
     /// Looks whether what was given stands under the name to which it was given. A server that gave it to another name,
-    /// in other letters or without a domain, is told to take it back: what it calls the principal cannot be taken back later.
+    /// in other letters or without a domain, is told to take it back: what it calls the principal cannot be taken back
+    /// later.
     fn stands_under_its_name(&mut self, identifier: &str, names: &[&str]) -> Outcome<()> {
         let unknown = |error: MailError| Outcome::Unknown(Cause { code: error.code() });
         let mut elsewhere = Vec::new();
@@ -335,8 +337,8 @@ impl OpenMailbox {
         }
     }
 
-    /// Looks once through the eyes of whoever was given something: what they show of a mailbox that is open to them proves
-    /// that they would show it later too. Whatever goes wrong here, the grant stands.
+    /// Looks once through the eyes of whoever was given something: what they show of a mailbox that is open to them
+    /// proves that they would show it later too. Whatever goes wrong here, the grant stands.
     fn try_the_eyes(&mut self, identifier: &str) {
         if eyes::names_of_others_are_proven(self.session.proof()) || self.access.server.max_connections < 2 {
             return;

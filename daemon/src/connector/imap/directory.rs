@@ -1,4 +1,5 @@
-//! Which mailboxes there are, and how one gets into them: what the connector has to be told, and by whom is not its concern.
+//! Which mailboxes there are, and how one gets into them: what the connector has to be told, and by whom is not its
+//! concern.
 
 use retention_core::id::EntityId;
 

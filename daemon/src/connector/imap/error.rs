@@ -12,8 +12,8 @@ pub enum MailError {
     /// It did not happen.
     #[error("{} ({})", explain(.0.code), .0.code)]
     Refused(Refusal),
-    /// The connection ended, or the answer made no sense, before the end of the answer. What only asks may simply be asked
-    /// again; what changes something needs a probe.
+    /// The connection ended, or the answer made no sense, before the end of the answer. What only asks may simply be
+    /// asked again; what changes something needs a probe.
     #[error("{} ({})", explain(.0.code), .0.code)]
     Unknown(Cause),
 }

@@ -1,7 +1,7 @@
 //! What a principal sees for itself of somebody else's mailbox, with its own login.
 //!
-//! That nothing is seen proves something only when it is known that something would be seen if it were there: under which
-//! name a server shows a mailbox to others is its own affair.
+//! That nothing is seen proves something only when it is known that something would be seen if it were there: under
+//! which name a server shows a mailbox to others is its own affair.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -49,8 +49,8 @@ pub(super) fn names_of_others_are_proven(proof: Proof) -> bool {
     }
 }
 
-/// Asks what a principal may do in each folder of a user's mailbox, of those that are there and of those that it is shown;
-/// `None` when the server shows it nobody else's mailboxes at all.
+/// Asks what a principal may do in each folder of a user's mailbox, of those that are there and of those that it is
+/// shown; `None` when the server shows it nobody else's mailboxes at all.
 pub(super) fn look(
     principal: &mut Session,
     user: &str,
@@ -87,14 +87,15 @@ pub(super) fn look(
     Ok(Some(seen.into_iter().map(|(folder, rights)| FolderAccess { folder, rights }).collect()))
 }
 
-/// Returns what everybody may do who logs in. Of other groups nobody here knows who belongs to them: what a principal can
-/// do through one of those is shown as its own, so that a revoke that changes nothing for it is never called done.
+/// Returns what everybody may do who logs in. Of other groups nobody here knows who belongs to them: what a principal
+/// can do through one of those is shown as its own, so that a revoke that changes nothing for it is never called done.
 fn rights_of_everybody(acl: &Acl) -> Rights {
     let is_everybody = |who: &str| EVERYBODY.iter().any(|word| who.eq_ignore_ascii_case(word));
     acl.entries.iter().filter(|(who, _)| is_everybody(who)).fold(Rights::NONE, |all, (_, rights)| all.and(*rights))
 }
 
-/// Returns the path of a folder that somebody else sees. Dovecot shows an inbox twice: as the mailbox and as a folder in it.
+/// Returns the path of a folder that somebody else sees. Dovecot shows an inbox twice: as the mailbox and as a folder
+/// in it.
 fn path_below(root: &Root, folder: &Folder) -> String {
     let last = folder.delimiter.and_then(|delimiter| folder.name.strip_prefix(root.inbox())?.strip_prefix(delimiter));
     let is_inbox = last.is_some_and(|last| last.eq_ignore_ascii_case("INBOX"));

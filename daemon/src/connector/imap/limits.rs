@@ -46,8 +46,8 @@ pub(super) const CONNECT_MAX: Duration = Duration::from_secs(20);
 /// How long one command may take, before what it carries is counted.
 pub(super) const COMMAND_MAX: Duration = Duration::from_secs(180);
 
-/// The slowest that a command and its answer may go over their whole length, in bytes a second. It adds to [`COMMAND_MAX`], so a
-/// large message has time, and a server that sends or takes a byte now and then has not.
+/// The slowest that a command and its answer may go over their whole length, in bytes a second. It adds to
+/// [`COMMAND_MAX`], so a large message has time, and a server that sends or takes a byte now and then has not.
 pub(super) const BYTES_PER_SECOND_MIN: u64 = 4 << 10;
 
 /// The longest text that is sent to a server as one string, in bytes. Longer ones are mistakes.

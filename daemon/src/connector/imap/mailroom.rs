@@ -1,8 +1,8 @@
 //! The mailroom over IMAP: what stages ask of messages, said in commands.
 //!
-//! A folder is named by its path, which is the same for every form of login. That something is gone is said only when the
-//! server says so twice in two ways: a folder that is not listed and does not open, a message that is neither told nor
-//! found. Whatever else is missing is an error.
+//! A folder is named by its path, which is the same for every form of login. That something is gone is said only when
+//! the server says so twice in two ways: a folder that is not listed and does not open, a message that is neither told
+//! nor found. Whatever else is missing is an error.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};

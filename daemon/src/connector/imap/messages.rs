@@ -297,8 +297,8 @@ impl Session {
         Ok(())
     }
 
-    /// Streams the bodies of messages, byte for byte, without marking them as seen. Returns those that the server did not
-    /// send: they are gone.
+    /// Streams the bodies of messages, byte for byte, without marking them as seen. Returns those that the server did
+    /// not send: they are gone.
     ///
     /// # Errors
     /// Says why not. When the sink stops, the session is of no more use: the code is `mail-stopped`.
@@ -347,8 +347,8 @@ impl Session {
         Ok(())
     }
 
-    /// Flags messages as deleted, under the validity in which they were named. With `unchanged_since`, those that changed
-    /// later are left alone and returned (RFC 7162); a server without CONDSTORE cannot do that.
+    /// Flags messages as deleted, under the validity in which they were named. With `unchanged_since`, those that
+    /// changed later are left alone and returned (RFC 7162); a server without CONDSTORE cannot do that.
     ///
     /// # Errors
     /// Refused: nothing was flagged. Unknown: read the flags back.
@@ -421,8 +421,8 @@ impl Session {
         }
     }
 
-    /// Appends a message of exactly `bytes` bytes from a reader, with its flags and the date of its arrival. Returns where
-    /// it landed, if the server says so (UIDPLUS).
+    /// Appends a message of exactly `bytes` bytes from a reader, with its flags and the date of its arrival. Returns
+    /// where it landed, if the server says so (UIDPLUS).
     ///
     /// # Errors
     /// Refused: nothing was appended. Unknown: look for it.
@@ -455,7 +455,8 @@ impl Session {
     }
 }
 
-/// Returns the first and the last message of each window of a folder. What a server says of its size may be the largest number.
+/// Returns the first and the last message of each window of a folder. What a server says of its size may be the largest
+/// number.
 fn windows(exists: u32) -> impl Iterator<Item = (u32, u32)> {
     let first = (exists > 0).then(|| (1, exists.min(SEARCH_WINDOW)));
     std::iter::successors(first, move |(_, last)| {

@@ -224,8 +224,8 @@ fn use_of(special: SpecialUse) -> String {
     special.attribute().trim_start_matches('\\').to_lowercase()
 }
 
-/// System flags as the protocol writes them, and keywords as they are. A keyword that cannot be written is no reason to leave
-/// its message out.
+/// System flags as the protocol writes them, and keywords as they are. A keyword that cannot be written is no reason to
+/// leave its message out.
 fn flags_of(standing: &MessageStanding) -> Vec<String> {
     let system = standing.flags.iter().filter_map(|flag| {
         let known = ["\\Answered", "\\Deleted", "\\Draft", "\\Flagged", "\\Seen"];
@@ -240,7 +240,8 @@ enum Piece {
     Ends,
 }
 
-/// Sends a text on as it comes. Nobody who listens any more is no reason to stop: the server would have to be asked anew.
+/// Sends a text on as it comes. Nobody who listens any more is no reason to stop: the server would have to be asked
+/// anew.
 struct Sending(Sender<Piece>);
 
 impl BodySink for Sending {

@@ -1,5 +1,5 @@
-//! Whose mailbox did a login open? An `OK` says nothing: Courier takes an authorization identity, answers `OK`, and opens
-//! the admin's own mailbox. So after every admin login one of the proofs below must hold, or nothing is done.
+//! Whose mailbox did a login open? An `OK` says nothing: Courier takes an authorization identity, answers `OK`, and
+//! opens the admin's own mailbox. So after every admin login one of the proofs below must hold, or nothing is done.
 
 use retention_core::mailbox::{LoginForm, Rights};
 

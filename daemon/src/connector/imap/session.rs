@@ -297,7 +297,8 @@ impl Session {
         status.ok_or(MailError::refused("mail-answer-incomplete", Retry::Operator))
     }
 
-    /// Makes a folder. One that is there already is a refusal with the code `mail-already-exists`, where the server says so.
+    /// Makes a folder. One that is there already is a refusal with the code `mail-already-exists`, where the server
+    /// says so.
     ///
     /// # Errors
     /// Says why not.

@@ -42,8 +42,8 @@ pub(super) fn server_name(name: &str) -> Result<ServerName<'static>, MailError> 
     ServerName::try_from(name.to_owned()).map_err(|_| MailError::refused("mail-tls-certificate", Retry::Operator))
 }
 
-/// Tells a certificate that is not trusted, and a server that let go, from other failures. What it was is logged without
-/// any text of the server.
+/// Tells a certificate that is not trusted, and a server that let go, from other failures. What it was is logged
+/// without any text of the server.
 pub(super) fn failure(error: &io::Error) -> MailError {
     tracing::warn!(why = %kind(error), "TLS with a mail server was not set up; nothing but the handshake was sent");
     match (inner(error), error.kind()) {

@@ -10,8 +10,8 @@ use crate::halt::Halt;
 const LOOK: Duration = Duration::from_millis(50);
 const LOOKS_MAX: u32 = 600;
 
-/// Does `work` on a thread of its own, which is left alone after half a minute or when the daemon ends. What it does then,
-/// nobody knows.
+/// Does `work` on a thread of its own, which is left alone after half a minute or when the daemon ends. What it does
+/// then, nobody knows.
 ///
 /// # Errors
 /// As `work`, and when it took too long.

@@ -1,5 +1,5 @@
-//! Notices by mail: plain text through one SMTP server, under a Message-ID that is the same for each attempt, so that mailboxes
-//! and readers recognise a repetition.
+//! Notices by mail: plain text through one SMTP server, under a Message-ID that is the same for each attempt, so that
+//! mailboxes and readers recognise a repetition.
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! Questions to the event log that go on: what is recorded later is told as it comes.
 //!
-//! The reader sets the pace: nothing is read ahead of what the connection takes but one batch. Only what every auditor may list is
-//! told, so following opens no record, and causes no event that would have to be told in turn.
+//! The reader sets the pace: nothing is read ahead of what the connection takes but one batch. Only what every auditor
+//! may list is told, so following opens no record, and causes no event that would have to be told in turn.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -26,7 +26,8 @@ pub(crate) async fn follow(
 ) -> Result<Response, ApiError> {
     let upto = Position(asked.after.map_or(0, |cursor| cursor.0));
     let newest = control.see(|views| Ok(views.position)).await?;
-    // Whoever goes on from a log that was put back would otherwise miss what is recorded up to there, and not hear of it.
+    // Whoever goes on from a log that was put back would otherwise miss what is recorded up to there, and not hear of
+    // it.
     if upto > newest {
         let message = format!("the log ends with event {}, so nothing goes on after event {}", newest.0, upto.0);
         return Err(ApiError::saying(ErrorCode::WrongState, message)

@@ -26,8 +26,8 @@ use super::{About, Caller, Shared, not_found};
 /// The most notices that are acknowledged together.
 const NOTICES_MAX: usize = 1_000;
 
-/// What is owed has no place in the log, so its rows are numbered from here on: beyond every position, and still a number that
-/// programs in any language keep exactly.
+/// What is owed has no place in the log, so its rows are numbered from here on: beyond every position, and still a
+/// number that programs in any language keep exactly.
 const OWED_FROM: u64 = 1 << 52;
 
 /// Digits of an id that number a row: 52 bits.
@@ -57,8 +57,8 @@ pub(crate) async fn list(
     .await
 }
 
-/// Returns the wanted rows by their numbers, which grow from what was told first to what is owed. What is owed keeps its number
-/// whatever else is told between two pages.
+/// Returns the wanted rows by their numbers, which grow from what was told first to what is owed. What is owed keeps
+/// its number whatever else is told between two pages.
 fn rows(views: &Views, owed: Vec<OwedNotice>, show: NoticesWanted) -> BTreeMap<u64, NoticeRow> {
     let store = views.small.store;
     let told = views.small.notices.channels().flat_map(|(name, channel)| {

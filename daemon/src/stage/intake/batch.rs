@@ -10,8 +10,8 @@ use retention_core::view::Condition;
 use super::IntakeError;
 use crate::store::{AppendError, Appended, Prepared, Store};
 
-/// Batches that the writer may have before the next one waits. They are small, so that what one thread leaves is still in
-/// the processor's cache when the next one takes it up; those that wait together share one flush.
+/// Batches that the writer may have before the next one waits. They are small, so that what one thread leaves is still
+/// in the processor's cache when the next one takes it up; those that wait together share one flush.
 const IN_FLIGHT_MAX: usize = 8;
 
 /// Handles are keyed digests, so their own bytes are the best hash there is.

@@ -1,10 +1,11 @@
-//! Migration batches that somebody drops into the folder of a server: the mailboxes in them are registered, and the file,
-//! which holds passwords in the clear, is overwritten and removed.
+//! Migration batches that somebody drops into the folder of a server: the mailboxes in them are registered, and the
+//! file, which holds passwords in the clear, is overwritten and removed.
 //!
-//! A batch is registered whole or not at all, under the same rules as `retentionctl batch check` has; one that is too large
-//! for one request is registered in parts, and again from its start after a crash between them. Who brought it is the owner
-//! of the file. A file that is refused stays where it is, since its owner needs it, with a list of what is wrong beside it.
-//! The list names lines and columns, and no password. What goes wrong with the folder or a file is said and stops nothing.
+//! A batch is registered whole or not at all, under the same rules as `retentionctl batch check` has; one that is too
+//! large for one request is registered in parts, and again from its start after a crash between them. Who brought it is
+//! the owner of the file. A file that is refused stays where it is, since its owner needs it, with a list of what is
+//! wrong beside it. The list names lines and columns, and no password. What goes wrong with the folder or a file is
+//! said and stops nothing.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -227,7 +228,8 @@ impl Folder {
             }
         }
         if let Err(why) = self.destroy(path, fingerprint) {
-            // What was registered stands. It is not registered again each time, and the file is not forgotten in silence.
+            // What was registered stands. It is not registered again each time, and the file is not forgotten in
+            // silence.
             return Ok(self.refuse(name, Some(content), vec![format!("its mailboxes are registered; {why}")]));
         }
         Ok(Taken::Registered(registrations.len()))
@@ -241,8 +243,9 @@ impl Folder {
         }
     }
 
-    /// Overwrites and removes a batch that is still as it was read, and the list beside it; or says why it is there still. It has
-    /// another name first, which nobody puts the next batch under, and by which a start after a crash goes on.
+    /// Overwrites and removes a batch that is still as it was read, and the list beside it; or says why it is there
+    /// still. It has another name first, which nobody puts the next batch under, and by which a start after a crash
+    /// goes on.
     fn destroy(&self, path: &Path, fingerprint: Fingerprint) -> Result<(), String> {
         let doomed = doomed(path);
         std::fs::rename(path, &doomed)

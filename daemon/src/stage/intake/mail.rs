@@ -36,8 +36,8 @@ pub const SCAN_EVERY_US: i64 = 3_600_000_000;
 /// and some megabytes here.
 pub const SCANS_AT_ONCE: usize = 8;
 
-/// The most messages of one mailbox that are recorded: a hundred times what large mailboxes hold. A mailbox that says to
-/// hold more is not believed, and nothing in it is purged.
+/// The most messages of one mailbox that are recorded: a hundred times what large mailboxes hold. A mailbox that says
+/// to hold more is not believed, and nothing in it is purged.
 const MESSAGES_MAX: u64 = 5_000_000;
 
 /// How often one look is begun again because entities were purged under it.

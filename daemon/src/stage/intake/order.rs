@@ -73,8 +73,8 @@ impl Exports {
     }
 }
 
-/// Says whether what an intake brought may no longer be how things are: a later one of its source changed something. For
-/// an export, only one of the same mailbox can have.
+/// Says whether what an intake brought may no longer be how things are: a later one of its source changed something.
+/// For an export, only one of the same mailbox can have.
 pub(super) fn is_superseded(
     store: &Store,
     source: &str,

@@ -1,7 +1,9 @@
-//! Permissions of mailboxes: who may do what in those that are registered, looked at now and then and when somebody asks.
+//! Permissions of mailboxes: who may do what in those that are registered, looked at now and then and when somebody
+//! asks.
 //!
-//! What was seen is recorded when it differs from what was seen before. A policy with `standing` then asks that FullAccess
-//! which nobody was granted through it, and which has stood for longer, be taken away; the run stage does that.
+//! What was seen is recorded when it differs from what was seen before. A policy with `standing` then asks that
+//! FullAccess which nobody was granted through it, and which has stood for longer, be taken away; the run stage does
+//! that.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -30,8 +32,8 @@ pub const PERMISSIONS_EVERY_US: i64 = 6 * 3_600_000_000;
 /// How soon after a look that failed for a moment another one is made, in microseconds: a quarter of an hour.
 const AGAIN_AFTER_US: i64 = 15 * 60_000_000;
 
-/// The most entries of one mailbox that are recorded: a hundred thousand folders with some entries each. A server that tells
-/// of more is not believed.
+/// The most entries of one mailbox that are recorded: a hundred thousand folders with some entries each. A server that
+/// tells of more is not believed.
 const ENTRIES_MAX: usize = 1_000_000;
 
 /// How long somebody waits who refused that standing access be taken away, in microseconds: thirty days.
@@ -166,8 +168,8 @@ impl PermissionIntake {
         }
     }
 
-    /// Asks that what one person has had for too long be taken away. Returns whether it did. How long that is, the clock
-    /// tells: while it is not believed, nothing is asked for.
+    /// Asks that what one person has had for too long be taken away. Returns whether it did. How long that is, the
+    /// clock tells: while it is not believed, nothing is asked for.
     fn ask_removal(&self, now: Timestamp) -> Result<bool, StageError> {
         if self.store.view(|views| views.small.clock.doubt().is_some()) {
             return Ok(false);

@@ -125,8 +125,8 @@ struct Finished {
     finished_at: Timestamp,
 }
 
-/// Removes the deliveries in a folder whose report says that they ended longer than `keep` ago. One without a readable report
-/// stays.
+/// Removes the deliveries in a folder whose report says that they ended longer than `keep` ago. One without a readable
+/// report stays.
 pub(super) fn sweep(drop_dir: &Path, shelf: Shelf, keep: Duration, now: Timestamp) -> Result<u64, DurableFileError> {
     let keep = i64::try_from(keep.as_micros()).unwrap_or(i64::MAX);
     let mut removed = 0;

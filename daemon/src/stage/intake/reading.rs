@@ -10,8 +10,8 @@ use crate::connector::drop::report::ReadReport;
 use crate::connector::rejection::FileError;
 use crate::halt::Halt;
 
-/// How many changes travel together: enough that a lock and a wake-up per batch cost next to nothing per row, few enough
-/// that the rows of a batch stay in the processor's cache from one thread to the next.
+/// How many changes travel together: enough that a lock and a wake-up per batch cost next to nothing per row, few
+/// enough that the rows of a batch stay in the processor's cache from one thread to the next.
 pub(super) const CHANGES_PER_BATCH: usize = 512;
 
 /// Batches that wait for the comparison.
@@ -36,7 +36,8 @@ impl Read {
 /// Reads a claimed file or directory once and hands what matters to the log on in batches, in order.
 ///
 /// # Errors
-/// What `each` says, or that the daemon is ending; the read then stops. What is wrong with the file is no error here: see [`Read::end`].
+/// What `each` says, or that the daemon is ending; the read then stops. What is wrong with the file is no error here:
+/// see [`Read::end`].
 pub(super) fn read(
     spec: &SourceSpec,
     path: &Path,

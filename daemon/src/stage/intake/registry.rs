@@ -1,7 +1,7 @@
 //! Mailboxes that are registered: their record becomes an entity, their password a sealed credential.
 //!
-//! Nobody delivers these; a person does, by `retentionctl mailbox add` or a migration batch. All mailboxes of one request
-//! are registered by one append, or none is.
+//! Nobody delivers these; a person does, by `retentionctl mailbox add` or a migration batch. All mailboxes of one
+//! request are registered by one append, or none is.
 
 use std::collections::BTreeSet;
 use std::fmt;

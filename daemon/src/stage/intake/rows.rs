@@ -179,8 +179,8 @@ impl<'a> Taking<'a> {
         })
     }
 
-    /// Takes out of a row what was redacted of its entity before, so that the source does not bring it back: the same row is
-    /// then what is known, and of another one the rest is a change.
+    /// Takes out of a row what was redacted of its entity before, so that the source does not bring it back: the same
+    /// row is then what is known, and of another one the rest is a change.
     fn take_out_redacted(&self, entity: EntityId, record: &mut EntityRecord) {
         self.store.view(|views| {
             let Some(layout) = views.small.layouts.get(record.layout) else { return };

@@ -73,8 +73,8 @@ impl Run {
         Ok((mailbox, saga_items))
     }
 
-    /// A saga is about one kind of thing: messages, or anything else. Policies about messages are about nothing else, and
-    /// the plan of an erasure is about everything.
+    /// A saga is about one kind of thing: messages, or anything else. Policies about messages are about nothing else,
+    /// and the plan of an erasure is about everything.
     fn script_of(&self, plan: PlanId, first: Option<EntityId>) -> (ScriptKind, u16) {
         // If the policy was edited since, the first step of the saga refuses.
         match self.policy_of(plan).map(|policy| policy.action.clone()) {
@@ -89,7 +89,8 @@ impl Run {
         }
     }
 
-    /// Returns the policy that a plan is for, as it is now; `None` for an erasure, and for one that is not active any more.
+    /// Returns the policy that a plan is for, as it is now; `None` for an erasure, and for one that is not active any
+    /// more.
     fn policy_of(&self, plan: PlanId) -> Option<Arc<Policy>> {
         let policy = self.store.view(|views| {
             let plan = views.small.plans.get(plan).filter(|plan| plan.erases.is_none())?;

@@ -1,6 +1,6 @@
-//! Copies of what was purged: the bundle of an erasure is destroyed once its data subject has the answer, that of a policy when
-//! the policy keeps it no longer. Until then it is the way back from a mistake; after that it would be the one place where
-//! what was purged is still found.
+//! Copies of what was purged: the bundle of an erasure is destroyed once its data subject has the answer, that of a
+//! policy when the policy keeps it no longer. Until then it is the way back from a mistake; after that it would be the
+//! one place where what was purged is still found.
 
 use retention_core::event::Event;
 use retention_core::event::erasure::{BundleDestroyed, BundleDestructionStarted};
@@ -15,7 +15,8 @@ use crate::connector::archive::Probe;
 use crate::connector::outcome::Outcome;
 use crate::store::AppendError;
 
-/// How long is waited before bundles are tried again that cannot be removed, or must not be: ten minutes, in microseconds.
+/// How long is waited before bundles are tried again that cannot be removed, or must not be: ten minutes, in
+/// microseconds.
 const RETRY_US: i64 = 10 * 60 * 1_000_000;
 
 /// A bundle that is to go.
@@ -124,8 +125,9 @@ impl Run {
                 Outcome::Applied(()) => Some(true),
                 Outcome::Refused(_) | Outcome::Unknown(_) => None,
             },
-            // Not there, or no longer what the log says it is: what people made of it is theirs to look at. What a removal
-            // left that was interrupted is swept: this stage alone writes bundles, and writes none now.
+            // Not there, or no longer what the log says it is: what people made of it is theirs to look at. What a
+            // removal left that was interrupted is swept: this stage alone writes bundles, and writes none
+            // now.
             Ok(Probe::Finished(_) | Probe::Partial | Probe::Absent) => {
                 self.archive.sweep().ok().map(|swept| is_begun && swept > 0)
             }

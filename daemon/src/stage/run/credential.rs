@@ -23,8 +23,8 @@ impl Credentials {
         Self { store }
     }
 
-    /// Destroys the key of one credential. The intent is the event that made it unneeded; after a crash the same is done
-    /// again, which changes nothing.
+    /// Destroys the key of one credential. The intent is the event that made it unneeded; after a crash the same is
+    /// done again, which changes nothing.
     ///
     /// # Errors
     /// When the log or the keys fail.

@@ -1,7 +1,8 @@
 //! Driving grants: the only code that gives and takes back mailbox permissions.
 //!
-//! It has a thread of its own, so that no export, however long, keeps a revoke waiting. Normal driving and recovery after
-//! a crash are the same code: look at what the log says, ask [`retention_core::grant::next`], do that one thing, record it.
+//! It has a thread of its own, so that no export, however long, keeps a revoke waiting. Normal driving and recovery
+//! after a crash are the same code: look at what the log says, ask [`retention_core::grant::next`], do that one thing,
+//! record it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -128,8 +129,8 @@ impl Grants {
         self.record(id, &grant, step, attempt, outcome)
     }
 
-    /// Finds out what a step did whose end is not recorded. Reading, taking back and verifying begin with reading what is
-    /// there and end in the same state however often they are done, so doing them again is the probe.
+    /// Finds out what a step did whose end is not recorded. Reading, taking back and verifying begin with reading what
+    /// is there and end in the same state however often they are done, so doing them again is the probe.
     fn probe(&self, id: GrantId, step: GrantStep, attempt: u32) -> Result<(), StageError> {
         let Some(grant) = self.grant(id) else { return Ok(()) };
         let outcome = match step {

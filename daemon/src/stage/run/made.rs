@@ -132,7 +132,8 @@ impl MadeAhead {
         Some(Self { pieces: Some(pieces), thread: Some(thread) })
     }
 
-    /// Returns the next piece and what is left after it, if it is the beginning of `items` and all of it is still there.
+    /// Returns the next piece and what is left after it, if it is the beginning of `items` and all of it is still
+    /// there.
     fn next<'a>(&self, store: &Store, items: &'a [SagaItem]) -> Option<(Vec<Made>, &'a [SagaItem])> {
         let made = self.pieces.as_ref()?.recv().ok()?;
         let (own, later) = items.split_at_checked(made.len())?;

@@ -1,9 +1,10 @@
 //! Driving migrations: the only code that appends messages to a mailbox.
 //!
-//! A migration goes through the folders of the source in the order of their names, and through the messages of each in the order of
-//! their numbers, a batch at a time: intent, appends, receipt. After a crash or a lost answer the texts that came to the target
-//! since the intent are compared with those that were to be appended: they came in order, so the first ones are there. At the end
-//! every text is read once more at both servers, through new logins. The source is only ever read.
+//! A migration goes through the folders of the source in the order of their names, and through the messages of each in
+//! the order of their numbers, a batch at a time: intent, appends, receipt. After a crash or a lost answer the texts
+//! that came to the target since the intent are compared with those that were to be appended: they came in order, so
+//! the first ones are there. At the end every text is read once more at both servers, through new logins. The source is
+//! only ever read.
 //!
 //! It has a thread of its own, and keeps both mailboxes open while it works on them.
 
@@ -68,7 +69,8 @@ struct Place<'a> {
 /// By its new numbers nobody can say any more what was copied.
 const RENUMBERED: Broken = Broken::Never("mail-uidvalidity-changed");
 
-/// A message is larger than the target takes, or the target says no and nothing more: that may pass, so it is tried some times.
+/// A message is larger than the target takes, or the target says no and nothing more: that may pass, so it is tried
+/// some times.
 const MESSAGE_TOO_BIG: &str = "mail-message-too-big";
 const PLAIN_NO: &str = "mail-refused";
 const PLAIN_NO_MAX: u32 = 3;
@@ -201,7 +203,8 @@ impl Migrations {
         }
     }
 
-    /// Returns the numbers of the folders that were opened before, by their paths, each with the path of its counterpart.
+    /// Returns the numbers of the folders that were opened before, by their paths, each with the path of its
+    /// counterpart.
     fn known_folders(&self, migration: &Migration) -> Result<BTreeMap<String, (u32, String)>, Broken> {
         let mut known = BTreeMap::new();
         for (number, folder) in (0..).zip(&migration.folders) {
@@ -439,7 +442,8 @@ impl Migrations {
         for (uid, is_there) in uids.iter().zip(&mut there).filter(|(_, is_there)| !**is_there) {
             *is_there = found(uid, &by_id);
         }
-        // They were appended in order: whatever stands before one that is there was appended too, or gone, or refused for good.
+        // They were appended in order: whatever stands before one that is there was appended too, or gone, or refused
+        // for good.
         let settled = there.iter().rposition(|is_there| *is_there).map_or(0, |last| last + 1);
         let mut done = nothing(place);
         for (uid, is_there) in uids.iter().zip(&there).take(settled) {

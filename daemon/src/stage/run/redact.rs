@@ -1,8 +1,8 @@
-//! The effect of a redaction: what is left of each item is recorded anew, under a number and a key of its own. Only then
-//! are the old keys destroyed, by the same door as in every purge.
+//! The effect of a redaction: what is left of each item is recorded anew, under a number and a key of its own. Only
+//! then are the old keys destroyed, by the same door as in every purge.
 //!
-//! **Order:** what is taken out, then the intent of the pivot, then for each item its new number and, with it, its new state.
-//! Each is looked up in the log before it is done, so that doing all of it again is the probe.
+//! **Order:** what is taken out, then the intent of the pivot, then for each item its new number and, with it, its new
+//! state. Each is looked up in the log before it is done, so that doing all of it again is the probe.
 
 use std::collections::BTreeSet;
 
@@ -32,8 +32,8 @@ enum Piece {
 }
 
 impl Run {
-    /// Records what the saga takes out, as it was approved, once. Returns whether that is in the log: if the policy was edited
-    /// since, nothing is.
+    /// Records what the saga takes out, as it was approved, once. Returns whether that is in the log: if the policy was
+    /// edited since, nothing is.
     pub(super) fn begin_redaction(&self, id: SagaId, saga: &Saga) -> Result<bool, StageError> {
         if self.store.view(|views| views.small.redactions.map_of(id).is_some()) {
             return Ok(true);
@@ -46,8 +46,8 @@ impl Run {
         Ok(true)
     }
 
-    /// Records what is left of the items that the durable intent names. What changed, or came under a hold, after that is
-    /// left alone, whole.
+    /// Records what is left of the items that the durable intent names. What changed, or came under a hold, after that
+    /// is left alone, whole.
     pub(super) fn redact(&self, id: SagaId, saga: &Saga) -> Result<Outcome<Receipt>, StageError> {
         let Some(fields) = self.store.view(|views| views.small.redactions.map_of(id).cloned()) else {
             return Ok(Outcome::Refused(Refusal { code: "no_fields", retry: Retry::Operator }));

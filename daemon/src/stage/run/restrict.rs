@@ -1,5 +1,5 @@
-//! The effect of a restriction: one event ends the use of all items of a saga, or, if what keeps them came in between, of
-//! those that are left.
+//! The effect of a restriction: one event ends the use of all items of a saga, or, if what keeps them came in between,
+//! of those that are left.
 
 use retention_core::event::Event;
 use retention_core::event::restriction::EntitiesRestricted;
@@ -13,8 +13,8 @@ use crate::connector::outcome::{Cause, Outcome, Refusal, Retry};
 use crate::store::AppendError;
 
 impl Run {
-    /// Restricts the items that the durable intent names, once: that it is in the log already is looked up first. What changed,
-    /// or came under a hold, after the intent is left alone.
+    /// Restricts the items that the durable intent names, once: that it is in the log already is looked up first. What
+    /// changed, or came under a hold, after the intent is left alone.
     pub(super) fn restrict(&self, id: SagaId, saga: &Saga) -> Result<Outcome<Receipt>, StageError> {
         let named = saga.purging();
         let mut left = saga.started.items.clone();

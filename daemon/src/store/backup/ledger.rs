@@ -1,9 +1,10 @@
-//! The ledger of erasures: which keys were destroyed, in a file on another machine, so that no old backup brings anybody back.
+//! The ledger of erasures: which keys were destroyed, in a file on another machine, so that no old backup brings
+//! anybody back.
 //!
-//! One line for each destruction, appended and flushed right after the destruction is durable in the log. It holds numbers
-//! and times and names nobody. Each line ends with a keyed digest over itself and the line before, under the index key of the
-//! store: nobody else can add a line, change one, or take one out of the middle. Lines that are cut off at the end cannot be
-//! missed by the file alone; a signed checkpoint tells that events are missing.
+//! One line for each destruction, appended and flushed right after the destruction is durable in the log. It holds
+//! numbers and times and names nobody. Each line ends with a keyed digest over itself and the line before, under the
+//! index key of the store: nobody else can add a line, change one, or take one out of the middle. Lines that are cut
+//! off at the end cannot be missed by the file alone; a signed checkpoint tells that events are missing.
 //!
 //! ```text
 //! retentiond ledger of erasures 1 STORE MAC
@@ -11,8 +12,8 @@
 //! restored ENTITIES LAST POSITION MAC
 //! ```
 //!
-//! After a restore the log goes on from an earlier event, and numbers of entities that came later are given out anew. So a
-//! `restored` line makes those lines before it void that speak of entities which the restored log did not have.
+//! After a restore the log goes on from an earlier event, and numbers of entities that came later are given out anew.
+//! So a `restored` line makes those lines before it void that speak of entities which the restored log did not have.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -184,7 +185,8 @@ pub struct LedgerFile {
 }
 
 impl LedgerFile {
-    /// Opens the ledger of a store, or makes it. A line that was being written is cut off; the log has what it was about.
+    /// Opens the ledger of a store, or makes it. A line that was being written is cut off; the log has what it was
+    /// about.
     ///
     /// # Errors
     /// When it cannot be read or written, or a line is not ours.
@@ -229,8 +231,8 @@ impl LedgerFile {
         Ok(())
     }
 
-    /// Appends that the log was restored up to `last`, with so many numbers of entities, as the event at `position` says. What
-    /// comes after `last` is to be told from there.
+    /// Appends that the log was restored up to `last`, with so many numbers of entities, as the event at `position`
+    /// says. What comes after `last` is to be told from there.
     ///
     /// # Errors
     /// As [`Self::destroyed`].

@@ -1,8 +1,8 @@
 //! Making a backup while everything goes on.
 //!
-//! **Order**, so that log and keys fit: while no key can be destroyed, the end of the log is noted and the keys are copied. So every
-//! key that an event up to there needs is in the copy, and whatever is destroyed in it was meant to be, as the log says. The
-//! log is copied after that, up to exactly the noted end; the manifest is written last.
+//! **Order**, so that log and keys fit: while no key can be destroyed, the end of the log is noted and the keys are
+//! copied. So every key that an event up to there needs is in the copy, and whatever is destroyed in it was meant to
+//! be, as the log says. The log is copied after that, up to exactly the noted end; the manifest is written last.
 
 use std::collections::BTreeSet;
 
@@ -187,8 +187,8 @@ impl Store {
     }
 }
 
-/// Overwrites and removes the copies of keys whose time is over, and those that a crash left without a manifest. Returns the
-/// backups that they belonged to. Not while a backup is being made.
+/// Overwrites and removes the copies of keys whose time is over, and those that a crash left without a manifest.
+/// Returns the backups that they belonged to. Not while a backup is being made.
 ///
 /// # Errors
 /// When one cannot be removed; it is tried again with the next backup.
@@ -216,8 +216,8 @@ pub fn remove_ended_keys(places: &Places, now: Timestamp) -> Result<Vec<Position
     Ok(removed)
 }
 
-/// Removes the backups of which the keys are gone and the log was compacted since, and the segments that no backup has any more.
-/// Not while a backup is being made.
+/// Removes the backups of which the keys are gone and the log was compacted since, and the segments that no backup has
+/// any more. Not while a backup is being made.
 ///
 /// # Errors
 /// When one cannot be removed; it is tried again with the next backup.

@@ -188,7 +188,8 @@ pub(super) fn segment_name(number: u32) -> String {
     format!("{number:08}.seg")
 }
 
-/// Returns the name of a segment that was written anew since an earlier backup: by a compaction. The earlier one keeps its copy.
+/// Returns the name of a segment that was written anew since an earlier backup: by a compaction. The earlier one keeps
+/// its copy.
 pub(super) fn later_segment_name(number: u32, last: Position) -> String {
     format!("{number:08}.{:016x}.seg", last.0)
 }

@@ -1,10 +1,10 @@
 //! A store from a backup, in which nobody comes back.
 //!
-//! **Order.** Everything is made in `STATE/.restoring`: the backup is compared with its manifest while it is copied; the journal
-//! is gone through, its tree is built and compared with every checkpoint that is known; the keys are written without those that
-//! the log or a ledger of erasures calls destroyed; the store is opened, told in its log that it was restored, closed and
-//! verified. Only then it is moved into its place, `FORMAT` last. So there is no store before all of that is done, and a crash
-//! anywhere is answered by asking again.
+//! **Order.** Everything is made in `STATE/.restoring`: the backup is compared with its manifest while it is copied;
+//! the journal is gone through, its tree is built and compared with every checkpoint that is known; the keys are
+//! written without those that the log or a ledger of erasures calls destroyed; the store is opened, told in its log
+//! that it was restored, closed and verified. Only then it is moved into its place, `FORMAT` last. So there is no store
+//! before all of that is done, and a crash anywhere is answered by asking again.
 //!
 //! What is restored only observes: nothing is purged, and no access is given or taken, until a person confirms it.
 
@@ -322,7 +322,8 @@ fn refuse_to_overwrite(state: &Path) -> Result<(), BackupError> {
     Ok(())
 }
 
-/// Moves a store that is complete into its place. What was moved before is not there any more, so doing it again is the same.
+/// Moves a store that is complete into its place. What was moved before is not there any more, so doing it again is the
+/// same.
 fn put_in_place(staging: &Path, state: &Path) -> Result<(), BackupError> {
     for name in MOVED {
         let from = staging.join(name);

@@ -22,8 +22,8 @@ pub struct Tail {
     pub highest_entity: Option<EntityId>,
 }
 
-/// Looks for the end of the journal. Changes nothing, but for a last segment whose header was never finished: that one holds
-/// no event, and is removed.
+/// Looks for the end of the journal. Changes nothing, but for a last segment whose header was never finished: that one
+/// holds no event, and is removed.
 ///
 /// # Errors
 /// Names the damage: a hole, a wrong header, a missing segment.
@@ -47,8 +47,8 @@ pub(in crate::store) fn length_of(dir: &Path, segment: u32) -> Result<u64, Journ
     std::fs::metadata(segment_path(dir, segment)).map(|meta| meta.len()).map_err(JournalError::io("look at", segment))
 }
 
-/// Says whether a segment is less than a header, or only the room for one: some file systems keep a length whose bytes a power
-/// cut took.
+/// Says whether a segment is less than a header, or only the room for one: some file systems keep a length whose bytes
+/// a power cut took.
 fn is_unfinished(dir: &Path, segment: u32) -> Result<bool, JournalError> {
     let failed = || JournalError::io("look at", segment);
     let path = segment_path(dir, segment);

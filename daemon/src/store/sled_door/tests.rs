@@ -183,8 +183,8 @@ fn a_block_that_was_moved_or_changed_is_never_an_answer() {
     (0..framed.len()).for_each(|len| assert!(unframe(Family::Events, b"key", &framed[..len]).is_err()));
 }
 
-/// Opens a damaged directory: every answer is a value that was put there, or a named error. Losses are allowed, since what is there is
-/// compared with the journal.
+/// Opens a damaged directory: every answer is a value that was put there, or a named error. Losses are allowed, since
+/// what is there is compared with the journal.
 fn outcome_is_true_or_damage(dir: &Path, count: u32) {
     let blocks = match Blocks::open(dir, CACHE, BOOT) {
         Ok(opened) => opened.blocks,

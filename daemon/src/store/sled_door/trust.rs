@@ -1,8 +1,8 @@
 //! Whether a directory of sled may be believed.
 //!
-//! sled survives the death of its process, because the page cache lives on; it does not survive the death of the machine, because
-//! `flush()` does not reach the device. So a file beside the directory says in which boot it was opened last and whether it was
-//! closed. Little-endian, 32 bytes:
+//! sled survives the death of its process, because the page cache lives on; it does not survive the death of the
+//! machine, because `flush()` does not reach the device. So a file beside the directory says in which boot it was
+//! opened last and whether it was closed. Little-endian, 32 bytes:
 //!
 //! | offset | bytes | what |
 //! |---|---|---|

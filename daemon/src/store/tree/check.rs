@@ -67,8 +67,8 @@ impl TreeCheck {
         Ok(check)
     }
 
-    /// Ends: a log that adopted a key has a file of checkpoints. Returns how many of them were looked at; `None` when there is no
-    /// such file.
+    /// Ends: a log that adopted a key has a file of checkpoints. Returns how many of them were looked at; `None` when
+    /// there is no such file.
     pub(in crate::store) fn end(&self, found: &mut dyn FnMut(Finding)) -> Option<u64> {
         if self.checkpoints.is_none() && !self.keys.is_empty() {
             found(Finding::CheckpointsMissing);

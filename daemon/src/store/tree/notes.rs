@@ -9,8 +9,8 @@ use retention_core::evidence::checkpoint::{CHECKPOINT_BYTES_MAX, Checkpoint, Che
 use super::{CHECKPOINTS, TreeFileError};
 use crate::store::durable_file::{self, FileAction};
 
-/// Of so many checkpoints the place of one is remembered: a list begins to read there. One each second for a year are then
-/// some hundred thousand bytes in memory.
+/// Of so many checkpoints the place of one is remembered: a list begins to read there. One each second for a year are
+/// then some hundred thousand bytes in memory.
 pub(super) const PLACES_APART: u64 = 1_000;
 
 /// The digits before a checkpoint that say how long it is.
@@ -105,8 +105,8 @@ fn whole_note(bytes: &[u8]) -> Option<(u64, &str, u64)> {
     Some((head as u64 + 1, note, Checkpoint::unverified(note).ok()?.size))
 }
 
-/// Reads where all checkpoints lie, and where the last of them ends. What a power cut tore was never handed out; anything else
-/// that is no checkpoint is damage.
+/// Reads where all checkpoints lie, and where the last of them ends. What a power cut tore was never handed out;
+/// anything else that is no checkpoint is damage.
 pub(super) fn read_notes(file: &File) -> Result<Notes, TreeFileError> {
     let damaged = || durable_file::failed(CHECKPOINTS, FileAction::Read)(io::ErrorKind::InvalidData.into());
     let len = file.metadata().map_err(durable_file::failed(CHECKPOINTS, FileAction::Read))?.len();
@@ -130,8 +130,8 @@ pub(super) fn read_notes(file: &File) -> Result<Notes, TreeFileError> {
     Ok(notes)
 }
 
-/// Says whether bytes can be what is left of a checkpoint that was being written: nothing, its beginning, or nothing but
-/// zeros.
+/// Says whether bytes can be what is left of a checkpoint that was being written: nothing, its beginning, or nothing
+/// but zeros.
 pub(super) fn is_torn(rest: &[u8]) -> bool {
     let (written, zeros) = match rest.iter().rposition(|byte| *byte != 0) {
         Some(last) => rest.split_at(last + 1),

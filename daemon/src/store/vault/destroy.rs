@@ -1,8 +1,9 @@
 //! Destroying data keys: the only irreversible act of the program.
 //!
-//! Each slot is overwritten in place with its tombstone, every file is flushed once, and then every slot is read back past the
-//! page cache and compared. Only after that does the caller record `KeyDestroyed`. A crash anywhere leaves slots that are either
-//! whole keys or tombstones, and the durable intent makes the caller do all of it again, which changes nothing.
+//! Each slot is overwritten in place with its tombstone, every file is flushed once, and then every slot is read back
+//! past the page cache and compared. Only after that does the caller record `KeyDestroyed`. A crash anywhere leaves
+//! slots that are either whole keys or tombstones, and the durable intent makes the caller do all of it again, which
+//! changes nothing.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -26,8 +27,8 @@ const PAGE_BYTES: usize = 4096;
 /// Slots of one page.
 const PAGE_SLOTS: u32 = 64;
 
-/// Two pages to be read back that are at most this far apart are read in one go: passing over 64 KiB takes a drive less time than
-/// another request.
+/// Two pages to be read back that are at most this far apart are read in one go: passing over 64 KiB takes a drive less
+/// time than another request.
 const READ_GAP_BYTES: u64 = 64 * 1024;
 
 /// One read, in bytes.
@@ -38,8 +39,9 @@ const READ_MEMORY_BYTES: usize = 1024 * 1024 + 2 * PAGE_BYTES;
 
 /// Leave to destroy keys: proof that the intent is durable.
 ///
-/// **Fence:** only `stage/run` makes one, after its `StepStarted` of the pivot was acknowledged; a test checks that nothing
-/// else names the constructor. It is used up by nothing but its scope: not `Clone`, and it names its saga and its intent.
+/// **Fence:** only `stage/run` makes one, after its `StepStarted` of the pivot was acknowledged; a test checks that
+/// nothing else names the constructor. It is used up by nothing but its scope: not `Clone`, and it names its saga and
+/// its intent.
 #[derive(Debug)]
 pub struct StepTicket {
     saga: SagaId,
@@ -59,7 +61,8 @@ impl StepTicket {
 pub enum ReadBack {
     /// From the device (`O_DIRECT`).
     Direct,
-    /// After the system was asked to drop its cached pages, because the file system has no direct reads. It may have kept them.
+    /// After the system was asked to drop its cached pages, because the file system has no direct reads. It may have
+    /// kept them.
     AfterDroppingCache,
 }
 
@@ -179,7 +182,8 @@ impl<'a> Reader<'a> {
         if self.direct.is_some() { ReadBack::Direct } else { ReadBack::AfterDroppingCache }
     }
 
-    /// Reads `len` bytes from a page-aligned slot on; fewer where the file ends. Without direct reads, the pages are dropped first.
+    /// Reads `len` bytes from a page-aligned slot on; fewer where the file ends. Without direct reads, the pages are
+    /// dropped first.
     fn read(&mut self, slot: u32, len: usize) -> io::Result<&[u8]> {
         let start = self.memory.as_ptr().align_offset(PAGE_BYTES);
         let beyond = || io::Error::from(io::ErrorKind::InvalidInput);

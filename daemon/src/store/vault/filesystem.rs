@@ -24,13 +24,14 @@ pub enum FilesystemWarning {
 }
 
 impl FilesystemWarning {
-    /// Looks at the file system that holds `dir`; `None` where overwriting in place is what it seems, or the type is not known to
-    /// be otherwise.
+    /// Looks at the file system that holds `dir`; `None` where overwriting in place is what it seems, or the type is
+    /// not known to be otherwise.
     ///
     /// # Errors
     /// When the system cannot tell.
     pub fn of(dir: &Path) -> std::io::Result<Option<Self>> {
-        // The width and sign of the field differ between platforms; the numbers (statfs(2), linux/magic.h) have 32 bits.
+        // The width and sign of the field differ between platforms; the numbers (statfs(2), linux/magic.h) have 32
+        // bits.
         Ok(Self::of_magic(i128::from(rustix::fs::statfs(dir)?.f_type) & 0xffff_ffff))
     }
 

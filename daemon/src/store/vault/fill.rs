@@ -1,7 +1,7 @@
 //! Filling slots ahead of need, so that handing out a key does not wait for the device.
 //!
-//! One thread makes blocks of keys, writes them, flushes them, and offers them through a queue of [`BLOCKS_AHEAD`]. **No key enters
-//! the queue before its slot is durable.** When the queue is full the thread rests.
+//! One thread makes blocks of keys, writes them, flushes them, and offers them through a queue of [`BLOCKS_AHEAD`].
+//! **No key enters the queue before its slot is durable.** When the queue is full the thread rests.
 
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
@@ -22,11 +22,12 @@ use crate::store::durable_file::{self, FileAction};
 /// The slots of one block: 512 KiB, about 1 ms of writing. A segment is a whole number of blocks.
 pub(super) const BLOCK_SLOTS: u32 = 8192;
 
-/// Blocks that wait in the queue. With the one being handed out and the one being made: 32,768 slots or 2 MiB ahead at most.
+/// Blocks that wait in the queue. With the one being handed out and the one being made: 32,768 slots or 2 MiB ahead at
+/// most.
 pub(super) const BLOCKS_AHEAD: usize = 2;
 
-/// More filled slots than this after the last used one cannot come from a crash of ours: one block is being handed out, some wait, one
-/// is being made, and one is to spare for a block that was cut short.
+/// More filled slots than this after the last used one cannot come from a crash of ours: one block is being handed out,
+/// some wait, one is being made, and one is to spare for a block that was cut short.
 pub(super) const AHEAD_SLOTS_MAX: u32 = BLOCK_SLOTS * 5;
 
 /// Keys that are durable in their slots, ascending by slot.
@@ -45,7 +46,8 @@ pub(super) struct Filler {
 impl Filler {
     /// Offers `recovered` first, then new blocks, until the queue's other end is dropped or something fails.
     ///
-    /// What was recovered goes in blocks of the usual size, or many short lives of the daemon would fill further and further ahead.
+    /// What was recovered goes in blocks of the usual size, or many short lives of the daemon would fill further and
+    /// further ahead.
     pub(super) fn run(mut self, recovered: Block, queue: &Sender<Result<Block, VaultError>>) {
         let mut recovered = recovered.into_iter().peekable();
         while recovered.peek().is_some() {
@@ -115,10 +117,11 @@ fn sync(segment: &Segment) -> Result<(), VaultError> {
     Ok(segment.file.sync_data().map_err(durable_file::failed(segment::ROLE, FileAction::Sync))?)
 }
 
-/// Takes over the slots that were filled ahead before the vault was last closed or killed, and retires what is not whole there.
+/// Takes over the slots that were filled ahead before the vault was last closed or killed, and retires what is not
+/// whole there.
 ///
-/// A key found here may have been handed out to an append that was never acknowledged. Issuing it again is safe: nothing that
-/// counts was sealed with it, and nonces are random.
+/// A key found here may have been handed out to an append that was never acknowledged. Issuing it again is safe:
+/// nothing that counts was sealed with it, and nonces are random.
 pub(super) fn recover_ahead(
     segments: &[Arc<Segment>],
     ahead: Range<u32>,

@@ -1,8 +1,8 @@
 //! Keys from a backup, wrapped anew: under new wrapping keys, without those that must not come back.
 //!
-//! The store that was lost may have filled slots after the backup was made, under the same wrapping keys. A slot that is filled again
-//! under one of them would use a nonce twice. So every segment gets a new wrapping key, of the next epoch. A key that is
-//! left out is never written: its slot is a tombstone from the beginning.
+//! The store that was lost may have filled slots after the backup was made, under the same wrapping keys. A slot that
+//! is filled again under one of them would use a nonce twice. So every segment gets a new wrapping key, of the next
+//! epoch. A key that is left out is never written: its slot is a tombstone from the beginning.
 
 use std::path::Path;
 
@@ -27,8 +27,8 @@ pub fn index_key_of(dir: &Path, root: RootKey) -> Result<IndexKey, VaultError> {
     Ok(IndexKey::of(&Wrapping::load(dir, root, Repair::LeaveAlone)?.wrapping.index_key()?.bytes))
 }
 
-/// Writes the keys of the slots below `used` from a copy into an empty directory. Returns how many of those that are to be left
-/// out were still there. Progress is in slots.
+/// Writes the keys of the slots below `used` from a copy into an empty directory. Returns how many of those that are to
+/// be left out were still there. Progress is in slots.
 ///
 /// # Errors
 /// When the copy has fewer slots, or a slot that is damaged, or when it was asked to stop.

@@ -1,11 +1,12 @@
 //! Rotating the wrapping keys: every live data key is wrapped anew, and the old files are overwritten.
 //!
-//! An old image of a slot (on flash, in a snapshot, in a copy that somebody kept) opens only with the wrapping key of its epoch.
-//! That key is gone after this, but for copies of `wrapping.a` from before, and for what the file system has not used again of those that were replaced while
-//! the store grew.
+//! An old image of a slot (on flash, in a snapshot, in a copy that somebody kept) opens only with the wrapping key of
+//! its epoch. That key is gone after this, but for copies of `wrapping.a` from before, and for what the file system has
+//! not used again of those that were replaced while the store grew.
 //!
-//! **Order:** `keys.new/` whole and durable, with a file `complete` in it → `keys` renamed to `keys.old` → `keys.new` renamed to
-//! `keys` → `keys.old` overwritten and removed. A crash anywhere is mended at the next opening, before anything else.
+//! **Order:** `keys.new/` whole and durable, with a file `complete` in it → `keys` renamed to `keys.old` → `keys.new`
+//! renamed to `keys` → `keys.old` overwritten and removed. A crash anywhere is mended at the next opening, before
+//! anything else.
 
 use std::path::Path;
 
@@ -19,10 +20,12 @@ use crate::store::{OpenError, Options, Progress};
 const ROLE: &str = "directory of keys";
 const COMPLETE: &str = "complete";
 
-/// Rotates the keys of a store that nobody has open. Slots below `used` are kept as they are: live, destroyed or retired.
+/// Rotates the keys of a store that nobody has open. Slots below `used` are kept as they are: live, destroyed or
+/// retired.
 ///
 /// # Errors
-/// When a slot is damaged, it was asked to stop, or a file cannot be written. The old keys are in place then, or are put in place at the next opening.
+/// When a slot is damaged, it was asked to stop, or a file cannot be written. The old keys are in place then, or are
+/// put in place at the next opening.
 pub fn rotate(options: &Options, used: u32, progress: Progress<'_>) -> Result<(), OpenError> {
     let (store, gate) = (options.dir.as_path(), options.gate.as_ref());
     let (keys, new) = (store.join("keys"), store.join("keys.new"));

@@ -1,11 +1,11 @@
 //! Sealing bodies under data keys, and keyed digests of natural identifiers.
 //!
-//! A sealed body is `nonce (12) ‖ ciphertext ‖ tag (16)`, AES-256-GCM. The nonce is random. With random 96-bit nonces one key may
-//! seal 2^32 bodies before a collision is likelier than 2^-32 (NIST SP 800-38D, 8.3); an entity has a handful of them, and
-//! the house key, which seals what operators wrote, some millions in the life of a store.
+//! A sealed body is `nonce (12) ‖ ciphertext ‖ tag (16)`, AES-256-GCM. The nonce is random. With random 96-bit nonces
+//! one key may seal 2^32 bodies before a collision is likelier than 2^-32 (NIST SP 800-38D, 8.3); an entity has a
+//! handful of them, and the house key, which seals what operators wrote, some millions in the life of a store.
 //!
-//! Associated data, 28 bytes, little-endian: stream (16) ‖ event type (2) ‖ schema version (2) ‖ slot (8). A body that is moved
-//! to another event, stream or type does not open.
+//! Associated data, 28 bytes, little-endian: stream (16) ‖ event type (2) ‖ schema version (2) ‖ slot (8). A body that
+//! is moved to another event, stream or type does not open.
 
 use parking_lot::Mutex;
 use retention_core::id::{EntityId, Handle, StreamId};
@@ -223,8 +223,8 @@ impl IndexKey {
         StreamId(first(&self.digest(USE_STREAM, &[&entity.0.to_le_bytes()])))
     }
 
-    /// Returns the change digest of an entity's content: equal content, equal digest, and without the key no guess at short
-    /// content can be checked.
+    /// Returns the change digest of an entity's content: equal content, equal digest, and without the key no guess at
+    /// short content can be checked.
     #[must_use]
     pub fn digest64(&self, bytes: &[u8]) -> u64 {
         u64::from_le_bytes(first(&self.digest(USE_CHANGE, &[bytes])))

@@ -1,7 +1,8 @@
 //! The segment files `slots.NNNN`, and what all threads of the vault share.
 //!
-//! A file grows by writing filled slots at its end, never by preallocation: an extent that was only reserved would be moved when
-//! it is first written, and a tombstone must land where the key was. So the length of a file says how far it is filled.
+//! A file grows by writing filled slots at its end, never by preallocation: an extent that was only reserved would be
+//! moved when it is first written, and a tombstone must land where the key was. So the length of a file says how far it
+//! is filled.
 
 use std::fs::File;
 use std::io;

@@ -1,5 +1,5 @@
-//! One slot: 64 bytes, little-endian, at offset `64 × (number mod 2^20)` of its segment's file. 64 divides every sector size,
-//! so no slot crosses a sector, and a torn write can hurt only what was being written.
+//! One slot: 64 bytes, little-endian, at offset `64 × (number mod 2^20)` of its segment's file. 64 divides every sector
+//! size, so no slot crosses a sector, and a torn write can hurt only what was being written.
 //!
 //! | offset | bytes | what |
 //! |---|---|---|
@@ -11,8 +11,9 @@
 //! | 44 | 16 | the tag of AES-256-GCM; when destroyed or retired the last 16 bytes of the text |
 //! | 60 | 4 | CRC32C of the 60 bytes before |
 //!
-//! An **empty** slot is 64 zero bytes (and so needs no checksum). A **retired** slot was never issued and never will be: a crash
-//! left it half filled. The text of a tombstone is readable in a hex dump, so "destroyed" cannot be taken for anything else.
+//! An **empty** slot is 64 zero bytes (and so needs no checksum). A **retired** slot was never issued and never will
+//! be: a crash left it half filled. The text of a tombstone is readable in a hex dump, so "destroyed" cannot be taken
+//! for anything else.
 //!
 //! Wrapping: AES-256-GCM under the segment's wrapping key; nonce = slot number (8 bytes) ‖ epoch (4 bytes); associated
 //! data = `WRAP_PURPOSE`. **A nonce is used once**, because a slot is filled once per epoch: what a crash left half
@@ -86,8 +87,9 @@ impl Slot {
 
 /// Returns the image that takes the place of a destroyed key.
 ///
-/// It is written once, straight over the key. A pass of random bytes before it would add nothing: a drive that overwrites in
-/// place leaves nothing to read after one pass (NIST SP 800-88, *clear*), and one that does not is not helped by two.
+/// It is written once, straight over the key. A pass of random bytes before it would add nothing: a drive that
+/// overwrites in place leaves nothing to read after one pass (NIST SP 800-88, *clear*), and one that does not is not
+/// helped by two.
 pub(super) fn tombstone(number: u32) -> SlotImage {
     marked(DESTROYED, number, DESTROYED_TEXT)
 }

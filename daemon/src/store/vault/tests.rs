@@ -184,7 +184,8 @@ fn damage_to_one_slot_is_reported_by_its_number_and_spares_the_others() {
     assert_eq!((found.live, found.damaged, found.damaged_slots), (99, 2, vec![50, 60]));
 }
 
-/// Half-written blocks after the last used slot: whatever a power cut leaves there, no key is issued that is not whole in the file.
+/// Half-written blocks after the last used slot: whatever a power cut leaves there, no key is issued that is not whole
+/// in the file.
 #[test]
 fn a_torn_block_ahead_is_retired_and_never_issued() {
     let (_scratch, dir, _) = closed_vault(10);

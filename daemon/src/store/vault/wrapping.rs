@@ -157,7 +157,8 @@ impl Wrapping {
         Ok(Loaded { wrapping, repaired })
     }
 
-    /// Returns, in another directory, the same index key, and new keys of the next epoch for the first `segments` segments.
+    /// Returns, in another directory, the same index key, and new keys of the next epoch for the first `segments`
+    /// segments.
     pub(super) fn renewed(&self, dir: &Path, segments: u32) -> Result<Self, VaultError> {
         let root = RootKey::from_bytes(*self.root.bytes());
         let mut new = Self { dir: dir.to_path_buf(), root, generation: self.generation, entries: Vec::new() };
