@@ -4,6 +4,7 @@
 use libfuzzer_sys::fuzz_target;
 use retention_core::id::Position;
 use retention_fuzz::scratch;
+use retentiond::halt::Halt;
 use retentiond::store::backup::{Manifest, Places};
 
 fuzz_target!(|bytes: &[u8]| {
@@ -18,6 +19,6 @@ fuzz_target!(|bytes: &[u8]| {
         let names = manifest.journal.iter().chain(&manifest.keys).map(|part| part.name.as_str());
         assert!(names.into_iter().all(|name| !name.contains('/') && !name.starts_with('.')));
         let _size = manifest.bytes();
-        assert!(manifest.check_keys(&places).is_err(), "there are no keys");
+        assert!(manifest.check_keys(&places, &Halt::default()).is_err(), "there are no keys");
     }
 });
