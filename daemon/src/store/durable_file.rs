@@ -187,12 +187,12 @@ pub fn read_bounded(path: &Path, max: u64, role: &'static str) -> Result<Option<
     Ok(Some(bytes))
 }
 
-/// Overwrites a file with zeros, flushes it, and removes it. A link is not followed.
+/// Overwrites a file with zeros, flushes it, and removes it. A link is not followed, and no pipe is waited for.
 ///
 /// # Errors
 /// When any step fails; it may be overwritten then, and still be there.
 pub fn discard(path: &Path, role: &'static str) -> Result<(), DurableFileError> {
-    let flags = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or_default();
+    let flags = i32::try_from((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits()).unwrap_or_default();
     let mut file =
         OpenOptions::new().write(true).custom_flags(flags).open(path).map_err(failed(role, FileAction::Open))?;
     let bytes = file.metadata().map_err(failed(role, FileAction::Read))?.len();
@@ -272,6 +272,17 @@ mod tests {
         replace(&path, b"ours", ROLE).unwrap();
         assert_eq!(std::fs::read(&other).unwrap(), b"somebody's own");
         assert_eq!(std::fs::read(&path).unwrap(), b"ours");
+    }
+
+    #[test]
+    fn a_pipe_or_a_link_is_refused_and_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let (pipe, link, other) = (dir.path().join("pipe"), dir.path().join("link"), dir.path().join("other"));
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0).unwrap();
+        std::fs::write(&other, b"somebody's own").unwrap();
+        std::os::unix::fs::symlink(&other, &link).unwrap();
+        assert!(discard(&pipe, ROLE).is_err() && discard(&link, ROLE).is_err());
+        assert_eq!(std::fs::read(&other).unwrap(), b"somebody's own");
     }
 
     #[test]
