@@ -1,4 +1,4 @@
-//! The certificate authorities that a server's certificate is checked by.
+//! The certificate authorities that a server's certificate is checked by, and what a failure says of them.
 
 use std::io;
 use std::path::Path;
@@ -20,4 +20,11 @@ pub fn read(ca_file: Option<&Path>) -> io::Result<Vec<CertificateDer<'static>>> 
     }
     let certificates = CertificateDer::pem_file_iter(path).map_err(io::Error::other)?;
     certificates.map(|certificate| certificate.map_err(io::Error::other)).collect()
+}
+
+/// Says whether TLS is behind a failure, as a library wraps it: a certificate that is not trusted, above all.
+pub(super) fn is_of_tls(error: &(dyn std::error::Error + 'static)) -> bool {
+    let inner = |error: &io::Error| error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>());
+    std::iter::successors(Some(error), |error| error.source())
+        .any(|error| error.is::<rustls::Error>() || error.downcast_ref::<io::Error>().is_some_and(inner))
 }

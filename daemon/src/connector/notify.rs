@@ -1,12 +1,12 @@
 //! How people are told: by a program, a webhook, or mail. Each takes a letter and says whether it has it.
 
-use std::io;
-
 use retention_core::notice::Text;
 use retention_core::time::Timestamp;
 use serde_json::{Map, Value, json};
 
-pub(super) mod bounded;
+use super::bounded::{self, Unfinished};
+use crate::halt::Halt;
+
 mod mail;
 mod program;
 mod webhook;
@@ -63,11 +63,16 @@ pub trait Carrier: Send {
     fn deliver(&mut self, letter: &Letter) -> Result<(), Undelivered>;
 }
 
-/// Says whether TLS is behind a failure, as a library wraps it: a certificate that is not trusted, above all.
-pub(super) fn is_of_tls(error: &(dyn std::error::Error + 'static)) -> bool {
-    let inner = |error: &io::Error| error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>());
-    std::iter::successors(Some(error), |error| error.source())
-        .any(|error| error.is::<rustls::Error>() || error.downcast_ref::<io::Error>().is_some_and(inner))
+/// Delivers within half a minute, and no longer than the daemon goes on.
+fn within(halt: &Halt, deliver: impl FnOnce() -> Result<(), Undelivered> + Send + 'static) -> Result<(), Undelivered> {
+    bounded::within(halt, deliver).unwrap_or_else(|unfinished| {
+        Err(Undelivered::because(match unfinished {
+            Unfinished::NotBegun => "no-thread",
+            Unfinished::Panicked => "delivery-panicked",
+            Unfinished::Stopping => STOPPING,
+            Unfinished::TimedOut => "timeout",
+        }))
+    })
 }
 
 impl Letter {

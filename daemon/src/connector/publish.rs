@@ -9,8 +9,7 @@ use std::time::Duration;
 use retention_core::evidence::checkpoint::{CHECKPOINT_BYTES_MAX, Checkpoint};
 use retention_core::id::Digest;
 
-use crate::connector::notify::Undelivered;
-use crate::connector::notify::bounded::within;
+use crate::connector::bounded::within;
 use crate::connector::program::Program;
 use crate::connector::web::{self, NoAnswer};
 use crate::diagnostics::Redacted;
@@ -143,24 +142,21 @@ impl Publication for WebPlace {
         let note = note.to_owned();
         let told = within(&self.halt, move || {
             let agent = web::agent(ca_file.as_deref(), request_max);
-            let agent =
-                agent.map_err(|_| Undelivered::because("its file of certificate authorities cannot be read"))?;
+            let agent = agent.map_err(|_| "its file of certificate authorities cannot be read".to_owned())?;
             let request = agent.post(url.reveal()).header("content-type", "text/plain; charset=utf-8");
             match request.send(&note) {
                 Ok(answer) if answer.status().is_success() => Ok(()),
-                Ok(answer) => {
-                    Err(Undelivered::because(format!("it answered with the status {}", answer.status().as_u16())))
-                }
-                Err(error) => Err(Undelivered::because(match NoAnswer::because(&error) {
-                    NoAnswer::TimedOut => "it did not answer in time",
-                    NoAnswer::HostUnknown => "nobody knows its name",
-                    NoAnswer::NotTrusted => "its certificate is not trusted",
-                    NoAnswer::Unreachable => "it cannot be reached",
-                    NoAnswer::Other => "the request failed",
-                })),
+                Ok(answer) => Err(format!("it answered with the status {}", answer.status().as_u16())),
+                Err(error) => Err(match NoAnswer::because(&error) {
+                    NoAnswer::TimedOut => "it did not answer in time".to_owned(),
+                    NoAnswer::HostUnknown => "nobody knows its name".to_owned(),
+                    NoAnswer::NotTrusted => "its certificate is not trusted".to_owned(),
+                    NoAnswer::Unreachable => "it cannot be reached".to_owned(),
+                    NoAnswer::Other => "the request failed".to_owned(),
+                }),
             }
         });
-        told.map_err(|undelivered| undelivered.code)
+        told.unwrap_or_else(|unfinished| Err(unfinished.to_string()))
     }
 }
 

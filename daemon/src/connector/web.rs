@@ -10,7 +10,7 @@ use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, Error};
 
 use super::authorities;
-use super::notify::is_of_tls;
+use super::authorities::is_of_tls;
 
 /// Returns what makes requests, each of which may take so long in all.
 ///

@@ -8,7 +8,10 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use ring::rand::{SecureRandom as _, SystemRandom};
 use rustix::fs::OFlags;
+
+use crate::flush::{Flush, FlushGate};
 
 /// The mode of files: for the daemon's user alone.
 const FILE_MODE: u32 = 0o600;
@@ -91,6 +94,20 @@ pub fn failed(role: &'static str, action: FileAction) -> impl FnOnce(io::Error) 
     move |source| DurableFileError::Io { role, action, source }
 }
 
+/// Does what is durable when it returns, as a flush of files of keys that tests can stop at.
+///
+/// # Errors
+/// As `make`.
+pub fn keys_flush<E: From<DurableFileError>>(
+    gate: &dyn FlushGate,
+    role: &'static str,
+    make: impl FnOnce() -> Result<(), E>,
+) -> Result<(), E> {
+    gate.before(Flush::Keys).map_err(failed(role, FileAction::Sync))?;
+    make()?;
+    Ok(gate.after(Flush::Keys).map_err(failed(role, FileAction::Sync))?)
+}
+
 /// Makes a directory with mode 0700, and flushes its parent. A directory that is there already is fine.
 ///
 /// # Errors
@@ -101,6 +118,21 @@ pub fn create_private_dir(path: &Path, role: &'static str) -> Result<(), Durable
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
         Err(error) => Err(failed(role, FileAction::Create)(error)),
     }
+}
+
+/// Makes a directory with mode 0700 that was not there, in one in which others may write: under a name that begins with
+/// `prefix` and that nobody can foresee.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn create_new_dir(parent: &Path, prefix: &str, role: &'static str) -> Result<PathBuf, DurableFileError> {
+    let mut name = [0; 16];
+    SystemRandom::new().fill(&mut name).map_err(|_| {
+        failed(role, FileAction::Create)(io::Error::other("the operating system gives no random bytes"))
+    })?;
+    let path = parent.join(format!("{prefix}{}", hex::encode(name)));
+    DirBuilder::new().mode(DIR_MODE).create(&path).map_err(failed(role, FileAction::Create))?;
+    Ok(path)
 }
 
 /// Makes a new file with mode 0600, writes `bytes`, and flushes it and its directory.

@@ -7,10 +7,10 @@ use retention_core::evidence::checkpoint::{CheckpointError, keys_of, verifier_of
 use ring::rand::{SecureRandom as _, SystemRandom};
 use zeroize::Zeroizing;
 
-use crate::flush::{Flush, FlushGate};
+use crate::flush::FlushGate;
 use crate::private_file::{self, PrivateFileError};
 use crate::store::Store;
-use crate::store::durable_file::{self, DurableFileError, FileAction};
+use crate::store::durable_file::{self, DurableFileError, FileAction, keys_flush};
 
 const ROLE: &str = "signing key";
 
@@ -59,9 +59,9 @@ pub(super) fn current(store: &Store, gate: &dyn FlushGate) -> Result<Zeroizing<S
     }
     let signer = fresh(name)?;
     let line = Zeroizing::new(format!("{}\n", *signer));
-    step(gate, || durable_file::create_new(&paths.new, line.as_bytes(), ROLE))?;
-    step(gate, || paths.rename(&paths.key, &paths.old))?;
-    step(gate, || paths.rename(&paths.new, &paths.key))?;
+    keys_flush(gate, ROLE, || durable_file::create_new(&paths.new, line.as_bytes(), ROLE))?;
+    keys_flush(gate, ROLE, || paths.rename(&paths.key, &paths.old))?;
+    keys_flush(gate, ROLE, || paths.rename(&paths.new, &paths.key))?;
     paths.mend(gate)?;
     tracing::info!("a new key that signs checkpoints was made: tree/signing.key; back it up apart from the data");
     Ok(signer)
@@ -115,12 +115,12 @@ impl Paths {
     fn mend(&self, gate: &dyn FlushGate) -> Result<(), DurableFileError> {
         if self.new.exists() {
             match self.key.exists() {
-                true => step(gate, || self.discard(&self.new))?,
-                false => step(gate, || self.rename(&self.new, &self.key))?,
+                true => keys_flush(gate, ROLE, || self.discard(&self.new))?,
+                false => keys_flush(gate, ROLE, || self.rename(&self.new, &self.key))?,
             }
         }
         if self.old.exists() {
-            step(gate, || self.discard(&self.old))?;
+            keys_flush(gate, ROLE, || self.discard(&self.old))?;
         }
         Ok(())
     }
@@ -129,13 +129,6 @@ impl Paths {
         durable_file::discard(path, ROLE)?;
         durable_file::fsync_dir(&self.dir, ROLE)
     }
-}
-
-/// Does what is durable when it returns, as a flush that tests can stop at.
-fn step(gate: &dyn FlushGate, make: impl FnOnce() -> Result<(), DurableFileError>) -> Result<(), DurableFileError> {
-    gate.before(Flush::Keys).map_err(durable_file::failed(ROLE, FileAction::Sync))?;
-    make()?;
-    gate.after(Flush::Keys).map_err(durable_file::failed(ROLE, FileAction::Sync))
 }
 
 #[cfg(test)]

@@ -10,10 +10,9 @@ use lettre::transport::smtp::extension::ClientId;
 use lettre::transport::smtp::{Error, SmtpTransport};
 use lettre::{Address, Message, Transport as _};
 
-use super::bounded::within;
-use super::{Carrier, Letter, SECRET_UNREADABLE, Undelivered, is_of_tls};
+use super::{Carrier, Letter, SECRET_UNREADABLE, Undelivered, within};
 use crate::config::{MailChannel, MailTls};
-use crate::connector::authorities;
+use crate::connector::authorities::{self, is_of_tls};
 use crate::connector::imap::{Keys, Secret};
 use crate::halt::Halt;
 

@@ -8,8 +8,7 @@ use ring::hmac;
 use ureq::Error;
 use zeroize::Zeroizing;
 
-use super::bounded::within;
-use super::{Carrier, Letter, SECRET_UNREADABLE, Undelivered};
+use super::{Carrier, Letter, SECRET_UNREADABLE, Undelivered, within};
 use crate::config::WebhookChannel;
 use crate::connector::imap::{Keys, Secret};
 use crate::connector::web::{self, NoAnswer};

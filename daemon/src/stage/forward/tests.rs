@@ -9,7 +9,7 @@ use super::*;
 use crate::clock::ManualClock;
 use crate::store::Options;
 use crate::store::open::daemon_draft;
-use crate::store::vault::RootKey;
+use crate::store::tests::init;
 
 /// A log that notes what it is told, and fails when it is asked to.
 #[derive(Clone, Default)]
@@ -41,11 +41,8 @@ struct World {
 impl World {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let key = dir.path().join("root.key");
-        drop(RootKey::generate_file(&key).unwrap());
         let clock = Arc::new(ManualClock::starting_at(Timestamp::from_unix_seconds(1_700_000_000)));
-        let options = Options::usual(&dir.path().join("state"), &key, clock.clone()).unwrap();
-        Store::init(&options).unwrap();
+        let options = Options { clock: clock.clone(), ..init(dir.path()) };
         let store = Arc::new(Store::open(&options, &mut |_, _| {}).unwrap());
         Self { store, clock, log: Noted::default(), _dir: dir }
     }

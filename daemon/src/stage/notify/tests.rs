@@ -6,7 +6,7 @@ use super::*;
 use crate::clock::ManualClock;
 use crate::connector::notify::Undelivered;
 use crate::store::Options;
-use crate::store::vault::RootKey;
+use crate::store::tests::init;
 
 /// A far side that does what it is told to, and notes it.
 #[derive(Clone, Default)]
@@ -36,11 +36,8 @@ struct World {
 impl World {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let key = dir.path().join("root.key");
-        drop(RootKey::generate_file(&key).unwrap());
         let clock = Arc::new(ManualClock::starting_at(Timestamp::from_unix_seconds(1_700_000_000)));
-        let options = Options::usual(&dir.path().join("state"), &key, clock.clone()).unwrap();
-        Store::init(&options).unwrap();
+        let options = Options { clock: clock.clone(), ..init(dir.path()) };
         let store = Arc::new(Store::open(&options, &mut |_, _| {}).unwrap());
         Self { store, clock, far: Noted::default(), _dir: dir }
     }

@@ -13,8 +13,8 @@ use std::path::Path;
 use roaring::RoaringBitmap;
 
 use super::{RootKey, rewrap};
-use crate::flush::{Flush, FlushGate, OpenGate};
-use crate::store::durable_file::{self, DurableFileError, FileAction};
+use crate::flush::{FlushGate, OpenGate};
+use crate::store::durable_file::{self, DurableFileError, FileAction, keys_flush};
 use crate::store::{OpenError, Options, Progress};
 
 const ROLE: &str = "directory of keys";
@@ -30,11 +30,11 @@ pub fn rotate(options: &Options, used: u32, progress: Progress<'_>) -> Result<()
     let (store, gate) = (options.dir.as_path(), options.gate.as_ref());
     let (keys, new) = (store.join("keys"), store.join("keys.new"));
     let root = RootKey::read(&options.root_key)?;
-    step(gate, || durable_file::create_private_dir(&new, ROLE))?;
-    gate.before(Flush::Keys).map_err(durable_file::failed(ROLE, FileAction::Sync))?;
-    rewrap::rewrap(&keys, &new, root, used, &RoaringBitmap::new(), &options.halt, progress)?;
-    gate.after(Flush::Keys).map_err(durable_file::failed(ROLE, FileAction::Sync))?;
-    step(gate, || durable_file::create_new(&new.join(COMPLETE), b"", ROLE))?;
+    keys_flush(gate, ROLE, || durable_file::create_private_dir(&new, ROLE))?;
+    keys_flush(gate, ROLE, || {
+        rewrap::rewrap(&keys, &new, root, used, &RoaringBitmap::new(), &options.halt, progress).map(drop)
+    })?;
+    keys_flush(gate, ROLE, || durable_file::create_new(&new.join(COMPLETE), b"", ROLE))?;
     Ok(mend_gated(store, gate)?)
 }
 
@@ -51,19 +51,19 @@ fn mend_gated(store: &Path, gate: &dyn FlushGate) -> Result<(), DurableFileError
     let is_complete = new.join(COMPLETE).exists();
     // Not of a rotation: somebody took the keys away. Whatever else is there may be the only ones.
     if !keys.is_dir() && old.is_dir() && !is_complete {
-        step(gate, || rename(&old, &keys, store))?;
+        keys_flush(gate, ROLE, || rename(&old, &keys, store))?;
     }
     if new.is_dir() && !is_complete && keys.is_dir() {
         durable_file::discard_dir(&new, ROLE)?;
     }
     if is_complete {
         if keys.is_dir() {
-            step(gate, || rename(&keys, &old, store))?;
+            keys_flush(gate, ROLE, || rename(&keys, &old, store))?;
         }
-        step(gate, || rename(&new, &keys, store))?;
+        keys_flush(gate, ROLE, || rename(&new, &keys, store))?;
     }
     if old.is_dir() && keys.is_dir() {
-        step(gate, || durable_file::discard_dir(&old, ROLE))?;
+        keys_flush(gate, ROLE, || durable_file::discard_dir(&old, ROLE))?;
     }
     match std::fs::remove_file(keys.join(COMPLETE)) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -71,13 +71,6 @@ fn mend_gated(store: &Path, gate: &dyn FlushGate) -> Result<(), DurableFileError
         }
         _ => Ok(()),
     }
-}
-
-/// Does what is durable when it returns, as a flush that tests can stop at.
-fn step(gate: &dyn FlushGate, make: impl FnOnce() -> Result<(), DurableFileError>) -> Result<(), DurableFileError> {
-    gate.before(Flush::Keys).map_err(durable_file::failed(ROLE, FileAction::Sync))?;
-    make()?;
-    gate.after(Flush::Keys).map_err(durable_file::failed(ROLE, FileAction::Sync))
 }
 
 fn rename(from: &Path, to: &Path, parent: &Path) -> Result<(), DurableFileError> {

@@ -10,13 +10,13 @@ use retention_core::view::Condition;
 
 use super::*;
 use crate::clock::ManualClock;
-use crate::flush::OpenGate;
+use crate::flush::{Flush, OpenGate};
 use crate::stage::Step;
 use crate::stage::attest::Attest;
 use crate::store::Options;
 use crate::store::open::daemon_draft;
+use crate::store::tests::init;
 use crate::store::tree::Tree;
-use crate::store::vault::RootKey;
 
 struct World {
     options: Options,
@@ -27,11 +27,8 @@ struct World {
 impl World {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let key = dir.path().join("root.key");
-        drop(RootKey::generate_file(&key).unwrap());
         let clock = Arc::new(ManualClock::starting_at(Timestamp::from_unix_seconds(1_700_000_000)));
-        let options = Options::usual(&dir.path().join("state"), &key, clock.clone()).unwrap();
-        Store::init(&options).unwrap();
+        let options = Options { clock: clock.clone(), ..init(dir.path()) };
         Self { options, clock, _dir: dir }
     }
 
