@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use retention_core::time::Timestamp;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::clock::Clock;
 
@@ -39,7 +39,7 @@ pub use log::{Log, LogError};
 pub use openapi::document;
 pub use peer::{Accounts, Peer, roles_of};
 pub use routes::router;
-pub use server::{CONNECTIONS_MAX, Caller, RolesOf, serve};
+pub use server::{CONNECTIONS_MAX, Caller, FOLLOWERS_MAX, RolesOf, serve};
 pub use socket::{ControlSocket, SocketError};
 pub use works::{Audience, OwedNotice, PolicyFacts, Sink, Works};
 
@@ -56,6 +56,8 @@ pub struct Control {
     pub started_at: Timestamp,
     /// Turns true when the daemon stops: answers that go on end then.
     pub stopped: watch::Receiver<bool>,
+    /// How many more may follow the log.
+    pub followers: Arc<Semaphore>,
 }
 
 impl fmt::Debug for Control {

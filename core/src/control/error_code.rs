@@ -69,6 +69,8 @@ error_codes! {
     VerificationFailed "verification_failed" 409;
     /// The request is larger than the daemon takes.
     TooLarge "too_large" 413;
+    /// The daemon serves as many of these at once as it may; ask again when one has ended.
+    Busy "busy" 429;
     /// A policy is wrong; the last good set stays active.
     PolicyInvalid "policy_invalid" 422;
     /// The configuration is wrong; the last good one stays active.

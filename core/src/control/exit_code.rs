@@ -81,7 +81,7 @@ impl From<ErrorCode> for ExitCode {
             ErrorCode::ApprovalNeeded | ErrorCode::PersonNeeded | ErrorCode::StoreReadOnly => Self::PersonNeeded,
             ErrorCode::VerificationFailed => Self::VerificationFailed,
             ErrorCode::PolicyInvalid | ErrorCode::ConfigInvalid => Self::Invalid,
-            ErrorCode::Stopping | ErrorCode::Unreachable => Self::Unreachable,
+            ErrorCode::Stopping | ErrorCode::Busy | ErrorCode::Unreachable => Self::Unreachable,
             ErrorCode::Gone => Self::Gone,
             ErrorCode::UnknownOperation
             | ErrorCode::PlanRefused

@@ -18,6 +18,9 @@ use super::peer::Peer;
 /// Connections served at once. A person has one; a page in a browser a handful.
 pub const CONNECTIONS_MAX: usize = 64;
 
+/// Of these, how many at most follow the log: they have no end, and whoever has to stop a run must find a place.
+pub const FOLLOWERS_MAX: usize = 16;
+
 /// The largest head of a request, in bytes: paths and queries are short.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 

@@ -11,11 +11,12 @@ use axum::response::Response;
 use futures_util::stream;
 use retention_core::control::{AuditQuery, Cursor, ErrorCode, EventRow, Line, Progress, StreamEnd};
 use retention_core::id::Position;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::super::answer::{BATCH_ROWS_MAX, Batch, blocking, lines_of};
 use super::super::error::ApiError;
 use super::super::input::Asked;
+use super::super::server::FOLLOWERS_MAX;
 use super::Shared;
 use super::audit::{batch, question};
 use crate::store::{Order, Query};
@@ -24,6 +25,11 @@ pub(crate) async fn follow(
     State(control): State<Shared>,
     Asked(asked): Asked<AuditQuery>,
 ) -> Result<Response, ApiError> {
+    let place = Arc::clone(&control.followers).try_acquire_owned().map_err(|_| {
+        let message = format!("{FOLLOWERS_MAX} programs follow the log, and more are not served");
+        ApiError::saying(ErrorCode::Busy, message)
+            .hint("end one of them, or ask again and again without following: --after goes on")
+    })?;
     let upto = Position(asked.after.map_or(0, |cursor| cursor.0));
     let newest = control.see(|views| Ok(views.position)).await?;
     // Whoever goes on from a log that was put back would otherwise miss what is recorded up to there, and not hear of
@@ -38,7 +44,18 @@ pub(crate) async fn follow(
     let question = Query { order: Order::OldestFirst, ..question(asked)? };
     let (changes, stopped) = (control.log.changes(), control.stopped.clone());
     let waiting = VecDeque::new();
-    let followed = Followed { control, question, changes, stopped, upto, left, rows: 0, waiting, phase: Phase::Look };
+    let followed = Followed {
+        control,
+        question,
+        changes,
+        stopped,
+        upto,
+        left,
+        rows: 0,
+        waiting,
+        phase: Phase::Look,
+        _place: place,
+    };
     Ok(lines_of(stream::unfold(followed, Followed::next)))
 }
 
@@ -55,6 +72,8 @@ struct Followed {
     rows: u64,
     waiting: VecDeque<EventRow>,
     phase: Phase,
+    /// Given back when nobody listens any more.
+    _place: OwnedSemaphorePermit,
 }
 
 /// What comes next.

@@ -80,3 +80,16 @@ async fn following_from_beyond_the_end_is_refused_instead_of_skipping_what_comes
     let ((_, text), _) = tokio::join!(follow(newest), next);
     assert_eq!(followed(&text).2, Some(newest + 1));
 }
+
+#[tokio::test]
+async fn as_many_may_follow_as_leave_a_place_for_everybody_else() {
+    let world = World::with_contacts(1);
+    let follow = async || world.send(7, Operation::AuditFollow, "/v1/events/follow?limit=1", NDJSON, None).await;
+    let others = Arc::clone(&world.control.followers).try_acquire_many_owned(FOLLOWERS_MAX as u32).unwrap();
+    let (status, refused) = follow().await;
+    assert!(status == 429 && refused.contains("16 programs follow the log"), "{status} {refused}");
+    drop(others);
+    for _ in 0..=FOLLOWERS_MAX {
+        assert_eq!(follow().await.0, 200, "whoever has ended takes no place");
+    }
+}
