@@ -22,9 +22,11 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use retention_core::id::Digest;
+use retention_core::schedule::Schedule;
 use serde::Deserialize;
 
 use crate::diagnostics::Redacted;
+use crate::keyholders::Keyholders;
 
 pub use notify::{MailChannel, NotifyChannel, NotifyKind, WebhookChannel};
 pub use problem::{ConfigError, Problem};
@@ -188,6 +190,10 @@ pub struct Backup {
     pub keep_keys: Duration,
     /// The ledger of erasures, on another machine.
     pub erasures: Option<PathBuf>,
+    /// When one is made without being asked for; never, without it.
+    pub schedule: Option<Schedule>,
+    /// Who else has to agree before one is brought back: whose keys it is encrypted to.
+    pub recipients: Keyholders,
 }
 
 /// `[policies]`.

@@ -14,11 +14,14 @@ pub mod rejection;
 // Programs of the operator.
 pub mod program;
 
-// Requests to web servers.
-mod web;
+// Work for a far side that ends.
+mod bounded;
 
 // What a server's certificate is checked by.
 pub mod authorities;
+
+// Requests to web servers.
+mod web;
 
 // How people are told.
 pub mod notify;

@@ -22,6 +22,9 @@ pub mod halt;
 // Files that hold secrets.
 pub mod private_file;
 
+// Encryption to whoever is to open something.
+pub mod keyholders;
+
 // The program's own messages, redacted.
 pub mod diagnostics;
 

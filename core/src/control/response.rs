@@ -252,6 +252,11 @@ pub enum Attention {
         /// What happened and what to do.
         message: String,
     },
+    /// No backup was made although it was its time.
+    BackupFailed {
+        /// What happened and what to do.
+        message: String,
+    },
     /// A channel does not take notices, or did not take some for so long that they are not tried any more and nobody
     /// has said that they know.
     NoticesUndelivered {

@@ -8,7 +8,7 @@ use super::{Call, Context};
 use crate::args::backup::Backup;
 use crate::exit::{Cause, Doing, Failure};
 
-pub(super) const COLUMNS: &[&str] = &["last", "made_at", "bytes", "keys", "keys_until"];
+pub(super) const COLUMNS: &[&str] = &["last", "made_at", "bytes", "keys", "keys_until", "encrypted"];
 
 pub(super) fn execute(context: &mut Context, command: Backup) -> Result<ExitCode, Failure> {
     match command {

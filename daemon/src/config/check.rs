@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use retention_core::id::Digest;
+use retention_core::schedule::Schedule;
+use retention_core::time::Zone;
 use toml::Spanned;
 
 use super::file::{self, Written};
@@ -17,6 +19,7 @@ use super::{
     Member, Metrics, Policies, PublishTo, Roles, SecretPlace, Source, SourceKind, Store, overlap, reading,
 };
 use crate::diagnostics::Redacted;
+use crate::keyholders::Keyholders;
 
 mod forward;
 mod notify;
@@ -82,7 +85,7 @@ impl Check<'_> {
             zone: self.zone(file.export.zone).unwrap_or_else(|| zone.clone()),
             csv_profile: file.export.csv_profile.unwrap_or(CsvProfile::Exact),
         };
-        let backup = file.backup.map(|backup| self.backup(backup));
+        let backup = file.backup.map(|backup| self.backup(backup, &zone));
         let publish: Vec<_> = file.audit.publish.into_iter().map(|place| self.published(place)).collect();
         let forward = self.forwards(file.audit.forward);
         let notify = self.channels(file.notify);
@@ -304,7 +307,7 @@ impl Check<'_> {
         }
     }
 
-    fn backup(&mut self, written: Spanned<file::Backup>) -> Option<Backup> {
+    fn backup(&mut self, written: Spanned<file::Backup>, zone: &TimeZone) -> Option<Backup> {
         let span = written.span();
         let backup = written.into_inner();
         let keep_keys = match backup.keep_keys {
@@ -327,7 +330,25 @@ impl Check<'_> {
         let dir = required(backup.dir, "dir");
         let keys_dir = required(backup.keys_dir, "keys_dir");
         let erasures = self.path(backup.erasures);
-        Some(Backup { dir: dir?, keys_dir: keys_dir?, keep_keys, erasures })
+        let zone = zone.iana_name().and_then(|name| name.parse().ok()).unwrap_or_else(Zone::utc);
+        let schedule = match backup.schedule {
+            None => None,
+            Some(line) => match Schedule::parse(line.get_ref(), zone) {
+                Ok(schedule) => Some(schedule),
+                Err(error) => self.refuse(line.span(), error.to_string())?,
+            },
+        };
+        let recipients = match backup.recipients {
+            None => Keyholders::default(),
+            Some(keys) => match Keyholders::read(keys.get_ref()) {
+                Ok(holders) if holders.is_empty() => {
+                    self.refuse(keys.span(), "this names nobody: leave `recipients` out, and nothing is encrypted")?
+                }
+                Ok(holders) => holders,
+                Err(error) => self.refuse(keys.span(), error.to_string())?,
+            },
+        };
+        Some(Backup { dir: dir?, keys_dir: keys_dir?, keep_keys, erasures, schedule, recipients })
     }
 
     fn diagnostics(&mut self, diagnostics: file::Diagnostics) -> Diagnostics {

@@ -140,6 +140,8 @@ pub(super) struct Backup {
     pub(super) keys_dir: Written<String>,
     pub(super) keep_keys: Written<String>,
     pub(super) erasures: Written<String>,
+    pub(super) schedule: Written<String>,
+    pub(super) recipients: Option<Spanned<Vec<String>>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

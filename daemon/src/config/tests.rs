@@ -345,6 +345,10 @@ fn backups_have_two_places_apart_and_copies_of_keys_end() {
     is_refused(&backup("dir = \"state/a\"\nkeys_dir = \"b\""), "`backup.dir` must lie outside");
     is_refused(&backup("dir = \"a\"\nkeys_dir = \"b\"\nkeep_keys = \"forever\""), "give them an end");
     is_refused(&backup("dir = \"a\"\nkeys_dir = \"b\"\nerasures = \"state/x\""), "`backup.erasures` must lie outside");
+    let both = "dir = \"a\"\nkeys_dir = \"b\"\n";
+    is_refused(&backup(&format!("{both}schedule = \"30 25 * * *\"")), "hour");
+    is_refused(&backup(&format!("{both}recipients = [\"ssh-ed25519 AAAA\"]")), "no public key of age");
+    is_refused(&backup(&format!("{both}recipients = []")), "this names nobody");
     is_refused(&backup("dir = \"a\"\nkeys_dir = \"b\"\nkeep = 7"), "keep");
 }
 

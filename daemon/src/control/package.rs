@@ -15,13 +15,11 @@ use retention_core::view::Condition;
 use zip::write::SimpleFileOptions;
 
 use super::subjects::{append, draft, no_request, note_opened, unreadable};
+use crate::keyholders::Keyholders;
 use crate::store::{Store, Subject};
 
 /// The largest package, in bytes, before it is encrypted: a person reads it, and it is in memory.
 const PACKAGE_BYTES_MAX: usize = 48 * 1024 * 1024;
-
-/// The most keys that a package is encrypted to.
-const RECIPIENTS_MAX: usize = 20;
 
 /// Makes the package of a request whose records are known, and records that it was handed out.
 ///
@@ -35,7 +33,8 @@ pub fn make(
     zone: &Zone,
     now: Timestamp,
 ) -> Result<Vec<u8>, ErrorBody> {
-    let keys = read_recipients(recipients)?;
+    let keys = Keyholders::read(recipients)
+        .map_err(|error| ErrorBody::saying(ErrorCode::BadRequest, format!("{error}; nothing was handed out")))?;
     let (heading, records) = store
         .view(|views| {
             let request = views.small.subjects.get(id)?;
@@ -61,7 +60,13 @@ pub fn make(
         })
         .collect();
     let zipped = zipped(&files(&heading, &packaged, &kept))?;
-    let bytes = if keys.is_empty() { zipped } else { encrypted(&zipped, &keys)? };
+    let bytes = if keys.is_empty() {
+        zipped
+    } else {
+        encrypted(&zipped, &keys).map_err(|_| {
+            ErrorBody::saying(ErrorCode::Internal, "the package could not be encrypted; nothing was handed out")
+        })?
+    };
     let made = Event::SubjectPackageMade(SubjectPackageMade {
         request: id,
         records: opened.len() as u64,
@@ -120,21 +125,6 @@ fn kept(policies: &PolicySet, opened: &[Opened]) -> Vec<Kept> {
     about.collect()
 }
 
-fn read_recipients(recipients: &[String]) -> Result<Vec<age::x25519::Recipient>, ErrorBody> {
-    if recipients.len() > RECIPIENTS_MAX {
-        let message = format!("a package is encrypted to at most {RECIPIENTS_MAX} keys");
-        return Err(ErrorBody::saying(ErrorCode::BadRequest, message));
-    }
-    let keys = recipients.iter().map(|text| text.trim().parse().map_err(|_| text));
-    keys.collect::<Result<_, _>>().map_err(|_| {
-        ErrorBody::saying(
-            ErrorCode::BadRequest,
-            "one of the recipients is no public key of age; nothing was handed out",
-        )
-        .hint("age-keygen prints one: it begins with age1")
-    })
-}
-
 fn zipped(files: &[PackageFile]) -> Result<Vec<u8>, ErrorBody> {
     let size: usize = files.iter().map(|file| file.bytes.len()).sum();
     if size > PACKAGE_BYTES_MAX {
@@ -150,14 +140,8 @@ fn zipped(files: &[PackageFile]) -> Result<Vec<u8>, ErrorBody> {
     archive.finish().map(Cursor::into_inner).map_err(failed)
 }
 
-fn encrypted(plain: &[u8], keys: &[age::x25519::Recipient]) -> Result<Vec<u8>, ErrorBody> {
-    let failed =
-        || ErrorBody::saying(ErrorCode::Internal, "the package could not be encrypted; nothing was handed out");
-    let recipients = keys.iter().map(|key| key as &dyn age::Recipient);
-    let encryptor = age::Encryptor::with_recipients(recipients).map_err(|_| failed())?;
-    let mut sealed = Vec::with_capacity(plain.len() + 4_096);
-    let mut writer = encryptor.wrap_output(&mut sealed).map_err(|_| failed())?;
-    writer.write_all(plain).map_err(|_| failed())?;
-    writer.finish().map_err(|_| failed())?;
-    Ok(sealed)
+fn encrypted(plain: &[u8], keys: &Keyholders) -> std::io::Result<Vec<u8>> {
+    let mut writer = keys.encrypt(Vec::with_capacity(plain.len() + 4_096))?;
+    writer.write_all(plain)?;
+    writer.finish()
 }

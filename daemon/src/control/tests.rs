@@ -27,7 +27,7 @@ use serde_json::{Value, json};
 
 use super::reviews::{self, Decided, Waiting};
 use super::works::{PolicyFacts, Sink, Works};
-use super::{Caller, Control, Peer, router};
+use super::{Caller, Control, FOLLOWERS_MAX, Peer, router};
 use crate::clock::{Clock, ManualClock};
 use crate::store::vault::root_key::RootKey;
 use crate::store::{Options, Store};
@@ -197,6 +197,10 @@ impl Works for Idle {
         None
     }
 
+    fn backup_failed(&self) -> Option<String> {
+        None
+    }
+
     fn tree_stopped(&self) -> Option<String> {
         None
     }
@@ -227,7 +231,8 @@ impl World {
         let started_at = clock.now();
         let (stop, stopped) = tokio::sync::watch::channel(false);
         let works = Arc::new(Idle(Arc::clone(&store)));
-        let control = Control { log: store.clone(), works, clock, started_at, stopped };
+        let followers = Arc::new(tokio::sync::Semaphore::new(FOLLOWERS_MAX));
+        let control = Control { log: store.clone(), works, clock, started_at, stopped, followers };
         let world = Self { store, control, stop, _dir: dir };
         world.happens(Event::LayoutRecorded(LayoutRecorded { id: LayoutId(1), layout: layout() }), None);
         let version = PolicyVersion { id: "contacts".to_owned(), digest: Digest::of(b"policy") };

@@ -282,6 +282,9 @@ pub trait Works: Send + Sync + 'static {
     /// Says why the ledger of erasures is behind, when it is.
     fn ledger_behind(&self) -> Option<String>;
 
+    /// Says why no backup was made although it was its time.
+    fn backup_failed(&self) -> Option<String>;
+
     /// Says why checkpoints are no longer signed, when they are not.
     fn tree_stopped(&self) -> Option<String>;
 

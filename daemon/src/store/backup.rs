@@ -7,7 +7,8 @@
 //! | `KEYS/POSITION/` | the key slots, still wrapped under the root key, and the key that signs checkpoints | short: a key that is destroyed later lives on in here |
 //! | the ledger of erasures | which keys were destroyed, line by line as it happens, on another machine | for ever |
 //!
-//! Whoever has the log alone has ciphertext. sled is not in a backup: it is made again from the journal. The root key
+//! Whoever has the log alone has ciphertext. Segments and keys can be encrypted to others besides, as files of age whose
+//! names end in `.age`; the manifest is not. sled is not in a backup: it is made again from the journal. The root key
 //! is in none of them.
 //!
 //! Reading order: [`manifest`], [`make`], [`ledger`], [`restore`].
@@ -26,6 +27,7 @@ use super::tree::TreeFileError;
 use super::vault::VaultError;
 use super::{ReadError, ReadOnly};
 use crate::halt::Halt;
+use crate::keyholders::{Identities, Keyholders};
 
 pub mod ledger;
 pub mod make;
@@ -115,6 +117,19 @@ pub enum BackupError {
         /// The backup.
         last: Position,
     },
+    /// It is encrypted, and not to a key that was shown.
+    #[error(
+        "the backup up to event {last} is encrypted, and not to a key that was shown; nothing was restored. Name the file of the private key with --identity FILE"
+    )]
+    Encrypted {
+        /// The backup.
+        last: Position,
+    },
+    /// There is nowhere to decrypt keys.
+    #[error(
+        "the keys of the backup are encrypted, and they are decrypted in memory alone, but {MEMORY} is no file system in memory; nothing was restored. Mount a tmpfs there"
+    )]
+    NoMemory,
     /// There is something in the way of a restore.
     #[error(
         "{what} is not empty, and a restore never writes over anything; nothing was changed. Move it away as it is"
@@ -163,39 +178,137 @@ impl From<OpenError> for BackupError {
 
 const COPY: &str = "file of the backup";
 
+/// Where the keys of an encrypted backup are decrypted, so that none that must not come back reaches a disk.
+const MEMORY: &str = "/dev/shm";
+
 /// Copies the first `bytes` of a file, durably, and reads the copy back. Returns their SHA-256.
 fn copy(from: &Path, to: &Path, bytes: u64, halt: &Halt, done: &mut dyn FnMut(u64)) -> Result<Digest, BackupError> {
-    let source = File::open(from).map_err(durable_file::failed(COPY, FileAction::Open))?;
-    let beside = durable_file::beside(to, ".tmp");
-    // What an earlier attempt left.
-    match std::fs::remove_file(&beside) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(durable_file::failed(COPY, FileAction::Remove)(error).into());
-        }
-        _ => {}
-    }
-    let mut target = durable_file::open_or_create(&beside, COPY)?;
+    let source = open(from)?;
+    let (beside, mut target) = begin(to)?;
     let digest = pass(source.take(bytes), bytes, halt, |piece| {
         target.write_all(piece).map_err(durable_file::failed(COPY, FileAction::Write))?;
         done(piece.len() as u64);
         Ok(())
     })?;
+    finish(&target, &beside, to, (bytes, digest), halt)?;
+    Ok(digest)
+}
+
+/// Copies the first `bytes` of a file encrypted, durably, and reads the copy back. Returns their SHA-256, and the
+/// length and SHA-256 of what was written.
+fn encrypt(
+    from: &Path,
+    to: &Path,
+    bytes: u64,
+    holders: &Keyholders,
+    halt: &Halt,
+    done: &mut dyn FnMut(u64),
+) -> Result<(Digest, (u64, Digest)), BackupError> {
+    let writing = || durable_file::failed(COPY, FileAction::Write);
+    let source = open(from)?;
+    let (beside, target) = begin(to)?;
+    let counted = Counted { into: target, bytes: 0, sha: Sha256::new() };
+    let mut writer = holders.encrypt(counted).map_err(writing())?;
+    let digest = pass(source.take(bytes), bytes, halt, |piece| {
+        writer.write_all(piece).map_err(writing())?;
+        done(piece.len() as u64);
+        Ok(())
+    })?;
+    let Counted { into, bytes, sha } = writer.finish().map_err(writing())?;
+    let written = (bytes, Digest(sha.finalize().into()));
+    finish(&into, &beside, to, written, halt)?;
+    Ok((digest, written))
+}
+
+/// Writes what a file of a backup holds, decrypted, and compares it. `None`: it is encrypted, and not to these keys.
+///
+/// # Errors
+/// When it is not what was encrypted: then nothing lies at `to`. As [`copy`] else.
+fn decrypt(
+    from: &Path,
+    to: &Path,
+    bytes: u64,
+    keys: &Identities,
+    halt: &Halt,
+    done: &mut dyn FnMut(u64),
+) -> Result<Option<Digest>, BackupError> {
+    let reading = || durable_file::failed(COPY, FileAction::Read);
+    let Some(mut plain) = keys.decrypt(open(from)?).map_err(reading())? else { return Ok(None) };
+    let (beside, mut target) = begin(to)?;
+    let digest = pass(&mut plain, bytes, halt, |piece| {
+        target.write_all(piece).map_err(durable_file::failed(COPY, FileAction::Write))?;
+        done(piece.len() as u64);
+        Ok(())
+    })?;
+    // Only its end says that it was not cut.
+    if plain.read(&mut [0]).map_err(reading())? != 0 {
+        return Err(reading()(io::Error::other("it is longer than it was")).into());
+    }
+    finish(&target, &beside, to, (bytes, digest), halt)?;
+    Ok(Some(digest))
+}
+
+fn open(path: &Path) -> Result<File, DurableFileError> {
+    File::open(path).map_err(durable_file::failed(COPY, FileAction::Open))
+}
+
+/// Makes the file beside another one that is to be written.
+fn begin(to: &Path) -> Result<(PathBuf, File), DurableFileError> {
+    let beside = durable_file::beside(to, ".tmp");
+    // What an earlier attempt left.
+    match std::fs::remove_file(&beside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(durable_file::failed(COPY, FileAction::Remove)(error));
+        }
+        _ => {}
+    }
+    let file = durable_file::open_or_create(&beside, COPY)?;
+    Ok((beside, file))
+}
+
+/// Reads back what was written, and puts it in place.
+fn finish(
+    target: &File,
+    beside: &Path,
+    to: &Path,
+    (bytes, digest): (u64, Digest),
+    halt: &Halt,
+) -> Result<(), BackupError> {
     target.sync_all().map_err(durable_file::failed(COPY, FileAction::Sync))?;
-    if digest_of(&beside, bytes, halt)? != digest {
+    if digest_of(beside, bytes, halt)? != digest {
         let differs = io::Error::other("it reads back differently");
         return Err(durable_file::failed(COPY, FileAction::Read)(differs).into());
     }
-    std::fs::rename(&beside, to).map_err(durable_file::failed(COPY, FileAction::Rename))?;
+    std::fs::rename(beside, to).map_err(durable_file::failed(COPY, FileAction::Rename))?;
     if let Some(dir) = to.parent() {
         durable_file::fsync_dir(dir, COPY)?;
     }
-    Ok(digest)
+    Ok(())
+}
+
+/// Counts and hashes what is written.
+struct Counted {
+    into: File,
+    bytes: u64,
+    sha: Sha256,
+}
+
+impl Write for Counted {
+    fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
+        let written = self.into.write(piece)?;
+        self.bytes += written as u64;
+        self.sha.update(piece.get(..written).unwrap_or_default());
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.into.flush()
+    }
 }
 
 /// Returns the SHA-256 of the first `bytes` of a file.
 fn digest_of(path: &Path, bytes: u64, halt: &Halt) -> Result<Digest, BackupError> {
-    let file = File::open(path).map_err(durable_file::failed(COPY, FileAction::Open))?;
-    pass(file.take(bytes), bytes, halt, |_| Ok(()))
+    pass(open(path)?.take(bytes), bytes, halt, |_| Ok(()))
 }
 
 /// Hands exactly so many bytes on, and returns their SHA-256.

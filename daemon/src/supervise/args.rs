@@ -75,6 +75,9 @@ pub struct RestoreArgs {
     /// A signed checkpoint that somebody else holds; may be repeated
     #[arg(long, value_name = "FILE")]
     pub checkpoint: Vec<PathBuf>,
+    /// A private key of age that a backup is encrypted to, as `age-keygen` writes it; may be repeated
+    #[arg(long, value_name = "FILE")]
+    pub identity: Vec<PathBuf>,
 }
 
 /// What is done with a configuration.

@@ -7,12 +7,14 @@ use retention_core::control::{BackupRow, ErrorBody, ErrorCode, Line, PartRow, Pa
 use retention_core::event::backup::{BackupKeysRemoved, BackupMade};
 use retention_core::event::{Actor, Draft, Event};
 use retention_core::id::Position;
+use retention_core::schedule::Schedule;
 use retention_core::time::Timestamp;
 use retention_core::view::Condition;
 
 use crate::clock::Clock;
 use crate::config::{self, Config};
-use crate::control::Sink;
+use crate::control::{Audience, Sink};
+use crate::stage::Step;
 use crate::stage::ledger::LedgerHealth;
 use crate::store::backup::{BackupError, Manifest, Places, make};
 use crate::store::open::daemon_draft;
@@ -27,7 +29,15 @@ pub(super) struct Backups {
     pub(super) tree: Option<Arc<Tree>>,
     pub(super) ledger: Option<LedgerHealth>,
     pub(super) under_way: Mutex<()>,
+    /// Why the schedule made none, when it was its time.
+    pub(super) failed: Mutex<Option<String>>,
 }
+
+/// How long after a failure the schedule tries again: a quarter of an hour, in microseconds.
+const PAUSE_AFTER_FAILURE_US: i64 = 15 * 60 * 1_000_000;
+
+/// How long the schedule waits while somebody makes one: a minute, in microseconds.
+const PAUSE_WHILE_BUSY_US: i64 = 60 * 1_000_000;
 
 /// Returns where backups lie.
 pub(super) fn places(backup: &config::Backup) -> Places {
@@ -42,8 +52,44 @@ impl Backups {
         })
     }
 
-    /// Makes one for a person, and removes the copies of keys whose time is over.
-    pub(super) fn make(&self, uid: u32, sink: Sink<'_>) -> Result<(), ErrorBody> {
+    /// Makes one when the schedule says so. The time is counted from the newest that is there, whoever asked for that: one
+    /// that was missed is made as soon as can be, and of several one.
+    pub(super) fn step(&self) -> Step {
+        let Some(backup) = self.config.read().backup.clone() else { return Step::Idle };
+        let Some(schedule) = &backup.schedule else { return Step::Idle };
+        let places = places(&backup);
+        let newest = Manifest::list(&places)
+            .and_then(|mut listed| listed.pop().map(|last| Manifest::read(&places, last)).transpose());
+        let now = self.clock.now();
+        if self.under_way.is_locked() {
+            return Step::IdleUntil(Timestamp(now.0.saturating_add(PAUSE_WHILE_BUSY_US)));
+        }
+        let made =
+            newest.map_err(failed).and_then(|newest| match due(schedule, newest.map(|newest| newest.made_at), now) {
+                Due::At(next) => Ok(Some(next)),
+                Due::Now => self.make(Actor::Daemon, &mut |_| Audience::Listening).map(|()| None),
+            });
+        let again = Step::IdleUntil(Timestamp(now.0.saturating_add(PAUSE_AFTER_FAILURE_US)));
+        let (failed, step) = match made {
+            Ok(None) => (None, Step::Worked),
+            Ok(Some(next)) => (None, Step::IdleUntil(next)),
+            Err(error) if matches!(error.code, ErrorCode::Stopping) => return Step::Idle,
+            Err(error) => {
+                tracing::error!(%error, "no backup could be made; it is tried again");
+                (Some(error.to_string()), again)
+            }
+        };
+        *self.failed.lock() = failed;
+        step
+    }
+
+    /// Says why there is no backup although it was its time.
+    pub(super) fn failed(&self) -> Option<String> {
+        self.failed.lock().clone()
+    }
+
+    /// Makes one, and removes the copies of keys whose time is over.
+    pub(super) fn make(&self, actor: Actor, sink: Sink<'_>) -> Result<(), ErrorBody> {
         let backup = self.configured()?;
         let Some(_alone) = self.under_way.try_lock() else {
             return Err(ErrorBody::saying(ErrorCode::WrongState, "a backup is being made already"));
@@ -51,10 +97,12 @@ impl Backups {
         let places = places(&backup);
         let keep_us = i64::try_from(backup.keep_keys.as_micros()).unwrap_or(i64::MAX);
         let keys_until = Timestamp(self.clock.now().0.saturating_add(keep_us));
-        let (manifest, digest) =
-            self.store.backup(&places, keys_until, self.tree.as_deref(), &mut telling(sink)).map_err(failed)?;
+        let (manifest, digest) = self
+            .store
+            .backup(&places, keys_until, &backup.recipients, self.tree.as_deref(), &mut telling(sink))
+            .map_err(failed)?;
         let made = BackupMade { last: manifest.last, manifest: digest, keys_until };
-        self.append(Draft { actor: Actor::Person(uid), ..daemon_draft(Event::BackupMade(made)) })?;
+        self.append(Draft { actor, ..daemon_draft(Event::BackupMade(made)) })?;
         for part in [row("log", manifest.bytes()), row("keys", manifest.keys.iter().map(|part| part.bytes).sum())] {
             let _audience = sink(Line::Row(part));
         }
@@ -85,6 +133,7 @@ impl Backups {
                 bytes: manifest.bytes(),
                 keys: manifest.has_keys(&places),
                 keys_until: manifest.keys_until,
+                encrypted: manifest.is_encrypted(),
             });
         }
         Ok(rows)
@@ -124,6 +173,20 @@ impl Backups {
     }
 }
 
+/// When the next backup is to be made.
+#[derive(Debug, PartialEq, Eq)]
+enum Due {
+    Now,
+    At(Timestamp),
+}
+
+fn due(schedule: &Schedule, newest: Option<Timestamp>, now: Timestamp) -> Due {
+    match newest.and_then(|made_at| schedule.next_after(made_at)) {
+        Some(next) if next > now => Due::At(next),
+        _ => Due::Now,
+    }
+}
+
 fn telling<'a>(sink: Sink<'a>) -> impl FnMut(u64, u64) + 'a {
     move |done, total| {
         let _audience = sink(Line::Progress(Progress { unit: "bytes".to_owned(), done, total: Some(total) }));
@@ -143,4 +206,24 @@ fn failed(error: BackupError) -> ErrorBody {
         _ => ErrorCode::Internal,
     };
     ErrorBody::saying(code, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use retention_core::time::Zone;
+
+    use super::*;
+
+    #[test]
+    fn one_that_is_missing_or_was_missed_is_made_at_once_and_once() {
+        let nightly = Schedule::parse("30 2 * * *", Zone::utc()).unwrap();
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        assert_eq!(due(&nightly, None, at("2026-03-01T12:00:00Z")), Due::Now);
+        let made_by_hand = Some(at("2026-03-01T12:00:00Z"));
+        assert_eq!(due(&nightly, made_by_hand, at("2026-03-01T13:00:00Z")), Due::At(at("2026-03-02T02:30:00Z")));
+        // The machine was off for three nights.
+        assert_eq!(due(&nightly, made_by_hand, at("2026-03-04T09:00:00Z")), Due::Now);
+        let caught_up = Some(at("2026-03-04T09:00:01Z"));
+        assert_eq!(due(&nightly, caught_up, at("2026-03-04T09:00:02Z")), Due::At(at("2026-03-05T02:30:00Z")));
+    }
 }

@@ -16,7 +16,7 @@ use retention_core::event::operation::{ClockJumped, DaemonStarted, DaemonStopped
 use retention_core::id::Digest;
 use retention_core::time::Timestamp;
 use retention_core::view::Condition;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 
 use super::away::away_for_long;
 use super::closing::{CLOSE_TRIES, CLOSE_TRIES_AGAIN, Closed, close};
@@ -428,6 +428,8 @@ impl Life<'_> {
         if let Some(mut ledger) = evidence.ledger {
             workers.push(start("ledger", Wakes::OnTheLog, &hints.none, Box::new(move || ledger.step()))?);
         }
+        let backups = evidence.backups;
+        workers.push(start("backup", Wakes::OnHints, &hints.backups, Box::new(move || Ok(backups.step())))?);
         workers.extend([
             start(
                 "policies",
@@ -492,6 +494,7 @@ impl Life<'_> {
             clock: Arc::clone(clock),
             started_at: clock.now(),
             stopped: stopped.clone(),
+            followers: Arc::new(Semaphore::new(control::FOLLOWERS_MAX)),
         };
         let listener = tokio::net::UnixListener::from_std(self.socket.listener()?)?;
         let config = Arc::clone(&self.config);
@@ -617,6 +620,7 @@ impl Life<'_> {
                 *hints.edited.lock() = true;
                 hints.drops.notify_one();
                 hints.batches.notify_one();
+                hints.backups.notify_one();
                 hints.policies.notify_one();
             }
             Err(error) => tracing::error!(%error, "the configuration is not valid; the old one stays in force"),
@@ -674,6 +678,8 @@ struct Hints {
     drops: Arc<Notify>,
     /// Told when something in a folder of migration batches changes.
     batches: Arc<Notify>,
+    /// Told when the configuration was read again.
+    backups: Arc<Notify>,
     /// Never told: for stages that wait for the log and the clock alone.
     none: Arc<Notify>,
     /// What was renamed into a drop folder since it was last looked at.

@@ -35,6 +35,7 @@ pub(super) struct EvidenceStages {
     pub(super) publish: Vec<Publish>,
     pub(super) forward: Vec<Forward>,
     pub(super) ledger: Option<Ledger>,
+    pub(super) backups: Arc<Backups>,
 }
 
 /// What people ask.
@@ -50,7 +51,7 @@ pub(super) struct EvidenceTold {
     /// What writes certificates.
     pub(super) certificates: Option<Certificates>,
     /// What makes backups.
-    pub(super) backups: Backups,
+    pub(super) backups: Arc<Backups>,
 }
 
 impl Evidence {
@@ -70,18 +71,19 @@ impl Evidence {
         let forward = forwards(&config.read().forward, store, clock);
         let erasures = config.read().backup.as_ref().and_then(|backup| backup.erasures.clone());
         let ledger = erasures.map(|path| Ledger::new(Arc::clone(store), Arc::clone(clock), path));
-        let backups = Backups {
+        let backups = Arc::new(Backups {
             store: Arc::clone(store),
             clock: Arc::clone(clock),
             config: Arc::clone(config),
             tree: tree.clone(),
             ledger: ledger.as_ref().map(Ledger::health),
             under_way: Mutex::default(),
-        };
+            failed: Mutex::default(),
+        });
         let forward_health = forward.iter().map(Forward::health).collect();
         let publish_health = publish.iter().map(Publish::health).collect();
         Self {
-            stages: EvidenceStages { attest, publish, forward, ledger },
+            stages: EvidenceStages { attest, publish, forward, ledger, backups: Arc::clone(&backups) },
             told: EvidenceTold { tree, tree_health, publish_health, forward_health, certificates, backups },
         }
     }

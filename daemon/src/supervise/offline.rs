@@ -8,14 +8,19 @@ use indicatif::{ProgressBar, ProgressStyle};
 use retention_core::control::ExitCode;
 use retention_core::evidence::checkpoint::CHECKPOINT_BYTES_MAX;
 use retention_core::id::Position;
+use zeroize::Zeroizing;
 
 use super::args::RestoreArgs;
 use crate::clock::WallClock;
 use crate::config::{Config, Environment, SecretPlace};
+use crate::keyholders::Identities;
 use crate::store::backup::{BackupError, Ledgers, Places, Restore};
 use crate::store::durable_file;
 use crate::store::vault::RootKey;
 use crate::store::{OpenError, Options, Store, VerifyReport};
+
+/// The longest file of private keys that is read, in bytes.
+const IDENTITY_BYTES_MAX: usize = 64 * 1024;
 
 /// Plain lines of progress are written this often, in events, where there is no terminal.
 const LINE_EVERY: u64 = 1_000_000;
@@ -87,6 +92,8 @@ impl From<BackupError> for Refused {
             | BackupError::Absent
             | BackupError::KeysGone { .. }
             | BackupError::InTheWay { .. }
+            | BackupError::Encrypted { .. }
+            | BackupError::NoMemory
             | BackupError::Damaged(_) => ExitCode::PersonNeeded,
             BackupError::Changed { .. }
             | BackupError::Contradicts { .. }
@@ -253,15 +260,20 @@ fn try_restore(config: &Config, asked: RestoreArgs) -> Result<ExitCode, Refused>
             return Err(refuse(ExitCode::Invalid, says));
         }
     };
-    let mut checkpoints = Vec::new();
-    for file in &asked.checkpoint {
+    let read = |file: &Path, bytes_max: usize| {
         let text = std::fs::File::open(file).and_then(|file| {
             let mut text = String::new();
-            io::Read::read_to_string(&mut io::Read::take(file, CHECKPOINT_BYTES_MAX as u64), &mut text)?;
+            io::Read::read_to_string(&mut io::Read::take(file, bytes_max as u64), &mut text)?;
             Ok(text)
         });
-        let unreadable = |error| refuse(ExitCode::Invalid, format!("{}: {error}", file.display()));
-        checkpoints.push(text.map_err(unreadable)?);
+        text.map_err(|error| refuse(ExitCode::Invalid, format!("{}: {error}", file.display())))
+    };
+    let checkpoints = asked.checkpoint.iter().map(|file| read(file, CHECKPOINT_BYTES_MAX)).collect::<Result<_, _>>()?;
+    let mut identities = Identities::default();
+    for file in &asked.identity {
+        let text = Zeroizing::new(read(file, IDENTITY_BYTES_MAX)?);
+        let keys = Identities::read(&text);
+        identities.extend(keys.map_err(|error| refuse(ExitCode::Invalid, format!("{}: {error}", file.display())))?);
     }
     let options = options(config)?;
     let restore = Restore {
@@ -270,6 +282,7 @@ fn try_restore(config: &Config, asked: RestoreArgs) -> Result<ExitCode, Refused>
         backup: asked.backup.map(Position),
         ledgers,
         checkpoints,
+        identities,
     };
     let mut bar = Bar::new("restore");
     let restored = restore.run(&mut |at, all| bar.tell(at, all));

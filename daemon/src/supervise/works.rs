@@ -9,6 +9,7 @@ use retention_core::control::{
     Finding, GiveGrant, IdentifySubject, KeySlots, Line, MailboxFinding, NoticeTested, PartRow, PartState,
     PolicyDiffRow, PolicyFileText, Progress, Severity, SoughtSubject, SubjectRow,
 };
+use retention_core::event::Actor;
 use retention_core::event::grant::GrantRequested;
 use retention_core::event::key::StoreKeys;
 use retention_core::event::subject::SubjectRequested;
@@ -261,7 +262,7 @@ impl Works for DaemonWorks {
     }
 
     fn make_backup(&self, uid: u32, sink: Sink<'_>) -> Result<(), ErrorBody> {
-        self.evidence.backups.make(uid, sink)
+        self.evidence.backups.make(Actor::Person(uid), sink)
     }
 
     fn backups(&self) -> Result<Vec<BackupRow>, ErrorBody> {
@@ -317,6 +318,10 @@ impl Works for DaemonWorks {
 
     fn ledger_behind(&self) -> Option<String> {
         self.evidence.backups.ledger_behind()
+    }
+
+    fn backup_failed(&self) -> Option<String> {
+        self.evidence.backups.failed()
     }
 
     fn tree_stopped(&self) -> Option<String> {

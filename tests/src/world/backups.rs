@@ -10,6 +10,7 @@ use retention_core::id::Position;
 use retention_core::time::Timestamp;
 use retention_core::view::Condition;
 use retentiond::clock::Clock as _;
+use retentiond::keyholders::{Identities, Keyholders};
 use retentiond::stage::Step;
 use retentiond::stage::ledger::Ledger;
 use retentiond::store::backup::{Ledgers, Places, Restore};
@@ -32,7 +33,7 @@ impl World {
     /// When it cannot be made.
     pub fn back_up(&mut self) {
         let until = Timestamp(self.clock.now().0.saturating_add(86_400_000_000));
-        self.store().backup(&self.places(), until, None, &mut |_, _| {}).expect("a backup");
+        self.store().backup(&self.places(), until, &Keyholders::default(), None, &mut |_, _| {}).expect("a backup");
     }
 
     /// Tells the ledger of erasures on another machine what was destroyed.
@@ -56,8 +57,14 @@ impl World {
         fs::remove_dir_all(self.state_dir()).expect("the store is there");
         let places = self.places();
         let ledgers = Ledgers::Files(vec![self.ledger()]);
-        let restore =
-            Restore { options: &self.options, places: &places, backup: None, ledgers, checkpoints: Vec::new() };
+        let restore = Restore {
+            options: &self.options,
+            places: &places,
+            backup: None,
+            ledgers,
+            checkpoints: Vec::new(),
+            identities: Identities::default(),
+        };
         restore.run(&mut |_, _| {}).expect("a restored store");
         self.checker = Checker::default();
         self.open();

@@ -1,6 +1,7 @@
 //! The restore drill: the store is lost, an old backup is restored, and nobody who was erased comes back.
 
 use std::fs;
+use std::process::Command;
 
 use retention_tests::daemon::Site;
 use serde_json::{Value, json};
@@ -112,4 +113,49 @@ fn a_restore_without_a_ledger_has_to_be_asked_for_in_so_many_words() {
     assert!(!site.path("state").exists(), "nothing was made");
     let _asked =
         site.retentiond(&["restore", "--without-erasures"]).ends(0).says("nobody knows whether events are lost");
+}
+
+#[test]
+fn the_schedule_makes_a_backup_that_only_the_private_key_brings_back() {
+    let site = Site::new(&[("demo-ocm-contacts", &shipped("demo-ocm-contacts"))]);
+    let identity = site.path("identity");
+    let made = Command::new("age-keygen").arg("-o").arg(&identity).output().expect("age is installed");
+    let told = String::from_utf8(made.stderr).expect("text");
+    let public = told.trim().strip_prefix("Public key: ").expect("a public key").to_owned();
+    let with = |keys_dir: &str| {
+        let backup = format!(
+            "[backup]\ndir = \"copies\"\nkeys_dir = \"{keys_dir}\"\nschedule = \"0 3 1 1 *\"\nrecipients = [\"{public}\"]\n[diagnostics]"
+        );
+        site.config().replace("[diagnostics]", &backup)
+    };
+    let plain = site.config();
+    site.write("no-directory", "");
+    site.write("config.toml", &with("no-directory"));
+    let daemon = site.start();
+    daemon.until("the failure is told", || {
+        attention(&site).iter().any(|told| told["what"] == "backup_failed").then_some(())
+    });
+    let _waits = site.ctl(&["status"]).ends(10);
+    daemon.stop();
+
+    site.write("config.toml", &plain);
+    site.write("config.toml", &with("copied-keys"));
+    let daemon = site.start();
+    let backups = daemon.until("there is one", || {
+        let listed = site.ctl(&["backup", "list", "--output", "jsonl"]);
+        (listed.code == 0).then(|| listed.rows()).filter(|rows| !rows.is_empty())
+    });
+    assert_eq!((backups.len(), &backups[0]["encrypted"]), (1, &json!(true)), "{backups:?}");
+    let _well = site.ctl(&["status"]).ends(0);
+    let by = site.ctl(&["audit", "query", "--kind", "BackupMade", "--output", "jsonl"]).ends(0).rows();
+    assert_eq!((by.len(), &by[0]["actor"]), (1, &json!("daemon")), "{by:?}");
+    daemon.stop();
+
+    fs::rename(site.path("state"), site.path("lost")).expect("the store is lost");
+    let restore = ["restore", "--without-erasures"];
+    let _locked = site.retentiond(&restore).ends(10).says("--identity FILE");
+    let identity = identity.to_str().expect("a path");
+    let _wrong = site.retentiond(&[&restore[..], &["--identity", "config.toml"]].concat()).ends(78);
+    let _back = site.retentiond(&[&restore[..], &["--identity", identity]].concat()).ends(0).says("It only observes");
+    let _good = site.retentiond(&["store", "verify"]).ends(0);
 }

@@ -124,6 +124,9 @@ pub struct BackupRow {
     pub keys: bool,
     /// Until when that copy is kept.
     pub keys_until: Timestamp,
+    /// Whether it is encrypted: then a private key is needed besides to bring it back.
+    #[serde(default)]
+    pub encrypted: bool,
 }
 
 /// One signed checkpoint.

@@ -59,6 +59,7 @@ pub(crate) async fn status(
     let failed = control.works.rotation_failed();
     attention.extend(failed.map(|message| Attention::KeyRotationFailed { message }));
     attention.extend(control.works.ledger_behind().map(|message| Attention::LedgerBehind { message }));
+    attention.extend(control.works.backup_failed().map(|message| Attention::BackupFailed { message }));
     attention.extend(undelivered(counts.given_up, control.works.notices_failing()));
     if problems > 0 {
         attention.push(Attention::PoliciesInvalid { problems });

@@ -5,13 +5,16 @@
 //! be, as the log says. The log is copied after that, up to exactly the noted end; the manifest is written last.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use retention_core::event::envelope::ENVELOPE_BYTES;
 use retention_core::id::{Digest, Position};
 use retention_core::time::Timestamp;
 
-use super::manifest::{Manifest, Part, is_key_file, later_segment_name, segment_name};
-use super::{BackupError, Places, copy, digest_of};
+use super::manifest::{ENCRYPTED, Encrypted, Manifest, Part, is_key_file, later_segment_name, segment_name};
+use super::{BackupError, Places, copy, digest_of, encrypt};
+use crate::halt::Halt;
+use crate::keyholders::Keyholders;
 use crate::store::durable_file::{self, FileAction};
 use crate::store::journal::frame::FRAME_HEADER_BYTES;
 use crate::store::journal::{Place, segment_path};
@@ -25,7 +28,8 @@ const DIR: &str = "directory of the backup";
 const KEYS_DIR: &str = "directory of the copies of the keys";
 
 impl Store {
-    /// Makes a backup and reads it back. Progress is in bytes. One at a time: the caller sees to that.
+    /// Makes a backup and reads it back; its segments and keys are encrypted to `holders`, if there are any. Progress is
+    /// in bytes. One at a time: the caller sees to that.
     ///
     /// # Errors
     /// When anything cannot be read, written or read back; the backups that were there before are as they were.
@@ -33,6 +37,7 @@ impl Store {
         &self,
         places: &Places,
         keys_until: Timestamp,
+        holders: &Keyholders,
         tree: Option<&Tree>,
         progress: Progress<'_>,
     ) -> Result<(Manifest, Digest), BackupError> {
@@ -49,16 +54,16 @@ impl Store {
         let (mut manifest, end) = {
             let _nothing_is_destroyed = self.inner.vault.hold_destruction();
             let (mut manifest, end) = self.moment()?;
-            manifest.keys = self.copy_keys(places, manifest.last)?;
+            manifest.keys = self.copy_keys(places, manifest.last, holders)?;
             (manifest, end)
         };
         manifest.keys_until = keys_until;
-        self.copy_journal(places, earlier.as_ref(), &mut manifest, end, progress)?;
+        self.copy_journal(places, earlier.as_ref(), &mut manifest, end, holders, progress)?;
         if let Some(tree) = tree {
             let bytes = tree.checkpoints_end(manifest.last.0)?;
             let sha256 =
                 copy(&self.dir().join("tree/checkpoints"), &places.checkpoints(), bytes, self.halt(), &mut |_| {})?;
-            manifest.checkpoints = Some(Part { name: "checkpoints".to_owned(), bytes, sha256 });
+            manifest.checkpoints = Some(Part { name: "checkpoints".to_owned(), bytes, sha256, encrypted: None });
         }
         let digest = manifest.write(places)?;
         Ok((manifest, digest))
@@ -93,7 +98,7 @@ impl Store {
         Ok((manifest, Place { segment: row.place.segment, offset }))
     }
 
-    fn copy_keys(&self, places: &Places, last: Position) -> Result<Vec<Part>, BackupError> {
+    fn copy_keys(&self, places: &Places, last: Position, holders: &Keyholders) -> Result<Vec<Part>, BackupError> {
         let into = places.keys_of(last);
         durable_file::discard_dir(&into, KEYS_DIR)?;
         durable_file::create_private_dir(&into, KEYS_DIR)?;
@@ -110,13 +115,12 @@ impl Store {
         for name in names {
             let from = keys.join(&name);
             let bytes = std::fs::metadata(&from).map_err(failed())?.len();
-            let sha256 = copy(&from, &into.join(&name), bytes, self.halt(), &mut |_| {})?;
-            parts.push(Part { name, bytes, sha256 });
+            parts.push(part(name, bytes, &from, &into, holders, self.halt(), &mut |_| {})?);
         }
         let signing = self.dir().join("tree").join(SIGNING_KEY);
         if let Ok(meta) = std::fs::metadata(&signing) {
-            let sha256 = copy(&signing, &into.join(SIGNING_KEY), meta.len(), self.halt(), &mut |_| {})?;
-            parts.push(Part { name: SIGNING_KEY.to_owned(), bytes: meta.len(), sha256 });
+            let name = SIGNING_KEY.to_owned();
+            parts.push(part(name, meta.len(), &signing, &into, holders, self.halt(), &mut |_| {})?);
         }
         Ok(parts)
     }
@@ -127,6 +131,7 @@ impl Store {
         earlier: Option<&Manifest>,
         manifest: &mut Manifest,
         end: Place,
+        holders: &Keyholders,
         progress: Progress<'_>,
     ) -> Result<(), BackupError> {
         let journal = self.dir().join("journal");
@@ -152,39 +157,62 @@ impl Store {
             });
             let (name, kept) = match earlier {
                 None => (segment_name(segment), None),
+                // Whoever is to read it has changed.
+                Some((part, _)) if part.encrypted.map(|encrypted| encrypted.to) != holders.digest() => {
+                    (later_segment_name(segment, manifest.last), None)
+                }
                 // Closed then: it changes only by a compaction, which makes it smaller.
                 Some((part, true)) if part.bytes == bytes => {
-                    let to = places.journal().join(&part.name);
-                    let is_there = std::fs::metadata(&to).is_ok_and(|meta| meta.len() == bytes);
+                    let to = places.journal().join(part.file_name());
+                    let is_there = std::fs::metadata(&to).is_ok_and(|meta| meta.len() == part.lies_there().0);
                     (part.name.clone(), is_there.then(|| part.clone()))
                 }
-                // The last one then: it goes on, unless it was written anew.
+                // The last one then: it goes on, unless it was written anew. What is encrypted cannot go on: the earlier
+                // backup keeps its copy.
                 Some((part, false))
-                    if part.bytes <= bytes && digest_of(&from, part.bytes, self.halt())? == part.sha256 =>
+                    if part.encrypted.is_none()
+                        && part.bytes <= bytes
+                        && digest_of(&from, part.bytes, self.halt())? == part.sha256 =>
                 {
                     (part.name.clone(), None)
                 }
                 Some(_) => (later_segment_name(segment, manifest.last), None),
             };
-            let to = places.journal().join(&name);
             let part = match kept {
                 Some(part) => {
                     done += bytes;
                     part
                 }
-                None => {
-                    let sha256 = copy(&from, &to, bytes, self.halt(), &mut |more| {
-                        done += more;
-                        progress(done, total);
-                    })?;
-                    Part { name, bytes, sha256 }
-                }
+                None => part(name, bytes, &from, &places.journal(), holders, self.halt(), &mut |more| {
+                    done += more;
+                    progress(done, total);
+                })?,
             };
             manifest.journal.push(part);
         }
         progress(total, total);
         Ok(())
     }
+}
+
+/// Copies a file into a directory of the backup, encrypted when it is to somebody.
+fn part(
+    name: String,
+    bytes: u64,
+    from: &Path,
+    into: &Path,
+    holders: &Keyholders,
+    halt: &Halt,
+    done: &mut dyn FnMut(u64),
+) -> Result<Part, BackupError> {
+    let Some(to) = holders.digest() else {
+        let sha256 = copy(from, &into.join(&name), bytes, halt, done)?;
+        return Ok(Part { name, bytes, sha256, encrypted: None });
+    };
+    let written = encrypt(from, &into.join(format!("{name}{ENCRYPTED}")), bytes, holders, halt, done)?;
+    let (sha256, (encrypted_bytes, encrypted_sha256)) = written;
+    let encrypted = Encrypted { bytes: encrypted_bytes, sha256: encrypted_sha256, to };
+    Ok(Part { name, bytes, sha256, encrypted: Some(encrypted) })
 }
 
 /// Overwrites and removes the copies of keys whose time is over, and those that a crash left without a manifest.
@@ -216,7 +244,8 @@ pub fn remove_ended_keys(places: &Places, now: Timestamp) -> Result<Vec<Position
     Ok(removed)
 }
 
-/// Removes the backups of which the keys are gone and the log was compacted since, and the segments that no backup has
+/// Removes the backups of which the keys are gone and the log lies in other files since: it was compacted, or is
+/// encrypted, and the segments that no backup has
 /// any more. Not while a backup is being made.
 ///
 /// # Errors
@@ -228,16 +257,16 @@ pub fn remove_superseded(places: &Places) -> Result<(), BackupError> {
         manifests.push(Manifest::read(places, last)?);
     }
     let Some(newest) = manifests.pop() else { return Ok(()) };
-    let mut wanted: BTreeSet<&str> = newest.journal.iter().map(|part| part.name.as_str()).collect();
+    let mut wanted: BTreeSet<String> = newest.journal.iter().map(Part::file_name).collect();
     let mut removed = false;
     for manifest in &manifests {
         let is_superseded =
-            newest.journal.iter().zip(&manifest.journal).any(|(newest, older)| newest.name != older.name);
+            newest.journal.iter().zip(&manifest.journal).any(|(newest, older)| newest.file_name() != older.file_name());
         if is_superseded && !manifest.has_keys(places) {
             manifest.remove(places)?;
             removed = true;
         } else {
-            wanted.extend(manifest.journal.iter().map(|part| part.name.as_str()));
+            wanted.extend(manifest.journal.iter().map(Part::file_name));
         }
     }
     if !removed {
@@ -245,7 +274,8 @@ pub fn remove_superseded(places: &Places) -> Result<(), BackupError> {
     }
     for entry in std::fs::read_dir(places.journal()).map_err(failed(FileAction::Read))? {
         let name = entry.map_err(failed(FileAction::Read))?.file_name();
-        if name.to_str().is_some_and(|name| name.ends_with(".seg") && !wanted.contains(name)) {
+        let is_segment = |name: &str| name.strip_suffix(ENCRYPTED).unwrap_or(name).ends_with(".seg");
+        if name.to_str().is_some_and(|name| is_segment(name) && !wanted.contains(name)) {
             std::fs::remove_file(places.journal().join(&name)).map_err(failed(FileAction::Remove))?;
         }
     }

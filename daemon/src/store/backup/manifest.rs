@@ -18,6 +18,9 @@ const MANIFEST_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 const ROLE: &str = "manifest of the backup";
 
+/// What the name of a file that is encrypted ends in.
+pub(super) const ENCRYPTED: &str = ".age";
+
 /// A file, or the beginning of one that goes on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -28,6 +31,36 @@ pub struct Part {
     pub bytes: u64,
     /// Their SHA-256.
     pub sha256: Digest,
+    /// What lies there instead, when it is encrypted; the name of the file ends in `.age` then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encrypted: Option<Encrypted>,
+}
+
+/// A whole file of age.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Encrypted {
+    /// How long it is, in bytes.
+    pub bytes: u64,
+    /// Its SHA-256.
+    pub sha256: Digest,
+    /// Whose keys it is encrypted to: SHA-256 of these, sorted, each with a line feed.
+    pub to: Digest,
+}
+
+impl Part {
+    /// Returns the name of the file that holds it.
+    pub(super) fn file_name(&self) -> String {
+        match self.encrypted {
+            None => self.name.clone(),
+            Some(_) => format!("{}{ENCRYPTED}", self.name),
+        }
+    }
+
+    /// Returns how long what lies there is, and its SHA-256.
+    pub(super) fn lies_there(&self) -> (u64, Digest) {
+        self.encrypted.map_or((self.bytes, self.sha256), |encrypted| (encrypted.bytes, encrypted.sha256))
+    }
 }
 
 /// A backup: the log up to an event, and the keys of that moment.
@@ -136,6 +169,12 @@ impl Manifest {
         Ok(found)
     }
 
+    /// Says whether a private key is needed to bring it back.
+    #[must_use]
+    pub fn is_encrypted(&self) -> bool {
+        self.journal.iter().chain(&self.keys).any(|part| part.encrypted.is_some())
+    }
+
     /// Says whether the copy of the keys is still there.
     #[must_use]
     pub fn has_keys(&self, places: &Places) -> bool {
@@ -148,7 +187,7 @@ impl Manifest {
     /// Names the first that is not as it was written, or says that it was asked to stop.
     pub fn check_log(&self, places: &Places, halt: &Halt, done: &mut dyn FnMut(u64)) -> Result<(), BackupError> {
         for part in &self.journal {
-            self.check(part, &places.journal().join(&part.name), halt)?;
+            self.check(part, &places.journal().join(part.file_name()), halt)?;
             done(part.bytes);
         }
         if let Some(part) = &self.checkpoints {
@@ -167,17 +206,18 @@ impl Manifest {
         if !dir.is_dir() {
             return Err(BackupError::KeysGone { last: self.last });
         }
-        self.keys.iter().try_for_each(|part| self.check(part, &dir.join(&part.name), halt))
+        self.keys.iter().try_for_each(|part| self.check(part, &dir.join(part.file_name()), halt))
     }
 
     fn check(&self, part: &Part, path: &Path, halt: &Halt) -> Result<(), BackupError> {
         let changed =
             |what: &str| BackupError::Changed { last: self.last, file: part.name.clone(), what: what.to_owned() };
+        let (bytes, sha256) = part.lies_there();
         let there = std::fs::symlink_metadata(path).ok().filter(std::fs::Metadata::is_file).map(|meta| meta.len());
         match there {
             None => Err(changed("it is missing")),
-            Some(bytes) if bytes < part.bytes => Err(changed("it is too short")),
-            Some(_) if digest_of(path, part.bytes, halt)? != part.sha256 => Err(changed("its SHA-256 is another one")),
+            Some(there) if there < bytes => Err(changed("it is too short")),
+            Some(_) if digest_of(path, bytes, halt)? != sha256 => Err(changed("its SHA-256 is another one")),
             Some(_) => Ok(()),
         }
     }

@@ -20,13 +20,14 @@ use roaring::RoaringBitmap;
 
 use super::ledger::{Erasure, Read};
 use super::make::SIGNING_KEY;
-use super::manifest::{Manifest, segment_name};
-use super::{BackupError, Places, copy};
+use super::manifest::{Manifest, Part, segment_name};
+use super::{BackupError, MEMORY, Places, copy, decrypt};
+use crate::keyholders::Identities;
 use crate::store::durable_file::{self, DurableFileError, FileAction};
 use crate::store::journal::JournalReader;
 use crate::store::open::daemon_draft;
 use crate::store::tree::Tree;
-use crate::store::vault::{RootKey, Vault, rewrap};
+use crate::store::vault::{FilesystemWarning, RootKey, Vault, rewrap};
 use crate::store::{KeyState, OpenError, Options, Progress, ReadError, Store};
 
 const STAGING: &str = ".restoring";
@@ -63,6 +64,8 @@ pub struct Restore<'a> {
     pub ledgers: Ledgers,
     /// Signed checkpoints that others hold.
     pub checkpoints: Vec<String>,
+    /// Private keys, for a backup that is encrypted.
+    pub identities: Identities,
 }
 
 /// What was restored.
@@ -110,11 +113,13 @@ impl Restore<'_> {
         }
         let manifest = self.manifest()?;
         manifest.check_keys(self.places, &self.options.halt)?;
-        self.copy_log(&manifest, &staging, progress)?;
+        let keys = self.keys(&manifest)?;
+        self.copy_log(&manifest, keys.dir(), &staging, progress)?;
         let journal = self.go_through(&manifest, &staging, progress)?;
-        let again = self.destroyed_since(&manifest, &journal)?;
+        let again = self.destroyed_since(&manifest, keys.dir(), &journal)?;
         let options = Options { dir: staging.clone(), ..self.options.clone() };
-        self.write_keys(&manifest, &journal, &again, &options, progress)?;
+        self.write_keys(keys.dir(), &journal, &again, &options, progress)?;
+        drop(keys);
         durable_file::create_new(&staging.join("FORMAT"), crate::store::open::FORMAT_TEXT.as_bytes(), ROLE)?;
         self.tell(&manifest, &journal, &again, &options, progress)?;
         let report = Store::verify_stopped(&options, progress)?;
@@ -135,27 +140,68 @@ impl Restore<'_> {
         Manifest::read(self.places, last)
     }
 
-    fn copy_log(&self, manifest: &Manifest, staging: &Path, progress: Progress<'_>) -> Result<(), BackupError> {
+    /// Returns the copy of the keys, decrypted if need be.
+    fn keys(&self, manifest: &Manifest) -> Result<Keys, BackupError> {
+        let copied = self.places.keys_of(manifest.last);
+        if !manifest.keys.iter().any(|part| part.encrypted.is_some()) {
+            return Ok(Keys::Copied(copied));
+        }
+        let memory = Path::new(MEMORY);
+        if !matches!(FilesystemWarning::of(memory), Ok(Some(FilesystemWarning::Tmpfs))) {
+            return Err(BackupError::NoMemory);
+        }
+        let keys = Keys::Decrypted(durable_file::create_new_dir(memory, "retentiond-restore-", ROLE)?);
+        for part in &manifest.keys {
+            let (from, to) = (copied.join(part.file_name()), keys.dir().join(&part.name));
+            self.bring_back(manifest, part, &from, &to, &mut |_| {})?;
+        }
+        Ok(keys)
+    }
+
+    /// Copies a file of the backup back as it was in the store.
+    fn bring_back(
+        &self,
+        manifest: &Manifest,
+        part: &Part,
+        from: &Path,
+        to: &Path,
+        done: &mut dyn FnMut(u64),
+    ) -> Result<(), BackupError> {
+        let halt = &self.options.halt;
+        let digest = match part.encrypted {
+            None => copy(from, to, part.bytes, halt, done)?,
+            Some(_) => decrypt(from, to, part.bytes, &self.identities, halt, done)?
+                .ok_or(BackupError::Encrypted { last: manifest.last })?,
+        };
+        if digest != part.sha256 {
+            let what = "its SHA-256 is another one".to_owned();
+            return Err(BackupError::Changed { last: manifest.last, file: part.name.clone(), what });
+        }
+        Ok(())
+    }
+
+    fn copy_log(
+        &self,
+        manifest: &Manifest,
+        keys: &Path,
+        staging: &Path,
+        progress: Progress<'_>,
+    ) -> Result<(), BackupError> {
         let total = manifest.bytes();
         let mut done = 0;
         let files = (1..).zip(&manifest.journal).map(|(number, part)| {
             let into = staging.join("journal").join(segment_name(number));
-            (part, self.places.journal().join(&part.name), into)
+            (part, self.places.journal().join(part.file_name()), into)
         });
         let checkpoints =
             manifest.checkpoints.iter().map(|part| (part, self.places.checkpoints(), staging.join("tree/checkpoints")));
         for (part, from, to) in files.chain(checkpoints) {
             self.options.halt.check().map_err(ReadError::from)?;
-            let copied = copy(&from, &to, part.bytes, &self.options.halt, &mut |more| {
+            self.bring_back(manifest, part, &from, &to, &mut |more| {
                 done += more;
                 progress(done, total);
             })?;
-            if copied != part.sha256 {
-                let what = "its SHA-256 is another one".to_owned();
-                return Err(BackupError::Changed { last: manifest.last, file: part.name.clone(), what });
-            }
         }
-        let keys = self.places.keys_of(manifest.last);
         if let Some(part) = manifest.keys.iter().find(|part| part.name == SIGNING_KEY) {
             let (from, to) = (keys.join(SIGNING_KEY), staging.join("tree").join(SIGNING_KEY));
             copy(&from, &to, part.bytes, &self.options.halt, &mut |_| {})?;
@@ -210,11 +256,12 @@ impl Restore<'_> {
     fn destroyed_since(
         &self,
         manifest: &Manifest,
+        keys: &Path,
         journal: &Journal,
     ) -> Result<BTreeMap<EntityId, Erasure>, BackupError> {
         let Ledgers::Files(files) = &self.ledgers else { return Ok(BTreeMap::new()) };
         let root = RootKey::read(&self.options.root_key).map_err(OpenError::from)?;
-        let key = rewrap::index_key_of(&self.places.keys_of(manifest.last), root)?;
+        let key = rewrap::index_key_of(keys, root)?;
         let mut store = [0; 16];
         hex::decode_to_slice(&manifest.store, &mut store).map_err(|_| BackupError::OtherLog)?;
         let mut again = BTreeMap::new();
@@ -230,7 +277,7 @@ impl Restore<'_> {
     /// Writes the keys, without those that must not come back, and looks for each of these.
     fn write_keys(
         &self,
-        manifest: &Manifest,
+        keys: &Path,
         journal: &Journal,
         again: &BTreeMap<EntityId, Erasure>,
         options: &Options,
@@ -240,8 +287,8 @@ impl Restore<'_> {
         let mut left_out = journal.destroyed.clone();
         left_out.extend(again.keys().map(|entity| entity.0));
         let into = options.dir.join("keys");
-        let (from, halt) = (self.places.keys_of(manifest.last), &options.halt);
-        rewrap::rewrap(&from, &into, root()?, journal.used, &left_out, halt, progress)?;
+        let halt = &options.halt;
+        rewrap::rewrap(keys, &into, root()?, journal.used, &left_out, halt, progress)?;
         let vault = Vault::open_read_only(&into, root()?, journal.used)?;
         let entities: Vec<EntityId> = left_out.iter().map(EntityId).collect();
         for part in entities.chunks(EVENTS_TOGETHER) {
@@ -309,6 +356,29 @@ impl Restore<'_> {
             destroyed_again: body.destroyed_again,
             missing: body.checkpoint.map(|size| size.saturating_sub(body.last.0)),
         })
+    }
+}
+
+/// The copy of the keys that is read.
+enum Keys {
+    Copied(PathBuf),
+    Decrypted(PathBuf),
+}
+
+impl Keys {
+    fn dir(&self) -> &Path {
+        let (Self::Copied(dir) | Self::Decrypted(dir)) = self;
+        dir
+    }
+}
+
+impl Drop for Keys {
+    fn drop(&mut self) {
+        if let Self::Decrypted(dir) = self
+            && let Err(error) = durable_file::discard_dir(dir, ROLE)
+        {
+            tracing::error!(%error, dir = %dir.display(), "decrypted keys are still in memory: remove this directory");
+        }
     }
 }
 

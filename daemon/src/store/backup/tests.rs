@@ -1,3 +1,4 @@
+use age::secrecy::ExposeSecret as _;
 use retention_core::event::{Event, EventType, Recorded};
 use retention_core::evidence::checkpoint::{Checkpoint, keys_of};
 use retention_core::id::EntityId;
@@ -33,7 +34,7 @@ impl World {
     }
 
     fn backup(&self, store: &Store) -> Manifest {
-        store.backup(&self.places, UNTIL, None, &mut |_, _| {}).unwrap().0
+        store.backup(&self.places, UNTIL, &Keyholders::default(), None, &mut |_, _| {}).unwrap().0
     }
 
     fn backed_up(&self) -> Manifest {
@@ -49,7 +50,14 @@ impl World {
     }
 
     fn restore(&self, options: &Options, ledgers: Ledgers) -> Result<Restored, BackupError> {
-        let restore = Restore { options, places: &self.places, backup: None, ledgers, checkpoints: Vec::new() };
+        let restore = Restore {
+            options,
+            places: &self.places,
+            backup: None,
+            ledgers,
+            checkpoints: Vec::new(),
+            identities: Identities::default(),
+        };
         restore.run(&mut |_, _| {})
     }
 
@@ -133,6 +141,7 @@ fn a_backup_copies_what_is_new_and_leaves_the_older_ones_whole() {
         backup: Some(first.last),
         ledgers: Ledgers::None,
         checkpoints: Vec::new(),
+        identities: Identities::default(),
     };
     assert_eq!(restore.run(&mut |_, _| {}).unwrap().last, first.last);
 }
@@ -259,7 +268,7 @@ fn a_backup_that_contradicts_a_checkpoint_is_not_restored() {
     let note = sign(&store);
     let (signer, _) = keys_of(&[7; 32], "log").unwrap();
     let tree = Tree::open(store.dir()).unwrap();
-    let manifest = store.backup(&world.places, UNTIL, Some(&tree), &mut |_, _| {}).unwrap().0;
+    let manifest = store.backup(&world.places, UNTIL, &Keyholders::default(), Some(&tree), &mut |_, _| {}).unwrap().0;
     store.close().unwrap();
     assert_eq!(
         manifest.checkpoints.as_ref().unwrap().bytes,
@@ -268,7 +277,15 @@ fn a_backup_that_contradicts_a_checkpoint_is_not_restored() {
     let shown = |name: &str, note: String| {
         let options = world.elsewhere(name);
         let (places, ledgers) = (&world.places, Ledgers::None);
-        Restore { options: &options, places, backup: None, ledgers, checkpoints: vec![note] }.run(&mut |_, _| {})
+        Restore {
+            options: &options,
+            places,
+            backup: None,
+            ledgers,
+            checkpoints: vec![note],
+            identities: Identities::default(),
+        }
+        .run(&mut |_, _| {})
     };
     assert_eq!(shown("good", note).unwrap().missing, Some(0));
     let other = Checkpoint { origin: "log".to_owned(), size: 10, root: Digest([1; 32]) }.sign(&signer).unwrap();
@@ -299,7 +316,10 @@ fn backups_of_a_log_that_parted_are_not_mixed() {
     store.close().unwrap();
     // The store that was lost turns up again: it has another event there.
     let lost = open(&world.options);
-    assert!(matches!(lost.backup(&world.places, UNTIL, None, &mut |_, _| {}), Err(BackupError::OtherLog)));
+    assert!(matches!(
+        lost.backup(&world.places, UNTIL, &Keyholders::default(), None, &mut |_, _| {}),
+        Err(BackupError::OtherLog)
+    ));
 }
 
 #[test]
@@ -404,7 +424,16 @@ fn backups_from_before_and_after_a_compaction_are_both_whole() {
         manifest.check_log(&world.places, &world.options.halt, &mut |_| {}).unwrap();
         let options = world.elsewhere(&format!("restored {}", manifest.last));
         let (places, backup, ledgers) = (&world.places, Some(manifest.last), Ledgers::None);
-        Restore { options: &options, places, backup, ledgers, checkpoints: Vec::new() }.run(&mut |_, _| {}).unwrap();
+        Restore {
+            options: &options,
+            places,
+            backup,
+            ledgers,
+            checkpoints: Vec::new(),
+            identities: Identities::default(),
+        }
+        .run(&mut |_, _| {})
+        .unwrap();
     }
     make::remove_superseded(&world.places).unwrap();
     assert_eq!(Manifest::list(&world.places).unwrap().len(), 3, "its keys are still there");
@@ -431,9 +460,127 @@ fn a_backup_that_is_asked_to_stop_lets_go_within_a_piece() {
     assert!(matches!(copied, Err(BackupError::Read(ReadError::Halted(_)))) && !to.exists());
     assert_eq!(pieces, 1);
     // Nor does it begin with the keys, which are copied before there is any progress to tell.
-    let stopped = store.backup(&world.places, UNTIL, None, &mut |_, _| {});
+    let stopped = store.backup(&world.places, UNTIL, &Keyholders::default(), None, &mut |_, _| {});
     assert!(matches!(stopped, Err(BackupError::Read(ReadError::Halted(_)))));
     let last = store.view(|views| views.position);
     let copies = std::fs::read_dir(world.places.keys_of(last)).unwrap().map(|entry| entry.unwrap().file_name());
     assert!(copies.into_iter().all(|name| name.to_str().unwrap().ends_with(".tmp")));
+}
+
+/// Keys of somebody who has to agree before anything is brought back.
+fn pair() -> (Keyholders, Identities) {
+    let identity = age::x25519::Identity::generate();
+    let secret = Identities::read(identity.to_string().expose_secret()).unwrap();
+    (Keyholders::read(&[identity.to_public().to_string()]).unwrap(), secret)
+}
+
+fn restore_as(world: &World, name: &str, backup: Position, identities: &Identities) -> Result<Options, BackupError> {
+    let options = world.elsewhere(name);
+    let restore = Restore {
+        options: &options,
+        places: &world.places,
+        backup: Some(backup),
+        ledgers: Ledgers::None,
+        checkpoints: Vec::new(),
+        identities: identities.clone(),
+    };
+    restore.run(&mut |_, _| {})?;
+    Ok(options)
+}
+
+fn files_under(dir: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()) {
+        if entry.is_dir() {
+            files.extend(files_under(&entry));
+        } else {
+            files.push(entry);
+        }
+    }
+    files
+}
+
+#[test]
+fn an_encrypted_backup_comes_back_with_the_private_key_alone() {
+    let world = World::new();
+    let (holders, secret) = pair();
+    let store = open(&world.options);
+    let (manifest, _) = store.backup(&world.places, UNTIL, &holders, None, &mut |_, _| {}).unwrap();
+    let expected = picture(&store).1;
+    store.close().unwrap();
+    assert!(manifest.is_encrypted());
+    manifest.check_log(&world.places, &world.options.halt, &mut |_| {}).unwrap();
+    manifest.check_keys(&world.places, &world.options.halt).unwrap();
+    let slots = std::fs::read(world.options.dir.join("keys/slots.0000")).unwrap();
+    let journal = std::fs::read(world.options.dir.join("journal/00000001.seg")).unwrap();
+    for file in [files_under(&world.places.log), files_under(&world.places.keys)].concat() {
+        let bytes = std::fs::read(&file).unwrap();
+        for plain in [&slots[64 * 9..64 * 10], &journal[64..128]] {
+            assert!(!bytes.windows(plain.len()).any(|window| window == plain), "{} is not encrypted", file.display());
+        }
+    }
+    for stranger in [Identities::default(), pair().1] {
+        let refused = restore_as(&world, "never", manifest.last, &stranger).map(|_| ());
+        assert!(matches!(refused, Err(BackupError::Encrypted { .. })), "{refused:?}");
+    }
+    let options = restore_as(&world, "restored", manifest.last, &secret).unwrap();
+    let store = open(&options);
+    assert_eq!(picture(&store).1[..expected.len()], expected);
+    assert!(is_live(&store, world.entities[9]) && !is_live(&store, world.entities[5]));
+    assert_eq!(store.verify(&mut |_, _| {}).unwrap().findings, []);
+}
+
+#[test]
+fn a_flipped_byte_in_an_encrypted_backup_restores_nothing() {
+    let world = World::new();
+    let (holders, secret) = pair();
+    let store = open(&world.options);
+    let (manifest, _) = store.backup(&world.places, UNTIL, &holders, None, &mut |_, _| {}).unwrap();
+    store.close().unwrap();
+    for part in manifest
+        .journal
+        .iter()
+        .map(|part| world.places.journal().join(part.file_name()))
+        .chain(manifest.keys.iter().map(|part| world.places.keys_of(manifest.last).join(part.file_name())))
+    {
+        let bytes = std::fs::metadata(&part).unwrap().len();
+        for at in [0, bytes / 2, bytes - 1] {
+            flip(&part, at);
+            let refused = restore_as(&world, "never", manifest.last, &secret).map(|_| ());
+            assert!(refused.is_err(), "{} {at}", part.display());
+            flip(&part, at);
+        }
+    }
+    restore_as(&world, "good", manifest.last, &secret).unwrap();
+}
+
+#[test]
+fn whoever_may_read_backups_can_change_and_each_comes_back_with_its_own_key() {
+    let world = World::new();
+    let store = open(&world.options);
+    let layout = store.view(|views| views.small.layouts.iter().next().unwrap().0);
+    let (one, other) = (pair(), pair());
+    let nobody = (Keyholders::default(), Identities::default());
+    let mut made = Vec::new();
+    for (n, (holders, secret)) in [&nobody, &one, &one, &other, &nobody, &one].into_iter().enumerate() {
+        let from = 1_000 + n as u32 * 10;
+        add_contacts(&store, layout, from..from + 10);
+        made.push((store.backup(&world.places, UNTIL, holders, None, &mut |_, _| {}).unwrap().0.last, secret));
+    }
+    store.close().unwrap();
+    for (n, (last, secret)) in made.iter().enumerate() {
+        let manifest = Manifest::read(&world.places, *last).unwrap();
+        manifest.check_log(&world.places, &world.options.halt, &mut |_| {}).unwrap();
+        let options = restore_as(&world, &format!("restored {n}"), *last, secret).unwrap();
+        assert_eq!(open(&options).view(|views| views.position), last.next());
+    }
+    // The copies of keys of all but the newest are over: their logs lie in other files than its own, and go too.
+    let newest = made.last().unwrap().0;
+    for (last, _) in &made[..made.len() - 1] {
+        durable_file::discard_dir(&world.places.keys_of(*last), "keys").unwrap();
+    }
+    make::remove_superseded(&world.places).unwrap();
+    assert_eq!(Manifest::list(&world.places).unwrap(), [newest]);
+    assert_eq!(files_under(&world.places.journal()).len(), 1);
+    restore_as(&world, "the newest", newest, &one.1).unwrap();
 }

@@ -1,0 +1,181 @@
+//! Encryption to whoever is to open something: files of [age](https://age-encryption.org/v1), for its X25519 keys.
+
+use std::fmt;
+use std::io::{self, Read, Write};
+
+use age::x25519::{Identity, Recipient};
+use retention_core::id::Digest;
+
+/// The most keys that one thing is encrypted to.
+pub const KEYS_MAX: usize = 20;
+
+/// Whoever is to open something, by their public keys. Nobody at all means that it is not encrypted.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Keyholders(Vec<Recipient>);
+
+/// These are not the keys of anybody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BadKeys {
+    /// One of them is none.
+    #[error("one of the recipients is no public key of age: `age-keygen` prints one, it begins with age1")]
+    NoKey,
+    /// There are more than [`KEYS_MAX`].
+    #[error("it is encrypted to at most {KEYS_MAX} keys")]
+    TooMany,
+    /// A file holds no private key that this program knows.
+    #[error("there is no private key of age in the file: `age-keygen` writes one, it begins with AGE-SECRET-KEY-1")]
+    NoIdentity,
+}
+
+impl Keyholders {
+    /// Reads public keys as age prints them.
+    ///
+    /// # Errors
+    /// When one is none, or there are too many.
+    pub fn read<S: AsRef<str>>(keys: &[S]) -> Result<Self, BadKeys> {
+        if keys.len() > KEYS_MAX {
+            return Err(BadKeys::TooMany);
+        }
+        let keys = keys.iter().map(|text| text.as_ref().trim().parse().map_err(|_| BadKeys::NoKey));
+        keys.collect::<Result<_, _>>().map(Self)
+    }
+
+    /// Returns how many they are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Says whether nobody is named, so that nothing is encrypted.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Returns a digest by which the same keyholders are known again; `None` of nobody.
+    #[must_use]
+    pub fn digest(&self) -> Option<Digest> {
+        let mut keys: Vec<String> = self.0.iter().map(|key| format!("{key}\n")).collect();
+        keys.sort_unstable();
+        (!keys.is_empty()).then(|| Digest::of(keys.concat().as_bytes()))
+    }
+
+    /// Encrypts what is written into the answer; it has to be finished.
+    ///
+    /// # Errors
+    /// When `into` cannot be written, or nobody is named.
+    pub fn encrypt<W: Write>(&self, into: W) -> io::Result<age::stream::StreamWriter<W>> {
+        let recipients = self.0.iter().map(|key| key as &dyn age::Recipient);
+        age::Encryptor::with_recipients(recipients).map_err(io::Error::other)?.wrap_output(into)
+    }
+}
+
+/// They are public, but they say who has something, and many at once are of no use to anybody who reads.
+impl fmt::Debug for Keyholders {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} keys", self.0.len())
+    }
+}
+
+/// Private keys. They have no `Debug`.
+#[derive(Clone, Default)]
+pub struct Identities(Vec<Identity>);
+
+impl Identities {
+    /// Reads a file as `age-keygen` writes it: a private key in each line that is neither empty nor a comment.
+    ///
+    /// # Errors
+    /// When a line is something else, or there is no key.
+    pub fn read(text: &str) -> Result<Self, BadKeys> {
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let keys: Vec<Identity> =
+            lines.map(|line| line.parse().map_err(|_| BadKeys::NoIdentity)).collect::<Result<_, _>>()?;
+        if keys.is_empty() {
+            return Err(BadKeys::NoIdentity);
+        }
+        Ok(Self(keys))
+    }
+
+    /// Adds those of another file.
+    pub fn extend(&mut self, others: Self) {
+        self.0.extend(others.0);
+    }
+
+    /// Opens what was encrypted. `None`: to other keys than these.
+    ///
+    /// # Errors
+    /// When it is no file of age, or was changed. What was read before that is as it was written.
+    pub fn decrypt<R: Read>(&self, from: R) -> io::Result<Option<age::stream::StreamReader<R>>> {
+        let opened = age::Decryptor::new(from).and_then(|encrypted| {
+            let keys = self.0.iter().map(|key| key as &dyn age::Identity);
+            encrypted.decrypt(keys)
+        });
+        match opened {
+            Ok(plain) => Ok(Some(plain)),
+            Err(age::DecryptError::NoMatchingKeys) => Ok(None),
+            Err(age::DecryptError::Io(error)) => Err(error),
+            Err(error) => Err(io::Error::new(io::ErrorKind::InvalidData, error)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use age::secrecy::ExposeSecret as _;
+
+    use super::*;
+
+    fn pair() -> (String, String) {
+        let identity = Identity::generate();
+        (identity.to_public().to_string(), identity.to_string().expose_secret().to_owned())
+    }
+
+    fn encrypted(to: &Keyholders, plain: &[u8]) -> Vec<u8> {
+        let mut writer = to.encrypt(Vec::new()).unwrap();
+        writer.write_all(plain).unwrap();
+        writer.finish().unwrap()
+    }
+
+    #[test]
+    fn each_of_them_opens_it_and_nobody_else() {
+        let (one, other, stranger) = (pair(), pair(), pair());
+        let sealed = encrypted(&Keyholders::read(&[&one.0, &other.0]).unwrap(), b"what was kept");
+        for (_, secret) in [&one, &other] {
+            let keys = Identities::read(&format!("# created: today\n\n{secret}\n")).unwrap();
+            let mut plain = Vec::new();
+            keys.decrypt(&*sealed).unwrap().unwrap().read_to_end(&mut plain).unwrap();
+            assert_eq!(plain, b"what was kept");
+        }
+        assert!(Identities::read(&stranger.1).unwrap().decrypt(&*sealed).unwrap().is_none());
+        assert!(Identities::default().decrypt(&*sealed).unwrap().is_none());
+    }
+
+    #[test]
+    fn what_is_no_key_is_said_and_never_repeated() {
+        let (public, secret) = pair();
+        assert_eq!(Keyholders::read(&[&secret]), Err(BadKeys::NoKey));
+        assert_eq!(Keyholders::read(&vec![public.clone(); KEYS_MAX + 1]), Err(BadKeys::TooMany));
+        for text in ["", "# nothing\n", public.as_str(), "AGE-SECRET-KEY-1"] {
+            assert_eq!(Identities::read(text).err(), Some(BadKeys::NoIdentity), "{text:?}");
+        }
+        assert!(Keyholders::default().encrypt(Vec::new()).is_err(), "to nobody nothing is encrypted");
+        assert_eq!(format!("{:?}", Keyholders::read(&[public]).unwrap()), "1 keys");
+    }
+
+    #[test]
+    fn a_byte_that_was_changed_is_found() {
+        let (public, secret) = pair();
+        let sealed = encrypted(&Keyholders::read(&[public]).unwrap(), &[7; 100]);
+        let keys = Identities::read(&secret).unwrap();
+        for at in 0..sealed.len() {
+            let mut changed = sealed.clone();
+            changed[at] ^= 1;
+            let mut plain = Vec::new();
+            let read = match keys.decrypt(&*changed) {
+                Ok(Some(mut reader)) => reader.read_to_end(&mut plain).is_ok(),
+                Ok(None) | Err(_) => false,
+            };
+            assert!(!read, "byte {at}");
+        }
+    }
+}
