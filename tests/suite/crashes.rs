@@ -5,7 +5,7 @@ use retention_core::event::{Event, Recorded};
 use retention_core::id::EntityId;
 use retention_core::view::{EntityState, RunState};
 use retention_tests::crash::{Remains, at_every_flush};
-use retention_tests::world::World;
+use retention_tests::world::{Stage, Stepped, World};
 
 fn purged(log: &[Recorded]) -> Vec<EntityId> {
     let is_end = |recorded: &&Recorded| matches!(recorded.event(), Some(Event::KeyDestroyed(_)));
@@ -53,4 +53,18 @@ fn a_purge_survives_a_crash_at_every_flush_that_keeps_what_was_never_acknowledge
 #[test]
 fn a_purge_survives_a_crash_right_after_every_flush() {
     stop_everywhere(Remains::Flushed, "P7D");
+}
+
+#[test]
+fn a_plan_that_was_asked_for_before_a_crash_waits_for_the_policies_and_is_not_refused() {
+    let mut world = World::new("P0D");
+    world.add("a", "2020-01-01");
+    world.settle();
+    let plan = world.request_plan("contacts").expect("a plan");
+    world.reopen();
+    assert_eq!(world.step(Stage::Plan), Stepped::Idle, "no policy is installed yet");
+    world.settle();
+    let plan = world.store().view(|views| views.small.plans.get(plan).cloned()).expect("a plan");
+    assert_eq!(plan.refused, None, "{}", world.story());
+    assert_eq!(plan.frozen.map(|frozen| frozen.items), Some(1), "{}", world.story());
 }

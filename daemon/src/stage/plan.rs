@@ -46,15 +46,22 @@ impl Plan {
     /// # Errors
     /// When records cannot be read or the log does not take the plan; it is then made again from the beginning.
     pub fn step(&mut self) -> Result<Step, StageError> {
-        let open = self.store.view(|views| {
+        let (open, in_log) = self.store.view(|views| {
             let open = views.small.plans.iter().find(|(_, plan)| plan.frozen.is_none() && plan.refused.is_none());
-            open.map(|(id, plan)| (id, plan.request.clone(), plan.requested_at, plan.erases, views.due.is_complete()))
+            let open = open
+                .map(|(id, plan)| (id, plan.request.clone(), plan.requested_at, plan.erases, views.due.is_complete()));
+            (open, views.small.policies.digest)
         });
         let Some((id, request, requested_at, erases, is_complete)) = open else { return Ok(Step::Idle) };
+        let policies = self.store.policies();
+        if in_log.is_some() && in_log != Some(policies.digest()) {
+            // After a start, and for a moment after an edit, the policies of the log are not installed yet. By others a
+            // plan would be refused as one of no policy, and what they keep would not be seen.
+            return Ok(Step::Idle);
+        }
         if let Some(erases) = erases {
             return self.plan_erasure(id, erases, requested_at);
         }
-        let policies = self.store.policies();
         let Some(policy) = policies.get(&request.policy) else { return self.refuse(id, "no_such_policy") };
         let as_of = request.as_of.unwrap_or(requested_at);
         let looks_ahead = as_of > self.clock.now().max(requested_at);
@@ -136,20 +143,16 @@ impl Plan {
     /// Plans what a data subject asked for: its records are named by the request, and no index is asked. What is kept
     /// is recorded record by record, because the person has to be told.
     fn plan_erasure(&self, plan: PlanId, id: RequestId, as_of: Timestamp) -> Result<Step, StageError> {
-        let (records, is_changed, log_position, in_log) = self.store.view(|views| {
+        let (records, is_changed, log_position) = self.store.view(|views| {
             let request = views.small.subjects.get(id);
             let records = request.map(|request| request.records().to_vec()).unwrap_or_default();
             let is_changed = request.is_none_or(|request| request.changed > plan.0);
-            (records, is_changed, views.position, views.small.policies.digest)
+            (records, is_changed, views.position)
         });
         if is_changed {
             // Who must not accept the plan was told when it was asked for: by somebody else's words another one is
             // made.
             return self.refuse(plan, "request_changed");
-        }
-        if in_log.is_some() && in_log != Some(self.store.policies().digest()) {
-            // The policies of the log are not installed yet, and what they keep would not be seen.
-            return Ok(Step::Idle);
         }
         let Some(policy) = self.store.policy_of_plans(ERASURE_POLICY) else {
             return self.refuse(plan, "no_such_policy");
