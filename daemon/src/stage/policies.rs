@@ -144,6 +144,15 @@ impl Policies {
         self.next_look = Timestamp(i64::MIN);
     }
 
+    /// Loads the policies before anybody can ask: until then none is known here, and people would be told so. What fails
+    /// is told, and met again at the next step.
+    pub fn load_at_start(&mut self) {
+        if let Err(error) = self.step() {
+            self.look_now();
+            tracing::error!(%error, "the policies could not be loaded before the stages began; it is tried again");
+        }
+    }
+
     /// Looks at the directory, and activates what it holds if that is new and valid.
     ///
     /// # Errors

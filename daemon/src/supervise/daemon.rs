@@ -388,6 +388,7 @@ impl Life<'_> {
         outside: Outside,
         evidence: EvidenceStages,
     ) -> std::io::Result<Vec<std::thread::JoinHandle<()>>> {
+        policies.load_at_start();
         let config = self.config.read();
         let clock = &shared.clock;
         let start = |name, wakes, hint: &Arc<Notify>, step: Box<dyn FnMut() -> Result<Step, _> + Send>| {
