@@ -30,3 +30,20 @@ pub fn files_with(dir: &Path, bytes: &[u8]) -> Vec<PathBuf> {
     let has = |path: &PathBuf| memmem::find(&fs::read(path).unwrap_or_default(), bytes).is_some();
     files(dir).into_iter().filter(has).collect()
 }
+
+/// Copies a directory with all that is in it.
+///
+/// # Panics
+/// When that cannot be done.
+pub fn copy(from: &Path, to: &Path) {
+    fs::create_dir(to).expect("a directory");
+    for entry in fs::read_dir(from).expect("a directory") {
+        let entry = entry.expect("an entry");
+        let (path, target) = (entry.path(), to.join(entry.file_name()));
+        if path.is_dir() {
+            copy(&path, &target);
+        } else {
+            fs::copy(&path, &target).expect("a copy");
+        }
+    }
+}

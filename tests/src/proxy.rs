@@ -11,6 +11,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
 
+use crate::trap::{Ear, Gag, Trap};
+
 /// What has not happened by then never will.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -92,6 +94,19 @@ impl Proxy {
     /// When no port is free.
     #[must_use]
     pub fn before(target: u16) -> Self {
+        Self::stand(target, None)
+    }
+
+    /// Stands in front of a port, with a trap on the way.
+    ///
+    /// # Panics
+    /// When no port is free.
+    #[must_use]
+    pub fn before_with(target: u16, trap: &Arc<Trap>) -> Self {
+        Self::stand(target, Some(Arc::clone(trap)))
+    }
+
+    fn stand(target: u16, trap: Option<Arc<Trap>>) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
         let port = listener.local_addr().expect("an address").port();
         let shared = Arc::new(Shared::default());
@@ -102,7 +117,7 @@ impl Proxy {
                     return;
                 }
                 if let Ok(stream) = stream {
-                    accept(&own, stream, target);
+                    accept(&own, stream, target, trap.as_ref());
                 }
             }
         });
@@ -187,7 +202,7 @@ fn end(client: &TcpStream, server: &TcpStream) {
     let _closed = server.shutdown(Shutdown::Both);
 }
 
-fn accept(shared: &Arc<Shared>, client: TcpStream, target: u16) {
+fn accept(shared: &Arc<Shared>, client: TcpStream, target: u16, trap: Option<&Arc<Trap>>) {
     let (number, fault) = {
         let mut state = shared.lock();
         let after = state.after.clone();
@@ -209,6 +224,7 @@ fn accept(shared: &Arc<Shared>, client: TcpStream, target: u16) {
     let two = |stream: &TcpStream| stream.try_clone().expect("a second handle of a socket");
     shared.lock().open.push((number, two(&client), two(&server)));
     let lost = Arc::new(Mutex::new(None));
+    let (mut ear, mut gag) = trap.map(Trap::listen).unzip();
     for way in [Way::Up, Way::Down] {
         let (from, to) = match way {
             Way::Up => (two(&client), two(&server)),
@@ -222,6 +238,8 @@ fn accept(shared: &Arc<Shared>, client: TcpStream, target: u16) {
             passed: 0,
             line: Vec::new(),
             lost: Arc::clone(&lost),
+            ear: if way == Way::Up { ear.take() } else { None },
+            gag: if way == Way::Down { gag.take() } else { None },
         };
         thread::spawn(move || pump.run(from, to));
     }
@@ -241,6 +259,10 @@ struct Pump {
     line: Vec<u8>,
     /// The tag of the command whose answer is swallowed.
     lost: Arc<Mutex<Option<Vec<u8>>>>,
+    /// On the way up, where there is a trap.
+    ear: Option<Ear>,
+    /// On the way down, where there is a trap.
+    gag: Option<Gag>,
 }
 
 impl Pump {
@@ -252,12 +274,23 @@ impl Pump {
                 break;
             }
         }
+        if let Some(gag) = &self.gag {
+            gag.ended();
+        }
         end(&from, &to);
         self.shared.lock().open.retain(|(number, ..)| *number != self.number);
         self.shared.changed.notify_all();
     }
 
     fn take(&mut self, bytes: &[u8], to: &mut TcpStream) -> Result<(), Ended> {
+        if let Some(mut ear) = self.ear.take() {
+            let may_go_on = ear.pass(bytes, |bytes| self.pass(bytes, to))?;
+            self.ear = Some(ear);
+            return if may_go_on { Ok(()) } else { Err(Ended) };
+        }
+        if self.gag.as_mut().is_some_and(|gag| !gag.lets_pass(bytes)) {
+            return Ok(());
+        }
         match (&self.fault, self.way) {
             (Fault::Cut(way, at), own) if *way == own => {
                 let room = usize::try_from(at - self.passed).unwrap_or(usize::MAX);

@@ -169,6 +169,16 @@ impl Victim {
         fs::read(self.path("diagnostics")).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
     }
 
+    /// Returns how many bytes its journal has.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[must_use]
+    pub fn journal_bytes(&self) -> u64 {
+        let segments = fs::read_dir(self.path("state/journal")).expect("a journal");
+        segments.map(|entry| entry.expect("an entry").metadata().map_or(0, |found| found.len())).sum()
+    }
+
     /// Returns the way to talk to it.
     #[must_use]
     pub fn socket(&self) -> Socket {

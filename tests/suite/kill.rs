@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use retention_core::id::{EntityId, HoldId};
+use retention_tests::disk;
 use retention_tests::invariants::{Checker, MARKER};
 use retention_tests::model::Model;
 use retention_tests::victim::Victim;
@@ -126,23 +127,6 @@ fn journal_of(state: &Path) -> BTreeMap<String, Vec<u8>> {
     segments.map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), fs::read(path).unwrap())).collect()
 }
 
-fn journal_bytes(state: &Path) -> u64 {
-    let segments = fs::read_dir(state.join("journal")).unwrap();
-    segments.map(|entry| entry.unwrap().metadata().map_or(0, |found| found.len())).sum()
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let (path, target) = (entry.as_ref().unwrap().path(), to.join(entry.unwrap().file_name()));
-        if path.is_dir() {
-            copy(&path, &target);
-        } else {
-            fs::copy(&path, &target).unwrap();
-        }
-    }
-}
-
 impl Hunt {
     fn new(random: StdRng) -> Self {
         let mut victim = Victim::new(&[("mapping.toml", MAPPING.to_owned())], SOURCES);
@@ -163,7 +147,7 @@ impl Hunt {
     /// Starts the daemon, gives it work, and kills it.
     fn round(&mut self) {
         let state = self.victim.path("state");
-        let before = journal_bytes(&state);
+        let before = self.victim.journal_bytes();
         let moment = match self.driver.random.random_range(0..10) {
             0 => Moment::Opening,
             1 => Moment::Written(1),
@@ -179,7 +163,7 @@ impl Hunt {
             let driving = scope.spawn(|| driver.acts(&is_killed));
             let mut rest = (before, Instant::now());
             loop {
-                let now = journal_bytes(&state);
+                let now = victim.journal_bytes();
                 if now != rest.0 || !driving.is_finished() {
                     rest = (now, Instant::now());
                 }
@@ -200,7 +184,7 @@ impl Hunt {
     /// Looks at a copy of what is left.
     fn look(&mut self, round: u64) {
         let copied = self.victim.path("copy");
-        copy(&self.victim.path("state"), &copied);
+        disk::copy(&self.victim.path("state"), &copied);
         let clock = Arc::new(WallClock);
         let mut options = Options::usual(&copied, &self.victim.path("root.key"), clock).unwrap();
         options.cache_bytes = 1024 * 1024;

@@ -4,6 +4,7 @@ mod connector;
 mod daemon;
 mod directory;
 mod grants;
+mod kills;
 mod messages;
 mod migrate;
 mod servers;
