@@ -219,7 +219,10 @@ fn check_admin(admin: &Admin) -> Result<(), MakeError> {
     }
     let domain = admin.domain.as_deref();
     let is_bad = |domain: &str, of_its_form: &[char]| {
-        domain.is_empty() || domain.trim() != domain || domain.contains(of_its_form) || domain.contains(char::is_control)
+        domain.is_empty()
+            || domain.trim() != domain
+            || domain.contains(of_its_form)
+            || domain.contains(char::is_control)
     };
     let domain_is_bad = match admin.form {
         NameForm::Exchange => domain.is_none_or(|domain| is_bad(domain, &['/'])),

@@ -309,7 +309,9 @@ mod making {
         }
         let twice = [mailbox("a@b.cz"), Mailbox { origin: Origin::Registered(EntityId(7)), ..mailbox("A@B.cz") }];
         let error = make_addresses(&twice, MigrationKind::Staged).unwrap_err();
-        assert!(error.to_string().starts_with("the registered mailbox E7 has the same address as mailbox 1 of the list"));
+        assert!(
+            error.to_string().starts_with("the registered mailbox E7 has the same address as mailbox 1 of the list")
+        );
         assert_eq!(make_imap(&[], &admin(NameForm::Dovecot)), Err(MakeError::Nobody));
         assert_eq!(make_addresses(&[mailbox("a@b.cz")], MigrationKind::Pst), Err(MakeError::Kind));
         assert!(!format!("{:?} {:?}", admin(NameForm::Dovecot), mailbox("a@b.cz")).contains("mailadmin"));

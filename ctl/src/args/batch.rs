@@ -83,7 +83,7 @@ pub(crate) enum Batch {
     ///
     /// Example: retentionctl batch make --registered --server mail --form dovecot --admin mailadmin --into users.csv
     ///
-    /// With --registered it needs the role auditor, and reading is recorded; a list needs no daemon.
+    /// Needs the role auditor with --registered, and reading is recorded; a list needs no daemon.
     Make(Box<Make>),
     /// Turn a file as Excel writes it into one that a migration takes.
     ///

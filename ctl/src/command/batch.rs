@@ -253,8 +253,8 @@ fn convert_file(
 }
 
 fn make_file(context: &mut Context, make: Make) -> Result<ExitCode, Cause> {
-    let Make { list, registered: _, server, address, reading, kind, form, admin, .. } = make;
-    // Whatever can be refused is refused before anybody is named or asked for a password.
+    let Make { list, server, address, reading, kind, form, admin, .. } = make;
+    // What is wrong with the command line itself is refused before anybody is named or asked for a password.
     files::none_exists(std::slice::from_ref(&make.into))?;
     let file = make.into.display().to_string();
     let command = match make.name {

@@ -211,7 +211,8 @@ fn a_batch_is_made_from_the_mailboxes_that_are_registered() {
         assert!(made.err.contains("holds the password of the administrator in the clear"), "{}", made.err);
         let text = fs::read_to_string(place(&file)).expect("a batch");
         let rows: Vec<&str> = text.lines().skip(1).collect();
-        let roots = [",/users/jana", ",/users/Eve@Example.org", ",/u/ann"].map(|root| if form == "courier" { root } else { "" });
+        let roots = [",/users/jana", ",/users/Eve@Example.org", ",/u/ann"]
+            .map(|root| if form == "courier" { root } else { "" });
         for (number, address) in ["jana@example.org", "Eve@Example.org", "ann@other.org"].iter().enumerate() {
             assert_eq!(rows[number], format!("{address},{},{}{}", names[number], SECRETS[1], roots[number]));
         }
@@ -221,14 +222,19 @@ fn a_batch_is_made_from_the_mailboxes_that_are_registered() {
     }
 
     let command = ["--name", "Wave1", "--endpoint", "imap-hq", "--output", "json"];
-    let made = make("wave.csv", &[&["--form", "dovecot", "--address", "*@example.org"], &of_mail[..], &command].concat());
+    let made =
+        make("wave.csv", &[&["--form", "dovecot", "--address", "*@example.org"], &of_mail[..], &command].concat());
     let made = made.ends(0).json();
     assert_eq!(made["rows"], 2);
     let pasted = made["command"].as_str().expect("a command");
-    assert!(pasted.starts_with("New-MigrationBatch -Name 'Wave1'") && pasted.contains("-SourceEndpoint 'imap-hq'"), "{pasted}");
+    assert!(
+        pasted.starts_with("New-MigrationBatch -Name 'Wave1'") && pasted.contains("-SourceEndpoint 'imap-hq'"),
+        "{pasted}"
+    );
     for (kind, more) in [("staged", &[][..]), ("google", &[]), ("offboarding", &["--of-batch", "TargetDatabase"])] {
         let file = format!("{kind}.csv");
-        let _made = site.ctl(&[&["batch", "make", "--registered", "--kind", kind, "--into", &place(&file)], &of_mail[..]].concat());
+        let _made = site
+            .ctl(&[&["batch", "make", "--registered", "--kind", kind, "--into", &place(&file)], &of_mail[..]].concat());
         let text = fs::read_to_string(place(&file)).expect("a batch");
         assert_eq!(text, "EmailAddress\r\njana@example.org\r\nEve@Example.org\r\nann@other.org\r\n");
         let _clean = batch(&[&["check", &place(&file), "--kind", kind], more].concat()).ends(0);
@@ -239,16 +245,25 @@ fn a_batch_is_made_from_the_mailboxes_that_are_registered() {
         let _refused = make("refused.csv", args).ends(2).says(why);
         assert!(!Path::new(&place("refused.csv")).exists());
     };
-    refused(&["--form", "dovecot"], &format!("the registered mailbox {twin} has the same address as the registered mailbox {jana}"));
+    refused(
+        &["--form", "dovecot"],
+        &format!("the registered mailbox {twin} has the same address as the registered mailbox {jana}"),
+    );
     refused(&["--form", "dovecot", "--address", "nobody@*"], "no registered mailbox is meant");
     refused(&["--form", "dovecot", "--server", "mial"], "did you mean `mail`?");
     refused(&["--form", "own", "--server", "mail"], "users have passwords of their own");
     refused(&["--form", "dovecot", "--server", "mail", "--name", "Wave 1"], "letters, digits, - and _");
     let bare = add("bare", &["--server", "mail"]);
-    refused(&["--form", "dovecot", "--server", "mail"], &format!("the registered mailbox {bare} has no valid SMTP address"));
+    refused(
+        &["--form", "dovecot", "--server", "mail"],
+        &format!("the registered mailbox {bare} has no valid SMTP address"),
+    );
     let opened = site.rows(&["audit", "query", "--kind", "RecordsOpened"]);
     assert!(opened.iter().any(|row| row.to_string().contains("MailboxList")), "{opened:?}");
     let shown = site.json(&["mailbox", "show", &jana]);
-    assert_eq!((&shown["user"], &shown["root"], &shown["has_credential"]), (&json!("jana"), &json!(null), &json!(true)));
+    assert_eq!(
+        (&shown["user"], &shown["root"], &shown["has_credential"]),
+        (&json!("jana"), &json!(null), &json!(true))
+    );
     daemon.stop();
 }

@@ -8,8 +8,8 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use retention_core::control::{
     Accepted, ActorName, AskForSubject, Because, CompleteRequest, CopyRow, ENTITIES_PER_REQUEST_MAX, ErrorCode,
-    ExceptErasure, ExceptionRow, IdentifySubject, ListQuery, PackageSubject, RecipientRow, RequestQuery, RequestRecordRow,
-    RequestsWanted, SoughtSubject, SubjectRequestDetail, SubjectRequestRow,
+    ExceptErasure, ExceptionRow, IdentifySubject, ListQuery, PackageSubject, RecipientRow, RequestQuery,
+    RequestRecordRow, RequestsWanted, SoughtSubject, SubjectRequestDetail, SubjectRequestRow,
 };
 use retention_core::event::subject::{
     ErasureExcepted, ErasureExceptionEnded, RecipientTold, RequestKind, SubjectRequestCompleted, SubjectRequestExtended,
@@ -203,12 +203,7 @@ struct Given {
 }
 
 /// Returns the copies that somebody got, each looked at by itself.
-fn given(
-    log: &Arc<dyn Log>,
-    id: RequestId,
-    request: &SubjectRequest,
-    now: Timestamp,
-) -> Result<Vec<Given>, ApiError> {
+fn given(log: &Arc<dyn Log>, id: RequestId, request: &SubjectRequest, now: Timestamp) -> Result<Vec<Given>, ApiError> {
     let looked_at = |copy: HandedOver| {
         let seen = log::look(log, |views| {
             let to_tell = views.to_tell_of(id, request, std::slice::from_ref(&copy), now).next().is_some();

@@ -116,7 +116,8 @@ async fn a_decision_names_what_waits_as_it_was_looked_at_or_nothing_is_decided()
     assert_eq!(counts(&text), [1, 1, 0, 0, 1, 1]);
     assert_eq!(counts(&text.replace("P1Y", "P2Y")), [1, 0, 0, 1, 1, 2]);
     assert_eq!(counts(&text.replace("\"review\"", "\"keep\"")), [1, 0, 0, 1, 1, 0]);
-    let keep = body(json!({"verdict": "keep", "until": "2999-01-01T00:00:00Z"}), json!([{"entity": entity}]), "a lawsuit");
+    let keep =
+        body(json!({"verdict": "keep", "until": "2999-01-01T00:00:00Z"}), json!([{"entity": entity}]), "a lawsuit");
     let (status, answer) = world.ask(OTHER, Operation::ReviewDecide, uri, Some(keep)).await;
     assert_eq!(status, 200, "{answer}");
     assert_eq!(counts(&text), [0, 0, 0, 0, 1, 1]);
