@@ -177,7 +177,7 @@ pub enum IdentifierError {
     #[error("not a telephone number: expected 6 to 15 digits, with the country as in +420 777 123 456")]
     Phone,
     /// Not an id.
-    #[error("not an id: expected SOURCE:ID, or an id alone")]
+    #[error("not an id: expected SOURCE:ID, an id alone, or :ID for one with a colon of its own")]
     Id,
 }
 

@@ -220,6 +220,7 @@ fn every_column_is_a_field_of_its_rows() {
     has_columns::<wire::HoldRow>(columns.hold);
     has_columns::<wire::SubjectRow>(columns.subject);
     has_columns::<wire::SubjectRequestRow>(columns.subject_request);
+    has_columns::<wire::RequestRecordRow>(columns.request_record);
     has_columns::<wire::RestrictionRow>(columns.restriction);
     has_columns::<wire::ExportRow>(columns.export);
     has_columns::<wire::QuarantineRow>(columns.quarantine);

@@ -136,6 +136,7 @@ pub struct Server {
     imap: Port,
     imaps: Port,
     api: Port,
+    secure_api: Port,
     taken: AtomicU32,
 }
 
@@ -172,6 +173,7 @@ impl Server {
             imap: Port::take(),
             imaps: Port::take(),
             api: Port::take(),
+            secure_api: Port::take(),
             taken: AtomicU32::new(0),
         };
         server.check_installed();
@@ -275,6 +277,12 @@ impl Server {
     #[must_use]
     pub fn doveadm_url(&self) -> String {
         format!("http://127.0.0.1:{}/doveadm/v1", self.api.number())
+    }
+
+    /// Returns the address of the same over TLS, at a host that its certificate names or does not.
+    #[must_use]
+    pub fn doveadm_url_over_tls(&self, host: &str) -> String {
+        format!("https://{host}:{}/doveadm/v1", self.secure_api.number())
     }
 
     /// The key of Dovecot's doveadm API.

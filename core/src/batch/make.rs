@@ -1,17 +1,40 @@
 //! A batch for a set of mailboxes: an administrator's login in one of the four forms, or one column of addresses.
 
+use std::collections::HashMap;
 use std::fmt;
+use std::hash::{BuildHasherDefault, DefaultHasher};
 
 use zeroize::Zeroizing;
 
 use super::kind::MigrationKind;
-use super::login::NameForm;
+use super::login::{NameForm, recognise};
 use super::value::is_address;
 use super::write::{FileBytes, push_row};
+use crate::id::EntityId;
 
-/// One mailbox to be named in a batch. Personal data: `Debug` shows nothing of it.
+/// Where a mailbox of a batch was named: what errors say instead of its address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// In a list, counted from 1.
+    Listed(usize),
+    /// In the registry.
+    Registered(EntityId),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Listed(number) => write!(f, "mailbox {number} of the list"),
+            Self::Registered(mailbox) => write!(f, "the registered mailbox {mailbox}"),
+        }
+    }
+}
+
+/// One mailbox to be named in a batch. Personal data: `Debug` shows where it was named, and nothing else of it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Mailbox {
+    /// Where it was named.
+    pub origin: Origin,
     /// The address of the target mailbox.
     pub address: String,
     /// The name at the source; without one the part before the `@`.
@@ -22,7 +45,7 @@ pub struct Mailbox {
 
 impl fmt::Debug for Mailbox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Mailbox").finish_non_exhaustive()
+        f.debug_struct("Mailbox").field("origin", &self.origin).finish_non_exhaustive()
     }
 }
 
@@ -51,76 +74,98 @@ impl fmt::Debug for Admin {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum MakeError {
     /// Nobody in it.
-    #[error("the list names no mailbox")]
+    #[error("no mailbox is named; nothing was written")]
     Nobody,
     /// Not an address.
-    #[error("mailbox {0} of the list is not a valid SMTP address")]
-    NotAnAddress(usize),
+    #[error("{0} has no valid SMTP address; nothing was written")]
+    NotAnAddress(Origin),
+    /// An address that was named before.
+    #[error("{0} has the same address as {1}, and nobody can say which of them is meant; nothing was written")]
+    Twice(Origin, Origin),
     /// A part that would be read as another one.
-    #[error("mailbox {0} of the list: the name holds a character that its form of login uses to separate parts")]
-    UserName(usize),
+    #[error(
+        "{0}: its name at the source, or its UserRoot, is empty, or holds a character that would be read as another \
+         part of the login; nothing was written"
+    )]
+    UserName(Origin),
     /// The administrator's own name.
     #[error(
-        "the name of the administrator is empty, or holds a character that the form of login uses to separate parts"
+        "the name of the administrator is empty, or holds a character that would be read as another part of the login; \
+         nothing was written"
     )]
     AdminName,
-    /// No domain.
-    #[error("Exchange's form needs a domain, without a slash")]
+    /// No domain, or none.
+    #[error(
+        "Exchange's form needs a domain, without a slash, and that of Mirapoint's has no # or @; nothing was written"
+    )]
     Domain,
     /// Nothing to log in with.
-    #[error("the password is empty")]
-    PasswordEmpty,
+    #[error("the password is empty, or holds a NUL byte, which no batch can; nothing was written")]
+    Password,
     /// Only administrators.
-    #[error("only an administrator's login can be written for many mailboxes; users have passwords of their own")]
+    #[error(
+        "only an administrator's login can be written for many mailboxes: users have passwords of their own, which are \
+         never given out; nothing was written"
+    )]
     NotOfAdmin,
     /// A kind that needs more than addresses.
-    #[error("a batch of this kind needs more than addresses")]
+    #[error("a batch of this kind needs more than addresses; nothing was written")]
     Kind,
 }
 
-/// Writes an IMAP batch.
+/// Writes an IMAP batch: every row of it is recognised as the login that was asked for.
 ///
 /// # Errors
 /// Says which part is missing, or would be read as another one.
 pub fn make_imap(mailboxes: &[Mailbox], admin: &Admin) -> Result<FileBytes, MakeError> {
     check_admin(admin)?;
     let users = checked(mailboxes)?;
-    let mut names = Vec::with_capacity(users.len());
-    for (number, mailbox) in users.iter().enumerate() {
+    let mut logins = Vec::with_capacity(users.len());
+    for mailbox in users {
         let (local, host) = mailbox.address.rsplit_once('@').unwrap_or((&mailbox.address, ""));
         let user = mailbox.user.as_deref().unwrap_or(local);
-        if user.is_empty() || user.trim() != user || user.contains(separator(admin.form)) {
-            return Err(MakeError::UserName(number + 1));
-        }
-        names.push(match admin.form {
-            NameForm::Exchange => {
-                format!("{}/{}/{user}", admin.domain.as_deref().unwrap_or_default(), admin.name)
+        let root = match admin.form {
+            NameForm::Courier => {
+                mailbox.root.clone().unwrap_or_else(|| format!("{}/{user}", admin.root.trim_end_matches('/')))
             }
-            NameForm::Dovecot => format!("{user}*{}", admin.name),
-            NameForm::Mirapoint if user.contains('@') => format!("#{user}#{}#", admin.name),
-            NameForm::Mirapoint => format!("#{user}@{}#{}#", admin.domain.as_deref().unwrap_or(host), admin.name),
-            NameForm::Courier => admin.name.clone(),
-            NameForm::Own | NameForm::Domain => return Err(MakeError::NotOfAdmin),
-        });
+            NameForm::Own | NameForm::Domain | NameForm::Exchange | NameForm::Dovecot | NameForm::Mirapoint => {
+                String::new()
+            }
+        };
+        logins.push(login_of(admin, user, host, root).ok_or(MakeError::UserName(mailbox.origin))?);
     }
-    let roots: Vec<String> = users.iter().map(|mailbox| root_of(mailbox, admin)).collect();
     let length: usize = users
         .iter()
-        .zip(&names)
-        .zip(&roots)
-        .map(|((mailbox, name), root)| {
+        .zip(&logins)
+        .map(|(mailbox, (name, root))| {
             2 * (mailbox.address.len() + name.len() + root.len() + admin.password.len()) + 16
         })
         .sum();
     let mut file = Zeroizing::new(Vec::with_capacity(length + 64));
-    let has_root = admin.form == NameForm::Courier;
-    let header = ["EmailAddress", "UserName", "Password", "UserRoot"];
-    push_row(&mut file, header.into_iter().take(if has_root { 4 } else { 3 }));
-    for ((mailbox, name), root) in users.iter().zip(&names).zip(&roots) {
+    let columns = if admin.form == NameForm::Courier { 4 } else { 3 };
+    push_row(&mut file, ["EmailAddress", "UserName", "Password", "UserRoot"].into_iter().take(columns));
+    for (mailbox, (name, root)) in users.iter().zip(&logins) {
         let cells = [mailbox.address.as_str(), name.as_str(), admin.password.as_str(), root.as_str()];
-        push_row(&mut file, cells.into_iter().take(if has_root { 4 } else { 3 }));
+        push_row(&mut file, cells.into_iter().take(columns));
     }
     Ok(file)
+}
+
+/// Returns the `UserName` and the `UserRoot` with which the administrator reaches a mailbox; `None` where they would be
+/// read as something else.
+fn login_of(admin: &Admin, user: &str, host: &str, root: String) -> Option<(String, String)> {
+    let name = match admin.form {
+        NameForm::Exchange => format!("{}/{}/{user}", admin.domain.as_deref().unwrap_or_default(), admin.name),
+        NameForm::Dovecot => format!("{user}*{}", admin.name),
+        NameForm::Mirapoint if user.contains('@') => format!("#{user}#{}#", admin.name),
+        NameForm::Mirapoint => format!("#{user}@{}#{}#", admin.domain.as_deref().unwrap_or(host), admin.name),
+        NameForm::Courier => admin.name.clone(),
+        NameForm::Own | NameForm::Domain => return None,
+    };
+    let is_plain = |text: &str| !text.is_empty() && text.trim() == text && !text.chars().any(char::is_control);
+    let read = recognise(&name, &root).ok()?;
+    let is_as_meant = read.form == admin.form && read.admin == Some(admin.name.as_str());
+    (is_as_meant && is_plain(user) && is_plain(&name) && root.trim() == root).then_some((name, root))
 }
 
 /// Writes a batch that names mailboxes and nothing else: the batch itself says the rest.
@@ -148,43 +193,48 @@ pub fn make_addresses(mailboxes: &[Mailbox], kind: MigrationKind) -> Result<File
     Ok(file)
 }
 
-fn root_of(mailbox: &Mailbox, admin: &Admin) -> String {
-    let user = mailbox.user.as_deref().unwrap_or_else(|| mailbox.address.split('@').next().unwrap_or_default());
-    mailbox.root.clone().unwrap_or_else(|| format!("{}/{user}", admin.root.trim_end_matches('/')))
-}
-
+/// Returns the mailboxes as they are, once each of them can be a row of its own.
 fn checked(mailboxes: &[Mailbox]) -> Result<&[Mailbox], MakeError> {
     if mailboxes.is_empty() {
         return Err(MakeError::Nobody);
     }
-    match mailboxes.iter().position(|mailbox| !is_address(&mailbox.address)) {
-        Some(number) => Err(MakeError::NotAnAddress(number + 1)),
-        None => Ok(mailboxes),
+    let mut seen: HashMap<String, Origin, BuildHasherDefault<DefaultHasher>> = HashMap::default();
+    for mailbox in mailboxes {
+        if !is_address(&mailbox.address) {
+            return Err(MakeError::NotAnAddress(mailbox.origin));
+        }
+        if let Some(earlier) = seen.insert(mailbox.address.to_lowercase(), mailbox.origin) {
+            return Err(MakeError::Twice(mailbox.origin, earlier));
+        }
     }
+    Ok(mailboxes)
 }
 
 fn check_admin(admin: &Admin) -> Result<(), MakeError> {
-    if admin.password.is_empty() {
-        return Err(MakeError::PasswordEmpty);
+    if !admin.form.is_of_admin() {
+        return Err(MakeError::NotOfAdmin);
     }
+    if admin.password.is_empty() || admin.password.contains('\0') {
+        return Err(MakeError::Password);
+    }
+    let domain = admin.domain.as_deref();
+    let is_bad = |domain: &str, of_its_form: &[char]| {
+        domain.is_empty()
+            || domain.trim() != domain
+            || domain.contains(of_its_form)
+            || domain.contains(char::is_control)
+    };
+    let domain_is_bad = match admin.form {
+        NameForm::Exchange => domain.is_none_or(|domain| is_bad(domain, &['/'])),
+        NameForm::Mirapoint => domain.is_some_and(|domain| is_bad(domain, &['#', '@'])),
+        NameForm::Own | NameForm::Domain | NameForm::Dovecot | NameForm::Courier => false,
+    };
+    if domain_is_bad {
+        return Err(MakeError::Domain);
+    }
+    // What cannot be told apart from a user of the plainest name cannot be told apart from any.
+    let root = if admin.form == NameForm::Courier { "/users/user" } else { "" };
     let name = admin.name.as_str();
-    if name.is_empty() || name.trim() != name || name.contains(separator(admin.form)) {
-        return Err(MakeError::AdminName);
-    }
-    let domain = admin.domain.as_deref().unwrap_or_default();
-    match admin.form {
-        NameForm::Exchange if domain.is_empty() || domain.contains('/') => Err(MakeError::Domain),
-        NameForm::Exchange | NameForm::Dovecot | NameForm::Mirapoint | NameForm::Courier => Ok(()),
-        NameForm::Own | NameForm::Domain => Err(MakeError::NotOfAdmin),
-    }
-}
-
-fn separator(form: NameForm) -> char {
-    match form {
-        NameForm::Exchange => '/',
-        NameForm::Dovecot => '*',
-        NameForm::Mirapoint => '#',
-        // No name may hold one: it would end the row.
-        NameForm::Own | NameForm::Domain | NameForm::Courier => '\n',
-    }
+    let is_read = name.trim() == name && login_of(admin, "user", "example.org", root.to_owned()).is_some();
+    if is_read { Ok(()) } else { Err(MakeError::AdminName) }
 }

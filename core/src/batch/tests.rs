@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::command::{CommandError, CommandSettings, new_migration_batch};
 use super::convert::{Change, ConvertError, convert};
 use super::login::{LoginFault, NameForm, recognise};
-use super::make::{Admin, Mailbox, MakeError, make_addresses, make_imap};
+use super::make::{Admin, Mailbox, MakeError, Origin, make_addresses, make_imap};
 use super::split::{Group, Limits, SplitError, split};
 use super::write::{errors_of, file_of, push_row};
 use super::*;
@@ -247,10 +247,11 @@ mod splitting {
 
 mod making {
     use super::*;
+    use crate::id::EntityId;
     use zeroize::Zeroizing;
 
     fn mailbox(address: &str) -> Mailbox {
-        Mailbox { address: address.to_owned(), user: None, root: None }
+        Mailbox { origin: Origin::Listed(1), address: address.to_owned(), user: None, root: None }
     }
 
     fn admin(form: NameForm) -> Admin {
@@ -280,16 +281,37 @@ mod making {
     fn what_would_be_read_as_something_else_is_refused() {
         let of = |mailbox: Mailbox, admin: &Admin| make_imap(&[mailbox], admin).unwrap_err();
         let named = |user: &str| Mailbox { user: Some(user.to_owned()), ..mailbox("a@b.cz") };
-        assert_eq!(of(named("a*b"), &admin(NameForm::Dovecot)), MakeError::UserName(1));
-        assert_eq!(of(named("a/b"), &admin(NameForm::Exchange)), MakeError::UserName(1));
-        assert_eq!(of(mailbox("ada"), &admin(NameForm::Dovecot)), MakeError::NotAnAddress(1));
+        let first = Origin::Listed(1);
+        for (user, form) in [
+            ("a*b", NameForm::Dovecot),
+            ("a/b", NameForm::Dovecot),
+            ("#a", NameForm::Dovecot),
+            ("a/b", NameForm::Exchange),
+            ("#a", NameForm::Mirapoint),
+            (" a", NameForm::Mirapoint),
+            ("a\0", NameForm::Dovecot),
+            ("", NameForm::Courier),
+        ] {
+            assert_eq!(of(named(user), &admin(form)), MakeError::UserName(first), "{user}");
+        }
+        assert_eq!(of(mailbox("ada"), &admin(NameForm::Dovecot)), MakeError::NotAnAddress(first));
         assert_eq!(of(mailbox("a@b.cz"), &admin(NameForm::Own)), MakeError::NotOfAdmin);
         let no_domain = Admin { domain: None, ..admin(NameForm::Exchange) };
         assert_eq!(of(mailbox("a@b.cz"), &no_domain), MakeError::Domain);
-        let nobody = Admin { password: Zeroizing::new(String::new()), ..admin(NameForm::Dovecot) };
-        assert_eq!(of(mailbox("a@b.cz"), &nobody), MakeError::PasswordEmpty);
-        let odd = Admin { name: "a*b".to_owned(), ..admin(NameForm::Dovecot) };
-        assert_eq!(of(mailbox("a@b.cz"), &odd), MakeError::AdminName);
+        let odd_domain = Admin { domain: Some("b#c".to_owned()), ..admin(NameForm::Mirapoint) };
+        assert_eq!(of(mailbox("a@b.cz"), &odd_domain), MakeError::Domain);
+        for password in ["", "a\0b"] {
+            let no_password = Admin { password: Zeroizing::new(password.to_owned()), ..admin(NameForm::Dovecot) };
+            assert_eq!(of(mailbox("a@b.cz"), &no_password), MakeError::Password);
+        }
+        for (name, form) in [("a*b", NameForm::Dovecot), ("a/b", NameForm::Dovecot), ("", NameForm::Courier)] {
+            assert_eq!(of(mailbox("a@b.cz"), &Admin { name: name.to_owned(), ..admin(form) }), MakeError::AdminName);
+        }
+        let twice = [mailbox("a@b.cz"), Mailbox { origin: Origin::Registered(EntityId(7)), ..mailbox("A@B.cz") }];
+        let error = make_addresses(&twice, MigrationKind::Staged).unwrap_err();
+        assert!(
+            error.to_string().starts_with("the registered mailbox E7 has the same address as mailbox 1 of the list")
+        );
         assert_eq!(make_imap(&[], &admin(NameForm::Dovecot)), Err(MakeError::Nobody));
         assert_eq!(make_addresses(&[mailbox("a@b.cz")], MigrationKind::Pst), Err(MakeError::Kind));
         assert!(!format!("{:?} {:?}", admin(NameForm::Dovecot), mailbox("a@b.cz")).contains("mailadmin"));
@@ -364,6 +386,10 @@ fn as_excel(rows: &[Vec<String>], delimiter: char) -> String {
     text
 }
 
+fn mailbox_of(user: &str) -> Mailbox {
+    Mailbox { origin: Origin::Listed(1), address: format!("{user}@b.cz"), user: None, root: None }
+}
+
 proptest! {
     #[test]
     fn converting_keeps_every_cell_byte_for_byte_and_a_second_time_changes_nothing(
@@ -412,24 +438,56 @@ proptest! {
     }
 
     #[test]
-    fn what_is_made_is_clean_and_logs_in_as_it_was_asked(
-        users in prop::collection::btree_set(r"[a-z][a-z0-9]{0,4}(\.[a-z0-9]{1,4}){0,2}", 1..20), password in "[!-~\u{e1} ]{1,20}",
-        form in prop::sample::select(vec![NameForm::Exchange, NameForm::Dovecot, NameForm::Mirapoint, NameForm::Courier]),
+    fn what_is_made_is_refused_or_clean_and_logs_in_as_it_was_asked(
+        users in prop::collection::vec(
+            (r"[a-zA-Z][a-z0-9]{0,2}", prop::option::of(r"[a-z@/*#\\ ]{0,6}"), prop::option::of("/[a-z/]{0,5}")), 1..8,
+        ),
+        name in r"[a-z@/*#\\ ]{0,6}|adm", password in "[ -~\u{0}\t\r\n\u{e1}]{0,12}", domain in prop::option::of("[a-z/#.]{0,6}"),
+        form in prop::sample::select(NameForm::ALL.to_vec()),
     ) {
-        let mailboxes: Vec<Mailbox> =
-            users.iter().map(|user| Mailbox { address: format!("{user}@b.cz"), user: None, root: None }).collect();
+        let mailboxes: Vec<Mailbox> = (1..).zip(&users).map(|(number, (local, user, root))| Mailbox {
+            origin: Origin::Listed(number), address: format!("{local}@b.cz"), user: user.clone(), root: root.clone(),
+        }).collect();
         let admin = Admin {
-            form, name: "adm".to_owned(), password: zeroize::Zeroizing::new(password.clone()),
-            domain: Some("dom".to_owned()), root: "/users".to_owned(),
+            form, name, password: zeroize::Zeroizing::new(password.clone()), domain, root: "/users".to_owned(),
         };
-        let file = make_imap(&mailboxes, &admin).unwrap();
-        let sheet = sheet(&file);
-        prop_assert!(sheet.rows.iter().all(|row| row.cell(2) == password));
-        let checked = check(&[("a.csv", &sheet)], &Settings::default()).remove(0);
-        prop_assert!(checked.is_usable(), "{:?}", checked.problems);
-        prop_assert_eq!(checked.detection, Detection::Certain(MigrationKind::Imap));
-        let told = Rule::LoginForms { form, rows: users.len() as u64 };
-        prop_assert!(checked.problems.iter().any(|problem| problem.rule == told));
+        if let Ok(file) = make_imap(&mailboxes, &admin) {
+            let sheet = sheet(&file);
+            prop_assert_eq!(sheet.rows.len(), users.len());
+            prop_assert!(sheet.rows.iter().all(|row| row.cell(2) == password));
+            let checked = check(&[("a.csv", &sheet)], &Settings::default()).remove(0);
+            prop_assert!(checked.is_usable(), "{:?}", checked.problems);
+            prop_assert_eq!(checked.detection, Detection::Certain(MigrationKind::Imap));
+            let told = Rule::LoginForms { form, rows: users.len() as u64 };
+            prop_assert!(checked.problems.iter().any(|problem| problem.rule == told));
+            let read = register::mailboxes(&sheet).unwrap();
+            prop_assert!(read.iter().all(|read| read.admin.as_deref() == Some(admin.name.as_str())));
+        }
+    }
+
+    #[test]
+    fn plain_names_are_made_in_every_form_of_an_administrator_and_every_kind_of_addresses(
+        users in prop::collection::btree_set(r"[a-z][a-z0-9]{0,4}(\.[a-z0-9]{1,4}){0,2}", 1..20), password in "[!-~\u{e1} ]{1,20}",
+        kind in prop::sample::select(MigrationKind::ALL.to_vec()),
+    ) {
+        let mailboxes: Vec<Mailbox> = users.iter().map(|user| mailbox_of(user)).collect();
+        for form in NameForm::ALL.into_iter().filter(|form| form.is_of_admin()) {
+            let admin = Admin {
+                form, name: "adm".to_owned(), password: zeroize::Zeroizing::new(password.clone()),
+                domain: Some("dom".to_owned()), root: "/users".to_owned(),
+            };
+            prop_assert!(make_imap(&mailboxes, &admin).is_ok(), "{}", form);
+        }
+        let with_more = [MigrationKind::Imap, MigrationKind::PublicFolders, MigrationKind::PublicFolderGroups, MigrationKind::Pst];
+        let made = make_addresses(&mailboxes, kind);
+        prop_assert_eq!(made.is_err(), with_more.contains(&kind));
+        if let Ok(file) = made {
+            // An offboarding needs a database, which the batch gives as a whole.
+            let of_batch = std::iter::once("TargetDatabase".to_owned()).collect();
+            let settings = Settings { kind: Some(kind), of_batch, ..Settings::default() };
+            let checked = check(&[("a.csv", &sheet(&file))], &settings).remove(0);
+            prop_assert!(checked.is_usable(), "{:?}", checked.problems);
+        }
     }
 
     #[test]
@@ -438,7 +496,7 @@ proptest! {
         form in prop::sample::select(vec![NameForm::Exchange, NameForm::Dovecot, NameForm::Mirapoint, NameForm::Courier]),
     ) {
         let mailboxes: Vec<Mailbox> =
-            users.iter().map(|user| Mailbox { address: format!("{user}@b.cz"), user: None, root: None }).collect();
+            users.iter().map(|user| mailbox_of(user)).collect();
         let admin = Admin {
             form, name: "adm".to_owned(), password: zeroize::Zeroizing::new(password.clone()),
             domain: Some("dom".to_owned()), root: "/users".to_owned(),

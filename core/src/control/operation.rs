@@ -149,8 +149,10 @@ operations! {
     SubjectAsk Post "/v1/requests" Operator One;
     /// Lists the requests of data subjects: those that are open, late, due for review, or all.
     SubjectRequestList Get "/v1/requests" Auditor List;
-    /// Shows one request of a data subject, with its records and what keeps them.
+    /// Shows one request of a data subject: where it stands, its exceptions, and who has copies.
     SubjectRequestShow Get "/v1/requests/{request}" Auditor One;
+    /// Lists the records of a request, and what keeps each of them.
+    SubjectRequestRecords Get "/v1/requests/{request}/records" Auditor List;
     /// Says who asks, and which records are theirs: they are looked for again. This is recorded.
     SubjectIdentify Post "/v1/requests/{request}/identify" Operator Stream;
     /// Says that the answer takes longer, up to three months from the day on which the request came.

@@ -406,6 +406,26 @@ pub struct PauseDisposal {
     pub reason: String,
 }
 
+/// Which registered mailboxes are wanted.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct MailboxQuery {
+    /// After which row.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<u64>)]
+    pub after: Option<Cursor>,
+    /// At most so many rows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u64>,
+    /// Only those on this server, a `[[server]]` of the configuration.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server: Option<String>,
+    /// Only those with this address; `*` stands for any characters, and case does not matter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+}
+
 /// One mailbox to register. It names persons and holds a secret.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -506,8 +526,8 @@ pub struct RenewGrant {
 }
 
 hide_free_text!(
-    CheckConfig PolicyFileText DiffPolicies JudgePlan Because PlaceHold ReleaseHold PauseDisposal AddMailbox AddMailboxes GiveGrant JudgeGrant
-    RenewGrant
+    CheckConfig PolicyFileText DiffPolicies JudgePlan Because PlaceHold ReleaseHold PauseDisposal MailboxQuery AddMailbox AddMailboxes
+    GiveGrant JudgeGrant RenewGrant
 );
 
 /// Returns a query as it stands in a URL, with its `?`, or nothing when nothing is asked for.

@@ -172,19 +172,27 @@ impl Views {
     /// Returns what recipients have to be told now, by request and copy. A request speaks once it is decided what
     /// becomes of every record in the copy: so nobody is told in pieces while a run is under way.
     pub fn to_tell<'a>(&'a self, copies: &'a [HandedOver], now: Timestamp) -> impl Iterator<Item = ToTell<'a>> {
-        let requests = self.small.subjects.iter().filter(|(_, request)| changes_data(request.kind));
-        requests.flat_map(move |(id, request)| {
-            let of = move |copy: &'a HandedOver| {
-                let concerned = self.concerned(id, request, copy);
-                let is_told = || request.told.get(&copy.recipient).is_some_and(|told| told.covers(&concerned));
-                let is_decided = || {
-                    (request.ended.is_some() || concerned.untouched == 0)
-                        && !request.plans.iter().any(|plan| self.is_open(*plan, now))
-                };
-                let is_owed = !concerned.is_nothing() && !is_told() && is_decided();
-                is_owed.then_some(ToTell { request: id, copy, concerned })
+        self.small.subjects.iter().flat_map(move |(id, request)| self.to_tell_of(id, request, copies, now))
+    }
+
+    /// Returns what recipients have to be told now for one request, as [`Self::to_tell`] does for all.
+    pub fn to_tell_of<'a>(
+        &'a self,
+        id: RequestId,
+        request: &'a SubjectRequest,
+        copies: &'a [HandedOver],
+        now: Timestamp,
+    ) -> impl Iterator<Item = ToTell<'a>> {
+        let copies = if changes_data(request.kind) { copies } else { &[] };
+        copies.iter().filter_map(move |copy| {
+            let concerned = self.concerned(id, request, copy);
+            let is_told = || request.told.get(&copy.recipient).is_some_and(|told| told.covers(&concerned));
+            let is_decided = || {
+                (request.ended.is_some() || concerned.untouched == 0)
+                    && !request.plans.iter().any(|plan| self.is_open(*plan, now))
             };
-            copies.iter().filter_map(of)
+            let is_owed = !concerned.is_nothing() && !is_told() && is_decided();
+            is_owed.then_some(ToTell { request: id, copy, concerned })
         })
     }
 }

@@ -72,16 +72,19 @@ pub(crate) enum Batch {
         #[arg(long, value_name = "COLUMN")]
         by: Option<String>,
     },
-    /// Make a batch from a list of addresses.
+    /// Make a batch from the mailboxes that are registered, or from a list of addresses.
     ///
-    /// The list has one address a line, or is a CSV file with the column EmailAddress and, if wanted, UserName (the
-    /// name at the source) and UserRoot. An IMAP batch logs in as an administrator, in one of the four forms of the
-    /// guides; the password is asked for, or read from a file that only you can read.
+    /// With --registered the daemon names its mailboxes, by server and address if wanted, with the names and folders
+    /// that they have at the source; it gives out no password. A list has one address a line, or is a CSV file with the
+    /// column EmailAddress and, if wanted, UserName (the name at the source) and UserRoot. An IMAP batch logs in as an
+    /// administrator, in one of the four forms of the guides; the password is asked for, or read from a file that only
+    /// you can read, and stands in every row of the new file, which has mode 0600. What is written passes `batch
+    /// check`. With --name the command New-MigrationBatch for it is shown, too.
     ///
-    /// Example: retentionctl batch make list.txt --kind imap --form dovecot --admin mailadmin --into users.csv
+    /// Example: retentionctl batch make --registered --server mail --form dovecot --admin mailadmin --into users.csv
     ///
-    /// Needs no daemon.
-    Make(Make),
+    /// Needs the role auditor with --registered, and reading is recorded; a list needs no daemon.
+    Make(Box<Make>),
     /// Turn a file as Excel writes it into one that a migration takes.
     ///
     /// Semicolons and tabs become commas; windows-1250, windows-1252 and UTF-16 become UTF-8; byte order mark, sep=
@@ -211,7 +214,17 @@ pub(crate) struct Rules {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Make {
     /// The list.
-    pub(crate) list: PathBuf,
+    #[arg(required_unless_present = "registered")]
+    pub(crate) list: Option<PathBuf>,
+    /// In place of a list: the mailboxes that are registered.
+    #[arg(long, conflicts_with = "list")]
+    pub(crate) registered: bool,
+    /// Only registered mailboxes on this server: a `[[server]]` of config.toml.
+    #[arg(long, value_name = "NAME", requires = "registered", conflicts_with = "list")]
+    pub(crate) server: Option<String>,
+    /// Only registered mailboxes with this address; * stands for any characters, as in "*@example.org".
+    #[arg(long, value_name = "PATTERN", requires = "registered", conflicts_with = "list")]
+    pub(crate) address: Option<String>,
     #[command(flatten)]
     pub(crate) reading: Reading,
     /// The kind; all but imap name addresses only.
@@ -229,10 +242,22 @@ pub(crate) struct Make {
     /// The domain of Exchange's form; of Mirapoint's, where it is not the one of the address.
     #[arg(long)]
     pub(crate) domain: Option<String>,
-    /// Where Courier's virtual shared folders begin.
+    /// Where Courier's virtual shared folders begin, for mailboxes that name no folder of their own.
     #[arg(long, value_name = "PATH", default_value = "/users")]
     pub(crate) root: String,
     /// The new file; it must not exist.
     #[arg(long, value_name = "FILE")]
     pub(crate) into: PathBuf,
+    /// Show New-MigrationBatch for a batch of this name as well: letters, digits, - and _.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// The name of the migration endpoint, for that command.
+    #[arg(long, value_name = "NAME", requires = "name")]
+    pub(crate) endpoint: Option<String>,
+    /// The domain that remote moves deliver to, for that command.
+    #[arg(long, value_name = "DOMAIN", requires = "name")]
+    pub(crate) delivery_domain: Option<String>,
+    /// A database for that command; may be repeated.
+    #[arg(long = "target-database", value_name = "NAME", requires = "name")]
+    pub(crate) target_databases: Vec<String>,
 }

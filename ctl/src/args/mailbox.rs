@@ -33,10 +33,15 @@ pub(crate) enum Mailbox {
     Import(ImportBatch),
     /// List the registered mailboxes.
     ///
-    /// Example: retentionctl mailbox list
+    /// Example: retentionctl mailbox list --server mail --address "*@example.org"
     ///
     /// Needs the role auditor; reading is recorded.
-    List(Part),
+    List {
+        #[command(flatten)]
+        which: Which,
+        #[command(flatten)]
+        part: Part,
+    },
     /// Show one registered mailbox.
     ///
     /// Example: retentionctl mailbox show E7
@@ -138,6 +143,17 @@ pub(crate) enum Mailbox {
         #[command(flatten)]
         why: Why,
     },
+}
+
+/// Which of the registered mailboxes are meant.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Which {
+    /// Only those on this server: a `[[server]]` of config.toml.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) server: Option<String>,
+    /// Only those with this address; * stands for any characters, as in "*@example.org".
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) address: Option<String>,
 }
 
 /// A migration batch whose mailboxes are to be registered.

@@ -79,6 +79,9 @@ pub(crate) enum Policy {
     Test(PolicyDir),
     /// Show what a directory of policies would newly dispose of or keep, on the real data.
     ///
+    /// What persons decided in reviews counts as it does for a plan: what is kept until a day is kept under any version
+    /// of its policy; what is to be disposed of waits anew under a changed one. What waits is counted for both sets.
+    ///
     /// Example: retentionctl policy diff policies
     ///
     /// Needs the role auditor.

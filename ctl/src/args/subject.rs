@@ -86,7 +86,7 @@ pub(crate) enum Subject {
         #[arg(long = "exclude", value_name = "ENTITY")]
         exclude: Vec<EntityId>,
     },
-    /// Show one request: where it stands, its records, and what keeps each of them.
+    /// Show one request: where it stands, its plans, its exceptions, and who has copies.
     ///
     /// Example: retentionctl subject show Q41
     ///
@@ -94,6 +94,17 @@ pub(crate) enum Subject {
     Show {
         /// The request, such as Q41.
         request: RequestId,
+    },
+    /// List the records of a request, and what keeps each of them.
+    ///
+    /// Example: retentionctl subject records Q41 --output csv
+    ///
+    /// Needs the role auditor.
+    Records {
+        /// The request, such as Q41.
+        request: RequestId,
+        #[command(flatten)]
+        part: Part,
     },
     /// List the requests that are open, the oldest first.
     ///
@@ -225,7 +236,7 @@ pub(crate) struct Who {
     /// A telephone number, with its country where that is known; may be repeated.
     #[arg(long = "phone", value_name = "NUMBER")]
     pub(crate) phones: Vec<String>,
-    /// An id, as SOURCE:ID or alone; may be repeated.
+    /// An id, as SOURCE:ID or alone (as :ID if it has a colon of its own); may be repeated.
     #[arg(long = "id", value_name = "ID")]
     pub(crate) ids: Vec<String>,
     /// A record that is known to be theirs; may be repeated.

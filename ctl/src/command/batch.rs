@@ -4,17 +4,19 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use retention_core::batch::command::{CommandSettings, new_migration_batch};
-use retention_core::batch::make::{Admin, Mailbox, make_addresses, make_imap};
+use retention_core::batch::make::{Admin, Mailbox, Origin, make_addresses, make_imap};
 use retention_core::batch::split::{Group, Limits};
 use retention_core::batch::write::{errors_of, file_of};
 use retention_core::batch::{
     self, Checked, MigrationKind, Problem, Rule, Settings, Sheet, UnknownColumns, Weight, convert, split,
 };
-use retention_core::control::{ErrorCode, ExitCode, Finding, Severity};
+use retention_core::control::{ErrorBody, ErrorCode, ExitCode, Finding, Line, MailboxRow, Severity};
 use serde_json::json;
 
 use super::{Context, files, refuse, status};
+use crate::args::Part;
 use crate::args::batch::{Batch, Make, Reading, Rules};
+use crate::args::mailbox::Which;
 use crate::exit::{Cause, Doing, Failure};
 
 const PIECE_COLUMNS: &[&str] = &["file", "rows", "bytes"];
@@ -30,7 +32,7 @@ pub(super) fn execute(context: &mut Context, command: Batch) -> Result<ExitCode,
             let asked = Asked { rows, bytes, by_letter, by };
             split_file(context, &file, &reading, rules, &into, &asked).doing("split the batch")
         }
-        Batch::Make(make) => make_file(context, make).doing("make the batch"),
+        Batch::Make(make) => make_file(context, *make).doing("make the batch"),
         Batch::Convert { file, reading, kind, into } => {
             convert_file(context, &file, &reading, kind, &into).doing("convert the batch")
         }
@@ -251,21 +253,95 @@ fn convert_file(
 }
 
 fn make_file(context: &mut Context, make: Make) -> Result<ExitCode, Cause> {
-    let mailboxes = mailboxes_of(&make.list, &make.reading)?;
-    let bytes = match (make.kind, make.form, make.admin) {
+    let Make { list, server, address, reading, kind, form, admin, .. } = make;
+    // What is wrong with the command line itself is refused before anybody is named or asked for a password.
+    files::none_exists(std::slice::from_ref(&make.into))?;
+    let file = make.into.display().to_string();
+    let command = match make.name {
+        None => None,
+        Some(name) => {
+            let settings = CommandSettings {
+                name,
+                file: file.clone(),
+                endpoint: make.endpoint,
+                delivery_domain: make.delivery_domain,
+                target_databases: make.target_databases,
+                unknown_columns: UnknownColumns::Refused,
+            };
+            Some(new_migration_batch(kind, &settings).map_err(cannot_make)?)
+        }
+    };
+    let mailboxes = match list {
+        Some(list) => mailboxes_of(&list, &reading)?,
+        None => registered(context, Which { server, address })?,
+    };
+    let mut holds_password = false;
+    let bytes = match (kind, form, admin) {
         (MigrationKind::Imap, Some(form), Some(name)) => {
+            holds_password = true;
             let password = files::password(make.password_file.as_deref(), "Password of the administrator: ")?;
             make_imap(&mailboxes, &Admin { form, name, password, domain: make.domain, root: make.root })
         }
         (kind, ..) => make_addresses(&mailboxes, kind),
     };
-    let bytes = bytes.map_err(|error| refuse(ErrorCode::BadRequest, error.to_string()))?;
+    let bytes = bytes.map_err(cannot_make)?;
     files::write_new(&make.into, &bytes)?;
-    let file = make.into.display().to_string();
-    let answer = json!({"file": file, "rows": mailboxes.len(), "bytes": bytes.len()});
+    let mut answer = json!({"file": file, "rows": mailboxes.len(), "bytes": bytes.len()});
+    if let Some(command) = command.as_ref().filter(|_| !context.renderer.is_for_people()) {
+        answer["command"] = json!(command);
+    }
     context.present(&answer)?;
-    context.next(&format!("retentionctl batch check {file} --kind {}", make.kind));
+    if holds_password {
+        context.note(&format!(
+            "{file} holds the password of the administrator in the clear, in every row: let nobody else read it, \
+             overwrite and remove it when the migration has ended (shred -u {file}), and change the password then"
+        ));
+    }
+    if kind == MigrationKind::Offboarding {
+        context.say("the file names no TargetDatabase, so the batch has to: -TargetDatabases");
+    }
+    let is_too_large = kind.rows_max().is_some_and(|max| mailboxes.len() as u64 > max)
+        || kind.bytes_max().is_some_and(|max| bytes.len() as u64 > max);
+    match command {
+        _ if is_too_large => {
+            context.note(&format!("{file} is larger than a batch of this kind may be, and has to be split first"));
+            context.next(&format!("retentionctl batch split {file} --kind {kind} --into DIR"));
+        }
+        None => context.next(&format!("retentionctl batch command {file} --kind {kind} --name …")),
+        Some(command) if context.renderer.is_for_people() => {
+            context.renderer.text(&command)?;
+            context.renderer.flush()?;
+        }
+        Some(_) => {}
+    }
     Ok(ExitCode::Done)
+}
+
+fn cannot_make(error: impl std::error::Error) -> Cause {
+    refuse(ErrorCode::BadRequest, error.to_string())
+}
+
+/// Asks the daemon for its registered mailboxes: addresses, names at the source and folders, and no secret.
+fn registered(context: &Context, which: Which) -> Result<Vec<Mailbox>, Cause> {
+    let call = super::mailbox::list_call(which, Part { after: None, limit: None });
+    let mut mailboxes = Vec::new();
+    context.client.stream(&call, |line| {
+        let Line::Row(row) = line else { return Ok(()) };
+        let row: MailboxRow = serde_json::from_value(row).map_err(|_| Cause::Unreadable)?;
+        let Some(address) = row.address else {
+            let message = format!("the record of {} cannot be opened any more, so it has no address", row.mailbox);
+            return Err(refuse(ErrorCode::WrongState, format!("{message}; nothing was written")));
+        };
+        // Where no other name was registered, the server knows the mailbox by its address.
+        let user = Some(row.user.unwrap_or_else(|| address.clone()));
+        mailboxes.push(Mailbox { origin: Origin::Registered(row.mailbox), address, user, root: row.root });
+        Ok(())
+    })?;
+    if mailboxes.is_empty() {
+        let body = ErrorBody::saying(ErrorCode::NotFound, "no registered mailbox is meant; nothing was written");
+        return Err(Cause::Answer(body.hint("retentionctl mailbox list")));
+    }
+    Ok(mailboxes)
 }
 
 /// Reads a list: one address a line, or CSV with a header.
@@ -279,7 +355,8 @@ fn mailboxes_of(path: &Path, reading: &Reading) -> Result<Vec<Mailbox>, Cause> {
                 let message = "the list has several columns and none of them is EmailAddress";
                 return Err(refuse(ErrorCode::BadRequest, message));
             };
-            mailboxes.push(Mailbox { address: address.trim().to_owned(), user: None, root: None });
+            let origin = Origin::Listed(mailboxes.len() + 1);
+            mailboxes.push(Mailbox { origin, address: address.trim().to_owned(), user: None, root: None });
         }
         return Ok(mailboxes);
     };
@@ -287,16 +364,17 @@ fn mailboxes_of(path: &Path, reading: &Reading) -> Result<Vec<Mailbox>, Cause> {
     let filled = |row: &batch::Row, column: Option<usize>| {
         column.map(|column| row.cell(column)).filter(|cell| !cell.is_empty()).map(str::to_owned)
     };
-    let mailbox = |row: &batch::Row| Mailbox {
+    let mailbox = |(number, row): (usize, &batch::Row)| Mailbox {
+        origin: Origin::Listed(number),
         address: row.cell(address).to_owned(),
         user: filled(row, user),
         root: filled(row, root),
     };
-    Ok(sheet.rows.iter().map(mailbox).collect())
+    Ok((1..).zip(&sheet.rows).map(mailbox).collect())
 }
 
 fn write_command(context: &mut Context, kind: MigrationKind, settings: &CommandSettings) -> Result<ExitCode, Cause> {
-    let text = new_migration_batch(kind, settings).map_err(|error| refuse(ErrorCode::BadRequest, error.to_string()))?;
+    let text = new_migration_batch(kind, settings).map_err(cannot_make)?;
     context.renderer.text(&text)?;
     context.renderer.flush()?;
     Ok(ExitCode::Done)

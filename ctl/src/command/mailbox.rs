@@ -2,15 +2,16 @@
 
 use retention_core::batch::{self, MigrationKind, Settings, Sheet, register};
 use retention_core::control::{
-    Accepted, AddMailbox as WireMailbox, AddMailboxes, Because, Checked, ErrorCode, ExitCode, Finding, Line,
-    MAILBOXES_PER_REQUEST_MAX, MailboxFinding, MailboxesAdded, MigrateMailbox, Operation, Severity,
+    Accepted, AddMailbox as WireMailbox, AddMailboxes, Because, Checked, Cursor, ErrorCode, ExitCode, Finding, Line,
+    MAILBOXES_PER_REQUEST_MAX, MailboxFinding, MailboxQuery, MailboxesAdded, MigrateMailbox, Operation, Severity,
 };
 use retention_core::id::{Digest, EntityId, MigrationId};
 use retention_core::mailbox::LoginForm;
 use serde_json::json;
 
 use super::{Call, Context, files, query, refuse, status};
-use crate::args::mailbox::{AddMailbox, ImportBatch, Mailbox};
+use crate::args::Part;
+use crate::args::mailbox::{AddMailbox, ImportBatch, Mailbox, Which};
 use crate::exit::{Cause, Doing, Failure};
 
 pub(super) const COLUMNS: &[&str] = &[
@@ -37,7 +38,10 @@ pub(super) fn execute(context: &mut Context, command: Mailbox) -> Result<ExitCod
     match command {
         Mailbox::Add(wanted) => add(context, *wanted).doing("register the mailbox"),
         Mailbox::Import(wanted) => import(context, &wanted).doing("import the batch"),
-        Mailbox::List(part) => context.plain_list(Operation::MailboxList, part, COLUMNS).doing("list the mailboxes"),
+        Mailbox::List { which, part } => {
+            context.list(&list_call(which, part), COLUMNS).doing("list the mailboxes")?;
+            Ok(ExitCode::Done)
+        }
         Mailbox::Show { mailbox } => {
             context.show(&Call::to(Operation::MailboxShow, &[&mailbox])).doing("show the mailbox")?;
             context.next(&format!("retentionctl mailbox check {mailbox}"));
@@ -74,6 +78,13 @@ pub(super) fn execute(context: &mut Context, command: Mailbox) -> Result<ExitCod
         }
         Mailbox::Remove { mailbox, why } => remove(context, mailbox, why.reason).doing("remove the mailbox"),
     }
+}
+
+/// Returns the call for those of the registered mailboxes that are meant.
+pub(super) fn list_call(which: Which, part: Part) -> Call {
+    let Which { server, address } = which;
+    let query = MailboxQuery { after: part.after.map(Cursor), limit: part.limit, server, address };
+    Call::to(Operation::MailboxList, &[]).asking(&query)
 }
 
 fn migrate(context: &mut Context, wanted: &MigrateMailbox) -> Result<ExitCode, Cause> {

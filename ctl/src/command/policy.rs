@@ -16,8 +16,17 @@ use crate::exit::{Cause, Doing, Failure};
 use crate::render::printable;
 
 pub(super) const COLUMNS: &[&str] = &["policy", "title", "state", "population", "due", "next_at", "digest"];
-pub(super) const DIFF_COLUMNS: &[&str] =
-    &["policy", "change", "due_before", "due_after", "newly_due", "newly_kept", "examples"];
+pub(super) const DIFF_COLUMNS: &[&str] = &[
+    "policy",
+    "change",
+    "due_before",
+    "due_after",
+    "newly_due",
+    "newly_kept",
+    "waits_before",
+    "waits_after",
+    "examples",
+];
 pub(super) const COVERAGE_COLUMNS: &[&str] =
     &["source", "kind", "entities", "covered", "uncovered", "never_due", "waiting", "policies"];
 const TEST_COLUMNS: &[&str] = &["policy", "number", "passed", "expected", "actual"];

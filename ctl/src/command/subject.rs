@@ -10,7 +10,7 @@ use retention_core::event::subject::{ErasureGround, RequestKind};
 use retention_core::id::{Digest, RequestId};
 use serde_json::{Value, json};
 
-use super::{Call, Context, files};
+use super::{Call, Context, files, query};
 use crate::args::subject::{Ask, Subject, Who};
 use crate::exit::{Cause, Doing, Failure};
 
@@ -31,6 +31,8 @@ pub(super) const COLUMNS: &[&str] = &[
     "end",
 ];
 
+pub(super) const RECORD_COLUMNS: &[&str] = &["record", "state", "kept", "excepted", "holds", "restricted"];
+
 pub(super) fn execute(context: &mut Context, command: Subject) -> Result<ExitCode, Failure> {
     match command {
         Subject::Find { who } => find(context, &sought(who)).doing("look for the person"),
@@ -45,6 +47,11 @@ pub(super) fn execute(context: &mut Context, command: Subject) -> Result<ExitCod
             identify(context, request, &IdentifySubject { how, include, exclude }).doing("say whose it is")
         }
         Subject::Show { request } => show(context, request).doing("show the request"),
+        Subject::Records { request, part } => {
+            let call = Call::to(Operation::SubjectRequestRecords, &[&request]).asking(&query(part));
+            context.list(&call, RECORD_COLUMNS).doing("list the records")?;
+            Ok(ExitCode::Done)
+        }
         Subject::List { overdue, due_for_review, all, part } => {
             let show = match (overdue, due_for_review, all) {
                 (true, _, _) => RequestsWanted::Overdue,
@@ -120,6 +127,9 @@ fn show(context: &mut Context, request: RequestId) -> Result<ExitCode, Cause> {
     let field = |name: &str| shown.pointer(&format!("/request/{name}")).and_then(|value| value.as_str());
     if let Some(recipient) = untold(&shown) {
         context.say(&format!("somebody has to be told: retentionctl subject told {request} {recipient} --how …"));
+    }
+    if !matches!(field("state"), None | Some("received")) {
+        context.say(&format!("its records, and what keeps each of them: retentionctl subject records {request}"));
     }
     let next = match (field("kind"), field("state"), field("plan")) {
         (_, Some("completed"), _) => return Ok(ExitCode::Done),

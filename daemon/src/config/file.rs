@@ -187,6 +187,8 @@ pub(super) struct Admin {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Doveadm {
     pub(super) url: Option<String>,
+    pub(super) tls: Written<super::MailTls>,
+    pub(super) ca_file: Written<String>,
     pub(super) credential: Option<String>,
     pub(super) file: Option<String>,
 }

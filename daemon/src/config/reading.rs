@@ -100,7 +100,8 @@ impl Said {
     }
 }
 
-fn nearest<'k>(wrong: &str, known: &[&'k str]) -> Option<&'k str> {
+/// Returns the known word that was probably meant; `None` when none is like it.
+pub(crate) fn nearest<'k>(wrong: &str, known: &[&'k str]) -> Option<&'k str> {
     known
         .iter()
         .map(|right| (strsim::jaro_winkler(wrong, right), *right))

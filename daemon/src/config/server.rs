@@ -47,8 +47,10 @@ pub struct MailAdmin {
 /// Dovecot's HTTP interface, through which sessions are ended and caches cleaned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Doveadm {
-    /// The URL, `http://` on loopback or `https://`.
+    /// The URL: `https://`, or `http://` to this machine itself. Its host is the name that the certificate must have.
     pub url: String,
+    /// A file of certificate authorities; `None` for those of the mail server.
+    pub ca_file: Option<PathBuf>,
     /// Where its key is.
     pub key: SecretPlace,
 }

@@ -224,6 +224,28 @@ fn a_server_says_how_one_logs_in() {
         ("admin = { login = \"\", file = \"/etc/pw\" }", "login"),
         ("admin = { login = \"a\" }", "password"),
         ("doveadm = { url = \"http://far.example.org\", file = \"/etc/k\" }", "doveadm needs a `url`"),
+        (
+            "doveadm = { url = \"http://far.example.org\", tls = \"plain-loopback\", file = \"/etc/k\" }",
+            "doveadm needs a `url`",
+        ),
+        (
+            "doveadm = { url = \"http://localhost:80@far.example.org\", tls = \"plain-loopback\", file = \"/etc/k\" }",
+            "doveadm needs a `url`",
+        ),
+        ("doveadm = { url = \"http://127.0.0.1:8080\", file = \"/etc/k\" }", "add tls = \"plain-loopback\""),
+        (
+            "doveadm = { url = \"http://127.0.0.1:8080\", tls = \"implicit\", file = \"/etc/k\" }",
+            "add tls = \"plain-loopback\"",
+        ),
+        (
+            "doveadm = { url = \"http://[::1]\", tls = \"plain-loopback\", ca_file = \"/ca\", file = \"/etc/k\" }",
+            "belongs to an https:// url",
+        ),
+        (
+            "doveadm = { url = \"https://far.example.org\", tls = \"plain-loopback\", file = \"/etc/k\" }",
+            "leave `tls` out",
+        ),
+        ("doveadm = { url = \"https://far.example.org\" }", "the key of doveadm"),
         ("[[server]]\nname = \"mail\"\nhost = \"b\"", "another server is already called"),
         ("[[source]]\nname = \"mail\"\nkind = \"ocm\"\ndrop_dir = \"/d\"", "a server is already called"),
         ("[[server]]\nhost = \"b\"", "no `name`"),
@@ -231,6 +253,21 @@ fn a_server_says_how_one_logs_in() {
         ("[[server]]\nname = \"b\"\nhost = \"http://b/\"", "not the name or address"),
     ] {
         is_refused(&server(text), why);
+    }
+}
+
+#[test]
+fn doveadm_is_reached_by_https_or_on_this_machine_when_that_is_said() {
+    let doveadm = |url: &str, more: &str| {
+        let server = "[[server]]\nname = \"mail\"\nhost = \"imap.example.org\"\nca_file = \"/etc/mail-ca.pem\"\n";
+        let text = format!("{server}doveadm = {{ url = \"{url}\", {more}file = \"/etc/k\" }}\n");
+        parse(&with(&text)).unwrap().servers[0].doveadm.clone().unwrap()
+    };
+    let far = doveadm("https://imap.example.org:8443/doveadm/v1", "ca_file = \"/etc/doveadm-ca.pem\", ");
+    assert_eq!(far.ca_file.as_deref(), Some(std::path::Path::new("/etc/doveadm-ca.pem")));
+    assert_eq!(doveadm("https://imap.example.org", "tls = \"implicit\", ").ca_file, None);
+    for url in ["http://127.0.0.1:8080/doveadm/v1", "http://localhost", "http://[::1]:8080"] {
+        assert_eq!(doveadm(url, "tls = \"plain-loopback\", ").url, url);
     }
 }
 

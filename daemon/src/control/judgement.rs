@@ -10,8 +10,8 @@ use retention_core::control::{
 };
 use retention_core::id::{EntityId, LayoutId};
 use retention_core::policy::{
-    Action, Approval, ApproverRole, Assessed, Assessment, BoundSet, Decision, Facts, Outcome, Place, PolicyFile,
-    PolicySet, Restriction, Standing, State, Trigger,
+    Action, Approval, ApproverRole, Assessed, Assessment, BoundSet, Decision, Facts, OnMissingStart, Outcome, Place,
+    PolicyFile, PolicySet, Restriction, Standing, State, Trigger,
 };
 use retention_core::reason::Reason;
 use retention_core::record::Layout;
@@ -300,8 +300,8 @@ impl Comparison<'_> {
                 let Some((layout, before, after)) = sets else { continue };
                 let facts = facts(layout, &record, &subject.row, subject.open_deals);
                 for row in &mut rows {
-                    let was = is_due(before, &row.policy, &facts, &subject.standing, self.now);
-                    let will = is_due(after, &row.policy, &facts, &subject.standing, self.now);
+                    let was = stand(before, &row.policy, &facts, &subject.standing, self.now);
+                    let will = stand(after, &row.policy, &facts, &subject.standing, self.now);
                     count(row, subject.entity, was, will);
                 }
             }
@@ -344,25 +344,47 @@ fn unchanged(id: &str, before: &PolicySet, after: &PolicySet) -> PolicyDiffRow {
         due_after: 0,
         newly_due: 0,
         newly_kept: 0,
+        waits_before: 0,
+        waits_after: 0,
         examples: Vec::new(),
     }
 }
 
-/// Says whether a set would dispose of an entity under one of its policies. What the policy itself does not find due
-/// is kept, whatever the others say, so most entities need no decision.
-fn is_due(set: &BoundSet, policy: &str, facts: &Facts<'_>, standing: &Standing, now: Timestamp) -> bool {
-    let own = set.policies().iter().find(|bound| bound.policy().id == policy).map(|bound| bound.assess(facts));
-    if !matches!(own, Some(Assessment::Due { due_at, .. }) if due_at <= now) {
-        return false;
-    }
-    let decision = set.decide_for(policy, facts, standing, now);
-    decision.is_some_and(|decision| matches!(decision.outcome, Outcome::Due { .. }))
+/// Where an entity stands under one policy of a set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stand {
+    Kept,
+    /// A person has to decide.
+    Waits,
+    Due,
 }
 
-fn count(row: &mut PolicyDiffRow, id: EntityId, was: bool, will: bool) {
-    row.due_before += u64::from(was);
-    row.due_after += u64::from(will);
-    match (was, will) {
+/// Says where an entity stands under one policy of a set, with what persons decided of it. What the policy itself neither
+/// finds due nor asks a person about is kept, whatever the others say, so most entities need no decision.
+fn stand(set: &BoundSet, policy: &str, facts: &Facts<'_>, standing: &Standing, now: Timestamp) -> Stand {
+    let Some(own) = set.policies().iter().find(|bound| bound.policy().id == policy) else { return Stand::Kept };
+    let may_go = match own.assess(facts) {
+        Assessment::Due { due_at, .. } => due_at <= now,
+        Assessment::NoStart { .. } => own.policy().retention.on_missing_start == OnMissingStart::Review,
+        Assessment::OutOfScope
+        | Assessment::CannotEvaluate { .. }
+        | Assessment::NotRedacted { .. }
+        | Assessment::Suspended => false,
+    };
+    let decision = if may_go { set.decide_for(policy, facts, standing, now) } else { None };
+    match decision.map(|decision| (decision.outcome, decision.reason)) {
+        Some((Outcome::Due { .. }, _)) => Stand::Due,
+        Some((Outcome::Keep, Reason::ReviewNeeded { .. })) => Stand::Waits,
+        Some((Outcome::Keep, _)) | None => Stand::Kept,
+    }
+}
+
+fn count(row: &mut PolicyDiffRow, id: EntityId, was: Stand, will: Stand) {
+    row.due_before += u64::from(was == Stand::Due);
+    row.due_after += u64::from(will == Stand::Due);
+    row.waits_before += u64::from(was == Stand::Waits);
+    row.waits_after += u64::from(will == Stand::Waits);
+    match (was == Stand::Due, will == Stand::Due) {
         (false, true) => {
             row.newly_due += 1;
             if row.examples.len() < EXAMPLES_MAX {
@@ -380,6 +402,8 @@ fn add(row: &mut PolicyDiffRow, more: PolicyDiffRow) {
     row.due_after += more.due_after;
     row.newly_due += more.newly_due;
     row.newly_kept += more.newly_kept;
+    row.waits_before += more.waits_before;
+    row.waits_after += more.waits_after;
     row.examples.extend(more.examples);
     row.examples.truncate(EXAMPLES_MAX);
 }

@@ -82,6 +82,7 @@ fn handler(operation: Operation) -> MethodRouter<Arc<Control>> {
         Operation::SubjectAsk => post(subject::ask),
         Operation::SubjectRequestList => get(subject::list),
         Operation::SubjectRequestShow => get(subject::show),
+        Operation::SubjectRequestRecords => get(subject::records),
         Operation::SubjectIdentify => post(subject::identify),
         Operation::SubjectExtend => post(subject::extend),
         Operation::SubjectExcept => post(subject::except),

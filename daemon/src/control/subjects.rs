@@ -25,6 +25,7 @@ use super::handlers::entity;
 use super::log::Log;
 use super::works::{Audience, Sink};
 use crate::ahead;
+use crate::config::nearest;
 use crate::store::{ReadError, Store};
 
 /// Entities that one look at the views collects.
@@ -225,20 +226,20 @@ fn marks(store: &Store, sought: &SoughtSubject) -> Result<Vec<SoughtMark>, Error
         let message = format!("a person is looked for by at most {IDENTIFIERS_MAX} identifiers at once");
         return Err(ErrorBody::saying(ErrorCode::BadRequest, message));
     }
-    let sources: Vec<String> =
+    let sources: BTreeSet<String> =
         store.view(|views| views.small.layouts.iter().map(|(_, layout)| layout.source.clone()).collect());
-    let id = |text: &String| match text.split_once(':') {
-        // An id may hold a colon itself.
-        Some((source, rest)) if sources.iter().any(|known| known == source) => subject::id(Some(source), rest),
-        _ => subject::id(None, text),
-    };
-    let read: Result<Vec<Vec<(Mark, Certainty)>>, IdentifierError> = (sought.emails.iter().map(|t| subject::email(t)))
-        .chain(sought.phones.iter().map(|t| subject::phone(t)))
-        .chain(sought.ids.iter().map(id))
-        .collect();
-    let read = read.map_err(|error| {
+    let unread = |error: IdentifierError| {
         ErrorBody::saying(ErrorCode::BadRequest, error.to_string()).hint("nothing was looked for; correct it")
-    })?;
+    };
+    let read: Result<Vec<Vec<(Mark, Certainty)>>, ErrorBody> =
+        (sought.emails.iter().map(|text| subject::email(text).map_err(unread)))
+            .chain(sought.phones.iter().map(|text| subject::phone(text).map_err(unread)))
+            .chain(sought.ids.iter().map(|text| {
+                let (source, id) = source_and_id(text, &sources)?;
+                subject::id(source, id).map_err(unread)
+            }))
+            .collect();
+    let read = read?;
     let mut marks: Vec<SoughtMark> = read
         .into_iter()
         .flatten()
@@ -247,6 +248,29 @@ fn marks(store: &Store, sought: &SoughtSubject) -> Result<Vec<SoughtMark>, Error
     marks.sort_unstable();
     marks.dedup();
     Ok(marks)
+}
+
+/// Takes an id apart. What stands before the first colon has to be a source: a misspelt one would find nothing, and look
+/// as if nothing were stored of the person. An id that has a colon of its own and no source begins with a colon.
+fn source_and_id<'t>(text: &'t str, sources: &BTreeSet<String>) -> Result<(Option<&'t str>, &'t str), ErrorBody> {
+    match text.split_once(':') {
+        None => Ok((None, text)),
+        Some(("", id)) => Ok((None, id)),
+        Some((source, id)) if sources.contains(source) => Ok((Some(source), id)),
+        Some((source, _)) => {
+            let known: Vec<&str> = sources.iter().map(String::as_str).collect();
+            // What was written is not said again: it may be a part of an id.
+            let meant = nearest(&source.to_lowercase(), &known);
+            let meant = meant.map_or(String::new(), |meant| format!("; did you mean `{meant}`?"));
+            let message = format!("an id begins with a source that there is not{meant}; nothing was looked for");
+            let there_are = match known.as_slice() {
+                [] => "nothing was taken in yet, so there is no source".to_owned(),
+                known => format!("there are {}", known.join(", ")),
+            };
+            let hint = format!("{there_are}; an id with a colon of its own, in whichever source, is written as :ID");
+            Err(ErrorBody::saying(ErrorCode::BadRequest, message).hint(hint))
+        }
+    }
 }
 
 /// Looks for a person in all sources and mailboxes, and says of every record why it is there.

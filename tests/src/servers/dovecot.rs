@@ -34,6 +34,7 @@ pub(super) fn configure(server: &Server) {
         .replace("@IMAP@", &server.imap.number().to_string())
         .replace("@IMAPS@", &server.imaps.number().to_string())
         .replace("@API@", &server.api.number().to_string())
+        .replace("@SECURE_API@", &server.secure_api.number().to_string())
         .replace("@KEY@", Server::DOVEADM_KEY);
     fs::write(server.path("conf/dovecot.conf"), config).expect("a file");
 }
@@ -176,6 +177,10 @@ service dict {
 service doveadm {
   inet_listener http {
     port = @API@
+  }
+  inet_listener tls-http {
+    port = @SECURE_API@
+    ssl = yes
   }
 }
 doveadm_api_key = @KEY@

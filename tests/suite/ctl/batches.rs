@@ -4,7 +4,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use retention_tests::daemon::{Said, program};
+use retention_tests::daemon::{Said, Site, program};
+use serde_json::json;
 
 const SECRETS: [&str; 3] = ["S3cret,one", "=S3cret;two", "S3cretěthree"];
 
@@ -155,4 +156,114 @@ fn the_command_for_powershell_is_ready_to_paste() {
     assert!(said.out.contains(r"ReadAllBytes('C:\O''Neil\users.csv')") && said.out.contains("-SourceEndpoint 'hq'"));
     let _pst = batch(&["command", "a.csv", "--kind", "pst", "--name", "x"]).ends(2).says("Purview");
     let _kind = batch(&["command", "a.csv", "--kind", "mbox", "--name", "x"]).ends(2).says("cross-tenant");
+}
+
+#[test]
+fn a_batch_is_made_from_the_mailboxes_that_are_registered() {
+    let site = Site::new(&[]);
+    let server = |name: &str| format!("[[server]]\nname = \"{name}\"\nhost = \"{name}.example.org\"\n");
+    site.write("config.toml", &format!("{}{}{}", site.config(), server("mail"), server("old")));
+    let daemon = site.start();
+    let place = |name: &str| site.path(name).to_str().expect("a path").to_owned();
+    let secret = |name: &str, text: &str| {
+        fs::write(place(name), text).expect("a file");
+        fs::set_permissions(place(name), fs::Permissions::from_mode(0o600)).expect("a mode");
+        place(name)
+    };
+    let (own, password) = (secret("own", SECRETS[0]), secret("password", SECRETS[1]));
+    let add = |address: &str, more: &[&str]| {
+        let added = site.json(&[&["mailbox", "add", address, "--password-file", &own], more].concat());
+        added["mailbox"].as_str().expect("a number").to_owned()
+    };
+    let jana = add("jana@example.org", &["--server", "mail", "--user", "jana"]);
+    let _eve = add("Eve@Example.org", &["--server", "mail"]);
+    let _ann = add("ann@other.org", &["--server", "mail", "--user", "ann", "--login", "user-root", "--root", "/u/ann"]);
+    let twin = add("Jana@example.org", &["--server", "old"]);
+    let addresses = |args: &[&str]| {
+        let rows = site.rows(&[&["mailbox", "list"], args].concat());
+        rows.iter().map(|row| row["address"].as_str().expect("an address").to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(addresses(&["--server", "mail"]), ["jana@example.org", "Eve@Example.org", "ann@other.org"]);
+    assert_eq!(addresses(&["--address", "jana@*"]), ["jana@example.org", "Jana@example.org"]);
+    assert_eq!(addresses(&["--address", "*@other.org", "--server", "old"]), [] as [String; 0]);
+    assert_eq!(site.rows(&["mailbox", "list", "--limit", "1", "--address", "*@other.org"]).len(), 1);
+    let _misspelt = site.ctl(&["mailbox", "list", "--server", "mial"]).ends(2).says("did you mean `mail`?");
+    let _no_address = site.ctl(&["mailbox", "list", "--address", ""]).ends(2).says("the address is empty");
+
+    let make = |into: &str, args: &[&str]| {
+        let admin = ["--admin", "mailadmin", "--domain", "dom", "--password-file", &password];
+        let into = place(into);
+        let said = site.ctl(&[&["batch", "make", "--registered", "--into", &into], &admin[..], args].concat());
+        for secret in SECRETS {
+            assert!(!said.out.contains(secret) && !said.err.contains(secret), "{} says a password", said.asked);
+        }
+        said
+    };
+    let of_mail = ["--server", "mail"];
+    for (form, names) in [
+        ("exchange", ["dom/mailadmin/jana", "dom/mailadmin/Eve@Example.org", "dom/mailadmin/ann"]),
+        ("dovecot", ["jana*mailadmin", "Eve@Example.org*mailadmin", "ann*mailadmin"]),
+        ("mirapoint", ["#jana@dom#mailadmin#", "#Eve@Example.org#mailadmin#", "#ann@dom#mailadmin#"]),
+        ("courier", ["mailadmin"; 3]),
+    ] {
+        let file = format!("{form}.csv");
+        let made = make(&file, &[&["--form", form], &of_mail[..]].concat()).ends(0);
+        assert!(made.err.contains("holds the password of the administrator in the clear"), "{}", made.err);
+        let text = fs::read_to_string(place(&file)).expect("a batch");
+        let rows: Vec<&str> = text.lines().skip(1).collect();
+        let roots = [",/users/jana", ",/users/Eve@Example.org", ",/u/ann"]
+            .map(|root| if form == "courier" { root } else { "" });
+        for (number, address) in ["jana@example.org", "Eve@Example.org", "ann@other.org"].iter().enumerate() {
+            assert_eq!(rows[number], format!("{address},{},{}{}", names[number], SECRETS[1], roots[number]));
+        }
+        assert_eq!((rows.len(), mode(Path::new(&place(&file)))), (3, 0o600));
+        assert!(!text.contains(SECRETS[0]), "the daemon gives out no password");
+        let _clean = batch(&["check", &place(&file), "--kind", "imap"]).ends(0);
+    }
+
+    let command = ["--name", "Wave1", "--endpoint", "imap-hq", "--output", "json"];
+    let made =
+        make("wave.csv", &[&["--form", "dovecot", "--address", "*@example.org"], &of_mail[..], &command].concat());
+    let made = made.ends(0).json();
+    assert_eq!(made["rows"], 2);
+    let pasted = made["command"].as_str().expect("a command");
+    assert!(
+        pasted.starts_with("New-MigrationBatch -Name 'Wave1'") && pasted.contains("-SourceEndpoint 'imap-hq'"),
+        "{pasted}"
+    );
+    for (kind, more) in [("staged", &[][..]), ("google", &[]), ("offboarding", &["--of-batch", "TargetDatabase"])] {
+        let file = format!("{kind}.csv");
+        let _made = site
+            .ctl(&[&["batch", "make", "--registered", "--kind", kind, "--into", &place(&file)], &of_mail[..]].concat());
+        let text = fs::read_to_string(place(&file)).expect("a batch");
+        assert_eq!(text, "EmailAddress\r\njana@example.org\r\nEve@Example.org\r\nann@other.org\r\n");
+        let _clean = batch(&[&["check", &place(&file), "--kind", kind], more].concat()).ends(0);
+    }
+
+    // What cannot be a whole batch leaves no file.
+    let refused = |args: &[&str], why: &str| {
+        let _refused = make("refused.csv", args).ends(2).says(why);
+        assert!(!Path::new(&place("refused.csv")).exists());
+    };
+    refused(
+        &["--form", "dovecot"],
+        &format!("the registered mailbox {twin} has the same address as the registered mailbox {jana}"),
+    );
+    refused(&["--form", "dovecot", "--address", "nobody@*"], "no registered mailbox is meant");
+    refused(&["--form", "dovecot", "--server", "mial"], "did you mean `mail`?");
+    refused(&["--form", "own", "--server", "mail"], "users have passwords of their own");
+    refused(&["--form", "dovecot", "--server", "mail", "--name", "Wave 1"], "letters, digits, - and _");
+    let bare = add("bare", &["--server", "mail"]);
+    refused(
+        &["--form", "dovecot", "--server", "mail"],
+        &format!("the registered mailbox {bare} has no valid SMTP address"),
+    );
+    let opened = site.rows(&["audit", "query", "--kind", "RecordsOpened"]);
+    assert!(opened.iter().any(|row| row.to_string().contains("MailboxList")), "{opened:?}");
+    let shown = site.json(&["mailbox", "show", &jana]);
+    assert_eq!(
+        (&shown["user"], &shown["root"], &shown["has_credential"]),
+        (&json!("jana"), &json!(null), &json!(true))
+    );
+    daemon.stop();
 }

@@ -47,6 +47,16 @@ fn an_erasure_goes_from_a_search_to_the_answer() {
     assert_eq!(site.rows(&["subject", "find", "--email", "nobody@example.org"]).len(), 0);
     let _wrong = site.ctl(&["subject", "find", "--email", "no address"]).ends(2).says("not an e-mail address");
     let _none = site.ctl(&["subject", "find"]).ends(2);
+    let by_id = |id: &str| site.ctl(&["subject", "find", "--id", id]);
+    let misspelt = by_id("CRN:secret-7").ends(2).says("did you mean `crm`?").says("there are");
+    assert!(!misspelt.err.contains("secret-7") && !misspelt.err.contains("CRN"), "{}", misspelt.err);
+    let strange = by_id("urn:secret-7").ends(2).says("a source that there is not").says(":ID");
+    assert!(!strange.err.contains("did you mean"), "{}", strange.err);
+    let _not_taken_in = site.ctl(&["subject", "access", "--id", "CRN:7"]).ends(2).says("did you mean `crm`?");
+    assert_eq!(site.rows(&["subject", "list", "--all"]).len(), 0, "nothing was taken in");
+    for id in ["crm:secret-7", "secret-7", ":urn:secret-7"] {
+        assert_eq!(site.rows(&["subject", "find", "--id", id]).len(), 0, "{id}");
+    }
     let opened = site.rows(&["audit", "query", "--kind", "RecordsOpened"]);
     assert!(opened.iter().any(|row| row.to_string().contains("SubjectFind")), "{opened:?}");
 
@@ -155,17 +165,24 @@ fn what_is_kept_by_an_exception_is_refused_in_part_and_comes_back() {
     let _strange = except("2099-01-01", "E4000000").ends(2).says("is not about");
     let kept = except("2099-01-01", record).ends(0).json();
     let shown = site.json(&["subject", "show", &request]);
-    let one = shown["records"].as_array().expect("records").iter().find(|row| row["record"] == record);
-    assert_eq!(one.expect("the record")["excepted"], true, "{shown}");
+    let records = || site.rows(&["subject", "records", &request]);
+    let rows = records();
+    assert_eq!(rows.len(), taken.len());
+    let one = rows.iter().find(|row| row["record"] == record);
+    assert_eq!(one.expect("the record")["excepted"], true, "{rows:?}");
+    let first = site.rows(&["subject", "records", &request, "--limit", "1"]);
+    let number = text(&first[0], "record").trim_start_matches('E').to_owned();
+    let rest = site.rows(&["subject", "records", &request, "--after", &number]);
+    assert_eq!([first, rest].concat(), rows, "a page goes on where the one before ended");
+    let _missing = site.ctl(&["subject", "records", "Q1"]).ends(2).says("there is no request Q1");
     assert_eq!(
         (&shown["exceptions"][0]["owner"], &shown["exceptions"][0]["ground"]),
         (&json!("legal"), &json!("legal_claims"))
     );
     let placed = site.json(&["hold", "place", "Case 17", "--request", &request, "--reason", "lawsuit"]);
-    let shown = site.json(&["subject", "show", &request]);
-    let held =
-        shown["records"].as_array().expect("records").iter().filter(|row| row["holds"] == json!([placed["hold"]]));
-    assert_eq!(held.count(), taken.len(), "{shown}");
+    let rows = records();
+    let held = rows.iter().filter(|row| row["holds"] == json!([placed["hold"]]));
+    assert_eq!(held.count(), taken.len(), "{rows:?}");
     let exception = kept["event"].to_string();
     let end = |number: &str| site.ctl(&["subject", "end-exception", &request, number, "--reason", "it is over"]);
     let _absent = end("1").ends(2).says("has no exception 1 in force");

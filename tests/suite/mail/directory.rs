@@ -1,6 +1,7 @@
 //! A directory of mailboxes on one of the real servers, and a world that reaches them.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -59,9 +60,14 @@ impl Directory {
 
     /// As [`Self::of`], with Dovecot's own interface.
     pub(super) fn with_doveadm(server: &'static Server) -> Arc<Self> {
+        Self::with_doveadm_at(server, server.doveadm_url(), None)
+    }
+
+    /// As [`Self::with_doveadm`], at another address, and with authorities of its own where the server's do not count.
+    pub(super) fn with_doveadm_at(server: &'static Server, url: String, ca_file: Option<PathBuf>) -> Arc<Self> {
         let mut reached = reached(server, MailTls::Implicit);
         let key = SecretPlace::Credential("doveadm".to_owned());
-        reached.doveadm = Some(Doveadm { url: server.doveadm_url(), key });
+        reached.doveadm = Some(Doveadm { url, ca_file, key });
         Arc::new(Self { server, reached, mailboxes: Mutex::default(), principals: Mutex::default() })
     }
 

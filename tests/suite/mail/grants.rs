@@ -1,6 +1,7 @@
 //! Grants on the three real servers: given, seen by whoever was given them, taken back, and looked for again.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -164,10 +165,8 @@ fn a_grant_is_real_and_so_is_its_end() {
     });
 }
 
-#[test]
-fn on_dovecot_the_sessions_of_the_grantee_are_ended() {
-    let server = Server::shared(Kind::Dovecot);
-    let mut grants = Grants::new(server, Directory::with_doveadm(server));
+fn sessions_are_ended(server: &'static Server, directory: Arc<Directory>) {
+    let mut grants = Grants::new(server, directory);
     let grant = grants.request().expect("a grant");
     grants.settle();
     let mut helper = server.login(&grants.helper);
@@ -184,6 +183,45 @@ fn on_dovecot_the_sessions_of_the_grantee_are_ended() {
         grants.world.story()
     );
     grants.check_over("sessions");
+}
+
+#[test]
+fn on_dovecot_the_sessions_of_the_grantee_are_ended() {
+    let server = Server::shared(Kind::Dovecot);
+    sessions_are_ended(server, Directory::with_doveadm(server));
+}
+
+#[test]
+fn on_dovecot_the_sessions_of_the_grantee_are_ended_over_tls() {
+    let server = Server::shared(Kind::Dovecot);
+    // Two names of its certificate, and its authority by the server's entry or by an own one.
+    for (host, ca_file) in [("localhost", None), ("127.0.0.1", Some(server.ca_file()))] {
+        sessions_are_ended(server, Directory::with_doveadm_at(server, server.doveadm_url_over_tls(host), ca_file));
+    }
+}
+
+#[test]
+fn doveadm_is_told_nothing_over_tls_unless_its_certificate_is_trusted() {
+    let server = Server::shared(Kind::Dovecot);
+    let (owner, helper) = (server.mailbox(), server.mailbox());
+    let mut session = server.login(&helper);
+    let over_tls = server.doveadm_url_over_tls("localhost");
+    let of_another = Some(Server::shared(Kind::Cyrus).ca_file());
+    for (url, ca_file, code) in [
+        (over_tls.clone(), of_another, "mail-tls-certificate"),
+        (over_tls.clone(), Some(PathBuf::from("/nonexistent/authorities.pem")), "mail-tls-files"),
+        // No TLS where it has to be, and TLS where nobody said so.
+        (server.doveadm_url().replace("http://", "https://"), None, "mail-tls"),
+        (over_tls.replace("https://", "http://"), None, "mail-doveadm"),
+    ] {
+        let directory = Directory::with_doveadm_at(server, url.clone(), ca_file);
+        let world = world(&directory);
+        directory.add(EntityId(1), &owner);
+        let target = outside(&directory, &world.clock).target;
+        let refused = target.end_sessions(EntityId(1), &helper.name).expect_err("nothing that can be asked");
+        assert_eq!(refused.code, code, "{url}");
+        assert_eq!(session.ask("NOOP").status, Status::Ok, "{url}: nobody was asked to leave");
+    }
 }
 
 fn crash_everywhere(kind: Kind, remains: Remains) {

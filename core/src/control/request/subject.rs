@@ -22,7 +22,8 @@ pub struct SoughtSubject {
     /// Telephone numbers, with the country where it is known.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub phones: Vec<String>,
-    /// Ids: `SOURCE:ID`, or an id alone.
+    /// Ids: `SOURCE:ID`, an id alone, or `:ID` for one that has a colon of its own. A source that there is not is
+    /// refused.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ids: Vec<String>,
     /// Records that are known to be theirs.

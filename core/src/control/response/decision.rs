@@ -61,6 +61,10 @@ pub struct PolicyDiffRow {
     pub newly_due: u64,
     /// How many would no longer be due.
     pub newly_kept: u64,
+    /// How many wait now for the decision of a person under the active set.
+    pub waits_before: u64,
+    /// How many would wait under the other set. What was decided to be disposed of waits anew under a changed policy.
+    pub waits_after: u64,
     /// Some of those newly due, at most ten, to look at with `explain`.
     pub examples: Vec<EntityId>,
 }

@@ -20,7 +20,11 @@ pub struct MailboxRow {
     pub server: String,
     /// The address; `None` when its record cannot be opened any more.
     pub address: Option<String>,
-    /// Whether it has a credential of its own.
+    /// The user, where the server names it otherwise than by the address.
+    pub user: Option<String>,
+    /// The folder of the mailbox in the admin's tree, where one logs in as `user-root`.
+    pub root: Option<String>,
+    /// Whether it has a credential of its own; nobody is given it.
     pub has_credential: bool,
     /// Who registered it last.
     pub registered_by: ActorName,

@@ -81,15 +81,13 @@ impl std::fmt::Debug for SubjectRequestRow {
     }
 }
 
-/// A request with its records.
+/// A request without its records, of which there may be many: they are a list of their own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SubjectRequestDetail {
     /// What a list shows.
     pub request: SubjectRequestRow,
     /// Who said which records are theirs.
     pub identified_by: Option<ActorName>,
-    /// The records.
-    pub records: Vec<RequestRecordRow>,
     /// The exceptions.
     pub exceptions: Vec<ExceptionRow>,
     /// Who got copies of the records, and has to be told what became of them.

@@ -153,11 +153,31 @@ impl Check<'_> {
         let doveadm = written.into_inner();
         let secret = file::Secret { credential: doveadm.credential, file: doveadm.file };
         let key = self.secret("the key of doveadm", span.clone(), secret);
+        let ca_file = self.path(doveadm.ca_file);
         let url = match doveadm.url {
             Some(url) if is_protected_url(&url) => Some(url),
-            _ => self.refuse(span, "doveadm needs a `url`: https://…, or http:// on this machine itself"),
+            _ => self.refuse(span.clone(), "doveadm needs a `url`: https://…, or http:// on this machine itself"),
         };
-        Some(Doveadm { url: url?, key: key? })
+        // Which of the two it is says the URL; nobody sends names and a key in plain without having said so.
+        let tls = doveadm.tls;
+        match url.as_ref().map(|url| url.starts_with("https://")) {
+            Some(true) => {
+                if let Some(tls) = tls.filter(|tls| *tls.get_ref() != MailTls::Implicit) {
+                    self.problems.add(tls.span(), "an https:// url begins with TLS: leave `tls` out");
+                }
+            }
+            Some(false) if tls.as_ref().is_none_or(|tls| *tls.get_ref() != MailTls::PlainLoopback) => {
+                self.problems.add(
+                    span,
+                    "an http:// url of doveadm sends names and its key in plain: write https://, or add tls = \"plain-loopback\"",
+                );
+            }
+            Some(false) if ca_file.is_some() => {
+                self.problems.add(span, "`ca_file` of doveadm belongs to an https:// url");
+            }
+            Some(false) | None => {}
+        }
+        Some(Doveadm { url: url?, ca_file, key: key? })
     }
 
     pub(super) fn number_in(
@@ -198,7 +218,10 @@ pub(super) fn is_protected_url(url: &str) -> bool {
         let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
         is_loopback(host.trim_matches(['[', ']']))
     };
+    // What stands before an @ looks like a host and is none.
+    let names_a_user = |rest: &str| rest.split('/').next().is_some_and(|authority| authority.contains('@'));
     match url.split_once("://") {
+        Some((_, rest)) if names_a_user(rest) => false,
         Some(("https", rest)) => !rest.is_empty(),
         Some(("http", rest)) => of_this_machine(rest),
         _ => false,

@@ -30,6 +30,8 @@ const NOT_FOUND: u64 = 68;
 pub(super) struct Doveadm {
     host: String,
     port: u16,
+    /// Host and port, as the URL has them.
+    authority: String,
     path: String,
     is_tls: bool,
     ca_file: Option<std::path::PathBuf>,
@@ -76,9 +78,10 @@ impl Doveadm {
         Ok(Self {
             host: host.trim_matches(['[', ']']).to_owned(),
             port,
+            authority: authority.to_owned(),
             path: if path.is_empty() { "/doveadm/v1".to_owned() } else { path.to_owned() },
             is_tls,
-            ca_file: server.ca_file.clone(),
+            ca_file: place.ca_file.clone().or_else(|| server.ca_file.clone()),
             key,
             clock: Arc::new(WallClock),
         })
@@ -124,7 +127,7 @@ impl Doveadm {
             "POST {} HTTP/1.1\r\nHost: {}\r\nAuthorization: X-Dovecot-API {}\r\nContent-Type: application/json\r\n\
              Content-Length: {}\r\nConnection: close\r\n\r\n",
             self.path,
-            self.host,
+            self.authority,
             key.as_str(),
             body.len()
         ));

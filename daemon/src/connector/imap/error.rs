@@ -162,7 +162,9 @@ pub fn explain(code: &str) -> &'static str {
             "sessions of the principal are still open after they were to be ended; doveadm kick may need a look"
         }
         "mail-doveadm" => "doveadm did not do what it was asked for; check url and key of doveadm in [[server]]",
-        "mail-doveadm-unreachable" => "doveadm cannot be reached; check url of doveadm in [[server]]",
+        "mail-doveadm-unreachable" => {
+            "doveadm cannot be reached, or did not answer; check url of doveadm in [[server]]"
+        }
         "mail-doveadm-key" => "doveadm does not take the key; check the key of doveadm in [[server]]",
         "mail-name-unsafe" => {
             "the name has a meaning of its own for the mail server, so it cannot stand for one person or mailbox; nothing was sent"

@@ -1,19 +1,20 @@
 //! Registered mailboxes.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Extension, State};
 use axum::response::Response;
 use retention_core::control::{
-    Accepted, ActorName, AddMailboxes, Because, ErrorCode, ListQuery, MAILBOXES_PER_REQUEST_MAX, MailboxRow,
-    MailboxesAdded, Operation, PermissionRow, Reconciling,
+    Accepted, ActorName, AddMailboxes, Because, ErrorCode, ListQuery, MAILBOXES_PER_REQUEST_MAX, MailboxQuery,
+    MailboxRow, MailboxesAdded, Operation, PermissionRow, Reconciling,
 };
 use retention_core::event::change::MailboxScanRequested;
 use retention_core::event::permission::{ObservedPermission, PermissionScanRequested};
 use retention_core::event::{Actor, Draft, Event, stream_of_daemon};
 use retention_core::id::{EntityId, GrantId, Handle, Position};
-use retention_core::mailbox::Rights;
+use retention_core::mailbox::{AddressPattern, Rights};
 use retention_core::time::Timestamp;
 use retention_core::view::{Condition, Views};
 
@@ -23,6 +24,7 @@ use super::super::input::{Argument, Asked, Body, check_reason};
 use super::super::log::{self, Log};
 use super::entity::note_opened;
 use super::{Caller, Shared, not_found};
+use crate::config::nearest;
 
 pub(crate) async fn add(
     State(control): State<Shared>,
@@ -45,22 +47,52 @@ pub(crate) async fn list(
     State(control): State<Shared>,
     Extension(caller): Extension<Caller>,
     wanted: Wanted,
-    Asked(query): Asked<ListQuery>,
+    Asked(query): Asked<MailboxQuery>,
 ) -> Result<Response, ApiError> {
+    let address = query.address.map(|text| text.parse::<AddressPattern>()).transpose();
+    let address = address.map_err(|error| ApiError::saying(ErrorCode::BadRequest, error.to_string()))?;
+    let server = query.server;
+    if let Some(server) = server.clone() {
+        control.see(move |views| check_server(views, &server)).await?;
+    }
     // Before anything is shown: if it cannot be recorded, it is not shown.
     note_opened(&control, &caller, Operation::MailboxList).await?;
     let log = Arc::clone(&control.log);
     answer_list(wanted, query.after, query.limit, move |after, limit| {
         let collect = |views: &Views| {
-            let known =
-                views.small.registry.iter().filter(|(id, _)| after.is_none_or(|after| u64::from(id.0) > after.0));
+            let known = views.small.registry.iter().filter(|(id, known)| {
+                after.is_none_or(|after| u64::from(id.0) > after.0)
+                    && server.as_ref().is_none_or(|server| *server == known.server)
+            });
             Batch::cut(known.filter_map(|(id, _)| Some((u64::from(id.0), known_of(views, id)?))), limit)
         };
         let found = log::look(&log, collect).ok_or_else(|| ApiError::of(ErrorCode::Internal))?;
-        let rows = found.rows.into_iter().map(|known| named(&log, known)).collect::<Result<_, _>>()?;
-        Ok(Batch { rows, next: found.next })
+        let named: Vec<MailboxRow> =
+            found.rows.into_iter().map(|known| named(&log, known)).collect::<Result<_, _>>()?;
+        let is_wanted = |row: &MailboxRow| match (&address, &row.address) {
+            (None, _) => true,
+            (Some(wanted), Some(address)) => wanted.matches(address),
+            (Some(_), None) => false,
+        };
+        Ok(Batch { rows: named.into_iter().filter(is_wanted).collect(), next: found.next })
     })
     .await
+}
+
+/// Refuses a server on which no mailbox is registered: a misspelt name must not look like an empty server.
+fn check_server(views: &Views, server: &str) -> Result<(), ApiError> {
+    let servers: BTreeSet<&str> = views.small.registry.iter().map(|(_, known)| known.server.as_str()).collect();
+    if servers.contains(server) {
+        return Ok(());
+    }
+    let servers: Vec<&str> = servers.into_iter().collect();
+    let meant = nearest(server, &servers).map_or(String::new(), |meant| format!("; did you mean `{meant}`?"));
+    let hint = match servers.as_slice() {
+        [] => "no mailbox is registered: retentionctl mailbox add".to_owned(),
+        servers => format!("registered mailboxes are on {}", servers.join(", ")),
+    };
+    let message = format!("no mailbox is registered on a server of that name{meant}");
+    Err(ApiError::saying(ErrorCode::NotFound, message).hint(hint))
 }
 
 pub(crate) async fn show(
@@ -78,6 +110,8 @@ pub(crate) async fn show(
 struct Known {
     row: MailboxRow,
     version: Position,
+    /// In which cells of the record the user and the root stand.
+    places: [Option<usize>; 2],
 }
 
 fn known_of(views: &Views, id: EntityId) -> Option<Known> {
@@ -90,6 +124,8 @@ fn known_of(views: &Views, id: EntityId) -> Option<Known> {
         mailbox: id,
         server: known.server.clone(),
         address: None,
+        user: None,
+        root: None,
         has_credential: known.credential.is_some(),
         registered_by: ActorName(known.registered_by.map_or(Actor::Daemon, Actor::Person)),
         registered_at: known.registered_at,
@@ -100,17 +136,21 @@ fn known_of(views: &Views, id: EntityId) -> Option<Known> {
         full_access: seen.map(|(_, body)| body.full_access),
         permissions_failed: permissions.and_then(|known| known.failed.clone()),
     };
-    Some(Known { row, version: views.entities.row(id)?.version })
+    let entity = views.entities.row(id)?;
+    let columns = views.small.layouts.get(entity.layout).map(|layout| layout.columns.as_slice()).unwrap_or_default();
+    let places = ["user", "root"].map(|name| columns.iter().position(|column| *column.name == *name));
+    Some(Known { row, version: entity.version, places })
 }
 
-/// Adds the address, which is in the sealed record alone.
+/// Adds the names, which are in the sealed record alone. A secret is in none.
 fn named(log: &Arc<dyn Log>, known: Known) -> Result<MailboxRow, ApiError> {
     let recorded = log.event(known.version)?;
-    let address = match recorded.as_ref().and_then(|recorded| recorded.event()) {
-        Some(Event::EntityChanged(body)) => Some(body.record.external_id.clone()),
-        _ => None,
+    let Some(Event::EntityChanged(body)) = recorded.as_ref().and_then(|recorded| recorded.event()) else {
+        return Ok(known.row);
     };
-    Ok(MailboxRow { address, ..known.row })
+    let cell = |place: Option<usize>| body.record.cells.iter().nth(place?)?.map(str::to_owned);
+    let [user, root] = known.places.map(cell);
+    Ok(MailboxRow { address: Some(body.record.external_id.clone()), user, root, ..known.row })
 }
 
 pub(crate) async fn check(

@@ -8,8 +8,8 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use retention_core::control::{
     Accepted, ActorName, AskForSubject, Because, CompleteRequest, CopyRow, ENTITIES_PER_REQUEST_MAX, ErrorCode,
-    ExceptErasure, ExceptionRow, IdentifySubject, PackageSubject, RecipientRow, RequestQuery, RequestRecordRow,
-    RequestsWanted, SoughtSubject, SubjectRequestDetail, SubjectRequestRow,
+    ExceptErasure, ExceptionRow, IdentifySubject, ListQuery, PackageSubject, RecipientRow, RequestQuery,
+    RequestRecordRow, RequestsWanted, SoughtSubject, SubjectRequestDetail, SubjectRequestRow,
 };
 use retention_core::event::subject::{
     ErasureExcepted, ErasureExceptionEnded, RecipientTold, RequestKind, SubjectRequestCompleted, SubjectRequestExtended,
@@ -121,40 +121,19 @@ pub(crate) async fn show(
     Argument(id): Argument<RequestId>,
 ) -> Result<Json<SubjectRequestDetail>, ApiError> {
     let now = control.clock.now();
-    let (log, works) = (Arc::clone(&control.log), Arc::clone(&control.works));
-    let (handed_over, bundles) = blocking(move || {
-        let there = log::look(&log, |views| views.bundles_there().collect::<Vec<_>>()).unwrap_or_default();
-        let with_items = |bundle: Bundle| Ok::<_, ApiError>((bundle, log.in_bundle(bundle.saga)?));
-        Ok((log.handed_over()?, there.into_iter().map(with_items).collect::<Result<Vec<_>, _>>()?))
-    })
-    .await?;
     let seen = control.see(move |views| {
         let request = found(views, id)?;
-        let records = request.records().iter().filter_map(|record| record_row(views, request, *record)).collect();
-        let to_tell: Vec<Position> = views
-            .to_tell(&handed_over, now)
-            .filter(|told| told.request == id)
-            .map(|told| told.copy.recipient)
-            .collect();
-        let given = handed_over.into_iter().map(|copy| {
-            let to_tell = to_tell.contains(&copy.recipient);
-            let items = views.items_of(request, &copy.items);
-            Given { copy, items, to_tell }
-        });
         let mine: Vec<SagaId> = views.bundles_of(request).map(|bundle| bundle.saga).collect();
-        let copies = bundles.into_iter().map(|(bundle, items)| {
-            let Bundle { saga, manifest, exported_at, .. } = bundle;
-            let records = views.items_of(request, &items).len() as u64;
-            CopyRow { manifest, exported_at, records, goes_with_the_answer: mine.contains(&saga) }
-        });
-        let copies: Vec<CopyRow> = copies.filter(|copy| copy.records > 0).collect();
-        Ok((row(views, id, request, now), request.clone(), records, given.collect(), copies))
+        let bundles: Vec<Bundle> = views.bundles_there().collect();
+        Ok((row(views, id, request, now), request.clone(), mine, bundles))
     });
-    let (row, request, records, given, copies): (_, SubjectRequest, Vec<RequestRecordRow>, Vec<_>, _) = seen.await?;
-    let log = Arc::clone(&control.log);
+    let (row, request, mine, bundles) = seen.await?;
+    let (log, works) = (Arc::clone(&control.log), Arc::clone(&control.works));
     blocking(move || {
         let exceptions = request.exceptions.keys().map(|position| exception_row(&log, &request, *position));
         let exceptions = exceptions.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect();
+        let copies = copies(&log, &request, bundles, &mine)?;
+        let given = given(&log, id, &request, now)?;
         let mut recipients = recipients(&log, &request, &given)?;
         for recipient in &mut recipients {
             recipient.channel = works.channel_of_recipient(&recipient.to);
@@ -165,7 +144,6 @@ pub(crate) async fn show(
                 .identified
                 .as_ref()
                 .map(|identified| ActorName(identified.by.map_or(Actor::Daemon, Actor::Person))),
-            records,
             exceptions,
             recipients,
             copies,
@@ -175,12 +153,66 @@ pub(crate) async fn show(
     .await
 }
 
+pub(crate) async fn records(
+    State(control): State<Shared>,
+    wanted: Wanted,
+    Argument(id): Argument<RequestId>,
+    Asked(query): Asked<ListQuery>,
+) -> Result<Response, ApiError> {
+    control.see(move |views| found(views, id).map(|_| ())).await?;
+    control
+        .list(wanted, query.after, query.limit, move |views, after, limit| {
+            let request = views.small.subjects.get(id);
+            let all = request.map(SubjectRequest::records).unwrap_or_default();
+            let from = after.map_or(0, |cursor| all.partition_point(|record| u64::from(record.0) <= cursor.0));
+            let left = all.get(from..).unwrap_or_default().iter();
+            Batch::cut(
+                left.filter_map(|record| Some((u64::from(record.0), record_row(views, request?, *record)?))),
+                limit,
+            )
+        })
+        .await
+}
+
+/// Returns the bundles in which copies of records of a request are. Each is looked at by itself: the writer waits for
+/// every look, and there may be many.
+fn copies(
+    log: &Arc<dyn Log>,
+    request: &SubjectRequest,
+    bundles: Vec<Bundle>,
+    mine: &[SagaId],
+) -> Result<Vec<CopyRow>, ApiError> {
+    let mut rows = Vec::new();
+    for Bundle { saga, manifest, exported_at, .. } in bundles {
+        let items = log.in_bundle(saga)?;
+        let found = log::look(log, |views| views.items_of(request, &items).len() as u64);
+        let records = found.ok_or_else(|| ApiError::of(ErrorCode::Internal))?;
+        if records > 0 {
+            rows.push(CopyRow { manifest, exported_at, records, goes_with_the_answer: mine.contains(&saga) });
+        }
+    }
+    Ok(rows)
+}
+
 /// A copy that somebody got.
 struct Given {
     copy: HandedOver,
     /// What of the request is in it.
     items: Vec<EntityId>,
     to_tell: bool,
+}
+
+/// Returns the copies that somebody got, each looked at by itself.
+fn given(log: &Arc<dyn Log>, id: RequestId, request: &SubjectRequest, now: Timestamp) -> Result<Vec<Given>, ApiError> {
+    let looked_at = |copy: HandedOver| {
+        let seen = log::look(log, |views| {
+            let to_tell = views.to_tell_of(id, request, std::slice::from_ref(&copy), now).next().is_some();
+            (views.items_of(request, &copy.items), to_tell)
+        });
+        let (items, to_tell) = seen.ok_or_else(|| ApiError::of(ErrorCode::Internal))?;
+        Ok(Given { copy, items, to_tell })
+    };
+    log.handed_over()?.into_iter().map(looked_at).collect()
 }
 
 /// Returns who got a copy of records of a request, and whether they have to be told now.

@@ -106,6 +106,22 @@ async fn a_decision_names_what_waits_as_it_was_looked_at_or_nothing_is_decided()
     let explained = super::super::judgement::explain(&world.store, entity, world.control.clock.now()).unwrap();
     assert_eq!(explained.verdict, retention_core::control::Verdict::Due);
     assert_eq!(explained.reviews.len(), 1);
+
+    // A comparison counts what was decided as a plan does, for one version of the policy and for no other.
+    let counts = |text: &str| {
+        let files = [PolicyFileText { name: "contacts.toml".to_owned(), text: text.to_owned() }];
+        let row = super::super::judgement::diff(&world.store, &files, world.control.clock.now()).unwrap().remove(0);
+        [row.due_before, row.due_after, row.newly_due, row.newly_kept, row.waits_before, row.waits_after]
+    };
+    assert_eq!(counts(&text), [1, 1, 0, 0, 1, 1]);
+    assert_eq!(counts(&text.replace("P1Y", "P2Y")), [1, 0, 0, 1, 1, 2]);
+    assert_eq!(counts(&text.replace("\"review\"", "\"keep\"")), [1, 0, 0, 1, 1, 0]);
+    let keep =
+        body(json!({"verdict": "keep", "until": "2999-01-01T00:00:00Z"}), json!([{"entity": entity}]), "a lawsuit");
+    let (status, answer) = world.ask(OTHER, Operation::ReviewDecide, uri, Some(keep)).await;
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(counts(&text), [0, 0, 0, 0, 1, 1]);
+    assert_eq!(counts(&text.replace("P1Y", "P2Y")), [0, 0, 0, 0, 1, 1], "what is kept is kept under any version");
     let (status, _) = world.ask(REQUESTER, Operation::ReviewShow, "/v1/reviews/V1", None).await;
     assert_eq!(status, 404);
 }

@@ -14,7 +14,7 @@ use retention_core::event::mailbox::{
 };
 use retention_core::event::{Actor, Draft, Event, stream_of_daemon};
 use retention_core::id::{Digest, EntityId, LayoutId, Position};
-use retention_core::mailbox::LoginForm;
+use retention_core::mailbox::{ADDRESS_BYTES_MAX, COLUMNS, LoginForm};
 use retention_core::record::{Cells, Column, EntityRecord, FieldType, Kind, Layout, Visibility};
 use retention_core::view::Condition;
 use zeroize::Zeroizing;
@@ -23,14 +23,8 @@ use super::IntakeError;
 use super::rows::layout_id;
 use crate::store::{Prepared, Store};
 
-/// The longest address, RFC 5321, 4.5.3.1.3, in bytes; user names are no longer.
-const ADDRESS_BYTES_MAX: usize = 320;
-
 /// The longest password or token, in bytes: access tokens have a few thousand.
 const SECRET_BYTES_MAX: usize = 16 * 1024;
-
-/// The columns of a registered mailbox, in their order.
-const COLUMNS: [&str; 6] = ["address", "user", "login", "login_detail", "admin", "root"];
 
 /// How one gets into a mailbox, as it was registered. Personal data and a secret: its `Debug` shows the server alone.
 #[derive(Clone, PartialEq, Eq)]
