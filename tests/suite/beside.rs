@@ -9,13 +9,13 @@ use retention_core::event::decision::{RunCancelled, RunPaused};
 use retention_core::event::hold::{DisposalPaused, HoldPlaced, PauseScope, v1};
 use retention_core::event::saga::{SagaEnd, SkipReason, Step};
 use retention_core::event::{Actor, Draft, Event, Recorded, stream_of_position};
-use retention_core::id::{EntityId, HoldId, Position, RunId, SagaId};
+use retention_core::id::{EntityId, HoldId, Position, SagaId};
 use retention_core::record::message::MessageKey;
 use retention_core::view::{Condition, EntityState, RunState};
 use retention_tests::crash::Remains;
 use retention_tests::faults::Fault;
 use retention_tests::mail::MailCall;
-use retention_tests::world::{APPROVER, REQUESTER, Stage, Stepped, World, mail_policy};
+use retention_tests::world::{APPROVER, Stage, Stepped, World, mail_policy};
 use retentiond::store::Store;
 
 const ARCHIVE: &str = "Archive";
@@ -92,8 +92,8 @@ impl Mail {
 }
 
 /// Says something in the middle of a step, as a person does.
-fn say(store: &Store, uid: u32, cause: Position, event: Event) -> Position {
-    let actor = Actor::Person(uid);
+fn say(store: &Store, event: Event) -> Position {
+    let (actor, cause) = (Actor::Person(APPROVER), Position::NONE);
     let draft = Draft { stream: stream_of_position(cause), entity: None, actor, cause, occurred_at: None, event };
     store.append_drafts(vec![draft], Condition::None).expect("it is recorded").first
 }
@@ -177,7 +177,9 @@ fn whatever_the_server_answers_to_one_of_them_all_end() {
 /// Says something while three sagas are in the middle of their exports, and lets the run stage work on.
 fn said_during_exports(mail: &mut Mail, event: Event) -> Stepped {
     let store = Arc::clone(mail.world.store());
-    mail.world.mail.meet_at(MailCall::Texts, 3, move || drop(say(&store, APPROVER, Position::NONE, event)));
+    mail.world.mail.meet_at(MailCall::Texts, 3, move || {
+        say(&store, event);
+    });
     mail.work_until_met()
 }
 
@@ -213,7 +215,7 @@ fn a_hold_that_comes_in_any_moment_counts_wherever_no_intent_stands_before_it() 
         // Whoever comes first says it; the others are wherever they are.
         mail.world.mail.meet_at(call, 1, move || {
             let body = v1::HoldPlaced { name: "case".to_owned(), reason: "reason".to_owned(), entities };
-            say(&store, APPROVER, Position::NONE, Event::HoldPlaced(body.into()));
+            say(&store, Event::HoldPlaced(body.into()));
         });
         mail.world.finish();
         let log = mail.world.log();

@@ -43,6 +43,15 @@ struct Beside {
     stop: Arc<AtomicBool>,
 }
 
+/// Which sagas can go on now.
+#[derive(Default)]
+struct Ready {
+    /// Those of messages, oldest first, with their mailboxes.
+    of_messages: Vec<(SagaId, EntityId)>,
+    /// Whether there is another: it comes before anything new is begun, and goes on alone.
+    is_another: bool,
+}
+
 /// Where a saga is driven.
 struct Busy {
     mailbox: EntityId,
@@ -72,7 +81,11 @@ impl Beside {
         match ended {
             Ok(driven) => {
                 self.worked |= driven.worked;
-                self.rests.insert(saga, driven.until);
+                // One that came further and does not know until when it waits is asked as if it had not been.
+                match driven.until.is_some() || !driven.worked {
+                    true => drop(self.rests.insert(saga, driven.until)),
+                    false => drop(self.rests.remove(&saga)),
+                }
             }
             Err(error) => self.fail(error),
         }
@@ -83,7 +96,7 @@ impl Beside {
         self.failed.get_or_insert(error);
     }
 
-    /// Says whether a saga was found to have to wait until later than now.
+    /// Says whether a saga was found to have to wait until later than now, or to do nothing in this step.
     fn waits(&self, saga: SagaId, now: Timestamp) -> bool {
         self.rests.get(&saga).is_some_and(|until| until.is_none_or(|until| now < until))
     }
@@ -176,13 +189,14 @@ impl Run {
             }
             let Some((wish, _)) = self.wish_of(run, now) else { return Ok(None) };
             let is_doubted = self.doubts_clock()?.is_some();
-            for (id, mailbox) in self.store.view(|views| beside.ready(views, run, wish, is_doubted, now)) {
+            let ready = self.store.view(|views| beside.ready(views, run, wish, is_doubted, now));
+            for (id, mailbox) in ready.of_messages {
                 if let Some(busy) = self.admits(beside, mailbox) {
                     return Ok(Some((id, busy)));
                 }
             }
             let next = self.store.view(|views| {
-                let run = views.small.runs.run(run)?;
+                let run = views.small.runs.run(run).filter(|_| !ready.is_another)?;
                 (wish == Wish::GoOn && run.taken < run.items).then_some((run.plan, run.taken))
             });
             let Some((plan, taken)) = next else { return Ok(None) };
@@ -215,35 +229,26 @@ impl Run {
 }
 
 impl Beside {
-    /// Returns the sagas of messages that can go on now, oldest first, with their mailboxes.
-    fn ready(
-        &mut self,
-        views: &Views,
-        run: RunId,
-        wish: Wish,
-        is_doubted: bool,
-        now: Timestamp,
-    ) -> Vec<(SagaId, EntityId)> {
+    /// Looks for sagas that can go on now.
+    fn ready(&mut self, views: &Views, run: RunId, wish: Wish, is_doubted: bool, now: Timestamp) -> Ready {
         let runs = &views.small.runs;
-        let sagas = runs.run(run).map_or(&[][..], |run| &run.sagas);
+        let sagas = runs.run(run).map_or(&[][..], |run| run.sagas.as_slice());
         let is_open = |id: &SagaId| runs.saga(*id).is_some_and(|saga| saga.end.is_none());
         self.ended += sagas.iter().skip(self.ended).take_while(|id| !is_open(id)).count();
-        let mut ready = Vec::new();
+        let mut ready = Ready::default();
         for &id in sagas.iter().skip(self.ended).filter(|id| is_open(id)) {
-            let Some(saga) = runs.saga(id).filter(|saga| saga.started.script == ScriptKind::MessagePurge) else {
+            let Some(saga) = runs.saga(id).filter(|_| !self.busy.contains_key(&id) && !self.waits(id, now)) else {
                 continue;
             };
-            let Some(mailbox) = saga.started.mailbox else { continue };
-            if self.busy.contains_key(&id) || self.waits(id, now) {
-                continue;
-            }
             let is_ready = match saga::next(saga, wish_for(views, id, wish), now) {
                 Next::Start { step, .. } => !(is_doubted && step.is_pivot()),
                 Next::Probe { .. } | Next::Compensate { .. } | Next::End(_) => true,
                 Next::WaitUntil(_) | Next::WaitForOperator => false,
             };
-            if is_ready {
-                ready.push((id, mailbox));
+            match saga.started.mailbox.filter(|_| saga.started.script == ScriptKind::MessagePurge) {
+                Some(mailbox) if is_ready => ready.of_messages.push((id, mailbox)),
+                Some(_) => {}
+                None => ready.is_another |= is_ready,
             }
         }
         ready
