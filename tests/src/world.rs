@@ -486,6 +486,10 @@ impl World {
         }
         match step.unwrap_or_else(|error| panic!("{stage:?} failed: {error}\n{}", self.story())) {
             Step::Worked => {
+                if self.sagas_at_once > 1 {
+                    // In such a step people may speak as well.
+                    self.learn_after(before);
+                }
                 self.check();
                 Stepped::Worked
             }

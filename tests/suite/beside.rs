@@ -9,7 +9,7 @@ use retention_core::event::decision::{RunCancelled, RunPaused};
 use retention_core::event::hold::{DisposalPaused, HoldPlaced, PauseScope, v1};
 use retention_core::event::saga::{SagaEnd, SkipReason, Step};
 use retention_core::event::{Actor, Draft, Event, Recorded, stream_of_position};
-use retention_core::id::{EntityId, HoldId, Position, SagaId};
+use retention_core::id::{EntityId, Position, SagaId};
 use retention_core::record::message::MessageKey;
 use retention_core::view::{Condition, EntityState, RunState};
 use retention_tests::crash::Remains;
@@ -134,21 +134,29 @@ fn mailboxes_are_worked_in_beside_each_other_and_in_no_more_than_there_is_room_f
 
 #[test]
 fn a_server_with_room_for_one_makes_the_log_that_one_saga_after_the_other_makes() {
-    let story = |at_once: usize| {
+    let steps = |at_once: usize| {
         let mut mail = Mail::new(3, at_once);
         mail.world.mail.with_room_for(1);
         let (_, run) = mail.world.approved_run("mail");
         mail.world.finish();
         assert_eq!((mail.world.run_state(run), most_open(&mail.world.log())), (RunState::Completed, 1));
-        mail.world.story()
+        // Which number an entity has is up to the looks, which take turns.
+        let what = |recorded: &Recorded| match recorded.event()? {
+            Event::StepStarted(body) => Some((body.saga.0, format!("{} started", body.step.name()))),
+            Event::StepSucceeded(body) => Some((body.saga.0, format!("{} succeeded", body.step.name()))),
+            Event::SagaEnded(body) => Some((body.saga.0, "ended".to_owned())),
+            Event::SagaStarted(_) => Some((recorded.envelope.position, "began".to_owned())),
+            _ => None,
+        };
+        mail.world.log().iter().filter_map(what).collect::<Vec<_>>()
     };
-    assert_eq!(story(1), story(8));
+    assert_eq!(steps(1), steps(8));
 }
 
 #[test]
 fn a_crash_at_any_flush_leaves_nothing_half_done_in_any_of_them() {
     for remains in Remains::ALL {
-        for flush in (1..90).step_by(4) {
+        for flush in (1..90).step_by(8) {
             let mut mail = Mail::new(3, 3);
             mail.world.gate.crash_at(flush, remains);
             let run = mail.world.drive_to_the_end("mail");
@@ -191,8 +199,6 @@ fn a_hold_that_comes_while_they_are_exported_counts_for_each() {
     let body: HoldPlaced =
         v1::HoldPlaced { name: "case".to_owned(), reason: "reason".to_owned(), entities: held.clone() }.into();
     said_during_exports(&mut mail, Event::HoldPlaced(body));
-    let hold = position(&mail.world.log(), |event| matches!(event, Event::HoldPlaced(_))).expect("a hold");
-    mail.world.model.holds.insert(HoldId(hold), held.iter().copied().collect());
     mail.world.finish();
     assert_eq!(mail.world.run_state(run), RunState::Completed, "{}", mail.world.story());
     for mailbox in &mail.mailboxes {
