@@ -18,6 +18,7 @@ use retentiond::connector::mail::{Mailroom, Registered};
 use retentiond::connector::outcome::{Refusal, Retry};
 use retentiond::stage::Step;
 use retentiond::stage::intake::mail::MailIntake;
+use retentiond::stage::run::SAGAS_AT_ONCE;
 use serde::{Deserialize, Serialize};
 
 use crate::Outcome;
@@ -88,6 +89,10 @@ impl MailboxDirectory for Directory {
         })
     }
 
+    fn server_of(&self, mailbox: EntityId) -> Option<Arc<MailServer>> {
+        self.registered.contains_key(&mailbox).then(|| Arc::clone(&self.server))
+    }
+
     fn access_as(&self, _mailbox: EntityId, _identifier: &str) -> Option<MailboxAccess> {
         None
     }
@@ -128,7 +133,9 @@ pub(crate) fn purge(place: &Place, mailboxes: &Mailboxes) -> Outcome<MailPurged>
 
     let watch = Stopwatch::start();
     append(&ours, None, Actor::Person(1_000), Event::RunRequested(RunRequested { plan, digest }))?;
-    let mut run = ours.run().with_mailroom(mailroom);
+    // Of one mailbox the time of each step is told.
+    let at_once = if mailboxes.accounts.len() > 1 { SAGAS_AT_ONCE } else { 1 };
+    let mut run = ours.run().with_mailroom(mailroom).with_sagas_at_once(at_once);
     let mut steps: BTreeMap<String, f64> = BTreeMap::new();
     loop {
         let watch = Stopwatch::start();

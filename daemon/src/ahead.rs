@@ -13,6 +13,23 @@ const LANES_MAX: usize = 4;
 /// How many prepared pieces wait in a lane, beside the one that is being prepared.
 const WAITING_PER_LANE: usize = 1;
 
+/// As [`in_order`], for pieces that are mostly waited for, as those on a disk: on several threads whatever processors
+/// there are.
+///
+/// # Errors
+/// As [`in_order`].
+pub fn waited_for_in_order<'p, P, T, E>(
+    pieces: &'p [P],
+    prepare: impl Fn(&'p P) -> T + Sync,
+    take: impl FnMut(T) -> Result<(), E>,
+) -> Result<(), E>
+where
+    P: Sync,
+    T: Send,
+{
+    on_lanes(LANES_MAX, pieces, prepare, take)
+}
+
 /// Prepares pieces, on several threads where the machine has processors for it, and takes what comes of them in the
 /// order of the pieces, in the thread of the caller. At most two prepared pieces for each thread are in memory.
 ///
@@ -21,13 +38,26 @@ const WAITING_PER_LANE: usize = 1;
 pub fn in_order<'p, P, T, E>(
     pieces: &'p [P],
     prepare: impl Fn(&'p P) -> T + Sync,
+    take: impl FnMut(T) -> Result<(), E>,
+) -> Result<(), E>
+where
+    P: Sync,
+    T: Send,
+{
+    on_lanes(lanes(), pieces, prepare, take)
+}
+
+fn on_lanes<'p, P, T, E>(
+    lanes: usize,
+    pieces: &'p [P],
+    prepare: impl Fn(&'p P) -> T + Sync,
     mut take: impl FnMut(T) -> Result<(), E>,
 ) -> Result<(), E>
 where
     P: Sync,
     T: Send,
 {
-    let lanes = lanes().min(pieces.len());
+    let lanes = lanes.min(pieces.len());
     if lanes < 2 {
         return pieces.iter().try_for_each(|piece| take(prepare(piece)));
     }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use retention_core::event::saga::Residue;
@@ -13,7 +13,7 @@ use retention_core::time::Timestamp;
 use retentiond::clock::ManualClock;
 use retentiond::connector::mail::{
     DELETED, Depth, EachMessage, FolderState, MailFailure, MailFolder, MailSession, Mailroom, MessageState, Registered,
-    TextSink, Uid, Which,
+    Room, TextSink, Uid, Which,
 };
 use retentiond::connector::outcome::{Cause, Refusal, Retry};
 
@@ -96,6 +96,9 @@ impl Meddling {
 /// How long a slow call takes: longer than any back-off.
 const SLOW: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// How long somebody waits for the others before the test has failed.
+const MEETING_MAX: Duration = Duration::from_secs(120);
+
 /// Where everything is moved that is moved.
 const INBOX: &str = "INBOX";
 
@@ -133,6 +136,9 @@ pub struct Expunged {
     pub text: Vec<u8>,
 }
 
+/// What happens at a call.
+type Deed = Box<dyn FnOnce() + Send>;
+
 #[derive(Default)]
 struct State {
     mailboxes: BTreeMap<EntityId, Mailbox>,
@@ -142,6 +148,12 @@ struct State {
     validity: u32,
     expunged: Vec<Expunged>,
     calls: BTreeMap<u8, u32>,
+    /// Where so many callers meet, and what the last of them does before all go on.
+    meeting: Option<(MailCall, usize, Option<Deed>)>,
+    /// How many wait there.
+    waiting: usize,
+    /// How many sessions are open, and how many there ever were at once.
+    sessions: (usize, usize),
 }
 
 /// The server.
@@ -152,6 +164,9 @@ pub struct MailServer {
     pub has_uidplus: Mutex<bool>,
     /// Whether it counts changes.
     pub counts_changes: Mutex<bool>,
+    /// In how many of its mailboxes one may work at the same time.
+    at_once: Mutex<usize>,
+    all_are_there: Condvar,
 }
 
 const LOST: Cause = Cause { code: "lost" };
@@ -160,7 +175,7 @@ fn refused() -> MailFailure {
     MailFailure::Refused(Refusal { code: "fault", retry: Retry::After(Duration::from_secs(1)) })
 }
 
-fn read(switch: &Mutex<bool>) -> bool {
+fn read<T: Copy>(switch: &Mutex<T>) -> T {
     *switch.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -169,7 +184,8 @@ impl MailServer {
     #[must_use]
     pub fn new(clock: ManualClock) -> Self {
         let state = Mutex::new(State { validity: 1_000, ..State::default() });
-        Self { state, clock, has_uidplus: Mutex::new(true), counts_changes: Mutex::new(true) }
+        let (has_uidplus, counts_changes) = (Mutex::new(true), Mutex::new(true));
+        Self { state, clock, has_uidplus, counts_changes, at_once: Mutex::new(1), all_are_there: Condvar::new() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -179,6 +195,60 @@ impl MailServer {
     /// Takes UIDPLUS away.
     pub fn without_uidplus(&self) {
         *self.has_uidplus.lock().unwrap_or_else(PoisonError::into_inner) = false;
+    }
+
+    /// Lets work go on in so many of its mailboxes at the same time.
+    pub fn with_room_for(&self, at_once: usize) {
+        *self.at_once.lock().unwrap_or_else(PoisonError::into_inner) = at_once;
+    }
+
+    /// Lets the next so many callers of a kind wait for each other; the last does something before all go on.
+    pub fn meet_at(&self, call: MailCall, callers: usize, deed: impl FnOnce() + Send + 'static) {
+        self.state().meeting = Some((call, callers, Some(Box::new(deed))));
+    }
+
+    /// Says whether those who were to meet have met.
+    #[must_use]
+    pub fn have_met(&self) -> bool {
+        self.state().meeting.is_none()
+    }
+
+    /// Begins to count anew how many sessions there are at once.
+    pub fn count_sessions(&self) {
+        let open = &mut self.state().sessions;
+        open.1 = open.0;
+    }
+
+    /// Returns how many sessions there were at once since then.
+    #[must_use]
+    pub fn most_sessions(&self) -> usize {
+        self.state().sessions.1
+    }
+
+    fn meet(&self, call: MailCall) {
+        let mut state = self.state();
+        let Some((at, callers, _)) = &state.meeting else { return };
+        if *at != call {
+            return;
+        }
+        let callers = *callers;
+        state.waiting += 1;
+        if state.waiting != callers {
+            let not_met = |state: &mut State| state.meeting.is_some();
+            let (_state, waited) = self
+                .all_are_there
+                .wait_timeout_while(state, MEETING_MAX, not_met)
+                .unwrap_or_else(PoisonError::into_inner);
+            assert!(!waited.timed_out(), "nobody else came to {call:?}");
+            return;
+        }
+        let deed = state.meeting.as_mut().and_then(|(_, _, deed)| deed.take());
+        drop(state);
+        deed.into_iter().for_each(|deed| deed());
+        let mut state = self.state();
+        (state.meeting, state.waiting) = (None, 0);
+        drop(state);
+        self.all_are_there.notify_all();
     }
 
     /// Lets it count no changes.
@@ -267,6 +337,7 @@ impl MailServer {
 
     /// Returns the fault of a call, after whoever meddles has done so.
     fn call(&self, call: MailCall) -> Option<Fault> {
+        self.meet(call);
         let mut state = self.state();
         *state.calls.entry(call as u8).or_default() += 1;
         let mut due = Vec::new();
@@ -372,17 +443,14 @@ impl Mailroom for MailServer {
         if !self.state().mailboxes.contains_key(&mailbox) {
             return Err(MailFailure::Refused(Refusal { code: "no_such_mailbox", retry: Retry::Operator }));
         }
+        let (open, most) = &mut self.state().sessions;
+        *open += 1;
+        *most = (*most).max(*open);
         Ok(Box::new(Session { server: self, mailbox, folder: None, is_lost: false }))
     }
 
-    fn clear_residue(&self, _: EntityId, _: &[&str]) -> Result<Vec<Residue>, MailFailure> {
-        match self.call(MailCall::Residue) {
-            Some(Fault::Refused) => Err(refused()),
-            Some(Fault::LostNotApplied | Fault::LostButApplied) => Err(MailFailure::Lost(LOST)),
-            Some(Fault::Slow | Fault::Stop | Fault::FlippedByte | Fault::FileRemoved) | None => {
-                Ok(vec![Residue::CacheCleared])
-            }
-        }
+    fn room(&self, _: EntityId) -> Option<Room> {
+        Some(Room { server: Arc::from("mail"), at_once: read(&self.at_once) })
     }
 }
 
@@ -392,6 +460,12 @@ struct Session<'a> {
     /// The open folder and its numbering.
     folder: Option<(String, u32)>,
     is_lost: bool,
+}
+
+impl Drop for Session<'_> {
+    fn drop(&mut self) {
+        self.server.state().sessions.0 -= 1;
+    }
 }
 
 impl Session<'_> {
@@ -580,5 +654,9 @@ impl MailSession for Session<'_> {
             this.server.state().expunged.extend(gone);
             Ok(())
         })
+    }
+
+    fn clear_residue(&mut self, _: &[&str]) -> Result<Vec<Residue>, MailFailure> {
+        self.try_to(MailCall::Residue, |_| Ok(vec![Residue::CacheCleared]))
     }
 }

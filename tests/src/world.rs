@@ -150,6 +150,7 @@ pub struct World {
     /// How often it stopped, or was stopped, and was opened again.
     pub crashes: u32,
     outside: Option<Outside>,
+    sagas_at_once: usize,
     options: Options,
     stages: Option<Stages>,
     store: Option<Arc<Store>>,
@@ -206,6 +207,7 @@ impl World {
             checker: Checker::default(),
             crashes: 0,
             outside: None,
+            sagas_at_once: 1,
             options,
             stages: None,
             store: None,
@@ -258,9 +260,21 @@ impl World {
                 Arc::clone(&clock),
                 Arc::clone(&outside.reader),
             ),
-            run: run::Run::new(Arc::clone(&store), clock, archive, TimeZone::UTC).with_mailroom(mailroom),
+            run: run::Run::new(Arc::clone(&store), clock, archive, TimeZone::UTC)
+                .with_mailroom(mailroom)
+                .with_sagas_at_once(self.sagas_at_once),
         });
         self.store = Some(store);
+    }
+
+    /// Drives so many sagas of messages beside each other, in this life of the daemon and in those that follow.
+    ///
+    /// # Panics
+    /// As [`Self::reopen`].
+    pub fn drive_at_once(&mut self, sagas: usize) {
+        self.sagas_at_once = sagas;
+        self.mail.with_room_for(sagas);
+        self.reopen();
     }
 
     /// Lets the stages reach other servers than those in memory, which the checker then knows nothing of.
@@ -472,6 +486,10 @@ impl World {
         }
         match step.unwrap_or_else(|error| panic!("{stage:?} failed: {error}\n{}", self.story())) {
             Step::Worked => {
+                if self.sagas_at_once > 1 {
+                    // In such a step people may speak as well.
+                    self.learn_after(before);
+                }
                 self.check();
                 Stepped::Worked
             }

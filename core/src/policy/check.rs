@@ -415,8 +415,8 @@ fn limits<'t>(r: &mut Reader<'t>, mut table: Table<'t>) -> Option<Limits> {
         r.bad_value(&value.span(), "on_exceed", "must be stop_before_first");
     }
     if let Some(value) = table.get("concurrency") {
-        let why = ": the items of a run are purged one saga after the other, so that pauses and holds count between them; \
-                   leave it out";
+        let why = ": how many mailboxes a run works in at once is a matter of their server, and follows from its \
+                   `max_connections` in config.toml; leave it out";
         r.unsupported(&value.span(), "concurrency", why);
     }
     let rate = match table.get("rate") {

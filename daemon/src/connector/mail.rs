@@ -172,6 +172,13 @@ pub trait MailSession {
     /// # Errors
     /// Refused when none was removed, lost when nobody knows.
     fn expunge(&mut self, uids: &[Uid]) -> Result<(), MailFailure>;
+
+    /// Lets the server forget, where it can, what it keeps of messages that are gone from these folders, and returns
+    /// what may remain.
+    ///
+    /// # Errors
+    /// Says what kept it from that; another attempt may help.
+    fn clear_residue(&mut self, folders: &[&str]) -> Result<Vec<Residue>, MailFailure>;
 }
 
 /// A mailbox that is registered. Personal data: no `Debug`.
@@ -185,23 +192,29 @@ pub struct Registered {
     pub source: Arc<str>,
 }
 
+/// How many mailboxes of one server may be worked in at the same time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Room {
+    /// The name of the server in the configuration.
+    pub server: Arc<str>,
+    /// How many, at least one.
+    pub at_once: usize,
+}
+
 /// Opens the mailboxes that are registered.
 pub trait Mailroom: Send + Sync {
     /// Returns the mailboxes that are registered, each once.
     fn registered(&self) -> Vec<Registered>;
+
+    /// Returns how much room the server of a mailbox has for whoever works in several; `None` when nobody knows the
+    /// mailbox or its server.
+    fn room(&self, mailbox: EntityId) -> Option<Room>;
 
     /// Logs in and proves whose mailbox it is.
     ///
     /// # Errors
     /// Says what kept it from that.
     fn open(&self, mailbox: EntityId) -> Result<Box<dyn MailSession + '_>, MailFailure>;
-
-    /// Lets the server forget, where it can, what it keeps of messages that are gone from these folders, and returns
-    /// what may remain.
-    ///
-    /// # Errors
-    /// Says what kept it from that; another attempt may help.
-    fn clear_residue(&self, mailbox: EntityId, folders: &[&str]) -> Result<Vec<Residue>, MailFailure>;
 }
 
 /// A mailroom without mailboxes, for a daemon that has no mail server.
@@ -215,11 +228,11 @@ impl Mailroom for NoMailroom {
         Vec::new()
     }
 
-    fn open(&self, _: EntityId) -> Result<Box<dyn MailSession + '_>, MailFailure> {
-        Err(NO_MAIL_SERVERS)
+    fn room(&self, _: EntityId) -> Option<Room> {
+        None
     }
 
-    fn clear_residue(&self, _: EntityId, _: &[&str]) -> Result<Vec<Residue>, MailFailure> {
+    fn open(&self, _: EntityId) -> Result<Box<dyn MailSession + '_>, MailFailure> {
         Err(NO_MAIL_SERVERS)
     }
 }

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use jiff::tz::TimeZone;
+use parking_lot::Mutex;
 use retention_core::event::Event;
 use retention_core::event::decision::{RunEnd, RunEnded, RunRefused, RunStarted};
 use retention_core::event::saga::SagaEnd;
@@ -26,6 +27,7 @@ use crate::store::open::draft_caused_by;
 use crate::store::{AppendError, Store};
 
 mod begin;
+mod beside;
 mod copies;
 pub mod credential;
 mod drive;
@@ -38,6 +40,9 @@ mod redact;
 mod restrict;
 pub mod trust;
 
+pub use beside::SAGAS_AT_ONCE;
+use beside::{Rests, wish_for};
+
 /// The stage.
 pub struct Run {
     store: Arc<Store>,
@@ -46,11 +51,13 @@ pub struct Run {
     mailroom: Arc<dyn Mailroom>,
     /// The zone in which the names of bundles tell the time.
     zone: TimeZone,
+    /// How many sagas of messages go on beside each other.
+    sagas_at_once: usize,
     /// What was written for a saga by this process; after a restart it is found again by a probe and from the log.
-    written: HashMap<SagaId, Written>,
+    written: Mutex<HashMap<SagaId, Written>>,
     /// Items of the saga that comes next, while the run goes on.
-    ahead: Option<made::MadeAhead>,
-    trust: trust::Trust,
+    ahead: Mutex<Option<made::MadeAhead>>,
+    trust: Mutex<trust::Trust>,
     /// How many bundles whose time is over must stay for now, and when that was last seen.
     copies_stuck: usize,
     copies_tried_at: Option<Timestamp>,
@@ -67,7 +74,7 @@ impl Run {
     /// Works on a store and an archive.
     #[must_use]
     pub fn new(store: Arc<Store>, clock: Arc<dyn Clock>, archive: Arc<dyn ExportTarget>, zone: TimeZone) -> Self {
-        let trust = trust::Trust::of(clock.as_ref());
+        let trust = Mutex::new(trust::Trust::of(clock.as_ref()));
         let mailroom = Arc::new(NoMailroom);
         Self {
             store,
@@ -75,8 +82,9 @@ impl Run {
             archive,
             mailroom,
             zone,
-            written: HashMap::new(),
-            ahead: None,
+            sagas_at_once: 1,
+            written: Mutex::default(),
+            ahead: Mutex::default(),
             trust,
             copies_stuck: 0,
             copies_tried_at: None,
@@ -90,12 +98,19 @@ impl Run {
         Self { mailroom, ..self }
     }
 
+    /// Drives so many sagas of messages beside each other; without this, one after the other.
+    #[must_use]
+    pub fn with_sagas_at_once(self, sagas_at_once: usize) -> Self {
+        Self { sagas_at_once, ..self }
+    }
+
     /// Changes the zone of new bundles.
     pub fn set_zone(&mut self, zone: TimeZone) {
         self.zone = zone;
     }
 
-    /// Does one thing: begins a run, begins a saga, drives a saga by one step, or ends a run.
+    /// Does one thing: begins a run, begins a saga, drives a saga by one step, or ends a run; or drives several sagas
+    /// beside each other until none of them can go on.
     ///
     /// # Errors
     /// When the log or the keys fail: the store is then opened again, and recovery goes on from what is recorded.
@@ -103,24 +118,17 @@ impl Run {
         let step = self.work();
         if !matches!(step, Ok(Step::Worked)) {
             // Nobody knows when it goes on, and personal data is not kept in memory for that.
-            self.ahead = None;
+            *self.ahead.lock() = None;
         }
         step
     }
 
     fn work(&mut self) -> Result<Step, StageError> {
         let doubt = self.doubts_clock()?;
-        // A store from a backup only observes until a person confirms it: the world has gone on since.
-        if self.store.view(|views| views.small.restored.waits().is_some()) {
+        if !self.is_ready() {
             return Ok(Step::Idle);
         }
         let now = self.clock.now();
-        // After a start, and for a moment after an edit, the policies of the log are not installed yet. Judging by
-        // others would call what was approved stale.
-        let in_log = self.store.view(|views| views.small.policies.digest);
-        if in_log.is_some() && in_log != Some(self.store.policies().digest()) {
-            return Ok(Step::Idle);
-        }
         let open: Vec<(RunId, RunState)> = self.store.view(|views| {
             views.small.runs.iter().filter(|(_, run)| run.ended_at.is_none()).map(|(id, run)| (id, run.state)).collect()
         });
@@ -129,9 +137,7 @@ impl Run {
             let step = match state {
                 RunState::Requested if self.is_paused(id) => Step::Idle,
                 RunState::Requested => self.begin(id, now)?,
-                RunState::Running => self.go_on_outside_blackout(id, now)?,
-                RunState::Paused => self.go_on(id, Wish::Pause, now)?,
-                RunState::Cancelling => self.go_on(id, Wish::Cancel, now)?,
+                RunState::Running | RunState::Paused | RunState::Cancelling => self.go_on_as_wished(id, now)?,
                 RunState::Refused | RunState::Completed | RunState::Cancelled | RunState::Stuck => Step::Idle,
             };
             match step {
@@ -147,6 +153,17 @@ impl Run {
             Step::Idle => {}
         }
         Ok(wake.map_or(Step::Idle, Step::IdleUntil))
+    }
+
+    /// Says whether anything may be done at all.
+    fn is_ready(&self) -> bool {
+        let (waits, in_log) =
+            self.store.view(|views| (views.small.restored.waits().is_some(), views.small.policies.digest));
+        // A store from a backup only observes until a person confirms it: the world has gone on since.
+        //
+        // After a start, and for a moment after an edit, the policies of the log are not installed yet. Judging by
+        // others would call what was approved stale.
+        !waits && in_log.is_none_or(|digest| digest == self.store.policies().digest())
     }
 
     /// Checks that the plan may run, and takes it.
@@ -183,19 +200,29 @@ impl Run {
         }))
     }
 
-    /// In the hours in which its policy does not run, a run waits between two steps as if it were paused.
-    fn go_on_outside_blackout(&mut self, run: RunId, now: Timestamp) -> Result<Step, StageError> {
-        if self.is_paused(run) {
-            return self.go_on(run, Wish::Pause, now);
-        }
-        let timing = self.timing_of(run);
-        match timing.as_ref().and_then(|timing| timing.waits_until(now)) {
-            None => self.go_on(run, Wish::GoOn, now),
-            Some(until) => match self.go_on(run, Wish::Pause, now)? {
-                Step::Worked => Ok(Step::Worked),
-                Step::IdleUntil(at) => Ok(Step::IdleUntil(at.min(until))),
-                Step::Idle => Ok(Step::IdleUntil(until)),
+    fn go_on_as_wished(&mut self, run: RunId, now: Timestamp) -> Result<Step, StageError> {
+        let Some((wish, until)) = self.wish_of(run, now) else { return Ok(Step::Idle) };
+        Ok(match (self.go_on(run, wish, now)?, until) {
+            (Step::IdleUntil(at), Some(until)) => Step::IdleUntil(at.min(until)),
+            (Step::Idle, Some(until)) => Step::IdleUntil(until),
+            (step, _) => step,
+        })
+    }
+
+    /// Returns what is wished of a run that has begun, and until when if that is known. In the hours in which its policy
+    /// does not run, a run waits between two steps as if it were paused.
+    fn wish_of(&self, run: RunId, now: Timestamp) -> Option<(Wish, Option<Timestamp>)> {
+        match self.store.view(|views| views.small.runs.run(run).map(|run| run.state))? {
+            RunState::Running if self.is_paused(run) => Some((Wish::Pause, None)),
+            RunState::Running => match self.timing_of(run).and_then(|timing| timing.waits_until(now)) {
+                None => Some((Wish::GoOn, None)),
+                Some(until) => Some((Wish::Pause, Some(until))),
             },
+            RunState::Paused => Some((Wish::Pause, None)),
+            RunState::Cancelling => Some((Wish::Cancel, None)),
+            RunState::Requested | RunState::Refused | RunState::Completed | RunState::Cancelled | RunState::Stuck => {
+                None
+            }
         }
     }
 
@@ -244,6 +271,13 @@ impl Run {
 
     /// Drives the run's sagas, begins the next one, or ends the run.
     fn go_on(&mut self, run: RunId, wish: Wish, now: Timestamp) -> Result<Step, StageError> {
+        let rests = match self.sagas_at_once > 1 {
+            true => match self.go_on_beside(run)? {
+                (true, _) => return Ok(Step::Worked),
+                (false, rests) => rests,
+            },
+            false => Rests::default(),
+        };
         let (sagas, taken, items) = self
             .store
             .view(|views| {
@@ -254,17 +288,12 @@ impl Run {
             .unwrap_or_default();
         let mut wake: Option<Timestamp> = None;
         for saga in &sagas {
-            // One mailbox or data subject may be paused while the others go on.
-            let is_paused = self.store.view(|views| {
-                let saga = views.small.runs.saga(*saga);
-                let mailbox = saga.and_then(|saga| saga.started.mailbox);
-                // What is being copied elsewhere stays until it was verified there.
-                mailbox.is_some_and(|mailbox| {
-                    views.small.pauses.covers_mailbox(mailbox) || views.small.migrations.using(mailbox).is_some()
-                }) || saga.is_some_and(|saga| views.waits_for_data_subject(saga))
-            });
-            let wish = if is_paused && wish == Wish::GoOn { Wish::Pause } else { wish };
-            match self.drive(*saga, wish, now)? {
+            let step = match rests.get(saga) {
+                // It was asked just now.
+                Some(until) => until.map_or(Step::Idle, Step::IdleUntil),
+                None => self.drive(*saga, self.store.view(|views| wish_for(views, *saga, wish)), now)?,
+            };
+            match step {
                 Step::Worked => return Ok(Step::Worked),
                 Step::IdleUntil(at) => wake = Some(wake.map_or(at, |wake| wake.min(at))),
                 Step::Idle => {}
@@ -273,7 +302,7 @@ impl Run {
         let is_cut = wish == Wish::GoOn && taken < items && self.is_over_time(run, now);
         if wish == Wish::GoOn && taken < items && !is_cut {
             return match self.waits_for_rate(run)?.filter(|at| now < *at) {
-                None => self.begin_saga(run, taken),
+                None => self.begin_next(run, taken),
                 Some(at) => Ok(Step::IdleUntil(wake.map_or(at, |wake| wake.min(at)))),
             };
         }

@@ -400,7 +400,8 @@ impl Life<'_> {
         };
         let archive = Arc::new(DiskArchive::at(&config.store.exports_dir).halting(self.halt.clone()));
         let mut run = run::Run::new(Arc::clone(store), Arc::clone(clock), archive, config.export.zone.clone())
-            .with_mailroom(Arc::clone(&outside.mailroom));
+            .with_mailroom(Arc::clone(&outside.mailroom))
+            .with_sagas_at_once(run::SAGAS_AT_ONCE);
         let mut permissions = PermissionIntake::new(Arc::clone(store), Arc::clone(clock), outside.permissions);
         let mut grants = run::grant::Grants::new(Arc::clone(store), Arc::clone(clock), outside.access);
         let mut migrations = run::migrate::Migrations::new(Arc::clone(store), Arc::clone(clock), outside.mover);

@@ -138,6 +138,11 @@ impl MailboxDirectory for Directory {
         Ok(MailboxAccess { server, user: known.user.unwrap_or(known.address), form, admin, secret, root: known.root })
     }
 
+    fn server_of(&self, mailbox: EntityId) -> Option<Arc<MailServer>> {
+        let name = self.store.view(|views| views.small.registry.get(mailbox).map(|known| known.server.clone()))?;
+        self.server(&name)
+    }
+
     /// Only somebody whose own password is registered can be looked for with their own eyes.
     fn access_as(&self, mailbox: EntityId, identifier: &str) -> Option<MailboxAccess> {
         let server = self.store.view(|views| views.small.registry.get(mailbox).map(|known| known.server.clone()))?;

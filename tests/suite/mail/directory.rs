@@ -103,6 +103,10 @@ impl MailboxDirectory for Directory {
         Ok(self.through(as_admin(self.server, &account)))
     }
 
+    fn server_of(&self, mailbox: EntityId) -> Option<Arc<MailServer>> {
+        lock(&self.mailboxes).contains_key(&mailbox).then(|| Arc::new(self.reached.clone()))
+    }
+
     fn access_as(&self, _mailbox: EntityId, identifier: &str) -> Option<MailboxAccess> {
         let principals = lock(&self.principals);
         let account = principals.iter().find(|account| account.name == identifier)?;

@@ -98,6 +98,15 @@ impl Grants {
         self.server.login(&self.owner).ok(&format!("CREATE {}", quoted(&self.server.folder(path))));
     }
 
+    /// Makes so many more folders.
+    fn make_folders(&mut self, folders: usize) {
+        let mut raw = self.server.login(&self.owner);
+        for number in 0..folders {
+            raw.ok(&format!("CREATE {}", quoted(&self.server.folder(&[&format!("More{number}")]))));
+        }
+        self.before = self.server.rights(&self.owner);
+    }
+
     fn receipt(&self, grant: GrantId, step: GrantStep) -> Option<GrantReceipt> {
         self.world.store().view(|views| views.small.grants.get(grant)?.receipt(step).cloned())
     }
@@ -440,5 +449,29 @@ fn names_without_a_folder_are_in_nobodys_way() {
         grants.finish();
         assert_eq!(grants.end_of(grant), Some(GrantEnd::Revoked), "{kind}\n{}", grants.world.story());
         assert!(!grants.can_open(&PROJECTS) && !grants.can_open(&[]), "{kind}");
+    });
+}
+
+#[test]
+fn fifty_folders_cost_as_many_round_trips_as_five() {
+    on_each(|kind| {
+        let server = Server::shared(kind);
+        let round_trips = |folders: usize| {
+            let proxy = Proxy::before(server.imap_port());
+            let mut grants = Grants::new(server, Directory::of(server, Some(proxy.port())));
+            // The inbox and four others are there already.
+            grants.make_folders(folders - 5);
+            let turns = || proxy.dialogues().iter().map(|dialogue| dialogue.turns).sum::<u64>();
+            let before = turns();
+            let grant = grants.request().expect("a grant");
+            grants.finish();
+            assert_eq!(grants.end_of(grant), Some(GrantEnd::Revoked), "{kind}\n{}", grants.world.story());
+            grants.check_over("many folders");
+            turns() - before
+        };
+        // Given, read back, taken back, read back, each with a new login, and looked at with the helper's own eyes.
+        let (five, fifty) = (round_trips(5), round_trips(50));
+        println!("{kind}: a grant on 5 folders takes {five} round trips, on 50 folders {fifty}");
+        assert_eq!(fifty, five, "{kind}");
     });
 }

@@ -31,6 +31,10 @@ impl MailboxDirectory for One {
         Ok(self.0.clone())
     }
 
+    fn server_of(&self, _mailbox: EntityId) -> Option<Arc<MailServer>> {
+        Some(Arc::clone(&self.0.server))
+    }
+
     fn access_as(&self, _mailbox: EntityId, _identifier: &str) -> Option<MailboxAccess> {
         Some(MailboxAccess { user: "bob".to_owned(), ..self.0.clone() })
     }
@@ -247,7 +251,9 @@ fn a_server_whose_expunge_only_moves_is_never_asked_to() {
 fn of_an_unknown_server_nobody_says_that_nothing_is_left() {
     let scripted = Scripted::start(vec![]);
     let (mailroom, access) = reach(&scripted);
-    let residue = mailroom.clear_residue(MAILBOX, &["INBOX"]).map_err(MailFailure::code);
+    let mut session = mailroom.open(MAILBOX).map_err(MailFailure::code).expect("a session");
+    let residue = session.clear_residue(&["INBOX"]).map_err(MailFailure::code);
+    drop(session);
     assert_eq!(residue, Ok(vec![Residue::ServerUnknown]));
     // It shows the folders of nobody else, so nobody's eyes prove anything.
     let seen = access.seen_by(MAILBOX, "bob").map_err(|refusal| refusal.code);

@@ -101,7 +101,7 @@ fn parts_of_the_later_language_are_refused_by_name() {
         assert!(shown.contains(&format!("`{what}` is not supported by this version")), "{what}: {shown}");
     }
     let shown = errors(&[("[action]", "[limits]\nconcurrency = 1\n[action]")]);
-    assert!(shown.contains("p.toml:22:15: ") && shown.contains("one saga after the other"), "{shown}");
+    assert!(shown.contains("p.toml:22:15: ") && shown.contains("`max_connections` in config.toml"), "{shown}");
     assert!(!shown.contains("unknown key"), "{shown}");
     one(&[("state = ", "lock = \"none\"\nstate = ")]);
 }

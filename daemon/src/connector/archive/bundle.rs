@@ -12,7 +12,7 @@ use retention_core::record::Kind;
 use retention_core::time::Timestamp;
 use roaring::RoaringBitmap;
 
-use super::durable::{Directory, Passage, create_directory, rename_new, sync_directory};
+use super::durable::{Directory, Durable, Passage, create_directory, rename_new, sync_directory};
 use super::jsonl::LineFiles;
 use super::message::TextFiles;
 use super::name::STAMP_STEP_MICROS;
@@ -71,9 +71,10 @@ impl BundleWriter {
         remove_partial(root, spec.idempotency_key)?;
         let directory = root.join(name_of(&spec, spec.exported_at).partial(spec.idempotency_key));
         create_directory(&directory).map_err(ArchiveError::io("make a bundle directory"))?;
-        let directory = Directory { path: directory, passage: Passage::through(gate) };
-        let place = Place { root: root.to_path_buf(), directory: directory.clone(), has_its_name: false };
         let wants = |format| spec.formats.contains(&format);
+        let durable = if wants(ExportFormat::Eml) { Durable::Together } else { Durable::OneByOne };
+        let directory = Directory { path: directory, passage: Passage::through(gate), durable };
+        let place = Place { root: root.to_path_buf(), directory: directory.clone(), has_its_name: false };
         let csv = wants(ExportFormat::Csv).then(|| CsvFiles::in_directory(&directory, spec.csv_profile));
         let book =
             wants(ExportFormat::Xlsx).then(|| Book::in_directory(&directory.path, spec.exported_at)).transpose()?;
@@ -234,7 +235,7 @@ fn manifest_of(spec: &BundleSpec, items: u64, counts: &BTreeMap<Kind, u64>, file
     }
 }
 
-/// Writes the manifest anew and makes it durable together with the names of all files.
+/// Writes the manifest anew and makes it durable together with the names of all files, and with those that are not yet.
 fn write_manifest(directory: &Directory, manifest: &ExportManifest) -> Result<(u64, Digest), ArchiveError> {
     let doing = ArchiveError::io;
     match std::fs::remove_file(directory.path.join(MANIFEST_FILE)) {

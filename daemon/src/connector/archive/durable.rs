@@ -72,22 +72,35 @@ impl Passage {
     }
 }
 
+/// When the files of a bundle are made durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Durable {
+    /// Each when it is finished.
+    OneByOne,
+    /// All at the end, by one call for their file system: of thousands of small files none is waited for alone.
+    Together,
+}
+
 /// The directory of a bundle that is being written.
 #[derive(Clone)]
 pub(super) struct Directory {
     pub(super) path: PathBuf,
     pub(super) passage: Arc<Passage>,
+    pub(super) durable: Durable,
 }
 
 impl Directory {
     /// Makes a new file in it.
     pub(super) fn file(&self, name: &str) -> io::Result<HashedFile> {
-        HashedFile::create(&self.path.join(name), Arc::clone(&self.passage))
+        HashedFile::create(&self.path.join(name), Arc::clone(&self.passage), self.durable)
     }
 
-    /// Makes the names of its files durable.
+    /// Makes the names of its files durable, and the files if they are not yet.
     pub(super) fn sync(&self) -> io::Result<()> {
-        self.passage.pass(|| sync_directory(&self.path))
+        self.passage.pass(|| match self.durable {
+            Durable::OneByOne => sync_directory(&self.path),
+            Durable::Together => Ok(rustix::fs::syncfs(File::open(&self.path)?)?),
+        })
     }
 }
 
@@ -100,6 +113,7 @@ pub(super) fn create_file(path: &Path) -> io::Result<File> {
 pub(super) struct HashedFile {
     file: File,
     passage: Arc<Passage>,
+    durable: Durable,
     buffer: Vec<u8>,
     hash: Sha256,
     bytes: u64,
@@ -113,10 +127,10 @@ pub(super) struct Finished {
 }
 
 impl HashedFile {
-    fn create(path: &Path, passage: Arc<Passage>) -> io::Result<Self> {
+    fn create(path: &Path, passage: Arc<Passage>, durable: Durable) -> io::Result<Self> {
         let file = create_file(path)?;
         let buffer = Vec::with_capacity(BUFFER_BYTES + BUFFER_BYTES / 4);
-        Ok(Self { file, passage, buffer, hash: Sha256::new(), bytes: 0 })
+        Ok(Self { file, passage, durable, buffer, hash: Sha256::new(), bytes: 0 })
     }
 
     /// Returns where the next bytes go. What is there already must not be changed.
@@ -147,13 +161,16 @@ impl HashedFile {
         self.write_buffer()
     }
 
-    /// Passes on what is left and waits for the disk.
+    /// Passes on what is left, and waits for the disk unless that is done for all files together.
     pub(super) fn finish(mut self) -> io::Result<Finished> {
         let passage = Arc::clone(&self.passage);
-        passage.pass(|| {
-            self.write_buffer()?;
-            self.file.sync_all()
-        })?;
+        match self.durable {
+            Durable::OneByOne => passage.pass(|| {
+                self.write_buffer()?;
+                self.file.sync_all()
+            })?,
+            Durable::Together => self.write_buffer()?,
+        }
         Ok(Finished { bytes: self.bytes, sha256: Digest(self.hash.finalize().into()) })
     }
 }

@@ -6,7 +6,6 @@
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use jiff::fmt::strtime;
 use jiff::tz::TimeZone;
@@ -19,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::ArchiveError;
-use super::durable::{Directory, Finished, HashedFile, Passage, create_directory, create_file};
+use super::durable::{Directory, Finished, HashedFile, create_directory, create_file};
 use super::mbox::Quoting;
 use super::ocm_csv::push_cell;
 
@@ -72,7 +71,7 @@ pub(super) struct TextFiles {
 }
 
 enum Form {
-    Eml(PathBuf, Arc<Passage>),
+    Eml(PathBuf),
     Mbox(Box<HashedFile>),
 }
 
@@ -103,7 +102,7 @@ impl TextFiles {
         let doing = ArchiveError::io("make the files of a bundle");
         let form = if formats.contains(&ExportFormat::Eml) {
             let texts = directory.path.join(TEXTS_DIRECTORY);
-            create_directory(&texts).map(|()| Form::Eml(texts, Arc::clone(&directory.passage)))
+            create_directory(&texts).map(|()| Form::Eml(texts))
         } else if formats.contains(&ExportFormat::Mbox) {
             directory.file(MBOX_FILE).map(|file| Form::Mbox(Box::new(file)))
         } else {
@@ -140,7 +139,7 @@ impl TextFiles {
         }
         let doing = ArchiveError::io(WRITE);
         let into = match &mut self.form {
-            Form::Eml(directory, _) => create_file(&directory.join(file_name(item.entity))).map(Into::Eml),
+            Form::Eml(directory) => create_file(&directory.join(file_name(item.entity))).map(Into::Eml),
             Form::Mbox(file) => {
                 let received = item.record.date(DateRole::Received).unwrap_or_default();
                 file.write_all(separator(received).as_bytes())
@@ -169,7 +168,7 @@ impl TextFiles {
                 *quoted += file.position().saturating_sub(before);
                 file.drain()
             }
-            (Into::Mbox { .. }, Form::Eml(..)) => Ok(()),
+            (Into::Mbox { .. }, Form::Eml(_)) => Ok(()),
         };
         written.map_err(ArchiveError::io(WRITE))
     }
@@ -228,7 +227,7 @@ impl TextFiles {
         file.drain()
     }
 
-    /// Makes all of it durable. Thousands of small files are flushed together: one call for their file system.
+    /// Completes all of it. Files of their own are made durable together with the bundle.
     pub(super) fn finish(self, items: u64) -> Result<Vec<FileEntry>, ArchiveError> {
         if self.open.is_some() || self.rows != items {
             return Err(ArchiveError::Items { code: "text_missing" });
@@ -244,12 +243,8 @@ impl TextFiles {
         if let Some((file, _)) = self.index {
             list(INDEX_FILE, file, Some(Kind::Message), Some(self.rows))?;
         }
-        match self.form {
-            Form::Mbox(file) => list(MBOX_FILE, *file, None, None)?,
-            Form::Eml(directory, passage) => {
-                let sync = || Ok(rustix::fs::syncfs(File::open(&directory)?)?);
-                passage.pass(sync).map_err(doing())?;
-            }
+        if let Form::Mbox(file) = self.form {
+            list(MBOX_FILE, *file, None, None)?;
         }
         Ok(files)
     }

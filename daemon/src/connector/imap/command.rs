@@ -77,6 +77,11 @@ impl Command {
         self.sendable.then_some((self.closed.as_slice(), self.line.as_slice()))
     }
 
+    /// Returns how many bytes are sent for it, apart from its tag and its line ends.
+    pub(super) fn bytes(&self) -> usize {
+        self.line.len() + self.closed.iter().map(|part| part.line.len() + part.literal.len()).sum::<usize>()
+    }
+
     /// Whether it can be sent without waiting for the server to ask for a part of it.
     pub(super) fn is_one_line(&self) -> bool {
         self.closed.is_empty()

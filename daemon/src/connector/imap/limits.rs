@@ -37,6 +37,9 @@ pub(super) const UID_SET_BYTES_MAX: usize = 7_000;
 /// waits for the other to read.
 pub(super) const PIPELINE_MAX: usize = 64;
 
+/// The bytes of the commands that may be under way at once, for the same reason.
+pub(super) const PIPELINE_BYTES_MAX: usize = 32 << 10;
+
 /// How long a server may be silent.
 pub(super) const SILENCE_MAX: Duration = Duration::from_secs(60);
 

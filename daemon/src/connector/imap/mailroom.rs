@@ -18,12 +18,14 @@ use super::doveadm::{Doveadm, Keys};
 use super::error::{MailError, RETRY_SOON};
 use super::folder::Folder;
 use super::messages::{BodySink, Criteria, Meta, STOPPED, State};
+use super::permit::usual_at_once;
 use super::quirk::Leaves;
 use super::session::{Selected, Session};
 use super::uid::{Uid, Uids};
-use super::{Connector, utf7};
+use super::{Connector, MailboxAccess, utf7};
+use crate::config::MailServer;
 use crate::connector::mail::{
-    Depth, EachMessage, FolderState, MailFailure, MailFolder, MailSession, Mailroom, MessageState, Registered,
+    Depth, EachMessage, FolderState, MailFailure, MailFolder, MailSession, Mailroom, MessageState, Registered, Room,
     TextSink, Uid as Number, Which,
 };
 use crate::connector::outcome::{Refusal, Retry};
@@ -76,33 +78,16 @@ impl Mailroom for ImapMailroom {
                  set IMAP_MOVE_EXPUNGE_TO_TRASH=0 in its configuration"
             );
         }
-        Ok(Box::new(OpenMailbox { session, folders: HashMap::new(), open: None }))
+        let MailboxAccess { server, user, .. } = access;
+        let keys = Arc::clone(&self.keys);
+        Ok(Box::new(OpenMailbox { session, folders: HashMap::new(), open: None, server, user, keys }))
     }
 
-    fn clear_residue(&self, mailbox: EntityId, folders: &[&str]) -> Result<Vec<Residue>, MailFailure> {
-        let access = self.directory.access(mailbox).map_err(MailFailure::Refused)?;
-        let mut session = self.connector.open(&access)?;
-        match (session.quirks().leaves, &access.server.doveadm) {
-            (Leaves::Nothing, _) => Ok(Vec::new()),
-            (Leaves::Files, _) => Ok(vec![Residue::DelayedExpunge]),
-            (Leaves::Unknown, _) => Ok(vec![Residue::ServerUnknown]),
-            (Leaves::Cache, None) => Ok(vec![Residue::CacheMayRemain]),
-            (Leaves::Cache, Some(place)) => {
-                // The cache of a folder that is gone went with it.
-                let names: Vec<String> = session
-                    .folders()?
-                    .into_iter()
-                    .filter(|folder| folder.selectable && folders.contains(&folder.path.as_str()))
-                    .map(|folder| utf7::decode(&folder.name))
-                    .collect();
-                drop(session);
-                let mut doveadm = Doveadm::of(place, &access.server, &self.keys).map_err(MailFailure::Refused)?;
-                for name in &names {
-                    doveadm.purge_cache(&access.user, name).map_err(MailFailure::Refused)?;
-                }
-                Ok(vec![Residue::CacheCleared])
-            }
-        }
+    fn room(&self, mailbox: EntityId) -> Option<Room> {
+        let server = self.directory.server_of(mailbox)?;
+        // One is left for whoever looks into mailboxes meanwhile.
+        let at_once = usual_at_once(server.max_connections).saturating_sub(1).max(1);
+        Some(Room { server: Arc::from(server.name.as_str()), at_once })
     }
 }
 
@@ -112,6 +97,10 @@ struct OpenMailbox {
     /// Folders by their paths, as they were last listed.
     folders: HashMap<String, Folder>,
     open: Option<Selected>,
+    server: Arc<MailServer>,
+    /// The mailbox's user, as the server names it.
+    user: String,
+    keys: Keys,
 }
 
 impl OpenMailbox {
@@ -275,6 +264,32 @@ impl MailSession for OpenMailbox {
         }
         let _told = self.session.uid_expunge(&numbers(uids), under)?;
         Ok(())
+    }
+
+    fn clear_residue(&mut self, folders: &[&str]) -> Result<Vec<Residue>, MailFailure> {
+        let server = Arc::clone(&self.server);
+        match (self.session.quirks().leaves, &server.doveadm) {
+            (Leaves::Nothing, _) => Ok(Vec::new()),
+            (Leaves::Files, _) => Ok(vec![Residue::DelayedExpunge]),
+            (Leaves::Unknown, _) => Ok(vec![Residue::ServerUnknown]),
+            (Leaves::Cache, None) => Ok(vec![Residue::CacheMayRemain]),
+            (Leaves::Cache, Some(place)) => {
+                // A cache is rewritten whole once nobody has its folder open.
+                self.open = None;
+                self.session.close_folder();
+                // The cache of a folder that is gone went with it.
+                let listed = self.list()?.values();
+                let names: Vec<String> = listed
+                    .filter(|folder| folder.selectable && folders.contains(&folder.path.as_str()))
+                    .map(|folder| utf7::decode(&folder.name))
+                    .collect();
+                let mut doveadm = Doveadm::of(place, &server, &self.keys).map_err(MailFailure::Refused)?;
+                for name in &names {
+                    doveadm.purge_cache(&self.user, name).map_err(MailFailure::Refused)?;
+                }
+                Ok(vec![Residue::CacheCleared])
+            }
+        }
     }
 }
 

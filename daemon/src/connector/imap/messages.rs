@@ -336,13 +336,14 @@ impl Session {
         each: &mut dyn FnMut(Fetched) -> Result<(), MailError>,
     ) -> Result<(), MailError> {
         self.selected.as_ref().ok_or(NOT_OPEN)?;
-        for (set, _) in uids.pieces() {
-            let command = Command::new("UID FETCH").raw(&format!("{set} {items}"));
-            let mut listener = Each(&mut |answer: Untagged| match answer {
-                Untagged::Fetch(fetched) => each(*fetched),
-                _ => Ok(()),
-            });
-            self.wire.run(&command, &mut listener).map_err(MailError::of_a_question)?;
+        let ask = |(set, _): &(String, Uids)| Command::new("UID FETCH").raw(&format!("{set} {items}"));
+        let commands: Vec<Command> = uids.pieces().iter().map(ask).collect();
+        let mut listener = Each(&mut |answer: Untagged| match answer {
+            Untagged::Fetch(fetched) => each(*fetched),
+            _ => Ok(()),
+        });
+        for end in self.wire.run_all(&commands, &mut listener) {
+            end.map_err(MailError::of_a_question)?;
         }
         Ok(())
     }
@@ -360,16 +361,12 @@ impl Session {
     ) -> Result<Uids, MailError> {
         self.may_change(under)?;
         let condition = unchanged_since.map(|mod_seq| format!("(UNCHANGEDSINCE {mod_seq}) ")).unwrap_or_default();
-        let mut modified = Vec::new();
-        in_pieces(uids, |set| {
-            let command = Command::new("UID STORE").raw(&format!("{set} {condition}+FLAGS.SILENT (\\Deleted)"));
-            let mut listener = Each(&mut |_| Ok(()));
-            if let Some(Code::Modified(left)) = self.wire.run(&command, &mut listener)? {
-                modified.push(left);
-            }
-            Ok(())
-        })?;
-        Ok(Uids::union(modified))
+        let store = |set: &str| Command::new("UID STORE").raw(&format!("{set} {condition}+FLAGS.SILENT (\\Deleted)"));
+        let codes = self.in_pieces(uids, store, &mut Each(&mut |_| Ok(())))?;
+        Ok(Uids::union(codes.into_iter().filter_map(|code| match code {
+            Some(Code::Modified(left)) => Some(left),
+            _ => None,
+        })))
     }
 
     /// Takes the flag `\Deleted` away again: the compensation of [`Session::store_deleted`].
@@ -378,10 +375,8 @@ impl Session {
     /// Refused: nothing changed. Unknown: read the flags back.
     pub fn store_undeleted(&mut self, uids: &Uids, under: UidValidity) -> Result<(), MailError> {
         self.may_change(under)?;
-        in_pieces(uids, |set| {
-            let command = Command::new("UID STORE").raw(&format!("{set} -FLAGS.SILENT (\\Deleted)"));
-            self.wire.run(&command, &mut Each(&mut |_| Ok(()))).map(drop)
-        })
+        let store = |set: &str| Command::new("UID STORE").raw(&format!("{set} -FLAGS.SILENT (\\Deleted)"));
+        self.in_pieces(uids, store, &mut Each(&mut |_| Ok(()))).map(drop)
     }
 
     /// Removes exactly these messages, of those that are flagged as deleted (RFC 4315). There is no way back.
@@ -395,19 +390,32 @@ impl Session {
         }
         self.may_change(under)?;
         let mut expunged = Expunged::default();
-        in_pieces(uids, |set| {
-            let command = Command::new("UID EXPUNGE").raw(set);
-            let mut listener = Each(&mut |answer| {
-                match answer {
-                    Untagged::Expunge(_) => expunged.told += 1,
-                    Untagged::Vanished(gone) => expunged.told += gone.len(),
-                    _ => {}
-                }
-                Ok(())
-            });
-            self.wire.run(&command, &mut listener).map(drop)
-        })?;
+        let mut listener = Each(&mut |answer| {
+            match answer {
+                Untagged::Expunge(_) => expunged.told += 1,
+                Untagged::Vanished(gone) => expunged.told += gone.len(),
+                _ => {}
+            }
+            Ok(())
+        });
+        self.in_pieces(uids, |set| Command::new("UID EXPUNGE").raw(set), &mut listener)?;
         Ok(expunged)
+    }
+
+    /// Changes the messages of a set, piece by piece, without waiting for one answer before the next piece is sent. If
+    /// one is refused and another is not, nobody may believe that nothing happened.
+    fn in_pieces(
+        &mut self,
+        uids: &Uids,
+        change: impl Fn(&str) -> Command,
+        listener: &mut dyn Listener,
+    ) -> Result<Vec<Option<Code>>, MailError> {
+        let commands: Vec<Command> = uids.pieces().iter().map(|(set, _)| change(set)).collect();
+        let ends = self.wire.run_all(&commands, listener);
+        let is_refused = |end: &Result<_, MailError>| matches!(end, Err(MailError::Refused(_)));
+        let nothing_happened = ends.iter().all(is_refused);
+        let all: Result<Vec<_>, MailError> = ends.into_iter().collect();
+        all.map_err(|error| if nothing_happened { error } else { MailError::unknown(error.code()) })
     }
 
     fn may_change(&self, under: UidValidity) -> Result<(), MailError> {
@@ -463,15 +471,6 @@ fn windows(exists: u32) -> impl Iterator<Item = (u32, u32)> {
         let from = last.checked_add(1).filter(|from| *from <= exists)?;
         Some((from, exists.min(from.saturating_add(SEARCH_WINDOW - 1))))
     })
-}
-
-/// Changes the messages of a set, piece by piece. A later piece that is refused leaves the earlier ones changed: then
-/// nobody may believe that nothing happened.
-fn in_pieces(uids: &Uids, mut change: impl FnMut(&str) -> Result<(), MailError>) -> Result<(), MailError> {
-    for (number, (set, _)) in uids.pieces().iter().enumerate() {
-        change(set).map_err(|error| if number == 0 { error } else { MailError::unknown(error.code()) })?;
-    }
-    Ok(())
 }
 
 pub(super) fn is_flag(flag: &str) -> bool {

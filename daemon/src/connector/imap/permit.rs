@@ -41,15 +41,20 @@ pub(super) enum Errand {
 /// One connection; it is given back when dropped.
 pub(super) struct Permit(Arc<Gate>);
 
+/// Returns how many of the connections of a server are for messages. The last of several is kept for what is urgent.
+pub(super) fn usual_at_once(max: usize) -> usize {
+    max.saturating_sub(1).max(1)
+}
+
 impl Gate {
     pub(super) fn new(max: usize) -> Arc<Self> {
         Arc::new(Self { max: max.max(1), state: Mutex::default(), one_ended: Condvar::new() })
     }
 
-    /// Waits until there may be another connection. The last of several is kept for what is urgent.
+    /// Waits until there may be another connection.
     pub(super) fn enter(self: &Arc<Self>, now: Duration, errand: Errand) -> Result<Permit, MailError> {
         let max = match errand {
-            Errand::Usual => self.max.saturating_sub(1).max(1),
+            Errand::Usual => usual_at_once(self.max),
             Errand::Urgent => self.max,
         };
         let mut state = self.state.lock();

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
+use zeroize::{Zeroize as _, Zeroizing};
 
 use super::error::{MailError, RETRY_SOON};
 use super::limits::{BYTES_PER_SECOND_MIN, COMMAND_MAX, CONNECT_MAX, SILENCE_MAX};
@@ -13,9 +14,15 @@ use super::tls;
 use crate::clock::Clock;
 use crate::connector::outcome::Retry;
 
+/// How many bytes are gathered before they are sent without being asked to: most commands, and many at once, are one
+/// packet.
+const OUTGOING_BYTES: usize = 16 << 10;
+
 /// Bytes to and from one server.
 pub(super) struct Stream {
     link: Link,
+    /// What was written and not sent yet. It may hold a password: it never grows, and is overwritten once it was sent.
+    outgoing: Zeroizing<Vec<u8>>,
     clock: Arc<dyn Clock>,
     /// When the command under way began, and how many bytes have gone either way since.
     began: Duration,
@@ -49,7 +56,8 @@ impl Stream {
         };
         timeouts(&tcp).map_err(|_| UNREACHABLE)?;
         let began = clock.monotonic();
-        Ok(Self { link: Link::Plain(tcp), clock, began, moved: 0, allowed: CONNECT_MAX })
+        let outgoing = Zeroizing::new(Vec::with_capacity(OUTGOING_BYTES));
+        Ok(Self { link: Link::Plain(tcp), outgoing, clock, began, moved: 0, allowed: CONNECT_MAX })
     }
 
     /// Begins TLS and checks the certificate. Nothing but the handshake is sent.
@@ -107,8 +115,27 @@ impl Stream {
         }
     }
 
-    /// Sends all of it.
+    /// Takes bytes to be sent, at the latest by [`Self::flush`].
     pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), MailError> {
+        if self.outgoing.len() + bytes.len() > OUTGOING_BYTES {
+            self.send_gathered()?;
+        }
+        if bytes.len() > OUTGOING_BYTES {
+            return self.send(bytes);
+        }
+        self.outgoing.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn send_gathered(&mut self) -> Result<(), MailError> {
+        let mut gathered = std::mem::take(&mut *self.outgoing);
+        let sent = if gathered.is_empty() { Ok(()) } else { self.send(&gathered) };
+        gathered.zeroize();
+        *self.outgoing = gathered;
+        sent
+    }
+
+    fn send(&mut self, bytes: &[u8]) -> Result<(), MailError> {
         self.in_time()?;
         let written = match &mut self.link {
             Link::Plain(tcp) => tcp.write_all(bytes),
@@ -122,6 +149,7 @@ impl Stream {
 
     /// Hands everything written to the network.
     pub(super) fn flush(&mut self) -> Result<(), MailError> {
+        self.send_gathered()?;
         let flushed = match &mut self.link {
             Link::Plain(tcp) => tcp.flush(),
             Link::Tls(secured) => secured.flush(),

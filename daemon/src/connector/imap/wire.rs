@@ -8,7 +8,8 @@ use super::answer::{self, Code, STREAMED, Status, Untagged};
 use super::command::Command;
 use super::error::{MailError, RETRY_SOON};
 use super::limits::{
-    ANSWER_BYTES_MAX, BODY_BYTES_MAX, LINE_BYTES_MAX, LITERAL_HELD_BYTES_MAX, PIPELINE_MAX, UNTAGGED_MAX,
+    ANSWER_BYTES_MAX, BODY_BYTES_MAX, LINE_BYTES_MAX, LITERAL_HELD_BYTES_MAX, PIPELINE_BYTES_MAX, PIPELINE_MAX,
+    UNTAGGED_MAX,
 };
 use super::stream::Stream;
 use super::uid::Uid;
@@ -113,8 +114,11 @@ impl Wire {
         let mut ends = Vec::with_capacity(commands.len());
         let mut rest = commands;
         while !rest.is_empty() {
-            let at_once =
-                rest.iter().take(PIPELINE_MAX).take_while(|command| self.literal_plus || command.is_one_line());
+            let mut bytes = 0;
+            let at_once = rest.iter().take(PIPELINE_MAX).take_while(|command| {
+                bytes += command.bytes();
+                bytes <= PIPELINE_BYTES_MAX && (self.literal_plus || command.is_one_line())
+            });
             let (window, later) = rest.split_at(at_once.count().max(1));
             rest = later;
             let tags: Vec<Result<u32, MailError>> =

@@ -20,24 +20,43 @@ use super::Run;
 use super::made::MadeAhead;
 use crate::store::{AppendError, Subject};
 
+/// What the next saga takes: items of one mailbox and one kind.
+pub(super) struct Upcoming {
+    pub(super) mailbox: Option<EntityId>,
+    /// Ascending by entity.
+    items: Vec<SagaItem>,
+}
+
+impl Upcoming {
+    /// Returns one of the items.
+    pub(super) fn first(&self) -> Option<EntityId> {
+        self.items.first().map(|item| item.entity)
+    }
+}
+
 impl Run {
     /// Takes the next items of the plan: up to 10,000 of one mailbox.
-    pub(super) fn begin_saga(&self, run: RunId, taken: u64) -> Result<Step, StageError> {
+    pub(super) fn begin_next(&self, run: RunId, taken: u64) -> Result<Step, StageError> {
         let Some(plan) = self.store.view(|views| views.small.runs.run(run).map(|run| run.plan)) else {
             return Ok(Step::Idle);
         };
-        let (mailbox, saga_items) = self.upcoming(plan, taken)?;
-        let (script, script_version) = self.script_of(plan, saga_items.first().map(|item| item.entity));
-        let body = SagaStarted { run, script, script_version, mailbox, items: saga_items.clone() };
+        let upcoming = self.upcoming(plan, taken)?;
+        self.begin_saga(run, plan, upcoming)?;
+        Ok(Step::Worked)
+    }
+
+    pub(super) fn begin_saga(&self, run: RunId, plan: PlanId, upcoming: Upcoming) -> Result<(), StageError> {
+        let (script, script_version) = self.script_of(plan, upcoming.first());
+        let Upcoming { mailbox, items } = upcoming;
+        let body = SagaStarted { run, script, script_version, mailbox, items: items.clone() };
         let condition = Condition::RunIn(run, vec![RunState::Running]);
         let saga = match self.append(run.0, vec![Event::SagaStarted(body)], condition) {
             Ok(position) => SagaId(position),
-            Err(StageError::Append(AppendError::Conflict(_))) => return Ok(Step::Worked),
+            Err(StageError::Append(AppendError::Conflict(_))) => return Ok(()),
             Err(error) => return Err(error),
         };
-        let drifted = self.drifted(saga, &saga_items)?;
-        self.skip(saga, drifted)?;
-        Ok(Step::Worked)
+        let drifted = self.drifted(saga, &items)?;
+        self.skip(saga, drifted)
     }
 
     /// Begins to make the items of the saga after the newest of a run.
@@ -48,34 +67,51 @@ impl Run {
         });
         // With a rate the next items wait, and personal data is not kept in memory for that.
         let Some((plan, taken)) = next.filter(|(plan, _)| self.rate_of(*plan).is_none()) else { return Ok(None) };
-        let (_, items) = self.upcoming(plan, taken)?;
-        Ok(MadeAhead::begin(&self.store, items))
+        let upcoming = self.upcoming(plan, taken)?;
+        Ok(MadeAhead::begin(&self.store, upcoming.items))
     }
 
-    /// Returns what the next saga takes: the next items of one mailbox, ascending by entity.
-    fn upcoming(&self, plan: PlanId, taken: u64) -> Result<(Option<EntityId>, Vec<SagaItem>), StageError> {
+    /// Returns what the next saga takes. Of the plan no more is read than that.
+    pub(super) fn upcoming(&self, plan: PlanId, taken: u64) -> Result<Upcoming, StageError> {
         let together = self.rate_of(plan).map_or(ITEMS_PER_SAGA, |rate| rate.together().min(ITEMS_PER_SAGA));
-        let items = self.next_items(plan, taken, together)?;
-        let (mailbox, count) = self.store.view(|views| {
-            let mailbox_of = |item: &PlanItem| views.entities.row(item.entity).and_then(|row| row.mailbox);
-            let mailbox = items.first().and_then(|(_, item)| mailbox_of(item));
-            let kind_of = |item: &PlanItem| is_message(views, Some(item.entity));
-            let kind = items.first().map(|(_, item)| kind_of(item));
-            let is_same = |item: &PlanItem| mailbox_of(item) == mailbox && Some(kind_of(item)) == kind;
-            (mailbox, items.iter().take_while(|(_, item)| is_same(item)).count())
-        });
-        let mut saga_items: Vec<SagaItem> = items
-            .into_iter()
-            .take(count)
-            .map(|(number, item)| SagaItem { item: number, entity: item.entity, version: item.version })
-            .collect();
-        saga_items.sort_unstable_by_key(|item| item.entity);
-        Ok((mailbox, saga_items))
+        let per_chunk = ITEMS_PER_CHUNK as u64;
+        let mut chunk = usize::try_from(taken / per_chunk).unwrap_or(usize::MAX);
+        let mut skip = usize::try_from(taken % per_chunk).unwrap_or(0);
+        let mut upcoming = Upcoming { mailbox: None, items: Vec::new() };
+        let mut place: Option<(Option<EntityId>, bool)> = None;
+        let mut numbers = taken..;
+        while upcoming.items.len() < together {
+            let more: Vec<PlanItem> = self.store.plan_items(plan, chunk)?.into_iter().skip(skip).collect();
+            let count = self.store.view(|views| {
+                let place_of = |item: &PlanItem| {
+                    let mailbox = views.entities.row(item.entity).and_then(|row| row.mailbox);
+                    (mailbox, is_message(views, Some(item.entity)))
+                };
+                let is_same = |item: &&PlanItem| {
+                    let own = place_of(item);
+                    *place.get_or_insert(own) == own
+                };
+                more.iter().take(together - upcoming.items.len()).take_while(is_same).count()
+            });
+            let items = more.iter().take(count).zip(&mut numbers).map(|(item, number)| SagaItem {
+                item: u32::try_from(number).unwrap_or(u32::MAX),
+                entity: item.entity,
+                version: item.version,
+            });
+            upcoming.items.extend(items);
+            if more.is_empty() || count < more.len() {
+                break;
+            }
+            (chunk, skip) = (chunk + 1, 0);
+        }
+        upcoming.mailbox = place.and_then(|(mailbox, _)| mailbox);
+        upcoming.items.sort_unstable_by_key(|item| item.entity);
+        Ok(upcoming)
     }
 
     /// A saga is about one kind of thing: messages, or anything else. Policies about messages are about nothing else,
     /// and the plan of an erasure is about everything.
-    fn script_of(&self, plan: PlanId, first: Option<EntityId>) -> (ScriptKind, u16) {
+    pub(super) fn script_of(&self, plan: PlanId, first: Option<EntityId>) -> (ScriptKind, u16) {
         // If the policy was edited since, the first step of the saga refuses.
         match self.policy_of(plan).map(|policy| policy.action.clone()) {
             Some(Action::Redact { .. }) => (ScriptKind::ExportRedact, EXPORT_REDACT_VERSION),
@@ -101,28 +137,6 @@ impl Run {
 
     fn rate_of(&self, plan: PlanId) -> Option<Rate> {
         self.policy_of(plan).and_then(|policy| policy.limits.rate)
-    }
-
-    fn next_items(&self, plan: PlanId, taken: u64, together: usize) -> Result<Vec<(u32, PlanItem)>, StageError> {
-        let per_chunk = ITEMS_PER_CHUNK as u64;
-        let mut chunk = usize::try_from(taken / per_chunk).unwrap_or(usize::MAX);
-        let mut number = taken;
-        let mut skip = usize::try_from(taken % per_chunk).unwrap_or(0);
-        let mut items = Vec::new();
-        while items.len() < together {
-            let more = self.store.plan_items(plan, chunk)?;
-            if more.is_empty() {
-                break;
-            }
-            for item in more.into_iter().skip(skip) {
-                items.push((u32::try_from(number).unwrap_or(u32::MAX), item));
-                number += 1;
-            }
-            skip = 0;
-            chunk += 1;
-        }
-        items.truncate(together);
-        Ok(items)
     }
 
     /// Judges items anew and returns those that must be left alone.

@@ -23,7 +23,7 @@ const PROBE_AGAIN_AFTER: Duration = Duration::from_secs(15);
 
 impl Run {
     /// Does the one thing that comes next.
-    pub(super) fn drive(&mut self, id: SagaId, wish: Wish, now: Timestamp) -> Result<Step, StageError> {
+    pub(super) fn drive(&self, id: SagaId, wish: Wish, now: Timestamp) -> Result<Step, StageError> {
         let Some(saga) = self.store.view(|views| views.small.runs.saga(id).cloned()) else { return Ok(Step::Idle) };
         let next = saga::next(&saga, wish, now);
         let asks_clock = match next {
@@ -57,7 +57,7 @@ impl Run {
     }
 
     /// Records the intent of a step before the pivot, then applies its effect.
-    fn start(&mut self, id: SagaId, saga: &Saga, step: ScriptStep, attempt: u32) -> Result<(), StageError> {
+    fn start(&self, id: SagaId, saga: &Saga, step: ScriptStep, attempt: u32) -> Result<(), StageError> {
         let is_running = Condition::RunIn(saga.started.run, vec![RunState::Running]);
         let condition = match step {
             _ if saga.is_past_pivot() => Condition::None,
@@ -82,7 +82,7 @@ impl Run {
 
     /// The pivot. Every item is judged anew; then the intent is appended on the condition that no hold, change or
     /// restore came in between. What is in the way is left alone, and the rest is tried again.
-    fn start_pivot(&mut self, id: SagaId, saga: &Saga, step: ScriptStep, attempt: u32) -> Result<(), StageError> {
+    fn start_pivot(&self, id: SagaId, saga: &Saga, step: ScriptStep, attempt: u32) -> Result<(), StageError> {
         let open: Vec<_> = saga.open_items().copied().collect();
         let drifted = self.drifted(id, &open)?;
         if !drifted.is_empty() {
@@ -117,7 +117,7 @@ impl Run {
     }
 
     /// Applies the effect of a step whose intent is recorded, and records how it ended.
-    fn apply(&mut self, id: SagaId, saga: &Saga, step: ScriptStep, attempt: u32) -> Result<(), StageError> {
+    fn apply(&self, id: SagaId, saga: &Saga, step: ScriptStep, attempt: u32) -> Result<(), StageError> {
         let outcome = match (step, saga.started.script) {
             // The script has no other step.
             (ScriptStep::Restrict, _) | (_, ScriptKind::Restrict) => self.restrict(id, saga)?,
@@ -146,7 +146,7 @@ impl Run {
     }
 
     fn purge(
-        &mut self,
+        &self,
         id: SagaId,
         saga: &Saga,
         intent: Position,
@@ -159,7 +159,7 @@ impl Run {
     }
 
     /// Finds out what a step did whose end is not recorded, and records it.
-    fn probe(&mut self, id: SagaId, saga: &Saga, step: ScriptStep, attempt: u32) -> Result<(), StageError> {
+    fn probe(&self, id: SagaId, saga: &Saga, step: ScriptStep, attempt: u32) -> Result<(), StageError> {
         match step {
             ScriptStep::Export => {
                 let outcome = self.probe_export(id)?;
@@ -225,7 +225,7 @@ impl Run {
         }
     }
 
-    fn compensate(&mut self, id: SagaId, saga: &Saga, step: ScriptStep) -> Result<(), StageError> {
+    fn compensate(&self, id: SagaId, saga: &Saga, step: ScriptStep) -> Result<(), StageError> {
         let undone = match step {
             ScriptStep::Export => self.remove_export(id)?,
             ScriptStep::VerifyExport | ScriptStep::Quarantine => Outcome::Applied(()),
@@ -252,8 +252,8 @@ impl Run {
         self.end_saga(id, saga, SagaEnd::Stuck)
     }
 
-    fn end_saga(&mut self, id: SagaId, saga: &Saga, end: SagaEnd) -> Result<(), StageError> {
-        self.written.remove(&id);
+    fn end_saga(&self, id: SagaId, saga: &Saga, end: SagaEnd) -> Result<(), StageError> {
+        self.written.lock().remove(&id);
         let body = SagaEnded { saga: id, end, purged: saga.purged };
         self.append(id.0, vec![Event::SagaEnded(body)], Condition::None).map(drop)
     }

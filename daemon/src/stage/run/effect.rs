@@ -46,13 +46,13 @@ impl Run {
     }
 
     /// Writes a bundle with all items of the saga.
-    pub(super) fn export(&mut self, id: SagaId, saga: &Saga) -> Result<Outcome<Receipt>, StageError> {
+    pub(super) fn export(&self, id: SagaId, saga: &Saga) -> Result<Outcome<Receipt>, StageError> {
         let Some(spec) = self.bundle_spec(id, saga)? else {
             return Ok(Outcome::Refused(POLICY_CHANGED));
         };
         let mut expected = Vec::with_capacity(saga.started.items.len());
         let mut failed = None;
-        let mut ahead = self.ahead.take();
+        let mut ahead = self.ahead.lock().take();
         let mut fill = |sink: &mut dyn ItemSink| {
             expected.clear();
             self.fill(saga, ahead.take(), sink, &mut expected, &mut failed)
@@ -63,8 +63,9 @@ impl Run {
         }
         Ok(match written {
             Outcome::Applied(bundle) => {
-                self.written.insert(id, Written { name: bundle.name, expected });
-                self.ahead = self.make_ahead(saga.started.run)?;
+                self.written.lock().insert(id, Written { name: bundle.name, expected });
+                let ahead = self.make_ahead(saga.started.run)?;
+                *self.ahead.lock() = ahead;
                 Outcome::Applied(Receipt::Exported {
                     manifest: bundle.manifest,
                     exported_at: bundle.exported_at,
@@ -140,7 +141,7 @@ impl Run {
     }
 
     /// Finds out whether a bundle was finished whose receipt is not recorded.
-    pub(super) fn probe_export(&mut self, id: SagaId) -> Result<Outcome<Receipt>, StageError> {
+    pub(super) fn probe_export(&self, id: SagaId) -> Result<Outcome<Receipt>, StageError> {
         Ok(match self.archive.probe(self.export_key(id)) {
             Ok(Probe::Finished(bundle)) => Outcome::Applied(Receipt::Exported {
                 manifest: bundle.manifest,
@@ -156,8 +157,8 @@ impl Run {
     }
 
     fn bundle_name(&self, id: SagaId) -> Result<Option<BundleName>, ArchiveError> {
-        if let Some(written) = self.written.get(&id) {
-            return Ok(Some(written.name.clone()));
+        if let Some(name) = self.written.lock().get(&id).map(|written| written.name.clone()) {
+            return Ok(Some(name));
         }
         match self.archive.probe(self.export_key(id))? {
             Probe::Finished(bundle) => Ok(Some(bundle.name)),
@@ -166,7 +167,7 @@ impl Run {
     }
 
     /// Reads the bundle back from disk and compares every item with the log.
-    pub(super) fn verify_export(&mut self, id: SagaId, saga: &Saga) -> Result<Outcome<Receipt>, StageError> {
+    pub(super) fn verify_export(&self, id: SagaId, saga: &Saga) -> Result<Outcome<Receipt>, StageError> {
         let Some(Receipt::Exported { manifest, .. }) = saga.receipt(ScriptStep::Export) else {
             return Ok(Outcome::Refused(Refusal { code: "no_receipt", retry: Retry::Never }));
         };
@@ -175,12 +176,13 @@ impl Run {
             Ok(None) => return Ok(Outcome::Refused(Refusal { code: "bundle_missing", retry: Retry::Never })),
             Err(error) => return Ok(Outcome::Refused(error.refusal())),
         };
-        let expected = match self.written.remove(&id) {
+        let written = self.written.lock().remove(&id);
+        let expected = match written {
             Some(written) => written.expected,
             None => self.expected(saga)?,
         };
         let verified = self.archive.verify(&name, *manifest, &mut expected.iter().copied());
-        self.written.insert(id, Written { name, expected: Vec::new() });
+        self.written.lock().insert(id, Written { name, expected: Vec::new() });
         if verified.is_err() {
             // A bundle that was not read to its end is no bundle that is wrong.
             self.store.halt().check()?;
@@ -330,7 +332,7 @@ impl Run {
     }
 
     /// Undoes an export: the bundle of a purge that did not take place has no purpose.
-    pub(super) fn remove_export(&mut self, id: SagaId) -> Result<Outcome<()>, StageError> {
+    pub(super) fn remove_export(&self, id: SagaId) -> Result<Outcome<()>, StageError> {
         Ok(match self.bundle_name(id) {
             Ok(Some(name)) => self.archive.remove(&name),
             Ok(None) => Outcome::Applied(()),

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use retention_core::event::saga::{Receipt, SkipReason, Step as ScriptStep};
+use retention_core::event::saga::{Receipt, SagaItem, SkipReason, Step as ScriptStep};
 use retention_core::evidence::ExportLayout;
 use retention_core::id::{EntityId, LayoutId, Position, SagaId};
 use retention_core::record::EntityRecord;
@@ -17,6 +17,7 @@ use retention_core::view::{Condition, Conflict, Saga};
 
 use super::super::{StageError, Step};
 use super::Run;
+use crate::ahead;
 use crate::connector::mail::{DELETED, Depth, FolderState, MailFailure, MailSession, TextSink, Uid, Which};
 use crate::connector::outcome::{Cause, Outcome, Refusal, Retry};
 use crate::store::AppendError;
@@ -27,8 +28,14 @@ mod export;
 /// be started anew, short against any quarantine.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(60);
 
-/// How many messages are named in one command: their numbers fit any server's line, and a lost answer concerns few.
-const UIDS_PER_COMMAND: usize = 1_000;
+/// How many messages are asked for together: a lost answer concerns few.
+const UIDS_TOGETHER: usize = 1_000;
+
+/// How many records are read in one piece.
+const RECORDS_PER_PIECE: usize = 250;
+
+/// How many messages are compared with their records together, while the server goes on telling.
+const TOLD_TOGETHER: usize = 1_000;
 
 /// The plan's picture of the mailbox is no longer true; what differs was left alone, and the rest is tried at once.
 const CHANGED_MEANWHILE: Refusal = Refusal { code: "messages_changed", retry: Retry::AfterProbe };
@@ -58,6 +65,15 @@ struct Found {
     folders: BTreeMap<(String, u32), FolderState>,
 }
 
+/// What a server tells of a message of a saga.
+struct Told {
+    uid: Uid,
+    entity: EntityId,
+    /// The version that was planned.
+    version: Position,
+    now: message::MessageStanding,
+}
+
 /// Which flags may differ from the record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Flags {
@@ -73,16 +89,40 @@ impl Run {
         &self,
         entities: impl Iterator<Item = (EntityId, Position)>,
     ) -> Result<Result<Parts, Refusal>, StageError> {
+        let items: Vec<(EntityId, Position)> = entities.collect();
         let mut parts = Parts::new();
-        for (entity, version) in entities {
-            let key = self.store.record_at(version)?.and_then(|record| MessageKey::parse(&record.external_id));
-            let Some(key) = key else {
-                return Ok(Err(Refusal { code: "item_gone", retry: Retry::AfterProbe }));
-            };
-            let part = parts.entry((key.folder, key.uid_validity)).or_default();
-            part.wanted.insert(key.uid, entity);
-        }
-        Ok(Ok(parts))
+        let mut is_whole = true;
+        self.each_record(
+            &items,
+            |(_, version)| *version,
+            |(entity, _), record| {
+                let key = record.and_then(|record| MessageKey::parse(&record.external_id));
+                is_whole &= key.is_some();
+                if let Some(MessageKey { folder, uid_validity, uid }) = key {
+                    parts.entry((folder, uid_validity)).or_default().wanted.insert(uid, *entity);
+                }
+                Ok(())
+            },
+        )?;
+        Ok(if is_whole { Ok(parts) } else { Err(Refusal { code: "item_gone", retry: Retry::AfterProbe }) })
+    }
+
+    /// Goes through things with the records of their versions, which are read on every processor.
+    fn each_record<T: Sync>(
+        &self,
+        items: &[T],
+        version_of: impl Fn(&T) -> Position + Sync,
+        mut take: impl FnMut(&T, Option<EntityRecord>) -> Result<(), StageError>,
+    ) -> Result<(), StageError> {
+        let pieces = self.store.pieces(items, &version_of, RECORDS_PER_PIECE)?;
+        ahead::in_order(
+            &pieces,
+            |piece| {
+                let versions: Vec<Position> = piece.items.iter().map(&version_of).collect();
+                (piece.items, self.store.records_at(&versions))
+            },
+            |(items, records)| items.iter().zip(records?).try_for_each(|(item, record)| take(item, record)),
+        )
     }
 
     /// Asks the server for every message, and compares.
@@ -94,7 +134,6 @@ impl Run {
         flags: Flags,
     ) -> Result<Result<Found, MailFailure>, StageError> {
         let mut found = Found::default();
-        let mut layouts: HashMap<LayoutId, ExportLayout> = HashMap::new();
         for (place, part) in parts {
             let state = match session.look_into(&place.0) {
                 Ok(state) => state,
@@ -110,50 +149,82 @@ impl Run {
             }
             found.folders.insert(place.clone(), state);
             let mut missing: BTreeSet<Uid> = part.wanted.keys().copied().collect();
-            let mut failed = None;
             let uids: Vec<Uid> = missing.iter().copied().collect();
-            for uids in uids.chunks(UIDS_PER_COMMAND) {
-                let told = session.messages(Which::Uids(uids), Depth::State, &mut |now| {
-                    let Some(&entity) = part.wanted.get(&now.uid) else { return ControlFlow::Continue(()) };
-                    if !missing.remove(&now.uid) {
-                        return ControlFlow::Continue(());
-                    }
-                    match self.differs(saga, entity, now.standing, flags, &mut layouts) {
-                        Ok(true) => found.differ.push(entity),
-                        Ok(false) => found.there.push(entity),
-                        Err(error) => {
-                            failed = Some(error);
-                            return ControlFlow::Break(());
-                        }
-                    }
-                    ControlFlow::Continue(())
-                });
-                if let Some(error) = failed {
-                    return Err(error);
-                }
-                if let Err(failure) = told {
-                    return Ok(Err(failure));
-                }
+            let compared = self.compare(session, saga, &uids, &part.wanted, flags, &mut |told, differs| {
+                missing.remove(&told.uid);
+                if differs { found.differ.push(told.entity) } else { found.there.push(told.entity) }
+            })?;
+            if let Err(failure) = compared {
+                return Ok(Err(failure));
             }
             found.gone.extend(missing.iter().filter_map(|uid| part.wanted.get(uid)));
         }
         Ok(Ok(found))
     }
 
+    /// Asks the server for messages of the open folder, and tells of each that is there, once, whether it differs from
+    /// its record.
+    fn compare(
+        &self,
+        session: &mut dyn MailSession,
+        saga: &Saga,
+        uids: &[Uid],
+        wanted: &BTreeMap<Uid, EntityId>,
+        flags: Flags,
+        each: &mut dyn FnMut(&Told, bool),
+    ) -> Result<Result<(), MailFailure>, StageError> {
+        let mut missing: BTreeSet<Uid> = uids.iter().copied().collect();
+        let mut layouts: HashMap<LayoutId, ExportLayout> = HashMap::new();
+        let mut told: Vec<Told> = Vec::new();
+        let mut failed = None;
+        let mut judge = |told: &mut Vec<Told>| {
+            let judged = self.each_record(
+                told.as_slice(),
+                |told| told.version,
+                |told, record| {
+                    each(told, self.differs(record, told.now.clone(), flags, &mut layouts));
+                    Ok(())
+                },
+            );
+            told.clear();
+            judged
+        };
+        let ended = session.messages(Which::Uids(uids), Depth::State, &mut |now| {
+            let Some(&entity) = wanted.get(&now.uid) else { return ControlFlow::Continue(()) };
+            if !missing.remove(&now.uid) {
+                return ControlFlow::Continue(());
+            }
+            // What is not among the items has no version, and so no record to be like.
+            let version = item_of(saga, entity).map_or(Position::NONE, |item| item.version);
+            told.push(Told { uid: now.uid, entity, version, now: now.standing });
+            if told.len() >= TOLD_TOGETHER
+                && let Err(error) = judge(&mut told)
+            {
+                failed = Some(error);
+                return ControlFlow::Break(());
+            }
+            ControlFlow::Continue(())
+        });
+        match failed {
+            Some(error) => return Err(error),
+            None => judge(&mut told)?,
+        }
+        Ok(ended)
+    }
+
     fn differs(
         &self,
-        saga: &Saga,
-        entity: EntityId,
+        record: Option<EntityRecord>,
         mut now: message::MessageStanding,
         flags: Flags,
         layouts: &mut HashMap<LayoutId, ExportLayout>,
-    ) -> Result<bool, StageError> {
-        let Some(record) = self.planned(saga, entity)? else { return Ok(true) };
-        let Some(layout) = self.layout_of(layouts, &record) else { return Ok(true) };
+    ) -> bool {
+        let Some(record) = record else { return true };
+        let Some(layout) = self.layout_of(layouts, &record) else { return true };
         let is_same = |now: &message::MessageStanding| message::difference(&record, layout.layout(), now).is_none();
         let is_as_recorded = is_same(&now);
         let is_ours = flags == Flags::OrDeletedByUs && now.flags.remove(DELETED) && is_same(&now);
-        Ok(!(is_as_recorded || is_ours))
+        !(is_as_recorded || is_ours)
     }
 
     fn layout_of<'a>(
@@ -170,9 +241,7 @@ impl Run {
 
     /// Returns the record of an item as it was planned.
     fn planned(&self, saga: &Saga, entity: EntityId) -> Result<Option<EntityRecord>, StageError> {
-        let items = &saga.started.items;
-        let item = items.binary_search_by_key(&entity, |item| item.entity).ok().and_then(|index| items.get(index));
-        match item {
+        match item_of(saga, entity) {
             Some(item) => Ok(self.store.record_at(item.version)?),
             None => Ok(None),
         }
@@ -202,7 +271,7 @@ impl Run {
 
     /// The pivot of messages. The server is asked once more before the intent; then the intent is appended on the same
     /// condition as any purge. An attempt after the first looks only at what is still there.
-    pub(super) fn start_expunge(&mut self, id: SagaId, saga: &Saga, attempt: u32) -> Result<Step, StageError> {
+    pub(super) fn start_expunge(&self, id: SagaId, saga: &Saga, attempt: u32) -> Result<Step, StageError> {
         let open: Vec<_> = saga.open_items().copied().collect();
         let is_first = saga.pivot.is_empty();
         if is_first {
@@ -220,8 +289,7 @@ impl Run {
             Ok(mailbox) => mailbox,
             Err(refusal) => return Ok(self.ask_later(id, refusal.code)),
         };
-        let mailroom = std::sync::Arc::clone(&self.mailroom);
-        let mut session = match mailroom.open(mailbox) {
+        let mut session = match self.mailroom.open(mailbox) {
             Ok(session) => session,
             Err(failure) => return Ok(self.ask_later(id, failure.code())),
         };
@@ -297,9 +365,7 @@ impl Run {
                 continue;
             }
             let undone = match session.work_on(&place.0) {
-                Ok(Some(state)) if state.uid_validity == place.1 => {
-                    uids.chunks(UIDS_PER_COMMAND).try_for_each(|uids| session.unflag_deleted(uids))
-                }
+                Ok(Some(state)) if state.uid_validity == place.1 => session.unflag_deleted(&uids),
                 Ok(_) => Ok(()),
                 Err(failure) => Err(failure),
             };
@@ -364,9 +430,11 @@ impl Run {
             Ok(_) => return Ok(Err(renumbered)),
             Err(failure) => return Ok(Err(failure)),
         }
-        let mut spared = Vec::new();
+        let (mut spared, mut expunged) = (Vec::new(), Vec::new());
         let all: Vec<Uid> = wanted.keys().copied().collect();
-        for uids in all.chunks(UIDS_PER_COMMAND) {
+        // Where nobody counts changes, few at a time are looked at again between the flag and the end.
+        let together = if looked_at.highest_modseq.is_some() { all.len().max(1) } else { UIDS_TOGETHER };
+        for uids in all.chunks(together) {
             let changed = match session.flag_deleted(uids, looked_at.highest_modseq) {
                 Ok(changed) => changed,
                 Err(failure) => return Ok(Err(failure)),
@@ -394,19 +462,22 @@ impl Run {
             if let Err(failure) = session.expunge(&doomed) {
                 return Ok(Err(failure));
             }
-            // A server may say OK and keep what it was not allowed to remove.
-            let mut kept = false;
-            let told = session.messages(Which::Uids(&doomed), Depth::State, &mut |now| {
-                kept |= doomed.binary_search(&now.uid).is_ok();
-                ControlFlow::Continue(())
-            });
-            match told {
-                Ok(()) if kept => return Ok(Err(MailFailure::Lost(Cause { code: "not_all_expunged" }))),
-                Ok(()) => {}
-                Err(failure) => return Ok(Err(failure)),
-            }
+            expunged.extend(doomed);
         }
-        Ok(Ok(spared))
+        // A server may say OK and keep what it was not allowed to remove.
+        let mut kept = false;
+        let told = match expunged.is_empty() {
+            true => Ok(()),
+            false => session.messages(Which::Uids(&expunged), Depth::State, &mut |now| {
+                kept |= expunged.binary_search(&now.uid).is_ok();
+                ControlFlow::Continue(())
+            }),
+        };
+        Ok(match told {
+            Ok(()) if kept => Err(MailFailure::Lost(Cause { code: "not_all_expunged" })),
+            Ok(()) => Ok(spared),
+            Err(failure) => Err(failure),
+        })
     }
 
     fn changed_under_us(
@@ -416,29 +487,20 @@ impl Run {
         doomed: &BTreeMap<Uid, EntityId>,
     ) -> Result<Result<Vec<Uid>, MailFailure>, StageError> {
         let uids: Vec<Uid> = doomed.keys().copied().collect();
-        let mut layouts = HashMap::new();
-        let (mut late, mut failed) = (Vec::new(), None);
-        let told = session.messages(Which::Uids(&uids), Depth::State, &mut |now| {
-            let Some(entity) = doomed.get(&now.uid) else { return ControlFlow::Continue(()) };
-            match self.differs(saga, *entity, now.standing, Flags::OrDeletedByUs, &mut layouts) {
-                Ok(true) => late.push(now.uid),
-                Ok(false) => {}
-                Err(error) => {
-                    failed = Some(error);
-                    return ControlFlow::Break(());
-                }
-            }
-            ControlFlow::Continue(())
-        });
-        match failed {
-            Some(error) => Err(error),
-            None => Ok(told.map(|()| late)),
-        }
+        let mut late = Vec::new();
+        let compared = self.compare(session, saga, &uids, doomed, Flags::OrDeletedByUs, &mut |told, differs| {
+            late.extend(differs.then_some(told.uid));
+        })?;
+        Ok(compared.map(|()| late))
     }
 
     /// Finds out with a new login what an attempt left behind whose end nobody knows.
     pub(super) fn probe_expunge(&self, id: SagaId, saga: &Saga) -> Result<Outcome<Receipt>, StageError> {
-        let found = match self.look_again(saga, &saga.purging())? {
+        let mut session = match self.new_login(saga) {
+            Ok(session) => session,
+            Err(refusal) => return Ok(Outcome::Unknown(Cause { code: refusal.code })),
+        };
+        let found = match self.look_again(session.as_mut(), saga, &saga.purging())? {
             Ok(found) => found,
             Err(refusal) => return Ok(Outcome::Unknown(Cause { code: refusal.code })),
         };
@@ -464,7 +526,11 @@ impl Run {
     /// Looks with a new login for every message that was expunged, and lets the server forget what it can.
     pub(super) fn verify_messages_absent(&self, saga: &Saga) -> Result<Outcome<Receipt>, StageError> {
         let purging = saga.purging();
-        let found = match self.look_again(saga, &purging)? {
+        let mut session = match self.new_login(saga) {
+            Ok(session) => session,
+            Err(refusal) => return Ok(Outcome::Refused(refusal)),
+        };
+        let found = match self.look_again(session.as_mut(), saga, &purging)? {
             Ok(found) => found,
             Err(refusal) => return Ok(Outcome::Refused(refusal)),
         };
@@ -472,29 +538,31 @@ impl Run {
         if !found.there.is_empty() || found.differ.iter().any(|entity| is_there(&entity)) {
             return Ok(Outcome::Refused(Refusal { code: "still_there", retry: Retry::Operator }));
         }
-        let mailbox = match Self::mailbox_of_saga(saga) {
-            Ok(mailbox) => mailbox,
-            Err(refusal) => return Ok(Outcome::Refused(refusal)),
-        };
         let folders: Vec<&str> = found.names.iter().map(String::as_str).collect();
-        Ok(match self.mailroom.clear_residue(mailbox, &folders) {
+        Ok(match session.clear_residue(&folders) {
             Ok(residue) => Outcome::Applied(Receipt::AbsentFromServer { items: purging.len() as u64, residue }),
             Err(failure) => Outcome::Refused(failure.of_question()),
         })
     }
 
-    fn look_again(&self, saga: &Saga, entities: &[EntityId]) -> Result<Result<Again, Refusal>, StageError> {
+    /// Logs in anew and proves whose mailbox it is.
+    fn new_login(&self, saga: &Saga) -> Result<Box<dyn MailSession + '_>, Refusal> {
+        let mailbox = Self::mailbox_of_saga(saga)?;
+        self.mailroom.open(mailbox).map_err(MailFailure::of_question)
+    }
+
+    fn look_again(
+        &self,
+        session: &mut dyn MailSession,
+        saga: &Saga,
+        entities: &[EntityId],
+    ) -> Result<Result<Again, Refusal>, StageError> {
         let items = saga.started.items.iter().filter(|item| entities.contains_sorted(item.entity));
         let parts = match self.parts(items.map(|item| (item.entity, item.version)))? {
             Ok(parts) => parts,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let mut session = match Self::mailbox_of_saga(saga).map(|mailbox| self.mailroom.open(mailbox)) {
-            Ok(Ok(session)) => session,
-            Ok(Err(failure)) => return Ok(Err(failure.of_question())),
-            Err(refusal) => return Ok(Err(refusal)),
-        };
-        let found = match self.find(session.as_mut(), saga, &parts, Flags::OrDeletedByUs)? {
+        let found = match self.find(session, saga, &parts, Flags::OrDeletedByUs)? {
             Ok(found) => found,
             Err(failure) => return Ok(Err(failure.of_question())),
         };
@@ -506,6 +574,11 @@ impl Run {
             differ: found.differ,
         }))
     }
+}
+
+fn item_of(saga: &Saga, entity: EntityId) -> Option<&SagaItem> {
+    let items = &saga.started.items;
+    items.binary_search_by_key(&entity, |item| item.entity).ok().and_then(|index| items.get(index))
 }
 
 /// What a look with a new login found.

@@ -43,31 +43,33 @@ impl Trust {
 
 impl Run {
     /// Compares the clocks. Returns what the stage has to answer while nothing may be purged by this clock.
-    pub(super) fn doubts_clock(&mut self) -> Result<Option<Step>, StageError> {
+    pub(super) fn doubts_clock(&self) -> Result<Option<Step>, StageError> {
+        let mut trust = self.trust.lock();
         let now = self.clock.observe();
-        let jump = self.trust.last.jump_to(now).map_or(0, |jump| jump.by_micros);
+        let jump = trust.last.jump_to(now).map_or(0, |jump| jump.by_micros);
         if jump > JUMP_US_MAX {
             self.doubt(ClockDoubt::JumpedForward, Timestamp(now.wall.0.saturating_sub(jump)), now.wall)?;
         }
-        self.trust.last = now;
-        let waits = self.waits_for_synchronisation(now)?;
+        trust.last = now;
+        let waits = self.waits_for_synchronisation(&mut trust, now)?;
+        drop(trust);
         let is_doubted = self.store.view(|views| views.small.clock.doubt().is_some());
         Ok(if is_doubted { Some(Step::Idle) } else { waits })
     }
 
-    fn waits_for_synchronisation(&mut self, now: Observation) -> Result<Option<Step>, StageError> {
+    fn waits_for_synchronisation(&self, trust: &mut Trust, now: Observation) -> Result<Option<Step>, StageError> {
         if self.clock.is_synchronised() != Some(false) {
-            (self.trust.unsynchronised_since, self.trust.was_told) = (None, false);
+            (trust.unsynchronised_since, trust.was_told) = (None, false);
             return Ok(None);
         }
-        if self.trust.was_told {
+        if trust.was_told {
             // From here on the log says whether it is believed.
             return Ok(None);
         }
-        let since = *self.trust.unsynchronised_since.get_or_insert(now.monotonic);
+        let since = *trust.unsynchronised_since.get_or_insert(now.monotonic);
         if now.monotonic.saturating_sub(since) >= SYNCHRONISING {
             self.doubt(ClockDoubt::NotSynchronised, now.wall, now.wall)?;
-            self.trust.was_told = true;
+            trust.was_told = true;
             return Ok(None);
         }
         let wait_us = i64::try_from(LOOK_AGAIN.as_micros()).unwrap_or(i64::MAX);

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::ControlFlow;
-use std::sync::Arc;
 
 use retention_core::event::saga::Receipt;
 use retention_core::evidence::{ExpectedItem, ExportItem, ExportLayout};
@@ -12,7 +11,7 @@ use retention_core::view::Saga;
 use super::super::super::StageError;
 use super::super::effect::POLICY_CHANGED;
 use super::super::{Run, Written};
-use super::{CHANGED_MEANWHILE, Flags, NO_UIDPLUS, Parts, TextEvent, Texts, UIDS_PER_COMMAND};
+use super::{CHANGED_MEANWHILE, Flags, NO_UIDPLUS, Parts, TextEvent, Texts, UIDS_TOGETHER, item_of};
 use crate::connector::archive::{ArchiveError, ItemSink};
 use crate::connector::mail::{MailFailure, MailSession, Uid};
 use crate::connector::outcome::Outcome;
@@ -27,20 +26,14 @@ enum Stopped {
 
 impl Run {
     /// Writes a bundle with all messages of the saga, after asking the server how each of them stands.
-    pub(in super::super) fn export_messages(
-        &mut self,
-        id: SagaId,
-        saga: &Saga,
-    ) -> Result<Outcome<Receipt>, StageError> {
+    pub(in super::super) fn export_messages(&self, id: SagaId, saga: &Saga) -> Result<Outcome<Receipt>, StageError> {
         let Some(spec) = self.bundle_spec(id, saga)? else { return Ok(Outcome::Refused(POLICY_CHANGED)) };
         let parts = match self.parts(saga.open_items().map(|item| (item.entity, item.version)))? {
             Ok(parts) => parts,
             Err(refusal) => return Ok(Outcome::Refused(refusal)),
         };
-        let mailroom = Arc::clone(&self.mailroom);
-        let mut session = match Self::mailbox_of_saga(saga).map(|mailbox| mailroom.open(mailbox)) {
-            Ok(Ok(session)) => session,
-            Ok(Err(failure)) => return Ok(Outcome::Refused(failure.of_question())),
+        let mut session = match self.new_login(saga) {
+            Ok(session) => session,
             Err(refusal) => return Ok(Outcome::Refused(refusal)),
         };
         if !session.can_expunge_exactly() {
@@ -80,7 +73,7 @@ impl Run {
         }
         Ok(match written {
             Outcome::Applied(bundle) => {
-                self.written.insert(id, Written { name: bundle.name, expected });
+                self.written.lock().insert(id, Written { name: bundle.name, expected });
                 Outcome::Applied(Receipt::Exported {
                     manifest: bundle.manifest,
                     exported_at: bundle.exported_at,
@@ -125,7 +118,7 @@ impl Run {
                 Some(_) | None => return Err(Stopped::Differs),
             }
             let uids: Vec<Uid> = wanted.keys().copied().collect();
-            for uids in uids.chunks(UIDS_PER_COMMAND) {
+            for uids in uids.chunks(UIDS_TOGETHER) {
                 let mut missing: BTreeSet<Uid> = uids.iter().copied().collect();
                 let mut ended: Result<Result<(), ArchiveError>, Stopped> = Ok(Ok(()));
                 let mut is_open = false;
@@ -178,9 +171,7 @@ impl Run {
         layouts: &mut HashMap<LayoutId, ExportLayout>,
         take: &mut dyn FnMut(&ExportItem<'_>) -> Result<(), ArchiveError>,
     ) -> Result<Result<(), ArchiveError>, Stopped> {
-        let items = &saga.started.items;
-        let item = items.binary_search_by_key(&entity, |item| item.entity).ok().and_then(|index| items.get(index));
-        let Some(item) = item else { return Ok(Err(ArchiveError::Items { code: "item_gone" })) };
+        let Some(item) = item_of(saga, entity) else { return Ok(Err(ArchiveError::Items { code: "item_gone" })) };
         let record = self.store.record_at(item.version).map_err(|error| Stopped::Store(error.into()))?;
         let Some(record) = record else { return Ok(Err(ArchiveError::Items { code: "item_gone" })) };
         let Some(layout) = self.layout_of(layouts, &record) else {
