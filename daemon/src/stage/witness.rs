@@ -122,6 +122,14 @@ impl Witness {
                 return Ok(Step::Idle);
             }
         };
+        if let Some((size, at)) = kept.newest_of(self.key.text()).filter(|(size, _)| *size > tree.covered()) {
+            self.health.lock().contradicts = Some(format!(
+                "at {at} it cosigned a checkpoint of {size} events, as tree/cosignatures says, and this log has signed {} at most: \
+                 the log was put back or replaced. Nothing is shown to it before the log has as many; find out why",
+                tree.covered()
+            ));
+            return Ok(self.look_again(None));
+        }
         let Some((size, note)) = self.wanted(&tree, kept).map_err(ReadError::from)? else {
             return Ok(self.look_again(None));
         };
@@ -259,7 +267,7 @@ fn covering(tree: &Tree, has: u64) -> Result<(u64, String), Refused> {
 fn refused(answer: &Answer, old: u64, size: u64, origin: &str) -> Refused {
     let other_log = |what: &str| {
         Refused::Contradicts(format!(
-            "{what} that it cosigned over {old} events: the log was rewritten, or the witness is wrong. Nothing was changed; ask \
+            "{what} that it cosigned over {old} events: the log was put back or rewritten, or the witness is wrong. Nothing was changed; ask \
              who runs it for the checkpoint, keep it, and find out why"
         ))
     };

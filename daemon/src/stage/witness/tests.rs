@@ -385,6 +385,28 @@ fn a_log_that_was_put_back_or_rewritten_is_an_alarm_that_stays() {
 }
 
 #[test]
+fn a_log_that_is_shorter_than_what_was_cosigned_is_an_alarm_before_anybody_is_asked() {
+    let mut world = World::new();
+    let size = world.grow(3);
+    world.witness().step().unwrap();
+    std::fs::write(world.store.dir().join("tree/checkpoints"), b"").unwrap();
+    world.restarted();
+    let mut witness = world.witness();
+    witness.step().unwrap();
+    assert!(
+        told(&witness)
+            .contradicts
+            .unwrap()
+            .contains(&format!("a checkpoint of {size} events, as tree/cosignatures says"))
+    );
+    assert_eq!(world.notary.0.lock().shown.len(), 1);
+    // Once it has as many again, the witness decides.
+    world.grow(2);
+    assert_eq!(witness.step().unwrap(), Step::Idle);
+    assert_eq!(told(&witness).contradicts, None);
+}
+
+#[test]
 fn a_witness_that_forgot_is_told_of_and_goes_on() {
     let world = World::new();
     let mut witness = world.witness();
