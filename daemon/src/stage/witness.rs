@@ -123,11 +123,14 @@ impl Witness {
             }
         };
         if let Some((size, at)) = kept.newest_of(self.key.text()).filter(|(size, _)| *size > tree.covered()) {
-            self.health.lock().contradicts = Some(format!(
+            let why = format!(
                 "at {at} it cosigned a checkpoint of {size} events, as tree/cosignatures says, and this log has signed {} at most: \
                  the log was put back or replaced. Nothing is shown to it before the log has as many; find out why",
                 tree.covered()
-            ));
+            );
+            if self.health.lock().contradicts.replace(why.clone()).is_none() {
+                tracing::error!(witness = self.name, why, "a witness contradicts this log");
+            }
             return Ok(self.look_again(None));
         }
         let Some((size, note)) = self.wanted(&tree, kept).map_err(ReadError::from)? else {
@@ -235,8 +238,11 @@ impl Witness {
             }
         };
         self.not_before = Timestamp(now.0.saturating_add(wait));
-        let contradicts = contradicts.or_else(|| self.forgot.clone());
-        *self.health.lock() = WitnessState { cosigned: kept.newest_of(self.key.text()), behind, contradicts };
+        let mut health = self.health.lock();
+        // What it said stays until it cosigns: that it is out of reach now takes nothing back.
+        let before = health.contradicts.take().filter(|_| behind.is_some());
+        let contradicts = contradicts.or(before).or_else(|| self.forgot.clone());
+        *health = WitnessState { cosigned: kept.newest_of(self.key.text()), behind, contradicts };
     }
 
     /// A checkpoint is signed up to a second after the log has grown, and that is no event.

@@ -380,6 +380,10 @@ fn a_log_that_was_put_back_or_rewritten_is_an_alarm_that_stays() {
     world.notary.0.lock().has = Some((newest, Digest([1; 32])));
     assert!(matches!(world.step_later(&mut witness), Step::IdleUntil(_)));
     assert!(told(&witness).contradicts.unwrap().contains("has another root"));
+    // That it is out of reach now takes nothing back.
+    world.notary.0.lock().lie = Lie::Away;
+    assert!(matches!(world.step_later(&mut witness), Step::IdleUntil(_)));
+    assert!(told(&witness).behind.is_some() && told(&witness).contradicts.unwrap().contains("has another root"));
     assert_eq!(world.kept(), None);
     assert!(world.notary.0.lock().shown.iter().all(|(old, size)| old <= size));
 }

@@ -346,7 +346,7 @@ fn what_witnesses_signed_is_in_a_backup_and_comes_back_with_it() {
         manifest.check_log(&world.places, &Halt::default(), &mut |_| {}).unwrap();
         let options = world.elsewhere(&format!("restored {number}"));
         let (places, backup, ledgers) = (&world.places, Some(manifest.last), Ledgers::None);
-        let (checkpoints, identities) = (Vec::new(), Vec::new());
+        let (checkpoints, identities) = (Vec::new(), Identities::default());
         let restore = Restore { options: &options, places, backup, ledgers, checkpoints, identities };
         restore.run(&mut |_, _| {}).unwrap();
         assert_eq!(&std::fs::read(options.dir.join("tree/cosignatures")).unwrap(), kept);
