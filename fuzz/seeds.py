@@ -70,6 +70,13 @@ for path_length in (0, 1, 5):
     seed("proof", f"c2sp.org/tlog-proof@v1\nextra {base64.b64encode(envelopes[0]).decode()}\nindex {path_length}\n{path}\n{checkpoint}")
 seed("proof", json.dumps({"format": "retentiond growth proof 1", "before": checkpoint, "after": checkpoint, "path": [b64(32)]}, indent=2))
 
+witness = "witness.example/w1+1e0a9e7f+BAZmKnndOtJy0FQbVN2DAwt9WlAFZjTCsYcUD1WiLiGM"
+for status, kind, body in (
+    (0, 2, f"\u2014 witness.example/w1 {b64(76)}\n\u2014 stranger {b64(5)}\n"),
+    (4, 0, "4711\n"), (4, 1, "0\n"), (5, 2, ""), (0, 2, witness), (0, 2, f"7 {witness} {b64(76, 0)}"),
+):
+    seed("witness_answer", bytes([status, kind]) + body.encode())
+
 
 # A disposal as the log tells it, and the certificate of it.
 def event(number, cause, flags, which=0):
@@ -163,6 +170,7 @@ part = {"name": "00000001.seg", "bytes": 9, "sha256": sha}
 seed("backup_manifest", json.dumps({
     "format": 1, "store": "03" * 16, "program": "0.1.0", "made_at": "2026-01-01T00:00:00Z", "last": 7, "envelope": sha,
     "journal": [part, {**part, "name": "00000002.0000000000000011.seg"}], "checkpoints": {**part, "name": "checkpoints"},
+    "cosignatures": {**part, "name": "cosignatures.0000000000000011"},
     "keys": [{**part, "name": "slots.0001"}, {**part, "name": "wrapping.a"}], "keys_until": "2026-02-01T00:00:00Z"}, indent=2))
 
 # Mail servers. The tags are those of a session that asks for what the first bytes say.

@@ -5,6 +5,7 @@
 
 pub mod certificate;
 pub mod checkpoint;
+pub mod cosignature;
 pub mod growth;
 pub mod item;
 mod json;

@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
+use retention_core::evidence::cosignature::WitnessKey;
 use retention_core::id::Digest;
 use retention_core::schedule::Schedule;
 use serde::Deserialize;
@@ -41,7 +42,7 @@ pub const CONFIG_BYTES_MAX: u64 = 1024 * 1024;
 ///
 /// **Invariant:** every path is absolute; no drop folder, export directory or state directory lies inside another
 /// where one would take in or overwrite what belongs to the other; names of sources, of
-/// servers and of channels are unique.
+/// servers, of channels and of witnesses are unique, and so are the keys of witnesses.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// The file it was read from.
@@ -66,6 +67,8 @@ pub struct Config {
     pub publish: Vec<PublishTo>,
     /// The logs of other programs that are told of each event, in the order of the file.
     pub forward: Vec<ForwardTo>,
+    /// Who cosigns checkpoints, in the order of the file.
+    pub witnesses: Vec<WitnessOf>,
     /// How people are told, in the order of the file.
     pub notify: Vec<NotifyChannel>,
     /// The program's own messages.
@@ -178,6 +181,19 @@ pub enum ForwardPlace {
     SyslogSocket(PathBuf),
     /// RFC 5424 over TCP, to `HOST:PORT`.
     SyslogTcp(String),
+}
+
+/// One witness of `[[audit.witness]]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WitnessOf {
+    /// What people call it.
+    pub name: String,
+    /// Its submission prefix. It may hold a secret.
+    pub url: Redacted<String>,
+    /// With what its cosignatures are checked.
+    pub key: WitnessKey,
+    /// The certificate authorities that are believed; `None` for those of the machine.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// `[backup]`.

@@ -29,6 +29,9 @@ pub mod notify;
 // Places outside that hold signed checkpoints.
 pub mod publish;
 
+// Independent parties that cosign checkpoints.
+pub mod witness;
+
 // The logs of other programs, which are told of each event.
 pub mod forward;
 

@@ -9,6 +9,7 @@
 //! | [`plan`] | `PlanRequested` | the due index, records | what is due, and why? | `PlanItems`, `PlanFrozen` |
 //! | [`attest`] | the log's growth | envelopes | what is the root? | hashes and checkpoints, beside the log |
 //! | [`publish`] | the log's growth | the newest checkpoint | nothing | nothing: it tells places outside |
+//! | [`witness`] | the log's growth | checkpoints | does the cosignature hold? | cosignatures, beside the log |
 //! | [`forward`] | the log's growth | envelopes | nothing | nothing: it tells the logs of other programs |
 //! | [`ledger`] | destructions in the log | their rows | nothing | nothing: it tells the ledger of erasures |
 //! | [`notify`] | the log's growth, the clock | the views, who got copies | what are people owed? | `NoticeSent`, `NoticeFailed` |
@@ -32,6 +33,7 @@ pub mod project;
 pub mod publish;
 pub mod run;
 pub mod schedule;
+pub mod witness;
 
 /// What a step did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

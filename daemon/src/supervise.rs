@@ -43,6 +43,8 @@ mod verified;
 mod watch;
 // One thread for each stage.
 mod worker;
+// Who cosigns checkpoints.
+mod witnesses;
 // What the control API asks of the daemon.
 mod works;
 // How sled is kept caught up.

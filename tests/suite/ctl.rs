@@ -10,6 +10,7 @@ mod offline;
 mod people_ask;
 mod proofs;
 mod restricted;
+mod witnesses;
 
 use std::path::Path;
 

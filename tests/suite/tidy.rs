@@ -169,6 +169,7 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("Effect", &["connector", "stage/run", "supervise"]),
     ("Mover", &["connector", "stage/run", "supervise"]),
     ("Publication", &["connector", "stage/publish", "supervise"]),
+    ("Cosigning", &["connector", "stage/witness", "supervise"]),
     ("Forwarding", &["connector", "stage/forward", "supervise"]),
     ("Carrier", &["connector", "stage/notify", "supervise"]),
     ("AccessTarget", &["connector", "stage/run", "supervise"]),
@@ -176,7 +177,7 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("ExportTarget", &["store", "connector", "stage/run", "supervise"]),
 ];
 
-const STAGES: &[&str] = &["intake", "project", "plan", "run", "attest", "publish", "ledger", "notify"];
+const STAGES: &[&str] = &["intake", "project", "plan", "run", "attest", "publish", "witness", "ledger", "notify"];
 
 fn daemon_violations(sources: &[Source]) -> Vec<String> {
     let mut violations = Vec::new();

@@ -50,6 +50,16 @@ pub struct ListQuery {
     pub limit: Option<u64>,
 }
 
+/// Which checkpoint is wanted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct CheckpointQuery {
+    /// The one that most witnesses cosigned lately, instead of the newest.
+    #[serde(default)]
+    pub cosigned: bool,
+}
+
 /// Which part of the list of policies is wanted.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]

@@ -156,6 +156,9 @@ pub struct Status {
     pub recipients_to_tell: Vec<RequestId>,
     /// Runs that are under way or paused.
     pub runs_active: Vec<RunId>,
+    /// How the witnesses of the log stand.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub witnesses: Vec<WitnessRow>,
     /// What needs a person.
     pub attention: Vec<Attention>,
     /// Who asks, and what they may do.
@@ -233,6 +236,20 @@ pub enum Attention {
         /// Which.
         place: String,
         /// What it said.
+        message: String,
+    },
+    /// A witness did not cosign the newest signed checkpoint.
+    WitnessBehind {
+        /// Its name in the configuration.
+        witness: String,
+        /// Why not.
+        message: String,
+    },
+    /// A witness says something that does not fit this log: the log may have been put back or rewritten.
+    WitnessContradicts {
+        /// Its name in the configuration.
+        witness: String,
+        /// What it says, and what to do.
         message: String,
     },
     /// The log of another program was not told of the newest events.

@@ -1,5 +1,6 @@
 //! `audit`.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Subcommand, ValueEnum};
@@ -32,14 +33,19 @@ pub(crate) enum Audit {
     ///
     /// Needs the role auditor.
     Checkpoints(Part),
-    /// Show the newest signed checkpoint, or keep it in a file.
+    /// Show the newest signed checkpoint and who cosigned it, or keep it in a file.
     ///
-    /// Give it to somebody else now and then: with it they can show later that the log was not changed.
+    /// Give it to somebody else now and then: with it they can show later that the log was not changed. A witness of
+    /// [[audit.witness]] cosigns every ten seconds at most while the log grows, so the newest checkpoint is often not
+    /// cosigned yet; --cosigned shows the one that most witnesses cosigned lately.
     ///
-    /// Example: retentionctl audit checkpoint --into /mnt/elsewhere/retentiond.checkpoint
+    /// Example: retentionctl audit checkpoint --cosigned --into /mnt/elsewhere/retentiond.checkpoint
     ///
     /// Needs the role auditor.
     Checkpoint {
+        /// The checkpoint that most witnesses cosigned lately, instead of the newest.
+        #[arg(long)]
+        cosigned: bool,
         /// Write the checkpoint into this file, which must not exist, instead of standard output.
         #[arg(long, value_name = "FILE")]
         into: Option<PathBuf>,
@@ -96,10 +102,14 @@ pub(crate) enum Audit {
         /// events.cloudevents.jsonl.
         #[arg(long, value_enum)]
         format: Option<Format>,
+        /// End with the checkpoint that most witnesses cosigned lately, instead of the newest.
+        #[arg(long)]
+        cosigned: bool,
     },
     /// Check such a directory: every entry, every hash, and the signature.
     ///
-    /// Ends with 20 when anything differs.
+    /// Ends with 20 when anything differs. With --witness it also says who cosigned the checkpoint, and ends with 20
+    /// when too few did.
     ///
     /// Example: retentionctl audit verify log-2026 --key KEY --against kept-in-march.checkpoint
     ///
@@ -113,12 +123,15 @@ pub(crate) enum Audit {
         /// A signed checkpoint that somebody kept; may be repeated.
         #[arg(long, value_name = "FILE")]
         against: Vec<PathBuf>,
+        #[command(flatten)]
+        witnesses: Witnesses,
     },
     /// Check a proof of an event, or of growth, against a key.
     ///
-    /// Ends with 20 when it does not hold.
+    /// Ends with 20 when it does not hold. With --witness it also says who cosigned its checkpoint, of a proof of growth
+    /// the later one, and ends with 20 when too few did.
     ///
-    /// Example: retentionctl audit verify-proof event-4711.proof --key retentiond/ab12+c2b9b2f5+AQ...
+    /// Example: retentionctl audit verify-proof event-4711.proof --key retentiond/ab12+c2b9b2f5+AQ... --witness VKEY
     ///
     /// Needs no daemon.
     VerifyProof {
@@ -127,7 +140,21 @@ pub(crate) enum Audit {
         /// A verifier key, as `audit keys` lists it; may be repeated.
         #[arg(long = "key", required = true, value_name = "KEY")]
         keys: Vec<String>,
+        #[command(flatten)]
+        witnesses: Witnesses,
     },
+}
+
+/// Who has to have cosigned.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Witnesses {
+    /// The verifier key of a witness that has to have cosigned, as it gives it away: name+number+base64; may be
+    /// repeated.
+    #[arg(long = "witness", value_name = "VKEY")]
+    pub(crate) witness_keys: Vec<String>,
+    /// How many of these witnesses have to have cosigned; all of them unless it is said.
+    #[arg(long = "witnesses-needed", value_name = "COUNT", requires = "witness_keys")]
+    pub(crate) needed: Option<NonZeroUsize>,
 }
 
 /// A form of events that programs of others read.

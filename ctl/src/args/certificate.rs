@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use retention_core::id::{EntityId, RunId};
 
+use super::audit::Witnesses;
+
 /// `certificate`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Certificate {
@@ -35,7 +37,8 @@ pub(crate) enum Certificate {
     },
     /// Check a certificate: its signature, every proof, and that what it states follows from its events.
     ///
-    /// Ends with 20 when anything does not hold.
+    /// Ends with 20 when anything does not hold. With --witness it also says who cosigned the checkpoint under its
+    /// proofs, and ends with 20 when too few did.
     ///
     /// Example: retentionctl certificate verify E1042.certificate --key KEY
     ///
@@ -46,6 +49,8 @@ pub(crate) enum Certificate {
         /// A verifier key, as `audit keys` lists it; may be repeated.
         #[arg(long = "key", required = true, value_name = "KEY")]
         keys: Vec<String>,
+        #[command(flatten)]
+        witnesses: Witnesses,
     },
     /// Make a page of a certificate that people can read and print. It is checked first.
     ///

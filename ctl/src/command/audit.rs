@@ -1,18 +1,21 @@
 //! `audit`.
 
+use std::num::NonZeroUsize;
 use std::path::Path;
 
 use retention_core::control::{
-    AuditQuery, CheckpointRow, Cursor, ErrorCode, ExitCode, Line, Operation, Order, ProofText, cloud_event,
+    AuditQuery, CheckpointQuery, CheckpointRow, Cursor, ErrorCode, ExitCode, Line, Operation, Order, ProofText,
+    cloud_event,
 };
 use retention_core::event::summary::type_name;
+use retention_core::evidence::cosignature::{WitnessKey, check_cosigned};
 use retention_core::evidence::growth::{GROWTH_BYTES_MAX, GrowthProof};
 use retention_core::evidence::proof::{EventProof, PROOF_BYTES_MAX, ProofError};
 use serde_json::{Value, json};
 
 use super::{Call, Context, files, refuse, text};
 use crate::args::Output;
-use crate::args::audit::{Audit, AuditArgs, Format};
+use crate::args::audit::{Audit, AuditArgs, Format, Witnesses};
 use crate::exit::{Cause, Doing, Failure};
 
 mod follow;
@@ -30,7 +33,9 @@ pub(super) fn execute(context: &mut Context, command: Audit) -> Result<ExitCode,
             context.plain_list(Operation::AuditCheckpoints, part, CHECKPOINT_COLUMNS).doing("list the checkpoints")
         }
         Audit::Keys(part) => context.plain_list(Operation::AuditKeys, part, KEY_COLUMNS).doing("list the keys"),
-        Audit::Checkpoint { into } => checkpoint(context, into.as_deref()).doing("show the newest checkpoint"),
+        Audit::Checkpoint { into, cosigned } => {
+            checkpoint(context, cosigned, into.as_deref()).doing("show the newest checkpoint")
+        }
         Audit::Prove { position, into } => {
             let call = Call::to(Operation::AuditProof, &[&position]);
             prove(context, &call, &json!({ "position": position }), into.as_deref()).doing("prove the event")
@@ -40,9 +45,13 @@ pub(super) fn execute(context: &mut Context, command: Audit) -> Result<ExitCode,
             let what = json!({ "before": before, "after": after });
             prove(context, &call, &what, into.as_deref()).doing("prove the growth")
         }
-        Audit::Export { dir, format } => tree::export(context, &dir, format).doing("write the log"),
-        Audit::Verify { dir, keys, against } => tree::verify(context, &dir, &keys, &against).doing("check the log"),
-        Audit::VerifyProof { file, keys } => verify(context, &file, &keys).doing("check the proof"),
+        Audit::Export { dir, format, cosigned } => tree::export(context, &dir, format, cosigned).doing("write the log"),
+        Audit::Verify { dir, keys, against, witnesses } => {
+            tree::verify(context, &dir, &keys, &against, &witnesses).doing("check the log")
+        }
+        Audit::VerifyProof { file, keys, witnesses } => {
+            verify(context, &file, &keys, &witnesses).doing("check the proof")
+        }
     }
 }
 
@@ -93,9 +102,10 @@ fn origin(context: &Context) -> Result<String, Cause> {
     origin.ok_or_else(|| refuse(ErrorCode::WrongState, "the log has no name yet: no key signs its checkpoints"))
 }
 
-fn checkpoint(context: &mut Context, into: Option<&Path>) -> Result<ExitCode, Cause> {
-    let newest: CheckpointRow = context.client.typed(&Call::to(Operation::AuditCheckpoint, &[]))?;
-    let shown = json!({ "size": newest.size, "root": newest.root });
+fn checkpoint(context: &mut Context, cosigned: bool, into: Option<&Path>) -> Result<ExitCode, Cause> {
+    let asked = Call::to(Operation::AuditCheckpoint, &[]).asking(&CheckpointQuery { cosigned });
+    let newest: CheckpointRow = context.client.typed(&asked)?;
+    let shown = json!({ "size": newest.size, "root": newest.root, "cosigned_by": newest.cosigned_by });
     written(context, shown, "note", &newest.note, into)?;
     Ok(ExitCode::Done)
 }
@@ -129,7 +139,19 @@ pub(super) fn written(
     context.present(&shown)
 }
 
-fn verify(context: &mut Context, file: &Path, keys: &[String]) -> Result<ExitCode, Cause> {
+/// Returns who of the wanted witnesses cosigned a checkpoint, and when.
+pub(super) fn cosigned_by(file: &str, note: &str, size: u64, wanted: &Witnesses) -> Result<Value, Cause> {
+    let key = |text: &String| {
+        WitnessKey::parse(text).map_err(|error| refuse(ErrorCode::BadRequest, format!("--witness: {error}")))
+    };
+    let keys = wanted.witness_keys.iter().map(key).collect::<Result<Vec<_>, _>>()?;
+    let found = check_cosigned(note, size, &keys, wanted.needed.map_or(keys.len(), NonZeroUsize::get));
+    let found = found.map_err(|error| refuse(ErrorCode::VerificationFailed, format!("{file}: {error}")))?;
+    Ok(found.iter().map(|one| json!({ "witness": one.witness(), "at": one.at() })).collect())
+}
+
+fn verify(context: &mut Context, file: &Path, keys: &[String], witnesses: &Witnesses) -> Result<ExitCode, Cause> {
+    let name = file.display().to_string();
     let bytes = files::read(file)?;
     let is_short = |text: &&str| text.len() <= PROOF_BYTES_MAX.max(GROWTH_BYTES_MAX);
     let text = std::str::from_utf8(&bytes).ok().filter(is_short);
@@ -137,16 +159,21 @@ fn verify(context: &mut Context, file: &Path, keys: &[String]) -> Result<ExitCod
     let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
     let wrong = |error: ProofError| refuse(ErrorCode::VerificationFailed, format!("{}: {error}", file.display()));
     if text.starts_with('{') {
-        let (before, after) = GrowthProof::parse(text).and_then(|proof| proof.verify(&keys)).map_err(wrong)?;
+        let proof = GrowthProof::parse(text).map_err(wrong)?;
+        let (before, after) = proof.verify(&keys).map_err(wrong)?;
+        let cosigned_by = cosigned_by(&name, &proof.after, after.size, witnesses)?;
         context.present(&json!({
             "holds": true,
             "log": after.origin,
             "before": { "size": before.size, "root": before.root },
             "after": { "size": after.size, "root": after.root },
+            "cosigned_by": cosigned_by,
         }))?;
         return Ok(ExitCode::Done);
     }
-    let (envelope, checkpoint) = EventProof::parse(text).and_then(|proof| proof.verify(&keys)).map_err(wrong)?;
+    let proof = EventProof::parse(text).map_err(wrong)?;
+    let (envelope, checkpoint) = proof.verify(&keys).map_err(wrong)?;
+    let cosigned_by = cosigned_by(&name, &proof.checkpoint, checkpoint.size, witnesses)?;
     context.present(&json!({
         "holds": true,
         "log": checkpoint.origin,
@@ -158,6 +185,7 @@ fn verify(context: &mut Context, file: &Path, keys: &[String]) -> Result<ExitCod
         "actor": envelope.actor.to_string(),
         "entity": envelope.entity,
         "body_digest": envelope.body_digest,
+        "cosigned_by": cosigned_by,
     }))?;
     Ok(ExitCode::Done)
 }

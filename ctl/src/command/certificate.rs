@@ -1,13 +1,18 @@
 //! `certificate`.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use retention_core::control::{CertificateText, ErrorCode, ExitCode, Operation};
 use retention_core::evidence::certificate::page::page;
 use retention_core::evidence::certificate::{CERTIFICATE_BYTES_MAX, Certificate as Written};
+use retention_core::evidence::checkpoint::Checkpoint;
+use retention_core::evidence::cosignature::parts_of;
+use retention_core::evidence::proof::EventProof;
 use serde_json::{Value, json};
 
 use super::{Call, Context, files, refuse};
+use crate::args::audit::Witnesses;
 use crate::args::certificate::Certificate;
 use crate::exit::{Cause, Doing, Failure};
 
@@ -21,7 +26,9 @@ pub(super) fn execute(context: &mut Context, command: Certificate) -> Result<Exi
             let call = Call::to(Operation::CertificateEntity, &[&entity]);
             write(context, &call, &json!({ "entity": entity }), into.as_deref()).doing("write the certificate")
         }
-        Certificate::Verify { file, keys } => verify(context, &file, &keys).doing("check the certificate"),
+        Certificate::Verify { file, keys, witnesses } => {
+            verify(context, &file, &keys, &witnesses).doing("check the certificate")
+        }
         Certificate::Page { file, keys, into } => {
             make_page(context, &file, &keys, &into).doing("make a page of the certificate")
         }
@@ -37,17 +44,40 @@ fn write(context: &mut Context, call: &Call, what: &Value, into: Option<&Path>) 
     Ok(ExitCode::Done)
 }
 
-fn verify(context: &mut Context, file: &Path, keys: &[String]) -> Result<ExitCode, Cause> {
+fn verify(context: &mut Context, file: &Path, keys: &[String], witnesses: &Witnesses) -> Result<ExitCode, Cause> {
     let certificate = checked(file, keys)?;
+    let cosigned_by = cosigned_by(file, &certificate, witnesses)?;
     context.present(&json!({
         "holds": true,
         "log": certificate.log,
         "issued_at": certificate.issued_at,
         "subject": certificate.subject,
         "events": certificate.events.len(),
+        "cosigned_by": cosigned_by,
         "statement": certificate.statement,
     }))?;
     Ok(ExitCode::Done)
+}
+
+/// Returns who of the wanted witnesses cosigned what every proof of a certificate leads to. Proofs by one checkpoint
+/// share its cosignatures, which stand in one of them.
+fn cosigned_by(file: &Path, certificate: &Written, wanted: &Witnesses) -> Result<Value, Cause> {
+    let mut checkpoints: BTreeMap<String, String> = BTreeMap::new();
+    for proven in &certificate.events {
+        let proof = EventProof::parse(&proven.proof).map_err(|_| Cause::Unreadable)?;
+        let (text, lines) = parts_of(&proof.checkpoint).ok_or(Cause::Unreadable)?;
+        let all = checkpoints.entry(text.to_owned()).or_default();
+        for line in lines.lines().filter(|line| !all.lines().any(|known| known == *line)).collect::<Vec<_>>() {
+            all.push_str(line);
+            all.push('\n');
+        }
+    }
+    let mut found = Value::Array(Vec::new());
+    for (text, lines) in checkpoints {
+        let size = Checkpoint::parse(&text).map_err(|_| Cause::Unreadable)?.size;
+        found = super::audit::cosigned_by(&file.display().to_string(), &format!("{text}\n{lines}"), size, wanted)?;
+    }
+    Ok(found)
 }
 
 fn make_page(context: &mut Context, file: &Path, keys: &[String], into: &Path) -> Result<ExitCode, Cause> {

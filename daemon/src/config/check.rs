@@ -24,6 +24,7 @@ use crate::keyholders::Keyholders;
 mod forward;
 mod notify;
 mod server;
+mod witness;
 
 const MIB: u64 = 1024 * 1024;
 
@@ -88,6 +89,7 @@ impl Check<'_> {
         let backup = file.backup.map(|backup| self.backup(backup, &zone));
         let publish: Vec<_> = file.audit.publish.into_iter().map(|place| self.published(place)).collect();
         let forward = self.forwards(file.audit.forward);
+        let witnesses = self.witnesses(file.audit.witness);
         let notify = self.channels(file.notify);
         let diagnostics = self.diagnostics(file.diagnostics);
         self.unique_names(&sources, &spans, servers.as_deref().unwrap_or_default());
@@ -106,6 +108,7 @@ impl Check<'_> {
             },
             publish: publish.into_iter().collect::<Option<_>>()?,
             forward: forward?,
+            witnesses: witnesses?,
             notify: notify?,
             diagnostics,
             metrics: file.metrics.serve.unwrap_or(Metrics::Socket),

@@ -104,6 +104,16 @@ pub(super) struct Export {
 pub(super) struct Audit {
     pub(super) publish: Vec<Spanned<Published>>,
     pub(super) forward: Vec<Spanned<Forward>>,
+    pub(super) witness: Vec<Spanned<Witness>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Witness {
+    pub(super) name: Written<String>,
+    pub(super) url: Written<String>,
+    pub(super) key: Written<String>,
+    pub(super) ca_file: Written<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -77,6 +77,7 @@ impl Config {
         let others = |config: &Self| config.backup.clone().map(|backup| super::Backup { erasures: None, ..backup });
         compare("audit.publish", old.publish != new.publish, Reload::Restart);
         compare("audit.forward", old.forward != new.forward, Reload::Restart);
+        compare("audit.witness", old.witnesses != new.witnesses, Reload::Restart);
         compare("notify", old.notify != new.notify, Reload::Restart);
         compare("backup", others(old) != others(new), Reload::Live);
         compare("backup.erasures", erasures(old) != erasures(new), Reload::Restart);
@@ -98,6 +99,7 @@ impl Config {
         config.policies.dir.clone_from(&self.policies.dir);
         config.publish.clone_from(&self.publish);
         config.forward.clone_from(&self.forward);
+        config.witnesses.clone_from(&self.witnesses);
         config.notify.clone_from(&self.notify);
         if let (Some(new), Some(old)) = (&mut config.backup, &self.backup) {
             new.erasures.clone_from(&old.erasures);

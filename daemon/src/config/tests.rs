@@ -505,3 +505,42 @@ fn a_log_that_is_told_of_events_is_on_this_machine() {
         is_refused(&log(wrong), why);
     }
 }
+
+#[test]
+fn a_witness_has_a_name_a_key_of_its_own_and_a_url_that_is_protected() {
+    /// Of witnesses whose secrets nobody has.
+    const ONE: &str = "witness.example.org/retention+7ef05384+BAZmKnndOtJy0FQbVN2DAwt9WlAFZjTCsYcUD1WiLiGM";
+    const SAME: &str = "other+40a4eff2+BAZmKnndOtJy0FQbVN2DAwt9WlAFZjTCsYcUD1WiLiGM";
+    const OF_A_LOG: &str = "log+02c63a9d+AQZmKnndOtJy0FQbVN2DAwt9WlAFZjTCsYcUD1WiLiGM";
+    let witness = |text: &str| with(&format!("[[audit.witness]]\n{text}\n"));
+    let whole = format!("name = \"auditor\"\nurl = \"https://w.example/a\"\nkey = \"{ONE}\"\n");
+    let config = parse(&witness(&format!("{whole}ca_file = \"ca.pem\""))).unwrap();
+    let read = &config.witnesses[0];
+    assert_eq!(
+        (read.name.as_str(), read.url.reveal().as_str(), read.key.text()),
+        ("auditor", "https://w.example/a", ONE)
+    );
+    assert_eq!(
+        (read.key.name(), read.ca_file.as_deref()),
+        ("witness.example.org/retention", Some("/nowhere/etc/ca.pem".as_ref()))
+    );
+    assert!(!format!("{read:?}").contains("w.example/a"), "the rest of a URL may be a secret");
+    assert_eq!(parse(&with("")).unwrap().witnesses, []);
+    let again = |name: &str, key: &str| {
+        format!("{whole}[[audit.witness]]\nname = \"{name}\"\nurl = \"http://127.0.0.1:7\"\nkey = \"{key}\"")
+    };
+    for (wrong, why) in [
+        (whole.replace("name = \"auditor\"", ""), "this witness has no `name`"),
+        (whole.replace("name = \"auditor\"", "name = \"a b\""), "a witness's name has letters"),
+        (whole.replace("url = ", "# url = "), "this witness has no `url`"),
+        (whole.replace("https://", "http://"), "a witness has a URL with https://"),
+        (whole.replace("key = ", "# key = "), "this witness has no `key`"),
+        (whole.replace(ONE, "what"), "this is no verifier key of a witness"),
+        (whole.replace(ONE, OF_A_LOG), "this key signs logs and not cosignatures"),
+        (whole.replace(ONE, &ONE.replace("7ef05384", "7ef05385")), "it does not have the number that it says"),
+        (again("auditor", SAME), "already called `auditor`"),
+        (again("other", SAME), "the witness `auditor` has the same key"),
+    ] {
+        is_refused(&witness(&wrong), why);
+    }
+}

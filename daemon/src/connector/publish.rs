@@ -147,13 +147,7 @@ impl Publication for WebPlace {
             match request.send(&note) {
                 Ok(answer) if answer.status().is_success() => Ok(()),
                 Ok(answer) => Err(format!("it answered with the status {}", answer.status().as_u16())),
-                Err(error) => Err(match NoAnswer::because(&error) {
-                    NoAnswer::TimedOut => "it did not answer in time".to_owned(),
-                    NoAnswer::HostUnknown => "nobody knows its name".to_owned(),
-                    NoAnswer::NotTrusted => "its certificate is not trusted".to_owned(),
-                    NoAnswer::Unreachable => "it cannot be reached".to_owned(),
-                    NoAnswer::Other => "the request failed".to_owned(),
-                }),
+                Err(error) => Err(NoAnswer::because(&error).in_words().to_owned()),
             }
         });
         told.unwrap_or_else(|unfinished| Err(unfinished.to_string()))

@@ -58,4 +58,15 @@ impl NoAnswer {
             _ => Self::Other,
         }
     }
+
+    /// Says it as a part of a sentence.
+    pub(super) fn in_words(self) -> &'static str {
+        match self {
+            Self::TimedOut => "it did not answer in time",
+            Self::HostUnknown => "nobody knows its name",
+            Self::NotTrusted => "its certificate is not trusted",
+            Self::Unreachable => "it cannot be reached",
+            Self::Other => "the request failed",
+        }
+    }
 }

@@ -124,7 +124,7 @@ fn contents(operation: Operation) -> Contents {
         Operation::GrantApprove | Operation::GrantReject => gives::<wire::Accepted>().taking::<wire::JudgeGrant>(),
         Operation::GrantRenew => gives::<wire::Accepted>().taking::<wire::RenewGrant>(),
         Operation::AuditCheckpoints => gives::<wire::CheckpointRow>().asked::<ListQuery>(),
-        Operation::AuditCheckpoint => gives::<wire::CheckpointRow>(),
+        Operation::AuditCheckpoint => gives::<wire::CheckpointRow>().asked::<wire::CheckpointQuery>(),
         Operation::AuditKeys => gives::<wire::SigningKeyRow>().asked::<ListQuery>(),
         Operation::AuditProof | Operation::AuditGrowth => gives::<wire::ProofText>(),
         Operation::CertificateRun | Operation::CertificateEntity => gives::<wire::CertificateText>(),

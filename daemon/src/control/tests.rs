@@ -141,6 +141,10 @@ impl Works for Idle {
         Err(ErrorBody::of(ErrorCode::Internal))
     }
 
+    fn cosigned_checkpoint(&self) -> Result<CheckpointRow, ErrorBody> {
+        Err(ErrorBody::of(ErrorCode::Internal))
+    }
+
     fn prove_growth(&self, _: u64, _: u64) -> Result<String, ErrorBody> {
         Err(ErrorBody::of(ErrorCode::Internal))
     }
@@ -166,6 +170,10 @@ impl Works for Idle {
     }
 
     fn publishing_behind(&self) -> Vec<(String, String)> {
+        Vec::new()
+    }
+
+    fn witnesses(&self) -> Vec<(String, retention_core::evidence::cosignature::WitnessState)> {
         Vec::new()
     }
 

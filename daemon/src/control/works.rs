@@ -10,6 +10,7 @@ use retention_core::event::key::StoreKeys;
 use retention_core::event::notice::Notice;
 use retention_core::event::subject::SubjectRequested;
 use retention_core::evidence::certificate::Subject;
+use retention_core::evidence::cosignature::WitnessState;
 use retention_core::id::{Digest, EntityId, Position, RequestId};
 use retention_core::time::{Timestamp, Zone};
 
@@ -211,6 +212,12 @@ pub trait Works: Send + Sync + 'static {
     /// Says when there is none yet, or it cannot be read.
     fn newest_checkpoint(&self) -> Result<CheckpointRow, ErrorBody>;
 
+    /// Returns the checkpoint that most witnesses cosigned lately.
+    ///
+    /// # Errors
+    /// Says when there is none yet, or it cannot be read.
+    fn cosigned_checkpoint(&self) -> Result<CheckpointRow, ErrorBody>;
+
     /// Proves that an event stands in the log.
     ///
     /// # Errors
@@ -255,6 +262,9 @@ pub trait Works: Send + Sync + 'static {
 
     /// Returns the places outside that do not have the newest checkpoint: what each is called, and why.
     fn publishing_behind(&self) -> Vec<(String, String)>;
+
+    /// Returns how each witness stands, by its name in the configuration.
+    fn witnesses(&self) -> Vec<(String, WitnessState)>;
 
     /// Returns the logs of other programs that were not told of the newest events: what each is called, and why.
     fn forwarding_behind(&self) -> Vec<(String, String)>;

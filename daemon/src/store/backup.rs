@@ -2,7 +2,7 @@
 //!
 //! | where | what | how long |
 //! |---|---|---|
-//! | `LOG/journal/`, `LOG/tree/checkpoints` | the event log, segment by segment: a segment that is closed is copied once | for ever, if wanted |
+//! | `LOG/journal/`, `LOG/tree/checkpoints`, `LOG/tree/cosignatures` | the event log, segment by segment: a segment that is closed is copied once | for ever, if wanted |
 //! | `LOG/manifests/POSITION.json` | what belongs to one backup, with the SHA-256 of each file | as the log |
 //! | `KEYS/POSITION/` | the key slots, still wrapped under the root key, and the key that signs checkpoints | short: a key that is destroyed later lives on in here |
 //! | the ledger of erasures | which keys were destroyed, line by line as it happens, on another machine | for ever |
@@ -61,6 +61,10 @@ impl Places {
 
     fn checkpoints(&self) -> PathBuf {
         self.log.join("tree/checkpoints")
+    }
+
+    fn cosignatures(&self, name: &str) -> PathBuf {
+        self.log.join("tree").join(name)
     }
 
     fn keys_of(&self, last: Position) -> PathBuf {

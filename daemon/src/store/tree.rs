@@ -1,5 +1,6 @@
 //! The Merkle tree over the event log, beside the journal: its hashes in `tree/hashes`, its signed checkpoints in
-//! `tree/checkpoints`, which are kept for ever. Formats: `docs/formats.md`.
+//! `tree/checkpoints`, which are kept for ever, and what witnesses signed over these in `tree/cosignatures`. Formats:
+//! `docs/formats.md`.
 //!
 //! **Order of what is written**, so that no checkpoint ever speaks of what a power cut could take back:
 //! 1. the event is durable in the journal;
@@ -15,9 +16,10 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use retention_core::event::Envelope;
 use retention_core::evidence::checkpoint::{Checkpoint, CheckpointError};
+use retention_core::evidence::cosignature::{Cosignature, cosigned, parts_of};
 use retention_core::evidence::growth::GrowthProof;
 use retention_core::evidence::proof::EventProof;
 use retention_core::evidence::tree::{self, HASH_BYTES, StoredHashes, TreeError};
@@ -26,9 +28,11 @@ use retention_core::id::{Digest, Position};
 use super::durable_file::{self, DurableFileError, FileAction};
 
 mod check;
+mod cosignatures;
 mod notes;
 
 pub(super) use check::TreeCheck;
+pub use cosignatures::Cosignatures;
 use notes::{NoteReader, Noted, Notes, PLACES_APART, read_note, read_notes};
 
 const HASHES: &str = "hashes of the tree";
@@ -65,9 +69,27 @@ pub enum TreeFileError {
         "a hash of the tree was changed on disk, so no proof is handed out; stop the daemon, remove tree/hashes and start it again: they are made anew from the journal"
     )]
     HashChanged,
+    /// What lies among the cosignatures is none.
+    #[error(
+        "tree/cosignatures is damaged at byte {0}: witnesses are asked for nothing until it is whole again, and checkpoints are signed as before. Restore the file from a backup; if there is none, keep it elsewhere and move it away: a new one is begun"
+    )]
+    CosignaturesDamaged(u64),
     /// The key.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+}
+
+/// A signed checkpoint, as it is handed out.
+#[derive(Debug, Clone)]
+pub struct Told {
+    /// How many events it covers.
+    pub size: u64,
+    /// The signed note, with the lines of the witnesses below that of the log.
+    pub note: String,
+    /// The same without the witnesses.
+    pub plain: String,
+    /// What witnesses signed over it.
+    pub cosignatures: Vec<Cosignature>,
 }
 
 impl From<TreeError> for TreeFileError {
@@ -88,6 +110,9 @@ pub struct Tree {
     hashes: File,
     checkpoints: File,
     state: RwLock<State>,
+    cosignatures: Result<Cosignatures, TreeFileError>,
+    /// What was handed out last, and where the cosignatures ended then: proofs are often asked for one after another.
+    told_last: Mutex<Option<(u64, Told)>>,
 }
 
 /// Hashes in the file, with those that are about to be written after them.
@@ -137,7 +162,11 @@ impl Tree {
         let kept = tree::stored_count(leaves).saturating_mul(HASH_BYTES as u64);
         hashes.set_len(kept).map_err(durable_file::failed(HASHES, FileAction::Write))?;
         let state = State { leaves, notes, owed: owed.filter(|(size, _)| *size > leaves) };
-        Ok(Self { hashes, checkpoints, state: RwLock::new(state) })
+        let cosignatures = Cosignatures::open(&dir);
+        if let Err(error) = &cosignatures {
+            tracing::error!(%error, "the cosignatures of witnesses cannot be used");
+        }
+        Ok(Self { hashes, checkpoints, state: RwLock::new(state), cosignatures, told_last: Mutex::default() })
     }
 
     /// Opens the tree of a log that adopted a key: the file of its checkpoints was made before that, so it must be
@@ -265,21 +294,128 @@ impl Tree {
         Ok(notes)
     }
 
-    /// Proves that an event stands in the log, by the newest checkpoint; `None` when none covers it yet. No proof is
-    /// handed out that does not hold.
+    /// Proves that an event stands in the log, by the checkpoint that most witnesses cosigned lately, or else by the
+    /// newest; `None` when none covers it yet. No proof is handed out that does not hold.
     ///
     /// # Errors
     /// When a hash or the checkpoint cannot be read, or a hash was changed.
     pub fn prove(&self, envelope: &Envelope) -> Result<Option<EventProof>, TreeFileError> {
-        let newest = self.state.read().notes.newest;
-        let Some(leaf) = envelope.position.0.checked_sub(1) else { return Ok(None) };
-        let Some(noted) = newest.filter(|noted| noted.size > leaf) else { return Ok(None) };
-        let path = tree::prove(noted.size, leaf, &self.read())?;
-        let checkpoint = read_note(&self.checkpoints, noted)?;
+        match self.covering(envelope.position)? {
+            Some(told) => self.prove_by(told.size, told.note, envelope).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Returns the checkpoint by which an event is proven: the one that most witnesses cosigned lately, of those that
+    /// cover it, or else the newest; `None` when none covers it yet.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn covering(&self, position: Position) -> Result<Option<Told>, TreeFileError> {
+        let Some(leaf) = position.0.checked_sub(1) else { return Ok(None) };
+        let told = match self.best_above(leaf) {
+            Some(size) => self.told(size)?,
+            None => None,
+        };
+        match told {
+            Some(told) => Ok(Some(told)),
+            None if self.covered() > leaf => self.told(self.covered()),
+            None => Ok(None),
+        }
+    }
+
+    /// Proves that an event stands in the log by this checkpoint over so many events. No proof is handed out that does
+    /// not hold.
+    ///
+    /// # Errors
+    /// When a hash cannot be read, or was changed.
+    pub fn prove_by(&self, size: u64, checkpoint: String, envelope: &Envelope) -> Result<EventProof, TreeFileError> {
+        let leaf = envelope.position.0.saturating_sub(1);
+        let path = tree::prove(size, leaf, &self.read())?;
         let root = Checkpoint::unverified(&checkpoint)?.root;
-        tree::check(&path, noted.size, root, leaf, tree::leaf(&envelope.to_bytes()))
+        tree::check(&path, size, root, leaf, tree::leaf(&envelope.to_bytes()))
             .map_err(|_| TreeFileError::HashChanged)?;
-        Ok(Some(EventProof { envelope: envelope.to_bytes(), leaf, path, checkpoint }))
+        Ok(EventProof { envelope: envelope.to_bytes(), leaf, path, checkpoint })
+    }
+
+    /// Returns the cosignatures that are kept.
+    ///
+    /// # Errors
+    /// Says why they cannot be used.
+    pub fn cosignatures(&self) -> Result<&Cosignatures, &TreeFileError> {
+        self.cosignatures.as_ref()
+    }
+
+    /// Returns over how many events the checkpoint is that most witnesses cosigned lately, of those above a leaf.
+    fn best_above(&self, leaf: u64) -> Option<u64> {
+        self.cosignatures.as_ref().ok().and_then(|kept| kept.best_above(leaf))
+    }
+
+    /// Returns the checkpoint over exactly so many events, with what witnesses signed over it. A cosignature that does
+    /// not hold any more is left out.
+    fn told(&self, size: u64) -> Result<Option<Told>, TreeFileError> {
+        let kept_end = self.cosignatures.as_ref().map_or(0, Cosignatures::end);
+        if let Some((end, told)) = &*self.told_last.lock()
+            && (*end, told.size) == (kept_end, size)
+        {
+            return Ok(Some(told.clone()));
+        }
+        let newest = self.state.read().notes.newest.filter(|noted| noted.size == size);
+        let note = match newest {
+            Some(noted) => Some(read_note(&self.checkpoints, noted)?),
+            None => self.note_over(size)?,
+        };
+        let Some(note) = note else { return Ok(None) };
+        let mut cosignatures = match &self.cosignatures {
+            Ok(kept) => kept.over(size)?,
+            Err(_) => Vec::new(),
+        };
+        let text = parts_of(&note).map_or("", |(text, _)| text);
+        cosignatures.retain(|cosignature| {
+            let holds = cosignature.check(text).is_ok();
+            if !holds {
+                tracing::error!(
+                    size,
+                    witness = cosignature.witness(),
+                    "a cosignature was changed on disk and is not handed out; see retentionctl store verify"
+                );
+            }
+            holds
+        });
+        let told = Told { size, note: cosigned(&note, &cosignatures), plain: note, cosignatures };
+        *self.told_last.lock() = Some((kept_end, told.clone()));
+        Ok(Some(told))
+    }
+
+    /// Returns the newest checkpoint with what witnesses signed over it.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn newest_told(&self) -> Result<Option<Told>, TreeFileError> {
+        self.told(self.covered())
+    }
+
+    /// Returns the checkpoint that most witnesses cosigned lately, and of several the newest; `None` without one.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn newest_cosigned(&self) -> Result<Option<Told>, TreeFileError> {
+        self.best_above(0).map_or(Ok(None), |size| self.told(size))
+    }
+
+    /// Proves to a witness that the log only grew since the first `before` events, up to a signed checkpoint. No proof
+    /// is handed out that does not hold.
+    ///
+    /// # Errors
+    /// When a hash cannot be read, or was changed.
+    pub fn growth_since(&self, before: u64, checkpoint: &Checkpoint) -> Result<Vec<Digest>, TreeFileError> {
+        if before == 0 || before == checkpoint.size {
+            return Ok(Vec::new());
+        }
+        let path = tree::prove_growth(before, checkpoint.size, &self.read())?;
+        tree::check_growth(&path, (before, self.root_at(before)?), (checkpoint.size, checkpoint.root))
+            .map_err(|_| TreeFileError::HashChanged)?;
+        Ok(path)
     }
 
     /// Returns the root over the first `size` events.
@@ -299,15 +435,18 @@ impl Tree {
     /// # Errors
     /// When a hash or a checkpoint cannot be read, or a hash was changed.
     pub fn prove_growth(&self, before: u64, after: u64) -> Result<Option<GrowthProof>, TreeFileError> {
-        let (Some(old), Some(new)) = (self.note_over(before)?, self.note_over(after)?) else { return Ok(None) };
+        let (Some(old), Some(new)) = (self.told(before)?, self.told(after)?) else { return Ok(None) };
         let path = tree::prove_growth(before, after, &self.read())?;
-        let roots = (Checkpoint::unverified(&old)?.root, Checkpoint::unverified(&new)?.root);
+        let roots = (Checkpoint::unverified(&old.note)?.root, Checkpoint::unverified(&new.note)?.root);
         tree::check_growth(&path, (before, roots.0), (after, roots.1)).map_err(|_| TreeFileError::HashChanged)?;
-        Ok(Some(GrowthProof { before: old, after: new, path }))
+        Ok(Some(GrowthProof { before: old.note, after: new.note, path }))
     }
 
-    /// Returns the checkpoint over exactly `size` events.
-    fn note_over(&self, size: u64) -> Result<Option<String>, TreeFileError> {
+    /// Returns the checkpoint over exactly `size` events, as the log signed it.
+    ///
+    /// # Errors
+    /// When the checkpoints cannot be read.
+    pub fn note_over(&self, size: u64) -> Result<Option<String>, TreeFileError> {
         Ok(self.newest_upto(size)?.filter(|(noted, _)| noted.size == size).map(|(_, note)| note))
     }
 

@@ -51,6 +51,8 @@ pub struct VerifyReport {
     pub due_compared: bool,
     /// Signed checkpoints that were compared with the log; `None` without a tree.
     pub checkpoints: Option<u64>,
+    /// Cosignatures of witnesses that were held against their checkpoints; `None` when there never was one.
+    pub cosignatures: Option<u64>,
     /// What the key slots hold.
     pub keys: VaultVerification,
     /// Entities whose key is destroyed and whose event is not written yet: their intent is in the log, and the next
@@ -255,10 +257,10 @@ impl<'a> Check<'a> {
 
     /// After damage of the journal nothing can be said of the checkpoints beyond it.
     fn end_tree(&mut self) {
-        let Some(tree) = self.tree.take() else { return };
+        let Some(mut tree) = self.tree.take() else { return };
         let report = &mut self.report;
         let checked = tree.end(&mut |finding| report.found(finding));
-        report.checkpoints = checked;
+        (report.checkpoints, report.cosignatures) = (checked, tree.cosignatures());
         let beyond = tree.beyond(&mut |finding| report.found(finding));
         if let (true, Some(size), Some(next)) = (self.journal_is_whole, beyond, self.next) {
             let journal = Position(next.0.saturating_sub(1));

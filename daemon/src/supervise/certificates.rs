@@ -35,13 +35,17 @@ impl Certificates {
             Subject::Run(run) => self.positions_of_run(run)?,
             Subject::Entity(entity) => self.positions_of_entity(entity)?,
         };
+        // All are proven by one checkpoint. What witnesses signed over it stands in the last proof and holds for every other.
+        let last = positions.last().copied().unwrap_or(Position(1));
+        let covering = self.tree.covering(last).map_err(failed)?.ok_or_else(|| not_yet(last))?;
         let mut told: Vec<(Envelope, Option<Event>)> = Vec::with_capacity(positions.len());
         let mut events = Vec::with_capacity(positions.len());
         for position in positions {
             self.store.halt().check().map_err(|_| ErrorBody::of(ErrorCode::Stopping))?;
             let Some(recorded) = self.store.read(position).map_err(failed)? else { continue };
-            let proof = self.tree.prove(&recorded.envelope).map_err(failed)?;
-            let proof = proof.ok_or_else(|| not_yet(position))?.text();
+            let checkpoint = if position == last { &covering.note } else { &covering.plain };
+            let proof = self.tree.prove_by(covering.size, checkpoint.clone(), &recorded.envelope);
+            let proof = proof.map_err(failed)?.text();
             let event = recorded.event().filter(|event| carries_body(event));
             let body = event.and_then(|event| event.encode_body().ok());
             // What an older program encoded otherwise is told by its envelope alone.

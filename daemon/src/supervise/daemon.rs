@@ -424,6 +424,9 @@ impl Life<'_> {
         for mut publish in evidence.publish {
             workers.push(start("publish", Wakes::OnTheLog, &hints.none, Box::new(move || publish.step()))?);
         }
+        for mut witness in evidence.witness {
+            workers.push(start("witness", Wakes::OnTheLog, &hints.none, Box::new(move || witness.step()))?);
+        }
         for mut forward in evidence.forward {
             workers.push(start("forward", Wakes::OnTheLog, &hints.none, Box::new(move || forward.step()))?);
         }

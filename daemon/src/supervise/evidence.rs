@@ -12,6 +12,7 @@ use super::forwards::forwards;
 use super::notifier::Notifier;
 use super::publications::publications;
 use super::signing_key;
+use super::witnesses::witnesses;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::flush::OpenGate;
@@ -20,6 +21,7 @@ use crate::stage::attest::{Attest, TreeHealth};
 use crate::stage::forward::{Forward, ForwardHealth};
 use crate::stage::ledger::Ledger;
 use crate::stage::publish::{Publish, PublishHealth};
+use crate::stage::witness::{Witness, WitnessHealth};
 use crate::store::Store;
 use crate::store::tree::Tree;
 
@@ -33,6 +35,7 @@ pub(super) struct Evidence {
 pub(super) struct EvidenceStages {
     pub(super) attest: Option<Attest>,
     pub(super) publish: Vec<Publish>,
+    pub(super) witness: Vec<Witness>,
     pub(super) forward: Vec<Forward>,
     pub(super) ledger: Option<Ledger>,
     pub(super) backups: Arc<Backups>,
@@ -46,6 +49,8 @@ pub(super) struct EvidenceTold {
     pub(super) tree_health: TreeHealth,
     /// Which places outside do not have the newest checkpoint: one for each place.
     pub(super) publish_health: Vec<PublishHealth>,
+    /// How each witness stands, by name.
+    pub(super) witness_health: Vec<(String, WitnessHealth)>,
     /// Which logs of other programs were not told of the newest events: one for each log.
     pub(super) forward_health: Vec<ForwardHealth>,
     /// What writes certificates.
@@ -68,6 +73,10 @@ impl Evidence {
                 .collect(),
             None => Vec::new(),
         };
+        let (witness, witness_health) = match &tree {
+            Some(tree) => witnesses(&config.read().witnesses, store, clock, tree, halt).into_iter().unzip(),
+            None => (Vec::new(), Vec::new()),
+        };
         let forward = forwards(&config.read().forward, store, clock);
         let erasures = config.read().backup.as_ref().and_then(|backup| backup.erasures.clone());
         let ledger = erasures.map(|path| Ledger::new(Arc::clone(store), Arc::clone(clock), path));
@@ -83,8 +92,16 @@ impl Evidence {
         let forward_health = forward.iter().map(Forward::health).collect();
         let publish_health = publish.iter().map(Publish::health).collect();
         Self {
-            stages: EvidenceStages { attest, publish, forward, ledger, backups: Arc::clone(&backups) },
-            told: EvidenceTold { tree, tree_health, publish_health, forward_health, certificates, backups },
+            stages: EvidenceStages { attest, publish, witness, forward, ledger, backups: Arc::clone(&backups) },
+            told: EvidenceTold {
+                tree,
+                tree_health,
+                publish_health,
+                witness_health,
+                forward_health,
+                certificates,
+                backups,
+            },
         }
     }
 }

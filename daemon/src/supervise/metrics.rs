@@ -4,6 +4,7 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
+use retention_core::evidence::cosignature::WitnessState;
 use retention_core::policy::Action;
 use retention_core::view::Views;
 
@@ -13,7 +14,12 @@ type Labelled = Family<Vec<(&'static str, String)>, Gauge>;
 
 /// Returns all metrics in the text format of Prometheus.
 #[must_use]
-pub(super) fn text(store: &Store, policy_problems: u64, now: retention_core::time::Timestamp) -> String {
+pub(super) fn text(
+    store: &Store,
+    policy_problems: u64,
+    witnesses: &[(String, WitnessState)],
+    now: retention_core::time::Timestamp,
+) -> String {
     let mut registry = Registry::with_prefix("retentiond");
     let policies = store.policies();
     let restricts = |id: &str| policies.get(id).is_some_and(|policy| policy.action == Action::Restrict);
@@ -21,6 +27,14 @@ pub(super) fn text(store: &Store, policy_problems: u64, now: retention_core::tim
     single(&mut registry, "read_only", "1 when nothing can be written", i64::from(store.read_only_reason().is_some()));
     single(&mut registry, "written_out_position", "Up to where sled is", signed(store.written_out().0));
     single(&mut registry, "policy_problems", "Problems of the policies on disk", signed(policy_problems));
+    let cosigned = family(&mut registry, "witness_cosigned", "Events under the newest cosignature, by witness");
+    let behind = family(&mut registry, "witness_behind", "1 when a witness did not cosign or contradicts, by witness");
+    for (name, state) in witnesses {
+        let labels = vec![("witness", name.clone())];
+        cosigned.get_or_create(&labels).set(signed(state.cosigned.map_or(0, |(size, _)| size)));
+        let is_behind = state.behind.is_some() || state.contradicts.is_some();
+        behind.get_or_create(&labels).set(i64::from(is_behind));
+    }
     let mut out = String::new();
     match encode(&mut out, &registry) {
         Ok(()) => out,

@@ -23,6 +23,7 @@ pub(super) fn parts(report: &VerifyReport) -> Vec<PartRow> {
             rows.push(intact("due index", report.events));
         }
         rows.extend(report.checkpoints.map(|checked| intact("tree", checked)));
+        rows.extend(report.cosignatures.map(|checked| intact("cosignatures", checked)));
         return rows;
     }
     report

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 use retention_core::control::{
-    AddMailboxes, AskForSubject, BackupRow, Checked, CheckpointRow, EnvelopeRow, ErrorBody, ErrorCode, Explanation,
-    Finding, GiveGrant, IdentifySubject, KeySlots, Line, MailboxFinding, NoticeTested, PartRow, PartState,
+    AddMailboxes, AskForSubject, BackupRow, Checked, CheckpointRow, CosignedBy, EnvelopeRow, ErrorBody, ErrorCode,
+    Explanation, Finding, GiveGrant, IdentifySubject, KeySlots, Line, MailboxFinding, NoticeTested, PartRow, PartState,
     PolicyDiffRow, PolicyFileText, Progress, Severity, SoughtSubject, SubjectRow,
 };
 use retention_core::event::Actor;
@@ -15,6 +15,7 @@ use retention_core::event::key::StoreKeys;
 use retention_core::event::subject::SubjectRequested;
 use retention_core::evidence::certificate::Subject;
 use retention_core::evidence::checkpoint::Checkpoint;
+use retention_core::evidence::cosignature::WitnessState;
 use retention_core::id::{Digest, EntityId, Position, RequestId};
 use retention_core::time::{Timestamp, Zone};
 use tokio::sync::mpsc;
@@ -29,7 +30,8 @@ use crate::control::reviews::{self, Decided, Waiting};
 use crate::control::{OwedNotice, PolicyFacts, Sink, Works, judgement, package, subjects, terms};
 use crate::stage::notify::{NotifyHealth, Owed};
 use crate::stage::policies::PolicyHealth;
-use crate::store::tree::{Tree, TreeFileError};
+use crate::stage::witness::WitnessHealth;
+use crate::store::tree::{Told, Tree, TreeFileError};
 use crate::store::vault::SlotCounts;
 use crate::store::{ReadError, Store};
 
@@ -209,10 +211,18 @@ impl Works for DaemonWorks {
     }
 
     fn newest_checkpoint(&self) -> Result<CheckpointRow, ErrorBody> {
-        let newest = self.tree()?.newest().map_err(|error| tree_failed(&error))?;
-        newest.and_then(|(_, note)| checkpoint_row(note)).ok_or_else(|| {
+        let newest = self.tree()?.newest_told().map_err(|error| tree_failed(&error))?;
+        newest.and_then(told_row).ok_or_else(|| {
             ErrorBody::saying(ErrorCode::WrongState, "no checkpoint is signed yet")
                 .hint("one is signed each second while the log grows; if none comes, see retentionctl status")
+        })
+    }
+
+    fn cosigned_checkpoint(&self) -> Result<CheckpointRow, ErrorBody> {
+        let cosigned = self.tree()?.newest_cosigned().map_err(|error| tree_failed(&error))?;
+        cosigned.and_then(told_row).ok_or_else(|| {
+            ErrorBody::saying(ErrorCode::WrongState, "no witness has cosigned a checkpoint yet")
+                .hint("witnesses are named in [[audit.witness]]; how they stand, retentionctl status says")
         })
     }
 
@@ -277,6 +287,11 @@ impl Works for DaemonWorks {
         self.evidence.publish_health.iter().filter_map(|health| health.lock().clone()).collect()
     }
 
+    fn witnesses(&self) -> Vec<(String, WitnessState)> {
+        let of = |(name, health): &(String, WitnessHealth)| (name.clone(), health.lock().clone());
+        self.evidence.witness_health.iter().map(of).collect()
+    }
+
     fn forwarding_behind(&self) -> Vec<(String, String)> {
         self.evidence.forward_health.iter().filter_map(|health| health.lock().clone()).collect()
     }
@@ -331,7 +346,9 @@ impl Works for DaemonWorks {
     fn metrics(&self) -> Option<String> {
         match self.config.read().metrics {
             Metrics::Off => None,
-            Metrics::Socket => Some(metrics::text(&self.store, self.policy_problems(), self.clock.now())),
+            Metrics::Socket => {
+                Some(metrics::text(&self.store, self.policy_problems(), &self.witnesses(), self.clock.now()))
+            }
         }
     }
 }
@@ -364,7 +381,13 @@ fn no_tree() -> ErrorBody {
 
 fn checkpoint_row(note: String) -> Option<CheckpointRow> {
     let read = Checkpoint::unverified(&note).ok()?;
-    Some(CheckpointRow { size: read.size, root: read.root, note })
+    Some(CheckpointRow { size: read.size, root: read.root, note, cosigned_by: None })
+}
+
+fn told_row(told: Told) -> Option<CheckpointRow> {
+    let by = told.cosignatures.iter();
+    let by = by.map(|one| CosignedBy { witness: one.witness().to_owned(), at: one.at() }).collect();
+    Some(CheckpointRow { cosigned_by: Some(by), ..checkpoint_row(told.note)? })
 }
 
 fn tree_failed(error: &TreeFileError) -> ErrorBody {

@@ -13,7 +13,7 @@ use serde_json::json;
 use super::{is_approved, people, planned, policies_active, shipped, taken_in, text};
 
 /// The verifier that is shipped for auditors, in Python. Returns its exit code and what it says.
-fn auditor(args: &[&str]) -> (i32, String) {
+pub(super) fn auditor(args: &[&str]) -> (i32, String) {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/audit/verify.py");
     let run = Command::new("python3").arg(script).args(args).output().expect("python3");
     let said = [run.stdout, run.stderr].concat();

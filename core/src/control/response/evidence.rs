@@ -136,8 +136,31 @@ pub struct CheckpointRow {
     pub size: u64,
     /// The root of their tree (RFC 6962).
     pub root: Digest,
-    /// The signed note (C2SP tlog-checkpoint).
+    /// The signed note (C2SP tlog-checkpoint), with the lines of the witnesses where it stands alone.
     pub note: String,
+    /// Which witnesses cosigned it, and when; not told in a list.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cosigned_by: Option<Vec<CosignedBy>>,
+}
+
+/// That a witness cosigned a checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CosignedBy {
+    /// The name in its verifier key.
+    pub witness: String,
+    /// When it did, by its own clock.
+    pub at: Timestamp,
+}
+
+/// How a witness of `[[audit.witness]]` stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct WitnessRow {
+    /// Its name in the configuration.
+    pub witness: String,
+    /// How many events the newest checkpoint covers that it cosigned.
+    pub cosigned: Option<u64>,
+    /// When it did, by its own clock.
+    pub cosigned_at: Option<Timestamp>,
 }
 
 /// A certificate of disposition.

@@ -5,8 +5,8 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use retention_core::control::{
-    AuditQuery, CheckpointRow, Cursor, EnvelopeRow, ErrorCode, ExitCode, Line, ListQuery, Operation, Order, Progress,
-    cloud_event,
+    AuditQuery, CheckpointQuery, CheckpointRow, Cursor, EnvelopeRow, ErrorCode, ExitCode, Line, ListQuery, Operation,
+    Order, Progress, cloud_event,
 };
 use retention_core::event::Envelope;
 use retention_core::evidence::checkpoint::{CHECKPOINT_BYTES_MAX, Checkpoint};
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::super::files::{read_bounded, unwritten};
 use super::super::{Bar, Call, Context, refuse};
-use crate::args::audit::Format;
+use crate::args::audit::{Format, Witnesses};
 use crate::exit::Cause;
 
 /// One bundle has 256 envelopes; anything longer is none of ours.
@@ -27,8 +27,14 @@ const CLOUD_EVENTS: &str = "events.cloudevents.jsonl";
 
 /// Writes the log, as its tree has it, into a new directory (C2SP tlog-tiles). The root is computed here and compared
 /// with what was signed: when they differ, there is no checkpoint in the directory.
-pub(super) fn export(context: &mut Context, into: &Path, format: Option<Format>) -> Result<ExitCode, Cause> {
-    let newest: CheckpointRow = context.client.typed(&Call::to(Operation::AuditCheckpoint, &[]))?;
+pub(super) fn export(
+    context: &mut Context,
+    into: &Path,
+    format: Option<Format>,
+    cosigned: bool,
+) -> Result<ExitCode, Cause> {
+    let asked = Call::to(Operation::AuditCheckpoint, &[]).asking(&CheckpointQuery { cosigned });
+    let newest: CheckpointRow = context.client.typed(&asked)?;
     match fs::read_dir(into).map(|mut there| there.next().is_some()) {
         Ok(true) => {
             return Err(refuse(ErrorCode::WrongState, format!("{} is not empty; nothing was written", into.display())));
@@ -78,7 +84,12 @@ pub(super) fn export(context: &mut Context, into: &Path, format: Option<Format>)
         write_cloud_events(context, &into.join(CLOUD_EVENTS), &origin, newest.size)?;
     }
     file("checkpoint", newest.note.as_bytes())?;
-    context.present(&json!({ "size": size, "root": root, "directory": into.display().to_string() }))?;
+    context.present(&json!({
+        "size": size,
+        "root": root,
+        "cosigned_by": newest.cosigned_by,
+        "directory": into.display().to_string(),
+    }))?;
     context.next(&format!("retentionctl audit verify {} --key KEY", into.display()));
     Ok(ExitCode::Done)
 }
@@ -114,6 +125,7 @@ pub(super) fn verify(
     dir: &Path,
     keys: &[String],
     against: &[PathBuf],
+    witnesses: &Witnesses,
 ) -> Result<ExitCode, Cause> {
     let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
     let wrong = |message: String| refuse(ErrorCode::VerificationFailed, message);
@@ -121,7 +133,9 @@ pub(super) fn verify(
         let note = read_text(path)?;
         Checkpoint::verify(&note, &keys).map_err(|error| wrong(format!("{}: {error}", path.display())))
     };
-    let signed = checkpoint_of(&dir.join("checkpoint"))?;
+    let path = dir.join("checkpoint");
+    let signed = checkpoint_of(&path)?;
+    let cosigned_by = super::cosigned_by(&path.display().to_string(), &read_text(&path)?, signed.size, witnesses)?;
     let mut others = Vec::with_capacity(against.len());
     for path in against {
         let other = checkpoint_of(path)?;
@@ -177,6 +191,7 @@ pub(super) fn verify(
         "log": signed.origin,
         "size": size,
         "root": root,
+        "cosigned_by": cosigned_by,
         "compared_with": others.iter().map(|(_, other)| other.size).collect::<Vec<_>>(),
     }))?;
     Ok(ExitCode::Done)

@@ -80,9 +80,16 @@ async fn certificate(control: Shared, subject: Subject) -> Result<Json<wire::Cer
     Ok(Json(wire::CertificateText { certificate }))
 }
 
-pub(crate) async fn checkpoint(State(control): State<Shared>) -> Result<Json<wire::CheckpointRow>, ApiError> {
+pub(crate) async fn checkpoint(
+    State(control): State<Shared>,
+    Asked(asked): Asked<wire::CheckpointQuery>,
+) -> Result<Json<wire::CheckpointRow>, ApiError> {
     let works = Arc::clone(&control.works);
-    blocking(move || works.newest_checkpoint().map_err(ApiError)).await.map(Json)
+    let wanted = move || match asked.cosigned {
+        true => works.cosigned_checkpoint(),
+        false => works.newest_checkpoint(),
+    };
+    blocking(move || wanted().map_err(ApiError)).await.map(Json)
 }
 
 /// The position behind the last one is where the list goes on.

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::{Extension, State};
-use retention_core::control::{Attention, Caller as WireCaller, CheckConfig, Checked, Status, StoreState};
+use retention_core::control::{Attention, Caller as WireCaller, CheckConfig, Checked, Status, StoreState, WitnessRow};
 use retention_core::event::backup::StoreRestored;
 use retention_core::event::clock::ClockDoubted;
+use retention_core::evidence::cosignature::WitnessState;
 use retention_core::id::{GrantId, HoldId, LayoutId, PlanId, Position, RequestId, RunId};
 use retention_core::time::Timestamp;
 use retention_core::view::notices::Channel;
@@ -54,6 +55,15 @@ pub(crate) async fn status(
     }));
     let behind = control.works.publishing_behind().into_iter();
     attention.extend(behind.map(|(place, message)| Attention::PublishingBehind { place, message }));
+    let witnesses = control.works.witnesses();
+    attention.extend(witnesses.iter().filter_map(|(witness, state)| {
+        let message = state.contradicts.clone()?;
+        Some(Attention::WitnessContradicts { witness: witness.clone(), message })
+    }));
+    attention.extend(witnesses.iter().filter_map(|(witness, state)| {
+        let message = state.behind.clone()?;
+        Some(Attention::WitnessBehind { witness: witness.clone(), message })
+    }));
     let behind = control.works.forwarding_behind().into_iter();
     attention.extend(behind.map(|(log, message)| Attention::ForwardingBehind { log, message }));
     let failed = control.works.rotation_failed();
@@ -91,9 +101,15 @@ pub(crate) async fn status(
         mailboxes: counts.mailboxes,
         recipients_to_tell: counts.recipients_to_tell,
         runs_active: counts.runs_active,
+        witnesses: witnesses.into_iter().map(witness_row).collect(),
         attention,
         caller: WireCaller { uid: caller.peer.uid, roles: caller.roles },
     }))
+}
+
+fn witness_row((witness, state): (String, WitnessState)) -> WitnessRow {
+    let (cosigned, cosigned_at) = state.cosigned.unzip();
+    WitnessRow { witness, cosigned, cosigned_at }
 }
 
 struct Counts {

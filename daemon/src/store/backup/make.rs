@@ -11,14 +11,17 @@ use retention_core::event::envelope::ENVELOPE_BYTES;
 use retention_core::id::{Digest, Position};
 use retention_core::time::Timestamp;
 
-use super::manifest::{ENCRYPTED, Encrypted, Manifest, Part, is_key_file, later_segment_name, segment_name};
+use super::manifest::{
+    COSIGNATURES, ENCRYPTED, Encrypted, Manifest, Part, is_key_file, later_cosignatures_name, later_segment_name,
+    segment_name,
+};
 use super::{BackupError, Places, copy, digest_of, encrypt};
 use crate::halt::Halt;
 use crate::keyholders::Keyholders;
 use crate::store::durable_file::{self, FileAction};
 use crate::store::journal::frame::FRAME_HEADER_BYTES;
 use crate::store::journal::{Place, segment_path};
-use crate::store::tree::Tree;
+use crate::store::tree::{Cosignatures, Tree};
 use crate::store::{Progress, ReadError, Store};
 
 /// The key that signs checkpoints, in a copy of the keys.
@@ -51,6 +54,8 @@ impl Store {
             durable_file::create_private_dir(&dir, DIR)?;
         }
         let earlier = self.earlier(places)?;
+        // Looked at before the end of the log is noted: each of them is over events that the backup has.
+        let cosigned = tree.and_then(|tree| tree.cosignatures().ok()).map_or(0, Cosignatures::end);
         let (mut manifest, end) = {
             let _nothing_is_destroyed = self.inner.vault.hold_destruction();
             let (mut manifest, end) = self.moment()?;
@@ -65,8 +70,31 @@ impl Store {
                 copy(&self.dir().join("tree/checkpoints"), &places.checkpoints(), bytes, self.halt(), &mut |_| {})?;
             manifest.checkpoints = Some(Part { name: "checkpoints".to_owned(), bytes, sha256, encrypted: None });
         }
+        if cosigned > 0 {
+            manifest.cosignatures = Some(self.copy_cosignatures(places, earlier.as_ref(), manifest.last, cosigned)?);
+        }
         let digest = manifest.write(places)?;
         Ok((manifest, digest))
+    }
+
+    fn copy_cosignatures(
+        &self,
+        places: &Places,
+        earlier: Option<&Manifest>,
+        last: Position,
+        bytes: u64,
+    ) -> Result<Part, BackupError> {
+        let from = self.dir().join("tree/cosignatures");
+        let name = match earlier.and_then(|earlier| earlier.cosignatures.as_ref()) {
+            Some(part) if part.bytes <= bytes && digest_of(&from, part.bytes, self.halt())? == part.sha256 => {
+                part.name.clone()
+            }
+            None if !places.cosignatures(COSIGNATURES).exists() => COSIGNATURES.to_owned(),
+            // The file was begun anew: the earlier backups keep their copy.
+            Some(_) | None => later_cosignatures_name(last),
+        };
+        let sha256 = copy(&from, &places.cosignatures(&name), bytes, self.halt(), &mut |_| {})?;
+        Ok(Part { name, bytes, sha256, encrypted: None })
     }
 
     /// Returns the newest backup that is there, if it is one of this log.

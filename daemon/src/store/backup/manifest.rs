@@ -82,6 +82,9 @@ pub struct Manifest {
     pub journal: Vec<Part>,
     /// The signed checkpoints, when there is a tree.
     pub checkpoints: Option<Part>,
+    /// What witnesses signed over them, when one ever did. Not written without: older programs know no such part.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cosignatures: Option<Part>,
     /// The files of the copy of the keys.
     pub keys: Vec<Part>,
     /// Until when that copy is kept.
@@ -100,6 +103,7 @@ impl Manifest {
             envelope,
             journal: Vec::new(),
             checkpoints: None,
+            cosignatures: None,
             keys: Vec::new(),
             keys_until: made_at,
         }
@@ -108,7 +112,7 @@ impl Manifest {
     /// Returns how large the backup is without its keys, in bytes.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.journal.iter().chain(&self.checkpoints).map(|part| part.bytes).sum()
+        self.journal.iter().chain(&self.checkpoints).chain(&self.cosignatures).map(|part| part.bytes).sum()
     }
 
     /// Writes it, durably. From here on there is this backup.
@@ -134,7 +138,8 @@ impl Manifest {
         // Names lead to files: none may lead out of the backup.
         let has_strange_name =
             manifest.journal.iter().zip(1..).any(|(part, number)| !is_segment_file(&part.name, number))
-                || manifest.keys.iter().any(|part| !is_key_file(&part.name));
+                || manifest.keys.iter().any(|part| !is_key_file(&part.name))
+                || manifest.cosignatures.iter().any(|part| !is_cosignatures_file(&part.name));
         if manifest.last != last || manifest.journal.is_empty() || has_strange_name {
             return Err(changed("it names files that no backup has"));
         }
@@ -194,6 +199,10 @@ impl Manifest {
             self.check(part, &places.checkpoints(), halt)?;
             done(part.bytes);
         }
+        if let Some(part) = &self.cosignatures {
+            self.check(part, &places.cosignatures(&part.name), halt)?;
+            done(part.bytes);
+        }
         Ok(())
     }
 
@@ -234,10 +243,27 @@ pub(super) fn later_segment_name(number: u32, last: Position) -> String {
     format!("{number:08}.{:016x}.seg", last.0)
 }
 
+/// The name of the copy of the cosignatures.
+pub(super) const COSIGNATURES: &str = "cosignatures";
+
+/// Returns the name of a copy of cosignatures that do not go on where an earlier copy ends, which is kept.
+pub(super) fn later_cosignatures_name(last: Position) -> String {
+    format!("{COSIGNATURES}.{:016x}", last.0)
+}
+
+fn is_cosignatures_file(name: &str) -> bool {
+    let later = name.strip_prefix(COSIGNATURES).and_then(|rest| rest.strip_prefix('.'));
+    name == COSIGNATURES || later.is_some_and(is_number)
+}
+
+/// Says whether a text is what tells a later copy from an earlier one.
+fn is_number(hex: &str) -> bool {
+    hex.len() == 16 && hex.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
 fn is_segment_file(name: &str, number: u32) -> bool {
     let later = name.strip_prefix(&format!("{number:08}.")).and_then(|rest| rest.strip_suffix(".seg"));
-    name == segment_name(number)
-        || later.is_some_and(|hex| hex.len() == 16 && hex.bytes().all(|byte| byte.is_ascii_hexdigit()))
+    name == segment_name(number) || later.is_some_and(is_number)
 }
 
 /// Says whether a file belongs into a copy of the keys.

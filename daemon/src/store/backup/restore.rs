@@ -195,7 +195,11 @@ impl Restore<'_> {
         });
         let checkpoints =
             manifest.checkpoints.iter().map(|part| (part, self.places.checkpoints(), staging.join("tree/checkpoints")));
-        for (part, from, to) in files.chain(checkpoints) {
+        let cosignatures = manifest
+            .cosignatures
+            .iter()
+            .map(|part| (part, self.places.cosignatures(&part.name), staging.join("tree/cosignatures")));
+        for (part, from, to) in files.chain(checkpoints).chain(cosignatures) {
             self.options.halt.check().map_err(ReadError::from)?;
             self.bring_back(manifest, part, &from, &to, &mut |more| {
                 done += more;

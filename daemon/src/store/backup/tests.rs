@@ -1,8 +1,13 @@
 use age::secrecy::ExposeSecret as _;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use retention_core::event::{Event, EventType, Recorded};
 use retention_core::evidence::checkpoint::{Checkpoint, keys_of};
+use retention_core::evidence::cosignature::Cosignature;
 use retention_core::id::EntityId;
 use retention_core::time::Timestamp;
+use ring::digest::{SHA256, digest};
+use ring::signature::{Ed25519KeyPair, KeyPair as _};
 
 use super::super::tests::{add_contacts, add_layout, begin_purge, flip, init, open, picture, purge, sign};
 use super::super::tree::Tree;
@@ -295,6 +300,59 @@ fn a_backup_that_contradicts_a_checkpoint_is_not_restored() {
     assert_eq!(shown("later", later.sign(&signer).unwrap()).unwrap().missing, Some(missing));
     let (stranger, _) = keys_of(&[8; 32], "log").unwrap();
     assert!(matches!(shown("strange", later.sign(&stranger).unwrap()), Err(BackupError::NotSigned)));
+}
+
+/// What a witness signs over a checkpoint at a time, in seconds.
+fn cosignature(note: &str, seconds: u64) -> Cosignature {
+    let pair = Ed25519KeyPair::from_seed_unchecked(&[5; 32]).unwrap();
+    let key = [&[4], pair.public_key().as_ref()].concat();
+    let number = digest(&SHA256, &[b"witness\n".as_slice(), &key].concat()).as_ref()[..4].to_vec();
+    let text = note.split_once("\n\n").unwrap().0;
+    let signature = pair.sign(format!("cosignature/v1\ntime {seconds}\n{text}\n").as_bytes());
+    let signed = STANDARD.encode([&number, seconds.to_be_bytes().as_slice(), signature.as_ref()].concat());
+    let size = Checkpoint::unverified(note).unwrap().size;
+    let record = format!("{size} witness+{}+{} {signed}", hex::encode(number), STANDARD.encode(key));
+    Cosignature::parse_record(&record).unwrap()
+}
+
+#[test]
+fn what_witnesses_signed_is_in_a_backup_and_comes_back_with_it() {
+    let world = World::new();
+    let store = open(&world.options);
+    let note = sign(&store);
+    let path = store.dir().join("tree/cosignatures");
+    let backup =
+        |tree: &Tree| store.backup(&world.places, UNTIL, &Keyholders::default(), Some(tree), &mut |_, _| {}).unwrap().0;
+    let tree = Tree::open(store.dir()).unwrap();
+    let without = backup(&tree);
+    assert!(without.cosignatures.is_none() && !serde_json::to_string(&without).unwrap().contains("cosignatures"));
+    let mut made = Vec::new();
+    let layout = store.view(|views| views.small.layouts.iter().next().unwrap().0);
+    for (seconds, first) in [(100, 300), (200, 310)] {
+        add_contacts(&store, layout, first..first + 5);
+        tree.cosignatures().unwrap().keep(cosignature(&note, seconds)).unwrap();
+        made.push((backup(&tree), std::fs::read(&path).unwrap()));
+    }
+    // Begun anew: the earlier backups keep their copy.
+    std::fs::remove_file(&path).unwrap();
+    let tree = Tree::open(store.dir()).unwrap();
+    tree.cosignatures().unwrap().keep(cosignature(&note, 300)).unwrap();
+    add_contacts(&store, layout, 400..405);
+    made.push((backup(&tree), std::fs::read(&path).unwrap()));
+    store.close().unwrap();
+    for (number, (manifest, kept)) in made.iter().enumerate() {
+        let part = manifest.cosignatures.as_ref().unwrap();
+        assert_eq!((part.name == "cosignatures", part.bytes), (number < 2, kept.len() as u64));
+        manifest.check_log(&world.places, &Halt::default(), &mut |_| {}).unwrap();
+        let options = world.elsewhere(&format!("restored {number}"));
+        let (places, backup, ledgers) = (&world.places, Some(manifest.last), Ledgers::None);
+        let (checkpoints, identities) = (Vec::new(), Identities::default());
+        let restore = Restore { options: &options, places, backup, ledgers, checkpoints, identities };
+        restore.run(&mut |_, _| {}).unwrap();
+        assert_eq!(&std::fs::read(options.dir.join("tree/cosignatures")).unwrap(), kept);
+        let lines = kept.iter().filter(|byte| **byte == b'\n').count() as u64;
+        assert_eq!(Store::verify_stopped(&options, &mut |_, _| {}).unwrap().cosignatures, Some(lines));
+    }
 }
 
 #[test]

@@ -6,9 +6,11 @@ use std::path::Path;
 
 use retention_core::event::Envelope;
 use retention_core::evidence::checkpoint::Checkpoint;
+use retention_core::evidence::cosignature::{Cosignature, RECORD_BYTES_MAX, parts_of};
 use retention_core::evidence::tree::{self, Frontier, HASH_BYTES};
 use retention_core::id::Digest;
 
+use super::cosignatures::{COSIGNATURES, RecordReader};
 use super::notes::{NoteReader, is_torn};
 use super::{CHECKPOINTS, HASHES, TreeFileError};
 use crate::store::durable_file::{self, FileAction};
@@ -29,6 +31,11 @@ pub(in crate::store) struct TreeCheck {
     /// The keys that the log has adopted so far.
     keys: Vec<String>,
     checked: u64,
+    /// The file of the cosignatures.
+    cosignatures: Option<File>,
+    /// Over how many events each of them is, and where it lies: ascending, those that were looked at taken away.
+    cosigned: std::iter::Peekable<std::vec::IntoIter<(u64, u64)>>,
+    cosignatures_checked: u64,
 }
 
 impl TreeCheck {
@@ -42,6 +49,12 @@ impl TreeCheck {
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(TreeFileError::from(durable_file::failed(role, FileAction::Open)(error))),
+        };
+        // A checkpoint is flushed before any witness signs it: looked at after that, it must be there.
+        let cosignatures = open("cosignatures", COSIGNATURES)?;
+        let cosigned = match &cosignatures {
+            Some((file, bytes)) => places_of(file, *bytes, found)?,
+            None => Vec::new(),
         };
         // Hashes are flushed before the checkpoint over them: looked at after it, they must reach it.
         let (checkpoints, checkpoints_end) = open("checkpoints", CHECKPOINTS)?.unzip();
@@ -62,6 +75,9 @@ impl TreeCheck {
             frontier: Frontier::default(),
             keys: Vec::new(),
             checked: 0,
+            cosignatures: cosignatures.map(|(file, _)| file),
+            cosigned: cosigned.into_iter().peekable(),
+            cosignatures_checked: 0,
         };
         check.read_next(found)?;
         Ok(check)
@@ -69,11 +85,22 @@ impl TreeCheck {
 
     /// Ends: a log that adopted a key has a file of checkpoints. Returns how many of them were looked at; `None` when
     /// there is no such file.
-    pub(in crate::store) fn end(&self, found: &mut dyn FnMut(Finding)) -> Option<u64> {
+    pub(in crate::store) fn end(&mut self, found: &mut dyn FnMut(Finding)) -> Option<u64> {
+        // Nothing can be said of those over a checkpoint that the journal did not reach.
+        let reached = self.next.as_ref().map_or(u64::MAX, |(size, _)| size.saturating_sub(1));
+        while let Some((over, _)) = self.cosigned.next_if(|(over, _)| *over <= reached) {
+            self.cosignatures_checked += 1;
+            found(Finding::CosignatureWithoutCheckpoint(over));
+        }
         if self.checkpoints.is_none() && !self.keys.is_empty() {
             found(Finding::CheckpointsMissing);
         }
         self.checkpoints.as_ref().map(|_| self.checked)
+    }
+
+    /// Returns how many cosignatures were looked at; `None` when there is no file of them.
+    pub(in crate::store) fn cosignatures(&self) -> Option<u64> {
+        self.cosignatures.as_ref().map(|_| self.cosignatures_checked)
     }
 
     /// Returns how many events the next checkpoint covers, which the journal did not reach, when it was signed.
@@ -125,17 +152,43 @@ impl TreeCheck {
         while let Some((size, note)) = &self.next
             && *size <= self.frontier.leaves()
         {
-            match Checkpoint::verify(note, &self.keys()) {
+            let (size, note) = (*size, note.clone());
+            self.check_cosignatures(size, &note, found)?;
+            match Checkpoint::verify(&note, &self.keys()) {
                 Ok(checkpoint) if checkpoint.root == self.frontier.root() => {}
-                Ok(_) => found(Finding::CheckpointContradicts(*size)),
-                Err(_) => found(Finding::CheckpointNotSigned(*size)),
+                Ok(_) => found(Finding::CheckpointContradicts(size)),
+                Err(_) => found(Finding::CheckpointNotSigned(size)),
             }
-            if tree::stored_count(*size) > self.hashes_count && self.hashes_are_good {
+            if tree::stored_count(size) > self.hashes_count && self.hashes_are_good {
                 self.hashes_are_good = false;
-                found(Finding::HashesMissing(*size));
+                found(Finding::HashesMissing(size));
             }
             self.checked += 1;
             self.read_next(found)?;
+        }
+        Ok(())
+    }
+
+    /// Holds what witnesses signed against a checkpoint. What they signed below it was over none of this log.
+    fn check_cosignatures(
+        &mut self,
+        size: u64,
+        note: &str,
+        found: &mut dyn FnMut(Finding),
+    ) -> Result<(), TreeFileError> {
+        let text = parts_of(note).map_or("", |(text, _)| text);
+        while let Some((over, at)) = self.cosigned.next_if(|(over, _)| *over <= size) {
+            self.cosignatures_checked += 1;
+            if over < size {
+                found(Finding::CosignatureWithoutCheckpoint(over));
+                continue;
+            }
+            let Some(file) = &self.cosignatures else { continue };
+            let read: Option<Cosignature> =
+                RecordReader::of(file, at, at + RECORD_BYTES_MAX as u64).next()?.map(|(_, read)| read);
+            if !read.is_some_and(|read| read.size == size && read.check(text).is_ok()) {
+                found(Finding::CosignatureWrong(size));
+            }
         }
         Ok(())
     }
@@ -155,6 +208,25 @@ impl TreeCheck {
         }
         Ok(())
     }
+}
+
+/// Returns over how many events each cosignature is, and where it lies, ascending.
+fn places_of(file: &File, bytes: u64, found: &mut dyn FnMut(Finding)) -> Result<Vec<(u64, u64)>, TreeFileError> {
+    let mut places = Vec::new();
+    let mut reader = RecordReader::of(file, 0, bytes);
+    loop {
+        match reader.next() {
+            Ok(Some((at, cosignature))) => places.push((cosignature.size, at)),
+            Ok(None) => break,
+            Err(TreeFileError::CosignaturesDamaged(at)) => {
+                found(Finding::CosignaturesDamaged(at));
+                break;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    places.sort_unstable();
+    Ok(places)
 }
 
 fn read_hash(from: &mut impl Read) -> io::Result<Option<Digest>> {

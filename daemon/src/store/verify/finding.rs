@@ -82,6 +82,15 @@ pub enum Finding {
     /// What lies among the checkpoints is none.
     #[error("the checkpoints of the tree are damaged at byte {0}")]
     CheckpointsDamaged(u64),
+    /// What lies among the cosignatures is none.
+    #[error("the cosignatures of witnesses are damaged at byte {0}")]
+    CosignaturesDamaged(u64),
+    /// What a witness signed does not hold for the checkpoint of this log.
+    #[error("a cosignature of a witness does not hold for the checkpoint over {0} events")]
+    CosignatureWrong(u64),
+    /// A witness signed a checkpoint that is not among those of this log.
+    #[error("a witness cosigned a checkpoint over {0} events, and there is none among those of this log")]
+    CosignatureWithoutCheckpoint(u64),
     /// A key is destroyed, and neither an event nor an open intent says so; the entity counts as live.
     #[error("the key of {0} is destroyed, but no event and no open intent says so")]
     KeyDestroyedWithoutEvent(EntityId),
@@ -112,6 +121,9 @@ impl Finding {
             Self::CheckpointContradicts(_) => "checkpoint_contradicts",
             Self::CheckpointNotSigned(_) => "checkpoint_not_signed",
             Self::CheckpointsDamaged(_) => "checkpoints_damaged",
+            Self::CosignaturesDamaged(_) => "cosignatures_damaged",
+            Self::CosignatureWrong(_) => "cosignature_wrong",
+            Self::CosignatureWithoutCheckpoint(_) => "cosignature_without_checkpoint",
         }
     }
 
@@ -134,7 +146,10 @@ impl Finding {
             | Self::CheckpointsMissing
             | Self::CheckpointContradicts(_)
             | Self::CheckpointNotSigned(_)
-            | Self::CheckpointsDamaged(_) => "tree",
+            | Self::CheckpointsDamaged(_)
+            | Self::CosignaturesDamaged(_)
+            | Self::CosignatureWrong(_)
+            | Self::CosignatureWithoutCheckpoint(_) => "tree",
         }
     }
 
@@ -174,6 +189,12 @@ impl Finding {
             }
             Self::CheckpointNotSigned(_) | Self::CheckpointsDamaged(_) => {
                 "compare with checkpoints that others hold, and restore tree/checkpoints from a backup; the journal is not affected"
+            }
+            Self::CosignaturesDamaged(_) | Self::CosignatureWrong(_) => {
+                "restore tree/cosignatures from a backup; the journal and the checkpoints are not affected. If every cosignature is wrong, the checkpoints were replaced: compare them with those that others hold"
+            }
+            Self::CosignatureWithoutCheckpoint(_) => {
+                "a checkpoint was taken away since a witness signed it: copy the state directory away as it is, and compare it with a backup, with the witness, and with checkpoints that others hold"
             }
             Self::KeyDestroyedWithoutEvent(_) => {
                 "the journal is older than the keys: restore the newer journal; what the key sealed is gone"

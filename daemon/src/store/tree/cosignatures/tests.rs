@@ -1,0 +1,94 @@
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use proptest::prelude::*;
+
+use super::*;
+
+/// One that nobody signed: what lies in the file is not looked at here.
+fn cosignature(size: u64, witness: u8, seconds: u64) -> Cosignature {
+    let signed = [&[witness; 4][..], &seconds.to_be_bytes(), &[witness; 64]].concat();
+    let record = format!("{size} w{witness}+0000000{witness}+BAAA {}", STANDARD.encode(signed));
+    Cosignature::parse_record(&record).unwrap()
+}
+
+fn written(cosignatures: &[Cosignature]) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let text: String = cosignatures.iter().map(Cosignature::record).collect();
+    std::fs::write(dir.path().join("cosignatures"), text).unwrap();
+    dir
+}
+
+#[test]
+fn there_is_no_file_before_the_first_one_and_what_is_kept_is_there_after_a_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let kept = Cosignatures::open(dir.path()).unwrap();
+    assert_eq!((kept.newest(), kept.best_above(0), kept.end()), (0, None, 0));
+    assert!(kept.over(7).unwrap().is_empty() && !dir.path().join("cosignatures").exists());
+    let all = [cosignature(7, 1, 100), cosignature(9, 2, 101), cosignature(9, 1, 102), cosignature(7, 2, 103)];
+    for one in &all {
+        kept.keep(one.clone()).unwrap();
+    }
+    let again = Cosignatures::open(dir.path()).unwrap();
+    for kept in [&kept, &again] {
+        assert_eq!(kept.over(7).unwrap(), [all[0].clone(), all[3].clone()]);
+        assert_eq!(kept.over(9).unwrap(), [all[2].clone(), all[1].clone()]);
+        assert!(kept.over(8).unwrap().is_empty());
+        assert_eq!(kept.newest_of(&all[0].key), Some((9, Timestamp::from_unix_seconds(102))));
+        assert_eq!(
+            (kept.newest(), kept.best_above(0), kept.best_above(8), kept.best_above(9)),
+            (9, Some(9), Some(9), None)
+        );
+        assert_eq!(kept.end(), std::fs::metadata(dir.path().join("cosignatures")).unwrap().len());
+    }
+    // The same once more, later: the later counts.
+    again.keep(cosignature(9, 2, 200)).unwrap();
+    assert_eq!(again.over(9).unwrap()[1].at(), Timestamp::from_unix_seconds(200));
+}
+
+#[test]
+fn what_is_none_is_damage_and_left_as_it_is() {
+    let good = cosignature(7, 1, 100).record();
+    for (text, at) in [
+        // A sign that no line begins with was no beginning of one.
+        (format!("{good}x"), good.len()),
+        (format!("{good}\n"), good.len()),
+        (format!("{good}7 w1\n"), good.len()),
+        (format!("x{good}"), 0),
+        (format!("{good}{}", "7".repeat(RECORD_BYTES_MAX + 1)), good.len()),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("cosignatures");
+        std::fs::write(&path, &text).unwrap();
+        let opened = Cosignatures::open(dir.path());
+        let found = match opened {
+            Err(TreeFileError::CosignaturesDamaged(found)) => Some(found),
+            Err(error) => panic!("{error}"),
+            Ok(_) => None,
+        };
+        assert_eq!((found, std::fs::read_to_string(&path).unwrap()), (Some(at as u64), text));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(8))]
+
+    #[test]
+    fn each_is_found_among_many(seed in 0u64..1_000, count in 1usize..3_500) {
+        // Each witness goes up by steps of its own, so that sizes lie across one another.
+        let mut sizes = [0_u64; 3];
+        let mut state = seed;
+        let all: Vec<Cosignature> = (0..count).map(|index| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let witness = usize::try_from(state >> 33).unwrap() % 3;
+            sizes[witness] += 1 + (state >> 40) % 5;
+            cosignature(sizes[witness], u8::try_from(witness).unwrap(), index as u64)
+        }).collect();
+        let dir = written(&all);
+        let kept = Cosignatures::open(dir.path()).unwrap();
+        for size in (0..20).map(|step| 1 + step * sizes[0] / 20).chain([sizes[0], sizes[1], sizes[2], u64::MAX]) {
+            let mut expected: Vec<_> = all.iter().filter(|one| one.size == size).cloned().collect();
+            expected.sort_by(|one, other| one.key.cmp(&other.key));
+            prop_assert_eq!(kept.over(size).unwrap(), expected);
+        }
+    }
+}
