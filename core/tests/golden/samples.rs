@@ -111,6 +111,7 @@ pub(crate) fn envelopes() -> Vec<Envelope> {
         actor: Actor::Person(1000),
         cause: Position(3),
         entity: Some(EntityId(41)),
+        texts: None,
         body_len: 300,
         body_digest: digest(5),
     };
