@@ -94,3 +94,6 @@ impl Store {
         Ok(Some((entity, key)))
     }
 }
+
+#[cfg(test)]
+mod tests;

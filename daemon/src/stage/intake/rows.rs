@@ -6,13 +6,13 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use retention_core::event::change::{EntityChanged, LayoutRecorded};
+use retention_core::event::change::EntityChanged;
 use retention_core::event::codec::Bodies as _;
 use retention_core::event::{Actor, Draft, Event};
 use retention_core::id::{EntityId, LayoutId, Position};
 use retention_core::record::{Cells, Column, DateRole, EntityRecord, FieldType, Kind, Layout, Visibility};
 use retention_core::time::Timestamp;
-use retention_core::view::{Condition, Conflict, Keyed, Views};
+use retention_core::view::{Condition, Keyed, Views};
 use roaring::RoaringBitmap;
 use zeroize::Zeroizing;
 
@@ -20,8 +20,7 @@ use super::IntakeError;
 use super::batch::{Handles, InFlight};
 use super::outcome::{Counts, Oddity};
 use crate::connector::change::SourceRow;
-use crate::store::open::daemon_draft;
-use crate::store::{AppendError, Prepared, Store};
+use crate::store::{Prepared, Store};
 
 /// A layout that the reader announced.
 pub(super) struct KnownLayout {
