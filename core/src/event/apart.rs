@@ -3,12 +3,11 @@
 //! The log is never changed, and what it says of its own work must be readable for ever: when which hold was placed on
 //! what, and by which user id. The **texts** in it need not be: reasons, comments, tickets, names. So the body of such
 //! an event is stored twice: its **facts**, with [`ERASED`] in the place of every text, under the house key; and whole,
-//! under the key of the month of the log in which it was written. When that key is destroyed the facts are what is left.
+//! under the key of the month of the log in which it was written. When that key is destroyed, the facts are left.
 //!
 //! **Invariant:** no view and no decision is made from a text, so an event folds the same whole and by its facts. What
 //! the daemon itself works with is a fact, whoever it names: handles of data subjects, folders of a migration, to whom
-//! a copy was given. The one exception is who gets a grant, which is needed until the grant is over; a month waits for
-//! that.
+//! a copy was given. The one exception is who gets a grant, which is needed until the grant is over; its month waits.
 //!
 //! A stored body of this form is `length of the facts (4) ‖ facts ‖ texts`, both sealed. The envelope holds the SHA-256
 //! of `length of the facts ‖ facts ‖ SHA-256(texts)`, so that it can be checked also without the texts.

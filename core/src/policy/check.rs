@@ -371,7 +371,8 @@ fn kinds<'t>(r: &mut Reader<'t>, value: &'t Value<'t>) -> Option<BTreeSet<Kind>>
         r.bad_value(&value.span(), "kind", problem);
     }
     if kinds.contains(&Kind::AuditMonth) && kinds.len() > 1 {
-        let problem = "has audit_month beside other kinds: what people wrote in the log is evidence, so write a policy of its own";
+        let problem = "has audit_month beside other kinds: what people wrote in the log is evidence, so write a policy \
+                       of its own";
         r.bad_value(&value.span(), "kind", problem);
     }
     Some(kinds)

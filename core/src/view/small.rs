@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use bincode::{Decode, Encode};
 
 use super::{
-    AllPermissions, AuditMonths, ClockTrust, Grants, Holds, Intakes, Keys, Notices, Pauses, Plans, Registry, Restrictions, Reviews,
-    Runs, Scans, SubjectRequests,
+    AllPermissions, AuditMonths, ClockTrust, Grants, Holds, Intakes, Keys, Notices, Pauses, Plans, Registry,
+    Restrictions, Reviews, Runs, Scans, SubjectRequests,
 };
 use crate::event::decision::{PolicyVersion, ScheduleFired, ScheduleMissed};
 use crate::event::review::PlanReviewed;

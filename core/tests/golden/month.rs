@@ -7,7 +7,8 @@ use retention_core::record::Kind;
 use retention_core::time::Timestamp;
 
 pub(crate) fn events() -> Vec<Event> {
-    let (begins_at, ends_at) = (Timestamp::from_unix_seconds(1_793_491_200), Timestamp::from_unix_seconds(1_796_083_200));
+    let (begins_at, ends_at) =
+        (Timestamp::from_unix_seconds(1_793_491_200), Timestamp::from_unix_seconds(1_796_083_200));
     vec![Event::MonthBegun(MonthBegun { begins_at, ends_at })]
 }
 

@@ -132,8 +132,7 @@ fn change() -> Vec<Event> {
             field_type,
         })
     };
-    let kinds =
-        every!(Kind: Contact, Company, Deal, Activity, Post, Task, Insight, Template, File, Mailbox, Intake, Message,
+    let kinds = every!(Kind: Contact, Company, Deal, Activity, Post, Task, Insight, Template, File, Mailbox, Intake, Message,
                AuditMonth);
     let layouts = kinds.iter().zip(1u32..).map(|(&kind, number)| {
         Event::LayoutRecorded(LayoutRecorded {

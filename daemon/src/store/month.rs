@@ -13,10 +13,10 @@ use retention_core::record::month::{self, Month};
 use retention_core::record::{Kind, Layout};
 use retention_core::view::{Condition, Conflict};
 
+use super::Store;
 use super::log::AppendError;
 use super::open::daemon_draft;
 use super::vault::{DataKey, KeyState, VaultError};
-use super::Store;
 
 /// Held by whoever looks for the month, so that no month is begun twice.
 #[derive(Default)]

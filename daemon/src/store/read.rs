@@ -147,8 +147,12 @@ impl Inner {
     fn open_apart(&self, stored: &StoredEvent, body: &[u8], month: EntityId) -> Result<Readable, ReadError> {
         let envelope = &stored.envelope;
         let sealed = || ReadError::Sealed(envelope.position);
-        let context =
-            |slot| SealContext { stream: envelope.stream, event_type: envelope.event_type, schema: envelope.schema, slot };
+        let context = |slot| SealContext {
+            stream: envelope.stream,
+            event_type: envelope.event_type,
+            schema: envelope.schema,
+            slot,
+        };
         let (facts, texts) = apart::split(body).ok_or_else(sealed)?;
         match self.keys().key_of(month)? {
             KeyState::Live(key) => {

@@ -15,8 +15,8 @@ pub(super) fn check(r: &mut Reader<'_>, at: &Span, retention: &Retention, action
     let least = Period::from_years(YEARS_MIN);
     for period in periods {
         if !least.as_ref().is_ok_and(|least| period.is_at_least(*least)) {
-            let problem = "must be at least P1Y for kind = \"audit_month\": who asked for a purge, who accepted it and why must be \
-                           readable while anybody can ask, and an approval alone counts for up to a year";
+            let problem = "must be at least P1Y for kind = \"audit_month\": who asked for a purge, who accepted it and \
+                           why must be readable while anybody can ask, and an approval alone counts for up to a year";
             r.bad_value(at, "period", problem);
         }
     }
@@ -32,7 +32,8 @@ pub(super) fn check(r: &mut Reader<'_>, at: &Span, retention: &Retention, action
     match action {
         Some(Action::Purge { .. } | Action::Review { .. }) | None => {}
         Some(Action::Redact { .. } | Action::Restrict) => {
-            let problem = "must be purge or review for kind = \"audit_month\": its texts are erased together, by their key";
+            let problem =
+                "must be purge or review for kind = \"audit_month\": its texts are erased together, by their key";
             r.bad_value(at, "action", problem);
         }
     }

@@ -6,8 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
 use retention_core::control::{
-    self as wire, ActorName, AuditQuery, Cursor, ErrorCode, EventRow, ListQuery, ProofText, SigningKeyRow,
-    TextsErased,
+    self as wire, ActorName, AuditQuery, Cursor, ErrorCode, EventRow, ListQuery, ProofText, SigningKeyRow, TextsErased,
 };
 use retention_core::event::summary::{self, Disclosure};
 use retention_core::event::{EventType, Readable, Recorded};

@@ -1,8 +1,8 @@
 //! The effects of a grant's steps. Each begins with a new login, reads what is there, changes what is not as it should
 //! be, and reads it back.
 
-use retention_core::event::{Event, Readable};
 use retention_core::event::grant::{FolderReading, FolderRights, GrantPurpose, GrantReceipt, GrantStep, VerifiedAs};
+use retention_core::event::{Event, Readable};
 use retention_core::grant::Standing;
 use retention_core::id::GrantId;
 use retention_core::mailbox::Rights;
