@@ -6,6 +6,7 @@
 use crate::id::{Digest, EntityId, Position, StreamId};
 use crate::time::Timestamp;
 
+pub mod apart;
 pub mod backup;
 pub mod change;
 pub mod clock;
@@ -37,7 +38,7 @@ pub enum Sealing {
     Public,
     /// The body holds personal data of the entity in the envelope's slot.
     Entity,
-    /// The body holds free text of operators; the store's own key seals it.
+    /// The body holds free text of operators; the store's own key seals it, or that of its month seals the text.
     House,
 }
 
@@ -306,6 +307,8 @@ events! {
     136 KeyDestroyedAgain(backup::KeyDestroyedAgain) Public;
     /// What was erased left the disk: the journal was written anew without it, and the wrapping keys were rotated.
     137 StoreCompacted(operation::StoreCompacted) Public;
+    /// A month of the log got a key of its own, which seals what people write in it.
+    138 MonthBegun(operation::MonthBegun) Public;
     /// A channel took a notice.
     140 NoticeSent(notice::NoticeSent) Public;
     /// A channel did not take a notice for so long that it is not tried any more.
@@ -341,6 +344,8 @@ pub struct Recorded {
 pub enum Readable {
     /// The body was read.
     Event(Box<Event>),
+    /// The facts of a body whose texts were erased: the key of their month was destroyed.
+    Facts(Box<Event>),
     /// The key was destroyed, or the ciphertext was removed after that.
     Gone,
     /// A type or schema version that this program does not know: it is kept, and nothing is purged because of it.
@@ -352,7 +357,7 @@ impl Recorded {
     #[must_use]
     pub fn event(&self) -> Option<&Event> {
         match &self.event {
-            Readable::Event(event) => Some(event),
+            Readable::Event(event) | Readable::Facts(event) => Some(event),
             Readable::Gone | Readable::Unknown => None,
         }
     }

@@ -49,6 +49,7 @@ mod tests {
             actor: Actor::Person(1_000),
             cause: Position(4_700),
             entity: Some(EntityId(17)),
+            texts: None,
             body_len: 40,
             body_digest: Digest([0xab; 32]),
         }

@@ -218,7 +218,8 @@ pub fn kept(decision: &Decision) -> Option<KeptWhy> {
         | Reason::NothingToRedact
         | Reason::CannotRedact { .. }
         | Reason::UseEnded { .. }
-        | Reason::BackInUse { .. } => Some(KeptWhy::Undecided),
+        | Reason::BackInUse { .. }
+        | Reason::StillNeeded { .. } => Some(KeptWhy::Undecided),
     }
 }
 
@@ -248,7 +249,8 @@ pub fn drift(decision: &Decision) -> Option<SkipReason> {
             | Reason::NothingToRedact
             | Reason::CannotRedact { .. }
             | Reason::UseEnded { .. }
-            | Reason::BackInUse { .. } => SkipReason::NotDue,
+            | Reason::BackInUse { .. }
+            | Reason::StillNeeded { .. } => SkipReason::NotDue,
         }),
     }
 }

@@ -4,7 +4,7 @@ use bincode::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::id::{HoldId, RequestId, RestrictionId, ReviewId};
+use crate::id::{HoldId, Position, RequestId, RestrictionId, ReviewId};
 use crate::time::Timestamp;
 
 /// The moment from which a period counts, and where it came from.
@@ -162,6 +162,11 @@ pub enum Reason {
         /// The field that is in the way.
         field: String,
     },
+    /// It is a month of the log, and what was begun in it is not over.
+    StillNeeded {
+        /// Where that stands in the log.
+        by: Position,
+    },
 }
 
 impl Reason {
@@ -193,6 +198,7 @@ impl Reason {
             Self::CannotRedact { .. } => "cannot_redact",
             Self::UseEnded { .. } => Self::USE_ENDED,
             Self::BackInUse { .. } => "back_in_use",
+            Self::StillNeeded { .. } => "still_needed",
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::time::Timestamp;
 
 pub mod field;
 pub mod message;
+pub mod month;
 pub mod redact;
 
 /// What an entity is.
@@ -44,11 +45,13 @@ pub enum Kind {
     Intake = 11,
     /// A message in a folder of a mailbox on a mail server.
     Message = 12,
+    /// A month of the log: its key seals what people wrote in it.
+    AuditMonth = 13,
 }
 
 impl Kind {
     /// All kinds, in order.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Contact,
         Self::Company,
         Self::Deal,
@@ -61,6 +64,7 @@ impl Kind {
         Self::Mailbox,
         Self::Intake,
         Self::Message,
+        Self::AuditMonth,
     ];
 
     /// The kinds that deliveries bring and that policies can purge.
@@ -76,8 +80,8 @@ impl Kind {
         Self::File,
     ];
 
-    /// The kinds that policies can purge: what deliveries bring, and what is found in mailboxes.
-    pub const UNDER_POLICY: [Self; 10] = [
+    /// The kinds that can be about a data subject: what deliveries bring, and what is found in mailboxes.
+    pub const OF_SUBJECTS: [Self; 10] = [
         Self::Contact,
         Self::Company,
         Self::Deal,
@@ -88,6 +92,21 @@ impl Kind {
         Self::Template,
         Self::File,
         Self::Message,
+    ];
+
+    /// The kinds that policies can purge: those, and the months of the log.
+    pub const UNDER_POLICY: [Self; 11] = [
+        Self::Contact,
+        Self::Company,
+        Self::Deal,
+        Self::Activity,
+        Self::Post,
+        Self::Task,
+        Self::Insight,
+        Self::Template,
+        Self::File,
+        Self::Message,
+        Self::AuditMonth,
     ];
 
     /// Returns the name used in policies, mapping files and the control API.
@@ -106,6 +125,7 @@ impl Kind {
             Self::Mailbox => "mailbox",
             Self::Intake => "intake",
             Self::Message => "message",
+            Self::AuditMonth => "audit_month",
         }
     }
 

@@ -29,6 +29,7 @@ pub mod keys;
 pub mod links;
 mod marks;
 pub mod migrations;
+pub mod months;
 pub mod notices;
 pub mod pauses;
 pub mod permissions;
@@ -57,6 +58,7 @@ pub use index::Index;
 pub use intakes::{Intake, Intakes};
 pub use keys::Keys;
 pub use links::Links;
+pub use months::{AuditMonth, AuditMonths};
 pub use notices::Notices;
 pub use pauses::Pauses;
 pub use permissions::{AllPermissions, Permissions};
@@ -143,6 +145,9 @@ impl Views {
         self.recorded_at = envelope.recorded_at;
         if let Some(entity) = envelope.entity {
             self.entities.saw_event(entity, envelope.position);
+        }
+        if let Some(month) = envelope.texts {
+            self.small.months.written(month, envelope.position);
         }
         let Some(event) = event else {
             self.fold_unreadable(envelope);

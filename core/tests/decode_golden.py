@@ -10,7 +10,7 @@ import pathlib
 import struct
 import sys
 
-KINDS = "Contact Company Deal Activity Post Task Insight Template File Mailbox Intake Message".split()
+KINDS = "Contact Company Deal Activity Post Task Insight Template File Mailbox Intake Message AuditMonth".split()
 ROLES = "Created Modified LastActivity Closed ContractEnd Received Occurred Deadline Granted Named".split()
 STEPS = "Export VerifyExport Quarantine Purge VerifyAbsence Expunge DestroyKeys Redact Restrict".split()
 
@@ -126,13 +126,15 @@ def step_succeeded(b):
 def envelope(data):
     assert len(data) == 128 and struct.unpack_from("<I", data, 124)[0] == crc32c(data[:124]), "checksum"
     version, event_type, schema, sealed, actor, position, recorded, occurred = struct.unpack_from("<HHHBBQqq", data)
-    uid, zero_a, cause, slot, length, zero_b = struct.unpack_from("<IIQQII", data, 48)
-    assert (version, zero_a, zero_b, data[112:124]) == (1, 0, 0, bytes(12)), "version or reserved bytes"
+    uid, zero, cause, slot, length, month = struct.unpack_from("<IIQQII", data, 48)
+    assert version == (2 if month else 1) and (zero, data[112:124]) == (0, bytes(12)), "version or reserved bytes"
+    assert not month or sealed, "only what is sealed has texts apart"
     return {
         "event_type": event_type, "schema": schema, "sealed": sealed == 1, "position": position,
         "recorded_at": recorded, "occurred_at": occurred, "stream": data[32:48].hex(),
         "actor": ["daemon", "schedule", "uid:%d" % uid][actor], "cause": cause,
-        "entity": None if slot == 2**64 - 1 else slot, "body_len": length, "body_digest": data[80:112].hex(),
+        "entity": None if slot == 2**64 - 1 else slot, "texts": month or None,
+        "body_len": length, "body_digest": data[80:112].hex(),
     }  # fmt: skip
 
 
@@ -142,8 +144,9 @@ BODIES = {"002_EntityChanged_v1": entity_changed, "034_PlanFrozen_v1": plan_froz
 
 def main():
     directory = pathlib.Path(sys.argv[1])
-    for line in (directory / "envelope_v1.hex").read_text().split():
-        print(json.dumps(envelope(bytes.fromhex(line))))
+    for name in ("envelope_v1.hex", "envelope_v2.hex"):
+        for line in (directory / name).read_text().split():
+            print(json.dumps(envelope(bytes.fromhex(line))))
     for name, read in BODIES.items():
         for line in (directory / (name + ".hex")).read_text().splitlines():
             body = Body(bytes.fromhex(line))

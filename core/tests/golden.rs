@@ -21,10 +21,12 @@ use proptest::prelude::*;
 use retention_core::event::change::{EntityChanged, EntityLinked, Link};
 use retention_core::event::codec::{self, Bodies, CodecError};
 use retention_core::event::saga::{ItemsSkipped, SkipReason};
-use retention_core::event::{Envelope, Event, EventType};
+use retention_core::event::{Envelope, Event, EventType, Readable, Recorded, Sealing};
 use retention_core::id::{EntityId, LayoutId, Position, SagaId};
 use retention_core::record::{Cells, DateRole, EntityRecord, Kind, Relation, SourceLink, Visibility};
 use retention_core::time::Timestamp;
+use retention_core::view::Views;
+use retention_core::view::snapshot::Snapshot;
 use serde_json::{Value, json};
 
 #[path = "golden/samples.rs"]
@@ -38,6 +40,11 @@ fn directory() -> PathBuf {
 
 fn file_of(event_type: EventType) -> String {
     format!("{:03}_{}_v{}.hex", event_type as u16, event_type.name(), codec::schema_of(event_type))
+}
+
+/// Returns the envelopes whose texts are sealed apart.
+fn apart() -> Vec<Envelope> {
+    samples::envelopes().into_iter().filter(|one| one.sealed).take(1).flat_map(samples::month::envelopes).collect()
 }
 
 /// Returns the file of each type with its lines: one vector a line.
@@ -56,6 +63,8 @@ fn written_today() -> Vec<(String, String)> {
     let envelopes: Vec<_> =
         samples::envelopes().iter().map(|envelope| hex::encode(envelope.to_bytes()) + "\n").collect();
     files.push(("envelope_v1.hex".to_owned(), envelopes.concat()));
+    let apart: Vec<_> = apart().iter().map(|envelope| hex::encode(envelope.to_bytes()) + "\n").collect();
+    files.push(("envelope_v2.hex".to_owned(), apart.concat()));
     files
 }
 
@@ -77,7 +86,7 @@ fn every_event_type_and_the_envelope_are_written_as_they_always_were() {
 #[test]
 fn every_golden_vector_reads_as_its_sample_and_nothing_else_lies_there() {
     let samples = samples::events();
-    let mut known = vec!["envelope_v1.hex".to_owned()];
+    let mut known = vec!["envelope_v1.hex".to_owned(), "envelope_v2.hex".to_owned()];
     for &event_type in EventType::ALL {
         let text = std::fs::read_to_string(directory().join(file_of(event_type))).unwrap();
         let read: Vec<_> = text
@@ -111,9 +120,11 @@ fn every_golden_vector_reads_as_its_sample_and_nothing_else_lies_there() {
         let name = entry.unwrap().file_name().into_string().unwrap();
         assert!(!name.ends_with(".hex") || known.contains(&name), "{name}: vectors that no test reads");
     }
-    let text = std::fs::read_to_string(directory().join("envelope_v1.hex")).unwrap();
-    let read: Vec<_> = text.lines().map(|line| Envelope::parse(&hex::decode(line).unwrap()).unwrap()).collect();
-    assert_eq!(read, samples::envelopes());
+    for (name, expected) in [("envelope_v1.hex", samples::envelopes()), ("envelope_v2.hex", apart())] {
+        let text = std::fs::read_to_string(directory().join(name)).unwrap();
+        let read: Vec<_> = text.lines().map(|line| Envelope::parse(&hex::decode(line).unwrap()).unwrap()).collect();
+        assert_eq!(read, expected, "{name}");
+    }
 }
 
 /// What `decode_golden.py` must say of an event; `None` for types that it does not know.
@@ -163,6 +174,7 @@ fn told_envelope(envelope: &Envelope) -> Value {
         "actor": envelope.actor.to_string(),
         "cause": envelope.cause.0,
         "entity": envelope.entity.map(|entity| entity.0),
+        "texts": envelope.texts.map(|month| month.0),
         "body_len": envelope.body_len,
         "body_digest": envelope.body_digest,
     })
@@ -241,10 +253,43 @@ fn another_reader_that_knows_only_the_documentation_reads_the_same() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let said: Vec<Value> =
         String::from_utf8(output.stdout).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let envelopes = samples::envelopes();
+    let envelopes = [samples::envelopes(), apart()].concat();
     let events = samples::events();
     let expected: Vec<Value> = envelopes.iter().map(told_envelope).chain(events.iter().filter_map(told)).collect();
     assert_eq!(said, expected);
+}
+
+/// What has no texts although it is sealed with the house key: the daemon itself works with all of it.
+const WITHOUT_TEXTS: [EventType; 3] =
+    [EventType::PolicyRecorded, EventType::RedactionBegan, EventType::MigrationRequested];
+
+#[test]
+fn whatever_the_house_key_seals_has_texts_apart_or_is_known_to_have_none_and_nothing_else_has() {
+    for &event_type in EventType::ALL {
+        let samples = samples::events().into_iter().filter(|event| event.event_type() == event_type);
+        let has_texts = samples.into_iter().any(|event| event.facts_alone().is_some());
+        let expected = event_type.sealing() == Sealing::House && !WITHOUT_TEXTS.contains(&event_type);
+        assert_eq!(has_texts, expected, "{}", event_type.name());
+    }
+}
+
+#[test]
+fn no_view_is_made_of_a_text() {
+    let fold = |facts_alone: bool| {
+        let mut views = Views::default();
+        for (event, position) in samples::events().into_iter().zip(1u64..) {
+            let envelope = Envelope {
+                event_type: event.event_type() as u16,
+                position: Position(position),
+                entity: Some(EntityId(41)),
+                ..samples::envelopes()[0]
+            };
+            let event = event.facts_alone().filter(|_| facts_alone).unwrap_or(event);
+            views.fold(&Recorded { envelope, event: Readable::Event(Box::new(event)) }, None);
+        }
+        (Snapshot::of(&views).to_bytes().unwrap(), views.entities.row(EntityId(41)))
+    };
+    assert!(fold(true) == fold(false), "a view holds a text, and would differ once that is erased");
 }
 
 #[test]

@@ -268,7 +268,8 @@ pub(crate) enum Entity {
     ///
     /// Needs the role auditor.
     List {
-        /// Only of this kind: contact, company, deal, activity, post, task, insight, template, file, mailbox, intake.
+        /// Only of this kind: contact, company, deal, activity, post, task, insight, template, file, mailbox, intake,
+        /// message, audit_month.
         #[arg(long, value_parser = parse_kind)]
         kind: Option<Kind>,
         /// Only in this mailbox.

@@ -30,6 +30,7 @@ mod handed_over;
 pub mod journal;
 pub mod judge;
 pub mod log;
+mod month;
 pub mod open;
 pub mod query;
 pub mod read;
@@ -127,6 +128,7 @@ pub struct Store {
     writer: WriterHandle,
     inner: Arc<Inner>,
     contents: handed_over::Contents,
+    beginning: month::Beginning,
     /// Held as long as the store is open.
     lock: open::Lock,
     report: OpenReport,
@@ -226,12 +228,14 @@ impl Store {
         self.tell_if_judged();
     }
 
-    /// Encodes, seals and hashes an event. Sealed bodies of entities need a live key.
+    /// Encodes, seals and hashes an event. Sealed bodies of entities need a live key. What people wrote in it is sealed
+    /// with the key of the month, which is begun for that if need be: so this may append, and waits then.
     ///
     /// # Errors
-    /// When the body is too large, or its key is gone.
+    /// When the body is too large, its key is gone, or a month cannot be begun.
     pub fn prepare(&self, draft: Draft, key: Option<&DataKey>) -> Result<Prepared, AppendError> {
-        self.inner.prepare(draft, key)
+        let texts = self.texts_of(&draft.event)?;
+        self.inner.prepare(draft, key, texts.as_ref())
     }
 
     /// As [`Self::prepare`], for a change whose body was encoded and compared before.
@@ -245,7 +249,7 @@ impl Store {
         keyed: Keyed,
         key: Option<&DataKey>,
     ) -> Result<Prepared, AppendError> {
-        self.inner.prepare_encoded(draft, plain, Some(keyed), key)
+        self.inner.prepare_encoded(draft, plain, Some(keyed), key, None)
     }
 
     /// Appends events, all or none. Returns when they are durable and folded.
@@ -434,7 +438,7 @@ impl Store {
     /// # Errors
     /// When sled fails: then it is rebuilt at the next start.
     pub fn close(self) -> Result<(), ReadError> {
-        let Self { writer, inner, lock, contents: _, report: _ } = self;
+        let Self { writer, inner, lock, contents: _, beginning: _, report: _ } = self;
         drop(writer);
         let written = if inner.read_only_reason().is_none() { inner.write_out(1) } else { Ok(()) };
         let closed = match Arc::try_unwrap(inner) {

@@ -41,6 +41,7 @@ fn told_by(input: &mut Input<'_>) -> Vec<(Envelope, Option<Event>, Vec<u8>)> {
             actor: if flags & 2 != 0 { Actor::Person(u32::from(cause)) } else { Actor::Daemon },
             cause: Position(u64::from(cause)),
             entity: (flags & 4 != 0).then_some(EntityId(9)),
+            texts: None,
             body_len: body.len() as u32,
             body_digest: Digest::of(&body),
         };

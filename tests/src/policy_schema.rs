@@ -115,6 +115,7 @@ enum Kind {
     Template,
     File,
     Message,
+    AuditMonth,
 }
 
 #[derive(JsonSchema, Deserialize)]

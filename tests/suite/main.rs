@@ -23,6 +23,7 @@ mod language;
 mod life;
 mod mail;
 mod messages;
+mod months;
 mod notices;
 mod observing;
 mod outcomes;

@@ -49,6 +49,7 @@ mod tests {
             entity: Some(EntityId(17)),
             run: Some(RunId(Position(210))),
             summary: "the key of E17 was destroyed".to_owned(),
+            texts_erased: None,
             body: Digest([7; 32]),
         }
     }

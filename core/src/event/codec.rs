@@ -67,7 +67,9 @@ pub trait Bodies: Sized {
 #[must_use]
 pub fn schema_of(event_type: EventType) -> u16 {
     match event_type {
-        EventType::HoldPlaced
+        // Version 3 of a hold and version 2 of a layout can name a kind that those before could not.
+        EventType::HoldPlaced => 3,
+        EventType::LayoutRecorded
         | EventType::HoldReleased
         | EventType::DisposalPaused
         | EventType::DisposalResumed
@@ -87,6 +89,9 @@ pub fn read(event_type: u16, schema: u16, bytes: &[u8]) -> Result<Event, CodecEr
     match (EventType::from_number(event_type), schema) {
         (Some(event_type), newest) if newest == schema_of(event_type) => {
             Event::decode_body(event_type, bytes).and_then(fitting)
+        }
+        (Some(event_type @ EventType::HoldPlaced), 2) | (Some(event_type @ EventType::LayoutRecorded), 1) => {
+            Event::decode_body(event_type, bytes)
         }
         (Some(EventType::HoldPlaced), 1) => decode::<v1::HoldPlaced>(bytes).map(|body| Event::HoldPlaced(body.into())),
         (Some(EventType::HoldReleased), 1) => {

@@ -3,14 +3,18 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::apart;
 use crate::id::{Digest, EntityId, Position, StreamId};
 use crate::time::Timestamp;
 
 /// The size of an encoded envelope, in bytes.
 pub const ENVELOPE_BYTES: usize = 128;
 
-/// The only format version so far.
+/// The format version of an event whose body is one piece.
 pub const FORMAT_VERSION: u16 = 1;
+
+/// The format version of an event whose texts are sealed apart.
+pub const FORMAT_VERSION_TEXTS: u16 = 2;
 
 const NO_SLOT: u64 = u64::MAX;
 const SEALED: u8 = 1;
@@ -97,9 +101,12 @@ pub struct Envelope {
     pub cause: Position,
     /// The entity it is about, whose slot seals it if it is sealed.
     pub entity: Option<EntityId>,
+    /// The month of the log whose key seals the texts of the body apart from its facts; `None` when the body is one
+    /// piece.
+    pub texts: Option<EntityId>,
     /// The length of the stored body, in bytes.
     pub body_len: u32,
-    /// The SHA-256 of the stored body.
+    /// The SHA-256 of the stored body; where its texts are apart, [`super::apart::digest`] says of what.
     pub body_digest: Digest,
 }
 
@@ -127,7 +134,8 @@ impl Envelope {
         let (actor_kind, actor_id) = self.actor.to_parts();
         let slot = self.entity.map_or(NO_SLOT, |entity| u64::from(entity.0));
         let mut bytes = [0; ENVELOPE_BYTES];
-        bytes[0..2].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
+        let format = if self.texts.is_some() { FORMAT_VERSION_TEXTS } else { FORMAT_VERSION };
+        bytes[0..2].copy_from_slice(&format.to_le_bytes());
         bytes[2..4].copy_from_slice(&self.event_type.to_le_bytes());
         bytes[4..6].copy_from_slice(&self.schema.to_le_bytes());
         bytes[6] = if self.sealed { SEALED } else { 0 };
@@ -140,10 +148,20 @@ impl Envelope {
         bytes[56..64].copy_from_slice(&self.cause.0.to_le_bytes());
         bytes[64..72].copy_from_slice(&slot.to_le_bytes());
         bytes[72..76].copy_from_slice(&self.body_len.to_le_bytes());
+        bytes[76..80].copy_from_slice(&self.texts.map_or(0, |month| month.0).to_le_bytes());
         bytes[80..112].copy_from_slice(&self.body_digest.0);
         let crc = crc32c::crc32c(&bytes[..124]);
         bytes[124..].copy_from_slice(&crc.to_le_bytes());
         bytes
+    }
+
+    /// Says whether a stored body is the one that the envelope names.
+    #[must_use]
+    pub fn is_body(&self, body: &[u8]) -> bool {
+        match self.texts {
+            None => Digest::of(body) == self.body_digest,
+            Some(_) => apart::digest(body) == Some(self.body_digest),
+        }
     }
 
     /// Reads an envelope.
@@ -157,12 +175,17 @@ impl Envelope {
             return Err(EnvelopeError::Checksum);
         }
         let format = u16::from_le_bytes(field(bytes, 0));
-        if format != FORMAT_VERSION {
-            return Err(EnvelopeError::Format(format));
-        }
-        let reserved_is_zero =
-            [&bytes[52..56], &bytes[76..80], &bytes[112..124]].iter().all(|part| part.iter().all(|&b| b == 0));
-        if bytes[6] > SEALED || !reserved_is_zero {
+        // Slot 0 is the house key, which is that of no month.
+        let texts = Some(EntityId(u32::from_le_bytes(field(bytes, 76)))).filter(|month| month.0 != 0);
+        let has_texts = match format {
+            FORMAT_VERSION => false,
+            FORMAT_VERSION_TEXTS => true,
+            _ => return Err(EnvelopeError::Format(format)),
+        };
+        let reserved_is_zero = [&bytes[52..56], &bytes[112..124]].iter().all(|part| part.iter().all(|&b| b == 0));
+        // Only what is sealed has texts apart.
+        let is_contradicting = texts.is_some() != has_texts || (has_texts && bytes[6] != SEALED);
+        if bytes[6] > SEALED || !reserved_is_zero || is_contradicting {
             return Err(EnvelopeError::Value);
         }
         let slot = u64::from_le_bytes(field(bytes, 64));
@@ -180,6 +203,7 @@ impl Envelope {
                 NO_SLOT => None,
                 slot => Some(EntityId(u32::try_from(slot).map_err(|_| EnvelopeError::Value)?)),
             },
+            texts,
             body_len: u32::from_le_bytes(field(bytes, 72)),
             body_digest: Digest(field(bytes, 80)),
         })
@@ -208,6 +232,7 @@ mod tests {
             actor: Actor::Person(1000),
             cause: Position(3),
             entity: Some(EntityId(41)),
+            texts: None,
             body_len: 300,
             body_digest: Digest([5; 32]),
         }
@@ -218,6 +243,25 @@ mod tests {
         assert_eq!(Envelope::parse(&sample().to_bytes()), Ok(sample()));
         let without = Envelope { entity: None, actor: Actor::Schedule, sealed: false, ..sample() };
         assert_eq!(Envelope::parse(&without.to_bytes()), Ok(without));
+        let apart = Envelope { texts: Some(EntityId(77)), ..sample() };
+        assert_eq!(Envelope::parse(&apart.to_bytes()), Ok(apart));
+    }
+
+    #[test]
+    fn texts_stand_apart_only_in_the_format_that_says_so_and_only_sealed() {
+        let with_format = |envelope: Envelope, format: u8| {
+            let mut bytes = envelope.to_bytes();
+            bytes[0] = format;
+            let crc = crc32c::crc32c(&bytes[..124]);
+            bytes[124..].copy_from_slice(&crc.to_le_bytes());
+            Envelope::parse(&bytes)
+        };
+        let apart = Envelope { texts: Some(EntityId(77)), ..sample() };
+        assert_eq!(with_format(apart, 2), Ok(apart));
+        assert_eq!(with_format(apart, 1), Err(EnvelopeError::Value));
+        assert_eq!(with_format(sample(), 2), Err(EnvelopeError::Value));
+        assert_eq!(with_format(Envelope { sealed: false, ..apart }, 2), Err(EnvelopeError::Value));
+        assert_eq!(with_format(apart, 3), Err(EnvelopeError::Format(3)));
     }
 
     #[test]

@@ -73,6 +73,15 @@ pub struct StoreCompacted {
     pub bytes: u64,
 }
 
+/// Schema 1. The envelope's entity is a month of the log: its key seals what people write from then on.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct MonthBegun {
+    /// The first instant of the month (UTC).
+    pub begins_at: Timestamp,
+    /// The first instant of the next.
+    pub ends_at: Timestamp,
+}
+
 /// Schema 1. From here on checkpoints are signed with this key. Proofs from before are checked with the key before it.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct SigningKeyAdopted {

@@ -33,6 +33,10 @@ pub fn describe(recorded: &Recorded, disclosure: Disclosure) -> Vec<Fact> {
     match &recorded.event {
         Readable::Gone => vec![("body", "gone".to_owned())],
         Readable::Unknown => vec![("body", "unknown".to_owned())],
+        Readable::Facts(event) => {
+            let told = facts_of(event).into_iter().filter(|(_, may_name)| !may_name);
+            told.map(|(fact, _)| fact).chain([("texts", "erased".to_owned())]).collect()
+        }
         Readable::Event(event) => {
             let told = facts_of(event);
             let is_shown = |may_name: bool| !may_name || disclosure == Disclosure::Opened;
@@ -233,6 +237,7 @@ fn facts_of(event: &Event) -> Vec<(Fact, bool)> {
         Event::WrappingKeysRotated(b) => fact("slots", b.slots),
         Event::SigningKeyAdopted(b) => fact("verifier_key", &b.verifier_key),
         Event::StoreCompacted(b) => fact("segments", b.segments).with("bodies", b.bodies).with("bytes", b.bytes),
+        Event::MonthBegun(b) => fact("begins_at", b.begins_at).with("ends_at", b.ends_at),
         Event::StoreRebuilt(b) => fact("events", b.events).with("code", &b.code),
         Event::PolicySetActivated(b) => fact("set", b.digest.short()).with("policies", b.policies.len()),
         Event::PolicyRecorded(b) => fact("policy", &b.id).with("version", b.digest.short()),
@@ -470,6 +475,7 @@ mod tests {
             actor: Actor::Daemon,
             cause: Position::NONE,
             entity,
+            texts: None,
             body_len: 0,
             body_digest: Digest([0; 32]),
         };

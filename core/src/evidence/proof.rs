@@ -130,6 +130,7 @@ mod tests {
             stream: StreamId([1; 16]),
             cause: Position(0),
             entity: None,
+            texts: None,
             body_len: 3,
             body_digest: Digest([9; 32]),
         }

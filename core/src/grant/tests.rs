@@ -80,6 +80,7 @@ impl World {
             actor,
             cause: Position::NONE,
             entity: None,
+            texts: None,
             body_len: 0,
             body_digest: Digest([0; 32]),
         };

@@ -92,6 +92,7 @@ impl World {
             actor,
             cause: Position::NONE,
             entity,
+            texts: None,
             body_len: 0,
             body_digest: DIGEST,
         }

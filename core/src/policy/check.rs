@@ -20,6 +20,7 @@ use crate::time::{Align, Period, Timestamp, Zone};
 
 mod access;
 mod filter;
+mod month;
 mod redact;
 mod retention;
 mod schedule;
@@ -113,6 +114,7 @@ struct Disposal {
 
 fn disposal<'t>(r: &mut Reader<'t>, top: &mut Table<'t>) -> Option<Disposal> {
     let [scope_table, retention_table] = ["scope", "retention"].map(|name| required_table(r, top, name));
+    let retention_at = retention_table.as_ref().map_or(0..0, |table| table.at.clone());
     let retention_head = retention_table.and_then(|table| retention::head(r, table));
     let zone = retention_head.as_ref().map_or_else(Zone::utc, |(_, retention)| retention.zone.clone());
     let scope = scope_table.and_then(|table| scope(r, table, &zone));
@@ -135,6 +137,11 @@ fn disposal<'t>(r: &mut Reader<'t>, top: &mut Table<'t>) -> Option<Disposal> {
     if let (Some(at), Some(Action::Restrict)) = (export_at, &action) {
         let problem = ": a restriction destroys nothing, so nothing is exported; leave the table out";
         r.unsupported(&at, "[export] beside kind = \"restrict\"", problem);
+    }
+    if let (Some((scope, _)), Some(retention)) = (&scope, &retention)
+        && scope.kinds.contains(&Kind::AuditMonth)
+    {
+        month::check(r, &retention_at, retention, action.as_ref());
     }
     let examples = match (&scope, &retention) {
         (Some((scope, _)), Some(retention)) => super::example::check(r, top.get("test"), scope, &retention.zone),
@@ -361,6 +368,11 @@ fn kinds<'t>(r: &mut Reader<'t>, value: &'t Value<'t>) -> Option<BTreeSet<Kind>>
     if kinds.contains(&Kind::Message) && kinds.len() > 1 {
         let problem =
             "has message beside other kinds: messages are purged on their server, so write a policy of their own";
+        r.bad_value(&value.span(), "kind", problem);
+    }
+    if kinds.contains(&Kind::AuditMonth) && kinds.len() > 1 {
+        let problem = "has audit_month beside other kinds: what people wrote in the log is evidence, so write a policy \
+                       of its own";
         r.bad_value(&value.span(), "kind", problem);
     }
     Some(kinds)

@@ -11,7 +11,7 @@ use super::precedence::{self, Rank, Voice};
 use super::review;
 use super::{Action, Policy, PolicySet, State};
 use crate::event::subject::ERASURE_POLICY;
-use crate::id::{HoldId, RequestId, RestrictionId};
+use crate::id::{HoldId, Position, RequestId, RestrictionId};
 use crate::reason::{Reason, StartKind};
 use crate::record::Layout;
 use crate::time::Timestamp;
@@ -24,6 +24,8 @@ pub struct Standing {
     pub holds: Vec<HoldId>,
     /// Whether its use is restricted.
     pub restriction: Restriction,
+    /// Of a month of the log: where it stands that something was begun in it which is not over.
+    pub needed: Option<Position>,
     /// The request of a data subject by whose exception it is kept (GDPR Art. 17(3)): from everybody.
     pub excepted: Option<RequestId>,
     /// What persons decided of it, the newest decision for each policy.
@@ -37,6 +39,7 @@ impl Standing {
     pub const FREE: Self = Self {
         holds: Vec::new(),
         restriction: Restriction::None,
+        needed: None,
         excepted: None,
         reviews: Vec::new(),
         place: Place::Live,
@@ -432,6 +435,7 @@ fn standing_voices(standing: &Standing) -> Vec<Voice<'static>> {
     if standing.restriction == Restriction::Restricted {
         voices.push(voice(Rank::Restricted, Reason::Restricted));
     }
+    voices.extend(standing.needed.map(|by| voice(Rank::StillNeeded, Reason::StillNeeded { by })));
     voices.extend(standing.excepted.map(|request| voice(Rank::Excepted, Reason::Excepted { request })));
     voices
 }

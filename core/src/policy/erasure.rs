@@ -37,7 +37,7 @@ impl Policy {
             lock: Lock::None,
             scope: Scope {
                 sources: BTreeSet::new(),
-                kinds: Kind::UNDER_POLICY.into_iter().collect(),
+                kinds: Kind::OF_SUBJECTS.into_iter().collect(),
                 audience: Audience::All,
                 filter: None,
             },

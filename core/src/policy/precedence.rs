@@ -7,6 +7,7 @@
 //! | gone | purged or erased before | there is nothing left to decide about |
 //! | held | a legal hold | an order from outside |
 //! | restricted | restriction of use (GDPR Art. 18) | the data subject may need it |
+//! | still needed | a month of the log in which something was begun that is not over | who asked for it, and why, must be readable until then |
 //! | in quarantine | a purge that was approved has begun | that run decides, and no other |
 //! | cannot evaluate | an enforced policy that could not be read | it might have been the one that keeps |
 //! | suspended | `suspend_while` of an enforced policy | the period does not run out meanwhile |
@@ -43,6 +44,8 @@ pub enum Rank {
     Held,
     /// Its use is restricted by a person.
     Restricted,
+    /// It is a month of the log, and something was begun in it that is not over.
+    StillNeeded,
     /// It waits for a purge that was approved.
     InQuarantine,
     /// An enforced policy could not be read.
@@ -67,10 +70,11 @@ pub enum Rank {
 
 impl Rank {
     /// All ranks, the strongest first.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Gone,
         Self::Held,
         Self::Restricted,
+        Self::StillNeeded,
         Self::InQuarantine,
         Self::CannotEvaluate,
         Self::Suspended,

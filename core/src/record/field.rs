@@ -186,6 +186,9 @@ const MESSAGE: &[Field] = &[
     text("message_id", "MessageId"),
 ];
 
+/// What is recorded of a month of the log.
+const AUDIT_MONTH: &[Field] = &[text("month", "Month"), typed("closed", "Closed", FieldType::Date)];
+
 /// Returns the standard fields of a kind, in the order of the OCM columns.
 #[must_use]
 pub fn standard(kind: Kind) -> &'static [Field] {
@@ -200,6 +203,7 @@ pub fn standard(kind: Kind) -> &'static [Field] {
         Kind::Template => TEMPLATE,
         Kind::File => FILE,
         Kind::Message => MESSAGE,
+        Kind::AuditMonth => AUDIT_MONTH,
         Kind::Mailbox | Kind::Intake => &[],
     }
 }

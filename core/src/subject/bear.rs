@@ -47,7 +47,8 @@ pub fn each_mark(layout: &Layout, record: &EntityRecord, mut take: impl FnMut(Bo
         | Kind::Template
         | Kind::File
         | Kind::Mailbox
-        | Kind::Intake => Whose::Mentioned,
+        | Kind::Intake
+        | Kind::AuditMonth => Whose::Mentioned,
     };
     let ids = std::iter::once(&record.external_id).chain(&record.other_ids);
     for id in ids.filter(|id| !id.is_empty()) {

@@ -78,6 +78,17 @@ impl Period {
         Ok(Self(Length::Calendar { years: 0, months: 0, weeks: 0, days }))
     }
 
+    /// Makes a calendar period of whole years.
+    ///
+    /// # Errors
+    /// Refuses more than a thousand years.
+    pub fn from_years(years: u32) -> Result<Self, PeriodError> {
+        if years > YEARS_MAX {
+            return Err(PeriodError::TooLong);
+        }
+        Ok(Self(Length::Calendar { years, months: 0, weeks: 0, days: 0 }))
+    }
+
     /// Says whether it has no length: `P0D`, `PT0S`.
     #[must_use]
     pub fn is_zero(self) -> bool {

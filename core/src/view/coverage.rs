@@ -108,6 +108,7 @@ mod tests {
             actor: Actor::Daemon,
             cause: Position::NONE,
             entity,
+            texts: None,
             body_len: 0,
             body_digest: DIGEST,
         };

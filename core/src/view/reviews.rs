@@ -70,6 +70,11 @@ impl Reviews {
         self.all.get(&id)
     }
 
+    /// Goes through all decisions, oldest first.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (ReviewId, &Review)> {
+        self.all.iter().map(|(id, review)| (*id, review))
+    }
+
     /// Returns what was decided of an entity that is in a version now, the newest decision of each policy.
     #[must_use]
     pub fn of(&self, entity: EntityId, version: Position) -> Vec<Reviewed> {

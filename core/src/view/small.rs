@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use bincode::{Decode, Encode};
 
 use super::{
-    AllPermissions, ClockTrust, Grants, Holds, Intakes, Keys, Notices, Pauses, Plans, Registry, Restrictions, Reviews,
-    Runs, Scans, SubjectRequests,
+    AllPermissions, AuditMonths, ClockTrust, Grants, Holds, Intakes, Keys, Notices, Pauses, Plans, Registry,
+    Restrictions, Reviews, Runs, Scans, SubjectRequests,
 };
 use crate::event::decision::{PolicyVersion, ScheduleFired, ScheduleMissed};
 use crate::event::review::PlanReviewed;
@@ -65,6 +65,8 @@ pub struct Small {
     pub notices: Notices,
     /// Which entity is what is left of which.
     pub redactions: super::redactions::Redactions,
+    /// The months of the log that have a key of their own.
+    pub months: AuditMonths,
 }
 
 impl Small {
@@ -162,6 +164,13 @@ impl Small {
                     self.reviews.forget(entity);
                     self.restrictions.forget(entity, at);
                     self.erased(entity, event);
+                    let by = if let Event::KeyDestroyed(body) = event { Some(body) } else { None };
+                    self.months.destroyed(entity, at, by);
+                }
+            }
+            Event::MonthBegun(body) => {
+                if let Some(month) = envelope.entity {
+                    self.months.begun(month, envelope, body);
                 }
             }
             Event::RunStarted(body) => self.with_plan(body.plan, |plan| plan.run = Some(body.run)),

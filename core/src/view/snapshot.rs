@@ -10,7 +10,7 @@ use crate::id::{EntityId, Handle, Position};
 use crate::time::Timestamp;
 
 /// The version of everything that is written out. Another version is made again from the journal.
-pub const FORMAT: u32 = 19;
+pub const FORMAT: u32 = 20;
 
 /// Up to where everything that is written out is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
@@ -130,6 +130,7 @@ mod tests {
                 actor: Actor::Person(7),
                 cause: Position::NONE,
                 entity: None,
+                texts: None,
                 body_len: 0,
                 body_digest: digest,
             };

@@ -65,6 +65,7 @@ macro_rules! every {
     }};
 }
 
+pub(crate) mod month;
 mod notice;
 mod subject;
 
@@ -94,7 +95,7 @@ pub(crate) fn events() -> Vec<Event> {
     all.extend(clock());
     all.extend(backups());
     all.extend(migrations());
-    all.extend(notice::events());
+    all.extend(notice::events().into_iter().chain(month::events()));
     all
 }
 
@@ -111,6 +112,7 @@ pub(crate) fn envelopes() -> Vec<Envelope> {
         actor: Actor::Person(1000),
         cause: Position(3),
         entity: Some(EntityId(41)),
+        texts: None,
         body_len: 300,
         body_digest: digest(5),
     };
@@ -130,8 +132,8 @@ fn change() -> Vec<Event> {
             field_type,
         })
     };
-    let kinds =
-        every!(Kind: Contact, Company, Deal, Activity, Post, Task, Insight, Template, File, Mailbox, Intake, Message);
+    let kinds = every!(Kind: Contact, Company, Deal, Activity, Post, Task, Insight, Template, File, Mailbox, Intake, Message,
+               AuditMonth);
     let layouts = kinds.iter().zip(1u32..).map(|(&kind, number)| {
         Event::LayoutRecorded(LayoutRecorded {
             id: LayoutId(number * 100),
@@ -331,7 +333,7 @@ pub(crate) fn older() -> Vec<(EventType, u16, Event)> {
     let (restriction, reason) = (RestrictionId(Position(17)), "corrected".to_owned());
     let lifted = restriction::v1::RestrictionLifted { restriction, reason };
     older.push((EventType::RestrictionLifted, 1, Event::RestrictionLifted(lifted.into())));
-    older.extend(notice::older());
+    older.extend(notice::older().into_iter().chain(month::older(&events())));
     older
 }
 

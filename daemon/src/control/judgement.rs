@@ -72,7 +72,8 @@ pub fn explain(store: &Store, id: EntityId, now: Timestamp) -> Result<Explanatio
         let restriction = restriction(views, id, row.version);
         let reviews = views.small.reviews.of(id, row.version);
         let restrictions = views.small.restrictions.of(id);
-        let standing = Standing { excepted, reviews, ..standing(&row, views.holds_of(id), restriction) };
+        let needed = views.month_needed(id);
+        let standing = Standing { needed, excepted, reviews, ..standing(&row, views.holds_of(id), restriction) };
         Some((shown, row, views.open_deals(id), restrictions, standing))
     });
     let (shown, row, open_deals, restrictions, standing) = seen.ok_or_else(missing)?;
@@ -224,7 +225,8 @@ fn verdict_of(reason: &Reason) -> Verdict {
         | Reason::NothingToRedact
         | Reason::CannotRedact { .. }
         | Reason::UseEnded { .. }
-        | Reason::BackInUse { .. } => Verdict::Keep,
+        | Reason::BackInUse { .. }
+        | Reason::StillNeeded { .. } => Verdict::Keep,
     }
 }
 
@@ -234,7 +236,7 @@ fn standing(row: &Row, holds: Vec<retention_core::id::HoldId>, restriction: Rest
         EntityState::Quarantined => Place::Quarantined,
         EntityState::Purged => Place::Gone,
     };
-    Standing { holds, restriction, excepted: None, reviews: Vec::new(), place }
+    Standing { holds, restriction, needed: None, excepted: None, reviews: Vec::new(), place }
 }
 
 fn unreadable(error: ReadError) -> ErrorBody {

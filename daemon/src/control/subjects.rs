@@ -152,7 +152,7 @@ fn check_record(store: &Store, record: EntityId) -> Result<(), ErrorBody> {
     let is_there = store.view(|views| {
         let row = views.entities.row(record)?;
         let kind = views.small.layouts.get(row.layout)?.kind;
-        Some(row.state != EntityState::Purged && Kind::UNDER_POLICY.contains(&kind))
+        Some(row.state != EntityState::Purged && Kind::OF_SUBJECTS.contains(&kind))
     });
     if is_there == Some(true) {
         return Ok(());
@@ -418,7 +418,7 @@ fn borne(
             let layout = layouts
                 .entry(record.layout)
                 .or_insert_with(|| store.view(|views| views.small.layouts.get(record.layout).cloned()));
-            let Some(layout) = layout.as_ref().filter(|layout| Kind::UNDER_POLICY.contains(&layout.kind)) else {
+            let Some(layout) = layout.as_ref().filter(|layout| Kind::OF_SUBJECTS.contains(&layout.kind)) else {
                 continue;
             };
             each_mark(layout, &record, |borne| {

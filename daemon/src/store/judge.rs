@@ -35,6 +35,7 @@ impl Subject {
         let standing = Standing {
             holds: views.holds_of(entity),
             restriction: restriction(views, entity, row.version),
+            needed: views.month_needed(entity),
             excepted: views.small.subjects.excepting(entity),
             reviews: views.small.reviews.of(entity, row.version),
             place: match row.state {

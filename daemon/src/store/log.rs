@@ -6,14 +6,15 @@
 use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender};
-use retention_core::event::codec::{Bodies, CodecError};
-use retention_core::event::{Draft, Envelope, Event, Sealing, codec};
+use retention_core::event::codec::{BODY_BYTES_MAX, Bodies, CodecError};
+use retention_core::event::{Draft, Envelope, Event, Sealing, apart, codec};
 use retention_core::id::{Digest, EntityId, Position};
 use retention_core::time::Timestamp;
 use retention_core::view::{Condition, Conflict, Keyed};
 
 use super::events::EventRow;
 use super::journal::{GroupBuffer, JournalError, JournalWriter, Place};
+use super::month::Texts;
 use super::vault::seal::{SealContext, SealError};
 use super::vault::{DataKey, KeyState, VaultError};
 use super::{Inner, ReadOnly, state};
@@ -32,6 +33,7 @@ pub struct Prepared {
     draft: Draft,
     schema: u16,
     sealed: bool,
+    texts: Option<EntityId>,
     body: Vec<u8>,
     digest: Digest,
     keyed: Option<Keyed>,
@@ -109,7 +111,12 @@ impl Queue {
 
 impl Inner {
     /// Encodes, seals and hashes an event, in the caller's thread.
-    pub(super) fn prepare(&self, draft: Draft, key: Option<&DataKey>) -> Result<Prepared, AppendError> {
+    pub(super) fn prepare(
+        &self,
+        draft: Draft,
+        key: Option<&DataKey>,
+        texts: Option<&Texts>,
+    ) -> Result<Prepared, AppendError> {
         let plain = draft.event.encode_body()?;
         let keyed = match &draft.event {
             Event::EntityChanged(body) => {
@@ -117,7 +124,7 @@ impl Inner {
             }
             _ => None,
         };
-        self.prepare_encoded(draft, &plain, keyed, key)
+        self.prepare_encoded(draft, &plain, keyed, key, texts)
     }
 
     /// As [`Self::prepare`], when the body was encoded before.
@@ -127,10 +134,21 @@ impl Inner {
         plain: &[u8],
         keyed: Option<Keyed>,
         key: Option<&DataKey>,
+        texts: Option<&Texts>,
     ) -> Result<Prepared, AppendError> {
         let event_type = draft.event.event_type();
         let schema = codec::schema_of(event_type);
         let context = |slot| SealContext { stream: draft.stream, event_type: event_type as u16, schema, slot };
+        if let (Sealing::House, Some(texts)) = (event_type.sealing(), texts) {
+            let facts = self.seal(&self.house_key, &context(EntityId(0)), &texts.facts.encode_body()?)?;
+            let whole = self.seal(&texts.key, &context(texts.month), plain)?;
+            let body = apart::join(&facts, &whole);
+            if body.len() > BODY_BYTES_MAX {
+                return Err(CodecError::TooLarge.into());
+            }
+            let digest = apart::digest(&body).ok_or(CodecError::Malformed)?;
+            return Ok(Prepared { draft, schema, sealed: true, texts: Some(texts.month), body, digest, keyed });
+        }
         let (sealed, body) = match (event_type.sealing(), draft.entity) {
             (Sealing::Public, _) => (false, plain.to_vec()),
             (Sealing::House, _) => (true, self.seal(&self.house_key, &context(EntityId(0)), plain)?),
@@ -146,7 +164,7 @@ impl Inner {
             },
         };
         let digest = Digest::of(&body);
-        Ok(Prepared { draft, schema, sealed, body, digest, keyed })
+        Ok(Prepared { draft, schema, sealed, texts: None, body, digest, keyed })
     }
 
     fn seal(&self, key: &DataKey, context: &SealContext, plain: &[u8]) -> Result<Vec<u8>, SealError> {
@@ -263,6 +281,7 @@ impl Writer {
                 actor: prepared.draft.actor,
                 cause: prepared.draft.cause,
                 entity: prepared.draft.entity,
+                texts: prepared.texts,
                 body_len: u32::try_from(prepared.body.len()).unwrap_or(u32::MAX),
                 body_digest: prepared.digest,
             };

@@ -293,6 +293,7 @@ impl Store {
             writer: super::WriterHandle::default(),
             inner: Arc::new(inner),
             contents: super::handed_over::Contents::default(),
+            beginning: super::month::Beginning::default(),
             lock,
             report,
         })
@@ -440,7 +441,8 @@ impl Opening {
                 .map_err(OpenError::Thread)?
         };
         let writer = super::WriterHandle { queue: Some(queue), thread: Some(thread) };
-        let store = Store { writer, inner, contents: super::handed_over::Contents::default(), lock, report };
+        let contents = super::handed_over::Contents::default();
+        let store = Store { writer, inner, contents, beginning: super::month::Beginning::default(), lock, report };
         if let Some(code) = rebuilt {
             let event = Event::StoreRebuilt(StoreRebuilt { events: tail.last.0, code: code.to_owned() });
             store.append_drafts(vec![daemon_draft(event)], retention_core::view::Condition::None)?;
@@ -500,6 +502,7 @@ impl Inner {
     }
 
     pub(super) fn keyed_of(&self, recorded: &Recorded, state: &State) -> Option<retention_core::view::Keyed> {
+        // Only a body of one piece is a change.
         let Readable::Event(event) = &recorded.event else { return None };
         let Event::EntityChanged(body) = event.as_ref() else { return None };
         let encoded = event.encode_body().ok()?;

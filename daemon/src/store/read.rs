@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use retention_core::event::codec::CodecError;
-use retention_core::event::{Envelope, Event, EventType, Readable, Recorded, codec};
+use retention_core::event::{Envelope, Event, EventType, Readable, Recorded, apart, codec};
 use retention_core::id::{EntityId, Position};
 use retention_core::record::EntityRecord;
 
@@ -120,6 +120,9 @@ impl Inner {
 
     fn open_sealed(&self, stored: &StoredEvent, body: &[u8]) -> Result<Readable, ReadError> {
         let envelope = &stored.envelope;
+        if let Some(month) = envelope.texts {
+            return self.open_apart(stored, body, month);
+        }
         let is_house = EventType::from_number(envelope.event_type)
             .is_none_or(|t| t.sealing() != retention_core::event::Sealing::Entity);
         let slot = match envelope.entity {
@@ -140,6 +143,33 @@ impl Inner {
         decode(stored, &plain.map_err(|_| ReadError::Sealed(envelope.position))?)
     }
 
+    /// Opens a body whose texts are sealed apart: whole while the key of its month is there, and then its facts.
+    fn open_apart(&self, stored: &StoredEvent, body: &[u8], month: EntityId) -> Result<Readable, ReadError> {
+        let envelope = &stored.envelope;
+        let sealed = || ReadError::Sealed(envelope.position);
+        let context = |slot| SealContext {
+            stream: envelope.stream,
+            event_type: envelope.event_type,
+            schema: envelope.schema,
+            slot,
+        };
+        let (facts, texts) = apart::split(body).ok_or_else(sealed)?;
+        match self.keys().key_of(month)? {
+            KeyState::Live(key) => {
+                let whole = self.sealer.open(&key, &context(month), texts).map_err(|_| sealed())?;
+                decode(stored, &whole)
+            }
+            KeyState::Destroyed => {
+                let facts = self.sealer.open(&self.house_key, &context(EntityId(0)), facts).map_err(|_| sealed())?;
+                Ok(match decode(stored, &facts)? {
+                    Readable::Event(event) => Readable::Facts(event),
+                    other => other,
+                })
+            }
+            KeyState::NeverIssued | KeyState::Damaged => Err(ReadError::SlotDamaged(month)),
+        }
+    }
+
     /// Returns the state of an entity as its source last told it; `None` when it is gone or was never there.
     pub(super) fn record(&self, entity: EntityId) -> Result<Option<EntityRecord>, ReadError> {
         let version = self.state.read().views.entities.row(entity).map(|row| row.version);
@@ -154,7 +184,7 @@ impl Inner {
                 Event::EntityChanged(body) => Some(body.record),
                 _ => None,
             },
-            Readable::Gone | Readable::Unknown => None,
+            Readable::Facts(_) | Readable::Gone | Readable::Unknown => None,
         })
     }
 }

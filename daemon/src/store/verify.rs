@@ -378,7 +378,7 @@ impl<'a> Check<'a> {
         match self.inner.open(stored) {
             Ok(recorded) => {
                 match recorded.event {
-                    Readable::Event(_) => self.report.bodies_read += 1,
+                    Readable::Event(_) | Readable::Facts(_) => self.report.bodies_read += 1,
                     Readable::Gone => self.report.bodies_gone += 1,
                     Readable::Unknown => {}
                 }

@@ -136,3 +136,29 @@ fn new_wrapping_keys_that_cannot_be_made_are_told_until_they_are() {
     let _whole = site.ctl(&["store", "verify"]).ends(0);
     daemon.stop();
 }
+
+/// The shipped policy about the daemon's own log.
+const AUDIT_EVENTS: &str = include_str!("../../../policies/audit-events.toml");
+
+#[test]
+fn what_people_write_is_told_by_months_once_a_policy_is_about_them() {
+    let site = Site::new(&[("audit-events", AUDIT_EVENTS)]);
+    let daemon = site.start();
+    site.drop_people("one", &people(0..5, "2030-01-01"));
+    let _intake = taken_in(&site, &daemon, 1);
+    let contact = text(&site.rows(&["entity", "list", "--kind", "contact"])[0], "entity").to_owned();
+    let texts = || site.json(&["key", "status"])["texts"].clone();
+    assert!(texts()["by_month_since"].is_null(), "nobody has written anything yet");
+    let hold = ["hold", "place", "case 7", "--entity", &contact, "--reason", "a lawsuit"];
+    let _placed = site.ctl(&hold).ends(0);
+    let told = texts();
+    assert_eq!((told["months_readable"].as_u64(), told["months_erased"].as_u64()), (Some(1), Some(0)), "{told}");
+    let month = site.rows(&["entity", "list", "--kind", "audit_month"]).remove(0);
+    let explained = site.json(&["explain", text(&month, "entity")]);
+    assert_eq!(explained["verdict"], "keep", "{explained}");
+    let begun = &site.rows(&["audit", "query", "--kind", "MonthBegun"])[0];
+    assert_eq!(begun["entity"], month["entity"]);
+    let _whole = site.ctl(&["store", "verify"]).ends(0);
+    daemon.stop();
+    let _whole = site.retentiond(&["store", "verify"]).ends(0);
+}

@@ -193,6 +193,9 @@ fn sentence(reason: &Reason) -> String {
         Reason::BackInUse { restriction } => {
             format!("a person lifted restriction {restriction} for it, and it was not changed since")
         }
+        Reason::StillNeeded { by } => {
+            format!("what event {} began in this month of the log is not over, so its reasons are needed", by.0)
+        }
         Reason::Suspended => "the period is suspended while `suspend_while` matches".to_owned(),
         Reason::KeptByPolicy { policy, until } => format!("the min_keep of policy {policy} protects it until {until}"),
         Reason::CannotEvaluate { field } => format!("the field {field} cannot be read, so nobody may decide"),

@@ -107,8 +107,19 @@ pub struct EventRow {
     pub run: Option<RunId>,
     /// What it says, in one line, without personal data.
     pub summary: String,
+    /// That what people wrote in it was erased; what it says otherwise can still be read.
+    pub texts_erased: Option<TextsErased>,
     /// SHA-256 of the stored body.
     pub body: Digest,
+}
+
+/// That what people wrote in an event was erased.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TextsErased {
+    /// When.
+    pub at: Timestamp,
+    /// Under which policy, as far as that is known.
+    pub policy: Option<String>,
 }
 
 /// One backup.

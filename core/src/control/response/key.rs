@@ -11,6 +11,8 @@ use crate::time::Timestamp;
 pub struct KeyStatus {
     /// The data keys.
     pub slots: KeySlots,
+    /// Which of them seal what people wrote in the log.
+    pub texts: TextKeys,
     /// The keys that wrap them.
     pub wrapping: WrappingKeys,
     /// The key that signs checkpoints.
@@ -28,6 +30,20 @@ pub struct KeySlots {
     pub retired: u64,
     /// Slots that hold neither: `store verify` says which.
     pub damaged: u64,
+}
+
+/// The keys that seal what people wrote in the log: one for each month, and before that the house key.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TextKeys {
+    /// Since when there is a key for each month. What was written before is sealed with the house key, which is never
+    /// destroyed; without an instant, everything is.
+    pub by_month_since: Option<Timestamp>,
+    /// Months whose texts can be read.
+    pub months_readable: u64,
+    /// Months whose texts were erased.
+    pub months_erased: u64,
+    /// The first instant of the oldest month whose texts can be read.
+    pub readable_from: Option<Timestamp>,
 }
 
 /// The keys that wrap data keys.

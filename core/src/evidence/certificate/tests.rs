@@ -90,6 +90,7 @@ fn log() -> Vec<(Envelope, Event)> {
                 stream: StreamId([1; 16]),
                 cause: Position(cause),
                 entity: matches!(event, Event::KeyDestroyed(_)).then_some(ENTITY),
+                texts: None,
                 body_len: u32::try_from(body.len()).unwrap(),
                 body_digest: if is_sealed { Digest([7; 32]) } else { Digest::of(&body) },
             };

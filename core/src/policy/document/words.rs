@@ -30,6 +30,7 @@ fn names(kind: Kind) -> (&'static str, &'static str) {
         Kind::Mailbox => ("mailbox", "mailboxes"),
         Kind::Intake => ("intake", "intakes"),
         Kind::Message => ("message", "e-mail messages"),
+        Kind::AuditMonth => ("month of the log", "months of the log, with what people wrote in them"),
     }
 }
 

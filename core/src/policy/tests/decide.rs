@@ -60,12 +60,22 @@ fn keepers_stand_in_their_order() {
     let all = Standing {
         holds: vec![HoldId(Position(7)), HoldId(Position(9))],
         restriction: Restriction::Restricted,
+        needed: Some(Position(3)),
         excepted: None,
         reviews: Vec::new(),
         place: Place::Quarantined,
     };
     let decision = decide(&texts, &entity, &all);
-    let order = ["held", "held", "restricted", "in_quarantine", "cannot_evaluate", "suspended", "kept_by_policy"];
+    let order = [
+        "held",
+        "held",
+        "restricted",
+        "still_needed",
+        "in_quarantine",
+        "cannot_evaluate",
+        "suspended",
+        "kept_by_policy",
+    ];
     assert_eq!((winner(&decision), codes(&decision)), (None, order.to_vec()));
     let longest = Reason::KeptByPolicy { policy: "e".to_owned(), until: at("2050-01-01T23:00:00Z") };
     assert_eq!(decision.reasons().last(), Some(&longest));
@@ -81,6 +91,7 @@ fn each_keeper_alone_is_enough() {
     let standings = [
         Standing { holds: vec![HoldId(Position(1))], ..Standing::FREE },
         Standing { restriction: Restriction::Restricted, ..Standing::FREE },
+        Standing { needed: Some(Position(1)), ..Standing::FREE },
         Standing { place: Place::Quarantined, ..Standing::FREE },
         Standing { place: Place::Gone, ..Standing::FREE },
     ];

@@ -10,8 +10,16 @@ macro_rules! shipped {
     };
 }
 
-fn shipped() -> [(&'static str, String); 6] {
-    shipped!("crm-activities", "crm-closed-deals", "crm-insights", "crm-prospects", "de-vouchers", "demo-ocm-contacts")
+fn shipped() -> [(&'static str, String); 7] {
+    shipped!(
+        "audit-events",
+        "crm-activities",
+        "crm-closed-deals",
+        "crm-insights",
+        "crm-prospects",
+        "de-vouchers",
+        "demo-ocm-contacts"
+    )
 }
 
 #[test]
@@ -22,6 +30,27 @@ fn the_shipped_policies_load_and_keep_their_own_examples() {
         assert!(policy.examples.len() >= 3, "{}", policy.id);
         assert!(policy.run_examples().iter().all(|outcome| outcome.passed));
     }
+}
+
+#[test]
+fn what_people_wrote_in_the_log_stays_for_a_year_at_least_and_goes_as_a_whole() {
+    let month = [("kind = \"contact\"", "kind = \"audit_month\""), (WHERE, "match_all = true")];
+    let closed = ("start = \"created\"", "start = \"closed\"");
+    let with = |more: &[(&str, &str)]| errors(&[&month, &[closed][..], more].concat());
+    assert_eq!(one(&[&month[..], &[closed]].concat()).retention.start, StartKind::Closed);
+    let shorter = "[[retention.override]]\nwhere = { field = \"month\", op = \"eq\", value = \"2026-11\" }\nperiod = \"P30D\"\n\n[schedule]";
+    for (more, said) in [
+        (("P1Y", "P11M"), "must be at least P1Y for kind = \"audit_month\""),
+        (("P1Y", "P365D"), "must be at least P1Y"),
+        (("[schedule]", shorter), "must be at least P1Y"),
+        (("kind = \"purge\"", "kind = \"restrict\""), "must be purge or review"),
+        (("kind = \"audit_month\"", "kind = [\"audit_month\", \"deal\"]"), "write a policy of its own"),
+    ] {
+        let found = with(&[more]);
+        assert!(found.starts_with("p.toml:") && found.contains(said), "{more:?}: {found}");
+    }
+    let found = errors(&month);
+    assert!(found.contains("the period counts from the end of the month"), "{found}");
 }
 
 #[test]

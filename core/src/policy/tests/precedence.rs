@@ -15,6 +15,7 @@ fn circumstances(rank: Rank) -> (Vec<(&'static str, String)>, Standing) {
         Rank::Gone => (vec![], Standing { place: Place::Gone, ..free }),
         Rank::Held => (vec![], Standing { holds: vec![HoldId(Position(7))], ..free }),
         Rank::Restricted => (vec![], Standing { restriction: Restriction::Restricted, ..free }),
+        Rank::StillNeeded => (vec![], Standing { needed: Some(Position(3)), ..free }),
         Rank::InQuarantine => (vec![], Standing { place: Place::Quarantined, ..free }),
         Rank::CannotEvaluate => {
             let unreadable = "where = { field = \"is_business_contact\", op = \"eq\", value = true }";
@@ -47,6 +48,7 @@ fn reason_of(rank: Rank) -> &'static [&'static str] {
         Rank::Gone => &["gone"],
         Rank::Held => &["held"],
         Rank::Restricted => &["restricted"],
+        Rank::StillNeeded => &["still_needed"],
         Rank::InQuarantine => &["in_quarantine"],
         Rank::CannotEvaluate => &["cannot_evaluate"],
         Rank::Suspended => &["suspended"],
@@ -76,6 +78,7 @@ fn together(a: Rank, b: Rank) -> Decision {
     let standing = Standing {
         holds: first.holds.iter().chain(&second.holds).copied().collect(),
         restriction: if first.restriction == Restriction::Restricted { first.restriction } else { second.restriction },
+        needed: first.needed.or(second.needed),
         excepted: first.excepted.or(second.excepted),
         reviews: Vec::new(),
         place: if place.contains(&Place::Gone) {

@@ -42,6 +42,7 @@ pub(super) fn stem(kind: Kind) -> Option<&'static str> {
         Kind::Template => Some(TEMPLATES),
         Kind::File => Some("Files"),
         Kind::Message => Some("Messages"),
+        Kind::AuditMonth => Some("AuditMonths"),
         Kind::Mailbox | Kind::Intake => None,
     }
 }

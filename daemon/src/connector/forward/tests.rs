@@ -19,6 +19,7 @@ fn envelope(position: u64) -> Envelope {
         actor: Actor::Daemon,
         cause: Position(0),
         entity: None,
+        texts: None,
         body_len: 3,
         body_digest: Digest([7; 32]),
     }

@@ -6,12 +6,13 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
 use retention_core::control::{
-    self as wire, ActorName, AuditQuery, Cursor, ErrorCode, EventRow, ListQuery, ProofText, SigningKeyRow,
+    self as wire, ActorName, AuditQuery, Cursor, ErrorCode, EventRow, ListQuery, ProofText, SigningKeyRow, TextsErased,
 };
 use retention_core::event::summary::{self, Disclosure};
-use retention_core::event::{EventType, Recorded};
+use retention_core::event::{EventType, Readable, Recorded};
 use retention_core::evidence::certificate::Subject;
 use retention_core::id::{EntityId, Position, RunId};
+use retention_core::time::Zone;
 use retention_core::view::Views;
 
 use super::super::answer::{Batch, Wanted, blocking, list as answer_list};
@@ -197,6 +198,13 @@ fn parse_kind(name: &str) -> Result<EventType, ApiError> {
 
 fn row(views: &Views, recorded: &Recorded) -> EventRow {
     let envelope = &recorded.envelope;
+    let is_erased = matches!(recorded.event, Readable::Facts(_));
+    let erased = envelope.texts.filter(|_| is_erased).and_then(|month| views.texts_erased(month));
+    let mut summary = summary::line(recorded, Disclosure::Nameless);
+    if let Some((at, policy)) = erased {
+        let day = Zone::utc().civil(at).date();
+        summary += &policy.map_or_else(|| format!(" on={day}"), |policy| format!(" under={policy} on={day}"));
+    }
     EventRow {
         position: envelope.position,
         recorded_at: envelope.recorded_at,
@@ -206,7 +214,8 @@ fn row(views: &Views, recorded: &Recorded) -> EventRow {
         cause: envelope.cause,
         entity: envelope.entity,
         run: recorded.event().and_then(|event| views.small.runs.run_of(envelope.position, event)),
-        summary: summary::line(recorded, Disclosure::Nameless),
+        summary,
+        texts_erased: erased.map(|(at, policy)| TextsErased { at, policy: policy.map(str::to_owned) }),
         body: envelope.body_digest,
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Extension, State};
-use retention_core::control::{Accepted, ErrorCode, KeyStatus, RotateKeys, SigningKeys, WrappingKeys};
+use retention_core::control::{Accepted, ErrorCode, KeyStatus, RotateKeys, SigningKeys, TextKeys, WrappingKeys};
 use retention_core::event::Event;
 use retention_core::event::key::{KeyRotationRequested, StoreKeys};
 use retention_core::view::Condition;
@@ -17,7 +17,7 @@ use super::{About, Caller, Shared};
 pub(crate) async fn status(State(control): State<Shared>) -> Result<Json<KeyStatus>, ApiError> {
     let works = Arc::clone(&control.works);
     let slots = blocking(move || works.count_keys().map_err(ApiError)).await?;
-    let (wrapping, signing) = control
+    let (texts, wrapping, signing) = control
         .see(|views| {
             let (keys, signing) = (&views.small.keys, &views.small.signing_keys);
             let now = signing.last();
@@ -30,10 +30,18 @@ pub(crate) async fn status(State(control): State<Shared>) -> Result<Json<KeyStat
                 older: signing.len().saturating_sub(1) as u64,
                 rotation_asked_by_event: keys.asked(StoreKeys::Signing),
             };
-            Ok((wrapping, signing))
+            let months = &views.small.months;
+            let readable = || months.iter().filter(|(_, month)| month.erased.is_none());
+            let texts = TextKeys {
+                by_month_since: months.iter().next().map(|(_, month)| month.begun_at),
+                months_readable: readable().count() as u64,
+                months_erased: months.iter().filter(|(_, month)| month.erased.is_some()).count() as u64,
+                readable_from: readable().map(|(_, month)| month.begins_at).min(),
+            };
+            Ok((texts, wrapping, signing))
         })
         .await?;
-    Ok(Json(KeyStatus { slots, wrapping, signing }))
+    Ok(Json(KeyStatus { slots, texts, wrapping, signing }))
 }
 
 /// The request is in the log before anything is done: whatever happens then, the next start knows of it.

@@ -96,7 +96,7 @@ pub(crate) async fn show(
             Event::PolicyRecorded(body) => Ok(Json(PolicyDetail { policy, text: body.text })),
             _ => Err(missing()),
         },
-        Readable::Gone | Readable::Unknown => Err(missing()),
+        Readable::Facts(_) | Readable::Gone | Readable::Unknown => Err(missing()),
     }
 }
 

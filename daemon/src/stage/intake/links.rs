@@ -58,7 +58,8 @@ fn activity_at(kind: Kind, dates: &[(DateRole, Timestamp)]) -> Option<Timestamp>
         | Kind::File
         | Kind::Mailbox
         | Kind::Intake
-        | Kind::Message => None,
+        | Kind::Message
+        | Kind::AuditMonth => None,
     }
 }
 

@@ -20,7 +20,6 @@ use retention_core::view::Condition;
 use zeroize::Zeroizing;
 
 use super::IntakeError;
-use super::rows::layout_id;
 use crate::store::{Prepared, Store};
 
 /// The longest password or token, in bytes: access tokens have a few thousand.
@@ -240,7 +239,7 @@ impl Registrar {
 
     fn prepare(&self, actor: Actor, wanted: &Registration, work: &mut Work) -> Result<EntityId, RegistryError> {
         let store = &self.store;
-        let layout = layout_id(store, wanted.layout(), Position::NONE)?;
+        let layout = store.layout_id(&wanted.layout(), Position::NONE)?;
         let record = wanted.record(layout);
         let handle = store.handle_of(&wanted.server, None, Kind::Mailbox, &wanted.address);
         let known = store.view(|views| {

@@ -6,13 +6,13 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use retention_core::event::change::{EntityChanged, LayoutRecorded};
+use retention_core::event::change::EntityChanged;
 use retention_core::event::codec::Bodies as _;
 use retention_core::event::{Actor, Draft, Event};
 use retention_core::id::{EntityId, LayoutId, Position};
 use retention_core::record::{Cells, Column, DateRole, EntityRecord, FieldType, Kind, Layout, Visibility};
 use retention_core::time::Timestamp;
-use retention_core::view::{Condition, Conflict, Keyed, Views};
+use retention_core::view::{Condition, Keyed, Views};
 use roaring::RoaringBitmap;
 use zeroize::Zeroizing;
 
@@ -20,8 +20,7 @@ use super::IntakeError;
 use super::batch::{Handles, InFlight};
 use super::outcome::{Counts, Oddity};
 use crate::connector::change::SourceRow;
-use crate::store::open::daemon_draft;
-use crate::store::{AppendError, Prepared, Store};
+use crate::store::{Prepared, Store};
 
 /// A layout that the reader announced.
 pub(super) struct KnownLayout {
@@ -71,24 +70,6 @@ struct KnownState {
     is_redacted: bool,
 }
 
-/// Returns the number of a layout; one that was never seen is recorded.
-pub(super) fn layout_id(store: &Store, layout: Layout, cause: Position) -> Result<LayoutId, IntakeError> {
-    loop {
-        let (known, next) = store.view(|views| (views.small.layouts.find(&layout), views.small.layouts.next()));
-        if let Some(id) = known {
-            return Ok(id);
-        }
-        let event = Event::LayoutRecorded(LayoutRecorded { id: next, layout: layout.clone() });
-        let draft = Draft { cause, ..daemon_draft(event) };
-        match store.append_drafts(vec![draft], Condition::NextLayout(next)) {
-            Ok(_) => return Ok(next),
-            // Deliveries and mailboxes are taken in at the same time, and another one took the number.
-            Err(AppendError::Conflict(Conflict::Layout)) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-}
-
 impl<'a> Taking<'a> {
     pub(super) fn new(store: &'a Store, intake: EntityId, started: Position, is_resumed: bool) -> Self {
         Self {
@@ -126,7 +107,7 @@ impl<'a> Taking<'a> {
     /// Takes note of the next layout; one that was never seen is recorded.
     pub(super) fn announce(&mut self, layout: Layout) -> Result<(), IntakeError> {
         let (source, kind) = (Arc::from(layout.source.as_str()), layout.kind);
-        let id = layout_id(self.store, layout, self.started)?;
+        let id = self.store.layout_id(&layout, self.started)?;
         self.layouts.push(KnownLayout { id, source, kind });
         Ok(())
     }
@@ -364,7 +345,7 @@ impl<'a> Taking<'a> {
         let layout =
             Layout { source: source.to_owned(), kind: Kind::Mailbox, columns: vec![column], named_dates: Vec::new() };
         let record = EntityRecord {
-            layout: layout_id(self.store, layout, self.started)?,
+            layout: self.store.layout_id(&layout, self.started)?,
             mailbox: None,
             visibility: Visibility::Unknown,
             external_id: address.to_owned(),

@@ -2,7 +2,7 @@
 
 use retention_core::event::Envelope;
 use retention_core::event::envelope::ENVELOPE_BYTES;
-use retention_core::id::{Digest, Position};
+use retention_core::id::Position;
 
 use super::StoredEvent;
 
@@ -215,14 +215,14 @@ impl GroupBuffer {
 /// Says whether a stored body is the one that the envelope names.
 #[must_use]
 pub fn body_matches(event: &StoredEvent) -> bool {
-    event.body.as_ref().is_none_or(|body| Digest::of(body) == event.envelope.body_digest)
+    event.body.as_ref().is_none_or(|body| event.envelope.is_body(body))
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
     use retention_core::event::Actor;
-    use retention_core::id::{EntityId, StreamId};
+    use retention_core::id::{Digest, EntityId, StreamId};
     use retention_core::time::Timestamp;
 
     use super::*;
@@ -239,6 +239,7 @@ mod tests {
             actor: Actor::Daemon,
             cause: Position::NONE,
             entity: Some(EntityId(5)),
+            texts: None,
             body_len: u32::try_from(body.len()).unwrap(),
             body_digest: Digest::of(body),
         }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use retention_core::event::Envelope;
-use retention_core::id::{Digest, Position};
+use retention_core::id::Position;
 
 use super::frame::{self, FRAME_HEADER_BYTES, Frame};
 use super::{Damage, HEADER_BYTES, JournalError, Place, StoredEvent, parse_header, segment_path};
@@ -109,7 +109,7 @@ impl JournalReader {
                 let at = usize::try_from(u64::from(place.offset) - start).map_err(|_| damaged(Damage::Frame))?;
                 let frame = bytes.get(at..filled).and_then(Frame::parse).ok_or_else(|| damaged(Damage::Frame))?;
                 let (envelope, body) = frame.parts().ok_or_else(|| damaged(Damage::Frame))?;
-                if body.is_some_and(|body| Digest::of(body) != envelope.body_digest) {
+                if body.is_some_and(|body| !envelope.is_body(body)) {
                     return Err(damaged(Damage::Body).into());
                 }
                 each(number, &envelope, body)?;

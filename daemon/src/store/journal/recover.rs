@@ -187,6 +187,7 @@ mod tests {
             actor: Actor::Daemon,
             cause: Position::NONE,
             entity: Some(EntityId(u32::try_from(position).unwrap())),
+            texts: None,
             body_len: u32::try_from(body.len()).unwrap(),
             body_digest: Digest::of(body),
         }

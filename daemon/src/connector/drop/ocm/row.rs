@@ -83,7 +83,9 @@ impl Reading<'_, '_, '_> {
             Kind::Post => self.post(state, row),
             Kind::Activity => self.activity(state, row)?,
             Kind::Template => template(state, row),
-            Kind::Insight | Kind::File | Kind::Mailbox | Kind::Intake | Kind::Message => Parts::default(),
+            Kind::Insight | Kind::File | Kind::Mailbox | Kind::Intake | Kind::Message | Kind::AuditMonth => {
+                Parts::default()
+            }
         };
         if parts.external_id.is_empty() {
             return Err(RejectCode::IdMissing);

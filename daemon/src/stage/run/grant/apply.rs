@@ -1,8 +1,8 @@
 //! The effects of a grant's steps. Each begins with a new login, reads what is there, changes what is not as it should
 //! be, and reads it back.
 
-use retention_core::event::Event;
 use retention_core::event::grant::{FolderReading, FolderRights, GrantPurpose, GrantReceipt, GrantStep, VerifiedAs};
+use retention_core::event::{Event, Readable};
 use retention_core::grant::Standing;
 use retention_core::id::GrantId;
 use retention_core::mailbox::Rights;
@@ -103,11 +103,14 @@ impl Grants {
         }
     }
 
+    /// Returns who the grant is for. What stands in the place of a text that was erased is nobody.
     fn identifier(&self, id: GrantId) -> Result<Option<String>, StageError> {
-        Ok(self.store.read(id.0)?.as_ref().and_then(|recorded| match recorded.event() {
-            Some(Event::GrantRequested(body)) => Some(body.identifier.clone()),
+        let Some(recorded) = self.store.read(id.0)? else { return Ok(None) };
+        let Readable::Event(event) = recorded.event else { return Ok(None) };
+        Ok(match *event {
+            Event::GrantRequested(body) => Some(body.identifier),
             _ => None,
-        }))
+        })
     }
 
     /// What stood there without any grant of ours, as the newest reading says; `None` when it cannot be read any more.

@@ -1,0 +1,129 @@
+//! The months of the log that have a key of their own, and what each is still needed for.
+//!
+//! What people wrote in a month is erased with its key. As long as something is open that was begun in it, the reasons
+//! and names of that are needed, and the month is kept.
+
+use std::collections::BTreeMap;
+
+use bincode::{Decode, Encode};
+
+use super::{RunState, Small, Views};
+use crate::event::Envelope;
+use crate::event::erasure::KeyDestroyed;
+use crate::event::operation::MonthBegun;
+use crate::event::review::ReviewVerdict;
+use crate::id::{EntityId, Position, RunId};
+use crate::time::Timestamp;
+
+/// One month with a key of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct AuditMonth {
+    /// Its first instant.
+    pub begins_at: Timestamp,
+    /// The first instant of the next.
+    pub ends_at: Timestamp,
+    /// When it got its key.
+    pub begun_at: Timestamp,
+    /// Where that stands in the log.
+    pub begun: Position,
+    /// The newest event with texts under that key.
+    pub last: Position,
+    /// When that key was destroyed, and by which run; `None` for the run when it was left out of a restored store.
+    pub erased: Option<(Timestamp, Option<RunId>)>,
+}
+
+/// All of them. A month can have two: if its key was destroyed while it lasted, it got another.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
+pub struct AuditMonths {
+    all: BTreeMap<EntityId, AuditMonth>,
+}
+
+impl AuditMonths {
+    /// Returns a month.
+    #[must_use]
+    pub fn get(&self, month: EntityId) -> Option<&AuditMonth> {
+        self.all.get(&month)
+    }
+
+    /// Goes through all months, as they got their keys.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (EntityId, &AuditMonth)> {
+        self.all.iter().map(|(entity, month)| (*entity, month))
+    }
+
+    /// Returns the month that lasts at an instant and whose key is there.
+    #[must_use]
+    pub fn at(&self, at: Timestamp) -> Option<EntityId> {
+        let lasts = |month: &AuditMonth| (month.begins_at..month.ends_at).contains(&at) && month.erased.is_none();
+        self.iter().rev().find(|(_, month)| lasts(month)).map(|(entity, _)| entity)
+    }
+
+    pub(super) fn begun(&mut self, entity: EntityId, envelope: &Envelope, body: &MonthBegun) {
+        let month = AuditMonth {
+            begins_at: body.begins_at,
+            ends_at: body.ends_at,
+            begun_at: envelope.recorded_at,
+            begun: envelope.position,
+            last: envelope.position,
+            erased: None,
+        };
+        self.all.insert(entity, month);
+    }
+
+    pub(super) fn written(&mut self, month: EntityId, position: Position) {
+        if let Some(month) = self.all.get_mut(&month) {
+            month.last = position;
+        }
+    }
+
+    pub(super) fn destroyed(&mut self, entity: EntityId, at: Timestamp, by: Option<&KeyDestroyed>) {
+        if let Some(month) = self.all.get_mut(&entity) {
+            month.erased.get_or_insert((at, by.map(|body| body.run)));
+        }
+    }
+}
+
+impl Views {
+    /// Returns the month by whose key the texts of an event were sealed and erased: when, and under which policy, as
+    /// far as that is known.
+    #[must_use]
+    pub fn texts_erased(&self, month: EntityId) -> Option<(Timestamp, Option<&str>)> {
+        let (at, run) = self.small.months.get(month)?.erased?;
+        let plan = run.and_then(|run| self.small.runs.run(run)).and_then(|run| self.small.plans.get(run.plan));
+        Some((at, plan.and_then(|plan| plan.frozen.as_ref()).map(|frozen| frozen.policy.as_str())))
+    }
+
+    /// Returns what keeps a month of the log: where it stands that something was begun which is not over.
+    #[must_use]
+    pub fn month_needed(&self, month: EntityId) -> Option<Position> {
+        let AuditMonth { begun, last, .. } = self.small.months.get(month)?;
+        let alone = open_alone(&self.small, self.recorded_at).filter(|position| (begun..=last).contains(&position));
+        // More is written of these as they go on, so they keep every month from the one on in which they were begun.
+        let going_on = open_going_on(&self.small).filter(|position| position <= last);
+        alone.chain(going_on).min()
+    }
+}
+
+/// What is open and of which everything was written when it was begun.
+fn open_alone(small: &Small, now: Timestamp) -> impl Iterator<Item = Position> {
+    let holds = small.holds.in_force(now).map(|(id, _)| id.0);
+    let restrictions = small.restrictions.all().filter(|(_, it)| it.lifted_at.is_none()).map(|(id, _)| id.0);
+    let keeps = move |verdict: &ReviewVerdict| matches!(verdict, ReviewVerdict::Keep { until } if now < *until);
+    let reviews = small.reviews.iter().filter(move |(_, review)| keeps(&review.verdict)).map(|(id, _)| id.0);
+    // Of a run that is stuck, who accepted its plan, and with which word, stands between the two.
+    let stuck = small.runs.iter().filter(|(_, run)| run.state == RunState::Stuck);
+    let stuck = stuck.flat_map(|(RunId(asked), run)| [run.plan.0, asked]);
+    holds.chain(restrictions).chain(reviews).chain(stuck)
+}
+
+/// What is open and is written about as it goes on.
+fn open_going_on(small: &Small) -> impl Iterator<Item = Position> {
+    let requests = small.subjects.iter().filter(|(_, request)| request.is_live()).map(|(id, _)| id.0);
+    let grants = small.grants.open().map(|(id, _)| id.0);
+    let migrations = small.migrations.open().map(|(id, _)| id.0);
+    let goes_on = |state| match state {
+        RunState::Requested | RunState::Running | RunState::Paused | RunState::Cancelling => true,
+        RunState::Refused | RunState::Completed | RunState::Cancelled | RunState::Stuck => false,
+    };
+    let runs = small.runs.iter().filter(move |(_, run)| goes_on(run.state)).map(|(_, run)| run.plan.0);
+    requests.chain(grants).chain(migrations).chain(runs)
+}
