@@ -178,7 +178,12 @@ service doveadm {
   inet_listener http {
     port = @API@
   }
-  inet_listener tls-http {
+}
+service doveadm-tls {
+  executable = doveadm-server
+  client_limit = 1
+  service_count = 1
+  inet_listener http {
     port = @SECURE_API@
     ssl = yes
   }

@@ -228,7 +228,7 @@ fn doveadm_is_told_nothing_over_tls_unless_its_certificate_is_trusted() {
         directory.add(EntityId(1), &owner);
         let target = outside(&directory, &world.clock).target;
         let refused = target.end_sessions(EntityId(1), &helper.name).expect_err("nothing that can be asked");
-        assert_eq!(refused.code, code, "{url}");
+        assert!(refused.code.starts_with(code), "{url}: {}", refused.code);
         assert_eq!(session.ask("NOOP").status, Status::Ok, "{url}: nobody was asked to leave");
     }
 }

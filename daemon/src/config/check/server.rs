@@ -215,7 +215,8 @@ pub(super) fn is_loopback(host: &str) -> bool {
 pub(super) fn is_protected_url(url: &str) -> bool {
     let of_this_machine = |rest: &str| {
         let host = rest.split('/').next().unwrap_or_default();
-        let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
+        // The colons of an address in brackets are its own.
+        let host = host.rsplit_once(':').filter(|(_, port)| !port.ends_with(']')).map_or(host, |(host, _)| host);
         is_loopback(host.trim_matches(['[', ']']))
     };
     // What stands before an @ looks like a host and is none.
