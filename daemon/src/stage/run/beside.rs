@@ -82,9 +82,10 @@ impl Beside {
             Ok(driven) => {
                 self.worked |= driven.worked;
                 // One that came further and does not know until when it waits is asked as if it had not been.
-                match driven.until.is_some() || !driven.worked {
-                    true => drop(self.rests.insert(saga, driven.until)),
-                    false => drop(self.rests.remove(&saga)),
+                if driven.until.is_some() || !driven.worked {
+                    self.rests.insert(saga, driven.until);
+                } else {
+                    self.rests.remove(&saga);
                 }
             }
             Err(error) => self.fail(error),
