@@ -229,15 +229,18 @@ fn a_checkpoint_is_cosigned_once_and_not_too_often_and_kept_beside_it() {
     // Everything that is handed out has it: the checkpoint, proofs, growth.
     let key = world.key();
     let newest_told = world.tree.newest_told().unwrap().unwrap();
-    assert_eq!(check_cosigned(&newest_told.note, newest, &[key.clone()], 1).unwrap(), newest_told.cosignatures);
+    assert_eq!(
+        check_cosigned(&newest_told.note, newest, std::slice::from_ref(&key), 1).unwrap(),
+        newest_told.cosignatures
+    );
     let envelope = world.store.envelope(retention_core::id::Position(2)).unwrap().unwrap();
     let proof = world.tree.prove(&envelope).unwrap().unwrap();
     assert!(proof.verify(&[&keys_of(&[7; 32], "log").unwrap().1]).is_ok());
-    assert!(check_cosigned(&proof.checkpoint, newest, &[key.clone()], 1).is_ok());
+    assert!(check_cosigned(&proof.checkpoint, newest, std::slice::from_ref(&key), 1).is_ok());
     let growth = world.tree.prove_growth(first, newest).unwrap().unwrap();
     assert!(growth.verify(&[&keys_of(&[7; 32], "log").unwrap().1]).is_ok());
     for (note, size) in [(&growth.before, first), (&growth.after, newest)] {
-        assert!(check_cosigned(note, size, &[key.clone()], 1).is_ok());
+        assert!(check_cosigned(note, size, std::slice::from_ref(&key), 1).is_ok());
     }
     // An event that only a checkpoint without a cosignature covers is proven all the same.
     let beyond = world.grow(1);
