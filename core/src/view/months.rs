@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use bincode::{Decode, Encode};
 
+use super::restrictions::{Cause, Restricting};
 use super::{RunState, Small, Views};
 use crate::event::Envelope;
 use crate::event::erasure::KeyDestroyed;
@@ -106,7 +107,9 @@ impl Views {
 /// What is open and of which everything was written when it was begun.
 fn open_alone(small: &Small, now: Timestamp) -> impl Iterator<Item = Position> {
     let holds = small.holds.in_force(now).map(|(id, _)| id.0);
-    let restrictions = small.restrictions.all().filter(|(_, it)| it.lifted_at.is_none()).map(|(id, _)| id.0);
+    // What a policy restricted was asked for by nobody, so nothing was written about it.
+    let by_person = |it: &Restricting| it.lifted_at.is_none() && matches!(it.cause, Cause::Person(..));
+    let restrictions = small.restrictions.all().filter(move |(_, it)| by_person(it)).map(|(id, _)| id.0);
     let keeps = move |verdict: &ReviewVerdict| matches!(verdict, ReviewVerdict::Keep { until } if now < *until);
     let reviews = small.reviews.iter().filter(move |(_, review)| keeps(&review.verdict)).map(|(id, _)| id.0);
     // Of a run that is stuck, who accepted its plan, and with which word, stands between the two.
