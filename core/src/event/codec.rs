@@ -8,7 +8,7 @@ use bincode::config::{Configuration, Limit, LittleEndian, Varint};
 use bincode::{Decode, Encode};
 
 use super::hold::v1;
-use super::{Event, EventType, notice, restriction};
+use super::{Event, EventType, change, notice, redaction, restriction};
 
 /// The largest body that is written or read, in bytes.
 pub const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -67,7 +67,9 @@ pub trait Bodies: Sized {
 #[must_use]
 pub fn schema_of(event_type: EventType) -> u16 {
     match event_type {
-        EventType::HoldPlaced
+        EventType::EntityLinked
+        | EventType::EntitySucceeded
+        | EventType::HoldPlaced
         | EventType::HoldReleased
         | EventType::DisposalPaused
         | EventType::DisposalResumed
@@ -87,6 +89,12 @@ pub fn read(event_type: u16, schema: u16, bytes: &[u8]) -> Result<Event, CodecEr
     match (EventType::from_number(event_type), schema) {
         (Some(event_type), newest) if newest == schema_of(event_type) => {
             Event::decode_body(event_type, bytes).and_then(fitting)
+        }
+        (Some(EventType::EntityLinked), 1) => {
+            decode::<change::v1::EntityLinked>(bytes).map(|body| Event::EntityLinked(body.into()))
+        }
+        (Some(EventType::EntitySucceeded), 1) => {
+            decode::<redaction::v1::EntitySucceeded>(bytes).map(|body| Event::EntitySucceeded(body.into()))
         }
         (Some(EventType::HoldPlaced), 1) => decode::<v1::HoldPlaced>(bytes).map(|body| Event::HoldPlaced(body.into())),
         (Some(EventType::HoldReleased), 1) => {

@@ -65,6 +65,8 @@ pub struct Small {
     pub notices: Notices,
     /// Which entity is what is left of which.
     pub redactions: super::redactions::Redactions,
+    /// The classes of activities that were recorded.
+    pub activity_classes: super::activities::ActivityClasses,
 }
 
 impl Small {
