@@ -100,7 +100,7 @@ impl Said {
     }
 }
 
-fn nearest<'k>(wrong: &str, known: &[&'k str]) -> Option<&'k str> {
+pub(super) fn nearest<'k>(wrong: &str, known: &[&'k str]) -> Option<&'k str> {
     known
         .iter()
         .map(|right| (strsim::jaro_winkler(wrong, right), *right))

@@ -96,10 +96,10 @@ impl World {
         self.log.push(recorded);
     }
 
-    fn say(&mut self, by: u32, links: &[(bool, u32)], at: Option<i64>, class: &Option<ActivityClass>) {
+    fn say(&mut self, by: u32, links: &[(bool, u32)], at: Option<i64>, class: Option<&ActivityClass>) {
         let Some(at) = at else { return };
         for (_, to) in links.iter().filter(|(about, _)| *about) {
-            self.said.entry(*to).or_default().push((class.clone(), Timestamp(at), Some(EntityId(by))));
+            self.said.entry(*to).or_default().push((class.cloned(), Timestamp(at), Some(EntityId(by))));
         }
     }
 
@@ -126,12 +126,12 @@ impl World {
         match deed {
             Deed::Told { links, at, class: number } => {
                 let class = class(*number);
-                self.say(entity, links, *at, &class);
+                self.say(entity, links, *at, class.as_ref());
                 let (links, at) = (links_of(links), at.map(Timestamp));
                 self.record(entity, Event::EntityLinked(EntityLinked { links, at, class }));
             }
             Deed::ToldBefore { links, at } => {
-                self.say(entity, links, *at, &None);
+                self.say(entity, links, *at, None);
                 let body = change::v1::EntityLinked { links: links_of(links), at: at.map(Timestamp) };
                 self.record(entity, Event::EntityLinked(body.into()));
             }
