@@ -133,6 +133,7 @@ impl Ours {
             keep_done: KeepDone::Forever,
             keep_rejected: KeepDone::Forever,
             mailbox: None,
+            activities: Arc::default(),
         };
         let dropped = self.place.drop_dir().join("contacts.csv");
         std::fs::rename(csv, &dropped)?;

@@ -378,7 +378,7 @@ fn filter(place: &Place) -> Outcome<()> {
         for (subject, record) in subjects.iter().zip(&records) {
             let Some(record) = record else { continue };
             let Some((layout, set)) = bound.get(&record.layout) else { continue };
-            let facts = facts(layout, record, &subject.row, subject.open_deals);
+            let facts = facts(layout, record, &subject.row, subject.open_deals, &subject.activities);
             for policy in set.policies().iter().filter(|policy| !policy.is_elsewhere()) {
                 entities += 1;
                 selected += u64::from(policy.assess(&facts) != Assessment::OutOfScope);

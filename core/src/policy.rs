@@ -24,6 +24,7 @@ use crate::record::redact::FieldMap;
 use crate::schedule::{Blackout, Schedule};
 use crate::time::{Align, Period, Timestamp, Zone};
 
+mod activity;
 mod assess;
 mod canonical;
 mod cell;
@@ -41,6 +42,7 @@ mod set;
 mod syntax;
 
 pub use crate::view::reviews::Reviewed;
+pub use activity::{ActivityEvents, Counting};
 pub use assess::{Assessment, BoundPolicy, DueDay, Facts};
 pub use decide::{Asked, Assessed, BoundSet, Claim, Decision, Outcome, Place, Restriction, Standing};
 pub use document::{Document, DocumentForm};
@@ -166,6 +168,8 @@ pub struct Retention {
     pub period: Period,
     /// From when.
     pub start: StartKind,
+    /// Which activities count wherever the policy speaks of the last one; `None`: every one.
+    pub activity_events: Option<ActivityEvents>,
     /// To the end of which span the start is moved.
     pub align: Align,
     /// What a missing start means.

@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use crate::id::{EntityId, LayoutId};
 use crate::time::Timestamp;
 
+pub mod activity;
 pub mod field;
 pub mod message;
 pub mod month;

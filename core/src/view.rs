@@ -1,8 +1,8 @@
 //! Views: what is true now, folded from events. Each can be thrown away and made again.
 //!
-//! **Invariant:** in entities, links, due index and index, folding is assignment, never counting: folding the same
-//! events once more, in order, ends in the same state. So their blocks may be written out a little ahead of the
-//! recorded position and still come out right. The small views count, and are written out whole, at one position.
+//! **Invariant:** in entities, links, activities, due index and index, folding is assignment, never counting: folding
+//! the same events once more, in order, ends in the same state. So their blocks may be written out a little ahead of
+//! the recorded position and still come out right. The small views count, and are written out whole, at one position.
 
 use std::collections::BTreeSet;
 
@@ -11,9 +11,11 @@ use roaring::RoaringBitmap;
 use crate::event::redaction::EntitySucceeded;
 use crate::event::{Envelope, Event, EventType, Recorded};
 use crate::id::{Digest, EntityId, Handle, HoldId, Position, SagaId};
-use crate::record::{DateRole, EntityRecord, Kind};
+use crate::record::activity::Activity;
+use crate::record::{DateRole, EntityRecord, Kind, Relation};
 use crate::time::Timestamp;
 
+pub mod activities;
 mod bundles;
 mod chunked;
 pub mod clock;
@@ -46,6 +48,7 @@ pub mod small;
 pub mod snapshot;
 pub mod subjects;
 
+pub use activities::Activities;
 pub use bundles::Bundle;
 pub use clock::ClockTrust;
 pub use condition::{Condition, Conflict};
@@ -94,6 +97,8 @@ pub struct Views {
     pub entities: Entities,
     /// Who is tied to whom.
     pub links: Links,
+    /// The newest activity of each class that a record had.
+    pub activities: Activities,
     /// When what falls due, per policy.
     pub due: Due,
     /// Positions by type, actor and run.
@@ -111,6 +116,8 @@ pub struct Changed {
     pub due: Vec<(String, Digest, RoaringBitmap)>,
     /// Entities whose own links changed.
     pub links: BTreeSet<EntityId>,
+    /// Records whose newest activities changed.
+    pub activities: BTreeSet<EntityId>,
 }
 
 impl Views {
@@ -195,6 +202,9 @@ impl Views {
         if body.absent {
             self.entities.set_absent(entity);
         }
+        for activity in &body.activities {
+            self.note_activity(entity, activity);
+        }
         self.links.redirect(body.of, entity, &body.links);
         for neighbour in self.links.neighbours(entity) {
             self.due.mark(neighbour);
@@ -207,8 +217,10 @@ impl Views {
             (Event::EntityLinked(body), Some(entity)) => {
                 self.links.replace(entity, &body.links);
                 if let Some(at) = body.at {
-                    for link in body.links.iter().filter(|link| link.relation == crate::record::Relation::About) {
+                    let activity = Activity { class: body.class.clone(), at, by: Some(entity) };
+                    for link in body.links.iter().filter(|link| link.relation == Relation::About) {
                         self.entities.active(link.to, at);
+                        self.note_activity(link.to, &activity);
                     }
                 }
                 for link in &body.links {
@@ -222,6 +234,7 @@ impl Views {
                 }
                 self.links.forget(entity);
                 self.entities.purged(entity);
+                self.activities.forget(entity);
                 self.due.forget(entity);
             }
             (Event::EntityRestored(body), Some(entity)) => self.show(entity, body.saga),
@@ -281,6 +294,7 @@ impl Views {
             entities: self.entities.take_dirty(),
             due: due.map(|(id, column)| (id.to_owned(), column.digest(), column.take_dirty())).collect(),
             links: self.links.take_changed().collect(),
+            activities: self.activities.take_changed(),
         }
     }
 
@@ -294,6 +308,7 @@ impl Views {
             }
         }
         self.links.mark_changed(changed.links);
+        self.activities.mark_changed(changed.activities);
     }
 
     /// Returns the holds that cover an entity now, as the newest event tells the time.
@@ -322,7 +337,6 @@ mod tests {
     use super::*;
     use crate::event::change::Link;
     use crate::event::decision::PolicyVersion;
-    use crate::record::Relation;
 
     #[test]
     fn what_could_not_be_written_out_is_written_out_the_next_time() {

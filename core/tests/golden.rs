@@ -23,6 +23,7 @@ use retention_core::event::codec::{self, Bodies, CodecError};
 use retention_core::event::saga::{ItemsSkipped, SkipReason};
 use retention_core::event::{Envelope, Event, EventType, Readable, Recorded, Sealing};
 use retention_core::id::{EntityId, LayoutId, Position, SagaId};
+use retention_core::record::activity::ActivityClass;
 use retention_core::record::{Cells, DateRole, EntityRecord, Kind, Relation, SourceLink, Visibility};
 use retention_core::time::Timestamp;
 use retention_core::view::Views;
@@ -374,14 +375,18 @@ prop_compose! {
 fn any_body() -> impl Strategy<Value = Event> {
     prop_oneof![
         any_record().prop_map(|record| Event::EntityChanged(EntityChanged { record })),
-        (prop::collection::vec((any::<bool>(), any::<u32>()), 0..20), prop::option::of(any::<i64>())).prop_map(
-            |(links, at)| {
+        (
+            prop::collection::vec((any::<bool>(), any::<u32>()), 0..20),
+            prop::option::of(any::<i64>()),
+            prop::option::of("custom:[a-z0-9_]{1,64}"),
+        )
+            .prop_map(|(links, at, class)| {
                 let relation = |about| if about { Relation::About } else { Relation::Associated };
                 let links =
                     links.into_iter().map(|(about, to)| Link { relation: relation(about), to: EntityId(to) }).collect();
-                Event::EntityLinked(EntityLinked { links, at: at.map(Timestamp) })
-            }
-        ),
+                let class = class.and_then(|name| ActivityClass::from_name(&name));
+                Event::EntityLinked(EntityLinked { links, at: at.map(Timestamp), class })
+            }),
         prop::sample::select(samples::events()),
     ]
 }

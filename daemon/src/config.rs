@@ -23,6 +23,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use retention_core::evidence::cosignature::WitnessKey;
 use retention_core::id::Digest;
+use retention_core::record::activity::ActivityRules;
 use retention_core::schedule::Schedule;
 use serde::Deserialize;
 
@@ -243,6 +244,8 @@ pub struct Source {
     pub keep_rejected: KeepDone,
     /// The mailbox of rows that name none.
     pub mailbox: Option<Redacted<String>>,
+    /// What tells the class of an activity; the same for all sources, since several can share a name in the log.
+    pub activities: Arc<ActivityRules>,
 }
 
 /// What lies in a drop folder.

@@ -463,7 +463,7 @@ impl Inner {
             .map_err(|source| ReadError::Body { position, source })?;
         let reached = snapshot.position();
         if let Err((error, changed)) = snapshot.write(blocks) {
-            self.state.write().views.mark_changed(changed);
+            self.state.write().views.mark_changed(*changed);
             return Err(error.into());
         }
         self.tail.drop_written(reached);

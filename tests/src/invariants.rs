@@ -558,6 +558,9 @@ fn rebuild(store: &Store, log: &[Recorded], violations: &mut Vec<Violation>) {
         if !live.links.iter().eq(views.links.iter()) {
             differ("links", None);
         }
+        if !live.activities.iter().eq(views.activities.iter()) {
+            differ("activities", None);
+        }
         if live.index != views.index {
             differ("index", None);
         }
@@ -589,7 +592,8 @@ fn judge(store: &Store, views: &mut Views) {
         let Some(row) = views.entities.row(entity).filter(|row| row.state != EntityState::Purged) else { continue };
         let Ok(Some(record)) = store.record_at(row.version) else { continue };
         let Some(bound) = store.bound(record.layout) else { continue };
-        let facts = facts(&bound.layout, &record, &row, views.open_deals(entity));
+        let activities = views.activities_of(entity);
+        let facts = facts(&bound.layout, &record, &row, views.open_deals(entity), &activities);
         for policy in bound.set.policies() {
             let standing = match policy.assess(&facts) {
                 Assessment::OutOfScope => Standing::OutOfScope,

@@ -201,6 +201,8 @@ struct Retention {
         pattern = "^(created|modified|last_activity|closed|contract_end|received|occurred|granted|first_seen|event:[a-z0-9_]{1,64})$"
     ))]
     start: String,
+    /// Which classes of activities count for `last_activity`: a known one or `custom:<name>`. Left out: every one.
+    activity_events: Option<Vec<String>>,
     /// To the end of which span the start is moved first.
     align: Option<Align>,
     /// The month with which the business year begins, for `end_of_fiscal_year`.

@@ -245,6 +245,7 @@ impl World {
             keep_done: KeepDone::Forever,
             keep_rejected: KeepDone::Forever,
             mailbox: None,
+            activities: Arc::default(),
         };
         self.stages = Some(Stages {
             intake: intake::Intake::new(Arc::clone(&store), Arc::clone(&clock), vec![source]),

@@ -8,6 +8,7 @@ use super::{Cursor, ErrorCode, Role};
 use crate::id::{Digest, GrantId, HoldId, PlanId, Position, RequestId, RunId};
 use crate::time::Timestamp;
 
+mod activity;
 mod decision;
 mod entity;
 mod evidence;
@@ -18,6 +19,7 @@ mod notice;
 mod review;
 mod subject;
 
+pub use activity::*;
 pub use decision::*;
 pub use entity::*;
 pub use evidence::*;

@@ -6,8 +6,11 @@
 use bincode::{Decode, Encode};
 
 use crate::id::{Digest, EntityId, LayoutId};
+use crate::record::activity::ActivityClass;
 use crate::record::{EntityRecord, Layout, Relation};
 use crate::time::Timestamp;
+
+pub mod v1;
 
 /// Schema 1. A layout got its number.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -65,7 +68,7 @@ pub struct MailboxScanned {
     pub absent: u64,
 }
 
-/// Schema 1. Links of one entity, all of them as known now; replaces what was recorded before.
+/// Schema 2. Links of one entity, all of them as known now; replaces what was recorded before.
 ///
 /// Public on purpose: numbers and instants stay readable when the entity's own key is gone, so that purging an
 /// activity never moves `last_activity` of a contact back, which would make the contact due earlier.
@@ -75,6 +78,8 @@ pub struct EntityLinked {
     pub links: Vec<Link>,
     /// When the activity took place, if the entity is one.
     pub at: Option<Timestamp>,
+    /// What sort of activity it is; `None` when nobody can tell: then it counts under every policy.
+    pub class: Option<ActivityClass>,
 }
 
 /// One link between known entities.

@@ -8,7 +8,7 @@ use bincode::config::{Configuration, Limit, LittleEndian, Varint};
 use bincode::{Decode, Encode};
 
 use super::hold::v1;
-use super::{Event, EventType, notice, restriction};
+use super::{Event, EventType, change, notice, redaction, restriction};
 
 /// The largest body that is written or read, in bytes.
 pub const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -70,6 +70,8 @@ pub fn schema_of(event_type: EventType) -> u16 {
         // Version 3 of a hold and version 2 of a layout can name a kind that those before could not.
         EventType::HoldPlaced => 3,
         EventType::LayoutRecorded
+        | EventType::EntityLinked
+        | EventType::EntitySucceeded
         | EventType::HoldReleased
         | EventType::DisposalPaused
         | EventType::DisposalResumed
@@ -92,6 +94,12 @@ pub fn read(event_type: u16, schema: u16, bytes: &[u8]) -> Result<Event, CodecEr
         }
         (Some(event_type @ EventType::HoldPlaced), 2) | (Some(event_type @ EventType::LayoutRecorded), 1) => {
             Event::decode_body(event_type, bytes)
+        }
+        (Some(EventType::EntityLinked), 1) => {
+            decode::<change::v1::EntityLinked>(bytes).map(|body| Event::EntityLinked(body.into()))
+        }
+        (Some(EventType::EntitySucceeded), 1) => {
+            decode::<redaction::v1::EntitySucceeded>(bytes).map(|body| Event::EntitySucceeded(body.into()))
         }
         (Some(EventType::HoldPlaced), 1) => decode::<v1::HoldPlaced>(bytes).map(|body| Event::HoldPlaced(body.into())),
         (Some(EventType::HoldReleased), 1) => {

@@ -7,8 +7,11 @@ use bincode::{Decode, Encode};
 
 use super::change::Link;
 use crate::id::{Digest, EntityId, SagaId};
+use crate::record::activity::Activity;
 use crate::record::redact::FieldMap;
 use crate::time::Timestamp;
+
+pub mod v1;
 
 /// Schema 1. What a saga takes out, as it was approved. It stands before the intent of its pivot, and holds for what is
 /// left as long as that is there: what its source tells of it later is recorded without these fields.
@@ -24,7 +27,7 @@ pub struct RedactionBegan {
     pub fields: FieldMap,
 }
 
-/// Schema 1. The envelope's entity will be what is left of another one: from its first `EntityChanged` on, which
+/// Schema 2. The envelope's entity will be what is left of another one: from its first `EntityChanged` on, which
 /// follows, it has that one's ids, dates and links, so that nothing becomes due earlier or later.
 ///
 /// Public on purpose: which number follows which stays readable when both keys are gone.
@@ -40,6 +43,8 @@ pub struct EntitySucceeded {
     pub first_seen: Timestamp,
     /// Its last activity.
     pub last_activity: Option<Timestamp>,
+    /// The newest activity of each class that it had, none of them after the last one.
+    pub activities: Vec<Activity>,
     /// Whether its source no longer held it.
     pub absent: bool,
     /// What it named.

@@ -116,6 +116,13 @@ impl Facts {
             None => self,
         }
     }
+
+    fn with_some(self, key: &'static str, value: Option<impl fmt::Display>) -> Self {
+        match value {
+            Some(value) => self.with(key, value),
+            None => self,
+        }
+    }
 }
 
 fn fact(key: &'static str, value: impl fmt::Display) -> Facts {
@@ -127,7 +134,7 @@ fn facts_of(event: &Event) -> Vec<(Fact, bool)> {
         Event::LayoutRecorded(b) => fact("layout", b.id.0).with("source", &b.layout.source).with("kind", b.layout.kind),
         Event::EntityChanged(b) => fact("layout", b.record.layout.0).naming("external_id", &b.record.external_id),
         Event::EntityAbsent(b) => fact("intake", b.intake),
-        Event::EntityLinked(b) => fact("links", b.links.len()).with_at("at", b.at),
+        Event::EntityLinked(b) => fact("links", b.links.len()).with_at("at", b.at).with_some("class", b.class.as_ref()),
         Event::IntakeStarted(b) => fact("source", &b.source).with("content", b.content.short()).naming("name", &b.name),
         Event::IntakeCompleted(b) => fact("source", &b.source)
             .with("content", b.content.short())

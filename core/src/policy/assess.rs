@@ -6,6 +6,7 @@ use super::cell::Found;
 use super::filter::{BoundDate, BoundSubject, Leaf, Truth, date_field, last_activity};
 use super::{Action, Audience, Filter, OnMissingStart, Policy, start_name};
 use crate::reason::{Reason, StartKind};
+use crate::record::activity::Activity;
 use crate::record::{DateRole, EntityRecord, Layout, Visibility};
 use crate::time::{Align, Period, Timestamp};
 
@@ -20,6 +21,8 @@ pub struct Facts<'a> {
     pub first_seen: Timestamp,
     /// The latest linked activity, post or task.
     pub last_activity: Option<Timestamp>,
+    /// The newest of each class of them. A policy that counts them all needs none of it.
+    pub activities: &'a [Activity],
     /// How many linked deals are open.
     pub open_deals: u32,
 }
@@ -252,6 +255,7 @@ impl BoundPolicy {
         if self.policy.access.is_some() || self.is_elsewhere() {
             return Assessment::OutOfScope;
         }
+        let facts = &self.counted(facts);
         match audience_matches(self.policy.scope.audience, facts.record.visibility) {
             Truth::Yes => {}
             Truth::No => return Assessment::OutOfScope,
@@ -272,6 +276,15 @@ impl BoundPolicy {
             }
         }
         self.assess_start(facts)
+    }
+
+    /// Returns what is known, as far as the policy counts it: whatever it says of the last activity, it says of those
+    /// that count.
+    fn counted<'a>(&self, facts: &Facts<'a>) -> Facts<'a> {
+        match &self.policy.retention.activity_events {
+            None => *facts,
+            Some(events) => Facts { last_activity: events.last_activity(facts), ..*facts },
+        }
     }
 
     fn judge<'a>(&'a self, filter: &'a Filter, facts: &Facts<'_>) -> Truth<'a> {

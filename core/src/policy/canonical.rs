@@ -8,8 +8,8 @@ use std::fmt::Write as _;
 
 use super::filter::{Comparison, Leaf, Side, Test, TextTest};
 use super::{
-    Access, AccessRight, Action, Approval, ApproverRole, Audience, CsvProfile, ExportFormat, Filter, Lock, OnMissed,
-    OnMissingStart, Policy, Rate, Scope, State, Ticket, Timing, Trigger, start_name,
+    Access, AccessRight, Action, ActivityEvents, Approval, ApproverRole, Audience, CsvProfile, ExportFormat, Filter,
+    Lock, OnMissed, OnMissingStart, Policy, Rate, Scope, State, Ticket, Timing, Trigger, start_name,
 };
 use crate::record::redact::Treatment;
 use crate::time::Align;
@@ -142,6 +142,7 @@ fn retention(form: &mut String, policy: &Policy) {
     let retention = &policy.retention;
     line(form, "retention.period", retention.period);
     line(form, "retention.start", start_name(&retention.start));
+    activity_events(form, "retention.activity_event", policy);
     if retention.align != Align::None {
         line(form, "retention.align", align(retention.align));
     }
@@ -166,6 +167,12 @@ fn retention(form: &mut String, policy: &Policy) {
     }
     if let Some(from) = retention.applies_from {
         line(form, "retention.applies_from", from);
+    }
+}
+
+fn activity_events(form: &mut String, key: &str, policy: &Policy) {
+    for class in policy.retention.activity_events.iter().flat_map(ActivityEvents::classes) {
+        line(form, key, class);
     }
 }
 
@@ -195,6 +202,8 @@ pub(super) fn course(policy: &Policy) -> String {
     let mut form = String::new();
     let retention = &policy.retention;
     line(&mut form, "start", start_name(&retention.start));
+    // More classes move a start on, and fewer leave some without a start, which keeps: neither is safer as such.
+    activity_events(&mut form, "activity_event", policy);
     line(&mut form, "align", align(retention.align));
     line(&mut form, "timezone", &retention.zone);
     if let Some(tree) = &retention.suspend_while {

@@ -186,6 +186,7 @@ fn no_disposal<'t>(r: &mut Reader<'t>, top: &mut Table<'t>) -> Option<Disposal> 
         retention: Retention {
             period: Period::from_days(QUARANTINE_DAYS).ok()?,
             start: StartKind::FirstSeen,
+            activity_events: None,
             align: Align::None,
             on_missing_start: OnMissingStart::Keep,
             zone: Zone::utc(),

@@ -182,6 +182,13 @@ impl BoundSet {
         &self.policies
     }
 
+    /// Says whether a policy counts only some activities, so that it has to be known which there were.
+    #[must_use]
+    pub fn tells_activities_apart(&self) -> bool {
+        let mut policies = self.policies.iter().filter(|bound| !bound.is_elsewhere());
+        policies.any(|bound| bound.policy().retention.activity_events.is_some())
+    }
+
     /// Decides about one entity under all enforced policies.
     #[must_use]
     pub fn decide(&self, facts: &Facts<'_>, standing: &Standing, now: Timestamp) -> Decision {

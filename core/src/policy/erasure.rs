@@ -44,6 +44,7 @@ impl Policy {
             retention: Retention {
                 period,
                 start: StartKind::Requested,
+                activity_events: None,
                 align: Align::None,
                 on_missing_start: OnMissingStart::Keep,
                 zone: Zone::utc(),

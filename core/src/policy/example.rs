@@ -11,6 +11,7 @@ use super::syntax::{Reader, Span, Table, Value};
 use super::{Audience, Decision, Facts, Outcome, Place, Policy, Restriction, Scope, Standing};
 use crate::id::{HoldId, LayoutId, Position};
 use crate::reason::Reason;
+use crate::record::activity::{Activity, ActivityClass};
 use crate::record::{Cells, Column, DateRole, EntityRecord, FieldType, Kind, Layout, Visibility, field};
 use crate::time::{Timestamp, Zone};
 
@@ -30,6 +31,7 @@ pub struct Example {
     layout: Layout,
     record: EntityRecord,
     first_seen: Timestamp,
+    activities: Vec<Activity>,
     open_deals: u32,
     standing: Standing,
 }
@@ -75,6 +77,8 @@ pub struct ExampleOutcome {
 
 /// The most examples in one file: enough for every edge of a rule.
 const EXAMPLES_MAX: usize = 1_000;
+/// The name under which an example gives activities without a class.
+const UNCLASSIFIED: &str = "unclassified";
 /// The most cells of one example: every standard and custom field fits.
 const CELLS_MAX: usize = 1_000;
 
@@ -110,7 +114,8 @@ impl Example {
             layout: &self.layout,
             record: &self.record,
             first_seen: self.first_seen,
-            last_activity: None,
+            last_activity: self.activities.iter().map(|activity| activity.at).max(),
+            activities: &self.activities,
             open_deals: self.open_deals,
         }
     }
@@ -197,6 +202,7 @@ fn example<'t>(r: &mut Reader<'t>, number: usize, value: &'t Value<'t>, scope: &
         layout: draft.layout,
         record: draft.record,
         first_seen: draft.first_seen,
+        activities: draft.activities,
         open_deals: draft.open_deals,
         standing: draft.standing,
     })
@@ -207,6 +213,7 @@ struct Draft {
     layout: Layout,
     record: EntityRecord,
     first_seen: Timestamp,
+    activities: Vec<Activity>,
     open_deals: u32,
     standing: Standing,
 }
@@ -233,7 +240,7 @@ impl Draft {
             links: Vec::new(),
             cells: Cells::default(),
         };
-        Some(Self { layout, record, first_seen: at, open_deals: 0, standing: Standing::FREE })
+        Some(Self { layout, record, first_seen: at, activities: Vec::new(), open_deals: 0, standing: Standing::FREE })
     }
 
     fn read<'t>(&mut self, r: &mut Reader<'t>, table: &Table<'t>, zone: &Zone) -> Option<()> {
@@ -277,7 +284,26 @@ impl Draft {
                 let date = r.instant("last_activity", value, zone)?;
                 self.record.dates.push((DateRole::LastActivity, date));
             }
+            "activities" => self.activities(r, value, zone)?,
             _ => return self.cell(r, (key, at), value, zone, cells),
+        }
+        Some(())
+    }
+
+    /// Reads the date of the newest activity of each class: `{ call_logged = 2025-01-31, unclassified = 2024-05-01 }`.
+    fn activities<'t>(&mut self, r: &mut Reader<'t>, value: &'t Value<'t>, zone: &Zone) -> Option<()> {
+        let table = r.table("activities", value)?;
+        for (name, at, date) in table.entries().take(CELLS_MAX) {
+            let class = ActivityClass::from_name(name);
+            if class.is_none() && name != UNCLASSIFIED {
+                let known: Vec<&str> = ActivityClass::names().chain([UNCLASSIFIED]).collect();
+                let hint = suggestion(name, known.iter().copied());
+                let problem = format!("names an unknown class: {} or custom:<name>{hint}", known.join(", "));
+                r.bad_value(&at, "activities", problem);
+                return None;
+            }
+            let at = r.instant("activities", date, zone)?;
+            self.activities.push(Activity { class, at, by: None });
         }
         Some(())
     }

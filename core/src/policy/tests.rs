@@ -2,9 +2,11 @@ use std::sync::Arc;
 
 use super::*;
 use crate::id::LayoutId;
+use crate::record::activity::Activity;
 use crate::record::{Cells, Column, DateRole, EntityRecord, FieldType, Layout, Visibility};
 use crate::time::Timestamp;
 
+mod activity;
 mod decide;
 mod file;
 mod judge;
@@ -79,6 +81,7 @@ struct Entity {
     record: EntityRecord,
     first_seen: Timestamp,
     last_activity: Option<Timestamp>,
+    activities: Vec<Activity>,
     open_deals: u32,
 }
 
@@ -108,6 +111,7 @@ impl Entity {
             },
             first_seen: at("2024-06-01"),
             last_activity: None,
+            activities: Vec::new(),
             open_deals: 0,
         }
     }
@@ -123,6 +127,7 @@ impl Entity {
             record: &self.record,
             first_seen: self.first_seen,
             last_activity: self.last_activity,
+            activities: &self.activities,
             open_deals: self.open_deals,
         }
     }

@@ -67,6 +67,8 @@ pub struct Small {
     pub redactions: super::redactions::Redactions,
     /// The months of the log that have a key of their own.
     pub months: AuditMonths,
+    /// The classes of activities that were recorded.
+    pub activity_classes: super::activities::ActivityClasses,
 }
 
 impl Small {

@@ -4,8 +4,8 @@ use retention_core::event::backup::{
     BackupKeysRemoved, BackupMade, KeyDestroyedAgain, RestoreConfirmed, StoreRestored,
 };
 use retention_core::event::change::{
-    EntityAbsent, EntityChanged, EntityLinked, IntakeCompleted, IntakeEnd, IntakeStarted, LayoutRecorded, Link,
-    MailboxScanRequested, MailboxScanned, ScanEnd,
+    EntityAbsent, EntityChanged, IntakeCompleted, IntakeEnd, IntakeStarted, LayoutRecorded, MailboxScanRequested,
+    MailboxScanned, ScanEnd,
 };
 use retention_core::event::clock::{ClockConfirmed, ClockDoubt, ClockDoubted};
 use retention_core::event::decision::{
@@ -37,7 +37,7 @@ use retention_core::event::operation::{
 use retention_core::event::permission::{
     Holder, ObservedPermission, PermissionObserved, PermissionScanRequested, PermissionsScanned,
 };
-use retention_core::event::redaction::{EntitySucceeded, RedactionBegan};
+use retention_core::event::redaction::RedactionBegan;
 use retention_core::event::review::{PlanReviewed, ReviewDecided, ReviewItem, ReviewVerdict};
 use retention_core::event::saga::{
     Failure, ItemsSkipped, Receipt, Residue, SagaEnd, SagaEnded, SagaItem, SagaStarted, ScriptKind, SkipReason, Step,
@@ -65,6 +65,7 @@ macro_rules! every {
     }};
 }
 
+mod activity;
 pub(crate) mod month;
 mod notice;
 mod subject;
@@ -84,6 +85,7 @@ fn at(seconds: i64) -> Timestamp {
 /// Returns every sample, in the order of the types.
 pub(crate) fn events() -> Vec<Event> {
     let mut all = change();
+    all.extend(activity::events());
     all.extend(mailbox());
     all.extend(hold());
     all.extend(subject::events());
@@ -160,8 +162,6 @@ fn change() -> Vec<Event> {
             cells: Cells::default(),
         },
     });
-    let relations = every!(Relation: Associated, About);
-    let links = relations.iter().map(|&relation| Link { relation, to: EntityId(u32::MAX) }).collect();
     let scans = every!(ScanEnd: Done, Failed).into_iter().zip(["", "login_refused"]).map(|(end, code)| {
         let (code, folders, messages, added, changed, absent) = (code.to_owned(), 7, 70_000, 300, 2, 1);
         Event::MailboxScanned(MailboxScanned { end, code, folders, messages, added, changed, absent })
@@ -188,8 +188,6 @@ fn change() -> Vec<Event> {
         .chain([
             empty,
             Event::EntityAbsent(EntityAbsent { intake: EntityId(9) }),
-            Event::EntityLinked(EntityLinked { links, at: Some(at(-1)) }),
-            Event::EntityLinked(EntityLinked { links: vec![], at: None }),
             Event::IntakeStarted(IntakeStarted {
                 source: "ocm".to_owned(),
                 name: "in.csv".to_owned(),
@@ -334,6 +332,7 @@ pub(crate) fn older() -> Vec<(EventType, u16, Event)> {
     let lifted = restriction::v1::RestrictionLifted { restriction, reason };
     older.push((EventType::RestrictionLifted, 1, Event::RestrictionLifted(lifted.into())));
     older.extend(notice::older().into_iter().chain(month::older(&events())));
+    older.extend(activity::older());
     older
 }
 
@@ -587,24 +586,6 @@ fn rest() -> Vec<Event> {
                 ("custom.region".to_owned(), Treatment::Kept),
                 ("owner".to_owned(), Treatment::Replaced("a colleague".to_owned())),
             ]),
-        }),
-        Event::EntitySucceeded(EntitySucceeded {
-            saga: SAGA,
-            item: 1,
-            of: EntityId(41),
-            first_seen: at(0),
-            last_activity: Some(at(60)),
-            absent: true,
-            links: vec![Link { relation: Relation::About, to: EntityId(7) }],
-        }),
-        Event::EntitySucceeded(EntitySucceeded {
-            saga: SAGA,
-            item: u32::MAX,
-            of: EntityId(300),
-            first_seen: at(0),
-            last_activity: None,
-            absent: false,
-            links: Vec::new(),
         }),
         Event::EntityRestored(EntityRestored { saga: SAGA, reason: "still a customer".to_owned() }),
         Event::RecordsOpened(RecordsOpened { operation: "entities.show".to_owned(), entities: 1 }),

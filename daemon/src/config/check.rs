@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use retention_core::id::Digest;
+use retention_core::record::activity::ActivityRules;
 use retention_core::schedule::Schedule;
 use retention_core::time::Zone;
 use toml::Spanned;
@@ -21,6 +22,7 @@ use super::{
 use crate::diagnostics::Redacted;
 use crate::keyholders::Keyholders;
 
+mod activity;
 mod forward;
 mod notify;
 mod server;
@@ -80,7 +82,9 @@ impl Check<'_> {
         let policies = self.policies(file.policies);
         let zone = policies.as_ref().map_or(TimeZone::UTC, |policies| policies.timezone.clone());
         let spans: Vec<Range<usize>> = file.source.iter().map(Spanned::span).collect();
-        let sources: Vec<Option<Source>> = file.source.into_iter().map(|source| self.source(source, &zone)).collect();
+        let activities = Arc::new(self.activities(file.activity));
+        let read = |source| self.source(source, &zone, &activities);
+        let sources: Vec<Option<Source>> = file.source.into_iter().map(read).collect();
         let servers = self.servers(file.server);
         let export = Export {
             zone: self.zone(file.export.zone).unwrap_or_else(|| zone.clone()),
@@ -200,7 +204,12 @@ impl Check<'_> {
         Some(Policies { dir: self.required_path(policies.dir, "policies.dir")?, timezone })
     }
 
-    fn source(&mut self, written: Spanned<file::Source>, zone: &TimeZone) -> Option<Source> {
+    fn source(
+        &mut self,
+        written: Spanned<file::Source>,
+        zone: &TimeZone,
+        activities: &Arc<ActivityRules>,
+    ) -> Option<Source> {
         let span = written.span();
         let source = written.into_inner();
         let name = match source.name {
@@ -241,6 +250,7 @@ impl Check<'_> {
             keep_done,
             keep_rejected,
             mailbox: source.mailbox.map(Redacted),
+            activities: Arc::clone(activities),
         })
     }
 

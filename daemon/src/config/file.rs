@@ -3,6 +3,8 @@
 //! Every key is optional here, so that a wrong one hides no other: what is required, and what stands in for a key that
 //! is absent, is said in one place, the check.
 
+use std::collections::BTreeMap;
+
 use retention_core::event::notice::Thing;
 use serde::Deserialize;
 use toml::Spanned;
@@ -17,6 +19,7 @@ pub(super) struct File {
     pub(super) control: Control,
     pub(super) policies: Policies,
     pub(super) source: Vec<Spanned<Source>>,
+    pub(super) activity: Vec<Spanned<Activity>>,
     pub(super) server: Vec<Spanned<Server>>,
     pub(super) export: Export,
     pub(super) backup: Option<Spanned<Backup>>,
@@ -82,6 +85,16 @@ pub(super) struct Source {
     pub(super) mailbox: Option<String>,
     pub(super) encoding: Option<super::TextEncoding>,
     pub(super) delimiter: Option<super::Delimiter>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Activity {
+    pub(super) source: Written<String>,
+    pub(super) kind: Written<String>,
+    pub(super) field: Written<String>,
+    pub(super) class: Written<String>,
+    pub(super) classes: Option<Spanned<BTreeMap<String, Spanned<String>>>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]

@@ -89,6 +89,43 @@ fn every_commented_key_of_the_shipped_file_is_known() {
 }
 
 #[test]
+fn the_commented_activities_of_the_shipped_file_are_read() {
+    let uncommented: String = SHIPPED
+        .lines()
+        .skip_while(|line| !line.starts_with("# [[activity]]"))
+        .take_while(|line| line.starts_with('#'))
+        .map(|line| format!("{}\n", &line[2..]))
+        .collect();
+    let source = "[[source]]\nname = \"crm\"\nkind = \"ocm\"\ndrop_dir = \"/d\"\n";
+    let config = parse(&with(&format!("{source}{uncommented}"))).unwrap();
+    assert_ne!(*config.sources[0].activities, ActivityRules::default());
+    assert_eq!(Config::changes(&config, &parse(&with(source)).unwrap())[0].key, "source.crm");
+}
+
+#[test]
+fn an_activity_names_a_source_a_kind_and_what_tells_its_class() {
+    let activity = |rest: &str| with(&format!("[[activity]]\nsource = \"crm\"\n{rest}"));
+    let post = |rest: &str| activity(&format!("kind = \"post\"\n{rest}"));
+    assert!(parse(&post("class = \"post_written\"\n")).is_ok());
+    assert!(parse(&post("field = \"custom.Type\"\nclasses = { Call = \"custom:site_visit\" }\n")).is_ok());
+    is_refused(&with("[[activity]]\nkind = \"post\"\n"), "names the `source`");
+    is_refused(&activity("class = \"post_written\"\n"), "names the `kind`");
+    is_refused(&activity("kind = \"deal\"\nclass = \"post_written\"\n"), "only these count as activity");
+    is_refused(&post("field = \"post_typ\"\nclasses = { Call = \"call_logged\" }\n"), "has no such field");
+    is_refused(&post("field = \"post_type\"\nclasses = {}\n"), "at least one value");
+    is_refused(&post("field = \"post_type\"\n"), "either `class`, or `field` with `classes`");
+    is_refused(&post(""), "either `class`, or `field` with `classes`");
+    is_refused(
+        &post("field = \"post_type\"\nclasses = { Call = \"call_logged\", \"call \" = \"email_sent\" }\n"),
+        "twice",
+    );
+    let wrong = problems(&post("field = \"post_type\"\n[activity.classes]\nCall = \"call_loged\"\n"));
+    assert_eq!(wrong.len(), 1, "{wrong:#?}");
+    assert_eq!(wrong[0].0, 11);
+    assert!(wrong[0].1.contains("did you mean `call_logged`?") && wrong[0].1.contains("meeting_held"), "{wrong:#?}");
+}
+
+#[test]
 fn every_problem_is_said_at_once_with_its_line() {
     let found = problems(
         "[store]\n\

@@ -5,16 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use retention_core::control::{
-    ErrorBody, ErrorCode, Explanation, PolicyChange, PolicyDiffRow, PolicyFileText, PolicyVerdict, ReviewRow, Role,
-    ScheduleRow, Verdict, Weight,
+    ActivityRow, CountedActivity, ErrorBody, ErrorCode, Explanation, PolicyChange, PolicyDiffRow, PolicyFileText,
+    PolicyVerdict, ReviewRow, Role, ScheduleRow, Verdict, Weight,
 };
 use retention_core::id::{EntityId, LayoutId};
 use retention_core::policy::{
     Action, Approval, ApproverRole, Assessed, Assessment, BoundSet, Decision, Facts, OnMissingStart, Outcome, Place,
-    PolicyFile, PolicySet, Restriction, Standing, State, Trigger,
+    Policy, PolicyFile, PolicySet, Restriction, Standing, State, Trigger,
 };
 use retention_core::reason::Reason;
 use retention_core::record::Layout;
+use retention_core::record::activity::Activity;
 use retention_core::time::Timestamp;
 use retention_core::view::EntityState;
 use retention_core::view::entities::Row;
@@ -74,12 +75,13 @@ pub fn explain(store: &Store, id: EntityId, now: Timestamp) -> Result<Explanatio
         let restrictions = views.small.restrictions.of(id);
         let needed = views.month_needed(id);
         let standing = Standing { needed, excepted, reviews, ..standing(&row, views.holds_of(id), restriction) };
-        Some((shown, row, views.open_deals(id), restrictions, standing))
+        Some((shown, row, views.open_deals(id), views.activities_of(id), restrictions, standing))
     });
-    let (shown, row, open_deals, restrictions, standing) = seen.ok_or_else(missing)?;
+    let (shown, row, open_deals, activities, restrictions, standing) = seen.ok_or_else(missing)?;
     let record = store.record(id).map_err(unreadable)?.ok_or_else(missing)?;
     let bound = store.bound(record.layout).ok_or_else(missing)?;
-    let facts = facts(&bound.layout, &record, &row, open_deals);
+    let facts = facts(&bound.layout, &record, &row, open_deals, &activities);
+    let activities = facts.all_activities();
     let decision = with_policy_holds(store, &bound.set, &facts, &standing, now);
     let active = store.policies();
     let next_run_at = |id: &str| match active.get(id).map(|policy| &policy.trigger) {
@@ -95,6 +97,10 @@ pub fn explain(store: &Store, id: EntityId, now: Timestamp) -> Result<Explanatio
             verdict: verdict_of(&assessed.reason),
             reasons: vec![assessed.reason.clone()],
             is_fallback: assessed.is_fallback,
+            activity: match assessed.reason {
+                Reason::OutOfScope => None,
+                _ => active.get(&assessed.policy).and_then(|policy| counted_activity(store, policy, &activities)),
+            },
             keep_until: assessed.keep_until,
             ends_use: active.get(&assessed.policy).is_some_and(|policy| policy.action == Action::Restrict),
             weight: weight(assessed, &decision),
@@ -120,6 +126,33 @@ pub fn explain(store: &Store, id: EntityId, now: Timestamp) -> Result<Explanatio
         text: Vec::new(),
     };
     Ok(Explanation { text: explanation.sentences(), ..explanation })
+}
+
+/// Returns from which of the activities, the newest first, a policy counts, and which before it do not count.
+fn counted_activity(store: &Store, policy: &Policy, activities: &[Activity]) -> Option<CountedActivity> {
+    if activities.is_empty() || !policy.starts_with_activity() {
+        return None;
+    }
+    let row = |activity: &Activity| {
+        let layout = store.view(|views| {
+            let row = views.entities.row(activity.by?)?;
+            views.small.layouts.get(row.layout).map(|layout| (layout.kind, layout.source.clone()))
+        });
+        ActivityRow {
+            class: activity.class.as_ref().map(|class| class.name().to_owned()),
+            at: activity.at,
+            by: activity.by,
+            kind: layout.as_ref().map(|(kind, _)| *kind),
+            source: layout.map(|(_, source)| source),
+        }
+    };
+    let counts = |activity: &&Activity| policy.counting(activity).counts();
+    let events = policy.retention.activity_events.as_ref();
+    Some(CountedActivity {
+        classes: events.map(|events| events.classes().map(|class| class.name().to_owned()).collect()),
+        counted: activities.iter().find(counts).map(row),
+        passed_over: activities.iter().take_while(|activity| !counts(activity)).map(row).collect(),
+    })
 }
 
 /// Returns what persons decided of an entity, with their reasons.
@@ -300,7 +333,7 @@ impl Comparison<'_> {
                 let Some(record) = record else { continue };
                 let sets = bound.entry(record.layout).or_insert_with(|| self.bind(record.layout));
                 let Some((layout, before, after)) = sets else { continue };
-                let facts = facts(layout, &record, &subject.row, subject.open_deals);
+                let facts = facts(layout, &record, &subject.row, subject.open_deals, &subject.activities);
                 for row in &mut rows {
                     let was = stand(before, &row.policy, &facts, &subject.standing, self.now);
                     let will = stand(after, &row.policy, &facts, &subject.standing, self.now);

@@ -11,6 +11,7 @@ use retention_core::policy::{
     Asked, BoundSet, Claim, Decision, Facts, Place, Policy, PolicyFile, PolicySet, Restriction, Standing,
 };
 use retention_core::reason::Reason;
+use retention_core::record::activity::Activity;
 use retention_core::time::Timestamp;
 use retention_core::view::{EntityState, Row, Views};
 
@@ -25,6 +26,8 @@ pub struct Subject {
     pub row: Row,
     /// How many open deals it is tied to.
     pub open_deals: u32,
+    /// The newest activity of each class that it had.
+    pub activities: Vec<Activity>,
     /// Where it stands apart from policies.
     pub standing: Standing,
 }
@@ -44,7 +47,8 @@ impl Subject {
                 EntityState::Purged => Place::Gone,
             },
         };
-        Some(Self { entity, row, open_deals: views.open_deals(entity), standing })
+        let (open_deals, activities) = (views.open_deals(entity), views.activities_of(entity));
+        Some(Self { entity, row, open_deals, activities, standing })
     }
 
     /// The same entity, seen by the run that hid it itself.
@@ -131,7 +135,7 @@ impl Store {
     pub fn decide_for(&self, policy: &str, subject: &Subject, now: Timestamp) -> Result<Option<Decision>, ReadError> {
         let Some(record) = self.record_at(subject.row.version)? else { return Ok(None) };
         let Some(bound) = self.bound(record.layout) else { return Ok(None) };
-        let facts = state::facts(&bound.layout, &record, &subject.row, subject.open_deals);
+        let facts = state::facts(&bound.layout, &record, &subject.row, subject.open_deals, &subject.activities);
         let mut standing = subject.standing.clone();
         standing.holds.extend(self.view(|views| views.holds_of_policy(policy)));
         Ok(bound.set.decide_for(policy, &facts, &standing, now))
@@ -217,7 +221,7 @@ impl Store {
             decisions.extend(piece.items.iter().zip(records).map(|(subject, record)| {
                 let record = record?;
                 let bound = self.bound(record.layout)?;
-                let facts = state::facts(&bound.layout, &record, &subject.row, subject.open_deals);
+                let facts = state::facts(&bound.layout, &record, &subject.row, subject.open_deals, &subject.activities);
                 judge(&bound.set, &facts, subject)
             }));
         }
@@ -231,7 +235,7 @@ impl Store {
     pub fn decide(&self, subject: &Subject, now: Timestamp) -> Result<Option<Decision>, ReadError> {
         let Some(record) = self.record_at(subject.row.version)? else { return Ok(None) };
         let Some(bound) = self.bound(record.layout) else { return Ok(None) };
-        let facts = state::facts(&bound.layout, &record, &subject.row, subject.open_deals);
+        let facts = state::facts(&bound.layout, &record, &subject.row, subject.open_deals, &subject.activities);
         Ok(Some(bound.set.decide(&facts, &subject.standing, now)))
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use retention_core::event::{Envelope, Event, Recorded};
 use retention_core::id::{EntityId, Handle, LayoutId};
 use retention_core::policy::{BoundSet, DueDay, Facts, PolicySet};
+use retention_core::record::activity::Activity;
 use retention_core::record::{EntityRecord, Kind, Layout};
 use retention_core::view::due::Standing;
 use retention_core::view::{EntityState, Keyed, Row, Views};
@@ -111,7 +112,8 @@ impl State {
             return true;
         }
         let open_deals = self.views.open_deals(entity);
-        let facts = facts(&bound.layout, record, &row, open_deals);
+        let activities = if bound.set.tells_activities_apart() { self.views.activities_of(entity) } else { Vec::new() };
+        let facts = facts(&bound.layout, record, &row, open_deals, &activities);
         for policy in bound.set.policies() {
             let standing = match policy.day(&policy.assess(&facts), &facts) {
                 DueDay::OutOfScope => Standing::OutOfScope,
@@ -127,8 +129,14 @@ impl State {
 
 /// Puts together what policies look at.
 #[must_use]
-pub fn facts<'a>(layout: &'a Layout, record: &'a EntityRecord, row: &Row, open_deals: u32) -> Facts<'a> {
-    Facts { layout, record, first_seen: row.first_seen, last_activity: row.last_activity, open_deals }
+pub fn facts<'a>(
+    layout: &'a Layout,
+    record: &'a EntityRecord,
+    row: &Row,
+    open_deals: u32,
+    activities: &'a [Activity],
+) -> Facts<'a> {
+    Facts { layout, record, first_seen: row.first_seen, last_activity: row.last_activity, activities, open_deals }
 }
 
 /// Returns the handle of an id: the same id in another source, mailbox or kind is another entity.

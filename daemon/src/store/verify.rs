@@ -456,6 +456,7 @@ impl<'a> Check<'a> {
         let same = [
             ("entities", !in_flight.is_empty() || views.entities.same_totals(&shadow.entities)),
             ("links", views.links.iter().eq(shadow.links.iter())),
+            ("activities", views.activities.iter().eq(shadow.activities.iter())),
             ("small", views.small == shadow.small),
             ("index", views.index == shadow.index),
         ];

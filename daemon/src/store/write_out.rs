@@ -12,6 +12,8 @@ use retention_core::event::codec;
 use retention_core::event::decision::PolicyVersion;
 use retention_core::id::{Digest, EntityId, Position, RunId};
 use retention_core::record::Relation;
+use retention_core::time::Timestamp;
+use retention_core::view::activities::{ClassNumber, Newest};
 use retention_core::view::entities::ENTITIES_PER_BLOCK;
 use retention_core::view::index::Key;
 use retention_core::view::snapshot::{self, Note, Snapshot};
@@ -29,10 +31,15 @@ pub const EVENTS_PER_WRITE_OUT: u64 = 100_000;
 /// The bytes of a piece of a large value.
 const PIECE_BYTES: usize = 6 * 1024;
 
-/// How many entities share a block of links.
-const LINKS_PER_BLOCK: u32 = 64;
+/// How many entities share a block of links, or of activities.
+const ENTITIES_TOGETHER: u32 = 64;
 
 const LINK_BYTES: usize = 9;
+
+const ACTIVITY_BYTES: usize = 18;
+
+/// All ones: which entity an activity is was not recorded.
+const NO_ENTITY: u32 = u32::MAX;
 
 /// How many positions a part of an index set spans. A roaring container takes the least of 2 bytes a value, 4 bytes a
 /// run and 8 KiB, which is at most 4/3 bytes a position: 5,461 bytes and a header, so that a part fits a block.
@@ -41,6 +48,7 @@ const INDEX_SPAN: u32 = 4_096;
 const NOTE: &[u8] = b"note";
 const LINKS_TAG: u8 = 1;
 const SMALL_TAG: u8 = 2;
+const ACTIVITIES_TAG: u8 = 3;
 
 /// Keys and values of one family.
 type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
@@ -52,6 +60,7 @@ pub(super) struct WriteOut {
     entities: Pairs,
     due: Pairs,
     links: Pairs,
+    activities: Pairs,
     index: Pairs,
     whole: Vec<u8>,
     changed: Changed,
@@ -71,8 +80,10 @@ impl WriteOut {
                 due.extend(blocks.iter().map(|block| (due_key(*digest, block), column.block(block))));
             }
         }
-        let link_blocks: BTreeSet<u32> = changed.links.iter().map(|from| from.0 / LINKS_PER_BLOCK).collect();
+        let link_blocks: BTreeSet<u32> = changed.links.iter().map(|from| from.0 / ENTITIES_TOGETHER).collect();
         let links = link_blocks.iter().flat_map(|block| link_pieces(views, *block)).collect();
+        let of_activities: BTreeSet<u32> = changed.activities.iter().map(|of| of.0 / ENTITIES_TOGETHER).collect();
+        let activities = of_activities.iter().flat_map(|block| activity_pieces(views, *block)).collect();
         let index = index_parts(views, written);
         let whole = Snapshot::of(views).to_bytes()?;
         let note = Note {
@@ -84,7 +95,7 @@ impl WriteOut {
             pieces: u32::try_from(whole.len().div_ceil(PIECE_BYTES)).unwrap_or(u32::MAX),
         };
         let events = inner.tail.blocks().into_iter().map(|(n, bytes)| (n.to_be_bytes().to_vec(), bytes)).collect();
-        Ok(Self { note, events, entities, due, links, index, whole, changed })
+        Ok(Self { note, events, entities, due, links, activities, index, whole, changed })
     }
 
     /// Returns the position at which everything was copied.
@@ -96,9 +107,9 @@ impl WriteOut {
     ///
     /// # Errors
     /// When sled fails: the answer holds what was copied, to be marked as changed again.
-    pub(super) fn write(mut self, blocks: &Blocks) -> Result<(), (BlocksError, Changed)> {
+    pub(super) fn write(mut self, blocks: &Blocks) -> Result<(), (BlocksError, Box<Changed>)> {
         let changed = std::mem::take(&mut self.changed);
-        self.put_all(blocks).map_err(|error| (error, changed))
+        self.put_all(blocks).map_err(|error| (error, Box::new(changed)))
     }
 
     fn put_all(self, blocks: &Blocks) -> Result<(), BlocksError> {
@@ -106,6 +117,7 @@ impl WriteOut {
         blocks.put_sorted(Family::Entities, self.entities)?;
         blocks.put_sorted(Family::Due, self.due)?;
         blocks.put_sorted(Family::Views, self.links)?;
+        blocks.put_sorted(Family::Views, self.activities)?;
         blocks.put_sorted(Family::Index, self.index)?;
         for (number, piece) in (0u32..).zip(self.whole.chunks(PIECE_BYTES)) {
             blocks.put(Family::Views, &small_key(self.note.epoch, number), piece)?;
@@ -130,25 +142,49 @@ fn small_key(epoch: u64, piece: u32) -> Vec<u8> {
     key
 }
 
-fn link_key(block: u32, piece: u32) -> Vec<u8> {
-    let mut key = vec![LINKS_TAG];
+fn piece_key(tag: u8, block: u32, piece: u32) -> Vec<u8> {
+    let mut key = vec![tag];
     key.extend_from_slice(&block.to_be_bytes());
     key.extend_from_slice(&piece.to_be_bytes());
     key
 }
 
-/// The links of a block, in pieces; an empty piece ends the block, so that older, longer ones are not read on.
-fn link_pieces(views: &Views, block: u32) -> Vec<(Vec<u8>, Vec<u8>)> {
+/// Cuts a block of rows into pieces; an empty piece ends the block, so that older, longer ones are not read on.
+fn pieces_of(tag: u8, block: u32, bytes: &[u8], row_bytes: usize) -> Pairs {
+    let pieces = bytes.chunks(PIECE_BYTES / row_bytes * row_bytes).map(<[u8]>::to_vec);
+    let pieces = pieces.chain(std::iter::once(Vec::new()));
+    (0u32..).zip(pieces).map(|(n, piece)| (piece_key(tag, block, n), piece)).collect()
+}
+
+/// Goes through the numbers of a block.
+fn numbers_of(block: u32) -> std::ops::Range<u32> {
+    block * ENTITIES_TOGETHER..(block + 1).saturating_mul(ENTITIES_TOGETHER)
+}
+
+/// The newest activities of the records of a block.
+fn activity_pieces(views: &Views, block: u32) -> Pairs {
     let mut bytes = Vec::new();
-    for number in block * LINKS_PER_BLOCK..(block + 1).saturating_mul(LINKS_PER_BLOCK) {
+    for number in numbers_of(block) {
+        for (class, Newest { at, by }) in views.activities.of(EntityId(number)) {
+            bytes.extend_from_slice(&number.to_le_bytes());
+            bytes.extend_from_slice(&class.0.to_le_bytes());
+            bytes.extend_from_slice(&at.0.to_le_bytes());
+            bytes.extend_from_slice(&by.map_or(NO_ENTITY, |by| by.0).to_le_bytes());
+        }
+    }
+    pieces_of(ACTIVITIES_TAG, block, &bytes, ACTIVITY_BYTES)
+}
+
+fn link_pieces(views: &Views, block: u32) -> Pairs {
+    let mut bytes = Vec::new();
+    for number in numbers_of(block) {
         for link in views.links.of(EntityId(number)) {
             bytes.extend_from_slice(&number.to_le_bytes());
             bytes.push(link.relation as u8);
             bytes.extend_from_slice(&link.to.0.to_le_bytes());
         }
     }
-    let pieces = bytes.chunks(PIECE_BYTES / LINK_BYTES * LINK_BYTES).map(<[u8]>::to_vec);
-    (0u32..).zip(pieces.chain(std::iter::once(Vec::new()))).map(|(n, piece)| (link_key(block, n), piece)).collect()
+    pieces_of(LINKS_TAG, block, &bytes, LINK_BYTES)
 }
 
 fn index_parts(views: &Views, written: Position) -> Vec<(Vec<u8>, Vec<u8>)> {
@@ -249,6 +285,7 @@ pub(super) fn load(blocks: &Blocks) -> Result<Option<Loaded>, BlocksError> {
     wind_back(blocks, &mut views)?;
     drop(views.entities.take_dirty());
     drop(views.links.take_changed());
+    drop(views.activities.take_changed());
     for (_, column) in views.due.policies_mut() {
         drop(column.take_dirty());
     }
@@ -275,6 +312,7 @@ fn load_entities(blocks: &Blocks, entities: &mut Entities) -> Result<(), BlocksE
 fn load_rest(blocks: &Blocks, views: &mut Views) -> Result<(), BlocksError> {
     load_due(blocks, views)?;
     load_links(blocks, views)?;
+    load_activities(blocks, views)?;
     let damaged = || BlocksError::Checksum { family: Family::Index };
     for entry in blocks.scan_prefix(Family::Index, &[])? {
         let (key, bytes) = entry?;
@@ -312,11 +350,17 @@ fn load_due(blocks: &Blocks, views: &mut Views) -> Result<(), BlocksError> {
     Ok(())
 }
 
-fn load_links(blocks: &Blocks, views: &mut Views) -> Result<(), BlocksError> {
+/// Reads the rows of all blocks of a tag, as far as each block goes.
+fn load_rows<T>(
+    blocks: &Blocks,
+    tag: u8,
+    row_bytes: usize,
+    parse: impl Fn(&[u8]) -> Option<T>,
+) -> Result<Vec<T>, BlocksError> {
     let damaged = || BlocksError::Checksum { family: Family::Views };
     let mut ended = None;
-    let mut found: Vec<(EntityId, Link)> = Vec::new();
-    for entry in blocks.scan_prefix(Family::Views, &[LINKS_TAG])? {
+    let mut found = Vec::new();
+    for entry in blocks.scan_prefix(Family::Views, &[tag])? {
         let (key, bytes) = entry?;
         let block = u32_key(&key, 1).ok_or_else(damaged)?;
         if ended == Some(block) {
@@ -325,10 +369,34 @@ fn load_links(blocks: &Blocks, views: &mut Views) -> Result<(), BlocksError> {
         if bytes.is_empty() {
             ended = Some(block);
         }
-        for link in bytes.chunks(LINK_BYTES) {
-            found.push(parse_link(link).ok_or_else(damaged)?);
+        for row in bytes.chunks(row_bytes) {
+            found.push(parse(row).ok_or_else(damaged)?);
         }
     }
+    Ok(found)
+}
+
+fn load_activities(blocks: &Blocks, views: &mut Views) -> Result<(), BlocksError> {
+    for (entity, class, newest) in load_rows(blocks, ACTIVITIES_TAG, ACTIVITY_BYTES, parse_activity)? {
+        views.activities.note(entity, class, newest);
+    }
+    Ok(())
+}
+
+fn parse_activity(bytes: &[u8]) -> Option<(EntityId, ClassNumber, Newest)> {
+    if bytes.len() != ACTIVITY_BYTES {
+        return None;
+    }
+    let entity = u32::from_le_bytes(bytes.get(..4)?.try_into().ok()?);
+    let class = u16::from_le_bytes(bytes.get(4..6)?.try_into().ok()?);
+    let at = i64::from_le_bytes(bytes.get(6..14)?.try_into().ok()?);
+    let by = u32::from_le_bytes(bytes.get(14..18)?.try_into().ok()?);
+    let by = (by != NO_ENTITY).then_some(EntityId(by));
+    Some((EntityId(entity), ClassNumber(class), Newest { at: Timestamp(at), by }))
+}
+
+fn load_links(blocks: &Blocks, views: &mut Views) -> Result<(), BlocksError> {
+    let found = load_rows(blocks, LINKS_TAG, LINK_BYTES, parse_link)?;
     let mut rest = found.as_slice();
     while let Some((from, _)) = rest.first() {
         let count = rest.iter().take_while(|(other, _)| other == from).count();

@@ -1,6 +1,8 @@
 //! What persons and sources do in a world.
 
-use retention_core::event::change::{EntityAbsent, EntityChanged, LayoutRecorded, MailboxScanRequested};
+use retention_core::event::change::{
+    EntityAbsent, EntityChanged, EntityLinked, LayoutRecorded, Link, MailboxScanRequested,
+};
 use retention_core::event::clock::ClockConfirmed;
 use retention_core::event::decision::{
     PlanApproved, PlanPurpose, PlanRejected, PlanRequested, RunCancelled, RunPaused, RunRequested, RunResumed,
@@ -12,7 +14,8 @@ use retention_core::event::grant::{
 use retention_core::event::hold::{DisposalPaused, DisposalResumed, HoldPlaced, HoldReleased, PauseScope, v1};
 use retention_core::event::{Actor, Draft, Event, stream_of_position};
 use retention_core::id::{Digest, EntityId, GrantId, HoldId, PlanId, Position, RunId, SagaId};
-use retention_core::record::{Column, DateRole, EntityRecord, FieldType, Kind, Layout, Visibility};
+use retention_core::record::activity::ActivityClass;
+use retention_core::record::{Column, DateRole, EntityRecord, FieldType, Kind, Layout, Relation, Visibility};
 use retention_core::time::Timestamp;
 use retention_core::view::grants::GrantStage;
 use retention_core::view::{Condition, GrantState, RunState};
@@ -169,6 +172,18 @@ impl World {
     /// Tells that a snapshot no longer held a contact.
     pub fn absent(&mut self, entity: EntityId) {
         let draft = self.draft_of(entity, Event::EntityAbsent(EntityAbsent { intake: EntityId(0) }));
+        drop(self.append_draft(draft, Condition::None));
+    }
+
+    /// Tells that an entity was an activity of another one, and of which class.
+    ///
+    /// # Panics
+    /// When there is no such class, or `at` is no instant.
+    pub fn deal_with(&mut self, of: EntityId, by: EntityId, at: &str, class: Option<&str>) {
+        let class = class.map(|name| ActivityClass::from_name(name).expect("a class"));
+        let links = vec![Link { relation: Relation::About, to: of }];
+        let body = EntityLinked { links, at: Some(at.parse().expect("an instant")), class };
+        let draft = self.draft_of(by, Event::EntityLinked(body));
         drop(self.append_draft(draft, Condition::None));
     }
 

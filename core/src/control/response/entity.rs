@@ -1,6 +1,6 @@
 //! Entities and intakes.
 
-use super::ReviewRow;
+use super::{CountedActivity, ReviewRow};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -159,7 +159,10 @@ impl Explanation {
         if self.policies.is_empty() {
             lines.push("No policy that is enforced or simulated is about it.".to_owned());
         }
-        lines.extend(self.policies.iter().map(PolicyVerdict::sentence));
+        for verdict in &self.policies {
+            lines.push(verdict.sentence());
+            lines.extend(verdict.activity.as_ref().map(|activity| activity.sentence(&verdict.policy)));
+        }
         if !self.restrictions.is_empty() {
             let names: Vec<String> = self.restrictions.iter().map(ToString::to_string).collect();
             lines.push(format!("It is not shown: its use is restricted by {}.", names.join(", ")));
@@ -254,6 +257,9 @@ pub struct PolicyVerdict {
     pub reasons: Vec<Reason>,
     /// Whether it counts from the date that it falls back to.
     pub is_fallback: bool,
+    /// From which activity it counts; `None` when nothing of it counts from an activity, or none is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub activity: Option<CountedActivity>,
     /// Until when its `min_keep` protects the entity, also from other policies.
     pub keep_until: Option<Timestamp>,
     /// Whether it ends the use and disposes of nothing.

@@ -56,6 +56,7 @@ impl World {
             of: EntityId(record),
             first_seen: self.now,
             last_activity: None,
+            activities: Vec::new(),
             absent: false,
             links: Vec::new(),
         };

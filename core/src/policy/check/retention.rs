@@ -1,10 +1,13 @@
 //! `[retention]`: periods, starts, alignment, suspension.
 
+use std::collections::BTreeSet;
+
 use super::filter::FilterCheck;
 use crate::policy::error::{PolicyProblem, suggestion};
 use crate::policy::syntax::{Reader, Span, Table, Value};
-use crate::policy::{OnMissingStart, Override, Retention, Scope};
+use crate::policy::{ActivityEvents, OnMissingStart, Override, Retention, Scope};
 use crate::reason::StartKind;
+use crate::record::activity::ActivityClass;
 use crate::time::{Align, Period, Zone};
 
 /// The shortest retention period, in seconds: a shorter one is a slip of the pen.
@@ -58,6 +61,7 @@ pub(super) fn head<'t>(r: &mut Reader<'t>, mut table: Table<'t>) -> Option<(Tabl
     let retention = Retention {
         period,
         start,
+        activity_events: None,
         align,
         on_missing_start,
         zone,
@@ -183,11 +187,44 @@ pub(super) fn suspension<'t>(
         retention.overrides = overrides(r, value, &retention, &mut check, table.get("timezone").is_some())?;
     }
     if let Some(value) = table.get("activity_events") {
-        let why = ": what counts as activity follows from the links of the sources; leave it out";
-        r.unsupported(&value.span(), "activity_events", why);
+        let speaks_of_activity = std::iter::once(&retention.start)
+            .chain(retention.overrides.iter().map(|part| &part.start))
+            .any(|start| *start == StartKind::LastActivity)
+            || retention.on_missing_start == OnMissingStart::Fallback(StartKind::LastActivity);
+        if !speaks_of_activity {
+            let problem = "has no meaning where nothing counts from last_activity: leave it out";
+            r.bad_value(&value.span(), "activity_events", problem);
+        }
+        retention.activity_events = Some(activity_events(r, value)?);
     }
     table.finish(r, &[]);
     Some(retention)
+}
+
+/// Reads the classes of activities that count.
+fn activity_events<'t>(r: &mut Reader<'t>, value: &'t Value<'t>) -> Option<ActivityEvents> {
+    /// A longer list is one that nobody can read.
+    const CLASSES_MAX: usize = 100;
+    let names = r.texts("activity_events", value)?;
+    if names.is_empty() || names.len() > CLASSES_MAX {
+        let problem = format!("must name 1 to {CLASSES_MAX} classes of activities; leave it out to count every one");
+        r.bad_value(&value.span(), "activity_events", problem);
+        return None;
+    }
+    let mut classes = BTreeSet::new();
+    for (name, at) in &names {
+        let Some(class) = ActivityClass::from_name(name) else {
+            let known: Vec<&str> = ActivityClass::names().collect();
+            let hint = suggestion(name, known.iter().copied());
+            let problem = format!("names an unknown class: {} or custom:<name>{hint}", known.join(", "));
+            r.bad_value(at, "activity_events", problem);
+            continue;
+        };
+        if !classes.insert(class) {
+            r.bad_value(at, "activity_events", "names a class twice");
+        }
+    }
+    (classes.len() == names.len()).then(|| ActivityEvents::of(classes))
 }
 
 /// Reads `[[retention.override]]`. What a part does not say is as in the policy itself.

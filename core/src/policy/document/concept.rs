@@ -246,7 +246,10 @@ fn cells(rule: &Rule<'_>, class_in_force: bool) -> [String; 22] {
         period.to_string(),
         period.in_words(),
         start_kind(start, *align),
-        counted_from(*period, start, *align, one_of(policy)),
+        match rule::activities(policy).filter(|_| **start == StartKind::LastActivity) {
+            Some(activities) => format!("{} ({activities})", counted_from(*period, start, *align, one_of(policy))),
+            None => counted_from(*period, start, *align, one_of(policy)),
+        },
         written(retention.min_keep),
         written(retention.max_keep),
         rule::suspension(policy).unwrap_or_default(),

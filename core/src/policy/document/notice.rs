@@ -1,5 +1,6 @@
 //! What a privacy notice says about storage, in plain words. Whatever could name a person stays out of it.
 
+use super::rule::activities;
 use super::words::{counted, day_of, kinds, one_of, quarantine};
 use super::write::{Csv, Markdown, escaped};
 use super::{TO_FILL_IN, by_class, is_in_force, said};
@@ -63,6 +64,9 @@ fn how_long(policy: &Policy) -> String {
     let retention = &policy.retention;
     let one = one_of(policy);
     let mut text = format!("{}.", counted(retention.period, &retention.start, retention.align, one));
+    if let Some(activities) = activities(policy) {
+        text.push_str(&format!(" There, {activities}."));
+    }
     for part in &retention.overrides {
         let other = counted(part.period, &part.start, part.align, one);
         text.push_str(&format!(" For a part of them, {TO_FILL_IN}, it is {other}."));

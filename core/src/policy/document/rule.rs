@@ -4,6 +4,7 @@ use super::filter::in_words;
 use super::words::{counted, day_of, kinds, one_of, quarantine};
 use crate::policy::{Action, Audience, OnMissingStart, Override, Policy};
 use crate::reason::StartKind;
+use crate::record::activity::ActivityClass;
 
 /// Returns what the policy is about, with its filter.
 pub(super) fn scope(policy: &Policy) -> String {
@@ -28,7 +29,22 @@ pub(super) fn scope(policy: &Policy) -> String {
 /// Returns the period of the policy itself.
 pub(super) fn standard(policy: &Policy) -> String {
     let retention = &policy.retention;
-    counted(retention.period, &retention.start, retention.align, one_of(policy))
+    let standard = counted(retention.period, &retention.start, retention.align, one_of(policy));
+    match activities(policy) {
+        Some(activities) => format!("{standard} ({activities})"),
+        None => standard,
+    }
+}
+
+/// Returns which activities count, if not every one does.
+pub(super) fn activities(policy: &Policy) -> Option<String> {
+    let events = policy.retention.activity_events.as_ref()?;
+    let mut named: Vec<String> = Vec::new();
+    for class in events.classes() {
+        let known = ActivityClass::KNOWN.iter().find(|(name, _)| *name == class.name());
+        named.push(known.map_or_else(|| format!("“{class}”"), |(_, meaning)| (*meaning).to_owned()));
+    }
+    Some(format!("only this counts as an activity: {}; and what nobody can tell the class of", named.join("; ")))
 }
 
 /// Returns the period of each part that has another one, in the order in which the first that matches holds.

@@ -120,7 +120,6 @@ fn parts_of_the_later_language_are_refused_by_name() {
     for (old, new, what) in [
         ("[action]", "[notify]\nbefore = [\"P1D\"]\n[action]", "notify"),
         ("[action]", "[evidence]\n[action]", "evidence"),
-        ("start = ", "activity_events = []\nstart = ", "activity_events"),
         ("\"purge\"", "\"anonymise\"", "anonymise"),
         ("schema = 1", "schema = 2", "schema"),
         ("[action]", "[limits]\nconcurrency = 2\n[action]", "concurrency"),

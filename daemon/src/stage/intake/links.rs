@@ -12,6 +12,7 @@ use std::hash::BuildHasherDefault;
 use retention_core::event::Event;
 use retention_core::event::change::{EntityLinked, Link};
 use retention_core::id::{EntityId, Handle, Position};
+use retention_core::record::activity::ActivityClass;
 use retention_core::record::{DateRole, EntityRecord, Kind, Relation, SourceLink};
 use retention_core::time::Timestamp;
 use retention_core::view::{Condition, EntityState, Views};
@@ -19,6 +20,7 @@ use retention_core::view::{Condition, EntityState, Views};
 use super::IntakeError;
 use super::batch::{HandleHasher, Handles};
 use super::gone::ENTITIES_PER_LOOK;
+use super::outcome::Oddity;
 use super::reading::CHANGES_PER_BATCH;
 use super::rows::{KnownLayout, Taking};
 use crate::connector::change::SourceRow;
@@ -28,6 +30,7 @@ struct Named {
     from: From,
     links: Vec<(Relation, Handle)>,
     at: Option<Timestamp>,
+    class: Option<ActivityClass>,
 }
 
 /// Which entity names it.
@@ -41,6 +44,7 @@ struct Resolved {
     from: (EntityId, Position),
     links: Vec<Link>,
     at: Option<Timestamp>,
+    class: Option<ActivityClass>,
     versions: Vec<(EntityId, Position)>,
 }
 
@@ -68,7 +72,8 @@ impl Taking<'_> {
     pub(super) fn link_rows(&mut self, rows: &[SourceRow]) -> Result<(), IntakeError> {
         let mut named: Vec<Option<Named>> = Vec::with_capacity(rows.len());
         let mut latest = HashMap::with_capacity_and_hasher(rows.len(), BuildHasherDefault::<HandleHasher>::default());
-        for row in rows {
+        let classes = self.classes_of(rows);
+        for (row, class) in rows.iter().zip(classes) {
             let layout = self.layouts.get(row.layout).ok_or(IntakeError::ReaderFailed)?;
             let mailbox = self.mailbox_of(layout, row.mailbox.as_ref());
             let own = self.store.handle_of(&layout.source, mailbox, layout.kind, &row.external_id);
@@ -77,11 +82,30 @@ impl Taking<'_> {
             if let Some(earlier) = latest.insert(own, named.len()).and_then(|earlier| named.get_mut(earlier)) {
                 *earlier = None;
             }
-            named.push(Some(Named { from: From::Row(own), links, at: activity_at(layout.kind, &row.dates) }));
+            let at = activity_at(layout.kind, &row.dates);
+            named.push(Some(Named { from: From::Row(own), links, at, class }));
         }
         let dangling = self.record_links(named.into_iter().flatten())?;
         self.counts.dangling += dangling;
         Ok(())
+    }
+
+    /// Returns the class of each row that is an activity, as far as the configuration names it.
+    fn classes_of(&mut self, rows: &[SourceRow]) -> Vec<Option<ActivityClass>> {
+        let mut unclassified = 0;
+        let classes = self.store.view(|views| {
+            let class = |row: &SourceRow| {
+                let layout = views.small.layouts.get(self.layouts.get(row.layout)?.id)?;
+                let class = self.activities.class_of(layout, &row.cells);
+                unclassified += u64::from(class.is_none() && self.activities.are_about(layout));
+                class
+            };
+            rows.iter().map(class).collect()
+        });
+        if unclassified > 0 {
+            *self.oddities.entry(Oddity::ActivityUnclassified.name()).or_default() += unclassified;
+        }
+        classes
     }
 
     /// Resolves the links of entities that this delivery did not name.
@@ -123,10 +147,13 @@ impl Taking<'_> {
         let mut named = Vec::new();
         for (entity, version) in entities {
             let Some(record) = self.store.record_at(*version)? else { continue };
-            let EntityRecord { layout, mailbox, links, dates, .. } = record;
+            let EntityRecord { layout, mailbox, links, dates, cells, .. } = record;
+            let known = |views: &Views| self.activities.class_of(views.small.layouts.get(layout)?, &cells);
+            let class = self.store.view(known);
             let Some(layout) = layouts.get(&layout).filter(|_| !links.is_empty()) else { continue };
             let links = self.handles_of(layout, mailbox, &links);
-            named.push(Named { from: From::Entity(*entity), links, at: activity_at(layout.kind, &dates) });
+            let at = activity_at(layout.kind, &dates);
+            named.push(Named { from: From::Entity(*entity), links, at, class });
         }
         self.record_links(named.into_iter()).map(|_| ())
     }
@@ -149,8 +176,8 @@ impl Taking<'_> {
         self.counts.linked += resolved.len() as u64;
         let mut events = Vec::with_capacity(resolved.len());
         let mut versions = Vec::with_capacity(resolved.len());
-        for Resolved { from: (from, version), links, at, versions: others } in resolved {
-            let event = Event::EntityLinked(EntityLinked { links, at });
+        for Resolved { from: (from, version), links, at, class, versions: others } in resolved {
+            let event = Event::EntityLinked(EntityLinked { links, at, class });
             events.push(self.store.prepare(self.draft(from, at, event), None)?);
             versions.push((from, version));
             versions.extend(others);
@@ -162,7 +189,7 @@ impl Taking<'_> {
     }
 }
 
-/// Returns the links of an entity if the log does not know them yet: another set, or a later activity.
+/// Returns the links of an entity if the log does not know them yet: another set, or a later activity of its class.
 fn resolve(views: &Views, named: &Named, dangling: &mut u64) -> Option<Resolved> {
     let from = match named.from {
         From::Row(handle) => views.entities.find(handle)?,
@@ -182,10 +209,11 @@ fn resolve(views: &Views, named: &Named, dangling: &mut u64) -> Option<Resolved>
         }
         links.push(Link { relation: *relation, to });
         versions.push((to, target.version));
-        is_news |= *relation == Relation::About && named.at > target.last_activity;
+        is_news |= *relation == Relation::About && views.is_newer_activity(to, named.class.as_ref(), named.at);
     }
     links.sort_unstable();
     links.dedup();
     is_news |= !views.links.of(from).eq(links.iter().copied());
-    is_news.then_some(Resolved { from: (from, row.version), links, at: named.at, versions })
+    let (at, class) = (named.at, named.class.clone());
+    is_news.then_some(Resolved { from: (from, row.version), links, at, class, versions })
 }

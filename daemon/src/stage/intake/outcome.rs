@@ -38,6 +38,8 @@ pub enum Oddity {
     IdRepeated,
     /// The ids of one row belong to different entities.
     IdsOfTwoEntities,
+    /// No `[[activity]]` of the configuration knows the class of an activity, although some are about its kind.
+    ActivityUnclassified,
 }
 
 impl Oddity {
@@ -47,6 +49,7 @@ impl Oddity {
         match self {
             Self::IdRepeated => "id_repeated",
             Self::IdsOfTwoEntities => "ids_of_two_entities",
+            Self::ActivityUnclassified => "activity_unclassified",
         }
     }
 
@@ -55,6 +58,9 @@ impl Oddity {
             Self::IdRepeated => "an id stands twice in one delivery; the later row counts",
             Self::IdsOfTwoEntities => {
                 "the ids of one row belong to different entities; the first is taken, and nothing is merged"
+            }
+            Self::ActivityUnclassified => {
+                "no [[activity]] of the configuration names the class of an activity, so it counts under every policy"
             }
         }
     }
@@ -131,7 +137,7 @@ impl Report<'_> {
         line("links recorded for", counts.linked);
         line("links that lead to nothing known", counts.dangling);
         text.push_str(&self.read.to_text());
-        for oddity in [Oddity::IdRepeated, Oddity::IdsOfTwoEntities] {
+        for oddity in [Oddity::IdRepeated, Oddity::IdsOfTwoEntities, Oddity::ActivityUnclassified] {
             if let Some(count) = self.oddities.get(oddity.name()) {
                 text.push_str(&format!("{}: {count} times: {}\n", oddity.name(), oddity.explain()));
             }

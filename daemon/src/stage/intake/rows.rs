@@ -10,6 +10,7 @@ use retention_core::event::change::EntityChanged;
 use retention_core::event::codec::Bodies as _;
 use retention_core::event::{Actor, Draft, Event};
 use retention_core::id::{EntityId, LayoutId, Position};
+use retention_core::record::activity::ActivityRules;
 use retention_core::record::{Cells, Column, DateRole, EntityRecord, FieldType, Kind, Layout, Visibility};
 use retention_core::time::Timestamp;
 use retention_core::view::{Condition, Keyed, Views};
@@ -47,6 +48,8 @@ pub(super) struct Taking<'a> {
     pub(super) seen: RoaringBitmap,
     /// Whether a row names links, or its entity had some before.
     pub(super) has_links: bool,
+    /// What tells the class of an activity.
+    pub(super) activities: Arc<ActivityRules>,
     /// The encoded body of the row at hand; its memory is used again.
     plain: Zeroizing<Vec<u8>>,
 }
@@ -84,6 +87,7 @@ impl<'a> Taking<'a> {
             oddities: BTreeMap::new(),
             seen: RoaringBitmap::new(),
             has_links: false,
+            activities: Arc::default(),
             plain: Zeroizing::new(Vec::new()),
         }
     }

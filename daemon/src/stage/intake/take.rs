@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use retention_core::event::Event;
 use retention_core::event::change::{IntakeCompleted, IntakeEnd, IntakeStarted};
@@ -153,6 +154,7 @@ impl Task<'_> {
     ) -> Result<Taken, IntakeError> {
         let is_resumed = begun.is_resumed || again;
         let mut taking = Taking::new(self.store, begun.intake, begun.started, is_resumed);
+        taking.activities = Arc::clone(&self.source.activities);
         let mut read = reading::read(self.spec, self.path, self.store.halt(), &mut |batch| {
             self.take(&mut taking, batch)?;
             progress(taking.counts.rows);

@@ -16,6 +16,7 @@ use crate::stage::Step;
 use crate::store::vault::root_key::RootKey;
 use crate::store::{Options, Store};
 
+mod activity;
 mod moving;
 mod order;
 mod stop;
@@ -141,6 +142,7 @@ fn source(dir: &Path, kind: SourceKind) -> Source {
         keep_done: KeepDone::Forever,
         keep_rejected: KeepDone::Forever,
         mailbox: None,
+        activities: Arc::default(),
     }
 }
 

@@ -113,9 +113,10 @@ impl Run {
                 let row = views.entities.row(item.entity).filter(|row| row.state != EntityState::Purged)?;
                 let layout = views.small.layouts.get(row.layout)?;
                 let cells = fields.apply(layout, &record.as_ref()?.cells);
-                Some((row, cells, views.links.of(item.entity).collect(), views.small.redactions.successor(item.entity)))
+                let (links, activities) = (views.links.of(item.entity).collect(), views.activities_of(item.entity));
+                Some((row, cells, links, activities, views.small.redactions.successor(item.entity)))
             });
-            let (Some(record), Some((row, cells, links, number))) = (record, known) else {
+            let (Some(record), Some((row, cells, links, activities, number))) = (record, known) else {
                 gone.push(item.entity);
                 continue;
             };
@@ -127,7 +128,8 @@ impl Run {
                     let (entity, key) = self.store.issue(1)?.pop().ok_or(AppendError::Closed)?;
                     let Row { first_seen, last_activity, absent, .. } = row;
                     let (of, item) = (item.entity, item.item);
-                    let body = EntitySucceeded { saga: id, item, of, first_seen, last_activity, absent, links };
+                    let saga = id;
+                    let body = EntitySucceeded { saga, item, of, first_seen, last_activity, activities, absent, links };
                     let tie = self.draft_about(id, entity, Event::EntitySucceeded(body));
                     rests.push(self.store.prepare(tie, None)?);
                     rests.push(self.store.prepare(changed(entity), Some(&key))?);

@@ -1,0 +1,103 @@
+//! Which activities a policy counts: `activity_events`.
+//!
+//! **Fails closed:** an activity of which nobody can tell the class counts, whatever the list says; so does a date that
+//! a source itself tells, and one that no known activity accounts for. So a list can only ever leave out what is known
+//! to be something else.
+
+use std::collections::BTreeSet;
+
+use super::{Facts, Policy};
+use crate::reason::StartKind;
+use crate::record::DateRole;
+use crate::record::activity::{Activity, ActivityClass};
+use crate::time::Timestamp;
+
+/// The classes that count, and what has none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ActivityEvents {
+    /// Never empty.
+    classes: BTreeSet<ActivityClass>,
+}
+
+/// Why an activity counts, or does not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Counting {
+    /// The policy counts every activity.
+    Every,
+    /// The list names its class.
+    Named,
+    /// Nobody can tell its class, and what nobody can tell counts.
+    Unclassified,
+    /// The list does not name its class.
+    NotNamed,
+}
+
+impl Counting {
+    /// Says whether it counts.
+    #[must_use]
+    pub fn counts(self) -> bool {
+        match self {
+            Self::Every | Self::Named | Self::Unclassified => true,
+            Self::NotNamed => false,
+        }
+    }
+}
+
+impl ActivityEvents {
+    pub(super) fn of(classes: BTreeSet<ActivityClass>) -> Self {
+        Self { classes }
+    }
+
+    /// Goes through the classes, ascending by name.
+    pub fn classes(&self) -> impl Iterator<Item = &ActivityClass> {
+        self.classes.iter()
+    }
+
+    fn counting(&self, class: Option<&ActivityClass>) -> Counting {
+        match class {
+            None => Counting::Unclassified,
+            Some(class) if self.classes.contains(class) => Counting::Named,
+            Some(_) => Counting::NotNamed,
+        }
+    }
+
+    /// Returns the newest of the activities that count.
+    pub(super) fn last_activity(&self, facts: &Facts<'_>) -> Option<Timestamp> {
+        let accounted_for = facts.activities.iter().map(|activity| activity.at).max();
+        if facts.last_activity > accounted_for {
+            return facts.last_activity;
+        }
+        let counted = facts.activities.iter().filter(|activity| self.counting(activity.class.as_ref()).counts());
+        counted.map(|activity| activity.at).max()
+    }
+}
+
+impl Policy {
+    /// Says whether something under this policy counts from its last activity.
+    #[must_use]
+    pub fn starts_with_activity(&self) -> bool {
+        let retention = &self.retention;
+        retention.start == StartKind::LastActivity
+            || retention.on_missing_start == super::OnMissingStart::Fallback(StartKind::LastActivity)
+            || retention.overrides.iter().any(|part| part.start == StartKind::LastActivity)
+    }
+
+    /// Says whether and why an activity counts.
+    #[must_use]
+    pub fn counting(&self, activity: &Activity) -> Counting {
+        let events = self.retention.activity_events.as_ref();
+        events.map_or(Counting::Every, |events| events.counting(activity.class.as_ref()))
+    }
+}
+
+impl Facts<'_> {
+    /// Returns all activities that are known, the newest first, with the date that the source itself tells.
+    #[must_use]
+    pub fn all_activities(&self) -> Vec<Activity> {
+        let told = self.record.date(DateRole::LastActivity);
+        let told = told.map(|at| Activity { class: None, at, by: None });
+        let mut all: Vec<Activity> = self.activities.iter().cloned().chain(told).collect();
+        all.sort_by(|a, b| b.at.cmp(&a.at).then_with(|| a.cmp(b)));
+        all
+    }
+}
