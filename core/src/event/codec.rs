@@ -93,7 +93,7 @@ pub fn read(event_type: u16, schema: u16, bytes: &[u8]) -> Result<Event, CodecEr
             Event::decode_body(event_type, bytes).and_then(fitting)
         }
         (Some(event_type @ EventType::HoldPlaced), 2) | (Some(event_type @ EventType::LayoutRecorded), 1) => {
-            Event::decode_body(event_type, bytes)
+            Event::decode_body(event_type, bytes).and_then(fitting)
         }
         (Some(EventType::EntityLinked), 1) => {
             decode::<change::v1::EntityLinked>(bytes).map(|body| Event::EntityLinked(body.into()))
