@@ -21,6 +21,10 @@ pub(super) fn execute(context: &mut Context, command: Certificate) -> Result<Exi
             let call = Call::to(Operation::CertificateEntity, &[&entity]);
             write(context, &call, &json!({ "entity": entity }), into.as_deref()).doing("write the certificate")
         }
+        Certificate::Request { request, into } => {
+            let call = Call::to(Operation::CertificateRequest, &[&request]);
+            write(context, &call, &json!({ "request": request }), into.as_deref()).doing("write the certificate")
+        }
         Certificate::Verify { file, keys } => verify(context, &file, &keys).doing("check the certificate"),
         Certificate::Page { file, keys, into } => {
             make_page(context, &file, &keys, &into).doing("make a page of the certificate")
@@ -39,14 +43,18 @@ fn write(context: &mut Context, call: &Call, what: &Value, into: Option<&Path>) 
 
 fn verify(context: &mut Context, file: &Path, keys: &[String]) -> Result<ExitCode, Cause> {
     let certificate = checked(file, keys)?;
-    context.present(&json!({
+    let mut told = json!({
         "holds": true,
         "log": certificate.log,
         "issued_at": certificate.issued_at,
         "subject": certificate.subject,
         "events": certificate.events.len(),
         "statement": certificate.statement,
-    }))?;
+    });
+    if let Some(said) = &certificate.said {
+        told["said_without_proof"] = json!(said);
+    }
+    context.present(&told)?;
     Ok(ExitCode::Done)
 }
 
