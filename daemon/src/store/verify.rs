@@ -377,7 +377,8 @@ impl<'a> Check<'a> {
             piece.iter().map(|(_, stored)| inner.open(stored)).collect()
         };
         ahead::in_order(&pieces, open, |opened| {
-            for ((place, stored), opened) in events.by_ref().zip(opened) {
+            // What was opened is asked first, so that no event is taken for which nothing was.
+            for (opened, (place, stored)) in opened.into_iter().zip(events.by_ref()) {
                 self.event(*place, stored, opened)?;
                 if self.report.events.is_multiple_of(PROGRESS_EVERY) {
                     progress(self.report.events, total.max(self.report.events));

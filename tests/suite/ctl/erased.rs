@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use retention_tests::daemon::{Daemon, Site, has_second_person};
-use retention_tests::traces::{Found, Traces, bytes_below};
+use retention_tests::traces::{Traces, bytes_below};
 
 use super::{is_approved, old_people, planned, policies_active, taken_in, text};
 
