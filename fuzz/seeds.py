@@ -102,6 +102,12 @@ for version, frozen in bodies[34]:
     # The vectors name other plans: the request is made to fit the one that was frozen.
     seed("certificate_events", bytes([8, 9, 0]) + event(132, 0, 0) + made(34, 1, 0, frozen) + event(36, 1, 3)
          + made(38, 1, 2, frozen[:1] + frozen[-32:]) + made(60, 4, 1, b"x"))
+    # A request of a data subject at 1: one record is kept, one erased.
+    asked = [made(66, 0, 3, b"x"), made(68, 1, 3, b"x"), made(71, 1, 0, varint(1)), made(72, 3, 0, bytes([1, 3, 1, 8, 0])),
+             made(34, 3, 0, varint(3) + frozen[1:]), event(36, 3, 3), made(38, 3, 0, varint(3) + frozen[-32:]),
+             made(60, 7, 0, bytes([7, 0, 1, 0, 1, 0, 9, 1])), made(80, 8, 4, bytes([7, 8, 0])), made(69, 1, 3, b"x"),
+             made(137, 0, 0, bytes([1, 1, 1])), made(84, 8, 3, b"x"), made(75, 1, 3, b"x"), made(73, 1, 3, b"x")]
+    seed("certificate_events", bytes([7, 9, 0]) + b"".join(asked))
 statement = {
     "policy": "old", "policy_digest": "02" * 32, "plan": "P1", "plan_digest": "03" * 32, "judged_at": "2026-01-01T00:00:00Z",
     "planned": 1, "needs_approval": True, "approvals": [{"by": "uid:1001", "at": "2026-01-01T00:00:00Z"}], "reviews": [],
@@ -115,6 +121,24 @@ certificate = {"format": "retentiond certificate 1", "log": "log.example/fuzz", 
 seed("certificate_text", note("log.example/fuzz", json.dumps(certificate, indent=2) + "\n"))
 certificate["subject"] = {"entity": "E9"}
 certificate["events"] = []
+seed("certificate_text", note("log.example/fuzz", json.dumps(certificate, indent=2) + "\n"))
+did = {"by": "uid:1000", "at": "2026-01-01T00:00:00Z"}
+certificate["subject"] = {"request": "Q1"}
+certificate["statement"] = {
+    "entered": did, "identified": [did], "extended": [], "excepted": [{"event": 4, **did}], "exceptions_ended": [], "answered": did,
+    "records": 2, "plans": [{"plan": "P3", "digest": "03" * 32, "judged_at": did["at"], "records": 2, "items": 1, "kept": 1,
+                             "approvals": [did]}],
+    "runs": [statement], "destroyed": {"E9": did["at"]}, "kept": {"E8": {"why": "until", "until": did["at"]}},
+    "left_alone": {"E7": "held"}, "recipients": [{"recipient": 12, "saga": "S6", "by": "uid:1000", "at": did["at"], "told_at": None}],
+    "copies": {"S6": {"manifest": "04" * 32, "exported_at": did["at"], "records": 1, "goes_with_the_answer": True,
+                      "destroyed_at": did["at"], "was_there": True}},
+    "told_by_hand": [{"event": 13, **did}], "compacted_at": None, "copies_of_keys_until": None,
+}
+certificate["said"] = {
+    "ground": "objection", "received_at": did["at"], "due_at": did["at"], "end": "refused_in_part",
+    "exceptions": [{"exception": 4, "ground": "legal_claims", "records": 1, "review_at": did["at"], "ended_at": None}],
+    "told_by_hand": [{"event": 13, "recipient": 12}], "copies": [{"saga": "S6", "kept_until": None}],
+}
 seed("certificate_text", note("log.example/fuzz", json.dumps(certificate, indent=2) + "\n"))
 
 # Bundles.

@@ -30,6 +30,10 @@ pub enum Flush {
     Export,
     /// Files of keys, and their names, while keys are rotated.
     Keys,
+    /// Hashes of the tree over the log.
+    Hashes,
+    /// A signed checkpoint of the log.
+    Checkpoint,
 }
 
 /// Lets every flush through.

@@ -2,10 +2,14 @@
 //!
 //! `core` decides, `store` remembers, `connector` reaches out, `stage` moves things along, `control` answers people.
 
+use mimalloc::MiMalloc;
+use zeroizing_alloc::ZeroAlloc;
+
 /// Rows travel from thread to thread, so most memory is freed by another thread than took it: the system's allocator
-/// spends a tenth of an intake on that. Set here, so that tests and benches run on what the daemon runs on.
+/// spends a tenth of an intake on that. Memory is wiped when it is freed, so that nothing of what was erased is left in
+/// what nobody uses any more. Set here, so that tests and benches run on what the daemon runs on.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: ZeroAlloc<MiMalloc> = ZeroAlloc(MiMalloc);
 
 // The configuration, as written and as checked.
 pub mod config;

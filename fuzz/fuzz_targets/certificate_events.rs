@@ -7,7 +7,7 @@ use retention_core::evidence::certificate::{Certificate, Proven, Statement, Subj
 use retention_core::evidence::checkpoint::{Checkpoint, keys_of};
 use retention_core::evidence::proof::EventProof;
 use retention_core::evidence::tree::{self, StoredHashes};
-use retention_core::id::{Digest, EntityId, Position, RunId, StreamId};
+use retention_core::id::{Digest, EntityId, Position, RequestId, RunId, StreamId};
 use retention_core::time::Timestamp;
 use retention_fuzz::Input;
 
@@ -55,6 +55,7 @@ fuzz_target!(|bytes: &[u8]| {
     let mut input = Input(bytes);
     let subject = match input.byte() {
         number if number % 2 == 0 => Subject::Run(RunId(Position(u64::from(number / 2)))),
+        number if number % 4 == 3 => Subject::Request(RequestId(Position(u64::from(number / 4)))),
         _ => Subject::Entity(EntityId(9)),
     };
     let damaged_at = usize::from(input.number());

@@ -195,7 +195,7 @@ impl Site {
         // The second person must reach the socket and the program, and nothing else.
         let open = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("a mode");
         open(site.root.path(), 0o711);
-        for name in ["bin", "run", "drop", "people", "policies", "staging"] {
+        for name in ["bin", "run", "drop", "people", "policies", "staging", "tmp"] {
             fs::create_dir(site.path(name)).expect("a directory");
         }
         open(&site.path("bin"), 0o755);
@@ -307,7 +307,7 @@ impl Site {
         } else {
             Command::new(binaries().join("retentiond"))
         };
-        command.arg("--config").arg(self.path("config.toml")).current_dir("/");
+        command.arg("--config").arg(self.path("config.toml")).env("TMPDIR", self.path("tmp")).current_dir("/");
         command
     }
 
@@ -471,6 +471,12 @@ impl Daemon<'_> {
             assert!(WallClock.monotonic() - begun < PATIENCE, "gave up waiting: {what}");
             std::thread::park_timeout(LOOK_AGAIN);
         }
+    }
+
+    /// Returns the number of its process.
+    #[must_use]
+    pub fn process(&self) -> u32 {
+        self.child.id()
     }
 
     /// Sends a signal.

@@ -4,6 +4,7 @@ mod asked;
 mod backups;
 mod batches;
 mod decided;
+mod erased;
 mod following;
 mod keys;
 mod offline;

@@ -249,6 +249,8 @@ operations! {
     CertificateRun Get "/v1/certificates/runs/{run}" Auditor One;
     /// Writes the certificate of an entity that was purged.
     CertificateEntity Get "/v1/certificates/entities/{entity}" Auditor One;
+    /// Writes the certificate of a request for erasure.
+    CertificateRequest Get "/v1/certificates/requests/{request}" Auditor One;
     /// Lists events.
     AuditQuery Get "/v1/events" Auditor List;
     /// Streams events, the oldest first, and those that are recorded later as they come.

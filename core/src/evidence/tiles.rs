@@ -37,12 +37,25 @@ impl Tiles {
     ///
     /// # Errors
     /// What `file` says.
-    pub fn push<E>(&mut self, entry: &[u8], mut file: impl FnMut(&str, &[u8]) -> Result<(), E>) -> Result<(), E> {
+    pub fn push<E>(&mut self, entry: &[u8], file: impl FnMut(&str, &[u8]) -> Result<(), E>) -> Result<(), E> {
+        self.push_hashed(entry, leaf(entry), file)
+    }
+
+    /// Appends an entry whose leaf hash was computed before, by [`leaf`] and elsewhere: that is most of the work.
+    ///
+    /// # Errors
+    /// What `file` says.
+    pub fn push_hashed<E>(
+        &mut self,
+        entry: &[u8],
+        hash: Digest,
+        mut file: impl FnMut(&str, &[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
         let number = self.frontier.leaves();
         let mut level = 0;
         let levels = &mut self.levels;
         let mut full = Vec::new();
-        self.frontier.push(leaf(entry), |hash| {
+        self.frontier.push(hash, |hash| {
             if level % TILE_LEVELS == 0 {
                 let at = (level / TILE_LEVELS) as usize;
                 if levels.len() <= at {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
-use retention_core::id::{EntityId, RunId};
+use retention_core::id::{EntityId, RequestId, RunId};
 
 use super::audit::Witnesses;
 
@@ -35,7 +35,26 @@ pub(crate) enum Certificate {
         #[arg(long, value_name = "FILE")]
         into: Option<PathBuf>,
     },
+    /// Write the certificate of what a data subject asked to be erased: who identified it, what was planned, destroyed and
+    /// kept, and where copies remain.
+    ///
+    /// It tells what there is so far, and can be written again at any time: once a plan is there, and best after
+    /// `subject complete`. Grounds and dates that stand in sealed events are said by the daemon and not proven; they stand
+    /// apart. No personal data is in it.
+    ///
+    /// Example: retentionctl certificate request Q41 --into Q41.certificate
+    ///
+    /// Needs the role auditor.
+    Request {
+        /// The request.
+        request: RequestId,
+        /// Write it into this file, which must not exist, instead of standard output.
+        #[arg(long, value_name = "FILE")]
+        into: Option<PathBuf>,
+    },
     /// Check a certificate: its signature, every proof, and that what it states follows from its events.
+    ///
+    /// What is shown as `said_without_proof` does not follow from them: the signature alone is behind it.
     ///
     /// Ends with 20 when anything does not hold. With --witness it also says who cosigned the checkpoint under its
     /// proofs, and ends with 20 when too few did.

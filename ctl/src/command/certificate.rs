@@ -26,6 +26,10 @@ pub(super) fn execute(context: &mut Context, command: Certificate) -> Result<Exi
             let call = Call::to(Operation::CertificateEntity, &[&entity]);
             write(context, &call, &json!({ "entity": entity }), into.as_deref()).doing("write the certificate")
         }
+        Certificate::Request { request, into } => {
+            let call = Call::to(Operation::CertificateRequest, &[&request]);
+            write(context, &call, &json!({ "request": request }), into.as_deref()).doing("write the certificate")
+        }
         Certificate::Verify { file, keys, witnesses } => {
             verify(context, &file, &keys, &witnesses).doing("check the certificate")
         }
@@ -47,7 +51,7 @@ fn write(context: &mut Context, call: &Call, what: &Value, into: Option<&Path>) 
 fn verify(context: &mut Context, file: &Path, keys: &[String], witnesses: &Witnesses) -> Result<ExitCode, Cause> {
     let certificate = checked(file, keys)?;
     let cosigned_by = cosigned_by(file, &certificate, witnesses)?;
-    context.present(&json!({
+    let mut told = json!({
         "holds": true,
         "log": certificate.log,
         "issued_at": certificate.issued_at,
@@ -55,7 +59,11 @@ fn verify(context: &mut Context, file: &Path, keys: &[String], witnesses: &Witne
         "events": certificate.events.len(),
         "cosigned_by": cosigned_by,
         "statement": certificate.statement,
-    }))?;
+    });
+    if let Some(said) = &certificate.said {
+        told["said_without_proof"] = json!(said);
+    }
+    context.present(&told)?;
     Ok(ExitCode::Done)
 }
 

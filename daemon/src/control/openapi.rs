@@ -127,7 +127,9 @@ fn contents(operation: Operation) -> Contents {
         Operation::AuditCheckpoint => gives::<wire::CheckpointRow>().asked::<wire::CheckpointQuery>(),
         Operation::AuditKeys => gives::<wire::SigningKeyRow>().asked::<ListQuery>(),
         Operation::AuditProof | Operation::AuditGrowth => gives::<wire::ProofText>(),
-        Operation::CertificateRun | Operation::CertificateEntity => gives::<wire::CertificateText>(),
+        Operation::CertificateRun | Operation::CertificateEntity | Operation::CertificateRequest => {
+            gives::<wire::CertificateText>()
+        }
         Operation::AuditEnvelopes => gives::<wire::EnvelopeRow>().asked::<ListQuery>(),
         Operation::AuditQuery | Operation::AuditFollow => gives::<wire::EventRow>().asked::<wire::AuditQuery>(),
         Operation::KeyStatus => gives::<wire::KeyStatus>(),

@@ -131,6 +131,7 @@ fn handler(operation: Operation) -> MethodRouter<Arc<Control>> {
         Operation::AuditEnvelopes => get(audit::envelopes),
         Operation::CertificateRun => get(audit::certificate_of_run),
         Operation::CertificateEntity => get(audit::certificate_of_entity),
+        Operation::CertificateRequest => get(audit::certificate_of_request),
         Operation::AuditQuery => get(audit::query),
         Operation::AuditFollow => get(follow::follow),
         Operation::KeyStatus => get(key::status),

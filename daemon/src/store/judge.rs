@@ -115,6 +115,25 @@ impl Store {
         self.inner.policies_of_log(&active)
     }
 
+    /// Returns a version of a policy as the log recorded it, whatever is active now; `None` when its text cannot be read
+    /// as that version.
+    ///
+    /// # Errors
+    /// When the journal or sled cannot be read there.
+    pub fn policy_version(&self, digest: Digest) -> Result<Option<Arc<Policy>>, ReadError> {
+        let text: Option<Position> = self.view(|views| {
+            let mut texts = views.small.policies.texts.iter();
+            texts.find(|((_, known), _)| *known == digest).map(|(_, position)| *position)
+        });
+        let recorded = text.map(|position| self.read(position)).transpose()?.flatten();
+        let Some(Event::PolicyRecorded(body)) = recorded.as_ref().and_then(|recorded| recorded.event()) else {
+            return Ok(None);
+        };
+        let set = PolicySet::check(&[PolicyFile { stem: &body.id, text: &body.text }]).ok();
+        let policy = set.as_ref().and_then(|set| set.get(&body.id)).filter(|policy| policy.digest() == digest);
+        Ok(policy.cloned())
+    }
+
     /// Returns the policy under which a plan is carried out, or what stands in its place for an erasure.
     #[must_use]
     pub fn policy_of_plans(&self, id: &str) -> Option<Arc<Policy>> {

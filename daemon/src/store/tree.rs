@@ -13,8 +13,10 @@
 //! signed: that is damage, never mended in silence.
 
 use std::fs::File;
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 use retention_core::event::Envelope;
@@ -26,6 +28,7 @@ use retention_core::evidence::tree::{self, HASH_BYTES, StoredHashes, TreeError};
 use retention_core::id::{Digest, Position};
 
 use super::durable_file::{self, DurableFileError, FileAction};
+use crate::flush::{Flush, FlushGate, OpenGate};
 
 mod check;
 mod cosignatures;
@@ -109,6 +112,7 @@ struct State {
 pub struct Tree {
     hashes: File,
     checkpoints: File,
+    gate: Arc<dyn FlushGate>,
     state: RwLock<State>,
     cosignatures: Result<Cosignatures, TreeFileError>,
     /// What was handed out last, and where the cosignatures ended then: proofs are often asked for one after another.
@@ -143,6 +147,14 @@ impl Tree {
     /// # Errors
     /// When a file cannot be read or written.
     pub fn open(store: &Path) -> Result<Self, TreeFileError> {
+        Self::gated(store, Arc::new(OpenGate))
+    }
+
+    /// As [`Self::open`], with a gate around every flush.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn gated(store: &Path, gate: Arc<dyn FlushGate>) -> Result<Self, TreeFileError> {
         let dir = store.join("tree");
         durable_file::create_private_dir(&dir, DIR)?;
         let hashes = durable_file::open_or_create(&dir.join("hashes"), HASHES)?;
@@ -166,7 +178,7 @@ impl Tree {
         if let Err(error) = &cosignatures {
             tracing::error!(%error, "the cosignatures of witnesses cannot be used");
         }
-        Ok(Self { hashes, checkpoints, state: RwLock::new(state), cosignatures, told_last: Mutex::default() })
+        Ok(Self { hashes, checkpoints, state: RwLock::new(state), cosignatures, told_last: Mutex::default(), gate })
     }
 
     /// Opens the tree of a log that adopted a key: the file of its checkpoints was made before that, so it must be
@@ -237,7 +249,7 @@ impl Tree {
         let bytes: Vec<u8> = new.iter().flat_map(|hash| hash.0).collect();
         let written = self.hashes.write_all_at(&bytes, first_new.saturating_mul(HASH_BYTES as u64));
         written.map_err(durable_file::failed(HASHES, FileAction::Write))?;
-        self.hashes.sync_data().map_err(durable_file::failed(HASHES, FileAction::Sync))?;
+        self.flush(Flush::Hashes, &self.hashes).map_err(durable_file::failed(HASHES, FileAction::Sync))?;
         let mut state = self.state.write();
         state.leaves = leaves;
         state.owed = owed.filter(|(size, _)| *size > leaves);
@@ -263,7 +275,8 @@ impl Tree {
         let framed = format!("{head}{note}");
         let written = self.checkpoints.write_all_at(framed.as_bytes(), end);
         written.map_err(durable_file::failed(CHECKPOINTS, FileAction::Write))?;
-        self.checkpoints.sync_data().map_err(durable_file::failed(CHECKPOINTS, FileAction::Sync))?;
+        self.flush(Flush::Checkpoint, &self.checkpoints)
+            .map_err(durable_file::failed(CHECKPOINTS, FileAction::Sync))?;
         let noted = Noted { size: leaves, at: end + head.len() as u64, len: note.len() };
         self.state.write().notes.push(noted, end);
         Ok(Some(note))
@@ -492,6 +505,12 @@ impl Tree {
     #[must_use]
     pub fn next(&self) -> Position {
         Position(self.leaves() + 1)
+    }
+
+    fn flush(&self, what: Flush, file: &File) -> io::Result<()> {
+        self.gate.before(what)?;
+        file.sync_data()?;
+        self.gate.after(what)
     }
 
     fn read(&self) -> Hashes<'_> {

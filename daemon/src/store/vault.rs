@@ -82,6 +82,13 @@ impl DataKey {
     fn bytes(&self) -> &[u8; KEY_BYTES] {
         &self.0
     }
+
+    /// Takes the key out of a place that lives on, and overwrites it there: what is only moved stays behind.
+    fn taken(&mut self) -> Self {
+        let key = Self(self.0);
+        self.0.zeroize();
+        key
+    }
 }
 
 impl std::fmt::Debug for DataKey {
@@ -241,7 +248,9 @@ struct Ahead {
 
 /// The keys that are next.
 struct Issuer {
-    block: std::vec::IntoIter<(EntityId, DataKey)>,
+    block: Block,
+    /// Which of the block is handed out next.
+    next: usize,
     queue: BlockQueue,
 }
 
@@ -330,7 +339,7 @@ impl Vault {
             .name("vault-fill".to_owned())
             .spawn(move || filler.run(ahead.recovered, &offer))
             .map_err(durable_file::failed("thread that fills key slots", FileAction::Create))?;
-        let issuer = Some(Mutex::new(Issuer { block: Vec::new().into_iter(), queue }));
+        let issuer = Some(Mutex::new(Issuer { block: Vec::new(), next: 0, queue }));
         Ok(Self { shared, index_key, report, issuer, filler: Some(filler) })
     }
 
@@ -375,10 +384,14 @@ impl Vault {
         let mut issuer = self.issuer.as_ref().ok_or(VaultError::ReadOnly)?.lock();
         let mut keys = Vec::with_capacity(count);
         while keys.len() < count {
-            keys.extend(issuer.block.by_ref().take(count - keys.len()));
+            let Issuer { block, next, queue } = &mut *issuer;
+            for (entity, key) in block.iter_mut().skip(*next).take(count - keys.len()) {
+                keys.push((*entity, key.taken()));
+                *next += 1;
+            }
             if keys.len() < count {
                 // A thread that is gone has said why to an earlier caller.
-                issuer.block = issuer.queue.recv().map_err(|_| VaultError::Poisoned)??.into_iter();
+                (*block, *next) = (queue.recv().map_err(|_| VaultError::Poisoned)??, 0);
             }
         }
         if let Some((last, _)) = keys.last() {

@@ -20,6 +20,7 @@ use super::state::State;
 use super::tree::TreeCheck;
 use super::vault::{Vault, VaultVerification};
 use super::{Inner, OpenError, Options, Progress, ReadError, Store};
+use crate::ahead;
 
 mod finding;
 
@@ -33,6 +34,31 @@ pub const FINDINGS_MAX: usize = 1_000;
 
 /// Progress is told after this many events.
 const PROGRESS_EVERY: u64 = 10_000;
+
+/// Events whose bodies are opened together, and how much memory they may take.
+const EVENTS_TOGETHER: usize = 8_192;
+const BYTES_TOGETHER: usize = 32 * 1024 * 1024;
+
+/// Of these, how many one processor opens at a time.
+const EVENTS_PER_PIECE: usize = 256;
+
+/// Events whose bodies are opened together.
+#[derive(Default)]
+struct Together {
+    events: Vec<(Place, StoredEvent)>,
+    bytes: usize,
+}
+
+impl Together {
+    fn push(&mut self, place: Place, stored: StoredEvent) {
+        self.bytes += stored.envelope.body_len as usize;
+        self.events.push((place, stored));
+    }
+
+    fn is_full(&self) -> bool {
+        self.events.len() >= EVENTS_TOGETHER || self.bytes >= BYTES_TOGETHER
+    }
+}
 
 /// What a verification looked at and found.
 #[derive(Debug, Default)]
@@ -294,18 +320,23 @@ impl<'a> Check<'a> {
                     continue;
                 }
             };
+            let mut together = Together::default();
             for entry in events {
                 match entry {
                     Ok((_, stored)) if stored.envelope.position <= after => {}
                     Ok((place, stored)) => {
-                        self.event(place, &stored)?;
-                        if self.report.events.is_multiple_of(PROGRESS_EVERY) {
-                            progress(self.report.events, total.max(self.report.events));
+                        together.push(place, stored);
+                        if together.is_full() {
+                            self.events(&mut together, total, progress)?;
                         }
                     }
-                    Err(error) => self.segment_damaged(segment, error)?,
+                    Err(error) => {
+                        self.events(&mut together, total, progress)?;
+                        self.segment_damaged(segment, error)?;
+                    }
                 }
             }
+            self.events(&mut together, total, progress)?;
         }
         progress(self.report.events, total.max(self.report.events));
         if last.0 != u64::MAX && self.journal_is_whole && self.next.is_some_and(|next| next <= last) {
@@ -339,7 +370,35 @@ impl<'a> Check<'a> {
         self.tree = None;
     }
 
-    fn event(&mut self, place: Place, stored: &StoredEvent) -> Result<(), ReadError> {
+    /// Opens bodies on every processor, which is most of the work, and takes the events one after another.
+    fn events(&mut self, together: &mut Together, total: u64, progress: Progress<'_>) -> Result<(), ReadError> {
+        let inner = self.inner;
+        let pieces: Vec<&[(Place, StoredEvent)]> = together.events.chunks(EVENTS_PER_PIECE).collect();
+        let mut events = together.events.iter();
+        let open = |piece: &&[(Place, StoredEvent)]| -> Vec<Result<Recorded, ReadError>> {
+            piece.iter().map(|(_, stored)| inner.open(stored)).collect()
+        };
+        ahead::in_order(&pieces, open, |opened| {
+            // What was opened is asked first, so that no event is taken for which nothing was.
+            for (opened, (place, stored)) in opened.into_iter().zip(events.by_ref()) {
+                self.event(*place, stored, opened)?;
+                if self.report.events.is_multiple_of(PROGRESS_EVERY) {
+                    progress(self.report.events, total.max(self.report.events));
+                }
+            }
+            Ok::<(), ReadError>(())
+        })?;
+        drop(pieces);
+        *together = Together::default();
+        Ok(())
+    }
+
+    fn event(
+        &mut self,
+        place: Place,
+        stored: &StoredEvent,
+        opened: Result<Recorded, ReadError>,
+    ) -> Result<(), ReadError> {
         self.inner.halt.check()?;
         let envelope = &stored.envelope;
         let position = envelope.position;
@@ -354,7 +413,7 @@ impl<'a> Check<'a> {
         }
         self.recorded_at = self.recorded_at.max(envelope.recorded_at);
         self.report.events += 1;
-        let recorded = self.open(stored)?;
+        let recorded = self.opened(stored, opened)?;
         self.tree_event(&recorded)?;
         if let (true, Some(entity)) = (EventType::is_destruction(envelope.event_type), envelope.entity) {
             self.destroyed.insert(entity.0);
@@ -372,10 +431,10 @@ impl<'a> Check<'a> {
         Ok(())
     }
 
-    /// Opens a body. What should open and does not counts as gone from here on.
-    fn open(&mut self, stored: &StoredEvent) -> Result<Recorded, ReadError> {
+    /// Takes a body that was opened. What should open and does not counts as gone from here on.
+    fn opened(&mut self, stored: &StoredEvent, opened: Result<Recorded, ReadError>) -> Result<Recorded, ReadError> {
         let position = stored.envelope.position;
-        match self.inner.open(stored) {
+        match opened {
             Ok(recorded) => {
                 match recorded.event {
                     Readable::Event(_) | Readable::Facts(_) => self.report.bodies_read += 1,

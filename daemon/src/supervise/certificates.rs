@@ -4,15 +4,19 @@ use std::sync::Arc;
 
 use retention_core::control::{ErrorBody, ErrorCode};
 use retention_core::event::codec::Bodies as _;
-use retention_core::event::{Envelope, Event, EventType};
-use retention_core::evidence::certificate::{Certificate, Proven, Subject, belongs, carries_body};
+use retention_core::event::{Event, EventType};
+use retention_core::evidence::certificate::{
+    CERTIFICATE_BYTES_MAX, Certificate, Proven, Subject, Told, belongs, carries_body,
+};
 use retention_core::evidence::checkpoint::{origin_of, verifier_of};
-use retention_core::id::{Digest, EntityId, Position, RunId};
+use retention_core::id::{Digest, EntityId, PlanId, Position, RunId};
 use zeroize::Zeroizing;
 
 use crate::clock::Clock;
 use crate::store::tree::Tree;
 use crate::store::{Order, Query, Store};
+
+mod request;
 
 /// What writes certificates.
 pub(super) struct Certificates {
@@ -29,16 +33,17 @@ const EVENTS_MAX: usize = 20_000;
 const PAGE: usize = 1_000;
 
 impl Certificates {
-    /// Writes the certificate of a run or of an entity.
+    /// Writes the certificate of a run, of an entity or of a request.
     pub(super) fn write(&self, subject: Subject) -> Result<String, ErrorBody> {
         let positions = match subject {
-            Subject::Run(run) => self.positions_of_run(run)?,
+            Subject::Run(run) => self.positions_of_run(run, &belongs)?,
             Subject::Entity(entity) => self.positions_of_entity(entity)?,
+            Subject::Request(request) => self.positions_of_request(request)?,
         };
         // All are proven by one checkpoint. What witnesses signed over it stands in the last proof and holds for every other.
-        let last = positions.last().copied().unwrap_or(Position(1));
+        let last = positions.iter().max().copied().unwrap_or(Position(1));
         let covering = self.tree.covering(last).map_err(failed)?.ok_or_else(|| not_yet(last))?;
-        let mut told: Vec<(Envelope, Option<Event>)> = Vec::with_capacity(positions.len());
+        let mut told: Vec<Told> = Vec::with_capacity(positions.len());
         let mut events = Vec::with_capacity(positions.len());
         for position in positions {
             self.store.halt().check().map_err(|_| ErrorBody::of(ErrorCode::Stopping))?;
@@ -46,7 +51,7 @@ impl Certificates {
             let checkpoint = if position == last { &covering.note } else { &covering.plain };
             let proof = self.tree.prove_by(covering.size, checkpoint.clone(), &recorded.envelope);
             let proof = proof.map_err(failed)?.text();
-            let event = recorded.event().filter(|event| carries_body(event));
+            let event = recorded.event().filter(|event| carries_body(subject, event));
             let body = event.and_then(|event| event.encode_body().ok());
             // What an older program encoded otherwise is told by its envelope alone.
             let body = body.filter(|body| Digest::of(body) == recorded.envelope.body_digest);
@@ -56,39 +61,57 @@ impl Certificates {
         let log = verifier_of(&self.signer).and_then(|key| origin_of(&key)).map_err(failed)?;
         let certificate = Certificate::of(log, self.clock.now(), subject, &told, events).map_err(|error| {
             ErrorBody::saying(ErrorCode::WrongState, format!("there is nothing to certify yet: {error}"))
-                .hint("a certificate is written once the run has begun its first saga")
+                .hint("a certificate is written once a run has begun its first saga, or a plan of the request is there")
         })?;
+        let certificate = match subject {
+            Subject::Run(_) | Subject::Entity(_) => certificate,
+            Subject::Request(request) => {
+                let said = self.said(request, &certificate)?;
+                certificate.saying(said).map_err(failed)?
+            }
+        };
         tracing::info!(?subject, events = certificate.events.len(), "a certificate was written");
-        certificate.sign(&self.signer).map_err(failed)
+        let text = certificate.sign(&self.signer).map_err(failed)?;
+        if text.len() > CERTIFICATE_BYTES_MAX {
+            return Err(too_large());
+        }
+        Ok(text)
     }
 
-    fn positions_of_run(&self, run: RunId) -> Result<Vec<Position>, ErrorBody> {
+    /// Returns the events of a run: of its own those that are wanted, and those by which its plan was decided.
+    fn positions_of_run(&self, run: RunId, wanted: &dyn Fn(&Event) -> bool) -> Result<Vec<Position>, ErrorBody> {
         let plan = self.store.view(|views| views.small.runs.run(run).map(|run| run.plan));
         let plan = plan.ok_or_else(|| {
             ErrorBody::saying(ErrorCode::NotFound, format!("there is no run {run}")).hint("retentionctl run list")
         })?;
-        let mut positions = self.asked(&Query { run: Some(run), ..Query::default() }, &|event| belongs(event))?;
+        let mut positions = self.asked(&Query { run: Some(run), ..Query::default() }, wanted)?;
+        positions.extend(self.positions_of_plan(plan)?);
+        // Keys are destroyed until the run is over: a backup that was made meanwhile may hold them too.
+        let last = positions.iter().copied().max().unwrap_or(run.0);
+        positions.extend(self.longest_kept_backup(last)?);
+        positions.sort_unstable();
+        positions.dedup();
+        Ok(positions)
+    }
+
+    /// Returns the events by which a plan was decided.
+    fn positions_of_plan(&self, plan: PlanId) -> Result<Vec<Position>, ErrorBody> {
         let decided = Query {
             types: vec![EventType::PlanFrozen, EventType::PlanApproved, EventType::PlanReviewed],
             ..Query::default()
         };
-        positions.extend(self.asked(&Query { after: Some(plan.0), ..decided }, &|event| match event {
+        let mut positions = self.asked(&Query { after: Some(plan.0), ..decided }, &|event| match event {
             Event::PlanFrozen(body) => body.plan == plan,
             Event::PlanApproved(body) => body.plan == plan,
             Event::PlanReviewed(body) => body.plan == plan,
             _ => false,
-        })?);
+        })?;
         // What the items rest on was decided before the plan was asked for, or while it was made.
         let rests_on = self.store.view(|views| {
             let plan = views.small.plans.get(plan)?;
             Some(plan.reviews.iter().map(|review| review.review.0).collect::<Vec<_>>())
         });
         positions.extend(rests_on.unwrap_or_default());
-        // Keys are destroyed until the run is over: a backup that was made meanwhile may hold them too.
-        let last = positions.iter().copied().max().unwrap_or(run.0);
-        positions.extend(self.longest_kept_backup(last)?);
-        positions.sort_unstable();
-        positions.dedup();
         Ok(positions)
     }
 
@@ -105,7 +128,7 @@ impl Certificates {
         let Some(Event::KeyDestroyed(body)) = recorded.event() else { return Err(not_purged()) };
         let (run, saga) = (body.run, body.saga);
         let mut positions = Vec::new();
-        for at in self.positions_of_run(run)? {
+        for at in self.positions_of_run(run, &belongs)? {
             let of_another =
                 match self.store.read(at).map_err(failed)?.as_ref().and_then(|recorded| recorded.event().cloned()) {
                     Some(Event::SagaStarted(_)) => at != saga.0,
@@ -154,8 +177,7 @@ impl Certificates {
                 }
             }
             if positions.len() > EVENTS_MAX {
-                return Err(ErrorBody::saying(ErrorCode::TooLarge, "this run is too large for one certificate")
-                    .hint("retentionctl certificate item writes one for a single entity"));
+                return Err(too_large());
             }
             match page.next {
                 Some(next) => query.after = Some(next),
@@ -163,6 +185,11 @@ impl Certificates {
             }
         }
     }
+}
+
+fn too_large() -> ErrorBody {
+    ErrorBody::saying(ErrorCode::TooLarge, "this is too large for one certificate")
+        .hint("retentionctl certificate item writes one for a single entity")
 }
 
 fn not_yet(position: Position) -> ErrorBody {

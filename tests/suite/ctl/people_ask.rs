@@ -128,10 +128,38 @@ fn an_erasure_goes_from_a_search_to_the_answer() {
         let exports = site.rows(&["export", "list"]);
         assert!(!exports.is_empty() && exports.iter().all(|row| !row["destroyed_at"].is_null()), "{exports:?}");
         assert_eq!(state(&site, &request), "completed");
+        certified(&site, &daemon, &request, taken.len());
     }
     let log = fs::read(site.path("state/journal/00000000000000000001.journal")).unwrap_or_default();
     assert!(memchr::memmem::find(&log, PRIYA.as_bytes()).is_none(), "her address is nowhere in clear");
     daemon.stop();
+}
+
+/// Writes the certificate of a request that was fulfilled, and checks what it says without the daemon.
+fn certified(site: &Site, daemon: &Daemon<'_>, request: &str, records: usize) {
+    let file = |name: &str| site.path(name).to_str().expect("a path").to_owned();
+    let (certificate, page) = (file("request.certificate"), file("request.html"));
+    daemon.until("a checkpoint covers the end of the copy", || {
+        (site.ctl(&["certificate", "request", request, "--into", &certificate]).code == 0).then_some(())
+    });
+    let key = text(&site.rows(&["audit", "keys"])[0], "verifier_key").to_owned();
+    let says = site.json(&["certificate", "verify", &certificate, "--key", &key]);
+    let (statement, said) = (&says["statement"], &says["said_without_proof"]);
+    assert_eq!((&says["subject"], &statement["records"]), (&json!({ "request": request }), &json!(records)));
+    assert_eq!(statement["destroyed"].as_object().map(serde_json::Map::len), Some(records), "{says}");
+    assert_eq!((&statement["kept"], &statement["left_alone"]), (&json!({}), &json!({})));
+    assert_eq!(statement["plans"][0]["approvals"].as_array().map(Vec::len), Some(1));
+    let copies: Vec<&Value> = statement["copies"].as_object().expect("copies").values().collect();
+    assert!(copies.iter().all(|copy| copy["was_there"] == true && copy["goes_with_the_answer"] == true), "{says}");
+    assert_eq!(statement["recipients"].as_array().map(Vec::len), Some(1));
+    assert_eq!((text(said, "ground"), text(said, "end")), ("consent_withdrawn", "fulfilled"));
+    assert_eq!(said["told_by_hand"][0]["recipient"], statement["recipients"][0]["recipient"]);
+    let _page = site.ctl(&["certificate", "page", &certificate, "--key", &key, "--into", &page]).ends(0);
+    assert!(fs::read_to_string(&page).expect("a page").contains("What became of request"));
+    let whole = fs::read_to_string(&certificate).expect("a certificate");
+    assert!(!whole.contains("lindqvist") && !whole.contains("tax adviser") && !whole.contains("answered by letter"));
+    fs::write(&certificate, whole.replacen("\"was_there\": true", "\"was_there\": false", 1)).expect("a file");
+    let _forged = site.ctl(&["certificate", "verify", &certificate, "--key", &key]).ends(20);
 }
 
 #[test]
@@ -140,6 +168,8 @@ fn what_is_kept_by_an_exception_is_refused_in_part_and_comes_back() {
     let daemon = with_samples(&site);
     let asked = site.json(&["subject", "erase", "--email", PRIYA, "--ground", "objection"]);
     let request = text(&asked, "request").to_owned();
+    let _early = site.ctl(&["certificate", "request", &request]).ends(2).says("nothing to certify");
+    let _none = site.ctl(&["certificate", "request", "Q1"]).ends(2).says("there is no request Q1");
     let taken = site.rows(&["subject", "identify", &request, "--how", "known for years"]);
     let record = text(&taken[0], "record");
     let except = |when: &str, record: &str| {

@@ -3,10 +3,13 @@
 
 use std::fmt::Write as _;
 
-use super::{Approval, Certificate, Disposed, Subject};
+use super::{Approval, Certificate, Disposed, RunStatement, Statement, Subject};
 use crate::event::saga::Residue;
 use crate::id::SagaId;
 use crate::text::html_escaped;
+use crate::time::Timestamp;
+
+mod request;
 
 const STYLE: &str = "body{font:11pt/1.45 serif;max-width:44em;margin:2em auto;padding:0 1em}h1{font-size:1.5em}\
 table{border-collapse:collapse;width:100%;margin:.5em 0 1.2em}td,th{border:1px solid #999;padding:.3em .6em;\
@@ -16,10 +19,10 @@ word-break:break-all}@media print{body{margin:0}}";
 /// Returns the page.
 #[must_use]
 pub fn page(certificate: &Certificate) -> String {
-    let statement = &certificate.statement;
     let (title, what) = match certificate.subject {
         Subject::Run(run) => (format!("run {run}"), format!("What run {run} disposed of")),
         Subject::Entity(entity) => (format!("entity {entity}"), format!("Entity {entity}")),
+        Subject::Request(request) => (format!("request {request}"), format!("What became of request {request}")),
     };
     let mut page = format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>Certificate of disposition: {}</title>\
@@ -29,9 +32,20 @@ pub fn page(certificate: &Certificate) -> String {
         certificate.issued_at,
         html_escaped(&certificate.log),
     );
-    let people = |all: &[Approval]| {
-        all.iter().map(|one| format!("{} on {}", html_escaped(&one.by), one.at)).collect::<Vec<_>>().join("<br>")
-    };
+    match &certificate.statement {
+        Statement::Run(statement) => of_run(&mut page, statement),
+        Statement::Request(statement) => request::of_request(&mut page, statement, certificate.said.as_ref()),
+    }
+    let _ = write!(
+        page,
+        "<h2>How to check this</h2>\n<p>This page proves nothing. The certificate it was made from carries {} events, each with \
+         its proof: <code>retentionctl certificate verify FILE --key KEY</code>, with a key that you had before.</p>\n</body></html>\n",
+        certificate.events.len(),
+    );
+    page
+}
+
+fn of_run(page: &mut String, statement: &RunStatement) {
     let approvals = match statement.approvals.as_slice() {
         [] if statement.needs_approval => "<b>none is in this certificate, though one was needed</b>".to_owned(),
         [] => "none was needed".to_owned(),
@@ -42,7 +56,7 @@ pub fn page(certificate: &Certificate) -> String {
         all => people(all),
     };
     table(
-        &mut page,
+        page,
         "Decided",
         &[
             ("Policy", html_escaped(&statement.policy)),
@@ -56,7 +70,7 @@ pub fn page(certificate: &Certificate) -> String {
     );
     let end = statement.run_end.as_deref().unwrap_or("not over");
     table(
-        &mut page,
+        page,
         "Done",
         &[
             ("Run", format!("{}: {}", statement.run, html_escaped(end))),
@@ -66,12 +80,9 @@ pub fn page(certificate: &Certificate) -> String {
         ],
     );
     for (saga, disposed) in &statement.sagas {
-        part(&mut page, *saga, disposed);
+        part(page, *saga, disposed);
     }
-    let copies = statement.copies_of_keys_until.map_or_else(
-        || "The daemon made no backup of the keys before.".to_owned(),
-        |until| format!("Copies of the keys that the daemon made before are kept until {until}."),
-    );
+    let copies = copies_of_keys(statement.copies_of_keys_until);
     let redacted: u64 = statement.sagas.values().map(|disposed| disposed.redacted).sum();
     let rests = if redacted > 0 {
         format!(
@@ -83,12 +94,23 @@ pub fn page(certificate: &Certificate) -> String {
     let _ = write!(
         page,
         "<h2>What may be left</h2>\n<ul>{rests}<li>{copies}</li><li>The export bundles named above, as long as their policy keeps \
-         them.</li><li>Copies that this program did not make: the source, other people, backups of the whole machine, cells of a flash \
-         drive.</li></ul>\n<h2>How to check this</h2>\n<p>This page proves nothing. The certificate it was made from carries {} events, each with \
-         its proof: <code>retentionctl certificate verify FILE --key KEY</code>, with a key that you had before.</p>\n</body></html>\n",
-        certificate.events.len(),
+         them.</li><li>{ELSEWHERE}</li></ul>\n",
     );
-    page
+}
+
+/// What no event can tell of.
+const ELSEWHERE: &str = "Copies that this program did not make: the source, other people, backups of the whole machine, cells of a \
+    flash drive.";
+
+fn copies_of_keys(until: Option<Timestamp>) -> String {
+    until.map_or_else(
+        || "The daemon made no backup of the keys before.".to_owned(),
+        |until| format!("Copies of the keys that the daemon made before are kept until {until}."),
+    )
+}
+
+fn people(all: &[Approval]) -> String {
+    all.iter().map(|one| format!("{} on {}", html_escaped(&one.by), one.at)).collect::<Vec<_>>().join("<br>")
 }
 
 fn part(page: &mut String, saga: SagaId, disposed: &Disposed) {

@@ -9,13 +9,16 @@ use crate::event::backup::BackupMade;
 use crate::event::codec::Bodies as _;
 use crate::event::decision::{PlanApproved, PlanFrozen, PlanPurpose, RunEnd, RunEnded, RunRequested, RunStarted};
 use crate::event::erasure::KeyDestroyed;
+use crate::event::saga::Receipt;
 use crate::event::saga::{SagaEnd, SagaEnded, SagaStarted, ScriptKind, Step, StepSucceeded};
-use crate::id::{Position, StreamId};
+use crate::id::{PlanId, Position, SagaId, StreamId};
 
 const PLAN: PlanId = PlanId(Position(1));
 const RUN: RunId = RunId(Position(4));
 const SAGA: SagaId = SagaId(Position(6));
 const ENTITY: EntityId = EntityId(9);
+
+mod request;
 
 /// A purge of one entity, as its log tells it: the cause of each event, who, about what.
 fn log() -> Vec<(Envelope, Event)> {
@@ -74,14 +77,19 @@ fn log() -> Vec<(Envelope, Event)> {
         (Actor::Daemon, 6, Event::SagaEnded(SagaEnded { saga: SAGA, end: SagaEnd::Completed, purged: 1 })),
         (Actor::Daemon, 4, Event::RunEnded(RunEnded { run: RUN, end: RunEnd::Completed, purged: 1, skipped: 0 })),
     ];
+    enveloped(events.into_iter().map(|(actor, cause, event)| (actor, cause, None, event)))
+}
+
+/// Puts events into a log: who, the cause, and the entity where it is not the usual one.
+fn enveloped(events: impl IntoIterator<Item = (Actor, u64, Option<EntityId>, Event)>) -> Vec<(Envelope, Event)> {
     (1..)
         .zip(events)
-        .map(|(position, (actor, cause, event))| {
+        .map(|(position, (actor, cause, entity, event))| {
             let body = event.encode_body().unwrap();
-            let is_sealed = matches!(event, Event::PlanApproved(_));
+            let is_sealed = event.event_type().sealing() != Sealing::Public;
             let envelope = Envelope {
                 event_type: event.event_type() as u16,
-                schema: 1,
+                schema: codec::schema_of(event.event_type()),
                 sealed: is_sealed,
                 actor,
                 position: Position(position),
@@ -89,7 +97,7 @@ fn log() -> Vec<(Envelope, Event)> {
                 occurred_at: Timestamp(0),
                 stream: StreamId([1; 16]),
                 cause: Position(cause),
-                entity: matches!(event, Event::KeyDestroyed(_)).then_some(ENTITY),
+                entity: entity.or(matches!(event, Event::KeyDestroyed(_)).then_some(ENTITY)),
                 texts: None,
                 body_len: u32::try_from(body.len()).unwrap(),
                 body_digest: if is_sealed { Digest([7; 32]) } else { Digest::of(&body) },
@@ -101,9 +109,17 @@ fn log() -> Vec<(Envelope, Event)> {
 
 /// Makes a certificate of these events of the log.
 fn certificate(subject: Subject, wanted: impl Fn(&Event) -> bool) -> Result<(String, String), CertificateError> {
-    let log = log();
+    certificate_of(&log(), subject, wanted, None)
+}
+
+fn certificate_of(
+    log: &[(Envelope, Event)],
+    subject: Subject,
+    wanted: impl Fn(&Event) -> bool,
+    said: Option<Said>,
+) -> Result<(String, String), CertificateError> {
     let mut stored: Vec<Digest> = Vec::new();
-    for (number, (envelope, _)) in (0..).zip(&log) {
+    for (number, (envelope, _)) in (0..).zip(log) {
         stored.extend(tree::appended(number, tree::leaf(&envelope.to_bytes()), &stored).unwrap());
     }
     let size = log.len() as u64;
@@ -115,11 +131,12 @@ fn certificate(subject: Subject, wanted: impl Fn(&Event) -> bool) -> Result<(Str
         let leaf = envelope.position.0 - 1;
         let path = tree::prove(size, leaf, &stored).unwrap();
         let proof = EventProof { envelope: envelope.to_bytes(), leaf, path, checkpoint: checkpoint.clone() }.text();
-        let body = carries_body(event).then(|| hex::encode(event.encode_body().unwrap()));
+        let body = carries_body(subject, event).then(|| hex::encode(event.encode_body().unwrap()));
         told.push((*envelope, body.is_some().then(|| event.clone())));
         events.push(Proven { proof, body });
     }
     let certificate = Certificate::of("log".to_owned(), Timestamp(50), subject, &told, events)?;
+    let certificate = said.map_or(Ok(certificate.clone()), |said| certificate.saying(said))?;
     Ok((certificate.sign(&signer).unwrap(), verifier))
 }
 
@@ -128,7 +145,7 @@ fn a_certificate_says_who_decided_what_was_destroyed_and_what_may_be_left() {
     for subject in [Subject::Run(RUN), Subject::Entity(ENTITY)] {
         let (text, key) = certificate(subject, |_| true).unwrap();
         let read = Certificate::verify(&text, &[&key]).unwrap();
-        let statement = &read.statement;
+        let statement = read.statement.run().unwrap();
         assert_eq!((statement.policy.as_str(), statement.plan, statement.run), ("old <contacts>", PLAN, RUN));
         assert_eq!(statement.approvals, [Approval { by: "uid:1001".to_owned(), at: Timestamp(3) }]);
         assert_eq!((statement.run_requested_by.as_str(), statement.purged), ("uid:1000", 1));
@@ -154,7 +171,7 @@ fn what_is_missing_or_of_something_else_is_no_certificate() {
     // What is not in it is not stated.
     let (text, key) = without(EventType::PlanApproved, entity).unwrap();
     let read = Certificate::verify(&text, &[&key]).unwrap();
-    assert!(read.statement.approvals.is_empty() && page(&read).contains("none is in this certificate"));
+    assert!(read.statement.run().unwrap().approvals.is_empty() && page(&read).contains("none is in this certificate"));
     let other = keys_of(&[4; 32], "log").unwrap().1;
     assert!(Certificate::verify(&text, &[&other]).is_err());
 }
@@ -168,8 +185,14 @@ fn whoever_can_sign_still_cannot_state_what_the_events_do_not_say() {
         change(&mut certificate);
         Certificate::verify(&certificate.sign(&signer).unwrap(), &[&key]).unwrap_err()
     };
-    assert_eq!(forged(&|c| c.statement.purged = 2), CertificateError::Statement);
-    assert_eq!(forged(&|c| c.statement.approvals.clear()), CertificateError::Statement);
+    let state = |change: &dyn Fn(&mut RunStatement)| {
+        forged(&|certificate| match &mut certificate.statement {
+            Statement::Run(statement) => change(statement),
+            Statement::Request(_) => unreachable!("it is of an entity"),
+        })
+    };
+    assert_eq!(state(&|statement| statement.purged = 2), CertificateError::Statement);
+    assert_eq!(state(&|statement| statement.approvals.clear()), CertificateError::Statement);
     assert_eq!(forged(&|c| c.subject = Subject::Run(RUN)), CertificateError::Statement);
     assert_eq!(forged(&|c| drop(c.events.remove(7))), CertificateError::Statement);
     assert_eq!(forged(&|c| c.events.insert(0, c.events[0].clone())), CertificateError::Malformed);
@@ -218,7 +241,7 @@ fn an_instant_that_no_calendar_has_is_not_certified() {
         if let Some((_, Some(Event::BackupMade(body)))) = log.first_mut() {
             body.keys_until = until;
         }
-        Statement::of(Subject::Run(RUN), &log).map(|statement| statement.copies_of_keys_until)
+        Statement::of(Subject::Run(RUN), &log).map(|statement| statement.run().unwrap().copies_of_keys_until)
     };
     assert_eq!(told(Timestamp(99)), Ok(Some(Timestamp(99))));
     assert_eq!(told(Timestamp(i64::MAX)), Err(CertificateError::Untellable));

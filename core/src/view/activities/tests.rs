@@ -88,6 +88,7 @@ impl World {
             actor: Actor::Daemon,
             cause: Position::NONE,
             entity: Some(EntityId(entity)),
+            texts: None,
             body_len: 0,
             body_digest: Digest([0; 32]),
         };

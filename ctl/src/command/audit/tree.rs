@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{self, Write as _};
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 
 use retention_core::control::{
@@ -11,6 +12,7 @@ use retention_core::control::{
 use retention_core::event::Envelope;
 use retention_core::evidence::checkpoint::{CHECKPOINT_BYTES_MAX, Checkpoint};
 use retention_core::evidence::tiles::{Tiles, bundles, entries_of};
+use retention_core::evidence::tree::leaf;
 use retention_core::id::Digest;
 use serde_json::{Value, json};
 
@@ -21,6 +23,12 @@ use crate::exit::Cause;
 
 /// One bundle has 256 envelopes; anything longer is none of ours.
 const BUNDLE_BYTES_MAX: u64 = 64 * 1024;
+
+/// How many envelopes a whole bundle has (c2sp.org/tlog-tiles).
+const ENTRIES_PER_BUNDLE: u64 = 256;
+
+/// How many bundles one processor reads and hashes before they are put together.
+const BUNDLES_PER_PIECE: usize = 64;
 
 /// The events as CloudEvents, beside the files of tlog-tiles.
 const CLOUD_EVENTS: &str = "events.cloudevents.jsonl";
@@ -160,25 +168,30 @@ pub(super) fn verify(
             None => Ok(()),
         };
     fits(&tiles)?;
-    for (bundle, count) in bundles(signed.size) {
-        let path = dir.join(&bundle);
-        let bytes = read_bounded(&path, BUNDLE_BYTES_MAX)?;
-        let entries = entries_of(&bytes).filter(|entries| entries.len() as u64 == count);
-        let entries = entries.ok_or_else(|| wrong(format!("{} is no bundle of {count} entries", path.display())))?;
-        for entry in entries {
-            let number = tiles.size() + 1;
-            let envelope = Envelope::parse(entry).ok();
-            if envelope.is_none_or(|envelope| envelope.position.0 != number) {
-                return Err(wrong(format!("{}: entry {number} is not the envelope of event {number}", path.display())));
-            }
-            tiles.push(entry, |name, expected| same(dir, name, expected))?;
-            fits(&tiles)?;
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut all = (0..).zip(bundles(signed.size));
+    loop {
+        // What every processor reads and hashes at a time is put together by one.
+        let together: Vec<(u64, (String, u64))> = all.by_ref().take(processors * BUNDLES_PER_PIECE).collect();
+        if together.is_empty() {
+            break;
         }
-        bar.show(&retention_core::control::Progress {
-            unit: "events".to_owned(),
-            done: tiles.size(),
-            total: Some(signed.size),
+        let hashed: Vec<Result<Hashed, Cause>> = std::thread::scope(|scope| {
+            let hash = |piece: &[(u64, (String, u64))]| -> Vec<_> {
+                piece.iter().map(|(number, (bundle, count))| hashed(dir, *number, bundle, *count)).collect()
+            };
+            let pieces: Vec<_> =
+                together.chunks(BUNDLES_PER_PIECE).map(|piece| scope.spawn(move || hash(piece))).collect();
+            pieces.into_iter().flat_map(|piece| piece.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
         });
+        for bundle in hashed {
+            let bundle = bundle?;
+            for (entry, hash) in entries_of(&bundle.bytes).unwrap_or_default().into_iter().zip(bundle.leaves) {
+                tiles.push_hashed(entry, hash, |name, expected| same(dir, name, expected))?;
+                fits(&tiles)?;
+            }
+        }
+        bar.show(&Progress { unit: "events".to_owned(), done: tiles.size(), total: Some(signed.size) });
     }
     bar.bar.finish_and_clear();
     let (size, root): (u64, Digest) = (tiles.size(), tiles.root());
@@ -195,6 +208,30 @@ pub(super) fn verify(
         "compared_with": others.iter().map(|(_, other)| other.size).collect::<Vec<_>>(),
     }))?;
     Ok(ExitCode::Done)
+}
+
+/// A bundle of entries with the hash of each.
+struct Hashed {
+    bytes: Vec<u8>,
+    leaves: Vec<Digest>,
+}
+
+/// Reads a bundle, and checks that it has the envelopes of the events that it should.
+fn hashed(dir: &Path, number: u64, bundle: &str, count: u64) -> Result<Hashed, Cause> {
+    let wrong = |message: String| refuse(ErrorCode::VerificationFailed, message);
+    let path = dir.join(bundle);
+    let bytes = read_bounded(&path, BUNDLE_BYTES_MAX)?;
+    let entries = entries_of(&bytes).filter(|entries| entries.len() as u64 == count);
+    let entries = entries.ok_or_else(|| wrong(format!("{} is no bundle of {count} entries", path.display())))?;
+    let mut leaves = Vec::with_capacity(entries.len());
+    for (position, entry) in (number * ENTRIES_PER_BUNDLE + 1..).zip(entries) {
+        let envelope = Envelope::parse(entry).ok();
+        if envelope.is_none_or(|envelope| envelope.position.0 != position) {
+            return Err(wrong(format!("{}: entry {position} is not the envelope of event {position}", path.display())));
+        }
+        leaves.push(leaf(entry));
+    }
+    Ok(Hashed { bytes, leaves })
 }
 
 fn same(dir: &Path, name: &str, expected: &[u8]) -> Result<(), Cause> {

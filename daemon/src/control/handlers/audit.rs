@@ -11,7 +11,7 @@ use retention_core::control::{
 use retention_core::event::summary::{self, Disclosure};
 use retention_core::event::{EventType, Readable, Recorded};
 use retention_core::evidence::certificate::Subject;
-use retention_core::id::{EntityId, Position, RunId};
+use retention_core::id::{EntityId, Position, RequestId, RunId};
 use retention_core::time::Zone;
 use retention_core::view::Views;
 
@@ -73,6 +73,13 @@ pub(crate) async fn certificate_of_entity(
     Argument(entity): Argument<EntityId>,
 ) -> Result<Json<wire::CertificateText>, ApiError> {
     certificate(control, Subject::Entity(entity)).await
+}
+
+pub(crate) async fn certificate_of_request(
+    State(control): State<Shared>,
+    Argument(request): Argument<RequestId>,
+) -> Result<Json<wire::CertificateText>, ApiError> {
+    certificate(control, Subject::Request(request)).await
 }
 
 async fn certificate(control: Shared, subject: Subject) -> Result<Json<wire::CertificateText>, ApiError> {

@@ -4,8 +4,7 @@
 
 use retention_core::event::Event;
 use retention_core::event::erasure::{BundleDestroyed, BundleDestructionStarted};
-use retention_core::id::{Digest, EntityId, Position, RequestId, SagaId};
-use retention_core::policy::{PolicyFile, PolicySet};
+use retention_core::id::{Digest, EntityId, RequestId, SagaId};
 use retention_core::time::{Align, Period, Timestamp, Zone};
 use retention_core::view::{Bundle, Condition};
 
@@ -85,21 +84,9 @@ impl Run {
         if let Some(known) = self.bundle_periods.get(&digest) {
             return Ok(known.clone());
         }
-        let text: Option<Position> = self.store.view(|views| {
-            let mut texts = views.small.policies.texts.iter();
-            texts.find(|((_, known), _)| *known == digest).map(|(_, position)| *position)
-        });
-        let recorded = text.map(|position| self.store.read(position)).transpose()?.flatten();
-        let kept = match recorded.as_ref().and_then(|recorded| recorded.event()) {
-            Some(Event::PolicyRecorded(body)) => {
-                let file = PolicyFile { stem: &body.id, text: &body.text };
-                let set = PolicySet::check(&[file]).ok();
-                let policy = set.as_ref().and_then(|set| set.get(&body.id)).filter(|policy| policy.digest() == digest);
-                policy.and_then(|policy| Some((policy.export.keep?, policy.retention.zone.clone())))
-            }
-            // What cannot be read says nothing, and the bundle stays.
-            _ => None,
-        };
+        // What cannot be read says nothing, and the bundle stays.
+        let policy = self.store.policy_version(digest)?;
+        let kept = policy.and_then(|policy| Some((policy.export.keep?, policy.retention.zone.clone())));
         self.bundle_periods.insert(digest, kept.clone());
         Ok(kept)
     }

@@ -1,0 +1,251 @@
+//! What follows from the events of one run.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Approval, CertificateError, Told};
+use crate::event::saga::{Receipt, Residue};
+use crate::event::{Event, EventType};
+use crate::id::{Digest, EntityId, PlanId, ReviewId, RunId, SagaId};
+use crate::time::Timestamp;
+
+/// What one saga did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Disposed {
+    /// SHA-256 of the manifest of the export bundle.
+    pub manifest: Option<Digest>,
+    /// The instant in the name of the bundle.
+    pub exported_at: Option<Timestamp>,
+    /// How many items were read back from disk and compared.
+    pub verified: u64,
+    /// How many keys were destroyed, read back and recorded.
+    pub destroyed: u64,
+    /// Of how many of them something is left: a redaction recorded it anew before the old key went.
+    #[serde(default, skip_serializing_if = "is_none_of_them")]
+    pub redacted: u64,
+    /// Of how many the use ended, with nothing of them gone.
+    #[serde(default, skip_serializing_if = "is_none_of_them")]
+    pub restricted: u64,
+    /// How many messages were removed from their server.
+    pub expunged: u64,
+    /// How many were looked for afterwards and not found.
+    pub absent: u64,
+    /// What a mail server may keep all the same.
+    pub residue: Vec<Residue>,
+    /// How it ended: `completed`, `compensated` or `stuck`.
+    pub end: Option<String>,
+}
+
+/// A certificate of a run that redacted, or restricted, nothing does not speak of it.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_none_of_them(count: &u64) -> bool {
+    *count == 0
+}
+
+/// What a run did, or what it did with one entity.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunStatement {
+    /// The policy by which it was to go.
+    pub policy: String,
+    /// SHA-256 of that policy's canonical form.
+    pub policy_digest: Digest,
+    /// The plan.
+    pub plan: PlanId,
+    /// SHA-256 that names exactly what was planned.
+    pub plan_digest: Digest,
+    /// The instant that it was judged for.
+    pub judged_at: Timestamp,
+    /// How many items were planned.
+    pub planned: u64,
+    /// Whether an approval was needed.
+    pub needs_approval: bool,
+    /// Who approved the plan.
+    pub approvals: Vec<Approval>,
+    /// Who decided that items of the plan are disposed of, where the policy asks a person first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reviews: Vec<Approval>,
+    /// The run.
+    pub run: RunId,
+    /// Who asked for it.
+    pub run_requested_by: String,
+    /// How it ended: `completed`, `cancelled` or `stuck`; nothing when it is not over.
+    pub run_end: Option<String>,
+    /// How many items it purged.
+    pub purged: u64,
+    /// How many it left alone.
+    pub left_alone: u64,
+    /// What its sagas did; of an entity, the one saga.
+    pub sagas: BTreeMap<SagaId, Disposed>,
+    /// When the key of the entity was destroyed, for a certificate of one.
+    pub destroyed_at: Option<Timestamp>,
+    /// Until when copies of the keys from before may be kept, as far as backups were made by the daemon.
+    pub copies_of_keys_until: Option<Timestamp>,
+}
+
+impl RunStatement {
+    /// Makes the statement about a whole run.
+    ///
+    /// # Errors
+    /// When the events do not tell who decided, who ran, and what was destroyed; or tell of several.
+    pub(super) fn of_run(run: RunId, told: &[Told]) -> Result<Self, CertificateError> {
+        Self::of(run, None, told)
+    }
+
+    /// Makes the statement about one entity of the run that destroyed its key.
+    ///
+    /// # Errors
+    /// As [`Self::of_run`].
+    pub(super) fn of_entity(entity: EntityId, told: &[Told]) -> Result<Self, CertificateError> {
+        let destroyed = told.iter().find_map(|(envelope, event)| match event {
+            Some(Event::KeyDestroyed(body)) => Some((envelope, body)),
+            _ => None,
+        });
+        match destroyed {
+            Some((envelope, body)) if envelope.entity == Some(entity) => {
+                Self::of(body.run, Some((body.saga, envelope.recorded_at)), told)
+            }
+            _ => Err(CertificateError::Incomplete),
+        }
+    }
+
+    /// Sealed events have no body: their type, actor, time and cause count.
+    fn of(run: RunId, entity: Option<(SagaId, Timestamp)>, told: &[Told]) -> Result<Self, CertificateError> {
+        let incomplete = || CertificateError::Incomplete;
+        let events = || told.iter().filter_map(|(envelope, event)| Some((envelope, event.as_ref()?)));
+        let (saga_of_entity, destroyed_at) = entity.unzip();
+        let requested = events()
+            .find(|(envelope, event)| matches!(event, Event::RunRequested(_)) && RunId(envelope.position) == run);
+        let (requested, Event::RunRequested(request)) = requested.ok_or_else(incomplete)? else {
+            return Err(incomplete());
+        };
+        let frozen = events().find_map(|(_, event)| match event {
+            Event::PlanFrozen(body) if body.plan == request.plan && body.digest == request.digest => Some(body),
+            _ => None,
+        });
+        let frozen = frozen.ok_or_else(incomplete)?;
+        let approval = EventType::PlanApproved as u16;
+        let approvals = told.iter().filter(|(envelope, _)| {
+            envelope.event_type == approval
+                && envelope.cause == request.plan.0
+                && envelope.position < requested.position
+        });
+        let approvals = approvals
+            .map(|(envelope, _)| Approval { by: envelope.actor.to_string(), at: envelope.recorded_at })
+            .collect();
+        let rests = events().filter_map(|(_, event)| match event {
+            Event::PlanReviewed(body) if body.plan == request.plan => Some(&body.reviews),
+            _ => None,
+        });
+        let mut reviews = Vec::new();
+        // The newest, if there are several.
+        if let Some(named) = rests.fold(None, |_, named| Some(named)) {
+            let review = EventType::ReviewDecided as u16;
+            let decided = told
+                .iter()
+                .map(|(envelope, _)| envelope)
+                .filter(|envelope| envelope.event_type == review && named.contains(&ReviewId(envelope.position)));
+            reviews
+                .extend(decided.map(|envelope| Approval { by: envelope.actor.to_string(), at: envelope.recorded_at }));
+            if reviews.len() != named.len() {
+                return Err(incomplete());
+            }
+        }
+        let ended = events().find_map(|(_, event)| match event {
+            Event::RunEnded(body) if body.run == run => Some(body),
+            _ => None,
+        });
+        // The body of a `SagaStarted` lists its items; that it is of this run, its cause says.
+        let started = told
+            .iter()
+            .filter(|(envelope, _)| envelope.event_type == EventType::SagaStarted as u16 && envelope.cause == run.0);
+        let mut sagas: BTreeMap<SagaId, Disposed> = started
+            .map(|(envelope, _)| SagaId(envelope.position))
+            .filter(|saga| saga_of_entity.is_none_or(|of| of == *saga))
+            .map(|saga| (saga, Disposed::default()))
+            .collect();
+        for (_, event) in events() {
+            match event {
+                Event::StepSucceeded(body) if !body.compensation => {
+                    if let Some(saga) = sagas.get_mut(&body.saga) {
+                        saga.take(&body.receipt);
+                    }
+                }
+                Event::SagaEnded(body) => {
+                    if let Some(saga) = sagas.get_mut(&body.saga) {
+                        saga.end = Some(body.end.name().to_owned());
+                    }
+                }
+                _ => {}
+            }
+        }
+        if sagas.is_empty() {
+            return Err(incomplete());
+        }
+        let copies_of_keys_until = copies_of_keys_until(told);
+        Ok(Self {
+            policy: frozen.policy.clone(),
+            policy_digest: frozen.policy_digest,
+            plan: request.plan,
+            plan_digest: frozen.digest,
+            judged_at: frozen.as_of,
+            planned: frozen.items,
+            needs_approval: frozen.needs_approval || !frozen.tripped.is_empty(),
+            approvals,
+            reviews,
+            run,
+            run_requested_by: requested.actor.to_string(),
+            run_end: ended.map(|body| body.end.name().to_owned()),
+            purged: ended.map_or(0, |body| body.purged),
+            left_alone: ended.map_or(0, |body| body.skipped),
+            sagas,
+            destroyed_at,
+            copies_of_keys_until,
+        })
+    }
+}
+
+impl Disposed {
+    pub(super) fn take(&mut self, receipt: &Receipt) {
+        match receipt {
+            Receipt::Exported { manifest, exported_at, .. } => {
+                (self.manifest, self.exported_at) = (Some(*manifest), Some(*exported_at));
+            }
+            Receipt::ExportVerified { items, .. } => self.verified = *items,
+            Receipt::Purged { items } => self.destroyed = *items,
+            Receipt::Expunged { items } => self.expunged = *items,
+            Receipt::Absent { items } => self.absent = *items,
+            Receipt::AbsentFromServer { items, residue } => {
+                (self.absent, self.residue) = (*items, residue.clone());
+            }
+            Receipt::Redacted { items } => self.redacted = *items,
+            Receipt::Restricted { items } => self.restricted = *items,
+            Receipt::Quarantined { .. } | Receipt::Undone => {}
+        }
+    }
+}
+
+/// Returns until when copies of the keys may be kept, of the backups that are told of.
+pub(super) fn copies_of_keys_until(told: &[Told]) -> Option<Timestamp> {
+    let backups = told.iter().filter_map(|(_, event)| match event {
+        Some(Event::BackupMade(body)) => Some(body.keys_until),
+        _ => None,
+    });
+    backups.max()
+}
+
+/// Says which events belong into the certificate of a run, of all that its index has.
+#[must_use]
+pub fn belongs(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::RunRequested(_)
+            | Event::RunStarted(_)
+            | Event::RunEnded(_)
+            | Event::SagaStarted(_)
+            | Event::StepSucceeded(_)
+            | Event::SagaEnded(_)
+    )
+}

@@ -1,0 +1,217 @@
+//! The certificate of a request for erasure: its own events, those of its plans and runs, the destruction of every key,
+//! and the bundles with copies.
+
+use std::collections::BTreeSet;
+
+use retention_core::control::{ErrorBody, ErrorCode};
+use retention_core::event::notice::Notice;
+use retention_core::event::saga::Step;
+use retention_core::event::subject::RequestKind;
+use retention_core::event::{Event, EventType};
+use retention_core::evidence::certificate::{
+    Certificate, Said, SaidCopies, SaidException, SaidTold, belongs_to_request,
+};
+use retention_core::id::{EntityId, Position, RequestId, RunId, SagaId};
+use retention_core::time::{Align, Timestamp};
+use retention_core::view::SubjectRequest;
+
+use super::{Certificates, failed};
+use crate::store::{Order, Query};
+
+/// How many destructions of keys are proven one by one; of more, the receipts of the runs tell how many there were.
+const KEYS_PROVEN_MAX: usize = 4_000;
+
+/// What people did for a request, and what was planned and told for it.
+const OF_REQUEST: [EventType; 9] = [
+    EventType::SubjectIdentified,
+    EventType::SubjectRequestExtended,
+    EventType::ErasureExcepted,
+    EventType::ErasureExceptionEnded,
+    EventType::ErasurePlanRequested,
+    EventType::ErasureKept,
+    EventType::SubjectRequestCompleted,
+    EventType::RecipientTold,
+    EventType::NoticeSent,
+];
+
+impl Certificates {
+    pub(super) fn positions_of_request(&self, id: RequestId) -> Result<Vec<Position>, ErrorBody> {
+        let (request, runs, own) = self.store.view(|views| {
+            let request = found(views.small.subjects.get(id), id)?.clone();
+            let runs = views.small.runs.iter().filter(|(_, run)| request.plans.contains(&run.plan));
+            let (runs, sagas): (Vec<RunId>, Vec<Vec<SagaId>>) = runs.map(|(id, run)| (id, run.sagas.clone())).unzip();
+            Ok((request, runs, sagas.concat()))
+        })?;
+        if request.kind != RequestKind::Erase {
+            let message = format!("{id} asks for no erasure, so there is nothing to certify");
+            return Err(
+                ErrorBody::saying(ErrorCode::WrongState, message).hint(format!("retentionctl subject show {id}"))
+            );
+        }
+        if request.plans.is_empty() {
+            let message = format!("there is nothing to certify yet: no plan was made for {id}");
+            return Err(
+                ErrorBody::saying(ErrorCode::WrongState, message).hint(format!("retentionctl subject show {id}"))
+            );
+        }
+        let types = OF_REQUEST.to_vec();
+        let mut positions =
+            self.asked(&Query { types, after: Some(id.0), ..Query::default() }, &|event| is_of(event, id))?;
+        positions.push(id.0);
+        for plan in &request.plans {
+            positions.extend(self.positions_of_plan(*plan)?);
+        }
+        for run in runs {
+            positions.extend(self.positions_of_run(run, &belongs_to_request)?);
+        }
+        positions.extend(self.positions_of_copies(&request, &own)?);
+        positions.extend(self.positions_of_keys(&own, &positions)?);
+        positions.sort_unstable();
+        positions.dedup();
+        Ok(positions)
+    }
+
+    /// Returns the events of the bundles with copies: who wrote those that policies had written before, what is in
+    /// them, who got them, and which are destroyed.
+    fn positions_of_copies(&self, request: &SubjectRequest, own: &[SagaId]) -> Result<Vec<Position>, ErrorBody> {
+        let mut positions = Vec::new();
+        let mut with_copies: BTreeSet<SagaId> = own.iter().copied().collect();
+        let there: Vec<SagaId> = self.store.view(|views| views.bundles_there().map(|bundle| bundle.saga).collect());
+        for saga in there.into_iter().filter(|saga| !own.contains(saga)) {
+            let items = self.store.in_bundle(saga).map_err(failed)?;
+            let run = self.store.view(|views| {
+                let run = views.small.runs.saga(saga).map(|saga| saga.started.run);
+                run.filter(|_| !views.items_of(request, &items).is_empty())
+            });
+            let Some(run) = run else { continue };
+            with_copies.insert(saga);
+            positions.push(saga.0);
+            let types = vec![EventType::StepSucceeded, EventType::ItemsSkipped];
+            positions.extend(self.asked(
+                &Query { run: Some(run), types, ..Query::default() },
+                &|event| match event {
+                    Event::StepSucceeded(body) => body.saga == saga && body.step == Step::Export,
+                    Event::ItemsSkipped(body) => body.saga == saga,
+                    _ => false,
+                },
+            )?);
+        }
+        let before: BTreeSet<EntityId> = self.store.view(|views| {
+            let redactions = &views.small.redactions;
+            request.records().iter().flat_map(|record| redactions.all_of(*record).skip(1)).collect()
+        });
+        let types = vec![EventType::BundleHandedOver, EventType::BundleDestroyed, EventType::EntitySucceeded];
+        positions.extend(self.asked(&Query { types, ..Query::default() }, &|event| match event {
+            Event::BundleHandedOver(body) => with_copies.contains(&body.saga),
+            Event::BundleDestroyed(body) => with_copies.contains(&body.saga),
+            Event::EntitySucceeded(body) => before.contains(&body.of),
+            _ => false,
+        })?);
+        Ok(positions)
+    }
+
+    /// Returns where the keys were destroyed of what was planned or kept, and after that when it left the disk and
+    /// which backup has a copy of the keys the longest.
+    fn positions_of_keys(&self, own: &[SagaId], told: &[Position]) -> Result<Vec<Position>, ErrorBody> {
+        let mut records: BTreeSet<EntityId> = BTreeSet::new();
+        for position in own.iter().map(|saga| saga.0).chain(told.iter().copied()) {
+            match self.store.read(position).map_err(failed)?.as_ref().and_then(|recorded| recorded.event()) {
+                Some(Event::SagaStarted(body)) if own.contains(&SagaId(position)) => {
+                    records.extend(body.items.iter().map(|item| item.entity));
+                }
+                Some(Event::ErasureKept(body)) => records.extend(body.records.iter().map(|kept| kept.record)),
+                _ => {}
+            }
+        }
+        let mut positions = Vec::new();
+        for record in records {
+            if positions.len() >= KEYS_PROVEN_MAX {
+                break;
+            }
+            self.store.halt().check().map_err(|_| ErrorBody::of(ErrorCode::Stopping))?;
+            let types = vec![EventType::KeyDestroyed, EventType::KeyDestroyedAgain];
+            let destroyed = Query { entity: Some(record), types, limit: 1, ..Query::default() };
+            let page = self.store.query(&destroyed).map_err(failed)?;
+            positions.extend(page.rows.first().map(|(position, _)| *position));
+        }
+        if let Some(last) = positions.iter().copied().max() {
+            let types = vec![EventType::StoreCompacted];
+            let compacted = Query { types, after: Some(last), order: Order::OldestFirst, limit: 1, ..Query::default() };
+            let page = self.store.query(&compacted).map_err(failed)?;
+            positions.extend(page.rows.first().map(|(position, _)| *position));
+            positions.extend(self.longest_kept_backup(last)?);
+        }
+        Ok(positions)
+    }
+
+    /// Returns what stands in sealed events, of what the certificate is about.
+    pub(super) fn said(&self, id: RequestId, certificate: &Certificate) -> Result<Said, ErrorBody> {
+        let statement = certificate.statement.request().ok_or_else(|| ErrorBody::of(ErrorCode::Internal))?;
+        let request = self.store.view(|views| found(views.small.subjects.get(id), id).cloned())?;
+        let exceptions = statement.excepted.iter().filter_map(|deed| {
+            let exception = request.exceptions.get(&deed.event)?;
+            Some(SaidException {
+                exception: deed.event,
+                ground: exception.exception,
+                records: exception.records.len() as u64,
+                review_at: exception.review_at,
+                ended_at: exception.ended_at,
+            })
+        });
+        let mut told_by_hand = Vec::new();
+        for deed in &statement.told_by_hand {
+            let recorded = self.store.read(deed.event).map_err(failed)?;
+            if let Some(Event::RecipientTold(body)) = recorded.as_ref().and_then(|recorded| recorded.event()) {
+                told_by_hand.push(SaidTold { event: deed.event, recipient: body.recipient });
+            }
+        }
+        let mut copies = Vec::new();
+        for (saga, bundle) in &statement.copies {
+            if !bundle.goes_with_the_answer && bundle.destroyed_at.is_none() {
+                let kept_until = self.kept_until(*saga, bundle.exported_at)?;
+                copies.push(SaidCopies { saga: *saga, kept_until });
+            }
+        }
+        Ok(Said {
+            ground: request.ground,
+            received_at: request.received_at,
+            due_at: request.due_at,
+            end: request.ended.map(|(_, end)| end).filter(|_| statement.answered.is_some()),
+            exceptions: exceptions.collect(),
+            told_by_hand,
+            copies,
+        })
+    }
+
+    /// Returns until when the policy under which a bundle was written keeps it.
+    fn kept_until(&self, saga: SagaId, exported_at: Timestamp) -> Result<Option<Timestamp>, ErrorBody> {
+        let digest = self.store.view(|views| {
+            let run = views.small.runs.run(views.small.runs.saga(saga)?.started.run)?;
+            Some(views.small.plans.get(run.plan)?.frozen.as_ref()?.policy_digest)
+        });
+        let policy = digest.map(|digest| self.store.policy_version(digest)).transpose().map_err(failed)?.flatten();
+        Ok(policy.and_then(|policy| Some(policy.export.keep?.due_at(exported_at, Align::None, &policy.retention.zone))))
+    }
+}
+
+fn found(request: Option<&SubjectRequest>, id: RequestId) -> Result<&SubjectRequest, ErrorBody> {
+    request.ok_or_else(|| {
+        ErrorBody::saying(ErrorCode::NotFound, format!("there is no request {id}"))
+            .hint("retentionctl subject list --all")
+    })
+}
+
+fn is_of(event: &Event, id: RequestId) -> bool {
+    match event {
+        Event::SubjectIdentified(body) => body.request == id,
+        Event::SubjectRequestExtended(body) => body.request == id,
+        Event::ErasureExcepted(body) => body.request == id,
+        Event::ErasureExceptionEnded(body) => body.request == id,
+        Event::ErasurePlanRequested(body) => body.request == id,
+        Event::ErasureKept(body) => body.request == id,
+        Event::SubjectRequestCompleted(body) => body.request == id,
+        Event::RecipientTold(body) => body.request == id,
+        Event::NoticeSent(body) => matches!(&body.notice, Notice::RecipientToTell { request, .. } if *request == id),
+        _ => false,
+    }
+}
