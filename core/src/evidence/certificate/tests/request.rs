@@ -104,6 +104,7 @@ fn asked() -> Vec<(Envelope, Event)> {
         of: WHOLE,
         first_seen: Timestamp(1),
         last_activity: None,
+        activities: Vec::new(),
         absent: false,
         links: Vec::new(),
     };
