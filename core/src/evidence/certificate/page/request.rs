@@ -168,7 +168,7 @@ fn one(approval: &Approval) -> String {
     people(std::slice::from_ref(approval))
 }
 
-fn named<'a>(records: impl Iterator<Item = &'a EntityId> + ExactSizeIterator) -> String {
+fn named<'a>(records: impl ExactSizeIterator<Item = &'a EntityId>) -> String {
     let more = records.len().saturating_sub(NAMED_MAX);
     let mut names: Vec<String> = records.take(NAMED_MAX).map(EntityId::to_string).collect();
     if more > 0 {
