@@ -139,18 +139,17 @@ fn core_violations(order: &[String], sources: &[Source]) -> Vec<String> {
 /// Which modules of the daemon an area may name, beside itself.
 fn daemon_may(area: &str) -> &'static [&'static str] {
     match area {
-        "config" | "clock" | "flush" | "halt" | "private_file" | "diagnostics" | "ahead" => {
-            &["config", "clock", "flush", "halt", "private_file", "diagnostics", "ahead"]
-        }
-        "store" | "connector" => &["config", "clock", "flush", "halt", "private_file", "diagnostics", "ahead"],
+        "config" | "clock" | "flush" | "halt" | "private_file" | "keyholders" | "diagnostics" | "ahead" | "store"
+        | "connector" => &["config", "clock", "flush", "halt", "private_file", "keyholders", "diagnostics", "ahead"],
         "stage" => &["config", "clock", "flush", "halt", "diagnostics", "ahead", "store", "connector"],
-        "control" => &["config", "clock", "flush", "halt", "diagnostics", "ahead", "store"],
+        "control" => &["config", "clock", "flush", "halt", "keyholders", "diagnostics", "ahead", "store"],
         "supervise" | "main" | "lib" => &[
             "config",
             "clock",
             "flush",
             "halt",
             "private_file",
+            "keyholders",
             "diagnostics",
             "ahead",
             "store",

@@ -11,8 +11,8 @@ const TYPE_PREFIX: &str = "org.retentiond.event.";
 /// Returns a row of the event log as a CloudEvent; `None` when it is no such row.
 ///
 /// `origin` names the log, as its checkpoints do. `source` and `id` together name one event, as the specification asks
-/// for, as long as the log is not restored from a backup: it numbers on from there. The time is that of the recording, for every event of the log: a source has to be consistent
-/// in it. The row itself is carried as it is, with what a newer daemon added.
+/// for, as long as the log is not restored from a backup: it numbers on from there. The time is that of the recording,
+/// for every event of the log: a source has to be consistent in it. The row itself is carried as it is, with what a newer daemon added.
 #[must_use]
 pub fn cloud_event(origin: &str, row: &Value) -> Option<Value> {
     let mut event = Map::new();

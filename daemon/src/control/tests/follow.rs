@@ -85,7 +85,8 @@ async fn following_from_beyond_the_end_is_refused_instead_of_skipping_what_comes
 async fn as_many_may_follow_as_leave_a_place_for_everybody_else() {
     let world = World::with_contacts(1);
     let follow = async || world.send(7, Operation::AuditFollow, "/v1/events/follow?limit=1", NDJSON, None).await;
-    let others = Arc::clone(&world.control.followers).try_acquire_many_owned(FOLLOWERS_MAX as u32).unwrap();
+    let others =
+        Arc::clone(&world.control.followers).try_acquire_many_owned(u32::try_from(FOLLOWERS_MAX).unwrap()).unwrap();
     let (status, refused) = follow().await;
     assert!(status == 429 && refused.contains("16 programs follow the log"), "{status} {refused}");
     drop(others);

@@ -620,8 +620,7 @@ fn whoever_may_read_backups_can_change_and_each_comes_back_with_its_own_key() {
     let (one, other) = (pair(), pair());
     let nobody = (Keyholders::default(), Identities::default());
     let mut made = Vec::new();
-    for (n, (holders, secret)) in [&nobody, &one, &one, &other, &nobody, &one].into_iter().enumerate() {
-        let from = 1_000 + n as u32 * 10;
+    for (from, (holders, secret)) in (1_000..).step_by(10).zip([&nobody, &one, &one, &other, &nobody, &one]) {
         add_contacts(&store, layout, from..from + 10);
         made.push((store.backup(&world.places, UNTIL, holders, None, &mut |_, _| {}).unwrap().0.last, secret));
     }
