@@ -364,7 +364,8 @@ impl Checker {
         let mut violations = Vec::new();
         let position = store.view(|views| views.position);
         let log = (1..=position.0).filter_map(|number| store.read(Position(number)).ok().flatten());
-        let mut intended: BTreeSet<EntityId> = BTreeSet::new();
+        // When an intent first named it.
+        let mut intended: BTreeMap<EntityId, Position> = BTreeMap::new();
         for recorded in log {
             match (recorded.event(), recorded.envelope.entity) {
                 (Some(Event::EntityChanged(body)), Some(entity)) => {
@@ -372,7 +373,11 @@ impl Checker {
                         self.messages.insert((mailbox, body.record.external_id.clone()), entity);
                     }
                 }
-                (Some(Event::StepStarted(body)), _) if body.step == Step::Expunge => intended.extend(&body.items),
+                (Some(Event::StepStarted(body)), _) if body.step == Step::Expunge => {
+                    for item in &body.items {
+                        intended.entry(*item).or_insert(recorded.envelope.position);
+                    }
+                }
                 _ => {}
             }
         }
@@ -382,10 +387,13 @@ impl Checker {
                 continue;
             };
             let mut blame = |invariant, detail| violations.push(Violation::of(invariant, Some(entity), detail));
-            if !intended.contains(&entity) {
+            let intent = intended.get(&entity).copied();
+            if intent.is_none() {
                 blame("expunge_without_intent", "no intent names it");
             }
-            if model.holds.values().any(|held| held.contains(&entity)) {
+            // What stands in an intent goes: a hold that comes after it comes too late.
+            let counts = |hold: &HoldId| intent.is_none_or(|intent| hold.0 < intent);
+            if model.holds.iter().any(|(hold, held)| counts(hold) && held.contains(&entity)) {
                 blame("expunge_under_hold", "a hold covers it");
             }
             if !has_text(exports, entity, &gone.text) {

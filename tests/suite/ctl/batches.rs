@@ -177,7 +177,10 @@ fn a_batch_is_made_from_the_mailboxes_that_are_registered() {
     };
     let jana = add("jana@example.org", &["--server", "mail", "--user", "jana"]);
     let _eve = add("Eve@Example.org", &["--server", "mail"]);
-    let _ann = add("ann@other.org", &["--server", "mail", "--user", "ann", "--login", "user-root", "--root", "/u/ann"]);
+    let _ann = add(
+        "ann@other.org",
+        &["--server", "mail", "--user", "ann", "--login", "user-root", "--root", "/u/ann", "--admin", "root"],
+    );
     let twin = add("Jana@example.org", &["--server", "old"]);
     let addresses = |args: &[&str]| {
         let rows = site.rows(&[&["mailbox", "list"], args].concat());

@@ -118,7 +118,8 @@ impl Deed for Migration {
             for _ in 0..LETTERS {
                 self.letters += 1;
                 let letter = letter(self.letters, &date(2020, 1 + self.letters as usize % 12, 5), 2_000);
-                let flags: &[&str] = if self.letters.is_multiple_of(2) { &["\\Seen", "\\Flagged", "Label"] } else { &[] };
+                let flags: &[&str] =
+                    if self.letters.is_multiple_of(2) { &["\\Seen", "\\Flagged", "Label"] } else { &[] };
                 raw.append(folder, flags, &letter.date, &letter.body);
             }
         }
