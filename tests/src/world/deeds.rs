@@ -43,20 +43,28 @@ impl World {
     }
 
     fn append_draft(&mut self, draft: Draft, condition: Condition) -> Result<Appended, AppendError> {
-        let prepared = self.store().prepare(draft, None)?;
-        self.append_prepared(prepared, condition)
+        let before = self.store().view(|views| views.position);
+        // What is written may be the first of its month, which is begun then.
+        let prepared = self.store().prepare(draft, None);
+        self.come_back(before);
+        self.append_prepared(prepared?, condition)
     }
 
     fn append_prepared(&mut self, prepared: Prepared, condition: Condition) -> Result<Appended, AppendError> {
         let before = self.store().view(|views| views.position);
         let appended = self.store().append(vec![prepared], condition);
+        self.come_back(before);
+        appended
+    }
+
+    /// Opens the store again after a crash.
+    fn come_back(&mut self, before: Position) {
         if self.gate.has_crashed() {
             self.crashes += 1;
             self.open_again();
             self.learn_after(before);
             self.check();
         }
-        appended
     }
 
     pub(super) fn person(&mut self, uid: u32, cause: Position, event: Event, condition: Condition) -> Option<Position> {
