@@ -44,7 +44,7 @@ pub struct Traces {
 pub struct Found {
     /// How often each thing was found, and where first.
     pub things: BTreeMap<String, (u64, String)>,
-    /// In which stretches of [`STRETCH_BYTES`]: what one thread left on its stack is in one or two.
+    /// In which stretches of 64 KiB: what one thread left on its stack is in one or two.
     pub stretches: BTreeSet<u64>,
 }
 

@@ -238,7 +238,7 @@ pub fn parts_of(note: &str) -> Option<(&str, &str)> {
     Some((note.get(..end)?, note.get(end + 1..)?))
 }
 
-/// Returns a signed checkpoint with these cosignatures below its own signatures; at most [`LINES_MAX`].
+/// Returns a signed checkpoint with these cosignatures below its own signatures; at most as many as a reader takes.
 #[must_use]
 pub fn cosigned<'a>(note: &str, cosignatures: impl IntoIterator<Item = &'a Cosignature>) -> String {
     let mut note = note.to_owned();
