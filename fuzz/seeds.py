@@ -44,7 +44,7 @@ seed("config", "\n".join(line.removeprefix("# ").removeprefix("#") if line.start
 
 # Events.
 golden = {path: [bytes.fromhex(line) for line in path.read_text().split()] for path in files("core/tests/golden/*.hex")}
-envelopes = golden.pop(Path("core/tests/golden/envelope_v1.hex"))
+envelopes = [envelope for path in files("core/tests/golden/envelope_v*.hex") for envelope in golden.pop(path)]
 bodies = {}
 for path, vectors in golden.items():
     number, _, version = path.stem.split("_")
