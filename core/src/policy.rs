@@ -42,7 +42,7 @@ mod set;
 mod syntax;
 
 pub use crate::view::reviews::Reviewed;
-pub use activity::{ActivityEvents, Counting};
+pub use activity::ActivityEvents;
 pub use assess::{Assessment, BoundPolicy, DueDay, Facts};
 pub use decide::{Asked, Assessed, BoundSet, Claim, Decision, Outcome, Place, Restriction, Standing};
 pub use document::{Document, DocumentForm};

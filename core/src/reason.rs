@@ -162,7 +162,7 @@ pub enum Reason {
         /// The field that is in the way.
         field: String,
     },
-    /// It is a month of the log, and what was begun in it is not over.
+    /// It is a month of the log, and what was begun is not over, so what was written in it is needed.
     StillNeeded {
         /// Where that stands in the log.
         by: Position,

@@ -95,20 +95,10 @@ impl Kind {
         Self::Message,
     ];
 
-    /// The kinds that policies can purge: those, and the months of the log.
-    pub const UNDER_POLICY: [Self; 11] = [
-        Self::Contact,
-        Self::Company,
-        Self::Deal,
-        Self::Activity,
-        Self::Post,
-        Self::Task,
-        Self::Insight,
-        Self::Template,
-        Self::File,
-        Self::Message,
-        Self::AuditMonth,
-    ];
+    /// Returns the kinds that policies can be about: those of data subjects, and the months of the log.
+    pub fn under_policy() -> impl Iterator<Item = Self> {
+        Self::OF_SUBJECTS.into_iter().chain([Self::AuditMonth])
+    }
 
     /// Returns the name used in policies, mapping files and the control API.
     #[must_use]

@@ -347,13 +347,19 @@ mod tests {
         views.entities.saw_event(EntityId(250), Position(1));
         views.links.replace(EntityId(3), &[Link { relation: Relation::About, to: EntityId(9) }]);
         views.links.replace(EntityId(3), &[]);
+        let activity = Activity { class: None, at: Timestamp(5), by: None };
+        views.note_activity(EntityId(4), &activity);
         let changed = views.take_changed();
         assert_eq!(changed.entities.iter().collect::<Vec<_>>(), [2]);
         assert_eq!(changed.due, [("p".to_owned(), digest, std::iter::once(2).collect())]);
         assert_eq!(changed.links, BTreeSet::from([EntityId(3)]));
+        assert_eq!(changed.activities, BTreeSet::from([EntityId(4)]));
         views.mark_changed(changed.clone());
         assert_eq!(views.take_changed(), changed);
+        // The same once more moves nothing.
+        views.note_activity(EntityId(4), &activity);
         let nothing = views.take_changed();
         assert!(nothing.entities.is_empty() && nothing.links.is_empty() && nothing.due[0].2.is_empty());
+        assert!(nothing.activities.is_empty());
     }
 }

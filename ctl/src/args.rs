@@ -350,7 +350,8 @@ pub(crate) enum Store {
     /// and the wrapping keys are rotated. No proof changes.
     ///
     /// The daemon stops its work for it and goes on; `retentiond store compact` does it while the daemon is stopped.
-    /// The event StoreCompacted says what was removed. Do it each month, when nothing is under way.
+    /// The event StoreCompacted says what was removed. What people wrote stays as ciphertext beside its facts. Do it
+    /// each month, when nothing is under way.
     ///
     /// Example: retentionctl store compact
     ///

@@ -8,27 +8,10 @@ use std::thread::Builder;
 use crossbeam_channel::{Receiver, bounded};
 
 /// The most threads that prepare: more would not help the one that takes.
-const LANES_MAX: usize = 4;
+pub const LANES_MAX: usize = 4;
 
 /// How many prepared pieces wait in a lane, beside the one that is being prepared.
 const WAITING_PER_LANE: usize = 1;
-
-/// As [`in_order`], for pieces that are mostly waited for, as those on a disk: on several threads whatever processors
-/// there are.
-///
-/// # Errors
-/// As [`in_order`].
-pub fn waited_for_in_order<'p, P, T, E>(
-    pieces: &'p [P],
-    prepare: impl Fn(&'p P) -> T + Sync,
-    take: impl FnMut(T) -> Result<(), E>,
-) -> Result<(), E>
-where
-    P: Sync,
-    T: Send,
-{
-    on_lanes(LANES_MAX, pieces, prepare, take)
-}
 
 /// Prepares pieces, on several threads where the machine has processors for it, and takes what comes of them in the
 /// order of the pieces, in the thread of the caller. At most two prepared pieces for each thread are in memory.
@@ -47,7 +30,12 @@ where
     on_lanes(lanes(), pieces, prepare, take)
 }
 
-fn on_lanes<'p, P, T, E>(
+/// As [`in_order`], on so many threads whatever processors there are: pieces that are mostly waited for, as those on a
+/// disk, gain by [`LANES_MAX`].
+///
+/// # Errors
+/// As [`in_order`].
+pub fn on_lanes<'p, P, T, E>(
     lanes: usize,
     pieces: &'p [P],
     prepare: impl Fn(&'p P) -> T + Sync,

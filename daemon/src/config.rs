@@ -32,7 +32,7 @@ use crate::keyholders::Keyholders;
 
 pub use notify::{MailChannel, NotifyChannel, NotifyKind, WebhookChannel};
 pub use problem::{ConfigError, Problem};
-pub(crate) use reading::nearest;
+pub(crate) use reading::meant;
 pub use reload::{Change, Reload};
 pub use server::{Doveadm, MailAdmin, MailServer, MailTls};
 

@@ -20,7 +20,10 @@
 
 use retention_core::time::Timestamp;
 
+use crate::clock::Clock;
 use crate::halt::Halted;
+use crate::store::Store;
+use crate::store::tree::Tree;
 
 pub mod attest;
 pub mod forward;
@@ -50,6 +53,17 @@ pub enum Step {
 /// not last until the clock has caught up.
 fn is_over(not_before: Timestamp, now: Timestamp, longest_us: i64) -> bool {
     now >= not_before || not_before.0.saturating_sub(now.0) > longest_us
+}
+
+/// How soon it is looked for a checkpoint over what was appended: a second after, in microseconds.
+const SIGNED_AFTER_US: i64 = 1_000_000;
+
+/// Returns when a stage that hands on checkpoints has to look again, beside its own time: one is signed up to a second
+/// after the log has grown, and that is no event.
+fn look_again(store: &Store, clock: &dyn Clock, tree: &Tree, wake: Option<Timestamp>) -> Step {
+    let is_signed = tree.covered() >= store.view(|views| views.position.0);
+    let soon = (!is_signed).then(|| Timestamp(clock.now().0.saturating_add(SIGNED_AFTER_US)));
+    wake.into_iter().chain(soon).min().map_or(Step::Idle, Step::IdleUntil)
 }
 
 /// A stage could not go on. Nothing was done by halves: what the log says is what happened.

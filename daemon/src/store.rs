@@ -29,6 +29,7 @@ pub mod events;
 mod handed_over;
 pub mod journal;
 pub mod judge;
+mod layout;
 pub mod log;
 mod month;
 pub mod open;

@@ -334,6 +334,8 @@ pub struct Checker {
     messages: BTreeMap<(EntityId, String), EntityId>,
     /// How many removals were looked at.
     expunged: usize,
+    /// How far the log went then.
+    looked_at: Position,
     acknowledged: Vec<Envelope>,
     scanned: BTreeMap<PathBuf, u64>,
 }
@@ -364,7 +366,7 @@ impl Checker {
         let mut violations = Vec::new();
         let position = store.view(|views| views.position);
         let log = (1..=position.0).filter_map(|number| store.read(Position(number)).ok().flatten());
-        // When an intent first named it.
+        // The first intent since the last look that names it, for it was there then; or else the newest before.
         let mut intended: BTreeMap<EntityId, Position> = BTreeMap::new();
         for recorded in log {
             match (recorded.event(), recorded.envelope.entity) {
@@ -375,7 +377,10 @@ impl Checker {
                 }
                 (Some(Event::StepStarted(body)), _) if body.step == Step::Expunge => {
                     for item in &body.items {
-                        intended.entry(*item).or_insert(recorded.envelope.position);
+                        let named = intended.entry(*item).or_insert(recorded.envelope.position);
+                        if *named <= self.looked_at {
+                            *named = recorded.envelope.position;
+                        }
                     }
                 }
                 _ => {}
@@ -400,7 +405,7 @@ impl Checker {
                 blame("expunge_without_verified_export", "no bundle on disk holds its text");
             }
         }
-        self.expunged = expunged.len();
+        (self.expunged, self.looked_at) = (expunged.len(), position);
         violations
     }
 

@@ -1,7 +1,7 @@
 //! A search for traces: in every file of a directory, and in every byte of the memory of a process.
 //!
 //! What is looked for are words, which stand in a text again and again so that one of them is whole where an allocator
-//! wrote over a part, and keys, of which any eight bytes in their place count.
+//! wrote over a part, and keys, of which any of the four parts of eight bytes counts.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::{self, File};
@@ -23,7 +23,8 @@ const ZEROS: [u8; BLOCK_BYTES] = [0; BLOCK_BYTES];
 /// The longest thing that is looked for.
 const OVERLAP_BYTES: usize = 64;
 
-/// How many bytes of a key count as that key: a part that long is there by chance once in a hundred million runs.
+/// How many bytes of a key count as that key: a part that long is there by chance once in some
+/// ten thousand searches of the largest kind.
 const KEY_PART_BYTES: usize = 8;
 
 /// The first bytes of a part, by which nearly all places are passed at once.

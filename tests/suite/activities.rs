@@ -112,3 +112,22 @@ fn what_is_left_of_a_redaction_has_the_activities_of_each_class() {
     world.check();
     assert_eq!(activities(&world, rest), before);
 }
+
+#[test]
+fn what_was_counted_is_told_only_where_the_last_activity_decides() {
+    let fallback = counting("P0D").replace("on_missing_start = \"keep\"", "on_missing_start = \"fallback:created\"");
+    let suspended = fallback
+        .replace("on_missing_start", "suspend_while = { field = \"display_name\", op = \"exists\" }\non_missing_start");
+    let mut world = world(&fallback);
+    let [contact, letter] = ["a", "b"].map(|id| world.add(id, "2019-01-01"));
+    world.deal_with(contact, letter, "2026-01-04T10:00:00Z", Some("newsletter_sent"));
+    world.settle();
+    let (verdict, text) = said(&world, contact);
+    assert_eq!(verdict, Verdict::Due, "{text}");
+    assert!(text.contains("counts none of the activities"), "{text}");
+    world.write_policy("contacts", &suspended);
+    world.settle();
+    let (verdict, text) = said(&world, contact);
+    assert_eq!(verdict, Verdict::Keep, "{text}");
+    assert!(!text.contains("counts none"), "{text}");
+}

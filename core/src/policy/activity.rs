@@ -2,7 +2,8 @@
 //!
 //! **Fails closed:** an activity of which nobody can tell the class counts, whatever the list says; so does a date that
 //! a source itself tells, and one that no known activity accounts for. So a list can only ever leave out what is known
-//! to be something else.
+//! to be something else. What counts without a class never makes anything due earlier that has a start without it,
+//! unless a filter or an override asks for `last_activity`: then it can bring something into their scope.
 
 use std::collections::BTreeSet;
 
@@ -19,30 +20,6 @@ pub struct ActivityEvents {
     classes: BTreeSet<ActivityClass>,
 }
 
-/// Why an activity counts, or does not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Counting {
-    /// The policy counts every activity.
-    Every,
-    /// The list names its class.
-    Named,
-    /// Nobody can tell its class, and what nobody can tell counts.
-    Unclassified,
-    /// The list does not name its class.
-    NotNamed,
-}
-
-impl Counting {
-    /// Says whether it counts.
-    #[must_use]
-    pub fn counts(self) -> bool {
-        match self {
-            Self::Every | Self::Named | Self::Unclassified => true,
-            Self::NotNamed => false,
-        }
-    }
-}
-
 impl ActivityEvents {
     pub(super) fn of(classes: BTreeSet<ActivityClass>) -> Self {
         Self { classes }
@@ -53,12 +30,9 @@ impl ActivityEvents {
         self.classes.iter()
     }
 
-    fn counting(&self, class: Option<&ActivityClass>) -> Counting {
-        match class {
-            None => Counting::Unclassified,
-            Some(class) if self.classes.contains(class) => Counting::Named,
-            Some(_) => Counting::NotNamed,
-        }
+    /// What nobody can tell counts.
+    fn counts(&self, class: Option<&ActivityClass>) -> bool {
+        class.is_none_or(|class| self.classes.contains(class))
     }
 
     /// Returns the newest of the activities that count.
@@ -67,7 +41,7 @@ impl ActivityEvents {
         if facts.last_activity > accounted_for {
             return facts.last_activity;
         }
-        let counted = facts.activities.iter().filter(|activity| self.counting(activity.class.as_ref()).counts());
+        let counted = facts.activities.iter().filter(|activity| self.counts(activity.class.as_ref()));
         counted.map(|activity| activity.at).max()
     }
 }
@@ -82,11 +56,11 @@ impl Policy {
             || retention.overrides.iter().any(|part| part.start == StartKind::LastActivity)
     }
 
-    /// Says whether and why an activity counts.
+    /// Says whether an activity counts.
     #[must_use]
-    pub fn counting(&self, activity: &Activity) -> Counting {
+    pub fn counts(&self, activity: &Activity) -> bool {
         let events = self.retention.activity_events.as_ref();
-        events.map_or(Counting::Every, |events| events.counting(activity.class.as_ref()))
+        events.is_none_or(|events| events.counts(activity.class.as_ref()))
     }
 }
 

@@ -356,12 +356,12 @@ fn kinds<'t>(r: &mut Reader<'t>, value: &'t Value<'t>) -> Option<BTreeSet<Kind>>
         r.bad_value(&value.span(), "kind", "is empty");
     }
     for (name, at) in names {
-        match Kind::from_name(name).filter(|kind| Kind::UNDER_POLICY.contains(kind)) {
+        match Kind::under_policy().find(|kind| kind.name() == name) {
             Some(kind) => {
                 kinds.insert(kind);
             }
             None => {
-                let hint = suggestion(name, Kind::UNDER_POLICY.iter().map(|kind| kind.name()));
+                let hint = suggestion(name, Kind::under_policy().map(Kind::name));
                 r.bad_value(&at, "kind", format!("has an unknown kind{hint}"));
             }
         }

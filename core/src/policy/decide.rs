@@ -24,7 +24,8 @@ pub struct Standing {
     pub holds: Vec<HoldId>,
     /// Whether its use is restricted.
     pub restriction: Restriction,
-    /// Of a month of the log: where it stands that something was begun in it which is not over.
+    /// Of a month of the log: where it stands that something was begun which is not over, so that what was written in
+    /// it is needed.
     pub needed: Option<Position>,
     /// The request of a data subject by whose exception it is kept (GDPR Art. 17(3)): from everybody.
     pub excepted: Option<RequestId>,

@@ -246,7 +246,8 @@ impl Draft {
     fn read<'t>(&mut self, r: &mut Reader<'t>, table: &Table<'t>, zone: &Zone) -> Option<()> {
         // The kind decides which fields there are, so it comes first.
         for (key, _, value) in table.entries().filter(|(key, ..)| *key == "kind") {
-            self.layout.kind = r.choice(key, value, &Kind::UNDER_POLICY.map(|kind| (kind.name(), kind)))?;
+            let kinds: Vec<_> = Kind::under_policy().map(|kind| (kind.name(), kind)).collect();
+            self.layout.kind = r.choice(key, value, &kinds)?;
         }
         let mut cells = Vec::new();
         let mut complete = Some(());

@@ -7,7 +7,7 @@
 //! | gone | purged or erased before | there is nothing left to decide about |
 //! | held | a legal hold | an order from outside |
 //! | restricted | restriction of use (GDPR Art. 18) | the data subject may need it |
-//! | still needed | a month of the log in which something was begun that is not over | who asked for it, and why, must be readable until then |
+//! | still needed | a month of the log, and what was begun is not over, so what was written in it is needed | who asked for it, and why, must be readable until then |
 //! | in quarantine | a purge that was approved has begun | that run decides, and no other |
 //! | cannot evaluate | an enforced policy that could not be read | it might have been the one that keeps |
 //! | suspended | `suspend_while` of an enforced policy | the period does not run out meanwhile |
@@ -44,7 +44,7 @@ pub enum Rank {
     Held,
     /// Its use is restricted by a person.
     Restricted,
-    /// It is a month of the log, and something was begun in it that is not over.
+    /// It is a month of the log, and what was begun is not over, so what was written in it is needed.
     StillNeeded,
     /// It waits for a purge that was approved.
     InQuarantine,

@@ -8,7 +8,7 @@ use std::fmt;
 
 use bincode::{Decode, Encode};
 
-use super::field::{self, CUSTOM_PREFIX};
+use super::field;
 use super::{Cells, Kind, Layout};
 use crate::id::EntityId;
 use crate::time::Timestamp;
@@ -123,10 +123,10 @@ impl ActivityRules {
         Self(rules)
     }
 
-    /// Says whether a rule is about the entities of a layout.
+    /// Says whether there is none.
     #[must_use]
-    pub fn are_about(&self, layout: &Layout) -> bool {
-        self.of(layout).next().is_some()
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     fn of<'a>(&'a self, layout: &'a Layout) -> impl Iterator<Item = &'a ActivityRule> {
@@ -155,8 +155,7 @@ pub fn folded(value: &str) -> String {
 /// Says whether entities of a kind have a field, or may have: every source can add custom ones.
 #[must_use]
 pub fn may_have(kind: Kind, name: &str) -> bool {
-    field::standard(kind).iter().any(|standard| standard.name == name)
-        || name.strip_prefix(CUSTOM_PREFIX).is_some_and(|label| !label.is_empty())
+    field::standard(kind).iter().any(|standard| standard.name == name) || field::is_custom(name)
 }
 
 #[cfg(test)]
@@ -213,6 +212,7 @@ mod tests {
         assert_eq!(told("erp", Kind::Activity, [Some("phone call"), None]), None);
         let all = ActivityRules::new(vec![rule(ToldBy::Kind(ActivityClass::from_name("task_changed").unwrap()))]);
         assert!(all.class_of(&layout("crm", Kind::Activity), &cells([None, None])).is_some());
-        assert!(all.are_about(&layout("crm", Kind::Activity)) && !all.are_about(&layout("crm", Kind::Task)));
+        assert!(all.class_of(&layout("crm", Kind::Task), &cells([None, None])).is_none());
+        assert!(!all.is_empty() && ActivityRules::default().is_empty());
     }
 }

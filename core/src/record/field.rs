@@ -210,3 +210,9 @@ pub fn standard(kind: Kind) -> &'static [Field] {
 
 /// The prefix of the fields that a source adds to the standard ones.
 pub const CUSTOM_PREFIX: &str = "custom.";
+
+/// Says whether a name is that of a field that a source adds to the standard ones.
+#[must_use]
+pub fn is_custom(name: &str) -> bool {
+    name.strip_prefix(CUSTOM_PREFIX).is_some_and(|label| !label.is_empty())
+}

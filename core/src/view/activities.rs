@@ -104,11 +104,13 @@ impl Activities {
         self.newest.is_empty()
     }
 
-    /// Notes an activity of a record.
+    /// Notes an activity of a record. What moves nothing need not be written out again.
     pub fn note(&mut self, entity: EntityId, class: ClassNumber, newest: Newest) {
-        let known = self.newest.entry((entity, class)).or_insert(newest);
-        *known = (*known).max(newest);
-        self.changed.insert(entity);
+        let known = self.newest.get(&(entity, class));
+        if known.is_none_or(|known| newest > *known) {
+            self.newest.insert((entity, class), newest);
+            self.changed.insert(entity);
+        }
     }
 
     pub(super) fn forget(&mut self, entity: EntityId) {

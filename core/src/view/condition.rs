@@ -10,6 +10,7 @@ use crate::event::key::StoreKeys;
 use crate::event::saga::{ScriptKind, SkipReason};
 use crate::event::subject::RequestEnd;
 use crate::id::{EntityId, GrantId, LayoutId, PlanId, Position, RequestId, RestrictionId, RunId, SagaId};
+use crate::record::activity::Activity;
 
 /// What must be true for an append to happen.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -30,6 +31,9 @@ pub enum Condition {
         /// The entities, with their planned versions.
         items: Vec<(EntityId, Position)>,
     },
+    /// No activity moved what is known of the entities since it was copied: it changes no version, and what takes over
+    /// the copy would be due too early without it. The date of the last activity moves only together with one of these.
+    SameActivities(Vec<(EntityId, Vec<Activity>)>),
     /// The plan can be taken by a run that nobody else has.
     PlanUnused(PlanId),
     /// The plan is open for approval or refusal.
@@ -157,6 +161,10 @@ impl Condition {
                     .filter_map(|(entity, version)| changed(views, *entity, *version).map(|reason| (*entity, reason))),
             ),
             Self::MayPurge { saga, items } => may_purge(views, *saga, items),
+            Self::SameActivities(known) => {
+                let moved = known.iter().filter(|(entity, activities)| views.activities_of(*entity) != *activities);
+                entities(moved.map(|(entity, _)| (*entity, SkipReason::Changed)))
+            }
             Self::PlanUnused(plan) => match views.small.plans.get(*plan) {
                 Some(plan) if plan.frozen.is_some() && plan.run.is_none() && plan.rejected_by.is_none() => Ok(()),
                 _ => Err(Conflict::Plan),
@@ -294,7 +302,11 @@ fn may_purge(views: &Views, saga: SagaId, items: &[(EntityId, Position)]) -> Res
         {
             // Whoever asks is answered about what was found then, and not about what is left of it.
             Some(SkipReason::NotDue)
-        } else if is_unasked(*entity) || views.small.subjects.excepting(*entity).is_some() || is_kept(*entity) {
+        } else if is_unasked(*entity)
+            || views.small.subjects.excepting(*entity).is_some()
+            || views.month_needed(*entity).is_some()
+            || is_kept(*entity)
+        {
             Some(SkipReason::NotDue)
         } else if let Some(reason) = open.skipped.get(entity) {
             Some(*reason)
@@ -314,5 +326,37 @@ fn can_restore(views: &Views, saga: SagaId, entity: EntityId) -> Result<(), Conf
         Ok(())
     } else {
         Err(Conflict::TooLate)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::activity::ActivityClass;
+    use crate::time::Timestamp;
+
+    #[test]
+    fn an_activity_that_moved_what_was_copied_is_in_the_way_of_that_entity_alone() {
+        let mut views = Views::default();
+        let activity = |at, name: &str| {
+            let class = ActivityClass::from_name(name);
+            Activity { class, at: Timestamp(at), by: Some(EntityId(9)) }
+        };
+        let [moved, still, never] = [1, 2, 3].map(EntityId);
+        views.note_activity(moved, &activity(5, "call_logged"));
+        views.note_activity(still, &activity(5, "call_logged"));
+        let known = [moved, still, never].map(|entity| (entity, views.activities_of(entity)));
+        let condition = Condition::SameActivities(known.to_vec());
+        assert_eq!(condition.check(&views), Ok(()));
+        // An older one tells nothing new; one of another class does, however old it is.
+        views.note_activity(still, &activity(4, "call_logged"));
+        assert_eq!(condition.check(&views), Ok(()));
+        views.note_activity(moved, &activity(6, "call_logged"));
+        views.note_activity(never, &activity(1, "newsletter_sent"));
+        let conflicts = vec![(moved, SkipReason::Changed), (never, SkipReason::Changed)];
+        assert_eq!(condition.check(&views), Err(Conflict::Entities(conflicts)));
+        views.note_activity(still, &activity(1, "unclassified"));
+        let Err(Conflict::Entities(conflicts)) = condition.check(&views) else { panic!("three moved") };
+        assert_eq!(conflicts.len(), 3);
     }
 }

@@ -56,7 +56,7 @@ impl Coverage {
 
     fn add(&mut self, views: &Views, enforced: &[String], entity: EntityId, row: &Row, is_pending: bool) {
         let Some(layout) = views.small.layouts.get(row.layout) else { return };
-        if !Kind::UNDER_POLICY.contains(&layout.kind) {
+        if !Kind::under_policy().any(|kind| kind == layout.kind) {
             return;
         }
         let counted = self.counts.entry((layout.source.clone(), layout.kind)).or_default();

@@ -100,7 +100,10 @@ impl Views {
         let alone = open_alone(&self.small, self.recorded_at).filter(|position| (begun..=last).contains(&position));
         // More is written of these as they go on, so they keep every month from the one on in which they were begun.
         let going_on = open_going_on(&self.small).filter(|position| position <= last);
-        alone.chain(going_on).min()
+        // Of a run that is stuck, who accepted its plan, and with which word, stands between the two.
+        let stuck = self.small.runs.iter().filter(|(_, run)| run.state == RunState::Stuck);
+        let stuck = stuck.filter(|(RunId(asked), run)| run.plan.0 <= *last && *begun <= *asked);
+        alone.chain(stuck.map(|(_, run)| run.plan.0)).chain(going_on).min()
     }
 }
 
@@ -112,10 +115,7 @@ fn open_alone(small: &Small, now: Timestamp) -> impl Iterator<Item = Position> {
     let restrictions = small.restrictions.all().filter(move |(_, it)| by_person(it)).map(|(id, _)| id.0);
     let keeps = move |verdict: &ReviewVerdict| matches!(verdict, ReviewVerdict::Keep { until } if now < *until);
     let reviews = small.reviews.iter().filter(move |(_, review)| keeps(&review.verdict)).map(|(id, _)| id.0);
-    // Of a run that is stuck, who accepted its plan, and with which word, stands between the two.
-    let stuck = small.runs.iter().filter(|(_, run)| run.state == RunState::Stuck);
-    let stuck = stuck.flat_map(|(RunId(asked), run)| [run.plan.0, asked]);
-    holds.chain(restrictions).chain(reviews).chain(stuck)
+    holds.chain(restrictions).chain(reviews)
 }
 
 /// What is open and is written about as it goes on.
@@ -129,4 +129,51 @@ fn open_going_on(small: &Small) -> impl Iterator<Item = Position> {
     };
     let runs = small.runs.iter().filter(move |(_, run)| goes_on(run.state)).map(|(_, run)| run.plan.0);
     requests.chain(grants).chain(migrations).chain(runs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::decision::{RunEnd, RunEnded, RunRequested};
+    use crate::event::{Actor, Event, EventType, stream_of_daemon};
+    use crate::id::{Digest, PlanId};
+
+    fn envelope(position: u64) -> Envelope {
+        Envelope {
+            event_type: EventType::RunRequested as u16,
+            schema: 1,
+            sealed: false,
+            position: Position(position),
+            recorded_at: Timestamp(0),
+            occurred_at: Timestamp(0),
+            stream: stream_of_daemon(),
+            actor: Actor::Daemon,
+            cause: Position::NONE,
+            entity: None,
+            texts: None,
+            body_len: 0,
+            body_digest: Digest([0; 32]),
+        }
+    }
+
+    #[test]
+    fn a_run_that_is_stuck_keeps_every_month_from_its_plan_to_its_request() {
+        let mut views = Views::default();
+        for month in 1..=5 {
+            let begun = MonthBegun { begins_at: Timestamp(0), ends_at: Timestamp(1) };
+            views.small.months.begun(EntityId(month), &envelope(u64::from(month) * 10), &begun);
+            views.small.months.written(EntityId(month), Position(u64::from(month) * 10 + 9));
+        }
+        let needed = |views: &Views| [1, 2, 3, 4, 5].map(|month| views.month_needed(EntityId(month)).map(|by| by.0));
+        assert_eq!(needed(&views), [None; 5]);
+        // Planned in the second month and asked for in the fourth: it was accepted in between.
+        let (plan, run) = (PlanId(Position(25)), RunId(Position(45)));
+        views.small.runs.fold(&envelope(45), &Event::RunRequested(RunRequested { plan, digest: Digest([7; 32]) }));
+        assert_eq!(needed(&views), [None, Some(25), Some(25), Some(25), Some(25)], "it goes on");
+        let end = |end| Event::RunEnded(RunEnded { run, end, purged: 0, skipped: 0 });
+        views.small.runs.fold(&envelope(48), &end(RunEnd::Stuck));
+        assert_eq!(needed(&views), [None, Some(25), Some(25), Some(25), None]);
+        views.small.runs.fold(&envelope(58), &end(RunEnd::Completed));
+        assert_eq!(needed(&views), [None; 5]);
+    }
 }

@@ -100,8 +100,13 @@ impl Said {
     }
 }
 
+/// Asks for the known word that was probably meant; says nothing when none is like it.
+pub(crate) fn meant(wrong: &str, known: &[&str]) -> String {
+    nearest(wrong, known).map_or_else(String::new, |right| format!("; did you mean `{right}`?"))
+}
+
 /// Returns the known word that was probably meant; `None` when none is like it.
-pub(crate) fn nearest<'k>(wrong: &str, known: &[&'k str]) -> Option<&'k str> {
+fn nearest<'k>(wrong: &str, known: &[&'k str]) -> Option<&'k str> {
     known
         .iter()
         .map(|right| (strsim::jaro_winkler(wrong, right), *right))

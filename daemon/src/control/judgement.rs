@@ -13,7 +13,7 @@ use retention_core::policy::{
     Action, Approval, ApproverRole, Assessed, Assessment, BoundSet, Decision, Facts, OnMissingStart, Outcome, Place,
     Policy, PolicyFile, PolicySet, Restriction, Standing, State, Trigger,
 };
-use retention_core::reason::Reason;
+use retention_core::reason::{Reason, StartKind};
 use retention_core::record::Layout;
 use retention_core::record::activity::Activity;
 use retention_core::time::Timestamp;
@@ -97,10 +97,10 @@ pub fn explain(store: &Store, id: EntityId, now: Timestamp) -> Result<Explanatio
             verdict: verdict_of(&assessed.reason),
             reasons: vec![assessed.reason.clone()],
             is_fallback: assessed.is_fallback,
-            activity: match assessed.reason {
-                Reason::OutOfScope => None,
-                _ => active.get(&assessed.policy).and_then(|policy| counted_activity(store, policy, &activities)),
-            },
+            activity: active
+                .get(&assessed.policy)
+                .filter(|_| is_about_activity(assessed))
+                .and_then(|policy| counted_activity(store, policy, &activities)),
             keep_until: assessed.keep_until,
             ends_use: active.get(&assessed.policy).is_some_and(|policy| policy.action == Action::Restrict),
             weight: weight(assessed, &decision),
@@ -128,6 +128,16 @@ pub fn explain(store: &Store, id: EntityId, now: Timestamp) -> Result<Explanatio
     Ok(Explanation { text: explanation.sentences(), ..explanation })
 }
 
+/// Says whether a policy speaks of the last activity, or of the date that it falls back to. Any other reason says
+/// nothing of from when it counts, so what it counted would explain nothing.
+fn is_about_activity(assessed: &Assessed) -> bool {
+    matches!(
+        &assessed.reason,
+        Reason::PeriodOver { start, .. } | Reason::PeriodRunning { start, .. } | Reason::NoStart { start }
+            if *start == StartKind::LastActivity || assessed.is_fallback
+    )
+}
+
 /// Returns from which of the activities, the newest first, a policy counts, and which before it do not count.
 fn counted_activity(store: &Store, policy: &Policy, activities: &[Activity]) -> Option<CountedActivity> {
     if activities.is_empty() || !policy.starts_with_activity() {
@@ -146,7 +156,7 @@ fn counted_activity(store: &Store, policy: &Policy, activities: &[Activity]) -> 
             source: layout.map(|(_, source)| source),
         }
     };
-    let counts = |activity: &&Activity| policy.counting(activity).counts();
+    let counts = |activity: &&Activity| policy.counts(activity);
     let events = policy.retention.activity_events.as_ref();
     Some(CountedActivity {
         classes: events.map(|events| events.classes().map(|class| class.name().to_owned()).collect()),

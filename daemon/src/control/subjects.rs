@@ -25,7 +25,7 @@ use super::handlers::entity;
 use super::log::Log;
 use super::works::{Audience, Sink};
 use crate::ahead;
-use crate::config::nearest;
+use crate::config::meant;
 use crate::store::{ReadError, Store};
 
 /// Entities that one look at the views collects.
@@ -226,8 +226,10 @@ fn marks(store: &Store, sought: &SoughtSubject) -> Result<Vec<SoughtMark>, Error
         let message = format!("a person is looked for by at most {IDENTIFIERS_MAX} identifiers at once");
         return Err(ErrorBody::saying(ErrorCode::BadRequest, message));
     }
-    let sources: BTreeSet<String> =
-        store.view(|views| views.small.layouts.iter().map(|(_, layout)| layout.source.clone()).collect());
+    let sources: BTreeSet<String> = store.view(|views| {
+        let of_people = views.small.layouts.iter().filter(|(_, layout)| Kind::OF_SUBJECTS.contains(&layout.kind));
+        of_people.map(|(_, layout)| layout.source.clone()).collect()
+    });
     let unread = |error: IdentifierError| {
         ErrorBody::saying(ErrorCode::BadRequest, error.to_string()).hint("nothing was looked for; correct it")
     };
@@ -260,8 +262,7 @@ fn source_and_id<'t>(text: &'t str, sources: &BTreeSet<String>) -> Result<(Optio
         Some((source, _)) => {
             let known: Vec<&str> = sources.iter().map(String::as_str).collect();
             // What was written is not said again: it may be a part of an id.
-            let meant = nearest(&source.to_lowercase(), &known);
-            let meant = meant.map_or(String::new(), |meant| format!("; did you mean `{meant}`?"));
+            let meant = meant(&source.to_lowercase(), &known);
             let message = format!("an id begins with a source that there is not{meant}; nothing was looked for");
             let there_are = match known.as_slice() {
                 [] => "nothing was taken in yet, so there is no source".to_owned(),

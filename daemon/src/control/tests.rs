@@ -29,7 +29,7 @@ use super::reviews::{self, Decided, Waiting};
 use super::works::{PolicyFacts, Sink, Works};
 use super::{Caller, Control, FOLLOWERS_MAX, Peer, router};
 use crate::clock::{Clock, ManualClock};
-use crate::store::vault::root_key::RootKey;
+use crate::store::tests::init;
 use crate::store::{Options, Store};
 
 /// A daemon that has nothing but one policy.
@@ -232,9 +232,7 @@ impl World {
     fn with_contacts(count: usize) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let clock = Arc::new(ManualClock::starting_at(Timestamp::from_unix_seconds(1_772_323_200)));
-        drop(RootKey::generate_file(&dir.path().join("root.key")).unwrap());
-        let options = Options::usual(&dir.path().join("state"), &dir.path().join("root.key"), clock.clone()).unwrap();
-        Store::init(&options).unwrap();
+        let options = Options { clock: clock.clone(), ..init(dir.path()) };
         let store = Arc::new(Store::open(&options, &mut |_, _| {}).unwrap());
         let started_at = clock.now();
         let (stop, stopped) = tokio::sync::watch::channel(false);

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use retention_core::time::Timestamp;
 
-use super::{StageError, Step, is_over};
+use super::{StageError, Step, is_over, look_again};
 use crate::clock::Clock;
 use crate::connector::publish::Publication;
 use crate::store::tree::Tree;
@@ -22,9 +22,6 @@ const TELL_EVERY_US: i64 = 10_000_000;
 /// How long is waited after a failure, in microseconds: doubled from ten seconds up to ten minutes.
 const RETRY_FIRST_US: i64 = 10_000_000;
 const RETRY_MAX_US: i64 = 600_000_000;
-
-/// How soon it is looked for a checkpoint over what was appended: a second after, in microseconds.
-const SIGNED_AFTER_US: i64 = 1_000_000;
 
 /// Whether the place is behind: what it is called and why; empty while all is well.
 pub type PublishHealth = Arc<Mutex<Option<(String, String)>>>;
@@ -67,7 +64,9 @@ impl Publish {
     /// # Errors
     /// When the checkpoints cannot be read. What the place says is told by [`Self::health`].
     pub fn step(&mut self) -> Result<Step, StageError> {
-        let Some((size, note)) = self.tree.newest().map_err(ReadError::from)? else { return Ok(self.look_again(None)) };
+        let Some((size, note)) = self.tree.newest().map_err(ReadError::from)? else {
+            return Ok(look_again(&self.store, &*self.clock, &self.tree, None));
+        };
         let told = &mut self.told;
         if !told.has_it(size) {
             let now = self.clock.now();
@@ -77,18 +76,7 @@ impl Publish {
         }
         *self.health.lock() = told.failed.as_ref().map(|(why, _)| (told.place.name(), why.clone()));
         let wake = (!told.has_it(size)).then_some(told.not_before);
-        Ok(self.look_again(wake))
-    }
-
-    /// A checkpoint is signed up to a second after the log has grown, and that is no event.
-    fn look_again(&self, wake: Option<Timestamp>) -> Step {
-        let is_signed = self.tree.covered() >= self.store.view(|views| views.position.0);
-        let soon = (!is_signed).then(|| Timestamp(self.clock.now().0.saturating_add(SIGNED_AFTER_US)));
-        match (wake, soon) {
-            (Some(wake), Some(soon)) => Step::IdleUntil(wake.min(soon)),
-            (Some(at), None) | (None, Some(at)) => Step::IdleUntil(at),
-            (None, None) => Step::Idle,
-        }
+        Ok(look_again(&self.store, &*self.clock, &self.tree, wake))
     }
 }
 

@@ -201,8 +201,16 @@ impl Run {
     }
 
     fn go_on_as_wished(&mut self, run: RunId, now: Timestamp) -> Result<Step, StageError> {
+        let (rests, now) = match self.sagas_at_once > 1 {
+            true => match self.go_on_beside(run)? {
+                (true, _) => return Ok(Step::Worked),
+                // That may have taken minutes.
+                (false, rests) => (rests, self.clock.now()),
+            },
+            false => (Rests::default(), now),
+        };
         let Some((wish, until)) = self.wish_of(run, now) else { return Ok(Step::Idle) };
-        Ok(match (self.go_on(run, wish, now)?, until) {
+        Ok(match (self.go_on(run, wish, now, &rests)?, until) {
             (Step::IdleUntil(at), Some(until)) => Step::IdleUntil(at.min(until)),
             (Step::Idle, Some(until)) => Step::IdleUntil(until),
             (step, _) => step,
@@ -269,15 +277,8 @@ impl Run {
         }))
     }
 
-    /// Drives the run's sagas, begins the next one, or ends the run.
-    fn go_on(&mut self, run: RunId, wish: Wish, now: Timestamp) -> Result<Step, StageError> {
-        let rests = match self.sagas_at_once > 1 {
-            true => match self.go_on_beside(run)? {
-                (true, _) => return Ok(Step::Worked),
-                (false, rests) => rests,
-            },
-            false => Rests::default(),
-        };
+    /// Drives the run's sagas but for those that rest, begins the next one, or ends the run.
+    fn go_on(&mut self, run: RunId, wish: Wish, now: Timestamp, rests: &Rests) -> Result<Step, StageError> {
         let (sagas, taken, items) = self
             .store
             .view(|views| {

@@ -17,7 +17,7 @@ use retention_core::evidence::cosignature::exchange::{Answer, request};
 use retention_core::evidence::cosignature::{Cosignature, WitnessKey, WitnessState, parts_of};
 use retention_core::time::Timestamp;
 
-use super::{StageError, Step, is_over};
+use super::{StageError, Step, is_over, look_again};
 use crate::clock::Clock;
 use crate::connector::witness::Cosigning;
 use crate::store::tree::{Cosignatures, Tree, TreeFileError};
@@ -29,9 +29,6 @@ const ASK_EVERY_US: i64 = 10_000_000;
 /// How long is waited after a failure, in microseconds: doubled from ten seconds up to ten minutes.
 const RETRY_FIRST_US: i64 = 10_000_000;
 const RETRY_MAX_US: i64 = 600_000_000;
-
-/// How soon it is looked for a checkpoint over what was appended: a second after, in microseconds.
-const SIGNED_AFTER_US: i64 = 1_000_000;
 
 /// How far the clock of a witness may be from ours, in seconds: an hour.
 const CLOCKS_APART_SECONDS_MAX: u64 = 3_600;
@@ -131,10 +128,10 @@ impl Witness {
             if self.health.lock().contradicts.replace(why.clone()).is_none() {
                 tracing::error!(witness = self.name, why, "a witness contradicts this log");
             }
-            return Ok(self.look_again(None));
+            return Ok(look_again(&self.store, &*self.clock, &self.tree, None));
         }
         let Some((size, note)) = self.wanted(&tree, kept).map_err(ReadError::from)? else {
-            return Ok(self.look_again(None));
+            return Ok(look_again(&self.store, &*self.clock, &self.tree, None));
         };
         let now = self.clock.now();
         if is_over(self.not_before, now, RETRY_MAX_US) {
@@ -143,7 +140,7 @@ impl Witness {
         }
         let has_newest = kept.newest_of(self.key.text()).is_some_and(|(has, _)| has >= tree.covered());
         let wake = (!has_newest).then_some(self.not_before);
-        Ok(self.look_again(wake))
+        Ok(look_again(&self.store, &*self.clock, &self.tree, wake))
     }
 
     /// Returns the checkpoint that it is to cosign: one that another witness cosigned and it did not, so that all
@@ -243,17 +240,6 @@ impl Witness {
         let before = health.contradicts.take().filter(|_| behind.is_some());
         let contradicts = contradicts.or(before).or_else(|| self.forgot.clone());
         *health = WitnessState { cosigned: kept.newest_of(self.key.text()), behind, contradicts };
-    }
-
-    /// A checkpoint is signed up to a second after the log has grown, and that is no event.
-    fn look_again(&self, wake: Option<Timestamp>) -> Step {
-        let is_signed = self.tree.covered() >= self.store.view(|views| views.position.0);
-        let soon = (!is_signed).then(|| Timestamp(self.clock.now().0.saturating_add(SIGNED_AFTER_US)));
-        match (wake, soon) {
-            (Some(wake), Some(soon)) => Step::IdleUntil(wake.min(soon)),
-            (Some(at), None) | (None, Some(at)) => Step::IdleUntil(at),
-            (None, None) => Step::Idle,
-        }
     }
 }
 

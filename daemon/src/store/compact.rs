@@ -1,5 +1,6 @@
 //! Compaction: what was erased leaves the disk. The journal is written anew without the ciphertext whose key is
-//! destroyed, sled is made again from it, and the wrapping keys are rotated.
+//! destroyed, sled is made again from it, and the wrapping keys are rotated. What people wrote stays as ciphertext
+//! beside its facts: a body goes as a whole or not at all, and the facts are under the house key.
 //!
 //! A frame whose body is removed keeps its envelope, which holds the body's SHA-256: so no position, hash or proof
 //! changes.

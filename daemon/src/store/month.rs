@@ -4,14 +4,14 @@
 //! handed over. A month is an entity: its key is a data key, and is destroyed only as one, by the purge step of a saga.
 
 use parking_lot::Mutex;
-use retention_core::event::change::{EntityChanged, LayoutRecorded};
+use retention_core::event::change::EntityChanged;
 use retention_core::event::operation::MonthBegun;
 use retention_core::event::{Draft, Event, Sealing};
-use retention_core::id::{EntityId, LayoutId, Position};
+use retention_core::id::{EntityId, Position};
 use retention_core::policy::State;
+use retention_core::record::Kind;
 use retention_core::record::month::{self, Month};
-use retention_core::record::{Kind, Layout};
-use retention_core::view::{Condition, Conflict};
+use retention_core::view::Condition;
 
 use super::Store;
 use super::log::AppendError;
@@ -30,34 +30,20 @@ pub(super) struct Texts {
 }
 
 impl Store {
-    /// Returns the number of a layout; one that was never seen is recorded.
-    ///
-    /// # Errors
-    /// When it cannot be appended.
-    pub fn layout_id(&self, layout: &Layout, cause: Position) -> Result<LayoutId, AppendError> {
-        loop {
-            let (known, next) = self.view(|views| (views.small.layouts.find(layout), views.small.layouts.next()));
-            if let Some(id) = known {
-                return Ok(id);
-            }
-            let event = Event::LayoutRecorded(LayoutRecorded { id: next, layout: layout.clone() });
-            let draft = Draft { cause, ..daemon_draft(event) };
-            match self.append_drafts(vec![draft], Condition::NextLayout(next)) {
-                Ok(_) => return Ok(next),
-                // Deliveries and mailboxes are taken in at the same time, and another one took the number.
-                Err(AppendError::Conflict(Conflict::Layout)) => {}
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
     /// Returns what is to be sealed apart of an event; `None` when it is sealed as one piece.
     pub(super) fn texts_of(&self, event: &Event) -> Result<Option<Texts>, AppendError> {
         if event.event_type().sealing() != Sealing::House || !self.has_months() {
             return Ok(None);
         }
         let Some(facts) = event.facts_alone() else { return Ok(None) };
-        let month = self.month()?;
+        let month = match self.month() {
+            // A hold, a pause and a revoke wait for no key: this text lies under the house key, then.
+            Err(AppendError::Vault(error)) => {
+                tracing::error!(%error, "there is no key for the month; what was written is sealed with the house key");
+                None
+            }
+            month => month?,
+        };
         Ok(month.map(|(month, key)| Texts { facts, month, key }))
     }
 
@@ -73,8 +59,12 @@ impl Store {
     /// Returns the month of now, with its key; the first one who needs it begins it. `None` beyond the calendar.
     fn month(&self) -> Result<Option<(EntityId, DataKey)>, AppendError> {
         let _beginning = self.beginning.0.lock();
-        let now = self.inner.clock.now();
-        if let Some(entity) = self.view(|views| views.small.months.at(now)) {
+        // As the writer does: a clock that was set back begins no month that is long over.
+        let (now, lasting) = self.view(|views| {
+            let now = self.inner.clock.now().max(views.recorded_at);
+            (now, views.small.months.at(now))
+        });
+        if let Some(entity) = lasting {
             match self.key_of(entity)? {
                 KeyState::Live(key) => return Ok(Some((entity, key))),
                 // It was destroyed a moment ago, or nobody can open what is sealed with it: another one is begun.

@@ -486,7 +486,7 @@ impl Inner {
     }
 
     fn fold_stored(&self, place: super::journal::Place, stored: &super::journal::StoredEvent) -> Result<(), ReadError> {
-        let recorded = self.open(stored)?;
+        let recorded = self.open_to_fold(stored)?;
         self.fold_recorded(place, &recorded);
         Ok(())
     }

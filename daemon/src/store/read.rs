@@ -118,6 +118,27 @@ impl Inner {
         Ok(Recorded { envelope, event })
     }
 
+    /// As [`Self::open`], to fold it: no view holds a text, so a damaged slot of a month keeps no store from opening.
+    /// Reading such an event says what is damaged, and so does `store verify`.
+    pub(super) fn open_to_fold(&self, stored: &StoredEvent) -> Result<Recorded, ReadError> {
+        match (self.open(stored), &stored.body) {
+            (Err(ReadError::SlotDamaged(_)), Some(body)) if stored.envelope.texts.is_some() => {
+                Ok(Recorded { envelope: stored.envelope, event: self.open_facts(stored, body)? })
+            }
+            (opened, _) => opened,
+        }
+    }
+
+    /// As [`Self::open`], to verify it: of what is sealed apart, the facts are opened too while the key of its month is
+    /// there. They are all that is left once it is destroyed, and then a fault in them is found too late.
+    pub(super) fn open_to_verify(&self, stored: &StoredEvent) -> Result<Recorded, ReadError> {
+        let recorded = self.open(stored)?;
+        match &stored.body {
+            Some(body) if stored.envelope.texts.is_some() => self.open_facts(stored, body).map(|_| recorded),
+            _ => Ok(recorded),
+        }
+    }
+
     fn open_sealed(&self, stored: &StoredEvent, body: &[u8]) -> Result<Readable, ReadError> {
         let envelope = &stored.envelope;
         if let Some(month) = envelope.texts {
@@ -129,8 +150,7 @@ impl Inner {
             Some(entity) if !is_house => entity,
             _ => EntityId(0),
         };
-        let context =
-            SealContext { stream: envelope.stream, event_type: envelope.event_type, schema: envelope.schema, slot };
+        let context = context_of(stored, slot);
         let plain = if slot == EntityId(0) {
             self.sealer.open(&self.house_key, &context, body)
         } else {
@@ -145,29 +165,28 @@ impl Inner {
 
     /// Opens a body whose texts are sealed apart: whole while the key of its month is there, and then its facts.
     fn open_apart(&self, stored: &StoredEvent, body: &[u8], month: EntityId) -> Result<Readable, ReadError> {
-        let envelope = &stored.envelope;
-        let sealed = || ReadError::Sealed(envelope.position);
-        let context = |slot| SealContext {
-            stream: envelope.stream,
-            event_type: envelope.event_type,
-            schema: envelope.schema,
-            slot,
-        };
-        let (facts, texts) = apart::split(body).ok_or_else(sealed)?;
+        let sealed = || ReadError::Sealed(stored.envelope.position);
         match self.keys().key_of(month)? {
             KeyState::Live(key) => {
-                let whole = self.sealer.open(&key, &context(month), texts).map_err(|_| sealed())?;
+                let (_, texts) = apart::split(body).ok_or_else(sealed)?;
+                let whole = self.sealer.open(&key, &context_of(stored, month), texts).map_err(|_| sealed())?;
                 decode(stored, &whole)
             }
-            KeyState::Destroyed => {
-                let facts = self.sealer.open(&self.house_key, &context(EntityId(0)), facts).map_err(|_| sealed())?;
-                Ok(match decode(stored, &facts)? {
-                    Readable::Event(event) => Readable::Facts(event),
-                    other => other,
-                })
-            }
+            KeyState::Destroyed => self.open_facts(stored, body),
             KeyState::NeverIssued | KeyState::Damaged => Err(ReadError::SlotDamaged(month)),
         }
+    }
+
+    /// Opens the facts of a body whose texts are sealed apart.
+    fn open_facts(&self, stored: &StoredEvent, body: &[u8]) -> Result<Readable, ReadError> {
+        let sealed = || ReadError::Sealed(stored.envelope.position);
+        let (facts, _) = apart::split(body).ok_or_else(sealed)?;
+        let context = context_of(stored, EntityId(0));
+        let facts = self.sealer.open(&self.house_key, &context, facts).map_err(|_| sealed())?;
+        Ok(match decode(stored, &facts)? {
+            Readable::Event(event) => Readable::Facts(event),
+            other => other,
+        })
     }
 
     /// Returns the state of an entity as its source last told it; `None` when it is gone or was never there.
@@ -187,6 +206,11 @@ impl Inner {
             Readable::Facts(_) | Readable::Gone | Readable::Unknown => None,
         })
     }
+}
+
+fn context_of(stored: &StoredEvent, slot: EntityId) -> SealContext {
+    let envelope = &stored.envelope;
+    SealContext { stream: envelope.stream, event_type: envelope.event_type, schema: envelope.schema, slot }
 }
 
 fn decode(stored: &StoredEvent, plain: &[u8]) -> Result<Readable, ReadError> {

@@ -376,7 +376,7 @@ impl<'a> Check<'a> {
         let pieces: Vec<&[(Place, StoredEvent)]> = together.events.chunks(EVENTS_PER_PIECE).collect();
         let mut events = together.events.iter();
         let open = |piece: &&[(Place, StoredEvent)]| -> Vec<Result<Recorded, ReadError>> {
-            piece.iter().map(|(_, stored)| inner.open(stored)).collect()
+            piece.iter().map(|(_, stored)| inner.open_to_verify(stored)).collect()
         };
         ahead::in_order(&pieces, open, |opened| {
             // What was opened is asked first, so that no event is taken for which nothing was.

@@ -457,7 +457,7 @@ fn partial_block(blocks: &Blocks, position: Position) -> Result<Vec<events::Even
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::sled_door::BLOCK_BYTES_MAX;
+    use super::super::sled_door::{BLOCK_BYTES_MAX, BootId};
     use super::*;
 
     proptest! {
@@ -499,6 +499,43 @@ mod tests {
             let link = parse_link(&bytes);
             prop_assert_eq!(link.is_some(), bytes.len() == LINK_BYTES && matches!(bytes[4], 1 | 2));
         }
+    }
+
+    /// So many classes of activities for each record of one block, and for one record far away.
+    fn active(classes: u16) -> Views {
+        let mut views = Views::default();
+        for number in numbers_of(2).chain([100_000]) {
+            for class in 0..classes {
+                // With and without the entity that it was.
+                let by = (class % 2 == 0).then_some(EntityId(number + 1));
+                let newest = Newest { at: Timestamp(i64::from(class) - 3), by };
+                views.activities.note(EntityId(number), ClassNumber(class), newest);
+            }
+        }
+        views
+    }
+
+    #[test]
+    fn activities_read_back_also_where_a_block_became_shorter() {
+        let scratch = tempfile::tempdir().unwrap();
+        let dir = scratch.path().join("events");
+        let blocks = Blocks::open(&dir, 16 << 20, BootId([7; 16])).unwrap().blocks;
+        let mut lengths = Vec::new();
+        for classes in [12, 6, 1, 0, 12] {
+            let views = active(classes);
+            let far = 100_000 / ENTITIES_TOGETHER;
+            for block in [2, far] {
+                let pieces = activity_pieces(&views, block);
+                assert!(pieces.iter().all(|(_, piece)| piece.len() <= BLOCK_BYTES_MAX));
+                lengths.push(pieces.len());
+                blocks.put_sorted(Family::Views, pieces).unwrap();
+            }
+            let mut again = Views::default();
+            load_activities(&blocks, &mut again).unwrap();
+            assert!(again.activities.iter().eq(views.activities.iter()), "{classes} classes");
+        }
+        assert_eq!(lengths, [4, 2, 3, 2, 2, 2, 1, 1, 4, 2], "with the empty piece at the end of each");
+        blocks.close().unwrap();
     }
 
     #[test]

@@ -55,8 +55,12 @@ impl Backups {
     /// Makes one when the schedule says so. The time is counted from the newest that is there, whoever asked for that: one
     /// that was missed is made as soon as can be, and of several one.
     pub(super) fn step(&self) -> Step {
-        let Some(backup) = self.config.read().backup.clone() else { return Step::Idle };
-        let Some(schedule) = &backup.schedule else { return Step::Idle };
+        let backup = self.config.read().backup.clone();
+        let Some((backup, schedule)) = backup.and_then(|backup| Some((backup.clone(), backup.schedule?))) else {
+            // Nobody waits for one any more.
+            *self.failed.lock() = None;
+            return Step::Idle;
+        };
         let places = places(&backup);
         let newest = Manifest::list(&places)
             .and_then(|mut listed| listed.pop().map(|last| Manifest::read(&places, last)).transpose());
@@ -65,14 +69,14 @@ impl Backups {
             return Step::IdleUntil(Timestamp(now.0.saturating_add(PAUSE_WHILE_BUSY_US)));
         }
         let made =
-            newest.map_err(failed).and_then(|newest| match due(schedule, newest.map(|newest| newest.made_at), now) {
-                Due::At(next) => Ok(Some(next)),
-                Due::Now => self.make(Actor::Daemon, &mut |_| Audience::Listening).map(|()| None),
+            newest.map_err(failed).and_then(|newest| match due(&schedule, newest.map(|newest| newest.made_at), now) {
+                Due::At(next) => Ok(Step::IdleUntil(next)),
+                Due::Never => Ok(Step::Idle),
+                Due::Now => self.make(Actor::Daemon, &mut |_| Audience::Listening).map(|()| Step::Worked),
             });
         let again = Step::IdleUntil(Timestamp(now.0.saturating_add(PAUSE_AFTER_FAILURE_US)));
         let (failed, step) = match made {
-            Ok(None) => (None, Step::Worked),
-            Ok(Some(next)) => (None, Step::IdleUntil(next)),
+            Ok(step) => (None, step),
             Err(error) if matches!(error.code, ErrorCode::Stopping) => return Step::Idle,
             Err(error) => {
                 tracing::error!(%error, "no backup could be made; it is tried again");
@@ -103,6 +107,7 @@ impl Backups {
             .map_err(failed)?;
         let made = BackupMade { last: manifest.last, manifest: digest, keys_until };
         self.append(Draft { actor, ..daemon_draft(Event::BackupMade(made)) })?;
+        *self.failed.lock() = None;
         for part in [row("log", manifest.bytes()), row("keys", manifest.keys.iter().map(|part| part.bytes).sum())] {
             let _audience = sink(Line::Row(part));
         }
@@ -113,7 +118,7 @@ impl Backups {
         for last in make::remove_ended_keys(&places, self.clock.now()).map_err(failed)? {
             self.append(daemon_draft(Event::BackupKeysRemoved(BackupKeysRemoved { last })))?;
         }
-        make::remove_superseded(&places).map_err(failed)
+        make::remove_superseded(&places, self.clock.now()).map_err(failed)
     }
 
     fn append(&self, draft: Draft) -> Result<(), ErrorBody> {
@@ -178,12 +183,17 @@ impl Backups {
 enum Due {
     Now,
     At(Timestamp),
+    /// No more, as far as the schedule knows the calendar.
+    Never,
 }
 
 fn due(schedule: &Schedule, newest: Option<Timestamp>, now: Timestamp) -> Due {
-    match newest.and_then(|made_at| schedule.next_after(made_at)) {
-        Some(next) if next > now => Due::At(next),
-        _ => Due::Now,
+    // One that says that it is of the future was made by a clock that was wrong.
+    let Some(made_at) = newest.filter(|made_at| *made_at <= now) else { return Due::Now };
+    match schedule.next_after(made_at) {
+        Some(next) if next <= now => Due::Now,
+        Some(next) => Due::At(next),
+        None => Due::Never,
     }
 }
 
@@ -223,6 +233,8 @@ mod tests {
         assert_eq!(due(&nightly, made_by_hand, at("2026-03-01T13:00:00Z")), Due::At(at("2026-03-02T02:30:00Z")));
         // The machine was off for three nights.
         assert_eq!(due(&nightly, made_by_hand, at("2026-03-04T09:00:00Z")), Due::Now);
+        assert_eq!(due(&nightly, Some(at("2098-01-01T00:00:00Z")), at("2026-03-04T09:00:00Z")), Due::Now);
+        assert_eq!(due(&nightly, Some(at("2200-01-01T00:00:00Z")), at("2200-01-02T00:00:00Z")), Due::Never);
         let caught_up = Some(at("2026-03-04T09:00:01Z"));
         assert_eq!(due(&nightly, caught_up, at("2026-03-04T09:00:02Z")), Due::At(at("2026-03-05T02:30:00Z")));
     }

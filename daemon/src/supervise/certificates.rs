@@ -35,19 +35,22 @@ const PAGE: usize = 1_000;
 impl Certificates {
     /// Writes the certificate of a run, of an entity or of a request.
     pub(super) fn write(&self, subject: Subject) -> Result<String, ErrorBody> {
-        let positions = match subject {
+        let mut positions = match subject {
             Subject::Run(run) => self.positions_of_run(run, &belongs)?,
             Subject::Entity(entity) => self.positions_of_entity(entity)?,
             Subject::Request(request) => self.positions_of_request(request)?,
         };
+        // `verify` takes them in the order of the log, each once.
+        positions.sort_unstable();
+        positions.dedup();
         // All are proven by one checkpoint. What witnesses signed over it stands in the last proof and holds for every other.
-        let last = positions.iter().max().copied().unwrap_or(Position(1));
+        let last = positions.last().copied().unwrap_or(Position(1));
         let covering = self.tree.covering(last).map_err(failed)?.ok_or_else(|| not_yet(last))?;
         let mut told: Vec<Told> = Vec::with_capacity(positions.len());
         let mut events = Vec::with_capacity(positions.len());
         for position in positions {
             self.store.halt().check().map_err(|_| ErrorBody::of(ErrorCode::Stopping))?;
-            let Some(recorded) = self.store.read(position).map_err(failed)? else { continue };
+            let recorded = self.store.read(position).map_err(failed)?.ok_or_else(|| not_there(position))?;
             let checkpoint = if position == last { &covering.note } else { &covering.plain };
             let proof = self.tree.prove_by(covering.size, checkpoint.clone(), &recorded.envelope);
             let proof = proof.map_err(failed)?.text();
@@ -89,8 +92,6 @@ impl Certificates {
         // Keys are destroyed until the run is over: a backup that was made meanwhile may hold them too.
         let last = positions.iter().copied().max().unwrap_or(run.0);
         positions.extend(self.longest_kept_backup(last)?);
-        positions.sort_unstable();
-        positions.dedup();
         Ok(positions)
     }
 
@@ -141,8 +142,6 @@ impl Certificates {
             }
         }
         positions.push(position);
-        positions.sort_unstable();
-        positions.dedup();
         Ok(positions)
     }
 
@@ -165,6 +164,7 @@ impl Certificates {
         let mut query = Query { order: Order::OldestFirst, limit: PAGE, ..query.clone() };
         let mut positions = Vec::new();
         loop {
+            self.store.halt().check().map_err(|_| ErrorBody::of(ErrorCode::Stopping))?;
             let page = self.store.query(&query).map_err(failed)?;
             for (position, row) in page.rows {
                 // Keys are destroyed one by one, and only that of the entity itself is wanted.
@@ -195,6 +195,12 @@ fn too_large() -> ErrorBody {
 fn not_yet(position: Position) -> ErrorBody {
     ErrorBody::saying(ErrorCode::WrongState, format!("no checkpoint covers event {position} yet"))
         .hint("one is signed each second while the log grows; if none comes, see retentionctl status")
+}
+
+/// A certificate that leaves out what it should carry would state something else, and nobody could see it.
+fn not_there(position: Position) -> ErrorBody {
+    ErrorBody::saying(ErrorCode::Internal, format!("event {position} cannot be found in the log"))
+        .hint("retentionctl store verify")
 }
 
 fn failed(error: impl std::fmt::Display) -> ErrorBody {

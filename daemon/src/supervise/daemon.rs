@@ -587,6 +587,8 @@ impl Life<'_> {
                         let expected_at = Timestamp(now.wall.0.saturating_sub(jump.by_micros));
                         let event = Event::ClockJumped(ClockJumped { expected_at, seen_at: now.wall });
                         drop(append(store, [event]));
+                        // It may wait for a time of the clock that was.
+                        hints.backups.notify_one();
                     }
                     last = now;
                     if store.read_only_reason().is_some() {

@@ -141,14 +141,14 @@ fn the_schedule_makes_a_backup_that_only_the_private_key_brings_back() {
     site.write("config.toml", &plain);
     site.write("config.toml", &with("copied-keys"));
     let daemon = site.start();
-    let backups = daemon.until("there is one", || {
-        let listed = site.ctl(&["backup", "list", "--output", "jsonl"]);
-        (listed.code == 0).then(|| listed.rows()).filter(|rows| !rows.is_empty())
+    let by = daemon.until("there is one", || {
+        let told = site.ctl(&["audit", "query", "--kind", "BackupMade", "--output", "jsonl"]);
+        (told.code == 0).then(|| told.rows()).filter(|rows| !rows.is_empty())
     });
+    assert_eq!((by.len(), &by[0]["actor"]), (1, &json!("daemon")), "{by:?}");
+    let backups = site.rows(&["backup", "list"]);
     assert_eq!((backups.len(), &backups[0]["encrypted"]), (1, &json!(true)), "{backups:?}");
     let _well = site.ctl(&["status"]).ends(0);
-    let by = site.ctl(&["audit", "query", "--kind", "BackupMade", "--output", "jsonl"]).ends(0).rows();
-    assert_eq!((by.len(), &by[0]["actor"]), (1, &json!("daemon")), "{by:?}");
     daemon.stop();
 
     fs::rename(site.path("state"), site.path("lost")).expect("the store is lost");

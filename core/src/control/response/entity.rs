@@ -197,7 +197,7 @@ fn sentence(reason: &Reason) -> String {
             format!("a person lifted restriction {restriction} for it, and it was not changed since")
         }
         Reason::StillNeeded { by } => {
-            format!("what event {} began in this month of the log is not over, so its reasons are needed", by.0)
+            format!("what event {} began is not over, so what was written in this month of the log is needed", by.0)
         }
         Reason::Suspended => "the period is suspended while `suspend_while` matches".to_owned(),
         Reason::KeptByPolicy { policy, until } => format!("the min_keep of policy {policy} protects it until {until}"),

@@ -135,7 +135,7 @@ impl FilterCheck<'_> {
             "kind" => return Some((Subject::Kind, Shape::Word(KINDS))),
             _ => {}
         }
-        if name.strip_prefix(field::CUSTOM_PREFIX).is_some_and(|label| !label.is_empty()) {
+        if field::is_custom(name) {
             return Some((Subject::Column, Shape::Open));
         }
         let mut types = BTreeSet::new();

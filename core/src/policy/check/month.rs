@@ -29,6 +29,11 @@ pub(super) fn check(r: &mut Reader<'_>, at: &Span, retention: &Retention, action
     if retention.on_missing_start != OnMissingStart::Keep {
         r.bad_value(at, "on_missing_start", "must be keep for kind = \"audit_month\": every month has an end");
     }
+    if retention.max_keep.is_some() {
+        let problem = "stands in no policy with kind = \"audit_month\": it counts from when the month got its key, not \
+                       from its end";
+        r.bad_value(at, "max_keep", problem);
+    }
     match action {
         Some(Action::Purge { .. } | Action::Review { .. }) | None => {}
         Some(Action::Redact { .. } | Action::Restrict) => {

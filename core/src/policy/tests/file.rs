@@ -43,6 +43,7 @@ fn what_people_wrote_in_the_log_stays_for_a_year_at_least_and_goes_as_a_whole() 
         (("P1Y", "P11M"), "must be at least P1Y for kind = \"audit_month\""),
         (("P1Y", "P365D"), "must be at least P1Y"),
         (("[schedule]", shorter), "must be at least P1Y"),
+        (("start = \"closed\"", "start = \"closed\"\nmax_keep = \"P2Y\""), "`max_keep` stands in no policy with kind"),
         (("kind = \"purge\"", "kind = \"restrict\""), "must be purge or review"),
         (("kind = \"audit_month\"", "kind = [\"audit_month\", \"deal\"]"), "write a policy of its own"),
     ] {

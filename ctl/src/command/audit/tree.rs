@@ -137,16 +137,18 @@ pub(super) fn verify(
 ) -> Result<ExitCode, Cause> {
     let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
     let wrong = |message: String| refuse(ErrorCode::VerificationFailed, message);
-    let checkpoint_of = |path: &Path| {
+    let checkpoint_of = |path: &Path| -> Result<(Checkpoint, String), Cause> {
         let note = read_text(path)?;
-        Checkpoint::verify(&note, &keys).map_err(|error| wrong(format!("{}: {error}", path.display())))
+        let checkpoint = Checkpoint::verify(&note, &keys);
+        let checkpoint = checkpoint.map_err(|error| wrong(format!("{}: {error}", path.display())))?;
+        Ok((checkpoint, note))
     };
     let path = dir.join("checkpoint");
-    let signed = checkpoint_of(&path)?;
-    let cosigned_by = super::cosigned_by(&path.display().to_string(), &read_text(&path)?, signed.size, witnesses)?;
+    let (signed, note) = checkpoint_of(&path)?;
+    let cosigned_by = super::cosigned_by(&path.display().to_string(), &note, signed.size, witnesses)?;
     let mut others = Vec::with_capacity(against.len());
     for path in against {
-        let other = checkpoint_of(path)?;
+        let (other, _) = checkpoint_of(path)?;
         if other.size > signed.size {
             return Err(wrong(format!(
                 "{} covers {} events, and this log has {}: events are missing, or the directory is older",

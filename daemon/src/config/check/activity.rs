@@ -7,7 +7,7 @@ use toml::Spanned;
 
 use super::Check;
 use crate::config::file;
-use crate::config::reading::nearest;
+use crate::config::reading::meant;
 
 impl Check<'_> {
     /// Checks all rules; those that are wrong are told and left out.
@@ -63,8 +63,7 @@ impl Check<'_> {
         let class = ActivityClass::from_name(name.get_ref());
         class.or_else(|| {
             let known: Vec<&str> = ActivityClass::names().collect();
-            let hint = nearest(name.get_ref(), &known).map(|right| format!("; did you mean `{right}`?"));
-            let hint = hint.unwrap_or_default();
+            let hint = meant(name.get_ref(), &known);
             self.refuse(name.span(), format!("not a class of activity: {} or custom:<name>{hint}", known.join(", ")))
         })
     }

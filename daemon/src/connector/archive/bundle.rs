@@ -73,7 +73,8 @@ impl BundleWriter {
         create_directory(&directory).map_err(ArchiveError::io("make a bundle directory"))?;
         let wants = |format| spec.formats.contains(&format);
         let durable = if wants(ExportFormat::Eml) { Durable::Together } else { Durable::OneByOne };
-        let directory = Directory { path: directory, passage: Passage::through(gate), durable };
+        let directory = Directory::open(directory, Passage::through(gate), durable)
+            .map_err(ArchiveError::io("make a bundle directory"))?;
         let place = Place { root: root.to_path_buf(), directory: directory.clone(), has_its_name: false };
         let csv = wants(ExportFormat::Csv).then(|| CsvFiles::in_directory(&directory, spec.csv_profile));
         let book =

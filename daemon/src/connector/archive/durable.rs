@@ -87,9 +87,17 @@ pub(super) struct Directory {
     pub(super) path: PathBuf,
     pub(super) passage: Arc<Passage>,
     pub(super) durable: Durable,
+    /// Open since before the first file: a write that fails from then on is told here, whoever else flushes meanwhile.
+    opened: Arc<File>,
 }
 
 impl Directory {
+    /// Opens it, before anything is in it.
+    pub(super) fn open(path: PathBuf, passage: Arc<Passage>, durable: Durable) -> io::Result<Self> {
+        let opened = Arc::new(File::open(&path)?);
+        Ok(Self { path, passage, durable, opened })
+    }
+
     /// Makes a new file in it.
     pub(super) fn file(&self, name: &str) -> io::Result<HashedFile> {
         HashedFile::create(&self.path.join(name), Arc::clone(&self.passage), self.durable)
@@ -98,8 +106,8 @@ impl Directory {
     /// Makes the names of its files durable, and the files if they are not yet.
     pub(super) fn sync(&self) -> io::Result<()> {
         self.passage.pass(|| match self.durable {
-            Durable::OneByOne => sync_directory(&self.path),
-            Durable::Together => Ok(rustix::fs::syncfs(File::open(&self.path)?)?),
+            Durable::OneByOne => self.opened.sync_all(),
+            Durable::Together => Ok(rustix::fs::syncfs(&*self.opened)?),
         })
     }
 }

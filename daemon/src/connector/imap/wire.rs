@@ -128,7 +128,11 @@ impl Wire {
                 ends.extend(window.iter().map(|_| Err(error)));
                 continue;
             }
-            ends.extend(tags.into_iter().map(|tag| tag.and_then(|tag| self.finish(tag, listener))));
+            for tag in tags {
+                // Each has its own time, from when it is waited for.
+                self.stream.command_begins();
+                ends.push(tag.and_then(|tag| self.finish(tag, listener)));
+            }
         }
         ends
     }

@@ -24,7 +24,7 @@ use super::super::input::{Argument, Asked, Body, check_reason};
 use super::super::log::{self, Log};
 use super::entity::note_opened;
 use super::{Caller, Shared, not_found};
-use crate::config::nearest;
+use crate::config::meant;
 
 pub(crate) async fn add(
     State(control): State<Shared>,
@@ -86,7 +86,7 @@ fn check_server(views: &Views, server: &str) -> Result<(), ApiError> {
         return Ok(());
     }
     let servers: Vec<&str> = servers.into_iter().collect();
-    let meant = nearest(server, &servers).map_or(String::new(), |meant| format!("; did you mean `{meant}`?"));
+    let meant = meant(server, &servers);
     let hint = match servers.as_slice() {
         [] => "no mailbox is registered: retentionctl mailbox add".to_owned(),
         servers => format!("registered mailboxes are on {}", servers.join(", ")),

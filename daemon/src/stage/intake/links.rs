@@ -12,7 +12,7 @@ use std::hash::BuildHasherDefault;
 use retention_core::event::Event;
 use retention_core::event::change::{EntityLinked, Link};
 use retention_core::id::{EntityId, Handle, Position};
-use retention_core::record::activity::ActivityClass;
+use retention_core::record::activity::{ActivityClass, ActivityRules};
 use retention_core::record::{DateRole, EntityRecord, Kind, Relation, SourceLink};
 use retention_core::time::Timestamp;
 use retention_core::view::{Condition, EntityState, Views};
@@ -93,11 +93,14 @@ impl Taking<'_> {
     /// Returns the class of each row that is an activity, as far as the configuration names it.
     fn classes_of(&mut self, rows: &[SourceRow]) -> Vec<Option<ActivityClass>> {
         let mut unclassified = 0;
+        // A rule that names another source is as good as none, and nobody would see that otherwise.
+        let may_have_class = !self.activities.is_empty();
         let classes = self.store.view(|views| {
             let class = |row: &SourceRow| {
                 let layout = views.small.layouts.get(self.layouts.get(row.layout)?.id)?;
                 let class = self.activities.class_of(layout, &row.cells);
-                unclassified += u64::from(class.is_none() && self.activities.are_about(layout));
+                unclassified +=
+                    u64::from(class.is_none() && may_have_class && ActivityRules::KINDS.contains(&layout.kind));
                 class
             };
             rows.iter().map(class).collect()
@@ -148,8 +151,12 @@ impl Taking<'_> {
         for (entity, version) in entities {
             let Some(record) = self.store.record_at(*version)? else { continue };
             let EntityRecord { layout, mailbox, links, dates, cells, .. } = record;
-            let known = |views: &Views| self.activities.class_of(views.small.layouts.get(layout)?, &cells);
-            let class = self.store.view(known);
+            let class = self.store.view(|views| {
+                // What told the class may have been taken out, and what is left could tell another one.
+                let is_whole = views.small.redactions.left_of(*entity).is_none();
+                let layout = views.small.layouts.get(layout).filter(|_| is_whole)?;
+                self.activities.class_of(layout, &cells)
+            });
             let Some(layout) = layouts.get(&layout).filter(|_| !links.is_empty()) else { continue };
             let links = self.handles_of(layout, mailbox, &links);
             let at = activity_at(layout.kind, &dates);
@@ -190,6 +197,9 @@ impl Taking<'_> {
 }
 
 /// Returns the links of an entity if the log does not know them yet: another set, or a later activity of its class.
+///
+/// What is left of a redaction has no class to compare, and its activity was recorded with the class that it had. So it
+/// is news only beyond every activity of the other one: then it was never recorded, and counts without a class.
 fn resolve(views: &Views, named: &Named, dangling: &mut u64) -> Option<Resolved> {
     let from = match named.from {
         From::Row(handle) => views.entities.find(handle)?,
@@ -198,6 +208,7 @@ fn resolve(views: &Views, named: &Named, dangling: &mut u64) -> Option<Resolved>
     let row = views.entities.row(from).filter(|row| row.state != EntityState::Purged)?;
     let mut links = Vec::with_capacity(named.links.len());
     let mut versions = Vec::new();
+    let is_rest = matches!(named.from, From::Entity(_)) && views.small.redactions.left_of(from).is_some();
     let mut is_news = false;
     for (relation, handle) in &named.links {
         let Some((to, target)) = views.entities.find(*handle).and_then(|to| Some((to, views.entities.row(to)?))) else {
@@ -209,7 +220,11 @@ fn resolve(views: &Views, named: &Named, dangling: &mut u64) -> Option<Resolved>
         }
         links.push(Link { relation: *relation, to });
         versions.push((to, target.version));
-        is_news |= *relation == Relation::About && views.is_newer_activity(to, named.class.as_ref(), named.at);
+        is_news |= *relation == Relation::About
+            && match is_rest {
+                true => named.at > target.last_activity,
+                false => views.is_newer_activity(to, named.class.as_ref(), named.at),
+            };
     }
     links.sort_unstable();
     links.dedup();

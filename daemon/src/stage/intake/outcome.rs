@@ -38,7 +38,8 @@ pub enum Oddity {
     IdRepeated,
     /// The ids of one row belong to different entities.
     IdsOfTwoEntities,
-    /// No `[[activity]]` of the configuration knows the class of an activity, although some are about its kind.
+    /// No `[[activity]]` of the configuration knows the class of an activity, although there are some: it may be that
+    /// they name another source or another value.
     ActivityUnclassified,
 }
 

@@ -13,7 +13,7 @@ use super::{Intake, IntakeError, REPORT_JSON, REPORT_TEXT};
 use crate::clock::ManualClock;
 use crate::config::{Delivers, KeepDone, Source, SourceKind};
 use crate::stage::Step;
-use crate::store::vault::root_key::RootKey;
+use crate::store::tests::init;
 use crate::store::{Options, Store};
 
 mod activity;
@@ -38,10 +38,7 @@ impl World {
     fn with(source: impl FnOnce(&Path) -> Source) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let clock = ManualClock::starting_at("2026-01-05T08:00:00Z".parse().unwrap());
-        drop(RootKey::generate_file(&dir.path().join("root.key")).unwrap());
-        let state = dir.path().join("state");
-        let options = Options::usual(&state, &dir.path().join("root.key"), Arc::new(clock.clone())).unwrap();
-        Store::init(&options).unwrap();
+        let options = Options { clock: Arc::new(clock.clone()), ..init(dir.path()) };
         let source = source(dir.path());
         std::fs::create_dir(&source.drop_dir).unwrap();
         Self { dir, clock, options, source }

@@ -1,5 +1,3 @@
-use std::path::Path;
-
 use retention_core::event::Event;
 use retention_core::event::operation::DaemonStopped;
 use retention_core::evidence::checkpoint::{Checkpoint, keys_of};
@@ -10,7 +8,7 @@ use super::*;
 use crate::clock::ManualClock;
 use crate::store::Options;
 use crate::store::open::daemon_draft;
-use crate::store::vault::RootKey;
+use crate::store::tests::init;
 
 /// A place that does what it is told to, and notes it.
 #[derive(Clone, Default)]
@@ -50,11 +48,8 @@ struct World {
 impl World {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let key: &Path = &dir.path().join("root.key");
-        drop(RootKey::generate_file(key).unwrap());
         let clock = Arc::new(ManualClock::starting_at(Timestamp::from_unix_seconds(1_700_000_000)));
-        let options = Options::usual(&dir.path().join("state"), key, clock.clone()).unwrap();
-        Store::init(&options).unwrap();
+        let options = Options { clock: clock.clone(), ..init(dir.path()) };
         let store = Arc::new(Store::open(&options, &mut |_, _| {}).unwrap());
         let tree = Arc::new(Tree::open(store.dir()).unwrap());
         Self { store, tree, clock, place: Noted::default(), _dir: dir }

@@ -94,7 +94,13 @@ impl Beside {
 
     fn fail(&mut self, error: StageError) {
         self.stop.store(true, Ordering::Relaxed);
-        self.failed.get_or_insert(error);
+        match &self.failed {
+            // What ends the stage is what has to be told.
+            Some(first) if !matches!(first, StageError::Read(_)) => {
+                tracing::error!(%error, "another saga failed as well");
+            }
+            _ => self.failed = Some(error),
+        }
     }
 
     /// Says whether a saga was found to have to wait until later than now, or to do nothing in this step.

@@ -432,9 +432,8 @@ impl Run {
         }
         let (mut spared, mut expunged) = (Vec::new(), Vec::new());
         let all: Vec<Uid> = wanted.keys().copied().collect();
-        // Where nobody counts changes, few at a time are looked at again between the flag and the end.
-        let together = if looked_at.highest_modseq.is_some() { all.len().max(1) } else { UIDS_TOGETHER };
-        for uids in all.chunks(together) {
+        // Few at a time: what somebody does to a message between its flag and its end goes unnoticed.
+        for uids in all.chunks(UIDS_TOGETHER) {
             let changed = match session.flag_deleted(uids, looked_at.highest_modseq) {
                 Ok(changed) => changed,
                 Err(failure) => return Ok(Err(failure)),

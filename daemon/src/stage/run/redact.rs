@@ -12,6 +12,7 @@ use retention_core::event::saga::{Receipt, SagaItem, SkipReason};
 use retention_core::event::{Actor, Draft, Event};
 use retention_core::id::{EntityId, SagaId};
 use retention_core::policy::Action;
+use retention_core::record::activity::Activity;
 use retention_core::record::redact::FieldMap;
 use retention_core::record::{DateRole, EntityRecord};
 use retention_core::view::{Condition, Conflict, EntityState, Row, Saga};
@@ -31,6 +32,15 @@ enum Piece {
     Waits,
 }
 
+/// What is left of some items, ready to be recorded.
+struct Rests {
+    prepared: Vec<Prepared>,
+    /// The newest activities that were copied: what comes in the meantime must not be lost.
+    activities: Vec<(EntityId, Vec<Activity>)>,
+    /// Items that cannot be read any more.
+    gone: Vec<EntityId>,
+}
+
 impl Run {
     /// Records what the saga takes out, as it was approved, once. Returns whether that is in the log: if the policy was
     /// edited since, nothing is.
@@ -46,8 +56,8 @@ impl Run {
         Ok(true)
     }
 
-    /// Records what is left of the items that the durable intent names. What changed, or came under a hold, after that
-    /// is left alone, whole.
+    /// Records what is left of the items that the durable intent names. What changed, came under a hold, or had another
+    /// activity after that is left alone, whole.
     pub(super) fn redact(&self, id: SagaId, saga: &Saga) -> Result<Outcome<Receipt>, StageError> {
         let Some(fields) = self.store.view(|views| views.small.redactions.map_of(id).cloned()) else {
             return Ok(Outcome::Refused(Refusal { code: "no_fields", retry: Retry::Operator }));
@@ -77,14 +87,16 @@ impl Run {
 
     fn record_rests(&self, id: SagaId, fields: &FieldMap, mut left: Vec<SagaItem>) -> Result<Piece, StageError> {
         while !left.is_empty() {
-            let (rests, gone) = self.rests(id, fields, &left)?;
+            let Rests { prepared, activities, gone } = self.rests(id, fields, &left)?;
             if !gone.is_empty() {
                 left.retain(|item| !gone.contains(&item.entity));
                 self.skip(id, gone.into_iter().map(|entity| (entity, SkipReason::Gone)).collect())?;
                 continue;
             }
             let items = left.iter().map(|item| (item.entity, item.version)).collect();
-            match self.store.append(rests, Condition::MayPurge { saga: id, items }) {
+            let may_purge = Condition::MayPurge { saga: id, items };
+            let condition = Condition::All(vec![may_purge, Condition::SameActivities(activities)]);
+            match self.store.append(prepared, condition) {
                 Ok(_) => return Ok(Piece::Recorded),
                 Err(AppendError::Conflict(Conflict::Entities(kept))) => {
                     left.retain(|item| !kept.iter().any(|(entity, _)| *entity == item.entity));
@@ -97,16 +109,12 @@ impl Run {
         Ok(Piece::Recorded)
     }
 
-    /// Prepares what is left of items; those that cannot be read any more come back beside it.
-    fn rests(
-        &self,
-        id: SagaId,
-        fields: &FieldMap,
-        items: &[SagaItem],
-    ) -> Result<(Vec<Prepared>, Vec<EntityId>), StageError> {
+    /// Prepares what is left of items.
+    fn rests(&self, id: SagaId, fields: &FieldMap, items: &[SagaItem]) -> Result<Rests, StageError> {
         let versions: Vec<_> = items.iter().map(|item| item.version).collect();
         let records = self.store.records_at(&versions)?;
-        let mut rests = Vec::with_capacity(2 * items.len());
+        let mut prepared = Vec::with_capacity(2 * items.len());
+        let mut copied = Vec::with_capacity(items.len());
         let mut gone = Vec::new();
         for (item, record) in items.iter().zip(records) {
             let known = self.store.view(|views| {
@@ -120,10 +128,11 @@ impl Run {
                 gone.push(item.entity);
                 continue;
             };
+            copied.push((item.entity, activities.clone()));
             let changed = |entity| self.rest_draft(id, entity, EntityRecord { cells, ..record });
             match number {
                 // The number was given before a crash, and its key with it.
-                Some(entity) => rests.push(self.store.prepare(changed(entity), None)?),
+                Some(entity) => prepared.push(self.store.prepare(changed(entity), None)?),
                 None => {
                     let (entity, key) = self.store.issue(1)?.pop().ok_or(AppendError::Closed)?;
                     let Row { first_seen, last_activity, absent, .. } = row;
@@ -131,12 +140,12 @@ impl Run {
                     let saga = id;
                     let body = EntitySucceeded { saga, item, of, first_seen, last_activity, activities, absent, links };
                     let tie = self.draft_about(id, entity, Event::EntitySucceeded(body));
-                    rests.push(self.store.prepare(tie, None)?);
-                    rests.push(self.store.prepare(changed(entity), Some(&key))?);
+                    prepared.push(self.store.prepare(tie, None)?);
+                    prepared.push(self.store.prepare(changed(entity), Some(&key))?);
                 }
             }
         }
-        Ok((rests, gone))
+        Ok(Rests { prepared, activities: copied, gone })
     }
 
     fn rest_draft(&self, id: SagaId, entity: EntityId, record: EntityRecord) -> Draft {

@@ -54,6 +54,7 @@ impl Store {
             durable_file::create_private_dir(&dir, DIR)?;
         }
         let earlier = self.earlier(places)?;
+        remove_strays(places)?;
         // Looked at before the end of the log is noted: each of them is over events that the backup has.
         let cosigned = tree.and_then(|tree| tree.cosignatures().ok()).map_or(0, Cosignatures::end);
         let (mut manifest, end) = {
@@ -243,69 +244,91 @@ fn part(
     Ok(Part { name, bytes, sha256, encrypted: Some(encrypted) })
 }
 
-/// Overwrites and removes the copies of keys whose time is over, and those that a crash left without a manifest.
-/// Returns the backups that they belonged to. Not while a backup is being made.
+/// Overwrites and removes the copies of keys whose time is over. Returns the backups that they belonged to. Not while a
+/// backup is being made.
 ///
 /// # Errors
 /// When one cannot be removed; it is tried again with the next backup.
 pub fn remove_ended_keys(places: &Places, now: Timestamp) -> Result<Vec<Position>, BackupError> {
-    let failed = || durable_file::failed(KEYS_DIR, FileAction::Read);
-    let mut removed = Vec::new();
-    for entry in std::fs::read_dir(&places.keys).map_err(failed())? {
-        let name = entry.map_err(failed())?.file_name();
-        // Anything else in there is not ours.
-        let Some(last) = name.to_str().and_then(|name| name.parse().ok()).map(Position) else { continue };
-        if places.keys_of(last) != places.keys.join(&name) {
-            continue;
-        }
-        let is_over = match Manifest::read(places, last) {
-            Ok(manifest) => manifest.keys_until < now,
-            Err(BackupError::Absent) => true,
+    let mut ended = Vec::new();
+    for last in copied_keys(places)? {
+        match Manifest::read(places, last) {
+            Ok(manifest) if manifest.keys_until < now => {
+                durable_file::discard_dir(&places.keys_of(last), KEYS_DIR)?;
+                ended.push(last);
+            }
+            Ok(_) | Err(BackupError::Absent) => {}
             Err(error) => return Err(error),
-        };
-        if is_over {
-            durable_file::discard_dir(&places.keys_of(last), KEYS_DIR)?;
-            removed.push(last);
         }
     }
-    removed.sort_unstable();
-    Ok(removed)
+    Ok(ended)
 }
 
-/// Removes the backups of which the keys are gone and the log lies in other files since: it was compacted, or is
-/// encrypted, and the segments that no backup has
-/// any more. Not while a backup is being made.
+/// Removes what attempts left that did not end, killed or failed: copies of keys and segments that belong to no backup.
+/// Not while a backup is being made.
+fn remove_strays(places: &Places) -> Result<(), BackupError> {
+    let mut wanted = BTreeSet::new();
+    let backups = Manifest::list(places)?;
+    for last in &backups {
+        wanted.extend(Manifest::read(places, *last)?.journal.iter().map(Part::file_name));
+    }
+    for last in copied_keys(places)?.into_iter().filter(|last| !backups.contains(last)) {
+        durable_file::discard_dir(&places.keys_of(last), KEYS_DIR)?;
+    }
+    remove_segments_but(places, &wanted)
+}
+
+/// Returns the backups whose keys lie in the directory of copies, ascending. Anything else in there is not ours.
+fn copied_keys(places: &Places) -> Result<Vec<Position>, BackupError> {
+    let failed = || durable_file::failed(KEYS_DIR, FileAction::Read);
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(&places.keys).map_err(failed())? {
+        let name = entry.map_err(failed())?.file_name();
+        let last = name.to_str().and_then(|name| name.parse().ok()).map(Position);
+        found.extend(last.filter(|last| places.keys_of(*last) == places.keys.join(&name)));
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
+/// Removes the backups of which the time of the keys is over and the log lies in other files since, because it was
+/// compacted or is encrypted, and the segments that no backup has any more. Not while a backup is being made.
 ///
 /// # Errors
 /// When one cannot be removed; it is tried again with the next backup.
-pub fn remove_superseded(places: &Places) -> Result<(), BackupError> {
-    let failed = |action| durable_file::failed("segment of the backup", action);
+pub fn remove_superseded(places: &Places, now: Timestamp) -> Result<(), BackupError> {
     let mut manifests = Vec::new();
     for last in Manifest::list(places)? {
         manifests.push(Manifest::read(places, last)?);
     }
     let Some(newest) = manifests.pop() else { return Ok(()) };
     let mut wanted: BTreeSet<String> = newest.journal.iter().map(Part::file_name).collect();
-    let mut removed = false;
     for manifest in &manifests {
         let is_superseded =
             newest.journal.iter().zip(&manifest.journal).any(|(newest, older)| newest.file_name() != older.file_name());
-        if is_superseded && !manifest.has_keys(places) {
+        // Keys that are not in this directory may lie in another one until their time is over.
+        if is_superseded && !manifest.has_keys(places) && manifest.keys_until < now {
             manifest.remove(places)?;
-            removed = true;
         } else {
             wanted.extend(manifest.journal.iter().map(Part::file_name));
         }
     }
-    if !removed {
-        return Ok(());
-    }
+    remove_segments_but(places, &wanted)
+}
+
+fn remove_segments_but(places: &Places, wanted: &BTreeSet<String>) -> Result<(), BackupError> {
+    let failed = |action| durable_file::failed("segment of the backup", action);
+    let mut is_changed = false;
     for entry in std::fs::read_dir(places.journal()).map_err(failed(FileAction::Read))? {
         let name = entry.map_err(failed(FileAction::Read))?.file_name();
         let is_segment = |name: &str| name.strip_suffix(ENCRYPTED).unwrap_or(name).ends_with(".seg");
         if name.to_str().is_some_and(|name| is_segment(name) && !wanted.contains(name)) {
             std::fs::remove_file(places.journal().join(&name)).map_err(failed(FileAction::Remove))?;
+            is_changed = true;
         }
     }
-    Ok(durable_file::fsync_dir(&places.journal(), "directory of the backup")?)
+    if is_changed {
+        durable_file::fsync_dir(&places.journal(), "directory of the backup")?;
+    }
+    Ok(())
 }

@@ -218,7 +218,7 @@ impl Manifest {
         self.keys.iter().try_for_each(|part| self.check(part, &dir.join(part.file_name()), halt))
     }
 
-    fn check(&self, part: &Part, path: &Path, halt: &Halt) -> Result<(), BackupError> {
+    pub(super) fn check(&self, part: &Part, path: &Path, halt: &Halt) -> Result<(), BackupError> {
         let changed =
             |what: &str| BackupError::Changed { last: self.last, file: part.name.clone(), what: what.to_owned() };
         let (bytes, sha256) = part.lies_there();
@@ -226,6 +226,8 @@ impl Manifest {
         match there {
             None => Err(changed("it is missing")),
             Some(there) if there < bytes => Err(changed("it is too short")),
+            // A segment may go on behind the end of a backup; what is encrypted is whole.
+            Some(there) if part.encrypted.is_some() && there > bytes => Err(changed("it is too long")),
             Some(_) if digest_of(path, bytes, halt)? != sha256 => Err(changed("its SHA-256 is another one")),
             Some(_) => Ok(()),
         }

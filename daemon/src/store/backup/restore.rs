@@ -170,8 +170,12 @@ impl Restore<'_> {
         let halt = &self.options.halt;
         let digest = match part.encrypted {
             None => copy(from, to, part.bytes, halt, done)?,
-            Some(_) => decrypt(from, to, part.bytes, &self.identities, halt, done)?
-                .ok_or(BackupError::Encrypted { last: manifest.last })?,
+            Some(_) => {
+                // Else a changed byte would look like a failing disk.
+                manifest.check(part, from, halt)?;
+                let decrypted = decrypt(from, to, part.bytes, &self.identities, halt, done)?;
+                decrypted.ok_or(BackupError::Encrypted { last: manifest.last })?
+            }
         };
         if digest != part.sha256 {
             let what = "its SHA-256 is another one".to_owned();

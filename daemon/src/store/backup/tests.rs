@@ -493,10 +493,10 @@ fn backups_from_before_and_after_a_compaction_are_both_whole() {
         .run(&mut |_, _| {})
         .unwrap();
     }
-    make::remove_superseded(&world.places).unwrap();
+    make::remove_superseded(&world.places, Timestamp(UNTIL.0 + 1)).unwrap();
     assert_eq!(Manifest::list(&world.places).unwrap().len(), 3, "its keys are still there");
     durable_file::discard_dir(&world.places.keys_of(before.last), COPY).unwrap();
-    make::remove_superseded(&world.places).unwrap();
+    make::remove_superseded(&world.places, Timestamp(UNTIL.0 + 1)).unwrap();
     assert_eq!(Manifest::list(&world.places).unwrap(), [after.last, later.last]);
     let segments = std::fs::read_dir(world.places.journal()).unwrap().count();
     assert_eq!(segments, 1);
@@ -605,7 +605,7 @@ fn a_flipped_byte_in_an_encrypted_backup_restores_nothing() {
         for at in [0, bytes / 2, bytes - 1] {
             flip(&part, at);
             let refused = restore_as(&world, "never", manifest.last, &secret).map(|_| ());
-            assert!(refused.is_err(), "{} {at}", part.display());
+            assert!(matches!(refused, Err(BackupError::Changed { .. })), "{} {at}: {refused:?}", part.display());
             flip(&part, at);
         }
     }
@@ -636,8 +636,35 @@ fn whoever_may_read_backups_can_change_and_each_comes_back_with_its_own_key() {
     for (last, _) in &made[..made.len() - 1] {
         durable_file::discard_dir(&world.places.keys_of(*last), "keys").unwrap();
     }
-    make::remove_superseded(&world.places).unwrap();
+    make::remove_superseded(&world.places, Timestamp(UNTIL.0 + 1)).unwrap();
     assert_eq!(Manifest::list(&world.places).unwrap(), [newest]);
     assert_eq!(files_under(&world.places.journal()).len(), 1);
     restore_as(&world, "the newest", newest, &one.1).unwrap();
+}
+
+#[test]
+fn what_an_attempt_left_goes_with_the_next_one_and_keys_elsewhere_keep_their_log() {
+    let world = World::new();
+    let store = open(&world.options);
+    let layout = store.view(|views| views.small.layouts.iter().next().unwrap().0);
+    let (holders, _) = pair();
+    let backup = |places: &Places| store.backup(places, UNTIL, &holders, None, &mut |_, _| {}).unwrap().0.last;
+    let first = backup(&world.places);
+    // Two that were killed before their manifest.
+    let left = [world.places.keys_of(Position(7)), world.places.journal().join("00000001.00000000000000ff.seg.age")];
+    std::fs::create_dir(&left[0]).unwrap();
+    std::fs::write(left[0].join("slots.0000"), "keys").unwrap();
+    std::fs::write(&left[1], "half").unwrap();
+    add_contacts(&store, layout, 1_000..1_010);
+    let second = backup(&world.places);
+    assert!(left.iter().all(|path| !path.exists()));
+    assert_eq!(Manifest::list(&world.places).unwrap(), [first, second]);
+    // The copies of the keys move to another disk, where those from before are not.
+    add_contacts(&store, layout, 1_010..1_020);
+    let moved = Places { keys: world.dir.path().join("another disk"), ..world.places.clone() };
+    let third = backup(&moved);
+    make::remove_superseded(&moved, UNTIL).unwrap();
+    assert_eq!(Manifest::list(&moved).unwrap(), [first, second, third]);
+    Manifest::read(&world.places, first).unwrap().check_log(&world.places, &world.options.halt, &mut |_| {}).unwrap();
+    store.close().unwrap();
 }

@@ -3,14 +3,15 @@ use std::time::Duration;
 
 use retention_core::event::hold::{HoldPlaced, HoldReleased, v1};
 use retention_core::event::{Readable, apart};
-use retention_core::id::HoldId;
+use retention_core::id::{HoldId, SagaId};
 use retention_core::policy::{PolicyFile, PolicySet};
 use retention_core::time::Timestamp;
 use retention_core::view::snapshot::Snapshot;
 
-use super::super::tests::{init, open, purge, sign};
+use super::super::tests::{flip, init, open, purge, sign};
 use super::super::tree::Tree;
-use super::super::{KeyState, Options};
+use super::super::vault::destroy::StepTicket;
+use super::super::{Finding, Flush, FlushGate, KeyState, Options};
 use super::*;
 use crate::clock::{Clock, ManualClock};
 
@@ -153,4 +154,90 @@ fn a_month_is_needed_while_what_was_begun_in_it_is_open() {
     clock.advance(MONTH);
     place(&store, "third");
     assert_eq!((needed(first), needed(second)), ((None, None), (Some(second), Some(second))));
+}
+
+#[test]
+fn a_clock_that_was_set_back_begins_no_month_that_is_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let (options, clock) = world(dir.path());
+    let store = open(&options);
+    store.install_policies(policies());
+    let before = clock.now();
+    let first = place(&store, "first");
+    clock.advance(MONTH);
+    let second = place(&store, "second");
+    clock.set(before);
+    let third = place(&store, "third");
+    assert_ne!(month_of(&store, second), month_of(&store, first));
+    assert_eq!(month_of(&store, third), month_of(&store, second));
+    assert_eq!(store.view(|views| views.small.months.iter().count()), 2);
+}
+
+/// A device that does not take tombstones: nobody knows then which keys it holds, and the vault gives out none.
+struct NoDestruction;
+
+impl FlushGate for NoDestruction {
+    fn before(&self, what: Flush) -> std::io::Result<()> {
+        if what == Flush::Destroy { Err(std::io::Error::other("the device fails here")) } else { Ok(()) }
+    }
+
+    fn after(&self, _what: Flush) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn what_a_person_says_is_taken_under_the_house_key_when_the_vault_fails() {
+    let dir = tempfile::tempdir().unwrap();
+    let (options, _) = world(dir.path());
+    let store = open(&Options { gate: Arc::new(NoDestruction), ..options });
+    store.install_policies(policies());
+    let month = month_of(&store, place(&store, "before")).unwrap();
+    let ticket = StepTicket::for_intent(SagaId(Position(1)), Position(2));
+    assert!(store.destroy(&ticket, &[month]).is_err() && store.key_of(month).is_err());
+    let hold = place(&store, "stop");
+    assert_eq!((month_of(&store, hold), reason(&store, hold)), (None, ("stop".to_owned(), true)));
+}
+
+#[test]
+fn a_damaged_slot_of_a_month_keeps_no_store_from_opening_and_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let (options, clock) = world(dir.path());
+    let store = open(&options);
+    store.install_policies(policies());
+    let month = month_of(&store, place(&store, "written out")).unwrap();
+    store.close().unwrap();
+    let store = open(&options);
+    let hold = place(&store, "not written out");
+    assert_eq!(month_of(&store, hold), Some(month));
+    let expected = views(&store);
+    drop(store);
+    flip(&options.dir.join("keys/slots.0000"), u64::from(month.0) * 64 + 20);
+    let store = open(&options);
+    assert_eq!((store.report().folded, store.report().rebuilt), (1, None));
+    assert!(views(&store) == expected, "no view holds a text");
+    assert!(store.read(hold).is_err(), "its reason cannot be read");
+    let findings = store.verify(&mut |_, _| {}).unwrap().findings;
+    assert!(findings.contains(&Finding::SlotDamaged(month)), "{findings:?}");
+    assert!(findings.contains(&Finding::BodyUnreadable(hold)), "{findings:?}");
+    // What is written from now on has a key again.
+    let next = place(&store, "another");
+    assert!(month_of(&store, next).is_some_and(|other| other != month));
+    assert_eq!(reason(&store, next), ("another".to_owned(), true));
+    assert_eq!(store.view(|views| views.small.holds.in_force(clock.now()).count()), 3);
+}
+
+#[test]
+fn facts_that_cannot_be_read_are_found_while_the_key_of_their_month_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let (options, _) = world(dir.path());
+    let store = open(&options);
+    store.install_policies(policies());
+    let event = Event::HoldPlaced(case("whole"));
+    let texts = store.texts_of(&event).unwrap().unwrap();
+    let none = Event::MonthBegun(MonthBegun { begins_at: Timestamp(0), ends_at: Timestamp(0) });
+    let prepared = store.inner.prepare(daemon_draft(event), None, Some(&Texts { facts: none, ..texts })).unwrap();
+    let hold = store.append(vec![prepared], Condition::None).unwrap().first;
+    assert_eq!(reason(&store, hold), ("whole".to_owned(), true));
+    assert_eq!(store.verify(&mut |_, _| {}).unwrap().findings, [Finding::BodyUnreadable(hold)]);
 }

@@ -24,6 +24,8 @@ pub(in crate::store) struct TreeCheck {
     hashes_count: u64,
     checkpoints: Option<File>,
     checkpoints_end: u64,
+    /// Whether what lies among them is none: then nobody knows which followed.
+    checkpoints_are_damaged: bool,
     /// Where the next checkpoint begins.
     at: u64,
     next: Option<(u64, String)>,
@@ -70,6 +72,7 @@ impl TreeCheck {
             hashes_count: bytes / HASH_BYTES as u64,
             checkpoints,
             checkpoints_end: checkpoints_end.unwrap_or(0),
+            checkpoints_are_damaged: false,
             at: 0,
             next: None,
             frontier: Frontier::default(),
@@ -86,9 +89,12 @@ impl TreeCheck {
     /// Ends: a log that adopted a key has a file of checkpoints. Returns how many of them were looked at; `None` when
     /// there is no such file.
     pub(in crate::store) fn end(&mut self, found: &mut dyn FnMut(Finding)) -> Option<u64> {
-        // Nothing can be said of those over a checkpoint that the journal did not reach.
+        // Nothing can be said of those over a checkpoint that the journal did not reach, or that cannot be read: the
+        // damage is found already, and each of them would be told of besides.
         let reached = self.next.as_ref().map_or(u64::MAX, |(size, _)| size.saturating_sub(1));
-        while let Some((over, _)) = self.cosigned.next_if(|(over, _)| *over <= reached) {
+        while !self.checkpoints_are_damaged
+            && let Some((over, _)) = self.cosigned.next_if(|(over, _)| *over <= reached)
+        {
             self.cosignatures_checked += 1;
             found(Finding::CosignatureWithoutCheckpoint(over));
         }
@@ -202,9 +208,11 @@ impl TreeCheck {
                 self.at = noted.at + noted.len as u64;
                 self.next = Some((noted.size, note));
             }
-            Some(_) => found(Finding::CheckpointsDamaged(self.at)),
             None if is_torn(reader.rest()?) => {}
-            None => found(Finding::CheckpointsDamaged(self.at)),
+            Some(_) | None => {
+                self.checkpoints_are_damaged = true;
+                found(Finding::CheckpointsDamaged(self.at));
+            }
         }
         Ok(())
     }

@@ -25,6 +25,9 @@ const PER_BLOCK: u64 = 1_000;
 /// How many of the newest are looked through for the checkpoint that most witnesses cosigned.
 const LATELY: usize = 256;
 
+/// How long before the newest of them one still counts there, in microseconds.
+const DAY_US: i64 = 24 * 60 * 60 * 1_000_000;
+
 /// One read of cosignatures.
 const READ_BYTES: usize = 256 * 1024;
 
@@ -137,12 +140,16 @@ impl Cosignatures {
     }
 
     /// Returns over how many events the checkpoint is that most witnesses cosigned, of those lately that cover more
-    /// than `leaf` events; of several the newest.
+    /// than `leaf` events; of several the newest. What was signed more than a day before the newest cosignature over
+    /// one of them does not count: on a quiet log a witness that is gone for good would keep an old checkpoint the
+    /// best for months.
     #[must_use]
     pub fn best_above(&self, leaf: u64) -> Option<u64> {
         let state = self.state.read();
         let mut by_size: BTreeMap<u64, Vec<&str>> = BTreeMap::new();
-        for cosignature in state.lately.iter().filter(|cosignature| cosignature.size > leaf) {
+        let above: Vec<&Cosignature> = state.lately.iter().filter(|cosignature| cosignature.size > leaf).collect();
+        let newest = above.iter().map(|cosignature| cosignature.at()).max()?;
+        for cosignature in above.into_iter().filter(|one| newest.0.saturating_sub(one.at().0) <= DAY_US) {
             let keys = by_size.entry(cosignature.size).or_default();
             if !keys.contains(&cosignature.key.as_str()) {
                 keys.push(&cosignature.key);

@@ -35,15 +35,16 @@ pub(super) struct Noted {
 pub(super) struct Notes {
     pub(super) newest: Option<Noted>,
     count: u64,
-    /// Where those with the numbers 0, [`PLACES_APART`], … begin.
-    pub(super) places: Vec<u64>,
+    /// Where those with the numbers 0, [`PLACES_APART`], … begin, and how many events each of them covers: ascending in
+    /// both.
+    pub(super) places: Vec<(u64, u64)>,
     pub(super) end: u64,
 }
 
 impl Notes {
     pub(super) fn push(&mut self, noted: Noted, begins_at: u64) {
         if self.count.is_multiple_of(PLACES_APART) {
-            self.places.push(begins_at);
+            self.places.push((begins_at, noted.size));
         }
         self.count += 1;
         self.end = noted.at + noted.len as u64;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use retention_core::control::{ErrorBody, ErrorCode};
 use retention_core::event::notice::Notice;
-use retention_core::event::saga::Step;
+use retention_core::event::saga::{Receipt, Step};
 use retention_core::event::subject::RequestKind;
 use retention_core::event::{Event, EventType};
 use retention_core::evidence::certificate::{
@@ -66,8 +66,6 @@ impl Certificates {
         }
         positions.extend(self.positions_of_copies(&request, &own)?);
         positions.extend(self.positions_of_keys(&own, &positions)?);
-        positions.sort_unstable();
-        positions.dedup();
         Ok(positions)
     }
 
@@ -76,8 +74,14 @@ impl Certificates {
     fn positions_of_copies(&self, request: &SubjectRequest, own: &[SagaId]) -> Result<Vec<Position>, ErrorBody> {
         let mut positions = Vec::new();
         let mut with_copies: BTreeSet<SagaId> = own.iter().copied().collect();
-        let there: Vec<SagaId> = self.store.view(|views| views.bundles_there().map(|bundle| bundle.saga).collect());
-        for saga in there.into_iter().filter(|saga| !own.contains(saga)) {
+        // Also those that are gone: who got a copy has it still.
+        let written: Vec<SagaId> = self.store.view(|views| {
+            let sagas = views.small.runs.sagas();
+            let wrote = sagas.filter(|(_, saga)| matches!(saga.receipt(Step::Export), Some(Receipt::Exported { .. })));
+            wrote.map(|(id, _)| id).collect()
+        });
+        for saga in written.into_iter().filter(|saga| !own.contains(saga)) {
+            self.store.halt().check().map_err(|_| ErrorBody::of(ErrorCode::Stopping))?;
             let items = self.store.in_bundle(saga).map_err(failed)?;
             let run = self.store.view(|views| {
                 let run = views.small.runs.saga(saga).map(|saga| saga.started.run);
@@ -100,7 +104,11 @@ impl Certificates {
             let redactions = &views.small.redactions;
             request.records().iter().flat_map(|record| redactions.all_of(*record).skip(1)).collect()
         });
-        let types = vec![EventType::BundleHandedOver, EventType::BundleDestroyed, EventType::EntitySucceeded];
+        let mut types = vec![EventType::BundleHandedOver, EventType::BundleDestroyed];
+        // There is one for every redaction of the whole log.
+        if !before.is_empty() {
+            types.push(EventType::EntitySucceeded);
+        }
         positions.extend(self.asked(&Query { types, ..Query::default() }, &|event| match event {
             Event::BundleHandedOver(body) => with_copies.contains(&body.saga),
             Event::BundleDestroyed(body) => with_copies.contains(&body.saga),
@@ -124,17 +132,20 @@ impl Certificates {
             }
         }
         let mut positions = Vec::new();
+        // Of all of them, also of those that are not proven one by one: what came before it does not cover them all.
+        let mut last = None;
         for record in records {
-            if positions.len() >= KEYS_PROVEN_MAX {
-                break;
-            }
             self.store.halt().check().map_err(|_| ErrorBody::of(ErrorCode::Stopping))?;
             let types = vec![EventType::KeyDestroyed, EventType::KeyDestroyedAgain];
             let destroyed = Query { entity: Some(record), types, limit: 1, ..Query::default() };
             let page = self.store.query(&destroyed).map_err(failed)?;
-            positions.extend(page.rows.first().map(|(position, _)| *position));
+            let Some((position, _)) = page.rows.first() else { continue };
+            last = last.max(Some(*position));
+            if positions.len() < KEYS_PROVEN_MAX {
+                positions.push(*position);
+            }
         }
-        if let Some(last) = positions.iter().copied().max() {
+        if let Some(last) = last {
             let types = vec![EventType::StoreCompacted];
             let compacted = Query { types, after: Some(last), order: Order::OldestFirst, limit: 1, ..Query::default() };
             let page = self.store.query(&compacted).map_err(failed)?;

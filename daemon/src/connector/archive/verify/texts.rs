@@ -73,7 +73,7 @@ impl Reading<'_> {
             }
             None => {
                 let pieces: Vec<_> = files.chunks(FILES_PER_PIECE).collect();
-                ahead::waited_for_in_order(&pieces, |piece| self.read_files(piece), |read| read)?;
+                ahead::on_lanes(ahead::LANES_MAX, &pieces, |piece| self.read_files(piece), |read| read)?;
                 self.no_other_files(&files.iter().map(|(entity, _)| file_name(*entity)).collect())
             }
         }

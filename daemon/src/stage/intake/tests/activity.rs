@@ -1,6 +1,13 @@
 //! Classes of activities: what the configuration names is recorded with its class, whenever the link is known.
 
+use retention_core::event::change::EntityChanged;
+use retention_core::event::erasure::KeyDestroyed;
+use retention_core::event::redaction::EntitySucceeded;
+use retention_core::event::{Actor, Draft};
+use retention_core::id::{RunId, SagaId};
+use retention_core::record::EntityRecord;
 use retention_core::record::activity::{ActivityClass, ActivityRule, ActivityRules, ToldBy, folded};
+use retention_core::view::Condition;
 
 use super::*;
 
@@ -20,10 +27,13 @@ fn rules() -> Arc<ActivityRules> {
     ]))
 }
 
-/// Returns the newest activity of each class of Priya, by name.
 fn of_priya(store: &Store) -> Vec<(String, String)> {
-    let priya = ada(store, Kind::Contact, "000001");
-    let all = store.view(|views| views.activities_of(priya));
+    newest_of(store, ada(store, Kind::Contact, "000001"))
+}
+
+/// Returns the newest activity of each class of an entity, by name.
+fn newest_of(store: &Store, entity: EntityId) -> Vec<(String, String)> {
+    let all = store.view(|views| views.activities_of(entity));
     let name = |class: Option<ActivityClass>| class.map_or("-".to_owned(), |class| class.name().to_owned());
     let mut all: Vec<_> = all.into_iter().map(|one| (name(one.class), one.at.to_string())).collect();
     all.sort();
@@ -37,8 +47,50 @@ fn expected() -> Vec<(String, String)> {
         ("record_changed", "2020-02-18T09:00:00.100Z"),
         ("task_changed", "2020-02-28T08:30:00Z"),
     ];
+    named(&all)
+}
+
+fn named(all: &[(&str, &str)]) -> Vec<(String, String)> {
     let parsed = |text: &str| text.parse::<Timestamp>().unwrap().to_string();
-    all.map(|(class, at)| (class.to_owned(), parsed(at))).to_vec()
+    all.iter().map(|(class, at)| ((*class).to_owned(), parsed(at))).collect()
+}
+
+/// Records what is left of an entity when all its cells are taken out, as a redaction does.
+fn redact(store: &Store, of: EntityId) -> EntityId {
+    let (rest, key) = store.issue(1).unwrap().pop().unwrap();
+    let record = store.record(of).unwrap().unwrap();
+    let cells = record.cells.iter().map(|_| None::<&str>).collect();
+    let saga = SagaId(Position(1));
+    let body = store.view(|views| {
+        let row = views.entities.row(of).unwrap();
+        EntitySucceeded {
+            saga,
+            item: 1,
+            of,
+            first_seen: row.first_seen,
+            last_activity: row.last_activity,
+            activities: views.activities_of(of),
+            absent: row.absent,
+            links: views.links.of(of).collect(),
+        }
+    });
+    let draft = |entity: EntityId, event| Draft {
+        stream: store.stream_of(entity),
+        entity: Some(entity),
+        actor: Actor::Daemon,
+        cause: Position::NONE,
+        occurred_at: None,
+        event,
+    };
+    let changed = Event::EntityChanged(EntityChanged { record: EntityRecord { cells, ..record } });
+    let destroyed = Event::KeyDestroyed(KeyDestroyed { run: RunId(Position(1)), saga, item: 1 });
+    let events = vec![
+        store.prepare(draft(rest, Event::EntitySucceeded(body)), None).unwrap(),
+        store.prepare(draft(rest, changed), Some(&key)).unwrap(),
+        store.prepare(draft(of, destroyed), None).unwrap(),
+    ];
+    store.append(events, Condition::None).unwrap();
+    rest
 }
 
 #[test]
@@ -85,4 +137,55 @@ fn what_was_recorded_without_a_class_goes_on_counting_beside_what_is_told_later(
     let mut kept = expected();
     kept[0].1 = kept[3].1.clone();
     assert_eq!(of_priya(&store), kept);
+}
+
+#[test]
+fn what_is_left_of_an_activity_is_no_news_where_it_was_recorded_with_its_class() {
+    let mut world = World::ocm();
+    world.source.activities = rules();
+    let store = world.open();
+    world.drop_export(ADA, |file, text| (file != "Companies.csv").then_some(text));
+    world.take_all(&store);
+    let deal = ada(&store, Kind::Deal, "0000c9");
+    let expected = named(&[
+        ("-", "2020-02-19T09:30:00.250Z"),
+        ("call_logged", "2020-02-21T14:00:12.340Z"),
+        ("task_changed", "2020-02-28T08:31:00Z"),
+    ]);
+    assert_eq!(newest_of(&store, deal), expected);
+    let rest = redact(&store, ada(&store, Kind::Post, "000192"));
+    assert_eq!(ada(&store, Kind::Post, "000192"), rest);
+    // What comes later lets everything else be looked at once more.
+    let before = position(&store);
+    world.drop_export(ADA, |file, text| file.starts_with("Compan").then_some(text));
+    world.take_all(&store);
+    assert!(count(&types_after(&store, before), EventType::EntityLinked) > 0);
+    assert_eq!(newest_of(&store, deal), expected);
+}
+
+#[test]
+fn what_is_left_of_an_activity_counts_without_a_class_where_it_was_never_recorded() {
+    let mut world = World::ocm();
+    world.source.activities = rules();
+    let store = world.open();
+    world.drop_export(ADA, |file, text| (file != "Deals.csv").then_some(text));
+    world.take_all(&store);
+    redact(&store, ada(&store, Kind::Post, "000192"));
+    world.drop_export(ADA, |file, text| file.starts_with("Deal").then_some(text));
+    world.take_all(&store);
+    let expected = [("-", "2020-02-21T14:00:12.340Z"), ("task_changed", "2020-02-28T08:31:00Z")];
+    assert_eq!(newest_of(&store, ada(&store, Kind::Deal, "0000c9")), named(&expected));
+}
+
+#[test]
+fn activities_are_counted_as_unclassified_where_the_rules_are_about_another_source() {
+    let mut world = World::ocm();
+    let class = ActivityClass::from_name("task_changed").unwrap();
+    let elsewhere = ActivityRule { source: "crn".into(), kind: Kind::Task, told: ToldBy::Kind(class) };
+    world.source.activities = Arc::new(ActivityRules::new(vec![elsewhere]));
+    let store = world.open();
+    world.drop_export(ADA, as_is);
+    world.take_all(&store);
+    // Three activities, two posts and two tasks, and nothing that is none.
+    assert_eq!(world.report("done/1")["oddities"]["activity_unclassified"], 7);
 }

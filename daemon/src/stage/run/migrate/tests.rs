@@ -1,5 +1,4 @@
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use parking_lot::Mutex;
 use retention_core::event::mailbox::MailboxRegistered;
@@ -13,7 +12,7 @@ use crate::connector::mail::{EachMessage, FolderState};
 use crate::connector::moving::{EachPrint, OpenPair};
 use crate::connector::outcome::{Cause, Refusal};
 use crate::store::Options;
-use crate::store::vault::RootKey;
+use crate::store::tests::init;
 
 /// A message in memory.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -212,11 +211,8 @@ struct World {
 impl World {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let key: &Path = &dir.path().join("root.key");
-        drop(RootKey::generate_file(key).unwrap());
         let clock = Arc::new(ManualClock::starting_at(Timestamp::from_unix_seconds(1_700_000_000)));
-        let options = Options::usual(&dir.path().join("state"), key, clock.clone()).unwrap();
-        Store::init(&options).unwrap();
+        let options = Options { clock: clock.clone(), ..init(dir.path()) };
         let store = Arc::new(Store::open(&options, &mut |_, _| {}).unwrap());
         let mailboxes: Vec<EntityId> = store.issue(2).unwrap().into_iter().map(|(entity, _)| entity).collect();
         for mailbox in &mailboxes {

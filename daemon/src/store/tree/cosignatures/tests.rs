@@ -46,6 +46,24 @@ fn there_is_no_file_before_the_first_one_and_what_is_kept_is_there_after_a_start
 }
 
 #[test]
+fn a_witness_that_is_gone_keeps_an_old_checkpoint_the_best_for_a_day_only() {
+    const DAY: u64 = 24 * 60 * 60;
+    let dir = tempfile::tempdir().unwrap();
+    let kept = Cosignatures::open(dir.path()).unwrap();
+    for one in [cosignature(7, 1, 100), cosignature(7, 2, 101), cosignature(9, 1, 100 + DAY)] {
+        kept.keep(one).unwrap();
+    }
+    assert_eq!((kept.best_above(0), kept.best_above(7)), (Some(7), Some(9)), "both are within a day");
+    kept.keep(cosignature(11, 1, 102 + DAY)).unwrap();
+    for kept in [&kept, &Cosignatures::open(dir.path()).unwrap()] {
+        assert_eq!((kept.best_above(0), kept.best_above(9), kept.best_above(11)), (Some(11), Some(11), None));
+    }
+    // The newest of all covers too little for an event behind it: those that cover it are held against one another.
+    kept.keep(cosignature(5, 2, 100 + 3 * DAY)).unwrap();
+    assert_eq!((kept.best_above(0), kept.best_above(5)), (Some(5), Some(11)));
+}
+
+#[test]
 fn what_is_none_is_damage_and_left_as_it_is() {
     let good = cosignature(7, 1, 100).record();
     for (text, at) in [
