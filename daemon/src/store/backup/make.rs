@@ -244,21 +244,22 @@ fn part(
     Ok(Part { name, bytes, sha256, encrypted: Some(encrypted) })
 }
 
-/// Overwrites and removes the copies of keys whose time is over. Returns the backups that they belonged to. Not while a
-/// backup is being made.
+/// Overwrites and removes the copies of keys whose time is over, and those that a crash left without a manifest.
+/// Returns the backups that they belonged to. Not while a backup is being made.
 ///
 /// # Errors
 /// When one cannot be removed; it is tried again with the next backup.
 pub fn remove_ended_keys(places: &Places, now: Timestamp) -> Result<Vec<Position>, BackupError> {
     let mut ended = Vec::new();
     for last in copied_keys(places)? {
-        match Manifest::read(places, last) {
-            Ok(manifest) if manifest.keys_until < now => {
-                durable_file::discard_dir(&places.keys_of(last), KEYS_DIR)?;
-                ended.push(last);
-            }
-            Ok(_) | Err(BackupError::Absent) => {}
+        let is_over = match Manifest::read(places, last) {
+            Ok(manifest) => manifest.keys_until < now,
+            Err(BackupError::Absent) => true,
             Err(error) => return Err(error),
+        };
+        if is_over {
+            durable_file::discard_dir(&places.keys_of(last), KEYS_DIR)?;
+            ended.push(last);
         }
     }
     Ok(ended)
