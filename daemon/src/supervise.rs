@@ -19,6 +19,8 @@ pub mod daemon;
 // What proves the log.
 mod evidence;
 mod forwards;
+// What wakes stages early.
+mod hints;
 // Registered mailboxes.
 mod mailboxes;
 // Metrics of the views.
@@ -33,6 +35,8 @@ pub mod notifier;
 mod publications;
 // The key that signs checkpoints.
 mod signing_key;
+// The stages at work.
+mod stages;
 // A store whose daemon is stopped.
 pub mod offline;
 // Signals of the operating system, as wishes.

@@ -4,11 +4,10 @@
 //! every stage ends its step, or stops within a long one; the store is written out and closed.
 
 use std::io::Read as _;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::RwLock;
 use retention_core::control::ExitCode;
 use retention_core::event::Event;
 use retention_core::event::key::StoreKeys;
@@ -16,37 +15,30 @@ use retention_core::event::operation::{ClockJumped, DaemonStarted, DaemonStopped
 use retention_core::id::Digest;
 use retention_core::time::Timestamp;
 use retention_core::view::Condition;
-use tokio::sync::{Notify, Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::away::away_for_long;
 use super::closing::{CLOSE_TRIES, CLOSE_TRIES_AGAIN, Closed, close};
 use super::directory::Directory;
-use super::evidence::{Evidence, EvidenceStages};
+use super::evidence::Evidence;
+use super::hints::Hints;
 use super::mailboxes::Mailboxes;
 use super::notices::{Channels, Notices};
 use super::notifier::Notifier;
 use super::signals::{Signals, Wish};
+use super::stages::{Outside, Stages};
 use super::watch::DirectoryWatch;
-use super::worker::{self, Shared};
+use super::worker::Shared;
 use super::works::{DaemonWorks, Order};
-use super::write_out::WriteOut;
 use crate::clock::{Clock, WallClock};
 use crate::config::{CONFIG_BYTES_MAX, Config, Environment};
-use crate::connector::access::{AccessTarget, PermissionReader};
-use crate::connector::archive::DiskArchive;
+use crate::connector::access::AccessTarget;
 use crate::connector::imap::{Connector, ImapAccess, ImapMailroom, ImapMover, Keys};
-use crate::connector::mail::Mailroom;
-use crate::connector::moving::Mover;
 use crate::control::{self, Accounts, Control, ControlSocket};
 use crate::diagnostics::{self, LevelHandle};
 use crate::halt::Halt;
-use crate::stage::intake::Intake;
-use crate::stage::intake::batch_file::BatchFiles;
-use crate::stage::intake::mail::MailIntake;
-use crate::stage::intake::permission::PermissionIntake;
 use crate::stage::intake::registry::Registrar;
 use crate::stage::policies::Policies;
-use crate::stage::{Step, plan, project, run, schedule};
 use crate::store::open::{daemon_draft, program_version};
 use crate::store::{self, OpenError, OpenReport, ReadError, Store};
 
@@ -326,24 +318,8 @@ impl Life<'_> {
         });
         let workers = match store.read_only_reason() {
             None => {
-                let mut workers = self
-                    .start_stages(store, &shared, &hints, policies, outside, evidence.stages)
-                    .map_err(unexpected)?;
-                let mut batches = BatchFiles::new(registrar, Arc::clone(clock));
-                let live = Arc::clone(&self.config);
-                workers.push(
-                    worker::start("batches", shared.clone(), None, Arc::clone(&hints.batches), move || {
-                        batches.serve(&live.read().servers);
-                        Ok(batches.step()?)
-                    })
-                    .map_err(unexpected)?,
-                );
-                for mut stage in notices.stages {
-                    let (log, hint) = (Some(store.subscribe()), Arc::clone(&hints.none));
-                    let worker = worker::start("notify", shared.clone(), log, hint, move || stage.step());
-                    workers.push(worker.map_err(unexpected)?);
-                }
-                workers
+                let stages = Stages { store, shared: &shared, config: &self.config, hints: &hints, halt: &self.halt };
+                stages.start(policies, outside, evidence.stages, notices.stages, registrar).map_err(unexpected)?
             }
             Some(damage) => {
                 tracing::error!(
@@ -359,7 +335,7 @@ impl Life<'_> {
             }
         };
         let server = self.start_control(store, clock, works, stopped).map_err(unexpected)?;
-        self.note_edits(&hints);
+        hints.note_edits();
         Notifier.ready();
         Notifier.status("at work");
         let ending = self.wait(store, wishes, &mut failure, &mut ordered, &hints).await;
@@ -377,113 +353,6 @@ impl Life<'_> {
         })
         .await;
         Ok(ending)
-    }
-
-    fn start_stages(
-        &self,
-        store: &Arc<Store>,
-        shared: &Shared,
-        hints: &Hints,
-        mut policies: Policies,
-        outside: Outside,
-        evidence: EvidenceStages,
-    ) -> std::io::Result<Vec<std::thread::JoinHandle<()>>> {
-        policies.load_at_start();
-        let config = self.config.read();
-        let clock = &shared.clock;
-        let start = |name, wakes, hint: &Arc<Notify>, step: Box<dyn FnMut() -> Result<Step, _> + Send>| {
-            let log = match wakes {
-                Wakes::OnTheLog => Some(store.subscribe()),
-                Wakes::OnHints => None,
-            };
-            worker::start(name, shared.clone(), log, Arc::clone(hint), step)
-        };
-        let archive = Arc::new(DiskArchive::at(&config.store.exports_dir).halting(self.halt.clone()));
-        let mut run = run::Run::new(Arc::clone(store), Arc::clone(clock), archive, config.export.zone.clone())
-            .with_mailroom(Arc::clone(&outside.mailroom))
-            .with_sagas_at_once(run::SAGAS_AT_ONCE);
-        let mut permissions = PermissionIntake::new(Arc::clone(store), Arc::clone(clock), outside.permissions);
-        let mut grants = run::grant::Grants::new(Arc::clone(store), Arc::clone(clock), outside.access);
-        let mut migrations = run::migrate::Migrations::new(Arc::clone(store), Arc::clone(clock), outside.mover);
-        let mut credentials = run::credential::Credentials::new(Arc::clone(store));
-        let mut mail = MailIntake::new(Arc::clone(store), Arc::clone(clock), outside.mailroom);
-        let mut plan = plan::Plan::new(Arc::clone(store), Arc::clone(clock));
-        let mut project = project::Project::new(Arc::clone(store));
-        let mut schedule = schedule::Schedule::new(Arc::clone(store), Arc::clone(clock));
-        let mut intake = Intake::new(Arc::clone(store), Arc::clone(clock), config.sources.clone());
-        let mut write_out = WriteOut::new(Arc::clone(store), Arc::clone(clock));
-        let live = Arc::clone(&self.config);
-        let edited = Arc::clone(&hints.edited);
-        let reloaded = Arc::clone(&hints.reloaded);
-        let renamed_in = Arc::clone(&hints.renamed_in);
-        let mut workers = Vec::new();
-        if let Some(mut attest) = evidence.attest {
-            workers.push(start("attest", Wakes::OnTheLog, &hints.none, Box::new(move || attest.step()))?);
-        }
-        // Each place has a thread of its own: one that hangs keeps no other waiting.
-        for mut publish in evidence.publish {
-            workers.push(start("publish", Wakes::OnTheLog, &hints.none, Box::new(move || publish.step()))?);
-        }
-        for mut witness in evidence.witness {
-            workers.push(start("witness", Wakes::OnTheLog, &hints.none, Box::new(move || witness.step()))?);
-        }
-        for mut forward in evidence.forward {
-            workers.push(start("forward", Wakes::OnTheLog, &hints.none, Box::new(move || forward.step()))?);
-        }
-        if let Some(mut ledger) = evidence.ledger {
-            workers.push(start("ledger", Wakes::OnTheLog, &hints.none, Box::new(move || ledger.step()))?);
-        }
-        let backups = evidence.backups;
-        workers.push(start("backup", Wakes::OnHints, &hints.backups, Box::new(move || Ok(backups.step())))?);
-        workers.extend([
-            start(
-                "policies",
-                Wakes::OnHints,
-                &hints.policies,
-                Box::new(move || {
-                    if std::mem::take(&mut *edited.lock()) {
-                        policies.look_now();
-                    }
-                    policies.step()
-                }),
-            )?,
-            start("project", Wakes::OnTheLog, &hints.none, Box::new(move || project.step()))?,
-            start("plan", Wakes::OnTheLog, &hints.none, Box::new(move || plan.step()))?,
-            start("schedule", Wakes::OnTheLog, &hints.none, Box::new(move || schedule.step()))?,
-            start(
-                "run",
-                Wakes::OnTheLog,
-                &hints.none,
-                Box::new(move || {
-                    run.set_zone(live.read().export.zone.clone());
-                    run.step()
-                }),
-            )?,
-            {
-                let live = Arc::clone(&self.config);
-                start(
-                    "intake",
-                    Wakes::OnHints,
-                    &hints.drops,
-                    Box::new(move || {
-                        if std::mem::take(&mut *reloaded.lock()) {
-                            intake.set_sources(live.read().sources.clone());
-                        }
-                        for path in renamed_in.lock().drain(..) {
-                            intake.renamed_in(&path);
-                        }
-                        Ok(intake.step(&mut |_| {})?)
-                    }),
-                )?
-            },
-            start("permissions", Wakes::OnTheLog, &hints.none, Box::new(move || permissions.step()))?,
-            start("grants", Wakes::OnTheLog, &hints.none, Box::new(move || grants.step()))?,
-            start("migrations", Wakes::OnTheLog, &hints.none, Box::new(move || migrations.step()))?,
-            start("credentials", Wakes::OnTheLog, &hints.none, Box::new(move || credentials.step()))?,
-            start("mail", Wakes::OnTheLog, &hints.none, Box::new(move || Ok(mail.step()?)))?,
-            start("write-out", Wakes::OnTheLog, &hints.none, Box::new(move || write_out.step()))?,
-        ]);
-        Ok(workers)
     }
 
     fn start_control(
@@ -513,38 +382,6 @@ impl Life<'_> {
         Ok(tokio::spawn(control::serve(listener, control::router(control), roles_of, stopped)))
     }
 
-    /// Notes an edit of a policy before the stage is woken, so that it looks at the directory and not at its timer.
-    fn note_edits(&self, hints: &Hints) {
-        let (touched, edited, hint) =
-            (Arc::clone(&hints.touched), Arc::clone(&hints.edited), Arc::clone(&hints.policies));
-        tokio::spawn(async move {
-            loop {
-                touched.notified().await;
-                *edited.lock() = true;
-                hint.notify_one();
-            }
-        });
-    }
-
-    /// Watches the drop folders, those of migration batches, the policies and the configuration, as the configuration
-    /// in force names them.
-    fn watch(&self, hints: &Hints) -> [DirectoryWatch; 4] {
-        let config = self.config.read();
-        let drops: Vec<PathBuf> = config.sources.iter().map(|source| source.drop_dir.clone()).collect();
-        let batches = config.servers.iter().filter_map(|server| server.batches.as_deref());
-        let policies = std::iter::once(config.policies.dir.as_path());
-        [
-            DirectoryWatch::on(
-                drops.iter().map(PathBuf::as_path),
-                Arc::clone(&hints.drops),
-                Arc::clone(&hints.renamed_in),
-            ),
-            DirectoryWatch::on(batches, Arc::clone(&hints.batches), Arc::default()),
-            DirectoryWatch::on(policies, Arc::clone(&hints.touched), Arc::default()),
-            DirectoryWatch::on(config.path.parent().into_iter(), Arc::clone(&hints.config), Arc::default()),
-        ]
-    }
-
     /// Waits for the end, keeps the watchdog quiet, and compares the clocks.
     async fn wait(
         &self,
@@ -557,7 +394,7 @@ impl Life<'_> {
         let mut ticks = tokio::time::interval(alive_every());
         let clock = WallClock;
         let mut last = clock.observe();
-        let mut watches = self.watch(hints);
+        let mut watches = hints.watch(&self.config.read());
         // An edit between the reading of the file and the beginning of the watch is seen by looking once.
         let mut seen = Some(self.config.read().digest);
         hints.config.notify_one();
@@ -634,7 +471,7 @@ impl Life<'_> {
         }
         Notifier.ready();
         Notifier.status("at work");
-        self.watch(hints)
+        hints.watch(&self.config.read())
     }
 }
 
@@ -661,42 +498,4 @@ fn append(store: &Store, events: impl IntoIterator<Item = Event>) -> Result<(), 
         Ok(_) => Ok(()),
         Err(error) => Err((error.to_string(), ExitCode::Unexpected)),
     }
-}
-
-/// Whether the growth of the log is news for a stage.
-#[derive(Clone, Copy)]
-enum Wakes {
-    OnTheLog,
-    OnHints,
-}
-
-/// What stages reach beyond this machine.
-struct Outside {
-    mailroom: Arc<dyn Mailroom>,
-    access: Arc<dyn AccessTarget>,
-    permissions: Arc<dyn PermissionReader>,
-    mover: Arc<dyn Mover>,
-}
-
-/// What wakes stages early.
-#[derive(Default)]
-struct Hints {
-    policies: Arc<Notify>,
-    drops: Arc<Notify>,
-    /// Told when something in a folder of migration batches changes.
-    batches: Arc<Notify>,
-    /// Told when the configuration was read again.
-    backups: Arc<Notify>,
-    /// Never told: for stages that wait for the log and the clock alone.
-    none: Arc<Notify>,
-    /// What was renamed into a drop folder since it was last looked at.
-    renamed_in: Arc<Mutex<Vec<PathBuf>>>,
-    /// Told when something in the policy directory changes.
-    touched: Arc<Notify>,
-    /// Told when something beside the configuration changes.
-    config: Arc<Notify>,
-    /// Whether the policy directory was touched since it was last looked at.
-    edited: Arc<Mutex<bool>>,
-    /// Whether the configuration was read again since the sources were last taken from it.
-    reloaded: Arc<Mutex<bool>>,
 }
