@@ -475,10 +475,7 @@ fn evidence(place: &Place) -> Outcome<()> {
     while tree.leaves() < events {
         let from = tree.next().0;
         let upto = events.min(from + 9_999);
-        let mut envelopes = Vec::with_capacity(10_000);
-        for position in (from..=upto).map(Position) {
-            envelopes.push(store.envelope(position)?.ok_or("an event is missing")?);
-        }
+        let envelopes = store.envelopes(Position(from), Position(upto))?;
         tree.append(&envelopes)?;
         all.extend(envelopes);
         if sizes.len() as u64 <= tree.leaves() * CHECKPOINTS / events {

@@ -1,8 +1,10 @@
-//! The tree over the log: how fast it grows, is proven and is checked.
+//! The tree over the log: how fast it grows, is proven and is checked, beside an audit table whose rows are a chain of
+//! hashes. Such a chain proves nothing about one row without all the others.
 
 use super::{filled, scratch, text};
 use crate::figure::{Line, Target, head, percentile};
 use crate::part::{self, Proven};
+use crate::peer::postgres::Postgres;
 use crate::{Outcome, Setting};
 
 const PROOF_MS_MAX: f64 = 5.0;
@@ -13,6 +15,14 @@ pub(crate) fn run(setting: &Setting) -> Outcome<()> {
     let dir = scratch(setting)?;
     let (place, filled) = filled(dir.path(), "ours", setting.rows)?;
     let proven: Proven = part::ask(&["evidence", &text(&place)])?;
+    let chained = match setting.alone {
+        true => None,
+        false => {
+            let postgres = Postgres::start_with_hash_chain(&dir.path().join("postgres"))?;
+            let taken_in = setting.rows as f64 / postgres.intake(setting.rows)?;
+            Some((taken_in, setting.rows as f64 / postgres.check_chain()?))
+        }
+    };
     head();
     let line = |work: &str, ours: String, value: f64, target: Option<Target>| {
         let work = format!("{work}, {} events", proven.events);
@@ -36,5 +46,15 @@ pub(crate) fn run(setting: &Setting) -> Outcome<()> {
         checked,
         Some(Target::AtLeast(CHECKED_MIN)),
     );
+    let Some((taken_in, chain_checked)) = chained else { return Ok(()) };
+    // One after the other, though the daemon does both at once.
+    let with_tree = setting.rows as f64 / (filled.seconds + proven.grown_seconds);
+    for (work, ours, theirs) in [
+        ("intake, then the tree, rows/s, beside PostgreSQL with a chain of hashes", with_tree, taken_in),
+        ("events checked, one core, events/s, beside that chain", checked, chain_checked),
+    ] {
+        let (mine, peer) = (format!("{ours:.0}"), format!("{theirs:.0}"));
+        Line { work, ours: mine, peer, value: ours / theirs, target: None }.print();
+    }
     Ok(())
 }

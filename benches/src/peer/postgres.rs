@@ -43,6 +43,34 @@ const TABLES: &str = "
     CREATE TRIGGER audit AFTER INSERT OR UPDATE OR DELETE ON contact FOR EACH ROW EXECUTE FUNCTION audit();
 ";
 
+/// The audit table as a chain of hashes, as it is usually done where a log must show that nothing was changed: each row
+/// holds the hash of the row before it and of its own content. With the index that answers whose history it is.
+const HASH_CHAIN: &str = "
+    ALTER TABLE audit ADD PRIMARY KEY (position), ADD COLUMN hash bytea NOT NULL;
+    CREATE INDEX ON audit ((content ->> 'external_id'));
+    CREATE OR REPLACE FUNCTION audit() RETURNS trigger LANGUAGE plpgsql AS $$
+    DECLARE
+        subject jsonb := CASE TG_OP WHEN 'DELETE' THEN to_jsonb(OLD) ELSE to_jsonb(NEW) END;
+        before bytea := (SELECT hash FROM audit ORDER BY position DESC LIMIT 1);
+    BEGIN
+        INSERT INTO audit (operation, content, hash) VALUES
+            (TG_OP, subject, sha256(coalesce(before, '') || convert_to(TG_OP || subject::text, 'UTF8')));
+        RETURN NULL;
+    END $$;
+";
+
+const CHECK_CHAIN: &str = "
+    SET max_parallel_workers_per_gather = 0;
+    DO $$ BEGIN
+        IF EXISTS (
+            SELECT FROM (
+                SELECT hash, operation, content, lag(hash) OVER (ORDER BY position) AS before FROM audit) AS row
+            WHERE hash <> sha256(coalesce(before, '') || convert_to(operation || content::text, 'UTF8')))
+        THEN RAISE EXCEPTION 'the chain of hashes is broken';
+        END IF;
+    END $$;
+";
+
 /// A cluster of its own.
 pub(crate) struct Postgres {
     dir: PathBuf,
@@ -64,6 +92,18 @@ impl Postgres {
         postgres.call("pg_ctl", &["-w", "-D", &text(&data), "-o", &options, "-l", &log, "start"])?;
         postgres.sql(TABLES)?;
         Ok(postgres)
+    }
+
+    /// As [`Self::start`], with an audit table whose rows are a chain of hashes.
+    pub(crate) fn start_with_hash_chain(dir: &Path) -> Outcome<Self> {
+        let postgres = Self::start(dir)?;
+        postgres.sql(HASH_CHAIN)?;
+        Ok(postgres)
+    }
+
+    /// Computes the chain of hashes anew, on one core. Returns the seconds.
+    pub(crate) fn check_chain(&self) -> Outcome<f64> {
+        self.sql(CHECK_CHAIN)
     }
 
     fn command(&self, program: &str) -> Command {

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use retention_core::event::Event;
 use retention_core::event::operation::SigningKeyAdopted;
-use retention_core::event::{Envelope, Event};
 use retention_core::evidence::checkpoint::{CheckpointError, origin_of, verifier_of};
 use retention_core::id::Position;
 use retention_core::time::Timestamp;
@@ -138,14 +138,8 @@ impl Attest {
         let from = self.tree.next().0;
         if from <= newest {
             let upto = newest.min(from.saturating_add(EVENTS_PER_STEP - 1));
-            let mut envelopes: Vec<Envelope> = Vec::new();
-            for position in (from..=upto).map(Position) {
-                self.store.halt().check()?;
-                match self.store.envelope(position)? {
-                    Some(envelope) => envelopes.push(envelope),
-                    None => break,
-                }
-            }
+            self.store.halt().check()?;
+            let envelopes = self.store.envelopes(Position(from), Position(upto))?;
             let is_empty = envelopes.is_empty();
             return Ok(self.tree.append(&envelopes).map(|()| if is_empty { Step::Idle } else { Step::Worked }));
         }

@@ -1,4 +1,4 @@
-//! Reading many records: rows, keys and bodies each in their order on disk, neighbours together.
+//! Reading many records or envelopes: rows, keys and bodies each in their order on disk, neighbours together.
 
 use std::sync::Arc;
 
@@ -67,6 +67,20 @@ impl Store {
     pub fn records_at(&self, versions: &[Position]) -> Result<Vec<Option<EntityRecord>>, ReadError> {
         self.inner.records_at(versions)
     }
+
+    /// Returns the envelopes of the events from `first` up to `last`, in their order, as the journal has them; fewer when
+    /// there are no more events. All of them are in memory at once.
+    ///
+    /// # Errors
+    /// When the journal or sled cannot be read there.
+    pub fn envelopes(&self, first: Position, last: Position) -> Result<Vec<Envelope>, ReadError> {
+        self.inner.envelopes(first, last)
+    }
+}
+
+/// Where an event stands, and how long its frame was written.
+fn place_of(row: &EventRow) -> (Place, usize) {
+    (row.place, FRAME_HEADER_BYTES + ENVELOPE_BYTES + row.body_len as usize)
 }
 
 impl Inner {
@@ -89,6 +103,18 @@ impl Inner {
         Ok(rows)
     }
 
+    fn envelopes(&self, first: Position, last: Position) -> Result<Vec<Envelope>, ReadError> {
+        let positions: Vec<Position> = (first.0..=last.0).map(Position).collect();
+        let rows = self.rows(&positions)?;
+        let places: Vec<(Place, usize)> = rows.iter().map_while(|row| row.as_ref().map(place_of)).collect();
+        let mut envelopes = Vec::with_capacity(places.len());
+        self.reader.events_at(&places, |_, envelope, _| {
+            envelopes.push(*envelope);
+            Ok::<(), ReadError>(())
+        })?;
+        Ok(envelopes)
+    }
+
     pub(super) fn records_at(&self, versions: &[Position]) -> Result<Vec<Option<EntityRecord>>, ReadError> {
         let rows = self.rows(versions)?;
         let mut wanted: Vec<(Place, usize, usize)> = rows
@@ -96,7 +122,10 @@ impl Inner {
             .enumerate()
             .filter_map(|(number, row)| row.map(|row| (number, row)))
             .filter(|(_, row)| row.event_type == EventType::EntityChanged as u16)
-            .map(|(number, row)| (row.place, FRAME_HEADER_BYTES + ENVELOPE_BYTES + row.body_len as usize, number))
+            .map(|(number, row)| {
+                let (place, length) = place_of(&row);
+                (place, length, number)
+            })
             .collect();
         wanted.sort_unstable();
         let entity_of = |number: usize| rows.get(number).copied().flatten().and_then(|row| row.entity);
