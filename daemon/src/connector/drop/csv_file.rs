@@ -225,6 +225,22 @@ mod tests {
     }
 
     #[test]
+    fn blanks_around_an_id_are_no_part_of_it_so_that_links_find_it() {
+        let mapping = PLAIN.to_owned() + "[[link]]\ncolumn = \"Boss\"\nkind = \"contact\"\nrelation = \"associated\"\n";
+        let (changes, _) = read_with(&mapping, "Id,Name,Boss\nC1   ,Ada,\nC2,Bo, C1   \n\u{a0} ,Cy,\n".as_bytes());
+        assert_eq!(rows(&changes), [(2, "C1".into()), (3, "C2".into())]);
+        let linked = |change: &Change| match change {
+            Change::Row(row) => row.links.first().map(|link| link.external_id.clone()),
+            _ => None,
+        };
+        assert_eq!(changes.iter().filter_map(linked).collect::<Vec<_>>(), ["C1"]);
+        assert_eq!(rejections(&changes), [(4, "id_missing")]);
+        let two = mapping.replace("[\"Id\"]", "[\"Id\", \"Name\"]");
+        let (changes, _) = read_with(&two, b"Id,Name,Boss\n C1 ,Ada ,\n");
+        assert_eq!(rows(&changes), [(2, "C1|Ada".into())]);
+    }
+
+    #[test]
     fn no_two_columns_fill_one_field_however_they_are_named() {
         let mapping = format!("{PLAIN}[[column]]\nname = \"Town\"\nfield = \"custom.X\"\n");
         for header in ["Id,Name,Town,#5,", "Id,Name,Town,,#4", "Id,Name,Town,X,X#4", "Id,Name,Town,X#5,X"] {
