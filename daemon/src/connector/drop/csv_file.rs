@@ -130,6 +130,7 @@ impl Feed for CsvFeed<'_> {
                     break;
                 }
                 Next::Fault { line, code } => typist.reject(Place::line(None, line), code.into(), sink),
+                Next::Row(row) if row.is_blank() => ControlFlow::Continue(()),
                 Next::Row(row) => {
                     let place = Place::line(None, row.line);
                     match check_row(&row, typist.width()) {
@@ -273,6 +274,17 @@ mod tests {
         assert_eq!(rejections(&changes), [(3, "half_written")]);
         let (changes, _) = read_with(PLAIN, format!("Id,Name\n1,{}\n2,b\n", "x".repeat(2000)).as_bytes());
         assert_eq!((rejections(&changes), rows(&changes)), (vec![(2, "row_too_long")], vec![(3, "2".into())]));
+    }
+
+    #[test]
+    fn blank_rows_of_a_spreadsheet_are_passed_over_and_a_cut_one_is_not() {
+        let (changes, summary) = read_with(PLAIN, b"Id;Name;\r\n1;a;\r\n;;\r\n;;;;\r\n\"\";;\r\n2;b;\r\n;;\r\n");
+        assert_eq!(rows(&changes), [(2, "1".into()), (6, "2".into())]);
+        assert_eq!((summary.unwrap().rejected, has_snapshot(&changes)), (0, true));
+        let (changes, _) = read_with(PLAIN, b"Id;Name;\r\n1;a;\r\n;;");
+        assert_eq!((rejections(&changes), has_snapshot(&changes)), (vec![(3, "id_missing")], false));
+        let (changes, _) = read_with(PLAIN, b"Id;Name;\r\n1;a;\r\n; ;x\r\n");
+        assert_eq!(rejections(&changes), [(3, "id_missing")]);
     }
 
     #[test]

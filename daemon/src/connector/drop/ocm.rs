@@ -320,6 +320,7 @@ impl Reading<'_, '_, '_> {
             match table.next_row()? {
                 Next::End => break,
                 Next::Fault { line, code } => self.reject(Place::line(Some(name), line), code.into())?,
+                Next::Row(row) if row.is_blank() => ended = true,
                 Next::Row(row) => {
                     let place = Place::line(Some(name), row.line);
                     ended = row.ended;
