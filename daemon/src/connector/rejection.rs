@@ -208,7 +208,9 @@ pub enum FileError {
         max: u64,
     },
     /// No such sheet.
-    #[error("the workbook has no sheet of the name that the mapping gives")]
+    #[error(
+        "the workbook has no sheet of the name that the mapping gives, or, where it gives none, shows no sheet; correct sheet in the mapping"
+    )]
     SheetMissing,
     /// A newer export of the same mailbox was taken in before.
     #[error(
