@@ -72,6 +72,24 @@ fn what_was_newest_is_still_known_after_a_restart_and_an_old_copy_of_it_is_a_dup
 }
 
 #[test]
+fn the_same_content_of_another_mailbox_is_no_duplicate() {
+    let world = World::ocm();
+    let store = world.open();
+    drop_as(&world, ADA, "first");
+    world.take_all(&store);
+    drop_as(&world, "carla@contoso.com_20200402T0915301234", "first");
+    world.take_all(&store);
+    let report = world.report("done/2");
+    assert_eq!((&report["end"], &report["counts"]["added"]), (&"done".into(), &19.into()));
+    // Each mailbox knows its own, also after the other one's.
+    drop_as(&world, ADA, "first");
+    drop_as(&world, "carla@contoso.com_20200402T0915301234", "first");
+    world.take_all(&store);
+    let ends = [3, 4].map(|number| world.report(&format!("done/{number}"))["counts"]["added"].clone());
+    assert_eq!(ends, [0, 0]);
+}
+
+#[test]
 fn content_that_comes_back_after_something_else_is_taken_again_and_at_once_it_is_a_duplicate() {
     let world = World::csv(CONTACTS);
     let store = world.open();
