@@ -200,9 +200,9 @@ impl Task<'_> {
         if departures.is_empty() { Ok(()) } else { taking.take_departures(&departures) }
     }
 
-    /// A mapping says itself what it holds; for exports the configuration does.
+    /// A mapping says itself what it holds, and the configuration can say that it is less.
     fn delivers_everything(&self) -> bool {
-        self.spec.ocm.is_none() || self.source.delivers == Delivers::Snapshot
+        self.source.delivers == Delivers::Snapshot
     }
 
     fn link(&self, taking: &mut Taking<'_>, first: &mut Read) -> Result<(), IntakeError> {
