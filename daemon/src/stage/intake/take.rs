@@ -239,6 +239,10 @@ impl Task<'_> {
     fn complete(&self, content: Digest, taking: Taking<'_>, read: &Read) -> Result<Taken, IntakeError> {
         let end = match &read.end {
             Err(_) => IntakeEnd::Rejected,
+            // Nothing of it could be used: in `done/` nobody would look for it, and once mended it must count again.
+            Ok(_) if read.report.rejected > 0 && read.report.rows == 0 && read.report.departed == 0 => {
+                IntakeEnd::Rejected
+            }
             Ok(_) if read.report.rejected > 0 => IntakeEnd::DoneWithRejects,
             Ok(_) => IntakeEnd::Done,
         };
