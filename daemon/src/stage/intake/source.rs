@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use retention_core::id::Digest;
 use retention_core::text;
 
 use crate::config::{Delimiter, Source, SourceKind, TextEncoding};
@@ -48,6 +49,12 @@ pub(super) fn spec_of(source: &Source) -> Result<SourceSpec, SpecError> {
         SourceKind::Xlsx { mapping } => (None, vec![mapping_of(source, mapping)?]),
     };
     Ok(SourceSpec { name: source.name.clone(), ocm, mappings, limits })
+}
+
+/// Returns what tells whether mappings read a file as they did before: all that they say and none of their comments. None
+/// where no mapping reads.
+pub(super) fn reading_of(spec: &SourceSpec) -> Option<Digest> {
+    (!spec.mappings.is_empty()).then(|| Digest::of(format!("{:?}", spec.mappings).as_bytes()))
 }
 
 fn mapping_of(source: &Source, path: &Path) -> Result<Mapping, SpecError> {

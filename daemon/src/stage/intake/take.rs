@@ -47,6 +47,8 @@ pub(super) struct Task<'a> {
     pub(super) folder: &'a Path,
     /// The name and what was taken before, if it is an export.
     pub(super) export: Option<(&'a Exports, &'a DirectoryName)>,
+    /// What was taken in up to here may have been read by another mapping.
+    pub(super) read_since: Position,
 }
 
 /// Where an intake stands.
@@ -80,12 +82,14 @@ impl Task<'_> {
         let begun = match self.earlier(content)? {
             Earlier::Ended(taken) => return Ok(taken),
             Earlier::Duplicate(of)
-                if newer.is_some() || !order::is_superseded(self.store, &self.source.name, self.export, of) =>
+                if newer.is_some()
+                    || !(self.was_read_otherwise(of)
+                        || order::is_superseded(self.store, &self.source.name, self.export, of)) =>
             {
                 return self.duplicate(content, of);
             }
             Earlier::Open(begun) => begun,
-            // The same as once before, and not as it was last: then it is news.
+            // The same as once before, and not as it was last or not as it would be read now: then it is news.
             Earlier::Duplicate(_) | Earlier::Nothing => self.begin(content)?,
         };
         if let Some(error) = newer {
@@ -127,6 +131,11 @@ impl Task<'_> {
                 (None, None) => Earlier::Nothing,
             }
         }))
+    }
+
+    /// Says whether an intake ended before the mapping became what it is.
+    fn was_read_otherwise(&self, intake: EntityId) -> bool {
+        self.store.view(|views| views.entities.last_event(intake)) <= self.read_since
     }
 
     /// Returns why an export is too late, unless it is meant to be.

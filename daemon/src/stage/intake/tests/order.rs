@@ -107,6 +107,34 @@ fn content_that_comes_back_after_something_else_is_taken_again_and_at_once_it_is
     assert_eq!(count(&types_after(&store, Position::NONE), EventType::EntityChanged), 3);
 }
 
+#[test]
+fn the_same_content_is_read_again_once_the_mapping_is_another_and_then_no_more() {
+    let world = World::csv(CONTACTS);
+    let mapping = world.dir.path().join("mapping.toml");
+    let dates = "[[date]]\ncolumn = \"Since\"\nrole = \"created\"\nformat = \"czech\"\n";
+    let mut store = world.open();
+    let mut ends = Vec::new();
+    let texts = [
+        CONTACTS.to_owned(),
+        format!("# a comment\n{CONTACTS}"),
+        format!("{CONTACTS}{dates}"),
+        format!("{CONTACTS}{dates}"),
+        CONTACTS.to_owned(),
+    ];
+    for (number, text) in (1..).zip(texts) {
+        std::fs::write(&mapping, text).unwrap();
+        world.drop_file("contacts.csv", "Id,Name,Friend,Since\n1,first,,1. 2. 2024\n");
+        world.take_all(&store);
+        ends.push(world.report(&format!("done/{number}"))["end"].clone());
+        // What it was read by is known after a restart.
+        drop(store);
+        store = world.open();
+        let is_dated = entities(&store).join("\n").contains("Created");
+        assert_eq!(is_dated, number == 3 || number == 4, "delivery {number}");
+    }
+    assert_eq!(ends, ["done", "duplicate", "done", "duplicate", "done"]);
+}
+
 /// Puts a delivery where an earlier life of the daemon claimed it.
 fn claimed(world: &World, number: u32, text: &str) -> PathBuf {
     let folder = world.drop_dir().join("processing").join(number.to_string());
