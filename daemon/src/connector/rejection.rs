@@ -171,8 +171,10 @@ pub enum FileError {
         "the file is not UTF-8 and names no encoding; set encoding = \"utf-8\" to reject the broken rows only, or \"windows-1250\", \"windows-1252\", \"utf-16le\" or \"utf-16be\" in the mapping"
     )]
     EncodingDoubtful,
-    /// The byte order mark says otherwise.
-    #[error("the file's byte order mark says {mark}, the mapping says {named}; correct the mapping")]
+    /// The byte order mark, or letters that only UTF-8 writes so, say otherwise.
+    #[error(
+        "the file is {mark}, by its byte order mark or its letters, and the mapping says {named}; correct the mapping"
+    )]
     EncodingContradicted {
         /// What the mark says.
         mark: &'static str,
