@@ -55,7 +55,7 @@ mod tests;
 
 pub use outcome::{Counts, Oddity, Taken};
 pub use place::{REPORT_JSON, REPORT_TEXT};
-pub use source::SpecError;
+pub use source::{SpecError, mapping_problems};
 pub use take::Progress;
 
 use order::Exports;

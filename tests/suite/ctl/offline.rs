@@ -77,6 +77,12 @@ fn without_a_daemon_each_question_says_so() {
 fn a_configuration_is_checked_without_a_daemon() {
     let site = Site::new(&[]);
     let _good = site.retentiond(&["config", "check"]).ends(0).says("good, 2 sources");
+    let mapping = fs::read_to_string(site.path("mapping.toml")).expect("the mapping");
+    site.write("mapping.toml", &mapping.replace("content =", "contents ="));
+    let _mapping = site.retentiond(&["config", "check"]).ends(78).says("mapping.toml").says("contents");
+    fs::remove_file(site.path("mapping.toml")).expect("a removal");
+    let _absent = site.retentiond(&["config", "check"]).ends(78).says("is not there");
+    site.write("mapping.toml", &mapping);
     site.write("config.toml", &site.config().replace("drop_dir = \"people\"", "drop_directory = \"people\""));
     let line = 1 + site.config().lines().position(|line| line == "drop_dir = \"people\"").expect("the line");
     let place = format!("config.toml:{line}:1");
