@@ -108,6 +108,12 @@ impl<'a> Row<'a> {
         self.spans.len()
     }
 
+    /// Says whether it is whole and no cell holds anything, such as the `;;;` that spreadsheets write below a table.
+    #[must_use]
+    pub fn is_blank(&self) -> bool {
+        self.ended && self.spans.iter().all(|span| span.start == span.end)
+    }
+
     fn cell_at(&self, offset: usize) -> usize {
         self.spans.partition_point(|span| (span.end as usize) < offset)
     }

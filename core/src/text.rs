@@ -28,10 +28,10 @@ pub enum EncodingError {
     /// Bytes that are not UTF-8 and no encoding named.
     #[error("the text is not UTF-8 and names no encoding")]
     Doubtful,
-    /// The byte order mark says otherwise.
-    #[error("the byte order mark says {mark}, but {named} was named")]
+    /// The byte order mark, or a text that can only be UTF-8, says otherwise.
+    #[error("the text is {mark}, but {named} was named")]
     Contradicted {
-        /// What the mark says.
+        /// What it is.
         mark: &'static str,
         /// What was named.
         named: &'static str,
@@ -125,8 +125,9 @@ pub const HEAD_BYTES: usize = 64 << 10;
 
 /// Says how to read a file, from its first bytes and the name in the mapping.
 ///
-/// A byte order mark decides. Without mark and name only UTF-8 is taken: a head with bytes that are not UTF-8 and
-/// without a single character that only UTF-8 explains is another encoding, and which one nobody can tell.
+/// A byte order mark decides, and letters that only UTF-8 writes so contradict the name of a code page. Without mark and name
+/// only UTF-8 is taken: a head with bytes that are not UTF-8 and without a single character that only UTF-8 explains is
+/// another encoding, and which one nobody can tell.
 ///
 /// # Errors
 /// [`EncodingError::Doubtful`] and [`EncodingError::Contradicted`].
@@ -146,6 +147,10 @@ pub fn detect(head: &[u8], named: Option<Encoding>) -> Result<DetectedEncoding, 
         };
     }
     if let Some(encoding) = named {
+        let is_code_page = matches!(encoding, Encoding::Windows1250 | Encoding::Windows1252);
+        if is_code_page && is_only_utf8(head) {
+            return Err(EncodingError::Contradicted { mark: Encoding::Utf8.name(), named: encoding.name() });
+        }
         return Ok(DetectedEncoding { encoding, mark_bytes: 0, certainty: Certainty::Named });
     }
     let looks_wide = head.len() >= 4 && head.iter().filter(|byte| **byte == 0).count() * 4 >= head.len();
@@ -156,6 +161,13 @@ pub fn detect(head: &[u8], named: Option<Encoding>) -> Result<DetectedEncoding, 
         return Err(EncodingError::Doubtful);
     }
     Ok(DetectedEncoding { encoding: Encoding::Utf8, mark_bytes: 0, certainty: Certainty::Detected })
+}
+
+/// Says whether letters outside ASCII are all written as only UTF-8 writes them: in a code page of one byte that would be
+/// pairs such as `Å¾` and nothing else, which nobody writes.
+fn is_only_utf8(head: &[u8]) -> bool {
+    let is_utf8 = std::str::from_utf8(head).is_ok() || is_cut_character(head);
+    is_utf8 && head.utf8_chunks().any(|chunk| !chunk.valid().is_ascii())
 }
 
 /// Says whether the only bytes that are not UTF-8 are a character cut by the end of the head.
@@ -259,6 +271,17 @@ mod tests {
         assert_eq!(seen(b"\xE9,b", Some(Encoding::Windows1250)), Ok((Encoding::Windows1250, 0)));
         let contradicted = EncodingError::Contradicted { mark: "utf-8", named: "windows-1250" };
         assert_eq!(seen(b"\xEF\xBB\xBFa", Some(Encoding::Windows1250)), Err(contradicted));
+        assert_eq!(
+            seen("a,ž".as_bytes(), Some(Encoding::Windows1250)),
+            Err(contradicted),
+            "it was saved as UTF-8 since"
+        );
+        assert_eq!(seen("ž".as_bytes(), Some(Encoding::Utf8)), Ok((Encoding::Utf8, 0)));
+        assert_eq!(seen(b"a,b", Some(Encoding::Windows1250)), Ok((Encoding::Windows1250, 0)));
+        assert_eq!(seen(b"\xC5\xBE,\xE9", Some(Encoding::Windows1250)), Ok((Encoding::Windows1250, 0)));
+        let mut head = vec![b'a'; HEAD_BYTES - 1];
+        head.push(0xC4);
+        assert_eq!(seen(&head, Some(Encoding::Windows1250)), Ok((Encoding::Windows1250, 0)), "a letter, or a cut one");
     }
 
     #[test]

@@ -199,19 +199,23 @@ fn refuse(code: ErrorCode, message: impl Into<String>) -> Cause {
     Cause::Answer(ErrorBody::saying(code, message))
 }
 
-/// A progress bar on standard error, if that is a terminal.
+/// A progress bar on standard error, if that is a terminal. Nothing is drawn before the first progress is told: drawn
+/// again behind each row, an empty bar would flicker, and on a narrow terminal leave itself behind.
 struct Bar {
     bar: ProgressBar,
+    is_wanted: bool,
 }
 
 impl Bar {
     fn new(globals: &Globals) -> Self {
         let is_wanted = !globals.quiet && io::stderr().is_terminal();
-        let target = if is_wanted { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-        Self { bar: ProgressBar::with_draw_target(None, target) }
+        Self { bar: ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden()), is_wanted }
     }
 
     fn show(&self, progress: &Progress) {
+        if self.is_wanted && self.bar.is_hidden() {
+            self.bar.set_draw_target(ProgressDrawTarget::stderr());
+        }
         if let Some(total) = progress.total
             && self.bar.length() != Some(total)
         {

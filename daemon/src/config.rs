@@ -234,7 +234,7 @@ pub struct Source {
     pub drop_dir: PathBuf,
     /// The zone of local times whose zone the file does not say.
     pub zone: TimeZone,
-    /// Whether a delivery is everything there is, where the mapping does not say.
+    /// Whether a delivery is everything there is. A mapping can say that it is not, and so can this.
     pub delivers: Delivers,
     /// The largest delivery that is taken in, in bytes, all files of a directory together.
     pub max_bytes: u64,

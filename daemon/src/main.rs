@@ -6,6 +6,7 @@ use std::path::Path;
 use clap::{CommandFactory as _, Parser as _};
 use retention_core::control::ExitCode;
 use retentiond::config::{Config, Environment};
+use retentiond::stage::intake::mapping_problems;
 use retentiond::supervise::args::{Args, Command, ConfigCommand, StoreCommand};
 use retentiond::supervise::{daemon, offline};
 
@@ -26,6 +27,13 @@ fn main() -> std::process::ExitCode {
 
 fn check_config(args: &Args) -> ExitCode {
     with_config(args, |config| {
+        let problems = mapping_problems(&config.sources);
+        for (mapping, problem) in &problems {
+            say(&format!("{}: {problem}", mapping.display()));
+        }
+        if !problems.is_empty() {
+            return ExitCode::Invalid;
+        }
         say(&format!(
             "{}: good, {} sources, digest {}",
             config.path.display(),

@@ -103,8 +103,8 @@ pub enum SheetError {
         /// The first line that two encodings read differently.
         line: u64,
     },
-    /// The byte order mark says otherwise.
-    #[error("the file's byte order mark says {mark}, but {named} was named")]
+    /// The byte order mark, or letters that only UTF-8 writes so, say otherwise.
+    #[error("the file is {mark}, by its byte order mark or its letters, but {named} was named")]
     EncodingContradicted {
         /// What the mark says.
         mark: &'static str,

@@ -31,12 +31,12 @@ pub enum PeriodError {
     Form,
     /// Calendar units beside exact ones.
     #[error(
-        "a period is either of the calendar (P3Y, P6M, P2W, P30D) or exact (PT720H), never both: \
-         a mixture ends on a day that depends on how it is read"
+        "of the calendar (P3Y, P6M, P2W, P30D) and exact (PT720H) at once: write one, never both, \
+         because a mixture ends on a day that depends on how it is read"
     )]
     Mixed,
     /// More than a thousand years.
-    #[error("a period is at most 1000 years long")]
+    #[error("longer than 1000 years, which is the most that a period may have")]
     TooLong,
 }
 

@@ -184,7 +184,12 @@ pub(super) fn read(dir: &Path) -> Result<Vec<(String, String)>, Cause> {
             let message = format!("a set has at most {FILES_MAX} files of at most {FILE_BYTES_MAX} bytes");
             return Err(refuse(retention_core::control::ErrorCode::PolicyInvalid, message));
         }
-        files.push((stem.to_owned(), std::fs::read_to_string(&path).map_err(failed(&path))?));
+        let bytes = std::fs::read(&path).map_err(failed(&path))?;
+        let text = String::from_utf8(bytes).map_err(|_| {
+            let message = format!("{} is not UTF-8; save it as UTF-8", path.display());
+            refuse(retention_core::control::ErrorCode::PolicyInvalid, message)
+        })?;
+        files.push((stem.to_owned(), text));
     }
     files.sort_unstable();
     Ok(files)

@@ -38,7 +38,7 @@ pub enum Defect {
     ZoneUnknown,
     /// A date without time that may be shifted by a day.
     DayUncertain,
-    /// 1601-01-01 or 0001-01-01.
+    /// 1601-01-01, 1899-12-30, 1970-01-01 or another date that means none.
     SentinelDate,
     /// A date in the culture of the machine that can be read.
     CultureDate,
@@ -149,7 +149,10 @@ impl Defect {
                 "day_uncertain",
                 "the export may shift a date by one day, so the last instant of the latest reading was taken",
             ),
-            Self::SentinelDate => ("sentinel_date", "1601-01-01 and 0001-01-01 mean that there is no date"),
+            Self::SentinelDate => (
+                "sentinel_date",
+                "dates up to 1900, and the zero of Unix, 1970-01-01, are what programs write where there is no date, so none was used; the cell was kept",
+            ),
             Self::CultureDate => (
                 "culture_date",
                 "the date is written in the culture of the machine and has one reading only, which was taken",

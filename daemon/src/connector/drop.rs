@@ -56,6 +56,7 @@ impl SourceSpec {
                     self.ocm.as_ref().zip(ocm::DirectoryName::parse(name)).ok_or(FileError::NoMapping)?;
                 Ok(Box::new(ocm::OcmFeed::over(&self.name, spec, &self.limits, path, &name)))
             }
+            Shape::File if self.ocm.is_some() && self.mappings.is_empty() => Err(FileError::NotADirectory),
             Shape::File => {
                 let mapping = self.mappings.iter().find(|mapping| mapping.fits(name)).ok_or(FileError::NoMapping)?;
                 let source = mapping.source.as_deref().unwrap_or(&self.name);

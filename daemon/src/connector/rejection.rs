@@ -49,7 +49,9 @@ pub enum RejectCode {
     #[error("text follows a closing quote; double the quotes inside a quoted cell")]
     QuoteMisplaced,
     /// Bytes that the encoding does not know.
-    #[error("bytes that are not valid in the file's encoding; name the encoding in the mapping, or repair the row")]
+    #[error(
+        "bytes that are not valid in the file's encoding; repair the row, or name the encoding if a mapping reads the file"
+    )]
     InvalidBytes,
     /// A NUL byte.
     #[error("a NUL byte, which no text holds; repair the row")]
@@ -140,6 +142,19 @@ pub enum FileError {
         "the directory holds none of the files of an export; their names must read exactly Contacts.csv, Companies.csv, Deals.csv, Tasks.csv, Posts.csv, Activities.csv, ContactSchema.csv, CompanySchema.csv or DealSchema.csv"
     )]
     NoExportFile,
+    /// A file of the export format that another program wrote again.
+    #[error(
+        "the file is written {how}, as the export never does, so another program has saved it again; drop the files as the export wrote them"
+    )]
+    ExportResaved {
+        /// In what.
+        how: &'static str,
+    },
+    /// A single file where export directories are taken.
+    #[error(
+        "this source takes directories of the export, named <mailbox>_<yyyyMMddTHHmmssffff>, and no single files; unpack an archive and drop the directory that is inside"
+    )]
+    NotADirectory,
     /// No header row.
     #[error("the file has no header row; the first row must name the columns")]
     NoHeader,
@@ -171,8 +186,10 @@ pub enum FileError {
         "the file is not UTF-8 and names no encoding; set encoding = \"utf-8\" to reject the broken rows only, or \"windows-1250\", \"windows-1252\", \"utf-16le\" or \"utf-16be\" in the mapping"
     )]
     EncodingDoubtful,
-    /// The byte order mark says otherwise.
-    #[error("the file's byte order mark says {mark}, the mapping says {named}; correct the mapping")]
+    /// The byte order mark, or letters that only UTF-8 writes so, say otherwise.
+    #[error(
+        "the file is {mark}, by its byte order mark or its letters, and the mapping says {named}; correct the mapping"
+    )]
     EncodingContradicted {
         /// What the mark says.
         mark: &'static str,
@@ -208,7 +225,9 @@ pub enum FileError {
         max: u64,
     },
     /// No such sheet.
-    #[error("the workbook has no sheet of the name that the mapping gives")]
+    #[error(
+        "the workbook has no sheet of the name that the mapping gives, or, where it gives none, shows no sheet; correct sheet in the mapping"
+    )]
     SheetMissing,
     /// A newer export of the same mailbox was taken in before.
     #[error(
@@ -242,6 +261,8 @@ impl FileError {
             Self::TooLarge { .. } => "too_large",
             Self::Empty => "empty",
             Self::NoExportFile => "no_export_file",
+            Self::ExportResaved { .. } => "export_resaved",
+            Self::NotADirectory => "not_a_directory",
             Self::NoHeader => "no_header",
             Self::HeaderBroken(_) => "header_broken",
             Self::ColumnMissing { .. } => "column_missing",

@@ -23,6 +23,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use retention_core::event::change::IntakeEnd;
+use retention_core::id::{Digest, Position};
 use retention_core::time::Timestamp;
 
 use super::Step;
@@ -54,7 +55,7 @@ mod tests;
 
 pub use outcome::{Counts, Oddity, Taken};
 pub use place::{REPORT_JSON, REPORT_TEXT};
-pub use source::SpecError;
+pub use source::{SpecError, mapping_problems};
 pub use take::Progress;
 
 use order::Exports;
@@ -146,6 +147,8 @@ pub struct Intake {
 struct Inbox {
     source: Source,
     spec: Option<SourceSpec>,
+    /// By which mapping deliveries are read, and since which position.
+    reading: Option<(Digest, Position)>,
     /// What the log says of earlier exports; read when the first one comes.
     exports: Option<Exports>,
     stillness: Stillness,
@@ -175,6 +178,7 @@ impl Intake {
         let inbox = |source| Inbox {
             source,
             spec: None,
+            reading: None,
             exports: None,
             stillness: Stillness::default(),
             renamed_in: BTreeSet::new(),
@@ -216,8 +220,9 @@ impl Intake {
                 return Ok(Step::IdleUntil(at));
             }
             self.looked_at = Some(now);
+            let last = self.store.view(|views| views.position);
             for inbox in &mut self.sources {
-                inbox.look(now);
+                inbox.look(now, last);
             }
         }
         for inbox in &mut self.sources {
@@ -254,7 +259,7 @@ pub fn take_in(
     let exports = Exports::of_log(store, &source.name)?;
     let name = spec.ocm.as_ref().and(path.file_name()).and_then(OsStr::to_str).and_then(DirectoryName::parse);
     let export = name.as_ref().map(|name| (&exports, name));
-    Task { store, clock, source, spec: &spec, path, folder, export }.run(progress)
+    Task { store, clock, source, spec: &spec, path, folder, export, read_since: Position::NONE }.run(progress)
 }
 
 impl Inbox {
@@ -268,19 +273,26 @@ impl Inbox {
         self.told = complaint;
     }
 
-    fn look(&mut self, now: Timestamp) {
+    fn look(&mut self, now: Timestamp, last: Position) {
         self.resting.retain(|_, until| *until > now);
         self.waits = false;
-        let looked = self.look_inside(now);
+        let looked = self.look_inside(now, last);
         self.complain(looked.err());
     }
 
-    fn look_inside(&mut self, now: Timestamp) -> Result<(), String> {
+    fn look_inside(&mut self, now: Timestamp, last: Position) -> Result<(), String> {
         let folder = self.source.drop_dir.clone();
         let spec = source::spec_of(&self.source).map_err(|error| error.to_string())?;
         let mut sightings = scan::look(&folder, &spec.limits).map_err(|error| error.to_string())?;
+        let reading = source::reading_of(&spec);
         self.spec = Some(spec);
         place::prepare(&folder).map_err(|error| error.to_string())?;
+        if let Some(reading) = reading
+            && self.reading.is_none_or(|(known, _)| known != reading)
+        {
+            let since = place::read_since(&folder, reading, last).map_err(|error| error.to_string())?;
+            self.reading = Some((reading, since));
+        }
         self.sweep(now);
         let claimed = place::numbers(&folder, Shelf::Processing).map_err(|error| error.to_string())?;
         // In the order of their claims: a delivery that rests must not be overtaken, or it would bring back, when it is
@@ -403,7 +415,9 @@ impl Inbox {
             self.exports = Some(Exports::of_log(store, &self.source.name)?);
         }
         let known = self.exports.as_ref().zip(export.as_ref());
-        let task = Task { store, clock, source: &self.source, spec, path: &path, folder: &folder, export: known };
+        let read_since = self.reading.map_or(Position::NONE, |(_, since)| since);
+        let task =
+            Task { store, clock, source: &self.source, spec, path: &path, folder: &folder, export: known, read_since };
         let taken = task.run(progress)?;
         if let (Some(exports), Some(name), Some(intake)) = (&mut self.exports, &export, taken.intake)
             && taken.has_changed()

@@ -34,7 +34,7 @@ use crate::clock::{Clock, WallClock};
 use crate::config::{CONFIG_BYTES_MAX, Config, Environment};
 use crate::connector::access::AccessTarget;
 use crate::connector::imap::{Connector, ImapAccess, ImapMailroom, ImapMover, Keys};
-use crate::control::{self, Accounts, Control, ControlSocket};
+use crate::control::{self, Accounts, Control, ControlSocket, SocketError};
 use crate::diagnostics::{self, LevelHandle};
 use crate::halt::Halt;
 use crate::stage::intake::registry::Registrar;
@@ -82,6 +82,8 @@ pub fn run(config: Config, environment: &Environment) -> ExitCode {
         };
         match ControlSocket::open(&config.control.socket, group) {
             Ok(socket) => socket,
+            // As when the store is locked: a service manager must not try again and again.
+            Err(error @ SocketError::InUse { .. }) => return refuse(&error, ExitCode::NotPermitted),
             Err(error) => return refuse(&error, ExitCode::Unexpected),
         }
     };

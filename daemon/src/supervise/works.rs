@@ -1,6 +1,6 @@
 //! What the control API asks of the daemon beside views and events.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
@@ -28,6 +28,7 @@ use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Metrics, NotifyChannel};
 use crate::control::reviews::{self, Decided, Waiting};
 use crate::control::{OwedNotice, PolicyFacts, Sink, Works, judgement, package, subjects, terms};
+use crate::stage::intake::{SpecError, mapping_problems};
 use crate::stage::notify::{NotifyHealth, Owed};
 use crate::stage::policies::PolicyHealth;
 use crate::stage::witness::WitnessHealth;
@@ -79,7 +80,11 @@ impl Works for DaemonWorks {
             Some(text) => Config::parse(&path, text.as_bytes()),
             None => Config::load(&path),
         };
-        Checked { findings: checked.err().map(|error| findings(&path, &error)).unwrap_or_default() }
+        let findings = match checked {
+            Ok(config) => mapping_findings(&config),
+            Err(error) => findings(&path, &error),
+        };
+        Checked { findings }
     }
 
     fn policies(&self) -> Vec<PolicyFacts> {
@@ -394,8 +399,24 @@ fn tree_failed(error: &TreeFileError) -> ErrorBody {
     ErrorBody::saying(ErrorCode::Internal, error.to_string())
 }
 
+fn file_name(path: &Path) -> String {
+    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+fn mapping_findings(config: &Config) -> Vec<Finding> {
+    let finding = |(path, error): (PathBuf, SpecError)| Finding {
+        severity: Severity::Error,
+        file: file_name(&path),
+        line: None,
+        column: None,
+        message: error.to_string(),
+        hint: None,
+    };
+    mapping_problems(&config.sources).into_iter().map(finding).collect()
+}
+
 fn findings(path: &Path, error: &ConfigError) -> Vec<Finding> {
-    let file = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let file = file_name(path);
     error
         .problems
         .iter()

@@ -34,6 +34,8 @@ fn policies_are_checked_and_tested_without_a_daemon() {
     assert_eq!((&wrong[0]["file"], &wrong[0]["line"]), (&"old-people.toml".into(), &line.into()), "{wrong:?}");
     assert!(wrong[0]["message"].as_str().is_some_and(|message| message.contains("max_items")), "{wrong:?}");
     let _also_said = program("retentionctl", &["policy", "test", &path]).ends(78).says("max_item");
+    fs::write(dir.path().join("old-people.toml"), b"\xff\xfes\0").expect("a file");
+    let _wide = program("retentionctl", &["policy", "check", &path]).ends(78).says("old-people.toml is not UTF-8");
     let _no_directory = program("retentionctl", &["policy", "check", "/no/such/directory"]).ends(2).says("error:");
 }
 
@@ -77,6 +79,12 @@ fn without_a_daemon_each_question_says_so() {
 fn a_configuration_is_checked_without_a_daemon() {
     let site = Site::new(&[]);
     let _good = site.retentiond(&["config", "check"]).ends(0).says("good, 2 sources");
+    let mapping = fs::read_to_string(site.path("mapping.toml")).expect("the mapping");
+    site.write("mapping.toml", &mapping.replace("content =", "contents ="));
+    let _mapping = site.retentiond(&["config", "check"]).ends(78).says("mapping.toml").says("contents");
+    fs::remove_file(site.path("mapping.toml")).expect("a removal");
+    let _absent = site.retentiond(&["config", "check"]).ends(78).says("is not there");
+    site.write("mapping.toml", &mapping);
     site.write("config.toml", &site.config().replace("drop_dir = \"people\"", "drop_directory = \"people\""));
     let line = 1 + site.config().lines().position(|line| line == "drop_dir = \"people\"").expect("the line");
     let place = format!("config.toml:{line}:1");

@@ -130,6 +130,7 @@ impl Feed for CsvFeed<'_> {
                     break;
                 }
                 Next::Fault { line, code } => typist.reject(Place::line(None, line), code.into(), sink),
+                Next::Row(row) if row.is_blank() => ControlFlow::Continue(()),
                 Next::Row(row) => {
                     let place = Place::line(None, row.line);
                     match check_row(&row, typist.width()) {
@@ -225,6 +226,22 @@ mod tests {
     }
 
     #[test]
+    fn blanks_around_an_id_are_no_part_of_it_so_that_links_find_it() {
+        let mapping = PLAIN.to_owned() + "[[link]]\ncolumn = \"Boss\"\nkind = \"contact\"\nrelation = \"associated\"\n";
+        let (changes, _) = read_with(&mapping, "Id,Name,Boss\nC1   ,Ada,\nC2,Bo, C1   \n\u{a0} ,Cy,\n".as_bytes());
+        assert_eq!(rows(&changes), [(2, "C1".into()), (3, "C2".into())]);
+        let linked = |change: &Change| match change {
+            Change::Row(row) => row.links.first().map(|link| link.external_id.clone()),
+            _ => None,
+        };
+        assert_eq!(changes.iter().filter_map(linked).collect::<Vec<_>>(), ["C1"]);
+        assert_eq!(rejections(&changes), [(4, "id_missing")]);
+        let two = mapping.replace("[\"Id\"]", "[\"Id\", \"Name\"]");
+        let (changes, _) = read_with(&two, b"Id,Name,Boss\n C1 ,Ada ,\n");
+        assert_eq!(rows(&changes), [(2, "C1|Ada".into())]);
+    }
+
+    #[test]
     fn no_two_columns_fill_one_field_however_they_are_named() {
         let mapping = format!("{PLAIN}[[column]]\nname = \"Town\"\nfield = \"custom.X\"\n");
         for header in ["Id,Name,Town,#5,", "Id,Name,Town,,#4", "Id,Name,Town,X,X#4", "Id,Name,Town,X#5,X"] {
@@ -257,6 +274,17 @@ mod tests {
         assert_eq!(rejections(&changes), [(3, "half_written")]);
         let (changes, _) = read_with(PLAIN, format!("Id,Name\n1,{}\n2,b\n", "x".repeat(2000)).as_bytes());
         assert_eq!((rejections(&changes), rows(&changes)), (vec![(2, "row_too_long")], vec![(3, "2".into())]));
+    }
+
+    #[test]
+    fn blank_rows_of_a_spreadsheet_are_passed_over_and_a_cut_one_is_not() {
+        let (changes, summary) = read_with(PLAIN, b"Id;Name;\r\n1;a;\r\n;;\r\n;;;;\r\n\"\";;\r\n2;b;\r\n;;\r\n");
+        assert_eq!(rows(&changes), [(2, "1".into()), (6, "2".into())]);
+        assert_eq!((summary.unwrap().rejected, has_snapshot(&changes)), (0, true));
+        let (changes, _) = read_with(PLAIN, b"Id;Name;\r\n1;a;\r\n;;");
+        assert_eq!((rejections(&changes), has_snapshot(&changes)), (vec![(3, "id_missing")], false));
+        let (changes, _) = read_with(PLAIN, b"Id;Name;\r\n1;a;\r\n; ;x\r\n");
+        assert_eq!(rejections(&changes), [(3, "id_missing")]);
     }
 
     #[test]

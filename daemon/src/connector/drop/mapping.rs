@@ -23,7 +23,7 @@ pub struct Mapping {
     pub delimiter: Option<Delimiter>,
     /// The encoding, if named.
     pub encoding: Option<Encoding>,
-    /// The sheet of a workbook; none means the first.
+    /// The sheet of a workbook; none means the first that is not hidden.
     pub sheet: Option<String>,
     /// What the absence of a row means.
     pub content: Content,

@@ -299,7 +299,10 @@ impl Reading<'_, '_, '_> {
     ) -> Result<(Vec<Custom>, bool), Stop> {
         let path = self.feed.path.join(name);
         let opened = Opened::at(&path, self.feed.limits)?;
-        let (reader, seen) = open_text(opened.file, Some(Encoding::Utf8))?;
+        let (reader, seen) = open_text(opened.file, Some(Encoding::Utf8)).map_err(|error| match error {
+            FileError::EncodingContradicted { .. } => FileError::ExportResaved { how: "in UTF-16" },
+            other => other,
+        })?;
         self.summary.detected.push(Detected {
             file: Some(name),
             encoding: if self.is_ascii { "ascii" } else { seen.encoding.name() },
@@ -311,6 +314,9 @@ impl Reading<'_, '_, '_> {
         // Columns are found in any case, so two that differ in it alone would be one.
         check_repeats(&header.iter().map(|name| name.to_ascii_lowercase()).collect::<Vec<_>>())?;
         if find_any_case(&header, required).is_none() {
+            if let Some(how) = other_delimiter(&header, required) {
+                return Err(FileError::ExportResaved { how }.into());
+            }
             let found = super::mapping::nearest(required, header.iter().map(String::as_str));
             return Err(FileError::ColumnMissing { missing: required.to_owned(), found }.into());
         }
@@ -320,6 +326,7 @@ impl Reading<'_, '_, '_> {
             match table.next_row()? {
                 Next::End => break,
                 Next::Fault { line, code } => self.reject(Place::line(Some(name), line), code.into())?,
+                Next::Row(row) if row.is_blank() => ended = true,
                 Next::Row(row) => {
                     let place = Place::line(Some(name), row.line);
                     ended = row.ended;
@@ -402,6 +409,13 @@ fn free_field(mut field: String, number: usize, columns: &[Column]) -> String {
         field.push_str(&format!("#{}", number + 1));
     }
     field
+}
+
+/// Says how a header of one cell is separated, if it names the column that is needed.
+fn other_delimiter(header: &[String], required: &str) -> Option<&'static str> {
+    let [only] = header else { return None };
+    let names = |mark: char| only.split(mark).any(|name| name.trim_matches('"').eq_ignore_ascii_case(required));
+    [(';', "with semicolons"), ('\t', "with tabulators")].into_iter().find(|(mark, _)| names(*mark)).map(|(_, how)| how)
 }
 
 /// PowerShell compares property names without regard to case.

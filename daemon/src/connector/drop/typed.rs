@@ -235,8 +235,9 @@ impl<'m> Typist<'m> {
         }))
     }
 
+    /// The id without the blanks around it: links lose theirs, and a database pads ids of a fixed width.
     fn external_id(&self, fields: &impl Fields) -> Result<String, (RejectCode, Option<usize>)> {
-        let filled = |number: usize| fields.cell(number).filter(|cell| !cell.trim().is_empty());
+        let filled = |number: usize| fields.cell(number).map(str::trim).filter(|cell| !cell.is_empty());
         let missing = |number| (RejectCode::IdMissing, Some(number));
         if let [number] = *self.ids.as_slice() {
             return filled(number).map(str::to_owned).ok_or_else(|| missing(number));

@@ -6,7 +6,7 @@ use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use calamine::{DataRef, Reader as _, Xlsx, XlsxError};
+use calamine::{DataRef, Reader as _, SheetType, SheetVisible, Xlsx, XlsxError};
 use retention_core::table::Fields;
 
 use super::claimed::{Limits, Opened};
@@ -126,6 +126,13 @@ fn to_iso((year, month, day, hour, minute, second, milli): (u16, u8, u8, u8, u8,
     }
 }
 
+/// Returns the first table that a person sees: exports keep lists of choices or query parameters on hidden sheets.
+fn first_shown(sheets: &[calamine::Sheet]) -> Option<String> {
+    let is_shown =
+        |sheet: &&calamine::Sheet| sheet.typ == SheetType::WorkSheet && sheet.visible == SheetVisible::Visible;
+    sheets.iter().find(is_shown).map(|sheet| sheet.name.clone())
+}
+
 /// Where the rows of a sheet go: the first one is the header.
 struct Sheet<'a, 's, 'k> {
     feed: &'a XlsxFeed<'a>,
@@ -169,7 +176,7 @@ impl Feed for XlsxFeed<'_> {
         let mut book: Xlsx<_> = Xlsx::new(BufReader::new(opened.file)).map_err(workbook_error)?;
         let name = match &self.mapping.sheet {
             Some(name) => name.clone(),
-            None => book.sheet_names().first().cloned().ok_or(FileError::SheetMissing)?,
+            None => first_shown(book.sheets_metadata()).ok_or(FileError::SheetMissing)?,
         };
         let mut cells = book.worksheet_cells_reader(&name).map_err(workbook_error)?;
         let mut sheet = Sheet { feed: self, sink, typist: None };
@@ -274,6 +281,30 @@ mod tests {
             "the row without id spoils the snapshot"
         );
         assert!(!changes.iter().any(|change| matches!(change, Change::SnapshotOf { .. })));
+    }
+
+    #[test]
+    fn without_a_name_the_first_sheet_that_is_shown_is_read() {
+        let mut book = Workbook::new();
+        for (id, is_hidden) in [("hidden", true), ("shown", false), ("later", false)] {
+            let sheet = book.add_worksheet();
+            sheet.set_name(id).unwrap().set_hidden(is_hidden).set_active(id == "shown");
+            for (column, name) in (0..).zip(["Id", "Amount", "End"]) {
+                sheet.write(0, column, name).unwrap();
+            }
+            sheet.write(1, 0, id).unwrap();
+        }
+        let bytes = book.save_to_buffer().unwrap();
+        let ids = |mapping: &str| {
+            let (changes, _) = read(&bytes, mapping, &Limits::default());
+            let id = |change: &Change| match change {
+                Change::Row(row) => Some(row.external_id.clone()),
+                _ => None,
+            };
+            changes.iter().filter_map(id).collect::<Vec<_>>()
+        };
+        assert_eq!(ids(MAPPING), ["shown"]);
+        assert_eq!(ids(&MAPPING.replace("content", "sheet = \"hidden\"\ncontent")), ["hidden"]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! In which order deliveries of one source count: an older export never overwrites a newer one in silence, and content
 //! that was taken in before counts again once something else came in between.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::civil::DateTime;
 use retention_core::event::Event;
@@ -20,12 +20,11 @@ pub(super) struct Exports {
 }
 
 /// The exports of one mailbox.
-#[derive(Clone, Copy)]
 struct Export {
     /// The latest time in a name, and whose name it is.
     newest: (DateTime, EntityId),
-    /// The intake that changed something last.
-    last: EntityId,
+    /// The intakes that changed something.
+    taken: BTreeSet<EntityId>,
 }
 
 impl Exports {
@@ -54,11 +53,14 @@ impl Exports {
     /// Takes note of an export that changed something.
     pub(super) fn note(&mut self, name: &DirectoryName, intake: EntityId) {
         let found = (name.exported_at_local, intake);
-        let known = self.by_mailbox.entry(name.mailbox.clone()).or_insert(Export { newest: found, last: intake });
+        let known = self
+            .by_mailbox
+            .entry(name.mailbox.clone())
+            .or_insert_with(|| Export { newest: found, taken: BTreeSet::new() });
         if found.0 >= known.newest.0 {
             known.newest = found;
         }
-        known.last = known.last.max(intake);
+        known.taken.insert(intake);
     }
 
     /// Returns the time in the name of an export that is newer than this one, and its intake.
@@ -67,14 +69,15 @@ impl Exports {
         (newest.0 > name.exported_at_local).then_some(newest)
     }
 
-    /// Says whether something of the same mailbox was changed by a later intake.
-    fn has_changed_since(&self, name: &DirectoryName, intake: EntityId) -> bool {
-        self.by_mailbox.get(&name.mailbox).is_some_and(|known| known.last > intake)
+    /// Says whether an intake was the last that changed something of the mailbox. The digest of an export does not count
+    /// its name, so the same content may have been another mailbox's.
+    fn is_last_of(&self, name: &DirectoryName, intake: EntityId) -> bool {
+        self.by_mailbox.get(&name.mailbox).is_some_and(|known| known.taken.last() == Some(&intake))
     }
 }
 
 /// Says whether what an intake brought may no longer be how things are: a later one of its source changed something.
-/// For an export, only one of the same mailbox can have.
+/// For an export, only one of the same mailbox can have, and what another mailbox brought says nothing.
 pub(super) fn is_superseded(
     store: &Store,
     source: &str,
@@ -82,7 +85,7 @@ pub(super) fn is_superseded(
     intake: EntityId,
 ) -> bool {
     match export {
-        Some((exports, name)) => exports.has_changed_since(name, intake),
+        Some((exports, name)) => !exports.is_last_of(name, intake),
         None => store.view(|views| {
             let later = views.small.intakes.iter().rev().take_while(|(id, _)| *id > intake);
             let mut of_source = later.filter(|(_, known)| known.source == source);

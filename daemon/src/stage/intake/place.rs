@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use retention_core::id::Digest;
+use retention_core::id::{Digest, Position};
 use retention_core::time::Timestamp;
 use serde::Deserialize;
 
@@ -18,11 +18,18 @@ pub const REPORT_JSON: &str = "intake-report.json";
 /// The report for people.
 pub const REPORT_TEXT: &str = "intake-report.txt";
 
+/// By which mapping deliveries are read, and since which position. Begins with a dot, so that it is no delivery.
+const READING: &str = ".retentiond-mapping";
+
+/// A digest and a position need less, in bytes.
+const READING_BYTES_MAX: u64 = 256;
+
 /// No report of ours is longer, in bytes: it lists at most 10,000 rejections.
 const REPORT_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 const ROLE: &str = "folder of a dropped file";
 const REPORT_ROLE: &str = "report of an intake";
+const READING_ROLE: &str = "note of the mapping in a drop folder";
 
 /// Where a delivery is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +63,29 @@ pub(super) fn is_ours(name: &OsStr) -> bool {
 /// Makes the folders that are not there.
 pub(super) fn prepare(drop_dir: &Path) -> Result<(), DurableFileError> {
     Shelf::ALL.iter().try_for_each(|shelf| durable_file::create_private_dir(&shelf.path(drop_dir), ROLE))
+}
+
+/// Returns since which position deliveries are read as they are now: what was taken in up to it may have been read
+/// otherwise. Notes the position when the reading differs from the one that was noted. What cannot be understood, and a
+/// position that this log does not have, is noted anew.
+pub(super) fn read_since(drop_dir: &Path, reading: Digest, last: Position) -> Result<Position, DurableFileError> {
+    let path = drop_dir.join(READING);
+    let known = durable_file::read_bounded(&path, READING_BYTES_MAX, READING_ROLE)?;
+    let since = match &known {
+        // The first look at this folder.
+        None => Position::NONE,
+        Some(bytes) => match noted(bytes) {
+            Some((same, since)) if same == reading.to_string() && since <= last => return Ok(since),
+            Some(_) | None => last,
+        },
+    };
+    durable_file::replace(&path, format!("{reading} {}\n", since.0).as_bytes(), READING_ROLE)?;
+    Ok(since)
+}
+
+fn noted(bytes: &[u8]) -> Option<(&str, Position)> {
+    let (reading, since) = std::str::from_utf8(bytes).ok()?.trim_end().split_once(' ')?;
+    Some((reading, Position(since.parse().ok()?)))
 }
 
 /// Returns the numbers of the deliveries in a folder, ascending. What is not a number is somebody else's.

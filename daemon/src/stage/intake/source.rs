@@ -1,7 +1,8 @@
 //! From a source of the configuration to what its reader needs.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use retention_core::id::Digest;
 use retention_core::text;
 
 use crate::config::{Delimiter, Source, SourceKind, TextEncoding};
@@ -48,6 +49,25 @@ pub(super) fn spec_of(source: &Source) -> Result<SourceSpec, SpecError> {
         SourceKind::Xlsx { mapping } => (None, vec![mapping_of(source, mapping)?]),
     };
     Ok(SourceSpec { name: source.name.clone(), ocm, mappings, limits })
+}
+
+/// Returns the mapping files that cannot be used, and why. The daemon reads them anew at each look at the drop folder, so they
+/// are no part of the configuration that was checked.
+#[must_use]
+pub fn mapping_problems(sources: &[Source]) -> Vec<(PathBuf, SpecError)> {
+    let problem = |source: &Source| match &source.kind {
+        SourceKind::Ocm => None,
+        SourceKind::Csv { mapping, .. } | SourceKind::Xlsx { mapping } => {
+            spec_of(source).err().map(|error| (mapping.clone(), error))
+        }
+    };
+    sources.iter().filter_map(problem).collect()
+}
+
+/// Returns what tells whether mappings read a file as they did before: all that they say and none of their comments. None
+/// where no mapping reads.
+pub(super) fn reading_of(spec: &SourceSpec) -> Option<Digest> {
+    (!spec.mappings.is_empty()).then(|| Digest::of(format!("{:?}", spec.mappings).as_bytes()))
 }
 
 fn mapping_of(source: &Source, path: &Path) -> Result<Mapping, SpecError> {

@@ -47,6 +47,8 @@ pub(super) struct Task<'a> {
     pub(super) folder: &'a Path,
     /// The name and what was taken before, if it is an export.
     pub(super) export: Option<(&'a Exports, &'a DirectoryName)>,
+    /// What was taken in up to here may have been read by another mapping.
+    pub(super) read_since: Position,
 }
 
 /// Where an intake stands.
@@ -80,12 +82,14 @@ impl Task<'_> {
         let begun = match self.earlier(content)? {
             Earlier::Ended(taken) => return Ok(taken),
             Earlier::Duplicate(of)
-                if newer.is_some() || !order::is_superseded(self.store, &self.source.name, self.export, of) =>
+                if newer.is_some()
+                    || !(self.was_read_otherwise(of)
+                        || order::is_superseded(self.store, &self.source.name, self.export, of)) =>
             {
                 return self.duplicate(content, of);
             }
             Earlier::Open(begun) => begun,
-            // The same as once before, and not as it was last: then it is news.
+            // The same as once before, and not as it was last or not as it would be read now: then it is news.
             Earlier::Duplicate(_) | Earlier::Nothing => self.begin(content)?,
         };
         if let Some(error) = newer {
@@ -127,6 +131,11 @@ impl Task<'_> {
                 (None, None) => Earlier::Nothing,
             }
         }))
+    }
+
+    /// Says whether an intake ended before the mapping became what it is.
+    fn was_read_otherwise(&self, intake: EntityId) -> bool {
+        self.store.view(|views| views.entities.last_event(intake)) <= self.read_since
     }
 
     /// Returns why an export is too late, unless it is meant to be.
@@ -200,9 +209,9 @@ impl Task<'_> {
         if departures.is_empty() { Ok(()) } else { taking.take_departures(&departures) }
     }
 
-    /// A mapping says itself what it holds; for exports the configuration does.
+    /// A mapping says itself what it holds, and the configuration can say that it is less.
     fn delivers_everything(&self) -> bool {
-        self.spec.ocm.is_none() || self.source.delivers == Delivers::Snapshot
+        self.source.delivers == Delivers::Snapshot
     }
 
     fn link(&self, taking: &mut Taking<'_>, first: &mut Read) -> Result<(), IntakeError> {
@@ -239,6 +248,10 @@ impl Task<'_> {
     fn complete(&self, content: Digest, taking: Taking<'_>, read: &Read) -> Result<Taken, IntakeError> {
         let end = match &read.end {
             Err(_) => IntakeEnd::Rejected,
+            // Nothing of it could be used: in `done/` nobody would look for it, and once mended it must count again.
+            Ok(_) if read.report.rejected > 0 && read.report.rows == 0 && read.report.departed == 0 => {
+                IntakeEnd::Rejected
+            }
             Ok(_) if read.report.rejected > 0 => IntakeEnd::DoneWithRejects,
             Ok(_) => IntakeEnd::Done,
         };

@@ -413,6 +413,40 @@ const CONTACTS: &str = "schema = 1\nkind = \"contact\"\nfiles = [\"contacts*.csv
     [[link]]\ncolumn = \"Friend\"\nkind = \"contact\"\nrelation = \"associated\"\n";
 
 #[test]
+fn a_delivery_of_which_nothing_could_be_taken_is_rejected_and_may_come_again() {
+    let world = World::csv(&CONTACTS.replace("content", "delimiter = \"semicolon\"\ncontent"));
+    let store = world.open();
+    let drop_and_take = || {
+        world.drop_file("contacts.csv", "Id;Name;Friend\n1;Ada;;\n2;Bo;;\n");
+        world.take_all(&store);
+    };
+    drop_and_take();
+    let report = world.report("rejected/1");
+    assert_eq!((&report["end"], &report["read"]["rejected"]), (&"rejected".into(), &2.into()));
+    drop_and_take();
+    assert_eq!(world.report("rejected/2")["end"], "rejected", "it is no duplicate");
+    world.drop_file("contacts.csv", "Id;Name;Friend\n1;Ada;;\n2;Bo;\n");
+    world.take_all(&store);
+    assert_eq!(world.report("done/3")["end"], "done_with_rejects");
+}
+
+#[test]
+fn what_is_gone_is_absent_only_when_mapping_and_configuration_both_say_snapshot() {
+    for (content, delivers, absent) in
+        [("snapshot", Delivers::Snapshot, 1), ("snapshot", Delivers::Delta, 0), ("delta", Delivers::Snapshot, 0)]
+    {
+        let mut world = World::csv(&CONTACTS.replace("\"snapshot\"", &format!("{content:?}")));
+        world.source.delivers = delivers;
+        let store = world.open();
+        for text in ["1,Ada,\n2,Bo,\n", "1,Ada,\n"] {
+            world.drop_file("contacts.csv", &format!("Id,Name,Friend\n{text}"));
+            world.take_all(&store);
+        }
+        assert_eq!(world.report("done/2")["counts"]["absent"], absent, "{content} {delivers:?}");
+    }
+}
+
+#[test]
 fn a_bad_row_rejects_itself_and_a_bad_file_itself_and_both_say_where() {
     let world = World::csv(CONTACTS);
     let store = world.open();

@@ -197,6 +197,27 @@ fn a_broken_file_or_row_rejects_itself_and_its_snapshot_only() {
     assert_eq!(read(&[("other.csv", "x")]).1, Err(FileError::NoExportFile));
 }
 
+#[test]
+fn what_another_program_saved_again_is_refused_by_its_name_for_it() {
+    for (text, how) in [
+        ("PersonaId;XrmId;Shared\r\np;x;True\r\n", "with semicolons"),
+        ("PersonaId\tXrmId\r\n", "with tabulators"),
+        ("\"PersonaId\";\"XrmId\"\r\n", ""),
+    ] {
+        let (changes, _) = read(&[("Contacts.csv", text)]);
+        let code = changes.iter().find_map(|change| match change {
+            Change::Rejected(rejection) => Some(rejection.code.clone()),
+            _ => None,
+        });
+        if how.is_empty() {
+            // Text behind a quote: that is said first.
+            assert!(matches!(code, Some(RejectCode::File(FileError::HeaderBroken(_)))), "{code:?}");
+        } else {
+            assert_eq!(code, Some(RejectCode::File(FileError::ExportResaved { how })));
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
     #[test]

@@ -72,6 +72,24 @@ fn what_was_newest_is_still_known_after_a_restart_and_an_old_copy_of_it_is_a_dup
 }
 
 #[test]
+fn the_same_content_of_another_mailbox_is_no_duplicate() {
+    let world = World::ocm();
+    let store = world.open();
+    drop_as(&world, ADA, "first");
+    world.take_all(&store);
+    drop_as(&world, "carla@contoso.com_20200402T0915301234", "first");
+    world.take_all(&store);
+    let report = world.report("done/2");
+    assert_eq!((&report["end"], &report["counts"]["added"]), (&"done".into(), &19.into()));
+    // Each mailbox knows its own, also after the other one's.
+    drop_as(&world, ADA, "first");
+    drop_as(&world, "carla@contoso.com_20200402T0915301234", "first");
+    world.take_all(&store);
+    let ends = [3, 4].map(|number| world.report(&format!("done/{number}"))["counts"]["added"].clone());
+    assert_eq!(ends, [0, 0]);
+}
+
+#[test]
 fn content_that_comes_back_after_something_else_is_taken_again_and_at_once_it_is_a_duplicate() {
     let world = World::csv(CONTACTS);
     let store = world.open();
@@ -87,6 +105,34 @@ fn content_that_comes_back_after_something_else_is_taken_again_and_at_once_it_is
     let ends = (1..=5).map(|number| world.report(&format!("done/{number}"))["end"].clone()).collect::<Vec<_>>();
     assert_eq!(ends, ["done", "duplicate", "done", "done", "duplicate"]);
     assert_eq!(count(&types_after(&store, Position::NONE), EventType::EntityChanged), 3);
+}
+
+#[test]
+fn the_same_content_is_read_again_once_the_mapping_is_another_and_then_no_more() {
+    let world = World::csv(CONTACTS);
+    let mapping = world.dir.path().join("mapping.toml");
+    let dates = "[[date]]\ncolumn = \"Since\"\nrole = \"created\"\nformat = \"czech\"\n";
+    let mut store = world.open();
+    let mut ends = Vec::new();
+    let texts = [
+        CONTACTS.to_owned(),
+        format!("# a comment\n{CONTACTS}"),
+        format!("{CONTACTS}{dates}"),
+        format!("{CONTACTS}{dates}"),
+        CONTACTS.to_owned(),
+    ];
+    for (number, text) in (1..).zip(texts) {
+        std::fs::write(&mapping, text).unwrap();
+        world.drop_file("contacts.csv", "Id,Name,Friend,Since\n1,first,,1. 2. 2024\n");
+        world.take_all(&store);
+        ends.push(world.report(&format!("done/{number}"))["end"].clone());
+        // What it was read by is known after a restart.
+        drop(store);
+        store = world.open();
+        let is_dated = entities(&store).join("\n").contains("Created");
+        assert_eq!(is_dated, number == 3 || number == 4, "delivery {number}");
+    }
+    assert_eq!(ends, ["done", "duplicate", "done", "duplicate", "done"]);
 }
 
 /// Puts a delivery where an earlier life of the daemon claimed it.
