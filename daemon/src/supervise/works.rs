@@ -1,5 +1,6 @@
 //! What the control API asks of the daemon beside views and events.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -80,6 +81,12 @@ impl Works for DaemonWorks {
             None => Config::load(&path),
         };
         Checked { findings: checked.err().map(|error| findings(&path, &error)).unwrap_or_default() }
+    }
+
+    fn source_names(&self) -> BTreeSet<String> {
+        let config = self.config.read();
+        let sources = config.sources.iter().map(|source| source.name.clone());
+        sources.chain(config.servers.iter().map(|server| server.name.clone())).collect()
     }
 
     fn policies(&self) -> Vec<PolicyFacts> {
