@@ -72,7 +72,8 @@ pub(crate) async fn place(
             there_are.extend(views.small.layouts.iter().map(|(_, layout)| layout.source.clone()));
             if sources.iter().any(|source| !there_are.contains(source)) {
                 let names: Vec<&str> = there_are.iter().map(String::as_str).collect();
-                let message = "one of the sources is not configured and has delivered nothing, so nothing would be held";
+                let message =
+                    "one of the sources is not configured and has delivered nothing, so nothing would be held";
                 return Err(ApiError::saying(ErrorCode::NotFound, message)
                     .hint(format!("nothing was placed; there are {}", names.join(", "))));
             }
