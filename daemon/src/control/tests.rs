@@ -512,6 +512,9 @@ async fn reading_content_is_recorded_and_what_is_gone_says_only_that() {
     assert_eq!(status, 410, "{gone}");
     assert_eq!(gone["message"], format!("{entity} is gone, by run {run}, under policy contacts, on 2026-03-01"));
     assert!(!matches!(world.newest().1, Event::RecordsOpened(_)));
+    let (_, listed) = world.ask(OTHER, Operation::EntityList, "/v1/entities", None).await;
+    let row = listed["rows"].as_array().unwrap().iter().find(|row| row["entity"] == json!(entity)).unwrap();
+    assert_eq!((&row["state"], &row["first_seen"]), (&json!("purged"), &Value::Null), "{row}");
 }
 
 #[tokio::test]
