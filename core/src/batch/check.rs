@@ -52,13 +52,21 @@ impl Checked {
         self.problems.iter().all(|problem| problem.rule.weight() != Weight::Error)
     }
 
-    /// Says whether the file as a whole would be refused, so that even its good rows would not be taken.
+    /// Says whether the file as a whole would be refused, so that even its good rows would not be taken. That it is too
+    /// large does not count: its good rows may be split.
     #[must_use]
     pub fn is_refused_whole(&self) -> bool {
         self.problems.iter().any(|problem| {
             problem.row.is_none()
                 && problem.rule.weight() == Weight::Error
-                && !matches!(problem.rule, Rule::NotARow(_) | Rule::Ragged { .. } | Rule::CutOff { .. })
+                && !matches!(
+                    problem.rule,
+                    Rule::NotARow(_)
+                        | Rule::Ragged { .. }
+                        | Rule::CutOff { .. }
+                        | Rule::TooManyRows { .. }
+                        | Rule::TooManyBytes { .. }
+                )
         })
     }
 }

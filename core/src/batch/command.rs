@@ -42,6 +42,15 @@ pub enum CommandError {
     DomainMissing,
 }
 
+/// Says whether a path means the same file wherever PowerShell is: `C:\x`, `\\server\share\x`, `/x`.
+fn is_absolute(path: &str) -> bool {
+    match path.as_bytes() {
+        [b'\\' | b'/', ..] => true,
+        [drive, b':', b'\\' | b'/', ..] => drive.is_ascii_alphabetic(),
+        _ => false,
+    }
+}
+
 /// Returns the command, one parameter a line.
 ///
 /// # Errors
@@ -54,7 +63,10 @@ pub fn new_migration_batch(kind: MigrationKind, settings: &CommandSettings) -> R
     let domain =
         || parameter("-TargetDeliveryDomain", settings.delivery_domain.as_deref().ok_or(CommandError::DomainMissing)?);
     let mut parts = vec![format!("New-MigrationBatch -Name {}", quoted(&settings.name)?)];
-    parts.push(format!("-CSVData ([System.IO.File]::ReadAllBytes({}))", quoted(&settings.file)?));
+    let file = quoted(&settings.file)?;
+    // .NET looks for a relative path in the directory of the process, and not where PowerShell is.
+    let file = if is_absolute(&settings.file) { file } else { format!("(Convert-Path -LiteralPath {file})") };
+    parts.push(format!("-CSVData ([System.IO.File]::ReadAllBytes({file}))"));
     match kind {
         MigrationKind::Pst => return Err(CommandError::Pst),
         MigrationKind::Staged | MigrationKind::Imap | MigrationKind::PublicFolders => parts.push(source()?),

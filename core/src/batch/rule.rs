@@ -161,6 +161,12 @@ pub enum Rule {
     /// A password with a line break or a tabulator.
     #[error("Password holds a control character; it is kept, as a part of the password")]
     PasswordControl,
+    /// A line break or another control character.
+    #[error("{attribute} holds a control character, such as a line break")]
+    ControlCharacter {
+        /// The attribute.
+        attribute: &'static str,
+    },
     /// Not an address.
     #[error("{attribute} is not a valid SMTP address")]
     NotAnAddress {
@@ -337,6 +343,7 @@ impl Rule {
             | Self::EmptyOfBatch(_)
             | Self::MissingOfBatch(_)
             | Self::SpaceAround { .. }
+            | Self::ControlCharacter { .. }
             | Self::NotAnAddress { .. }
             | Self::NotAnAddressOrGuid { .. }
             | Self::PasswordShort
@@ -373,6 +380,11 @@ impl Rule {
     /// Returns what to do, where the finding itself does not say it.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
+        if let Self::ColumnSpelling(name @ ("UserName" | "Username")) = self {
+            // Only the kind says which of the two it is.
+            let kind = if *name == "UserName" { MigrationKind::Imap } else { MigrationKind::Google };
+            return Some(format!("retentionctl batch convert FILE --kind {kind} --into NEW"));
+        }
         if self.is_mended_by_convert() {
             return Some("retentionctl batch convert FILE --into NEW".to_owned());
         }
@@ -401,6 +413,9 @@ impl Rule {
                 format!("fill it, or give the batch -{name}s and say --of-batch {name}")
             }
             Self::SpaceAround { .. } => "take the space away".to_owned(),
+            Self::ControlCharacter { .. } => {
+                "take it out; where it is a line break, look for a quote that is closed too late".to_owned()
+            }
             Self::NotAWord { meant: Some(meant), .. } => format!("did you mean {meant}?"),
             Self::WordCase { meant, .. } => format!("write {meant}"),
             Self::NotAnAddress { .. } => "write it as name@domain, in ASCII".to_owned(),

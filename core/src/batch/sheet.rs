@@ -94,6 +94,12 @@ pub enum SheetError {
     /// Above [`FILE_BYTES_MAX`].
     #[error("the file is larger than 64 MiB, far beyond what any kind of batch may have")]
     TooLarge,
+    /// The file of a spreadsheet program.
+    #[error("the file is a workbook (.xlsx, .xls, .ods) or another archive, and no CSV")]
+    Workbook,
+    /// UTF-16 that does not say so.
+    #[error("the file is full of NUL bytes, as UTF-16 is, and has no byte order mark")]
+    NoMark,
     /// More than one reading.
     #[error(
         "the file is not UTF-8 and its letters mean different things in different encodings; line {line} is the first \
@@ -134,6 +140,8 @@ impl SheetError {
         match self {
             Self::Empty | Self::NoHeader => "write the names of the attributes into the first row",
             Self::TooLarge => "split the file",
+            Self::Workbook => "open it in the spreadsheet program and save it as CSV UTF-8",
+            Self::NoMark => "say which: --encoding utf-16le (as Windows writes it) or utf-16be",
             Self::EncodingDoubtful { .. } => {
                 "say which: --encoding windows-1250 (Czech, Slovak, Polish, Hungarian) or windows-1252 (Western Europe)"
             }
@@ -226,9 +234,17 @@ impl Sheet {
 
 /// Says how the bytes are text: the mark, the name, UTF-8, or the one reading that both Windows code pages share.
 fn encoding_of(bytes: &[u8], named: Option<Encoding>) -> Result<(Encoding, usize), SheetError> {
+    /// What a ZIP file (.xlsx, .ods) and an OLE compound file (.xls) begin with.
+    const ARCHIVES: [&[u8]; 2] = [b"PK\x03\x04", b"\xd0\xcf\x11\xe0"];
+    if ARCHIVES.iter().any(|magic| bytes.starts_with(magic)) {
+        return Err(SheetError::Workbook);
+    }
     match text::detect(bytes, named) {
         Ok(seen) => Ok((seen.encoding, seen.mark_bytes)),
         Err(EncodingError::Contradicted { mark, named }) => Err(SheetError::EncodingContradicted { mark, named }),
+        Err(EncodingError::Doubtful) if bytes.iter().filter(|byte| **byte == 0).count() * 4 >= bytes.len() => {
+            Err(SheetError::NoMark)
+        }
         Err(EncodingError::Doubtful) => match first_difference(bytes) {
             None => Ok((Encoding::Windows1250, 0)),
             Some(line) => Err(SheetError::EncodingDoubtful { line }),

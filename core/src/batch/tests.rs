@@ -341,6 +341,21 @@ mod commands {
     }
 
     #[test]
+    fn a_relative_path_is_looked_for_where_powershell_is() {
+        let of = |file: &str| {
+            let settings = CommandSettings { file: file.to_owned(), ..settings() };
+            new_migration_batch(MigrationKind::Imap, &settings).unwrap()
+        };
+        for relative in ["users.csv", "waves\\good-01.csv", ".\\users.csv", "C:users.csv"] {
+            let expected = format!("ReadAllBytes((Convert-Path -LiteralPath '{relative}')))");
+            assert!(of(relative).contains(&expected), "{}", of(relative));
+        }
+        for absolute in ["C:\\waves\\a.csv", "d:/waves/a.csv", "\\\\server\\share\\a.csv", "/tmp/a.csv"] {
+            assert!(of(absolute).contains(&format!("ReadAllBytes('{absolute}'))")), "{}", of(absolute));
+        }
+    }
+
+    #[test]
     fn each_kind_has_its_own_parameters() {
         let of = |kind| new_migration_batch(kind, &settings()).unwrap();
         assert!(of(MigrationKind::Onboarding).contains("-TargetDeliveryDomain 'contoso.mail.onmicrosoft.com'"));

@@ -25,6 +25,17 @@ pub const PASSWORD_CHARS_MIN: usize = 8;
 /// The rule that it breaks. Never its content.
 pub fn check_value(name: &'static str, form: ValueForm, value: &str) -> Result<(), Rule> {
     match form {
+        ValueForm::Login
+        | ValueForm::Free
+        | ValueForm::UserRoot
+        | ValueForm::PublicFolder
+        | ValueForm::PstFolder
+        | ValueForm::PstName
+        | ValueForm::TargetRoot
+            if value.trim() == value && value.chars().any(char::is_control) =>
+        {
+            Err(Rule::ControlCharacter { attribute: name })
+        }
         ValueForm::Address if value.trim() != value => Err(Rule::SpaceAround { attribute: name }),
         ValueForm::Address => is_address(value).or_rule(Rule::NotAnAddress { attribute: name }),
         ValueForm::AddressOrGuid => {

@@ -116,7 +116,8 @@ pub enum PolicyProblem {
     },
 }
 
-/// Returns ": did you mean `x`?" for the nearest known word, or nothing when none is near.
+/// Returns ": did you mean `x`?" for the nearest known word, the first of those that are equally near, or nothing when
+/// none is near.
 pub(super) fn suggestion<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     /// Below this likeness a suggestion would be a guess.
     const LIKENESS_MIN: f64 = 0.7;
@@ -129,7 +130,7 @@ pub(super) fn suggestion<'a>(word: &str, known: impl IntoIterator<Item = &'a str
         .into_iter()
         .map(|candidate| (strsim::jaro_winkler(word, candidate), candidate))
         .filter(|(likeness, _)| *likeness >= LIKENESS_MIN)
-        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .reduce(|best, next| if next.0 > best.0 { next } else { best })
         .map(|(_, candidate)| format!(": did you mean `{candidate}`?"))
         .unwrap_or_default()
 }

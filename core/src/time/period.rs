@@ -23,7 +23,7 @@ enum Length {
     Exact { hours: u64, minutes: u64, seconds: u64 },
 }
 
-/// A period could not be read.
+/// A period could not be read: what follows "it is".
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PeriodError {
     /// It is not of the form.
@@ -151,18 +151,27 @@ impl Period {
     pub fn is_at_least(self, other: Self) -> bool {
         /// What a change of the clock can add to a day or take from it, in seconds, with room.
         const CHANGE: u64 = 2 * SECONDS_PER_DAY;
+        let least_days = |years: u32, months: u32, weeks: u32, days: u32| {
+            u64::from(years) * 365 + u64::from(months) * 28 + u64::from(weeks) * 7 + u64::from(days)
+        };
+        let most_days = |years: u32, months: u32, weeks: u32, days: u32| {
+            u64::from(years) * 366 + u64::from(months) * 31 + u64::from(weeks) * 7 + u64::from(days)
+        };
         match (self.0, other.0) {
             (
                 Length::Calendar { years, months, weeks, days },
                 Length::Calendar { years: y, months: m, weeks: w, days: d },
-            ) => years * 12 + months >= y * 12 + m && weeks * 7 + days >= w * 7 + d,
+            ) => {
+                let unit_by_unit = years * 12 + months >= y * 12 + m && weeks * 7 + days >= w * 7 + d;
+                unit_by_unit || least_days(years, months, weeks, days) >= most_days(y, m, w, d)
+            }
             (Length::Exact { .. }, Length::Exact { .. }) => self.exact_seconds() >= other.exact_seconds(),
             (Length::Calendar { years, months, weeks, days }, Length::Exact { .. }) => {
-                let least = u64::from(years) * 365 + u64::from(months) * 28 + u64::from(weeks) * 7 + u64::from(days);
+                let least = least_days(years, months, weeks, days);
                 Some((least * SECONDS_PER_DAY).saturating_sub(CHANGE)) >= other.exact_seconds()
             }
             (Length::Exact { .. }, Length::Calendar { years, months, weeks, days }) => {
-                let most = u64::from(years) * 366 + u64::from(months) * 31 + u64::from(weeks) * 7 + u64::from(days) + 1;
+                let most = most_days(years, months, weeks, days) + 1;
                 self.exact_seconds() >= Some(most * SECONDS_PER_DAY + CHANGE)
             }
         }

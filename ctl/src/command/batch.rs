@@ -100,6 +100,8 @@ fn check(
     if wanted.errors.is_some() || wanted.good_rows.is_some() {
         match (named.as_slice(), all.as_slice()) {
             ([(_, sheet)], [checked]) => write_beside(context, sheet, checked, wanted)?,
+            // What cannot be read at all is among the findings.
+            ([], []) if !findings.is_empty() => context.note("no row could be read, so none was written"),
             _ => return Err(refuse(ErrorCode::BadRequest, "--errors and --good-rows need exactly one readable file")),
         }
     }
@@ -114,8 +116,8 @@ fn write_beside(context: &Context, sheet: &Sheet, checked: &Checked, wanted: &Wa
     }
     if let Some(path) = &wanted.good_rows {
         if checked.is_refused_whole() {
-            let message = "the file as a whole would be refused, so none of its rows is good; nothing was written";
-            return Err(refuse(ErrorCode::BadRequest, message));
+            context.note("the file as a whole would be refused, so none of its rows is good and none was written");
+            return Ok(());
         }
         let good = sheet.rows.iter().enumerate().filter(|(row, _)| !checked.bad_rows.contains(row));
         files::write_new(path, &file_of(&sheet.header, good.map(|(_, row)| row)))?;

@@ -1,5 +1,6 @@
 //! The API over a real store: what it lets happen, what it refuses, and what it leaves in the log.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -38,6 +39,9 @@ struct Idle(Arc<Store>);
 impl Works for Idle {
     fn check_config(&self, _text: Option<&str>) -> Checked {
         Checked { findings: Vec::new() }
+    }
+    fn source_names(&self) -> BTreeSet<String> {
+        BTreeSet::from(["newsletter".to_owned()])
     }
     fn policies(&self) -> Vec<PolicyFacts> {
         let (policy, title, state) = ("contacts".to_owned(), "Contacts".to_owned(), "enforce".to_owned());
@@ -268,6 +272,19 @@ impl World {
         self.store.view(|views| views.entities.numbers_from(0).find(|id| views.entities.row(*id).is_some())).unwrap()
     }
 
+    /// Records a mailbox.
+    fn mailbox(&self) -> EntityId {
+        let layout = Layout { kind: Kind::Mailbox, ..layout() };
+        self.happens(Event::LayoutRecorded(LayoutRecorded { id: LayoutId(2), layout }), None);
+        let (entity, key) = self.store.issue(1).unwrap().into_iter().next().unwrap();
+        let record = EntityRecord { layout: LayoutId(2), ..record(99) };
+        let mut draft = self.draft(Event::EntityChanged(EntityChanged { record }), Some(entity));
+        draft.stream = self.store.stream_of(entity);
+        let prepared = self.store.prepare(draft, Some(&key)).unwrap();
+        self.store.append(vec![prepared], Condition::None).unwrap();
+        entity
+    }
+
     async fn send(
         &self,
         uid: u32,
@@ -495,6 +512,9 @@ async fn reading_content_is_recorded_and_what_is_gone_says_only_that() {
     assert_eq!(status, 410, "{gone}");
     assert_eq!(gone["message"], format!("{entity} is gone, by run {run}, under policy contacts, on 2026-03-01"));
     assert!(!matches!(world.newest().1, Event::RecordsOpened(_)));
+    let (_, listed) = world.ask(OTHER, Operation::EntityList, "/v1/entities", None).await;
+    let row = listed["rows"].as_array().unwrap().iter().find(|row| row["entity"] == json!(entity)).unwrap();
+    assert_eq!((&row["state"], &row["first_seen"]), (&json!("purged"), &Value::Null), "{row}");
 }
 
 #[tokio::test]
@@ -562,7 +582,7 @@ async fn something_is_paused_once_shown_and_resumed_once() {
         body.as_object_mut().unwrap().extend(what.as_object().unwrap().clone());
         world.ask(OTHER, operation, path, Some(body)).await.0
     };
-    for what in [json!({}), json!({"policy": "contacts"}), json!({"mailbox": world.first_contact()})] {
+    for what in [json!({}), json!({"policy": "contacts"}), json!({"mailbox": world.mailbox()})] {
         assert_eq!(ask(Operation::Resume, "/v1/resume", what.clone()).await, 409, "{what}");
         assert_eq!(ask(Operation::Pause, "/v1/pause", what.clone()).await, 200, "{what}");
         assert_eq!(ask(Operation::Pause, "/v1/pause", what.clone()).await, 409, "{what}");
@@ -571,6 +591,7 @@ async fn something_is_paused_once_shown_and_resumed_once() {
         assert_eq!(ask(Operation::Resume, "/v1/resume", what).await, 200);
     }
     assert_eq!(ask(Operation::Pause, "/v1/pause", json!({"policy": "nobody"})).await, 404);
+    assert_eq!(ask(Operation::Pause, "/v1/pause", json!({"mailbox": world.first_contact()})).await, 404);
     assert_eq!(ask(Operation::Pause, "/v1/pause", json!({"policy": "contacts", "mailbox": "E1"})).await, 400);
 }
 
@@ -612,6 +633,7 @@ async fn the_server_answers_on_its_socket_and_stops_when_told() {
 }
 
 mod follow;
+mod holds;
 mod judgement;
 mod keys;
 mod notices;

@@ -1,5 +1,7 @@
 //! What the control API asks of the rest of the daemon: the things that are neither in a view nor an event.
 
+use std::collections::BTreeSet;
+
 use retention_core::control::{
     AddMailboxes, AskForSubject, BackupRow, Checked, CheckpointRow, EnvelopeRow, ErrorBody, Explanation, GiveGrant,
     IdentifySubject, KeySlots, Line, MailboxFinding, NoticeTested, PartRow, PolicyDiffRow, PolicyFileText, Role,
@@ -72,6 +74,9 @@ pub type Sink<'a, T = PartRow> = &'a mut dyn FnMut(Line<T>) -> Audience;
 pub trait Works: Send + Sync + 'static {
     /// Checks the text of a configuration, or the daemon's own file when there is none.
     fn check_config(&self, text: Option<&str>) -> Checked;
+
+    /// Returns the names of the sources and mail servers that the configuration declares.
+    fn source_names(&self) -> BTreeSet<String>;
 
     /// Returns the active policies, by id.
     fn policies(&self) -> Vec<PolicyFacts>;

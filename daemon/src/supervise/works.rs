@@ -1,5 +1,6 @@
 //! What the control API asks of the daemon beside views and events.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -85,6 +86,12 @@ impl Works for DaemonWorks {
             Err(error) => findings(&path, &error),
         };
         Checked { findings }
+    }
+
+    fn source_names(&self) -> BTreeSet<String> {
+        let config = self.config.read();
+        let sources = config.sources.iter().map(|source| source.name.clone());
+        sources.chain(config.servers.iter().map(|server| server.name.clone())).collect()
     }
 
     fn policies(&self) -> Vec<PolicyFacts> {

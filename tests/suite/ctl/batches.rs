@@ -96,6 +96,9 @@ fn bad_rows_are_listed_and_good_rows_written_apart() {
     let kept = fs::read_to_string(&good).expect("good rows");
     assert_eq!(kept, "EmailAddress,UserName,Password\r\na@b.cz,a,\"S3cret,one\"\r\nd@b.cz,d,x\r\n");
     assert_eq!((mode(Path::new(&good)), mode(Path::new(&errors))), (0o600, 0o600));
+    fs::write(path("whole.csv"), "EmailAddress;UserName;Password\na@b.cz;a;x\n").expect("a file");
+    let whole = batch(&["check", &path("whole.csv"), "--good-rows", &path("none.csv")]).ends(78);
+    assert!(whole.out.contains("semicolons") && !Path::new(&path("none.csv")).exists(), "{}", whole.out);
     let not_split = batch(&["split", &path("users.csv"), "--into", &path("parts")]).ends(78);
     assert!(not_split.out.contains("SMTP") && !Path::new(&path("parts")).exists(), "{}", not_split.out);
 }

@@ -44,4 +44,9 @@ fn the_spelling_of_user_name_depends_on_the_kind() {
     assert_eq!(header(None), "EmailAddress,username");
     assert_eq!(header(Some(MigrationKind::Google)), "EmailAddress,Username");
     assert_eq!(header(Some(MigrationKind::Imap)), "EmailAddress,UserName");
+    for kind in [MigrationKind::Google, MigrationKind::Imap] {
+        let told = rules(kind, "EmailAddress,username,Password\na@b.cz,a@c.cz,x\n");
+        let hint = told.iter().find(|rule| matches!(rule, Rule::ColumnSpelling(_))).and_then(Rule::hint).unwrap();
+        assert!(hint.contains(&format!("--kind {kind} ")), "the hint does what the check asks for: {hint}");
+    }
 }

@@ -92,6 +92,25 @@ fn letters_outside_ascii_need_unicode() {
 }
 
 #[test]
+fn what_is_no_text_in_any_code_page_is_called_what_it_is() {
+    let read = |bytes: &[u8]| sheet::read(bytes, Named::default()).unwrap_err();
+    assert_eq!(read(b"PK\x03\x04\x14\x00\x06\x00\x08\x00\x00\x00"), SheetError::Workbook);
+    assert_eq!(read(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1\x00\x00"), SheetError::Workbook);
+    let text = "EmailAddress,UserName,Password\na@b.cz,a,x\n";
+    for to_bytes in [u16::to_le_bytes, u16::to_be_bytes] {
+        let wide: Vec<u8> = text.encode_utf16().flat_map(to_bytes).collect();
+        assert_eq!(read(&wide), SheetError::NoMark);
+    }
+    assert!(SheetError::NoMark.hint().contains("utf-16le"));
+}
+
+#[test]
+fn a_line_break_in_a_name_is_an_error() {
+    let told = places(MigrationKind::Imap, &format!("{IMAP}a@b.cz,\"a\nb\",x\n"));
+    assert_eq!(told, [(Some(2), Some(2), Rule::ControlCharacter { attribute: "UserName" })]);
+}
+
+#[test]
 fn blank_lines_are_left_out_with_a_warning() {
     let text = format!("\r\n{IMAP}\r\na@b.cz,a,x\r\n,,\r\n\r\nb@b.cz,b,x\r\n\r\n");
     let told = places(MigrationKind::Imap, &text);

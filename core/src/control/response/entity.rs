@@ -26,8 +26,8 @@ pub struct EntityRow {
     pub state: EntityState,
     /// Who shares it.
     pub visibility: Visibility,
-    /// When the daemon first saw it.
-    pub first_seen: Timestamp,
+    /// When the daemon first saw it; nothing is left of that when it is purged.
+    pub first_seen: Option<Timestamp>,
     /// When somebody last dealt with it.
     pub last_activity: Option<Timestamp>,
     /// The position of its newest change.

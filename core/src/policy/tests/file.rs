@@ -218,6 +218,7 @@ fn slips_of_the_pen_are_refused() {
         ("P1Y", "P0D", "at least a day"),
         ("P1Y", "PT12H", "at least a day"),
         ("P1Y", "P1DT1H", "never both"),
+        ("P1Y", "P99999Y", "`period` is longer than 1000 years"),
         ("P1Y\"", "P1Y\"\nmin_keep = \"PT1H\"", "at least a day"),
         ("\"created\"", "\"creation\"", "did you mean `created`?"),
         ("\"created\"", "\"event:\"", "must name the event"),
@@ -247,6 +248,7 @@ fn slips_of_the_pen_are_refused() {
 fn filters_are_checked_against_the_fields_of_each_kind() {
     for (leaf, part) in [
         ("field = \"job_titel\", op = \"absent\"", "unknown field `job_titel` for contact: did you mean `job_title`?"),
+        ("field = \"email\", op = \"absent\"", "unknown field `email` for contact: did you mean `email1`?"),
         ("field = \"custom.\", op = \"absent\"", "unknown field"),
         ("field = \"job_title\", op = \"ne\", value = \"x\"", "any element"),
         ("field = \"job_title\", op = \"gt\", value = 3", "operator `gt` does not fit `job_title`, which is a list"),

@@ -203,6 +203,17 @@ fn one_period_is_at_least_another_only_when_no_start_makes_it_shorter() {
     assert!(at_least("P1Y", "P12M") && at_least("P12M", "P1Y"));
     assert!(!at_least("P1M", "P30D") && !at_least("P30D", "P1M"));
     assert!(at_least("P2W", "P14D") && at_least("PT48H", "PT48H"));
+    assert!(at_least("P20Y", "P1D") && at_least("P24M", "P1D") && at_least("P1M", "P4W"));
+    assert!(at_least("P1Y", "P365D") && !at_least("P1Y", "P366D") && !at_least("P1M", "P29D"));
+    assert!(at_least("P31D", "P1M") && at_least("P366D", "P1Y") && !at_least("P365D", "P1Y"));
     assert!(!at_least("P1D", "PT24H") && at_least("P4D", "PT24H"));
     assert!(!at_least("PT24H", "P1D") && at_least("PT96H", "P1D"));
+}
+
+#[test]
+fn a_bundle_may_be_kept_for_days_months_or_years() {
+    for keep in ["P1D", "P1M", "P24M", "P20Y", "PT96H"] {
+        let table = format!("[export]\nkeep = \"{keep}\"\n[action]");
+        let _valid = set(&[("p", text("p", &[("[action]", table.as_str())]))]);
+    }
 }

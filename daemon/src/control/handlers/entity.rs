@@ -70,7 +70,7 @@ pub(crate) fn row(views: &Views, entity: EntityId) -> Option<EntityRow> {
         mailbox: row.mailbox,
         state: state(&row),
         visibility: row.visibility,
-        first_seen: row.first_seen,
+        first_seen: (row.state != view::EntityState::Purged).then_some(row.first_seen),
         last_activity: row.last_activity,
         version: row.version,
     })

@@ -14,6 +14,7 @@ use retention_core::event::hold::{
     DisposalPaused, DisposalResumed, HoldPlaced, HoldReleased, PauseScope, StandingQuery,
 };
 use retention_core::id::{EntityId, HoldId, RequestId, in_order};
+use retention_core::record::Kind;
 use retention_core::time::{Align, Period, Timestamp, Zone};
 use retention_core::view::{Condition, Hold, Views};
 
@@ -54,7 +55,9 @@ pub(crate) async fn place(
     };
     check_cover(&body)?;
     let asked: Vec<EntityId> = body.entities.iter().chain(&body.mailboxes).copied().collect();
-    let policies = body.policies.clone();
+    let (mailboxes, policies) = (body.mailboxes.clone(), body.policies.clone());
+    let sources = body.standing.as_ref().map(|standing| standing.sources.clone()).unwrap_or_default();
+    let mut there_are = control.works.source_names();
     control
         .see(move |views| {
             // What was purged may have a copy in a bundle, which a hold keeps.
@@ -62,6 +65,17 @@ pub(crate) async fn place(
             let hint = "nothing was placed; leave it out";
             if let Some(id) = asked.iter().find(|id| !is_known(**id)) {
                 return Err(not_found("entity", id).hint(hint));
+            }
+            if let Some(id) = mailboxes.iter().find(|id| is_of_another_kind(views, **id)) {
+                return Err(not_found("mailbox", id).hint(hint));
+            }
+            there_are.extend(views.small.layouts.iter().map(|(_, layout)| layout.source.clone()));
+            if sources.iter().any(|source| !there_are.contains(source)) {
+                let names: Vec<&str> = there_are.iter().map(String::as_str).collect();
+                let message =
+                    "one of the sources is not configured and has delivered nothing, so nothing would be held";
+                return Err(ApiError::saying(ErrorCode::NotFound, message)
+                    .hint(format!("nothing was placed; there are {}", names.join(", "))));
             }
             let is_active = |id: &String| views.small.policies.policies.iter().any(|version| version.id == *id);
             match policies.iter().find(|id| !is_active(id)) {
@@ -71,6 +85,12 @@ pub(crate) async fn place(
         })
         .await?;
     control.request(&caller, About::Daemon, Event::HoldPlaced(body)).await.map(Json)
+}
+
+/// Says whether an entity is known and no mailbox. What was purged is known by its number alone.
+fn is_of_another_kind(views: &Views, id: EntityId) -> bool {
+    let layout = views.entities.row(id).and_then(|row| views.small.layouts.get(row.layout));
+    layout.is_some_and(|layout| layout.kind != Kind::Mailbox)
 }
 
 /// The records that data subjects' requests are about, as far as they are there.
@@ -106,6 +126,12 @@ fn check_cover(body: &HoldPlaced) -> Result<(), ApiError> {
         && standing.seen_until.is_none()
     {
         return refuse("a standing query that says nothing would hold everything: name a kind or a source".to_owned());
+    }
+    if let Some(standing) = &body.standing
+        && let (Some(from), Some(until)) = (standing.seen_from, standing.seen_until)
+        && from >= until
+    {
+        return refuse("the time in which it was first seen ends before it begins: nothing would be held".to_owned());
     }
     if named == 0 && body.policies.is_empty() && body.standing.is_none() {
         return refuse("a hold covers something: entities, mailboxes, policies or a standing query".to_owned());
@@ -212,7 +238,9 @@ pub(crate) async fn pause(
                 }
                 Some(_) => Ok(()),
             },
-            PauseScope::Mailbox(id) if views.entities.row(*id).is_none() => Err(not_found("mailbox", id)),
+            PauseScope::Mailbox(id) if views.entities.row(*id).is_none() || is_of_another_kind(views, *id) => {
+                Err(not_found("mailbox", id))
+            }
             PauseScope::Policy(id) if !views.small.policies.policies.iter().any(|version| version.id == *id) => {
                 Err(ApiError::saying(ErrorCode::NotFound, "there is no such active policy"))
             }

@@ -16,7 +16,7 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use retention_core::batch::{self, FILE_BYTES_MAX, MigrationKind, Settings, register, sheet};
+use retention_core::batch::{self, FILE_BYTES_MAX, MigrationKind, Settings, Weight, register, sheet};
 use retention_core::control::MAILBOXES_PER_REQUEST_MAX;
 use retention_core::event::Actor;
 use retention_core::id::Digest;
@@ -211,7 +211,7 @@ impl Folder {
         if self.refused.get(name) == Some(&Some(content)) {
             return Ok(Taken::LeftAlone);
         }
-        let registrations = match registrations(&self.server, &bytes) {
+        let registrations = match registrations(&self.server, &name.to_string_lossy(), &bytes) {
             Ok(registrations) => registrations,
             Err(findings) => return Ok(self.refuse(name, Some(content), findings)),
         };
@@ -305,20 +305,23 @@ fn read(path: &Path) -> io::Result<Batch> {
 }
 
 /// Returns what the rows of a batch register, or everything that is wrong with it.
-fn registrations(server: &str, bytes: &[u8]) -> Result<Vec<Registration>, Vec<String>> {
-    let sheet = sheet::read(bytes, sheet::Named::default()).map_err(|error| vec![error.to_string()])?;
+fn registrations(server: &str, name: &str, bytes: &[u8]) -> Result<Vec<Registration>, Vec<String>> {
+    let sheet =
+        sheet::read(bytes, sheet::Named::default()).map_err(|error| vec![format!("{error}; {}", error.hint())])?;
     let settings = Settings { kind: Some(MigrationKind::Imap), ..Settings::default() };
-    let checked = batch::check(&[("the file", &sheet)], &settings);
+    let checked = batch::check(&[(name, &sheet)], &settings);
     if checked.iter().any(|checked| !checked.is_usable()) {
         let problems = checked.iter().flat_map(|checked| &checked.problems);
         return Err(problems
+            .filter(|problem| problem.rule.weight() != Weight::Note)
             .map(|problem| {
                 let place = match (problem.line, problem.column) {
                     (Some(line), Some(column)) => format!("line {line}, column {column}: "),
                     (Some(line), None) => format!("line {line}: "),
                     (None, _) => String::new(),
                 };
-                format!("{place}{}", problem.rule)
+                let hint = problem.rule.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
+                format!("{place}{}{hint}", problem.rule)
             })
             .collect());
     }

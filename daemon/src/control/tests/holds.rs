@@ -1,0 +1,47 @@
+//! What a hold covers has to be there: one that covers nothing would look as if it protected.
+
+use super::*;
+
+async fn placed(world: &World, cover: &[(&str, Value)]) -> (u16, Value) {
+    let mut body = json!({"name": "Case 17", "reason": "court order"});
+    for (key, value) in cover {
+        body[*key] = value.clone();
+    }
+    world.ask(OTHER, Operation::HoldPlace, "/v1/holds", Some(body)).await
+}
+
+#[tokio::test]
+async fn a_standing_query_names_sources_that_there_are() {
+    let world = World::with_contacts(1);
+    let before = world.store.view(|views| views.position);
+    for sources in [json!(["crn"]), json!(["crm", "crn"]), json!([""])] {
+        let (status, answer) = placed(&world, &[("standing", json!({ "sources": sources }))]).await;
+        assert_eq!(status, 404, "{answer}");
+        assert_eq!(answer["hint"], "nothing was placed; there are crm, newsletter", "{answer}");
+    }
+    assert_eq!(world.store.view(|views| views.position), before, "nothing was recorded");
+    for source in ["crm", "newsletter"] {
+        let (status, answer) = placed(&world, &[("standing", json!({ "sources": [source] }))]).await;
+        assert_eq!(status, 200, "{source} has delivered, or is configured and may: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_time_that_ends_before_it_begins_covers_nothing() {
+    let world = World::with_contacts(1);
+    let between = async |from: &str, until: &str| {
+        let standing = json!({"kinds": ["contact"], "seen_from": from, "seen_until": until});
+        placed(&world, &[("standing", standing)]).await.0
+    };
+    assert_eq!(between("2027-01-01T00:00:00Z", "2026-01-01T00:00:00Z").await, 400);
+    assert_eq!(between("2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z").await, 400);
+    assert_eq!(between("2026-01-01T00:00:00Z", "2026-01-01T00:00:01Z").await, 200);
+}
+
+#[tokio::test]
+async fn a_mailbox_is_a_mailbox() {
+    let world = World::with_contacts(1);
+    let (status, answer) = placed(&world, &[("mailboxes", json!([world.first_contact()]))]).await;
+    assert_eq!(status, 404, "it covers one contact, and not the mailbox that was meant: {answer}");
+    assert_eq!(placed(&world, &[("mailboxes", json!([world.mailbox()]))]).await.0, 200);
+}
