@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use notify::Watcher as _;
 use retention_core::event::{Actor, Event};
 use retention_core::id::{Digest, EntityId};
 use retention_core::mailbox::LoginForm;
@@ -268,6 +269,21 @@ fn a_dropped_batch_with_a_fault_registers_nothing_until_it_is_mended() {
     dropped.put("wave.csv", &good);
     dropped.look();
     assert_eq!((dropped.registered(), dropped.files()), (1, vec!["link.csv".to_owned()]));
+}
+
+#[test]
+fn whoever_watches_the_folder_is_not_woken_by_a_refused_batch_that_lies_there() {
+    let mut dropped = Dropped::new();
+    dropped.put("wave.csv", "EmailAddress\r\n");
+    dropped.look();
+    let (tell, told) = std::sync::mpsc::channel();
+    let mut watcher = notify::recommended_watcher(tell).unwrap();
+    watcher.watch(dropped.dir.path(), notify::RecursiveMode::NonRecursive).unwrap();
+    dropped.look();
+    let last = dropped.put("last.txt", "");
+    let mut seen = told.iter().map(Result::unwrap);
+    let other = seen.find(|event| !event.kind.is_access() || event.paths.iter().any(|path| path.ends_with("wave.csv")));
+    assert_eq!(other.unwrap().paths, [last], "the first that is heard of is what was put there");
 }
 
 #[test]

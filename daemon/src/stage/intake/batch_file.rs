@@ -60,10 +60,32 @@ struct Folder {
     server: String,
     path: PathBuf,
     stillness: Stillness,
-    /// What was refused, as it was then (`None`: it could not be read): it is looked at again when it changes.
-    refused: BTreeMap<OsString, Option<Digest>>,
+    /// What was refused, as it was then: it is read again when it changes.
+    refused: BTreeMap<OsString, Refused>,
     /// What was said last of the folder itself, so that it is said once.
     told: Option<String>,
+}
+
+/// A batch that was refused.
+struct Refused {
+    /// What the file system said of it before it was read.
+    look: Option<Look>,
+    /// What it held; `None` when it could not be read.
+    content: Option<Digest>,
+}
+
+/// What changes whenever a file does: its number, and when anything of it changed last.
+#[derive(PartialEq, Eq)]
+struct Look {
+    inode: u64,
+    changed: (i64, i64),
+}
+
+impl Look {
+    fn at(path: &Path) -> Option<Self> {
+        let metadata = std::fs::symlink_metadata(path).ok()?;
+        Some(Self { inode: metadata.ino(), changed: (metadata.ctime(), metadata.ctime_nsec()) })
+    }
 }
 
 /// What became of a file.
@@ -194,6 +216,12 @@ impl Folder {
     }
 
     fn register(&mut self, registrar: &Registrar, name: &OsStr, path: &Path) -> Result<Taken, IntakeError> {
+        let look = Look::at(path);
+        // It is opened for writing, and closing it looks to whoever watches the folder as if it had been written: without
+        // this the stage would wake itself for ever.
+        if look.is_some() && self.refused.get(name).is_some_and(|refused| refused.look == look) {
+            return Ok(Taken::LeftAlone);
+        }
         let Batch { owner, bytes, fingerprint } = match read(path) {
             Ok(batch) => batch,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Taken::LeftAlone),
@@ -204,41 +232,44 @@ impl Folder {
                     }
                     other => format!("it cannot be read: {other}"),
                 };
-                return Ok(self.refuse(name, None, vec![why]));
+                return Ok(self.refuse(name, look, None, vec![why]));
             }
         };
         let content = Digest::of(&bytes);
-        if self.refused.get(name) == Some(&Some(content)) {
+        if let Some(refused) = self.refused.get_mut(name).filter(|refused| refused.content == Some(content)) {
+            refused.look = look;
             return Ok(Taken::LeftAlone);
         }
         let registrations = match registrations(&self.server, &name.to_string_lossy(), &bytes) {
             Ok(registrations) => registrations,
-            Err(findings) => return Ok(self.refuse(name, Some(content), findings)),
+            Err(findings) => return Ok(self.refuse(name, look, Some(content), findings)),
         };
         let mut before = 0;
         for part in registrations.chunks(MAILBOXES_PER_REQUEST_MAX) {
             match registrar.register(Actor::Person(owner), part, Some(content)) {
                 Ok(_) => before += part.len(),
                 Err(RegistryError::Failed(error)) if error.is_of_the_store() => return Err(error),
-                Err(error) if before == 0 => return Ok(self.refuse(name, Some(content), vec![error.to_string()])),
+                Err(error) if before == 0 => {
+                    return Ok(self.refuse(name, look, Some(content), vec![error.to_string()]));
+                }
                 Err(error) => {
                     let what = format!("the first {before} mailboxes are registered; of those after them: {error}");
-                    return Ok(self.refuse(name, Some(content), vec![what]));
+                    return Ok(self.refuse(name, look, Some(content), vec![what]));
                 }
             }
         }
         if let Err(why) = self.destroy(path, fingerprint) {
             // What was registered stands. It is not registered again each time, and the file is not forgotten in
             // silence.
-            return Ok(self.refuse(name, Some(content), vec![format!("its mailboxes are registered; {why}")]));
+            return Ok(self.refuse(name, look, Some(content), vec![format!("its mailboxes are registered; {why}")]));
         }
         Ok(Taken::Registered(registrations.len()))
     }
 
     /// Remembers what was refused; what was refused just so before is left alone.
-    fn refuse(&mut self, name: &OsStr, content: Option<Digest>, findings: Vec<String>) -> Taken {
-        match self.refused.insert(name.to_owned(), content) {
-            Some(before) if before == content => Taken::LeftAlone,
+    fn refuse(&mut self, name: &OsStr, look: Option<Look>, content: Option<Digest>, findings: Vec<String>) -> Taken {
+        match self.refused.insert(name.to_owned(), Refused { look, content }) {
+            Some(before) if before.content == content => Taken::LeftAlone,
             _ => Taken::Refused(findings),
         }
     }
