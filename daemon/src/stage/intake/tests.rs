@@ -413,6 +413,26 @@ const CONTACTS: &str = "schema = 1\nkind = \"contact\"\nfiles = [\"contacts*.csv
     [[link]]\ncolumn = \"Friend\"\nkind = \"contact\"\nrelation = \"associated\"\n";
 
 #[test]
+fn a_link_finds_the_record_of_a_colleague_until_its_own_mailbox_has_one() {
+    let mapping = CONTACTS.replace("snapshot", "delta") + "[mailbox]\ncolumn = \"Owner\"\n";
+    let world = World::csv(&mapping);
+    let store = world.open();
+    let drop_and_take = |rows: &str| {
+        world.drop_file("contacts.csv", &format!("Id,Name,Friend,Owner\n{rows}"));
+        world.take_all(&store);
+    };
+    let found = |owner: &str, id: &str| find(&store, Some(owner), Kind::Contact, id).unwrap();
+    let linked = |from: EntityId| store.view(|views| views.links.of(from).map(|link| link.to).collect::<Vec<_>>());
+    drop_and_take("1,Ada,,a@x.cz\n2,Bo,1,b@x.cz\n3,Cy,nobody,b@x.cz\n");
+    assert_eq!(linked(found("b@x.cz", "2")), [found("a@x.cz", "1")]);
+    assert!(linked(found("b@x.cz", "3")).is_empty());
+    assert_eq!(world.report("done/1")["counts"]["dangling"], 2, "of none is known that its own mailbox has it");
+    // Now it has one: that is the one that was meant.
+    drop_and_take("1,Di,,b@x.cz\n");
+    assert_eq!(linked(found("b@x.cz", "2")), [found("b@x.cz", "1")]);
+}
+
+#[test]
 fn a_delivery_of_which_nothing_could_be_taken_is_rejected_and_may_come_again() {
     let world = World::csv(&CONTACTS.replace("content", "delimiter = \"semicolon\"\ncontent"));
     let store = world.open();
