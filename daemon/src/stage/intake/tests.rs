@@ -9,7 +9,7 @@ use retention_core::id::{EntityId, Position};
 use retention_core::record::{Kind, Relation};
 use retention_core::time::Timestamp;
 
-use super::{Intake, IntakeError, REPORT_JSON, REPORT_TEXT};
+use super::{Intake, IntakeError, REPORT_JSON, REPORT_TEXT, StoppedSources};
 use crate::clock::ManualClock;
 use crate::config::{Delivers, KeepDone, Source, SourceKind};
 use crate::stage::Step;
@@ -411,6 +411,26 @@ fn an_intake_cut_at_any_flush_ends_as_an_undisturbed_one() {
 const CONTACTS: &str = "schema = 1\nkind = \"contact\"\nfiles = [\"contacts*.csv\"]\ncontent = \"snapshot\"\n\
     id = [\"Id\"]\n[[column]]\nname = \"Name\"\nfield = \"display_name\"\n\
     [[link]]\ncolumn = \"Friend\"\nkind = \"contact\"\nrelation = \"associated\"\n";
+
+#[test]
+fn a_source_that_stands_still_is_told_until_it_goes_on() {
+    let world = World::csv("schema = 2\n");
+    let store = world.open();
+    let stopped = StoppedSources::default();
+    let mut intake = world.intake(&store).telling(Arc::clone(&stopped));
+    world.drop_file("contacts.csv", "Id,Name,Friend\n1,Ada,\n");
+    let mut look = || {
+        world.clock.advance(Duration::from_secs(60));
+        intake.step(&mut |_| {}).unwrap();
+        stopped.lock().clone()
+    };
+    let told = look();
+    assert!(matches!(told.as_slice(), [(source, why)] if source == "crm" && why.contains("line 1")), "{told:?}");
+    std::fs::write(world.dir.path().join("mapping.toml"), CONTACTS).unwrap();
+    assert!(look().is_empty());
+    std::fs::rename(world.drop_dir(), world.dir.path().join("elsewhere")).unwrap();
+    assert_eq!(look().len(), 1);
+}
 
 #[test]
 fn a_link_finds_the_record_of_a_colleague_until_its_own_mailbox_has_one() {
