@@ -114,7 +114,7 @@ fn write_beside(context: &Context, sheet: &Sheet, checked: &Checked, wanted: &Wa
     }
     if let Some(path) = &wanted.good_rows {
         if checked.is_refused_whole() {
-            let message = "the file as a whole would be refused, so none of its rows is good; nothing was written";
+            let message = "the file as a whole would be refused, so none of its rows is good, and none was written";
             return Err(refuse(ErrorCode::BadRequest, message));
         }
         let good = sheet.rows.iter().enumerate().filter(|(row, _)| !checked.bad_rows.contains(row));
