@@ -16,7 +16,7 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use retention_core::batch::{self, FILE_BYTES_MAX, MigrationKind, Settings, register, sheet};
+use retention_core::batch::{self, FILE_BYTES_MAX, MigrationKind, Settings, Weight, register, sheet};
 use retention_core::control::MAILBOXES_PER_REQUEST_MAX;
 use retention_core::event::Actor;
 use retention_core::id::Digest;
@@ -308,17 +308,24 @@ fn read(path: &Path) -> io::Result<Batch> {
 fn registrations(server: &str, bytes: &[u8]) -> Result<Vec<Registration>, Vec<String>> {
     let sheet = sheet::read(bytes, sheet::Named::default()).map_err(|error| vec![error.to_string()])?;
     let settings = Settings { kind: Some(MigrationKind::Imap), ..Settings::default() };
-    let checked = batch::check(&[("the file", &sheet)], &settings);
+    // Of the name only the ending counts, and only files with a good one are taken up.
+    let checked = batch::check(&[("batch.csv", &sheet)], &settings);
     if checked.iter().any(|checked| !checked.is_usable()) {
         let problems = checked.iter().flat_map(|checked| &checked.problems);
+        let mut problems: Vec<_> = problems.filter(|problem| problem.rule.weight() != Weight::Note).collect();
+        // What has to be mended first, since the list is cut where it is too long.
+        problems.sort_by_key(|problem| problem.rule.weight());
         return Err(problems
+            .into_iter()
             .map(|problem| {
                 let place = match (problem.line, problem.column) {
                     (Some(line), Some(column)) => format!("line {line}, column {column}: "),
                     (Some(line), None) => format!("line {line}: "),
                     (None, _) => String::new(),
                 };
-                format!("{place}{}", problem.rule)
+                let warning = if problem.rule.weight() == Weight::Warning { "only a warning: " } else { "" };
+                let hint = problem.rule.hint().map_or_else(String::new, |hint| format!("; {hint}"));
+                format!("{warning}{place}{}{hint}", problem.rule)
             })
             .collect());
     }
