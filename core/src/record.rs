@@ -273,7 +273,7 @@ pub struct SourceLink {
     pub relation: Relation,
     /// What the other end is.
     pub kind: Kind,
-    /// The external id of the other end, in the same mailbox.
+    /// The external id of the other end, in the same mailbox, or, where that has none of this id, in others of the source.
     pub external_id: String,
 }
 

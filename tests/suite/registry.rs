@@ -259,6 +259,10 @@ fn a_dropped_batch_with_a_fault_registers_nothing_until_it_is_mended() {
     let said = fs::read_to_string(&list).unwrap();
     assert!(said.contains("line 3") && !said.contains(SECRETS[1]), "{said}");
     assert!(!said.contains("the name of the file"), "it has the name of a batch: {said}");
+    assert!(
+        !said.contains("does not end with") && said.lines().nth(1).is_some_and(|line| line.starts_with("line 3")),
+        "{said}"
+    );
     // The same file is not refused a second time.
     fs::remove_file(&list).unwrap();
     dropped.look();

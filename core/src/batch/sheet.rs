@@ -85,12 +85,18 @@ pub struct Sheet {
     pub blank_lines: Vec<u64>,
 }
 
+/// How files begin that people take for a batch: of ZIP, which `.xlsx` and `.ods` are, and of compound files, which `.xls` is.
+const BINARY: [&[u8]; 2] = [b"PK\x03\x04", b"\xD0\xCF\x11\xE0\xA1\xB1\x1A\xE1"];
+
 /// A file that cannot be read at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SheetError {
     /// Nothing in it.
     #[error("the file is empty; the first row must name the columns")]
     Empty,
+    /// A workbook or another archive.
+    #[error("the file is a workbook or an archive, and a batch is text")]
+    Workbook,
     /// Above [`FILE_BYTES_MAX`].
     #[error("the file is larger than 64 MiB, far beyond what any kind of batch may have")]
     TooLarge,
@@ -139,6 +145,7 @@ impl SheetError {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Empty | Self::NoHeader => "write the names of the attributes into the first row",
+            Self::Workbook => "in Excel, save it as CSV UTF-8, and check that file",
             Self::TooLarge => "split the file",
             Self::Workbook => "open it in the spreadsheet program and save it as CSV UTF-8",
             Self::NoMark => "say which: --encoding utf-16le (as Windows writes it) or utf-16be",
@@ -159,6 +166,9 @@ impl SheetError {
 pub fn read(bytes: &[u8], named: Named) -> Result<Sheet, SheetError> {
     if bytes.len() > FILE_BYTES_MAX {
         return Err(SheetError::TooLarge);
+    }
+    if BINARY.iter().any(|first| bytes.starts_with(first)) {
+        return Err(SheetError::Workbook);
     }
     let (encoding, mark_bytes) = encoding_of(bytes, named.encoding)?;
     let body = bytes.get(mark_bytes..).unwrap_or_default();

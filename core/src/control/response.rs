@@ -288,6 +288,13 @@ pub enum Attention {
         /// A stable code of the last failure.
         code: String,
     },
+    /// Nothing of a source is taken in.
+    SourceStopped {
+        /// The name of the source in the configuration.
+        source: String,
+        /// What happened and what to do.
+        message: String,
+    },
     /// The policies on disk are invalid; the last good set is active.
     PoliciesInvalid {
         /// How many problems there are.

@@ -63,6 +63,27 @@ pub(super) fn find(config: &Config) -> Vec<(Option<usize>, String)> {
             found.push((Some(index), message));
         }
     }
+    let others: Vec<PathBuf> = own.iter().map(|(_, own)| (*own).clone()).collect();
+    found.extend(batches(config, others).into_iter().map(|message| (None, message)));
+    found
+}
+
+/// Says which folders of migration batches overlap with another directory, or with that of another server.
+fn batches(config: &Config, mut others: Vec<PathBuf>) -> Vec<String> {
+    others.extend(config.sources.iter().map(|source| real(&source.drop_dir)));
+    others.extend(config.backup.iter().flat_map(|backup| [real(&backup.dir), real(&backup.keys_dir)]));
+    let mut found = Vec::new();
+    for server in &config.servers {
+        let Some(folder) = server.batches.as_deref().map(real) else { continue };
+        if others.iter().any(|other| overlaps(&folder, other)) {
+            found.push(format!(
+                "`batches` of the server `{}` must lie outside every other directory of the daemon: what lies there holds \
+                 passwords and is destroyed",
+                server.name
+            ));
+        }
+        others.push(folder);
+    }
     found
 }
 

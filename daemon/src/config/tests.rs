@@ -199,6 +199,19 @@ fn directories_that_would_feed_on_each_other_are_refused() {
 }
 
 #[test]
+fn a_folder_of_batches_lies_apart_from_all_others() {
+    let server = |name: &str, dir: &str| {
+        format!("[[server]]\nname = \"{name}\"\nhost = \"imap.example.org\"\nbatches = \"{dir}\"\n")
+    };
+    let source = "[[source]]\nname = \"a\"\nkind = \"ocm\"\ndrop_dir = \"drop\"\n";
+    for dir in ["drop", "drop/done", "state", "policies", "."] {
+        is_refused(&with(&(source.to_owned() + &server("mail", dir))), "`batches` of the server `mail`");
+    }
+    is_refused(&with(&(server("mail", "batches") + &server("other", "batches/in"))), "`batches` of the server `other`");
+    assert!(parse(&with(&(source.to_owned() + &server("mail", "batches") + &server("other", "more")))).is_ok());
+}
+
+#[test]
 fn two_names_of_one_directory_are_seen_to_be_one() {
     let scratch = tempfile::tempdir().unwrap();
     std::fs::create_dir(scratch.path().join("state")).unwrap();

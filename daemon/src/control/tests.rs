@@ -185,6 +185,10 @@ impl Works for Idle {
         Vec::new()
     }
 
+    fn sources_stopped(&self) -> Vec<(String, String)> {
+        Vec::new()
+    }
+
     fn rotation_failed(&self) -> Option<String> {
         None
     }

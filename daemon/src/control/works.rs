@@ -274,6 +274,9 @@ pub trait Works: Send + Sync + 'static {
     /// Returns the logs of other programs that were not told of the newest events: what each is called, and why.
     fn forwarding_behind(&self) -> Vec<(String, String)>;
 
+    /// Returns the sources of which nothing is taken in: what each is called, and why.
+    fn sources_stopped(&self) -> Vec<(String, String)>;
+
     /// Says why new wrapping keys that are asked for could not be put in place, when that was tried.
     fn rotation_failed(&self) -> Option<String>;
 

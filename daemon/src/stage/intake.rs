@@ -22,6 +22,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use retention_core::event::change::IntakeEnd;
 use retention_core::id::{Digest, Position};
 use retention_core::time::Timestamp;
@@ -135,11 +136,15 @@ impl IntakeError {
     }
 }
 
+/// The sources of which nothing is taken in: what each is called, and why.
+pub type StoppedSources = Arc<Mutex<Vec<(String, String)>>>;
+
 /// The stage.
 pub struct Intake {
     store: Arc<Store>,
     clock: Arc<dyn Clock>,
     sources: Vec<Inbox>,
+    stopped: StoppedSources,
     looked_at: Option<Timestamp>,
 }
 
@@ -188,12 +193,20 @@ impl Intake {
             swept_at: None,
             told: None,
         };
-        Self { store, clock, sources: sources.into_iter().map(inbox).collect(), looked_at: None }
+        let sources = sources.into_iter().map(inbox).collect();
+        Self { store, clock, sources, stopped: StoppedSources::default(), looked_at: None }
+    }
+
+    /// Says after each look here which sources it could not take anything from.
+    #[must_use]
+    pub fn telling(self, stopped: StoppedSources) -> Self {
+        Self { stopped, ..self }
     }
 
     /// Takes in for other sources from the next look on. What is in `processing/` is found again.
     pub fn set_sources(&mut self, sources: Vec<Source>) {
-        *self = Self::new(Arc::clone(&self.store), Arc::clone(&self.clock), sources);
+        let next = Self::new(Arc::clone(&self.store), Arc::clone(&self.clock), sources);
+        *self = next.telling(Arc::clone(&self.stopped));
     }
 
     /// Notes that an entry was renamed into a drop folder, so that the next look need not wait until it is still.
@@ -224,6 +237,8 @@ impl Intake {
             for inbox in &mut self.sources {
                 inbox.look(now, last);
             }
+            let stopped = |inbox: &Inbox| Some((inbox.source.name.clone(), inbox.told.clone()?));
+            *self.stopped.lock() = self.sources.iter().filter_map(stopped).collect();
         }
         for inbox in &mut self.sources {
             if let Some(work) = inbox.work.pop_front() {

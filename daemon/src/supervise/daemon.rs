@@ -37,6 +37,7 @@ use crate::connector::imap::{Connector, ImapAccess, ImapMailroom, ImapMover, Key
 use crate::control::{self, Accounts, Control, ControlSocket, SocketError};
 use crate::diagnostics::{self, LevelHandle};
 use crate::halt::Halt;
+use crate::stage::intake::StoppedSources;
 use crate::stage::intake::registry::Registrar;
 use crate::stage::policies::Policies;
 use crate::store::open::{daemon_draft, program_version};
@@ -306,11 +307,13 @@ impl Life<'_> {
         let evidence = Evidence::open(store, clock, &self.config, &self.halt);
         let notices = Notices::open(store, clock, &self.config.read(), &keys, &self.halt)
             .map_err(|error| (error.to_string(), ExitCode::Unexpected))?;
+        let stopped_sources = StoppedSources::default();
         let works = Arc::new(DaemonWorks {
             store: Arc::clone(store),
             clock: Arc::clone(clock),
             config: Arc::clone(&self.config),
             policy_health: policies.health(),
+            stopped: Arc::clone(&stopped_sources),
             evidence: evidence.told,
             channels: Channels { keys, halt: self.halt.clone() },
             notices: notices.health,
@@ -320,7 +323,14 @@ impl Life<'_> {
         });
         let workers = match store.read_only_reason() {
             None => {
-                let stages = Stages { store, shared: &shared, config: &self.config, hints: &hints, halt: &self.halt };
+                let stages = Stages {
+                    store,
+                    shared: &shared,
+                    config: &self.config,
+                    hints: &hints,
+                    stopped: stopped_sources,
+                    halt: &self.halt,
+                };
                 stages.start(policies, outside, evidence.stages, notices.stages, registrar).map_err(unexpected)?
             }
             Some(damage) => {

@@ -29,7 +29,7 @@ use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Metrics, NotifyChannel};
 use crate::control::reviews::{self, Decided, Waiting};
 use crate::control::{OwedNotice, PolicyFacts, Sink, Works, judgement, package, subjects, terms};
-use crate::stage::intake::{SpecError, mapping_problems};
+use crate::stage::intake::{SpecError, StoppedSources, mapping_problems};
 use crate::stage::notify::{NotifyHealth, Owed};
 use crate::stage::policies::PolicyHealth;
 use crate::stage::witness::WitnessHealth;
@@ -60,6 +60,8 @@ pub(super) struct DaemonWorks {
     pub(super) config: Arc<RwLock<Config>>,
     /// What is wrong with the policies on disk.
     pub(super) policy_health: Arc<Mutex<PolicyHealth>>,
+    /// The sources of which nothing is taken in.
+    pub(super) stopped: StoppedSources,
     /// What proves the log.
     pub(super) evidence: EvidenceTold,
     /// What tests channels of notices.
@@ -306,6 +308,10 @@ impl Works for DaemonWorks {
 
     fn forwarding_behind(&self) -> Vec<(String, String)> {
         self.evidence.forward_health.iter().filter_map(|health| health.lock().clone()).collect()
+    }
+
+    fn sources_stopped(&self) -> Vec<(String, String)> {
+        self.stopped.lock().clone()
     }
 
     fn rotation_failed(&self) -> Option<String> {

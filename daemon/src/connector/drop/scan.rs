@@ -149,6 +149,7 @@ fn look_into(directory: &Path, limits: &Limits) -> Option<Result<Look, Refusal>>
         Err(error) => return unless_gone(&error),
     };
     let mut files = BTreeMap::new();
+    let mut total: u64 = 0;
     for entry in entries {
         let entry = match entry {
             Ok(entry) => entry,
@@ -164,10 +165,15 @@ fn look_into(directory: &Path, limits: &Limits) -> Option<Result<Look, Refusal>>
         if metadata.is_dir() {
             return Some(Err(Refusal::DirectoryInside));
         }
-        match look_at_file(&metadata, limits) {
-            Ok(fingerprint) => files.insert(entry.file_name(), fingerprint),
+        let fingerprint = match look_at_file(&metadata, limits) {
+            Ok(fingerprint) => fingerprint,
             Err(refusal) => return Some(Err(refusal)),
         };
+        total = total.saturating_add(fingerprint.bytes);
+        if total > limits.file_bytes_max {
+            return Some(Err(Refusal::TooLarge { max: limits.file_bytes_max }));
+        }
+        files.insert(entry.file_name(), fingerprint);
     }
     Some(Ok(Look::Directory(files)))
 }
@@ -364,6 +370,11 @@ mod tests {
         fs::write(path(EXPORT).join("Deals.csv"), "x\n").unwrap();
         let nested = "bram@contoso.com_20200302T0915301234";
         fs::create_dir_all(path(nested).join("inside")).unwrap();
+        let together = "cyra@contoso.com_20200302T0915301234";
+        fs::create_dir(path(together)).unwrap();
+        for name in ["Deals.csv", "Tasks.csv"] {
+            fs::write(path(together).join(name), "xyz").unwrap();
+        }
         let limits = Limits { file_bytes_max: 5, ..Limits::default() };
         let seen = look(folder.path(), &limits).unwrap();
         let answer = |name: &str| seen.iter().find(|s| s.name == name).map(|s| s.look.clone());
@@ -374,7 +385,8 @@ mod tests {
         assert_eq!(answer("loop"), Some(Err(Refusal::Symlink)));
         assert_eq!(answer("folder"), Some(Err(Refusal::DirectoryUnknown)));
         assert_eq!(answer(nested), Some(Err(Refusal::DirectoryInside)));
-        assert_eq!(seen.len(), 7, "unfinished names are passed over");
+        assert_eq!(answer(together), Some(Err(Refusal::TooLarge { max: 5 })), "all files together");
+        assert_eq!(seen.len(), 8, "unfinished names are passed over");
         assert!(look(&path("gone"), &limits).is_err());
     }
 

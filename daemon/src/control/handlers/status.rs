@@ -71,6 +71,8 @@ pub(crate) async fn status(
     attention.extend(control.works.ledger_behind().map(|message| Attention::LedgerBehind { message }));
     attention.extend(control.works.backup_failed().map(|message| Attention::BackupFailed { message }));
     attention.extend(undelivered(counts.given_up, control.works.notices_failing()));
+    let stopped = control.works.sources_stopped().into_iter();
+    attention.extend(stopped.map(|(source, message)| Attention::SourceStopped { source, message }));
     if problems > 0 {
         attention.push(Attention::PoliciesInvalid { problems });
     }

@@ -343,16 +343,20 @@ fn registrations(server: &str, name: &str, bytes: &[u8]) -> Result<Vec<Registrat
     let checked = batch::check(&[(name, &sheet)], &settings);
     if checked.iter().any(|checked| !checked.is_usable()) {
         let problems = checked.iter().flat_map(|checked| &checked.problems);
+        let mut problems: Vec<_> = problems.filter(|problem| problem.rule.weight() != Weight::Note).collect();
+        // What has to be mended first, since the list is cut where it is too long.
+        problems.sort_by_key(|problem| problem.rule.weight());
         return Err(problems
-            .filter(|problem| problem.rule.weight() != Weight::Note)
+            .into_iter()
             .map(|problem| {
                 let place = match (problem.line, problem.column) {
                     (Some(line), Some(column)) => format!("line {line}, column {column}: "),
                     (Some(line), None) => format!("line {line}: "),
                     (None, _) => String::new(),
                 };
-                let hint = problem.rule.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
-                format!("{place}{}{hint}", problem.rule)
+                let warning = if problem.rule.weight() == Weight::Warning { "only a warning: " } else { "" };
+                let hint = problem.rule.hint().map_or_else(String::new, |hint| format!("; {hint}"));
+                format!("{warning}{place}{}{hint}", problem.rule)
             })
             .collect());
     }

@@ -6,12 +6,14 @@
 //! entities of the same source that this delivery did not name are resolved again from their records. All of this
 //! compares with what is known, so it can be repeated after a crash and ends in the same state.
 
-use std::collections::{BTreeMap, HashMap};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::BuildHasherDefault;
+use std::sync::Arc;
 
 use retention_core::event::Event;
 use retention_core::event::change::{EntityLinked, Link};
-use retention_core::id::{EntityId, Handle, Position};
+use retention_core::id::{EntityId, Handle, LayoutId, Position};
 use retention_core::record::activity::{ActivityClass, ActivityRules};
 use retention_core::record::{DateRole, EntityRecord, Kind, Relation, SourceLink};
 use retention_core::time::Timestamp;
@@ -25,10 +27,17 @@ use super::reading::CHANGES_PER_BATCH;
 use super::rows::{KnownLayout, Taking};
 use crate::connector::change::SourceRow;
 
+/// In how many mailboxes of a source an id is looked for that is unknown in its own: each costs a handle for each such link.
+const MAILBOXES_SEARCHED_MAX: usize = 1_000;
+
 /// What one entity names, as handles.
-struct Named {
+struct Named<'r> {
     from: From,
+    source: Arc<str>,
+    mailbox: Option<EntityId>,
     links: Vec<(Relation, Handle)>,
+    /// What it names, in the order of the first links.
+    told: Cow<'r, [SourceLink]>,
     at: Option<Timestamp>,
     class: Option<ActivityClass>,
 }
@@ -70,7 +79,7 @@ fn activity_at(kind: Kind, dates: &[(DateRole, Timestamp)]) -> Option<Timestamp>
 impl Taking<'_> {
     /// Resolves the links of rows that are all in the log.
     pub(super) fn link_rows(&mut self, rows: &[SourceRow]) -> Result<(), IntakeError> {
-        let mut named: Vec<Option<Named>> = Vec::with_capacity(rows.len());
+        let mut named: Vec<Option<Named<'_>>> = Vec::with_capacity(rows.len());
         let mut latest = HashMap::with_capacity_and_hasher(rows.len(), BuildHasherDefault::<HandleHasher>::default());
         let classes = self.classes_of(rows);
         for (row, class) in rows.iter().zip(classes) {
@@ -83,7 +92,8 @@ impl Taking<'_> {
                 *earlier = None;
             }
             let at = activity_at(layout.kind, &row.dates);
-            named.push(Some(Named { from: From::Row(own), links, at, class }));
+            let (source, told) = (Arc::clone(&layout.source), Cow::Borrowed(row.links.as_slice()));
+            named.push(Some(Named { from: From::Row(own), source, mailbox, links, told, at, class }));
         }
         let dangling = self.record_links(named.into_iter().flatten())?;
         self.counts.dangling += dangling;
@@ -158,9 +168,10 @@ impl Taking<'_> {
                 self.activities.class_of(layout, &cells)
             });
             let Some(layout) = layouts.get(&layout).filter(|_| !links.is_empty()) else { continue };
-            let links = self.handles_of(layout, mailbox, &links);
+            let (source, told) = (Arc::clone(&layout.source), Cow::Owned(links));
+            let links = self.handles_of(layout, mailbox, &told);
             let at = activity_at(layout.kind, &dates);
-            named.push(Named { from: From::Entity(*entity), links, at, class });
+            named.push(Named { from: From::Entity(*entity), source, mailbox, links, told, at, class });
         }
         self.record_links(named.into_iter()).map(|_| ())
     }
@@ -175,11 +186,72 @@ impl Taking<'_> {
         links.iter().map(|link| (link.relation, handle(link))).collect()
     }
 
-    /// Records the links that differ from what is known; returns how many lead to nothing.
-    fn record_links(&mut self, named: impl Iterator<Item = Named>) -> Result<u64, IntakeError> {
+    /// Adds what links lead to in other mailboxes of the source, where their own knows nothing of that id: whoever called
+    /// the customer of a colleague dealt with that customer. Says whether there is any. Such a link still counts as one that
+    /// leads to nothing, so it is resolved again when its own mailbox gets to know the id.
+    fn look_elsewhere(&mut self, named: &mut [Named<'_>]) -> bool {
+        let lost: Vec<(usize, usize)> = self.store.view(|views| {
+            let is_lost = |handle: Handle| views.entities.find(handle).is_none();
+            let numbered = named.iter().enumerate().flat_map(|(entity, named)| {
+                named.links.iter().enumerate().map(move |(number, link)| (entity, number, link))
+            });
+            numbered.filter(|(_, _, link)| is_lost(link.1)).map(|(entity, number, _)| (entity, number)).collect()
+        });
+        let mut is_any = false;
+        for (entity, number) in lost {
+            let Some(named) = named.get_mut(entity) else { continue };
+            let mailboxes = self.mailboxes_of_source(&named.source);
+            let Some(link) = named.told.get(number) else { continue };
+            let others = mailboxes.iter().copied().map(Some).chain([None]).filter(|other| *other != named.mailbox);
+            let handle = |mailbox| self.store.handle_of(&named.source, mailbox, link.kind, &link.external_id);
+            let handles: Vec<(Relation, Handle)> = others.map(|other| (link.relation, handle(other))).collect();
+            let known: Vec<(Relation, Handle)> = self.store.view(|views| {
+                handles.into_iter().filter(|(_, handle)| views.entities.find(*handle).is_some()).collect()
+            });
+            is_any |= !known.is_empty();
+            named.links.extend(known);
+        }
+        is_any
+    }
+
+    /// Returns the mailboxes of a source, or none when they are too many to look into each.
+    fn mailboxes_of_source(&mut self, source: &Arc<str>) -> Arc<[EntityId]> {
+        if let Some(known) = self.mailboxes_of_sources.get(source) {
+            return Arc::clone(known);
+        }
+        let mut found: Vec<EntityId> = self.store.view(|views| {
+            let is_of_source = |kind: Kind, name: &str| kind == Kind::Mailbox && *name == **source;
+            let layouts =
+                views.small.layouts.iter().filter(|(_, layout)| is_of_source(layout.kind, layout.source.as_str()));
+            let layouts: BTreeSet<LayoutId> = layouts.map(|(id, _)| id).collect();
+            let is_mailbox = |entity: &EntityId| {
+                let row = views.entities.row(*entity);
+                row.is_some_and(|row| row.state != EntityState::Purged && layouts.contains(&row.layout))
+            };
+            views.entities.numbers_from(0).filter(is_mailbox).take(MAILBOXES_SEARCHED_MAX + 1).collect()
+        });
+        if found.len() > MAILBOXES_SEARCHED_MAX {
+            found.clear();
+        }
+        let found: Arc<[EntityId]> = found.into();
+        self.mailboxes_of_sources.insert(Arc::clone(source), Arc::clone(&found));
+        found
+    }
+
+    fn resolve_all(&self, named: &[Named<'_>]) -> (Vec<Resolved>, u64) {
         let mut dangling = 0;
-        let resolved: Vec<Resolved> =
-            self.store.view(|views| named.filter_map(|named| resolve(views, &named, &mut dangling)).collect());
+        let resolved =
+            self.store.view(|views| named.iter().filter_map(|named| resolve(views, named, &mut dangling)).collect());
+        (resolved, dangling)
+    }
+
+    /// Records the links that differ from what is known; returns how many lead to nothing in their own mailbox.
+    fn record_links<'r>(&mut self, named: impl Iterator<Item = Named<'r>>) -> Result<u64, IntakeError> {
+        let mut named: Vec<Named<'r>> = named.collect();
+        let (mut resolved, mut dangling) = self.resolve_all(&named);
+        if dangling > 0 && self.searches_mailboxes && self.look_elsewhere(&mut named) {
+            (resolved, dangling) = self.resolve_all(&named);
+        }
         self.counts.linked += resolved.len() as u64;
         let mut events = Vec::with_capacity(resolved.len());
         let mut versions = Vec::with_capacity(resolved.len());
@@ -200,7 +272,7 @@ impl Taking<'_> {
 ///
 /// What is left of a redaction has no class to compare, and its activity was recorded with the class that it had. So it
 /// is news only beyond every activity of the other one: then it was never recorded, and counts without a class.
-fn resolve(views: &Views, named: &Named, dangling: &mut u64) -> Option<Resolved> {
+fn resolve(views: &Views, named: &Named<'_>, dangling: &mut u64) -> Option<Resolved> {
     let from = match named.from {
         From::Row(handle) => views.entities.find(handle)?,
         From::Entity(entity) => entity,

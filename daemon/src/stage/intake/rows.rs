@@ -41,6 +41,11 @@ pub(super) struct Taking<'a> {
     pub(super) is_resumed: bool,
     pub(super) layouts: Vec<KnownLayout>,
     mailboxes: HashMap<(Arc<str>, Arc<str>), EntityId>,
+    /// Whether a link may lead into another mailbox of the source. The export of one mailbox knows no other; a mapping names
+    /// a column for the mailbox, which says whose a record is and not where its id counts.
+    pub(super) searches_mailboxes: bool,
+    /// All mailboxes of a source, once a link was looked for in them.
+    pub(super) mailboxes_of_sources: HashMap<Arc<str>, Arc<[EntityId]>>,
     pub(super) in_flight: InFlight,
     pub(super) counts: Counts,
     pub(super) oddities: BTreeMap<&'static str, u64>,
@@ -82,6 +87,8 @@ impl<'a> Taking<'a> {
             is_resumed,
             layouts: Vec::new(),
             mailboxes: HashMap::new(),
+            searches_mailboxes: false,
+            mailboxes_of_sources: HashMap::new(),
             in_flight: InFlight::default(),
             counts: Counts::default(),
             oddities: BTreeMap::new(),

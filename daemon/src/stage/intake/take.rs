@@ -164,6 +164,7 @@ impl Task<'_> {
         let is_resumed = begun.is_resumed || again;
         let mut taking = Taking::new(self.store, begun.intake, begun.started, is_resumed);
         taking.activities = Arc::clone(&self.source.activities);
+        taking.searches_mailboxes = self.spec.ocm.is_none();
         let mut read = reading::read(self.spec, self.path, self.store.halt(), &mut |batch| {
             self.take(&mut taking, batch)?;
             progress(taking.counts.rows);

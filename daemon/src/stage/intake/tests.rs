@@ -9,7 +9,7 @@ use retention_core::id::{EntityId, Position};
 use retention_core::record::{Kind, Relation};
 use retention_core::time::Timestamp;
 
-use super::{Intake, IntakeError, REPORT_JSON, REPORT_TEXT};
+use super::{Intake, IntakeError, REPORT_JSON, REPORT_TEXT, StoppedSources};
 use crate::clock::ManualClock;
 use crate::config::{Delivers, KeepDone, Source, SourceKind};
 use crate::stage::Step;
@@ -411,6 +411,46 @@ fn an_intake_cut_at_any_flush_ends_as_an_undisturbed_one() {
 const CONTACTS: &str = "schema = 1\nkind = \"contact\"\nfiles = [\"contacts*.csv\"]\ncontent = \"snapshot\"\n\
     id = [\"Id\"]\n[[column]]\nname = \"Name\"\nfield = \"display_name\"\n\
     [[link]]\ncolumn = \"Friend\"\nkind = \"contact\"\nrelation = \"associated\"\n";
+
+#[test]
+fn a_source_that_stands_still_is_told_until_it_goes_on() {
+    let world = World::csv("schema = 2\n");
+    let store = world.open();
+    let stopped = StoppedSources::default();
+    let mut intake = world.intake(&store).telling(Arc::clone(&stopped));
+    world.drop_file("contacts.csv", "Id,Name,Friend\n1,Ada,\n");
+    let mut look = || {
+        world.clock.advance(Duration::from_secs(60));
+        intake.step(&mut |_| {}).unwrap();
+        stopped.lock().clone()
+    };
+    let told = look();
+    assert!(matches!(told.as_slice(), [(source, why)] if source == "crm" && why.contains("line 1")), "{told:?}");
+    std::fs::write(world.dir.path().join("mapping.toml"), CONTACTS).unwrap();
+    assert!(look().is_empty());
+    std::fs::rename(world.drop_dir(), world.dir.path().join("elsewhere")).unwrap();
+    assert_eq!(look().len(), 1);
+}
+
+#[test]
+fn a_link_finds_the_record_of_a_colleague_until_its_own_mailbox_has_one() {
+    let mapping = CONTACTS.replace("snapshot", "delta") + "[mailbox]\ncolumn = \"Owner\"\n";
+    let world = World::csv(&mapping);
+    let store = world.open();
+    let drop_and_take = |rows: &str| {
+        world.drop_file("contacts.csv", &format!("Id,Name,Friend,Owner\n{rows}"));
+        world.take_all(&store);
+    };
+    let found = |owner: &str, id: &str| find(&store, Some(owner), Kind::Contact, id).unwrap();
+    let linked = |from: EntityId| store.view(|views| views.links.of(from).map(|link| link.to).collect::<Vec<_>>());
+    drop_and_take("1,Ada,,a@x.cz\n2,Bo,1,b@x.cz\n3,Cy,nobody,b@x.cz\n");
+    assert_eq!(linked(found("b@x.cz", "2")), [found("a@x.cz", "1")]);
+    assert!(linked(found("b@x.cz", "3")).is_empty());
+    assert_eq!(world.report("done/1")["counts"]["dangling"], 2, "of none is known that its own mailbox has it");
+    // Now it has one: that is the one that was meant.
+    drop_and_take("1,Di,,b@x.cz\n");
+    assert_eq!(linked(found("b@x.cz", "2")), [found("b@x.cz", "1")]);
+}
 
 #[test]
 fn a_delivery_of_which_nothing_could_be_taken_is_rejected_and_may_come_again() {
