@@ -95,25 +95,29 @@ pub(crate) struct Cover {
     pub(crate) review_at: Option<Timestamp>,
 }
 
-/// What is paused or resumed.
+/// `pause` and `resume`.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct PauseArgs {
+    #[command(flatten)]
+    pub(crate) what: Paused,
+    #[command(flatten)]
+    pub(crate) why: Why,
+}
+
+/// What is paused or resumed. Which it is, is asked for: everything is never the answer to a mistake.
+#[derive(Debug, ClapArgs)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Paused {
     /// Everything.
-    #[arg(
-        long,
-        conflicts_with_all = ["policy", "mailbox", "request"],
-        required_unless_present_any = ["policy", "mailbox", "request"]
-    )]
+    #[arg(long)]
     pub(crate) all: bool,
     /// What one policy disposes of.
-    #[arg(long, value_name = "POLICY", conflicts_with_all = ["mailbox", "request"])]
+    #[arg(long, value_name = "POLICY")]
     pub(crate) policy: Option<String>,
     /// What lives in one mailbox.
-    #[arg(long, value_name = "ENTITY", conflicts_with = "request")]
+    #[arg(long, value_name = "ENTITY")]
     pub(crate) mailbox: Option<EntityId>,
     /// The records of a data subject, as a request knows them.
     #[arg(long, value_name = "REQUEST")]
     pub(crate) request: Option<RequestId>,
-    #[command(flatten)]
-    pub(crate) why: Why,
 }

@@ -7,7 +7,7 @@ use retention_core::id::HoldId;
 use serde_json::json;
 
 use super::{Call, Context};
-use crate::args::hold::{Cover, Hold, PauseArgs};
+use crate::args::hold::{Cover, Hold, PauseArgs, Paused};
 use crate::exit::{Cause, Doing, Failure};
 
 pub(super) const COLUMNS: &[&str] = &[
@@ -83,7 +83,7 @@ fn release(context: &mut Context, hold: HoldId, wanted: &ReleaseHold) -> Result<
 
 pub(super) fn pause(context: &mut Context, operation: Operation, args: PauseArgs) -> Result<ExitCode, Failure> {
     let doing = if operation == Operation::Pause { "pause" } else { "resume" };
-    let (policy, mailbox, request) = (args.policy, args.mailbox, args.request);
+    let Paused { all: _, policy, mailbox, request } = args.what;
     let wanted = PauseDisposal { policy, mailbox, request, reason: args.why.reason };
     let accepted: Accepted = context.client.typed(&Call::to(operation, &[]).with(&wanted)).doing(doing)?;
     context.present(&json!({ "event": accepted.position })).doing(doing)?;
