@@ -4,8 +4,8 @@ use std::io::Write as _;
 use std::path::Path;
 
 use retention_core::control::{
-    Checked, Cursor, DiffPolicies, ErrorBody, ExitCode, Explanation, Finding, Operation, PolicyFileText, PolicyQuery,
-    Severity,
+    Checked, Cursor, DiffPolicies, ErrorBody, ErrorCode, ExitCode, Explanation, Finding, Operation, PolicyFileText,
+    PolicyQuery, Severity,
 };
 use retention_core::policy::{FILE_BYTES_MAX, FILES_MAX, PolicyError, PolicyFile, PolicySet};
 use serde_json::json;
@@ -166,7 +166,8 @@ pub(super) fn set_of(files: &[(String, String)]) -> Result<PolicySet, Vec<Policy
     PolicySet::check(&files)
 }
 
-/// Reads the TOML files of a directory, in the order of their names.
+/// Reads the TOML files of a directory, in the order of their names, as the daemon does: what it would refuse is refused
+/// here, so that nothing is checked and then not loaded.
 pub(super) fn read(dir: &Path) -> Result<Vec<(String, String)>, Cause> {
     let failed = |path: &Path| {
         let path = path.to_owned();
@@ -175,21 +176,35 @@ pub(super) fn read(dir: &Path) -> Result<Vec<(String, String)>, Cause> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(dir).map_err(failed(dir))? {
         let path = entry.map_err(failed(dir))?.path();
-        let Some(stem) = path.file_stem().and_then(|stem| stem.to_str()) else { continue };
-        if path.extension().is_none_or(|ending| ending != "toml") || stem.starts_with('.') {
-            continue;
+        let is_hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        let ending = path.extension().filter(|ending| ending.eq_ignore_ascii_case("toml"));
+        let Some(ending) = ending.filter(|_| !is_hidden) else { continue };
+        let refused =
+            |problem: String| refuse(ErrorCode::PolicyInvalid, format!("policy file {} {problem}", path.display()));
+        if ending != "toml" {
+            return Err(refused("does not end with .toml in small letters".to_owned()));
         }
-        let length = std::fs::metadata(&path).map_err(failed(&path))?.len();
-        if length > FILE_BYTES_MAX as u64 || files.len() == FILES_MAX {
-            let message = format!("a set has at most {FILES_MAX} files of at most {FILE_BYTES_MAX} bytes");
-            return Err(refuse(retention_core::control::ErrorCode::PolicyInvalid, message));
+        let Some(stem) = path.file_stem().and_then(|stem| stem.to_str()) else {
+            return Err(refused("has a name that is not UTF-8".to_owned()));
+        };
+        // A pipe would never end, and is not opened.
+        if !std::fs::metadata(&path).map_err(failed(&path))?.is_file() {
+            return Err(refused("is not a file".to_owned()));
         }
-        let bytes = std::fs::read(&path).map_err(failed(&path))?;
-        let text = String::from_utf8(bytes).map_err(|_| {
-            let message = format!("{} is not UTF-8; save it as UTF-8", path.display());
-            refuse(retention_core::control::ErrorCode::PolicyInvalid, message)
+        let bytes = super::files::read_bounded(&path, FILE_BYTES_MAX as u64 + 1)?;
+        if bytes.len() > FILE_BYTES_MAX {
+            return Err(refused(format!("is larger than {FILE_BYTES_MAX} bytes")));
+        }
+        let text = String::from_utf8(bytes).map_err(|error| {
+            let before = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
+            let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+            refused(format!("is not UTF-8: line {line} is the first that is not; save it as UTF-8"))
         })?;
         files.push((stem.to_owned(), text));
+        if files.len() > FILES_MAX {
+            let message = format!("{} holds more than {FILES_MAX} policy files", dir.display());
+            return Err(refuse(ErrorCode::PolicyInvalid, message));
+        }
     }
     files.sort_unstable();
     Ok(files)

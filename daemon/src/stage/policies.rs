@@ -68,23 +68,23 @@ pub enum DirectoryError {
 /// [`FILE_BYTES_MAX`] and one more byte are read, also when it grows meanwhile.
 ///
 /// # Errors
-/// Names the file that cannot be read; nothing is guessed. A name that is not text is refused: passed over in silence,
-/// the rule in that file would be missing from the set.
+/// Names the file that cannot be read; nothing is guessed. A name that is not text, or ends with `.TOML`, is refused:
+/// passed over in silence, the rule in that file would be missing from the set.
 pub fn read_directory(dir: &Path) -> Result<Files, DirectoryError> {
     let unreadable = |error: std::io::Error| DirectoryError::Unreadable(error.to_string());
     let mut files = Files::new();
     for entry in std::fs::read_dir(dir).map_err(unreadable)? {
         let path = entry.map_err(unreadable)?.path();
         let is_hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-        if is_hidden || path.extension().is_none_or(|extension| extension != "toml") {
+        if is_hidden || path.extension().is_none_or(|extension| !extension.eq_ignore_ascii_case("toml")) {
             continue;
         }
         let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
             let file = path.file_name().unwrap_or_default().display().to_string();
             return Err(DirectoryError::File { file, problem: "has a name that is not UTF-8" });
         };
-        let Some(stem) = name.strip_suffix(".toml") else { continue };
         let problem = |problem| DirectoryError::File { file: name.to_owned(), problem };
+        let stem = name.strip_suffix(".toml").ok_or_else(|| problem("does not end with .toml in small letters"))?;
         let meta = std::fs::metadata(&path).map_err(|_| problem("cannot be read"))?;
         if !meta.is_file() {
             return Err(problem("is not a file"));

@@ -40,6 +40,32 @@ fn policies_are_checked_and_tested_without_a_daemon() {
 }
 
 #[test]
+fn what_the_daemon_would_refuse_to_read_is_refused_by_the_check() {
+    use std::os::unix::ffi::OsStrExt as _;
+    fn told(make: &dyn Fn(&Path), why: &str) {
+        let dir = tempfile::tempdir().expect("a directory");
+        fs::write(dir.path().join("old-people.toml"), old_people("P1Y", "P0D")).expect("a file");
+        make(dir.path());
+        let path = dir.path().to_str().expect("a path");
+        let _refused = program("retentionctl", &["policy", "check", path]).ends(78).says(why);
+    }
+    let latin = |dir: &Path| fs::write(dir.join("latin.toml"), b"schema = 1\ntitle = \"B\xfcro\"\n").expect("a file");
+    told(&latin, "latin.toml is not UTF-8: line 2");
+    told(&|dir: &Path| fs::create_dir(dir.join("folder.toml")).expect("a directory"), "folder.toml is not a file");
+    told(
+        &|dir: &Path| drop(std::os::unix::net::UnixListener::bind(dir.join("s.toml")).expect("a socket")),
+        "is not a file",
+    );
+    told(&|dir: &Path| fs::write(dir.join("KEEP.TOML"), "").expect("a file"), "KEEP.TOML does not end with .toml");
+    let nameless = |dir: &Path| fs::write(dir.join(std::ffi::OsStr::from_bytes(b"b\xfc.toml")), "").expect("a file");
+    told(&nameless, "has a name that is not UTF-8");
+    told(
+        &|dir: &Path| fs::write(dir.join("huge.toml"), vec![b'#'; 262_145]).expect("a file"),
+        "huge.toml is larger than",
+    );
+}
+
+#[test]
 fn a_new_policy_passes_the_check_and_nothing_is_written_over() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().to_str().expect("a path").to_owned();
@@ -69,6 +95,8 @@ fn without_a_daemon_each_question_says_so() {
     }
     let _usage = site.ctl(&["plan", "mke"]).ends(2).says("make");
     let _usage = site.ctl(&["entity", "show", "seventeen"]).ends(2).says("seventeen");
+    let _not_all =
+        site.ctl(&["pause", "--reason", "look"]).ends(2).says("--policy <POLICY>").says("--mailbox <ENTITY>");
     let _help = site.ctl(&["--help"]).ends(0).says("Exit codes:").says("the daemon cannot be reached");
     let _version = site.ctl(&["--version"]).ends(0).says("retentionctl ");
     let script = site.ctl(&["completions", "bash"]).ends(0);

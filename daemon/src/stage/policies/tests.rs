@@ -56,6 +56,13 @@ fn a_policy_whose_name_is_not_text_is_refused_and_never_left_out() {
 }
 
 #[test]
+fn a_policy_with_an_ending_in_capitals_is_refused_and_never_left_out() {
+    let dir = directory();
+    std::fs::write(dir.path().join("KEEP.TOML"), "schema = 1\n").unwrap();
+    assert_eq!(told(&dir), "policy file KEEP.TOML: does not end with .toml in small letters");
+}
+
+#[test]
 fn a_file_of_a_gigabyte_is_refused_and_never_read_whole() {
     let dir = directory();
     File::create(dir.path().join("huge.toml")).unwrap().set_len(1 << 30).unwrap();
