@@ -92,6 +92,38 @@ fn a_journal_without_room_ends_the_daemon_and_the_intake_goes_on_when_there_is_s
 }
 
 #[test]
+fn a_request_that_the_journal_has_no_room_for_says_so_to_whoever_asked() {
+    let site = Site::new(&[]);
+    let outside = site.path("outside");
+    fs::rename(site.path("state"), &outside).expect("a rename");
+    fs::create_dir(site.path("state")).expect("a directory");
+    let Some(disk) = small_disk(&site.path("state"), 128 << 20) else { return };
+    let copied = Command::new("cp").arg("-a").arg(outside.join(".")).arg(site.path("state")).status();
+    assert!(copied.is_ok_and(|status| status.success()));
+    let daemon = site.start();
+    let filler = disk.fill(0);
+    let place = ["hold", "place", "Case 17", "--kind", "contact", "--reason", "court order"];
+    // The page in which the journal ends has room for some.
+    let mut recorded = 0;
+    let unknown = loop {
+        let said = site.ctl(&place);
+        if said.code != 0 {
+            break said;
+        }
+        recorded += 1;
+        assert!(recorded < 100, "the disk is full");
+    };
+    let _unknown = unknown.ends(10).says("the log could not be written").says("make room");
+    let _refused = site.ctl(&place).ends(10).says("the store is read-only").says("make room");
+    drop(daemon);
+
+    fs::remove_file(filler).expect("the filler");
+    let daemon = site.start();
+    assert_eq!(site.rows(&["hold", "list"]).len(), recorded);
+    daemon.stop();
+}
+
+#[test]
 fn a_bundle_without_room_purges_nothing_and_is_written_again_when_there_is_some() {
     let mut world = World::new("P0D");
     let due = world.add("a", "2020-01-01");

@@ -37,6 +37,9 @@ pub(crate) mod run;
 pub(crate) mod status;
 pub(crate) mod subject;
 
+/// What to do when the disk does not take the log any more.
+const MAKE_ROOM: &str = "make room or replace the disk, start the daemon again, and look before you ask again";
+
 /// What every handler is given.
 pub(crate) type Shared = Arc<Control>;
 
@@ -47,9 +50,17 @@ impl From<LogError> for ApiError {
                 Self::saying(ErrorCode::WrongState, format!("{conflict}; nothing was changed")).hint("look again")
             }
             LogError::ReadOnly(damage) => {
-                Self::saying(ErrorCode::StoreReadOnly, format!("the store is read-only: {damage}; nothing was changed"))
-                    .hint("retentionctl store verify")
+                let hint = if damage.code == "journal_no_space" { MAKE_ROOM } else { "retentionctl store verify" };
+                let message = format!("the store is read-only: {damage}; nothing was changed");
+                Self::saying(ErrorCode::StoreReadOnly, message).hint(hint)
             }
+            LogError::Unwritten(why) => Self::saying(
+                ErrorCode::StoreReadOnly,
+                format!(
+                    "the log could not be written: {why}; whether this was recorded, the next start of the daemon tells"
+                ),
+            )
+            .hint(MAKE_ROOM),
             LogError::Closing => Self::of(ErrorCode::Stopping),
             LogError::Failed => Self::of(ErrorCode::Internal),
         }

@@ -63,6 +63,9 @@ pub enum LogError {
     /// It is read-only.
     #[error("the store is read-only: {0}")]
     ReadOnly(ReadOnly),
+    /// The journal failed under this very append: what of it is on the disk, the next start tells.
+    #[error("the log could not be written: {0}")]
+    Unwritten(String),
     /// The daemon is stopping.
     #[error("the store is closing")]
     Closing,
@@ -89,9 +92,12 @@ impl Log for Store {
             Err(AppendError::Conflict(conflict)) => Err(LogError::Conflict(conflict)),
             Err(AppendError::ReadOnly(damage)) => Err(LogError::ReadOnly(damage)),
             Err(AppendError::Closed) => Err(LogError::Closing),
+            Err(AppendError::Journal(error)) => {
+                tracing::error!(%error, "a request could not be appended");
+                Err(LogError::Unwritten(error.to_string()))
+            }
             Err(
-                error @ (AppendError::Journal(_)
-                | AppendError::Codec(_)
+                error @ (AppendError::Codec(_)
                 | AppendError::KeyDestroyed(_)
                 | AppendError::Seal(_)
                 | AppendError::Vault(_)
