@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, CommandFactory, Parser, Subcommand, ValueEnum};
 use retention_core::control::{EntityState, ExitCode, SOCKET_DEFAULT};
+use retention_core::evidence::checkpoint::origin_of;
 use retention_core::id::EntityId;
 use retention_core::record::Kind;
 
@@ -372,6 +373,15 @@ pub(crate) enum Schedule {
 
 fn parse_kind(text: &str) -> Result<Kind, String> {
     Kind::from_name(text).ok_or_else(|| "no such kind of entity".to_owned())
+}
+
+/// Takes a verifier key, as it was pasted: a key that is none is a wrong command line, and no failed verification.
+fn parse_verifier_key(text: &str) -> Result<String, String> {
+    let key = text.trim();
+    match origin_of(key) {
+        Ok(_) => Ok(key.to_owned()),
+        Err(error) => Err(format!("{error}; `retentionctl audit keys` lists them")),
+    }
 }
 
 fn parse_state(text: &str) -> Result<EntityState, String> {

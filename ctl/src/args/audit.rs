@@ -8,7 +8,7 @@ use retention_core::control::ActorName;
 use retention_core::id::{EntityId, RunId};
 use retention_core::time::Timestamp;
 
-use super::Part;
+use super::{Part, parse_verifier_key};
 
 /// `audit`.
 #[derive(Debug, Subcommand)]
@@ -118,7 +118,7 @@ pub(crate) enum Audit {
         /// The directory.
         dir: PathBuf,
         /// A verifier key, as `audit keys` lists it; may be repeated.
-        #[arg(long = "key", required = true, value_name = "KEY")]
+        #[arg(long = "key", required = true, value_name = "KEY", value_parser = parse_verifier_key)]
         keys: Vec<String>,
         /// A signed checkpoint that somebody kept; may be repeated.
         #[arg(long, value_name = "FILE")]
@@ -138,7 +138,7 @@ pub(crate) enum Audit {
         /// The proof.
         file: PathBuf,
         /// A verifier key, as `audit keys` lists it; may be repeated.
-        #[arg(long = "key", required = true, value_name = "KEY")]
+        #[arg(long = "key", required = true, value_name = "KEY", value_parser = parse_verifier_key)]
         keys: Vec<String>,
         #[command(flatten)]
         witnesses: Witnesses,

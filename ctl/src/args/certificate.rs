@@ -6,6 +6,7 @@ use clap::Subcommand;
 use retention_core::id::{EntityId, RequestId, RunId};
 
 use super::audit::Witnesses;
+use super::parse_verifier_key;
 
 /// `certificate`.
 #[derive(Debug, Subcommand)]
@@ -66,7 +67,7 @@ pub(crate) enum Certificate {
         /// The certificate.
         file: PathBuf,
         /// A verifier key, as `audit keys` lists it; may be repeated.
-        #[arg(long = "key", required = true, value_name = "KEY")]
+        #[arg(long = "key", required = true, value_name = "KEY", value_parser = parse_verifier_key)]
         keys: Vec<String>,
         #[command(flatten)]
         witnesses: Witnesses,
@@ -80,7 +81,7 @@ pub(crate) enum Certificate {
         /// The certificate.
         file: PathBuf,
         /// A verifier key, as `audit keys` lists it; may be repeated.
-        #[arg(long = "key", required = true, value_name = "KEY")]
+        #[arg(long = "key", required = true, value_name = "KEY", value_parser = parse_verifier_key)]
         keys: Vec<String>,
         /// Write the page into this file, which must not exist.
         #[arg(long, value_name = "FILE")]

@@ -236,7 +236,9 @@ fn an_event_is_proven_without_the_daemon_and_the_log_goes_on_after_a_start() {
     let _forged = program("retentionctl", &["audit", "verify-proof", file, "--key", &key]).ends(20);
     fs::write(&path, &proof).expect("a file");
     let other = key.replace(&key[key.len() - 4..], "AAA=");
-    let _stranger = program("retentionctl", &["audit", "verify-proof", file, "--key", &other]).says("no key");
+    let _stranger = program("retentionctl", &["audit", "verify-proof", file, "--key", &other]).ends(2).says("no key");
+    let pasted = format!(" {key}\n");
+    let _holds = program("retentionctl", &["audit", "verify-proof", file, "--key", &pasted]).ends(0);
 
     // Hashes are made again, and the old checkpoints still hold.
     fs::write(site.path("state/tree/hashes"), b"").expect("a file");
