@@ -313,8 +313,8 @@ fn heading(path: &str) -> String {
 /// The names under which the control API gives instants. Cells of an entity are never taken for one.
 fn is_instant(path: &str) -> bool {
     let name = path.rsplit('.').next().unwrap_or(path);
-    name.ends_with("_at")
-        || matches!(name, "until" | "as_of" | "now" | "at" | "first_seen" | "last_activity" | "quarantined_until")
+    ["_at", "_until", "_since"].iter().any(|ending| name.ends_with(ending))
+        || matches!(name, "until" | "as_of" | "now" | "at" | "first_seen" | "last_activity")
 }
 
 /// Returns text that cannot steer a terminal: control characters and those that turn the direction of writing are
@@ -358,6 +358,16 @@ mod tests {
                         P7    12            2026-03-01 10:00:00 UTC  abababababab\n \
                         P9                  2026-03-02 10:00:00 UTC\n";
         assert_eq!(rendered(Output::Table, &rows()), expected);
+    }
+
+    #[test]
+    fn until_when_and_since_when_are_instants_too() {
+        for name in ["requested_at", "protects_until", "hidden_until", "by_month_since", "until", "first_seen"] {
+            assert!(is_instant(name) && is_instant(&format!("texts.{name}")), "{name}");
+        }
+        for name in ["state", "format", "untilled", "since", "latitude"] {
+            assert!(!is_instant(name), "{name}");
+        }
     }
 
     #[test]
