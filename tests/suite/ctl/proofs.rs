@@ -121,6 +121,7 @@ fn an_auditor_checks_the_log_without_the_daemon_and_without_our_code() {
     let shorter = format!("{log}/tile/entries/000");
     fs::remove_file(&shorter).expect("a file");
     both_refuse(&site, key, &["audit", "verify", &log], &[&log]);
+    let _missing = site.ctl(&["audit", "verify", &log, "--key", key]).ends(20).says("is missing");
 }
 
 /// Neither verifier says that it holds.

@@ -222,7 +222,7 @@ struct Hashed {
 fn hashed(dir: &Path, number: u64, bundle: &str, count: u64) -> Result<Hashed, Cause> {
     let wrong = |message: String| refuse(ErrorCode::VerificationFailed, message);
     let path = dir.join(bundle);
-    let bytes = read_bounded(&path, BUNDLE_BYTES_MAX)?;
+    let bytes = part(&path)?;
     let entries = entries_of(&bytes).filter(|entries| entries.len() as u64 == count);
     let entries = entries.ok_or_else(|| wrong(format!("{} is no bundle of {count} entries", path.display())))?;
     let mut leaves = Vec::with_capacity(entries.len());
@@ -238,10 +238,21 @@ fn hashed(dir: &Path, number: u64, bundle: &str, count: u64) -> Result<Hashed, C
 
 fn same(dir: &Path, name: &str, expected: &[u8]) -> Result<(), Cause> {
     let path = dir.join(name);
-    if read_bounded(&path, BUNDLE_BYTES_MAX)? == expected {
+    if part(&path)? == expected {
         return Ok(());
     }
     Err(refuse(ErrorCode::VerificationFailed, format!("{} is not what the entries make it", path.display())))
+}
+
+/// Reads a part of the log. Where one is missing, the log is not whole: that is no mistake of whoever asks.
+fn part(path: &Path) -> Result<Vec<u8>, Cause> {
+    match read_bounded(path, BUNDLE_BYTES_MAX) {
+        Err(Cause::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            let message = format!("{} is missing, so the log is not whole", path.display());
+            Err(refuse(ErrorCode::VerificationFailed, message))
+        }
+        read => read,
+    }
 }
 
 fn read_text(path: &Path) -> Result<String, Cause> {
