@@ -1,4 +1,5 @@
-//! Directories that must not lie inside one another: the daemon would take in its own exports, or purge its own store.
+//! Directories that must not lie inside one another: the daemon would take in its own exports or keys, or purge its own
+//! store.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -49,8 +50,36 @@ pub(super) fn find(config: &Config) -> Vec<(Option<usize>, String)> {
             found.push((None, message.to_owned()));
         }
     }
+    let batches: Vec<(&str, PathBuf)> = config
+        .servers
+        .iter()
+        .filter_map(|server| Some((server.name.as_str(), real(server.batches.as_deref()?))))
+        .collect();
+    for (index, (name, folder)) in batches.iter().enumerate() {
+        let drops = config.sources.iter().map(|source| real(&source.drop_dir));
+        let others = batches.iter().take(index).map(|(_, other)| other.clone());
+        let mut taken = own.iter().map(|(_, own)| (*own).clone()).chain(drops).chain(others);
+        if taken.any(|other| overlaps(folder, &other)) {
+            let message = format!(
+                "`batches` of the server `{name}` must lie outside every other directory of the daemon, and be of this \
+                 server alone: what is dropped there holds passwords"
+            );
+            found.push((None, message));
+        }
+    }
     for (index, source) in config.sources.iter().enumerate() {
         let drop_dir = real(&source.drop_dir);
+        let mut files = vec![("configuration", &config.path)];
+        if let SecretPlace::File(file) = &store.root_key {
+            files.push(("`store.root_key`", file));
+        }
+        for (what, _) in files.iter().filter(|(_, file)| real(file).starts_with(&drop_dir)) {
+            let message = format!(
+                "the file of the {what} must lie outside `drop_dir`: whatever lies there is taken away as a delivery, and \
+                 destroyed in time"
+            );
+            found.push((Some(index), message));
+        }
         for (key, directory) in &own {
             if overlaps(&drop_dir, directory) {
                 let message = format!("`drop_dir` and `{key}` must not lie inside one another");

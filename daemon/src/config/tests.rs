@@ -192,6 +192,8 @@ fn directories_that_would_feed_on_each_other_are_refused() {
         is_refused(&with(&source("a", dir)), "must not lie inside one another");
     }
     is_refused(&with(&(source("a", "drop") + &source("b", "drop/b"))), "source `a`");
+    let key_in_drop = with(&source("a", "drop")).replace("root.key", "drop/root.key");
+    is_refused(&key_in_drop, "the file of the `store.root_key` must lie outside `drop_dir`");
     is_refused(&with(&(source("a", "drop") + &source("a", "other"))), "already called");
     is_refused(&LEAST.replace("state_dir", "exports_dir = \"state/bundles\"\nstate_dir"), "must lie outside");
     assert!(parse(&LEAST.replace("state_dir", "exports_dir = \"state/exports\"\nstate_dir")).is_ok());
@@ -301,6 +303,12 @@ fn a_server_says_how_one_logs_in() {
         ("[[server]]\nhost = \"b\"", "no `name`"),
         ("[[server]]\nname = \"b\"", "no `host`"),
         ("[[server]]\nname = \"b\"\nhost = \"http://b/\"", "not the name or address"),
+        ("batches = \"policies\"", "`batches` of the server `mail` must lie outside"),
+        (
+            "batches = \"d\"\n[[source]]\nname = \"a\"\nkind = \"ocm\"\ndrop_dir = \"d\"",
+            "`batches` of the server `mail`",
+        ),
+        ("batches = \"d\"\n[[server]]\nname = \"b\"\nhost = \"b\"\nbatches = \"d\"", "`batches` of the server `b`"),
     ] {
         is_refused(&server(text), why);
     }
