@@ -18,6 +18,7 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use retention_core::id::{Digest, Position};
+use retention_core::time::Timestamp;
 use sha2::{Digest as _, Sha256};
 
 use super::durable_file::{self, DurableFileError, FileAction};
@@ -113,13 +114,17 @@ pub enum BackupError {
         /// What is wrong.
         what: String,
     },
-    /// The copy of the keys is over.
+    /// The copy of the keys is over, or elsewhere.
     #[error(
-        "the copy of the keys that belongs to the backup up to event {last} is gone: its time was over. The log of this backup can be proven, but not opened; restore a newer one"
+        "the copy of the keys that belongs to the backup up to event {last} is not there; it was to be kept until \
+         {until}. Without it the log of this backup can be proven, but not opened: before that instant, see whether the \
+         directory of the copies is the right one; after it, restore a newer backup"
     )]
     KeysGone {
         /// The backup.
         last: Position,
+        /// Until when the copy was to be kept.
+        until: Timestamp,
     },
     /// It is encrypted, and not to a key that was shown.
     #[error(

@@ -108,7 +108,7 @@ impl Backups {
         let made = BackupMade { last: manifest.last, manifest: digest, keys_until };
         self.append(Draft { actor, ..daemon_draft(Event::BackupMade(made)) })?;
         *self.failed.lock() = None;
-        for part in [row("log", manifest.bytes()), row("keys", manifest.keys.iter().map(|part| part.bytes).sum())] {
+        for part in [row("log", manifest.bytes()), row("keys", manifest.keys_bytes())] {
             let _audience = sink(Line::Row(part));
         }
         // By a clock that is doubted no copy of the keys is over.
@@ -155,7 +155,7 @@ impl Backups {
             telling(sink)(done, total);
         });
         let keys = manifest.check_keys(&places, self.store.halt());
-        for (name, bytes, checked) in [("log", total, log), ("keys", 0, keys)] {
+        for (name, bytes, checked) in [("log", total, log), ("keys", manifest.keys_bytes(), keys)] {
             let part = match checked {
                 Ok(()) => row(name, bytes),
                 // What was not read to its end is not damaged.

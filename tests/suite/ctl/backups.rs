@@ -33,7 +33,8 @@ fn a_store_that_is_lost_comes_back_without_those_who_were_erased() {
     let backups = site.rows(&["backup", "list"]);
     let last = backups[0]["last"].as_u64().expect("a position").to_string();
     assert_eq!((backups.len(), &backups[0]["keys"]), (1, &json!(true)), "{backups:?}");
-    let _intact = site.ctl(&["backup", "verify", &last]).ends(0);
+    let read_back = site.ctl(&["backup", "verify", &last, "--output", "json"]).ends(0).json();
+    assert_eq!(read_back, parts, "as many bytes as were written");
     let _unknown = site.ctl(&["backup", "verify", "1"]).ends(2).says("there is no such backup");
 
     let plan = planned(&site, "demo-ocm-contacts");

@@ -115,6 +115,12 @@ impl Manifest {
         self.journal.iter().chain(&self.checkpoints).chain(&self.cosignatures).map(|part| part.bytes).sum()
     }
 
+    /// Returns how large its copy of the keys is, in bytes.
+    #[must_use]
+    pub fn keys_bytes(&self) -> u64 {
+        self.keys.iter().map(|part| part.bytes).sum()
+    }
+
     /// Writes it, durably. From here on there is this backup.
     pub(super) fn write(&self, places: &Places) -> Result<Digest, BackupError> {
         let text = serde_json::to_vec_pretty(self)?;
@@ -213,7 +219,7 @@ impl Manifest {
     pub fn check_keys(&self, places: &Places, halt: &Halt) -> Result<(), BackupError> {
         let dir = places.keys_of(self.last);
         if !dir.is_dir() {
-            return Err(BackupError::KeysGone { last: self.last });
+            return Err(BackupError::KeysGone { last: self.last, until: self.keys_until });
         }
         self.keys.iter().try_for_each(|part| self.check(part, &dir.join(part.file_name()), halt))
     }
