@@ -31,7 +31,8 @@ pub(super) const COLUMNS: &[&str] = &[
     "end",
 ];
 
-pub(super) const RECORD_COLUMNS: &[&str] = &["record", "state", "kept", "excepted", "holds", "restricted"];
+pub(super) const RECORD_COLUMNS: &[&str] =
+    &["record", "state", "kept.why", "kept.until", "excepted", "holds", "restricted"];
 
 pub(super) fn execute(context: &mut Context, command: Subject) -> Result<ExitCode, Failure> {
     match command {
