@@ -109,6 +109,15 @@ fn edited_policies_are_taken_in_and_bad_ones_are_not() {
     site.write("policies/demo-ocm-contacts.toml", &POLICY.replace("max_items = 100", "max_items = 99"));
     let second = daemon.until("the edit is active", || digest().filter(|now| *now != first));
 
+    let misspelt = POLICY.replace("kind = \"contact\"", "kind = \"contact\"\nsource = \"crn\"");
+    site.write("policies/demo-ocm-contacts.toml", &misspelt);
+    let third = daemon.until("the misspelt source is active", || digest().filter(|now| *now != second));
+    let unknown = json!([{"what": "policy_source_unknown", "policy": "demo-ocm-contacts", "source": "crn"}]);
+    assert_eq!(site.ctl(&["status", "--output", "json"]).ends(10).json()["attention"], unknown);
+    site.write("policies/demo-ocm-contacts.toml", &POLICY.replace("max_items = 100", "max_items = 99"));
+    let _mended = daemon.until("it is mended", || digest().filter(|now| *now != third));
+    let _well = site.ctl(&["status"]).ends(0);
+
     site.write("policies/demo-ocm-contacts.toml", &POLICY.replace("period = \"P1Y\"", "period = \"one year\""));
     let attention = || site.ctl(&["status", "--output", "json"]).json()["attention"].clone();
     let told = daemon.until("the bad edit is told", || Some(attention()).filter(|told| *told != json!([])));

@@ -295,6 +295,14 @@ pub enum Attention {
         /// What happened and what to do.
         message: String,
     },
+    /// An enforced policy is about a source that is neither configured nor ever delivered anything: nothing of it is
+    /// disposed of, and what it should protect is not protected.
+    PolicySourceUnknown {
+        /// The policy.
+        policy: String,
+        /// The name of the source, as the policy has it.
+        source: String,
+    },
     /// The policies on disk are invalid; the last good set is active.
     PoliciesInvalid {
         /// How many problems there are.

@@ -50,6 +50,9 @@ impl Works for Idle {
     fn policy_problems(&self) -> u64 {
         0
     }
+    fn policies_of_no_source(&self) -> Vec<(String, String)> {
+        Vec::new()
+    }
     fn diff_policies(&self, _files: &[PolicyFileText]) -> Result<Vec<PolicyDiffRow>, ErrorBody> {
         Ok(Vec::new())
     }

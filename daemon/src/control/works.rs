@@ -84,6 +84,10 @@ pub trait Works: Send + Sync + 'static {
     /// Returns how many problems the policies on disk have, when they are not the active ones because of that.
     fn policy_problems(&self) -> u64;
 
+    /// Returns the enforced policies that name a source which is neither configured nor ever delivered anything, with
+    /// that name.
+    fn policies_of_no_source(&self) -> Vec<(String, String)>;
+
     /// Compares a set of policies with the active one, on the real data.
     ///
     /// # Errors

@@ -18,6 +18,7 @@ use retention_core::evidence::certificate::Subject;
 use retention_core::evidence::checkpoint::Checkpoint;
 use retention_core::evidence::cosignature::WitnessState;
 use retention_core::id::{Digest, EntityId, Position, RequestId};
+use retention_core::policy::State;
 use retention_core::time::{Timestamp, Zone};
 use tokio::sync::mpsc;
 
@@ -102,6 +103,18 @@ impl Works for DaemonWorks {
 
     fn policy_problems(&self) -> u64 {
         self.policy_health.lock().errors.len() as u64
+    }
+
+    fn policies_of_no_source(&self) -> Vec<(String, String)> {
+        let mut there_are = self.source_names();
+        self.store.view(|views| there_are.extend(views.small.layouts.iter().map(|(_, layout)| layout.source.clone())));
+        let set = self.store.policies();
+        let enforced = set.policies().iter().filter(|policy| policy.state == State::Enforce);
+        let unknown = enforced.flat_map(|policy| {
+            let sources = policy.scope.sources.iter().filter(|source| !there_are.contains(*source));
+            sources.map(|source| (policy.id.clone(), source.clone()))
+        });
+        unknown.collect()
     }
 
     fn diff_policies(&self, files: &[PolicyFileText]) -> Result<Vec<PolicyDiffRow>, ErrorBody> {

@@ -34,7 +34,7 @@ pub(crate) async fn status(
     let counts = control.see(move |views| Ok(Counts::of(views, &copies, now))).await?;
     let works = std::sync::Arc::clone(&control.works);
     let tree = control.works.tree_stopped();
-    let problems = blocking(move || Ok(works.policy_problems())).await?;
+    let (problems, no_source) = blocking(move || Ok((works.policy_problems(), works.policies_of_no_source()))).await?;
     let damage = control.log.read_only();
     let mut attention: Vec<Attention> = counts.stuck.into_iter().map(|run| Attention::RunStuck { run }).collect();
     attention.extend(counts.grants_left.into_iter().map(|grant| Attention::GrantLeft { grant }));
@@ -73,6 +73,7 @@ pub(crate) async fn status(
     attention.extend(undelivered(counts.given_up, control.works.notices_failing()));
     let stopped = control.works.sources_stopped().into_iter();
     attention.extend(stopped.map(|(source, message)| Attention::SourceStopped { source, message }));
+    attention.extend(no_source.into_iter().map(|(policy, source)| Attention::PolicySourceUnknown { policy, source }));
     if problems > 0 {
         attention.push(Attention::PoliciesInvalid { problems });
     }
