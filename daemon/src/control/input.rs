@@ -85,6 +85,17 @@ pub(crate) fn check_text(text: String) -> Result<String, ApiError> {
     Ok(text)
 }
 
+/// As [`check_text`], and there must be one; `what` says of what, such as "a name".
+///
+/// # Errors
+/// Says when there is none.
+pub(crate) fn check_named(text: String, what: &str) -> Result<String, ApiError> {
+    if text.trim().is_empty() {
+        return Err(ApiError::saying(ErrorCode::BadRequest, format!("{what} is needed; nothing was recorded")));
+    }
+    check_text(text)
+}
+
 /// As [`check_text`], and there must be one.
 ///
 /// # Errors

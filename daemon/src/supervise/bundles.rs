@@ -9,16 +9,23 @@ use crate::connector::archive::{self, ArchiveError, BundleName, VerifyError};
 use crate::control::Sink;
 use crate::halt::Halt;
 
-/// Finds the bundle of a manifest and reads it back from disk.
+/// Finds the bundle of a manifest, which the log knows, and reads it back from disk.
 ///
 /// # Errors
-/// When there is no such bundle, the exports cannot be read, or the daemon is ending; what is wrong with a bundle is
-/// told in its row.
+/// When the daemon is ending; that the bundle is not there, or what is wrong with it, is told in its row.
 pub(super) fn verify(exports: &Path, manifest: Digest, halt: &Halt, sink: Sink<'_>) -> Result<(), ErrorBody> {
-    let name = find(exports, manifest)?.ok_or_else(|| {
-        ErrorBody::saying(ErrorCode::NotFound, "there is no bundle with this manifest in the exports directory")
-            .hint("it may have been moved or its manifest may have been changed; `retentionctl export list` shows what should be there")
-    })?;
+    let found = match find(exports, manifest) {
+        Ok(Some(name)) => Ok(name),
+        Ok(None) => Err("no bundle in the exports directory has this manifest: moved, or changed".to_owned()),
+        Err(unreadable) => Err(unreadable.message),
+    };
+    let name = match found {
+        Ok(name) => name,
+        Err(why) => {
+            tell(sink, missing(why));
+            return Ok(());
+        }
+    };
     let verified = archive::verify_recorded(exports, &name, manifest, halt);
     if verified.is_err() && halt.is_asked() {
         return Err(ErrorBody::of(ErrorCode::Stopping));
@@ -28,8 +35,23 @@ pub(super) fn verify(exports: &Path, manifest: Digest, halt: &Halt, sink: Sink<'
         Err(error @ VerifyError::FileMissing { .. }) => part("bundle", PartState::Missing, 0, Some(&error)),
         Err(error) => part("bundle", PartState::Damaged, 0, Some(&error)),
     };
-    let _audience = sink(Line::Row(row));
+    tell(sink, row);
     Ok(())
+}
+
+fn tell(sink: Sink<'_>, row: PartRow) {
+    let _audience = sink(Line::Row(row));
+}
+
+/// A bundle of the log that cannot be found.
+fn missing(message: String) -> PartRow {
+    PartRow {
+        part: "bundle".to_owned(),
+        state: PartState::Missing,
+        checked: 0,
+        code: Some("bundle_missing".to_owned()),
+        message: Some(message),
+    }
 }
 
 fn part(name: &str, state: PartState, checked: u64, error: Option<&VerifyError>) -> PartRow {
@@ -47,7 +69,13 @@ fn part(name: &str, state: PartState, checked: u64, error: Option<&VerifyError>)
 /// # Errors
 /// When the exports directory cannot be read.
 pub(super) fn find(exports: &Path, manifest: Digest) -> Result<Option<BundleName>, ErrorBody> {
-    let unreadable = |error: ArchiveError| ErrorBody::saying(ErrorCode::Internal, error.to_string());
+    let unreadable = |error: ArchiveError| {
+        let why = match error {
+            ArchiveError::Io { source, .. } => source.to_string(),
+            other => other.to_string(),
+        };
+        ErrorBody::saying(ErrorCode::Internal, format!("the exports directory cannot be read: {why}"))
+    };
     for name in archive::list(exports).map_err(unreadable)? {
         let name = name.map_err(unreadable)?;
         // A bundle whose manifest cannot be read is not the one that is looked for, or is damaged beyond recognition.

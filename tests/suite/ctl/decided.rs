@@ -137,6 +137,11 @@ fn bundles_are_verified(site: &Site, run: &str) {
     let mut states: Vec<String> = states.collect();
     states.sort_unstable();
     assert_eq!(states, ["damaged", "missing"]);
+    fs::rename(site.path("exports"), site.path("elsewhere")).expect("a rename");
+    for manifest in &manifests {
+        let said = site.ctl(&["export", "verify", manifest, "--output", "jsonl"]).ends(20);
+        assert_eq!(said.rows()[0]["state"], "missing", "{}", said.out);
+    }
 }
 
 #[test]

@@ -14,7 +14,7 @@ use retention_core::view::{BundleState, Condition, Saga, Views};
 
 use super::super::answer::{Batch, Wanted, blocking, work};
 use super::super::error::ApiError;
-use super::super::input::{Argument, Asked, Body, check_reason};
+use super::super::input::{Argument, Asked, Body, check_named, check_reason};
 use super::{About, Caller, Shared, not_found};
 
 pub(crate) async fn exports(
@@ -82,7 +82,7 @@ pub(crate) async fn hand_over(
     Argument(manifest): Argument<Digest>,
     Body(wanted): Body<HandOver>,
 ) -> Result<Json<Accepted>, ApiError> {
-    let (to, reason) = (check_reason(wanted.to)?, check_reason(wanted.reason)?);
+    let (to, reason) = (check_named(wanted.to, "a recipient")?, check_reason(wanted.reason)?);
     let saga = control
         .see(move |views| {
             let mut exports = views.small.runs.sagas().filter_map(|(id, saga)| export_row(id, saga));

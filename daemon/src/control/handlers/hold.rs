@@ -20,7 +20,7 @@ use retention_core::view::{Condition, Hold, Views};
 
 use super::super::answer::{Batch, Wanted, list as answer_list};
 use super::super::error::ApiError;
-use super::super::input::{Argument, Asked, Body, check_reason, check_text};
+use super::super::input::{Argument, Asked, Body, check_named, check_reason, check_text};
 use super::super::log;
 use super::{About, Caller, Shared, not_found};
 
@@ -38,7 +38,7 @@ pub(crate) async fn place(
     let requests = wanted.requests;
     let theirs = control.see(move |views| records_of(views, &requests)).await?;
     let body = HoldPlaced {
-        name: check_reason(wanted.name)?,
+        name: check_named(wanted.name, "a name of the case")?,
         reason: check_reason(wanted.reason)?,
         owner: check_text(wanted.owner)?,
         reference: check_text(wanted.reference)?,

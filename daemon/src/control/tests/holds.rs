@@ -39,6 +39,13 @@ async fn a_time_that_ends_before_it_begins_covers_nothing() {
 }
 
 #[tokio::test]
+async fn a_case_without_a_name_is_told_that_it_needs_one() {
+    let world = World::with_contacts(1);
+    let (status, answer) = placed(&world, &[("name", json!(" ")), ("entities", json!([world.first_contact()]))]).await;
+    assert_eq!((status, &answer["message"]), (400, &json!("a name of the case is needed; nothing was recorded")));
+}
+
+#[tokio::test]
 async fn a_mailbox_is_a_mailbox() {
     let world = World::with_contacts(1);
     let (status, answer) = placed(&world, &[("mailboxes", json!([world.first_contact()]))]).await;
