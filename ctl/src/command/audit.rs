@@ -1,5 +1,6 @@
 //! `audit`.
 
+use std::io::{self, IsTerminal as _};
 use std::num::NonZeroUsize;
 use std::path::Path;
 
@@ -119,7 +120,8 @@ fn prove(context: &mut Context, call: &Call, what: &Value, into: Option<&Path>) 
     Ok(ExitCode::Done)
 }
 
-/// Shows a text beside what it is about, or writes it into a file and says which.
+/// Shows a text beside what it is about, or writes it into a file and says which. Where standard output is no terminal,
+/// the text goes there alone and as it is: `> FILE` keeps what `--into FILE` would.
 pub(super) fn written(
     context: &mut Context,
     mut shown: Value,
@@ -127,6 +129,11 @@ pub(super) fn written(
     text: &str,
     into: Option<&Path>,
 ) -> Result<(), Cause> {
+    if into.is_none() && context.renderer.is_for_people() && !io::stdout().is_terminal() {
+        context.renderer.text(text)?;
+        context.renderer.flush()?;
+        return Ok(());
+    }
     if let Some(path) = into {
         files::write_new(path, text.as_bytes())?;
     }

@@ -200,11 +200,14 @@ fn a_purge_is_certified_and_the_certificate_is_checked_without_the_daemon() {
         (site.ctl(&["certificate", "run", &run, "--into", &of_run]).code == 0).then_some(())
     });
     let _written = site.ctl(&["certificate", "item", &entity, "--into", &of_item]).ends(0);
+    let redirected = file("redirected.certificate");
+    fs::write(&redirected, site.ctl(&["certificate", "item", &entity]).ends(0).out).expect("a file");
     let key = text(&site.rows(&["audit", "keys"])[0], "verifier_key").to_owned();
     daemon.stop();
 
     let checked = |file: &str| site.json(&["certificate", "verify", file, "--key", &key]);
     let (run_says, item_says) = (checked(&of_run), checked(&of_item));
+    assert_eq!(checked(&redirected)["statement"], item_says["statement"]);
     for says in [&run_says, &item_says] {
         let statement = &says["statement"];
         assert_eq!((text(statement, "policy"), text(statement, "run_end")), ("demo-ocm-contacts", "completed"));
