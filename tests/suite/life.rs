@@ -138,6 +138,22 @@ fn edited_policies_are_taken_in_and_bad_ones_are_not() {
 }
 
 #[test]
+fn a_drop_folder_that_is_not_there_is_told() {
+    let site = Site::new(&[]);
+    fs::rename(site.path("people"), site.path("elsewhere")).expect("a rename");
+    let daemon = site.start();
+    let attention = || site.ctl(&["status", "--output", "json"]).json()["attention"].clone();
+    let told = daemon.until("it is told", || Some(attention()).filter(|told| *told != json!([])));
+    assert_eq!((&told[0]["what"], &told[0]["source"]), (&json!("source_stopped"), &json!("people")), "{told}");
+    let _person = site.ctl(&["status"]).ends(10).says("the drop folder cannot be listed");
+    fs::rename(site.path("elsewhere"), site.path("people")).expect("a rename");
+    daemon.signal(Signal::HUP);
+    daemon.until("all is well", || (site.ctl(&["status"]).code == 0).then_some(()));
+    daemon.stop();
+    assert!(site.diagnostics().contains("a signal asks the daemon to end"), "{}", site.diagnostics());
+}
+
+#[test]
 fn a_stop_during_an_intake_loses_and_doubles_nothing() {
     const CROWD: u32 = 20_000;
     let site = Site::new(&[]);

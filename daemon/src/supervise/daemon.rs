@@ -131,6 +131,7 @@ fn listen() -> std::io::Result<(Halt, mpsc::Receiver<Wish>)> {
         loop {
             let wish = signals.next().await;
             if wish == Wish::Stop {
+                tracing::info!("a signal asks the daemon to end; it ends in order");
                 asked.ask();
             }
             // When so many wait already, this one is among them.
