@@ -167,6 +167,11 @@ fn split_file(
     asked: &Asked,
 ) -> Result<ExitCode, Cause> {
     let sheet = open(path, reading)?;
+    // Before the rules: otherwise the column that is meant would be called unknown.
+    if asked.by.as_ref().is_some_and(|by| sheet.column(by).is_none()) {
+        let message = "there is no column of the name that --by says, letter by letter; nothing was split";
+        return Err(refuse(ErrorCode::BadRequest, message));
+    }
     let settings = Settings { allowed_column: asked.by.clone(), ..rules.into() };
     let name = path.display().to_string();
     let mut checked = batch::check(&[(&name, &sheet)], &settings);

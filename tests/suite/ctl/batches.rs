@@ -99,6 +99,10 @@ fn bad_rows_are_listed_and_good_rows_written_apart() {
     fs::write(path("whole.csv"), "EmailAddress;UserName;Password\na@b.cz;a;x\n").expect("a file");
     let whole = batch(&["check", &path("whole.csv"), "--good-rows", &path("none.csv")]).ends(78);
     assert!(whole.out.contains("semicolons") && !Path::new(&path("none.csv")).exists(), "{}", whole.out);
+    fs::write(path("teams.csv"), "EmailAddress,UserName,Password,Department\na@b.cz,a,x,Sales\n").expect("a file");
+    let by = |column: &str| batch(&["split", &path("teams.csv"), "--by", column, "--into", &path("teams")]);
+    let _misspelt = by("department").ends(2).says("no column of the name");
+    let _split = by("Department").ends(0);
     let not_split = batch(&["split", &path("users.csv"), "--into", &path("parts")]).ends(78);
     assert!(not_split.out.contains("SMTP") && !Path::new(&path("parts")).exists(), "{}", not_split.out);
 }
