@@ -109,12 +109,12 @@ impl Works for DaemonWorks {
         let mut there_are = self.source_names();
         self.store.view(|views| there_are.extend(views.small.layouts.iter().map(|(_, layout)| layout.source.clone())));
         let set = self.store.policies();
-        let enforced = set.policies().iter().filter(|policy| policy.state == State::Enforce);
-        let unknown = enforced.flat_map(|policy| {
+        let mut unknown = Vec::new();
+        for policy in set.policies().iter().filter(|policy| policy.state == State::Enforce) {
             let sources = policy.scope.sources.iter().filter(|source| !there_are.contains(*source));
-            sources.map(|source| (policy.id.clone(), source.clone()))
-        });
-        unknown.collect()
+            unknown.extend(sources.map(|source| (policy.id.clone(), source.clone())));
+        }
+        unknown
     }
 
     fn diff_policies(&self, files: &[PolicyFileText]) -> Result<Vec<PolicyDiffRow>, ErrorBody> {
