@@ -50,23 +50,6 @@ pub(super) fn find(config: &Config) -> Vec<(Option<usize>, String)> {
             found.push((None, message.to_owned()));
         }
     }
-    let batches: Vec<(&str, PathBuf)> = config
-        .servers
-        .iter()
-        .filter_map(|server| Some((server.name.as_str(), real(server.batches.as_deref()?))))
-        .collect();
-    for (index, (name, folder)) in batches.iter().enumerate() {
-        let drops = config.sources.iter().map(|source| real(&source.drop_dir));
-        let others = batches.iter().take(index).map(|(_, other)| other.clone());
-        let mut taken = own.iter().map(|(_, own)| (*own).clone()).chain(drops).chain(others);
-        if taken.any(|other| overlaps(folder, &other)) {
-            let message = format!(
-                "`batches` of the server `{name}` must lie outside every other directory of the daemon, and be of this \
-                 server alone: what is dropped there holds passwords"
-            );
-            found.push((None, message));
-        }
-    }
     for (index, source) in config.sources.iter().enumerate() {
         let drop_dir = real(&source.drop_dir);
         let mut files = vec![("configuration", &config.path)];
@@ -106,8 +89,8 @@ fn batches(config: &Config, mut others: Vec<PathBuf>) -> Vec<String> {
         let Some(folder) = server.batches.as_deref().map(real) else { continue };
         if others.iter().any(|other| overlaps(&folder, other)) {
             found.push(format!(
-                "`batches` of the server `{}` must lie outside every other directory of the daemon: what lies there holds \
-                 passwords and is destroyed",
+                "`batches` of the server `{}` must lie outside every other directory of the daemon, and be of this server \
+                 alone: what lies there holds passwords and is destroyed",
                 server.name
             ));
         }
