@@ -41,6 +41,7 @@ use crate::stage::intake::StoppedSources;
 use crate::stage::intake::registry::Registrar;
 use crate::stage::policies::Policies;
 use crate::store::open::{daemon_draft, program_version};
+use crate::store::vault::VaultError;
 use crate::store::{self, OpenError, OpenReport, ReadError, Store};
 
 /// How often the clocks are compared, and the watchdog is told at the least.
@@ -254,7 +255,11 @@ impl Life<'_> {
         let store = opened.map_err(|error| {
             let exit = match &error {
                 OpenError::Locked { .. } => ExitCode::NotPermitted,
-                OpenError::Absent => ExitCode::PersonNeeded,
+                // Nothing of this changes by starting again.
+                OpenError::Absent
+                | OpenError::Format
+                | OpenError::RootKey(_)
+                | OpenError::Vault(VaultError::WrongRootKey) => ExitCode::PersonNeeded,
                 _ => ExitCode::Unexpected,
             };
             (error.to_string(), exit)

@@ -127,6 +127,13 @@ fn a_store_is_made_verified_and_rebuilt_without_a_daemon() {
     let _good = site.retentiond(&["store", "verify"]).ends(0).says("good");
     let _rebuilt = site.retentiond(&["store", "rebuild"]).ends(0).says("folded again");
     let _good = site.retentiond(&["store", "verify"]).ends(0).says("good");
+    let (key, aside) = (site.path("root.key"), site.path("aside.key"));
+    fs::rename(&key, &aside).expect("a rename");
+    let _no_key = site.retentiond(&["run"]).ends(10).says("there is no root key");
+    fs::copy(&aside, &key).expect("a copy");
+    fs::write(&key, [7; 32]).expect("another key");
+    let _other_key = site.retentiond(&["run"]).ends(10).says("does not open this store");
+    fs::rename(&aside, &key).expect("a rename");
     fs::remove_dir_all(site.path("state")).expect("a lost disk");
     let _lost = site.retentiond(&["run"]).ends(10).says("init");
     assert!(!site.path("state/journal").exists(), "a lost disk looks like a fresh install");
