@@ -184,6 +184,14 @@ impl Entities {
             .map(EntityId)
     }
 
+    /// Returns every live entity of a handle: whose own it is, and who has it as a further one. They are two when persons
+    /// were put together in the source, and the record that one of them had alone is still there.
+    pub fn find_all(&self, handle: Handle) -> impl Iterator<Item = EntityId> {
+        let first = self.find(handle);
+        let further = self.others.get(&handle).copied().map(EntityId).filter(|entity| Some(*entity) != first);
+        first.into_iter().chain(further)
+    }
+
     /// Returns what is known of an entity; `None` if the number was never used.
     #[must_use]
     pub fn row(&self, entity: EntityId) -> Option<Row> {

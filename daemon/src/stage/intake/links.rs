@@ -283,20 +283,21 @@ fn resolve(views: &Views, named: &Named<'_>, dangling: &mut u64) -> Option<Resol
     let is_rest = matches!(named.from, From::Entity(_)) && views.small.redactions.left_of(from).is_some();
     let mut is_news = false;
     for (relation, handle) in &named.links {
-        let Some((to, target)) = views.entities.find(*handle).and_then(|to| Some((to, views.entities.row(to)?))) else {
-            *dangling += 1;
-            continue;
-        };
-        if to == from {
-            continue;
+        let mut is_known = false;
+        for (to, target) in views.entities.find_all(*handle).filter_map(|to| Some((to, views.entities.row(to)?))) {
+            is_known = true;
+            if to == from {
+                continue;
+            }
+            links.push(Link { relation: *relation, to });
+            versions.push((to, target.version));
+            is_news |= *relation == Relation::About
+                && match is_rest {
+                    true => named.at > target.last_activity,
+                    false => views.is_newer_activity(to, named.class.as_ref(), named.at),
+                };
         }
-        links.push(Link { relation: *relation, to });
-        versions.push((to, target.version));
-        is_news |= *relation == Relation::About
-            && match is_rest {
-                true => named.at > target.last_activity,
-                false => views.is_newer_activity(to, named.class.as_ref(), named.at),
-            };
+        *dangling += u64::from(!is_known);
     }
     links.sort_unstable();
     links.dedup();

@@ -433,6 +433,38 @@ fn a_source_that_stands_still_is_told_until_it_goes_on() {
 }
 
 #[test]
+fn what_is_about_one_of_two_persons_counts_for_the_record_that_holds_both() {
+    let world = World::ocm();
+    let store = world.open();
+    world.drop_export(ADA, as_is);
+    world.take_all(&store);
+    let [priya, tomas] = ["000001", "000002"].map(|number| ada(&store, Kind::Contact, number));
+    // The two are put together, and somebody then deals with the second one alone.
+    let [first, second] = ["000001", "000002"].map(|number| format!("0c{number}-5c1d-4e2a-9b70-000000{number}"));
+    world.drop_export(ADA, |file, text| {
+        Some(match file {
+            "Contacts.csv" => {
+                let lines = text.lines().filter(|line| !line.contains("Tomas"));
+                let text: String = lines.map(|line| format!("{line}\r\n")).collect();
+                text.replace(&format!("\"{first}\""), &format!("\"{first}|{second}\""))
+            }
+            "Activities.csv" => {
+                format!("{text}\"Ada Quill\",\"Contact\",\"Update\",\"2020-03-01T08:00:00.00Z\",,\"{second}\",,\r\n")
+            }
+            _ => text,
+        })
+    });
+    world.take_all(&store);
+    let at: Timestamp = "2020-03-01T08:00:00Z".parse().unwrap();
+    store.view(|views| {
+        assert!(views.entities.row(tomas).unwrap().absent);
+        for person in [priya, tomas] {
+            assert_eq!(views.entities.row(person).unwrap().last_activity, Some(at));
+        }
+    });
+}
+
+#[test]
 fn a_link_finds_the_record_of_a_colleague_until_its_own_mailbox_has_one() {
     let mapping = CONTACTS.replace("snapshot", "delta") + "[mailbox]\ncolumn = \"Owner\"\n";
     let world = World::csv(&mapping);
