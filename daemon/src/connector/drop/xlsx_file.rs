@@ -142,7 +142,8 @@ struct Sheet<'a, 's, 'k> {
 
 impl Sheet<'_, '_, '_> {
     fn take(&mut self, number: u64, mut texts: Texts) -> Result<ControlFlow<()>, FileError> {
-        if texts.cells.iter().all(Option::is_none) {
+        // Formulas that stand ready below a table give empty texts.
+        if texts.cells.iter().flatten().all(|cell| cell.text.is_empty()) {
             return Ok(ControlFlow::Continue(()));
         }
         let place = Place::line(None, number);
@@ -281,6 +282,24 @@ mod tests {
             "the row without id spoils the snapshot"
         );
         assert!(!changes.iter().any(|change| matches!(change, Change::SnapshotOf { .. })));
+    }
+
+    #[test]
+    fn a_row_of_empty_texts_is_no_row_and_no_header() {
+        let (mapping, limits) = (Mapping::parse(MAPPING).unwrap(), Limits::default());
+        let feed = XlsxFeed { source: "crm", mapping: &mapping, limits: &limits, path: Path::new("x.xlsx") };
+        let mut told = Vec::new();
+        let mut sink = |change: Change| {
+            told.push(change);
+            ControlFlow::Continue(())
+        };
+        let mut sheet = Sheet { feed: &feed, sink: &mut sink, typist: None };
+        let rows = [["", "", ""], ["Id", "Amount", "End"], ["", "", ""], ["17", "", ""]];
+        for (number, row) in (1..).zip(rows) {
+            let cells = row.map(|text| Some(Text { text: text.to_owned(), typed: false })).into();
+            assert!(sheet.take(number, Texts { cells, bytes: 12 }).unwrap().is_continue());
+        }
+        assert!(matches!(told.as_slice(), [Change::Layout(_), Change::Row(_)]), "{told:?}");
     }
 
     #[test]
