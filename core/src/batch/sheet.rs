@@ -94,9 +94,6 @@ pub enum SheetError {
     /// Nothing in it.
     #[error("the file is empty; the first row must name the columns")]
     Empty,
-    /// A workbook or another archive.
-    #[error("the file is a workbook or an archive, and a batch is text")]
-    Workbook,
     /// Above [`FILE_BYTES_MAX`].
     #[error("the file is larger than 64 MiB, far beyond what any kind of batch may have")]
     TooLarge,
@@ -145,7 +142,6 @@ impl SheetError {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Empty | Self::NoHeader => "write the names of the attributes into the first row",
-            Self::Workbook => "in Excel, save it as CSV UTF-8, and check that file",
             Self::TooLarge => "split the file",
             Self::Workbook => "open it in the spreadsheet program and save it as CSV UTF-8",
             Self::NoMark => "say which: --encoding utf-16le (as Windows writes it) or utf-16be",
@@ -244,11 +240,6 @@ impl Sheet {
 
 /// Says how the bytes are text: the mark, the name, UTF-8, or the one reading that both Windows code pages share.
 fn encoding_of(bytes: &[u8], named: Option<Encoding>) -> Result<(Encoding, usize), SheetError> {
-    /// What a ZIP file (.xlsx, .ods) and an OLE compound file (.xls) begin with.
-    const ARCHIVES: [&[u8]; 2] = [b"PK\x03\x04", b"\xd0\xcf\x11\xe0"];
-    if ARCHIVES.iter().any(|magic| bytes.starts_with(magic)) {
-        return Err(SheetError::Workbook);
-    }
     match text::detect(bytes, named) {
         Ok(seen) => Ok((seen.encoding, seen.mark_bytes)),
         Err(EncodingError::Contradicted { mark, named }) => Err(SheetError::EncodingContradicted { mark, named }),
