@@ -292,9 +292,9 @@ pub struct Mapped {
 
 /// Reads a date by the format and zone of a mapping.
 ///
-/// A day without time is its first instant in the zone (UTC when none is named), as everywhere else in the program. A
-/// time without offset and without zone is the latest instant that it can mean. In the fold of a clock change the later
-/// one.
+/// A day without time is its last instant in the zone (UTC when none is named): a policy of a zone further west must not
+/// count from the day before. A time without offset and without zone is the latest instant that it can mean. In the fold
+/// of a clock change the later one.
 #[must_use]
 pub fn mapped(text: &str, format: &DateFormat, zone: Option<&TimeZone>) -> Mapped {
     let written = match format {
@@ -314,10 +314,7 @@ pub fn mapped(text: &str, format: &DateFormat, zone: Option<&TimeZone>) -> Mappe
             let found = Found::exact(latest(DateTime::from_parts(written.date, time), zone));
             if zone.is_some() { found } else { found.noted(Defect::ZoneUnknown) }
         }
-        (None, None) => {
-            let midnight = DateTime::from_parts(written.date, Time::midnight());
-            Found::exact(latest(midnight, Some(zone.unwrap_or(&TimeZone::UTC))))
-        }
+        (None, None) => Found::exact(day_end(written.date, Some(zone.unwrap_or(&TimeZone::UTC)))),
     };
     let iso = match (format, written.time, found.at) {
         (DateFormat::Iso, _, _) | (_, _, None) => None,
@@ -413,7 +410,7 @@ mod tests {
         let zone = prague();
         let read = |text: &str, format: &DateFormat| mapped(text, format, Some(&zone));
         let day = read("31. 12. 2025", &DateFormat::Czech);
-        assert_eq!((day.found.at, day.iso.as_deref()), (at("2025-12-30T23:00:00Z"), Some("2025-12-31")));
+        assert_eq!((day.found.at, day.iso.as_deref()), (at("2025-12-31T22:59:59.999999Z"), Some("2025-12-31")));
         let minute = read("31.12.2025 14:05", &DateFormat::Czech);
         assert_eq!(
             (minute.found.at, minute.iso.as_deref()),
