@@ -102,6 +102,7 @@ dir = "policies"
 [[source]]
 name = "crm"
 kind = "ocm"
+zone = "UTC"
 drop_dir = "drop"
 [diagnostics]
 target = "stderr"

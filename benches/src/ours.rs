@@ -127,7 +127,7 @@ impl Ours {
             name: "crm".to_owned(),
             kind: SourceKind::Csv { mapping: self.place.0.join("mapping.toml"), encoding: None, delimiter: None },
             drop_dir: self.place.drop_dir(),
-            zone: TimeZone::UTC,
+            zone: Some(TimeZone::UTC),
             delivers: Delivers::Delta,
             max_bytes: u64::MAX,
             keep_done: KeepDone::Forever,

@@ -232,8 +232,9 @@ pub struct Source {
     pub kind: SourceKind,
     /// The drop folder.
     pub drop_dir: PathBuf,
-    /// The zone of local times whose zone the file does not say.
-    pub zone: TimeZone,
+    /// The zone of local times whose zone the file does not say. Where it is unknown too, such a time is the latest instant
+    /// that it can mean.
+    pub zone: Option<TimeZone>,
     /// Whether a delivery is everything there is. A mapping can say that it is not, and so can this.
     pub delivers: Delivers,
     /// The largest delivery that is taken in, in bytes, all files of a directory together.

@@ -224,7 +224,7 @@ impl Site {
              [control.roles]\nauditor = [\"uid:{me}\"]\noperator = [\"uid:{me}\"]\n\
              approver = [\"uid:{approvers}\"]\nadmin = [\"uid:{me}\"]\n\
              [policies]\ndir = \"policies\"\n\
-             [[source]]\nname = \"crm\"\nkind = \"ocm\"\ndrop_dir = \"drop\"\n\
+             [[source]]\nname = \"crm\"\nkind = \"ocm\"\nzone = \"UTC\"\ndrop_dir = \"drop\"\n\
              [[source]]\nname = \"people\"\nkind = \"csv\"\ndrop_dir = \"people\"\nmapping = \"mapping.toml\"\n\
              [diagnostics]\ntarget = \"stderr\"\n"
         )

@@ -239,7 +239,7 @@ impl World {
             name: "ocm".to_owned(),
             kind: SourceKind::Ocm,
             drop_dir: self.dir.path().join("drop"),
-            zone: TimeZone::UTC,
+            zone: Some(TimeZone::UTC),
             delivers: Delivers::Snapshot,
             max_bytes: 1 << 30,
             keep_done: KeepDone::Forever,

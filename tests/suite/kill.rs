@@ -71,6 +71,7 @@ mapping = "mapping.toml"
 [[source]]
 name = "crm"
 kind = "ocm"
+zone = "UTC"
 drop_dir = "drop-crm"
 "#;
 

@@ -230,7 +230,9 @@ impl Check<'_> {
             Some(kind) => self.kind(kind, mapping, source.encoding, source.delimiter),
             None => self.source_without("kind", span, ": ocm, csv or xlsx"),
         };
-        let own_zone = self.zone(source.zone);
+        // Where an export was made nobody can guess; what the daemon counts in is nothing to go by.
+        let guessed = (!matches!(kind, Some(SourceKind::Ocm))).then(|| zone.clone());
+        let zone = self.zone(source.zone).or(guessed);
         let max_bytes = self.number(source.max_bytes, &DELIVERY_BYTES, DELIVERY_BYTES_DEFAULT);
         let [keep_done, keep_rejected] = [source.keep_done, source.keep_rejected].map(|written| {
             written.map_or(KeepDone::Forever, |written| {
@@ -244,7 +246,7 @@ impl Check<'_> {
             name: name?,
             kind: kind?,
             drop_dir: drop_dir?,
-            zone: own_zone.unwrap_or_else(|| zone.clone()),
+            zone,
             delivers: source.delivers.unwrap_or(Delivers::Snapshot),
             max_bytes,
             keep_done,

@@ -103,6 +103,19 @@ fn the_commented_activities_of_the_shipped_file_are_read() {
 }
 
 #[test]
+fn the_zone_of_an_export_is_named_or_unknown_and_that_of_other_files_is_the_policies() {
+    let zone = |kind: &str| {
+        let source = format!("[[source]]\nname = \"a\"\ndrop_dir = \"/d\"\n{kind}\n");
+        let config =
+            parse(&with(&source).replace("[policies]\n", "[policies]\ntimezone = \"Europe/Prague\"\n")).unwrap();
+        config.sources[0].zone.as_ref().and_then(|zone| zone.iana_name().map(str::to_owned))
+    };
+    assert_eq!(zone("kind = \"ocm\""), None);
+    assert_eq!(zone("kind = \"ocm\"\nzone = \"America/Denver\"").as_deref(), Some("America/Denver"));
+    assert_eq!(zone("kind = \"csv\"\nmapping = \"m.toml\"").as_deref(), Some("Europe/Prague"));
+}
+
+#[test]
 fn an_activity_names_a_source_a_kind_and_what_tells_its_class() {
     let activity = |rest: &str| with(&format!("[[activity]]\nsource = \"crm\"\n{rest}"));
     let post = |rest: &str| activity(&format!("kind = \"post\"\n{rest}"));

@@ -39,7 +39,7 @@ pub enum SpecError {
 pub(super) fn spec_of(source: &Source) -> Result<SourceSpec, SpecError> {
     let limits = Limits { file_bytes_max: source.max_bytes, ..Limits::default() };
     let (ocm, mappings) = match &source.kind {
-        SourceKind::Ocm => (Some(OcmSpec { zone: Some(source.zone.clone()) }), Vec::new()),
+        SourceKind::Ocm => (Some(OcmSpec { zone: source.zone.clone() }), Vec::new()),
         SourceKind::Csv { mapping, encoding, delimiter } => {
             let mut mapping = mapping_of(source, mapping)?;
             mapping.encoding = mapping.encoding.or(encoding.map(encoding_of));
@@ -77,7 +77,7 @@ fn mapping_of(source: &Source, path: &Path) -> Result<Mapping, SpecError> {
         mapping.mailbox = MailboxFrom::Constant(mailbox.reveal().to_lowercase());
     }
     for rule in &mut mapping.dates {
-        rule.zone.get_or_insert_with(|| source.zone.clone());
+        rule.zone = rule.zone.take().or_else(|| source.zone.clone());
     }
     Ok(mapping)
 }

@@ -133,7 +133,7 @@ fn source(dir: &Path, kind: SourceKind) -> Source {
         name: "crm".into(),
         kind,
         drop_dir: dir.join("drop"),
-        zone: jiff::tz::TimeZone::UTC,
+        zone: Some(jiff::tz::TimeZone::UTC),
         delivers: Delivers::Snapshot,
         max_bytes: 1 << 30,
         keep_done: KeepDone::Forever,
