@@ -99,8 +99,9 @@ pub(crate) struct Cover {
     /// Of that only what was first seen before this.
     #[arg(long, value_name = "DATE")]
     pub(crate) seen_until: Option<Timestamp>,
-    /// Of that only what matches: the value of `where` as policies have it. It is asked of the record alone, so
-    /// last_activity and open_deals do not go; dates without an offset are in UTC.
+    /// Of that only what matches: the value of `where` as policies have it, such as
+    /// '{ field = "company_name", op = "eq", value = "Contoso" }'. It is asked of the record alone, so last_activity and
+    /// open_deals do not go; dates without an offset are in UTC.
     #[arg(long = "where", value_name = "FILTER", requires = "kinds", conflicts_with = "filter_file")]
     pub(crate) filter: Option<String>,
     /// The same from a file, which leaves no names in the history of the shell: `where = { … }` or `[where]`.

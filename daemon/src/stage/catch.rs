@@ -134,21 +134,23 @@ impl Catch {
         Ok(judgement(id, judged, &mut catches))
     }
 
-    /// Returns the version that an entity had at a position; `None` when it was not there yet. Where its events do not
-    /// lead back, it is a position at which nothing can be read.
+    /// Returns the version that an entity had when a hold was placed at a position; `None` when it was not there yet.
+    /// Where its events do not lead back, it is that position, at which stands no record: so the entity is held.
     fn version_at(&self, newest: Position, at: Position) -> Result<Option<Position>, StageError> {
         if newest <= at {
             return Ok(Some(newest));
         }
         let mut position = newest;
         while position != Position::NONE {
-            let Some(row) = self.store.row(position)?.filter(|row| row.previous < position) else { break };
+            let Some(row) = self.store.row(position)?.filter(|row| row.previous < position) else {
+                return Ok(Some(at));
+            };
             if position <= at && row.event_type == EventType::EntityChanged as u16 {
-                break;
+                return Ok(Some(position));
             }
             position = row.previous;
         }
-        Ok(Some(position).filter(|position| *position != Position::NONE))
+        Ok(None)
     }
 
     /// Judges the oldest changes that not all holds have judged.
@@ -159,13 +161,13 @@ impl Catch {
         };
         let Some(from) = waiting.iter().filter_map(|(_, judged)| upto(judged)).min() else { return Ok(Vec::new()) };
         let changes: Vec<Position> = self.store.view(|views| views.changes_after(from).take(self.at_once).collect());
-        let Some(&last) = changes.last() else { return Ok(Vec::new()) };
         let mut versions = Vec::with_capacity(changes.len());
         for version in changes {
-            if let Some(entity) = self.store.row(version)?.and_then(|row| row.entity) {
-                versions.push((entity, version));
-            }
+            // What has no row is not passed over: from there on all stays held.
+            let Some(row) = self.store.row(version)? else { break };
+            versions.extend(row.entity.map(|entity| (entity, version)));
         }
+        let Some(&(_, last)) = versions.last() else { return Ok(Vec::new()) };
         let asked: Vec<Asked> = self.store.view(|views| {
             let asked = |&(entity, version): &(EntityId, Position)| {
                 let row = views.entities.row(entity).filter(|row| row.state != EntityState::Purged)?;
