@@ -151,6 +151,8 @@ events! {
     24 RestrictionPlaced(restriction::RestrictionPlaced) House;
     /// A restriction of use is over.
     25 RestrictionLifted(restriction::RestrictionLifted) House;
+    /// Holds judged with their filters, and caught this.
+    26 HoldsJudged(hold::HoldsJudged) Public;
     /// The use of entities ended under a policy.
     28 EntitiesRestricted(restriction::EntitiesRestricted) Public;
     /// A policy set became active.

@@ -6,6 +6,7 @@
 //! | [`policies`] | an edited policy | the policy files | is the set valid? | `PolicySetActivated` |
 //! | [`schedule`] | the clock | the views | whose time has come? | `ScheduleFired`, `PlanRequested`, `RunRequested` |
 //! | [`project`] | unjudged entities | their records | when is this due? | the due index |
+//! | [`catch`] | the log's growth | changes, the records | does the filter of a hold match? | `HoldsJudged` |
 //! | [`plan`] | `PlanRequested` | the due index, records | what is due, and why? | `PlanItems`, `PlanFrozen` |
 //! | [`attest`] | the log's growth | envelopes | what is the root? | hashes and checkpoints, beside the log |
 //! | [`publish`] | the log's growth | the newest checkpoint | nothing | nothing: it tells places outside |
@@ -26,6 +27,7 @@ use crate::store::Store;
 use crate::store::tree::Tree;
 
 pub mod attest;
+pub mod catch;
 pub mod forward;
 pub mod intake;
 pub mod ledger;

@@ -1,8 +1,9 @@
-//! A filter of a policy: whatever is wrong with it, no message shows what it compares with.
+//! A filter of a policy or of a hold: whatever is wrong with it, no message shows what it compares with.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use retention_core::policy::{PolicyFile, PolicySet};
+use retention_core::policy::{HoldFilter, PolicyError, PolicyFile, PolicySet};
+use retention_core::record::Kind;
 use retention_fuzz::Input;
 
 const FIELDS: &[&str] = &[
@@ -86,6 +87,13 @@ fn tree(input: &mut Input<'_>, depth: usize) -> String {
     }
 }
 
+fn assert_silent(errors: &[PolicyError]) {
+    for error in errors {
+        let shown = format!("{error:?} {}", error.problem);
+        assert!(!shown.contains(MARK), "{shown}");
+    }
+}
+
 fuzz_target!(|bytes: &[u8]| {
     let mut input = Input(bytes);
     let kind = input.one_of(&["contact", "deal", "message", "task"]);
@@ -99,11 +107,13 @@ fuzz_target!(|bytes: &[u8]| {
     );
     match PolicySet::check(&[PolicyFile { stem: "fuzzed", text: &text }]) {
         Ok(set) => assert!(!format!("{:?}", set.policies()).contains(MARK), "Debug shows a value"),
-        Err(errors) => {
-            for error in &errors {
-                let shown = format!("{error:?} {}", error.problem);
-                assert!(!shown.contains(MARK), "{shown}");
-            }
+        Err(errors) => assert_silent(&errors),
+    }
+    let kind = Kind::from_name(kind).expect("a kind");
+    for text in [filter.clone(), format!("where = {filter}")] {
+        match HoldFilter::check(&text, &[kind]) {
+            Ok(filter) => assert!(!format!("{filter:?}").contains(MARK), "Debug shows a value"),
+            Err(errors) => assert_silent(&errors),
         }
     }
 });

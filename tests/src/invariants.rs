@@ -22,6 +22,7 @@ use retentiond::store::vault::KeyState;
 use retentiond::store::{Store, facts};
 
 use crate::disk;
+use crate::filters::{Remembered, Standings};
 use crate::mail::Expunged;
 use crate::model::Model;
 
@@ -61,6 +62,8 @@ impl Violation {
 struct History {
     /// What each hold names, and until when it protects once it was released.
     holds: BTreeMap<HoldId, (Vec<EntityId>, Option<Timestamp>)>,
+    /// What their standing queries cover beside that.
+    standings: Standings,
     /// When the event at hand was recorded.
     now: Timestamp,
     versions: BTreeMap<EntityId, Position>,
@@ -109,13 +112,17 @@ impl History {
         }
         let purged: Vec<EntityId> =
             self.sagas.get(&body.saga).map(|saga| saga.pivot.keys().copied().collect()).unwrap_or_default();
-        let is_held = |entity: &EntityId| {
-            let mut holds = self.holds.values();
-            holds.any(|(held, until)| held.contains(entity) && until.is_none_or(|until| self.now < until))
-        };
-        if let Some(entity) = purged.into_iter().find(is_held) {
+        if let Some(entity) = purged.into_iter().find(|entity| self.is_held(*entity)) {
             self.blame("copy_destroyed_under_hold", position, Some(entity), "a hold covers it");
         }
+    }
+
+    /// Says whether a hold covers an entity now.
+    fn is_held(&self, entity: EntityId) -> bool {
+        self.holds.iter().any(|(hold, (named, until))| {
+            until.is_none_or(|until| self.now < until)
+                && (named.contains(&entity) || self.standings.has_caught(*hold, entity))
+        })
     }
 
     fn blame(&mut self, invariant: &'static str, position: Position, entity: Option<EntityId>, detail: &str) {
@@ -126,6 +133,7 @@ impl History {
     fn see(&mut self, recorded: &Recorded) {
         let Envelope { position, entity, actor, recorded_at, .. } = recorded.envelope;
         self.now = recorded_at;
+        self.standings.see(recorded);
         if recorded.envelope.event_type == EventType::EntityChanged as u16
             && let Some(entity) = entity
         {
@@ -152,7 +160,11 @@ impl History {
                 self.sagas.insert(SagaId(position), SagaSeen { run, script, items, left_alone, verified: None, pivot });
             }
             Event::EntitiesRestricted(body) => self.restricted(position, body),
-            Event::EntitySucceeded(body) => self.rests.extend(entity.map(|entity| (body.of, entity))),
+            Event::EntitySucceeded(body) => {
+                self.rests.extend(entity.map(|entity| (body.of, entity)));
+                let named = self.holds.values_mut().map(|(named, _)| named);
+                named.filter(|named| named.contains(&body.of)).for_each(|named| named.extend(entity));
+            }
             Event::ItemsSkipped(body) => self.left_alone(body.saga, body.items.iter().map(|(entity, _)| *entity)),
             Event::EntityRestored(body) => self.left_alone(body.saga, entity.into_iter()),
             Event::BundleDestructionStarted(body) => self.bundle_dismissed(position, body),
@@ -244,6 +256,7 @@ impl History {
 
     /// All that must be true when a purge becomes irreversible.
     fn pivot(&mut self, position: Position, id: SagaId, items: &[EntityId]) {
+        let held: Vec<EntityId> = items.iter().copied().filter(|entity| self.is_held(*entity)).collect();
         let Some(saga) = self.sagas.get_mut(&id) else {
             return self.blame("intent_without_saga", position, None, "no such saga began");
         };
@@ -260,8 +273,7 @@ impl History {
             if saga.verified.is_none() && saga.script != ScriptKind::Restrict {
                 found.push(("purge_without_verified_export", *entity));
             }
-            let protects = |until: &Option<Timestamp>| until.is_none_or(|until| self.now < until);
-            if self.holds.values().any(|(held, until)| held.contains(entity) && protects(until)) {
+            if held.contains(entity) {
                 found.push(("purge_under_hold", *entity));
             }
             let erases = planned.and_then(|plan| plan.erases);
@@ -312,8 +324,7 @@ impl History {
             if !saga.is_some_and(is_named) {
                 self.blame("restricted_without_intent", position, Some(*entity), "no intent names it");
             }
-            let protects = |until: &Option<Timestamp>| until.is_none_or(|until| self.now < until);
-            if self.holds.values().any(|(held, until)| held.contains(entity) && protects(until)) {
+            if self.is_held(*entity) {
                 self.blame("restricted_under_hold", position, Some(*entity), "a hold covers it");
             }
             if !self.subjects.end_use(RestrictionId(position), *entity) {
@@ -337,13 +348,16 @@ pub struct Checker {
     /// How far the log went then.
     looked_at: Position,
     acknowledged: Vec<Envelope>,
+    /// What holds are judged by, of which keys are destroyed in the meantime.
+    remembered: Remembered,
     scanned: BTreeMap<PathBuf, u64>,
 }
 
 impl Checker {
     /// Looks at everything and returns what must never be.
     pub fn check(&mut self, store: &Store, exports: &Path, model: &Model) -> Vec<Violation> {
-        let mut history = History::default();
+        let standings = Standings::with(std::mem::take(&mut self.remembered));
+        let mut history = History { standings, ..History::default() };
         let log = self.read_log(store, &mut history);
         log.iter().for_each(|recorded| history.see(recorded));
         bundles(exports, &mut history);
@@ -351,6 +365,7 @@ impl Checker {
         rebuild(store, &log, &mut history.violations);
         model.compare(store, &mut history.violations);
         self.scan(&store.dir().join("journal"), &mut history.violations);
+        self.remembered = history.standings.remembered();
         history.violations
     }
 

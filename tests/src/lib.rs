@@ -13,6 +13,7 @@ pub mod crash;
 pub mod daemon;
 pub mod disk;
 pub mod faults;
+pub mod filters;
 pub mod inbox;
 pub mod invariants;
 pub mod mail;

@@ -19,7 +19,7 @@ use retentiond::connector::archive::ExportTarget;
 use retentiond::connector::mail::Mailroom;
 use retentiond::flush::FlushGate;
 use retentiond::halt::Halt;
-use retentiond::stage::{Step, intake, plan, policies, project, run, schedule};
+use retentiond::stage::{Step, catch, intake, plan, policies, project, run, schedule};
 use retentiond::store::vault::root_key::RootKey;
 use retentiond::store::{Options, Store};
 use tempfile::TempDir;
@@ -64,6 +64,8 @@ pub enum Stage {
     Policies,
     /// Project.
     Project,
+    /// Catch.
+    Catch,
     /// Schedule.
     Schedule,
     /// Plan.
@@ -80,11 +82,12 @@ pub enum Stage {
 
 impl Stage {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Intake,
         Self::Mail,
         Self::Policies,
         Self::Project,
+        Self::Catch,
         Self::Schedule,
         Self::Plan,
         Self::Run,
@@ -112,6 +115,7 @@ struct Stages {
     mail: intake::mail::MailIntake,
     policies: policies::Policies,
     project: project::Project,
+    catch: catch::Catch,
     schedule: schedule::Schedule,
     plan: plan::Plan,
     run: run::Run,
@@ -151,6 +155,7 @@ pub struct World {
     pub crashes: u32,
     outside: Option<Outside>,
     sagas_at_once: usize,
+    judged_at_once: usize,
     options: Options,
     stages: Option<Stages>,
     store: Option<Arc<Store>>,
@@ -208,6 +213,7 @@ impl World {
             crashes: 0,
             outside: None,
             sagas_at_once: 1,
+            judged_at_once: 2,
             options,
             stages: None,
             store: None,
@@ -252,6 +258,7 @@ impl World {
             mail: intake::mail::MailIntake::new(Arc::clone(&store), Arc::clone(&clock), Arc::clone(&mailroom)),
             policies: policies::Policies::new(Arc::clone(&store), Arc::clone(&clock), self.dir.path().join("policies")),
             project: project::Project::new(Arc::clone(&store)),
+            catch: catch::Catch::new(Arc::clone(&store)).judging_at_once(self.judged_at_once),
             schedule: schedule::Schedule::new(Arc::clone(&store), Arc::clone(&clock)),
             plan: plan::Plan::new(Arc::clone(&store), Arc::clone(&clock)),
             grants: run::grant::Grants::new(Arc::clone(&store), Arc::clone(&clock), Arc::clone(&outside.target)),
@@ -453,6 +460,7 @@ impl World {
             Stage::Intake | Stage::Mail => return self.step_intake(stage, before),
             Stage::Policies => stages.policies.step(),
             Stage::Project => stages.project.step(),
+            Stage::Catch => stages.catch.step(),
             Stage::Schedule => stages.schedule.step(),
             Stage::Plan => stages.plan.step(),
             Stage::Run => stages.run.step(),

@@ -1,6 +1,7 @@
 //! The checker can fail: worlds that are wrong in one way each are reported by the name of what is wrong.
 
 use retention_core::event::erasure::KeyDestroyed;
+use retention_core::event::hold::{HoldJudgement, HoldsJudged, Judged};
 use retention_core::event::saga::{SagaItem, SagaStarted, ScriptKind, Step, StepStarted};
 use retention_core::event::{Actor, Draft, Event, stream_of_position};
 use retention_core::id::{Digest, EntityId, Position, RunId, SagaId};
@@ -86,6 +87,32 @@ fn an_intent_without_plan_export_or_regard_for_holds_is_named() {
     {
         assert!(names.contains(&name), "{name} is not in {names:?}");
     }
+}
+
+/// The program's own judgement of the filter is wrong here, and the checker does not believe it.
+#[test]
+fn an_intent_for_what_matched_the_filter_of_a_hold_once_is_named() {
+    let mut world = World::new("P0D");
+    let (caught, other) = (world.add("a", "2020-01-01"), world.add("b", "2020-01-01"));
+    world.change(caught, "wanted");
+    let filter = format!("{{ field = \"display_name\", op = \"eq\", value = \"{MARKER} wanted\" }}");
+    let hold = world.hold_matching(&filter).expect("a hold");
+    world.change(caught, "edited");
+    let upto = world.store().view(|views| views.position);
+    let holds = vec![HoldJudgement { hold, judged: Judged::UpTo(upto), caught: Vec::new(), unreadable: Vec::new() }];
+    tell(&world, None, Event::HoldsJudged(HoldsJudged { holds }));
+    let mut names_of_intent = |entity: EntityId| {
+        let items = vec![SagaItem { item: 0, entity, version: Position(1) }];
+        let (script, run) = (ScriptKind::ExportPurge, RunId(Position(1)));
+        let started = SagaStarted { run, script, script_version: 1, mailbox: None, items };
+        let saga = SagaId(tell(&world, None, Event::SagaStarted(started)));
+        let idempotency_key = Digest([0; 32]);
+        let intent = StepStarted { saga, step: Step::Purge, attempt: 1, idempotency_key, items: vec![entity] };
+        tell(&world, None, Event::StepStarted(intent));
+        found(&mut world)
+    };
+    assert!(!names_of_intent(other).contains(&"purge_under_hold"));
+    assert!(names_of_intent(caught).contains(&"purge_under_hold"));
 }
 
 #[test]

@@ -14,20 +14,20 @@ use retentiond::clock::Clock as _;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-struct Race {
-    world: World,
-    mailbox: EntityId,
-    contact: EntityId,
-    run: RunId,
-    was_past_pivot: bool,
+pub(crate) struct Race {
+    pub(crate) world: World,
+    pub(crate) mailbox: EntityId,
+    pub(crate) contact: EntityId,
+    pub(crate) run: RunId,
+    pub(crate) was_past_pivot: bool,
 }
 
-fn has_pivot(world: &World) -> bool {
+pub(crate) fn has_pivot(world: &World) -> bool {
     let is_pivot = |event: &Event| matches!(event, Event::StepStarted(body) if body.step == Step::Purge);
     world.log().iter().any(|recorded| recorded.event().is_some_and(is_pivot))
 }
 
-fn one_step(world: &mut World) -> bool {
+pub(crate) fn one_step(world: &mut World) -> bool {
     match world.step(Stage::Run) {
         Stepped::Worked | Stepped::Crashed => true,
         Stepped::Until(at) => {
@@ -39,7 +39,7 @@ fn one_step(world: &mut World) -> bool {
 }
 
 /// Runs with something that happens after every number of steps, until the run is over before it could happen.
-fn at_every_step(happens: impl Fn(&mut Race), then: impl Fn(&mut Race)) {
+pub(crate) fn at_every_step(happens: impl Fn(&mut Race), then: impl Fn(&mut Race)) {
     for steps in 0.. {
         let mut world = World::new("P1D");
         // A mailbox that is due itself would be in the plan.
@@ -64,23 +64,34 @@ fn at_every_step(happens: impl Fn(&mut Race), then: impl Fn(&mut Race)) {
     }
 }
 
-fn case() -> HoldPlaced {
+pub(crate) fn case() -> HoldPlaced {
     v1::HoldPlaced { name: "case".to_owned(), reason: "order".to_owned(), entities: Vec::new() }.into()
 }
 
-fn standing(kinds: &[Kind], sources: &[&str]) -> StandingQuery {
+pub(crate) fn standing(kinds: &[Kind], sources: &[&str]) -> StandingQuery {
     let sources = sources.iter().map(|source| (*source).to_owned()).collect();
     StandingQuery { kinds: kinds.to_vec(), sources, seen_from: None, seen_until: None }
+}
+
+/// The filter of what has an id.
+pub(crate) fn id_is(id: &str) -> String {
+    format!("{{ field = \"id\", op = \"eq\", value = \"{id}\" }}")
 }
 
 #[test]
 fn a_hold_of_any_form_at_any_moment_before_the_intent_keeps_the_entity() {
     type Cover = fn(&Race) -> HoldPlaced;
-    let covers: [Cover; 4] = [
+    let covers: [Cover; 6] = [
         |race| HoldPlaced { mailboxes: vec![race.mailbox], ..case() },
         |_| HoldPlaced { policies: vec!["contacts".to_owned()], ..case() },
         |_| HoldPlaced { standing: Some(standing(&[Kind::Contact], &[])), ..case() },
         |_| HoldPlaced { standing: Some(standing(&[], &["crm"])), ..case() },
+        |_| HoldPlaced { filter: id_is("a"), standing: Some(standing(&[Kind::Contact], &[])), ..case() },
+        // Nobody can tell whether it matches.
+        |_| {
+            let filter = "{ field = \"email1\", op = \"eq\", value = \"ada@example.org\" }".to_owned();
+            HoldPlaced { filter, standing: Some(standing(&[Kind::Contact], &["crm"])), ..case() }
+        },
     ];
     for cover in covers {
         at_every_step(

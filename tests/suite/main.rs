@@ -16,6 +16,7 @@ mod copies;
 mod crashes;
 mod ctl;
 mod deliveries;
+mod filters;
 mod full;
 mod grants;
 mod holds;

@@ -176,7 +176,8 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("ExportTarget", &["store", "connector", "stage/run", "supervise"]),
 ];
 
-const STAGES: &[&str] = &["intake", "project", "plan", "run", "attest", "publish", "witness", "ledger", "notify"];
+const STAGES: &[&str] =
+    &["intake", "project", "catch", "plan", "run", "attest", "publish", "witness", "ledger", "notify"];
 
 fn daemon_violations(sources: &[Source]) -> Vec<String> {
     let mut violations = Vec::new();

@@ -141,6 +141,8 @@ operations! {
     HoldPlace Post "/v1/holds" Operator One;
     /// Lists the holds: those in force, those due for review, or those that were released.
     HoldList Get "/v1/holds" Auditor List;
+    /// Shows one hold with the filter of its standing query.
+    HoldShow Get "/v1/holds/{hold}" Auditor One;
     /// Releases a hold; it still protects for some time.
     HoldRelease Post "/v1/holds/{hold}/release" Operator One;
     /// Looks for a data subject in all sources and mailboxes. This is recorded.

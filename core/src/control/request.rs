@@ -339,7 +339,7 @@ pub struct PlaceHold {
 }
 
 /// Which entities a hold catches whenever they arrive: all of these must fit, and what is empty fits all.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HoldStanding {
     /// The kinds.
@@ -354,6 +354,10 @@ pub struct HoldStanding {
     /// First seen before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seen_until: Option<Timestamp>,
+    /// What they must match: the value of `where` in a policy as TOML (`{ field = "email", op = "eq", value = "…" }`), or
+    /// a document with it. It needs kinds, is asked of the record alone, and reads dates without an offset in UTC.
+    #[serde(default, rename = "where", skip_serializing_if = "Option::is_none")]
+    pub filter: Option<String>,
 }
 
 /// Releases a hold.
@@ -536,8 +540,8 @@ pub struct RenewGrant {
 }
 
 hide_free_text!(
-    CheckConfig PolicyFileText DiffPolicies JudgePlan Because PlaceHold ReleaseHold PauseDisposal MailboxQuery AddMailbox AddMailboxes
-    GiveGrant JudgeGrant RenewGrant
+    CheckConfig PolicyFileText DiffPolicies JudgePlan Because PlaceHold HoldStanding ReleaseHold PauseDisposal MailboxQuery
+    AddMailbox AddMailboxes GiveGrant JudgeGrant RenewGrant
 );
 
 /// Returns a query as it stands in a URL, with its `?`, or nothing when nothing is asked for.

@@ -7,7 +7,8 @@
 //!
 //! **Invariant:** no view and no decision is made from a text, so an event folds the same whole and by its facts. What
 //! the daemon itself works with is a fact, whoever it names: handles of data subjects, folders of a migration, to whom
-//! a copy was given. The one exception is who gets a grant, which is needed until the grant is over; its month waits.
+//! a copy was given. Two exceptions are needed until that is over which they began, and their month waits: who gets a
+//! grant, and the filter of a hold. What a filter catches is recorded as numbers, so no view is made from it either.
 //!
 //! A stored body of this form is `length of the facts (4) ‖ facts ‖ texts`, both sealed. The envelope holds the SHA-256
 //! of `length of the facts ‖ facts ‖ SHA-256(texts)`, so that it can be checked also without the texts.
@@ -40,7 +41,9 @@ impl Event {
     /// asks of each.
     fn texts_mut(&mut self) -> Vec<&mut String> {
         match self {
-            Self::HoldPlaced(b) => vec![&mut b.name, &mut b.reason, &mut b.owner, &mut b.reference],
+            Self::HoldPlaced(b) => {
+                vec![&mut b.name, &mut b.reason, &mut b.owner, &mut b.reference, &mut b.filter]
+            }
             Self::GrantRequested(b) => {
                 [&mut b.identifier, &mut b.reason].into_iter().chain(b.ticket.as_mut()).collect()
             }

@@ -7,7 +7,7 @@
 use bincode::config::{Configuration, Limit, LittleEndian, Varint};
 use bincode::{Decode, Encode};
 
-use super::hold::v1;
+use super::hold::{v1, v2};
 use super::{Event, EventType, change, notice, redaction, restriction};
 
 /// The largest body that is written or read, in bytes.
@@ -67,7 +67,7 @@ pub trait Bodies: Sized {
 #[must_use]
 pub fn schema_of(event_type: EventType) -> u16 {
     match event_type {
-        // Version 3 of a hold and version 2 of a layout can name a kind that those before could not.
+        // Version 3 of a hold has a filter. It and version 2 of a layout can name a kind that those before could not.
         EventType::HoldPlaced => 3,
         EventType::LayoutRecorded
         | EventType::EntityLinked
@@ -92,9 +92,7 @@ pub fn read(event_type: u16, schema: u16, bytes: &[u8]) -> Result<Event, CodecEr
         (Some(event_type), newest) if newest == schema_of(event_type) => {
             Event::decode_body(event_type, bytes).and_then(fitting)
         }
-        (Some(event_type @ EventType::HoldPlaced), 2) | (Some(event_type @ EventType::LayoutRecorded), 1) => {
-            Event::decode_body(event_type, bytes).and_then(fitting)
-        }
+        (Some(event_type @ EventType::LayoutRecorded), 1) => Event::decode_body(event_type, bytes).and_then(fitting),
         (Some(EventType::EntityLinked), 1) => {
             decode::<change::v1::EntityLinked>(bytes).map(|body| Event::EntityLinked(body.into()))
         }
@@ -102,6 +100,7 @@ pub fn read(event_type: u16, schema: u16, bytes: &[u8]) -> Result<Event, CodecEr
             decode::<redaction::v1::EntitySucceeded>(bytes).map(|body| Event::EntitySucceeded(body.into()))
         }
         (Some(EventType::HoldPlaced), 1) => decode::<v1::HoldPlaced>(bytes).map(|body| Event::HoldPlaced(body.into())),
+        (Some(EventType::HoldPlaced), 2) => decode::<v2::HoldPlaced>(bytes).map(|body| Event::HoldPlaced(body.into())),
         (Some(EventType::HoldReleased), 1) => {
             decode::<v1::HoldReleased>(bytes).map(|body| Event::HoldReleased(body.into()))
         }

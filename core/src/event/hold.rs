@@ -5,13 +5,14 @@
 
 use bincode::{Decode, Encode};
 
-use crate::id::{EntityId, HoldId, RequestId};
+use crate::id::{EntityId, HoldId, Position, RequestId};
 use crate::record::Kind;
 use crate::time::Timestamp;
 
 pub mod v1;
+pub mod v2;
 
-/// Schema 2. A case suspends the disposition of what it covers until it is released.
+/// Schema 3. A case suspends the disposition of what it covers until it is released.
 #[derive(Clone, PartialEq, Eq, Encode, Decode)]
 pub struct HoldPlaced {
     /// A short name of the case.
@@ -32,6 +33,9 @@ pub struct HoldPlaced {
     pub policies: Vec<String>,
     /// What else it covers, also what arrives later.
     pub standing: Option<StandingQuery>,
+    /// What of the standing query it catches: the `where` of a policy, as written. Empty for all of it. It may name
+    /// persons, so no view has it.
+    pub filter: String,
 }
 
 impl std::fmt::Debug for HoldPlaced {
@@ -51,6 +55,39 @@ pub struct StandingQuery {
     pub seen_from: Option<Timestamp>,
     /// First seen before.
     pub seen_until: Option<Timestamp>,
+}
+
+/// How far a hold has judged with its filter. A later value is greater.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+pub enum Judged {
+    /// Of the entities that were there when it was placed, each as it was then: those with a number below this.
+    Found {
+        /// The number.
+        below: u32,
+    },
+    /// All of these, and every change up to this position.
+    UpTo(Position),
+}
+
+/// What one hold caught since it judged last. What it catches once it keeps until it is over, whatever becomes of it.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct HoldJudgement {
+    /// Which one.
+    pub hold: HoldId,
+    /// How far it has judged now.
+    pub judged: Judged,
+    /// What matches, ascending.
+    pub caught: Vec<EntityId>,
+    /// What cannot be judged because a field cannot be read, ascending. It is held like what matches.
+    pub unreadable: Vec<EntityId>,
+}
+
+/// Schema 1. Holds judged with their filters. Their text is not needed to know what they caught, nor is the text of what
+/// they judged.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct HoldsJudged {
+    /// Each hold once.
+    pub holds: Vec<HoldJudgement>,
 }
 
 /// Schema 2. The case is closed; what it covers is protected until an instant.

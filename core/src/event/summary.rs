@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+use super::hold::HoldJudgement;
 use super::review::ReviewVerdict;
 use super::{Event, EventType, Readable, Recorded};
 use crate::event::saga::Receipt;
@@ -170,9 +171,11 @@ fn facts_of(event: &Event) -> Vec<(Fact, bool)> {
             .with("added", b.added)
             .with("changed", b.changed)
             .with("absent", b.absent),
-        Event::HoldPlaced(_) | Event::HoldReleased(_) | Event::DisposalPaused(_) | Event::DisposalResumed(_) => {
-            facts_of_hold(event)
-        }
+        Event::HoldPlaced(_)
+        | Event::HoldsJudged(_)
+        | Event::HoldReleased(_)
+        | Event::DisposalPaused(_)
+        | Event::DisposalResumed(_) => facts_of_hold(event),
         Event::RestrictionPlaced(_)
         | Event::EntitiesRestricted(_)
         | Event::RestrictionLifted(_)
@@ -303,9 +306,15 @@ fn facts_of_hold(event: &Event) -> Facts {
                 facts = if count > 0 { facts.with(key, count) } else { facts };
             }
             let facts = if b.standing.is_some() { facts.with("standing", true) } else { facts };
+            let facts = if b.filter.is_empty() { facts } else { facts.with("filter", true) };
             let facts = facts.with_at("review_at", b.review_at).naming("name", &b.name).naming("reason", &b.reason);
             let named = [("owner", &b.owner), ("reference", &b.reference)];
             named.into_iter().filter(|(_, text)| !text.is_empty()).fold(facts, |f, (key, text)| f.naming(key, text))
+        }
+        Event::HoldsJudged(b) => {
+            let sum = |of: fn(&HoldJudgement) -> usize| b.holds.iter().map(of).sum::<usize>();
+            let (caught, unreadable) = (sum(|hold| hold.caught.len()), sum(|hold| hold.unreadable.len()));
+            fact("holds", b.holds.len()).with("caught", caught).with("unreadable", unreadable)
         }
         Event::HoldReleased(b) => {
             let until = Some(b.until).filter(|until| *until > Timestamp(i64::MIN));

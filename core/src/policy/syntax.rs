@@ -28,16 +28,32 @@ const ERRORS_MAX: usize = 100;
 
 impl<'t> Reader<'t> {
     pub(super) fn of(stem: &str, text: &'t str) -> Self {
-        Self { file: format!("{stem}.toml"), text, errors: Vec::new() }
+        Self::named(format!("{stem}.toml"), text)
+    }
+
+    /// Reads what is no policy file; `name` stands in its errors.
+    pub(super) fn named(name: String, text: &'t str) -> Self {
+        Self { file: name, text, errors: Vec::new() }
+    }
+
+    /// Parses a text that is one value; `None` after reporting every syntax error.
+    pub(super) fn parse_value(&mut self) -> Option<Value<'t>> {
+        let (value, errors) = DeValue::parse_recoverable(self.text);
+        self.syntax(&errors).then_some(value)
     }
 
     /// Parses the file; `None` after reporting every syntax error.
     pub(super) fn parse(&mut self) -> Option<Spanned<DeTable<'t>>> {
         let (tree, errors) = DeTable::parse_recoverable(self.text);
-        for error in &errors {
+        self.syntax(&errors).then_some(tree)
+    }
+
+    /// Reports what the TOML parser found; says whether that was nothing.
+    fn syntax(&mut self, errors: &[toml::de::Error]) -> bool {
+        for error in errors {
             self.error(&error.span().unwrap_or(0..0), PolicyProblem::Syntax(error.message().to_owned()));
         }
-        errors.is_empty().then_some(tree)
+        errors.is_empty()
     }
 
     pub(super) fn error(&mut self, at: &Span, problem: PolicyProblem) {

@@ -111,6 +111,7 @@ impl Small {
             Event::EntitySucceeded(body) => {
                 if let Some(entity) = envelope.entity {
                     self.redactions.succeeded(entity, body);
+                    self.holds.follow(body.of, entity);
                     self.reviews.follow(body.of, entity);
                     self.restrictions.follow(body.of, entity);
                 }
@@ -133,7 +134,11 @@ impl Small {
                 let restored = envelope.entity.map(|entity| (entity, SkipReason::Restored));
                 self.left_alone(body.saga, restored.as_slice());
             }
-            Event::HoldPlaced(body) => self.holds.place(HoldId(envelope.position), at, body),
+            Event::HoldPlaced(body) => {
+                let left = |entity| self.redactions.successor(entity);
+                self.holds.place(HoldId(envelope.position), at, body, left);
+            }
+            Event::HoldsJudged(body) => self.holds.judged(body, |entity| self.redactions.successor(entity)),
             Event::HoldReleased(body) => self.holds.release(at, body),
             Event::DisposalPaused(body) => self.pauses.paused(body),
             Event::DisposalResumed(body) => self.pauses.resumed(body),

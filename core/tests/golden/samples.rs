@@ -20,7 +20,8 @@ use retention_core::event::grant::{
     GrantStepSucceeded, OpenSessions, VerifiedAs,
 };
 use retention_core::event::hold::{
-    DisposalPaused, DisposalResumed, HoldPlaced, HoldReleased, PauseScope, StandingQuery, v1,
+    DisposalPaused, DisposalResumed, HoldJudgement, HoldPlaced, HoldReleased, HoldsJudged, Judged, PauseScope,
+    StandingQuery, v1,
 };
 use retention_core::event::key::{KeyRotationRequested, StoreKeys, WrappingKeysRotated};
 use retention_core::event::mailbox::{
@@ -284,6 +285,7 @@ fn hold() -> Vec<Event> {
         mailboxes: vec![EntityId(41)],
         policies: vec!["contacts".to_owned()],
         standing: Some(standing),
+        filter: "{ field = \"email\", op = \"eq\", value = \"ada@example.org\" }".to_owned(),
     };
     let few = HoldPlaced {
         entities: Vec::new(),
@@ -291,6 +293,7 @@ fn hold() -> Vec<Event> {
         policies: Vec::new(),
         standing: None,
         review_at: None,
+        filter: String::new(),
         ..whole.clone()
     };
     let scopes =
@@ -302,8 +305,17 @@ fn hold() -> Vec<Event> {
     let resumed =
         scopes.into_iter().map(|scope| Event::DisposalResumed(DisposalResumed { scope, reason: "looked".to_owned() }));
     let hold = HoldId(Position(99));
+    let judged = [Judged::Found { below: 4_000 }, Judged::UpTo(Position(70_000))].map(|judged| HoldJudgement {
+        hold,
+        judged,
+        caught: vec![EntityId(3), EntityId(65_536)],
+        unreadable: vec![EntityId(4)],
+    });
+    let nothing = HoldJudgement { caught: Vec::new(), unreadable: Vec::new(), ..judged[1].clone() };
+    let judged = [judged.to_vec(), vec![nothing], Vec::new()].map(|holds| Event::HoldsJudged(HoldsJudged { holds }));
     [Event::HoldPlaced(whole), Event::HoldPlaced(few), Event::HoldReleased(HoldReleased { hold, reason, until: at(7) })]
         .into_iter()
+        .chain(judged)
         .chain(paused)
         .chain(resumed)
         .collect()

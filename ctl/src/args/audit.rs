@@ -111,7 +111,7 @@ pub(crate) enum Audit {
     /// Ends with 20 when anything differs. With --witness it also says who cosigned the checkpoint, and ends with 20
     /// when too few did.
     ///
-    /// Example: retentionctl audit verify log-2026 --key KEY --against kept-in-march.checkpoint
+    /// Example: retentionctl audit verify log-2026 --key PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW --against kept-in-march.checkpoint
     ///
     /// Needs no daemon.
     Verify {

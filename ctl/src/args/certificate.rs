@@ -60,7 +60,7 @@ pub(crate) enum Certificate {
     /// Ends with 20 when anything does not hold. With --witness it also says who cosigned the checkpoint under its
     /// proofs, and ends with 20 when too few did.
     ///
-    /// Example: retentionctl certificate verify E1042.certificate --key KEY
+    /// Example: retentionctl certificate verify E1042.certificate --key PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW
     ///
     /// Needs no daemon.
     Verify {
@@ -74,7 +74,7 @@ pub(crate) enum Certificate {
     },
     /// Make a page of a certificate that people can read and print. It is checked first.
     ///
-    /// Example: retentionctl certificate page E1042.certificate --key KEY --into E1042.html
+    /// Example: retentionctl certificate page E1042.certificate --key PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW --into E1042.html
     ///
     /// Needs no daemon.
     Page {

@@ -1,5 +1,7 @@
 //! `hold`, `pause` and `resume`: what keeps things from being purged.
 
+use std::path::PathBuf;
+
 use clap::{Args as ClapArgs, Subcommand};
 use retention_core::id::{EntityId, HoldId, RequestId};
 use retention_core::record::Kind;
@@ -12,10 +14,14 @@ use super::{Part, Why, parse_kind};
 pub(crate) enum Hold {
     /// Place a legal hold: what it covers is not purged until it is released.
     ///
-    /// A hold is a case: it may cover entities, whole mailboxes, policies, and whatever of some kinds or sources
-    /// arrives later. Many holds may cover one entity.
+    /// A hold is a case: it may cover entities, whole mailboxes, policies, and whatever of some kinds or sources is
+    /// there or arrives later; with --where or --where-file only what of that matches, or comes to match by a change.
+    /// What such a filter caught once stays held until the hold is over. Until the filter has judged everything, all
+    /// that it could be about is held; `hold show` says how far it is. Many holds may cover one entity.
     ///
     /// Example: retentionctl hold place "Case 17" --entity E1042 --entity E1043 --reason "court order"
+    ///
+    /// Example: retentionctl hold place "Case 18" --kind contact --where-file case-18.toml --reason "court order"
     ///
     /// Needs the role operator.
     Place {
@@ -39,6 +45,15 @@ pub(crate) enum Hold {
         delay: Option<String>,
         #[command(flatten)]
         why: Why,
+    },
+    /// Show one hold: what it covers, its filter as it was written, how much that caught and has still to judge.
+    ///
+    /// Example: retentionctl hold show H99
+    ///
+    /// Needs the role auditor.
+    Show {
+        /// The hold, such as H99.
+        hold: HoldId,
     },
     /// List the holds in force, those due for review, or those that were released.
     ///
@@ -84,6 +99,14 @@ pub(crate) struct Cover {
     /// Of that only what was first seen before this.
     #[arg(long, value_name = "DATE")]
     pub(crate) seen_until: Option<Timestamp>,
+    /// Of that only what matches: the value of `where` as policies have it, such as
+    /// '{ field = "company_name", op = "eq", value = "Contoso" }'. It is asked of the record alone, so last_activity and
+    /// open_deals do not go; dates without an offset are in UTC.
+    #[arg(long = "where", value_name = "FILTER", requires = "kinds", conflicts_with = "filter_file")]
+    pub(crate) filter: Option<String>,
+    /// The same from a file, which leaves no names in the history of the shell: `where = { … }` or `[where]`.
+    #[arg(long = "where-file", value_name = "FILE", requires = "kinds")]
+    pub(crate) filter_file: Option<PathBuf>,
     /// Who answers for the case.
     #[arg(long, value_name = "TEXT", default_value = "")]
     pub(crate) owner: String,

@@ -1,12 +1,16 @@
 //! `hold`, `pause` and `resume`.
 
+use std::path::Path;
+
 use retention_core::control::{
-    Accepted, Cursor, ExitCode, HoldQuery, HoldStanding, HoldsWanted, Operation, PauseDisposal, PlaceHold, ReleaseHold,
+    Accepted, Cursor, ErrorCode, ExitCode, HoldQuery, HoldStanding, HoldsWanted, Operation, PauseDisposal, PlaceHold,
+    ReleaseHold,
 };
 use retention_core::id::HoldId;
+use retention_core::policy::FILTER_BYTES_MAX;
 use serde_json::json;
 
-use super::{Call, Context};
+use super::{Call, Context, files, refuse};
 use crate::args::hold::{Cover, Hold, PauseArgs, Paused};
 use crate::exit::{Cause, Doing, Failure};
 
@@ -20,6 +24,8 @@ pub(super) const COLUMNS: &[&str] = &[
     "mailboxes",
     "policies",
     "standing",
+    "caught",
+    "unjudged",
     "review_at",
     "protects_until",
     "placed_by",
@@ -28,7 +34,13 @@ pub(super) const COLUMNS: &[&str] = &[
 
 pub(super) fn execute(context: &mut Context, command: Hold) -> Result<ExitCode, Failure> {
     match command {
-        Hold::Place { name, cover, why } => place(context, &wanted(name, *cover, why.reason)).doing("place the hold"),
+        Hold::Place { name, cover, why } => {
+            wanted(name, *cover, why.reason).and_then(|wanted| place(context, &wanted)).doing("place the hold")
+        }
+        Hold::Show { hold } => {
+            context.show(&Call::to(Operation::HoldShow, &[&hold])).doing("show the hold")?;
+            Ok(ExitCode::Done)
+        }
         Hold::Release { hold, delay, why } => {
             release(context, hold, &ReleaseHold { reason: why.reason, delay }).doing("release the hold")
         }
@@ -45,14 +57,19 @@ pub(super) fn execute(context: &mut Context, command: Hold) -> Result<ExitCode, 
     }
 }
 
-fn wanted(name: String, cover: Cover, reason: String) -> PlaceHold {
+fn wanted(name: String, cover: Cover, reason: String) -> Result<PlaceHold, Cause> {
+    let filter = match cover.filter_file {
+        Some(path) => Some(read_filter(&path)?),
+        None => cover.filter,
+    };
     let standing = HoldStanding {
         kinds: cover.kinds,
         sources: cover.sources,
         seen_from: cover.seen_from,
         seen_until: cover.seen_until,
+        filter,
     };
-    PlaceHold {
+    Ok(PlaceHold {
         name,
         reason,
         owner: cover.owner,
@@ -63,14 +80,23 @@ fn wanted(name: String, cover: Cover, reason: String) -> PlaceHold {
         mailboxes: cover.mailboxes,
         policies: cover.policies,
         standing: Some(standing).filter(|standing| *standing != HoldStanding::default()),
-    }
+    })
+}
+
+/// Reads a filter from a file; the daemon says what is wrong with it, also that it is too long.
+fn read_filter(path: &Path) -> Result<String, Cause> {
+    let bytes = files::read_bounded(path, FILTER_BYTES_MAX as u64 + 1)?;
+    String::from_utf8(bytes).map_err(|_| {
+        let message = format!("{} is not UTF-8; nothing was placed", path.display());
+        refuse(ErrorCode::BadRequest, message)
+    })
 }
 
 fn place(context: &mut Context, wanted: &PlaceHold) -> Result<ExitCode, Cause> {
     let accepted: Accepted = context.client.typed(&Call::to(Operation::HoldPlace, &[]).with(wanted))?;
     let hold = HoldId(accepted.position);
     context.present(&json!({ "hold": hold }))?;
-    context.next("retentionctl hold list");
+    context.next(&format!("retentionctl hold show {hold}"));
     Ok(ExitCode::Done)
 }
 

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use retention_core::control::{
-    ActivityRow, CountedActivity, ErrorBody, ErrorCode, Explanation, PolicyChange, PolicyDiffRow, PolicyFileText,
-    PolicyVerdict, ReviewRow, Role, ScheduleRow, Verdict, Weight,
+    ActivityRow, CountedActivity, ErrorBody, ErrorCode, Explanation, FilterWhy, HeldByFilter, PolicyChange,
+    PolicyDiffRow, PolicyFileText, PolicyVerdict, ReviewRow, Role, ScheduleRow, Verdict, Weight,
 };
-use retention_core::id::{EntityId, LayoutId};
+use retention_core::id::{EntityId, HoldId, LayoutId};
 use retention_core::policy::{
     Action, Approval, ApproverRole, Assessed, Assessment, BoundSet, Decision, Facts, OnMissingStart, Outcome, Place,
     Policy, PolicyFile, PolicySet, Restriction, Standing, State, Trigger,
@@ -17,8 +17,8 @@ use retention_core::reason::{Reason, StartKind};
 use retention_core::record::Layout;
 use retention_core::record::activity::Activity;
 use retention_core::time::Timestamp;
-use retention_core::view::EntityState;
 use retention_core::view::entities::Row;
+use retention_core::view::{ByFilter, EntityState, Views};
 
 use super::handlers::entity;
 use super::reviews::row_of;
@@ -120,12 +120,26 @@ pub fn explain(store: &Store, id: EntityId, now: Timestamp) -> Result<Explanatio
         policies,
         reasons: decision.reasons().cloned().collect(),
         holds: standing.holds.clone(),
+        held_by_filter: store.view(|views| held_by_filter(views, id, &standing)),
         restrictions,
         reviews: reviews_of(store, id, &standing)?,
         next_run_at: earliest,
         text: Vec::new(),
     };
     Ok(Explanation { text: explanation.sentences(), ..explanation })
+}
+
+/// Returns which of the holds on an entity cover it by their filter.
+fn held_by_filter(views: &Views, entity: EntityId, standing: &Standing) -> Vec<HeldByFilter> {
+    let by_filter = |hold: &HoldId| {
+        let why = match views.held_by_filter(*hold, entity)? {
+            ByFilter::Caught => FilterWhy::Caught,
+            ByFilter::Unreadable => FilterWhy::Unreadable,
+            ByFilter::Unjudged => FilterWhy::Unjudged,
+        };
+        Some(HeldByFilter { hold: *hold, why })
+    };
+    standing.holds.iter().filter_map(by_filter).collect()
 }
 
 /// Says whether a policy speaks of the last activity, or of the date that it falls back to. Any other reason says
@@ -273,7 +287,7 @@ fn verdict_of(reason: &Reason) -> Verdict {
     }
 }
 
-fn standing(row: &Row, holds: Vec<retention_core::id::HoldId>, restriction: Restriction) -> Standing {
+fn standing(row: &Row, holds: Vec<HoldId>, restriction: Restriction) -> Standing {
     let place = match row.state {
         EntityState::Visible => Place::Live,
         EntityState::Quarantined => Place::Quarantined,

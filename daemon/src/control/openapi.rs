@@ -73,6 +73,7 @@ fn contents(operation: Operation) -> Contents {
         }
         Operation::HoldPlace => gives::<wire::Accepted>().taking::<wire::PlaceHold>(),
         Operation::HoldList => gives::<wire::HoldRow>().asked::<wire::HoldQuery>(),
+        Operation::HoldShow => gives::<wire::HoldRow>(),
         Operation::HoldRelease => gives::<wire::Accepted>().taking::<wire::ReleaseHold>(),
         Operation::SubjectFind => gives::<wire::SubjectRow>().taking::<wire::SoughtSubject>(),
         Operation::SubjectAsk => gives::<wire::Accepted>().taking::<wire::AskForSubject>(),

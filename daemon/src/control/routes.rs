@@ -77,6 +77,7 @@ fn handler(operation: Operation) -> MethodRouter<Arc<Control>> {
         Operation::RunCancel => post(run::cancel),
         Operation::HoldPlace => post(hold::place),
         Operation::HoldList => get(hold::list),
+        Operation::HoldShow => get(hold::show),
         Operation::HoldRelease => post(hold::release),
         Operation::SubjectFind => post(subject::find),
         Operation::SubjectAsk => post(subject::ask),

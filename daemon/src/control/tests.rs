@@ -567,7 +567,12 @@ async fn a_hold_is_placed_listed_and_released_by_a_person() {
     assert_eq!(released["rows"][0]["hold"], holds["rows"][0]["hold"], "{released}");
     let (_, waiting) = world.ask(OTHER, Operation::HoldList, "/v1/holds?show=due_for_review", None).await;
     assert_eq!(waiting["rows"], json!([]));
-    for nothing in [json!({"name": "x", "reason": "y"}), json!({"name": "x", "reason": "y", "standing": {}})] {
+    let never = json!({"kinds": ["deal"], "seen_from": "2026-02-01T00:00:00Z", "seen_until": "2026-01-01T00:00:00Z"});
+    for nothing in [
+        json!({"name": "x", "reason": "y"}),
+        json!({"name": "x", "reason": "y", "standing": {}}),
+        json!({"name": "x", "reason": "y", "standing": never}),
+    ] {
         assert_eq!(world.ask(OTHER, Operation::HoldPlace, "/v1/holds", Some(nothing)).await.0, 400);
     }
     let unknown = json!({"name": "x", "reason": "y", "policies": ["nobody"]});
@@ -579,6 +584,46 @@ async fn a_hold_is_placed_listed_and_released_by_a_person() {
     assert_eq!((&waiting["rows"][0]["owner"], &waiting["rows"][0]["standing"]), (&json!("legal"), &json!(true)));
     let nobody = json!({"name": "x", "reason": "y", "entities": ["E999"]});
     assert_eq!(world.ask(OTHER, Operation::HoldPlace, "/v1/holds", Some(nobody)).await.0, 404);
+}
+
+#[tokio::test]
+async fn a_hold_with_a_filter_shows_it_to_who_asks_for_that_hold_and_to_no_error() {
+    let world = World::with_contacts(2);
+    let place = async |kinds: Value, filter: &str| {
+        let standing = json!({"kinds": kinds, "where": filter});
+        let body = json!({"name": "Case 18", "reason": "court order", "standing": standing});
+        world.ask(OTHER, Operation::HoldPlace, "/v1/holds", Some(body)).await
+    };
+    let contact = json!(["contact"]);
+    for (kinds, filter) in [
+        (&contact, "{ field = \"emial1\", op = \"eq\", value = \"Jana\" }"),
+        (&json!([]), "{ field = \"email1\", op = \"eq\", value = \"Jana\" }"),
+        (&contact, "{ field = \"open_deals\", op = \"eq\", value = 1 }"),
+        (&contact, "Jana"),
+    ] {
+        let (status, refused) = place(kinds.clone(), filter).await;
+        assert_eq!((status, refused.to_string().contains("Jana")), (400, false), "{refused}");
+    }
+    let (_, refused) = place(contact.clone(), "{ field = \"emial1\", op = \"exists\" }").await;
+    assert!(refused.to_string().contains("did you mean `email1`?"), "{refused}");
+    assert_eq!(place(contact.clone(), " ").await.0, 400);
+
+    let filter = "{ field = \"email1\", op = \"eq\", value = \"Jana\" }";
+    let (status, placed) = place(contact, filter).await;
+    assert_eq!(status, 200, "{placed}");
+    let (_, holds) = world.ask(OTHER, Operation::HoldList, "/v1/holds", None).await;
+    let row = &holds["rows"][0];
+    assert_eq!((row.get("where"), &row["caught"]), (None, &json!(0)), "{row}");
+    assert!(row["unjudged"].as_u64() >= Some(2), "{row}");
+    let path = format!("/v1/holds/H{}", placed["position"]);
+    let (status, shown) = world.ask(OTHER, Operation::HoldShow, &path, None).await;
+    assert_eq!((status, &shown["where"], &shown["unreadable"]), (200, &json!(filter), &json!(0)), "{shown}");
+    let (actor, event) = world.newest();
+    assert!(
+        matches!(event, Event::RecordsOpened(_)) && actor == Actor::Person(OTHER),
+        "who reads a filter is recorded"
+    );
+    assert_eq!(world.ask(OTHER, Operation::HoldShow, "/v1/holds/H999", None).await.0, 404);
 }
 
 #[tokio::test]

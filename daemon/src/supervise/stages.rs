@@ -22,7 +22,7 @@ use crate::stage::intake::registry::Registrar;
 use crate::stage::intake::{Intake, StoppedSources};
 use crate::stage::notify::Notify;
 use crate::stage::policies::Policies;
-use crate::stage::{Step, plan, project, run, schedule};
+use crate::stage::{Step, catch, plan, project, run, schedule};
 use crate::store::Store;
 
 /// What stages reach beyond this machine.
@@ -87,6 +87,7 @@ impl Stages<'_> {
         let mut mail = MailIntake::new(Arc::clone(store), Arc::clone(clock), outside.mailroom);
         let mut plan = plan::Plan::new(Arc::clone(store), Arc::clone(clock));
         let mut project = project::Project::new(Arc::clone(store));
+        let mut catch = catch::Catch::new(Arc::clone(store));
         let mut schedule = schedule::Schedule::new(Arc::clone(store), Arc::clone(clock));
         let mut intake = Intake::new(Arc::clone(store), Arc::clone(clock), config.sources.clone())
             .telling(Arc::clone(&self.stopped));
@@ -132,6 +133,7 @@ impl Stages<'_> {
                 }),
             )?,
             start("project", Wakes::OnTheLog, &hints.none, Box::new(move || project.step()))?,
+            start("catch", Wakes::OnTheLog, &hints.none, Box::new(move || catch.step()))?,
             start("plan", Wakes::OnTheLog, &hints.none, Box::new(move || plan.step()))?,
             start("schedule", Wakes::OnTheLog, &hints.none, Box::new(move || schedule.step()))?,
             start(

@@ -11,7 +11,9 @@ use retention_core::event::erasure::EntityRestored;
 use retention_core::event::grant::{
     GrantApproved, GrantPurpose, GrantRejected, GrantRenewed, GrantRequested, GrantRevokeRequested,
 };
-use retention_core::event::hold::{DisposalPaused, DisposalResumed, HoldPlaced, HoldReleased, PauseScope, v1};
+use retention_core::event::hold::{
+    DisposalPaused, DisposalResumed, HoldPlaced, HoldReleased, PauseScope, StandingQuery, v1,
+};
 use retention_core::event::{Actor, Draft, Event, stream_of_position};
 use retention_core::id::{Digest, EntityId, GrantId, HoldId, PlanId, Position, RunId, SagaId};
 use retention_core::record::activity::ActivityClass;
@@ -207,6 +209,15 @@ impl World {
         let hold = HoldId(self.person(APPROVER, Position::NONE, Event::HoldPlaced(body), Condition::None)?);
         self.model.holds.insert(hold, entities.iter().copied().collect());
         Some(hold)
+    }
+
+    /// Places a hold on the contacts that match a filter.
+    pub fn hold_matching(&mut self, filter: &str) -> Option<HoldId> {
+        let (name, reason) = (format!("{MARKER} case"), format!("{MARKER} reason"));
+        let (kinds, sources) = (vec![Kind::Contact], vec!["crm".to_owned()]);
+        let standing = Some(StandingQuery { kinds, sources, seen_from: None, seen_until: None });
+        let body = v1::HoldPlaced { name, reason, entities: Vec::new() };
+        self.place_hold(HoldPlaced { standing, filter: filter.to_owned(), ..body.into() })
     }
 
     /// Releases a hold, which then protects until an instant.

@@ -181,6 +181,37 @@ fn what_nobody_approved_or_what_is_stale_never_runs() {
 }
 
 #[test]
+fn a_hold_with_a_filter_keeps_what_matches_and_says_why() {
+    let site = Site::new(&[("old-people", &old_people("P1Y", "P0D"))]);
+    let daemon = with_people(&site, 3);
+    let file = site.path("case-18.toml");
+    fs::write(&file, "[where]\nfield = \"id\"\nop = \"eq\"\nvalue = \"1\"\n").expect("a file");
+    let file = file.to_str().expect("a path");
+    let place = |more: &[&str]| {
+        site.ctl(&[&["hold", "place", "Case 18", "--reason", "court", "--output", "json"][..], more].concat())
+    };
+    let _kind = place(&["--where-file", file]).ends(2).says("--kind");
+    let wrong = "{ field = \"emial1\", op = \"eq\", value = \"ada@example.org\" }";
+    let _field = place(&["--kind", "contact", "--where", wrong]).ends(2).says("did you mean `email1`?");
+    let placed = place(&["--kind", "contact", "--where-file", file]).ends(0).json();
+    let hold = text(&placed, "hold");
+    let shown = daemon.until("the filter to have judged", || {
+        Some(site.json(&["hold", "show", hold])).filter(|shown| shown["unjudged"] == 0)
+    });
+    assert_eq!((&shown["caught"], &shown["unreadable"]), (&json!(1), &json!(0)), "{shown}");
+    assert!(text(&shown, "where").contains("value = \"1\""), "{shown}");
+    let listed = site.rows(&["hold", "list"]);
+    assert_eq!((listed[0].get("where"), &listed[0]["caught"]), (None, &json!(1)), "{listed:?}");
+    let contacts = site.rows(&["entity", "list", "--kind", "contact"]);
+    let explained = texts(&contacts, "entity").into_iter().map(|contact| site.json(&["explain", contact]));
+    let held: Vec<Value> = explained.filter(|explained| explained["verdict"] == "held").collect();
+    assert_eq!(held.len(), 1, "{held:?}");
+    assert_eq!(held[0]["held_by_filter"], json!([{ "hold": hold, "why": "caught" }]));
+    assert_eq!(planned(&site, "old-people")["frozen"]["items"], 2);
+    daemon.stop();
+}
+
+#[test]
 fn a_hold_keeps_what_it_covers_until_it_is_released() {
     let site = Site::new(&[("old-people", &old_people("P1Y", "P0D"))]);
     let daemon = with_people(&site, 3);

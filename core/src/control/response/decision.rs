@@ -272,6 +272,18 @@ pub struct HoldRow {
     pub policies: Vec<String>,
     /// Whether it catches what arrives later.
     pub standing: bool,
+    /// The filter of its standing query, as it was written. Only `hold show` says it.
+    #[serde(default, rename = "where", skip_serializing_if = "Option::is_none")]
+    pub filter: Option<String>,
+    /// How many entities its filter caught; `None` without one, which catches all that it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub caught: Option<u64>,
+    /// How many entities are held because a field that the filter asks for cannot be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unreadable: Option<u64>,
+    /// How many entities and changes the filter has still to judge. Until then they are held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unjudged: Option<u64>,
     /// When somebody should look whether it is still needed.
     pub review_at: Option<Timestamp>,
     /// When it was released.

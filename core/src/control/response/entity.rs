@@ -131,6 +131,9 @@ pub struct Explanation {
     pub policies: Vec<PolicyVerdict>,
     /// The holds that cover it.
     pub holds: Vec<HoldId>,
+    /// Of these holds, those that cover it by their filter, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub held_by_filter: Vec<HeldByFilter>,
     /// The restrictions by which it is not shown.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub restrictions: Vec<RestrictionId>,
@@ -156,6 +159,7 @@ impl Explanation {
             let lead = if number == 0 { "What decides" } else { "Also" };
             lines.push(format!("{lead}: {}.", sentence(reason)));
         }
+        lines.extend(self.held_by_filter.iter().map(HeldByFilter::sentence));
         if self.policies.is_empty() {
             lines.push("No policy that is enforced or simulated is about it.".to_owned());
         }
@@ -172,6 +176,44 @@ impl Explanation {
             None => lines.push("No run of these policies is scheduled.".to_owned()),
         }
         lines
+    }
+}
+
+/// A hold that covers an entity by its filter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct HeldByFilter {
+    /// The hold.
+    pub hold: HoldId,
+    /// Why.
+    pub why: FilterWhy,
+}
+
+/// Why the filter of a hold covers an entity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FilterWhy {
+    /// It matches, or did since the hold was placed.
+    Caught,
+    /// A field that the filter asks for cannot be read, or could not.
+    Unreadable,
+    /// The filter has not judged it as it is now.
+    Unjudged,
+}
+
+impl HeldByFilter {
+    fn sentence(&self) -> String {
+        let Self { hold, why } = self;
+        match why {
+            FilterWhy::Caught => format!("The filter of {hold} caught it, and keeps it until {hold} is over."),
+            FilterWhy::Unreadable => {
+                format!(
+                    "A field that the filter of {hold} asks for cannot be read, so it is held until {hold} is over."
+                )
+            }
+            FilterWhy::Unjudged => {
+                format!("The filter of {hold} has not judged it as it is now, so it is held until it has.")
+            }
+        }
     }
 }
 

@@ -112,6 +112,7 @@ impl From<HoldPlaced> for super::HoldPlaced {
             mailboxes: Vec::new(),
             policies: Vec::new(),
             standing: None,
+            filter: String::new(),
         }
     }
 }

@@ -41,10 +41,20 @@ const DERIVED: [&str; 13] = [
 ];
 
 /// Checks the filters of one policy; numbers their leaves through.
-pub(super) struct FilterCheck<'a> {
-    pub(super) kinds: &'a BTreeSet<Kind>,
-    pub(super) zone: &'a Zone,
-    pub(super) leaves: usize,
+pub(in crate::policy) struct FilterCheck<'a> {
+    pub(in crate::policy) kinds: &'a BTreeSet<Kind>,
+    pub(in crate::policy) zone: &'a Zone,
+    pub(in crate::policy) asks: Asks,
+    pub(in crate::policy) leaves: usize,
+}
+
+/// What a filter may ask of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::policy) enum Asks {
+    /// The record and what others say of it.
+    All,
+    /// The record alone.
+    Record,
 }
 
 /// How a field is compared.
@@ -64,7 +74,12 @@ const KINDS: &[&str] =
 
 impl FilterCheck<'_> {
     /// Checks a tree; `None` after reporting what is wrong.
-    pub(super) fn tree<'t>(&mut self, r: &mut Reader<'t>, value: &'t Value<'t>, depth: usize) -> Option<Filter> {
+    pub(in crate::policy) fn tree<'t>(
+        &mut self,
+        r: &mut Reader<'t>,
+        value: &'t Value<'t>,
+        depth: usize,
+    ) -> Option<Filter> {
         let mut table = r.table("where", value)?;
         if depth >= DEPTH_MAX {
             r.bad_value(&value.span(), "where", format!("is nested too deeply: at most {DEPTH_MAX} levels"));
@@ -125,6 +140,12 @@ impl FilterCheck<'_> {
     fn subject(&self, r: &mut Reader<'_>, name: &str, at: &Span) -> Option<(Subject, Shape)> {
         if let Some((role, column)) = date_field(name) {
             return Some((Subject::Date(role, column), Shape::Typed(FieldType::Date)));
+        }
+        if self.asks == Asks::Record && matches!(name, "last_activity" | "open_deals") {
+            let why = " in the filter of a hold: it changes while the record does not, and a hold judges records as \
+                       they change";
+            r.unsupported(at, name, why);
+            return None;
         }
         match name {
             "last_activity" => return Some((Subject::LastActivity, Shape::Typed(FieldType::Date))),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::filter::FilterCheck;
+use super::filter::{Asks, FilterCheck};
 use crate::policy::error::{PolicyProblem, suggestion};
 use crate::policy::syntax::{Reader, Span, Table, Value};
 use crate::policy::{ActivityEvents, OnMissingStart, Override, Retention, Scope};
@@ -179,7 +179,7 @@ pub(super) fn suspension<'t>(
     leaves: usize,
 ) -> Option<Retention> {
     let zone = retention.zone.clone();
-    let mut check = FilterCheck { kinds: &scope.kinds, zone: &zone, leaves };
+    let mut check = FilterCheck { kinds: &scope.kinds, zone: &zone, asks: Asks::All, leaves };
     if let Some(value) = table.get("suspend_while") {
         retention.suspend_while = Some(check.tree(r, value, 0)?);
     }

@@ -111,7 +111,7 @@ pub(crate) async fn show(
             .hint(format!("retentionctl quarantine restore {id} --reason … takes it back out")));
     }
     // Before anything is shown: if it cannot be recorded, it is not shown.
-    note_opened(&control, &caller, Operation::EntityShow).await?;
+    note_opened(&control, &caller, Operation::EntityShow, 1).await?;
     let recorded = event(&control, entity.version).await?.ok_or_else(missing)?;
     let Some(Event::EntityChanged(body)) = recorded.event() else {
         // Purged between the look and the reading.
@@ -144,9 +144,14 @@ async fn event(control: &Shared, position: Position) -> Result<Option<Recorded>,
     blocking(move || Ok(log.event(position)?)).await
 }
 
-/// Records that somebody reads personal data.
-pub(super) async fn note_opened(control: &Shared, caller: &Caller, operation: Operation) -> Result<(), ApiError> {
-    let event = RecordsOpened { operation: operation.name().to_owned(), entities: 1 };
+/// Records that somebody reads personal data: of so many entities, or, of none, what stands in the log itself.
+pub(super) async fn note_opened(
+    control: &Shared,
+    caller: &Caller,
+    operation: Operation,
+    entities: u64,
+) -> Result<(), ApiError> {
+    let event = RecordsOpened { operation: operation.name().to_owned(), entities };
     control.request(caller, About::Daemon, Event::RecordsOpened(event)).await.map(|_| ())
 }
 

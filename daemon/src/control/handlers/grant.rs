@@ -69,7 +69,7 @@ pub(crate) async fn show(
         })
         .await?;
     // Before anything is shown: if it cannot be recorded, it is not shown.
-    note_opened(&control, &caller, Operation::GrantShow).await?;
+    note_opened(&control, &caller, Operation::GrantShow, 1).await?;
     let log = Arc::clone(&control.log);
     blocking(move || {
         let recorded = log.event(id.0)?;

@@ -6,26 +6,31 @@ use axum::Json;
 use axum::extract::{Extension, State};
 use axum::response::Response;
 use retention_core::control::{
-    Accepted, ActorName, ENTITIES_PER_REQUEST_MAX, ErrorCode, HoldQuery, HoldRow, HoldsWanted, PauseDisposal,
-    PlaceHold, ReleaseHold,
+    Accepted, ActorName, ENTITIES_PER_REQUEST_MAX, ErrorCode, HoldQuery, HoldRow, HoldsWanted, Operation,
+    PauseDisposal, PlaceHold, ReleaseHold,
 };
-use retention_core::event::Event;
 use retention_core::event::hold::{
     DisposalPaused, DisposalResumed, HoldPlaced, HoldReleased, PauseScope, StandingQuery,
 };
+use retention_core::event::{Event, Recorded};
 use retention_core::id::{EntityId, HoldId, RequestId, in_order};
+use retention_core::policy::HoldFilter;
 use retention_core::record::Kind;
 use retention_core::time::{Align, Period, Timestamp, Zone};
-use retention_core::view::{Condition, Hold, Views};
+use retention_core::view::{Condition, Filtered, Hold, Views};
 
-use super::super::answer::{Batch, Wanted, list as answer_list};
+use super::super::answer::{Batch, Wanted, blocking, list as answer_list};
 use super::super::error::ApiError;
 use super::super::input::{Argument, Asked, Body, check_named, check_reason, check_text};
 use super::super::log;
+use super::entity::note_opened;
 use super::{About, Caller, Shared, not_found};
 
 /// How long a hold protects after its release when nothing is said, in days.
 const DELAY_DAYS: u32 = 30;
+
+/// The most problems of a filter that are said at once.
+const PROBLEMS_MAX: usize = 5;
 
 /// The most names of policies, or of kinds and sources, in one hold.
 const NAMES_MAX: usize = 100;
@@ -33,10 +38,15 @@ const NAMES_MAX: usize = 100;
 pub(crate) async fn place(
     State(control): State<Shared>,
     Extension(caller): Extension<Caller>,
-    Body(wanted): Body<PlaceHold>,
+    Body(mut wanted): Body<PlaceHold>,
 ) -> Result<Json<Accepted>, ApiError> {
     let requests = wanted.requests;
     let theirs = control.see(move |views| records_of(views, &requests)).await?;
+    let filter = match wanted.standing.as_mut().and_then(|standing| standing.filter.take()) {
+        Some(filter) if filter.trim().is_empty() => return Err(refusal("an empty filter says nothing: leave it out")),
+        Some(filter) => filter,
+        None => String::new(),
+    };
     let body = HoldPlaced {
         name: check_named(wanted.name, "a name of the case")?,
         reason: check_reason(wanted.reason)?,
@@ -46,6 +56,7 @@ pub(crate) async fn place(
         entities: in_order([wanted.entities, theirs].concat()),
         mailboxes: in_order(wanted.mailboxes),
         policies: wanted.policies,
+        filter,
         standing: wanted.standing.map(|standing| StandingQuery {
             kinds: standing.kinds,
             sources: standing.sources,
@@ -54,6 +65,7 @@ pub(crate) async fn place(
         }),
     };
     check_cover(&body)?;
+    check_filter(&body)?;
     let asked: Vec<EntityId> = body.entities.iter().chain(&body.mailboxes).copied().collect();
     let (mailboxes, policies) = (body.mailboxes.clone(), body.policies.clone());
     let sources = body.standing.as_ref().map(|standing| standing.sources.clone()).unwrap_or_default();
@@ -109,9 +121,25 @@ fn records_of(views: &Views, requests: &[RequestId]) -> Result<Vec<EntityId>, Ap
     Ok(records)
 }
 
+fn refusal(message: impl Into<String>) -> ApiError {
+    ApiError::saying(ErrorCode::BadRequest, message)
+}
+
+/// A filter is read before anything is placed: one that nobody can read would hold everything.
+fn check_filter(body: &HoldPlaced) -> Result<(), ApiError> {
+    if body.filter.is_empty() {
+        return Ok(());
+    }
+    let kinds = body.standing.as_ref().map_or(&[][..], |standing| &standing.kinds);
+    HoldFilter::check(&body.filter, kinds).map(|_| ()).map_err(|problems| {
+        let problems: Vec<String> = problems.iter().take(PROBLEMS_MAX).map(ToString::to_string).collect();
+        refusal(problems.join("; ")).hint("nothing was placed; a filter is written as `where` in a policy")
+    })
+}
+
 /// A hold covers something, and a standing query says what.
 fn check_cover(body: &HoldPlaced) -> Result<(), ApiError> {
-    let refuse = |message: String| Err(ApiError::saying(ErrorCode::BadRequest, message));
+    let refuse = |message: String| Err(refusal(message));
     let named = body.entities.len() + body.mailboxes.len();
     if named > ENTITIES_PER_REQUEST_MAX {
         return refuse(format!("a hold names at most {ENTITIES_PER_REQUEST_MAX} entities and mailboxes"));
@@ -150,36 +178,102 @@ pub(crate) async fn list(
         let from = after.map_or(0, |cursor| cursor.0);
         let collect = |views: &Views| {
             let holds = views.small.holds.all().filter(|(id, hold)| id.0.0 > from && is_wanted(show, hold, now));
-            Batch::cut(holds.map(|(id, hold)| (id.0.0, (id, hold.clone()))), limit)
+            Batch::cut(holds.map(|(id, hold)| (id.0.0, (id, Seen::of(views, id, hold)))), limit)
         };
         let found = log::look(&log, collect).ok_or_else(|| ApiError::of(ErrorCode::Internal))?;
-        // Names and reasons are free text: they are in the sealed event alone.
         let mut rows = Vec::new();
-        for (id, hold) in found.rows {
+        for (id, seen) in found.rows {
             let Some(recorded) = log.event(id.0)? else { continue };
-            let (placed_by, placed_at) = (ActorName(recorded.envelope.actor), recorded.envelope.recorded_at);
-            if let Some(Event::HoldPlaced(body)) = recorded.event() {
-                rows.push(HoldRow {
-                    hold: id,
-                    name: body.name.clone(),
-                    reason: body.reason.clone(),
-                    owner: body.owner.clone(),
-                    reference: body.reference.clone(),
-                    entities: hold.entities.len() as u64,
-                    mailboxes: hold.mailboxes.len() as u64,
-                    policies: hold.policies.into_iter().collect(),
-                    standing: hold.standing.is_some(),
-                    review_at: hold.review_at,
-                    released_at: hold.released.map(|(at, _)| at),
-                    protects_until: hold.released.map(|(at, until)| until.max(at)),
-                    placed_by,
-                    placed_at,
-                });
-            }
+            rows.extend(row_of(&recorded, id, seen).map(|row| HoldRow { filter: None, ..row }));
         }
         Ok(Batch { rows, next: found.next })
     })
     .await
+}
+
+pub(crate) async fn show(
+    State(control): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Argument(id): Argument<HoldId>,
+) -> Result<Json<HoldRow>, ApiError> {
+    let missing = move || not_found("hold", id).hint("retentionctl hold list");
+    let seen = control
+        .see(move |views| {
+            let found = views.small.holds.all().find(|(known, _)| *known == id);
+            found.map(|(_, hold)| Seen::of(views, id, hold)).ok_or_else(missing)
+        })
+        .await?;
+    // A filter may name whom it looks for, so who reads one is recorded, or does not read it.
+    if seen.filtered.is_some() {
+        note_opened(&control, &caller, Operation::HoldShow, 0).await?;
+    }
+    let log = Arc::clone(&control.log);
+    let recorded = blocking(move || Ok(log.event(id.0)?)).await?.ok_or_else(missing)?;
+    row_of(&recorded, id, seen).map(Json).ok_or_else(missing)
+}
+
+/// What the views know of a hold. What it names and caught may be much, so that is counted at once.
+struct Seen {
+    entities: u64,
+    mailboxes: u64,
+    policies: Vec<String>,
+    standing: bool,
+    filtered: Option<FilterCounts>,
+    review_at: Option<Timestamp>,
+    released: Option<(Timestamp, Timestamp)>,
+}
+
+/// What a filter caught, what it could not judge, and what it has still to judge.
+struct FilterCounts {
+    caught: u64,
+    unreadable: u64,
+    unjudged: u64,
+}
+
+impl Seen {
+    fn of(views: &Views, id: HoldId, hold: &Hold) -> Self {
+        let counts = |filtered: &Filtered| FilterCounts {
+            caught: filtered.caught(),
+            unreadable: filtered.unreadable(),
+            unjudged: views.left_to_judge(id),
+        };
+        Self {
+            entities: hold.entities.len() as u64,
+            mailboxes: hold.mailboxes.len() as u64,
+            policies: hold.policies.iter().cloned().collect(),
+            standing: hold.standing.is_some(),
+            filtered: hold.filtered.as_ref().map(counts),
+            review_at: hold.review_at,
+            released: hold.released,
+        }
+    }
+}
+
+/// Puts a hold together; `None` when its event cannot be read. Names and reasons are free text, and the filter may name
+/// persons: they are in the sealed event alone.
+fn row_of(recorded: &Recorded, id: HoldId, seen: Seen) -> Option<HoldRow> {
+    let Some(Event::HoldPlaced(body)) = recorded.event() else { return None };
+    let filtered = seen.filtered.as_ref();
+    Some(HoldRow {
+        hold: id,
+        name: body.name.clone(),
+        reason: body.reason.clone(),
+        owner: body.owner.clone(),
+        reference: body.reference.clone(),
+        entities: seen.entities,
+        mailboxes: seen.mailboxes,
+        policies: seen.policies,
+        standing: seen.standing,
+        filter: filtered.map(|_| body.filter.clone()),
+        caught: filtered.map(|counts| counts.caught),
+        unreadable: filtered.map(|counts| counts.unreadable),
+        unjudged: filtered.map(|counts| counts.unjudged),
+        review_at: seen.review_at,
+        released_at: seen.released.map(|(at, _)| at),
+        protects_until: seen.released.map(|(at, until)| until.max(at)),
+        placed_by: ActorName(recorded.envelope.actor),
+        placed_at: recorded.envelope.recorded_at,
+    })
 }
 
 fn is_wanted(show: HoldsWanted, hold: &Hold, now: Timestamp) -> bool {

@@ -56,7 +56,7 @@ pub(crate) async fn list(
         control.see(move |views| check_server(views, &server)).await?;
     }
     // Before anything is shown: if it cannot be recorded, it is not shown.
-    note_opened(&control, &caller, Operation::MailboxList).await?;
+    note_opened(&control, &caller, Operation::MailboxList, 1).await?;
     let log = Arc::clone(&control.log);
     answer_list(wanted, query.after, query.limit, move |after, limit| {
         let collect = |views: &Views| {
@@ -101,7 +101,7 @@ pub(crate) async fn show(
     Argument(id): Argument<EntityId>,
 ) -> Result<Json<MailboxRow>, ApiError> {
     let known = control.see(move |views| known_of(views, id).ok_or_else(|| missing(id))).await?;
-    note_opened(&control, &caller, Operation::MailboxShow).await?;
+    note_opened(&control, &caller, Operation::MailboxShow, 1).await?;
     let log = Arc::clone(&control.log);
     blocking(move || named(&log, known)).await.map(Json)
 }
@@ -236,7 +236,7 @@ pub(crate) async fn permissions(
             })
         })
         .await?;
-    note_opened(&control, &caller, Operation::MailboxPermissions).await?;
+    note_opened(&control, &caller, Operation::MailboxPermissions, 1).await?;
     let log = Arc::clone(&control.log);
     answer_list(wanted, query.after, query.limit, move |after, limit| {
         let from = after.map_or(0, |cursor| cursor.0);

@@ -154,7 +154,7 @@ pub(crate) async fn explain(
     Argument(id): Argument<EntityId>,
 ) -> Result<Json<Explanation>, ApiError> {
     entity::refuse_if_gone(&control, id).await?;
-    entity::note_opened(&control, &caller, retention_core::control::Operation::PolicyExplain).await?;
+    entity::note_opened(&control, &caller, retention_core::control::Operation::PolicyExplain, 1).await?;
     let now = control.clock.now();
     blocking(move || Ok(Json(control.works.explain(id, now)?))).await
 }

@@ -1,0 +1,287 @@
+//! Catch: judges with the filters of holds what each hold found and every change since, and records what they catch.
+//!
+//! Until then a hold is wide, so nothing depends on how far this is: see [`retention_core::view::holds`]. Every version
+//! is judged once. What was judged is in the log, so a crash repeats one step at most, and ends in the same state.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use retention_core::event::hold::{HoldJudgement, HoldsJudged, Judged};
+use retention_core::event::{Event, EventType, Readable};
+use retention_core::id::{EntityId, HoldId, LayoutId, Position};
+use retention_core::policy::{BoundHoldFilter, HoldFilter, Truth};
+use retention_core::record::{EntityRecord, Layout};
+use retention_core::time::Timestamp;
+use retention_core::view::{Condition, EntityState, Views};
+
+use super::{StageError, Step};
+use crate::store::open::daemon_draft;
+use crate::store::{ReadError, Store};
+
+/// How many entities or changes are judged in one step: it bounds what is in memory, and the size of its event.
+const JUDGED_PER_STEP: usize = 2_000;
+
+/// How many of them are read in one piece.
+const READ_PER_PIECE: usize = 500;
+
+/// The stage.
+pub struct Catch {
+    store: Arc<Store>,
+    at_once: usize,
+    /// The filters of the holds in force; `None` where nobody can read one.
+    filters: BTreeMap<HoldId, Option<HoldFilter>>,
+}
+
+/// A version of an entity, and the holds that have to judge it.
+struct Asked {
+    entity: EntityId,
+    version: Position,
+    first_seen: Timestamp,
+    holds: Vec<HoldId>,
+}
+
+/// What holds caught in one step.
+type Catches = BTreeMap<HoldId, (BTreeSet<EntityId>, BTreeSet<EntityId>)>;
+
+impl Catch {
+    /// Works on a store.
+    #[must_use]
+    pub fn new(store: Arc<Store>) -> Self {
+        Self { store, at_once: JUDGED_PER_STEP, filters: BTreeMap::new() }
+    }
+
+    /// Judges at most so many entities or changes in one step.
+    #[must_use]
+    pub fn judging_at_once(self, at_once: usize) -> Self {
+        Self { at_once, ..self }
+    }
+
+    /// Judges a number of entities or changes, and records it.
+    ///
+    /// # Errors
+    /// When records cannot be read, or the log does not take the event.
+    pub fn step(&mut self) -> Result<Step, StageError> {
+        let mut waiting: Vec<(HoldId, Judged)> = self.store.view(|views| {
+            let in_force = views.small.holds.in_force(views.recorded_at);
+            in_force.filter_map(|(id, hold)| hold.filtered.as_ref().map(|filtered| (id, filtered.judged()))).collect()
+        });
+        self.filters.retain(|id, _| waiting.iter().any(|(waiting, _)| waiting == id));
+        for (id, _) in &waiting {
+            if !self.filters.contains_key(id) {
+                let filter = self.read_filter(*id)?;
+                self.filters.insert(*id, filter);
+            }
+        }
+        waiting.retain(|(id, _)| self.filters.get(id).is_some_and(Option::is_some));
+        let found = waiting.iter().find_map(|(id, judged)| match judged {
+            Judged::Found { below } => Some((*id, *below)),
+            Judged::UpTo(_) => None,
+        });
+        let judgements = match found {
+            Some((id, below)) => vec![self.judge_found(id, below)?],
+            None => self.judge_changes(&waiting)?,
+        };
+        if judgements.is_empty() {
+            return Ok(Step::Idle);
+        }
+        let event = Event::HoldsJudged(HoldsJudged { holds: judgements });
+        self.store.append_drafts(vec![daemon_draft(event)], Condition::None)?;
+        Ok(Step::Worked)
+    }
+
+    /// Takes the filter of a hold out of its event. One that cannot be read leaves the hold wide.
+    fn read_filter(&self, id: HoldId) -> Result<Option<HoldFilter>, StageError> {
+        let recorded = match self.store.read(id.0) {
+            Err(error) if is_of_one_body(&error) => None,
+            read => read?,
+        };
+        let filter = match recorded.as_ref().map(|recorded| &recorded.event) {
+            Some(Readable::Event(event)) => filter_of(event),
+            Some(Readable::Facts(_) | Readable::Gone | Readable::Unknown) | None => None,
+        };
+        if filter.is_none() {
+            tracing::warn!(hold = %id, "the filter of a hold cannot be read; it covers all that its other terms are about");
+        }
+        Ok(filter)
+    }
+
+    /// Judges what a hold found when it was placed, each entity as it was then.
+    fn judge_found(&self, id: HoldId, below: u32) -> Result<HoldJudgement, StageError> {
+        let (numbers, rows) = self.store.view(|views| {
+            let numbers: Vec<EntityId> = views.entities.numbers_from(below).take(self.at_once).collect();
+            let rows: Vec<_> = numbers
+                .iter()
+                .filter_map(|entity| views.entities.row(*entity).map(|row| (*entity, row)))
+                .filter(|(_, row)| row.state != EntityState::Purged)
+                .filter(|(_, row)| {
+                    let layout = views.small.layouts.get(row.layout);
+                    views.small.holds.get_in_force(id, views.recorded_at).is_some_and(|hold| hold.is_about(row, layout))
+                })
+                .collect();
+            (numbers, rows)
+        });
+        let mut asked = Vec::with_capacity(rows.len());
+        for (entity, row) in rows {
+            if let Some(version) = self.version_at(row.version, id.0)? {
+                asked.push(Asked { entity, version, first_seen: row.first_seen, holds: vec![id] });
+            }
+        }
+        let judged = match numbers.last() {
+            Some(last) => Judged::Found { below: last.0.saturating_add(1) },
+            None => Judged::UpTo(id.0),
+        };
+        let mut catches = self.judge(&asked)?;
+        Ok(judgement(id, judged, &mut catches))
+    }
+
+    /// Returns the version that an entity had when a hold was placed at a position; `None` when it was not there yet.
+    /// Where its events do not lead back, it is that position, at which stands no record: so the entity is held.
+    fn version_at(&self, newest: Position, at: Position) -> Result<Option<Position>, StageError> {
+        if newest <= at {
+            return Ok(Some(newest));
+        }
+        let mut position = newest;
+        while position != Position::NONE {
+            let Some(row) = self.store.row(position)?.filter(|row| row.previous < position) else {
+                return Ok(Some(at));
+            };
+            if position <= at && row.event_type == EventType::EntityChanged as u16 {
+                return Ok(Some(position));
+            }
+            position = row.previous;
+        }
+        Ok(None)
+    }
+
+    /// Judges the oldest changes that not all holds have judged.
+    fn judge_changes(&self, waiting: &[(HoldId, Judged)]) -> Result<Vec<HoldJudgement>, StageError> {
+        let upto = |judged: &Judged| match judged {
+            Judged::UpTo(position) => Some(*position),
+            Judged::Found { .. } => None,
+        };
+        let Some(from) = waiting.iter().filter_map(|(_, judged)| upto(judged)).min() else { return Ok(Vec::new()) };
+        let changes: Vec<Position> = self.store.view(|views| views.changes_after(from).take(self.at_once).collect());
+        let mut versions = Vec::with_capacity(changes.len());
+        for version in changes {
+            // What has no row is not passed over: from there on all stays held.
+            let Some(row) = self.store.row(version)? else { break };
+            versions.extend(row.entity.map(|entity| (entity, version)));
+        }
+        let Some(&(_, last)) = versions.last() else { return Ok(Vec::new()) };
+        let asked: Vec<Asked> = self.store.view(|views| {
+            let asked = |&(entity, version): &(EntityId, Position)| {
+                let row = views.entities.row(entity).filter(|row| row.state != EntityState::Purged)?;
+                let layout = views.small.layouts.get(row.layout);
+                let is_asked = |(id, judged): &&(HoldId, Judged)| {
+                    let hold = views.small.holds.get_in_force(*id, views.recorded_at);
+                    *judged < Judged::UpTo(version) && hold.is_some_and(|hold| hold.is_about(&row, layout))
+                };
+                let holds: Vec<HoldId> = waiting.iter().filter(is_asked).map(|(id, _)| *id).collect();
+                (!holds.is_empty()).then_some(Asked { entity, version, first_seen: row.first_seen, holds })
+            };
+            versions.iter().filter_map(asked).collect()
+        });
+        let mut catches = self.judge(&asked)?;
+        let behind = waiting.iter().filter(|(_, judged)| *judged < Judged::UpTo(last));
+        Ok(behind.map(|(id, _)| judgement(*id, Judged::UpTo(last), &mut catches)).collect())
+    }
+
+    /// Reads records. One that is damaged keeps no other from being judged.
+    fn records(&self, versions: &[Position]) -> Result<Vec<Option<EntityRecord>>, ReadError> {
+        let alone = |version: &Position| match self.store.record_at(*version) {
+            Err(error) if is_of_one_body(&error) => Ok(None),
+            read => read,
+        };
+        match self.store.records_at(versions) {
+            Err(error) if is_of_one_body(&error) => versions.iter().map(alone).collect(),
+            read => read,
+        }
+    }
+
+    /// Reads the records, in pieces, and asks the filters.
+    fn judge(&self, asked: &[Asked]) -> Result<Catches, StageError> {
+        let layouts: BTreeMap<LayoutId, Layout> =
+            self.store.view(|views| views.small.layouts.iter().map(|(id, layout)| (id, layout.clone())).collect());
+        let mut bound: BTreeMap<(HoldId, LayoutId), BoundHoldFilter<'_>> = BTreeMap::new();
+        let mut catches = Catches::new();
+        for piece in self.store.pieces(asked, |asked| asked.version, READ_PER_PIECE)? {
+            let versions: Vec<Position> = piece.items.iter().map(|asked| asked.version).collect();
+            for (asked, record) in piece.items.iter().zip(self.records(&versions)?) {
+                let Some(record) = record else {
+                    // A record that is gone was purged; any other that cannot be read may match.
+                    if !self.store.view(|views| is_purged(views, asked.entity)) {
+                        asked.holds.iter().for_each(|id| catches.entry(*id).or_default().1.extend([asked.entity]));
+                    }
+                    continue;
+                };
+                for id in &asked.holds {
+                    let (caught, unreadable) = catches.entry(*id).or_default();
+                    match self.truth(&layouts, &mut bound, *id, &record, asked.first_seen) {
+                        Verdict::Matches => caught.extend([asked.entity]),
+                        Verdict::Unreadable => unreadable.extend([asked.entity]),
+                        Verdict::Differs => {}
+                    }
+                }
+            }
+        }
+        Ok(catches)
+    }
+
+    fn truth<'a>(
+        &'a self,
+        layouts: &'a BTreeMap<LayoutId, Layout>,
+        bound: &mut BTreeMap<(HoldId, LayoutId), BoundHoldFilter<'a>>,
+        id: HoldId,
+        record: &EntityRecord,
+        first_seen: Timestamp,
+    ) -> Verdict {
+        let filter = self.filters.get(&id).and_then(Option::as_ref);
+        let (Some(filter), Some(layout)) = (filter, layouts.get(&record.layout)) else { return Verdict::Unreadable };
+        let bound = bound.entry((id, record.layout)).or_insert_with(|| filter.bind(layout));
+        match bound.judge(record, first_seen) {
+            Truth::Yes => Verdict::Matches,
+            Truth::No => Verdict::Differs,
+            Truth::Unreadable(_) => Verdict::Unreadable,
+        }
+    }
+}
+
+/// Says whether a body cannot be read for what is stored of it: another time would tell no more of it, and others can be
+/// read.
+fn is_of_one_body(error: &ReadError) -> bool {
+    match error {
+        ReadError::SlotDamaged(_) | ReadError::Body { .. } | ReadError::Sealed(_) => true,
+        ReadError::Journal(_)
+        | ReadError::Sled(_)
+        | ReadError::Vault(_)
+        | ReadError::Tree(_)
+        | ReadError::Halted(_) => false,
+    }
+}
+
+/// What a filter says of a record.
+enum Verdict {
+    Matches,
+    Differs,
+    Unreadable,
+}
+
+fn is_purged(views: &Views, entity: EntityId) -> bool {
+    views.entities.row(entity).is_some_and(|row| row.state == EntityState::Purged)
+}
+
+/// Returns the filter of a placed hold, as this program reads it.
+fn filter_of(event: &Event) -> Option<HoldFilter> {
+    let Event::HoldPlaced(body) = event else { return None };
+    let kinds = body.standing.as_ref().map_or(&[][..], |standing| &standing.kinds);
+    HoldFilter::check(&body.filter, kinds).ok()
+}
+
+fn judgement(hold: HoldId, judged: Judged, catches: &mut Catches) -> HoldJudgement {
+    let (caught, unreadable) = catches.remove(&hold).unwrap_or_default();
+    let (caught, unreadable) = (caught.into_iter().collect(), unreadable.into_iter().collect());
+    HoldJudgement { hold, judged, caught, unreadable }
+}
+
+#[cfg(test)]
+mod tests;
