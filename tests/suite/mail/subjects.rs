@@ -52,7 +52,7 @@ fn package(site: &Site, request: &str, name: &str) -> (i32, BTreeMap<String, Vec
         let mut file = archive.by_index(number).expect("a file in it");
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).expect("its bytes");
-        files.insert(file.name().to_owned(), bytes);
+        files.insert(file.name().expect("a name").into_owned(), bytes);
     }
     (said.code, files)
 }
