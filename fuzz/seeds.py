@@ -42,6 +42,10 @@ seed("config", Path("config.toml").read_bytes())
 # What the shipped configuration shows as a comment.
 seed("config", "\n".join(line.removeprefix("# ").removeprefix("#") if line.startswith("#") and "=" in line or line.startswith("#[") or line.startswith("# [") else line for line in Path("config.toml").read_text().split("\n")))
 
+# Heads of messages.
+for subject in ["Offer", "=?UTF-8?B?xb1sdcWlb3U=?= =?utf-8?Q?_k=C5=AF=C5=88?=", "=?iso-8859-2*cs?Q?P=F8=EDloha?= 7", "two\r\n\tlines", "=?x?Q?=G1?="]:
+    seed("message_head", f"From: a@example.org\r\nSubject: {subject}\r\nTo: b@example.org\r\n\r\ntext\r\n")
+
 # Events.
 golden = {path: [bytes.fromhex(line) for line in path.read_text().split()] for path in files("core/tests/golden/*.hex")}
 envelopes = [envelope for path in files("core/tests/golden/envelope_v*.hex") for envelope in golden.pop(path)]

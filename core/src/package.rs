@@ -1,23 +1,32 @@
 //! The package of a data subject (GDPR Art. 15 and 20): what is stored of them, as a page that a person reads beside
-//! the same as JSON and as CSV for programs.
+//! the same as JSON and as CSV for programs, and the messages as their servers hold them.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use crate::event::subject::RequestKind;
-use crate::id::{EntityId, RequestId};
+use crate::event::subject::{MissingWhy, RequestKind};
+use crate::id::{Digest, EntityId, RequestId};
 use crate::record::{DateRole, EntityRecord, Kind, Layout, SourceLink};
 use crate::table::spreadsheet_safe;
-use crate::text::html_escaped;
 use crate::time::{Timestamp, Zone};
+
+mod head;
+mod page;
+
+pub use head::{HEAD_BYTES_MAX, subject_of};
 
 /// The page, the first thing to open.
 pub const PAGE: &str = "index.html";
 
 /// The same for programs.
 pub const DATA: &str = "data.json";
+
+/// The list of all other files, with their digests.
+pub const MANIFEST: &str = "manifest.json";
+
+/// The directory of the messages.
+const TEXTS: &str = "messages";
 
 /// What a package answers.
 #[derive(Debug, Clone)]
@@ -46,6 +55,43 @@ pub struct Packaged<'a> {
     pub first_seen: Timestamp,
     /// Whether its use is restricted.
     pub restricted: bool,
+    /// What became of its text; `None` for whatever is no message.
+    pub text: Option<&'a PackagedText>,
+}
+
+/// What became of the text of a message. Personal data: it has no `Debug`.
+#[derive(Clone, PartialEq, Eq)]
+pub enum PackagedText {
+    /// It is in the package, byte for byte as the server has it.
+    Whole {
+        /// Its length.
+        bytes: u64,
+        /// Its SHA-256.
+        sha256: Digest,
+        /// What it says to be about, as far as that can be read.
+        subject: Option<String>,
+    },
+    /// It could not be fetched.
+    Missing(MissingWhy),
+}
+
+/// What happens while texts of messages are fetched, one after the other.
+#[derive(Clone, Copy)]
+pub enum TextEvent<'a> {
+    /// A text begins, of the message with this number among those asked for. As many bytes follow, or it is missing.
+    Begin(usize, u64),
+    /// A part of it.
+    Part(&'a [u8]),
+    /// It is whole.
+    End,
+    /// The text of a message could not be fetched, also when it was begun.
+    Missing(usize, MissingWhy),
+}
+
+/// Returns the name of the file in which the text of a message is.
+#[must_use]
+pub fn text_file(entity: EntityId) -> String {
+    format!("{TEXTS}/{entity}.eml")
 }
 
 /// Under which policy records of a kind are kept.
@@ -70,7 +116,8 @@ pub struct PackageFile {
 }
 
 /// Returns the files of a package: the page, the JSON, and one CSV for each source and kind. Records come in the order
-/// given; empty cells are left out of the page, and are what they are everywhere else.
+/// given; empty cells are left out of the page, and are what they are everywhere else. The texts of messages are not
+/// among them: they are too large to be held together.
 #[must_use]
 pub fn files(heading: &Heading, records: &[Packaged<'_>], kept: &[Kept]) -> Vec<PackageFile> {
     let mut tables: BTreeMap<(Kind, &str), Vec<&Packaged<'_>>> = BTreeMap::new();
@@ -78,7 +125,7 @@ pub fn files(heading: &Heading, records: &[Packaged<'_>], kept: &[Kept]) -> Vec<
         tables.entry((one.layout.kind, one.layout.source.as_str())).or_default().push(one);
     }
     let mut files = vec![
-        PackageFile { name: PAGE.to_owned(), bytes: page(heading, records, kept, &tables).into_bytes() },
+        PackageFile { name: PAGE.to_owned(), bytes: page::page(heading, records, kept, &tables).into_bytes() },
         PackageFile { name: DATA.to_owned(), bytes: data(heading, records, kept) },
     ];
     for ((kind, source), rows) in &tables {
@@ -130,6 +177,7 @@ fn data(heading: &Heading, records: &[Packaged<'_>], kept: &[Kept]) -> Vec<u8> {
                 "dates": dates(one),
                 "links": links(one),
                 "fields": fields(one),
+                "text": one.text.map(|text| text_value(one.entity, text)),
             })
         })
         .collect();
@@ -147,10 +195,51 @@ fn data(heading: &Heading, records: &[Packaged<'_>], kept: &[Kept]) -> Vec<u8> {
         "records": records,
         "kept_for": kept,
     });
+    written(&all)
+}
+
+fn text_value(entity: EntityId, text: &PackagedText) -> Value {
+    match text {
+        PackagedText::Whole { bytes, sha256, subject } => {
+            json!({"file": text_file(entity), "bytes": bytes, "sha256": sha256, "subject": subject})
+        }
+        PackagedText::Missing(why) => json!({"missing": why}),
+    }
+}
+
+/// Returns the list of the files of a package, each with its name, its length and its SHA-256, and of what is missing.
+#[must_use]
+pub fn manifest(heading: &Heading, files: &[(String, u64, Digest)], missing: &[(EntityId, MissingWhy)]) -> Vec<u8> {
+    let files: Vec<Value> =
+        files.iter().map(|(name, bytes, sha256)| json!({"name": name, "bytes": bytes, "sha256": sha256})).collect();
+    let missing: Vec<Value> =
+        missing.iter().map(|(record, why)| json!({"record": record, "why": why, "is": why.sentence()})).collect();
+    written(&json!({
+        "request": heading.request,
+        "made_at": heading.made_at,
+        "files": files,
+        "texts_missing": missing,
+    }))
+}
+
+fn written(value: &Value) -> Vec<u8> {
     // A value that was made from text and numbers can always be written.
-    let mut bytes = serde_json::to_vec_pretty(&all).unwrap_or_default();
+    let mut bytes = serde_json::to_vec_pretty(value).unwrap_or_default();
     bytes.push(b'\n');
     bytes
+}
+
+/// What stands in a row of a message beside its cells.
+const TEXT_COLUMNS: [&str; 5] = ["subject", "file", "bytes", "sha256", "missing"];
+
+fn text_cells(one: &Packaged<'_>) -> [Option<String>; 5] {
+    match one.text {
+        None => Default::default(),
+        Some(PackagedText::Whole { bytes, sha256, subject }) => {
+            [subject.clone(), Some(text_file(one.entity)), Some(bytes.to_string()), Some(sha256.to_string()), None]
+        }
+        Some(PackagedText::Missing(why)) => [None, None, None, None, Some(why.sentence().to_owned())],
+    }
 }
 
 /// RFC 4180, with every cell quoted, so that nothing in it is taken for a divider. Rows of other arrangements of the
@@ -162,10 +251,13 @@ fn csv(rows: &[&Packaged<'_>]) -> Vec<u8> {
         if heading.is_none_or(|layout| layout.columns != one.layout.columns) {
             heading = Some(one.layout);
             let names = one.layout.columns.iter().map(|column| Some(column.name.as_str()));
-            csv_row(&mut text, std::iter::once(Some("record")).chain(names));
+            let of_text = TEXT_COLUMNS.into_iter().filter(|_| one.layout.kind == Kind::Message).map(Some);
+            csv_row(&mut text, std::iter::once(Some("record")).chain(names).chain(of_text));
         }
         let number = one.entity.to_string();
-        csv_row(&mut text, std::iter::once(Some(number.as_str())).chain(one.record.cells.iter()));
+        let of_text = text_cells(one);
+        let of_text = of_text.iter().filter(|_| one.layout.kind == Kind::Message).map(Option::as_deref);
+        csv_row(&mut text, std::iter::once(Some(number.as_str())).chain(one.record.cells.iter()).chain(of_text));
     }
     text.into_bytes()
 }
@@ -182,81 +274,6 @@ fn csv_row<'a>(text: &mut String, cells: impl Iterator<Item = Option<&'a str>>) 
         text.push('"');
     }
     text.push_str("\r\n");
-}
-
-const STYLE: &str = "body{font:11pt/1.45 sans-serif;max-width:52em;margin:2em auto;padding:0 1em}h1{font-size:1.5em}\
-h2{font-size:1.2em;margin-top:2em}table{border-collapse:collapse;width:100%;margin:.5em 0 1.2em}td,th{border:1px solid \
-#999;padding:.3em .6em;text-align:left;vertical-align:top;overflow-wrap:anywhere}th{width:30%;font-weight:normal;\
-background:#f2f2f2}td{white-space:pre-wrap}@media print{body{margin:0}}";
-
-fn page(
-    heading: &Heading,
-    records: &[Packaged<'_>],
-    kept: &[Kept],
-    tables: &BTreeMap<(Kind, &str), Vec<&Packaged<'_>>>,
-) -> String {
-    let day = |at: Timestamp| heading.zone.civil(at).date().to_string();
-    let mut page = format!(
-        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta http-equiv=\"Content-Security-Policy\" \
-         content=\"default-src 'none'; style-src 'unsafe-inline'\"><title>What is stored about you</title>\
-         <style>{STYLE}</style></head><body>\n<h1>What is stored about you</h1>\n\
-         <p>This answers your request of {}. It was made on {} and holds {} records. It is the answer to request {} \
-         in the log of whoever sent it to you.</p>\n\
-         <p>The same is in <a href=\"{DATA}\">{DATA}</a> and, as tables, in the directory <code>csv</code>: programs can \
-         read both.</p>\n",
-        day(heading.received_at),
-        day(heading.made_at),
-        records.len(),
-        heading.request,
-    );
-    for ((kind, source), rows) in tables {
-        let _ = writeln!(page, "<h2>{}s from {} ({})</h2>", capital(kind.name()), html_escaped(source), rows.len());
-        for one in rows {
-            record_table(&mut page, one, &day(one.first_seen));
-        }
-    }
-    page.push_str("<h2>How long it is kept</h2>\n");
-    if kept.is_empty() {
-        page.push_str("<p>No rule is set for these kinds of records yet: ask whoever sent this to you.</p>\n");
-    } else {
-        page.push_str("<table><tr><th>What</th><td>How long, and on which basis</td></tr>\n");
-        for one in kept {
-            let kinds: Vec<&str> = one.kinds.iter().map(|kind| kind.name()).collect();
-            let _ = writeln!(
-                page,
-                "<tr><th>{}</th><td>{}: {}. Basis: {}.</td></tr>",
-                html_escaped(&kinds.join(", ")),
-                html_escaped(&one.title),
-                html_escaped(&one.period),
-                html_escaped(&one.legal_basis),
-            );
-        }
-        page.push_str("</table>\n");
-    }
-    page.push_str(
-        "<h2>What else you may ask</h2>\n<p>Whoever sent you this tells you beside it why the data is processed, where it \
-         came from, and to whom it was disclosed. You may ask that it be corrected, erased or restricted, object to its \
-         use, and complain to a supervisory authority (GDPR Art. 15(1), 16 to 18, 21, 77).</p>\n</body></html>\n",
-    );
-    page
-}
-
-fn record_table(page: &mut String, one: &Packaged<'_>, first_seen: &str) {
-    let restricted = if one.restricted { "; its use is restricted" } else { "" };
-    let _ =
-        writeln!(page, "<table><tr><th>Record</th><td>{}, stored since {first_seen}{restricted}</td></tr>", one.entity);
-    let cells = one.layout.columns.iter().zip(one.record.cells.iter());
-    for (column, cell) in cells {
-        if let Some(cell) = cell.filter(|cell| !cell.trim().is_empty()) {
-            let _ = writeln!(page, "<tr><th>{}</th><td>{}</td></tr>", html_escaped(&column.name), html_escaped(cell));
-        }
-    }
-    page.push_str("</table>\n");
-}
-
-fn capital(word: &str) -> String {
-    let mut letters = word.chars();
-    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -303,6 +320,7 @@ mod tests {
             record: &record,
             first_seen: Timestamp(0),
             restricted: true,
+            text: None,
         };
         let kept = [Kept {
             title: "Prospects".to_owned(),
@@ -353,5 +371,66 @@ mod tests {
         let name = files.keys().find(|name| name.starts_with("csv/")).unwrap();
         assert_eq!(name, "csv/contact-.._.._etc.csv");
         assert!(files[name].contains("\"'=cmd()\",\"x\"\"y\",\"ok\""), "{}", files[name]);
+    }
+
+    fn message(text: &PackagedText) -> BTreeMap<String, String> {
+        use crate::record::message;
+        let layout = message::layout("mail");
+        let key = message::MessageKey { folder: "Účty <1>".into(), uid_validity: 7, uid: 3 };
+        let standing = message::MessageStanding {
+            received: Timestamp(90_000_000),
+            size: 9,
+            flags: std::collections::BTreeSet::new(),
+            keywords: std::collections::BTreeSet::new(),
+        };
+        let people = message::Correspondents {
+            from: vec!["=cmd()@example.org".into()],
+            to: vec!["a@example.org".into(), "b@example.org".into()],
+            ..message::Correspondents::default()
+        };
+        let cells = message::cells(&key, &std::collections::BTreeSet::new(), &standing, &people).unwrap();
+        let dates = vec![(DateRole::Received, standing.received)];
+        let record = EntityRecord { cells, dates, external_id: key.external_id(), ..record([None; 3]) };
+        let heading = Heading {
+            request: RequestId(Position(41)),
+            kind: RequestKind::Access,
+            received_at: Timestamp(0),
+            made_at: Timestamp(0),
+            zone: Zone::utc(),
+        };
+        let one = Packaged {
+            entity: EntityId(7),
+            layout: &layout,
+            record: &record,
+            first_seen: Timestamp(0),
+            restricted: false,
+            text: Some(text),
+        };
+        let files = files(&heading, &[one], &[]).into_iter();
+        files.map(|file| (file.name, String::from_utf8(file.bytes).unwrap())).collect()
+    }
+
+    #[test]
+    fn a_message_is_listed_with_its_file_and_one_that_is_missing_with_the_reason() {
+        let sha256 = Digest::of(b"text");
+        let subject = Some("Offer <b>".to_owned());
+        let files = message(&PackagedText::Whole { bytes: 9, sha256, subject });
+        let row = "<td>E7</td><td>1970-01-01 00:01</td><td>Účty &lt;1&gt;</td><td>Offer &lt;b&gt;</td><td>=cmd()@example.org</td>\
+                   <td>a@example.org, b@example.org</td><td><a href=\"messages/E7.eml\">messages/E7.eml</a></td>";
+        assert!(files[PAGE].contains(row) && !files[PAGE].contains("are not in this package"), "{}", files[PAGE]);
+        let data: Value = serde_json::from_str(&files[DATA]).unwrap();
+        let text = json!({"file": "messages/E7.eml", "bytes": 9, "sha256": sha256, "subject": "Offer <b>"});
+        assert_eq!(data["records"][0]["text"], text);
+        let csv = &files["csv/message-mail.csv"];
+        assert!(csv.contains(&format!("\"Offer <b>\",\"messages/E7.eml\",\"9\",\"{sha256}\",\r\n")), "{csv}");
+        assert!(csv.contains("\"'=cmd()@example.org\""), "{csv}");
+
+        let files = message(&PackagedText::Missing(MissingWhy::Renumbered));
+        let why = "its folder was numbered anew";
+        assert!(files[PAGE].contains("The texts of 1 messages are not in this package"), "{}", files[PAGE]);
+        assert!(files[PAGE].contains(&format!("<td>not here: {why}</td>")), "{}", files[PAGE]);
+        let data: Value = serde_json::from_str(&files[DATA]).unwrap();
+        assert_eq!(data["records"][0]["text"], json!({"missing": "renumbered"}));
+        assert!(files["csv/message-mail.csv"].ends_with(&format!(",,,,\"{why}\"\r\n")));
     }
 }

@@ -89,9 +89,18 @@ impl Client {
         serde_json::from_value(self.one(call)?).map_err(|_| Cause::Unreadable)
     }
 
-    /// Asks for the content of a file. It is personal data, and the caller writes it where it belongs.
-    pub(crate) fn bytes(&self, call: &Call) -> Result<Vec<u8>, Cause> {
-        self.runtime.block_on(async { collect(self.send(call, "application/octet-stream").await?.into_body()).await })
+    /// Asks for the content of a file, and hands it over as it comes. It is personal data, and the caller writes it where
+    /// it belongs; when it breaks off, what came is not the file.
+    pub(crate) fn bytes(&self, call: &Call, mut each: impl FnMut(&[u8]) -> Result<(), Cause>) -> Result<(), Cause> {
+        self.runtime.block_on(async {
+            let mut body = self.send(call, "application/octet-stream").await?.into_body();
+            while let Some(frame) = body.frame().await {
+                if let Some(data) = frame.map_err(|_| Cause::Cut)?.data_ref() {
+                    each(data)?;
+                }
+            }
+            Ok(())
+        })
     }
 
     /// Asks for a stream, and hands its rows and progress over as they come.

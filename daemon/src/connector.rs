@@ -44,6 +44,9 @@ pub mod archive;
 // Messages in mailboxes, whatever protocol is behind.
 pub mod mail;
 
+// Texts of messages for somebody who asked for a copy.
+pub mod texts;
+
 // Copying between two mailboxes, whatever protocol is behind.
 pub mod moving;
 

@@ -106,6 +106,7 @@ const INBOX: &str = "INBOX";
 #[derive(Clone)]
 struct Message {
     standing: MessageStanding,
+    correspondents: Correspondents,
     text: Vec<u8>,
     modseq: u64,
     /// Whether the flag of deletion is ours.
@@ -287,6 +288,27 @@ impl MailServer {
         deliver(&mut state, mailbox, folder, received.parse().expect("an instant"), flags)
     }
 
+    /// Delivers a message with a text from somebody to others, and returns its number.
+    ///
+    /// # Panics
+    /// When there is no such folder.
+    pub fn deliver_letter(&self, mailbox: EntityId, folder: &str, from: &str, to: &[&str], text: &[u8]) -> Uid {
+        let mut state = self.state();
+        let uid = deliver(&mut state, mailbox, folder, Timestamp(0), &[]);
+        let folder = state.mailboxes.get_mut(&mailbox).and_then(|mailbox| mailbox.folders.get_mut(folder));
+        let message = folder.and_then(|folder| folder.messages.get_mut(&uid)).expect("a message");
+        message.standing.size = text.len() as u64;
+        message.text = text.to_vec();
+        message.correspondents.from = vec![from.to_owned()];
+        message.correspondents.to = to.iter().map(|to| (*to).to_owned()).collect();
+        uid
+    }
+
+    /// Takes a mailbox away, as if nobody had registered it.
+    pub fn forget(&self, mailbox: EntityId) {
+        self.state().mailboxes.remove(&mailbox);
+    }
+
     /// Does what somebody else would do.
     pub fn meddle(&self, mailbox: EntityId, folder: &str, uid: Uid, meddling: Meddling) {
         meddle(&mut self.state(), mailbox, folder, uid, meddling);
@@ -386,7 +408,8 @@ fn deliver(state: &mut State, mailbox: EntityId, folder: &str, received: Timesta
         flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
         keywords: BTreeSet::new(),
     };
-    folder.messages.insert(uid, Message { standing, text, modseq, is_flagged_by_us: false });
+    let correspondents = Correspondents { from: vec![format!("{MARKER}@example.org")], ..Correspondents::default() };
+    folder.messages.insert(uid, Message { standing, correspondents, text, modseq, is_flagged_by_us: false });
     uid
 }
 
@@ -563,10 +586,7 @@ impl MailSession for Session<'_> {
                         standing: message.standing.clone(),
                         correspondents: match depth {
                             Depth::State => Correspondents::default(),
-                            Depth::Record => Correspondents {
-                                from: vec![format!("{MARKER}@example.org")],
-                                ..Correspondents::default()
-                            },
+                            Depth::Record => message.correspondents.clone(),
                         },
                     })
                     .collect()
@@ -589,7 +609,11 @@ impl MailSession for Session<'_> {
         let (texts, is_cut) = match call {
             Ok(texts) => (texts, false),
             Err(failure @ MailFailure::Refused(_)) => return Err(failure),
-            Err(MailFailure::Lost(_)) => (vec![(*uids.first().expect("a uid"), vec![b'x'; 10])], true),
+            Err(MailFailure::Lost(_)) => {
+                let uid = *uids.first().expect("a uid");
+                let text = self.in_folder(|folder, _| folder.messages.get(&uid).map(|message| message.text.clone()))?;
+                (vec![(uid, text.unwrap_or_default())], true)
+            }
         };
         for (uid, text) in texts {
             let (first, second) = text.split_at(text.len() / 2);

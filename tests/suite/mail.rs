@@ -8,5 +8,6 @@ mod kills;
 mod messages;
 mod migrate;
 mod servers;
+mod subjects;
 mod tools;
 mod unfriendly;

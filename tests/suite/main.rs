@@ -13,6 +13,7 @@ mod beside;
 mod checker;
 mod clock;
 mod copies;
+mod correspondence;
 mod crashes;
 mod ctl;
 mod deliveries;

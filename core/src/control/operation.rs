@@ -147,6 +147,8 @@ operations! {
     HoldRelease Post "/v1/holds/{hold}/release" Operator One;
     /// Looks for a data subject in all sources and mailboxes. This is recorded.
     SubjectFind Post "/v1/subjects/find" Auditor Stream;
+    /// Says how far the search for a data subject reaches: which registered mailboxes were read, and when.
+    SubjectReach Get "/v1/subjects/reach" Auditor List;
     /// Takes in what a data subject asks for.
     SubjectAsk Post "/v1/requests" Operator One;
     /// Lists the requests of data subjects: those that are open, late, due for review, or all.

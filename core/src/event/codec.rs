@@ -8,7 +8,7 @@ use bincode::config::{Configuration, Limit, LittleEndian, Varint};
 use bincode::{Decode, Encode};
 
 use super::hold::{v1, v2};
-use super::{Event, EventType, change, notice, redaction, restriction};
+use super::{Event, EventType, change, notice, redaction, restriction, subject};
 
 /// The largest body that is written or read, in bytes.
 pub const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -76,6 +76,7 @@ pub fn schema_of(event_type: EventType) -> u16 {
         | EventType::DisposalPaused
         | EventType::DisposalResumed
         | EventType::RestrictionLifted
+        | EventType::SubjectPackageMade
         | EventType::NoticeSent
         | EventType::NoticeFailed
         | EventType::NoticeAcknowledged => 2,
@@ -112,6 +113,9 @@ pub fn read(event_type: u16, schema: u16, bytes: &[u8]) -> Result<Event, CodecEr
         }
         (Some(EventType::RestrictionLifted), 1) => {
             decode::<restriction::v1::RestrictionLifted>(bytes).map(|body| Event::RestrictionLifted(body.into()))
+        }
+        (Some(EventType::SubjectPackageMade), 1) => {
+            decode::<subject::v1::SubjectPackageMade>(bytes).map(|body| Event::SubjectPackageMade(body.into()))
         }
         (Some(EventType::NoticeSent), 1) => {
             decode::<notice::v1::NoticeSent>(bytes).map(|body| Event::NoticeSent(body.into()))

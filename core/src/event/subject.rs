@@ -13,6 +13,8 @@ use crate::id::{Digest, EntityId, PlanId, Position, RequestId};
 use crate::subject::SoughtMark;
 use crate::time::Timestamp;
 
+pub mod v1;
+
 /// The name under which plans and bundles of erasures appear where those of a policy have its name. No policy has it.
 pub const ERASURE_POLICY: &str = "subject-request";
 
@@ -302,7 +304,7 @@ pub struct SubjectRequestCompleted {
     pub reason: String,
 }
 
-/// Schema 1. A copy of what is stored of a data subject was handed out.
+/// Schema 2. A copy of what is stored of a data subject was handed out.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct SubjectPackageMade {
     /// For which request.
@@ -315,6 +317,55 @@ pub struct SubjectPackageMade {
     pub bytes: u64,
     /// For how many keys it was encrypted; 0: it was not.
     pub recipients: u32,
+    /// How many messages are in it with their whole texts.
+    pub texts: u64,
+    /// The messages whose texts are not in it, ascending.
+    pub missing: Vec<MissingText>,
+}
+
+/// A message whose text is not in a package.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct MissingText {
+    /// Which.
+    pub record: EntityId,
+    /// Why.
+    pub why: MissingWhy,
+}
+
+/// Why the text of a message could not be fetched from its mail server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum MissingWhy {
+    /// Nobody knows its mailbox: it is not registered, or no longer.
+    NotRegistered,
+    /// The server could not be asked, or did not answer.
+    NotReached,
+    /// Its folder is not there any more.
+    FolderGone,
+    /// Its folder was numbered anew, so nobody can tell which message it was.
+    Renumbered,
+    /// It is not in its folder any more: it was moved or removed.
+    Gone,
+    /// It broke off before it was whole, also when it was tried again.
+    CutOff,
+    /// It is larger than a package takes.
+    TooLarge,
+}
+
+impl MissingWhy {
+    /// Returns why, as a fragment of a sentence for the person who asked.
+    #[must_use]
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Self::NotRegistered => "no mail server is known for it",
+            Self::NotReached => "its mail server could not be reached",
+            Self::FolderGone => "its folder is not there any more",
+            Self::Renumbered => "its folder was numbered anew",
+            Self::Gone => "it was moved or removed",
+            Self::CutOff => "it did not arrive whole",
+            Self::TooLarge => "it is too large",
+        }
+    }
 }
 
 /// Schema 1. A recipient was told that data was erased or restricted, or that could not be done (GDPR Art. 19).

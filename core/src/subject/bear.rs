@@ -33,6 +33,10 @@ const OWN_ADDRESSES: [&str; 4] = ["email", "email1", "email2", "email3"];
 /// The fields of a contact that hold the person's own numbers. A business number is often that of the house.
 const OWN_NUMBERS: [&str; 3] = ["mobile_phone", "home_phone", "phone"];
 
+/// The fields of a message that name who wrote and who was written to. An address elsewhere, as in the name of a folder
+/// or in what looks like one, a message id, says nothing of that.
+const CORRESPONDENTS: [&str; 3] = ["from", "to", "cc"];
+
 /// Hands out every mark of a record, which must be of the layout.
 pub fn each_mark(layout: &Layout, record: &EntityRecord, mut take: impl FnMut(Borne)) {
     let own = match layout.kind {
@@ -57,14 +61,18 @@ pub fn each_mark(layout: &Layout, record: &EntityRecord, mut take: impl FnMut(Bo
     }
     for (column, cell) in layout.columns.iter().zip(record.cells.iter()) {
         let Some(cell) = cell.filter(|cell| !cell.is_empty()) else { continue };
+        let field = column.field.as_str();
         // In a contact other columns may be about an assistant, a referrer, an employer: those are mentioned.
-        let whose = |is_own: bool| if own == Whose::Own && !is_own { Whose::Mentioned } else { own };
-        if cell.contains('@') {
-            each_address(cell, whose(OWN_ADDRESSES.contains(&column.field.as_str())), &mut take);
+        let whose = |is_own: bool| if is_own { own } else { Whose::Mentioned };
+        match layout.kind == Kind::Message && CORRESPONDENTS.contains(&field) {
+            // Servers tell addresses as they stand in the message: one that is none takes nothing from the others.
+            true => cell.split(DIVIDERS).for_each(|part| each_address(part, own, &mut take)),
+            false if cell.contains('@') => each_address(cell, whose(OWN_ADDRESSES.contains(&field)), &mut take),
+            false => {}
         }
-        if is_phone(&column.field) {
+        if is_phone(field) {
             for part in cell.split(DIVIDERS) {
-                each_number(part, whose(OWN_NUMBERS.contains(&column.field.as_str())), &mut take);
+                each_number(part, whose(OWN_NUMBERS.contains(&field)), &mut take);
             }
         }
     }

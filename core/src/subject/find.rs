@@ -174,6 +174,16 @@ impl Found {
         Ok(())
     }
 
+    /// Takes every message that the person wrote or got by a certain address as theirs, as if each had been named: that
+    /// is the word of a person, since it is about the others in it too.
+    pub fn take_correspondence(&mut self) {
+        for ties in self.ties.values_mut() {
+            if ties.iter().any(|tie| matches!(tie, Tie::Correspondence { identifier: IdentifierKind::Email })) {
+                ties.insert(Tie::Named);
+            }
+        }
+    }
+
     /// Returns the records of which a tie is sure, ascending: what is taken as the person's without a further word.
     #[must_use]
     pub fn sure(&self) -> Vec<EntityId> {

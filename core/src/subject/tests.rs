@@ -170,6 +170,23 @@ fn whose_an_address_is_depends_on_where_it_stands() {
 }
 
 #[test]
+fn a_correspondent_is_who_wrote_or_got_a_message_and_nobody_else_in_it() {
+    let (jana, identifier) = (|| email("Jana@EXAMPLE.org"), IdentifierKind::Email);
+    let is_tied = |cells: &[(&str, &str)], wanted| assert_eq!(tie(jana(), Kind::Message, cells), wanted, "{cells:?}");
+    for field in ["from", "to", "cc"] {
+        is_tied(&[(field, "x@example.org|JANA@example.org")], Some(Tie::Correspondence { identifier }));
+        // What a server tells beside it may be no address at all.
+        for beside in ["undisclosed-recipients", "MAILER-DAEMON", "@", "a b@c", "x%7Cy@example.org"] {
+            is_tied(&[(field, &format!("{beside}|jana@example.org"))], Some(Tie::Correspondence { identifier }));
+        }
+    }
+    for field in ["message_id", "list", "folder", "keywords"] {
+        is_tied(&[(field, "jana@example.org")], Some(Tie::Mention { identifier }));
+    }
+    is_tied(&[("to", "notjana@example.org|jana@example.org.cz")], None);
+}
+
+#[test]
 fn links_are_followed_one_step_and_what_is_about_others_too_is_not_sure() {
     let [jana, other, note, both, firm] = [1, 2, 3, 4, 5].map(EntityId);
     let mut found = Found::default();

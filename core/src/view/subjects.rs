@@ -12,11 +12,12 @@ use super::recipients::Told;
 use super::{PlanState, RunState, Views};
 use crate::event::saga::{SkipReason, Step};
 use crate::event::subject::{
-    ErasureExcepted, ErasureException, ErasureGround, ErasureKept, KeptWhy, RequestEnd, RequestKind, SubjectIdentified,
-    SubjectRequested,
+    ErasureExcepted, ErasureException, ErasureGround, ErasureKept, KeptWhy, MissingWhy, RequestEnd, RequestKind,
+    SubjectIdentified, SubjectPackageMade, SubjectRequested,
 };
 use crate::event::{Actor, Envelope, Event};
 use crate::id::{EntityId, PlanId, Position, RequestId, SagaId, in_order};
+use crate::record::Kind;
 use crate::subject::SoughtMark;
 use crate::time::Timestamp;
 
@@ -30,6 +31,8 @@ pub enum RequestState {
     Identified,
     /// A copy was made: it was handed out, or it was verified and the records are not erased yet.
     Exported,
+    /// A package was handed out, and texts of messages are missing in it.
+    ExportedInPart,
     /// Some are kept, each for a reason.
     RefusedInPart,
     /// All are erased.
@@ -95,6 +98,8 @@ pub struct SubjectRequest {
     pub changed: Position,
     /// Where it stands in the log that packages were handed out.
     pub packages: BTreeSet<Position>,
+    /// The messages whose texts are missing in the newest package, and why.
+    pub missing: BTreeMap<EntityId, MissingWhy>,
     /// What runs for it erased.
     pub erased: BTreeSet<EntityId>,
     /// The recipients of copies who were told what became of the data.
@@ -189,6 +194,12 @@ pub enum NotComplete {
     /// No package was made.
     #[error("no package was handed out")]
     NothingHandedOut,
+    /// The newest package is not whole.
+    #[error("{left} texts of messages are missing in the newest package")]
+    TextsMissing {
+        /// How many.
+        left: u64,
+    },
     /// A plan waits, or a run is under way.
     #[error("a plan of it waits or runs")]
     UnderWay,
@@ -260,9 +271,7 @@ impl SubjectRequests {
                 }
             }),
             Event::ErasureKept(body) => self.kept(body),
-            Event::SubjectPackageMade(body) => self.with(body.request, |request| {
-                request.packages.insert(envelope.position);
-            }),
+            Event::SubjectPackageMade(body) => self.packaged(envelope.position, body),
             Event::SubjectRequestCompleted(body) => self.with(body.request, |request| {
                 if request.ended.is_none() {
                     (request.ended, request.answered) = (Some((at, body.end)), envelope.position);
@@ -295,6 +304,7 @@ impl SubjectRequests {
             kept: BTreeMap::new(),
             changed: Position::NONE,
             packages: BTreeSet::new(),
+            missing: BTreeMap::new(),
             erased: BTreeSet::new(),
             told: BTreeMap::new(),
             ended: None,
@@ -308,8 +318,17 @@ impl SubjectRequests {
         self.with(body.request, |request| {
             let records = in_order(body.records.clone());
             request.kept.retain(|record, _| records.binary_search(record).is_ok());
+            request.missing.retain(|record, _| records.binary_search(record).is_ok());
             request.identified = Some(Identified { by, at, records });
             request.changed = envelope.position;
+        });
+    }
+
+    /// The newest package says what is missing: it takes the place of those before it.
+    fn packaged(&mut self, position: Position, body: &SubjectPackageMade) {
+        self.with(body.request, |request| {
+            request.packages.insert(position);
+            request.missing = body.missing.iter().map(|missing| (missing.record, missing.why)).collect();
         });
     }
 
@@ -385,7 +404,11 @@ impl Views {
             return RequestState::Received;
         }
         if request.kind != RequestKind::Erase {
-            return if !request.packages.is_empty() { RequestState::Exported } else { RequestState::Identified };
+            return match (request.packages.is_empty(), request.missing.is_empty()) {
+                (true, _) => RequestState::Identified,
+                (false, true) => RequestState::Exported,
+                (false, false) => RequestState::ExportedInPart,
+            };
         }
         let left = self.left_of(request);
         if left.is_empty() && !request.records().is_empty() {
@@ -397,6 +420,15 @@ impl Views {
         } else {
             RequestState::Identified
         }
+    }
+
+    /// Returns the mailboxes in which messages of a request are, as far as is known.
+    #[must_use]
+    pub fn mailboxes_of_request(&self, request: &SubjectRequest) -> BTreeSet<EntityId> {
+        let rows = request.records().iter().filter_map(|record| self.entities.row(*record));
+        let there = rows.filter(|row| row.state != super::EntityState::Purged);
+        let is_message = |layout| self.small.layouts.get(layout).is_some_and(|layout| layout.kind == Kind::Message);
+        there.filter(|row| is_message(row.layout)).filter_map(|row| row.mailbox).collect()
     }
 
     /// Says whether a run of a request has a verified copy of records that are still there.
@@ -524,6 +556,11 @@ impl Views {
                 if end == RequestEnd::Fulfilled && request.packages.is_empty() =>
             {
                 Err(NotComplete::NothingHandedOut)
+            }
+            RequestKind::Access | RequestKind::Portability
+                if end == RequestEnd::Fulfilled && !request.missing.is_empty() =>
+            {
+                Err(NotComplete::TextsMissing { left: request.missing.len() as u64 })
             }
             RequestKind::Access | RequestKind::Portability | RequestKind::Restrict | RequestKind::Object => Ok(()),
         }

@@ -345,6 +345,7 @@ pub(crate) fn older() -> Vec<(EventType, u16, Event)> {
     older.push((EventType::RestrictionLifted, 1, Event::RestrictionLifted(lifted.into())));
     older.extend(notice::older().into_iter().chain(month::older(&events())));
     older.extend(activity::older());
+    older.extend(subject::older());
     older
 }
 

@@ -1,13 +1,13 @@
 //! Samples of what data subjects ask for, and of restrictions.
 
-use retention_core::event::Event;
 use retention_core::event::erasure::{BundleDestroyed, BundleDestructionStarted, BundleHandedOver};
 use retention_core::event::restriction::{EntitiesRestricted, RestrictionGround, RestrictionLifted, RestrictionPlaced};
 use retention_core::event::subject::{
     ErasureExcepted, ErasureException, ErasureExceptionEnded, ErasureGround, ErasureKept, ErasurePlanRequested,
-    KeptRecord, KeptWhy, RecipientTold, RequestEnd, RequestKind, SubjectIdentified, SubjectPackageMade,
-    SubjectRequestCompleted, SubjectRequestExtended, SubjectRequested,
+    KeptRecord, KeptWhy, MissingText, MissingWhy, RecipientTold, RequestEnd, RequestKind, SubjectIdentified,
+    SubjectPackageMade, SubjectRequestCompleted, SubjectRequestExtended, SubjectRequested, v1,
 };
+use retention_core::event::{Event, EventType};
 use retention_core::id::{EntityId, Handle, Position, RequestId, RestrictionId};
 use retention_core::subject::{Certainty, IdentifierKind, SoughtMark};
 
@@ -22,23 +22,39 @@ pub(super) fn events() -> Vec<Event> {
     all
 }
 
+/// What the first schema of a package means now.
+pub(super) fn older() -> Vec<(EventType, u16, Event)> {
+    let package = |recipients| {
+        let body =
+            v1::SubjectPackageMade { request: REQUEST, records: 3, digest: digest(7), bytes: 70_000, recipients };
+        (EventType::SubjectPackageMade, 1, Event::SubjectPackageMade(body.into()))
+    };
+    vec![package(0), package(2)]
+}
+
 fn copies() -> Vec<Event> {
     let (request, manifest) = (REQUEST, digest(7));
-    let package = |recipients| {
+    let package = |recipients, missing: Vec<MissingText>| {
+        let texts = missing.len() as u64 * 1_000;
         Event::SubjectPackageMade(SubjectPackageMade {
             request,
             records: 3,
             digest: manifest,
             bytes: 70_000,
             recipients,
+            texts,
+            missing,
         })
     };
+    let whys =
+        every!(MissingWhy: NotRegistered, NotReached, FolderGone, Renumbered, Gone, CutOff, TooLarge).into_iter();
+    let missing = whys.zip(1..).map(|(why, record)| MissingText { record: EntityId(record), why }).collect();
     let destroyed =
         |was_there, request| Event::BundleDestroyed(BundleDestroyed { request, saga: SAGA, manifest, was_there });
     let started = |request| Event::BundleDestructionStarted(BundleDestructionStarted { request, saga: SAGA, manifest });
     vec![
-        package(0),
-        package(2),
+        package(0, Vec::new()),
+        package(2, missing),
         started(Some(request)),
         started(None),
         destroyed(true, Some(request)),

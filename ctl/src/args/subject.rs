@@ -16,7 +16,8 @@ pub(crate) enum Subject {
     /// Look for a person in all sources and mailboxes, and say of every record why it is there.
     ///
     /// What is surely theirs comes first: their own records, and what is about these alone. Everything else is for a
-    /// person to look at: nothing is merged by itself.
+    /// person to look at: nothing is merged by itself. Of messages in registered mailboxes the senders and recipients are
+    /// looked at, as the mailboxes were last read; what was not looked into is said on standard error.
     ///
     /// Example: retentionctl subject find --email jana@example.org
     ///
@@ -24,6 +25,15 @@ pub(crate) enum Subject {
     Find {
         #[command(flatten)]
         who: Who,
+    },
+    /// List the registered mailboxes with when each was last read whole: how far a search reaches into messages.
+    ///
+    /// Example: retentionctl subject reach
+    ///
+    /// Needs the role auditor.
+    Reach {
+        #[command(flatten)]
+        part: Part,
     },
     /// Take in a request for a copy of everything (GDPR Art. 15).
     ///
@@ -40,7 +50,8 @@ pub(crate) enum Subject {
     /// Take in a request for erasure (GDPR Art. 17).
     ///
     /// Nothing is erased by it: `subject identify` says which records are theirs, then there is a plan, which another
-    /// person accepts.
+    /// person accepts. Messages that are theirs are exported and then removed from their mail servers; those of which
+    /// nobody said so stay.
     ///
     /// Example: retentionctl subject erase --email jana@example.org --ground consent-withdrawn
     ///
@@ -67,8 +78,8 @@ pub(crate) enum Subject {
     Object(Ask),
     /// Say how it was made sure who asks, and which records are theirs: they are looked for again.
     ///
-    /// Taken is what is surely theirs, with what is included and without what is excluded. Of an erasure there is then
-    /// a plan, and whoever said this may not approve it. May be said again, also to get another plan.
+    /// Taken is what is surely theirs, with what is included and without what is excluded. A message is about others too,
+    /// so none is taken without your word. Of an erasure there is then a plan, and whoever said this may not approve it. May be said again, also to get another plan.
     ///
     /// Example: retentionctl subject identify Q41 --how "identity card seen" --include E88
     ///
@@ -82,6 +93,9 @@ pub(crate) enum Subject {
         /// A record that is theirs although that is not sure by itself; may be repeated.
         #[arg(long = "include", value_name = "ENTITY")]
         include: Vec<EntityId>,
+        /// Every message that they wrote or got, by an e-mail address that was asked for, is theirs.
+        #[arg(long)]
+        correspondence: bool,
         /// A record that is not theirs; may be repeated.
         #[arg(long = "exclude", value_name = "ENTITY")]
         exclude: Vec<EntityId>,
@@ -174,8 +188,9 @@ pub(crate) enum Subject {
     },
     /// Write the package with everything that is stored of a person: a ZIP file with a page to read, JSON and CSV.
     ///
-    /// With recipients it is encrypted, and `age --decrypt` opens it. Texts of messages are not in it: they lie on
-    /// their mail servers.
+    /// With recipients it is encrypted, and `age --decrypt` opens it. Messages are fetched from their mail servers and are
+    /// in it byte for byte, as .eml. Those that cannot be fetched are named in it and in the request, and the exit code
+    /// is 10: ask for another package later, or answer without them by `subject complete --end refused-in-part`.
     ///
     /// Example: retentionctl subject package Q41 --recipient age1… --into Q41.zip.age
     ///

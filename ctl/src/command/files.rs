@@ -86,6 +86,42 @@ pub(super) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), Cause> {
     })
 }
 
+/// A file that is written as it comes: one that must not exist before, for its owner alone, and that is there only when it
+/// is whole.
+pub(super) struct Arriving<'a> {
+    path: &'a Path,
+    file: File,
+    is_whole: bool,
+}
+
+impl<'a> Arriving<'a> {
+    pub(super) fn at(path: &'a Path) -> Result<Self, Cause> {
+        let mut options = OpenOptions::new();
+        let file = options.write(true).create_new(true).mode(0o600).open(path).map_err(unwritten(path))?;
+        Ok(Self { path, file, is_whole: false })
+    }
+
+    pub(super) fn add(&mut self, bytes: &[u8]) -> Result<(), Cause> {
+        self.file.write_all(bytes).map_err(unwritten(self.path))
+    }
+
+    /// Makes it durable, and keeps it.
+    pub(super) fn keep(mut self) -> Result<(), Cause> {
+        self.file.sync_all().map_err(unwritten(self.path))?;
+        self.is_whole = true;
+        Ok(())
+    }
+}
+
+impl Drop for Arriving<'_> {
+    fn drop(&mut self) {
+        if !self.is_whole {
+            // What broke off is nothing that anybody should keep. When that fails too, the first error says more.
+            let _ = std::fs::remove_file(self.path);
+        }
+    }
+}
+
 /// Makes a directory for its owner alone, unless it is there.
 pub(super) fn make_dir(path: &Path) -> Result<(), Cause> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(unwritten(path))

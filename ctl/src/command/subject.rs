@@ -3,12 +3,13 @@
 use std::path::Path;
 
 use retention_core::control::{
-    Accepted, AskForSubject, Because, CompleteRequest, Cursor, ExceptErasure, ExitCode, IdentifySubject, Operation,
-    PackageSubject, RequestQuery, RequestsWanted, SoughtSubject,
+    Accepted, AskForSubject, Because, CompleteRequest, Cursor, ErrorBody, ErrorCode, ExceptErasure, ExitCode,
+    IdentifySubject, Line, Operation, PackageSubject, RequestQuery, RequestsWanted, SoughtSubject,
 };
 use retention_core::event::subject::{ErasureGround, RequestKind};
 use retention_core::id::{Digest, RequestId};
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 use super::{Call, Context, files, query};
 use crate::args::subject::{Ask, Subject, Who};
@@ -25,6 +26,7 @@ pub(super) const COLUMNS: &[&str] = &[
     "overdue",
     "records",
     "left",
+    "texts_missing",
     "plan",
     "bundles",
     "reference",
@@ -32,7 +34,8 @@ pub(super) const COLUMNS: &[&str] = &[
 ];
 
 pub(super) const RECORD_COLUMNS: &[&str] =
-    &["record", "state", "kept.why", "kept.until", "excepted", "holds", "restricted"];
+    &["record", "state", "kept.why", "kept.until", "excepted", "holds", "restricted", "text_missing"];
+pub(super) const REACH_COLUMNS: &[&str] = &["mailbox", "server", "state", "read_at", "messages", "failed"];
 
 pub(super) fn execute(context: &mut Context, command: Subject) -> Result<ExitCode, Failure> {
     match command {
@@ -44,8 +47,15 @@ pub(super) fn execute(context: &mut Context, command: Subject) -> Result<ExitCod
         }
         Subject::Restrict(asked) => ask(context, RequestKind::Restrict, None, asked).doing("take in the request"),
         Subject::Object(asked) => ask(context, RequestKind::Object, None, asked).doing("take in the request"),
-        Subject::Identify { request, how, include, exclude } => {
-            identify(context, request, &IdentifySubject { how, include, exclude }).doing("say whose it is")
+        Subject::Reach { part } => {
+            let call = Call::to(Operation::SubjectReach, &[]).asking(&query(part));
+            context.list(&call, REACH_COLUMNS).doing("list the mailboxes")?;
+            context.note(NOT_LOOKED_INTO);
+            Ok(ExitCode::Done)
+        }
+        Subject::Identify { request, how, include, correspondence, exclude } => {
+            let wanted = IdentifySubject { how, include, correspondence, exclude };
+            identify(context, request, &wanted).doing("say whose it is")
         }
         Subject::Show { request } => show(context, request).doing("show the request"),
         Subject::Records { request, part } => {
@@ -104,7 +114,59 @@ fn find(context: &mut Context, sought: &SoughtSubject) -> Result<ExitCode, Cause
     if end.rows > 0 {
         context.say("what is not sure is for you to look at: retentionctl entity show RECORD");
     }
+    say_reach(context)?;
     Ok(ExitCode::Done)
+}
+
+/// What no search looks into, wherever it looks.
+const NOT_LOOKED_INTO: &str = "not looked into: the texts and subjects of messages, and whoever stands in Bcc, Reply-To or \
+                               Sender alone; bundles of what was purged";
+
+/// The most mailboxes that are named in one sentence.
+const NAMED_MAX: usize = 5;
+
+/// Says what was not looked into, and how old what was looked into may be: programs too have to know it.
+fn say_reach(context: &mut Context) -> Result<(), Cause> {
+    let (mut never, mut failed, mut oldest, mut read) = (Vec::new(), Vec::new(), None::<String>, 0_u64);
+    context.client.stream(&Call::to(Operation::SubjectReach, &[]), |line| {
+        let Line::Row(row) = line else { return Ok(()) };
+        let field = |name: &str| row.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        match field("state").as_str() {
+            "read" => read += 1,
+            "failed_since" => failed.push(field("mailbox")),
+            _ => never.push(field("mailbox")),
+        }
+        // Instants of this form are in order as texts are.
+        let at = Some(field("read_at")).filter(|at| !at.is_empty());
+        oldest = [oldest.take(), at].into_iter().flatten().min();
+        Ok(())
+    })?;
+    context.note(NOT_LOOKED_INTO);
+    if read > 0 || !failed.is_empty() {
+        let since = oldest.unwrap_or_default();
+        let number = read + failed.len() as u64;
+        context
+            .note(&format!("messages of {number} mailboxes are known as they were last read, the oldest at {since}"));
+    }
+    if !failed.is_empty() {
+        context.note(&format!("could not be read since: {}", named(&failed)));
+    }
+    if !never.is_empty() {
+        let mailbox = never.first().map_or("MAILBOX", String::as_str);
+        context.note(&format!(
+            "never read, so nothing of their messages was looked into: {} (retentionctl mailbox scan {mailbox})",
+            named(&never)
+        ));
+    }
+    Ok(())
+}
+
+fn named(mailboxes: &[String]) -> String {
+    let first = mailboxes.get(..NAMED_MAX).unwrap_or(mailboxes).join(", ");
+    match mailboxes.len().checked_sub(NAMED_MAX) {
+        None | Some(0) => first,
+        Some(more) => format!("{first} and {more} more (retentionctl subject reach)"),
+    }
 }
 
 fn ask(context: &mut Context, kind: RequestKind, ground: Option<ErasureGround>, asked: Ask) -> Result<ExitCode, Cause> {
@@ -119,6 +181,7 @@ fn ask(context: &mut Context, kind: RequestKind, ground: Option<ErasureGround>, 
 
 fn identify(context: &mut Context, request: RequestId, wanted: &IdentifySubject) -> Result<ExitCode, Cause> {
     context.list(&Call::to(Operation::SubjectIdentify, &[&request]).with(wanted), FOUND_COLUMNS)?;
+    say_reach(context)?;
     context.next(&format!("retentionctl subject show {request}"));
     Ok(ExitCode::Done)
 }
@@ -136,7 +199,7 @@ fn show(context: &mut Context, request: RequestId) -> Result<ExitCode, Cause> {
         (_, Some("completed"), _) => return Ok(ExitCode::Done),
         (_, Some("received"), _) => format!("retentionctl subject identify {request} --how …"),
         (Some("erase"), Some("identified" | "refused_in_part"), Some(plan)) => format!("retentionctl plan show {plan}"),
-        (Some("access" | "portability"), Some("identified"), _) => {
+        (Some("access" | "portability"), Some("identified" | "exported_in_part"), _) => {
             format!("retentionctl subject package {request} --recipient … --into {request}.zip.age")
         }
         (Some("restrict" | "object"), Some("identified"), _) => {
@@ -166,15 +229,40 @@ fn note(context: &mut Context, call: &Call, request: RequestId) -> Result<ExitCo
 fn package(context: &mut Context, request: RequestId, wanted: PackageSubject, into: &Path) -> Result<ExitCode, Cause> {
     // Before it is made: what is handed out is recorded, and then it has to arrive.
     files::none_exists(&[into.to_owned()])?;
-    let bytes = context.client.bytes(&Call::to(Operation::SubjectPackage, &[&request]).with(&wanted))?;
-    files::write_new(into, &bytes)?;
+    let mut file = files::Arriving::at(into)?;
+    let (mut hash, mut bytes) = (Sha256::new(), 0_u64);
+    let call = Call::to(Operation::SubjectPackage, &[&request]).with(&wanted);
+    let came = context.client.bytes(&call, |part| {
+        hash.update(part);
+        bytes += part.len() as u64;
+        file.add(part)
+    });
+    came.map_err(|cause| match cause {
+        Cause::Cut => Cause::Answer(
+            ErrorBody::saying(ErrorCode::Unreachable, "the package broke off, and what came of it was removed")
+                .hint(format!("ask for it again; retentionctl subject show {request} says whether one was handed out")),
+        ),
+        cause => cause,
+    })?;
+    file.keep()?;
+    let shown = context.client.one(&Call::to(Operation::SubjectRequestShow, &[&request]))?;
+    let missing = shown.pointer("/request/texts_missing").and_then(Value::as_u64).unwrap_or_default();
     context.present(&json!({
         "request": request,
         "file": into.display().to_string(),
-        "bytes": bytes.len(),
-        "sha256": Digest::of(&bytes),
+        "bytes": bytes,
+        "sha256": Digest(hash.finalize().into()),
         "encrypted": !wanted.plain,
+        "texts_missing": missing,
     }))?;
+    if missing > 0 {
+        context.note(&format!(
+            "the texts of {missing} messages could not be fetched and are named in the package; why: retentionctl subject \
+             records {request}. Ask for another package when they can be, or answer without them: retentionctl subject \
+             complete {request} --end refused-in-part --reason …"
+        ));
+        return Ok(ExitCode::PersonNeeded);
+    }
     context.next(&format!("retentionctl subject complete {request} --end fulfilled --reason …"));
     Ok(ExitCode::Done)
 }

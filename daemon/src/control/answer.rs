@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::error::ApiError;
+use super::package;
 use super::works::{Audience, Sink};
 
 /// The most rows that one look at the views collects: some hundred microseconds.
@@ -23,6 +24,12 @@ pub(super) const BATCH_ROWS_MAX: usize = 1_000;
 
 /// Batches that may wait for a slow reader.
 const BATCHES_WAITING_MAX: usize = 2;
+
+/// Parts of a file that may wait for a slow reader.
+const PARTS_WAITING_MAX: usize = 4;
+
+/// What nobody can name: bytes for whoever asked.
+const BYTES: &str = "application/octet-stream";
 
 /// How a caller wants a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -162,6 +169,33 @@ fn stream(make: impl FnOnce(&mut Lines) + Send + 'static) -> Response {
     tokio::task::spawn_blocking(move || make(&mut Lines { sender, buffer: Vec::new() }));
     let body = ReceiverStream::new(receiver).map(Ok::<Bytes, std::convert::Infallible>);
     ([(CONTENT_TYPE, NDJSON)], Body::from_stream(body)).into_response()
+}
+
+/// Answers with the content of a file that a blocking thread makes, part by part. What goes wrong before the first part is
+/// the answer; after it, the answer breaks off, so that nobody takes half a file for a whole one.
+pub(crate) async fn file(
+    make: impl FnOnce(package::Parts<'_>) -> Result<(), ErrorBody> + Send + 'static,
+) -> Result<Response, ApiError> {
+    let (sender, mut receiver) = mpsc::channel::<Result<Bytes, ErrorBody>>(PARTS_WAITING_MAX);
+    tokio::task::spawn_blocking(move || {
+        let made = make(&mut |part| match sender.blocking_send(Ok(part.into())) {
+            Ok(()) => Audience::Listening,
+            Err(_) => Audience::Gone,
+        });
+        if let Err(error) = made {
+            // Whether anybody still hears of it does not matter any more.
+            let _ = sender.blocking_send(Err(error));
+        }
+    });
+    let first = match receiver.recv().await {
+        Some(Ok(first)) => first,
+        Some(Err(error)) => return Err(ApiError(error)),
+        None => return Err(ApiError::of(ErrorCode::Internal)),
+    };
+    let rest = ReceiverStream::new(receiver).map(|part| part.map_err(|error| std::io::Error::other(error.message)));
+    // The first part may be empty: it says that others follow.
+    let first = futures_util::stream::iter((!first.is_empty()).then_some(Ok(first)));
+    Ok(([(CONTENT_TYPE, BYTES)], Body::from_stream(first.chain(rest))).into_response())
 }
 
 /// Answers with lines that come from a stream.

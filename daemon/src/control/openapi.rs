@@ -76,6 +76,7 @@ fn contents(operation: Operation) -> Contents {
         Operation::HoldShow => gives::<wire::HoldRow>(),
         Operation::HoldRelease => gives::<wire::Accepted>().taking::<wire::ReleaseHold>(),
         Operation::SubjectFind => gives::<wire::SubjectRow>().taking::<wire::SoughtSubject>(),
+        Operation::SubjectReach => gives::<wire::ReachRow>().asked::<ListQuery>(),
         Operation::SubjectAsk => gives::<wire::Accepted>().taking::<wire::AskForSubject>(),
         Operation::SubjectRequestList => gives::<wire::SubjectRequestRow>().asked::<wire::RequestQuery>(),
         Operation::SubjectRequestShow => gives::<wire::SubjectRequestDetail>(),

@@ -1,45 +1,72 @@
-//! The package of a data subject, for [`Works`](super::Works): one ZIP file, encrypted to whoever is to open it. It is
-//! made in memory and handed out: no part of it is ever on a disk of ours.
+//! The package of a data subject, for [`Works`](super::Works): one ZIP file, encrypted to whoever is to open it.
+//!
+//! It goes out while it is made: no part of it is ever on a disk of ours, and of a message no more than a part is ever in
+//! memory. Its last bytes, without which it cannot be opened, are held back until the log has it that it was handed out.
 
-use std::io::{Cursor, Write as _};
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 
 use retention_core::control::{ErrorBody, ErrorCode, Operation};
 use retention_core::event::Event;
-use retention_core::event::subject::SubjectPackageMade;
-use retention_core::id::{Digest, EntityId, RequestId};
-use retention_core::package::{Heading, Kept, PackageFile, Packaged, files};
+use retention_core::event::subject::{MissingText, MissingWhy, SubjectPackageMade};
+use retention_core::id::{EntityId, RequestId};
+use retention_core::package::{Heading, Kept, MANIFEST, Packaged, PackagedText, TextEvent, files, manifest};
 use retention_core::policy::{PolicySet, State};
+use retention_core::record::message::MessageKey;
 use retention_core::record::{EntityRecord, Kind, Layout};
 use retention_core::time::{Timestamp, Zone};
 use retention_core::view::Condition;
-use zip::write::SimpleFileOptions;
 
+use self::outlet::{Outlet, Tail};
+use self::packing::Packing;
 use super::subjects::{append, draft, no_request, note_opened, unreadable};
+use super::works::Audience;
 use crate::keyholders::Keyholders;
 use crate::store::{Store, Subject};
 
-/// The largest package, in bytes, before it is encrypted: a person reads it, and it is in memory.
+mod outlet;
+mod packing;
+mod zip_stream;
+
+/// The most that the page, the data and the tables of a package hold, in bytes: a person reads them, and they are in
+/// memory. Texts of messages do not count.
 const PACKAGE_BYTES_MAX: usize = 48 * 1024 * 1024;
 
-/// Makes the package of a request whose records are known, and records that it was handed out.
+/// Fetches the texts of messages of a mailbox, and tells of each by its number whether it is whole or missing.
+pub type Fetch<'a> =
+    &'a dyn Fn(EntityId, &[MessageKey], &mut dyn FnMut(TextEvent<'_>) -> ControlFlow<()>) -> ControlFlow<()>;
+
+/// Takes the parts of a package as they are made, and tells whether anybody listens. An empty part says that it begins.
+pub type Parts<'a> = &'a mut dyn FnMut(Vec<u8>) -> Audience;
+
+/// A package that somebody asks for.
+pub struct PackageWanted<'a> {
+    /// Who asks.
+    pub uid: u32,
+    /// For which request.
+    pub request: RequestId,
+    /// To whose keys it is encrypted; nobody's: it is plain.
+    pub recipients: &'a [String],
+    /// The zone in which it tells times.
+    pub zone: &'a Zone,
+    /// What time it is.
+    pub now: Timestamp,
+}
+
+/// Makes the package of a request whose records are known, hands it out, and records that.
 ///
 /// # Errors
-/// Says why there is none; nothing is handed out then.
-pub fn make(
-    store: &Store,
-    uid: u32,
-    id: RequestId,
-    recipients: &[String],
-    zone: &Zone,
-    now: Timestamp,
-) -> Result<Vec<u8>, ErrorBody> {
-    let keys = Keyholders::read(recipients)
+/// Says why there is none. What was handed out by then cannot be opened, and is not recorded as handed out; that the
+/// records were opened is.
+pub fn make(store: &Store, wanted: &PackageWanted<'_>, fetch: Fetch<'_>, parts: Parts<'_>) -> Result<(), ErrorBody> {
+    let (id, uid) = (wanted.request, wanted.uid);
+    let keys = Keyholders::read(wanted.recipients)
         .map_err(|error| ErrorBody::saying(ErrorCode::BadRequest, format!("{error}; nothing was handed out")))?;
     let (heading, records) = store
         .view(|views| {
             let request = views.small.subjects.get(id)?;
-            let (kind, received_at, zone) = (request.kind, request.received_at, zone.clone());
-            Some((Heading { request: id, kind, received_at, made_at: now, zone }, views.left_of(request)))
+            let (kind, received_at, zone) = (request.kind, request.received_at, wanted.zone.clone());
+            Some((Heading { request: id, kind, received_at, made_at: wanted.now, zone }, views.left_of(request)))
         })
         .ok_or_else(|| no_request(id))?;
     if records.is_empty() {
@@ -49,33 +76,77 @@ pub fn make(
     let opened = open(store, &records)?;
     note_opened(store, uid, Operation::SubjectPackage, opened.len() as u64)?;
     let kept = kept(&store.policies(), &opened);
-    let packaged: Vec<Packaged<'_>> = opened
+    // Looked at before anything goes out: an error can be told only then. A text adds its line to each of them.
+    let size: usize =
+        files(&heading, &packaged(&opened, &BTreeMap::new()), &kept).iter().map(|file| file.bytes.len()).sum();
+    if size > PACKAGE_BYTES_MAX {
+        let message = format!("the package would hold more than {PACKAGE_BYTES_MAX} bytes; nothing was handed out");
+        return Err(ErrorBody::saying(ErrorCode::TooLarge, message).hint("ask for the records in two requests"));
+    }
+    let by_mailbox = messages(&opened);
+    if !by_mailbox.is_empty() && parts(Vec::new()) == Audience::Gone {
+        return Err(outlet::nobody_listens());
+    }
+    let outlet = Outlet::new(Tail::new(parts), &keys).map_err(|error| outlet::said(&error))?;
+    let mut packing = Packing::new(outlet, wanted.zone.civil(wanted.now), store.halt());
+    let mut texts = packing.texts(&by_mailbox, fetch)?;
+    for one in opened.iter().filter(|one| one.layout.kind == Kind::Message) {
+        // Nobody knows where it lies, or nobody told what became of it.
+        let why = if one.key().is_some() { MissingWhy::NotReached } else { MissingWhy::NotRegistered };
+        texts.entry(one.subject.entity).or_insert(PackagedText::Missing(why));
+    }
+    for file in files(&heading, &packaged(&opened, &texts), &kept) {
+        packing.file(file.name, &file.bytes)?;
+    }
+    let missing: Vec<(EntityId, MissingWhy)> = texts
         .iter()
-        .map(|one| Packaged {
-            entity: one.subject.entity,
-            layout: &one.layout,
-            record: &one.record,
-            first_seen: one.subject.row.first_seen,
-            restricted: one.restricted,
+        .filter_map(|(entity, text)| match text {
+            PackagedText::Missing(why) => Some((*entity, *why)),
+            PackagedText::Whole { .. } => None,
         })
         .collect();
-    let zipped = zipped(&files(&heading, &packaged, &kept))?;
-    let bytes = if keys.is_empty() {
-        zipped
-    } else {
-        encrypted(&zipped, &keys).map_err(|_| {
-            ErrorBody::saying(ErrorCode::Internal, "the package could not be encrypted; nothing was handed out")
-        })?
-    };
+    let list = manifest(&heading, packing.files(), &missing);
+    packing.file(MANIFEST.to_owned(), &list)?;
+    let tail = packing.finish()?;
     let made = Event::SubjectPackageMade(SubjectPackageMade {
         request: id,
         records: opened.len() as u64,
-        digest: Digest::of(&bytes),
-        bytes: bytes.len() as u64,
+        digest: tail.digest(),
+        bytes: tail.bytes(),
         recipients: u32::try_from(keys.len()).unwrap_or(u32::MAX),
+        texts: (texts.len() - missing.len()) as u64,
+        missing: missing.into_iter().map(|(record, why)| MissingText { record, why }).collect(),
     });
     append(store, draft(uid, Some(id), made), Condition::RequestOpen(id))?;
-    Ok(bytes)
+    tail.release();
+    Ok(())
+}
+
+fn packaged<'a>(opened: &'a [Opened], texts: &'a BTreeMap<EntityId, PackagedText>) -> Vec<Packaged<'a>> {
+    let one = |one: &'a Opened| Packaged {
+        entity: one.subject.entity,
+        layout: &one.layout,
+        record: &one.record,
+        first_seen: one.subject.row.first_seen,
+        restricted: one.restricted,
+        text: texts.get(&one.subject.entity),
+    };
+    opened.iter().map(one).collect()
+}
+
+/// The messages of each mailbox, with where they are.
+type ByMailbox = BTreeMap<EntityId, (Vec<EntityId>, Vec<MessageKey>)>;
+
+fn messages(opened: &[Opened]) -> ByMailbox {
+    let mut all = ByMailbox::new();
+    for one in opened {
+        if let (Some(mailbox), Some(key)) = (one.subject.row.mailbox, one.key()) {
+            let (entities, keys) = all.entry(mailbox).or_default();
+            entities.push(one.subject.entity);
+            keys.push(key);
+        }
+    }
+    all
 }
 
 /// A record that was opened. Personal data: it has no `Debug`.
@@ -84,6 +155,14 @@ struct Opened {
     layout: Layout,
     record: EntityRecord,
     restricted: bool,
+}
+
+impl Opened {
+    /// Where a message is on its server; `None` of anything else, and of a message that no server told of.
+    fn key(&self) -> Option<MessageKey> {
+        let is_told = self.layout.kind == Kind::Message && self.subject.row.mailbox.is_some();
+        is_told.then(|| MessageKey::parse(&self.record.external_id)).flatten()
+    }
 }
 
 fn open(store: &Store, records: &[EntityId]) -> Result<Vec<Opened>, ErrorBody> {
@@ -123,25 +202,4 @@ fn kept(policies: &PolicySet, opened: &[Opened]) -> Vec<Kept> {
         })
     });
     about.collect()
-}
-
-fn zipped(files: &[PackageFile]) -> Result<Vec<u8>, ErrorBody> {
-    let size: usize = files.iter().map(|file| file.bytes.len()).sum();
-    if size > PACKAGE_BYTES_MAX {
-        let message = format!("the package would hold more than {PACKAGE_BYTES_MAX} bytes; nothing was handed out");
-        return Err(ErrorBody::saying(ErrorCode::TooLarge, message).hint("ask for the records in two requests"));
-    }
-    let failed = |_| ErrorBody::saying(ErrorCode::Internal, "the package could not be made; nothing was handed out");
-    let mut archive = zip::ZipWriter::new(Cursor::new(Vec::with_capacity(size / 2)));
-    for file in files {
-        archive.start_file(&file.name, SimpleFileOptions::default()).map_err(failed)?;
-        archive.write_all(&file.bytes).map_err(|error| failed(error.into()))?;
-    }
-    archive.finish().map(Cursor::into_inner).map_err(failed)
-}
-
-fn encrypted(plain: &[u8], keys: &Keyholders) -> std::io::Result<Vec<u8>> {
-    let mut writer = keys.encrypt(Vec::with_capacity(plain.len() + 4_096))?;
-    writer.write_all(plain)?;
-    writer.finish()
 }

@@ -80,6 +80,7 @@ fn handler(operation: Operation) -> MethodRouter<Arc<Control>> {
         Operation::HoldShow => get(hold::show),
         Operation::HoldRelease => post(hold::release),
         Operation::SubjectFind => post(subject::find),
+        Operation::SubjectReach => get(subject::reach),
         Operation::SubjectAsk => post(subject::ask),
         Operation::SubjectRequestList => get(subject::list),
         Operation::SubjectRequestShow => get(subject::show),

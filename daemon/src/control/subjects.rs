@@ -73,9 +73,12 @@ pub fn identify(
             .hint(format!("retentionctl subject show {id}")));
     }
     let mut found = find(store, &request.marks, &request.named, sink)?;
+    if wanted.correspondence {
+        found.take_correspondence();
+    }
     let sure = found.sure();
     if let Some(strange) = wanted.exclude.iter().find(|record| sure.binary_search(record).is_err()) {
-        let message = format!("{strange} is excluded, and it is not among what is surely theirs; nothing was recorded");
+        let message = format!("{strange} is excluded, and it is not among what would be taken; nothing was recorded");
         return Err(ErrorBody::saying(ErrorCode::BadRequest, message).hint("leave it out"));
     }
     for record in &wanted.include {

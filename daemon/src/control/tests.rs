@@ -1,6 +1,7 @@
 //! The API over a real store: what it lets happen, what it refuses, and what it leaves in the log.
 
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -26,6 +27,7 @@ use retention_core::time::{Timestamp, Zone};
 use retention_core::view::Condition;
 use serde_json::{Value, json};
 
+use super::package::{PackageWanted, Parts};
 use super::reviews::{self, Decided, Waiting};
 use super::works::{PolicyFacts, Sink, Works};
 use super::{Caller, Control, FOLLOWERS_MAX, Peer, router};
@@ -131,9 +133,16 @@ impl Works for Idle {
         super::subjects::identify(&self.0, uid, request, wanted, sink)
     }
 
-    fn package_subject(&self, uid: u32, id: RequestId, recipients: &[String]) -> Result<Vec<u8>, ErrorBody> {
-        let now = Timestamp(2_000_000_000_000_000);
-        super::package::make(&self.0, uid, id, recipients, &Zone::utc(), now)
+    fn package_subject(
+        &self,
+        uid: u32,
+        request: RequestId,
+        recipients: &[String],
+        parts: Parts<'_>,
+    ) -> Result<(), ErrorBody> {
+        let (zone, now) = (Zone::utc(), Timestamp(2_000_000_000_000_000));
+        let wanted = PackageWanted { uid, request, recipients, zone: &zone, now };
+        super::package::make(&self.0, &wanted, &|_, _, _| ControlFlow::Continue(()), parts)
     }
 
     fn checkpoints(&self, _: u64, _: usize) -> Result<Vec<CheckpointRow>, ErrorBody> {

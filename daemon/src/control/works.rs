@@ -16,6 +16,7 @@ use retention_core::evidence::cosignature::WitnessState;
 use retention_core::id::{Digest, EntityId, Position, RequestId};
 use retention_core::time::{Timestamp, Zone};
 
+use super::package::Parts;
 use super::reviews::{Decided, Waiting};
 
 /// What is known of an active policy beside the views.
@@ -203,11 +204,17 @@ pub trait Works: Send + Sync + 'static {
         sink: Sink<'_, SubjectRow>,
     ) -> Result<(), ErrorBody>;
 
-    /// Returns the package with what is stored of a data subject.
+    /// Hands out the package with what is stored of a data subject, part by part.
     ///
     /// # Errors
-    /// Says why there is none.
-    fn package_subject(&self, uid: u32, request: RequestId, recipients: &[String]) -> Result<Vec<u8>, ErrorBody>;
+    /// Says why there is none; what was handed out by then cannot be opened.
+    fn package_subject(
+        &self,
+        uid: u32,
+        request: RequestId,
+        recipients: &[String],
+        parts: Parts<'_>,
+    ) -> Result<(), ErrorBody>;
 
     /// Returns signed checkpoints, from a number on, at most so many.
     ///

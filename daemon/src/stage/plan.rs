@@ -143,16 +143,23 @@ impl Plan {
     /// Plans what a data subject asked for: its records are named by the request, and no index is asked. What is kept
     /// is recorded record by record, because the person has to be told.
     fn plan_erasure(&self, plan: PlanId, id: RequestId, as_of: Timestamp) -> Result<Step, StageError> {
-        let (records, is_changed, log_position) = self.store.view(|views| {
+        let (records, is_changed, is_looked_at, log_position) = self.store.view(|views| {
             let request = views.small.subjects.get(id);
             let records = request.map(|request| request.records().to_vec()).unwrap_or_default();
             let is_changed = request.is_none_or(|request| request.changed > plan.0);
-            (records, is_changed, views.position)
+            let mut mailboxes = request.map(|request| views.mailboxes_of_request(request)).unwrap_or_default();
+            mailboxes.retain(|mailbox| !views.small.scans.tried_after(*mailbox, plan.0));
+            (records, is_changed, !mailboxes.is_empty(), views.position)
         });
         if is_changed {
             // Who must not accept the plan was told when it was asked for: by somebody else's words another one is
             // made.
             return self.refuse(plan, "request_changed");
+        }
+        if is_looked_at {
+            // What changed on the mail servers since they were last read would be left alone by the run. Each look ends
+            // with an event, also one that fails.
+            return Ok(Step::Idle);
         }
         let Some(policy) = self.store.policy_of_plans(ERASURE_POLICY) else {
             return self.refuse(plan, "no_such_policy");

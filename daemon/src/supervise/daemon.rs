@@ -324,6 +324,7 @@ impl Life<'_> {
             channels: Channels { keys, halt: self.halt.clone() },
             notices: notices.health,
             mailboxes,
+            mailroom: Arc::clone(&outside.mailroom),
             rotation_failed,
             orders,
         });

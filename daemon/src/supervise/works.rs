@@ -28,6 +28,9 @@ use super::metrics;
 use super::notices::Channels;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Metrics, NotifyChannel};
+use crate::connector::mail::Mailroom;
+use crate::connector::texts;
+use crate::control::package::{PackageWanted, Parts};
 use crate::control::reviews::{self, Decided, Waiting};
 use crate::control::{OwedNotice, PolicyFacts, Sink, Works, judgement, package, subjects, terms};
 use crate::stage::intake::{SpecError, StoppedSources, mapping_problems};
@@ -71,6 +74,8 @@ pub(super) struct DaemonWorks {
     pub(super) notices: Vec<(String, NotifyHealth)>,
     /// The registered mailboxes.
     pub(super) mailboxes: Arc<Mailboxes>,
+    /// What gets into them.
+    pub(super) mailroom: Arc<dyn Mailroom>,
     /// Why the wrapping keys were not rotated before this life began.
     pub(super) rotation_failed: Option<String>,
     /// Leads to the main loop.
@@ -228,8 +233,18 @@ impl Works for DaemonWorks {
         subjects::identify(&self.store, uid, request, wanted, sink)
     }
 
-    fn package_subject(&self, uid: u32, request: RequestId, recipients: &[String]) -> Result<Vec<u8>, ErrorBody> {
-        package::make(&self.store, uid, request, recipients, &self.zone(), self.clock.now())
+    fn package_subject(
+        &self,
+        uid: u32,
+        request: RequestId,
+        recipients: &[String],
+        parts: Parts<'_>,
+    ) -> Result<(), ErrorBody> {
+        let (zone, now) = (self.zone(), self.clock.now());
+        let wanted = PackageWanted { uid, request, recipients, zone: &zone, now };
+        let fetch =
+            |mailbox, messages: &[_], take: texts::Take<'_>| texts::fetch(&*self.mailroom, mailbox, messages, take);
+        package::make(&self.store, &wanted, &fetch, parts)
     }
 
     fn checkpoints(&self, from: u64, limit: usize) -> Result<Vec<CheckpointRow>, ErrorBody> {

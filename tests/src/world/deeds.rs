@@ -60,7 +60,7 @@ impl World {
     }
 
     /// Opens the store again after a crash.
-    fn come_back(&mut self, before: Position) {
+    pub(super) fn come_back(&mut self, before: Position) {
         if self.gate.has_crashed() {
             self.crashes += 1;
             self.open_again();

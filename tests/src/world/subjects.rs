@@ -1,5 +1,8 @@
 //! What data subjects ask for in a world, and what is done about it.
 
+use std::sync::Arc;
+
+use retention_core::control::{AskForSubject, ErrorBody, IdentifySubject, Line, SoughtSubject};
 use retention_core::event::Event;
 use retention_core::event::restriction::{RestrictionGround, RestrictionLifted, RestrictionPlaced};
 use retention_core::event::subject::{
@@ -7,12 +10,17 @@ use retention_core::event::subject::{
     SubjectIdentified, SubjectRequestCompleted, SubjectRequested,
 };
 use retention_core::id::{EntityId, PlanId, Position, RequestId, RestrictionId};
-use retention_core::time::Timestamp;
+use retention_core::time::{Timestamp, Zone};
 use retention_core::view::{Condition, RequestState};
 use retentiond::clock::Clock as _;
+use retentiond::connector::mail::Mailroom;
+use retentiond::connector::texts;
+use retentiond::control::package::{self, PackageWanted};
+use retentiond::control::{Audience, subjects};
 
 use super::{REQUESTER, World};
 use crate::invariants::MARKER;
+use crate::mail::MailServer;
 
 /// The person who says which records an erasure is about.
 pub const OFFICER: u32 = 1002;
@@ -35,6 +43,62 @@ impl World {
             reference: MARKER.to_owned(),
         });
         self.person(REQUESTER, Position::NONE, event, Condition::None).map(RequestId)
+    }
+
+    /// Takes in a request of a person with an e-mail address.
+    ///
+    /// # Panics
+    /// When that cannot be looked for.
+    pub fn ask_for(&mut self, kind: RequestKind, email: &str) -> Option<RequestId> {
+        let ground = (kind == RequestKind::Erase).then_some(ErasureGround::ConsentWithdrawn);
+        let subject = SoughtSubject { emails: vec![email.to_owned()], ..SoughtSubject::default() };
+        let wanted = AskForSubject { kind, ground, subject, received_at: None, reference: MARKER.to_owned() };
+        let terms = subjects::terms(self.store(), wanted, &Zone::utc(), self.clock.now()).expect("an address");
+        self.person(REQUESTER, Position::NONE, Event::SubjectRequested(terms), Condition::None).map(RequestId)
+    }
+
+    /// Looks for a person, and returns each record with why it is there.
+    ///
+    /// # Errors
+    /// As the search.
+    pub fn look_for(&self, email: &str) -> Result<Vec<(EntityId, Vec<String>)>, ErrorBody> {
+        let sought = SoughtSubject { emails: vec![email.to_owned()], ..SoughtSubject::default() };
+        let mut rows = Vec::new();
+        subjects::find_for(self.store(), OFFICER, &sought, &mut |line| {
+            if let Line::Row(row) = line {
+                rows.push((row.record, row.why));
+            }
+            Audience::Listening
+        })?;
+        Ok(rows)
+    }
+
+    /// Says that what is surely theirs and every message that they wrote or got is theirs, but for some.
+    ///
+    /// # Errors
+    /// As it is done.
+    pub fn identify_correspondence(&mut self, request: RequestId, exclude: &[EntityId]) -> Result<(), ErrorBody> {
+        let (how, include, exclude) = (MARKER.to_owned(), Vec::new(), exclude.to_vec());
+        let wanted = IdentifySubject { how, include, correspondence: true, exclude };
+        subjects::identify(self.store(), OFFICER, request, wanted, &mut |_| Audience::Listening)
+    }
+
+    /// Hands out the plain package of a request, with the texts of its messages. Returns how that ended, and what came.
+    pub fn package(&mut self, request: RequestId) -> (Result<(), ErrorBody>, Vec<u8>) {
+        let before = self.store().view(|views| views.position);
+        let (zone, now, mut came) = (Zone::utc(), self.clock.now(), Vec::new());
+        let wanted = PackageWanted { uid: OFFICER, request, recipients: &[], zone: &zone, now };
+        let mail: Arc<dyn Mailroom> = match &self.outside {
+            Some(outside) => Arc::clone(&outside.mailroom),
+            None => Arc::<MailServer>::clone(&self.mail),
+        };
+        let fetch = |mailbox, messages: &[_], take: texts::Take<'_>| texts::fetch(&*mail, mailbox, messages, take);
+        let made = package::make(self.store(), &wanted, &fetch, &mut |part| {
+            came.extend(part);
+            Audience::Listening
+        });
+        self.come_back(before);
+        (made, came)
     }
 
     /// Says which records a request is about.

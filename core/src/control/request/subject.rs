@@ -59,6 +59,9 @@ pub struct IdentifySubject {
     /// Records that are theirs although that is not sure by itself.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub include: Vec<EntityId>,
+    /// Whether every message that the person wrote or got, by an address that was asked for, is theirs.
+    #[serde(default)]
+    pub correspondence: bool,
     /// Records that are not theirs although they were found.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exclude: Vec<EntityId>,

@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use crate::control::{ActorName, EntityState};
 use crate::event::restriction::RestrictionGround;
-use crate::event::subject::{ErasureException, ErasureGround, KeptWhy, RequestEnd, RequestKind};
+use crate::event::subject::{ErasureException, ErasureGround, KeptWhy, MissingWhy, RequestEnd, RequestKind};
 use crate::id::{Digest, EntityId, HoldId, PlanId, Position, RequestId, RestrictionId};
 use crate::record::Kind;
 use crate::time::Timestamp;
@@ -61,6 +61,8 @@ pub struct SubjectRequestRow {
     pub records: u64,
     /// How many of them are still there.
     pub left: u64,
+    /// How many texts of messages are missing in the newest package.
+    pub texts_missing: u64,
     /// The newest plan of an erasure.
     pub plan: Option<PlanId>,
     /// Bundles with copies of erased records, which are destroyed when it is completed.
@@ -155,6 +157,38 @@ pub struct RequestRecordRow {
     pub holds: Vec<HoldId>,
     /// Whether its use is restricted.
     pub restricted: bool,
+    /// Why its text is missing in the newest package.
+    pub text_missing: Option<MissingWhy>,
+}
+
+/// How far the search for a person reaches into one registered mailbox: its messages are known as they were when it was
+/// last read whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ReachRow {
+    /// The mailbox.
+    pub mailbox: EntityId,
+    /// The name of its server in the configuration.
+    pub server: String,
+    /// Whether it was read.
+    pub state: ReachState,
+    /// When it was last read whole.
+    pub read_at: Option<Timestamp>,
+    /// How many messages it had then.
+    pub messages: Option<u64>,
+    /// Why the newest attempt to read it failed.
+    pub failed: Option<String>,
+}
+
+/// Whether a mailbox was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ReachState {
+    /// Never as a whole: whoever is looked for may stand in any of its messages.
+    NeverRead,
+    /// As a whole, and the newest attempt was that one.
+    Read,
+    /// As a whole, and a newer attempt failed.
+    FailedSince,
 }
 
 /// One exception from an erasure.

@@ -51,7 +51,9 @@ pub(super) fn facts_of(event: &Event) -> Facts {
             .with("records", b.records)
             .with("digest", b.digest)
             .with("bytes", b.bytes)
-            .with("recipients", b.recipients),
+            .with("recipients", b.recipients)
+            .with("texts", b.texts)
+            .with("missing", b.missing.len()),
         Event::RecipientTold(b) => fact("request", b.request).with("recipient", b.recipient).naming("how", &b.how),
         Event::BundleHandedOver(b) => {
             fact("saga", b.saga).with("manifest", b.manifest).naming("to", &b.to).naming("reason", &b.reason)

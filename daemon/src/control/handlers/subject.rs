@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Extension, State};
-use axum::http::header::CONTENT_TYPE;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use retention_core::control::{
     Accepted, ActorName, AskForSubject, Because, CompleteRequest, CopyRow, ENTITIES_PER_REQUEST_MAX, ErrorCode,
-    ExceptErasure, ExceptionRow, IdentifySubject, ListQuery, PackageSubject, RecipientRow, RequestQuery,
-    RequestRecordRow, RequestsWanted, SoughtSubject, SubjectRequestDetail, SubjectRequestRow,
+    ExceptErasure, ExceptionRow, IdentifySubject, ListQuery, PackageSubject, ReachRow, ReachState, RecipientRow,
+    RequestQuery, RequestRecordRow, RequestsWanted, SoughtSubject, SubjectRequestDetail, SubjectRequestRow,
 };
 use retention_core::event::subject::{
     ErasureExcepted, ErasureExceptionEnded, RecipientTold, RequestKind, SubjectRequestCompleted, SubjectRequestExtended,
@@ -20,15 +19,12 @@ use retention_core::time::Timestamp;
 use retention_core::view::recipients::HandedOver;
 use retention_core::view::{Bundle, Condition, SubjectRequest, Views};
 
-use super::super::answer::{Batch, Wanted, blocking, list as answer_list, work};
+use super::super::answer::{Batch, Wanted, blocking, file, list as answer_list, work};
 use super::super::error::ApiError;
 use super::super::input::{Argument, Asked, Body, check_reason, check_text};
 use super::super::log::{self, Log};
 use super::super::subjects::months_after;
 use super::{About, Caller, Shared, entity, not_found};
-
-/// What nobody can name: bytes for whoever asked.
-const BYTES: &str = "application/octet-stream";
 
 /// The longest time until the answer, with its extension, in months (GDPR Art. 12(3)).
 const MONTHS_MAX: u32 = 3;
@@ -41,6 +37,38 @@ pub(crate) async fn find(
     let (works, uid) = (Arc::clone(&control.works), caller.peer.uid);
     check_count(sought.records.len())?;
     Ok(work(move |sink| works.find_subject(uid, &sought, sink)))
+}
+
+pub(crate) async fn reach(
+    State(control): State<Shared>,
+    wanted: Wanted,
+    Asked(query): Asked<ListQuery>,
+) -> Result<Response, ApiError> {
+    control
+        .list(wanted, query.after, query.limit, |views, after, limit| {
+            let from = after.map_or(0, |cursor| cursor.0);
+            let registered = views.small.registry.iter().filter(|(id, _)| u64::from(id.0) > from);
+            Batch::cut(registered.map(|(id, known)| (u64::from(id.0), reach_row(views, id, &known.server))), limit)
+        })
+        .await
+}
+
+fn reach_row(views: &Views, mailbox: EntityId, server: &str) -> ReachRow {
+    let scan = views.small.scans.get(mailbox);
+    let done = scan.and_then(|scan| scan.done.as_ref());
+    let failed = scan.and_then(|scan| scan.failed.clone());
+    ReachRow {
+        mailbox,
+        server: server.to_owned(),
+        state: match (done, &failed) {
+            (None, _) => ReachState::NeverRead,
+            (Some(_), None) => ReachState::Read,
+            (Some(_), Some(_)) => ReachState::FailedSince,
+        },
+        read_at: done.map(|(at, _)| *at),
+        messages: done.map(|(_, body)| body.messages),
+        failed,
+    }
 }
 
 pub(crate) async fn ask(
@@ -99,6 +127,7 @@ fn row(views: &Views, id: RequestId, request: &SubjectRequest, now: Timestamp) -
         overdue: request.is_overdue(now),
         records: request.records().len() as u64,
         left: views.left_of(request).len() as u64,
+        texts_missing: request.missing.len() as u64,
         plan: request.plans.last().copied(),
         bundles: views.bundles_left(request),
         reference: String::new(),
@@ -282,6 +311,7 @@ fn record_row(views: &Views, request: &SubjectRequest, record: EntityId) -> Opti
         excepted: request.excepts(record),
         holds: views.holds_of(record),
         restricted: views.small.restrictions.keeps(record),
+        text_missing: request.missing.get(&record).copied().filter(|_| !is_gone),
     })
 }
 
@@ -419,8 +449,7 @@ pub(crate) async fn package(
     }
     control.see(move |views| may_hand_out(id, found(views, id)?)).await?;
     let (works, uid) = (Arc::clone(&control.works), caller.peer.uid);
-    let bytes = blocking(move || works.package_subject(uid, id, &wanted.recipients).map_err(ApiError)).await?;
-    Ok(([(CONTENT_TYPE, BYTES)], bytes).into_response())
+    file(move |parts| works.package_subject(uid, id, &wanted.recipients, parts)).await
 }
 
 /// Only who asked for a copy is given one, and only while nobody said that they have the answer.

@@ -1,7 +1,7 @@
 //! Mailboxes: the messages of those that are registered become entities, and what changes in them becomes events.
 //!
-//! A mailbox is looked at when somebody asks, before a plan about messages is made, and now and then while a policy is
-//! about messages; without such a policy nothing of any message is recorded. What a folder was at the last look is kept
+//! A mailbox is looked at when somebody asks, before a plan about messages is made, also about those of a data subject,
+//! and now and then while a policy is about messages; otherwise nothing of any message is recorded. What a folder was at the last look is kept
 //! in memory only: after a restart every folder is read once in full, and nothing new is appended because of that.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -155,13 +155,27 @@ impl MailIntake {
             let open = views.small.plans.iter().filter(|(_, plan)| plan.frozen.is_none() && plan.refused.is_none());
             let plan = open.filter(|(_, plan)| is_about_messages(&plan.request.policy)).map(|(id, _)| id.0).max();
             let scans = &views.small.scans;
+            // A data subject's messages are in some mailboxes, and the others need not be looked at for them.
+            let mut erasures: BTreeMap<EntityId, Position> = BTreeMap::new();
+            for (id, plan) in views.small.plans.iter().filter(|(_, p)| p.frozen.is_none() && p.refused.is_none()) {
+                let request = plan.erases.and_then(|request| views.small.subjects.get(request));
+                for mailbox in request.into_iter().flat_map(|request| views.mailboxes_of_request(request)) {
+                    let newest = erasures.entry(mailbox).or_default();
+                    *newest = (*newest).max(id.0);
+                }
+            }
             let (mut urgent, mut due, mut next) = (Vec::new(), Vec::new(), None);
             for mailbox in registered {
                 let known = scans.get(mailbox.entity);
                 if scans.is_requested(mailbox.entity) {
                     let cause = known.map_or(Position::NONE, |scan| scan.requested);
                     urgent.push(Wanted { mailbox, cause });
-                } else if let Some(cause) = plan.filter(|plan| !scans.tried_after(mailbox.entity, *plan)) {
+                } else if let Some(cause) = erasures
+                    .get(&mailbox.entity)
+                    .copied()
+                    .max(plan)
+                    .filter(|plan| !scans.tried_after(mailbox.entity, *plan))
+                {
                     urgent.push(Wanted { mailbox, cause });
                 } else if has_policy {
                     let at = known.map_or(now, |scan| Timestamp(scan.tried_at.0.saturating_add(SCAN_EVERY_US)));
@@ -173,10 +187,14 @@ impl MailIntake {
                     }
                 }
             }
+            let is_wanted = |mailbox: EntityId| urgent.iter().any(|wanted| wanted.mailbox.entity == mailbox);
             if let Some(plan) = plan {
-                let is_wanted = |mailbox: EntityId| urgent.iter().any(|wanted| wanted.mailbox.entity == mailbox);
                 forgotten.extend(scans.waiting_since(plan).filter(|mailbox| !is_wanted(*mailbox)));
             }
+            let waiting = erasures.into_iter().filter(|(mailbox, plan)| !scans.tried_after(*mailbox, *plan));
+            forgotten.extend(waiting.map(|(mailbox, _)| mailbox).filter(|mailbox| !is_wanted(*mailbox)));
+            forgotten.sort_unstable();
+            forgotten.dedup();
             urgent.append(&mut due);
             (urgent, next.map_or(Step::Idle, Step::IdleUntil))
         });

@@ -1,0 +1,148 @@
+//! Messages of a data subject on a real server, with the real daemon and the real tool: found, handed out to the byte,
+//! named when they are not there any more, erased.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::Read as _;
+
+use retention_tests::daemon::{Daemon, Person, Site, has_second_person};
+use retention_tests::servers::letter::{date, letter};
+use retention_tests::servers::{Account, Kind, Server};
+use serde_json::{Value, json};
+
+use super::daemon::{added, private, server_block, text};
+
+/// A contact policy: nothing here is due because of a policy, and none is about messages.
+const POLICY: &str = include_str!("../../../policies/demo-ocm-contacts.toml");
+
+const JANA: &str = "Jana@example.org";
+
+fn site_of(server: &Server) -> Site {
+    let site = Site::new(&[("demo-ocm-contacts", POLICY)]);
+    site.write("config.toml", &format!("{}{}", site.config(), server_block(server, "admin.pw")));
+    private(&site, "admin.pw", &format!("{}\n", server.account("admin").password));
+    site
+}
+
+/// Puts a letter there, from somebody to somebody.
+fn put(server: &Server, account: &Account, number: u32, from: &str, to: &str) -> Vec<u8> {
+    let letter = letter(number, &date(2024, 3, 4), 4_000);
+    let at = memchr::memmem::find(&letter.body, b"Subject:").expect("a subject");
+    let head = format!("From: {from}\r\nTo: {to}\r\n").into_bytes();
+    let body = [&head, letter.body.get(at..).expect("the rest")].concat();
+    assert!(server.login(account).append("INBOX", &["\\Seen"], &letter.date, &body) > 0);
+    body
+}
+
+fn read(site: &Site, daemon: &Daemon<'_>, mailbox: &str, messages: u64) {
+    let _asked = site.json(&["mailbox", "scan", mailbox]);
+    daemon.until("the mailbox was looked at", || {
+        (site.json(&["mailbox", "show", mailbox])["messages"] == messages).then_some(())
+    });
+}
+
+/// Hands out the plain package of a request, and returns the exit code and what is in it.
+fn package(site: &Site, request: &str, name: &str) -> (i32, BTreeMap<String, Vec<u8>>) {
+    let path = site.path(name);
+    let into = path.to_str().expect("a path");
+    let said = site.ctl(&["subject", "package", request, "--plain", "--into", into, "--output", "json"]);
+    let mut archive = zip::ZipArchive::new(fs::File::open(&path).expect("a package")).expect("a ZIP file");
+    let mut files = BTreeMap::new();
+    for number in 0..archive.len() {
+        let mut file = archive.by_index(number).expect("a file in it");
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).expect("its bytes");
+        files.insert(file.name().expect("a name").into_owned(), bytes);
+    }
+    (said.code, files)
+}
+
+fn letters(files: &BTreeMap<String, Vec<u8>>) -> BTreeSet<Vec<u8>> {
+    files.iter().filter(|(name, _)| name.starts_with("messages/")).map(|(_, bytes)| bytes.clone()).collect()
+}
+
+#[test]
+fn messages_of_a_person_are_found_handed_out_to_the_byte_and_erased() {
+    let server = Server::shared(Kind::Dovecot);
+    let accounts = [server.mailbox(), server.mailbox()];
+    let site = site_of(server);
+    let wrote = put(server, &accounts[0], 1, "\"Jana N.\" <jana@EXAMPLE.org>", "owner@example.org");
+    let other = put(server, &accounts[0], 2, "ada@example.org", "owner@example.org");
+    let got = put(server, &accounts[1], 3, "ada@example.org", "x@example.org, JANA@example.org");
+    let daemon = site.start();
+    daemon.until("the policies are active", || (site.rows(&["policy", "list"]).len() == 1).then_some(()));
+    let mailboxes = accounts.each_ref().map(|account| added(&site, server, account));
+
+    let never = site.ctl(&["subject", "find", "--email", JANA]).ends(0);
+    for said in ["never read", mailboxes[0].as_str(), mailboxes[1].as_str(), "texts and subjects of messages", "Bcc"] {
+        assert!(never.err.contains(said), "{said}: {}", never.err);
+    }
+    read(&site, &daemon, &mailboxes[0], 2);
+    read(&site, &daemon, &mailboxes[1], 1);
+    let reach = site.rows(&["subject", "reach"]);
+    assert!(reach.iter().all(|row| row["state"] == "read" && !row["read_at"].is_null()), "{reach:?}");
+    let found = site.rows(&["subject", "find", "--email", JANA]);
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found.iter().all(|row| row["why"] == json!(["correspondence by email"]) && row["sure"] == false));
+    let said = site.ctl(&["subject", "find", "--email", JANA]).ends(0).says("as they were last read");
+    assert!(!said.err.contains("never read"), "{}", said.err);
+
+    let request = text(&site.json(&["subject", "access", "--email", JANA]), "request").to_owned();
+    let _nothing =
+        site.ctl(&["subject", "identify", &request, "--how", "seen"]).ends(2).says("nothing that is stored is surely");
+    let taken = site.rows(&["subject", "identify", &request, "--how", "seen", "--correspondence"]);
+    assert_eq!(taken.len(), 2, "{taken:?}");
+    let (code, files) = package(&site, &request, "first.zip");
+    assert_eq!((code, letters(&files)), (0, BTreeSet::from([wrote.clone(), got.clone()])));
+    let page = String::from_utf8(files["index.html"].clone()).expect("a page");
+    assert!(page.contains("<td>letter 1 é</td>") && page.contains("<td>letter 3 é</td>"), "{page}");
+    let shown = |name: &str| site.json(&["subject", "show", &request])["request"][name].clone();
+    assert_eq!((shown("state"), shown("texts_missing")), (json!("exported"), json!(0)));
+    let seen: Vec<Vec<u8>> = bodies(server, &accounts[0]);
+    assert_eq!(seen, [wrote.clone(), other.clone()], "nothing changed on the server");
+
+    // One is removed by its owner: the package says so, and the request is not answered in full.
+    let mut raw = server.login(&accounts[1]);
+    raw.ok("SELECT INBOX");
+    raw.ok("UID STORE 1 +FLAGS (\\Deleted)");
+    raw.ok("EXPUNGE");
+    let (code, files) = package(&site, &request, "second.zip");
+    assert_eq!((code, letters(&files)), (10, BTreeSet::from([wrote.clone()])));
+    let list: Value = serde_json::from_slice(&files["manifest.json"]).expect("a list");
+    assert_eq!(list["texts_missing"][0]["why"], "gone", "{list}");
+    assert_eq!((shown("state"), shown("texts_missing")), (json!("exported_in_part"), json!(1)));
+    let rows = site.rows(&["subject", "records", &request]);
+    assert_eq!(rows.iter().filter(|row| row["text_missing"] == "gone").count(), 1, "{rows:?}");
+    let complete = |end: &str| site.ctl(&["subject", "complete", &request, "--end", end, "--reason", "told"]);
+    let _untrue = complete("fulfilled").ends(2).says("1 texts of messages are missing");
+    let _accepted = complete("refused-in-part").ends(0);
+
+    erased(&site, &daemon, server, &accounts[0], &other);
+    daemon.stop();
+    let log = site.diagnostics();
+    assert!(!log.to_lowercase().contains("jana@"), "the diagnostics name a person\n{log}");
+}
+
+fn bodies(server: &Server, account: &Account) -> Vec<Vec<u8>> {
+    server.truth(account)["INBOX"].messages.values().map(|stored| stored.body.clone()).collect()
+}
+
+fn erased(site: &Site, daemon: &Daemon<'_>, server: &Server, account: &Account, other: &[u8]) {
+    let asked = site.json(&["subject", "erase", "--email", JANA, "--ground", "consent-withdrawn"]);
+    let request = text(&asked, "request").to_owned();
+    let _taken = site.rows(&["subject", "identify", &request, "--how", "seen", "--correspondence"]);
+    let plan = daemon.until("the plan waits", || {
+        let shown = site.json(&["subject", "show", &request]);
+        let plan = shown["request"]["plan"].as_str()?.to_owned();
+        (site.json(&["plan", "show", &plan])["state"] == "awaiting_approval").then_some(plan)
+    });
+    if !has_second_person() {
+        return;
+    }
+    let _approved = site.ctl_as(Person::Second, &["plan", "approve", &plan]).ends(0);
+    daemon.until("everything is erased", || {
+        (site.json(&["subject", "show", &request])["request"]["state"] == "erased").then_some(())
+    });
+    assert_eq!(bodies(server, account), [other.to_vec()], "her message went, and no other");
+    assert_eq!(site.rows(&["subject", "find", "--email", JANA]), [] as [Value; 0]);
+}
