@@ -145,6 +145,8 @@ impl Fetching<'_> {
             if self.folder(session, &place, &uids)?.is_break() {
                 return Ok(ControlFlow::Break(()));
             }
+            // After a failure few are asked for, and more again while it goes well.
+            self.together = self.together.saturating_mul(2).min(UIDS_TOGETHER);
         }
         Ok(ControlFlow::Continue(()))
     }

@@ -3,6 +3,9 @@
 //! Lists are produced in batches on a blocking thread, each batch under a short look at the views, so that a list of a
 //! million rows neither holds the writer up nor takes the memory of a million rows.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::FromRequestParts;
@@ -177,14 +180,17 @@ pub(crate) async fn file(
     make: impl FnOnce(package::Parts<'_>) -> Result<(), ErrorBody> + Send + 'static,
 ) -> Result<Response, ApiError> {
     let (sender, mut receiver) = mpsc::channel::<Result<Bytes, ErrorBody>>(PARTS_WAITING_MAX);
+    let is_whole = Arc::new(AtomicBool::new(false));
+    let made_whole = Arc::clone(&is_whole);
     tokio::task::spawn_blocking(move || {
         let made = make(&mut |part| match sender.blocking_send(Ok(part.into())) {
             Ok(()) => Audience::Listening,
             Err(_) => Audience::Gone,
         });
-        if let Err(error) = made {
+        match made {
+            Ok(()) => made_whole.store(true, Ordering::Release),
             // Whether anybody still hears of it does not matter any more.
-            let _ = sender.blocking_send(Err(error));
+            Err(error) => drop(sender.blocking_send(Err(error))),
         }
     });
     let first = match receiver.recv().await {
@@ -195,7 +201,12 @@ pub(crate) async fn file(
     let rest = ReceiverStream::new(receiver).map(|part| part.map_err(|error| std::io::Error::other(error.message)));
     // The first part may be empty: it says that others follow.
     let first = futures_util::stream::iter((!first.is_empty()).then_some(Ok(first)));
-    Ok(([(CONTENT_TYPE, BYTES)], Body::from_stream(first.chain(rest))).into_response())
+    // A thread that ended without a word must not look as if it had made the file.
+    let end = futures_util::stream::once(async move {
+        (!is_whole.load(Ordering::Acquire)).then(|| Err(std::io::ErrorKind::UnexpectedEof.into()))
+    });
+    let end = end.filter_map(std::future::ready);
+    Ok(([(CONTENT_TYPE, BYTES)], Body::from_stream(first.chain(rest).chain(end))).into_response())
 }
 
 /// Answers with lines that come from a stream.
@@ -261,7 +272,37 @@ where
 
 #[cfg(test)]
 mod tests {
+    use http_body_util::BodyExt as _;
+
     use super::*;
+
+    fn part(parts: package::Parts<'_>, text: &str) {
+        assert_eq!(parts(text.as_bytes().to_vec()), Audience::Listening);
+    }
+
+    #[tokio::test]
+    async fn half_a_file_never_ends_as_a_whole_one_does() {
+        let whole = file(|parts| {
+            part(parts, "");
+            part(parts, "all ");
+            part(parts, "of it");
+            Ok(())
+        });
+        let whole = whole.await.expect("a file").into_body().collect().await.expect("all of it");
+        assert_eq!(whole.to_bytes(), "all of it");
+        let refused = file(|_| Err(ErrorBody::of(ErrorCode::TooLarge))).await;
+        assert_eq!(refused.expect_err("nothing came").0.code, ErrorCode::TooLarge);
+        let broken = file(|parts| {
+            part(parts, "half");
+            Err(ErrorBody::of(ErrorCode::Internal))
+        });
+        assert!(broken.await.expect("a beginning").into_body().collect().await.is_err());
+        let silent = file(|parts| {
+            part(parts, "half");
+            std::panic::resume_unwind(Box::new("without a word"))
+        });
+        assert!(silent.await.expect("a beginning").into_body().collect().await.is_err());
+    }
 
     #[test]
     fn a_batch_names_the_next_one_only_if_there_is_one() {

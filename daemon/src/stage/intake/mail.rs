@@ -1,8 +1,9 @@
 //! Mailboxes: the messages of those that are registered become entities, and what changes in them becomes events.
 //!
 //! A mailbox is looked at when somebody asks, before a plan about messages is made, also about those of a data subject,
-//! and now and then while a policy is about messages; otherwise nothing of any message is recorded. What a folder was at the last look is kept
-//! in memory only: after a restart every folder is read once in full, and nothing new is appended because of that.
+//! and now and then while a policy is about messages; otherwise nothing of any message is recorded. What a folder was at
+//! the last look is kept in memory only: after a restart every folder is read once in full, and nothing new is appended
+//! because of that.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::ControlFlow;
