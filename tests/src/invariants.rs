@@ -25,6 +25,8 @@ use crate::disk;
 use crate::mail::Expunged;
 use crate::model::Model;
 
+// Of the access that runs take.
+pub mod access;
 // Of grants.
 pub mod grants;
 pub mod notices;
