@@ -190,7 +190,8 @@ impl History {
     /// Before the pivot nothing is begun in a mailbox without the access that the policy wants, and the pivot is not.
     fn works(&mut self, position: Position, now: Timestamp, id: SagaId, step: Step) {
         let Some(saga) = self.sagas.get_mut(&id) else { return };
-        let is_repetition = std::mem::replace(&mut saga.is_past_pivot, saga.is_past_pivot || step == Step::Expunge);
+        let is_repetition = saga.is_past_pivot;
+        saga.is_past_pivot |= step == Step::Expunge;
         let (run, Some(mailbox)) = (saga.run, saga.mailbox) else { return };
         if is_repetition || self.terms_of(run).is_none() {
             return;

@@ -92,10 +92,7 @@ impl Run {
         Ok(match access {
             Access::Stands(grant) => MayBegin::On(Condition::GrantActive(grant)),
             Access::Wait => MayBegin::NotNow(Step::Idle),
-            Access::Ask => {
-                self.ask_for_access(id, saga.started.run, mailbox, frozen, &terms)?;
-                MayBegin::NotNow(Step::Worked)
-            }
+            Access::Ask => MayBegin::NotNow(self.ask_for_access(id, saga.started.run, mailbox, frozen, &terms)?),
             Access::Over => return self.goes_without(id, saga),
         })
     }
@@ -107,7 +104,7 @@ impl Run {
         mailbox: EntityId,
         frozen: PlanFrozen,
         terms: &RunAccess,
-    ) -> Result<(), StageError> {
+    ) -> Result<Step, StageError> {
         let body = GrantRequested {
             mailbox,
             principal: self.store.principal(&terms.principal),
@@ -127,8 +124,9 @@ impl Run {
         let has_room = Condition::FewerTaken(run, self.sagas_at_once);
         let condition = Condition::RunIn(run, vec![RunState::Running]).and(has_room);
         match self.append(id.0, vec![Event::GrantRequested(body)], condition) {
-            // Paused, cancelled, or another saga was first, in this very moment: the next look sees it.
-            Ok(_) | Err(StageError::Append(AppendError::Conflict(_))) => Ok(()),
+            Ok(_) => Ok(Step::Worked),
+            // Paused, cancelled, or another saga was first, in this very moment: what the log tells next wakes the stage.
+            Err(StageError::Append(AppendError::Conflict(_))) => Ok(Step::Idle),
             Err(error) => Err(error),
         }
     }
@@ -182,11 +180,19 @@ pub(super) fn is_needed(store: &Store, run: RunId, grant: &Grant, now: Timestamp
     let Some((wish, _)) = wish::of_run(store, run, now) else { return Ok(false) };
     let (is_at_work, next) = store.view(|views| {
         let Some(run) = views.small.runs.run(run) else { return (false, None) };
-        let is_at_work = run.sagas.iter().rev().any(|id| {
-            let saga = views.small.runs.saga(*id).filter(|saga| saga.started.mailbox == Some(grant.mailbox));
-            saga.is_some_and(|saga| run::is_needed(saga, wish::of_saga(views, *id, wish), now))
-        });
-        (is_at_work, (run.taken < run.items).then_some((run.plan, run.taken)))
+        let mut is_at_work = false;
+        // What is begun comes before what is to be taken up.
+        let mut is_another_waiting = false;
+        for id in &run.sagas {
+            let Some(saga) = views.small.runs.saga(*id).filter(|saga| saga.end.is_none()) else { continue };
+            let wish = wish::of_saga(views, *id, wish);
+            match saga.started.mailbox == Some(grant.mailbox) {
+                true => is_at_work |= run::is_needed(saga, wish, now),
+                false => is_another_waiting |= run::waits(saga, saga::next(saga, wish, now)),
+            }
+        }
+        let takes_more = run.taken < run.items && !is_another_waiting;
+        (is_at_work, takes_more.then_some((run.plan, run.taken)))
     });
     let Some((plan, taken)) = next.filter(|_| !is_at_work && wish == Wish::GoOn) else { return Ok(is_at_work) };
     let Some(item) = store.plan_item(plan, taken)? else { return Ok(false) };

@@ -112,11 +112,8 @@ impl Grants {
     /// else, so that the log says of each whether the work ended it or the time.
     fn end_what_no_run_needs(&self, now: Timestamp) -> Result<Option<Step>, StageError> {
         let of_runs: Vec<(GrantId, RunId, Grant)> = self.store.view(|views| {
-            let open = views
-                .small
-                .grants
-                .open()
-                .filter(|(_, grant)| grant.revoke_requested_at.is_none() && grant.is_on(now));
+            let open =
+                views.small.grants.open().filter(|(_, grant)| grant.revoke_requested_at.is_none() && grant.is_on(now));
             let of_runs = open.filter_map(|(id, grant)| match grant.purpose {
                 GrantPurpose::Run { run } => Some((id, run, grant.clone())),
                 GrantPurpose::Request | GrantPurpose::Removal { .. } | GrantPurpose::Standing => None,
