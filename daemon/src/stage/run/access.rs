@@ -14,7 +14,7 @@ use retention_core::id::{Digest, EntityId, RunId, SagaId};
 use retention_core::policy::RunAccess;
 use retention_core::saga::{self, Wish};
 use retention_core::time::Timestamp;
-use retention_core::view::{Condition, Grant, RunState, Saga};
+use retention_core::view::{Condition, Grant, Grants, RunState, Saga};
 
 use super::super::{StageError, Step};
 use super::{Run, wish};
@@ -165,7 +165,7 @@ impl Run {
 
 /// Returns how a saga stands whose next step waits for access; `None` if it does not wait for any.
 pub(super) fn access_before(
-    grants: &retention_core::view::Grants,
+    grants: &Grants,
     saga: &Saga,
     next: saga::Next,
     at_once: usize,
@@ -191,7 +191,8 @@ pub(super) fn is_needed(store: &Store, run: RunId, grant: &Grant, now: Timestamp
                 false => is_another_waiting |= run::waits(saga, saga::next(saga, wish, now)),
             }
         }
-        let takes_more = run.taken < run.items && !is_another_waiting;
+        let is_paused = wish::is_mailbox_paused(views, grant.mailbox);
+        let takes_more = run.taken < run.items && !is_another_waiting && !is_paused;
         (is_at_work, takes_more.then_some((run.plan, run.taken)))
     });
     let Some((plan, taken)) = next.filter(|_| !is_at_work && wish == Wish::GoOn) else { return Ok(is_at_work) };

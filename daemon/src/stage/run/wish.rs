@@ -1,6 +1,6 @@
 //! What people, and the hours of a policy, want of a run and of its sagas.
 
-use retention_core::id::{RunId, SagaId};
+use retention_core::id::{EntityId, RunId, SagaId};
 use retention_core::policy::Timing;
 use retention_core::saga::Wish;
 use retention_core::time::Timestamp;
@@ -27,11 +27,14 @@ pub(super) fn of_run(store: &Store, run: RunId, now: Timestamp) -> Option<(Wish,
 pub(super) fn of_saga(views: &Views, id: SagaId, wish: Wish) -> Wish {
     let saga = views.small.runs.saga(id);
     let mailbox = saga.and_then(|saga| saga.started.mailbox);
-    // What is being copied elsewhere stays until it was verified there.
-    let is_paused = mailbox.is_some_and(|mailbox| {
-        views.small.pauses.covers_mailbox(mailbox) || views.small.migrations.using(mailbox).is_some()
-    }) || saga.is_some_and(|saga| views.waits_for_data_subject(saga));
+    let is_paused = mailbox.is_some_and(|mailbox| is_mailbox_paused(views, mailbox))
+        || saga.is_some_and(|saga| views.waits_for_data_subject(saga));
     if is_paused && wish == Wish::GoOn { Wish::Pause } else { wish }
+}
+
+/// Says whether nothing new is begun in a mailbox. What is being copied elsewhere stays until it was verified there.
+pub(super) fn is_mailbox_paused(views: &Views, mailbox: EntityId) -> bool {
+    views.small.pauses.covers_mailbox(mailbox) || views.small.migrations.using(mailbox).is_some()
 }
 
 /// Says whether somebody paused everything, the policy of a run, or the data subject whose records it erases.
