@@ -16,6 +16,9 @@ use crate::saga;
 use crate::time::Timestamp;
 use crate::view::{Grant, StepStanding};
 
+// The access that runs take.
+pub mod run;
+
 /// How often reading and giving are tried before the grant ends without having been given.
 pub const ATTEMPTS_BEFORE_GIVEN_MAX: u32 = 5;
 

@@ -94,8 +94,10 @@ pub struct Policy {
     pub action: Action,
     /// Who must agree before a run.
     pub approval: Approval,
-    /// Who may be given access to a mailbox; `None`: nobody.
+    /// Who may be given access to a mailbox; `None`: nobody. A policy that has it disposes of nothing.
     pub access: Option<Access>,
+    /// The access that its runs take to each mailbox in which they work; `None`: none.
+    pub run_access: Option<RunAccess>,
     /// The examples of the file.
     pub examples: Vec<Example>,
     /// Where `[action]` stands in the file: line and column, from 1.
@@ -448,8 +450,28 @@ impl fmt::Debug for Access {
     }
 }
 
+/// The access that the runs of a policy take to a mailbox while they work in it, and give back. The approval of a plan is
+/// the approval of it. It names a person, so `Debug` shows no more than numbers.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RunAccess {
+    /// What is given.
+    pub right: AccessRight,
+    /// To whom, as the mail server's permissions write it.
+    pub principal: String,
+    /// How long at most each time, in whole milliseconds.
+    pub max_ms: u64,
+    /// How long access may still be there after its end before people are alarmed, in whole milliseconds.
+    pub alarm_after_ms: u64,
+}
+
+impl fmt::Debug for RunAccess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RunAccess").field("max_ms", &self.max_ms).finish_non_exhaustive()
+    }
+}
+
 /// What can be given.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AccessRight {
     /// All rights on every folder.

@@ -173,7 +173,7 @@ impl Views {
         }
         self.fold_entities(envelope, event);
         self.small.fold(envelope, event);
-        if let Some(run) = self.small.runs.run_of(envelope.position, event) {
+        if let Some(run) = self.small.run_of(envelope.position, event) {
             self.index.add_run(run, envelope.position);
         }
         None

@@ -26,6 +26,8 @@ use crate::filters::{Remembered, Standings};
 use crate::mail::Expunged;
 use crate::model::Model;
 
+// Of the access that runs take.
+pub mod access;
 // Of grants.
 pub mod grants;
 pub mod notices;

@@ -437,19 +437,26 @@ enum Role {
     Admin,
 }
 
-/// Who may be given access to a mailbox. Stands alone: such a policy disposes of nothing.
+/// Without `[action]`: who may be given access to a mailbox, in a policy that disposes of nothing. Beside `[action]`: the
+/// access that its runs take to each mailbox while they work in it.
 #[derive(JsonSchema, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Access {
     right: Right,
-    /// As the mail server's permissions write them.
-    principals: Vec<String>,
+    /// Without `[action]`: as the mail server's permissions write them.
+    principals: Option<Vec<String>>,
+    /// Beside `[action]`: to whom the runs give the access, as the mail server's permissions write it.
+    principal: Option<String>,
     /// How long at most: `PT8H`.
     max_duration: String,
     /// Whether a ticket must be named.
     ticket: Option<Ticket>,
     /// How long access may still be there after its end before people are alarmed.
     alarm_after: Option<String>,
+    /// Without `[action]`: for how long FullAccess may stand that nobody was given through a policy, such as `P90D`.
+    standing: Option<String>,
+    /// Without `[action]`: whose standing access is never touched.
+    keep_standing: Option<Vec<String>>,
 }
 
 #[derive(JsonSchema, Deserialize)]

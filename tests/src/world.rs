@@ -443,6 +443,7 @@ impl World {
         violations.extend(crate::invariants::registry::check(&store));
         violations.extend(crate::invariants::notices::check(&store));
         violations.extend(crate::invariants::grants::check(&store, &self.mailboxes));
+        violations.extend(crate::invariants::access::check(&store));
         assert!(violations.is_empty(), "{violations:#?}\n{}", self.story());
     }
 
@@ -542,6 +543,8 @@ impl World {
                 }
             }
             if !worked {
+                let left = crate::invariants::access::check_at_rest(self.store(), self.clock.now());
+                assert!(left.is_empty(), "{left:#?}\n{}", self.story());
                 return until;
             }
         }

@@ -1,5 +1,6 @@
 //! Mail: the three real servers, and what the product does on them.
 
+mod access;
 mod connector;
 mod daemon;
 mod directory;

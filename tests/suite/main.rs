@@ -8,6 +8,7 @@
     reason = "a helper of a test fails as a test does: at once and by name"
 )]
 
+mod access;
 mod activities;
 mod beside;
 mod checker;

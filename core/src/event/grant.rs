@@ -344,6 +344,21 @@ pub enum GrantEnd {
     Expired,
 }
 
+impl GrantEnd {
+    /// Returns the name that people and programs see.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Revoked => "revoked",
+            Self::HandedOver { .. } => "handed_over",
+            Self::NotGiven => "not_given",
+            Self::Rejected => "rejected",
+            Self::Withdrawn => "withdrawn",
+            Self::Expired => "expired",
+        }
+    }
+}
+
 /// Schema 1. A grant is over.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct GrantEnded {

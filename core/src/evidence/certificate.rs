@@ -27,7 +27,7 @@ pub use request::{
     Copies, Deed, Planned, Recipient, RequestStatement, Said, SaidCopies, SaidException, SaidTold,
     belongs as belongs_to_request,
 };
-pub use run::{Disposed, RunStatement, belongs};
+pub use run::{Accessed, Disposed, RunStatement, belongs};
 
 /// An event as a certificate tells it: without a body where that is sealed.
 pub type Told = (Envelope, Option<Event>);

@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use super::filter::{Comparison, Leaf, Side, Test, TextTest};
 use super::{
     Access, AccessRight, Action, ActivityEvents, Approval, ApproverRole, Audience, CsvProfile, ExportFormat, Filter,
-    Lock, OnMissed, OnMissingStart, Policy, Rate, Scope, State, Ticket, Timing, Trigger, start_name,
+    Lock, OnMissed, OnMissingStart, Policy, Rate, RunAccess, Scope, State, Ticket, Timing, Trigger, start_name,
 };
 use crate::record::redact::Treatment;
 use crate::time::Align;
@@ -24,6 +24,9 @@ pub(super) fn of(policy: &Policy) -> String {
     approval(&mut form, policy.approval);
     if let Some(allowed) = &policy.access {
         access(&mut form, allowed);
+    }
+    if let Some(taken) = &policy.run_access {
+        run_access(&mut form, taken);
     }
     form
 }
@@ -64,10 +67,7 @@ fn disposal(form: &mut String, policy: &Policy) {
 }
 
 fn access(form: &mut String, access: &Access) {
-    let right = match access.right {
-        AccessRight::FullAccess => "full_access",
-    };
-    line(form, "access.right", right);
+    line(form, "access.right", right(access.right));
     for principal in &access.principals {
         line(form, "access.principal", quoted(principal));
     }
@@ -83,6 +83,19 @@ fn access(form: &mut String, access: &Access) {
         for principal in &standing.keep {
             line(form, "access.keep_standing", quoted(principal));
         }
+    }
+}
+
+fn run_access(form: &mut String, access: &RunAccess) {
+    line(form, "run_access.right", right(access.right));
+    line(form, "run_access.principal", quoted(&access.principal));
+    line(form, "run_access.max_ms", access.max_ms);
+    line(form, "run_access.alarm_after_ms", access.alarm_after_ms);
+}
+
+fn right(right: AccessRight) -> &'static str {
+    match right {
+        AccessRight::FullAccess => "full_access",
     }
 }
 

@@ -66,8 +66,19 @@ fn file<'t>(r: &mut Reader<'t>, stem: &str, tree: &'t DeTable<'t>) -> Option<Pol
     schema(r, &mut top);
     let head = required_table(r, &mut top, "policy").and_then(|table| head(r, table, stem));
     let approval = optional_table(r, &mut top, "approval").map_or(Some(STANDARD_APPROVAL), |table| approval(r, table));
-    let access = optional_table(r, &mut top, "access").map(|table| access::access(r, table));
+    let access_table = optional_table(r, &mut top, "access");
+    let access_at = access_table.as_ref().map(|table| table.at.clone());
+    // Beside an action it is what the runs take; without one, what may be asked for.
+    let (access, run_access) = match access_table {
+        Some(table) if top.get("action").is_some() => (None, Some(access::of_runs(r, table))),
+        Some(table) => (Some(access::access(r, table)), None),
+        None => (None, None),
+    };
     let disposal = if access.is_some() { no_disposal(r, &mut top) } else { disposal(r, &mut top) };
+    if let (Some(at), Some(_)) = (access_at, &run_access) {
+        let kinds = disposal.as_ref().map(|disposal| &disposal.scope.kinds);
+        access::check_of_runs(r, &at, kinds, approval);
+    }
     top.finish(r, &["notify", "evidence", "holds", "grant", "imap"]);
     let (head, disposal) = (head?, disposal?);
     let mut policy = Policy {
@@ -88,6 +99,10 @@ fn file<'t>(r: &mut Reader<'t>, stem: &str, tree: &'t DeTable<'t>) -> Option<Pol
         action: disposal.action,
         approval: approval?,
         access: match access {
+            Some(access) => Some(access?),
+            None => None,
+        },
+        run_access: match run_access {
             Some(access) => Some(access?),
             None => None,
         },
@@ -172,7 +187,8 @@ fn no_disposal<'t>(r: &mut Reader<'t>, top: &mut Table<'t>) -> Option<Disposal> 
             r.unsupported(
                 &value.span(),
                 format!("[{name}] beside [access]"),
-                ": a policy that gives access disposes of nothing; write two policies",
+                ": a policy that gives access when somebody asks disposes of nothing; write two policies, or an [action] \
+                 whose runs take the access",
             );
         }
     }

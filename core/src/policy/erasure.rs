@@ -73,6 +73,7 @@ impl Policy {
             action: Action::Purge { quarantine: period },
             approval: Approval::Required { count: 1, role: ApproverRole::Approver, valid_for_ms: APPROVAL_VALID_MS },
             access: None,
+            run_access: None,
             examples: Vec::new(),
             action_at: (1, 1),
             digest: Digest([0; 32]),

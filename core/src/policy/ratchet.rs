@@ -5,7 +5,7 @@
 //! altogether, which nobody does by the way.
 
 use super::error::{PolicyError, PolicyProblem};
-use super::{Access, Action, Approval, Lock, OnMissingStart, Policy, PolicySet, State, Ticket, canonical};
+use super::{Access, Action, Approval, Lock, OnMissingStart, Policy, PolicySet, RunAccess, State, Ticket, canonical};
 use crate::time::Period;
 
 impl PolicySet {
@@ -61,6 +61,7 @@ fn loosened(before: &Policy, after: &Policy) -> Vec<&'static str> {
         ),
         ("[action]", disposes_of_no_more(&before.action, &after.action)),
         ("[access]", gives_no_more(before.access.as_ref(), after.access.as_ref())),
+        ("[access]", takes_no_more(before.run_access.as_ref(), after.run_access.as_ref())),
         ("[approval]", needs_as_many(before.approval, after.approval)),
         ("keep_at_least", after.limits.keep_at_least >= before.limits.keep_at_least),
         ("max_items", after.limits.max_items <= before.limits.max_items),
@@ -106,6 +107,20 @@ fn gives_no_more(old: Option<&Access>, new: Option<&Access>) -> bool {
                 && new.alarm_after_ms <= old.alarm_after_ms
                 && (new.ticket == old.ticket || new.ticket == Ticket::Required)
                 && new.standing == old.standing
+        }
+    }
+}
+
+/// The access of runs may go, or become shorter. Another principal is another person's access.
+fn takes_no_more(old: Option<&RunAccess>, new: Option<&RunAccess>) -> bool {
+    match (old, new) {
+        (_, None) => true,
+        (None, Some(_)) => false,
+        (Some(old), Some(new)) => {
+            new.right == old.right
+                && new.principal == old.principal
+                && new.max_ms <= old.max_ms
+                && new.alarm_after_ms <= old.alarm_after_ms
         }
     }
 }

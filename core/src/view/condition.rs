@@ -4,7 +4,7 @@
 //! a hold that is placed after planning stops a purge.
 
 use super::grants::GrantStage;
-use super::{EntityState, RunState, Views};
+use super::{EntityState, GrantState, RunState, Views};
 use crate::event::hold::PauseScope;
 use crate::event::key::StoreKeys;
 use crate::event::saga::{ScriptKind, SkipReason};
@@ -82,6 +82,10 @@ pub enum Condition {
     NextLayout(LayoutId),
     /// The grant is at this stage.
     GrantIs(GrantId, GrantStage),
+    /// The grant is verified to be there, and does not end yet.
+    GrantActive(GrantId),
+    /// The run takes access to fewer mailboxes than this now.
+    FewerTaken(RunId, usize),
     /// No grant of ours gives access to the mailbox, or may give it soon.
     NoGrantOn(EntityId),
     /// The mailbox is registered.
@@ -148,6 +152,15 @@ pub enum Conflict {
 }
 
 impl Condition {
+    /// Returns what asks for both.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (one, Self::None) | (Self::None, one) => one,
+            (one, other) => Self::All(vec![one, other]),
+        }
+    }
+
     /// Asks the views.
     ///
     /// # Errors
@@ -217,6 +230,16 @@ impl Condition {
             Self::GrantIs(grant, stage) => match views.small.grants.get(*grant) {
                 Some(grant) if grant.is_at(*stage) => Ok(()),
                 _ => Err(Conflict::Grant),
+            },
+            Self::GrantActive(grant) => {
+                match views.small.grants.get(*grant).map(|grant| grant.state(views.recorded_at)) {
+                    Some(GrantState::Active) => Ok(()),
+                    _ => Err(Conflict::Grant),
+                }
+            }
+            Self::FewerTaken(run, most) => match views.small.grants.taken_now(*run, views.recorded_at) < *most {
+                true => Ok(()),
+                false => Err(Conflict::Grant),
             },
             Self::NoGrantOn(mailbox) => match views.small.grants.open().any(|(_, grant)| grant.mailbox == *mailbox) {
                 true => Err(Conflict::Grant),

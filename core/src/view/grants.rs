@@ -1,6 +1,7 @@
 //! Grants: what was given to whom for how long, as the log says. No name of anybody is in here.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use bincode::{Decode, Encode};
 use serde::{Deserialize, Serialize};
@@ -13,7 +14,7 @@ use crate::event::grant::{
     GrantStepSucceeded,
 };
 use crate::event::{Actor, Envelope, Event};
-use crate::id::{Digest, EntityId, GrantId, Handle, Position};
+use crate::id::{Digest, EntityId, GrantId, Handle, Position, RunId};
 use crate::time::Timestamp;
 
 /// Where a grant stands, as people see it.
@@ -118,6 +119,8 @@ pub struct Grant {
     pub renewed_until: Option<Timestamp>,
     /// When its end was asked for.
     pub revoke_requested_at: Option<Timestamp>,
+    /// Whether the daemon asked for its end in time, because its run had no use for it any more.
+    pub is_unneeded: bool,
     /// Its steps that have begun.
     pub steps: BTreeMap<u8, StepStanding<GrantReceipt>>,
     /// Where the folders stand in the log that were read before it was given.
@@ -159,6 +162,7 @@ impl Grant {
             begun_at: None,
             renewed_until: None,
             revoke_requested_at: None,
+            is_unneeded: false,
             steps: BTreeMap::new(),
             readings: Vec::new(),
             last_failure: None,
@@ -239,6 +243,13 @@ impl Grant {
         // Once it is being revoked it is never given again, whatever the clock says now.
         let revoking = self.step(GrantStep::Revoke).map(|_| now);
         [lease, asked, self.gave_up_at, revoking].into_iter().flatten().min()
+    }
+
+    /// Says whether it is there or about to be, and does not end yet.
+    #[must_use]
+    pub fn is_on(&self, now: Timestamp) -> bool {
+        let is_withdrawn = self.begun_at.is_none() && self.revoke_requested_at.is_some();
+        self.end.is_none() && self.ends_since(now).is_none() && !is_withdrawn
     }
 
     /// Says whether it should have been gone for longer than the policy puts up with.
@@ -390,6 +401,39 @@ impl Grants {
             .unwrap_or_default()
     }
 
+    /// Goes through the grants that a run took for its own work, oldest first.
+    pub fn of_run(&self, run: RunId) -> impl DoubleEndedIterator<Item = (GrantId, &Grant)> {
+        // They are asked for after the run.
+        let since = (Bound::Excluded(GrantId(run.0)), Bound::Unbounded);
+        let all = self.all.range(since).map(|(id, grant)| (*id, grant));
+        all.filter(move |(_, grant)| grant.purpose == GrantPurpose::Run { run })
+    }
+
+    /// Returns how many grants that a run took are there, or about to be, and do not end yet.
+    #[must_use]
+    pub fn taken_now(&self, run: RunId, now: Timestamp) -> usize {
+        self.of_run(run).filter(|(_, grant)| grant.is_on(now)).count()
+    }
+
+    /// Returns the run of whose own access an event tells. What was read of folders is sealed with the key of the mailbox,
+    /// and belongs to no index: it could not be found again once that key is gone.
+    pub(super) fn run_of(&self, position: Position, event: &Event) -> Option<RunId> {
+        let grant = match event {
+            Event::GrantRequested(_) => GrantId(position),
+            Event::GrantRenewed(body) => body.grant,
+            Event::GrantRevokeRequested(body) => body.grant,
+            Event::GrantStepStarted(body) => body.grant,
+            Event::GrantStepSucceeded(body) => body.grant,
+            Event::GrantStepFailed(body) => body.grant,
+            Event::GrantEnded(body) => body.grant,
+            _ => return None,
+        };
+        match self.get(grant)?.purpose {
+            GrantPurpose::Run { run } => Some(run),
+            GrantPurpose::Request | GrantPurpose::Removal { .. } | GrantPurpose::Standing => None,
+        }
+    }
+
     /// Folds one event.
     pub fn fold(&mut self, envelope: &Envelope, event: &Event) {
         let (position, at) = (envelope.position, envelope.recorded_at);
@@ -415,7 +459,10 @@ impl Grants {
             }),
             Event::GrantRenewed(body) => self.with(body.grant, |grant| grant.renewed(body, at)),
             Event::GrantRevokeRequested(body) => self.with(body.grant, |grant| {
-                grant.revoke_requested_at = grant.revoke_requested_at.or(Some(at));
+                if grant.revoke_requested_at.is_none() {
+                    grant.is_unneeded = envelope.actor == Actor::Daemon && grant.ends_since(at).is_none();
+                    grant.revoke_requested_at = Some(at);
+                }
             }),
             Event::GrantStepStarted(body) => self.with(body.grant, |grant| grant.started(body, at)),
             Event::GrantStepSucceeded(body) => self.with(body.grant, |grant| grant.succeeded(body, position)),

@@ -359,9 +359,8 @@ impl Runs {
         })
     }
 
-    /// Returns the run that an event is part of.
-    #[must_use]
-    pub fn run_of(&self, position: Position, event: &Event) -> Option<RunId> {
+    /// Returns the run that an event of its own, or of one of its sagas, is part of.
+    pub(super) fn run_of(&self, position: Position, event: &Event) -> Option<RunId> {
         let of_saga = |saga: SagaId| self.sagas.get(&saga).map(|saga| saga.started.run);
         match event {
             Event::RunRequested(_) => Some(RunId(position)),

@@ -12,7 +12,7 @@ use crate::event::decision::{PolicyVersion, ScheduleFired, ScheduleMissed};
 use crate::event::review::PlanReviewed;
 use crate::event::saga::SkipReason;
 use crate::event::{Envelope, Event};
-use crate::id::{Digest, EntityId, HoldId, LayoutId, PlanId, Position, RestrictionId, SagaId};
+use crate::id::{Digest, EntityId, HoldId, LayoutId, PlanId, Position, RestrictionId, RunId, SagaId};
 use crate::record::Layout;
 use crate::time::Timestamp;
 
@@ -72,6 +72,12 @@ pub struct Small {
 }
 
 impl Small {
+    /// Returns the run that an event is part of.
+    #[must_use]
+    pub fn run_of(&self, position: Position, event: &Event) -> Option<RunId> {
+        self.runs.run_of(position, event).or_else(|| self.grants.run_of(position, event))
+    }
+
     pub(super) fn fold(&mut self, envelope: &Envelope, event: &Event) {
         let at = envelope.recorded_at;
         match event {

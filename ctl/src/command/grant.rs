@@ -13,6 +13,8 @@ pub(super) const COLUMNS: &[&str] = &[
     "grant",
     "mailbox",
     "state",
+    "purpose.kind",
+    "purpose.run",
     "policy",
     "requested_by",
     "requested_at",

@@ -1,7 +1,7 @@
 //! `plan`.
 
 use retention_core::control::{
-    Accepted, ErrorCode, ExitCode, JudgePlan, MakePlan, Operation, PlanRow, WAIT_SECONDS_MAX, WaitQuery,
+    Accepted, ErrorCode, ExitCode, JudgePlan, MakePlan, Operation, PlanRow, RunAccessTerms, WAIT_SECONDS_MAX, WaitQuery,
 };
 use retention_core::event::decision::PlanPurpose;
 use retention_core::id::{Digest, PlanId};
@@ -12,6 +12,7 @@ use serde_json::json;
 use super::{Call, Context, query, refuse};
 use crate::args::plan::Plan;
 use crate::exit::{Cause, Doing, Failure};
+use crate::render::printable;
 
 pub(super) const COLUMNS: &[&str] =
     &["plan", "policy", "purpose", "state", "frozen.items", "frozen.population", "requested_by", "requested_at", "run"];
@@ -76,6 +77,14 @@ fn suggest(context: &Context, row: &PlanRow) {
     match row.state {
         PlanState::Requested => context.next(&format!("retentionctl plan show {plan}")),
         PlanState::AwaitingApproval => {
+            if let Some(access) = row.frozen.as_ref().and_then(|frozen| frozen.access.as_ref()) {
+                context.say(&format!(
+                    "whoever approves this gives {} full access to each mailbox in which the run works, while it works there, \
+                     for at most {} minutes each time",
+                    printable(&access.to),
+                    access.at_most_seconds.div_ceil(60)
+                ));
+            }
             context.next(&format!(
                 "retentionctl plan items {plan}, then another person: retentionctl plan approve {plan}"
             ));
@@ -94,20 +103,28 @@ fn suggest(context: &Context, row: &PlanRow) {
 /// Returns the digest of a plan that is frozen.
 pub(super) fn digest_of(context: &Context, plan: PlanId) -> Result<Digest, Cause> {
     let row: PlanRow = context.client.typed(&Call::to(Operation::PlanShow, &[&plan]))?;
+    Ok(frozen_of(row)?.0)
+}
+
+/// Returns the digest of a plan that is frozen, and the access that its run takes.
+fn frozen_of(row: PlanRow) -> Result<(Digest, Option<RunAccessTerms>), Cause> {
     match row.frozen {
-        Some(frozen) => Ok(frozen.digest),
-        None => Err(refuse(ErrorCode::WrongState, format!("{plan} is not frozen"))),
+        Some(frozen) => Ok((frozen.digest, frozen.access)),
+        None => Err(refuse(ErrorCode::WrongState, format!("{} is not frozen", row.plan))),
     }
 }
 
 fn approve(context: &mut Context, plan: PlanId, pinned: Option<Digest>, comment: String) -> Result<ExitCode, Cause> {
-    let digest = match pinned {
-        Some(digest) => digest,
-        None => digest_of(context, plan)?,
-    };
+    let row: PlanRow = context.client.typed(&Call::to(Operation::PlanShow, &[&plan]))?;
+    let (known, access) = frozen_of(row)?;
+    let digest = pinned.unwrap_or(known);
     let call = Call::to(Operation::PlanApprove, &[&plan]).with(&JudgePlan { digest, comment });
     let accepted: Accepted = context.client.typed(&call)?;
-    context.present(&json!({ "plan": plan, "digest": digest, "approved_by_event": accepted.position }))?;
+    let mut shown = json!({ "plan": plan, "digest": digest, "approved_by_event": accepted.position });
+    if let Some(access) = access {
+        shown["access"] = json!(access);
+    }
+    context.present(&shown)?;
     context.next(&format!("retentionctl run start {plan}"));
     Ok(ExitCode::Done)
 }

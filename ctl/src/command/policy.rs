@@ -25,6 +25,8 @@ pub(super) const DIFF_COLUMNS: &[&str] = &[
     "newly_kept",
     "waits_before",
     "waits_after",
+    "access_before",
+    "access_after",
     "examples",
 ];
 pub(super) const COVERAGE_COLUMNS: &[&str] =

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use retention_core::control::{
     ActivityRow, CountedActivity, ErrorBody, ErrorCode, Explanation, FilterWhy, HeldByFilter, PolicyChange,
-    PolicyDiffRow, PolicyFileText, PolicyVerdict, ReviewRow, Role, ScheduleRow, Verdict, Weight,
+    PolicyDiffRow, PolicyFileText, PolicyVerdict, ReviewRow, Role, RunAccessTerms, ScheduleRow, Verdict, Weight,
 };
 use retention_core::id::{EntityId, HoldId, LayoutId};
 use retention_core::policy::{
@@ -406,7 +406,13 @@ fn unchanged(id: &str, before: &PolicySet, after: &PolicySet) -> PolicyDiffRow {
         waits_before: 0,
         waits_after: 0,
         examples: Vec::new(),
+        access_before: access_of(before, id),
+        access_after: access_of(after, id),
     }
+}
+
+fn access_of(set: &PolicySet, id: &str) -> Option<RunAccessTerms> {
+    set.get(id)?.run_access.as_ref().map(RunAccessTerms::of)
 }
 
 /// Where an entity stands under one policy of a set.

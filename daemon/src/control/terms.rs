@@ -1,7 +1,8 @@
 //! Under which policy somebody may be given access to a mailbox, and on which terms.
 
-use retention_core::control::{ErrorBody, ErrorCode, GiveGrant};
+use retention_core::control::{ErrorBody, ErrorCode, GiveGrant, RunAccessTerms};
 use retention_core::event::grant::{GrantPurpose, GrantRequested};
+use retention_core::id::Digest;
 use retention_core::policy::{Access, Approval, Policy, State, Ticket};
 use retention_core::time::Period;
 
@@ -53,6 +54,17 @@ pub fn of(store: &Store, wanted: GiveGrant) -> Result<GrantRequested, ErrorBody>
         reason: wanted.reason,
         ticket: wanted.ticket,
     })
+}
+
+/// Returns the access that runs take under a version of a policy, as the log recorded it; nothing for an erasure, about
+/// which no policy decides.
+///
+/// # Errors
+/// Says that the log cannot be read.
+pub fn of_runs(store: &Store, policy_digest: Digest) -> Result<Option<RunAccessTerms>, ErrorBody> {
+    let policy = store.policy_version(policy_digest);
+    let policy = policy.map_err(|error| ErrorBody::saying(ErrorCode::Internal, error.to_string()))?;
+    Ok(policy.and_then(|policy| policy.run_access.as_ref().map(RunAccessTerms::of)))
 }
 
 /// Reads a period that a person wrote, in milliseconds.

@@ -12,7 +12,7 @@ use hyper_util::service::TowerToHyperService;
 use retention_core::control::{
     AddMailboxes, AskForSubject, BackupRow, Checked, CheckpointRow, EnvelopeRow, ErrorBody, ErrorCode, Explanation,
     GiveGrant, IdentifySubject, Line, MailboxFinding, Method, NDJSON, Operation, PolicyDiffRow, PolicyFileText, Role,
-    SoughtSubject, SubjectRow,
+    RunAccessTerms, SoughtSubject, SubjectRow,
 };
 use retention_core::event::change::{EntityChanged, LayoutRecorded};
 use retention_core::event::decision::{PlanFrozen, PlanPurpose, PolicySetActivated, PolicyVersion, RunStarted};
@@ -109,6 +109,10 @@ impl Works for Idle {
 
     fn grant_terms(&self, _: GiveGrant) -> Result<GrantRequested, ErrorBody> {
         Err(ErrorBody::of(ErrorCode::Internal))
+    }
+
+    fn run_access(&self, policy_digest: Digest) -> Result<Option<RunAccessTerms>, ErrorBody> {
+        super::terms::of_runs(&self.0, policy_digest)
     }
 
     fn zone(&self) -> Zone {

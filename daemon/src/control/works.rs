@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use retention_core::control::{
     AddMailboxes, AskForSubject, BackupRow, Checked, CheckpointRow, EnvelopeRow, ErrorBody, Explanation, GiveGrant,
     IdentifySubject, KeySlots, Line, MailboxFinding, NoticeTested, PartRow, PolicyDiffRow, PolicyFileText, Role,
-    ScheduleRow, SoughtSubject, SubjectRow,
+    RunAccessTerms, ScheduleRow, SoughtSubject, SubjectRow,
 };
 use retention_core::event::grant::GrantRequested;
 use retention_core::event::key::StoreKeys;
@@ -176,6 +176,12 @@ pub trait Works: Send + Sync + 'static {
     /// # Errors
     /// Says why no policy allows it.
     fn grant_terms(&self, wanted: GiveGrant) -> Result<GrantRequested, ErrorBody>;
+
+    /// Returns the access that runs take under a version of a policy, as the log recorded it.
+    ///
+    /// # Errors
+    /// Says when the log cannot be read.
+    fn run_access(&self, policy_digest: Digest) -> Result<Option<RunAccessTerms>, ErrorBody>;
 
     /// Returns the zone in which months are counted.
     fn zone(&self) -> Zone;

@@ -26,6 +26,7 @@ use crate::connector::mail::{Mailroom, NoMailroom};
 use crate::store::open::draft_caused_by;
 use crate::store::{AppendError, Store};
 
+mod access;
 mod begin;
 mod beside;
 mod copies;
@@ -39,9 +40,11 @@ pub mod migrate;
 mod redact;
 mod restrict;
 pub mod trust;
+mod wish;
 
+use beside::Rests;
 pub use beside::SAGAS_AT_ONCE;
-use beside::{Rests, wish_for};
+use wish::policy_of;
 
 /// The stage.
 pub struct Run {
@@ -58,6 +61,7 @@ pub struct Run {
     /// Items of the saga that comes next, while the run goes on.
     ahead: Mutex<Option<made::MadeAhead>>,
     trust: Mutex<trust::Trust>,
+    terms: access::Terms,
     /// How many bundles whose time is over must stay for now, and when that was last seen.
     copies_stuck: usize,
     copies_tried_at: Option<Timestamp>,
@@ -86,6 +90,7 @@ impl Run {
             written: Mutex::default(),
             ahead: Mutex::default(),
             trust,
+            terms: access::Terms::default(),
             copies_stuck: 0,
             copies_tried_at: None,
             bundle_periods: HashMap::new(),
@@ -217,36 +222,16 @@ impl Run {
         })
     }
 
-    /// Returns what is wished of a run that has begun, and until when if that is known. In the hours in which its policy
-    /// does not run, a run waits between two steps as if it were paused.
     fn wish_of(&self, run: RunId, now: Timestamp) -> Option<(Wish, Option<Timestamp>)> {
-        match self.store.view(|views| views.small.runs.run(run).map(|run| run.state))? {
-            RunState::Running if self.is_paused(run) => Some((Wish::Pause, None)),
-            RunState::Running => match self.timing_of(run).and_then(|timing| timing.waits_until(now)) {
-                None => Some((Wish::GoOn, None)),
-                Some(until) => Some((Wish::Pause, Some(until))),
-            },
-            RunState::Paused => Some((Wish::Pause, None)),
-            RunState::Cancelling => Some((Wish::Cancel, None)),
-            RunState::Requested | RunState::Refused | RunState::Completed | RunState::Cancelled | RunState::Stuck => {
-                None
-            }
-        }
+        wish::of_run(&self.store, run, now)
     }
 
-    /// Says whether somebody paused everything, the policy of a run, or the data subject whose records it erases.
     fn is_paused(&self, run: RunId) -> bool {
-        self.store.view(|views| {
-            let policy = policy_of(views, run);
-            let erases = views.small.runs.run(run).and_then(|run| views.small.plans.get(run.plan)?.erases);
-            policy.is_some_and(|policy| views.small.pauses.covers_policy(policy))
-                || erases.is_some_and(|request| views.small.pauses.covers_request(request))
-        })
+        wish::is_paused(&self.store, run)
     }
 
     fn timing_of(&self, run: RunId) -> Option<Timing> {
-        let policy = self.store.view(|views| policy_of(views, run).map(str::to_owned));
-        self.store.policy_of_plans(&policy?).map(|policy| policy.timing.clone())
+        wish::timing_of(&self.store, run)
     }
 
     /// Says whether a run has used up its time: what it has begun it ends, and what is left is for the next plan.
@@ -292,7 +277,7 @@ impl Run {
             let step = match rests.get(saga) {
                 // It was asked just now.
                 Some(until) => until.map_or(Step::Idle, Step::IdleUntil),
-                None => self.drive(*saga, self.store.view(|views| wish_for(views, *saga, wish)), now)?,
+                None => self.drive(*saga, self.store.view(|views| wish::of_saga(views, *saga, wish)), now)?,
             };
             match step {
                 Step::Worked => return Ok(Step::Worked),
@@ -302,6 +287,10 @@ impl Run {
         }
         let is_cut = wish == Wish::GoOn && taken < items && self.is_over_time(run, now);
         if wish == Wish::GoOn && taken < items && !is_cut {
+            // Nobody has a lease on a mailbox long before somebody works there.
+            if self.awaiting_access(run, &sagas, wish, now)? >= self.sagas_at_once {
+                return Ok(wake.map_or(Step::Idle, Step::IdleUntil));
+            }
             return match self.waits_for_rate(run)?.filter(|at| now < *at) {
                 None => self.begin_next(run, taken),
                 Some(at) => Ok(Step::IdleUntil(wake.map_or(at, |wake| wake.min(at)))),
@@ -338,11 +327,6 @@ impl Run {
         let drafts = events.into_iter().map(|event| draft_caused_by(cause, event)).collect();
         Ok(self.store.append_drafts(drafts, condition)?.first)
     }
-}
-
-fn policy_of(views: &Views, run: RunId) -> Option<&str> {
-    let plan = views.small.runs.run(run)?.plan;
-    Some(views.small.plans.get(plan)?.request.policy.as_str())
 }
 
 type Runnable = (retention_core::id::PlanId, String, retention_core::id::Digest, u64);

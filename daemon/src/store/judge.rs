@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use retention_core::event::Event;
-use retention_core::event::decision::PlanItem;
+use retention_core::event::decision::{ITEMS_PER_CHUNK, PlanItem};
 use retention_core::event::subject::ERASURE_POLICY;
 use retention_core::id::{Digest, EntityId, HoldId, PlanId, Position, RequestId};
 use retention_core::policy::{
@@ -273,5 +273,15 @@ impl Store {
                 _ => None,
             })
             .unwrap_or_default())
+    }
+
+    /// Returns an item of a plan by its number; `None` if there is none.
+    ///
+    /// # Errors
+    /// When the journal or sled cannot be read there.
+    pub fn plan_item(&self, plan: PlanId, number: u64) -> Result<Option<PlanItem>, ReadError> {
+        let (chunk, at) = (number / ITEMS_PER_CHUNK as u64, number % ITEMS_PER_CHUNK as u64);
+        let (Ok(chunk), Ok(at)) = (usize::try_from(chunk), usize::try_from(at)) else { return Ok(None) };
+        Ok(self.plan_items(plan, chunk)?.get(at).copied())
     }
 }

@@ -135,6 +135,8 @@ impl Certificates {
                     Some(Event::SagaStarted(_)) => at != saga.0,
                     Some(Event::StepSucceeded(body)) => body.saga != saga,
                     Some(Event::SagaEnded(body)) => body.saga != saga,
+                    // Access is to a whole mailbox.
+                    Some(Event::GrantRequested(_) | Event::GrantStepSucceeded(_) | Event::GrantEnded(_)) => true,
                     _ => false,
                 };
             if !of_another {

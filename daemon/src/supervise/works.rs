@@ -8,7 +8,7 @@ use parking_lot::{Mutex, RwLock};
 use retention_core::control::{
     AddMailboxes, AskForSubject, BackupRow, Checked, CheckpointRow, CosignedBy, EnvelopeRow, ErrorBody, ErrorCode,
     Explanation, Finding, GiveGrant, IdentifySubject, KeySlots, Line, MailboxFinding, NoticeTested, PartRow, PartState,
-    PolicyDiffRow, PolicyFileText, Progress, Severity, SoughtSubject, SubjectRow,
+    PolicyDiffRow, PolicyFileText, Progress, RunAccessTerms, Severity, SoughtSubject, SubjectRow,
 };
 use retention_core::event::Actor;
 use retention_core::event::grant::GrantRequested;
@@ -208,6 +208,10 @@ impl Works for DaemonWorks {
 
     fn grant_terms(&self, wanted: GiveGrant) -> Result<GrantRequested, ErrorBody> {
         terms::of(&self.store, wanted)
+    }
+
+    fn run_access(&self, policy_digest: Digest) -> Result<Option<RunAccessTerms>, ErrorBody> {
+        terms::of_runs(&self.store, policy_digest)
     }
 
     fn zone(&self) -> Zone {

@@ -7,10 +7,11 @@ use super::PlanReviewRow;
 use crate::control::ActorName;
 use crate::event::decision::{GuardTripped, KeptCount, PlanPurpose};
 use crate::event::saga::{Failure, SagaEnd, Step};
-use crate::id::{Digest, EntityId, HoldId, PlanId, Position, RunId, SagaId};
+use crate::id::{Digest, EntityId, GrantId, HoldId, PlanId, Position, RunId, SagaId};
+use crate::policy::{AccessRight, RunAccess};
 use crate::record::Kind;
 use crate::time::Timestamp;
-use crate::view::{PlanState, RunState};
+use crate::view::{GrantState, PlanState, RunState};
 
 /// One active policy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -67,6 +68,12 @@ pub struct PolicyDiffRow {
     pub waits_after: u64,
     /// Some of those newly due, at most ten, to look at with `explain`.
     pub examples: Vec<EntityId>,
+    /// The access that its runs take under the active set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access_before: Option<RunAccessTerms>,
+    /// The access that they would take under the other set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access_after: Option<RunAccessTerms>,
 }
 
 /// The entities of one kind from one source, and whether enforced policies are about them.
@@ -171,6 +178,35 @@ pub struct FrozenPlan {
     pub approvals_needed: u32,
     /// How many accept it now; approvals lose their force with time.
     pub approvals_valid: u32,
+    /// The access that its run takes to each mailbox in which it works: whoever accepts the plan accepts it. A list
+    /// leaves it out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access: Option<RunAccessTerms>,
+}
+
+/// The access that runs of a policy take to each mailbox in which they work, while they work there.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RunAccessTerms {
+    /// To whom it is given, as the mail server's permissions write it.
+    pub to: String,
+    /// What is given.
+    pub right: AccessRight,
+    /// After how many seconds it is taken back at the latest, each time.
+    pub at_most_seconds: u64,
+}
+
+impl RunAccessTerms {
+    /// Says it as a policy does.
+    #[must_use]
+    pub fn of(access: &RunAccess) -> Self {
+        Self { to: access.principal.clone(), right: access.right, at_most_seconds: access.max_ms.div_ceil(1_000) }
+    }
+}
+
+impl std::fmt::Debug for RunAccessTerms {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RunAccessTerms").field("at_most_seconds", &self.at_most_seconds).finish_non_exhaustive()
+    }
 }
 
 /// One acceptance of a plan.
@@ -230,6 +266,26 @@ pub struct RunRow {
     /// Its sagas, in order. A list leaves them out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sagas: Vec<SagaRow>,
+    /// The grants that it took for its work, in order. A list leaves them out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub access: Vec<RunAccessRow>,
+}
+
+/// One grant that a run took to a mailbox. To whom, `grant show` says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RunAccessRow {
+    /// The grant.
+    pub grant: GrantId,
+    /// The mailbox.
+    pub mailbox: EntityId,
+    /// Where it stands.
+    pub state: GrantState,
+    /// When its lease ends at the latest, once that counts.
+    pub ends_at: Option<Timestamp>,
+    /// When it was over.
+    pub ended_at: Option<Timestamp>,
+    /// The code of the newest failure to give it or to take it back.
+    pub failed: Option<String>,
 }
 
 /// One saga of a run.

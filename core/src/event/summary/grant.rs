@@ -39,14 +39,14 @@ pub(super) fn facts(event: &Event) -> Facts {
                 .with_at("retry_at", b.retry_at)
         }
         Event::GrantEnded(b) => {
-            let facts = fact("grant", b.grant);
+            let facts = fact("grant", b.grant).with("end", b.end.name());
             match b.end {
-                GrantEnd::Revoked => facts.with("end", "revoked"),
-                GrantEnd::HandedOver { to } => facts.with("end", "handed_over").with("to", to),
-                GrantEnd::NotGiven => facts.with("end", "not_given"),
-                GrantEnd::Rejected => facts.with("end", "rejected"),
-                GrantEnd::Withdrawn => facts.with("end", "withdrawn"),
-                GrantEnd::Expired => facts.with("end", "expired"),
+                GrantEnd::HandedOver { to } => facts.with("to", to),
+                GrantEnd::Revoked
+                | GrantEnd::NotGiven
+                | GrantEnd::Rejected
+                | GrantEnd::Withdrawn
+                | GrantEnd::Expired => facts,
             }
         }
         _ => Facts(Vec::new()),

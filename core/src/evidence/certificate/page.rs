@@ -3,7 +3,8 @@
 
 use std::fmt::Write as _;
 
-use super::{Approval, Certificate, Disposed, RunStatement, Statement, Subject};
+use super::{Accessed, Approval, Certificate, Disposed, RunStatement, Statement, Subject};
+use crate::event::grant::OpenSessions;
 use crate::event::saga::Residue;
 use crate::id::SagaId;
 use crate::text::html_escaped;
@@ -82,6 +83,12 @@ fn of_run(page: &mut String, statement: &RunStatement) {
     for (saga, disposed) in &statement.sagas {
         part(page, *saga, disposed);
     }
+    if !statement.access.is_empty() {
+        let rows: Vec<(String, String)> =
+            statement.access.iter().map(|(grant, accessed)| (grant.to_string(), access(accessed))).collect();
+        let rows: Vec<(&str, String)> = rows.iter().map(|(name, said)| (name.as_str(), said.clone())).collect();
+        table(page, "Access to mailboxes that the run took", &rows);
+    }
     let copies = copies_of_keys(statement.copies_of_keys_until);
     let redacted: u64 = statement.sagas.values().map(|disposed| disposed.redacted).sum();
     let rests = if redacted > 0 {
@@ -141,6 +148,27 @@ fn part(page: &mut String, saga: SagaId, disposed: &Disposed) {
     }
     rows.push(("Ended", html_escaped(disposed.end.as_deref().unwrap_or("not over"))));
     table(page, &format!("Part {saga}"), &rows);
+}
+
+fn access(accessed: &Accessed) -> String {
+    let given = accessed.given_at.map_or_else(
+        || "not given".to_owned(),
+        |at| format!("given on {} folders and read back {at}", accessed.folders),
+    );
+    let gone = match (accessed.gone_at, accessed.sessions) {
+        (Some(at), Some(OpenSessions::MayHaveLivedOn { until })) => {
+            let until = until.map_or_else(|| "it logged out".to_owned(), |until| until.to_string());
+            format!(
+                "; taken back, and seen to be gone through a new login {at}; a session that was open may have gone on until {until}"
+            )
+        }
+        (Some(at), Some(OpenSessions::Ended) | None) => {
+            format!("; taken back, and seen to be gone through a new login {at}")
+        }
+        (None, _) => String::new(),
+    };
+    let end = html_escaped(accessed.end.as_deref().unwrap_or("not over"));
+    format!("{given}{gone}; ended: {end}")
 }
 
 fn said(residue: Residue) -> &'static str {

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{Approval, CertificateError, Told};
+use crate::event::grant::{GrantReceipt, OpenSessions};
 use crate::event::saga::{Receipt, Residue};
 use crate::event::{Event, EventType};
-use crate::id::{Digest, EntityId, PlanId, ReviewId, RunId, SagaId};
+use crate::id::{Digest, EntityId, GrantId, PlanId, ReviewId, RunId, SagaId};
 use crate::time::Timestamp;
 
 /// What one saga did.
@@ -35,6 +36,22 @@ pub struct Disposed {
     /// What a mail server may keep all the same.
     pub residue: Vec<Residue>,
     /// How it ended: `completed`, `compensated` or `stuck`.
+    pub end: Option<String>,
+}
+
+/// The access that a run had to a mailbox, as far as its events tell. Which mailbox and whose access, sealed events say.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Accessed {
+    /// When the rights had been given and read back.
+    pub given_at: Option<Timestamp>,
+    /// On how many folders.
+    pub folders: u32,
+    /// When nothing of it was left, seen through a new login.
+    pub gone_at: Option<Timestamp>,
+    /// What became of the sessions that were open then.
+    pub sessions: Option<OpenSessions>,
+    /// How it ended: `revoked`, `handed_over`, `not_given`, `withdrawn`, `rejected` or `expired`; nothing when it is not over.
     pub end: Option<String>,
 }
 
@@ -79,6 +96,9 @@ pub struct RunStatement {
     pub left_alone: u64,
     /// What its sagas did; of an entity, the one saga.
     pub sagas: BTreeMap<SagaId, Disposed>,
+    /// The access to mailboxes that it took for its work; of an entity, none is told.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub access: BTreeMap<GrantId, Accessed>,
     /// When the key of the entity was destroyed, for a certificate of one.
     pub destroyed_at: Option<Timestamp>,
     /// Until when copies of the keys from before may be kept, as far as backups were made by the daemon.
@@ -184,6 +204,10 @@ impl RunStatement {
         if sagas.is_empty() {
             return Err(incomplete());
         }
+        let access = match saga_of_entity {
+            None => accessed(&sagas, told),
+            Some(_) => BTreeMap::new(),
+        };
         let copies_of_keys_until = copies_of_keys_until(told);
         Ok(Self {
             policy: frozen.policy.clone(),
@@ -201,10 +225,43 @@ impl RunStatement {
             purged: ended.map_or(0, |body| body.purged),
             left_alone: ended.map_or(0, |body| body.skipped),
             sagas,
+            access,
             destroyed_at,
             copies_of_keys_until,
         })
     }
+}
+
+/// Gathers the access that the sagas of a run took. That a grant is of one of them, its cause says.
+fn accessed(sagas: &BTreeMap<SagaId, Disposed>, told: &[Told]) -> BTreeMap<GrantId, Accessed> {
+    let asked = told.iter().map(|(envelope, _)| envelope).filter(|envelope| {
+        envelope.event_type == EventType::GrantRequested as u16 && sagas.contains_key(&SagaId(envelope.cause))
+    });
+    let mut access: BTreeMap<GrantId, Accessed> =
+        asked.map(|envelope| (GrantId(envelope.position), Accessed::default())).collect();
+    for (envelope, event) in told {
+        match event {
+            Some(Event::GrantStepSucceeded(body)) => {
+                let Some(grant) = access.get_mut(&body.grant) else { continue };
+                match &body.receipt {
+                    GrantReceipt::Given { folders, .. } => {
+                        (grant.given_at, grant.folders) = (Some(envelope.recorded_at), *folders);
+                    }
+                    GrantReceipt::VerifiedGone { sessions, .. } => {
+                        (grant.gone_at, grant.sessions) = (Some(envelope.recorded_at), Some(*sessions));
+                    }
+                    GrantReceipt::Read { .. } | GrantReceipt::Revoked { .. } => {}
+                }
+            }
+            Some(Event::GrantEnded(body)) => {
+                if let Some(grant) = access.get_mut(&body.grant) {
+                    grant.end = Some(body.end.name().to_owned());
+                }
+            }
+            _ => {}
+        }
+    }
+    access
 }
 
 impl Disposed {
@@ -247,5 +304,8 @@ pub fn belongs(event: &Event) -> bool {
             | Event::SagaStarted(_)
             | Event::StepSucceeded(_)
             | Event::SagaEnded(_)
+            | Event::GrantRequested(_)
+            | Event::GrantStepSucceeded(_)
+            | Event::GrantEnded(_)
     )
 }

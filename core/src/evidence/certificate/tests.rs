@@ -9,9 +9,13 @@ use crate::event::backup::BackupMade;
 use crate::event::codec::Bodies as _;
 use crate::event::decision::{PlanApproved, PlanFrozen, PlanPurpose, RunEnd, RunEnded, RunRequested, RunStarted};
 use crate::event::erasure::KeyDestroyed;
+use crate::event::grant::{
+    GrantEnd, GrantEnded, GrantPurpose, GrantReceipt, GrantRequested, GrantStep, GrantStepSucceeded, OpenSessions,
+    VerifiedAs,
+};
 use crate::event::saga::Receipt;
 use crate::event::saga::{SagaEnd, SagaEnded, SagaStarted, ScriptKind, Step, StepSucceeded};
-use crate::id::{PlanId, Position, SagaId, StreamId};
+use crate::id::{GrantId, Handle, PlanId, Position, SagaId, StreamId};
 
 const PLAN: PlanId = PlanId(Position(1));
 const RUN: RunId = RunId(Position(4));
@@ -231,6 +235,68 @@ fn a_certificate_of_a_redaction_says_that_something_is_left() {
     assert_eq!((disposed.redacted, disposed.destroyed), (3, 3));
     let told = serde_json::to_string(&disposed).unwrap();
     assert_eq!(serde_json::from_str::<Disposed>(&told).unwrap(), disposed);
+}
+
+#[test]
+fn a_certificate_of_a_run_says_which_access_it_took_and_of_no_other_grant() {
+    let step =
+        |grant, step, receipt| Event::GrantStepSucceeded(GrantStepSucceeded { grant: GrantId(grant), step, receipt });
+    let asked = || {
+        Event::GrantRequested(GrantRequested {
+            mailbox: EntityId(3),
+            principal: Handle([1; 16]),
+            identifier: "migration@example.org".to_owned(),
+            purpose: GrantPurpose::Run { run: RUN },
+            policy: "old <contacts>".to_owned(),
+            policy_digest: Digest([2; 32]),
+            duration_ms: 1,
+            max_ms: 1,
+            alarm_after_ms: 1,
+            approvals: 0,
+            approval_valid_ms: 1,
+            reason: String::new(),
+            ticket: None,
+        })
+    };
+    let events = log().into_iter().map(|(envelope, event)| (envelope.actor, envelope.cause.0, envelope.entity, event));
+    let given = GrantReceipt::Given { folders: 4, changed: 4, parts: 1 };
+    let sessions = OpenSessions::MayHaveLivedOn { until: None };
+    let gone = GrantReceipt::VerifiedGone { verified_as: VerifiedAs::Grantee, folders: 4, sessions };
+    let of_grants = [
+        (6, asked()),
+        (2, asked()),
+        (14, step(Position(14), GrantStep::Give, given)),
+        (14, step(Position(14), GrantStep::VerifyRevoked, gone)),
+        (14, Event::GrantEnded(GrantEnded { grant: GrantId(Position(14)), end: GrantEnd::Revoked })),
+        (15, Event::GrantEnded(GrantEnded { grant: GrantId(Position(15)), end: GrantEnd::Withdrawn })),
+    ];
+    let of_grants = of_grants.into_iter().map(|(cause, event)| (Actor::Daemon, cause, None, event));
+    let log = enveloped(events.chain(of_grants));
+    let (text, key) = certificate_of(&log, Subject::Run(RUN), belongs_or_decides, None).unwrap();
+    let read = Certificate::verify(&text, &[&key]).unwrap();
+    let access = &read.statement.run().unwrap().access;
+    let expected = Accessed {
+        given_at: Some(Timestamp(16)),
+        folders: 4,
+        gone_at: Some(Timestamp(17)),
+        sessions: Some(sessions),
+        end: Some("revoked".to_owned()),
+    };
+    assert_eq!(access.iter().collect::<Vec<_>>(), [(&GrantId(Position(14)), &expected)]);
+    let page = page(&read);
+    assert!(page.contains("given on 4 folders") && page.contains("until it logged out; ended: revoked"), "{page}");
+    assert!(!text.contains("migration@"), "it is sealed");
+    let signer = keys_of(&[3; 32], "log").unwrap().0;
+    let mut forged = Certificate::unverified(&text).unwrap();
+    if let Statement::Run(statement) = &mut forged.statement {
+        statement.access.clear();
+    }
+    let forged = Certificate::verify(&forged.sign(&signer).unwrap(), &[&key]);
+    assert_eq!(forged.unwrap_err(), CertificateError::Statement);
+}
+
+fn belongs_or_decides(event: &Event) -> bool {
+    belongs(event) || matches!(event, Event::PlanFrozen(_) | Event::PlanApproved(_))
 }
 
 #[test]

@@ -126,6 +126,18 @@ fn entries(policy: &Policy) -> [(&'static str, String); 17] {
 }
 
 fn disposition(policy: &Policy) -> String {
+    let done = done(policy);
+    match &policy.run_access {
+        Some(access) => format!(
+            "{done}; while a run works in a mailbox, {} has full access to it, for at most {} each time, then taken back",
+            access.principal,
+            elapsed(access.max_ms)
+        ),
+        None => done,
+    }
+}
+
+fn done(policy: &Policy) -> String {
     match &policy.action {
         Action::Purge { .. } => format!("export ({}), verified by reading back; then purge", formats(&policy.export)),
         Action::Review { .. } => format!(

@@ -128,6 +128,13 @@ fn disposal_measures(policy: &Policy) -> Vec<String> {
     if let Some(length) = quarantine(policy) {
         measures.push(format!("a quarantine of {length}"));
     }
+    if let Some(access) = &policy.run_access {
+        measures.push(format!(
+            "full access to a mailbox, given to one principal that the policy names while a run works there, for at most {} each \
+             time; then taken back, and verified by a new login",
+            elapsed(access.max_ms)
+        ));
+    }
     let limits = policy.limits;
     measures.push(format!(
         "a run of more than {} items or {} % stops before it begins",

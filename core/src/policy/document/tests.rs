@@ -104,6 +104,23 @@ fn the_order_of_the_files_changes_nothing_and_a_changed_policy_changes_the_diges
 }
 
 #[test]
+fn the_access_that_runs_take_is_said_inside_and_names_nobody_outside() {
+    let access =
+        "\n[access]\nright = \"full_access\"\nprincipal = \"migration@example.org\"\nmax_duration = \"PT2H\"\n";
+    let text = FILES[2].1.replace("state = \"simulate\"", "state = \"enforce\"") + access;
+    let set = set(&[(FILES[2].0, &text)]);
+    for form in [DocumentForm::Markdown, DocumentForm::Csv] {
+        let [ropa, concept, notice] = ALL.map(|document| document.of(&set, form));
+        assert!(
+            concept.contains("migration@example.org has full access to it, for at most 2 hours each time"),
+            "{concept}"
+        );
+        assert!(ropa.contains("for at most 2 hours each time; then taken back, and verified by a new login"), "{ropa}");
+        assert!(!notice.contains("migration@") && !ropa.contains("migration@"), "{notice}");
+    }
+}
+
+#[test]
 fn the_notice_shows_nothing_that_could_name_a_person() {
     for text in both(Document::PrivacyNotice, &set(&FILES)) {
         for hidden in ["anna@", "@example.org", "Won", "A|B", "custom.audit", "helpdesk"] {

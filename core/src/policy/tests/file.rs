@@ -157,10 +157,126 @@ fn a_policy_that_gives_access_disposes_of_nothing() {
     let now = at("2026-01-01");
     let decided = gives.decide_for("p", &old.facts(), &Standing::FREE, now).expect("a decision");
     assert_eq!(decided.outcome, Outcome::Keep);
-    let shown = errors(&[("[action]", &format!("{access}[action]"))]);
-    for name in ["scope", "retention", "schedule", "action"] {
+    let disposal = text("p", &[]);
+    let disposal =
+        disposal[disposal.find("[scope]").expect("a scope")..disposal.find("[action]").expect("an action")].to_owned();
+    let read = PolicySet::check(&[PolicyFile { stem: "p", text: &format!("{ACCESS_HEAD}{access}{disposal}") }]);
+    let shown = show(&read.expect_err("it says two things"));
+    for name in ["scope", "retention", "schedule"] {
         assert!(shown.contains(&format!("`[{name}] beside [access]` is not supported")), "{shown}");
     }
+}
+
+/// A policy whose runs take access to the mailboxes in which they work.
+const TAKES_ACCESS: &str = r#"schema = 1
+[policy]
+id = "p"
+title = "Old mail"
+owner = "dpo@example.org"
+legal_basis = "GDPR 5(1)(e)"
+state = "enforce"
+lock = "ratchet"
+[scope]
+kind = "message"
+match_all = true
+[retention]
+period = "P1Y"
+start = "received"
+timezone = "Europe/Paris"
+[schedule]
+cron = "on_demand"
+[action]
+kind = "purge"
+[access]
+right = "full_access"
+principal = "migration.admin@example.org"
+max_duration = "PT2H"
+alarm_after = "PT10M"
+"#;
+
+fn taking(changes: &[(&str, &str)]) -> Result<PolicySet, Vec<PolicyError>> {
+    let mut text = TAKES_ACCESS.to_owned();
+    for (old, new) in changes {
+        assert!(text.contains(old), "{old}");
+        text = text.replace(old, new);
+    }
+    PolicySet::check(&[PolicyFile { stem: "p", text: &text }])
+}
+
+#[test]
+fn a_policy_that_purges_messages_may_say_which_access_its_runs_take() {
+    let read = taking(&[]).expect("a policy");
+    let policy = read.get("p").expect("a policy");
+    let access = policy.run_access.as_ref().expect("access");
+    assert_eq!(
+        (access.principal.as_str(), access.max_ms, access.alarm_after_ms),
+        ("migration.admin@example.org", 7_200_000, 600_000)
+    );
+    assert!(policy.access.is_none(), "nobody can ask for it");
+    assert!(
+        !format!("{policy:?} {access:?}").contains("migration"),
+        "whose access it is is nobody's business in a log"
+    );
+    // Each part of it is a part of what an approval accepts, and the default is as if it were written.
+    for (old, new) in [("migration", "other"), ("PT2H", "PT1H"), ("PT10M", "PT9M")] {
+        assert_ne!(
+            taking(&[(old, new)]).expect("a policy").get("p").expect("a policy").digest(),
+            policy.digest(),
+            "{new}"
+        );
+    }
+    let written = taking(&[("PT10M", "PT15M")]).expect("a policy");
+    let left_out = taking(&[("alarm_after = \"PT10M\"\n", "")]).expect("a policy");
+    assert_eq!(written.get("p").expect("a policy").digest(), left_out.get("p").expect("a policy").digest());
+}
+
+#[test]
+fn slips_in_the_access_of_runs_are_told() {
+    let table = "right = \"full_access\"\nprincipal = \"migration.admin@example.org\"\nmax_duration = \"PT2H\"\nalarm_after = \"PT10M\"\n";
+    for (old, new, part) in [
+        ("principal = \"migration.admin@example.org\"\n", "", "`principal` is missing in [access]: say to whom"),
+        (
+            "principal = \"migration.admin@example.org\"",
+            "principals = [\"a\", \"b\"]",
+            "`principals beside [action]` is not supported",
+        ),
+        ("\"migration.admin@example.org\"", "[\"a\"]", "`principal` must be a string"),
+        ("migration.admin@example.org", "anyone", "names more than one principal"),
+        ("migration.admin@example.org", "", "empty"),
+        ("max_duration = \"PT2H\"\n", "", "`max_duration` is missing in [access]: say for how long"),
+        ("PT2H", "P32D", "at most P31D"),
+        ("PT2H", "PT0S", "at most P31D"),
+        ("right = \"full_access\"\n", "", "`right` is missing in [access]"),
+        ("[access]\n", "[access]\nticket = \"required\"\n", "`ticket beside [action]` is not supported"),
+        ("[access]\n", "[access]\nstanding = \"P90D\"\n", "`standing beside [action]` is not supported"),
+        ("[access]\n", "[access]\nprincipl = \"a\"\n", "did you mean `principal`?"),
+        ("\"message\"", "\"contact\"", "`[access] beside another kind` is not supported"),
+        (
+            table,
+            &format!("{table}[approval]\nrequired = false\n"),
+            "`[access] beside [approval] required = false` is not supported",
+        ),
+    ] {
+        let shown = show(&taking(&[(old, new)]).expect_err(new));
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    let file =
+        format!("{ACCESS_HEAD}[access]\nright = \"full_access\"\nprincipal = \"helpdesk\"\nmax_duration = \"PT8H\"\n");
+    let shown = show(&PolicySet::check(&[PolicyFile { stem: "p", text: &file }]).expect_err("it lists nobody"));
+    assert!(shown.contains("`principal without [action]` is not supported"), "{shown}");
+}
+
+#[test]
+fn the_runs_of_a_locked_policy_take_no_more_access_and_for_no_longer() {
+    let active = taking(&[]).expect("a policy");
+    let table = &TAKES_ACCESS[TAKES_ACCESS.find("[access]").expect("a table")..];
+    for tightened in [taking(&[("PT2H", "PT1H")]), taking(&[("PT10M", "PT1M")]), taking(&[(table, "")])] {
+        let tightened = tightened.expect("a policy");
+        assert_eq!(show(&tightened.loosened(&active)), "");
+        assert!(show(&active.loosened(&tightened)).contains("[access]"));
+    }
+    let other = taking(&[("migration.admin", "other")]).expect("a policy");
+    assert!(show(&other.loosened(&active)).contains("[access]"));
 }
 
 #[test]

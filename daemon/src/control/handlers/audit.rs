@@ -220,7 +220,7 @@ fn row(views: &Views, recorded: &Recorded) -> EventRow {
         actor: ActorName(envelope.actor),
         cause: envelope.cause,
         entity: envelope.entity,
-        run: recorded.event().and_then(|event| views.small.runs.run_of(envelope.position, event)),
+        run: recorded.event().and_then(|event| views.small.run_of(envelope.position, event)),
         summary,
         texts_erased: erased.map(|(at, policy)| TextsErased { at, policy: policy.map(str::to_owned) }),
         body: envelope.body_digest,

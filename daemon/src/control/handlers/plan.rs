@@ -15,7 +15,7 @@ use retention_core::id::{Digest, PlanId};
 use retention_core::time::Timestamp;
 use retention_core::view::{Condition, Plan, PlanState, Views};
 
-use super::super::answer::{Batch, Wanted, list as answer_list};
+use super::super::answer::{Batch, Wanted, blocking, list as answer_list};
 use super::super::error::ApiError;
 use super::super::input::{Argument, Asked, Body, check_reason, check_text};
 use super::{About, Caller, Seen, Shared, check_approver, not_found, requester};
@@ -63,7 +63,13 @@ pub(crate) async fn show(
         let row = row(id, found(views, id)?, clock.now());
         Ok(if row.state == PlanState::Requested { Seen::Open(row) } else { Seen::Settled(row) })
     };
-    control.wait(query.wait_seconds, look).await.map(Json)
+    let mut row = control.wait(query.wait_seconds, look).await?;
+    if let Some(frozen) = &mut row.frozen {
+        // By the version that the plan was made under, which is what an approval accepts.
+        let (works, digest) = (Arc::clone(&control.works), frozen.policy_digest);
+        frozen.access = blocking(move || works.run_access(digest).map_err(ApiError)).await?;
+    }
+    Ok(Json(row))
 }
 
 fn found(views: &Views, id: PlanId) -> Result<&Plan, ApiError> {
@@ -90,6 +96,7 @@ fn row(id: PlanId, plan: &Plan, now: Timestamp) -> PlanRow {
             needs_approval: frozen.needs_approval || !frozen.tripped.is_empty(),
             approvals_needed: frozen.approvals_needed,
             approvals_valid: plan.valid_approvals(now),
+            access: None,
         }),
         refusal: plan.refused.clone(),
         approvals: plan

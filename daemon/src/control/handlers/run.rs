@@ -1,19 +1,24 @@
 //! Runs.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::{Extension, State};
 use axum::response::Response;
 use futures_util::stream;
 use retention_core::control::{
-    Accepted, Because, ErrorCode, Line, ListQuery, Progress, RunRow, SagaRow, StartRun, StreamEnd, WaitQuery,
+    Accepted, Because, ErrorCode, Line, ListQuery, Progress, RunAccessRow, RunRow, SagaRow, StartRun, StreamEnd,
+    WaitQuery,
 };
 use retention_core::event::Event;
 use retention_core::event::decision::{RunCancelled, RunPaused, RunRequested, RunResumed};
+use retention_core::event::grant::GrantEnd;
 use retention_core::event::saga::Step;
-use retention_core::id::{RunId, SagaId};
+use retention_core::id::{GrantId, RunId, SagaId};
 use retention_core::saga;
+use retention_core::time::Timestamp;
 use retention_core::view::runs::StepStanding;
-use retention_core::view::{Condition, PlanState, Run, RunState, Saga, Views};
+use retention_core::view::{Condition, Grant, PlanState, Run, RunState, Saga, Views};
 use tokio::sync::watch;
 
 use super::super::answer::{Wanted, lines_of};
@@ -60,8 +65,9 @@ pub(crate) async fn show(
     Argument(id): Argument<RunId>,
     Asked(query): Asked<WaitQuery>,
 ) -> Result<Json<RunRow>, ApiError> {
+    let clock = Arc::clone(&control.clock);
     let look = move |views: &Views| {
-        let row = detail(views, id)?;
+        let row = detail(views, id, clock.now())?;
         Ok(if is_final(row.state) { Seen::Settled(row) } else { Seen::Open(row) })
     };
     control.wait(query.wait_seconds, look).await.map(Json)
@@ -71,10 +77,27 @@ fn found(views: &Views, id: RunId) -> Result<&Run, ApiError> {
     views.small.runs.run(id).ok_or_else(|| not_found("run", id).hint("retentionctl run list"))
 }
 
-fn detail(views: &Views, id: RunId) -> Result<RunRow, ApiError> {
+fn detail(views: &Views, id: RunId, now: Timestamp) -> Result<RunRow, ApiError> {
     let run = found(views, id)?;
     let sagas = run.sagas.iter().filter_map(|saga| Some(saga_row(*saga, views.small.runs.saga(*saga)?))).collect();
-    Ok(RunRow { sagas, ..row(views, id, run) })
+    let access = views.small.grants.of_run(id).map(|(grant, taken)| access_row(grant, taken, now)).collect();
+    Ok(RunRow { sagas, access, ..row(views, id, run) })
+}
+
+fn access_row(id: GrantId, grant: &Grant, now: Timestamp) -> RunAccessRow {
+    RunAccessRow {
+        grant: id,
+        mailbox: grant.mailbox,
+        state: grant.state(now),
+        ends_at: grant.lease_ends_at(),
+        ended_at: grant.ended_at,
+        // Of one that was given and is gone, what went wrong on the way does not matter any more.
+        failed: grant
+            .last_failure
+            .as_ref()
+            .filter(|_| matches!(grant.end, None | Some(GrantEnd::NotGiven)))
+            .map(|failure| failure.code.clone()),
+    }
 }
 
 fn row(views: &Views, id: RunId, run: &Run) -> RunRow {
@@ -94,6 +117,7 @@ fn row(views: &Views, id: RunId, run: &Run) -> RunRow {
         restricted: sagas.map(Saga::restricted).sum(),
         skipped: run.skipped,
         sagas: Vec::new(),
+        access: Vec::new(),
     }
 }
 
@@ -136,7 +160,8 @@ pub(crate) async fn watch(State(control): State<Shared>, Argument(id): Argument<
     let mut changes = control.log.changes();
     // The first look is made at once, whatever changed before.
     changes.mark_changed();
-    let first = control.see(move |views| detail(views, id)).await?;
+    let now = control.clock.now();
+    let first = control.see(move |views| detail(views, id, now)).await?;
     let watched = Watched { control, id, changes, last: None, rows: 0, phase: Phase::Row(Box::new(first)) };
     Ok(lines_of(stream::unfold(watched, Watched::next)))
 }
@@ -179,8 +204,8 @@ impl Watched {
                 Phase::Wait => {
                     // The log is gone when the daemon stops: then the stream ends without its last line.
                     self.changes.changed().await.ok()?;
-                    let id = self.id;
-                    match self.control.see(move |views| detail(views, id)).await {
+                    let (id, now) = (self.id, self.control.clock.now());
+                    match self.control.see(move |views| detail(views, id, now)).await {
                         Ok(row) if self.last.as_ref() == Some(&row) => self.phase = Phase::Wait,
                         Ok(row) => self.phase = Phase::Row(Box::new(row)),
                         Err(ApiError(error)) => return Some((Line::Error(error), self)),

@@ -10,21 +10,28 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::Builder;
+use std::time::Duration;
 
 use crossbeam_channel::{Sender, unbounded};
 use retention_core::event::saga::ScriptKind;
+use retention_core::grant::run::Access;
 use retention_core::id::{EntityId, RunId, SagaId};
 use retention_core::saga::{self, Next, Wish};
 use retention_core::time::Timestamp;
 use retention_core::view::Views;
 
 use super::super::{StageError, Step};
-use super::Run;
+use super::access::{Takes, access_before};
+use super::{Run, wish};
 use crate::connector::mail::Room;
 
 /// The most sagas that go on beside each other: more connections make no server faster, and each costs a thread and some
 /// megabytes here.
 pub const SAGAS_AT_ONCE: usize = 8;
+
+/// How long to wait for a saga to end before it is looked whether another one has the access that it waits for: short
+/// against any lease, which runs already.
+const LOOK_FOR_ACCESS_AFTER: Duration = Duration::from_secs(1);
 
 /// When the sagas that have to wait go on; `None` when nobody knows.
 pub(super) type Rests = HashMap<SagaId, Option<Timestamp>>;
@@ -39,6 +46,8 @@ struct Beside {
     /// Whether anything was recorded.
     worked: bool,
     failed: Option<StageError>,
+    /// Whether any saga waits for access.
+    is_awaiting: bool,
     /// Set once no other step is to begin.
     stop: Arc<AtomicBool>,
 }
@@ -50,6 +59,8 @@ struct Ready {
     of_messages: Vec<(SagaId, EntityId)>,
     /// Whether there is another: it comes before anything new is begun, and goes on alone.
     is_another: bool,
+    /// How many wait for the access that their run takes.
+    awaiting: usize,
 }
 
 /// Where a saga is driven.
@@ -137,8 +148,12 @@ impl Run {
                 if threads.is_empty() {
                     break;
                 }
-                // One for which there was no thread has told too.
-                let Some((id, thread)) = told.recv().ok().and_then(|id| Some((id, threads.remove(&id)?))) else {
+                // One for which there was no thread has told too. What stands meanwhile tells nobody here.
+                let news = match beside.is_awaiting {
+                    true => told.recv_timeout(LOOK_FOR_ACCESS_AFTER).ok(),
+                    false => told.recv().ok(),
+                };
+                let Some((id, thread)) = news.and_then(|id| Some((id, threads.remove(&id)?))) else {
                     continue;
                 };
                 let ended = thread.join().unwrap_or_else(|panic| {
@@ -162,7 +177,7 @@ impl Run {
             let now = self.clock.now();
             let Some((wish, _)) = self.wish_of(run, now) else { break };
             let is_over = |views: &Views| views.small.runs.saga(id).is_none_or(|saga| saga.end.is_some());
-            let (is_over, wish) = self.store.view(|views| (is_over(views), wish_for(views, id, wish)));
+            let (is_over, wish) = self.store.view(|views| (is_over(views), wish::of_saga(views, id, wish)));
             if is_over {
                 break;
             }
@@ -196,7 +211,10 @@ impl Run {
             }
             let Some((wish, _)) = self.wish_of(run, now) else { return Ok(None) };
             let is_doubted = self.doubts_clock()?.is_some();
-            let ready = self.store.view(|views| beside.ready(views, run, wish, is_doubted, now));
+            let takes_access = matches!(self.takes(run)?, Takes::Access(..));
+            let at_once = takes_access.then_some(self.sagas_at_once);
+            let ready = self.store.view(|views| beside.ready(views, run, wish, is_doubted, at_once, now));
+            beside.is_awaiting = ready.awaiting > 0;
             for (id, mailbox) in ready.of_messages {
                 if let Some(busy) = self.admits(beside, mailbox) {
                     return Ok(Some((id, busy)));
@@ -207,6 +225,10 @@ impl Run {
                 (wish == Wish::GoOn && run.taken < run.items).then_some((run.plan, run.taken))
             });
             let Some((plan, taken)) = next else { return Ok(None) };
+            // Nobody has a lease on a mailbox long before somebody works there.
+            if beside.busy.len() + ready.awaiting >= self.sagas_at_once {
+                return Ok(None);
+            }
             if self.is_over_time(run, now) || self.waits_for_rate(run)?.is_some_and(|at| now < at) {
                 return Ok(None);
             }
@@ -237,7 +259,16 @@ impl Run {
 
 impl Beside {
     /// Looks for sagas that can go on now.
-    fn ready(&mut self, views: &Views, run: RunId, wish: Wish, is_doubted: bool, now: Timestamp) -> Ready {
+    /// `access_at_once` is to how many mailboxes the run takes access at the same time, if it takes any.
+    fn ready(
+        &mut self,
+        views: &Views,
+        run: RunId,
+        wish: Wish,
+        is_doubted: bool,
+        access_at_once: Option<usize>,
+        now: Timestamp,
+    ) -> Ready {
         let runs = &views.small.runs;
         let sagas = runs.run(run).map_or(&[][..], |run| run.sagas.as_slice());
         let is_open = |id: &SagaId| runs.saga(*id).is_some_and(|saga| saga.end.is_none());
@@ -247,7 +278,16 @@ impl Beside {
             let Some(saga) = runs.saga(id).filter(|_| !self.busy.contains_key(&id) && !self.waits(id, now)) else {
                 continue;
             };
-            let is_ready = match saga::next(saga, wish_for(views, id, wish), now) {
+            let next = saga::next(saga, wish::of_saga(views, id, wish), now);
+            let grants = &views.small.grants;
+            match access_at_once.and_then(|at_once| access_before(grants, saga, next, at_once, now)) {
+                Some(Access::Wait) => {
+                    ready.awaiting += 1;
+                    continue;
+                }
+                Some(Access::Ask | Access::Stands(_) | Access::Over) | None => {}
+            }
+            let is_ready = match next {
                 Next::Start { step, .. } => !(is_doubted && step.is_pivot()),
                 Next::Probe { .. } | Next::Compensate { .. } | Next::End(_) => true,
                 Next::WaitUntil(_) | Next::WaitForOperator => false,
@@ -260,15 +300,4 @@ impl Beside {
         }
         ready
     }
-}
-
-/// What is wished of one saga of a run: one mailbox or data subject may be paused while the others go on.
-pub(super) fn wish_for(views: &Views, id: SagaId, wish: Wish) -> Wish {
-    let saga = views.small.runs.saga(id);
-    let mailbox = saga.and_then(|saga| saga.started.mailbox);
-    // What is being copied elsewhere stays until it was verified there.
-    let is_paused = mailbox.is_some_and(|mailbox| {
-        views.small.pauses.covers_mailbox(mailbox) || views.small.migrations.using(mailbox).is_some()
-    }) || saga.is_some_and(|saga| views.waits_for_data_subject(saga));
-    if is_paused && wish == Wish::GoOn { Wish::Pause } else { wish }
 }

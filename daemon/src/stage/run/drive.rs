@@ -14,6 +14,7 @@ use retention_core::view::{Condition, Conflict, RunState, Saga};
 
 use super::super::{StageError, Step};
 use super::Run;
+use super::access::MayBegin;
 use crate::connector::outcome::{Outcome, Refusal, Retry};
 use crate::store::AppendError;
 use crate::store::vault::destroy::StepTicket;
@@ -35,12 +36,16 @@ impl Run {
         if asks_clock && let Some(answer) = self.doubts_clock()? {
             return Ok(answer);
         }
+        let access = match self.may_begin(id, &saga, next)? {
+            MayBegin::On(condition) => condition,
+            MayBegin::NotNow(step) => return Ok(step),
+        };
         match next {
             Next::Start { step: step @ (ScriptStep::Purge | ScriptStep::Redact | ScriptStep::Restrict), attempt } => {
                 self.start_pivot(id, &saga, step, attempt)?;
             }
             Next::Start { step: ScriptStep::Expunge, attempt } => return self.start_expunge(id, &saga, attempt),
-            Next::Start { step, attempt } => self.start(id, &saga, step, attempt)?,
+            Next::Start { step, attempt } => self.start(id, &saga, step, attempt, access)?,
             Next::Probe { step, attempt } => self.probe(id, &saga, step, attempt)?,
             Next::Compensate { step } => self.compensate(id, &saga, step)?,
             Next::WaitUntil(at) => return Ok(Step::IdleUntil(at)),
@@ -57,7 +62,14 @@ impl Run {
     }
 
     /// Records the intent of a step before the pivot, then applies its effect.
-    fn start(&self, id: SagaId, saga: &Saga, step: ScriptStep, attempt: u32) -> Result<(), StageError> {
+    fn start(
+        &self,
+        id: SagaId,
+        saga: &Saga,
+        step: ScriptStep,
+        attempt: u32,
+        access: Condition,
+    ) -> Result<(), StageError> {
         let is_running = Condition::RunIn(saga.started.run, vec![RunState::Running]);
         let condition = match step {
             _ if saga.is_past_pivot() => Condition::None,
@@ -68,7 +80,7 @@ impl Run {
             }
             _ => is_running,
         };
-        match self.append(id.0, vec![self.intent(id, step, attempt, Vec::new())], condition) {
+        match self.append(id.0, vec![self.intent(id, step, attempt, Vec::new())], condition.and(access)) {
             Ok(_) => {}
             Err(StageError::Append(AppendError::Conflict(Conflict::Entities(restricted)))) => {
                 return self.skip(id, restricted);

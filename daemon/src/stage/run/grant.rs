@@ -8,18 +8,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use retention_core::event::grant::{
-    FOLDERS_PER_EVENT, FolderReading, FolderRights, GrantEnded, GrantFoldersRead, GrantReceipt, GrantStep,
-    GrantStepFailed, GrantStepStarted, GrantStepSucceeded,
+    FOLDERS_PER_EVENT, FolderReading, FolderRights, GrantEnded, GrantFoldersRead, GrantPurpose, GrantReceipt,
+    GrantRevokeRequested, GrantStep, GrantStepFailed, GrantStepStarted, GrantStepSucceeded,
 };
 use retention_core::event::saga::Failure;
 use retention_core::event::{Draft, Event};
 use retention_core::grant::{self, Next};
-use retention_core::id::{GrantId, Position};
+use retention_core::id::{GrantId, Position, RunId};
 use retention_core::time::Timestamp;
 use retention_core::view::grants::GrantStage;
 use retention_core::view::{Condition, Grant};
 
 use super::super::{StageError, Step};
+use super::access;
 use crate::clock::Clock;
 use crate::connector::access::AccessTarget;
 use crate::connector::outcome::{Outcome, Refusal, Retry};
@@ -80,6 +81,9 @@ impl Grants {
                 .collect();
             (now, open)
         });
+        if let Some(step) = self.end_what_no_run_needs(now)? {
+            return Ok(step);
+        }
         open.sort_unstable_by_key(|(goes_on, id, _)| (*goes_on, *id));
         let mut wake: Option<Timestamp> = None;
         for (_, id, next) in open {
@@ -102,6 +106,33 @@ impl Grants {
             }
         }
         Ok(wake.map_or(Step::Idle, Step::IdleUntil))
+    }
+
+    /// Asks for the end of one grant that its run does not need any more, if there is one. This comes before anything
+    /// else, so that the log says of each whether the work ended it or the time.
+    fn end_what_no_run_needs(&self, now: Timestamp) -> Result<Option<Step>, StageError> {
+        let of_runs: Vec<(GrantId, RunId, Grant)> = self.store.view(|views| {
+            let open =
+                views.small.grants.open().filter(|(_, grant)| grant.revoke_requested_at.is_none() && grant.is_on(now));
+            let of_runs = open.filter_map(|(id, grant)| match grant.purpose {
+                GrantPurpose::Run { run } => Some((id, run, grant.clone())),
+                GrantPurpose::Request | GrantPurpose::Removal { .. } | GrantPurpose::Standing => None,
+            });
+            of_runs.collect()
+        });
+        for (id, run, grant) in of_runs {
+            if access::is_needed(&self.store, run, &grant, now)? {
+                continue;
+            }
+            let reason = format!("run {run} does not need it any more");
+            let event = Event::GrantRevokeRequested(GrantRevokeRequested { grant: id, reason });
+            return match self.append(id, vec![event], Condition::GrantIs(id, GrantStage::Open)) {
+                // Over in this very moment: the next look sees it.
+                Ok(_) | Err(StageError::Append(AppendError::Conflict(_))) => Ok(Some(Step::Worked)),
+                Err(error) => Err(error),
+            };
+        }
+        Ok(None)
     }
 
     fn grant(&self, id: GrantId) -> Option<Grant> {

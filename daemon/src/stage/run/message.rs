@@ -12,11 +12,13 @@ use retention_core::evidence::ExportLayout;
 use retention_core::id::{EntityId, LayoutId, Position, SagaId};
 use retention_core::record::EntityRecord;
 use retention_core::record::message::{self, MessageKey};
+use retention_core::saga;
 use retention_core::time::Timestamp;
 use retention_core::view::{Condition, Conflict, Saga};
 
 use super::super::{StageError, Step};
 use super::Run;
+use super::access::MayBegin;
 use crate::ahead;
 use crate::connector::mail::{DELETED, Depth, FolderState, MailFailure, MailSession, TextSink, Uid, Which};
 use crate::connector::outcome::{Cause, Outcome, Refusal, Retry};
@@ -316,9 +318,14 @@ impl Run {
         let named: Vec<EntityId> = open.iter().map(|item| item.entity).collect();
         let judged = if is_first { &open } else { &still };
         self.doubts_clock()?;
+        // Asking the server took its time.
+        let access = match self.may_begin(id, saga, saga::Next::Start { step: ScriptStep::Expunge, attempt })? {
+            MayBegin::On(condition) => condition,
+            MayBegin::NotNow(step) => return Ok(step),
+        };
         let items = judged.iter().map(|item| (item.entity, item.version)).collect();
         let intent = self.intent(id, ScriptStep::Expunge, attempt, named);
-        match self.append(id.0, vec![intent], Condition::MayPurge { saga: id, items }) {
+        match self.append(id.0, vec![intent], Condition::MayPurge { saga: id, items }.and(access)) {
             Ok(_) => {
                 let outcome = self.expunge(session.as_mut(), id, saga, &parts, &found)?;
                 self.record(id, ScriptStep::Expunge, attempt, outcome)?;

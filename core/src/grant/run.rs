@@ -1,0 +1,84 @@
+//! The access that a run takes to a mailbox: when a saga may ask for it, has to wait for it, or goes without.
+//!
+//! Each grant is one lease, which the daemon never makes longer. It is there while a saga works in the mailbox and not
+//! in between: neither in quarantine nor while somebody paused. So one saga takes two at most, to export and to purge,
+//! and one more for each time that people paused it.
+//!
+//! **Invariant:** what a person ended, what could not be given, and what the time ended is not asked for again in the
+//! same phase: its items are left alone. Past the pivot nothing waits, for there is no way back.
+
+use crate::event::grant::GrantStep;
+use crate::event::saga::{ScriptKind, Step};
+use crate::id::{EntityId, GrantId};
+use crate::saga::{self, Wish};
+use crate::time::Timestamp;
+use crate::view::{Grant, Grants, Saga};
+
+/// How a saga stands that begins a step in a mailbox to which its run takes access.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// It is to be asked for.
+    Ask,
+    /// It is being given, or others of the run have to end first.
+    Wait,
+    /// It is verified to be there.
+    Stands(GrantId),
+    /// It could not be given, a person ended it, or its time is over.
+    Over,
+}
+
+/// Says whether the next step of a saga waits for the access: it works in the mailbox and is not past the pivot.
+#[must_use]
+pub fn waits(saga: &Saga, next: saga::Next) -> bool {
+    let works_there = match next {
+        saga::Next::Start { step, .. } => matches!(step, Step::Export | Step::Expunge),
+        saga::Next::Probe { .. }
+        | saga::Next::Compensate { .. }
+        | saga::Next::WaitUntil(_)
+        | saga::Next::WaitForOperator
+        | saga::Next::End(_) => false,
+    };
+    works_there && saga.started.script == ScriptKind::MessagePurge && !saga.is_past_pivot()
+}
+
+/// Returns how a saga stands that works in a mailbox. At the same time a run takes access to no more mailboxes than
+/// `at_once`, so that no lease runs before anybody works.
+#[must_use]
+pub fn access(grants: &Grants, saga: &Saga, mailbox: EntityId, at_once: usize, now: Timestamp) -> Access {
+    let run = saga.started.run;
+    let newest = grants.of_run(run).rev().find(|(_, grant)| grant.mailbox == mailbox);
+    match newest {
+        Some((id, grant)) if grant.is_on(now) => match grant.receipt(GrantStep::Give) {
+            Some(_) => return Access::Stands(id),
+            None => return Access::Wait,
+        },
+        Some((_, grant)) if !grant.is_unneeded && !is_of_before(grant, saga, now) => return Access::Over,
+        Some(_) | None => {}
+    }
+    if grants.taken_now(run, now) < at_once { Access::Ask } else { Access::Wait }
+}
+
+/// Says whether a grant that nobody revoked was over before the quarantine was: it says nothing about the time after.
+fn is_of_before(grant: &Grant, saga: &Saga, now: Timestamp) -> bool {
+    let over_since = grant.ended_at.or(grant.ends_since(now));
+    grant.revoke_requested_at.is_none()
+        && saga.quarantine_until().is_some_and(|until| over_since.is_some_and(|since| since <= until))
+}
+
+/// Says whether a saga needs the access to its mailbox at an instant.
+#[must_use]
+pub fn is_needed(saga: &Saga, wish: Wish, now: Timestamp) -> bool {
+    if saga.end.is_some() {
+        return false;
+    }
+    match saga::next(saga, wish, now) {
+        saga::Next::Start { .. } | saga::Next::Probe { .. } => true,
+        // A step is tried again; or nothing comes before the end of the quarantine.
+        saga::Next::WaitUntil(_) => saga.is_past_pivot() || saga.quarantine_until().is_none(),
+        // What is undone is undone here.
+        saga::Next::Compensate { .. } | saga::Next::WaitForOperator | saga::Next::End(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests;
