@@ -29,7 +29,8 @@ impl HoldFilter {
     /// Checks a text against the fields of the kinds that the hold is about.
     ///
     /// # Errors
-    /// Returns every problem with its place; of a value alone, counted from its first character. They name keys, fields and operators, and never what is compared with.
+    /// Returns every problem with its place; of a value alone, counted from its first character. They name keys, fields
+    /// and operators, and never what is compared with.
     pub fn check(text: &str, kinds: &[Kind]) -> Result<Self, Vec<PolicyError>> {
         let is_alone = text.trim_start().starts_with('{');
         // A value ends with its last character, and what a file has around it is no part of it.
