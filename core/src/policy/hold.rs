@@ -29,8 +29,12 @@ impl HoldFilter {
     /// Checks a text against the fields of the kinds that the hold is about.
     ///
     /// # Errors
-    /// Returns every problem with its place. They name keys, fields and operators, and never what is compared with.
+    /// Returns every problem with its place; of a value alone, counted from its first character. They name keys, fields
+    /// and operators, and never what is compared with.
     pub fn check(text: &str, kinds: &[Kind]) -> Result<Self, Vec<PolicyError>> {
+        let is_alone = text.trim_start().starts_with('{');
+        // A value ends with its last character, and what a file has around it is no part of it.
+        let text = if is_alone { text.trim() } else { text };
         let mut r = Reader::named(NAME.to_owned(), text);
         if text.len() > FILTER_BYTES_MAX {
             let max = format!("{FILTER_BYTES_MAX} bytes");
@@ -44,7 +48,7 @@ impl HoldFilter {
             return Err(r.errors);
         }
         let (alone, document);
-        let filter = if text.trim_start().starts_with('{') {
+        let filter = if is_alone {
             alone = r.parse_value();
             alone.as_ref().and_then(|value| tree(&mut r, value, &kinds))
         } else {
