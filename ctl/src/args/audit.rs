@@ -131,7 +131,7 @@ pub(crate) enum Audit {
     /// Ends with 20 when it does not hold. With --witness it also says who cosigned its checkpoint, of a proof of growth
     /// the later one, and ends with 20 when too few did.
     ///
-    /// Example: retentionctl audit verify-proof event-4711.proof --key retentiond/ab12+c2b9b2f5+AQ... --witness VKEY
+    /// Example: retentionctl audit verify-proof event-4711.proof --key PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW --witness VKEY
     ///
     /// Needs no daemon.
     VerifyProof {

@@ -322,7 +322,7 @@ mod tests {
         assert_eq!((row.external_id.as_str(), row.mailbox.as_deref()), ("2025|7||8", Some("ada@x.cz")));
         assert_eq!(row.visibility, Visibility::Shared);
         let roles: Vec<String> = row.dates.iter().map(|(role, at)| format!("{role:?} {at}")).collect();
-        assert_eq!(roles, ["ContractEnd 2025-12-30T23:00:00Z", "Named(0) 2025-12-31T13:05:00Z"]);
+        assert_eq!(roles, ["ContractEnd 2025-12-31T22:59:59.999999Z", "Named(0) 2025-12-31T13:05:00Z"]);
         assert_eq!(row.links.len(), 2);
         let cells: Vec<Option<&str>> = row.cells.iter().collect();
         assert!(
