@@ -70,7 +70,7 @@ impl<W: Write> ZipStream<W> {
     pub(super) fn new(out: W, made: civil::DateTime) -> Self {
         let year = u16::try_from(made.year()).unwrap_or(0).clamp(1980, 2107) - 1980;
         let part = |number: i8| u16::try_from(number).unwrap_or(0);
-        let time = part(made.hour()) << 11 | part(made.minute()) << 5 | part(made.second()) / 2;
+        let time = part(made.hour()) << 11 | part(made.minute()) << 5 | (part(made.second()) / 2);
         let day = year << 9 | part(made.month()) << 5 | part(made.day());
         Self {
             out,
