@@ -111,13 +111,13 @@ impl History {
             }
             Event::PlanFrozen(body) => drop(self.plans.insert(body.plan, body.policy_digest)),
             Event::RunRequested(body) => {
-                drop(self.runs.insert(RunId(position), RunSeen { plan: body.plan, is_at_work: false }));
+                let _before = self.runs.insert(RunId(position), RunSeen { plan: body.plan, is_at_work: false });
             }
             Event::RunStarted(body) => self.run_is(body.run, true),
             Event::RunEnded(body) => self.run_is(body.run, false),
             Event::SagaStarted(body) => {
                 let seen = SagaSeen { run: body.run, mailbox: body.mailbox, is_past_pivot: false };
-                drop(self.sagas.insert(SagaId(position), seen));
+                let _before = self.sagas.insert(SagaId(position), seen);
             }
             Event::StepStarted(body) if matches!(body.step, Step::Export | Step::Expunge) => {
                 self.works(position, now, body.saga, body.step);
