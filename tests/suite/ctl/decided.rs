@@ -142,6 +142,7 @@ fn bundles_are_verified(site: &Site, run: &str) {
         let said = site.ctl(&["export", "verify", manifest, "--output", "jsonl"]).ends(20);
         assert_eq!(said.rows()[0]["state"], "missing", "{}", said.out);
     }
+    fs::rename(site.path("elsewhere"), site.path("exports")).expect("a rename");
 }
 
 #[test]
