@@ -64,7 +64,10 @@ pub(super) struct Driver {
 pub(super) fn unclaimed(folder: &Path) -> Vec<OsString> {
     let ours = ["processing", "done", "rejected"];
     let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").file_name());
-    entries.filter(|name| ours.iter().all(|own| name != *own)).collect()
+    // What begins with a dot is no delivery: the note of the mapping is one.
+    let is_delivery =
+        |name: &OsString| ours.iter().all(|own| name != *own) && !name.as_encoded_bytes().starts_with(b".");
+    entries.filter(is_delivery).collect()
 }
 
 fn number(value: &Value) -> Option<u64> {
