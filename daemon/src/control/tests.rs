@@ -640,27 +640,6 @@ async fn a_hold_with_a_filter_shows_it_to_who_asks_for_that_hold_and_to_no_error
 }
 
 #[tokio::test]
-async fn something_is_paused_once_shown_and_resumed_once() {
-    let world = World::with_contacts(1);
-    let ask = async |operation, path, what: Value| {
-        let mut body = json!({"reason": "look"});
-        body.as_object_mut().unwrap().extend(what.as_object().unwrap().clone());
-        world.ask(OTHER, operation, path, Some(body)).await.0
-    };
-    for what in [json!({}), json!({"policy": "contacts"}), json!({"mailbox": world.mailbox()})] {
-        assert_eq!(ask(Operation::Resume, "/v1/resume", what.clone()).await, 409, "{what}");
-        assert_eq!(ask(Operation::Pause, "/v1/pause", what.clone()).await, 200, "{what}");
-        assert_eq!(ask(Operation::Pause, "/v1/pause", what.clone()).await, 409, "{what}");
-        let (_, status) = world.ask(OTHER, Operation::Status, "/v1/status", None).await;
-        assert_eq!(status["paused"].as_array().unwrap().len(), 1, "{status}");
-        assert_eq!(ask(Operation::Resume, "/v1/resume", what).await, 200);
-    }
-    assert_eq!(ask(Operation::Pause, "/v1/pause", json!({"policy": "nobody"})).await, 404);
-    assert_eq!(ask(Operation::Pause, "/v1/pause", json!({"mailbox": world.first_contact()})).await, 404);
-    assert_eq!(ask(Operation::Pause, "/v1/pause", json!({"policy": "contacts", "mailbox": "E1"})).await, 400);
-}
-
-#[tokio::test]
 async fn a_clock_that_is_doubted_is_shown_and_confirmed_once() {
     use retention_core::event::clock::{ClockDoubt, ClockDoubted};
     let world = World::with_contacts(1);

@@ -1,4 +1,4 @@
-//! What a hold covers has to be there: one that covers nothing would look as if it protected.
+//! What a hold or a pause covers has to be there: one that covers nothing would look as if it protected.
 
 use super::*;
 
@@ -51,4 +51,25 @@ async fn a_mailbox_is_a_mailbox() {
     let (status, answer) = placed(&world, &[("mailboxes", json!([world.first_contact()]))]).await;
     assert_eq!(status, 404, "it covers one contact, and not the mailbox that was meant: {answer}");
     assert_eq!(placed(&world, &[("mailboxes", json!([world.mailbox()]))]).await.0, 200);
+}
+
+#[tokio::test]
+async fn something_is_paused_once_shown_and_resumed_once() {
+    let world = World::with_contacts(1);
+    let ask = async |operation, path, what: Value| {
+        let mut body = json!({"reason": "look"});
+        body.as_object_mut().unwrap().extend(what.as_object().unwrap().clone());
+        world.ask(OTHER, operation, path, Some(body)).await.0
+    };
+    for what in [json!({}), json!({"policy": "contacts"}), json!({"mailbox": world.mailbox()})] {
+        assert_eq!(ask(Operation::Resume, "/v1/resume", what.clone()).await, 409, "{what}");
+        assert_eq!(ask(Operation::Pause, "/v1/pause", what.clone()).await, 200, "{what}");
+        assert_eq!(ask(Operation::Pause, "/v1/pause", what.clone()).await, 409, "{what}");
+        let (_, status) = world.ask(OTHER, Operation::Status, "/v1/status", None).await;
+        assert_eq!(status["paused"].as_array().unwrap().len(), 1, "{status}");
+        assert_eq!(ask(Operation::Resume, "/v1/resume", what).await, 200);
+    }
+    assert_eq!(ask(Operation::Pause, "/v1/pause", json!({"policy": "nobody"})).await, 404);
+    assert_eq!(ask(Operation::Pause, "/v1/pause", json!({"mailbox": world.first_contact()})).await, 404);
+    assert_eq!(ask(Operation::Pause, "/v1/pause", json!({"policy": "contacts", "mailbox": "E1"})).await, 400);
 }
