@@ -25,14 +25,12 @@ const ROUNDS: u64 = 12;
 const OPERATIONS: u32 = 250;
 
 /// Which stage takes steps: a run takes many more than anything else.
-const STAGES: [Stage; 13] = [
+const STAGES: [Stage; 11] = [
     Stage::Intake,
     Stage::Policies,
     Stage::Schedule,
     Stage::Project,
     Stage::Project,
-    Stage::Catch,
-    Stage::Catch,
     Stage::Plan,
     Stage::Plan,
     Stage::Run,
@@ -108,7 +106,7 @@ fn a_person_or_a_source_acts(world: &mut World, random: &mut StdRng, number: u32
     let plans = plans(world);
     let plan = if random.random_bool(0.7) { plans.last().copied() } else { pick(random, &plans) };
     let run = pick(random, &runs(world));
-    match (random.random_range(0..17), entity, plan, run) {
+    match (random.random_range(0..16), entity, plan, run) {
         (0..=2, ..) => {
             let created = format!("20{}-03-01", random.random_range(18..26));
             world.add(&format!("r{number}"), &created);
@@ -140,15 +138,6 @@ fn a_person_or_a_source_acts(world: &mut World, random: &mut StdRng, number: u32
             1 | 2 => world.resume(run),
             _ => world.cancel(run),
         },
-        (16, ..) if random.random_bool(0.5) => {
-            // What was changed in a round with this last digit.
-            let digit = random.random_range(0..10);
-            let filter = format!(
-                "{{ all = [{{ field = \"display_name\", op = \"prefix\", value = \"{MARKER} round\" }}, \
-                 {{ field = \"display_name\", op = \"suffix\", value = \"{digit}\" }}] }}"
-            );
-            world.hold_matching(&filter);
-        }
         (12, Some(entity), ..) => {
             world.restore(entity);
         }
