@@ -49,6 +49,17 @@ fn small_disk(path: &Path, bytes: u64) -> Option<SmallDisk> {
     disk
 }
 
+/// Moves a new store to a small disk.
+fn store_on_small_disk(site: &Site) -> Option<SmallDisk> {
+    let outside = site.path("outside");
+    fs::rename(site.path("state"), &outside).expect("a rename");
+    fs::create_dir(site.path("state")).expect("a directory");
+    let disk = small_disk(&site.path("state"), 128 << 20)?;
+    let copied = Command::new("cp").arg("-a").arg(outside.join(".")).arg(site.path("state")).status();
+    assert!(copied.is_ok_and(|status| status.success()));
+    Some(disk)
+}
+
 fn intake_done(site: &Site, daemon: &Daemon<'_>) {
     daemon.until("the delivery is taken in", || {
         site.rows(&["intake", "list"]).iter().any(|row| row["end"] == "done").then_some(())
@@ -59,12 +70,7 @@ fn intake_done(site: &Site, daemon: &Daemon<'_>) {
 fn a_journal_without_room_ends_the_daemon_and_the_intake_goes_on_when_there_is_some() {
     const CROWD: u32 = 20_000;
     let site = Site::new(&[]);
-    let outside = site.path("outside");
-    fs::rename(site.path("state"), &outside).expect("a rename");
-    fs::create_dir(site.path("state")).expect("a directory");
-    let Some(disk) = small_disk(&site.path("state"), 128 << 20) else { return };
-    let copied = Command::new("cp").arg("-a").arg(outside.join(".")).arg(site.path("state")).status();
-    assert!(copied.is_ok_and(|status| status.success()));
+    let Some(disk) = store_on_small_disk(&site) else { return };
 
     let daemon = site.start();
     // Room for some of the delivery and not for all of it.
@@ -94,12 +100,7 @@ fn a_journal_without_room_ends_the_daemon_and_the_intake_goes_on_when_there_is_s
 #[test]
 fn a_request_that_the_journal_has_no_room_for_says_so_to_whoever_asked() {
     let site = Site::new(&[]);
-    let outside = site.path("outside");
-    fs::rename(site.path("state"), &outside).expect("a rename");
-    fs::create_dir(site.path("state")).expect("a directory");
-    let Some(disk) = small_disk(&site.path("state"), 128 << 20) else { return };
-    let copied = Command::new("cp").arg("-a").arg(outside.join(".")).arg(site.path("state")).status();
-    assert!(copied.is_ok_and(|status| status.success()));
+    let Some(disk) = store_on_small_disk(&site) else { return };
     let daemon = site.start();
     let filler = disk.fill(0);
     let place = ["hold", "place", "Case 17", "--kind", "contact", "--reason", "court order"];
