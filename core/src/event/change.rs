@@ -119,8 +119,8 @@ pub enum IntakeEnd {
     Done,
     /// Some rows were rejected; the others were taken.
     DoneWithRejects,
-    /// The file as a whole could not be read to its end. What was taken before stands, and the same content may come
-    /// again.
+    /// The file as a whole could not be read to its end, or nothing of it could be taken. What was taken before stands,
+    /// and the same content may come again.
     Rejected,
     /// The same content had been taken in before.
     Duplicate,

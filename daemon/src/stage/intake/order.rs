@@ -1,7 +1,7 @@
 //! In which order deliveries of one source count: an older export never overwrites a newer one in silence, and content
 //! that was taken in before counts again once something else came in between.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use jiff::civil::DateTime;
 use retention_core::event::Event;
@@ -23,8 +23,8 @@ pub(super) struct Exports {
 struct Export {
     /// The latest time in a name, and whose name it is.
     newest: (DateTime, EntityId),
-    /// The intakes that changed something.
-    taken: BTreeSet<EntityId>,
+    /// The intake that changed something last.
+    last: EntityId,
 }
 
 impl Exports {
@@ -53,14 +53,11 @@ impl Exports {
     /// Takes note of an export that changed something.
     pub(super) fn note(&mut self, name: &DirectoryName, intake: EntityId) {
         let found = (name.exported_at_local, intake);
-        let known = self
-            .by_mailbox
-            .entry(name.mailbox.clone())
-            .or_insert_with(|| Export { newest: found, taken: BTreeSet::new() });
+        let known = self.by_mailbox.entry(name.mailbox.clone()).or_insert(Export { newest: found, last: intake });
         if found.0 >= known.newest.0 {
             known.newest = found;
         }
-        known.taken.insert(intake);
+        known.last = known.last.max(intake);
     }
 
     /// Returns the time in the name of an export that is newer than this one, and its intake.
@@ -72,7 +69,7 @@ impl Exports {
     /// Says whether an intake was the last that changed something of the mailbox. The digest of an export does not count
     /// its name, so the same content may have been another mailbox's.
     fn is_last_of(&self, name: &DirectoryName, intake: EntityId) -> bool {
-        self.by_mailbox.get(&name.mailbox).is_some_and(|known| known.taken.last() == Some(&intake))
+        self.by_mailbox.get(&name.mailbox).is_some_and(|known| known.last == intake)
     }
 }
 

@@ -64,8 +64,11 @@ pub fn mapping_problems(sources: &[Source]) -> Vec<(PathBuf, SpecError)> {
     sources.iter().filter_map(problem).collect()
 }
 
-/// Returns what tells whether mappings read a file as they did before: all that they say and none of their comments. None
-/// where no mapping reads.
+/// Returns what tells whether mappings read a file as they did before: all that they say and none of their comments, with
+/// what the configuration says for them. None where no mapping reads.
+///
+/// **Invariant:** `Debug` of a mapping hides nothing. Where a later version writes it otherwise, content is read once more
+/// and nothing else happens.
 pub(super) fn reading_of(spec: &SourceSpec) -> Option<Digest> {
     (!spec.mappings.is_empty()).then(|| Digest::of(format!("{:?}", spec.mappings).as_bytes()))
 }

@@ -249,12 +249,13 @@ impl Task<'_> {
     fn complete(&self, content: Digest, taking: Taking<'_>, read: &Read) -> Result<Taken, IntakeError> {
         let end = match &read.end {
             Err(_) => IntakeEnd::Rejected,
-            // Nothing of it could be used: in `done/` nobody would look for it, and once mended it must count again.
-            Ok(_) if read.report.rejected > 0 && read.report.rows == 0 && read.report.departed == 0 => {
+            Ok(_) if read.report.rejected == 0 => IntakeEnd::Done,
+            // Nothing of it could be used: in `done/` nobody would look for it, and once mended it must count again. A file
+            // of an export that only says that there is nothing any more was used.
+            Ok(_) if read.report.rows == 0 && read.report.departed == 0 && taking.counts.absent == 0 => {
                 IntakeEnd::Rejected
             }
-            Ok(_) if read.report.rejected > 0 => IntakeEnd::DoneWithRejects,
-            Ok(_) => IntakeEnd::Done,
+            Ok(_) => IntakeEnd::DoneWithRejects,
         };
         let counts = Counts { rejected: read.report.rejected, ..taking.counts };
         let defects = defects(&read.report, &taking.oddities);
