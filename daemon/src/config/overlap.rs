@@ -3,7 +3,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use super::{Config, SecretPlace};
+use super::{Config, SecretPlace, SourceKind};
 
 /// The one directory of bundles that may lie in the state directory: `docs/operations.md` lists it there.
 const EXPORTS: &str = "exports";
@@ -56,6 +56,10 @@ pub(super) fn find(config: &Config) -> Vec<(Option<usize>, String)> {
         if let SecretPlace::File(file) = &store.root_key {
             files.push(("`store.root_key`", file));
         }
+        files.extend(config.sources.iter().filter_map(|source| match &source.kind {
+            SourceKind::Csv { mapping, .. } | SourceKind::Xlsx { mapping } => Some(("`mapping`", mapping)),
+            SourceKind::Ocm => None,
+        }));
         for (what, _) in files.iter().filter(|(_, file)| real(file).starts_with(&drop_dir)) {
             let message = format!(
                 "the file of the {what} must lie outside `drop_dir`: whatever lies there is taken away as a delivery, and \

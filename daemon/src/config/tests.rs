@@ -207,6 +207,9 @@ fn directories_that_would_feed_on_each_other_are_refused() {
     is_refused(&with(&(source("a", "drop") + &source("b", "drop/b"))), "source `a`");
     let key_in_drop = with(&source("a", "drop")).replace("root.key", "drop/root.key");
     is_refused(&key_in_drop, "the file of the `store.root_key` must lie outside `drop_dir`");
+    let list = "[[source]]\nname = \"list\"\nkind = \"csv\"\ndrop_dir = \"list\"\nmapping = \"drop/m.toml\"\n";
+    is_refused(&with(&(source("a", "drop") + list)), "the file of the `mapping` must lie outside `drop_dir`");
+    assert!(parse(&with(list)).is_ok());
     is_refused(&with(&(source("a", "drop") + &source("a", "other"))), "already called");
     is_refused(&LEAST.replace("state_dir", "exports_dir = \"state/bundles\"\nstate_dir"), "must lie outside");
     assert!(parse(&LEAST.replace("state_dir", "exports_dir = \"state/exports\"\nstate_dir")).is_ok());

@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -224,8 +224,10 @@ impl Folder {
         }
         let Batch { owner, bytes, fingerprint } = match read(path) {
             Ok(batch) => batch,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Taken::LeftAlone),
-            Err(error) => {
+            Err(unread) if unread.error.kind() == io::ErrorKind::NotFound => return Ok(Taken::LeftAlone),
+            Err(Unread { error, was_open }) => {
+                // What could not even be opened has woken nobody, and may be open to us at the next look.
+                let look = look.filter(|_| was_open);
                 let why = match error.kind() {
                     io::ErrorKind::PermissionDenied => {
                         "the daemon may not read and overwrite it: let it do so (docs/migration-batches.md)".to_owned()
@@ -320,10 +322,22 @@ struct Batch {
     fingerprint: Fingerprint,
 }
 
+/// Why a dropped file could not be read.
+struct Unread {
+    error: io::Error,
+    /// Whether it was opened.
+    was_open: bool,
+}
+
 /// Reads a file whole. A link is not followed, and what could not be overwritten later is not read.
-fn read(path: &Path) -> io::Result<Batch> {
+fn read(path: &Path) -> Result<Batch, Unread> {
     let flags = i32::try_from((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits()).unwrap_or_default();
-    let file = OpenOptions::new().read(true).write(true).custom_flags(flags).open(path)?;
+    let opened = OpenOptions::new().read(true).write(true).custom_flags(flags).open(path);
+    let file = opened.map_err(|error| Unread { error, was_open: false })?;
+    read_whole(file).map_err(|error| Unread { error, was_open: true })
+}
+
+fn read_whole(file: File) -> io::Result<Batch> {
     let metadata = file.metadata()?;
     if !metadata.is_file() || metadata.len() > FILE_BYTES_MAX as u64 {
         return Err(io::ErrorKind::InvalidData.into());
