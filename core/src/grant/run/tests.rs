@@ -157,6 +157,11 @@ fn what_nobody_needed_is_asked_for_again_and_what_the_time_ended_only_after_a_qu
     assert_eq!(log.access(&saga, NOW), Access::Ask, "also while it is being taken back");
     log.end(NOW, grant, GrantEnd::Revoked);
     assert_eq!(log.access(&saga, NOW), Access::Ask);
+    let (mut log, grant) = given();
+    log.revoke(Actor::Daemon, NOW, grant);
+    log.revoke(Actor::Person(1), NOW, grant);
+    log.revoke(Actor::Daemon, NOW, grant);
+    assert_eq!(log.access(&saga, NOW), Access::Over, "a person said so, too");
     // Too late to be the reason: the time had ended it before.
     let (mut log, grant) = given();
     log.revoke(Actor::Daemon, LEASE, grant);
