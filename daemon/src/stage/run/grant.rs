@@ -121,7 +121,7 @@ impl Grants {
             of_runs.collect()
         });
         for (id, run, grant) in of_runs {
-            if access::is_needed(&self.store, run, &grant, now)? {
+            if access::is_needed(&self.store, run, &grant, now) {
                 continue;
             }
             let reason = format!("run {run} does not need it any more");
