@@ -73,8 +73,9 @@ pub fn is_needed(saga: &Saga, wish: Wish, now: Timestamp) -> bool {
     }
     match saga::next(saga, wish, now) {
         saga::Next::Start { .. } | saga::Next::Probe { .. } => true,
-        // A step is tried again; or nothing comes before the end of the quarantine.
-        saga::Next::WaitUntil(_) => saga.is_past_pivot() || saga.quarantine_until().is_none(),
+        // A step is tried again, but before the pivot not while it is paused; or nothing comes before the end of the
+        // quarantine.
+        saga::Next::WaitUntil(_) => saga.is_past_pivot() || (wish == Wish::GoOn && saga.quarantine_until().is_none()),
         // What is undone is undone here.
         saga::Next::Compensate { .. } | saga::Next::WaitForOperator | saga::Next::End(_) => false,
     }

@@ -119,7 +119,7 @@ pub struct Grant {
     pub renewed_until: Option<Timestamp>,
     /// When its end was asked for.
     pub revoke_requested_at: Option<Timestamp>,
-    /// Whether the daemon asked for its end in time, because its run had no use for it any more.
+    /// Whether the daemon asked for its end in time, because its run had no use for it any more, and no person did.
     pub is_unneeded: bool,
     /// Its steps that have begun.
     pub steps: BTreeMap<u8, StepStanding<GrantReceipt>>,
@@ -462,6 +462,9 @@ impl Grants {
                 if grant.revoke_requested_at.is_none() {
                     grant.is_unneeded = envelope.actor == Actor::Daemon && grant.ends_since(at).is_none();
                     grant.revoke_requested_at = Some(at);
+                } else if person.is_some() {
+                    // Said while it was being taken back anyway: it is not asked for again.
+                    grant.is_unneeded = false;
                 }
             }),
             Event::GrantStepStarted(body) => self.with(body.grant, |grant| grant.started(body, at)),

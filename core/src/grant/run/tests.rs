@@ -3,7 +3,7 @@ use crate::event::grant::{
     GrantEnd, GrantEnded, GrantPurpose, GrantReceipt, GrantRequested, GrantRevokeRequested, GrantStepStarted,
     GrantStepSucceeded,
 };
-use crate::event::saga::{Receipt, SagaItem, SagaStarted};
+use crate::event::saga::{Failure, Receipt, SagaItem, SagaStarted};
 use crate::event::{Actor, Envelope, Event};
 use crate::id::{Digest, Handle, Position, RunId, StreamId};
 use crate::saga::{MESSAGE_PURGE_VERSION, Next};
@@ -157,6 +157,11 @@ fn what_nobody_needed_is_asked_for_again_and_what_the_time_ended_only_after_a_qu
     assert_eq!(log.access(&saga, NOW), Access::Ask, "also while it is being taken back");
     log.end(NOW, grant, GrantEnd::Revoked);
     assert_eq!(log.access(&saga, NOW), Access::Ask);
+    let (mut log, grant) = given();
+    log.revoke(Actor::Daemon, NOW, grant);
+    log.revoke(Actor::Person(1), NOW, grant);
+    log.revoke(Actor::Daemon, NOW, grant);
+    assert_eq!(log.access(&saga, NOW), Access::Over, "a person said so, too");
     // Too late to be the reason: the time had ended it before.
     let (mut log, grant) = given();
     log.revoke(Actor::Daemon, LEASE, grant);
@@ -196,6 +201,10 @@ fn access_is_needed_while_a_saga_works_and_not_while_it_waits_for_people_or_its_
     busy.steps.insert(Step::Export as u8, StepStanding::Started { attempt: 1 });
     assert!(needed(&busy, Wish::Pause), "a step that is begun is ended");
     assert!(!needed(&busy, Wish::Cancel));
+    let (failure, retry_at) = (Failure::Refused, Some(Timestamp(NOW.0 + 1)));
+    busy.steps.insert(Step::Export as u8, StepStanding::Failed { attempt: 1, failure, retry_at });
+    assert!(needed(&busy, Wish::GoOn), "it is tried again soon");
+    assert!(!needed(&busy, Wish::Pause), "it is tried again when somebody says so");
     let later = quarantined(Timestamp(NOW.0 + 1));
     assert!(!needed(&later, Wish::GoOn));
     let mut due = quarantined(NOW);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use retention_core::event::Event;
-use retention_core::event::decision::PlanFrozen;
+use retention_core::event::decision::{PlanFrozen, PlanItem};
 use retention_core::event::grant::{GrantPurpose, GrantRequested};
 use retention_core::event::saga::SkipReason;
 use retention_core::grant::run::{self, Access};
@@ -18,7 +18,7 @@ use retention_core::view::{Condition, Grant, Grants, RunState, Saga};
 
 use super::super::{StageError, Step};
 use super::{Run, wish};
-use crate::store::{AppendError, ReadError, Store};
+use crate::store::{AppendError, Store};
 
 /// How long an approval of such a grant would count, in milliseconds. It needs none of its own: that of the plan is it.
 const APPROVAL_VALID_MS: u64 = 3_600_000;
@@ -176,8 +176,8 @@ pub(super) fn access_before(
 }
 
 /// Says whether a run still needs a grant that it took: a saga works in the mailbox, or what it takes up next lies there.
-pub(super) fn is_needed(store: &Store, run: RunId, grant: &Grant, now: Timestamp) -> Result<bool, ReadError> {
-    let Some((wish, _)) = wish::of_run(store, run, now) else { return Ok(false) };
+pub(super) fn is_needed(store: &Store, run: RunId, grant: &Grant, now: Timestamp) -> bool {
+    let Some((wish, _)) = wish::of_run(store, run, now) else { return false };
     let (is_at_work, next) = store.view(|views| {
         let Some(run) = views.small.runs.run(run) else { return (false, None) };
         let mut is_at_work = false;
@@ -195,7 +195,12 @@ pub(super) fn is_needed(store: &Store, run: RunId, grant: &Grant, now: Timestamp
         let takes_more = run.taken < run.items && !is_another_waiting && !is_paused;
         (is_at_work, takes_more.then_some((run.plan, run.taken)))
     });
-    let Some((plan, taken)) = next.filter(|_| !is_at_work && wish == Wish::GoOn) else { return Ok(is_at_work) };
-    let Some(item) = store.plan_item(plan, taken)? else { return Ok(false) };
-    Ok(store.view(|views| views.entities.row(item.entity).and_then(|row| row.mailbox)) == Some(grant.mailbox))
+    let Some((plan, taken)) = next.filter(|_| !is_at_work && wish == Wish::GoOn) else { return is_at_work };
+    let item = store.plan_item(plan, taken).unwrap_or_else(|error| {
+        // The run cannot take it up either, and no revoke of any grant has to wait for that.
+        tracing::error!(%run, %error, "what the run takes up next cannot be read; its access is taken back");
+        None
+    });
+    let mailbox_of = |item: PlanItem| store.view(|views| views.entities.row(item.entity).and_then(|row| row.mailbox));
+    item.and_then(mailbox_of) == Some(grant.mailbox)
 }

@@ -32,6 +32,10 @@ mod apply;
 /// How long to wait with a probe after an effect whose end nobody knows.
 const PROBE_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
+/// How long to wait before it is looked again whether a run needs its access: hours in which its policy waits begin
+/// without any event.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(60);
+
 /// The driver of all grants.
 pub struct Grants {
     store: Arc<Store>,
@@ -81,11 +85,12 @@ impl Grants {
                 .collect();
             (now, open)
         });
-        if let Some(step) = self.end_what_no_run_needs(now)? {
-            return Ok(step);
-        }
+        let mut wake = match self.end_what_no_run_needs(now)? {
+            Step::Worked => return Ok(Step::Worked),
+            Step::IdleUntil(at) => Some(at),
+            Step::Idle => None,
+        };
         open.sort_unstable_by_key(|(goes_on, id, _)| (*goes_on, *id));
-        let mut wake: Option<Timestamp> = None;
         for (_, id, next) in open {
             match next {
                 Next::WaitUntil(at) => wake = Some(wake.map_or(at, |wake| wake.min(at))),
@@ -108,9 +113,11 @@ impl Grants {
         Ok(wake.map_or(Step::Idle, Step::IdleUntil))
     }
 
-    /// Asks for the end of one grant that its run does not need any more, if there is one. This comes before anything
-    /// else, so that the log says of each whether the work ended it or the time.
-    fn end_what_no_run_needs(&self, now: Timestamp) -> Result<Option<Step>, StageError> {
+    /// Asks for the end of one grant that its run does not need any more, if there is one; says when to look again if
+    /// runs need theirs. This comes before anything else, so that the log says of each whether the work ended it or the
+    /// time.
+    fn end_what_no_run_needs(&self, now: Timestamp) -> Result<Step, StageError> {
+        let mut look_again = Step::Idle;
         let of_runs: Vec<(GrantId, RunId, Grant)> = self.store.view(|views| {
             let open =
                 views.small.grants.open().filter(|(_, grant)| grant.revoke_requested_at.is_none() && grant.is_on(now));
@@ -121,18 +128,20 @@ impl Grants {
             of_runs.collect()
         });
         for (id, run, grant) in of_runs {
-            if access::is_needed(&self.store, run, &grant, now)? {
+            // Told by the clock by which the run goes on: by another one, each would undo what the other does.
+            if access::is_needed(&self.store, run, &grant, self.clock.now()) {
+                look_again = Step::IdleUntil(later(self.clock.now(), LOOK_AGAIN_AFTER));
                 continue;
             }
             let reason = format!("run {run} does not need it any more");
             let event = Event::GrantRevokeRequested(GrantRevokeRequested { grant: id, reason });
             return match self.append(id, vec![event], Condition::GrantIs(id, GrantStage::Open)) {
                 // Over in this very moment: the next look sees it.
-                Ok(_) | Err(StageError::Append(AppendError::Conflict(_))) => Ok(Some(Step::Worked)),
+                Ok(_) | Err(StageError::Append(AppendError::Conflict(_))) => Ok(Step::Worked),
                 Err(error) => Err(error),
             };
         }
-        Ok(None)
+        Ok(look_again)
     }
 
     fn grant(&self, id: GrantId) -> Option<Grant> {
