@@ -76,18 +76,13 @@ pub(super) fn read_bounded(path: &Path, max: u64) -> Result<Vec<u8>, Cause> {
 
 /// Writes a file that must not exist, for its owner alone, durably.
 pub(super) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), Cause> {
-    let mut options = OpenOptions::new();
-    let mut file = options.write(true).create_new(true).mode(0o600).open(path).map_err(unwritten(path))?;
-    let written = file.write_all(bytes).and_then(|()| file.sync_all());
-    written.map_err(|error| {
-        // Half a batch must not lie around. When that fails too, the first error says more.
-        let _ = std::fs::remove_file(path);
-        unwritten(path)(error)
-    })
+    let mut file = Arriving::at(path)?;
+    file.add(bytes)?;
+    file.keep()
 }
 
-/// A file that is written as it comes: one that must not exist before, for its owner alone, and that is there only when it
-/// is whole.
+/// A file that is written as it comes: one that must not exist before, for its owner alone, and that goes again unless it
+/// becomes whole.
 pub(super) struct Arriving<'a> {
     path: &'a Path,
     file: File,
