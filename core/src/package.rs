@@ -305,8 +305,13 @@ mod tests {
         }
     }
 
-    fn made(source: &str, cells: [Option<&str>; 3]) -> BTreeMap<String, String> {
-        let (layout, record) = (layout(source), record(cells));
+    /// Returns the files of a package of one record, as text.
+    fn files_of(
+        layout: &Layout,
+        record: &EntityRecord,
+        text: Option<&PackagedText>,
+        kept: &[Kept],
+    ) -> BTreeMap<String, String> {
         let heading = Heading {
             request: RequestId(Position(41)),
             kind: RequestKind::Access,
@@ -314,22 +319,19 @@ mod tests {
             made_at: Timestamp(86_400_000_000),
             zone: Zone::utc(),
         };
-        let one = Packaged {
-            entity: EntityId(7),
-            layout: &layout,
-            record: &record,
-            first_seen: Timestamp(0),
-            restricted: true,
-            text: None,
-        };
+        let one = Packaged { entity: EntityId(7), layout, record, first_seen: Timestamp(0), restricted: true, text };
+        let files = files(&heading, &[one], kept).into_iter();
+        files.map(|file| (file.name, String::from_utf8(file.bytes).unwrap())).collect()
+    }
+
+    fn made(source: &str, cells: [Option<&str>; 3]) -> BTreeMap<String, String> {
         let kept = [Kept {
             title: "Prospects".to_owned(),
             legal_basis: "GDPR 5(1)(e)".to_owned(),
             period: "2 years, counted from the day of the last activity".to_owned(),
             kinds: vec![Kind::Contact],
         }];
-        let files = files(&heading, &[one], &kept).into_iter();
-        files.map(|file| (file.name, String::from_utf8(file.bytes).unwrap())).collect()
+        files_of(&layout(source), &record(cells), None, &kept)
     }
 
     #[test]
@@ -391,23 +393,7 @@ mod tests {
         let cells = message::cells(&key, &std::collections::BTreeSet::new(), &standing, &people).unwrap();
         let dates = vec![(DateRole::Received, standing.received)];
         let record = EntityRecord { cells, dates, external_id: key.external_id(), ..record([None; 3]) };
-        let heading = Heading {
-            request: RequestId(Position(41)),
-            kind: RequestKind::Access,
-            received_at: Timestamp(0),
-            made_at: Timestamp(0),
-            zone: Zone::utc(),
-        };
-        let one = Packaged {
-            entity: EntityId(7),
-            layout: &layout,
-            record: &record,
-            first_seen: Timestamp(0),
-            restricted: false,
-            text: Some(text),
-        };
-        let files = files(&heading, &[one], &[]).into_iter();
-        files.map(|file| (file.name, String::from_utf8(file.bytes).unwrap())).collect()
+        files_of(&layout, &record, Some(text), &[])
     }
 
     #[test]
@@ -415,8 +401,9 @@ mod tests {
         let sha256 = Digest::of(b"text");
         let subject = Some("Offer <b>".to_owned());
         let files = message(&PackagedText::Whole { bytes: 9, sha256, subject });
-        let row = "<td>E7</td><td>1970-01-01 00:01</td><td>Účty &lt;1&gt;</td><td>Offer &lt;b&gt;</td><td>=cmd()@example.org</td>\
-                   <td>a@example.org, b@example.org</td><td><a href=\"messages/E7.eml\">messages/E7.eml</a></td>";
+        let row = "<td>E7; its use is restricted</td><td>1970-01-01 00:01</td><td>Účty &lt;1&gt;</td>\
+                   <td>Offer &lt;b&gt;</td><td>=cmd()@example.org</td><td>a@example.org, b@example.org</td>\
+                   <td><a href=\"messages/E7.eml\">messages/E7.eml</a></td>";
         assert!(files[PAGE].contains(row) && !files[PAGE].contains("are not in this package"), "{}", files[PAGE]);
         let data: Value = serde_json::from_str(&files[DATA]).unwrap();
         let text = json!({"file": "messages/E7.eml", "bytes": 9, "sha256": sha256, "subject": "Offer <b>"});

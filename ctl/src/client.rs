@@ -90,16 +90,22 @@ impl Client {
     }
 
     /// Asks for the content of a file, and hands it over as it comes. It is personal data, and the caller writes it where
-    /// it belongs; when it breaks off, what came is not the file.
+    /// it belongs; when it breaks off, or the caller is asked to end, what came is not the file.
     pub(crate) fn bytes(&self, call: &Call, mut each: impl FnMut(&[u8]) -> Result<(), Cause>) -> Result<(), Cause> {
         self.runtime.block_on(async {
-            let mut body = self.send(call, "application/octet-stream").await?.into_body();
-            while let Some(frame) = body.frame().await {
-                if let Some(data) = frame.map_err(|_| Cause::Cut)?.data_ref() {
-                    each(data)?;
+            let coming = async {
+                let mut body = self.send(call, "application/octet-stream").await?.into_body();
+                while let Some(frame) = body.frame().await {
+                    if let Some(data) = frame.map_err(|_| Cause::Cut)?.data_ref() {
+                        each(data)?;
+                    }
                 }
+                Ok::<(), Cause>(())
+            };
+            tokio::select! {
+                asked = asked_to_end() => asked.and(Err(Cause::Cut)),
+                came = coming => came,
             }
-            Ok(())
         })
     }
 
@@ -112,19 +118,16 @@ impl Client {
         self.runtime.block_on(self.read(call, &mut each))
     }
 
-    /// Asks for a stream that goes on, until it ends or the caller is asked to: by Ctrl-C, or as a service is. What was
-    /// handed over by then was handed over whole.
+    /// Asks for a stream that goes on, until it ends or the caller is asked to. What was handed over by then was handed
+    /// over whole.
     pub(crate) fn follow(
         &self,
         call: &Call,
         mut each: impl FnMut(Line<Value>) -> Result<(), Cause>,
     ) -> Result<Followed, Cause> {
         self.runtime.block_on(async {
-            let mut ended = signal(SignalKind::terminate()).map_err(Cause::Start)?;
-            let mut interrupted = signal(SignalKind::interrupt()).map_err(Cause::Start)?;
             tokio::select! {
-                _ = interrupted.recv() => Ok(Followed::Interrupted),
-                _ = ended.recv() => Ok(Followed::Interrupted),
+                asked = asked_to_end() => asked.map(|()| Followed::Interrupted),
                 end = self.read(call, &mut each) => end.map(Followed::Ended),
             }
         })
@@ -179,6 +182,17 @@ impl Client {
             .unwrap_or_else(|_| ErrorBody::saying(ErrorCode::Unknown, "the daemon refused without a reason"));
         Err(Cause::Answer(error))
     }
+}
+
+/// Waits until this program is asked to end: by Ctrl-C, or as a service is.
+async fn asked_to_end() -> Result<(), Cause> {
+    let mut ended = signal(SignalKind::terminate()).map_err(Cause::Start)?;
+    let mut interrupted = signal(SignalKind::interrupt()).map_err(Cause::Start)?;
+    tokio::select! {
+        _ = interrupted.recv() => {}
+        _ = ended.recv() => {}
+    }
+    Ok(())
 }
 
 fn request(call: &Call, accept: &str) -> Option<Request<Full<Bytes>>> {

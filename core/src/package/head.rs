@@ -14,6 +14,10 @@ pub const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// The longest subject that is shown, in characters: a line of a list, also where somebody wrote a novel into it.
 const SUBJECT_CHARS_MAX: usize = 500;
 
+/// How much of a subject is read before nothing more is decoded, in bytes: twice what is shown at most. For each `=?` that
+/// begins nothing all the rest is searched.
+const READ_BYTES_MAX: usize = 2 * 4 * SUBJECT_CHARS_MAX;
+
 /// Padding that somebody left out is no reason to show gibberish.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &base64::alphabet::STANDARD,
@@ -74,7 +78,9 @@ fn read_words(text: &str) -> String {
     let mut bytes: Vec<u8> = Vec::new();
     let mut charset: Option<&'static Encoding> = None;
     let mut rest = text;
-    while let Some(start) = rest.find("=?") {
+    while read.len() < READ_BYTES_MAX
+        && let Some(start) = rest.find("=?")
+    {
         let (before, word) = rest.split_at(start);
         let Some((encoding, decoded, after)) = encoded_word(word) else {
             settle(&mut read, &mut bytes, &mut charset);
@@ -172,6 +178,8 @@ mod tests {
         assert_eq!(subject_of(b"From: a\r\n\r\nSubject: in the text\r\n"), None);
         assert_eq!(subject_of(b"From: a\r\n Subject: folded\r\n\r\n"), None);
         assert_eq!(read(&"x".repeat(9_000)).unwrap().chars().count(), SUBJECT_CHARS_MAX);
+        let many = read(&"=?utf-8?Q?=F0=9F=90=8E?= x ".repeat(1_000)).unwrap();
+        assert_eq!(many, "\u{1f40e} x ".repeat(125), "all that is shown is read");
     }
 
     proptest! {

@@ -81,8 +81,8 @@ pub(super) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), Cause> {
     file.keep()
 }
 
-/// A file that is written as it comes: one that must not exist before, for its owner alone. It is removed unless it is
-/// kept whole; only what a signal cuts off is left.
+/// A file that is written as it comes: one that must not exist before, for its owner alone, and that goes again unless it
+/// becomes whole.
 pub(super) struct Arriving<'a> {
     path: &'a Path,
     file: File,

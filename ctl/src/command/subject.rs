@@ -228,7 +228,6 @@ fn note(context: &mut Context, call: &Call, request: RequestId) -> Result<ExitCo
 
 fn package(context: &mut Context, request: RequestId, wanted: PackageSubject, into: &Path) -> Result<ExitCode, Cause> {
     // Before it is made: what is handed out is recorded, and then it has to arrive.
-    files::none_exists(&[into.to_owned()])?;
     let mut file = files::Arriving::at(into)?;
     let (mut hash, mut bytes) = (Sha256::new(), 0_u64);
     let call = Call::to(Operation::SubjectPackage, &[&request]).with(&wanted);

@@ -18,6 +18,9 @@ use super::outcome::{Cause, Refusal, Retry};
 /// How long a server is given after a connection was lost: enough to be started anew.
 const RETRY_LOST: Duration = Duration::from_secs(5);
 
+/// The largest text that a session hands out, in bytes: ten times what the largest providers accept.
+pub const TEXT_BYTES_MAX: u64 = 2 << 30;
+
 /// The number of a message in its folder: never used again there under the same [`FolderState::uid_validity`].
 pub type Uid = u32;
 

@@ -13,7 +13,7 @@ use retention_core::package::TextEvent;
 use retention_core::record::message::MessageKey;
 use sha2::{Digest as _, Sha256};
 
-use super::mail::{Depth, MailFailure, MailSession, Mailroom, TextSink, Uid, Which};
+use super::mail::{Depth, MailFailure, MailSession, Mailroom, TEXT_BYTES_MAX, TextSink, Uid, Which};
 
 /// How many messages are asked for together.
 const UIDS_TOGETHER: usize = 200;
@@ -23,9 +23,6 @@ const VAIN_MAX: u32 = 3;
 
 /// How often a mailbox is opened anew in all: a server that breaks off at every message is not asked for ever.
 const LOGINS_MAX: u32 = 20;
-
-/// The largest text, in bytes: with what compressing may add to it, a ZIP file of the old kind holds it.
-const TEXT_BYTES_MAX: u64 = 4_000_000_000;
 
 /// Hears what becomes of the texts; breaking ends everything.
 pub type Take<'a> = &'a mut dyn FnMut(TextEvent<'_>) -> ControlFlow<()>;

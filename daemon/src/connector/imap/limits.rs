@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::connector::mail::TEXT_BYTES_MAX;
+
 /// The longest line of an answer, in bytes. The longest that a well-behaved server sends is a `SEARCH` answer, which we
 /// ask for in windows of [`SEARCH_WINDOW`] messages: at most 11 bytes for each UID.
 pub(super) const LINE_BYTES_MAX: usize = 1 << 20;
@@ -9,8 +11,8 @@ pub(super) const LINE_BYTES_MAX: usize = 1 << 20;
 /// The longest literal that is held in memory, in bytes. Bodies are never held: they stream.
 pub(super) const LITERAL_HELD_BYTES_MAX: u64 = 1 << 20;
 
-/// The largest message that is streamed, in bytes: ten times what the largest providers accept.
-pub(super) const BODY_BYTES_MAX: u64 = 2 << 30;
+/// The largest message that is streamed, in bytes.
+pub(super) const BODY_BYTES_MAX: u64 = TEXT_BYTES_MAX;
 
 /// All that one answer may hold in memory, in bytes, its literals included.
 pub(super) const ANSWER_BYTES_MAX: usize = 4 << 20;

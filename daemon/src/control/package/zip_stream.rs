@@ -117,13 +117,17 @@ impl<W: Write> ZipStream<W> {
     /// Ends the file that was begun: it is whole.
     pub(super) fn end(&mut self) -> io::Result<()> {
         let entry = self.close()?;
+        self.describe(&entry)?;
         self.entries.push(entry);
         Ok(())
     }
 
-    /// Ends the file that was begun, and leaves it out of the archive.
+    /// Ends the file that was begun, and leaves it out of the archive. Whoever reads front to back, without the directory,
+    /// finds a wrong checksum.
     pub(super) fn leave_out(&mut self) -> io::Result<()> {
-        self.close().map(drop)
+        let mut entry = self.close()?;
+        entry.crc = !entry.crc;
+        self.describe(&entry)
     }
 
     fn close(&mut self) -> io::Result<Entry> {
@@ -133,19 +137,22 @@ impl<W: Write> ZipStream<W> {
             let fits = u32::try_from(number).ok().filter(|number| *number != ELSEWHERE);
             fits.ok_or_else(|| refused("a file of an archive is too large"))
         };
-        let entry = Entry {
+        Ok(Entry {
             name: open.name,
             offset: open.offset,
             crc: open.crc.sum(),
             squeezed: small(self.written.saturating_sub(open.begins))?,
             bytes: small(open.bytes)?,
-        };
+        })
+    }
+
+    /// Writes what stands behind a file.
+    fn describe(&mut self, entry: &Entry) -> io::Result<()> {
         let mut descriptor = Vec::with_capacity(16);
         for number in [0x0807_4b50, entry.crc, entry.squeezed, entry.bytes] {
             descriptor.extend(u32::to_le_bytes(number));
         }
-        self.put(&descriptor)?;
-        Ok(entry)
+        self.put(&descriptor)
     }
 
     fn squeeze(&mut self, mut bytes: &[u8], flush: FlushCompress) -> io::Result<()> {
@@ -298,6 +305,19 @@ mod tests {
             archive.by_name(name).unwrap().read_to_end(&mut found).unwrap();
             assert!(found == *wanted, "{name}");
         }
+    }
+
+    #[test]
+    fn what_is_left_out_is_not_whole_for_whoever_reads_front_to_back() {
+        let mut crc = Crc::new();
+        crc.update(b"hello");
+        let told = |is_whole| {
+            let bytes = made(&[("a", b"hello".to_vec(), is_whole)], 0);
+            let sign = 0x0807_4b50_u32.to_le_bytes();
+            let at = bytes.windows(4).position(|four| four == sign).unwrap();
+            u32::from_le_bytes(bytes[at + 4..at + 8].try_into().unwrap())
+        };
+        assert_eq!((told(true), told(false)), (crc.sum(), !crc.sum()));
     }
 
     #[test]
