@@ -197,6 +197,22 @@ fn the_world_acts(world: &mut World, random: &mut StdRng) {
     }
 }
 
+/// Holds with a filter come and are judged by draws of their own: what else happens is drawn as it was without them.
+fn a_filter_catches(world: &mut World, random: &mut StdRng) {
+    if random.random_bool(0.01) {
+        // What was changed in a round with this last digit.
+        let digit = random.random_range(0..10);
+        let filter = format!(
+            "{{ all = [{{ field = \"display_name\", op = \"prefix\", value = \"{MARKER} round\" }}, \
+             {{ field = \"display_name\", op = \"suffix\", value = \"{digit}\" }}] }}"
+        );
+        world.hold_matching(&filter);
+    }
+    if random.random_bool(0.3) {
+        world.step(Stage::Catch);
+    }
+}
+
 /// How much happened: a simulation in which nothing does proves nothing.
 #[derive(Debug, Default)]
 struct Seen {
@@ -207,6 +223,7 @@ struct Seen {
     fired: u64,
     taken_in: u64,
     revoked: u64,
+    judged: u64,
 }
 
 fn is_redaction(world: &World, saga: SagaId) -> bool {
@@ -216,6 +233,7 @@ fn is_redaction(world: &World, saga: SagaId) -> bool {
 fn round(seed: u64, seen: &mut Seen) {
     println!("RETENTION_SEED={seed}");
     let mut random = StdRng::seed_from_u64(seed);
+    let mut of_filters = StdRng::seed_from_u64(!seed);
     let mut world = World::new("P1D");
     if seed.is_multiple_of(3) {
         world.write_policy("contacts", &redacting(&policy("contacts", "P1D")));
@@ -235,6 +253,10 @@ fn round(seed: u64, seen: &mut Seen) {
                 }
             }
         }
+        if world.gate.has_crashed() {
+            world.reopen();
+        }
+        a_filter_catches(&mut world, &mut of_filters);
         if world.gate.has_crashed() {
             world.reopen();
         }
@@ -259,6 +281,7 @@ fn round(seed: u64, seen: &mut Seen) {
             Some(Event::EntityRestored(_)) => seen.restored += 1,
             Some(Event::ScheduleFired(_)) => seen.fired += 1,
             Some(Event::IntakeCompleted(_)) => seen.taken_in += 1,
+            Some(Event::HoldsJudged(_)) => seen.judged += 1,
             Some(Event::GrantEnded(body)) if body.end == GrantEnd::Revoked => seen.revoked += 1,
             _ => {}
         }
@@ -275,9 +298,8 @@ fn whatever_happens_in_whatever_order_the_invariants_hold() {
     (0..rounds).for_each(|n| round(FIRST_SEED + n, &mut seen));
     println!("{seen:?}");
     if rounds >= ROUNDS {
-        let least = [seen.purged, seen.redacted, seen.crashes, seen.restored, seen.fired, seen.taken_in, seen.revoked]
-            .into_iter()
-            .min();
+        let Seen { purged, redacted, crashes, restored, fired, taken_in, revoked, judged } = seen;
+        let least = [purged, redacted, crashes, restored, fired, taken_in, revoked, judged].into_iter().min();
         assert!(least > Some(0), "too little happened: {seen:?}");
     }
 }
