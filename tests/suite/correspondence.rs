@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::io::{Cursor, Read as _};
 use std::ops::ControlFlow;
 
-use retention_core::control::ErrorCode;
+use retention_core::control::{ErrorCode, IdentifySubject};
 use retention_core::event::Event;
 use retention_core::event::saga::SkipReason;
 use retention_core::event::subject::{MissingWhy, RequestEnd, RequestKind, SubjectPackageMade};
@@ -21,8 +21,8 @@ use retention_tests::invariants::MARKER;
 use retention_tests::mail::{MailCall, Meddling};
 use retention_tests::world::{APPROVER, OFFICER, World};
 use retentiond::clock::Clock as _;
-use retentiond::control::Audience;
 use retentiond::control::package::{self, PackageWanted};
+use retentiond::control::{Audience, subjects};
 use serde_json::{Value, json};
 
 const JANA: &str = "PLAINTEXT-MARKER.Jana.Nov\u{e1}kov\u{e1}@example.org";
@@ -395,6 +395,36 @@ fn nobody_who_went_away_is_said_to_have_a_package() {
     assert_eq!(made.unwrap_err().code, ErrorCode::TimedOut);
     assert!(mail.made().is_empty());
     assert_eq!(mail.world.request_state(request), RequestState::Identified);
+    mail.world.check();
+}
+
+#[test]
+fn whoever_says_again_which_records_are_theirs_owes_another_package() {
+    let mut mail = Mail::new();
+    let request = mail.request(RequestKind::Access);
+    mail.world.package(request).0.unwrap();
+    assert_eq!(mail.world.request_state(request), RequestState::Exported);
+    mail.world.identify_correspondence(request, &[]).unwrap();
+    assert_eq!(mail.world.request_state(request), RequestState::Identified);
+    assert_eq!(mail.may_fulfil(request), Err(NotComplete::NothingHandedOut));
+    // The same while one goes out: its end does not come, and no event says that it was handed out.
+    let (zone, now) = (Zone::utc(), mail.world.clock.now());
+    let wanted = PackageWanted { uid: OFFICER, request, recipients: &[], zone: &zone, now };
+    let fetch = |_, _: &[MessageKey], _: &mut dyn FnMut(TextEvent<'_>) -> ControlFlow<()>| ControlFlow::Continue(());
+    let (store, mut is_said, mut came) = (mail.world.store().clone(), false, Vec::new());
+    let made = package::make(&store, &wanted, &fetch, &mut |part| {
+        if !std::mem::replace(&mut is_said, true) {
+            let (how, include, exclude) = (MARKER.to_owned(), mail.all(), Vec::new());
+            let again = IdentifySubject { how, include, correspondence: false, exclude };
+            subjects::identify(&store, OFFICER, request, again, &mut |_| Audience::Listening).unwrap();
+        }
+        came.extend(part);
+        Audience::Listening
+    });
+    assert_eq!((made.unwrap_err().code, mail.made().len()), (ErrorCode::WrongState, 1));
+    assert!(Opened::of(came).is_none());
+    mail.world.package(request).0.unwrap();
+    assert_eq!(mail.world.request_state(request), RequestState::Exported);
     mail.world.check();
 }
 

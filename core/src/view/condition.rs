@@ -53,6 +53,8 @@ pub enum Condition {
     RestrictionInForce(RestrictionId),
     /// The request of a data subject is not completed.
     RequestOpen(RequestId),
+    /// The request of a data subject is not completed, and nothing of it has changed since a position.
+    RequestUnchanged(RequestId, Position),
     /// The request of a data subject may be completed so.
     RequestCompletes(RequestId, RequestEnd),
     /// The request of a data subject is open, or was refused in part: what keeps the rest may go away.
@@ -125,8 +127,8 @@ pub enum Conflict {
     /// The bundle has to stay.
     #[error("the bundle has to stay: its data subject has no answer yet, or a hold covers what it holds")]
     Bundle,
-    /// The request is not there, or completed.
-    #[error("the request is not open")]
+    /// The request is not there, or completed, or has changed.
+    #[error("the request is not open, or it has changed in the meantime")]
     Request,
     /// It is paused, or it is not.
     #[error("it is paused, or it is not paused any more")]
@@ -198,6 +200,10 @@ impl Condition {
             Self::RestrictionInForce(id) => views.small.restrictions.get(*id).map(|_| ()).ok_or(Conflict::Restriction),
             Self::RequestOpen(id) => match views.small.subjects.get(*id) {
                 Some(request) if request.ended.is_none() => Ok(()),
+                _ => Err(Conflict::Request),
+            },
+            Self::RequestUnchanged(id, since) => match views.small.subjects.get(*id) {
+                Some(request) if request.ended.is_none() && request.changed <= *since => Ok(()),
                 _ => Err(Conflict::Request),
             },
             Self::RequestCompletes(id, end) => match views.small.subjects.get(*id) {

@@ -117,6 +117,12 @@ impl SubjectRequest {
         self.identified.as_ref().map_or(&[], |identified| identified.records.as_slice())
     }
 
+    /// Says whether a package was handed out since a person last said which records are theirs.
+    #[must_use]
+    pub fn is_handed_out(&self) -> bool {
+        self.packages.last().is_some_and(|made| *made > self.changed)
+    }
+
     /// Says whether an exception keeps a record.
     #[must_use]
     pub fn excepts(&self, record: EntityId) -> bool {
@@ -191,8 +197,8 @@ pub enum NotComplete {
     /// Records are theirs.
     #[error("records of theirs are stored")]
     SomethingStored,
-    /// No package was made.
-    #[error("no package was handed out")]
+    /// No package was made since the records were named.
+    #[error("no package was handed out since somebody last said which records are theirs")]
     NothingHandedOut,
     /// The newest package is not whole.
     #[error("{left} texts of messages are missing in the newest package")]
@@ -404,10 +410,10 @@ impl Views {
             return RequestState::Received;
         }
         if request.kind != RequestKind::Erase {
-            return match (request.packages.is_empty(), request.missing.is_empty()) {
-                (true, _) => RequestState::Identified,
-                (false, true) => RequestState::Exported,
-                (false, false) => RequestState::ExportedInPart,
+            return match (request.is_handed_out(), request.missing.is_empty()) {
+                (false, _) => RequestState::Identified,
+                (true, true) => RequestState::Exported,
+                (true, false) => RequestState::ExportedInPart,
             };
         }
         let left = self.left_of(request);
@@ -553,7 +559,7 @@ impl Views {
                 }
             }
             RequestKind::Access | RequestKind::Portability
-                if end == RequestEnd::Fulfilled && request.packages.is_empty() =>
+                if end == RequestEnd::Fulfilled && !request.is_handed_out() =>
             {
                 Err(NotComplete::NothingHandedOut)
             }

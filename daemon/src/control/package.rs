@@ -62,11 +62,12 @@ pub fn make(store: &Store, wanted: &PackageWanted<'_>, fetch: Fetch<'_>, parts: 
     let (id, uid) = (wanted.request, wanted.uid);
     let keys = Keyholders::read(wanted.recipients)
         .map_err(|error| ErrorBody::saying(ErrorCode::BadRequest, format!("{error}; nothing was handed out")))?;
-    let (heading, records) = store
+    let (heading, records, changed) = store
         .view(|views| {
             let request = views.small.subjects.get(id)?;
             let (kind, received_at, zone) = (request.kind, request.received_at, wanted.zone.clone());
-            Some((Heading { request: id, kind, received_at, made_at: wanted.now, zone }, views.left_of(request)))
+            let heading = Heading { request: id, kind, received_at, made_at: wanted.now, zone };
+            Some((heading, views.left_of(request), request.changed))
         })
         .ok_or_else(|| no_request(id))?;
     if records.is_empty() {
@@ -117,7 +118,8 @@ pub fn make(store: &Store, wanted: &PackageWanted<'_>, fetch: Fetch<'_>, parts: 
         texts: (texts.len() - missing.len()) as u64,
         missing: missing.into_iter().map(|(record, why)| MissingText { record, why }).collect(),
     });
-    append(store, draft(uid, Some(id), made), Condition::RequestOpen(id))?;
+    // Whoever said meanwhile which records are theirs is owed a package of those.
+    append(store, draft(uid, Some(id), made), Condition::RequestUnchanged(id, changed))?;
     tail.release();
     Ok(())
 }
