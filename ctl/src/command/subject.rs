@@ -114,7 +114,7 @@ fn find(context: &mut Context, sought: &SoughtSubject) -> Result<ExitCode, Cause
     if end.rows > 0 {
         context.say("what is not sure is for you to look at: retentionctl entity show RECORD");
     }
-    say_reach(context)?;
+    say_reach(context);
     Ok(ExitCode::Done)
 }
 
@@ -125,8 +125,16 @@ const NOT_LOOKED_INTO: &str = "not looked into: the texts and subjects of messag
 /// The most mailboxes that are named in one sentence.
 const NAMED_MAX: usize = 5;
 
-/// Says what was not looked into, and how old what was looked into may be: programs too have to know it.
-fn say_reach(context: &mut Context) -> Result<(), Cause> {
+/// Says what was not looked into, and how old what was looked into may be: programs too have to know it. What was done
+/// before stands, also when this cannot be told.
+fn say_reach(context: &mut Context) {
+    context.note(NOT_LOOKED_INTO);
+    if reach(context).is_err() {
+        context.note("which mailboxes were read, and when, could not be listed: retentionctl subject reach");
+    }
+}
+
+fn reach(context: &mut Context) -> Result<(), Cause> {
     let (mut never, mut failed, mut oldest, mut read) = (Vec::new(), Vec::new(), None::<String>, 0_u64);
     context.client.stream(&Call::to(Operation::SubjectReach, &[]), |line| {
         let Line::Row(row) = line else { return Ok(()) };
@@ -141,7 +149,6 @@ fn say_reach(context: &mut Context) -> Result<(), Cause> {
         oldest = [oldest.take(), at].into_iter().flatten().min();
         Ok(())
     })?;
-    context.note(NOT_LOOKED_INTO);
     if read > 0 || !failed.is_empty() {
         let since = oldest.unwrap_or_default();
         let number = read + failed.len() as u64;
@@ -181,7 +188,7 @@ fn ask(context: &mut Context, kind: RequestKind, ground: Option<ErasureGround>, 
 
 fn identify(context: &mut Context, request: RequestId, wanted: &IdentifySubject) -> Result<ExitCode, Cause> {
     context.list(&Call::to(Operation::SubjectIdentify, &[&request]).with(wanted), FOUND_COLUMNS)?;
-    say_reach(context)?;
+    say_reach(context);
     context.next(&format!("retentionctl subject show {request}"));
     Ok(ExitCode::Done)
 }
@@ -244,7 +251,11 @@ fn package(context: &mut Context, request: RequestId, wanted: PackageSubject, in
         cause => cause,
     })?;
     file.keep()?;
-    let shown = context.client.one(&Call::to(Operation::SubjectRequestShow, &[&request]))?;
+    let shown = context.client.one(&Call::to(Operation::SubjectRequestShow, &[&request])).map_err(|_| {
+        let message = format!("the package is in {}; whether it has all texts could not be asked", into.display());
+        let hint = format!("retentionctl subject show {request} says what is missing in it");
+        Cause::Answer(ErrorBody::saying(ErrorCode::Unreachable, message).hint(hint))
+    })?;
     let missing = shown.pointer("/request/texts_missing").and_then(Value::as_u64).unwrap_or_default();
     context.present(&json!({
         "request": request,
