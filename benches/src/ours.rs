@@ -16,7 +16,7 @@ use retentiond::stage::intake::Intake;
 use retentiond::stage::plan::Plan;
 use retentiond::stage::policies::Policies;
 use retentiond::stage::project::Project;
-use retentiond::stage::run::Run;
+use retentiond::stage::run::{Run, SAGAS_AT_ONCE};
 use retentiond::stage::schedule::Schedule;
 use retentiond::store::vault::RootKey;
 use retentiond::store::{EVENTS_PER_WRITE_OUT, Options, Store};
@@ -156,7 +156,7 @@ impl Ours {
     /// Returns the stage that runs, over the archive on disk.
     pub(crate) fn run(&self) -> Run {
         let archive = Arc::new(DiskArchive::at(&self.place.exports()));
-        Run::new(Arc::clone(&self.store), self.clock(), archive, TimeZone::UTC)
+        Run::new(Arc::clone(&self.store), self.clock(), archive, TimeZone::UTC).with_sagas_at_once(SAGAS_AT_ONCE)
     }
 
     /// Closes the store in good order.

@@ -114,8 +114,6 @@ pub(crate) struct Purged {
     pub(crate) run: f64,
     /// Processor seconds of all threads, from the request of the plan to the end of the run.
     pub(crate) cpu: f64,
-    /// Seconds by what the stage did.
-    pub(crate) steps: BTreeMap<String, f64>,
     /// Memory afterwards.
     pub(crate) memory: Memory,
 }
@@ -263,19 +261,12 @@ fn purge(place: &Place) -> Outcome<()> {
     let watch = Stopwatch::start();
     store.append_drafts(vec![request(operator, wanted)], Condition::None)?;
     let mut run = ours.run();
-    let mut steps: BTreeMap<String, f64> = BTreeMap::new();
-    loop {
-        let watch = Stopwatch::start();
-        if run.step()? != Step::Worked {
-            break;
-        }
-        *steps.entry(newest_step(store)?).or_default() += watch.seconds();
-    }
+    while run.step()? == Step::Worked {}
     let seconds = watch.seconds();
     drop(run);
     let items = store.view(|views| views.small.runs.iter().map(|(_, run)| run.purged).sum());
     let cpu = figure::cpu_seconds()? - cpu;
-    let purged = Purged { items, plan: planned, run: seconds, cpu, steps, memory: Memory::of_this_process()? };
+    let purged = Purged { items, plan: planned, run: seconds, cpu, memory: Memory::of_this_process()? };
     ours.close()?;
     tell(&purged)
 }
@@ -471,13 +462,10 @@ fn evidence(place: &Place) -> Outcome<()> {
     let tree = Tree::open(store.dir())?;
     let (watch, cpu) = (Stopwatch::start(), cpu_seconds()?);
     let mut sizes = Vec::new();
-    let mut all = Vec::new();
     while tree.leaves() < events {
         let from = tree.next().0;
         let upto = events.min(from + 9_999);
-        let envelopes = store.envelopes(Position(from), Position(upto))?;
-        tree.append(&envelopes)?;
-        all.extend(envelopes);
+        tree.append(&store.envelopes(Position(from), Position(upto))?)?;
         if sizes.len() as u64 <= tree.leaves() * CHECKPOINTS / events {
             tree.checkpoint("bench", &signer)?;
             sizes.push(tree.leaves());
@@ -487,6 +475,7 @@ fn evidence(place: &Place) -> Outcome<()> {
     tree.checkpoint("bench", &signer)?;
     sizes.push(events);
     sizes.dedup();
+    let all = store.envelopes(Position(1), Position(events))?;
     let mut event_ms = Vec::new();
     for number in 0..PROOFS {
         let envelope = all.get(usize::try_from(number * events / PROOFS)?).ok_or("an event is missing")?;

@@ -54,12 +54,10 @@ pub struct Run {
     mailroom: Arc<dyn Mailroom>,
     /// The zone in which the names of bundles tell the time.
     zone: TimeZone,
-    /// How many sagas of messages go on beside each other.
+    /// How many sagas go on beside each other.
     sagas_at_once: usize,
     /// What was written for a saga by this process; after a restart it is found again by a probe and from the log.
     written: Mutex<HashMap<SagaId, Written>>,
-    /// Items of the saga that comes next, while the run goes on.
-    ahead: Mutex<Option<made::MadeAhead>>,
     trust: Mutex<trust::Trust>,
     terms: access::Terms,
     /// How many bundles whose time is over must stay for now, and when that was last seen.
@@ -88,7 +86,6 @@ impl Run {
             zone,
             sagas_at_once: 1,
             written: Mutex::default(),
-            ahead: Mutex::default(),
             trust,
             terms: access::Terms::default(),
             copies_stuck: 0,
@@ -103,7 +100,7 @@ impl Run {
         Self { mailroom, ..self }
     }
 
-    /// Drives so many sagas of messages beside each other; without this, one after the other.
+    /// Drives so many sagas beside each other; without this, one after the other.
     #[must_use]
     pub fn with_sagas_at_once(self, sagas_at_once: usize) -> Self {
         Self { sagas_at_once, ..self }
@@ -120,15 +117,6 @@ impl Run {
     /// # Errors
     /// When the log or the keys fail: the store is then opened again, and recovery goes on from what is recorded.
     pub fn step(&mut self) -> Result<Step, StageError> {
-        let step = self.work();
-        if !matches!(step, Ok(Step::Worked)) {
-            // Nobody knows when it goes on, and personal data is not kept in memory for that.
-            *self.ahead.lock() = None;
-        }
-        step
-    }
-
-    fn work(&mut self) -> Result<Step, StageError> {
         let doubt = self.doubts_clock()?;
         if !self.is_ready() {
             return Ok(Step::Idle);

@@ -107,12 +107,7 @@ impl Inner {
         let positions: Vec<Position> = (first.0..=last.0).map(Position).collect();
         let rows = self.rows(&positions)?;
         let places: Vec<(Place, usize)> = rows.iter().map_while(|row| row.as_ref().map(place_of)).collect();
-        let mut envelopes = Vec::with_capacity(places.len());
-        self.reader.events_at(&places, |_, envelope, _| {
-            envelopes.push(*envelope);
-            Ok::<(), ReadError>(())
-        })?;
-        Ok(envelopes)
+        Ok(self.reader.envelopes_at(&places)?)
     }
 
     pub(super) fn records_at(&self, versions: &[Position]) -> Result<Vec<Option<EntityRecord>>, ReadError> {

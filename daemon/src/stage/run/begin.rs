@@ -17,7 +17,6 @@ use roaring::RoaringBitmap;
 
 use super::super::{StageError, Step};
 use super::Run;
-use super::made::MadeAhead;
 use crate::store::{AppendError, Subject};
 
 /// What the next saga takes: items of one mailbox and one kind.
@@ -57,18 +56,6 @@ impl Run {
         };
         let drifted = self.drifted(saga, &items)?;
         self.skip(saga, drifted)
-    }
-
-    /// Begins to make the items of the saga after the newest of a run.
-    pub(super) fn make_ahead(&self, run: RunId) -> Result<Option<MadeAhead>, StageError> {
-        let next = self.store.view(|views| {
-            let run = views.small.runs.run(run)?;
-            (run.state == RunState::Running && run.taken < run.items).then_some((run.plan, run.taken))
-        });
-        // With a rate the next items wait, and personal data is not kept in memory for that.
-        let Some((plan, taken)) = next.filter(|(plan, _)| self.rate_of(*plan).is_none()) else { return Ok(None) };
-        let upcoming = self.upcoming(plan, taken)?;
-        Ok(MadeAhead::begin(&self.store, upcoming.items))
     }
 
     /// Returns what the next saga takes. Of the plan no more is read than that.

@@ -1,10 +1,11 @@
-//! Sagas of messages beside each other: while one mail server thinks, the others are asked.
+//! Sagas beside each other: while one waits for a mail server or for the disk, the others go on.
 //!
-//! Each is of a mailbox of its own, all are of one run, and no server has more of them than it has room for. The thread
-//! of the stage alone takes up items of the plan and says which saga is next; each saga is then driven by a thread of its
-//! own, step by step, by the code that drives every saga, until it has ended or has to wait. What a step appends stands
-//! under the same conditions, so whatever comes in between counts for each of them; and before every step it is asked
-//! anew what people wish.
+//! All are of one run. Of those of messages each is of a mailbox of its own, and no server has more of them than it has
+//! room for; of those of records there are as many as keep the processors and the disk at work. The thread of the stage
+//! alone takes up items of the plan and says which saga is next; each saga is then driven by a thread of its own, step by
+//! step, by the code that drives every saga, until it has ended or has to wait. What a step appends stands under the same
+//! conditions, so whatever comes in between counts for each of them; and before every step it is asked anew what people
+//! wish.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -28,6 +29,10 @@ use crate::connector::mail::Room;
 /// The most sagas that go on beside each other: more connections make no server faster, and each costs a thread and some
 /// megabytes here.
 pub const SAGAS_AT_ONCE: usize = 8;
+
+/// The most sagas of records beside each other: while one waits for the disk, the other has the processors. Each holds
+/// what must be in its bundle in memory.
+const OF_RECORDS_AT_ONCE: usize = 3;
 
 /// How long to wait for a saga to end before it is looked whether another one has the access that it waits for: short
 /// against any lease, which runs already.
@@ -55,17 +60,34 @@ struct Beside {
 /// Which sagas can go on now.
 #[derive(Default)]
 struct Ready {
-    /// Those of messages, oldest first, with their mailboxes.
-    of_messages: Vec<(SagaId, EntityId)>,
-    /// Whether there is another: it comes before anything new is begun, and goes on alone.
-    is_another: bool,
+    /// Oldest first.
+    sagas: Vec<(SagaId, About)>,
     /// How many wait for the access that their run takes.
     awaiting: usize,
 }
 
-/// Where a saga is driven.
+/// What a saga is about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum About {
+    /// Records of ours.
+    Records,
+    /// Messages in a mailbox.
+    Messages(EntityId),
+}
+
+impl About {
+    fn of(script: ScriptKind, mailbox: Option<EntityId>) -> Self {
+        match (script, mailbox) {
+            (ScriptKind::MessagePurge, Some(mailbox)) => Self::Messages(mailbox),
+            // Without a mailbox its first step finds that there is none.
+            _ => Self::Records,
+        }
+    }
+}
+
+/// What a saga that is driven takes up.
 struct Busy {
-    mailbox: EntityId,
+    about: About,
     room: Option<Room>,
 }
 
@@ -215,13 +237,13 @@ impl Run {
             let at_once = takes_access.then_some(self.sagas_at_once);
             let ready = self.store.view(|views| beside.ready(views, run, wish, is_doubted, at_once, now));
             beside.is_awaiting = ready.awaiting > 0;
-            for (id, mailbox) in ready.of_messages {
-                if let Some(busy) = self.admits(beside, mailbox) {
+            for (id, about) in ready.sagas {
+                if let Some(busy) = self.admits(beside, about) {
                     return Ok(Some((id, busy)));
                 }
             }
             let next = self.store.view(|views| {
-                let run = views.small.runs.run(run).filter(|_| !ready.is_another)?;
+                let run = views.small.runs.run(run)?;
                 (wish == Wish::GoOn && run.taken < run.items).then_some((run.plan, run.taken))
             });
             let Some((plan, taken)) = next else { return Ok(None) };
@@ -233,9 +255,8 @@ impl Run {
                 return Ok(None);
             }
             let upcoming = self.upcoming(plan, taken)?;
-            let is_purge = self.script_of(plan, upcoming.first()).0 == ScriptKind::MessagePurge;
-            let mailbox = upcoming.mailbox.filter(|_| is_purge);
-            if mailbox.and_then(|mailbox| self.admits(beside, mailbox)).is_none() {
+            let about = About::of(self.script_of(plan, upcoming.first()).0, upcoming.mailbox);
+            if self.admits(beside, about).is_none() {
                 return Ok(None);
             }
             self.begin_saga(run, plan, upcoming)?;
@@ -243,17 +264,22 @@ impl Run {
         }
     }
 
-    /// Says whether there is room to work in a mailbox beside the others.
-    fn admits(&self, beside: &Beside, mailbox: EntityId) -> Option<Busy> {
-        if beside.busy.values().any(|other| other.mailbox == mailbox) {
-            return None;
-        }
+    /// Says whether there is room for a saga beside the others.
+    fn admits(&self, beside: &Beside, about: About) -> Option<Busy> {
+        let alike = beside.busy.values().filter(|other| other.about == about).count();
+        let mailbox = match about {
+            About::Records => return (alike < OF_RECORDS_AT_ONCE).then_some(Busy { about, room: None }),
+            About::Messages(_) if alike > 0 => return None,
+            About::Messages(mailbox) => mailbox,
+        };
         // Where nobody knows the server, the step says why it cannot be reached.
         let room = self.mailroom.room(mailbox);
         let at_once = room.as_ref().map_or(1, |room| room.at_once);
         let is_beside =
             |other: &&Busy| other.room.as_ref().map(|room| &room.server) == room.as_ref().map(|room| &room.server);
-        (beside.busy.values().filter(is_beside).count() < at_once).then_some(Busy { mailbox, room })
+        let is_of_messages = |other: &&Busy| other.about != About::Records;
+        let others = beside.busy.values().filter(is_of_messages).filter(is_beside).count();
+        (others < at_once).then_some(Busy { about, room })
     }
 }
 
@@ -292,10 +318,8 @@ impl Beside {
                 Next::Probe { .. } | Next::Compensate { .. } | Next::End(_) => true,
                 Next::WaitUntil(_) | Next::WaitForOperator => false,
             };
-            match saga.started.mailbox.filter(|_| saga.started.script == ScriptKind::MessagePurge) {
-                Some(mailbox) if is_ready => ready.of_messages.push((id, mailbox)),
-                Some(_) => {}
-                None => ready.is_another |= is_ready,
+            if is_ready {
+                ready.sagas.push((id, About::of(saga.started.script, saga.started.mailbox)));
             }
         }
         ready

@@ -15,7 +15,7 @@ use retention_core::time::Align;
 use retention_core::view::{Condition, EntityState, Saga};
 
 use super::super::StageError;
-use super::made::{self, MadeAhead, NotMade};
+use super::made::{self, NotMade};
 use super::{Run, Written};
 use crate::connector::archive::{ArchiveError, BundleName, BundleSpec, ItemSink, MailboxName, Probe};
 use crate::connector::outcome::{Cause, Outcome, Refusal, Retry};
@@ -52,10 +52,9 @@ impl Run {
         };
         let mut expected = Vec::with_capacity(saga.started.items.len());
         let mut failed = None;
-        let mut ahead = self.ahead.lock().take();
         let mut fill = |sink: &mut dyn ItemSink| {
             expected.clear();
-            self.fill(saga, ahead.take(), sink, &mut expected, &mut failed)
+            self.fill(saga, sink, &mut expected, &mut failed)
         };
         let written = self.archive.write(spec, &mut fill);
         if let Some(error) = failed {
@@ -64,8 +63,6 @@ impl Run {
         Ok(match written {
             Outcome::Applied(bundle) => {
                 self.written.lock().insert(id, Written { name: bundle.name, expected });
-                let ahead = self.make_ahead(saga.started.run)?;
-                *self.ahead.lock() = ahead;
                 Outcome::Applied(Receipt::Exported {
                     manifest: bundle.manifest,
                     exported_at: bundle.exported_at,
@@ -122,12 +119,11 @@ impl Run {
     fn fill(
         &self,
         saga: &Saga,
-        ahead: Option<MadeAhead>,
         sink: &mut dyn ItemSink,
         expected: &mut Vec<ExpectedItem>,
         failed: &mut Option<StageError>,
     ) -> Result<(), ArchiveError> {
-        let result = made::each(&self.store, &open_items(saga), ahead, |item, line| {
+        let result = made::each(&self.store, &open_items(saga), |item, line| {
             expected.push(line.expected());
             sink.add(item, line)
         });
@@ -200,7 +196,7 @@ impl Run {
 
     fn expected(&self, saga: &Saga) -> Result<Vec<ExpectedItem>, StageError> {
         let mut expected = Vec::with_capacity(saga.started.items.len());
-        let done = made::each(&self.store, &open_items(saga), None, |_, line| {
+        let done = made::each(&self.store, &open_items(saga), |_, line| {
             expected.push(line.expected());
             Ok(())
         });
