@@ -97,7 +97,8 @@ pub fn identify(
     if records.is_empty() {
         let message = "nothing that is stored is surely theirs; nothing was recorded";
         return Err(ErrorBody::saying(ErrorCode::WrongState, message).hint(format!(
-            "include what is theirs by --include, or say that nothing is there: retentionctl subject complete {id} --end nothing-stored"
+            "include what is theirs by --include, or say that nothing is there: retentionctl subject complete {id} --end nothing-stored \
+             --reason …"
         )));
     }
     if records.len() > RECORDS_MAX {

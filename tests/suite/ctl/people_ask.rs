@@ -193,6 +193,9 @@ fn what_is_kept_by_an_exception_is_refused_in_part_and_comes_back() {
     };
     let _past = except("2001-01-01", record).ends(2).says("a day that is to come");
     let _strange = except("2099-01-01", "E4000000").ends(2).says("is not about");
+    let words = ["subject", "except", &request, "--record", record, "--exception", "legal-claims", "--review-at"];
+    let nobody = ["2099-01-01", "--reason", "lawsuit", "--owner", " "];
+    let _nobody = site.ctl(&[&words[..], &nobody].concat()).ends(2).says("an owner is needed");
     let kept = except("2099-01-01", record).ends(0).json();
     let shown = site.json(&["subject", "show", &request]);
     let records = || site.rows(&["subject", "records", &request]);
@@ -218,6 +221,21 @@ fn what_is_kept_by_an_exception_is_refused_in_part_and_comes_back() {
     let _absent = end("1").ends(2).says("has no exception 1 in force");
     let _ended = end(&exception).ends(0);
     let _twice = end(&exception).ends(2).says("in force");
+    daemon.stop();
+}
+
+#[test]
+fn a_person_of_whom_nothing_is_stored_gets_an_answer() {
+    let site = site();
+    let daemon = with_samples(&site);
+    let asked = site.json(&["subject", "access", "--email", "nobody@example.org"]);
+    let request = text(&asked, "request").to_owned();
+    let identify = |how: &str| site.ctl(&["subject", "identify", &request, "--how", how]);
+    let _unsaid = identify(" ").ends(2).says("how it was made sure who asks");
+    let command = format!("subject complete {request} --end nothing-stored --reason");
+    let _nothing = identify("letter").ends(2).says(&command);
+    let done = ["subject", "complete", &request, "--end", "nothing-stored", "--reason", "answered"];
+    let _answered = site.ctl(&done).ends(0);
     daemon.stop();
 }
 
