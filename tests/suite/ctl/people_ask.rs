@@ -47,6 +47,7 @@ fn an_erasure_goes_from_a_search_to_the_answer() {
     assert_eq!(site.rows(&["subject", "find", "--email", "nobody@example.org"]).len(), 0);
     let _wrong = site.ctl(&["subject", "find", "--email", "no address"]).ends(2).says("not an e-mail address");
     let _none = site.ctl(&["subject", "find"]).ends(2);
+    let _no_record = site.ctl(&["subject", "find", "--record", "E4000000"]).ends(2).says("is no record that is there");
     let by_id = |id: &str| site.ctl(&["subject", "find", "--id", id]);
     let misspelt = by_id("CRN:secret-7").ends(2).says("did you mean `crm`?").says("there are");
     assert!(!misspelt.err.contains("secret-7") && !misspelt.err.contains("CRN"), "{}", misspelt.err);
