@@ -160,7 +160,8 @@ fn certified(site: &Site, daemon: &Daemon<'_>, request: &str, records: usize) {
     let whole = fs::read_to_string(&certificate).expect("a certificate");
     assert!(!whole.contains("lindqvist") && !whole.contains("tax adviser") && !whole.contains("answered by letter"));
     fs::write(&certificate, whole.replacen("\"was_there\": true", "\"was_there\": false", 1)).expect("a file");
-    let _forged = site.ctl(&["certificate", "verify", &certificate, "--key", &key]).ends(20);
+    let forged = site.ctl(&["certificate", "verify", &certificate, "--key", &key]).ends(20);
+    assert!(forged.says("its signature is wrong").err.contains("request.certificate"), "it is no checkpoint");
 }
 
 #[test]
