@@ -49,8 +49,8 @@ impl Works for Idle {
         let (policy, title, state) = ("contacts".to_owned(), "Contacts".to_owned(), "enforce".to_owned());
         vec![PolicyFacts { policy, title, state, restricts: false, approver: Role::Approver, schedule: None }]
     }
-    fn policy_problems(&self) -> u64 {
-        0
+    fn policy_problems(&self) -> Vec<String> {
+        Vec::new()
     }
     fn policies_of_no_source(&self) -> Vec<(String, String)> {
         Vec::new()
