@@ -122,6 +122,12 @@ fn an_erasure_goes_from_a_search_to_the_answer() {
         let _told = tell(&recipient).ends(0);
         let _twice = tell(&recipient).ends(2).says("was told before");
         assert!(!recipients()[0]["told_at"].is_null());
+        let held = || site.json(&["subject", "show", &request])["copies"][0]["held"].clone();
+        assert_eq!(held(), false);
+        let wide = site.json(&["hold", "place", "Case 19", "--kind", "contact", "--reason", "court"]);
+        assert_eq!(held(), true, "the copy does not go with the answer");
+        let _over = site.ctl(&["hold", "release", text(&wide, "hold"), "--delay", "P0D", "--reason", "closed"]).ends(0);
+        assert_eq!(held(), false);
         let _done = site
             .ctl(&["subject", "complete", &request, "--end", "fulfilled", "--reason", "answered by letter"])
             .ends(0);

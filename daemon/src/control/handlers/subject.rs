@@ -214,10 +214,10 @@ fn copies(
     let mut rows = Vec::new();
     for Bundle { saga, manifest, exported_at, .. } in bundles {
         let items = log.in_bundle(saga)?;
-        let found = log::look(log, |views| views.items_of(request, &items).len() as u64);
-        let records = found.ok_or_else(|| ApiError::of(ErrorCode::Internal))?;
+        let look = |views: &Views| (views.items_of(request, &items).len() as u64, views.is_bundle_held(saga, &items));
+        let (records, held) = log::look(log, look).ok_or_else(|| ApiError::of(ErrorCode::Internal))?;
         if records > 0 {
-            rows.push(CopyRow { manifest, exported_at, records, goes_with_the_answer: mine.contains(&saga) });
+            rows.push(CopyRow { manifest, exported_at, records, goes_with_the_answer: mine.contains(&saga), held });
         }
     }
     Ok(rows)
