@@ -30,6 +30,9 @@ pub(crate) mod subject;
 ///
 /// retentiond keeps CRM entities as long as its policies say, then exports and purges them, and can prove what it did.
 /// Every command asks the daemon over its Unix socket; what you may do follows from who you are.
+///
+/// Where a DATE is asked for, a day such as 2026-03-01 is its first instant in UTC, and a time of day names its offset:
+/// 2026-03-01T10:00:00+01:00.
 #[derive(Debug, Parser)]
 #[command(name = "retentionctl", version, propagate_version = true, arg_required_else_help = true)]
 pub(crate) struct Args {
@@ -151,7 +154,7 @@ pub(crate) enum Noun {
     /// Restrict the use of records, and lift that.
     #[command(subcommand)]
     Restriction(subject::Restriction),
-    /// Stop purges of everything, of one policy or of one mailbox before the next item.
+    /// Stop purges of everything, of one policy, of one mailbox or of one data subject before the next item.
     ///
     /// What is past its point of no return is finished. `status` says what is paused.
     ///

@@ -250,11 +250,19 @@ impl<W: Write> List<'_, W> {
 
     fn write_waiting(&mut self) -> Result<(), Cause> {
         let mut table = self.renderer.table();
+        let (mut columns, mut rows) = (self.columns.to_vec(), std::mem::take(&mut self.waiting));
+        // Where not everything has room, what says nothing has none. A table that goes on keeps its columns.
+        if self.widths.is_none() && !self.fits(&rows) {
+            let is_filled = |n: usize| rows.iter().any(|row| row.get(n).is_some_and(|cell| !cell.is_empty()));
+            let filled: Vec<bool> = (0..columns.len()).map(is_filled).collect();
+            columns = marked(columns, &filled);
+            rows = rows.into_iter().map(|row| marked(row, &filled)).collect();
+        }
         let is_continued = self.widths.as_ref().is_some_and(|widths| !widths.is_empty());
         if !is_continued {
-            table.set_header(self.renderer.header(self.columns.iter().copied()));
+            table.set_header(self.renderer.header(columns.into_iter()));
         }
-        table.add_rows(std::mem::take(&mut self.waiting));
+        table.add_rows(rows);
         if let Some(widths) = &mut self.widths {
             table.set_constraints(
                 widths.iter().map(|width| ColumnConstraint::LowerBoundary(Width::Fixed(width + PADDING))),
@@ -265,6 +273,21 @@ impl<W: Write> List<'_, W> {
         }
         self.renderer.write_table(&table)
     }
+
+    /// Says whether all columns have room beside each other.
+    fn fits(&self, rows: &[Vec<String>]) -> bool {
+        let Some(width) = self.renderer.style.width else { return true };
+        let needed = |(n, name): (usize, &&str)| {
+            let cells = rows.iter().filter_map(|row| row.get(n)).map(|cell| cell.chars().count());
+            cells.max().unwrap_or_default().max(heading(name).chars().count()) + usize::from(PADDING)
+        };
+        self.columns.iter().enumerate().map(needed).sum::<usize>() <= usize::from(width)
+    }
+}
+
+/// Returns the values that are marked.
+fn marked<T>(values: Vec<T>, marks: &[bool]) -> Vec<T> {
+    values.into_iter().zip(marks).filter_map(|(value, mark)| mark.then_some(value)).collect()
 }
 
 /// Returns what a path leads to: `frozen.items`.
@@ -313,7 +336,7 @@ fn heading(path: &str) -> String {
 /// The names under which the control API gives instants. Cells of an entity are never taken for one.
 fn is_instant(path: &str) -> bool {
     let name = path.rsplit('.').next().unwrap_or(path);
-    ["_at", "_until", "_since"].iter().any(|ending| name.ends_with(ending))
+    ["_at", "_until", "_since", "_from"].iter().any(|ending| name.ends_with(ending))
         || matches!(name, "until" | "as_of" | "now" | "at" | "first_seen" | "last_activity")
 }
 
@@ -361,8 +384,25 @@ mod tests {
     }
 
     #[test]
+    fn a_terminal_without_room_for_all_columns_shows_none_that_says_nothing() {
+        let shown = |width: u16| {
+            let mut out = Vec::new();
+            let style = Style { colour: Colour::Off, width: Some(width) };
+            let mut renderer = Renderer::new(&mut out, Output::Table, TimeZone::UTC, style);
+            let mut list = renderer.list(&["plan", "reference", "state"]).unwrap();
+            list.row(&json!({"plan": "P7", "reference": "", "state": "ready"})).unwrap();
+            list.row(&json!({"plan": "P9", "reference": null, "state": "used"})).unwrap();
+            list.end().unwrap();
+            drop(renderer);
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(shown(20), " PLAN  STATE\n P7    ready\n P9    used\n");
+        assert!(shown(30).starts_with(" PLAN  REFERENCE  STATE\n"), "{}", shown(30));
+    }
+
+    #[test]
     fn until_when_and_since_when_are_instants_too() {
-        for name in ["requested_at", "protects_until", "hidden_until", "by_month_since", "until", "first_seen"] {
+        for name in ["requested_at", "protects_until", "by_month_since", "readable_from", "until", "first_seen"] {
             assert!(is_instant(name) && is_instant(&format!("texts.{name}")), "{name}");
         }
         for name in ["state", "format", "untilled", "since", "latitude"] {

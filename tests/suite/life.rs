@@ -121,7 +121,10 @@ fn edited_policies_are_taken_in_and_bad_ones_are_not() {
     site.write("policies/demo-ocm-contacts.toml", &POLICY.replace("period = \"P1Y\"", "period = \"one year\""));
     let attention = || site.ctl(&["status", "--output", "json"]).json()["attention"].clone();
     let told = daemon.until("the bad edit is told", || Some(attention()).filter(|told| *told != json!([])));
-    assert_eq!(told, json!([{"what": "policies_invalid", "problems": 1}]));
+    let alarm = &told[0];
+    assert_eq!((&alarm["what"], &alarm["problems"]), (&json!("policies_invalid"), &json!(1)), "{told}");
+    let named = alarm["message"].as_str().is_some_and(|line| line.starts_with("demo-ocm-contacts.toml:"));
+    assert!(named, "the first problem is told with its place: {told}");
     let _person = site.ctl(&["status"]).ends(10).says("policies_invalid");
     assert_eq!(digest(), Some(second.clone()), "the last good set stays active");
     assert!(site.diagnostics().contains("demo-ocm-contacts.toml"), "{}", site.diagnostics());

@@ -307,6 +307,9 @@ pub enum Attention {
     PoliciesInvalid {
         /// How many problems there are.
         problems: u64,
+        /// The first of them, with its place.
+        #[serde(default)]
+        message: String,
     },
 }
 

@@ -27,10 +27,10 @@ pub enum CheckpointError {
     #[error("this is no signed checkpoint")]
     Malformed,
     /// None of the known keys signed it.
-    #[error("none of the known keys signed this checkpoint")]
+    #[error("none of the known keys signed this")]
     UnknownKey,
     /// A known key is named, and it did not sign this.
-    #[error("the signature of this checkpoint is wrong")]
+    #[error("its signature is wrong: it was changed after it was signed, or is no signature of this key")]
     WrongSignature,
     /// The text of a key is none.
     #[error("this is no key of a signed note (C2SP signed-note)")]

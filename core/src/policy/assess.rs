@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use super::cell::Found;
+use super::cell::{self, Found};
 use super::filter::{BoundDate, BoundSubject, Leaf, Truth, date_field, last_activity};
 use super::{Action, Audience, Filter, OnMissingStart, Policy, start_name};
 use crate::reason::{Reason, StartKind};
 use crate::record::activity::Activity;
-use crate::record::{DateRole, EntityRecord, Layout, Visibility};
+use crate::record::field::CUSTOM_PREFIX;
+use crate::record::{Column, DateRole, EntityRecord, FieldType, Layout, Visibility};
 use crate::time::{Align, Period, Timestamp};
 
 /// What is known of an entity when it is judged.
@@ -119,6 +120,8 @@ pub struct BoundPolicy {
     overrides: Vec<BoundStart>,
     /// From when `max_keep` counts.
     made: BoundStart,
+    /// The columns of the source's own dates. Which of them a mapping reads as which date is not recorded.
+    own_dates: Vec<usize>,
 }
 
 /// The part of a policy that says when one entity is due.
@@ -172,6 +175,11 @@ impl BoundStart {
         }
     }
 
+    /// Says whether it is a date that no standard field holds, so that a mapping alone can tell it.
+    fn is_mapped(&self) -> bool {
+        matches!(self, Self::Date(date, _) if date.column.is_none())
+    }
+
     /// Returns the start; the error is the field that cannot be read.
     fn read(&self, facts: &Facts<'_>) -> Result<Option<Timestamp>, &str> {
         match self {
@@ -214,8 +222,14 @@ impl Policy {
             fallback,
             overrides: overrides.iter().map(|part| BoundStart::of(&part.start, layout)).collect(),
             made: BoundStart::of(&StartKind::Created, layout),
+            own_dates: own_dates(layout),
         }
     }
+}
+
+fn own_dates(layout: &Layout) -> Vec<usize> {
+    let is_own = |column: &Column| column.field_type == FieldType::Date && column.field.starts_with(CUSTOM_PREFIX);
+    layout.columns.iter().enumerate().filter(|(_, column)| is_own(column)).map(|(number, _)| number).collect()
 }
 
 impl BoundPolicy {
@@ -318,6 +332,10 @@ impl BoundPolicy {
             Ok(None) => {}
         }
         match (&retention.on_missing_start, &self.fallback) {
+            // What a mapping could not read as a date may be the one: it is there, so nothing stands in for it.
+            (OnMissingStart::Fallback(_), Some(_)) if rule.bound.is_mapped() && self.has_unread_date(facts) => {
+                Assessment::NoStart { start: rule.start }
+            }
             (OnMissingStart::Fallback(start), Some(bound)) => match bound.read(facts) {
                 Err(field) => Assessment::CannotEvaluate { field },
                 Ok(Some(at)) => self.due(&rule, start, at, true, facts),
@@ -327,6 +345,10 @@ impl BoundPolicy {
                 Assessment::NoStart { start: rule.start }
             }
         }
+    }
+
+    fn has_unread_date(&self, facts: &Facts<'_>) -> bool {
+        self.own_dates.iter().any(|column| cell::is_unread_date(facts.record.cells.get(*column)))
     }
 
     fn due<'a>(

@@ -135,7 +135,11 @@ fn disposal<'t>(r: &mut Reader<'t>, top: &mut Table<'t>) -> Option<Disposal> {
     let scope = scope_table.and_then(|table| scope(r, table, &zone));
     let retention = match (&scope, retention_head) {
         (Some((scope, leaves)), Some((table, retention))) => retention::suspension(r, table, retention, scope, *leaves),
-        _ => None,
+        (None, Some((table, _))) => {
+            retention::unread(r, table);
+            None
+        }
+        (_, None) => None,
     };
     let schedule = required_table(r, top, "schedule").and_then(|table| trigger(r, table));
     let limits = optional_table(r, top, "limits").map_or(Some(Limits::STANDARD), |table| limits(r, table));
@@ -331,8 +335,8 @@ fn scope<'t>(r: &mut Reader<'t>, mut table: Table<'t>, zone: &Zone) -> Option<(S
     }
     let kinds = table.require(r, "kind", "").and_then(|value| kinds(r, value));
     let sources = match table.get("source") {
-        Some(value) => r.texts("source", value)?.into_iter().map(|(name, _)| name.to_owned()).collect(),
-        None => BTreeSet::new(),
+        Some(value) => sources(r, value),
+        None => Some(BTreeSet::new()),
     };
     let audiences = [("private", Audience::Private), ("shared", Audience::Shared)];
     let audience = match table.get("visibility") {
@@ -362,7 +366,19 @@ fn scope<'t>(r: &mut Reader<'t>, mut table: Table<'t>, zone: &Zone) -> Option<(S
     };
     let leaves = check.map_or(0, |check| check.leaves);
     table.finish(r, &[]);
-    Some((Scope { sources, kinds: kinds?, audience: audience?, filter }, leaves))
+    Some((Scope { sources: sources?, kinds: kinds?, audience: audience?, filter }, leaves))
+}
+
+/// Reads the names of sources. To name none would mean every one, which is said by leaving the key out.
+fn sources<'t>(r: &mut Reader<'t>, value: &'t Value<'t>) -> Option<BTreeSet<String>> {
+    let names = r.texts("source", value)?;
+    if names.is_empty() {
+        r.bad_value(&value.span(), "source", "names no source: leave it out to mean all of them");
+    }
+    for (_, at) in names.iter().filter(|(name, _)| name.trim().is_empty()) {
+        r.bad_value(at, "source", "has an empty name");
+    }
+    Some(names.into_iter().map(|(name, _)| name.to_owned()).collect())
 }
 
 fn kinds<'t>(r: &mut Reader<'t>, value: &'t Value<'t>) -> Option<BTreeSet<Kind>> {

@@ -108,12 +108,23 @@ impl Views {
             return Err(Conflict::Paused);
         }
         let has_answer = |id: RequestId| self.small.subjects.get(id).is_some_and(|request| request.ended.is_some());
-        let (mailbox, now) = (view.started.mailbox, self.recorded_at);
-        // What is still there needs no copy.
-        let gone: Vec<EntityId> = copies_of.iter().copied().filter(|entity| self.is_gone(*entity)).collect();
         let may_go = Bundle::of(saga, view).is_some()
             && plan.erases.is_none_or(has_answer)
-            && (gone.is_empty() || !self.small.holds.covers_copies(&gone, mailbox, policy, now));
+            && !self.is_bundle_held(saga, copies_of);
         may_go.then_some(()).ok_or(Conflict::Bundle)
+    }
+
+    /// Says whether a hold covers what is left in a bundle alone, which holds copies of some entities.
+    #[must_use]
+    pub fn is_bundle_held(&self, saga: SagaId, copies_of: &[EntityId]) -> bool {
+        let held = || {
+            let view = self.small.runs.saga(saga)?;
+            let policy = &self.plan_of_saga(view)?.request.policy;
+            let (mailbox, now) = (view.started.mailbox, self.recorded_at);
+            // What is still there needs no copy.
+            let gone: Vec<EntityId> = copies_of.iter().copied().filter(|entity| self.is_gone(*entity)).collect();
+            Some(!gone.is_empty() && self.small.holds.covers_copies(&gone, mailbox, policy, now))
+        };
+        held().unwrap_or_default()
     }
 }

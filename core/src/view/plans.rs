@@ -122,7 +122,18 @@ impl Plan {
     /// Returns how many different persons accept it at an instant.
     #[must_use]
     pub fn valid_approvals(&self, now: Timestamp) -> u32 {
-        let Some(frozen) = &self.frozen else { return 0 };
+        u32::try_from(self.accepted_by(now).len()).unwrap_or(u32::MAX)
+    }
+
+    /// Says whether a person accepted it before, and that still counts.
+    #[must_use]
+    pub fn is_accepted_by(&self, uid: u32, now: Timestamp) -> bool {
+        self.accepted_by(now).binary_search(&uid).is_ok()
+    }
+
+    /// Returns who accepts it at an instant, each once, ascending.
+    fn accepted_by(&self, now: Timestamp) -> Vec<u32> {
+        let Some(frozen) = &self.frozen else { return Vec::new() };
         let valid_us = i64::try_from(frozen.approval_valid_ms).unwrap_or(i64::MAX).saturating_mul(1_000);
         let mut people: Vec<u32> = self
             .approvals
@@ -133,7 +144,7 @@ impl Plan {
             .collect();
         people.sort_unstable();
         people.dedup();
-        u32::try_from(people.len()).unwrap_or(u32::MAX)
+        people
     }
 
     /// Returns the digest that names it.

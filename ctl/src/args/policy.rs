@@ -81,6 +81,9 @@ pub(crate) enum Policy {
     ///
     /// What persons decided in reviews counts as it does for a plan: what is kept until a day is kept under any version
     /// of its policy; what is to be disposed of waits anew under a changed one. What waits is counted for both sets.
+    /// What is due under a policy is counted whatever its state: to enforce what was simulated makes nothing newly due.
+    ///
+    /// Ends with 78 when a file is invalid, or when the set would not be loaded because it loosens a locked policy.
     ///
     /// Example: retentionctl policy diff policies
     ///

@@ -44,7 +44,8 @@ fn acknowledge(context: &mut Context, wanted: &AcknowledgeNotices) -> Result<Exi
 
 fn test(context: &mut Context, channel: &str) -> Result<ExitCode, Cause> {
     let tested: NoticeTested = context.client.typed(&Call::to(Operation::NoticeTest, &[&channel]))?;
-    let row = json!({ "channel": tested.channel, "id": tested.id, "code": tested.code });
+    let is_taken = tested.code.is_none();
+    let row = json!({ "channel": tested.channel, "id": tested.id, "taken": is_taken, "code": tested.code });
     context.present(&row)?;
-    Ok(if tested.code.is_none() { ExitCode::Done } else { ExitCode::PersonNeeded })
+    Ok(if is_taken { ExitCode::Done } else { ExitCode::PersonNeeded })
 }

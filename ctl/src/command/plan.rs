@@ -3,7 +3,9 @@
 use retention_core::control::{
     Accepted, ErrorCode, ExitCode, JudgePlan, MakePlan, Operation, PlanRow, RunAccessTerms, WAIT_SECONDS_MAX, WaitQuery,
 };
+use retention_core::event::Actor;
 use retention_core::event::decision::PlanPurpose;
+use retention_core::event::subject::ERASURE_POLICY;
 use retention_core::id::{Digest, PlanId};
 use retention_core::time::Timestamp;
 use retention_core::view::PlanState;
@@ -73,31 +75,56 @@ fn judge(context: &Context, row: &PlanRow) -> Result<ExitCode, Cause> {
 }
 
 fn suggest(context: &Context, row: &PlanRow) {
+    for line in advice(row) {
+        context.say(&line);
+    }
+}
+
+/// Returns what a person should know of a plan as it stands, and what to do next.
+fn advice(row: &PlanRow) -> Vec<String> {
     let plan = row.plan;
-    match row.state {
-        PlanState::Requested => context.next(&format!("retentionctl plan show {plan}")),
+    let mut lines = Vec::new();
+    let next = match row.state {
+        PlanState::Requested => format!("retentionctl plan show {plan}"),
         PlanState::AwaitingApproval => {
-            if let Some(access) = row.frozen.as_ref().and_then(|frozen| frozen.access.as_ref()) {
-                context.say(&format!(
+            let frozen = row.frozen.as_ref();
+            if frozen.is_some_and(|frozen| !frozen.tripped.is_empty()) {
+                lines.push(
+                    "it goes beyond limits of its policy (tripped): whoever approves this accepts that".to_owned(),
+                );
+            }
+            if let Some(access) = frozen.and_then(|frozen| frozen.access.as_ref()) {
+                lines.push(format!(
                     "whoever approves this gives {} full access to each mailbox in which the run works, while it works there, \
                      for at most {} minutes each time",
                     printable(&access.to),
                     access.at_most_seconds.div_ceil(60)
                 ));
             }
-            context.next(&format!(
-                "retentionctl plan items {plan}, then another person: retentionctl plan approve {plan}"
-            ));
-        }
-        PlanState::Ready => context.next(&format!("retentionctl run start {plan}")),
-        PlanState::Preview => context.next(&format!("retentionctl plan items {plan}")),
-        PlanState::Used => {
-            if let Some(run) = row.run {
-                context.next(&format!("retentionctl run show {run}"));
+            if starts_by_itself(row) {
+                lines.push("its run begins by itself as soon as enough persons have approved this".to_owned());
             }
+            format!("retentionctl plan items {plan}, then another person: retentionctl plan approve {plan}")
         }
-        PlanState::Refused | PlanState::Empty | PlanState::Rejected => {}
-    }
+        PlanState::Ready if starts_by_itself(row) => {
+            lines.push("its run begins by itself".to_owned());
+            format!("retentionctl plan show {plan}")
+        }
+        PlanState::Ready => format!("retentionctl run start {plan}"),
+        PlanState::Preview => format!("retentionctl plan items {plan}"),
+        PlanState::Used => match row.run {
+            Some(run) => format!("retentionctl run show {run}"),
+            None => return lines,
+        },
+        PlanState::Refused | PlanState::Empty | PlanState::Rejected => return lines,
+    };
+    lines.push(format!("next: {next}"));
+    lines
+}
+
+/// Says whether nobody has to ask for the run of a plan: what a schedule or an erasure planned runs once it is approved.
+fn starts_by_itself(row: &PlanRow) -> bool {
+    row.requested_by.0 == Actor::Schedule || row.policy == ERASURE_POLICY
 }
 
 /// Returns the digest of a plan that is frozen.
@@ -125,7 +152,10 @@ fn approve(context: &mut Context, plan: PlanId, pinned: Option<Digest>, comment:
         shown["access"] = json!(access);
     }
     context.present(&shown)?;
-    context.next(&format!("retentionctl run start {plan}"));
+    // Others may have to approve it, too; that it was approved stands, whatever becomes of this question.
+    if let Ok(row) = context.client.typed::<PlanRow>(&Call::to(Operation::PlanShow, &[&plan])) {
+        suggest(context, &row);
+    }
     Ok(ExitCode::Done)
 }
 
@@ -135,4 +165,46 @@ fn reject(context: &mut Context, plan: PlanId, comment: String) -> Result<ExitCo
     let accepted: Accepted = context.client.typed(&call)?;
     context.present(&json!({ "plan": plan, "digest": digest, "rejected_by_event": accepted.position }))?;
     Ok(ExitCode::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use retention_core::control::ActorName;
+    use retention_core::id::Position;
+
+    use super::*;
+
+    fn advised(state: PlanState, policy: &str, by: Actor) -> String {
+        let row = PlanRow {
+            plan: PlanId(Position(7)),
+            policy: policy.to_owned(),
+            purpose: PlanPurpose::Run,
+            state,
+            requested_by: ActorName(by),
+            requested_at: Timestamp(0),
+            frozen: None,
+            refusal: None,
+            approvals: Vec::new(),
+            reviews: Vec::new(),
+            run: None,
+        };
+        advice(&row).join("\n")
+    }
+
+    #[test]
+    fn a_run_is_to_be_asked_for_only_where_nothing_else_asks_for_it() {
+        let person = Actor::Person(7);
+        assert_eq!(advised(PlanState::Ready, "contacts", person), "next: retentionctl run start P7");
+        assert!(!advised(PlanState::AwaitingApproval, "contacts", person).contains("by itself"));
+        for (policy, by) in [("contacts", Actor::Schedule), (ERASURE_POLICY, person)] {
+            for state in [PlanState::AwaitingApproval, PlanState::Ready] {
+                let advised = advised(state, policy, by);
+                assert!(advised.contains("begins by itself") && !advised.contains("run start"), "{advised}");
+            }
+        }
+        assert!(
+            !advised(PlanState::AwaitingApproval, "contacts", person).contains("run start"),
+            "it is not approved yet"
+        );
+    }
 }

@@ -1,11 +1,14 @@
 //! `run`.
 
-use retention_core::control::{Accepted, Because, ErrorCode, ExitCode, Incident, Line, Operation, RunRow, StartRun};
+use retention_core::control::{
+    Accepted, Because, ErrorBody, ErrorCode, ExitCode, Incident, Line, Operation, RunRow, StartRun,
+};
+use retention_core::event::subject::ERASURE_POLICY;
 use retention_core::id::{PlanId, RunId};
 use retention_core::view::RunState;
 use serde_json::{Value, json};
 
-use super::{Bar, Call, Context, plan, refuse};
+use super::{Bar, Call, Context, plan};
 use crate::args::run::Run;
 use crate::exit::{Cause, Doing, Failure};
 use crate::render::printable;
@@ -112,7 +115,12 @@ fn end(value: &Value) -> Result<ExitCode, Cause> {
         RunState::Refused => {
             let code = row.refusal.unwrap_or_default();
             let kind = if code == "plan_stale" { ErrorCode::PlanStale } else { ErrorCode::PersonNeeded };
-            Err(refuse(kind, format!("{} was refused before its first effect: {code}", row.run)))
+            let message = format!("{} was refused before its first effect: {code}", row.run);
+            let hint = match row.policy.as_str() {
+                ERASURE_POLICY => "nothing was changed; retentionctl subject list".to_owned(),
+                policy => format!("nothing was changed; a new plan: retentionctl plan make {policy}"),
+            };
+            Err(Cause::Answer(ErrorBody::saying(kind, message).hint(hint)))
         }
         RunState::Requested
         | RunState::Running

@@ -82,7 +82,9 @@ impl Check<'_> {
         let policies = self.policies(file.policies);
         let zone = policies.as_ref().map_or(TimeZone::UTC, |policies| policies.timezone.clone());
         let spans: Vec<Range<usize>> = file.source.iter().map(Spanned::span).collect();
-        let activities = Arc::new(self.activities(file.activity));
+        let names: Vec<String> =
+            file.source.iter().filter_map(|source| Some(source.get_ref().name.as_ref()?.get_ref().clone())).collect();
+        let activities = Arc::new(self.activities(file.activity, &names));
         let read = |source| self.source(source, &zone, &activities);
         let sources: Vec<Option<Source>> = file.source.into_iter().map(read).collect();
         let servers = self.servers(file.server);

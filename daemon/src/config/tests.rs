@@ -117,11 +117,15 @@ fn the_zone_of_an_export_is_named_or_unknown_and_that_of_other_files_is_the_poli
 
 #[test]
 fn an_activity_names_a_source_a_kind_and_what_tells_its_class() {
-    let activity = |rest: &str| with(&format!("[[activity]]\nsource = \"crm\"\n{rest}"));
+    let source = "[[source]]\nname = \"crm\"\nkind = \"ocm\"\ndrop_dir = \"/d\"\n";
+    let activity = |rest: &str| with(&format!("[[activity]]\nsource = \"crm\"\n{rest}{source}"));
     let post = |rest: &str| activity(&format!("kind = \"post\"\n{rest}"));
     assert!(parse(&post("class = \"post_written\"\n")).is_ok());
     assert!(parse(&post("field = \"custom.Type\"\nclasses = { Call = \"custom:site_visit\" }\n")).is_ok());
     is_refused(&with("[[activity]]\nkind = \"post\"\n"), "names the `source`");
+    let misspelt =
+        activity("kind = \"post\"\nclass = \"post_written\"\n").replace("source = \"crm\"", "source = \"crn\"");
+    is_refused(&misspelt, "no `[[source]]` has this name; did you mean `crm`?");
     is_refused(&activity("class = \"post_written\"\n"), "names the `kind`");
     is_refused(&activity("kind = \"deal\"\nclass = \"post_written\"\n"), "only these count as activity");
     is_refused(&post("field = \"post_typ\"\nclasses = { Call = \"call_logged\" }\n"), "has no such field");

@@ -305,10 +305,15 @@ fn unreadable(error: ReadError) -> ErrorBody {
 /// several threads; what no policy is about is not read.
 ///
 /// # Errors
-/// Says what is wrong with the set, or that a record cannot be read.
+/// Says what is wrong with the set, that it loosens what is locked, or that a record cannot be read.
 pub fn diff(store: &Store, files: &[PolicyFileText], now: Timestamp) -> Result<Vec<PolicyDiffRow>, ErrorBody> {
     let before = store.policies();
     let after = check(files)?;
+    if let Some(first) = after.loosened(&before).first() {
+        let message = format!("the set would not be loaded: {first}");
+        return Err(ErrorBody::saying(ErrorCode::PolicyInvalid, message)
+            .hint("what a locked policy keeps can only be made more, and the policy cannot be removed"));
+    }
     let names: BTreeSet<&str> =
         before.policies().iter().chain(after.policies()).map(|policy| policy.id.as_str()).collect();
     let mut rows: Vec<PolicyDiffRow> = names.into_iter().map(|id| unchanged(id, &before, &after)).collect();

@@ -184,7 +184,7 @@ async fn metrics(State(control): State<Arc<Control>>, Extension(caller): Extensi
                 .into_response()
         }
         None => ApiError::saying(ErrorCode::NotFound, "metrics are off")
-            .hint("set `metrics = \"socket\"` in config.toml")
+            .hint("set `serve = \"socket\"` in `[metrics]` of config.toml")
             .into_response(),
     }
 }

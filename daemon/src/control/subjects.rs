@@ -49,6 +49,10 @@ pub type RowSink<'a> = Sink<'a, SubjectRow>;
 /// Says what cannot be read, or that nothing could be recorded; then nothing is shown.
 pub fn find_for(store: &Store, uid: u32, sought: &SoughtSubject, sink: RowSink<'_>) -> Result<(), ErrorBody> {
     let marks = marks(store, sought)?;
+    // A number that was mistyped would look as if nothing were stored.
+    for record in &sought.records {
+        check_record(store, *record)?;
+    }
     let found = find(store, &marks, &sought.records, sink)?;
     note_opened(store, uid, Operation::SubjectFind, found.iter().count() as u64)?;
     show(store, &found, sink);
@@ -97,7 +101,8 @@ pub fn identify(
     if records.is_empty() {
         let message = "nothing that is stored is surely theirs; nothing was recorded";
         return Err(ErrorBody::saying(ErrorCode::WrongState, message).hint(format!(
-            "include what is theirs by --include, or say that nothing is there: retentionctl subject complete {id} --end nothing-stored"
+            "include what is theirs by --include, or say that nothing is there: retentionctl subject complete {id} --end nothing-stored \
+             --reason …"
         )));
     }
     if records.len() > RECORDS_MAX {

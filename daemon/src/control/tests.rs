@@ -49,8 +49,8 @@ impl Works for Idle {
         let (policy, title, state) = ("contacts".to_owned(), "Contacts".to_owned(), "enforce".to_owned());
         vec![PolicyFacts { policy, title, state, restricts: false, approver: Role::Approver, schedule: None }]
     }
-    fn policy_problems(&self) -> u64 {
-        0
+    fn policy_problems(&self) -> Vec<String> {
+        Vec::new()
     }
     fn policies_of_no_source(&self) -> Vec<(String, String)> {
         Vec::new()
@@ -474,6 +474,11 @@ async fn a_plan_is_approved_by_another_person_by_its_digest_and_run_once() {
     assert_eq!(status, 200);
     let (_, shown) = world.ask(OTHER, Operation::PlanShow, &format!("/v1/plans/{plan}"), None).await;
     assert_eq!((&shown["state"], &shown["approvals"][0]["by"]), (&json!("ready"), &json!("uid:1002")));
+    let (_, twice) = world.ask(OTHER, Operation::PlanApprove, &approve, judge(digest)).await;
+    assert_eq!(twice["code"], "wrong_state");
+    assert!(matches!(world.newest().1, Event::PlanApproved(_)), "one person accepts a plan once");
+    let (_, shown) = world.ask(OTHER, Operation::PlanShow, &format!("/v1/plans/{plan}"), None).await;
+    assert_eq!(shown["approvals"].as_array().map(Vec::len), Some(1));
     let (status, _) = world.ask(REQUESTER, Operation::RunStart, "/v1/runs", Some(start(digest))).await;
     assert_eq!(status, 200);
     let (actor, event) = world.newest();

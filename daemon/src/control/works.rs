@@ -82,8 +82,8 @@ pub trait Works: Send + Sync + 'static {
     /// Returns the active policies, by id.
     fn policies(&self) -> Vec<PolicyFacts>;
 
-    /// Returns how many problems the policies on disk have, when they are not the active ones because of that.
-    fn policy_problems(&self) -> u64;
+    /// Returns the problems of the policies on disk, when they are not the active ones because of that.
+    fn policy_problems(&self) -> Vec<String>;
 
     /// Returns the enforced policies that name a source which is neither configured nor ever delivered anything, with
     /// that name.

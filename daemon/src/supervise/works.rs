@@ -106,8 +106,8 @@ impl Works for DaemonWorks {
         judgement::policies(&self.store, self.clock.now())
     }
 
-    fn policy_problems(&self) -> u64 {
-        self.policy_health.lock().errors.len() as u64
+    fn policy_problems(&self) -> Vec<String> {
+        self.policy_health.lock().errors.clone()
     }
 
     fn policies_of_no_source(&self) -> Vec<(String, String)> {
@@ -397,7 +397,8 @@ impl Works for DaemonWorks {
         match self.config.read().metrics {
             Metrics::Off => None,
             Metrics::Socket => {
-                Some(metrics::text(&self.store, self.policy_problems(), &self.witnesses(), self.clock.now()))
+                let problems = self.policy_problems().len() as u64;
+                Some(metrics::text(&self.store, problems, &self.witnesses(), self.clock.now()))
             }
         }
     }
@@ -413,7 +414,7 @@ impl DaemonWorks {
             state: PartState::Intact,
             checked: 0,
             code: Some(code.to_owned()),
-            message: None,
+            message: Some("begun: the daemon stops its work for it, and goes on".to_owned()),
         };
         let _audience = sink(Line::Row(row));
         Ok(())

@@ -30,6 +30,25 @@ fn what_was_taken_in_can_be_asked_about() {
     daemon.stop();
 }
 
+#[test]
+fn a_set_that_loosens_what_is_locked_is_not_compared_as_if_it_could_be_loaded() {
+    let locked = |period: &str| {
+        old_people(period, "P0D").replace("state = \"enforce\"\n", "state = \"enforce\"\nlock = \"ratchet\"\n")
+    };
+    let site = Site::new(&[("old-people", &locked("P2Y"))]);
+    let daemon = site.start();
+    policies_active(&site, &daemon);
+    let other = site.path("other");
+    fs::create_dir(&other).expect("a directory");
+    let diff = || site.ctl(&["policy", "diff", other.to_str().expect("a path")]);
+    let _removed = diff().ends(78).says("would not be loaded").says("cannot be removed");
+    fs::write(other.join("old-people.toml"), locked("P1Y")).expect("a file");
+    let _looser = diff().ends(78).says("would not be loaded").says("`period` is locked");
+    fs::write(other.join("old-people.toml"), locked("P3Y")).expect("a file");
+    let _stricter = diff().ends(0);
+    daemon.stop();
+}
+
 fn intakes_can_be_asked_about(site: &Site, intakes: &[Value]) {
     let of = |source: &str| intakes.iter().filter(|row| row["source"] == source).collect::<Vec<_>>();
     assert_eq!((of("crm").len(), of("people").len()), (2, 1));

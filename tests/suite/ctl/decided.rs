@@ -250,6 +250,7 @@ fn a_hold_keeps_what_it_covers_until_it_is_released() {
     assert_eq!(site.json(&["explain", later])["verdict"], "held", "two cases cover it");
     let wide = text(&wide, "hold");
     let _delayed = site.ctl(&["hold", "release", wide, "--reason", "closed"]).ends(0);
+    let _again = site.ctl(&["hold", "release", wide, "--reason", "closed"]).ends(2).says("was released before, and");
     assert_eq!(site.rows(&["hold", "list"]).len(), 3, "it protects for 30 days still");
     assert_eq!(site.rows(&["hold", "list", "--released"]).len(), 1);
     let hold = text(&first, "hold");

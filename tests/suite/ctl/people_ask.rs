@@ -47,6 +47,7 @@ fn an_erasure_goes_from_a_search_to_the_answer() {
     assert_eq!(site.rows(&["subject", "find", "--email", "nobody@example.org"]).len(), 0);
     let _wrong = site.ctl(&["subject", "find", "--email", "no address"]).ends(2).says("not an e-mail address");
     let _none = site.ctl(&["subject", "find"]).ends(2);
+    let _no_record = site.ctl(&["subject", "find", "--record", "E4000000"]).ends(2).says("is no record that is there");
     let by_id = |id: &str| site.ctl(&["subject", "find", "--id", id]);
     let misspelt = by_id("CRN:secret-7").ends(2).says("did you mean `crm`?").says("there are");
     assert!(!misspelt.err.contains("secret-7") && !misspelt.err.contains("CRN"), "{}", misspelt.err);
@@ -121,6 +122,12 @@ fn an_erasure_goes_from_a_search_to_the_answer() {
         let _told = tell(&recipient).ends(0);
         let _twice = tell(&recipient).ends(2).says("was told before");
         assert!(!recipients()[0]["told_at"].is_null());
+        let held = || site.json(&["subject", "show", &request])["copies"][0]["held"].clone();
+        assert_eq!(held(), false);
+        let wide = site.json(&["hold", "place", "Case 19", "--kind", "contact", "--reason", "court"]);
+        assert_eq!(held(), true, "the copy does not go with the answer");
+        let _over = site.ctl(&["hold", "release", text(&wide, "hold"), "--delay", "P0D", "--reason", "closed"]).ends(0);
+        assert_eq!(held(), false);
         let _done = site
             .ctl(&["subject", "complete", &request, "--end", "fulfilled", "--reason", "answered by letter"])
             .ends(0);
@@ -159,7 +166,8 @@ fn certified(site: &Site, daemon: &Daemon<'_>, request: &str, records: usize) {
     let whole = fs::read_to_string(&certificate).expect("a certificate");
     assert!(!whole.contains("lindqvist") && !whole.contains("tax adviser") && !whole.contains("answered by letter"));
     fs::write(&certificate, whole.replacen("\"was_there\": true", "\"was_there\": false", 1)).expect("a file");
-    let _forged = site.ctl(&["certificate", "verify", &certificate, "--key", &key]).ends(20);
+    let forged = site.ctl(&["certificate", "verify", &certificate, "--key", &key]).ends(20);
+    assert!(forged.says("its signature is wrong").err.contains("request.certificate"), "it is no checkpoint");
 }
 
 #[test]
@@ -193,6 +201,9 @@ fn what_is_kept_by_an_exception_is_refused_in_part_and_comes_back() {
     };
     let _past = except("2001-01-01", record).ends(2).says("a day that is to come");
     let _strange = except("2099-01-01", "E4000000").ends(2).says("is not about");
+    let words = ["subject", "except", &request, "--record", record, "--exception", "legal-claims", "--review-at"];
+    let nobody = ["2099-01-01", "--reason", "lawsuit", "--owner", " "];
+    let _nobody = site.ctl(&[&words[..], &nobody].concat()).ends(2).says("an owner is needed");
     let kept = except("2099-01-01", record).ends(0).json();
     let shown = site.json(&["subject", "show", &request]);
     let records = || site.rows(&["subject", "records", &request]);
@@ -218,6 +229,21 @@ fn what_is_kept_by_an_exception_is_refused_in_part_and_comes_back() {
     let _absent = end("1").ends(2).says("has no exception 1 in force");
     let _ended = end(&exception).ends(0);
     let _twice = end(&exception).ends(2).says("in force");
+    daemon.stop();
+}
+
+#[test]
+fn a_person_of_whom_nothing_is_stored_gets_an_answer() {
+    let site = site();
+    let daemon = with_samples(&site);
+    let asked = site.json(&["subject", "access", "--email", "nobody@example.org"]);
+    let request = text(&asked, "request").to_owned();
+    let identify = |how: &str| site.ctl(&["subject", "identify", &request, "--how", how]);
+    let _unsaid = identify(" ").ends(2).says("how it was made sure who asks");
+    let command = format!("subject complete {request} --end nothing-stored --reason");
+    let _nothing = identify("letter").ends(2).says(&command);
+    let done = ["subject", "complete", &request, "--end", "nothing-stored", "--reason", "answered"];
+    let _answered = site.ctl(&done).ends(0);
     daemon.stop();
 }
 

@@ -28,6 +28,8 @@ fn what_is_out_of_use_is_not_shown_and_a_person_brings_it_back() {
     let counts = (&last["state"], &last["restricted"], &last["purged"], &last["skipped"]);
     assert_eq!(counts, (&json!("completed"), &json!(3), &json!(0), &json!(0)), "{last}");
     assert_eq!(last["sagas"][0]["items"], 3, "{last}");
+    let incident = site.ctl(&["run", "incident", text(last, "run")]).ends(0).says("It ended the use of 3 entities");
+    assert!(!incident.out.contains("purged"), "{}", incident.out);
 
     let listed = site.rows(&["restriction", "list"]);
     assert_eq!(listed.len(), 1);

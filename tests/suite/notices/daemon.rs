@@ -54,7 +54,8 @@ fn a_plan_is_told_to_a_program_once_also_after_a_restart() {
     let daemon = site.start();
     let _made = site.ctl(&["plan", "make", "demo-ocm-contacts"]);
     let all = daemon.until("the second plan is told", || Some(got(&site)).filter(|all| all.len() > 1));
-    let _taken = site.ctl(&["notice", "test", "page"]).ends(0);
+    let taken = site.json(&["notice", "test", "page"]);
+    assert!(taken["taken"] == true && taken["code"].is_null(), "{taken}");
     assert_eq!(got(&site).last().map(|letter| letter["type"].clone()), Some("test".into()));
     let ids: Vec<&Value> = all.iter().map(|letter| &letter["data"]["id"]).collect();
     assert!(all.len() == 2 && ids[0] != ids[1], "{all:?}");
@@ -75,7 +76,8 @@ fn a_program_that_fails_is_seen_in_the_status_and_keeps_nothing_waiting() {
     });
     assert_eq!((&alarm["channel"], &alarm["code"]), (&"page".into(), &"program-exit-3".into()), "{alarm}");
     let _alarm = site.ctl(&["status"]).ends(10);
-    let _failed = site.ctl(&["notice", "test", "page"]).ends(10).says("program-exit-3");
+    let failed = site.ctl(&["notice", "test", "page", "--output", "json"]).ends(10).says("program-exit-3").json();
+    assert_eq!(failed["taken"], false, "{failed}");
     let _unknown = site.ctl(&["notice", "test", "nobody"]).ends(2).says("has no channel of this name");
     daemon.stop();
 }

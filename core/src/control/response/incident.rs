@@ -31,8 +31,17 @@ pub struct Incident {
     pub started_at: Option<Timestamp>,
     /// When it was over.
     pub ended_at: Option<Timestamp>,
+    /// How many items it was to carry out.
+    #[serde(default)]
+    pub items: u64,
     /// How many entities it purged.
     pub purged: u64,
+    /// Of how many of these what is left lives on: only some of their fields were taken out.
+    #[serde(default)]
+    pub redacted: u64,
+    /// Of how many the use ended: they are kept, and not shown.
+    #[serde(default)]
+    pub restricted: u64,
     /// How many it left alone.
     pub left_alone: u64,
     /// How many are only hidden, and can be taken back.
@@ -90,8 +99,12 @@ impl Incident {
         let mut lines = vec![
             format!("{run} carries out {plan} of policy {policy}; it is {}.", self.state.name()),
             format!("It was asked for by {}; the plan was accepted by {approved}.", self.requested_by),
-            format!("It purged {purged} entities and left {} alone; {hidden} are only hidden.", self.left_alone),
+            format!("It {} and left {} alone; {hidden} are only hidden.", self.deed(), self.left_alone),
         ];
+        let others = self.items.saturating_sub(purged + self.restricted + self.left_alone);
+        if self.state == RunState::Cancelled && others > 0 {
+            lines.push(format!("The other {others} of its {} items are as they were.", self.items));
+        }
         if self.is_going_on() {
             lines.push(format!("It is not over. Stop it now: retentionctl run cancel {run} --reason …"));
         }
@@ -100,12 +113,22 @@ impl Incident {
                 "What is hidden can be taken back: retentionctl quarantine list, then quarantine restore.".to_owned(),
             );
         }
+        if self.restricted > 0 {
+            lines.push(
+                "Nothing of them is destroyed. They are brought back into use by: retentionctl restriction list, then \
+                 restriction lift."
+                    .to_owned(),
+            );
+        }
         let lost = purged.saturating_sub(*with_copy);
+        let what = if self.redacted > 0 { "redacted" } else { "purged" };
         match (*purged, *with_copy) {
             (0, _) => {}
-            (_, 0) => lines.push("Of what was purged there is no copy here: look in older exports and at the source.".to_owned()),
+            (_, 0) => {
+                lines.push(format!("Of what was {what} there is no copy here: look in older exports and at the source."));
+            }
             (_, with_copy) => lines.push(format!(
-                "Of what was purged, {with_copy} have a copy in a bundle: verify it (retentionctl export verify), keep it (a hold \
+                "Of what was {what}, {with_copy} have a copy in a bundle: verify it (retentionctl export verify), keep it (a hold \
                  on its policy), and hand it back to the source."
             )),
         }
@@ -127,10 +150,70 @@ impl Incident {
         lines
     }
 
+    /// Says what it did to what it carried out: all items of a run have the same end.
+    fn deed(&self) -> String {
+        match (self.restricted, self.redacted) {
+            (0, 0) => format!("purged {} entities", self.purged),
+            (0, redacted) => format!("took fields out of {redacted} entities, of which the rest has new numbers,"),
+            (restricted, _) => format!("ended the use of {restricted} entities"),
+        }
+    }
+
     fn is_going_on(&self) -> bool {
         match self.state {
             RunState::Requested | RunState::Running | RunState::Paused | RunState::Cancelling => true,
             RunState::Refused | RunState::Completed | RunState::Cancelled | RunState::Stuck => false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Actor;
+    use crate::id::Position;
+
+    fn incident(state: RunState) -> Incident {
+        Incident {
+            run: RunId(Position(7)),
+            state,
+            plan: PlanId(Position(5)),
+            plan_digest: None,
+            policy: "contacts".to_owned(),
+            policy_digest: None,
+            requested_by: ActorName(Actor::Schedule),
+            approved_by: Vec::new(),
+            started_at: None,
+            ended_at: None,
+            items: 9,
+            purged: 0,
+            redacted: 0,
+            restricted: 0,
+            left_alone: 1,
+            hidden: 0,
+            with_copy: 0,
+            parts: Vec::new(),
+            text: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn what_was_not_purged_is_not_told_as_purged() {
+        let told = |incident: Incident| incident.sentences().join("\n");
+        let purged = told(Incident { purged: 3, ..incident(RunState::Completed) });
+        assert!(purged.contains("It purged 3 entities and left 1 alone; 0 are only hidden."), "{purged}");
+        let redacted = told(Incident { purged: 3, redacted: 3, with_copy: 3, ..incident(RunState::Completed) });
+        assert!(redacted.contains("took fields out of 3 entities") && redacted.contains("Of what was redacted, 3"));
+        let restricted = told(Incident { restricted: 3, ..incident(RunState::Completed) });
+        assert!(restricted.contains("ended the use of 3 entities") && restricted.contains("restriction lift"));
+        assert!(!redacted.contains("purged") && !restricted.contains("purged"), "{redacted}\n{restricted}");
+    }
+
+    #[test]
+    fn what_a_cancelled_run_did_not_come_to_is_as_it_was() {
+        let cancelled = Incident { purged: 3, ..incident(RunState::Cancelled) }.sentences().join("\n");
+        assert!(cancelled.contains("The other 5 of its 9 items are as they were."), "{cancelled}");
+        let over = Incident { purged: 8, ..incident(RunState::Completed) }.sentences().join("\n");
+        assert!(!over.contains("The other"), "{over}");
     }
 }

@@ -111,6 +111,9 @@ pub struct CopyRow {
     pub records: u64,
     /// Whether it goes when the request is completed. The others stay as long as their policies keep them.
     pub goes_with_the_answer: bool,
+    /// Whether a hold keeps it, so that it does not go before that is over.
+    #[serde(default)]
+    pub held: bool,
 }
 
 /// Somebody who got a copy of records of a request.

@@ -33,7 +33,11 @@ pub(super) fn head<'t>(r: &mut Reader<'t>, mut table: Table<'t>) -> Option<(Tabl
         Some(value) => on_missing_start(r, value),
         None => Some(OnMissingStart::Keep),
     };
-    let (period, start, align, on_missing_start) = (period?, start?, align?, on_missing_start?);
+    let (Some(period), Some(start), Some(align), Some(on_missing_start)) = (period, start, align, on_missing_start)
+    else {
+        unread(r, table);
+        return None;
+    };
     let calendar = [Some(period), min_keep, max_keep].into_iter().flatten().any(Period::is_calendar);
     let calendar = calendar || align != Align::None;
     if calendar && zone_value.is_none() {
@@ -72,6 +76,14 @@ pub(super) fn head<'t>(r: &mut Reader<'t>, mut table: Table<'t>) -> Option<(Tabl
         applies_from: None,
     };
     Some((table, retention))
+}
+
+/// Reports the unknown keys of a table whose rest is not read: what was meant by one may be what is missing.
+pub(super) fn unread<'t>(r: &mut Reader<'t>, mut table: Table<'t>) {
+    for key in ["suspend_while", "override", "activity_events"] {
+        table.get(key);
+    }
+    table.finish(r, &[]);
 }
 
 /// Reads `align` and, for business years that do not begin in January, `fiscal_year_start`.

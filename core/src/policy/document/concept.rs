@@ -114,15 +114,20 @@ fn entries(policy: &Policy) -> [(&'static str, String); 17] {
         ("days are counted in", policy.retention.zone.to_string()),
         ("disposition", disposition(policy)),
         ("quarantine", none(quarantine(policy))),
-        (
-            "how long exports are kept",
-            if policy.action == Action::Restrict { "nothing is exported".to_owned() } else { TO_FILL_IN.to_owned() },
-        ),
+        ("how long exports are kept", exports(policy)),
         ("schedule", schedule(policy)),
         ("approval", approval(policy.approval)),
         ("lock", lock(policy).to_owned()),
         ("basis", basis(policy)),
     ]
+}
+
+fn exports(policy: &Policy) -> String {
+    match policy.export.keep {
+        _ if policy.action == Action::Restrict => "nothing is exported".to_owned(),
+        Some(keep) => format!("{}, then they are destroyed", keep.in_words()),
+        None => TO_FILL_IN.to_owned(),
+    }
 }
 
 fn disposition(policy: &Policy) -> String {
@@ -182,18 +187,26 @@ fn basis(policy: &Policy) -> String {
     format!("{law}; citation: {citation}; owner: {owner}")
 }
 
-/// Names the data classes that no enforced policy is about: nothing of them is ever deleted.
+/// Names the data classes of which no enforced policy disposes: nothing of them is ever deleted.
 fn uncovered(page: &mut Markdown, classes: &BTreeMap<&str, Vec<&Policy>>) {
     page.heading(2, "Data classes without an enforced policy");
-    let uncovered = |policies: &[&Policy]| policies.iter().all(|policy| !is_in_force(policy));
-    let open: Vec<String> =
-        classes.iter().filter(|(_, policies)| uncovered(policies)).map(|(class, _)| said(class).to_owned()).collect();
+    let open: Vec<String> = classes.iter().filter_map(|(class, policies)| open_class(class, policies)).collect();
     if open.is_empty() {
         page.paragraph("None of those that the policies name. What no policy is about is kept.");
     } else {
         page.paragraph("Nothing of these is deleted as things stand:");
         page.list(open.into_iter().map(|class| format!("data class {class}")));
     }
+}
+
+/// Returns a data class of which nothing is deleted. The end of use is not the end.
+fn open_class(class: &str, policies: &[&Policy]) -> Option<String> {
+    let in_force = || policies.iter().filter(|policy| is_in_force(policy));
+    if in_force().next().is_none() {
+        return Some(said(class).to_owned());
+    }
+    let only_ends_use = in_force().all(|policy| policy.action == Action::Restrict);
+    only_ends_use.then(|| format!("{}, of which only the use ends", said(class)))
 }
 
 fn access(page: &mut Markdown, set: &PolicySet) {

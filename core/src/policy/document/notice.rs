@@ -119,7 +119,10 @@ fn afterwards(policy: &Policy) -> String {
         Action::Review { .. } => "delete for good what somebody has decided to delete".to_owned(),
         Action::Purge { .. } => "delete your data for good".to_owned(),
     };
-    let copy = format!("We write a copy and check it. How long we keep the copy: {TO_FILL_IN}.");
+    let copy = match policy.export.keep {
+        Some(keep) => format!("We write a copy and check it. The copy is destroyed {} later.", keep.in_words()),
+        None => format!("We write a copy and check it. How long we keep the copy: {TO_FILL_IN}."),
+    };
     match quarantine(policy) {
         Some(length) => {
             format!("{copy} Then we hide your data for {length}, in case of a mistake, and after that we {end}.")

@@ -87,6 +87,21 @@ fn what_happens_at_the_end_is_said_for_every_action() {
     }
     let [_, concept, _] = said("kind = \"restrict\"", "");
     assert!(concept.contains("No policy disposes of anything") && concept.contains("nothing is exported"), "{concept}");
+    assert!(concept.contains("data class crm.deal, of which only the use ends"), "nothing of it is deleted: {concept}");
+}
+
+#[test]
+fn how_long_exports_are_kept_is_said_where_a_policy_says_it() {
+    let said = |export: &str| {
+        let text = FILES[0].1.replace("[action]", &format!("{export}[action]"));
+        ALL.map(|document| document.of(&set(&[("deals-moving", &text)]), DocumentForm::Markdown))
+    };
+    let [_, concept, notice] = said("[export]\nkeep = \"P90D\"\n\n");
+    assert!(concept.contains("| how long exports are kept | 90 days, then they are destroyed |"), "{concept}");
+    assert!(notice.contains("The copy is destroyed 90 days later."), "{notice}");
+    let [_, concept, notice] = said("");
+    assert!(concept.contains(&format!("| how long exports are kept | {TO_FILL_IN} |")), "{concept}");
+    assert!(notice.contains(&format!("How long we keep the copy: {TO_FILL_IN}.")), "{notice}");
 }
 
 #[test]

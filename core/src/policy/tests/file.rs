@@ -73,8 +73,24 @@ fn unknown_keys_are_errors_with_their_place_and_a_suggestion() {
         "p.toml:13:1: `timezone` is missing in [retention]: days begin and end somewhere\n\
          p.toml:16:1: unknown key `timezome` in [retention]: did you mean `timezone`?"
     );
+    assert_eq!(
+        errors(&[("period =", "perid =")]),
+        "p.toml:13:1: `period` is missing in [retention]\n\
+         p.toml:14:1: unknown key `perid` in [retention]: did you mean `period`?"
+    );
+    let beside = errors(&[("kind = \"contact\"", "knid = \"contact\""), ("start =", "min_kep = \"P1Y\"\nstart =")]);
+    assert!(beside.contains("did you mean `kind`?") && beside.contains("did you mean `min_keep`?"), "{beside}");
     assert!(errors(&[("[action]", "[actoin]")]).contains("unknown key `actoin` in the file: did you mean `action`?"));
     assert!(errors(&[("op = \"eq\"", "op = \"eq\", valeu = 1")]).contains("unknown key `valeu` in where"));
+}
+
+#[test]
+fn no_source_is_never_every_source() {
+    let with = |source: &str| errors(&[("kind = \"contact\"", &format!("kind = \"contact\"\nsource = {source}"))]);
+    assert_eq!(with("[]"), "p.toml:11:10: `source` names no source: leave it out to mean all of them");
+    for empty in ["\"\"", "[\"crm\", \" \"]"] {
+        assert!(with(empty).contains("`source` has an empty name"), "{empty}");
+    }
 }
 
 #[test]

@@ -222,6 +222,32 @@ fn the_fallback_is_for_missing_dates_and_never_for_unreadable_ones() {
 }
 
 #[test]
+fn the_fallback_does_not_stand_in_for_what_a_mapping_could_not_read_as_a_date() {
+    let policy = one(&[("start = \"created\"", "start = \"created\"\non_missing_start = \"fallback:first_seen\"")]);
+    let falls_back = |text: Option<&str>| {
+        let mut entity = cell("custom.CreatedOn", FieldType::Date, text);
+        entity.layout.columns.push(Column {
+            name: "j".to_owned(),
+            field: "job_title".to_owned(),
+            field_type: FieldType::Text,
+        });
+        entity.record.cells.push(Some("Buyer")).unwrap();
+        let bound = policy.bind(&entity.layout);
+        match bound.assess(&entity.facts()) {
+            Assessment::Due { is_fallback, .. } => is_fallback,
+            Assessment::NoStart { .. } => false,
+            other => panic!("{other:?}"),
+        }
+    };
+    for missing in [None, Some(" "), Some("1970-01-01"), Some("2020-01-02 10:00:00"), Some("2020-01-02T10:00+01:00")] {
+        assert!(falls_back(missing), "{missing:?}");
+    }
+    for unread in ["31.12.2020", "some day", "2020-13-01", "2020-01-02x", "n\u{e1}vrh 2020"] {
+        assert!(!falls_back(Some(unread)), "{unread}");
+    }
+}
+
+#[test]
 fn min_keep_and_suspension_keep() {
     let entity = Entity::buyer("2020-01-01T12:00:00Z");
     let longer = one(&[("period = \"P1Y\"", "period = \"P1Y\"\nmin_keep = \"P3Y\"")]);

@@ -10,18 +10,25 @@ use crate::config::file;
 use crate::config::reading::meant;
 
 impl Check<'_> {
-    /// Checks all rules; those that are wrong are told and left out.
-    pub(super) fn activities(&mut self, written: Vec<Spanned<file::Activity>>) -> ActivityRules {
-        let rules = written.into_iter().filter_map(|rule| self.activity(rule)).collect();
+    /// Checks all rules; those that are wrong are told and left out. `sources` are the names of the sources.
+    pub(super) fn activities(&mut self, written: Vec<Spanned<file::Activity>>, sources: &[String]) -> ActivityRules {
+        let rules = written.into_iter().filter_map(|rule| self.activity(rule, sources)).collect();
         ActivityRules::new(rules)
     }
 
-    fn activity(&mut self, written: Spanned<file::Activity>) -> Option<ActivityRule> {
+    fn activity(&mut self, written: Spanned<file::Activity>, sources: &[String]) -> Option<ActivityRule> {
         let span = written.span();
         let rule = written.into_inner();
-        let Some(source) = rule.source.map(Spanned::into_inner).filter(|source| !source.is_empty()) else {
+        let Some(source) = rule.source.filter(|source| !source.get_ref().is_empty()) else {
             return self.refuse(span, "an `activity` names the `source` that it is about");
         };
+        // What is recorded without a class because of a slip goes on counting for good.
+        if !sources.contains(source.get_ref()) {
+            let known: Vec<&str> = sources.iter().map(String::as_str).collect();
+            let hint = meant(source.get_ref(), &known);
+            return self.refuse(source.span(), format!("no `[[source]]` has this name{hint}"));
+        }
+        let source = source.into_inner();
         let kinds = ActivityRules::KINDS;
         let Some(written_kind) = rule.kind else {
             return self.refuse(span, "an `activity` names the `kind` that it is about: activity, post or task");

@@ -291,10 +291,15 @@ pub(crate) async fn release(
     Body(wanted): Body<ReleaseHold>,
 ) -> Result<Json<Accepted>, ApiError> {
     let reason = check_reason(wanted.reason)?;
-    let until = until(wanted.delay.as_deref(), control.clock.now())?;
+    let now = control.clock.now();
+    let until = until(wanted.delay.as_deref(), now)?;
     control
-        .see(move |views| match views.small.holds.get(id) {
-            Some(_) => Ok(()),
+        .see(move |views| match views.small.holds.get_in_force(id, now).map(|hold| hold.released) {
+            Some(None) => Ok(()),
+            Some(Some((_, until))) => {
+                let message = format!("{id} was released before, and protects until {until}; nothing was changed");
+                Err(ApiError::saying(ErrorCode::WrongState, message).hint("retentionctl hold list --released"))
+            }
             None => Err(not_found("hold in force", id).hint("retentionctl hold list")),
         })
         .await?;

@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use retention_core::control::{ActorName, CopyState, Incident, IncidentPart};
 use retention_core::event::Actor;
-use retention_core::event::saga::{Receipt, Step};
+use retention_core::event::saga::{Receipt, ScriptKind, Step};
 use retention_core::id::{RunId, SagaId};
 use retention_core::view::{BundleState, Saga, Views};
 
@@ -43,6 +43,7 @@ fn told(views: &Views, id: RunId) -> Result<Incident, ApiError> {
     let frozen = plan.and_then(|plan| plan.frozen.as_ref());
     let parts: Vec<IncidentPart> =
         run.sagas.iter().filter_map(|saga| Some(part(views, *saga, views.small.runs.saga(*saga)?))).collect();
+    let sagas = || run.sagas.iter().filter_map(|saga| views.small.runs.saga(*saga));
     Ok(Incident {
         run: id,
         state: run.state,
@@ -56,7 +57,10 @@ fn told(views: &Views, id: RunId) -> Result<Incident, ApiError> {
             .unwrap_or_default(),
         started_at: run.started_at,
         ended_at: run.ended_at,
+        items: run.items,
         purged: run.purged,
+        redacted: sagas().filter(|saga| saga.started.script == ScriptKind::ExportRedact).map(|saga| saga.purged).sum(),
+        restricted: sagas().map(Saga::restricted).sum(),
         left_alone: run.skipped,
         hidden: parts.iter().map(|part| part.hidden).sum(),
         with_copy: 0,

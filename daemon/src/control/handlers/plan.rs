@@ -180,6 +180,13 @@ pub(crate) async fn approve(
                 )
                 .hint("another person with the role approver has to look at it"));
             }
+            // Twice by one person would read like two persons.
+            if plan.is_accepted_by(uid, now) {
+                let message = format!("uid {uid} accepted {id} before, and that counts still; nothing was recorded");
+                return Err(
+                    ApiError::saying(ErrorCode::WrongState, message).hint(format!("retentionctl plan show {id}"))
+                );
+            }
             Ok(plan.request.policy.clone())
         })
         .await?;

@@ -74,8 +74,9 @@ pub(crate) async fn status(
     let stopped = control.works.sources_stopped().into_iter();
     attention.extend(stopped.map(|(source, message)| Attention::SourceStopped { source, message }));
     attention.extend(no_source.into_iter().map(|(policy, source)| Attention::PolicySourceUnknown { policy, source }));
-    if problems > 0 {
-        attention.push(Attention::PoliciesInvalid { problems });
+    if let Some(first) = problems.first() {
+        let (problems, message) = (problems.len() as u64, first.clone());
+        attention.push(Attention::PoliciesInvalid { problems, message });
     }
     Ok(Json(Status {
         program: env!("CARGO_PKG_VERSION").to_owned(),

@@ -21,7 +21,7 @@ use retention_core::view::{Bundle, Condition, SubjectRequest, Views};
 
 use super::super::answer::{Batch, Wanted, blocking, file, list as answer_list, work};
 use super::super::error::ApiError;
-use super::super::input::{Argument, Asked, Body, check_reason, check_text};
+use super::super::input::{Argument, Asked, Body, check_named, check_reason, check_text};
 use super::super::log::{self, Log};
 use super::super::subjects::months_after;
 use super::{About, Caller, Shared, entity, not_found};
@@ -214,10 +214,10 @@ fn copies(
     let mut rows = Vec::new();
     for Bundle { saga, manifest, exported_at, .. } in bundles {
         let items = log.in_bundle(saga)?;
-        let found = log::look(log, |views| views.items_of(request, &items).len() as u64);
-        let records = found.ok_or_else(|| ApiError::of(ErrorCode::Internal))?;
+        let look = |views: &Views| (views.items_of(request, &items).len() as u64, views.is_bundle_held(saga, &items));
+        let (records, held) = log::look(log, look).ok_or_else(|| ApiError::of(ErrorCode::Internal))?;
         if records > 0 {
-            rows.push(CopyRow { manifest, exported_at, records, goes_with_the_answer: mine.contains(&saga) });
+            rows.push(CopyRow { manifest, exported_at, records, goes_with_the_answer: mine.contains(&saga), held });
         }
     }
     Ok(rows)
@@ -274,7 +274,7 @@ pub(crate) async fn told(
     Argument((id, recipient)): Argument<(RequestId, Position)>,
     Body(because): Body<Because>,
 ) -> Result<Json<Accepted>, ApiError> {
-    let (how, now) = (check_reason(because.reason)?, control.clock.now());
+    let (how, now) = (check_named(because.reason, "a word on how they were told")?, control.clock.now());
     let log = Arc::clone(&control.log);
     let handed_over = blocking(move || Ok(log.handed_over()?)).await?;
     control
@@ -342,7 +342,8 @@ pub(crate) async fn identify(
     Body(wanted): Body<IdentifySubject>,
 ) -> Result<Response, ApiError> {
     check_count(wanted.include.len() + wanted.exclude.len())?;
-    let wanted = IdentifySubject { how: check_reason(wanted.how)?, ..wanted };
+    let how = check_named(wanted.how, "a word on how it was made sure who asks")?;
+    let wanted = IdentifySubject { how, ..wanted };
     control.see(move |views| found(views, id).map(|_| ())).await?;
     let (works, uid) = (Arc::clone(&control.works), caller.peer.uid);
     Ok(work(move |sink| works.identify_subject(uid, id, wanted, sink)))
@@ -385,7 +386,7 @@ pub(crate) async fn except(
         request: id,
         records: in_order(wanted.records),
         exception: wanted.exception,
-        owner: check_reason(wanted.owner)?,
+        owner: check_named(wanted.owner, "an owner")?,
         review_at: wanted.review_at,
         reason: check_reason(wanted.reason)?,
     };
