@@ -578,7 +578,7 @@ async fn a_hold_is_placed_listed_and_released_by_a_person() {
     let (status, _) = world.ask(OTHER, Operation::HoldRelease, &release, Some(json!({"reason": "closed"}))).await;
     assert_eq!(status, 200);
     let (status, _) = world.ask(OTHER, Operation::HoldRelease, &release, Some(json!({"reason": "closed"}))).await;
-    assert_eq!(status, 404);
+    assert_eq!(status, 409, "it was released before");
     let (_, holds) = world.ask(OTHER, Operation::HoldList, "/v1/holds", None).await;
     assert!(holds["rows"][0]["protects_until"].is_string(), "it protects for some time still: {holds}");
     let (_, released) = world.ask(OTHER, Operation::HoldList, "/v1/holds?show=released", None).await;
