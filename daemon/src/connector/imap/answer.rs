@@ -3,7 +3,7 @@
 
 use super::date::InternalDate;
 use super::uid::{Uid, UidValidity, Uids};
-use super::value::{Malformed, Value, values};
+use super::value::{Malformed, STREAMED, Value, values};
 
 /// The word that a status answer begins with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -379,9 +379,6 @@ fn fetched(sequence: u32, attributes: &[Value]) -> Result<Fetched, Malformed> {
     }
     Ok(fetched)
 }
-
-/// Stands in an answer for a literal that was handed on. No server can send it: an atom holds no control character.
-pub(super) const STREAMED: &[u8] = b"\x01streamed";
 
 fn envelope(fields: &[Value]) -> Result<Envelope, Malformed> {
     let [date, subject, from, _sender, _reply_to, to, cc, bcc, _in_reply_to, message_id] = fields else {

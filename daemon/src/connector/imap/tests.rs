@@ -232,6 +232,26 @@ fn a_body_that_turns_out_to_be_another_messages_is_no_body() {
 }
 
 #[test]
+fn a_control_character_that_a_sender_wrote_keeps_no_message_from_being_told() {
+    let script = selected(vec![answer(
+        "UID FETCH 4 (",
+        "* 1 FETCH (UID 4 FLAGS () INTERNALDATE \"01-Jan-2015 10:00:00 +0000\" RFC822.SIZE 9 ENVELOPE (NIL \
+         \"a \u{1}streamed \u{1b}\" ((\"b\u{1}\" NIL \"bob\" \"x.org\")) NIL NIL NIL NIL NIL NIL NIL) \
+         BODY[HEADER.FIELDS (LIST-ID)] {2}\r\n\r\n)\r\n{tag} OK\r\n",
+    )]);
+    let mut told = Vec::new();
+    let missing = with(script, |session| {
+        session.select("INBOX").expect("open");
+        session.fetch_meta(&uids(&[4]), |meta| {
+            told.push((meta.uid, meta.envelope.from));
+            ControlFlow::Continue(())
+        })
+    });
+    assert_eq!(missing, Ok(Uids::default()));
+    assert_eq!(told, [(Uid(4), vec!["bob@x.org".to_owned()])]);
+}
+
+#[test]
 fn too_much_is_refused_before_it_is_held() {
     let long = vec![b'a'; LINE_BYTES_MAX + 2];
     let cases: Vec<(&str, Vec<u8>)> = vec![
