@@ -223,6 +223,16 @@ fn a_migration_batch_is_imported_once_and_its_file_is_destroyed() {
     private(&site, "users.csv", &format!("EmailAddress,UserName,Password\r\n{rows}"));
     let _nowhere = site.ctl(&["mailbox", "import", file, "--server", "nowhere"]).ends(2).says("no [[server]]");
     assert!(path.exists(), "it is not destroyed before everything is registered");
+    let link = site.path("link.csv");
+    std::os::unix::fs::symlink(&path, &link).expect("a link");
+    let link = link.to_str().expect("a path that is text");
+    let _link = site.ctl(&["mailbox", "import", link, "--server", "dovecot"]).ends(2).says("nothing was registered");
+    private(&site, "users.xlsx", "PK\u{3}\u{4}");
+    let workbook = site.path("users.xlsx");
+    let workbook = workbook.to_str().expect("a path that is text");
+    let _workbook =
+        site.ctl(&["batch", "import", workbook, "--server", "dovecot"]).ends(78).says("save it as CSV UTF-8");
+    assert!(path.exists() && site.rows(&["mailbox", "list"]).is_empty(), "nothing was registered");
     let imported = site.json(&["mailbox", "import", file, "--server", "dovecot"]);
     assert_eq!((&imported["mailboxes"], &imported["file_destroyed"]), (&json!(2), &json!(true)), "{imported}");
     assert!(!path.exists());
