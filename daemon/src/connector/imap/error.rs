@@ -167,7 +167,7 @@ pub fn explain(code: &str) -> &'static str {
         }
         "mail-doveadm-key" => "doveadm does not take the key; check the key of doveadm in [[server]]",
         "mail-name-unsafe" => {
-            "the name has a meaning of its own for the mail server, so it cannot stand for one person or mailbox; nothing was sent"
+            "the name has a meaning of its own for the mail server, or holds one of \" \\ * ? %, so it cannot stand for one person or mailbox; nothing was sent"
         }
         "mail-negative-rights" => {
             "the folder takes rights away from this principal by an entry of its own, so a grant would have no effect; remove that entry"
