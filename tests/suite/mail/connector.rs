@@ -380,6 +380,19 @@ fn an_appended_message_lands_with_its_flags_its_date_and_every_byte() {
 }
 
 #[test]
+fn a_mailbox_without_room_is_told_by_every_server() {
+    for kind in Kind::ALL {
+        let server = Server::shared(kind);
+        let mut session = connector().open(&own(server, &server.account("user3"))).expect("a session");
+        let letter = letter(1, &date(2020, 3, 4), 300_000);
+        let bytes = letter.body.len() as u64;
+        // It may keep one megabyte.
+        let refused = (0..5).find_map(|_| session.append("INBOX", &[], None, bytes, &mut &letter.body[..]).err());
+        assert_eq!(refused.map(|error| error.code()), Some("mail-over-quota"), "{kind}");
+    }
+}
+
+#[test]
 fn changes_are_told_where_the_server_keeps_count_of_them() {
     for kind in Kind::ALL {
         let server = Server::shared(kind);

@@ -155,6 +155,10 @@ pub fn explain(code: &str) -> &'static str {
         "mail-folder-missing" => "the folder does not exist",
         "mail-already-exists" => "it exists already",
         "mail-folder-has-children" => "the folder has folders below it",
+        "mail-folder-not-made" => {
+            "the target of a migration does not make a folder: it does not take its name, or the login may make none; leave the folder out (--exclude), or register the target with the password of its owner"
+        }
+        "mail-source-broke-off" => "the source of a migration broke off in the middle of a message",
         "mail-folders-alike" => {
             "two folders of the mailbox have one name, so nothing can be said of either; rename one"
         }
@@ -236,7 +240,9 @@ mod tests {
             assert_ne!(explain(error.code()), explain(""), "{name}");
         }
         assert_ne!(explain(no(None).code()), explain(""));
-        for code in ["mail-not-open", "mail-stopped", "mail-content-ended"] {
+        for code in
+            ["mail-not-open", "mail-stopped", "mail-content-ended", "mail-folder-not-made", "mail-source-broke-off"]
+        {
             assert_ne!(explain(code), explain(""), "{code}");
         }
     }

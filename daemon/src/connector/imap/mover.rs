@@ -117,7 +117,7 @@ impl Moving for Pair {
         // Somebody else may have made it in this moment; whether it is there, the list says.
         self.list_target()?;
         if self.at_target.get(&folder.name).is_none_or(|other| !other.selectable) {
-            made?;
+            made.map_err(not_made)?;
             return Err(FOLDER_MISSING.into());
         }
         // A mail program that does not show it is an inconvenience and no loss.
@@ -217,6 +217,16 @@ impl Moving for Pair {
             }
         }
         Ok(())
+    }
+}
+
+/// A plain no, or that it cannot be done at all, says more when it is known what was asked for.
+fn not_made(error: MailError) -> MailError {
+    match error {
+        MailError::Refused(refusal) if matches!(refusal.code, "mail-refused" | "mail-not-possible") => {
+            MailError::refused("mail-folder-not-made", refusal.retry)
+        }
+        other => other,
     }
 }
 

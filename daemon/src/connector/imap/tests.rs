@@ -490,6 +490,26 @@ fn a_message_is_appended_only_after_the_server_asks_for_it() {
 }
 
 #[test]
+fn a_server_that_says_only_in_words_that_there_is_no_room_is_asked_for_its_quota() {
+    let appended = |quota: &str| {
+        let script = vec![
+            say("* OK [CAPABILITY IMAP4rev1 QUOTA] x\r\n"),
+            answer("LOGIN", "{tag} OK [CAPABILITY IMAP4rev1 QUOTA] x\r\n"),
+            answer("APPEND", "{tag} NO Over quota\r\n"),
+            answer("GETQUOTAROOT \"INBOX\"", &format!("* QUOTAROOT INBOX r\r\n* QUOTA r{quota}\r\n{{tag}} OK\r\n")),
+        ];
+        let appended = with(script, |session| session.append("INBOX", &[], None, 2_000, &mut &[b'a'; 2_000][..]));
+        appended.map(drop).map_err(|error| error.code())
+    };
+    for full in [" (STORAGE 1023 1024)", " (STORAGE 1 1024 MESSAGE 10 10)"] {
+        assert_eq!(appended(full), Err("mail-over-quota"), "{full}");
+    }
+    for room in [" (STORAGE 1022 1024)", " (X-OTHER 1 1)", " (STORAGE x 1)", " ()", ""] {
+        assert_eq!(appended(room), Err("mail-refused"), "{room}");
+    }
+}
+
+#[test]
 fn a_login_form_that_the_server_ignores_is_refused_before_a_password_is_sent() {
     let scripted = Scripted::playing(vec![vec![say("* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN] Courier-IMAP ready\r\n")]]);
     let refused = scripted.open(LoginForm::AuthzId).expect_err("refused");
