@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 use super::directory::Directory;
 use crate::config::MailServer;
 use crate::connector::imap::{Connector, Leaves, MailError, MailboxDirectory as _, Session, explain};
+use crate::connector::outcome::{Refusal, Retry};
 use crate::stage::intake::IntakeError;
 use crate::stage::intake::registry::{Registrar, Registration, RegistryError};
 use crate::store::AppendError;
@@ -98,7 +99,10 @@ impl Mailboxes {
         };
         let mut session = match self.connector.open(&access) {
             Ok(session) => session,
-            Err(error) => return Ok(vec![wrong("login", error.code(), explain(error.code()))]),
+            Err(error) => {
+                let finding = wrong("login", error.code(), explain(error.code()));
+                return Ok(vec![MailboxFinding { hint: again(&error), ..finding }]);
+            }
         };
         let proof = session.proof();
         let mut findings = vec![
@@ -176,6 +180,16 @@ fn rights(read: Result<Rights, MailError>) -> MailboxFinding {
             ..wrong("access", "rights-missing", "")
         },
         Err(error) => wrong("access", error.code(), explain(error.code())),
+    }
+}
+
+/// Says when a server is asked again that is left alone for a while: until then nobody hears whether it is mended.
+fn again(error: &MailError) -> Option<String> {
+    match error {
+        MailError::Refused(Refusal { code: "mail-backing-off", retry: Retry::After(rest) }) => {
+            Some(format!("check again in {} s; retentionctl mailbox list says what failed", rest.as_secs() + 1))
+        }
+        _ => None,
     }
 }
 
@@ -302,6 +316,14 @@ mod tests {
         assert_eq!(read(&plain, "mirapoint", None, Some("corp")), None);
         assert!(form_of(&plain, None, Some('*'), None).is_err());
         assert!(form_of(&plain, Some("master"), None, None).is_err());
+    }
+
+    #[test]
+    fn of_a_server_that_is_left_alone_it_is_said_when_it_is_asked_again() {
+        let refused = |code, retry| MailError::Refused(Refusal { code, retry });
+        let rest = Retry::After(std::time::Duration::from_millis(11_500));
+        assert!(again(&refused("mail-backing-off", rest)).is_some_and(|hint| hint.contains("in 12 s")));
+        assert_eq!(again(&refused("mail-unreachable", rest)), None);
     }
 
     #[test]
