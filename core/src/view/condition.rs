@@ -94,6 +94,8 @@ pub enum Condition {
     MailboxRegistered(EntityId),
     /// No migration that is not over reads or writes the mailbox.
     NotMigrating(EntityId),
+    /// No saga that is not over works on what is in the mailbox.
+    NoSagaOn(EntityId),
     /// New keys of this kind are not asked for.
     KeysNotAsked(StoreKeys),
     /// All of them.
@@ -256,6 +258,13 @@ impl Condition {
                 Some(_) => Err(Conflict::Migration),
                 None => Ok(()),
             },
+            Self::NoSagaOn(mailbox) => {
+                let mut open = views.small.runs.sagas().filter(|(_, saga)| saga.end.is_none());
+                match open.any(|(_, saga)| saga.started.mailbox == Some(*mailbox)) {
+                    true => Err(Conflict::Run),
+                    false => Ok(()),
+                }
+            }
             Self::KeysNotAsked(keys) => views.small.keys.asked(*keys).is_none().then_some(()).ok_or(Conflict::Keys),
             Self::All(conditions) => conditions.iter().try_for_each(|condition| condition.check(views)),
         }

@@ -33,6 +33,8 @@ fn failed(error: RegistryError) -> ErrorBody {
         RegistryError::NotRegistered(_) => {
             ErrorBody::saying(ErrorCode::NotFound, error.to_string()).hint("retentionctl mailbox list")
         }
+        RegistryError::InUse(_) => ErrorBody::saying(ErrorCode::WrongState, error.to_string())
+            .hint("end it first: retentionctl grant list, mailbox migrations, run list"),
         RegistryError::Failed(IntakeError::Append(AppendError::ReadOnly(damage))) => ErrorBody::saying(
             ErrorCode::StoreReadOnly,
             format!("the store is read-only: {damage}; nothing was changed"),

@@ -195,6 +195,12 @@ fn access_is_given_and_taken_back(site: &Site, daemon: &Daemon<'_>, server: &Ser
         Some(())
     });
     let _held = site.ctl(&["mailbox", "remove", mailbox, "--reason", "moved"]).ends(2).says("is not over");
+    // The access would be looked for in another mailbox, and stay in this one.
+    let (address, server_name) = (format!("{}@example.org", account.name), kind.to_string());
+    let _led_elsewhere = site
+        .ctl(&["mailbox", "add", &address, "--server", &server_name, "--user", "user2"])
+        .ends(2)
+        .says("would lead to another mailbox");
     let _renewed = site.json(&["grant", "renew", &grant, "--for", "PT45M", "--reason", "not done"]);
     let _revoked = site.json(&["grant", "revoke", &grant, "--reason", "done"]);
     let over = wait_for_state(site, daemon, &grant, "revoked");
