@@ -159,6 +159,9 @@ pub fn explain(code: &str) -> &'static str {
             "the target of a migration does not make a folder: it does not take its name, or the login may make none; leave the folder out (--exclude), or register the target with the password of its owner"
         }
         "mail-source-broke-off" => "the source of a migration broke off in the middle of a message",
+        "mail-same-mailbox" => {
+            "the target of the migration is the source itself: what was appended came in there; check host and user of both mailboxes"
+        }
         "mail-folders-alike" => {
             "two folders of the mailbox have one name, so nothing can be said of either; rename one"
         }

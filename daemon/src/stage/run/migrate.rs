@@ -69,6 +69,9 @@ struct Place<'a> {
 /// By its new numbers nobody can say any more what was copied.
 const RENUMBERED: Broken = Broken::Never("mail-uidvalidity-changed");
 
+/// Two entries of the registry lead to one mailbox, and what is copied comes in at the source again, without an end.
+const ONE_MAILBOX: Broken = Broken::Never("mail-same-mailbox");
+
 /// A message is larger than the target takes, or the target says no and nothing more: that may pass, so it is tried
 /// some times.
 const MESSAGE_TOO_BIG: &str = "mail-message-too-big";
@@ -375,6 +378,11 @@ impl Migrations {
                     Ok(Copied::Done { bytes }) => {
                         done.messages += 1;
                         done.bytes += bytes;
+                        if done.messages == 1 && is_one_mailbox(moving, place, pair)? {
+                            done.upto = message.uid;
+                            broken = Some(ONE_MAILBOX);
+                            break;
+                        }
                     }
                     Ok(Copied::Gone) => done.gone += 1,
                     // The target takes this message in no way: it is told and left out, and the others go on.
@@ -538,6 +546,17 @@ fn take(prints: &mut Prints, print: &Print) -> bool {
 /// Says whether both servers still number the messages of a folder as they did when it was opened.
 fn is_under(progress: &FolderProgress, pair: OpenPair) -> bool {
     (progress.source_validity, progress.target_validity) == (pair.source.uid_validity, pair.target.uid_validity)
+}
+
+/// Says whether what was just appended at the target came in at the source as well. Only a folder that both number alike
+/// can be one and the same.
+fn is_one_mailbox(moving: &mut dyn Moving, place: Place<'_>, before: OpenPair) -> Result<bool, Broken> {
+    if before.source.uid_validity != before.target.uid_validity {
+        return Ok(false);
+    }
+    let Some(OpenPair { source, target }) = moving.open_pair(place.path, place.into)? else { return Ok(false) };
+    let is_alike = (source.uid_next, source.exists) == (target.uid_next, target.exists);
+    Ok(is_alike && source.exists > before.source.exists)
 }
 
 fn nothing(place: Place<'_>) -> MigrationCopied {
