@@ -125,6 +125,12 @@ fn look_around(session: &mut Session) -> Vec<MailboxFinding> {
         Err(error) => return vec![wrong("folders", error.code(), explain(error.code()))],
     };
     findings.push(note("folders", "folders-listed", format!("{} folders", folders.len())));
+    let views = folders.iter().filter(|folder| folder.is_view()).count();
+    if views > 0 {
+        let message =
+            format!("{views} of them show messages of other folders (\\All, \\Flagged) and are not looked into");
+        findings.push(note("folders", "folders-views", message));
+    }
     let has = |word: &str| session.capabilities().has(word);
     findings.push(if has("UIDPLUS") {
         note("expunge", "expunge-exact", "single messages can be purged without touching others (UIDPLUS)".to_owned())

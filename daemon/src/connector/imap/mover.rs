@@ -106,7 +106,7 @@ impl Moving for Pair {
             .at_target
             .values()
             .find(|other| other.special_use.is_some_and(|special| folder.special_use.contains(&use_of(special))));
-        if let Some(other) = of_same_use.filter(|other| other.selectable) {
+        if let Some(other) = of_same_use.filter(|other| other.selectable && !other.is_view()) {
             return Ok(other.path.clone());
         }
         if self.at_target.get(&folder.name).is_some_and(|other| other.selectable) {
