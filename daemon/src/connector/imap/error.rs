@@ -222,7 +222,9 @@ pub fn explain(code: &str) -> &'static str {
         "mail-bye" => "the mail server said goodbye and ended the connection",
         "mail-silent" => "the mail server was silent for too long",
         "mail-too-slow" => "the mail server answers too slowly",
-        "mail-too-much" => "the mail server sent more than one answer may hold",
+        "mail-too-much" => {
+            "the mail server sent more than one answer may hold; a message whose header has more than a megabyte may be why"
+        }
         "mail-answer-malformed" => "the mail server's answer does not follow the protocol",
         "mail-answer-incomplete" => "the mail server's answer lacks what was asked for",
         "mail-connection" => "the connection to the mail server broke",
@@ -254,5 +256,18 @@ mod tests {
     fn a_question_without_an_answer_may_be_asked_again() {
         let error = MailError::unknown("mail-closed").of_a_question();
         assert!(matches!(error, MailError::Refused(Refusal { retry: Retry::After(_), .. })));
+    }
+
+    #[test]
+    fn every_code_stands_in_the_page_for_administrators_as_it_is_explained() {
+        const PAGE: &str = include_str!("../../../../docs/mailboxes.md");
+        let arms =
+            include_str!("error.rs").lines().filter_map(|line| line.trim().strip_prefix('"')?.split_once("\" =>"));
+        let codes: Vec<&str> = arms.map(|(code, _)| code).filter(|code| code.starts_with("mail-")).collect();
+        assert!(codes.len() > 60, "{codes:?}");
+        for code in codes {
+            let row = format!("| `{code}` | {} |", explain(code));
+            assert!(PAGE.contains(&row), "docs/mailboxes.md lacks {row}");
+        }
     }
 }
