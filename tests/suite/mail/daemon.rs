@@ -13,6 +13,9 @@ use serde_json::{Value, json};
 /// Who is given access.
 const HELPER: &str = "carol";
 
+/// A name to which nothing is given.
+const UNSAFE: &str = "a*b";
+
 const MAIL_POLICY: &str = r#"schema = 1
 [policy]
 id = "old-mail"
@@ -45,7 +48,7 @@ fn access_policy() -> String {
     format!(
         "schema = 1\n[policy]\nid = \"access\"\ntitle = \"Access\"\nowner = \"dpo@example.org\"\n\
          legal_basis = \"GDPR 32\"\ndata_class = \"access\"\nstate = \"enforce\"\n\
-         [access]\nright = \"full_access\"\nprincipals = [\"{HELPER}\"]\nmax_duration = \"PT1H\"\nticket = \"required\"\n"
+         [access]\nright = \"full_access\"\nprincipals = [\"{HELPER}\", \"{UNSAFE}\"]\nmax_duration = \"PT1H\"\nticket = \"required\"\n"
     )
 }
 
@@ -207,6 +210,11 @@ fn access_is_given_and_taken_back(site: &Site, daemon: &Daemon<'_>, server: &Ser
     assert_eq!(over["receipts"].as_array().map(Vec::len), Some(4), "{kind}: {over}");
     assert_eq!(server.rights(account)["INBOX"].get(HELPER), None, "{kind}: nothing is left");
     let _over = site.ctl(&["grant", "revoke", &grant, "--reason", "again"]).ends(2).says("it is over");
+    let asked = give(UNSAFE, &["--ticket", "T-2"]).ends(0).json();
+    let grant = text(&asked, "grant").to_owned();
+    let _approved = site.ctl_as(Person::Second, &["grant", "approve", &grant]).ends(0);
+    let over = wait_for_state(site, daemon, &grant, "not_given");
+    assert_eq!(over["failed"], "mail-name-unsafe", "{kind}: {over}");
 }
 
 #[test]
