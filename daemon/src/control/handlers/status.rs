@@ -73,6 +73,7 @@ pub(crate) async fn status(
     attention.extend(undelivered(counts.given_up, control.works.notices_failing()));
     let stopped = control.works.sources_stopped().into_iter();
     attention.extend(stopped.map(|(source, message)| Attention::SourceStopped { source, message }));
+    attention.extend(counts.unread);
     attention.extend(no_source.into_iter().map(|(policy, source)| Attention::PolicySourceUnknown { policy, source }));
     if problems > 0 {
         attention.push(Attention::PoliciesInvalid { problems });
@@ -141,6 +142,7 @@ struct Counts {
     clock: Option<ClockDoubted>,
     restored: Option<StoreRestored>,
     given_up: Vec<(String, u64, String)>,
+    unread: Option<Attention>,
 }
 
 impl Counts {
@@ -200,6 +202,7 @@ impl Counts {
             clock: small.clock.doubt().map(|(_, body)| body.clone()),
             restored: small.restored.waits().map(|(_, body)| body.clone()),
             given_up: given_up(views),
+            unread: unread(views, now),
         }
     }
 }
@@ -208,6 +211,16 @@ fn recipients_to_tell(views: &Views, copies: &[HandedOver], now: Timestamp) -> V
     let mut requests: Vec<RequestId> = views.to_tell(copies, now).map(|told| told.request).collect();
     requests.dedup();
     requests
+}
+
+/// One alarm for all mailboxes that are looked at in vain.
+fn unread(views: &Views, now: Timestamp) -> Option<Attention> {
+    let mut unread = views.small.registry.iter().filter_map(|(mailbox, known)| {
+        let scan = views.small.scans.get(mailbox).filter(|scan| scan.is_unread(known.registered_at, now))?;
+        Some((mailbox, scan.failed.clone()?))
+    });
+    let (mailbox, code) = unread.next()?;
+    Some(Attention::MailboxesUnread { mailboxes: 1 + unread.count() as u64, mailbox, code })
 }
 
 /// How many notices each channel was spared and nobody knows of, and the code of one of them.
