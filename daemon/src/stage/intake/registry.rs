@@ -65,12 +65,17 @@ impl Registration {
             ("admin", self.admin.as_ref()),
             ("root", self.root.as_ref()),
         ];
-        let is_bad =
-            |text: &str| text.trim().is_empty() || text.len() > ADDRESS_BYTES_MAX || text.chars().any(char::is_control);
+        let is_bad = |text: &str| {
+            text.is_empty()
+                || text.trim() != text
+                || text.len() > ADDRESS_BYTES_MAX
+                || text.chars().any(char::is_control)
+        };
         let bad = texts.into_iter().find(|(_, text)| text.is_some_and(|text| is_bad(text)));
         if let Some((what, _)) = bad {
             return Some(format!(
-                "the {what} is empty, longer than {ADDRESS_BYTES_MAX} bytes, or holds control characters"
+                "the {what} is empty, begins or ends with a space, is longer than {ADDRESS_BYTES_MAX} bytes, or holds \
+                 control characters"
             ));
         }
         let secret = self.secret.as_ref()?;
@@ -325,6 +330,23 @@ impl Registrar {
             cause: Position::NONE,
             occurred_at: None,
             event,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_space_around_a_name_is_a_slip_of_the_hand() {
+        let fault = |address: &str, user: Option<&str>| {
+            let (server, address, user) = ("mail".to_owned(), address.to_owned(), user.map(str::to_owned));
+            Registration { server, address, user, form: None, admin: None, root: None, secret: None }.fault()
+        };
+        assert_eq!(fault("jana@example.org", Some("jana n")), None);
+        for (address, user) in [("jana@example.org ", None), ("jana@example.org", Some(" jana")), (" ", None)] {
+            assert!(fault(address, user).is_some_and(|fault| fault.contains("a space")), "{address:?} {user:?}");
         }
     }
 }
