@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use super::directory::Directory;
 use crate::config::MailServer;
-use crate::connector::imap::{Connector, Leaves, MailError, MailboxDirectory as _, Session, explain};
+use crate::connector::imap::{Connector, Folder, Leaves, MailError, MailboxDirectory as _, Session, explain};
 use crate::connector::outcome::{Refusal, Retry};
 use crate::stage::intake::IntakeError;
 use crate::stage::intake::registry::{Registrar, Registration, RegistryError};
@@ -149,6 +149,7 @@ fn look_around(session: &mut Session) -> Vec<MailboxFinding> {
     if has("ACL") {
         let inbox = session.inbox().to_owned();
         findings.push(rights(session.my_rights(&inbox)));
+        findings.extend(rights_elsewhere(session, &folders));
     } else {
         findings.push(MailboxFinding {
             severity: Severity::Warning,
@@ -177,6 +178,21 @@ fn residue(leaves: Leaves) -> Option<MailboxFinding> {
     Some(note("residue", "server-residue", message.to_owned()))
 }
 
+const ALL_RIGHTS: &str = "let the admin have the rights lrswte (and a for grants) on every folder";
+
+/// Says of how many other folders the rights do not suffice: a purge there would wait until somebody gives them.
+fn rights_elsewhere(session: &mut Session, folders: &[Folder]) -> Option<MailboxFinding> {
+    let others = folders.iter().filter(|folder| folder.selectable && !folder.is_view() && folder.path != "INBOX");
+    let names: Vec<&str> = others.map(|folder| folder.name.as_str()).collect();
+    let suffices = |read: &Result<Rights, MailError>| read.as_ref().is_ok_and(|read| read.covers(Rights::PURGE));
+    let lacking = session.my_rights_on(&names).iter().filter(|read| !suffices(read)).count();
+    (lacking > 0).then(|| MailboxFinding {
+        message: format!("the rights on {lacking} of the {} other folders do not suffice for purging", names.len()),
+        hint: Some(ALL_RIGHTS.to_owned()),
+        ..wrong("access", "rights-missing-in-folders", "")
+    })
+}
+
 fn rights(read: Result<Rights, MailError>) -> MailboxFinding {
     match read {
         Ok(rights) if rights.covers(Rights::PURGE) => {
@@ -184,7 +200,7 @@ fn rights(read: Result<Rights, MailError>) -> MailboxFinding {
         }
         Ok(rights) => MailboxFinding {
             message: format!("the rights on the inbox do not suffice for purging ({rights})"),
-            hint: Some("let the admin have the rights lrswte (and a for grants) on every folder".to_owned()),
+            hint: Some(ALL_RIGHTS.to_owned()),
             ..wrong("access", "rights-missing", "")
         },
         Err(error) => wrong("access", error.code(), explain(error.code())),

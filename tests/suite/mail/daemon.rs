@@ -127,6 +127,7 @@ fn a_mailbox_is_looked_after_from_its_registration_to_its_removal() {
         for code in ["login-works", "owner-proven", "folders-listed", "expunge-exact", "rights-suffice"] {
             assert!(codes.contains(&code), "{kind}: {code} is not in {checked:?}");
         }
+        rights_are_checked_in_every_folder(&site, server, &account, &mailbox);
         messages_are_purged(&site, &daemon, server, &account, &mailbox);
         access_is_given_and_taken_back(&site, &daemon, server, &account, &mailbox);
         let removed = site.json(&["mailbox", "remove", &mailbox, "--reason", "moved"]);
@@ -139,6 +140,21 @@ fn a_mailbox_is_looked_after_from_its_registration_to_its_removal() {
         assert!(!log.contains(&account.name), "{kind}: the diagnostics name a person\n{log}");
         assert!(!log.contains(&server.account("mailadmin").password), "{kind}: the diagnostics hold a password");
     }
+}
+
+fn rights_are_checked_in_every_folder(site: &Site, server: &Server, account: &Account, mailbox: &str) {
+    // Courier lets nobody take rights from an owner or an administrator.
+    if server.kind() == Kind::Courier {
+        return;
+    }
+    let mut raw = server.login(account);
+    let folder = server.folder(&["Closed"]);
+    raw.ok(&format!("CREATE {folder}"));
+    raw.ok(&format!("SETACL {folder} {} lrsa", account.name));
+    let _lacking = site.ctl(&["mailbox", "check", mailbox]).ends(78).says("rights-missing-in-folders");
+    raw.ok(&format!("SETACL {folder} {} lrswipkxtea", account.name));
+    let _suffice = site.ctl(&["mailbox", "check", mailbox]).ends(0);
+    raw.ok(&format!("DELETE {folder}"));
 }
 
 fn messages_are_purged(site: &Site, daemon: &Daemon<'_>, server: &Server, account: &Account, mailbox: &str) {
