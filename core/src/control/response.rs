@@ -191,6 +191,11 @@ pub enum Attention {
         /// The run.
         run: RunId,
     },
+    /// The run tries in vain, past the point of no return, to end what it began; it goes on trying.
+    RunInVain {
+        /// The run.
+        run: RunId,
+    },
     /// Access to a mailbox is still there long after it should have been taken back.
     GrantLeft {
         /// The grant.

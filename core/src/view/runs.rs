@@ -217,6 +217,9 @@ pub struct Saga {
     pub is_inconsistent: bool,
 }
 
+/// So many attempts past the pivot take some ten minutes.
+const ATTEMPTS_IN_VAIN: u32 = 10;
+
 /// What becomes of a bundle that does not stay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub enum BundleState {
@@ -299,6 +302,17 @@ impl Saga {
             Some(Receipt::Restricted { items }) => *items,
             _ => 0,
         }
+    }
+
+    /// Says whether it goes on trying in vain what cannot be undone any more: then a person has to look.
+    #[must_use]
+    pub fn is_tried_in_vain(&self) -> bool {
+        let attempts = |standing: &StepStanding| match standing {
+            StepStanding::Started { attempt } | StepStanding::Failed { attempt, .. } => *attempt,
+            StepStanding::Done(_) | StepStanding::Undone => 0,
+        };
+        let is_in_vain = self.steps.values().any(|standing| attempts(standing) >= ATTEMPTS_IN_VAIN);
+        is_in_vain && self.end.is_none() && self.is_past_pivot()
     }
 
     /// Says whether the pivot's intent was ever recorded: then there is no way back.

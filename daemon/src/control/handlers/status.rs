@@ -1,6 +1,6 @@
 //! How the daemon is, and the check of its configuration.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use axum::Json;
 use axum::extract::{Extension, State};
@@ -37,6 +37,7 @@ pub(crate) async fn status(
     let (problems, no_source) = blocking(move || Ok((works.policy_problems(), works.policies_of_no_source()))).await?;
     let damage = control.log.read_only();
     let mut attention: Vec<Attention> = counts.stuck.into_iter().map(|run| Attention::RunStuck { run }).collect();
+    attention.extend(counts.in_vain.into_iter().map(|run| Attention::RunInVain { run }));
     attention.extend(counts.grants_left.into_iter().map(|grant| Attention::GrantLeft { grant }));
     attention.extend(counts.late.into_iter().map(|(request, due_at)| Attention::RequestLate { request, due_at }));
     attention.extend(
@@ -139,6 +140,7 @@ struct Counts {
     recipients_to_tell: Vec<RequestId>,
     runs_active: Vec<RunId>,
     stuck: Vec<RunId>,
+    in_vain: BTreeSet<RunId>,
     clock: Option<ClockDoubted>,
     restored: Option<StoreRestored>,
     given_up: Vec<(String, u64, String)>,
@@ -199,6 +201,12 @@ impl Counts {
             recipients_to_tell: recipients_to_tell(views, copies, now),
             runs_active: runs_in(is_active),
             stuck: runs_in(|state| state == RunState::Stuck),
+            in_vain: small
+                .runs
+                .sagas()
+                .filter(|(_, saga)| saga.is_tried_in_vain())
+                .map(|(_, saga)| saga.started.run)
+                .collect(),
             clock: small.clock.doubt().map(|(_, body)| body.clone()),
             restored: small.restored.waits().map(|(_, body)| body.clone()),
             given_up: given_up(views),
