@@ -5,7 +5,7 @@ use retention_core::event::saga::{Receipt, Residue, SkipReason};
 use retention_core::event::{Event, Recorded};
 use retention_core::id::{EntityId, RunId};
 use retention_core::record::message::MessageKey;
-use retention_core::view::{EntityState, RunState};
+use retention_core::view::{Condition, Conflict, EntityState, RunState};
 use retention_tests::crash::Remains;
 use retention_tests::faults::Fault;
 use retention_tests::mail::{MailCall, Meddling};
@@ -107,6 +107,29 @@ fn what_is_due_is_exported_with_its_text_and_goes_and_nothing_else_does() {
         });
         assert_eq!(absent, Some((2, vec![Residue::CacheCleared])));
     }
+}
+
+#[test]
+fn a_mailbox_is_not_given_up_while_something_in_it_cannot_be_undone_any_more() {
+    let mut mail = Mail::new("P1D", "eml");
+    let mailbox = mail.mailbox;
+    let in_the_way = |mail: &Mail| {
+        let conditions = [Condition::NoSagaOn(mailbox), Condition::NotPurging(mailbox)];
+        conditions.map(|condition| mail.world.store().view(|views| condition.check(views).err()))
+    };
+    assert_eq!(in_the_way(&mail), [None, None]);
+    let run = mail.run();
+    let quarantined = mail.world.settle();
+    assert_eq!(in_the_way(&mail), [Some(Conflict::Run), None], "in quarantine it is undone by whoever cancels");
+    mail.world.mail.arm(MailCall::Expunge, 1, Fault::LostNotApplied);
+    let mut until = quarantined;
+    while !mail.world.mail.is_calm() {
+        mail.world.clock.pass_until(until.expect("something that is waited for"));
+        until = mail.world.settle();
+    }
+    assert_eq!(in_the_way(&mail), [Some(Conflict::Run), Some(Conflict::Run)], "{}", mail.world.story());
+    assert_eq!(mail.end(run, "lost"), RunState::Completed);
+    assert_eq!(in_the_way(&mail), [None, None]);
 }
 
 /// The calls that come where counting changes matters.

@@ -96,6 +96,8 @@ pub enum Condition {
     NotMigrating(EntityId),
     /// No saga that is not over works on what is in the mailbox.
     NoSagaOn(EntityId),
+    /// Nothing that cannot be undone any more was begun in the mailbox and is not over.
+    NotPurging(EntityId),
     /// New keys of this kind are not asked for.
     KeysNotAsked(StoreKeys),
     /// All of them.
@@ -258,13 +260,14 @@ impl Condition {
                 Some(_) => Err(Conflict::Migration),
                 None => Ok(()),
             },
-            Self::NoSagaOn(mailbox) => {
-                let mut open = views.small.runs.sagas().filter(|(_, saga)| saga.end.is_none());
-                match open.any(|(_, saga)| saga.started.mailbox == Some(*mailbox)) {
-                    true => Err(Conflict::Run),
-                    false => Ok(()),
-                }
-            }
+            Self::NoSagaOn(mailbox) => match views.small.runs.open_in(*mailbox).next() {
+                Some(_) => Err(Conflict::Run),
+                None => Ok(()),
+            },
+            Self::NotPurging(mailbox) => match views.small.runs.open_in(*mailbox).find(|saga| saga.is_past_pivot()) {
+                Some(_) => Err(Conflict::Run),
+                None => Ok(()),
+            },
             Self::KeysNotAsked(keys) => views.small.keys.asked(*keys).is_none().then_some(()).ok_or(Conflict::Keys),
             Self::All(conditions) => conditions.iter().try_for_each(|condition| condition.check(views)),
         }

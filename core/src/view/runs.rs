@@ -352,6 +352,12 @@ impl Runs {
         self.sagas.iter().map(|(id, saga)| (*id, saga))
     }
 
+    /// Goes through the sagas that are not over and work on what is in a mailbox.
+    pub fn open_in(&self, mailbox: EntityId) -> impl Iterator<Item = &Saga> {
+        let open = self.sagas.values().filter(|saga| saga.end.is_none());
+        open.filter(move |saga| saga.started.mailbox == Some(mailbox))
+    }
+
     /// Returns the open saga that works on an entity.
     #[must_use]
     pub fn saga_of_entity(&self, entity: EntityId) -> Option<(SagaId, &Saga)> {

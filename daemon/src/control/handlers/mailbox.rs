@@ -175,6 +175,30 @@ pub(crate) async fn scan(
     control.append(draft, Condition::None).await.map(Json)
 }
 
+/// Without its credential nobody could take access back, or end what was begun.
+fn check_removable(views: &Views, id: EntityId) -> Result<(), ApiError> {
+    let refuse = |what: String, hint: String| {
+        let message = format!("{what}; nothing was changed");
+        Err(ApiError::saying(ErrorCode::WrongState, message).hint(format!("{hint}, then try again")))
+    };
+    let small = &views.small;
+    if let Some((grant, _)) = small.grants.open().find(|(_, grant)| grant.mailbox == id) {
+        let hint = format!("retentionctl grant revoke {grant} --reason …");
+        return refuse(format!("{grant} is a grant on this mailbox that is not over"), hint);
+    }
+    if let Some(migration) = small.migrations.using(id) {
+        let hint = format!("retentionctl mailbox stop-migration {migration} --reason …");
+        return refuse(format!("{migration} is a migration with this mailbox that is not over"), hint);
+    }
+    match small.runs.open_in(id).find(|saga| saga.is_past_pivot()).map(|saga| saga.started.run) {
+        Some(run) => {
+            let what = format!("{run} removes messages of this mailbox, which cannot be undone any more");
+            refuse(what, format!("retentionctl run watch {run}"))
+        }
+        None => Ok(()),
+    }
+}
+
 pub(crate) async fn remove(
     State(control): State<Shared>,
     Extension(caller): Extension<Caller>,
@@ -182,27 +206,7 @@ pub(crate) async fn remove(
     Body(because): Body<Because>,
 ) -> Result<Json<Accepted>, ApiError> {
     let reason = check_reason(because.reason)?;
-    control
-        .see(move |views| {
-            let open = views.small.grants.open().find(|(_, grant)| grant.mailbox == id);
-            match open {
-                // Without its credential nobody could take the access back.
-                Some((grant, _)) => Err(ApiError::saying(
-                    ErrorCode::WrongState,
-                    format!("{grant} is a grant on this mailbox that is not over; nothing was changed"),
-                )
-                .hint(format!("retentionctl grant revoke {grant} --reason …, then try again"))),
-                None => match views.small.migrations.using(id) {
-                    Some(migration) => Err(ApiError::saying(
-                        ErrorCode::WrongState,
-                        format!("{migration} is a migration with this mailbox that is not over; nothing was changed"),
-                    )
-                    .hint(format!("retentionctl mailbox stop-migration {migration} --reason …, then try again"))),
-                    None => Ok(()),
-                },
-            }
-        })
-        .await?;
+    control.see(move |views| check_removable(views, id)).await?;
     let works = Arc::clone(&control.works);
     let uid = caller.peer.uid;
     let position = blocking(move || works.remove_mailbox(uid, id, reason).map_err(ApiError)).await?;

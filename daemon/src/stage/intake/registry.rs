@@ -258,8 +258,12 @@ impl Registrar {
             return Err(RegistryError::NotRegistered(mailbox));
         }
         let draft = self.draft(actor, mailbox, Event::MailboxRemoved(MailboxRemoved { reason }));
-        // Without its credential nobody could take access back.
-        let removable = Condition::All(vec![Condition::NoGrantOn(mailbox), Condition::NotMigrating(mailbox)]);
+        // Without its credential nobody could take access back, or end what cannot be undone any more.
+        let removable = Condition::All(vec![
+            Condition::NoGrantOn(mailbox),
+            Condition::NotMigrating(mailbox),
+            Condition::NotPurging(mailbox),
+        ]);
         Ok(self.store.append_drafts(vec![draft], removable)?.first)
     }
 
