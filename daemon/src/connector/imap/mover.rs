@@ -1,6 +1,6 @@
 //! Copying a mailbox over IMAP: a text streams from one server to the other and is never kept.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io::{self, Read};
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -74,6 +74,40 @@ impl Pair {
     fn list_target(&mut self) -> Result<(), MailError> {
         self.at_target = by_path(self.target.folders()?)?;
         Ok(())
+    }
+
+    /// Copies one message, with the flags and keywords that it is to have.
+    fn copy_with(&mut self, message: &MessageState, standing: &MessageStanding) -> Result<Copied, MailFailure> {
+        let uid = Uid(message.uid);
+        let (pieces, received) = crossbeam_channel::bounded(PIECES_MAX);
+        let Self { source, target, into, .. } = self;
+        std::thread::scope(|scope| {
+            let reading = std::thread::Builder::new()
+                .name("move-read".to_owned())
+                .spawn_scoped(scope, move || source.fetch_bodies(&Uids::from(uid), &mut Sending(pieces)))
+                .map_err(|_| MailFailure::from(INCOMPLETE))?;
+            let written = match received.recv() {
+                Ok(Piece::Begins(bytes)) => {
+                    let mut text = Text { pieces: &received, piece: Vec::new(), at: 0, is_whole: false };
+                    let date = InternalDate::of(message.standing.received);
+                    let appended = target.append(into, &flags_of(standing), date, bytes, &mut text);
+                    // Whatever the target said, the source is read to its end, or its session is of no more use.
+                    let is_whole = text.drain();
+                    Some(appended.map(|_| (bytes, is_whole)))
+                }
+                Ok(Piece::Bytes(_) | Piece::Ends) | Err(_) => None,
+            };
+            let missing = reading.join().unwrap_or(Err(INCOMPLETE));
+            match (written, missing) {
+                (Some(Ok((bytes, true))), _) => Ok(Copied::Done { bytes }),
+                // The target has as many bytes as were announced, or it has none; an end that was not whole is neither.
+                (Some(Ok((_, false))), _) => Err(MailError::unknown("mail-source-broke-off").into()),
+                (Some(Err(error)), _) => Err(error.into()),
+                (None, Ok(missing)) if missing.contains(uid) => Ok(Copied::Gone),
+                (None, Ok(_)) => Err(INCOMPLETE.into()),
+                (None, Err(error)) => Err(MailFailure::Refused(MailFailure::from(error).of_question())),
+            }
+        })
     }
 }
 
@@ -159,36 +193,16 @@ impl Moving for Pair {
     }
 
     fn copy(&mut self, message: &MessageState) -> Result<Copied, MailFailure> {
-        let uid = Uid(message.uid);
-        let (pieces, received) = crossbeam_channel::bounded(PIECES_MAX);
-        let Self { source, target, into, .. } = self;
-        std::thread::scope(|scope| {
-            let reading = std::thread::Builder::new()
-                .name("move-read".to_owned())
-                .spawn_scoped(scope, move || source.fetch_bodies(&Uids::from(uid), &mut Sending(pieces)))
-                .map_err(|_| MailFailure::from(INCOMPLETE))?;
-            let written = match received.recv() {
-                Ok(Piece::Begins(bytes)) => {
-                    let mut text = Text { pieces: &received, piece: Vec::new(), at: 0, is_whole: false };
-                    let date = InternalDate::of(message.standing.received);
-                    let appended = target.append(into, &flags_of(&message.standing), date, bytes, &mut text);
-                    // Whatever the target said, the source is read to its end, or its session is of no more use.
-                    let is_whole = text.drain();
-                    Some(appended.map(|_| (bytes, is_whole)))
-                }
-                Ok(Piece::Bytes(_) | Piece::Ends) | Err(_) => None,
-            };
-            let missing = reading.join().unwrap_or(Err(INCOMPLETE));
-            match (written, missing) {
-                (Some(Ok((bytes, true))), _) => Ok(Copied::Done { bytes }),
-                // The target has as many bytes as were announced, or it has none; an end that was not whole is neither.
-                (Some(Ok((_, false))), _) => Err(MailError::unknown("mail-source-broke-off").into()),
-                (Some(Err(error)), _) => Err(error.into()),
-                (None, Ok(missing)) if missing.contains(uid) => Ok(Copied::Gone),
-                (None, Ok(_)) => Err(INCOMPLETE.into()),
-                (None, Err(error)) => Err(MailFailure::Refused(MailFailure::from(error).of_question())),
+        let standing = &message.standing;
+        match self.copy_with(message, standing) {
+            // Cyrus has room for a hundred keywords in a mailbox, and says no to a message that brings another one.
+            Err(MailFailure::Refused(refusal))
+                if !standing.keywords.is_empty() && matches!(refusal.code, "mail-refused" | "mail-not-possible") =>
+            {
+                self.copy_with(message, &MessageStanding { keywords: BTreeSet::new(), ..standing.clone() })
             }
-        })
+            copied => copied,
+        }
     }
 
     fn prints(&mut self, side: Side, from: Number, each: EachPrint<'_>) -> Result<(), MailFailure> {
