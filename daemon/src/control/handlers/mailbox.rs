@@ -265,7 +265,8 @@ fn permission(entry: &ObservedPermission, seen: &Seen) -> PermissionRow {
         identifier: entry.identifier.clone(),
         holder: entry.holder,
         rights: entry.rights.to_string(),
-        full_access: entry.rights.covers(Rights::FULL_ACCESS),
+        // An entry that takes rights away gives nobody any (RFC 4314, 2).
+        full_access: !entry.identifier.starts_with('-') && entry.rights.covers(Rights::FULL_ACCESS),
         grant: grant.map(|(_, grant)| *grant),
         seen_at: seen.at,
     }
@@ -303,4 +304,26 @@ pub(super) fn check_registered(views: &Views, id: EntityId) -> Result<(), ApiErr
 
 fn missing(id: EntityId) -> ApiError {
     not_found("registered mailbox", id).hint("retentionctl mailbox list")
+}
+
+#[cfg(test)]
+mod tests {
+    use retention_core::event::permission::Holder;
+
+    use super::*;
+
+    #[test]
+    fn an_entry_that_takes_rights_away_is_no_full_access() {
+        let seen = Seen { readings: Vec::new(), at: Timestamp(0), grants: Vec::new() };
+        for (identifier, holder, full_access) in [("carol", Holder::Person, true), ("-carol", Holder::Group, false)] {
+            let entry = ObservedPermission {
+                folder: "INBOX".to_owned(),
+                identifier: identifier.to_owned(),
+                principal: Handle::default(),
+                holder,
+                rights: Rights::FULL_ACCESS,
+            };
+            assert_eq!(permission(&entry, &seen).full_access, full_access, "{identifier}");
+        }
+    }
 }
