@@ -26,7 +26,8 @@ pub struct Scan {
 /// A mailbox that was not tried for so long is looked at by nobody: three of the looks of a policy, in microseconds.
 const TRIED_US: i64 = 3 * 3_600_000_000;
 
-/// A mailbox that could not be read for so long is told: a day, in microseconds. A server that is mended overnight is not.
+/// A mailbox that could not be read for so long is told: a day, in microseconds. A server that is mended overnight is
+/// not.
 const UNREAD_US: i64 = 24 * 3_600_000_000;
 
 impl Scan {

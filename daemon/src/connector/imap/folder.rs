@@ -20,8 +20,8 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// Whether it only shows messages that lie in other folders, under other numbers (RFC 6154): what is removed in it is
-    /// removed there.
+    /// Whether it only shows messages that lie in other folders, under other numbers (RFC 6154): what is removed in it
+    /// is removed there.
     #[must_use]
     pub fn is_view(&self) -> bool {
         matches!(self.special_use, Some(SpecialUse::All | SpecialUse::Flagged))

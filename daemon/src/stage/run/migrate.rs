@@ -337,8 +337,8 @@ impl Migrations {
         })
     }
 
-    /// Says whether an earlier migration of the same mailboxes left messages of a folder out that the target refused, and
-    /// found them missing: whatever the reason was, it may be gone.
+    /// Says whether an earlier migration of the same mailboxes left messages of a folder out that the target refused,
+    /// and found them missing: whatever the reason was, it may be gone.
     fn was_refused(&self, migration: &Migration, number: u32) -> bool {
         self.store.view(|views| {
             let is_missing = |folder: &FolderProgress| folder.verified.is_some_and(|(_, missing)| missing > 0);
@@ -354,8 +354,8 @@ impl Migrations {
         })
     }
 
-    /// Copies those messages up to a number that may be at the target already, and are not. `noes` is how often the target
-    /// said no to each before.
+    /// Copies those messages up to a number that may be at the target already, and are not. `noes` is how often the
+    /// target said no to each before.
     fn copy_missing(
         &mut self,
         place: Place<'_>,
@@ -612,8 +612,8 @@ fn is_under(progress: &FolderProgress, pair: OpenPair) -> bool {
     (progress.source_validity, progress.target_validity) == (pair.source.uid_validity, pair.target.uid_validity)
 }
 
-/// Says whether what was just appended at the target came in at the source as well. Only a folder that both number alike
-/// can be one and the same.
+/// Says whether what was just appended at the target came in at the source as well. Only a folder that both number
+/// alike can be one and the same.
 fn is_one_mailbox(moving: &mut dyn Moving, place: Place<'_>, before: OpenPair) -> Result<bool, Broken> {
     if before.source.uid_validity != before.target.uid_validity {
         return Ok(false);
