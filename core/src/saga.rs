@@ -30,6 +30,9 @@ pub const BACKOFF_MS_MAX: u64 = 15 * 60 * 1_000;
 
 const BACKOFF_MS_FIRST: u64 = 1_000;
 
+/// How long to wait at least with a probe after an effect, or a probe, whose end nobody knows.
+const PROBE_AGAIN_AFTER: Duration = Duration::from_secs(15);
+
 /// A fixed list of steps.
 ///
 /// **Invariant:** the order of the three groups is part of the type: nothing compensable can follow the pivot.
@@ -220,6 +223,14 @@ pub fn backoff(attempt: u32) -> Duration {
     Duration::from_millis(BACKOFF_MS_FIRST.saturating_mul(1 << doublings).min(BACKOFF_MS_MAX))
 }
 
+/// Returns when to look with a probe after an effect, or a probe, whose end nobody knows: never at once, and later the
+/// more often it was tried.
+#[must_use]
+pub fn probe_at(attempt: u32, now: Timestamp) -> Timestamp {
+    let wait = backoff(attempt).max(PROBE_AGAIN_AFTER);
+    Timestamp(now.0.saturating_add(i64::try_from(wait.as_micros()).unwrap_or(i64::MAX)))
+}
+
 /// Returns when to try again after a refusal, or `None` when the step has been tried often enough.
 ///
 /// Steps from the pivot on are retried for ever.
@@ -293,6 +304,21 @@ mod tests {
         for wish in [Wish::GoOn, Wish::Pause, Wish::Cancel] {
             assert_eq!(next(&saga, wish, NOW), Next::Probe { step: Step::Purge, attempt: 1 });
         }
+    }
+
+    #[test]
+    fn what_cannot_be_undone_is_tried_for_ever_ever_more_seldom_and_a_person_is_told() {
+        let mut saga = quarantined(NOW);
+        for (attempt, in_vain) in [(1, false), (9, false), (10, true), (1_000, true)] {
+            let failed = StepStanding::Failed { attempt, failure: Failure::Unknown, retry_at: None };
+            saga.steps.insert(Step::Purge as u8, failed);
+            assert_eq!(saga.is_tried_in_vain(), in_vain, "{attempt}");
+            let wait = probe_at(attempt, NOW).0 - NOW.0;
+            assert!((15_000_000..=15 * 60_000_000).contains(&wait), "{attempt}: {wait}");
+        }
+        assert!(probe_at(9, NOW) > probe_at(1, NOW) && probe_at(10, NOW) > probe_at(9, NOW));
+        saga.end = Some(SagaEnd::Stuck);
+        assert!(!saga.is_tried_in_vain(), "it is over");
     }
 
     #[test]

@@ -251,6 +251,8 @@ fn address_of(text: &str) -> Option<String> {
     };
     let text = scheme("mailto:").or_else(|| scheme("smtp:")).unwrap_or(text);
     let (local, domain) = text.rsplit_once('@')?;
+    // Quotes around a local part are no part of it (RFC 5321, 4.1.2), and some mail servers tell them.
+    let local = local.trim_matches('"');
     let is_plain = |part: &str| {
         !part.is_empty() && !part.chars().any(|c| c.is_whitespace() || c.is_control() || "@<>,;|()".contains(c))
     };

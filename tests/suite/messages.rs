@@ -1,11 +1,14 @@
 //! Retention of messages against a mail server in memory: every call goes wrong in every way, others act on the mailbox
 //! at every moment, the world is stopped at every flush, and the checker looks after each step.
 
+use std::time::Duration;
+
+use retention_core::event::mailbox::MailboxRegistered;
 use retention_core::event::saga::{Receipt, Residue, SkipReason};
-use retention_core::event::{Event, Recorded};
-use retention_core::id::{EntityId, RunId};
+use retention_core::event::{Actor, Draft, Event, Recorded};
+use retention_core::id::{EntityId, Position, RunId};
 use retention_core::record::message::MessageKey;
-use retention_core::view::{EntityState, RunState};
+use retention_core::view::{Condition, Conflict, EntityState, RunState};
 use retention_tests::crash::Remains;
 use retention_tests::faults::Fault;
 use retention_tests::mail::{MailCall, Meddling};
@@ -107,6 +110,48 @@ fn what_is_due_is_exported_with_its_text_and_goes_and_nothing_else_does() {
         });
         assert_eq!(absent, Some((2, vec![Residue::CacheCleared])));
     }
+}
+
+#[test]
+fn a_mailbox_is_not_given_up_while_something_in_it_cannot_be_undone_any_more() {
+    let mut mail = Mail::new("P1D", "eml");
+    let mailbox = mail.mailbox;
+    let in_the_way = |mail: &Mail| {
+        let conditions = [Condition::NoSagaOn(mailbox), Condition::NotPurging(mailbox)];
+        conditions.map(|condition| mail.world.store().view(|views| condition.check(views).err()))
+    };
+    assert_eq!(in_the_way(&mail), [None, None]);
+    let run = mail.run();
+    let quarantined = mail.world.settle();
+    assert_eq!(in_the_way(&mail), [Some(Conflict::Run), None], "in quarantine it is undone by whoever cancels");
+    mail.world.mail.arm(MailCall::Expunge, 1, Fault::LostNotApplied);
+    let mut until = quarantined;
+    while !mail.world.mail.is_calm() {
+        mail.world.clock.pass_until(until.expect("something that is waited for"));
+        until = mail.world.settle();
+    }
+    assert_eq!(in_the_way(&mail), [Some(Conflict::Run), Some(Conflict::Run)], "{}", mail.world.story());
+    assert_eq!(mail.end(run, "lost"), RunState::Completed);
+    assert_eq!(in_the_way(&mail), [None, None]);
+}
+
+#[test]
+fn a_mailbox_that_is_registered_anew_is_read_anew() {
+    let mut mail = Mail::new("P1D", "eml");
+    let is_read = |mail: &mut Mail| {
+        mail.world.mail.arm(MailCall::Messages, 1, Fault::Refused);
+        mail.world.clock.advance(Duration::from_secs(3_600));
+        mail.world.settle();
+        let is_read = mail.world.mail.is_calm();
+        mail.world.mail.disarm();
+        is_read
+    };
+    assert!(!is_read(&mut mail), "nothing in it has changed");
+    let event = Event::MailboxRegistered(MailboxRegistered { server: "mail".to_owned(), credential: None });
+    let (stream, actor) = (mail.world.store().stream_of(mail.mailbox), Actor::Daemon);
+    let draft = Draft { stream, entity: Some(mail.mailbox), actor, cause: Position::NONE, occurred_at: None, event };
+    mail.world.store().append_drafts(vec![draft], Condition::None).expect("a registration");
+    assert!(is_read(&mut mail), "it may lead to another mailbox that looks alike");
 }
 
 /// The calls that come where counting changes matters.

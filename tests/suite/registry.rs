@@ -270,6 +270,10 @@ fn a_dropped_batch_with_a_fault_registers_nothing_until_it_is_mended() {
     dropped.put("wave.csv", "\u{feff}EmailAddress\r\n");
     dropped.look();
     assert!(list.exists());
+    dropped.put("wave.csv", "EmailAddress,UserName;Password\r\n");
+    dropped.look();
+    let said = fs::read_to_string(&list).unwrap();
+    assert!(said.contains("to retentionctl batch convert"), "nobody can name a delimiter here: {said}");
     dropped.put("wave.csv", &good);
     dropped.look();
     assert_eq!((dropped.registered(), dropped.files()), (1, vec!["link.csv".to_owned()]));

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{Cursor, ErrorCode, Role};
-use crate::id::{Digest, GrantId, HoldId, PlanId, Position, RequestId, RunId};
+use crate::id::{Digest, EntityId, GrantId, HoldId, PlanId, Position, RequestId, RunId};
 use crate::time::Timestamp;
 
 mod activity;
@@ -191,6 +191,11 @@ pub enum Attention {
         /// The run.
         run: RunId,
     },
+    /// The run tries in vain, past the point of no return, to end what it began; it goes on trying.
+    RunInVain {
+        /// The run.
+        run: RunId,
+    },
     /// Access to a mailbox is still there long after it should have been taken back.
     GrantLeft {
         /// The grant.
@@ -294,6 +299,15 @@ pub enum Attention {
         source: String,
         /// What happened and what to do.
         message: String,
+    },
+    /// Mailboxes that are looked at could not be read for more than a day: of their messages nothing new is known.
+    MailboxesUnread {
+        /// How many.
+        mailboxes: u64,
+        /// The first of them.
+        mailbox: EntityId,
+        /// A stable code of why.
+        code: String,
     },
     /// An enforced policy is about a source that is neither configured nor ever delivered anything: nothing of it is
     /// disposed of, and what it should protect is not protected.

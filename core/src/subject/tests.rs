@@ -56,6 +56,8 @@ fn one_address_has_one_mark_however_it_is_written() {
         "SMTP:Jana@example.org.",
         "ｊａｎａ@example.org",
         "\"jana@example.org\"",
+        "\"jana\"@example.org",
+        "Jana <\"Jana\"@example.org>",
     ] {
         assert_eq!(certain(email(other)), one, "{other}");
     }

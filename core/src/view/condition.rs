@@ -94,6 +94,10 @@ pub enum Condition {
     MailboxRegistered(EntityId),
     /// No migration that is not over reads or writes the mailbox.
     NotMigrating(EntityId),
+    /// No saga that is not over works on what is in the mailbox.
+    NoSagaOn(EntityId),
+    /// Nothing that cannot be undone any more was begun in the mailbox and is not over.
+    NotPurging(EntityId),
     /// New keys of this kind are not asked for.
     KeysNotAsked(StoreKeys),
     /// All of them.
@@ -254,6 +258,14 @@ impl Condition {
             Self::MailboxRegistered(mailbox) => views.small.registry.get(*mailbox).map(|_| ()).ok_or(Conflict::Mailbox),
             Self::NotMigrating(mailbox) => match views.small.migrations.using(*mailbox) {
                 Some(_) => Err(Conflict::Migration),
+                None => Ok(()),
+            },
+            Self::NoSagaOn(mailbox) => match views.small.runs.open_in(*mailbox).next() {
+                Some(_) => Err(Conflict::Run),
+                None => Ok(()),
+            },
+            Self::NotPurging(mailbox) => match views.small.runs.open_in(*mailbox).find(|saga| saga.is_past_pivot()) {
+                Some(_) => Err(Conflict::Run),
                 None => Ok(()),
             },
             Self::KeysNotAsked(keys) => views.small.keys.asked(*keys).is_none().then_some(()).ok_or(Conflict::Keys),

@@ -217,6 +217,9 @@ pub struct Saga {
     pub is_inconsistent: bool,
 }
 
+/// So many attempts past the pivot take some ten minutes.
+const ATTEMPTS_IN_VAIN: u32 = 10;
+
 /// What becomes of a bundle that does not stay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub enum BundleState {
@@ -301,6 +304,17 @@ impl Saga {
         }
     }
 
+    /// Says whether it goes on trying in vain what cannot be undone any more: then a person has to look.
+    #[must_use]
+    pub fn is_tried_in_vain(&self) -> bool {
+        let attempts = |standing: &StepStanding| match standing {
+            StepStanding::Started { attempt } | StepStanding::Failed { attempt, .. } => *attempt,
+            StepStanding::Done(_) | StepStanding::Undone => 0,
+        };
+        let is_in_vain = self.steps.values().any(|standing| attempts(standing) >= ATTEMPTS_IN_VAIN);
+        is_in_vain && self.end.is_none() && self.is_past_pivot()
+    }
+
     /// Says whether the pivot's intent was ever recorded: then there is no way back.
     #[must_use]
     pub fn is_past_pivot(&self) -> bool {
@@ -336,6 +350,12 @@ impl Runs {
     /// Goes through all sagas, oldest first.
     pub fn sagas(&self) -> impl DoubleEndedIterator<Item = (SagaId, &Saga)> {
         self.sagas.iter().map(|(id, saga)| (*id, saga))
+    }
+
+    /// Goes through the sagas that are not over and work on what is in a mailbox.
+    pub fn open_in(&self, mailbox: EntityId) -> impl Iterator<Item = &Saga> {
+        let open = self.sagas.values().filter(|saga| saga.end.is_none());
+        open.filter(move |saga| saga.started.mailbox == Some(mailbox))
     }
 
     /// Returns the open saga that works on an entity.

@@ -23,6 +23,23 @@ pub struct Scan {
     pub failed: Option<String>,
 }
 
+/// A mailbox that was not tried for so long is looked at by nobody: three of the looks of a policy, in microseconds.
+const TRIED_US: i64 = 3 * 3_600_000_000;
+
+/// A mailbox that could not be read for so long is told: a day, in microseconds. A server that is mended overnight is
+/// not.
+const UNREAD_US: i64 = 24 * 3_600_000_000;
+
+impl Scan {
+    /// Says whether a mailbox is tried and has not been read for long. It was registered last at `since`.
+    #[must_use]
+    pub fn is_unread(&self, since: Timestamp, now: Timestamp) -> bool {
+        let read = self.done.as_ref().map_or(since, |(at, _)| since.max(*at));
+        let passed = |at: Timestamp| now.0.saturating_sub(at.0);
+        self.failed.is_some() && passed(self.tried_at) < TRIED_US && passed(read) > UNREAD_US
+    }
+}
+
 /// The looks at all mailboxes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
 pub struct Scans {
@@ -67,5 +84,37 @@ impl Scans {
             }
             ScanEnd::Failed => scan.failed = Some(body.code.clone()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mailbox_is_unread_that_is_tried_in_vain_for_more_than_a_day() {
+        let hour = |hours: i64| Timestamp(hours * 3_600_000_000);
+        let (mailbox, since) = (EntityId(1), hour(0));
+        let body = |end, code: &str| MailboxScanned {
+            end,
+            code: code.to_owned(),
+            folders: 0,
+            messages: 0,
+            added: 0,
+            changed: 0,
+            absent: 0,
+        };
+        let mut scans = Scans::default();
+        let mut tried = |at: i64, end| {
+            scans.scanned(mailbox, Position::NONE, hour(at), &body(end, "mail-unreachable"));
+            scans.get(mailbox).cloned().unwrap_or_default()
+        };
+        let never_read = tried(24, ScanEnd::Failed);
+        assert!(!never_read.is_unread(since, hour(24)) && never_read.is_unread(since, hour(25)));
+        assert!(!never_read.is_unread(hour(2), hour(25)), "it was registered anew");
+        assert!(!never_read.is_unread(since, hour(27)), "nobody looks at it any more");
+        assert!(!tried(30, ScanEnd::Done).is_unread(since, hour(31)));
+        let read_before = tried(54, ScanEnd::Failed);
+        assert!(!read_before.is_unread(since, hour(54)) && read_before.is_unread(since, hour(55)));
     }
 }

@@ -130,6 +130,17 @@ pub(super) fn none_exists(paths: &[PathBuf]) -> Result<(), Cause> {
     }
 }
 
+/// Says before anything is done whether a file with passwords could be destroyed afterwards.
+pub(super) fn can_be_destroyed(path: &Path) -> Result<(), Cause> {
+    let doing = "overwritten afterwards, so nothing was registered";
+    let cannot = |source| Cause::File { path: path.to_owned(), doing, source };
+    if std::fs::symlink_metadata(path).map_err(cannot)?.is_symlink() {
+        let message = format!("{} is a symbolic link; nothing was registered: name the file itself", path.display());
+        return Err(refuse(ErrorCode::BadRequest, message));
+    }
+    OpenOptions::new().write(true).open(path).map(drop).map_err(cannot)
+}
+
 /// Overwrites a file that holds passwords, durably, and removes it. On a file system that writes elsewhere than in
 /// place (btrfs, zfs, SSDs beneath) the old bytes may be left on the device.
 pub(super) fn destroy(path: &Path) -> Result<(), Cause> {

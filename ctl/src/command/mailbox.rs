@@ -2,8 +2,9 @@
 
 use retention_core::batch::{self, MigrationKind, Settings, Sheet, register};
 use retention_core::control::{
-    Accepted, AddMailbox as WireMailbox, AddMailboxes, Because, Checked, Cursor, ErrorCode, ExitCode, Finding, Line,
-    MAILBOXES_PER_REQUEST_MAX, MailboxFinding, MailboxQuery, MailboxesAdded, MigrateMailbox, Operation, Severity,
+    Accepted, AddMailbox as WireMailbox, AddMailboxes, Because, Checked, Cursor, ErrorBody, ErrorCode, ExitCode,
+    Finding, Line, MAILBOXES_PER_REQUEST_MAX, MailboxFinding, MailboxQuery, MailboxesAdded, MigrateMailbox, Operation,
+    Severity,
 };
 use retention_core::id::{Digest, EntityId, MigrationId};
 use retention_core::mailbox::LoginForm;
@@ -124,17 +125,24 @@ pub(super) fn import(context: &mut Context, wanted: &ImportBatch) -> Result<Exit
     let keep = *keep_file;
     let bytes = files::read(file)?;
     let name = file.display().to_string();
-    let sheet = batch::sheet::read(&bytes, reading.named())
-        .map_err(|error| refuse(ErrorCode::BadRequest, format!("{name}: {error}; nothing was registered")))?;
+    let sheet = batch::sheet::read(&bytes, reading.named()).map_err(|error| {
+        let message = format!("{name}: {error}; nothing was registered");
+        Cause::Answer(ErrorBody::saying(ErrorCode::ConfigInvalid, message).hint(error.hint()))
+    })?;
     let settings = Settings { kind: Some(MigrationKind::Imap), ..Settings::default() };
     let checked = batch::check(&[(name.as_str(), &sheet)], &settings);
     if let Some(bad) = checked.iter().find(|checked| !checked.is_usable()) {
-        let findings: Vec<Finding> = bad.problems.iter().map(|problem| super::batch::finding(&name, problem)).collect();
+        let mut findings: Vec<Finding> =
+            bad.problems.iter().map(|problem| super::batch::finding(&name, problem)).collect();
+        findings.sort_by_key(|finding| finding.severity);
         context.say("nothing was registered, and the file was left as it is");
         return status::findings(context, &Checked { findings });
     }
     let mailboxes = wire(&sheet, server)
         .ok_or_else(|| refuse(ErrorCode::BadRequest, format!("{name} is no IMAP batch; nothing was registered")))?;
+    if !keep {
+        files::can_be_destroyed(file)?;
+    }
     let content = Digest::of(&bytes);
     let mut all: Vec<EntityId> = Vec::with_capacity(mailboxes.len());
     let mut rest = mailboxes.into_iter().peekable();
@@ -144,15 +152,13 @@ pub(super) fn import(context: &mut Context, wanted: &ImportBatch) -> Result<Exit
         let added: MailboxesAdded = context.client.typed(&Call::to(Operation::MailboxAdd, &[]).with(&request))?;
         all.extend(added.mailboxes);
     }
-    let destroyed = if keep {
-        false
-    } else {
-        files::destroy(file)?;
-        true
-    };
+    let destroyed = if keep { Ok(false) } else { files::destroy(file).map(|()| true) };
     context.present(&json!({
-        "mailboxes": all.len(), "first": all.first(), "last": all.last(), "batch": content, "file_destroyed": destroyed,
+        "mailboxes": all.len(), "first": all.first(), "last": all.last(), "batch": content,
+        "file_destroyed": matches!(destroyed, Ok(true)),
     }))?;
+    // What was registered is told first.
+    destroyed?;
     if keep {
         context.say(&format!("{name} still holds the passwords in the clear"));
     }

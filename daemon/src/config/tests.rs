@@ -328,6 +328,7 @@ fn a_server_says_how_one_logs_in() {
         ("[[server]]\nhost = \"b\"", "no `name`"),
         ("[[server]]\nname = \"b\"", "no `host`"),
         ("[[server]]\nname = \"b\"\nhost = \"http://b/\"", "not the name or address"),
+        ("[[server]]\nname = \"b\"\nhost = \"b:993\"", "not the name or address of a host; a port stands in `port`"),
     ] {
         is_refused(&server(text), why);
     }

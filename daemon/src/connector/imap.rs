@@ -188,6 +188,7 @@ pub struct Connector {
 struct Known {
     server: Arc<MailServer>,
     gate: Arc<Gate>,
+    /// What the machine's own authorities make trusted, once they were read.
     tls: Mutex<Option<Arc<ClientConfig>>>,
     /// When it was last seen to refuse an unknown mailbox, for each form and admin.
     refuses_unknown: Mutex<HashMap<(&'static str, String), Duration>>,
@@ -235,6 +236,10 @@ impl Connector {
     }
 
     fn remember_failure(&self, known: &Known, error: &MailError) {
+        // The machine may trust others since its authorities were read.
+        if error.code() == "mail-tls-certificate" {
+            *known.tls.lock() = None;
+        }
         // A wrong password says nothing about the server; that it is busy or away does.
         if let MailError::Refused(Refusal { retry: Retry::After(at_least), .. }) = error {
             known.gate.failed(self.clock.monotonic(), *at_least, (self.random)());
@@ -356,11 +361,16 @@ impl Known {
         if self.server.tls == MailTls::PlainLoopback {
             return Ok(None);
         }
+        // A file of its own is read anew for each login, as passwords are: an authority is renewed there, or trusted no
+        // more, and no revoke may have to wait for a restart.
+        if let Some(file) = self.server.ca_file.as_deref() {
+            return tls::config(Some(file)).map(Some);
+        }
         let mut tls = self.tls.lock();
         match &*tls {
             Some(config) => Ok(Some(Arc::clone(config))),
             None => {
-                let config = tls::config(self.server.ca_file.as_deref())?;
+                let config = tls::config(None)?;
                 *tls = Some(Arc::clone(&config));
                 Ok(Some(config))
             }

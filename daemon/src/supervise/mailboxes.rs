@@ -10,7 +10,8 @@ use zeroize::Zeroizing;
 
 use super::directory::Directory;
 use crate::config::MailServer;
-use crate::connector::imap::{Connector, Leaves, MailError, MailboxDirectory as _, Session, explain};
+use crate::connector::imap::{Connector, Folder, Leaves, MailError, MailboxDirectory as _, Session, explain};
+use crate::connector::outcome::{Refusal, Retry};
 use crate::stage::intake::IntakeError;
 use crate::stage::intake::registry::{Registrar, Registration, RegistryError};
 use crate::store::AppendError;
@@ -32,6 +33,8 @@ fn failed(error: RegistryError) -> ErrorBody {
         RegistryError::NotRegistered(_) => {
             ErrorBody::saying(ErrorCode::NotFound, error.to_string()).hint("retentionctl mailbox list")
         }
+        RegistryError::InUse(_) => ErrorBody::saying(ErrorCode::WrongState, error.to_string())
+            .hint("end it first: retentionctl grant list, mailbox migrations, run list"),
         RegistryError::Failed(IntakeError::Append(AppendError::ReadOnly(damage))) => ErrorBody::saying(
             ErrorCode::StoreReadOnly,
             format!("the store is read-only: {damage}; nothing was changed"),
@@ -98,7 +101,10 @@ impl Mailboxes {
         };
         let mut session = match self.connector.open(&access) {
             Ok(session) => session,
-            Err(error) => return Ok(vec![wrong("login", error.code(), explain(error.code()))]),
+            Err(error) => {
+                let finding = wrong("login", error.code(), explain(error.code()));
+                return Ok(vec![MailboxFinding { hint: again(&error), ..finding }]);
+            }
         };
         let proof = session.proof();
         let mut findings = vec![
@@ -119,6 +125,12 @@ fn look_around(session: &mut Session) -> Vec<MailboxFinding> {
         Err(error) => return vec![wrong("folders", error.code(), explain(error.code()))],
     };
     findings.push(note("folders", "folders-listed", format!("{} folders", folders.len())));
+    let views = folders.iter().filter(|folder| folder.is_view()).count();
+    if views > 0 {
+        let message =
+            format!("{views} of them show messages of other folders (\\All, \\Flagged) and are not looked into");
+        findings.push(note("folders", "folders-views", message));
+    }
     let has = |word: &str| session.capabilities().has(word);
     findings.push(if has("UIDPLUS") {
         note("expunge", "expunge-exact", "single messages can be purged without touching others (UIDPLUS)".to_owned())
@@ -137,6 +149,7 @@ fn look_around(session: &mut Session) -> Vec<MailboxFinding> {
     if has("ACL") {
         let inbox = session.inbox().to_owned();
         findings.push(rights(session.my_rights(&inbox)));
+        findings.extend(rights_elsewhere(session, &folders));
     } else {
         findings.push(MailboxFinding {
             severity: Severity::Warning,
@@ -165,6 +178,21 @@ fn residue(leaves: Leaves) -> Option<MailboxFinding> {
     Some(note("residue", "server-residue", message.to_owned()))
 }
 
+const ALL_RIGHTS: &str = "let the admin have the rights lrswte (and a for grants) on every folder";
+
+/// Says of how many other folders the rights do not suffice: a purge there would wait until somebody gives them.
+fn rights_elsewhere(session: &mut Session, folders: &[Folder]) -> Option<MailboxFinding> {
+    let others = folders.iter().filter(|folder| folder.selectable && !folder.is_view() && folder.path != "INBOX");
+    let names: Vec<&str> = others.map(|folder| folder.name.as_str()).collect();
+    let suffices = |read: &Result<Rights, MailError>| read.as_ref().is_ok_and(|read| read.covers(Rights::PURGE));
+    let lacking = session.my_rights_on(&names).iter().filter(|read| !suffices(read)).count();
+    (lacking > 0).then(|| MailboxFinding {
+        message: format!("the rights on {lacking} of the {} other folders do not suffice for purging", names.len()),
+        hint: Some(ALL_RIGHTS.to_owned()),
+        ..wrong("access", "rights-missing-in-folders", "")
+    })
+}
+
 fn rights(read: Result<Rights, MailError>) -> MailboxFinding {
     match read {
         Ok(rights) if rights.covers(Rights::PURGE) => {
@@ -172,10 +200,20 @@ fn rights(read: Result<Rights, MailError>) -> MailboxFinding {
         }
         Ok(rights) => MailboxFinding {
             message: format!("the rights on the inbox do not suffice for purging ({rights})"),
-            hint: Some("let the admin have the rights lrswte (and a for grants) on every folder".to_owned()),
+            hint: Some(ALL_RIGHTS.to_owned()),
             ..wrong("access", "rights-missing", "")
         },
         Err(error) => wrong("access", error.code(), explain(error.code())),
+    }
+}
+
+/// Says when a server is asked again that is left alone for a while: until then nobody hears whether it is mended.
+fn again(error: &MailError) -> Option<String> {
+    match error {
+        MailError::Refused(Refusal { code: "mail-backing-off", retry: Retry::After(rest) }) => {
+            Some(format!("check again in {} s; retentionctl mailbox list says what failed", rest.as_secs() + 1))
+        }
+        _ => None,
     }
 }
 
@@ -302,6 +340,14 @@ mod tests {
         assert_eq!(read(&plain, "mirapoint", None, Some("corp")), None);
         assert!(form_of(&plain, None, Some('*'), None).is_err());
         assert!(form_of(&plain, Some("master"), None, None).is_err());
+    }
+
+    #[test]
+    fn of_a_server_that_is_left_alone_it_is_said_when_it_is_asked_again() {
+        let refused = |code, retry| MailError::Refused(Refusal { code, retry });
+        let rest = Retry::After(std::time::Duration::from_millis(11_500));
+        assert!(again(&refused("mail-backing-off", rest)).is_some_and(|hint| hint.contains("in 12 s")));
+        assert_eq!(again(&refused("mail-unreachable", rest)), None);
     }
 
     #[test]

@@ -193,6 +193,24 @@ fn certificates_are_checked() {
 }
 
 #[test]
+fn an_authority_that_is_renewed_or_taken_out_of_its_file_counts_from_the_next_login_on() {
+    let (server, stranger) = (Server::shared(Kind::Dovecot), Server::shared(Kind::Cyrus));
+    let dir = tempfile::tempdir().expect("a directory");
+    let ca_file = dir.path().join("ca.pem");
+    let reached = MailServer { ca_file: Some(ca_file.clone()), ..reached(server, MailTls::Implicit) };
+    let access = MailboxAccess { server: Arc::new(reached), ..own(server, &server.account("user1")) };
+    let connector = connector();
+    let trusting = |authority: &Server| {
+        std::fs::copy(authority.ca_file(), &ca_file).expect("a copy");
+        code(connector.open(&access))
+    };
+    assert_eq!(
+        [trusting(stranger), trusting(server), trusting(stranger)],
+        ["mail-tls-certificate", "opened", "mail-tls-certificate"]
+    );
+}
+
+#[test]
 fn a_server_that_lets_go_before_tls_is_told_from_one_that_is_not_trusted() {
     let server = Server::shared(Kind::Dovecot);
     let proxy = Proxy::before(server.imaps_port());
@@ -358,6 +376,19 @@ fn an_appended_message_lands_with_its_flags_its_date_and_every_byte() {
         assert!(stored.body == kind.kept(&letter.body), "{kind}");
         assert_eq!(stored.date, letter.date, "{kind}");
         assert!(letter.flags.iter().all(|flag| stored.flags.contains(*flag)), "{kind}: {:?}", stored.flags);
+    }
+}
+
+#[test]
+fn a_mailbox_without_room_is_told_by_every_server() {
+    for kind in Kind::ALL {
+        let server = Server::shared(kind);
+        let mut session = connector().open(&own(server, &server.account("user3"))).expect("a session");
+        let letter = letter(1, &date(2020, 3, 4), 300_000);
+        let bytes = letter.body.len() as u64;
+        // It may keep one megabyte.
+        let refused = (0..5).find_map(|_| session.append("INBOX", &[], None, bytes, &mut &letter.body[..]).err());
+        assert_eq!(refused.map(|error| error.code()), Some("mail-over-quota"), "{kind}");
     }
 }
 

@@ -13,6 +13,9 @@ use serde_json::{Value, json};
 /// Who is given access.
 const HELPER: &str = "carol";
 
+/// A name to which nothing is given.
+const UNSAFE: &str = "a*b";
+
 const MAIL_POLICY: &str = r#"schema = 1
 [policy]
 id = "old-mail"
@@ -45,7 +48,7 @@ fn access_policy() -> String {
     format!(
         "schema = 1\n[policy]\nid = \"access\"\ntitle = \"Access\"\nowner = \"dpo@example.org\"\n\
          legal_basis = \"GDPR 32\"\ndata_class = \"access\"\nstate = \"enforce\"\n\
-         [access]\nright = \"full_access\"\nprincipals = [\"{HELPER}\"]\nmax_duration = \"PT1H\"\nticket = \"required\"\n"
+         [access]\nright = \"full_access\"\nprincipals = [\"{HELPER}\", \"{UNSAFE}\"]\nmax_duration = \"PT1H\"\nticket = \"required\"\n"
     )
 }
 
@@ -124,6 +127,7 @@ fn a_mailbox_is_looked_after_from_its_registration_to_its_removal() {
         for code in ["login-works", "owner-proven", "folders-listed", "expunge-exact", "rights-suffice"] {
             assert!(codes.contains(&code), "{kind}: {code} is not in {checked:?}");
         }
+        rights_are_checked_in_every_folder(&site, server, &account, &mailbox);
         messages_are_purged(&site, &daemon, server, &account, &mailbox);
         access_is_given_and_taken_back(&site, &daemon, server, &account, &mailbox);
         let removed = site.json(&["mailbox", "remove", &mailbox, "--reason", "moved"]);
@@ -136,6 +140,21 @@ fn a_mailbox_is_looked_after_from_its_registration_to_its_removal() {
         assert!(!log.contains(&account.name), "{kind}: the diagnostics name a person\n{log}");
         assert!(!log.contains(&server.account("mailadmin").password), "{kind}: the diagnostics hold a password");
     }
+}
+
+fn rights_are_checked_in_every_folder(site: &Site, server: &Server, account: &Account, mailbox: &str) {
+    // Courier lets nobody take rights from an owner or an administrator.
+    if server.kind() == Kind::Courier {
+        return;
+    }
+    let mut raw = server.login(account);
+    let folder = server.folder(&["Closed"]);
+    raw.ok(&format!("CREATE {folder}"));
+    raw.ok(&format!("SETACL {folder} {} lrsa", account.name));
+    let _lacking = site.ctl(&["mailbox", "check", mailbox]).ends(78).says("rights-missing-in-folders");
+    raw.ok(&format!("SETACL {folder} {} lrswipkxtea", account.name));
+    let _suffice = site.ctl(&["mailbox", "check", mailbox]).ends(0);
+    raw.ok(&format!("DELETE {folder}"));
 }
 
 fn messages_are_purged(site: &Site, daemon: &Daemon<'_>, server: &Server, account: &Account, mailbox: &str) {
@@ -195,12 +214,23 @@ fn access_is_given_and_taken_back(site: &Site, daemon: &Daemon<'_>, server: &Ser
         Some(())
     });
     let _held = site.ctl(&["mailbox", "remove", mailbox, "--reason", "moved"]).ends(2).says("is not over");
+    // The access would be looked for in another mailbox, and stay in this one.
+    let (address, server_name) = (format!("{}@example.org", account.name), kind.to_string());
+    let _led_elsewhere = site
+        .ctl(&["mailbox", "add", &address, "--server", &server_name, "--user", "user2"])
+        .ends(2)
+        .says("would lead to another mailbox");
     let _renewed = site.json(&["grant", "renew", &grant, "--for", "PT45M", "--reason", "not done"]);
     let _revoked = site.json(&["grant", "revoke", &grant, "--reason", "done"]);
     let over = wait_for_state(site, daemon, &grant, "revoked");
     assert_eq!(over["receipts"].as_array().map(Vec::len), Some(4), "{kind}: {over}");
     assert_eq!(server.rights(account)["INBOX"].get(HELPER), None, "{kind}: nothing is left");
     let _over = site.ctl(&["grant", "revoke", &grant, "--reason", "again"]).ends(2).says("it is over");
+    let asked = give(UNSAFE, &["--ticket", "T-2"]).ends(0).json();
+    let grant = text(&asked, "grant").to_owned();
+    let _approved = site.ctl_as(Person::Second, &["grant", "approve", &grant]).ends(0);
+    let over = wait_for_state(site, daemon, &grant, "not_given");
+    assert_eq!(over["failed"], "mail-name-unsafe", "{kind}: {over}");
 }
 
 #[test]
@@ -223,6 +253,16 @@ fn a_migration_batch_is_imported_once_and_its_file_is_destroyed() {
     private(&site, "users.csv", &format!("EmailAddress,UserName,Password\r\n{rows}"));
     let _nowhere = site.ctl(&["mailbox", "import", file, "--server", "nowhere"]).ends(2).says("no [[server]]");
     assert!(path.exists(), "it is not destroyed before everything is registered");
+    let link = site.path("link.csv");
+    std::os::unix::fs::symlink(&path, &link).expect("a link");
+    let link = link.to_str().expect("a path that is text");
+    let _link = site.ctl(&["mailbox", "import", link, "--server", "dovecot"]).ends(2).says("nothing was registered");
+    private(&site, "users.xlsx", "PK\u{3}\u{4}");
+    let workbook = site.path("users.xlsx");
+    let workbook = workbook.to_str().expect("a path that is text");
+    let _workbook =
+        site.ctl(&["batch", "import", workbook, "--server", "dovecot"]).ends(78).says("save it as CSV UTF-8");
+    assert!(path.exists() && site.rows(&["mailbox", "list"]).is_empty(), "nothing was registered");
     let imported = site.json(&["mailbox", "import", file, "--server", "dovecot"]);
     assert_eq!((&imported["mailboxes"], &imported["file_destroyed"]), (&json!(2), &json!(true)), "{imported}");
     assert!(!path.exists());

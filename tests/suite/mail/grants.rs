@@ -233,6 +233,19 @@ fn doveadm_is_told_nothing_over_tls_unless_its_certificate_is_trusted() {
     }
 }
 
+#[test]
+fn the_sessions_of_a_name_that_doveadm_would_take_for_others_keep_no_revoke_waiting() {
+    let server = Server::shared(Kind::Dovecot);
+    let directory = Directory::with_doveadm(server);
+    let world = world(&directory);
+    directory.add(EntityId(1), &server.mailbox());
+    let target = outside(&directory, &world.clock).target;
+    for name in ["a*b", "a%b", "a\\b"] {
+        let ended = target.end_sessions(EntityId(1), name).expect("an answer");
+        assert_eq!(ended, OpenSessions::MayHaveLivedOn { until: None }, "{name}");
+    }
+}
+
 fn crash_everywhere(kind: Kind, remains: Remains) {
     for flush in 1.. {
         let mut grants = Grants::plain(kind);
@@ -339,7 +352,7 @@ fn nothing_is_given_where_rights_are_taken_away_and_nothing_to_anybody_but_one_p
     on_each(|kind| {
         let server = Server::shared(kind);
         let mut grants = Grants::plain(kind);
-        for identifier in ["anyone", "-somebody", "owner", ""] {
+        for identifier in ["anyone", "-somebody", "owner", "", "a\"b", "a\\b", "a*b"] {
             let target = outside(&grants.directory, &grants.world.clock).target;
             let mut session = target.open(grants.mailbox).unwrap_or_else(|refusal| panic!("{kind}: {refusal:?}"));
             let mut folders = session.read(identifier).unwrap_or_else(|refusal| panic!("{kind}: {refusal:?}"));

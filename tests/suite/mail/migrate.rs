@@ -199,3 +199,24 @@ fn what_a_server_changes_is_never_called_verified_and_what_is_left_out_is_counte
     );
     daemon.stop();
 }
+
+#[test]
+fn a_keyword_that_the_target_has_no_room_for_leaves_no_message_out() {
+    let two = Two::new(Kind::Dovecot, Kind::Cyrus);
+    let mut raw = two.servers[0].login(&two.accounts[0]);
+    // Cyrus takes a hundred of them.
+    for number in 1..=105 {
+        let (letter, keyword) = (letter(number, &date(2020, 3, 5), 2_000), format!("Keyword{number}"));
+        assert!(raw.append("INBOX", &["\\Seen", keyword.as_str()], &letter.date, &letter.body) > 0);
+    }
+    drop(raw);
+    let daemon = two.site.start();
+    let mailboxes = two.register();
+    let done = two.migrate(&daemon, &mailboxes, &[]);
+    assert_eq!(
+        (&done["state"], &done["messages"], &done["left_out"]),
+        (&"verified".into(), &105.into(), &0.into()),
+        "{done}"
+    );
+    daemon.stop();
+}

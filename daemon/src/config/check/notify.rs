@@ -140,7 +140,7 @@ impl Check<'_> {
     fn mail(&mut self, channel: file::Notify, span: &Range<usize>) -> Option<MailChannel> {
         let host = match channel.host {
             Some(host) if is_host(host.get_ref()) => Some(host.into_inner()),
-            Some(host) => self.refuse(host.span(), "not the name or address of a host"),
+            Some(host) => self.refuse(host.span(), "not the name or address of a host; a port stands in `port`"),
             None => self.channel_without("host", span),
         };
         let tls = channel.tls.unwrap_or(MailTls::Implicit);

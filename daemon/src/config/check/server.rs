@@ -50,7 +50,7 @@ impl Check<'_> {
         };
         let host = match server.host {
             Some(host) if is_host(host.get_ref()) => Some(host.into_inner()),
-            Some(host) => self.refuse(host.span(), "not the name or address of a host"),
+            Some(host) => self.refuse(host.span(), "not the name or address of a host; a port stands in `port`"),
             None => self.server_without("host", span.clone(), ": where the mail server is"),
         };
         let tls = server.tls.unwrap_or(MailTls::Implicit);
@@ -203,9 +203,11 @@ impl Check<'_> {
     }
 }
 
+/// Only an address has colons: what stands behind one is otherwise a port, which has a key of its own.
 pub(super) fn is_host(text: &str) -> bool {
     (1..=HOST_BYTES_MAX).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b':' | b'_'))
+        && (!text.contains(':') || text.parse::<std::net::Ipv6Addr>().is_ok())
 }
 
 pub(super) fn is_loopback(host: &str) -> bool {

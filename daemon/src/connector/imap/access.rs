@@ -30,6 +30,10 @@ const LISTINGS: usize = 4;
 /// How often sessions are ended again that are still seen.
 const KICKS: usize = 4;
 
+/// No name to which something is given holds one of these. Cyrus takes a quote or a backslash, and then changes nothing
+/// in that folder any more, whoever it is about; the others are wildcards where sessions are ended.
+const UNSAFE_SIGNS: [char; 5] = ['"', '\\', '*', '?', '%'];
+
 const NO_FOLDERS: Refusal = Refusal { code: "mail-folders-change", retry: Retry::After(RETRY_SOON) };
 
 /// Gives and takes back the permissions of the mailboxes of a directory.
@@ -125,7 +129,9 @@ impl AccessTarget for ImapAccess {
 
     fn end_sessions(&self, mailbox: EntityId, identifier: &str) -> Result<OpenSessions, Refusal> {
         let access = self.directory.access(mailbox)?;
-        let Some(place) = access.server.doveadm.as_ref().filter(|_| is_a_user(identifier)) else {
+        // Nothing is given to a name that doveadm would take for those of others too; what stood there is taken away.
+        let may_be_named = is_a_user(identifier) && Doveadm::can_name(identifier);
+        let Some(place) = access.server.doveadm.as_ref().filter(|_| may_be_named) else {
             return Ok(OpenSessions::MayHaveLivedOn { until: None });
         };
         let mut doveadm = Doveadm::of(place, &access.server, &self.keys)?;
@@ -302,7 +308,7 @@ impl OpenMailbox {
         if !gives {
             return Ok(());
         }
-        if !is_a_user(identifier) || is_alike(identifier, &self.access.user) {
+        if !is_a_user(identifier) || is_alike(identifier, &self.access.user) || identifier.contains(UNSAFE_SIGNS) {
             return refuse("mail-name-unsafe");
         }
         if !rights.without(rights.without(known.taken)).is_empty() {

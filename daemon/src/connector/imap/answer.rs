@@ -3,7 +3,7 @@
 
 use super::date::InternalDate;
 use super::uid::{Uid, UidValidity, Uids};
-use super::value::{Malformed, Value, values};
+use super::value::{Malformed, STREAMED, Value, values};
 
 /// The word that a status answer begins with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,6 +84,8 @@ pub(super) enum Untagged {
     ListRights(String, String, Vec<String>),
     /// `NAMESPACE`: personal, of other users, shared.
     Namespace([Vec<Namespace>; 3]),
+    /// `QUOTA`, RFC 9208: what is counted, how much of it there is, and how much there may be.
+    Quota(Vec<(String, u64, u64)>),
     /// `ID`, RFC 2971: pairs of names and values.
     Id(Vec<(String, String)>),
     /// Anything else.
@@ -185,7 +187,7 @@ pub(super) fn untagged(bytes: &[u8]) -> Result<Untagged, Malformed> {
     if word.iter().all(u8::is_ascii_digit) && !word.is_empty() {
         return numbered(bytes);
     }
-    let known: [&[u8]; 11] = [
+    let known: [&[u8]; 12] = [
         b"CAPABILITY",
         b"LIST",
         b"SEARCH",
@@ -196,6 +198,7 @@ pub(super) fn untagged(bytes: &[u8]) -> Result<Untagged, Malformed> {
         b"MYRIGHTS",
         b"LISTRIGHTS",
         b"NAMESPACE",
+        b"QUOTA",
         b"ID",
     ];
     let Some(at) = known.iter().position(|known| word.eq_ignore_ascii_case(known)) else { return Ok(Untagged::Other) };
@@ -222,6 +225,7 @@ pub(super) fn untagged(bytes: &[u8]) -> Result<Untagged, Malformed> {
             _ => Err(Malformed("LISTRIGHTS")),
         },
         9 => namespaces(rest),
+        10 => Ok(Untagged::Quota(limits(rest.get(1).and_then(Value::list).unwrap_or_default()))),
         _ => Ok(Untagged::Id(pairs(rest.first().and_then(Value::list).unwrap_or_default()))),
     }
 }
@@ -380,9 +384,6 @@ fn fetched(sequence: u32, attributes: &[Value]) -> Result<Fetched, Malformed> {
     Ok(fetched)
 }
 
-/// Stands in an answer for a literal that was handed on. No server can send it: an atom holds no control character.
-pub(super) const STREAMED: &[u8] = b"\x01streamed";
-
 fn envelope(fields: &[Value]) -> Result<Envelope, Malformed> {
     let [date, subject, from, _sender, _reply_to, to, cc, bcc, _in_reply_to, message_id] = fields else {
         return Err(Malformed("ENVELOPE"));
@@ -506,6 +507,16 @@ fn namespaces(rest: &[Value]) -> Result<Untagged, Malformed> {
     Ok(Untagged::Namespace([read(personal)?, read(others)?, read(shared)?]))
 }
 
+/// What is limited. What is not written as a name and two numbers limits nothing that is known here.
+fn limits(list: &[Value]) -> Vec<(String, u64, u64)> {
+    list.chunks(3)
+        .filter_map(|limit| match limit {
+            [what, used, most] => Some((what.text()?.to_ascii_uppercase(), used.number()?, most.number()?)),
+            _ => None,
+        })
+        .collect()
+}
+
 fn pairs(list: &[Value]) -> Vec<(String, String)> {
     list.chunks(2)
         .filter_map(|pair| match pair {
@@ -540,6 +551,7 @@ mod tests {
                 "MYRIGHTS",
                 "LISTRIGHTS",
                 "NAMESPACE",
+                "QUOTA",
                 "ID",
                 "FETCH",
                 "EXPUNGE",

@@ -87,10 +87,14 @@ impl Doveadm {
         })
     }
 
+    /// Says whether a mask with this name means one user and no other.
+    pub(super) fn can_name(user: &str) -> bool {
+        !user.is_empty() && !user.contains(['*', '?', '%', '\\']) && !user.chars().any(char::is_control)
+    }
+
     /// Ends every session of a user, and returns whether none was seen any more afterwards.
     pub(super) fn kick(&mut self, user: &str) -> Result<bool, Refusal> {
-        // A mask: these would name others too.
-        if user.is_empty() || user.contains(['*', '?', '%', '\\']) || user.chars().any(char::is_control) {
+        if !Self::can_name(user) {
             return Err(Refusal { code: "mail-name-unsafe", retry: Retry::Never });
         }
         match self.ask("kick", &json!({ "mask": [user] })).map_err(refusal)? {

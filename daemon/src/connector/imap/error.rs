@@ -155,6 +155,13 @@ pub fn explain(code: &str) -> &'static str {
         "mail-folder-missing" => "the folder does not exist",
         "mail-already-exists" => "it exists already",
         "mail-folder-has-children" => "the folder has folders below it",
+        "mail-folder-not-made" => {
+            "the target of a migration does not make a folder: it does not take its name, or the login may make none; leave the folder out (--exclude), or register the target with the password of its owner"
+        }
+        "mail-source-broke-off" => "the source of a migration broke off in the middle of a message",
+        "mail-same-mailbox" => {
+            "the target of the migration is the source itself: what was appended came in there; check host and user of both mailboxes"
+        }
         "mail-folders-alike" => {
             "two folders of the mailbox have one name, so nothing can be said of either; rename one"
         }
@@ -167,7 +174,7 @@ pub fn explain(code: &str) -> &'static str {
         }
         "mail-doveadm-key" => "doveadm does not take the key; check the key of doveadm in [[server]]",
         "mail-name-unsafe" => {
-            "the name has a meaning of its own for the mail server, so it cannot stand for one person or mailbox; nothing was sent"
+            "the name has a meaning of its own for the mail server, or holds one of \" \\ * ? %, so it cannot stand for one person or mailbox; nothing was sent"
         }
         "mail-negative-rights" => {
             "the folder takes rights away from this principal by an entry of its own, so a grant would have no effect; remove that entry"
@@ -215,7 +222,9 @@ pub fn explain(code: &str) -> &'static str {
         "mail-bye" => "the mail server said goodbye and ended the connection",
         "mail-silent" => "the mail server was silent for too long",
         "mail-too-slow" => "the mail server answers too slowly",
-        "mail-too-much" => "the mail server sent more than one answer may hold",
+        "mail-too-much" => {
+            "the mail server sent more than one answer may hold; a message whose header has more than a megabyte may be why"
+        }
         "mail-answer-malformed" => "the mail server's answer does not follow the protocol",
         "mail-answer-incomplete" => "the mail server's answer lacks what was asked for",
         "mail-connection" => "the connection to the mail server broke",
@@ -236,7 +245,9 @@ mod tests {
             assert_ne!(explain(error.code()), explain(""), "{name}");
         }
         assert_ne!(explain(no(None).code()), explain(""));
-        for code in ["mail-not-open", "mail-stopped", "mail-content-ended"] {
+        for code in
+            ["mail-not-open", "mail-stopped", "mail-content-ended", "mail-folder-not-made", "mail-source-broke-off"]
+        {
             assert_ne!(explain(code), explain(""), "{code}");
         }
     }
@@ -245,5 +256,18 @@ mod tests {
     fn a_question_without_an_answer_may_be_asked_again() {
         let error = MailError::unknown("mail-closed").of_a_question();
         assert!(matches!(error, MailError::Refused(Refusal { retry: Retry::After(_), .. })));
+    }
+
+    #[test]
+    fn every_code_stands_in_the_page_for_administrators_as_it_is_explained() {
+        const PAGE: &str = include_str!("../../../../docs/mailboxes.md");
+        let arms =
+            include_str!("error.rs").lines().filter_map(|line| line.trim().strip_prefix('"')?.split_once("\" =>"));
+        let codes: Vec<&str> = arms.map(|(code, _)| code).filter(|code| code.starts_with("mail-")).collect();
+        assert!(codes.len() > 60, "{codes:?}");
+        for code in codes {
+            let row = format!("| `{code}` | {} |", explain(code));
+            assert!(PAGE.contains(&row), "docs/mailboxes.md lacks {row}");
+        }
     }
 }

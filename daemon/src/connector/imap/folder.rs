@@ -19,6 +19,15 @@ pub struct Folder {
     pub special_use: Option<SpecialUse>,
 }
 
+impl Folder {
+    /// Whether it only shows messages that lie in other folders, under other numbers (RFC 6154): what is removed in it
+    /// is removed there.
+    #[must_use]
+    pub fn is_view(&self) -> bool {
+        matches!(self.special_use, Some(SpecialUse::All | SpecialUse::Flagged))
+    }
+}
+
 /// What a folder is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SpecialUse {

@@ -119,7 +119,12 @@ impl OpenMailbox {
         if !self.folders.contains_key(path) {
             self.list()?;
         }
-        let name = self.folders.get(path).filter(|folder| folder.selectable).map(|folder| folder.name.clone());
+        let folder = self.folders.get(path);
+        // Its messages lie in other folders, where policies, holds and persons know them.
+        if folder.is_some_and(Folder::is_view) {
+            return Ok(None);
+        }
+        let name = folder.filter(|folder| folder.selectable).map(|folder| folder.name.clone());
         let opened = match name {
             Some(name) => open(&mut self.session, &name).map(Some).or_else(|error| {
                 // It may have been removed since it was listed.
@@ -191,7 +196,7 @@ impl MailSession for OpenMailbox {
     }
 
     fn folders(&mut self) -> Result<Vec<MailFolder>, MailFailure> {
-        let listed = self.list()?.values().filter(|folder| folder.selectable);
+        let listed = self.list()?.values().filter(|folder| folder.selectable && !folder.is_view());
         let mut folders: Vec<MailFolder> = listed
             .map(|folder| MailFolder {
                 name: folder.path.clone(),

@@ -456,10 +456,15 @@ impl Session {
             command = command.string(&date.to_string());
         }
         let mut heard = Vec::new();
-        Ok(match self.wire.run_with_content(&command, bytes, content, &mut heard)? {
-            Some(Code::AppendUid(uid_validity, uid)) => Some(Appended { uid_validity, uid }),
-            _ => None,
-        })
+        match self.wire.run_with_content(&command, bytes, content, &mut heard) {
+            Ok(Some(Code::AppendUid(uid_validity, uid))) => Ok(Some(Appended { uid_validity, uid })),
+            Ok(_) => Ok(None),
+            // Cyrus and Courier say only in words that there is no room.
+            Err(error) if error.code() == "mail-refused" && self.lacks_room(folder, bytes) => {
+                Err(MailError::refused("mail-over-quota", Retry::Operator))
+            }
+            Err(error) => Err(error),
+        }
     }
 }
 

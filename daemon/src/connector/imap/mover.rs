@@ -1,6 +1,6 @@
 //! Copying a mailbox over IMAP: a text streams from one server to the other and is never kept.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io::{self, Read};
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -75,6 +75,40 @@ impl Pair {
         self.at_target = by_path(self.target.folders()?)?;
         Ok(())
     }
+
+    /// Copies one message, with the flags and keywords that it is to have.
+    fn copy_with(&mut self, message: &MessageState, standing: &MessageStanding) -> Result<Copied, MailFailure> {
+        let uid = Uid(message.uid);
+        let (pieces, received) = crossbeam_channel::bounded(PIECES_MAX);
+        let Self { source, target, into, .. } = self;
+        std::thread::scope(|scope| {
+            let reading = std::thread::Builder::new()
+                .name("move-read".to_owned())
+                .spawn_scoped(scope, move || source.fetch_bodies(&Uids::from(uid), &mut Sending(pieces)))
+                .map_err(|_| MailFailure::from(INCOMPLETE))?;
+            let written = match received.recv() {
+                Ok(Piece::Begins(bytes)) => {
+                    let mut text = Text { pieces: &received, piece: Vec::new(), at: 0, is_whole: false };
+                    let date = InternalDate::of(message.standing.received);
+                    let appended = target.append(into, &flags_of(standing), date, bytes, &mut text);
+                    // Whatever the target said, the source is read to its end, or its session is of no more use.
+                    let is_whole = text.drain();
+                    Some(appended.map(|_| (bytes, is_whole)))
+                }
+                Ok(Piece::Bytes(_) | Piece::Ends) | Err(_) => None,
+            };
+            let missing = reading.join().unwrap_or(Err(INCOMPLETE));
+            match (written, missing) {
+                (Some(Ok((bytes, true))), _) => Ok(Copied::Done { bytes }),
+                // The target has as many bytes as were announced, or it has none; an end that was not whole is neither.
+                (Some(Ok((_, false))), _) => Err(MailError::unknown("mail-source-broke-off").into()),
+                (Some(Err(error)), _) => Err(error.into()),
+                (None, Ok(missing)) if missing.contains(uid) => Ok(Copied::Gone),
+                (None, Ok(_)) => Err(INCOMPLETE.into()),
+                (None, Err(error)) => Err(MailFailure::Refused(MailFailure::from(error).of_question())),
+            }
+        })
+    }
 }
 
 fn state_of(selected: &super::session::Selected) -> FolderState {
@@ -106,7 +140,7 @@ impl Moving for Pair {
             .at_target
             .values()
             .find(|other| other.special_use.is_some_and(|special| folder.special_use.contains(&use_of(special))));
-        if let Some(other) = of_same_use.filter(|other| other.selectable) {
+        if let Some(other) = of_same_use.filter(|other| other.selectable && !other.is_view()) {
             return Ok(other.path.clone());
         }
         if self.at_target.get(&folder.name).is_some_and(|other| other.selectable) {
@@ -117,7 +151,7 @@ impl Moving for Pair {
         // Somebody else may have made it in this moment; whether it is there, the list says.
         self.list_target()?;
         if self.at_target.get(&folder.name).is_none_or(|other| !other.selectable) {
-            made?;
+            made.map_err(not_made)?;
             return Err(FOLDER_MISSING.into());
         }
         // A mail program that does not show it is an inconvenience and no loss.
@@ -159,36 +193,16 @@ impl Moving for Pair {
     }
 
     fn copy(&mut self, message: &MessageState) -> Result<Copied, MailFailure> {
-        let uid = Uid(message.uid);
-        let (pieces, received) = crossbeam_channel::bounded(PIECES_MAX);
-        let Self { source, target, into, .. } = self;
-        std::thread::scope(|scope| {
-            let reading = std::thread::Builder::new()
-                .name("move-read".to_owned())
-                .spawn_scoped(scope, move || source.fetch_bodies(&Uids::from(uid), &mut Sending(pieces)))
-                .map_err(|_| MailFailure::from(INCOMPLETE))?;
-            let written = match received.recv() {
-                Ok(Piece::Begins(bytes)) => {
-                    let mut text = Text { pieces: &received, piece: Vec::new(), at: 0, is_whole: false };
-                    let date = InternalDate::of(message.standing.received);
-                    let appended = target.append(into, &flags_of(&message.standing), date, bytes, &mut text);
-                    // Whatever the target said, the source is read to its end, or its session is of no more use.
-                    let is_whole = text.drain();
-                    Some(appended.map(|_| (bytes, is_whole)))
-                }
-                Ok(Piece::Bytes(_) | Piece::Ends) | Err(_) => None,
-            };
-            let missing = reading.join().unwrap_or(Err(INCOMPLETE));
-            match (written, missing) {
-                (Some(Ok((bytes, true))), _) => Ok(Copied::Done { bytes }),
-                // The target has as many bytes as were announced, or it has none; an end that was not whole is neither.
-                (Some(Ok((_, false))), _) => Err(MailError::unknown("mail-source-broke-off").into()),
-                (Some(Err(error)), _) => Err(error.into()),
-                (None, Ok(missing)) if missing.contains(uid) => Ok(Copied::Gone),
-                (None, Ok(_)) => Err(INCOMPLETE.into()),
-                (None, Err(error)) => Err(MailFailure::Refused(MailFailure::from(error).of_question())),
+        let standing = &message.standing;
+        match self.copy_with(message, standing) {
+            // Cyrus has room for a hundred keywords in a mailbox, and says no to a message that brings another one.
+            Err(MailFailure::Refused(refusal))
+                if !standing.keywords.is_empty() && matches!(refusal.code, "mail-refused" | "mail-not-possible") =>
+            {
+                self.copy_with(message, &MessageStanding { keywords: BTreeSet::new(), ..standing.clone() })
             }
-        })
+            copied => copied,
+        }
     }
 
     fn prints(&mut self, side: Side, from: Number, each: EachPrint<'_>) -> Result<(), MailFailure> {
@@ -217,6 +231,16 @@ impl Moving for Pair {
             }
         }
         Ok(())
+    }
+}
+
+/// A plain no, or that it cannot be done at all, says more when it is known what was asked for.
+fn not_made(error: MailError) -> MailError {
+    match error {
+        MailError::Refused(refusal) if matches!(refusal.code, "mail-refused" | "mail-not-possible") => {
+            MailError::refused("mail-folder-not-made", refusal.retry)
+        }
+        other => other,
     }
 }
 

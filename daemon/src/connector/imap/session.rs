@@ -297,6 +297,24 @@ impl Session {
         status.ok_or(MailError::refused("mail-answer-incomplete", Retry::Operator))
     }
 
+    /// Says whether a folder has no room for so many bytes more, where the server tells what there may be (RFC 9208).
+    pub(super) fn lacks_room(&mut self, folder: &str, bytes: u64) -> bool {
+        if !self.capabilities.has("QUOTA") {
+            return false;
+        }
+        let Ok((_code, heard)) = self.wire.ask(&Command::new("GETQUOTAROOT").folder(folder)) else { return false };
+        let limits = heard.into_iter().filter_map(|answer| match answer {
+            Untagged::Quota(limits) => Some(limits),
+            _ => None,
+        });
+        limits.flatten().any(|(what, used, most)| match what.as_str() {
+            // Counted in units of 1,024 bytes.
+            "STORAGE" => used.saturating_add(bytes.div_ceil(1_024)) > most,
+            "MESSAGE" => used >= most,
+            _ => false,
+        })
+    }
+
     /// Makes a folder. One that is there already is a refusal with the code `mail-already-exists`, where the server
     /// says so.
     ///

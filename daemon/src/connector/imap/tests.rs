@@ -6,6 +6,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use retention_core::id::EntityId;
 use retention_core::mailbox::{LoginForm, Rights};
 use retention_core::time::Timestamp;
 use zeroize::Zeroizing;
@@ -14,6 +15,7 @@ use super::limits::{LINE_BYTES_MAX, LITERAL_HELD_BYTES_MAX};
 use super::*;
 use crate::clock::{ManualClock, WallClock};
 use crate::config::{MailServer, MailTls};
+use crate::connector::mail::{Mailroom as _, Registered};
 
 /// One step of a scripted server.
 enum Step {
@@ -232,6 +234,26 @@ fn a_body_that_turns_out_to_be_another_messages_is_no_body() {
 }
 
 #[test]
+fn a_control_character_that_a_sender_wrote_keeps_no_message_from_being_told() {
+    let script = selected(vec![answer(
+        "UID FETCH 4 (",
+        "* 1 FETCH (UID 4 FLAGS () INTERNALDATE \"01-Jan-2015 10:00:00 +0000\" RFC822.SIZE 9 ENVELOPE (NIL \
+         \"a \u{1}streamed \u{1b}\" ((\"b\u{1}\" NIL \"bob\" \"x.org\")) NIL NIL NIL NIL NIL NIL NIL) \
+         BODY[HEADER.FIELDS (LIST-ID)] {2}\r\n\r\n)\r\n{tag} OK\r\n",
+    )]);
+    let mut told = Vec::new();
+    let missing = with(script, |session| {
+        session.select("INBOX").expect("open");
+        session.fetch_meta(&uids(&[4]), |meta| {
+            told.push((meta.uid, meta.envelope.from));
+            ControlFlow::Continue(())
+        })
+    });
+    assert_eq!(missing, Ok(Uids::default()));
+    assert_eq!(told, [(Uid(4), vec!["bob@x.org".to_owned()])]);
+}
+
+#[test]
 fn too_much_is_refused_before_it_is_held() {
     let long = vec![b'a'; LINE_BYTES_MAX + 2];
     let cases: Vec<(&str, Vec<u8>)> = vec![
@@ -310,6 +332,47 @@ fn commands_over_many_folders_end_each_by_itself() {
     assert_eq!(acls[0].as_ref().map(|acl| acl.rights_of("ada")).ok(), Some(Rights::FULL_ACCESS));
     assert_eq!(acls[1].as_ref().err().map(MailError::code), Some("mail-folder-missing"));
     assert_eq!(acls[2].as_ref().err().map(MailError::code), Some("mail-answer-incomplete"));
+}
+
+/// A directory that leads to one mailbox.
+struct One(MailboxAccess);
+
+impl MailboxDirectory for One {
+    fn registered(&self) -> Vec<Registered> {
+        Vec::new()
+    }
+
+    fn access(&self, _mailbox: EntityId) -> Result<MailboxAccess, Refusal> {
+        Ok(self.0.clone())
+    }
+
+    fn server_of(&self, _mailbox: EntityId) -> Option<Arc<MailServer>> {
+        None
+    }
+
+    fn access_as(&self, _mailbox: EntityId, _identifier: &str) -> Option<MailboxAccess> {
+        None
+    }
+}
+
+#[test]
+fn in_a_folder_that_only_shows_messages_of_others_lies_none() {
+    let list = "* LIST () \"/\" INBOX\r\n* LIST (\\All) \"/\" Virtual/All\r\n\
+                * LIST (\\HasNoChildren \\Flagged) \"/\" Starred\r\n* LIST (\\Archive) \"/\" Old\r\n{tag} OK\r\n";
+    let scripted = Scripted::playing(vec![logged_in(vec![answer("LIST", list)])]);
+    let directory = Arc::new(One(scripted.access(LoginForm::OwnPassword)));
+    let keys: Keys = Arc::new(|_| Err(Refusal { code: "mail-credential", retry: Retry::Operator }));
+    let mailroom = ImapMailroom::new(Arc::new(connector()), directory, keys);
+    let mut session = mailroom.open(EntityId(1)).expect("a session");
+    let folders: Vec<String> = session.folders().expect("folders").into_iter().map(|folder| folder.name).collect();
+    assert_eq!(folders, ["INBOX", "Old"]);
+    // What was recorded of one before is not there either.
+    for view in ["Virtual/All", "Starred"] {
+        let opened = (session.look_into(view).expect("an answer"), session.work_on(view).expect("an answer"));
+        assert_eq!(opened, (None, None), "{view}");
+    }
+    drop(session);
+    scripted.end();
 }
 
 #[test]
@@ -467,6 +530,26 @@ fn a_message_is_appended_only_after_the_server_asks_for_it() {
         let full = session.append("Archive", &[], None, 5, &mut &b"hello"[..]);
         assert_eq!(full.map_err(|error| error.code()), Err("mail-over-quota"));
     });
+}
+
+#[test]
+fn a_server_that_says_only_in_words_that_there_is_no_room_is_asked_for_its_quota() {
+    let appended = |quota: &str| {
+        let script = vec![
+            say("* OK [CAPABILITY IMAP4rev1 QUOTA] x\r\n"),
+            answer("LOGIN", "{tag} OK [CAPABILITY IMAP4rev1 QUOTA] x\r\n"),
+            answer("APPEND", "{tag} NO Over quota\r\n"),
+            answer("GETQUOTAROOT \"INBOX\"", &format!("* QUOTAROOT INBOX r\r\n* QUOTA r{quota}\r\n{{tag}} OK\r\n")),
+        ];
+        let appended = with(script, |session| session.append("INBOX", &[], None, 2_000, &mut &[b'a'; 2_000][..]));
+        appended.map(drop).map_err(|error| error.code())
+    };
+    for full in [" (STORAGE 1023 1024)", " (STORAGE 1 1024 MESSAGE 10 10)"] {
+        assert_eq!(appended(full), Err("mail-over-quota"), "{full}");
+    }
+    for room in [" (STORAGE 1022 1024)", " (X-OTHER 1 1)", " (STORAGE x 1)", " ()", ""] {
+        assert_eq!(appended(room), Err("mail-refused"), "{room}");
+    }
 }
 
 #[test]

@@ -5,6 +5,10 @@
 
 use super::limits::{DEPTH_MAX, VALUES_MAX};
 
+/// Stands in an answer for a literal that was handed on, and is read as an atom. No server can send it: a line holds no
+/// line end. Any other control character can stand in a quoted string, as a sender wrote it.
+pub(super) const STREAMED: &[u8] = b"\nstreamed";
+
 /// One value of an answer.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) enum Value {
@@ -151,6 +155,10 @@ impl Reader<'_> {
             b'~' if self.bytes.get(self.at + 1) == Some(&b'{') => {
                 self.at += 1;
                 self.literal()
+            }
+            b'\n' if self.bytes.get(self.at..).is_some_and(|rest| rest.starts_with(STREAMED)) => {
+                self.at += STREAMED.len();
+                Ok(Value::Atom(STREAMED.to_vec()))
             }
             b'\r' | b'\n' | 0 => Err(Malformed("a control character stands between values")),
             _ => self.atom(),

@@ -4,7 +4,7 @@ use std::io::Read;
 
 use zeroize::Zeroizing;
 
-use super::answer::{self, Code, STREAMED, Status, Untagged};
+use super::answer::{self, Code, Status, Untagged};
 use super::command::Command;
 use super::error::{MailError, RETRY_SOON};
 use super::limits::{
@@ -13,7 +13,7 @@ use super::limits::{
 };
 use super::stream::Stream;
 use super::uid::Uid;
-use super::value;
+use super::value::{self, STREAMED};
 use crate::connector::outcome::Retry;
 
 /// Bytes read at once.
@@ -313,7 +313,7 @@ impl Wire {
             let from = answer.len();
             self.line(&mut answer)?;
             let line = answer.get(from..).unwrap_or_default();
-            if memchr::memchr2(0, 1, line).is_some() {
+            if memchr::memchr(0, line).is_some() {
                 return Err(MailError::unknown("mail-answer-malformed"));
             }
             let Some(bytes) = value::announced(line).filter(|_| may_hold_literals(&answer)) else { break };

@@ -106,10 +106,16 @@ fn row(id: GrantId, grant: &Grant, now: Timestamp) -> GrantRow {
         begun_at: grant.begun_at,
         ends_at: grant.lease_ends_at(),
         is_alarming: grant.is_alarming(now),
-        failed: grant.last_failure.as_ref().filter(|_| grant.end.is_none()).map(|failure| failure.code.clone()),
+        failed: failed(grant, now),
         end: grant.end,
         ended_at: grant.ended_at,
     }
+}
+
+/// What went wrong matters while it is given or taken back, and of one that could not be given.
+fn failed(grant: &Grant, now: Timestamp) -> Option<String> {
+    let matters = matches!(grant.state(now), GrantState::Giving | GrantState::Revoking | GrantState::NotGiven);
+    grant.last_failure.as_ref().filter(|_| matters).map(|failure| failure.code.clone())
 }
 
 pub(crate) async fn approve(

@@ -175,6 +175,30 @@ pub(crate) async fn scan(
     control.append(draft, Condition::None).await.map(Json)
 }
 
+/// Without its credential nobody could take access back, or end what was begun.
+fn check_removable(views: &Views, id: EntityId) -> Result<(), ApiError> {
+    let refuse = |what: String, hint: String| {
+        let message = format!("{what}; nothing was changed");
+        Err(ApiError::saying(ErrorCode::WrongState, message).hint(format!("{hint}, then try again")))
+    };
+    let small = &views.small;
+    if let Some((grant, _)) = small.grants.open().find(|(_, grant)| grant.mailbox == id) {
+        let hint = format!("retentionctl grant revoke {grant} --reason …");
+        return refuse(format!("{grant} is a grant on this mailbox that is not over"), hint);
+    }
+    if let Some(migration) = small.migrations.using(id) {
+        let hint = format!("retentionctl mailbox stop-migration {migration} --reason …");
+        return refuse(format!("{migration} is a migration with this mailbox that is not over"), hint);
+    }
+    match small.runs.open_in(id).find(|saga| saga.is_past_pivot()).map(|saga| saga.started.run) {
+        Some(run) => {
+            let what = format!("{run} removes messages of this mailbox, which cannot be undone any more");
+            refuse(what, format!("retentionctl run watch {run}"))
+        }
+        None => Ok(()),
+    }
+}
+
 pub(crate) async fn remove(
     State(control): State<Shared>,
     Extension(caller): Extension<Caller>,
@@ -182,27 +206,7 @@ pub(crate) async fn remove(
     Body(because): Body<Because>,
 ) -> Result<Json<Accepted>, ApiError> {
     let reason = check_reason(because.reason)?;
-    control
-        .see(move |views| {
-            let open = views.small.grants.open().find(|(_, grant)| grant.mailbox == id);
-            match open {
-                // Without its credential nobody could take the access back.
-                Some((grant, _)) => Err(ApiError::saying(
-                    ErrorCode::WrongState,
-                    format!("{grant} is a grant on this mailbox that is not over; nothing was changed"),
-                )
-                .hint(format!("retentionctl grant revoke {grant} --reason …, then try again"))),
-                None => match views.small.migrations.using(id) {
-                    Some(migration) => Err(ApiError::saying(
-                        ErrorCode::WrongState,
-                        format!("{migration} is a migration with this mailbox that is not over; nothing was changed"),
-                    )
-                    .hint(format!("retentionctl mailbox stop-migration {migration} --reason …, then try again"))),
-                    None => Ok(()),
-                },
-            }
-        })
-        .await?;
+    control.see(move |views| check_removable(views, id)).await?;
     let works = Arc::clone(&control.works);
     let uid = caller.peer.uid;
     let position = blocking(move || works.remove_mailbox(uid, id, reason).map_err(ApiError)).await?;
@@ -261,7 +265,8 @@ fn permission(entry: &ObservedPermission, seen: &Seen) -> PermissionRow {
         identifier: entry.identifier.clone(),
         holder: entry.holder,
         rights: entry.rights.to_string(),
-        full_access: entry.rights.covers(Rights::FULL_ACCESS),
+        // An entry that takes rights away gives nobody any (RFC 4314, 2).
+        full_access: !entry.identifier.starts_with('-') && entry.rights.covers(Rights::FULL_ACCESS),
         grant: grant.map(|(_, grant)| *grant),
         seen_at: seen.at,
     }
@@ -299,4 +304,26 @@ pub(super) fn check_registered(views: &Views, id: EntityId) -> Result<(), ApiErr
 
 fn missing(id: EntityId) -> ApiError {
     not_found("registered mailbox", id).hint("retentionctl mailbox list")
+}
+
+#[cfg(test)]
+mod tests {
+    use retention_core::event::permission::Holder;
+
+    use super::*;
+
+    #[test]
+    fn an_entry_that_takes_rights_away_is_no_full_access() {
+        let seen = Seen { readings: Vec::new(), at: Timestamp(0), grants: Vec::new() };
+        for (identifier, holder, full_access) in [("carol", Holder::Person, true), ("-carol", Holder::Group, false)] {
+            let entry = ObservedPermission {
+                folder: "INBOX".to_owned(),
+                identifier: identifier.to_owned(),
+                principal: Handle::default(),
+                holder,
+                rights: Rights::FULL_ACCESS,
+            };
+            assert_eq!(permission(&entry, &seen).full_access, full_access, "{identifier}");
+        }
+    }
 }

@@ -13,7 +13,7 @@ use retention_core::control::{
 use retention_core::event::Event;
 use retention_core::event::decision::{RunCancelled, RunPaused, RunRequested, RunResumed};
 use retention_core::event::grant::GrantEnd;
-use retention_core::event::saga::Step;
+use retention_core::event::saga::{Failure, SagaEnd, Step};
 use retention_core::id::{GrantId, RunId, SagaId};
 use retention_core::saga;
 use retention_core::time::Timestamp;
@@ -129,6 +129,11 @@ fn saga_row(id: SagaId, saga: &Saga) -> SagaRow {
         .iter()
         .copied()
         .find(|step| matches!(standing(*step), Some(StepStanding::Started { .. } | StepStanding::Failed { .. })));
+    // A stuck one stands at the last step that was undone, once it was not tried any more.
+    let is_given_up = saga.end == Some(SagaEnd::Stuck) && saga.gave_up;
+    let given_up =
+        last_first.iter().copied().find(|step| is_given_up && matches!(standing(*step), Some(StepStanding::Undone)));
+    let shown = under_way.or(given_up);
     let skipped = saga.skipped.len() as u64;
     SagaRow {
         saga: id,
@@ -139,11 +144,13 @@ fn saga_row(id: SagaId, saga: &Saga) -> SagaRow {
             saga.started.items.len() as u64
         },
         done: last_first.iter().copied().find(|step| saga.receipt(*step).is_some()),
-        step: under_way,
+        step: shown,
         end: saga.end,
-        failure: under_way.and_then(|step| match standing(step) {
+        failure: shown.and_then(|step| match standing(step) {
             Some(StepStanding::Failed { failure, .. }) => Some(*failure),
-            Some(StepStanding::Started { .. } | StepStanding::Done(_) | StepStanding::Undone) | None => None,
+            // Nothing else is given up.
+            Some(StepStanding::Undone) => Some(Failure::Refused),
+            Some(StepStanding::Started { .. } | StepStanding::Done(_)) | None => None,
         }),
         quarantined_until: saga.quarantine_until(),
     }
@@ -297,6 +304,12 @@ mod tests {
                 let mut saga = Saga::begun(started);
                 saga.steps.insert(step as u8, StepStanding::Started { attempt: 1 });
                 assert_eq!(saga_row(SagaId(Position(2)), &saga).step, Some(step), "{script:?}");
+                // Given up and undone, it is still told where a stuck one stands.
+                saga.steps.insert(step as u8, StepStanding::Undone);
+                assert_eq!(saga_row(SagaId(Position(2)), &saga).step, None, "{script:?}");
+                (saga.gave_up, saga.end) = (true, Some(SagaEnd::Stuck));
+                let row = saga_row(SagaId(Position(2)), &saga);
+                assert_eq!((row.step, row.failure), (Some(step), Some(Failure::Refused)), "{script:?}");
             }
         }
     }

@@ -1,6 +1,6 @@
 //! How the daemon is, and the check of its configuration.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use axum::Json;
 use axum::extract::{Extension, State};
@@ -37,6 +37,7 @@ pub(crate) async fn status(
     let (problems, no_source) = blocking(move || Ok((works.policy_problems(), works.policies_of_no_source()))).await?;
     let damage = control.log.read_only();
     let mut attention: Vec<Attention> = counts.stuck.into_iter().map(|run| Attention::RunStuck { run }).collect();
+    attention.extend(counts.in_vain.into_iter().map(|run| Attention::RunInVain { run }));
     attention.extend(counts.grants_left.into_iter().map(|grant| Attention::GrantLeft { grant }));
     attention.extend(counts.late.into_iter().map(|(request, due_at)| Attention::RequestLate { request, due_at }));
     attention.extend(
@@ -73,6 +74,7 @@ pub(crate) async fn status(
     attention.extend(undelivered(counts.given_up, control.works.notices_failing()));
     let stopped = control.works.sources_stopped().into_iter();
     attention.extend(stopped.map(|(source, message)| Attention::SourceStopped { source, message }));
+    attention.extend(counts.unread);
     attention.extend(no_source.into_iter().map(|(policy, source)| Attention::PolicySourceUnknown { policy, source }));
     if let Some(first) = problems.first() {
         let (problems, message) = (problems.len() as u64, first.clone());
@@ -139,9 +141,11 @@ struct Counts {
     recipients_to_tell: Vec<RequestId>,
     runs_active: Vec<RunId>,
     stuck: Vec<RunId>,
+    in_vain: BTreeSet<RunId>,
     clock: Option<ClockDoubted>,
     restored: Option<StoreRestored>,
     given_up: Vec<(String, u64, String)>,
+    unread: Option<Attention>,
 }
 
 impl Counts {
@@ -198,9 +202,16 @@ impl Counts {
             recipients_to_tell: recipients_to_tell(views, copies, now),
             runs_active: runs_in(is_active),
             stuck: runs_in(|state| state == RunState::Stuck),
+            in_vain: small
+                .runs
+                .sagas()
+                .filter(|(_, saga)| saga.is_tried_in_vain())
+                .map(|(_, saga)| saga.started.run)
+                .collect(),
             clock: small.clock.doubt().map(|(_, body)| body.clone()),
             restored: small.restored.waits().map(|(_, body)| body.clone()),
             given_up: given_up(views),
+            unread: unread(views, now),
         }
     }
 }
@@ -209,6 +220,16 @@ fn recipients_to_tell(views: &Views, copies: &[HandedOver], now: Timestamp) -> V
     let mut requests: Vec<RequestId> = views.to_tell(copies, now).map(|told| told.request).collect();
     requests.dedup();
     requests
+}
+
+/// One alarm for all mailboxes that are looked at in vain.
+fn unread(views: &Views, now: Timestamp) -> Option<Attention> {
+    let mut unread = views.small.registry.iter().filter_map(|(mailbox, known)| {
+        let scan = views.small.scans.get(mailbox).filter(|scan| scan.is_unread(known.registered_at, now))?;
+        Some((mailbox, scan.failed.clone()?))
+    });
+    let (mailbox, code) = unread.next()?;
+    Some(Attention::MailboxesUnread { mailboxes: 1 + unread.count() as u64, mailbox, code })
 }
 
 /// How many notices each channel was spared and nobody knows of, and the code of one of them.

@@ -351,8 +351,12 @@ fn read_whole(file: File) -> io::Result<Batch> {
 
 /// Returns what the rows of a batch register, or everything that is wrong with it.
 fn registrations(server: &str, name: &str, bytes: &[u8]) -> Result<Vec<Registration>, Vec<String>> {
-    let sheet =
-        sheet::read(bytes, sheet::Named::default()).map_err(|error| vec![format!("{error}; {}", error.hint())])?;
+    let sheet = sheet::read(bytes, sheet::Named::default()).map_err(|error| {
+        // Nobody names anything here: what cannot be told is told where the file is converted.
+        let hint =
+            error.hint().replace("say which:", "say which to retentionctl batch convert, and drop what it makes:");
+        vec![format!("{error}; {hint}")]
+    })?;
     let settings = Settings { kind: Some(MigrationKind::Imap), ..Settings::default() };
     let checked = batch::check(&[(name, &sheet)], &settings);
     if checked.iter().any(|checked| !checked.is_usable()) {

@@ -49,7 +49,8 @@ pub struct MailIntake {
     store: Arc<Store>,
     clock: Arc<dyn Clock>,
     mailroom: Arc<dyn Mailroom>,
-    seen: HashMap<EntityId, SeenFolders>,
+    /// What was seen in each mailbox, and when it was registered then: registered anew it may lead to another one.
+    seen: HashMap<EntityId, (Option<Timestamp>, SeenFolders)>,
 }
 
 /// The folders of a mailbox at the last look.
@@ -111,18 +112,20 @@ impl MailIntake {
             return Ok(next);
         }
         wanted.truncate(SCANS_AT_ONCE);
-        let tasks: Vec<(Wanted, SeenFolders)> = wanted
+        let tasks: Vec<(Wanted, Option<Timestamp>, SeenFolders)> = wanted
             .into_iter()
             .map(|wanted| {
-                let seen = self.seen.remove(&wanted.mailbox.entity).unwrap_or_default();
-                (wanted, seen)
+                let mailbox = wanted.mailbox.entity;
+                let since = self.store.view(|views| views.small.registry.get(mailbox).map(|known| known.registered_at));
+                let seen = self.seen.remove(&mailbox).filter(|(then, _)| *then == since);
+                (wanted, since, seen.map(|(_, seen)| seen).unwrap_or_default())
             })
             .collect();
         let this = &*self;
         let ended: Vec<_> = std::thread::scope(|scope| {
             let threads: Vec<_> = tasks
                 .iter()
-                .map(|(wanted, seen)| {
+                .map(|(wanted, _, seen)| {
                     let look = move || this.scan(wanted, seen);
                     std::thread::Builder::new().name("mail-scan".to_owned()).spawn_scoped(scope, look)
                 })
@@ -135,8 +138,8 @@ impl MailIntake {
                 })
                 .collect()
         });
-        for ((wanted, _), ended) in tasks.iter().zip(ended) {
-            self.seen.insert(wanted.mailbox.entity, ended?);
+        for ((wanted, since, _), ended) in tasks.iter().zip(ended) {
+            self.seen.insert(wanted.mailbox.entity, (*since, ended?));
         }
         Ok(Step::Worked)
     }

@@ -65,12 +65,17 @@ impl Registration {
             ("admin", self.admin.as_ref()),
             ("root", self.root.as_ref()),
         ];
-        let is_bad =
-            |text: &str| text.trim().is_empty() || text.len() > ADDRESS_BYTES_MAX || text.chars().any(char::is_control);
+        let is_bad = |text: &str| {
+            text.is_empty()
+                || text.trim() != text
+                || text.len() > ADDRESS_BYTES_MAX
+                || text.chars().any(char::is_control)
+        };
         let bad = texts.into_iter().find(|(_, text)| text.is_some_and(|text| is_bad(text)));
         if let Some((what, _)) = bad {
             return Some(format!(
-                "the {what} is empty, longer than {ADDRESS_BYTES_MAX} bytes, or holds control characters"
+                "the {what} is empty, begins or ends with a space, is longer than {ADDRESS_BYTES_MAX} bytes, or holds \
+                 control characters"
             ));
         }
         let secret = self.secret.as_ref()?;
@@ -95,6 +100,11 @@ impl Registration {
             }),
         };
         Some(Self { server: server.to_owned(), address, user, form, admin, root, secret: None })
+    }
+
+    /// Whose mailbox it leads to: the user, and the folder where it lies in an admin's tree.
+    fn leads_to(&self) -> (&str, Option<&str>) {
+        (self.user.as_deref().unwrap_or(&self.address), self.root.as_deref())
     }
 
     fn layout(&self) -> Layout {
@@ -144,6 +154,12 @@ pub enum RegistryError {
     /// The mailbox is not registered.
     #[error("{0} is not a registered mailbox; nothing was changed")]
     NotRegistered(EntityId),
+    /// It would lead to another mailbox while something is done in the one that it leads to.
+    #[error(
+        "{0} would lead to another mailbox, by its user or its root, while a grant, a migration or a run is not over in \
+         the one that it leads to; nothing was registered"
+    )]
+    InUse(EntityId),
     /// The log or the keys failed.
     #[error(transparent)]
     Failed(#[from] IntakeError),
@@ -172,7 +188,15 @@ impl fmt::Debug for Registrar {
 struct Work {
     events: Vec<Prepared>,
     unchanged_since: Vec<(EntityId, Position)>,
+    /// Those that lead to other mailboxes than before.
+    led_elsewhere: Vec<EntityId>,
     credentials: u64,
+}
+
+/// Nothing goes on in a mailbox that has to be ended where it was begun: access is taken back where it was given, and
+/// what is purged is what was exported.
+fn nothing_goes_on_in(mailbox: EntityId) -> Condition {
+    Condition::All(vec![Condition::NoGrantOn(mailbox), Condition::NotMigrating(mailbox), Condition::NoSagaOn(mailbox)])
 }
 
 impl Registrar {
@@ -217,7 +241,9 @@ impl Registrar {
             work.events.push(self.store.prepare(draft, None)?);
         }
         if !work.events.is_empty() {
-            self.store.append(work.events, Condition::Versions(work.unchanged_since))?;
+            let free = work.led_elsewhere.into_iter().map(nothing_goes_on_in);
+            let all = std::iter::once(Condition::Versions(work.unchanged_since)).chain(free).collect();
+            self.store.append(work.events, Condition::All(all))?;
         }
         Ok(entities)
     }
@@ -232,8 +258,12 @@ impl Registrar {
             return Err(RegistryError::NotRegistered(mailbox));
         }
         let draft = self.draft(actor, mailbox, Event::MailboxRemoved(MailboxRemoved { reason }));
-        // Without its credential nobody could take access back.
-        let removable = Condition::All(vec![Condition::NoGrantOn(mailbox), Condition::NotMigrating(mailbox)]);
+        // Without its credential nobody could take access back, or end what cannot be undone any more.
+        let removable = Condition::All(vec![
+            Condition::NoGrantOn(mailbox),
+            Condition::NotMigrating(mailbox),
+            Condition::NotPurging(mailbox),
+        ]);
         Ok(self.store.append_drafts(vec![draft], removable)?.first)
     }
 
@@ -250,8 +280,16 @@ impl Registrar {
         let (entity, before) = match known {
             Some((entity, version, before)) => {
                 work.unchanged_since.push((entity, version));
-                let is_as_it_was = store.record_at(version).map_err(IntakeError::from)?.as_ref() == Some(&record);
+                let recorded = store.record_at(version).map_err(IntakeError::from)?;
+                let is_as_it_was = recorded.as_ref() == Some(&record);
                 if !is_as_it_was {
+                    let led = recorded.and_then(|recorded| Registration::of_record(&wanted.server, &recorded));
+                    if led.is_none_or(|led| led.leads_to() != wanted.leads_to()) {
+                        if store.view(|views| nothing_goes_on_in(entity).check(views).is_err()) {
+                            return Err(RegistryError::InUse(entity));
+                        }
+                        work.led_elsewhere.push(entity);
+                    }
                     let draft = self.draft(actor, entity, Event::EntityChanged(EntityChanged { record }));
                     work.events.push(store.prepare(draft, None)?);
                 } else if before.is_some() && wanted.secret.is_none() {
@@ -296,6 +334,23 @@ impl Registrar {
             cause: Position::NONE,
             occurred_at: None,
             event,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_space_around_a_name_is_a_slip_of_the_hand() {
+        let fault = |address: &str, user: Option<&str>| {
+            let (server, address, user) = ("mail".to_owned(), address.to_owned(), user.map(str::to_owned));
+            Registration { server, address, user, form: None, admin: None, root: None, secret: None }.fault()
+        };
+        assert_eq!(fault("jana@example.org", Some("jana n")), None);
+        for (address, user) in [("jana@example.org ", None), ("jana@example.org", Some(" jana")), (" ", None)] {
+            assert!(fault(address, user).is_some_and(|fault| fault.contains("a space")), "{address:?} {user:?}");
         }
     }
 }

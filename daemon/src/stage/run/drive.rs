@@ -1,7 +1,5 @@
 //! Driving a saga by one step: intent, effect, receipt; or a probe, a compensation, an end.
 
-use std::time::Duration;
-
 use retention_core::event::Event;
 use retention_core::event::saga::{
     Failure, Receipt, SagaEnd, SagaEnded, ScriptKind, SkipReason, Step as ScriptStep, StepFailed, StepStarted,
@@ -18,9 +16,6 @@ use super::access::MayBegin;
 use crate::connector::outcome::{Outcome, Refusal, Retry};
 use crate::store::AppendError;
 use crate::store::vault::destroy::StepTicket;
-
-/// How long to wait with a probe after an effect, or a probe, whose end nobody knows.
-const PROBE_AGAIN_AFTER: Duration = Duration::from_secs(15);
 
 impl Run {
     /// Does the one thing that comes next.
@@ -212,8 +207,7 @@ impl Run {
             Outcome::Unknown(cause) => {
                 tracing::warn!(saga = %id, step = step.name(), attempt, code = cause.code, "nobody knows how a step ended");
                 let (failure, code) = (Failure::Unknown, cause.code.to_owned());
-                let wait_us = i64::try_from(PROBE_AGAIN_AFTER.as_micros()).unwrap_or(i64::MAX);
-                let retry_at = Some(Timestamp(self.clock.now().0.saturating_add(wait_us)));
+                let retry_at = Some(saga::probe_at(attempt, self.clock.now()));
                 Event::StepFailed(StepFailed { saga: id, step, attempt, failure, code, retry_at })
             }
         };

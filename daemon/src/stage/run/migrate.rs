@@ -56,6 +56,36 @@ pub struct Migrations {
 /// How many messages there are of each text and date.
 type Prints = BTreeMap<(Digest, Timestamp), u64>;
 
+/// What there is at the target: of each text and date, and of each name that a message has for itself.
+#[derive(Default)]
+struct There {
+    texts: Prints,
+    ids: Prints,
+}
+
+impl There {
+    fn add(&mut self, print: &Print) {
+        *self.texts.entry((print.text, print.received)).or_default() += 1;
+        if let Some(id) = print.id {
+            *self.ids.entry((id, print.received)).or_default() += 1;
+        }
+    }
+
+    /// Takes one message with this text and date, if there is one left.
+    fn take(&mut self, print: &Print) -> bool {
+        let is_there = take(&mut self.texts, print);
+        if is_there {
+            let _same = self.take_changed(print);
+        }
+        is_there
+    }
+
+    /// Takes one with its name and date, whatever its text has become.
+    fn take_changed(&mut self, print: &Print) -> bool {
+        print.id.is_some_and(|id| take(&mut self.ids, &Print { text: id, ..*print }))
+    }
+}
+
 /// One folder of a migration.
 #[derive(Clone, Copy)]
 struct Place<'a> {
@@ -68,6 +98,9 @@ struct Place<'a> {
 
 /// By its new numbers nobody can say any more what was copied.
 const RENUMBERED: Broken = Broken::Never("mail-uidvalidity-changed");
+
+/// Two entries of the registry lead to one mailbox, and what is copied comes in at the source again, without an end.
+const ONE_MAILBOX: Broken = Broken::Never("mail-same-mailbox");
 
 /// A message is larger than the target takes, or the target says no and nothing more: that may pass, so it is tried
 /// some times.
@@ -266,13 +299,17 @@ impl Migrations {
         let mut after = self.progress(id, number).map_or(0, |progress| progress.upto);
         // What an earlier migration left out, or copied under other numbers, may be there or not: its text tells.
         let earlier = self.earlier_limit(migration);
+        let was_refused = self.was_refused(migration, number);
         let may_be_there = move |message: &MessageState| {
-            let was_left_out = message.uid <= progress.upto && earlier.is_some_and(|max| message.standing.size > max);
-            is_renumbered || was_left_out
+            let is_beyond = earlier.is_some_and(|max| message.standing.size > max);
+            is_renumbered || (message.uid <= progress.upto && (was_refused || is_beyond))
         };
-        if is_renumbered || (after > 0 && earlier.is_some_and(|max| migration.max_bytes.is_none_or(|now| now > max))) {
+        let takes_more = earlier.is_some_and(|max| migration.max_bytes.is_none_or(|now| now > max));
+        if is_renumbered || (after > 0 && (was_refused || takes_more)) {
             let upto = if is_renumbered { Uid::MAX } else { after };
-            self.copy_missing(place, moving, upto, &may_be_there)?;
+            // For what was refused it was waited before: one more no is enough.
+            let noes = if was_refused { PLAIN_NO_MAX - 1 } else { 0 };
+            self.copy_missing(place, moving, upto, &may_be_there, noes)?;
             after = self.progress(id, number).map_or(after, |progress| progress.upto);
         }
         loop {
@@ -300,13 +337,32 @@ impl Migrations {
         })
     }
 
-    /// Copies those messages up to a number that may be at the target already, and are not.
+    /// Says whether an earlier migration of the same mailboxes left messages of a folder out that the target refused,
+    /// and found them missing: whatever the reason was, it may be gone.
+    fn was_refused(&self, migration: &Migration, number: u32) -> bool {
+        self.store.view(|views| {
+            let is_missing = |folder: &FolderProgress| folder.verified.is_some_and(|(_, missing)| missing > 0);
+            let mut at = migration.continues;
+            while let Some(earlier) = at.and_then(|id| views.small.migrations.get(id)) {
+                let folder = earlier.folders.get(number as usize);
+                if folder.is_some_and(|folder| folder.left_out > 0 && is_missing(folder)) {
+                    return true;
+                }
+                at = earlier.continues;
+            }
+            false
+        })
+    }
+
+    /// Copies those messages up to a number that may be at the target already, and are not. `noes` is how often the
+    /// target said no to each before.
     fn copy_missing(
         &mut self,
         place: Place<'_>,
         moving: &mut dyn Moving,
         upto: Uid,
         may_be_there: &dyn Fn(&MessageState) -> bool,
+        noes: u32,
     ) -> Result<(), Broken> {
         let candidates: Vec<MessageState> = listed(moving, 0, usize::MAX)?
             .into_iter()
@@ -315,15 +371,23 @@ impl Migrations {
         if candidates.is_empty() {
             return Ok(());
         }
-        let mut there = self.prints_of_target(moving)?;
-        let mut missing: Vec<Uid> = Vec::new();
+        let mut there = There::default();
+        moving.prints(Side::Target, 0, &mut |_, print| {
+            there.add(&print);
+            ControlFlow::Continue(())
+        })?;
+        let mut without_text: Vec<(Uid, Print)> = Vec::new();
         moving.prints(Side::Source, 0, &mut |uid, print| {
-            if candidates.binary_search_by_key(&uid, |message| message.uid).is_ok() && !take(&mut there, &print) {
-                missing.push(uid);
+            if candidates.binary_search_by_key(&uid, |message| message.uid).is_ok() && !there.take(&print) {
+                without_text.push((uid, print));
             }
             ControlFlow::Continue(())
         })?;
+        // What the target changed is known by the name that it has for itself.
+        without_text.retain(|(_, print)| !there.take_changed(print));
+        let mut missing: Vec<Uid> = without_text.into_iter().map(|(uid, _)| uid).collect();
         missing.sort_unstable();
+        self.refused.extend(missing.iter().map(|uid| ((place.id, place.number, *uid), noes)));
         let highest = candidates.last().map_or(0, |message| message.uid);
         let wanted: Vec<MessageState> =
             candidates.into_iter().filter(|message| missing.binary_search(&message.uid).is_ok()).collect();
@@ -358,6 +422,9 @@ impl Migrations {
         if !self.progress(id, place.number).is_some_and(|progress| is_under(&progress, pair)) {
             return Err(RENUMBERED);
         }
+        // What was left out before is counted already.
+        let counted = self.progress(id, place.number).map_or(0, |progress| progress.upto);
+        let left_out = |message: &MessageState| u32::from(message.uid > counted);
         let is_too_large = |message: &MessageState| place.max_bytes.is_some_and(|max| message.standing.size > max);
         let uids: Vec<Uid> = batch.iter().filter(|message| !is_too_large(message)).map(|message| message.uid).collect();
         if !uids.is_empty() {
@@ -369,18 +436,23 @@ impl Migrations {
         let mut broken = None;
         for message in batch {
             if is_too_large(message) {
-                done.left_out += 1;
+                done.left_out += left_out(message);
             } else {
                 match moving.copy(message) {
                     Ok(Copied::Done { bytes }) => {
                         done.messages += 1;
                         done.bytes += bytes;
+                        if done.messages == 1 && is_one_mailbox(moving, place, pair)? {
+                            done.upto = message.uid;
+                            broken = Some(ONE_MAILBOX);
+                            break;
+                        }
                     }
                     Ok(Copied::Gone) => done.gone += 1,
                     // The target takes this message in no way: it is told and left out, and the others go on.
                     Err(MailFailure::Refused(refusal)) if self.is_for_good(place, message.uid, refusal) => {
                         tracing::warn!(migration = %id, folder = place.number, code = refusal.code, "the target refuses a message for good");
-                        done.left_out += 1;
+                        done.left_out += left_out(message);
                     }
                     Err(failure @ MailFailure::Lost(_)) => return Err(failure.into()),
                     Err(failure) => {
@@ -538,6 +610,17 @@ fn take(prints: &mut Prints, print: &Print) -> bool {
 /// Says whether both servers still number the messages of a folder as they did when it was opened.
 fn is_under(progress: &FolderProgress, pair: OpenPair) -> bool {
     (progress.source_validity, progress.target_validity) == (pair.source.uid_validity, pair.target.uid_validity)
+}
+
+/// Says whether what was just appended at the target came in at the source as well. Only a folder that both number
+/// alike can be one and the same.
+fn is_one_mailbox(moving: &mut dyn Moving, place: Place<'_>, before: OpenPair) -> Result<bool, Broken> {
+    if before.source.uid_validity != before.target.uid_validity {
+        return Ok(false);
+    }
+    let Some(OpenPair { source, target }) = moving.open_pair(place.path, place.into)? else { return Ok(false) };
+    let is_alike = (source.uid_next, source.exists) == (target.uid_next, target.exists);
+    Ok(is_alike && source.exists > before.source.exists)
 }
 
 fn nothing(place: Place<'_>) -> MigrationCopied {

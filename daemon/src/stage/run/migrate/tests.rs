@@ -51,6 +51,8 @@ struct Servers {
     changes: Option<String>,
     /// A text to which it says no and nothing more.
     says_no_to: Option<String>,
+    /// Whether both are one mailbox, so that what is appended comes in at the source.
+    is_one: bool,
     /// At which call the source numbers its messages anew.
     renumbers_at: Option<usize>,
 }
@@ -173,7 +175,10 @@ impl Moving for Open {
             let bytes = letter.text.len() as u64;
             let folder = servers.target.folders.get_mut(&into).unwrap();
             letter.uid = folder.last().map_or(1, |last| last.uid + 1);
-            folder.push(letter);
+            folder.push(letter.clone());
+            if servers.is_one {
+                servers.source.folders.get_mut(&path).unwrap().push(letter);
+            }
             Ok(Copied::Done { bytes })
         })
     }
@@ -445,4 +450,43 @@ fn a_message_that_is_refused_again_and_again_does_not_hold_up_the_others() {
     let migration = world.finish(world.request(&[], None));
     assert_eq!((ended(&migration), migration.missing(), migration.totals().2), (MigrationEnd::Differs, 1, 1));
     assert_eq!(world.memory.texts("INBOX").len(), 6);
+}
+
+#[test]
+fn what_was_refused_is_tried_again_when_it_is_asked_for_again_and_nothing_else_comes_twice() {
+    let world = World::new();
+    {
+        let mut servers = world.memory.0.lock();
+        servers.says_no_to = Some("inbox 0".to_owned());
+        servers.changes = Some("inbox 2".to_owned());
+    }
+    let refused = |expected: (u64, u64)| {
+        let before = world.clock.now();
+        let migration = world.finish(world.request(&[], None));
+        assert_eq!((ended(&migration), migration.missing()), (MigrationEnd::Differs, 3));
+        assert_eq!((migration.totals().2, world.memory.texts("INBOX").len() as u64), expected);
+        world.clock.now().0 - before.0
+    };
+    assert!(refused((1, 6)) > 0, "it is waited between one no and the next");
+    assert_eq!(refused((1, 6)), 0, "it was waited for it before");
+    world.memory.0.lock().says_no_to = None;
+    // What the target changed is there, and is still no copy.
+    for _ in 0..2 {
+        let migration = world.finish(world.request(&[], None));
+        assert_eq!((ended(&migration), migration.missing()), (MigrationEnd::Differs, 2));
+        assert_eq!(world.memory.texts("INBOX").len(), 7, "{:?}", world.memory.texts("INBOX"));
+    }
+}
+
+#[test]
+fn a_mailbox_is_not_copied_into_itself() {
+    let world = World::new();
+    {
+        let mut servers = world.memory.0.lock();
+        servers.target = servers.source.clone();
+        servers.is_one = true;
+    }
+    let (end, code, _) = world.finish(world.request(&[], None)).end.unwrap();
+    assert_eq!((end, code.as_str()), (MigrationEnd::Failed, "mail-same-mailbox"));
+    assert_eq!(world.memory.texts("INBOX").len(), 8, "one message shows it");
 }
