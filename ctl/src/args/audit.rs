@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Subcommand, ValueEnum};
-use retention_core::control::ActorName;
+use retention_core::control::{ActorName, MailboxName};
 use retention_core::id::{EntityId, RunId};
 use retention_core::time::Timestamp;
 
@@ -182,6 +182,11 @@ pub(crate) struct AuditArgs {
     /// About this entity.
     #[arg(long)]
     pub(crate) entity: Option<EntityId>,
+    /// About this mailbox: its own events, those of what lives or lived in it, and those of grants, holds, pauses,
+    /// migrations, plans and runs there. Its address, or its number, such as E7; one that was purged is known by its
+    /// number alone.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) mailbox: Option<MailboxName>,
     /// Of this run.
     #[arg(long)]
     pub(crate) run: Option<RunId>,

@@ -671,6 +671,7 @@ async fn the_server_answers_on_its_socket_and_stops_when_told() {
     serving.await.unwrap();
 }
 
+mod audit;
 mod follow;
 mod holds;
 mod judgement;

@@ -41,7 +41,7 @@ pub(crate) async fn follow(
     }
     let left = asked.limit.unwrap_or(u64::MAX);
     // Only a story goes on at its end.
-    let question = Query { order: Order::OldestFirst, ..question(asked)? };
+    let question = Query { order: Order::OldestFirst, ..question(&control, asked).await? };
     let (changes, stopped) = (control.log.changes(), control.stopped.clone());
     let waiting = VecDeque::new();
     let followed = Followed {
