@@ -73,7 +73,7 @@ impl Fake {
 }
 
 fn end(rows: u64) -> Line<Value> {
-    Line::End(StreamEnd { rows, next: Some(Cursor(9)) })
+    Line::End(StreamEnd { rows, next: Some(Cursor(9)), ended: None })
 }
 
 #[test]

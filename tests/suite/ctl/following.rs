@@ -52,7 +52,7 @@ fn following_goes_on_where_it_stopped_without_a_gap_or_a_double() {
     let _intake = taken_in(&site, &daemon, 2);
     told(&daemon, &second, 2);
     daemon.stop();
-    let second = second.ended().ends(0).says("the daemon ended it");
+    let second = second.ended().ends(0).says("as the daemon stops");
     let unreachable = following(&stopped_at(&second.err)).ended().ends(69);
     assert!(unreachable.says("cannot be reached").out.is_empty());
 
@@ -76,7 +76,7 @@ fn filters_combine_and_people_see_one_table() {
     let site = Site::new(&[]);
     let daemon = site.start();
     let started = ["audit", "query", "--follow", "--kind", "DaemonStarted", "--since", "2020-01-01", "--limit", "1"];
-    let once = site.follow(&started).ended().ends(0).says("the daemon ended it");
+    let once = site.follow(&started).ended().ends(0).says("after as many rows as --limit allows");
     assert_eq!(once.out.lines().count(), 2, "a heading and a row: {}", once.out);
     let over = site.ctl(&["audit", "query", "--follow", "--until", "2020-01-01", "--output", "json"]).ends(0);
     assert_eq!(over.json(), json!([]), "nothing that is to come was recorded before that");

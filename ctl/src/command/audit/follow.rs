@@ -1,6 +1,6 @@
 //! `audit query --follow`: what matches so far, and then what is recorded later.
 
-use retention_core::control::{Cursor, ExitCode, Line, Operation};
+use retention_core::control::{Cursor, ExitCode, FollowEnd, Line, Operation};
 use serde_json::Value;
 
 use super::super::{Call, Context};
@@ -36,16 +36,59 @@ pub(super) fn follow(context: &mut Context, asked: AuditArgs) -> Result<ExitCode
     {
         shown = next;
     }
-    let because = match &followed {
-        Ok(Followed::Ended(_)) => "the daemon ended it",
-        Ok(Followed::Interrupted) => "as asked",
-        Err(_) => "it broke off",
-    };
     // What could not be written was not shown.
     if written.is_ok() && !matches!(followed, Err(Cause::Output(_))) {
-        context.note(&format!("stopped at position {shown}, {because}; --follow --after {shown} goes on there"));
+        context.note(&note(&followed, shown));
     }
     followed?;
     written?;
     Ok(ExitCode::Done)
+}
+
+/// Says why it is over, up to where everything was shown, and how to go on, if anything can follow.
+fn note(followed: &Result<Followed, Cause>, shown: u64) -> String {
+    let because = match followed {
+        Ok(Followed::Ended(end)) => match end.ended {
+            Some(FollowEnd::Limit) => "after as many rows as --limit allows".to_owned(),
+            Some(FollowEnd::Until) => {
+                return format!("ended at position {shown}: nothing that is recorded from now on is before --until");
+            }
+            Some(FollowEnd::Stopping) => "as the daemon stops".to_owned(),
+            None => "the daemon ended it".to_owned(),
+        },
+        Ok(Followed::Interrupted) => "as asked".to_owned(),
+        Err(_) => "it broke off".to_owned(),
+    };
+    format!("stopped at position {shown}, {because}; --follow --after {shown} goes on there")
+}
+
+#[cfg(test)]
+mod tests {
+    use retention_core::control::StreamEnd;
+
+    use super::*;
+
+    #[test]
+    fn it_says_why_it_is_over_and_how_to_go_on_only_where_something_can_follow() {
+        let ended = |ended| Ok(Followed::Ended(StreamEnd { rows: 3, next: Some(Cursor(9)), ended }));
+        for (followed, expected) in [
+            (
+                ended(Some(FollowEnd::Limit)),
+                "stopped at position 9, after as many rows as --limit allows; --follow --after 9 goes on there",
+            ),
+            (
+                ended(Some(FollowEnd::Until)),
+                "ended at position 9: nothing that is recorded from now on is before --until",
+            ),
+            (
+                ended(Some(FollowEnd::Stopping)),
+                "stopped at position 9, as the daemon stops; --follow --after 9 goes on there",
+            ),
+            (ended(None), "stopped at position 9, the daemon ended it; --follow --after 9 goes on there"),
+            (Ok(Followed::Interrupted), "stopped at position 9, as asked; --follow --after 9 goes on there"),
+            (Err(Cause::Cut), "stopped at position 9, it broke off; --follow --after 9 goes on there"),
+        ] {
+            assert_eq!(note(&followed, 9), expected);
+        }
+    }
 }
