@@ -7,14 +7,16 @@ use std::io::{Cursor, Read as _};
 use std::ops::ControlFlow;
 
 use retention_core::control::{ErrorCode, IdentifySubject};
-use retention_core::event::Event;
+use retention_core::event::change::{EntityChanged, LayoutRecorded};
 use retention_core::event::saga::SkipReason;
 use retention_core::event::subject::{MissingWhy, RequestEnd, RequestKind, SubjectPackageMade};
-use retention_core::id::{Digest, EntityId, RequestId};
+use retention_core::event::{Actor, Draft, Event};
+use retention_core::id::{Digest, EntityId, Position, RequestId};
 use retention_core::package::TextEvent;
-use retention_core::record::message::MessageKey;
+use retention_core::record::message::{self, Correspondents, MessageKey};
+use retention_core::record::{Cells, EntityRecord, Layout};
 use retention_core::time::Zone;
-use retention_core::view::{EntityState, NotComplete, RequestState};
+use retention_core::view::{Condition, EntityState, NotComplete, RequestState};
 use retention_tests::crash::{Remains, at_every_flush};
 use retention_tests::faults::Fault;
 use retention_tests::invariants::MARKER;
@@ -213,6 +215,52 @@ fn messages_are_found_in_every_mailbox_by_who_wrote_and_who_got_them_and_taken_b
     mail.world.identify_correspondence(request, &[left_out]).unwrap();
     let records = mail.world.store().view(|views| views.small.subjects.get(request).unwrap().records().to_vec());
     assert_eq!(records, all);
+}
+
+#[test]
+fn whoever_answers_for_a_message_or_got_it_unseen_is_found_also_in_what_was_recorded_before_that_was_known() {
+    let mut world = World::new("P7D");
+    let ada = world.add_mailbox("ada@example.org");
+    let letter = format!("Subject: x\r\n\r\n{MARKER}\r\n");
+    let fields: [fn(&mut Correspondents) -> &mut Vec<String>; 4] =
+        [|of| &mut of.bcc, |of| &mut of.sender, |of| &mut of.reply_to, |of| &mut of.cc];
+    for field in fields {
+        let uid = world.mail.deliver_letter(ada, "INBOX", "other@example.org", &[], letter.as_bytes());
+        world.mail.readdress(ada, "INBOX", uid, |of| field(of).push(JANA_OTHERWISE.to_owned()));
+    }
+    let _of_nobody = world.mail.deliver_letter(ada, "INBOX", "other@example.org", &[], letter.as_bytes());
+    world.request_scan(ada);
+    world.settle();
+    let found = |world: &World| {
+        let found = world.look_for(JANA).unwrap();
+        assert!(found.iter().all(|(_, why)| *why == ["correspondence by email"]), "{found:?}");
+        found.into_iter().map(|(record, _)| record).collect::<Vec<_>>()
+    };
+    let all = found(&world);
+    assert_eq!(all.len(), 4);
+
+    // As they were recorded when three fields were not known.
+    let before = message::layout("mail");
+    let before = Layout { columns: before.columns[..13].to_vec(), ..before };
+    let layout = world.store().view(|views| views.small.layouts.next());
+    let event = Event::LayoutRecorded(LayoutRecorded { id: layout, layout: before });
+    let _layout = world.append(Actor::Daemon, Position::NONE, event, Condition::NextLayout(layout)).unwrap();
+    for entity in &all {
+        let record = world.store().record(*entity).unwrap().unwrap();
+        let cells: Cells = record.cells.iter().take(13).collect();
+        let _told = world.model.told.insert(*entity, cells.clone());
+        let stream = world.store().stream_of(*entity);
+        let event = Event::EntityChanged(EntityChanged { record: EntityRecord { layout, cells, ..record } });
+        let (actor, cause, entity) = (Actor::Daemon, Position::NONE, Some(*entity));
+        let draft = Draft { stream, entity, actor, cause, occurred_at: None, event };
+        let prepared = world.store().prepare(draft, None).unwrap();
+        let _changed = world.store().append(vec![prepared], Condition::None).unwrap();
+    }
+    assert_eq!(found(&world).len(), 1, "only who stands in Cc");
+    world.reopen();
+    world.request_scan(ada);
+    world.settle();
+    assert_eq!(found(&world), all, "the next look records them anew");
 }
 
 #[test]

@@ -184,6 +184,9 @@ const MESSAGE: &[Field] = &[
     list("cc", "Cc"),
     text("list", "ListId"),
     text("message_id", "MessageId"),
+    list("sender", "Sender"),
+    list("reply_to", "ReplyTo"),
+    list("bcc", "Bcc"),
 ];
 
 /// What is recorded of a month of the log.

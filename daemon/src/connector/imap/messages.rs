@@ -491,7 +491,7 @@ fn state_of(fetched: &Fetched) -> Option<State> {
     })
 }
 
-fn meta_of(fetched: Fetched) -> Option<Meta> {
+pub(super) fn meta_of(fetched: Fetched) -> Option<Meta> {
     Some(Meta {
         uid: fetched.uid?,
         internal_date: fetched.internal_date?,
