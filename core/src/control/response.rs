@@ -310,6 +310,15 @@ pub enum Attention {
         /// What happened and what to do.
         message: String,
     },
+    /// Something lies in the drop folder of a source and is not taken in.
+    EntriesLeft {
+        /// The name of the source in the configuration.
+        source: String,
+        /// How many files and directories.
+        entries: u64,
+        /// What to do.
+        message: String,
+    },
     /// An enforced policy is about a source that is neither configured nor ever delivered anything: nothing of it is
     /// disposed of, and what it should protect is not protected.
     PolicySourceUnknown {

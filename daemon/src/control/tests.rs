@@ -205,6 +205,10 @@ impl Works for Idle {
         Vec::new()
     }
 
+    fn entries_left(&self) -> Vec<retention_core::control::EntryLeftRow> {
+        Vec::new()
+    }
+
     fn rotation_failed(&self) -> Option<String> {
         None
     }
