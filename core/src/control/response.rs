@@ -310,9 +310,10 @@ pub enum Attention {
         /// What happened and what to do.
         message: String,
     },
-    /// Something lies in the drop folder of a source and is not taken in.
+    /// Something lies in the drop folder of a source, or in the folder of a server for migration batches, and is not
+    /// taken in.
     EntriesLeft {
-        /// The name of the source in the configuration.
+        /// The name of the source, or of the server, in the configuration.
         source: String,
         /// How many files and directories.
         entries: u64,

@@ -314,12 +314,13 @@ impl Life<'_> {
         let notices = Notices::open(store, clock, &self.config.read(), &keys, &self.halt)
             .map_err(|error| (error.to_string(), ExitCode::Unexpected))?;
         let intake_health = IntakeHealth::default();
+        let batches_health = IntakeHealth::default();
         let works = Arc::new(DaemonWorks {
             store: Arc::clone(store),
             clock: Arc::clone(clock),
             config: Arc::clone(&self.config),
             policy_health: policies.health(),
-            intake: Arc::clone(&intake_health),
+            intake: [Arc::clone(&intake_health), Arc::clone(&batches_health)],
             evidence: evidence.told,
             channels: Channels { keys, halt: self.halt.clone() },
             notices: notices.health,
@@ -336,6 +337,7 @@ impl Life<'_> {
                     config: &self.config,
                     hints: &hints,
                     intake: intake_health,
+                    batches: batches_health,
                     halt: &self.halt,
                 };
                 stages.start(policies, outside, evidence.stages, notices.stages, registrar).map_err(unexpected)?

@@ -41,6 +41,8 @@ pub(super) struct Stages<'a> {
     pub(super) hints: &'a Hints,
     /// Where the intake says what it does not take in.
     pub(super) intake: IntakeHealth,
+    /// The same of the folders of migration batches.
+    pub(super) batches: IntakeHealth,
     /// Ends the life of the daemon.
     pub(super) halt: &'a Halt,
 }
@@ -96,7 +98,7 @@ impl Stages<'_> {
         let edited = Arc::clone(&hints.edited);
         let reloaded = Arc::clone(&hints.reloaded);
         let renamed_in = Arc::clone(&hints.renamed_in);
-        let mut batches = BatchFiles::new(registrar, Arc::clone(clock));
+        let mut batches = BatchFiles::new(registrar, Arc::clone(clock)).telling(Arc::clone(&self.batches));
         let servers = Arc::clone(self.config);
         let mut workers = Vec::new();
         if let Some(mut attest) = evidence.attest {

@@ -65,7 +65,8 @@ pub(super) struct DaemonWorks {
     /// What is wrong with the policies on disk.
     pub(super) policy_health: Arc<Mutex<PolicyHealth>>,
     /// The sources of which nothing is taken in.
-    pub(super) intake: IntakeHealth,
+    /// What of drop folders and of folders of migration batches is not taken in.
+    pub(super) intake: [IntakeHealth; 2],
     /// What proves the log.
     pub(super) evidence: EvidenceTold,
     /// What tests channels of notices.
@@ -343,7 +344,7 @@ impl Works for DaemonWorks {
     }
 
     fn sources_stopped(&self) -> Vec<(String, String)> {
-        self.intake.lock().stopped.clone()
+        self.intake.iter().flat_map(|health| health.lock().stopped.clone()).collect()
     }
 
     fn entries_left(&self) -> Vec<EntryLeftRow> {
@@ -351,7 +352,7 @@ impl Works for DaemonWorks {
             let EntryLeft { source, name, code, message, since } = left.clone();
             EntryLeftRow { source, name, why: code.to_owned(), since, message }
         };
-        self.intake.lock().left.iter().map(row).collect()
+        self.intake.iter().flat_map(|health| health.lock().left.iter().map(row).collect::<Vec<_>>()).collect()
     }
 
     fn rotation_failed(&self) -> Option<String> {

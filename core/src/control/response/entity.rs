@@ -390,15 +390,16 @@ pub struct IntakeRow {
     pub report: Option<Digest>,
 }
 
-/// A file or directory in a drop folder that is not taken in. Its name may name a person.
+/// A file or directory in a drop folder, or in the folder of a server for migration batches, that is not taken in. Its name may name a person.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct EntryLeftRow {
-    /// The source in the configuration.
+    /// The source in the configuration; of a migration batch, the server.
     pub source: String,
     /// Its name.
     pub name: String,
     /// A stable code of why: `symlink`, `not_regular`, `directory_unknown`, `directory_inside`, `too_many_files`,
-    /// `too_large` or `unreadable`, which are never taken as they are; `failed`, which is tried again.
+    /// `too_large` or `unreadable`, which are never taken as they are; `failed`, which is tried again; `batch_refused`,
+    /// a migration batch that lies there with its passwords.
     pub why: String,
     /// Since when it is seen there so, by this run of the daemon.
     pub since: Timestamp,
