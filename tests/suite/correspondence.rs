@@ -236,8 +236,8 @@ fn whoever_answers_for_a_message_or_got_it_unseen_is_found_also_in_what_was_reco
     let mut world = World::new("P7D");
     let ada = world.add_mailbox("ada@example.org");
     let letter = format!("Subject: x\r\n\r\n{MARKER}\r\n");
-    let fields: [fn(&mut Correspondents) -> &mut Vec<String>; 4] =
-        [|of| &mut of.bcc, |of| &mut of.sender, |of| &mut of.reply_to, |of| &mut of.cc];
+    let fields: [fn(&mut Correspondents) -> &mut Vec<String>; 5] =
+        [|of| &mut of.bcc, |of| &mut of.sender, |of| &mut of.reply_to, |of| &mut of.resent, |of| &mut of.cc];
     for field in fields {
         let uid = world.mail.deliver_letter(ada, "INBOX", "other@example.org", &[], letter.as_bytes());
         world.mail.readdress(ada, "INBOX", uid, |of| field(of).push(JANA_OTHERWISE.to_owned()));
@@ -251,9 +251,9 @@ fn whoever_answers_for_a_message_or_got_it_unseen_is_found_also_in_what_was_reco
         found.into_iter().map(|(record, _)| record).collect::<Vec<_>>()
     };
     let all = found(&world);
-    assert_eq!(all.len(), 4);
+    assert_eq!(all.len(), 5);
 
-    // As they were recorded when three fields were not known.
+    // As they were recorded when four fields were not known.
     let before = message::layout("mail");
     let before = Layout { columns: before.columns[..13].to_vec(), ..before };
     let layout = world.store().view(|views| views.small.layouts.next());

@@ -187,6 +187,7 @@ const MESSAGE: &[Field] = &[
     list("sender", "Sender"),
     list("reply_to", "ReplyTo"),
     list("bcc", "Bcc"),
+    list("resent", "Resent"),
 ];
 
 /// What is recorded of a month of the log.

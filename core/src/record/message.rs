@@ -87,6 +87,8 @@ pub struct Correspondents {
     pub reply_to: Vec<String>,
     /// Addresses in `Bcc`, which stands in what was sent and hardly ever in what was got.
     pub bcc: Vec<String>,
+    /// Addresses in the `Resent-` fields: who sent it on, and to whom.
+    pub resent: Vec<String>,
 }
 
 /// Returns the layout of all messages of a source.
@@ -134,6 +136,7 @@ pub fn cells(
             "sender" => list(&correspondents.sender),
             "reply_to" => list(&correspondents.reply_to),
             "bcc" => list(&correspondents.bcc),
+            "resent" => list(&correspondents.resent),
             _ => None,
         };
         cells.push(cell.as_deref())?;

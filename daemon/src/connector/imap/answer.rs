@@ -557,7 +557,7 @@ mod tests {
                 "RFC822.SIZE",
                 "MODSEQ",
                 "BODY[]",
-                "BODY[HEADER.FIELDS (LIST-ID)]",
+                "BODY[HEADER.FIELDS (LIST-ID RESENT-TO)]",
                 "APPENDUID",
                 "COPYUID",
                 "MODIFIED",
