@@ -206,7 +206,7 @@ able = "IMAP4rev1 UIDPLUS ACL NAMESPACE CONDSTORE QRESYNC ENABLE ESEARCH LIST-EX
 plain = "IMAP4rev1 UIDPLUS ACL"
 select = "* 3 EXISTS\r\n* FLAGS (\\Seen)\r\n* OK [PERMANENTFLAGS (\\Seen \\*)] x\r\n* OK [UIDVALIDITY 9] x\r\n* OK [UIDNEXT 30] x\r\n* OK [HIGHESTMODSEQ 12] x\r\n{t} OK [READ-WRITE] open\r\n"
 envelope = '("Mon, 1 Jan 2024" "s" (("n" NIL "a" "b.c")) NIL NIL (("n" NIL "d" "e.f")) NIL NIL NIL "<m@x>")'
-meta = "".join(f'* {n} FETCH (UID {n} FLAGS (\\Seen k) INTERNALDATE " 1-Jan-2024 10:00:00 +0100" RFC822.SIZE 5 ENVELOPE {envelope} BODY[HEADER.FIELDS (LIST-ID)] {{4}}\r\na: b MODSEQ (7))\r\n' for n in (1, 2))
+meta = "".join(f'* {n} FETCH (UID {n} FLAGS (\\Seen k) INTERNALDATE " 1-Jan-2024 10:00:00 +0100" RFC822.SIZE 5 ENVELOPE {envelope} BODY[HEADER.FIELDS (LIST-ID RESENT-TO)] {{4}}\r\na: b MODSEQ (7))\r\n' for n in (1, 2))
 answers = {
     0: '* LIST (\\HasNoChildren \\Archive) "/" Archive\r\n* LIST () "/" "A&AOk-/B"\r\n* LIST (\\Noselect) "/" {3}\r\nx y\r\n* LIST () "/" INBOX\r\n{t} OK x\r\n',
     1: select, 2: select,

@@ -73,7 +73,7 @@ impl Fake {
 }
 
 fn end(rows: u64) -> Line<Value> {
-    Line::End(StreamEnd { rows, next: Some(Cursor(9)) })
+    Line::End(StreamEnd { rows, next: Some(Cursor(9)), ended: None })
 }
 
 #[test]
@@ -211,6 +211,7 @@ fn every_column_is_a_field_of_its_rows() {
     has_columns::<wire::PolicyDiffRow>(columns.policy_diff);
     has_columns::<wire::CoverageRow>(columns.policy_coverage);
     has_columns::<wire::IntakeRow>(columns.intake);
+    has_columns::<wire::EntryLeftRow>(columns.intake_left);
     has_columns::<wire::EntityRow>(columns.entity);
     has_columns::<wire::PlanRow>(columns.plan);
     has_columns::<wire::PlanItemRow>(columns.plan_item);

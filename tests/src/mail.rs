@@ -304,6 +304,16 @@ impl MailServer {
         uid
     }
 
+    /// Names somebody else in a letter, as its headers would.
+    ///
+    /// # Panics
+    /// When there is no such letter.
+    pub fn readdress(&self, mailbox: EntityId, folder: &str, uid: Uid, change: impl FnOnce(&mut Correspondents)) {
+        let mut state = self.state();
+        let folder = state.mailboxes.get_mut(&mailbox).and_then(|mailbox| mailbox.folders.get_mut(folder));
+        change(&mut folder.and_then(|folder| folder.messages.get_mut(&uid)).expect("a message").correspondents);
+    }
+
     /// Takes a mailbox away, as if nobody had registered it.
     pub fn forget(&self, mailbox: EntityId) {
         self.state().mailboxes.remove(&mailbox);

@@ -3,18 +3,23 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::fs;
 use std::io::{Cursor, Read as _};
 use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use retention_core::control::{ErrorCode, IdentifySubject};
-use retention_core::event::Event;
+use retention_core::event::change::{EntityChanged, LayoutRecorded};
 use retention_core::event::saga::SkipReason;
 use retention_core::event::subject::{MissingWhy, RequestEnd, RequestKind, SubjectPackageMade};
-use retention_core::id::{Digest, EntityId, RequestId};
+use retention_core::event::{Actor, Draft, Event};
+use retention_core::id::{Digest, EntityId, Position, RequestId};
 use retention_core::package::TextEvent;
-use retention_core::record::message::MessageKey;
+use retention_core::record::message::{self, Correspondents, MessageKey};
+use retention_core::record::{Cells, EntityRecord, Layout};
 use retention_core::time::Zone;
-use retention_core::view::{EntityState, NotComplete, RequestState};
+use retention_core::view::{Condition, EntityState, NotComplete, RequestState};
 use retention_tests::crash::{Remains, at_every_flush};
 use retention_tests::faults::Fault;
 use retention_tests::invariants::MARKER;
@@ -146,9 +151,20 @@ impl Mail {
     /// Holds a package to what must be true of it: each of her messages is in it to the byte, or named as missing in it
     /// and in the request, and nothing else is. Returns the missing ones.
     fn holds(&self, request: RequestId, bytes: &[u8], what: &str) -> BTreeMap<EntityId, MissingWhy> {
+        self.holds_sealed(request, bytes, bytes, what)
+    }
+
+    /// As [`Self::holds`], of a package that went out as other bytes than are read.
+    fn holds_sealed(
+        &self,
+        request: RequestId,
+        sealed: &[u8],
+        bytes: &[u8],
+        what: &str,
+    ) -> BTreeMap<EntityId, MissingWhy> {
         let opened = Opened::of(bytes.to_vec()).unwrap_or_else(|| panic!("{what}: no package"));
         let made = self.made().pop().unwrap();
-        assert_eq!((made.request, made.digest), (request, Digest::of(bytes)), "{what}");
+        assert_eq!((made.request, made.digest), (request, Digest::of(sealed)), "{what}");
         let missing: BTreeMap<EntityId, MissingWhy> = made.missing.iter().map(|one| (one.record, one.why)).collect();
         let mut whole = self.hers.clone();
         whole.retain(|record, _| !missing.contains_key(record));
@@ -216,6 +232,52 @@ fn messages_are_found_in_every_mailbox_by_who_wrote_and_who_got_them_and_taken_b
 }
 
 #[test]
+fn whoever_answers_for_a_message_or_got_it_unseen_is_found_also_in_what_was_recorded_before_that_was_known() {
+    let mut world = World::new("P7D");
+    let ada = world.add_mailbox("ada@example.org");
+    let letter = format!("Subject: x\r\n\r\n{MARKER}\r\n");
+    let fields: [fn(&mut Correspondents) -> &mut Vec<String>; 5] =
+        [|of| &mut of.bcc, |of| &mut of.sender, |of| &mut of.reply_to, |of| &mut of.resent, |of| &mut of.cc];
+    for field in fields {
+        let uid = world.mail.deliver_letter(ada, "INBOX", "other@example.org", &[], letter.as_bytes());
+        world.mail.readdress(ada, "INBOX", uid, |of| field(of).push(JANA_OTHERWISE.to_owned()));
+    }
+    let _of_nobody = world.mail.deliver_letter(ada, "INBOX", "other@example.org", &[], letter.as_bytes());
+    world.request_scan(ada);
+    world.settle();
+    let found = |world: &World| {
+        let found = world.look_for(JANA).unwrap();
+        assert!(found.iter().all(|(_, why)| *why == ["correspondence by email"]), "{found:?}");
+        found.into_iter().map(|(record, _)| record).collect::<Vec<_>>()
+    };
+    let all = found(&world);
+    assert_eq!(all.len(), 5);
+
+    // As they were recorded when four fields were not known.
+    let before = message::layout("mail");
+    let before = Layout { columns: before.columns[..13].to_vec(), ..before };
+    let layout = world.store().view(|views| views.small.layouts.next());
+    let event = Event::LayoutRecorded(LayoutRecorded { id: layout, layout: before });
+    let _layout = world.append(Actor::Daemon, Position::NONE, event, Condition::NextLayout(layout)).unwrap();
+    for entity in &all {
+        let record = world.store().record(*entity).unwrap().unwrap();
+        let cells: Cells = record.cells.iter().take(13).collect();
+        let _told = world.model.told.insert(*entity, cells.clone());
+        let stream = world.store().stream_of(*entity);
+        let event = Event::EntityChanged(EntityChanged { record: EntityRecord { layout, cells, ..record } });
+        let (actor, cause, entity) = (Actor::Daemon, Position::NONE, Some(*entity));
+        let draft = Draft { stream, entity, actor, cause, occurred_at: None, event };
+        let prepared = world.store().prepare(draft, None).unwrap();
+        let _changed = world.store().append(vec![prepared], Condition::None).unwrap();
+    }
+    assert_eq!(found(&world).len(), 1, "only who stands in Cc");
+    world.reopen();
+    world.request_scan(ada);
+    world.settle();
+    assert_eq!(found(&world), all, "the next look records them anew");
+}
+
+#[test]
 fn a_package_holds_every_message_to_the_byte_and_lists_it() {
     let mut mail = Mail::new();
     let request = mail.request(RequestKind::Access);
@@ -236,6 +298,69 @@ fn a_package_holds_every_message_to_the_byte_and_lists_it() {
     assert!(opened.text("csv/message-mail.csv").contains(&format!("\"messages/{first}.eml\"")));
     assert!(mail.world.mail.expunged().is_empty());
     mail.world.check();
+}
+
+#[test]
+fn an_encrypted_package_with_messages_opens_with_age_for_each_keyholder_and_for_nobody_else() {
+    let mut mail = Mail::new();
+    // What cannot be made smaller: age seals 64 KiB at a time.
+    let mut state = 1_u32;
+    let noise = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        state.to_be_bytes()[0]
+    });
+    let text: Vec<u8> = b"Subject: large\r\n\r\n".iter().copied().chain(noise.take(200_000)).collect();
+    let ada = mail.mailboxes[0];
+    let uid = mail.world.mail.deliver_letter(ada, "INBOX", JANA, &[], &text);
+    mail.world.request_scan(ada);
+    mail.world.settle();
+    let large = mail.entity(ada, "INBOX", uid);
+    mail.hers.insert(large, text);
+    let request = mail.request(RequestKind::Access);
+    let dir = tempfile::tempdir().unwrap();
+    let keys: Vec<PathBuf> = ["one", "two", "stranger"].iter().map(|name| dir.path().join(name)).collect();
+    let public: Vec<String> = keys.iter().map(|key| new_key(key)).collect();
+    let (made, sealed) = mail.world.package_to(request, &public[..2]);
+    made.unwrap();
+    assert!(sealed.starts_with(b"age-encryption.org/v1\n"));
+    assert!(sealed.len() > 2 * 65_536, "it goes out in many parts");
+    for plain in [MARKER.as_bytes(), b"index.html", b"messages/"] {
+        assert!(!sealed.windows(plain.len()).any(|window| window == plain), "something is not encrypted");
+    }
+    for key in &keys[..2] {
+        let opened = open_with(key, &sealed).expect("it opens");
+        assert!(mail.holds_sealed(request, &sealed, &opened, "encrypted").is_empty());
+    }
+    assert!(open_with(&keys[2], &sealed).is_none(), "a stranger opens it");
+    // What broke off on its way is told from what is whole.
+    assert!(open_with(&keys[0], &sealed[..sealed.len() - 1]).is_none(), "half a package opens");
+
+    // A message that is gone is named as missing in an encrypted package, too.
+    (0..60).for_each(|_| mail.world.mail.arm(MailCall::Texts, 1, Fault::Refused));
+    let (made, sealed) = mail.world.package_to(request, &public[..1]);
+    made.unwrap();
+    let opened = open_with(&keys[0], &sealed).expect("it opens");
+    let missing = mail.holds_sealed(request, &sealed, &opened, "encrypted, in part");
+    assert!(!missing.is_empty());
+    mail.world.mail.disarm();
+    mail.world.check();
+}
+
+/// Makes a key with the `age-keygen` of the distribution, and returns its public half.
+fn new_key(into: &Path) -> String {
+    let made = Command::new("age-keygen").arg("-o").arg(into).output().expect("age-keygen, of the package age");
+    assert!(made.status.success());
+    let text = fs::read_to_string(into).unwrap();
+    text.lines().find_map(|line| line.strip_prefix("# public key: ")).expect("a public key").to_owned()
+}
+
+/// Opens something with the `age` of the distribution; `None` when that fails.
+fn open_with(key: &Path, sealed: &[u8]) -> Option<Vec<u8>> {
+    let (from, into) = (key.with_extension("age"), key.with_extension("zip"));
+    fs::write(&from, sealed).unwrap();
+    let mut age = Command::new("age");
+    let _asked = age.arg("--decrypt").arg("--identity").arg(key).arg("--output").arg(&into).arg(&from);
+    age.output().expect("age").status.success().then(|| fs::read(&into).unwrap())
 }
 
 #[test]

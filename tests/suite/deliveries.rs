@@ -1,6 +1,7 @@
 //! Everything odd that lies in a drop folder, given to the real daemon at once: each thing has its answer, the others
 //! are taken in, and the daemon goes on.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
@@ -196,6 +197,38 @@ fn what_is_never_taken_stays_where_it_is_and_the_reason_is_told() {
     }
     assert!(nested.exists());
     assert_eq!(site.rows(&["intake", "list"]).len(), 1);
+    // A person sees how many in the status, and which, why and what to do in a list of their own.
+    let status = site.ctl(&["status", "--output", "json"]).ends(10).json();
+    let left: Vec<(&str, u64)> = status["attention"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter(|one| one["what"] == "entries_left")
+        .map(|one| (one["source"].as_str().expect("a source"), one["entries"].as_u64().expect("a number")))
+        .collect();
+    assert_eq!(left, [("crm", 2), ("people", 4)], "{status}");
+    assert!(!status.to_string().contains("ada@example.org"), "a name may name a person: {status}");
+    let rows = site.rows(&["intake", "left"]);
+    let told: BTreeSet<(&str, &str, &str)> = rows
+        .iter()
+        .map(|row| {
+            let text = |field: &str| row[field].as_str().expect("a text");
+            (text("source"), text("name"), text("why"))
+        })
+        .collect();
+    let expected = [
+        ("crm", "ada@example.org_20200302T0915301234", "directory_inside"),
+        ("crm", "ada_20200302", "directory_unknown"),
+        ("people", "folder", "directory_unknown"),
+        ("people", "large.csv", "too_large"),
+        ("people", "link.csv", "symlink"),
+        ("people", "loop", "symlink"),
+    ];
+    assert_eq!(told, BTreeSet::from(expected));
+    let looked = site.rows(&["audit", "query", "--kind", "RecordsOpened", "--limit", "1"]);
+    assert!(looked[0].to_string().contains("IntakeLeft"), "{looked:?}");
+    fs::remove_file(folder.join("link.csv")).expect("it is removed");
+    daemon.until("one less is told", || (site.rows(&["intake", "left"]).len() == 5).then_some(()));
     daemon.stop();
 }
 

@@ -12,7 +12,9 @@ use retention_core::id::{Digest, EntityId};
 use retention_core::mailbox::LoginForm;
 use retention_tests::crash::Remains;
 use retention_tests::world::{REQUESTER, Stage, Stepped, World};
+use retentiond::clock::Clock as _;
 use retentiond::config::{MailServer, MailTls};
+use retentiond::stage::intake::IntakeHealth;
 use retentiond::stage::intake::batch_file::BatchFiles;
 use retentiond::stage::intake::registry::{Registrar, Registration, RegistryError};
 use retentiond::store::vault::KeyState;
@@ -159,13 +161,15 @@ struct Dropped {
     world: World,
     dir: tempfile::TempDir,
     stage: BatchFiles,
+    health: IntakeHealth,
 }
 
 impl Dropped {
     fn new() -> Self {
         let (world, dir) = (World::new("P1D"), tempfile::tempdir().unwrap());
         let registrar = Arc::new(Registrar::new(world.store().clone()));
-        let mut stage = BatchFiles::new(registrar, Arc::new(world.clock.clone()));
+        let health = IntakeHealth::default();
+        let mut stage = BatchFiles::new(registrar, Arc::new(world.clock.clone())).telling(Arc::clone(&health));
         stage.serve(&[Arc::new(MailServer {
             name: "mail".to_owned(),
             host: "localhost".to_owned(),
@@ -179,7 +183,7 @@ impl Dropped {
             batches: Some(dir.path().to_owned()),
             doveadm: None,
         })]);
-        Self { world, dir, stage }
+        Self { world, dir, stage, health }
     }
 
     fn put(&self, name: &str, text: &str) -> PathBuf {
@@ -201,6 +205,13 @@ impl Dropped {
         let mut names: Vec<String> = names.map(|name| name.into_string().unwrap()).collect();
         names.sort();
         names
+    }
+
+    /// What is told to lie there: its name, and why.
+    fn left(&self) -> Vec<(String, &'static str)> {
+        let left = self.health.lock().left.clone();
+        assert!(left.iter().all(|one| one.source == "mail" && one.since <= self.world.clock.now()));
+        left.into_iter().map(|one| (one.name, one.code)).collect()
     }
 
     fn registered(&self) -> usize {
@@ -263,6 +274,9 @@ fn a_dropped_batch_with_a_fault_registers_nothing_until_it_is_mended() {
         !said.contains("does not end with") && said.lines().nth(1).is_some_and(|line| line.starts_with("line 3")),
         "{said}"
     );
+    let both = [("link.csv".to_owned(), "symlink"), ("wave.csv".to_owned(), "batch_refused")];
+    assert_eq!(dropped.left(), both, "people are told of it, and that it holds its passwords");
+    assert!(dropped.health.lock().left[1].message.contains("holds its passwords"));
     // The same file is not refused a second time.
     fs::remove_file(&list).unwrap();
     dropped.look();
@@ -277,6 +291,8 @@ fn a_dropped_batch_with_a_fault_registers_nothing_until_it_is_mended() {
     dropped.put("wave.csv", &good);
     dropped.look();
     assert_eq!((dropped.registered(), dropped.files()), (1, vec!["link.csv".to_owned()]));
+    dropped.look();
+    assert_eq!(dropped.left(), both[..1]);
 }
 
 #[test]

@@ -95,6 +95,8 @@ operations! {
     PolicyExplain Get "/v1/entities/{entity}/explanation" Auditor One;
     /// Lists what was taken in.
     IntakeList Get "/v1/intakes" Auditor List;
+    /// Lists what lies in drop folders and is not taken in. This is recorded, since a name may name a person.
+    IntakeLeft Get "/v1/intakes/left" Auditor List;
     /// Shows one intake: counts, defects, outcome.
     IntakeShow Get "/v1/intakes/{entity}" Auditor One;
     /// Lists entities, without their content.

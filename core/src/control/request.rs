@@ -183,10 +183,49 @@ pub struct AuditQuery {
     /// Under this policy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub policy: Option<String>,
+    /// About this mailbox and what lives, or lived, in it: its number, such as `E7`, or its address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<String>)]
+    pub mailbox: Option<MailboxName>,
     /// The order.
     #[serde(default)]
     #[param(value_type = Option<String>)]
     pub order: Order,
+}
+
+/// A mailbox as a person names it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", from = "String")]
+pub enum MailboxName {
+    /// By its number.
+    Number(EntityId),
+    /// By its address, as its source writes it.
+    Address(String),
+}
+
+/// An address names a person.
+impl std::fmt::Debug for MailboxName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Number(mailbox) => mailbox.fmt(f),
+            Self::Address(_) => f.write_str("Address"),
+        }
+    }
+}
+
+impl From<String> for MailboxName {
+    fn from(text: String) -> Self {
+        text.parse().map_or(Self::Address(text), Self::Number)
+    }
+}
+
+impl From<MailboxName> for String {
+    fn from(name: MailboxName) -> Self {
+        match name {
+            MailboxName::Number(mailbox) => mailbox.to_string(),
+            MailboxName::Address(address) => address,
+        }
+    }
 }
 
 /// An actor as one word: `daemon`, `schedule` or `uid:1000`.
@@ -594,5 +633,7 @@ mod tests {
     fn what_a_person_wrote_is_not_in_debug_output() {
         let shown = format!("{:?}", Because { reason: "Jana Nováková".to_owned() });
         assert!(!shown.contains("Jana"));
+        let query = AuditQuery { mailbox: Some("Jana@example.org".to_owned().into()), ..AuditQuery::default() };
+        assert!(!format!("{query:?}").contains("Jana"));
     }
 }

@@ -96,6 +96,21 @@ pub struct StreamEnd {
     pub rows: u64,
     /// Where the list goes on, when a limit cut it.
     pub next: Option<Cursor>,
+    /// Why something that is followed ended; absent from what has an end of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<FollowEnd>,
+}
+
+/// Why something that is followed ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FollowEnd {
+    /// As many rows were told as were asked for.
+    Limit,
+    /// What is recorded from now on was not asked for.
+    Until,
+    /// The daemon stops.
+    Stopping,
 }
 
 /// How far long work is.
@@ -309,6 +324,16 @@ pub enum Attention {
         /// A stable code of why.
         code: String,
     },
+    /// Something lies in the drop folder of a source, or in the folder of a server for migration batches, and is not
+    /// taken in.
+    EntriesLeft {
+        /// The name of the source, or of the server, in the configuration.
+        source: String,
+        /// How many files and directories.
+        entries: u64,
+        /// What to do.
+        message: String,
+    },
     /// An enforced policy is about a source that is neither configured nor ever delivered anything: nothing of it is
     /// disposed of, and what it should protect is not protected.
     PolicySourceUnknown {
@@ -413,7 +438,7 @@ mod tests {
         let lines: [Line<u8>; 3] = [
             Line::Row(7),
             Line::Progress(Progress { unit: "events".to_owned(), done: 1, total: None }),
-            Line::End(StreamEnd { rows: 1, next: Some(Cursor(9)) }),
+            Line::End(StreamEnd { rows: 1, next: Some(Cursor(9)), ended: None }),
         ];
         let text = lines.iter().map(|line| serde_json::to_string(line).unwrap()).collect::<Vec<_>>();
         assert_eq!(text[0], r#"{"row":7}"#);

@@ -184,6 +184,10 @@ const MESSAGE: &[Field] = &[
     list("cc", "Cc"),
     text("list", "ListId"),
     text("message_id", "MessageId"),
+    list("sender", "Sender"),
+    list("reply_to", "ReplyTo"),
+    list("bcc", "Bcc"),
+    list("resent", "Resent"),
 ];
 
 /// What is recorded of a month of the log.

@@ -81,6 +81,14 @@ pub struct Correspondents {
     pub list: Option<String>,
     /// The message id.
     pub message_id: Option<String>,
+    /// Addresses in `Sender` that are not in `From`: servers tell those of `From` where there is no `Sender`.
+    pub sender: Vec<String>,
+    /// Addresses in `Reply-To` that are not in `From`, for the same reason.
+    pub reply_to: Vec<String>,
+    /// Addresses in `Bcc`, which stands in what was sent and hardly ever in what was got.
+    pub bcc: Vec<String>,
+    /// Addresses in the `Resent-` fields: who sent it on, and to whom.
+    pub resent: Vec<String>,
 }
 
 /// Returns the layout of all messages of a source.
@@ -125,6 +133,10 @@ pub fn cells(
             "cc" => list(&correspondents.cc),
             "list" => correspondents.list.clone(),
             "message_id" => correspondents.message_id.clone(),
+            "sender" => list(&correspondents.sender),
+            "reply_to" => list(&correspondents.reply_to),
+            "bcc" => list(&correspondents.bcc),
+            "resent" => list(&correspondents.resent),
             _ => None,
         };
         cells.push(cell.as_deref())?;

@@ -175,7 +175,7 @@ fn whose_an_address_is_depends_on_where_it_stands() {
 fn a_correspondent_is_who_wrote_or_got_a_message_and_nobody_else_in_it() {
     let (jana, identifier) = (|| email("Jana@EXAMPLE.org"), IdentifierKind::Email);
     let is_tied = |cells: &[(&str, &str)], wanted| assert_eq!(tie(jana(), Kind::Message, cells), wanted, "{cells:?}");
-    for field in ["from", "to", "cc"] {
+    for field in ["from", "to", "cc", "sender", "reply_to", "bcc", "resent"] {
         is_tied(&[(field, "x@example.org|JANA@example.org")], Some(Tie::Correspondence { identifier }));
         // What a server tells beside it may be no address at all.
         for beside in ["undisclosed-recipients", "MAILER-DAEMON", "@", "a b@c", "x%7Cy@example.org"] {

@@ -161,6 +161,12 @@ impl Holds {
         self.all.get(&id).filter(|hold| hold.released.is_none())
     }
 
+    /// Returns a hold, also one that was released.
+    #[must_use]
+    pub fn get_placed(&self, id: HoldId) -> Option<&Hold> {
+        self.all.get(&id)
+    }
+
     /// Returns a hold that protects at an instant.
     #[must_use]
     pub fn get_in_force(&self, id: HoldId, now: Timestamp) -> Option<&Hold> {

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Subcommand, ValueEnum};
-use retention_core::control::ActorName;
+use retention_core::control::{ActorName, MailboxName};
 use retention_core::id::{EntityId, RunId};
 use retention_core::time::Timestamp;
 
@@ -17,7 +17,8 @@ pub(crate) enum Audit {
     ///
     /// With --follow it goes on, the oldest first, with what is recorded later, until Ctrl-C or the end of the daemon;
     /// then it says at which position it stopped, and --follow --after POSITION goes on there, without a gap or a
-    /// double. An event is told when it matches as it is recorded: one that turns out later to concern an entity is
+    /// double. --limit ends it after so many rows, counted from where it begins and not from the newest; --until ends it
+    /// when nothing before that can follow. An event is told when it matches as it is recorded: one that turns out later to concern an entity is
     /// in the list and not told again. Nothing sealed is opened.
     ///
     /// Example: retentionctl audit query --kind PlanApproved --since 2026-01-01
@@ -182,6 +183,11 @@ pub(crate) struct AuditArgs {
     /// About this entity.
     #[arg(long)]
     pub(crate) entity: Option<EntityId>,
+    /// About this mailbox: its own events, those of what lives or lived in it, and those of grants, holds, pauses,
+    /// migrations, plans and runs there. Its address, or its number, such as E7; one that was purged is known by its
+    /// number alone.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) mailbox: Option<MailboxName>,
     /// Of this run.
     #[arg(long)]
     pub(crate) run: Option<RunId>,
@@ -191,7 +197,8 @@ pub(crate) struct AuditArgs {
     /// As a story, instead of the newest first.
     #[arg(long)]
     pub(crate) oldest_first: bool,
-    /// Go on with what is recorded later; the oldest first.
+    /// Go on with what is recorded later; the oldest first, and from the beginning of the log unless --after says
+    /// otherwise.
     #[arg(long)]
     pub(crate) follow: bool,
     /// Write something else than rows: cloudevents, one CloudEvents 1.0 JSON object in each line.

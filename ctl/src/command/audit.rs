@@ -208,6 +208,7 @@ fn query(asked: AuditArgs) -> AuditQuery {
         entity: asked.entity,
         run: asked.run,
         policy: asked.policy,
+        mailbox: asked.mailbox,
         order: if asked.oldest_first { Order::OldestFirst } else { Order::NewestFirst },
     }
 }

@@ -119,8 +119,7 @@ fn find(context: &mut Context, sought: &SoughtSubject) -> Result<ExitCode, Cause
 }
 
 /// What no search looks into, wherever it looks.
-const NOT_LOOKED_INTO: &str = "not looked into: the texts and subjects of messages, and whoever stands in Bcc, Reply-To or \
-                               Sender alone; bundles of what was purged";
+const NOT_LOOKED_INTO: &str = "not looked into: the texts and subjects of messages; bundles of what was purged";
 
 /// The most mailboxes that are named in one sentence.
 const NAMED_MAX: usize = 5;

@@ -42,6 +42,7 @@ mod mover;
 mod permit;
 mod proof;
 mod quirk;
+mod resent;
 mod session;
 mod stream;
 mod tls;

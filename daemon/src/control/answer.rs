@@ -145,7 +145,7 @@ where
             break;
         }
     }
-    lines.finish(&Line::<T>::End(StreamEnd { rows: sent, next: after }));
+    lines.finish(&Line::<T>::End(StreamEnd { rows: sent, next: after, ended: None }));
 }
 
 /// Answers with the rows of long work.
@@ -160,7 +160,7 @@ pub(crate) fn work<T: Serialize + 'static>(
             lines.flush()
         });
         lines.finish(&match done {
-            Ok(()) => Line::<T>::End(StreamEnd { rows, next: None }),
+            Ok(()) => Line::<T>::End(StreamEnd { rows, next: None, ended: None }),
             Err(error) => Line::Error(error),
         });
     })

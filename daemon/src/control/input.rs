@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn what_a_tool_writes_is_what_the_daemon_reads() {
         let asked: AuditQuery = serde_json::from_str(
-            r#"{"after":7,"limit":3,"since":"2026-01-01T00:00:00Z","kind":"PlanApproved","actor":"uid:7","entity":"E3","run":"R9","policy":"a b&c=č","order":"oldest_first"}"#,
+            r#"{"after":7,"limit":3,"since":"2026-01-01T00:00:00Z","kind":"PlanApproved","actor":"uid:7","entity":"E3","run":"R9","policy":"a b&c=č","mailbox":"a+b@c&d","order":"oldest_first"}"#,
         )
         .unwrap();
         let read: AuditQuery = parse_query(&uri(&query_string(&asked)).unwrap()).unwrap();

@@ -47,6 +47,9 @@ pub trait Log: Send + Sync + 'static {
     /// Says when the log cannot be read.
     fn query(&self, query: &Query) -> Result<Page, LogError>;
 
+    /// Returns the mailboxes of an address whose records are there.
+    fn mailboxes_at(&self, address: &str) -> Vec<EntityId>;
+
     /// Returns the damage when nothing can be appended.
     fn read_only(&self) -> Option<ReadOnly>;
 
@@ -123,6 +126,10 @@ impl Log for Store {
 
     fn query(&self, query: &Query) -> Result<Page, LogError> {
         self.query(query).map_err(failed)
+    }
+
+    fn mailboxes_at(&self, address: &str) -> Vec<EntityId> {
+        self.mailboxes_at(address)
     }
 
     fn read_only(&self) -> Option<ReadOnly> {

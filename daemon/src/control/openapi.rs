@@ -51,6 +51,7 @@ fn contents(operation: Operation) -> Contents {
         Operation::PolicyCoverage => gives::<wire::CoverageRow>().asked::<ListQuery>(),
         Operation::PolicyExplain => gives::<wire::Explanation>(),
         Operation::IntakeList => gives::<wire::IntakeRow>().asked::<ListQuery>(),
+        Operation::IntakeLeft => gives::<wire::EntryLeftRow>().asked::<ListQuery>(),
         Operation::IntakeShow => gives::<wire::IntakeRow>(),
         Operation::EntityList => gives::<wire::EntityRow>().asked::<wire::EntityQuery>(),
         Operation::EntityShow => gives::<wire::EntityContent>(),

@@ -54,6 +54,7 @@ fn handler(operation: Operation) -> MethodRouter<Arc<Control>> {
         Operation::PolicyExplain => get(policy::explain),
         Operation::ScheduleNext => get(policy::schedule),
         Operation::IntakeList => get(intake::list),
+        Operation::IntakeLeft => get(intake::left),
         Operation::IntakeShow => get(intake::show),
         Operation::EntityList => get(entity::list),
         Operation::EntityShow => get(entity::show),

@@ -205,6 +205,10 @@ impl Works for Idle {
         Vec::new()
     }
 
+    fn entries_left(&self) -> Vec<retention_core::control::EntryLeftRow> {
+        Vec::new()
+    }
+
     fn rotation_failed(&self) -> Option<String> {
         None
     }
@@ -676,6 +680,7 @@ async fn the_server_answers_on_its_socket_and_stops_when_told() {
     serving.await.unwrap();
 }
 
+mod audit;
 mod follow;
 mod holds;
 mod judgement;

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use retention_core::control::{
-    AddMailboxes, AskForSubject, BackupRow, Checked, CheckpointRow, EnvelopeRow, ErrorBody, Explanation, GiveGrant,
-    IdentifySubject, KeySlots, Line, MailboxFinding, NoticeTested, PartRow, PolicyDiffRow, PolicyFileText, Role,
-    RunAccessTerms, ScheduleRow, SoughtSubject, SubjectRow,
+    AddMailboxes, AskForSubject, BackupRow, Checked, CheckpointRow, EntryLeftRow, EnvelopeRow, ErrorBody, Explanation,
+    GiveGrant, IdentifySubject, KeySlots, Line, MailboxFinding, NoticeTested, PartRow, PolicyDiffRow, PolicyFileText,
+    Role, RunAccessTerms, ScheduleRow, SoughtSubject, SubjectRow,
 };
 use retention_core::event::grant::GrantRequested;
 use retention_core::event::key::StoreKeys;
@@ -293,6 +293,9 @@ pub trait Works: Send + Sync + 'static {
 
     /// Returns the sources of which nothing is taken in: what each is called, and why.
     fn sources_stopped(&self) -> Vec<(String, String)>;
+
+    /// Returns the entries of drop folders that are not taken in, by source and name.
+    fn entries_left(&self) -> Vec<EntryLeftRow>;
 
     /// Says why new wrapping keys that are asked for could not be put in place, when that was tried.
     fn rotation_failed(&self) -> Option<String>;

@@ -136,15 +136,42 @@ impl IntakeError {
     }
 }
 
-/// The sources of which nothing is taken in: what each is called, and why.
-pub type StoppedSources = Arc<Mutex<Vec<(String, String)>>>;
+/// What of the drop folders is not taken in, as of the newest look.
+pub type IntakeHealth = Arc<Mutex<NotTaken>>;
+
+/// What is not taken in, and stays where it is. Its names may name persons: no `Debug`.
+#[derive(Clone, Default)]
+pub struct NotTaken {
+    /// The sources of which nothing is taken in: what each is called, and why.
+    pub stopped: Vec<(String, String)>,
+    /// The entries that are left alone, or could not be taken.
+    pub left: Vec<EntryLeft>,
+}
+
+/// An entry of a drop folder that is not taken in.
+#[derive(Clone, PartialEq, Eq)]
+pub struct EntryLeft {
+    /// The source.
+    pub source: String,
+    /// The name of the file or directory.
+    pub name: String,
+    /// A stable code of why.
+    pub code: &'static str,
+    /// Why, and what to do. It names nobody.
+    pub message: String,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// The code of an entry that could not be taken, and is tried again.
+const FAILED: &str = "failed";
 
 /// The stage.
 pub struct Intake {
     store: Arc<Store>,
     clock: Arc<dyn Clock>,
     sources: Vec<Inbox>,
-    stopped: StoppedSources,
+    health: IntakeHealth,
     looked_at: Option<Timestamp>,
 }
 
@@ -161,6 +188,8 @@ struct Inbox {
     work: VecDeque<Work>,
     /// What failed, and until when it is left alone.
     resting: BTreeMap<Work, Timestamp>,
+    /// Why what rests, or rested, could not be taken, and since when.
+    failed: BTreeMap<Work, (Timestamp, String)>,
     waits: bool,
     swept_at: Option<Timestamp>,
     /// The last complaint, so that the same one is told once.
@@ -176,6 +205,18 @@ enum Work {
     Claimed(u64),
 }
 
+impl Work {
+    /// Returns what it is called, if it is there.
+    fn name_in(&self, folder: &Path) -> Option<OsString> {
+        match self {
+            Self::Claim(name) => folder.join(name).symlink_metadata().is_ok().then(|| name.clone()),
+            Self::Claimed(number) => {
+                place::delivery_in(&Shelf::Processing.path(folder).join(number.to_string())).ok().flatten()
+            }
+        }
+    }
+}
+
 impl Intake {
     /// Takes in for these sources.
     #[must_use]
@@ -189,24 +230,25 @@ impl Intake {
             renamed_in: BTreeSet::new(),
             work: VecDeque::new(),
             resting: BTreeMap::new(),
+            failed: BTreeMap::new(),
             waits: false,
             swept_at: None,
             told: None,
         };
         let sources = sources.into_iter().map(inbox).collect();
-        Self { store, clock, sources, stopped: StoppedSources::default(), looked_at: None }
+        Self { store, clock, sources, health: IntakeHealth::default(), looked_at: None }
     }
 
-    /// Says after each look here which sources it could not take anything from.
+    /// Says after each look here what it could not take, and from which sources nothing.
     #[must_use]
-    pub fn telling(self, stopped: StoppedSources) -> Self {
-        Self { stopped, ..self }
+    pub fn telling(self, health: IntakeHealth) -> Self {
+        Self { health, ..self }
     }
 
     /// Takes in for other sources from the next look on. What is in `processing/` is found again.
     pub fn set_sources(&mut self, sources: Vec<Source>) {
         let next = Self::new(Arc::clone(&self.store), Arc::clone(&self.clock), sources);
-        *self = next.telling(Arc::clone(&self.stopped));
+        *self = next.telling(Arc::clone(&self.health));
     }
 
     /// Notes that an entry was renamed into a drop folder, so that the next look need not wait until it is still.
@@ -238,7 +280,11 @@ impl Intake {
                 inbox.look(now, last);
             }
             let stopped = |inbox: &Inbox| Some((inbox.source.name.clone(), inbox.told.clone()?));
-            *self.stopped.lock() = self.sources.iter().filter_map(stopped).collect();
+            let not_taken = NotTaken {
+                stopped: self.sources.iter().filter_map(stopped).collect(),
+                left: self.sources.iter().flat_map(Inbox::left).collect(),
+            };
+            *self.health.lock() = not_taken;
         }
         for inbox in &mut self.sources {
             if let Some(work) = inbox.work.pop_front() {
@@ -288,8 +334,29 @@ impl Inbox {
         self.told = complaint;
     }
 
+    /// Returns what lies in the drop folder, or was claimed, and is not taken in.
+    fn left(&self) -> Vec<EntryLeft> {
+        let entry = |name: &OsStr, code, message, since| {
+            let (source, name) = (self.source.name.clone(), name.to_string_lossy().into_owned());
+            EntryLeft { source, name, code, message, since }
+        };
+        let refused = self.stillness.refused();
+        let refused = refused.map(|(name, refusal, since)| entry(name, refusal.code(), refusal.to_string(), since));
+        let failed = self.failed.iter().filter_map(|(work, (since, why))| {
+            let name = work.name_in(&self.source.drop_dir)?;
+            let later = match work {
+                Work::Claim(_) => "",
+                Work::Claimed(_) => "; what came later waits until it is taken in or taken out of processing/",
+            };
+            Some(entry(&name, FAILED, format!("{why}; it is tried again every minute{later}"), *since))
+        });
+        refused.chain(failed).collect()
+    }
+
     fn look(&mut self, now: Timestamp, last: Position) {
         self.resting.retain(|_, until| *until > now);
+        let folder = &self.source.drop_dir;
+        self.failed.retain(|work, _| work.name_in(folder).is_some());
         self.waits = false;
         let looked = self.look_inside(now, last);
         self.complain(looked.err());
@@ -389,6 +456,11 @@ impl Inbox {
     fn rest_after(&mut self, error: &IntakeError, work: Work, now: Timestamp) {
         if matches!(error, IntakeError::Halted(_)) {
             return;
+        }
+        // What was claimed before it failed rests under the number of its claim.
+        if work.name_in(&self.source.drop_dir).is_some() {
+            let since = self.failed.get(&work).map_or(now, |(since, _)| *since);
+            self.failed.insert(work.clone(), (since, error.to_string()));
         }
         self.resting.insert(work, Timestamp(now.0.saturating_add(RETRY_AFTER_US)));
     }

@@ -13,6 +13,7 @@ use roaring::RoaringBitmap;
 use super::events::EventRow;
 use super::{Inner, ReadError, Store};
 
+mod mailbox;
 #[cfg(test)]
 mod tests;
 
@@ -22,8 +23,11 @@ pub const PAGE_ROWS_MAX: usize = 10_000;
 /// The most steps of one page: about ten milliseconds, during which the log waits now and then.
 const STEPS_MAX: usize = 65_536;
 
-/// The most bodies that one page reads to find out which policy they are about.
+/// The most bodies that one page reads to find out which policy or mailbox they are about.
 const BODIES_MAX: usize = 4_096;
+
+/// The most rows that one page reads to find out which mailbox they are about.
+const ROWS_MAX: usize = 65_536;
 
 /// The most events of a run that are looked at for those of one saga.
 const SAGA_EVENTS_MAX: usize = 4_096;
@@ -80,6 +84,9 @@ pub struct Query {
     pub run: Option<RunId>,
     /// About this policy: its versions, schedules, plans and runs.
     pub policy: Option<String>,
+    /// About one of these mailboxes, if there are any: their own events, those of what lives or lived in them, and
+    /// those of the grants, holds, pauses, migrations and sagas there.
+    pub mailboxes: Vec<EntityId>,
     /// The order.
     pub order: Order,
     /// Go on behind this position: the cursor of the page before.
@@ -98,6 +105,7 @@ impl Default for Query {
             entity: None,
             run: None,
             policy: None,
+            mailboxes: Vec::new(),
             order: Order::default(),
             after: None,
             limit: 100,
@@ -140,15 +148,31 @@ struct Search {
     keys: Vec<Vec<Key>>,
     /// What is certainly about the policy; the rest of its group has to be read.
     policy: Option<(String, Vec<Key>)>,
+    /// Each event has to be asked whether it is about one of these, if there are any.
+    mailboxes: mailbox::Sought,
     order: Order,
     /// The positions that are left: from, to and including.
     bounds: Option<(u32, u32)>,
     steps: usize,
 }
 
+/// What was read to find out what events are about.
+#[derive(Default)]
+struct Spent {
+    rows: usize,
+    bodies: usize,
+}
+
+impl Spent {
+    /// Says whether a page has read enough.
+    fn is_enough(&self) -> bool {
+        self.rows >= ROWS_MAX || self.bodies >= BODIES_MAX
+    }
+}
+
 /// What a search through the sets came to.
 enum Found {
-    /// Positions, and whether each is certain.
+    /// Positions, and whether each is certain to be about the policy.
     Some(Vec<(u32, bool)>),
     /// The steps are used up; everything up to this position was looked at.
     Tired(u32),
@@ -232,10 +256,14 @@ impl Inner {
         let limit = query.limit.clamp(1, PAGE_ROWS_MAX);
         let mut search = self.search_of(query)?;
         let mut page = Page::default();
-        let mut bodies = 0;
+        let mut spent = Spent::default();
         // One more than asked for tells whether anything follows.
         while page.rows.len() <= limit {
-            let wanted = (limit + 1 - page.rows.len()).min(BODIES_MAX);
+            let wanted = match search.mailboxes.is_empty() {
+                true => (limit + 1 - page.rows.len()).min(BODIES_MAX),
+                // Most of what the sets leave may be about other mailboxes.
+                false => BODIES_MAX,
+            };
             let found = search.find(&self.state.read().views, wanted);
             let positions = match found {
                 Found::Some(positions) if positions.is_empty() => return Ok(page),
@@ -247,15 +275,12 @@ impl Inner {
             };
             for (number, is_certain) in positions {
                 let position = Position(u64::from(number));
-                if !is_certain {
-                    bodies += 1;
-                    if !self.is_about_policy(position, search.policy.as_ref().map(|(policy, _)| policy.as_str()))? {
-                        if bodies >= BODIES_MAX {
-                            page.next = Some(position);
-                            return Ok(page);
-                        }
-                        continue;
+                if !self.is_meant(position, is_certain, &search, &mut spent)? {
+                    if spent.is_enough() {
+                        page.next = Some(position);
+                        return Ok(page);
                     }
+                    continue;
                 }
                 if page.rows.len() == limit {
                     page.next = page.rows.last().map(|(last, _)| *last);
@@ -267,6 +292,24 @@ impl Inner {
             }
         }
         Ok(page)
+    }
+
+    /// Asks an event what the sets cannot tell.
+    fn is_meant(
+        &self,
+        position: Position,
+        is_certain: bool,
+        search: &Search,
+        spent: &mut Spent,
+    ) -> Result<bool, ReadError> {
+        if !search.mailboxes.is_empty() && !self.is_about_mailbox(position, &search.mailboxes, spent)? {
+            return Ok(false);
+        }
+        if is_certain {
+            return Ok(true);
+        }
+        spent.bodies += 1;
+        self.is_about_policy(position, search.policy.as_ref().map(|(policy, _)| policy.as_str()))
     }
 
     fn search_of(&self, query: &Query) -> Result<Search, ReadError> {
@@ -283,7 +326,11 @@ impl Inner {
         if let Some(after) = query.after {
             bounds = bounds.and_then(|bounds| beyond(low(after), bounds, query.order));
         }
-        let own = query.entity.map(|entity| self.concerning(entity)).transpose()?;
+        let concerning = query.entity.map(|entity| self.concerning(entity)).transpose()?;
+        let mut own: Vec<RoaringBitmap> = concerning.into_iter().collect();
+        if !query.mailboxes.is_empty() {
+            own.push(mailbox::candidates(&self.state.read().views));
+        }
         let mut keys = Vec::new();
         if !query.types.is_empty() {
             keys.push(query.types.iter().map(|event_type| Key::Type(*event_type as u16)).collect());
@@ -295,7 +342,8 @@ impl Inner {
             keys.push(runs.iter().copied().chain(POLICY_TYPES.iter().map(|known| Key::Type(*known as u16))).collect());
             (policy.clone(), runs)
         });
-        Ok(Search { own: own.into_iter().collect(), keys, policy, order: query.order, bounds, steps: STEPS_MAX })
+        let (mailboxes, order) = (self.sought(&query.mailboxes)?, query.order);
+        Ok(Search { own, keys, policy, mailboxes, order, bounds, steps: STEPS_MAX })
     }
 
     /// Finds the first event that was recorded at or after an instant: recorded-at never decreases along the log.

@@ -349,7 +349,7 @@ pub(super) fn begin_purge(store: &Store, entities: &[EntityId]) -> RunId {
             run,
             script: ScriptKind::ExportPurge,
             script_version: 1,
-            mailbox: None,
+            mailbox: store.view(|views| views.entities.row(*entities.first()?)?.mailbox),
             items: entities.iter().map(item).collect(),
         }),
         Event::StepStarted(StepStarted {

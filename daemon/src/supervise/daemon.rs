@@ -37,7 +37,7 @@ use crate::connector::imap::{Connector, ImapAccess, ImapMailroom, ImapMover, Key
 use crate::control::{self, Accounts, Control, ControlSocket, SocketError};
 use crate::diagnostics::{self, LevelHandle};
 use crate::halt::Halt;
-use crate::stage::intake::StoppedSources;
+use crate::stage::intake::IntakeHealth;
 use crate::stage::intake::registry::Registrar;
 use crate::stage::policies::Policies;
 use crate::store::open::{daemon_draft, program_version};
@@ -313,13 +313,14 @@ impl Life<'_> {
         let evidence = Evidence::open(store, clock, &self.config, &self.halt);
         let notices = Notices::open(store, clock, &self.config.read(), &keys, &self.halt)
             .map_err(|error| (error.to_string(), ExitCode::Unexpected))?;
-        let stopped_sources = StoppedSources::default();
+        let intake_health = IntakeHealth::default();
+        let batches_health = IntakeHealth::default();
         let works = Arc::new(DaemonWorks {
             store: Arc::clone(store),
             clock: Arc::clone(clock),
             config: Arc::clone(&self.config),
             policy_health: policies.health(),
-            stopped: Arc::clone(&stopped_sources),
+            intake: [Arc::clone(&intake_health), Arc::clone(&batches_health)],
             evidence: evidence.told,
             channels: Channels { keys, halt: self.halt.clone() },
             notices: notices.health,
@@ -335,7 +336,8 @@ impl Life<'_> {
                     shared: &shared,
                     config: &self.config,
                     hints: &hints,
-                    stopped: stopped_sources,
+                    intake: intake_health,
+                    batches: batches_health,
                     halt: &self.halt,
                 };
                 stages.start(policies, outside, evidence.stages, notices.stages, registrar).map_err(unexpected)?

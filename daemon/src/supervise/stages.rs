@@ -19,7 +19,7 @@ use crate::stage::intake::batch_file::BatchFiles;
 use crate::stage::intake::mail::MailIntake;
 use crate::stage::intake::permission::PermissionIntake;
 use crate::stage::intake::registry::Registrar;
-use crate::stage::intake::{Intake, StoppedSources};
+use crate::stage::intake::{Intake, IntakeHealth};
 use crate::stage::notify::Notify;
 use crate::stage::policies::Policies;
 use crate::stage::{Step, catch, plan, project, run, schedule};
@@ -39,8 +39,10 @@ pub(super) struct Stages<'a> {
     pub(super) shared: &'a Shared,
     pub(super) config: &'a Arc<RwLock<Config>>,
     pub(super) hints: &'a Hints,
-    /// Where the intake says of which sources it takes nothing in.
-    pub(super) stopped: StoppedSources,
+    /// Where the intake says what it does not take in.
+    pub(super) intake: IntakeHealth,
+    /// The same of the folders of migration batches.
+    pub(super) batches: IntakeHealth,
     /// Ends the life of the daemon.
     pub(super) halt: &'a Halt,
 }
@@ -89,14 +91,14 @@ impl Stages<'_> {
         let mut project = project::Project::new(Arc::clone(store));
         let mut catch = catch::Catch::new(Arc::clone(store));
         let mut schedule = schedule::Schedule::new(Arc::clone(store), Arc::clone(clock));
-        let mut intake = Intake::new(Arc::clone(store), Arc::clone(clock), config.sources.clone())
-            .telling(Arc::clone(&self.stopped));
+        let mut intake =
+            Intake::new(Arc::clone(store), Arc::clone(clock), config.sources.clone()).telling(Arc::clone(&self.intake));
         let mut write_out = WriteOut::new(Arc::clone(store), Arc::clone(clock));
         let live = Arc::clone(self.config);
         let edited = Arc::clone(&hints.edited);
         let reloaded = Arc::clone(&hints.reloaded);
         let renamed_in = Arc::clone(&hints.renamed_in);
-        let mut batches = BatchFiles::new(registrar, Arc::clone(clock));
+        let mut batches = BatchFiles::new(registrar, Arc::clone(clock)).telling(Arc::clone(&self.batches));
         let servers = Arc::clone(self.config);
         let mut workers = Vec::new();
         if let Some(mut attest) = evidence.attest {

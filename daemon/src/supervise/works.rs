@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 use retention_core::control::{
-    AddMailboxes, AskForSubject, BackupRow, Checked, CheckpointRow, CosignedBy, EnvelopeRow, ErrorBody, ErrorCode,
-    Explanation, Finding, GiveGrant, IdentifySubject, KeySlots, Line, MailboxFinding, NoticeTested, PartRow, PartState,
-    PolicyDiffRow, PolicyFileText, Progress, RunAccessTerms, Severity, SoughtSubject, SubjectRow,
+    AddMailboxes, AskForSubject, BackupRow, Checked, CheckpointRow, CosignedBy, EntryLeftRow, EnvelopeRow, ErrorBody,
+    ErrorCode, Explanation, Finding, GiveGrant, IdentifySubject, KeySlots, Line, MailboxFinding, NoticeTested, PartRow,
+    PartState, PolicyDiffRow, PolicyFileText, Progress, RunAccessTerms, Severity, SoughtSubject, SubjectRow,
 };
 use retention_core::event::Actor;
 use retention_core::event::grant::GrantRequested;
@@ -33,7 +33,7 @@ use crate::connector::texts;
 use crate::control::package::{PackageWanted, Parts};
 use crate::control::reviews::{self, Decided, Waiting};
 use crate::control::{OwedNotice, PolicyFacts, Sink, Works, judgement, package, subjects, terms};
-use crate::stage::intake::{SpecError, StoppedSources, mapping_problems};
+use crate::stage::intake::{EntryLeft, IntakeHealth, SpecError, mapping_problems};
 use crate::stage::notify::{NotifyHealth, Owed};
 use crate::stage::policies::PolicyHealth;
 use crate::stage::witness::WitnessHealth;
@@ -65,7 +65,8 @@ pub(super) struct DaemonWorks {
     /// What is wrong with the policies on disk.
     pub(super) policy_health: Arc<Mutex<PolicyHealth>>,
     /// The sources of which nothing is taken in.
-    pub(super) stopped: StoppedSources,
+    /// What of drop folders and of folders of migration batches is not taken in.
+    pub(super) intake: [IntakeHealth; 2],
     /// What proves the log.
     pub(super) evidence: EvidenceTold,
     /// What tests channels of notices.
@@ -343,7 +344,15 @@ impl Works for DaemonWorks {
     }
 
     fn sources_stopped(&self) -> Vec<(String, String)> {
-        self.stopped.lock().clone()
+        self.intake.iter().flat_map(|health| health.lock().stopped.clone()).collect()
+    }
+
+    fn entries_left(&self) -> Vec<EntryLeftRow> {
+        let row = |left: &EntryLeft| {
+            let EntryLeft { source, name, code, message, since } = left.clone();
+            EntryLeftRow { source, name, why: code.to_owned(), since, message }
+        };
+        self.intake.iter().flat_map(|health| health.lock().left.iter().map(row).collect::<Vec<_>>()).collect()
     }
 
     fn rotation_failed(&self) -> Option<String> {

@@ -85,9 +85,14 @@ impl World {
 
     /// Hands out the plain package of a request, with the texts of its messages. Returns how that ended, and what came.
     pub fn package(&mut self, request: RequestId) -> (Result<(), ErrorBody>, Vec<u8>) {
+        self.package_to(request, &[])
+    }
+
+    /// As [`Self::package`], encrypted to these public keys of age, if there are any.
+    pub fn package_to(&mut self, request: RequestId, recipients: &[String]) -> (Result<(), ErrorBody>, Vec<u8>) {
         let before = self.store().view(|views| views.position);
         let (zone, now, mut came) = (Zone::utc(), self.clock.now(), Vec::new());
-        let wanted = PackageWanted { uid: OFFICER, request, recipients: &[], zone: &zone, now };
+        let wanted = PackageWanted { uid: OFFICER, request, recipients, zone: &zone, now };
         let mail: Arc<dyn Mailroom> = match &self.outside {
             Some(outside) => Arc::clone(&outside.mailroom),
             None => Arc::<MailServer>::clone(&self.mail),

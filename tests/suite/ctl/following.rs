@@ -18,7 +18,7 @@ fn position(row: &Value) -> u64 {
 }
 
 /// Waits until so many rows were told.
-fn told(daemon: &Daemon<'_>, following: &Following, rows: usize) {
+fn told_so_far(daemon: &Daemon<'_>, following: &Following, rows: usize) {
     daemon.until("rows are told", || (following.rows().len() >= rows).then_some(()));
 }
 
@@ -37,7 +37,7 @@ fn following_goes_on_where_it_stopped_without_a_gap_or_a_double() {
 
     // Interrupted, as by Ctrl-C.
     let first = following("0");
-    told(&daemon, &first, 2);
+    told_so_far(&daemon, &first, 2);
     site.drop_people("one", &people(0..5, "2030-01-01"));
     let _intake = taken_in(&site, &daemon, 1);
     daemon.until("the end of the intake is told", || {
@@ -50,9 +50,9 @@ fn following_goes_on_where_it_stopped_without_a_gap_or_a_double() {
     let second = following(&stopped_at(&first.err));
     site.drop_people("two", &people(5..9, "2030-01-01"));
     let _intake = taken_in(&site, &daemon, 2);
-    told(&daemon, &second, 2);
+    told_so_far(&daemon, &second, 2);
     daemon.stop();
-    let second = second.ended().ends(0).says("the daemon ended it");
+    let second = second.ended().ends(0).says("as the daemon stops");
     let unreachable = following(&stopped_at(&second.err)).ended().ends(69);
     assert!(unreachable.says("cannot be reached").out.is_empty());
 
@@ -76,7 +76,7 @@ fn filters_combine_and_people_see_one_table() {
     let site = Site::new(&[]);
     let daemon = site.start();
     let started = ["audit", "query", "--follow", "--kind", "DaemonStarted", "--since", "2020-01-01", "--limit", "1"];
-    let once = site.follow(&started).ended().ends(0).says("the daemon ended it");
+    let once = site.follow(&started).ended().ends(0).says("after as many rows as --limit allows");
     assert_eq!(once.out.lines().count(), 2, "a heading and a row: {}", once.out);
     let over = site.ctl(&["audit", "query", "--follow", "--until", "2020-01-01", "--output", "json"]).ends(0);
     assert_eq!(over.json(), json!([]), "nothing that is to come was recorded before that");
@@ -89,6 +89,41 @@ fn filters_combine_and_people_see_one_table() {
     }
     // A watcher that is killed keeps nobody waiting.
     drop(site.follow(&["audit", "query", "--follow"]));
+    daemon.stop();
+}
+
+#[test]
+fn a_mailbox_is_named_by_its_address_or_its_number_and_told_with_what_lives_in_it() {
+    let site = Site::new(&[]);
+    let daemon = site.start();
+    site.drop_people("one", &people(0..5, "2030-01-01"));
+    let _intake = taken_in(&site, &daemon, 1);
+    let mailbox = text(&site.rows(&["entity", "list", "--kind", "mailbox"])[0], "entity").to_owned();
+    let asked = ["audit", "query", "--output", "jsonl", "--mailbox"];
+    let told = site.rows(&["audit", "query", "--mailbox", "sales@example.org"]);
+    assert_eq!(told.len(), 6, "the mailbox and five people: {told:?}");
+    assert_eq!(told.iter().filter(|row| row["entity"] == json!(mailbox)).count(), 1);
+    assert!(told.iter().all(|row| row["kind"] == "EntityChanged"), "{told:?}");
+    assert_eq!(site.rows(&["audit", "query", "--mailbox", &mailbox]), told);
+    let page = site.rows(&["audit", "query", "--mailbox", &mailbox, "--oldest-first", "--limit", "2"]);
+    let after = position(&page[1]).to_string();
+    let rest = site.rows(&["audit", "query", "--mailbox", &mailbox, "--oldest-first", "--after", &after]);
+    assert!([page, rest].concat().iter().rev().eq(&told));
+    let csv = ["audit", "query", "--mailbox", "sales@example.org", "--kind", "EntityChanged", "--output", "csv"];
+    assert_eq!(site.ctl(&csv).ends(0).out.lines().count(), 7, "a heading and six rows");
+
+    // What is recorded later is told as it comes.
+    let following = site.follow(&[&asked[..], &["sales@example.org", "--follow", "--limit", "8"]].concat());
+    told_so_far(&daemon, &following, 6);
+    site.drop_people("two", &people(5..9, "2030-01-01"));
+    let followed = following.ended().ends(0).says("after as many rows as --limit allows").rows();
+    assert!(followed.len() == 8 && followed[..6].iter().rev().eq(&told), "{followed:?}");
+
+    for nobody in ["nobody@example.org", "E4000000"] {
+        let _unknown = site.ctl(&[&asked[..], &[nobody]].concat()).ends(2).says("retentionctl mailbox list");
+    }
+    let person = followed.iter().find(|row| row["entity"] != json!(mailbox)).expect("a person");
+    let _no_mailbox = site.ctl(&[&asked[..], &[text(person, "entity")]].concat()).ends(2).says("is no mailbox");
     daemon.stop();
 }
 

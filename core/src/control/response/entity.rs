@@ -390,6 +390,29 @@ pub struct IntakeRow {
     pub report: Option<Digest>,
 }
 
+/// A file or directory in a drop folder, or in the folder of a server for migration batches, that is not taken in. Its name may name a person.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct EntryLeftRow {
+    /// The source in the configuration; of a migration batch, the server.
+    pub source: String,
+    /// Its name.
+    pub name: String,
+    /// A stable code of why: `symlink`, `not_regular`, `directory_unknown`, `directory_inside`, `too_many_files`,
+    /// `too_large` or `unreadable`, which are never taken as they are; `failed`, which is tried again; `batch_refused`,
+    /// a migration batch that lies there with its passwords.
+    pub why: String,
+    /// Since when it is seen there so, by this run of the daemon.
+    pub since: Timestamp,
+    /// Why, and what to do.
+    pub message: String,
+}
+
+impl std::fmt::Debug for EntryLeftRow {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EntryLeftRow").field("source", &self.source).field("why", &self.why).finish_non_exhaustive()
+    }
+}
+
 /// A count of one known defect.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct DefectCount {

@@ -1,6 +1,6 @@
 //! `audit query --follow`: what matches so far, and then what is recorded later.
 
-use retention_core::control::{Cursor, ErrorCode, ExitCode, Line, Operation};
+use retention_core::control::{Cursor, ErrorCode, ExitCode, FollowEnd, Line, Operation};
 use serde_json::Value;
 
 use super::super::{Call, Context};
@@ -37,16 +37,11 @@ pub(super) fn follow(context: &mut Context, asked: AuditArgs) -> Result<ExitCode
     {
         shown = next;
     }
-    let because = match &followed {
-        Ok(Followed::Ended(_)) => "the daemon ended it",
-        Ok(Followed::Interrupted) => "as asked",
-        Err(_) => "it broke off",
-    };
     // What was refused was never followed, and goes on nowhere.
     let is_refused = !has_begun && followed.as_ref().is_err_and(is_refusal);
     // What could not be written was not shown.
     if written.is_ok() && !is_refused && !matches!(followed, Err(Cause::Output(_))) {
-        context.note(&format!("stopped at position {shown}, {because}; --follow --after {shown} goes on there"));
+        context.note(&note(&followed, shown));
     }
     followed?;
     written?;
@@ -57,4 +52,52 @@ pub(super) fn follow(context: &mut Context, asked: AuditArgs) -> Result<ExitCode
 fn is_refusal(cause: &Cause) -> bool {
     let is_for_now = |code| matches!(code, ErrorCode::Busy | ErrorCode::Stopping | ErrorCode::TimedOut);
     matches!(cause, Cause::Answer(body) if !is_for_now(body.code))
+}
+
+/// Says why it is over, up to where everything was shown, and how to go on, if anything can follow.
+fn note(followed: &Result<Followed, Cause>, shown: u64) -> String {
+    let because = match followed {
+        Ok(Followed::Ended(end)) => match end.ended {
+            Some(FollowEnd::Limit) => "after as many rows as --limit allows".to_owned(),
+            Some(FollowEnd::Until) => {
+                return format!("ended at position {shown}: nothing that is recorded from now on is before --until");
+            }
+            Some(FollowEnd::Stopping) => "as the daemon stops".to_owned(),
+            None => "the daemon ended it".to_owned(),
+        },
+        Ok(Followed::Interrupted) => "as asked".to_owned(),
+        Err(_) => "it broke off".to_owned(),
+    };
+    format!("stopped at position {shown}, {because}; --follow --after {shown} goes on there")
+}
+
+#[cfg(test)]
+mod tests {
+    use retention_core::control::StreamEnd;
+
+    use super::*;
+
+    #[test]
+    fn it_says_why_it_is_over_and_how_to_go_on_only_where_something_can_follow() {
+        let ended = |ended| Ok(Followed::Ended(StreamEnd { rows: 3, next: Some(Cursor(9)), ended }));
+        for (followed, expected) in [
+            (
+                ended(Some(FollowEnd::Limit)),
+                "stopped at position 9, after as many rows as --limit allows; --follow --after 9 goes on there",
+            ),
+            (
+                ended(Some(FollowEnd::Until)),
+                "ended at position 9: nothing that is recorded from now on is before --until",
+            ),
+            (
+                ended(Some(FollowEnd::Stopping)),
+                "stopped at position 9, as the daemon stops; --follow --after 9 goes on there",
+            ),
+            (ended(None), "stopped at position 9, the daemon ended it; --follow --after 9 goes on there"),
+            (Ok(Followed::Interrupted), "stopped at position 9, as asked; --follow --after 9 goes on there"),
+            (Err(Cause::Cut), "stopped at position 9, it broke off; --follow --after 9 goes on there"),
+        ] {
+            assert_eq!(note(&followed, 9), expected);
+        }
+    }
 }

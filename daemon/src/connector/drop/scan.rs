@@ -74,6 +74,22 @@ pub enum Refusal {
     Unreadable(io::ErrorKind),
 }
 
+impl Refusal {
+    /// Returns a stable code.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Symlink => "symlink",
+            Self::NotRegular => "not_regular",
+            Self::DirectoryUnknown => "directory_unknown",
+            Self::DirectoryInside => "directory_inside",
+            Self::TooManyFiles => "too_many_files",
+            Self::TooLarge { .. } => "too_large",
+            Self::Unreadable(_) => "unreadable",
+        }
+    }
+}
+
 /// The drop folder itself cannot be listed.
 #[derive(Debug, thiserror::Error)]
 #[error("the drop folder cannot be listed ({0}); nothing was taken; check that it exists and is readable")]
@@ -225,6 +241,15 @@ impl Stillness {
         self.seen.insert(sighting.name, Seen { look: sighting.look, since: now, renamed_in: true });
     }
 
+    /// Goes through what the newest look left alone: its name, why, and since when it looks so.
+    pub fn refused(&self) -> impl Iterator<Item = (&OsStr, Refusal, Timestamp)> {
+        let refusal = |seen: &Seen| seen.look.as_ref().err().map(|refusal| (*refusal, seen.since));
+        self.seen.iter().filter_map(move |(name, seen)| {
+            let (refusal, since) = refusal(seen)?;
+            Some((name.as_os_str(), refusal, since))
+        })
+    }
+
     /// Judges what a scan saw. An entry is ready when it looks as it did [`STILL_US`] or longer ago, at every look
     /// between; a clock that moves back makes it wait again. Entries that are gone are forgotten.
     pub fn judge(&mut self, sightings: Vec<Sighting>, now: Timestamp) -> Vec<Verdict> {
@@ -353,6 +378,11 @@ mod tests {
         let first = stillness.judge(scan(), Timestamp(0));
         assert_eq!(first, [Verdict::Refused("link".into(), Refusal::Symlink), Verdict::Wait("a.csv".into())]);
         assert_eq!(stillness.judge(scan(), Timestamp(STILL_US)), [Verdict::Ready("a.csv".into())]);
+        // It is known for as long as it lies there, since when it was seen first.
+        let left: Vec<_> = stillness.refused().collect();
+        assert_eq!(left, [(OsStr::new("link"), Refusal::Symlink, Timestamp(0))]);
+        stillness.judge(vec![sighting("a.csv", file(1, 1))], Timestamp(2 * STILL_US));
+        assert_eq!(stillness.refused().count(), 0);
     }
 
     #[test]

@@ -165,6 +165,10 @@ pub struct Envelope {
     pub subject: Option<String>,
     /// `From:`.
     pub from: Vec<String>,
+    /// `Sender:`; where there is none, servers tell what stands in `From:`.
+    pub sender: Vec<String>,
+    /// `Reply-To:`; the same.
+    pub reply_to: Vec<String>,
     /// `To:`.
     pub to: Vec<String>,
     /// `Cc:`.
@@ -385,13 +389,15 @@ fn fetched(sequence: u32, attributes: &[Value]) -> Result<Fetched, Malformed> {
 }
 
 fn envelope(fields: &[Value]) -> Result<Envelope, Malformed> {
-    let [date, subject, from, _sender, _reply_to, to, cc, bcc, _in_reply_to, message_id] = fields else {
+    let [date, subject, from, sender, reply_to, to, cc, bcc, _in_reply_to, message_id] = fields else {
         return Err(Malformed("ENVELOPE"));
     };
     Ok(Envelope {
         date: date.text(),
         subject: subject.text(),
         from: addresses(from)?,
+        sender: addresses(sender)?,
+        reply_to: addresses(reply_to)?,
         to: addresses(to)?,
         cc: addresses(cc)?,
         bcc: addresses(bcc)?,
@@ -563,7 +569,7 @@ mod tests {
                 "RFC822.SIZE",
                 "MODSEQ",
                 "BODY[]",
-                "BODY[HEADER.FIELDS (LIST-ID)]",
+                "BODY[HEADER.FIELDS (LIST-ID RESENT-TO)]",
                 "APPENDUID",
                 "COPYUID",
                 "MODIFIED",

@@ -340,6 +340,9 @@ impl From<State> for MessageState {
 impl From<Meta> for MessageState {
     fn from(meta: Meta) -> Self {
         let envelope = meta.envelope;
+        let beside_from =
+            |addresses: Vec<String>| addresses.into_iter().filter(|address| !envelope.from.contains(address)).collect();
+        let (sender, reply_to) = (beside_from(envelope.sender), beside_from(envelope.reply_to));
         Self {
             uid: meta.uid.0,
             standing: standing(meta.internal_date, meta.size, meta.flags),
@@ -349,7 +352,46 @@ impl From<Meta> for MessageState {
                 cc: envelope.cc,
                 list: meta.list_id,
                 message_id: envelope.message_id,
+                sender,
+                reply_to,
+                bcc: envelope.bcc,
+                resent: meta.resent,
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::answer::{Untagged, untagged};
+    use super::super::messages::meta_of;
+    use super::*;
+
+    #[test]
+    fn who_answers_for_a_message_and_who_got_it_unseen_is_known_where_it_is_somebody_else() {
+        let told = |envelope: &str| {
+            let answer = format!(
+                "7 FETCH (UID 9 FLAGS () INTERNALDATE \"17-Jul-1996 02:44:25 -0700\" RFC822.SIZE 5 ENVELOPE ({envelope})"
+            );
+            let Ok(Untagged::Fetch(fetched)) = untagged(answer.as_bytes()) else { panic!("{answer}") };
+            MessageState::from(meta_of(*fetched).unwrap()).correspondents
+        };
+        let [ada, bob, cyra] = ["ada", "bob", "cyra"].map(|name| format!("(NIL NIL \"{name}\" \"example.org\")"));
+        let same = told(&format!("NIL NIL ({ada}) ({ada}) ({ada}) ({bob}) NIL NIL NIL \"<1@x>\")"));
+        assert_eq!((same.from, same.to), (vec!["ada@example.org".to_owned()], vec!["bob@example.org".to_owned()]));
+        assert!(same.sender.is_empty() && same.reply_to.is_empty() && same.bcc.is_empty());
+        let other = told(&format!("NIL NIL ({ada}) ({bob}) ({ada}{cyra}) NIL NIL ({bob}{cyra}) NIL NIL)"));
+        assert_eq!(other.sender, ["bob@example.org"]);
+        assert_eq!(other.reply_to, ["cyra@example.org"]);
+        assert_eq!(other.bcc, ["bob@example.org", "cyra@example.org"]);
+        let header = "Resent-To: Cyra <cyra@example.org>\r\n\r\n";
+        let resent = told(&format!(
+            "NIL NIL ({ada}) NIL NIL NIL NIL NIL NIL NIL) BODY[HEADER.FIELDS (LIST-ID RESENT-TO)] {{{}}}\r\n{header}",
+            header.len()
+        ));
+        assert_eq!(resent.resent, ["cyra@example.org"]);
+        // Some servers tell nothing where there is nothing.
+        let none = told(&format!("NIL NIL ({ada}) NIL NIL NIL NIL NIL NIL NIL)"));
+        assert!(none.sender.is_empty() && none.reply_to.is_empty());
     }
 }

@@ -11,6 +11,7 @@ use super::command::Command;
 use super::date::InternalDate;
 use super::error::MailError;
 use super::limits::SEARCH_WINDOW;
+use super::resent;
 use super::session::{Access, Session};
 use super::uid::{Uid, UidValidity, Uids};
 use super::wire::Listener;
@@ -69,6 +70,8 @@ pub struct Meta {
     pub envelope: Envelope,
     /// Its `List-Id`, RFC 2919, without what stands around it.
     pub list_id: Option<String>,
+    /// The addresses of who sent it on, and of whom it was sent on to.
+    pub resent: Vec<String>,
 }
 
 /// What of a message may change, and what tells it from another. Keywords are personal data: no `Debug`.
@@ -171,8 +174,10 @@ impl Session {
         mut each: impl FnMut(Meta) -> ControlFlow<()>,
     ) -> Result<Uids, MailError> {
         let mod_seq = if self.capabilities.has("CONDSTORE") { " MODSEQ" } else { "" };
-        let items =
-            format!("(UID FLAGS INTERNALDATE RFC822.SIZE ENVELOPE BODY.PEEK[HEADER.FIELDS (LIST-ID)]{mod_seq})");
+        let fields = resent::FIELDS.join(" ");
+        let items = format!(
+            "(UID FLAGS INTERNALDATE RFC822.SIZE ENVELOPE BODY.PEEK[HEADER.FIELDS (LIST-ID {fields})]{mod_seq})"
+        );
         let mut told = BTreeSet::new();
         self.fetch(uids, &items, &mut |fetched| {
             let Some(meta) = meta_of(fetched) else { return Ok(()) };
@@ -496,7 +501,7 @@ fn state_of(fetched: &Fetched) -> Option<State> {
     })
 }
 
-fn meta_of(fetched: Fetched) -> Option<Meta> {
+pub(super) fn meta_of(fetched: Fetched) -> Option<Meta> {
     Some(Meta {
         uid: fetched.uid?,
         internal_date: fetched.internal_date?,
@@ -505,6 +510,7 @@ fn meta_of(fetched: Fetched) -> Option<Meta> {
         mod_seq: fetched.mod_seq,
         envelope: fetched.envelope?,
         list_id: fetched.header.as_deref().and_then(list_id),
+        resent: fetched.header.as_deref().map(resent::addresses).unwrap_or_default(),
     })
 }
 

@@ -6,12 +6,14 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
 use retention_core::control::{
-    self as wire, ActorName, AuditQuery, Cursor, ErrorCode, EventRow, ListQuery, ProofText, SigningKeyRow, TextsErased,
+    self as wire, ActorName, AuditQuery, Cursor, ErrorCode, EventRow, ListQuery, MailboxName, ProofText, SigningKeyRow,
+    TextsErased,
 };
 use retention_core::event::summary::{self, Disclosure};
 use retention_core::event::{EventType, Readable, Recorded};
 use retention_core::evidence::certificate::Subject;
 use retention_core::id::{EntityId, Position, RequestId, RunId};
+use retention_core::record::Kind;
 use retention_core::time::Zone;
 use retention_core::view::Views;
 
@@ -28,7 +30,8 @@ pub(crate) async fn query(
     Asked(asked): Asked<AuditQuery>,
 ) -> Result<Response, ApiError> {
     let (after, limit) = (asked.after, asked.limit);
-    answer(&control, wanted, after, limit, question(asked)?).await
+    let question = question(&control, asked).await?;
+    answer(&control, wanted, after, limit, question).await
 }
 
 /// What concerns one entity, oldest first: its story.
@@ -178,7 +181,11 @@ pub(super) fn batch(
     Ok(Batch { rows: rows.unwrap_or_default(), next: page.next.map(|position| Cursor(position.0)) })
 }
 
-pub(super) fn question(asked: AuditQuery) -> Result<Query, ApiError> {
+pub(super) async fn question(control: &Shared, asked: AuditQuery) -> Result<Query, ApiError> {
+    let mailboxes = match asked.mailbox {
+        None => Vec::new(),
+        Some(named) => mailboxes(control, named).await?,
+    };
     Ok(Query {
         since: asked.since,
         until: asked.until,
@@ -187,12 +194,46 @@ pub(super) fn question(asked: AuditQuery) -> Result<Query, ApiError> {
         entity: asked.entity,
         run: asked.run,
         policy: asked.policy,
+        mailboxes,
         order: match asked.order {
             wire::Order::OldestFirst => Order::OldestFirst,
             wire::Order::NewestFirst => Order::NewestFirst,
         },
         ..Query::default()
     })
+}
+
+/// Returns the mailboxes of a name: an address may be one in several sources. No record is opened for it.
+async fn mailboxes(control: &Shared, named: MailboxName) -> Result<Vec<EntityId>, ApiError> {
+    let address = match named {
+        MailboxName::Number(id) => {
+            control.see(move |views| check_mailbox(views, id)).await?;
+            return Ok(vec![id]);
+        }
+        MailboxName::Address(address) => address,
+    };
+    let log = Arc::clone(&control.log);
+    let found = blocking(move || Ok(log.mailboxes_at(&address))).await?;
+    if found.is_empty() {
+        let message = "no mailbox of that address is known; one that was purged is known by its number alone";
+        return Err(ApiError::saying(ErrorCode::NotFound, message)
+            .hint("retentionctl mailbox list, or retentionctl entity list --kind mailbox"));
+    }
+    Ok(found)
+}
+
+/// Refuses what is certainly no mailbox. What was purged is known by its number alone.
+fn check_mailbox(views: &Views, id: EntityId) -> Result<(), ApiError> {
+    let Some(row) = views.entities.row(id) else {
+        return Err(not_found("mailbox", id).hint("retentionctl mailbox list"));
+    };
+    match views.small.layouts.get(row.layout).map(|layout| layout.kind) {
+        None | Some(Kind::Mailbox) => Ok(()),
+        Some(kind) => {
+            let message = format!("{id} is no mailbox, its kind is {}", kind.name());
+            Err(ApiError::saying(ErrorCode::NotFound, message).hint(format!("retentionctl audit query --entity {id}")))
+        }
+    }
 }
 
 fn parse_kind(name: &str) -> Result<EventType, ApiError> {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::Response;
 use futures_util::stream;
-use retention_core::control::{AuditQuery, Cursor, ErrorCode, EventRow, Line, Progress, StreamEnd};
+use retention_core::control::{AuditQuery, Cursor, ErrorCode, EventRow, FollowEnd, Line, Progress, StreamEnd};
 use retention_core::id::Position;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
@@ -41,7 +41,7 @@ pub(crate) async fn follow(
     }
     let left = asked.limit.unwrap_or(u64::MAX);
     // Only a story goes on at its end.
-    let question = Query { order: Order::OldestFirst, ..question(asked)? };
+    let question = Query { order: Order::OldestFirst, ..question(&control, asked).await? };
     let (changes, stopped) = (control.log.changes(), control.stopped.clone());
     let waiting = VecDeque::new();
     let followed = Followed {
@@ -79,9 +79,10 @@ struct Followed {
 /// What comes next.
 enum Phase {
     Look,
-    CaughtUp { is_last: bool },
+    /// Everything up to now was looked at; it may be that nothing can follow.
+    CaughtUp(Option<FollowEnd>),
     Wait,
-    End,
+    End(FollowEnd),
     Over,
 }
 
@@ -93,13 +94,14 @@ impl Followed {
                 return Some((Line::Row(row), self));
             }
             match std::mem::replace(&mut self.phase, Phase::Over) {
-                Phase::Look if self.left == 0 || *self.stopped.borrow() => self.phase = Phase::End,
+                Phase::Look if self.left == 0 => self.phase = Phase::End(FollowEnd::Limit),
+                Phase::Look if *self.stopped.borrow() => self.phase = Phase::End(FollowEnd::Stopping),
                 Phase::Look => match self.look().await {
                     Ok(phase) => self.phase = phase,
                     Err(ApiError(error)) => return Some((Line::Error(error), self)),
                 },
-                Phase::CaughtUp { is_last } => {
-                    self.phase = if is_last { Phase::End } else { Phase::Wait };
+                Phase::CaughtUp(last) => {
+                    self.phase = last.map_or(Phase::Wait, Phase::End);
                     let progress = Progress { unit: "events".to_owned(), done: self.upto.0, total: None };
                     return Some((Line::Progress(progress), self));
                 }
@@ -109,10 +111,10 @@ impl Followed {
                         _ = self.stopped.wait_for(|stopped| *stopped) => false,
                         changed = self.changes.changed() => changed.is_ok(),
                     };
-                    self.phase = if go_on { Phase::Look } else { Phase::End };
+                    self.phase = if go_on { Phase::Look } else { Phase::End(FollowEnd::Stopping) };
                 }
-                Phase::End => {
-                    let end = StreamEnd { rows: self.rows, next: Some(Cursor(self.upto.0)) };
+                Phase::End(why) => {
+                    let end = StreamEnd { rows: self.rows, next: Some(Cursor(self.upto.0)), ended: Some(why) };
                     return Some((Line::End(end), self));
                 }
                 Phase::Over => return None,
@@ -138,6 +140,7 @@ impl Followed {
         self.upto = self.upto.max(newest).max(last.unwrap_or(Position::NONE));
         // Times of recording never go back along the log: nothing that is still to come was recorded before that.
         let is_over = self.question.until.is_some_and(|until| newest_at >= until);
-        Ok(Phase::CaughtUp { is_last: is_over || self.left == 0 })
+        let limit = (self.left == 0).then_some(FollowEnd::Limit);
+        Ok(Phase::CaughtUp(limit.or(is_over.then_some(FollowEnd::Until))))
     }
 }

@@ -1,16 +1,17 @@
-//! What was taken in.
+//! What was taken in, and what is not.
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::response::Response;
-use retention_core::control::{DefectCount, IntakeRow, ListQuery};
+use retention_core::control::{DefectCount, IntakeRow, ListQuery, Operation};
 use retention_core::id::EntityId;
 use retention_core::view::Intake;
 
-use super::super::answer::Wanted;
+use super::super::answer::{Batch, Wanted, list as answer_list};
 use super::super::error::ApiError;
 use super::super::input::{Argument, Asked};
-use super::{Shared, not_found};
+use super::entity::note_opened;
+use super::{Caller, Shared, not_found};
 
 pub(crate) async fn list(
     State(control): State<Shared>,
@@ -23,6 +24,25 @@ pub(crate) async fn list(
             Box::new(intakes.map(|(id, intake)| (u64::from(id.0), row(id, intake))))
         })
         .await
+}
+
+/// What lies in the drop folders and is not taken in, as of the newest look. The log knows nothing of it.
+pub(crate) async fn left(
+    State(control): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    wanted: Wanted,
+    Asked(query): Asked<ListQuery>,
+) -> Result<Response, ApiError> {
+    let entries = control.works.entries_left();
+    if !entries.is_empty() {
+        // Before anything is shown: if it cannot be recorded, it is not shown.
+        note_opened(&control, &caller, Operation::IntakeLeft, 0).await?;
+    }
+    answer_list(wanted, query.after, query.limit, move |after, limit| {
+        let rows = (1..).zip(entries.iter().cloned());
+        Ok(Batch::cut(rows.filter(|(number, _)| after.is_none_or(|after| *number > after.0)), limit))
+    })
+    .await
 }
 
 pub(crate) async fn show(

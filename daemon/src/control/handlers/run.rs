@@ -218,7 +218,9 @@ impl Watched {
                         Err(ApiError(error)) => return Some((Line::Error(error), self)),
                     }
                 }
-                Phase::End => return Some((Line::End(StreamEnd { rows: self.rows, next: None }), self)),
+                Phase::End => {
+                    return Some((Line::End(StreamEnd { rows: self.rows, next: None, ended: None }), self));
+                }
                 Phase::Over => return None,
             }
         }

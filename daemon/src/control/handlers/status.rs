@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use axum::Json;
 use axum::extract::{Extension, State};
-use retention_core::control::{Attention, Caller as WireCaller, CheckConfig, Checked, Status, StoreState, WitnessRow};
+use retention_core::control::{
+    Attention, Caller as WireCaller, CheckConfig, Checked, EntryLeftRow, Status, StoreState, WitnessRow,
+};
 use retention_core::event::backup::StoreRestored;
 use retention_core::event::clock::ClockDoubted;
 use retention_core::evidence::cosignature::WitnessState;
@@ -75,6 +77,7 @@ pub(crate) async fn status(
     let stopped = control.works.sources_stopped().into_iter();
     attention.extend(stopped.map(|(source, message)| Attention::SourceStopped { source, message }));
     attention.extend(counts.unread);
+    attention.extend(entries_left(control.works.entries_left()));
     attention.extend(no_source.into_iter().map(|(policy, source)| Attention::PolicySourceUnknown { policy, source }));
     if let Some(first) = problems.first() {
         let (problems, message) = (problems.len() as u64, first.clone());
@@ -111,6 +114,19 @@ pub(crate) async fn status(
         attention,
         caller: WireCaller { uid: caller.peer.uid, roles: caller.roles },
     }))
+}
+
+/// Counts what lies in each drop folder and is not taken in. Names may name persons: who wants them asks for them.
+fn entries_left(left: Vec<EntryLeftRow>) -> Vec<Attention> {
+    let mut by_source: BTreeMap<String, u64> = BTreeMap::new();
+    for one in left {
+        *by_source.entry(one.source).or_default() += 1;
+    }
+    let told = |(source, entries)| {
+        let message = "what lies there is not taken in: `retentionctl intake left` says which, why, and what to do";
+        Attention::EntriesLeft { source, entries, message: message.to_owned() }
+    };
+    by_source.into_iter().map(told).collect()
 }
 
 fn witness_row((witness, state): (String, WitnessState)) -> WitnessRow {

@@ -39,6 +39,7 @@ async fn following_tells_what_was_recorded_and_what_is_recorded_later_without_a_
     let (rows, _, end) = followed(&text);
     let positions: Vec<u64> = rows.iter().map(|row| row["position"].as_u64().unwrap()).collect();
     assert_eq!((status, positions), (200, (1..=12).collect::<Vec<_>>()));
+    assert!(text.trim_end().ends_with(r#""ended":"limit"}}"#), "{text}");
     assert!(before < 12 && end == Some(12));
 
     // Filters combine, and how far it looked is told although nothing matched.
@@ -52,6 +53,7 @@ async fn following_tells_what_was_recorded_and_what_is_recorded_later_without_a_
     let (rows, looked, end) = followed(&text);
     assert_eq!(rows, Vec::<Value>::new());
     assert!(end == Some(3) || end == looked.last().copied(), "{text}");
+    assert!(text.trim_end().ends_with(r#""ended":"stopping"}}"#), "{text}");
     let (_, refused) = follow("?kind=Nothing").await;
     assert!(refused.contains("there is no event type of that name"), "{refused}");
 }
@@ -63,6 +65,7 @@ async fn following_ends_by_itself_where_nothing_can_follow() {
     let (_, text) = world.send(7, Operation::AuditFollow, uri, NDJSON, None).await;
     let newest = world.store.view(|views| views.position.0);
     assert_eq!(followed(&text), (Vec::new(), vec![newest], Some(newest)));
+    assert!(text.trim_end().ends_with(r#""ended":"until"}}"#), "{text}");
     assert!(!matches!(world.newest().1, Event::RecordsOpened(_)), "following opens no record");
 }
 

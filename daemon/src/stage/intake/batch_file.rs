@@ -24,8 +24,8 @@ use retention_core::time::Timestamp;
 use rustix::fs::OFlags;
 use zeroize::Zeroizing;
 
-use super::IntakeError;
 use super::registry::{Registrar, Registration, RegistryError};
+use super::{EntryLeft, IntakeError, IntakeHealth, NotTaken};
 use crate::clock::Clock;
 use crate::config::MailServer;
 use crate::connector::drop::claimed::{Fingerprint, Limits, Opened};
@@ -53,13 +53,22 @@ pub struct BatchFiles {
     registrar: Arc<Registrar>,
     clock: Arc<dyn Clock>,
     folders: Vec<Folder>,
+    health: IntakeHealth,
 }
+
+/// The code of a batch that was refused.
+const REFUSED: &str = "batch_refused";
+
+/// What to do about one.
+const REFUSED_SAYS: &str = "the migration batch is refused, lies there still and holds its passwords; read the list beside it, then mend the file or remove it";
 
 /// Where the batches of one server are dropped.
 struct Folder {
     server: String,
     path: PathBuf,
     stillness: Stillness,
+    /// When it was looked at last.
+    looked_at: Timestamp,
     /// What was refused, as it was then: it is read again when it changes.
     refused: BTreeMap<OsString, Refused>,
     /// What was said last of the folder itself, so that it is said once.
@@ -72,6 +81,8 @@ struct Refused {
     look: Option<Look>,
     /// What it held; `None` when it could not be read.
     content: Option<Digest>,
+    /// Since when.
+    since: Timestamp,
 }
 
 /// What changes whenever a file does: its number, and when anything of it changed last.
@@ -102,7 +113,13 @@ impl BatchFiles {
     /// Takes batches into a registry.
     #[must_use]
     pub fn new(registrar: Arc<Registrar>, clock: Arc<dyn Clock>) -> Self {
-        Self { registrar, clock, folders: Vec::new() }
+        Self { registrar, clock, folders: Vec::new(), health: IntakeHealth::default() }
+    }
+
+    /// Says after each look here what it could not take.
+    #[must_use]
+    pub fn telling(self, health: IntakeHealth) -> Self {
+        Self { health, ..self }
     }
 
     /// Looks into the folders of these servers from now on.
@@ -118,6 +135,7 @@ impl BatchFiles {
             server: server.to_owned(),
             path: path.to_owned(),
             stillness: Stillness::default(),
+            looked_at: Timestamp(0),
             refused: BTreeMap::new(),
             told: None,
         };
@@ -143,6 +161,12 @@ impl BatchFiles {
                 }
             }
         }
+        let stopped = |folder: &Folder| Some((folder.server.clone(), folder.told.clone()?));
+        let not_taken = NotTaken {
+            stopped: self.folders.iter().filter_map(stopped).collect(),
+            left: self.folders.iter().flat_map(Folder::left).collect(),
+        };
+        *self.health.lock() = not_taken;
         let pause = if is_waiting { STILL_US } else { LOOK_EVERY_US };
         Ok(Step::IdleUntil(Timestamp(now.0.saturating_add(pause))))
     }
@@ -168,7 +192,21 @@ impl Folder {
         }
     }
 
+    /// Returns what lies there and is not taken.
+    fn left(&self) -> Vec<EntryLeft> {
+        let entry = |name: &OsStr, code, message: String, since| {
+            let (source, name) = (self.server.clone(), name.to_string_lossy().into_owned());
+            EntryLeft { source, name, code, message, since }
+        };
+        let alone = self.stillness.refused();
+        let alone = alone.map(|(name, refusal, since)| entry(name, refusal.code(), refusal.to_string(), since));
+        let refused = self.refused.iter();
+        let refused = refused.map(|(name, batch)| entry(name, REFUSED, REFUSED_SAYS.to_owned(), batch.since));
+        alone.chain(refused).collect()
+    }
+
     fn look(&mut self, now: Timestamp) -> Vec<Verdict> {
+        self.looked_at = now;
         let limits = Limits { file_bytes_max: FILE_BYTES_MAX as u64, ..Limits::default() };
         match scan::look(&self.path, &limits) {
             Ok(mut sightings) => {
@@ -270,7 +308,9 @@ impl Folder {
 
     /// Remembers what was refused; what was refused just so before is left alone.
     fn refuse(&mut self, name: &OsStr, look: Option<Look>, content: Option<Digest>, findings: Vec<String>) -> Taken {
-        match self.refused.insert(name.to_owned(), Refused { look, content }) {
+        let same = self.refused.get(name).filter(|before| before.content == content);
+        let since = same.map_or(self.looked_at, |before| before.since);
+        match self.refused.insert(name.to_owned(), Refused { look, content, since }) {
             Some(before) if before.content == content => Taken::LeftAlone,
             _ => Taken::Refused(findings),
         }

@@ -9,7 +9,7 @@ use retention_core::id::{EntityId, Position};
 use retention_core::record::{Kind, Relation};
 use retention_core::time::Timestamp;
 
-use super::{Intake, IntakeError, REPORT_JSON, REPORT_TEXT, StoppedSources};
+use super::{Intake, IntakeError, IntakeHealth, REPORT_JSON, REPORT_TEXT};
 use crate::clock::ManualClock;
 use crate::config::{Delivers, KeepDone, Source, SourceKind};
 use crate::stage::Step;
@@ -17,6 +17,7 @@ use crate::store::tests::init;
 use crate::store::{Options, Store};
 
 mod activity;
+mod left;
 mod moving;
 mod order;
 mod stop;
@@ -416,13 +417,13 @@ const CONTACTS: &str = "schema = 1\nkind = \"contact\"\nfiles = [\"contacts*.csv
 fn a_source_that_stands_still_is_told_until_it_goes_on() {
     let world = World::csv("schema = 2\n");
     let store = world.open();
-    let stopped = StoppedSources::default();
-    let mut intake = world.intake(&store).telling(Arc::clone(&stopped));
+    let health = IntakeHealth::default();
+    let mut intake = world.intake(&store).telling(Arc::clone(&health));
     world.drop_file("contacts.csv", "Id,Name,Friend\n1,Ada,\n");
     let mut look = || {
         world.clock.advance(Duration::from_secs(60));
         intake.step(&mut |_| {}).unwrap();
-        stopped.lock().clone()
+        health.lock().stopped.clone()
     };
     let told = look();
     assert!(matches!(told.as_slice(), [(source, why)] if source == "crm" && why.contains("line 1")), "{told:?}");

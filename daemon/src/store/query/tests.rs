@@ -1,8 +1,18 @@
 use std::time::Duration;
 
-use retention_core::id::{PlanId, RunId};
+use retention_core::event::Draft;
+use retention_core::event::change::{EntityAbsent, EntityChanged, LayoutRecorded, MailboxScanRequested};
+use retention_core::event::grant::{GrantPurpose, GrantRequested, GrantStep, GrantStepStarted};
+use retention_core::event::hold::{DisposalPaused, HoldPlaced, HoldReleased, PauseScope};
+use retention_core::event::mailbox::{
+    CredentialDestroyed, CredentialStored, MailboxRegistered, MailboxRemoved, SealedSecret,
+};
+use retention_core::event::migration::{MigrationFolderOpened, MigrationRequested, MigrationStopRequested};
+use retention_core::id::{Digest, GrantId, Handle, HoldId, LayoutId, MigrationId, PlanId, RunId};
+use retention_core::record::{EntityRecord, Kind, Layout};
+use retention_core::view::Condition;
 
-use super::super::tests::{add_contacts, add_layout, init, open, purge};
+use super::super::tests::{add_contacts, add_layout, init, open, purge, record};
 use super::*;
 use crate::clock::ManualClock;
 
@@ -109,4 +119,260 @@ fn paging_backwards_is_not_moved_by_what_is_appended_meanwhile() {
     let mut told: Vec<u64> = first.rows.iter().map(|(position, _)| position.0).collect();
     told.extend(all(&world.store, &Query { after: first.next, ..query }));
     assert_eq!(told, before);
+}
+
+/// Two mailboxes and what happens to them, with what is expected to be told of each.
+struct Mailboxes {
+    dir: tempfile::TempDir,
+    store: Store,
+    boxes: [EntityId; 2],
+    expected: [Vec<u64>; 2],
+    /// Something lives in none of them.
+    elsewhere: EntityId,
+}
+
+impl Mailboxes {
+    /// Appends events that are about some of the mailboxes. Returns the position of the last.
+    fn happens(&mut self, of: &[usize], entity: Option<EntityId>, events: Vec<Event>) -> Position {
+        let stream = entity.map_or_else(retention_core::event::stream_of_daemon, |entity| self.store.stream_of(entity));
+        let draft = |event| Draft { stream, entity, ..super::super::open::daemon_draft(event) };
+        let count = events.len() as u64;
+        let last = self.store.append_drafts(events.into_iter().map(draft).collect(), Condition::None).unwrap().last;
+        for which in of {
+            self.expected[*which].extend(last.0 + 1 - count..=last.0);
+        }
+        last
+    }
+
+    /// Records something new, which lives in a mailbox or nowhere.
+    fn arrives(&mut self, of: &[usize], layout: LayoutId, id: &str, mailbox: Option<usize>) -> EntityId {
+        let (entity, key) = self.store.issue(1).unwrap().pop().unwrap();
+        let mailbox = mailbox.map(|which| self.boxes[which]);
+        let record = EntityRecord { mailbox, other_ids: Vec::new(), ..record(layout, id) };
+        let event = Event::EntityChanged(EntityChanged { record });
+        let stream = self.store.stream_of(entity);
+        let draft = Draft { stream, entity: Some(entity), ..super::super::open::daemon_draft(event) };
+        let prepared = self.store.prepare(draft, Some(&key)).unwrap();
+        let position = self.store.append(vec![prepared], Condition::None).unwrap().last;
+        for which in of {
+            self.expected[*which].push(position.0);
+        }
+        entity
+    }
+
+    /// Registers a mailbox with a credential of its own, as intake does.
+    fn register(&mut self, which: usize) -> EntityId {
+        let (credential, key) = self.store.issue(1).unwrap().pop().unwrap();
+        let mailbox = self.boxes[which];
+        let stored =
+            Event::CredentialStored(CredentialStored { secret: SealedSecret::new("secret".to_owned().into()) });
+        let registered =
+            Event::MailboxRegistered(MailboxRegistered { server: "mail".into(), credential: Some(credential) });
+        let prepare = |entity, event, key| {
+            let stream = self.store.stream_of(entity);
+            let draft = Draft { stream, entity: Some(entity), ..super::super::open::daemon_draft(event) };
+            self.store.prepare(draft, key).unwrap()
+        };
+        let both = vec![prepare(credential, stored, Some(&key)), prepare(mailbox, registered, None)];
+        let last = self.store.append(both, Condition::None).unwrap().last.0;
+        self.expected[which].extend([last - 1, last]);
+        credential
+    }
+
+    /// Purges things by one saga, which works in the mailbox of the first.
+    fn purge(&mut self, of: &[usize], entities: &[EntityId]) {
+        let before = self.store.view(|views| views.position.0);
+        purge(&self.store, entities);
+        let last = self.store.view(|views| views.position.0);
+        for which in of {
+            self.expected[*which].extend(before + 1..=last);
+        }
+    }
+
+    fn told(&self, which: usize, query: &Query) -> Vec<u64> {
+        all(&self.store, &Query { mailboxes: vec![self.boxes[which]], order: Order::OldestFirst, ..query.clone() })
+    }
+}
+
+fn mailboxes() -> Mailboxes {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&init(dir.path()));
+    let contacts = add_layout(&store);
+    let of_boxes = LayoutId(contacts.0 + 1);
+    let layout = Layout { kind: Kind::Mailbox, source: "mail".into(), ..super::super::tests::layout() };
+    let event = Event::LayoutRecorded(LayoutRecorded { id: of_boxes, layout });
+    store.append_drafts(vec![super::super::open::daemon_draft(event)], Condition::None).unwrap();
+    let nobody = EntityId(u32::MAX);
+    let mut world =
+        Mailboxes { dir, store, boxes: [nobody; 2], expected: [const { Vec::new() }; 2], elsewhere: nobody };
+    for (which, address) in ["jana@example.org", "petr@example.org"].into_iter().enumerate() {
+        world.boxes[which] = world.arrives(&[which], of_boxes, address, None);
+    }
+    let credential = world.register(0);
+    let _other = world.register(1);
+    let items: Vec<EntityId> = (0..40)
+        .map(|n| match n % 3 {
+            2 => world.arrives(&[], contacts, &format!("x{n}"), None),
+            which => world.arrives(&[which], contacts, &format!("m{n}"), Some(which)),
+        })
+        .collect();
+    let [jana, petr] = world.boxes;
+    world.elsewhere = items[2];
+    let _ = world.happens(&[0], Some(items[3]), vec![Event::EntityAbsent(EntityAbsent { intake: nobody })]);
+    let _ = world.happens(&[], Some(items[2]), vec![Event::EntityAbsent(EntityAbsent { intake: nobody })]);
+    let _ = world.happens(&[0], Some(jana), vec![Event::MailboxScanRequested(MailboxScanRequested {})]);
+    world.grant_and_migrate(jana, petr);
+    world.hold_and_pause(jana, petr, &items);
+    world.purge(&[0], &[items[0], items[9], items[12]]);
+    world.purge(&[1], &[items[1]]);
+    world.purge(&[], &[items[5]]);
+    let removed =
+        world.happens(&[0], Some(jana), vec![Event::MailboxRemoved(MailboxRemoved { reason: "left".into() })]);
+    let gone = Draft {
+        stream: world.store.stream_of(credential),
+        entity: Some(credential),
+        cause: removed,
+        ..super::super::open::daemon_draft(Event::CredentialDestroyed(CredentialDestroyed {}))
+    };
+    let gone = world.store.append_drafts(vec![gone], Condition::None).unwrap().last.0;
+    world.expected[0].push(gone);
+    world
+}
+
+impl Mailboxes {
+    fn grant_and_migrate(&mut self, jana: EntityId, petr: EntityId) {
+        let grant = GrantRequested {
+            mailbox: petr,
+            principal: Handle([3; 16]),
+            identifier: "clerk".into(),
+            purpose: GrantPurpose::Request,
+            policy: "access".into(),
+            policy_digest: Digest([4; 32]),
+            duration_ms: 1,
+            max_ms: 1,
+            alarm_after_ms: 1,
+            approvals: 0,
+            approval_valid_ms: 1,
+            reason: "because".into(),
+            ticket: None,
+        };
+        let grant = GrantId(self.happens(&[1], None, vec![Event::GrantRequested(grant)]));
+        let started = GrantStepStarted { grant, step: GrantStep::Read, attempt: 1 };
+        let _ = self.happens(&[1], None, vec![Event::GrantStepStarted(started)]);
+        let asked = MigrationRequested { source: jana, target: petr, exclude: Vec::new(), max_bytes: None };
+        let migration = MigrationId(self.happens(&[0, 1], None, vec![Event::MigrationRequested(asked)]));
+        let opened = MigrationFolderOpened {
+            migration,
+            folder: 0,
+            path: "INBOX".into(),
+            into: "INBOX".into(),
+            source_validity: 1,
+            target_validity: 1,
+        };
+        let _ = self.happens(&[0, 1], Some(jana), vec![Event::MigrationFolderOpened(opened)]);
+        let stop = MigrationStopRequested { migration, reason: "enough".into() };
+        let _ = self.happens(&[0, 1], None, vec![Event::MigrationStopRequested(stop)]);
+    }
+
+    fn hold_and_pause(&mut self, jana: EntityId, petr: EntityId, items: &[EntityId]) {
+        let hold = |entities: Vec<EntityId>, mailboxes: Vec<EntityId>| {
+            Event::HoldPlaced(HoldPlaced {
+                name: "case".into(),
+                reason: "court".into(),
+                owner: String::new(),
+                reference: String::new(),
+                review_at: None,
+                entities,
+                mailboxes,
+                policies: Vec::new(),
+                standing: None,
+                filter: String::new(),
+            })
+        };
+        let whole = HoldId(self.happens(&[0], None, vec![hold(Vec::new(), vec![jana])]));
+        let released = HoldReleased { hold: whole, reason: "over".into(), until: Timestamp(0) };
+        let _ = self.happens(&[0], None, vec![Event::HoldReleased(released)]);
+        let single = HoldId(self.happens(&[1], None, vec![hold(vec![items[4]], Vec::new())]));
+        let released = HoldReleased { hold: single, reason: "over".into(), until: Timestamp(0) };
+        let _ = self.happens(&[1], None, vec![Event::HoldReleased(released)]);
+        let _ = self.happens(&[], None, vec![hold(vec![items[8]], Vec::new())]);
+        let pause = |scope| Event::DisposalPaused(DisposalPaused { scope, reason: "wait".into() });
+        let _ = self.happens(&[1], None, vec![pause(PauseScope::Mailbox(petr))]);
+        let _ = self.happens(&[], None, vec![pause(PauseScope::All)]);
+    }
+}
+
+#[test]
+fn a_mailbox_is_told_with_what_lives_or_lived_in_it_and_nothing_else() {
+    let world = mailboxes();
+    let Mailboxes { store, boxes, expected, .. } = &world;
+    for which in [0, 1] {
+        for limit in [1, 7, 10_000] {
+            let query = Query { limit, ..Query::default() };
+            assert_eq!(world.told(which, &query), expected[which], "mailbox {which}, pages of {limit}");
+            let back: Vec<u64> = expected[which].iter().rev().copied().collect();
+            assert_eq!(all(store, &Query { mailboxes: vec![boxes[which]], ..query }), back);
+        }
+    }
+    let mut both: Vec<u64> = expected.concat();
+    both.sort_unstable();
+    both.dedup();
+    let query = Query { mailboxes: boxes.to_vec(), order: Order::OldestFirst, ..Query::default() };
+    assert_eq!(all(store, &query), both);
+    let nowhere = Query { mailboxes: vec![world.elsewhere], ..Query::default() };
+    assert_eq!(all(store, &nowhere), all(store, &Query { entity: Some(world.elsewhere), ..Query::default() }));
+}
+
+#[test]
+fn a_mailbox_combines_with_every_other_filter() {
+    let world = mailboxes();
+    let is_of = |position: u64, types: &[EventType]| {
+        let row = world.store.row(Position(position)).unwrap().unwrap();
+        types.iter().any(|known| *known as u16 == row.event_type)
+    };
+    let types = vec![EventType::KeyDestroyed, EventType::MailboxRegistered];
+    let expected: Vec<u64> = world.expected[0].iter().copied().filter(|at| is_of(*at, &types)).collect();
+    assert_eq!(expected.len(), 4);
+    assert_eq!(world.told(0, &Query { types, limit: 3, ..Query::default() }), expected);
+    let policy = Query { policy: Some("old-contacts".into()), ..Query::default() };
+    let run = world.store.view(|views| views.small.runs.iter().next().map(|(id, _)| id)).unwrap();
+    let of_policy = world.told(0, &policy);
+    assert_eq!(of_policy.len(), 8, "plan, run, saga, intent, three keys, the end: {of_policy:?}");
+    assert_eq!(world.told(0, &Query { run: Some(run), ..policy.clone() }), of_policy[1..]);
+    assert!(world.told(1, &Query { run: Some(run), ..policy }).is_empty());
+    let person = Query { actor: Some(Actor::Person(9)), ..Query::default() };
+    assert!(world.told(0, &person).is_empty());
+}
+
+#[test]
+fn a_mailbox_is_told_alike_when_the_views_are_made_again_and_when_it_is_purged_itself() {
+    let mut world = mailboxes();
+    let jana = world.boxes[0];
+    // The saga that purges a mailbox works in none, and yet is a part of what happened to it.
+    world.purge(&[0], &[jana]);
+    assert!(world.store.mailboxes_at("jana@example.org").is_empty());
+    assert_eq!(world.told(0, &Query::default()), world.expected[0]);
+    let Mailboxes { dir, store, expected, .. } = world;
+    store.close().unwrap();
+    let store = Store::rebuild(&super::super::tests::options(dir.path()), &mut |_, _| {}).unwrap();
+    let query = Query { mailboxes: vec![jana], order: Order::OldestFirst, ..Query::default() };
+    assert_eq!(all(&store, &query), expected[0]);
+}
+
+#[test]
+fn an_address_finds_its_mailbox_in_every_source_and_nothing_that_is_no_mailbox() {
+    let world = mailboxes();
+    let at = |address: &str| world.store.mailboxes_at(address);
+    assert_eq!(at("jana@example.org"), [world.boxes[0]]);
+    assert_eq!(at(" Petr@Example.org "), [world.boxes[1]]);
+    assert!(at("nobody@example.org").is_empty() && at("m0").is_empty() && at("").is_empty());
+}
+
+#[test]
+fn a_page_that_has_read_enough_comes_back_short_and_the_next_goes_on() {
+    let mut spent = Spent { rows: ROWS_MAX - 1, bodies: 0 };
+    assert!(!spent.is_enough());
+    spent.rows += 1;
+    assert!(spent.is_enough());
+    assert!(Spent { rows: 0, bodies: BODIES_MAX }.is_enough());
 }

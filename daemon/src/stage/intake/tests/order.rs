@@ -157,13 +157,17 @@ fn a_delivery_that_rests_is_overtaken_by_none_that_came_after_it() {
         } else {
             world.drop_file("contacts-2.csv", "Id,Name,Friend\n1,second,\n");
         }
-        let mut intake = world.intake(&store);
+        let health = IntakeHealth::default();
+        let mut intake = world.intake(&store).telling(Arc::clone(&health));
         let mut failures = 0;
         for _ in 0..10 {
             failures += u32::from(intake.step(&mut |_| {}).is_err());
             world.clock.advance(Duration::from_secs(3));
         }
         assert_eq!((failures, position(&store)), (1, Position(1)), "claimed too: {is_claimed_too}");
+        let left = health.lock().left.clone();
+        assert!(matches!(left.as_slice(), [one] if (one.name.as_str(), one.code) == ("contacts.csv", "failed")));
+        assert!(left[0].message.contains("what came later waits"), "{}", left[0].message);
         std::fs::remove_dir(&in_the_way).unwrap();
         world.clock.advance(Duration::from_secs(60));
         for _ in 0..10 {
@@ -171,6 +175,7 @@ fn a_delivery_that_rests_is_overtaken_by_none_that_came_after_it() {
             world.clock.advance(Duration::from_secs(3));
         }
         assert_eq!(world.listed("done").len(), 6, "two deliveries with two reports each");
+        assert!(health.lock().left.is_empty());
         assert_eq!(title(&store), "second", "the entity became older; claimed too: {is_claimed_too}");
     }
 }
