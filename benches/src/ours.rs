@@ -202,8 +202,13 @@ impl Drop for WriteOut {
     }
 }
 
-/// Copies a closed installation, so that several measurements begin with the same one.
+/// Copies a closed installation, so that several measurements begin with the same one, and waits until the disk has it:
+/// what the copy owes is no part of what is measured.
 pub(crate) fn copy(from: &Path, to: &Path) -> Outcome<()> {
     let done = std::process::Command::new("cp").args(["-a", "--reflink=auto"]).arg(from).arg(to).status()?;
-    if done.success() { Ok(()) } else { Err("copying an installation failed".into()) }
+    if !done.success() {
+        return Err("copying an installation failed".into());
+    }
+    rustix::fs::sync();
+    Ok(())
 }

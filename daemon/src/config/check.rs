@@ -32,7 +32,7 @@ const MIB: u64 = 1024 * 1024;
 
 /// Below this sled reads from disk for every block; above it nothing more was gained when it was measured.
 const CACHE_BYTES: RangeInclusive<u64> = 8 * MIB..=16 * 1024 * MIB;
-const CACHE_BYTES_DEFAULT: u64 = 32 * MIB;
+const CACHE_BYTES_DEFAULT: u64 = 16 * MIB;
 
 /// The views of a hundred thousand entities need the lower bound; the upper one catches a slip of the pen.
 const MEMORY_BYTES: RangeInclusive<u64> = 64 * MIB..=1024 * 1024 * MIB;

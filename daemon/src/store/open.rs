@@ -68,7 +68,7 @@ impl Options {
         Ok(Self {
             dir: dir.to_owned(),
             root_key: root_key.to_owned(),
-            cache_bytes: 32 * 1024 * 1024,
+            cache_bytes: 16 * 1024 * 1024,
             clock,
             gate: Arc::new(OpenGate),
             boot: BootId::of_this_boot()?,
