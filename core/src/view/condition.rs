@@ -94,9 +94,9 @@ pub enum Condition {
     MailboxRegistered(EntityId),
     /// No migration that is not over reads or writes the mailbox.
     NotMigrating(EntityId),
-    /// No saga that is not over works on what is in the mailbox.
+    /// No saga that is not over works on messages in the mailbox.
     NoSagaOn(EntityId),
-    /// Nothing that cannot be undone any more was begun in the mailbox and is not over.
+    /// No such saga is past its pivot.
     NotPurging(EntityId),
     /// New keys of this kind are not asked for.
     KeysNotAsked(StoreKeys),
