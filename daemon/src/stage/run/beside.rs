@@ -30,7 +30,7 @@ use crate::connector::mail::Room;
 /// megabytes here.
 pub const SAGAS_AT_ONCE: usize = 8;
 
-/// The most sagas of records beside each other: while one waits for the disk, the other has the processors. Each holds
+/// The most sagas of records beside each other: while one waits for the disk, the others have the processors. Each holds
 /// what must be in its bundle in memory.
 const OF_RECORDS_AT_ONCE: usize = 3;
 
