@@ -1,6 +1,6 @@
-//! Sagas beside each other, of messages and of records: how many, in which order, and that everything that can come in between
-//! counts for each of them. How the threads of a step take turns is the system's to say, so what is asserted here is true
-//! in every order; where an order is needed, the callers of the server wait for each other.
+//! Sagas beside each other, of messages and of records: how many, in which order, and that everything that can come in
+//! between counts for each of them. How the threads of a step take turns is the system's to say, so what is asserted
+//! here is true in every order; where an order is needed, the callers of the server wait for each other.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -343,8 +343,8 @@ fn what_changed_in_one_mailbox_is_left_alone_there_alone() {
     assert_eq!(skipped.flatten().map(|(_, reason)| reason).collect::<Vec<_>>(), [SkipReason::Changed]);
 }
 
-/// Contacts in several mailboxes, two that are due and a young one in each: those of different mailboxes go by different
-/// sagas.
+/// Contacts in several mailboxes, two that are due and a young one in each: those of different mailboxes go by
+/// different sagas.
 struct Contacts {
     world: World,
     due: Vec<[EntityId; 2]>,
