@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 
 use roaring::RoaringBitmap;
 
+use crate::event::change::Link;
 use crate::event::redaction::EntitySucceeded;
 use crate::event::{Envelope, Event, EventType, Recorded};
 use crate::id::{Digest, EntityId, Handle, HoldId, Position, SagaId};
@@ -206,7 +207,10 @@ impl Views {
         for activity in &body.activities {
             self.note_activity(entity, activity);
         }
-        self.links.redirect(body.of, entity, &body.links);
+        // What it names may have been redacted since that was read, by another saga or in the same piece.
+        let now = |link: &Link| Link { to: self.small.redactions.newest(link.to), ..*link };
+        let links: Vec<Link> = body.links.iter().map(now).collect();
+        self.links.redirect(body.of, entity, &links);
         for neighbour in self.links.neighbours(entity) {
             self.due.mark(neighbour);
         }
@@ -336,7 +340,6 @@ impl Views {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::change::Link;
     use crate::event::decision::PolicyVersion;
 
     #[test]

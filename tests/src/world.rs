@@ -275,7 +275,7 @@ impl World {
         self.store = Some(store);
     }
 
-    /// Drives so many sagas of messages beside each other, in this life of the daemon and in those that follow.
+    /// Drives so many sagas beside each other, in this life of the daemon and in those that follow.
     ///
     /// # Panics
     /// As [`Self::reopen`].

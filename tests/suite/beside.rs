@@ -1,6 +1,6 @@
-//! Sagas of several mailboxes beside each other: how many, in which order, and that everything that can come in between
-//! counts for each of them. How the threads of a step take turns is the system's to say, so what is asserted here is true
-//! in every order; where an order is needed, the callers of the server wait for each other.
+//! Sagas beside each other, of messages and of records: how many, in which order, and that everything that can come in
+//! between counts for each of them. How the threads of a step take turns is the system's to say, so what is asserted
+//! here is true in every order; where an order is needed, the callers of the server wait for each other.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use retention_core::view::{Condition, EntityState, RunState};
 use retention_tests::crash::Remains;
 use retention_tests::faults::Fault;
 use retention_tests::mail::MailCall;
-use retention_tests::world::{APPROVER, Stage, Stepped, World, mail_policy};
+use retention_tests::world::{APPROVER, Stage, Stepped, World, mail_policy, policy};
 use retentiond::store::Store;
 
 const ARCHIVE: &str = "Archive";
@@ -341,4 +341,86 @@ fn what_changed_in_one_mailbox_is_left_alone_there_alone() {
         _ => None,
     });
     assert_eq!(skipped.flatten().map(|(_, reason)| reason).collect::<Vec<_>>(), [SkipReason::Changed]);
+}
+
+/// Contacts in several mailboxes, two that are due and a young one in each: those of different mailboxes go by
+/// different sagas.
+struct Contacts {
+    world: World,
+    due: Vec<[EntityId; 2]>,
+    young: Vec<EntityId>,
+}
+
+impl Contacts {
+    fn new(quarantine: &str, edit: impl Fn(String) -> String) -> Self {
+        let mut world = World::new(quarantine);
+        world.write_policy("contacts", &edit(policy("contacts", quarantine)));
+        let (mut due, mut young) = (Vec::new(), Vec::new());
+        for number in 0..4 {
+            let mailbox = world.add_mailbox(&format!("box{number}@example.org"));
+            let mut add = |name: &str, created: &str| world.add_in(mailbox, &format!("{name}{number}"), created);
+            due.push([add("a", "2020-01-01"), add("b", "2020-06-01")]);
+            young.push(add("c", "2025-12-01"));
+        }
+        world.settle();
+        world.drive_at_once(8);
+        Self { world, due, young }
+    }
+
+    fn assert_all_went_but(&self, kept: &[EntityId], what: &str) {
+        for entity in self.due.iter().flatten().chain(&self.young) {
+            let stays = kept.contains(entity) || self.young.contains(entity);
+            let state = if stays { EntityState::Visible } else { EntityState::Purged };
+            assert_eq!(self.world.state_of(*entity), state, "{entity} {what}\n{}", self.world.story());
+        }
+    }
+}
+
+#[test]
+fn records_go_beside_each_other_wherever_a_crash_falls() {
+    for remains in Remains::ALL {
+        for flush in (1..60).step_by(9) {
+            let mut contacts = Contacts::new("P0D", |text| text);
+            contacts.world.gate.crash_at(flush, remains);
+            let run = contacts.world.drive_to_the_end("contacts");
+            let what = format!("flush {flush} {remains:?}");
+            assert_eq!(contacts.world.run_state(run), RunState::Completed, "{what}\n{}", contacts.world.story());
+            contacts.assert_all_went_but(&[], &what);
+        }
+    }
+}
+
+#[test]
+fn records_are_redacted_beside_each_other_once_each_wherever_a_crash_falls() {
+    let redacting = |text: String| {
+        text.replace("kind = \"purge\"", "kind = \"redact\"\nfields = { display_name = \"remove\" }")
+            .replace("{ created = 2020-01-01T00:00:00Z }", "{ created = 2020-01-01T00:00:00Z, display_name = \"x\" }")
+    };
+    for flush in (1..60).step_by(9) {
+        let mut contacts = Contacts::new("P0D", redacting);
+        contacts.world.gate.crash_at(flush, Remains::Lost);
+        let run = contacts.world.drive_to_the_end("contacts");
+        let what = format!("flush {flush}");
+        assert_eq!(contacts.world.run_state(run), RunState::Completed, "{what}\n{}", contacts.world.story());
+        contacts.assert_all_went_but(&[], &what);
+        let rests: BTreeSet<EntityId> = contacts.world.store().view(|views| {
+            let left = |entity: &EntityId| views.small.redactions.successor(*entity);
+            contacts.due.iter().flatten().filter_map(left).collect()
+        });
+        assert_eq!(rests.len(), 8, "{what}\n{}", contacts.world.story());
+        assert!(rests.iter().all(|rest| contacts.world.state_of(*rest) == EntityState::Visible), "{what}");
+    }
+}
+
+#[test]
+fn a_hold_on_a_record_of_one_saga_leaves_those_of_the_others_to_go() {
+    let mut contacts = Contacts::new("P1D", |text| text);
+    let (_, run) = contacts.world.approved_run("contacts");
+    contacts.world.settle();
+    assert_eq!(most_open(&contacts.world.log()), 4, "all are in quarantine");
+    let held = [contacts.due[0][0], contacts.due[2][1]];
+    contacts.world.hold(&held).expect("a hold");
+    contacts.world.finish();
+    assert_eq!(contacts.world.run_state(run), RunState::Completed, "{}", contacts.world.story());
+    contacts.assert_all_went_but(&held, "held");
 }

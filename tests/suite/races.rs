@@ -5,8 +5,9 @@ use std::time::Duration;
 use retention_core::event::saga::{SkipReason, Step};
 use retention_core::event::{Event, Recorded};
 use retention_core::id::{EntityId, RunId};
-use retention_core::view::{EntityState, PlanState, RunState};
+use retention_core::view::{Condition, Conflict, EntityState, PlanState, RunState};
 use retention_tests::world::{APPROVER, REQUESTER, Stage, Stepped, World, policy};
+use retentiond::clock::Clock as _;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -316,4 +317,22 @@ fn of_two_runs_with_the_same_entities_one_purges_and_what_it_hides_stays_hidden(
     let state =
         world.store().view(|views| views.small.plans.get(plans[1]).unwrap().state(retention_core::time::Timestamp(0)));
     assert_eq!(state, PlanState::Used);
+}
+
+#[test]
+fn one_person_accepts_a_plan_once_for_as_long_as_it_counts() {
+    let mut world = World::new("P1D");
+    world.add("a", "2020-01-01");
+    let plan = world.request_plan("contacts").expect("a plan");
+    world.settle();
+    let in_the_way = |world: &World, uid| {
+        let condition = Condition::NotAccepted { plan, uid, at: world.clock.now() };
+        world.store().view(|views| condition.check(views).err())
+    };
+    assert_eq!(in_the_way(&world, APPROVER), None);
+    world.approve(plan, APPROVER);
+    let asked_again = [APPROVER, APPROVER + 1].map(|uid| in_the_way(&world, uid));
+    assert_eq!(asked_again, [Some(Conflict::Plan), None]);
+    world.clock.advance(DAY);
+    assert_eq!(in_the_way(&world, APPROVER), None, "it counted for a day");
 }

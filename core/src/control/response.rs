@@ -308,9 +308,9 @@ pub enum Attention {
         /// A stable code of the last failure.
         code: String,
     },
-    /// Nothing of a source is taken in.
+    /// Nothing of a source is taken in, or no migration batch of a server.
     SourceStopped {
-        /// The name of the source in the configuration.
+        /// The name of the source, or of the server, in the configuration.
         source: String,
         /// What happened and what to do.
         message: String,

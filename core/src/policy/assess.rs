@@ -120,8 +120,9 @@ pub struct BoundPolicy {
     overrides: Vec<BoundStart>,
     /// From when `max_keep` counts.
     made: BoundStart,
-    /// The columns of the source's own dates. Which of them a mapping reads as which date is not recorded.
-    own_dates: Vec<usize>,
+    /// The columns of the source's own dates, each with the number of the named date that was read from it, where that
+    /// is known. Which of them a mapping reads as which date is not recorded.
+    own_dates: Vec<(usize, Option<u16>)>,
 }
 
 /// The part of a policy that says when one entity is due.
@@ -227,9 +228,20 @@ impl Policy {
     }
 }
 
-fn own_dates(layout: &Layout) -> Vec<usize> {
+/// An export calls each of its own dates as the column is called. A mapping may call one so by chance, so all have to
+/// agree.
+fn own_dates(layout: &Layout) -> Vec<(usize, Option<u16>)> {
     let is_own = |column: &Column| column.field_type == FieldType::Date && column.field.starts_with(CUSTOM_PREFIX);
-    layout.columns.iter().enumerate().filter(|(_, column)| is_own(column)).map(|(number, _)| number).collect()
+    let named = |column: &Column| {
+        let number = layout.named_dates.iter().position(|named| *named == column.name)?;
+        u16::try_from(number).ok()
+    };
+    let own = layout.columns.iter().enumerate().filter(|(_, column)| is_own(column));
+    let mut own: Vec<(usize, Option<u16>)> = own.map(|(number, column)| (number, named(column))).collect();
+    if own.len() != layout.named_dates.len() || own.iter().any(|(_, named)| named.is_none()) {
+        own.iter_mut().for_each(|(_, named)| *named = None);
+    }
+    own
 }
 
 impl BoundPolicy {
@@ -348,7 +360,11 @@ impl BoundPolicy {
     }
 
     fn has_unread_date(&self, facts: &Facts<'_>) -> bool {
-        self.own_dates.iter().any(|column| cell::is_unread_date(facts.record.cells.get(*column)))
+        self.own_dates.iter().any(|(column, named)| {
+            // An export's own words stay in the cell, also where they were read: `31. 12. 2020`.
+            let was_read = named.is_some_and(|number| facts.record.date(DateRole::Named(number)).is_some());
+            !was_read && cell::is_unread_date(facts.record.cells.get(*column))
+        })
     }
 
     fn due<'a>(

@@ -33,8 +33,8 @@ const OWN_ADDRESSES: [&str; 4] = ["email", "email1", "email2", "email3"];
 /// The fields of a contact that hold the person's own numbers. A business number is often that of the house.
 const OWN_NUMBERS: [&str; 3] = ["mobile_phone", "home_phone", "phone"];
 
-/// The fields of a message that name who wrote, answers for it or sent it on, and who was written to. An address elsewhere, as in
-/// the name of a folder or in what looks like one, a message id, says nothing of that.
+/// The fields of a message that name who wrote, answers for it or sent it on, and who was written to. An address
+/// elsewhere, as in the name of a folder or in what looks like one, a message id, says nothing of that.
 const CORRESPONDENTS: [&str; 7] = ["from", "sender", "reply_to", "to", "cc", "bcc", "resent"];
 
 /// Hands out every mark of a record, which must be of the layout.

@@ -11,6 +11,7 @@ use crate::event::saga::{ScriptKind, SkipReason};
 use crate::event::subject::RequestEnd;
 use crate::id::{EntityId, GrantId, LayoutId, PlanId, Position, RequestId, RestrictionId, RunId, SagaId};
 use crate::record::activity::Activity;
+use crate::time::Timestamp;
 
 /// What must be true for an append to happen.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -38,6 +39,15 @@ pub enum Condition {
     PlanUnused(PlanId),
     /// The plan is open for approval or refusal.
     PlanOpen(PlanId),
+    /// The person has not accepted the plan before, as far as that counts at an instant.
+    NotAccepted {
+        /// The plan.
+        plan: PlanId,
+        /// The person.
+        uid: u32,
+        /// When.
+        at: Timestamp,
+    },
     /// The run is in one of these states.
     RunIn(RunId, Vec<RunState>),
     /// The saga has hidden the entity and has not begun to purge it.
@@ -94,9 +104,9 @@ pub enum Condition {
     MailboxRegistered(EntityId),
     /// No migration that is not over reads or writes the mailbox.
     NotMigrating(EntityId),
-    /// No saga that is not over works on what is in the mailbox.
+    /// No saga that is not over works on messages in the mailbox.
     NoSagaOn(EntityId),
-    /// Nothing that cannot be undone any more was begun in the mailbox and is not over.
+    /// No such saga is past its pivot.
     NotPurging(EntityId),
     /// New keys of this kind are not asked for.
     KeysNotAsked(StoreKeys),
@@ -113,7 +123,7 @@ pub enum Conflict {
     /// The run was paused, cancelled or ended.
     #[error("the run is not in a state that allows this")]
     Run,
-    /// The plan was used, refused, or is not frozen.
+    /// The plan was used, refused, accepted by the same person, or is not frozen.
     #[error("the plan is not in a state that allows this")]
     Plan,
     /// The saga has begun to purge, or is over.
@@ -191,6 +201,10 @@ impl Condition {
             Self::PlanOpen(plan) => match views.small.plans.get(*plan) {
                 Some(plan) if plan.frozen.is_some() && plan.run.is_none() && plan.rejected_by.is_none() => Ok(()),
                 _ => Err(Conflict::Plan),
+            },
+            Self::NotAccepted { plan, uid, at } => match views.small.plans.get(*plan) {
+                Some(plan) if plan.is_accepted_by(*uid, *at) => Err(Conflict::Plan),
+                _ => Ok(()),
             },
             Self::RunIn(run, states) => match views.small.runs.run(*run) {
                 Some(run) if states.contains(&run.state) => Ok(()),
@@ -374,7 +388,6 @@ fn can_restore(views: &Views, saga: SagaId, entity: EntityId) -> Result<(), Conf
 mod tests {
     use super::*;
     use crate::record::activity::ActivityClass;
-    use crate::time::Timestamp;
 
     #[test]
     fn an_activity_that_moved_what_was_copied_is_in_the_way_of_that_entity_alone() {

@@ -52,6 +52,18 @@ impl Redactions {
         self.left_of.get(&entity).copied()
     }
 
+    /// Returns what is left of an entity as far as that is recorded: the entity itself, if it was never redacted.
+    #[must_use]
+    pub fn newest(&self, entity: EntityId) -> EntityId {
+        let mut newest = entity;
+        // Numbers only grow, so this ends.
+        while let Some(left) = self.successor(newest).filter(|left| *left > newest && !self.pending.contains_key(left))
+        {
+            newest = left;
+        }
+        newest
+    }
+
     /// Goes through an entity and all that it is left of, the newest first.
     pub fn all_of(&self, entity: EntityId) -> impl Iterator<Item = EntityId> {
         std::iter::successors(Some(entity), |left| self.left_of(*left).map(|(of, _)| of))

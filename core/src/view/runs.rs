@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use crate::event::decision::RunEnd;
 use crate::event::saga::{
-    Failure, Receipt, SagaEnd, SagaItem, SagaStarted, SkipReason, Step, StepFailed, StepSucceeded,
+    Failure, Receipt, SagaEnd, SagaItem, SagaStarted, ScriptKind, SkipReason, Step, StepFailed, StepSucceeded,
 };
 use crate::event::{Actor, Envelope, Event};
 use crate::id::{EntityId, PlanId, Position, RunId, SagaId};
@@ -352,10 +352,12 @@ impl Runs {
         self.sagas.iter().map(|(id, saga)| (*id, saga))
     }
 
-    /// Goes through the sagas that are not over and work on what is in a mailbox.
+    /// Goes through the sagas that are not over and work on messages in a mailbox. One of records that live in it asks
+    /// nothing of its server.
     pub fn open_in(&self, mailbox: EntityId) -> impl Iterator<Item = &Saga> {
         let open = self.sagas.values().filter(|saga| saga.end.is_none());
-        open.filter(move |saga| saga.started.mailbox == Some(mailbox))
+        let of_messages = open.filter(|saga| saga.started.script == ScriptKind::MessagePurge);
+        of_messages.filter(move |saga| saga.started.mailbox == Some(mailbox))
     }
 
     /// Returns the open saga that works on an entity.
@@ -557,5 +559,23 @@ impl Runs {
         saga.purged += 1;
         let run = saga.started.run;
         self.with_run(run, |run| run.purged += 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_saga_of_messages_works_in_a_mailbox() {
+        let mut runs = Runs::default();
+        let mut begin = |at, script| {
+            let (run, mailbox) = (RunId(Position(1)), Some(EntityId(7)));
+            let started = SagaStarted { run, script, script_version: 1, mailbox, items: Vec::new() };
+            runs.sagas.insert(SagaId(Position(at)), Saga::begun(started));
+            [7, 8].map(|mailbox| runs.open_in(EntityId(mailbox)).count())
+        };
+        assert_eq!(begin(2, ScriptKind::ExportPurge), [0, 0], "records that live there are no messages");
+        assert_eq!(begin(3, ScriptKind::MessagePurge), [1, 0]);
     }
 }

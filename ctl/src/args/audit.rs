@@ -17,9 +17,9 @@ pub(crate) enum Audit {
     ///
     /// With --follow it goes on, the oldest first, with what is recorded later, until Ctrl-C or the end of the daemon;
     /// then it says at which position it stopped, and --follow --after POSITION goes on there, without a gap or a
-    /// double. --limit ends it after so many rows, counted from where it begins and not from the newest; --until ends it
-    /// when nothing before that can follow. An event is told when it matches as it is recorded: one that turns out later to concern an entity is
-    /// in the list and not told again. Nothing sealed is opened.
+    /// double. --limit ends it after so many rows, counted from where it begins and not from the newest; --until ends
+    /// it when nothing before that can follow. An event is told when it matches as it is recorded: one that turns out
+    /// later to concern an entity is in the list and not told again. Nothing sealed is opened.
     ///
     /// Example: retentionctl audit query --kind PlanApproved --since 2026-01-01
     ///

@@ -28,8 +28,6 @@ const PIECE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 pub struct Piece<'a, T> {
     /// What it is about.
     pub items: &'a [T],
-    /// How many bytes the bodies take as they are stored.
-    pub bytes: u64,
 }
 
 impl Store {
@@ -50,12 +48,12 @@ impl Store {
         for (number, row) in rows.iter().enumerate() {
             let own = row.map_or(0, |row| u64::from(row.body_len));
             if number > start && (number - start >= most || bytes + own > PIECE_BYTES_MAX) {
-                pieces.extend(items.get(start..number).map(|items| Piece { items, bytes }));
+                pieces.extend(items.get(start..number).map(|items| Piece { items }));
                 (start, bytes) = (number, 0);
             }
             bytes += own;
         }
-        pieces.extend(items.get(start..).filter(|rest| !rest.is_empty()).map(|items| Piece { items, bytes }));
+        pieces.extend(items.get(start..).filter(|rest| !rest.is_empty()).map(|items| Piece { items }));
         Ok(pieces)
     }
 

@@ -64,7 +64,6 @@ pub(super) struct DaemonWorks {
     pub(super) config: Arc<RwLock<Config>>,
     /// What is wrong with the policies on disk.
     pub(super) policy_health: Arc<Mutex<PolicyHealth>>,
-    /// The sources of which nothing is taken in.
     /// What of drop folders and of folders of migration batches is not taken in.
     pub(super) intake: [IntakeHealth; 2],
     /// What proves the log.

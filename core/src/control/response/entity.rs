@@ -390,7 +390,8 @@ pub struct IntakeRow {
     pub report: Option<Digest>,
 }
 
-/// A file or directory in a drop folder, or in the folder of a server for migration batches, that is not taken in. Its name may name a person.
+/// A file or directory in a drop folder, or in the folder of a server for migration batches, that is not taken in. Its
+/// name may name a person.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct EntryLeftRow {
     /// The source in the configuration; of a migration batch, the server.

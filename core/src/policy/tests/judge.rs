@@ -248,6 +248,23 @@ fn the_fallback_does_not_stand_in_for_what_a_mapping_could_not_read_as_a_date() 
 }
 
 #[test]
+fn the_fallback_stands_in_beside_a_date_that_was_read_in_the_words_of_an_export() {
+    let policy = one(&[("start = \"created\"", "start = \"created\"\non_missing_start = \"fallback:first_seen\"")]);
+    let falls_back = |named: &str, read: &[(DateRole, &str)]| {
+        let left = ("custom.Left", FieldType::Date, Some("31. 12. 2020"));
+        let mut entity = Entity::of(&[left, ("job_title", FieldType::List, Some("Buyer"))], read);
+        entity.layout.named_dates = vec![named.to_owned()];
+        let bound = policy.bind(&entity.layout);
+        let assessment = bound.assess(&entity.facts());
+        matches!(assessment, Assessment::Due { is_fallback: true, .. })
+    };
+    let read = [(DateRole::Named(0), "2020-12-31")];
+    assert!(falls_back("custom.Left", &read));
+    assert!(!falls_back("custom.Left", &[]), "it could not be read");
+    assert!(!falls_back("left", &read), "a mapping may have read that from another column");
+}
+
+#[test]
 fn min_keep_and_suspension_keep() {
     let entity = Entity::buyer("2020-01-01T12:00:00Z");
     let longer = one(&[("period = \"P1Y\"", "period = \"P1Y\"\nmin_keep = \"P3Y\"")]);

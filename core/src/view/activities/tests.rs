@@ -244,6 +244,32 @@ fn what_was_left_of_a_redaction_before_classes_counts_as_unclassified() {
 }
 
 #[test]
+fn what_is_left_names_what_is_left_of_what_it_named_whichever_is_recorded_first() {
+    for order in [[0, 1], [1, 0]] {
+        let mut world = world(&[(0, Deed::Told { links: vec![(false, 1)], at: None, class: 0 })]);
+        // Both are read before what is left of either is recorded, as by two sagas beside each other.
+        let rests = order.map(|of| (of, world.views.links.of(EntityId(of)).collect::<Vec<Link>>()));
+        for (of, links) in rests {
+            let body = EntitySucceeded {
+                saga: SAGA,
+                item: 1,
+                of: EntityId(of),
+                first_seen: Timestamp(0),
+                last_activity: None,
+                activities: Vec::new(),
+                absent: false,
+                links,
+            };
+            world.record(ENTITIES + of, Event::EntitySucceeded(body));
+            world.changed(ENTITIES + of);
+        }
+        order.iter().for_each(|of| world.destroyed(*of));
+        let named: Vec<EntityId> = world.views.links.of(EntityId(ENTITIES)).map(|link| link.to).collect();
+        assert_eq!(named, [EntityId(ENTITIES + 1)], "{order:?}");
+    }
+}
+
+#[test]
 fn an_activity_is_news_for_its_class_alone() {
     let mut world = world(&[]);
     let [call, newsletter] = [1, 2].map(class);

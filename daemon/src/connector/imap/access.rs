@@ -138,13 +138,15 @@ impl AccessTarget for ImapAccess {
         // Whoever has rights under one name may log in under another.
         let login = self.directory.access_as(mailbox, identifier).map(|own| own.user);
         let login = login.filter(|login| login != identifier);
+        let is_whole = login.as_deref().is_none_or(Doveadm::can_name);
+        let login = login.filter(|_| is_whole);
         for _ in 0..KICKS {
             let mut ended = doveadm.kick(identifier)?;
             if let Some(login) = &login {
                 ended &= doveadm.kick(login)?;
             }
             if ended {
-                return Ok(OpenSessions::Ended);
+                return Ok(if is_whole { OpenSessions::Ended } else { OpenSessions::MayHaveLivedOn { until: None } });
             }
         }
         Err(Refusal { code: "mail-sessions-live", retry: Retry::After(RETRY_SOON) })

@@ -192,7 +192,8 @@ pub(crate) async fn approve(
         .await?;
     check_approver(&control, &caller, policy).await?;
     let event = Event::PlanApproved(PlanApproved { plan: id, digest, comment });
-    control.request_if(&caller, About::Position(id.0), event, Condition::PlanOpen(id)).await.map(Json)
+    let condition = Condition::PlanOpen(id).and(Condition::NotAccepted { plan: id, uid, at: now });
+    control.request_if(&caller, About::Position(id.0), event, condition).await.map(Json)
 }
 
 pub(crate) async fn reject(

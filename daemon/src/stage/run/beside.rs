@@ -30,8 +30,8 @@ use crate::connector::mail::Room;
 /// megabytes here.
 pub const SAGAS_AT_ONCE: usize = 8;
 
-/// The most sagas of records beside each other: while one waits for the disk, the other has the processors. Each holds
-/// what must be in its bundle in memory.
+/// The most sagas of records beside each other: while one waits for the disk, the others have the processors. Each
+/// holds in memory what must be in its bundle.
 const OF_RECORDS_AT_ONCE: usize = 3;
 
 /// How long to wait for a saga to end before it is looked whether another one has the access that it waits for: short

@@ -369,7 +369,7 @@ fn an_address_finds_its_mailbox_in_every_source_and_nothing_that_is_no_mailbox()
 }
 
 #[test]
-fn a_page_that_has_read_enough_comes_back_short_and_the_next_goes_on() {
+fn rows_and_bodies_each_are_enough_for_a_page() {
     let mut spent = Spent { rows: ROWS_MAX - 1, bodies: 0 };
     assert!(!spent.is_enough());
     spent.rows += 1;
