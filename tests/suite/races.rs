@@ -86,7 +86,7 @@ fn a_hold_at_any_moment_before_the_intent_keeps_the_entity_for_ever() {
 }
 
 /// Runs two sagas with something that happens to the item of the second after every number of steps, until the run is
-/// over before it could happen. While the first saga is at work, the items of the second are made ahead.
+/// over before it could happen.
 fn to_the_next_saga(happens: impl Fn(&mut World, EntityId), kept: EntityState) {
     for steps in 0.. {
         let mut world = World::new("P0D");
