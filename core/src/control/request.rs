@@ -187,6 +187,10 @@ pub struct AuditQuery {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[param(value_type = Option<String>)]
     pub mailbox: Option<MailboxName>,
+    /// About this request of a data subject, and about the records that are theirs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<String>)]
+    pub request: Option<RequestId>,
     /// The order.
     #[serde(default)]
     #[param(value_type = Option<String>)]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Subcommand, ValueEnum};
 use retention_core::control::{ActorName, MailboxName};
-use retention_core::id::{EntityId, RunId};
+use retention_core::id::{EntityId, RequestId, RunId};
 use retention_core::time::Timestamp;
 
 use super::{Part, parse_verifier_key};
@@ -188,6 +188,10 @@ pub(crate) struct AuditArgs {
     /// number alone.
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) mailbox: Option<MailboxName>,
+    /// About this request of a data subject: what was decided and done for it, and whatever happened to the records that
+    /// are theirs.
+    #[arg(long)]
+    pub(crate) request: Option<RequestId>,
     /// Of this run.
     #[arg(long)]
     pub(crate) run: Option<RunId>,

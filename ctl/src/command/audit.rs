@@ -209,6 +209,7 @@ fn query(asked: AuditArgs) -> AuditQuery {
         run: asked.run,
         policy: asked.policy,
         mailbox: asked.mailbox,
+        request: asked.request,
         order: if asked.oldest_first { Order::OldestFirst } else { Order::NewestFirst },
     }
 }

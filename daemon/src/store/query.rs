@@ -3,8 +3,10 @@
 //! A page costs what it holds. Where sets have little in common, the search stops after a bounded number of steps and
 //! the page comes back short, with a cursor to go on from.
 
+use std::collections::BTreeSet;
+
 use retention_core::event::{Actor, Event, EventType};
-use retention_core::id::{EntityId, PlanId, Position, RunId, SagaId};
+use retention_core::id::{EntityId, PlanId, Position, RequestId, RunId, SagaId};
 use retention_core::time::Timestamp;
 use retention_core::view::Views;
 use retention_core::view::index::Key;
@@ -14,6 +16,7 @@ use super::events::EventRow;
 use super::{Inner, ReadError, Store};
 
 mod mailbox;
+mod request;
 #[cfg(test)]
 mod tests;
 
@@ -87,6 +90,9 @@ pub struct Query {
     /// About one of these mailboxes, if there are any: their own events, those of what lives or lived in them, and
     /// those of the grants, holds, pauses, migrations and sagas there.
     pub mailboxes: Vec<EntityId>,
+    /// About this request of a data subject: its own events, what was decided and done for it, and whatever happened to
+    /// the records that are theirs.
+    pub request: Option<RequestId>,
     /// The order.
     pub order: Order,
     /// Go on behind this position: the cursor of the page before.
@@ -106,6 +112,7 @@ impl Default for Query {
             run: None,
             policy: None,
             mailboxes: Vec::new(),
+            request: None,
             order: Order::default(),
             after: None,
             limit: 100,
@@ -327,7 +334,8 @@ impl Inner {
             bounds = bounds.and_then(|bounds| beyond(low(after), bounds, query.order));
         }
         let concerning = query.entity.map(|entity| self.concerning(entity)).transpose()?;
-        let mut own: Vec<RoaringBitmap> = concerning.into_iter().collect();
+        let of_request = query.request.map(|request| self.about_request(request)).transpose()?;
+        let mut own: Vec<RoaringBitmap> = concerning.into_iter().chain(of_request).collect();
         if !query.mailboxes.is_empty() {
             own.push(mailbox::candidates(&self.state.read().views));
         }
@@ -384,36 +392,53 @@ impl Inner {
 
     /// Returns the positions of everything that concerns an entity.
     fn concerning(&self, entity: EntityId) -> Result<RoaringBitmap, ReadError> {
-        let (mut at, mut sagas, also) = {
+        let mut all = RoaringBitmap::new();
+        self.add_concerning([entity], &mut all)?;
+        Ok(all)
+    }
+
+    /// Adds the positions of everything that concerns entities.
+    fn add_concerning(
+        &self,
+        entities: impl IntoIterator<Item = EntityId>,
+        all: &mut RoaringBitmap,
+    ) -> Result<(), ReadError> {
+        let mut sagas = BTreeSet::new();
+        for entity in entities {
+            self.add_stream(entity, all, &mut sagas)?;
+        }
+        sagas.into_iter().try_for_each(|saga| self.add_saga(saga, all))
+    }
+
+    /// Adds the events of an entity, and what was decided of it by its number; and notes the sagas that took it.
+    fn add_stream(
+        &self,
+        entity: EntityId,
+        all: &mut RoaringBitmap,
+        sagas: &mut BTreeSet<SagaId>,
+    ) -> Result<(), ReadError> {
+        let mut at = {
             let views = &self.state.read().views;
-            let sagas: Vec<SagaId> = views.small.runs.saga_of_entity(entity).map(|(id, _)| id).into_iter().collect();
+            sagas.extend(views.small.runs.saga_of_entity(entity).map(|(id, _)| id));
             // What persons decided of it, while it is there.
-            let reviews = views.small.reviews.of(entity, Position::NONE);
-            let holds = views.holds_of(entity);
-            let also: Vec<Position> =
-                holds.iter().map(|hold| hold.0).chain(reviews.iter().map(|r| r.review.0)).collect();
-            (views.entities.last_event(entity), sagas, also)
+            all.extend(views.small.reviews.of(entity, Position::NONE).iter().map(|review| low(review.review.0)));
+            all.extend(views.holds_of(entity).iter().map(|hold| low(hold.0)));
+            views.entities.last_event(entity)
         };
-        let mut all: RoaringBitmap = also.iter().map(|position| low(*position)).collect();
         while at != Position::NONE {
             let Some(row) = self.row(at)?.filter(|row| row.entity == Some(entity)) else { break };
             all.insert(low(at));
             if row.event_type == EventType::KeyDestroyed as u16
                 && let Some(Event::KeyDestroyed(body)) = self.read(at)?.as_ref().and_then(|recorded| recorded.event())
             {
-                sagas.push(body.saga);
+                sagas.insert(body.saga);
             }
             if row.previous >= at {
                 break;
             }
             at = row.previous;
         }
-        sagas.sort_unstable();
-        sagas.dedup();
-        for saga in sagas {
-            self.add_saga(saga, &mut all)?;
-        }
-        Ok(all)
+        Ok(())
     }
 
     /// Adds the events of a saga, from its start to its end, and what its run and plan began with.

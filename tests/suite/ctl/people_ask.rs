@@ -135,11 +135,41 @@ fn an_erasure_goes_from_a_search_to_the_answer() {
         let exports = site.rows(&["export", "list"]);
         assert!(!exports.is_empty() && exports.iter().all(|row| !row["destroyed_at"].is_null()), "{exports:?}");
         assert_eq!(state(&site, &request), "completed");
+        told_by_the_log(&site, &request, taken.len());
         certified(&site, &daemon, &request, taken.len());
     }
     let log = fs::read(site.path("state/journal/00000000000000000001.journal")).unwrap_or_default();
     assert!(memchr::memmem::find(&log, PRIYA.as_bytes()).is_none(), "her address is nowhere in clear");
     daemon.stop();
+}
+
+/// Asks the log about a request: what was decided and done for it, and what happened to the records, and nothing else.
+fn told_by_the_log(site: &Site, request: &str, records: usize) {
+    let told = site.rows(&["audit", "query", "--request", request]);
+    let count = |kind: &str| told.iter().filter(|row| row["kind"] == kind).count();
+    for kind in [
+        "SubjectRequested",
+        "SubjectIdentified",
+        "HoldPlaced",
+        "DisposalPaused",
+        "DisposalResumed",
+        "ErasurePlanRequested",
+        "PlanFrozen",
+        "PlanApproved",
+        "RunEnded",
+        "StepSucceeded",
+        "RecipientTold",
+        "BundleDestroyed",
+        "SubjectRequestCompleted",
+    ] {
+        assert!(count(kind) > 0, "{kind}: {told:?}");
+    }
+    assert_eq!((count("KeyDestroyed"), count("PolicyRecorded"), count("StoreInitialised")), (records, 0, 0));
+    let all = site.rows(&["audit", "query", "--kind", "EntityChanged"]).len();
+    assert!((records..all).contains(&count("EntityChanged")), "of {all} changes some are of others");
+    let also = site.rows(&["audit", "query", "--request", request, "--kind", "KeyDestroyed", "--oldest-first"]);
+    assert_eq!(also.len(), records);
+    let _unknown = site.ctl(&["audit", "query", "--request", "Q1"]).ends(2).says("there is no request Q1");
 }
 
 /// Writes the certificate of a request that was fulfilled, and checks what it says without the daemon.

@@ -186,6 +186,10 @@ pub(super) async fn question(control: &Shared, asked: AuditQuery) -> Result<Quer
         None => Vec::new(),
         Some(named) => mailboxes(control, named).await?,
     };
+    if let Some(id) = asked.request {
+        let missing = || not_found("request", id).hint("retentionctl subject list --all");
+        control.see(move |views| views.small.subjects.get(id).map(drop).ok_or_else(missing)).await?;
+    }
     Ok(Query {
         since: asked.since,
         until: asked.until,
@@ -195,6 +199,7 @@ pub(super) async fn question(control: &Shared, asked: AuditQuery) -> Result<Quer
         run: asked.run,
         policy: asked.policy,
         mailboxes,
+        request: asked.request,
         order: match asked.order {
             wire::Order::OldestFirst => Order::OldestFirst,
             wire::Order::NewestFirst => Order::NewestFirst,

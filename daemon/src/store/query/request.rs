@@ -1,0 +1,115 @@
+//! Which events are about a request of a data subject: its own, those of what was decided and done for it, and whatever
+//! happened to the records that are theirs.
+
+use std::collections::BTreeSet;
+
+use retention_core::event::hold::PauseScope;
+use retention_core::event::{Event, EventType};
+use retention_core::id::{EntityId, PlanId, Position, RequestId};
+use retention_core::view::index::Key;
+use roaring::RoaringBitmap;
+
+use super::super::{Inner, ReadError};
+use super::low;
+
+/// Event types that may name a request, or a plan that was made for one.
+const TYPES: [EventType; 22] = [
+    EventType::SubjectRequested,
+    EventType::SubjectRequestExtended,
+    EventType::SubjectIdentified,
+    EventType::ErasureExcepted,
+    EventType::ErasureExceptionEnded,
+    EventType::ErasurePlanRequested,
+    EventType::ErasureKept,
+    EventType::SubjectRequestCompleted,
+    EventType::SubjectPackageMade,
+    EventType::RecipientTold,
+    EventType::RestrictionPlaced,
+    EventType::DisposalPaused,
+    EventType::DisposalResumed,
+    EventType::BundleDestructionStarted,
+    EventType::BundleDestroyed,
+    EventType::PlanRequested,
+    EventType::PlanItems,
+    EventType::PlanFrozen,
+    EventType::PlanRefused,
+    EventType::PlanApproved,
+    EventType::PlanRejected,
+    EventType::PlanReviewed,
+];
+
+impl Inner {
+    /// Returns the positions of everything that is about a request; nothing when there is none of that number. Costs what
+    /// happened to its records, and a body for each event since then that may name it.
+    pub(super) fn about_request(&self, id: RequestId) -> Result<RoaringBitmap, ReadError> {
+        let (mut all, candidates, plans, records) = {
+            let views = &self.state.read().views;
+            let Some(request) = views.small.subjects.get(id) else { return Ok(RoaringBitmap::new()) };
+            let plans: BTreeSet<PlanId> = request.plans.iter().copied().collect();
+            let of_types = TYPES.iter().filter_map(|known| views.index.get(Key::Type(*known as u16)));
+            let mut candidates = of_types.fold(RoaringBitmap::new(), |all, set| all | set);
+            candidates.remove_range(..low(id.0));
+            let runs = views.small.runs.iter().filter(|(_, run)| plans.contains(&run.plan));
+            let of_runs = runs.filter_map(|(run, _)| views.index.get(Key::Run(run)));
+            let all = of_runs.fold(RoaringBitmap::new(), |all, set| all | set);
+            let records = request.records().iter().chain(&request.named).chain(&request.erased).copied();
+            (all, candidates, plans, records.collect::<BTreeSet<EntityId>>())
+        };
+        for number in candidates {
+            self.halt.check()?;
+            let position = Position(u64::from(number));
+            let recorded = self.read(position)?;
+            if recorded.as_ref().and_then(|recorded| recorded.event()).is_some_and(|event| {
+                let own = matches!(event, Event::SubjectRequested(_)) && position == id.0;
+                own || request_of(event) == Some(id)
+                    || plan_of(position, event).is_some_and(|plan| plans.contains(&plan))
+            }) {
+                all.insert(number);
+            }
+        }
+        self.add_concerning(records, &mut all)?;
+        Ok(all)
+    }
+}
+
+/// Returns the request that an event names.
+fn request_of(event: &Event) -> Option<RequestId> {
+    match event {
+        Event::SubjectRequestExtended(body) => Some(body.request),
+        Event::SubjectIdentified(body) => Some(body.request),
+        Event::ErasureExcepted(body) => Some(body.request),
+        Event::ErasureExceptionEnded(body) => Some(body.request),
+        Event::ErasurePlanRequested(body) => Some(body.request),
+        Event::ErasureKept(body) => Some(body.request),
+        Event::SubjectRequestCompleted(body) => Some(body.request),
+        Event::SubjectPackageMade(body) => Some(body.request),
+        Event::RecipientTold(body) => Some(body.request),
+        Event::RestrictionPlaced(body) => body.request,
+        Event::BundleDestructionStarted(body) => body.request,
+        Event::BundleDestroyed(body) => body.request,
+        Event::DisposalPaused(body) => of_scope(&body.scope),
+        Event::DisposalResumed(body) => of_scope(&body.scope),
+        _ => None,
+    }
+}
+
+fn of_scope(scope: &PauseScope) -> Option<RequestId> {
+    match scope {
+        PauseScope::Request(request) => Some(*request),
+        PauseScope::All | PauseScope::Policy(_) | PauseScope::Mailbox(_) => None,
+    }
+}
+
+/// Returns the plan that an event names, or begins.
+fn plan_of(position: Position, event: &Event) -> Option<PlanId> {
+    match event {
+        Event::PlanRequested(_) | Event::ErasurePlanRequested(_) => Some(PlanId(position)),
+        Event::PlanItems(body) => Some(body.plan),
+        Event::PlanFrozen(body) => Some(body.plan),
+        Event::PlanRefused(body) => Some(body.plan),
+        Event::PlanApproved(body) => Some(body.plan),
+        Event::PlanRejected(body) => Some(body.plan),
+        Event::PlanReviewed(body) => Some(body.plan),
+        _ => None,
+    }
+}
