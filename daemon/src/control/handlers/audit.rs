@@ -187,7 +187,7 @@ pub(super) async fn question(control: &Shared, asked: AuditQuery) -> Result<Quer
         Some(named) => mailboxes(control, named).await?,
     };
     if let Some(id) = asked.request {
-        let missing = || not_found("request", id).hint("retentionctl subject list --all");
+        let missing = move || not_found("request", id).hint("retentionctl subject list --all");
         control.see(move |views| views.small.subjects.get(id).map(drop).ok_or_else(missing)).await?;
     }
     Ok(Query {
