@@ -151,6 +151,7 @@ fn told_by_the_log(site: &Site, request: &str, records: usize) {
         "SubjectRequested",
         "SubjectIdentified",
         "HoldPlaced",
+        "HoldReleased",
         "DisposalPaused",
         "DisposalResumed",
         "ErasurePlanRequested",

@@ -13,7 +13,7 @@ use super::super::{Inner, ReadError};
 use super::low;
 
 /// Event types that may name a request, or a plan that was made for one.
-const TYPES: [EventType; 22] = [
+const NAMING_IT: [EventType; 21] = [
     EventType::SubjectRequested,
     EventType::SubjectRequestExtended,
     EventType::SubjectIdentified,
@@ -24,7 +24,6 @@ const TYPES: [EventType; 22] = [
     EventType::SubjectRequestCompleted,
     EventType::SubjectPackageMade,
     EventType::RecipientTold,
-    EventType::RestrictionPlaced,
     EventType::DisposalPaused,
     EventType::DisposalResumed,
     EventType::BundleDestructionStarted,
@@ -38,6 +37,10 @@ const TYPES: [EventType; 22] = [
     EventType::PlanReviewed,
 ];
 
+/// Event types that name records by number, also of such as are gone by now.
+const NAMING_RECORDS: [EventType; 4] =
+    [EventType::HoldPlaced, EventType::HoldReleased, EventType::RestrictionPlaced, EventType::ReviewDecided];
+
 impl Inner {
     /// Returns the positions of everything that is about a request; nothing when there is none of that number. Costs what
     /// happened to its records, and a body for each event since then that may name it.
@@ -46,9 +49,13 @@ impl Inner {
             let views = &self.state.read().views;
             let Some(request) = views.small.subjects.get(id) else { return Ok(RoaringBitmap::new()) };
             let plans: BTreeSet<PlanId> = request.plans.iter().copied().collect();
-            let of_types = TYPES.iter().filter_map(|known| views.index.get(Key::Type(*known as u16)));
-            let mut candidates = of_types.fold(RoaringBitmap::new(), |all, set| all | set);
+            let of_types = |types: &[EventType]| {
+                let sets = types.iter().filter_map(|known| views.index.get(Key::Type(*known as u16)));
+                sets.fold(RoaringBitmap::new(), |all, set| all | set)
+            };
+            let mut candidates = of_types(&NAMING_IT);
             candidates.remove_range(..low(id.0));
+            candidates |= of_types(&NAMING_RECORDS);
             let runs = views.small.runs.iter().filter(|(_, run)| plans.contains(&run.plan));
             let of_runs = runs.filter_map(|(run, _)| views.index.get(Key::Run(run)));
             let all = of_runs.fold(RoaringBitmap::new(), |all, set| all | set);
@@ -90,6 +97,16 @@ fn request_of(event: &Event) -> Option<RequestId> {
         Event::DisposalPaused(body) => of_scope(&body.scope),
         Event::DisposalResumed(body) => of_scope(&body.scope),
         _ => None,
+    }
+}
+
+/// Says whether an event names one of the records.
+fn names(event: &Event, records: &BTreeSet<EntityId>) -> bool {
+    match event {
+        Event::HoldPlaced(body) => body.entities.iter().any(|entity| records.contains(entity)),
+        Event::RestrictionPlaced(body) => body.entities.iter().any(|entity| records.contains(entity)),
+        Event::ReviewDecided(body) => body.items.iter().any(|item| records.contains(&item.entity)),
+        _ => false,
     }
 }
 
