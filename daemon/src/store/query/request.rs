@@ -66,11 +66,14 @@ impl Inner {
             self.halt.check()?;
             let position = Position(u64::from(number));
             let recorded = self.read(position)?;
-            if recorded.as_ref().and_then(|recorded| recorded.event()).is_some_and(|event| {
-                let own = matches!(event, Event::SubjectRequested(_)) && position == id.0;
-                own || request_of(event) == Some(id)
-                    || plan_of(position, event).is_some_and(|plan| plans.contains(&plan))
-            }) {
+            let Some(event) = recorded.as_ref().and_then(|recorded| recorded.event()) else { continue };
+            let is_about = position == id.0
+                || request_of(event) == Some(id)
+                || plan_of(position, event).is_some_and(|plan| plans.contains(&plan))
+                || names(event, &records)
+                // The hold comes before its release.
+                || matches!(event, Event::HoldReleased(body) if all.contains(low(body.hold.0)));
+            if is_about {
                 all.insert(number);
             }
         }
