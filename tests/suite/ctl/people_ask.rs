@@ -85,6 +85,8 @@ fn an_erasure_goes_from_a_search_to_the_answer() {
     let _twice = pause("pause", &request).ends(2).says("paused already");
     let _resumed = pause("resume", &request).ends(0);
     let _again = pause("resume", &request).ends(2).says("not paused");
+    let held = site.json(&["hold", "place", "Case 18", "--request", &request, "--reason", "look"]);
+    let _over = site.ctl(&["hold", "release", text(&held, "hold"), "--delay", "P0D", "--reason", "no case"]).ends(0);
     let _two = site.ctl(&["pause", "--request", &request, "--policy", "old-people", "--reason", "look"]).ends(2);
     let plan = daemon.until("a plan is there", || {
         let shown = site.json(&["subject", "show", &request]);
