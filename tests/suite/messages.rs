@@ -326,6 +326,48 @@ fn a_plan_waits_for_a_look_and_a_server_that_does_not_answer_does_not_hold_it_up
     assert_eq!(failed.as_deref(), Some("fault"));
 }
 
+/// What the newest look that read everything said, and why the newest one failed.
+fn looked(mail: &Mail) -> (String, u64, Option<String>) {
+    mail.world.store().view(|views| {
+        let scan = views.small.scans.get(mail.mailbox).expect("a look");
+        let (_, done) = scan.done.as_ref().expect("a whole look");
+        (done.code.clone(), done.messages, scan.failed.clone())
+    })
+}
+
+#[test]
+fn a_message_whose_header_cannot_be_read_is_told_and_neither_known_nor_purged_and_keeps_no_other_back() {
+    let mut mail = Mail::new("P1D", "eml");
+    let blurred = mail.world.mail.deliver(mail.mailbox, ARCHIVE, "2020-02-02T00:00:00Z", &[]);
+    mail.world.mail.blur(mail.mailbox, ARCHIVE, blurred, true);
+    let other = mail.world.mail.deliver(mail.mailbox, ARCHIVE, "2020-03-03T00:00:00Z", &[]);
+    mail.world.request_scan(mail.mailbox);
+    mail.world.settle();
+    let unread = "mail-header-unread";
+    assert_eq!(looked(&mail), (unread.to_owned(), 7, None));
+    // A folder that did not change is not read again, and what is not known of it is told again.
+    mail.world.request_scan(mail.mailbox);
+    mail.world.settle();
+    assert_eq!(looked(&mail), (unread.to_owned(), 7, None));
+    let run = mail.run();
+    assert_eq!(mail.end(run, "unread"), RunState::Completed, "{}", mail.world.story());
+    let left = mail.uids(ARCHIVE);
+    assert!(left.contains(&blurred) && !left.contains(&other), "{left:?}");
+
+    // Once it can be read it is a message as any other.
+    mail.world.mail.blur(mail.mailbox, ARCHIVE, blurred, false);
+    mail.world.request_scan(mail.mailbox);
+    mail.world.settle();
+    assert_eq!(looked(&mail).0, "");
+    let _known = mail.entity(ARCHIVE, blurred);
+
+    // What is known from a header is not judged by that while nobody can read it any more.
+    mail.world.mail.blur(mail.mailbox, ARCHIVE, blurred, true);
+    mail.world.request_scan(mail.mailbox);
+    mail.world.settle();
+    assert_eq!(looked(&mail).2.as_deref(), Some(unread));
+}
+
 #[test]
 fn a_stop_during_a_look_takes_nothing_for_gone_and_the_next_start_looks_to_the_end() {
     let mut mail = Mail::new("P1D", "eml");
