@@ -13,6 +13,7 @@ use retention_tests::crash::Remains;
 use retention_tests::faults::Fault;
 use retention_tests::mail::{MailCall, Meddling};
 use retention_tests::world::{Stage, Stepped, World, mail_policy};
+use retentiond::clock::Clock as _;
 
 const ARCHIVE: &str = "Archive";
 
@@ -133,6 +134,47 @@ fn a_mailbox_is_not_given_up_while_something_in_it_cannot_be_undone_any_more() {
     assert_eq!(in_the_way(&mail), [Some(Conflict::Run), Some(Conflict::Run)], "{}", mail.world.story());
     assert_eq!(mail.end(run, "lost"), RunState::Completed);
     assert_eq!(in_the_way(&mail), [None, None]);
+}
+
+#[test]
+fn a_server_that_is_gone_past_the_pivot_is_asked_ever_more_seldom_and_told_and_the_purge_ends_once_it_is_back() {
+    let mut mail = Mail::new("P1D", "eml");
+    let run = mail.run();
+    let mut until = mail.world.settle();
+    mail.world.mail.arm(MailCall::Expunge, 1, Fault::LostNotApplied);
+    while !mail.world.mail.is_calm() {
+        mail.world.clock.pass_until(until.expect("something that is waited for"));
+        until = mail.world.settle();
+    }
+    let failed = |mail: &Mail| {
+        let failed = |recorded: &Recorded| matches!(recorded.event(), Some(Event::StepFailed(_)));
+        mail.world.log().iter().filter(|recorded| failed(recorded)).count()
+    };
+    let in_vain = |mail: &Mail| {
+        mail.world.store().view(|views| views.small.runs.sagas().any(|(_, saga)| saga.is_tried_in_vain()))
+    };
+    let gone = |mail: &mut Mail, microseconds: i64| {
+        let (before, from) = (failed(mail), mail.world.clock.now());
+        while mail.world.clock.now().0 < from.0 + microseconds {
+            mail.world.mail.disarm();
+            for nth in 1..=8 {
+                mail.world.mail.arm(MailCall::Open, nth, Fault::Refused);
+            }
+            mail.world.clock.advance(Duration::from_secs(15));
+            mail.world.settle();
+        }
+        failed(mail) - before
+    };
+    const HOUR: i64 = 3_600_000_000;
+    assert!(!in_vain(&mail));
+    let first = gone(&mut mail, HOUR);
+    assert!((8..=15).contains(&first), "{first}\n{}", mail.world.story());
+    assert!(in_vain(&mail));
+    let day = gone(&mut mail, 6 * HOUR);
+    assert!((20..=26).contains(&day), "four in an hour at most: {day}");
+    mail.world.mail.disarm();
+    assert_eq!(mail.end(run, "gone"), RunState::Completed, "{}", mail.world.story());
+    assert_eq!(mail.uids(ARCHIVE), [2, 4]);
 }
 
 #[test]
