@@ -171,7 +171,7 @@ fn nobody_is_missed_in_a_long_header_or_in_one_of_several_fields_and_what_is_too
         let many = |count: u32| (0..count).map(|n| format!("Person {n} <person-{n}@example.org>"));
         let many = |count: u32| many(count).collect::<Vec<_>>().join(",\r\n ");
         let heads = [
-            format!("X-One: 1\r\nCc: {},\r\n jana@example.org", many(900)),
+            format!("X-One: 1\r\nCc: {},\r\n jana@example.org", many(15_000)),
             "X-Two: 2\r\nTo: jana@example.org\r\nTo: x@example.org\r\nCc: y@example.org".to_owned(),
             "X-Three: 3\r\nCc: =?UTF-8?B?SsOhbmE=?= <Jana@EXAMPLE.org>, y@example.org\r\nCc: z@example.org".to_owned(),
             "X-Four: 4\r\nCc: \"jana\"@example.org, \"never closed <z@example.org>".to_owned(),
@@ -195,7 +195,7 @@ fn nobody_is_missed_in_a_long_header_or_in_one_of_several_fields_and_what_is_too
         };
         let uids = |uids: &[&str]| uids.iter().map(|uid| (*uid).to_owned()).collect::<BTreeSet<_>>();
         assert_eq!(found(JANA), uids(&["1", "2", "3", "4"]), "{kind}");
-        assert_eq!(found("person-899@example.org"), uids(&["1"]), "{kind}");
+        assert_eq!(found("person-14999@example.org"), uids(&["1"]), "{kind}");
         assert_eq!(found("z@example.org"), uids(&["3", "4"]), "{kind}");
         // As Cyrus is set up where nobody says otherwise, it writes an X for each such byte when it takes a message in.
         let fifth = if kind == Kind::Cyrus { uids(&[]) } else { uids(&["5"]) };
