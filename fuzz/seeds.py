@@ -205,8 +205,8 @@ seed("backup_manifest", json.dumps({
 able = "IMAP4rev1 UIDPLUS ACL NAMESPACE CONDSTORE QRESYNC ENABLE ESEARCH LIST-EXTENDED SPECIAL-USE LITERAL+ STATUS=SIZE OBJECTID RIGHTS=texk UNSELECT"
 plain = "IMAP4rev1 UIDPLUS ACL"
 select = "* 3 EXISTS\r\n* FLAGS (\\Seen)\r\n* OK [PERMANENTFLAGS (\\Seen \\*)] x\r\n* OK [UIDVALIDITY 9] x\r\n* OK [UIDNEXT 30] x\r\n* OK [HIGHESTMODSEQ 12] x\r\n{t} OK [READ-WRITE] open\r\n"
-envelope = '("Mon, 1 Jan 2024" "s" (("n" NIL "a" "b.c")) NIL NIL (("n" NIL "d" "e.f")) NIL NIL NIL "<m@x>")'
-meta = "".join(f'* {n} FETCH (UID {n} FLAGS (\\Seen k) INTERNALDATE " 1-Jan-2024 10:00:00 +0100" RFC822.SIZE 5 ENVELOPE {envelope} BODY[HEADER.FIELDS (LIST-ID RESENT-TO)] {{4}}\r\na: b MODSEQ (7))\r\n' for n in (1, 2))
+header = "From: n <a@b.c>\r\nTo: =?utf-8?q?d?= <d@e.f>\r\nMessage-ID: <m@x>\r\n\r\n"
+meta = "".join(f'* {n} FETCH (UID {n} FLAGS (\\Seen k) INTERNALDATE " 1-Jan-2024 10:00:00 +0100" RFC822.SIZE 5 BODY[HEADER.FIELDS (FROM TO MESSAGE-ID)] {{{len(header)}}}\r\n{header} MODSEQ (7))\r\n' for n in (1, 2))
 answers = {
     0: '* LIST (\\HasNoChildren \\Archive) "/" Archive\r\n* LIST () "/" "A&AOk-/B"\r\n* LIST (\\Noselect) "/" {3}\r\nx y\r\n* LIST () "/" INBOX\r\n{t} OK x\r\n',
     1: select, 2: select,

@@ -223,6 +223,20 @@ pub fn backoff(attempt: u32) -> Duration {
     Duration::from_millis(BACKOFF_MS_FIRST.saturating_mul(1 << doublings).min(BACKOFF_MS_MAX))
 }
 
+/// Returns the number under which an attempt is recorded whose end nobody knows. Past the pivot a probe that cannot tell
+/// either counts as one more, since it is repeated for ever; before it, only attempts count against those that there are.
+#[must_use]
+pub fn unknown_attempt(saga: &Saga, step: Step, attempt: u32) -> u32 {
+    match saga.step(step) {
+        Some(StepStanding::Failed { attempt: last, failure: Failure::Unknown, .. })
+            if *last == attempt && saga.is_past_pivot() =>
+        {
+            attempt.saturating_add(1)
+        }
+        _ => attempt,
+    }
+}
+
 /// Returns when to look with a probe after an effect, or a probe, whose end nobody knows: never at once, and later the
 /// more often it was tried.
 #[must_use]
@@ -252,6 +266,7 @@ mod tests {
     use super::*;
     use crate::event::saga::{Receipt, SagaItem, SagaStarted, SkipReason};
     use crate::id::{EntityId, Position, RunId};
+    use crate::view::StepEvent;
 
     fn saga() -> Saga {
         Saga::begun(SagaStarted {
@@ -319,6 +334,22 @@ mod tests {
         assert!(probe_at(9, NOW) > probe_at(1, NOW) && probe_at(10, NOW) > probe_at(9, NOW));
         saga.end = Some(SagaEnd::Stuck);
         assert!(!saga.is_tried_in_vain(), "it is over");
+    }
+
+    #[test]
+    fn a_probe_that_cannot_tell_counts_as_an_attempt_past_the_pivot_and_not_before() {
+        let unknown = StepStanding::Failed { attempt: 3, failure: Failure::Unknown, retry_at: None };
+        let mut saga = quarantined(NOW);
+        saga.steps.insert(Step::VerifyExport as u8, unknown.clone());
+        assert_eq!(unknown_attempt(&saga, Step::VerifyExport, 3), 3, "before the pivot it would use up attempts");
+        saga.steps.insert(Step::Purge as u8, StepStanding::Started { attempt: 1 });
+        assert_eq!(unknown_attempt(&saga, Step::Purge, 1), 1, "the attempt itself");
+        saga.steps.insert(Step::Purge as u8, unknown.clone());
+        assert_eq!(unknown_attempt(&saga, Step::Purge, 3), 4);
+        let told = |attempt| StepEvent::Fail { attempt, failure: Failure::Unknown, retry_at: None };
+        for (attempt, may) in [(2, false), (3, true), (4, true), (5, false)] {
+            assert_eq!(StepStanding::after(Some(&unknown), told(attempt)).is_ok(), may, "{attempt}");
+        }
     }
 
     #[test]

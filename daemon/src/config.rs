@@ -5,6 +5,7 @@
 
 mod check;
 mod file;
+mod named;
 mod notify;
 mod overlap;
 mod problem;
@@ -30,6 +31,7 @@ use serde::Deserialize;
 use crate::diagnostics::Redacted;
 use crate::keyholders::Keyholders;
 
+pub use named::{NamedFileProblem, named_file_problems};
 pub use notify::{MailChannel, NotifyChannel, NotifyKind, WebhookChannel};
 pub use problem::{ConfigError, Problem};
 pub(crate) use reading::meant;

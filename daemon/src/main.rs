@@ -5,7 +5,7 @@ use std::path::Path;
 
 use clap::{CommandFactory as _, Parser as _};
 use retention_core::control::ExitCode;
-use retentiond::config::{Config, Environment};
+use retentiond::config::{Config, Environment, named_file_problems};
 use retentiond::stage::intake::mapping_problems;
 use retentiond::supervise::args::{Args, Command, ConfigCommand, StoreCommand};
 use retentiond::supervise::{daemon, offline};
@@ -33,6 +33,9 @@ fn check_config(args: &Args) -> ExitCode {
         }
         if !problems.is_empty() {
             return ExitCode::Invalid;
+        }
+        for (path, problem) in named_file_problems(&config) {
+            say(&format!("warning: {}: {problem}", path.display()));
         }
         say(&format!(
             "{}: good, {} sources, digest {}",

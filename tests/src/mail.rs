@@ -1,6 +1,8 @@
 //! A mail server in memory: mailboxes with folders and messages, faults at every call, and a memory of what was
 //! removed.
 
+mod letters;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -107,6 +109,8 @@ const INBOX: &str = "INBOX";
 struct Message {
     standing: MessageStanding,
     correspondents: Correspondents,
+    /// Whether its header is too large to be read, or lost.
+    is_unreadable: bool,
     text: Vec<u8>,
     modseq: u64,
     /// Whether the flag of deletion is ours.
@@ -288,32 +292,6 @@ impl MailServer {
         deliver(&mut state, mailbox, folder, received.parse().expect("an instant"), flags)
     }
 
-    /// Delivers a message with a text from somebody to others, and returns its number.
-    ///
-    /// # Panics
-    /// When there is no such folder.
-    pub fn deliver_letter(&self, mailbox: EntityId, folder: &str, from: &str, to: &[&str], text: &[u8]) -> Uid {
-        let mut state = self.state();
-        let uid = deliver(&mut state, mailbox, folder, Timestamp(0), &[]);
-        let folder = state.mailboxes.get_mut(&mailbox).and_then(|mailbox| mailbox.folders.get_mut(folder));
-        let message = folder.and_then(|folder| folder.messages.get_mut(&uid)).expect("a message");
-        message.standing.size = text.len() as u64;
-        message.text = text.to_vec();
-        message.correspondents.from = vec![from.to_owned()];
-        message.correspondents.to = to.iter().map(|to| (*to).to_owned()).collect();
-        uid
-    }
-
-    /// Names somebody else in a letter, as its headers would.
-    ///
-    /// # Panics
-    /// When there is no such letter.
-    pub fn readdress(&self, mailbox: EntityId, folder: &str, uid: Uid, change: impl FnOnce(&mut Correspondents)) {
-        let mut state = self.state();
-        let folder = state.mailboxes.get_mut(&mailbox).and_then(|mailbox| mailbox.folders.get_mut(folder));
-        change(&mut folder.and_then(|folder| folder.messages.get_mut(&uid)).expect("a message").correspondents);
-    }
-
     /// Takes a mailbox away, as if nobody had registered it.
     pub fn forget(&self, mailbox: EntityId) {
         self.state().mailboxes.remove(&mailbox);
@@ -419,7 +397,9 @@ fn deliver(state: &mut State, mailbox: EntityId, folder: &str, received: Timesta
         keywords: BTreeSet::new(),
     };
     let correspondents = Correspondents { from: vec![format!("{MARKER}@example.org")], ..Correspondents::default() };
-    folder.messages.insert(uid, Message { standing, correspondents, text, modseq, is_flagged_by_us: false });
+    folder
+        .messages
+        .insert(uid, Message { standing, correspondents, is_unreadable: false, text, modseq, is_flagged_by_us: false });
     uid
 }
 
@@ -595,8 +575,9 @@ impl MailSession for Session<'_> {
                         uid: *uid,
                         standing: message.standing.clone(),
                         correspondents: match depth {
-                            Depth::State => Correspondents::default(),
-                            Depth::Record => message.correspondents.clone(),
+                            Depth::State => Some(Correspondents::default()),
+                            Depth::Record if message.is_unreadable => None,
+                            Depth::Record => Some(message.correspondents.clone()),
                         },
                     })
                     .collect()

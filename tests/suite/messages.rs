@@ -13,6 +13,7 @@ use retention_tests::crash::Remains;
 use retention_tests::faults::Fault;
 use retention_tests::mail::{MailCall, Meddling};
 use retention_tests::world::{Stage, Stepped, World, mail_policy};
+use retentiond::clock::Clock as _;
 
 const ARCHIVE: &str = "Archive";
 
@@ -133,6 +134,47 @@ fn a_mailbox_is_not_given_up_while_something_in_it_cannot_be_undone_any_more() {
     assert_eq!(in_the_way(&mail), [Some(Conflict::Run), Some(Conflict::Run)], "{}", mail.world.story());
     assert_eq!(mail.end(run, "lost"), RunState::Completed);
     assert_eq!(in_the_way(&mail), [None, None]);
+}
+
+#[test]
+fn a_server_that_is_gone_past_the_pivot_is_asked_ever_more_seldom_and_told_and_the_purge_ends_once_it_is_back() {
+    let mut mail = Mail::new("P1D", "eml");
+    let run = mail.run();
+    let mut until = mail.world.settle();
+    mail.world.mail.arm(MailCall::Expunge, 1, Fault::LostNotApplied);
+    while !mail.world.mail.is_calm() {
+        mail.world.clock.pass_until(until.expect("something that is waited for"));
+        until = mail.world.settle();
+    }
+    let failed = |mail: &Mail| {
+        let failed = |recorded: &Recorded| matches!(recorded.event(), Some(Event::StepFailed(_)));
+        mail.world.log().iter().filter(|recorded| failed(recorded)).count()
+    };
+    let in_vain = |mail: &Mail| {
+        mail.world.store().view(|views| views.small.runs.sagas().any(|(_, saga)| saga.is_tried_in_vain()))
+    };
+    let gone = |mail: &mut Mail, microseconds: i64| {
+        let (before, from) = (failed(mail), mail.world.clock.now());
+        while mail.world.clock.now().0 < from.0 + microseconds {
+            mail.world.mail.disarm();
+            for nth in 1..=8 {
+                mail.world.mail.arm(MailCall::Open, nth, Fault::Refused);
+            }
+            mail.world.clock.advance(Duration::from_secs(15));
+            mail.world.settle();
+        }
+        failed(mail) - before
+    };
+    const HOUR: i64 = 3_600_000_000;
+    assert!(!in_vain(&mail));
+    let first = gone(&mut mail, HOUR);
+    assert!((8..=15).contains(&first), "{first}\n{}", mail.world.story());
+    assert!(in_vain(&mail));
+    let day = gone(&mut mail, 6 * HOUR);
+    assert!((20..=26).contains(&day), "four in an hour at most: {day}");
+    mail.world.mail.disarm();
+    assert_eq!(mail.end(run, "gone"), RunState::Completed, "{}", mail.world.story());
+    assert_eq!(mail.uids(ARCHIVE), [2, 4]);
 }
 
 #[test]
@@ -324,6 +366,48 @@ fn a_plan_waits_for_a_look_and_a_server_that_does_not_answer_does_not_hold_it_up
     assert!(mail.world.store().view(|views| views.small.plans.get(plan).expect("a plan").frozen.is_some()));
     let failed = mail.world.store().view(|views| views.small.scans.get(mail.mailbox).expect("a look").failed.clone());
     assert_eq!(failed.as_deref(), Some("fault"));
+}
+
+/// What the newest look that read everything said, and why the newest one failed.
+fn looked(mail: &Mail) -> (String, u64, Option<String>) {
+    mail.world.store().view(|views| {
+        let scan = views.small.scans.get(mail.mailbox).expect("a look");
+        let (_, done) = scan.done.as_ref().expect("a whole look");
+        (done.code.clone(), done.messages, scan.failed.clone())
+    })
+}
+
+#[test]
+fn a_message_whose_header_cannot_be_read_is_told_and_neither_known_nor_purged_and_keeps_no_other_back() {
+    let mut mail = Mail::new("P1D", "eml");
+    let blurred = mail.world.mail.deliver(mail.mailbox, ARCHIVE, "2020-02-02T00:00:00Z", &[]);
+    mail.world.mail.blur(mail.mailbox, ARCHIVE, blurred, true);
+    let other = mail.world.mail.deliver(mail.mailbox, ARCHIVE, "2020-03-03T00:00:00Z", &[]);
+    mail.world.request_scan(mail.mailbox);
+    mail.world.settle();
+    let unread = "mail-header-unread";
+    assert_eq!(looked(&mail), (unread.to_owned(), 7, None));
+    // A folder that did not change is not read again, and what is not known of it is told again.
+    mail.world.request_scan(mail.mailbox);
+    mail.world.settle();
+    assert_eq!(looked(&mail), (unread.to_owned(), 7, None));
+    let run = mail.run();
+    assert_eq!(mail.end(run, "unread"), RunState::Completed, "{}", mail.world.story());
+    let left = mail.uids(ARCHIVE);
+    assert!(left.contains(&blurred) && !left.contains(&other), "{left:?}");
+
+    // Once it can be read it is a message as any other.
+    mail.world.mail.blur(mail.mailbox, ARCHIVE, blurred, false);
+    mail.world.request_scan(mail.mailbox);
+    mail.world.settle();
+    assert_eq!(looked(&mail).0, "");
+    let _known = mail.entity(ARCHIVE, blurred);
+
+    // What is known from a header is not judged by that while nobody can read it any more.
+    mail.world.mail.blur(mail.mailbox, ARCHIVE, blurred, true);
+    mail.world.request_scan(mail.mailbox);
+    mail.world.settle();
+    assert_eq!(looked(&mail).2.as_deref(), Some(unread));
 }
 
 #[test]

@@ -82,6 +82,18 @@ pub enum ConvertError {
     },
 }
 
+impl ConvertError {
+    /// Returns the line and the column that it is about, from 1, as far as it is about one.
+    #[must_use]
+    pub fn place(&self) -> (Option<u64>, Option<u64>) {
+        match self {
+            Self::HeaderUnknown => (None, None),
+            Self::NotARow { line, .. } | Self::Ragged { line, .. } => (Some(*line), None),
+            Self::ValueUnnamed { line, column } => (Some(*line), Some(*column as u64)),
+        }
+    }
+}
+
 /// Writes the rows of a sheet as a migration takes them. Names of columns are corrected only where nothing but case and
 /// spaces differ; the kind, when it is known, decides between `UserName` and `Username`.
 ///

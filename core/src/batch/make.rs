@@ -132,7 +132,8 @@ pub fn make_imap(mailboxes: &[Mailbox], admin: &Admin) -> Result<FileBytes, Make
                 String::new()
             }
         };
-        logins.push(login_of(admin, user, host, root).ok_or(MakeError::UserName(mailbox.origin))?);
+        let of = LoginOf { form: admin.form, name: &admin.name, domain: admin.domain.as_deref() };
+        logins.push(login_of(of, user, host, root).ok_or(MakeError::UserName(mailbox.origin))?);
     }
     let length: usize = users
         .iter()
@@ -151,20 +152,28 @@ pub fn make_imap(mailboxes: &[Mailbox], admin: &Admin) -> Result<FileBytes, Make
     Ok(file)
 }
 
+/// What of an administrator stands in a login.
+#[derive(Clone, Copy)]
+struct LoginOf<'a> {
+    form: NameForm,
+    name: &'a str,
+    domain: Option<&'a str>,
+}
+
 /// Returns the `UserName` and the `UserRoot` with which the administrator reaches a mailbox; `None` where they would be
 /// read as something else.
-fn login_of(admin: &Admin, user: &str, host: &str, root: String) -> Option<(String, String)> {
+fn login_of(admin: LoginOf<'_>, user: &str, host: &str, root: String) -> Option<(String, String)> {
     let name = match admin.form {
-        NameForm::Exchange => format!("{}/{}/{user}", admin.domain.as_deref().unwrap_or_default(), admin.name),
+        NameForm::Exchange => format!("{}/{}/{user}", admin.domain.unwrap_or_default(), admin.name),
         NameForm::Dovecot => format!("{user}*{}", admin.name),
         NameForm::Mirapoint if user.contains('@') => format!("#{user}#{}#", admin.name),
-        NameForm::Mirapoint => format!("#{user}@{}#{}#", admin.domain.as_deref().unwrap_or(host), admin.name),
-        NameForm::Courier => admin.name.clone(),
+        NameForm::Mirapoint => format!("#{user}@{}#{}#", admin.domain.unwrap_or(host), admin.name),
+        NameForm::Courier => admin.name.to_owned(),
         NameForm::Own | NameForm::Domain => return None,
     };
     let is_plain = |text: &str| !text.is_empty() && text.trim() == text && !text.chars().any(char::is_control);
     let read = recognise(&name, &root).ok()?;
-    let is_as_meant = read.form == admin.form && read.admin == Some(admin.name.as_str());
+    let is_as_meant = read.form == admin.form && read.admin == Some(admin.name);
     (is_as_meant && is_plain(user) && is_plain(&name) && root.trim() == root).then_some((name, root))
 }
 
@@ -211,20 +220,28 @@ fn checked(mailboxes: &[Mailbox]) -> Result<&[Mailbox], MakeError> {
 }
 
 fn check_admin(admin: &Admin) -> Result<(), MakeError> {
-    if !admin.form.is_of_admin() {
-        return Err(MakeError::NotOfAdmin);
-    }
+    check_login(admin.form, &admin.name, admin.domain.as_deref())?;
     if admin.password.is_empty() || admin.password.contains('\0') {
         return Err(MakeError::Password);
     }
-    let domain = admin.domain.as_deref();
+    Ok(())
+}
+
+/// Checks a login before anybody is asked for its password.
+///
+/// # Errors
+/// Says which part is missing, or would be read as another one.
+pub fn check_login(form: NameForm, name: &str, domain: Option<&str>) -> Result<(), MakeError> {
+    if !form.is_of_admin() {
+        return Err(MakeError::NotOfAdmin);
+    }
     let is_bad = |domain: &str, of_its_form: &[char]| {
         domain.is_empty()
             || domain.trim() != domain
             || domain.contains(of_its_form)
             || domain.contains(char::is_control)
     };
-    let domain_is_bad = match admin.form {
+    let domain_is_bad = match form {
         NameForm::Exchange => domain.is_none_or(|domain| is_bad(domain, &['/'])),
         NameForm::Mirapoint => domain.is_some_and(|domain| is_bad(domain, &['#', '@'])),
         NameForm::Own | NameForm::Domain | NameForm::Dovecot | NameForm::Courier => false,
@@ -233,8 +250,8 @@ fn check_admin(admin: &Admin) -> Result<(), MakeError> {
         return Err(MakeError::Domain);
     }
     // What cannot be told apart from a user of the plainest name cannot be told apart from any.
-    let root = if admin.form == NameForm::Courier { "/users/user" } else { "" };
-    let name = admin.name.as_str();
-    let is_read = name.trim() == name && login_of(admin, "user", "example.org", root.to_owned()).is_some();
+    let root = if form == NameForm::Courier { "/users/user" } else { "" };
+    let of = LoginOf { form, name, domain };
+    let is_read = name.trim() == name && login_of(of, "user", "example.org", root.to_owned()).is_some();
     if is_read { Ok(()) } else { Err(MakeError::AdminName) }
 }

@@ -54,7 +54,7 @@ pub enum ScanEnd {
 pub struct MailboxScanned {
     /// How it ended.
     pub end: ScanEnd,
-    /// A stable code of the failure; empty when there was none.
+    /// A stable code of the failure, or of why messages were left out of a look that is done; empty when there was none.
     pub code: String,
     /// Folders that were read.
     pub folders: u64,

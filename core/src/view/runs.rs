@@ -174,11 +174,14 @@ impl<R> StepStanding<R> {
                 Some(Self::Failed { attempt: last, failure: Failure::Unknown, .. }),
                 StepEvent::Fail { attempt, failure: Failure::Refused, retry_at },
             ) if attempt == *last => Ok(Self::Failed { attempt, failure: Failure::Refused, retry_at }),
-            // A probe could not tell either: the next one is not before `retry_at`.
+            // A probe could not tell either: the next one is not before `retry_at`. Where it goes on for ever it counts as one
+            // more attempt, so that the pauses grow.
             (
                 Some(Self::Failed { attempt: last, failure: Failure::Unknown, .. }),
                 StepEvent::Fail { attempt, failure: Failure::Unknown, retry_at },
-            ) if attempt == *last => Ok(Self::Failed { attempt, failure: Failure::Unknown, retry_at }),
+            ) if attempt == *last || Some(attempt) == last.checked_add(1) => {
+                Ok(Self::Failed { attempt, failure: Failure::Unknown, retry_at })
+            }
             (Some(Self::Failed { .. }), StepEvent::Succeed(_) | StepEvent::Fail { .. }) => Err(IllegalStep),
             (
                 Some(Self::Undone),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use retention_core::batch::command::{CommandSettings, new_migration_batch};
-use retention_core::batch::make::{Admin, Mailbox, Origin, make_addresses, make_imap};
+use retention_core::batch::make::{Admin, Mailbox, Origin, check_login, make_addresses, make_imap};
 use retention_core::batch::split::{Group, Limits};
 use retention_core::batch::write::{errors_of, file_of};
 use retention_core::batch::{
@@ -233,13 +233,10 @@ fn convert_file(
     let converted = match convert::convert(&sheet, kind) {
         Ok(converted) => converted,
         Err(errors) => {
-            let finding = |error: &convert::ConvertError| Finding {
-                severity: Severity::Error,
-                file: name.clone(),
-                line: None,
-                column: None,
-                message: error.to_string(),
-                hint: None,
+            let finding = |error: &convert::ConvertError| {
+                let (line, column) = error.place();
+                let (severity, file) = (Severity::Error, name.clone());
+                Finding { severity, file, line, column, message: error.to_string(), hint: None }
             };
             let findings = errors.iter().map(finding).collect();
             context.say("nothing was converted: it could only be guessed what is meant");
@@ -278,6 +275,9 @@ fn make_file(context: &mut Context, make: Make) -> Result<ExitCode, Cause> {
             Some(new_migration_batch(kind, &settings).map_err(cannot_make)?)
         }
     };
+    if let (MigrationKind::Imap, Some(form), Some(name)) = (kind, form, &admin) {
+        check_login(form, name, make.domain.as_deref()).map_err(cannot_make)?;
+    }
     let mailboxes = match list {
         Some(list) => mailboxes_of(&list, &reading)?,
         None => registered(context, Which { server, address })?,

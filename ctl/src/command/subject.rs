@@ -134,12 +134,17 @@ fn say_reach(context: &mut Context) {
 }
 
 fn reach(context: &mut Context) -> Result<(), Cause> {
-    let (mut never, mut failed, mut oldest, mut read) = (Vec::new(), Vec::new(), None::<String>, 0_u64);
+    let (mut never, mut failed, mut in_part) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut oldest, mut read) = (None::<String>, 0_u64);
     context.client.stream(&Call::to(Operation::SubjectReach, &[]), |line| {
         let Line::Row(row) = line else { return Ok(()) };
         let field = |name: &str| row.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
         match field("state").as_str() {
             "read" => read += 1,
+            "read_in_part" => {
+                read += 1;
+                in_part.push(field("mailbox"));
+            }
             "failed_since" => failed.push(field("mailbox")),
             _ => never.push(field("mailbox")),
         }
@@ -156,6 +161,13 @@ fn reach(context: &mut Context) -> Result<(), Cause> {
     }
     if !failed.is_empty() {
         context.note(&format!("could not be read since: {}", named(&failed)));
+    }
+    if !in_part.is_empty() {
+        context.note(&format!(
+            "messages whose headers could not be read are not known, so whoever stands in them is not found; the diagnostics \
+             of the daemon name them: {}",
+            named(&in_part)
+        ));
     }
     if !never.is_empty() {
         let mailbox = never.first().map_or("MAILBOX", String::as_str);

@@ -102,8 +102,9 @@ pub struct MessageState {
     pub uid: Uid,
     /// What policies and runs look at.
     pub standing: MessageStanding,
-    /// Who it is from and to; empty unless [`Depth::Record`] was asked for.
-    pub correspondents: Correspondents,
+    /// Who it is from and to; empty unless [`Depth::Record`] was asked for. `None` when its header could not be read: who
+    /// stands there, nobody knows.
+    pub correspondents: Option<Correspondents>,
 }
 
 /// The flag of what is to be expunged.

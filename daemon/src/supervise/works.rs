@@ -27,7 +27,7 @@ use super::mailboxes::Mailboxes;
 use super::metrics;
 use super::notices::Channels;
 use crate::clock::Clock;
-use crate::config::{Config, ConfigError, Metrics, NotifyChannel};
+use crate::config::{Config, ConfigError, Metrics, NotifyChannel, named_file_problems};
 use crate::connector::mail::Mailroom;
 use crate::connector::texts;
 use crate::control::package::{PackageWanted, Parts};
@@ -89,8 +89,13 @@ impl Works for DaemonWorks {
             Some(text) => Config::parse(&path, text.as_bytes()),
             None => Config::load(&path),
         };
+        // Of files that the text of somebody else names, nobody is told through the daemon whether they are there.
+        let is_own = text.is_none();
         let findings = match checked {
-            Ok(config) => mapping_findings(&config),
+            Ok(config) => {
+                let named = is_own.then(|| named_file_findings(&config)).into_iter().flatten();
+                mapping_findings(&config).into_iter().chain(named).collect()
+            }
             Err(error) => findings(&path, &error),
         };
         Checked { findings }
@@ -467,6 +472,18 @@ fn mapping_findings(config: &Config) -> Vec<Finding> {
         hint: None,
     };
     mapping_problems(&config.sources).into_iter().map(finding).collect()
+}
+
+/// A file that is not there does not keep the daemon from starting, so it is a warning.
+fn named_file_findings(config: &Config) -> impl Iterator<Item = Finding> {
+    named_file_problems(config).into_iter().map(|(path, problem)| Finding {
+        severity: Severity::Warning,
+        file: path.display().to_string(),
+        line: None,
+        column: None,
+        message: problem.to_string(),
+        hint: None,
+    })
 }
 
 fn findings(path: &Path, error: &ConfigError) -> Vec<Finding> {

@@ -59,6 +59,9 @@ fn a_file_of_excel_is_explained_converted_checked_and_split() {
          u1@contoso.com,u1*adm,=S3cret;two\r\nu2@contoso.com,u2*adm,S3cretěthree\r\n\
          u3@contoso.com,u3*adm,\"S3cret,one\"\r\nu4@contoso.com,u4*adm,=S3cret;two\r\n";
     assert_eq!(fs::read_to_string(path("users.csv")).expect("text"), expected);
+    fs::write(path("ragged.csv"), "EmailAddress;UserName;Password\na@b.cz;a\n").expect("a file");
+    let ragged = ["convert", &path("ragged.csv"), "--into", &path("whole.csv"), "--output", "jsonl"];
+    assert_eq!(batch(&ragged).ends(78).rows()[0]["line"], 2);
     let again = batch(&["convert", &path("users.csv"), "--into", &path("users.csv")]).ends(2);
     assert!(again.err.contains("cannot be written"), "{}", again.err);
 
@@ -262,6 +265,24 @@ fn a_batch_is_made_from_the_mailboxes_that_are_registered() {
     refused(&["--form", "dovecot", "--address", "nobody@*"], "no registered mailbox is meant");
     refused(&["--form", "dovecot", "--server", "mial"], "did you mean `mail`?");
     refused(&["--form", "own", "--server", "mail"], "users have passwords of their own");
+    // Nobody is asked for a password, nor is one read, for what is refused anyway.
+    let into = place("refused.csv");
+    let asked = [
+        "batch",
+        "make",
+        "--registered",
+        "--kind",
+        "imap",
+        "--into",
+        &into,
+        "--admin",
+        "root",
+        "--password-file",
+        "/none",
+    ];
+    let _own = site.ctl(&[&asked[..], &["--form", "own"]].concat()).ends(2).says("users have passwords of their own");
+    let _name =
+        site.ctl(&[&asked[..], &["--form", "mirapoint", "--domain", "a#b"]].concat()).ends(2).says("needs a domain");
     refused(&["--form", "dovecot", "--server", "mail", "--name", "Wave 1"], "letters, digits, - and _");
     let bare = add("bare", &["--server", "mail"]);
     refused(

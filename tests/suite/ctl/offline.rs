@@ -111,6 +111,23 @@ fn a_configuration_is_checked_without_a_daemon() {
     fs::remove_file(site.path("mapping.toml")).expect("a removal");
     let _absent = site.retentiond(&["config", "check"]).ends(78).says("is not there");
     site.write("mapping.toml", &mapping);
+    // What is read only when it is needed is told and refuses nothing.
+    let server = "[[server]]\nname = \"mail\"\nhost = \"mail.example.org\"\nca_file = \"ca.pem\"\nlogin = \"authzid\"\n\
+                  admin = { login = \"a\", file = \"admin.pw\" }\n";
+    let plain = site.config();
+    site.write("config.toml", &format!("{plain}{server}"));
+    let checked = |site: &Site| site.retentiond(&["config", "check"]);
+    let told = checked(&site).ends(0).says("good, 2 sources").says("the ca_file of [[server]] mail cannot be read");
+    let told = told.says("warning: ").says("the password of the admin of [[server]] mail cannot be read");
+    let _where = told.says("ca.pem: ").says("admin.pw: ");
+    site.write("ca.pem", "x");
+    fs::create_dir(site.path("admin.pw")).expect("a directory");
+    let _directory = checked(&site).ends(0).says("admin.pw: ");
+    fs::remove_dir(site.path("admin.pw")).expect("a removal");
+    site.write("admin.pw", "x");
+    let quiet = checked(&site).ends(0);
+    assert!(!quiet.err.contains("warning"), "{}", quiet.err);
+    site.write("config.toml", &plain);
     site.write("config.toml", &site.config().replace("drop_dir = \"people\"", "drop_directory = \"people\""));
     let line = 1 + site.config().lines().position(|line| line == "drop_dir = \"people\"").expect("the line");
     let place = format!("config.toml:{line}:1");

@@ -161,6 +161,65 @@ fn whoever_answers_for_a_message_or_got_it_unseen_or_sent_on_is_found_on_every_s
     }
 }
 
+#[test]
+fn nobody_is_missed_in_a_long_header_or_in_one_of_several_fields_and_what_is_too_much_is_told_on_every_server() {
+    const UNREAD: &str = "whoever stands in them is not found";
+    for kind in Kind::ALL {
+        let server = Server::shared(kind);
+        let account = server.mailbox();
+        let site = site_of(server);
+        let many = |count: u32| (0..count).map(|n| format!("Person {n} <person-{n}@example.org>"));
+        let many = |count: u32| many(count).collect::<Vec<_>>().join(",\r\n ");
+        let heads = [
+            format!("X-One: 1\r\nCc: {},\r\n jana@example.org", many(15_000)),
+            "X-Two: 2\r\nTo: jana@example.org\r\nTo: x@example.org\r\nCc: y@example.org".to_owned(),
+            "X-Three: 3\r\nCc: =?UTF-8?B?SsOhbmE=?= <Jana@EXAMPLE.org>, y@example.org\r\nCc: z@example.org".to_owned(),
+            "X-Four: 4\r\nCc: \"jana\"@example.org, \"never closed <z@example.org>".to_owned(),
+            "X-Five: 5\r\nCc: Ji\u{159}\u{ed} <ji\u{159}\u{ed}@p\u{159}\u{ed}klad.example>".to_owned(),
+        ];
+        for (number, head) in (1..).zip(&heads) {
+            let _body = put(server, &account, number, &format!("ada@example.org\r\n{head}"), "owner@example.org");
+        }
+        let daemon = site.start();
+        let mailbox = added(&site, server, &account);
+        read(&site, &daemon, &mailbox, 5);
+        let found = |email: &str| {
+            let rows = site.rows(&["subject", "find", "--email", email]);
+            let uid = |row: &Value| {
+                let shown = site.json(&["entity", "show", text(row, "record")]);
+                let cells = shown["cells"].as_array().expect("cells").iter();
+                let uid = cells.clone().find(|cell| cell["field"] == "uid").expect("a uid");
+                text(uid, "value").to_owned()
+            };
+            rows.iter().map(uid).collect::<BTreeSet<_>>()
+        };
+        let uids = |uids: &[&str]| uids.iter().map(|uid| (*uid).to_owned()).collect::<BTreeSet<_>>();
+        assert_eq!(found(JANA), uids(&["1", "2", "3", "4"]), "{kind}");
+        assert_eq!(found("person-14999@example.org"), uids(&["1"]), "{kind}");
+        assert_eq!(found("z@example.org"), uids(&["3", "4"]), "{kind}");
+        // As Cyrus is set up where nobody says otherwise, it writes an X for each such byte when it takes a message in.
+        let fifth = if kind == Kind::Cyrus { uids(&[]) } else { uids(&["5"]) };
+        assert_eq!(found("ji\u{159}\u{ed}@p\u{159}\u{ed}klad.example"), fifth, "{kind}");
+        let said = site.ctl(&["subject", "find", "--email", JANA]).ends(0);
+        assert!(!said.err.contains(UNREAD), "{kind}: {}", said.err);
+
+        // One header has too many addresses: it is told, and the other messages are known as they were.
+        let head = format!("ada@example.org\r\nCc: {}", many(30_000));
+        let _body = put(server, &account, 6, &head, "jana@example.org");
+        let _body = put(server, &account, 7, "ada@example.org", "jana@example.org");
+        read(&site, &daemon, &mailbox, 7);
+        assert_eq!(found(JANA), uids(&["1", "2", "3", "4", "7"]), "{kind}");
+        assert_eq!(site.json(&["mailbox", "show", &mailbox])["failed"], "mail-header-unread", "{kind}");
+        let said = site.ctl(&["subject", "find", "--email", JANA]).ends(0);
+        assert!(said.err.contains(UNREAD) && said.err.contains(&mailbox), "{kind}: {}", said.err);
+        let reach = site.rows(&["subject", "reach"]);
+        assert_eq!(reach[0]["state"], "read_in_part", "{kind}: {reach:?}");
+        daemon.stop();
+        let log = site.diagnostics();
+        assert!(log.contains("the header of a message could not be read"), "{kind}: {log}");
+    }
+}
+
 fn bodies(server: &Server, account: &Account) -> Vec<Vec<u8>> {
     server.truth(account)["INBOX"].messages.values().map(|stored| stored.body.clone()).collect()
 }

@@ -34,7 +34,7 @@ pub struct MailboxRow {
     pub scanned_at: Option<Timestamp>,
     /// How many messages it had then.
     pub messages: Option<u64>,
-    /// Why the newest look at it failed.
+    /// Why the newest look at it failed, or left messages out.
     pub failed: Option<String>,
     /// When its permissions were last read.
     pub permissions_at: Option<Timestamp>,

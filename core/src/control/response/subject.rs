@@ -178,7 +178,7 @@ pub struct ReachRow {
     pub read_at: Option<Timestamp>,
     /// How many messages it had then.
     pub messages: Option<u64>,
-    /// Why the newest attempt to read it failed.
+    /// Why the newest attempt to read it failed, or left messages out.
     pub failed: Option<String>,
 }
 
@@ -190,6 +190,8 @@ pub enum ReachState {
     NeverRead,
     /// As a whole, and the newest attempt was that one.
     Read,
+    /// All but messages whose headers could not be read: they are not known, and whoever is looked for may stand in them.
+    ReadInPart,
     /// As a whole, and a newer attempt failed.
     FailedSince,
 }

@@ -131,6 +131,18 @@ pub(super) struct Namespace {
     pub delimiter: Option<char>,
 }
 
+/// Fields of a header, as they stand in the message. Personal data: no `Debug`.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub(super) enum HeaderFields {
+    /// The answer does not tell of them.
+    #[default]
+    NotTold,
+    /// The server has lost them, or they are more than is held in memory.
+    Unreadable,
+    /// They are these.
+    Told(Vec<u8>),
+}
+
 /// What a `FETCH` answer told of one message. What was not asked for, or is not said, is `None`.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(super) struct Fetched {
@@ -146,37 +158,12 @@ pub(super) struct Fetched {
     pub size: Option<u64>,
     /// Its modification sequence.
     pub mod_seq: Option<u64>,
-    /// Its envelope.
-    pub envelope: Option<Envelope>,
-    /// The header fields that were asked for, as they stand in the message.
-    pub header: Option<Vec<u8>>,
+    /// The header fields that were asked for.
+    pub header: HeaderFields,
     /// The whole message, when it did not come as a literal.
     pub body: Option<Vec<u8>>,
     /// Whether the whole message came as a literal and was handed on.
     pub streamed: bool,
-}
-
-/// The parts of an envelope that retention asks for. Personal data: no `Debug`.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct Envelope {
-    /// `Date:` as it stands in the message.
-    pub date: Option<String>,
-    /// Subject, encoded as it stands in the message.
-    pub subject: Option<String>,
-    /// `From:`.
-    pub from: Vec<String>,
-    /// `Sender:`; where there is none, servers tell what stands in `From:`.
-    pub sender: Vec<String>,
-    /// `Reply-To:`; the same.
-    pub reply_to: Vec<String>,
-    /// `To:`.
-    pub to: Vec<String>,
-    /// `Cc:`.
-    pub cc: Vec<String>,
-    /// `Bcc:`.
-    pub bcc: Vec<String>,
-    /// `Message-ID:`.
-    pub message_id: Option<String>,
 }
 
 /// Reads an answer behind its `* `.
@@ -373,48 +360,21 @@ fn fetched(sequence: u32, attributes: &[Value]) -> Result<Fetched, Malformed> {
                 let number = value.list().and_then(|list| list.first()).and_then(Value::number);
                 fetched.mod_seq = Some(number.ok_or(Malformed("MODSEQ"))?);
             }
-            b"ENVELOPE" => fetched.envelope = Some(envelope(value.list().ok_or(Malformed("ENVELOPE"))?)?),
             b"BODY[]" => match value {
                 Value::Atom(mark) if mark == STREAMED => fetched.streamed = true,
                 // `NIL` is no body: the server has lost it.
                 other => fetched.body = other.bytes().map(<[u8]>::to_vec),
             },
             name if name.starts_with(b"BODY[HEADER.FIELDS") => {
-                fetched.header = Some(value.bytes().unwrap_or_default().to_vec());
+                fetched.header = match value {
+                    Value::Atom(mark) if mark == STREAMED => HeaderFields::Unreadable,
+                    other => other.bytes().map_or(HeaderFields::Unreadable, |bytes| HeaderFields::Told(bytes.to_vec())),
+                };
             }
             _ => {}
         }
     }
     Ok(fetched)
-}
-
-fn envelope(fields: &[Value]) -> Result<Envelope, Malformed> {
-    let [date, subject, from, sender, reply_to, to, cc, bcc, _in_reply_to, message_id] = fields else {
-        return Err(Malformed("ENVELOPE"));
-    };
-    Ok(Envelope {
-        date: date.text(),
-        subject: subject.text(),
-        from: addresses(from)?,
-        sender: addresses(sender)?,
-        reply_to: addresses(reply_to)?,
-        to: addresses(to)?,
-        cc: addresses(cc)?,
-        bcc: addresses(bcc)?,
-        message_id: message_id.text(),
-    })
-}
-
-/// The addresses of a field. The marks that begin and end a group have no host and are no addresses.
-fn addresses(value: &Value) -> Result<Vec<String>, Malformed> {
-    let mut found = Vec::new();
-    for address in value.list().ok_or(Malformed("ENVELOPE"))? {
-        let Some([_name, _route, local, host]) = address.list() else { return Err(Malformed("ENVELOPE")) };
-        if let (Some(local), Some(host)) = (local.text(), host.text()) {
-            found.push(format!("{local}@{host}"));
-        }
-    }
-    Ok(found)
 }
 
 fn delimiter(value: &Value) -> Option<char> {
@@ -564,12 +524,11 @@ mod tests {
                 "EXISTS",
                 "UID",
                 "FLAGS",
-                "ENVELOPE",
                 "INTERNALDATE",
                 "RFC822.SIZE",
                 "MODSEQ",
                 "BODY[]",
-                "BODY[HEADER.FIELDS (LIST-ID RESENT-TO)]",
+                "BODY[HEADER.FIELDS (LIST-ID TO)]",
                 "APPENDUID",
                 "COPYUID",
                 "MODIFIED",

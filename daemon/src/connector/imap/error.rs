@@ -222,8 +222,9 @@ pub fn explain(code: &str) -> &'static str {
         "mail-bye" => "the mail server said goodbye and ended the connection",
         "mail-silent" => "the mail server was silent for too long",
         "mail-too-slow" => "the mail server answers too slowly",
-        "mail-too-much" => {
-            "the mail server sent more than one answer may hold; a message whose header has more than a megabyte may be why"
+        "mail-too-much" => "the mail server sent more than one answer may hold",
+        "mail-header-unread" => {
+            "the addresses in the header of a message are more than a megabyte, or the server has lost it; that message is not recorded, not found and not purged. The diagnostics of the daemon name it: look at it, and remove it by hand"
         }
         "mail-answer-malformed" => "the mail server's answer does not follow the protocol",
         "mail-answer-incomplete" => "the mail server's answer lacks what was asked for",

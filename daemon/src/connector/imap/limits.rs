@@ -8,7 +8,8 @@ use crate::connector::mail::TEXT_BYTES_MAX;
 /// ask for in windows of [`SEARCH_WINDOW`] messages: at most 11 bytes for each UID.
 pub(super) const LINE_BYTES_MAX: usize = 1 << 20;
 
-/// The longest literal that is held in memory, in bytes. Bodies are never held: they stream.
+/// The longest literal that is held in memory, in bytes. Bodies are never held: they stream. A message whose fields in a
+/// header are longer is told as one whose header was not read: the literal is passed over.
 pub(super) const LITERAL_HELD_BYTES_MAX: u64 = 1 << 20;
 
 /// The largest message that is streamed, in bytes.
@@ -17,7 +18,7 @@ pub(super) const BODY_BYTES_MAX: u64 = TEXT_BYTES_MAX;
 /// All that one answer may hold in memory, in bytes, its literals included.
 pub(super) const ANSWER_BYTES_MAX: usize = 4 << 20;
 
-/// How deep lists may lie in lists. An `ENVELOPE` needs three, a `BODYSTRUCTURE` is not asked for.
+/// How deep lists may lie in lists. The answer of `NAMESPACE` needs two, a `BODYSTRUCTURE` is not asked for.
 pub(super) const DEPTH_MAX: usize = 16;
 
 /// How many values one answer may hold.

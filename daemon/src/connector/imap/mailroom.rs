@@ -5,7 +5,7 @@
 //! nor found. Whatever else is missing is an error.
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -332,32 +332,34 @@ impl From<State> for MessageState {
         Self {
             uid: state.uid.0,
             standing: standing(state.internal_date, state.size, state.flags),
-            correspondents: Correspondents::default(),
+            correspondents: Some(Correspondents::default()),
         }
     }
 }
 
 impl From<Meta> for MessageState {
     fn from(meta: Meta) -> Self {
-        let envelope = meta.envelope;
-        let beside_from =
-            |addresses: Vec<String>| addresses.into_iter().filter(|address| !envelope.from.contains(address)).collect();
-        let (sender, reply_to) = (beside_from(envelope.sender), beside_from(envelope.reply_to));
-        Self {
-            uid: meta.uid.0,
-            standing: standing(meta.internal_date, meta.size, meta.flags),
-            correspondents: Correspondents {
-                from: envelope.from,
-                to: envelope.to,
-                cc: envelope.cc,
-                list: meta.list_id,
-                message_id: envelope.message_id,
+        let correspondents = meta.header.map(|header| {
+            let from: HashSet<&String> = header.from.iter().collect();
+            let beside_from = |addresses: Vec<String>| -> Vec<String> {
+                addresses.into_iter().filter(|address| !from.contains(address)).collect()
+            };
+            let (sender, reply_to) = (beside_from(header.sender), beside_from(header.reply_to));
+            drop(from);
+            Correspondents {
+                from: header.from,
+                to: header.to,
+                cc: header.cc,
+                list: header.list_id,
+                message_id: header.message_id,
                 sender,
                 reply_to,
-                bcc: envelope.bcc,
-                resent: meta.resent,
-            },
-        }
+                bcc: header.bcc,
+                resent: header.resent,
+            }
+        });
+        let standing = standing(meta.internal_date, meta.size, meta.flags);
+        Self { uid: meta.uid.0, standing, correspondents }
     }
 }
 
@@ -367,31 +369,36 @@ mod tests {
     use super::super::messages::meta_of;
     use super::*;
 
+    fn told(header: &str) -> Option<MessageState> {
+        let answer =
+            format!("7 FETCH (UID 9 FLAGS () INTERNALDATE \"17-Jul-1996 02:44:25 -0700\" RFC822.SIZE 5{header})");
+        let Ok(Untagged::Fetch(fetched)) = untagged(answer.as_bytes()) else { panic!("{answer}") };
+        meta_of(*fetched).map(MessageState::from)
+    }
+
     #[test]
     fn who_answers_for_a_message_and_who_got_it_unseen_is_known_where_it_is_somebody_else() {
-        let told = |envelope: &str| {
-            let answer = format!(
-                "7 FETCH (UID 9 FLAGS () INTERNALDATE \"17-Jul-1996 02:44:25 -0700\" RFC822.SIZE 5 ENVELOPE ({envelope})"
-            );
-            let Ok(Untagged::Fetch(fetched)) = untagged(answer.as_bytes()) else { panic!("{answer}") };
-            MessageState::from(meta_of(*fetched).unwrap()).correspondents
+        let told = |header: &str| {
+            let header = format!("{header}\r\n");
+            let told = told(&format!(" BODY[HEADER.FIELDS (FROM TO)] {{{}}}\r\n{header}", header.len()));
+            told.and_then(|message| message.correspondents).unwrap()
         };
-        let [ada, bob, cyra] = ["ada", "bob", "cyra"].map(|name| format!("(NIL NIL \"{name}\" \"example.org\")"));
-        let same = told(&format!("NIL NIL ({ada}) ({ada}) ({ada}) ({bob}) NIL NIL NIL \"<1@x>\")"));
-        assert_eq!((same.from, same.to), (vec!["ada@example.org".to_owned()], vec!["bob@example.org".to_owned()]));
+        let same = told("From: ada@x\r\nSender: Ada <ada@x>\r\nReply-To: ada@x\r\nTo: bob@x\r\nMessage-ID: <1@x>\r\n");
+        assert_eq!((same.from, same.to), (vec!["ada@x".to_owned()], vec!["bob@x".to_owned()]));
         assert!(same.sender.is_empty() && same.reply_to.is_empty() && same.bcc.is_empty());
-        let other = told(&format!("NIL NIL ({ada}) ({bob}) ({ada}{cyra}) NIL NIL ({bob}{cyra}) NIL NIL)"));
-        assert_eq!(other.sender, ["bob@example.org"]);
-        assert_eq!(other.reply_to, ["cyra@example.org"]);
-        assert_eq!(other.bcc, ["bob@example.org", "cyra@example.org"]);
-        let header = "Resent-To: Cyra <cyra@example.org>\r\n\r\n";
-        let resent = told(&format!(
-            "NIL NIL ({ada}) NIL NIL NIL NIL NIL NIL NIL) BODY[HEADER.FIELDS (LIST-ID RESENT-TO)] {{{}}}\r\n{header}",
-            header.len()
-        ));
-        assert_eq!(resent.resent, ["cyra@example.org"]);
-        // Some servers tell nothing where there is nothing.
-        let none = told(&format!("NIL NIL ({ada}) NIL NIL NIL NIL NIL NIL NIL)"));
-        assert!(none.sender.is_empty() && none.reply_to.is_empty());
+        assert_eq!(same.message_id.as_deref(), Some("<1@x>"));
+        let other = told("From: ada@x\r\nSender: bob@x\r\nReply-To: ada@x, cyra@x\r\nBcc: bob@x, cyra@x\r\n");
+        assert_eq!(other.sender, ["bob@x"]);
+        assert_eq!(other.reply_to, ["cyra@x"]);
+        assert_eq!(other.bcc, ["bob@x", "cyra@x"]);
+        assert_eq!(told("From: ada@x\r\nResent-To: Cyra <cyra@x>\r\n").resent, ["cyra@x"]);
+        assert!(told("").from.is_empty());
+    }
+
+    #[test]
+    fn a_header_that_is_lost_is_not_read_and_one_that_is_not_told_is_no_answer() {
+        let lost = told(" BODY[HEADER.FIELDS (FROM TO)] NIL").expect("a message");
+        assert!(lost.correspondents.is_none() && lost.uid == 9);
+        assert!(told("").is_none());
     }
 }

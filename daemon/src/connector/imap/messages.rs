@@ -6,12 +6,12 @@ use std::ops::ControlFlow;
 
 use jiff::civil::Date;
 
-use super::answer::{Code, Envelope, Fetched, Untagged};
+use super::answer::{Code, Fetched, HeaderFields, Untagged};
 use super::command::Command;
 use super::date::InternalDate;
 use super::error::MailError;
+use super::header::{FIELDS, Header};
 use super::limits::SEARCH_WINDOW;
-use super::resent;
 use super::session::{Access, Session};
 use super::uid::{Uid, UidValidity, Uids};
 use super::wire::Listener;
@@ -66,12 +66,8 @@ pub struct Meta {
     pub flags: Vec<String>,
     /// Its modification sequence, where the server keeps one.
     pub mod_seq: Option<u64>,
-    /// From whom, to whom.
-    pub envelope: Envelope,
-    /// Its `List-Id`, RFC 2919, without what stands around it.
-    pub list_id: Option<String>,
-    /// The addresses of who sent it on, and of whom it was sent on to.
-    pub resent: Vec<String>,
+    /// From whom, to whom; `None` when the server has lost its header, or that is too large to be read.
+    pub header: Option<Header>,
 }
 
 /// What of a message may change, and what tells it from another. Keywords are personal data: no `Debug`.
@@ -174,10 +170,7 @@ impl Session {
         mut each: impl FnMut(Meta) -> ControlFlow<()>,
     ) -> Result<Uids, MailError> {
         let mod_seq = if self.capabilities.has("CONDSTORE") { " MODSEQ" } else { "" };
-        let fields = resent::FIELDS.join(" ");
-        let items = format!(
-            "(UID FLAGS INTERNALDATE RFC822.SIZE ENVELOPE BODY.PEEK[HEADER.FIELDS (LIST-ID {fields})]{mod_seq})"
-        );
+        let items = format!("(UID FLAGS INTERNALDATE RFC822.SIZE BODY.PEEK[HEADER.FIELDS ({FIELDS})]{mod_seq})");
         let mut told = BTreeSet::new();
         self.fetch(uids, &items, &mut |fetched| {
             let Some(meta) = meta_of(fetched) else { return Ok(()) };
@@ -508,21 +501,12 @@ pub(super) fn meta_of(fetched: Fetched) -> Option<Meta> {
         size: fetched.size?,
         flags: without_recent(fetched.flags?),
         mod_seq: fetched.mod_seq,
-        envelope: fetched.envelope?,
-        list_id: fetched.header.as_deref().and_then(list_id),
-        resent: fetched.header.as_deref().map(resent::addresses).unwrap_or_default(),
+        header: match fetched.header {
+            HeaderFields::NotTold => return None,
+            HeaderFields::Unreadable => None,
+            HeaderFields::Told(bytes) => Some(Header::read(&bytes)),
+        },
     })
-}
-
-/// The identifier of a list: what stands in the last angle brackets, or the whole value.
-fn list_id(header: &[u8]) -> Option<String> {
-    let text = String::from_utf8_lossy(header);
-    let unfolded = text.replace("\r\n ", " ").replace("\r\n\t", " ");
-    let line = unfolded.lines().find(|line| line.get(..8).is_some_and(|name| name.eq_ignore_ascii_case("list-id:")))?;
-    let value = line.get(8..)?.trim();
-    let inside = value.rsplit_once('<').and_then(|(_, rest)| rest.split_once('>')).map_or(value, |(inside, _)| inside);
-    let inside = inside.trim();
-    (!inside.is_empty()).then(|| inside.to_owned())
 }
 
 /// Hands every answer to a function.
@@ -612,15 +596,6 @@ impl Listener for Bodies<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_identifier_of_a_list_is_what_stands_in_angle_brackets() {
-        let read = |text: &str| list_id(text.as_bytes());
-        assert_eq!(read("List-Id: All of us\r\n <all.contoso.com>\r\n\r\n").as_deref(), Some("all.contoso.com"));
-        assert_eq!(read("LIST-ID: plain.contoso.com\r\n\r\n").as_deref(), Some("plain.contoso.com"));
-        assert_eq!(read("\r\n"), None);
-        assert_eq!(read("List-Id: <>\r\n"), None);
-    }
 
     #[test]
     fn windows_cover_a_folder_once_whatever_the_server_says_of_its_size() {

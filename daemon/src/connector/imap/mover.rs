@@ -218,7 +218,7 @@ impl Moving for Pair {
         for uids in wanted.chunks(TEXTS_AT_ONCE) {
             let mut known: HashMap<Uid, (Timestamp, Option<Digest>)> = HashMap::new();
             session.fetch_meta(&uids, |meta| {
-                let id = meta.envelope.message_id.as_ref().map(|id| Digest::of(id.as_bytes()));
+                let id = meta.header.and_then(|header| header.message_id).map(|id| Digest::of(id.as_bytes()));
                 known.insert(meta.uid, (meta.internal_date.at(), id));
                 ControlFlow::Continue(())
             })?;

@@ -237,20 +237,68 @@ fn a_body_that_turns_out_to_be_another_messages_is_no_body() {
 fn a_control_character_that_a_sender_wrote_keeps_no_message_from_being_told() {
     let script = selected(vec![answer(
         "UID FETCH 4 (",
-        "* 1 FETCH (UID 4 FLAGS () INTERNALDATE \"01-Jan-2015 10:00:00 +0000\" RFC822.SIZE 9 ENVELOPE (NIL \
-         \"a \u{1}streamed \u{1b}\" ((\"b\u{1}\" NIL \"bob\" \"x.org\")) NIL NIL NIL NIL NIL NIL NIL) \
-         BODY[HEADER.FIELDS (LIST-ID)] {2}\r\n\r\n)\r\n{tag} OK\r\n",
+        "* 1 FETCH (UID 4 FLAGS () INTERNALDATE \"01-Jan-2015 10:00:00 +0000\" RFC822.SIZE 9 \
+         BODY[HEADER.FIELDS (FROM TO)] \"From: b\u{1} \u{1b} <bob@x.org>\")\r\n{tag} OK\r\n",
     )]);
     let mut told = Vec::new();
     let missing = with(script, |session| {
         session.select("INBOX").expect("open");
         session.fetch_meta(&uids(&[4]), |meta| {
-            told.push((meta.uid, meta.envelope.from));
+            told.push((meta.uid, meta.header.expect("a header").from));
             ControlFlow::Continue(())
         })
     });
     assert_eq!(missing, Ok(Uids::default()));
     assert_eq!(told, [(Uid(4), vec!["bob@x.org".to_owned()])]);
+}
+
+#[test]
+fn a_header_that_is_too_large_keeps_no_other_message_from_being_told() {
+    let told = |uid: u32, name: &str, header: &str| {
+        format!(
+            "* {uid} FETCH (UID {uid} FLAGS () INTERNALDATE \"01-Jan-2015 10:00:00 +0000\" RFC822.SIZE 9 \
+             {name} {{{}}}\r\n{header} MODSEQ (7))\r\n",
+            header.len()
+        )
+    };
+    let at_most = usize::try_from(LITERAL_HELD_BYTES_MAX).expect("a size");
+    let fits = format!("To: bob@x.org,{}cyra@x.org", " ".repeat(at_most - 24));
+    let text = [
+        told(1, "BODY[HEADER.FIELDS (FROM TO)]", "To: ada@x.org\r\n\r\n"),
+        told(2, "BODY[HEADER.FIELDS (\"FROM\" \"TO\")]", &format!("To: dora@x.org,{}", " ".repeat(at_most))),
+        told(3, "body[header.fields (FROM TO)]", &fits),
+        // What was not asked for is held by no message.
+        told(9, "BODY[HEADER.FIELDS (FROM TO)]", &"9".repeat(at_most + 9)),
+        "* 4 FETCH (UID 4 FLAGS () INTERNALDATE \"01-Jan-2015 10:00:00 +0000\" RFC822.SIZE 9 BODY[HEADER.FIELDS (TO)] NIL)\r\n".to_owned(),
+        // A server that does not tell of the header says nothing that anything could rest on.
+        "* 5 FETCH (UID 5 FLAGS () INTERNALDATE \"01-Jan-2015 10:00:00 +0000\" RFC822.SIZE 9)\r\n{tag} OK\r\n".to_owned(),
+    ]
+    .concat();
+    let mut all = Vec::new();
+    let missing = with(selected(vec![answer("UID FETCH 1:5 (", &text)]), |session| {
+        session.select("INBOX").expect("open");
+        session.fetch_meta(&uids(&[1, 2, 3, 4, 5]), |meta| {
+            all.push((meta.uid.0, meta.header.map(|header| header.to)));
+            ControlFlow::Continue(())
+        })
+    });
+    assert_eq!(missing, Ok(uids(&[5])));
+    let known = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+    assert_eq!(all, [(1, known(&["ada@x.org"])), (2, None), (3, known(&["bob@x.org", "cyra@x.org"])), (4, None)]);
+}
+
+#[test]
+fn a_literal_of_another_name_than_a_header_is_not_passed_over() {
+    let bytes = LITERAL_HELD_BYTES_MAX + 1;
+    for what in ["UID 4 BODY[TEXT] ", "UID 4 FLAGS (\"BODY[HEADER.FIELDS (TO)] \" ", "UID 4 BODY[HEADER] "] {
+        let script =
+            selected(vec![Step::Answer("UID FETCH", format!("* 1 FETCH ({what}{{{bytes}}}\r\n").into_bytes())]);
+        let error = with(script, |session| {
+            session.select("INBOX").expect("open");
+            session.fetch_meta(&uids(&[4]), |_| ControlFlow::Continue(())).expect_err("an error")
+        });
+        assert_eq!(error.code(), "mail-too-much", "{what}");
+    }
 }
 
 #[test]

@@ -327,6 +327,11 @@ impl Wire {
                 let uid = uid_so_far(&answer);
                 self.stream_body(uid, bytes, listener)?;
                 streamed = Some(uid);
+            } else if bytes > LITERAL_HELD_BYTES_MAX && is_header(answer.get(..cut).unwrap_or_default()) {
+                // One message must not keep the others from being told.
+                answer.truncate(cut);
+                answer.extend_from_slice(STREAMED);
+                self.passed_over(bytes)?;
             } else {
                 self.held_literal(&mut answer, bytes)?;
             }
@@ -357,6 +362,20 @@ impl Wire {
             let count = taken.len();
             self.at += count;
             left -= count;
+        }
+        Ok(())
+    }
+
+    fn passed_over(&mut self, bytes: u64) -> Result<(), MailError> {
+        if bytes > BODY_BYTES_MAX {
+            return Err(MailError::unknown("mail-too-much"));
+        }
+        let mut left = bytes;
+        while left > 0 {
+            let unread = self.unread()?.len();
+            let count = usize::try_from(left.min(unread as u64)).unwrap_or(unread);
+            self.at += count;
+            left -= count as u64;
         }
         Ok(())
     }
@@ -450,6 +469,18 @@ fn is_body(text: &[u8]) -> bool {
     const BODY: &[u8] = b"BODY[] ";
     let text = text.strip_suffix(b"~").unwrap_or(text);
     text.len() > BODY.len() && text.get(text.len() - BODY.len()..).is_some_and(|end| end.eq_ignore_ascii_case(BODY))
+}
+
+/// Whether what follows are fields of a header.
+fn is_header(text: &[u8]) -> bool {
+    const FIELDS: &[u8] = b"BODY[HEADER.FIELDS (";
+    let text = text.strip_suffix(b"~").unwrap_or(text);
+    let Some(names) = text.strip_suffix(b")] ") else { return false };
+    let open = names.iter().rposition(|byte| *byte == b'(').map_or(0, |open| open + 1);
+    names.get(..open).is_some_and(|head| {
+        head.len() >= FIELDS.len()
+            && head.get(head.len() - FIELDS.len()..).is_some_and(|end| end.eq_ignore_ascii_case(FIELDS))
+    })
 }
 
 /// Reads the UID of an answer that is not whole yet.

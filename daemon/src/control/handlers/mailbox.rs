@@ -131,7 +131,10 @@ fn known_of(views: &Views, id: EntityId) -> Option<Known> {
         registered_at: known.registered_at,
         scanned_at: done.map(|(at, _)| *at),
         messages: done.map(|(_, body)| body.messages),
-        failed: scan.and_then(|scan| scan.failed.clone()),
+        failed: scan.and_then(|scan| scan.failed.clone()).or_else(|| {
+            let left_out = done.map(|(_, body)| body.code.clone());
+            left_out.filter(|code| !code.is_empty())
+        }),
         permissions_at: seen.map(|(at, _)| *at),
         full_access: seen.map(|(_, body)| body.full_access),
         permissions_failed: permissions.and_then(|known| known.failed.clone()),

@@ -56,18 +56,20 @@ pub(crate) async fn reach(
 fn reach_row(views: &Views, mailbox: EntityId, server: &str) -> ReachRow {
     let scan = views.small.scans.get(mailbox);
     let done = scan.and_then(|scan| scan.done.as_ref());
+    let left_out = done.map(|(_, body)| body.code.clone()).filter(|code| !code.is_empty());
     let failed = scan.and_then(|scan| scan.failed.clone());
     ReachRow {
         mailbox,
         server: server.to_owned(),
         state: match (done, &failed) {
             (None, _) => ReachState::NeverRead,
+            (Some(_), None) if left_out.is_some() => ReachState::ReadInPart,
             (Some(_), None) => ReachState::Read,
             (Some(_), Some(_)) => ReachState::FailedSince,
         },
         read_at: done.map(|(at, _)| *at),
         messages: done.map(|(_, body)| body.messages),
-        failed,
+        failed: failed.or(left_out),
     }
 }
 

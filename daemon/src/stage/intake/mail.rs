@@ -44,6 +44,16 @@ const MESSAGES_MAX: u64 = 5_000_000;
 /// How often one look is begun again because entities were purged under it.
 const ATTEMPTS_MAX: u32 = 3;
 
+/// The code of a look that read all but messages whose headers could not be read, and of one that failed because such a
+/// message is known already.
+const HEADER_UNREAD: &str = "mail-header-unread";
+
+/// The most messages of one folder that the diagnostics name because their headers could not be read.
+const UNREAD_NAMED_MAX: u64 = 10;
+
+/// The text of rows at which they are appended, in bytes: a row is rarely more than 1 KiB, and may be a thousand times that.
+const BATCH_BYTES_MAX: usize = 4 << 20;
+
 /// The stage.
 pub struct MailIntake {
     store: Arc<Store>,
@@ -60,6 +70,8 @@ struct SeenFolder {
     special_use: BTreeSet<String>,
     state: FolderState,
     entities: RoaringBitmap,
+    /// How many messages in it are not known, because their headers could not be read.
+    unread: u64,
 }
 
 /// What a look found.
@@ -67,6 +79,7 @@ struct SeenFolder {
 struct Looked {
     folders: u64,
     messages: u64,
+    unread: u64,
     seen: SeenFolders,
 }
 
@@ -235,7 +248,7 @@ impl MailIntake {
                     let counts = taking.counts;
                     let body = MailboxScanned {
                         end: ScanEnd::Done,
-                        code: String::new(),
+                        code: if looked.unread > 0 { HEADER_UNREAD.to_owned() } else { String::new() },
                         folders: looked.folders,
                         messages: looked.messages,
                         added: counts.added,
@@ -249,6 +262,7 @@ impl MailIntake {
                         added = body.added,
                         changed = body.changed,
                         absent = body.absent,
+                        unread = looked.unread,
                         "a mailbox was looked at"
                     );
                     (body, looked.seen)
@@ -284,25 +298,26 @@ impl MailIntake {
                 return Err(Stopped::Mail("too_many_messages"));
             }
             let known = before.get(&folder.name).filter(|known| known.is_as_now(&folder, state));
-            let entities = match known {
+            let (entities, unread) = match known {
                 Some(known) => {
                     taking.seen |= &known.entities;
-                    known.entities.clone()
+                    (known.entities.clone(), known.unread)
                 }
                 None => {
                     let earlier = taking.seen.clone();
                     let halt = self.store.halt();
-                    let mut rows =
-                        Rows { mailbox, folder: &folder, state, taking, halt, batch: Vec::new(), failed: None };
+                    let (batch, bytes, unread, failed) = (Vec::new(), 0, 0, None);
+                    let mut rows = Rows { mailbox, folder: &folder, state, taking, halt, batch, bytes, unread, failed };
                     let told = session.messages(Which::All, Depth::Record, &mut |message| rows.take(message));
                     // Why the rows were not taken says more than how the transfer ended because of that.
-                    rows.finish()?;
+                    let unread = rows.finish()?;
                     told?;
-                    &taking.seen - &earlier
+                    (&taking.seen - &earlier, unread)
                 }
             };
+            looked.unread += unread;
             // A message that came while the folder was read is not told by the state from before.
-            looked.seen.insert(folder.name, SeenFolder { special_use: folder.special_use, state, entities });
+            looked.seen.insert(folder.name, SeenFolder { special_use: folder.special_use, state, entities, unread });
         }
         taking.take_snapshot(Some(&mailbox.address), Kind::Message)?;
         Ok(looked)
@@ -340,16 +355,21 @@ struct Rows<'a, 'b> {
     taking: &'a mut Taking<'b>,
     halt: &'a Halt,
     batch: Vec<SourceRow>,
+    /// The text in `batch`.
+    bytes: usize,
+    unread: u64,
     failed: Option<Stopped>,
 }
 
 impl Rows<'_, '_> {
     fn take(&mut self, told: crate::connector::mail::MessageState) -> ControlFlow<()> {
         let key = MessageKey { folder: self.folder.name.clone(), uid_validity: self.state.uid_validity, uid: told.uid };
-        let Ok(cells) = message::cells(&key, &self.folder.special_use, &told.standing, &told.correspondents) else {
+        let Some(correspondents) = told.correspondents else { return self.passes_by(&key) };
+        let Ok(cells) = message::cells(&key, &self.folder.special_use, &told.standing, &correspondents) else {
             self.failed = Some(Stopped::Mail("headers_too_large"));
             return ControlFlow::Break(());
         };
+        self.bytes += cells.iter().flatten().map(str::len).sum::<usize>();
         self.batch.push(SourceRow {
             layout: 0,
             mailbox: Some(Arc::clone(&self.mailbox.address)),
@@ -361,13 +381,35 @@ impl Rows<'_, '_> {
             cells,
             place: Place::whole(None),
         });
-        if self.batch.len() >= CHANGES_PER_BATCH {
+        if self.batch.len() >= CHANGES_PER_BATCH || self.bytes >= BATCH_BYTES_MAX {
             self.flush();
         }
         if self.failed.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
+    /// Leaves a message alone whose header could not be read: it is not known, so nothing judges it and nothing purges it.
+    /// One that is known already, from a time in which less of a header was read, must not be judged by that.
+    fn passes_by(&mut self, key: &MessageKey) -> ControlFlow<()> {
+        self.unread += 1;
+        let mailbox = self.mailbox.entity;
+        if self.unread <= UNREAD_NAMED_MAX {
+            tracing::warn!(
+                %mailbox,
+                uidvalidity = key.uid_validity,
+                uid = key.uid,
+                "the header of a message could not be read: it has more than a megabyte of addresses, or the server has lost it. \
+                 Who stands in it is not known, so it is not recorded, not found and not purged"
+            );
+        }
+        if self.taking.knows(&self.mailbox.source, mailbox, Kind::Message, &key.external_id()) {
+            self.failed = Some(Stopped::Mail(HEADER_UNREAD));
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
+    }
+
     fn flush(&mut self) {
+        self.bytes = 0;
         if self.batch.is_empty() || self.failed.is_some() {
             return;
         }
@@ -377,11 +419,12 @@ impl Rows<'_, '_> {
         }
     }
 
-    fn finish(mut self) -> Result<(), Stopped> {
+    /// Returns how many messages could not be read.
+    fn finish(mut self) -> Result<u64, Stopped> {
         self.flush();
         match self.failed {
             Some(stopped) => Err(stopped),
-            None => Ok(()),
+            None => Ok(self.unread),
         }
     }
 }

@@ -13,7 +13,7 @@ use retention_core::id::{EntityId, LayoutId, Position};
 use retention_core::record::activity::ActivityRules;
 use retention_core::record::{Cells, Column, DateRole, EntityRecord, FieldType, Kind, Layout, Visibility};
 use retention_core::time::Timestamp;
-use retention_core::view::{Condition, Keyed, Views};
+use retention_core::view::{Condition, EntityState, Keyed, Views};
 use roaring::RoaringBitmap;
 use zeroize::Zeroizing;
 
@@ -301,6 +301,15 @@ impl<'a> Taking<'a> {
     /// Takes note of a mailbox that is an entity already.
     pub(super) fn know_mailbox(&mut self, source: &str, address: &Arc<str>, entity: EntityId) {
         self.mailboxes.insert((Arc::from(source), Arc::clone(address)), entity);
+    }
+
+    /// Says whether something in a mailbox is recorded under an id.
+    pub(super) fn knows(&self, source: &str, mailbox: EntityId, kind: Kind, id: &str) -> bool {
+        let handle = self.store.handle_of(source, Some(mailbox), kind, id);
+        self.store.view(|views| {
+            let row = views.entities.find(handle).and_then(|entity| views.entities.row(entity));
+            row.is_some_and(|row| row.state != EntityState::Purged)
+        })
     }
 
     /// Returns the number of a mailbox that was met before.

@@ -8,7 +8,7 @@ use retention_core::event::saga::{
 use retention_core::id::{EntityId, Position, SagaId};
 use retention_core::saga::{self, Next, Wish};
 use retention_core::time::Timestamp;
-use retention_core::view::{Condition, Conflict, RunState, Saga};
+use retention_core::view::{Condition, Conflict, RunState, Saga, Views};
 
 use super::super::{StageError, Step};
 use super::Run;
@@ -205,6 +205,9 @@ impl Run {
                 Event::StepFailed(StepFailed { saga: id, step, attempt, failure, code, retry_at })
             }
             Outcome::Unknown(cause) => {
+                let counted =
+                    |views: &Views| views.small.runs.saga(id).map(|saga| saga::unknown_attempt(saga, step, attempt));
+                let attempt = self.store.view(counted).unwrap_or(attempt);
                 tracing::warn!(saga = %id, step = step.name(), attempt, code = cause.code, "nobody knows how a step ended");
                 let (failure, code) = (Failure::Unknown, cause.code.to_owned());
                 let retry_at = Some(saga::probe_at(attempt, self.clock.now()));

@@ -153,7 +153,8 @@ impl Moving for Open {
                 flags: BTreeSet::new(),
                 keywords: BTreeSet::new(),
             };
-            let _goes_on = each(MessageState { uid: letter.uid, standing, correspondents: Correspondents::default() });
+            let _goes_on =
+                each(MessageState { uid: letter.uid, standing, correspondents: Some(Correspondents::default()) });
         }
         Ok(())
     }
