@@ -17,7 +17,7 @@ use crate::keyholders::Identities;
 use crate::store::backup::{BackupError, Ledgers, Places, Restore};
 use crate::store::durable_file;
 use crate::store::vault::RootKey;
-use crate::store::{OpenError, Options, Store, VerifyReport};
+use crate::store::{OpenError, Options, Store, VerifyReport, refuse_as_root};
 
 /// The longest file of private keys that is read, in bytes.
 const IDENTITY_BYTES_MAX: usize = 64 * 1024;
@@ -68,7 +68,7 @@ fn refuse(exit: ExitCode, says: impl std::fmt::Display) -> Refused {
 impl From<OpenError> for Refused {
     fn from(error: OpenError) -> Self {
         let exit = match &error {
-            OpenError::Locked { .. } => ExitCode::NotPermitted,
+            OpenError::Locked { .. } | OpenError::NotOurs { .. } => ExitCode::NotPermitted,
             OpenError::Absent | OpenError::Exists | OpenError::Format => ExitCode::PersonNeeded,
             OpenError::RootKey(_) | OpenError::Vault(_) | OpenError::Journal(_) | OpenError::Blocks(_) => {
                 ExitCode::PersonNeeded
@@ -86,6 +86,7 @@ impl From<OpenError> for Refused {
 impl From<BackupError> for Refused {
     fn from(error: BackupError) -> Self {
         let exit = match &error {
+            BackupError::Open(error) if matches!(error.as_ref(), OpenError::NotOurs { .. }) => ExitCode::NotPermitted,
             BackupError::Open(_)
             | BackupError::Vault(_)
             | BackupError::OtherLog
@@ -134,6 +135,9 @@ fn try_init(config: &Config) -> Result<ExitCode, Refused> {
     // Before a key is made: a key for a store that has another one would only confuse.
     if options.dir.join("FORMAT").exists() || options.dir.join("journal").exists() {
         return Err(OpenError::Exists.into());
+    }
+    if options.dir.is_dir() {
+        refuse_as_root(&options.dir)?;
     }
     if let SecretPlace::File(path) = &config.store.root_key
         && !path.exists()

@@ -28,7 +28,7 @@ use crate::store::journal::JournalReader;
 use crate::store::open::daemon_draft;
 use crate::store::tree::Tree;
 use crate::store::vault::{FilesystemWarning, RootKey, Vault, rewrap};
-use crate::store::{KeyState, OpenError, Options, Progress, ReadError, Store};
+use crate::store::{KeyState, OpenError, Options, Progress, ReadError, Store, refuse_as_root};
 
 const STAGING: &str = ".restoring";
 const COMPLETE: &str = "complete";
@@ -95,6 +95,7 @@ impl Restore<'_> {
     pub fn run(&self, progress: Progress<'_>) -> Result<Restored, BackupError> {
         let state = &self.options.dir;
         durable_file::create_private_dir(state, ROLE)?;
+        refuse_as_root(state)?;
         let staging = state.join(STAGING);
         if staging.join(COMPLETE).exists() {
             // All was done but the moving. What it said is in the log.

@@ -67,7 +67,7 @@ fn mend_gated(store: &Path, gate: &dyn FlushGate) -> Result<(), DurableFileError
     }
     match std::fs::remove_file(keys.join(COMPLETE)) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(durable_file::failed(ROLE, FileAction::Remove)(error))
+            Err(durable_file::failed("mark of a complete rotation in the directory of keys", FileAction::Remove)(error))
         }
         _ => Ok(()),
     }
