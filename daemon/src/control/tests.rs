@@ -686,3 +686,4 @@ mod holds;
 mod judgement;
 mod keys;
 mod notices;
+mod plans;

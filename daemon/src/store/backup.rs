@@ -102,7 +102,9 @@ pub enum BackupError {
     )]
     OtherLog,
     /// There is none.
-    #[error("there is no such backup in this directory; `retentionctl backup list` shows those that there are")]
+    #[error(
+        "there is no such backup in this directory; the names in its manifests/ are those that there are, and `retentionctl backup list` shows them while the daemon runs"
+    )]
     Absent,
     /// It is not as it was written.
     #[error("{file} of the backup up to event {last} is not as it was written: {what}; use another backup")]

@@ -25,6 +25,9 @@ const IDENTITY_BYTES_MAX: usize = 64 * 1024;
 /// Plain lines of progress are written this often, in events, where there is no terminal.
 const LINE_EVERY: u64 = 1_000_000;
 
+/// The name of the only work that counts more than events.
+const RESTORE: &str = "restore";
+
 /// Makes a new, empty store, the directory of exports, and the root key where a file is named that is not there.
 #[must_use]
 pub fn init(config: &Config) -> ExitCode {
@@ -288,7 +291,7 @@ fn try_restore(config: &Config, asked: RestoreArgs) -> Result<ExitCode, Refused>
         checkpoints,
         identities,
     };
-    let mut bar = Bar::new("restore");
+    let mut bar = Bar::new(RESTORE);
     let restored = restore.run(&mut |at, all| bar.tell(at, all));
     bar.end();
     let restored = restored?;
@@ -306,6 +309,11 @@ fn try_restore(config: &Config, asked: RestoreArgs) -> Result<ExitCode, Refused>
     Ok(ExitCode::Done)
 }
 
+/// A restore counts the bytes that it copies, then the events that it reads.
+fn unit_of(what: &str) -> &'static str {
+    if what == RESTORE { "bytes, then events" } else { "events" }
+}
+
 /// Progress: a bar on a terminal, now and then a line elsewhere.
 struct Bar {
     what: &'static str,
@@ -316,8 +324,11 @@ struct Bar {
 impl Bar {
     fn new(what: &'static str) -> Self {
         let bar = io::stderr().is_terminal().then(|| {
-            let style = ProgressStyle::with_template("{prefix} {wide_bar} {human_pos}/{human_len} events, {eta} left");
-            ProgressBar::new(0).with_prefix(what).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+            let style = ProgressStyle::with_template("{prefix} {wide_bar} {human_pos}/{human_len} {msg}, {eta} left");
+            ProgressBar::new(0)
+                .with_prefix(what)
+                .with_message(unit_of(what))
+                .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
         });
         Self { what, bar, told: 0 }
     }
@@ -330,7 +341,7 @@ impl Bar {
             }
             None if at >= self.told.saturating_add(LINE_EVERY) => {
                 self.told = at;
-                say(&format!("{}: {at} of {all} events", self.what));
+                say(&format!("{}: {at} of {all} {}", self.what, unit_of(self.what)));
             }
             None => {}
         }

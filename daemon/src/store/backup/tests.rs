@@ -152,6 +152,34 @@ fn a_backup_copies_what_is_new_and_leaves_the_older_ones_whole() {
 }
 
 #[test]
+fn a_segment_that_is_cut_or_gone_is_a_backup_that_was_changed() {
+    let world = World::new();
+    let manifest = world.backed_up();
+    let segment = world.places.journal().join(segment_of(&manifest));
+    let whole = std::fs::read(&segment).unwrap();
+    std::fs::write(&segment, &whole[..whole.len() - 5]).unwrap();
+    let refused = world.restore(&world.elsewhere("never"), Ledgers::None);
+    assert!(matches!(refused, Err(BackupError::Changed { .. })), "{refused:?}");
+    std::fs::remove_file(&segment).unwrap();
+    let refused = world.restore(&world.elsewhere("never"), Ledgers::None);
+    assert!(matches!(refused, Err(BackupError::Changed { .. })), "{refused:?}");
+}
+
+#[test]
+fn an_empty_file_is_no_ledger() {
+    let world = World::new();
+    world.backed_up();
+    let empty = world.dir.path().join("erasures");
+    for text in ["", "retentiond ledger of era"] {
+        std::fs::write(&empty, text).unwrap();
+        let options = world.elsewhere("never");
+        let refused = world.restore(&options, Ledgers::Files(vec![empty.clone()]));
+        assert!(matches!(refused, Err(BackupError::Ledger(LedgerError::Empty))), "{refused:?}");
+        assert!(matches!(Store::open(&options, &mut |_, _| {}), Err(OpenError::Absent)));
+    }
+}
+
+#[test]
 fn a_flipped_byte_anywhere_in_a_backup_restores_nothing() {
     let world = World::new();
     let manifest = world.backed_up();
