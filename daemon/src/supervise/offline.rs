@@ -93,6 +93,8 @@ impl From<BackupError> for Refused {
             BackupError::Open(_)
             | BackupError::Vault(_)
             | BackupError::OtherLog
+            | BackupError::LogGone
+            | BackupError::KeysDirGone
             | BackupError::Absent
             | BackupError::KeysGone { .. }
             | BackupError::InTheWay { .. }
