@@ -236,7 +236,7 @@ fn a_damaged_store_answers_questions_and_purges_nothing() {
     assert_eq!(status["attention"][0]["what"], "store_read_only", "{status}");
     for told in [&status["attention"][0], &status["store"]] {
         assert_eq!(told["code"], "journal_damaged", "{status}");
-        assert!(told["message"].as_str().is_some_and(|says| says.contains("restore it from a backup")), "{status}");
+        assert!(told["message"].as_str().is_some_and(|says| says.contains("`retentiond restore`")), "{status}");
     }
     let refused = site.ctl(&["plan", "make", "demo-ocm-contacts"]).ends(10).says("the store is read-only");
     assert!(refused.err.contains("hint: retentionctl store verify"), "{}", refused.err);

@@ -12,7 +12,7 @@ pub enum Finding {
         segment: u32,
     },
     /// A frame, a body's hash or a header is wrong; the rest of the segment cannot be read.
-    #[error("journal segment {segment} is damaged: {what}")]
+    #[error("{what}")]
     JournalDamaged {
         /// Which.
         segment: u32,
@@ -162,7 +162,7 @@ impl Finding {
             | Self::PositionsBroken { .. }
             | Self::TimeGoesBack(_)
             | Self::JournalShorter { .. } => {
-                "copy the state directory away as it is, then restore journal/ and keys/ from the same backup"
+                "stop the daemon, move the state directory away as it is, and run `retentiond restore` (docs/backup.md); keys/ copied back by hand would bring back who was erased since"
             }
             Self::BodyUnreadable(_) | Self::SlotDamaged(_) => {
                 "restore keys/ from the backup that belongs to this journal"
