@@ -87,6 +87,12 @@ fn roles_and_sources_change_while_the_daemon_runs() {
     daemon.signal(Signal::HUP);
     reloaded("the refusal is told", &|| site.diagnostics().contains("the old one stays in force"));
     let _as_before = site.ctl(&["plan", "make", "demo-ocm-contacts"]).ends(77);
+    let is_told = |status: &Value| {
+        let named = |told: &Value| told["message"].as_str().is_some_and(|line| line.starts_with("config.toml"));
+        let told = status["attention"].as_array().expect("a list");
+        told.iter().any(|told| told["what"] == "config_invalid" && named(told))
+    };
+    assert!(is_told(&site.ctl(&["status", "--output", "json"]).ends(10).json()), "a restart would fail, so it is told");
 
     // A new source, whose folder is watched from then on.
     fs::create_dir(site.path("more")).expect("a folder");
@@ -94,6 +100,7 @@ fn roles_and_sources_change_while_the_daemon_runs() {
     site.write("config.toml", &site.config().replace("[diagnostics]", &format!("{more}[diagnostics]")));
     daemon.signal(Signal::HUP);
     reloaded("the role is given back", &|| site.ctl(&["plan", "make", "demo-ocm-contacts"]).code == 0);
+    assert!(!is_told(&site.ctl(&["status", "--output", "json"]).json()));
     site.write("more/more.csv", "Id,Name,Created\n1,Somebody,2015-05-01\n");
     let intakes = intakes_done(&site, &daemon, 1);
     assert_eq!(intakes[0]["source"], "more");
@@ -229,7 +236,7 @@ fn a_damaged_store_answers_questions_and_purges_nothing() {
     assert_eq!(status["attention"][0]["what"], "store_read_only", "{status}");
     for told in [&status["attention"][0], &status["store"]] {
         assert_eq!(told["code"], "journal_damaged", "{status}");
-        assert!(told["message"].as_str().is_some_and(|says| says.contains("restore it from a backup")), "{status}");
+        assert!(told["message"].as_str().is_some_and(|says| says.contains("`retentiond restore`")), "{status}");
     }
     let refused = site.ctl(&["plan", "make", "demo-ocm-contacts"]).ends(10).says("the store is read-only");
     assert!(refused.err.contains("hint: retentionctl store verify"), "{}", refused.err);

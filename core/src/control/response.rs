@@ -342,6 +342,13 @@ pub enum Attention {
         /// The name of the source, as the policy has it.
         source: String,
     },
+    /// The configuration on disk is invalid: the one from before stays in force, and a restart would fail.
+    ConfigInvalid {
+        /// How many problems there are.
+        problems: u64,
+        /// The first of them, with its place.
+        message: String,
+    },
     /// The policies on disk are invalid; the last good set is active.
     PoliciesInvalid {
         /// How many problems there are.

@@ -49,10 +49,10 @@ pub enum SocketError {
         path: PathBuf,
     },
     /// systemd passed something else.
-    #[error("systemd passed no Unix stream socket; look at ListenStream= in retentiond.socket")]
+    #[error("systemd passed no Unix stream socket ({0}); look at ListenStream= in retentiond.socket")]
     Activation(#[source] io::Error),
     /// The system refused.
-    #[error("the control socket {path:?} could not be made: it {step}")]
+    #[error("the control socket {path:?} could not be made: it {step}: {source}")]
     Io {
         /// The socket.
         path: PathBuf,

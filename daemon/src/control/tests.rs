@@ -42,6 +42,9 @@ impl Works for Idle {
     fn check_config(&self, _text: Option<&str>) -> Checked {
         Checked { findings: Vec::new() }
     }
+    fn config_problems(&self) -> Vec<String> {
+        Vec::new()
+    }
     fn source_names(&self) -> BTreeSet<String> {
         BTreeSet::from(["newsletter".to_owned()])
     }
@@ -686,3 +689,4 @@ mod holds;
 mod judgement;
 mod keys;
 mod notices;
+mod plans;

@@ -76,6 +76,9 @@ pub trait Works: Send + Sync + 'static {
     /// Checks the text of a configuration, or the daemon's own file when there is none.
     fn check_config(&self, text: Option<&str>) -> Checked;
 
+    /// Returns the problems of the daemon's own file, when it could not be taken in as it lies there.
+    fn config_problems(&self) -> Vec<String>;
+
     /// Returns the names of the sources and mail servers that the configuration declares.
     fn source_names(&self) -> BTreeSet<String>;
 

@@ -101,8 +101,20 @@ pub enum BackupError {
         "the backups in this directory are of another store, or of a log that this one does not continue; nothing was changed. Name an empty directory in [backup]"
     )]
     OtherLog,
+    /// Copies of keys lie there, and not the copies of the log that they belong to.
+    #[error(
+        "there are copies of keys, but the copies of the log that they belong to are not there; nothing was changed. See whether the disk of `dir` is mounted. If they are lost, name empty directories for both `dir` and `keys_dir`, and destroy the old copies of the keys"
+    )]
+    LogGone,
+    /// Backups lie there, and not the directory of their keys.
+    #[error(
+        "there are backups, but the directory of the copies of their keys is not there; nothing was changed. See whether the disk of `keys_dir` is mounted. If the copies were destroyed, make the directory anew, for the user of the daemon"
+    )]
+    KeysDirGone,
     /// There is none.
-    #[error("there is no such backup in this directory; `retentionctl backup list` shows those that there are")]
+    #[error(
+        "there is no such backup in this directory; the names in its manifests/ are those that there are, and `retentionctl backup list` shows them while the daemon runs"
+    )]
     Absent,
     /// It is not as it was written.
     #[error("{file} of the backup up to event {last} is not as it was written: {what}; use another backup")]

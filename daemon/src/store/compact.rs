@@ -54,9 +54,11 @@ impl Store {
         if tail.torn_bytes > 0 {
             recover::cut(&journal, &tail)?;
         }
-        let (gone, used) = gone(options, &journal, tail.last, progress)?;
+        let (named, used) = named(options, &journal, tail.last, progress)?;
+        let gone = gone(options, &named, used, progress)?;
         let report = rewrite(options, &journal, tail.end.segment, &gone, progress)?;
-        rotate::rotate(options, used, progress)?;
+        let destroyed: RoaringBitmap = named.iter().map(|entity| entity.0).collect();
+        rotate::rotate(options, used, &destroyed, progress)?;
         let store = Self::open_locked(options, lock, None, progress)?;
         let event = Event::StoreCompacted(StoreCompacted {
             segments: report.segments,
@@ -96,15 +98,8 @@ pub(super) fn named(
     Ok((named, used))
 }
 
-/// Returns the entities whose key the log calls destroyed and whose slot holds a tombstone, and one more than the
-/// highest number.
-fn gone(
-    options: &Options,
-    journal: &Path,
-    last: Position,
-    progress: Progress<'_>,
-) -> Result<(RoaringBitmap, u32), OpenError> {
-    let (named, used) = named(options, journal, last, progress)?;
+/// Returns those of the entities that have a tombstone in their slot, as the log calls all of their keys destroyed.
+fn gone(options: &Options, named: &[EntityId], used: u32, progress: Progress<'_>) -> Result<RoaringBitmap, OpenError> {
     let vault = Vault::open_read_only(&options.dir.join("keys"), RootKey::read(&options.root_key)?, used)?;
     let mut gone = RoaringBitmap::new();
     for (part, number) in named.chunks(KEYS_TOGETHER).zip(1..) {
@@ -113,7 +108,7 @@ fn gone(
         let states = vault.keys_of(part)?;
         gone.extend(part.iter().zip(states).filter(|(_, state)| *state == KeyState::Destroyed).map(|(e, _)| e.0));
     }
-    Ok((gone, used))
+    Ok(gone)
 }
 
 /// Says whether nobody can open a body any more: it was sealed with the key of its entity, and that key is destroyed.

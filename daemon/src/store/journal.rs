@@ -53,7 +53,9 @@ pub enum JournalError {
         source: io::Error,
     },
     /// The journal is damaged: nothing was changed, and nothing is purged until it is repaired.
-    #[error("journal segment {segment} is damaged at byte {offset}: {damage}; restore it from a backup")]
+    #[error(
+        "journal segment {segment} is damaged at byte {offset}: {damage}; bring the store back from a backup with `retentiond restore`"
+    )]
     Damaged {
         /// The segment.
         segment: u32,

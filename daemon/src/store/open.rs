@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use retention_core::event::{Actor, Draft, Event, EventType, Readable, Recorded, 
 use retention_core::id::Position;
 use retention_core::time::Timestamp;
 
-use super::durable_file::{self, DurableFileError};
+use super::durable_file::{self, DurableFileError, FileAction};
 use super::events::{self, EventRow};
 use super::journal::recover::{self, Tail};
 use super::journal::{FlushGate, JournalError, JournalReader, JournalWriter, OpenGate};
@@ -115,6 +115,14 @@ pub enum OpenError {
         /// The process, as it noted itself.
         pid: String,
     },
+    /// It belongs to somebody else than the superuser, who works on it.
+    #[error(
+        "the store belongs to uid {owner}, and root would leave files in it that the daemon cannot open any more; nothing was changed. Do the same as that user, with the root key of the daemon: see \"As the user of the daemon\" in docs/operations.md"
+    )]
+    NotOurs {
+        /// Its owner.
+        owner: u32,
+    },
     /// Made by another program.
     #[error("the store has a format that this program does not know; use the program it was made with, or a newer one")]
     Format,
@@ -154,6 +162,7 @@ impl Lock {
     /// Takes the lock of a store that is there.
     pub(super) fn of_existing(dir: &Path) -> Result<Self, OpenError> {
         check_format(dir)?;
+        refuse_as_root(&dir.join("FORMAT"))?;
         let lock = Self::take(dir)?;
         super::compact::mend(dir)?;
         super::vault::rotate::mend(dir)?;
@@ -195,6 +204,7 @@ impl Store {
     /// When there is one already, or something cannot be made durable.
     pub fn init(options: &Options) -> Result<(), OpenError> {
         durable_file::create_private_dir(&options.dir, "state directory")?;
+        refuse_as_root(&options.dir)?;
         let lock = Lock::take(&options.dir)?;
         let journal = options.dir.join("journal");
         if options.dir.join("FORMAT").exists() || journal.exists() {
@@ -298,6 +308,18 @@ impl Store {
             report,
         })
     }
+}
+
+/// Refuses to let root work in a store of another user: what root makes belongs to root, and the daemon could not open it.
+///
+/// # Errors
+/// When root runs this and `path`, which is there, belongs to somebody else.
+pub fn refuse_as_root(path: &Path) -> Result<(), OpenError> {
+    let owner = std::fs::metadata(path).map_err(durable_file::failed("state directory", FileAction::Read))?.uid();
+    if rustix::process::geteuid().is_root() && owner != rustix::process::Uid::ROOT.as_raw() {
+        return Err(OpenError::NotOurs { owner });
+    }
+    Ok(())
 }
 
 fn check_format(dir: &Path) -> Result<(), OpenError> {

@@ -7,6 +7,7 @@ use retention_core::event::Event;
 use retention_core::event::key::{StoreKeys, WrappingKeysRotated};
 use retention_core::id::Position;
 use retention_core::view::Condition;
+use roaring::RoaringBitmap;
 
 use super::journal::recover;
 use super::open::{Lock, daemon_draft};
@@ -23,8 +24,9 @@ impl Store {
         let lock = Lock::of_existing(&options.dir)?;
         let journal = options.dir.join("journal");
         let tail = recover::find_tail(&journal)?;
-        let (_, used) = compact::named(options, &journal, tail.last, progress)?;
-        rotate::rotate(options, used, progress)?;
+        let (named, used) = compact::named(options, &journal, tail.last, progress)?;
+        let destroyed: RoaringBitmap = named.iter().map(|entity| entity.0).collect();
+        rotate::rotate(options, used, &destroyed, progress)?;
         let store = Self::open_locked(options, lock, None, progress)?;
         let asked = store.view(|views| views.small.keys.asked(StoreKeys::Wrapping)).unwrap_or(Position::NONE);
         let mut draft = daemon_draft(Event::WrappingKeysRotated(WrappingKeysRotated { slots: used }));

@@ -185,6 +185,29 @@ fn a_second_opener_is_told_who_has_it() {
 }
 
 #[test]
+fn root_leaves_the_store_of_another_user_as_it_is() {
+    const OTHER: u32 = 65_534;
+    if !rustix::process::geteuid().is_root() {
+        println!("only root can give a store to somebody else: nothing was tested");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let options = init(dir.path());
+    std::os::unix::fs::chown(options.dir.join("FORMAT"), Some(OTHER), None).unwrap();
+    let before = std::fs::metadata(&options.dir).unwrap().modified().unwrap();
+    assert!(matches!(Store::open(&options, &mut |_, _| {}), Err(super::OpenError::NotOurs { owner: OTHER })));
+    assert!(matches!(Store::rebuild(&options, &mut |_, _| {}), Err(super::OpenError::NotOurs { .. })));
+    let verified = Store::verify_stopped(&options, &mut |_, _| {});
+    assert!(matches!(verified, Err(super::OpenError::NotOurs { .. })));
+    assert_eq!(std::fs::metadata(&options.dir).unwrap().modified().unwrap(), before);
+    let empty = super::Options { dir: dir.path().join("empty"), ..options };
+    std::fs::create_dir(&empty.dir).unwrap();
+    std::os::unix::fs::chown(&empty.dir, Some(OTHER), None).unwrap();
+    assert!(matches!(Store::init(&empty), Err(super::OpenError::NotOurs { .. })));
+    assert_eq!(std::fs::read_dir(&empty.dir).unwrap().count(), 0);
+}
+
+#[test]
 fn what_is_acknowledged_is_there_after_any_stop_and_any_loss_of_sled() {
     let dir = tempfile::tempdir().unwrap();
     let options = init(dir.path());

@@ -211,7 +211,11 @@ fn failed(error: BackupError) -> ErrorBody {
     let code = match &error {
         BackupError::Absent => ErrorCode::NotFound,
         BackupError::Read(ReadError::Halted(_)) => ErrorCode::Stopping,
-        BackupError::OtherLog | BackupError::KeysGone { .. } | BackupError::Damaged(_) => ErrorCode::WrongState,
+        BackupError::OtherLog
+        | BackupError::LogGone
+        | BackupError::KeysDirGone
+        | BackupError::KeysGone { .. }
+        | BackupError::Damaged(_) => ErrorCode::WrongState,
         BackupError::Changed { .. } => ErrorCode::VerificationFailed,
         _ => ErrorCode::Internal,
     };

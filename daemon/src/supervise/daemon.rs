@@ -254,7 +254,7 @@ impl Life<'_> {
         }
         let store = opened.map_err(|error| {
             let exit = match &error {
-                OpenError::Locked { .. } => ExitCode::NotPermitted,
+                OpenError::Locked { .. } | OpenError::NotOurs { .. } => ExitCode::NotPermitted,
                 // Nothing of this changes by starting again.
                 OpenError::Absent
                 | OpenError::Format

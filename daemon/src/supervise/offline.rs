@@ -17,13 +17,16 @@ use crate::keyholders::Identities;
 use crate::store::backup::{BackupError, Ledgers, Places, Restore};
 use crate::store::durable_file;
 use crate::store::vault::RootKey;
-use crate::store::{OpenError, Options, Store, VerifyReport};
+use crate::store::{OpenError, Options, Store, VerifyReport, refuse_as_root};
 
 /// The longest file of private keys that is read, in bytes.
 const IDENTITY_BYTES_MAX: usize = 64 * 1024;
 
 /// Plain lines of progress are written this often, in events, where there is no terminal.
 const LINE_EVERY: u64 = 1_000_000;
+
+/// The name of the only work that counts more than events.
+const RESTORE: &str = "restore";
 
 /// Makes a new, empty store, the directory of exports, and the root key where a file is named that is not there.
 #[must_use]
@@ -68,7 +71,7 @@ fn refuse(exit: ExitCode, says: impl std::fmt::Display) -> Refused {
 impl From<OpenError> for Refused {
     fn from(error: OpenError) -> Self {
         let exit = match &error {
-            OpenError::Locked { .. } => ExitCode::NotPermitted,
+            OpenError::Locked { .. } | OpenError::NotOurs { .. } => ExitCode::NotPermitted,
             OpenError::Absent | OpenError::Exists | OpenError::Format => ExitCode::PersonNeeded,
             OpenError::RootKey(_) | OpenError::Vault(_) | OpenError::Journal(_) | OpenError::Blocks(_) => {
                 ExitCode::PersonNeeded
@@ -86,9 +89,12 @@ impl From<OpenError> for Refused {
 impl From<BackupError> for Refused {
     fn from(error: BackupError) -> Self {
         let exit = match &error {
+            BackupError::Open(error) if matches!(error.as_ref(), OpenError::NotOurs { .. }) => ExitCode::NotPermitted,
             BackupError::Open(_)
             | BackupError::Vault(_)
             | BackupError::OtherLog
+            | BackupError::LogGone
+            | BackupError::KeysDirGone
             | BackupError::Absent
             | BackupError::KeysGone { .. }
             | BackupError::InTheWay { .. }
@@ -134,6 +140,9 @@ fn try_init(config: &Config) -> Result<ExitCode, Refused> {
     // Before a key is made: a key for a store that has another one would only confuse.
     if options.dir.join("FORMAT").exists() || options.dir.join("journal").exists() {
         return Err(OpenError::Exists.into());
+    }
+    if options.dir.is_dir() {
+        refuse_as_root(&options.dir)?;
     }
     if let SecretPlace::File(path) = &config.store.root_key
         && !path.exists()
@@ -284,7 +293,7 @@ fn try_restore(config: &Config, asked: RestoreArgs) -> Result<ExitCode, Refused>
         checkpoints,
         identities,
     };
-    let mut bar = Bar::new("restore");
+    let mut bar = Bar::new(RESTORE);
     let restored = restore.run(&mut |at, all| bar.tell(at, all));
     bar.end();
     let restored = restored?;
@@ -302,6 +311,11 @@ fn try_restore(config: &Config, asked: RestoreArgs) -> Result<ExitCode, Refused>
     Ok(ExitCode::Done)
 }
 
+/// A restore counts the bytes that it copies, then the events that it reads.
+fn unit_of(what: &str) -> &'static str {
+    if what == RESTORE { "bytes, then events" } else { "events" }
+}
+
 /// Progress: a bar on a terminal, now and then a line elsewhere.
 struct Bar {
     what: &'static str,
@@ -312,8 +326,11 @@ struct Bar {
 impl Bar {
     fn new(what: &'static str) -> Self {
         let bar = io::stderr().is_terminal().then(|| {
-            let style = ProgressStyle::with_template("{prefix} {wide_bar} {human_pos}/{human_len} events, {eta} left");
-            ProgressBar::new(0).with_prefix(what).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+            let style = ProgressStyle::with_template("{prefix} {wide_bar} {human_pos}/{human_len} {msg}, {eta} left");
+            ProgressBar::new(0)
+                .with_prefix(what)
+                .with_message(unit_of(what))
+                .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
         });
         Self { what, bar, told: 0 }
     }
@@ -326,7 +343,7 @@ impl Bar {
             }
             None if at >= self.told.saturating_add(LINE_EVERY) => {
                 self.told = at;
-                say(&format!("{}: {at} of {all} events", self.what));
+                say(&format!("{}: {at} of {all} {}", self.what, unit_of(self.what)));
             }
             None => {}
         }

@@ -27,7 +27,7 @@ use super::mailboxes::Mailboxes;
 use super::metrics;
 use super::notices::Channels;
 use crate::clock::Clock;
-use crate::config::{Config, ConfigError, Metrics, NotifyChannel, named_file_problems};
+use crate::config::{Config, ConfigError, Metrics, NotifyChannel, Problem, named_file_problems};
 use crate::connector::mail::Mailroom;
 use crate::connector::texts;
 use crate::control::package::{PackageWanted, Parts};
@@ -99,6 +99,18 @@ impl Works for DaemonWorks {
             Err(error) => findings(&path, &error),
         };
         Checked { findings }
+    }
+
+    fn config_problems(&self) -> Vec<String> {
+        let path = self.config.read().path.clone();
+        let reloaded = Config::load(&path).and_then(|new| self.config.read().reloaded(&new));
+        let Err(error) = reloaded else { return Vec::new() };
+        let file = file_name(&path);
+        let told = |problem: &Problem| match problem.line {
+            0 => format!("{file}: {}", problem.message),
+            line => format!("{file}:{line}:{}: {}", problem.column, problem.message),
+        };
+        error.problems.iter().map(told).collect()
     }
 
     fn source_names(&self) -> BTreeSet<String> {

@@ -20,6 +20,9 @@ use super::super::error::ApiError;
 use super::super::input::{Argument, Asked, Body, check_reason, check_text};
 use super::{About, Caller, Seen, Shared, check_approver, not_found, requester};
 
+/// Whoever asks for the items of a plan that is being made waits for it so long, in seconds.
+const FREEZE_SECONDS_MAX: u32 = 5;
+
 pub(crate) async fn make(
     State(control): State<Shared>,
     Extension(caller): Extension<Caller>,
@@ -123,7 +126,26 @@ pub(crate) async fn items(
     Argument(id): Argument<PlanId>,
     Asked(query): Asked<ListQuery>,
 ) -> Result<Response, ApiError> {
-    let chunks = control.see(move |views| Ok(found(views, id)?.chunks.clone())).await?;
+    let clock = Arc::clone(&control.clock);
+    let look = move |views: &Views| {
+        let plan = found(views, id)?;
+        let state = plan.state(clock.now());
+        let seen = (state, plan.chunks.clone());
+        Ok(if state == PlanState::Requested { Seen::Open(seen) } else { Seen::Settled(seen) })
+    };
+    // Nothing, or a part, would look like all that is due.
+    let chunks = match control.wait(Some(FREEZE_SECONDS_MAX), look).await? {
+        (state @ (PlanState::Requested | PlanState::Refused), _) => return Err(wrong_state(id, state)),
+        (
+            PlanState::Preview
+            | PlanState::Empty
+            | PlanState::AwaitingApproval
+            | PlanState::Ready
+            | PlanState::Rejected
+            | PlanState::Used,
+            chunks,
+        ) => chunks,
+    };
     let log = Arc::clone(&control.log);
     // All chunks but the last are full, so the number of an item says where it stands.
     answer_list(wanted, query.after, query.limit, move |after, limit| {

@@ -36,7 +36,8 @@ pub(crate) async fn status(
     let counts = control.see(move |views| Ok(Counts::of(views, &copies, now))).await?;
     let works = std::sync::Arc::clone(&control.works);
     let tree = control.works.tree_stopped();
-    let (problems, no_source) = blocking(move || Ok((works.policy_problems(), works.policies_of_no_source()))).await?;
+    let asked = move || Ok((works.config_problems(), works.policy_problems(), works.policies_of_no_source()));
+    let (unusable, problems, no_source) = blocking(asked).await?;
     let damage = control.log.read_only();
     let mut attention: Vec<Attention> = counts.stuck.into_iter().map(|run| Attention::RunStuck { run }).collect();
     attention.extend(counts.in_vain.into_iter().map(|run| Attention::RunInVain { run }));
@@ -79,6 +80,10 @@ pub(crate) async fn status(
     attention.extend(counts.unread);
     attention.extend(entries_left(control.works.entries_left()));
     attention.extend(no_source.into_iter().map(|(policy, source)| Attention::PolicySourceUnknown { policy, source }));
+    if let Some(first) = unusable.first() {
+        let (problems, message) = (unusable.len() as u64, first.clone());
+        attention.push(Attention::ConfigInvalid { problems, message });
+    }
     if let Some(first) = problems.first() {
         let (problems, message) = (problems.len() as u64, first.clone());
         attention.push(Attention::PoliciesInvalid { problems, message });

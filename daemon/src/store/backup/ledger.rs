@@ -47,6 +47,11 @@ pub enum LedgerError {
         /// Which, from 1.
         line: u64,
     },
+    /// It has nothing, not even its first line.
+    #[error(
+        "the ledger of erasures is empty: not even the line is in it that says whose it is, so it tells nobody who was erased; nothing was restored. Look whether its disk is mounted, and take the file from where it is kept. If there is none any more, say so with --without-erasures and erase these people again"
+    )]
+    Empty,
     /// The log does not have what the ledger says.
     #[error(
         "the ledger of erasures speaks of event {position}, which this log does not have and no restore explains; keep the file and name another one in [backup]"
@@ -123,6 +128,12 @@ fn first_line(store: [u8; 16]) -> String {
 }
 
 impl Read {
+    /// Says whether there is nothing in it, not even its first line.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.mac.is_none()
+    }
+
     /// Reads a ledger of a store. A last line without its end is one that was being written: it is passed over.
     ///
     /// # Errors

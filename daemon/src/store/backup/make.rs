@@ -47,6 +47,7 @@ impl Store {
         if let Some(damage) = self.read_only_reason() {
             return Err(BackupError::Damaged(damage));
         }
+        refuse_half(places)?;
         for (dir, role) in [(&places.log, DIR), (&places.keys, KEYS_DIR)] {
             durable_file::create_private_dir(dir, role)?;
         }
@@ -263,6 +264,20 @@ pub fn remove_ended_keys(places: &Places, now: Timestamp) -> Result<Vec<Position
         }
     }
     Ok(ended)
+}
+
+/// Refuses to begin anew on one side while the other has what came before: then its disk is not mounted. Copies of keys would
+/// count as strays, and those that are made meanwhile would lie where nobody ever removes them.
+fn refuse_half(places: &Places) -> Result<(), BackupError> {
+    let has_keys_dir = places.keys.is_dir();
+    // The directory of manifests is made before any key is copied.
+    if has_keys_dir && !places.manifests().is_dir() && !copied_keys(places)?.is_empty() {
+        return Err(BackupError::LogGone);
+    }
+    if !has_keys_dir && !Manifest::list(places)?.is_empty() {
+        return Err(BackupError::KeysDirGone);
+    }
+    Ok(())
 }
 
 /// Removes what attempts left that did not end, killed or failed: copies of keys and segments that belong to no backup.

@@ -134,7 +134,7 @@ impl Manifest {
     /// # Errors
     /// When there is none, or it is not as it was written.
     pub fn read(places: &Places, last: Position) -> Result<Self, BackupError> {
-        let changed = |what: &str| BackupError::Changed { last, file: ROLE.to_owned(), what: what.to_owned() };
+        let changed = |what: &str| BackupError::Changed { last, file: "manifest".to_owned(), what: what.to_owned() };
         let path = places.manifests().join(format!("{}.json", numbered(last)));
         let text = durable_file::read_bounded(&path, MANIFEST_BYTES_MAX, ROLE)?.ok_or(BackupError::Absent)?;
         let manifest: Self = serde_json::from_slice(&text).map_err(|_| changed("it is no manifest"))?;
@@ -225,18 +225,30 @@ impl Manifest {
     }
 
     pub(super) fn check(&self, part: &Part, path: &Path, halt: &Halt) -> Result<(), BackupError> {
-        let changed =
-            |what: &str| BackupError::Changed { last: self.last, file: part.name.clone(), what: what.to_owned() };
+        self.check_length(part, path)?;
         let (bytes, sha256) = part.lies_there();
+        if digest_of(path, bytes, halt)? == sha256 {
+            Ok(())
+        } else {
+            Err(self.changed(part, "its SHA-256 is another one"))
+        }
+    }
+
+    /// Checks that a file lies there and is as long as it was written, without reading it.
+    pub(super) fn check_length(&self, part: &Part, path: &Path) -> Result<(), BackupError> {
+        let (bytes, _) = part.lies_there();
         let there = std::fs::symlink_metadata(path).ok().filter(std::fs::Metadata::is_file).map(|meta| meta.len());
         match there {
-            None => Err(changed("it is missing")),
-            Some(there) if there < bytes => Err(changed("it is too short")),
+            None => Err(self.changed(part, "it is missing")),
+            Some(there) if there < bytes => Err(self.changed(part, "it is too short")),
             // A segment may go on behind the end of a backup; what is encrypted is whole.
-            Some(there) if part.encrypted.is_some() && there > bytes => Err(changed("it is too long")),
-            Some(_) if digest_of(path, bytes, halt)? != sha256 => Err(changed("its SHA-256 is another one")),
+            Some(there) if part.encrypted.is_some() && there > bytes => Err(self.changed(part, "it is too long")),
             Some(_) => Ok(()),
         }
+    }
+
+    fn changed(&self, part: &Part, what: &str) -> BackupError {
+        BackupError::Changed { last: self.last, file: part.name.clone(), what: what.to_owned() }
     }
 }
 

@@ -18,7 +18,7 @@ use retention_core::id::{EntityId, Position};
 use retention_core::view::Condition;
 use roaring::RoaringBitmap;
 
-use super::ledger::{Erasure, Read};
+use super::ledger::{Erasure, LedgerError, Read};
 use super::make::SIGNING_KEY;
 use super::manifest::{Manifest, Part, segment_name};
 use super::{BackupError, MEMORY, Places, copy, decrypt};
@@ -28,7 +28,7 @@ use crate::store::journal::JournalReader;
 use crate::store::open::daemon_draft;
 use crate::store::tree::Tree;
 use crate::store::vault::{FilesystemWarning, RootKey, Vault, rewrap};
-use crate::store::{KeyState, OpenError, Options, Progress, ReadError, Store};
+use crate::store::{KeyState, OpenError, Options, Progress, ReadError, Store, refuse_as_root};
 
 const STAGING: &str = ".restoring";
 const COMPLETE: &str = "complete";
@@ -95,6 +95,7 @@ impl Restore<'_> {
     pub fn run(&self, progress: Progress<'_>) -> Result<Restored, BackupError> {
         let state = &self.options.dir;
         durable_file::create_private_dir(state, ROLE)?;
+        refuse_as_root(state)?;
         let staging = state.join(STAGING);
         if staging.join(COMPLETE).exists() {
             // All was done but the moving. What it said is in the log.
@@ -169,7 +170,10 @@ impl Restore<'_> {
     ) -> Result<(), BackupError> {
         let halt = &self.options.halt;
         let digest = match part.encrypted {
-            None => copy(from, to, part.bytes, halt, done)?,
+            None => {
+                manifest.check_length(part, from)?;
+                copy(from, to, part.bytes, halt, done)?
+            }
             Some(_) => {
                 // Else a changed byte would look like a failing disk.
                 manifest.check(part, from, halt)?;
@@ -275,6 +279,9 @@ impl Restore<'_> {
         let mut again = BTreeMap::new();
         for file in files {
             let read = Read::of(file, &key, store)?;
+            if read.is_empty() {
+                return Err(LedgerError::Empty.into());
+            }
             again.extend(read.destroyed.into_iter().filter(|(entity, _)| {
                 entity.0 < journal.used && entity.0 > 0 && !journal.destroyed.contains(entity.0)
             }));

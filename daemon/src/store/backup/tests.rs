@@ -16,6 +16,8 @@ use super::super::{KeyState, Options};
 use super::*;
 use crate::store::Store;
 
+mod refused;
+
 const UNTIL: Timestamp = Timestamp(1_800_000_000_000_000);
 
 struct World {
@@ -662,6 +664,7 @@ fn what_an_attempt_left_goes_with_the_next_one_and_keys_elsewhere_keep_their_log
     // The copies of the keys move to another disk, where those from before are not.
     add_contacts(&store, layout, 1_010..1_020);
     let moved = Places { keys: world.dir.path().join("another disk"), ..world.places.clone() };
+    std::fs::create_dir(&moved.keys).unwrap();
     let third = backup(&moved);
     make::remove_superseded(&moved, UNTIL).unwrap();
     assert_eq!(Manifest::list(&moved).unwrap(), [first, second, third]);

@@ -191,3 +191,33 @@ fn keys_that_are_the_only_ones_are_never_overwritten() {
     open(&options).close().unwrap();
     is_whole(&options);
 }
+
+#[test]
+fn a_key_that_an_older_copy_brought_back_is_destroyed_again() {
+    const SLOT_BYTES: usize = 64;
+    let dir = tempfile::tempdir().unwrap();
+    let options = init(dir.path());
+    let store = open(&options);
+    let layout = add_layout(&store);
+    let entities = add_contacts(&store, layout, 0..40);
+    store.close().unwrap();
+    let slots = options.dir.join("keys/slots.0000");
+    let old = std::fs::read(&slots).unwrap();
+    let store = open(&options);
+    purge(&store, &entities[10..12]);
+    store.close().unwrap();
+    for again in [0, 1] {
+        let mut bytes = std::fs::read(&slots).unwrap();
+        let at = entities[10].0 as usize * SLOT_BYTES;
+        if again == 0 {
+            bytes[at..at + SLOT_BYTES].copy_from_slice(&old[at..at + SLOT_BYTES]);
+            std::fs::write(&slots, &bytes).unwrap();
+        }
+        let found = Store::verify_stopped(&options, &mut |_, _| {}).unwrap().findings;
+        let codes: Vec<_> = found.iter().map(crate::store::verify::Finding::code).collect();
+        assert_eq!(codes.contains(&"key_not_destroyed"), again == 0, "{codes:?}");
+        Store::rotate_wrapping_keys(&options, &mut |_, _| {}).unwrap().close().unwrap();
+    }
+    let counts: SlotCounts = open(&options).count_keys().unwrap();
+    assert_eq!(counts.destroyed, 2);
+}

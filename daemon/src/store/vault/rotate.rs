@@ -20,20 +20,31 @@ use crate::store::{OpenError, Options, Progress};
 const ROLE: &str = "directory of keys";
 const COMPLETE: &str = "complete";
 
-/// Rotates the keys of a store that nobody has open. Slots below `used` are kept as they are: live, destroyed or
-/// retired.
+/// Rotates the keys of a store that nobody has open. Slots below `used` are kept as they are, live, destroyed or
+/// retired; but the log calls the keys of `destroyed` so, and one of them that is live, as an older copy of the keys
+/// brings it back, is destroyed.
 ///
 /// # Errors
 /// When a slot is damaged, it was asked to stop, or a file cannot be written. The old keys are in place then, or are
 /// put in place at the next opening.
-pub fn rotate(options: &Options, used: u32, progress: Progress<'_>) -> Result<(), OpenError> {
+pub fn rotate(
+    options: &Options,
+    used: u32,
+    destroyed: &RoaringBitmap,
+    progress: Progress<'_>,
+) -> Result<(), OpenError> {
     let (store, gate) = (options.dir.as_path(), options.gate.as_ref());
     let (keys, new) = (store.join("keys"), store.join("keys.new"));
     let root = RootKey::read(&options.root_key)?;
     keys_flush(gate, ROLE, || durable_file::create_private_dir(&new, ROLE))?;
-    keys_flush(gate, ROLE, || {
-        rewrap::rewrap(&keys, &new, root, used, &RoaringBitmap::new(), &options.halt, progress).map(drop)
+    let mut were_there = 0;
+    keys_flush(gate, ROLE, || -> Result<(), OpenError> {
+        were_there = rewrap::rewrap(&keys, &new, root, used, destroyed, &options.halt, progress)?;
+        Ok(())
     })?;
+    if were_there > 0 {
+        tracing::warn!(keys = were_there, "keys that the log calls destroyed were there again, and are destroyed now");
+    }
     keys_flush(gate, ROLE, || durable_file::create_new(&new.join(COMPLETE), b"", ROLE))?;
     Ok(mend_gated(store, gate)?)
 }
@@ -67,7 +78,7 @@ fn mend_gated(store: &Path, gate: &dyn FlushGate) -> Result<(), DurableFileError
     }
     match std::fs::remove_file(keys.join(COMPLETE)) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(durable_file::failed(ROLE, FileAction::Remove)(error))
+            Err(durable_file::failed("mark of a complete rotation in the directory of keys", FileAction::Remove)(error))
         }
         _ => Ok(()),
     }

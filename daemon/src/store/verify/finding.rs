@@ -12,7 +12,7 @@ pub enum Finding {
         segment: u32,
     },
     /// A frame, a body's hash or a header is wrong; the rest of the segment cannot be read.
-    #[error("journal segment {segment} is damaged: {what}")]
+    #[error("{what}")]
     JournalDamaged {
         /// Which.
         segment: u32,
@@ -162,10 +162,10 @@ impl Finding {
             | Self::PositionsBroken { .. }
             | Self::TimeGoesBack(_)
             | Self::JournalShorter { .. } => {
-                "copy the state directory away as it is, then restore journal/ and keys/ from the same backup"
+                "stop the daemon, move the state directory away as it is, and run `retentiond restore` (docs/backup.md); keys/ copied back by hand would bring back who was erased since"
             }
             Self::BodyUnreadable(_) | Self::SlotDamaged(_) => {
-                "restore keys/ from the backup that belongs to this journal"
+                "restore keys/ from the newest backup of this journal, then `retentionctl key rotate --wrapping`: it destroys again what was destroyed since"
             }
             Self::EventStoreDamaged(_)
             | Self::RowDiffers(_)
@@ -173,7 +173,7 @@ impl Finding {
             | Self::DueDiffers(_)
             | Self::ViewDiffers(_) => "stop the daemon and run `retentiond store rebuild`; the journal is not affected",
             Self::KeyNotDestroyed(_) => {
-                "the keys were restored from an older backup: treat what they open as personal data, and destroy them again"
+                "the keys were copied back from an older backup: treat what they open as personal data, and destroy them again with `retentionctl key rotate --wrapping`"
             }
             Self::HashDiffers(_) => {
                 "stop the daemon, remove tree/hashes and start it again: they are made anew from the journal, which is not affected"

@@ -60,6 +60,9 @@ fn a_flipped_byte_in_any_part_of_the_journal_is_found() {
             codes.iter().any(|code| ["journal_damaged", "journal_shorter"].contains(code)),
             "byte {at} of {length}: {codes:?}"
         );
+        // The purge of the world lies behind the damage.
+        let is_blamed = codes.contains(&"journal_damaged") && codes.contains(&"key_destroyed_without_event");
+        assert!(!is_blamed, "byte {at} of {length}: {codes:?}");
         flip(&dir.path().join(JOURNAL), at);
     }
     assert_eq!(verify(&options).findings, []);
