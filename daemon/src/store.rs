@@ -95,6 +95,7 @@ struct Inner {
     tail: events::Tail,
     blocks: Option<Blocks>,
     block_cache: read::BlockCache,
+    last_request: Mutex<Option<query::AboutRequest>>,
     signal: log::Signal,
     read_only: Mutex<Option<ReadOnly>>,
     written: Mutex<Written>,

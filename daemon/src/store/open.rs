@@ -350,6 +350,7 @@ fn inner_of(options: &Options, vault: Vault, blocks: Option<Blocks>, state: Stat
         tail: events::Tail::default(),
         blocks,
         block_cache: super::read::BlockCache::default(),
+        last_request: Mutex::new(None),
         read_only: Mutex::new(None),
         written: Mutex::new(Written::default()),
     })

@@ -20,6 +20,8 @@ mod request;
 #[cfg(test)]
 mod tests;
 
+pub(super) use request::AboutRequest;
+
 /// The most rows of one page.
 pub const PAGE_ROWS_MAX: usize = 10_000;
 
@@ -405,6 +407,7 @@ impl Inner {
     ) -> Result<(), ReadError> {
         let mut sagas = BTreeSet::new();
         for entity in entities {
+            self.halt.check()?;
             self.add_stream(entity, all, &mut sagas)?;
         }
         sagas.into_iter().try_for_each(|saga| self.add_saga(saga, all))

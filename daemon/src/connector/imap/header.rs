@@ -314,7 +314,12 @@ impl List {
     }
 
     fn takes(&mut self, word: Word, may_be: bool) {
-        let text = word.text;
+        // Some write an address in square brackets; behind an `@` they are of the address of a machine.
+        let text = if word.text.contains(['[', ']']) && !word.text.contains("@[") {
+            word.text.trim_matches(['[', ']']).to_owned()
+        } else {
+            word.text
+        };
         let has_both = text.rsplit_once('@').is_some_and(|(local, host)| !local.is_empty() && !host.is_empty());
         if may_be && has_both && !text.contains("=?") {
             self.found.push(text);
@@ -425,6 +430,7 @@ mod tests {
         assert_eq!(to("\"Ada <a@x>, Bob <b@x>"), ["a@x", "b@x"]);
         assert_eq!(to("a@x b@x;c@x <d@x> <e@x>"), ["a@x", "b@x", "d@x", "e@x"], "a name is none");
         assert_eq!(to("<a@x, b@x>, <c@x d@x>, <e@x"), ["a@x", "b@x", "c@x", "d@x", "e@x"]);
+        assert_eq!(to("Ada [mailto:a@x], [b@x], <[c@x]> [d], e@[1.2.3.4]"), ["a@x", "b@x", "c@x", "e@[1.2.3.4]"]);
         assert_eq!(to("mailto:a@x, \"b@x\", \"Cyra <c@x>\", \"d@x\" <>"), ["a@x", "b@x", "c@x", "d@x"]);
         assert_eq!(
             to("=?utf-8?Q?Ada_=3Ca=40x=3E?=, =?utf-8?B?QsO2YiA8?= =?UTF-8?b?YkB4Pg?=, =?latin1?q?c@x?="),

@@ -41,10 +41,29 @@ const NAMING_IT: [EventType; 21] = [
 const NAMING_RECORDS: [EventType; 4] =
     [EventType::HoldPlaced, EventType::HoldReleased, EventType::RestrictionPlaced, EventType::ReviewDecided];
 
+/// What was answered last, and the end of the log of which it is the whole answer.
+pub(in crate::store) struct AboutRequest {
+    id: RequestId,
+    upto: Position,
+    all: RoaringBitmap,
+}
+
 impl Inner {
     /// Returns the positions of everything that is about a request; nothing when there is none of that number. Costs what
-    /// happened to its records, and a body for each event since then that may name it.
+    /// happened to its records, and a body for each event since then that may name it; the pages of one question cost it
+    /// once, as long as nothing is recorded meanwhile.
     pub(super) fn about_request(&self, id: RequestId) -> Result<RoaringBitmap, ReadError> {
+        // What is recorded while it is looked for ends this answer: no position comes again.
+        let upto = self.state.read().views.position;
+        if let Some(last) = self.last_request.lock().as_ref().filter(|last| last.id == id && last.upto == upto) {
+            return Ok(last.all.clone());
+        }
+        let all = self.find_about_request(id)?;
+        *self.last_request.lock() = Some(AboutRequest { id, upto, all: all.clone() });
+        Ok(all)
+    }
+
+    fn find_about_request(&self, id: RequestId) -> Result<RoaringBitmap, ReadError> {
         let (mut all, candidates, plans, records) = {
             let views = &self.state.read().views;
             let Some(request) = views.small.subjects.get(id) else { return Ok(RoaringBitmap::new()) };

@@ -8,6 +8,7 @@ use retention_core::event::mailbox::{
     CredentialDestroyed, CredentialStored, MailboxRegistered, MailboxRemoved, SealedSecret,
 };
 use retention_core::event::migration::{MigrationFolderOpened, MigrationRequested, MigrationStopRequested};
+use retention_core::event::subject::{RequestKind, SubjectIdentified, SubjectRequested};
 use retention_core::id::{Digest, GrantId, Handle, HoldId, LayoutId, MigrationId, PlanId, RunId};
 use retention_core::record::{EntityRecord, Kind, Layout};
 use retention_core::view::Condition;
@@ -107,6 +108,37 @@ fn a_policy_and_a_run_are_told_with_all_that_belongs_to_them() {
     let other = Query { policy: Some("another".into()), ..policy };
     assert!(all(&world.store, &other).is_empty());
     assert_eq!(world.store.view(|views| views.small.runs.run(world.run).unwrap().plan), PlanId(Position(run - 1)));
+}
+
+#[test]
+fn a_request_is_told_the_same_in_pages_and_with_what_is_recorded_later() {
+    let world = world();
+    let happens = |event| {
+        let draft = super::super::open::daemon_draft(event);
+        world.store.append_drafts(vec![draft], Condition::None).unwrap().last
+    };
+    let asked = SubjectRequested {
+        kind: RequestKind::Erase,
+        ground: None,
+        marks: Vec::new(),
+        named: vec![world.entities[7]],
+        received_at: Timestamp(0),
+        due_at: Timestamp(i64::MAX),
+        timezone: "UTC".into(),
+        reference: String::new(),
+    };
+    let request = RequestId(happens(Event::SubjectRequested(asked)));
+    let changed = world.store.history(world.entities[7]).unwrap()[0].0;
+    let query = Query { request: Some(request), order: Order::OldestFirst, limit: 1, ..Query::default() };
+    for _ in 0..2 {
+        assert_eq!(all(&world.store, &query), [changed, request.0.0]);
+    }
+    let records = vec![world.entities[7], world.entities[8]];
+    let identified = happens(Event::SubjectIdentified(SubjectIdentified { request, records, how: "asked".into() }));
+    let other = world.store.history(world.entities[8]).unwrap()[0].0;
+    assert_eq!(all(&world.store, &query), [changed, other, request.0.0, identified.0]);
+    let unknown = Query { request: Some(RequestId(identified)), ..query };
+    assert!(all(&world.store, &unknown).is_empty());
 }
 
 #[test]

@@ -165,7 +165,7 @@ impl Finding {
                 "stop the daemon, move the state directory away as it is, and run `retentiond restore` (docs/backup.md); keys/ copied back by hand would bring back who was erased since"
             }
             Self::BodyUnreadable(_) | Self::SlotDamaged(_) => {
-                "restore keys/ from the newest backup of this journal, then `retentionctl key rotate --wrapping`: it destroys again what was destroyed since"
+                "stop the daemon, move keys/ away without deleting it, and put its copy from the newest backup of this journal in its place; then start it and run `retentionctl key rotate --wrapping`, which destroys again what was destroyed since. If it does not start because records came after that backup, only `retentiond restore` is left"
             }
             Self::EventStoreDamaged(_)
             | Self::RowDiffers(_)
