@@ -225,11 +225,13 @@ pub fn backoff(attempt: u32) -> Duration {
 
 /// Returns the number under which an attempt is recorded whose end nobody knows. Past the pivot a probe that cannot tell
 /// either counts as one more, since it is repeated for ever; before it, only attempts count against those that there are.
+/// A redaction and a restriction are of our own store: they wait for a pause or a doubted clock to be over, and go on
+/// soon after.
 #[must_use]
 pub fn unknown_attempt(saga: &Saga, step: Step, attempt: u32) -> u32 {
     match saga.step(step) {
         Some(StepStanding::Failed { attempt: last, failure: Failure::Unknown, .. })
-            if *last == attempt && saga.is_past_pivot() =>
+            if *last == attempt && saga.is_past_pivot() && !matches!(step, Step::Redact | Step::Restrict) =>
         {
             attempt.saturating_add(1)
         }
@@ -346,6 +348,8 @@ mod tests {
         assert_eq!(unknown_attempt(&saga, Step::Purge, 1), 1, "the attempt itself");
         saga.steps.insert(Step::Purge as u8, unknown.clone());
         assert_eq!(unknown_attempt(&saga, Step::Purge, 3), 4);
+        saga.steps.insert(Step::Redact as u8, unknown.clone());
+        assert_eq!(unknown_attempt(&saga, Step::Redact, 3), 3, "a pause is waited for, and nothing is tried in vain");
         let told = |attempt| StepEvent::Fail { attempt, failure: Failure::Unknown, retry_at: None };
         for (attempt, may) in [(2, false), (3, true), (4, true), (5, false)] {
             assert_eq!(StepStanding::after(Some(&unknown), told(attempt)).is_ok(), may, "{attempt}");
