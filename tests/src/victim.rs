@@ -229,11 +229,12 @@ impl Socket {
         let mut stream = UnixStream::connect(&self.path)?;
         stream.set_read_timeout(Some(ANSWER_TIME_MAX))?;
         let length = body.len();
-        write!(
-            stream,
+        let request = format!(
             "{method} {path} HTTP/1.1\r\nHost: retentiond\r\nAccept: application/json\r\n\
              Content-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
-        )?;
+        );
+        // In one piece: a body that comes after the answer resets the connection, and the answer is lost with it.
+        stream.write_all(request.as_bytes())?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
         let cut = || io::Error::from(io::ErrorKind::UnexpectedEof);
