@@ -137,21 +137,32 @@ pub enum SheetError {
 }
 
 impl SheetError {
-    /// Returns what to do.
+    /// Returns what to do, where whoever reads it can name what the file does not tell.
     #[must_use]
-    pub fn hint(&self) -> &'static str {
-        match self {
-            Self::Empty | Self::NoHeader => "write the names of the attributes into the first row",
-            Self::TooLarge => "split the file",
-            Self::Workbook => "open it in the spreadsheet program and save it as CSV UTF-8",
-            Self::NoMark => "say which: --encoding utf-16le (as Windows writes it) or utf-16be",
+    pub fn hint(&self) -> String {
+        self.advice("say which")
+    }
+
+    /// Returns what to do, where nobody can name anything: a file that was dropped is converted first.
+    #[must_use]
+    pub fn hint_when_dropped(&self) -> String {
+        self.advice("say which to retentionctl batch convert, and drop what it makes")
+    }
+
+    fn advice(&self, say_which: &str) -> String {
+        let options = match self {
+            Self::Empty | Self::NoHeader => return "write the names of the attributes into the first row".to_owned(),
+            Self::TooLarge => return "split the file".to_owned(),
+            Self::Workbook => return "open it in the spreadsheet program and save it as CSV UTF-8".to_owned(),
+            Self::EncodingContradicted { .. } => return "leave --encoding out".to_owned(),
+            Self::HeaderBroken(_) => return "write the header row again".to_owned(),
+            Self::NoMark => "--encoding utf-16le (as Windows writes it) or utf-16be",
             Self::EncodingDoubtful { .. } => {
-                "say which: --encoding windows-1250 (Czech, Slovak, Polish, Hungarian) or windows-1252 (Western Europe)"
+                "--encoding windows-1250 (Czech, Slovak, Polish, Hungarian) or windows-1252 (Western Europe)"
             }
-            Self::EncodingContradicted { .. } => "leave --encoding out",
-            Self::DelimiterDoubtful | Self::DelimiterContradicted => "say which: --delimiter comma, semicolon or tab",
-            Self::HeaderBroken(_) => "write the header row again",
-        }
+            Self::DelimiterDoubtful | Self::DelimiterContradicted => "--delimiter comma, semicolon or tab",
+        };
+        format!("{say_which}: {options}")
     }
 }
 

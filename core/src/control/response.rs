@@ -342,7 +342,8 @@ pub enum Attention {
         /// The name of the source, as the policy has it.
         source: String,
     },
-    /// The configuration on disk is invalid: the one from before stays in force, and a restart would fail.
+    /// The configuration on disk could not be taken in, and the one from before stays in force: it is invalid, so that a
+    /// restart would fail, or only a restart takes it in.
     ConfigInvalid {
         /// How many problems there are.
         problems: u64,

@@ -81,9 +81,9 @@ pub struct Correspondents {
     pub list: Option<String>,
     /// The message id.
     pub message_id: Option<String>,
-    /// Addresses in `Sender` that are not in `From`: servers tell those of `From` where there is no `Sender`.
+    /// Addresses in `Sender` that are not in `From`: most senders write the same one twice.
     pub sender: Vec<String>,
-    /// Addresses in `Reply-To` that are not in `From`, for the same reason.
+    /// Addresses in `Reply-To` that are not in `From`.
     pub reply_to: Vec<String>,
     /// Addresses in `Bcc`, which stands in what was sent and hardly ever in what was got.
     pub bcc: Vec<String>,

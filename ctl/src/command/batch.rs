@@ -87,7 +87,7 @@ fn check(
                 line: None,
                 column: None,
                 message: error.to_string(),
-                hint: Some(error.hint().to_owned()),
+                hint: Some(error.hint()),
             }),
         }
     }

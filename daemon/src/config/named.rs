@@ -76,9 +76,15 @@ pub fn named_file_problems(config: &Config) -> Vec<(PathBuf, NamedFileProblem)> 
     problems
 }
 
-/// Opens a file for reading and reads nothing. A directory opens and cannot be read.
+/// Opens a file for reading and reads nothing. A directory opens and cannot be read; a pipe is not opened, since whoever
+/// opens it waits for what comes, or takes it away.
 fn readable(path: &Path) -> Result<(), io::ErrorKind> {
-    let file = File::open(path).map_err(|error| error.kind())?;
-    let is_dir = file.metadata().map_err(|error| error.kind())?.is_dir();
-    if is_dir { Err(io::ErrorKind::IsADirectory) } else { Ok(()) }
+    let found = std::fs::metadata(path).map_err(|error| error.kind())?;
+    if found.is_dir() {
+        return Err(io::ErrorKind::IsADirectory);
+    }
+    if !found.is_file() {
+        return Ok(());
+    }
+    File::open(path).map(drop).map_err(|error| error.kind())
 }

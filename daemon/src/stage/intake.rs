@@ -32,7 +32,7 @@ use crate::clock::Clock;
 use crate::config::{KeepDone, Source};
 use crate::connector::drop::SourceSpec;
 use crate::connector::drop::ocm::DirectoryName;
-use crate::connector::drop::scan::{self, ClaimError, STILL_US, Stillness, Verdict};
+use crate::connector::drop::scan::{self, ClaimError, Refusal, STILL_US, Stillness, Verdict};
 use crate::halt::Halted;
 use crate::store::durable_file::DurableFileError;
 use crate::store::{AppendError, Store};
@@ -161,6 +161,20 @@ pub struct EntryLeft {
     pub message: String,
     /// Since when.
     pub since: Timestamp,
+}
+
+impl EntryLeft {
+    fn new(source: &str, name: &OsStr, code: &'static str, message: String, since: Timestamp) -> Self {
+        Self { source: source.to_owned(), name: name.to_string_lossy().into_owned(), code, message, since }
+    }
+
+    /// Goes through what the newest look left alone.
+    fn alone<'a>(source: &'a str, looked: &'a Stillness) -> impl Iterator<Item = Self> + 'a {
+        let told = |(name, refusal, since): (&OsStr, Refusal, Timestamp)| {
+            Self::new(source, name, refusal.code(), refusal.to_string(), since)
+        };
+        looked.refused().map(told)
+    }
 }
 
 /// The code of an entry that could not be taken, and is tried again.
@@ -336,21 +350,16 @@ impl Inbox {
 
     /// Returns what lies in the drop folder, or was claimed, and is not taken in.
     fn left(&self) -> Vec<EntryLeft> {
-        let entry = |name: &OsStr, code, message, since| {
-            let (source, name) = (self.source.name.clone(), name.to_string_lossy().into_owned());
-            EntryLeft { source, name, code, message, since }
-        };
-        let refused = self.stillness.refused();
-        let refused = refused.map(|(name, refusal, since)| entry(name, refusal.code(), refusal.to_string(), since));
         let failed = self.failed.iter().filter_map(|(work, (since, why))| {
             let name = work.name_in(&self.source.drop_dir)?;
             let later = match work {
                 Work::Claim(_) => "",
                 Work::Claimed(_) => "; what came later waits until it is taken in or taken out of processing/",
             };
-            Some(entry(&name, FAILED, format!("{why}; it is tried again every minute{later}"), *since))
+            let message = format!("{why}; it is tried again every minute{later}");
+            Some(EntryLeft::new(&self.source.name, &name, FAILED, message, *since))
         });
-        refused.chain(failed).collect()
+        EntryLeft::alone(&self.source.name, &self.stillness).chain(failed).collect()
     }
 
     fn look(&mut self, now: Timestamp, last: Position) {

@@ -37,20 +37,20 @@ const ROWS_MAX: usize = 65_536;
 /// The most events of a run that are looked at for those of one saga.
 const SAGA_EVENTS_MAX: usize = 4_096;
 
-/// Event types that may be about a policy without being part of a run.
-const POLICY_TYPES: [EventType; 11] = [
-    EventType::PolicyRecorded,
+/// Event types of a plan: all but one name it, and that one begins it.
+const PLAN_TYPES: [EventType; 7] = [
     EventType::PlanRequested,
     EventType::PlanItems,
     EventType::PlanFrozen,
     EventType::PlanRefused,
     EventType::PlanApproved,
     EventType::PlanRejected,
-    EventType::ReviewDecided,
     EventType::PlanReviewed,
-    EventType::ScheduleFired,
-    EventType::ScheduleMissed,
 ];
+
+/// Other event types that may be about a policy without being part of a run.
+const POLICY_TYPES: [EventType; 4] =
+    [EventType::PolicyRecorded, EventType::ReviewDecided, EventType::ScheduleFired, EventType::ScheduleMissed];
 
 /// Event types of a saga that name no entity in their envelope.
 const SAGA_TYPES: [EventType; 6] = [
@@ -349,7 +349,8 @@ impl Inner {
         keys.extend(query.run.map(|run| vec![Key::Run(run)]));
         let policy = query.policy.as_ref().map(|policy| {
             let runs = runs_of_policy(&self.state.read().views, policy);
-            keys.push(runs.iter().copied().chain(POLICY_TYPES.iter().map(|known| Key::Type(*known as u16))).collect());
+            let types = POLICY_TYPES.iter().chain(&PLAN_TYPES).map(|known| Key::Type(*known as u16));
+            keys.push(runs.iter().copied().chain(types).collect());
             (policy.clone(), runs)
         });
         let (mailboxes, order) = (self.sought(&query.mailboxes)?, query.order);
@@ -380,15 +381,9 @@ impl Inner {
             Some(Event::PolicyRecorded(body)) => body.id == policy,
             Some(Event::ScheduleFired(body)) => body.policy == policy,
             Some(Event::ScheduleMissed(body)) => body.policy == policy,
-            Some(Event::PlanRequested(body)) => body.policy == policy,
-            Some(Event::PlanFrozen(body)) => body.policy == policy,
-            Some(Event::PlanItems(body)) => of_plan(body.plan),
-            Some(Event::PlanRefused(body)) => of_plan(body.plan),
-            Some(Event::PlanApproved(body)) => of_plan(body.plan),
-            Some(Event::PlanRejected(body)) => of_plan(body.plan),
             Some(Event::ReviewDecided(body)) => body.policy == policy,
-            Some(Event::PlanReviewed(body)) => of_plan(body.plan),
-            _ => false,
+            Some(event) => plan_of(position, event).is_some_and(of_plan),
+            None => false,
         })
     }
 
@@ -478,6 +473,26 @@ impl Inner {
         }
         Ok(())
     }
+}
+
+/// Returns the plan that an event names, or begins.
+fn plan_of(position: Position, event: &Event) -> Option<PlanId> {
+    match event {
+        Event::PlanRequested(_) | Event::ErasurePlanRequested(_) => Some(PlanId(position)),
+        Event::PlanItems(body) => Some(body.plan),
+        Event::PlanFrozen(body) => Some(body.plan),
+        Event::PlanRefused(body) => Some(body.plan),
+        Event::PlanApproved(body) => Some(body.plan),
+        Event::PlanRejected(body) => Some(body.plan),
+        Event::PlanReviewed(body) => Some(body.plan),
+        _ => None,
+    }
+}
+
+/// Returns the positions of all events of these types.
+fn of_types<'t>(views: &Views, types: impl IntoIterator<Item = &'t EventType>) -> RoaringBitmap {
+    let sets = types.into_iter().filter_map(|known| views.index.get(Key::Type(*known as u16)));
+    sets.fold(RoaringBitmap::new(), |all, set| all | set)
 }
 
 fn runs_of_policy(views: &Views, policy: &str) -> Vec<Key> {

@@ -145,17 +145,7 @@ fn whoever_answers_for_a_message_or_got_it_unseen_or_sent_on_is_found_on_every_s
         let mailbox = added(&site, server, &account);
         read(&site, &daemon, &mailbox, 6);
         let found = site.rows(&["subject", "find", "--email", JANA]);
-        let mut uids: Vec<String> = found
-            .iter()
-            .map(|row| {
-                let shown = site.json(&["entity", "show", text(row, "record")]);
-                let cells = shown["cells"].as_array().expect("cells").iter();
-                let uid = cells.clone().find(|cell| cell["field"] == "uid").expect("a uid");
-                text(uid, "value").to_owned()
-            })
-            .collect();
-        uids.sort();
-        assert_eq!(uids, ["1", "2", "3", "4"], "{kind}: {found:?}");
+        assert_eq!(uids_found(&site, JANA), uids(&["1", "2", "3", "4"]), "{kind}: {found:?}");
         assert!(found.iter().all(|row| row["why"] == json!(["correspondence by email"])), "{kind}: {found:?}");
         daemon.stop();
     }
@@ -183,17 +173,7 @@ fn nobody_is_missed_in_a_long_header_or_in_one_of_several_fields_and_what_is_too
         let daemon = site.start();
         let mailbox = added(&site, server, &account);
         read(&site, &daemon, &mailbox, 5);
-        let found = |email: &str| {
-            let rows = site.rows(&["subject", "find", "--email", email]);
-            let uid = |row: &Value| {
-                let shown = site.json(&["entity", "show", text(row, "record")]);
-                let cells = shown["cells"].as_array().expect("cells").iter();
-                let uid = cells.clone().find(|cell| cell["field"] == "uid").expect("a uid");
-                text(uid, "value").to_owned()
-            };
-            rows.iter().map(uid).collect::<BTreeSet<_>>()
-        };
-        let uids = |uids: &[&str]| uids.iter().map(|uid| (*uid).to_owned()).collect::<BTreeSet<_>>();
+        let found = |email: &str| uids_found(&site, email);
         assert_eq!(found(JANA), uids(&["1", "2", "3", "4"]), "{kind}");
         assert_eq!(found("person-14999@example.org"), uids(&["1"]), "{kind}");
         assert_eq!(found("z@example.org"), uids(&["3", "4"]), "{kind}");
@@ -218,6 +198,20 @@ fn nobody_is_missed_in_a_long_header_or_in_one_of_several_fields_and_what_is_too
         let log = site.diagnostics();
         assert!(log.contains("the header of a message could not be read"), "{kind}: {log}");
     }
+}
+
+/// Returns the numbers of the messages that are found for an address.
+fn uids_found(site: &Site, email: &str) -> BTreeSet<String> {
+    let uid = |row: &Value| {
+        let shown = site.json(&["entity", "show", text(row, "record")]);
+        let uid = shown["cells"].as_array().expect("cells").iter().find(|cell| cell["field"] == "uid").expect("a uid");
+        text(uid, "value").to_owned()
+    };
+    site.rows(&["subject", "find", "--email", email]).iter().map(uid).collect()
+}
+
+fn uids(uids: &[&str]) -> BTreeSet<String> {
+    uids.iter().map(|uid| (*uid).to_owned()).collect()
 }
 
 fn bodies(server: &Server, account: &Account) -> Vec<Vec<u8>> {

@@ -360,6 +360,22 @@ fn what_was_changed_halfway_is_unknown_and_what_was_not_changed_at_all_is_refuse
 }
 
 #[test]
+fn in_a_folder_that_only_shows_messages_of_others_lies_none() {
+    let list = "* LIST () \"/\" INBOX\r\n* LIST (\\All) \"/\" Virtual/All\r\n\
+                * LIST (\\HasNoChildren \\Flagged) \"/\" Starred\r\n* LIST (\\Archive) \"/\" Old\r\n{tag} OK\r\n";
+    let scripted = Scripted::start(vec![Rule::when("LIST", vec![Act::say(list)])]);
+    let (mailroom, _) = reach(&scripted);
+    let mut session = mailroom.open(MAILBOX).expect("a session");
+    let folders: Vec<String> = session.folders().expect("folders").into_iter().map(|folder| folder.name).collect();
+    assert_eq!(folders, ["INBOX", "Old"]);
+    // What was recorded of one before is not there either.
+    for view in ["Virtual/All", "Starred"] {
+        let opened = (session.look_into(view).expect("an answer"), session.work_on(view).expect("an answer"));
+        assert_eq!(opened, (None, None), "{view}");
+    }
+}
+
+#[test]
 fn a_part_of_the_folders_is_never_the_answer() {
     let read = |rules: Vec<Rule>| {
         let scripted = Scripted::start(rules);

@@ -6,7 +6,6 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use retention_core::id::EntityId;
 use retention_core::mailbox::{LoginForm, Rights};
 use retention_core::time::Timestamp;
 use zeroize::Zeroizing;
@@ -15,7 +14,6 @@ use super::limits::{LINE_BYTES_MAX, LITERAL_HELD_BYTES_MAX};
 use super::*;
 use crate::clock::{ManualClock, WallClock};
 use crate::config::{MailServer, MailTls};
-use crate::connector::mail::{Mailroom as _, Registered};
 
 /// One step of a scripted server.
 enum Step {
@@ -380,47 +378,6 @@ fn commands_over_many_folders_end_each_by_itself() {
     assert_eq!(acls[0].as_ref().map(|acl| acl.rights_of("ada")).ok(), Some(Rights::FULL_ACCESS));
     assert_eq!(acls[1].as_ref().err().map(MailError::code), Some("mail-folder-missing"));
     assert_eq!(acls[2].as_ref().err().map(MailError::code), Some("mail-answer-incomplete"));
-}
-
-/// A directory that leads to one mailbox.
-struct One(MailboxAccess);
-
-impl MailboxDirectory for One {
-    fn registered(&self) -> Vec<Registered> {
-        Vec::new()
-    }
-
-    fn access(&self, _mailbox: EntityId) -> Result<MailboxAccess, Refusal> {
-        Ok(self.0.clone())
-    }
-
-    fn server_of(&self, _mailbox: EntityId) -> Option<Arc<MailServer>> {
-        None
-    }
-
-    fn access_as(&self, _mailbox: EntityId, _identifier: &str) -> Option<MailboxAccess> {
-        None
-    }
-}
-
-#[test]
-fn in_a_folder_that_only_shows_messages_of_others_lies_none() {
-    let list = "* LIST () \"/\" INBOX\r\n* LIST (\\All) \"/\" Virtual/All\r\n\
-                * LIST (\\HasNoChildren \\Flagged) \"/\" Starred\r\n* LIST (\\Archive) \"/\" Old\r\n{tag} OK\r\n";
-    let scripted = Scripted::playing(vec![logged_in(vec![answer("LIST", list)])]);
-    let directory = Arc::new(One(scripted.access(LoginForm::OwnPassword)));
-    let keys: Keys = Arc::new(|_| Err(Refusal { code: "mail-credential", retry: Retry::Operator }));
-    let mailroom = ImapMailroom::new(Arc::new(connector()), directory, keys);
-    let mut session = mailroom.open(EntityId(1)).expect("a session");
-    let folders: Vec<String> = session.folders().expect("folders").into_iter().map(|folder| folder.name).collect();
-    assert_eq!(folders, ["INBOX", "Old"]);
-    // What was recorded of one before is not there either.
-    for view in ["Virtual/All", "Starred"] {
-        let opened = (session.look_into(view).expect("an answer"), session.work_on(view).expect("an answer"));
-        assert_eq!(opened, (None, None), "{view}");
-    }
-    drop(session);
-    scripted.end();
 }
 
 #[test]

@@ -194,15 +194,11 @@ impl Folder {
 
     /// Returns what lies there and is not taken.
     fn left(&self) -> Vec<EntryLeft> {
-        let entry = |name: &OsStr, code, message: String, since| {
-            let (source, name) = (self.server.clone(), name.to_string_lossy().into_owned());
-            EntryLeft { source, name, code, message, since }
-        };
-        let alone = self.stillness.refused();
-        let alone = alone.map(|(name, refusal, since)| entry(name, refusal.code(), refusal.to_string(), since));
-        let refused = self.refused.iter();
-        let refused = refused.map(|(name, batch)| entry(name, REFUSED, REFUSED_SAYS.to_owned(), batch.since));
-        alone.chain(refused).collect()
+        let refused = self
+            .refused
+            .iter()
+            .map(|(name, batch)| EntryLeft::new(&self.server, name, REFUSED, REFUSED_SAYS.to_owned(), batch.since));
+        EntryLeft::alone(&self.server, &self.stillness).chain(refused).collect()
     }
 
     fn look(&mut self, now: Timestamp) -> Vec<Verdict> {
@@ -391,12 +387,8 @@ fn read_whole(file: File) -> io::Result<Batch> {
 
 /// Returns what the rows of a batch register, or everything that is wrong with it.
 fn registrations(server: &str, name: &str, bytes: &[u8]) -> Result<Vec<Registration>, Vec<String>> {
-    let sheet = sheet::read(bytes, sheet::Named::default()).map_err(|error| {
-        // Nobody names anything here: what cannot be told is told where the file is converted.
-        let hint =
-            error.hint().replace("say which:", "say which to retentionctl batch convert, and drop what it makes:");
-        vec![format!("{error}; {hint}")]
-    })?;
+    let sheet = sheet::read(bytes, sheet::Named::default())
+        .map_err(|error| vec![format!("{error}; {}", error.hint_when_dropped())])?;
     let settings = Settings { kind: Some(MigrationKind::Imap), ..Settings::default() };
     let checked = batch::check(&[(name, &sheet)], &settings);
     if checked.iter().any(|checked| !checked.is_usable()) {

@@ -11,13 +11,12 @@ use retention_core::event::hold::PauseScope;
 use retention_core::event::{Event, EventType};
 use retention_core::id::{EntityId, GrantId, HoldId, MigrationId, PlanId, Position, RunId, SagaId};
 use retention_core::record::Kind;
-use retention_core::view::index::Key;
 use retention_core::view::{EntityState, Views};
 use roaring::RoaringBitmap;
 
 use super::super::state::handle_of;
 use super::super::{Inner, ReadError, Store};
-use super::Spent;
+use super::{Spent, of_types};
 
 /// How many events of a stream are looked at, from its end, for the one that tells that its key was destroyed: it is
 /// the last or nearly so.
@@ -217,9 +216,7 @@ impl Known<'_> {
 
 /// Returns the positions of all events that can be about a mailbox.
 pub(super) fn candidates(views: &Views) -> RoaringBitmap {
-    let types = OF_STREAMS.iter().chain(&OF_OTHERS);
-    let sets = types.filter_map(|known| views.index.get(Key::Type(*known as u16)));
-    sets.fold(RoaringBitmap::new(), |all, set| all | set)
+    of_types(views, OF_STREAMS.iter().chain(&OF_OTHERS))
 }
 
 impl Store {

@@ -10,10 +10,10 @@ use retention_core::view::index::Key;
 use roaring::RoaringBitmap;
 
 use super::super::{Inner, ReadError};
-use super::low;
+use super::{PLAN_TYPES, low, of_types, plan_of};
 
-/// Event types that may name a request, or a plan that was made for one.
-const NAMING_IT: [EventType; 21] = [
+/// Event types that may name a request.
+const NAMING_IT: [EventType; 14] = [
     EventType::SubjectRequested,
     EventType::SubjectRequestExtended,
     EventType::SubjectIdentified,
@@ -28,13 +28,6 @@ const NAMING_IT: [EventType; 21] = [
     EventType::DisposalResumed,
     EventType::BundleDestructionStarted,
     EventType::BundleDestroyed,
-    EventType::PlanRequested,
-    EventType::PlanItems,
-    EventType::PlanFrozen,
-    EventType::PlanRefused,
-    EventType::PlanApproved,
-    EventType::PlanRejected,
-    EventType::PlanReviewed,
 ];
 
 /// Event types that name records by number, also of such as are gone by now.
@@ -68,13 +61,9 @@ impl Inner {
             let views = &self.state.read().views;
             let Some(request) = views.small.subjects.get(id) else { return Ok(RoaringBitmap::new()) };
             let plans: BTreeSet<PlanId> = request.plans.iter().copied().collect();
-            let of_types = |types: &[EventType]| {
-                let sets = types.iter().filter_map(|known| views.index.get(Key::Type(*known as u16)));
-                sets.fold(RoaringBitmap::new(), |all, set| all | set)
-            };
-            let mut candidates = of_types(&NAMING_IT);
+            let mut candidates = of_types(views, NAMING_IT.iter().chain(&PLAN_TYPES));
             candidates.remove_range(..low(id.0));
-            candidates |= of_types(&NAMING_RECORDS);
+            candidates |= of_types(views, &NAMING_RECORDS);
             let runs = views.small.runs.iter().filter(|(_, run)| plans.contains(&run.plan));
             let of_runs = runs.filter_map(|(run, _)| views.index.get(Key::Run(run)));
             let all = of_runs.fold(RoaringBitmap::new(), |all, set| all | set);
@@ -136,19 +125,5 @@ fn of_scope(scope: &PauseScope) -> Option<RequestId> {
     match scope {
         PauseScope::Request(request) => Some(*request),
         PauseScope::All | PauseScope::Policy(_) | PauseScope::Mailbox(_) => None,
-    }
-}
-
-/// Returns the plan that an event names, or begins.
-fn plan_of(position: Position, event: &Event) -> Option<PlanId> {
-    match event {
-        Event::PlanRequested(_) | Event::ErasurePlanRequested(_) => Some(PlanId(position)),
-        Event::PlanItems(body) => Some(body.plan),
-        Event::PlanFrozen(body) => Some(body.plan),
-        Event::PlanRefused(body) => Some(body.plan),
-        Event::PlanApproved(body) => Some(body.plan),
-        Event::PlanRejected(body) => Some(body.plan),
-        Event::PlanReviewed(body) => Some(body.plan),
-        _ => None,
     }
 }
