@@ -105,9 +105,17 @@ fn one(setting: &Setting, dir: &Path, server: &Server) -> Outcome<()> {
             std::fs::create_dir(&place)?;
             let (port, ca_file) = (server.imaps_port(), server.ca_file());
             let task = Task { port, ca_file: &ca_file, user: &account.name, password: &account.password, dir: &place };
-            let Some(took) = peer.run(&task)? else {
-                say(&format!("{} is not installed: it is in Debian's package {}", peer.name, peer.package));
-                break;
+            // One of them gives up now and then; what the others take is still worth knowing.
+            let took = match peer.run(&task) {
+                Ok(Some(took)) => took,
+                Ok(None) => {
+                    say(&format!("{} is not installed: it is in Debian's package {}", peer.name, peer.package));
+                    break;
+                }
+                Err(error) => {
+                    say(&error.to_string());
+                    break;
+                }
             };
             let (files, left) = (exported(&mail_dir(&task))?, left(server, &account)?);
             let wanted = match peer.does {
