@@ -19,6 +19,8 @@ pub(super) const COLUMNS: &[&str] = &["policy", "title", "state", "population", 
 pub(super) const DIFF_COLUMNS: &[&str] = &[
     "policy",
     "change",
+    "state_before",
+    "state_after",
     "due_before",
     "due_after",
     "newly_due",

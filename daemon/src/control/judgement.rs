@@ -404,6 +404,8 @@ fn unchanged(id: &str, before: &PolicySet, after: &PolicySet) -> PolicyDiffRow {
     PolicyDiffRow {
         policy: id.to_owned(),
         change,
+        state_before: state_in(before, id),
+        state_after: state_in(after, id),
         due_before: 0,
         due_after: 0,
         newly_due: 0,
@@ -414,6 +416,10 @@ fn unchanged(id: &str, before: &PolicySet, after: &PolicySet) -> PolicyDiffRow {
         access_before: access_of(before, id),
         access_after: access_of(after, id),
     }
+}
+
+fn state_in(set: &PolicySet, id: &str) -> Option<String> {
+    set.get(id).map(|policy| state_name(policy.state).to_owned())
 }
 
 fn access_of(set: &PolicySet, id: &str) -> Option<RunAccessTerms> {

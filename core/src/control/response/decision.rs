@@ -54,6 +54,12 @@ pub struct PolicyDiffRow {
     pub policy: String,
     /// What happens to it.
     pub change: PolicyChange,
+    /// `draft`, `simulate` or `enforce` under the active set; `None`: it is not there.
+    #[serde(default)]
+    pub state_before: Option<String>,
+    /// Its state under the other set. What is due is counted whatever the state, and disposed of under `enforce` alone.
+    #[serde(default)]
+    pub state_after: Option<String>,
     /// How many entities are due now under the active set.
     pub due_before: u64,
     /// How many would be due now under the other set.

@@ -55,6 +55,28 @@ fn a_person_asks_the_same_judgement_that_plans_are_made_with() {
     assert!(diff(&world.store, &[file("schema = 9")], later).is_err());
 }
 
+#[test]
+fn a_comparison_tells_what_comes_into_force_though_nothing_is_newly_due() {
+    let world = World::with_contacts(2);
+    let in_state = |state: &str| KEEP_ONE_YEAR.replace("\"enforce\"", &format!("\"{state}\""));
+    let simulated = in_state("simulate");
+    let files = [retention_core::policy::PolicyFile { stem: "contacts", text: &simulated }];
+    world.store.install_policies(Arc::new(retention_core::policy::PolicySet::check(&files).unwrap()));
+    let later = Timestamp(world.control.clock.now().0 + 400 * 86_400 * 1_000_000);
+    let compared = |files: &[PolicyFileText]| {
+        let row = super::super::judgement::diff(&world.store, files, later).unwrap().remove(0);
+        (row.change, row.state_before, row.state_after, row.due_after, row.newly_due)
+    };
+    let with = |text: &str| [PolicyFileText { name: "contacts.toml".to_owned(), text: text.to_owned() }];
+    use retention_core::control::PolicyChange;
+    let state = |name: &str| Some(name.to_owned());
+    let simulate = state("simulate");
+    assert_eq!(compared(&with(&simulated)), (PolicyChange::Same, simulate.clone(), simulate.clone(), 2, 0));
+    let enforced = (PolicyChange::Changed, simulate.clone(), state("enforce"), 2, 0);
+    assert_eq!(compared(&with(&in_state("enforce"))), enforced);
+    assert_eq!(compared(&[]), (PolicyChange::Removed, simulate, None, 0, 0));
+}
+
 #[tokio::test]
 async fn a_decision_names_what_waits_as_it_was_looked_at_or_nothing_is_decided() {
     let world = World::with_contacts(2);
