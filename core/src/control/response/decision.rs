@@ -262,8 +262,11 @@ pub struct RunRow {
     pub ended_at: Option<Timestamp>,
     /// How many items it has.
     pub items: u64,
-    /// Entities purged so far.
+    /// Entities purged so far: nothing is left of them.
     pub purged: u64,
+    /// Entities of which fields were taken out so far; what is left of them is there under another number.
+    #[serde(default)]
+    pub redacted: u64,
     /// Entities whose use has ended so far, which are kept.
     #[serde(default)]
     pub restricted: u64,
