@@ -172,6 +172,22 @@ impl Assembly {
     }
 }
 
+/// A scheduled plan that nobody accepted for this long is left alone: 60 days, in microseconds.
+pub const SCHEDULED_PLAN_US: i64 = 60 * 24 * 60 * 60 * 1_000_000;
+
+/// Says whether two plans of one policy are the same but for their names, when they were made, and their items: the
+/// same version of the policy, the same limits that are gone beyond, and the same that is kept and why.
+#[must_use]
+pub fn is_alike(one: &PlanFrozen, other: &PlanFrozen) -> bool {
+    one.purpose == other.purpose
+        && one.policy == other.policy
+        && one.policy_digest == other.policy_digest
+        && one.items == other.items
+        && one.kept == other.kept
+        && one.tripped == other.tripped
+        && one.needs_approval == other.needs_approval
+}
+
 /// How long an approval counts that overrides a limit of a policy without approvals: seven days, in milliseconds.
 const APPROVAL_VALID_MS: u64 = 7 * 24 * 60 * 60 * 1_000;
 

@@ -157,6 +157,11 @@ pub struct PlanRefused {
     pub code: String,
 }
 
+impl PlanRefused {
+    /// Nothing is in it that is not in a plan of the same schedule that waits already.
+    pub const ALREADY_WAITS: &str = "already_waits";
+}
+
 /// Schema 1. One person accepts.
 #[derive(Clone, PartialEq, Eq, Encode, Decode)]
 pub struct PlanApproved {
@@ -220,6 +225,11 @@ pub struct RunRefused {
     pub plan: PlanId,
     /// A stable code.
     pub code: String,
+}
+
+impl RunRefused {
+    /// The policy is not the one that the plan was made under.
+    pub const STALE: &str = "plan_stale";
 }
 
 macro_rules! run_request {

@@ -8,7 +8,7 @@ use super::{
     AllPermissions, AuditMonths, ClockTrust, Grants, Holds, Intakes, Keys, Notices, Pauses, Plans, Registry,
     Restrictions, Reviews, Runs, Scans, SubjectRequests,
 };
-use crate::event::decision::{PolicyVersion, ScheduleFired, ScheduleMissed};
+use crate::event::decision::{PolicyVersion, RunRefused, ScheduleFired, ScheduleMissed};
 use crate::event::review::PlanReviewed;
 use crate::event::saga::SkipReason;
 use crate::event::{Envelope, Event};
@@ -187,6 +187,9 @@ impl Small {
                 }
             }
             Event::RunStarted(body) => self.with_plan(body.plan, |plan| plan.run = Some(body.run)),
+            Event::RunRefused(body) if body.code == RunRefused::STALE => {
+                self.with_plan(body.plan, |plan| plan.is_stale = true);
+            }
             Event::ScheduleFired(body) => self.schedules.fired(body),
             Event::ClockDoubted(body) => self.clock.doubted(envelope.position, body),
             Event::ClockConfirmed(body) => self.clock.confirmed(body),

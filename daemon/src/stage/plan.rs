@@ -5,16 +5,16 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use retention_core::event::Event;
-use retention_core::event::decision::{ITEMS_PER_CHUNK, PlanItems, PlanPurpose, PlanRefused};
+use retention_core::event::decision::{ITEMS_PER_CHUNK, PlanItem, PlanItems, PlanPurpose, PlanRefused};
 use retention_core::event::review::PlanReviewed;
 use retention_core::event::subject::{ERASURE_POLICY, ErasureKept, KeptRecord};
 use retention_core::id::{EntityId, PlanId, RequestId, ReviewId};
-use retention_core::plan::{self, Assembly, FirstRun, Frozen, Past, Question};
+use retention_core::plan::{self, Assembly, FirstRun, Frozen, Past, Question, SCHEDULED_PLAN_US};
 use retention_core::policy::{Action, Policy, State, rested_on};
 use retention_core::reason::Reason;
 use retention_core::record::Kind;
 use retention_core::time::Timestamp;
-use retention_core::view::{Condition, Views};
+use retention_core::view::{Condition, Plan as OpenPlan, PlanState, RunState, Views};
 
 use super::{StageError, Step};
 use crate::ahead;
@@ -48,11 +48,11 @@ impl Plan {
     pub fn step(&mut self) -> Result<Step, StageError> {
         let (open, in_log) = self.store.view(|views| {
             let open = views.small.plans.iter().find(|(_, plan)| plan.frozen.is_none() && plan.refused.is_none());
-            let open = open
-                .map(|(id, plan)| (id, plan.request.clone(), plan.requested_at, plan.erases, views.due.is_complete()));
+            let open = open.map(|(id, plan)| (id, plan.clone(), views.due.is_complete()));
             (open, views.small.policies.digest)
         });
-        let Some((id, request, requested_at, erases, is_complete)) = open else { return Ok(Step::Idle) };
+        let Some((id, open, is_complete)) = open else { return Ok(Step::Idle) };
+        let OpenPlan { request, requested_at, erases, requested_by, .. } = open;
         let policies = self.store.policies();
         if in_log.is_some() && in_log != Some(policies.digest()) {
             // After a start, and for a moment after an edit, the policies of the log are not installed yet. By others a
@@ -82,9 +82,61 @@ impl Plan {
             return Ok(Step::Idle);
         }
         let (frozen, reviews) = self.assemble(id, request.purpose, as_of, policy)?;
+        if requested_by.is_none() && self.waits_already(id, &frozen, &reviews)? {
+            // One for each night until somebody accepts it would hide what else waits, and lose the approvals that it
+            // has.
+            return self.refuse(id, PlanRefused::ALREADY_WAITS);
+        }
         let told = (!reviews.is_empty()).then_some(Event::PlanReviewed(PlanReviewed { plan: id, reviews }));
         self.record(id, &frozen, told)?;
         Ok(Step::Worked)
+    }
+
+    /// Says whether a plan of a schedule that may still run holds just what a new one would.
+    fn waits_already(&self, id: PlanId, frozen: &Frozen, reviews: &[ReviewId]) -> Result<bool, StageError> {
+        let now = self.clock.now();
+        let alike: Vec<PlanId> = self.store.view(|views| {
+            let small = &views.small;
+            let is_recent = |plan: &OpenPlan| now.0.saturating_sub(plan.requested_at.0) < SCHEDULED_PLAN_US;
+            let may_run = |plan: &OpenPlan| match plan.state(now) {
+                PlanState::AwaitingApproval | PlanState::Ready => true,
+                PlanState::Requested
+                | PlanState::Refused
+                | PlanState::Preview
+                | PlanState::Empty
+                | PlanState::Rejected
+                | PlanState::Used
+                | PlanState::Stale => false,
+            };
+            let is_alike = |plan: &OpenPlan| {
+                let rests_on = plan.reviews.iter().map(|review| review.review);
+                plan.frozen.as_ref().is_some_and(|other| plan::is_alike(other, &frozen.header))
+                    && rests_on.eq(reviews.iter().copied())
+            };
+            // What a run was refused of is not run again by itself.
+            let is_refused =
+                |plan| small.runs.iter().any(|(_, run)| run.plan == plan && run.state == RunState::Refused);
+            let recent = small.plans.iter().rev().take_while(|(_, plan)| is_recent(plan));
+            let of_schedules = recent.filter(|(_, plan)| plan.requested_by.is_none() && plan.erases.is_none());
+            let alike = of_schedules.filter(|(other, plan)| *other < id && may_run(plan) && is_alike(plan));
+            alike.map(|(other, _)| other).filter(|other| !is_refused(*other)).collect()
+        });
+        for other in alike {
+            if self.has_items(other, &frozen.items)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Says whether a plan of as many items has just these.
+    fn has_items(&self, plan: PlanId, items: &[PlanItem]) -> Result<bool, StageError> {
+        for (chunk, items) in items.chunks(ITEMS_PER_CHUNK).enumerate() {
+            if self.store.plan_items(plan, chunk)? != items {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     fn refuse(&self, plan: PlanId, code: &str) -> Result<Step, StageError> {
