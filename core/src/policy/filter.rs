@@ -234,6 +234,13 @@ impl Filter {
         speaks
     }
 
+    /// Says whether something in it is compared as a date.
+    pub(super) fn compares_dates(&self) -> bool {
+        let mut compares = false;
+        self.for_each_leaf(&mut |leaf| compares |= matches!(leaf.test, Test::Date(..)));
+        compares
+    }
+
     /// Judges one entity. `subjects` are the bound subjects of the policy's leaves, `zone` reads bare dates.
     pub(super) fn judge(&self, subjects: &[BoundSubject], facts: &Facts<'_>, zone: &Zone) -> Truth<'_> {
         match self {
