@@ -217,3 +217,38 @@ fn a_plan_of_which_a_run_was_refused_because_its_policy_was_edited_is_stale_and_
     world.lose_sled();
     assert_eq!(state(&world), PlanState::Stale, "folded anew");
 }
+
+#[test]
+fn what_a_policy_newly_disposes_of_is_told_to_whoever_accepts_it_until_it_has_cooled_off() {
+    let mut world = World::new("P0D");
+    world.add("a", "2020-01-01");
+    world.settle();
+    let guards = |world: &mut World| {
+        let plan = world.request_plan("contacts").expect("a plan");
+        world.settle();
+        let frozen = world.store().view(|views| views.small.plans.get(plan).expect("a plan").frozen.clone());
+        let tripped = frozen.expect("a whole plan").tripped;
+        tripped.into_iter().map(|it| (it.guard, it.limit, it.actual)).collect::<Vec<_>>()
+    };
+    let write = |world: &mut World, old: &str, new: &str| {
+        world.write_policy("contacts", &with("contacts", old, new));
+        world.settle();
+    };
+    let cooling = |days: u64| vec![("cooling_off".to_owned(), 7_u64, days)];
+    assert!(guards(&mut world).is_empty(), "there was none before");
+    write(&mut world, "title = \"A policy\"", "title = \"Contacts\"");
+    assert!(guards(&mut world).is_empty(), "nothing else goes by that");
+    write(&mut world, "P1Y", "P2Y");
+    assert!(guards(&mut world).is_empty(), "it keeps longer");
+    write(&mut world, "P1Y", "P3M");
+    assert_eq!(guards(&mut world), cooling(0));
+    world.lose_sled();
+    world.clock.advance(Duration::from_secs(2 * 86_400));
+    assert_eq!(guards(&mut world), cooling(2), "folded anew, and after a restart");
+    write(&mut world, "P1Y", "P1Y");
+    assert_eq!(guards(&mut world), cooling(2), "longer than before, and sooner than what was enforced two days ago");
+    write(&mut world, "match_all = true", "where = { field = \"created\", op = \"exists\" }");
+    assert_eq!(guards(&mut world), cooling(0), "whether another filter is narrower cannot be told");
+    world.clock.advance(Duration::from_secs(8 * 86_400));
+    assert!(guards(&mut world).is_empty());
+}

@@ -98,7 +98,8 @@ pub const ITEMS_PER_CHUNK: usize = 1_000;
 /// A limit that a plan goes beyond.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize, Deserialize, ToSchema)]
 pub struct GuardTripped {
-    /// Which limit: `max_items`, `max_percent`, `keep_at_least`, `population_drop_percent`, `first_run`.
+    /// Which limit: `max_items`, `max_percent`, `keep_at_least`, `population_drop_percent`, `first_run`,
+    /// `cooling_off`.
     pub guard: String,
     /// What the policy allows.
     pub limit: u64,

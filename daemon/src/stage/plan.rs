@@ -8,12 +8,14 @@ use retention_core::event::Event;
 use retention_core::event::decision::{ITEMS_PER_CHUNK, PlanItem, PlanItems, PlanPurpose, PlanRefused};
 use retention_core::event::review::PlanReviewed;
 use retention_core::event::subject::{ERASURE_POLICY, ErasureKept, KeptRecord};
-use retention_core::id::{EntityId, PlanId, RequestId, ReviewId};
+use retention_core::id::{Digest, EntityId, PlanId, RequestId, ReviewId};
 use retention_core::plan::{self, Assembly, FirstRun, Frozen, Past, Question, SCHEDULED_PLAN_US};
 use retention_core::policy::{Action, Policy, State, rested_on};
 use retention_core::reason::Reason;
 use retention_core::record::Kind;
 use retention_core::time::Timestamp;
+use retention_core::view::notices::DAY_US;
+use retention_core::view::small::COOLING_OFF_DAYS;
 use retention_core::view::{Condition, Plan as OpenPlan, PlanState, RunState, Views};
 
 use super::{StageError, Step};
@@ -152,6 +154,7 @@ impl Plan {
         as_of: Timestamp,
         policy: &Arc<Policy>,
     ) -> Result<(Frozen, Vec<ReviewId>), StageError> {
+        let loosened_days = self.loosened_days(policy)?;
         let (candidates, restricted, population, past, log_position) = self.store.view(|views| {
             let due = views.due.policy(&policy.id);
             let mut candidates = due.map(|due| due.due_by(as_of)).unwrap_or_default();
@@ -161,7 +164,7 @@ impl Plan {
                 Action::Purge { .. } | Action::Review { .. } | Action::Redact { .. } => 0,
             };
             let population = due.map_or(0, |due| due.population());
-            (candidates, restricted, population, past_of(views, plan, policy), views.position)
+            (candidates, restricted, population, past_of(views, plan, policy, loosened_days), views.position)
         });
         let candidates: Vec<EntityId> = candidates.iter().map(EntityId).collect();
         let mut assembly = Assembly::begin(Question { plan, purpose, as_of, log_position });
@@ -190,6 +193,31 @@ impl Plan {
             Ok::<(), StageError>(())
         })?;
         Ok((assembly.freeze(policy, population, past)?, reviews.into_iter().collect()))
+    }
+
+    /// Returns how many days ago a version of a policy was replaced that disposed of less, or later; `None` when the policy
+    /// has cooled off since.
+    fn loosened_days(&self, policy: &Policy) -> Result<Option<u64>, StageError> {
+        let now = self.clock.now();
+        let replaced: Vec<(Digest, Timestamp)> = self.store.view(|views| {
+            let replaced = views.small.policies.replaced.iter().filter(|((id, _), _)| *id == policy.id);
+            replaced.map(|((_, digest), until)| (*digest, *until)).collect()
+        });
+        let mut newest: Option<u64> = None;
+        for (digest, until) in replaced {
+            let days = u64::try_from(now.0.saturating_sub(until.0) / DAY_US).unwrap_or(0);
+            if digest == policy.digest() || days >= COOLING_OFF_DAYS {
+                continue;
+            }
+            // What cannot be read any more may have disposed of less.
+            let is_loosened = self.store.policy_version(digest)?.is_none_or(|before| {
+                before.state == State::Enforce && !policy.disposes_of_more_than(&before).is_empty()
+            });
+            if is_loosened {
+                newest = Some(newest.map_or(days, |newest| newest.min(days)));
+            }
+        }
+        Ok(newest)
     }
 
     /// Plans what a data subject asked for: its records are named by the request, and no index is asked. What is kept
@@ -233,7 +261,7 @@ impl Plan {
                 kept.extend(why.map(|why| KeptRecord { record: subject.entity, why }));
             }
         }
-        let past = Past { population: None, first_run: FirstRun::No };
+        let past = Past { population: None, first_run: FirstRun::No, loosened_days: None };
         let frozen = assembly.freeze(&policy, records.len() as u64, past)?;
         let told = Event::ErasureKept(ErasureKept { request: id, plan, records: kept });
         self.record(plan, &frozen, Some(told))?;
@@ -259,8 +287,8 @@ impl Plan {
     }
 }
 
-fn past_of(views: &Views, plan: PlanId, policy: &Policy) -> Past {
+fn past_of(views: &Views, plan: PlanId, policy: &Policy, loosened_days: Option<u64>) -> Past {
     let plans = &views.small.plans;
     let first_run = if plans.has_run(&policy.id, policy.digest()) { FirstRun::No } else { FirstRun::Yes };
-    Past { population: plans.previous(&policy.id, plan).map(|frozen| frozen.population), first_run }
+    Past { population: plans.previous(&policy.id, plan).map(|frozen| frozen.population), first_run, loosened_days }
 }
