@@ -145,6 +145,19 @@ fn parts_of_the_later_language_are_refused_by_name() {
         let shown = errors(&[(old, new)]);
         assert!(shown.contains(&format!("`{what}` is not supported by this version")), "{what}: {shown}");
     }
+    // Each says what to do instead.
+    for (old, new, instead) in [
+        ("[action]", "[notify]\nbefore = [\"P1D\"]\n[action]", "[[notify]] of config.toml"),
+        ("[action]", "[holds]\nrespect = true\n[action]", "hold release --delay"),
+        ("[action]", "[export]\nencrypt_to = [\"age1\"]\n[action]", "encrypted disk"),
+        ("[action]\n", "[action]\nverify_absent = true\n", "always verified"),
+        ("\"purge\"", "\"anonymise\"", "kind = \"redact\" with `fields`"),
+        ("\"purge\"", "\"revoke\"", "a policy with [access]"),
+        ("[action]", "[approval]\napprovers = \"finance\"\n[action]", "write role"),
+    ] {
+        let shown = errors(&[(old, new)]);
+        assert!(shown.contains("is not supported by this version: ") && shown.contains(instead), "{shown}");
+    }
     let shown = errors(&[("[action]", "[limits]\nconcurrency = 1\n[action]")]);
     assert!(shown.contains("p.toml:22:15: ") && shown.contains("`max_connections` in config.toml"), "{shown}");
     assert!(!shown.contains("unknown key"), "{shown}");
