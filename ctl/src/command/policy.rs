@@ -21,6 +21,7 @@ pub(super) const DIFF_COLUMNS: &[&str] = &[
     "change",
     "state_before",
     "state_after",
+    "cools_off",
     "due_before",
     "due_after",
     "newly_due",

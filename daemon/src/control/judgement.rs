@@ -406,6 +406,7 @@ fn unchanged(id: &str, before: &PolicySet, after: &PolicySet) -> PolicyDiffRow {
         change,
         state_before: state_in(before, id),
         state_after: state_in(after, id),
+        cools_off: cools_off(before, after, id),
         due_before: 0,
         due_after: 0,
         newly_due: 0,
@@ -420,6 +421,12 @@ fn unchanged(id: &str, before: &PolicySet, after: &PolicySet) -> PolicyDiffRow {
 
 fn state_in(set: &PolicySet, id: &str) -> Option<String> {
     set.get(id).map(|policy| state_name(policy.state).to_owned())
+}
+
+fn cools_off(before: &PolicySet, after: &PolicySet, id: &str) -> Vec<String> {
+    let enforced = before.get(id).filter(|policy| policy.state == State::Enforce);
+    let more = enforced.zip(after.get(id)).map(|(old, new)| new.disposes_of_more_than(old));
+    more.unwrap_or_default().into_iter().map(str::to_owned).collect()
 }
 
 fn access_of(set: &PolicySet, id: &str) -> Option<RunAccessTerms> {

@@ -48,7 +48,10 @@ fn a_person_asks_the_same_judgement_that_plans_are_made_with() {
         (same[0].change, same[0].due_before, same[0].newly_due, same[0].newly_kept),
         (PolicyChange::Same, 3, 0, 0)
     );
+    let shorter = diff(&world.store, &[file(&text.replace("P1Y", "P1M"))], later).unwrap();
+    assert_eq!((shorter[0].cools_off.as_slice(), same[0].cools_off.len()), (&["period".to_owned()][..], 0));
     let longer = diff(&world.store, &[file(&text.replace("P1Y", "P9Y"))], later).unwrap();
+    assert!(longer[0].cools_off.is_empty());
     assert_eq!((longer[0].change, longer[0].due_after, longer[0].newly_kept), (PolicyChange::Changed, 0, 3));
     let none = diff(&world.store, &[], later).unwrap();
     assert_eq!((none[0].change, none[0].newly_kept), (PolicyChange::Removed, 3));
