@@ -106,8 +106,31 @@ fn a_policy_and_a_run_are_told_with_all_that_belongs_to_them() {
     assert_eq!(all(&world.store, &of_run), (run..=run + 6).collect::<Vec<_>>());
     let policy = Query { policy: Some("old-contacts".into()), run: None, ..of_run };
     assert_eq!(all(&world.store, &policy), (run - 1..=run + 6).collect::<Vec<_>>());
-    let other = Query { policy: Some("another".into()), ..policy };
+    let other = Query { policy: Some("another".into()), ..policy.clone() };
     assert!(all(&world.store, &other).is_empty());
+    // And the holds, pauses and grants that name it.
+    let happens = |event| {
+        let draft = super::super::open::daemon_draft(event);
+        world.store.append_drafts(vec![draft], Condition::None).unwrap().last
+    };
+    let case = |policies: &[&str]| {
+        let case = v1::HoldPlaced { name: "case".into(), reason: "court".into(), entities: Vec::new() };
+        let policies = policies.iter().map(|policy| (*policy).to_owned()).collect();
+        Event::HoldPlaced(HoldPlaced { policies, ..case.into() })
+    };
+    let pause = |policy: &str| {
+        let (scope, reason) = (PauseScope::Policy(policy.to_owned()), "wait".to_owned());
+        Event::DisposalPaused(DisposalPaused { scope, reason })
+    };
+    let hold = HoldId(happens(case(&["another", "old-contacts"])));
+    happens(case(&["a-third"]));
+    let paused = happens(pause("old-contacts"));
+    happens(pause("a-third"));
+    let released = happens(Event::HoldReleased(HoldReleased { hold, reason: "over".into(), until: Timestamp(0) }));
+    let expected: Vec<u64> = (run - 1..=run + 6).chain([hold.0.0, paused.0, released.0]).collect();
+    assert_eq!(all(&world.store, &policy), expected);
+    let other = Query { policy: Some("another".into()), ..policy };
+    assert_eq!(all(&world.store, &other), [hold.0.0, released.0]);
     assert_eq!(world.store.view(|views| views.small.runs.run(world.run).unwrap().plan), PlanId(Position(run - 1)));
 }
 
