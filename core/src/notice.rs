@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::event::decision::PlanPurpose;
+use crate::event::decision::{PlanPurpose, PlanRefused};
 use crate::event::notice::{Notice, Thing};
 use crate::id::Digest;
 use crate::policy::{PolicySet, State};
@@ -173,13 +173,16 @@ impl Looking<'_> {
             match body.state(now) {
                 PlanState::AwaitingApproval if goes_beyond(body) => self.open(Notice::PlanStopped { plan }),
                 PlanState::AwaitingApproval => self.open(Notice::PlanNeedsApproval { plan }),
+                // That another one waits was told when that one was made.
+                PlanState::Refused if body.refused.as_deref() == Some(PlanRefused::ALREADY_WAITS) => {}
                 PlanState::Refused => self.happened(Notice::PlanRefused { plan }, body.requested_at),
                 PlanState::Requested
                 | PlanState::Preview
                 | PlanState::Empty
                 | PlanState::Ready
                 | PlanState::Rejected
-                | PlanState::Used => {}
+                | PlanState::Used
+                | PlanState::Stale => {}
             }
         }
     }

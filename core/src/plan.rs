@@ -15,6 +15,7 @@ use crate::id::{Digest, EntityId, PlanId, Position};
 use crate::policy::{Approval, Decision, Limits, Outcome, Policy, State};
 use crate::reason::Reason;
 use crate::time::Timestamp;
+use crate::view::small::COOLING_OFF_DAYS;
 
 /// What has to be known of the past to guard a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub struct Past {
     pub population: Option<u64>,
     /// Whether a plan of exactly this policy version was taken by a run before.
     pub first_run: FirstRun,
+    /// How many days ago the policy came to dispose of more, or sooner, than it did before; `None` when that is over.
+    pub loosened_days: Option<u64>,
 }
 
 /// Whether a policy version has proven itself.
@@ -65,6 +68,9 @@ pub fn tripped(limits: &Limits, items: u64, population: u64, ended: u64, past: P
     }
     if past.first_run == FirstRun::Yes {
         trip("first_run", 0, 1);
+    }
+    if let Some(days) = past.loosened_days {
+        trip("cooling_off", COOLING_OFF_DAYS, days);
     }
     tripped
 }
@@ -172,6 +178,27 @@ impl Assembly {
     }
 }
 
+/// A scheduled plan that nobody accepted for this long is left alone: 60 days, in microseconds.
+pub const SCHEDULED_PLAN_US: i64 = 60 * 24 * 60 * 60 * 1_000_000;
+
+/// Says whether two plans of one policy are the same but for their names, when they were made, and their items: the
+/// same version of the policy, the same limits that are gone beyond, whatever the figures of that day were, and the same
+/// that is kept and why.
+#[must_use]
+pub fn is_alike(one: &PlanFrozen, other: &PlanFrozen) -> bool {
+    one.purpose == other.purpose
+        && one.policy == other.policy
+        && one.policy_digest == other.policy_digest
+        && one.items == other.items
+        && one.kept == other.kept
+        && guards_of(one).eq(guards_of(other))
+        && one.needs_approval == other.needs_approval
+}
+
+fn guards_of(plan: &PlanFrozen) -> impl Iterator<Item = &str> {
+    plan.tripped.iter().map(|tripped| tripped.guard.as_str())
+}
+
 /// How long an approval counts that overrides a limit of a policy without approvals: seven days, in milliseconds.
 const APPROVAL_VALID_MS: u64 = 7 * 24 * 60 * 60 * 1_000;
 
@@ -259,7 +286,7 @@ pub fn drift(decision: &Decision) -> Option<SkipReason> {
 mod tests {
     use super::*;
 
-    const NO_PAST: Past = Past { population: None, first_run: FirstRun::No };
+    const NO_PAST: Past = Past { population: None, first_run: FirstRun::No, loosened_days: None };
 
     fn guards(limits: &Limits, items: u64, population: u64, past: Past) -> Vec<String> {
         tripped(limits, items, population, 0, past).into_iter().map(|t| t.guard).collect()
@@ -293,7 +320,7 @@ mod tests {
 
     #[test]
     fn a_scope_that_shrank_stops_the_plan() {
-        let past = Past { population: Some(1_000), first_run: FirstRun::No };
+        let past = Past { population: Some(1_000), ..NO_PAST };
         assert_eq!(guards(&Limits::STANDARD, 1, 699, past), ["population_drop_percent"]);
         assert_eq!(guards(&Limits::STANDARD, 1, 700, past), [""; 0]);
     }
@@ -304,5 +331,8 @@ mod tests {
         assert_eq!(guards(&limits, 91, 100, NO_PAST), ["keep_at_least"]);
         assert_eq!(guards(&limits, 1, 100, Past { first_run: FirstRun::Yes, ..NO_PAST }), ["first_run"]);
         assert_eq!(guards(&limits, 0, 0, Past { first_run: FirstRun::Yes, ..NO_PAST }), [""; 0]);
+        let loosened = Past { loosened_days: Some(2), ..NO_PAST };
+        assert_eq!(guards(&limits, 1, 100, loosened), ["cooling_off"]);
+        assert_eq!(guards(&limits, 0, 0, loosened), [""; 0]);
     }
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use retention_core::event::{Event, Recorded};
 use retention_core::time::Timestamp;
-use retention_core::view::{EntityState, RunState};
-use retention_tests::world::{Stage, Stepped, World, policy};
+use retention_core::view::{EntityState, PlanState, RunState};
+use retention_tests::world::{APPROVER, Stage, Stepped, World, policy};
 use retentiond::clock::Clock as _;
 
 fn with(id: &str, old: &str, new: &str) -> String {
@@ -150,4 +150,105 @@ fn a_scheduled_plan_is_put_off_by_the_same_time_each_time_and_is_not_late() {
         .collect();
     assert_eq!(fired, [(nominal, false)]);
     assert!(world.clock.now() > nominal);
+}
+
+#[test]
+fn a_scheduled_plan_that_waits_is_not_made_again_each_night_and_one_with_more_in_it_is() {
+    let mut world = World::new("P0D");
+    let cron = "cron = \"0 3 * * *\"\ntimezone = \"Etc/UTC\"";
+    world.write_policy("contacts", &with("contacts", "cron = \"on_demand\"", cron));
+    let first = world.add("a", "2020-01-01");
+    world.settle();
+    let states = |world: &World| {
+        let now = world.clock.now();
+        world.store().view(|views| views.small.plans.iter().map(|(_, plan)| plan.state(now)).collect::<Vec<_>>())
+    };
+    let night = |world: &mut World, day: u32| {
+        world.clock.pass_until(format!("2026-01-{day}T03:00:00Z").parse().unwrap());
+        world.settle();
+    };
+    for day in 16..19 {
+        night(&mut world, day);
+    }
+    let (waits, refused) = (PlanState::AwaitingApproval, PlanState::Refused);
+    assert_eq!(states(&world), [waits, refused, refused], "{}", world.story());
+    let second = world.add("b", "2020-01-01");
+    world.settle();
+    night(&mut world, 19);
+    assert_eq!(states(&world), [waits, refused, refused, waits], "{}", world.story());
+    // The one that waited is still good: it runs when it is accepted, and the other takes what is left.
+    let waiting: Vec<_> = world.store().view(|views| {
+        let plans = views.small.plans.iter();
+        plans.filter(|(_, plan)| plan.refused.is_none()).map(|(id, _)| id).collect()
+    });
+    world.approve(waiting[0], APPROVER);
+    world.finish();
+    assert_eq!([first, second].map(|one| world.state_of(one)), [EntityState::Purged, EntityState::Visible]);
+    world.approve(waiting[1], APPROVER);
+    world.finish();
+    assert_eq!(world.state_of(second), EntityState::Purged, "{}", world.story());
+}
+
+#[test]
+fn a_plan_of_which_a_run_was_refused_because_its_policy_was_edited_is_stale_and_not_ready() {
+    let mut world = World::new("P0D");
+    let contact = world.add("a", "2020-01-01");
+    world.settle();
+    let plan = world.request_plan("contacts").expect("a plan");
+    world.settle();
+    world.approve(plan, APPROVER);
+    let state = |world: &World| {
+        let now = world.clock.now();
+        world.store().view(|views| views.small.plans.get(plan).expect("a plan").state(now))
+    };
+    assert_eq!(state(&world), PlanState::Ready);
+    let before = policy("contacts", "P0D");
+    world.write_policy("contacts", &before.replace("P1Y", "P2Y"));
+    world.settle();
+    let run = world.request_run(plan).expect("a run");
+    world.settle();
+    assert_eq!((world.run_state(run), state(&world)), (RunState::Refused, PlanState::Stale), "{}", world.story());
+    // Not even when the policy is as it was: what was refused is planned anew.
+    world.write_policy("contacts", &before);
+    world.settle();
+    let again = world.request_run(plan).expect("a run");
+    world.settle();
+    assert_eq!((world.run_state(again), world.state_of(contact)), (RunState::Refused, EntityState::Visible));
+    world.lose_sled();
+    assert_eq!(state(&world), PlanState::Stale, "folded anew");
+}
+
+#[test]
+fn what_a_policy_newly_disposes_of_is_told_to_whoever_accepts_it_until_it_has_cooled_off() {
+    let mut world = World::new("P0D");
+    world.add("a", "2020-01-01");
+    world.settle();
+    let guards = |world: &mut World| {
+        let plan = world.request_plan("contacts").expect("a plan");
+        world.settle();
+        let frozen = world.store().view(|views| views.small.plans.get(plan).expect("a plan").frozen.clone());
+        let tripped = frozen.expect("a whole plan").tripped;
+        tripped.into_iter().map(|it| (it.guard, it.limit, it.actual)).collect::<Vec<_>>()
+    };
+    let write = |world: &mut World, old: &str, new: &str| {
+        world.write_policy("contacts", &with("contacts", old, new));
+        world.settle();
+    };
+    let cooling = |days: u64| vec![("cooling_off".to_owned(), 7_u64, days)];
+    assert!(guards(&mut world).is_empty(), "there was none before");
+    write(&mut world, "title = \"A policy\"", "title = \"Contacts\"");
+    assert!(guards(&mut world).is_empty(), "nothing else goes by that");
+    write(&mut world, "P1Y", "P2Y");
+    assert!(guards(&mut world).is_empty(), "it keeps longer");
+    write(&mut world, "P1Y", "P3M");
+    assert_eq!(guards(&mut world), cooling(0));
+    world.lose_sled();
+    world.clock.advance(Duration::from_secs(2 * 86_400));
+    assert_eq!(guards(&mut world), cooling(2), "folded anew, and after a restart");
+    write(&mut world, "P1Y", "P1Y");
+    assert_eq!(guards(&mut world), cooling(2), "longer than before, and sooner than what was enforced two days ago");
+    write(&mut world, "match_all = true", "where = { field = \"created\", op = \"exists\" }");
+    assert_eq!(guards(&mut world), cooling(0), "whether another filter is narrower cannot be told");
+    world.clock.advance(Duration::from_secs(8 * 86_400));
+    assert!(guards(&mut world).is_empty());
 }

@@ -98,7 +98,8 @@ pub const ITEMS_PER_CHUNK: usize = 1_000;
 /// A limit that a plan goes beyond.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize, Deserialize, ToSchema)]
 pub struct GuardTripped {
-    /// Which limit: `max_items`, `max_percent`, `keep_at_least`, `population_drop_percent`, `first_run`.
+    /// Which limit: `max_items`, `max_percent`, `keep_at_least`, `population_drop_percent`, `first_run`,
+    /// `cooling_off`.
     pub guard: String,
     /// What the policy allows.
     pub limit: u64,
@@ -155,6 +156,11 @@ pub struct PlanRefused {
     pub plan: PlanId,
     /// A stable code.
     pub code: String,
+}
+
+impl PlanRefused {
+    /// Nothing is in it that is not in a plan of the same schedule that waits already.
+    pub const ALREADY_WAITS: &str = "already_waits";
 }
 
 /// Schema 1. One person accepts.
@@ -220,6 +226,11 @@ pub struct RunRefused {
     pub plan: PlanId,
     /// A stable code.
     pub code: String,
+}
+
+impl RunRefused {
+    /// The policy is not the one that the plan was made under.
+    pub const STALE: &str = "plan_stale";
 }
 
 macro_rules! run_request {

@@ -265,6 +265,37 @@ fn a_run_that_restricted_says_how_many_items() {
 }
 
 #[test]
+fn that_a_schedule_planned_what_waits_already_is_no_news() {
+    let mut world = World::new();
+    let mut refused = |code: &str| {
+        let request = PlanRequested { policy: "contacts".to_owned(), purpose: PlanPurpose::Run, as_of: None };
+        let plan = PlanId(world.happens(Event::PlanRequested(request)));
+        world.happens(Event::PlanRefused(PlanRefused { plan, code: code.to_owned() }));
+        (plan, world.sent())
+    };
+    let (plan, told) = refused("no_such_policy");
+    assert_eq!(told, [Notice::PlanRefused { plan }]);
+    assert_eq!(refused(PlanRefused::ALREADY_WAITS).1, []);
+}
+
+#[test]
+fn a_run_that_redacted_is_not_told_as_one_that_purged() {
+    let mut world = World::new();
+    let plan = world.plan(Vec::new());
+    world.sent();
+    world.approve(plan);
+    let run = world.run(plan);
+    let started =
+        SagaStarted { run, script: ScriptKind::ExportRedact, script_version: 1, mailbox: None, items: Vec::new() };
+    let saga = SagaId(world.happens(Event::SagaStarted(started)));
+    world.happens(Event::SagaEnded(SagaEnded { saga, end: SagaEnd::Completed, purged: 16 }));
+    world.end(run, RunEnd::Completed);
+    let said = text(&world.views, &[], &Notice::RunDone { run }, world.now).unwrap();
+    let expected = [("purged", "0".to_owned()), ("redacted", "16".to_owned())];
+    assert!(expected.iter().all(|fact| said.facts.contains(fact)), "{said:?}");
+}
+
+#[test]
 fn a_stuck_saga_is_told_while_its_run_goes_on_and_the_run_when_it_ends() {
     let mut world = World::new();
     let plan = world.plan(Vec::new());

@@ -9,7 +9,7 @@ use crate::reason::Reason;
 use crate::time::Timestamp;
 use crate::view::notices::DAY_US;
 use crate::view::recipients::HandedOver;
-use crate::view::{Plan, Views};
+use crate::view::{Plan, Saga, Views};
 
 /// What a notice says, by what is known when it is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,11 +130,12 @@ fn of_run(views: &Views, run: RunId, how: &str) -> Option<Text> {
     let text = Text::of(subject, format!("retentionctl run show {run}"));
     let text = text.with("run", run).with("plan", body.plan).with("policy", &plan.request.policy);
     let text = text.with_known("digest", plan.digest()).with("state", body.state.name());
-    // A restriction purges nothing, and has done its work all the same.
-    let restricted: u64 =
-        body.sagas.iter().filter_map(|saga| views.small.runs.saga(*saga)).map(crate::view::Saga::restricted).sum();
-    let restricted = (restricted > 0).then_some(restricted);
-    let text = text.with("items", body.items).with("purged", body.purged).with_known("restricted", restricted);
+    // A redaction and a restriction purge nothing, and have done their work all the same.
+    let sagas = || body.sagas.iter().filter_map(|saga| views.small.runs.saga(*saga));
+    let (redacted, restricted): (u64, u64) = (sagas().map(Saga::redacted).sum(), sagas().map(Saga::restricted).sum());
+    let text = text.with("items", body.items).with("purged", body.purged.saturating_sub(redacted));
+    let text = text.with_known("redacted", (redacted > 0).then_some(redacted));
+    let text = text.with_known("restricted", (restricted > 0).then_some(restricted));
     let text = text.with("skipped", body.skipped);
     Some(text.with_known("ended_at", body.ended_at))
 }

@@ -19,6 +19,7 @@ use crate::schedule::Schedule;
 use crate::time::{Align, Period, Timestamp, Zone};
 
 mod access;
+mod elsewhere;
 pub(super) mod filter;
 mod month;
 mod redact;
@@ -79,7 +80,7 @@ fn file<'t>(r: &mut Reader<'t>, stem: &str, tree: &'t DeTable<'t>) -> Option<Pol
         let kinds = disposal.as_ref().map(|disposal| &disposal.scope.kinds);
         access::check_of_runs(r, &at, kinds, approval);
     }
-    top.finish(r, &["notify", "evidence", "holds", "grant", "imap"]);
+    top.finish(r, elsewhere::TOP);
     let (head, disposal) = (head?, disposal?);
     let mut policy = Policy {
         id: stem.to_owned(),
@@ -529,7 +530,7 @@ fn export<'t>(r: &mut Reader<'t>, mut table: Table<'t>, about: About) -> Option<
         }
         export.keep = Some(keep);
     }
-    table.finish(r, &["dest", "encrypt_to", "format"]);
+    table.finish(r, elsewhere::EXPORT);
     Some(export)
 }
 
@@ -576,8 +577,7 @@ fn action<'t>(r: &mut Reader<'t>, mut table: Table<'t>, kinds: Option<&BTreeSet<
     };
     let fields = table.get("fields");
     let at = table.at.clone();
-    table
-        .finish(r, &["verify_absent", "notify_recipients", "keep_standing", "reconcile_every", "retry", "alarm_after"]);
+    table.finish(r, elsewhere::ACTION);
     let kind = kind?;
     let name = r.text("kind", kind)?;
     if let Some(value) = fields.filter(|_| name != "redact") {
@@ -607,8 +607,13 @@ fn action<'t>(r: &mut Reader<'t>, mut table: Table<'t>, kinds: Option<&BTreeSet<
             }
             Some(Action::Restrict)
         }
-        other @ ("anonymise" | "revoke") => {
-            r.unsupported(&kind.span(), other, ": only purge, redact, restrict and review are");
+        "anonymise" => {
+            r.unsupported(&kind.span(), name, ": write kind = \"redact\" with `fields`, which says what is taken out");
+            None
+        }
+        "revoke" => {
+            let why = ": access is given and revoked by a policy with [access] and without [action]";
+            r.unsupported(&kind.span(), name, why);
             None
         }
         other => {
@@ -664,7 +669,7 @@ fn approval<'t>(r: &mut Reader<'t>, mut table: Table<'t>) -> Option<Approval> {
         Some(value) => approval_length(r, value),
         None => Some(APPROVAL_VALID_MS),
     };
-    table.finish(r, &["approvers"]);
+    table.finish(r, elsewhere::APPROVAL);
     let (count, role, valid_for_ms) = (u32::try_from(count?).ok()?, role?, valid_for_ms?);
     Some(if required? { Approval::Required { count, role, valid_for_ms } } else { Approval::NotRequired })
 }

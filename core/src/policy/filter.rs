@@ -227,6 +227,20 @@ impl Filter {
         }
     }
 
+    /// Says whether something in it is asked of the last activity.
+    pub(super) fn speaks_of_activity(&self) -> bool {
+        let mut speaks = false;
+        self.for_each_leaf(&mut |leaf| speaks |= matches!(leaf.subject, Subject::LastActivity));
+        speaks
+    }
+
+    /// Says whether something in it is compared as a date.
+    pub(super) fn compares_dates(&self) -> bool {
+        let mut compares = false;
+        self.for_each_leaf(&mut |leaf| compares |= matches!(leaf.test, Test::Date(..)));
+        compares
+    }
+
     /// Judges one entity. `subjects` are the bound subjects of the policy's leaves, `zone` reads bare dates.
     pub(super) fn judge(&self, subjects: &[BoundSubject], facts: &Facts<'_>, zone: &Zone) -> Truth<'_> {
         match self {

@@ -1,7 +1,8 @@
 //! The filter of a hold: the `where` of a policy, asked of a record in one version and of nothing beside it.
 //!
 //! It is written as the value of `where` (`{ field = "email", op = "eq", value = "…" }`), or as the document that a
-//! policy would have (`[where]`, or `where = …`). Dates without an offset are days in UTC.
+//! policy would have (`[where]`, or `where = …`), with the `timezone` in which dates without an offset are days. Where it
+//! names none, that is UTC: so a hold is recorded with the zone that was meant, see [`HoldFilter::recorded_in`].
 
 use std::collections::BTreeSet;
 
@@ -23,6 +24,8 @@ const NAME: &str = "filter";
 #[derive(Debug)]
 pub struct HoldFilter {
     filter: Filter,
+    /// The zone that it names.
+    zone: Option<Zone>,
 }
 
 impl HoldFilter {
@@ -48,22 +51,38 @@ impl HoldFilter {
             return Err(r.errors);
         }
         let (alone, document);
+        let mut zone = None;
         let filter = if is_alone {
             alone = r.parse_value();
-            alone.as_ref().and_then(|value| tree(&mut r, value, &kinds))
+            alone.as_ref().and_then(|value| tree(&mut r, value, &kinds, &Zone::utc()))
         } else {
             document = r.parse();
             document.as_ref().and_then(|document| {
                 let mut table = Table::of("the filter", 0..0, document.get_ref());
+                zone = table.get("timezone").and_then(|value| r.parsed::<Zone>("timezone", value));
                 let value = table.require(&mut r, "where", ": write it as a policy has it, or its value alone: { … }");
-                let filter = value.and_then(|value| tree(&mut r, value, &kinds));
+                let days = zone.clone().unwrap_or_else(Zone::utc);
+                let filter = value.and_then(|value| tree(&mut r, value, &kinds, &days));
                 table.finish(&mut r, &[]);
                 filter
             })
         };
         match filter {
-            Some(filter) if r.errors.is_empty() => Ok(Self { filter }),
+            Some(filter) if r.errors.is_empty() => Ok(Self { filter, zone }),
             _ => Err(r.errors),
+        }
+    }
+
+    /// Returns the text that it was read from, with the zone in which its dates are days if it compares dates and names
+    /// none: what a hold is about must not change with the configuration.
+    #[must_use]
+    pub fn recorded_in(&self, text: &str, zone: &Zone) -> String {
+        if self.zone.is_some() || !self.filter.compares_dates() {
+            return text.to_owned();
+        }
+        match text.trim() {
+            value if value.starts_with('{') => format!("timezone = \"{zone}\"\nwhere = {value}\n"),
+            _ => format!("timezone = \"{zone}\"\n{text}"),
         }
     }
 
@@ -72,13 +91,13 @@ impl HoldFilter {
     pub fn bind<'a>(&'a self, layout: &'a Layout) -> BoundHoldFilter<'a> {
         let mut subjects = Vec::new();
         self.filter.for_each_leaf(&mut |leaf| subjects.push(leaf.subject.bind(&leaf.field, layout)));
-        BoundHoldFilter { filter: &self.filter, layout, subjects }
+        let zone = self.zone.clone().unwrap_or_else(Zone::utc);
+        BoundHoldFilter { filter: &self.filter, layout, subjects, zone }
     }
 }
 
-fn tree<'t>(r: &mut Reader<'t>, value: &'t Value<'t>, kinds: &BTreeSet<Kind>) -> Option<Filter> {
-    let zone = Zone::utc();
-    FilterCheck { kinds, zone: &zone, asks: Asks::Record, leaves: 0 }.tree(r, value, 0)
+fn tree<'t>(r: &mut Reader<'t>, value: &'t Value<'t>, kinds: &BTreeSet<Kind>, zone: &Zone) -> Option<Filter> {
+    FilterCheck { kinds, zone, asks: Asks::Record, leaves: 0 }.tree(r, value, 0)
 }
 
 /// A filter of a hold for one layout.
@@ -86,6 +105,7 @@ pub struct BoundHoldFilter<'a> {
     filter: &'a Filter,
     layout: &'a Layout,
     subjects: Vec<BoundSubject>,
+    zone: Zone,
 }
 
 impl BoundHoldFilter<'_> {
@@ -94,7 +114,7 @@ impl BoundHoldFilter<'_> {
     pub fn judge(&self, record: &EntityRecord, first_seen: Timestamp) -> Truth<'_> {
         let facts =
             Facts { layout: self.layout, record, first_seen, last_activity: None, activities: &[], open_deals: 0 };
-        self.filter.judge(&self.subjects, &facts, &Zone::utc())
+        self.filter.judge(&self.subjects, &facts, &self.zone)
     }
 }
 
@@ -147,6 +167,47 @@ mod tests {
             let problems = problems(&text, contact);
             assert!(!problems.is_empty() && problems.iter().all(|it| !it.contains("Jana")), "{problems:?}");
         }
+    }
+
+    #[test]
+    fn its_days_are_those_of_its_zone_and_it_is_recorded_with_one() {
+        let layout = Layout {
+            source: "crm".into(),
+            kind: Kind::Contact,
+            columns: vec![Column { name: "Won".into(), field: "custom.won".into(), field_type: FieldType::Date }],
+            named_dates: Vec::new(),
+        };
+        let record = EntityRecord {
+            layout: LayoutId(1),
+            mailbox: None,
+            visibility: Visibility::Unknown,
+            external_id: "1".into(),
+            other_ids: Vec::new(),
+            dates: Vec::new(),
+            links: Vec::new(),
+            cells: std::iter::once(Some("2020-01-01")).collect(),
+        };
+        let check = |text: &str| HoldFilter::check(text, &[Kind::Contact]).unwrap();
+        // A day without a time in a cell, and one in the filter: in each zone both are its own.
+        let first_seen: Timestamp = "2019-12-31T23:30:00Z".parse().unwrap();
+        let seen_after = "{ field = \"first_seen\", op = \"after\", value = 2020-01-01 }";
+        let truth = |text: &str| check(text).bind(&layout).judge(&record, first_seen) == Truth::Yes;
+        let (paris, utc): (Zone, Zone) = ("Europe/Paris".parse().unwrap(), Zone::utc());
+        let table = "# note\n[where]\nfield = \"first_seen\"\nop = \"after\"\nvalue = 2020-01-01\n";
+        for text in [seen_after.to_owned(), format!("where = {seen_after}"), table.to_owned()] {
+            let (in_paris, in_utc) = (check(&text).recorded_in(&text, &paris), check(&text).recorded_in(&text, &utc));
+            assert!(!truth(&text) && !truth(&in_utc), "{text}");
+            assert!(truth(&in_paris), "{in_paris}");
+            // What names its zone is recorded as it is, whatever the zone of today is.
+            assert_eq!(check(&in_paris).recorded_in(&in_paris, &utc), in_paris);
+        }
+        let (text, zone) = ("{ field = \"custom.won\", op = \"before\", value = \"2019-12-31T23:30:00Z\" }", &paris);
+        assert!(!truth(text) && truth(&check(text).recorded_in(text, zone)));
+        let without = "{ field = \"email1\", op = \"eq\", value = \"ada@example.org\" }";
+        assert_eq!(check(without).recorded_in(without, &paris), without, "no dates, no zone");
+        let wrong = format!("timezone = \"Europe/Pari\"\nwhere = {without}");
+        let problem = "filter:1:12: `timezone` is not a time zone";
+        assert!(problems(&wrong, &[Kind::Contact])[0].contains(problem), "{wrong}");
     }
 
     proptest! {

@@ -27,6 +27,19 @@ impl PolicySet {
     }
 }
 
+impl Policy {
+    /// What says which entities a policy disposes of, how soon, and how much of them.
+    const DISPOSES: [&str; 8] =
+        ["[scope]", "[retention]", "period", "min_keep", "max_keep", "override", "on_missing_start", "[action]"];
+
+    /// Returns what of this version may dispose of more than an earlier one, or sooner. Another filter and another course
+    /// of dates may: whether they do cannot be told from their text.
+    #[must_use]
+    pub fn disposes_of_more_than(&self, before: &Self) -> Vec<&'static str> {
+        loosened(before, self).into_iter().filter(|key| Self::DISPOSES.contains(key)).collect()
+    }
+}
+
 fn keeps_bundles_as_long(before: Option<Period>, after: Option<Period>) -> bool {
     match (before, after) {
         (_, None) => true,

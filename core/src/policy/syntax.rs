@@ -206,14 +206,14 @@ impl<'t> Table<'t> {
         self.entries.iter().map(|(key, value)| (key.get_ref().as_ref(), key.span(), value))
     }
 
-    /// Reports every key that was not asked for; those of the `later` language by name.
-    pub(super) fn finish(self, r: &mut Reader<'t>, later: &[&'static str]) {
+    /// Reports every key that was not asked for; those that stand `elsewhere` with where.
+    pub(super) fn finish(self, r: &mut Reader<'t>, elsewhere: &[(&'static str, &'static str)]) {
         for (key, at, _) in self.entries() {
             if self.known.contains(key) {
                 continue;
             }
-            if later.contains(&key) {
-                r.unsupported(&at, key, "");
+            if let Some((_, why)) = elsewhere.iter().find(|(known, _)| *known == key) {
+                r.unsupported(&at, key, *why);
             } else {
                 let hint = suggestion(key, self.known.iter().copied());
                 r.error(&at, PolicyProblem::UnknownKey { key: key.to_owned(), table: self.name.clone(), hint });

@@ -194,12 +194,8 @@ impl Condition {
                 let moved = known.iter().filter(|(entity, activities)| views.activities_of(*entity) != *activities);
                 entities(moved.map(|(entity, _)| (*entity, SkipReason::Changed)))
             }
-            Self::PlanUnused(plan) => match views.small.plans.get(*plan) {
-                Some(plan) if plan.frozen.is_some() && plan.run.is_none() && plan.rejected_by.is_none() => Ok(()),
-                _ => Err(Conflict::Plan),
-            },
-            Self::PlanOpen(plan) => match views.small.plans.get(*plan) {
-                Some(plan) if plan.frozen.is_some() && plan.run.is_none() && plan.rejected_by.is_none() => Ok(()),
+            Self::PlanUnused(plan) | Self::PlanOpen(plan) => match views.small.plans.get(*plan) {
+                Some(plan) if plan.is_open() => Ok(()),
                 _ => Err(Conflict::Plan),
             },
             Self::NotAccepted { plan, uid, at } => match views.small.plans.get(*plan) {

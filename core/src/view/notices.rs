@@ -158,7 +158,7 @@ impl Small {
             }
             Notice::PlanStopped { plan } | Notice::PlanNeedsApproval { plan } | Notice::PlanRefused { plan } => {
                 let is_over = |plan: &super::Plan| match plan.state(now) {
-                    PlanState::Used | PlanState::Rejected => true,
+                    PlanState::Used | PlanState::Rejected | PlanState::Stale => true,
                     PlanState::Requested
                     | PlanState::Refused
                     | PlanState::Preview

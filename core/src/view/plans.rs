@@ -32,6 +32,8 @@ pub enum PlanState {
     Rejected,
     /// A run has taken it: it can never be taken again.
     Used,
+    /// A run of it was refused because its policy has changed since: it can never be run.
+    Stale,
 }
 
 /// One approval.
@@ -79,6 +81,8 @@ pub struct Plan {
     pub rejected_by: Option<u32>,
     /// The run that took it.
     pub run: Option<RunId>,
+    /// Whether a run was refused because its policy has changed since.
+    pub is_stale: bool,
 }
 
 impl Plan {
@@ -94,6 +98,8 @@ impl Plan {
             PlanState::Rejected
         } else if self.run.is_some() {
             PlanState::Used
+        } else if self.is_stale {
+            PlanState::Stale
         } else if frozen.items == 0 {
             PlanState::Empty
         } else if self.is_approved(now) {
@@ -101,6 +107,12 @@ impl Plan {
         } else {
             PlanState::AwaitingApproval
         }
+    }
+
+    /// Says whether people may still judge it and a run may still take it.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.frozen.is_some() && self.run.is_none() && self.rejected_by.is_none() && !self.is_stale
     }
 
     /// Says whether a person decided that some of its items go: somebody else has to accept the plan.
@@ -227,6 +239,7 @@ impl Plans {
                 reviews: Vec::new(),
                 rejected_by: None,
                 run: None,
+                is_stale: false,
             },
         );
     }

@@ -69,6 +69,13 @@ impl Redactions {
         std::iter::successors(Some(entity), |left| self.left_of(*left).map(|(of, _)| of))
     }
 
+    /// Goes through all that an entity is left of, itself, and all that is left of it.
+    pub fn all_around(&self, entity: EntityId) -> impl Iterator<Item = EntityId> {
+        // Numbers only grow, so this ends.
+        let left = std::iter::successors(Some(entity), |of| self.successor(*of).filter(|left| left > of));
+        self.all_of(entity).chain(left.skip(1))
+    }
+
     /// Goes through the maps of an entity and of all that it is left of: what of their source's words is not recorded.
     pub fn maps_of(&self, entity: EntityId) -> impl Iterator<Item = &FieldMap> {
         let steps = std::iter::successors(self.left_of(entity), |(of, _)| self.left_of(*of));

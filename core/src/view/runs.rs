@@ -298,6 +298,15 @@ impl Saga {
         self.pivot.iter().copied().filter(|entity| !self.skipped.contains_key(entity)).collect()
     }
 
+    /// Returns of how many items fields were taken out: their old keys are destroyed, and what is left is there.
+    #[must_use]
+    pub fn redacted(&self) -> u64 {
+        match self.started.script {
+            ScriptKind::ExportRedact => self.purged,
+            ScriptKind::ExportPurge | ScriptKind::MessagePurge | ScriptKind::Restrict => 0,
+        }
+    }
+
     /// Returns of how many items the use ended.
     #[must_use]
     pub fn restricted(&self) -> u64 {

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use bincode::{Decode, Encode};
 
+use super::notices::DAY_US;
 use super::{
     AllPermissions, AuditMonths, ClockTrust, Grants, Holds, Intakes, Keys, Notices, Pauses, Plans, Registry,
     Restrictions, Reviews, Runs, Scans, SubjectRequests,
 };
-use crate::event::decision::{PolicyVersion, ScheduleFired, ScheduleMissed};
+use crate::event::decision::{PolicyVersion, RunRefused, ScheduleFired, ScheduleMissed};
 use crate::event::review::PlanReviewed;
 use crate::event::saga::SkipReason;
 use crate::event::{Envelope, Event};
@@ -187,6 +188,9 @@ impl Small {
                 }
             }
             Event::RunStarted(body) => self.with_plan(body.plan, |plan| plan.run = Some(body.run)),
+            Event::RunRefused(body) if body.code == RunRefused::STALE => {
+                self.with_plan(body.plan, |plan| plan.is_stale = true);
+            }
             Event::ScheduleFired(body) => self.schedules.fired(body),
             Event::ClockDoubted(body) => self.clock.doubted(envelope.position, body),
             Event::ClockConfirmed(body) => self.clock.confirmed(body),
@@ -297,6 +301,10 @@ impl Layouts {
     }
 }
 
+/// For how many days a version of a policy counts after it was replaced: so long its successor is told to people as one
+/// that disposes of more, if it does.
+pub const COOLING_OFF_DAYS: u64 = 7;
+
 /// The active policy set.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
 pub struct PolicyVersions {
@@ -310,10 +318,18 @@ pub struct PolicyVersions {
     pub policies: Vec<PolicyVersion>,
     /// Where the text of each version stands in the log.
     pub texts: BTreeMap<(String, Digest), Position>,
+    /// Until when versions were active that were replaced or removed, as long as that counts.
+    pub replaced: BTreeMap<(String, Digest), Timestamp>,
 }
 
 impl PolicyVersions {
     fn activate(&mut self, digest: Digest, policies: &[PolicyVersion], envelope: &Envelope) {
+        let at = envelope.recorded_at;
+        let days = |until: &Timestamp| u64::try_from(at.0.saturating_sub(until.0) / DAY_US).unwrap_or(0);
+        self.replaced.retain(|_, until| days(until) < COOLING_OFF_DAYS);
+        for old in self.policies.iter().filter(|old| !policies.contains(old)) {
+            self.replaced.insert((old.id.clone(), old.digest), at);
+        }
         self.digest = Some(digest);
         self.activated_at = envelope.recorded_at;
         self.activated = envelope.position;

@@ -493,7 +493,9 @@ impl Views {
             PlanState::Used => {
                 plan.run.and_then(|run| self.small.runs.run(run)).is_some_and(|run| run.ended_at.is_none())
             }
-            PlanState::Refused | PlanState::Preview | PlanState::Empty | PlanState::Rejected => false,
+            PlanState::Refused | PlanState::Preview | PlanState::Empty | PlanState::Rejected | PlanState::Stale => {
+                false
+            }
         }
     }
 

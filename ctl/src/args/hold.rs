@@ -101,10 +101,11 @@ pub(crate) struct Cover {
     pub(crate) seen_until: Option<Timestamp>,
     /// Of that only what matches: the value of `where` as policies have it, such as
     /// '{ field = "company_name", op = "eq", value = "Contoso" }'. It is asked of the record alone, so last_activity and
-    /// open_deals do not go; dates without an offset are in UTC.
+    /// open_deals do not go; dates without an offset are days in policies.timezone of the configuration.
     #[arg(long = "where", value_name = "FILTER", requires = "kinds", conflicts_with = "filter_file")]
     pub(crate) filter: Option<String>,
-    /// The same from a file, which leaves no names in the history of the shell: `where = { … }` or `[where]`.
+    /// The same from a file, which leaves no names in the history of the shell: `where = { … }` or `[where]`,
+    /// and before it, where that is another one, `timezone = "Europe/Prague"` for its dates.
     #[arg(long = "where-file", value_name = "FILE", requires = "kinds")]
     pub(crate) filter_file: Option<PathBuf>,
     /// Who answers for the case.

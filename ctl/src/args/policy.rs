@@ -81,7 +81,10 @@ pub(crate) enum Policy {
     ///
     /// What persons decided in reviews counts as it does for a plan: what is kept until a day is kept under any version
     /// of its policy; what is to be disposed of waits anew under a changed one. What waits is counted for both sets.
-    /// What is due under a policy is counted whatever its state: to enforce what was simulated makes nothing newly due.
+    /// What is due under a policy is counted whatever its state. To enforce what was simulated makes nothing newly due,
+    /// but from then on what is due is disposed of: `state before` and `state after` tell it. `cools off` names the keys by
+    /// which an enforced policy may come to dispose of more, or sooner: then each of its plans needs a person for seven
+    /// days.
     ///
     /// Ends with 78 when a file is invalid, or when the set would not be loaded because it loosens a locked policy.
     ///

@@ -116,6 +116,8 @@ fn advice(row: &PlanRow) -> Vec<String> {
             Some(run) => format!("retentionctl run show {run}"),
             None => return lines,
         },
+        PlanState::Stale if row.policy == ERASURE_POLICY => return lines,
+        PlanState::Stale => format!("retentionctl plan make {}", row.policy),
         PlanState::Refused | PlanState::Empty | PlanState::Rejected => return lines,
     };
     lines.push(format!("next: {next}"));

@@ -20,6 +20,7 @@ pub(super) const COLUMNS: &[&str] = &[
     "state",
     "items",
     "purged",
+    "redacted",
     "restricted",
     "skipped",
     "requested_by",

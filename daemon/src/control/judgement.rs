@@ -404,6 +404,9 @@ fn unchanged(id: &str, before: &PolicySet, after: &PolicySet) -> PolicyDiffRow {
     PolicyDiffRow {
         policy: id.to_owned(),
         change,
+        state_before: state_in(before, id),
+        state_after: state_in(after, id),
+        cools_off: cools_off(before, after, id),
         due_before: 0,
         due_after: 0,
         newly_due: 0,
@@ -414,6 +417,16 @@ fn unchanged(id: &str, before: &PolicySet, after: &PolicySet) -> PolicyDiffRow {
         access_before: access_of(before, id),
         access_after: access_of(after, id),
     }
+}
+
+fn state_in(set: &PolicySet, id: &str) -> Option<String> {
+    set.get(id).map(|policy| state_name(policy.state).to_owned())
+}
+
+fn cools_off(before: &PolicySet, after: &PolicySet, id: &str) -> Vec<String> {
+    let enforced = before.get(id).filter(|policy| policy.state == State::Enforce);
+    let more = enforced.zip(after.get(id)).map(|(old, new)| new.disposes_of_more_than(old));
+    more.unwrap_or_default().into_iter().map(str::to_owned).collect()
 }
 
 fn access_of(set: &PolicySet, id: &str) -> Option<RunAccessTerms> {

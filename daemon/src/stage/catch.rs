@@ -161,13 +161,18 @@ impl Catch {
         };
         let Some(from) = waiting.iter().filter_map(|(_, judged)| upto(judged)).min() else { return Ok(Vec::new()) };
         let changes: Vec<Position> = self.store.view(|views| views.changes_after(from).take(self.at_once).collect());
+        let Some(&last) = changes.last() else { return Ok(Vec::new()) };
         let mut versions = Vec::with_capacity(changes.len());
+        let mut lost = BTreeSet::new();
         for version in changes {
-            // What has no row is not passed over: from there on all stays held.
-            let Some(row) = self.store.row(version)? else { break };
-            versions.extend(row.entity.map(|entity| (entity, version)));
+            match self.store.row(version)?.and_then(|row| row.entity) {
+                Some(entity) => versions.push((entity, version)),
+                None => {
+                    lost.insert(version);
+                }
+            }
         }
-        let Some(&(_, last)) = versions.last() else { return Ok(Vec::new()) };
+        versions.extend(self.of_versions(&lost));
         let asked: Vec<Asked> = self.store.view(|views| {
             let asked = |&(entity, version): &(EntityId, Position)| {
                 let row = views.entities.row(entity).filter(|row| row.state != EntityState::Purged)?;
@@ -184,6 +189,20 @@ impl Catch {
         let mut catches = self.judge(&asked)?;
         let behind = waiting.iter().filter(|(_, judged)| *judged < Judged::UpTo(last));
         Ok(behind.map(|(id, _)| judgement(*id, Judged::UpTo(last), &mut catches)).collect())
+    }
+
+    /// Returns whose newest change is one of which the event store has no row: nobody can read it, so what it is about is
+    /// held, and no other has to wait for it. Whose older change it is, nothing tells; the newer one is judged.
+    fn of_versions(&self, lost: &BTreeSet<Position>) -> Vec<(EntityId, Position)> {
+        if lost.is_empty() {
+            return Vec::new();
+        }
+        tracing::warn!(changes = lost.len(), "changes have no row in the event store; what they are about is held");
+        self.store.view(|views| {
+            let numbers = views.entities.numbers_from(0);
+            let versions = numbers.filter_map(|entity| Some((entity, views.entities.row(entity)?.version)));
+            versions.filter(|(_, version)| lost.contains(version)).collect()
+        })
     }
 
     /// Reads records. One that is damaged keeps no other from being judged.

@@ -5,16 +5,18 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use retention_core::event::Event;
-use retention_core::event::decision::{ITEMS_PER_CHUNK, PlanItems, PlanPurpose, PlanRefused};
+use retention_core::event::decision::{ITEMS_PER_CHUNK, PlanItem, PlanItems, PlanPurpose, PlanRefused};
 use retention_core::event::review::PlanReviewed;
 use retention_core::event::subject::{ERASURE_POLICY, ErasureKept, KeptRecord};
-use retention_core::id::{EntityId, PlanId, RequestId, ReviewId};
-use retention_core::plan::{self, Assembly, FirstRun, Frozen, Past, Question};
+use retention_core::id::{Digest, EntityId, PlanId, RequestId, ReviewId};
+use retention_core::plan::{self, Assembly, FirstRun, Frozen, Past, Question, SCHEDULED_PLAN_US};
 use retention_core::policy::{Action, Policy, State, rested_on};
 use retention_core::reason::Reason;
 use retention_core::record::Kind;
 use retention_core::time::Timestamp;
-use retention_core::view::{Condition, Views};
+use retention_core::view::notices::DAY_US;
+use retention_core::view::small::COOLING_OFF_DAYS;
+use retention_core::view::{Condition, Plan as OpenPlan, PlanState, RunState, Views};
 
 use super::{StageError, Step};
 use crate::ahead;
@@ -48,11 +50,11 @@ impl Plan {
     pub fn step(&mut self) -> Result<Step, StageError> {
         let (open, in_log) = self.store.view(|views| {
             let open = views.small.plans.iter().find(|(_, plan)| plan.frozen.is_none() && plan.refused.is_none());
-            let open = open
-                .map(|(id, plan)| (id, plan.request.clone(), plan.requested_at, plan.erases, views.due.is_complete()));
+            let open = open.map(|(id, plan)| (id, plan.clone(), views.due.is_complete()));
             (open, views.small.policies.digest)
         });
-        let Some((id, request, requested_at, erases, is_complete)) = open else { return Ok(Step::Idle) };
+        let Some((id, open, is_complete)) = open else { return Ok(Step::Idle) };
+        let OpenPlan { request, requested_at, erases, requested_by, .. } = open;
         let policies = self.store.policies();
         if in_log.is_some() && in_log != Some(policies.digest()) {
             // After a start, and for a moment after an edit, the policies of the log are not installed yet. By others a
@@ -82,9 +84,61 @@ impl Plan {
             return Ok(Step::Idle);
         }
         let (frozen, reviews) = self.assemble(id, request.purpose, as_of, policy)?;
+        if requested_by.is_none() && self.waits_already(id, &frozen, &reviews)? {
+            // One for each night until somebody accepts it would hide what else waits, and lose the approvals that it
+            // has.
+            return self.refuse(id, PlanRefused::ALREADY_WAITS);
+        }
         let told = (!reviews.is_empty()).then_some(Event::PlanReviewed(PlanReviewed { plan: id, reviews }));
         self.record(id, &frozen, told)?;
         Ok(Step::Worked)
+    }
+
+    /// Says whether a plan of a schedule that may still run holds just what a new one would.
+    fn waits_already(&self, id: PlanId, frozen: &Frozen, reviews: &[ReviewId]) -> Result<bool, StageError> {
+        let now = self.clock.now();
+        let alike: Vec<PlanId> = self.store.view(|views| {
+            let small = &views.small;
+            let is_recent = |plan: &OpenPlan| now.0.saturating_sub(plan.requested_at.0) < SCHEDULED_PLAN_US;
+            let may_run = |plan: &OpenPlan| match plan.state(now) {
+                PlanState::AwaitingApproval | PlanState::Ready => true,
+                PlanState::Requested
+                | PlanState::Refused
+                | PlanState::Preview
+                | PlanState::Empty
+                | PlanState::Rejected
+                | PlanState::Used
+                | PlanState::Stale => false,
+            };
+            let is_alike = |plan: &OpenPlan| {
+                let rests_on = plan.reviews.iter().map(|review| review.review);
+                plan.frozen.as_ref().is_some_and(|other| plan::is_alike(other, &frozen.header))
+                    && rests_on.eq(reviews.iter().copied())
+            };
+            // What a run was refused of is not run again by itself.
+            let is_refused =
+                |plan| small.runs.iter().any(|(_, run)| run.plan == plan && run.state == RunState::Refused);
+            let recent = small.plans.iter().rev().take_while(|(_, plan)| is_recent(plan));
+            let of_schedules = recent.filter(|(_, plan)| plan.requested_by.is_none() && plan.erases.is_none());
+            let alike = of_schedules.filter(|(other, plan)| *other < id && may_run(plan) && is_alike(plan));
+            alike.map(|(other, _)| other).filter(|other| !is_refused(*other)).collect()
+        });
+        for other in alike {
+            if self.has_items(other, &frozen.items)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Says whether a plan of as many items has just these.
+    fn has_items(&self, plan: PlanId, items: &[PlanItem]) -> Result<bool, StageError> {
+        for (chunk, items) in items.chunks(ITEMS_PER_CHUNK).enumerate() {
+            if self.store.plan_items(plan, chunk)? != items {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     fn refuse(&self, plan: PlanId, code: &str) -> Result<Step, StageError> {
@@ -100,6 +154,7 @@ impl Plan {
         as_of: Timestamp,
         policy: &Arc<Policy>,
     ) -> Result<(Frozen, Vec<ReviewId>), StageError> {
+        let loosened_days = self.loosened_days(policy)?;
         let (candidates, restricted, population, past, log_position) = self.store.view(|views| {
             let due = views.due.policy(&policy.id);
             let mut candidates = due.map(|due| due.due_by(as_of)).unwrap_or_default();
@@ -109,7 +164,7 @@ impl Plan {
                 Action::Purge { .. } | Action::Review { .. } | Action::Redact { .. } => 0,
             };
             let population = due.map_or(0, |due| due.population());
-            (candidates, restricted, population, past_of(views, plan, policy), views.position)
+            (candidates, restricted, population, past_of(views, plan, policy, loosened_days), views.position)
         });
         let candidates: Vec<EntityId> = candidates.iter().map(EntityId).collect();
         let mut assembly = Assembly::begin(Question { plan, purpose, as_of, log_position });
@@ -138,6 +193,31 @@ impl Plan {
             Ok::<(), StageError>(())
         })?;
         Ok((assembly.freeze(policy, population, past)?, reviews.into_iter().collect()))
+    }
+
+    /// Returns how many days ago a version of a policy was replaced that disposed of less, or later; `None` when the policy
+    /// has cooled off since.
+    fn loosened_days(&self, policy: &Policy) -> Result<Option<u64>, StageError> {
+        let now = self.clock.now();
+        let replaced: Vec<(Digest, Timestamp)> = self.store.view(|views| {
+            let replaced = views.small.policies.replaced.iter().filter(|((id, _), _)| *id == policy.id);
+            replaced.map(|((_, digest), until)| (*digest, *until)).collect()
+        });
+        let mut newest: Option<u64> = None;
+        for (digest, until) in replaced {
+            let days = u64::try_from(now.0.saturating_sub(until.0) / DAY_US).unwrap_or(0);
+            if digest == policy.digest() || days >= COOLING_OFF_DAYS {
+                continue;
+            }
+            // What cannot be read any more may have disposed of less.
+            let is_loosened = self.store.policy_version(digest)?.is_none_or(|before| {
+                before.state == State::Enforce && !policy.disposes_of_more_than(&before).is_empty()
+            });
+            if is_loosened {
+                newest = Some(newest.map_or(days, |newest| newest.min(days)));
+            }
+        }
+        Ok(newest)
     }
 
     /// Plans what a data subject asked for: its records are named by the request, and no index is asked. What is kept
@@ -181,7 +261,7 @@ impl Plan {
                 kept.extend(why.map(|why| KeptRecord { record: subject.entity, why }));
             }
         }
-        let past = Past { population: None, first_run: FirstRun::No };
+        let past = Past { population: None, first_run: FirstRun::No, loosened_days: None };
         let frozen = assembly.freeze(&policy, records.len() as u64, past)?;
         let told = Event::ErasureKept(ErasureKept { request: id, plan, records: kept });
         self.record(plan, &frozen, Some(told))?;
@@ -207,8 +287,8 @@ impl Plan {
     }
 }
 
-fn past_of(views: &Views, plan: PlanId, policy: &Policy) -> Past {
+fn past_of(views: &Views, plan: PlanId, policy: &Policy, loosened_days: Option<u64>) -> Past {
     let plans = &views.small.plans;
     let first_run = if plans.has_run(&policy.id, policy.digest()) { FirstRun::No } else { FirstRun::Yes };
-    Past { population: plans.previous(&policy.id, plan).map(|frozen| frozen.population), first_run }
+    Past { population: plans.previous(&policy.id, plan).map(|frozen| frozen.population), first_run, loosened_days }
 }

@@ -177,7 +177,7 @@ impl Run {
                         Err(error) => return Err(error),
                     }
                 } else {
-                    (plan, "plan_stale")
+                    (plan, RunRefused::STALE)
                 }
             }
             Err((plan, code)) => (plan, code),
@@ -336,6 +336,7 @@ fn check_plan(
         PlanState::AwaitingApproval => Err((id, "not_approved")),
         PlanState::Rejected => Err((id, "plan_rejected")),
         PlanState::Used => Err((id, "plan_used")),
+        PlanState::Stale => Err((id, RunRefused::STALE)),
         PlanState::Empty => Err((id, "nothing_due")),
         PlanState::Preview => Err((id, "plan_is_a_preview")),
         PlanState::Requested | PlanState::Refused => Err((id, "plan_not_frozen")),

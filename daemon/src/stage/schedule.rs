@@ -9,6 +9,7 @@ use retention_core::event::decision::{PlanPurpose, PlanRequested, RunRequested, 
 use retention_core::event::subject::ErasurePlanRequested;
 use retention_core::event::{Actor, Draft, Event, stream_of_daemon};
 use retention_core::id::{EntityId, Position, RequestId};
+use retention_core::plan::SCHEDULED_PLAN_US;
 use retention_core::policy::{Decision, OnMissed, Outcome, Policy, State, Trigger};
 use retention_core::schedule::Schedule as Cron;
 use retention_core::time::Timestamp;
@@ -184,9 +185,6 @@ impl Schedule {
         Ok(!ready.is_empty())
     }
 }
-
-/// A scheduled plan that nobody accepted for this long is left alone: 60 days, in microseconds.
-const SCHEDULED_PLAN_US: i64 = 60 * 24 * 60 * 60 * 1_000_000;
 
 fn draft(cause: Position, event: Event) -> Draft {
     Draft { stream: stream_of_daemon(), entity: None, actor: Actor::Schedule, cause, occurred_at: None, event }

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use retention_core::event::hold::PauseScope;
 use retention_core::event::{Actor, Event, EventType};
 use retention_core::id::{EntityId, PlanId, Position, RequestId, RunId, SagaId};
 use retention_core::time::Timestamp;
@@ -49,8 +50,25 @@ const PLAN_TYPES: [EventType; 7] = [
 ];
 
 /// Other event types that may be about a policy without being part of a run.
-const POLICY_TYPES: [EventType; 4] =
-    [EventType::PolicyRecorded, EventType::ReviewDecided, EventType::ScheduleFired, EventType::ScheduleMissed];
+const POLICY_TYPES: [EventType; 17] = [
+    EventType::PolicyRecorded,
+    EventType::ReviewDecided,
+    EventType::ScheduleFired,
+    EventType::ScheduleMissed,
+    EventType::HoldPlaced,
+    EventType::HoldReleased,
+    EventType::DisposalPaused,
+    EventType::DisposalResumed,
+    EventType::GrantRequested,
+    EventType::GrantApproved,
+    EventType::GrantRejected,
+    EventType::GrantRenewed,
+    EventType::GrantRevokeRequested,
+    EventType::GrantStepStarted,
+    EventType::GrantStepSucceeded,
+    EventType::GrantStepFailed,
+    EventType::GrantEnded,
+];
 
 /// Event types of a saga that name no entity in their envelope.
 const SAGA_TYPES: [EventType; 6] = [
@@ -87,7 +105,7 @@ pub struct Query {
     pub entity: Option<EntityId>,
     /// Part of this run.
     pub run: Option<RunId>,
-    /// About this policy: its versions, schedules, plans and runs.
+    /// About this policy: its versions, schedules, plans, runs and grants, and the holds and pauses that name it.
     pub policy: Option<String>,
     /// About one of these mailboxes, if there are any: their own events, those of what lives or lived in them, and
     /// those of the grants, holds, pauses, migrations and sagas there.
@@ -382,7 +400,23 @@ impl Inner {
             Some(Event::ScheduleFired(body)) => body.policy == policy,
             Some(Event::ScheduleMissed(body)) => body.policy == policy,
             Some(Event::ReviewDecided(body)) => body.policy == policy,
-            Some(event) => plan_of(position, event).is_some_and(of_plan),
+            Some(Event::HoldPlaced(body)) => body.policies.iter().any(|held| held == policy),
+            Some(Event::GrantRequested(body)) => body.policy == policy,
+            Some(event) => match mailbox::Part::of(event) {
+                mailbox::Part::Hold(hold) => {
+                    let holds = &self.state.read().views.small.holds;
+                    holds.get_placed(hold).is_some_and(|hold| hold.policies.contains(policy))
+                }
+                mailbox::Part::Grant(grant) => {
+                    let grants = &self.state.read().views.small.grants;
+                    grants.get(grant).is_some_and(|grant| grant.policy == policy)
+                }
+                mailbox::Part::Scope(scope) => scope == PauseScope::Policy(policy.to_owned()),
+                mailbox::Part::Saga(_)
+                | mailbox::Part::Migration(_)
+                | mailbox::Part::Entities(_)
+                | mailbox::Part::Nothing => plan_of(position, event).is_some_and(of_plan),
+            },
             None => false,
         })
     }

@@ -211,7 +211,10 @@ fn the_log_answers_by_every_filter_and_in_every_format() {
     let under = asked(&["--policy", "old-people", "--oldest-first"]);
     assert_eq!(texts(&under, "kind")[..2], ["PolicyRecorded", "PlanRequested"]);
     assert_eq!(texts(&under, "kind").last(), Some(&"RunEnded"));
-    assert_eq!(asked(&["--policy", "no-such"]), Vec::<Value>::new());
+    let unknown = |filter: &[&str]| site.ctl(&[&["audit", "query"], filter].concat()).ends(2);
+    let _policy = unknown(&["--policy", "old-peopel"]).says("no event names").says("did you mean `old-people`?");
+    let _entity = unknown(&["--entity", "E4000000"]).says("there is no entity E4000000");
+    let _run = unknown(&["--run", "R4000000"]).says("there is no run R4000000");
     assert_eq!(asked(&["--limit", "2", "--after", "5"]), newest_first[newest_first.len() - 4..][..2]);
     let _no_such_type = site.ctl(&["audit", "query", "--kind", "Purged"]).ends(2).says("KeyDestroyed");
 

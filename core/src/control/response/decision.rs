@@ -54,6 +54,16 @@ pub struct PolicyDiffRow {
     pub policy: String,
     /// What happens to it.
     pub change: PolicyChange,
+    /// `draft`, `simulate` or `enforce` under the active set; `None`: it is not there.
+    #[serde(default)]
+    pub state_before: Option<String>,
+    /// Its state under the other set. What is due is counted whatever the state, and disposed of under `enforce` alone.
+    #[serde(default)]
+    pub state_after: Option<String>,
+    /// The keys by which it may come to dispose of more than the enforced version, or sooner: then each of its plans needs
+    /// a person for seven days (`cooling_off`).
+    #[serde(default)]
+    pub cools_off: Vec<String>,
     /// How many entities are due now under the active set.
     pub due_before: u64,
     /// How many would be due now under the other set.
@@ -256,8 +266,11 @@ pub struct RunRow {
     pub ended_at: Option<Timestamp>,
     /// How many items it has.
     pub items: u64,
-    /// Entities purged so far.
+    /// Entities purged so far: nothing is left of them.
     pub purged: u64,
+    /// Entities of which fields were taken out so far; what is left of them is there under another number.
+    #[serde(default)]
+    pub redacted: u64,
     /// Entities whose use has ended so far, which are kept.
     #[serde(default)]
     pub restricted: u64,

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use super::super::syntax::{Reader, Table, Value};
 use super::super::{Access, AccessRight, Approval, RunAccess, StandingAccess, Ticket};
+use super::elsewhere;
 use crate::record::Kind;
 use crate::time::Period;
 use toml::de::DeValue;
@@ -64,7 +65,7 @@ pub(super) fn access<'t>(r: &mut Reader<'t>, mut table: Table<'t>) -> Option<Acc
                        asks lists principals";
         r.unsupported(&value.span(), "principal without [action]", problem);
     }
-    table.finish(r, &["clock_starts", "extend", "eligible", "auto_mapping"]);
+    table.finish(r, elsewhere::ACCESS);
     Some(Access {
         right: right?,
         principals: principals?,
@@ -125,7 +126,7 @@ pub(super) fn of_runs<'t>(r: &mut Reader<'t>, mut table: Table<'t>) -> Option<Ru
             r.unsupported(&value.span(), format!("{key} beside [action]"), why);
         }
     }
-    table.finish(r, &["clock_starts", "extend", "eligible", "auto_mapping"]);
+    table.finish(r, elsewhere::ACCESS);
     Some(RunAccess {
         right: right?,
         principal: principal?.to_owned(),

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::filter::{Asks, FilterCheck};
 use crate::policy::error::{PolicyProblem, suggestion};
+use crate::policy::filter::Filter;
 use crate::policy::syntax::{Reader, Span, Table, Value};
 use crate::policy::{ActivityEvents, OnMissingStart, Override, Retention, Scope};
 use crate::reason::StartKind;
@@ -199,12 +200,15 @@ pub(super) fn suspension<'t>(
         retention.overrides = overrides(r, value, &retention, &mut check, table.get("timezone").is_some())?;
     }
     if let Some(value) = table.get("activity_events") {
-        let speaks_of_activity = std::iter::once(&retention.start)
-            .chain(retention.overrides.iter().map(|part| &part.start))
-            .any(|start| *start == StartKind::LastActivity)
-            || retention.on_missing_start == OnMissingStart::Fallback(StartKind::LastActivity);
+        let mut starts = std::iter::once(&retention.start).chain(retention.overrides.iter().map(|part| &part.start));
+        let filters = scope.filter.iter().chain(&retention.suspend_while);
+        let mut filters = filters.chain(retention.overrides.iter().map(|part| &part.filter));
+        let speaks_of_activity = starts.any(|start| *start == StartKind::LastActivity)
+            || retention.on_missing_start == OnMissingStart::Fallback(StartKind::LastActivity)
+            || filters.any(Filter::speaks_of_activity);
         if !speaks_of_activity {
-            let problem = "has no meaning where nothing counts from last_activity: leave it out";
+            let problem =
+                "has no meaning where nothing counts from last_activity and no filter asks for it: leave it out";
             r.bad_value(&value.span(), "activity_events", problem);
         }
         retention.activity_events = Some(activity_events(r, value)?);

@@ -98,6 +98,28 @@ fn a_wrong_list_is_told_with_its_place_the_known_names_and_a_suggestion() {
 }
 
 #[test]
+fn a_list_is_taken_where_a_filter_alone_speaks_of_the_last_activity() {
+    let leaf = r#"{ field = "last_activity", op = "before", value = 2024-01-01 }"#;
+    let (all, not) = (format!("where = {{ all = [{leaf}] }}"), format!("suspend_while = {{ not = {leaf} }}"));
+    let part = format!("[[retention.override]]\nwhere = {leaf}\nperiod = \"P2Y\"\n[schedule]");
+    let list = "start = \"created\"\nactivity_events = [\"call_logged\"]";
+    let start = ("start = \"created\"", list);
+    let suspended = format!("{list}\n{not}");
+    for replace in [
+        vec![(WHERE, all.as_str()), start],
+        vec![("start = \"created\"", suspended.as_str())],
+        vec![("[schedule]", part.as_str()), start],
+    ] {
+        assert!(one(&replace).retention.activity_events.is_some(), "{replace:?}");
+    }
+    let entity = dealt_with(vec![activity("call_logged", "2021-03-01"), activity("newsletter_sent", "2025-03-01")]);
+    let is_about =
+        |replace: &[(&str, &str)]| one(replace).bind(&entity.layout).assess(&entity.facts()) != Assessment::OutOfScope;
+    assert!(is_about(&[(WHERE, &all), start]), "a newsletter does not count");
+    assert!(!is_about(&[(WHERE, &all)]));
+}
+
+#[test]
 fn the_list_is_part_of_the_rule_whatever_its_order_and_a_locked_policy_keeps_it() {
     let digest = |list| counting(list, "").digest();
     assert_eq!(digest("\"call_logged\", \"meeting_held\""), digest("\"meeting_held\", \"call_logged\""));

@@ -198,6 +198,25 @@ fn a_locked_policy_can_only_be_made_to_keep_more() {
 }
 
 #[test]
+fn what_lets_a_policy_dispose_of_more_or_sooner_is_told_whether_it_is_locked_or_not() {
+    let max = ("start = ", "max_keep = \"P3Y\"\nstart = ");
+    for (before, after, more) in [
+        (&[][..], &[("period = \"P1Y\"", "period = \"P2Y\"")][..], &[][..]),
+        (&[], &[("[action]", "[approval]\nrequired = false\n[action]")], &[]),
+        (&[], &[("[action]", "[limits]\nmax_percent = 50\n[action]")], &[]),
+        (&[LOCKED], &[], &[]),
+        (&[max], &[], &[]),
+        (&[], &[("period = \"P1Y\"", "period = \"P11M\"")], &["period"]),
+        (&[], &[max], &["max_keep"]),
+        (&[], &[(WHERE, "match_all = true")], &["[scope]"]),
+        (&[], &[("\"created\"", "\"modified\"")], &["[retention]"]),
+        (&[("kind = \"purge\"", "kind = \"review\"")], &[], &["[action]"]),
+    ] {
+        assert_eq!(one(after).disposes_of_more_than(&one(before)), more, "{before:?} {after:?}");
+    }
+}
+
+#[test]
 fn one_period_is_at_least_another_only_when_no_start_makes_it_shorter() {
     let at_least = |a: &str, b: &str| a.parse::<crate::time::Period>().unwrap().is_at_least(b.parse().unwrap());
     assert!(at_least("P1Y", "P12M") && at_least("P12M", "P1Y"));

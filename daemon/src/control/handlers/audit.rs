@@ -1,5 +1,6 @@
 //! Questions about the event log.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::Json;
@@ -22,7 +23,11 @@ use super::super::error::ApiError;
 use super::super::input::{Argument, Asked};
 use super::super::log::{self, Log};
 use super::{Shared, not_found};
+use crate::config::meant;
 use crate::store::{Order, Query};
+
+/// The most names of policies that are said where none of them was meant.
+const NAMES_SAID_MAX: usize = 20;
 
 pub(crate) async fn query(
     State(control): State<Shared>,
@@ -186,10 +191,16 @@ pub(super) async fn question(control: &Shared, asked: AuditQuery) -> Result<Quer
         None => Vec::new(),
         Some(named) => mailboxes(control, named).await?,
     };
-    if let Some(id) = asked.request {
-        let missing = move || not_found("request", id).hint("retentionctl subject list --all");
-        control.see(move |views| views.small.subjects.get(id).map(drop).ok_or_else(missing)).await?;
-    }
+    let named = (asked.entity, asked.run, asked.request, asked.policy.clone());
+    control
+        .see(move |views| {
+            let (entity, run, request, policy) = named;
+            entity.map_or(Ok(()), |id| check_entity(views, id))?;
+            run.map_or(Ok(()), |id| check_run(views, id))?;
+            request.map_or(Ok(()), |id| check_request(views, id))?;
+            policy.map_or(Ok(()), |name| check_policy(views, &name))
+        })
+        .await?;
     Ok(Query {
         since: asked.since,
         until: asked.until,
@@ -206,6 +217,41 @@ pub(super) async fn question(control: &Shared, asked: AuditQuery) -> Result<Quer
         },
         ..Query::default()
     })
+}
+
+/// Refuses a number that no event is about: an empty answer would look as if nothing had happened.
+fn check_entity(views: &Views, id: EntityId) -> Result<(), ApiError> {
+    let is_named = views.entities.last_event(id) != Position::NONE;
+    if is_named { Ok(()) } else { Err(not_found("entity", id).hint("retentionctl entity list")) }
+}
+
+fn check_run(views: &Views, id: RunId) -> Result<(), ApiError> {
+    views.small.runs.run(id).map(drop).ok_or_else(|| not_found("run", id).hint("retentionctl run list"))
+}
+
+fn check_request(views: &Views, id: RequestId) -> Result<(), ApiError> {
+    let missing = || not_found("request", id).hint("retentionctl subject list --all");
+    views.small.subjects.get(id).map(drop).ok_or_else(missing)
+}
+
+/// Refuses the name of a policy that was never active and of which no plan was asked for.
+fn check_policy(views: &Views, name: &str) -> Result<(), ApiError> {
+    let known = &views.small.policies;
+    let recorded = known.texts.keys().map(|(id, _)| id.as_str());
+    let active = known.policies.iter().map(|version| version.id.as_str());
+    let asked_for = views.small.plans.iter().map(|(_, plan)| plan.request.policy.as_str());
+    let names: BTreeSet<&str> = recorded.chain(active).chain(asked_for).collect();
+    if names.contains(name) {
+        return Ok(());
+    }
+    let names: Vec<&str> = names.into_iter().collect();
+    let message = format!("no event names a policy of that name{}", meant(name, &names));
+    let hint = match names.as_slice() {
+        [] => "the log names none yet".to_owned(),
+        names if names.len() > NAMES_SAID_MAX => "retentionctl policy list names those that are active".to_owned(),
+        names => format!("the log names {}", names.join(", ")),
+    };
+    Err(ApiError::saying(ErrorCode::NotFound, message).hint(hint))
 }
 
 /// Returns the mailboxes of a name: an address may be one in several sources. No record is opened for it.
@@ -244,8 +290,8 @@ fn check_mailbox(views: &Views, id: EntityId) -> Result<(), ApiError> {
 fn parse_kind(name: &str) -> Result<EventType, ApiError> {
     EventType::from_name(name).ok_or_else(|| {
         let names = EventType::ALL.iter().map(|kind| kind.name()).collect::<Vec<_>>();
-        ApiError::saying(ErrorCode::BadRequest, "there is no event type of that name")
-            .hint(format!("one of: {}", names.join(", ")))
+        let message = format!("there is no event type of that name{}", meant(name, &names));
+        ApiError::saying(ErrorCode::BadRequest, message).hint(format!("one of: {}", names.join(", ")))
     })
 }
 

@@ -47,7 +47,7 @@ pub(crate) async fn place(
         Some(filter) => filter,
         None => String::new(),
     };
-    let body = HoldPlaced {
+    let mut body = HoldPlaced {
         name: check_named(wanted.name, "a name of the case")?,
         reason: check_reason(wanted.reason)?,
         owner: check_text(wanted.owner)?,
@@ -65,7 +65,7 @@ pub(crate) async fn place(
         }),
     };
     check_cover(&body)?;
-    check_filter(&body)?;
+    body.filter = check_filter(&body, &control.works.zone())?;
     let asked: Vec<EntityId> = body.entities.iter().chain(&body.mailboxes).copied().collect();
     let (mailboxes, policies) = (body.mailboxes.clone(), body.policies.clone());
     let sources = body.standing.as_ref().map(|standing| standing.sources.clone()).unwrap_or_default();
@@ -125,16 +125,22 @@ fn refusal(message: impl Into<String>) -> ApiError {
     ApiError::saying(ErrorCode::BadRequest, message)
 }
 
-/// A filter is read before anything is placed: one that nobody can read would hold everything.
-fn check_filter(body: &HoldPlaced) -> Result<(), ApiError> {
+/// A filter is read before anything is placed: one that nobody can read would hold everything. Returns it as it is
+/// recorded, with the zone of its dates.
+fn check_filter(body: &HoldPlaced, zone: &Zone) -> Result<String, ApiError> {
     if body.filter.is_empty() {
-        return Ok(());
+        return Ok(String::new());
     }
     let kinds = body.standing.as_ref().map_or(&[][..], |standing| &standing.kinds);
-    HoldFilter::check(&body.filter, kinds).map(|_| ()).map_err(|problems| {
-        let problems: Vec<String> = problems.iter().take(PROBLEMS_MAX).map(ToString::to_string).collect();
-        refusal(problems.join("; ")).hint("nothing was placed; a filter is written as `where` in a policy")
-    })
+    let check = |text: &str| {
+        HoldFilter::check(text, kinds).map_err(|problems| {
+            let problems: Vec<String> = problems.iter().take(PROBLEMS_MAX).map(ToString::to_string).collect();
+            refusal(problems.join("; ")).hint("nothing was placed; a filter is written as `where` in a policy")
+        })
+    };
+    let recorded = check(&body.filter)?.recorded_in(&body.filter, zone);
+    check(&recorded)?;
+    Ok(recorded)
 }
 
 /// A hold covers something, and a standing query says what.

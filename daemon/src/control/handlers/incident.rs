@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use retention_core::control::{ActorName, CopyState, Incident, IncidentPart};
 use retention_core::event::Actor;
-use retention_core::event::saga::{Receipt, ScriptKind, Step};
+use retention_core::event::saga::{Receipt, Step};
 use retention_core::id::{RunId, SagaId};
 use retention_core::view::{BundleState, Saga, Views};
 
@@ -59,7 +59,7 @@ fn told(views: &Views, id: RunId) -> Result<Incident, ApiError> {
         ended_at: run.ended_at,
         items: run.items,
         purged: run.purged,
-        redacted: sagas().filter(|saga| saga.started.script == ScriptKind::ExportRedact).map(|saga| saga.purged).sum(),
+        redacted: sagas().map(Saga::redacted).sum(),
         restricted: sagas().map(Saga::restricted).sum(),
         left_alone: run.skipped,
         hidden: parts.iter().map(|part| part.hidden).sum(),

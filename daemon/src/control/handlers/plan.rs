@@ -142,7 +142,8 @@ pub(crate) async fn items(
             | PlanState::AwaitingApproval
             | PlanState::Ready
             | PlanState::Rejected
-            | PlanState::Used,
+            | PlanState::Used
+            | PlanState::Stale,
             chunks,
         ) => chunks,
     };
@@ -239,7 +240,8 @@ fn check_judgeable(id: PlanId, plan: &Plan, digest: Digest, now: Timestamp) -> R
         | PlanState::Preview
         | PlanState::Empty
         | PlanState::Rejected
-        | PlanState::Used) => return Err(wrong_state(id, state)),
+        | PlanState::Used
+        | PlanState::Stale) => return Err(wrong_state(id, state)),
     }
     check_digest(id, plan, digest)
 }
@@ -264,7 +266,18 @@ pub(super) fn wrong_state(id: PlanId, state: PlanState) -> ApiError {
         PlanState::Ready => "is ready",
         PlanState::Rejected => "was rejected",
         PlanState::Used => "was already taken by a run",
+        PlanState::Stale => "is stale: its policy has changed since, and a run was refused",
     };
-    let code = if state == PlanState::AwaitingApproval { ErrorCode::ApprovalNeeded } else { ErrorCode::WrongState };
+    let code = match state {
+        PlanState::AwaitingApproval => ErrorCode::ApprovalNeeded,
+        PlanState::Stale => ErrorCode::PlanStale,
+        PlanState::Requested
+        | PlanState::Refused
+        | PlanState::Preview
+        | PlanState::Empty
+        | PlanState::Ready
+        | PlanState::Rejected
+        | PlanState::Used => ErrorCode::WrongState,
+    };
     ApiError::saying(code, format!("{id} {why}; nothing was changed")).hint(format!("retentionctl plan show {id}"))
 }

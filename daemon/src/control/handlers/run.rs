@@ -102,7 +102,8 @@ fn access_row(id: GrantId, grant: &Grant, now: Timestamp) -> RunAccessRow {
 
 fn row(views: &Views, id: RunId, run: &Run) -> RunRow {
     let plan = views.small.plans.get(run.plan);
-    let sagas = run.sagas.iter().filter_map(|saga| views.small.runs.saga(*saga));
+    let sagas = || run.sagas.iter().filter_map(|saga| views.small.runs.saga(*saga));
+    let redacted: u64 = sagas().map(Saga::redacted).sum();
     RunRow {
         run: id,
         plan: run.plan,
@@ -113,8 +114,9 @@ fn row(views: &Views, id: RunId, run: &Run) -> RunRow {
         requested_at: run.requested_at,
         ended_at: run.ended_at,
         items: run.items,
-        purged: run.purged,
-        restricted: sagas.map(Saga::restricted).sum(),
+        purged: run.purged.saturating_sub(redacted),
+        redacted,
+        restricted: sagas().map(Saga::restricted).sum(),
         skipped: run.skipped,
         sagas: Vec::new(),
         access: Vec::new(),
@@ -204,7 +206,7 @@ impl Watched {
                 }
                 Phase::Progress => {
                     let row = self.last.as_ref()?;
-                    let (done, total) = (row.purged + row.restricted + row.skipped, Some(row.items));
+                    let (done, total) = (row.purged + row.redacted + row.restricted + row.skipped, Some(row.items));
                     self.phase = if is_final(row.state) { Phase::End } else { Phase::Wait };
                     return Some((Line::Progress(Progress { unit: "items".to_owned(), done, total }), self));
                 }

@@ -73,3 +73,19 @@ async fn something_is_paused_once_shown_and_resumed_once() {
     assert_eq!(ask(Operation::Pause, "/v1/pause", json!({"mailbox": world.first_contact()})).await, 404);
     assert_eq!(ask(Operation::Pause, "/v1/pause", json!({"policy": "contacts", "mailbox": "E1"})).await, 400);
 }
+
+#[tokio::test]
+async fn a_filter_with_dates_is_recorded_with_their_zone() {
+    let world = World::with_contacts(1);
+    let filter = "{ field = \"created\", op = \"before\", value = 2020-01-01 }";
+    let recorded = async |filter: &str| {
+        let standing = json!({"kinds": ["contact"], "where": filter});
+        let (status, placed) = placed(&world, &[("standing", standing)]).await;
+        assert_eq!(status, 200, "{placed}");
+        let path = format!("/v1/holds/H{}", placed["position"]);
+        world.ask(OTHER, Operation::HoldShow, &path, None).await.1["where"].clone()
+    };
+    assert_eq!(recorded(filter).await, json!(format!("timezone = \"Etc/UTC\"\nwhere = {filter}\n")));
+    let own = format!("timezone = \"Europe/Prague\"\nwhere = {filter}");
+    assert_eq!(recorded(&own).await, json!(own), "its own zone stays");
+}

@@ -48,11 +48,36 @@ fn a_person_asks_the_same_judgement_that_plans_are_made_with() {
         (same[0].change, same[0].due_before, same[0].newly_due, same[0].newly_kept),
         (PolicyChange::Same, 3, 0, 0)
     );
+    let shorter = diff(&world.store, &[file(&text.replace("P1Y", "P1M"))], later).unwrap();
+    assert_eq!((shorter[0].cools_off.as_slice(), same[0].cools_off.len()), (&["period".to_owned()][..], 0));
     let longer = diff(&world.store, &[file(&text.replace("P1Y", "P9Y"))], later).unwrap();
+    assert!(longer[0].cools_off.is_empty());
     assert_eq!((longer[0].change, longer[0].due_after, longer[0].newly_kept), (PolicyChange::Changed, 0, 3));
     let none = diff(&world.store, &[], later).unwrap();
     assert_eq!((none[0].change, none[0].newly_kept), (PolicyChange::Removed, 3));
     assert!(diff(&world.store, &[file("schema = 9")], later).is_err());
+}
+
+#[test]
+fn a_comparison_tells_what_comes_into_force_though_nothing_is_newly_due() {
+    let world = World::with_contacts(2);
+    let in_state = |state: &str| KEEP_ONE_YEAR.replace("\"enforce\"", &format!("\"{state}\""));
+    let simulated = in_state("simulate");
+    let files = [retention_core::policy::PolicyFile { stem: "contacts", text: &simulated }];
+    world.store.install_policies(Arc::new(retention_core::policy::PolicySet::check(&files).unwrap()));
+    let later = Timestamp(world.control.clock.now().0 + 400 * 86_400 * 1_000_000);
+    let compared = |files: &[PolicyFileText]| {
+        let row = super::super::judgement::diff(&world.store, files, later).unwrap().remove(0);
+        (row.change, row.state_before, row.state_after, row.due_after, row.newly_due)
+    };
+    let with = |text: &str| [PolicyFileText { name: "contacts.toml".to_owned(), text: text.to_owned() }];
+    use retention_core::control::PolicyChange;
+    let state = |name: &str| Some(name.to_owned());
+    let simulate = state("simulate");
+    assert_eq!(compared(&with(&simulated)), (PolicyChange::Same, simulate.clone(), simulate.clone(), 2, 0));
+    let enforced = (PolicyChange::Changed, simulate.clone(), state("enforce"), 2, 0);
+    assert_eq!(compared(&with(&in_state("enforce"))), enforced);
+    assert_eq!(compared(&[]), (PolicyChange::Removed, simulate, None, 0, 0));
 }
 
 #[tokio::test]

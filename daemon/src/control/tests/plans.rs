@@ -1,6 +1,7 @@
 //! Plans that are being made.
 
-use retention_core::event::decision::{PlanItem, PlanItems};
+use retention_core::event::decision::{PlanItem, PlanItems, RunEnd, RunEnded, RunRequested};
+use retention_core::event::saga::{SagaEnd, SagaEnded, SagaStarted, ScriptKind};
 
 use super::*;
 
@@ -18,4 +19,28 @@ async fn the_items_of_a_plan_that_is_being_made_are_waited_for() {
     };
     let ((_, page), ()) = tokio::join!(world.ask(OTHER, Operation::PlanItems, &uri, None), freezing);
     assert_eq!(page["rows"].as_array().map(Vec::len), Some(1), "{page}");
+}
+
+#[tokio::test]
+async fn a_run_tells_apart_what_it_purged_and_what_it_redacted() {
+    for (script, purged, redacted) in [(ScriptKind::ExportPurge, 2, 0), (ScriptKind::ExportRedact, 0, 2)] {
+        let world = World::with_contacts(2);
+        let plan = world.make_plan().await;
+        let digest = world.freeze(plan);
+        let run = RunId(world.happens(Event::RunRequested(RunRequested { plan, digest }), None));
+        world.happens(Event::RunStarted(RunStarted { run, plan, items: 3 }), None);
+        let started = SagaStarted { run, script, script_version: 1, mailbox: None, items: Vec::new() };
+        let saga = SagaId(world.happens(Event::SagaStarted(started), None));
+        world.happens(Event::SagaEnded(SagaEnded { saga, end: SagaEnd::Completed, purged: 2 }), None);
+        let end = RunEnd::Completed;
+        world.happens(Event::RunEnded(RunEnded { run, end, purged: 2, skipped: 1 }), None);
+        let (_, shown) = world.ask(OTHER, Operation::RunShow, &format!("/v1/runs/{run}"), None).await;
+        let (_, list) = world.ask(OTHER, Operation::RunList, "/v1/runs", None).await;
+        for row in [&shown, &list["rows"][0]] {
+            let counts = [&row["purged"], &row["redacted"], &row["restricted"], &row["skipped"]];
+            assert_eq!(counts, [&json!(purged), &json!(redacted), &json!(0), &json!(1)], "{row}");
+        }
+        let (_, watched) = world.send(OTHER, Operation::RunWatch, &format!("/v1/runs/{run}/watch"), NDJSON, None).await;
+        assert!(watched.contains("\"done\":3"), "{watched}");
+    }
 }

@@ -4,6 +4,8 @@ use retention_core::view::ByFilter;
 
 use super::*;
 use crate::store::Options;
+use crate::store::events::{EVENTS_PER_BLOCK, ROW_BYTES};
+use crate::store::sled_door::{Blocks, Family};
 use crate::store::tests::{add_contacts, add_layout, flip, init};
 
 fn open(options: &Options) -> Arc<Store> {
@@ -45,6 +47,32 @@ fn a_record_that_is_damaged_is_held_and_keeps_no_other_from_being_judged() {
     let late = add_contacts(&store, layout, 5..7);
     catch_up(&store);
     assert_eq!(why(&store, hold, &late), [None, None]);
+}
+
+#[test]
+fn a_change_without_a_row_is_held_and_those_after_it_are_judged() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = init(dir.path());
+    let store = open(&options);
+    let layout = add_layout(&store);
+    let hold = place(&store, "{ field = \"id\", op = \"eq\", value = \"c3\" }");
+    let contacts = add_contacts(&store, layout, 0..200);
+    // The last row of the first block, which is whole and so written out.
+    let version = Position(EVENTS_PER_BLOCK);
+    let newest = |contact: &EntityId| store.view(|views| views.entities.row(*contact).unwrap().version);
+    let lost = contacts.iter().position(|contact| newest(contact) == version).unwrap();
+    Arc::into_inner(store).unwrap().close().unwrap();
+    let blocks = Blocks::open(&options.dir.join("events"), options.cache_bytes, options.boot).unwrap().blocks;
+    let mut rows = blocks.get(Family::Events, &0u64.to_be_bytes()).unwrap().unwrap();
+    rows.truncate(rows.len() - ROW_BYTES);
+    blocks.put(Family::Events, &0u64.to_be_bytes(), &rows).unwrap();
+    blocks.close().unwrap();
+    let store = open(&options);
+    catch_up(&store);
+    let mut expected = vec![None; contacts.len()];
+    (expected[3], expected[lost]) = (Some(ByFilter::Caught), Some(ByFilter::Unreadable));
+    assert_eq!(why(&store, hold, &contacts), expected);
+    assert_eq!(store.view(|views| views.left_to_judge(hold)), 0);
 }
 
 #[test]

@@ -85,7 +85,7 @@ const OF_OTHERS: [EventType; 38] = [
 ];
 
 /// What an event that names no mailbox in its envelope is part of.
-enum Part {
+pub(super) enum Part {
     Saga(SagaId),
     Grant(GrantId),
     Migration(MigrationId),
@@ -97,7 +97,7 @@ enum Part {
 }
 
 impl Part {
-    fn of(event: &Event) -> Self {
+    pub(super) fn of(event: &Event) -> Self {
         match event {
             Event::StepStarted(body) => Self::Saga(body.saga),
             Event::StepSucceeded(body) => Self::Saga(body.saga),

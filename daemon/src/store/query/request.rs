@@ -35,31 +35,46 @@ const NAMING_RECORDS: [EventType; 4] =
     [EventType::HoldPlaced, EventType::HoldReleased, EventType::RestrictionPlaced, EventType::ReviewDecided];
 
 /// What was answered last, and the end of the log of which it is the whole answer.
+#[derive(Clone)]
 pub(in crate::store) struct AboutRequest {
     id: RequestId,
     upto: Position,
+    /// The plans that were made for it.
+    plans: BTreeSet<PlanId>,
+    /// The records that are theirs, with what they are left of and what is left of them.
+    records: BTreeSet<EntityId>,
+    /// The events that name it, one of the plans or one of the records.
+    named: RoaringBitmap,
     all: RoaringBitmap,
 }
 
 impl Inner {
     /// Returns the positions of everything that is about a request; nothing when there is none of that number. Costs what
-    /// happened to its records, and a body for each event since then that may name it; the pages of one question cost it
-    /// once, as long as nothing is recorded meanwhile.
+    /// happened to its records, and a body for each event since then that may name it. The pages of one question cost
+    /// it once, as long as nothing is recorded meanwhile; and of what is, only the new events are read, as long as its
+    /// records and plans stay the same.
     pub(super) fn about_request(&self, id: RequestId) -> Result<RoaringBitmap, ReadError> {
         // What is recorded while it is looked for ends this answer: no position comes again.
         let upto = self.state.read().views.position;
-        if let Some(last) = self.last_request.lock().as_ref().filter(|last| last.id == id && last.upto == upto) {
-            return Ok(last.all.clone());
+        let known = self.last_request.lock().as_ref().filter(|last| last.id == id).cloned();
+        if let Some(known) = known.as_ref().filter(|known| known.upto == upto) {
+            return Ok(known.all.clone());
         }
-        let all = self.find_about_request(id)?;
-        *self.last_request.lock() = Some(AboutRequest { id, upto, all: all.clone() });
+        let Some(found) = self.find_about_request(id, upto, known)? else { return Ok(RoaringBitmap::new()) };
+        let all = found.all.clone();
+        *self.last_request.lock() = Some(found);
         Ok(all)
     }
 
-    fn find_about_request(&self, id: RequestId) -> Result<RoaringBitmap, ReadError> {
-        let (mut all, candidates, plans, records) = {
+    fn find_about_request(
+        &self,
+        id: RequestId,
+        upto: Position,
+        known: Option<AboutRequest>,
+    ) -> Result<Option<AboutRequest>, ReadError> {
+        let (mut all, mut candidates, plans, records) = {
             let views = &self.state.read().views;
-            let Some(request) = views.small.subjects.get(id) else { return Ok(RoaringBitmap::new()) };
+            let Some(request) = views.small.subjects.get(id) else { return Ok(None) };
             let plans: BTreeSet<PlanId> = request.plans.iter().copied().collect();
             let mut candidates = of_types(views, NAMING_IT.iter().chain(&PLAN_TYPES));
             candidates.remove_range(..low(id.0));
@@ -67,9 +82,16 @@ impl Inner {
             let runs = views.small.runs.iter().filter(|(_, run)| plans.contains(&run.plan));
             let of_runs = runs.filter_map(|(run, _)| views.index.get(Key::Run(run)));
             let all = of_runs.fold(RoaringBitmap::new(), |all, set| all | set);
-            let records = request.records().iter().chain(&request.named).chain(&request.erased).copied();
-            (all, candidates, plans, records.collect::<BTreeSet<EntityId>>())
+            let records = request.records().iter().chain(&request.named).chain(&request.erased);
+            let redactions = &views.small.redactions;
+            let records = records.flat_map(|record| redactions.all_around(*record)).collect::<BTreeSet<EntityId>>();
+            (all, candidates, plans, records)
         };
+        let mut named = RoaringBitmap::new();
+        if let Some(known) = known.filter(|known| known.plans == plans && known.records == records) {
+            candidates.remove_range(..=low(known.upto));
+            named = known.named;
+        }
         for number in candidates {
             self.halt.check()?;
             let position = Position(u64::from(number));
@@ -80,13 +102,14 @@ impl Inner {
                 || plan_of(position, event).is_some_and(|plan| plans.contains(&plan))
                 || names(event, &records)
                 // The hold comes before its release.
-                || matches!(event, Event::HoldReleased(body) if all.contains(low(body.hold.0)));
+                || matches!(event, Event::HoldReleased(body) if named.contains(low(body.hold.0)));
             if is_about {
-                all.insert(number);
+                named.insert(number);
             }
         }
-        self.add_concerning(records, &mut all)?;
-        Ok(all)
+        all |= &named;
+        self.add_concerning(records.iter().copied(), &mut all)?;
+        Ok(Some(AboutRequest { id, upto, plans, records, named, all }))
     }
 }
 

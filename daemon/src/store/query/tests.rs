@@ -3,11 +3,12 @@ use std::time::Duration;
 use retention_core::event::Draft;
 use retention_core::event::change::{EntityAbsent, EntityChanged, LayoutRecorded, MailboxScanRequested};
 use retention_core::event::grant::{GrantPurpose, GrantRequested, GrantStep, GrantStepStarted};
-use retention_core::event::hold::{DisposalPaused, HoldPlaced, HoldReleased, PauseScope};
+use retention_core::event::hold::{DisposalPaused, HoldPlaced, HoldReleased, PauseScope, v1};
 use retention_core::event::mailbox::{
     CredentialDestroyed, CredentialStored, MailboxRegistered, MailboxRemoved, SealedSecret,
 };
 use retention_core::event::migration::{MigrationFolderOpened, MigrationRequested, MigrationStopRequested};
+use retention_core::event::redaction::EntitySucceeded;
 use retention_core::event::subject::{RequestKind, SubjectIdentified, SubjectRequested};
 use retention_core::id::{Digest, GrantId, Handle, HoldId, LayoutId, MigrationId, PlanId, RunId};
 use retention_core::record::{EntityRecord, Kind, Layout};
@@ -105,9 +106,57 @@ fn a_policy_and_a_run_are_told_with_all_that_belongs_to_them() {
     assert_eq!(all(&world.store, &of_run), (run..=run + 6).collect::<Vec<_>>());
     let policy = Query { policy: Some("old-contacts".into()), run: None, ..of_run };
     assert_eq!(all(&world.store, &policy), (run - 1..=run + 6).collect::<Vec<_>>());
-    let other = Query { policy: Some("another".into()), ..policy };
+    let other = Query { policy: Some("another".into()), ..policy.clone() };
     assert!(all(&world.store, &other).is_empty());
+    // And the holds, pauses and grants that name it.
+    let happens = |event| {
+        let draft = super::super::open::daemon_draft(event);
+        world.store.append_drafts(vec![draft], Condition::None).unwrap().last
+    };
+    let case = |policies: &[&str]| {
+        let case = v1::HoldPlaced { name: "case".into(), reason: "court".into(), entities: Vec::new() };
+        let policies = policies.iter().map(|policy| (*policy).to_owned()).collect();
+        Event::HoldPlaced(HoldPlaced { policies, ..case.into() })
+    };
+    let pause = |policy: &str| {
+        let (scope, reason) = (PauseScope::Policy(policy.to_owned()), "wait".to_owned());
+        Event::DisposalPaused(DisposalPaused { scope, reason })
+    };
+    let hold = HoldId(happens(case(&["another", "old-contacts"])));
+    happens(case(&["a-third"]));
+    let paused = happens(pause("old-contacts"));
+    happens(pause("a-third"));
+    let released = happens(Event::HoldReleased(HoldReleased { hold, reason: "over".into(), until: Timestamp(0) }));
+    let expected: Vec<u64> = (run - 1..=run + 6).chain([hold.0.0, paused.0, released.0]).collect();
+    assert_eq!(all(&world.store, &policy), expected);
+    let other = Query { policy: Some("another".into()), ..policy };
+    assert_eq!(all(&world.store, &other), [hold.0.0, released.0]);
     assert_eq!(world.store.view(|views| views.small.runs.run(world.run).unwrap().plan), PlanId(Position(run - 1)));
+}
+
+/// Records what is left of an entity, as a redaction does.
+fn redact(store: &Store, of: EntityId) -> EntityId {
+    let (rest, key) = store.issue(1).unwrap().pop().unwrap();
+    let first_seen = store.view(|views| views.entities.row(of).unwrap().first_seen);
+    let record = store.record(of).unwrap().unwrap();
+    let body = EntitySucceeded {
+        saga: SagaId(Position(1)),
+        item: 1,
+        of,
+        first_seen,
+        last_activity: None,
+        activities: Vec::new(),
+        absent: false,
+        links: Vec::new(),
+    };
+    let draft =
+        |event| Draft { stream: store.stream_of(rest), entity: Some(rest), ..super::super::open::daemon_draft(event) };
+    let events = vec![
+        store.prepare(draft(Event::EntitySucceeded(body)), None).unwrap(),
+        store.prepare(draft(Event::EntityChanged(EntityChanged { record })), Some(&key)).unwrap(),
+    ];
+    store.append(events, Condition::None).unwrap();
+    rest
 }
 
 #[test]
@@ -137,6 +186,30 @@ fn a_request_is_told_the_same_in_pages_and_with_what_is_recorded_later() {
     let identified = happens(Event::SubjectIdentified(SubjectIdentified { request, records, how: "asked".into() }));
     let other = world.store.history(world.entities[8]).unwrap()[0].0;
     assert_eq!(all(&world.store, &query), [changed, other, request.0.0, identified.0]);
+
+    // What is added to an answer that is known is what an answer without it has.
+    let case = v1::HoldPlaced { name: "case".into(), reason: "court".into(), entities: vec![world.entities[8]] };
+    let hold = HoldId(happens(Event::HoldPlaced(case.into())));
+    let _elsewhere = {
+        let case = v1::HoldPlaced { name: "case".into(), reason: "court".into(), entities: vec![world.entities[9]] };
+        happens(Event::HoldPlaced(case.into()))
+    };
+    let with_hold = [changed, other, request.0.0, identified.0, hold.0.0];
+    assert_eq!(all(&world.store, &query), with_hold);
+    let released = happens(Event::HoldReleased(HoldReleased { hold, reason: "over".into(), until: Timestamp(0) }));
+    let added = all(&world.store, &query);
+    assert_eq!(added, [&with_hold[..], &[released.0]].concat());
+    *world.store.inner.last_request.lock() = None;
+    assert_eq!(all(&world.store, &query), added);
+
+    // What is left of a record after a redaction is theirs too.
+    let rest = redact(&world.store, world.entities[7]);
+    let of_rest: Vec<u64> = world.store.history(rest).unwrap().iter().map(|position| position.0).collect();
+    assert_eq!(of_rest.len(), 2, "that it follows, and its state");
+    let redacted = all(&world.store, &query);
+    assert!(of_rest.iter().all(|position| redacted.contains(position)), "{of_rest:?} {redacted:?}");
+    *world.store.inner.last_request.lock() = None;
+    assert_eq!(all(&world.store, &query), redacted);
     let unknown = Query { request: Some(RequestId(identified)), ..query };
     assert!(all(&world.store, &unknown).is_empty());
 }
