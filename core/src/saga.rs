@@ -357,6 +357,23 @@ mod tests {
     }
 
     #[test]
+    fn an_attempt_that_fails_before_its_intent_counts_and_is_tried_again() {
+        let refused = |attempt, retry_at| StepStanding::Failed { attempt, failure: Failure::Refused, retry_at };
+        let told = |attempt, retry_at| StepEvent::Fail { attempt, failure: Failure::Refused, retry_at };
+        let later = Some(Timestamp(NOW.0 + 1));
+        for (attempt, may) in [(2, false), (3, false), (4, true), (5, false)] {
+            let standing = StepStanding::after(Some(&refused(3, Some(NOW))), told(attempt, later));
+            assert_eq!(standing == Ok(refused(attempt, later)), may, "{attempt}");
+        }
+        assert!(StepStanding::after(Some(&refused(3, None)), told(4, later)).is_err(), "it was given up");
+        assert!(StepStanding::after(Some(&refused(3, Some(NOW))), told(4, None)).is_err(), "nothing is given up so");
+        let mut saga = quarantined(NOW);
+        saga.steps.insert(Step::Purge as u8, refused(4, later));
+        assert_eq!(next(&saga, Wish::GoOn, NOW), Next::WaitUntil(Timestamp(NOW.0 + 1)));
+        assert_eq!(next(&saga, Wish::GoOn, Timestamp(NOW.0 + 1)), Next::Start { step: Step::Purge, attempt: 5 });
+    }
+
+    #[test]
     fn a_saga_without_items_left_is_undone() {
         let mut saga = quarantined(NOW);
         saga.skipped.insert(EntityId(1), SkipReason::Held);

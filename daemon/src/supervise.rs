@@ -23,6 +23,8 @@ mod forwards;
 mod hints;
 // Registered mailboxes.
 mod mailboxes;
+// Mail servers that are elsewhere in a changed configuration.
+mod moved;
 // Metrics of the views.
 mod metrics;
 // How one gets into the registered mailboxes.

@@ -345,6 +345,29 @@ fn a_run_that_waits_has_no_access_and_takes_it_anew() {
 }
 
 #[test]
+fn a_run_that_waits_long_for_its_rate_has_no_access_meanwhile() {
+    // One message in an hour, and both in a minute.
+    for (rate, grants) in [("1/h", 2), ("60/h", 1)] {
+        let policy =
+            taking_access("P0D").replace("max_percent = 100", &format!("max_percent = 100\nrate = \"{rate}\""));
+        let mut mail = Mail::with_policy(1, &policy);
+        let run = mail.run();
+        mail.world.settle();
+        assert_eq!(mail.uids(mail.mailboxes[0]).len(), 2, "{rate}: the first went\n{}", mail.world.story());
+        assert_eq!(mail.world.run_state(run), RunState::Running, "{rate}\n{}", mail.world.story());
+        let is_over = mail.end_of(mail.taken()[0]) == Some(GrantEnd::Revoked);
+        assert_eq!(is_over, grants == 2, "{rate}\n{}", mail.world.story());
+        assert_eq!(mail.end(run, rate), RunState::Completed, "{rate}\n{}", mail.world.story());
+        assert_eq!(
+            (mail.uids(mail.mailboxes[0]), mail.taken().len()),
+            (vec![2], grants),
+            "{rate}\n{}",
+            mail.world.story()
+        );
+    }
+}
+
+#[test]
 fn whoever_was_given_access_for_another_reason_keeps_it() {
     let mut mail = Mail::new(1, "P0D");
     let mailbox = mail.mailboxes[0];

@@ -8,6 +8,7 @@ use retention_core::event::saga::{Receipt, Residue, SkipReason};
 use retention_core::event::{Actor, Draft, Event, Recorded};
 use retention_core::id::{EntityId, Position, RunId};
 use retention_core::record::message::MessageKey;
+use retention_core::time::Timestamp;
 use retention_core::view::{Condition, Conflict, EntityState, RunState};
 use retention_tests::crash::Remains;
 use retention_tests::faults::Fault;
@@ -136,9 +137,34 @@ fn a_mailbox_is_not_given_up_while_something_in_it_cannot_be_undone_any_more() {
     assert_eq!(in_the_way(&mail), [None, None]);
 }
 
-#[test]
-fn a_server_that_is_gone_past_the_pivot_is_asked_ever_more_seldom_and_told_and_the_purge_ends_once_it_is_back() {
-    let mut mail = Mail::new("P1D", "eml");
+const HOUR_US: i64 = 3_600_000_000;
+
+/// How many steps failed.
+fn failed(mail: &Mail) -> usize {
+    let failed = |recorded: &Recorded| matches!(recorded.event(), Some(Event::StepFailed(_)));
+    mail.world.log().iter().filter(|recorded| failed(recorded)).count()
+}
+
+fn in_vain(mail: &Mail) -> bool {
+    mail.world.store().view(|views| views.small.runs.sagas().any(|(_, saga)| saga.is_tried_in_vain()))
+}
+
+/// The server is not there for so long. Returns how many steps failed meanwhile.
+fn gone(mail: &mut Mail, microseconds: i64) -> usize {
+    let (before, from) = (failed(mail), mail.world.clock.now());
+    while mail.world.clock.now().0 < from.0 + microseconds {
+        mail.world.mail.disarm();
+        for nth in 1..=8 {
+            mail.world.mail.arm(MailCall::Open, nth, Fault::Refused);
+        }
+        mail.world.clock.advance(Duration::from_secs(15));
+        mail.world.settle();
+    }
+    failed(mail) - before
+}
+
+/// A run whose first attempt to remove messages was lost. Returns when it is looked at again.
+fn lost_at_the_pivot(mail: &mut Mail) -> (RunId, Timestamp) {
     let run = mail.run();
     let mut until = mail.world.settle();
     mail.world.mail.arm(MailCall::Expunge, 1, Fault::LostNotApplied);
@@ -146,34 +172,45 @@ fn a_server_that_is_gone_past_the_pivot_is_asked_ever_more_seldom_and_told_and_t
         mail.world.clock.pass_until(until.expect("something that is waited for"));
         until = mail.world.settle();
     }
-    let failed = |mail: &Mail| {
-        let failed = |recorded: &Recorded| matches!(recorded.event(), Some(Event::StepFailed(_)));
-        mail.world.log().iter().filter(|recorded| failed(recorded)).count()
-    };
-    let in_vain = |mail: &Mail| {
-        mail.world.store().view(|views| views.small.runs.sagas().any(|(_, saga)| saga.is_tried_in_vain()))
-    };
-    let gone = |mail: &mut Mail, microseconds: i64| {
-        let (before, from) = (failed(mail), mail.world.clock.now());
-        while mail.world.clock.now().0 < from.0 + microseconds {
-            mail.world.mail.disarm();
-            for nth in 1..=8 {
-                mail.world.mail.arm(MailCall::Open, nth, Fault::Refused);
-            }
-            mail.world.clock.advance(Duration::from_secs(15));
-            mail.world.settle();
-        }
-        failed(mail) - before
-    };
-    const HOUR: i64 = 3_600_000_000;
+    (run, until.expect("a probe"))
+}
+
+#[test]
+fn a_server_that_is_gone_past_the_pivot_is_asked_ever_more_seldom_and_told_and_the_purge_ends_once_it_is_back() {
+    let mut mail = Mail::new("P1D", "eml");
+    let (run, _) = lost_at_the_pivot(&mut mail);
     assert!(!in_vain(&mail));
-    let first = gone(&mut mail, HOUR);
+    let first = gone(&mut mail, HOUR_US);
     assert!((8..=15).contains(&first), "{first}\n{}", mail.world.story());
     assert!(in_vain(&mail));
-    let day = gone(&mut mail, 6 * HOUR);
+    let day = gone(&mut mail, 6 * HOUR_US);
     assert!((20..=26).contains(&day), "four in an hour at most: {day}");
     mail.world.mail.disarm();
     assert_eq!(mail.end(run, "gone"), RunState::Completed, "{}", mail.world.story());
+    assert_eq!(mail.uids(ARCHIVE), [2, 4]);
+}
+
+#[test]
+fn a_server_that_answers_a_probe_past_the_pivot_and_is_gone_again_is_asked_ever_more_seldom_and_told_too() {
+    let mut mail = Mail::new("P1D", "eml");
+    let (run, until) = lost_at_the_pivot(&mut mail);
+    mail.world.clock.pass_until(until);
+    let before = failed(&mail);
+    // The probe finds that the messages are still there; whoever wants to remove them gets no answer.
+    mail.world.mail.arm(MailCall::Open, 2, Fault::Refused);
+    for _ in 0..2 {
+        assert_eq!(mail.world.step(Stage::Run), Stepped::Worked, "{}", mail.world.story());
+    }
+    assert!(mail.world.mail.is_calm());
+    assert_eq!(failed(&mail), before + 2, "{}", mail.world.story());
+    assert!(!in_vain(&mail));
+    let first = gone(&mut mail, HOUR_US);
+    assert!((8..=15).contains(&first), "{first}\n{}", mail.world.story());
+    assert!(in_vain(&mail));
+    let day = gone(&mut mail, 6 * HOUR_US);
+    assert!((20..=26).contains(&day), "four in an hour at most: {day}");
+    mail.world.mail.disarm();
+    assert_eq!(mail.end(run, "gone again"), RunState::Completed, "{}", mail.world.story());
     assert_eq!(mail.uids(ARCHIVE), [2, 4]);
 }
 

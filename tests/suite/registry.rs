@@ -116,6 +116,32 @@ fn a_batch_is_registered_whole_or_not_at_all() {
     assert_eq!(told.collect::<Vec<_>>(), [(300, 300)]);
 }
 
+#[test]
+fn an_address_in_other_letters_is_no_other_mailbox() {
+    let world = World::new("P1D");
+    let first = register(&world, &[registration("Jana.Nováková@example.org", None)]).unwrap()[0];
+    let before = world.store().view(|views| views.position);
+    for alike in ["jana.nováková@example.org", "Jana.Nováková@EXAMPLE.org", "JANA.NOVÁKOVÁ@example.org"] {
+        let refused = register(&world, &[registration("b@example.org", None), registration(alike, None)]);
+        let is_named = matches!(refused, Err(RegistryError::Alike { number: 2, known }) if known == first);
+        assert!(is_named, "{alike}");
+    }
+    let twice = [registration("a@example.org", None), registration("A@example.org", None)];
+    assert!(matches!(register(&world, &twice), Err(RegistryError::Twice(2))));
+    assert_eq!(world.store().view(|views| views.position), before, "nothing was registered");
+    // The same, another one, and the same address on another server.
+    let elsewhere = Registration { server: "other".to_owned(), ..registration("jana.nováková@example.org", None) };
+    let others = [registration("Jana.Nováková@example.org", None), registration("b@example.org", None), elsewhere];
+    let registered = register(&world, &others).unwrap();
+    assert!(registered[0] == first && !registered[1..].contains(&first), "{registered:?}");
+    // One that was removed is in nobody's way.
+    let registrar = Registrar::new(world.store().clone());
+    registrar.remove(Actor::Person(REQUESTER), first, String::new()).unwrap();
+    let small = register(&world, &[registration("jana.nováková@example.org", None)]).unwrap()[0];
+    let back = register(&world, &[registration("Jana.Nováková@example.org", None)]);
+    assert!(matches!(back, Err(RegistryError::Alike { number: 1, known }) if known == small));
+}
+
 /// Registers, registers anew, and removes. Returns whether it crashed.
 fn whole_life(world: &mut World) -> bool {
     let mut crashed = false;

@@ -324,6 +324,16 @@ pub enum Attention {
         /// A stable code of why.
         code: String,
     },
+    /// Of mailboxes that are looked at, single messages could not be read: they are not known, so no policy purges them
+    /// and no person is found in them.
+    MailboxesReadInPart {
+        /// How many.
+        mailboxes: u64,
+        /// The first of them.
+        mailbox: EntityId,
+        /// A stable code of what could not be read.
+        code: String,
+    },
     /// Something lies in the drop folder of a source, or in the folder of a server for migration batches, and is not
     /// taken in.
     EntriesLeft {

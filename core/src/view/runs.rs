@@ -182,6 +182,14 @@ impl<R> StepStanding<R> {
             ) if attempt == *last || Some(attempt) == last.checked_add(1) => {
                 Ok(Self::Failed { attempt, failure: Failure::Unknown, retry_at })
             }
+            // The next attempt failed before its intent: past the pivot the target is asked first, and could not be. It
+            // counts all the same, so that the pauses grow.
+            (
+                Some(Self::Failed { attempt: last, failure: Failure::Refused, retry_at: Some(_) }),
+                StepEvent::Fail { attempt, failure: Failure::Refused, retry_at: retry_at @ Some(_) },
+            ) if Some(attempt) == last.checked_add(1) => {
+                Ok(Self::Failed { attempt, failure: Failure::Refused, retry_at })
+            }
             (Some(Self::Failed { .. }), StepEvent::Succeed(_) | StepEvent::Fail { .. }) => Err(IllegalStep),
             (
                 Some(Self::Undone),

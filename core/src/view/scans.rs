@@ -35,8 +35,18 @@ impl Scan {
     #[must_use]
     pub fn is_unread(&self, since: Timestamp, now: Timestamp) -> bool {
         let read = self.done.as_ref().map_or(since, |(at, _)| since.max(*at));
-        let passed = |at: Timestamp| now.0.saturating_sub(at.0);
-        self.failed.is_some() && passed(self.tried_at) < TRIED_US && passed(read) > UNREAD_US
+        self.failed.is_some() && self.is_tried(now) && now.0.saturating_sub(read.0) > UNREAD_US
+    }
+
+    /// Returns the code of what the newest look that read the mailbox had to leave out, if it did and somebody looks at it.
+    #[must_use]
+    pub fn left_out(&self, now: Timestamp) -> Option<&str> {
+        let (_, body) = self.done.as_ref().filter(|_| self.is_tried(now))?;
+        Some(body.code.as_str()).filter(|code| !code.is_empty())
+    }
+
+    fn is_tried(&self, now: Timestamp) -> bool {
+        now.0.saturating_sub(self.tried_at.0) < TRIED_US
     }
 }
 
@@ -116,5 +126,10 @@ mod tests {
         assert!(!tried(30, ScanEnd::Done).is_unread(since, hour(31)));
         let read_before = tried(54, ScanEnd::Failed);
         assert!(!read_before.is_unread(since, hour(54)) && read_before.is_unread(since, hour(55)));
+        let read_in_part = tried(56, ScanEnd::Done);
+        assert_eq!(read_in_part.left_out(hour(58)), Some("mail-unreachable"));
+        assert_eq!(read_in_part.left_out(hour(59)), None, "nobody looks at it any more");
+        scans.scanned(mailbox, Position::NONE, hour(57), &body(ScanEnd::Done, ""));
+        assert_eq!(scans.get(mailbox).and_then(|scan| scan.left_out(hour(58))), None);
     }
 }

@@ -44,7 +44,7 @@ impl fmt::Display for ConfigError {
 
 impl ConfigError {
     /// A problem of the whole file.
-    pub(super) fn of_file(path: &Path, message: String) -> Self {
+    pub(crate) fn of_file(path: &Path, message: String) -> Self {
         let file = path.display().to_string();
         Self { file, problems: vec![Problem { line: 0, column: 0, message }] }
     }

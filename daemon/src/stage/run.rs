@@ -44,7 +44,6 @@ mod wish;
 
 use beside::Rests;
 pub use beside::SAGAS_AT_ONCE;
-use wish::policy_of;
 
 /// The stage.
 pub struct Run {
@@ -230,24 +229,8 @@ impl Run {
         started_at.is_some_and(|at| now.0.saturating_sub(at.0) >= max_us)
     }
 
-    /// Returns when the rate of its policy lets a run take up more: told by the log, so that a restart makes nothing
-    /// faster.
     fn waits_for_rate(&self, run: RunId) -> Result<Option<Timestamp>, StageError> {
-        let last = self.store.view(|views| {
-            let last = views.small.runs.run(run)?.sagas.last().copied()?;
-            Some((last, policy_of(views, run)?.to_owned()))
-        });
-        let Some((last, policy)) = last else { return Ok(None) };
-        let Some(rate) = self.store.policy_of_plans(&policy).and_then(|policy| policy.limits.rate) else {
-            return Ok(None);
-        };
-        let recorded = self.store.read(last.0)?;
-        Ok(recorded.as_ref().and_then(|recorded| match recorded.event() {
-            Some(Event::SagaStarted(body)) => {
-                Some(rate.next_at(recorded.envelope.recorded_at, body.items.len() as u64))
-            }
-            _ => None,
-        }))
+        wish::waits_for_rate(&self.store, run)
     }
 
     /// Drives the run's sagas but for those that rest, begins the next one, or ends the run.

@@ -1,5 +1,6 @@
 //! Certificates of disposition: what the log says of a run or of an entity, gathered, proven and signed.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use retention_core::control::{ErrorBody, ErrorCode};
@@ -9,7 +10,8 @@ use retention_core::evidence::certificate::{
     CERTIFICATE_BYTES_MAX, Certificate, Proven, Subject, Told, belongs, carries_body,
 };
 use retention_core::evidence::checkpoint::{origin_of, verifier_of};
-use retention_core::id::{Digest, EntityId, PlanId, Position, RunId};
+use retention_core::id::{Digest, EntityId, GrantId, PlanId, Position, RunId, SagaId};
+use retention_core::view::Grant;
 use zeroize::Zeroizing;
 
 use crate::clock::Clock;
@@ -128,15 +130,18 @@ impl Certificates {
         let recorded = self.store.read(position).map_err(failed)?.ok_or_else(not_purged)?;
         let Some(Event::KeyDestroyed(body)) = recorded.event() else { return Err(not_purged()) };
         let (run, saga) = (body.run, body.saga);
+        let taken = self.access_beside(run, saga, position)?;
         let mut positions = Vec::new();
         for at in self.positions_of_run(run, &belongs)? {
             let of_another =
                 match self.store.read(at).map_err(failed)?.as_ref().and_then(|recorded| recorded.event().cloned()) {
-                    Some(Event::SagaStarted(_)) => at != saga.0,
+                    // That a grant is of the run, the saga tells that asked for it.
+                    Some(Event::SagaStarted(_)) => at != saga.0 && !taken.values().any(|asked_by| *asked_by == at),
                     Some(Event::StepSucceeded(body)) => body.saga != saga,
                     Some(Event::SagaEnded(body)) => body.saga != saga,
-                    // Access is to a whole mailbox.
-                    Some(Event::GrantRequested(_) | Event::GrantStepSucceeded(_) | Event::GrantEnded(_)) => true,
+                    Some(Event::GrantRequested(_)) => !taken.contains_key(&GrantId(at)),
+                    Some(Event::GrantStepSucceeded(body)) => !taken.contains_key(&body.grant),
+                    Some(Event::GrantEnded(body)) => !taken.contains_key(&body.grant),
                     _ => false,
                 };
             if !of_another {
@@ -145,6 +150,32 @@ impl Certificates {
         }
         positions.push(position);
         Ok(positions)
+    }
+
+    /// Returns the access that a run had to the mailbox of one of its sagas while that worked there, until a key was
+    /// destroyed at a position: each grant, and which saga asked for it.
+    fn access_beside(
+        &self,
+        run: RunId,
+        saga: SagaId,
+        destroyed: Position,
+    ) -> Result<BTreeMap<GrantId, Position>, ErrorBody> {
+        let begun = self.store.read(saga.0).map_err(failed)?.map(|recorded| recorded.envelope.recorded_at);
+        let beside: Vec<GrantId> = self.store.view(|views| {
+            let mailbox = views.small.runs.saga(saga).and_then(|saga| saga.started.mailbox);
+            let is_beside = |id: GrantId, grant: &Grant| {
+                let was_over_before = grant.ended_at.is_some_and(|at| begun.is_some_and(|begun| at < begun));
+                Some(grant.mailbox) == mailbox && id.0 < destroyed && !was_over_before
+            };
+            let taken = views.small.grants.of_run(run).filter(|(id, grant)| is_beside(*id, grant));
+            taken.map(|(id, _)| id).collect()
+        });
+        let mut taken = BTreeMap::new();
+        for grant in beside {
+            let asked = self.store.read(grant.0).map_err(failed)?.ok_or_else(|| not_there(grant.0))?;
+            taken.insert(grant, asked.envelope.cause);
+        }
+        Ok(taken)
     }
 
     /// Returns the backup before a position whose copy of the keys is kept the longest.

@@ -23,6 +23,7 @@ use super::directory::Directory;
 use super::evidence::Evidence;
 use super::hints::Hints;
 use super::mailboxes::Mailboxes;
+use super::moved;
 use super::notices::{Channels, Notices};
 use super::notifier::Notifier;
 use super::signals::{Signals, Wish};
@@ -423,13 +424,13 @@ impl Life<'_> {
             tokio::select! {
                 wish = wishes.recv() => match wish {
                     Some(Wish::Stop) | None => return Ending::Stop,
-                    Some(Wish::Reload) => drop(std::mem::replace(&mut watches, self.reload(hints))),
+                    Some(Wish::Reload) => drop(std::mem::replace(&mut watches, self.reload(hints, store))),
                 },
                 () = hints.config.notified() => {
                     let now = self.config_on_disk();
                     if now.is_some() && now != seen {
                         seen = now;
-                        drop(std::mem::replace(&mut watches, self.reload(hints)));
+                        drop(std::mem::replace(&mut watches, self.reload(hints, store)));
                     }
                 }
                 order = ordered.recv() => match order {
@@ -449,6 +450,9 @@ impl Life<'_> {
                         hints.backups.notify_one();
                     }
                     last = now;
+                    if self.can_be_taken_in(store) {
+                        drop(std::mem::replace(&mut watches, self.reload(hints, store)));
+                    }
                     if store.read_only_reason().is_some() {
                         Notifier.status("read-only: a person is needed; see retentionctl status");
                     }
@@ -465,15 +469,26 @@ impl Life<'_> {
         Some(Digest::of(&bytes))
     }
 
+    /// Says whether the configuration on disk is another one than that in force, and good: what kept it from being taken
+    /// in, such as a grant at a server that moves, is over.
+    fn can_be_taken_in(&self, store: &Store) -> bool {
+        let (path, in_force) = {
+            let config = self.config.read();
+            (config.path.clone(), config.digest)
+        };
+        self.config_on_disk().is_some_and(|on_disk| on_disk != in_force)
+            && Config::load(&path).and_then(|new| moved::reloaded(store, &self.config.read(), &new)).is_ok()
+    }
+
     /// Takes in what may change while the daemon runs; all or nothing. Watches what it names from then on.
-    fn reload(&self, hints: &Hints) -> [DirectoryWatch; 4] {
+    fn reload(&self, hints: &Hints, store: &Store) -> [DirectoryWatch; 4] {
         Notifier.reloading();
         let path = self.config.read().path.clone();
         let reloaded = Config::load(&path).and_then(|new| {
             for change in Config::changes(&self.config.read(), &new) {
                 tracing::info!(key = change.key, reload = ?change.reload, "the configuration changed");
             }
-            self.config.read().reloaded(&new)
+            moved::reloaded(store, &self.config.read(), &new)
         });
         match reloaded {
             Ok(new) => {

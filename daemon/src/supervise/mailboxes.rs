@@ -30,6 +30,8 @@ fn bad(message: impl Into<String>) -> ErrorBody {
 fn failed(error: RegistryError) -> ErrorBody {
     match error {
         RegistryError::Twice(_) => bad(error.to_string()),
+        RegistryError::Alike { known, .. } => bad(error.to_string())
+            .hint(format!("write the address as it is registered: retentionctl mailbox show {known}")),
         RegistryError::NotRegistered(_) => {
             ErrorBody::saying(ErrorCode::NotFound, error.to_string()).hint("retentionctl mailbox list")
         }

@@ -25,6 +25,7 @@ use tokio::sync::mpsc;
 use super::evidence::EvidenceTold;
 use super::mailboxes::Mailboxes;
 use super::metrics;
+use super::moved;
 use super::notices::Channels;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Metrics, NotifyChannel, Problem, named_file_problems};
@@ -94,7 +95,16 @@ impl Works for DaemonWorks {
         let findings = match checked {
             Ok(config) => {
                 let named = is_own.then(|| named_file_findings(&config)).into_iter().flatten();
-                mapping_findings(&config).into_iter().chain(named).collect()
+                let moved = moved::problem(&self.store, &self.config.read(), &config);
+                let moved = moved.map(|message| Finding {
+                    severity: Severity::Warning,
+                    file: file_name(&path),
+                    line: None,
+                    column: None,
+                    message,
+                    hint: None,
+                });
+                mapping_findings(&config).into_iter().chain(named).chain(moved).collect()
             }
             Err(error) => findings(&path, &error),
         };
@@ -103,7 +113,7 @@ impl Works for DaemonWorks {
 
     fn config_problems(&self) -> Vec<String> {
         let path = self.config.read().path.clone();
-        let reloaded = Config::load(&path).and_then(|new| self.config.read().reloaded(&new));
+        let reloaded = Config::load(&path).and_then(|new| moved::reloaded(&self.store, &self.config.read(), &new));
         let Err(error) = reloaded else { return Vec::new() };
         let file = file_name(&path);
         let told = |problem: &Problem| match problem.line {

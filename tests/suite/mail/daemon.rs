@@ -220,9 +220,16 @@ fn access_is_given_and_taken_back(site: &Site, daemon: &Daemon<'_>, server: &Ser
         .ctl(&["mailbox", "add", &address, "--server", &server_name, "--user", "user2"])
         .ends(2)
         .says("would lead to another mailbox");
+    // So it would on another machine: such a file is not taken in, and the access is taken back here.
+    let config = fs::read_to_string(site.path("config.toml")).expect("a file");
+    site.write("config.toml", &config.replace("host = \"127.0.0.1\"", "host = \"127.0.0.2\""));
+    let kept_back = "ended where it was begun";
+    let _told = site.ctl(&["status", "--output", "json"]).ends(10).says("config_invalid").says(kept_back);
+    let _told = site.ctl(&["config", "check", "--output", "jsonl"]).ends(0).says(kept_back);
     let _renewed = site.json(&["grant", "renew", &grant, "--for", "PT45M", "--reason", "not done"]);
     let _revoked = site.json(&["grant", "revoke", &grant, "--reason", "done"]);
     let over = wait_for_state(site, daemon, &grant, "revoked");
+    site.write("config.toml", &config);
     assert_eq!(over["receipts"].as_array().map(Vec::len), Some(4), "{kind}: {over}");
     assert_eq!(server.rights(account)["INBOX"].get(HELPER), None, "{kind}: nothing is left");
     let _over = site.ctl(&["grant", "revoke", &grant, "--reason", "again"]).ends(2).says("it is over");

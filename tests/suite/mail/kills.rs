@@ -20,10 +20,11 @@ use rand::{Rng, SeedableRng};
 use retention_core::id::EntityId;
 use retention_core::view::Views;
 use retention_tests::disk;
-use retention_tests::invariants::{Checker, Violation, grants, registry};
+use retention_tests::invariants::{Checker, Violation, access, grants, registry};
 use retention_tests::mailboxes::Mailboxes;
 use retention_tests::model::Model;
 use retention_tests::proxy::Proxy;
+use retention_tests::servers::raw::{Status, quoted};
 use retention_tests::servers::{Account, Kind, Server};
 use retention_tests::trap::{Bite, Place, Trap};
 use retention_tests::victim::{Socket, Victim};
@@ -36,6 +37,7 @@ use serde_json::{Value, json};
 mod grant;
 mod message;
 mod migration;
+mod run_access;
 
 /// In how many rounds the daemon is killed when nothing says otherwise.
 const ROUNDS: u64 = 12;
@@ -151,6 +153,27 @@ fn server_block(server: &Server, proxy: &Proxy) -> String {
          admin = {{ login = \"{admin}\", file = \"{kind}.pw\" }}\n",
         proxy.port()
     )
+}
+
+/// Who may do what: folder, identifier, rights.
+type Rights = BTreeMap<String, BTreeMap<String, String>>;
+
+/// Says whether whoever logs in can open a folder of an owner.
+fn can_open(server: &Server, who: &Account, owner: &Account, path: &[&str]) -> bool {
+    let folder = server.folder_of(owner, path);
+    server.login(who).ask(&format!("SELECT {}", quoted(&folder))).status == Status::Ok
+}
+
+/// Whatever stood in a mailbox without any grant stands there at every moment.
+fn assert_stands(server: &Server, owner: &Account, before: &Rights, what: &str) {
+    let now = server.rights(owner);
+    for (folder, entries) in before {
+        for (who, stood) in entries {
+            let rights = now.get(folder).and_then(|entries| entries.get(who)).map_or("", String::as_str);
+            let is_there = stood.chars().all(|right| rights.contains(right));
+            assert!(is_there, "{what}: {who} had {stood} on {folder}, and has {rights}");
+        }
+    }
 }
 
 impl Hunt {
@@ -332,6 +355,7 @@ impl Hunt {
         let exports = self.victim.path("exports");
         let mut violations: Vec<Violation> = self.checker.check(&store, &exports, &self.model);
         violations.extend(grants::check(&store, &Mailboxes::default()));
+        violations.extend(access::check(&store));
         violations.extend(registry::check(&store));
         assert_eq!(violations, [], "{what}");
         deed.look(&store, &exports, what);

@@ -194,6 +194,10 @@ fn nobody_is_missed_in_a_long_header_or_in_one_of_several_fields_and_what_is_too
         assert!(said.err.contains(UNREAD) && said.err.contains(&mailbox), "{kind}: {}", said.err);
         let reach = site.rows(&["subject", "reach"]);
         assert_eq!(reach[0]["state"], "read_in_part", "{kind}: {reach:?}");
+        let attention = site.ctl(&["status", "--output", "json"]).ends(10).json()["attention"].clone();
+        let (what, code) = ("mailboxes_read_in_part", "mail-header-unread");
+        let told = json!({ "what": what, "mailboxes": 1, "mailbox": mailbox, "code": code });
+        assert!(attention.as_array().expect("a list").contains(&told), "{kind}: {attention}");
         daemon.stop();
         let log = site.diagnostics();
         assert!(log.contains("the header of a message could not be read"), "{kind}: {log}");

@@ -1,6 +1,6 @@
 //! What follows from the events of one run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -96,7 +96,7 @@ pub struct RunStatement {
     pub left_alone: u64,
     /// What its sagas did; of an entity, the one saga.
     pub sagas: BTreeMap<SagaId, Disposed>,
-    /// The access to mailboxes that it took for its work; of an entity, none is told.
+    /// The access to mailboxes that it took for its work; of an entity, to its mailbox while its saga worked there.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub access: BTreeMap<GrantId, Accessed>,
     /// When the key of the entity was destroyed, for a certificate of one.
@@ -181,8 +181,10 @@ impl RunStatement {
         let started = told
             .iter()
             .filter(|(envelope, _)| envelope.event_type == EventType::SagaStarted as u16 && envelope.cause == run.0);
-        let mut sagas: BTreeMap<SagaId, Disposed> = started
-            .map(|(envelope, _)| SagaId(envelope.position))
+        let begun: BTreeSet<SagaId> = started.map(|(envelope, _)| SagaId(envelope.position)).collect();
+        let mut sagas: BTreeMap<SagaId, Disposed> = begun
+            .iter()
+            .copied()
             .filter(|saga| saga_of_entity.is_none_or(|of| of == *saga))
             .map(|saga| (saga, Disposed::default()))
             .collect();
@@ -204,10 +206,8 @@ impl RunStatement {
         if sagas.is_empty() {
             return Err(incomplete());
         }
-        let access = match saga_of_entity {
-            None => accessed(&sagas, told),
-            Some(_) => BTreeMap::new(),
-        };
+        // The lease under which an item was worked on may have been asked for by the saga before.
+        let access = accessed(&begun, told);
         let copies_of_keys_until = copies_of_keys_until(told);
         Ok(Self {
             policy: frozen.policy.clone(),
@@ -233,9 +233,9 @@ impl RunStatement {
 }
 
 /// Gathers the access that the sagas of a run took. That a grant is of one of them, its cause says.
-fn accessed(sagas: &BTreeMap<SagaId, Disposed>, told: &[Told]) -> BTreeMap<GrantId, Accessed> {
+fn accessed(sagas: &BTreeSet<SagaId>, told: &[Told]) -> BTreeMap<GrantId, Accessed> {
     let asked = told.iter().map(|(envelope, _)| envelope).filter(|envelope| {
-        envelope.event_type == EventType::GrantRequested as u16 && sagas.contains_key(&SagaId(envelope.cause))
+        envelope.event_type == EventType::GrantRequested as u16 && sagas.contains(&SagaId(envelope.cause))
     });
     let mut access: BTreeMap<GrantId, Accessed> =
         asked.map(|envelope| (GrantId(envelope.position), Accessed::default())).collect();

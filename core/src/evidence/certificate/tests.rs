@@ -237,34 +237,73 @@ fn a_certificate_of_a_redaction_says_that_something_is_left() {
     assert_eq!(serde_json::from_str::<Disposed>(&told).unwrap(), disposed);
 }
 
+/// That a run asks for access, or somebody for something else.
+fn asked_for_access() -> Event {
+    Event::GrantRequested(GrantRequested {
+        mailbox: EntityId(3),
+        principal: Handle([1; 16]),
+        identifier: "migration@example.org".to_owned(),
+        purpose: GrantPurpose::Run { run: RUN },
+        policy: "old <contacts>".to_owned(),
+        policy_digest: Digest([2; 32]),
+        duration_ms: 1,
+        max_ms: 1,
+        alarm_after_ms: 1,
+        approvals: 0,
+        approval_valid_ms: 1,
+        reason: String::new(),
+        ticket: None,
+    })
+}
+
+#[test]
+fn a_certificate_of_an_item_says_under_which_access_it_was_worked_on_also_when_another_part_asked_for_it() {
+    let events = log().into_iter().map(|(envelope, event)| (envelope.actor, envelope.cause.0, envelope.entity, event));
+    let saga = SagaStarted {
+        run: RUN,
+        script: ScriptKind::MessagePurge,
+        script_version: 1,
+        mailbox: Some(EntityId(3)),
+        items: Vec::new(),
+    };
+    let end = |grant| Event::GrantEnded(GrantEnded { grant: GrantId(Position(grant)), end: GrantEnd::Revoked });
+    let more = [
+        (6, asked_for_access()),
+        (14, end(14)),
+        (4, Event::SagaStarted(saga)),
+        (16, asked_for_access()),
+        (17, end(17)),
+        // Of no run: nothing that caused it is a part of one.
+        (2, asked_for_access()),
+    ];
+    let log = enveloped(events.chain(more.into_iter().map(|(cause, event)| (Actor::Daemon, cause, None, event))));
+    let of = |wanted: &dyn Fn(&Event) -> bool| {
+        let (text, key) = certificate_of(&log, Subject::Entity(ENTITY), wanted, None).unwrap();
+        let read = Certificate::verify(&text, &[&key]).unwrap();
+        (page(&read), read.statement.run().unwrap().clone())
+    };
+    let (page, statement) = of(&|_| true);
+    assert_eq!(statement.sagas.keys().collect::<Vec<_>>(), [&SAGA], "of an entity, the one saga");
+    let told: Vec<_> = statement.access.iter().map(|(grant, access)| (grant.0.0, access.end.as_deref())).collect();
+    assert_eq!(told, [(14, Some("revoked")), (17, Some("revoked"))]);
+    assert!(page.contains("Access to mailboxes") && page.contains("<th>G17</th>"), "{page}");
+    // One without any has the same statement as before there was access.
+    let is_of_grants = |event: &Event| matches!(event, Event::GrantRequested(_) | Event::GrantEnded(_));
+    let (page, statement) = of(&|event| !is_of_grants(event));
+    assert!(statement.access.is_empty() && !page.contains("Access to mailboxes"), "{page}");
+}
+
 #[test]
 fn a_certificate_of_a_run_says_which_access_it_took_and_of_no_other_grant() {
     let step =
         |grant, step, receipt| Event::GrantStepSucceeded(GrantStepSucceeded { grant: GrantId(grant), step, receipt });
-    let asked = || {
-        Event::GrantRequested(GrantRequested {
-            mailbox: EntityId(3),
-            principal: Handle([1; 16]),
-            identifier: "migration@example.org".to_owned(),
-            purpose: GrantPurpose::Run { run: RUN },
-            policy: "old <contacts>".to_owned(),
-            policy_digest: Digest([2; 32]),
-            duration_ms: 1,
-            max_ms: 1,
-            alarm_after_ms: 1,
-            approvals: 0,
-            approval_valid_ms: 1,
-            reason: String::new(),
-            ticket: None,
-        })
-    };
     let events = log().into_iter().map(|(envelope, event)| (envelope.actor, envelope.cause.0, envelope.entity, event));
     let given = GrantReceipt::Given { folders: 4, changed: 4, parts: 1 };
     let sessions = OpenSessions::MayHaveLivedOn { until: None };
     let gone = GrantReceipt::VerifiedGone { verified_as: VerifiedAs::Grantee, folders: 4, sessions };
     let of_grants = [
-        (6, asked()),
-        (2, asked()),
+        (6, asked_for_access()),
+        (2, asked_for_access()),
         (14, step(Position(14), GrantStep::Give, given)),
         (14, step(Position(14), GrantStep::VerifyRevoked, gone)),
         (14, Event::GrantEnded(GrantEnded { grant: GrantId(Position(14)), end: GrantEnd::Revoked })),

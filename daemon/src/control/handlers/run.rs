@@ -68,7 +68,7 @@ pub(crate) async fn show(
     let clock = Arc::clone(&control.clock);
     let look = move |views: &Views| {
         let row = detail(views, id, clock.now())?;
-        Ok(if is_final(row.state) { Seen::Settled(row) } else { Seen::Open(row) })
+        Ok(if is_over(&row) { Seen::Settled(row) } else { Seen::Open(row) })
     };
     control.wait(query.wait_seconds, look).await.map(Json)
 }
@@ -158,11 +158,13 @@ fn saga_row(id: SagaId, saga: &Saga) -> SagaRow {
     }
 }
 
-fn is_final(state: RunState) -> bool {
-    match state {
+/// Says whether nothing follows any more: a run ends with its work, and the access that it took is given back after that.
+fn is_over(row: &RunRow) -> bool {
+    let is_ended = match row.state {
         RunState::Refused | RunState::Completed | RunState::Cancelled | RunState::Stuck => true,
         RunState::Requested | RunState::Running | RunState::Paused | RunState::Cancelling => false,
-    }
+    };
+    is_ended && row.access.iter().all(|taken| taken.ended_at.is_some())
 }
 
 pub(crate) async fn watch(State(control): State<Shared>, Argument(id): Argument<RunId>) -> Result<Response, ApiError> {
@@ -207,7 +209,7 @@ impl Watched {
                 Phase::Progress => {
                     let row = self.last.as_ref()?;
                     let (done, total) = (row.purged + row.redacted + row.restricted + row.skipped, Some(row.items));
-                    self.phase = if is_final(row.state) { Phase::End } else { Phase::Wait };
+                    self.phase = if is_over(row) { Phase::End } else { Phase::Wait };
                     return Some((Line::Progress(Progress { unit: "items".to_owned(), done, total }), self));
                 }
                 Phase::Wait => {
@@ -286,10 +288,48 @@ async fn steer(
 
 #[cfg(test)]
 mod tests {
+    use retention_core::control::ActorName;
+    use retention_core::event::Actor;
     use retention_core::event::saga::{SagaItem, SagaStarted, ScriptKind};
-    use retention_core::id::{EntityId, Position};
+    use retention_core::id::{EntityId, PlanId, Position};
+    use retention_core::view::GrantState;
 
     use super::*;
+
+    #[test]
+    fn a_run_that_is_done_is_followed_until_its_access_is_given_back() {
+        let row = |state, access| RunRow {
+            run: RunId(Position(2)),
+            plan: PlanId(Position(1)),
+            policy: "mail".to_owned(),
+            state,
+            refusal: None,
+            requested_by: ActorName(Actor::Person(1)),
+            requested_at: Timestamp(0),
+            ended_at: None,
+            items: 1,
+            purged: 1,
+            restricted: 0,
+            skipped: 0,
+            sagas: Vec::new(),
+            access,
+        };
+        let taken = |state, ended_at| RunAccessRow {
+            grant: GrantId(Position(3)),
+            mailbox: EntityId(1),
+            state,
+            ends_at: None,
+            ended_at,
+            failed: None,
+        };
+        let given_back = || taken(GrantState::Revoked, Some(Timestamp(1)));
+        for state in [RunState::Completed, RunState::Cancelled, RunState::Stuck, RunState::Refused] {
+            assert!(is_over(&row(state, Vec::new())) && is_over(&row(state, vec![given_back()])), "{state:?}");
+            let is_left = vec![given_back(), taken(GrantState::Revoking, None)];
+            assert!(!is_over(&row(state, is_left)), "{state:?}");
+        }
+        assert!(!is_over(&row(RunState::Running, vec![given_back()])));
+    }
 
     #[test]
     fn every_step_of_every_script_is_told_while_it_is_under_way() {

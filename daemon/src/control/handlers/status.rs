@@ -78,6 +78,7 @@ pub(crate) async fn status(
     let stopped = control.works.sources_stopped().into_iter();
     attention.extend(stopped.map(|(source, message)| Attention::SourceStopped { source, message }));
     attention.extend(counts.unread);
+    attention.extend(counts.read_in_part);
     attention.extend(entries_left(control.works.entries_left()));
     attention.extend(no_source.into_iter().map(|(policy, source)| Attention::PolicySourceUnknown { policy, source }));
     if let Some(first) = unusable.first() {
@@ -167,6 +168,7 @@ struct Counts {
     restored: Option<StoreRestored>,
     given_up: Vec<(String, u64, String)>,
     unread: Option<Attention>,
+    read_in_part: Option<Attention>,
 }
 
 impl Counts {
@@ -233,6 +235,7 @@ impl Counts {
             restored: small.restored.waits().map(|(_, body)| body.clone()),
             given_up: given_up(views),
             unread: unread(views, now),
+            read_in_part: read_in_part(views, now),
         }
     }
 }
@@ -251,6 +254,16 @@ fn unread(views: &Views, now: Timestamp) -> Option<Attention> {
     });
     let (mailbox, code) = unread.next()?;
     Some(Attention::MailboxesUnread { mailboxes: 1 + unread.count() as u64, mailbox, code })
+}
+
+/// One alarm for all mailboxes of which single messages are not known.
+fn read_in_part(views: &Views, now: Timestamp) -> Option<Attention> {
+    let mut in_part = views.small.registry.iter().filter_map(|(mailbox, _)| {
+        let code = views.small.scans.get(mailbox)?.left_out(now)?;
+        Some((mailbox, code.to_owned()))
+    });
+    let (mailbox, code) = in_part.next()?;
+    Some(Attention::MailboxesReadInPart { mailboxes: 1 + in_part.count() as u64, mailbox, code })
 }
 
 /// How many notices each channel was spared and nobody knows of, and the code of one of them.

@@ -3,7 +3,7 @@
 //! Nobody delivers these; a person does, by `retentionctl mailbox add` or a migration batch. All mailboxes of one
 //! request are registered by one append, or none is.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -149,8 +149,22 @@ impl Registration {
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
     /// Two of the mailboxes have the same server and address.
-    #[error("mailbox {0} of the request has the same server and address as one before it; nothing was registered")]
+    #[error(
+        "mailbox {0} of the request has the same server and address as one before it, perhaps in other letters; nothing \
+         was registered"
+    )]
     Twice(usize),
+    /// Its address is that of another mailbox of its server in capital or small letters.
+    #[error(
+        "the address of mailbox {number} of the request differs from that of {known} only in capital letters: a server \
+         takes both for one mailbox, and what is held in the one would be purged through the other; nothing was registered"
+    )]
+    Alike {
+        /// Which of the request, counted from 1.
+        number: usize,
+        /// The one that is registered.
+        known: EntityId,
+    },
     /// The mailbox is not registered.
     #[error("{0} is not a registered mailbox; nothing was changed")]
     NotRegistered(EntityId),
@@ -193,6 +207,12 @@ struct Work {
     credentials: u64,
 }
 
+/// Returns an address as servers compare it. The standard tells the letters of a user's name apart; Dovecot, Cyrus and
+/// Exchange do not, and where one does, `user` still says whose mailbox it is.
+fn folded(address: &str) -> String {
+    address.to_lowercase()
+}
+
 /// Nothing goes on in a mailbox that has to be ended where it was begun: access is taken back where it was given, and
 /// what is purged is what was exported.
 fn nothing_goes_on_in(mailbox: EntityId) -> Condition {
@@ -218,10 +238,13 @@ impl Registrar {
         batch: Option<Digest>,
     ) -> Result<Vec<EntityId>, RegistryError> {
         let mut seen = BTreeSet::new();
-        if let Some(index) = wanted.iter().position(|one| !seen.insert((&one.server, &one.address))) {
+        if let Some(index) = wanted.iter().position(|one| !seen.insert((&one.server, folded(&one.address)))) {
             return Err(RegistryError::Twice(index + 1));
         }
         let _one_at_a_time = self.one_at_a_time.lock();
+        if let Some((number, known)) = self.alike(wanted)? {
+            return Err(RegistryError::Alike { number, known });
+        }
         let mut work = Work::default();
         let mut entities = Vec::with_capacity(wanted.len());
         for one in wanted {
@@ -265,6 +288,33 @@ impl Registrar {
             Condition::NotPurging(mailbox),
         ]);
         Ok(self.store.append_drafts(vec![draft], removable)?.first)
+    }
+
+    /// Returns which of these mailboxes has the address of another one of its server in other letters, and of which.
+    /// Addresses stand in sealed records alone, so these are read when any of the mailboxes is new.
+    fn alike(&self, wanted: &[Registration]) -> Result<Option<(usize, EntityId)>, RegistryError> {
+        let store = &self.store;
+        let is_new = |one: &Registration| {
+            let handle = store.handle_of(&one.server, None, Kind::Mailbox, &one.address);
+            store.view(|views| views.entities.find(handle).and_then(|known| views.small.registry.get(known)).is_none())
+        };
+        let new: BTreeMap<(&str, String), usize> = (1..)
+            .zip(wanted)
+            .filter(|(_, one)| is_new(one))
+            .map(|(number, one)| ((one.server.as_str(), folded(&one.address)), number))
+            .collect();
+        if new.is_empty() {
+            return Ok(None);
+        }
+        let registered: Vec<(EntityId, String)> =
+            store.view(|views| views.small.registry.iter().map(|(id, known)| (id, known.server.clone())).collect());
+        for (id, server) in registered {
+            let Some(record) = store.record(id).map_err(IntakeError::from)? else { continue };
+            if let Some(number) = new.get(&(server.as_str(), folded(&record.external_id))) {
+                return Ok(Some((*number, id)));
+            }
+        }
+        Ok(None)
     }
 
     fn prepare(&self, actor: Actor, wanted: &Registration, work: &mut Work) -> Result<EntityId, RegistryError> {

@@ -23,6 +23,10 @@ use crate::store::{AppendError, Store};
 /// How long an approval of such a grant would count, in milliseconds. It needs none of its own: that of the plan is it.
 const APPROVAL_VALID_MS: u64 = 3_600_000;
 
+/// A run whose rate lets it go on only later than this gives its access back until then, in microseconds. Giving and taking
+/// back costs a few logins and some commands for each folder, so it is not done between items that come each minute.
+const LONG_US: i64 = 60_000_000;
+
 /// What versions of policies say of the access of their runs.
 #[derive(Default)]
 pub(super) struct Terms {
@@ -176,10 +180,10 @@ pub(super) fn access_before(
 }
 
 /// Says whether a run still needs a grant that it took: a saga works in the mailbox, or what it takes up next lies there.
-pub(super) fn is_needed(store: &Store, run: RunId, grant: &Grant, now: Timestamp) -> bool {
-    let Some((wish, _)) = wish::of_run(store, run, now) else { return false };
+pub(super) fn is_needed(store: &Store, id: RunId, grant: &Grant, now: Timestamp) -> bool {
+    let Some((wish, _)) = wish::of_run(store, id, now) else { return false };
     let (is_at_work, next) = store.view(|views| {
-        let Some(run) = views.small.runs.run(run) else { return (false, None) };
+        let Some(run) = views.small.runs.run(id) else { return (false, None) };
         let mut is_at_work = false;
         // What is begun comes before what is to be taken up.
         let mut is_another_waiting = false;
@@ -196,11 +200,26 @@ pub(super) fn is_needed(store: &Store, run: RunId, grant: &Grant, now: Timestamp
         (is_at_work, takes_more.then_some((run.plan, run.taken)))
     });
     let Some((plan, taken)) = next.filter(|_| !is_at_work && wish == Wish::GoOn) else { return is_at_work };
+    if waits_long_for_rate(store, id, now) {
+        return false;
+    }
     let item = store.plan_item(plan, taken).unwrap_or_else(|error| {
         // The run cannot take it up either, and no revoke of any grant has to wait for that.
-        tracing::error!(%run, %error, "what the run takes up next cannot be read; its access is taken back");
+        tracing::error!(run = %id, %error, "what the run takes up next cannot be read; its access is taken back");
         None
     });
     let mailbox_of = |item: PlanItem| store.view(|views| views.entities.row(item.entity).and_then(|row| row.mailbox));
     item.and_then(mailbox_of) == Some(grant.mailbox)
+}
+
+/// Says whether the rate of its policy lets a run take up more only long after now.
+fn waits_long_for_rate(store: &Store, run: RunId, now: Timestamp) -> bool {
+    match wish::waits_for_rate(store, run) {
+        Ok(at) => at.is_some_and(|at| now.0.saturating_add(LONG_US) < at.0),
+        Err(error) => {
+            // Nor can the run tell, so it takes up nothing.
+            tracing::error!(%run, %error, "the log does not tell when the run goes on; its access is taken back");
+            true
+        }
+    }
 }

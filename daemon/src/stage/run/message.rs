@@ -285,20 +285,20 @@ impl Run {
         }
         let parts = match self.parts(open.iter().map(|item| (item.entity, item.version)))? {
             Ok(parts) => parts,
-            Err(refusal) => return Ok(self.ask_later(id, refusal.code)),
+            Err(refusal) => return self.cannot_ask(id, saga, attempt, refusal.code),
         };
         let mailbox = match Self::mailbox_of_saga(saga) {
             Ok(mailbox) => mailbox,
-            Err(refusal) => return Ok(self.ask_later(id, refusal.code)),
+            Err(refusal) => return self.cannot_ask(id, saga, attempt, refusal.code),
         };
         let mut session = match self.mailroom.open(mailbox) {
             Ok(session) => session,
-            Err(failure) => return Ok(self.ask_later(id, failure.code())),
+            Err(failure) => return self.cannot_ask(id, saga, attempt, failure.code()),
         };
         let flags = if is_first { Flags::AsRecorded } else { Flags::OrDeletedByUs };
         let found = match self.find(session.as_mut(), saga, &parts, flags)? {
             Ok(found) => found,
-            Err(failure) => return Ok(self.ask_later(id, failure.code())),
+            Err(failure) => return self.cannot_ask(id, saga, attempt, failure.code()),
         };
         let there: BTreeSet<EntityId> = found.there.iter().copied().collect();
         let still: Vec<_> = open.iter().filter(|item| there.contains(&item.entity)).copied().collect();
@@ -310,7 +310,7 @@ impl Run {
         };
         if !left.is_empty() {
             if !is_first && let Err(failure) = self.unflag(session.as_mut(), saga, &parts, &found, &left)? {
-                return Ok(self.ask_later(id, failure.code()));
+                return self.cannot_ask(id, saga, attempt, failure.code());
             }
             self.skip(id, left)?;
             return Ok(Step::Worked);
@@ -334,13 +334,24 @@ impl Run {
                 let left: Vec<_> =
                     conflicts.into_iter().filter(|(entity, _)| !saga.skipped.contains_key(entity)).collect();
                 if !is_first && let Err(failure) = self.unflag(session.as_mut(), saga, &parts, &found, &left)? {
-                    return Ok(self.ask_later(id, failure.code()));
+                    return self.cannot_ask(id, saga, attempt, failure.code());
                 }
                 self.skip(id, left)?;
             }
             Err(StageError::Append(AppendError::Conflict(_))) => {}
             Err(error) => return Err(error),
         }
+        Ok(Step::Worked)
+    }
+
+    /// What keeps the server from being asked is not recorded before the pivot: nothing was begun. Past it, it counts as an
+    /// attempt, so that it is tried ever more seldom and people are told.
+    fn cannot_ask(&self, id: SagaId, saga: &Saga, attempt: u32, code: &'static str) -> Result<Step, StageError> {
+        if saga.pivot.is_empty() {
+            return Ok(self.ask_later(id, code));
+        }
+        let refusal = Refusal { code, retry: Retry::Operator };
+        self.record(id, ScriptStep::Expunge, attempt, Outcome::Refused(refusal))?;
         Ok(Step::Worked)
     }
 

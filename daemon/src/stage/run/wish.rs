@@ -1,11 +1,13 @@
-//! What people, and the hours of a policy, want of a run and of its sagas.
+//! What people, and the hours and the rate of a policy, want of a run and of its sagas.
 
+use retention_core::event::Event;
 use retention_core::id::{EntityId, RunId, SagaId};
 use retention_core::policy::Timing;
 use retention_core::saga::Wish;
 use retention_core::time::Timestamp;
 use retention_core::view::{RunState, Views};
 
+use super::super::StageError;
 use crate::store::Store;
 
 /// Returns what is wished of a run that has begun, and until when if that is known; `None` when it is over or has not
@@ -47,12 +49,27 @@ pub(super) fn is_paused(store: &Store, run: RunId) -> bool {
     })
 }
 
+/// Returns when the rate of its policy lets a run take up more: told by the log, so that a restart makes nothing faster.
+pub(super) fn waits_for_rate(store: &Store, run: RunId) -> Result<Option<Timestamp>, StageError> {
+    let last = store.view(|views| {
+        let last = views.small.runs.run(run)?.sagas.last().copied()?;
+        Some((last, policy_of(views, run)?.to_owned()))
+    });
+    let Some((last, policy)) = last else { return Ok(None) };
+    let Some(rate) = store.policy_of_plans(&policy).and_then(|policy| policy.limits.rate) else { return Ok(None) };
+    let recorded = store.read(last.0)?;
+    Ok(recorded.as_ref().and_then(|recorded| match recorded.event() {
+        Some(Event::SagaStarted(body)) => Some(rate.next_at(recorded.envelope.recorded_at, body.items.len() as u64)),
+        _ => None,
+    }))
+}
+
 pub(super) fn timing_of(store: &Store, run: RunId) -> Option<Timing> {
     let policy = store.view(|views| policy_of(views, run).map(str::to_owned));
     store.policy_of_plans(&policy?).map(|policy| policy.timing.clone())
 }
 
-pub(super) fn policy_of(views: &Views, run: RunId) -> Option<&str> {
+fn policy_of(views: &Views, run: RunId) -> Option<&str> {
     let plan = views.small.runs.run(run)?.plan;
     Some(views.small.plans.get(plan)?.request.policy.as_str())
 }

@@ -1,21 +1,18 @@
 //! Grants: given, verified, taken back, with a kill at every step.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
 use retention_core::event::grant::GrantStep;
 use retention_core::id::EntityId;
 use retention_core::view::{StepStanding, Views};
-use retention_tests::servers::raw::{Status, quoted};
+use retention_tests::servers::raw::quoted;
 use retention_tests::servers::{Account, Kind, Server};
 use retention_tests::victim::Socket;
 use retentiond::store::Store;
 use serde_json::json;
 
-use super::{Deed, Hunt, Login, Standing, hunt_on, number_of};
-
-type Rights = BTreeMap<String, BTreeMap<String, String>>;
+use super::{Deed, Hunt, Login, Rights, Standing, assert_stands, can_open, hunt_on, number_of};
 
 const PROJECTS: [&str; 1] = ["Projects"];
 const NESTED: [&str; 2] = ["Projects", "2019"];
@@ -93,8 +90,7 @@ impl Grants {
     }
 
     fn can_open(&self, who: &Account, path: &[&str]) -> bool {
-        let folder = self.server.folder_of(&self.owner, path);
-        self.server.login(who).ask(&format!("SELECT {}", quoted(&folder))).status == Status::Ok
+        can_open(self.server, who, &self.owner, path)
     }
 
     fn make_folder(&mut self) {
@@ -165,15 +161,7 @@ impl Deed for Grants {
     }
 
     fn look(&mut self, _store: &Store, _exports: &Path, what: &str) {
-        // Whatever stood there stands there at every moment.
-        let now = self.server.rights(&self.owner);
-        for (folder, entries) in &self.before {
-            for (who, stood) in entries {
-                let rights = now.get(folder).and_then(|entries| entries.get(who)).map_or("", String::as_str);
-                let is_there = stood.chars().all(|right| rights.contains(right));
-                assert!(is_there, "{}: {who} had {stood} on {folder}, and has {rights}", what);
-            }
-        }
+        assert_stands(self.server, &self.owner, &self.before, what);
     }
 
     fn check(&mut self, what: &str) {

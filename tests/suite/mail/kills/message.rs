@@ -24,7 +24,7 @@ use super::{Deed, Hunt, Login, Standing, hunt_on, number_of};
 
 /// The folder that the policy is about, as records write it, and its parts as servers do.
 const ARCHIVE: &str = "Účty & co/2020";
-const PARTS: [&str; 2] = ["&ANoBDQ-ty &- co", "2020"];
+pub(super) const PARTS: [&str; 2] = ["&ANoBDQ-ty &- co", "2020"];
 
 /// Messages that are due in each round.
 const DUE: u32 = 4;
@@ -33,9 +33,9 @@ const DUE: u32 = 4;
 const STEPS: [Step; 6] =
     [Step::Export, Step::VerifyExport, Step::Quarantine, Step::Expunge, Step::VerifyAbsence, Step::DestroyKeys];
 
-struct Messages {
+pub(super) struct Messages {
     server: &'static Server,
-    account: Account,
+    pub(super) account: Account,
     mailbox: EntityId,
     archive: String,
     /// What stands in the mailbox when a round begins, what is due included.
@@ -52,6 +52,11 @@ struct Messages {
 
 impl Messages {
     fn new(server: &'static Server) -> (Hunt, Self) {
+        Self::with(server, "", &[])
+    }
+
+    /// Also registers the mailboxes of others, and adds something to the policy.
+    pub(super) fn with(server: &'static Server, added: &str, others: &[&Account]) -> (Hunt, Self) {
         let account = server.mailbox();
         let archive = server.folder(&PARTS);
         let mut raw = server.login(&account);
@@ -61,8 +66,10 @@ impl Messages {
         drop(raw);
         let text = mail_policy(ARCHIVE, "eml", "P0D")
             .replace("max_percent = 100", "max_percent = 100\npopulation_drop_percent = 100");
-        let mut hunt = hunt_on(&[server], &[("mail", text)]);
-        let mailbox = hunt.register(&[(server, &account, Login::Admin)])[0];
+        let mut hunt = hunt_on(&[server], &[("mail", text + added)]);
+        let mut registered = vec![(server, &account, Login::Admin)];
+        registered.extend(others.iter().map(|other| (server, *other, Login::Own)));
+        let mailbox = hunt.register(&registered)[0];
         let mut deed = Self {
             server,
             account,
