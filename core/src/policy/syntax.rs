@@ -213,7 +213,7 @@ impl<'t> Table<'t> {
                 continue;
             }
             if let Some((_, why)) = elsewhere.iter().find(|(known, _)| *known == key) {
-                r.unsupported(&at, key, *why);
+                r.unsupported(&at, key, why);
             } else {
                 let hint = suggestion(key, self.known.iter().copied());
                 r.error(&at, PolicyProblem::UnknownKey { key: key.to_owned(), table: self.name.clone(), hint });

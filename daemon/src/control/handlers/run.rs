@@ -309,6 +309,7 @@ mod tests {
             ended_at: None,
             items: 1,
             purged: 1,
+            redacted: 0,
             restricted: 0,
             skipped: 0,
             sagas: Vec::new(),
