@@ -106,6 +106,8 @@ const ONE_MAILBOX: Broken = Broken::Never("mail-same-mailbox");
 /// some times.
 const MESSAGE_TOO_BIG: &str = "mail-message-too-big";
 const PLAIN_NO: &str = "mail-refused";
+/// So Cyrus answers a date that it does not keep, such as one before 1970.
+const NOT_UNDERSTOOD: &str = "mail-bad-command";
 const PLAIN_NO_MAX: u32 = 3;
 
 /// Why the work on a migration broke off.
@@ -480,7 +482,7 @@ impl Migrations {
         if refusal.code == MESSAGE_TOO_BIG {
             return true;
         }
-        if refusal.code != PLAIN_NO {
+        if !matches!(refusal.code, PLAIN_NO | NOT_UNDERSTOOD) {
             return false;
         }
         let times = self.refused.entry((place.id, place.number, uid)).or_default();
