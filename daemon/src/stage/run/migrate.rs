@@ -102,6 +102,9 @@ const RENUMBERED: Broken = Broken::Never("mail-uidvalidity-changed");
 /// Two entries of the registry lead to one mailbox, and what is copied comes in at the source again, without an end.
 const ONE_MAILBOX: Broken = Broken::Never("mail-same-mailbox");
 
+/// The target does not make a folder.
+const NOT_MADE: &str = "mail-folder-not-made";
+
 /// A message is larger than the target takes, or the target says no and nothing more: that may pass, so it is tried
 /// some times.
 const MESSAGE_TOO_BIG: &str = "mail-message-too-big";
@@ -222,12 +225,21 @@ impl Migrations {
         let mover = Arc::clone(&self.mover);
         let mut moving = mover.open(migration.source, migration.target)?;
         let mut known = self.known_folders(migration)?;
+        let mut not_made = None;
         for folder in moving.folders()? {
-            if !exclude.iter().any(|path| is_at_or_below(&folder.name, path)) {
-                self.go_through_folder(id, migration, moving.as_mut(), &folder, &mut known)?;
+            if exclude.iter().any(|path| is_at_or_below(&folder.name, path)) {
+                continue;
+            }
+            match self.go_through_folder(id, migration, moving.as_mut(), &folder, &mut known) {
+                // The others need not wait for it; then those that the target does not have are the ones to be told.
+                Err(Broken::Mail(failure)) if failure.code() == NOT_MADE => not_made = Some(failure),
+                gone_through => gone_through?,
             }
         }
         drop(moving);
+        if let Some(failure) = not_made {
+            return Err(failure.into());
+        }
         self.verify(id, migration)
     }
 
