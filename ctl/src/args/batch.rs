@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Subcommand, ValueEnum};
 use retention_core::batch::MigrationKind;
+use retention_core::batch::kind::folded;
 use retention_core::batch::login::NameForm;
 use retention_core::text::{Delimiter, Encoding};
 
@@ -203,11 +204,23 @@ pub(crate) struct Rules {
     #[arg(long)]
     pub(crate) kind: Option<MigrationKind>,
     /// An attribute whose value the batch itself gives, such as TargetDatabase; may be repeated.
-    #[arg(long, value_name = "ATTRIBUTE")]
+    #[arg(long, value_name = "ATTRIBUTE", value_parser = parse_attribute)]
     pub(crate) of_batch: Vec<String>,
     /// Let columns that are no attributes be ignored, as -AllowUnknownColumnsInCsv does.
     #[arg(long)]
     pub(crate) allow_unknown_columns: bool,
+}
+
+/// Reads the name of an attribute. One in another spelling would mean nothing, and the check would go on without it.
+fn parse_attribute(text: &str) -> Result<String, String> {
+    let attributes = || MigrationKind::ALL.iter().flat_map(|kind| kind.attributes());
+    if attributes().any(|attribute| attribute.name == text) {
+        return Ok(text.to_owned());
+    }
+    match attributes().find(|attribute| folded(attribute.name) == folded(text)) {
+        Some(meant) => Err(format!("an attribute is spelt exactly as documented: did you mean {}?", meant.name)),
+        None => Err("no kind of batch has such an attribute".to_owned()),
+    }
 }
 
 /// `batch make`.

@@ -169,6 +169,13 @@ fn the_command_for_powershell_is_ready_to_paste() {
 }
 
 #[test]
+fn a_value_of_the_batch_is_for_an_attribute_that_there_is() {
+    let said = |name: &str| batch(&["check", "a.csv", "--kind", "offboarding", "--of-batch", name]).ends(2);
+    let _spelling = said("targetdatabase").says("did you mean TargetDatabase?");
+    let _unknown = said("Nonsense").says("no kind of batch has such an attribute");
+}
+
+#[test]
 fn a_batch_is_made_from_the_mailboxes_that_are_registered() {
     let site = Site::new(&[]);
     let server = |name: &str| format!("[[server]]\nname = \"{name}\"\nhost = \"{name}.example.org\"\n");

@@ -102,10 +102,15 @@ const RENUMBERED: Broken = Broken::Never("mail-uidvalidity-changed");
 /// Two entries of the registry lead to one mailbox, and what is copied comes in at the source again, without an end.
 const ONE_MAILBOX: Broken = Broken::Never("mail-same-mailbox");
 
+/// The target does not make a folder.
+const NOT_MADE: &str = "mail-folder-not-made";
+
 /// A message is larger than the target takes, or the target says no and nothing more: that may pass, so it is tried
 /// some times.
 const MESSAGE_TOO_BIG: &str = "mail-message-too-big";
 const PLAIN_NO: &str = "mail-refused";
+/// So Cyrus answers a date that it does not keep, such as one before 1970.
+const NOT_UNDERSTOOD: &str = "mail-bad-command";
 const PLAIN_NO_MAX: u32 = 3;
 
 /// Why the work on a migration broke off.
@@ -220,12 +225,21 @@ impl Migrations {
         let mover = Arc::clone(&self.mover);
         let mut moving = mover.open(migration.source, migration.target)?;
         let mut known = self.known_folders(migration)?;
+        let mut not_made = None;
         for folder in moving.folders()? {
-            if !exclude.iter().any(|path| is_at_or_below(&folder.name, path)) {
-                self.go_through_folder(id, migration, moving.as_mut(), &folder, &mut known)?;
+            if exclude.iter().any(|path| is_at_or_below(&folder.name, path)) {
+                continue;
+            }
+            match self.go_through_folder(id, migration, moving.as_mut(), &folder, &mut known) {
+                // The others need not wait for it; then those that the target does not have are the ones to be told.
+                Err(Broken::Mail(failure)) if failure.code() == NOT_MADE => not_made = Some(failure),
+                gone_through => gone_through?,
             }
         }
         drop(moving);
+        if let Some(failure) = not_made {
+            return Err(failure.into());
+        }
         self.verify(id, migration)
     }
 
@@ -480,7 +494,7 @@ impl Migrations {
         if refusal.code == MESSAGE_TOO_BIG {
             return true;
         }
-        if refusal.code != PLAIN_NO {
+        if !matches!(refusal.code, PLAIN_NO | NOT_UNDERSTOOD) {
             return false;
         }
         let times = self.refused.entry((place.id, place.number, uid)).or_default();

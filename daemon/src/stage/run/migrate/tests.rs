@@ -51,6 +51,10 @@ struct Servers {
     changes: Option<String>,
     /// A text to which it says no and nothing more.
     says_no_to: Option<String>,
+    /// A folder that the target does not make.
+    makes_not: Option<String>,
+    /// A text that it calls a bad command, as Cyrus does where it does not keep the date.
+    calls_bad: Option<String>,
     /// Whether both are one mailbox, so that what is appended comes in at the source.
     is_one: bool,
     /// At which call the source numbers its messages anew.
@@ -62,6 +66,8 @@ struct Memory(Arc<Mutex<Servers>>);
 
 const LOST: MailFailure = MailFailure::Lost(Cause { code: "mail-lost" });
 const NO: MailFailure = MailFailure::Refused(Refusal { code: "mail-refused", retry: Retry::Operator });
+const BAD: MailFailure = MailFailure::Refused(Refusal { code: "mail-bad-command", retry: Retry::Operator });
+const FOLDER_NOT_MADE: MailFailure = MailFailure::Refused(Refusal { code: NOT_MADE, retry: Retry::Operator });
 const NEVER: MailFailure = MailFailure::Refused(Refusal { code: "mail-message-too-big", retry: Retry::Never });
 
 impl Memory {
@@ -127,6 +133,9 @@ impl Moving for Open {
 
     fn counterpart(&mut self, folder: &MailFolder) -> Result<String, MailFailure> {
         self.memory.call(|servers| {
+            if servers.makes_not.as_ref() == Some(&folder.name) {
+                return Err(FOLDER_NOT_MADE);
+            }
             let same = servers.target.special.iter().find(|(_, special)| folder.special_use.contains(*special));
             let name = same.map_or_else(|| folder.name.clone(), |(name, _)| name.clone());
             servers.target.folders.entry(name.clone()).or_default();
@@ -169,6 +178,9 @@ impl Moving for Open {
             }
             if servers.says_no_to.as_ref() == Some(&letter.text) {
                 return Err(NO);
+            }
+            if servers.calls_bad.as_ref() == Some(&letter.text) {
+                return Err(BAD);
             }
             if servers.changes.as_ref() == Some(&letter.text) {
                 letter.text.push_str(" changed");
@@ -448,6 +460,29 @@ fn two_folders_that_go_into_one_need_both_of_their_messages_there() {
 fn a_message_that_is_refused_again_and_again_does_not_hold_up_the_others() {
     let world = World::new();
     world.memory.0.lock().says_no_to = Some("inbox 0".to_owned());
+    let migration = world.finish(world.request(&[], None));
+    assert_eq!((ended(&migration), migration.missing(), migration.totals().2), (MigrationEnd::Differs, 1, 1));
+    assert_eq!(world.memory.texts("INBOX").len(), 6);
+}
+
+#[test]
+fn a_folder_that_the_target_does_not_make_does_not_hold_up_the_others() {
+    let world = World::new();
+    world.memory.0.lock().makes_not = Some("INBOX".to_owned());
+    let id = world.request(&[], None);
+    assert_eq!(world.driver().step().unwrap(), Step::Worked);
+    let migration = world.store.view(|views| views.small.migrations.get(id).cloned()).unwrap();
+    assert_eq!((migration.end.is_some(), migration.totals().0), (false, 3), "the other folder is there: {migration:?}");
+    assert_eq!(migration.failed.as_ref().map(|(code, _)| code.as_str()), Some(NOT_MADE));
+    world.memory.0.lock().makes_not = None;
+    assert_eq!(ended(&world.finish(id)), MigrationEnd::Verified);
+    check_whole(&world, "the folder was made after all");
+}
+
+#[test]
+fn a_message_that_the_target_calls_a_bad_command_does_not_hold_up_the_others() {
+    let world = World::new();
+    world.memory.0.lock().calls_bad = Some("inbox 0".to_owned());
     let migration = world.finish(world.request(&[], None));
     assert_eq!((ended(&migration), migration.missing(), migration.totals().2), (MigrationEnd::Differs, 1, 1));
     assert_eq!(world.memory.texts("INBOX").len(), 6);
