@@ -71,6 +71,11 @@ pub enum RejectCode {
     /// The header again.
     #[error("the row repeats the header, as if files had been put together; the rows around it were taken")]
     HeaderRepeated,
+    /// Another header, or a row below it.
+    #[error(
+        "the row is a header with other columns or in another order, or stands below one, as if files had been put together; drop each of them by itself"
+    )]
+    HeaderChanged,
     /// No id.
     #[error("the row has no id, so it could not be found again; fill the id column")]
     IdMissing,
@@ -102,6 +107,7 @@ impl RejectCode {
             Self::RowTooLong { .. } => "row_too_long",
             Self::TooManyCells { .. } => "too_many_cells",
             Self::HeaderRepeated => "header_repeated",
+            Self::HeaderChanged => "header_changed",
             Self::IdMissing => "id_missing",
             Self::MailboxMissing => "mailbox_missing",
             Self::TooManyRows { .. } => "too_many_rows",
