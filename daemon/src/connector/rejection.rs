@@ -245,6 +245,14 @@ pub enum FileError {
         /// The time in its name.
         newest: jiff::civil::DateTime,
     },
+    /// The name of an export is of a time that has not come.
+    #[error(
+        "the name of the directory says {said}, which has not come yet; nothing was taken, because every later export would look older. Rename it to when it was made, or correct the clock of this machine, and drop it again"
+    )]
+    FutureExport {
+        /// The time in its name.
+        said: jiff::civil::DateTime,
+    },
     /// No mapping and no known format fits.
     #[error("no mapping of the source fits the name of the file; add a pattern under files = [...]")]
     NoMapping,
@@ -284,6 +292,7 @@ impl FileError {
             Self::WorkbookTooLarge { .. } => "workbook_too_large",
             Self::SheetMissing => "sheet_missing",
             Self::OlderExport { .. } => "older_export",
+            Self::FutureExport { .. } => "future_export",
             Self::NoMapping => "no_mapping",
         }
     }

@@ -518,7 +518,7 @@ impl Inbox {
         if let (Some(exports), Some(name), Some(intake)) = (&mut self.exports, &export, taken.intake)
             && taken.has_changed()
         {
-            exports.note(name, intake);
+            exports.note(name, intake, clock.now());
         }
         let shelf = match taken.end {
             IntakeEnd::Done | IntakeEnd::DoneWithRejects | IntakeEnd::Duplicate => Shelf::Done,
