@@ -167,6 +167,30 @@ pub fn create_new(path: &Path, bytes: &[u8], role: &'static str) -> Result<(), D
 /// # Errors
 /// When any step fails; unless it was the last, flushing the directory, the old version is in place.
 pub fn replace(path: &Path, bytes: &[u8], role: &'static str) -> Result<(), DurableFileError> {
+    let beside = write_beside(path, bytes, role)?;
+    std::fs::rename(&beside, path).map_err(failed(role, FileAction::Rename))?;
+    sync_parent(path, role)
+}
+
+/// Replaces files of one directory in this order, as [`replace`] does each, and flushes the directory once. A crash may
+/// leave the first of them new and the others old.
+///
+/// # Errors
+/// As [`replace`].
+pub fn replace_each(dir: &Path, files: &[(&str, &[u8])], role: &'static str) -> Result<(), DurableFileError> {
+    let mut written = Vec::with_capacity(files.len());
+    for (name, bytes) in files {
+        let path = dir.join(name);
+        written.push((write_beside(&path, bytes, role)?, path));
+    }
+    for (beside, path) in written {
+        std::fs::rename(&beside, &path).map_err(failed(role, FileAction::Rename))?;
+    }
+    fsync_dir(dir, role)
+}
+
+/// Writes and flushes what is to be renamed over a file.
+fn write_beside(path: &Path, bytes: &[u8], role: &'static str) -> Result<PathBuf, DurableFileError> {
     let beside = beside(path, ".tmp");
     match std::fs::remove_file(&beside) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(role, FileAction::Remove)(error)),
@@ -180,8 +204,7 @@ pub fn replace(path: &Path, bytes: &[u8], role: &'static str) -> Result<(), Dura
         .map_err(failed(role, FileAction::Create))?;
     file.write_all(bytes).map_err(failed(role, FileAction::Write))?;
     file.sync_all().map_err(failed(role, FileAction::Sync))?;
-    std::fs::rename(&beside, path).map_err(failed(role, FileAction::Rename))?;
-    sync_parent(path, role)
+    Ok(beside)
 }
 
 /// Opens a file for reading and writing in place, and makes it, empty and 0600, when it is not there.
@@ -293,6 +316,22 @@ mod tests {
         }
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn files_are_replaced_together_and_nothing_is_left_beside_them() {
+        let dir = tempfile::tempdir().unwrap();
+        for bytes in [b"first".as_slice(), b"second"] {
+            replace_each(dir.path(), &[("one", bytes), ("other", bytes)], ROLE).unwrap();
+            for name in ["one", "other"] {
+                assert_eq!(std::fs::read(dir.path().join(name)).unwrap(), bytes);
+            }
+        }
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2);
+        // Where one cannot be written, none has become another.
+        std::fs::create_dir(dir.path().join("other.tmp")).unwrap();
+        assert!(replace_each(dir.path(), &[("one", b"third"), ("other", b"third")], ROLE).is_err());
+        assert_eq!(std::fs::read(dir.path().join("one")).unwrap(), b"second");
     }
 
     #[test]
