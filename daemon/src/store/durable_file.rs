@@ -224,16 +224,20 @@ pub fn open_or_create(path: &Path, role: &'static str) -> Result<File, DurableFi
     }
 }
 
-/// Reads a whole file of at most `max` bytes; `None` when there is none.
+/// Reads a whole file of at most `max` bytes; `None` when there is none. No pipe is waited for.
 ///
 /// # Errors
-/// When it cannot be read or is longer than `max`.
+/// When it cannot be read, is no regular file, or is longer than `max`.
 pub fn read_bounded(path: &Path, max: u64, role: &'static str) -> Result<Option<Vec<u8>>, DurableFileError> {
-    let file = match File::open(path) {
+    let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
+    let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(failed(role, FileAction::Open)(error)),
     };
+    if !file.metadata().map_err(failed(role, FileAction::Read))?.is_file() {
+        return Err(failed(role, FileAction::Read)(io::Error::other("it is not a regular file")));
+    }
     let mut bytes = Vec::new();
     file.take(max.saturating_add(1)).read_to_end(&mut bytes).map_err(failed(role, FileAction::Read))?;
     if bytes.len() as u64 > max {
@@ -353,6 +357,8 @@ mod tests {
         std::fs::write(&other, b"somebody's own").unwrap();
         std::os::unix::fs::symlink(&other, &link).unwrap();
         assert!(discard(&pipe, ROLE).is_err() && discard(&link, ROLE).is_err());
+        let error = read_bounded(&pipe, 100, ROLE).unwrap_err();
+        assert!(error.to_string().contains("not a regular file"), "{error}");
         assert_eq!(std::fs::read(&other).unwrap(), b"somebody's own");
     }
 
