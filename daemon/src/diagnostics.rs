@@ -5,9 +5,11 @@
 //! is a text of the program itself, why.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::fmt;
 use std::io;
-use std::panic::PanicHookInfo;
+use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
+use std::sync::Once;
 
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -119,6 +121,29 @@ fn report_panic(panic: &PanicHookInfo<'_>) {
     );
 }
 
+thread_local! {
+    static IS_QUIET: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Calls a library that panics where it should fail; `None` when it did. What it leaves half done must not be used again.
+///
+/// The message of the panic is not printed: it may hold what the library was at work on.
+pub fn caught<T>(call: impl FnOnce() -> T) -> Option<T> {
+    static SILENCE: Once = Once::new();
+    SILENCE.call_once(|| {
+        let others = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            if !IS_QUIET.get() {
+                others(panic);
+            }
+        }));
+    });
+    let before = IS_QUIET.replace(true);
+    let result = catch_unwind(AssertUnwindSafe(call));
+    IS_QUIET.set(before);
+    result.ok()
+}
+
 /// Returns the payload when it is a text of the program. A text that was put together may hold anything.
 fn said_by_the_program(payload: &(dyn Any + Send)) -> &'static str {
     payload.downcast_ref::<&'static str>().copied().unwrap_or("[redacted]")
@@ -146,6 +171,13 @@ mod tests {
         assert_eq!(said_by_the_program(formatted.as_ref()), "[redacted]");
         let literal: Box<dyn Any + Send> = Box::new("the queue is closed");
         assert_eq!(said_by_the_program(literal.as_ref()), "the queue is closed");
+    }
+
+    #[test]
+    fn a_panic_of_a_library_is_an_answer_and_the_next_call_is_made() {
+        assert_eq!(caught(|| -> u8 { panic!("no such row") }), None);
+        assert_eq!(caught(|| 4), Some(4));
+        assert!(!IS_QUIET.get());
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! Faults of the archive: refused, lost before or after it happened, slow, and bundles that are tampered with.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -61,20 +63,28 @@ impl Fault {
 /// How long a slow call takes: longer than any back-off.
 const SLOW: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The archive on disk, with one fault at one call.
+/// The archive on disk, with one fault at one call, or with no room.
 pub struct FaultyArchive {
     root: PathBuf,
     gate: Arc<dyn FlushGate>,
     halt: Mutex<Halt>,
     clock: ManualClock,
     armed: Mutex<Option<(Call, u32, Fault)>>,
+    is_full: AtomicBool,
 }
 
 impl FaultyArchive {
     /// Uses a directory.
     #[must_use]
     pub fn at(root: &Path, clock: ManualClock, gate: Arc<dyn FlushGate>) -> Self {
-        Self { root: root.to_owned(), gate, halt: Mutex::default(), clock, armed: Mutex::default() }
+        Self {
+            root: root.to_owned(),
+            gate,
+            halt: Mutex::default(),
+            clock,
+            armed: Mutex::default(),
+            is_full: AtomicBool::new(false),
+        }
     }
 
     /// Stops, and asks to stop, by this from now on.
@@ -85,6 +95,16 @@ impl FaultyArchive {
     /// Lets the `nth` call of a kind from now on go wrong, counted from 1.
     pub fn arm(&self, call: Call, nth: u32, fault: Fault) {
         *self.armed.lock().unwrap_or_else(PoisonError::into_inner) = Some((call, nth, fault));
+    }
+
+    /// Takes all room from the disk, for as long as nobody gives it back.
+    pub fn fill(&self) {
+        self.is_full.store(true, Ordering::Relaxed);
+    }
+
+    /// Gives the room back.
+    pub fn make_room(&self) {
+        self.is_full.store(false, Ordering::Relaxed);
     }
 
     /// Says whether the fault that was armed has not happened yet.
@@ -157,6 +177,10 @@ fn effect<R>(fault: Option<Fault>, act: impl FnOnce() -> Outcome<R>) -> Outcome<
 
 impl ExportTarget for FaultyArchive {
     fn write(&self, spec: BundleSpec, fill: &mut Fill<'_>) -> Outcome<Bundle> {
+        if self.is_full.load(Ordering::Relaxed) {
+            let full = ArchiveError::Io { doing: "write an item", source: io::ErrorKind::StorageFull.into() };
+            return Outcome::Refused(full.refusal());
+        }
         effect(self.fault(Call::Write), || self.disk().write(spec, fill))
     }
 

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use retention_core::event::Event;
 use retention_core::view::{EntityState, RunState};
 use retention_tests::daemon::{Daemon, Site, has_second_person};
-use retention_tests::world::{Stage, Stepped, World};
+use retention_tests::world::{Stage, Stepped, World, policy};
 
 /// A small file system of its own over a directory, taken away again when it is dropped.
 struct SmallDisk(PathBuf);
@@ -160,6 +160,31 @@ fn a_bundle_without_room_purges_nothing_and_is_written_again_when_there_is_some(
     world.finish();
     assert_eq!(world.run_state(run), RunState::Completed, "{}", world.story());
     assert_eq!((world.state_of(due), world.bundles()), (EntityState::Purged, 1));
+    drop(world.store().clone());
+    drop(disk);
+}
+
+#[test]
+fn a_workbook_without_room_is_no_panic_and_is_written_again_when_there_is_some() {
+    let mut world = World::new("P0D");
+    world.write_policy("contacts", &policy("contacts", "P0D").replace("\"csv\"]", "\"csv\", \"xlsx\"]"));
+    // Each row is more than what is buffered of the temporary file of a sheet.
+    let long = "x".repeat(20_000);
+    let due: Vec<_> = (0..8).map(|number| world.add(&format!("{number}-{long}"), "2020-01-01")).collect();
+    world.settle();
+    let (_, run) = world.approved_run("contacts");
+    let Some(disk) = small_disk(&world.exports(), 4 << 20) else { return };
+    let filler = disk.fill(64 << 10);
+    let retry = world.settle().expect("the run waits for room");
+    let told = world.store().view(|views| views.small.runs.sagas().find_map(|(_, saga)| saga.needs_room.clone()));
+    assert_eq!(told.as_deref(), Some("no_space"), "{}", world.story());
+    assert_eq!((world.state_of(due[0]), world.bundles()), (EntityState::Visible, 0));
+    fs::remove_file(filler).expect("the filler");
+    assert_eq!(world.export_entries(), 0, "half a bundle was left behind");
+    world.clock.pass_until(retry);
+    world.finish();
+    assert_eq!(world.run_state(run), RunState::Completed, "{}", world.story());
+    assert!(due.iter().all(|entity| world.state_of(*entity) == EntityState::Purged));
     drop(world.store().clone());
     drop(disk);
 }

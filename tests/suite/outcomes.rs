@@ -1,6 +1,7 @@
 //! Every call of the archive goes wrong in every way, with and without a crash after it: a run ends completed, or stuck
 //! with nothing purged, and never with a purge without a verified export (which the checker looks for after each step).
 
+use retention_core::saga::ATTEMPTS_BEFORE_PIVOT_MAX;
 use retention_core::view::{EntityState, RunState};
 use retention_tests::crash::Remains;
 use retention_tests::faults::{Call, Fault};
@@ -85,6 +86,43 @@ fn a_refusal_that_never_ends_leaves_everything_as_it_was() {
     }
     assert_eq!(world.state_of(due), EntityState::Visible);
     assert_eq!(world.export_entries(), 0);
+}
+
+#[test]
+fn a_full_disk_is_told_at_once_and_room_is_waited_for_however_long_it_takes() {
+    for is_cancelled in [false, true] {
+        let mut world = World::new("P0D");
+        let due = world.add("a", "2020-01-01");
+        world.settle();
+        let (_, run) = world.approved_run("contacts");
+        let told = |world: &World| {
+            world.store().view(|views| views.small.runs.sagas().find_map(|(_, saga)| saga.needs_room.clone()))
+        };
+        world.archive.fill();
+        for attempt in 1..=2 * ATTEMPTS_BEFORE_PIVOT_MAX {
+            let retry = world.settle().expect("the run waits for room");
+            let what = format!("attempt {attempt}\n{}", world.story());
+            assert_eq!(
+                (told(&world).as_deref(), world.run_state(run)),
+                (Some("no_space"), RunState::Running),
+                "{what}"
+            );
+            // A restart forgets nothing of it.
+            world.reopen();
+            assert_eq!(told(&world).as_deref(), Some("no_space"), "{what}");
+            world.clock.pass_until(retry);
+        }
+        let expected = if is_cancelled {
+            world.cancel(run);
+            (RunState::Cancelled, EntityState::Visible)
+        } else {
+            world.archive.make_room();
+            (RunState::Completed, EntityState::Purged)
+        };
+        world.finish();
+        assert_eq!((world.run_state(run), world.state_of(due)), expected, "{}", world.story());
+        assert_eq!(told(&world), None);
+    }
 }
 
 #[test]

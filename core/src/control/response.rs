@@ -211,6 +211,15 @@ pub enum Attention {
         /// The run.
         run: RunId,
     },
+    /// There is no room for the exports of the run: it purges nothing, and is tried again until there is some.
+    RunNeedsRoom {
+        /// The run.
+        run: RunId,
+        /// `no_space` or `quota_exceeded`.
+        code: String,
+        /// What happens and what to do.
+        message: String,
+    },
     /// Access to a mailbox is still there long after it should have been taken back.
     GrantLeft {
         /// The grant.

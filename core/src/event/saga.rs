@@ -256,6 +256,20 @@ pub struct StepFailed {
     pub retry_at: Option<Timestamp>,
 }
 
+impl StepFailed {
+    /// The code of an attempt for which the disk had no room.
+    pub const NO_SPACE: &'static str = "no_space";
+
+    /// The code of an attempt for which the quota of the disk left no room.
+    pub const QUOTA_EXCEEDED: &'static str = "quota_exceeded";
+
+    /// Says whether an attempt that failed with this code needs nothing but room on the disk.
+    #[must_use]
+    pub fn needs_room(code: &str) -> bool {
+        [Self::NO_SPACE, Self::QUOTA_EXCEEDED].contains(&code)
+    }
+}
+
 /// Why an item of a plan is left alone.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode, Serialize, Deserialize, ToSchema,

@@ -224,6 +224,8 @@ pub struct Saga {
     pub handed_over: Vec<Position>,
     /// Whether a step failed so often that it is not tried again.
     pub gave_up: bool,
+    /// The code of the attempt for which there was no room on the disk, until a step takes effect.
+    pub needs_room: Option<String>,
     /// Whether the log says something of a step that cannot be: then nothing more is done without a person.
     pub is_inconsistent: bool,
 }
@@ -258,6 +260,7 @@ impl Saga {
             bundle: None,
             handed_over: Vec::new(),
             gave_up: false,
+            needs_room: None,
             is_inconsistent: false,
         }
     }
@@ -513,6 +516,7 @@ impl Runs {
             Event::SagaEnded(body) => self.with_saga(body.saga, |saga| {
                 saga.end = Some(body.end);
                 saga.purged = body.purged;
+                saga.needs_room = None;
                 saga.started.items = Vec::new();
                 saga.pivot = Vec::new();
             }),
@@ -554,6 +558,7 @@ impl Runs {
         self.with_saga(body.saga, |saga| {
             let event = if body.compensation { StepEvent::Undo } else { StepEvent::Succeed(body.receipt.clone()) };
             saga.step_event(body.step, event);
+            saga.needs_room = None;
         });
     }
 
@@ -562,6 +567,7 @@ impl Runs {
             let event = StepEvent::Fail { attempt: body.attempt, failure: body.failure, retry_at: body.retry_at };
             saga.step_event(body.step, event);
             saga.gave_up |= body.retry_at.is_none() && body.failure == Failure::Refused;
+            saga.needs_room = StepFailed::needs_room(&body.code).then(|| body.code.clone());
         });
     }
 

@@ -16,7 +16,7 @@ pub struct NamedFileProblem {
     /// What it is.
     what: String,
     /// Why not.
-    why: io::ErrorKind,
+    why: String,
 }
 
 /// Returns the files that are named and cannot be read, in the order of the configuration. Credentials are given by systemd and
@@ -77,14 +77,15 @@ pub fn named_file_problems(config: &Config) -> Vec<(PathBuf, NamedFileProblem)> 
 }
 
 /// Opens a file for reading and reads nothing. A directory opens and cannot be read; a pipe is not opened, since whoever
-/// opens it waits for what comes, or takes it away.
-fn readable(path: &Path) -> Result<(), io::ErrorKind> {
-    let found = std::fs::metadata(path).map_err(|error| error.kind())?;
+/// opens it waits for what comes, and whoever needs the file refuses it.
+fn readable(path: &Path) -> Result<(), String> {
+    let told = |error: io::Error| error.kind().to_string();
+    let found = std::fs::metadata(path).map_err(told)?;
     if found.is_dir() {
-        return Err(io::ErrorKind::IsADirectory);
+        return Err(io::ErrorKind::IsADirectory.to_string());
     }
     if !found.is_file() {
-        return Ok(());
+        return Err("it is not a regular file".to_owned());
     }
-    File::open(path).map(drop).map_err(|error| error.kind())
+    File::open(path).map(drop).map_err(told)
 }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
+use retention_core::event::saga::StepFailed;
 use retention_core::evidence::{
     CsvProfile, ExpectedItem, ExportFormat, ExportItem, ExportManifest, ItemLine, ItemLineError, ManifestError,
 };
@@ -202,8 +203,8 @@ impl ArchiveError {
 /// `io::ErrorKind` is not our enum, so what is not named here is an error that may pass.
 fn io_refusal(error: &io::Error) -> (&'static str, Retry) {
     match error.kind() {
-        io::ErrorKind::StorageFull => ("no_space", Retry::After(RETRY_FULL_DISK)),
-        io::ErrorKind::QuotaExceeded => ("quota_exceeded", Retry::After(RETRY_FULL_DISK)),
+        io::ErrorKind::StorageFull => (StepFailed::NO_SPACE, Retry::After(RETRY_FULL_DISK)),
+        io::ErrorKind::QuotaExceeded => (StepFailed::QUOTA_EXCEEDED, Retry::After(RETRY_FULL_DISK)),
         io::ErrorKind::PermissionDenied => ("permission_denied", Retry::Operator),
         io::ErrorKind::ReadOnlyFilesystem => ("read_only_file_system", Retry::Operator),
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => ("no_exports_directory", Retry::Operator),

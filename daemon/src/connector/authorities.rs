@@ -12,10 +12,15 @@ const CA_BYTES_MAX: u64 = 1 << 20;
 /// Returns the authorities of a file, or else those of the machine, of which some may no longer parse.
 ///
 /// # Errors
-/// When the file cannot be read, is too large, or is not one of certificates.
+/// When the file cannot be read, is no regular file, is too large, or is not one of certificates.
 pub fn read(ca_file: Option<&Path>) -> io::Result<Vec<CertificateDer<'static>>> {
     let Some(path) = ca_file else { return Ok(rustls_native_certs::load_native_certs().certs) };
-    if std::fs::metadata(path)?.len() > CA_BYTES_MAX {
+    let found = std::fs::metadata(path)?;
+    // A pipe would be waited for: a revoke, too.
+    if !found.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    if found.len() > CA_BYTES_MAX {
         return Err(io::ErrorKind::FileTooLarge.into());
     }
     let certificates = CertificateDer::pem_file_iter(path).map_err(io::Error::other)?;

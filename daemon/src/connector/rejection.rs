@@ -71,6 +71,11 @@ pub enum RejectCode {
     /// The header again.
     #[error("the row repeats the header, as if files had been put together; the rows around it were taken")]
     HeaderRepeated,
+    /// Another header, or a row below it.
+    #[error(
+        "the row is a header with other columns or in another order, or stands below one, as if files had been put together; drop each of them by itself"
+    )]
+    HeaderChanged,
     /// No id.
     #[error("the row has no id, so it could not be found again; fill the id column")]
     IdMissing,
@@ -102,6 +107,7 @@ impl RejectCode {
             Self::RowTooLong { .. } => "row_too_long",
             Self::TooManyCells { .. } => "too_many_cells",
             Self::HeaderRepeated => "header_repeated",
+            Self::HeaderChanged => "header_changed",
             Self::IdMissing => "id_missing",
             Self::MailboxMissing => "mailbox_missing",
             Self::TooManyRows { .. } => "too_many_rows",
@@ -239,6 +245,14 @@ pub enum FileError {
         /// The time in its name.
         newest: jiff::civil::DateTime,
     },
+    /// The name of an export is of a time that has not come.
+    #[error(
+        "the name of the directory says {said}, which has not come yet; nothing was taken, because every later export would look older. Rename it to when it was made, or correct the clock of this machine, and drop it again"
+    )]
+    FutureExport {
+        /// The time in its name.
+        said: jiff::civil::DateTime,
+    },
     /// No mapping and no known format fits.
     #[error("no mapping of the source fits the name of the file; add a pattern under files = [...]")]
     NoMapping,
@@ -278,6 +292,7 @@ impl FileError {
             Self::WorkbookTooLarge { .. } => "workbook_too_large",
             Self::SheetMissing => "sheet_missing",
             Self::OlderExport { .. } => "older_export",
+            Self::FutureExport { .. } => "future_export",
             Self::NoMapping => "no_mapping",
         }
     }

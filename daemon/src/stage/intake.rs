@@ -200,6 +200,8 @@ struct Inbox {
     stillness: Stillness,
     renamed_in: BTreeSet<OsString>,
     work: VecDeque<Work>,
+    /// The number of the next claim, once it was looked for: a folder may hold very many that are done.
+    next_number: Option<u64>,
     /// What failed, and until when it is left alone.
     resting: BTreeMap<Work, Timestamp>,
     /// Why what rests, or rested, could not be taken, and since when.
@@ -243,6 +245,7 @@ impl Intake {
             stillness: Stillness::default(),
             renamed_in: BTreeSet::new(),
             work: VecDeque::new(),
+            next_number: None,
             resting: BTreeMap::new(),
             failed: BTreeMap::new(),
             waits: false,
@@ -367,6 +370,7 @@ impl Inbox {
         let folder = &self.source.drop_dir;
         self.failed.retain(|work, _| work.name_in(folder).is_some());
         self.waits = false;
+        self.next_number = None;
         let looked = self.look_inside(now, last);
         self.complain(looked.err());
     }
@@ -477,7 +481,11 @@ impl Inbox {
     /// Claims an entry; `None` when that failed, which was told.
     fn claim(&mut self, name: &OsString) -> Result<Option<u64>, DurableFileError> {
         let folder = &self.source.drop_dir;
-        let number = place::next_number(folder)?;
+        let number = match self.next_number {
+            Some(number) => number,
+            None => place::next_number(folder)?,
+        };
+        self.next_number = Some(number.saturating_add(1));
         match scan::claim(folder, &Shelf::Processing.path(folder), number, name) {
             // What turned out to be a link or a device is taken up like any other, and rejected with a report.
             Ok(_) | Err(ClaimError::Refused(_)) => Ok(Some(number)),
@@ -518,7 +526,7 @@ impl Inbox {
         if let (Some(exports), Some(name), Some(intake)) = (&mut self.exports, &export, taken.intake)
             && taken.has_changed()
         {
-            exports.note(name, intake);
+            exports.note(name, intake, clock.now());
         }
         let shelf = match taken.end {
             IntakeEnd::Done | IntakeEnd::DoneWithRejects | IntakeEnd::Duplicate => Shelf::Done,

@@ -167,6 +167,30 @@ pub fn create_new(path: &Path, bytes: &[u8], role: &'static str) -> Result<(), D
 /// # Errors
 /// When any step fails; unless it was the last, flushing the directory, the old version is in place.
 pub fn replace(path: &Path, bytes: &[u8], role: &'static str) -> Result<(), DurableFileError> {
+    let beside = write_beside(path, bytes, role)?;
+    std::fs::rename(&beside, path).map_err(failed(role, FileAction::Rename))?;
+    sync_parent(path, role)
+}
+
+/// Replaces files of one directory in this order, as [`replace`] does each, and flushes the directory once. A crash may
+/// leave the first of them new and the others old.
+///
+/// # Errors
+/// As [`replace`].
+pub fn replace_each(dir: &Path, files: &[(&str, &[u8])], role: &'static str) -> Result<(), DurableFileError> {
+    let mut written = Vec::with_capacity(files.len());
+    for (name, bytes) in files {
+        let path = dir.join(name);
+        written.push((write_beside(&path, bytes, role)?, path));
+    }
+    for (beside, path) in written {
+        std::fs::rename(&beside, &path).map_err(failed(role, FileAction::Rename))?;
+    }
+    fsync_dir(dir, role)
+}
+
+/// Writes and flushes what is to be renamed over a file.
+fn write_beside(path: &Path, bytes: &[u8], role: &'static str) -> Result<PathBuf, DurableFileError> {
     let beside = beside(path, ".tmp");
     match std::fs::remove_file(&beside) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(role, FileAction::Remove)(error)),
@@ -180,8 +204,7 @@ pub fn replace(path: &Path, bytes: &[u8], role: &'static str) -> Result<(), Dura
         .map_err(failed(role, FileAction::Create))?;
     file.write_all(bytes).map_err(failed(role, FileAction::Write))?;
     file.sync_all().map_err(failed(role, FileAction::Sync))?;
-    std::fs::rename(&beside, path).map_err(failed(role, FileAction::Rename))?;
-    sync_parent(path, role)
+    Ok(beside)
 }
 
 /// Opens a file for reading and writing in place, and makes it, empty and 0600, when it is not there.
@@ -201,16 +224,20 @@ pub fn open_or_create(path: &Path, role: &'static str) -> Result<File, DurableFi
     }
 }
 
-/// Reads a whole file of at most `max` bytes; `None` when there is none.
+/// Reads a whole file of at most `max` bytes; `None` when there is none. No pipe is waited for.
 ///
 /// # Errors
-/// When it cannot be read or is longer than `max`.
+/// When it cannot be read, is no regular file, or is longer than `max`.
 pub fn read_bounded(path: &Path, max: u64, role: &'static str) -> Result<Option<Vec<u8>>, DurableFileError> {
-    let file = match File::open(path) {
+    let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
+    let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(failed(role, FileAction::Open)(error)),
     };
+    if !file.metadata().map_err(failed(role, FileAction::Read))?.is_file() {
+        return Err(failed(role, FileAction::Read)(io::Error::other("it is not a regular file")));
+    }
     let mut bytes = Vec::new();
     file.take(max.saturating_add(1)).read_to_end(&mut bytes).map_err(failed(role, FileAction::Read))?;
     if bytes.len() as u64 > max {
@@ -296,6 +323,22 @@ mod tests {
     }
 
     #[test]
+    fn files_are_replaced_together_and_nothing_is_left_beside_them() {
+        let dir = tempfile::tempdir().unwrap();
+        for bytes in [b"first".as_slice(), b"second"] {
+            replace_each(dir.path(), &[("one", bytes), ("other", bytes)], ROLE).unwrap();
+            for name in ["one", "other"] {
+                assert_eq!(std::fs::read(dir.path().join(name)).unwrap(), bytes);
+            }
+        }
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2);
+        // Where one cannot be written, none has become another.
+        std::fs::create_dir(dir.path().join("other.tmp")).unwrap();
+        assert!(replace_each(dir.path(), &[("one", b"third"), ("other", b"third")], ROLE).is_err());
+        assert_eq!(std::fs::read(dir.path().join("one")).unwrap(), b"second");
+    }
+
+    #[test]
     fn what_lies_beside_a_file_is_not_written_through() {
         let dir = tempfile::tempdir().unwrap();
         let (path, other) = (dir.path().join("file"), dir.path().join("other"));
@@ -314,6 +357,8 @@ mod tests {
         std::fs::write(&other, b"somebody's own").unwrap();
         std::os::unix::fs::symlink(&other, &link).unwrap();
         assert!(discard(&pipe, ROLE).is_err() && discard(&link, ROLE).is_err());
+        let error = read_bounded(&pipe, 100, ROLE).unwrap_err();
+        assert!(error.to_string().contains("not a regular file"), "{error}");
         assert_eq!(std::fs::read(&other).unwrap(), b"somebody's own");
     }
 

@@ -8,18 +8,17 @@
 //! A value is stored as `CRC32C (4, little-endian) ‖ value`; the checksum covers family (1) ‖ key length (2) ‖ key ‖
 //! value.
 
-use std::cell::Cell;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::ops::{Bound, RangeBounds};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use rustix::fs::FlockOperation;
 
+use crate::diagnostics;
 use crate::store::durable_file::{self, DurableFileError, FileAction};
 
 pub mod trust;
@@ -536,27 +535,9 @@ fn guarded<T>(broken: &AtomicBool, call: impl FnOnce() -> Result<T, BlocksError>
     })
 }
 
-thread_local! {
-    static IN_SLED: Cell<bool> = const { Cell::new(false) };
-}
-
 /// Turns a panic into an error. Nothing that it leaves half done is used again: the store is closed and rebuilt.
-///
-/// The message of the panic is not printed either: it may hold bytes of the files.
 fn caught<T>(call: impl FnOnce() -> Result<T, BlocksError>) -> Result<T, BlocksError> {
-    static SILENCE: Once = Once::new();
-    SILENCE.call_once(|| {
-        let others = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |panic| {
-            if !IN_SLED.get() {
-                others(panic);
-            }
-        }));
-    });
-    IN_SLED.set(true);
-    let result = catch_unwind(AssertUnwindSafe(call));
-    IN_SLED.set(false);
-    result.unwrap_or(Err(BlocksError::Damaged(Damage::Panicked)))
+    diagnostics::caught(call).unwrap_or(Err(BlocksError::Damaged(Damage::Panicked)))
 }
 
 #[cfg(test)]

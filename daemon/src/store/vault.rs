@@ -126,12 +126,12 @@ pub enum VaultError {
     WrongRootKey,
     /// Neither copy of the wrapping keys is usable.
     #[error(
-        "both copies of the wrapping keys (wrapping.a, wrapping.b) are damaged; nothing was changed. Restore one of them from the backup of the keys"
+        "both copies of the wrapping keys (wrapping.a, wrapping.b) are damaged; nothing was changed. Move the state directory away as it is and run `retentiond restore` (docs/backup.md): by hand, an older copy would bring back who was erased since"
     )]
     WrappingDamaged,
     /// A file of slots has no wrapping key.
     #[error(
-        "the file of key slots {segment:04} exists, but the wrapping keys do not list it; nothing was changed. Restore wrapping.a and slots.{segment:04} from the same backup of the keys"
+        "the file of key slots {segment:04} exists, but the wrapping keys do not list it; nothing was changed. Move the state directory away as it is and run `retentiond restore` (docs/backup.md): by hand, an older copy would bring back who was erased since"
     )]
     SegmentWithoutKey {
         /// Which.
@@ -145,7 +145,7 @@ pub enum VaultError {
     },
     /// Slots that were used are not there.
     #[error(
-        "the journal uses {used} key slots, but only {filled} are there: a file of key slots was cut or is missing; nothing was changed. Restore the keys from their backup"
+        "the journal uses {used} key slots, but only {filled} are there: a file of key slots was cut or is missing; nothing was changed. Move the state directory away as it is and run `retentiond restore` (docs/backup.md): by hand, an older copy would bring back who was erased since"
     )]
     SlotsMissing {
         /// As the journal has it.
@@ -177,7 +177,7 @@ pub enum VaultError {
     HouseKeyIsKept,
     /// A slot is neither a key nor a tombstone.
     #[error(
-        "key slot {slot} is damaged, so the keys were not wrapped anew; what was there is as it was. Restore the keys from a backup of the same log, or use another backup"
+        "key slot {slot} is damaged, so the keys were not wrapped anew; what was there is as it was. `retentionctl store verify` says what to do; where it is a backup that is restored, use another one"
     )]
     SlotDamaged {
         /// Which.
@@ -185,7 +185,7 @@ pub enum VaultError {
     },
     /// The house key does not open.
     #[error(
-        "slot 0, the house key, is damaged: what operators wrote cannot be opened. Restore slots.0000 from the backup of the keys"
+        "slot 0, the house key, is damaged: what operators wrote cannot be opened. Move the state directory away as it is and run `retentiond restore` (docs/backup.md): by hand, an older copy would bring back who was erased since"
     )]
     HouseKeyDamaged,
     /// A tombstone was flushed and is not there.

@@ -127,6 +127,16 @@ fn a_configuration_is_checked_without_a_daemon() {
     site.write("admin.pw", "x");
     let quiet = checked(&site).ends(0);
     assert!(!quiet.err.contains("warning"), "{}", quiet.err);
+    // A pipe is told and not waited for.
+    for (name, code) in [("ca.pem", 0), ("mapping.toml", 78)] {
+        let path = site.path(name);
+        fs::remove_file(&path).expect("a removal");
+        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o600.into(), 0).expect("a pipe");
+        let told = checked(&site).ends(code).says(&format!("{name}: "));
+        let _pipe = told.says("not a regular file");
+    }
+    fs::remove_file(site.path("mapping.toml")).expect("a removal");
+    site.write("mapping.toml", &mapping);
     site.write("config.toml", &plain);
     site.write("config.toml", &site.config().replace("drop_dir = \"people\"", "drop_directory = \"people\""));
     let line = 1 + site.config().lines().position(|line| line == "drop_dir = \"people\"").expect("the line");

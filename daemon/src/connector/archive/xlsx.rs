@@ -4,7 +4,9 @@
 //! everything else is text. A worksheet cannot tell null from `""`: for that there are the JSON Lines.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
+use std::error::Error as _;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
 
 use jiff::civil;
 use retention_core::evidence::{ExportItem, FileEntry};
@@ -13,9 +15,10 @@ use retention_core::record::{FieldType, Layout};
 use retention_core::time::Timestamp;
 use rust_xlsxwriter::{DocProperties, ExcelDateTime, Format, Workbook, Worksheet, XlsxError};
 
-use super::durable::Directory;
+use super::durable::{Directory, create_file};
 use super::ocm_csv::stem;
 use super::{ArchiveError, WORKBOOK_FILE};
+use crate::diagnostics;
 
 /// Rows of one worksheet, the header included: a limit of the format. What does not fit goes on in the next sheet.
 const SHEET_ROWS_MAX: u32 = 1_048_576;
@@ -28,8 +31,14 @@ const NUMBER_DIGITS_MAX: usize = 15;
 /// The first year whose dates are written as dates: a workbook counts 1900 as a leap year.
 const YEAR_MIN: i16 = 1901;
 
+/// What the library buffers of its temporary file, in bytes, and more: as much must fit on a disk that has room.
+const ROOM_BYTES: usize = 64 * 1024;
+/// A file that asks the disk whether it has room. It is removed at once, and with the bundle otherwise.
+const ROOM_FILE: &str = ".room";
+
 /// Writes the workbook of a bundle.
 pub(super) struct Book {
+    directory: PathBuf,
     workbook: Workbook,
     sheets: HashMap<(&'static str, Digest), Sheet>,
     numbers: BTreeMap<&'static str, u32>,
@@ -53,6 +62,7 @@ impl Book {
         let made_at = ExcelDateTime::from_timestamp(exported_at.unix_seconds()).map_err(error_of)?;
         workbook.set_properties(&DocProperties::new().set_creation_datetime(&made_at));
         Ok(Self {
+            directory: directory.to_owned(),
             workbook,
             sheets: HashMap::new(),
             numbers: BTreeMap::new(),
@@ -64,6 +74,10 @@ impl Book {
     }
 
     pub(super) fn add(&mut self, item: &ExportItem<'_>) -> Result<(), ArchiveError> {
+        diagnostics::caught(|| self.add_row(item)).unwrap_or_else(|| Err(unwritten(&self.directory)))
+    }
+
+    fn add_row(&mut self, item: &ExportItem<'_>) -> Result<(), ArchiveError> {
         let layout = item.layout.layout();
         let stem = stem(layout.kind).ok_or(ArchiveError::NotExportable { kind: layout.kind })?;
         let key = (stem, item.layout.digest());
@@ -114,7 +128,8 @@ impl Book {
     pub(super) fn finish(mut self, directory: &Directory) -> Result<FileEntry, ArchiveError> {
         let doing = ArchiveError::io;
         let mut file = directory.file(WORKBOOK_FILE).map_err(doing("make the workbook"))?;
-        self.workbook.save_to_writer(&mut file).map_err(error_of)?;
+        let saved = diagnostics::caught(|| self.workbook.save_to_writer(&mut file).map_err(error_of));
+        saved.unwrap_or_else(|| Err(unwritten(&self.directory)))?;
         let finished = file.finish().map_err(doing("make the workbook durable"))?;
         Ok(FileEntry {
             name: WORKBOOK_FILE.to_owned(),
@@ -135,12 +150,28 @@ fn column_number(cell: usize) -> Option<u16> {
 
 /// The library's messages can name worksheets and paths, so only what the system said is passed on.
 fn error_of(error: XlsxError) -> ArchiveError {
+    const DOING: &str = "write the workbook";
     match error {
-        XlsxError::IoError(source) | XlsxError::TempFileError(_, source) => {
-            ArchiveError::Io { doing: "write the workbook", source }
-        }
-        _ => ArchiveError::Workbook,
+        XlsxError::IoError(source) | XlsxError::TempFileError(_, source) => ArchiveError::Io { doing: DOING, source },
+        other => match other.source().and_then(|source| source.downcast_ref::<io::Error>()) {
+            Some(source) => ArchiveError::Io { doing: DOING, source: source.kind().into() },
+            None => ArchiveError::Workbook,
+        },
     }
+}
+
+/// The library panics when its temporary file cannot be written, and says nothing that could be told. Why, a file of our
+/// own in the same place finds out.
+fn unwritten(directory: &Path) -> ArchiveError {
+    let path = directory.join(ROOM_FILE);
+    let tried = create_file(&path).and_then(|mut file| {
+        file.write_all(&[0; ROOM_BYTES])?;
+        file.sync_all()
+    });
+    // It goes with the bundle in any case.
+    let _ = std::fs::remove_file(&path);
+    let source = tried.err().unwrap_or_else(|| io::ErrorKind::Other.into());
+    ArchiveError::Io { doing: "write the workbook", source }
 }
 
 /// Returns as much of the text as a cell can hold.

@@ -277,6 +277,26 @@ mod tests {
     }
 
     #[test]
+    fn files_that_were_put_together_are_told_apart_by_their_headers() {
+        let taken = |text: &str| {
+            let (changes, _) = read_with(PLAIN, text.as_bytes());
+            let lines: Vec<u64> = rows(&changes).iter().map(|row| row.0).collect();
+            assert!(!has_snapshot(&changes), "{text}");
+            (lines, rejections(&changes))
+        };
+        // With an end of each line that is a column without a name, and quoted behind a byte order mark.
+        assert_eq!(taken("Id;Name;\n1;a;\nId;Name;\n2;b;\n"), (vec![2, 4], vec![(3, "header_repeated")]));
+        let marked = "Id,Name\n1,a\n\u{feff}\"Id\",\"Name\"\n2,b\n";
+        assert_eq!(taken(marked), (vec![2, 4], vec![(3, "header_repeated")]));
+        // In another order the rows below are not those of the columns; back in the first one they are.
+        let turned = "Id,Name\n1,a\nName,Id\nb,2\nId,Name\n3,c\n";
+        let lost = vec![(3, "header_changed"), (4, "header_changed"), (5, "header_repeated")];
+        assert_eq!(taken(turned), (vec![2, 6], lost));
+        let (changes, _) = read_with(PLAIN, b"Id,Name\nName,a\nId,b\n");
+        assert_eq!(rows(&changes).len(), 2, "a value that is the name of a column is a value");
+    }
+
+    #[test]
     fn blank_rows_of_a_spreadsheet_are_passed_over_and_a_cut_one_is_not() {
         let (changes, summary) = read_with(PLAIN, b"Id;Name;\r\n1;a;\r\n;;\r\n;;;;\r\n\"\";;\r\n2;b;\r\n;;\r\n");
         assert_eq!(rows(&changes), [(2, "1".into()), (6, "2".into())]);

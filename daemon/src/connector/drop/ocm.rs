@@ -16,7 +16,7 @@ use retention_core::text::Encoding;
 
 use super::claimed::{self, Limits, Opened};
 use super::csv_file::{check_row, open_text, read_header};
-use super::typed::{check_repeats, find};
+use super::typed::{Glued, check_repeats, find};
 use crate::connector::change::{Certainty, Change, Detected, Feed, Place, ReadSummary, Sink};
 use crate::connector::defect::Defect;
 use crate::connector::rejection::{FileError, RejectCode, Rejection};
@@ -313,7 +313,8 @@ impl Reading<'_, '_, '_> {
         let header = read_header(&mut table)?;
         // Columns are found in any case, so two that differ in it alone would be one.
         check_repeats(&header.iter().map(|name| name.to_ascii_lowercase()).collect::<Vec<_>>())?;
-        if find_any_case(&header, required).is_none() {
+        let key = find_any_case(&header, required);
+        if key.is_none() {
             if let Some(how) = other_delimiter(&header, required) {
                 return Err(FileError::ExportResaved { how }.into());
             }
@@ -321,6 +322,7 @@ impl Reading<'_, '_, '_> {
             return Err(FileError::ColumnMissing { missing: required.to_owned(), found }.into());
         }
         let mut state = self.arrange(name, kind, template_of, &header, schema)?;
+        let mut glued = Glued::default();
         let mut ended = true;
         loop {
             match table.next_row()? {
@@ -331,7 +333,10 @@ impl Reading<'_, '_, '_> {
                     let place = Place::line(Some(name), row.line);
                     ended = row.ended;
                     match check_row(&row, header.len()) {
-                        Ok(text) => self.row(&mut state, &text, place)?,
+                        Ok(text) => match glued.check(&header, key, &text) {
+                            Ok(()) => self.row(&mut state, &text, place)?,
+                            Err(code) => self.reject(place, code)?,
+                        },
                         Err((column, code)) => {
                             self.reject(column.map_or(place, |column| place.at_column(column)), code)?;
                         }

@@ -57,6 +57,7 @@ pub(super) struct Typist<'m> {
     deleted: Option<usize>,
     seen: BTreeSet<Arc<str>>,
     notes: Vec<(Defect, Option<usize>)>,
+    glued: Glued,
     /// The dates of the row at hand that are rewritten, by the number of their rule; its memory is used again.
     rewritten: Vec<Option<String>>,
     /// What was handed out so far.
@@ -86,6 +87,44 @@ pub(super) fn check_repeats(header: &[String]) -> Result<(), FileError> {
         }
     }
     Ok(())
+}
+
+/// Looks for headers among the rows: files that were put together bring theirs along, with or without a byte order mark.
+#[derive(Default)]
+pub(super) struct Glued {
+    /// Whether the rows stand below another header than the first: then nobody knows what is in their cells.
+    is_lost: bool,
+}
+
+impl Glued {
+    /// Says why a row is none of the file. `key` is a column in which its own name is never a value.
+    pub(super) fn check(
+        &mut self,
+        header: &[String],
+        key: Option<usize>,
+        fields: &impl Fields,
+    ) -> Result<(), RejectCode> {
+        let cell = |number: usize| {
+            let cell = fields.cell(number).unwrap_or_default();
+            // Behind the mark, quotes are read as they stand.
+            cell.strip_prefix(BYTE_ORDER_MARK).map_or(cell, |rest| rest.trim_matches('"'))
+        };
+        let key = key.and_then(|number| Some((number, header.get(number)?)));
+        let names_key = key.is_some_and(|(number, name)| name.eq_ignore_ascii_case(cell(number)));
+        let first = cell(0);
+        if names_key || header.iter().any(|name| name == first) {
+            let mut row: Vec<&str> = (0..header.len()).map(cell).collect();
+            if row.as_slice() == header {
+                self.is_lost = false;
+                return Err(RejectCode::HeaderRepeated);
+            }
+            let mut names: Vec<&str> = header.iter().map(String::as_str).collect();
+            names.sort_unstable();
+            row.sort_unstable();
+            self.is_lost |= names_key || row == names;
+        }
+        if self.is_lost { Err(RejectCode::HeaderChanged) } else { Ok(()) }
+    }
 }
 
 impl<'m> Typist<'m> {
@@ -135,6 +174,7 @@ impl<'m> Typist<'m> {
             deleted,
             seen: BTreeSet::new(),
             notes: Vec::new(),
+            glued: Glued::default(),
             rewritten: Vec::new(),
             summary: ReadSummary::default(),
             rows_spoiled: false,
@@ -190,24 +230,8 @@ impl<'m> Typist<'m> {
         }
     }
 
-    /// Says whether another file begins here: files that were put together bring their headers along, with or without a
-    /// byte order mark.
-    fn begins_another_file(&self, fields: &impl Fields) -> bool {
-        let starts_alike = |cell: &str| match cell.strip_prefix(BYTE_ORDER_MARK) {
-            Some(_) => true,
-            None => self.header.first().is_some_and(|name| name == cell),
-        };
-        if !fields.cell(0).is_some_and(starts_alike) {
-            return false;
-        }
-        let cell = |number: usize| fields.cell(number).map(|cell| cell.trim_start_matches(BYTE_ORDER_MARK));
-        self.header.iter().enumerate().all(|(number, name)| cell(number) == Some(name))
-    }
-
     fn change(&mut self, fields: &impl Fields, place: Place) -> Result<Change, (RejectCode, Option<usize>)> {
-        if self.begins_another_file(fields) {
-            return Err((RejectCode::HeaderRepeated, None));
-        }
+        self.glued.check(&self.header, None, fields).map_err(|code| (code, None))?;
         let external_id = self.external_id(fields)?;
         let mailbox = self.mailbox(fields)?;
         let kind = self.mapping.kind;

@@ -25,6 +25,9 @@ use crate::store::ReadOnly;
 /// What must be answered so soon is told: a week, in microseconds.
 const SOON_US: i64 = 7 * 24 * 60 * 60 * 1_000_000;
 
+/// What is told of a run for whose exports there is no room.
+const NEEDS_ROOM: &str = "there is no room for a bundle in the exports directory, and nothing is purged without one; make room there: it is tried again every quarter of an hour, and the run goes on by itself";
+
 pub(crate) async fn status(
     State(control): State<Shared>,
     Extension(caller): Extension<Caller>,
@@ -41,6 +44,11 @@ pub(crate) async fn status(
     let damage = control.log.read_only();
     let mut attention: Vec<Attention> = counts.stuck.into_iter().map(|run| Attention::RunStuck { run }).collect();
     attention.extend(counts.in_vain.into_iter().map(|run| Attention::RunInVain { run }));
+    attention.extend(counts.needs_room.into_iter().map(|(run, code)| Attention::RunNeedsRoom {
+        run,
+        code,
+        message: NEEDS_ROOM.to_owned(),
+    }));
     attention.extend(counts.grants_left.into_iter().map(|grant| Attention::GrantLeft { grant }));
     attention.extend(counts.late.into_iter().map(|(request, due_at)| Attention::RequestLate { request, due_at }));
     attention.extend(
@@ -164,6 +172,7 @@ struct Counts {
     runs_active: Vec<RunId>,
     stuck: Vec<RunId>,
     in_vain: BTreeSet<RunId>,
+    needs_room: BTreeMap<RunId, String>,
     clock: Option<ClockDoubted>,
     restored: Option<StoreRestored>,
     given_up: Vec<(String, u64, String)>,
@@ -230,6 +239,11 @@ impl Counts {
                 .sagas()
                 .filter(|(_, saga)| saga.is_tried_in_vain())
                 .map(|(_, saga)| saga.started.run)
+                .collect(),
+            needs_room: small
+                .runs
+                .sagas()
+                .filter_map(|(_, saga)| Some((saga.started.run, saga.needs_room.clone()?)))
                 .collect(),
             clock: small.clock.doubt().map(|(_, body)| body.clone()),
             restored: small.restored.waits().map(|(_, body)| body.clone()),

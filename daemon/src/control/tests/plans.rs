@@ -1,7 +1,9 @@
 //! Plans that are being made.
 
 use retention_core::event::decision::{PlanItem, PlanItems, RunEnd, RunEnded, RunRequested};
-use retention_core::event::saga::{SagaEnd, SagaEnded, SagaStarted, ScriptKind};
+use retention_core::event::saga::{
+    Failure, Receipt, SagaEnd, SagaEnded, SagaStarted, ScriptKind, Step, StepFailed, StepStarted, StepSucceeded,
+};
 
 use super::*;
 
@@ -19,6 +21,38 @@ async fn the_items_of_a_plan_that_is_being_made_are_waited_for() {
     };
     let ((_, page), ()) = tokio::join!(world.ask(OTHER, Operation::PlanItems, &uri, None), freezing);
     assert_eq!(page["rows"].as_array().map(Vec::len), Some(1), "{page}");
+}
+
+#[tokio::test]
+async fn a_run_without_room_for_its_exports_is_told_until_there_is_some() {
+    let world = World::with_contacts(1);
+    let (plan, digest) = (PlanId(Position(1)), Digest::of(b"plan"));
+    let run = RunId(world.happens(Event::RunRequested(RunRequested { plan, digest }), None));
+    let begun =
+        SagaStarted { run, script: ScriptKind::ExportPurge, script_version: 1, mailbox: None, items: Vec::new() };
+    let saga = SagaId(world.happens(Event::SagaStarted(begun), None));
+    let step = Step::Export;
+    let start = |attempt| {
+        let intent = StepStarted { saga, step, attempt, idempotency_key: digest, items: Vec::new() };
+        world.happens(Event::StepStarted(intent), None);
+    };
+    let told = async || {
+        let (_, status) = world.ask(OTHER, Operation::Status, "/v1/status", None).await;
+        let attention = status["attention"].as_array().unwrap().clone();
+        attention.into_iter().find(|told| told["what"] == "run_needs_room")
+    };
+    start(1);
+    assert_eq!(told().await, None);
+    let (failure, retry_at) = (Failure::Refused, Some(Timestamp(0)));
+    let failed = StepFailed { saga, step, attempt: 1, failure, code: StepFailed::NO_SPACE.to_owned(), retry_at };
+    world.happens(Event::StepFailed(failed), None);
+    start(2);
+    let found = told().await.unwrap();
+    assert_eq!((&found["run"], &found["code"]), (&json!(run), &json!("no_space")), "{found}");
+    assert!(found["message"].as_str().unwrap().contains("make room"), "{found}");
+    let receipt = Receipt::Exported { manifest: digest, exported_at: Timestamp(0), items: 1, bytes: 1 };
+    world.happens(Event::StepSucceeded(StepSucceeded { saga, step, compensation: false, receipt }), None);
+    assert_eq!(told().await, None);
 }
 
 #[tokio::test]

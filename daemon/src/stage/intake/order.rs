@@ -4,13 +4,32 @@
 use std::collections::BTreeMap;
 
 use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
 use retention_core::event::Event;
 use retention_core::event::change::IntakeCompleted;
 use retention_core::id::{EntityId, Position};
+use retention_core::time::Timestamp;
 
 use super::IntakeError;
 use crate::connector::drop::ocm::DirectoryName;
 use crate::store::Store;
+
+/// How far clocks on the wall are ahead of UTC at most, in microseconds: fourteen hours, on the Line Islands.
+const EASTERNMOST_US: i64 = 14 * 60 * 60 * 1_000_000;
+
+/// How far the time in a name may be ahead of now, in microseconds: a day, fourteen hours for the zone and the rest for a
+/// clock that is wrong.
+const AHEAD_MAX_US: i64 = 24 * 60 * 60 * 1_000_000;
+
+/// Returns what a clock on the wall that is so far ahead of UTC shows.
+fn wall(at: Timestamp, ahead_us: i64) -> DateTime {
+    TimeZone::UTC.to_datetime(Timestamp(at.0.saturating_add(ahead_us)).to_jiff())
+}
+
+/// Says whether the time in the name of an export cannot have come yet: every export that follows would look older.
+pub(super) fn is_of_the_future(name: &DirectoryName, now: Timestamp) -> bool {
+    name.exported_at_local > wall(now, AHEAD_MAX_US)
+}
 
 /// What was taken of the exports of one source, by the mailbox in their names. Made from the log, never written: names
 /// are personal data.
@@ -21,10 +40,20 @@ pub(super) struct Exports {
 
 /// The exports of one mailbox.
 struct Export {
-    /// The latest time in a name, and whose name it is.
-    newest: (DateTime, EntityId),
+    /// The newest.
+    newest: Newest,
     /// The intake that changed something last.
     last: EntityId,
+}
+
+/// The newest export of a mailbox.
+#[derive(Clone, Copy)]
+struct Newest {
+    /// When it was made at the latest: no export is newer than its intake, whatever its name says.
+    at: DateTime,
+    /// What its name says.
+    said: DateTime,
+    intake: EntityId,
 }
 
 impl Exports {
@@ -39,10 +68,11 @@ impl Exports {
         for (intake, mut position) in taken {
             // From its end back to its start, which alone has the name.
             while let Some(row) = store.row(position)? {
-                if let Some(Event::IntakeStarted(body)) = store.read(position)?.as_ref().and_then(|found| found.event())
+                if let Some(found) = store.read(position)?
+                    && let Some(Event::IntakeStarted(body)) = found.event()
                     && let Some(name) = DirectoryName::parse(&body.name)
                 {
-                    exports.note(&name, intake);
+                    exports.note(&name, intake, found.envelope.recorded_at);
                 }
                 position = row.previous;
             }
@@ -50,11 +80,12 @@ impl Exports {
         Ok(exports)
     }
 
-    /// Takes note of an export that changed something.
-    pub(super) fn note(&mut self, name: &DirectoryName, intake: EntityId) {
-        let found = (name.exported_at_local, intake);
+    /// Takes note of an export that changed something, and of when it was taken in.
+    pub(super) fn note(&mut self, name: &DirectoryName, intake: EntityId, taken_at: Timestamp) {
+        let said = name.exported_at_local;
+        let found = Newest { at: said.min(wall(taken_at, EASTERNMOST_US)), said, intake };
         let known = self.by_mailbox.entry(name.mailbox.clone()).or_insert(Export { newest: found, last: intake });
-        if found.0 >= known.newest.0 {
+        if found.at >= known.newest.at {
             known.newest = found;
         }
         known.last = known.last.max(intake);
@@ -63,7 +94,7 @@ impl Exports {
     /// Returns the time in the name of an export that is newer than this one, and its intake.
     pub(super) fn newer_than(&self, name: &DirectoryName) -> Option<(DateTime, EntityId)> {
         let newest = self.by_mailbox.get(&name.mailbox)?.newest;
-        (newest.0 > name.exported_at_local).then_some(newest)
+        (newest.at > name.exported_at_local).then_some((newest.said, newest.intake))
     }
 
     /// Says whether an intake was the last that changed something of the mailbox. The digest of an export does not count

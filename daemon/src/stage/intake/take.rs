@@ -78,11 +78,11 @@ impl Task<'_> {
             Ok(None) => return Err(Halted.into()),
             Err(error) => return self.refuse(&error),
         };
-        let newer = self.newer_export();
+        let untimely = self.untimely();
         let begun = match self.earlier(content)? {
             Earlier::Ended(taken) => return Ok(taken),
             Earlier::Duplicate(of)
-                if newer.is_some()
+                if untimely.is_some()
                     || !(self.was_read_otherwise(of)
                         || order::is_superseded(self.store, &self.source.name, self.export, of)) =>
             {
@@ -92,7 +92,7 @@ impl Task<'_> {
             // The same as once before, and not as it was last or not as it would be read now: then it is news.
             Earlier::Duplicate(_) | Earlier::Nothing => self.begin(content)?,
         };
-        if let Some(error) = newer {
+        if let Some(error) = untimely {
             let taking = Taking::new(self.store, begun.intake, begun.started, begun.is_resumed);
             return self.complete(content, taking, &Read::refused(error));
         }
@@ -138,10 +138,17 @@ impl Task<'_> {
         self.store.view(|views| views.entities.last_event(intake)) <= self.read_since
     }
 
-    /// Returns why an export is too late, unless it is meant to be.
-    fn newer_export(&self) -> Option<FileError> {
-        let (exports, name) = self.export.filter(|(_, name)| name.older == Older::Refused)?;
-        exports.newer_than(name).map(|(newest, intake)| FileError::OlderExport { intake, newest })
+    /// Returns why the time in the name of an export keeps it from being taken: it cannot be, or is too late and not
+    /// meant to be.
+    fn untimely(&self) -> Option<FileError> {
+        let (exports, name) = self.export?;
+        if order::is_of_the_future(name, self.clock.now()) {
+            return Some(FileError::FutureExport { said: name.exported_at_local });
+        }
+        exports
+            .newer_than(name)
+            .filter(|_| name.older == Older::Refused)
+            .map(|(newest, intake)| FileError::OlderExport { intake, newest })
     }
 
     fn begin(&self, content: Digest) -> Result<Begun, IntakeError> {

@@ -223,7 +223,11 @@ impl Run {
         if refusal.retry == Retry::AfterProbe {
             return Some(now);
         }
-        let usual = saga::retry_at(step, attempt, now)?;
+        let usual = match saga::retry_at(step, attempt, now) {
+            // Nothing is wrong with what was approved: room is waited for, however long, and people are told at once.
+            None if StepFailed::needs_room(refusal.code) => now,
+            usual => usual?,
+        };
         match refusal.retry {
             Retry::Never => None,
             Retry::After(wait) => {

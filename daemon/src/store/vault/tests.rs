@@ -165,6 +165,19 @@ fn a_cut_file_is_named_and_what_is_left_can_be_read() {
 }
 
 #[test]
+fn no_word_on_damaged_keys_leads_to_an_older_copy_put_in_place_by_hand() {
+    for error in [
+        VaultError::WrappingDamaged,
+        VaultError::SegmentWithoutKey { segment: 1 },
+        VaultError::SlotsMissing { used: 2, filled: 1 },
+        VaultError::HouseKeyDamaged,
+    ] {
+        let said = error.to_string();
+        assert!(said.contains("`retentiond restore`") && said.contains("would bring back who was erased"), "{said}");
+    }
+}
+
+#[test]
 fn a_missing_file_and_an_old_journal_are_named() {
     let (_scratch, dir, _) = closed_vault(60_000);
     assert!(matches!(Vault::open(&dir, root(), 5), Err(VaultError::JournalBehind { used: 5, .. })));

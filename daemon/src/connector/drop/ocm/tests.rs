@@ -198,6 +198,31 @@ fn a_broken_file_or_row_rejects_itself_and_its_snapshot_only() {
 }
 
 #[test]
+fn exports_that_were_put_together_are_told_apart_by_their_headers() {
+    let deals = |text: &str| {
+        let (changes, _) = read(&[("Deals.csv", text)]);
+        let rejected = changes.iter().filter_map(|change| match change {
+            Change::Rejected(rejection) => Some((rejection.place.line, rejection.code.name())),
+            _ => None,
+        });
+        let ids: Vec<String> = rows(&changes).iter().map(|row| row.external_id.clone()).collect();
+        (ids, rejected.collect::<Vec<_>>(), snapshots(&changes))
+    };
+    let links = "\"XrmId\",\"ContactLinks\",\"CompanyLink\"\r\n";
+    let (first, second) = ("\"d1\",\"c1\",\"f1\"\r\n", "\"d2\",\"c2\",\"f2\"\r\n");
+    let (ids, rejected, whole) = deals(&format!("{links}{first}{links}{second}"));
+    assert_eq!((ids, rejected), (vec!["d1".to_owned(), "d2".to_owned()], vec![(3, "header_repeated")]));
+    assert!(whole.is_empty(), "{whole:?}");
+    // The export of another day has its links the other way round, or another custom field.
+    for other in ["\"XrmId\",\"CompanyLink\",\"ContactLinks\"\r\n", "\"XrmId\",\"ContactLinks\",\"Segment\"\r\n"] {
+        let (ids, rejected, whole) = deals(&format!("{links}{first}{other}{second}"));
+        assert_eq!(ids, ["d1"], "{other}");
+        assert_eq!(rejected, [(3, "header_changed"), (4, "header_changed")], "{other}");
+        assert!(whole.is_empty(), "{whole:?}");
+    }
+}
+
+#[test]
 fn what_another_program_saved_again_is_refused_by_its_name_for_it() {
     for (text, how) in [
         ("PersonaId;XrmId;Shared\r\np;x;True\r\n", "with semicolons"),

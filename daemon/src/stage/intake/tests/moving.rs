@@ -63,3 +63,23 @@ fn a_file_that_is_deleted_while_it_is_read_is_told_and_the_next_one_is_taken() {
     assert_eq!(world.report("done/3")["end"], "done");
     assert_eq!(count(&types_after(&store, Position::NONE), EventType::EntityAbsent), 1);
 }
+
+#[test]
+fn a_move_that_a_power_cut_took_back_is_made_again_and_nothing_is_appended() {
+    let world = World::csv(CONTACTS);
+    let store = world.open();
+    // The second is a duplicate, of which the log says nothing.
+    for name in ["contacts-1.csv", "contacts-2.csv"] {
+        world.drop_file(name, &rows(3));
+        world.take_all(&store);
+    }
+    let before = (position(&store), world.listed("done"));
+    assert_eq!(before.1.len(), 6, "two deliveries with two reports each");
+    for number in ["1", "2"] {
+        let at = |shelf: &str| world.drop_dir().join(shelf).join(number);
+        std::fs::rename(at("done"), at("processing")).unwrap();
+    }
+    world.take_all(&store);
+    assert_eq!((position(&store), world.listed("done")), before);
+    assert!(world.listed("processing").is_empty());
+}

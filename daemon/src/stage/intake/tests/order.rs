@@ -1,6 +1,8 @@
 //! Which of two deliveries counts: never an older one in silence, and never none of them.
 
+use super::super::order::Exports;
 use super::*;
+use crate::connector::drop::ocm::DirectoryName;
 
 /// Ada's export with a later time in its name.
 const ADA_LATER: &str = "ada.quill@contoso.com_20200402T0915301234";
@@ -69,6 +71,45 @@ fn what_was_newest_is_still_known_after_a_restart_and_an_old_copy_of_it_is_a_dup
     world.take_all(&store);
     assert_eq!(world.report("rejected/4")["read"]["error"]["code"], "older_export");
     assert_eq!(title(&store), "second");
+}
+
+#[test]
+fn an_export_of_a_time_that_has_not_come_is_refused_and_makes_no_later_one_look_older() {
+    let world = World::ocm();
+    let store = world.open();
+    // The clock stands at 2026-01-05T08:00 in UTC. What is a day ahead may be of another zone.
+    for (number, name) in [
+        (1, "ada.quill@contoso.com_20990101T0000000000"),
+        (2, "ada.quill@contoso.com_20990101T0000000000.older"),
+        (3, "ada.quill@contoso.com_20260106T0900000000"),
+    ] {
+        let before = position(&store);
+        drop_as(&world, name, "first");
+        world.take_all(&store);
+        assert_eq!(count(&types_after(&store, before), EventType::EntityChanged), 0, "{name}");
+        let error = world.report(&format!("rejected/{number}"))["read"]["error"].clone();
+        assert_eq!(error["code"], "future_export", "{name}");
+        assert!(error["message"].as_str().unwrap().contains("drop it again"), "{error}");
+    }
+    drop_as(&world, ADA, "second");
+    world.take_all(&store);
+    assert_eq!((title(&store).as_str(), &world.report("done/4")["end"]), ("second", &"done".into()));
+    drop_as(&world, "ada.quill@contoso.com_20260105T2100000000", "third");
+    world.take_all(&store);
+    assert_eq!(title(&store), "third", "it is late in the evening already in the east");
+}
+
+#[test]
+fn a_name_of_the_future_that_was_taken_before_this_was_looked_at_counts_as_of_its_intake() {
+    let (past, said) = ("ada@contoso.com_20260105T1200000000", "ada@contoso.com_20990101T0000000000");
+    let [past, said] = [past, said].map(|name| DirectoryName::parse(name).unwrap());
+    let mut exports = Exports::default();
+    exports.note(&said, EntityId(1), "2026-01-05T08:00:00Z".parse().unwrap());
+    assert_eq!(exports.newer_than(&past), Some((said.exported_at_local, EntityId(1))), "it may be newer than this");
+    let later = DirectoryName::parse("ada@contoso.com_20260106T0800000000").unwrap();
+    assert_eq!(exports.newer_than(&later), None);
+    exports.note(&later, EntityId(2), "2026-01-06T09:00:00Z".parse().unwrap());
+    assert_eq!(exports.newer_than(&past), Some((later.exported_at_local, EntityId(2))));
 }
 
 #[test]
