@@ -336,7 +336,7 @@ fn a_rebuild_shows_the_same_picture_also_of_what_was_destroyed() {
 }
 
 /// Asks for, begins and ends a run of one saga that purges entities. Returns the run.
-pub(super) fn purge(store: &Store, entities: &[EntityId]) -> RunId {
+pub(crate) fn purge(store: &Store, entities: &[EntityId]) -> RunId {
     let run = begin_purge(store, entities);
     let saga = SagaId(run.0.next());
     let gone = store.destroy(&StepTicket::for_intent(saga, saga.0.next()), entities).unwrap();
