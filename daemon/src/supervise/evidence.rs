@@ -64,6 +64,9 @@ impl Evidence {
     /// damaged store they are left alone; a log that contradicts its newest checkpoint makes the store read-only.
     pub(super) fn open(store: &Arc<Store>, clock: &Arc<dyn Clock>, config: &Arc<RwLock<Config>>, halt: &Halt) -> Self {
         let (opened, tree_health) = open_tree(store, clock);
+        if opened.is_some() && tree_health.lock().is_none() {
+            discard_set_aside(store);
+        }
         let (attest, certificates) = opened.unzip();
         let tree = certificates.as_ref().map(|certificates| Arc::clone(&certificates.tree));
         let publish: Vec<_> = match &tree {
@@ -102,6 +105,18 @@ impl Evidence {
                 certificates,
                 backups,
             },
+        }
+    }
+}
+
+/// Ends what a damaged sled left, as its journal is now known to be the log that was signed. It holds nothing that can be
+/// opened, but what stands for those who were erased.
+fn discard_set_aside(store: &Store) {
+    match store.discard_set_aside() {
+        Ok(0) => {}
+        Ok(removed) => tracing::info!(removed, "event stores that had been set aside were removed"),
+        Err(error) => {
+            tracing::warn!(%error, "an event store that was set aside is still there; the next start tries again");
         }
     }
 }
