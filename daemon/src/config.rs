@@ -66,6 +66,8 @@ pub struct Config {
     pub export: Export,
     /// Where backups lie; without it none can be made.
     pub backup: Option<Backup>,
+    /// What a new log is called in its checkpoints; without it, it gets a name of its own. A log keeps its name.
+    pub origin: Option<String>,
     /// Where signed checkpoints are told.
     pub publish: Vec<PublishTo>,
     /// The logs of other programs that are told of each event, in the order of the file.

@@ -435,6 +435,20 @@ impl Store {
         self.inner.write_out(at_least)
     }
 
+    /// Removes the directories of sled that were set aside, once what was made again is written out, and returns how many
+    /// there were. While the store is read-only they stay: they may be all that is left of events that the journal lost.
+    ///
+    /// # Errors
+    /// When sled fails, or one cannot be removed.
+    pub fn discard_set_aside(&self) -> Result<u32, ReadError> {
+        let events = self.inner.dir.join("events");
+        if self.read_only_reason().is_some() || !sled_door::has_set_aside(&events) {
+            return Ok(0);
+        }
+        self.write_out(1)?;
+        Ok(sled_door::discard_set_aside(&events)?)
+    }
+
     /// Closes the store in good order: what waits is written, sled is flushed and marked as clean.
     ///
     /// # Errors

@@ -10,7 +10,7 @@
 //! [`Said`], and nothing but the signature is behind it.
 
 use serde::{Deserialize, Serialize};
-use signed_note::{Note, StandardSigner, StandardVerifier, VerifierList};
+use signed_note::{Note, StandardSigner, StandardVerifier, Verifier as _, VerifierList};
 
 use super::checkpoint::CheckpointError;
 use super::proof::{EventProof, ProofError};
@@ -244,6 +244,9 @@ impl Certificate {
         for key in verifier_keys {
             verifiers.push(Box::new(StandardVerifier::new(key).map_err(|_| CheckpointError::BadKey)?));
         }
+        if !verifiers.is_empty() && verifiers.iter().all(|key| key.name() != certificate.log) {
+            return Err(CheckpointError::OtherLog.into());
+        }
         let note = Note::from_bytes(text.as_bytes()).map_err(|_| CertificateError::Malformed)?;
         match note.verify(&VerifierList::new(verifiers)) {
             Ok((signatures, _)) if signatures.iter().any(|signed| signed.name() == certificate.log) => {}
@@ -254,7 +257,7 @@ impl Certificate {
         for proven in &certificate.events {
             let (envelope, checkpoint) = EventProof::parse(&proven.proof)?.verify(verifier_keys)?;
             if checkpoint.origin != certificate.log {
-                return Err(CheckpointError::UnknownKey.into());
+                return Err(ProofError::from(CheckpointError::OtherLog).into());
             }
             // An event that is listed twice would be two approvals.
             if told.last().is_some_and(|(before, _): &Told| before.position >= envelope.position) {

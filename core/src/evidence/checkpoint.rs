@@ -29,6 +29,9 @@ pub enum CheckpointError {
     /// None of the known keys signed it.
     #[error("none of the known keys signed this")]
     UnknownKey,
+    /// The known keys are those of a log of another name.
+    #[error("this is of another log than the known keys: its name is none of theirs")]
+    OtherLog,
     /// A known key is named, and it did not sign this.
     #[error("its signature is wrong: it was changed after it was signed, or is no signature of this key")]
     WrongSignature,
@@ -76,13 +79,16 @@ impl Checkpoint {
     /// Reads a signed checkpoint that one of these keys signed.
     ///
     /// # Errors
-    /// When it is none, or none of the keys signed it.
+    /// When it is none, of another log, or none of the keys signed it.
     pub fn verify(note: &str, verifier_keys: &[&str]) -> Result<Self, CheckpointError> {
         let mut verifiers: Vec<Box<dyn signed_note::Verifier>> = Vec::with_capacity(verifier_keys.len());
         for key in verifier_keys {
             verifiers.push(Box::new(StandardVerifier::new(key).map_err(|_| CheckpointError::BadKey)?));
         }
         let (checkpoint, note) = Self::read(note)?;
+        if !verifiers.is_empty() && verifiers.iter().all(|key| key.name() != checkpoint.origin) {
+            return Err(CheckpointError::OtherLog);
+        }
         let known = VerifierList::new(verifiers);
         match note.verify(&known) {
             Ok((signatures, _)) => match signatures.iter().any(|signed| signed.name() == checkpoint.origin) {
@@ -179,9 +185,13 @@ mod tests {
         let note = checkpoint().sign(&foreign).unwrap();
         assert_eq!(
             Checkpoint::verify(&note, &[&foreign_key]),
-            Err(CheckpointError::UnknownKey),
+            Err(CheckpointError::OtherLog),
             "not the log's own name"
         );
+        assert_eq!(Checkpoint::verify(&note, &[&foreign_key, &verifier]), Err(CheckpointError::UnknownKey));
+        assert_eq!(Checkpoint::verify(&note, &[]), Err(CheckpointError::UnknownKey));
+        let renamed = Checkpoint { origin: "somebody.else".to_owned(), ..checkpoint() }.sign(&foreign).unwrap();
+        assert_eq!(Checkpoint::verify(&renamed, &[&verifier, &stranger]), Err(CheckpointError::OtherLog));
     }
 
     #[test]

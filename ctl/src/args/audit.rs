@@ -60,14 +60,18 @@ pub(crate) enum Audit {
     /// Prove that an event stands in the log.
     ///
     /// The proof is a text that is checked without the daemon and without the store. It holds the envelope of the
-    /// event, and nothing of its body.
+    /// event, and nothing of its body. Of an entity it proves the newest event about it: once it was purged, that its
+    /// key was destroyed.
     ///
     /// Example: retentionctl audit prove 4711 --into event-4711.proof
     ///
+    /// Example: retentionctl audit prove E1042 --into E1042.proof
+    ///
     /// Needs the role auditor.
     Prove {
-        /// The position of the event.
-        position: u64,
+        /// The position of the event, or an entity.
+        #[arg(value_name = "POSITION|ITEM", value_parser = parse_proved)]
+        proved: Proved,
         /// Write the proof into this file, which must not exist, instead of standard output.
         #[arg(long, value_name = "FILE")]
         into: Option<PathBuf>,
@@ -210,4 +214,22 @@ pub(crate) struct AuditArgs {
     pub(crate) format: Option<Format>,
     #[command(flatten)]
     pub(crate) part: Part,
+}
+
+/// What is to be proven.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Proved {
+    /// The event at a position.
+    Event(u64),
+    /// The newest event about an entity.
+    Entity(EntityId),
+}
+
+/// Takes a number for a position, and an entity only with its letter.
+fn parse_proved(text: &str) -> Result<Proved, String> {
+    if let Ok(position) = text.parse() {
+        return Ok(Proved::Event(position));
+    }
+    let entity = text.parse().map(Proved::Entity);
+    entity.map_err(|_| "write the position of an event, such as 4711, or an entity, such as E1042".to_owned())
 }

@@ -12,11 +12,12 @@ use retention_core::event::summary::type_name;
 use retention_core::evidence::cosignature::{WitnessKey, check_cosigned};
 use retention_core::evidence::growth::{GROWTH_BYTES_MAX, GrowthProof};
 use retention_core::evidence::proof::{EventProof, PROOF_BYTES_MAX, ProofError};
+use retention_core::id::EntityId;
 use serde_json::{Value, json};
 
 use super::{Call, Context, files, refuse, text};
 use crate::args::Output;
-use crate::args::audit::{Audit, AuditArgs, Format, Witnesses};
+use crate::args::audit::{Audit, AuditArgs, Format, Proved, Witnesses};
 use crate::exit::{Cause, Doing, Failure};
 
 mod follow;
@@ -37,10 +38,7 @@ pub(super) fn execute(context: &mut Context, command: Audit) -> Result<ExitCode,
         Audit::Checkpoint { into, cosigned } => {
             checkpoint(context, cosigned, into.as_deref()).doing("show the newest checkpoint")
         }
-        Audit::Prove { position, into } => {
-            let call = Call::to(Operation::AuditProof, &[&position]);
-            prove(context, &call, &json!({ "position": position }), into.as_deref()).doing("prove the event")
-        }
+        Audit::Prove { proved, into } => prove_event(context, proved, into.as_deref()).doing("prove the event"),
         Audit::Growth { before, after, into } => {
             let call = Call::to(Operation::AuditGrowth, &[&before, &after]);
             let what = json!({ "before": before, "after": after });
@@ -109,6 +107,32 @@ fn checkpoint(context: &mut Context, cosigned: bool, into: Option<&Path>) -> Res
     let shown = json!({ "size": newest.size, "root": newest.root, "cosigned_by": newest.cosigned_by });
     written(context, shown, "note", &newest.note, into)?;
     Ok(ExitCode::Done)
+}
+
+fn prove_event(context: &mut Context, proved: Proved, into: Option<&Path>) -> Result<ExitCode, Cause> {
+    let (position, what) = match proved {
+        Proved::Event(position) => (position, json!({ "position": position })),
+        Proved::Entity(entity) => {
+            let position = newest_about(context, entity)?;
+            (position, json!({ "entity": entity, "position": position }))
+        }
+    };
+    prove(context, &Call::to(Operation::AuditProof, &[&position]), &what, into)
+}
+
+/// Returns the position of the newest event about an entity itself, and not about a plan or a saga in which it stands.
+fn newest_about(context: &Context, entity: EntityId) -> Result<u64, Cause> {
+    let name = entity.to_string();
+    let mut newest = None;
+    context.client.stream(&Call::to(Operation::EntityHistory, &[&entity]), |line| {
+        if let Line::Row(row) = line
+            && text(&row, "entity") == name
+        {
+            newest = row.get("position").and_then(Value::as_u64).or(newest);
+        }
+        Ok(())
+    })?;
+    newest.ok_or_else(|| refuse(ErrorCode::NotFound, format!("no event of the log is about {name}")))
 }
 
 fn prove(context: &mut Context, call: &Call, what: &Value, into: Option<&Path>) -> Result<ExitCode, Cause> {

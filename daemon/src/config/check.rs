@@ -54,6 +54,9 @@ const KEEP_DONE_MAX: Duration = Duration::from_secs(100 * 366 * 24 * 60 * 60);
 /// How long a key that was destroyed may live on in a copy: two weeks.
 const KEEP_KEYS_DEFAULT: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
+/// Long enough for any host and path; it stands in every checkpoint and in every message to a SIEM.
+const ORIGIN_BYTES_MAX: usize = 128;
+
 const SOCKET_DEFAULT: &str = "/run/retentiond/control.sock";
 const LEVEL_DEFAULT: &str = "info";
 
@@ -93,6 +96,7 @@ impl Check<'_> {
             csv_profile: file.export.csv_profile.unwrap_or(CsvProfile::Exact),
         };
         let backup = file.backup.map(|backup| self.backup(backup, &zone));
+        let origin = file.audit.origin.and_then(|origin| self.origin(origin));
         let publish: Vec<_> = file.audit.publish.into_iter().map(|place| self.published(place)).collect();
         let forward = self.forwards(file.audit.forward);
         let witnesses = self.witnesses(file.audit.witness);
@@ -112,6 +116,7 @@ impl Check<'_> {
                 Some(backup) => Some(backup?),
                 None => None,
             },
+            origin,
             publish: publish.into_iter().collect::<Option<_>>()?,
             forward: forward?,
             witnesses: witnesses?,
@@ -297,6 +302,18 @@ impl Check<'_> {
         }
     }
 
+    fn origin(&mut self, written: Spanned<String>) -> Option<String> {
+        if is_origin(written.get_ref()) {
+            return Some(written.into_inner());
+        }
+        self.refuse(
+            written.span(),
+            format!(
+                "a log is called like a URL without its scheme, such as logs.example.org/retention: letters, digits, '-', '.', '_', '~', ':' and '/', at most {ORIGIN_BYTES_MAX}"
+            ),
+        )
+    }
+
     fn published(&mut self, written: Spanned<file::Published>) -> Option<PublishTo> {
         let span = written.span();
         let place = written.into_inner();
@@ -437,6 +454,15 @@ impl Check<'_> {
         self.problems.add(span, message);
         None
     }
+}
+
+/// Says whether a log can have this name: what a key of a signed note cannot have is in none of these signs.
+fn is_origin(text: &str) -> bool {
+    let sign = |byte: u8| matches!(byte, b'-' | b'.' | b'_' | b'~' | b':' | b'/');
+    (1..=ORIGIN_BYTES_MAX).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || sign(byte))
+        && !text.bytes().next().is_some_and(sign)
+        && !text.contains("://")
 }
 
 fn is_name(text: &str) -> bool {

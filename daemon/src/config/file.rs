@@ -115,6 +115,7 @@ pub(super) struct Export {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Audit {
+    pub(super) origin: Written<String>,
     pub(super) publish: Vec<Spanned<Published>>,
     pub(super) forward: Vec<Spanned<Forward>>,
     pub(super) witness: Vec<Spanned<Witness>>,

@@ -75,6 +75,7 @@ impl Config {
         compare("export.csv_profile", old.export.csv_profile != new.export.csv_profile, Reload::Live);
         let erasures = |config: &Self| config.backup.as_ref().and_then(|backup| backup.erasures.clone());
         let others = |config: &Self| config.backup.clone().map(|backup| super::Backup { erasures: None, ..backup });
+        compare("audit.origin", old.origin != new.origin, Reload::Restart);
         compare("audit.publish", old.publish != new.publish, Reload::Restart);
         compare("audit.forward", old.forward != new.forward, Reload::Restart);
         compare("audit.witness", old.witnesses != new.witnesses, Reload::Restart);
@@ -97,6 +98,7 @@ impl Config {
         config.control.socket.clone_from(&self.control.socket);
         config.control.socket_group.clone_from(&self.control.socket_group);
         config.policies.dir.clone_from(&self.policies.dir);
+        config.origin.clone_from(&self.origin);
         config.publish.clone_from(&self.publish);
         config.forward.clone_from(&self.forward);
         config.witnesses.clone_from(&self.witnesses);

@@ -585,6 +585,22 @@ fn a_log_that_is_told_of_events_is_on_this_machine() {
 }
 
 #[test]
+fn a_log_is_called_like_a_url_without_its_scheme() {
+    let origin = |text: &str| with(&format!("[audit]\norigin = \"{text}\"\n"));
+    assert_eq!(parse(&with("")).unwrap().origin, None);
+    let config = parse(&origin("logs.example.org:8443/retention")).unwrap();
+    assert_eq!(config.origin.as_deref(), Some("logs.example.org:8443/retention"));
+    let long = "a".repeat(129);
+    for wrong in ["", "https://logs.example.org/a", "a b", "a+b", "é", "/a", long.as_str()] {
+        is_refused(&origin(wrong), "like a URL without its scheme");
+    }
+    let other = parse(&origin("logs.example.org/other")).unwrap();
+    let changes = Config::changes(&config, &other);
+    assert_eq!((changes.len(), changes[0].key.as_str(), changes[0].reload), (1, "audit.origin", Reload::Restart));
+    assert_eq!(config.reloaded(&other).unwrap().origin, config.origin);
+}
+
+#[test]
 fn a_witness_has_a_name_a_key_of_its_own_and_a_url_that_is_protected() {
     /// Of witnesses whose secrets nobody has.
     const ONE: &str = "witness.example.org/retention+7ef05384+BAZmKnndOtJy0FQbVN2DAwt9WlAFZjTCsYcUD1WiLiGM";

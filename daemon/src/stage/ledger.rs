@@ -80,6 +80,10 @@ impl Ledger {
                 Err(error) => return Ok(Err(error)),
             },
         };
+        // Also when there is nothing to tell: whoever cut it may want to restore next.
+        if let Err(error) = ledger.check() {
+            return Ok(Err(error));
+        }
         let unknown = restores(&self.store)?.into_iter().find(|restore| !ledger.knows_restore(restore.position));
         // What the ledger says of events after the backup was true of a log that is lost.
         if let Some(restore) = &unknown
@@ -142,4 +146,43 @@ fn restores(store: &Store) -> Result<Vec<KnownRestore>, StageError> {
 /// A log has fewer events than this can count.
 fn low(position: Position) -> u32 {
     u32::try_from(position.0).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::ManualClock;
+    use crate::store::tests::{add_contacts, add_layout, init, purge};
+
+    #[test]
+    fn a_ledger_that_was_cut_exchanged_or_removed_is_told_and_has_everything_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Arc::new(Store::open(&init(dir.path()), &mut |_, _| {}).unwrap());
+        let layout = add_layout(&store);
+        let entities = add_contacts(&store, layout, 0..10);
+        purge(&store, &entities[..4]);
+        let path = dir.path().join("erasures");
+        let clock = Arc::new(ManualClock::starting_at(Timestamp::from_unix_seconds(1_700_000_000)));
+        let mut ledger = Ledger::new(Arc::clone(&store), clock, path.clone());
+        while ledger.step().unwrap() == Step::Worked {}
+        let whole = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(whole.lines().count(), 5);
+        let first: String = whole.lines().take(2).map(|line| format!("{line}\n")).collect();
+        let copy = dir.path().join("an older copy");
+        let cut = || std::fs::write(&path, &first).unwrap();
+        let exchange = || {
+            std::fs::write(&copy, &whole).unwrap();
+            std::fs::rename(&copy, &path).unwrap();
+        };
+        let remove = || std::fs::remove_file(&path).unwrap();
+        let touched: [&dyn Fn(); 3] = [&cut, &exchange, &remove];
+        for touch in touched {
+            touch();
+            assert!(matches!(ledger.step().unwrap(), Step::IdleUntil(_)));
+            assert!(ledger.health().lock().is_some(), "people are told");
+            while ledger.step().unwrap() == Step::Worked {}
+            assert_eq!(*ledger.health().lock(), None);
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), whole);
+        }
+    }
 }

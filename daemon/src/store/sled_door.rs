@@ -425,6 +425,12 @@ pub fn set_aside(dir: &Path) -> Result<PathBuf, BlocksError> {
     Ok(aside)
 }
 
+/// Says whether there is a directory that was set aside.
+#[must_use]
+pub fn has_set_aside(dir: &Path) -> bool {
+    (1..=SET_ASIDE_MAX).any(|n| aside_path(dir, n).exists())
+}
+
 /// Removes every directory that was set aside, once a rebuild has ended, and returns how many there were.
 ///
 /// # Errors

@@ -335,8 +335,29 @@ fn a_rebuild_shows_the_same_picture_also_of_what_was_destroyed() {
     assert!(store.report().after_clean_stop, "a rebuild does not change how the stop before it was");
 }
 
+#[test]
+fn what_was_set_aside_goes_but_not_while_something_contradicts_the_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = init(dir.path());
+    let store = open(&options);
+    let layout = add_layout(&store);
+    add_contacts(&store, layout, 0..10);
+    store.close().unwrap();
+    let store = Store::rebuild(&options, &mut |_, _| {}).unwrap();
+    let aside = dir.path().join("state/events.damaged-1");
+    assert!(aside.is_dir());
+    store.contradicted(super::ReadOnly { code: "log_contradicts_checkpoint", says: "it does".to_owned() });
+    assert_eq!(store.discard_set_aside().unwrap(), 0);
+    assert!(aside.is_dir(), "it may be all that is left of what the journal lost");
+    drop(store);
+    let store = open(&options);
+    assert_eq!((store.discard_set_aside().unwrap(), store.discard_set_aside().unwrap()), (1, 0));
+    assert!(!aside.exists());
+    assert_eq!(store.verify(&mut |_, _| {}).unwrap().findings, []);
+}
+
 /// Asks for, begins and ends a run of one saga that purges entities. Returns the run.
-pub(super) fn purge(store: &Store, entities: &[EntityId]) -> RunId {
+pub(crate) fn purge(store: &Store, entities: &[EntityId]) -> RunId {
     let run = begin_purge(store, entities);
     let saga = SagaId(run.0.next());
     let gone = store.destroy(&StepTicket::for_intent(saga, saga.0.next()), entities).unwrap();

@@ -27,6 +27,7 @@ use super::moved;
 use super::notices::{Channels, Notices};
 use super::notifier::Notifier;
 use super::signals::{Signals, Wish};
+use super::signing_key;
 use super::stages::{Outside, Stages};
 use super::watch::DirectoryWatch;
 use super::worker::Shared;
@@ -179,6 +180,13 @@ impl Life<'_> {
         let clock: Arc<dyn Clock> = Arc::new(WallClock);
         let Some((store, rotation_failed)) = self.open(&clock)? else { return Ok(Ending::Stop) };
         let found = self.found.clone().unwrap_or_else(|| store.report().clone());
+        if store.read_only_reason().is_none() {
+            let renamed = signing_key::refuse_another_name(&store, self.config.read().origin.as_deref());
+            if let Err(error) = renamed {
+                let _at_once = close(Arc::new(store), CLOSE_TRIES, self.stopping);
+                return Err((error.to_string(), ExitCode::Invalid));
+            }
+        }
         if self.owes_rotation(&store) {
             // The rotation can be killed, and what it appends would hide from the next start how long the daemon was
             // away.

@@ -63,7 +63,11 @@ impl Evidence {
     /// Opens the tree over the log and the key that signs it. Without them the daemon works and says so. Beside a
     /// damaged store they are left alone; a log that contradicts its newest checkpoint makes the store read-only.
     pub(super) fn open(store: &Arc<Store>, clock: &Arc<dyn Clock>, config: &Arc<RwLock<Config>>, halt: &Halt) -> Self {
-        let (opened, tree_health) = open_tree(store, clock);
+        let wanted = config.read().origin.clone();
+        let (opened, tree_health) = open_tree(store, clock, wanted.as_deref());
+        if opened.is_some() && tree_health.lock().is_none() {
+            discard_set_aside(store);
+        }
         let (attest, certificates) = opened.unzip();
         let tree = certificates.as_ref().map(|certificates| Arc::clone(&certificates.tree));
         let publish: Vec<_> = match &tree {
@@ -77,7 +81,8 @@ impl Evidence {
             Some(tree) => witnesses(&config.read().witnesses, store, clock, tree, halt).into_iter().unzip(),
             None => (Vec::new(), Vec::new()),
         };
-        let forward = forwards(&config.read().forward, store, clock);
+        let origin = signing_key::origin(store, wanted.as_deref());
+        let forward = forwards(&config.read().forward, &origin, store, clock);
         let erasures = config.read().backup.as_ref().and_then(|backup| backup.erasures.clone());
         let ledger = erasures.map(|path| Ledger::new(Arc::clone(store), Arc::clone(clock), path));
         let backups = Arc::new(Backups {
@@ -106,14 +111,30 @@ impl Evidence {
     }
 }
 
-fn open_tree(store: &Arc<Store>, clock: &Arc<dyn Clock>) -> (Option<(Attest, Certificates)>, TreeHealth) {
+/// Ends what a damaged sled left, as its journal is now known to be the log that was signed. It holds nothing that can be
+/// opened, but what stands for those who were erased.
+fn discard_set_aside(store: &Store) {
+    match store.discard_set_aside() {
+        Ok(0) => {}
+        Ok(removed) => tracing::info!(removed, "event stores that had been set aside were removed"),
+        Err(error) => {
+            tracing::warn!(%error, "an event store that was set aside is still there; the next start tries again");
+        }
+    }
+}
+
+fn open_tree(
+    store: &Arc<Store>,
+    clock: &Arc<dyn Clock>,
+    wanted: Option<&str>,
+) -> (Option<(Attest, Certificates)>, TreeHealth) {
     if store.read_only_reason().is_some() {
         return (None, TreeHealth::default());
     }
     let is_signed = store.view(|views| !views.small.signing_keys.is_empty());
     let tree = if is_signed { Tree::reopen(store.dir()) } else { Tree::open(store.dir()) };
     let opened = tree.map_err(|error| error.to_string()).and_then(|tree| {
-        let signer = signing_key::current(store, &OpenGate).map_err(|error| error.to_string())?;
+        let signer = signing_key::current(store, &OpenGate, wanted).map_err(|error| error.to_string())?;
         let tree = Arc::new(tree);
         let attest = Attest::new(Arc::clone(store), Arc::clone(clock), Arc::clone(&tree), signer.clone());
         let certificates = Certificates { store: Arc::clone(store), clock: Arc::clone(clock), tree, signer };

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use retention_core::event::key::StoreKeys;
-use retention_core::evidence::checkpoint::{CheckpointError, keys_of, verifier_of};
+use retention_core::evidence::checkpoint::{CheckpointError, keys_of, origin_of, verifier_of};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use zeroize::Zeroizing;
 
@@ -29,35 +29,80 @@ pub(super) enum SigningKeyError {
     /// It is none.
     #[error("tree/signing.key: {0}; restore it from its backup")]
     Bad(#[from] CheckpointError),
+    /// The configuration calls the log otherwise.
+    #[error(
+        "[audit] origin says {wanted}, but this log is called {log}, and a log keeps its name: under another one its checkpoints, proofs and witnesses would be those of another log. Nothing was changed; write origin = \"{log}\", or leave it out"
+    )]
+    Renamed {
+        /// What it is called.
+        log: String,
+        /// What the configuration calls it.
+        wanted: String,
+    },
+    /// It is the key of a log of another name.
+    #[error(
+        "tree/signing.key is the key of a log that is called {key}, and this one is called {log}; nothing was signed. Put back the key of this log, or move that one away, and a new one is made"
+    )]
+    OfAnotherLog {
+        /// The name in the key.
+        key: String,
+        /// What the log is called.
+        log: String,
+    },
     /// The operating system gives no random bytes.
     #[error("the operating system gives no random bytes; no signing key was made")]
     NoRandomness,
 }
 
-/// Returns the name of the log of a store: that of its keys and of its checkpoints.
-pub(super) fn origin(store: [u8; 16]) -> String {
-    format!("retentiond/{}", hex::encode(store.get(..8).unwrap_or_default()))
+/// Returns the name of the log of a store: that of its keys and of its checkpoints. One that has no key yet is called as is
+/// wanted, or gets a name of its own.
+pub(super) fn origin(store: &Store, wanted: Option<&str>) -> String {
+    let (name, known) = store.view(|views| {
+        let newest = views.small.signing_keys.last();
+        (views.small.store, newest.and_then(|key| origin_of(&key.verifier_key).ok()))
+    });
+    let own = || format!("retentiond/{}", hex::encode(name.get(..8).unwrap_or_default()));
+    known.or_else(|| wanted.map(str::to_owned)).unwrap_or_else(own)
 }
 
-/// Returns the signing key of a store. When a person asked for a new one and the log has not adopted it yet, it is
-/// made.
+/// Refuses to call a log otherwise than it is called.
+pub(super) fn refuse_another_name(store: &Store, wanted: Option<&str>) -> Result<(), SigningKeyError> {
+    let log = origin(store, wanted);
+    match wanted {
+        Some(wanted) if wanted != log => Err(SigningKeyError::Renamed { log, wanted: wanted.to_owned() }),
+        _ => Ok(()),
+    }
+}
+
+/// Returns the signing key of a store, whose log is called as is wanted when it has no name yet. When a person asked for a
+/// new one and the log has not adopted it yet, it is made.
 ///
 /// **Order of a change:** the new key durable beside the old one → the old one renamed away → the new one renamed into
 /// place → the old one overwritten and removed → the log adopts the new one, which ends the request. A crash anywhere
 /// is mended here, at the next start.
-pub(super) fn current(store: &Store, gate: &dyn FlushGate) -> Result<Zeroizing<String>, SigningKeyError> {
-    let (name, asked) = store.view(|views| (views.small.store, views.small.keys.asked(StoreKeys::Signing)));
+pub(super) fn current(
+    store: &Store,
+    gate: &dyn FlushGate,
+    wanted: Option<&str>,
+) -> Result<Zeroizing<String>, SigningKeyError> {
+    refuse_another_name(store, wanted)?;
+    let log = origin(store, wanted);
+    let asked = store.view(|views| views.small.keys.asked(StoreKeys::Signing));
     let paths = Paths::of(store.dir());
     paths.mend(gate)?;
-    let signer = read_or_make(&paths.key, name)?;
+    let signer = read_or_make(&paths.key, &log)?;
     let verifier = verifier_of(&signer)?;
+    let key = origin_of(&verifier)?;
+    if key != log {
+        return Err(SigningKeyError::OfAnotherLog { key, log });
+    }
     // One that the log never knew was made before a crash, or put there by hand: it is the new one. An older one that
     // was put back is what somebody wanted to get away from.
     let is_known = store.view(|views| views.small.signing_keys.iter().any(|known| known.verifier_key == verifier));
     if asked.is_none() || !is_known {
         return Ok(signer);
     }
-    let signer = fresh(name)?;
+    let signer = fresh(&log)?;
     let line = Zeroizing::new(format!("{}\n", *signer));
     keys_flush(gate, ROLE, || durable_file::create_new(&paths.new, line.as_bytes(), ROLE))?;
     keys_flush(gate, ROLE, || paths.rename(&paths.key, &paths.old))?;
@@ -67,14 +112,14 @@ pub(super) fn current(store: &Store, gate: &dyn FlushGate) -> Result<Zeroizing<S
     Ok(signer)
 }
 
-fn read_or_make(path: &Path, store: [u8; 16]) -> Result<Zeroizing<String>, SigningKeyError> {
+fn read_or_make(path: &Path, log: &str) -> Result<Zeroizing<String>, SigningKeyError> {
     match private_file::read(path, KEY_BYTES_MAX) {
         Ok(bytes) => {
             let text = std::str::from_utf8(&bytes).map_err(|_| CheckpointError::BadKey)?;
             Ok(Zeroizing::new(text.trim_ascii_end().to_owned()))
         }
         Err(PrivateFileError::Absent) => {
-            let signer = fresh(store)?;
+            let signer = fresh(log)?;
             let line = Zeroizing::new(format!("{}\n", *signer));
             durable_file::create_new(path, line.as_bytes(), ROLE)?;
             tracing::info!("a key that signs checkpoints was made: tree/signing.key; back it up apart from the data");
@@ -84,10 +129,10 @@ fn read_or_make(path: &Path, store: [u8; 16]) -> Result<Zeroizing<String>, Signi
     }
 }
 
-fn fresh(store: [u8; 16]) -> Result<Zeroizing<String>, SigningKeyError> {
+fn fresh(log: &str) -> Result<Zeroizing<String>, SigningKeyError> {
     let mut seed = Zeroizing::new([0; 32]);
     SystemRandom::new().fill(&mut *seed).map_err(|_| SigningKeyError::NoRandomness)?;
-    Ok(keys_of(&seed, &origin(store))?.0)
+    Ok(keys_of(&seed, log)?.0)
 }
 
 /// Where the key lies, and where it and the one before it lie while it is changed.

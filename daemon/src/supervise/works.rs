@@ -27,6 +27,7 @@ use super::mailboxes::Mailboxes;
 use super::metrics;
 use super::moved;
 use super::notices::Channels;
+use super::signing_key;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Metrics, NotifyChannel, Problem, named_file_problems};
 use crate::connector::mail::Mailroom;
@@ -94,17 +95,20 @@ impl Works for DaemonWorks {
         let is_own = text.is_none();
         let findings = match checked {
             Ok(config) => {
-                let named = is_own.then(|| named_file_findings(&config)).into_iter().flatten();
-                let moved = moved::problem(&self.store, &self.config.read(), &config);
-                let moved = moved.map(|message| Finding {
-                    severity: Severity::Warning,
+                let told = |severity, message| Finding {
+                    severity,
                     file: file_name(&path),
                     line: None,
                     column: None,
                     message,
                     hint: None,
-                });
-                mapping_findings(&config).into_iter().chain(named).chain(moved).collect()
+                };
+                let renamed = self.renamed(&config).filter(|_| is_own);
+                let renamed = renamed.map(|message| told(Severity::Error, message));
+                let named = is_own.then(|| named_file_findings(&config)).into_iter().flatten();
+                let moved = moved::problem(&self.store, &self.config.read(), &config);
+                let moved = moved.map(|message| told(Severity::Warning, message));
+                mapping_findings(&config).into_iter().chain(renamed).chain(named).chain(moved).collect()
             }
             Err(error) => findings(&path, &error),
         };
@@ -113,9 +117,13 @@ impl Works for DaemonWorks {
 
     fn config_problems(&self) -> Vec<String> {
         let path = self.config.read().path.clone();
-        let reloaded = Config::load(&path).and_then(|new| moved::reloaded(&self.store, &self.config.read(), &new));
-        let Err(error) = reloaded else { return Vec::new() };
+        let loaded = Config::load(&path);
+        let renamed = loaded.as_ref().ok().and_then(|new| self.renamed(new));
+        let reloaded = loaded.and_then(|new| moved::reloaded(&self.store, &self.config.read(), &new));
         let file = file_name(&path);
+        let Err(error) = reloaded else {
+            return renamed.map(|message| format!("{file}: {message}")).into_iter().collect();
+        };
         let told = |problem: &Problem| match problem.line {
             0 => format!("{file}: {}", problem.message),
             line => format!("{file}:{line}:{}: {}", problem.column, problem.message),
@@ -440,6 +448,12 @@ impl Works for DaemonWorks {
 }
 
 impl DaemonWorks {
+    /// Says why a configuration cannot call the log as it does: a start with it would end.
+    fn renamed(&self, config: &Config) -> Option<String> {
+        let refused = signing_key::refuse_another_name(&self.store, config.origin.as_deref());
+        refused.err().map(|error| error.to_string())
+    }
+
     fn order(&self, order: Order, part: &str, code: &str, sink: Sink<'_>) -> Result<(), ErrorBody> {
         self.orders.try_send(order).map_err(|_| {
             ErrorBody::saying(ErrorCode::Internal, "the daemon is already stopping, rebuilding or compacting")

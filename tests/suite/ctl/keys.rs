@@ -7,6 +7,7 @@ use retention_tests::daemon::{Daemon, Person, Site, has_second_person};
 use rustix::process::Signal;
 use serde_json::Value;
 
+use super::proofs::auditor;
 use super::{people, taken_in, text};
 
 /// Waits until no new keys are asked for any more, and returns how the keys are.
@@ -72,6 +73,59 @@ fn a_new_signing_key_takes_over_and_older_proofs_hold_on() {
     for key in [&old, &new] {
         let _one = check(&growth, &[key]).ends(20);
     }
+}
+
+#[test]
+fn a_log_has_the_name_that_it_was_given_at_first_and_no_other() {
+    const NAME: &str = "logs.example.org/retention";
+    let site = Site::new(&[]);
+    let plain = site.config();
+    let called = |name: &str| plain.replace("[diagnostics]", &format!("[audit]\norigin = \"{name}\"\n[diagnostics]"));
+    site.write("config.toml", &called(NAME));
+    let daemon = site.start();
+    let _signed = signed(&site, &daemon);
+    let file = |name: &str| site.path(name).to_str().expect("a path").to_owned();
+    let (note, proof, log) = (file("note"), file("event.proof"), file("log"));
+    let _kept = site.ctl(&["audit", "checkpoint", "--into", &note]).ends(0);
+    assert!(fs::read_to_string(&note).expect("a checkpoint").starts_with(&format!("{NAME}\n")));
+    let _asked = site.ctl(&["key", "rotate", "--signing", "--reason", "yearly"]).ends(0);
+    let _changed = settled(&site, &daemon, "signing");
+    let _signed = signed(&site, &daemon);
+    let keys: Vec<String> =
+        site.rows(&["audit", "keys"]).iter().map(|row| text(row, "verifier_key").to_owned()).collect();
+    assert!(keys.len() == 2 && keys.iter().all(|key| key.starts_with(&format!("{NAME}+"))), "{keys:?}");
+    let _made = site.ctl(&["audit", "prove", "1", "--into", &proof]).ends(0);
+    let _made = site.ctl(&["audit", "export", &log]).ends(0);
+    for asked in [["audit", "verify-proof", &proof], ["audit", "verify", &log]] {
+        let both = keys.iter().flat_map(|key| ["--key", key]);
+        let _holds = site.ctl(&asked.into_iter().chain(both).collect::<Vec<_>>()).ends(0);
+    }
+    for asked in [&proof, &log, &note] {
+        assert_eq!(auditor(&[&keys.join(" "), asked]).0, 0, "the auditor's own program accepts {asked}");
+    }
+
+    // Another name is told before anybody starts the daemon with it, and that start is refused.
+    site.write("config.toml", &called("logs.example.org/other"));
+    let status = || site.ctl(&["status", "--output", "json"]).json();
+    let told = daemon.until("people are told", || {
+        let status = status();
+        let mut all = status["attention"].as_array().expect("a list").iter();
+        all.find(|told| told["what"] == "config_invalid").map(|told| text(told, "message").to_owned())
+    });
+    assert!(told.contains("this log is called logs.example.org/retention"), "{told}");
+    let found = site.ctl(&["config", "check", "--output", "jsonl"]).ends(78).rows();
+    assert!(found.iter().any(|row| text(row, "message").contains("this log is called")), "{found:?}");
+    daemon.stop();
+    let _refused = site.retentiond(&["run"]).ends(78).says("this log is called logs.example.org/retention");
+
+    // It is the log that has the name, and not the configuration.
+    site.write("config.toml", &plain);
+    let daemon = site.start();
+    let _signed = signed(&site, &daemon);
+    let _well = site.ctl(&["status"]).ends(0);
+    let _kept = site.ctl(&["audit", "checkpoint", "--into", &file("newest")]).ends(0);
+    assert!(fs::read_to_string(site.path("newest")).expect("a checkpoint").starts_with(&format!("{NAME}\n")));
+    daemon.stop();
 }
 
 #[test]

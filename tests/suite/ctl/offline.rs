@@ -164,6 +164,22 @@ fn a_store_is_made_verified_and_rebuilt_without_a_daemon() {
     assert!(!site.path("state/journal").exists(), "a lost disk looks like a fresh install");
 }
 
+#[test]
+fn an_event_store_that_was_set_aside_does_not_stay() {
+    let site = Site::new(&[]);
+    site.start().stop();
+    // What an earlier program left, and how the last stop was cannot be read.
+    fs::create_dir(site.path("state/events.damaged-1")).expect("a directory");
+    fs::write(site.path("state/events.state"), "damaged").expect("a write");
+    let daemon = site.start();
+    assert_eq!(site.rows(&["audit", "query", "--kind", "StoreRebuilt"]).len(), 1);
+    let names = fs::read_dir(site.path("state")).expect("the store").map(|entry| entry.expect("an entry").file_name());
+    let left: Vec<_> = names.filter(|name| name.to_string_lossy().contains("damaged")).collect();
+    assert!(left.is_empty(), "{left:?}");
+    daemon.stop();
+    let _good = site.retentiond(&["store", "verify"]).ends(0).says("good");
+}
+
 /// Keeps `docs/man` the pages of the programs as they are.
 #[test]
 fn the_man_pages_are_up_to_date() {

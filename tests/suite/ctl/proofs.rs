@@ -200,11 +200,19 @@ fn a_purge_is_certified_and_the_certificate_is_checked_without_the_daemon() {
         (site.ctl(&["certificate", "run", &run, "--into", &of_run]).code == 0).then_some(())
     });
     let _written = site.ctl(&["certificate", "item", &entity, "--into", &of_item]).ends(0);
+    let of_event = file("item.proof");
+    daemon.until("a checkpoint covers the newest event about it", || {
+        (site.ctl(&["audit", "prove", &entity, "--into", &of_event]).code == 0).then_some(())
+    });
+    let _nobody = site.ctl(&["audit", "prove", "E4000000"]).ends(2);
+    let _neither = site.ctl(&["audit", "prove", "what"]).ends(2).says("or an entity, such as E1042");
     let redirected = file("redirected.certificate");
     fs::write(&redirected, site.ctl(&["certificate", "item", &entity]).ends(0).out).expect("a file");
     let key = text(&site.rows(&["audit", "keys"])[0], "verifier_key").to_owned();
     daemon.stop();
 
+    let proven = site.json(&["audit", "verify-proof", &of_event, "--key", &key]);
+    assert_eq!((text(&proven, "kind"), text(&proven, "entity")), ("KeyDestroyed", entity.as_str()), "{proven}");
     let checked = |file: &str| site.json(&["certificate", "verify", file, "--key", &key]);
     let (run_says, item_says) = (checked(&of_run), checked(&of_item));
     assert_eq!(checked(&redirected)["statement"], item_says["statement"]);

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::super::checkpoint::{Checkpoint, keys_of};
+use super::super::growth::GrowthProof;
 use super::super::tree;
 use super::page::page;
 use super::*;
@@ -177,7 +178,14 @@ fn what_is_missing_or_of_something_else_is_no_certificate() {
     let read = Certificate::verify(&text, &[&key]).unwrap();
     assert!(read.statement.run().unwrap().approvals.is_empty() && page(&read).contains("none is in this certificate"));
     let other = keys_of(&[4; 32], "log").unwrap().1;
-    assert!(Certificate::verify(&text, &[&other]).is_err());
+    assert_eq!(Certificate::verify(&text, &[&other]), Err(CheckpointError::UnknownKey.into()));
+    let foreign = keys_of(&[3; 32], "another").unwrap().1;
+    assert_eq!(Certificate::verify(&text, &[&foreign]), Err(CheckpointError::OtherLog.into()));
+    // What is of another kind says so, and not that it is forged.
+    let proof = Certificate::unverified(&text).unwrap().events.swap_remove(0).proof;
+    assert_eq!(Certificate::verify(&proof, &[&key]), Err(CertificateError::Malformed));
+    assert_eq!(EventProof::parse(&text), Err(ProofError::Malformed));
+    assert_eq!(GrowthProof::parse(&proof), Err(ProofError::Malformed));
 }
 
 #[test]

@@ -4,7 +4,8 @@
 //! One line for each destruction, appended and flushed right after the destruction is durable in the log. It holds
 //! numbers and times and names nobody. Each line ends with a keyed digest over itself and the line before, under the
 //! index key of the store: nobody else can add a line, change one, or take one out of the middle. Lines that are cut
-//! off at the end cannot be missed by the file alone; a signed checkpoint tells that events are missing.
+//! off at the end cannot be missed by the file alone: the log of the backup tells which ones it must have at the least,
+//! and the daemon, while it writes, that the file is not the one that it wrote.
 //!
 //! ```text
 //! retentiond ledger of erasures 1 STORE MAC
@@ -13,13 +14,14 @@
 //! ```
 //!
 //! After a restore the log goes on from an earlier event, and numbers of entities that came later are given out anew.
-//! So a `restored` line makes those lines before it void that speak of entities which the restored log did not have.
+//! So a `restored` line makes those lines before it void that speak of entities which the restored log did not have. For
+//! a backup of the log that was given up then it is the other way round: lines behind it about such numbers are void.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Read as _, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt};
+use std::path::{Path, PathBuf};
 
 use retention_core::id::{EntityId, Handle, Position};
 use retention_core::time::Timestamp;
@@ -52,6 +54,27 @@ pub enum LedgerError {
         "the ledger of erasures is empty: not even the line is in it that says whose it is, so it tells nobody who was erased; nothing was restored. Look whether its disk is mounted, and take the file from where it is kept. If there is none any more, say so with --without-erasures and erase these people again"
     )]
     Empty,
+    /// It lacks what the log of the backup says itself.
+    #[error(
+        "{lacking} of the destructions that the log of this backup knows are in no ledger of erasures that was shown: its end was cut off, or it is an older copy, so it cannot tell who was erased after the backup; nothing was restored. Take the file from where it is kept. If there is no whole one any more, say so with --without-erasures and erase these people again"
+    )]
+    Short {
+        /// How many.
+        lacking: u64,
+    },
+    /// Which entities its lines are about cannot be told.
+    #[error(
+        "the ledger of erasures knows of the restore at event {position} and of one before it, and the log of this backup went on from neither, so nobody can tell whom its later lines are about; nothing was restored. Restore a backup that was made after event {position}, or one from before both"
+    )]
+    Unclear {
+        /// The position of the restore, in the log that it made.
+        position: Position,
+    },
+    /// The file is not the one that is being written.
+    #[error(
+        "the ledger of erasures is not as it was written: its end was cut off, or another file lies in its place. What it lacks is written to the file that lies there now; find out who touched it, and keep it where only appending is possible"
+    )]
+    Replaced,
     /// The log does not have what the ledger says.
     #[error(
         "the ledger of erasures speaks of event {position}, which this log does not have and no restore explains; keep the file and name another one in [backup]"
@@ -71,6 +94,15 @@ pub struct Erasure {
     pub at: Timestamp,
 }
 
+/// The log of a backup, beside which a ledger is read: it may be older than the ledger, or one that a restore gave up.
+#[derive(Debug, Clone, Copy)]
+pub struct Beside<'a> {
+    /// The positions of its `StoreRestored`.
+    pub restores: &'a [Position],
+    /// One more than its highest number of an entity.
+    pub used: u32,
+}
+
 /// What a ledger says, up to its last whole line.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Read {
@@ -80,6 +112,8 @@ pub struct Read {
     pub last: Position,
     /// The restores that it knows, by the position of their `StoreRestored`.
     pub restores: Vec<Position>,
+    /// From this number on, lines are about entities of another log than the one beside which it is read.
+    others_from: Option<u32>,
     /// The bytes of its whole lines.
     bytes: u64,
     mac: Option<Handle>,
@@ -134,11 +168,24 @@ impl Read {
         self.mac.is_none()
     }
 
-    /// Reads a ledger of a store. A last line without its end is one that was being written: it is passed over.
+    /// Reads a ledger of a store, as it is for the log that went on from every restore that it knows. A last line without
+    /// its end is one that was being written: it is passed over.
     ///
     /// # Errors
     /// When it cannot be read, or a line is not ours.
     pub fn of(path: &Path, key: &IndexKey, store: [u8; 16]) -> Result<Self, LedgerError> {
+        Self::lines(path, key, store, None)
+    }
+
+    /// Reads a ledger as it is for the log of a backup.
+    ///
+    /// # Errors
+    /// As [`Self::of`], and when nobody can tell which entities of the backup it is about.
+    pub fn beside(path: &Path, key: &IndexKey, store: [u8; 16], log: Beside<'_>) -> Result<Self, LedgerError> {
+        Self::lines(path, key, store, Some(log))
+    }
+
+    fn lines(path: &Path, key: &IndexKey, store: [u8; 16], log: Option<Beside<'_>>) -> Result<Self, LedgerError> {
         let failed = |action| durable_file::failed(ROLE, action);
         let file = match File::open(path) {
             Ok(file) => file,
@@ -155,13 +202,17 @@ impl Read {
                 // The end, a line that was being written, or one that is too long to be ours.
                 return if count as u64 == LINE_BYTES_MAX { Err(LedgerError::Changed { line }) } else { Ok(read) };
             };
-            read.take(whole, line, key, store).ok_or(LedgerError::Changed { line })?;
+            let told = read.take(whole, line, key, store).ok_or(LedgerError::Changed { line })?;
+            if let Some(told) = told {
+                read.note(&told, log)?;
+            }
             read.bytes += count as u64;
         }
         Ok(read)
     }
 
-    fn take(&mut self, line: &[u8], number: u64, key: &IndexKey, store: [u8; 16]) -> Option<()> {
+    /// Checks a line, and returns what it says; the first one says whose ledger it is.
+    fn take(&mut self, line: &[u8], number: u64, key: &IndexKey, store: [u8; 16]) -> Option<Option<Line>> {
         let (text, mac) = std::str::from_utf8(line).ok()?.rsplit_once(' ')?;
         let expected = mac_of(key, self.mac, text);
         if mac != hex::encode(expected.0) {
@@ -169,26 +220,51 @@ impl Read {
         }
         self.mac = Some(expected);
         if number == 1 {
-            return (text == first_line(store)).then_some(());
+            return (text == first_line(store)).then_some(None);
         }
-        match Line::parse(text)? {
+        Line::parse(text).map(Some)
+    }
+
+    fn note(&mut self, line: &Line, log: Option<Beside<'_>>) -> Result<(), LedgerError> {
+        match *line {
             Line::Destroyed(entity, erasure) => {
-                self.destroyed.insert(entity, erasure);
+                if self.others_from.is_none_or(|from| entity.0 < from) {
+                    self.destroyed.insert(entity, erasure);
+                }
                 self.last = erasure.position;
             }
             Line::Restored { entities, last, position } => {
-                self.destroyed.retain(|entity, _| entity.0 < entities);
+                match log.filter(|log| !log.restores.contains(&position)) {
+                    // The log went on from there.
+                    None => {
+                        self.destroyed.retain(|entity, _| entity.0 < entities);
+                        self.others_from = None;
+                    }
+                    // It ended before, or was given up then: numbers that came after `last` are those of others.
+                    Some(log) => {
+                        let from = self.others_from.unwrap_or(u32::MAX);
+                        // Which of the two logs was restored this time?
+                        if from < entities && from < log.used {
+                            return Err(LedgerError::Unclear { position });
+                        }
+                        self.others_from = Some(from.min(entities));
+                    }
+                }
                 self.restores.push(position);
                 self.last = last;
             }
         }
-        Some(())
+        Ok(())
     }
 }
 
 /// The ledger that is being written.
 pub struct LedgerFile {
+    path: PathBuf,
     file: File,
+    /// The device and the inode of the file, and the bytes of what was written.
+    place: (u64, u64),
+    bytes: u64,
     key: IndexKey,
     last: Position,
     restores: Vec<Position>,
@@ -209,12 +285,38 @@ impl LedgerFile {
         }
         let read = Read::of(path, &key, store)?;
         let file = OpenOptions::new().append(true).mode(0o600).open(path).map_err(failed(FileAction::Open))?;
-        file.set_len(read.bytes).map_err(failed(FileAction::Write))?;
-        let mut ledger = Self { file, key, last: read.last, restores: read.restores, mac: read.mac };
+        let there = file.metadata().map_err(failed(FileAction::Read))?;
+        // A file to which only appending is possible cannot be cut, also where there is nothing to cut.
+        if there.len() != read.bytes {
+            file.set_len(read.bytes).map_err(failed(FileAction::Write))?;
+        }
+        let mut ledger = Self {
+            path: path.to_owned(),
+            file,
+            place: (there.dev(), there.ino()),
+            bytes: read.bytes,
+            key,
+            last: read.last,
+            restores: read.restores,
+            mac: read.mac,
+        };
         if ledger.mac.is_none() {
             ledger.append(&[first_line(store)])?;
         }
         Ok(ledger)
+    }
+
+    /// Compares the file that lies there with the one that is being written.
+    ///
+    /// # Errors
+    /// When it was cut, or another one lies in its place: nothing may be appended to it then, since whoever reads it would miss
+    /// the lines before. The ledger is opened again.
+    pub fn check(&self) -> Result<(), LedgerError> {
+        let there = std::fs::metadata(&self.path).map_err(durable_file::failed(ROLE, FileAction::Read))?;
+        match ((there.dev(), there.ino()), there.len()) == (self.place, self.bytes) {
+            true => Ok(()),
+            false => Err(LedgerError::Replaced),
+        }
     }
 
     /// Returns the last event of the log that the ledger speaks of.
@@ -255,6 +357,7 @@ impl LedgerFile {
     }
 
     fn append(&mut self, lines: &[String]) -> Result<(), LedgerError> {
+        self.check()?;
         let mut bytes = Vec::new();
         let mut mac = self.mac;
         for text in lines {
@@ -264,6 +367,7 @@ impl LedgerFile {
         }
         self.file.write_all(&bytes).map_err(durable_file::failed(ROLE, FileAction::Write))?;
         self.file.sync_data().map_err(durable_file::failed(ROLE, FileAction::Sync))?;
+        self.bytes += bytes.len() as u64;
         self.mac = mac;
         Ok(())
     }

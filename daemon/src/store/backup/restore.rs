@@ -18,7 +18,7 @@ use retention_core::id::{EntityId, Position};
 use retention_core::view::Condition;
 use roaring::RoaringBitmap;
 
-use super::ledger::{Erasure, LedgerError, Read};
+use super::ledger::{Beside, Erasure, LedgerError, Read};
 use super::make::SIGNING_KEY;
 use super::manifest::{Manifest, Part, segment_name};
 use super::{BackupError, MEMORY, Places, copy, decrypt};
@@ -84,6 +84,8 @@ pub struct Restored {
 /// What going through the journal tells.
 struct Journal {
     destroyed: RoaringBitmap,
+    /// The positions of the restores that it tells of.
+    restores: Vec<Position>,
     used: u32,
 }
 
@@ -230,7 +232,7 @@ impl Restore<'_> {
         };
         let tree = Tree::open(staging)?;
         let reader = JournalReader::at(&staging.join("journal"));
-        let mut journal = Journal { destroyed: RoaringBitmap::new(), used: 1 };
+        let mut journal = Journal { destroyed: RoaringBitmap::new(), restores: Vec::new(), used: 1 };
         let mut together: Vec<Envelope> = Vec::with_capacity(EVENTS_TOGETHER);
         let mut newest = None;
         for entry in reader.events_after(Position::NONE, manifest.last).map_err(ReadError::from)? {
@@ -242,6 +244,9 @@ impl Restore<'_> {
                 if EventType::is_destruction(envelope.event_type) {
                     journal.destroyed.insert(entity.0);
                 }
+            }
+            if envelope.event_type == EventType::StoreRestored as u16 {
+                journal.restores.push(envelope.position);
             }
             newest = Some(envelope);
             together.push(envelope);
@@ -264,7 +269,8 @@ impl Restore<'_> {
         Ok(journal)
     }
 
-    /// Reads the ledgers: what they call destroyed, of what the backup has and does not call destroyed itself.
+    /// Reads the ledgers: what they call destroyed, of what the backup has and does not call destroyed itself. All that the
+    /// backup calls destroyed must be in them, or they end before it.
     fn destroyed_since(
         &self,
         manifest: &Manifest,
@@ -277,16 +283,22 @@ impl Restore<'_> {
         let mut store = [0; 16];
         hex::decode_to_slice(&manifest.store, &mut store).map_err(|_| BackupError::OtherLog)?;
         let mut again = BTreeMap::new();
+        let mut lacking = journal.destroyed.clone();
+        let log = Beside { restores: &journal.restores, used: journal.used };
         for file in files {
-            let read = Read::of(file, &key, store)?;
+            let read = Read::beside(file, &key, store, log)?;
             if read.is_empty() {
                 return Err(LedgerError::Empty.into());
             }
+            lacking -= read.destroyed.keys().map(|entity| entity.0).collect::<RoaringBitmap>();
             again.extend(read.destroyed.into_iter().filter(|(entity, _)| {
                 entity.0 < journal.used && entity.0 > 0 && !journal.destroyed.contains(entity.0)
             }));
         }
-        Ok(again)
+        match lacking.len() {
+            0 => Ok(again),
+            lacking => Err(LedgerError::Short { lacking }.into()),
+        }
     }
 
     /// Writes the keys, without those that must not come back, and looks for each of these.

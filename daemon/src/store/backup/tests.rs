@@ -16,6 +16,7 @@ use super::super::{KeyState, Options};
 use super::*;
 use crate::store::Store;
 
+mod ledgers;
 mod refused;
 
 const UNTIL: Timestamp = Timestamp(1_800_000_000_000_000);

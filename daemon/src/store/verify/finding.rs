@@ -79,6 +79,9 @@ pub enum Finding {
     /// A checkpoint is not signed by a key that the log adopted.
     #[error("the checkpoint over {0} events is not signed by a key of this log")]
     CheckpointNotSigned(u64),
+    /// A checkpoint is signed by a key that the log had replaced before the last event that it covers.
+    #[error("the checkpoint over {0} events is signed by a key that the log had replaced by then")]
+    CheckpointByOlderKey(u64),
     /// What lies among the checkpoints is none.
     #[error("the checkpoints of the tree are damaged at byte {0}")]
     CheckpointsDamaged(u64),
@@ -120,6 +123,7 @@ impl Finding {
             Self::CheckpointsMissing => "checkpoints_missing",
             Self::CheckpointContradicts(_) => "checkpoint_contradicts",
             Self::CheckpointNotSigned(_) => "checkpoint_not_signed",
+            Self::CheckpointByOlderKey(_) => "checkpoint_by_older_key",
             Self::CheckpointsDamaged(_) => "checkpoints_damaged",
             Self::CosignaturesDamaged(_) => "cosignatures_damaged",
             Self::CosignatureWrong(_) => "cosignature_wrong",
@@ -146,6 +150,7 @@ impl Finding {
             | Self::CheckpointsMissing
             | Self::CheckpointContradicts(_)
             | Self::CheckpointNotSigned(_)
+            | Self::CheckpointByOlderKey(_)
             | Self::CheckpointsDamaged(_)
             | Self::CosignaturesDamaged(_)
             | Self::CosignatureWrong(_)
@@ -189,6 +194,9 @@ impl Finding {
             }
             Self::CheckpointNotSigned(_) | Self::CheckpointsDamaged(_) => {
                 "compare with checkpoints that others hold, and restore tree/checkpoints from a backup; the journal is not affected"
+            }
+            Self::CheckpointByOlderKey(_) => {
+                "whoever kept the older key signed it: find out who could, compare with checkpoints that others hold, and restore tree/checkpoints from a backup; the journal is not affected"
             }
             Self::CosignaturesDamaged(_) | Self::CosignatureWrong(_) => {
                 "restore tree/cosignatures from a backup; the journal and the checkpoints are not affected. If every cosignature is wrong, the checkpoints were replaced: compare them with those that others hold"

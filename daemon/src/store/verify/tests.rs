@@ -4,7 +4,8 @@ use super::super::sled_door::{Blocks, Family};
 use super::super::tests::{add_contacts, add_layout, begin_purge, flip, init, open, purge, sign};
 use super::super::vault::destroy::StepTicket;
 use super::*;
-use retention_core::evidence::checkpoint::keys_of;
+use retention_core::event::operation::SigningKeyAdopted;
+use retention_core::evidence::checkpoint::{Checkpoint, keys_of};
 use retention_core::id::SagaId;
 
 const SLOTS: &str = "state/keys/slots.0000";
@@ -276,6 +277,22 @@ fn a_flipped_byte_anywhere_in_the_tree_is_found() {
         }
     }
     assert_eq!(verify(&options).findings, []);
+}
+
+#[test]
+fn a_checkpoint_by_a_key_that_was_replaced_before_is_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = signed_world(dir.path());
+    let store = open(&options);
+    let (_, verifier_key) = keys_of(&[8; 32], "log").unwrap();
+    let adopted = Event::SigningKeyAdopted(SigningKeyAdopted { verifier_key });
+    let drafts = vec![super::super::open::daemon_draft(adopted)];
+    store.append_drafts(drafts, retention_core::view::Condition::None).unwrap();
+    // Somebody kept the key from before, and signs on.
+    let size = Checkpoint::unverified(&sign(&store)).unwrap().size;
+    store.close().unwrap();
+    let report = verify(&options);
+    assert_eq!((report.findings, report.checkpoints), (vec![Finding::CheckpointByOlderKey(size)], Some(4)));
 }
 
 #[test]

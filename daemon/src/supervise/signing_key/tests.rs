@@ -39,7 +39,7 @@ impl World {
     /// Lives until everything is signed, as the daemon does. Returns the newest checkpoint.
     fn live(&self, store: &Arc<Store>, gate: &dyn FlushGate) -> Result<String, SigningKeyError> {
         let tree = Arc::new(Tree::open(store.dir()).unwrap());
-        let signer = current(store, gate)?;
+        let signer = current(store, gate, None)?;
         let mut attest = Attest::new(store.clone(), self.clock.clone(), tree.clone(), signer)?;
         attest.compare(&mut || {}).unwrap();
         loop {
@@ -160,9 +160,9 @@ fn a_start_between_the_new_key_and_its_adoption_adopts_it() {
     let store = world.open();
     world.live(&store, &OpenGate).unwrap();
     world.ask(&store);
-    let made = current(&store, &OpenGate).unwrap();
+    let made = current(&store, &OpenGate, None).unwrap();
     assert!(is_asked(&store), "nothing has adopted it");
-    let again = current(&store, &OpenGate).unwrap();
+    let again = current(&store, &OpenGate, None).unwrap();
     assert!(*made == *again, "it is not made twice");
     world.live(&store, &OpenGate).unwrap();
     assert_eq!(adopted(&store).last(), Some(&verifier_of(&made).unwrap()));
@@ -183,4 +183,43 @@ fn an_older_key_that_was_put_back_is_not_taken_for_the_new_one() {
     let keys = adopted(&store);
     assert_eq!((keys.len(), is_asked(&store)), (3, false));
     assert!(keys[0] != keys[2] && std::fs::read(&file).unwrap() != first);
+}
+
+#[test]
+fn a_log_keeps_the_name_that_it_was_given_at_first() {
+    const NAME: &str = "logs.example.org/retention";
+    let world = World::new();
+    let store = world.open();
+    assert!(origin(&store, None).starts_with("retentiond/"), "a name of its own");
+    let signer = current(&store, &OpenGate, Some(NAME)).unwrap();
+    assert_eq!(origin_of(&verifier_of(&signer).unwrap()).as_deref(), Ok(NAME));
+    // Before its key is adopted nothing was signed with it, and it is the key of a log of this name all the same.
+    let early = current(&store, &OpenGate, None);
+    assert!(matches!(early, Err(SigningKeyError::OfAnotherLog { .. })), "{:?}", early.map(drop));
+    let tree = Arc::new(Tree::open(store.dir()).unwrap());
+    let mut attest = Attest::new(store.clone(), world.clock.clone(), tree, signer).unwrap();
+    attest.compare(&mut || {}).unwrap();
+    assert_eq!(attest.step().unwrap(), Step::Worked);
+    drop(attest);
+
+    // Adopted: whether the configuration says it or not, also of its next keys.
+    for wanted in [Some(NAME), None] {
+        refuse_another_name(&store, wanted).unwrap();
+        world.ask(&store);
+        let note = world.live(&store, &OpenGate).unwrap();
+        assert_eq!(Checkpoint::unverified(&note).unwrap().origin, NAME);
+    }
+    let refused = current(&store, &OpenGate, Some("logs.example.org/other")).map(drop);
+    let said = refused.unwrap_err().to_string();
+    assert!(said.contains("this log is called logs.example.org/retention"), "{said}");
+
+    // A key of another log is not taken for the next one.
+    let file = store.dir().join("tree/signing.key");
+    let own = std::fs::read(&file).unwrap();
+    let (other, _) = keys_of(&[9; 32], "logs.example.org/other").unwrap();
+    std::fs::write(&file, other.as_bytes()).unwrap();
+    let refused = current(&store, &OpenGate, None).map(drop);
+    assert!(matches!(refused, Err(SigningKeyError::OfAnotherLog { .. })), "{refused:?}");
+    std::fs::write(&file, own).unwrap();
+    current(&store, &OpenGate, None).unwrap();
 }
