@@ -10,7 +10,7 @@
 //! [`Said`], and nothing but the signature is behind it.
 
 use serde::{Deserialize, Serialize};
-use signed_note::{Note, StandardSigner, StandardVerifier, Verifier as _, VerifierList};
+use signed_note::{Note, StandardSigner, StandardVerifier, VerifierList};
 
 use super::checkpoint::CheckpointError;
 use super::proof::{EventProof, ProofError};

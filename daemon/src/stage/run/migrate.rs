@@ -56,33 +56,34 @@ pub struct Migrations {
 /// How many messages there are of each text and date.
 type Prints = BTreeMap<(Digest, Timestamp), u64>;
 
-/// What there is at the target: of each text and date, and of each name that a message has for itself.
+/// What there is at the target: of each text and date, and of each name that a message has for itself. The name counts
+/// without a date: some servers keep another one than they are given.
 #[derive(Default)]
 struct There {
     texts: Prints,
-    ids: Prints,
+    ids: BTreeMap<Digest, u64>,
 }
 
 impl There {
     fn add(&mut self, print: &Print) {
         *self.texts.entry((print.text, print.received)).or_default() += 1;
         if let Some(id) = print.id {
-            *self.ids.entry((id, print.received)).or_default() += 1;
+            *self.ids.entry(id).or_default() += 1;
         }
     }
 
     /// Takes one message with this text and date, if there is one left.
     fn take(&mut self, print: &Print) -> bool {
-        let is_there = take(&mut self.texts, print);
+        let is_there = take(&mut self.texts, &(print.text, print.received));
         if is_there {
             let _same = self.take_changed(print);
         }
         is_there
     }
 
-    /// Takes one with its name and date, whatever its text has become.
+    /// Takes one with its name, whatever its text and its date have become.
     fn take_changed(&mut self, print: &Print) -> bool {
-        print.id.is_some_and(|id| take(&mut self.ids, &Print { text: id, ..*print }))
+        print.id.is_some_and(|id| take(&mut self.ids, &id))
     }
 }
 
@@ -582,7 +583,7 @@ impl Migrations {
             moving.prints(Side::Source, 0, &mut |uid, print| {
                 if uid <= folder.upto && !too_large.contains(&uid) {
                     messages += 1;
-                    missing += u64::from(!take(there, &print));
+                    missing += u64::from(!take(there, &(print.text, print.received)));
                 }
                 ControlFlow::Continue(())
             })?;
@@ -611,8 +612,8 @@ fn listed(moving: &mut dyn Moving, after: Uid, at_most: usize) -> Result<Vec<Mes
 }
 
 /// Takes one message with this text and date, if there is one left.
-fn take(prints: &mut Prints, print: &Print) -> bool {
-    match prints.get_mut(&(print.text, print.received)) {
+fn take<K: Ord>(counts: &mut BTreeMap<K, u64>, of: &K) -> bool {
+    match counts.get_mut(of) {
         Some(count) if *count > 0 => {
             *count -= 1;
             true

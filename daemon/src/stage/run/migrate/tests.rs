@@ -46,7 +46,7 @@ struct Servers {
     target: Box_,
     calls: usize,
     fault: Option<(usize, Fault)>,
-    /// Texts that the target takes in no way, and those that it changes.
+    /// Texts that the target takes in no way, and those that it changes, with their date.
     refuses: Option<String>,
     changes: Option<String>,
     /// A text to which it says no and nothing more.
@@ -184,6 +184,7 @@ impl Moving for Open {
             }
             if servers.changes.as_ref() == Some(&letter.text) {
                 letter.text.push_str(" changed");
+                letter.received += 1_000_000;
             }
             let bytes = letter.text.len() as u64;
             let folder = servers.target.folders.get_mut(&into).unwrap();
