@@ -186,6 +186,22 @@ impl Run {
         does && policy.state == State::Enforce
     }
 
+    /// Returns what the judgement of items rests on beside their versions: that it is still so is a condition of the
+    /// intent. None of it changes the version of an item.
+    ///
+    /// **Order:** before they are judged, so that whatever moves during the judgement is found, too.
+    pub(super) fn grounds(&self, items: &[SagaItem]) -> Condition {
+        let policies = Condition::PoliciesAre(self.store.policies().digest());
+        let (activities, deals): (Vec<_>, Vec<_>) = self.store.view(|views| {
+            let known = |item: &SagaItem| {
+                let entity = item.entity;
+                ((entity, views.activities_of(entity)), (entity, views.open_deals(entity)))
+            };
+            items.iter().map(known).unzip()
+        });
+        Condition::All(vec![policies, Condition::SameActivities(activities), Condition::SameDeals(deals)])
+    }
+
     /// Records that items are left alone.
     pub(super) fn skip(&self, saga: SagaId, items: Vec<(EntityId, SkipReason)>) -> Result<(), StageError> {
         if !items.is_empty() {
