@@ -8,7 +8,7 @@ use retention_core::event::{Event, Recorded};
 use retention_core::id::EntityId;
 use retention_core::time::Timestamp;
 use retention_core::view::{EntityState, RunState};
-use retention_tests::world::{Stage, World};
+use retention_tests::world::{APPROVER, Stage, World};
 use retentiond::clock::Clock as _;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -87,6 +87,38 @@ fn a_clock_that_goes_back_is_late_and_never_early() {
     world.settle();
     assert_eq!(world.state_of(contact), EntityState::Quarantined);
     assert_eq!(doubts(&world), []);
+}
+
+#[test]
+fn a_quarantine_that_begins_by_a_clock_that_was_set_back_is_no_shorter() {
+    let (mut world, contact) = contact_with_a_run("P20D");
+    jump(&world, -30 * DAY_US);
+    world.settle();
+    assert_eq!(world.state_of(contact), EntityState::Quarantined, "{}", world.story());
+    // Somebody sets the clock right, and says so.
+    jump(&world, 30 * DAY_US);
+    world.settle();
+    assert!(world.confirm_clock());
+    world.settle();
+    assert_eq!(world.state_of(contact), EntityState::Quarantined, "{}", world.story());
+    world.finish();
+    assert_eq!(world.state_of(contact), EntityState::Purged, "{}", world.story());
+}
+
+#[test]
+fn a_clock_that_was_set_back_gives_no_approval_its_force_again() {
+    let mut world = World::new("P0D");
+    let contact = world.add("a", "2020-01-01");
+    world.settle();
+    let plan = world.request_plan("contacts").unwrap();
+    world.settle();
+    world.approve(plan, APPROVER);
+    world.clock.advance(DAY * 2);
+    let run = world.request_run(plan).unwrap();
+    jump(&world, -2 * DAY_US);
+    world.finish();
+    assert_eq!(world.run_state(run), RunState::Refused, "{}", world.story());
+    assert_eq!(world.state_of(contact), EntityState::Visible, "{}", world.story());
 }
 
 #[test]

@@ -238,6 +238,35 @@ fn a_policy_that_keeps_longer_from_now_on_stops_what_is_not_yet_purged() {
     );
 }
 
+/// What is due under the policy as it is now goes on only if that policy still does the same.
+#[test]
+fn a_policy_that_does_something_else_from_now_on_purges_nothing_any_more() {
+    let purging = policy("contacts", "P1D");
+    let restricting = purging.replace("kind = \"purge\"\nquarantine = \"P1D\"", "kind = \"restrict\"");
+    let restricting = restricting.replace("[export]\nrequired = true\nformats = [\"jsonl\", \"csv\"]\n", "");
+    let redacting = purging
+        .replace("kind = \"purge\"", "kind = \"redact\"\nfields = { display_name = \"remove\" }")
+        .replace("{ created = 2020-01-01T00:00:00Z }", "{ created = 2020-01-01T00:00:00Z, display_name = \"x\" }");
+    let simulated = purging.replace("\"enforce\"", "\"simulate\"");
+    for text in [restricting, redacting, simulated] {
+        let before = |world: &World| world.store().view(|views| views.small.policies.digest);
+        at_every_step(
+            "P1D",
+            |race| {
+                let digest = before(&race.world);
+                race.world.write_policy("contacts", &text);
+                race.world.step(Stage::Policies);
+                assert_ne!(before(&race.world), digest, "the policy is not taken in: {text}");
+            },
+            |race| {
+                race.world.finish();
+                let expected = if race.was_past_pivot { EntityState::Purged } else { EntityState::Visible };
+                assert_eq!(race.world.state_of(race.first), expected, "{}", race.world.story());
+            },
+        );
+    }
+}
+
 fn planned() -> (World, EntityId, retention_core::id::PlanId) {
     let mut world = World::new("P0D");
     let due = world.add("a", "2020-01-01");

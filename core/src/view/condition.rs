@@ -9,7 +9,7 @@ use crate::event::hold::PauseScope;
 use crate::event::key::StoreKeys;
 use crate::event::saga::{ScriptKind, SkipReason};
 use crate::event::subject::RequestEnd;
-use crate::id::{EntityId, GrantId, LayoutId, PlanId, Position, RequestId, RestrictionId, RunId, SagaId};
+use crate::id::{Digest, EntityId, GrantId, LayoutId, PlanId, Position, RequestId, RestrictionId, RunId, SagaId};
 use crate::record::activity::Activity;
 use crate::time::Timestamp;
 
@@ -35,6 +35,10 @@ pub enum Condition {
     /// No activity moved what is known of the entities since it was copied: it changes no version, and what takes over
     /// the copy would be due too early without it. The date of the last activity moves only together with one of these.
     SameActivities(Vec<(EntityId, Vec<Activity>)>),
+    /// The entities are tied to so many open deals, as when they were judged: that changes no version either.
+    SameDeals(Vec<(EntityId, u32)>),
+    /// These policies are active, if any are: by others it may have been judged otherwise.
+    PoliciesAre(Digest),
     /// The plan can be taken by a run that nobody else has.
     PlanUnused(PlanId),
     /// The plan is open for approval or refusal.
@@ -132,6 +136,9 @@ pub enum Conflict {
     /// Another layout took the number.
     #[error("the number of the layout was taken in the meantime")]
     Layout,
+    /// Other policies became active.
+    #[error("other policies are active than those by which it was judged")]
+    Policies,
     /// The hold is not there.
     #[error("the hold is not active")]
     Hold,
@@ -194,6 +201,14 @@ impl Condition {
                 let moved = known.iter().filter(|(entity, activities)| views.activities_of(*entity) != *activities);
                 entities(moved.map(|(entity, _)| (*entity, SkipReason::Changed)))
             }
+            Self::SameDeals(known) => {
+                let moved = known.iter().filter(|(entity, deals)| views.open_deals(*entity) != *deals);
+                entities(moved.map(|(entity, _)| (*entity, SkipReason::Changed)))
+            }
+            Self::PoliciesAre(digest) => match views.small.policies.digest {
+                Some(active) if active != *digest => Err(Conflict::Policies),
+                Some(_) | None => Ok(()),
+            },
             Self::PlanUnused(plan) | Self::PlanOpen(plan) => match views.small.plans.get(*plan) {
                 Some(plan) if plan.is_open() => Ok(()),
                 _ => Err(Conflict::Plan),
@@ -383,6 +398,8 @@ fn can_restore(views: &Views, saga: SagaId, entity: EntityId) -> Result<(), Conf
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::change::Link;
+    use crate::record::Relation;
     use crate::record::activity::ActivityClass;
 
     #[test]
@@ -408,5 +425,30 @@ mod tests {
         views.note_activity(still, &activity(1, "unclassified"));
         let Err(Conflict::Entities(conflicts)) = condition.check(&views) else { panic!("three moved") };
         assert_eq!(conflicts.len(), 3);
+    }
+
+    #[test]
+    fn other_policies_than_those_of_the_judgement_are_in_the_way() {
+        let [judged, other] = [1, 2].map(|byte| Digest([byte; 32]));
+        let mut views = Views::default();
+        let condition = Condition::PoliciesAre(judged);
+        assert_eq!(condition.check(&views), Ok(()), "the log has none yet");
+        views.small.policies.digest = Some(judged);
+        assert_eq!(condition.check(&views), Ok(()));
+        views.small.policies.digest = Some(other);
+        assert_eq!(condition.check(&views), Err(Conflict::Policies));
+    }
+
+    #[test]
+    fn an_entity_is_in_the_way_that_was_judged_with_another_number_of_open_deals() {
+        let mut views = Views::default();
+        let [tied, free] = [1, 2].map(EntityId);
+        // As it was judged, one of them was tied to an open deal that it is not tied to now.
+        views.links.replace(EntityId(3), &[Link { relation: Relation::About, to: tied }]);
+        let known = [tied, free].map(|entity| (entity, views.open_deals(entity)));
+        assert_eq!(Condition::SameDeals(known.to_vec()).check(&views), Ok(()));
+        let before = vec![(tied, 1), (free, 0)];
+        let conflicts = vec![(tied, SkipReason::Changed)];
+        assert_eq!(Condition::SameDeals(before).check(&views), Err(Conflict::Entities(conflicts)));
     }
 }

@@ -161,7 +161,8 @@ impl Run {
     /// Checks that the plan may run, and takes it.
     fn begin(&self, run: RunId, now: Timestamp) -> Result<Step, StageError> {
         let digest = self.requested_digest(run)?;
-        let checked = self.store.view(|views| check_plan(views, run, digest, now));
+        // A clock that was set back must not give an approval its force again.
+        let checked = self.store.view(|views| check_plan(views, run, digest, now.max(views.recorded_at)));
         let (plan, code) = match checked {
             Ok((plan, policy, policy_digest, items)) => {
                 if self.store.policy_of_plans(&policy).map(|policy| policy.digest()) == Some(policy_digest) {

@@ -34,7 +34,9 @@ pub enum ReadError {
     #[error(transparent)]
     Vault(#[from] VaultError),
     /// The key slot is damaged.
-    #[error("the key slot of {0} is damaged, so its records cannot be opened; `retentionctl store verify` says what to do")]
+    #[error(
+        "the key slot of {0} is damaged, so its records cannot be opened; `retentionctl store verify` says what to do"
+    )]
     SlotDamaged(EntityId),
     /// The body is not what its envelope says.
     #[error("the body of event {position} cannot be read: {source}")]

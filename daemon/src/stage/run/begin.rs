@@ -7,7 +7,7 @@ use retention_core::event::saga::{ITEMS_PER_SAGA, ItemsSkipped, SagaItem, SagaSt
 use retention_core::event::{Event, EventType};
 use retention_core::id::{EntityId, PlanId, RequestId, RunId, SagaId};
 use retention_core::plan;
-use retention_core::policy::{Action, Policy, Rate, Standing};
+use retention_core::policy::{Action, Policy, Rate, Standing, State};
 use retention_core::record::Kind;
 use retention_core::saga::{EXPORT_PURGE_VERSION, EXPORT_REDACT_VERSION, MESSAGE_PURGE_VERSION, RESTRICT_VERSION};
 use retention_core::time::Timestamp;
@@ -130,6 +130,9 @@ impl Run {
     pub(super) fn drifted(&self, saga: SagaId, items: &[SagaItem]) -> Result<Vec<(EntityId, SkipReason)>, StageError> {
         let now = self.clock.now();
         let Some(basis) = self.store.view(|views| Basis::of(views, saga, now)) else { return Ok(Vec::new()) };
+        if !basis.same_policies && basis.erases.is_none() && !self.still_does(saga, &basis.policy) {
+            return Ok(items.iter().map(|item| (item.entity, SkipReason::NotDue)).collect());
+        }
         let mut drifted = Vec::new();
         for part in items.chunks(1_000) {
             let entities: Vec<EntityId> = part.iter().map(|item| item.entity).collect();
@@ -165,6 +168,38 @@ impl Run {
         }
         drifted.sort_unstable_by_key(|(entity, _)| *entity);
         Ok(drifted)
+    }
+
+    /// Says whether a policy, as it is now, does what the saga was begun for. Under one that only ends the use, takes
+    /// fields out, is simulated or is gone, nothing is purged, however due it is: nobody wants any more what was
+    /// approved.
+    fn still_does(&self, saga: SagaId, policy: &str) -> bool {
+        let script = self.store.view(|views| views.small.runs.saga(saga).map(|saga| saga.started.script));
+        let (Some(script), Some(policy)) = (script, self.store.policy_of_plans(policy)) else { return false };
+        let does = match policy.action {
+            Action::Purge { .. } | Action::Review { .. } => {
+                matches!(script, ScriptKind::ExportPurge | ScriptKind::MessagePurge)
+            }
+            Action::Redact { .. } => script == ScriptKind::ExportRedact,
+            Action::Restrict => script == ScriptKind::Restrict,
+        };
+        does && policy.state == State::Enforce
+    }
+
+    /// Returns what the judgement of items rests on beside their versions: that it is still so is a condition of the
+    /// intent. None of it changes the version of an item.
+    ///
+    /// **Order:** before they are judged, so that whatever moves during the judgement is found, too.
+    pub(super) fn grounds(&self, items: &[SagaItem]) -> Condition {
+        let policies = Condition::PoliciesAre(self.store.policies().digest());
+        let (activities, deals): (Vec<_>, Vec<_>) = self.store.view(|views| {
+            let known = |item: &SagaItem| {
+                let entity = item.entity;
+                ((entity, views.activities_of(entity)), (entity, views.open_deals(entity)))
+            };
+            items.iter().map(known).unzip()
+        });
+        Condition::All(vec![policies, Condition::SameActivities(activities), Condition::SameDeals(deals)])
     }
 
     /// Records that items are left alone.

@@ -87,10 +87,12 @@ impl Run {
         self.apply(id, saga, step, attempt)
     }
 
-    /// The pivot. Every item is judged anew; then the intent is appended on the condition that no hold, change or
-    /// restore came in between. What is in the way is left alone, and the rest is tried again.
+    /// The pivot. Every item is judged anew; then the intent is appended on the condition that no hold, change,
+    /// restore, activity, deal or policy came in between. What is in the way is left alone, and the rest is tried
+    /// again.
     fn start_pivot(&self, id: SagaId, saga: &Saga, step: ScriptStep, attempt: u32) -> Result<(), StageError> {
         let open: Vec<_> = saga.open_items().copied().collect();
+        let grounds = self.grounds(&open);
         let drifted = self.drifted(id, &open)?;
         if !drifted.is_empty() {
             return self.skip(id, drifted);
@@ -109,7 +111,7 @@ impl Run {
         let items = open.iter().map(|item| (item.entity, item.version)).collect();
         let entities: Vec<EntityId> = open.iter().map(|item| item.entity).collect();
         let intent = self.intent(id, step, attempt, entities.clone());
-        match self.append(id.0, vec![intent], Condition::MayPurge { saga: id, items }) {
+        match self.append(id.0, vec![intent], Condition::MayPurge { saga: id, items }.and(grounds)) {
             Ok(position) if step == ScriptStep::Purge => self.purge(id, saga, position, &entities, attempt),
             // Done as after a crash: by what the log says of the intent.
             Ok(_) => Ok(()),

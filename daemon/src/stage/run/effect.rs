@@ -214,8 +214,13 @@ impl Run {
         };
         let now = self.clock.now();
         let quarantine = policy.action.quarantine();
-        let until =
-            if quarantine.is_zero() { now } else { quarantine.due_at(now, Align::None, &policy.retention.zone) };
+        let until = if quarantine.is_zero() {
+            now
+        } else {
+            // A clock that was set back must not make it shorter: once it is right again, its end would be over.
+            let from = now.max(self.store.view(|views| views.recorded_at));
+            quarantine.due_at(from, Align::None, &policy.retention.zone)
+        };
         Outcome::Applied(Receipt::Quarantined { until, items: saga.open_items().count() as u64 })
     }
 

@@ -276,7 +276,9 @@ impl Run {
     pub(super) fn start_expunge(&self, id: SagaId, saga: &Saga, attempt: u32) -> Result<Step, StageError> {
         let open: Vec<_> = saga.open_items().copied().collect();
         let is_first = saga.pivot.is_empty();
+        let mut grounds = Condition::None;
         if is_first {
+            grounds = self.grounds(&open);
             let drifted = self.drifted(id, &open)?;
             if !drifted.is_empty() {
                 self.skip(id, drifted)?;
@@ -305,6 +307,7 @@ impl Run {
         let left = if is_first {
             self.left_alone(&found)
         } else {
+            grounds = self.grounds(&still);
             let changed = found.differ.iter().map(|entity| (*entity, SkipReason::Changed));
             changed.chain(self.drifted(id, &still)?).collect()
         };
@@ -325,7 +328,8 @@ impl Run {
         };
         let items = judged.iter().map(|item| (item.entity, item.version)).collect();
         let intent = self.intent(id, ScriptStep::Expunge, attempt, named);
-        match self.append(id.0, vec![intent], Condition::MayPurge { saga: id, items }.and(access)) {
+        let may_purge = Condition::MayPurge { saga: id, items };
+        match self.append(id.0, vec![intent], may_purge.and(grounds).and(access)) {
             Ok(_) => {
                 let outcome = self.expunge(session.as_mut(), id, saga, &parts, &found)?;
                 self.record(id, ScriptStep::Expunge, attempt, outcome)?;
