@@ -52,26 +52,27 @@ pub enum Next {
 }
 
 /// Returns the one thing to do next with a grant. `beside` is another grant of the same principal and mailbox that
-/// stands at this instant.
+/// stands at this instant. `now` never goes back, so that no lease becomes longer by a clock that was set back; `clock`
+/// is what the clock says, by which it is waited between two attempts.
 #[must_use]
-pub fn next(grant: &Grant, beside: Option<GrantId>, now: Timestamp) -> Next {
+pub fn next(grant: &Grant, beside: Option<GrantId>, now: Timestamp, clock: Timestamp) -> Next {
     if grant.end.is_some() {
         return Next::Nothing;
     }
     match (grant.begun_at, grant.ends_since(now)) {
-        (None, _) => before_it_is_given(grant, beside, now),
+        (None, _) => before_it_is_given(grant, beside, now, clock),
         (Some(_), None) => {
-            forward(grant, GrantStep::Give, now).unwrap_or_else(|| match grant.lease_ends_at() {
+            forward(grant, GrantStep::Give, clock).unwrap_or_else(|| match grant.lease_ends_at() {
                 Some(at) => Next::WaitUntil(at),
                 // Begun, so there is an end; should that ever be wrong, it ends now.
                 None => Next::Start { step: GrantStep::Revoke, attempt: 1 },
             })
         }
-        (Some(_), Some(_)) => take_back(grant, beside, now),
+        (Some(_), Some(_)) => take_back(grant, beside, clock),
     }
 }
 
-fn before_it_is_given(grant: &Grant, beside: Option<GrantId>, now: Timestamp) -> Next {
+fn before_it_is_given(grant: &Grant, beside: Option<GrantId>, now: Timestamp, clock: Timestamp) -> Next {
     let is_removal = grant.purpose.is_removal();
     if grant.rejected_by.is_some() {
         return Next::End(GrantEnd::Rejected);
@@ -84,7 +85,7 @@ fn before_it_is_given(grant: &Grant, beside: Option<GrantId>, now: Timestamp) ->
         let until = grant.waits_until();
         return if now < until { Next::WaitUntil(until) } else { Next::End(GrantEnd::Expired) };
     }
-    match forward(grant, GrantStep::Read, now) {
+    match forward(grant, GrantStep::Read, clock) {
         // Nothing was given, and it was tried often enough.
         Some(Next::Start { attempt, .. }) if attempt > ATTEMPTS_BEFORE_GIVEN_MAX => Next::End(GrantEnd::NotGiven),
         Some(next) => next,
@@ -93,12 +94,12 @@ fn before_it_is_given(grant: &Grant, beside: Option<GrantId>, now: Timestamp) ->
     }
 }
 
-fn take_back(grant: &Grant, beside: Option<GrantId>, now: Timestamp) -> Next {
+fn take_back(grant: &Grant, beside: Option<GrantId>, clock: Timestamp) -> Next {
     if let Some(to) = beside {
         return Next::End(GrantEnd::HandedOver { to });
     }
     for step in [GrantStep::Revoke, GrantStep::VerifyRevoked] {
-        if let Some(next) = forward(grant, step, now) {
+        if let Some(next) = forward(grant, step, clock) {
             return next;
         }
     }
@@ -106,12 +107,12 @@ fn take_back(grant: &Grant, beside: Option<GrantId>, now: Timestamp) -> Next {
 }
 
 /// What a step itself asks for; `None` when it is done.
-fn forward(grant: &Grant, step: GrantStep, now: Timestamp) -> Option<Next> {
+fn forward(grant: &Grant, step: GrantStep, clock: Timestamp) -> Option<Next> {
     match grant.step(step) {
         None => Some(Next::Start { step, attempt: 1 }),
         Some(StepStanding::Done(_)) => None,
         Some(StepStanding::Started { attempt }) => Some(Next::Probe { step, attempt: *attempt }),
-        Some(StepStanding::Failed { retry_at: Some(at), .. }) if now < *at => Some(Next::WaitUntil(*at)),
+        Some(StepStanding::Failed { retry_at: Some(at), .. }) if waits(step, *at, clock) => Some(Next::WaitUntil(*at)),
         Some(StepStanding::Failed { attempt, failure: Failure::Unknown, .. }) => {
             Some(Next::Probe { step, attempt: *attempt })
         }
@@ -121,6 +122,16 @@ fn forward(grant: &Grant, step: GrantStep, now: Timestamp) -> Option<Next> {
         // Nothing of a grant is ever recorded as undone; if it were, doing it again is harmless.
         Some(StepStanding::Undone) => Some(Next::Probe { step, attempt: 1 }),
     }
+}
+
+/// Says whether a step has to wait for its next attempt. What is taken back never waits longer than it does at most: a
+/// later instant is that of a clock that was ahead.
+fn waits(step: GrantStep, retry_at: Timestamp, clock: Timestamp) -> bool {
+    let most_ms = match step {
+        GrantStep::Read | GrantStep::Give => u64::MAX,
+        GrantStep::Revoke | GrantStep::VerifyRevoked => REVOKE_BACKOFF_MS_MAX,
+    };
+    clock < retry_at && retry_at.0.abs_diff(clock.0) / 1_000 <= most_ms
 }
 
 /// Returns when to try again after a refusal; `None` when it is not given any more. Revoking always has a next time.

@@ -164,7 +164,7 @@ impl World {
     /// Does the one thing that comes next. Returns whether there was one.
     fn drive(&mut self, id: GrantId, fault: Fault) -> bool {
         let grant = self.grants.get(id).unwrap().clone();
-        let (step, attempt) = match next(&grant, self.grants.standing_beside(id, self.now), self.now) {
+        let (step, attempt) = match next(&grant, self.grants.standing_beside(id, self.now), self.now, self.now) {
             Next::Start { step, attempt } => {
                 self.append(Actor::Daemon, Event::GrantStepStarted(GrantStepStarted { grant: id, step, attempt }));
                 (step, attempt)
@@ -394,6 +394,26 @@ fn a_revoke_that_never_succeeds_is_tried_for_ever_and_alarms() {
 }
 
 #[test]
+fn a_clock_that_was_ahead_neither_holds_up_a_revoke_nor_hurries_it() {
+    let mut world = World::new(&[""]);
+    let id = world.ask(GrantPurpose::Request);
+    for _ in 0..3 {
+        world.drive(id, Fault::None);
+    }
+    world.now = Timestamp(world.now.0 + 61 * MINUTE_US);
+    world.drive(id, Fault::Refused);
+    let grant = world.grants.get(id).unwrap();
+    let month_us = 30 * 24 * 60 * MINUTE_US;
+    let waits = |now: Timestamp, clock: Timestamp| matches!(next(grant, None, now, clock), Next::WaitUntil(_));
+    assert!(waits(world.now, world.now));
+    let set_right = Timestamp(world.now.0 - month_us);
+    let again = Next::Start { step: GrantStep::Revoke, attempt: 2 };
+    assert_eq!(next(grant, None, world.now, set_right), again);
+    // As after an attempt that failed since the clock was set right.
+    assert!(waits(Timestamp(world.now.0 + month_us), world.now));
+}
+
+#[test]
 fn only_the_last_of_two_grants_takes_anything_away() {
     let mut world = World::new(&["lr"]);
     let first = world.ask(GrantPurpose::Request);
@@ -417,12 +437,12 @@ fn a_request_without_approval_gives_nothing_and_expires() {
     let mut grant = world.grants.get(id).unwrap().clone();
     grant.approvals_needed = 1;
     let until = grant.waits_until();
-    assert_eq!(next(&grant, None, world.now), Next::WaitUntil(until));
+    assert_eq!(next(&grant, None, world.now, world.now), Next::WaitUntil(until));
     grant.approvals.push(crate::view::plans::Approval { uid: 1, at: world.now });
-    assert_eq!(next(&grant, None, world.now), Next::WaitUntil(until), "nobody approves their own request");
-    assert_eq!(next(&grant, None, until), Next::End(GrantEnd::Expired));
+    assert_eq!(next(&grant, None, world.now, world.now), Next::WaitUntil(until), "nobody approves their own request");
+    assert_eq!(next(&grant, None, until, until), Next::End(GrantEnd::Expired));
     grant.approvals.push(crate::view::plans::Approval { uid: 2, at: world.now });
-    assert_eq!(next(&grant, None, world.now), Next::Start { step: GrantStep::Read, attempt: 1 });
+    assert_eq!(next(&grant, None, world.now, world.now), Next::Start { step: GrantStep::Read, attempt: 1 });
 }
 
 #[test]

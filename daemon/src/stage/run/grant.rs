@@ -74,12 +74,13 @@ impl Grants {
         }
         let (now, mut open) = self.store.view(|views| {
             // A clock that was set back must not make a lease longer.
-            let now = self.clock.now().max(views.recorded_at);
+            let clock = self.clock.now();
+            let now = clock.max(views.recorded_at);
             let grants = &views.small.grants;
             let open: Vec<(bool, GrantId, Next)> = grants
                 .open()
                 .map(|(id, grant)| {
-                    let next = grant::next(grant, grants.standing_beside(id, now), now);
+                    let next = grant::next(grant, grants.standing_beside(id, now), now, clock);
                     (grant.ends_since(now).is_none(), id, next)
                 })
                 .collect();
