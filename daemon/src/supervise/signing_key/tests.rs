@@ -191,12 +191,12 @@ fn a_log_keeps_the_name_that_it_was_given_at_first() {
     let world = World::new();
     let store = world.open();
     assert!(origin(&store, None).starts_with("retentiond/"), "a name of its own");
+    let tree = Arc::new(Tree::open(store.dir()).unwrap());
     let signer = current(&store, &OpenGate, Some(NAME)).unwrap();
     assert_eq!(origin_of(&verifier_of(&signer).unwrap()).as_deref(), Ok(NAME));
     // Before its key is adopted nothing was signed with it, and it is the key of a log of this name all the same.
     let early = current(&store, &OpenGate, None);
     assert!(matches!(early, Err(SigningKeyError::OfAnotherLog { .. })), "{:?}", early.map(drop));
-    let tree = Arc::new(Tree::open(store.dir()).unwrap());
     let mut attest = Attest::new(store.clone(), world.clock.clone(), tree, signer).unwrap();
     attest.compare(&mut || {}).unwrap();
     assert_eq!(attest.step().unwrap(), Step::Worked);
