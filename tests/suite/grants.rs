@@ -6,6 +6,7 @@ use std::time::Duration;
 use retention_core::event::grant::{GrantEnd, GrantReceipt, GrantStep};
 use retention_core::id::{EntityId, GrantId};
 use retention_core::mailbox::Rights;
+use retention_core::time::Timestamp;
 use retention_core::view::GrantState;
 use retention_tests::crash::Remains;
 use retention_tests::mailboxes::{Call, Fault};
@@ -57,6 +58,27 @@ fn check_over(world: &World, what: &str) {
     assert_eq!(world.mailboxes.taken_away(), [""; 0], "{what}\n{}", world.story());
     let is_sound = world.store().view(|views| views.small.grants.iter().all(|(_, grant)| !grant.is_inconsistent));
     assert!(is_sound, "{what}\n{}", world.story());
+}
+
+#[test]
+fn a_lease_ends_by_the_clock_while_the_time_of_the_log_stands_still() {
+    const MONTH: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+    let lease = Duration::from_millis(retention_tests::world::LEASE_MS);
+    let (mut world, mailbox) = world();
+    let right = world.clock.now();
+    world.clock.advance(MONTH);
+    let grant = world.request_grant(mailbox, 1).unwrap();
+    world.approve_grant(grant, APPROVER);
+    world.clock.set(right);
+    settle(&mut world);
+    assert!(is_full(&world, mailbox));
+    world.clock.advance(lease - Duration::from_secs(1));
+    settle(&mut world);
+    assert!(is_full(&world, mailbox), "{}", world.story());
+    world.clock.advance(Duration::from_secs(1));
+    finish(&mut world);
+    check_over(&world, "the time of the log stands still");
+    assert!(world.clock.now() < Timestamp(right.0 + 2 * i64::try_from(lease.as_micros()).unwrap()));
 }
 
 #[test]

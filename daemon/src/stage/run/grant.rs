@@ -4,6 +4,7 @@
 //! after a crash are the same code: look at what the log says, ask [`retention_core::grant::next`], do that one thing,
 //! record it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,6 +42,9 @@ pub struct Grants {
     store: Arc<Store>,
     clock: Arc<dyn Clock>,
     target: Arc<dyn AccessTarget>,
+    /// Since when, by the clock, grants are known to stand while the time of the log stands still. In memory only: after
+    /// a restart it is counted anew.
+    standing_still: BTreeMap<GrantId, Timestamp>,
 }
 
 /// What a step did: its receipt, and what was read of each folder.
@@ -60,7 +64,7 @@ impl Grants {
     /// Works on a store and a target.
     #[must_use]
     pub fn new(store: Arc<Store>, clock: Arc<dyn Clock>, target: Arc<dyn AccessTarget>) -> Self {
-        Self { store, clock, target }
+        Self { store, clock, target, standing_still: BTreeMap::new() }
     }
 
     /// Does one thing for one grant; what is to be taken back comes first.
@@ -91,6 +95,11 @@ impl Grants {
             Step::IdleUntil(at) => Some(at),
             Step::Idle => None,
         };
+        match self.end_what_lasts_too_long_by_the_clock(now)? {
+            Step::Worked => return Ok(Step::Worked),
+            Step::IdleUntil(at) => wake = Some(wake.map_or(at, |wake| wake.min(at))),
+            Step::Idle => {}
+        }
         open.sort_unstable_by_key(|(goes_on, id, _)| (*goes_on, *id));
         for (_, id, next) in open {
             match next {
@@ -143,6 +152,41 @@ impl Grants {
             };
         }
         Ok(look_again)
+    }
+
+    /// Asks for the end of one grant that has stood for its whole time by the clock, while that of the log stands still
+    /// because a clock was once ahead: by the log alone it would last until the clock has caught up.
+    fn end_what_lasts_too_long_by_the_clock(&mut self, now: Timestamp) -> Result<Step, StageError> {
+        let clock = self.clock.now();
+        if clock >= now {
+            self.standing_still.clear();
+            return Ok(Step::Idle);
+        }
+        let standing: BTreeMap<GrantId, i64> = self.store.view(|views| {
+            let on = views.small.grants.open().filter(|(_, grant)| grant.is_on(now));
+            on.filter_map(|(id, grant)| Some((id, grant.lease_ends_at()?.0.saturating_sub(grant.begun_at?.0))))
+                .collect()
+        });
+        self.standing_still.retain(|id, _| standing.contains_key(id));
+        let mut wake = None;
+        for (id, length_us) in standing {
+            let since = self.standing_still.entry(id).or_insert(clock);
+            *since = clock.min(*since);
+            let end = Timestamp(since.0.saturating_add(length_us));
+            if clock < end {
+                wake = Some(wake.map_or(end, |wake: Timestamp| wake.min(end)));
+                continue;
+            }
+            let reason =
+                "its time is over by the clock; that of the log stands still since a clock was ahead".to_owned();
+            let event = Event::GrantRevokeRequested(GrantRevokeRequested { grant: id, reason });
+            return match self.append(id, vec![event], Condition::GrantIs(id, GrantStage::Open)) {
+                // Over in this very moment: the next look sees it.
+                Ok(_) | Err(StageError::Append(AppendError::Conflict(_))) => Ok(Step::Worked),
+                Err(error) => Err(error),
+            };
+        }
+        Ok(wake.map_or(Step::Idle, Step::IdleUntil))
     }
 
     fn grant(&self, id: GrantId) -> Option<Grant> {
