@@ -243,6 +243,41 @@ fn what_another_program_saved_again_is_refused_by_its_name_for_it() {
     }
 }
 
+#[test]
+fn every_oddity_of_a_file_is_told_where_it_stands() {
+    const SCHEMA: &str = "\"FieldId\",\"FieldLabel\",\"FieldType\",\"FieldInfo\"\r\n";
+    let companies = |rows: &str| ("Companies.csv", format!("\"XrmId\",\"Shared\",\"Notes\"\r\n{rows}"));
+    let contacts =
+        |column: &str| ("Contacts.csv", format!("\"PersonaId\",\"XrmId\",\"{column}\"\r\n\"p\",\"x\",\"a@x|b@x\"\r\n"));
+    let schema = |fields: &str| ("ContactSchema.csv", format!("{SCHEMA}{fields}"));
+    let task =
+        |created: &str| ("Tasks.csv", format!("{TASKS}\"x\",\"a\",\"\",\"{created}\",\"\",\"\",\"\",\"\",\"i\"\r\n"));
+    let cut = format!("\"c\",\"True\",\"{}\"\r\n", "n".repeat(254));
+    for (files, defect, times) in [
+        (vec![companies("\"c\",\"perhaps\",\"\"\r\n")], Defect::SharedUnreadable, 1),
+        (vec![companies("\"c\",\"True\",\"<BODY>n\"\r\n")], Defect::NotesMarkup, 1),
+        (vec![companies(&cut)], Defect::NotesPerhapsCut, 1),
+        (vec![companies("\"c\",\"True\"\r\n")], Defect::SnapshotIncomplete, 1),
+        (vec![contacts("Email1Address")], Defect::ValuesJoined, 1),
+        (vec![contacts("Region")], Defect::CustomWithoutSchema, 1),
+        (vec![contacts("Region"), schema("\"f\",\"Ghost\",\"Text\",\"\"\r\n")], Defect::CustomWithoutColumn, 1),
+        // The field in its schema, and the column that it could be.
+        (
+            vec![contacts("Region"), schema("\"f\",\"Region\",\"Text\",\"\"\r\n\"g\",\"region\",\"Date\",\"\"\r\n")],
+            Defect::CustomRepeated,
+            2,
+        ),
+        (vec![contacts("Region"), schema("\"f\",\"Region\",\"Blob\",\"\"\r\n")], Defect::CustomTypeUnknown, 2),
+        (vec![task("4/13/2020 7:00:00 AM")], Defect::CultureDate, 1),
+        (vec![task("4/5/2020 7:00:00 AM")], Defect::DateAmbiguous, 1),
+        (vec![task("soon")], Defect::DateUnreadable, 1),
+    ] {
+        let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (*name, text.as_str())).collect();
+        let (changes, _) = read(&files);
+        assert_eq!(count(&changes, defect), times, "{defect:?}: {changes:?}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
     #[test]
