@@ -4,7 +4,8 @@
     verify.py KEY proof          a proof that an event stands in the log      (retentionctl audit prove)
     verify.py KEY growth.proof   a proof that the log has only grown          (retentionctl audit growth)
     verify.py KEY directory [checkpoint ...]                                  (retentionctl audit export)
-                                 every entry of the log, and every checkpoint that you kept of it
+                                 every entry of the log, and every checkpoint that you kept of it; not the hashes
+                                 in tile/0, tile/1 and so on, which are made from the entries, and no other file
     verify.py KEY checkpoint     a signed checkpoint alone
 
 KEY is a verifier key as `retentionctl audit keys` lists it; after a change of keys all, in one argument with spaces.
@@ -114,6 +115,7 @@ def grown(before, after, path):
 def event_proof(text, key):
     head, note = text.split("\n\n", 1)
     lines = head.split("\n")
+    claim(lines[0] == "c2sp.org/tlog-proof@v1", "this is no proof")
     claim(lines[1].startswith("extra ") and lines[2].startswith("index "), "this is no proof")
     envelope = base64.b64decode(lines[1][6:], validate=True)
     number = int(lines[2][6:])
@@ -137,12 +139,13 @@ def bundle(directory, number, width):
         path, rest = f"x{rest % 1000:03}/{path}", rest // 1000
     path = os.path.join(directory, "tile/entries", path + ("" if width == 256 else f".p/{width}"))
     data = open(path, "rb").read()
-    at = 0
+    at, entries = 0, []
     for _ in range(width):
         (length,) = struct.unpack_from(">H", data, at)
-        yield data[at + 2:at + 2 + length]
+        entries.append(data[at + 2:at + 2 + length])
         at += 2 + length
     claim(at == len(data), f"{path} has more entries than it should")
+    return iter(entries)
 
 
 def directory(path, key, kept):
@@ -195,6 +198,6 @@ if __name__ == "__main__":
     except DoesNotHold as error:
         print(f"DOES NOT HOLD: {error}", file=sys.stderr)
         sys.exit(20)
-    except (OSError, ValueError, KeyError, IndexError, TypeError, struct.error) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, struct.error) as error:
         print(f"cannot be read: {type(error).__name__}: {error}", file=sys.stderr)
         sys.exit(2)

@@ -186,7 +186,7 @@ fn verify(context: &mut Context, file: &Path, keys: &[String], witnesses: &Witne
     let bytes = files::read(file)?;
     let is_short = |text: &&str| text.len() <= PROOF_BYTES_MAX.max(GROWTH_BYTES_MAX);
     let text = std::str::from_utf8(&bytes).ok().filter(is_short);
-    let text = text.ok_or_else(|| refuse(ErrorCode::BadRequest, format!("{} is no proof", file.display())))?;
+    let text = text.ok_or_else(|| refuse(ErrorCode::VerificationFailed, format!("{} is no proof", file.display())))?;
     let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
     let wrong = |error: ProofError| refuse(ErrorCode::VerificationFailed, format!("{}: {error}", file.display()));
     if text.starts_with('{') {

@@ -97,8 +97,8 @@ fn make_page(context: &mut Context, file: &Path, keys: &[String], into: &Path) -
 
 fn checked(file: &Path, keys: &[String]) -> Result<Written, Cause> {
     let text = String::from_utf8(files::read_bounded(file, CERTIFICATE_BYTES_MAX as u64 + 1)?);
-    let text = text.map_err(|_| refuse(ErrorCode::BadRequest, format!("{} is no certificate", file.display())))?;
+    let wrong = |message| refuse(ErrorCode::VerificationFailed, message);
+    let text = text.map_err(|_| wrong(format!("{} is no certificate", file.display())))?;
     let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
-    Written::verify(&text, &keys)
-        .map_err(|error| refuse(ErrorCode::VerificationFailed, format!("{}: {error}", file.display())))
+    Written::verify(&text, &keys).map_err(|error| wrong(format!("{}: {error}", file.display())))
 }

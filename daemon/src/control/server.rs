@@ -1,5 +1,7 @@
 //! The accept loop, with its limits.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +10,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use parking_lot::Mutex;
 use retention_core::control::Role;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, watch};
@@ -17,6 +20,10 @@ use super::peer::Peer;
 
 /// Connections served at once. A person has one; a page in a browser a handful.
 pub const CONNECTIONS_MAX: usize = 64;
+
+/// Of these, how many at most one user has. All without a role count as one user: whoever may open the socket and nothing
+/// else must not keep the others from stopping a run.
+const CONNECTIONS_OF_ONE_MAX: usize = 24;
 
 /// Of these, how many at most follow the log: they have no end, and whoever has to stop a run must find a place.
 pub const FOLLOWERS_MAX: usize = 16;
@@ -49,9 +56,45 @@ pub struct Caller {
 /// Says what a peer may do. Asked once for each connection.
 pub type RolesOf = Arc<dyn Fn(Peer) -> Vec<Role> + Send + Sync>;
 
+/// How many connections each user has; `None` are all who have no role.
+type Places = Arc<Mutex<BTreeMap<Option<u32>, usize>>>;
+
+/// One connection among those of its user, until it is dropped.
+struct Place {
+    places: Places,
+    of: Option<u32>,
+}
+
+impl Place {
+    fn take(places: &Places, caller: &Caller) -> Option<Self> {
+        let of = Some(caller.peer.uid).filter(|_| !caller.roles.is_empty());
+        let mut taken = places.lock();
+        let count = taken.entry(of).or_default();
+        if *count >= CONNECTIONS_OF_ONE_MAX {
+            return None;
+        }
+        *count += 1;
+        Some(Self { places: Arc::clone(places), of })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Entry::Occupied(mut count) = self.places.lock().entry(self.of) {
+            match count.get().checked_sub(1) {
+                None | Some(0) => {
+                    count.remove();
+                }
+                Some(fewer) => *count.get_mut() = fewer,
+            }
+        }
+    }
+}
+
 /// Serves until `stop` turns true, then lets what is under way end for a moment.
 pub async fn serve(listener: UnixListener, router: Router, roles_of: RolesOf, mut stop: watch::Receiver<bool>) {
     let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let places = Places::default();
     let mut connections = JoinSet::new();
     loop {
         let permit = tokio::select! {
@@ -77,8 +120,9 @@ pub async fn serve(listener: UnixListener, router: Router, roles_of: RolesOf, mu
             break;
         };
         let (router, roles_of, stop) = (router.clone(), Arc::clone(&roles_of), stop.clone());
+        let places = Arc::clone(&places);
         connections.spawn(async move {
-            connection(stream, router, roles_of, stop).await;
+            connection(stream, router, roles_of, places, stop).await;
             drop(permit);
         });
     }
@@ -95,13 +139,26 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
-async fn connection(stream: UnixStream, router: Router, roles_of: RolesOf, mut stop: watch::Receiver<bool>) {
+async fn connection(
+    stream: UnixStream,
+    router: Router,
+    roles_of: RolesOf,
+    places: Places,
+    mut stop: watch::Receiver<bool>,
+) {
     let Ok(credentials) = stream.peer_cred() else { return };
     let peer = Peer { uid: credentials.uid(), gid: credentials.gid() };
     // The account files are read here: on a blocking thread.
     let Ok(roles) = tokio::task::spawn_blocking(move || roles_of(peer)).await else { return };
-    let service = router.layer(axum::Extension(Caller { peer, roles })).into_service::<Incoming>();
+    let caller = Caller { peer, roles };
+    let Some(_place) = Place::take(&places, &caller) else {
+        tracing::warn!(uid = peer.uid, "a control connection was closed: this user has as many as one may have");
+        return;
+    };
+    let service = router.layer(axum::Extension(caller)).into_service::<Incoming>();
+    // One request for each connection: the roles are those of its beginning, and must not outlive being taken away.
     let connection = http1::Builder::new()
+        .keep_alive(false)
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME_MAX)
         .max_buf_size(HEAD_BYTES_MAX)

@@ -690,3 +690,4 @@ mod judgement;
 mod keys;
 mod notices;
 mod plans;
+mod server;

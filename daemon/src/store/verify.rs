@@ -18,7 +18,7 @@ use super::judge::ActivePolicies;
 use super::open;
 use super::state::State;
 use super::tree::TreeCheck;
-use super::vault::{Vault, VaultVerification};
+use super::vault::{Vault, VaultVerification, wrapping};
 use super::{Inner, OpenError, Options, Progress, ReadError, Store};
 use crate::ahead;
 
@@ -530,6 +530,9 @@ impl<'a> Check<'a> {
     /// Compares the slots with what the log says of them; `destroyed` is what it said before they were read.
     fn keys(&mut self, destroyed: &RoaringBitmap) {
         let named: RoaringBitmap = self.shadow.views.entities.numbers_from(0).map(|entity| entity.0).collect();
+        for copy in wrapping::damaged_copies(&self.inner.dir.join("keys")) {
+            self.report.found(Finding::WrappingCopyDamaged(copy));
+        }
         for slot in self.report.keys.damaged_slots.clone() {
             self.report.found(Finding::SlotDamaged(EntityId(slot)));
         }

@@ -193,6 +193,10 @@ fn say_report(report: &VerifyReport) {
     if report.torn_bytes > 0 {
         say(&format!("{} bytes of a torn tail were never acknowledged; the next start cuts them", report.torn_bytes));
     }
+    if let Some(checkpoints) = report.checkpoints {
+        // How many there are is for a person to compare: the newest of them may have been taken away.
+        say(&format!("{checkpoints} signed checkpoints were compared with the log"));
+    }
     let keys = &report.keys;
     say(&format!(
         "{} events, {} bodies read, {} gone; {} keys live, {} destroyed, {} damaged; views {}, due index {}: {}",

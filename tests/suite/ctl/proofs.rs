@@ -112,6 +112,23 @@ fn an_auditor_checks_the_log_without_the_daemon_and_without_our_code() {
     for at in [0, 2 + 40, 130 * 255 + 60] {
         changed(&bundle, at, &|| both_refuse(&site, key, &["audit", "verify", &log], &[&log]));
     }
+    // What follows the entries of a bundle was signed by nobody.
+    let whole = fs::read(&bundle).expect("a file");
+    fs::write(&bundle, [whole.as_slice(), b"x"].concat()).expect("a file");
+    both(&site, key, &["audit", "verify", &log], &[&log], 20);
+    fs::write(&bundle, whole).expect("a file");
+    // A byte that makes a text none is a change like any other; so are proofs that only look like some.
+    let whole = fs::read(&proof).expect("a file");
+    fs::write(&proof, [whole.as_slice(), &[0xff]].concat()).expect("a file");
+    let _changed = site.ctl(&["audit", "verify-proof", &proof, "--key", key]).ends(20).says("is no proof");
+    let _none = site.ctl(&["certificate", "verify", &proof, "--key", key]).ends(20).says("is no certificate");
+    let other_version = text_of_bytes(&whole).replacen("tlog-proof@v1", "tlog-proof@v9", 1);
+    fs::write(&proof, other_version).expect("a file");
+    both(&site, key, &["audit", "verify-proof", &proof], &[&proof], 20);
+    fs::write(&proof, whole).expect("a file");
+    let numbers = place("numbers.proof");
+    site.write("numbers.proof", r#"{"format": "retentiond growth proof 1", "before": 1, "after": 2, "path": []}"#);
+    both_refuse(&site, key, &["audit", "verify-proof", &numbers], &[&numbers]);
     changed(&last, 30, &|| both_refuse(&site, key, &["audit", "verify", &log], &[&log]));
     // The hashes are made from the entries, so only our own check looks at them.
     changed(&format!("{log}/tile/0/001"), 77, &|| {
@@ -122,6 +139,10 @@ fn an_auditor_checks_the_log_without_the_daemon_and_without_our_code() {
     fs::remove_file(&shorter).expect("a file");
     both_refuse(&site, key, &["audit", "verify", &log], &[&log]);
     let _missing = site.ctl(&["audit", "verify", &log, "--key", key]).ends(20).says("is missing");
+}
+
+fn text_of_bytes(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).expect("text")
 }
 
 /// Neither verifier says that it holds.

@@ -208,8 +208,24 @@ pub(super) fn verify(
         "root": root,
         "cosigned_by": cosigned_by,
         "compared_with": others.iter().map(|(_, other)| other.size).collect::<Vec<_>>(),
+        "not_checked": beside(dir)?,
     }))?;
     Ok(ExitCode::Done)
+}
+
+/// Returns the names of what lies in the directory and is no part of the signed log, such as its events as CloudEvents:
+/// nobody signed that, and whoever reads it must not take it for checked.
+fn beside(dir: &Path) -> Result<Vec<String>, Cause> {
+    let unread = |source| Cause::File { path: dir.to_owned(), doing: "read", source };
+    let mut names = Vec::new();
+    for entry in fs::read_dir(dir).map_err(unread)? {
+        let name = entry.map_err(unread)?.file_name().to_string_lossy().into_owned();
+        if name != "checkpoint" && name != "tile" {
+            names.push(name);
+        }
+    }
+    names.sort();
+    Ok(names)
 }
 
 /// A bundle of entries with the hash of each.

@@ -64,12 +64,25 @@ pub enum WrappingCopy {
 }
 
 impl WrappingCopy {
-    fn path(self, dir: &Path) -> PathBuf {
-        dir.join(match self {
+    fn name(self) -> &'static str {
+        match self {
             Self::A => "wrapping.a",
             Self::B => "wrapping.b",
-        })
+        }
     }
+
+    fn path(self, dir: &Path) -> PathBuf {
+        dir.join(self.name())
+    }
+}
+
+/// Returns the names of the copies that are missing or damaged. One that is whole and only behind is what a crash leaves.
+pub(crate) fn damaged_copies(dir: &Path) -> Vec<&'static str> {
+    let is_whole = |copy: WrappingCopy| {
+        let read = durable_file::read_bounded(&copy.path(dir), FILE_BYTES_MAX as u64, ROLE);
+        matches!(&read, Ok(Some(bytes)) if parse(bytes).is_ok())
+    };
+    [WrappingCopy::A, WrappingCopy::B].into_iter().filter(|copy| !is_whole(*copy)).map(WrappingCopy::name).collect()
 }
 
 /// What a wrapped key is for. The numbers are on disk.

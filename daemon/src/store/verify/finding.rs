@@ -64,6 +64,9 @@ pub enum Finding {
     /// The log says that a key is destroyed, and it is not.
     #[error("the key of {0} is recorded as destroyed, but its slot holds no tombstone")]
     KeyNotDestroyed(EntityId),
+    /// One of the two copies of the wrapping keys cannot be read: what is sealed hangs on the other alone.
+    #[error("{0}, one of the two copies of the wrapping keys, is missing or damaged")]
+    WrappingCopyDamaged(&'static str),
     /// A hash of the tree is not that of its event.
     #[error("the hashes of the tree differ from the journal, from event {0} on")]
     HashDiffers(Position),
@@ -118,6 +121,7 @@ impl Finding {
             Self::SlotDamaged(_) => "slot_damaged",
             Self::KeyNotDestroyed(_) => "key_not_destroyed",
             Self::KeyDestroyedWithoutEvent(_) => "key_destroyed_without_event",
+            Self::WrappingCopyDamaged(_) => "wrapping_copy_damaged",
             Self::HashDiffers(_) => "tree_hash_differs",
             Self::HashesMissing(_) => "tree_hashes_missing",
             Self::CheckpointsMissing => "checkpoints_missing",
@@ -144,7 +148,10 @@ impl Finding {
             Self::EventStoreDamaged(_) | Self::RowDiffers(_) => "event store",
             Self::EntityDiffers(_) | Self::ViewDiffers(_) => "views",
             Self::DueDiffers(_) => "due index",
-            Self::SlotDamaged(_) | Self::KeyNotDestroyed(_) | Self::KeyDestroyedWithoutEvent(_) => "keys",
+            Self::SlotDamaged(_)
+            | Self::KeyNotDestroyed(_)
+            | Self::WrappingCopyDamaged(_)
+            | Self::KeyDestroyedWithoutEvent(_) => "keys",
             Self::HashDiffers(_)
             | Self::HashesMissing(_)
             | Self::CheckpointsMissing
@@ -179,6 +186,9 @@ impl Finding {
             | Self::ViewDiffers(_) => "stop the daemon and run `retentiond store rebuild`; the journal is not affected",
             Self::KeyNotDestroyed(_) => {
                 "the keys were copied back from an older backup: treat what they open as personal data, and destroy them again with `retentionctl key rotate --wrapping`"
+            }
+            Self::WrappingCopyDamaged(_) => {
+                "the next start makes it again from the other copy; if both are named, leave the daemon running and put them back from the newest copy of the keys first"
             }
             Self::HashDiffers(_) => {
                 "stop the daemon, remove tree/hashes and start it again: they are made anew from the journal, which is not affected"

@@ -50,6 +50,23 @@ fn a_good_store_is_good_stopped_running_and_after_any_stop() {
 }
 
 #[test]
+fn a_copy_of_the_wrapping_keys_that_is_damaged_or_missing_is_named_until_a_start_makes_it_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (options, _) = world(dir.path());
+    for name in ["wrapping.a", "wrapping.b"] {
+        let path = dir.path().join("state/keys").join(name);
+        let whole = std::fs::read(&path).unwrap();
+        flip(&path, 40);
+        assert_eq!(verify(&options).findings, [Finding::WrappingCopyDamaged(name)]);
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(verify(&options).findings, [Finding::WrappingCopyDamaged(name)]);
+        open(&options).close().unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), whole);
+        assert_eq!(verify(&options).findings, []);
+    }
+}
+
+#[test]
 fn a_flipped_byte_in_any_part_of_the_journal_is_found() {
     let dir = tempfile::tempdir().unwrap();
     let (options, _) = world(dir.path());
