@@ -19,14 +19,19 @@ as_root() {
 need() {
     command -v "$1" >/dev/null && return 0
     say "installing $2 for $1"
+    need_package "$2"
+}
+
+# need_package PACKAGE: installs it, or says that somebody must.
+need_package() {
     if command -v apt-get >/dev/null; then
         # A fresh machine has no list of packages yet.
         as_root apt-get update || true
-        if as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$2"; then
+        if as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$1"; then
             return 0
         fi
     fi
-    echo "$1 is missing and could not be installed: install $2, then start again" >&2
+    echo "$1 could not be installed: install it, then start again" >&2
     return 1
 }
 
@@ -52,6 +57,8 @@ PYTHONPATH=$(cd "$modules" && pwd)${PYTHONPATH:+:$PYTHONPATH}
 export PYTHONPATH
 need_module cryptography
 need_module pymerkle
+need go golang-go                 # runs the Go project's own reader of signed notes and of logs in tiles
+[ -d /usr/share/gocode/src/golang.org/x/mod ] || need_package golang-golang-x-mod-dev
 need age age                      # opens what is handed to a data subject
 need setpriv util-linux           # a second person at the control socket
 need systemd-analyze systemd      # checks the units
