@@ -132,9 +132,9 @@ fn a_part_that_is_damaged_is_a_failed_verification() {
 fn a_plan_that_could_not_be_made_is_refused_and_nothing_unexpected() {
     // What was accepted and what became of it, in one answer.
     let plan = json!({
-        "position": 7, "plan": "P7", "policy": "a", "purpose": "run", "state": "refused", "refusal": "policy_is_a_draft",
-        "requested_by": ActorName(Actor::Daemon), "requested_at": Timestamp(0), "frozen": null, "approvals": [],
-        "run": null,
+        "position": 7, "plan": "P7", "policy": "a", "purpose": "run", "requested_by": ActorName(Actor::Daemon),
+        "requested_at": Timestamp(0), "state": "refused", "refusal": "policy_is_a_draft", "frozen": null,
+        "approvals": [], "run": null,
     });
     let fake = Fake::answering(200, "application/json", plan.to_string());
     assert_eq!(fake.run(&["plan", "make", "a"]), ExitCode::Done, "it is asked for");

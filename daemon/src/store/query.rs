@@ -61,8 +61,8 @@ const POLICY_TYPES: [EventType; 8] = [
     EventType::DisposalResumed,
 ];
 
-/// Event types of a grant: all but one name it, and that one begins it. That its folders were read stands in the stream of
-/// its mailbox.
+/// Event types of a grant: all but one name it, and that one begins it. That its folders were read stands in the stream
+/// of its mailbox.
 const GRANT_TYPES: [EventType; 9] = [
     EventType::GrantRequested,
     EventType::GrantApproved,
