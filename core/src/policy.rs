@@ -193,6 +193,25 @@ pub struct Retention {
     pub applies_from: Option<Timestamp>,
 }
 
+impl Retention {
+    /// A period from a start, for the whole scope, and nothing beside it.
+    fn plain(period: Period, start: StartKind) -> Self {
+        Self {
+            period,
+            start,
+            activity_events: None,
+            align: Align::None,
+            on_missing_start: OnMissingStart::Keep,
+            zone: Zone::utc(),
+            suspend_while: None,
+            min_keep: None,
+            max_keep: None,
+            overrides: Vec::new(),
+            applies_from: None,
+        }
+    }
+}
+
 /// Another period for a part of the scope.
 #[derive(Debug)]
 pub struct Override {

@@ -173,6 +173,21 @@ pub enum FieldType {
     Date,
 }
 
+impl FieldType {
+    /// Returns the name, as it stands in bundles.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::List => "list",
+            Self::Number => "number",
+            Self::Money => "money",
+            Self::Boolean => "boolean",
+            Self::Date => "date",
+        }
+    }
+}
+
 /// One column of a layout.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Encode, Decode, Serialize, Deserialize, ToSchema)]
 pub struct Column {

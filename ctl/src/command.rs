@@ -128,18 +128,9 @@ impl Context {
         columns: &'static [&'static str],
         form: impl Fn(Value) -> Result<Value, Cause>,
     ) -> Result<StreamEnd, Cause> {
-        let bar = Bar::new(&self.globals);
         let mut list = self.renderer.list(columns)?;
-        let end = self.client.stream(call, |line| match line {
-            Line::Row(row) => bar.bar.suspend(|| list.row(&form(row)?)),
-            Line::Progress(progress) => {
-                bar.show(&progress);
-                Ok(())
-            }
-            Line::Error(_) | Line::End(_) => Ok(()),
-        });
-        bar.bar.finish_and_clear();
-        let end = end?;
+        let bar = Bar::new(&self.globals);
+        let end = bar.over(&self.client, call, |bar, row| bar.suspend(|| list.row(&form(row)?)))?;
         list.end()?;
         if end.rows == 0 && self.renderer.is_for_people() {
             self.say("nothing");
@@ -210,6 +201,25 @@ impl Bar {
     fn new(globals: &Globals) -> Self {
         let is_wanted = !globals.quiet && io::stderr().is_terminal();
         Self { bar: ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden()), is_wanted }
+    }
+
+    /// Hands over the rows of a stream and shows its progress meanwhile. It is gone when the stream has ended.
+    fn over(
+        self,
+        client: &Client,
+        call: &Call,
+        mut each: impl FnMut(&ProgressBar, Value) -> Result<(), Cause>,
+    ) -> Result<StreamEnd, Cause> {
+        let end = client.stream(call, |line| match line {
+            Line::Row(row) => each(&self.bar, row),
+            Line::Progress(progress) => {
+                self.show(&progress);
+                Ok(())
+            }
+            Line::Error(_) | Line::End(_) => Ok(()),
+        });
+        self.bar.finish_and_clear();
+        end
     }
 
     fn show(&self, progress: &Progress) {

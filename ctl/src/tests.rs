@@ -8,7 +8,11 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::any;
 use clap::Parser;
-use retention_core::control::{Cursor, ErrorBody, ErrorCode, ExitCode, Line, NDJSON, Operation, Progress, StreamEnd};
+use retention_core::control::{
+    ActorName, Cursor, ErrorBody, ErrorCode, ExitCode, Line, NDJSON, Operation, Progress, StreamEnd,
+};
+use retention_core::event::Actor;
+use retention_core::time::Timestamp;
 use serde_json::{Value, json};
 
 use crate::args::Args;
@@ -122,6 +126,19 @@ fn a_part_that_is_damaged_is_a_failed_verification() {
     let part = |state: &str| Line::Row(json!({"part": "journal", "state": state, "checked": 3, "code": null}));
     assert_eq!(Fake::lines(&[part("intact"), end(1)], "").run(&["store", "verify"]), ExitCode::Done);
     assert_eq!(Fake::lines(&[part("damaged"), end(1)], "").run(&["store", "verify"]), ExitCode::VerificationFailed);
+}
+
+#[test]
+fn a_plan_that_could_not_be_made_is_refused_and_nothing_unexpected() {
+    // What was accepted and what became of it, in one answer.
+    let plan = json!({
+        "position": 7, "plan": "P7", "policy": "a", "purpose": "run", "requested_by": ActorName(Actor::Daemon),
+        "requested_at": Timestamp(0), "state": "refused", "refusal": "policy_is_a_draft", "frozen": null,
+        "approvals": [], "run": null,
+    });
+    let fake = Fake::answering(200, "application/json", plan.to_string());
+    assert_eq!(fake.run(&["plan", "make", "a"]), ExitCode::Done, "it is asked for");
+    assert_eq!(fake.run(&["plan", "make", "a", "--wait"]), ExitCode::Usage);
 }
 
 #[test]

@@ -10,7 +10,7 @@ pub enum ExitCode {
     Done = 0,
     /// Something unexpected.
     Unexpected = 1,
-    /// The command line or the request is wrong, or names something that does not exist.
+    /// The command line or the request is wrong, names something that does not exist, or asks for what cannot be done.
     Usage = 2,
     /// Nothing is due. Only with `--exit-code`.
     NothingDue = 4,
@@ -58,7 +58,7 @@ impl ExitCode {
         match self {
             Self::Done => "done",
             Self::Unexpected => "something unexpected",
-            Self::Usage => "wrong command line, or no such thing",
+            Self::Usage => "wrong command line, no such thing, or it cannot be done",
             Self::NothingDue => "nothing is due (only with --exit-code)",
             Self::PlanStale => "the plan is stale: make a new one",
             Self::Gone => "what was asked for was purged",
@@ -75,7 +75,11 @@ impl From<ErrorCode> for ExitCode {
     /// The only place where an error becomes an exit code.
     fn from(code: ErrorCode) -> Self {
         match code {
-            ErrorCode::BadRequest | ErrorCode::NotFound | ErrorCode::WrongState | ErrorCode::TooLarge => Self::Usage,
+            ErrorCode::BadRequest
+            | ErrorCode::NotFound
+            | ErrorCode::WrongState
+            | ErrorCode::PlanRefused
+            | ErrorCode::TooLarge => Self::Usage,
             ErrorCode::NotPermitted | ErrorCode::OwnRequest => Self::NotPermitted,
             ErrorCode::DigestMismatch | ErrorCode::PlanStale => Self::PlanStale,
             ErrorCode::ApprovalNeeded | ErrorCode::PersonNeeded | ErrorCode::StoreReadOnly => Self::PersonNeeded,
@@ -83,11 +87,9 @@ impl From<ErrorCode> for ExitCode {
             ErrorCode::PolicyInvalid | ErrorCode::ConfigInvalid => Self::Invalid,
             ErrorCode::Stopping | ErrorCode::Busy | ErrorCode::Unreachable => Self::Unreachable,
             ErrorCode::Gone => Self::Gone,
-            ErrorCode::UnknownOperation
-            | ErrorCode::PlanRefused
-            | ErrorCode::Internal
-            | ErrorCode::TimedOut
-            | ErrorCode::Unknown => Self::Unexpected,
+            ErrorCode::UnknownOperation | ErrorCode::Internal | ErrorCode::TimedOut | ErrorCode::Unknown => {
+                Self::Unexpected
+            }
         }
     }
 }
@@ -99,6 +101,14 @@ mod tests {
     #[test]
     fn the_numbers_are_the_published_ones() {
         assert_eq!(ExitCode::ALL.map(ExitCode::number), [0, 1, 2, 4, 5, 6, 10, 20, 69, 77, 78]);
+    }
+
+    #[test]
+    fn only_what_nobody_refused_is_unexpected() {
+        let unexpected = ErrorCode::ALL.iter().filter(|code| ExitCode::from(**code) == ExitCode::Unexpected);
+        let expected = [ErrorCode::UnknownOperation, ErrorCode::Internal, ErrorCode::TimedOut, ErrorCode::Unknown];
+        assert!(unexpected.eq(&expected));
+        assert_eq!(ExitCode::from(ErrorCode::PlanRefused), ExitCode::Usage);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use serde::de::{self, DeserializeSeed, SeqAccess, Visitor};
 
 use super::json::{push_array, push_hex, push_name, push_number, push_text, push_whole};
 use crate::id::{Digest, EntityId, LayoutId, Position};
-use crate::record::{Cells, DateRole, EntityRecord, FieldType, Kind, Layout, Relation, SourceLink, Visibility};
+use crate::record::{Cells, DateRole, EntityRecord, Kind, Layout, Relation, SourceLink, Visibility};
 use crate::time::Timestamp;
 
 /// The longest line that is read back: 256 MiB, far above any row that intake takes.
@@ -72,23 +72,12 @@ fn push_layout(out: &mut Vec<u8>, layout: &Layout) {
         push_name(out, "field");
         push_text(out, &column.field);
         push_name(out, "field_type");
-        push_text(out, field_type_name(column.field_type));
+        push_text(out, column.field_type.name());
         out.push(b'}');
     });
     push_name(out, "named_dates");
     push_array(out, &layout.named_dates, |out, name| push_text(out, name));
     out.push(b'}');
-}
-
-fn field_type_name(field_type: FieldType) -> &'static str {
-    match field_type {
-        FieldType::Text => "text",
-        FieldType::List => "list",
-        FieldType::Number => "number",
-        FieldType::Money => "money",
-        FieldType::Boolean => "boolean",
-        FieldType::Date => "date",
-    }
 }
 
 /// One entity on its way into a bundle.

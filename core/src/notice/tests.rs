@@ -184,6 +184,25 @@ impl World {
         run
     }
 
+    /// Runs a plan that was told and approved.
+    fn runs(&mut self) -> RunId {
+        let plan = self.plan(Vec::new());
+        self.sent();
+        self.approve(plan);
+        self.run(plan)
+    }
+
+    fn saga(&mut self, run: RunId, script: ScriptKind) -> SagaId {
+        let started = SagaStarted { run, script, script_version: 1, mailbox: None, items: Vec::new() };
+        SagaId(self.happens(Event::SagaStarted(started)))
+    }
+
+    fn does_step(&mut self, saga: SagaId, step: Step, receipt: Receipt) {
+        let intent = StepStarted { saga, step, attempt: 1, idempotency_key: DIGEST, items: Vec::new() };
+        self.happens(Event::StepStarted(intent));
+        self.happens(Event::StepSucceeded(StepSucceeded { saga, step, receipt, compensation: false }));
+    }
+
     fn end(&mut self, run: RunId, end: RunEnd) {
         self.happens(Event::RunEnded(RunEnded { run, end, purged: 16, skipped: 1 }));
     }
@@ -225,43 +244,32 @@ fn a_plan_is_told_once_also_when_its_approvals_run_out() {
 }
 
 #[test]
-fn a_run_that_is_done_is_told_with_its_digest_and_its_counts() {
-    let mut world = World::new();
-    let plan = world.plan(Vec::new());
-    world.sent();
-    world.approve(plan);
-    let run = world.run(plan);
-    assert_eq!(world.owed(), []);
-    world.end(run, RunEnd::Completed);
-    let said = text(&world.views, &[], &Notice::RunDone { run }, world.now).unwrap();
-    for (key, value) in [("digest", DIGEST.to_string()), ("purged", "16".to_owned()), ("skipped", "1".to_owned())] {
-        assert!(said.facts.contains(&(key, value)), "{key} in {said:?}");
+fn a_run_that_is_done_is_told_with_its_digest_and_with_what_became_of_its_items() {
+    for (script, purged, told) in [
+        (ScriptKind::ExportPurge, 16, [Some("16"), None, None]),
+        (ScriptKind::ExportRedact, 16, [Some("0"), Some("16"), None]),
+        (ScriptKind::Restrict, 0, [Some("0"), None, Some("16")]),
+    ] {
+        let mut world = World::new();
+        let run = world.runs();
+        assert_eq!(world.owed(), []);
+        for items in [9, 7] {
+            let saga = world.saga(run, script);
+            if script == ScriptKind::Restrict {
+                world.does_step(saga, Step::Restrict, Receipt::Restricted { items });
+            }
+            let purged = if script == ScriptKind::Restrict { 0 } else { items };
+            world.happens(Event::SagaEnded(SagaEnded { saga, end: SagaEnd::Completed, purged }));
+        }
+        world.happens(Event::RunEnded(RunEnded { run, end: RunEnd::Completed, purged, skipped: 1 }));
+        let said = text(&world.views, &[], &Notice::RunDone { run }, world.now).unwrap();
+        for (key, value) in [("digest", DIGEST.to_string()), ("skipped", "1".to_owned())] {
+            assert!(said.facts.contains(&(key, value)), "{key} in {said:?}");
+        }
+        let fact = |key| said.facts.iter().find(|(known, _)| *known == key).map(|(_, value)| value.as_str());
+        assert_eq!(["purged", "redacted", "restricted"].map(fact), told, "{said:?}");
+        assert_eq!(world.sent(), [Notice::RunDone { run }]);
     }
-    assert!(said.facts.iter().all(|(key, _)| *key != "restricted"), "{said:?}");
-    assert_eq!(world.sent(), [Notice::RunDone { run }]);
-}
-
-#[test]
-fn a_run_that_restricted_says_how_many_items() {
-    let mut world = World::new();
-    let plan = world.plan(Vec::new());
-    world.sent();
-    world.approve(plan);
-    let run = world.run(plan);
-    for items in [9, 7] {
-        let started =
-            SagaStarted { run, script: ScriptKind::Restrict, script_version: 1, mailbox: None, items: Vec::new() };
-        let saga = SagaId(world.happens(Event::SagaStarted(started)));
-        let step = Step::Restrict;
-        let intent = StepStarted { saga, step, attempt: 1, idempotency_key: DIGEST, items: Vec::new() };
-        world.happens(Event::StepStarted(intent));
-        let receipt = Receipt::Restricted { items };
-        world.happens(Event::StepSucceeded(StepSucceeded { saga, step, receipt, compensation: false }));
-        world.happens(Event::SagaEnded(SagaEnded { saga, end: SagaEnd::Completed, purged: 0 }));
-    }
-    world.end(run, RunEnd::Completed);
-    let said = text(&world.views, &[], &Notice::RunDone { run }, world.now).unwrap();
-    assert!(said.facts.contains(&("restricted", "16".to_owned())), "{said:?}");
 }
 
 #[test]
@@ -279,32 +287,10 @@ fn that_a_schedule_planned_what_waits_already_is_no_news() {
 }
 
 #[test]
-fn a_run_that_redacted_is_not_told_as_one_that_purged() {
-    let mut world = World::new();
-    let plan = world.plan(Vec::new());
-    world.sent();
-    world.approve(plan);
-    let run = world.run(plan);
-    let started =
-        SagaStarted { run, script: ScriptKind::ExportRedact, script_version: 1, mailbox: None, items: Vec::new() };
-    let saga = SagaId(world.happens(Event::SagaStarted(started)));
-    world.happens(Event::SagaEnded(SagaEnded { saga, end: SagaEnd::Completed, purged: 16 }));
-    world.end(run, RunEnd::Completed);
-    let said = text(&world.views, &[], &Notice::RunDone { run }, world.now).unwrap();
-    let expected = [("purged", "0".to_owned()), ("redacted", "16".to_owned())];
-    assert!(expected.iter().all(|fact| said.facts.contains(fact)), "{said:?}");
-}
-
-#[test]
 fn a_stuck_saga_is_told_while_its_run_goes_on_and_the_run_when_it_ends() {
     let mut world = World::new();
-    let plan = world.plan(Vec::new());
-    world.sent();
-    world.approve(plan);
-    let run = world.run(plan);
-    let started =
-        SagaStarted { run, script: ScriptKind::ExportPurge, script_version: 1, mailbox: None, items: Vec::new() };
-    let saga = SagaId(world.happens(Event::SagaStarted(started)));
+    let run = world.runs();
+    let saga = world.saga(run, ScriptKind::ExportPurge);
     world.happens(Event::SagaEnded(SagaEnded { saga, end: SagaEnd::Stuck, purged: 0 }));
     assert_eq!(world.sent(), [Notice::SagaStuck { saga }]);
     world.end(run, RunEnd::Stuck);

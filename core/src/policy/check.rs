@@ -10,13 +10,13 @@ use super::error::{PolicyProblem, suggestion};
 use super::syntax::{Reader, Table, Value};
 use super::{
     Action, Approval, ApproverRole, Audience, CsvProfile, Example, Export, ExportFormat, Limits, Lock, OnMissed,
-    OnMissingStart, Policy, PolicyError, Rate, Retention, Scope, State, Timing, Trigger,
+    Policy, PolicyError, Rate, Retention, Scope, State, Timing, Trigger,
 };
 use crate::id::Digest;
 use crate::reason::StartKind;
 use crate::record::Kind;
 use crate::schedule::Schedule;
-use crate::time::{Align, Period, Timestamp, Zone};
+use crate::time::{Period, Timestamp, Zone};
 
 mod access;
 mod elsewhere;
@@ -204,19 +204,7 @@ fn no_disposal<'t>(r: &mut Reader<'t>, top: &mut Table<'t>) -> Option<Disposal> 
             audience: Audience::All,
             filter: None,
         },
-        retention: Retention {
-            period: Period::from_days(QUARANTINE_DAYS).ok()?,
-            start: StartKind::FirstSeen,
-            activity_events: None,
-            align: Align::None,
-            on_missing_start: OnMissingStart::Keep,
-            zone: Zone::utc(),
-            suspend_while: None,
-            min_keep: None,
-            max_keep: None,
-            overrides: Vec::new(),
-            applies_from: None,
-        },
+        retention: Retention::plain(Period::from_days(QUARANTINE_DAYS).ok()?, StartKind::FirstSeen),
         trigger: Trigger::OnDemand,
         timing: Timing::none(),
         limits: Limits::STANDARD,

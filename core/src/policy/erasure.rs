@@ -7,14 +7,14 @@
 use std::collections::BTreeSet;
 
 use super::{
-    Action, Approval, ApproverRole, Audience, CsvProfile, Export, ExportFormat, Limits, Lock, OnMissingStart, Policy,
-    Retention, Scope, State, Timing, Trigger, canonical,
+    Action, Approval, ApproverRole, Audience, CsvProfile, Export, ExportFormat, Limits, Lock, Policy, Retention, Scope,
+    State, Timing, Trigger, canonical,
 };
 use crate::event::subject::ERASURE_POLICY;
 use crate::id::Digest;
 use crate::reason::StartKind;
 use crate::record::Kind;
-use crate::time::{Align, Period, Zone};
+use crate::time::Period;
 
 /// How long an approval of an erasure counts: seven days, in milliseconds.
 const APPROVAL_VALID_MS: u64 = 7 * 24 * 60 * 60 * 1_000;
@@ -41,19 +41,7 @@ impl Policy {
                 audience: Audience::All,
                 filter: None,
             },
-            retention: Retention {
-                period,
-                start: StartKind::Requested,
-                activity_events: None,
-                align: Align::None,
-                on_missing_start: OnMissingStart::Keep,
-                zone: Zone::utc(),
-                suspend_while: None,
-                min_keep: None,
-                max_keep: None,
-                overrides: Vec::new(),
-                applies_from: None,
-            },
+            retention: Retention::plain(period, StartKind::Requested),
             trigger: Trigger::OnDemand,
             timing: Timing::none(),
             limits: Limits {

@@ -126,6 +126,25 @@ mod tests {
     use crate::id::LayoutId;
     use crate::record::{Column, FieldType, Visibility};
 
+    /// A layout of one column.
+    fn layout(name: &str, field: &str, field_type: FieldType) -> Layout {
+        let column = Column { name: name.into(), field: field.into(), field_type };
+        Layout { source: "crm".into(), kind: Kind::Contact, columns: vec![column], named_dates: Vec::new() }
+    }
+
+    fn record(cell: &str) -> EntityRecord {
+        EntityRecord {
+            layout: LayoutId(1),
+            mailbox: None,
+            visibility: Visibility::Unknown,
+            external_id: "1".into(),
+            other_ids: Vec::new(),
+            dates: Vec::new(),
+            links: Vec::new(),
+            cells: std::iter::once(Some(cell)).collect(),
+        }
+    }
+
     fn problems(text: &str, kinds: &[Kind]) -> Vec<String> {
         HoldFilter::check(text, kinds).unwrap_err().iter().map(ToString::to_string).collect()
     }
@@ -171,22 +190,8 @@ mod tests {
 
     #[test]
     fn its_days_are_those_of_its_zone_and_it_is_recorded_with_one() {
-        let layout = Layout {
-            source: "crm".into(),
-            kind: Kind::Contact,
-            columns: vec![Column { name: "Won".into(), field: "custom.won".into(), field_type: FieldType::Date }],
-            named_dates: Vec::new(),
-        };
-        let record = EntityRecord {
-            layout: LayoutId(1),
-            mailbox: None,
-            visibility: Visibility::Unknown,
-            external_id: "1".into(),
-            other_ids: Vec::new(),
-            dates: Vec::new(),
-            links: Vec::new(),
-            cells: std::iter::once(Some("2020-01-01")).collect(),
-        };
+        let layout = layout("Won", "custom.won", FieldType::Date);
+        let record = record("2020-01-01");
         let check = |text: &str| HoldFilter::check(text, &[Kind::Contact]).unwrap();
         // A day without a time in a cell, and one in the filter: in each zone both are its own.
         let first_seen: Timestamp = "2019-12-31T23:30:00Z".parse().unwrap();
@@ -227,19 +232,7 @@ mod tests {
 
     #[test]
     fn a_field_that_a_source_does_not_tell_leaves_it_unreadable() {
-        let column = Column { name: "Name".into(), field: "display_name".into(), field_type: FieldType::Text };
-        let layout =
-            Layout { source: "crm".into(), kind: Kind::Contact, columns: vec![column], named_dates: Vec::new() };
-        let record = |name: &str| EntityRecord {
-            layout: LayoutId(1),
-            mailbox: None,
-            visibility: Visibility::Unknown,
-            external_id: "1".into(),
-            other_ids: Vec::new(),
-            dates: Vec::new(),
-            links: Vec::new(),
-            cells: std::iter::once(Some(name)).collect(),
-        };
+        let layout = layout("Name", "display_name", FieldType::Text);
         let text = "{ any = [{ field = \"display_name\", op = \"eq\", value = \"Ada\" },
             { field = \"email1\", op = \"eq\", value = \"ada@example.org\" }] }";
         let filter = HoldFilter::check(text, &[Kind::Contact]).unwrap();

@@ -305,6 +305,11 @@ impl Layouts {
 /// that disposes of more, if it does.
 pub const COOLING_OFF_DAYS: u64 = 7;
 
+/// Returns how many whole days passed; none where the clock was set back.
+fn days_between(from: Timestamp, to: Timestamp) -> u64 {
+    u64::try_from(to.0.saturating_sub(from.0) / DAY_US).unwrap_or(0)
+}
+
 /// The active policy set.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
 pub struct PolicyVersions {
@@ -323,10 +328,17 @@ pub struct PolicyVersions {
 }
 
 impl PolicyVersions {
+    /// Goes through the versions of a policy that were replaced or removed and still count, each with how many days ago
+    /// that was.
+    pub fn replaced_lately(&self, policy: &str, now: Timestamp) -> impl Iterator<Item = (Digest, u64)> {
+        let of_policy = self.replaced.iter().filter(move |((id, _), _)| id == policy);
+        let ago = of_policy.map(move |((_, digest), until)| (*digest, days_between(*until, now)));
+        ago.filter(|(_, days)| *days < COOLING_OFF_DAYS)
+    }
+
     fn activate(&mut self, digest: Digest, policies: &[PolicyVersion], envelope: &Envelope) {
         let at = envelope.recorded_at;
-        let days = |until: &Timestamp| u64::try_from(at.0.saturating_sub(until.0) / DAY_US).unwrap_or(0);
-        self.replaced.retain(|_, until| days(until) < COOLING_OFF_DAYS);
+        self.replaced.retain(|_, until| days_between(*until, at) < COOLING_OFF_DAYS);
         for old in self.policies.iter().filter(|old| !policies.contains(old)) {
             self.replaced.insert((old.id.clone(), old.digest), at);
         }

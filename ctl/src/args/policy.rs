@@ -28,6 +28,9 @@ pub(crate) struct PolicyDir {
 pub(crate) enum Policy {
     /// List the active policies, with what is due now, or by a day that is to come.
     ///
+    /// `due` counts by date alone: what a hold, a review or another policy keeps is counted too, and a plan leaves it
+    /// out.
+    ///
     /// Example: retentionctl policy list --due-by 2027-01-01
     ///
     /// Needs the role auditor.

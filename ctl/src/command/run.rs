@@ -1,7 +1,7 @@
 //! `run`.
 
 use retention_core::control::{
-    Accepted, Because, ErrorBody, ErrorCode, ExitCode, Incident, Line, Operation, RunRow, StartRun,
+    Accepted, Because, ErrorBody, ErrorCode, ExitCode, Incident, Operation, RunRow, StartRun,
 };
 use retention_core::event::subject::ERASURE_POLICY;
 use retention_core::id::{PlanId, RunId};
@@ -82,25 +82,16 @@ fn incident(context: &mut Context, run: RunId) -> Result<ExitCode, Cause> {
 
 /// Follows a run. For people the newest state is shown at its end, for programs each state as it comes.
 fn watch(context: &mut Context, run: RunId) -> Result<ExitCode, Cause> {
-    let bar = Bar::new(&context.globals);
     let mut last = Value::Null;
     let (client, renderer) = (&context.client, &mut context.renderer);
-    let followed = client.stream(&Call::to(Operation::RunWatch, &[&run]), |line| {
-        match line {
-            Line::Row(row) => {
-                if !renderer.is_for_people() {
-                    renderer.one(&row)?;
-                    renderer.flush()?;
-                }
-                last = row;
-            }
-            Line::Progress(progress) => bar.show(&progress),
-            Line::Error(_) | Line::End(_) => {}
+    Bar::new(&context.globals).over(client, &Call::to(Operation::RunWatch, &[&run]), |_, row| {
+        if !renderer.is_for_people() {
+            renderer.one(&row)?;
+            renderer.flush()?;
         }
+        last = row;
         Ok(())
-    });
-    bar.bar.finish_and_clear();
-    followed?;
+    })?;
     if context.renderer.is_for_people() {
         context.present(&last)?;
     }

@@ -1,6 +1,6 @@
 //! `store`.
 
-use retention_core::control::{ExitCode, Line, Operation};
+use retention_core::control::{ExitCode, Operation};
 
 use super::{Bar, Call, Context, text};
 use crate::args::Store;
@@ -18,22 +18,12 @@ pub(super) fn execute(context: &mut Context, command: Store) -> Result<ExitCode,
 
 /// Shows what a verification finds; 20 when anything is not as it was written.
 pub(super) fn parts(context: &mut Context, call: &Call) -> Result<ExitCode, Cause> {
-    let bar = Bar::new(&context.globals);
     let mut is_intact = true;
     let mut list = context.renderer.list(COLUMNS)?;
-    let done = context.client.stream(call, |line| match line {
-        Line::Row(row) => {
-            is_intact &= text(&row, "state") == "intact";
-            bar.bar.suspend(|| list.row(&row))
-        }
-        Line::Progress(progress) => {
-            bar.show(&progress);
-            Ok(())
-        }
-        Line::Error(_) | Line::End(_) => Ok(()),
-    });
-    bar.bar.finish_and_clear();
-    done?;
+    Bar::new(&context.globals).over(&context.client, call, |bar, row| {
+        is_intact &= text(&row, "state") == "intact";
+        bar.suspend(|| list.row(&row))
+    })?;
     list.end()?;
     Ok(if is_intact { ExitCode::Done } else { ExitCode::VerificationFailed })
 }

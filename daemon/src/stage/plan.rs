@@ -14,8 +14,6 @@ use retention_core::policy::{Action, Policy, State, rested_on};
 use retention_core::reason::Reason;
 use retention_core::record::Kind;
 use retention_core::time::Timestamp;
-use retention_core::view::notices::DAY_US;
-use retention_core::view::small::COOLING_OFF_DAYS;
 use retention_core::view::{Condition, Plan as OpenPlan, PlanState, RunState, Views};
 
 use super::{StageError, Step};
@@ -199,16 +197,10 @@ impl Plan {
     /// has cooled off since.
     fn loosened_days(&self, policy: &Policy) -> Result<Option<u64>, StageError> {
         let now = self.clock.now();
-        let replaced: Vec<(Digest, Timestamp)> = self.store.view(|views| {
-            let replaced = views.small.policies.replaced.iter().filter(|((id, _), _)| *id == policy.id);
-            replaced.map(|((_, digest), until)| (*digest, *until)).collect()
-        });
+        let replaced: Vec<(Digest, u64)> =
+            self.store.view(|views| views.small.policies.replaced_lately(&policy.id, now).collect());
         let mut newest: Option<u64> = None;
-        for (digest, until) in replaced {
-            let days = u64::try_from(now.0.saturating_sub(until.0) / DAY_US).unwrap_or(0);
-            if digest == policy.digest() || days >= COOLING_OFF_DAYS {
-                continue;
-            }
+        for (digest, days) in replaced.into_iter().filter(|(digest, _)| *digest != policy.digest()) {
             // What cannot be read any more may have disposed of less.
             let is_loosened = self.store.policy_version(digest)?.is_none_or(|before| {
                 before.state == State::Enforce && !policy.disposes_of_more_than(&before).is_empty()

@@ -50,7 +50,7 @@ const PLAN_TYPES: [EventType; 7] = [
 ];
 
 /// Other event types that may be about a policy without being part of a run.
-const POLICY_TYPES: [EventType; 17] = [
+const POLICY_TYPES: [EventType; 8] = [
     EventType::PolicyRecorded,
     EventType::ReviewDecided,
     EventType::ScheduleFired,
@@ -59,6 +59,11 @@ const POLICY_TYPES: [EventType; 17] = [
     EventType::HoldReleased,
     EventType::DisposalPaused,
     EventType::DisposalResumed,
+];
+
+/// Event types of a grant: all but one name it, and that one begins it. That its folders were read stands in the stream
+/// of its mailbox.
+const GRANT_TYPES: [EventType; 9] = [
     EventType::GrantRequested,
     EventType::GrantApproved,
     EventType::GrantRejected,
@@ -367,7 +372,8 @@ impl Inner {
         keys.extend(query.run.map(|run| vec![Key::Run(run)]));
         let policy = query.policy.as_ref().map(|policy| {
             let runs = runs_of_policy(&self.state.read().views, policy);
-            let types = POLICY_TYPES.iter().chain(&PLAN_TYPES).map(|known| Key::Type(*known as u16));
+            let types =
+                POLICY_TYPES.iter().chain(&GRANT_TYPES).chain(&PLAN_TYPES).map(|known| Key::Type(*known as u16));
             keys.push(runs.iter().copied().chain(types).collect());
             (policy.clone(), runs)
         });

@@ -26,7 +26,8 @@ pub struct PolicyRow {
     pub digest: Digest,
     /// How many entities its scope holds.
     pub population: u64,
-    /// How many of them are due now.
+    /// How many of them are due now, by date alone: what a hold, a review or another policy keeps is counted too, and a
+    /// plan leaves it out.
     pub due: u64,
     /// When its schedule fires next.
     pub next_at: Option<Timestamp>,
@@ -391,6 +392,6 @@ pub struct ScheduleRow {
     pub last_at: Option<Timestamp>,
     /// When it fires next.
     pub next_at: Option<Timestamp>,
-    /// How many entities are due now.
+    /// How many entities are due now, counted as in the row of its policy.
     pub due: u64,
 }

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::record::Column;
+use crate::record::{Column, FieldType};
 
 fn any_layout() -> impl Strategy<Value = Layout> {
     let field_type = prop::sample::select(vec![

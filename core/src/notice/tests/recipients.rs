@@ -89,20 +89,13 @@ impl World {
 
     /// Gives away a bundle of some items without that which is left alone before it is written.
     fn gives_copy_of(&mut self, items: &BTreeSet<u32>, before: u32, after: u32) -> Position {
-        let run = RunId(Position(1));
-        let started =
-            SagaStarted { run, script: ScriptKind::ExportPurge, script_version: 1, mailbox: None, items: Vec::new() };
-        let saga = SagaId(self.happens(Event::SagaStarted(started)));
+        let saga = self.saga(RunId(Position(1)), ScriptKind::ExportPurge);
         let manifest = Digest::of(&saga.0.0.to_le_bytes());
         let skip = |item| Event::ItemsSkipped(ItemsSkipped { saga, items: vec![(EntityId(item), SkipReason::Held)] });
         if before > 0 {
             self.happens(skip(before));
         }
-        let step = Step::Export;
-        let intent = StepStarted { saga, step, attempt: 1, idempotency_key: DIGEST, items: Vec::new() };
-        self.happens(Event::StepStarted(intent));
-        let receipt = Receipt::Exported { manifest, exported_at: self.now, items: 1, bytes: 1 };
-        self.happens(Event::StepSucceeded(StepSucceeded { saga, step, receipt, compensation: false }));
+        self.does_step(saga, Step::Export, Receipt::Exported { manifest, exported_at: self.now, items: 1, bytes: 1 });
         if after > 0 && after != before {
             self.happens(skip(after));
         }
@@ -127,9 +120,7 @@ impl World {
         let plan = PlanId(self.happens(Event::ErasurePlanRequested(ErasurePlanRequested { request })));
         self.freeze(plan, "subject-request".to_owned(), Vec::new(), Vec::new());
         let run = self.run(plan);
-        let started =
-            SagaStarted { run, script: ScriptKind::ExportPurge, script_version: 1, mailbox: None, items: Vec::new() };
-        let saga = SagaId(self.happens(Event::SagaStarted(started)));
+        let saga = self.saga(run, ScriptKind::ExportPurge);
         self.erase_by(run, saga, record);
         self.end(run, RunEnd::Completed);
     }

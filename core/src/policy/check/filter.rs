@@ -164,7 +164,7 @@ impl FilterCheck<'_> {
             let fields = field::standard(*kind);
             match fields.iter().find(|f| f.name == name) {
                 Some(found) => {
-                    types.insert(field_type_name(found.field_type));
+                    types.insert(found.field_type.name());
                 }
                 None => {
                     let hint = suggestion(name, fields.iter().map(|f| f.name).chain(DERIVED));
@@ -259,17 +259,6 @@ impl Question<'_> {
         let (op, field) = (self.op.to_owned(), self.field.to_owned());
         r.error(self.op_at, PolicyProblem::Operator { op, field, field_type, allowed });
         None
-    }
-}
-
-fn field_type_name(field_type: FieldType) -> &'static str {
-    match field_type {
-        FieldType::Text => "text",
-        FieldType::List => "list",
-        FieldType::Number => "number",
-        FieldType::Money => "money",
-        FieldType::Boolean => "boolean",
-        FieldType::Date => "date",
     }
 }
 

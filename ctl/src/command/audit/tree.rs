@@ -58,24 +58,14 @@ pub(super) fn export(
         fs::write(&path, bytes).map_err(unwritten(&path))
     };
     let mut tiles = Tiles::default();
-    let bar = Bar::new(&context.globals);
     // A page at a time: the log grows on, and what is wanted ends with the checkpoint.
     let query = ListQuery { after: Some(Cursor(0)), limit: Some(newest.size) };
     let call = Call::to(Operation::AuditEnvelopes, &[]).asking(&query);
-    let done = context.client.stream(&call, |line| match line {
-        Line::Row(row) => {
-            let row: EnvelopeRow = serde_json::from_value(row).map_err(|_| Cause::Unreadable)?;
-            let bytes = row.bytes().filter(|_| row.position.0 == tiles.size() + 1).ok_or(Cause::Unreadable)?;
-            tiles.push(&bytes, file)
-        }
-        Line::Progress(progress) => {
-            bar.show(&progress);
-            Ok(())
-        }
-        Line::Error(_) | Line::End(_) => Ok(()),
-    });
-    bar.bar.finish_and_clear();
-    done?;
+    Bar::new(&context.globals).over(&context.client, &call, |_, row| {
+        let row: EnvelopeRow = serde_json::from_value(row).map_err(|_| Cause::Unreadable)?;
+        let bytes = row.bytes().filter(|_| row.position.0 == tiles.size() + 1).ok_or(Cause::Unreadable)?;
+        tiles.push(&bytes, file)
+    })?;
     let (size, root) = (tiles.size(), tiles.root());
     tiles.finish(file)?;
     if (size, root) != (newest.size, newest.root) {

@@ -22,6 +22,25 @@ enum State {
     Inside,
 }
 
+impl State {
+    fn matched(self) -> usize {
+        match self {
+            Self::Matched(matched) => matched,
+            Self::Start | Self::Inside => 0,
+        }
+    }
+}
+
+/// Copies a message from within a line up to the next one, in one go: most of a message is the inside of lines. Returns
+/// where it stands then, and what is left.
+fn copy_inside<'b>(bytes: &'b [u8], out: &mut Vec<u8>) -> (State, &'b [u8]) {
+    let length = memchr::memchr(b'\n', bytes).map_or(bytes.len(), |at| at + 1);
+    let (line, rest) = bytes.split_at(length);
+    out.extend_from_slice(line);
+    let state = if line.ends_with(b"\n") { State::Start } else { State::Inside };
+    (state, rest)
+}
+
 impl Quoting {
     /// Appends a part of a message to `out`, quoted.
     pub(super) fn quote(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
@@ -29,19 +48,12 @@ impl Quoting {
         while let Some((&byte, after)) = rest.split_first() {
             match self.state {
                 State::Inside => {
-                    // Most of a message is the inside of lines, so that is copied in one go.
-                    let length = memchr::memchr(b'\n', rest).map_or(rest.len(), |at| at + 1);
-                    let (line, after) = rest.split_at(length);
-                    out.extend_from_slice(line);
-                    if line.ends_with(b"\n") {
-                        self.state = State::Start;
-                    }
-                    rest = after;
+                    (self.state, rest) = copy_inside(rest, out);
                     continue;
                 }
                 State::Start if byte == b'>' => out.push(byte),
                 State::Start | State::Matched(_) => {
-                    let matched = self.matched();
+                    let matched = self.state.matched();
                     if FROM.get(matched) != Some(&byte) {
                         self.give_up(out);
                         continue;
@@ -61,16 +73,9 @@ impl Quoting {
         }
     }
 
-    fn matched(&self) -> usize {
-        match self.state {
-            State::Matched(matched) => matched,
-            State::Start | State::Inside => 0,
-        }
-    }
-
     /// What looked like the beginning of `From ` was something else.
     fn give_up(&mut self, out: &mut Vec<u8>) {
-        out.extend_from_slice(FROM.get(..self.matched()).unwrap_or_default());
+        out.extend_from_slice(FROM.get(..self.state.matched()).unwrap_or_default());
         self.state = State::Inside;
     }
 
@@ -103,13 +108,7 @@ impl Unquoting {
         while let Some((&byte, after)) = rest.split_first() {
             match self.state {
                 State::Inside => {
-                    let length = memchr::memchr(b'\n', rest).map_or(rest.len(), |at| at + 1);
-                    let (line, after) = rest.split_at(length);
-                    out.extend_from_slice(line);
-                    if line.ends_with(b"\n") {
-                        self.state = State::Start;
-                    }
-                    rest = after;
+                    (self.state, rest) = copy_inside(rest, out);
                     continue;
                 }
                 State::Start if byte == b'>' => {
@@ -119,10 +118,7 @@ impl Unquoting {
                     self.holds = true;
                 }
                 State::Start | State::Matched(_) => {
-                    let matched = match self.state {
-                        State::Matched(matched) => matched,
-                        State::Start | State::Inside => 0,
-                    };
+                    let matched = self.state.matched();
                     if FROM.get(matched) != Some(&byte) {
                         self.give_up(matched, out);
                         continue;

@@ -17,7 +17,7 @@ use retention_core::view::{Condition, EntityState, Saga};
 use super::super::StageError;
 use super::made::{self, NotMade};
 use super::{Run, Written};
-use crate::connector::archive::{ArchiveError, BundleName, BundleSpec, ItemSink, MailboxName, Probe};
+use crate::connector::archive::{ArchiveError, Bundle, BundleName, BundleSpec, ItemSink, MailboxName, Probe};
 use crate::connector::outcome::{Cause, Outcome, Refusal, Retry};
 use crate::store::vault::KeyState;
 use crate::store::vault::destroy::StepTicket;
@@ -60,7 +60,17 @@ impl Run {
         if let Some(error) = failed {
             return Err(error);
         }
-        Ok(match written {
+        Ok(self.exported(id, written, expected))
+    }
+
+    /// Returns the ending of an export, and keeps what was written for its verification.
+    pub(super) fn exported(
+        &self,
+        id: SagaId,
+        written: Outcome<Bundle>,
+        expected: Vec<ExpectedItem>,
+    ) -> Outcome<Receipt> {
+        match written {
             Outcome::Applied(bundle) => {
                 self.written.lock().insert(id, Written { name: bundle.name, expected });
                 Outcome::Applied(Receipt::Exported {
@@ -72,7 +82,7 @@ impl Run {
             }
             Outcome::Refused(refusal) => Outcome::Refused(refusal),
             Outcome::Unknown(cause) => Outcome::Unknown(cause),
-        })
+        }
     }
 
     /// Returns the plan and the policy it was approved under; `None` if another version of the policy is active now:

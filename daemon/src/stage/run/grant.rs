@@ -97,13 +97,13 @@ impl Grants {
         };
         match self.end_what_lasts_too_long_by_the_clock(now)? {
             Step::Worked => return Ok(Step::Worked),
-            Step::IdleUntil(at) => wake = Some(wake.map_or(at, |wake| wake.min(at))),
+            Step::IdleUntil(at) => wake = Some(sooner(wake, at)),
             Step::Idle => {}
         }
         open.sort_unstable_by_key(|(goes_on, id, _)| (*goes_on, *id));
         for (_, id, next) in open {
             match next {
-                Next::WaitUntil(at) => wake = Some(wake.map_or(at, |wake| wake.min(at))),
+                Next::WaitUntil(at) => wake = Some(sooner(wake, at)),
                 Next::Nothing => {}
                 Next::Start { step, attempt } => {
                     self.start(id, step, attempt, now)?;
@@ -144,12 +144,7 @@ impl Grants {
                 continue;
             }
             let reason = format!("run {run} does not need it any more");
-            let event = Event::GrantRevokeRequested(GrantRevokeRequested { grant: id, reason });
-            return match self.append(id, vec![event], Condition::GrantIs(id, GrantStage::Open)) {
-                // Over in this very moment: the next look sees it.
-                Ok(_) | Err(StageError::Append(AppendError::Conflict(_))) => Ok(Step::Worked),
-                Err(error) => Err(error),
-            };
+            return self.ask_for_end(id, reason);
         }
         Ok(look_again)
     }
@@ -174,19 +169,23 @@ impl Grants {
             *since = clock.min(*since);
             let end = Timestamp(since.0.saturating_add(length_us));
             if clock < end {
-                wake = Some(wake.map_or(end, |wake: Timestamp| wake.min(end)));
+                wake = Some(sooner(wake, end));
                 continue;
             }
             let reason =
                 "its time is over by the clock; that of the log stands still since a clock was ahead".to_owned();
-            let event = Event::GrantRevokeRequested(GrantRevokeRequested { grant: id, reason });
-            return match self.append(id, vec![event], Condition::GrantIs(id, GrantStage::Open)) {
-                // Over in this very moment: the next look sees it.
-                Ok(_) | Err(StageError::Append(AppendError::Conflict(_))) => Ok(Step::Worked),
-                Err(error) => Err(error),
-            };
+            return self.ask_for_end(id, reason);
         }
         Ok(wake.map_or(Step::Idle, Step::IdleUntil))
+    }
+
+    fn ask_for_end(&self, id: GrantId, reason: String) -> Result<Step, StageError> {
+        let event = Event::GrantRevokeRequested(GrantRevokeRequested { grant: id, reason });
+        match self.append(id, vec![event], Condition::GrantIs(id, GrantStage::Open)) {
+            // Over in this very moment: the next look sees it.
+            Ok(_) | Err(StageError::Append(AppendError::Conflict(_))) => Ok(Step::Worked),
+            Err(error) => Err(error),
+        }
     }
 
     fn grant(&self, id: GrantId) -> Option<Grant> {
@@ -272,6 +271,10 @@ impl Grants {
         let drafts = events.into_iter().map(|event| draft_caused_by(id.0, event)).collect();
         Ok(self.store.append_drafts(drafts, condition)?.first)
     }
+}
+
+fn sooner(known: Option<Timestamp>, at: Timestamp) -> Timestamp {
+    known.map_or(at, |known| known.min(at))
 }
 
 fn later(now: Timestamp, wait: Duration) -> Timestamp {

@@ -16,7 +16,7 @@ use roaring::RoaringBitmap;
 
 use super::super::state::handle_of;
 use super::super::{Inner, ReadError, Store};
-use super::{Spent, of_types};
+use super::{GRANT_TYPES, Spent, of_types};
 
 /// How many events of a stream are looked at, from its end, for the one that tells that its key was destroyed: it is
 /// the last or nearly so.
@@ -42,8 +42,8 @@ const OF_STREAMS: [EventType; 16] = [
     EventType::MigrationFolderOpened,
 ];
 
-/// The other events that can be about a mailbox.
-const OF_OTHERS: [EventType; 38] = [
+/// The other events that can be about a mailbox, beside those of grants.
+const OF_OTHERS: [EventType; 29] = [
     EventType::CredentialStored,
     EventType::CredentialDestroyed,
     EventType::HoldPlaced,
@@ -56,15 +56,6 @@ const OF_OTHERS: [EventType; 38] = [
     EventType::ReviewDecided,
     EventType::PlanRequested,
     EventType::RunRequested,
-    EventType::GrantRequested,
-    EventType::GrantApproved,
-    EventType::GrantRejected,
-    EventType::GrantRenewed,
-    EventType::GrantRevokeRequested,
-    EventType::GrantStepStarted,
-    EventType::GrantStepSucceeded,
-    EventType::GrantStepFailed,
-    EventType::GrantEnded,
     EventType::SagaStarted,
     EventType::StepStarted,
     EventType::StepSucceeded,
@@ -216,7 +207,7 @@ impl Known<'_> {
 
 /// Returns the positions of all events that can be about a mailbox.
 pub(super) fn candidates(views: &Views) -> RoaringBitmap {
-    of_types(views, OF_STREAMS.iter().chain(&OF_OTHERS))
+    of_types(views, OF_STREAMS.iter().chain(&OF_OTHERS).chain(&GRANT_TYPES))
 }
 
 impl Store {

@@ -188,12 +188,12 @@ fn a_request_is_told_the_same_in_pages_and_with_what_is_recorded_later() {
     assert_eq!(all(&world.store, &query), [changed, other, request.0.0, identified.0]);
 
     // What is added to an answer that is known is what an answer without it has.
-    let case = v1::HoldPlaced { name: "case".into(), reason: "court".into(), entities: vec![world.entities[8]] };
-    let hold = HoldId(happens(Event::HoldPlaced(case.into())));
-    let _elsewhere = {
-        let case = v1::HoldPlaced { name: "case".into(), reason: "court".into(), entities: vec![world.entities[9]] };
-        happens(Event::HoldPlaced(case.into()))
+    let case = |entity| {
+        let case = v1::HoldPlaced { name: "case".into(), reason: "court".into(), entities: vec![entity] };
+        Event::HoldPlaced(case.into())
     };
+    let hold = HoldId(happens(case(world.entities[8])));
+    let _elsewhere = happens(case(world.entities[9]));
     let with_hold = [changed, other, request.0.0, identified.0, hold.0.0];
     assert_eq!(all(&world.store, &query), with_hold);
     let released = happens(Event::HoldReleased(HoldReleased { hold, reason: "over".into(), until: Timestamp(0) }));

@@ -188,7 +188,7 @@ impl Finding {
                 "the keys were copied back from an older backup: treat what they open as personal data, and destroy them again with `retentionctl key rotate --wrapping`"
             }
             Self::WrappingCopyDamaged(_) => {
-                "the next start makes it again from the other copy; if both are named, leave the daemon running and put them back from the newest copy of the keys first"
+                "the next start makes it again from the other copy. If both are named, there is none: stop the daemon, move the state directory away as it is, and run `retentiond restore` (docs/backup.md); copies put in place by hand would bring back who was erased since"
             }
             Self::HashDiffers(_) => {
                 "stop the daemon, remove tree/hashes and start it again: they are made anew from the journal, which is not affected"

@@ -54,6 +54,8 @@ fn a_copy_of_the_wrapping_keys_that_is_damaged_or_missing_is_named_until_a_start
     let dir = tempfile::tempdir().unwrap();
     let (options, _) = world(dir.path());
     for name in ["wrapping.a", "wrapping.b"] {
+        let hint = Finding::WrappingCopyDamaged(name).what_to_do();
+        assert!(hint.contains("`retentiond restore`") && hint.contains("would bring back who was erased"), "{hint}");
         let path = dir.path().join("state/keys").join(name);
         let whole = std::fs::read(&path).unwrap();
         flip(&path, 40);

@@ -9,8 +9,8 @@ use retention_core::id::{EntityId, LayoutId, SagaId};
 use retention_core::view::Saga;
 
 use super::super::super::StageError;
+use super::super::Run;
 use super::super::effect::POLICY_CHANGED;
-use super::super::{Run, Written};
 use super::{CHANGED_MEANWHILE, Flags, NO_UIDPLUS, Parts, TextEvent, Texts, UIDS_TOGETHER, item_of};
 use crate::connector::archive::{ArchiveError, ItemSink};
 use crate::connector::mail::{MailFailure, MailSession, Uid};
@@ -71,19 +71,7 @@ impl Run {
             Some(Stopped::Differs) => return Ok(Outcome::Refused(CHANGED_MEANWHILE)),
             None => {}
         }
-        Ok(match written {
-            Outcome::Applied(bundle) => {
-                self.written.lock().insert(id, Written { name: bundle.name, expected });
-                Outcome::Applied(Receipt::Exported {
-                    manifest: bundle.manifest,
-                    exported_at: bundle.exported_at,
-                    items: bundle.items,
-                    bytes: bundle.bytes,
-                })
-            }
-            Outcome::Refused(refusal) => Outcome::Refused(refusal),
-            Outcome::Unknown(cause) => Outcome::Unknown(cause),
-        })
+        Ok(self.exported(id, written, expected))
     }
 
     /// The outer error is of the server or the store, the inner one of the bundle.
