@@ -57,6 +57,17 @@ pub(super) fn expanded(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Cause> {
     Ok(all)
 }
 
+/// Returns a word as a shell reads it: in single quotes where something in it means more than itself.
+pub(super) fn shell_word(text: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "-_./+,:@%=".contains(c);
+    if !text.is_empty() && !text.starts_with('-') && text.chars().all(is_plain) {
+        return text.to_owned();
+    }
+    // No option, though it begins like one.
+    let here = if text.starts_with('-') { "./" } else { "" };
+    format!("'{here}{}'", text.replace('\'', r"'\''"))
+}
+
 /// Reads a file, and no more of it than a batch may have.
 pub(super) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Cause> {
     let file = File::open(path).map_err(unread(path))?;
