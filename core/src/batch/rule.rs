@@ -354,7 +354,7 @@ impl Words {
         if !self.needs_mending_first {
             return command;
         }
-        format!("first mend the header and the rows that have not as many cells as it; then {command}")
+        format!("first mend the header, or the rows that do not fit it; then {command}")
     }
 
     fn split(&self, kind: MigrationKind) -> String {

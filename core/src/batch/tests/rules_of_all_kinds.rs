@@ -112,7 +112,7 @@ fn a_line_break_in_a_name_is_an_error() {
 
 #[test]
 fn a_password_that_no_login_can_send_is_refused_and_any_other_is_kept() {
-    for bad in ["x\ny", "x\r\ny", "x\0y", "\n"] {
+    for bad in ["x\ny", "x\r\ny", "x\ry", "\n"] {
         let told = places(MigrationKind::Imap, &format!("{IMAP}a@b.cz,a,\"{bad}\"\n"));
         assert!(told.contains(&(Some(2), Some(3), Rule::PasswordLines)), "{bad:?}: {told:?}");
         assert!(!told.iter().any(|(.., rule)| *rule == Rule::PasswordControl), "{bad:?}: {told:?}");
