@@ -353,6 +353,15 @@ pub enum Attention {
         /// What to do.
         message: String,
     },
+    /// Deliveries of a source were rejected as a whole, and still lie in its `rejected/`: nothing of them is known.
+    DeliveriesRejected {
+        /// The name of the source in the configuration.
+        source: String,
+        /// How many.
+        deliveries: u64,
+        /// What to do.
+        message: String,
+    },
     /// An enforced policy is about a source that is neither configured nor ever delivered anything: nothing of it is
     /// disposed of, and what it should protect is not protected.
     PolicySourceUnknown {

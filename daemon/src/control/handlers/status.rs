@@ -130,17 +130,25 @@ pub(crate) async fn status(
     }))
 }
 
-/// Counts what lies in each drop folder and is not taken in. Names may name persons: who wants them asks for them.
+/// Counts what lies in each drop folder and is not taken in, and what was rejected apart. Names may name persons: who
+/// wants them asks for them.
 fn entries_left(left: Vec<EntryLeftRow>) -> Vec<Attention> {
     let mut by_source: BTreeMap<String, u64> = BTreeMap::new();
+    let mut rejected: BTreeMap<String, u64> = BTreeMap::new();
     for one in left {
-        *by_source.entry(one.source).or_default() += 1;
+        let counts = if one.why == EntryLeftRow::REJECTED { &mut rejected } else { &mut by_source };
+        *counts.entry(one.source).or_default() += 1;
     }
     let told = |(source, entries)| {
         let message = "what lies there is not taken in: `retentionctl intake left` says which, why, and what to do";
         Attention::EntriesLeft { source, entries, message: message.to_owned() }
     };
-    by_source.into_iter().map(told).collect()
+    let refused = |(source, deliveries)| {
+        let message = "nothing of them was taken in: `retentionctl intake left` says which, and where the report of each \
+                       lies; this is told until they are taken out of rejected/";
+        Attention::DeliveriesRejected { source, deliveries, message: message.to_owned() }
+    };
+    by_source.into_iter().map(told).chain(rejected.into_iter().map(refused)).collect()
 }
 
 fn witness_row((witness, state): (String, WitnessState)) -> WitnessRow {
