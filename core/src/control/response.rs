@@ -220,6 +220,15 @@ pub enum Attention {
         /// What happens and what to do.
         message: String,
     },
+    /// The exports of the run cannot be written, for want of leave: it purges nothing, and is tried again until they can.
+    RunCannotExport {
+        /// The run.
+        run: RunId,
+        /// `permission_denied` or `read_only_file_system`.
+        code: String,
+        /// What happens and what to do.
+        message: String,
+    },
     /// Access to a mailbox is still there long after it should have been taken back.
     GrantLeft {
         /// The grant.
