@@ -203,3 +203,25 @@ pub(super) fn password(file: Option<&Path>, prompt: &str) -> Result<Zeroizing<St
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_suggested_command_names_a_file_as_a_shell_reads_it() {
+        for plain in ["users.csv", "/srv/waves/a-1.csv", "žena.csv", "a@b=c,d:e%+.csv"] {
+            assert_eq!(shell_word(plain), plain);
+        }
+        let odd = [
+            ("my users.csv", "'my users.csv'"),
+            ("", "''"),
+            ("a'b;c$d", r"'a'\''b;c$d'"),
+            ("~/x", "'~/x'"),
+            ("-x.csv", "'./-x.csv'"),
+        ];
+        for (text, word) in odd {
+            assert_eq!(shell_word(text), word);
+        }
+    }
+}
