@@ -412,7 +412,10 @@ impl Migrations {
         without_text.retain(|(_, print)| !there.take_changed(print));
         let mut missing: Vec<Uid> = without_text.into_iter().map(|(uid, _)| uid).collect();
         missing.sort_unstable();
-        self.refused.extend(missing.iter().map(|uid| ((place.id, place.number, *uid), noes)));
+        for uid in &missing {
+            // What was counted when this broke off goes on counting.
+            self.refused.entry((place.id, place.number, *uid)).or_insert(noes);
+        }
         let highest = candidates.last().map_or(0, |message| message.uid);
         let wanted: Vec<MessageState> =
             candidates.into_iter().filter(|message| missing.binary_search(&message.uid).is_ok()).collect();

@@ -576,6 +576,21 @@ fn a_folder_that_is_numbered_anew_gets_nothing_twice_whatever_is_lost() {
 }
 
 #[test]
+fn a_message_that_is_refused_in_a_folder_that_is_numbered_anew_is_not_tried_for_ever() {
+    let world = World::new();
+    assert_eq!(ended(&world.finish(world.request(&[], None))), MigrationEnd::Verified);
+    {
+        let mut servers = world.memory.0.lock();
+        servers.source.validity = 8;
+        servers.source.folders.get_mut("INBOX").unwrap()[5].text = "odd".to_owned();
+        servers.says_no_to = Some("odd".to_owned());
+    }
+    let again = world.finish(world.request(&[], None));
+    assert_eq!((ended(&again), again.missing(), again.totals().2), (MigrationEnd::Differs, 1, 1));
+    assert_eq!(world.memory.texts("INBOX").len(), 7);
+}
+
+#[test]
 fn a_mailbox_is_not_copied_into_itself() {
     let world = World::new();
     {
