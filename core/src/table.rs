@@ -15,7 +15,7 @@ mod spreadsheet;
 pub use spreadsheet::{spreadsheet_plain, spreadsheet_safe};
 
 /// Why something is not a row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum TableFault {
     /// A quote is open at the end of the file.
     #[error("a quote that opens in this row is never closed, so the rest of the file could not be read; close it")]

@@ -255,7 +255,8 @@ pub(crate) enum Intake {
     /// List what lies in the drop folders and is not taken in, why, and what to do.
     ///
     /// Links, sockets, directories that are no export, what is too large and what cannot be read stay where they are;
-    /// what could not be taken is tried again. A migration batch that was refused lies in the folder of its server with
+    /// what could not be taken is tried again. A delivery that was rejected as a whole is listed until it is taken out of
+    /// rejected/, where its report lies beside it. A migration batch that was refused lies in the folder of its server with
     /// its passwords. The log has nothing of that: it is what the daemon saw at its newest look, every 30 seconds. A
     /// name may name a person, so who looks is recorded.
     ///

@@ -38,6 +38,17 @@ pub(crate) struct Style {
     pub(crate) colour: Colour,
     /// The columns of the terminal; `None` does not wrap.
     pub(crate) width: Option<u16>,
+    /// Who gets what is written.
+    pub(crate) reader: Reader,
+}
+
+/// Who gets what is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reader {
+    /// A terminal, which some characters steer.
+    Terminal,
+    /// A file or a program, which needs every character as it is.
+    Program,
 }
 
 /// Whether something is coloured.
@@ -53,11 +64,11 @@ impl Style {
     /// Returns what fits standard output.
     pub(crate) fn of_stdout() -> Self {
         if !io::stdout().is_terminal() {
-            return Self { colour: Colour::Off, width: None };
+            return Self { colour: Colour::Off, width: None, reader: Reader::Program };
         }
         let is_unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let width = Table::new().width();
-        Self { colour: if is_unwanted { Colour::Off } else { Colour::On }, width }
+        Self { colour: if is_unwanted { Colour::Off } else { Colour::On }, width, reader: Reader::Terminal }
     }
 }
 
@@ -140,7 +151,15 @@ impl<W: Write> Renderer<W> {
     fn csv_row(&mut self, cells: impl Iterator<Item = String>) -> Result<(), Cause> {
         let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(&mut self.out);
         let failed = |error: csv::Error| Cause::Output(io::Error::other(error));
-        writer.write_record(cells.map(|cell| spreadsheet_safe(&cell).into_owned())).map_err(failed)?;
+        let reader = self.style.reader;
+        let written = |cell: String| {
+            let safe = spreadsheet_safe(&cell).into_owned();
+            match reader {
+                Reader::Terminal => printable(&safe),
+                Reader::Program => safe,
+            }
+        };
+        writer.write_record(cells.map(written)).map_err(failed)?;
         writer.flush().map_err(Cause::Output)
     }
 
@@ -359,7 +378,7 @@ mod tests {
 
     fn rendered(output: Output, rows: &[Value]) -> String {
         let mut out = Vec::new();
-        let style = Style { colour: Colour::Off, width: Some(100) };
+        let style = Style { colour: Colour::Off, width: Some(100), reader: Reader::Program };
         let mut renderer = Renderer::new(&mut out, output, TimeZone::UTC, style);
         let mut list = renderer.list(&["plan", "frozen.items", "requested_at", "frozen.digest"]).unwrap();
         rows.iter().for_each(|row| list.row(row).unwrap());
@@ -387,7 +406,7 @@ mod tests {
     fn a_terminal_without_room_for_all_columns_shows_none_that_says_nothing() {
         let shown = |width: u16| {
             let mut out = Vec::new();
-            let style = Style { colour: Colour::Off, width: Some(width) };
+            let style = Style { colour: Colour::Off, width: Some(width), reader: Reader::Program };
             let mut renderer = Renderer::new(&mut out, Output::Table, TimeZone::UTC, style);
             let mut list = renderer.list(&["plan", "reference", "state"]).unwrap();
             list.row(&json!({"plan": "P7", "reference": "", "state": "ready"})).unwrap();
@@ -413,7 +432,7 @@ mod tests {
     #[test]
     fn a_table_that_is_followed_has_one_heading_and_its_columns_stay_in_line() {
         let mut out = Vec::new();
-        let style = Style { colour: Colour::Off, width: None };
+        let style = Style { colour: Colour::Off, width: None, reader: Reader::Program };
         let mut renderer = Renderer::new(&mut out, Output::Table, TimeZone::UTC, style);
         let mut list = renderer.list(&["plan", "kind"]).unwrap();
         list.catch_up().unwrap();
@@ -449,9 +468,29 @@ mod tests {
     }
 
     #[test]
+    fn csv_is_whole_for_a_program_and_steers_no_terminal() {
+        let written = |reader: Reader| {
+            let mut out = Vec::new();
+            let style = Style { colour: Colour::Off, width: None, reader };
+            let mut renderer = Renderer::new(&mut out, Output::Csv, TimeZone::UTC, style);
+            let value = json!({"name": "a\u{1b}[2J\u{9b}b\rc\nd\u{202e}e"});
+            let mut list = renderer.list(&["name"]).unwrap();
+            list.row(&value).unwrap();
+            list.end().unwrap();
+            renderer.one(&value).unwrap();
+            drop(renderer);
+            String::from_utf8(out).unwrap()
+        };
+        let row = "name\r\n\"a\u{1b}[2J\u{9b}b\rc\nd\u{202e}e\"\r\n";
+        assert_eq!(written(Reader::Program), row.repeat(2));
+        let row = "name\r\n\"a\\u{1b}[2J\\u{9b}b\\u{d}c\nd\\u{202e}e\"\r\n";
+        assert_eq!(written(Reader::Terminal), row.repeat(2));
+    }
+
+    #[test]
     fn one_value_is_shown_part_by_part() {
         let mut out = Vec::new();
-        let style = Style { colour: Colour::Off, width: None };
+        let style = Style { colour: Colour::Off, width: None, reader: Reader::Program };
         let mut renderer = Renderer::new(&mut out, Output::Table, TimeZone::UTC, style);
         renderer.one(&json!({"caller": {"roles": ["auditor", "admin"]}, "sagas": [{"saga": "S1"}]})).unwrap();
         drop(renderer);

@@ -3,7 +3,6 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -63,14 +62,14 @@ impl Fault {
 /// How long a slow call takes: longer than any back-off.
 const SLOW: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The archive on disk, with one fault at one call, or with no room.
+/// The archive on disk, with one fault at one call, or with no leave or room to write.
 pub struct FaultyArchive {
     root: PathBuf,
     gate: Arc<dyn FlushGate>,
     halt: Mutex<Halt>,
     clock: ManualClock,
     armed: Mutex<Option<(Call, u32, Fault)>>,
-    is_full: AtomicBool,
+    takes_nothing: Mutex<Option<io::ErrorKind>>,
 }
 
 impl FaultyArchive {
@@ -83,7 +82,7 @@ impl FaultyArchive {
             halt: Mutex::default(),
             clock,
             armed: Mutex::default(),
-            is_full: AtomicBool::new(false),
+            takes_nothing: Mutex::default(),
         }
     }
 
@@ -97,14 +96,14 @@ impl FaultyArchive {
         *self.armed.lock().unwrap_or_else(PoisonError::into_inner) = Some((call, nth, fault));
     }
 
-    /// Takes all room from the disk, for as long as nobody gives it back.
-    pub fn fill(&self) {
-        self.is_full.store(true, Ordering::Relaxed);
+    /// Lets the disk refuse all that is written, in this way, until [`Self::take_all`].
+    pub fn refuse_all(&self, why: io::ErrorKind) {
+        *self.takes_nothing.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
     }
 
-    /// Gives the room back.
-    pub fn make_room(&self) {
-        self.is_full.store(false, Ordering::Relaxed);
+    /// Lets the disk take what is written.
+    pub fn take_all(&self) {
+        *self.takes_nothing.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// Says whether the fault that was armed has not happened yet.
@@ -177,9 +176,10 @@ fn effect<R>(fault: Option<Fault>, act: impl FnOnce() -> Outcome<R>) -> Outcome<
 
 impl ExportTarget for FaultyArchive {
     fn write(&self, spec: BundleSpec, fill: &mut Fill<'_>) -> Outcome<Bundle> {
-        if self.is_full.load(Ordering::Relaxed) {
-            let full = ArchiveError::Io { doing: "write an item", source: io::ErrorKind::StorageFull.into() };
-            return Outcome::Refused(full.refusal());
+        let why = *self.takes_nothing.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(why) = why {
+            let refused = ArchiveError::Io { doing: "write an item", source: why.into() };
+            return Outcome::Refused(refused.refusal());
         }
         effect(self.fault(Call::Write), || self.disk().write(spec, fill))
     }

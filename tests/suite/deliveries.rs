@@ -148,6 +148,22 @@ fn every_odd_file_has_its_answer_and_its_neighbours_are_taken() {
             added += answer.2;
         }
     }
+    // A person sees how many were rejected of each source, and where they lie.
+    let rejected =
+        |files: &[(&[u8], Vec<u8>, Answer)]| files.iter().filter(|(.., answer)| answer.0 == "rejected").count();
+    let expected = [("books", rejected(&books) as u64), ("people", rejected(&people) as u64)];
+    daemon.until("all that was rejected is told", || {
+        let status = site.ctl(&["status", "--output", "json"]).json();
+        let told = status["attention"].as_array().expect("a list").iter();
+        let told: Vec<(&str, u64)> = told
+            .filter(|one| one["what"] == "deliveries_rejected")
+            .map(|one| (one["source"].as_str().expect("a source"), one["deliveries"].as_u64().expect("a number")))
+            .collect();
+        (told == expected).then_some(())
+    });
+    let _needs_a_person = site.ctl(&["status"]).ends(10);
+    let left = site.rows(&["intake", "left"]);
+    assert!(left.iter().all(|row| row["why"] == "rejected"), "{left:?}");
     let contacts = site.rows(&["entity", "list", "--kind", "contact"]);
     assert_eq!(contacts.len() as u64, added);
     assert!(contacts.iter().any(|row| row["source"] == "books"));

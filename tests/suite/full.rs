@@ -176,7 +176,7 @@ fn a_workbook_without_room_is_no_panic_and_is_written_again_when_there_is_some()
     let Some(disk) = small_disk(&world.exports(), 4 << 20) else { return };
     let filler = disk.fill(64 << 10);
     let retry = world.settle().expect("the run waits for room");
-    let told = world.store().view(|views| views.small.runs.sagas().find_map(|(_, saga)| saga.needs_room.clone()));
+    let told = world.store().view(|views| views.small.runs.sagas().find_map(|(_, saga)| saga.needs_exports.clone()));
     assert_eq!(told.as_deref(), Some("no_space"), "{}", world.story());
     assert_eq!((world.state_of(due[0]), world.bundles()), (EntityState::Visible, 0));
     fs::remove_file(filler).expect("the filler");

@@ -1,6 +1,8 @@
 //! Every call of the archive goes wrong in every way, with and without a crash after it: a run ends completed, or stuck
 //! with nothing purged, and never with a purge without a verified export (which the checker looks for after each step).
 
+use std::io;
+
 use retention_core::saga::ATTEMPTS_BEFORE_PIVOT_MAX;
 use retention_core::view::{EntityState, RunState};
 use retention_tests::crash::Remains;
@@ -89,34 +91,35 @@ fn a_refusal_that_never_ends_leaves_everything_as_it_was() {
 }
 
 #[test]
-fn a_full_disk_is_told_at_once_and_room_is_waited_for_however_long_it_takes() {
-    for is_cancelled in [false, true] {
+fn a_place_for_exports_is_waited_for_however_long_it_takes_and_its_want_is_told_at_once() {
+    let wants = [
+        (io::ErrorKind::StorageFull, "no_space"),
+        (io::ErrorKind::PermissionDenied, "permission_denied"),
+        (io::ErrorKind::ReadOnlyFilesystem, "read_only_file_system"),
+    ];
+    for (is_cancelled, (kind, code)) in [false, true].into_iter().flat_map(|it| wants.map(|want| (it, want))) {
         let mut world = World::new("P0D");
         let due = world.add("a", "2020-01-01");
         world.settle();
         let (_, run) = world.approved_run("contacts");
         let told = |world: &World| {
-            world.store().view(|views| views.small.runs.sagas().find_map(|(_, saga)| saga.needs_room.clone()))
+            world.store().view(|views| views.small.runs.sagas().find_map(|(_, saga)| saga.needs_exports.clone()))
         };
-        world.archive.fill();
+        world.archive.refuse_all(kind);
         for attempt in 1..=2 * ATTEMPTS_BEFORE_PIVOT_MAX {
-            let retry = world.settle().expect("the run waits for room");
+            let retry = world.settle().expect("the run waits for a place");
             let what = format!("attempt {attempt}\n{}", world.story());
-            assert_eq!(
-                (told(&world).as_deref(), world.run_state(run)),
-                (Some("no_space"), RunState::Running),
-                "{what}"
-            );
+            assert_eq!((told(&world).as_deref(), world.run_state(run)), (Some(code), RunState::Running), "{what}");
             // A restart forgets nothing of it.
             world.reopen();
-            assert_eq!(told(&world).as_deref(), Some("no_space"), "{what}");
+            assert_eq!(told(&world).as_deref(), Some(code), "{what}");
             world.clock.pass_until(retry);
         }
         let expected = if is_cancelled {
             world.cancel(run);
             (RunState::Cancelled, EntityState::Visible)
         } else {
-            world.archive.make_room();
+            world.archive.take_all();
             (RunState::Completed, EntityState::Purged)
         };
         world.finish();

@@ -8,8 +8,11 @@ use super::kind::{Attribute, MigrationKind, Need, ValueForm, folded};
 use super::login::{self, NameForm};
 use super::rule::{Problem, Rule, Weight};
 use super::sheet::{Row, Sheet};
-use super::value::{check_value, is_formula};
+use super::value::{check_value, is_formula, is_one_line};
 use crate::text::{Delimiter, Encoding};
+
+/// How many lines are named of those that share a warning.
+const LINES_TOLD_MAX: usize = 5;
 
 /// What becomes of columns that no attribute names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -89,8 +92,46 @@ pub fn check(files: &[(&str, &Sheet)], settings: &Settings) -> Vec<Checked> {
             checked.problems.push(of_file(Rule::Rows { rows, good }));
         }
         checked.problems.sort_by_key(|problem| (problem.line, problem.column));
+        checked.problems = folded_together(std::mem::take(&mut checked.problems));
     }
     all
+}
+
+/// Tells a warning that many rows share once, at the first of them. An error is told of each row, which has to be
+/// mended before anything goes on.
+fn folded_together(problems: Vec<Problem>) -> Vec<Problem> {
+    let mut kept: Vec<Problem> = Vec::new();
+    let mut shared: HashMap<(Option<usize>, Rule), Shared, BuildHasherDefault<std::hash::DefaultHasher>> =
+        HashMap::default();
+    for problem in problems {
+        let Some(line) = problem.line.filter(|_| problem.row.is_some() && problem.rule.weight() == Weight::Warning)
+        else {
+            kept.push(problem);
+            continue;
+        };
+        let shared = shared.entry((problem.column, problem.rule.clone())).or_insert_with(|| {
+            kept.push(problem);
+            Shared { at: kept.len() - 1, rows: 0, lines: Vec::new() }
+        });
+        shared.rows += 1;
+        if shared.lines.len() < LINES_TOLD_MAX {
+            shared.lines.push(line);
+        }
+    }
+    for ((_, rule), Shared { at, rows, lines }) in shared.into_iter().filter(|(_, shared)| shared.rows > 1) {
+        if let Some(problem) = kept.get_mut(at) {
+            problem.rule = Rule::Many { rule: Box::new(rule), rows, lines };
+        }
+    }
+    kept
+}
+
+/// A warning that is told once.
+struct Shared {
+    /// Where its problem stands.
+    at: usize,
+    rows: u64,
+    lines: Vec<u64>,
 }
 
 fn of_file(rule: Rule) -> Problem {
@@ -214,10 +255,10 @@ impl OfKind<'_> {
             MigrationKind::PublicFolders => self.check_root(),
             MigrationKind::PublicFolderGroups => self.check_groups(),
             MigrationKind::Pst => self.problems.push(of_file(Rule::RetentionHold)),
+            MigrationKind::CrossForest => self.check_push(),
             MigrationKind::Staged
             | MigrationKind::Onboarding
             | MigrationKind::Offboarding
-            | MigrationKind::CrossForest
             | MigrationKind::Local
             | MigrationKind::Google
             | MigrationKind::CrossTenant => {}
@@ -394,6 +435,15 @@ impl OfKind<'_> {
         }
     }
 
+    /// Which forest begins a move stands in the batch and not in its file.
+    fn check_push(&mut self) {
+        const NAME: &str = "TargetDatabase";
+        let is_named = |row: &Row| self.sheet.column(NAME).is_some_and(|column| !row.cell(column).is_empty());
+        if !self.settings.of_batch.contains(NAME) && !self.sheet.rows.iter().all(is_named) {
+            self.problems.push(of_file(Rule::DatabaseOfPush));
+        }
+    }
+
     fn check_groups(&mut self) {
         let Some(column) = self.sheet.column("TargetGroupMailbox") else { return };
         let mut first: BTreeMap<String, u64> = BTreeMap::new();
@@ -419,7 +469,7 @@ fn oddities(attribute: &Attribute, value: &str) -> Vec<Rule> {
     if is_password && value.trim() != value {
         rules.push(Rule::PasswordSpace);
     }
-    if is_password && value.chars().any(char::is_control) {
+    if is_password && is_one_line(value) && value.chars().any(char::is_control) {
         rules.push(Rule::PasswordControl);
     }
     if is_formula(value) {

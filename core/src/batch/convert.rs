@@ -100,15 +100,11 @@ impl ConvertError {
 /// # Errors
 /// Every place that could not be converted without guessing.
 pub fn convert(sheet: &Sheet, kind: Option<MigrationKind>) -> Result<Converted, Vec<ConvertError>> {
-    if !sheet.header.iter().any(|name| is_attribute_of_any(name)) {
-        return Err(vec![ConvertError::HeaderUnknown]);
-    }
-    let unnamed: Vec<usize> =
-        sheet.header.iter().enumerate().filter(|(_, name)| name.trim().is_empty()).map(|(number, _)| number).collect();
-    let errors = errors_of(sheet, &unnamed);
+    let errors = refusals(sheet);
     if !errors.is_empty() {
         return Err(errors);
     }
+    let unnamed = unnamed(sheet);
     let mut changes = changes_of(sheet);
     if !unnamed.is_empty() {
         changes.push(Change::EmptyColumns(unnamed.len()));
@@ -136,7 +132,13 @@ pub fn convert(sheet: &Sheet, kind: Option<MigrationKind>) -> Result<Converted, 
     Ok(Converted { bytes, changes, rows: sheet.rows.len() })
 }
 
-fn errors_of(sheet: &Sheet, unnamed: &[usize]) -> Vec<ConvertError> {
+/// Returns every place that could not be converted without guessing.
+#[must_use]
+pub fn refusals(sheet: &Sheet) -> Vec<ConvertError> {
+    if !sheet.header.iter().any(|name| is_attribute_of_any(name)) {
+        return vec![ConvertError::HeaderUnknown];
+    }
+    let unnamed = unnamed(sheet);
     let faults = sheet.faults.iter().map(|(line, fault)| ConvertError::NotARow { line: *line, fault: *fault });
     let mut errors: Vec<ConvertError> = faults.collect();
     let expected = sheet.header.len();
@@ -149,6 +151,11 @@ fn errors_of(sheet: &Sheet, unnamed: &[usize]) -> Vec<ConvertError> {
         errors.extend(filled.map(|column| ConvertError::ValueUnnamed { line: row.line, column: column + 1 }));
     }
     errors
+}
+
+fn unnamed(sheet: &Sheet) -> Vec<usize> {
+    let columns = sheet.header.iter().enumerate();
+    columns.filter(|(_, name)| name.trim().is_empty()).map(|(number, _)| number).collect()
 }
 
 fn changes_of(sheet: &Sheet) -> Vec<Change> {

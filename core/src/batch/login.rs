@@ -104,7 +104,7 @@ impl fmt::Debug for Login<'_> {
 }
 
 /// A name that begins like one of the forms and is none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum LoginFault {
     /// `a/b`, `a//b`, `a/b/c/d`.
     #[error("has slashes, but not the three parts of Exchange's form Domain/Admin/User")]

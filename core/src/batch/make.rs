@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use super::kind::MigrationKind;
 use super::login::{NameForm, recognise};
-use super::value::is_address;
+use super::value::{is_address, is_one_line};
 use super::write::{FileBytes, push_row};
 use crate::id::EntityId;
 
@@ -100,7 +100,7 @@ pub enum MakeError {
     )]
     Domain,
     /// Nothing to log in with.
-    #[error("the password is empty, or holds a NUL byte, which no batch can; nothing was written")]
+    #[error("the password is empty, or holds a line break or a NUL byte, which no login can send; nothing was written")]
     Password,
     /// Only administrators.
     #[error(
@@ -221,7 +221,7 @@ fn checked(mailboxes: &[Mailbox]) -> Result<&[Mailbox], MakeError> {
 
 fn check_admin(admin: &Admin) -> Result<(), MakeError> {
     check_login(admin.form, &admin.name, admin.domain.as_deref())?;
-    if admin.password.is_empty() || admin.password.contains('\0') {
+    if admin.password.is_empty() || !is_one_line(&admin.password) {
         return Err(MakeError::Password);
     }
     Ok(())

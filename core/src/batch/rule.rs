@@ -29,7 +29,7 @@ pub struct Problem {
 }
 
 /// Everything that can be said of a batch.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Rule {
     /// Which kind was taken, and why.
     #[error("taken for {}: {why}", .kind.meaning())]
@@ -158,7 +158,10 @@ pub enum Rule {
     /// A password with blanks around it.
     #[error("Password begins or ends with a space; it is kept, as a part of the password")]
     PasswordSpace,
-    /// A password with a line break or a tabulator.
+    /// A password of more than one line, or with a NUL byte.
+    #[error("Password holds a line break or a NUL byte, which no login can send")]
+    PasswordLines,
+    /// A password with a tabulator or the like.
     #[error("Password holds a control character; it is kept, as a part of the password")]
     PasswordControl,
     /// A line break or another control character.
@@ -285,6 +288,22 @@ pub enum Rule {
     /// What a spreadsheet would run.
     #[error("{0} begins like a formula: opening and saving the file in a spreadsheet would change it")]
     Formula(&'static str),
+    /// The same warning of many rows.
+    #[error("{rule}; so in {rows} rows: lines {}", lines_of(.lines, *.rows))]
+    Many {
+        /// What is said of each of them.
+        rule: Box<Self>,
+        /// How many rows.
+        rows: u64,
+        /// The first lines.
+        lines: Vec<u64>,
+    },
+    /// A move that the source begins.
+    #[error(
+        "rows name no TargetDatabase: that is right where the target forest begins the move, and refused where the \
+         source forest does and the batch gives none"
+    )]
+    DatabaseOfPush,
     /// AD FS.
     #[error("ForceChangePassword is True here; where users sign in through AD FS it must be False")]
     ForceChange,
@@ -297,12 +316,64 @@ fn names(kinds: &[MigrationKind]) -> String {
     kinds.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(", ")
 }
 
+fn lines_of(lines: &[u64], rows: u64) -> String {
+    let told = lines.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    if rows > lines.len() as u64 { format!("{told} and more") } else { told }
+}
+
+/// The words of a command that is suggested, as a shell reads them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Words {
+    /// The file.
+    pub file: String,
+    /// How the file is written, where the caller said so: options, or nothing.
+    pub reading: String,
+    /// The kind, where it is known.
+    pub kind: Option<MigrationKind>,
+    /// Where the converted file goes.
+    pub converted: String,
+    /// Where the pieces go.
+    pub pieces: String,
+    /// Whether a conversion would be refused as the file stands: its header or some of its rows cannot be read.
+    pub needs_mending_first: bool,
+}
+
+impl Default for Words {
+    /// Stands for any file.
+    fn default() -> Self {
+        let [file, converted, pieces] = ["FILE", "NEW", "DIR"].map(str::to_owned);
+        Self { file, reading: String::new(), kind: None, converted, pieces, needs_mending_first: false }
+    }
+}
+
+impl Words {
+    fn convert(&self, kind: Option<MigrationKind>) -> String {
+        let Self { file, reading, converted, .. } = self;
+        let kind = kind.or(self.kind).map_or_else(String::new, |kind| format!(" --kind {kind}"));
+        let command = format!("retentionctl batch convert {file}{reading}{kind} --into {converted}");
+        if !self.needs_mending_first {
+            return command;
+        }
+        format!("first mend the header, or the rows that do not fit it; then {command}")
+    }
+
+    fn split(&self, kind: MigrationKind) -> String {
+        let Self { file, reading, pieces, .. } = self;
+        format!("retentionctl batch split {file}{reading} --kind {kind} --into {pieces}")
+    }
+}
+
 impl Rule {
     /// Returns how much it weighs.
     #[must_use]
     pub fn weight(&self) -> Weight {
         match self {
-            Self::Kind { .. } | Self::Rows { .. } | Self::LoginForms { .. } | Self::RetentionHold => Weight::Note,
+            Self::Kind { .. }
+            | Self::Rows { .. }
+            | Self::LoginForms { .. }
+            | Self::DatabaseOfPush
+            | Self::RetentionHold => Weight::Note,
+            Self::Many { rule, .. } => rule.weight(),
             Self::Utf16(_)
             | Self::Mark
             | Self::FileName
@@ -343,6 +414,7 @@ impl Rule {
             | Self::EmptyOfBatch(_)
             | Self::MissingOfBatch(_)
             | Self::SpaceAround { .. }
+            | Self::PasswordLines
             | Self::ControlCharacter { .. }
             | Self::NotAnAddress { .. }
             | Self::NotAnAddressOrGuid { .. }
@@ -377,16 +449,22 @@ impl Rule {
         )
     }
 
-    /// Returns what to do, where the finding itself does not say it.
+    /// Returns what to do, where the finding itself does not say it: in the words of any file.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
+        self.hint_in(&Words::default())
+    }
+
+    /// Returns what to do, with commands that run as they stand.
+    #[must_use]
+    pub fn hint_in(&self, words: &Words) -> Option<String> {
         if let Self::ColumnSpelling(name @ ("UserName" | "Username")) = self {
             // Only the kind says which of the two it is.
             let kind = if *name == "UserName" { MigrationKind::Imap } else { MigrationKind::Google };
-            return Some(format!("retentionctl batch convert FILE --kind {kind} --into NEW"));
+            return Some(words.convert(Some(kind)));
         }
         if self.is_mended_by_convert() {
-            return Some("retentionctl batch convert FILE --into NEW".to_owned());
+            return Some(words.convert(None));
         }
         Some(match self {
             Self::KindDoubtful(kinds) => {
@@ -397,9 +475,8 @@ impl Rule {
             Self::HeaderUnknown => {
                 "write the names of the attributes into the first row, such as EmailAddress".to_owned()
             }
-            Self::TooManyRows { .. } | Self::TooManyBytes { .. } => {
-                "retentionctl batch split FILE --into DIR".to_owned()
-            }
+            Self::TooManyRows { kind, .. } | Self::TooManyBytes { kind, .. } => words.split(*kind),
+            Self::Many { rule, .. } => return rule.hint_in(words),
             Self::ColumnUnknown => {
                 "take the column out, or allow it with --allow-unknown-columns and -AllowUnknownColumnsInCsv $true"
                     .to_owned()
@@ -413,7 +490,7 @@ impl Rule {
                 format!("fill it, or give the batch -{name}s and say --of-batch {name}")
             }
             Self::SpaceAround { .. } => "take the space away".to_owned(),
-            Self::ControlCharacter { .. } => {
+            Self::ControlCharacter { .. } | Self::PasswordLines => {
                 "take it out; where it is a line break, look for a quote that is closed too late".to_owned()
             }
             Self::NotAWord { meant: Some(meant), .. } => format!("did you mean {meant}?"),

@@ -300,7 +300,7 @@ mod making {
         assert_eq!(of(mailbox("a@b.cz"), &no_domain), MakeError::Domain);
         let odd_domain = Admin { domain: Some("b#c".to_owned()), ..admin(NameForm::Mirapoint) };
         assert_eq!(of(mailbox("a@b.cz"), &odd_domain), MakeError::Domain);
-        for password in ["", "a\0b"] {
+        for password in ["", "a\0b", "a\nb", "a\rb"] {
             let no_password = Admin { password: Zeroizing::new(password.to_owned()), ..admin(NameForm::Dovecot) };
             assert_eq!(of(mailbox("a@b.cz"), &no_password), MakeError::Password);
         }

@@ -42,6 +42,7 @@ pub fn check_value(name: &'static str, form: ValueForm, value: &str) -> Result<(
             (is_address(value) || is_guid(value)).or_rule(Rule::NotAnAddressOrGuid { attribute: name })
         }
         ValueForm::Login => (value.trim() == value).or_rule(Rule::SpaceAround { attribute: name }),
+        ValueForm::Password | ValueForm::NewPassword if !is_one_line(value) => Err(Rule::PasswordLines),
         ValueForm::Password | ValueForm::Free => Ok(()),
         ValueForm::NewPassword => (value.chars().count() >= PASSWORD_CHARS_MIN).or_rule(Rule::PasswordShort),
         ValueForm::TrueFalse => check_words(name, value, &["True", "False"]),
@@ -57,6 +58,13 @@ pub fn check_value(name: &'static str, form: ValueForm, value: &str) -> Result<(
         ValueForm::CodePage => value.parse::<u32>().is_ok().or_rule(Rule::NotACodePage),
         ValueForm::Blank => Err(Rule::MustBeBlank { attribute: name }),
     }
+}
+
+/// Says whether a text is of one line and without NUL. No other password can be sent: an IMAP login is a line, and
+/// SASL PLAIN ends each of its parts with NUL (RFC 4616).
+#[must_use]
+pub fn is_one_line(text: &str) -> bool {
+    !text.contains(['\0', '\r', '\n'])
 }
 
 trait OrRule {

@@ -220,6 +220,15 @@ pub enum Attention {
         /// What happens and what to do.
         message: String,
     },
+    /// The exports of the run cannot be written, for want of leave: it purges nothing, and is tried again until they can.
+    RunCannotExport {
+        /// The run.
+        run: RunId,
+        /// `permission_denied` or `read_only_file_system`.
+        code: String,
+        /// What happens and what to do.
+        message: String,
+    },
     /// Access to a mailbox is still there long after it should have been taken back.
     GrantLeft {
         /// The grant.
@@ -350,6 +359,15 @@ pub enum Attention {
         source: String,
         /// How many files and directories.
         entries: u64,
+        /// What to do.
+        message: String,
+    },
+    /// Deliveries of a source were rejected as a whole, and still lie in its `rejected/`: nothing of them is known.
+    DeliveriesRejected {
+        /// The name of the source in the configuration.
+        source: String,
+        /// How many.
+        deliveries: u64,
         /// What to do.
         message: String,
     },

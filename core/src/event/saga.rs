@@ -263,10 +263,23 @@ impl StepFailed {
     /// The code of an attempt for which the quota of the disk left no room.
     pub const QUOTA_EXCEEDED: &'static str = "quota_exceeded";
 
+    /// The code of an attempt that may not write into the exports directory.
+    pub const PERMISSION_DENIED: &'static str = "permission_denied";
+
+    /// The code of an attempt whose exports directory is on a file system that takes no writes.
+    pub const READ_ONLY_FILE_SYSTEM: &'static str = "read_only_file_system";
+
     /// Says whether an attempt that failed with this code needs nothing but room on the disk.
     #[must_use]
     pub fn needs_room(code: &str) -> bool {
         [Self::NO_SPACE, Self::QUOTA_EXCEEDED].contains(&code)
+    }
+
+    /// Says whether an attempt that failed with this code needs nothing but an exports directory that takes it: room in
+    /// it, or leave to write there.
+    #[must_use]
+    pub fn needs_exports(code: &str) -> bool {
+        Self::needs_room(code) || [Self::PERMISSION_DENIED, Self::READ_ONLY_FILE_SYSTEM].contains(&code)
     }
 }
 

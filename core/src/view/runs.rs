@@ -224,8 +224,9 @@ pub struct Saga {
     pub handed_over: Vec<Position>,
     /// Whether a step failed so often that it is not tried again.
     pub gave_up: bool,
-    /// The code of the attempt for which there was no room on the disk, until a step takes effect.
-    pub needs_room: Option<String>,
+    /// The code of the attempt that the exports directory did not take, for want of room or of leave to write, until a
+    /// step takes effect.
+    pub needs_exports: Option<String>,
     /// Whether the log says something of a step that cannot be: then nothing more is done without a person.
     pub is_inconsistent: bool,
 }
@@ -260,7 +261,7 @@ impl Saga {
             bundle: None,
             handed_over: Vec::new(),
             gave_up: false,
-            needs_room: None,
+            needs_exports: None,
             is_inconsistent: false,
         }
     }
@@ -516,7 +517,7 @@ impl Runs {
             Event::SagaEnded(body) => self.with_saga(body.saga, |saga| {
                 saga.end = Some(body.end);
                 saga.purged = body.purged;
-                saga.needs_room = None;
+                saga.needs_exports = None;
                 saga.started.items = Vec::new();
                 saga.pivot = Vec::new();
             }),
@@ -558,7 +559,7 @@ impl Runs {
         self.with_saga(body.saga, |saga| {
             let event = if body.compensation { StepEvent::Undo } else { StepEvent::Succeed(body.receipt.clone()) };
             saga.step_event(body.step, event);
-            saga.needs_room = None;
+            saga.needs_exports = None;
         });
     }
 
@@ -567,7 +568,7 @@ impl Runs {
             let event = StepEvent::Fail { attempt: body.attempt, failure: body.failure, retry_at: body.retry_at };
             saga.step_event(body.step, event);
             saga.gave_up |= body.retry_at.is_none() && body.failure == Failure::Refused;
-            saga.needs_room = StepFailed::needs_room(&body.code).then(|| body.code.clone());
+            saga.needs_exports = StepFailed::needs_exports(&body.code).then(|| body.code.clone());
         });
     }
 

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::PossibleValue;
 use clap::{Args as ClapArgs, Subcommand, ValueEnum};
 use retention_core::batch::MigrationKind;
 use retention_core::batch::kind::folded;
@@ -162,6 +163,18 @@ impl Reading {
             DelimiterName::Tab => Delimiter::Tab,
         });
         retention_core::batch::Named { encoding, delimiter }
+    }
+}
+
+impl Reading {
+    /// Returns the options with which the file is read in the same way again, each with a space before it.
+    pub(crate) fn words(&self) -> String {
+        let named = [
+            ("encoding", self.encoding.and_then(|name| name.to_possible_value())),
+            ("delimiter", self.delimiter.and_then(|name| name.to_possible_value())),
+        ];
+        let told = |(option, value): (&str, Option<PossibleValue>)| Some(format!(" --{option} {}", value?.get_name()));
+        named.into_iter().filter_map(told).collect()
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use retention_core::batch::command::{CommandSettings, new_migration_batch};
 use retention_core::batch::make::{Admin, Mailbox, Origin, check_login, make_addresses, make_imap};
+use retention_core::batch::rule::Words;
 use retention_core::batch::split::{Group, Limits};
 use retention_core::batch::write::{errors_of, file_of};
 use retention_core::batch::{
@@ -93,8 +94,9 @@ fn check(
     }
     let named: Vec<(&str, &Sheet)> = sheets.iter().map(|(name, sheet)| (name.as_str(), sheet)).collect();
     let all = batch::check(&named, &rules.into());
-    for ((name, _), checked) in named.iter().zip(&all) {
-        findings.extend(checked.problems.iter().map(|problem| finding(name, problem)));
+    for ((name, sheet), checked) in named.iter().zip(&all) {
+        let words = words(name, sheet, checked, reading);
+        findings.extend(checked.problems.iter().map(|problem| finding(name, problem, &words)));
     }
     findings.sort_by_key(|finding| finding.severity);
     if wanted.errors.is_some() || wanted.good_rows.is_some() {
@@ -126,7 +128,21 @@ fn write_beside(context: &Context, sheet: &Sheet, checked: &Checked, wanted: &Wa
     Ok(())
 }
 
-pub(super) fn finding(file: &str, problem: &Problem) -> Finding {
+/// What a suggested command names, so that it runs as it stands.
+pub(super) fn words(name: &str, sheet: &Sheet, checked: &Checked, reading: &Reading) -> Words {
+    let stem = Path::new(name).with_extension("");
+    let beside = |ending: &str| files::shell_word(&format!("{}{ending}", stem.display()));
+    Words {
+        file: files::shell_word(name),
+        reading: reading.words(),
+        kind: checked.detection.kind(),
+        converted: beside("-converted.csv"),
+        pieces: beside("-parts"),
+        needs_mending_first: !convert::refusals(sheet).is_empty(),
+    }
+}
+
+pub(super) fn finding(file: &str, problem: &Problem, words: &Words) -> Finding {
     let severity = match problem.rule.weight() {
         Weight::Error => Severity::Error,
         Weight::Warning => Severity::Warning,
@@ -138,7 +154,7 @@ pub(super) fn finding(file: &str, problem: &Problem) -> Finding {
         line: problem.line,
         column: problem.column.map(|column| column as u64),
         message: problem.rule.to_string(),
-        hint: problem.rule.hint(),
+        hint: problem.rule.hint_in(words),
     }
 }
 
@@ -181,8 +197,9 @@ fn split_file(
         rule.weight() == Weight::Error && !matches!(rule, Rule::TooManyRows { .. } | Rule::TooManyBytes { .. })
     };
     if checked.problems.iter().any(|problem| stops(&problem.rule)) {
+        let words = words(&name, &sheet, &checked, reading);
         let findings = checked.problems.iter().filter(|problem| stops(&problem.rule));
-        let findings = findings.map(|problem| finding(&name, problem)).collect();
+        let findings = findings.map(|problem| finding(&name, problem, &words)).collect();
         context.say("nothing was split: mend these first");
         return status::findings(context, &retention_core::control::Checked { findings });
     }
@@ -217,7 +234,8 @@ fn split_file(
         list.row(&json!({"file": file, "rows": piece.rows, "bytes": piece.bytes.len()}))?;
     }
     list.end()?;
-    context.next(&format!("retentionctl batch check {} --kind {kind}", into.display()));
+    let into = files::shell_word(&into.display().to_string());
+    context.next(&format!("retentionctl batch check {into} --kind {kind}"));
     Ok(ExitCode::Done)
 }
 
@@ -252,7 +270,9 @@ fn convert_file(
     if converted.changes.is_empty() {
         context.say("nothing had to be changed but line ends and quotes");
     }
-    context.next(&format!("retentionctl batch check {}", into.display()));
+    let into = files::shell_word(&into.display().to_string());
+    let kind = kind.map_or_else(String::new, |kind| format!(" --kind {kind}"));
+    context.next(&format!("retentionctl batch check {into}{kind}"));
     Ok(ExitCode::Done)
 }
 

@@ -57,6 +57,17 @@ pub(super) fn expanded(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Cause> {
     Ok(all)
 }
 
+/// Returns a word as a shell reads it: in single quotes where something in it means more than itself.
+pub(super) fn shell_word(text: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "-_./+,:@%=".contains(c);
+    if !text.is_empty() && !text.starts_with('-') && text.chars().all(is_plain) {
+        return text.to_owned();
+    }
+    // No option, though it begins like one.
+    let here = if text.starts_with('-') { "./" } else { "" };
+    format!("'{here}{}'", text.replace('\'', r"'\''"))
+}
+
 /// Reads a file, and no more of it than a batch may have.
 pub(super) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Cause> {
     let file = File::open(path).map_err(unread(path))?;
@@ -189,6 +200,28 @@ pub(super) fn password(file: Option<&Path>, prompt: &str) -> Result<Zeroizing<St
         Ok(text) if text.len() as u64 <= PASSWORD_BYTES_MAX => Ok(Zeroizing::new(text.to_owned())),
         Ok(_) | Err(_) => {
             Err(refuse(ErrorCode::BadRequest, format!("{} holds no password of UTF-8 text", path.display())))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_suggested_command_names_a_file_as_a_shell_reads_it() {
+        for plain in ["users.csv", "/srv/waves/a-1.csv", "žena.csv", "a@b=c,d:e%+.csv"] {
+            assert_eq!(shell_word(plain), plain);
+        }
+        let odd = [
+            ("my users.csv", "'my users.csv'"),
+            ("", "''"),
+            ("a'b;c$d", r"'a'\''b;c$d'"),
+            ("~/x", "'~/x'"),
+            ("-x.csv", "'./-x.csv'"),
+        ];
+        for (text, word) in odd {
+            assert_eq!(shell_word(text), word);
         }
     }
 }

@@ -132,8 +132,9 @@ pub(super) fn import(context: &mut Context, wanted: &ImportBatch) -> Result<Exit
     let settings = Settings { kind: Some(MigrationKind::Imap), ..Settings::default() };
     let checked = batch::check(&[(name.as_str(), &sheet)], &settings);
     if let Some(bad) = checked.iter().find(|checked| !checked.is_usable()) {
+        let words = super::batch::words(&name, &sheet, bad, reading);
         let mut findings: Vec<Finding> =
-            bad.problems.iter().map(|problem| super::batch::finding(&name, problem)).collect();
+            bad.problems.iter().map(|problem| super::batch::finding(&name, problem, &words)).collect();
         findings.sort_by_key(|finding| finding.severity);
         context.say("nothing was registered, and the file was left as it is");
         return status::findings(context, &Checked { findings });

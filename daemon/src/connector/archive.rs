@@ -53,8 +53,9 @@ pub const MANIFEST_ITEMS_FILE: &str = "manifest-items.jsonl";
 /// The workbook.
 pub const WORKBOOK_FILE: &str = "items.xlsx";
 
-/// How long a full disk is given before the next attempt: long enough for somebody or something to make room.
-const RETRY_FULL_DISK: Duration = Duration::from_secs(15 * 60);
+/// How long an exports directory that is full, or may not be written, is given before the next attempt: long enough for
+/// somebody or something to mend that.
+const RETRY_NO_EXPORTS: Duration = Duration::from_secs(15 * 60);
 /// How long any other failing disk is given.
 const RETRY_IO: Duration = Duration::from_secs(60);
 
@@ -203,10 +204,10 @@ impl ArchiveError {
 /// `io::ErrorKind` is not our enum, so what is not named here is an error that may pass.
 fn io_refusal(error: &io::Error) -> (&'static str, Retry) {
     match error.kind() {
-        io::ErrorKind::StorageFull => (StepFailed::NO_SPACE, Retry::After(RETRY_FULL_DISK)),
-        io::ErrorKind::QuotaExceeded => (StepFailed::QUOTA_EXCEEDED, Retry::After(RETRY_FULL_DISK)),
-        io::ErrorKind::PermissionDenied => ("permission_denied", Retry::Operator),
-        io::ErrorKind::ReadOnlyFilesystem => ("read_only_file_system", Retry::Operator),
+        io::ErrorKind::StorageFull => (StepFailed::NO_SPACE, Retry::After(RETRY_NO_EXPORTS)),
+        io::ErrorKind::QuotaExceeded => (StepFailed::QUOTA_EXCEEDED, Retry::After(RETRY_NO_EXPORTS)),
+        io::ErrorKind::PermissionDenied => (StepFailed::PERMISSION_DENIED, Retry::After(RETRY_NO_EXPORTS)),
+        io::ErrorKind::ReadOnlyFilesystem => (StepFailed::READ_ONLY_FILE_SYSTEM, Retry::After(RETRY_NO_EXPORTS)),
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => ("no_exports_directory", Retry::Operator),
         _ => ("io_error", Retry::After(RETRY_IO)),
     }

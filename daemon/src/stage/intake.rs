@@ -23,6 +23,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use retention_core::control::EntryLeftRow;
 use retention_core::event::change::IntakeEnd;
 use retention_core::id::{Digest, Position};
 use retention_core::time::Timestamp;
@@ -144,7 +145,7 @@ pub type IntakeHealth = Arc<Mutex<NotTaken>>;
 pub struct NotTaken {
     /// The sources of which nothing is taken in: what each is called, and why.
     pub stopped: Vec<(String, String)>,
-    /// The entries that are left alone, or could not be taken.
+    /// The entries that are left alone, could not be taken, or were rejected and still lie there.
     pub left: Vec<EntryLeft>,
 }
 
@@ -206,6 +207,8 @@ struct Inbox {
     resting: BTreeMap<Work, Timestamp>,
     /// Why what rests, or rested, could not be taken, and since when.
     failed: BTreeMap<Work, (Timestamp, String)>,
+    /// The deliveries in `rejected/`, by their numbers: what each is called, and since when it is seen there.
+    rejected: BTreeMap<u64, (OsString, Timestamp)>,
     waits: bool,
     swept_at: Option<Timestamp>,
     /// The last complaint, so that the same one is told once.
@@ -248,6 +251,7 @@ impl Intake {
             next_number: None,
             resting: BTreeMap::new(),
             failed: BTreeMap::new(),
+            rejected: BTreeMap::new(),
             waits: false,
             swept_at: None,
             told: None,
@@ -362,7 +366,30 @@ impl Inbox {
             let message = format!("{why}; it is tried again every minute{later}");
             Some(EntryLeft::new(&self.source.name, &name, FAILED, message, *since))
         });
-        EntryLeft::alone(&self.source.name, &self.stillness).chain(failed).collect()
+        let rejected = self.rejected.iter().map(|(number, (name, since))| {
+            let message = format!(
+                "it was rejected as a whole: {REPORT_TEXT} beside it in rejected/{number}/ says why; mend what it says and \
+                 drop the delivery again, then take this one away"
+            );
+            EntryLeft::new(&self.source.name, name, EntryLeftRow::REJECTED, message, *since)
+        });
+        EntryLeft::alone(&self.source.name, &self.stillness).chain(failed).chain(rejected).collect()
+    }
+
+    /// Notes which rejected deliveries still lie there: nobody has dealt with them.
+    fn note_rejected(&mut self, now: Timestamp) {
+        // A folder that cannot be read keeps the source from being taken in, which is told.
+        let Ok(numbers) = place::numbers(&self.source.drop_dir, Shelf::Rejected) else { return };
+        let shelf = Shelf::Rejected.path(&self.source.drop_dir);
+        let mut seen = BTreeMap::new();
+        for number in numbers {
+            let folder = shelf.join(number.to_string());
+            let known = self.rejected.remove(&number);
+            let known = known.filter(|(name, _)| folder.join(name).symlink_metadata().is_ok());
+            let found = known.or_else(|| Some((place::delivery_in(&folder).ok()??, now)));
+            seen.extend(found.map(|found| (number, found)));
+        }
+        self.rejected = seen;
     }
 
     fn look(&mut self, now: Timestamp, last: Position) {
@@ -372,6 +399,8 @@ impl Inbox {
         self.waits = false;
         self.next_number = None;
         let looked = self.look_inside(now, last);
+        // After the sweep of what lies there for too long.
+        self.note_rejected(now);
         self.complain(looked.err());
     }
 

@@ -82,6 +82,46 @@ fn a_file_of_excel_is_explained_converted_checked_and_split() {
 }
 
 #[test]
+fn a_suggested_command_runs_as_it_is_printed() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = |name: &str| dir.path().join(name).to_str().expect("a path").to_owned();
+    let hints = |args: &[&str]| -> Vec<String> {
+        let told = batch(&[&["check"], args, &["--output", "jsonl"]].concat()).ends(78).rows();
+        told.iter().filter_map(|row| row["hint"].as_str().map(str::to_owned)).collect()
+    };
+    let run = |command: &str| {
+        let words: Vec<&str> = command.strip_prefix("retentionctl batch ").expect("a command").split(' ').collect();
+        batch(&words)
+    };
+    // Whichever of six kinds it is.
+    fs::write(path("who.csv"), "Email Address\r\nada@contoso.com\r\n").expect("a file");
+    let told = hints(&[&path("who.csv")]);
+    let convert = told.iter().find(|hint| hint.starts_with("retentionctl")).expect("a command");
+    let _converted = run(convert).ends(0);
+    assert_eq!(fs::read_to_string(path("who-converted.csv")).expect("text"), "EmailAddress\r\nada@contoso.com\r\n");
+    // Read as it was said, and of the kind that was said.
+    fs::write(path("said.csv"), windows_1250("EmailAddress;username\r\na@b.cz;ě@b.cz\r\n")).expect("a file");
+    let said = ["--kind", "google", "--encoding", "windows-1250", "--delimiter", "semicolon"];
+    let told = hints(&[&[path("said.csv").as_str()], &said[..]].concat());
+    for hint in told.iter().filter(|hint| hint.starts_with("retentionctl")) {
+        let _converted = run(hint).ends(0);
+        let text = fs::read_to_string(path("said-converted.csv")).expect("text");
+        assert_eq!(text, "EmailAddress,Username\r\na@b.cz,ě@b.cz\r\n", "{hint}");
+        fs::remove_file(path("said-converted.csv")).expect("removed");
+    }
+    let rows: String = (0..501).map(|n| format!("\\F{n},g{n}@b.cz\r\n")).collect();
+    fs::write(path("large.csv"), format!("FolderPath,TargetGroupMailbox\r\n{rows}")).expect("a file");
+    let told = hints(&[&path("large.csv")]);
+    let _split = run(told.iter().find(|hint| hint.starts_with("retentionctl")).expect("a command")).ends(0);
+    assert!(Path::new(&path("large-parts/large-01.csv")).exists());
+    // What a conversion would refuse is not suggested as if it went through.
+    fs::write(path("none.csv"), "ada@contoso.com;ada\r\n").expect("a file");
+    let told = hints(&[&path("none.csv"), "--delimiter", "semicolon"]);
+    assert!(told.iter().any(|hint| hint.starts_with("first mend")), "{told:?}");
+    assert!(!told.iter().any(|hint| hint.starts_with("retentionctl")), "{told:?}");
+}
+
+#[test]
 fn bad_rows_are_listed_and_good_rows_written_apart() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = |name: &str| dir.path().join(name).to_str().expect("a path").to_owned();

@@ -32,6 +32,7 @@ fn what_could_only_be_guessed_is_refused_all_places_at_once() {
         ConvertError::ValueUnnamed { line: 3, column: 4 },
     ];
     assert_eq!(errors, expected);
+    assert_eq!(super::super::convert::refusals(&sheet(text.as_bytes())), expected);
     let places: Vec<_> = errors.iter().map(ConvertError::place).collect();
     assert_eq!(places, [(Some(4), None), (Some(2), None), (Some(3), Some(4))]);
     assert_eq!(ConvertError::HeaderUnknown.place(), (None, None));

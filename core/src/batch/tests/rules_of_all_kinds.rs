@@ -111,6 +111,60 @@ fn a_line_break_in_a_name_is_an_error() {
 }
 
 #[test]
+fn a_password_that_no_login_can_send_is_refused_and_any_other_is_kept() {
+    for bad in ["x\ny", "x\r\ny", "x\ry", "\n"] {
+        let told = places(MigrationKind::Imap, &format!("{IMAP}a@b.cz,a,\"{bad}\"\n"));
+        assert!(told.contains(&(Some(2), Some(3), Rule::PasswordLines)), "{bad:?}: {told:?}");
+        assert!(!told.iter().any(|(.., rule)| *rule == Rule::PasswordControl), "{bad:?}: {told:?}");
+    }
+    let new = "EmailAddress,Password,ForceChangePassword\na@b.cz,\"long\nenough\",False\n";
+    assert_eq!(rules(MigrationKind::Staged, new), [Rule::PasswordLines]);
+    let kept = format!("{IMAP}a@b.cz,a,\"x\ty\u{1b}\"\n");
+    assert_eq!(rules(MigrationKind::Imap, &kept), [Rule::PasswordControl]);
+}
+
+#[test]
+fn a_warning_that_many_rows_share_is_told_once_and_an_error_of_each_row() {
+    let many: String = (0..500).map(|n| format!("\\F{n},g@b.cz\n")).collect();
+    let told = places(MigrationKind::PublicFolderGroups, &format!("FolderPath,TargetGroupMailbox\n{many}"));
+    let shared = Rule::Many { rule: Box::new(Rule::GroupRepeated(2)), rows: 499, lines: vec![3, 4, 5, 6, 7] };
+    assert_eq!(told, [(Some(3), Some(2), shared.clone())]);
+    assert_eq!(shared.weight(), Weight::Warning);
+    assert!(shared.to_string().ends_with("; so in 499 rows: lines 3, 4, 5, 6, 7 and more"), "{shared}");
+    let two = format!("{IMAP}a@b.cz,a, x\nb@b.cz,b,=x\nc@b.cz,c,x \n");
+    let told = places(MigrationKind::Imap, &two);
+    let spaces = Rule::Many { rule: Box::new(Rule::PasswordSpace), rows: 2, lines: vec![2, 4] };
+    assert!(spaces.to_string().ends_with("; so in 2 rows: lines 2, 4"), "{spaces}");
+    assert_eq!(told, [(Some(2), Some(3), spaces), (Some(3), Some(3), Rule::Formula("Password"))]);
+    let empty = format!("{IMAP}a@b.cz,a,\nb@b.cz,b,\n");
+    assert_eq!(rules(MigrationKind::Imap, &empty), [Rule::Empty("Password"), Rule::Empty("Password")]);
+}
+
+#[test]
+fn a_suggested_command_names_file_kind_and_reading() {
+    let words = rule::Words {
+        file: "'my users.csv'".to_owned(),
+        reading: " --delimiter tab".to_owned(),
+        kind: Some(MigrationKind::Imap),
+        converted: "'my users-converted.csv'".to_owned(),
+        pieces: "parts".to_owned(),
+        needs_mending_first: false,
+    };
+    let convert =
+        "retentionctl batch convert 'my users.csv' --delimiter tab --kind imap --into 'my users-converted.csv'";
+    assert_eq!(Rule::NotComma("tabulators").hint_in(&words).unwrap(), convert);
+    let google = Rule::ColumnSpelling("Username").hint_in(&words).unwrap();
+    assert!(google.contains(" --kind google "), "{google}");
+    let large = Rule::TooManyRows { kind: MigrationKind::Staged, rows: 2_001, max: 2_000 };
+    let split = "retentionctl batch split 'my users.csv' --delimiter tab --kind staged --into parts";
+    assert_eq!(large.hint_in(&words).unwrap(), split);
+    let refused = rule::Words { needs_mending_first: true, ..words };
+    let said = Rule::Mark.hint_in(&refused).unwrap();
+    assert!(said.starts_with("first mend the header") && said.ends_with(convert), "{said}");
+    assert_eq!(Rule::Mark.hint().unwrap(), "retentionctl batch convert FILE --into NEW");
+}
+
+#[test]
 fn blank_lines_are_left_out_with_a_warning() {
     let text = format!("\r\n{IMAP}\r\na@b.cz,a,x\r\n,,\r\n\r\nb@b.cz,b,x\r\n\r\n");
     let told = places(MigrationKind::Imap, &text);

@@ -90,6 +90,24 @@ fn offboarding_needs_a_database_and_the_others_do_not() {
 }
 
 #[test]
+fn a_move_between_forests_without_a_database_says_when_that_is_refused() {
+    let is_told = |text: &str, given: &[&str]| {
+        let settings = Settings {
+            kind: Some(MigrationKind::CrossForest),
+            of_batch: given.iter().map(|name| (*name).to_owned()).collect(),
+            ..Settings::default()
+        };
+        let checked = check(&[("a.csv", &sheet(text.as_bytes()))], &settings).remove(0);
+        assert!(checked.is_usable(), "the target forest may begin the move");
+        checked.problems.iter().any(|problem| problem.rule == Rule::DatabaseOfPush)
+    };
+    assert!(is_told("EmailAddress\na@b.cz\n", &[]));
+    assert!(is_told("EmailAddress,TargetDatabase\na@b.cz,DB1\nc@b.cz,\n", &[]));
+    assert!(!is_told("EmailAddress,TargetDatabase\na@b.cz,DB1\n", &[]));
+    assert!(!is_told("EmailAddress\na@b.cz\n", &["TargetDatabase"]));
+}
+
+#[test]
 fn google_takes_the_address_at_google_where_it_differs() {
     let of = |name: &str| rules(MigrationKind::Google, &format!("EmailAddress,Username\na@b.cz,{name}\n"));
     assert_eq!(of(""), []);

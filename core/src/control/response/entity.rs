@@ -399,13 +399,19 @@ pub struct EntryLeftRow {
     /// Its name.
     pub name: String,
     /// A stable code of why: `symlink`, `not_regular`, `directory_unknown`, `directory_inside`, `too_many_files`,
-    /// `too_large` or `unreadable`, which are never taken as they are; `failed`, which is tried again; `batch_refused`,
-    /// a migration batch that lies there with its passwords.
+    /// `too_large` or `unreadable`, which are never taken as they are; `failed`, which is tried again; `rejected`,
+    /// a delivery that was rejected as a whole and lies in `rejected/`; `batch_refused`, a migration batch that lies there
+    /// with its passwords.
     pub why: String,
     /// Since when it is seen there so, by this run of the daemon.
     pub since: Timestamp,
     /// Why, and what to do.
     pub message: String,
+}
+
+impl EntryLeftRow {
+    /// Why a delivery lies in `rejected/`.
+    pub const REJECTED: &str = "rejected";
 }
 
 impl std::fmt::Debug for EntryLeftRow {

@@ -9,6 +9,7 @@ use retention_core::control::{
 };
 use retention_core::event::backup::StoreRestored;
 use retention_core::event::clock::ClockDoubted;
+use retention_core::event::saga::StepFailed;
 use retention_core::evidence::cosignature::WitnessState;
 use retention_core::id::{GrantId, HoldId, LayoutId, PlanId, Position, RequestId, RunId};
 use retention_core::time::Timestamp;
@@ -28,6 +29,9 @@ const SOON_US: i64 = 7 * 24 * 60 * 60 * 1_000_000;
 /// What is told of a run for whose exports there is no room.
 const NEEDS_ROOM: &str = "there is no room for a bundle in the exports directory, and nothing is purged without one; make room there: it is tried again every quarter of an hour, and the run goes on by itself";
 
+/// What is told of a run that may not write into the exports directory.
+const CANNOT_EXPORT: &str = "the daemon may not write into the exports directory, and nothing is purged without a bundle; give it leave there, or mount the file system writable: it is tried again every quarter of an hour, and the run goes on by itself";
+
 pub(crate) async fn status(
     State(control): State<Shared>,
     Extension(caller): Extension<Caller>,
@@ -44,10 +48,12 @@ pub(crate) async fn status(
     let damage = control.log.read_only();
     let mut attention: Vec<Attention> = counts.stuck.into_iter().map(|run| Attention::RunStuck { run }).collect();
     attention.extend(counts.in_vain.into_iter().map(|run| Attention::RunInVain { run }));
-    attention.extend(counts.needs_room.into_iter().map(|(run, code)| Attention::RunNeedsRoom {
-        run,
-        code,
-        message: NEEDS_ROOM.to_owned(),
+    attention.extend(counts.needs_exports.into_iter().map(|(run, code)| {
+        if StepFailed::needs_room(&code) {
+            Attention::RunNeedsRoom { run, code, message: NEEDS_ROOM.to_owned() }
+        } else {
+            Attention::RunCannotExport { run, code, message: CANNOT_EXPORT.to_owned() }
+        }
     }));
     attention.extend(counts.grants_left.into_iter().map(|grant| Attention::GrantLeft { grant }));
     attention.extend(counts.late.into_iter().map(|(request, due_at)| Attention::RequestLate { request, due_at }));
@@ -130,17 +136,25 @@ pub(crate) async fn status(
     }))
 }
 
-/// Counts what lies in each drop folder and is not taken in. Names may name persons: who wants them asks for them.
+/// Counts what lies in each drop folder and is not taken in, and what was rejected apart. Names may name persons: who
+/// wants them asks for them.
 fn entries_left(left: Vec<EntryLeftRow>) -> Vec<Attention> {
     let mut by_source: BTreeMap<String, u64> = BTreeMap::new();
+    let mut rejected: BTreeMap<String, u64> = BTreeMap::new();
     for one in left {
-        *by_source.entry(one.source).or_default() += 1;
+        let counts = if one.why == EntryLeftRow::REJECTED { &mut rejected } else { &mut by_source };
+        *counts.entry(one.source).or_default() += 1;
     }
     let told = |(source, entries)| {
         let message = "what lies there is not taken in: `retentionctl intake left` says which, why, and what to do";
         Attention::EntriesLeft { source, entries, message: message.to_owned() }
     };
-    by_source.into_iter().map(told).collect()
+    let refused = |(source, deliveries)| {
+        let message = "nothing of them was taken in: `retentionctl intake left` says which, and where the report of each \
+                       lies; this is told until they are taken out of rejected/";
+        Attention::DeliveriesRejected { source, deliveries, message: message.to_owned() }
+    };
+    by_source.into_iter().map(told).chain(rejected.into_iter().map(refused)).collect()
 }
 
 fn witness_row((witness, state): (String, WitnessState)) -> WitnessRow {
@@ -172,7 +186,7 @@ struct Counts {
     runs_active: Vec<RunId>,
     stuck: Vec<RunId>,
     in_vain: BTreeSet<RunId>,
-    needs_room: BTreeMap<RunId, String>,
+    needs_exports: BTreeMap<RunId, String>,
     clock: Option<ClockDoubted>,
     restored: Option<StoreRestored>,
     given_up: Vec<(String, u64, String)>,
@@ -240,10 +254,10 @@ impl Counts {
                 .filter(|(_, saga)| saga.is_tried_in_vain())
                 .map(|(_, saga)| saga.started.run)
                 .collect(),
-            needs_room: small
+            needs_exports: small
                 .runs
                 .sagas()
-                .filter_map(|(_, saga)| Some((saga.started.run, saga.needs_room.clone()?)))
+                .filter_map(|(_, saga)| Some((saga.started.run, saga.needs_exports.clone()?)))
                 .collect(),
             clock: small.clock.doubt().map(|(_, body)| body.clone()),
             restored: small.restored.waits().map(|(_, body)| body.clone()),

@@ -50,6 +50,15 @@ async fn a_run_without_room_for_its_exports_is_told_until_there_is_some() {
     let found = told().await.unwrap();
     assert_eq!((&found["run"], &found["code"]), (&json!(run), &json!("no_space")), "{found}");
     assert!(found["message"].as_str().unwrap().contains("make room"), "{found}");
+    let code = StepFailed::PERMISSION_DENIED.to_owned();
+    world.happens(Event::StepFailed(StepFailed { saga, step, attempt: 2, failure, code, retry_at }), None);
+    start(3);
+    assert_eq!(told().await, None, "room is not what it wants");
+    let (_, status) = world.ask(OTHER, Operation::Status, "/v1/status", None).await;
+    let found = &status["attention"][0];
+    assert_eq!((&found["what"], &found["run"]), (&json!("run_cannot_export"), &json!(run)), "{found}");
+    assert_eq!(found["code"], "permission_denied");
+    assert!(found["message"].as_str().unwrap().contains("may not write"), "{found}");
     let receipt = Receipt::Exported { manifest: digest, exported_at: Timestamp(0), items: 1, bytes: 1 };
     world.happens(Event::StepSucceeded(StepSucceeded { saga, step, compensation: false, receipt }), None);
     assert_eq!(told().await, None);

@@ -226,8 +226,9 @@ impl Run {
             return Some(now);
         }
         let usual = match saga::retry_at(step, attempt, now) {
-            // Nothing is wrong with what was approved: room is waited for, however long, and people are told at once.
-            None if StepFailed::needs_room(refusal.code) => now,
+            // Nothing is wrong with what was approved: a place for it is waited for, however long, and people are told at
+            // once.
+            None if StepFailed::needs_exports(refusal.code) => now,
             usual => usual?,
         };
         match refusal.retry {

@@ -313,18 +313,21 @@ impl Migrations {
         }
         let mut after = self.progress(id, number).map_or(0, |progress| progress.upto);
         // What an earlier migration left out, or copied under other numbers, may be there or not: its text tells.
+        let is_compared = self.was_numbered_anew(id, number, progress.opened);
         let earlier = self.earlier_limit(migration);
         let was_refused = self.was_refused(migration, number);
-        let may_be_there = move |message: &MessageState| {
-            let is_beyond = earlier.is_some_and(|max| message.standing.size > max);
-            is_renumbered || (message.uid <= progress.upto && (was_refused || is_beyond))
-        };
         let takes_more = earlier.is_some_and(|max| migration.max_bytes.is_none_or(|now| now > max));
-        if is_renumbered || (after > 0 && (was_refused || takes_more)) {
-            let upto = if is_renumbered { Uid::MAX } else { after };
+        if is_compared || (after > 0 && (was_refused || takes_more)) {
+            let upto = if is_compared { Uid::MAX } else { after };
+            let noted = self.noted(id, migration, number, progress.opened)?;
+            let may_be_there = |message: &MessageState| {
+                let is_beyond = earlier.is_some_and(|max| message.standing.size > max);
+                let is_left_out = message.uid <= progress.upto && (was_refused || is_beyond);
+                !noted.contains(&message.uid) && (is_compared || is_left_out)
+            };
             // For what was refused it was waited before: one more no is enough.
             let noes = if was_refused { PLAIN_NO_MAX - 1 } else { 0 };
-            self.copy_missing(place, moving, upto, &may_be_there, noes)?;
+            self.copy_missing(place, moving, upto, &may_be_there, &noted, noes)?;
             after = self.progress(id, number).map_or(after, |progress| progress.upto);
         }
         loop {
@@ -369,14 +372,15 @@ impl Migrations {
         })
     }
 
-    /// Copies those messages up to a number that may be at the target already, and are not. `noes` is how often the
-    /// target said no to each before.
+    /// Copies those messages up to a number that may be at the target already, and are not; those that are noted as copied
+    /// count for themselves there. `noes` is how often the target said no to each before.
     fn copy_missing(
         &mut self,
         place: Place<'_>,
         moving: &mut dyn Moving,
         upto: Uid,
         may_be_there: &dyn Fn(&MessageState) -> bool,
+        noted: &BTreeSet<Uid>,
         noes: u32,
     ) -> Result<(), Broken> {
         let candidates: Vec<MessageState> = listed(moving, 0, usize::MAX)?
@@ -391,18 +395,27 @@ impl Migrations {
             there.add(&print);
             ControlFlow::Continue(())
         })?;
-        let mut without_text: Vec<(Uid, Print)> = Vec::new();
+        let (mut without_text, mut changed) = (Vec::new(), Vec::new());
         moving.prints(Side::Source, 0, &mut |uid, print| {
-            if candidates.binary_search_by_key(&uid, |message| message.uid).is_ok() && !there.take(&print) {
+            if candidates.binary_search_by_key(&uid, |message| message.uid).is_ok() {
                 without_text.push((uid, print));
+            } else if noted.contains(&uid) && !there.take(&print) {
+                changed.push(print);
             }
             ControlFlow::Continue(())
         })?;
+        without_text.retain(|(_, print)| !there.take(print));
         // What the target changed is known by the name that it has for itself.
+        for print in &changed {
+            let _is_there = there.take_changed(print);
+        }
         without_text.retain(|(_, print)| !there.take_changed(print));
         let mut missing: Vec<Uid> = without_text.into_iter().map(|(uid, _)| uid).collect();
         missing.sort_unstable();
-        self.refused.extend(missing.iter().map(|uid| ((place.id, place.number, *uid), noes)));
+        for uid in &missing {
+            // What was counted when this broke off goes on counting.
+            self.refused.entry((place.id, place.number, *uid)).or_insert(noes);
+        }
         let highest = candidates.last().map_or(0, |message| message.uid);
         let wanted: Vec<MessageState> =
             candidates.into_iter().filter(|message| missing.binary_search(&message.uid).is_ok()).collect();
@@ -428,12 +441,28 @@ impl Migrations {
     }
 
     fn copy_batch(&mut self, place: Place<'_>, moving: &mut dyn Moving, batch: &[MessageState]) -> Result<(), Broken> {
+        let mut rest = batch;
+        while !rest.is_empty() {
+            let done = self.copy_first(place, moving, rest)?;
+            rest = rest.get(done..).unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    /// Copies the first messages of some: all of them, or up to one that the target refuses for good. Returns how many
+    /// are dealt with.
+    fn copy_first(
+        &mut self,
+        place: Place<'_>,
+        moving: &mut dyn Moving,
+        batch: &[MessageState],
+    ) -> Result<usize, Broken> {
         let id = place.id;
         if self.is_stopped(id) {
             return Err(Broken::Stopped);
         }
         // Its next number at the target must be told anew: others deliver there as well.
-        let Some(pair) = moving.open_pair(place.path, place.into)? else { return Ok(()) };
+        let Some(pair) = moving.open_pair(place.path, place.into)? else { return Ok(batch.len()) };
         if !self.progress(id, place.number).is_some_and(|progress| is_under(&progress, pair)) {
             return Err(RENUMBERED);
         }
@@ -448,8 +477,8 @@ impl Migrations {
             self.append(id, Event::MigrationCopyStarted(body))?;
         }
         let mut done = nothing(place);
-        let mut broken = None;
-        for message in batch {
+        let (mut broken, mut refused) = (None, None);
+        for (number, message) in batch.iter().enumerate() {
             if is_too_large(message) {
                 done.left_out += left_out(message);
             } else {
@@ -467,7 +496,9 @@ impl Migrations {
                     // The target takes this message in no way: it is told and left out, and the others go on.
                     Err(MailFailure::Refused(refusal)) if self.is_for_good(place, message.uid, refusal) => {
                         tracing::warn!(migration = %id, folder = place.number, code = refusal.code, "the target refuses a message for good");
-                        done.left_out += left_out(message);
+                        let (left_out, upto) = (left_out(message), message.uid);
+                        refused = Some((number, MigrationCopied { left_out, upto, ..nothing(place) }));
+                        break;
                     }
                     Err(failure @ MailFailure::Lost(_)) => return Err(failure.into()),
                     Err(failure) => {
@@ -482,12 +513,25 @@ impl Migrations {
                 break;
             }
         }
-        let has_progress = done.upto > 0;
-        self.append(id, Event::MigrationCopied(done))?;
+        let has_progress = done.upto > 0 || refused.is_some();
+        // What is refused is noted alone: so the log says of each message whether it was copied.
+        let dealt_with = match refused {
+            Some((number, refused)) => {
+                if number > 0 {
+                    self.append(id, Event::MigrationCopied(done))?;
+                }
+                self.append(id, Event::MigrationCopied(refused))?;
+                number + 1
+            }
+            None => {
+                self.append(id, Event::MigrationCopied(done))?;
+                batch.len()
+            }
+        };
         if has_progress {
             self.waited.remove(&id);
         }
-        broken.map_or(Ok(()), Err)
+        broken.map_or(Ok(dealt_with), Err)
     }
 
     /// Says whether a target will never take a message: it says so, or it has said no to it several times.
@@ -647,5 +691,6 @@ fn is_at_or_below(folder: &str, path: &str) -> bool {
     folder.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
+mod noted;
 #[cfg(test)]
 mod tests;

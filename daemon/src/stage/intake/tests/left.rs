@@ -1,5 +1,7 @@
 //! What stays in a drop folder.
 
+use std::collections::BTreeSet;
+
 use super::*;
 
 #[test]
@@ -35,4 +37,40 @@ fn what_is_left_alone_in_a_drop_folder_is_known_by_name_and_reason_until_it_is_g
         left = look();
     }
     assert_eq!(left.len(), 1, "only the socket");
+}
+
+#[test]
+fn a_rejected_delivery_is_known_until_it_is_taken_out_of_its_folder_and_after_a_restart_too() {
+    let world = World::csv(CONTACTS);
+    let store = world.open();
+    world.drop_file("contacts-1.csv", "Other\n1\n");
+    world.drop_file("contacts-2.csv", "Other\n2\n");
+    world.take_all(&store);
+    let health = IntakeHealth::default();
+    let mut intake = world.intake(&store).telling(Arc::clone(&health));
+    let mut look = || {
+        world.clock.advance(Duration::from_secs(60));
+        intake.step(&mut |_| {}).unwrap();
+        health.lock().left.clone()
+    };
+    let told = look();
+    assert!(told.iter().all(|one| one.code == "rejected" && one.source == "crm"));
+    let names: BTreeSet<&str> = told.iter().map(|one| one.name.as_str()).collect();
+    assert_eq!(names, BTreeSet::from(["contacts-1.csv", "contacts-2.csv"]));
+    let rejected = world.drop_dir().join("rejected");
+    let folder_of = |name: &str| {
+        let lies = |entry: &String| entry.ends_with(&format!("/{name}"));
+        world.listed("rejected").into_iter().find(lies).unwrap().split_once('/').unwrap().0.to_owned()
+    };
+    let numbers = ["contacts-1.csv", "contacts-2.csv"].map(folder_of);
+    for one in &told {
+        assert!(one.message.contains(&format!("rejected/{}/", folder_of(&one.name))), "{}", one.message);
+    }
+    assert!(look().iter().map(|one| one.since).eq(told.iter().map(|one| one.since)), "since when does not change");
+    // One is taken out and its report left, the other goes with its folder.
+    let first = rejected.join(&numbers[0]).join("contacts-1.csv");
+    std::fs::rename(first, world.dir.path().join("contacts-1.csv")).unwrap();
+    assert_eq!(look().len(), 1);
+    std::fs::remove_dir_all(rejected.join(&numbers[1])).unwrap();
+    assert!(look().is_empty());
 }

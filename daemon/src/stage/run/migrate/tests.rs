@@ -55,6 +55,8 @@ struct Servers {
     makes_not: Option<String>,
     /// A text that it calls a bad command, as Cyrus does where it does not keep the date.
     calls_bad: Option<String>,
+    /// Whether no message has a name for itself.
+    is_nameless: bool,
     /// Whether both are one mailbox, so that what is appended comes in at the source.
     is_one: bool,
     /// At which call the source numbers its messages anew.
@@ -199,16 +201,17 @@ impl Moving for Open {
 
     fn prints(&mut self, side: Side, from: Uid, each: EachPrint<'_>) -> Result<(), MailFailure> {
         let (path, into) = (self.path.clone(), self.into.clone());
-        let letters = self.memory.call(|servers| {
-            Ok(match side {
+        let (letters, is_nameless) = self.memory.call(|servers| {
+            let letters = match side {
                 Side::Source => servers.source.folders[&path].clone(),
                 Side::Target => servers.target.folders[&into].clone(),
-            })
+            };
+            Ok((letters, servers.is_nameless))
         })?;
         for letter in letters.iter().filter(|letter| letter.uid >= from) {
             let id = Digest::of(letter.text.trim_end_matches(" changed").as_bytes());
             let text = Digest::of(letter.text.as_bytes());
-            let print = Print { text, received: Timestamp(letter.received), id: Some(id) };
+            let print = Print { text, received: Timestamp(letter.received), id: (!is_nameless).then_some(id) };
             if each(letter.uid, print).is_break() {
                 break;
             }
@@ -491,11 +494,19 @@ fn a_message_that_the_target_calls_a_bad_command_does_not_hold_up_the_others() {
 
 #[test]
 fn what_was_refused_is_tried_again_when_it_is_asked_for_again_and_nothing_else_comes_twice() {
+    // Without a name of its own, only the log knows of what the target changed that it is there.
+    for is_nameless in [false, true] {
+        try_again(is_nameless);
+    }
+}
+
+fn try_again(is_nameless: bool) {
     let world = World::new();
     {
         let mut servers = world.memory.0.lock();
         servers.says_no_to = Some("inbox 0".to_owned());
         servers.changes = Some("inbox 2".to_owned());
+        servers.is_nameless = is_nameless;
     }
     let refused = |expected: (u64, u64)| {
         let before = world.clock.now();
@@ -513,6 +524,70 @@ fn what_was_refused_is_tried_again_when_it_is_asked_for_again_and_nothing_else_c
         assert_eq!((ended(&migration), migration.missing()), (MigrationEnd::Differs, 2));
         assert_eq!(world.memory.texts("INBOX").len(), 7, "{:?}", world.memory.texts("INBOX"));
     }
+}
+
+#[test]
+fn what_was_refused_in_the_midst_of_others_is_all_that_is_tried_again() {
+    let world = World::new();
+    {
+        let mut servers = world.memory.0.lock();
+        servers.source.folders.get_mut("INBOX").unwrap()[5].text = "odd".to_owned();
+        servers.refuses = Some("odd".to_owned());
+        servers.changes = Some("inbox 2".to_owned());
+        servers.is_nameless = true;
+    }
+    for (missing, there) in [(3, 6), (3, 6), (2, 7), (2, 7)] {
+        if missing == 2 {
+            world.memory.0.lock().refuses = None;
+        }
+        let migration = world.finish(world.request(&[], None));
+        assert_eq!((ended(&migration), migration.missing()), (MigrationEnd::Differs, missing));
+        assert_eq!(world.memory.texts("INBOX").len(), there, "{:?}", world.memory.texts("INBOX"));
+    }
+}
+
+#[test]
+fn a_folder_that_is_numbered_anew_gets_nothing_twice_whatever_is_lost() {
+    for fault in [Fault::LostBefore, Fault::LostAfter] {
+        for at in 1..60 {
+            let world = World::new();
+            assert_eq!(ended(&world.finish(world.request(&[], None))), MigrationEnd::Verified);
+            {
+                let mut servers = world.memory.0.lock();
+                servers.source.validity = 8;
+                let new = Letter { uid: 1, text: "inbox new".to_owned(), received: 9 };
+                servers.source.folders.get_mut("INBOX").unwrap()[0] = new;
+                servers.fault = Some((servers.calls + at, fault));
+            }
+            if fault == Fault::LostAfter && at % 2 == 0 {
+                // Stopped when it broke off, and asked for once more.
+                let id = world.request(&[], None);
+                let _broken = world.driver().step().unwrap();
+                let stop = MigrationStopRequested { migration: id, reason: "later".to_owned() };
+                let draft = crate::store::open::daemon_draft(Event::MigrationStopRequested(stop));
+                world.store.append_drafts(vec![draft], Condition::None).unwrap();
+            }
+            let again = world.finish(world.request(&[], None));
+            assert_eq!((ended(&again), again.missing()), (MigrationEnd::Verified, 0), "{fault:?} at {at}");
+            let texts = world.memory.texts("INBOX");
+            assert_eq!((texts.len(), world.memory.texts("Sent").len()), (8, 4), "{fault:?} at {at}: {texts:?}");
+        }
+    }
+}
+
+#[test]
+fn a_message_that_is_refused_in_a_folder_that_is_numbered_anew_is_not_tried_for_ever() {
+    let world = World::new();
+    assert_eq!(ended(&world.finish(world.request(&[], None))), MigrationEnd::Verified);
+    {
+        let mut servers = world.memory.0.lock();
+        servers.source.validity = 8;
+        servers.source.folders.get_mut("INBOX").unwrap()[5].text = "odd".to_owned();
+        servers.says_no_to = Some("odd".to_owned());
+    }
+    let again = world.finish(world.request(&[], None));
+    assert_eq!((ended(&again), again.missing(), again.totals().2), (MigrationEnd::Differs, 1, 1));
+    assert_eq!(world.memory.texts("INBOX").len(), 7);
 }
 
 #[test]
