@@ -241,6 +241,8 @@ fn a_damaged_store_answers_questions_and_purges_nothing() {
     let refused = site.ctl(&["plan", "make", "demo-ocm-contacts"]).ends(10).says("the store is read-only");
     assert!(refused.err.contains("hint: retentionctl store verify"), "{}", refused.err);
     let _found = site.ctl(&["store", "verify"]).ends(20).says("damaged");
+    let first = entities[0]["entity"].as_str().expect("a number");
+    let _unrecorded = site.ctl(&["entity", "show", first]).ends(10).says("the store is read-only");
     site.drop_people("late", &crowd(3));
     let _listed = site.ctl(&["entity", "list"]).ends(0);
     assert!(site.path("people/late.csv").exists(), "a read-only daemon takes nothing in");

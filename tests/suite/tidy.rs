@@ -223,6 +223,46 @@ fn said_elsewhere(src: &str, words: &[&str], allowed: &[&str]) -> Vec<String> {
         .collect()
 }
 
+/// The parties of the threat model: the heading of each, and what stands below it.
+fn parties(page: &str) -> Vec<(&str, &str)> {
+    let parties = page.split("\n## ").find(|part| part.starts_with("The parties\n")).unwrap_or_default();
+    parties.split("\n### ").skip(1).filter_map(|party| party.split_once('\n')).collect()
+}
+
+/// The tests that a page names in backquotes, as `path.rs::function`.
+fn tests_named(text: &str) -> Vec<(&str, &str)> {
+    let code = text.split('`').skip(1).step_by(2);
+    code.filter_map(|word| word.split_once("::")).filter(|(path, _)| path.ends_with(".rs")).collect()
+}
+
+/// Says what is not shown by a test, and not said to be so either.
+fn unshown(page: &str) -> Vec<String> {
+    let mut violations = Vec::new();
+    for (party, text) in parties(page) {
+        let threats: Vec<&str> =
+            text.split("\n* ").skip(1).map(|item| item.split("\n\n").next().unwrap_or(item)).collect();
+        if threats.is_empty() || !text.contains("\n**What is left:**") {
+            violations.push(format!("{party:?} lacks what they could try, or what is left"));
+        }
+        for threat in threats {
+            if tests_named(threat).is_empty() && !threat.to_lowercase().contains("no test") {
+                violations.push(format!("{party:?} names no test of: {threat}"));
+            }
+        }
+    }
+    violations
+}
+
+/// Says whether a source has a test of that name.
+fn has_test(text: &str, name: &str) -> bool {
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    let is_named = |line: &str| line.trim_start_matches("async ").starts_with(&format!("fn {name}("));
+    lines.iter().enumerate().filter(|(_, line)| is_named(line)).any(|(at, _)| {
+        let mut above = lines[..at].iter().rev().take_while(|line| line.starts_with("#[") || line.starts_with("///"));
+        above.any(|line| ["#[test]", "#[tokio::test]"].contains(line))
+    })
+}
+
 fn assert_none(violations: Vec<String>) {
     assert!(violations.is_empty(), "\n{}", violations.join("\n"));
 }
@@ -376,4 +416,35 @@ fn the_changelog_always_says_what_breaks() {
     for release in releases {
         assert!(release.contains("### Breaking changes"), "no \"Breaking changes\" in {:?}", release.lines().next());
     }
+}
+
+#[test]
+fn every_threat_names_tests_that_exist_or_says_that_there_is_none() {
+    let page = read("docs/threat-model.md");
+    assert!(!parties(&page).is_empty(), "the threat model has no parties");
+    assert_none(unshown(&page));
+    let missing = tests_named(&page).into_iter().filter(|(path, name)| !has_test(&read(path), name));
+    assert_none(
+        missing.map(|(path, name)| format!("docs/threat-model.md names {path}::{name}, which is no test")).collect(),
+    );
+}
+
+#[test]
+fn a_threat_without_a_test_is_found() {
+    let page = |threats: &str| {
+        format!("# Page\n\n## The parties\n\n### Somebody\n\n{threats}\n\n## More\n\n* *Free.* Text.\n")
+    };
+    let left = "**What is left:** all.";
+    for (threats, violations) in [
+        (format!("* *Cheat.* Shown by\n  `a/b.rs::it_is_seen`.\n* *Lie.* **No test**, for a reason.\n\n{left}"), 0),
+        (format!("* *Cheat.* Shown by `a/b.rs::it_is_seen`.\n* *Lie.* It is refused.\n\n{left}"), 1),
+        (format!("* *Cheat.* Nothing, see `b.rs`.\n* *Lie.* It is refused.\n\n{left}"), 2),
+        ("* *Cheat.* Shown by `a/b.rs::it_is_seen`.".to_owned(), 1),
+        (left.to_owned(), 1),
+    ] {
+        assert_eq!(unshown(&page(&threats)).len(), violations, "{threats}");
+    }
+    let source = "#[test]\nfn one() {}\n\n/// A word.\n#[tokio::test]\nasync fn two() {}\n\nfn three() {}\n";
+    let found = ["one", "two", "three", "thre", "four"].map(|name| has_test(source, name));
+    assert_eq!(found, [true, true, false, false, false]);
 }

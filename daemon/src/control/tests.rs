@@ -689,5 +689,6 @@ mod holds;
 mod judgement;
 mod keys;
 mod notices;
+mod opened;
 mod plans;
 mod server;

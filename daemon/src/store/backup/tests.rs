@@ -18,6 +18,7 @@ use crate::store::Store;
 
 mod ledgers;
 mod refused;
+mod thief;
 
 const UNTIL: Timestamp = Timestamp(1_800_000_000_000_000);
 
