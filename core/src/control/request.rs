@@ -367,7 +367,8 @@ pub struct PlaceHold {
     /// The entities that it covers.
     #[serde(default)]
     pub entities: Vec<EntityId>,
-    /// Requests of data subjects: it covers the records that are theirs now.
+    /// Requests of data subjects: it covers the records that are theirs now, and what comes or changes later and bears an
+    /// identifier that one of them names for certain. Goes with no standing query.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub requests: Vec<RequestId>,
     /// The mailboxes of which it covers everything, also what arrives later.
