@@ -399,7 +399,7 @@ pub struct HoldStanding {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seen_until: Option<Timestamp>,
     /// What they must match: the value of `where` in a policy as TOML (`{ field = "email", op = "eq", value = "…" }`), or
-    /// a document with it. It needs kinds, is asked of the record alone, and reads dates without an offset in UTC.
+    /// a document with it. It needs kinds, and reads dates without an offset in the zone of the policies.
     #[serde(default, rename = "where", skip_serializing_if = "Option::is_none")]
     pub filter: Option<String>,
 }
