@@ -50,7 +50,7 @@ pub use document::{Document, DocumentForm};
 pub use error::{PolicyError, PolicyProblem};
 pub use example::{Example, ExampleOutcome, Expectation};
 pub use filter::{Filter, Truth};
-pub use hold::{BoundHoldFilter, FILTER_BYTES_MAX, HoldFilter};
+pub use hold::{Beside, BoundHoldFilter, FILTER_BYTES_MAX, HoldFilter};
 pub use review::rested_on;
 pub use set::{PolicyFile, PolicySet};
 

@@ -4,7 +4,7 @@
 //! the same events once more, in order, ends in the same state. So their blocks may be written out a little ahead of
 //! the recorded position and still come out right. The small views count, and are written out whole, at one position.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use roaring::RoaringBitmap;
 
@@ -58,7 +58,7 @@ pub use coverage::{Coverage, Covered};
 pub use due::Due;
 pub use entities::{DealState, Entities, EntityState, Row};
 pub use grants::{Grant, GrantState, Grants};
-pub use holds::{ByFilter, Filtered, Hold, Holds};
+pub use holds::{ByFilter, Filtered, Hold, Holds, ReadFilter};
 pub use index::Index;
 pub use intakes::{Intake, Intakes};
 pub use keys::Keys;
@@ -107,6 +107,9 @@ pub struct Views {
     pub index: Index,
     /// The small views, each a plain map.
     pub small: Small,
+    /// What a stage read of the filters of holds. It is in memory alone: their texts are in no view, and may be erased
+    /// when these are made again.
+    pub filters: BTreeMap<HoldId, ReadFilter>,
 }
 
 /// What of the views was changed by folding.
@@ -185,9 +188,12 @@ impl Views {
             && let Some(entity) = envelope.entity
         {
             // Its key is gone with it, so nothing is left to inherit; the ids are taken from the other one all the
-            // same.
-            drop(self.hand_over(entity));
+            // same, and the links are its own until it goes, so that what is tied to it knows when it went.
+            let left_of = self.hand_over(entity);
             self.entities.unreadable_change(entity, envelope.position, envelope.recorded_at);
+            if let Some(left_of) = left_of {
+                self.inherit_links(entity, &left_of);
+            }
         }
     }
 
@@ -207,12 +213,22 @@ impl Views {
         for activity in &body.activities {
             self.note_activity(entity, activity);
         }
+        self.inherit_links(entity, body);
+    }
+
+    fn inherit_links(&mut self, entity: EntityId, body: &EntitySucceeded) {
         // What it names may have been redacted since that was read, by another saga or in the same piece.
         let now = |link: &Link| Link { to: self.small.redactions.newest(link.to), ..*link };
         let links: Vec<Link> = body.links.iter().map(now).collect();
         self.links.redirect(body.of, entity, &links);
-        for neighbour in self.links.neighbours(entity) {
-            self.due.mark(neighbour);
+        self.change_beside(self.links.neighbours(entity));
+    }
+
+    /// Notes that something beside the records of entities changed: policies and holds judge them again.
+    fn change_beside(&mut self, entities: impl IntoIterator<Item = EntityId>) {
+        for entity in entities {
+            self.due.mark(entity);
+            self.entities.change_beside(entity, self.position);
         }
     }
 
@@ -220,6 +236,7 @@ impl Views {
         match (event, envelope.entity) {
             (Event::EntityAbsent(_), Some(entity)) => self.entities.set_absent(entity),
             (Event::EntityLinked(body), Some(entity)) => {
+                let named_before: Vec<EntityId> = self.links.of(entity).map(|link| link.to).collect();
                 self.links.replace(entity, &body.links);
                 if let Some(at) = body.at {
                     let activity = Activity { class: body.class.clone(), at, by: Some(entity) };
@@ -228,15 +245,11 @@ impl Views {
                         self.note_activity(link.to, &activity);
                     }
                 }
-                for link in &body.links {
-                    self.due.mark(link.to);
-                }
-                self.due.mark(entity);
+                let named_now = body.links.iter().map(|link| link.to);
+                self.change_beside(named_now.chain(named_before).chain([entity]));
             }
             (Event::KeyDestroyed(_) | Event::KeyDestroyedAgain(_), Some(entity)) => {
-                for neighbour in self.links.neighbours(entity) {
-                    self.due.mark(neighbour);
-                }
+                self.change_beside(self.links.neighbours(entity));
                 self.links.forget(entity);
                 self.entities.purged(entity);
                 self.activities.forget(entity);
@@ -264,9 +277,7 @@ impl Views {
             None => DealState::Open,
         };
         self.entities.set_open_deal(entity, state);
-        for neighbour in self.links.neighbours(entity) {
-            self.due.mark(neighbour);
-        }
+        self.change_beside(self.links.neighbours(entity));
     }
 
     fn fold_quarantine(&mut self, body: &crate::event::saga::StepSucceeded) {
@@ -320,7 +331,7 @@ impl Views {
     #[must_use]
     pub fn holds_of(&self, entity: EntityId) -> Vec<HoldId> {
         let Some(row) = self.entities.row(entity) else { return Vec::new() };
-        self.small.holds.of(entity, &row, self.small.layouts.get(row.layout), self.recorded_at)
+        self.small.holds.of(&self.hold_subject(entity, &row), self.recorded_at)
     }
 
     /// Returns the holds under which a policy may dispose of nothing now.

@@ -8,16 +8,17 @@
 //!
 //! Reading order: [`journal`], [`log`], [`state`], `write_out`, [`open`].
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use parking_lot::{Mutex, RwLock};
 use retention_core::event::{Draft, Envelope, Recorded};
-use retention_core::id::{EntityId, Handle, Position, StreamId};
+use retention_core::id::{EntityId, Handle, HoldId, Position, StreamId};
 use retention_core::policy::PolicySet;
 use retention_core::record::{EntityRecord, Kind};
-use retention_core::view::{Condition, Keyed, Views};
+use retention_core::view::{Condition, Keyed, ReadFilter, Views};
 
 use crate::clock::Clock;
 use crate::halt::Halt;
@@ -189,6 +190,11 @@ impl Store {
     pub fn install_policies(&self, policies: Arc<PolicySet>) {
         self.inner.state.write().install(policies);
         self.inner.signal.nudge();
+    }
+
+    /// Says what was read of the filters of holds.
+    pub fn note_filters(&self, read: BTreeMap<HoldId, ReadFilter>) {
+        self.inner.state.write().views.filters = read;
     }
 
     /// Returns a layout with the policies bound to it; `None` if there is no such layout.

@@ -174,6 +174,23 @@ fn effect<R>(fault: Option<Fault>, act: impl FnOnce() -> Outcome<R>) -> Outcome<
     }
 }
 
+impl FaultyArchive {
+    fn read(
+        &self,
+        name: &BundleName,
+        verify: impl FnOnce(DiskArchive) -> Result<Verified, VerifyError>,
+    ) -> Result<Verified, VerifyError> {
+        match self.fault(Call::Verify) {
+            Some(Fault::Refused | Fault::LostNotApplied | Fault::LostButApplied) => {
+                return Err(VerifyError::Unreadable(ArchiveError::NamesTaken));
+            }
+            Some(fault @ (Fault::FlippedByte | Fault::FileRemoved)) => self.tamper(name, fault),
+            Some(Fault::Slow | Fault::Stop) | None => {}
+        }
+        verify(self.disk())
+    }
+}
+
 impl ExportTarget for FaultyArchive {
     fn write(&self, spec: BundleSpec, fill: &mut Fill<'_>) -> Outcome<Bundle> {
         let why = *self.takes_nothing.lock().unwrap_or_else(PoisonError::into_inner);
@@ -190,16 +207,11 @@ impl ExportTarget for FaultyArchive {
         manifest: Digest,
         expected: &mut dyn Iterator<Item = ExpectedItem>,
     ) -> Result<Verified, VerifyError> {
-        match self.fault(Call::Verify) {
-            Some(Fault::Refused | Fault::LostNotApplied | Fault::LostButApplied) => {
-                Err(VerifyError::Unreadable(ArchiveError::NamesTaken))
-            }
-            Some(fault @ (Fault::FlippedByte | Fault::FileRemoved)) => {
-                self.tamper(name, fault);
-                self.disk().verify(name, manifest, expected)
-            }
-            Some(Fault::Slow | Fault::Stop) | None => self.disk().verify(name, manifest, expected),
-        }
+        self.read(name, |disk| disk.verify(name, manifest, expected))
+    }
+
+    fn verify_recorded(&self, name: &BundleName, manifest: Digest) -> Result<Verified, VerifyError> {
+        self.read(name, |disk| disk.verify_recorded(name, manifest))
     }
 
     fn probe(&self, idempotency_key: Digest) -> Result<Probe, ArchiveError> {

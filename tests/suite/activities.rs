@@ -130,4 +130,18 @@ fn what_was_counted_is_told_only_where_the_last_activity_decides() {
     let (verdict, text) = said(&world, contact);
     assert_eq!(verdict, Verdict::Keep, "{text}");
     assert!(!text.contains("counts none"), "{text}");
+    // A filter that asks for it is told of, whatever decides and wherever the period counts from.
+    let filter = "{ field = \"last_activity\", op = \"after\", value = 2025-01-01 }";
+    let filtered = policy("contacts", "P0D").replace(
+        "on_missing_start",
+        &format!("activity_events = [\"newsletter_sent\"]\nsuspend_while = {filter}\non_missing_start"),
+    );
+    world.write_policy("contacts", &filtered);
+    world.settle();
+    let (verdict, text) = said(&world, contact);
+    assert_eq!(verdict, Verdict::Keep, "{text}");
+    let told = format!(
+        "asks for last_activity in suspend_while and counts newsletter_sent at 2026-01-04T10:00:00Z ({letter}, "
+    );
+    assert!(text.contains(&told), "{text}");
 }

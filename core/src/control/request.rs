@@ -367,7 +367,8 @@ pub struct PlaceHold {
     /// The entities that it covers.
     #[serde(default)]
     pub entities: Vec<EntityId>,
-    /// Requests of data subjects: it covers the records that are theirs now.
+    /// Requests of data subjects: it covers the records that are theirs now, and what comes or changes later and bears an
+    /// identifier that one of them names for certain. Goes with no standing query.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub requests: Vec<RequestId>,
     /// The mailboxes of which it covers everything, also what arrives later.
@@ -398,7 +399,7 @@ pub struct HoldStanding {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seen_until: Option<Timestamp>,
     /// What they must match: the value of `where` in a policy as TOML (`{ field = "email", op = "eq", value = "…" }`), or
-    /// a document with it. It needs kinds, is asked of the record alone, and reads dates without an offset in UTC.
+    /// a document with it. It needs kinds, and reads dates without an offset in the zone of the policies.
     #[serde(default, rename = "where", skip_serializing_if = "Option::is_none")]
     pub filter: Option<String>,
 }

@@ -38,6 +38,15 @@ pub struct HoldPlaced {
     pub filter: String,
 }
 
+/// Returns the filter that asks whose a record is and not what stands in it: it catches what bears an identifier by which
+/// one of these requests names its data subject. What was theirs when the hold was placed it names, as persons had decided
+/// that; so it judges what comes after.
+#[must_use]
+pub fn filter_of_requests(requests: &[RequestId]) -> String {
+    let names: Vec<String> = requests.iter().map(|request| format!("\"{request}\"")).collect();
+    format!("request = [{}]", names.join(", "))
+}
+
 impl std::fmt::Debug for HoldPlaced {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("HoldPlaced").field("entities", &self.entities).finish_non_exhaustive()

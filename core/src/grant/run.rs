@@ -7,12 +7,15 @@
 //! **Invariant:** what a person ended, what could not be given, and what the time ended is not asked for again in the
 //! same phase: its items are left alone. Past the pivot nothing waits, for there is no way back.
 
-use crate::event::grant::GrantStep;
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::event::grant::{GrantEnd, GrantStep};
 use crate::event::saga::{ScriptKind, Step};
-use crate::id::{EntityId, GrantId};
+use crate::id::{EntityId, GrantId, RunId};
 use crate::saga::{self, Wish};
 use crate::time::Timestamp;
-use crate::view::{Grant, Grants, Saga};
+use crate::view::{Grant, Grants, Run, Saga};
 
 /// How a saga stands that begins a step in a mailbox to which its run takes access.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +81,92 @@ pub fn is_needed(saga: &Saga, wish: Wish, now: Timestamp) -> bool {
         saga::Next::WaitUntil(_) => saga.is_past_pivot() || (wish == Wish::GoOn && saga.quarantine_until().is_none()),
         // What is undone is undone here.
         saga::Next::Compensate { .. } | saga::Next::WaitForOperator | saga::Next::End(_) => false,
+    }
+}
+
+/// How often access is followed from one grant to the next: a log that is damaged must not lead in circles.
+const HANDED_OVER_MAX: usize = 100;
+
+/// What became of the access to one mailbox.
+///
+/// **Order:** what is worse for whoever asks whether it is gone comes later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Became {
+    NotGiven,
+    GivenBack,
+    HandedOver,
+    Ending,
+    Open,
+}
+
+/// What became of the access that a run took: to how many mailboxes, and which grants say so of those where it is not gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Taken(BTreeMap<Became, (u64, Vec<GrantId>)>);
+
+impl Taken {
+    /// Says it of a run at an instant; `None` if it took none.
+    #[must_use]
+    pub fn of(grants: &Grants, id: RunId, run: &Run, now: Timestamp) -> Option<Self> {
+        let mut mailboxes: BTreeMap<EntityId, Became> = BTreeMap::new();
+        let mut taken: BTreeMap<Became, (u64, Vec<GrantId>)> = BTreeMap::new();
+        for (grant, body) in grants.of_run(id) {
+            let became = became(grants, body, run, now);
+            let worst = mailboxes.entry(body.mailbox).or_insert(became);
+            *worst = became.max(*worst);
+            taken.entry(became).or_default().1.push(grant);
+        }
+        for worst in mailboxes.into_values() {
+            taken.entry(worst).or_default().0 += 1;
+        }
+        taken.retain(|_, (mailboxes, _)| *mailboxes > 0);
+        (!taken.is_empty()).then_some(Self(taken))
+    }
+}
+
+/// The last one of those that were handed over to each other takes everything away.
+fn last_end(grants: &Grants, grant: &Grant) -> Option<GrantEnd> {
+    let mut last = grant.end;
+    for _ in 0..HANDED_OVER_MAX {
+        let Some(GrantEnd::HandedOver { to }) = last else { break };
+        match grants.get(to).and_then(|next| next.end) {
+            Some(end) => last = Some(end),
+            None => break,
+        }
+    }
+    last
+}
+
+/// A run that is over has no use for its access: until people are alarmed, what is left of it is on its way out.
+fn became(grants: &Grants, grant: &Grant, run: &Run, now: Timestamp) -> Became {
+    match last_end(grants, grant) {
+        Some(GrantEnd::Revoked) => Became::GivenBack,
+        Some(GrantEnd::HandedOver { .. }) => Became::HandedOver,
+        Some(GrantEnd::NotGiven | GrantEnd::Rejected | GrantEnd::Withdrawn | GrantEnd::Expired) => Became::NotGiven,
+        None if grant.is_alarming(now) => Became::Open,
+        None if grant.ends_since(now).is_some() || run.ended_at.is_some() => Became::Ending,
+        None => Became::Open,
+    }
+}
+
+/// Names grants where the access is not gone, the mailboxes only by their number: whoever reads it asks about those.
+impl fmt::Display for Taken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, (became, (mailboxes, grants))) in self.0.iter().rev().enumerate() {
+            let (how, is_gone) = match became {
+                Became::Open => ("still open", false),
+                Became::Ending => ("being given back", false),
+                Became::HandedOver => ("handed over to another grant", false),
+                Became::GivenBack => ("given back", true),
+                Became::NotGiven => ("never given", true),
+            };
+            let noun = if *mailboxes == 1 { "mailbox" } else { "mailboxes" };
+            write!(f, "{}{how} on {mailboxes} {noun}", if number == 0 { "" } else { ", " })?;
+            if !is_gone {
+                let names: Vec<String> = grants.iter().map(ToString::to_string).collect();
+                write!(f, " ({})", names.join(", "))?;
+            }
+        }
+        Ok(())
     }
 }
 

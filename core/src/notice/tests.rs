@@ -6,6 +6,7 @@ use crate::event::decision::{
     GuardTripped, KeptCount, PlanApproved, PlanFrozen, PlanPurpose, PlanRequested, PolicySetActivated, PolicyVersion,
     RunEnd, RunEnded, RunRequested, RunStarted, ScheduleMissed,
 };
+use crate::event::grant::{GrantEnd, GrantEnded, GrantPurpose, GrantRequested, GrantStep, GrantStepStarted};
 use crate::event::notice::{
     DeclaredChannel, NoticeAcknowledged, NoticeChannelsDeclared, NoticeFailed, NoticeOn, NoticeSent,
 };
@@ -14,7 +15,7 @@ use crate::event::subject::{
     RequestEnd, RequestKind, SubjectRequestCompleted, SubjectRequestExtended, SubjectRequested,
 };
 use crate::event::{Actor, Envelope, Event, Readable, Recorded, stream_of_daemon};
-use crate::id::{EntityId, PlanId, Position, RequestId, RunId, SagaId};
+use crate::id::{EntityId, GrantId, Handle, PlanId, Position, RequestId, RunId, SagaId};
 use crate::policy::PolicyFile;
 use crate::view::due::Standing;
 
@@ -268,8 +269,43 @@ fn a_run_that_is_done_is_told_with_its_digest_and_with_what_became_of_its_items(
         }
         let fact = |key| said.facts.iter().find(|(known, _)| *known == key).map(|(_, value)| value.as_str());
         assert_eq!(["purged", "redacted", "restricted"].map(fact), told, "{said:?}");
+        assert_eq!(fact("access"), None);
         assert_eq!(world.sent(), [Notice::RunDone { run }]);
     }
+}
+
+#[test]
+fn a_run_that_is_done_says_what_became_of_the_access_that_it_took() {
+    let mut world = World::new();
+    let plan = world.plan(Vec::new());
+    world.approve(plan);
+    let run = world.run(plan);
+    let event = Event::GrantRequested(GrantRequested {
+        mailbox: EntityId(7),
+        principal: Handle([1; 16]),
+        identifier: "archive".to_owned(),
+        purpose: GrantPurpose::Run { run },
+        policy: "contacts".to_owned(),
+        policy_digest: DIGEST,
+        duration_ms: 60_000,
+        max_ms: 60_000,
+        alarm_after_ms: 60_000,
+        approvals: 0,
+        approval_valid_ms: 60_000,
+        reason: String::new(),
+        ticket: None,
+    });
+    let grant = GrantId(world.by(Actor::Daemon, event));
+    let step = GrantStep::Give;
+    world.by(Actor::Daemon, Event::GrantStepStarted(GrantStepStarted { grant, step, attempt: 1 }));
+    world.end(run, RunEnd::Completed);
+    let said = |world: &World| {
+        let said = text(&world.views, &[], &Notice::RunDone { run }, world.now).unwrap();
+        said.facts.into_iter().find(|(key, _)| *key == "access").map(|(_, said)| said)
+    };
+    assert_eq!(said(&world), Some(format!("being given back on 1 mailbox ({grant})")));
+    world.by(Actor::Daemon, Event::GrantEnded(GrantEnded { grant, end: GrantEnd::Revoked }));
+    assert_eq!(said(&world), Some("given back on 1 mailbox".to_owned()));
 }
 
 #[test]

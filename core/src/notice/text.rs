@@ -4,6 +4,7 @@
 use std::fmt;
 
 use crate::event::notice::Notice;
+use crate::grant::run::Taken;
 use crate::id::{EntityId, PlanId, RequestId, RunId, SagaId};
 use crate::reason::Reason;
 use crate::time::Timestamp;
@@ -57,9 +58,9 @@ pub fn text(views: &Views, copies: &[HandedOver], notice: &Notice, now: Timestam
         Notice::RunFailed { run } => {
             let code = views.small.runs.run(*run)?.refused.as_ref();
             let subject = if code.is_some() { "was refused" } else { "ended with a stuck saga" };
-            Some(of_run(views, *run, subject)?.with_known("code", code))
+            Some(of_run(views, *run, subject, now)?.with_known("code", code))
         }
-        Notice::RunDone { run } => of_run(views, *run, "is done"),
+        Notice::RunDone { run } => of_run(views, *run, "is done", now),
         Notice::RequestLate { request, .. } => of_request(views, *request, "is late"),
         Notice::RequestDueSoon { request, before_days, .. } => {
             of_request(views, *request, &format!("is due within {before_days} days"))
@@ -123,7 +124,7 @@ fn stuck(views: &Views, saga: SagaId) -> Option<Text> {
     Some(Text::of(subject, format!("retentionctl run show {run}")).with("saga", saga).with("run", run))
 }
 
-fn of_run(views: &Views, run: RunId, how: &str) -> Option<Text> {
+fn of_run(views: &Views, run: RunId, how: &str, now: Timestamp) -> Option<Text> {
     let body = views.small.runs.run(run)?;
     let plan = views.small.plans.get(body.plan)?;
     let subject = format!("Run {run} of policy {} {how}", plan.request.policy);
@@ -137,6 +138,8 @@ fn of_run(views: &Views, run: RunId, how: &str) -> Option<Text> {
     let text = text.with_known("redacted", (redacted > 0).then_some(redacted));
     let text = text.with_known("restricted", (restricted > 0).then_some(restricted));
     let text = text.with("skipped", body.skipped);
+    // A run is over before its access is given back, so the notice mostly finds it on the way.
+    let text = text.with_known("access", Taken::of(&views.small.grants, run, body, now));
     Some(text.with_known("ended_at", body.ended_at))
 }
 

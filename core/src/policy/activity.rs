@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Facts, Policy};
+use super::{Facts, Filter, Policy};
 use crate::reason::StartKind;
 use crate::record::DateRole;
 use crate::record::activity::{Activity, ActivityClass};
@@ -54,6 +54,19 @@ impl Policy {
         retention.start == StartKind::LastActivity
             || retention.on_missing_start == super::OnMissingStart::Fallback(StartKind::LastActivity)
             || retention.overrides.iter().any(|part| part.start == StartKind::LastActivity)
+    }
+
+    /// Returns which of its filters speak of the last activity, as a policy file calls them.
+    #[must_use]
+    pub fn filters_on_activity(&self) -> Vec<&'static str> {
+        let speaks = |filter: Option<&Filter>| filter.is_some_and(Filter::speaks_of_activity);
+        let overrides = self.retention.overrides.iter().any(|part| part.filter.speaks_of_activity());
+        let filters = [
+            ("where", speaks(self.scope.filter.as_ref())),
+            ("suspend_while", speaks(self.retention.suspend_while.as_ref())),
+            ("override", overrides),
+        ];
+        filters.into_iter().filter(|(_, speaks)| *speaks).map(|(name, _)| name).collect()
     }
 
     /// Says whether an activity counts.

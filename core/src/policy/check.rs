@@ -26,7 +26,7 @@ mod redact;
 mod retention;
 mod schedule;
 
-use filter::{Asks, FilterCheck};
+use filter::FilterCheck;
 
 /// How long a quarantine lasts when the file does not say.
 const QUARANTINE_DAYS: u32 = 30;
@@ -348,7 +348,7 @@ fn scope<'t>(r: &mut Reader<'t>, mut table: Table<'t>, zone: &Zone) -> Option<(S
         (Some(_), false) | (None, true) => {}
     }
     let kinds = kinds.filter(|kinds| !kinds.is_empty());
-    let mut check = kinds.as_ref().map(|kinds| FilterCheck { kinds, zone, asks: Asks::All, leaves: 0 });
+    let mut check = kinds.as_ref().map(|kinds| FilterCheck { kinds, zone, leaves: 0 });
     let filter = match (tree, &mut check) {
         (Some(value), Some(check)) => check.tree(r, value, 0),
         _ => None,

@@ -234,6 +234,13 @@ impl Filter {
         speaks
     }
 
+    /// Says whether something in it is asked of what changes while the record does not.
+    pub(super) fn looks_beside(&self) -> bool {
+        let mut looks = false;
+        self.for_each_leaf(&mut |leaf| looks |= matches!(leaf.subject, Subject::LastActivity | Subject::OpenDeals));
+        looks
+    }
+
     /// Says whether something in it is compared as a date.
     pub(super) fn compares_dates(&self) -> bool {
         let mut compares = false;

@@ -1,16 +1,20 @@
-//! The filter of a hold: the `where` of a policy, asked of a record in one version and of nothing beside it.
+//! The filter of a hold: the `where` of a policy, asked of a record in one version and of what is known beside it.
 //!
 //! It is written as the value of `where` (`{ field = "email", op = "eq", value = "…" }`), or as the document that a
 //! policy would have (`[where]`, or `where = …`), with the `timezone` in which dates without an offset are days. Where it
 //! names none, that is UTC: so a hold is recorded with the zone that was meant, see [`HoldFilter::recorded_in`].
+//!
+//! Or it asks whose a record is: `request = ["Q41"]` catches what bears an identifier by which that request names its
+//! data subject. Who bears it, only the holder of the index key can tell.
 
 use std::collections::BTreeSet;
 
 use super::assess::Facts;
-use super::check::filter::{Asks, FilterCheck};
+use super::check::filter::FilterCheck;
 use super::error::{PolicyError, PolicyProblem};
 use super::filter::{BoundSubject, Filter, Truth};
 use super::syntax::{Reader, Table, Value};
+use crate::id::RequestId;
 use crate::record::{EntityRecord, Kind, Layout};
 use crate::time::{Timestamp, Zone};
 
@@ -23,9 +27,18 @@ const NAME: &str = "filter";
 /// A checked filter of a hold.
 #[derive(Debug)]
 pub struct HoldFilter {
-    filter: Filter,
+    asks: Asks,
     /// The zone that it names.
     zone: Option<Zone>,
+}
+
+/// What a filter asks.
+#[derive(Debug)]
+enum Asks {
+    /// What stands in a record, and beside it.
+    What(Filter),
+    /// Whether it bears an identifier of the data subject of one of these requests.
+    Whose(Vec<RequestId>),
 }
 
 impl HoldFilter {
@@ -52,23 +65,28 @@ impl HoldFilter {
         }
         let (alone, document);
         let mut zone = None;
-        let filter = if is_alone {
+        let asks = if is_alone {
             alone = r.parse_value();
-            alone.as_ref().and_then(|value| tree(&mut r, value, &kinds, &Zone::utc()))
+            alone.as_ref().and_then(|value| tree(&mut r, value, &kinds, &Zone::utc())).map(Asks::What)
         } else {
             document = r.parse();
             document.as_ref().and_then(|document| {
                 let mut table = Table::of("the filter", 0..0, document.get_ref());
+                if let Some(value) = table.get("request") {
+                    let whose = requests(&mut r, value).map(Asks::Whose);
+                    table.finish(&mut r, &[]);
+                    return whose;
+                }
                 zone = table.get("timezone").and_then(|value| r.parsed::<Zone>("timezone", value));
                 let value = table.require(&mut r, "where", ": write it as a policy has it, or its value alone: { … }");
                 let days = zone.clone().unwrap_or_else(Zone::utc);
                 let filter = value.and_then(|value| tree(&mut r, value, &kinds, &days));
                 table.finish(&mut r, &[]);
-                filter
+                filter.map(Asks::What)
             })
         };
-        match filter {
-            Some(filter) if r.errors.is_empty() => Ok(Self { filter, zone }),
+        match asks {
+            Some(asks) if r.errors.is_empty() => Ok(Self { asks, zone }),
             _ => Err(r.errors),
         }
     }
@@ -77,7 +95,11 @@ impl HoldFilter {
     /// none: what a hold is about must not change with the configuration.
     #[must_use]
     pub fn recorded_in(&self, text: &str, zone: &Zone) -> String {
-        if self.zone.is_some() || !self.filter.compares_dates() {
+        let compares_dates = match &self.asks {
+            Asks::What(filter) => filter.compares_dates(),
+            Asks::Whose(_) => false,
+        };
+        if self.zone.is_some() || !compares_dates {
             return text.to_owned();
         }
         match text.trim() {
@@ -86,35 +108,82 @@ impl HoldFilter {
         }
     }
 
+    /// Says whether it asks for what changes while the record does not.
+    #[must_use]
+    pub fn looks_beside(&self) -> bool {
+        match &self.asks {
+            Asks::What(filter) => filter.looks_beside(),
+            Asks::Whose(_) => false,
+        }
+    }
+
+    /// Says whether it asks whose a record is.
+    #[must_use]
+    pub fn is_of_requests(&self) -> bool {
+        matches!(self.asks, Asks::Whose(_))
+    }
+
     /// Resolves its fields to the columns of a layout.
     #[must_use]
     pub fn bind<'a>(&'a self, layout: &'a Layout) -> BoundHoldFilter<'a> {
         let mut subjects = Vec::new();
-        self.filter.for_each_leaf(&mut |leaf| subjects.push(leaf.subject.bind(&leaf.field, layout)));
+        if let Asks::What(filter) = &self.asks {
+            filter.for_each_leaf(&mut |leaf| subjects.push(leaf.subject.bind(&leaf.field, layout)));
+        }
         let zone = self.zone.clone().unwrap_or_else(Zone::utc);
-        BoundHoldFilter { filter: &self.filter, layout, subjects, zone }
+        BoundHoldFilter { asks: &self.asks, layout, subjects, zone }
     }
 }
 
 fn tree<'t>(r: &mut Reader<'t>, value: &'t Value<'t>, kinds: &BTreeSet<Kind>, zone: &Zone) -> Option<Filter> {
-    FilterCheck { kinds, zone, asks: Asks::Record, leaves: 0 }.tree(r, value, 0)
+    FilterCheck { kinds, zone, leaves: 0 }.tree(r, value, 0)
+}
+
+/// The most requests that one filter names.
+const REQUESTS_MAX: usize = 100;
+
+fn requests<'t>(r: &mut Reader<'t>, value: &'t Value<'t>) -> Option<Vec<RequestId>> {
+    let names = r.texts("request", value)?;
+    let requests: Option<Vec<RequestId>> = names.iter().map(|(name, _)| name.parse().ok()).collect();
+    let requests = requests.filter(|requests| (1..=REQUESTS_MAX).contains(&requests.len()));
+    if requests.is_none() {
+        r.bad_value(&value.span(), "request", format!("must name 1 to {REQUESTS_MAX} requests, such as [\"Q41\"]"));
+    }
+    requests
+}
+
+/// What is known of an entity beside its record, whatever its version.
+#[derive(Debug, Clone, Copy)]
+pub struct Beside {
+    /// When the daemon first saw it.
+    pub first_seen: Timestamp,
+    /// The latest linked activity, post or task.
+    pub last_activity: Option<Timestamp>,
+    /// How many linked deals are open.
+    pub open_deals: u32,
 }
 
 /// A filter of a hold for one layout.
 pub struct BoundHoldFilter<'a> {
-    filter: &'a Filter,
+    asks: &'a Asks,
     layout: &'a Layout,
     subjects: Vec<BoundSubject>,
     zone: Zone,
 }
 
 impl BoundHoldFilter<'_> {
-    /// Judges a record of the layout. What is unreadable is held.
+    /// Judges a record of the layout. What is unreadable is held. `bears` says whether it bears an identifier of the data
+    /// subject of one of some requests.
     #[must_use]
-    pub fn judge(&self, record: &EntityRecord, first_seen: Timestamp) -> Truth<'_> {
-        let facts =
-            Facts { layout: self.layout, record, first_seen, last_activity: None, activities: &[], open_deals: 0 };
-        self.filter.judge(&self.subjects, &facts, &self.zone)
+    pub fn judge(&self, record: &EntityRecord, beside: &Beside, bears: impl FnOnce(&[RequestId]) -> bool) -> Truth<'_> {
+        let filter = match self.asks {
+            Asks::What(filter) => filter,
+            Asks::Whose(requests) => return bears(requests).into(),
+        };
+        let Beside { first_seen, last_activity, open_deals } = *beside;
+        // A hold counts every activity: it has no list of classes.
+        let facts = Facts { layout: self.layout, record, first_seen, last_activity, activities: &[], open_deals };
+        filter.judge(&self.subjects, &facts, &self.zone)
     }
 }
 
@@ -123,7 +192,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::id::LayoutId;
+    use crate::event::hold::filter_of_requests;
+    use crate::id::{LayoutId, Position};
     use crate::record::{Column, FieldType, Visibility};
 
     /// A layout of one column.
@@ -179,9 +249,6 @@ mod tests {
         );
         assert!(problems(&leaf("email1", "eq"), &[])[0].contains("`kind` is missing"));
         assert!(problems(&" ".repeat(FILTER_BYTES_MAX + 1), contact)[0].contains("too large"));
-        for field in ["last_activity", "open_deals"] {
-            assert!(problems(&leaf(field, "eq"), contact)[0].contains("while the record does not"), "{field}");
-        }
         for text in [leaf("email1", "before"), "{ Jana".to_owned(), format!("{} Jana", leaf("email1", "eq"))] {
             let problems = problems(&text, contact);
             assert!(!problems.is_empty() && problems.iter().all(|it| !it.contains("Jana")), "{problems:?}");
@@ -196,7 +263,8 @@ mod tests {
         // A day without a time in a cell, and one in the filter: in each zone both are its own.
         let first_seen: Timestamp = "2019-12-31T23:30:00Z".parse().unwrap();
         let seen_after = "{ field = \"first_seen\", op = \"after\", value = 2020-01-01 }";
-        let truth = |text: &str| check(text).bind(&layout).judge(&record, first_seen) == Truth::Yes;
+        let seen = Beside { first_seen, last_activity: None, open_deals: 0 };
+        let truth = |text: &str| check(text).bind(&layout).judge(&record, &seen, |_| false) == Truth::Yes;
         let (paris, utc): (Zone, Zone) = ("Europe/Paris".parse().unwrap(), Zone::utc());
         let table = "# note\n[where]\nfield = \"first_seen\"\nop = \"after\"\nvalue = 2020-01-01\n";
         for text in [seen_after.to_owned(), format!("where = {seen_after}"), table.to_owned()] {
@@ -213,6 +281,37 @@ mod tests {
         let wrong = format!("timezone = \"Europe/Pari\"\nwhere = {without}");
         let problem = "filter:1:12: `timezone` is not a time zone";
         assert!(problems(&wrong, &[Kind::Contact])[0].contains(problem), "{wrong}");
+    }
+
+    #[test]
+    fn one_that_asks_whose_a_record_is_names_requests_and_nothing_else() {
+        let contact = &[Kind::Contact];
+        let requests = [41, 52].map(|position| RequestId(Position(position)));
+        let text = filter_of_requests(&requests);
+        let filter = HoldFilter::check(&text, contact).unwrap();
+        assert!(filter.is_of_requests() && !filter.looks_beside());
+        assert_eq!(filter.recorded_in(&text, &"Europe/Paris".parse().unwrap()), text);
+        let layout = Layout { source: "crm".into(), kind: Kind::Contact, columns: Vec::new(), named_dates: Vec::new() };
+        let record = EntityRecord {
+            layout: LayoutId(1),
+            mailbox: None,
+            visibility: Visibility::Unknown,
+            external_id: "1".into(),
+            other_ids: Vec::new(),
+            dates: Vec::new(),
+            links: Vec::new(),
+            cells: std::iter::empty::<Option<&str>>().collect(),
+        };
+        let beside = Beside { first_seen: Timestamp(0), last_activity: None, open_deals: 0 };
+        for (bears, expected) in [(true, Truth::Yes), (false, Truth::No)] {
+            let asked = |asked: &[RequestId]| bears && *asked == requests;
+            assert_eq!(filter.bind(&layout).judge(&record, &beside, asked), expected);
+        }
+        for wrong in
+            ["request = []", "request = [\"H4\"]", "request = [\"Q4\"]\nwhere = { field = \"id\", op = \"exists\" }"]
+        {
+            assert!(!problems(wrong, contact).is_empty(), "{wrong}");
+        }
     }
 
     proptest! {
@@ -236,9 +335,24 @@ mod tests {
         let text = "{ any = [{ field = \"display_name\", op = \"eq\", value = \"Ada\" },
             { field = \"email1\", op = \"eq\", value = \"ada@example.org\" }] }";
         let filter = HoldFilter::check(text, &[Kind::Contact]).unwrap();
+        assert!(!filter.looks_beside());
         let bound = filter.bind(&layout);
-        assert_eq!(bound.judge(&record("Ada"), Timestamp(0)), Truth::Yes);
-        assert_eq!(bound.judge(&record("Bram"), Timestamp(0)), Truth::Unreadable("email1"));
+        let beside = Beside { first_seen: Timestamp(0), last_activity: None, open_deals: 0 };
+        assert_eq!(bound.judge(&record("Ada"), &beside, |_| false), Truth::Yes);
+        assert_eq!(bound.judge(&record("Bram"), &beside, |_| true), Truth::Unreadable("email1"));
+        // What is known beside a record needs no column.
+        for (text, expected) in [
+            ("{ field = \"open_deals\", op = \"gt\", value = 1 }", Truth::Yes),
+            ("{ field = \"open_deals\", op = \"eq\", value = 0 }", Truth::No),
+            ("{ field = \"last_activity\", op = \"after\", value = 2024-01-01 }", Truth::Yes),
+            ("{ field = \"last_activity\", op = \"absent\" }", Truth::No),
+        ] {
+            let filter = HoldFilter::check(text, &[Kind::Contact]).unwrap();
+            assert!(filter.looks_beside(), "{text}");
+            let last_activity = Some("2024-06-01T00:00:00Z".parse().unwrap());
+            let active = Beside { last_activity, open_deals: 2, ..beside };
+            assert_eq!(filter.bind(&layout).judge(&record("Ada"), &active, |_| false), expected, "{text}");
+        }
         assert!(!format!("{filter:?}").contains("ada@"));
     }
 }

@@ -8,6 +8,7 @@ use super::{Action, FILES_MAX, Policy, State, canonical, check};
 use crate::event::decision::PolicyVersion;
 use crate::event::subject::ERASURE_POLICY;
 use crate::id::Digest;
+use crate::time::Period;
 
 /// One file of a set, as read.
 #[derive(Debug, Clone, Copy)]
@@ -102,6 +103,19 @@ impl PolicySet {
     #[must_use]
     pub fn failing_examples(&self) -> Vec<PolicyError> {
         self.policies.iter().flat_map(|policy| policy.failing_examples()).collect()
+    }
+
+    /// Returns the policies whose bundles keep a copy of what is disposed of for longer than the data itself was kept,
+    /// wherever in their scope it was, with how long. It can be meant, as proof; mostly it is a slip.
+    #[must_use]
+    pub fn copies_outlive_data(&self) -> Vec<(&Policy, Period)> {
+        let outlives = |keep: Period, policy: &Policy| {
+            let others = policy.retention.overrides.iter().map(|part| part.period);
+            let mut periods = std::iter::once(policy.retention.period).chain(others);
+            periods.all(|period| keep.is_at_least(period) && !period.is_at_least(keep))
+        };
+        let kept = self.policies.iter().filter_map(|policy| Some((policy.as_ref(), policy.export.keep?)));
+        kept.filter(|(policy, keep)| outlives(*keep, policy)).collect()
     }
 }
 

@@ -123,7 +123,7 @@ impl Views {
             let (mailbox, now) = (view.started.mailbox, self.recorded_at);
             // What is still there needs no copy.
             let gone: Vec<EntityId> = copies_of.iter().copied().filter(|entity| self.is_gone(*entity)).collect();
-            Some(!gone.is_empty() && self.small.holds.covers_copies(&gone, mailbox, policy, now))
+            Some(!gone.is_empty() && self.small.holds.covers_copies(&gone, mailbox, policy, now, &self.filters))
         };
         held().unwrap_or_default()
     }

@@ -126,12 +126,11 @@ impl Packed {
         out.extend_from_slice(&[self.flags, 0]);
         out.extend_from_slice(&self.first_seen.to_le_bytes());
         out.extend_from_slice(&self.last_activity.to_le_bytes());
-        out.extend_from_slice(&[0; 4]);
     }
 
     fn parse(row: &[u8]) -> Result<Self, BlockError> {
         let [flags, reserved] = part::<2>(row, 38)?;
-        if reserved != 0 || part::<4>(row, 56)? != [0; 4] || flags & UNUSED != 0 || flags >> VISIBILITY_SHIFT > 2 {
+        if reserved != 0 || flags & UNUSED != 0 || flags >> VISIBILITY_SHIFT > 2 {
             return Err(BlockError);
         }
         Ok(Self {
@@ -157,6 +156,11 @@ pub struct Entities {
     /// Further handles of the few entities that have several ids.
     others: HashMap<Handle, u32>,
     others_of: HashMap<u32, Vec<Handle>>,
+    /// Where something beside the record of an entity changed last. It ends with the last entity of which that is known,
+    /// so it takes no room where nothing is tied to anything.
+    beside: Chunked<u32>,
+    /// The newest of them in each block, or a newer one.
+    newest_beside: Vec<u32>,
     /// Blocks that changed since they were last written out.
     dirty: Marks,
     live_per_layout: Vec<u64>,
@@ -221,7 +225,10 @@ impl Entities {
     ) -> impl Iterator<Item = EntityId> + 'a {
         (0..self.bound().max(other.bound()))
             .map(EntityId)
-            .filter(move |&entity| self.row(entity) != other.row(entity) && !is_left_out(entity))
+            .filter(move |&entity| {
+                self.row(entity) != other.row(entity) || self.changed_beside(entity) != other.changed_beside(entity)
+            })
+            .filter(move |&entity| !is_left_out(entity))
     }
 
     /// Says whether two views count the same and know the same further handles.
@@ -283,6 +290,47 @@ impl Entities {
     #[must_use]
     pub fn last_event(&self, entity: EntityId) -> Position {
         Position(self.rows.get(entity.index()).map_or(0, |row| u64::from(row.last_event)))
+    }
+
+    /// Returns where something beside the record of an entity changed last: an activity or a deal that is tied to it, or
+    /// what it is tied to.
+    #[must_use]
+    pub fn changed_beside(&self, entity: EntityId) -> Position {
+        Position(self.beside.get(entity.index()).map_or(0, |at| u64::from(*at)))
+    }
+
+    /// Goes through the entities beside whose record something changed after a position, each with where it did last.
+    pub fn changed_beside_after(&self, position: Position) -> impl Iterator<Item = (Position, EntityId)> + '_ {
+        let bound = low(position);
+        let blocks = (0u32..).zip(&self.newest_beside).filter(move |(_, newest)| **newest > bound);
+        blocks.flat_map(move |(block, _)| {
+            let first = block.saturating_mul(100);
+            let all = (first..).zip(self.beside.iter_from(first as usize)).take(ENTITIES_PER_BLOCK);
+            all.filter(move |(_, at)| **at > bound).map(|(number, at)| (Position(u64::from(*at)), EntityId(number)))
+        })
+    }
+
+    /// Notes that something beside the record of an entity changed. The later position stays, so that the same events
+    /// once more change nothing.
+    pub(super) fn change_beside(&mut self, entity: EntityId, position: Position) {
+        if entity.index() < self.rows.len() {
+            self.load_beside(entity, low(position));
+            self.touch(entity);
+        }
+    }
+
+    fn load_beside(&mut self, entity: EntityId, position: u32) {
+        self.beside.grow_to(entity.index() + 1, 0);
+        if let Some(at) = self.beside.get_mut(entity.index()) {
+            *at = position.max(*at);
+        }
+        let block = entity.index() / ENTITIES_PER_BLOCK;
+        if self.newest_beside.len() <= block {
+            self.newest_beside.resize(block + 1, 0);
+        }
+        if let Some(newest) = self.newest_beside.get_mut(block) {
+            *newest = position.max(*newest);
+        }
     }
 
     /// Moves the newest event of an entity back, when a written-out block was ahead of its recorded position.
@@ -437,6 +485,9 @@ impl Entities {
             }
             self.purged += 1;
         }
+        if let Some(at) = self.beside.get_mut(entity.index()) {
+            *at = 0;
+        }
         self.touch(entity);
     }
 
@@ -455,7 +506,11 @@ impl Entities {
     pub fn block(&self, block: u32) -> Vec<u8> {
         let first = block as usize * ENTITIES_PER_BLOCK;
         let mut out = Vec::with_capacity(ENTITIES_PER_BLOCK * ROW_BYTES);
-        self.rows.iter_from(first).take(ENTITIES_PER_BLOCK).for_each(|row| row.write(&mut out));
+        let beside = self.beside.iter_from(first).copied().chain(std::iter::repeat(0));
+        for (row, beside) in self.rows.iter_from(first).zip(beside).take(ENTITIES_PER_BLOCK) {
+            row.write(&mut out);
+            out.extend_from_slice(&beside.to_le_bytes());
+        }
         out
     }
 
@@ -487,6 +542,10 @@ impl Entities {
         let packed = Packed::parse(row)?;
         if let Some(row) = self.row_to_change(entity) {
             *row = packed;
+        }
+        let beside = u32::from_le_bytes(part(row, 56)?);
+        if beside != 0 {
+            self.load_beside(entity, beside);
         }
         if packed.flags & PURGED != 0 {
             self.purged += 1;
@@ -600,6 +659,34 @@ mod tests {
             bytes[38] = unwritten;
             assert_eq!(entities.load_block(0, &bytes), Err(BlockError));
         }
+    }
+
+    #[test]
+    fn where_something_beside_a_record_changed_last_is_told_kept_and_gone_with_the_entity() {
+        let mut entities = Entities::default();
+        entities.load_block(0, &block(3)).unwrap();
+        entities.load_block(1, &block(2)).unwrap();
+        let after = |entities: &Entities, position| {
+            entities.changed_beside_after(Position(position)).map(|(at, entity)| (at.0, entity.0)).collect::<Vec<_>>()
+        };
+        assert_eq!(after(&entities, 0), []);
+        entities.change_beside(EntityId(1), Position(7));
+        entities.change_beside(EntityId(101), Position(9));
+        entities.change_beside(EntityId(1), Position(5));
+        entities.change_beside(EntityId(999), Position(9));
+        assert_eq!(entities.bound(), 102, "a number that was never used stays so");
+        let mut again = Entities::default();
+        again.load_block(0, &entities.block(0)).unwrap();
+        again.load_block(1, &entities.block(1)).unwrap();
+        assert_eq!(entities.differences(&again, |_| false).count(), 0);
+        for entities in [&mut entities, &mut again] {
+            assert_eq!(after(entities, 0), [(7, 1), (9, 101)]);
+            assert_eq!(after(entities, 7), [(9, 101)]);
+            entities.purged(EntityId(101));
+            assert_eq!(after(entities, 0), [(7, 1)]);
+        }
+        again.change_beside(EntityId(2), Position(8));
+        assert_eq!(entities.differences(&again, |_| false).collect::<Vec<_>>(), [EntityId(2)]);
     }
 
     #[test]

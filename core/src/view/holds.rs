@@ -6,7 +6,8 @@
 //! **A hold with a filter** is wide until it has judged: an entity that the filter has not judged as it is now is covered
 //! like one that matches. So it never matters how far behind the judging is, or whether anybody can judge at all. What
 //! it caught stays caught when it changes: an edit must not free what a court may ask for, and the state that matched
-//! may be wanted itself.
+//! may be wanted itself. An entity beside whose record something changed, an activity or a deal, is not judged as it is
+//! now either, unless it is known that the filter never asks for that.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -62,6 +63,39 @@ pub enum ByFilter {
     Unjudged,
 }
 
+/// What was read of the filter of a hold. What is not known of one is taken so that it covers the most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReadFilter {
+    /// Whether it asks for what changes while the record does not.
+    pub looks_beside: bool,
+    /// Whether it asks whose a record is.
+    pub of_requests: bool,
+}
+
+/// An entity of which is asked what covers it.
+pub(super) struct Subject<'a> {
+    pub(super) entity: EntityId,
+    pub(super) row: &'a Row,
+    /// Where something beside its record changed last.
+    pub(super) beside: Position,
+    pub(super) layout: Option<&'a Layout>,
+    pub(super) filters: &'a BTreeMap<HoldId, ReadFilter>,
+}
+
+impl Subject<'_> {
+    /// Returns where the newest of what a hold may ask for stands.
+    fn newest(&self, id: HoldId) -> Position {
+        match looks_beside(self.filters, id) {
+            true => self.row.version.max(self.beside),
+            false => self.row.version,
+        }
+    }
+}
+
+fn looks_beside(filters: &BTreeMap<HoldId, ReadFilter>, id: HoldId) -> bool {
+    filters.get(&id).is_none_or(|filter| filter.looks_beside)
+}
+
 impl Filtered {
     fn new() -> Self {
         let judged = Judged::Found { below: 0 };
@@ -86,7 +120,12 @@ impl Filtered {
         self.unreadable.len()
     }
 
-    fn of(&self, placed: Position, entity: EntityId, row: &Row) -> Option<ByFilter> {
+    /// Says whether it caught an entity, or could not judge it.
+    fn keeps(&self, entity: EntityId) -> bool {
+        self.caught.contains(entity) || self.unreadable.contains(entity)
+    }
+
+    fn of(&self, placed: Position, entity: EntityId, newest: Position) -> Option<ByFilter> {
         if self.caught.contains(entity) {
             return Some(ByFilter::Caught);
         }
@@ -94,8 +133,8 @@ impl Filtered {
             return Some(ByFilter::Unreadable);
         }
         let is_judged = match self.judged {
-            Judged::Found { below } => entity.0 < below && row.version <= placed,
-            Judged::UpTo(position) => row.version <= position,
+            Judged::Found { below } => entity.0 < below && newest <= placed,
+            Judged::UpTo(position) => newest <= position,
         };
         (!is_judged).then_some(ByFilter::Unjudged)
     }
@@ -129,9 +168,12 @@ impl Hold {
     }
 
     /// Says whether it covers what is not named by its number.
-    fn covers(&self, id: HoldId, entity: EntityId, row: &Row, layout: Option<&Layout>) -> bool {
-        let is_caught = || self.filtered.as_ref().is_none_or(|it| it.of(id.0, entity, row).is_some());
-        self.covers_mailbox_of(entity, row) || (self.is_about(row, layout) && is_caught())
+    fn covers(&self, id: HoldId, asked: &Subject<'_>) -> bool {
+        let is_caught = || {
+            let filtered = self.filtered.as_ref();
+            filtered.is_none_or(|it| it.of(id.0, asked.entity, asked.newest(id)).is_some())
+        };
+        self.covers_mailbox_of(asked.entity, asked.row) || (self.is_about(asked.row, asked.layout) && is_caught())
     }
 }
 
@@ -184,9 +226,9 @@ impl Holds {
     }
 
     /// Returns the holds that cover an entity at an instant, as they were placed.
-    pub(super) fn of(&self, entity: EntityId, row: &Row, layout: Option<&Layout>, now: Timestamp) -> Vec<HoldId> {
-        let mut holds: Vec<HoldId> = self.by_entity.get(&entity).cloned().unwrap_or_default();
-        let covers = |id: &&HoldId| self.all.get(id).is_some_and(|hold| hold.covers(**id, entity, row, layout));
+    pub(super) fn of(&self, asked: &Subject<'_>, now: Timestamp) -> Vec<HoldId> {
+        let mut holds: Vec<HoldId> = self.by_entity.get(&asked.entity).cloned().unwrap_or_default();
+        let covers = |id: &&HoldId| self.all.get(id).is_some_and(|hold| hold.covers(**id, asked));
         holds.extend(self.wide.iter().filter(covers));
         holds.retain(|id| self.all.get(id).is_some_and(|hold| hold.is_in_force(now)));
         holds.sort_unstable();
@@ -200,21 +242,26 @@ impl Holds {
     }
 
     /// Says whether a hold covers copies of entities that are gone. What is gone is known by its number alone, so a
-    /// hold on whatever of some kinds or sources there is, keeps: it may have been meant.
+    /// hold on whatever of some kinds or sources there is, keeps: it may have been meant. One on the data subjects of
+    /// requests names what was theirs, and knows what came after.
     pub(super) fn covers_copies(
         &self,
         of: &[EntityId],
         mailbox: Option<EntityId>,
         policy: &str,
         now: Timestamp,
+        filters: &BTreeMap<HoldId, ReadFilter>,
     ) -> bool {
-        let covers = |hold: &Hold| {
-            hold.standing.is_some()
+        let covers = |id: HoldId, hold: &Hold| {
+            let is_of_requests = filters.get(&id).is_some_and(|filter| filter.of_requests);
+            let knows = hold.filtered.as_ref().filter(|_| is_of_requests);
+            (hold.standing.is_some() && knows.is_none())
+                || knows.is_some_and(|filtered| of.iter().any(|entity| filtered.keeps(*entity)))
                 || hold.policies.contains(policy)
                 || mailbox.is_some_and(|mailbox| hold.mailboxes.contains(&mailbox))
                 || of.iter().any(|entity| hold.entities.binary_search(entity).is_ok())
         };
-        self.in_force(now).any(|(_, hold)| covers(hold))
+        self.in_force(now).any(|(id, hold)| covers(id, hold))
     }
 
     /// Says whether a hold on a policy was placed after a position and protects at an instant.
@@ -306,6 +353,11 @@ fn first_after(position: Position) -> u32 {
 }
 
 impl Views {
+    pub(super) fn hold_subject<'a>(&'a self, entity: EntityId, row: &'a Row) -> Subject<'a> {
+        let (beside, layout) = (self.entities.changed_beside(entity), self.small.layouts.get(row.layout));
+        Subject { entity, row, beside, layout, filters: &self.filters }
+    }
+
     /// Says why a hold covers an entity by its filter; `None` when it does not, or covers it anyway.
     #[must_use]
     pub fn held_by_filter(&self, id: HoldId, entity: EntityId) -> Option<ByFilter> {
@@ -317,7 +369,7 @@ impl Views {
         {
             return None;
         }
-        hold.filtered.as_ref()?.of(id.0, entity, &row)
+        hold.filtered.as_ref()?.of(id.0, entity, self.hold_subject(entity, &row).newest(id))
     }
 
     /// Goes through the changes that were recorded after a position, in their order.
@@ -327,15 +379,31 @@ impl Views {
         after.map(|number| Position(u64::from(number)))
     }
 
+    /// Returns the oldest changes beside records after a position, at so many positions at most: the entities of each
+    /// position at which nothing beside their record changed later.
+    #[must_use]
+    pub fn changes_beside_after(&self, position: Position, at_most: usize) -> BTreeMap<Position, Vec<EntityId>> {
+        let mut oldest: BTreeMap<Position, Vec<EntityId>> = BTreeMap::new();
+        for (at, entity) in self.entities.changed_beside_after(position) {
+            oldest.entry(at).or_default().push(entity);
+            if oldest.len() > at_most {
+                oldest.pop_last();
+            }
+        }
+        oldest
+    }
+
     /// Returns how many entities and changes a hold has still to judge with its filter; none without one, or when it is
     /// over.
     #[must_use]
     pub fn left_to_judge(&self, id: HoldId) -> u64 {
         let hold = self.small.holds.get_in_force(id, self.recorded_at);
         let filtered = hold.and_then(|hold| hold.filtered.as_ref());
+        let looks_beside = looks_beside(&self.filters, id);
         let changes = |after: Position| {
             let changes = self.index.get(Key::Type(EventType::EntityChanged as u16));
-            changes.map_or(0, |set| set.range_cardinality(first_after(after)..))
+            let beside = if looks_beside { self.entities.changed_beside_after(after).count() } else { 0 };
+            changes.map_or(0, |set| set.range_cardinality(first_after(after)..)) + beside as u64
         };
         match filtered.map(Filtered::judged) {
             None => 0,
@@ -388,7 +456,35 @@ mod tests {
     }
 
     fn covers(holds: &Holds, entity: u32, version: u64) -> bool {
-        !holds.of(EntityId(entity), &row(version), None, Timestamp(0)).is_empty()
+        covers_knowing(holds, &BTreeMap::new(), entity, version, 0)
+    }
+
+    fn covers_knowing(
+        holds: &Holds,
+        filters: &BTreeMap<HoldId, ReadFilter>,
+        entity: u32,
+        version: u64,
+        beside: u64,
+    ) -> bool {
+        let (entity, row, beside) = (EntityId(entity), row(version), Position(beside));
+        !holds.of(&Subject { entity, row: &row, beside, layout: None, filters }, Timestamp(0)).is_empty()
+    }
+
+    #[test]
+    fn what_changed_beside_a_record_is_covered_until_it_is_judged_unless_the_filter_never_asks_for_it() {
+        for looks_beside in [None, Some(true), Some(false)] {
+            let read = looks_beside.map(|looks_beside| (HOLD, ReadFilter { looks_beside, of_requests: false }));
+            let (filters, looks_beside) = (read.into_iter().collect(), looks_beside != Some(false));
+            let mut holds = holds(&[], "filter", |_| None);
+            let covers = |holds: &Holds, entity, beside| covers_knowing(holds, &filters, entity, 5, beside);
+            holds.judged(&judged(Judged::Found { below: 3 }, &[], &[]), |_| None);
+            assert!(!covers(&holds, 1, 9), "judged as it was when the hold was placed");
+            assert_eq!(covers(&holds, 1, 11), looks_beside);
+            holds.judged(&judged(Judged::UpTo(Position(20)), &[2], &[]), |_| None);
+            assert!(!covers(&holds, 1, 20));
+            assert_eq!(covers(&holds, 1, 21), looks_beside);
+            assert!(covers(&holds, 2, 0), "caught");
+        }
     }
 
     #[test]
@@ -410,6 +506,19 @@ mod tests {
         let mut nothing = Holds::default();
         nothing.judged(&judged(Judged::UpTo(Position(20)), &[1], &[]), |_| None);
         assert_eq!(nothing, Holds::default());
+    }
+
+    #[test]
+    fn a_hold_on_the_persons_of_requests_keeps_copies_of_what_it_knows_and_any_other_query_all_copies() {
+        let mut holds = holds(&[1], "filter", |_| None);
+        holds.judged(&judged(Judged::UpTo(Position(20)), &[3], &[4]), |_| None);
+        let kept = |filters: &BTreeMap<HoldId, ReadFilter>| {
+            [1, 2, 3, 4].map(|of| holds.covers_copies(&[EntityId(of)], None, "policy", Timestamp(0), filters))
+        };
+        let read = |of_requests| BTreeMap::from([(HOLD, ReadFilter { looks_beside: false, of_requests })]);
+        assert_eq!(kept(&BTreeMap::new()), [true; 4], "nobody has read it yet");
+        assert_eq!(kept(&read(false)), [true; 4]);
+        assert_eq!(kept(&read(true)), [true, false, true, true]);
     }
 
     #[test]

@@ -124,6 +124,11 @@ pub enum StepEvent<R = Receipt> {
         /// The next attempt is not before then.
         retry_at: Option<Timestamp>,
     },
+    /// What it had done was found to be lost later.
+    Lose {
+        /// The attempt under which that is told.
+        attempt: u32,
+    },
     /// Its effect was undone.
     Undo,
 }
@@ -141,6 +146,11 @@ impl<R> StepStanding<R> {
     pub fn after(before: Option<&Self>, event: StepEvent<R>) -> Result<Self, IllegalStep> {
         match (before, event) {
             (None, StepEvent::Start { attempt: 1 }) => Ok(Self::Started { attempt: 1 }),
+            // Somebody else undid it: it is not tried again, and what went before is undone.
+            (Some(Self::Done(_)), StepEvent::Lose { attempt }) => {
+                Ok(Self::Failed { attempt, failure: Failure::Refused, retry_at: None })
+            }
+            (_, StepEvent::Lose { .. }) => Err(IllegalStep),
             (None, StepEvent::Start { .. } | StepEvent::Succeed(_) | StepEvent::Fail { .. } | StepEvent::Undo) => {
                 Err(IllegalStep)
             }
@@ -273,6 +283,11 @@ impl Saga {
             }
             Err(IllegalStep) => self.is_inconsistent = true,
         }
+    }
+
+    /// Says whether what a step did can be found lost: the bundle, which is read once more before the pivot.
+    fn may_lose(&self, step: Step) -> bool {
+        step == Step::VerifyExport && self.receipt(step).is_some() && !self.is_past_pivot()
     }
 
     /// Goes through the items that are not left alone, ascending by entity.
@@ -565,7 +580,10 @@ impl Runs {
 
     fn step_failed(&mut self, body: &StepFailed) {
         self.with_saga(body.saga, |saga| {
-            let event = StepEvent::Fail { attempt: body.attempt, failure: body.failure, retry_at: body.retry_at };
+            let StepFailed { attempt, failure, retry_at, .. } = *body;
+            let is_lost = saga.may_lose(body.step) && failure == Failure::Refused && retry_at.is_none();
+            let event =
+                if is_lost { StepEvent::Lose { attempt } } else { StepEvent::Fail { attempt, failure, retry_at } };
             saga.step_event(body.step, event);
             saga.gave_up |= body.retry_at.is_none() && body.failure == Failure::Refused;
             saga.needs_exports = StepFailed::needs_exports(&body.code).then(|| body.code.clone());

@@ -576,7 +576,7 @@ impl Views {
 
     fn is_held(&self, record: EntityId, now: Timestamp) -> bool {
         let Some(row) = self.entities.row(record) else { return false };
-        !self.small.holds.of(record, &row, self.small.layouts.get(row.layout), now).is_empty()
+        !self.small.holds.of(&self.hold_subject(record, &row), now).is_empty()
     }
 
     /// Says whether an erasure waits for what keeps records of it.

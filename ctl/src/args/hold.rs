@@ -78,8 +78,9 @@ pub(crate) struct Cover {
     /// An entity; may be repeated.
     #[arg(long = "entity", value_name = "ENTITY")]
     pub(crate) entities: Vec<EntityId>,
-    /// The records of a data subject, as a request knows them now; may be repeated.
-    #[arg(long = "request", value_name = "REQUEST")]
+    /// The records of a data subject, as a request knows them now, and what arrives later with an identifier that it
+    /// names; may be repeated.
+    #[arg(long = "request", value_name = "REQUEST", conflicts_with_all = ["kinds", "sources", "seen_from", "seen_until"])]
     pub(crate) requests: Vec<RequestId>,
     /// A mailbox with everything in it, also what arrives later; may be repeated.
     #[arg(long = "mailbox", value_name = "ENTITY")]
@@ -100,8 +101,9 @@ pub(crate) struct Cover {
     #[arg(long, value_name = "DATE")]
     pub(crate) seen_until: Option<Timestamp>,
     /// Of that only what matches: the value of `where` as policies have it, such as
-    /// '{ field = "company_name", op = "eq", value = "Contoso" }'. It is asked of the record alone, so last_activity and
-    /// open_deals do not go; dates without an offset are days in policies.timezone of the configuration.
+    /// '{ field = "company_name", op = "eq", value = "Contoso" }'. It is asked again when the record changes, and for
+    /// last_activity and open_deals when activities and deals do; dates without an offset are days in policies.timezone
+    /// of the configuration.
     #[arg(long = "where", value_name = "FILTER", requires = "kinds", conflicts_with = "filter_file")]
     pub(crate) filter: Option<String>,
     /// The same from a file, which leaves no names in the history of the shell: `where = { … }` or `[where]`,

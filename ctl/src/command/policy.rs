@@ -8,6 +8,7 @@ use retention_core::control::{
     PolicyQuery, Severity,
 };
 use retention_core::policy::{FILE_BYTES_MAX, FILES_MAX, PolicyError, PolicyFile, PolicySet};
+use retention_core::time::Period;
 use serde_json::json;
 
 use super::{Call, Context, refuse, status::findings};
@@ -89,11 +90,27 @@ fn show(context: &mut Context, policy: &str) -> Result<ExitCode, Cause> {
 
 fn check(context: &mut Context, dir: &Path) -> Result<ExitCode, Cause> {
     let files = read(dir)?;
-    let problems = match set_of(&files) {
-        Ok(set) => set.failing_examples(),
-        Err(problems) => problems,
+    let found = match set_of(&files) {
+        Ok(set) => {
+            let failing = set.failing_examples();
+            let outlived = set.copies_outlive_data();
+            let doubts = outlived.into_iter().map(|(policy, keep)| outlives(&policy.id, keep, policy.retention.period));
+            failing.iter().map(finding).chain(doubts).collect()
+        }
+        Err(problems) => problems.iter().map(finding).collect(),
     };
-    findings(context, &Checked { findings: problems.iter().map(finding).collect() })
+    findings(context, &Checked { findings: found })
+}
+
+fn outlives(policy: &str, keep: Period, period: Period) -> Finding {
+    Finding {
+        severity: Severity::Warning,
+        file: format!("{policy}.toml"),
+        line: None,
+        column: None,
+        message: format!("its bundles are kept for {keep}, longer than the data of which they hold copies ({period})"),
+        hint: Some("make [export] keep shorter, unless a copy has to stay as proof for so long".to_owned()),
+    }
 }
 
 /// What a new policy begins with; `NAME` stands for its name.

@@ -261,6 +261,12 @@ pub trait ExportTarget: Send + Sync {
         expected: &mut dyn Iterator<Item = ExpectedItem>,
     ) -> Result<Verified, VerifyError>;
 
+    /// Reads a bundle back from disk and compares it with its recorded manifest digest alone.
+    ///
+    /// # Errors
+    /// Says what differs.
+    fn verify_recorded(&self, name: &BundleName, manifest: Digest) -> Result<Verified, VerifyError>;
+
     /// Finds out what an earlier attempt left behind.
     ///
     /// # Errors
@@ -339,6 +345,10 @@ impl ExportTarget for DiskArchive {
         expected: &mut dyn Iterator<Item = ExpectedItem>,
     ) -> Result<Verified, VerifyError> {
         verify(&self.root, name, manifest, expected, &self.halt)
+    }
+
+    fn verify_recorded(&self, name: &BundleName, manifest: Digest) -> Result<Verified, VerifyError> {
+        verify_recorded(&self.root, name, manifest, &self.halt)
     }
 
     fn probe(&self, idempotency_key: Digest) -> Result<Probe, ArchiveError> {

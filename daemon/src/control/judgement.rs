@@ -99,8 +99,7 @@ pub fn explain(store: &Store, id: EntityId, now: Timestamp) -> Result<Explanatio
             is_fallback: assessed.is_fallback,
             activity: active
                 .get(&assessed.policy)
-                .filter(|_| is_about_activity(assessed))
-                .and_then(|policy| counted_activity(store, policy, &activities)),
+                .and_then(|policy| counted_activity(store, policy, assessed, &activities)),
             keep_until: assessed.keep_until,
             ends_use: active.get(&assessed.policy).is_some_and(|policy| policy.action == Action::Restrict),
             weight: weight(assessed, &decision),
@@ -152,9 +151,16 @@ fn is_about_activity(assessed: &Assessed) -> bool {
     )
 }
 
-/// Returns from which of the activities, the newest first, a policy counts, and which before it do not count.
-fn counted_activity(store: &Store, policy: &Policy, activities: &[Activity]) -> Option<CountedActivity> {
-    if activities.is_empty() || !policy.starts_with_activity() {
+/// Returns from which of the activities, the newest first, a policy counts or judges, and which before it do not count.
+fn counted_activity(
+    store: &Store,
+    policy: &Policy,
+    assessed: &Assessed,
+    activities: &[Activity],
+) -> Option<CountedActivity> {
+    let is_start = policy.starts_with_activity() && is_about_activity(assessed);
+    let filters: Vec<String> = policy.filters_on_activity().into_iter().map(str::to_owned).collect();
+    if activities.is_empty() || (!is_start && filters.is_empty()) {
         return None;
     }
     let row = |activity: &Activity| {
@@ -174,6 +180,8 @@ fn counted_activity(store: &Store, policy: &Policy, activities: &[Activity]) -> 
     let events = policy.retention.activity_events.as_ref();
     Some(CountedActivity {
         classes: events.map(|events| events.classes().map(|class| class.name().to_owned()).collect()),
+        filters,
+        is_start,
         counted: activities.iter().find(counts).map(row),
         passed_over: activities.iter().take_while(|activity| !counts(activity)).map(row).collect(),
     })

@@ -1,18 +1,20 @@
 //! Catch: judges with the filters of holds what each hold found and every change since, and records what they catch.
 //!
 //! Until then a hold is wide, so nothing depends on how far this is: see [`retention_core::view::holds`]. Every version
-//! is judged once. What was judged is in the log, so a crash repeats one step at most, and ends in the same state.
+//! is judged once. What is known beside a record has no versions: a filter that may ask for it judges it as it is when
+//! its turn comes, and again after each change. What was judged is in the log, so a crash repeats one step at most, and
+//! ends in the same state.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use retention_core::event::hold::{HoldJudgement, HoldsJudged, Judged};
 use retention_core::event::{Event, EventType, Readable};
-use retention_core::id::{EntityId, HoldId, LayoutId, Position};
-use retention_core::policy::{BoundHoldFilter, HoldFilter, Truth};
+use retention_core::id::{EntityId, Handle, HoldId, LayoutId, Position, RequestId};
+use retention_core::policy::{Beside, BoundHoldFilter, HoldFilter, Truth};
 use retention_core::record::{EntityRecord, Layout};
-use retention_core::time::Timestamp;
-use retention_core::view::{Condition, EntityState, Views};
+use retention_core::subject::{Certainty, each_mark};
+use retention_core::view::{Condition, EntityState, ReadFilter, Row, Views};
 
 use super::{StageError, Step};
 use crate::store::open::daemon_draft;
@@ -36,8 +38,31 @@ pub struct Catch {
 struct Asked {
     entity: EntityId,
     version: Position,
-    first_seen: Timestamp,
+    beside: Beside,
     holds: Vec<HoldId>,
+}
+
+/// A hold whose filter has to judge.
+#[derive(Debug, Clone, Copy)]
+struct Waiting {
+    id: HoldId,
+    judged: Judged,
+    looks_beside: bool,
+    of_requests: bool,
+}
+
+/// A change that has to be judged.
+struct Moved {
+    entity: EntityId,
+    at: Position,
+    what: What,
+}
+
+/// What changed.
+#[derive(PartialEq, Eq)]
+enum What {
+    Record,
+    Beside,
 }
 
 /// What holds caught in one step.
@@ -61,24 +86,36 @@ impl Catch {
     /// # Errors
     /// When records cannot be read, or the log does not take the event.
     pub fn step(&mut self) -> Result<Step, StageError> {
-        let mut waiting: Vec<(HoldId, Judged)> = self.store.view(|views| {
+        let in_force: Vec<(HoldId, Judged)> = self.store.view(|views| {
             let in_force = views.small.holds.in_force(views.recorded_at);
             in_force.filter_map(|(id, hold)| hold.filtered.as_ref().map(|filtered| (id, filtered.judged()))).collect()
         });
-        self.filters.retain(|id, _| waiting.iter().any(|(waiting, _)| waiting == id));
-        for (id, _) in &waiting {
+        self.filters.retain(|id, _| in_force.iter().any(|(in_force, _)| in_force == id));
+        for (id, _) in &in_force {
             if !self.filters.contains_key(id) {
                 let filter = self.read_filter(*id)?;
                 self.filters.insert(*id, filter);
             }
         }
-        waiting.retain(|(id, _)| self.filters.get(id).is_some_and(Option::is_some));
-        let found = waiting.iter().find_map(|(id, judged)| match judged {
-            Judged::Found { below } => Some((*id, *below)),
+        self.tell_what_was_read();
+        let waiting: Vec<Waiting> = in_force
+            .into_iter()
+            .filter_map(|(id, judged)| {
+                let filter = self.filters.get(&id).and_then(Option::as_ref)?;
+                let (looks_beside, of_requests) = (filter.looks_beside(), filter.is_of_requests());
+                Some(Waiting { id, judged, looks_beside, of_requests })
+            })
+            .collect();
+        let found = waiting.iter().find_map(|waiting| match waiting.judged {
+            Judged::Found { below } => Some((waiting, below)),
             Judged::UpTo(_) => None,
         });
         let judgements = match found {
-            Some((id, below)) => vec![self.judge_found(id, below)?],
+            // Of what was there, persons had decided what is theirs, and the hold names that.
+            Some((Waiting { id, of_requests: true, .. }, _)) => {
+                vec![judgement(*id, Judged::UpTo(id.0), &mut Catches::new())]
+            }
+            Some((waiting, below)) => vec![self.judge_found(waiting.id, below)?],
             None => self.judge_changes(&waiting)?,
         };
         if judgements.is_empty() {
@@ -87,6 +124,19 @@ impl Catch {
         let event = Event::HoldsJudged(HoldsJudged { holds: judgements });
         self.store.append_drafts(vec![daemon_draft(event)], Condition::None)?;
         Ok(Step::Worked)
+    }
+
+    /// Tells the views what the filters ask for: until then each hold covers what any filter could.
+    fn tell_what_was_read(&self) {
+        let read = |(id, filter): (&HoldId, &Option<HoldFilter>)| {
+            let filter = filter.as_ref()?;
+            let (looks_beside, of_requests) = (filter.looks_beside(), filter.is_of_requests());
+            Some((*id, ReadFilter { looks_beside, of_requests }))
+        };
+        let read: BTreeMap<HoldId, ReadFilter> = self.filters.iter().filter_map(read).collect();
+        if self.store.view(|views| views.filters != read) {
+            self.store.note_filters(read);
+        }
     }
 
     /// Takes the filter of a hold out of its event. One that cannot be read leaves the hold wide.
@@ -117,13 +167,14 @@ impl Catch {
                     let layout = views.small.layouts.get(row.layout);
                     views.small.holds.get_in_force(id, views.recorded_at).is_some_and(|hold| hold.is_about(row, layout))
                 })
+                .map(|(entity, row)| (entity, row.version, beside(views, entity, &row)))
                 .collect();
             (numbers, rows)
         });
         let mut asked = Vec::with_capacity(rows.len());
-        for (entity, row) in rows {
-            if let Some(version) = self.version_at(row.version, id.0)? {
-                asked.push(Asked { entity, version, first_seen: row.first_seen, holds: vec![id] });
+        for (entity, newest, beside) in rows {
+            if let Some(version) = self.version_at(newest, id.0)? {
+                asked.push(Asked { entity, version, beside, holds: vec![id] });
             }
         }
         let judged = match numbers.last() {
@@ -154,46 +205,47 @@ impl Catch {
     }
 
     /// Judges the oldest changes that not all holds have judged.
-    fn judge_changes(&self, waiting: &[(HoldId, Judged)]) -> Result<Vec<HoldJudgement>, StageError> {
-        let upto = |judged: &Judged| match judged {
-            Judged::UpTo(position) => Some(*position),
+    fn judge_changes(&self, waiting: &[Waiting]) -> Result<Vec<HoldJudgement>, StageError> {
+        let upto = |waiting: &Waiting| match waiting.judged {
+            Judged::UpTo(position) => Some(position),
             Judged::Found { .. } => None,
         };
-        let Some(from) = waiting.iter().filter_map(|(_, judged)| upto(judged)).min() else { return Ok(Vec::new()) };
-        let changes: Vec<Position> = self.store.view(|views| views.changes_after(from).take(self.at_once).collect());
-        let Some(&last) = changes.last() else { return Ok(Vec::new()) };
-        let mut versions = Vec::with_capacity(changes.len());
+        let Some(from) = waiting.iter().filter_map(upto).min() else { return Ok(Vec::new()) };
+        let looks_beside = waiting.iter().any(|waiting| waiting.looks_beside);
+        let (changes, beside) = self.store.view(|views| {
+            let changes: Vec<Position> = views.changes_after(from).take(self.at_once).collect();
+            let beside = if looks_beside { views.changes_beside_after(from, self.at_once) } else { BTreeMap::new() };
+            (changes, beside)
+        });
+        let mut positions: Vec<Position> = changes.iter().chain(beside.keys()).copied().collect();
+        positions.sort_unstable();
+        positions.dedup();
+        positions.truncate(self.at_once);
+        let Some(&last) = positions.last() else { return Ok(Vec::new()) };
+        let mut moved = Vec::with_capacity(positions.len());
         let mut lost = BTreeSet::new();
-        for version in changes {
-            match self.store.row(version)?.and_then(|row| row.entity) {
-                Some(entity) => versions.push((entity, version)),
+        for at in changes.into_iter().filter(|at| *at <= last) {
+            match self.store.row(at)?.and_then(|row| row.entity) {
+                Some(entity) => moved.push(Moved { entity, at, what: What::Record }),
                 None => {
-                    lost.insert(version);
+                    lost.insert(at);
                 }
             }
         }
-        versions.extend(self.of_versions(&lost));
-        let asked: Vec<Asked> = self.store.view(|views| {
-            let asked = |&(entity, version): &(EntityId, Position)| {
-                let row = views.entities.row(entity).filter(|row| row.state != EntityState::Purged)?;
-                let layout = views.small.layouts.get(row.layout);
-                let is_asked = |(id, judged): &&(HoldId, Judged)| {
-                    let hold = views.small.holds.get_in_force(*id, views.recorded_at);
-                    *judged < Judged::UpTo(version) && hold.is_some_and(|hold| hold.is_about(&row, layout))
-                };
-                let holds: Vec<HoldId> = waiting.iter().filter(is_asked).map(|(id, _)| *id).collect();
-                (!holds.is_empty()).then_some(Asked { entity, version, first_seen: row.first_seen, holds })
-            };
-            versions.iter().filter_map(asked).collect()
-        });
+        moved.extend(self.of_versions(&lost));
+        for (at, entities) in beside.range(..=last) {
+            moved.extend(entities.iter().map(|entity| Moved { entity: *entity, at: *at, what: What::Beside }));
+        }
+        let asked: Vec<Asked> =
+            self.store.view(|views| moved.iter().filter_map(|moved| asked(views, moved, waiting)).collect());
         let mut catches = self.judge(&asked)?;
-        let behind = waiting.iter().filter(|(_, judged)| *judged < Judged::UpTo(last));
-        Ok(behind.map(|(id, _)| judgement(*id, Judged::UpTo(last), &mut catches)).collect())
+        let behind = waiting.iter().filter(|waiting| waiting.judged < Judged::UpTo(last));
+        Ok(behind.map(|waiting| judgement(waiting.id, Judged::UpTo(last), &mut catches)).collect())
     }
 
     /// Returns whose newest change is one of which the event store has no row: nobody can read it, so what it is about is
     /// held, and no other has to wait for it. Whose older change it is, nothing tells; the newer one is judged.
-    fn of_versions(&self, lost: &BTreeSet<Position>) -> Vec<(EntityId, Position)> {
+    fn of_versions(&self, lost: &BTreeSet<Position>) -> Vec<Moved> {
         if lost.is_empty() {
             return Vec::new();
         }
@@ -201,7 +253,8 @@ impl Catch {
         self.store.view(|views| {
             let numbers = views.entities.numbers_from(0);
             let versions = numbers.filter_map(|entity| Some((entity, views.entities.row(entity)?.version)));
-            versions.filter(|(_, version)| lost.contains(version)).collect()
+            let newest = versions.filter(|(_, version)| lost.contains(version));
+            newest.map(|(entity, at)| Moved { entity, at, what: What::Record }).collect()
         })
     }
 
@@ -235,7 +288,7 @@ impl Catch {
                 };
                 for id in &asked.holds {
                     let (caught, unreadable) = catches.entry(*id).or_default();
-                    match self.truth(&layouts, &mut bound, *id, &record, asked.first_seen) {
+                    match self.truth(&layouts, &mut bound, *id, &record, &asked.beside) {
                         Verdict::Matches => caught.extend([asked.entity]),
                         Verdict::Unreadable => unreadable.extend([asked.entity]),
                         Verdict::Differs => {}
@@ -246,18 +299,33 @@ impl Catch {
         Ok(catches)
     }
 
+    /// Says whether a record bears an identifier that tells the data subject of one of some requests for certain,
+    /// whether as their own, as somebody who wrote or was written to, or as somebody whom it names.
+    fn bears(&self, layout: &Layout, record: &EntityRecord, requests: &[RequestId]) -> bool {
+        let sought: BTreeSet<Handle> = self.store.view(|views| {
+            let known = requests.iter().filter_map(|id| views.small.subjects.get(*id));
+            let marks = known.flat_map(|request| &request.marks);
+            marks.filter(|mark| mark.certainty == Certainty::Certain).map(|mark| mark.handle).collect()
+        });
+        let mut bears = false;
+        each_mark(layout, record, |borne| {
+            bears = bears || (borne.mark.is_certain() && sought.contains(&self.store.handle_of_mark(&borne.mark)));
+        });
+        bears
+    }
+
     fn truth<'a>(
         &'a self,
         layouts: &'a BTreeMap<LayoutId, Layout>,
         bound: &mut BTreeMap<(HoldId, LayoutId), BoundHoldFilter<'a>>,
         id: HoldId,
         record: &EntityRecord,
-        first_seen: Timestamp,
+        beside: &Beside,
     ) -> Verdict {
         let filter = self.filters.get(&id).and_then(Option::as_ref);
         let (Some(filter), Some(layout)) = (filter, layouts.get(&record.layout)) else { return Verdict::Unreadable };
         let bound = bound.entry((id, record.layout)).or_insert_with(|| filter.bind(layout));
-        match bound.judge(record, first_seen) {
+        match bound.judge(record, beside, |requests| self.bears(layout, record, requests)) {
             Truth::Yes => Verdict::Matches,
             Truth::No => Verdict::Differs,
             Truth::Unreadable(_) => Verdict::Unreadable,
@@ -283,6 +351,30 @@ enum Verdict {
     Matches,
     Differs,
     Unreadable,
+}
+
+/// Returns what is known of an entity beside its record, as it is now.
+fn beside(views: &Views, entity: EntityId, row: &Row) -> Beside {
+    Beside { first_seen: row.first_seen, last_activity: row.last_activity, open_deals: views.open_deals(entity) }
+}
+
+/// Returns what has to be judged because of a change, and by which of the holds; `None` if by none of them.
+fn asked(views: &Views, moved: &Moved, waiting: &[Waiting]) -> Option<Asked> {
+    let entity = moved.entity;
+    let row = views.entities.row(entity).filter(|row| row.state != EntityState::Purged)?;
+    let layout = views.small.layouts.get(row.layout);
+    let is_asked = |waiting: &&Waiting| {
+        let hold = views.small.holds.get_in_force(waiting.id, views.recorded_at);
+        (waiting.looks_beside || moved.what == What::Record)
+            && waiting.judged < Judged::UpTo(moved.at)
+            && hold.is_some_and(|hold| hold.is_about(&row, layout))
+    };
+    let holds: Vec<HoldId> = waiting.iter().filter(is_asked).map(|waiting| waiting.id).collect();
+    let version = match moved.what {
+        What::Record => moved.at,
+        What::Beside => row.version,
+    };
+    (!holds.is_empty()).then(|| Asked { entity, version, beside: beside(views, entity, &row), holds })
 }
 
 fn is_purged(views: &Views, entity: EntityId) -> bool {

@@ -38,6 +38,7 @@ mod made;
 mod message;
 pub mod migrate;
 mod redact;
+mod reread;
 mod restrict;
 pub mod trust;
 mod wish;
@@ -57,6 +58,8 @@ pub struct Run {
     sagas_at_once: usize,
     /// What was written for a saga by this process; after a restart it is found again by a probe and from the log.
     written: Mutex<HashMap<SagaId, Written>>,
+    /// When the bundle of a saga was last read again before its pivot.
+    reread: Mutex<HashMap<SagaId, Timestamp>>,
     trust: Mutex<trust::Trust>,
     terms: access::Terms,
     /// How many bundles whose time is over must stay for now, and when that was last seen.
@@ -85,6 +88,7 @@ impl Run {
             zone,
             sagas_at_once: 1,
             written: Mutex::default(),
+            reread: Mutex::default(),
             trust,
             terms: access::Terms::default(),
             copies_stuck: 0,

@@ -1,4 +1,4 @@
-//! From which activity a policy counts, and which newer ones it passes over.
+//! From which activity a policy counts or judges, and which newer ones it passes over.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -34,12 +34,18 @@ impl ActivityRow {
     }
 }
 
-/// From which activity a policy counts.
+/// From which activity a policy counts, or by which it judges.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CountedActivity {
     /// The classes that count beside what has none: the policy's `activity_events`; `None`: every activity counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub classes: Option<Vec<String>>,
+    /// Which filters of the policy ask for it: `where`, `suspend_while`, `override`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub filters: Vec<String>,
+    /// Whether its period counts from it.
+    #[serde(default)]
+    pub is_start: bool,
     /// The newest that counts.
     pub counted: Option<ActivityRow>,
     /// Newer ones that do not, because `activity_events` does not name their class; the newest first.
@@ -48,6 +54,11 @@ pub struct CountedActivity {
 
 impl CountedActivity {
     pub(super) fn sentence(&self, policy: &str) -> String {
+        let asked = match self.filters.join(" and ") {
+            filters if filters.is_empty() => String::new(),
+            filters if self.is_start => format!("also asks for last_activity in {filters} and "),
+            filters => format!("asks for last_activity in {filters} and "),
+        };
         let counted = match &self.counted {
             Some(row) if row.class.is_none() && self.classes.is_some() => {
                 format!("counts {}, because what has no class counts under every policy", row.said())
@@ -56,11 +67,11 @@ impl CountedActivity {
             None => "counts none of the activities of the entity".to_owned(),
         };
         if self.passed_over.is_empty() {
-            return format!("Policy {policy} {counted}.");
+            return format!("Policy {policy} {asked}{counted}.");
         }
         let passed: Vec<String> = self.passed_over.iter().map(ActivityRow::said).collect();
         format!(
-            "Policy {policy} {counted}. Not counted, because its activity_events does not name the class: {}.",
+            "Policy {policy} {asked}{counted}. Not counted, because its activity_events does not name the class: {}.",
             passed.join(", ")
         )
     }
@@ -85,16 +96,31 @@ mod tests {
         let classes = Some(vec!["call_logged".to_owned()]);
         let counted = Some(row(Some("call_logged"), 0, Some("crm")));
         let passed_over = vec![row(Some("newsletter_sent"), 86_400, None)];
-        let said = CountedActivity { classes: classes.clone(), counted, passed_over }.sentence("p");
+        let start = CountedActivity {
+            classes: classes.clone(),
+            filters: Vec::new(),
+            is_start: true,
+            counted,
+            passed_over: passed_over.clone(),
+        };
+        let said = start.sentence("p");
         assert_eq!(
             said,
             "Policy p counts call_logged at 1970-01-01T00:00:00Z (E7, post of crm). Not counted, because its \
              activity_events does not name the class: newsletter_sent at 1970-01-02T00:00:00Z (only its date is known)."
         );
         let counted = Some(row(None, 0, Some("crm")));
-        let unclassified = CountedActivity { classes, counted, passed_over: Vec::new() };
+        let unclassified = CountedActivity { counted, passed_over: Vec::new(), ..start.clone() };
         let every = CountedActivity { classes: None, ..unclassified.clone() };
         assert_eq!(every.sentence("p"), "Policy p counts unclassified at 1970-01-01T00:00:00Z (E7, post of crm).");
         assert!(unclassified.sentence("p").ends_with("because what has no class counts under every policy."));
+        let filters = vec!["where".to_owned(), "suspend_while".to_owned()];
+        let filtered = CountedActivity { filters, is_start: false, ..start };
+        let said = filtered.sentence("p");
+        assert!(
+            said.starts_with("Policy p asks for last_activity in where and suspend_while and counts call_logged at")
+        );
+        let both = CountedActivity { is_start: true, ..filtered };
+        assert!(both.sentence("p").starts_with("Policy p also asks for last_activity in where and"));
     }
 }

@@ -283,6 +283,10 @@ pub struct RunRow {
     /// The grants that it took for its work, in order. A list leaves them out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub access: Vec<RunAccessRow>,
+    /// The same in short: on how many mailboxes the access is given back, being given back, or still open, and by which
+    /// grants. Left out when it took none, and in a list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access_now: Option<String>,
 }
 
 /// One grant that a run took to a mailbox. To whom, `grant show` says.

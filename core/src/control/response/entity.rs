@@ -299,7 +299,7 @@ pub struct PolicyVerdict {
     pub reasons: Vec<Reason>,
     /// Whether it counts from the date that it falls back to.
     pub is_fallback: bool,
-    /// From which activity it counts; `None` when nothing of it counts from an activity, or none is known.
+    /// From which activity it counts, or by which a filter of it judges; `None` when it asks for none, or none is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub activity: Option<CountedActivity>,
     /// Until when its `min_keep` protects the entity, also from other policies.

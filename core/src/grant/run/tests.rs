@@ -5,9 +5,9 @@ use crate::event::grant::{
 };
 use crate::event::saga::{Failure, Receipt, SagaItem, SagaStarted};
 use crate::event::{Actor, Envelope, Event};
-use crate::id::{Digest, Handle, Position, RunId, StreamId};
+use crate::id::{Digest, Handle, PlanId, Position, RunId, StreamId};
 use crate::saga::{MESSAGE_PURGE_VERSION, Next};
-use crate::view::StepStanding;
+use crate::view::{RunState, StepStanding};
 
 const RUN: RunId = RunId(Position(10));
 const MAILBOX: EntityId = EntityId(7);
@@ -215,4 +215,48 @@ fn access_is_needed_while_a_saga_works_and_not_while_it_waits_for_people_or_its_
     }
     due.end = Some(crate::event::saga::SagaEnd::Stuck);
     assert!(!needed(&due, Wish::GoOn));
+}
+
+#[test]
+fn what_became_of_the_access_that_a_run_took_is_said_by_mailboxes_and_names_the_grants_that_are_not_gone() {
+    let mut log = Log::default();
+    let run = |ended_at| Run {
+        plan: PlanId(Position(9)),
+        requested_by: None,
+        requested_at: NOW,
+        started_at: Some(NOW),
+        state: RunState::Running,
+        refused: None,
+        items: 1,
+        sagas: Vec::new(),
+        taken: 1,
+        purged: 1,
+        skipped: 0,
+        ended_at,
+    };
+    let said =
+        |log: &Log, ended_at, now| Taken::of(&log.grants, RUN, &run(ended_at), now).map(|taken| taken.to_string());
+    assert_eq!(said(&log, Some(NOW), NOW), None, "it took none");
+    let [first, second] = [7, 8].map(|mailbox| log.ask(RUN, EntityId(mailbox)));
+    log.give(first);
+    log.give(second);
+    let both = format!("({first}, {second})");
+    assert_eq!(said(&log, None, NOW), Some(format!("still open on 2 mailboxes {both}")));
+    // The run is over, and the daemon is about to take it back.
+    let over = Some(NOW);
+    assert_eq!(said(&log, over, NOW), Some(format!("being given back on 2 mailboxes {both}")));
+    log.revoke(Actor::Daemon, NOW, first);
+    log.end(NOW, first, GrantEnd::Revoked);
+    let one = |how: &str| Some(format!("{how} on 1 mailbox ({second}), given back on 1 mailbox"));
+    assert_eq!(said(&log, over, NOW), one("being given back"));
+    assert_eq!(said(&log, over, Timestamp(LEASE.0 + 1_000)), one("still open"), "people are alarmed");
+    // A mailbox that was opened twice is given back when both are.
+    let third = log.ask(RUN, EntityId(8));
+    log.end(NOW, second, GrantEnd::HandedOver { to: third });
+    assert_eq!(
+        said(&log, over, NOW),
+        Some(format!("being given back on 1 mailbox ({third}), given back on 1 mailbox"))
+    );
+    log.end(NOW, third, GrantEnd::Revoked);
+    assert_eq!(said(&log, over, NOW), Some("given back on 2 mailboxes".to_owned()));
 }

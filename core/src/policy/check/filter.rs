@@ -44,17 +44,7 @@ const DERIVED: [&str; 13] = [
 pub(in crate::policy) struct FilterCheck<'a> {
     pub(in crate::policy) kinds: &'a BTreeSet<Kind>,
     pub(in crate::policy) zone: &'a Zone,
-    pub(in crate::policy) asks: Asks,
     pub(in crate::policy) leaves: usize,
-}
-
-/// What a filter may ask of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::policy) enum Asks {
-    /// The record and what others say of it.
-    All,
-    /// The record alone.
-    Record,
 }
 
 /// How a field is compared.
@@ -140,12 +130,6 @@ impl FilterCheck<'_> {
     fn subject(&self, r: &mut Reader<'_>, name: &str, at: &Span) -> Option<(Subject, Shape)> {
         if let Some((role, column)) = date_field(name) {
             return Some((Subject::Date(role, column), Shape::Typed(FieldType::Date)));
-        }
-        if self.asks == Asks::Record && matches!(name, "last_activity" | "open_deals") {
-            let why = " in the filter of a hold: it changes while the record does not, and a hold judges records as \
-                       they change";
-            r.unsupported(at, name, why);
-            return None;
         }
         match name {
             "last_activity" => return Some((Subject::LastActivity, Shape::Typed(FieldType::Date))),

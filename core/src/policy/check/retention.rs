@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::filter::{Asks, FilterCheck};
+use super::filter::FilterCheck;
 use crate::policy::error::{PolicyProblem, suggestion};
 use crate::policy::filter::Filter;
 use crate::policy::syntax::{Reader, Span, Table, Value};
@@ -192,7 +192,7 @@ pub(super) fn suspension<'t>(
     leaves: usize,
 ) -> Option<Retention> {
     let zone = retention.zone.clone();
-    let mut check = FilterCheck { kinds: &scope.kinds, zone: &zone, asks: Asks::All, leaves };
+    let mut check = FilterCheck { kinds: &scope.kinds, zone: &zone, leaves };
     if let Some(value) = table.get("suspend_while") {
         retention.suspend_while = Some(check.tree(r, value, 0)?);
     }

@@ -646,3 +646,18 @@ fn every_slip_is_named_with_its_line_and_what_to_do() {
     let shown = show(&PolicySet::check(&files).unwrap_err());
     assert!(shown.contains("b.toml:21:") && shown.contains("tell their scopes apart with `where`"), "{shown}");
 }
+
+#[test]
+fn a_copy_that_is_kept_longer_than_the_data_is_told_unless_some_of_the_data_is_kept_as_long() {
+    let told = |keep: &str, more: &str| {
+        let export = format!("[export]\nkeep = \"{keep}\"\n{more}[action]");
+        let set = set(&[("p", text("p", &[("[action]", &export)]))]);
+        set.copies_outlive_data().iter().map(|(policy, keep)| format!("{} {keep}", policy.id)).collect::<Vec<_>>()
+    };
+    assert_eq!(told("P2Y", ""), ["p P2Y"]);
+    for shorter in ["P90D", "P1Y", "P12M"] {
+        assert!(told(shorter, "").is_empty(), "{shorter}");
+    }
+    let part = format!("[[retention.override]]\n{WHERE}\nperiod = \"P3Y\"\n");
+    assert!(told("P2Y", &part).is_empty());
+}

@@ -10,7 +10,7 @@ use retention_core::control::{
     PauseDisposal, PlaceHold, ReleaseHold,
 };
 use retention_core::event::hold::{
-    DisposalPaused, DisposalResumed, HoldPlaced, HoldReleased, PauseScope, StandingQuery,
+    DisposalPaused, DisposalResumed, HoldPlaced, HoldReleased, PauseScope, StandingQuery, filter_of_requests,
 };
 use retention_core::event::{Event, Recorded};
 use retention_core::id::{EntityId, HoldId, RequestId, in_order};
@@ -32,7 +32,7 @@ const DELAY_DAYS: u32 = 30;
 /// The most problems of a filter that are said at once.
 const PROBLEMS_MAX: usize = 5;
 
-/// The most names of policies, or of kinds and sources, in one hold.
+/// The most names of policies, of requests, or of kinds and sources, in one hold.
 const NAMES_MAX: usize = 100;
 
 pub(crate) async fn place(
@@ -40,8 +40,20 @@ pub(crate) async fn place(
     Extension(caller): Extension<Caller>,
     Body(mut wanted): Body<PlaceHold>,
 ) -> Result<Json<Accepted>, ApiError> {
-    let requests = wanted.requests;
-    let theirs = control.see(move |views| records_of(views, &requests)).await?;
+    let mut requests = wanted.requests;
+    requests.sort_unstable();
+    requests.dedup();
+    if !requests.is_empty() && wanted.standing.is_some() {
+        return Err(refusal(
+            "a hold on a request is about what arrives later for its person, so it has no other query",
+        )
+        .hint("nothing was placed; place two holds"));
+    }
+    if requests.len() > NAMES_MAX {
+        return Err(refusal(format!("a hold names at most {NAMES_MAX} requests")));
+    }
+    let of = requests.clone();
+    let theirs = control.see(move |views| records_of(views, &of)).await?;
     let filter = match wanted.standing.as_mut().and_then(|standing| standing.filter.take()) {
         Some(filter) if filter.trim().is_empty() => return Err(refusal("an empty filter says nothing: leave it out")),
         Some(filter) => filter,
@@ -66,6 +78,11 @@ pub(crate) async fn place(
     };
     check_cover(&body)?;
     body.filter = check_filter(&body, &control.works.zone())?;
+    if !requests.is_empty() {
+        let (kinds, sources) = (Kind::OF_SUBJECTS.to_vec(), Vec::new());
+        body.standing = Some(StandingQuery { kinds, sources, seen_from: None, seen_until: None });
+        body.filter = filter_of_requests(&requests);
+    }
     let asked: Vec<EntityId> = body.entities.iter().chain(&body.mailboxes).copied().collect();
     let (mailboxes, policies) = (body.mailboxes.clone(), body.policies.clone());
     let sources = body.standing.as_ref().map(|standing| standing.sources.clone()).unwrap_or_default();
@@ -138,7 +155,11 @@ fn check_filter(body: &HoldPlaced, zone: &Zone) -> Result<String, ApiError> {
             refusal(problems.join("; ")).hint("nothing was placed; a filter is written as `where` in a policy")
         })
     };
-    let recorded = check(&body.filter)?.recorded_in(&body.filter, zone);
+    let filter = check(&body.filter)?;
+    if filter.is_of_requests() {
+        return Err(refusal("a filter does not name requests; nothing was placed").hint("name them as `requests`"));
+    }
+    let recorded = filter.recorded_in(&body.filter, zone);
     check(&recorded)?;
     Ok(recorded)
 }

@@ -14,6 +14,7 @@ use retention_core::event::Event;
 use retention_core::event::decision::{RunCancelled, RunPaused, RunRequested, RunResumed};
 use retention_core::event::grant::GrantEnd;
 use retention_core::event::saga::{Failure, SagaEnd, Step};
+use retention_core::grant::run::Taken;
 use retention_core::id::{GrantId, RunId, SagaId};
 use retention_core::saga;
 use retention_core::time::Timestamp;
@@ -81,7 +82,8 @@ fn detail(views: &Views, id: RunId, now: Timestamp) -> Result<RunRow, ApiError> 
     let run = found(views, id)?;
     let sagas = run.sagas.iter().filter_map(|saga| Some(saga_row(*saga, views.small.runs.saga(*saga)?))).collect();
     let access = views.small.grants.of_run(id).map(|(grant, taken)| access_row(grant, taken, now)).collect();
-    Ok(RunRow { sagas, access, ..row(views, id, run) })
+    let access_now = Taken::of(&views.small.grants, id, run, now).map(|taken| taken.to_string());
+    Ok(RunRow { sagas, access, access_now, ..row(views, id, run) })
 }
 
 fn access_row(id: GrantId, grant: &Grant, now: Timestamp) -> RunAccessRow {
@@ -120,6 +122,7 @@ fn row(views: &Views, id: RunId, run: &Run) -> RunRow {
         skipped: run.skipped,
         sagas: Vec::new(),
         access: Vec::new(),
+        access_now: None,
     }
 }
 
@@ -314,6 +317,7 @@ mod tests {
             skipped: 0,
             sagas: Vec::new(),
             access,
+            access_now: None,
         };
         let taken = |state, ended_at| RunAccessRow {
             grant: GrantId(Position(3)),

@@ -89,3 +89,39 @@ async fn a_filter_with_dates_is_recorded_with_their_zone() {
     let own = format!("timezone = \"Europe/Prague\"\nwhere = {filter}");
     assert_eq!(recorded(&own).await, json!(own), "its own zone stays");
 }
+
+#[tokio::test]
+async fn a_hold_on_a_request_names_what_is_theirs_and_looks_for_what_comes() {
+    use retention_core::event::Event;
+    use retention_core::event::subject::{RequestKind, SubjectIdentified, SubjectRequested};
+    use retention_core::id::RequestId;
+
+    let world = World::with_contacts(2);
+    let append = |event| {
+        let draft = crate::store::open::daemon_draft(event);
+        world.store.append_drafts(vec![draft], retention_core::view::Condition::None).unwrap().first
+    };
+    let request = RequestId(append(Event::SubjectRequested(SubjectRequested {
+        kind: RequestKind::Access,
+        ground: None,
+        marks: Vec::new(),
+        named: Vec::new(),
+        received_at: world.control.clock.now(),
+        due_at: world.control.clock.now(),
+        timezone: "Etc/UTC".to_owned(),
+        reference: String::new(),
+    })));
+    let records = vec![world.first_contact()];
+    append(Event::SubjectIdentified(SubjectIdentified { request, records, how: String::new() }));
+    let of = ("requests", json!([request]));
+    let also = json!({"kinds": ["contact"]});
+    assert_eq!(placed(&world, &[of.clone(), ("standing", also)]).await.0, 400, "it would be about contacts of theirs");
+    let filter = json!({"kinds": ["contact"], "where": format!("request = [\"{request}\"]")});
+    assert_eq!(placed(&world, &[("standing", filter)]).await.0, 400, "what is theirs now would be left out");
+    let (status, answer) = placed(&world, &[of]).await;
+    assert_eq!(status, 200, "{answer}");
+    let path = format!("/v1/holds/H{}", answer["position"]);
+    let (_, shown) = world.ask(OTHER, Operation::HoldShow, &path, None).await;
+    assert_eq!((&shown["entities"], &shown["caught"]), (&json!(1), &json!(0)), "{shown}");
+    assert_eq!(shown["where"], json!(format!("request = [\"{request}\"]")));
+}

@@ -1,5 +1,10 @@
-use retention_core::event::hold::{HoldPlaced, StandingQuery, v1};
-use retention_core::record::Kind;
+use retention_core::event::Draft;
+use retention_core::event::change::{EntityLinked, LayoutRecorded, Link};
+use retention_core::event::hold::{HoldPlaced, StandingQuery, filter_of_requests, v1};
+use retention_core::event::subject::{RequestKind, SubjectRequested};
+use retention_core::record::{Column, FieldType, Kind, Relation};
+use retention_core::subject::{self, Mark, SoughtMark};
+use retention_core::time::Timestamp;
 use retention_core::view::ByFilter;
 
 use super::*;
@@ -90,4 +95,98 @@ fn a_filter_that_cannot_be_read_leaves_its_hold_wide_and_the_others_judge() {
     let before = store.view(|views| views.position);
     catch_up(&store);
     assert_eq!(store.view(|views| views.position), before, "what cannot be judged is not tried again and again");
+}
+
+fn add_layout_of(store: &Store, kind: Kind) -> LayoutId {
+    let id = store.view(|views| views.small.layouts.next());
+    let column = |name: &str| Column { name: name.into(), field: name.into(), field_type: FieldType::Text };
+    let columns = vec![column("id"), column("display_name")];
+    let layout = Layout { source: "crm".into(), kind, columns, named_dates: Vec::new() };
+    let event = Event::LayoutRecorded(LayoutRecorded { id, layout });
+    store.append_drafts(vec![daemon_draft(event)], Condition::None).unwrap();
+    id
+}
+
+/// Ties an entity to others; with a time, it is an activity.
+fn link(store: &Store, from: EntityId, to: &[EntityId], at: Option<Timestamp>) {
+    let relation = if at.is_some() { Relation::About } else { Relation::Associated };
+    let links = to.iter().map(|to| Link { relation, to: *to }).collect();
+    let event = Event::EntityLinked(EntityLinked { links, at, class: None });
+    let draft = Draft { stream: store.stream_of(from), entity: Some(from), ..daemon_draft(event) };
+    store.append(vec![store.prepare(draft, None).unwrap()], Condition::None).unwrap();
+}
+
+#[test]
+fn a_deal_or_an_activity_that_comes_or_goes_lets_a_hold_judge_again_what_it_is_tied_to() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = init(dir.path());
+    let store = open(&options);
+    let [deals, activities] = [Kind::Deal, Kind::Activity].map(|kind| add_layout_of(&store, kind));
+    let contacts = add_contacts(&store, add_layout_of(&store, Kind::Contact), 0..3);
+    let [deal, activity] = [deals, activities].map(|layout| add_contacts(&store, layout, 7..8)[0]);
+    let dealing = place(&store, "{ field = \"open_deals\", op = \"ge\", value = 1 }");
+    let active = place(&store, "{ field = \"last_activity\", op = \"after\", value = 2020-01-01 }");
+    let named = place(&store, "{ field = \"id\", op = \"eq\", value = \"c9\" }");
+    catch_up(&store);
+    for hold in [dealing, active, named] {
+        assert_eq!(why(&store, hold, &contacts), [None; 3]);
+    }
+    link(&store, deal, &contacts[1..2], None);
+    let (unjudged, caught) = (Some(ByFilter::Unjudged), Some(ByFilter::Caught));
+    assert_eq!(why(&store, dealing, &contacts), [None, unjudged, None]);
+    assert_eq!(why(&store, named, &contacts), [None; 3], "it asks for nothing beside a record");
+    // What was not judged is known after a restart too, whether the views were written out or not.
+    Arc::into_inner(store).unwrap().close().unwrap();
+    let store = open(&options);
+    assert_eq!(why(&store, dealing, &contacts), [None, unjudged, None]);
+    catch_up(&store);
+    assert_eq!(why(&store, dealing, &contacts), [None, caught, None]);
+    assert_eq!(why(&store, active, &contacts), [None; 3]);
+    link(&store, activity, &contacts[2..], Some(Timestamp::from_unix_seconds(1_700_000_000)));
+    catch_up(&store);
+    assert_eq!(why(&store, active, &contacts), [None, None, caught]);
+    // A deal that is no longer theirs.
+    let free = "{ field = \"open_deals\", op = \"eq\", value = 0 }";
+    let free = place(&store, &format!("{{ all = [{free}, {{ field = \"id\", op = \"eq\", value = \"c1\" }}] }}"));
+    catch_up(&store);
+    assert_eq!(why(&store, free, &contacts), [None; 3]);
+    link(&store, deal, &[], None);
+    catch_up(&store);
+    assert_eq!(why(&store, free, &contacts), [None, caught, None]);
+    assert_eq!(why(&store, dealing, &contacts), [None, caught, None], "what it caught stays caught");
+    assert_eq!([dealing, active, named, free].map(|hold| store.view(|views| views.left_to_judge(hold))), [0; 4]);
+}
+
+#[test]
+fn a_hold_on_a_request_catches_what_arrives_for_its_person_and_leaves_what_a_person_decided() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&init(dir.path()));
+    let layout = add_layout(&store);
+    let early = add_contacts(&store, layout, 0..3);
+    let ids = ["c1", "c4"].map(|id| subject::id(Some("crm"), id).unwrap().remove(0));
+    let possible = subject::id(None, "c5").unwrap().remove(0);
+    let sought = |(mark, certainty): (Mark, Certainty)| SoughtMark {
+        handle: store.handle_of_mark(&mark),
+        identifier: mark.kind(),
+        certainty,
+    };
+    let event = Event::SubjectRequested(SubjectRequested {
+        kind: RequestKind::Access,
+        ground: None,
+        marks: ids.into_iter().chain([possible]).map(sought).collect(),
+        named: Vec::new(),
+        received_at: Timestamp(0),
+        due_at: Timestamp(0),
+        timezone: "Etc/UTC".to_owned(),
+        reference: String::new(),
+    });
+    let request = RequestId(store.append_drafts(vec![daemon_draft(event)], Condition::None).unwrap().first);
+    let hold = place(&store, &filter_of_requests(&[request]));
+    catch_up(&store);
+    assert_eq!(why(&store, hold, &early), [None; 3], "of what was there a person said whose it is");
+    let late = add_contacts(&store, layout, 3..6);
+    assert_eq!(why(&store, hold, &late), [Some(ByFilter::Unjudged); 3]);
+    catch_up(&store);
+    assert_eq!(why(&store, hold, &late), [None, Some(ByFilter::Caught), None], "what is alike is nobody's for certain");
+    assert_eq!(store.view(|views| views.left_to_judge(hold)), 0);
 }

@@ -31,6 +31,12 @@ impl Run {
         if asks_clock && let Some(answer) = self.doubts_clock()? {
             return Ok(answer);
         }
+        if asks_clock
+            && !saga.is_past_pivot()
+            && let Some(instead) = self.has_lost_its_copy(id, &saga)?
+        {
+            return Ok(instead);
+        }
         let access = match self.may_begin(id, &saga, next)? {
             MayBegin::On(condition) => condition,
             MayBegin::NotNow(step) => return Ok(step),
@@ -270,6 +276,7 @@ impl Run {
 
     fn end_saga(&self, id: SagaId, saga: &Saga, end: SagaEnd) -> Result<(), StageError> {
         self.written.lock().remove(&id);
+        self.reread.lock().remove(&id);
         let body = SagaEnded { saga: id, end, purged: saga.purged };
         self.append(id.0, vec![Event::SagaEnded(body)], Condition::None).map(drop)
     }
