@@ -34,6 +34,27 @@ pub enum Flush {
     Hashes,
     /// A signed checkpoint of the log.
     Checkpoint,
+    /// What witnesses signed over a checkpoint.
+    Cosignature,
+    /// Lines of the ledger of erasures.
+    Ledger,
+    /// A file of a backup, or its name.
+    Backup,
+    /// A checkpoint in a file elsewhere, or its name.
+    Published,
+}
+
+/// Which gate stands around flushes, and what they are of.
+pub type Door<'a> = (&'a dyn FlushGate, Flush);
+
+/// Makes something durable, with the gate around it.
+///
+/// # Errors
+/// When it cannot be made durable. Nobody knows then what the device holds.
+pub fn through((gate, what): Door<'_>, flush: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    gate.before(what)?;
+    flush()?;
+    gate.after(what)
 }
 
 /// Lets every flush through.
@@ -49,3 +70,6 @@ impl FlushGate for OpenGate {
         Ok(())
     }
 }
+
+#[cfg(test)]
+pub(crate) mod failing;

@@ -86,6 +86,7 @@ impl std::fmt::Display for ReadOnly {
 struct Inner {
     dir: PathBuf,
     clock: Arc<dyn Clock>,
+    gate: Arc<dyn FlushGate>,
     halt: Halt,
     reader: JournalReader,
     vault: Vault,
@@ -165,6 +166,11 @@ impl Store {
     #[must_use]
     pub fn dir(&self) -> &Path {
         &self.inner.dir
+    }
+
+    /// Returns what stands around every flush.
+    pub(crate) fn gate(&self) -> &Arc<dyn FlushGate> {
+        &self.inner.gate
     }
 
     /// Returns what asks long work on this store to stop.

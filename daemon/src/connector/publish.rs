@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use retention_core::evidence::checkpoint::{CHECKPOINT_BYTES_MAX, Checkpoint};
@@ -13,6 +14,7 @@ use crate::connector::bounded::within;
 use crate::connector::program::Program;
 use crate::connector::web::{self, NoAnswer};
 use crate::diagnostics::Redacted;
+use crate::flush::{Door, Flush, FlushGate, OpenGate, through};
 use crate::halt::Halt;
 
 /// A place that takes checkpoints. Telling it one again changes nothing.
@@ -34,16 +36,24 @@ pub trait Publication: Send {
 /// A file elsewhere, which always has the newest checkpoint, whole.
 pub struct FilePlace {
     path: PathBuf,
+    gate: Arc<dyn FlushGate>,
 }
 
 impl FilePlace {
     /// Writes to a path; its directory must be there.
     #[must_use]
     pub fn at(path: PathBuf) -> Self {
-        Self { path }
+        Self::gated(path, Arc::new(OpenGate))
+    }
+
+    /// As [`Self::at`], with a gate around every flush.
+    #[must_use]
+    pub fn gated(path: PathBuf, gate: Arc<dyn FlushGate>) -> Self {
+        Self { path, gate }
     }
 
     fn replace(&self, note: &str) -> io::Result<()> {
+        let door: Door<'_> = (self.gate.as_ref(), Flush::Published);
         let mut beside = self.path.clone().into_os_string();
         beside.push(".tmp");
         // What a crash left, or a link that somebody else put there, which must lead nowhere.
@@ -54,10 +64,10 @@ impl FilePlace {
         // Everybody may read a checkpoint: that is what it is for.
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o644).open(&beside)?;
         file.write_all(note.as_bytes())?;
-        file.sync_all()?;
+        through(door, || file.sync_all())?;
         fs::rename(&beside, &self.path)?;
         match self.path.parent() {
-            Some(dir) => File::open(dir)?.sync_all(),
+            Some(dir) => through(door, || File::open(dir)?.sync_all()),
             None => Ok(()),
         }
     }
@@ -178,6 +188,7 @@ mod tests {
     use retention_core::evidence::checkpoint::keys_of;
 
     use super::*;
+    use crate::flush::failing::{CUTS, Failing};
 
     fn note(size: u64) -> String {
         let signer = keys_of(&[1; 32], "log").unwrap().0;
@@ -206,6 +217,42 @@ mod tests {
         );
         let mut nowhere = FilePlace::at(dir.path().join("absent/checkpoint"));
         assert!(nowhere.tell(7, &note(7)).is_err());
+    }
+
+    #[test]
+    fn a_flush_that_fails_persisted_or_not_leaves_the_old_checkpoint_or_the_new_one_whole() {
+        for (has_old, (fails, remains)) in CUTS.map(|cut| (false, cut)).into_iter().chain(CUTS.map(|cut| (true, cut))) {
+            let mut stops = 0;
+            loop {
+                let says = format!("{has_old}, {fails:?} flush {}, {remains:?}", stops + 1);
+                let dir = tempfile::tempdir().unwrap();
+                let elsewhere = dir.path().join("elsewhere");
+                fs::create_dir(&elsewhere).unwrap();
+                let path = elsewhere.join("checkpoint");
+                let old = has_old.then(|| note(7));
+                if let Some(old) = &old {
+                    FilePlace::at(path.clone()).tell(7, old).unwrap();
+                }
+                let gate = Failing::of(Flush::Published);
+                gate.arm(std::slice::from_ref(&elsewhere), stops + 1, fails);
+                let mut place = FilePlace::gated(path.clone(), gate.clone());
+                let told = place.tell(12, &note(12));
+                if !gate.has_failed() {
+                    told.unwrap();
+                    break;
+                }
+                assert!(told.is_err(), "{says}");
+                gate.cut(remains);
+                let lies = fs::read_to_string(&path).ok();
+                assert!(lies == old || lies == Some(note(12)), "{says}: {lies:?}");
+                place.tell(12, &note(12)).unwrap();
+                gate.cut_now();
+                assert_eq!(fs::read_to_string(&path).unwrap(), note(12), "{says}");
+                assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 1, "{says}");
+                stops += 1;
+            }
+            assert_eq!(stops, 2, "of the file, and of its name");
+        }
     }
 
     /// Answers one request after the other, and returns what was posted.

@@ -75,7 +75,12 @@ impl Ledger {
     fn catch_up(&mut self) -> Result<Result<Step, LedgerError>, StageError> {
         let ledger = match &mut self.open {
             Some(ledger) => ledger,
-            None => match LedgerFile::open(&self.path, self.store.index_key(), self.store.view(|v| v.small.store)) {
+            None => match LedgerFile::gated(
+                &self.path,
+                self.store.index_key(),
+                self.store.view(|v| v.small.store),
+                Arc::clone(self.store.gate()),
+            ) {
                 Ok(ledger) => self.open.insert(ledger),
                 Err(error) => return Ok(Err(error)),
             },
@@ -152,6 +157,10 @@ fn low(position: Position) -> u32 {
 mod tests {
     use super::*;
     use crate::clock::ManualClock;
+    use crate::flush::Flush;
+    use crate::flush::failing::{CUTS, Failing, Fails};
+    use crate::store::Options;
+    use crate::store::backup::ledger::Read;
     use crate::store::tests::{add_contacts, add_layout, init, purge};
 
     #[test]
@@ -183,6 +192,61 @@ mod tests {
             while ledger.step().unwrap() == Step::Worked {}
             assert_eq!(*ledger.health().lock(), None);
             assert_eq!(std::fs::read_to_string(&path).unwrap(), whole);
+        }
+    }
+
+    #[test]
+    fn a_flush_that_fails_persisted_or_not_loses_doubles_and_tears_no_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let gate = Failing::of(Flush::Ledger);
+        let options = Options { gate: gate.clone(), ..init(dir.path()) };
+        let store = Arc::new(Store::open(&options, &mut |_, _| {}).unwrap());
+        let layout = add_layout(&store);
+        let entities = add_contacts(&store, layout, 0..200);
+        let clock = Arc::new(ManualClock::starting_at(Timestamp::from_unix_seconds(1_700_000_000)));
+        let mut erased = 0;
+        let goes_on = [(Fails::Before, None), (Fails::After, None)];
+        for (fails, cut) in goes_on.into_iter().chain(CUTS.map(|(fails, remains)| (fails, Some(remains)))) {
+            let mut stops = 0;
+            loop {
+                let says = format!("{fails:?} flush {}, {cut:?}", stops + 1);
+                let path = dir.path().join(&says);
+                gate.arm(std::slice::from_ref(&path), stops + 1, fails);
+                let begin = || Ledger::new(Arc::clone(&store), clock.clone(), path.clone());
+                let mut ledger = begin();
+                let mut failures = 0;
+                for _ in 0..2 {
+                    purge(&store, &entities[erased..=erased]);
+                    erased += 1;
+                    loop {
+                        match ledger.step().unwrap() {
+                            Step::Worked => {}
+                            Step::Idle => break,
+                            Step::IdleUntil(_) => {
+                                failures += 1;
+                                assert!(failures == 1 && ledger.health().lock().is_some(), "{says}");
+                                if let Some(remains) = cut {
+                                    gate.cut(remains);
+                                    ledger = begin();
+                                }
+                            }
+                        }
+                    }
+                    assert_eq!(*ledger.health().lock(), None, "{says}");
+                }
+                drop(ledger);
+                if !gate.has_failed() {
+                    break;
+                }
+                // What people were told is in it is there after a power cut.
+                gate.cut_now();
+                let read = Read::of(&path, &store.index_key(), store.view(|views| views.small.store)).unwrap();
+                assert_eq!(read.destroyed.into_keys().collect::<Vec<_>>(), entities[..erased], "{says}");
+                let text = std::fs::read_to_string(&path).unwrap();
+                assert!(text.ends_with('\n') && text.lines().count() == 1 + erased, "{says}: {text}");
+                stops += 1;
+            }
+            assert!(stops >= 4, "there are only {stops} flushes");
         }
     }
 }

@@ -27,6 +27,7 @@ use super::open::OpenError;
 use super::tree::TreeFileError;
 use super::vault::VaultError;
 use super::{ReadError, ReadOnly};
+use crate::flush::{Door, Flush, FlushGate, through};
 use crate::halt::Halt;
 use crate::keyholders::{Identities, Keyholders};
 
@@ -202,16 +203,35 @@ const COPY: &str = "file of the backup";
 /// Where the keys of an encrypted backup are decrypted, so that none that must not come back reaches a disk.
 const MEMORY: &str = "/dev/shm";
 
+/// What stands around copying: what asks it to stop, and what stands around its flushes.
+#[derive(Clone, Copy)]
+struct Around<'a> {
+    halt: &'a Halt,
+    gate: &'a dyn FlushGate,
+}
+
+impl<'a> Around<'a> {
+    fn door(self) -> Door<'a> {
+        (self.gate, Flush::Backup)
+    }
+}
+
 /// Copies the first `bytes` of a file, durably, and reads the copy back. Returns their SHA-256.
-fn copy(from: &Path, to: &Path, bytes: u64, halt: &Halt, done: &mut dyn FnMut(u64)) -> Result<Digest, BackupError> {
+fn copy(
+    from: &Path,
+    to: &Path,
+    bytes: u64,
+    around: Around<'_>,
+    done: &mut dyn FnMut(u64),
+) -> Result<Digest, BackupError> {
     let source = open(from)?;
-    let (beside, mut target) = begin(to)?;
-    let digest = pass(source.take(bytes), bytes, halt, |piece| {
+    let (beside, mut target) = begin(to, around)?;
+    let digest = pass(source.take(bytes), bytes, around.halt, |piece| {
         target.write_all(piece).map_err(durable_file::failed(COPY, FileAction::Write))?;
         done(piece.len() as u64);
         Ok(())
     })?;
-    finish(&target, &beside, to, (bytes, digest), halt)?;
+    finish(&target, &beside, to, (bytes, digest), around)?;
     Ok(digest)
 }
 
@@ -222,22 +242,22 @@ fn encrypt(
     to: &Path,
     bytes: u64,
     holders: &Keyholders,
-    halt: &Halt,
+    around: Around<'_>,
     done: &mut dyn FnMut(u64),
 ) -> Result<(Digest, (u64, Digest)), BackupError> {
     let writing = || durable_file::failed(COPY, FileAction::Write);
     let source = open(from)?;
-    let (beside, target) = begin(to)?;
+    let (beside, target) = begin(to, around)?;
     let counted = Counted { into: target, bytes: 0, sha: Sha256::new() };
     let mut writer = holders.encrypt(counted).map_err(writing())?;
-    let digest = pass(source.take(bytes), bytes, halt, |piece| {
+    let digest = pass(source.take(bytes), bytes, around.halt, |piece| {
         writer.write_all(piece).map_err(writing())?;
         done(piece.len() as u64);
         Ok(())
     })?;
     let Counted { into, bytes, sha } = writer.finish().map_err(writing())?;
     let written = (bytes, Digest(sha.finalize().into()));
-    finish(&into, &beside, to, written, halt)?;
+    finish(&into, &beside, to, written, around)?;
     Ok((digest, written))
 }
 
@@ -250,13 +270,13 @@ fn decrypt(
     to: &Path,
     bytes: u64,
     keys: &Identities,
-    halt: &Halt,
+    around: Around<'_>,
     done: &mut dyn FnMut(u64),
 ) -> Result<Option<Digest>, BackupError> {
     let reading = || durable_file::failed(COPY, FileAction::Read);
     let Some(mut plain) = keys.decrypt(open(from)?).map_err(reading())? else { return Ok(None) };
-    let (beside, mut target) = begin(to)?;
-    let digest = pass(&mut plain, bytes, halt, |piece| {
+    let (beside, mut target) = begin(to, around)?;
+    let digest = pass(&mut plain, bytes, around.halt, |piece| {
         target.write_all(piece).map_err(durable_file::failed(COPY, FileAction::Write))?;
         done(piece.len() as u64);
         Ok(())
@@ -265,7 +285,7 @@ fn decrypt(
     if plain.read(&mut [0]).map_err(reading())? != 0 {
         return Err(reading()(io::Error::other("it is longer than it was")).into());
     }
-    finish(&target, &beside, to, (bytes, digest), halt)?;
+    finish(&target, &beside, to, (bytes, digest), around)?;
     Ok(Some(digest))
 }
 
@@ -274,7 +294,7 @@ fn open(path: &Path) -> Result<File, DurableFileError> {
 }
 
 /// Makes the file beside another one that is to be written.
-fn begin(to: &Path) -> Result<(PathBuf, File), DurableFileError> {
+fn begin(to: &Path, around: Around<'_>) -> Result<(PathBuf, File), DurableFileError> {
     let beside = durable_file::beside(to, ".tmp");
     // What an earlier attempt left.
     match std::fs::remove_file(&beside) {
@@ -283,7 +303,7 @@ fn begin(to: &Path) -> Result<(PathBuf, File), DurableFileError> {
         }
         _ => {}
     }
-    let file = durable_file::open_or_create(&beside, COPY)?;
+    let file = durable_file::open_or_create_through(around.door(), &beside, COPY)?;
     Ok((beside, file))
 }
 
@@ -293,18 +313,14 @@ fn finish(
     beside: &Path,
     to: &Path,
     (bytes, digest): (u64, Digest),
-    halt: &Halt,
+    around: Around<'_>,
 ) -> Result<(), BackupError> {
-    target.sync_all().map_err(durable_file::failed(COPY, FileAction::Sync))?;
-    if digest_of(beside, bytes, halt)? != digest {
+    through(around.door(), || target.sync_all()).map_err(durable_file::failed(COPY, FileAction::Sync))?;
+    if digest_of(beside, bytes, around.halt)? != digest {
         let differs = io::Error::other("it reads back differently");
         return Err(durable_file::failed(COPY, FileAction::Read)(differs).into());
     }
-    std::fs::rename(beside, to).map_err(durable_file::failed(COPY, FileAction::Rename))?;
-    if let Some(dir) = to.parent() {
-        durable_file::fsync_dir(dir, COPY)?;
-    }
-    Ok(())
+    Ok(durable_file::rename_through(around.door(), beside, to, COPY)?)
 }
 
 /// Counts and hashes what is written.

@@ -11,13 +11,16 @@ use std::path::{Path, PathBuf};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use rustix::fs::OFlags;
 
-use crate::flush::{Flush, FlushGate};
+use crate::flush::{Door, Flush, FlushGate, OpenGate, through};
 
 /// The mode of files: for the daemon's user alone.
 const FILE_MODE: u32 = 0o600;
 
 /// The mode of directories: for the daemon's user alone.
 const DIR_MODE: u32 = 0o700;
+
+/// Where no gate is asked.
+const OPEN: Door<'static> = (&OpenGate, Flush::Keys);
 
 /// What was being done to a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,8 +116,17 @@ pub fn keys_flush<E: From<DurableFileError>>(
 /// # Errors
 /// When it cannot be made or flushed, or when something else has its name.
 pub fn create_private_dir(path: &Path, role: &'static str) -> Result<(), DurableFileError> {
+    create_private_dir_through(OPEN, path, role)
+}
+
+/// As [`create_private_dir`], with a gate around its flush.
+///
+/// # Errors
+/// As [`create_private_dir`].
+pub fn create_private_dir_through(door: Door<'_>, path: &Path, role: &'static str) -> Result<(), DurableFileError> {
     match DirBuilder::new().mode(DIR_MODE).create(path) {
-        Ok(()) => sync_parent(path, role),
+        // Left there, it would be taken for one whose name is durable.
+        Ok(()) => sync_parent(door, path, role).inspect_err(|_| drop(std::fs::remove_dir(path))),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
         Err(error) => Err(failed(role, FileAction::Create)(error)),
     }
@@ -155,7 +167,7 @@ pub fn create_new(path: &Path, bytes: &[u8], role: &'static str) -> Result<(), D
         let _ = std::fs::remove_file(path);
         return Err(error);
     }
-    sync_parent(path, role)
+    sync_parent(OPEN, path, role)
 }
 
 /// Replaces a file, or makes it, so that every crash leaves the old or the new bytes.
@@ -167,9 +179,26 @@ pub fn create_new(path: &Path, bytes: &[u8], role: &'static str) -> Result<(), D
 /// # Errors
 /// When any step fails; unless it was the last, flushing the directory, the old version is in place.
 pub fn replace(path: &Path, bytes: &[u8], role: &'static str) -> Result<(), DurableFileError> {
-    let beside = write_beside(path, bytes, role)?;
-    std::fs::rename(&beside, path).map_err(failed(role, FileAction::Rename))?;
-    sync_parent(path, role)
+    replace_through(OPEN, path, bytes, role)
+}
+
+/// As [`replace`], with a gate around its flushes.
+///
+/// # Errors
+/// As [`replace`].
+pub fn replace_through(door: Door<'_>, path: &Path, bytes: &[u8], role: &'static str) -> Result<(), DurableFileError> {
+    let beside = write_beside(door, path, bytes, role)?;
+    rename_through(door, &beside, path, role)
+}
+
+/// Renames what is flushed over a file beside it, and flushes their directory, with a gate around that.
+///
+/// # Errors
+/// When it cannot be renamed; or when the directory cannot be flushed: then nobody knows which of the two a power cut
+/// leaves.
+pub fn rename_through(door: Door<'_>, from: &Path, to: &Path, role: &'static str) -> Result<(), DurableFileError> {
+    std::fs::rename(from, to).map_err(failed(role, FileAction::Rename))?;
+    sync_parent(door, to, role)
 }
 
 /// Replaces files of one directory in this order, as [`replace`] does each, and flushes the directory once. A crash may
@@ -181,7 +210,7 @@ pub fn replace_each(dir: &Path, files: &[(&str, &[u8])], role: &'static str) -> 
     let mut written = Vec::with_capacity(files.len());
     for (name, bytes) in files {
         let path = dir.join(name);
-        written.push((write_beside(&path, bytes, role)?, path));
+        written.push((write_beside(OPEN, &path, bytes, role)?, path));
     }
     for (beside, path) in written {
         std::fs::rename(&beside, &path).map_err(failed(role, FileAction::Rename))?;
@@ -190,7 +219,7 @@ pub fn replace_each(dir: &Path, files: &[(&str, &[u8])], role: &'static str) -> 
 }
 
 /// Writes and flushes what is to be renamed over a file.
-fn write_beside(path: &Path, bytes: &[u8], role: &'static str) -> Result<PathBuf, DurableFileError> {
+fn write_beside(door: Door<'_>, path: &Path, bytes: &[u8], role: &'static str) -> Result<PathBuf, DurableFileError> {
     let beside = beside(path, ".tmp");
     match std::fs::remove_file(&beside) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(role, FileAction::Remove)(error)),
@@ -203,7 +232,7 @@ fn write_beside(path: &Path, bytes: &[u8], role: &'static str) -> Result<PathBuf
         .open(&beside)
         .map_err(failed(role, FileAction::Create))?;
     file.write_all(bytes).map_err(failed(role, FileAction::Write))?;
-    file.sync_all().map_err(failed(role, FileAction::Sync))?;
+    through(door, || file.sync_all()).map_err(failed(role, FileAction::Sync))?;
     Ok(beside)
 }
 
@@ -212,12 +241,21 @@ fn write_beside(path: &Path, bytes: &[u8], role: &'static str) -> Result<PathBuf
 /// # Errors
 /// When it cannot be opened, or its directory cannot be flushed after it was made.
 pub fn open_or_create(path: &Path, role: &'static str) -> Result<File, DurableFileError> {
+    open_or_create_through(OPEN, path, role)
+}
+
+/// As [`open_or_create`], with a gate around its flush.
+///
+/// # Errors
+/// As [`open_or_create`].
+pub fn open_or_create_through(door: Door<'_>, path: &Path, role: &'static str) -> Result<File, DurableFileError> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).mode(FILE_MODE);
     match options.open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let file = options.create_new(true).open(path).map_err(failed(role, FileAction::Create))?;
-            sync_parent(path, role)?;
+            // Left there, it would be taken for one whose name is durable.
+            sync_parent(door, path, role).inspect_err(|_| drop(std::fs::remove_file(path)))?;
             Ok(file)
         }
         opened => opened.map_err(failed(role, FileAction::Open)),
@@ -265,6 +303,14 @@ pub fn discard(path: &Path, role: &'static str) -> Result<(), DurableFileError> 
 /// # Errors
 /// As [`discard`]; it is asked for again.
 pub fn discard_dir(dir: &Path, role: &'static str) -> Result<(), DurableFileError> {
+    discard_dir_through(OPEN, dir, role)
+}
+
+/// As [`discard_dir`], with a gate around its last flush.
+///
+/// # Errors
+/// As [`discard_dir`].
+pub fn discard_dir_through(door: Door<'_>, dir: &Path, role: &'static str) -> Result<(), DurableFileError> {
     let entries = match std::fs::read_dir(dir) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -274,7 +320,7 @@ pub fn discard_dir(dir: &Path, role: &'static str) -> Result<(), DurableFileErro
         discard(&entry.map_err(failed(role, FileAction::Read))?.path(), role)?;
     }
     std::fs::remove_dir(dir).map_err(failed(role, FileAction::Remove))?;
-    sync_parent(dir, role)
+    sync_parent(door, dir, role)
 }
 
 /// Flushes a directory, so that names made, changed or removed in it survive a power cut.
@@ -282,13 +328,21 @@ pub fn discard_dir(dir: &Path, role: &'static str) -> Result<(), DurableFileErro
 /// # Errors
 /// When it cannot be opened or flushed.
 pub fn fsync_dir(path: &Path, role: &'static str) -> Result<(), DurableFileError> {
-    File::open(path).and_then(|dir| dir.sync_all()).map_err(failed(role, FileAction::SyncDirectory))
+    fsync_dir_through(OPEN, path, role)
 }
 
-fn sync_parent(path: &Path, role: &'static str) -> Result<(), DurableFileError> {
+/// As [`fsync_dir`], with a gate around it.
+///
+/// # Errors
+/// As [`fsync_dir`].
+pub fn fsync_dir_through(door: Door<'_>, path: &Path, role: &'static str) -> Result<(), DurableFileError> {
+    through(door, || File::open(path).and_then(|dir| dir.sync_all())).map_err(failed(role, FileAction::SyncDirectory))
+}
+
+fn sync_parent(door: Door<'_>, path: &Path, role: &'static str) -> Result<(), DurableFileError> {
     match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => fsync_dir(parent, role),
-        Some(_) => fsync_dir(Path::new("."), role),
+        Some(parent) if !parent.as_os_str().is_empty() => fsync_dir_through(door, parent, role),
+        Some(_) => fsync_dir_through(door, Path::new("."), role),
         None => Ok(()),
     }
 }
@@ -306,6 +360,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+    use crate::flush::failing::{Failing, Fails};
 
     const ROLE: &str = "test file";
 
@@ -370,6 +425,26 @@ mod tests {
         let error = create_new(&path, b"second", ROLE).unwrap_err();
         assert_eq!(error.io().unwrap().kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(std::fs::read(&path).unwrap(), b"first");
+    }
+
+    #[test]
+    fn what_was_made_and_whose_name_could_not_be_flushed_is_made_and_flushed_again() {
+        for fails in [Fails::Before, Fails::After] {
+            let dir = tempfile::tempdir().unwrap();
+            let gate = Failing::of(Flush::Backup);
+            let door: Door<'_> = (gate.as_ref(), Flush::Backup);
+            let (private, file) = (dir.path().join("private"), dir.path().join("file"));
+            let make: [&dyn Fn() -> bool; 2] = [&|| create_private_dir_through(door, &private, ROLE).is_ok(), &|| {
+                open_or_create_through(door, &file, ROLE).is_ok()
+            }];
+            for make in make {
+                gate.arm(&[dir.path().to_owned()], 1, fails);
+                assert!(!make(), "{fails:?}");
+                assert!(make(), "{fails:?}");
+                gate.cut_now();
+            }
+            assert!(private.is_dir() && file.is_file(), "{fails:?}: it is there after a power cut");
+        }
     }
 
     #[test]

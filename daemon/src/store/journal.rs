@@ -17,6 +17,7 @@ pub mod frame;
 pub mod reader;
 pub mod recover;
 
+use crate::flush::through;
 pub use crate::flush::{Flush, FlushGate, OpenGate};
 pub use frame::GroupBuffer;
 pub use reader::JournalReader;
@@ -188,7 +189,8 @@ impl JournalWriter {
         Ok(Self { dir: dir.to_owned(), gate, file, segment: 1, offset: HEADER_BYTES, poisoned: false })
     }
 
-    /// Goes on at the end that recovery found.
+    /// Goes on at the end that recovery found, once all before it is durable: whoever wrote the last group may have been
+    /// killed before it was flushed.
     ///
     /// # Errors
     /// Says what the system refused.
@@ -197,6 +199,11 @@ impl JournalWriter {
             .write(true)
             .open(segment_path(dir, end.segment))
             .map_err(JournalError::io("open", end.segment))?;
+        through((gate.as_ref(), Flush::Journal), || {
+            file.sync_all()?;
+            File::open(dir)?.sync_all()
+        })
+        .map_err(JournalError::io("flush", end.segment))?;
         Ok(Self {
             dir: dir.to_owned(),
             gate,

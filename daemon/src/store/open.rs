@@ -339,6 +339,7 @@ fn inner_of(options: &Options, vault: Vault, blocks: Option<Blocks>, state: Stat
     Ok(Inner {
         dir: options.dir.clone(),
         clock: Arc::clone(&options.clock),
+        gate: Arc::clone(&options.gate),
         halt: options.halt.clone(),
         reader: JournalReader::at(&options.dir.join("journal")),
         house_key: vault.house_key()?,

@@ -25,7 +25,7 @@ use retention_core::evidence::tree::{self, HASH_BYTES, StoredHashes, TreeError};
 use retention_core::id::{Digest, Position};
 
 use super::durable_file::{self, DurableFileError, FileAction};
-use crate::flush::{Flush, FlushGate, OpenGate};
+use crate::flush::{Flush, FlushGate, OpenGate, through};
 
 mod check;
 mod cosignatures;
@@ -147,6 +147,11 @@ impl Tree {
         let checkpoints = durable_file::open_or_create(&dir.join("checkpoints"), CHECKPOINTS)?;
         let notes = read_notes(&checkpoints)?;
         checkpoints.set_len(notes.end).map_err(durable_file::failed(CHECKPOINTS, FileAction::Write))?;
+        // Whoever signed the newest may have been killed before it was flushed, and from here on it is handed out.
+        if notes.newest.is_some() {
+            through((gate.as_ref(), Flush::Checkpoint), || checkpoints.sync_data())
+                .map_err(durable_file::failed(CHECKPOINTS, FileAction::Sync))?;
+        }
         let newest = match notes.newest {
             Some(noted) => Checkpoint::unverified(&read_note(&checkpoints, noted)?).ok(),
             None => None,
@@ -160,7 +165,7 @@ impl Tree {
         let kept = tree::stored_count(leaves).saturating_mul(HASH_BYTES as u64);
         hashes.set_len(kept).map_err(durable_file::failed(HASHES, FileAction::Write))?;
         let state = State { leaves, notes, owed: owed.filter(|(size, _)| *size > leaves) };
-        let cosignatures = Cosignatures::open(&dir);
+        let cosignatures = Cosignatures::open(&dir, Arc::clone(&gate));
         if let Err(error) = &cosignatures {
             tracing::error!(%error, "the cosignatures of witnesses cannot be used");
         }
@@ -363,9 +368,7 @@ impl Tree {
     }
 
     fn flush(&self, what: Flush, file: &File) -> io::Result<()> {
-        self.gate.before(what)?;
-        file.sync_data()?;
-        self.gate.after(what)
+        through((self.gate.as_ref(), what), || file.sync_data())
     }
 
     fn read(&self) -> Hashes<'_> {

@@ -9,6 +9,7 @@ use retention_core::evidence::checkpoint::{Checkpoint, keys_of};
 
 use super::*;
 use crate::clock::ManualClock;
+use crate::flush::failing::{Failing, Fails};
 use crate::flush::{Flush, FlushGate};
 use crate::halt::Halt;
 use crate::store::Options;
@@ -258,5 +259,42 @@ fn no_checkpoint_that_was_told_is_ever_taken_back_whatever_a_power_cut_leaves() 
         for (flush, _) in FILES {
             assert!(stops.get(&flush).is_some_and(|count| *count >= 4), "{remains:?}: {stops:?}");
         }
+    }
+}
+
+#[test]
+fn what_a_killed_daemon_had_not_flushed_is_durable_once_the_next_one_hands_it_out() {
+    for (what, name) in [FILES[0], FILES[2]] {
+        let dir = tempfile::tempdir().unwrap();
+        let options = init(dir.path());
+        goes_on(&options, 3, true);
+        let told = |options: &Options, gate: Arc<dyn FlushGate>| {
+            let store = Store::open(options, &mut |_, _| {}).unwrap();
+            let told = (store.view(|views| views.position), Tree::gated(store.dir(), gate).unwrap().newest().unwrap());
+            store.close().unwrap();
+            told
+        };
+        let before = told(&options, Arc::clone(&options.gate));
+
+        // Killed between writing and flushing: the first flush is that of the opening.
+        let gate = Failing::of(what);
+        gate.arm(&[options.dir.join(name)], 2, Fails::Before);
+        let killed = Options { gate: gate.clone(), halt: Halt::default(), ..options.clone() };
+        let store = Arc::new(Store::open(&killed, &mut |_, _| {}).unwrap());
+        let tree = Arc::new(Tree::gated(store.dir(), gate.clone()).unwrap());
+        let signer = keys_of(&[7; 32], "log").unwrap().0;
+        let mut attest = Attest::new(Arc::clone(&store), Arc::clone(&options.clock), tree, signer).unwrap();
+        assert_eq!(happens(&store, 2), what != Flush::Journal);
+        while attest.step().is_ok_and(|step| step == Step::Worked) {}
+        assert!(gate.has_failed(), "{what:?}");
+        drop((attest, store));
+
+        // The next start reads it and tells it; then the power is cut.
+        let after = told(&killed, gate.clone());
+        assert_ne!(after, before, "{what:?}: it could be read");
+        gate.cut_now();
+        assert_eq!(told(&options, Arc::clone(&options.gate)), after, "{what:?}");
+        goes_on(&options, 2, true);
+        assert_eq!(findings(&options), [""; 0], "{what:?}");
     }
 }

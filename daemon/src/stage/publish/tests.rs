@@ -6,6 +6,9 @@ use retention_core::view::Condition;
 
 use super::*;
 use crate::clock::ManualClock;
+use crate::connector::publish::FilePlace;
+use crate::flush::Flush;
+use crate::flush::failing::{Failing, Fails};
 use crate::store::Options;
 use crate::store::open::daemon_draft;
 use crate::store::tests::init;
@@ -135,6 +138,29 @@ fn a_place_that_contradicts_the_log_is_left_as_it_is_until_somebody_moves_it_awa
     assert_eq!(publish.step().unwrap(), Step::Idle);
     assert_eq!(*world.place.held.lock(), Some((size, root)));
     assert!(publish.health().lock().is_none());
+}
+
+#[test]
+fn a_file_whose_flush_failed_is_told_again_although_it_can_be_read() {
+    for (nth, fails) in [(1, Fails::Before), (1, Fails::After), (2, Fails::Before), (2, Fails::After)] {
+        let world = World::new();
+        let elsewhere = tempfile::tempdir().unwrap();
+        let dir = elsewhere.path().join("elsewhere");
+        std::fs::create_dir(&dir).unwrap();
+        let gate = Failing::of(Flush::Published);
+        gate.arm(std::slice::from_ref(&dir), nth, fails);
+        let path = dir.join("checkpoint");
+        let place = Box::new(FilePlace::gated(path.clone(), gate.clone()));
+        let mut publish = Publish::new(world.store.clone(), world.clock.clone(), world.tree.clone(), place);
+        let newest = world.grow();
+        let Step::IdleUntil(at) = publish.step().unwrap() else { panic!("it is tried again") };
+        assert!(gate.has_failed() && publish.health().lock().is_some(), "{nth} {fails:?}");
+        world.clock.pass_until(at);
+        assert_eq!(publish.step().unwrap(), Step::Idle);
+        assert!(publish.health().lock().is_none());
+        gate.cut_now();
+        assert_eq!(FilePlace::at(path).has().map(|(size, _)| size), Some(newest), "{nth} {fails:?}");
+    }
 }
 
 #[test]

@@ -22,10 +22,12 @@ use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Read as _, Write};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use retention_core::id::{EntityId, Handle, Position};
 use retention_core::time::Timestamp;
 
+use crate::flush::{Flush, FlushGate, OpenGate, through};
 use crate::store::durable_file::{self, DurableFileError, FileAction};
 use crate::store::vault::seal::IndexKey;
 
@@ -262,6 +264,7 @@ impl Read {
 pub struct LedgerFile {
     path: PathBuf,
     file: File,
+    gate: Arc<dyn FlushGate>,
     /// The device and the inode of the file, and the bytes of what was written.
     place: (u64, u64),
     bytes: u64,
@@ -273,15 +276,23 @@ pub struct LedgerFile {
 
 impl LedgerFile {
     /// Opens the ledger of a store, or makes it. A line that was being written is cut off; the log has what it was
-    /// about.
+    /// about. Lines that are whole are flushed: whoever wrote them may have been told that it failed, or been killed.
     ///
     /// # Errors
     /// When it cannot be read or written, or a line is not ours.
     pub fn open(path: &Path, key: IndexKey, store: [u8; 16]) -> Result<Self, LedgerError> {
+        Self::gated(path, key, store, Arc::new(OpenGate))
+    }
+
+    /// As [`Self::open`], with a gate around every flush.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn gated(path: &Path, key: IndexKey, store: [u8; 16], gate: Arc<dyn FlushGate>) -> Result<Self, LedgerError> {
         let failed = |action| durable_file::failed(ROLE, action);
         let is_new = !path.exists();
         if is_new {
-            durable_file::open_or_create(path, ROLE)?;
+            durable_file::open_or_create_through((gate.as_ref(), Flush::Ledger), path, ROLE)?;
         }
         let read = Read::of(path, &key, store)?;
         let file = OpenOptions::new().append(true).mode(0o600).open(path).map_err(failed(FileAction::Open))?;
@@ -293,6 +304,7 @@ impl LedgerFile {
         let mut ledger = Self {
             path: path.to_owned(),
             file,
+            gate,
             place: (there.dev(), there.ino()),
             bytes: read.bytes,
             key,
@@ -300,8 +312,9 @@ impl LedgerFile {
             restores: read.restores,
             mac: read.mac,
         };
-        if ledger.mac.is_none() {
-            ledger.append(&[first_line(store)])?;
+        match ledger.mac {
+            None => ledger.append(&[first_line(store)])?,
+            Some(_) => ledger.flush()?,
         }
         Ok(ledger)
     }
@@ -366,9 +379,14 @@ impl LedgerFile {
             mac = Some(next);
         }
         self.file.write_all(&bytes).map_err(durable_file::failed(ROLE, FileAction::Write))?;
-        self.file.sync_data().map_err(durable_file::failed(ROLE, FileAction::Sync))?;
+        self.flush()?;
         self.bytes += bytes.len() as u64;
         self.mac = mac;
         Ok(())
+    }
+
+    fn flush(&self) -> Result<(), DurableFileError> {
+        through((self.gate.as_ref(), Flush::Ledger), || self.file.sync_data())
+            .map_err(durable_file::failed(ROLE, FileAction::Sync))
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! **Order**, so that log and keys fit: while no key can be destroyed, the end of the log is noted and the keys are
 //! copied. So every key that an event up to there needs is in the copy, and whatever is destroyed in it was meant to
-//! be, as the log says. The log is copied after that, up to exactly the noted end; the manifest is written last.
+//! be, as the log says. The log is copied after that, up to exactly the noted end; the manifest is written last. What
+//! an attempt left that did not get so far is no backup, and goes with the next one.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -15,8 +16,8 @@ use super::manifest::{
     COSIGNATURES, ENCRYPTED, Encrypted, Manifest, Part, is_key_file, later_cosignatures_name, later_segment_name,
     segment_name,
 };
-use super::{BackupError, Places, copy, digest_of, encrypt};
-use crate::halt::Halt;
+use super::{Around, BackupError, Places, copy, digest_of, encrypt};
+use crate::flush::{Door, Flush, OpenGate};
 use crate::keyholders::Keyholders;
 use crate::store::durable_file::{self, FileAction};
 use crate::store::journal::frame::FRAME_HEADER_BYTES;
@@ -29,6 +30,9 @@ pub(super) const SIGNING_KEY: &str = "signing.key";
 
 const DIR: &str = "directory of the backup";
 const KEYS_DIR: &str = "directory of the copies of the keys";
+
+/// Where backups that are over are removed no gate is asked.
+const OPEN: Door<'static> = (&OpenGate, Flush::Backup);
 
 impl Store {
     /// Makes a backup and reads it back; its segments and keys are encrypted to `holders`, if there are any. Progress is
@@ -47,15 +51,21 @@ impl Store {
         if let Some(damage) = self.read_only_reason() {
             return Err(BackupError::Damaged(damage));
         }
+        let door = self.around().door();
         refuse_half(places)?;
         for (dir, role) in [(&places.log, DIR), (&places.keys, KEYS_DIR)] {
-            durable_file::create_private_dir(dir, role)?;
+            durable_file::create_private_dir_through(door, dir, role)?;
         }
         for dir in [places.manifests(), places.journal(), places.log.join("tree")] {
-            durable_file::create_private_dir(&dir, DIR)?;
+            durable_file::create_private_dir_through(door, &dir, DIR)?;
         }
         let earlier = self.earlier(places)?;
-        remove_strays(places)?;
+        remove_strays(places, door)?;
+        // One of the very events that there are now was never told of: that would be an event more. Its keys are copied
+        // anew, so from here on there is no such backup until it is whole again.
+        if let Some(unfinished) = earlier.as_ref().filter(|earlier| earlier.last == self.view(|views| views.position)) {
+            unfinished.remove(places, door)?;
+        }
         // Looked at before the end of the log is noted: each of them is over events that the backup has.
         let cosigned = tree.and_then(|tree| tree.cosignatures().ok()).map_or(0, Cosignatures::end);
         let (mut manifest, end) = {
@@ -69,14 +79,18 @@ impl Store {
         if let Some(tree) = tree {
             let bytes = tree.checkpoints_end(manifest.last.0)?;
             let sha256 =
-                copy(&self.dir().join("tree/checkpoints"), &places.checkpoints(), bytes, self.halt(), &mut |_| {})?;
+                copy(&self.dir().join("tree/checkpoints"), &places.checkpoints(), bytes, self.around(), &mut |_| {})?;
             manifest.checkpoints = Some(Part { name: "checkpoints".to_owned(), bytes, sha256, encrypted: None });
         }
         if cosigned > 0 {
             manifest.cosignatures = Some(self.copy_cosignatures(places, earlier.as_ref(), manifest.last, cosigned)?);
         }
-        let digest = manifest.write(places)?;
+        let digest = manifest.write(places, door)?;
         Ok((manifest, digest))
+    }
+
+    fn around(&self) -> Around<'_> {
+        Around { halt: self.halt(), gate: self.gate().as_ref() }
     }
 
     fn copy_cosignatures(
@@ -95,7 +109,7 @@ impl Store {
             // The file was begun anew: the earlier backups keep their copy.
             Some(_) | None => later_cosignatures_name(last),
         };
-        let sha256 = copy(&from, &places.cosignatures(&name), bytes, self.halt(), &mut |_| {})?;
+        let sha256 = copy(&from, &places.cosignatures(&name), bytes, self.around(), &mut |_| {})?;
         Ok(Part { name, bytes, sha256, encrypted: None })
     }
 
@@ -129,9 +143,9 @@ impl Store {
     }
 
     fn copy_keys(&self, places: &Places, last: Position, holders: &Keyholders) -> Result<Vec<Part>, BackupError> {
-        let into = places.keys_of(last);
-        durable_file::discard_dir(&into, KEYS_DIR)?;
-        durable_file::create_private_dir(&into, KEYS_DIR)?;
+        let (into, door) = (places.keys_of(last), self.around().door());
+        durable_file::discard_dir_through(door, &into, KEYS_DIR)?;
+        durable_file::create_private_dir_through(door, &into, KEYS_DIR)?;
         let keys = self.dir().join("keys");
         let failed = || durable_file::failed("directory of keys", FileAction::Read);
         let mut names = Vec::new();
@@ -145,12 +159,12 @@ impl Store {
         for name in names {
             let from = keys.join(&name);
             let bytes = std::fs::metadata(&from).map_err(failed())?.len();
-            parts.push(part(name, bytes, &from, &into, holders, self.halt(), &mut |_| {})?);
+            parts.push(part(name, bytes, &from, &into, holders, self.around(), &mut |_| {})?);
         }
         let signing = self.dir().join("tree").join(SIGNING_KEY);
         if let Ok(meta) = std::fs::metadata(&signing) {
             let name = SIGNING_KEY.to_owned();
-            parts.push(part(name, meta.len(), &signing, &into, holders, self.halt(), &mut |_| {})?);
+            parts.push(part(name, meta.len(), &signing, &into, holders, self.around(), &mut |_| {})?);
         }
         Ok(parts)
     }
@@ -213,7 +227,7 @@ impl Store {
                     done += bytes;
                     part
                 }
-                None => part(name, bytes, &from, &places.journal(), holders, self.halt(), &mut |more| {
+                None => part(name, bytes, &from, &places.journal(), holders, self.around(), &mut |more| {
                     done += more;
                     progress(done, total);
                 })?,
@@ -232,14 +246,14 @@ fn part(
     from: &Path,
     into: &Path,
     holders: &Keyholders,
-    halt: &Halt,
+    around: Around<'_>,
     done: &mut dyn FnMut(u64),
 ) -> Result<Part, BackupError> {
     let Some(to) = holders.digest() else {
-        let sha256 = copy(from, &into.join(&name), bytes, halt, done)?;
+        let sha256 = copy(from, &into.join(&name), bytes, around, done)?;
         return Ok(Part { name, bytes, sha256, encrypted: None });
     };
-    let written = encrypt(from, &into.join(format!("{name}{ENCRYPTED}")), bytes, holders, halt, done)?;
+    let written = encrypt(from, &into.join(format!("{name}{ENCRYPTED}")), bytes, holders, around, done)?;
     let (sha256, (encrypted_bytes, encrypted_sha256)) = written;
     let encrypted = Encrypted { bytes: encrypted_bytes, sha256: encrypted_sha256, to };
     Ok(Part { name, bytes, sha256, encrypted: Some(encrypted) })
@@ -282,16 +296,16 @@ fn refuse_half(places: &Places) -> Result<(), BackupError> {
 
 /// Removes what attempts left that did not end, killed or failed: copies of keys and segments that belong to no backup.
 /// Not while a backup is being made.
-fn remove_strays(places: &Places) -> Result<(), BackupError> {
+fn remove_strays(places: &Places, door: Door<'_>) -> Result<(), BackupError> {
     let mut wanted = BTreeSet::new();
     let backups = Manifest::list(places)?;
     for last in &backups {
         wanted.extend(Manifest::read(places, *last)?.journal.iter().map(Part::file_name));
     }
     for last in copied_keys(places)?.into_iter().filter(|last| !backups.contains(last)) {
-        durable_file::discard_dir(&places.keys_of(last), KEYS_DIR)?;
+        durable_file::discard_dir_through(door, &places.keys_of(last), KEYS_DIR)?;
     }
-    remove_segments_but(places, &wanted)
+    remove_segments_but(places, &wanted, door)
 }
 
 /// Returns the backups whose keys lie in the directory of copies, ascending. Anything else in there is not ours.
@@ -324,27 +338,31 @@ pub fn remove_superseded(places: &Places, now: Timestamp) -> Result<(), BackupEr
             newest.journal.iter().zip(&manifest.journal).any(|(newest, older)| newest.file_name() != older.file_name());
         // Keys that are not in this directory may lie in another one until their time is over.
         if is_superseded && !manifest.has_keys(places) && manifest.keys_until < now {
-            manifest.remove(places)?;
+            manifest.remove(places, OPEN)?;
         } else {
             wanted.extend(manifest.journal.iter().map(Part::file_name));
         }
     }
-    remove_segments_but(places, &wanted)
+    remove_segments_but(places, &wanted, OPEN)
 }
 
-fn remove_segments_but(places: &Places, wanted: &BTreeSet<String>) -> Result<(), BackupError> {
+fn remove_segments_but(places: &Places, wanted: &BTreeSet<String>, door: Door<'_>) -> Result<(), BackupError> {
     let failed = |action| durable_file::failed("segment of the backup", action);
     let mut is_changed = false;
     for entry in std::fs::read_dir(places.journal()).map_err(failed(FileAction::Read))? {
         let name = entry.map_err(failed(FileAction::Read))?.file_name();
-        let is_segment = |name: &str| name.strip_suffix(ENCRYPTED).unwrap_or(name).ends_with(".seg");
+        // Also one that was being written: under its name nobody may ever write again.
+        let is_segment = |name: &str| {
+            let name = name.strip_suffix(".tmp").unwrap_or(name);
+            name.strip_suffix(ENCRYPTED).unwrap_or(name).ends_with(".seg")
+        };
         if name.to_str().is_some_and(|name| is_segment(name) && !wanted.contains(name)) {
             std::fs::remove_file(places.journal().join(&name)).map_err(failed(FileAction::Remove))?;
             is_changed = true;
         }
     }
     if is_changed {
-        durable_file::fsync_dir(&places.journal(), "directory of the backup")?;
+        durable_file::fsync_dir_through(door, &places.journal(), DIR)?;
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ use retention_core::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{BackupError, Places, digest_of, numbered};
+use crate::flush::Door;
 use crate::halt::Halt;
 use crate::store::durable_file::{self, FileAction};
 
@@ -122,10 +123,10 @@ impl Manifest {
     }
 
     /// Writes it, durably. From here on there is this backup.
-    pub(super) fn write(&self, places: &Places) -> Result<Digest, BackupError> {
+    pub(super) fn write(&self, places: &Places, door: Door<'_>) -> Result<Digest, BackupError> {
         let text = serde_json::to_vec_pretty(self)?;
         let path = places.manifests().join(format!("{}.json", numbered(self.last)));
-        durable_file::replace(&path, &text, ROLE)?;
+        durable_file::replace_through(door, &path, &text, ROLE)?;
         Ok(Digest::of(&text))
     }
 
@@ -153,10 +154,10 @@ impl Manifest {
     }
 
     /// Removes it: from then on there is no such backup.
-    pub(super) fn remove(&self, places: &Places) -> Result<(), BackupError> {
+    pub(super) fn remove(&self, places: &Places, door: Door<'_>) -> Result<(), BackupError> {
         let path = places.manifests().join(format!("{}.json", numbered(self.last)));
         std::fs::remove_file(path).map_err(durable_file::failed(ROLE, FileAction::Remove))?;
-        Ok(durable_file::fsync_dir(&places.manifests(), ROLE)?)
+        Ok(durable_file::fsync_dir_through(door, &places.manifests(), ROLE)?)
     }
 
     /// Returns the backups that there are, the oldest first.

@@ -21,7 +21,8 @@ use roaring::RoaringBitmap;
 use super::ledger::{Beside, Erasure, LedgerError, Read};
 use super::make::SIGNING_KEY;
 use super::manifest::{Manifest, Part, segment_name};
-use super::{BackupError, MEMORY, Places, copy, decrypt};
+use super::{Around, BackupError, MEMORY, Places, copy, decrypt};
+use crate::flush::Door;
 use crate::keyholders::Identities;
 use crate::store::durable_file::{self, DurableFileError, FileAction};
 use crate::store::journal::JournalReader;
@@ -101,7 +102,7 @@ impl Restore<'_> {
         let staging = state.join(STAGING);
         if staging.join(COMPLETE).exists() {
             // All was done but the moving. What it said is in the log.
-            put_in_place(&staging, state)?;
+            put_in_place(&staging, state, self.around().door())?;
             return self.told();
         }
         refuse_to_overwrite(state)?;
@@ -131,8 +132,12 @@ impl Restore<'_> {
             return Err(BackupError::NotGood(said));
         }
         durable_file::create_new(&staging.join(COMPLETE), b"", ROLE)?;
-        put_in_place(&staging, state)?;
+        put_in_place(&staging, state, self.around().door())?;
         self.told()
+    }
+
+    fn around(&self) -> Around<'_> {
+        Around { halt: &self.options.halt, gate: self.options.gate.as_ref() }
     }
 
     fn manifest(&self) -> Result<Manifest, BackupError> {
@@ -170,16 +175,16 @@ impl Restore<'_> {
         to: &Path,
         done: &mut dyn FnMut(u64),
     ) -> Result<(), BackupError> {
-        let halt = &self.options.halt;
+        let around = self.around();
         let digest = match part.encrypted {
             None => {
                 manifest.check_length(part, from)?;
-                copy(from, to, part.bytes, halt, done)?
+                copy(from, to, part.bytes, around, done)?
             }
             Some(_) => {
                 // Else a changed byte would look like a failing disk.
-                manifest.check(part, from, halt)?;
-                let decrypted = decrypt(from, to, part.bytes, &self.identities, halt, done)?;
+                manifest.check(part, from, around.halt)?;
+                let decrypted = decrypt(from, to, part.bytes, &self.identities, around, done)?;
                 decrypted.ok_or(BackupError::Encrypted { last: manifest.last })?
             }
         };
@@ -218,7 +223,7 @@ impl Restore<'_> {
         }
         if let Some(part) = manifest.keys.iter().find(|part| part.name == SIGNING_KEY) {
             let (from, to) = (keys.join(SIGNING_KEY), staging.join("tree").join(SIGNING_KEY));
-            copy(&from, &to, part.bytes, &self.options.halt, &mut |_| {})?;
+            copy(&from, &to, part.bytes, self.around(), &mut |_| {})?;
         }
         Ok(())
     }
@@ -421,16 +426,15 @@ fn refuse_to_overwrite(state: &Path) -> Result<(), BackupError> {
 
 /// Moves a store that is complete into its place. What was moved before is not there any more, so doing it again is the
 /// same.
-fn put_in_place(staging: &Path, state: &Path) -> Result<(), BackupError> {
+fn put_in_place(staging: &Path, state: &Path, door: Door<'_>) -> Result<(), BackupError> {
     for name in MOVED {
         let from = staging.join(name);
         if from.exists() {
-            std::fs::rename(&from, state.join(name)).map_err(failed(FileAction::Rename))?;
-            durable_file::fsync_dir(state, ROLE)?;
+            durable_file::rename_through(door, &from, &state.join(name), ROLE)?;
         }
     }
     std::fs::remove_dir_all(staging).map_err(failed(FileAction::Remove))?;
-    Ok(durable_file::fsync_dir(state, ROLE)?)
+    Ok(durable_file::fsync_dir_through(door, state, ROLE)?)
 }
 
 fn failed(action: FileAction) -> impl FnOnce(std::io::Error) -> DurableFileError {

@@ -14,10 +14,12 @@ use super::super::tree::Tree;
 use super::super::vault::RootKey;
 use super::super::{KeyState, Options};
 use super::*;
+use crate::flush::OpenGate;
 use crate::store::Store;
 
 mod ledgers;
 mod refused;
+mod stopped;
 mod thief;
 
 const UNTIL: Timestamp = Timestamp(1_800_000_000_000_000);
@@ -515,7 +517,8 @@ fn a_backup_that_is_asked_to_stop_lets_go_within_a_piece() {
     let (from, to) = (world.dir.path().join("slow"), world.dir.path().join("slow copy"));
     std::fs::write(&from, vec![1; 3 * PIECE_BYTES]).unwrap();
     let mut pieces = 0;
-    let copied = copy(&from, &to, 3 * PIECE_BYTES as u64, &halt, &mut |_| {
+    let around = Around { halt: &halt, gate: &OpenGate };
+    let copied = copy(&from, &to, 3 * PIECE_BYTES as u64, around, &mut |_| {
         pieces += 1;
         halt.ask();
     });
@@ -654,11 +657,16 @@ fn what_an_attempt_left_goes_with_the_next_one_and_keys_elsewhere_keep_their_log
     let (holders, _) = pair();
     let backup = |places: &Places| store.backup(places, UNTIL, &holders, None, &mut |_, _| {}).unwrap().0.last;
     let first = backup(&world.places);
-    // Two that were killed before their manifest.
-    let left = [world.places.keys_of(Position(7)), world.places.journal().join("00000001.00000000000000ff.seg.age")];
+    // Two that were killed before their manifest, one of them while it wrote a segment.
+    let left = [
+        world.places.keys_of(Position(7)),
+        world.places.journal().join("00000001.00000000000000ff.seg.age"),
+        world.places.journal().join("00000002.00000000000000ff.seg.age.tmp"),
+    ];
     std::fs::create_dir(&left[0]).unwrap();
     std::fs::write(left[0].join("slots.0000"), "keys").unwrap();
-    std::fs::write(&left[1], "half").unwrap();
+    std::fs::write(&left[1], "whole").unwrap();
+    std::fs::write(&left[2], "half").unwrap();
     add_contacts(&store, layout, 1_000..1_010);
     let second = backup(&world.places);
     assert!(left.iter().all(|path| !path.exists()));

@@ -9,12 +9,14 @@ use std::fs::File;
 use std::io::{self, BufRead as _, BufReader};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 use retention_core::evidence::cosignature::{Cosignature, RECORD_BYTES_MAX};
 use retention_core::time::Timestamp;
 
 use super::TreeFileError;
+use crate::flush::{Door, Flush, FlushGate, through};
 use crate::store::durable_file::{self, DurableFileError, FileAction};
 
 pub(super) const COSIGNATURES: &str = "cosignatures of the tree";
@@ -34,6 +36,7 @@ const READ_BYTES: usize = 256 * 1024;
 /// The cosignatures. Several witnesses add to them.
 pub struct Cosignatures {
     path: PathBuf,
+    gate: Arc<dyn FlushGate>,
     state: RwLock<State>,
     /// Held while one is added: they follow one another.
     adding: Mutex<()>,
@@ -75,8 +78,9 @@ impl State {
 }
 
 impl Cosignatures {
-    /// Opens those of a tree. What a power cut tore was told to nobody and is cut off.
-    pub(super) fn open(tree: &Path) -> Result<Self, TreeFileError> {
+    /// Opens those of a tree. What a power cut tore was told to nobody and is cut off; what is whole is made durable, as
+    /// it is told from here on.
+    pub(super) fn open(tree: &Path, gate: Arc<dyn FlushGate>) -> Result<Self, TreeFileError> {
         let path = tree.join("cosignatures");
         let mut state = State::default();
         if path.try_exists().map_err(durable_file::failed(COSIGNATURES, FileAction::Open))? {
@@ -93,9 +97,12 @@ impl Cosignatures {
                 );
                 file.set_len(state.end).map_err(durable_file::failed(COSIGNATURES, FileAction::Write))?;
             }
+            if state.end > 0 {
+                flush((gate.as_ref(), Flush::Cosignature), &file)?;
+            }
             state.file = Some(file);
         }
-        Ok(Self { path, state: RwLock::new(state), adding: Mutex::new(()) })
+        Ok(Self { path, gate, state: RwLock::new(state), adding: Mutex::new(()) })
     }
 
     /// Keeps a cosignature, durably, before anybody is told of it. Whether it holds was looked at before.
@@ -104,9 +111,10 @@ impl Cosignatures {
     /// When it cannot be written; what was kept before is as it was.
     pub fn keep(&self, cosignature: Cosignature) -> Result<(), TreeFileError> {
         let _one_at_a_time = self.adding.lock();
+        let door: Door<'_> = (self.gate.as_ref(), Flush::Cosignature);
         let made = match &self.state.read().file {
             Some(_) => None,
-            None => Some(durable_file::open_or_create(&self.path, COSIGNATURES)?),
+            None => Some(durable_file::open_or_create_through(door, &self.path, COSIGNATURES)?),
         };
         if let Some(made) = made {
             self.state.write().file = Some(made);
@@ -115,7 +123,7 @@ impl Cosignatures {
         let at = {
             let state = self.state.read();
             let file = state.file.as_ref().ok_or_else(|| failed(io::ErrorKind::NotFound))?;
-            if let Err(error) = write(file, record.as_bytes(), state.end) {
+            if let Err(error) = write(door, file, record.as_bytes(), state.end) {
                 // What was written by halves must not lie behind a shorter one.
                 let _cut = file.set_len(state.end);
                 return Err(error.into());
@@ -188,9 +196,17 @@ impl Cosignatures {
     }
 }
 
-fn write(file: &File, record: &[u8], at: u64) -> Result<(), DurableFileError> {
+fn write(door: Door<'_>, file: &File, record: &[u8], at: u64) -> Result<(), DurableFileError> {
+    // What an earlier attempt left and could not cut off would lie behind this one.
+    if file.metadata().map_err(durable_file::failed(COSIGNATURES, FileAction::Read))?.len() > at {
+        file.set_len(at).map_err(durable_file::failed(COSIGNATURES, FileAction::Write))?;
+    }
     file.write_all_at(record, at).map_err(durable_file::failed(COSIGNATURES, FileAction::Write))?;
-    file.sync_data().map_err(durable_file::failed(COSIGNATURES, FileAction::Sync))
+    flush(door, file)
+}
+
+fn flush(door: Door<'_>, file: &File) -> Result<(), DurableFileError> {
+    through(door, || file.sync_data()).map_err(durable_file::failed(COSIGNATURES, FileAction::Sync))
 }
 
 fn failed(kind: io::ErrorKind) -> DurableFileError {
