@@ -30,11 +30,13 @@ use super::{ReadError, ReadOnly};
 use crate::halt::Halt;
 use crate::keyholders::{Identities, Keyholders};
 
+mod compare;
 pub mod ledger;
 pub mod make;
 pub mod manifest;
 pub mod restore;
 
+pub use compare::lost_checkpoints;
 pub use ledger::{Erasure, LedgerError, LedgerFile};
 pub use manifest::Manifest;
 pub use restore::{Ledgers, Restore, Restored};
