@@ -10,9 +10,9 @@
 //! [`Said`], and nothing but the signature is behind it.
 
 use serde::{Deserialize, Serialize};
-use signed_note::{Note, StandardSigner, StandardVerifier, VerifierList};
+use signed_note::{Note, StandardSigner};
 
-use super::checkpoint::CheckpointError;
+use super::checkpoint::{CheckpointError, KnownKeys};
 use super::proof::{EventProof, ProofError};
 use crate::event::codec;
 use crate::event::{Envelope, Event, EventType, Sealing};
@@ -240,25 +240,17 @@ impl Certificate {
     /// Says what does not hold.
     pub fn verify(text: &str, verifier_keys: &[&str]) -> Result<Self, CertificateError> {
         let certificate = Self::unverified(text)?;
-        let mut verifiers: Vec<Box<dyn signed_note::Verifier>> = Vec::with_capacity(verifier_keys.len());
-        for key in verifier_keys {
-            verifiers.push(Box::new(StandardVerifier::new(key).map_err(|_| CheckpointError::BadKey)?));
-        }
-        if !verifiers.is_empty() && verifiers.iter().all(|key| key.name() != certificate.log) {
-            return Err(CheckpointError::OtherLog.into());
-        }
+        let keys = KnownKeys::of(verifier_keys)?;
         let note = Note::from_bytes(text.as_bytes()).map_err(|_| CertificateError::Malformed)?;
-        match note.verify(&VerifierList::new(verifiers)) {
-            Ok((signatures, _)) if signatures.iter().any(|signed| signed.name() == certificate.log) => {}
-            Ok(_) | Err(signed_note::NoteError::UnverifiedNote) => return Err(CheckpointError::UnknownKey.into()),
-            Err(_) => return Err(CheckpointError::WrongSignature.into()),
-        }
+        keys.check(&note, &certificate.log, 0)?;
+        let mut size = 0;
         let mut told = Vec::with_capacity(certificate.events.len());
         for proven in &certificate.events {
             let (envelope, checkpoint) = EventProof::parse(&proven.proof)?.verify(verifier_keys)?;
             if checkpoint.origin != certificate.log {
                 return Err(ProofError::from(CheckpointError::OtherLog).into());
             }
+            size = size.max(checkpoint.size);
             // An event that is listed twice would be two approvals.
             if told.last().is_some_and(|(before, _): &Told| before.position >= envelope.position) {
                 return Err(CertificateError::Malformed);
@@ -266,6 +258,8 @@ impl Certificate {
             let event = proven.body.as_ref().map(|body| event_of(&envelope, body)).transpose()?;
             told.push((envelope, event));
         }
+        // Its own signature has no place in the log. It was made after the newest checkpoint in it.
+        keys.check(&note, &certificate.log, size)?;
         if Statement::of(certificate.subject, &told)? != certificate.statement {
             return Err(CertificateError::Statement);
         }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use retention_core::evidence::checkpoint::{Checkpoint, keys_of};
+use retention_core::evidence::growth::GrowthProof;
 use retention_core::id::Digest;
 use retention_tests::daemon::Site;
 use serde_json::json;
@@ -87,6 +88,22 @@ fn an_auditor_checks_the_log_without_the_daemon_and_without_our_code() {
             both(&site, key, &ours, &[&log, one, other], 20);
         }
     }
+
+    // A checkpoint of another log is not compared with this one, also when its key is known.
+    let (foreign_signer, foreign) = keys_of(&[5; 32], "another.example/log").expect("keys");
+    let of_other = Checkpoint { origin: "another.example/log".to_owned(), size: size(&early), root: Digest([9; 32]) };
+    let foreign_note = of_other.sign(&foreign_signer).expect("a checkpoint");
+    site.write("foreign", &foreign_note);
+    let foreign_file = place("foreign");
+    let against = ["audit", "verify", &log, "--key", key, "--key", &foreign, "--against", &foreign_file];
+    let _other = site.ctl(&against).ends(20).says("only checkpoints of one log can be compared");
+    let mut between = GrowthProof::parse(&fs::read_to_string(&growth).expect("a proof")).expect("a proof");
+    between.before = foreign_note;
+    site.write("between.proof", &between.text());
+    let between = place("between.proof");
+    let both_keys = ["audit", "verify-proof", &between, "--key", key, "--key", &foreign];
+    let _two = site.ctl(&both_keys).ends(20).says("of different logs");
+    assert_eq!(auditor(&[&format!("{key} {foreign}"), &between]).0, 20);
 
     // Another key, and every kind of change.
     let other = format!(
