@@ -6,8 +6,8 @@
 //! when the certificate is written and again when it is checked. The file is a C2SP signed note whose text is JSON,
 //! under the key that signs checkpoints.
 //!
-//! What stands in sealed events does not follow from them for a reader. Of a request, where that matters, it stands apart as
-//! [`Said`], and nothing but the signature is behind it.
+//! What stands in sealed events, in policies and in the configuration does not follow from them for a reader. Where that
+//! matters it stands apart as [`Said`], and nothing but the signature is behind it.
 
 use serde::{Deserialize, Serialize};
 use signed_note::{Note, StandardSigner};
@@ -19,15 +19,16 @@ use crate::event::{Envelope, Event, EventType, Sealing};
 use crate::id::{Digest, EntityId, RequestId, RunId};
 use crate::time::Timestamp;
 
+mod copies;
 pub mod page;
 mod request;
 mod run;
+mod said;
 
-pub use request::{
-    Copies, Deed, Planned, Recipient, RequestStatement, Said, SaidCopies, SaidException, SaidTold,
-    belongs as belongs_to_request,
-};
+pub use copies::{Copies, Recipient};
+pub use request::{Deed, Planned, RequestStatement, belongs as belongs_to_request};
 pub use run::{Accessed, Disposed, RunStatement, belongs};
+pub use said::{Said, SaidCopies, SaidDeliveries, SaidException, SaidOfRequest, SaidOfRun, SaidTold};
 
 /// An event as a certificate tells it: without a body where that is sealed.
 pub type Told = (Envelope, Option<Event>);
@@ -169,7 +170,7 @@ pub struct Certificate {
     pub subject: Subject,
     /// What follows from the events.
     pub statement: Statement,
-    /// What does not follow from them, and nothing but the signature is behind: of a request, what is in sealed events.
+    /// What does not follow from them, and nothing but the signature is behind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub said: Option<Said>,
     /// The events, in the order of the log.
@@ -192,7 +193,7 @@ impl Certificate {
         Ok(Self { format: FORMAT.to_owned(), log, issued_at, subject, statement, said: None, events })
     }
 
-    /// Adds what stands in sealed events.
+    /// Adds what follows from none of its events.
     ///
     /// # Errors
     /// When it is about none of the certificate, or cannot be written.
@@ -205,8 +206,7 @@ impl Certificate {
     }
 
     fn said_fits(&self) -> bool {
-        let Some(said) = &self.said else { return true };
-        self.statement.request().is_some_and(|statement| said.fits(statement))
+        self.said.as_ref().is_none_or(|said| said.fits(&self.statement))
     }
 
     /// Signs it. The key is the text of a C2SP signer key.

@@ -260,11 +260,20 @@ fn a_purge_is_certified_and_the_certificate_is_checked_without_the_daemon() {
         assert_eq!((&statement["purged"], statement["approvals"].as_array().map(Vec::len)), (&json!(3), Some(1)));
         let sagas = statement["sagas"].as_object().expect("sagas");
         assert!(sagas.values().all(|saga| saga["destroyed"] == saga["absent"] && saga["end"] == "completed"), "{says}");
+        // Until when there are copies, no event of the run says.
+        let said = &says["said_without_proof"];
+        let kept = said["copies"].as_array().expect("bundles");
+        assert!(sagas.len() == kept.len() && kept.iter().all(|one| one["kept_until"].is_null()), "{says}");
+        let deliveries = said["deliveries"].as_array().expect("deliveries");
+        assert!(deliveries.len() == 1 && deliveries[0]["source"] == "crm", "{says}");
     }
     assert_eq!(item_says["subject"], json!({ "entity": entity }));
     assert!(item_says["statement"]["destroyed_at"].is_string() && run_says["statement"]["destroyed_at"].is_null());
     let _page = site.ctl(&["certificate", "page", &of_item, "--key", &key, "--into", &page]).ends(0);
-    assert!(fs::read_to_string(&page).expect("a page").contains("Certificate of disposition"));
+    let told = fs::read_to_string(&page).expect("a page");
+    for words in ["Certificate of disposition", "Bundle of S", "Deliveries of the source crm"] {
+        assert!(told.contains(words), "{words}: {told}");
+    }
     let whole = fs::read_to_string(&of_item).expect("a certificate");
     fs::write(&of_item, whole.replacen("\"purged\": 3", "\"purged\": 4", 1)).expect("a file");
     let _forged = site.ctl(&["certificate", "verify", &of_item, "--key", &key]).ends(20);

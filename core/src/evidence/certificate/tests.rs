@@ -23,6 +23,7 @@ const RUN: RunId = RunId(Position(4));
 const SAGA: SagaId = SagaId(Position(6));
 const ENTITY: EntityId = EntityId(9);
 
+mod copies;
 mod request;
 
 /// A purge of one entity, as its log tells it: the cause of each event, who, about what.
