@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, CommandFactory, Parser, Subcommand, ValueEnum};
 use retention_core::control::{EntityState, ExitCode, SOCKET_DEFAULT};
-use retention_core::evidence::checkpoint::origin_of;
+use retention_core::evidence::checkpoint::check_known_key;
 use retention_core::id::EntityId;
 use retention_core::record::Kind;
 
@@ -393,8 +393,8 @@ fn parse_kind(text: &str) -> Result<Kind, String> {
 /// Takes a verifier key, as it was pasted: a key that is none is a wrong command line, and no failed verification.
 fn parse_verifier_key(text: &str) -> Result<String, String> {
     let key = text.trim();
-    match origin_of(key) {
-        Ok(_) => Ok(key.to_owned()),
+    match check_known_key(key) {
+        Ok(()) => Ok(key.to_owned()),
         Err(error) => Err(format!("{error}; `retentionctl audit keys` lists them")),
     }
 }

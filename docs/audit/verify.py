@@ -4,11 +4,11 @@
     verify.py KEY proof          a proof that an event stands in the log      (retentionctl audit prove)
     verify.py KEY growth.proof   a proof that the log has only grown          (retentionctl audit growth)
     verify.py KEY directory [checkpoint ...]                                  (retentionctl audit export)
-                                 every entry of the log, and every checkpoint that you kept of it; not the hashes
-                                 in tile/0, tile/1 and so on, which are made from the entries, and no other file
+             every entry and every checkpoint that you kept; not the hashes made from entries, and no other file
     verify.py KEY checkpoint     a signed checkpoint alone
 
-KEY is a verifier key as `retentionctl audit keys` lists it; after a change of keys all, in one argument with spaces.
+KEY is a verifier key as `retentionctl audit keys` lists it; after a change of keys all, in one argument with spaces,
+each old one with @ and the event behind it that replaced it, as it is listed: KEY@4711.
 Ends with 0 when all holds, 20 when something does not, 2 when it cannot be read. Needs Python 3.9 and cryptography.
 
 Specifications: RFC 6962 section 2.1 (the tree), c2sp.org/signed-note, /tlog-checkpoint, /tlog-proof, /tlog-tiles.
@@ -45,11 +45,11 @@ def checkpoint(note, keys):
     known = {}
     for key in keys.split():
         name, key_id, public = key.split("+", 2)
+        public, _, replaced = public.partition("@")
         public = base64.b64decode(public, validate=True)
-        claim(public[:1] == b"\x01" and len(public) == 33, "the key is no Ed25519 key of a signed note")
         number = hashlib.sha256(name.encode() + b"\n" + public).digest()[:4]
-        claim(number.hex() == key_id, "the key does not have the number that it says")
-        known[name, number] = Ed25519PublicKey.from_public_bytes(public[1:])
+        claim(public[:1] == b"\x01" and len(public) == 33 and number.hex() == key_id, "this is no key of a signed note")
+        known[name, number] = Ed25519PublicKey.from_public_bytes(public[1:]), int(replaced or 2**64)
     claim(len({name for name, _ in known}) == 1, "these are not keys of one log")
     text, _, signatures = note.rpartition("\n\n")
     for line in signatures.splitlines():
@@ -58,18 +58,20 @@ def checkpoint(note, keys):
         signature = base64.b64decode(signature, validate=True)
         if (by, signature[:4]) in known:
             try:
-                known[by, signature[:4]].verify(signature[4:], (text + "\n").encode())
+                key, replaced = known[by, signature[:4]]
+                key.verify(signature[4:], (text + "\n").encode())
             except InvalidSignature:
                 raise DoesNotHold("the signature of the checkpoint is wrong") from None
             origin, size, root = text.split("\n")[:3]
             claim(origin == by, "the checkpoint is of another log")
             claim(size.isdecimal() and int(size) > 0, "a checkpoint covers one event at least")
+            claim(int(size) < replaced, "the log had replaced the key by then that signed this checkpoint")
             return origin, int(size), base64.b64decode(root, validate=True)
     raise DoesNotHold("none of these keys signed the checkpoint")
 
 
-def position_of(envelope):
-    return struct.unpack_from("<Q", envelope, 8)[0]  # docs/formats.md
+def is_of(envelope, position):
+    return len(envelope) == ENVELOPE_BYTES and struct.unpack_from("<Q", envelope, 8)[0] == position  # docs/formats.md
 
 
 def included(leaf, number, size, path, root):
@@ -115,13 +117,12 @@ def grown(before, after, path):
 def event_proof(text, key):
     head, note = text.split("\n\n", 1)
     lines = head.split("\n")
-    claim(lines[0] == "c2sp.org/tlog-proof@v1", "this is no proof")
-    claim(lines[1].startswith("extra ") and lines[2].startswith("index "), "this is no proof")
+    claim(lines[0] == "c2sp.org/tlog-proof@v1" and lines[1][:6] + lines[2][:6] == "extra index ", "this is no proof")
     envelope = base64.b64decode(lines[1][6:], validate=True)
     number = int(lines[2][6:])
     origin, size, root = checkpoint(note, key)
     included(leaf_hash(envelope), number, size, [base64.b64decode(line, validate=True) for line in lines[3:]], root)
-    claim(len(envelope) == ENVELOPE_BYTES and position_of(envelope) == number + 1, "the envelope is of another event")
+    claim(is_of(envelope, number + 1), "the envelope is of another event")
     return f"event {number + 1} is one of the {size} events of the log {origin}"
 
 
@@ -149,12 +150,10 @@ def bundle(directory, number, width):
 
 
 def directory(path, key, kept):
-    with open(os.path.join(path, "checkpoint"), encoding="utf-8") as file:
-        origin, size, root = checkpoint(file.read(), key)
+    origin, size, root = checkpoint(open(os.path.join(path, "checkpoint"), encoding="utf-8").read(), key)
     others = {}
     for name in kept:
-        with open(name, encoding="utf-8") as file:
-            _, other_size, other_root = checkpoint(file.read(), key)
+        _, other_size, other_root = checkpoint(open(name, encoding="utf-8").read(), key)
         claim(other_size <= size, f"{name} covers {other_size} events, and this log has {size}")
         claim(others.setdefault(other_size, (name, other_root))[1] == other_root, f"{name} contradicts another one")
     subtrees = []  # (size, root) of the complete subtrees, the largest first
@@ -162,7 +161,7 @@ def directory(path, key, kept):
         if number % 256 == 0:
             entries = bundle(path, number // 256, min(256, size - number))
         entry = next(entries)
-        claim(len(entry) == ENVELOPE_BYTES and position_of(entry) == number + 1, f"entry {number + 1} is another event")
+        claim(is_of(entry, number + 1), f"entry {number + 1} is another event")
         subtrees.append((1, leaf_hash(entry)))
         while len(subtrees) > 1 and subtrees[-2][0] == subtrees[-1][0]:
             right, left = subtrees.pop(), subtrees.pop()
@@ -181,10 +180,8 @@ def main(key, path, *kept):
     if os.path.isdir(path):
         return directory(path, key, kept)
     text = open(path, encoding="utf-8").read()
-    if text.startswith("{"):
-        return growth_proof(text, key)
-    if text.startswith("c2sp.org/tlog-proof"):
-        return event_proof(text, key)
+    if text.startswith(("{", "c2sp.org/tlog-proof")):
+        return (growth_proof if text.startswith("{") else event_proof)(text, key)
     origin, size, root = checkpoint(text, key)
     return f"the log {origin} had {size} events and the root {root.hex()}"
 

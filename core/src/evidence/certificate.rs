@@ -6,28 +6,29 @@
 //! when the certificate is written and again when it is checked. The file is a C2SP signed note whose text is JSON,
 //! under the key that signs checkpoints.
 //!
-//! What stands in sealed events does not follow from them for a reader. Of a request, where that matters, it stands apart as
-//! [`Said`], and nothing but the signature is behind it.
+//! What stands in sealed events, in policies and in the configuration does not follow from them for a reader. Where that
+//! matters it stands apart as [`Said`], and nothing but the signature is behind it.
 
 use serde::{Deserialize, Serialize};
-use signed_note::{Note, StandardSigner, StandardVerifier, VerifierList};
+use signed_note::{Note, StandardSigner};
 
-use super::checkpoint::CheckpointError;
+use super::checkpoint::{CheckpointError, KnownKeys};
 use super::proof::{EventProof, ProofError};
 use crate::event::codec;
 use crate::event::{Envelope, Event, EventType, Sealing};
 use crate::id::{Digest, EntityId, RequestId, RunId};
 use crate::time::Timestamp;
 
+mod copies;
 pub mod page;
 mod request;
 mod run;
+mod said;
 
-pub use request::{
-    Copies, Deed, Planned, Recipient, RequestStatement, Said, SaidCopies, SaidException, SaidTold,
-    belongs as belongs_to_request,
-};
+pub use copies::{Copies, Recipient};
+pub use request::{Deed, Planned, RequestStatement, belongs as belongs_to_request};
 pub use run::{Accessed, Disposed, RunStatement, belongs};
+pub use said::{Said, SaidCopies, SaidDeliveries, SaidException, SaidOfRequest, SaidOfRun, SaidTold};
 
 /// An event as a certificate tells it: without a body where that is sealed.
 pub type Told = (Envelope, Option<Event>);
@@ -169,7 +170,7 @@ pub struct Certificate {
     pub subject: Subject,
     /// What follows from the events.
     pub statement: Statement,
-    /// What does not follow from them, and nothing but the signature is behind: of a request, what is in sealed events.
+    /// What does not follow from them, and nothing but the signature is behind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub said: Option<Said>,
     /// The events, in the order of the log.
@@ -192,7 +193,7 @@ impl Certificate {
         Ok(Self { format: FORMAT.to_owned(), log, issued_at, subject, statement, said: None, events })
     }
 
-    /// Adds what stands in sealed events.
+    /// Adds what follows from none of its events.
     ///
     /// # Errors
     /// When it is about none of the certificate, or cannot be written.
@@ -205,8 +206,7 @@ impl Certificate {
     }
 
     fn said_fits(&self) -> bool {
-        let Some(said) = &self.said else { return true };
-        self.statement.request().is_some_and(|statement| said.fits(statement))
+        self.said.as_ref().is_none_or(|said| said.fits(&self.statement))
     }
 
     /// Signs it. The key is the text of a C2SP signer key.
@@ -240,25 +240,17 @@ impl Certificate {
     /// Says what does not hold.
     pub fn verify(text: &str, verifier_keys: &[&str]) -> Result<Self, CertificateError> {
         let certificate = Self::unverified(text)?;
-        let mut verifiers: Vec<Box<dyn signed_note::Verifier>> = Vec::with_capacity(verifier_keys.len());
-        for key in verifier_keys {
-            verifiers.push(Box::new(StandardVerifier::new(key).map_err(|_| CheckpointError::BadKey)?));
-        }
-        if !verifiers.is_empty() && verifiers.iter().all(|key| key.name() != certificate.log) {
-            return Err(CheckpointError::OtherLog.into());
-        }
+        let keys = KnownKeys::of(verifier_keys)?;
         let note = Note::from_bytes(text.as_bytes()).map_err(|_| CertificateError::Malformed)?;
-        match note.verify(&VerifierList::new(verifiers)) {
-            Ok((signatures, _)) if signatures.iter().any(|signed| signed.name() == certificate.log) => {}
-            Ok(_) | Err(signed_note::NoteError::UnverifiedNote) => return Err(CheckpointError::UnknownKey.into()),
-            Err(_) => return Err(CheckpointError::WrongSignature.into()),
-        }
+        keys.check(&note, &certificate.log, 0)?;
+        let mut size = 0;
         let mut told = Vec::with_capacity(certificate.events.len());
         for proven in &certificate.events {
             let (envelope, checkpoint) = EventProof::parse(&proven.proof)?.verify(verifier_keys)?;
             if checkpoint.origin != certificate.log {
                 return Err(ProofError::from(CheckpointError::OtherLog).into());
             }
+            size = size.max(checkpoint.size);
             // An event that is listed twice would be two approvals.
             if told.last().is_some_and(|(before, _): &Told| before.position >= envelope.position) {
                 return Err(CertificateError::Malformed);
@@ -266,6 +258,8 @@ impl Certificate {
             let event = proven.body.as_ref().map(|body| event_of(&envelope, body)).transpose()?;
             told.push((envelope, event));
         }
+        // Its own signature has no place in the log. It was made after the newest checkpoint in it.
+        keys.check(&note, &certificate.log, size)?;
         if Statement::of(certificate.subject, &told)? != certificate.statement {
             return Err(CertificateError::Statement);
         }

@@ -35,6 +35,11 @@ pub enum CheckpointError {
     /// A known key is named, and it did not sign this.
     #[error("its signature is wrong: it was changed after it was signed, or is no signature of this key")]
     WrongSignature,
+    /// The key that signed it was replaced before the log was as large as it says.
+    #[error(
+        "this is signed by a key that the log had replaced by then: whoever kept that key after it can sign anything, so it proves nothing"
+    )]
+    ReplacedKey,
     /// The text of a key is none.
     #[error("this is no key of a signed note (C2SP signed-note)")]
     BadKey,
@@ -79,25 +84,12 @@ impl Checkpoint {
     /// Reads a signed checkpoint that one of these keys signed.
     ///
     /// # Errors
-    /// When it is none, of another log, or none of the keys signed it.
+    /// When it is none, of another log, none of the keys signed it, or only such that the log had replaced by then.
     pub fn verify(note: &str, verifier_keys: &[&str]) -> Result<Self, CheckpointError> {
-        let mut verifiers: Vec<Box<dyn signed_note::Verifier>> = Vec::with_capacity(verifier_keys.len());
-        for key in verifier_keys {
-            verifiers.push(Box::new(StandardVerifier::new(key).map_err(|_| CheckpointError::BadKey)?));
-        }
+        let keys = KnownKeys::of(verifier_keys)?;
         let (checkpoint, note) = Self::read(note)?;
-        if !verifiers.is_empty() && verifiers.iter().all(|key| key.name() != checkpoint.origin) {
-            return Err(CheckpointError::OtherLog);
-        }
-        let known = VerifierList::new(verifiers);
-        match note.verify(&known) {
-            Ok((signatures, _)) => match signatures.iter().any(|signed| signed.name() == checkpoint.origin) {
-                true => Ok(checkpoint),
-                false => Err(CheckpointError::UnknownKey),
-            },
-            Err(signed_note::NoteError::UnverifiedNote) => Err(CheckpointError::UnknownKey),
-            Err(_) => Err(CheckpointError::WrongSignature),
-        }
+        keys.check(&note, &checkpoint.origin, checkpoint.size)?;
+        Ok(checkpoint)
     }
 
     /// Reads a signed checkpoint without looking at its signatures.
@@ -116,6 +108,86 @@ impl Checkpoint {
         let text = std::str::from_utf8(note.text()).map_err(|_| CheckpointError::Malformed)?;
         Ok((Self::parse(text)?, note))
     }
+}
+
+/// The verifier keys that whoever checks has. Each is the text of C2SP signed-note; one that the log replaced may have `@`
+/// and the position of the event behind it with which the log did: it signs nothing over that event and later ones.
+pub(super) struct KnownKeys {
+    verifiers: VerifierList,
+    all: Vec<KnownKey>,
+}
+
+struct KnownKey {
+    name: String,
+    id: u32,
+    replaced: Option<u64>,
+}
+
+impl KnownKeys {
+    pub(super) fn of(texts: &[&str]) -> Result<Self, CheckpointError> {
+        let mut verifiers: Vec<Box<dyn signed_note::Verifier>> = Vec::with_capacity(texts.len());
+        let mut all = Vec::with_capacity(texts.len());
+        for text in texts {
+            let (key, replaced) = parts_of_key(text)?;
+            let verifier = StandardVerifier::new(key).map_err(|_| CheckpointError::BadKey)?;
+            all.push(KnownKey { name: verifier.name().to_owned(), id: verifier.key_id(), replaced });
+            // A key that is known twice would be none: its signatures would be ambiguous.
+            let is_first = texts.iter().take(all.len() - 1).all(|earlier| !is_same_key(earlier, key));
+            if is_first {
+                verifiers.push(Box::new(verifier));
+            }
+        }
+        Ok(Self { verifiers: VerifierList::new(verifiers), all })
+    }
+
+    /// Checks that a key of this log signed a note, and that the log had not replaced it when it had so many events.
+    pub(super) fn check(&self, note: &Note, log: &str, size: u64) -> Result<(), CheckpointError> {
+        if !self.all.is_empty() && self.all.iter().all(|key| key.name != log) {
+            return Err(CheckpointError::OtherLog);
+        }
+        let signatures = match note.verify(&self.verifiers) {
+            Ok((signatures, _)) => signatures,
+            Err(signed_note::NoteError::UnverifiedNote) => return Err(CheckpointError::UnknownKey),
+            Err(_) => return Err(CheckpointError::WrongSignature),
+        };
+        let mut found = Err(CheckpointError::UnknownKey);
+        for signed in signatures.iter().filter(|signed| signed.name() == log) {
+            let mut of_key = self.all.iter().filter(|key| key.name == log && key.id == signed.id());
+            // One that the log adopted again is known twice.
+            if of_key.any(|key| key.replaced.is_none_or(|at| size < at)) {
+                return Ok(());
+            }
+            found = Err(CheckpointError::ReplacedKey);
+        }
+        found
+    }
+}
+
+/// Takes a verifier key and the position at which the log replaced it, if that stands behind it. Base64 has no `@`.
+///
+/// # Errors
+/// When what stands behind it is no position.
+pub fn parts_of_key(text: &str) -> Result<(&str, Option<u64>), CheckpointError> {
+    match text.rsplit_once('@').filter(|(_, behind)| !behind.contains('+')) {
+        None => Ok((text, None)),
+        Some((key, at)) => {
+            let position = at.parse().ok().filter(|position: &u64| *position > 0 && position.to_string() == at);
+            Ok((key, Some(position.ok_or(CheckpointError::BadKey)?)))
+        }
+    }
+}
+
+fn is_same_key(text: &str, key: &str) -> bool {
+    parts_of_key(text).is_ok_and(|(other, _)| other == key)
+}
+
+/// Says whether a text is a verifier key as whoever checks gives it: that of C2SP signed-note, and `@POSITION` behind it
+/// where the log replaced it.
+///
+/// # Errors
+/// When it is none.
+pub fn check_known_key(text: &str) -> Result<(), CheckpointError> {
+    KnownKeys::of(&[text]).map(|_| ())
 }
 
 /// Returns the signer key and the verifier key (C2SP signed-note) that a seed of 32 random bytes makes for a log of
@@ -192,6 +264,38 @@ mod tests {
         assert_eq!(Checkpoint::verify(&note, &[]), Err(CheckpointError::UnknownKey));
         let renamed = Checkpoint { origin: "somebody.else".to_owned(), ..checkpoint() }.sign(&foreign).unwrap();
         assert_eq!(Checkpoint::verify(&renamed, &[&verifier, &stranger]), Err(CheckpointError::OtherLog));
+    }
+
+    #[test]
+    fn a_key_that_the_log_replaced_signs_nothing_over_the_event_that_replaced_it_and_what_follows() {
+        let (signer, verifier) = keys_of(&[3; 32], "log").unwrap();
+        let (_, newer) = keys_of(&[4; 32], "log").unwrap();
+        let note = |size| Checkpoint { origin: "log".to_owned(), size, ..checkpoint() }.sign(&signer).unwrap();
+        let ended = format!("{verifier}@90");
+        let (verifier, newer, until) = (verifier.as_str(), newer.as_str(), ended.as_str());
+        for keys in [vec![until], vec![newer, until], vec![until, until]] {
+            assert!(Checkpoint::verify(&note(89), &keys).is_ok(), "{keys:?}");
+            assert_eq!(Checkpoint::verify(&note(90), &keys), Err(CheckpointError::ReplacedKey), "{keys:?}");
+            assert_eq!(Checkpoint::verify(&note(4_711), &keys), Err(CheckpointError::ReplacedKey), "{keys:?}");
+        }
+        // Whoever does not know that it was replaced cannot see it; and the log may adopt a key again.
+        for keys in [vec![verifier], vec![until, verifier], vec![verifier, until, verifier]] {
+            assert!(Checkpoint::verify(&note(4_711), &keys).is_ok(), "{keys:?}");
+        }
+        // What another key signed as well holds by that one.
+        let mut both = note(90);
+        let signed_anew = Checkpoint { origin: "log".to_owned(), size: 90, ..checkpoint() };
+        let by_newer = signed_anew.sign(&keys_of(&[4; 32], "log").unwrap().0).unwrap();
+        both.push_str(by_newer.rsplit_once("\n\n").unwrap().1);
+        assert!(Checkpoint::verify(&both, &[until, newer]).is_ok());
+        for wrong in ["@", "@0", "@-1", "@090", "@9x", "@9@9"] {
+            assert_eq!(check_known_key(&format!("{verifier}{wrong}")), Err(CheckpointError::BadKey), "{wrong}");
+        }
+        // A name may have the sign.
+        let (signer, verifier) = keys_of(&[3; 32], "log@example.org").unwrap();
+        let note = Checkpoint { origin: "log@example.org".to_owned(), ..checkpoint() }.sign(&signer).unwrap();
+        assert!(Checkpoint::verify(&note, &[&verifier]).is_ok());
+        assert_eq!(Checkpoint::verify(&note, &[&format!("{verifier}@4711")]), Err(CheckpointError::ReplacedKey));
     }
 
     #[test]

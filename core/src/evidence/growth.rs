@@ -73,6 +73,10 @@ impl GrowthProof {
     pub fn verify(&self, verifier_keys: &[&str]) -> Result<(Checkpoint, Checkpoint), ProofError> {
         let before = Checkpoint::verify(&self.before, verifier_keys)?;
         let after = Checkpoint::verify(&self.after, verifier_keys)?;
+        // Whoever gives the keys of two logs may have them mixed up: hashes have no name.
+        if before.origin != after.origin {
+            return Err(ProofError::TwoLogs);
+        }
         tree::check_growth(&self.path, (before.size, before.root), (after.size, after.root))?;
         Ok((before, after))
     }
@@ -82,22 +86,28 @@ impl GrowthProof {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::checkpoint::keys_of;
+    use super::super::checkpoint::{CheckpointError, keys_of};
     use super::*;
 
     fn proof(before: u64, after: u64) -> (GrowthProof, String) {
+        let (proof, [key, _]) = proof_of(["log", "log"], before, after);
+        (proof, key)
+    }
+
+    /// Makes a proof between checkpoints of the same events, by logs of these names, with the key of each.
+    fn proof_of(logs: [&str; 2], before: u64, after: u64) -> (GrowthProof, [String; 2]) {
         let mut stored: Vec<Digest> = Vec::new();
         for number in 0..after {
             stored.extend(tree::appended(number, tree::leaf(&number.to_le_bytes()), &stored).unwrap());
         }
-        let (signer, verifier) = keys_of(&[3; 32], "log").unwrap();
-        let note = |size| {
-            Checkpoint { origin: "log".to_owned(), size, root: tree::root(size, &stored).unwrap() }
-                .sign(&signer)
-                .unwrap()
+        let signed = |log: &str, size| {
+            let (signer, verifier) = keys_of(&[3; 32], log).unwrap();
+            let root = tree::root(size, &stored).unwrap();
+            (Checkpoint { origin: log.to_owned(), size, root }.sign(&signer).unwrap(), verifier)
         };
         let path = tree::prove_growth(before, after, &stored).unwrap();
-        (GrowthProof { before: note(before), after: note(after), path }, verifier)
+        let ((before, first), (after, second)) = (signed(logs[0], before), signed(logs[1], after));
+        (GrowthProof { before, after, path }, [first, second])
     }
 
     #[test]
@@ -109,6 +119,16 @@ mod tests {
         assert_eq!((before.size, after.size), (9, 21));
         let turned = GrowthProof { before: proof.after.clone(), after: proof.before.clone(), path: proof.path.clone() };
         assert_eq!(turned.verify(&[&key]), Err(ProofError::DoesNotHold));
+    }
+
+    #[test]
+    fn a_proof_between_two_logs_proves_no_growth_also_when_both_keys_are_known_and_the_events_are_the_same() {
+        let (proof, keys) = proof_of(["log", "another"], 9, 21);
+        let both = keys.each_ref().map(String::as_str);
+        assert_eq!(proof.verify(&both), Err(ProofError::TwoLogs));
+        assert_eq!(proof.verify(&both[..1]), Err(CheckpointError::OtherLog.into()));
+        let (same, _) = proof_of(["log", "another"], 21, 21);
+        assert_eq!(same.verify(&both), Err(ProofError::TwoLogs));
     }
 
     proptest! {

@@ -42,6 +42,11 @@ pub enum ProofError {
     /// It does not lead to the root of the checkpoint.
     #[error("the proof does not lead to the root of its checkpoint")]
     DoesNotHold,
+    /// The checkpoints in it are of logs of different names.
+    #[error(
+        "the two checkpoints in the proof are of different logs, and only one log can have grown from one to the other"
+    )]
+    TwoLogs,
     /// The envelope in it is none, or that of another position.
     #[error("the envelope in the proof is not that of the event it speaks of")]
     Envelope,

@@ -122,7 +122,7 @@ pub(crate) enum Audit {
     Verify {
         /// The directory.
         dir: PathBuf,
-        /// A verifier key, as `audit keys` lists it; may be repeated.
+        /// A verifier key, as `audit keys` lists it, or KEY@EVENT when that event replaced it; may be repeated.
         #[arg(long = "key", required = true, value_name = "KEY", value_parser = parse_verifier_key)]
         keys: Vec<String>,
         /// A signed checkpoint that somebody kept; may be repeated.
@@ -142,7 +142,7 @@ pub(crate) enum Audit {
     VerifyProof {
         /// The proof.
         file: PathBuf,
-        /// A verifier key, as `audit keys` lists it; may be repeated.
+        /// A verifier key, as `audit keys` lists it, or KEY@EVENT when that event replaced it; may be repeated.
         #[arg(long = "key", required = true, value_name = "KEY", value_parser = parse_verifier_key)]
         keys: Vec<String>,
         #[command(flatten)]

@@ -66,7 +66,7 @@ pub(crate) enum Certificate {
     Verify {
         /// The certificate.
         file: PathBuf,
-        /// A verifier key, as `audit keys` lists it; may be repeated.
+        /// A verifier key, as `audit keys` lists it, or KEY@EVENT when that event replaced it; may be repeated.
         #[arg(long = "key", required = true, value_name = "KEY", value_parser = parse_verifier_key)]
         keys: Vec<String>,
         #[command(flatten)]
@@ -80,7 +80,7 @@ pub(crate) enum Certificate {
     Page {
         /// The certificate.
         file: PathBuf,
-        /// A verifier key, as `audit keys` lists it; may be repeated.
+        /// A verifier key, as `audit keys` lists it, or KEY@EVENT when that event replaced it; may be repeated.
         #[arg(long = "key", required = true, value_name = "KEY", value_parser = parse_verifier_key)]
         keys: Vec<String>,
         /// Write the page into this file, which must not exist.

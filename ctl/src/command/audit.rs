@@ -25,7 +25,7 @@ mod tree;
 
 pub(super) const COLUMNS: &[&str] = &["position", "recorded_at", "kind", "actor", "entity", "run", "summary"];
 pub(super) const CHECKPOINT_COLUMNS: &[&str] = &["size", "root"];
-pub(super) const KEY_COLUMNS: &[&str] = &["verifier_key", "adopted_at"];
+pub(super) const KEY_COLUMNS: &[&str] = &["verifier_key", "adopted_at", "replaced"];
 
 pub(super) fn execute(context: &mut Context, command: Audit) -> Result<ExitCode, Failure> {
     match command {

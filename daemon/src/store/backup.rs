@@ -31,11 +31,13 @@ use crate::flush::{Door, Flush, FlushGate, through};
 use crate::halt::Halt;
 use crate::keyholders::{Identities, Keyholders};
 
+mod compare;
 pub mod ledger;
 pub mod make;
 pub mod manifest;
 pub mod restore;
 
+pub use compare::lost_checkpoints;
 pub use ledger::{Erasure, LedgerError, LedgerFile};
 pub use manifest::Manifest;
 pub use restore::{Ledgers, Restore, Restored};

@@ -3,10 +3,11 @@
 //!
 //! The log is folded once more into fresh views, so a verification needs as much memory as the views again.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use retention_core::event::{Event, EventType, Readable, Recorded};
-use retention_core::id::{EntityId, Position};
+use retention_core::id::{Digest, EntityId, Position};
 use retention_core::policy::PolicySet;
 use retention_core::time::Timestamp;
 use retention_core::view::{EntityState, Views};
@@ -34,6 +35,10 @@ pub const FINDINGS_MAX: usize = 1_000;
 
 /// Progress is told after this many events.
 const PROGRESS_EVERY: u64 = 10_000;
+
+/// How long a log grows under its first key before one checkpoint at least must be there, in microseconds: an hour. One is
+/// signed with the first events of every start.
+const SIGNED_BY_THEN_US: i64 = 60 * 60 * 1_000_000;
 
 /// Events whose bodies are opened together, and how much memory they may take.
 const EVENTS_TOGETHER: usize = 8_192;
@@ -79,6 +84,13 @@ pub struct VerifyReport {
     pub checkpoints: Option<u64>,
     /// Cosignatures of witnesses that were held against their checkpoints; `None` when there never was one.
     pub cosignatures: Option<u64>,
+    /// Whether the log adopted a key that signs checkpoints.
+    pub has_signing_key: bool,
+    /// Where the log adopted its first such key, when that was long before its end and there is no checkpoint. A backup that
+    /// was made before the next one was signed may be restored so.
+    pub unsigned_since: Option<Position>,
+    /// The backups that the log tells of, by their last event, each with the SHA-256 of its manifest.
+    pub backups: BTreeMap<Position, Digest>,
     /// What the key slots hold.
     pub keys: VaultVerification,
     /// Entities whose key is destroyed and whose event is not written yet: their intent is in the log, and the next
@@ -97,7 +109,8 @@ impl VerifyReport {
         self.findings.is_empty()
     }
 
-    fn found(&mut self, finding: Finding) {
+    /// Adds what was found beside the store: in the copies that its log tells of, and in what only a start reads.
+    pub(crate) fn found(&mut self, finding: Finding) {
         if self.findings.len() < FINDINGS_MAX {
             self.findings.push(finding);
         } else {
@@ -243,6 +256,8 @@ struct Check<'a> {
     written: Position,
     /// The tree, as far as the journal is whole.
     tree: Option<TreeCheck>,
+    /// Where and when the log adopted its first key that signs checkpoints.
+    adopted: Option<(Position, Timestamp)>,
     report: VerifyReport,
 }
 
@@ -263,6 +278,7 @@ impl<'a> Check<'a> {
                 Live::Stopped => inner.state.read().views.position,
             },
             tree: None,
+            adopted: None,
             report: VerifyReport::default(),
         }
     }
@@ -274,10 +290,21 @@ impl<'a> Check<'a> {
     }
 
     fn tree_event(&mut self, recorded: &Recorded) -> Result<(), ReadError> {
-        let Self { tree: Some(tree), report, .. } = self else { return Ok(()) };
-        if let Some(Event::SigningKeyAdopted(body)) = recorded.event() {
-            tree.adopted(&body.verifier_key);
+        let envelope = &recorded.envelope;
+        match recorded.event() {
+            Some(Event::SigningKeyAdopted(body)) => {
+                self.report.has_signing_key = true;
+                self.adopted.get_or_insert((envelope.position, envelope.recorded_at));
+                if let Some(tree) = &mut self.tree {
+                    tree.adopted(&body.verifier_key);
+                }
+            }
+            Some(Event::BackupMade(body)) => {
+                self.report.backups.insert(body.last, body.manifest);
+            }
+            _ => {}
         }
+        let Self { tree: Some(tree), report, .. } = self else { return Ok(()) };
         Ok(tree.event(&recorded.envelope, &mut |finding| report.found(finding))?)
     }
 
@@ -288,6 +315,12 @@ impl<'a> Check<'a> {
         let checked = tree.end(&mut |finding| report.found(finding));
         (report.checkpoints, report.cosignatures) = (checked, tree.cosignatures());
         let beyond = tree.beyond(&mut |finding| report.found(finding));
+        if let Some((position, since)) = self.adopted
+            && tree.is_empty()
+            && self.recorded_at.0.saturating_sub(since.0) >= SIGNED_BY_THEN_US
+        {
+            self.report.unsigned_since = Some(position);
+        }
         if let (true, Some(size), Some(next)) = (self.journal_is_whole, beyond, self.next) {
             let journal = Position(next.0.saturating_sub(1));
             self.report.found(Finding::JournalShorter { journal, known: Position(size) });

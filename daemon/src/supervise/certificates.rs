@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use parking_lot::RwLock;
 use retention_core::control::{ErrorBody, ErrorCode};
 use retention_core::event::codec::Bodies as _;
 use retention_core::event::{Event, EventType};
 use retention_core::evidence::certificate::{
-    CERTIFICATE_BYTES_MAX, Certificate, Proven, Subject, Told, belongs, carries_body,
+    CERTIFICATE_BYTES_MAX, Certificate, Proven, Said, Statement, Subject, Told, belongs, carries_body,
 };
 use retention_core::evidence::checkpoint::{origin_of, verifier_of};
 use retention_core::id::{Digest, EntityId, GrantId, PlanId, Position, RunId, SagaId};
@@ -15,9 +16,11 @@ use retention_core::view::Grant;
 use zeroize::Zeroizing;
 
 use crate::clock::Clock;
+use crate::config::Config;
 use crate::store::tree::Tree;
 use crate::store::{Order, Query, Store};
 
+mod copies;
 mod request;
 
 /// What writes certificates.
@@ -26,6 +29,8 @@ pub(super) struct Certificates {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) tree: Arc<Tree>,
     pub(super) signer: Zeroizing<String>,
+    /// Which says until when deliveries stay.
+    pub(super) config: Arc<RwLock<Config>>,
 }
 
 /// The most events of one certificate. A run of a million items has some hundred sagas of about ten events.
@@ -38,7 +43,12 @@ impl Certificates {
     /// Writes the certificate of a run, of an entity or of a request.
     pub(super) fn write(&self, subject: Subject) -> Result<String, ErrorBody> {
         let mut positions = match subject {
-            Subject::Run(run) => self.positions_of_run(run, &belongs)?,
+            Subject::Run(run) => {
+                let sagas = self.store.view(|views| views.small.runs.run(run).map(|run| run.sagas.clone()));
+                let mut positions = self.positions_of_run(run, &belongs)?;
+                positions.extend(self.positions_of_bundles(run, &sagas.unwrap_or_default())?);
+                positions
+            }
             Subject::Entity(entity) => self.positions_of_entity(entity)?,
             Subject::Request(request) => self.positions_of_request(request)?,
         };
@@ -68,13 +78,11 @@ impl Certificates {
             ErrorBody::saying(ErrorCode::WrongState, format!("there is nothing to certify yet: {error}"))
                 .hint("a certificate is written once a run has begun its first saga, or a plan of the request is there")
         })?;
-        let certificate = match subject {
-            Subject::Run(_) | Subject::Entity(_) => certificate,
-            Subject::Request(request) => {
-                let said = self.said(request, &certificate)?;
-                certificate.saying(said).map_err(failed)?
-            }
+        let said = match &certificate.statement {
+            Statement::Run(statement) => Said::Run(self.said_of_run(subject, statement, &told)?),
+            Statement::Request(statement) => Said::Request(Box::new(self.said_of_request(subject, statement, &told)?)),
         };
+        let certificate = certificate.saying(said).map_err(failed)?;
         tracing::info!(?subject, events = certificate.events.len(), "a certificate was written");
         let text = certificate.sign(&self.signer).map_err(failed)?;
         if text.len() > CERTIFICATE_BYTES_MAX {
@@ -149,6 +157,7 @@ impl Certificates {
             }
         }
         positions.push(position);
+        positions.extend(self.positions_of_bundles(run, &[saga])?);
         Ok(positions)
     }
 

@@ -64,7 +64,7 @@ impl Evidence {
     /// damaged store they are left alone; a log that contradicts its newest checkpoint makes the store read-only.
     pub(super) fn open(store: &Arc<Store>, clock: &Arc<dyn Clock>, config: &Arc<RwLock<Config>>, halt: &Halt) -> Self {
         let wanted = config.read().origin.clone();
-        let (opened, tree_health) = open_tree(store, clock, wanted.as_deref());
+        let (opened, tree_health) = open_tree(store, clock, config);
         if opened.is_some() && tree_health.lock().is_none() {
             discard_set_aside(store);
         }
@@ -126,18 +126,20 @@ fn discard_set_aside(store: &Store) {
 fn open_tree(
     store: &Arc<Store>,
     clock: &Arc<dyn Clock>,
-    wanted: Option<&str>,
+    config: &Arc<RwLock<Config>>,
 ) -> (Option<(Attest, Certificates)>, TreeHealth) {
     if store.read_only_reason().is_some() {
         return (None, TreeHealth::default());
     }
+    let wanted = config.read().origin.clone();
     let is_signed = store.view(|views| !views.small.signing_keys.is_empty());
     let tree = if is_signed { Tree::reopen(store.dir()) } else { Tree::open(store.dir()) };
     let opened = tree.map_err(|error| error.to_string()).and_then(|tree| {
-        let signer = signing_key::current(store, &OpenGate, wanted).map_err(|error| error.to_string())?;
+        let signer = signing_key::current(store, &OpenGate, wanted.as_deref()).map_err(|error| error.to_string())?;
         let tree = Arc::new(tree);
         let attest = Attest::new(Arc::clone(store), Arc::clone(clock), Arc::clone(&tree), signer.clone());
-        let certificates = Certificates { store: Arc::clone(store), clock: Arc::clone(clock), tree, signer };
+        let (store, clock, config) = (Arc::clone(store), Arc::clone(clock), Arc::clone(config));
+        let certificates = Certificates { store, clock, tree, signer, config };
         attest.map(|attest| (attest, certificates)).map_err(|error| error.to_string())
     });
     match opened {

@@ -11,6 +11,7 @@ use retention_core::id::Position;
 use zeroize::Zeroizing;
 
 use super::args::RestoreArgs;
+use super::verified;
 use crate::clock::WallClock;
 use crate::config::{Config, Environment, SecretPlace};
 use crate::keyholders::Identities;
@@ -175,7 +176,11 @@ fn try_verify(config: &Config) -> Result<ExitCode, Refused> {
     let mut bar = Bar::new("verify");
     let report = Store::verify_stopped(&options, &mut |at, all| bar.tell(at, all));
     bar.end();
-    let report = report?;
+    let mut report = report?;
+    let beside = verified::look_beside(&mut report, &options.dir, config.backup.as_ref(), &options.halt);
+    if let Err(error) = beside {
+        say(&format!("the checkpoints were not compared with those of the newest backup: {error}"));
+    }
     say_report(&report);
     Ok(if report.is_good() { ExitCode::Done } else { ExitCode::VerificationFailed })
 }

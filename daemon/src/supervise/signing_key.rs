@@ -11,6 +11,7 @@ use crate::flush::FlushGate;
 use crate::private_file::{self, PrivateFileError};
 use crate::store::Store;
 use crate::store::durable_file::{self, DurableFileError, FileAction, keys_flush};
+use crate::store::verify::Finding;
 
 const ROLE: &str = "signing key";
 
@@ -72,6 +73,23 @@ pub(super) fn refuse_another_name(store: &Store, wanted: Option<&str>) -> Result
         Some(wanted) if wanted != log => Err(SigningKeyError::Renamed { log, wanted: wanted.to_owned() }),
         _ => Ok(()),
     }
+}
+
+/// Says what is wrong with the key of a store whose log adopted one, or none yet. Nothing is changed: what a change of keys
+/// left is no damage, since the next start mends it.
+pub(super) fn finding(state_dir: &Path, is_adopted: bool) -> Option<Finding> {
+    let paths = Paths::of(state_dir);
+    let damaged = |error: &dyn std::fmt::Display| Some(Finding::SigningKeyDamaged(error.to_string()));
+    let bytes = match private_file::read(&paths.key, KEY_BYTES_MAX) {
+        Ok(bytes) => bytes,
+        Err(PrivateFileError::Absent) if is_adopted && !paths.new.exists() => return Some(Finding::SigningKeyMissing),
+        Err(PrivateFileError::Absent) => return None,
+        // Root looks at a store that is not its own.
+        Err(PrivateFileError::Owner { .. }) if rustix::process::geteuid().is_root() => return None,
+        Err(error) => return damaged(&error),
+    };
+    let key = std::str::from_utf8(&bytes).map_err(|_| CheckpointError::BadKey);
+    key.and_then(|key| verifier_of(key.trim_ascii_end())).err().and_then(|error| damaged(&error))
 }
 
 /// Returns the signing key of a store, whose log is called as is wanted when it has no name yet. When a person asked for a

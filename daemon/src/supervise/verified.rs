@@ -1,8 +1,39 @@
 //! The result of a verification, as rows for people and programs.
 
+use std::path::Path;
+
 use retention_core::control::{PartRow, PartState};
 
-use crate::store::verify::VerifyReport;
+use super::{backups, signing_key};
+use crate::config;
+use crate::halt::Halt;
+use crate::store::VerifyReport;
+use crate::store::backup::{BackupError, lost_checkpoints};
+use crate::store::verify::Finding;
+
+/// Looks at what lies beside the log and does not follow from it: the key that signs, and what the newest backup has of
+/// what was signed.
+///
+/// # Errors
+/// When the backup or the checkpoints cannot be read: then nothing is said of them, and the rest of the report holds.
+pub(super) fn look_beside(
+    report: &mut VerifyReport,
+    state_dir: &Path,
+    backup: Option<&config::Backup>,
+    halt: &Halt,
+) -> Result<(), BackupError> {
+    if let Some(finding) = signing_key::finding(state_dir, report.has_signing_key) {
+        report.found(finding);
+    }
+    if let Some(adopted) = report.unsigned_since {
+        report.found(Finding::CheckpointsGone(adopted));
+    }
+    let Some(backup) = backup else { return Ok(()) };
+    if let Some(last) = lost_checkpoints(state_dir, &backups::places(backup), &report.backups, halt)? {
+        report.found(Finding::CheckpointsLost(last));
+    }
+    Ok(())
+}
 
 /// Returns one row for each part that was looked at, and one for each thing that is wrong.
 #[must_use]

@@ -186,7 +186,7 @@ impl Works for DaemonWorks {
     }
 
     fn verify_store(&self, sink: Sink<'_>) -> Result<(), ErrorBody> {
-        let report = self
+        let mut report = self
             .store
             .verify(&mut |done, total| {
                 let _audience = sink(Line::Progress(Progress { unit: "events".to_owned(), done, total: Some(total) }));
@@ -195,6 +195,11 @@ impl Works for DaemonWorks {
                 ReadError::Halted(_) => ErrorBody::of(ErrorCode::Stopping),
                 error => ErrorBody::saying(ErrorCode::Internal, error.to_string()),
             })?;
+        let backup = self.config.read().backup.clone();
+        let beside = super::verified::look_beside(&mut report, self.store.dir(), backup.as_ref(), self.store.halt());
+        if let Err(error) = beside {
+            tracing::warn!(%error, "the checkpoints were not compared with those of the newest backup");
+        }
         for part in super::verified::parts(&report) {
             let _audience = sink(Line::Row(part));
         }

@@ -3,6 +3,8 @@
 use std::fs;
 use std::os::unix::fs::FileExt as _;
 
+use retention_core::evidence::checkpoint::Checkpoint;
+use retention_core::evidence::growth::GrowthProof;
 use retention_tests::daemon::{Daemon, Person, Site, has_second_person};
 use rustix::process::Signal;
 use serde_json::Value;
@@ -41,6 +43,7 @@ fn a_new_signing_key_takes_over_and_older_proofs_hold_on() {
     let (old_proof, growth) = (file("old.proof"), file("growth.proof"));
     let _made = site.ctl(&["audit", "prove", "3", "--into", &old_proof]).ends(0);
     let old = text(&settled(&site, &daemon, "signing")["signing"], "verifier_key").to_owned();
+    let old_signer = fs::read_to_string(site.path("state/tree/signing.key")).expect("the key");
 
     let _usage = site.ctl(&["key", "rotate", "--reason", "which"]).ends(2);
     let _both = site.ctl(&["key", "rotate", "--signing", "--wrapping", "--reason", "both"]).ends(2);
@@ -62,6 +65,10 @@ fn a_new_signing_key_takes_over_and_older_proofs_hold_on() {
     let after = signed(&site, &daemon);
     let _made = site.ctl(&["audit", "growth", &before.to_string(), &after.to_string(), "--into", &growth]).ends(0);
     let _whole = site.ctl(&["store", "verify"]).ends(0);
+    let log = file("log");
+    let _made = site.ctl(&["audit", "export", &log]).ends(0);
+    let listed = site.rows(&["audit", "keys"]);
+    assert_eq!((&listed[0]["replaced"], &listed[1]["replaced"]), (&adopted["position"], &Value::Null), "{listed:?}");
     daemon.stop();
 
     let check = |file: &str, keys: &[&str]| {
@@ -73,6 +80,34 @@ fn a_new_signing_key_takes_over_and_older_proofs_hold_on() {
     for key in [&old, &new] {
         let _one = check(&growth, &[key]).ends(20);
     }
+
+    // Somebody kept the old key, and signs on. Who knows when it ended is not deceived; who does not, cannot see it.
+    let ended = format!("{old}@{}", adopted["position"]);
+    let _old = check(&old_proof, &[&ended]).ends(0);
+    let _grown = check(&growth, &[&ended, &new]).ends(0);
+    let by_old = |note: &str| {
+        let checkpoint = Checkpoint::unverified(note).expect("a checkpoint");
+        checkpoint.sign(old_signer.trim_end()).expect("a signature")
+    };
+    let mut proof = GrowthProof::parse(&fs::read_to_string(&growth).expect("a proof")).expect("a proof");
+    proof.after = by_old(&proof.after);
+    let forged = file("forged.proof");
+    site.write("forged.proof", &proof.text());
+    let _deceived = check(&forged, &[&old]).ends(0);
+    let _seen = check(&forged, &[&ended]).ends(20).says("a key that the log had replaced by then");
+    assert_eq!((auditor(&[&old, &forged]).0, auditor(&[&ended, &forged]).0), (0, 20));
+    // An exported log says itself which key it had adopted by then.
+    let exported = ["audit", "verify", &log, "--key", &old, "--key", &new];
+    let _good = site.ctl(&exported).ends(0);
+    let path = site.path("log/checkpoint");
+    let note = fs::read_to_string(&path).expect("a checkpoint");
+    fs::write(&path, by_old(&note)).expect("a file");
+    let _seen = site.ctl(&exported).ends(20).says("a key that the log had replaced by then");
+    fs::write(&path, note).expect("a file");
+    site.write("kept.checkpoint", &proof.after);
+    let kept = file("kept.checkpoint");
+    let against = [exported.as_slice(), &["--against", &kept]].concat();
+    let _seen = site.ctl(&against).ends(20).says("a key that the log had replaced by then");
 }
 
 #[test]

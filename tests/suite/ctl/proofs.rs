@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use retention_core::evidence::checkpoint::{Checkpoint, keys_of};
+use retention_core::evidence::growth::GrowthProof;
 use retention_core::id::Digest;
 use retention_tests::daemon::Site;
 use serde_json::json;
@@ -98,6 +99,22 @@ fn an_auditor_checks_the_log_without_the_daemon_and_without_our_code() {
             both(&site, key, &ours, &[&log, one, other], 20);
         }
     }
+
+    // A checkpoint of another log is not compared with this one, also when its key is known.
+    let (foreign_signer, foreign) = keys_of(&[5; 32], "another.example/log").expect("keys");
+    let of_other = Checkpoint { origin: "another.example/log".to_owned(), size: size(&early), root: Digest([9; 32]) };
+    let foreign_note = of_other.sign(&foreign_signer).expect("a checkpoint");
+    site.write("foreign", &foreign_note);
+    let foreign_file = place("foreign");
+    let against = ["audit", "verify", &log, "--key", key, "--key", &foreign, "--against", &foreign_file];
+    let _other = site.ctl(&against).ends(20).says("only checkpoints of one log can be compared");
+    let mut between = GrowthProof::parse(&fs::read_to_string(&growth).expect("a proof")).expect("a proof");
+    between.before = foreign_note;
+    site.write("between.proof", &between.text());
+    let between = place("between.proof");
+    let both_keys = ["audit", "verify-proof", &between, "--key", key, "--key", &foreign];
+    let _two = site.ctl(&both_keys).ends(20).says("of different logs");
+    assert_eq!(auditor(&[&format!("{key} {foreign}"), &between]).0, 20);
 
     // Another key, and every kind of change.
     let other = format!(
@@ -254,11 +271,20 @@ fn a_purge_is_certified_and_the_certificate_is_checked_without_the_daemon() {
         assert_eq!((&statement["purged"], statement["approvals"].as_array().map(Vec::len)), (&json!(3), Some(1)));
         let sagas = statement["sagas"].as_object().expect("sagas");
         assert!(sagas.values().all(|saga| saga["destroyed"] == saga["absent"] && saga["end"] == "completed"), "{says}");
+        // Until when there are copies, no event of the run says.
+        let said = &says["said_without_proof"];
+        let kept = said["copies"].as_array().expect("bundles");
+        assert!(sagas.len() == kept.len() && kept.iter().all(|one| one["kept_until"].is_null()), "{says}");
+        let deliveries = said["deliveries"].as_array().expect("deliveries");
+        assert!(deliveries.len() == 1 && deliveries[0]["source"] == "crm", "{says}");
     }
     assert_eq!(item_says["subject"], json!({ "entity": entity }));
     assert!(item_says["statement"]["destroyed_at"].is_string() && run_says["statement"]["destroyed_at"].is_null());
     let _page = site.ctl(&["certificate", "page", &of_item, "--key", &key, "--into", &page]).ends(0);
-    assert!(fs::read_to_string(&page).expect("a page").contains("Certificate of disposition"));
+    let told = fs::read_to_string(&page).expect("a page");
+    for words in ["Certificate of disposition", "Bundle of S", "Deliveries of the source crm"] {
+        assert!(told.contains(words), "{words}: {told}");
+    }
     let whole = fs::read_to_string(&of_item).expect("a certificate");
     fs::write(&of_item, whole.replacen("\"purged\": 3", "\"purged\": 4", 1)).expect("a file");
     let _forged = site.ctl(&["certificate", "verify", &of_item, "--key", &key]).ends(20);

@@ -213,6 +213,8 @@ pub struct SigningKeyRow {
     pub verifier_key: String,
     /// From when on it signs.
     pub adopted_at: Timestamp,
+    /// The event with which the log replaced it; `None`: it signs still. It signs nothing over that event.
+    pub replaced: Option<Position>,
 }
 
 /// A proof.

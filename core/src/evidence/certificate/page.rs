@@ -3,7 +3,10 @@
 
 use std::fmt::Write as _;
 
-use super::{Accessed, Approval, Certificate, Disposed, RunStatement, Statement, Subject};
+use super::{
+    Accessed, Approval, Certificate, Copies, Disposed, Recipient, RunStatement, Said, SaidCopies, SaidDeliveries,
+    SaidOfRun, Statement, Subject,
+};
 use crate::event::grant::OpenSessions;
 use crate::event::saga::Residue;
 use crate::id::SagaId;
@@ -34,8 +37,12 @@ pub fn page(certificate: &Certificate) -> String {
         html_escaped(&certificate.log),
     );
     match &certificate.statement {
-        Statement::Run(statement) => of_run(&mut page, statement),
-        Statement::Request(statement) => request::of_request(&mut page, statement, certificate.said.as_ref()),
+        Statement::Run(statement) => {
+            of_run(&mut page, statement, certificate.said.as_ref().and_then(Said::run));
+        }
+        Statement::Request(statement) => {
+            request::of_request(&mut page, statement, certificate.said.as_ref().and_then(Said::request));
+        }
     }
     let _ = write!(
         page,
@@ -46,7 +53,7 @@ pub fn page(certificate: &Certificate) -> String {
     page
 }
 
-fn of_run(page: &mut String, statement: &RunStatement) {
+fn of_run(page: &mut String, statement: &RunStatement, said: Option<&SaidOfRun>) {
     let approvals = match statement.approvals.as_slice() {
         [] if statement.needs_approval => "<b>none is in this certificate, though one was needed</b>".to_owned(),
         [] => "none was needed".to_owned(),
@@ -89,20 +96,78 @@ fn of_run(page: &mut String, statement: &RunStatement) {
         let rows: Vec<(&str, String)> = rows.iter().map(|(name, said)| (name.as_str(), said.clone())).collect();
         table(page, "Access to mailboxes that the run took", &rows);
     }
-    let copies = copies_of_keys(statement.copies_of_keys_until);
+    remains(page, statement, said);
+}
+
+/// Tells what may be left of what a run disposed of, and until when.
+fn remains(page: &mut String, statement: &RunStatement, said: Option<&SaidOfRun>) {
+    let mut items = String::new();
     let redacted: u64 = statement.sagas.values().map(|disposed| disposed.redacted).sum();
-    let rests = if redacted > 0 {
-        format!(
+    if redacted > 0 {
+        let _ = write!(
+            items,
             "<li>What is left of {redacted} records, without the fields that the policy takes out: they were redacted, not erased.</li>"
-        )
-    } else {
-        String::new()
+        );
+    }
+    let kept = said.map(|said| said.copies.as_slice()).unwrap_or_default();
+    for (saga, disposed) in &statement.sagas {
+        let records = if statement.destroyed_at.is_some() { 1 } else { disposed.verified };
+        let told = statement.copies.get(saga).cloned();
+        let Some(copies) = told.or_else(|| copies_of(disposed, records)) else { continue };
+        let _ = write!(items, "<li>{}</li>", bundle(*saga, &copies, kept));
+    }
+    for recipient in &statement.recipients {
+        let _ = write!(items, "<li>{}. How long they keep it, they alone know.</li>", got_a_copy(recipient));
+    }
+    deliveries(&mut items, said.map(|said| said.deliveries.as_slice()).unwrap_or_default());
+    let copies = copies_of_keys(statement.copies_of_keys_until);
+    let _ = write!(page, "<h2>What may be left</h2>\n<ul>{items}<li>{copies}</li><li>{ELSEWHERE}</li></ul>\n");
+}
+
+/// Returns the bundle of a saga of which no event says more than that it was written.
+fn copies_of(disposed: &Disposed, records: u64) -> Option<Copies> {
+    let (manifest, exported_at) = disposed.bundle()?;
+    let (goes_with_the_answer, destroyed_at, was_there) = (false, None, None);
+    Some(Copies { manifest, exported_at, records, goes_with_the_answer, destroyed_at, was_there })
+}
+
+fn bundle(saga: SagaId, copies: &Copies, kept: &[SaidCopies]) -> String {
+    let fate = match (copies.destroyed_at, copies.was_there, copies.goes_with_the_answer) {
+        (Some(at), Some(false), _) => format!("<b>was not where it should have been on {at}</b>"),
+        (Some(at), ..) => format!("destroyed on {at}"),
+        (None, _, true) => "is destroyed with the answer, unless a hold covers it".to_owned(),
+        (None, _, false) => match kept.iter().find(|said| said.saga == saga).map(|said| said.kept_until) {
+            Some(Some(until)) => format!("its policy keeps it until {until}, as the daemon says"),
+            Some(None) => "its policy sets no end, as the daemon says".to_owned(),
+            None => "its policy says how long it stays".to_owned(),
+        },
     };
-    let _ = write!(
-        page,
-        "<h2>What may be left</h2>\n<ul>{rests}<li>{copies}</li><li>The export bundles named above, as long as their policy keeps \
-         them.</li><li>{ELSEWHERE}</li></ul>\n",
-    );
+    let (records, at) = (copies.records, copies.exported_at);
+    format!("Bundle of {saga}, written {at}, with {records} of the records: {fate}. {}", code(&copies.manifest))
+}
+
+fn got_a_copy(recipient: &Recipient) -> String {
+    format!(
+        "Recipient {} got a copy of the bundle of {} from {} on {}",
+        recipient.recipient.0,
+        recipient.saga,
+        html_escaped(&recipient.by),
+        recipient.at
+    )
+}
+
+fn deliveries(items: &mut String, said: &[SaidDeliveries]) {
+    for said in said {
+        let until = match said.kept_until {
+            Some(until) => format!("until {until}"),
+            None => "until somebody removes them, since nothing does so by itself".to_owned(),
+        };
+        let _ = write!(
+            items,
+            "<li>Deliveries of the source {} that were taken in before are kept {until}, as the daemon says.</li>",
+            html_escaped(&said.source)
+        );
+    }
 }
 
 /// What no event can tell of.
@@ -112,7 +177,11 @@ const ELSEWHERE: &str = "Copies that this program did not make: the source, othe
 fn copies_of_keys(until: Option<Timestamp>) -> String {
     until.map_or_else(
         || "The daemon made no backup of the keys before.".to_owned(),
-        |until| format!("Copies of the keys that the daemon made before are kept until {until}."),
+        |until| {
+            format!(
+                "Copies of the keys that the daemon made before are kept until {until}. After that its backups hold ciphertext that nobody can open."
+            )
+        },
     )
 }
 

@@ -1,4 +1,4 @@
-//! What follows from the events of one request for erasure, and what only the daemon can say of it.
+//! What follows from the events of one request for erasure.
 //!
 //! Words of people are sealed, and with them on which ground records were excepted and how the answer was called. What is
 //! public says the rest: how many records there were, what was planned, kept and why, destroyed, and copied.
@@ -7,11 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::copies::{Bundle, Copies, Recipient, recipients};
 use super::run::{RunStatement, copies_of_keys_until};
 use super::{Approval, CertificateError, Told};
 use crate::event::notice::Notice;
-use crate::event::saga::{Receipt, SkipReason, Step};
-use crate::event::subject::{ErasureException, ErasureGround, KeptWhy, RequestEnd};
+use crate::event::saga::{Receipt, SkipReason};
+use crate::event::subject::KeptWhy;
 use crate::event::{Event, EventType};
 use crate::id::{Digest, EntityId, PlanId, Position, RequestId, RunId, SagaId};
 use crate::time::Timestamp;
@@ -46,41 +47,6 @@ pub struct Planned {
     pub kept: u64,
     /// Who approved it.
     pub approvals: Vec<Approval>,
-}
-
-/// A bundle that has, or had, copies of records of the request.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Copies {
-    /// SHA-256 of its manifest.
-    pub manifest: Digest,
-    /// The instant in its name.
-    pub exported_at: Timestamp,
-    /// How many of the records are in it.
-    pub records: u64,
-    /// Whether a run of the request wrote it: then it goes with the answer. The others stay as long as their policies
-    /// keep them.
-    pub goes_with_the_answer: bool,
-    /// When it was destroyed, or was to be.
-    pub destroyed_at: Option<Timestamp>,
-    /// Whether it was where it should have been then: otherwise nobody here knows where it is.
-    pub was_there: Option<bool>,
-}
-
-/// Somebody who got a copy of such a bundle.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Recipient {
-    /// The recipient: where it stands in the log that they got it. Who they are is sealed.
-    pub recipient: Position,
-    /// The saga that wrote the bundle.
-    pub saga: SagaId,
-    /// Who gave it away.
-    pub by: String,
-    /// When.
-    pub at: Timestamp,
-    /// When their channel last took a notice of what became of the records.
-    pub told_at: Option<Timestamp>,
 }
 
 /// What follows from the events of a request.
@@ -175,7 +141,7 @@ impl RequestStatement {
             exceptions_ended: caused(id.0, EventType::ErasureExceptionEnded, told),
             answered: caused(id.0, EventType::SubjectRequestCompleted, told).into_iter().next(),
             records: plans.last().map_or(0, |plan| plan.records),
-            recipients: recipients(id, &copies, told),
+            recipients: recipients(|saga| copies.contains_key(&saga), |recipient| told_at(id, recipient, told), told),
             told_by_hand: caused(id.0, EventType::RecipientTold, told),
             kept: newest_kept.into_iter().filter(|(entity, _)| !destroyed.contains_key(entity)).collect(),
             plans,
@@ -241,7 +207,7 @@ fn runs(plans: &[Planned], told: &[Told]) -> Vec<RunStatement> {
         }
         _ => None,
     });
-    asked_for.filter_map(|run| RunStatement::of_run(run, told).ok()).collect()
+    asked_for.filter_map(|run| RunStatement::of_run(run, told).ok().map(RunStatement::within_request)).collect()
 }
 
 /// Returns what each plan left out.
@@ -305,125 +271,23 @@ fn copies(known: &BTreeSet<EntityId>, is_own: impl Fn(&SagaId) -> bool, told: &[
     let mut copies = BTreeMap::new();
     for (saga, items) in items_of_sagas(told) {
         let records = items.iter().filter(is_of_request).count() as u64;
-        let Some((manifest, exported_at)) = bundle_of(saga, told).filter(|_| records > 0) else { continue };
-        let gone = told.iter().find_map(|(envelope, event)| match event {
-            Some(Event::BundleDestroyed(body)) if body.saga == saga => Some((envelope.recorded_at, body.was_there)),
-            _ => None,
-        });
-        let (destroyed_at, was_there) = gone.unzip();
-        let goes_with_the_answer = is_own(&saga);
-        copies.insert(saga, Copies { manifest, exported_at, records, goes_with_the_answer, destroyed_at, was_there });
+        let Some(bundle) = Bundle::of(saga, told).filter(|_| records > 0) else { continue };
+        copies.insert(saga, bundle.copies(records, is_own(&saga), told));
     }
     copies
 }
 
-/// Returns the bundle that a saga wrote, unless it took it back.
-fn bundle_of(saga: SagaId, told: &[Told]) -> Option<(Digest, Timestamp)> {
-    let mut bundle = None;
-    for (_, event) in told {
-        let Some(Event::StepSucceeded(body)) = event else { continue };
-        if body.saga != saga || body.step != Step::Export {
-            continue;
-        }
-        bundle = match &body.receipt {
-            Receipt::Exported { manifest, exported_at, .. } if !body.compensation => Some((*manifest, *exported_at)),
-            _ => None,
-        };
-    }
-    bundle
-}
-
-fn recipients(id: RequestId, copies: &BTreeMap<SagaId, Copies>, told: &[Told]) -> Vec<Recipient> {
-    let handed = told.iter().map(|(envelope, _)| envelope).filter(|envelope| {
-        envelope.event_type == EventType::BundleHandedOver as u16 && copies.contains_key(&SagaId(envelope.cause))
+/// Returns when the channel of a recipient last took a notice of what became of the records.
+fn told_at(id: RequestId, recipient: Position, told: &[Told]) -> Option<Timestamp> {
+    let notices = told.iter().filter_map(|(envelope, event)| match event {
+        Some(Event::NoticeSent(body)) => Some((envelope, &body.notice)),
+        _ => None,
     });
-    let told_at = |recipient: Position| {
-        let notices = told.iter().filter_map(|(envelope, event)| match event {
-            Some(Event::NoticeSent(body)) => Some((envelope, &body.notice)),
-            _ => None,
-        });
-        let of = notices.filter(|(_, notice)| match notice {
-            Notice::RecipientToTell { request, recipient: of, .. } => *request == id && *of == recipient,
-            _ => false,
-        });
-        of.map(|(envelope, _)| envelope.recorded_at).max()
-    };
-    handed
-        .map(|envelope| Recipient {
-            recipient: envelope.position,
-            saga: SagaId(envelope.cause),
-            by: envelope.actor.to_string(),
-            at: envelope.recorded_at,
-            told_at: told_at(envelope.position),
-        })
-        .collect()
-}
-
-/// What stands in sealed events, as the daemon read them when it wrote the certificate. Its signature alone stands behind
-/// that: whoever has the key can write something else here.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Said {
-    /// On which ground erasure was asked for.
-    pub ground: Option<ErasureGround>,
-    /// When the request was received.
-    pub received_at: Timestamp,
-    /// Until when it had to be answered.
-    pub due_at: Timestamp,
-    /// How the answer was called.
-    pub end: Option<RequestEnd>,
-    /// What the exceptions rest on.
-    pub exceptions: Vec<SaidException>,
-    /// Which recipient a person told.
-    pub told_by_hand: Vec<SaidTold>,
-    /// Until when the policies keep bundles that no run of the request wrote.
-    pub copies: Vec<SaidCopies>,
-}
-
-/// On which ground records are kept.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SaidException {
-    /// The exception: one of those in the statement.
-    pub exception: Position,
-    /// Its ground.
-    pub ground: ErasureException,
-    /// How many records it names.
-    pub records: u64,
-    /// When somebody must look whether it still holds.
-    pub review_at: Timestamp,
-    /// When it ended.
-    pub ended_at: Option<Timestamp>,
-}
-
-/// Which recipient heard of it from a person.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SaidTold {
-    /// The event: one of those in the statement.
-    pub event: Position,
-    /// The recipient: one of those in the statement, or of a copy that is none any more.
-    pub recipient: Position,
-}
-
-/// How long a bundle stays.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SaidCopies {
-    /// The saga that wrote it: one of those in the statement.
-    pub saga: SagaId,
-    /// Until then; `None`: its policy says no end, and people look after it.
-    pub kept_until: Option<Timestamp>,
-}
-
-impl Said {
-    /// Says whether it speaks only of what the statement knows.
-    pub(super) fn fits(&self, statement: &RequestStatement) -> bool {
-        let has = |deeds: &[Deed], event: Position| deeds.iter().any(|deed| deed.event == event);
-        self.exceptions.iter().all(|said| has(&statement.excepted, said.exception))
-            && self.told_by_hand.iter().all(|said| has(&statement.told_by_hand, said.event))
-            && self.copies.iter().all(|said| statement.copies.contains_key(&said.saga))
-    }
+    let of = notices.filter(|(_, notice)| match notice {
+        Notice::RecipientToTell { request, recipient: of, .. } => *request == id && *of == recipient,
+        _ => false,
+    });
+    of.map(|(envelope, _)| envelope.recorded_at).max()
 }
 
 /// Says which events belong into the certificate of a request, of all that the indexes of its runs have.

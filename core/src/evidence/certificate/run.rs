@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::copies::{Bundle, Copies, Recipient, recipients};
 use super::{Approval, CertificateError, Told};
 use crate::event::grant::{GrantReceipt, OpenSessions};
-use crate::event::saga::{Receipt, Residue};
+use crate::event::saga::{Receipt, Residue, SagaEnd};
 use crate::event::{Event, EventType};
 use crate::id::{Digest, EntityId, GrantId, PlanId, ReviewId, RunId, SagaId};
 use crate::time::Timestamp;
@@ -103,6 +104,13 @@ pub struct RunStatement {
     pub destroyed_at: Option<Timestamp>,
     /// Until when copies of the keys from before may be kept, as far as backups were made by the daemon.
     pub copies_of_keys_until: Option<Timestamp>,
+    /// The bundles of its sagas of which events say more than that they were written: that they are destroyed, that
+    /// somebody got a copy, or that they go with the answer to a request.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub copies: BTreeMap<SagaId, Copies>,
+    /// Who got copies of its bundles.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recipients: Vec<Recipient>,
 }
 
 impl RunStatement {
@@ -112,6 +120,11 @@ impl RunStatement {
     /// When the events do not tell who decided, who ran, and what was destroyed; or tell of several.
     pub(super) fn of_run(run: RunId, told: &[Told]) -> Result<Self, CertificateError> {
         Self::of(run, None, told)
+    }
+
+    /// Returns it as a part of the statement of a request, which tells of all bundles itself.
+    pub(super) fn within_request(self) -> Self {
+        Self { copies: BTreeMap::new(), recipients: Vec::new(), ..self }
     }
 
     /// Makes the statement about one entity of the run that destroyed its key.
@@ -209,6 +222,8 @@ impl RunStatement {
         // The lease under which an item was worked on may have been asked for by the saga before.
         let access = accessed(&begun, told);
         let copies_of_keys_until = copies_of_keys_until(told);
+        let recipients = recipients(|saga| sagas.contains_key(&saga), |_| None, told);
+        let copies = copies(request.plan, &sagas, &recipients, saga_of_entity.is_some(), told);
         Ok(Self {
             policy: frozen.policy.clone(),
             policy_digest: frozen.policy_digest,
@@ -228,8 +243,34 @@ impl RunStatement {
             access,
             destroyed_at,
             copies_of_keys_until,
+            copies,
+            recipients,
         })
     }
+}
+
+/// Gathers the bundles of sagas of which events say more than that they were written. Before there was such an event in a
+/// certificate of a run, the statement had none of this, and it must come out the same.
+fn copies(
+    plan: PlanId,
+    sagas: &BTreeMap<SagaId, Disposed>,
+    recipients: &[Recipient],
+    of_one_entity: bool,
+    told: &[Told],
+) -> BTreeMap<SagaId, Copies> {
+    let goes_with_the_answer = told.iter().any(|(envelope, event)| {
+        PlanId(envelope.position) == plan && matches!(event, Some(Event::ErasurePlanRequested(_)))
+    });
+    let mut copies = BTreeMap::new();
+    for bundle in sagas.keys().filter_map(|saga| Bundle::of(*saga, told)) {
+        let records = if of_one_entity { 1 } else { bundle.items };
+        let of_bundle = bundle.copies(records, goes_with_the_answer, told);
+        let is_handed_over = recipients.iter().any(|recipient| recipient.saga == bundle.saga);
+        if goes_with_the_answer || is_handed_over || of_bundle.destroyed_at.is_some() {
+            copies.insert(bundle.saga, of_bundle);
+        }
+    }
+    copies
 }
 
 /// Gathers the access that the sagas of a run took. That a grant is of one of them, its cause says.
@@ -265,6 +306,13 @@ fn accessed(sagas: &BTreeSet<SagaId>, told: &[Told]) -> BTreeMap<GrantId, Access
 }
 
 impl Disposed {
+    /// Returns the bundle that it wrote and did not take back: its manifest, and the instant in its name.
+    #[must_use]
+    pub fn bundle(&self) -> Option<(Digest, Timestamp)> {
+        let took_it_back = self.end.as_deref() == Some(SagaEnd::Compensated.name());
+        self.manifest.zip(self.exported_at).filter(|_| !took_it_back)
+    }
+
     pub(super) fn take(&mut self, receipt: &Receipt) {
         match receipt {
             Receipt::Exported { manifest, exported_at, .. } => {

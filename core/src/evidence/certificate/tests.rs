@@ -23,6 +23,7 @@ const RUN: RunId = RunId(Position(4));
 const SAGA: SagaId = SagaId(Position(6));
 const ENTITY: EntityId = EntityId(9);
 
+mod copies;
 mod request;
 
 /// A purge of one entity, as its log tells it: the cause of each event, who, about what.
@@ -211,6 +212,22 @@ fn whoever_can_sign_still_cannot_state_what_the_events_do_not_say() {
     assert_eq!(forged(&|c| c.events.swap(0, 1)), CertificateError::Malformed);
     assert_eq!(forged(&|c| c.events[1].body = c.events[3].body.clone()), CertificateError::Body);
     assert!(matches!(forged(&|c| c.events[1].proof = c.events[1].proof.replace('A', "B")), CertificateError::Proof(_)));
+}
+
+#[test]
+fn a_key_that_the_log_had_replaced_certifies_nothing() {
+    let (text, key) = certificate(Subject::Entity(ENTITY), |_| true).unwrap();
+    let size = log().len();
+    let until = |key: &str, position: usize| format!("{key}@{position}");
+    assert!(Certificate::verify(&text, &[&until(&key, size + 1)]).is_ok());
+    let replaced = CheckpointError::ReplacedKey;
+    let by_old = Certificate::verify(&text, &[&until(&key, size)]);
+    assert_eq!(by_old, Err(ProofError::from(replaced).into()), "its proofs are by that key");
+    // Its own signature counts as made over the newest checkpoint in it.
+    let (other_signer, other) = keys_of(&[4; 32], "log").unwrap();
+    let signed = Certificate::unverified(&text).unwrap().sign(&other_signer).unwrap();
+    assert!(Certificate::verify(&signed, &[&key, &until(&other, size + 1)]).is_ok());
+    assert_eq!(Certificate::verify(&signed, &[&key, &until(&other, size)]), Err(replaced.into()));
 }
 
 proptest! {

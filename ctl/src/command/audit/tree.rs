@@ -9,8 +9,10 @@ use retention_core::control::{
     AuditQuery, CheckpointQuery, CheckpointRow, Cursor, EnvelopeRow, ErrorCode, ExitCode, Line, ListQuery, Operation,
     Order, Progress, cloud_event,
 };
-use retention_core::event::Envelope;
-use retention_core::evidence::checkpoint::{CHECKPOINT_BYTES_MAX, Checkpoint};
+use retention_core::event::codec::{Bodies as _, schema_of};
+use retention_core::event::operation::SigningKeyAdopted;
+use retention_core::event::{Envelope, Event, EventType};
+use retention_core::evidence::checkpoint::{CHECKPOINT_BYTES_MAX, Checkpoint, CheckpointError, parts_of_key};
 use retention_core::evidence::tiles::{Tiles, bundles, entries_of};
 use retention_core::evidence::tree::leaf;
 use retention_core::id::Digest;
@@ -138,7 +140,15 @@ pub(super) fn verify(
     let cosigned_by = super::cosigned_by(&path.display().to_string(), &note, signed.size, witnesses)?;
     let mut others = Vec::with_capacity(against.len());
     for path in against {
-        let (other, _) = checkpoint_of(path)?;
+        let (other, note) = checkpoint_of(path)?;
+        if other.origin != signed.origin {
+            return Err(wrong(format!(
+                "{} is of the log {}, and this is the log {}: only checkpoints of one log can be compared",
+                path.display(),
+                other.origin,
+                signed.origin
+            )));
+        }
         if other.size > signed.size {
             return Err(wrong(format!(
                 "{} covers {} events, and this log has {}: events are missing, or the directory is older",
@@ -147,21 +157,23 @@ pub(super) fn verify(
                 signed.size
             )));
         }
-        others.push((path, other));
+        others.push((path, other, note));
     }
     let bar = Bar::new(&context.globals);
     let mut tiles = Tiles::default();
-    let fits =
-        |tiles: &Tiles| match others.iter().find(|(_, other)| other.size == tiles.size() && other.root != tiles.root())
-        {
-            Some((path, _)) => {
-                Err(wrong(format!("{} contradicts this log: it is not the one that was signed", path.display())))
-            }
-            None => Ok(()),
-        };
+    let fits = |tiles: &Tiles| match others
+        .iter()
+        .find(|(_, other, _)| other.size == tiles.size() && other.root != tiles.root())
+    {
+        Some((path, ..)) => {
+            Err(wrong(format!("{} contradicts this log: it is not the one that was signed", path.display())))
+        }
+        None => Ok(()),
+    };
     fits(&tiles)?;
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let mut all = (0..).zip(bundles(signed.size));
+    let mut adopted = Vec::new();
     loop {
         // What every processor reads and hashes at a time is put together by one.
         let together: Vec<(u64, (String, u64))> = all.by_ref().take(processors * BUNDLES_PER_PIECE).collect();
@@ -178,6 +190,7 @@ pub(super) fn verify(
         });
         for bundle in hashed {
             let bundle = bundle?;
+            adopted.extend(bundle.adopted);
             for (entry, hash) in entries_of(&bundle.bytes).unwrap_or_default().into_iter().zip(bundle.leaves) {
                 tiles.push_hashed(entry, hash, |name, expected| same(dir, name, expected))?;
                 fits(&tiles)?;
@@ -191,16 +204,33 @@ pub(super) fn verify(
     if root != signed.root {
         return Err(wrong(format!("{} is not the log that was signed: it has another root", dir.display())));
     }
+    let kept = others.iter().map(|(path, other, note)| (path.as_path(), other, note));
+    for (path, checkpoint, note) in std::iter::once((path.as_path(), &signed, &note)).chain(kept) {
+        if !is_by_adopted(note, checkpoint.size, &keys, &adopted) {
+            return Err(wrong(format!("{}: {}", path.display(), CheckpointError::ReplacedKey)));
+        }
+    }
     context.present(&json!({
         "holds": true,
         "log": signed.origin,
         "size": size,
         "root": root,
         "cosigned_by": cosigned_by,
-        "compared_with": others.iter().map(|(_, other)| other.size).collect::<Vec<_>>(),
+        "compared_with": others.iter().map(|(_, other, _)| other.size).collect::<Vec<_>>(),
         "not_checked": beside(dir)?,
     }))?;
     Ok(ExitCode::Done)
+}
+
+/// Says whether a checkpoint over so many events is signed by the key that the log had adopted last by then. Of a log that
+/// says nothing of it, as far as it is there, nobody knows more than the keys that they have.
+fn is_by_adopted(note: &str, size: u64, keys: &[&str], adopted: &[(u64, Digest)]) -> bool {
+    let Some((_, newest)) = adopted.iter().rev().find(|(position, _)| *position <= size) else { return true };
+    keys.iter().filter(|key| Checkpoint::verify(note, &[**key]).is_ok()).any(|key| {
+        let verifier_key = parts_of_key(key).map_or(*key, |(key, _)| key).to_owned();
+        let body = Event::SigningKeyAdopted(SigningKeyAdopted { verifier_key }).encode_body();
+        body.is_ok_and(|body| Digest::of(&body) == *newest)
+    })
 }
 
 /// Returns the names of what lies in the directory and is no part of the signed log, such as its events as CloudEvents:
@@ -222,6 +252,8 @@ fn beside(dir: &Path) -> Result<Vec<String>, Cause> {
 struct Hashed {
     bytes: Vec<u8>,
     leaves: Vec<Digest>,
+    /// Where the log adopts keys that sign checkpoints, and the digest of what it says of each.
+    adopted: Vec<(u64, Digest)>,
 }
 
 /// Reads a bundle, and checks that it has the envelopes of the events that it should.
@@ -232,14 +264,19 @@ fn hashed(dir: &Path, number: u64, bundle: &str, count: u64) -> Result<Hashed, C
     let entries = entries_of(&bytes).filter(|entries| entries.len() as u64 == count);
     let entries = entries.ok_or_else(|| wrong(format!("{} is no bundle of {count} entries", path.display())))?;
     let mut leaves = Vec::with_capacity(entries.len());
+    let mut adopted = Vec::new();
     for (position, entry) in (number * ENTRIES_PER_BUNDLE + 1..).zip(entries) {
-        let envelope = Envelope::parse(entry).ok();
-        if envelope.is_none_or(|envelope| envelope.position.0 != position) {
-            return Err(wrong(format!("{}: entry {position} is not the envelope of event {position}", path.display())));
+        let envelope = Envelope::parse(entry).ok().filter(|envelope| envelope.position.0 == position);
+        let envelope = envelope.ok_or_else(|| {
+            wrong(format!("{}: entry {position} is not the envelope of event {position}", path.display()))
+        })?;
+        let adopts = EventType::SigningKeyAdopted;
+        if (envelope.event_type, envelope.schema) == (adopts as u16, schema_of(adopts)) {
+            adopted.push((position, envelope.body_digest));
         }
         leaves.push(leaf(entry));
     }
-    Ok(Hashed { bytes, leaves })
+    Ok(Hashed { bytes, leaves, adopted })
 }
 
 fn same(dir: &Path, name: &str, expected: &[u8]) -> Result<(), Cause> {

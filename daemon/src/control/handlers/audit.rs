@@ -141,10 +141,12 @@ pub(crate) async fn keys(
     control
         .list(wanted, list.after, list.limit, |views, after, limit| {
             let from = after.map_or(0, |cursor| cursor.0);
-            let keys = (1..).zip(&views.small.signing_keys).filter(|(number, _)| *number > from);
-            let rows = keys.map(|(number, key)| {
+            let all = &views.small.signing_keys;
+            let next = all.iter().skip(1).map(|next| Some(next.adopted)).chain([None]);
+            let keys = (1..).zip(all.iter().zip(next)).filter(|(number, _)| *number > from);
+            let rows = keys.map(|(number, (key, replaced))| {
                 let (verifier_key, adopted_at) = (key.verifier_key.clone(), key.adopted_at);
-                (number, SigningKeyRow { verifier_key, adopted_at })
+                (number, SigningKeyRow { verifier_key, adopted_at, replaced })
             });
             Batch::cut(rows, limit)
         })

@@ -153,6 +153,18 @@ impl Manifest {
         Ok(manifest)
     }
 
+    /// Reads the manifest of a backup that a log tells of; `None` when it is not there, or not the one that the log tells of.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub(super) fn told_of(places: &Places, last: Position, digest: Digest) -> Result<Option<Self>, BackupError> {
+        let path = places.manifests().join(format!("{}.json", numbered(last)));
+        match durable_file::read_bounded(&path, MANIFEST_BYTES_MAX, ROLE)? {
+            Some(text) if Digest::of(&text) == digest => Self::read(places, last).map(Some),
+            Some(_) | None => Ok(None),
+        }
+    }
+
     /// Removes it: from then on there is no such backup.
     pub(super) fn remove(&self, places: &Places, door: Door<'_>) -> Result<(), BackupError> {
         let path = places.manifests().join(format!("{}.json", numbered(self.last)));

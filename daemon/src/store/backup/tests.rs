@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use age::secrecy::ExposeSecret as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -306,6 +308,47 @@ fn a_backup_that_contradicts_a_checkpoint_is_not_restored() {
     assert_eq!(shown("later", later.sign(&signer).unwrap()).unwrap().missing, Some(missing));
     let (stranger, _) = keys_of(&[8; 32], "log").unwrap();
     assert!(matches!(shown("strange", later.sign(&stranger).unwrap()), Err(BackupError::NotSigned)));
+}
+
+#[test]
+fn checkpoints_that_the_newest_backup_has_and_the_store_lost_are_missed() {
+    let world = World::new();
+    let store = open(&world.options);
+    let layout = store.view(|views| views.small.layouts.iter().next().unwrap().0);
+    let mut told = BTreeMap::new();
+    for round in 0..2 {
+        sign(&store);
+        let tree = Tree::open(store.dir()).unwrap();
+        let made = store.backup(&world.places, UNTIL, &Keyholders::default(), Some(&tree), &mut |_, _| {}).unwrap();
+        told.insert(made.0.last, made.1);
+        add_contacts(&store, layout, 400 + round * 10..405 + round * 10);
+    }
+    sign(&store);
+    store.close().unwrap();
+    let path = world.options.dir.join("tree/checkpoints");
+    let whole = std::fs::read(&path).unwrap();
+    let [older, newer] = told.keys().copied().collect::<Vec<_>>()[..] else { unreachable!("two were made") };
+    let lost = |told: &BTreeMap<Position, Digest>| {
+        lost_checkpoints(&world.options.dir, &world.places, told, &Halt::default()).unwrap()
+    };
+    assert_eq!(lost(&told), None);
+    let end_of_newer =
+        usize::try_from(Manifest::read(&world.places, newer).unwrap().checkpoints.unwrap().bytes).unwrap();
+    // What was signed since is in no backup, so nobody can miss it.
+    std::fs::write(&path, &whole[..end_of_newer]).unwrap();
+    assert_eq!(lost(&told), None);
+    for left in [&whole[..end_of_newer - 1], &whole[1..], &[]] {
+        std::fs::write(&path, left).unwrap();
+        assert_eq!(lost(&told), Some(newer));
+    }
+    // A manifest that is not the one of which the log tells is no witness, and the one before is.
+    let manifest = world.places.manifests().join(format!("{}.json", numbered(newer)));
+    std::fs::write(&manifest, b"{}").unwrap();
+    assert_eq!(lost(&told), Some(older));
+    assert_eq!(lost(&BTreeMap::new()), None);
+    // A file that is not there at all is another finding.
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(lost(&told), None);
 }
 
 /// What a witness signs over a checkpoint at a time, in seconds.

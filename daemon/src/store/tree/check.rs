@@ -104,6 +104,11 @@ impl TreeCheck {
         self.checkpoints.as_ref().map(|_| self.checked)
     }
 
+    /// Says whether the file of checkpoints holds none, and nothing that is damaged.
+    pub(in crate::store) fn is_empty(&self) -> bool {
+        self.checkpoints.is_some() && self.checked == 0 && self.next.is_none() && !self.checkpoints_are_damaged
+    }
+
     /// Returns how many cosignatures were looked at; `None` when there is no file of them.
     pub(in crate::store) fn cosignatures(&self) -> Option<u64> {
         self.cosignatures.as_ref().map(|_| self.cosignatures_checked)

@@ -76,6 +76,21 @@ pub enum Finding {
     /// The log adopted a key that signs checkpoints, and their file is not there.
     #[error("the checkpoints of the tree are missing though the log adopted a key that signs them")]
     CheckpointsMissing,
+    /// The log adopted a key that signs checkpoints long before its newest event, and none was ever signed, or all are
+    /// taken away.
+    #[error("there is no checkpoint, though the log adopted a key that signs them with event {0}, long before it ends")]
+    CheckpointsGone(Position),
+    /// The checkpoints that a backup has are not among those of the store.
+    #[error(
+        "the checkpoints of the tree do not begin with those that the backup up to event {0} has, as the log says: some were lost or changed since"
+    )]
+    CheckpointsLost(Position),
+    /// The log adopted a key that signs checkpoints, and its file is not there.
+    #[error("tree/signing.key, which signs checkpoints, is missing")]
+    SigningKeyMissing,
+    /// The file of the key that signs checkpoints holds none, or cannot be used.
+    #[error("tree/signing.key, which signs checkpoints, cannot be used: {0}")]
+    SigningKeyDamaged(String),
     /// A signed checkpoint is not that of this log.
     #[error("the journal contradicts the checkpoint that was signed over its first {0} events")]
     CheckpointContradicts(u64),
@@ -125,6 +140,10 @@ impl Finding {
             Self::HashDiffers(_) => "tree_hash_differs",
             Self::HashesMissing(_) => "tree_hashes_missing",
             Self::CheckpointsMissing => "checkpoints_missing",
+            Self::CheckpointsGone(_) => "checkpoints_gone",
+            Self::CheckpointsLost(_) => "checkpoints_lost",
+            Self::SigningKeyMissing => "signing_key_missing",
+            Self::SigningKeyDamaged(_) => "signing_key_damaged",
             Self::CheckpointContradicts(_) => "checkpoint_contradicts",
             Self::CheckpointNotSigned(_) => "checkpoint_not_signed",
             Self::CheckpointByOlderKey(_) => "checkpoint_by_older_key",
@@ -155,6 +174,10 @@ impl Finding {
             Self::HashDiffers(_)
             | Self::HashesMissing(_)
             | Self::CheckpointsMissing
+            | Self::CheckpointsGone(_)
+            | Self::CheckpointsLost(_)
+            | Self::SigningKeyMissing
+            | Self::SigningKeyDamaged(_)
             | Self::CheckpointContradicts(_)
             | Self::CheckpointNotSigned(_)
             | Self::CheckpointByOlderKey(_)
@@ -198,6 +221,18 @@ impl Finding {
             }
             Self::CheckpointsMissing => {
                 "nobody can tell whether events were lost since they were signed: stop the daemon, restore tree/checkpoints from a backup, and compare with checkpoints that others hold; if there is none anywhere, put an empty file in its place"
+            }
+            Self::CheckpointsGone(_) => {
+                "nobody can tell whether events were lost since they were signed: stop the daemon, restore tree/checkpoints from a backup, and compare with checkpoints that others hold; if there is none anywhere, the next start signs the log as it is"
+            }
+            Self::CheckpointsLost(_) => {
+                "nobody can tell from those that are left whether events were lost meanwhile: copy the state directory away as it is, compare with the tree/checkpoints of that backup and with checkpoints that others hold, then stop the daemon and restore tree/checkpoints from the newest backup; the journal is not affected"
+            }
+            Self::SigningKeyMissing => {
+                "the log, and what was signed, is not affected. Find out who could take it: whoever has it can sign. Put it back from the newest copy of the keys with mode 0600; without it the next start makes a new one, which the log adopts, and `retentionctl audit keys` lists it for those who check"
+            }
+            Self::SigningKeyDamaged(_) => {
+                "the log, and what was signed, is not affected, but no checkpoint is signed from the next start on. Stop the daemon and put the key back from the newest copy of the keys with mode 0600, or move it away: then the next start makes a new one, which the log adopts, and `retentionctl audit keys` lists it for those who check"
             }
             Self::CheckpointContradicts(_) => {
                 "an event was changed, lost or put in since it was signed: copy the state directory away as it is, and compare it with a backup and with checkpoints that others hold"

@@ -4,6 +4,7 @@ use super::super::sled_door::{Blocks, Family};
 use super::super::tests::{add_contacts, add_layout, begin_purge, flip, init, open, purge, sign};
 use super::super::vault::destroy::StepTicket;
 use super::*;
+use crate::clock::ManualClock;
 use retention_core::event::operation::SigningKeyAdopted;
 use retention_core::evidence::checkpoint::{Checkpoint, keys_of};
 use retention_core::id::SagaId;
@@ -312,6 +313,28 @@ fn a_checkpoint_by_a_key_that_was_replaced_before_is_found() {
     store.close().unwrap();
     let report = verify(&options);
     assert_eq!((report.findings, report.checkpoints), (vec![Finding::CheckpointByOlderKey(size)], Some(4)));
+}
+
+#[test]
+fn checkpoints_that_are_all_gone_long_after_a_key_was_adopted_are_missed() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = Arc::new(ManualClock::starting_at(Timestamp::from_unix_seconds(1_700_000_000)));
+    let options = Options { clock: clock.clone(), ..init(dir.path()) };
+    let store = open(&options);
+    let layout = add_layout(&store);
+    sign(&store);
+    let adopted = store.view(|views| views.small.signing_keys[0].adopted);
+    let path = options.dir.join("tree/checkpoints");
+    let whole = std::fs::read(&path).unwrap();
+    // A start that was killed before it signed leaves as much.
+    std::fs::write(&path, b"").unwrap();
+    let unsigned_since = || store.verify(&mut |_, _| {}).unwrap().unsigned_since;
+    assert_eq!(unsigned_since(), None);
+    clock.advance(std::time::Duration::from_secs(60 * 60));
+    add_contacts(&store, layout, 0..5);
+    assert_eq!(unsigned_since(), Some(adopted));
+    std::fs::write(&path, whole).unwrap();
+    assert_eq!(unsigned_since(), None);
 }
 
 #[test]

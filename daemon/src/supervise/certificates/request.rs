@@ -9,10 +9,9 @@ use retention_core::event::saga::{Receipt, Step};
 use retention_core::event::subject::RequestKind;
 use retention_core::event::{Event, EventType};
 use retention_core::evidence::certificate::{
-    Certificate, Said, SaidCopies, SaidException, SaidTold, belongs_to_request,
+    RequestStatement, SaidCopies, SaidException, SaidOfRequest, SaidTold, Subject, Told, belongs_to_request,
 };
 use retention_core::id::{EntityId, Position, RequestId, RunId, SagaId};
-use retention_core::time::{Align, Timestamp};
 use retention_core::view::SubjectRequest;
 
 use super::{Certificates, failed};
@@ -156,8 +155,13 @@ impl Certificates {
     }
 
     /// Returns what stands in sealed events, of what the certificate is about.
-    pub(super) fn said(&self, id: RequestId, certificate: &Certificate) -> Result<Said, ErrorBody> {
-        let statement = certificate.statement.request().ok_or_else(|| ErrorBody::of(ErrorCode::Internal))?;
+    pub(super) fn said_of_request(
+        &self,
+        subject: Subject,
+        statement: &RequestStatement,
+        told: &[Told],
+    ) -> Result<SaidOfRequest, ErrorBody> {
+        let Subject::Request(id) = subject else { return Err(ErrorBody::of(ErrorCode::Internal)) };
         let request = self.store.view(|views| found(views.small.subjects.get(id), id).cloned())?;
         let exceptions = statement.excepted.iter().filter_map(|deed| {
             let exception = request.exceptions.get(&deed.event)?;
@@ -183,7 +187,8 @@ impl Certificates {
                 copies.push(SaidCopies { saga: *saga, kept_until });
             }
         }
-        Ok(Said {
+        let records: Vec<EntityId> = request.records().iter().chain(statement.destroyed.keys()).copied().collect();
+        Ok(SaidOfRequest {
             ground: request.ground,
             received_at: request.received_at,
             due_at: request.due_at,
@@ -191,17 +196,8 @@ impl Certificates {
             exceptions: exceptions.collect(),
             told_by_hand,
             copies,
+            deliveries: self.deliveries(&self.sources_of(&records), told),
         })
-    }
-
-    /// Returns until when the policy under which a bundle was written keeps it.
-    fn kept_until(&self, saga: SagaId, exported_at: Timestamp) -> Result<Option<Timestamp>, ErrorBody> {
-        let digest = self.store.view(|views| {
-            let run = views.small.runs.run(views.small.runs.saga(saga)?.started.run)?;
-            Some(views.small.plans.get(run.plan)?.frozen.as_ref()?.policy_digest)
-        });
-        let policy = digest.map(|digest| self.store.policy_version(digest)).transpose().map_err(failed)?.flatten();
-        Ok(policy.and_then(|policy| Some(policy.export.keep?.due_at(exported_at, Align::None, &policy.retention.zone))))
     }
 }
 

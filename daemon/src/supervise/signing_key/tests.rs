@@ -98,6 +98,35 @@ fn a_key_is_changed_only_when_somebody_asked_and_once() {
     assert!(growth.verify(&[&keys[0]]).is_err() && growth.verify(&[&keys[1]]).is_err());
 }
 
+#[test]
+fn a_key_that_is_missing_or_damaged_is_found_and_what_a_change_left_is_not() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let world = World::new();
+    let store = world.open();
+    let dir = store.dir();
+    assert_eq!(finding(dir, false), None, "none was made yet");
+    world.live(&store, &OpenGate).unwrap();
+    assert_eq!(finding(dir, true), None);
+    let path = dir.join("tree/signing.key");
+    let whole = std::fs::read(&path).unwrap();
+    for damaged in [&b""[..], b"no key\n", &[0xff], &whole[..whole.len() - 5]] {
+        std::fs::write(&path, damaged).unwrap();
+        let found = finding(dir, true).unwrap();
+        assert_eq!((found.code(), found.part()), ("signing_key_damaged", "tree"));
+        assert!(!found.to_string().contains("PRIVATE"), "{found}");
+    }
+    std::fs::write(&path, &whole).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+    assert_eq!(finding(dir, true).unwrap().code(), "signing_key_damaged", "others can read it");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    assert_eq!(finding(dir, true), None);
+    // A change that a crash interrupted: the next start puts the new one in place.
+    std::fs::rename(&path, dir.join("tree/signing.key.new")).unwrap();
+    assert_eq!(finding(dir, true), None);
+    std::fs::remove_file(dir.join("tree/signing.key.new")).unwrap();
+    assert_eq!(finding(dir, true), Some(Finding::SigningKeyMissing));
+}
+
 /// Stops everything at one flush of keys, before or after it, and for ever.
 struct Stop {
     left: Mutex<(u64, bool)>,

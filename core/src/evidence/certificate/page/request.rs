@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::super::{Approval, Copies, Deed, RequestStatement, Said};
-use super::{ELSEWHERE, code, copies_of_keys, html_escaped, part, people, table};
+use super::super::{Approval, Deed, RequestStatement, SaidOfRequest};
+use super::{ELSEWHERE, bundle, code, copies_of_keys, deliveries, got_a_copy, html_escaped, part, people, table};
 use crate::event::saga::SkipReason;
 use crate::event::subject::KeptWhy;
-use crate::id::{EntityId, SagaId};
+use crate::id::EntityId;
 
 /// More records than these are counted and not named: the certificate has them all.
 const NAMED_MAX: usize = 100;
 
-pub(super) fn of_request(page: &mut String, statement: &RequestStatement, said: Option<&Said>) {
+pub(super) fn of_request(page: &mut String, statement: &RequestStatement, said: Option<&SaidOfRequest>) {
     asked(page, statement, said);
     found(page, statement);
     for run in &statement.runs {
@@ -24,7 +24,7 @@ pub(super) fn of_request(page: &mut String, statement: &RequestStatement, said: 
     remains(page, statement, said);
 }
 
-fn asked(page: &mut String, statement: &RequestStatement, said: Option<&Said>) {
+fn asked(page: &mut String, statement: &RequestStatement, said: Option<&SaidOfRequest>) {
     let none = |people: String| if people.is_empty() { "nobody yet".to_owned() } else { people };
     let mut rows = vec![
         ("Entered by", one(&statement.entered)),
@@ -76,7 +76,7 @@ fn found(page: &mut String, statement: &RequestStatement) {
     );
 }
 
-fn refused(page: &mut String, statement: &RequestStatement, said: Option<&Said>) {
+fn refused(page: &mut String, statement: &RequestStatement, said: Option<&SaidOfRequest>) {
     let mut why: BTreeMap<String, Vec<EntityId>> = BTreeMap::new();
     for (record, kept) in &statement.kept {
         why.entry(kept_for(*kept)).or_default().push(*record);
@@ -110,10 +110,11 @@ fn refused(page: &mut String, statement: &RequestStatement, said: Option<&Said>)
     table(page, "Kept, and why", &rows);
 }
 
-fn remains(page: &mut String, statement: &RequestStatement, said: Option<&Said>) {
+fn remains(page: &mut String, statement: &RequestStatement, said: Option<&SaidOfRequest>) {
     let mut items = String::new();
+    let kept = said.map(|said| said.copies.as_slice()).unwrap_or_default();
     for (saga, copies) in &statement.copies {
-        let _ = write!(items, "<li>{}</li>", bundle(*saga, copies, said));
+        let _ = write!(items, "<li>{}</li>", bundle(*saga, copies, kept));
     }
     for recipient in &statement.recipients {
         let by_hand = said.into_iter().flat_map(|said| &said.told_by_hand);
@@ -123,15 +124,9 @@ fn remains(page: &mut String, statement: &RequestStatement, said: Option<&Said>)
             (None, 1..) => "told by a person, as the daemon says".to_owned(),
             (None, 0) => "<b>not told yet</b>".to_owned(),
         };
-        let _ = write!(
-            items,
-            "<li>Recipient {} got a copy of the bundle of {} from {} on {}: {told}.</li>",
-            recipient.recipient.0,
-            recipient.saga,
-            html_escaped(&recipient.by),
-            recipient.at
-        );
+        let _ = write!(items, "<li>{}: {told}.</li>", got_a_copy(recipient));
     }
+    deliveries(&mut items, said.map(|said| said.deliveries.as_slice()).unwrap_or_default());
     let compacted = match statement.compacted_at {
         Some(at) => format!("What was destroyed left the disk with the compaction of {at}."),
         None if statement.destroyed.is_empty() => "No destruction of a key is in this certificate.".to_owned(),
@@ -144,24 +139,6 @@ fn remains(page: &mut String, statement: &RequestStatement, said: Option<&Said>)
         "<h2>What may be left</h2>\n<ul>{items}<li>{compacted}</li><li>{}</li><li>{ELSEWHERE}</li></ul>\n",
         copies_of_keys(statement.copies_of_keys_until)
     );
-}
-
-fn bundle(saga: SagaId, copies: &Copies, said: Option<&Said>) -> String {
-    let fate = match (copies.destroyed_at, copies.was_there, copies.goes_with_the_answer) {
-        (Some(at), Some(false), _) => format!("<b>was not where it should have been on {at}</b>"),
-        (Some(at), ..) => format!("destroyed on {at}"),
-        (None, _, true) => "is destroyed with the answer, unless a hold covers it".to_owned(),
-        (None, _, false) => {
-            let kept = said.and_then(|said| said.copies.iter().find(|said| said.saga == saga));
-            match kept.map(|said| said.kept_until) {
-                Some(Some(until)) => format!("its policy keeps it until {until}, as the daemon says"),
-                Some(None) => "its policy sets no end, as the daemon says".to_owned(),
-                None => "its policy says how long it stays".to_owned(),
-            }
-        }
-    };
-    let (records, at) = (copies.records, copies.exported_at);
-    format!("Bundle of {saga}, written {at}, with {records} of the records: {fate}. {}", code(&copies.manifest))
 }
 
 fn one(approval: &Approval) -> String {

@@ -173,8 +173,8 @@ fn asked() -> Vec<(Envelope, Event)> {
     ])
 }
 
-fn said() -> Said {
-    Said {
+fn said() -> SaidOfRequest {
+    SaidOfRequest {
         ground: Some(ErasureGround::Objection),
         received_at: Timestamp(1),
         due_at: Timestamp(99),
@@ -188,11 +188,12 @@ fn said() -> Said {
         }],
         told_by_hand: vec![SaidTold { event: Position(22), recipient: RECIPIENT }],
         copies: vec![SaidCopies { saga: OLD_SAGA, kept_until: Some(Timestamp(66)) }],
+        deliveries: Vec::new(),
     }
 }
 
 fn written() -> (String, String) {
-    certificate_of(&asked(), Subject::Request(REQUEST), |_| true, Some(said())).unwrap()
+    certificate_of(&asked(), Subject::Request(REQUEST), |_| true, Some(Said::Request(Box::new(said())))).unwrap()
 }
 
 #[test]
@@ -253,9 +254,11 @@ fn what_is_left_out_is_not_stated_and_without_a_plan_there_is_nothing_to_certify
 fn whoever_can_sign_says_only_of_what_the_events_tell() {
     let (text, key) = written();
     let signer = keys_of(&[3; 32], "log").unwrap().0;
-    let forged = |change: &dyn Fn(&mut RequestStatement, &mut Said)| {
+    let forged = |change: &dyn Fn(&mut RequestStatement, &mut SaidOfRequest)| {
         let mut certificate = Certificate::unverified(&text).unwrap();
-        let (Statement::Request(statement), Some(said)) = (&mut certificate.statement, &mut certificate.said) else {
+        let (Statement::Request(statement), Some(Said::Request(said))) =
+            (&mut certificate.statement, &mut certificate.said)
+        else {
             unreachable!("it is of a request")
         };
         change(statement, said);
@@ -271,7 +274,7 @@ fn whoever_can_sign_says_only_of_what_the_events_tell() {
     for change in is_stated {
         assert_eq!(forged(&|statement, _| change(statement)), CertificateError::Statement);
     }
-    let is_said: [fn(&mut Said); 3] = [
+    let is_said: [fn(&mut SaidOfRequest); 3] = [
         |said| said.exceptions[0].exception = Position(5),
         |said| said.told_by_hand[0].event = Position(6),
         |said| said.copies[0].saga = RUN.0.0.checked_add(9).map(Position).map(SagaId).unwrap(),
@@ -279,10 +282,10 @@ fn whoever_can_sign_says_only_of_what_the_events_tell() {
     for change in is_said {
         assert_eq!(forged(&|_, said| change(said)), CertificateError::Said);
     }
-    // A run has nothing sealed to speak of.
+    // Of a run nothing is said that is about a request.
     let (text, key) = certificate(Subject::Run(super::RUN), |_| true).unwrap();
     let mut of_run = Certificate::unverified(&text).unwrap();
-    of_run.said = Some(said());
+    of_run.said = Some(Said::Request(Box::new(said())));
     assert_eq!(Certificate::verify(&of_run.sign(&signer).unwrap(), &[&key]), Err(CertificateError::Said));
 }
 
