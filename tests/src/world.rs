@@ -650,4 +650,14 @@ impl World {
         let exports: &Path = &self.exports();
         fs::read_dir(exports).expect("the exports can be read").count()
     }
+
+    /// Removes every bundle, as somebody might who needs the room.
+    ///
+    /// # Panics
+    /// When one cannot be removed.
+    pub fn remove_exports(&self) {
+        for entry in fs::read_dir(self.exports()).expect("the exports can be read") {
+            fs::remove_dir_all(entry.expect("an entry").path()).expect("a bundle is removed");
+        }
+    }
 }

@@ -43,7 +43,10 @@ fn run_with(call: Call, nth: u32, fault: Fault, crash: Option<(u64, Remains)>) -
 fn whatever_the_archive_answers_nothing_is_purged_without_a_verified_export() {
     for call in Call::ALL {
         for fault in Fault::OF_CALLS {
-            run_with(call, 1, fault, None);
+            // The second time a bundle is verified its quarantine is over.
+            for nth in [1, 2] {
+                run_with(call, nth, fault, None);
+            }
         }
     }
 }
@@ -141,4 +144,52 @@ fn a_bundle_that_was_tampered_with_purges_nothing_and_calls_a_person() {
         assert_eq!(world.run_state(run), RunState::Stuck, "{}", world.story());
         assert_eq!(world.state_of(due), EntityState::Visible);
     }
+}
+
+#[test]
+fn a_bundle_that_is_changed_or_removed_during_the_quarantine_purges_nothing_and_calls_a_person() {
+    for (is_restarted, fault) in [false, true]
+        .into_iter()
+        .flat_map(|it| [Some(Fault::FlippedByte), Some(Fault::FileRemoved), None].map(|f| (it, f)))
+    {
+        let mut world = World::new("P1D");
+        let due = world.add("a", "2020-01-01");
+        world.settle();
+        let (_, run) = world.approved_run("contacts");
+        let until = world.settle().expect("the quarantine is waited for");
+        assert_eq!(world.state_of(due), EntityState::Quarantined);
+        if is_restarted {
+            world.reopen();
+        }
+        match fault {
+            Some(fault) => world.archive.arm(Call::Verify, 1, fault),
+            None => world.remove_exports(),
+        }
+        world.clock.pass_until(until);
+        world.finish();
+        assert!(!world.archive.is_armed(), "it is read again\n{}", world.story());
+        assert_eq!(world.run_state(run), RunState::Stuck, "{}", world.story());
+        assert_eq!(world.state_of(due), EntityState::Visible, "{}", world.story());
+        world.reopen();
+        assert_eq!(world.run_state(run), RunState::Stuck);
+    }
+}
+
+#[test]
+fn a_bundle_that_cannot_be_read_when_its_quarantine_is_over_is_waited_for() {
+    let mut world = World::new("P1D");
+    let due = world.add("a", "2020-01-01");
+    world.settle();
+    let (_, run) = world.approved_run("contacts");
+    let until = world.settle().expect("the quarantine is waited for");
+    world.clock.pass_until(until);
+    for call in [Call::Verify, Call::Probe] {
+        world.archive.arm(call, 1, Fault::Refused);
+        let again = world.settle().expect("it is tried again");
+        assert!(!world.archive.is_armed() && again > until, "{}", world.story());
+        assert_eq!(world.state_of(due), EntityState::Quarantined, "{}", world.story());
+        world.clock.pass_until(again);
+    }
+    world.finish();
+    assert_eq!((world.run_state(run), world.state_of(due)), (RunState::Completed, EntityState::Purged));
 }

@@ -239,7 +239,8 @@ pub enum Failure {
     Unknown,
 }
 
-/// Schema 1. A step did not take effect, or nobody knows.
+/// Schema 1. A step did not take effect, or nobody knows. Of [`Step::VerifyExport`] it may follow success, before the pivot:
+/// the bundle was read once more, and is not what it was.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct StepFailed {
     /// The saga.
