@@ -158,11 +158,11 @@ impl Defect {
                 "the date is written in the culture of the machine and has one reading only, which was taken",
             ),
             Self::DateAmbiguous => {
-                ("date_ambiguous", "day and month cannot be told apart, so the date was not used; the cell was kept")
+                ("date_ambiguous", "day and month cannot be told apart, so the date was not used, and an activity counts as of when it was first seen; the cell was kept")
             }
             Self::DateUnreadable => (
                 "date_unreadable",
-                "the cell is not a date in the expected form, so the date was not used; the cell was kept",
+                "the cell is not a date in the expected form, so the date was not used, and an activity counts as of when it was first seen; the cell was kept",
             ),
             Self::CurrencyHardCoded => (
                 "currency_hard_coded",
