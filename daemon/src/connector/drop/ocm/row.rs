@@ -310,13 +310,18 @@ fn template(state: &mut FileState, row: &TextRow<'_>) -> Parts {
 
 fn parent(state: &FileState, row: &TextRow<'_>, parts: &mut Parts) {
     let Some(link) = filled(state.cell(row, "parent_link")) else { return };
-    let kind = match state.cell(row, "parent_type").unwrap_or_default().trim().to_ascii_lowercase().as_str() {
-        "contact" | "ipm.contact" | "ipm.abchperson" => Kind::Contact,
-        "company" | "ipm.contact.company" => Kind::Company,
-        "deal" | "ipm.xrmproject.deal" => Kind::Deal,
-        _ => return parts.defects.push(Defect::ParentUnknown),
+    let kinds: &[Kind] = match state.cell(row, "parent_type").unwrap_or_default().trim().to_ascii_lowercase().as_str() {
+        "contact" | "ipm.contact" | "ipm.abchperson" => &[Kind::Contact],
+        "company" | "ipm.contact.company" => &[Kind::Company],
+        "deal" | "ipm.xrmproject.deal" => &[Kind::Deal],
+        // Not to look would let become due what somebody has just dealt with.
+        _ => {
+            parts.defects.push(Defect::ParentUnknown);
+            &[Kind::Contact, Kind::Company, Kind::Deal]
+        }
     };
-    parts.links.push(SourceLink { relation: Relation::About, kind, external_id: link.to_owned() });
+    let link = |kind: &Kind| SourceLink { relation: Relation::About, kind: *kind, external_id: link.to_owned() };
+    parts.links.extend(kinds.iter().map(link));
 }
 
 /// The export writes two decimals, so an amount is clear when a separator stands before the last two digits.
