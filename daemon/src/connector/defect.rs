@@ -20,7 +20,7 @@ pub enum Defect {
     FormulaWithoutResult,
     /// The last line has no line end.
     LineEndMissing,
-    /// A rejected row, or an early end, spoils the snapshot.
+    /// A rejected row, an early end, or a sheet that was not read spoils the snapshot.
     SnapshotIncomplete,
     /// More than one page of posts or activities.
     PagesUnfiltered,
@@ -128,7 +128,7 @@ impl Defect {
             ),
             Self::SnapshotIncomplete => (
                 "snapshot_incomplete",
-                "a rejected row or an early end makes the file incomplete, so nothing is recorded as gone",
+                "a rejected row, an early end or a sheet that was not read makes the file incomplete, so nothing is recorded as gone",
             ),
             Self::PagesUnfiltered => (
                 "pages_unfiltered",

@@ -212,6 +212,11 @@ impl<'m> Typist<'m> {
         sink(change)
     }
 
+    /// Notes that there may be rows which nobody handed in.
+    pub(super) fn miss_rows(&mut self) {
+        self.rows_spoiled = true;
+    }
+
     /// Hands out the end: what the file is a complete snapshot of.
     pub(super) fn end(&mut self, sink: &mut Sink<'_>) -> ControlFlow<()> {
         if self.mapping.content == Content::Delta {

@@ -258,6 +258,7 @@ impl Feed for XlsxFeed<'_> {
             Opened::check_unchanged(self.path, opened.fingerprint)?;
             for _ in 0..others {
                 typist.summary.defects += 1;
+                typist.miss_rows();
                 flow = (sheet.sink)(Change::Defect(Defect::SheetUnread, Place::whole(None)));
                 if flow.is_break() {
                     break;
@@ -374,6 +375,11 @@ mod tests {
                 Change::Row(row) => Some(row.external_id.clone()),
                 _ => None,
             };
+            assert_eq!(
+                changes.iter().any(|change| matches!(change, Change::SnapshotOf { .. })),
+                mapping.contains("sheet"),
+                "what stands on a sheet that was not read is not gone"
+            );
             let unread =
                 changes.iter().filter(|change| matches!(change, Change::Defect(Defect::SheetUnread, _))).count();
             (changes.iter().filter_map(id).collect::<Vec<_>>(), unread)
