@@ -298,7 +298,7 @@ impl Reading<'_, '_, '_> {
         let mut complete = ended && rows > 0 && self.summary.rejected == before.1;
         if !ended && self.summary.rejected == before.1 {
             self.defect(Defect::LineEndMissing, place)?;
-        } else if !complete {
+        } else if !complete && !self.is_bundle {
             self.defect(Defect::SnapshotIncomplete, place)?;
         }
         if matches!(kind, Kind::Post | Kind::Activity) && rows > PAGE_ROWS {

@@ -59,7 +59,9 @@ pub enum Refusal {
     #[error("not an export directory; its name must read <mailbox>_<yyyyMMddTHHmmssffff>")]
     DirectoryUnknown,
     /// A directory inside an export directory.
-    #[error("an export directory holds no directories; remove the one inside")]
+    #[error(
+        "an export directory holds no directories; where an archive was unpacked into it, drop the one inside by itself, else take it out"
+    )]
     DirectoryInside,
     /// Too many files in a directory.
     #[error("the directory holds more than {DIRECTORY_FILES_MAX} files")]

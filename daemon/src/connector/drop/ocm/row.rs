@@ -2,6 +2,7 @@
 
 use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 
+use retention_core::record::field::CUSTOM_PREFIX;
 use retention_core::record::{DateRole, FieldType, Kind, Relation, SourceLink, Visibility};
 use retention_core::table::{Fields as _, TextRow};
 use retention_core::time::Timestamp;
@@ -51,6 +52,11 @@ impl Reading<'_, '_, '_> {
             Ok(parts) => parts,
             Err(code) => return self.reject(place, code),
         };
+        // A bundle makes the schema of its own columns, for those who read it: nobody recorded these fields.
+        let is_made = |id: &str| id.split_once(':').is_some_and(|(_, field)| field.starts_with(CUSTOM_PREFIX));
+        if self.is_bundle && state.kind == Kind::Template && is_made(&parts.external_id) {
+            return Ok(());
+        }
         let Ok(cells) = row.to_cells() else {
             return self.reject(place, RejectCode::TooManyCells { max: usize::from(u16::MAX) });
         };
