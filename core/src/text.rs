@@ -59,6 +59,10 @@ pub enum Encoding {
 }
 
 impl Encoding {
+    fn is_wide(self) -> bool {
+        matches!(self, Self::Utf16Le | Self::Utf16Be)
+    }
+
     /// Returns the name in mapping files and reports.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -140,7 +144,8 @@ pub fn detect(head: &[u8], named: Option<Encoding>) -> Result<DetectedEncoding, 
     };
     if let Some((encoding, mark_bytes)) = mark {
         return match named {
-            Some(named) if named != encoding => {
+            // Of the two orders of bytes the mark is sure.
+            Some(named) if named != encoding && !(named.is_wide() && encoding.is_wide()) => {
                 Err(EncodingError::Contradicted { mark: encoding.name(), named: named.name() })
             }
             _ => Ok(DetectedEncoding { encoding, mark_bytes, certainty: Certainty::Detected }),
@@ -153,14 +158,19 @@ pub fn detect(head: &[u8], named: Option<Encoding>) -> Result<DetectedEncoding, 
         }
         return Ok(DetectedEncoding { encoding, mark_bytes: 0, certainty: Certainty::Named });
     }
-    let looks_wide = head.len() >= 4 && head.iter().filter(|byte| **byte == 0).count() * 4 >= head.len();
     let is_foreign = head.utf8_chunks().any(|chunk| !chunk.invalid().is_empty())
         && !is_cut_character(head)
         && head.utf8_chunks().all(|chunk| chunk.valid().is_ascii());
-    if looks_wide || is_foreign {
+    if looks_wide(head) || is_foreign {
         return Err(EncodingError::Doubtful);
     }
     Ok(DetectedEncoding { encoding: Encoding::Utf8, mark_bytes: 0, certainty: Certainty::Detected })
+}
+
+/// Says whether a text looks like one of two bytes for each letter: a quarter of it, or more, is zero.
+#[must_use]
+pub fn looks_wide(head: &[u8]) -> bool {
+    head.len() >= 4 && head.iter().filter(|byte| **byte == 0).count() * 4 >= head.len()
 }
 
 /// Says whether letters outside ASCII are all written as only UTF-8 writes them: in a code page of one byte that would be
@@ -267,6 +277,8 @@ mod tests {
         assert_eq!(seen(b"\xEF\xBB\xBFa", None), Ok((Encoding::Utf8, 3)));
         assert_eq!(seen(b"\xFF\xFEa\0", None), Ok((Encoding::Utf16Le, 2)));
         assert_eq!(seen(b"\xFE\xFF\0a", Some(Encoding::Utf16Be)), Ok((Encoding::Utf16Be, 2)));
+        // `encoding = "utf-16"` of the configuration names no order of bytes.
+        assert_eq!(seen(b"\xFE\xFF\0a", Some(Encoding::Utf16Le)), Ok((Encoding::Utf16Be, 2)));
         assert_eq!(seen("é".as_bytes(), None), Ok((Encoding::Utf8, 0)));
         assert_eq!(seen(b"\xE9,b", Some(Encoding::Windows1250)), Ok((Encoding::Windows1250, 0)));
         let contradicted = EncodingError::Contradicted { mark: "utf-8", named: "windows-1250" };

@@ -136,7 +136,8 @@ impl Context {
             self.say("nothing");
         }
         if let Some(Cursor(next)) = end.next {
-            self.say(&format!("there is more: --after {next}"));
+            // A script that pages has no other way to learn it.
+            self.note(&format!("there is more: --after {next}"));
         }
         Ok(end)
     }

@@ -12,9 +12,15 @@ pub enum Defect {
     PostsNeverWritten,
     /// A file that the export never writes.
     FileUnknown,
+    /// The directory is a bundle.
+    BundleInPart,
+    /// A workbook shows another sheet that is not empty.
+    SheetUnread,
+    /// A formula whose result is not in the workbook.
+    FormulaWithoutResult,
     /// The last line has no line end.
     LineEndMissing,
-    /// A rejected row, or an early end, spoils the snapshot.
+    /// A rejected row, an early end, or a sheet that was not read spoils the snapshot.
     SnapshotIncomplete,
     /// More than one page of posts or activities.
     PagesUnfiltered,
@@ -104,13 +110,25 @@ impl Defect {
             Self::FileUnknown => {
                 ("file_unknown", "the directory holds a file that the export never writes; it was not read")
             }
+            Self::BundleInPart => (
+                "bundle_in_part",
+                "the directory is a bundle, which holds no more than a run exported, so nothing is recorded as gone",
+            ),
+            Self::SheetUnread => (
+                "sheet_unread",
+                "the workbook shows another sheet that is not empty and was not read; name the one to read, sheet = \"…\" in the mapping, and save others as workbooks of their own",
+            ),
+            Self::FormulaWithoutResult => (
+                "formula_without_result",
+                "the cell is a formula whose result was never saved, so it counts as empty; open the workbook in the spreadsheet program, save it, and drop it again",
+            ),
             Self::LineEndMissing => (
                 "line_end_missing",
                 "the export ends every file with a line end, so this file may be cut and is not taken as a snapshot",
             ),
             Self::SnapshotIncomplete => (
                 "snapshot_incomplete",
-                "a rejected row or an early end makes the file incomplete, so nothing is recorded as gone",
+                "a rejected row, an early end or a sheet that was not read makes the file incomplete, so nothing is recorded as gone",
             ),
             Self::PagesUnfiltered => (
                 "pages_unfiltered",
@@ -157,12 +175,13 @@ impl Defect {
                 "culture_date",
                 "the date is written in the culture of the machine and has one reading only, which was taken",
             ),
-            Self::DateAmbiguous => {
-                ("date_ambiguous", "day and month cannot be told apart, so the date was not used; the cell was kept")
-            }
+            Self::DateAmbiguous => (
+                "date_ambiguous",
+                "day and month cannot be told apart, so the date was not used, and an activity counts as of when it was first seen; the cell was kept",
+            ),
             Self::DateUnreadable => (
                 "date_unreadable",
-                "the cell is not a date in the expected form, so the date was not used; the cell was kept",
+                "the cell is not a date in the expected form, so the date was not used, and an activity counts as of when it was first seen; the cell was kept",
             ),
             Self::CurrencyHardCoded => (
                 "currency_hard_coded",
@@ -191,9 +210,10 @@ impl Defect {
                 "values_joined",
                 "several values are joined by a bar that the export does not escape; the cell was kept as written",
             ),
-            Self::ParentUnknown => {
-                ("parent_unknown", "the type of the parent is not known, so the link was not used; the cells were kept")
-            }
+            Self::ParentUnknown => (
+                "parent_unknown",
+                "the type of the parent is not known, so the parent was looked for among contacts, companies and deals",
+            ),
             Self::DealStatusUnknown => (
                 "deal_status_unknown",
                 "the status of the deal is not known as closed, so it counts as open and its close date as a forecast",

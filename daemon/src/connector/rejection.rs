@@ -57,13 +57,13 @@ pub enum RejectCode {
     #[error("a NUL byte, which no text holds; repair the row")]
     NulByte,
     /// Longer than the limit.
-    #[error("the row is longer than {max} bytes; raise the limit or look for a quote that is never closed")]
+    #[error("the row is longer than {max} bytes; shorten its longest cell, or look for a quote that is never closed")]
     RowTooLong {
         /// The limit.
         max: usize,
     },
     /// More cells than the limit.
-    #[error("the row has more than {max} cells")]
+    #[error("the row has more than {max} cells; take columns out that nobody needs, or look for another delimiter")]
     TooManyCells {
         /// The limit.
         max: usize,
@@ -79,6 +79,11 @@ pub enum RejectCode {
     /// No id.
     #[error("the row has no id, so it could not be found again; fill the id column")]
     IdMissing,
+    /// The id, or the mailbox, is what a spreadsheet made of it.
+    #[error(
+        "a spreadsheet has spoiled the id or the mailbox: it is an error such as #N/A, or a long number shortened as 1.23457E+17; mend the formula, or save the column as text from the original file"
+    )]
+    SpoiledBySpreadsheet,
     /// No mailbox where the mapping names a column for it.
     #[error("the row names no mailbox; fill the mailbox column")]
     MailboxMissing,
@@ -109,6 +114,7 @@ impl RejectCode {
             Self::HeaderRepeated => "header_repeated",
             Self::HeaderChanged => "header_changed",
             Self::IdMissing => "id_missing",
+            Self::SpoiledBySpreadsheet => "spoiled_by_spreadsheet",
             Self::MailboxMissing => "mailbox_missing",
             Self::TooManyRows { .. } => "too_many_rows",
             Self::File(error) => error.name(),
@@ -225,7 +231,7 @@ pub enum FileError {
     #[error("the workbook is encrypted or of the old .xls form; save it as .xlsx without a password")]
     WorkbookEncrypted,
     /// Unpacks to more than the limit.
-    #[error("the workbook unpacks to more than {max} bytes; export CSV instead, or raise the limit of the source")]
+    #[error("the workbook unpacks to more than {max} bytes; split it, or export CSV instead")]
     WorkbookTooLarge {
         /// The limit.
         max: u64,
@@ -235,6 +241,14 @@ pub enum FileError {
         "the workbook has no sheet of the name that the mapping gives, or, where it gives none, shows no sheet; correct sheet in the mapping"
     )]
     SheetMissing,
+    /// The first sheet lacks a column, and there are others.
+    #[error(
+        "the first row of the first sheet that the workbook shows has no column {missing:?}, and it shows other sheets; name the one to read in the mapping, sheet = \"…\""
+    )]
+    SheetDoubtful {
+        /// The column that the mapping names.
+        missing: String,
+    },
     /// A newer export of the same mailbox was taken in before.
     #[error(
         "a newer export of this mailbox was taken in before, by intake {intake}: its name says {newest}; nothing was taken, so that older data does not overwrite newer. To take it on purpose, rename the directory so that its name ends in .older, and drop it again"
@@ -291,6 +305,7 @@ impl FileError {
             Self::WorkbookEncrypted => "workbook_encrypted",
             Self::WorkbookTooLarge { .. } => "workbook_too_large",
             Self::SheetMissing => "sheet_missing",
+            Self::SheetDoubtful { .. } => "sheet_doubtful",
             Self::OlderExport { .. } => "older_export",
             Self::FutureExport { .. } => "future_export",
             Self::NoMapping => "no_mapping",

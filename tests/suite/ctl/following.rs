@@ -105,7 +105,8 @@ fn a_mailbox_is_named_by_its_address_or_its_number_and_told_with_what_lives_in_i
     assert_eq!(told.iter().filter(|row| row["entity"] == json!(mailbox)).count(), 1);
     assert!(told.iter().all(|row| row["kind"] == "EntityChanged"), "{told:?}");
     assert_eq!(site.rows(&["audit", "query", "--mailbox", &mailbox]), told);
-    let page = site.rows(&["audit", "query", "--mailbox", &mailbox, "--oldest-first", "--limit", "2"]);
+    let page = site.ctl(&[&asked[..], &[&mailbox, "--oldest-first", "--limit", "2"]].concat());
+    let page = page.ends(0).says("there is more: --after ").rows();
     let after = position(&page[1]).to_string();
     let rest = site.rows(&["audit", "query", "--mailbox", &mailbox, "--oldest-first", "--after", &after]);
     assert!([page, rest].concat().iter().rev().eq(&told));

@@ -242,6 +242,18 @@ mod tests {
     }
 
     #[test]
+    fn what_a_spreadsheet_made_of_an_id_or_a_mailbox_is_none() {
+        let bytes = b"Id;Name\n#N/A;Ada\n#REF!;Bo\n1.23457E+17;Cy\n1,2E+9;Di\n#7;Ed\nE#N/A;#N/A\nB1E+7;Flo\n1E+;Gus\n";
+        let (changes, _) = read_with(PLAIN, bytes);
+        let kept: Vec<u64> = rows(&changes).iter().map(|row| row.0).collect();
+        assert_eq!(kept, [6, 7, 8, 9]);
+        assert_eq!(rejections(&changes), [2, 3, 4, 5].map(|line| (line, "spoiled_by_spreadsheet")));
+        let owned = PLAIN.replace("constant = \"Ada@Contoso.com\"", "column = \"Owner\"");
+        let (changes, _) = read_with(&owned, b"Id,Name,Owner\n1,Ada,#N/A\n");
+        assert_eq!(rejections(&changes), [(2, "spoiled_by_spreadsheet")]);
+    }
+
+    #[test]
     fn no_two_columns_fill_one_field_however_they_are_named() {
         let mapping = format!("{PLAIN}[[column]]\nname = \"Town\"\nfield = \"custom.X\"\n");
         for header in ["Id,Name,Town,#5,", "Id,Name,Town,,#4", "Id,Name,Town,X,X#4", "Id,Name,Town,X#5,X"] {

@@ -2,6 +2,8 @@
 //!
 //! Unknown keys, fields, roles and zones are errors with line and suggestion; a mapping is right as a whole or refused.
 
+use std::collections::BTreeSet;
+
 use jiff::tz::TimeZone;
 use retention_core::record::field::{self, CUSTOM_PREFIX};
 use retention_core::record::{DateRole, FieldType, Kind, Relation, Visibility};
@@ -189,7 +191,7 @@ struct Written {
     id: toml::Spanned<Vec<String>>,
     mailbox: Option<toml::Spanned<WrittenMailbox>>,
     visibility: Option<toml::Spanned<WrittenVisibility>>,
-    deleted: Option<DeletedRule>,
+    deleted: Option<toml::Spanned<DeletedRule>>,
     #[serde(default)]
     column: Vec<WrittenColumn>,
     #[serde(default)]
@@ -329,6 +331,10 @@ impl Mapping {
         if written.id.get_ref().is_empty() {
             return Err(source.error(&written.id, "id must name at least one column"));
         }
+        let mut named = BTreeSet::new();
+        if let Some(twice) = written.id.get_ref().iter().find(|column| !named.insert(column.as_str())) {
+            return Err(source.error(&written.id, format!("id names column {twice:?} twice")));
+        }
         let kind = source.kind(&written.kind)?;
         let zone = source.zone(written.zone.as_ref())?;
         let columns = check_columns(&source, kind, &written.column, written.decimal)?;
@@ -358,7 +364,7 @@ impl Mapping {
             dates,
             named_dates,
             links: links.collect::<Result<_, MappingError>>()?,
-            deleted: written.deleted,
+            deleted: check_deleted(&source, written.deleted)?,
         })
     }
 
@@ -480,10 +486,15 @@ fn check_mailbox(
     written: Option<toml::Spanned<WrittenMailbox>>,
 ) -> Result<MailboxFrom, MappingError> {
     let Some(written) = written else { return Ok(MailboxFrom::Nowhere) };
-    let wrong = source.error(&written, "mailbox needs either column or constant");
+    let wrong = source.error(&written, "mailbox needs either column or constant, and neither blank");
     match written.into_inner() {
-        WrittenMailbox { column: Some(column), constant: None } => Ok(MailboxFrom::Column(column)),
-        WrittenMailbox { column: None, constant: Some(constant) } => Ok(MailboxFrom::Constant(constant.to_lowercase())),
+        WrittenMailbox { column: Some(column), constant: None } if !is_blank(&column) => {
+            Ok(MailboxFrom::Column(column))
+        }
+        // As one from a column is read.
+        WrittenMailbox { column: None, constant: Some(constant) } if !is_blank(&constant) => {
+            Ok(MailboxFrom::Constant(constant.trim().to_lowercase()))
+        }
         _ => Err(wrong),
     }
 }
@@ -501,10 +512,30 @@ fn check_visibility(
             Ok(VisibilityFrom::Constant(constant))
         }
         WrittenVisibility { constant: None, column: Some(column), shared, private } => {
+            let is_shared = |value: &&String| shared.iter().any(|other| other.to_lowercase() == value.to_lowercase());
+            if let Some(both) = private.iter().find(is_shared) {
+                return Err(MappingError { message: format!("{both:?} means shared and private"), ..wrong });
+            }
             Ok(VisibilityFrom::Column { column, shared, private })
         }
         _ => Err(wrong),
     }
+}
+
+fn check_deleted(
+    source: &Source<'_>,
+    written: Option<toml::Spanned<DeletedRule>>,
+) -> Result<Option<DeletedRule>, MappingError> {
+    let Some(written) = written else { return Ok(None) };
+    // A blank would say that nearly all of them are gone.
+    if written.get_ref().values.is_empty() || written.get_ref().values.iter().any(|value| is_blank(value)) {
+        return Err(source.error(&written, "deleted needs at least one value, and none that is blank"));
+    }
+    Ok(Some(written.into_inner()))
+}
+
+fn is_blank(text: &str) -> bool {
+    text.trim().is_empty()
 }
 
 /// Matches `*` (anything) and `?` (one byte) against a whole name.
@@ -581,6 +612,28 @@ mod tests {
         );
         assert!(error("[[column]]\nname=\"A\"\nfield=\"email1\"\ntype=\"date\"\n").message.contains("own type"));
         assert!(Mapping::parse("schema = 2").is_err());
+    }
+
+    #[test]
+    fn what_would_be_read_as_nobody_meant_it_is_refused() {
+        for (tail, line, words) in [
+            ("[mailbox]\nconstant = \" \"\n", 6, "neither blank"),
+            ("[mailbox]\ncolumn = \"\"\n", 6, "neither blank"),
+            ("[deleted]\ncolumn = \"A\"\nvalues = []\n", 6, "at least one value"),
+            ("[deleted]\ncolumn = \"A\"\nvalues = [\"yes\", \" \"]\n", 6, "none that is blank"),
+            (
+                "[visibility]\ncolumn = \"A\"\nshared = [\"no\", \"Yes\"]\nprivate = [\"yes\"]\n",
+                6,
+                "\"yes\" means shared and private",
+            ),
+        ] {
+            let told = error(tail);
+            assert!(told.line == line && told.message.contains(words), "{tail}: {told}");
+        }
+        let twice = Mapping::parse(&HEAD.replace("[\"Id\"]", "[\"Id\", \"No\", \"Id\"]")).unwrap_err();
+        assert_eq!((twice.line, twice.message.contains("twice")), (5, true), "{twice}");
+        let mapping = Mapping::parse(&format!("{HEAD}[mailbox]\nconstant = \" Ada@Contoso.com \"\n")).unwrap();
+        assert_eq!(mapping.mailbox, MailboxFrom::Constant("ada@contoso.com".into()));
     }
 
     #[test]

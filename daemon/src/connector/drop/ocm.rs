@@ -12,11 +12,12 @@ use jiff::tz::TimeZone;
 use retention_core::record::field::{self, CUSTOM_PREFIX};
 use retention_core::record::{Column, FieldType, Kind, Layout};
 use retention_core::table::{Fields as _, Next, Table, TextRow};
-use retention_core::text::Encoding;
+use retention_core::text::{self, Delimiter, Encoding};
 
 use super::claimed::{self, Limits, Opened};
 use super::csv_file::{check_row, open_text, read_header};
 use super::typed::{Glued, check_repeats, find};
+use crate::connector::archive::{ITEMS_FILE, LAYOUTS_FILE, MANIFEST_FILE, MANIFEST_ITEMS_FILE, WORKBOOK_FILE};
 use crate::connector::change::{Certainty, Change, Detected, Feed, Place, ReadSummary, Sink};
 use crate::connector::defect::Defect;
 use crate::connector::rejection::{FileError, RejectCode, Rejection};
@@ -90,6 +91,12 @@ const DATA: [(&str, Kind, &str); 6] = [
     ("Posts.csv", Kind::Post, "XrmId"),
     ("Activities.csv", Kind::Activity, "EventTime"),
 ];
+
+/// The files by which a bundle of exported items is known.
+const BUNDLE: [&str; 2] = [MANIFEST_FILE, MANIFEST_ITEMS_FILE];
+
+/// The files of a bundle that say once more what its CSV files say.
+const BUNDLE_BESIDE: [&str; 5] = [MANIFEST_FILE, MANIFEST_ITEMS_FILE, ITEMS_FILE, LAYOUTS_FILE, WORKBOOK_FILE];
 
 /// Rows of one page: beyond them the script loses its filter for posts and activities.
 const PAGE_ROWS: u64 = 100;
@@ -182,13 +189,17 @@ struct Reading<'f, 's, 'k> {
     summary: ReadSummary,
     layouts: usize,
     is_ascii: bool,
+    /// Whether it is what a run exported: a part, however whole its files are.
+    is_bundle: bool,
 }
 
 impl Feed for OcmFeed<'_> {
     fn read(&mut self, sink: &mut Sink<'_>) -> Result<ReadSummary, FileError> {
         let names = claimed::file_names(self.path)?;
         let is_ascii = self.is_ascii(&names);
-        let mut reading = Reading { feed: self, sink, summary: ReadSummary::default(), layouts: 0, is_ascii };
+        let is_bundle = BUNDLE.iter().all(|part| names.iter().any(|name| name == part));
+        let mut reading =
+            Reading { feed: self, sink, summary: ReadSummary::default(), layouts: 0, is_ascii, is_bundle };
         match reading.directory(&names) {
             Ok(()) => {}
             Err(Stop::Sink) => reading.summary.stopped = true,
@@ -215,7 +226,12 @@ impl Reading<'_, '_, '_> {
 
     fn directory(&mut self, names: &[String]) -> Result<(), Stop> {
         let is_known = |name: &str| SCHEMAS.iter().any(|s| s.0 == name) || DATA.iter().any(|d| d.0 == name);
-        for _ in names.iter().filter(|name| !is_known(name)) {
+        let is_bundle = self.is_bundle;
+        if is_bundle {
+            self.defect(Defect::BundleInPart, Place::whole(None))?;
+        }
+        let is_expected = |name: &str| is_known(name) || is_bundle && BUNDLE_BESIDE.contains(&name);
+        for _ in names.iter().filter(|name| !is_expected(name)) {
             self.defect(Defect::FileUnknown, Place::whole(None))?;
         }
         if !names.iter().any(|name| is_known(name)) {
@@ -251,6 +267,9 @@ impl Reading<'_, '_, '_> {
     }
 
     fn snapshot(&mut self, kind: Kind) -> Result<(), Stop> {
+        if self.is_bundle {
+            return Ok(());
+        }
         let mailbox = Some(self.feed.mailbox.clone());
         self.emit(Change::SnapshotOf { mailbox, kind })
     }
@@ -279,7 +298,7 @@ impl Reading<'_, '_, '_> {
         let mut complete = ended && rows > 0 && self.summary.rejected == before.1;
         if !ended && self.summary.rejected == before.1 {
             self.defect(Defect::LineEndMissing, place)?;
-        } else if !complete {
+        } else if !complete && !self.is_bundle {
             self.defect(Defect::SnapshotIncomplete, place)?;
         }
         if matches!(kind, Kind::Post | Kind::Activity) && rows > PAGE_ROWS {
@@ -310,12 +329,16 @@ impl Reading<'_, '_, '_> {
             certainty: Certainty::Named,
         });
         let mut table = Table::over(reader, b',', self.feed.limits.row_bytes_max, self.feed.limits.columns_max);
-        let header = read_header(&mut table)?;
+        let resaved = resaved_header(table.peek()?, required, self.feed.limits);
+        let header = read_header(&mut table).map_err(|error| match (error, resaved) {
+            (FileError::HeaderBroken(_), Some(how)) => FileError::ExportResaved { how },
+            (error, _) => error,
+        })?;
         // Columns are found in any case, so two that differ in it alone would be one.
         check_repeats(&header.iter().map(|name| name.to_ascii_lowercase()).collect::<Vec<_>>())?;
         let key = find_any_case(&header, required);
         if key.is_none() {
-            if let Some(how) = other_delimiter(&header, required) {
+            if let Some(how) = resaved {
                 return Err(FileError::ExportResaved { how }.into());
             }
             let found = super::mapping::nearest(required, header.iter().map(String::as_str));
@@ -416,11 +439,20 @@ fn free_field(mut field: String, number: usize, columns: &[Column]) -> String {
     field
 }
 
-/// Says how a header of one cell is separated, if it names the column that is needed.
-fn other_delimiter(header: &[String], required: &str) -> Option<&'static str> {
-    let [only] = header else { return None };
-    let names = |mark: char| only.split(mark).any(|name| name.trim_matches('"').eq_ignore_ascii_case(required));
-    [(';', "with semicolons"), ('\t', "with tabulators")].into_iter().find(|(mark, _)| names(*mark)).map(|(_, how)| how)
+/// Says how another program has written a file, if only so its header names the column that is needed.
+fn resaved_header(head: &[u8], required: &str, limits: &Limits) -> Option<&'static str> {
+    if text::looks_wide(head) {
+        return Some("in UTF-16");
+    }
+    let names = |delimiter: Delimiter| {
+        let mut trial = Table::over(head, delimiter.byte(), limits.row_bytes_max, limits.columns_max);
+        read_header(&mut trial).is_ok_and(|header| find_any_case(&header, required).is_some())
+    };
+    let others = [(Delimiter::Semicolon, "with semicolons"), (Delimiter::Tab, "with tabulators")];
+    if names(Delimiter::Comma) {
+        return None;
+    }
+    others.into_iter().find(|(delimiter, _)| names(*delimiter)).map(|(_, how)| how)
 }
 
 /// PowerShell compares property names without regard to case.

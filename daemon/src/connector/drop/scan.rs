@@ -8,6 +8,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use jiff::civil::DateTime;
 use retention_core::time::Timestamp;
 
 use super::claimed::{DIRECTORY_FILES_MAX, Fingerprint, Limits};
@@ -58,7 +59,9 @@ pub enum Refusal {
     #[error("not an export directory; its name must read <mailbox>_<yyyyMMddTHHmmssffff>")]
     DirectoryUnknown,
     /// A directory inside an export directory.
-    #[error("an export directory holds no directories; remove the one inside")]
+    #[error(
+        "an export directory holds no directories; where an archive was unpacked into it, drop the one inside by itself, else take it out"
+    )]
     DirectoryInside,
     /// Too many files in a directory.
     #[error("the directory holds more than {DIRECTORY_FILES_MAX} files")]
@@ -117,8 +120,17 @@ pub fn look(folder: &Path, limits: &Limits) -> Result<Vec<Sighting>, ScanError> 
             break;
         }
     }
-    sightings.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    sightings.sort_by_cached_key(|sighting| order_of(&sighting.name));
     Ok(sightings)
+}
+
+/// Exports of a mailbox come in the order of their times, in whatever letters somebody wrote its address that day: an older
+/// one is refused after a newer one. Everything else comes in the order of the names.
+fn order_of(name: &OsStr) -> (OsString, Option<DateTime>, OsString) {
+    match name.to_str().and_then(DirectoryName::parse) {
+        Some(export) => (export.mailbox.into(), Some(export.exported_at_local), name.to_owned()),
+        None => (name.to_owned(), None, OsString::new()),
+    }
 }
 
 /// Says whether a name belongs to a file that somebody is still writing.
@@ -367,6 +379,30 @@ mod tests {
         stillness.renamed_in(sighting("c.csv", file(1, 1)), at(10));
         let verdicts = stillness.judge(vec![sighting("c.csv", file(9, 1))], at(10));
         assert_eq!(verdicts, [Verdict::Wait("c.csv".into())], "it was written to after the rename");
+    }
+
+    #[test]
+    fn exports_of_a_mailbox_come_by_their_time_however_its_address_is_written() {
+        let mut names = [
+            "ada@contoso.com_20200302T0915301234",
+            "ADA@contoso.com_20200302T0920301234",
+            "a.csv",
+            "bram@contoso.com_20200101T0000000000",
+            "Ada@Contoso.com_20200302T0910301234.older",
+            "z.csv",
+        ];
+        names.sort_by_cached_key(|name| order_of(OsStr::new(name)));
+        assert_eq!(
+            names,
+            [
+                "a.csv",
+                "Ada@Contoso.com_20200302T0910301234.older",
+                "ada@contoso.com_20200302T0915301234",
+                "ADA@contoso.com_20200302T0920301234",
+                "bram@contoso.com_20200101T0000000000",
+                "z.csv"
+            ]
+        );
     }
 
     #[test]

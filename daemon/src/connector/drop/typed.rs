@@ -212,6 +212,11 @@ impl<'m> Typist<'m> {
         sink(change)
     }
 
+    /// Notes that there may be rows which nobody handed in.
+    pub(super) fn miss_rows(&mut self) {
+        self.rows_spoiled = true;
+    }
+
     /// Hands out the end: what the file is a complete snapshot of.
     pub(super) fn end(&mut self, sink: &mut Sink<'_>) -> ControlFlow<()> {
         if self.mapping.content == Content::Delta {
@@ -261,10 +266,17 @@ impl<'m> Typist<'m> {
 
     /// The id without the blanks around it: links lose theirs, and a database pads ids of a fixed width.
     fn external_id(&self, fields: &impl Fields) -> Result<String, (RejectCode, Option<usize>)> {
-        let filled = |number: usize| fields.cell(number).map(str::trim).filter(|cell| !cell.is_empty());
-        let missing = |number| (RejectCode::IdMissing, Some(number));
+        let filled = |number: usize| {
+            let cell = fields.cell(number).map(str::trim).filter(|cell| !cell.is_empty());
+            let cell = cell.ok_or((RejectCode::IdMissing, Some(number)))?;
+            if is_spoiled_by_spreadsheet(cell) {
+                Err((RejectCode::SpoiledBySpreadsheet, Some(number)))
+            } else {
+                Ok(cell)
+            }
+        };
         if let [number] = *self.ids.as_slice() {
-            return filled(number).map(str::to_owned).ok_or_else(|| missing(number));
+            return filled(number).map(str::to_owned);
         }
         let mut id = String::new();
         for (nth, &number) in self.ids.iter().enumerate() {
@@ -272,7 +284,7 @@ impl<'m> Typist<'m> {
                 id.push('|');
             }
             // A bar inside a part is doubled, so that different parts never make the same id.
-            id.push_str(&filled(number).ok_or_else(|| missing(number))?.replace('|', "||"));
+            id.push_str(&filled(number)?.replace('|', "||"));
         }
         Ok(id)
     }
@@ -283,6 +295,9 @@ impl<'m> Typist<'m> {
             Mailbox::Column { number, last } => {
                 let text = fields.cell(*number).map(str::trim).filter(|text| !text.is_empty());
                 let text = text.ok_or((RejectCode::MailboxMissing, Some(*number)))?;
+                if is_spoiled_by_spreadsheet(text) {
+                    return Err((RejectCode::SpoiledBySpreadsheet, Some(*number)));
+                }
                 if let Some((_, mailbox)) = last.as_ref().filter(|(known, _)| known == text) {
                     return Ok(Some(mailbox.clone()));
                 }
@@ -412,6 +427,18 @@ fn free_custom(name: &str, number: usize, columns: &[Column], rules: &[(usize, &
         field.push_str(&format!("#{}", number + 1));
     }
     field
+}
+
+/// Says whether a cell is what a spreadsheet shows for an error, or a long number that it has shortened to `1.23457E+17`: as
+/// an id either would make one record of many.
+fn is_spoiled_by_spreadsheet(cell: &str) -> bool {
+    const ERRORS: [&str; 9] = ["#N/A", "#REF!", "#VALUE!", "#NAME?", "#DIV/0!", "#NULL!", "#NUM!", "#SPILL!", "#CALC!"];
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let is_shortened = |(number, exponent): (&str, &str)| {
+        let (whole, fraction) = number.split_once(['.', ',']).unwrap_or((number, "0"));
+        whole.len() == 1 && is_number(whole) && is_number(fraction) && is_number(exponent)
+    };
+    ERRORS.contains(&cell) || cell.split_once("E+").is_some_and(is_shortened)
 }
 
 fn is_one_of(cell: &str, values: &[String]) -> bool {

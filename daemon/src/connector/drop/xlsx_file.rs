@@ -13,6 +13,7 @@ use super::claimed::{Limits, Opened};
 use super::mapping::Mapping;
 use super::typed::Typist;
 use crate::connector::change::{Certainty, Change, Detected, Feed, Place, ReadSummary, Sink};
+use crate::connector::defect::Defect;
 use crate::connector::rejection::{FileError, RejectCode};
 
 /// A claimed workbook.
@@ -39,6 +40,8 @@ const PARTS_MAX: usize = 4_096;
 struct Texts {
     cells: Vec<Option<Text>>,
     bytes: usize,
+    /// The columns of formulas whose result is not in the workbook.
+    without_result: Vec<usize>,
 }
 
 struct Text {
@@ -128,9 +131,30 @@ fn to_iso((year, month, day, hour, minute, second, milli): (u16, u8, u8, u8, u8,
 
 /// Returns the first table that a person sees: exports keep lists of choices or query parameters on hidden sheets.
 fn first_shown(sheets: &[calamine::Sheet]) -> Option<String> {
-    let is_shown =
-        |sheet: &&calamine::Sheet| sheet.typ == SheetType::WorkSheet && sheet.visible == SheetVisible::Visible;
-    sheets.iter().find(is_shown).map(|sheet| sheet.name.clone())
+    sheets.iter().find(|sheet| is_shown(sheet)).map(|sheet| sheet.name.clone())
+}
+
+fn is_shown(sheet: &calamine::Sheet) -> bool {
+    sheet.typ == SheetType::WorkSheet && sheet.visible == SheetVisible::Visible
+}
+
+/// Counts the other tables that a person sees and that hold anything: an empty one comes with every new workbook of an
+/// older Excel.
+fn others_shown<R: Read + Seek>(book: &mut Xlsx<R>, read: &str) -> usize {
+    let is_other = |sheet: &&calamine::Sheet| is_shown(sheet) && sheet.name != read;
+    let others: Vec<String> = book.sheets_metadata().iter().filter(is_other).map(|sheet| sheet.name.clone()).collect();
+    // One that is damaged keeps nobody from reading the one that is not.
+    others.iter().filter(|name| holds_anything(book, name).unwrap_or(true)).count()
+}
+
+fn holds_anything<R: Read + Seek>(book: &mut Xlsx<R>, name: &str) -> Result<bool, XlsxError> {
+    let mut cells = book.worksheet_cells_reader(name)?;
+    while let Some(cell) = cells.next_cell()? {
+        if to_text(cell.get_value()).is_some_and(|text| !text.text.is_empty()) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Where the rows of a sheet go: the first one is the header.
@@ -138,10 +162,21 @@ struct Sheet<'a, 's, 'k> {
     feed: &'a XlsxFeed<'a>,
     sink: &'s mut Sink<'k>,
     typist: Option<Typist<'a>>,
+    /// How many other sheets a person sees that may be meant.
+    others: usize,
 }
 
 impl Sheet<'_, '_, '_> {
     fn take(&mut self, number: u64, mut texts: Texts) -> Result<ControlFlow<()>, FileError> {
+        if let Some(typist) = &mut self.typist {
+            for column in std::mem::take(&mut texts.without_result) {
+                typist.summary.defects += 1;
+                let place = Place::line(None, number).at_column(column);
+                if (self.sink)(Change::Defect(Defect::FormulaWithoutResult, place)).is_break() {
+                    return Ok(ControlFlow::Break(()));
+                }
+            }
+        }
         // Formulas that stand ready below a table give empty texts.
         if texts.cells.iter().flatten().all(|cell| cell.text.is_empty()) {
             return Ok(ControlFlow::Continue(()));
@@ -150,7 +185,11 @@ impl Sheet<'_, '_, '_> {
         let Some(typist) = &mut self.typist else {
             let header = texts.cells.into_iter().map(|cell| cell.map_or_else(String::new, |cell| cell.text));
             let header: Vec<String> = header.collect();
-            let (layout, mut typist) = Typist::for_header(self.feed.source, self.feed.mapping, &header)?;
+            let typist = Typist::for_header(self.feed.source, self.feed.mapping, &header);
+            let (layout, mut typist) = typist.map_err(|error| match error {
+                FileError::ColumnMissing { missing, .. } if self.others > 0 => FileError::SheetDoubtful { missing },
+                other => other,
+            })?;
             let certainty = Certainty::Named;
             typist.summary.detected.push(Detected { file: None, encoding: "xlsx", delimiter: None, certainty });
             self.typist = Some(typist);
@@ -179,14 +218,15 @@ impl Feed for XlsxFeed<'_> {
             Some(name) => name.clone(),
             None => first_shown(book.sheets_metadata()).ok_or(FileError::SheetMissing)?,
         };
+        let others = if self.mapping.sheet.is_none() { others_shown(&mut book, &name) } else { 0 };
         let mut cells = book.worksheet_cells_reader(&name).map_err(workbook_error)?;
-        let mut sheet = Sheet { feed: self, sink, typist: None };
+        let mut sheet = Sheet { feed: self, sink, typist: None, others };
         let mut flow = ControlFlow::Continue(());
         let mut texts = Texts::default();
         let mut row: Option<u32> = None;
         while flow.is_continue() {
-            let cell = cells.next_cell().map_err(workbook_error)?;
-            let position = cell.as_ref().map(|cell| cell.get_position());
+            let cell = cells.next_cell_with_formula_metadata().map_err(workbook_error)?;
+            let position = cell.as_ref().map(|cell| cell.pos);
             if row.is_some() && position.map(|(at, _)| at) != row {
                 let number = u64::from(row.unwrap_or_default()) + 1;
                 flow = sheet.take(number, std::mem::take(&mut texts))?;
@@ -199,7 +239,12 @@ impl Feed for XlsxFeed<'_> {
                     max: self.limits.columns_max,
                 })));
             }
-            let Some(text) = to_text(cell.get_value()) else { continue };
+            let Some(text) = to_text(&cell.value) else {
+                if cell.formula.is_some() {
+                    texts.without_result.push(column);
+                }
+                continue;
+            };
             if texts.cells.len() <= column {
                 texts.cells.resize_with(column + 1, || None);
             }
@@ -211,7 +256,17 @@ impl Feed for XlsxFeed<'_> {
         let mut typist = sheet.typist.ok_or(FileError::NoHeader)?;
         if flow.is_continue() {
             Opened::check_unchanged(self.path, opened.fingerprint)?;
-            flow = typist.end(sheet.sink);
+            for _ in 0..others {
+                typist.summary.defects += 1;
+                typist.miss_rows();
+                flow = (sheet.sink)(Change::Defect(Defect::SheetUnread, Place::whole(None)));
+                if flow.is_break() {
+                    break;
+                }
+            }
+            if flow.is_continue() {
+                flow = typist.end(sheet.sink);
+            }
         }
         typist.summary.stopped = flow.is_break();
         Ok(typist.summary)
@@ -293,11 +348,11 @@ mod tests {
             told.push(change);
             ControlFlow::Continue(())
         };
-        let mut sheet = Sheet { feed: &feed, sink: &mut sink, typist: None };
+        let mut sheet = Sheet { feed: &feed, sink: &mut sink, typist: None, others: 0 };
         let rows = [["", "", ""], ["Id", "Amount", "End"], ["", "", ""], ["17", "", ""]];
         for (number, row) in (1..).zip(rows) {
             let cells = row.map(|text| Some(Text { text: text.to_owned(), typed: false })).into();
-            assert!(sheet.take(number, Texts { cells, bytes: 12 }).unwrap().is_continue());
+            assert!(sheet.take(number, Texts { cells, bytes: 12, ..Texts::default() }).unwrap().is_continue());
         }
         assert!(matches!(told.as_slice(), [Change::Layout(_), Change::Row(_)]), "{told:?}");
     }
@@ -320,10 +375,74 @@ mod tests {
                 Change::Row(row) => Some(row.external_id.clone()),
                 _ => None,
             };
-            changes.iter().filter_map(id).collect::<Vec<_>>()
+            assert_eq!(
+                changes.iter().any(|change| matches!(change, Change::SnapshotOf { .. })),
+                mapping.contains("sheet"),
+                "what stands on a sheet that was not read is not gone"
+            );
+            let unread =
+                changes.iter().filter(|change| matches!(change, Change::Defect(Defect::SheetUnread, _))).count();
+            (changes.iter().filter_map(id).collect::<Vec<_>>(), unread)
         };
-        assert_eq!(ids(MAPPING), ["shown"]);
-        assert_eq!(ids(&MAPPING.replace("content", "sheet = \"hidden\"\ncontent")), ["hidden"]);
+        // The one behind it may hold more of them; an empty one holds nothing.
+        assert_eq!(ids(MAPPING), (vec!["shown".to_owned()], 1));
+        let named = ids(&MAPPING.replace("content", "sheet = \"hidden\"\ncontent"));
+        assert_eq!(named, (vec!["hidden".to_owned()], 0));
+    }
+
+    #[test]
+    fn a_cover_sheet_is_told_with_the_choice_to_make() {
+        let mut book = Workbook::new();
+        book.add_worksheet().write(0, 0, "Deals of this year").unwrap();
+        book.add_worksheet().write(0, 0, "Id").unwrap();
+        let told = read(&book.save_to_buffer().unwrap(), MAPPING, &Limits::default()).1;
+        assert_eq!(told, Err(FileError::SheetDoubtful { missing: "Id".into() }));
+    }
+
+    #[test]
+    fn a_formula_whose_result_was_never_saved_is_told_and_one_that_gives_nothing_is_not() {
+        let mut book = Workbook::new();
+        let sheet = book.add_worksheet();
+        for (column, name) in (0..).zip(["Id", "Amount", "End"]) {
+            sheet.write(0, column, name).unwrap();
+        }
+        sheet.write(1, 0, "17").unwrap();
+        sheet.write_formula(1, 1, rust_xlsxwriter::Formula::new("=1+1").set_result("2")).unwrap();
+        sheet.write_formula(1, 2, rust_xlsxwriter::Formula::new("=IF(1,\"\",1)").set_result("")).unwrap();
+        let bytes = book.save_to_buffer().unwrap();
+        let told = |bytes: &[u8]| {
+            let (changes, summary) = read(bytes, MAPPING, &Limits::default());
+            let at = |change: &Change| match change {
+                Change::Defect(Defect::FormulaWithoutResult, place) => Some((place.line, place.column)),
+                _ => None,
+            };
+            (changes.iter().filter_map(at).collect::<Vec<_>>(), summary.unwrap().rows)
+        };
+        assert_eq!(told(&bytes), (Vec::new(), 1));
+        // As programs write it that compute nothing.
+        let stripped = without_results(&bytes);
+        assert_eq!(told(&stripped), (vec![(2, Some(2)), (2, Some(3))], 1));
+    }
+
+    /// Takes the results of formulas out of a workbook.
+    fn without_results(bytes: &[u8]) -> Vec<u8> {
+        use std::io::{Cursor, Write as _};
+        let mut archive = zip::ZipArchive::new(Cursor::new(bytes)).unwrap();
+        let mut out = zip::ZipWriter::new(Cursor::new(Vec::new()));
+        for number in 0..archive.len() {
+            let mut part = archive.by_index(number).unwrap();
+            let mut text = String::new();
+            part.read_to_string(&mut text).unwrap();
+            let mut kept = String::new();
+            for piece in text.split_inclusive("</f>") {
+                let is_behind_formula = kept.ends_with("</f>");
+                let end = piece.find("</v>").filter(|_| is_behind_formula).map_or(0, |at| at + "</v>".len());
+                kept.push_str(&piece[end..]);
+            }
+            out.start_file(part.name().unwrap(), zip::write::SimpleFileOptions::default()).unwrap();
+            out.write_all(kept.as_bytes()).unwrap();
+        }
+        out.finish().unwrap().into_inner()
     }
 
     #[test]

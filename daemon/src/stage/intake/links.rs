@@ -15,7 +15,8 @@ use retention_core::event::Event;
 use retention_core::event::change::{EntityLinked, Link};
 use retention_core::id::{EntityId, Handle, LayoutId, Position};
 use retention_core::record::activity::{ActivityClass, ActivityRules};
-use retention_core::record::{DateRole, EntityRecord, Kind, Relation, SourceLink};
+use retention_core::record::field::CUSTOM_PREFIX;
+use retention_core::record::{Cells, DateRole, EntityRecord, FieldType, Kind, Layout, Relation, SourceLink};
 use retention_core::time::Timestamp;
 use retention_core::view::{Condition, EntityState, Views};
 
@@ -26,6 +27,7 @@ use super::outcome::Oddity;
 use super::reading::CHANGES_PER_BATCH;
 use super::rows::{KnownLayout, Taking};
 use crate::connector::change::SourceRow;
+use crate::connector::drop::date;
 
 /// In how many mailboxes of a source an id is looked for that is unknown in its own: each costs a handle for each such link.
 const MAILBOXES_SEARCHED_MAX: usize = 1_000;
@@ -39,6 +41,8 @@ struct Named<'r> {
     /// What it names, in the order of the first links.
     told: Cow<'r, [SourceLink]>,
     at: Option<Timestamp>,
+    /// Whether a date stands there that nobody could read, so that `at` may be too early.
+    has_unread_date: bool,
     class: Option<ActivityClass>,
 }
 
@@ -76,13 +80,31 @@ fn activity_at(kind: Kind, dates: &[(DateRole, Timestamp)]) -> Option<Timestamp>
     }
 }
 
+/// Says whether a date that tells when an entity counts as activity stands in its cells and was not read. What was read
+/// stands there in ISO form, or in the culture of the machine that wrote it.
+fn has_unread_date(layout: &Layout, dates: &[(DateRole, Timestamp)], cells: &Cells) -> bool {
+    let lacks = |role: DateRole| !dates.iter().any(|(known, _)| *known == role);
+    let tells = |field: &str| match field {
+        "event_time" => lacks(DateRole::Occurred),
+        "modified" => lacks(DateRole::Modified),
+        // A mapping may have named a column of its own.
+        "created" => activity_at(layout.kind, dates).is_none(),
+        field => field.starts_with(CUSTOM_PREFIX) && activity_at(layout.kind, dates).is_none(),
+    };
+    let is_unread = |cell: &str| !cell.trim().is_empty() && date::parse_iso(cell).is_none();
+    ActivityRules::KINDS.contains(&layout.kind)
+        && layout.columns.iter().zip(cells.iter()).any(|(column, cell)| {
+            column.field_type == FieldType::Date && cell.is_some_and(is_unread) && tells(&column.field)
+        })
+}
+
 impl Taking<'_> {
     /// Resolves the links of rows that are all in the log.
     pub(super) fn link_rows(&mut self, rows: &[SourceRow]) -> Result<(), IntakeError> {
         let mut named: Vec<Option<Named<'_>>> = Vec::with_capacity(rows.len());
         let mut latest = HashMap::with_capacity_and_hasher(rows.len(), BuildHasherDefault::<HandleHasher>::default());
-        let classes = self.classes_of(rows);
-        for (row, class) in rows.iter().zip(classes) {
+        let told = self.told_by(rows);
+        for (row, (class, has_unread_date)) in rows.iter().zip(told) {
             let layout = self.layouts.get(row.layout).ok_or(IntakeError::ReaderFailed)?;
             let mailbox = self.mailbox_of(layout, row.mailbox.as_ref());
             let own = self.store.handle_of(&layout.source, mailbox, layout.kind, &row.external_id);
@@ -93,32 +115,34 @@ impl Taking<'_> {
             }
             let at = activity_at(layout.kind, &row.dates);
             let (source, told) = (Arc::clone(&layout.source), Cow::Borrowed(row.links.as_slice()));
-            named.push(Some(Named { from: From::Row(own), source, mailbox, links, told, at, class }));
+            let from = From::Row(own);
+            named.push(Some(Named { from, source, mailbox, links, told, at, has_unread_date, class }));
         }
         let dangling = self.record_links(named.into_iter().flatten())?;
         self.counts.dangling += dangling;
         Ok(())
     }
 
-    /// Returns the class of each row that is an activity, as far as the configuration names it.
-    fn classes_of(&mut self, rows: &[SourceRow]) -> Vec<Option<ActivityClass>> {
+    /// Returns the class of each row that is an activity, as far as the configuration names it, and whether its date
+    /// could not be read.
+    fn told_by(&mut self, rows: &[SourceRow]) -> Vec<(Option<ActivityClass>, bool)> {
         let mut unclassified = 0;
         // A rule that names another source is as good as none, and nobody would see that otherwise.
         let may_have_class = !self.activities.is_empty();
-        let classes = self.store.view(|views| {
-            let class = |row: &SourceRow| {
+        let told = self.store.view(|views| {
+            let told = |row: &SourceRow| {
                 let layout = views.small.layouts.get(self.layouts.get(row.layout)?.id)?;
                 let class = self.activities.class_of(layout, &row.cells);
                 unclassified +=
                     u64::from(class.is_none() && may_have_class && ActivityRules::KINDS.contains(&layout.kind));
-                class
+                Some((class, has_unread_date(layout, &row.dates, &row.cells)))
             };
-            rows.iter().map(class).collect()
+            rows.iter().map(told).map(Option::unwrap_or_default).collect()
         });
         if unclassified > 0 {
             *self.oddities.entry(Oddity::ActivityUnclassified.name()).or_default() += unclassified;
         }
-        classes
+        told
     }
 
     /// Resolves the links of entities that this delivery did not name.
@@ -161,17 +185,19 @@ impl Taking<'_> {
         for (entity, version) in entities {
             let Some(record) = self.store.record_at(*version)? else { continue };
             let EntityRecord { layout, mailbox, links, dates, cells, .. } = record;
-            let class = self.store.view(|views| {
+            let told = self.store.view(|views| {
                 // What told the class may have been taken out, and what is left could tell another one.
                 let is_whole = views.small.redactions.left_of(*entity).is_none();
                 let layout = views.small.layouts.get(layout).filter(|_| is_whole)?;
-                self.activities.class_of(layout, &cells)
+                Some((self.activities.class_of(layout, &cells), has_unread_date(layout, &dates, &cells)))
             });
+            let (class, has_unread_date) = told.unwrap_or_default();
             let Some(layout) = layouts.get(&layout).filter(|_| !links.is_empty()) else { continue };
             let (source, told) = (Arc::clone(&layout.source), Cow::Owned(links));
             let links = self.handles_of(layout, mailbox, &told);
             let at = activity_at(layout.kind, &dates);
-            named.push(Named { from: From::Entity(*entity), source, mailbox, links, told, at, class });
+            let from = From::Entity(*entity);
+            named.push(Named { from, source, mailbox, links, told, at, has_unread_date, class });
         }
         self.record_links(named.into_iter()).map(|_| ())
     }
@@ -278,6 +304,8 @@ fn resolve(views: &Views, named: &Named<'_>, dangling: &mut u64) -> Option<Resol
         From::Entity(entity) => entity,
     };
     let row = views.entities.row(from).filter(|row| row.state != EntityState::Purged)?;
+    // It took place, and before it was delivered: passed over, it would let what it is about become due too early.
+    let at = named.at.max(named.has_unread_date.then_some(row.first_seen));
     let mut links = Vec::with_capacity(named.links.len());
     let mut versions = Vec::new();
     let is_rest = matches!(named.from, From::Entity(_)) && views.small.redactions.left_of(from).is_some();
@@ -293,8 +321,8 @@ fn resolve(views: &Views, named: &Named<'_>, dangling: &mut u64) -> Option<Resol
             versions.push((to, target.version));
             is_news |= *relation == Relation::About
                 && match is_rest {
-                    true => named.at > target.last_activity,
-                    false => views.is_newer_activity(to, named.class.as_ref(), named.at),
+                    true => at > target.last_activity,
+                    false => views.is_newer_activity(to, named.class.as_ref(), at),
                 };
         }
         *dangling += u64::from(!is_known);
@@ -302,6 +330,6 @@ fn resolve(views: &Views, named: &Named<'_>, dangling: &mut u64) -> Option<Resol
     links.sort_unstable();
     links.dedup();
     is_news |= !views.links.of(from).eq(links.iter().copied());
-    let (at, class) = (named.at, named.class.clone());
+    let class = named.class.clone();
     is_news.then_some(Resolved { from: (from, row.version), links, at, class, versions })
 }

@@ -147,10 +147,11 @@ impl Report<'_> {
     }
 }
 
-/// Puts the defects of the reader and the oddities together. The reader of an export sees repeated ids too, so the
-/// larger of the two counts is the true one.
+/// Puts the defects of the reader and the oddities together, and why a delivery as a whole was not read: its report leaves
+/// the disk one day. The reader of an export sees repeated ids too, so the larger of the two counts is the true one.
 pub(super) fn defects(read: &ReadReport, oddities: &BTreeMap<&'static str, u64>) -> Vec<(String, u64)> {
     let mut all: BTreeMap<&str, u64> = read.defects.iter().map(|(name, counted)| (*name, counted.count)).collect();
+    all.extend(read.error.as_ref().map(|error| (error.code, 1)));
     for (name, count) in oddities {
         let known = all.entry(name).or_default();
         *known = (*known).max(*count);

@@ -2,6 +2,7 @@
 
 use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 
+use retention_core::record::field::CUSTOM_PREFIX;
 use retention_core::record::{DateRole, FieldType, Kind, Relation, SourceLink, Visibility};
 use retention_core::table::{Fields as _, TextRow};
 use retention_core::time::Timestamp;
@@ -51,6 +52,11 @@ impl Reading<'_, '_, '_> {
             Ok(parts) => parts,
             Err(code) => return self.reject(place, code),
         };
+        // A bundle makes the schema of its own columns, for those who read it: nobody recorded these fields.
+        let is_made = |id: &str| id.split_once(':').is_some_and(|(_, field)| field.starts_with(CUSTOM_PREFIX));
+        if self.is_bundle && state.kind == Kind::Template && is_made(&parts.external_id) {
+            return Ok(());
+        }
         let Ok(cells) = row.to_cells() else {
             return self.reject(place, RejectCode::TooManyCells { max: usize::from(u16::MAX) });
         };
@@ -310,13 +316,18 @@ fn template(state: &mut FileState, row: &TextRow<'_>) -> Parts {
 
 fn parent(state: &FileState, row: &TextRow<'_>, parts: &mut Parts) {
     let Some(link) = filled(state.cell(row, "parent_link")) else { return };
-    let kind = match state.cell(row, "parent_type").unwrap_or_default().trim().to_ascii_lowercase().as_str() {
-        "contact" | "ipm.contact" | "ipm.abchperson" => Kind::Contact,
-        "company" | "ipm.contact.company" => Kind::Company,
-        "deal" | "ipm.xrmproject.deal" => Kind::Deal,
-        _ => return parts.defects.push(Defect::ParentUnknown),
+    let kinds: &[Kind] = match state.cell(row, "parent_type").unwrap_or_default().trim().to_ascii_lowercase().as_str() {
+        "contact" | "ipm.contact" | "ipm.abchperson" => &[Kind::Contact],
+        "company" | "ipm.contact.company" => &[Kind::Company],
+        "deal" | "ipm.xrmproject.deal" => &[Kind::Deal],
+        // Not to look would let become due what somebody has just dealt with.
+        _ => {
+            parts.defects.push(Defect::ParentUnknown);
+            &[Kind::Contact, Kind::Company, Kind::Deal]
+        }
     };
-    parts.links.push(SourceLink { relation: Relation::About, kind, external_id: link.to_owned() });
+    let link = |kind: &Kind| SourceLink { relation: Relation::About, kind: *kind, external_id: link.to_owned() };
+    parts.links.extend(kinds.iter().map(link));
 }
 
 /// The export writes two decimals, so an amount is clear when a separator stands before the last two digits.

@@ -185,6 +185,9 @@ fn a_broken_file_or_row_rejects_itself_and_its_snapshot_only() {
         .collect();
     assert_eq!(told, ["Contacts.csv column_missing", "Companies.csv line 3 column 2 ragged"]);
     assert_eq!(snapshots(&changes), [Kind::Post]);
+    let of_the_moon = rows(&changes).into_iter().find(|row| row.external_id == "i").unwrap();
+    let about: Vec<Kind> = of_the_moon.links.iter().map(|link| link.kind).collect();
+    assert_eq!(about, [Kind::Contact, Kind::Company, Kind::Deal], "it counts for whichever of them has that id");
     assert_eq!(
         (
             count(&changes, Defect::LineEndMissing),
@@ -227,7 +230,11 @@ fn what_another_program_saved_again_is_refused_by_its_name_for_it() {
     for (text, how) in [
         ("PersonaId;XrmId;Shared\r\np;x;True\r\n", "with semicolons"),
         ("PersonaId\tXrmId\r\n", "with tabulators"),
-        ("\"PersonaId\";\"XrmId\"\r\n", ""),
+        ("\"PersonaId\";\"XrmId\"\r\n\"p\";\"x\"\r\n", "with semicolons"),
+        ("\"PersonaId\"\t\"XrmId\"\r\n", "with tabulators"),
+        ("\0P\0e\0r\0s\0o\0n\0a\0I\0d\0,\0X\0r\0m\0I\0d\0\n", "in UTF-16"),
+        ("P\0,\0X\0r\0m\0I\0d\0\n\0", "in UTF-16"),
+        ("\"PersonaId\"x,\"XrmId\"\r\n", ""),
     ] {
         let (changes, _) = read(&[("Contacts.csv", text)]);
         let code = changes.iter().find_map(|change| match change {
@@ -289,4 +296,20 @@ proptest! {
             prop_assert!(rows(&changes).iter().all(|row| !row.external_id.is_empty()));
         }
     }
+}
+
+#[test]
+fn a_bundle_is_a_part_so_that_nothing_is_gone_after_it() {
+    let contacts = ("Contacts.csv", "\"PersonaId\",\"XrmId\",\"Shared\"\r\n\"p\",\"x\",\"True\"\r\n");
+    let (changes, _) = read(&[contacts]);
+    assert_eq!((snapshots(&changes), count(&changes, Defect::BundleInPart)), (vec![Kind::Contact], 0));
+    let beside = ["manifest.json", "manifest-items.jsonl", "items.jsonl", "layouts.jsonl"].map(|name| (name, "{}"));
+    // Its schema is made of its own columns, and was never recorded.
+    let schema = "\"FieldId\",\"FieldLabel\",\"FieldType\",\"FieldInfo\"\r\n\"custom.A\",\"A\",\"Text\",\"\"\r\n";
+    let others = [contacts, ("ContactSchema.csv", schema), ("notes.txt", "n")];
+    let (changes, summary) = read(&[others.as_slice(), beside.as_slice()].concat());
+    assert_eq!(count(&changes, Defect::SnapshotIncomplete), 0);
+    assert_eq!((rows(&changes).len(), snapshots(&changes)), (1, Vec::new()));
+    assert_eq!((count(&changes, Defect::BundleInPart), count(&changes, Defect::FileUnknown)), (1, 1));
+    assert_eq!(summary.unwrap().rejected, 0);
 }

@@ -189,3 +189,54 @@ fn activities_are_counted_as_unclassified_where_the_rules_are_about_another_sour
     // Three activities, two posts and two tasks, and nothing that is none.
     assert_eq!(world.report("done/1")["oddities"]["activity_unclassified"], 7);
 }
+
+#[test]
+fn an_activity_whose_date_cannot_be_read_counts_as_of_when_it_was_first_seen() {
+    const READ: &str = "2020-02-22T16:45:59.99Z";
+    const TOMAS: &str = "0c000002-5c1d-4e2a-9b70-000000000002";
+    for (date, is_unread) in [
+        ("", false),
+        ("1601-01-01T00:00:00.00Z", false),
+        ("2019-12-31T10:00:00.00Z", false),
+        ("12/31/2019 10:00:00 AM", false),
+        ("04/05/2025 10:00:00", true),
+        ("yesterday", true),
+    ] {
+        let world = World::ocm();
+        let store = world.open();
+        let row = format!("\"Ada Quill\",\"Contact\",\"Update\",\"{date}\",,\"{TOMAS}\",,\r\n");
+        let with_row = |file: &str, text: String| if file == "Activities.csv" { text + &row } else { text };
+        world.drop_export(ADA, |file, text| Some(with_row(file, text)));
+        world.take_all(&store);
+        let tomas = ada(&store, Kind::Contact, "000002");
+        let last = || store.view(|views| views.entities.row(tomas).unwrap().last_activity.unwrap());
+        let expected = if is_unread {
+            store.view(|views| views.entities.row(tomas).unwrap().first_seen.0 / 1_000_000)
+        } else {
+            READ.parse::<Timestamp>().unwrap().0 / 1_000_000
+        };
+        assert_eq!(last().0 / 1_000_000, expected, "{date}");
+        // Delivered again later it is no news, and keeps nobody longer.
+        let before = (position(&store), last());
+        world.clock.advance(Duration::from_secs(86_400));
+        world.drop_export(ADA, |file, text| Some(with_row(file, text.replace("Send", "Write"))));
+        world.take_all(&store);
+        assert_eq!((count(&types_after(&store, before.0), EventType::EntityLinked), last()), (0, before.1), "{date}");
+    }
+}
+
+#[test]
+fn a_task_whose_last_change_cannot_be_read_does_not_count_as_of_its_creation() {
+    let world = World::ocm();
+    let store = world.open();
+    world.drop_export(ADA, |file, text| {
+        Some(if file == "Tasks.csv" { text.replace("2020-02-28T08:30:00Z", "04/05/2025 10:00:00") } else { text })
+    });
+    world.take_all(&store);
+    let priya = ada(&store, Kind::Contact, "000001");
+    let (first_seen, last) = store.view(|views| {
+        let row = views.entities.row(priya).unwrap();
+        (row.first_seen, row.last_activity.unwrap())
+    });
+    assert!(last >= first_seen, "{last} before {first_seen}");
+}
