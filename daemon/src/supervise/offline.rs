@@ -99,9 +99,11 @@ impl From<BackupError> for Refused {
             | BackupError::KeysGone { .. }
             | BackupError::InTheWay { .. }
             | BackupError::Encrypted { .. }
+            | BackupError::LostAbsent
             | BackupError::NoMemory
             | BackupError::Damaged(_) => ExitCode::PersonNeeded,
             BackupError::Changed { .. }
+            | BackupError::Newer { .. }
             | BackupError::Contradicts { .. }
             | BackupError::NotSigned
             | BackupError::Ledger(_)
@@ -294,6 +296,8 @@ fn try_restore(config: &Config, asked: RestoreArgs) -> Result<ExitCode, Refused>
         places: &Places { log, keys },
         backup: asked.backup.map(Position),
         ledgers,
+        without_newer: asked.without_newer,
+        lost: asked.lost,
         checkpoints,
         identities,
     };
@@ -301,6 +305,9 @@ fn try_restore(config: &Config, asked: RestoreArgs) -> Result<ExitCode, Refused>
     let restored = restore.run(&mut |at, all| bar.tell(at, all));
     bar.end();
     let restored = restored?;
+    for heard in &restored.heard {
+        say(&heard.to_string());
+    }
     let lost = match restored.missing {
         None => "no checkpoint was shown, so nobody knows whether events are lost".to_owned(),
         Some(0) => "no event is lost, as far as the newest checkpoint tells".to_owned(),

@@ -59,6 +59,15 @@ fn a_store_that_is_lost_comes_back_without_those_who_were_erased() {
     fs::rename(site.path("state"), site.path("lost")).expect("the store is lost");
     let checkpoint = site.path("checkpoint");
     let checkpoint = checkpoint.to_str().expect("a path");
+    // The store that was lost is still there, so its log tells as well.
+    let lost = site.path("lost");
+    let lost = lost.to_str().expect("a path");
+    let _tried = site
+        .retentiond(&["restore", "--without-erasures", "--lost", lost])
+        .ends(0)
+        .says("whom the log of the lost store calls erased")
+        .says("3 keys that were destroyed since were left out");
+    fs::rename(site.path("state"), site.path("tried")).expect("it is put away");
     let _said = site
         .retentiond(&["restore", "--checkpoint", checkpoint])
         .ends(0)

@@ -54,9 +54,9 @@ pub enum LedgerError {
         "the ledger of erasures is empty: not even the line is in it that says whose it is, so it tells nobody who was erased; nothing was restored. Look whether its disk is mounted, and take the file from where it is kept. If there is none any more, say so with --without-erasures and erase these people again"
     )]
     Empty,
-    /// It lacks what the log of the backup says itself.
+    /// It lacks what the log of the backup, or of a newer one, says itself.
     #[error(
-        "{lacking} of the destructions that the log of this backup knows are in no ledger of erasures that was shown: its end was cut off, or it is an older copy, so it cannot tell who was erased after the backup; nothing was restored. Take the file from where it is kept. If there is no whole one any more, say so with --without-erasures and erase these people again"
+        "{lacking} of the destructions that the log of this backup or of a newer one beside it knows are in no ledger of erasures that was shown: its end was cut off, or it is an older copy, so it cannot tell who was erased after the backup; nothing was restored. Take the file from where it is kept. If there is no whole one any more, say so with --without-erasures and erase these people again"
     )]
     Short {
         /// How many.

@@ -13,6 +13,8 @@ fn restore_of(world: &World, name: &str, backup: Position, ledger: &Path) -> (Op
         places: &world.places,
         backup: Some(backup),
         ledgers: Ledgers::Files(vec![ledger.to_owned()]),
+        without_newer: false,
+        lost: Vec::new(),
         checkpoints: Vec::new(),
         identities: Identities::default(),
     };
