@@ -36,7 +36,7 @@ pub mod manifest;
 pub mod others;
 pub mod restore;
 
-pub use ledger::{Erasure, LedgerError, LedgerFile};
+pub use ledger::{Erasure, LedgerError, LedgerFile, Reach};
 pub use manifest::Manifest;
 pub use others::Heard;
 pub use restore::{Ledgers, Restore, Restored};

@@ -18,7 +18,7 @@ use retention_core::id::{EntityId, Position};
 use retention_core::view::Condition;
 use roaring::RoaringBitmap;
 
-use super::ledger::{Beside, Erasure, LedgerError, Read};
+use super::ledger::{Beside, Erasure, LedgerError, Reach, Read};
 use super::make::SIGNING_KEY;
 use super::manifest::{Manifest, Part, segment_name};
 use super::others::{Heard, Others};
@@ -82,6 +82,9 @@ pub struct Restored {
     pub made_at: retention_core::time::Timestamp,
     /// How many keys were left out because a ledger, or a log beside the backup, names them.
     pub destroyed_again: u64,
+    /// How far the ledger speaks that speaks furthest; `None` without one, and when this only ended a restore that was
+    /// interrupted.
+    pub ledger: Option<Reach>,
     /// The logs beside the backup; none when this only ended a restore that was interrupted.
     pub heard: Vec<Heard>,
     /// How many events are lost, as far as the newest checkpoint that was shown tells.
@@ -128,7 +131,7 @@ impl Restore<'_> {
         self.copy_log(&manifest, keys.dir(), &staging, progress)?;
         let journal = self.go_through(&manifest, &staging, progress)?;
         let others = self.hear_others(&manifest, &journal, &staging, progress)?;
-        let again = self.destroyed_since(&manifest, keys.dir(), &journal, &others)?;
+        let (again, ledger) = self.destroyed_since(&manifest, keys.dir(), &journal, &others)?;
         let options = Options { dir: staging.clone(), ..self.options.clone() };
         self.write_keys(keys.dir(), &journal, &again, &options, progress)?;
         drop(keys);
@@ -141,7 +144,7 @@ impl Restore<'_> {
         }
         durable_file::create_new(&staging.join(COMPLETE), b"", ROLE)?;
         put_in_place(&staging, state)?;
-        Ok(Restored { heard: others.heard, ..self.told()? })
+        Ok(Restored { ledger, heard: others.heard, ..self.told()? })
     }
 
     fn manifest(&self) -> Result<Manifest, BackupError> {
@@ -279,17 +282,18 @@ impl Restore<'_> {
     }
 
     /// Reads the ledgers. Returns what they and the logs beside the backup call destroyed, of what the backup has and does not
-    /// call destroyed itself. All that the backup or a newer one calls destroyed must be in the ledgers, or they end before it.
+    /// call destroyed itself, and how far the ledgers speak. All that the backup or a newer one calls destroyed must be in the
+    /// ledgers, or they end before it.
     fn destroyed_since(
         &self,
         manifest: &Manifest,
         keys: &Path,
         journal: &Journal,
         others: &Others,
-    ) -> Result<BTreeMap<EntityId, Erasure>, BackupError> {
+    ) -> Result<(BTreeMap<EntityId, Erasure>, Option<Reach>), BackupError> {
         let mut again = others.lost.clone();
         again.extend(&others.newer);
-        let Ledgers::Files(files) = &self.ledgers else { return Ok(again) };
+        let Ledgers::Files(files) = &self.ledgers else { return Ok((again, None)) };
         let root = RootKey::read(&self.options.root_key).map_err(OpenError::from)?;
         let key = rewrap::index_key_of(keys, root)?;
         let mut store = [0; 16];
@@ -297,11 +301,15 @@ impl Restore<'_> {
         let mut lacking = journal.destroyed.clone();
         // The store that was lost may have destroyed a key in its last second: that is in no ledger yet.
         lacking.extend(others.newer.keys().map(|entity| entity.0));
+        let mut reach = Reach::default();
         let log = Beside { restores: &journal.restores, used: journal.used };
         for file in files {
             let read = Read::beside(file, &key, store, log)?;
             if read.is_empty() {
                 return Err(LedgerError::Empty.into());
+            }
+            if read.reach.until >= reach.until {
+                reach = read.reach;
             }
             lacking -= read.destroyed.keys().map(|entity| entity.0).collect::<RoaringBitmap>();
             again.extend(read.destroyed.into_iter().filter(|(entity, _)| {
@@ -309,7 +317,7 @@ impl Restore<'_> {
             }));
         }
         match lacking.len() {
-            0 => Ok(again),
+            0 => Ok((again, Some(reach))),
             lacking => Err(LedgerError::Short { lacking }.into()),
         }
     }
@@ -394,6 +402,7 @@ impl Restore<'_> {
             last: body.last,
             made_at: body.made_at,
             destroyed_again: body.destroyed_again,
+            ledger: None,
             heard: Vec::new(),
             missing: body.checkpoint.map(|size| size.saturating_sub(body.last.0)),
         })
