@@ -68,7 +68,7 @@ fn a_store_that_is_lost_comes_back_without_those_who_were_erased() {
     let _tried = site
         .retentiond(&["restore", "--without-erasures", "--lost", lost])
         .ends(0)
-        .says("whom the log of the lost store calls erased")
+        .says("whom the lost log in ")
         .says("3 keys that were destroyed since were left out");
     fs::rename(site.path("state"), site.path("tried")).expect("it is put away");
     let _said = site

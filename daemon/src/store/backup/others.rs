@@ -1,5 +1,5 @@
 //! What the logs beside the backup know of erasures after it: those of newer backups in the same directory, and that of
-//! the store that was lost, where somebody still has it.
+//! the store that was lost, where it was moved to.
 //!
 //! A log only grows, so the newest backup has every destruction that one between has; such a one is not read on its
 //! own. Nor is a segment that both backups have: it tells nothing new. A log that went on from an earlier event than the
@@ -10,7 +10,8 @@
 //! often damaged: it is read as far as it can be, and it is told how far that was.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 
 use retention_core::event::{Envelope, EventType};
 use retention_core::id::{Digest, EntityId, Position};
@@ -40,6 +41,8 @@ pub enum Heard {
     },
     /// The log of a store that was lost was read.
     Lost {
+        /// Where it lies.
+        dir: PathBuf,
         /// The last event that could be read.
         up_to: Position,
         /// What could not, the first of it.
@@ -55,12 +58,13 @@ impl std::fmt::Display for Heard {
                 f,
                 "the newer backup up to event {last} was passed over, and whom it alone calls erased is back: {why}"
             ),
-            Self::Lost { up_to, damage: None } => {
-                write!(f, "whom the log of the lost store calls erased, up to event {up_to}, stays erased")
+            Self::Lost { dir, up_to, damage: None } => {
+                write!(f, "whom the lost log in {} calls erased, up to event {up_to}, stays erased", dir.display())
             }
-            Self::Lost { up_to, damage: Some(damage) } => write!(
+            Self::Lost { dir, up_to, damage: Some(damage) } => write!(
                 f,
-                "of the log of the lost store, up to event {up_to}, only a part could be read, and whom the rest calls erased may be back: {damage}"
+                "of the lost log in {}, up to event {up_to}, only a part could be read, and whom the rest calls erased may be back: {damage}",
+                dir.display()
             ),
         }
     }
@@ -137,11 +141,18 @@ impl Restore<'_> {
                 Err(error) => others.pass_over(self, manifest.last, error)?,
             }
         }
-        for dir in &self.lost {
+        let beside = set_aside(&self.options.dir);
+        let named = self.lost.iter().map(|dir| (dir, true));
+        let found = beside.iter().filter(|dir| !self.lost.contains(dir)).map(|dir| (dir, false));
+        for (dir, is_named) in named.chain(found) {
             let mut log = Log::beside(chosen, journal, &staged);
-            let damage = self.hear_lost(dir, &mut log, progress)?;
+            let damage = match self.hear_lost(dir, &mut log, progress) {
+                // Something else may have such a name.
+                Err(BackupError::LostAbsent) if !is_named => continue,
+                heard => heard?.map(|damage| damage.to_string()),
+            };
             let up_to = log.newest.map_or(Position::NONE, |newest| newest.position);
-            others.heard.push(Heard::Lost { up_to, damage: damage.map(|damage| damage.to_string()) });
+            others.heard.push(Heard::Lost { dir: dir.clone(), up_to, damage });
             others.lost.extend(log.destroyed);
         }
         Ok(others)
@@ -245,7 +256,8 @@ impl Restore<'_> {
             }
             log.note(envelope);
             if count % EVENTS_TOGETHER == 0 {
-                progress(envelope.position.0, last.0);
+                // How far a lost log goes is not known before.
+                progress(envelope.position.0, chosen.last.max(envelope.position).0);
             }
         }
         Ok(None)
@@ -314,6 +326,23 @@ impl<'a> Log<'a> {
         }
         self.newest = Some(envelope);
     }
+}
+
+/// Returns the directories with a journal that lie beside the state directory under its name and something more: whoever
+/// moves a lost store away names it so.
+fn set_aside(state: &Path) -> Vec<PathBuf> {
+    let name_of = |path: &Path| path.file_name().and_then(OsStr::to_str).map(str::to_owned);
+    let (Some(parent), Some(name)) = (state.parent(), name_of(state)) else { return Vec::new() };
+    // Where they cannot be listed, they can be named.
+    let Ok(entries) = std::fs::read_dir(parent) else { return Vec::new() };
+    let mut found: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    found.retain(|path| {
+        let other = name_of(path).unwrap_or_default();
+        let is_named_so = other.strip_prefix(&name).is_some_and(|more| more.starts_with(['.', '-', '_']));
+        is_named_so && path.join("journal").is_dir()
+    });
+    found.sort_unstable();
+    found
 }
 
 fn of_the_same_store(newer: Manifest, chosen: &Manifest) -> Result<Manifest, BackupError> {

@@ -65,7 +65,7 @@ pub struct Restore<'a> {
     pub ledgers: Ledgers,
     /// A newer backup in the same place that cannot be read is passed over. A person has said so.
     pub without_newer: bool,
-    /// The state directories of stores that were lost, as far as they are still there.
+    /// The state directories of stores that were lost, beside those that lie next to this one under its name.
     pub lost: Vec<PathBuf>,
     /// Signed checkpoints that others hold.
     pub checkpoints: Vec<String>,

@@ -233,3 +233,21 @@ fn whom_the_log_of_the_lost_store_calls_erased_stays_erased_as_far_as_it_can_be_
         assert!(matches!(refused, Err(BackupError::LostAbsent)), "{refused:?}");
     }
 }
+
+#[test]
+fn a_store_that_was_moved_aside_is_heard_without_being_named() {
+    let world = World::new();
+    let store = open(&world.options);
+    let first = world.backup(&store);
+    purge(&store, &world.entities[20..30]);
+    store.close().unwrap();
+    let aside = world.dir.path().join("state.broken");
+    std::fs::rename(&world.options.dir, &aside).unwrap();
+    // Another store, and what is no store at all, have such names too.
+    copy_dir(&World::new().options.dir, &world.dir.path().join("state-another"));
+    std::fs::create_dir_all(world.dir.path().join("state_empty/journal")).unwrap();
+    std::fs::write(world.dir.path().join("state.toml"), "").unwrap();
+    let (options, told) = restored(&world, Asked::of("state", first.last)).unwrap();
+    assert!(matches!(&told.heard[..], [Heard::Lost { dir, damage: None, .. }] if *dir == aside), "{:?}", told.heard);
+    assert_eq!((told.destroyed_again, gone(&world, &options)), (10, gone_are(&[5..8, 20..30])));
+}
