@@ -48,6 +48,7 @@ fn written(path: &Path, input: &mut Input<'_>) -> Vec<u8> {
                 Position(position.saturating_sub(u64::from(input.byte()))),
                 Position(position),
             ),
+            1 => ledger.has_all(Position(position), Timestamp(i64::from(input.number()) * 1_000_003)),
             _ => {
                 let at = Timestamp(i64::from(input.number()) * 1_000_003);
                 ledger.destroyed(&[(entity, Erasure { position: Position(position), at })])
@@ -83,7 +84,7 @@ fuzz_target!(|bytes: &[u8]| {
         _ => {
             if let Ok(told) = read(&path, &signed(input.0)) {
                 let mut ledger = LedgerFile::open(&path, key(), STORE).expect("what is read is opened");
-                assert_eq!(ledger.last(), told.last);
+                assert_eq!((ledger.last(), ledger.until()), (told.reach.last, told.reach.until));
                 let erasure = Erasure { position: Position(u64::MAX), at: Timestamp(0) };
                 ledger.destroyed(&[(EntityId(1), erasure)]).expect("a line more");
                 drop(ledger);

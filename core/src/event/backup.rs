@@ -36,7 +36,7 @@ pub struct StoreRestored {
     pub made_at: Timestamp,
     /// How many numbers of entities the backup has. Later ones are given out anew.
     pub entities: u32,
-    /// How many keys were destroyed again, because the ledger of erasures names them.
+    /// How many keys were destroyed again, because the ledger of erasures or a log beside the backup names them.
     pub destroyed_again: u64,
     /// Whether a ledger of erasures was read. Without one nobody knows what was erased after the backup.
     pub ledger_read: bool,
@@ -60,7 +60,7 @@ impl std::fmt::Debug for RestoreConfirmed {
 }
 
 /// Schema 1. The key of the envelope's entity was left out of a restored store: it was destroyed after the backup was
-/// made, as the ledger of erasures says.
+/// made, as the ledger of erasures or a log beside the backup says.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct KeyDestroyedAgain {
     /// The position of its destruction in the log that was lost.

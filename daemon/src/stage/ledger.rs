@@ -2,7 +2,9 @@
 //! brings anybody back.
 //!
 //! It reads the log and appends to a file outside; the log does not wait for it. What could not be written is written
-//! later, from where the file ends. Until then people are told.
+//! later, from where the file ends. Until then people are told. When there was nothing to write for an hour, or a backup
+//! was made, it writes that it has everything until now: so an end that was cut off can be told from one to which nothing
+//! was added.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,7 +16,7 @@ use retention_core::time::Timestamp;
 use retention_core::view::index::Key;
 use roaring::RoaringBitmap;
 
-use super::{StageError, Step};
+use super::{StageError, Step, is_over};
 use crate::clock::Clock;
 use crate::store::Store;
 use crate::store::backup::{Erasure, LedgerError, LedgerFile};
@@ -24,6 +26,9 @@ const ERASURES_PER_STEP: usize = 10_000;
 
 /// How soon a ledger that cannot be written is tried again: half a minute, in microseconds.
 const TRY_AGAIN_US: i64 = 30_000_000;
+
+/// How long after its last line the ledger says that it has everything: an hour, in microseconds.
+const SAYS_AFTER_US: i64 = 3_600_000_000;
 
 /// Why the ledger is behind; empty while it is not.
 pub type LedgerHealth = Arc<Mutex<Option<String>>>;
@@ -97,13 +102,17 @@ impl Ledger {
             return Ok(ledger.restored(restore.entities, restore.last, restore.position).map(|()| Step::Worked));
         }
         let before = unknown.as_ref().map_or(Position(u64::from(u32::MAX)), |restore| restore.position);
-        let (newest, positions) = self.store.view(|views| {
+        let (newest, backed_up, is_doubted, positions) = self.store.view(|views| {
             let mut all = RoaringBitmap::new();
             for event_type in EventType::DESTRUCTIONS {
                 all |= views.index.get(Key::Type(event_type as u16)).unwrap_or(&RoaringBitmap::new());
             }
             let wanted = low(ledger.last().next())..low(before);
-            (views.position, all.range(wanted).take(ERASURES_PER_STEP).collect::<Vec<u32>>())
+            let backups = views.index.get(Key::Type(EventType::BackupMade as u16));
+            let backed_up = Position(backups.and_then(RoaringBitmap::max).map_or(0, u64::from));
+            let is_doubted = views.small.clock.doubt().is_some();
+            let positions = all.range(wanted).take(ERASURES_PER_STEP).collect::<Vec<u32>>();
+            (views.position, backed_up, is_doubted, positions)
         });
         if ledger.last() > newest {
             return Ok(Err(LedgerError::Ahead { position: ledger.last() }));
@@ -119,10 +128,19 @@ impl Ledger {
         if let (true, Some(restore)) = (erasures.is_empty(), unknown) {
             return Ok(ledger.restored(restore.entities, restore.last, restore.position).map(|()| Step::Worked));
         }
-        if erasures.is_empty() {
+        if !erasures.is_empty() {
+            return Ok(ledger.destroyed(&erasures).map(|()| Step::Worked));
+        }
+        // What it says of the time must be true.
+        if is_doubted {
             return Ok(Ok(Step::Idle));
         }
-        Ok(ledger.destroyed(&erasures).map(|()| Step::Worked))
+        let now = self.clock.now();
+        let next = ledger.until().map_or(now, |until| Timestamp(until.0.saturating_add(SAYS_AFTER_US)));
+        if backed_up > ledger.last() || is_over(next, now, SAYS_AFTER_US) {
+            return Ok(ledger.has_all(newest, now).map(|()| Step::Worked));
+        }
+        Ok(Ok(Step::IdleUntil(next)))
     }
 }
 
@@ -155,12 +173,20 @@ fn low(position: Position) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use retention_core::event::backup::BackupMade;
+    use retention_core::event::clock::{ClockDoubt, ClockDoubted};
+    use retention_core::id::Digest;
+    use retention_core::view::Condition;
+
     use super::*;
     use crate::clock::ManualClock;
     use crate::flush::Flush;
     use crate::flush::failing::{CUTS, Failing, Fails};
     use crate::store::Options;
     use crate::store::backup::ledger::Read;
+    use crate::store::open::daemon_draft;
     use crate::store::tests::{add_contacts, add_layout, init, purge};
 
     #[test]
@@ -222,9 +248,11 @@ mod tests {
                         match ledger.step().unwrap() {
                             Step::Worked => {}
                             Step::Idle => break,
+                            // The hour until it says again that it has everything.
+                            Step::IdleUntil(_) if ledger.health().lock().is_none() => break,
                             Step::IdleUntil(_) => {
                                 failures += 1;
-                                assert!(failures == 1 && ledger.health().lock().is_some(), "{says}");
+                                assert_eq!(failures, 1, "{says}");
                                 if let Some(remains) = cut {
                                     gate.cut(remains);
                                     ledger = begin();
@@ -243,10 +271,52 @@ mod tests {
                 let read = Read::of(&path, &store.index_key(), store.view(|views| views.small.store)).unwrap();
                 assert_eq!(read.destroyed.into_keys().collect::<Vec<_>>(), entities[..erased], "{says}");
                 let text = std::fs::read_to_string(&path).unwrap();
-                assert!(text.ends_with('\n') && text.lines().count() == 1 + erased, "{says}: {text}");
+                let of_people = text.lines().filter(|line| !line.starts_with("destroyed 0 ")).count();
+                assert!(text.ends_with('\n') && of_people == 1 + erased, "{says}: {text}");
                 stops += 1;
             }
             assert!(stops >= 4, "there are only {stops} flushes");
         }
+    }
+
+    #[test]
+    fn a_ledger_with_nothing_to_tell_says_each_hour_and_with_each_backup_that_it_has_everything() {
+        let dir = tempfile::tempdir().unwrap();
+        let start = Timestamp::from_unix_seconds(1_700_000_000);
+        let clock = ManualClock::starting_at(start);
+        let options = Options { clock: Arc::new(clock.clone()), ..init(dir.path()) };
+        let store = Arc::new(Store::open(&options, &mut |_, _| {}).unwrap());
+        let layout = add_layout(&store);
+        let entities = add_contacts(&store, layout, 0..10);
+        let path = dir.path().join("erasures");
+        let mut ledger = Ledger::new(Arc::clone(&store), Arc::new(clock.clone()), path.clone());
+        let mut lines = || {
+            while ledger.step().unwrap() == Step::Worked {}
+            let text = std::fs::read_to_string(&path).unwrap();
+            (text.lines().filter(|line| line.starts_with("destroyed 0 ")).count(), text.lines().count())
+        };
+        let hour = Duration::from_secs(3_600);
+        assert_eq!(lines(), (1, 2), "the first is its name");
+        clock.advance(hour - Duration::from_secs(1));
+        assert_eq!(lines(), (1, 2));
+        clock.advance(Duration::from_secs(1));
+        assert_eq!(lines(), (2, 3));
+        let made = BackupMade { last: Position(1), manifest: Digest([1; 32]), keys_until: start };
+        store.append_drafts(vec![daemon_draft(Event::BackupMade(made))], Condition::None).unwrap();
+        assert_eq!((lines(), lines()), ((3, 4), (3, 4)), "once for each backup");
+        clock.advance(hour / 2);
+        purge(&store, &entities[..2]);
+        assert_eq!(lines(), (3, 6));
+        clock.advance(hour / 2);
+        assert_eq!(lines(), (3, 6), "an erasure says it as well");
+        clock.advance(hour / 2);
+        assert_eq!(lines(), (4, 7));
+        // The clock was set back: it does not wait until that has caught up.
+        clock.set(start);
+        assert_eq!(lines(), (5, 8));
+        let doubt = ClockDoubted { doubt: ClockDoubt::JumpedForward, expected_at: start, seen_at: start };
+        store.append_drafts(vec![daemon_draft(Event::ClockDoubted(doubt))], Condition::None).unwrap();
+        clock.advance(hour * 2);
+        assert_eq!(lines(), (5, 8), "by a clock that is doubted it says nothing of the time");
     }
 }

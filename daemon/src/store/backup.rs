@@ -11,7 +11,7 @@
 //! names end in `.age`; the manifest is not. sled is not in a backup: it is made again from the journal. The root key
 //! is in none of them.
 //!
-//! Reading order: [`manifest`], [`make`], [`ledger`], [`restore`].
+//! Reading order: [`manifest`], [`make`], [`ledger`], [`restore`], [`others`].
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -35,11 +35,13 @@ mod compare;
 pub mod ledger;
 pub mod make;
 pub mod manifest;
+pub mod others;
 pub mod restore;
 
 pub use compare::lost_checkpoints;
-pub use ledger::{Erasure, LedgerError, LedgerFile};
+pub use ledger::{Erasure, LedgerError, LedgerFile, Reach};
 pub use manifest::Manifest;
+pub use others::Heard;
 pub use restore::{Ledgers, Restore, Restored};
 
 /// Files are copied in pieces of this size, in bytes.
@@ -154,6 +156,21 @@ pub enum BackupError {
         "the keys of the backup are encrypted, and they are decrypted in memory alone, but {MEMORY} is no file system in memory; nothing was restored. Mount a tmpfs there"
     )]
     NoMemory,
+    /// A newer backup cannot be heard.
+    #[error(
+        "the newer backup up to event {last}, in the same directory, cannot be read, so nobody can tell whom it calls erased: {why}. Nothing was restored. With --without-newer it is passed over, and whom it alone calls erased comes back: erase these people again"
+    )]
+    Newer {
+        /// The newer backup.
+        last: Position,
+        /// Why it cannot be read.
+        why: Box<BackupError>,
+    },
+    /// What was named as a lost store is none, or another one.
+    #[error(
+        "a directory that was named with --lost has no log that can be read and has an event of the backup; nothing was restored. Name the state directory of this store that was moved away, in which `journal` lies, or restore without it"
+    )]
+    LostAbsent,
     /// There is something in the way of a restore.
     #[error(
         "{what} is not empty, and a restore never writes over anything; nothing was changed. Move it away as it is"

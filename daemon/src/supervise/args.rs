@@ -72,6 +72,13 @@ pub struct RestoreArgs {
     /// There is no ledger of erasures: whoever was erased after the backup comes back
     #[arg(long)]
     pub without_erasures: bool,
+    /// Pass over newer backups in the same directory that cannot be read: whom they alone call erased comes back
+    #[arg(long)]
+    pub without_newer: bool,
+    /// The state directory that was lost, when it was not moved beside its old place: whom its log calls erased stays
+    /// erased, as far as it can be read; may be repeated
+    #[arg(long, value_name = "DIR")]
+    pub lost: Vec<PathBuf>,
     /// A signed checkpoint that somebody else holds; may be repeated
     #[arg(long, value_name = "FILE")]
     pub checkpoint: Vec<PathBuf>,

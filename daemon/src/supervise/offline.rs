@@ -8,6 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use retention_core::control::ExitCode;
 use retention_core::evidence::checkpoint::CHECKPOINT_BYTES_MAX;
 use retention_core::id::Position;
+use retention_core::time::Timestamp;
 use zeroize::Zeroizing;
 
 use super::args::RestoreArgs;
@@ -15,7 +16,7 @@ use super::verified;
 use crate::clock::WallClock;
 use crate::config::{Config, Environment, SecretPlace};
 use crate::keyholders::Identities;
-use crate::store::backup::{BackupError, Ledgers, Places, Restore};
+use crate::store::backup::{BackupError, Ledgers, Places, Reach, Restore};
 use crate::store::durable_file;
 use crate::store::vault::RootKey;
 use crate::store::{OpenError, Options, Store, VerifyReport, refuse_as_root};
@@ -25,6 +26,10 @@ const IDENTITY_BYTES_MAX: usize = 64 * 1024;
 
 /// Plain lines of progress are written this often, in events, where there is no terminal.
 const LINE_EVERY: u64 = 1_000_000;
+
+/// A ledger of erasures that ends longer ago is warned of: a day, in microseconds. While the store runs it says each hour that
+/// it has everything.
+const LEDGER_OLD_US: i64 = 86_400_000_000;
 
 /// The name of the only work that counts more than events.
 const RESTORE: &str = "restore";
@@ -100,9 +105,11 @@ impl From<BackupError> for Refused {
             | BackupError::KeysGone { .. }
             | BackupError::InTheWay { .. }
             | BackupError::Encrypted { .. }
+            | BackupError::LostAbsent
             | BackupError::NoMemory
             | BackupError::Damaged(_) => ExitCode::PersonNeeded,
             BackupError::Changed { .. }
+            | BackupError::Newer { .. }
             | BackupError::Contradicts { .. }
             | BackupError::NotSigned
             | BackupError::Ledger(_)
@@ -299,6 +306,8 @@ fn try_restore(config: &Config, asked: RestoreArgs) -> Result<ExitCode, Refused>
         places: &Places { log, keys },
         backup: asked.backup.map(Position),
         ledgers,
+        without_newer: asked.without_newer,
+        lost: asked.lost,
         checkpoints,
         identities,
     };
@@ -306,6 +315,13 @@ fn try_restore(config: &Config, asked: RestoreArgs) -> Result<ExitCode, Refused>
     let restored = restore.run(&mut |at, all| bar.tell(at, all));
     bar.end();
     let restored = restored?;
+    for heard in &restored.heard {
+        say(&heard.to_string());
+    }
+    if let Some(reach) = restored.ledger {
+        let covered = restored.missing.map(|missing| restored.last.0.saturating_add(missing));
+        say(&how_far(reach, covered, options.clock.now()));
+    }
     let lost = match restored.missing {
         None => "no checkpoint was shown, so nobody knows whether events are lost".to_owned(),
         Some(0) => "no event is lost, as far as the newest checkpoint tells".to_owned(),
@@ -318,6 +334,27 @@ fn try_restore(config: &Config, asked: RestoreArgs) -> Result<ExitCode, Refused>
         restored.made_at, restored.last, restored.destroyed_again
     ));
     Ok(ExitCode::Done)
+}
+
+/// Says how far a ledger of erasures speaks: nobody but whoever knows when the store was lost can tell whether its end was cut
+/// off behind the backup.
+fn how_far(reach: Reach, covered: Option<u64>, now: Timestamp) -> String {
+    let Some(until) = reach.until else {
+        return "the ledger of erasures does not say until when it has everything; an end that was cut off cannot be told".to_owned();
+    };
+    let more = match covered.map_or(0, |covered| covered.saturating_sub(reach.last.0)) {
+        0 => String::new(),
+        more => format!(", {more} events before the end of the newest checkpoint"),
+    };
+    let old = if now.0.saturating_sub(until.0) > LEDGER_OLD_US {
+        ". That is more than a day ago: if the store ran on after it, the end of the ledger was cut off, or it is an older copy"
+    } else {
+        ""
+    };
+    format!(
+        "the ledger of erasures speaks until {until}, up to event {}{more}; an erasure after that is not known to it{old}",
+        reach.last
+    )
 }
 
 /// A restore counts the bytes that it copies, then the events that it reads.
@@ -368,6 +405,20 @@ impl Bar {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn how_far_a_ledger_speaks_is_told_and_one_that_ended_long_ago_is_warned_of() {
+        let until: Timestamp = "2026-11-27T03:00:00Z".parse().unwrap();
+        let reach = Reach { until: Some(until), last: Position(700) };
+        let told = |covered, hours: i64| how_far(reach, covered, Timestamp(until.0 + hours * 3_600_000_000));
+        let plain = "the ledger of erasures speaks until 2026-11-27T03:00:00Z, up to event 700; an erasure after that is not known to it";
+        assert_eq!(told(None, 24), plain);
+        assert_eq!(told(Some(700), -1), plain);
+        assert!(told(Some(712), 1).contains("up to event 700, 12 events before the end of the newest checkpoint;"));
+        assert!(told(None, 25).contains("That is more than a day ago"));
+        let silent = how_far(Reach { until: None, last: Position(0) }, None, until);
+        assert!(silent.contains("does not say until when"), "{silent}");
+    }
 
     #[test]
     fn each_command_ends_with_the_code_that_says_what_it_found() {

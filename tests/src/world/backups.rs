@@ -62,6 +62,8 @@ impl World {
             places: &places,
             backup: None,
             ledgers,
+            without_newer: false,
+            lost: Vec::new(),
             checkpoints: Vec::new(),
             identities: Identities::default(),
         };

@@ -5,11 +5,13 @@
 //! numbers and times and names nobody. Each line ends with a keyed digest over itself and the line before, under the
 //! index key of the store: nobody else can add a line, change one, or take one out of the middle. Lines that are cut
 //! off at the end cannot be missed by the file alone: the log of the backup tells which ones it must have at the least,
-//! and the daemon, while it writes, that the file is not the one that it wrote.
+//! and the daemon, while it writes, that the file is not the one that it wrote. So that people can tell as well, a line
+//! about nobody says now and then until when the ledger has everything.
 //!
 //! ```text
 //! retentiond ledger of erasures 1 STORE MAC
 //! destroyed ENTITY POSITION RECORDED_AT MAC
+//! destroyed 0 POSITION NOW MAC
 //! restored ENTITIES LAST POSITION MAC
 //! ```
 //!
@@ -34,6 +36,9 @@ use crate::store::vault::seal::IndexKey;
 const ROLE: &str = "ledger of erasures";
 const FIRST: &str = "retentiond ledger of erasures 1";
 
+/// Whom a line is about that only says how far the ledger speaks: slot 0 holds the house key, which is never destroyed.
+const NOBODY: EntityId = EntityId(0);
+
 /// More than any line of ours has, in bytes.
 const LINE_BYTES_MAX: u64 = 256;
 
@@ -56,9 +61,9 @@ pub enum LedgerError {
         "the ledger of erasures is empty: not even the line is in it that says whose it is, so it tells nobody who was erased; nothing was restored. Look whether its disk is mounted, and take the file from where it is kept. If there is none any more, say so with --without-erasures and erase these people again"
     )]
     Empty,
-    /// It lacks what the log of the backup says itself.
+    /// It lacks what the log of the backup, or of a newer one, says itself.
     #[error(
-        "{lacking} of the destructions that the log of this backup knows are in no ledger of erasures that was shown: its end was cut off, or it is an older copy, so it cannot tell who was erased after the backup; nothing was restored. Take the file from where it is kept. If there is no whole one any more, say so with --without-erasures and erase these people again"
+        "{lacking} of the destructions that the log of this backup or of a newer one beside it knows are in no ledger of erasures that was shown: its end was cut off, or it is an older copy, so it cannot tell who was erased after the backup; nothing was restored. Take the file from where it is kept. If there is no whole one any more, say so with --without-erasures and erase these people again"
     )]
     Short {
         /// How many.
@@ -96,6 +101,15 @@ pub struct Erasure {
     pub at: Timestamp,
 }
 
+/// How far a ledger speaks: it has every destruction up to there.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Reach {
+    /// When that was so; `None` for one without any line of a time.
+    pub until: Option<Timestamp>,
+    /// The last event of the log that it speaks of.
+    pub last: Position,
+}
+
 /// The log of a backup, beside which a ledger is read: it may be older than the ledger, or one that a restore gave up.
 #[derive(Debug, Clone, Copy)]
 pub struct Beside<'a> {
@@ -110,8 +124,8 @@ pub struct Beside<'a> {
 pub struct Read {
     /// The keys that were destroyed, by entity.
     pub destroyed: BTreeMap<EntityId, Erasure>,
-    /// The last event of the log that it speaks of.
-    pub last: Position,
+    /// How far it speaks.
+    pub reach: Reach,
     /// The restores that it knows, by the position of their `StoreRestored`.
     pub restores: Vec<Position>,
     /// From this number on, lines are about entities of another log than the one beside which it is read.
@@ -230,10 +244,10 @@ impl Read {
     fn note(&mut self, line: &Line, log: Option<Beside<'_>>) -> Result<(), LedgerError> {
         match *line {
             Line::Destroyed(entity, erasure) => {
-                if self.others_from.is_none_or(|from| entity.0 < from) {
+                if entity != NOBODY && self.others_from.is_none_or(|from| entity.0 < from) {
                     self.destroyed.insert(entity, erasure);
                 }
-                self.last = erasure.position;
+                self.reach = Reach { until: Some(erasure.at), last: erasure.position };
             }
             Line::Restored { entities, last, position } => {
                 match log.filter(|log| !log.restores.contains(&position)) {
@@ -253,7 +267,7 @@ impl Read {
                     }
                 }
                 self.restores.push(position);
-                self.last = last;
+                self.reach.last = last;
             }
         }
         Ok(())
@@ -269,7 +283,7 @@ pub struct LedgerFile {
     place: (u64, u64),
     bytes: u64,
     key: IndexKey,
-    last: Position,
+    reach: Reach,
     restores: Vec<Position>,
     mac: Option<Handle>,
 }
@@ -308,7 +322,7 @@ impl LedgerFile {
             place: (there.dev(), there.ino()),
             bytes: read.bytes,
             key,
-            last: read.last,
+            reach: read.reach,
             restores: read.restores,
             mac: read.mac,
         };
@@ -335,7 +349,13 @@ impl LedgerFile {
     /// Returns the last event of the log that the ledger speaks of.
     #[must_use]
     pub fn last(&self) -> Position {
-        self.last
+        self.reach.last
+    }
+
+    /// Returns until when the ledger is known to have everything.
+    #[must_use]
+    pub fn until(&self) -> Option<Timestamp> {
+        self.reach.until
     }
 
     /// Says whether the ledger knows a restore, by the position of its `StoreRestored`.
@@ -353,8 +373,16 @@ impl LedgerFile {
         let lines: Vec<String> =
             erasures.iter().map(|(entity, erasure)| Line::Destroyed(*entity, *erasure).text()).collect();
         self.append(&lines)?;
-        self.last = newest.position;
+        self.reach = Reach { until: Some(newest.at), last: newest.position };
         Ok(())
+    }
+
+    /// Appends that now every destruction up to an event is in it.
+    ///
+    /// # Errors
+    /// As [`Self::destroyed`].
+    pub fn has_all(&mut self, up_to: Position, now: Timestamp) -> Result<(), LedgerError> {
+        self.destroyed(&[(NOBODY, Erasure { position: up_to, at: now })])
     }
 
     /// Appends that the log was restored up to `last`, with so many numbers of entities, as the event at `position`
@@ -365,7 +393,7 @@ impl LedgerFile {
     pub fn restored(&mut self, entities: u32, last: Position, position: Position) -> Result<(), LedgerError> {
         self.append(&[Line::Restored { entities, last, position }.text()])?;
         self.restores.push(position);
-        self.last = last;
+        self.reach.last = last;
         Ok(())
     }
 

@@ -1,9 +1,9 @@
 //! A store from a backup, in which nobody comes back.
 //!
 //! **Order.** Everything is made in `STATE/.restoring`: the backup is compared with its manifest while it is copied;
-//! the journal is gone through, its tree is built and compared with every checkpoint that is known; the keys are
-//! written without those that the log or a ledger of erasures calls destroyed; the store is opened, told in its log
-//! that it was restored, closed and verified. Only then it is moved into its place, `FORMAT` last. So there is no store
+//! the journal is gone through, its tree is built and compared with every checkpoint that is known; the logs beside it
+//! are heard ([`super::others`]); the keys are written without those that any of these logs or a ledger of erasures calls
+//! destroyed; the store is opened, told in its log that it was restored, closed and verified. Only then it is moved into its place, `FORMAT` last. So there is no store
 //! before all of that is done, and a crash anywhere is answered by asking again.
 //!
 //! What is restored only observes: nothing is purged, and no access is given or taken, until a person confirms it.
@@ -18,9 +18,10 @@ use retention_core::id::{EntityId, Position};
 use retention_core::view::Condition;
 use roaring::RoaringBitmap;
 
-use super::ledger::{Beside, Erasure, LedgerError, Read};
+use super::ledger::{Beside, Erasure, LedgerError, Reach, Read};
 use super::make::SIGNING_KEY;
 use super::manifest::{Manifest, Part, segment_name};
+use super::others::{Heard, Others};
 use super::{Around, BackupError, MEMORY, Places, copy, decrypt};
 use crate::flush::Door;
 use crate::keyholders::Identities;
@@ -33,7 +34,7 @@ use crate::store::{KeyState, OpenError, Options, Progress, ReadError, Store, ref
 
 const STAGING: &str = ".restoring";
 const COMPLETE: &str = "complete";
-const ROLE: &str = "directory of the restore";
+pub(super) const ROLE: &str = "directory of the restore";
 
 /// What is moved into place, in this order.
 pub(super) const MOVED: [&str; 6] = ["journal", "keys", "tree", "events", "events.state", "FORMAT"];
@@ -42,7 +43,7 @@ pub(super) const MOVED: [&str; 6] = ["journal", "keys", "tree", "events", "event
 const MAY_LIE_THERE: [&str; 3] = ["exports", "lost+found", STAGING];
 
 /// How many events are hashed, or appended, together.
-const EVENTS_TOGETHER: usize = 10_000;
+pub(super) const EVENTS_TOGETHER: usize = 10_000;
 
 /// What is known of the erasures after the backup.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,6 +64,10 @@ pub struct Restore<'a> {
     pub backup: Option<Position>,
     /// The erasures after it.
     pub ledgers: Ledgers,
+    /// A newer backup in the same place that cannot be read is passed over. A person has said so.
+    pub without_newer: bool,
+    /// The state directories of stores that were lost, beside those that lie next to this one under its name.
+    pub lost: Vec<PathBuf>,
     /// Signed checkpoints that others hold.
     pub checkpoints: Vec<String>,
     /// Private keys, for a backup that is encrypted.
@@ -76,18 +81,24 @@ pub struct Restored {
     pub last: Position,
     /// When it was made.
     pub made_at: retention_core::time::Timestamp,
-    /// How many keys were left out because a ledger names them.
+    /// How many keys were left out because a ledger, or a log beside the backup, names them.
     pub destroyed_again: u64,
+    /// How far the ledger speaks that speaks furthest; `None` without one, and when this only ended a restore that was
+    /// interrupted.
+    pub ledger: Option<Reach>,
+    /// The logs beside the backup; none when this only ended a restore that was interrupted.
+    pub heard: Vec<Heard>,
     /// How many events are lost, as far as the newest checkpoint that was shown tells.
     pub missing: Option<u64>,
 }
 
 /// What going through the journal tells.
-struct Journal {
-    destroyed: RoaringBitmap,
+pub(super) struct Journal {
+    pub(super) destroyed: RoaringBitmap,
     /// The positions of the restores that it tells of.
     restores: Vec<Position>,
-    used: u32,
+    /// One more than its highest number of an entity.
+    pub(super) used: u32,
 }
 
 impl Restore<'_> {
@@ -120,7 +131,8 @@ impl Restore<'_> {
         let keys = self.keys(&manifest)?;
         self.copy_log(&manifest, keys.dir(), &staging, progress)?;
         let journal = self.go_through(&manifest, &staging, progress)?;
-        let again = self.destroyed_since(&manifest, keys.dir(), &journal)?;
+        let others = self.hear_others(&manifest, &journal, &staging, progress)?;
+        let (again, ledger) = self.destroyed_since(&manifest, keys.dir(), &journal, &others)?;
         let options = Options { dir: staging.clone(), ..self.options.clone() };
         self.write_keys(keys.dir(), &journal, &again, &options, progress)?;
         drop(keys);
@@ -133,7 +145,7 @@ impl Restore<'_> {
         }
         durable_file::create_new(&staging.join(COMPLETE), b"", ROLE)?;
         put_in_place(&staging, state, self.around().door())?;
-        self.told()
+        Ok(Restored { ledger, heard: others.heard, ..self.told()? })
     }
 
     fn around(&self) -> Around<'_> {
@@ -167,7 +179,7 @@ impl Restore<'_> {
     }
 
     /// Copies a file of the backup back as it was in the store.
-    fn bring_back(
+    pub(super) fn bring_back(
         &self,
         manifest: &Manifest,
         part: &Part,
@@ -274,26 +286,35 @@ impl Restore<'_> {
         Ok(journal)
     }
 
-    /// Reads the ledgers: what they call destroyed, of what the backup has and does not call destroyed itself. All that the
-    /// backup calls destroyed must be in them, or they end before it.
+    /// Reads the ledgers. Returns what they and the logs beside the backup call destroyed, of what the backup has and does not
+    /// call destroyed itself, and how far the ledgers speak. All that the backup or a newer one calls destroyed must be in the
+    /// ledgers, or they end before it.
     fn destroyed_since(
         &self,
         manifest: &Manifest,
         keys: &Path,
         journal: &Journal,
-    ) -> Result<BTreeMap<EntityId, Erasure>, BackupError> {
-        let Ledgers::Files(files) = &self.ledgers else { return Ok(BTreeMap::new()) };
+        others: &Others,
+    ) -> Result<(BTreeMap<EntityId, Erasure>, Option<Reach>), BackupError> {
+        let mut again = others.lost.clone();
+        again.extend(&others.newer);
+        let Ledgers::Files(files) = &self.ledgers else { return Ok((again, None)) };
         let root = RootKey::read(&self.options.root_key).map_err(OpenError::from)?;
         let key = rewrap::index_key_of(keys, root)?;
         let mut store = [0; 16];
         hex::decode_to_slice(&manifest.store, &mut store).map_err(|_| BackupError::OtherLog)?;
-        let mut again = BTreeMap::new();
         let mut lacking = journal.destroyed.clone();
+        // The store that was lost may have destroyed a key in its last second: that is in no ledger yet.
+        lacking.extend(others.newer.keys().map(|entity| entity.0));
+        let mut reach = Reach::default();
         let log = Beside { restores: &journal.restores, used: journal.used };
         for file in files {
             let read = Read::beside(file, &key, store, log)?;
             if read.is_empty() {
                 return Err(LedgerError::Empty.into());
+            }
+            if read.reach.until >= reach.until {
+                reach = read.reach;
             }
             lacking -= read.destroyed.keys().map(|entity| entity.0).collect::<RoaringBitmap>();
             again.extend(read.destroyed.into_iter().filter(|(entity, _)| {
@@ -301,7 +322,7 @@ impl Restore<'_> {
             }));
         }
         match lacking.len() {
-            0 => Ok(again),
+            0 => Ok((again, Some(reach))),
             lacking => Err(LedgerError::Short { lacking }.into()),
         }
     }
@@ -386,6 +407,8 @@ impl Restore<'_> {
             last: body.last,
             made_at: body.made_at,
             destroyed_again: body.destroyed_again,
+            ledger: None,
+            heard: Vec::new(),
             missing: body.checkpoint.map(|size| size.saturating_sub(body.last.0)),
         })
     }
@@ -437,6 +460,6 @@ fn put_in_place(staging: &Path, state: &Path, door: Door<'_>) -> Result<(), Back
     Ok(durable_file::fsync_dir_through(door, state, ROLE)?)
 }
 
-fn failed(action: FileAction) -> impl FnOnce(std::io::Error) -> DurableFileError {
+pub(super) fn failed(action: FileAction) -> impl FnOnce(std::io::Error) -> DurableFileError {
     durable_file::failed(ROLE, action)
 }

@@ -19,6 +19,7 @@ use super::*;
 use crate::flush::OpenGate;
 use crate::store::Store;
 
+mod beside;
 mod ledgers;
 mod refused;
 mod stopped;
@@ -68,6 +69,8 @@ impl World {
             places: &self.places,
             backup: None,
             ledgers,
+            without_newer: false,
+            lost: Vec::new(),
             checkpoints: Vec::new(),
             identities: Identities::default(),
         };
@@ -153,6 +156,8 @@ fn a_backup_copies_what_is_new_and_leaves_the_older_ones_whole() {
         places: &world.places,
         backup: Some(first.last),
         ledgers: Ledgers::None,
+        without_newer: false,
+        lost: Vec::new(),
         checkpoints: Vec::new(),
         identities: Identities::default(),
     };
@@ -295,6 +300,8 @@ fn a_backup_that_contradicts_a_checkpoint_is_not_restored() {
             places,
             backup: None,
             ledgers,
+            without_newer: false,
+            lost: Vec::new(),
             checkpoints: vec![note],
             identities: Identities::default(),
         }
@@ -396,7 +403,9 @@ fn what_witnesses_signed_is_in_a_backup_and_comes_back_with_it() {
         let options = world.elsewhere(&format!("restored {number}"));
         let (places, backup, ledgers) = (&world.places, Some(manifest.last), Ledgers::None);
         let (checkpoints, identities) = (Vec::new(), Identities::default());
-        let restore = Restore { options: &options, places, backup, ledgers, checkpoints, identities };
+        let (without_newer, lost) = (false, Vec::new());
+        let restore =
+            Restore { options: &options, places, backup, ledgers, without_newer, lost, checkpoints, identities };
         restore.run(&mut |_, _| {}).unwrap();
         assert_eq!(&std::fs::read(options.dir.join("tree/cosignatures")).unwrap(), kept);
         let lines = kept.iter().filter(|byte| **byte == b'\n').count() as u64;
@@ -536,6 +545,8 @@ fn backups_from_before_and_after_a_compaction_are_both_whole() {
             places,
             backup,
             ledgers,
+            without_newer: false,
+            lost: Vec::new(),
             checkpoints: Vec::new(),
             identities: Identities::default(),
         }
@@ -589,6 +600,8 @@ fn restore_as(world: &World, name: &str, backup: Position, identities: &Identiti
         places: &world.places,
         backup: Some(backup),
         ledgers: Ledgers::None,
+        without_newer: true,
+        lost: Vec::new(),
         checkpoints: Vec::new(),
         identities: identities.clone(),
     };

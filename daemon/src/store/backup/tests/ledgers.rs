@@ -13,6 +13,8 @@ fn restore_of(world: &World, name: &str, backup: Position, ledger: &Path) -> (Op
         places: &world.places,
         backup: Some(backup),
         ledgers: Ledgers::Files(vec![ledger.to_owned()]),
+        without_newer: false,
+        lost: Vec::new(),
         checkpoints: Vec::new(),
         identities: Identities::default(),
     };
@@ -129,5 +131,28 @@ fn a_ledger_that_was_cut_or_exchanged_is_not_written_on_without_what_it_lacks() 
             ledger.destroyed(&erased(n)).unwrap();
         }
         assert_eq!(lines(&path), whole);
+    }
+}
+
+#[test]
+fn a_ledger_says_how_far_it_speaks_and_a_line_about_nobody_erases_nobody() {
+    let world = World::new();
+    let store = open(&world.options);
+    let manifest = world.backup(&store);
+    let (key, name) = (store.index_key(), store.view(|views| views.small.store));
+    let path = world.write_ledger(&store);
+    store.close().unwrap();
+    let older = world.dir.path().join("an older copy");
+    std::fs::copy(&path, &older).unwrap();
+    let (last, until) = (Position(manifest.last.0 + 50), Timestamp(1_790_000_000_000_000));
+    LedgerFile::open(&path, key.clone(), name).unwrap().has_all(last, until).unwrap();
+    let read = ledger::Read::of(&path, &key, name).unwrap();
+    assert_eq!((read.destroyed.len(), read.reach), (3, Reach { until: Some(until), last }));
+    for (n, files) in [vec![path.clone(), older.clone()], vec![older, path]].into_iter().enumerate() {
+        let options = world.elsewhere(&format!("restored {n}"));
+        let restored = world.restore(&options, Ledgers::Files(files)).unwrap();
+        assert_eq!(restored.ledger, Some(Reach { until: Some(until), last }), "the one that speaks furthest");
+        assert_eq!(restored.destroyed_again, 0);
+        assert_eq!(open(&options).verify(&mut |_, _| {}).unwrap().findings, []);
     }
 }

@@ -1,0 +1,354 @@
+//! What the logs beside the backup know of erasures after it: those of newer backups in the same directory, and that of
+//! the store that was lost, where it was moved to.
+//!
+//! A log only grows, so the newest backup has every destruction that one between has; such a one is not read on its
+//! own. Nor is a segment that both backups have: it tells nothing new. A log that went on from an earlier event than the
+//! backup ends with, because a restore came between, gives numbers of entities out anew: of it only those count that
+//! both logs had where they parted.
+//!
+//! A newer backup that cannot be read stops the restore, unless a person passes over it. The store that was lost is
+//! often damaged: it is read as far as it can be, and it is told how far that was.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use retention_core::event::{Envelope, EventType};
+use retention_core::id::{Digest, EntityId, Position};
+
+use super::ledger::Erasure;
+use super::manifest::{Manifest, segment_name};
+use super::restore::{EVENTS_TOGETHER, Journal, ROLE, Restore, failed};
+use super::{BackupError, DurableFileError};
+use crate::store::durable_file::{self, FileAction};
+use crate::store::journal::{JournalError, JournalReader};
+use crate::store::{Progress, ReadError};
+
+/// A log beside the backup, as it was heard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Heard {
+    /// The log of a newer backup was read.
+    Newer {
+        /// Its last event.
+        last: Position,
+    },
+    /// The log of a newer backup could not be read, and was passed over.
+    PassedOver {
+        /// Its last event.
+        last: Position,
+        /// Why.
+        why: String,
+    },
+    /// The log of a store that was lost was read.
+    Lost {
+        /// Where it lies.
+        dir: PathBuf,
+        /// The last event that could be read.
+        up_to: Position,
+        /// What could not, the first of it.
+        damage: Option<String>,
+    },
+}
+
+impl std::fmt::Display for Heard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Newer { last } => write!(f, "whom the newer backup up to event {last} calls erased stays erased"),
+            Self::PassedOver { last, why } => write!(
+                f,
+                "the newer backup up to event {last} was passed over, and whom it alone calls erased is back: {why}"
+            ),
+            Self::Lost { dir, up_to, damage: None } => {
+                write!(f, "whom the lost log in {} calls erased, up to event {up_to}, stays erased", dir.display())
+            }
+            Self::Lost { dir, up_to, damage: Some(damage) } => write!(
+                f,
+                "of the lost log in {}, up to event {up_to}, only a part could be read, and whom the rest calls erased may be back: {damage}",
+                dir.display()
+            ),
+        }
+    }
+}
+
+/// What these logs say.
+#[derive(Debug, Default)]
+pub(super) struct Others {
+    /// What newer backups call destroyed, of what the backup has and does not call destroyed itself.
+    pub(super) newer: BTreeMap<EntityId, Erasure>,
+    /// What lost stores call destroyed, in the same way.
+    pub(super) lost: BTreeMap<EntityId, Erasure>,
+    /// Each log, as it was heard.
+    pub(super) heard: Vec<Heard>,
+}
+
+impl Others {
+    /// Passes over a newer backup that cannot be read, if a person said so.
+    fn pass_over(&mut self, restore: &Restore<'_>, last: Position, why: BackupError) -> Result<(), BackupError> {
+        match (is_of_the_backup(&why), restore.without_newer) {
+            // A full disk here, or being asked to stop, says nothing of the backup.
+            (false, _) => Err(why),
+            (true, false) => Err(BackupError::Newer { last, why: Box::new(why) }),
+            (true, true) => {
+                self.heard.push(Heard::PassedOver { last, why: why.to_string() });
+                Ok(())
+            }
+        }
+    }
+}
+
+fn is_of_the_backup(error: &BackupError) -> bool {
+    match error {
+        BackupError::Changed { .. }
+        | BackupError::Encrypted { .. }
+        | BackupError::Absent
+        | BackupError::Read(ReadError::Journal(_)) => true,
+        BackupError::File(DurableFileError::Io { action, .. }) => {
+            matches!(action, FileAction::Open | FileAction::Read)
+        }
+        BackupError::File(DurableFileError::TooLong { .. }) => true,
+        _ => false,
+    }
+}
+
+impl Restore<'_> {
+    /// Reads the logs beside the backup, which lies in `staging` by now. Progress is in events.
+    pub(super) fn hear_others(
+        &self,
+        chosen: &Manifest,
+        journal: &Journal,
+        staging: &Path,
+        progress: Progress<'_>,
+    ) -> Result<Others, BackupError> {
+        let mut others = Others::default();
+        let staged = JournalReader::at(&staging.join("journal"));
+        let mut newer = Vec::new();
+        for last in Manifest::list(self.places)?.into_iter().filter(|last| *last > chosen.last) {
+            match Manifest::read(self.places, last).and_then(|newer| of_the_same_store(newer, chosen)) {
+                Ok(manifest) => newer.push(manifest),
+                Err(error) => others.pass_over(self, last, error)?,
+            }
+        }
+        // The newest first.
+        while let Some(manifest) = newer.pop() {
+            let mut log = Log::beside(chosen, journal, &staged);
+            log.wanted = newer.iter().map(|between| (between.last, between.envelope)).collect();
+            match self.hear_newer(&manifest, &mut log, staging, progress) {
+                Ok(()) => {
+                    newer.retain(|between| !log.found.contains(&between.last));
+                    others.heard.push(Heard::Newer { last: manifest.last });
+                    others.newer.extend(log.destroyed);
+                }
+                Err(error) => others.pass_over(self, manifest.last, error)?,
+            }
+        }
+        let beside = set_aside(&self.options.dir);
+        let named = self.lost.iter().map(|dir| (dir, true));
+        let found = beside.iter().filter(|dir| !self.lost.contains(dir)).map(|dir| (dir, false));
+        for (dir, is_named) in named.chain(found) {
+            let mut log = Log::beside(chosen, journal, &staged);
+            let damage = match self.hear_lost(dir, &mut log, progress) {
+                // Something else may have such a name.
+                Err(BackupError::LostAbsent) if !is_named => continue,
+                heard => heard?.map(|damage| damage.to_string()),
+            };
+            let up_to = log.newest.map_or(Position::NONE, |newest| newest.position);
+            others.heard.push(Heard::Lost { dir: dir.clone(), up_to, damage });
+            others.lost.extend(log.destroyed);
+        }
+        Ok(others)
+    }
+
+    /// Reads the segments of a newer backup that are not those of the one that is restored.
+    fn hear_newer(
+        &self,
+        manifest: &Manifest,
+        log: &mut Log<'_>,
+        staging: &Path,
+        progress: Progress<'_>,
+    ) -> Result<(), BackupError> {
+        let dir = staging.join("newer");
+        match std::fs::remove_dir_all(&dir) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(failed(FileAction::Remove)(error).into());
+            }
+            _ => {}
+        }
+        durable_file::create_private_dir(&dir, ROLE)?;
+        for ((number, part), at) in (1..).zip(&manifest.journal).zip(0..) {
+            let is_known = log
+                .chosen
+                .journal
+                .get(at)
+                .is_some_and(|chosen| (chosen.bytes, chosen.sha256) == (part.bytes, part.sha256));
+            if is_known {
+                continue;
+            }
+            let (from, to) = (self.places.journal().join(part.file_name()), dir.join(segment_name(number)));
+            self.bring_back(manifest, part, &from, &to, &mut |_| {})?;
+            let damage = self.hear_segment(&JournalReader::at(&dir), number, manifest.last, log, progress)?;
+            if let Some(damage) = damage {
+                return Err(ReadError::from(damage).into());
+            }
+            std::fs::remove_file(&to).map_err(failed(FileAction::Remove))?;
+        }
+        std::fs::remove_dir(&dir).map_err(failed(FileAction::Remove))?;
+        match log.newest.is_some_and(|newest| Digest::of(&newest.to_bytes()) == manifest.envelope) {
+            true => Ok(()),
+            false => {
+                let what = "it does not end with the event that the manifest names".to_owned();
+                Err(BackupError::Changed { last: manifest.last, file: "journal".to_owned(), what })
+            }
+        }
+    }
+
+    /// Reads the log of a store that was lost, as far as it can be. Returns the first damage.
+    fn hear_lost(
+        &self,
+        dir: &Path,
+        log: &mut Log<'_>,
+        progress: Progress<'_>,
+    ) -> Result<Option<JournalError>, BackupError> {
+        let reader = JournalReader::at(&dir.join("journal"));
+        let segments = reader.segments_present().map_err(|_| BackupError::LostAbsent)?;
+        let mut damage = None;
+        for number in segments {
+            let found = self.hear_segment(&reader, number, Position(u64::MAX), log, progress)?;
+            damage = damage.or(found);
+        }
+        if let Err(missing) = reader.segments() {
+            damage = damage.or(Some(missing));
+        }
+        // Numbers of entities mean nothing in the log of another store.
+        if log.agrees { Ok(damage) } else { Err(BackupError::LostAbsent) }
+    }
+
+    /// Reads a segment of another log. Returns what is wrong with it: then it was read up to there.
+    fn hear_segment(
+        &self,
+        reader: &JournalReader,
+        number: u32,
+        last: Position,
+        log: &mut Log<'_>,
+        progress: Progress<'_>,
+    ) -> Result<Option<JournalError>, BackupError> {
+        let events = match reader.events_of_segment(number, last) {
+            Ok(events) => events,
+            Err(damage) => return Ok(Some(damage)),
+        };
+        let (chosen, staged) = (log.chosen, log.staged);
+        // Logs that are the same have the same events in a segment.
+        let mut same = match (number as usize) <= chosen.journal.len() {
+            true => Some(staged.events_of_segment(number, chosen.last).map_err(ReadError::from)?),
+            false => None,
+        };
+        for (entry, count) in events.zip(1..) {
+            self.options.halt.check().map_err(ReadError::from)?;
+            let envelope = match entry {
+                Ok((_, stored)) => stored.envelope,
+                Err(damage) => return Ok(Some(damage)),
+            };
+            if envelope.position <= chosen.last && log.common.is_none() {
+                let ours = same.as_mut().and_then(Iterator::next).transpose().map_err(ReadError::from)?;
+                match ours.is_some_and(|(_, ours)| ours.envelope == envelope) {
+                    true => log.agrees = true,
+                    false => log.part(envelope.position)?,
+                }
+            }
+            log.note(envelope);
+            if count % EVENTS_TOGETHER == 0 {
+                // How far a lost log goes is not known before.
+                progress(envelope.position.0, chosen.last.max(envelope.position).0);
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Another log, read beside that of the backup.
+struct Log<'a> {
+    chosen: &'a Manifest,
+    journal: &'a Journal,
+    staged: &'a JournalReader,
+    /// When the two have parted: from this number on, entities are others.
+    common: Option<u32>,
+    /// An event was read that both have.
+    agrees: bool,
+    /// What it calls destroyed and the backup does not, of what both have.
+    destroyed: BTreeMap<EntityId, Erasure>,
+    /// The backups that may be a part of it, by their last event.
+    wanted: BTreeMap<Position, Digest>,
+    /// Those that are.
+    found: BTreeSet<Position>,
+    newest: Option<Envelope>,
+}
+
+impl<'a> Log<'a> {
+    fn beside(chosen: &'a Manifest, journal: &'a Journal, staged: &'a JournalReader) -> Self {
+        Self {
+            chosen,
+            journal,
+            staged,
+            common: None,
+            agrees: false,
+            destroyed: BTreeMap::new(),
+            wanted: BTreeMap::new(),
+            found: BTreeSet::new(),
+            newest: None,
+        }
+    }
+
+    /// Notes that the logs are not the same from an event on, and which entities they have in common.
+    fn part(&mut self, at: Position) -> Result<(), BackupError> {
+        let mut common = 1;
+        let before = Position(at.0.saturating_sub(1));
+        for entry in self.staged.events_after(Position::NONE, before).map_err(ReadError::from)? {
+            let (_, stored) = entry.map_err(ReadError::from)?;
+            if let Some(entity) = stored.envelope.entity {
+                common = common.max(entity.0.saturating_add(1));
+            }
+        }
+        self.common = Some(common);
+        Ok(())
+    }
+
+    fn note(&mut self, envelope: Envelope) {
+        let common = self.common.unwrap_or(self.journal.used);
+        if EventType::is_destruction(envelope.event_type)
+            && let Some(entity) = envelope.entity
+            && (1..common).contains(&entity.0)
+            && !self.journal.destroyed.contains(entity.0)
+        {
+            let erasure = Erasure { position: envelope.position, at: envelope.recorded_at };
+            self.destroyed.entry(entity).or_insert(erasure);
+        }
+        if self.wanted.get(&envelope.position).is_some_and(|wanted| *wanted == Digest::of(&envelope.to_bytes())) {
+            self.found.insert(envelope.position);
+        }
+        self.newest = Some(envelope);
+    }
+}
+
+/// Returns the directories with a journal that lie beside the state directory under its name and something more: whoever
+/// moves a lost store away names it so.
+fn set_aside(state: &Path) -> Vec<PathBuf> {
+    let name_of = |path: &Path| path.file_name().and_then(OsStr::to_str).map(str::to_owned);
+    let (Some(parent), Some(name)) = (state.parent(), name_of(state)) else { return Vec::new() };
+    // Where they cannot be listed, they can be named.
+    let Ok(entries) = std::fs::read_dir(parent) else { return Vec::new() };
+    let mut found: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    found.retain(|path| {
+        let other = name_of(path).unwrap_or_default();
+        let is_named_so = other.strip_prefix(&name).is_some_and(|more| more.starts_with(['.', '-', '_']));
+        is_named_so && path.join("journal").is_dir()
+    });
+    found.sort_unstable();
+    found
+}
+
+fn of_the_same_store(newer: Manifest, chosen: &Manifest) -> Result<Manifest, BackupError> {
+    if newer.store == chosen.store {
+        return Ok(newer);
+    }
+    let what = "it is of another store".to_owned();
+    Err(BackupError::Changed { last: newer.last, file: "manifest".to_owned(), what })
+}
