@@ -618,7 +618,7 @@ async fn a_hold_with_a_filter_shows_it_to_who_asks_for_that_hold_and_to_no_error
     for (kinds, filter) in [
         (&contact, "{ field = \"emial1\", op = \"eq\", value = \"Jana\" }"),
         (&json!([]), "{ field = \"email1\", op = \"eq\", value = \"Jana\" }"),
-        (&contact, "{ field = \"open_deals\", op = \"eq\", value = 1 }"),
+        (&contact, "{ field = \"open_deals\", op = \"eq\", value = \"Jana\" }"),
         (&contact, "Jana"),
     ] {
         let (status, refused) = place(kinds.clone(), filter).await;
