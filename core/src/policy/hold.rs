@@ -291,17 +291,7 @@ mod tests {
         let filter = HoldFilter::check(&text, contact).unwrap();
         assert!(filter.is_of_requests() && !filter.looks_beside());
         assert_eq!(filter.recorded_in(&text, &"Europe/Paris".parse().unwrap()), text);
-        let layout = Layout { source: "crm".into(), kind: Kind::Contact, columns: Vec::new(), named_dates: Vec::new() };
-        let record = EntityRecord {
-            layout: LayoutId(1),
-            mailbox: None,
-            visibility: Visibility::Unknown,
-            external_id: "1".into(),
-            other_ids: Vec::new(),
-            dates: Vec::new(),
-            links: Vec::new(),
-            cells: std::iter::empty::<Option<&str>>().collect(),
-        };
+        let (layout, record) = (layout("Name", "display_name", FieldType::Text), record("Ada"));
         let beside = Beside { first_seen: Timestamp(0), last_activity: None, open_deals: 0 };
         for (bears, expected) in [(true, Truth::Yes), (false, Truth::No)] {
             let asked = |asked: &[RequestId]| bears && *asked == requests;

@@ -1,5 +1,6 @@
 //! Reading many records or envelopes: rows, keys and bodies each in their order on disk, neighbours together.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use retention_core::event::codec::{self, CodecError};
@@ -64,6 +65,19 @@ impl Store {
     /// When one of them is damaged.
     pub fn records_at(&self, versions: &[Position]) -> Result<Vec<Option<EntityRecord>>, ReadError> {
         self.inner.records_at(versions)
+    }
+
+    /// Returns the intakes in which versions of records were taken in; of records that are purged, too.
+    ///
+    /// # Errors
+    /// When the event store is damaged.
+    pub fn intakes_of(&self, versions: &[Position]) -> Result<BTreeSet<EntityId>, ReadError> {
+        let versions = self.inner.rows(versions)?;
+        let causes: BTreeSet<Position> = versions.iter().flatten().map(|row| row.cause).collect();
+        let causes: Vec<Position> = causes.into_iter().filter(|cause| *cause != Position::NONE).collect();
+        let intakes = self.inner.rows(&causes)?;
+        let is_intake = |row: &&EventRow| row.event_type == EventType::IntakeStarted as u16;
+        Ok(intakes.iter().flatten().filter(is_intake).filter_map(|row| row.entity).collect())
     }
 
     /// Returns the envelopes of the events from `first` up to `last`, in their order, as the journal has them; fewer when

@@ -7,7 +7,7 @@ use retention_core::control::ErrorBody;
 use retention_core::event::change::IntakeEnd;
 use retention_core::event::{Event, EventType};
 use retention_core::evidence::certificate::{RunStatement, SaidCopies, SaidDeliveries, SaidOfRun, Subject, Told};
-use retention_core::id::{EntityId, LayoutId, Position, RunId, SagaId};
+use retention_core::id::{EntityId, Position, RunId, SagaId};
 use retention_core::time::{Align, Timestamp};
 
 use super::{Certificates, failed};
@@ -51,18 +51,20 @@ impl Certificates {
                 Subject::Entity(entity) => vec![entity],
                 Subject::Run(_) | Subject::Request(_) => self.store.in_bundle(*saga).map_err(failed)?,
             };
-            sources.extend(self.sources_of(&items));
+            sources.extend(self.sources_of(&items)?);
         }
         Ok(SaidOfRun { copies, deliveries: self.deliveries(&sources, told) })
     }
 
-    /// Returns from which sources records came; what was purged is known by its layout still.
-    pub(super) fn sources_of(&self, records: &[EntityId]) -> BTreeSet<String> {
-        self.store.view(|views| {
-            let layouts: BTreeSet<LayoutId> =
-                records.iter().filter_map(|record| Some(views.entities.row(*record)?.layout)).collect();
-            layouts.into_iter().filter_map(|layout| Some(views.small.layouts.get(layout)?.source.clone())).collect()
-        })
+    /// Returns from which sources records came; of what was purged the log says in which delivery it was taken in.
+    pub(super) fn sources_of(&self, records: &[EntityId]) -> Result<BTreeSet<String>, ErrorBody> {
+        let versions: Vec<Position> = self
+            .store
+            .view(|views| records.iter().filter_map(|record| Some(views.entities.row(*record)?.version)).collect());
+        let intakes = self.store.intakes_of(&versions).map_err(failed)?;
+        Ok(self.store.view(|views| {
+            intakes.into_iter().filter_map(|intake| Some(views.small.intakes.get(intake)?.source.clone())).collect()
+        }))
     }
 
     /// Returns until when the deliveries of sources stay that were taken in before the last destruction that is told: what

@@ -196,7 +196,7 @@ impl Certificates {
             exceptions: exceptions.collect(),
             told_by_hand,
             copies,
-            deliveries: self.deliveries(&self.sources_of(&records), told),
+            deliveries: self.deliveries(&self.sources_of(&records)?, told),
         })
     }
 }
