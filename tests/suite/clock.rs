@@ -80,6 +80,28 @@ fn time_that_passes_and_small_jumps_are_believed() {
 }
 
 #[test]
+fn small_jumps_add_up_and_those_back_and_forth_do_not() {
+    let (mut world, contact) = contact_with_a_run("P20D");
+    world.settle();
+    for _ in 0..10 {
+        for by in [-DAY_US / 2, DAY_US / 2] {
+            jump(&world, by);
+            world.settle();
+        }
+    }
+    assert_eq!(doubts(&world), [], "{}", world.story());
+    for _ in 0..60 {
+        jump(&world, DAY_US / 2);
+        world.settle();
+    }
+    assert_eq!(doubts(&world), [ClockDoubt::JumpedForward], "{}", world.story());
+    assert_eq!(world.state_of(contact), EntityState::Quarantined, "{}", world.story());
+    assert!(world.confirm_clock());
+    world.finish();
+    assert_eq!(world.state_of(contact), EntityState::Purged, "{}", world.story());
+}
+
+#[test]
 fn a_clock_that_goes_back_is_late_and_never_early() {
     let (mut world, contact) = contact_with_a_run("P20D");
     world.settle();

@@ -1,8 +1,8 @@
 //! Whether the clock may be believed when something is about to be purged.
 //!
 //! What is due is told by the clock alone. So before every pivot both clocks of the machine are compared with what they
-//! were when the stage last looked: a wall clock that went ahead by more than a day is not believed until a person
-//! confirms it. The doubt stands in the log, and the pivot's condition asks for it: so a restart forgets nothing.
+//! were when the daemon started: a wall clock that went ahead by more than a day, at once or little by little, is not believed
+//! until a person confirms it. The doubt stands in the log, and the pivot's condition asks for it: so a restart forgets nothing.
 
 use std::time::Duration;
 
@@ -28,7 +28,8 @@ const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
 /// What was seen of the clock.
 pub(super) struct Trust {
-    last: Observation,
+    /// What the clocks are compared with: the start, or the last time that the wall clock was set back or doubted.
+    since: Observation,
     /// Since when, in machine time, it is not synchronised.
     unsynchronised_since: Option<Duration>,
     /// Whether that was put into the log.
@@ -37,7 +38,7 @@ pub(super) struct Trust {
 
 impl Trust {
     pub(super) fn of(clock: &dyn Clock) -> Self {
-        Self { last: clock.observe(), unsynchronised_since: None, was_told: false }
+        Self { since: clock.observe(), unsynchronised_since: None, was_told: false }
     }
 }
 
@@ -46,11 +47,13 @@ impl Run {
     pub(super) fn doubts_clock(&self) -> Result<Option<Step>, StageError> {
         let mut trust = self.trust.lock();
         let now = self.clock.observe();
-        let jump = trust.last.jump_to(now).map_or(0, |jump| jump.by_micros);
-        if jump > JUMP_US_MAX {
-            self.doubt(ClockDoubt::JumpedForward, Timestamp(now.wall.0.saturating_sub(jump)), now.wall)?;
+        let ahead = trust.since.jump_to(now).map_or(0, |jump| jump.by_micros);
+        if ahead > JUMP_US_MAX {
+            self.doubt(ClockDoubt::JumpedForward, Timestamp(now.wall.0.saturating_sub(ahead)), now.wall)?;
         }
-        trust.last = now;
+        if !(0..=JUMP_US_MAX).contains(&ahead) {
+            trust.since = now;
+        }
         let waits = self.waits_for_synchronisation(&mut trust, now)?;
         drop(trust);
         let is_doubted = self.store.view(|views| views.small.clock.doubt().is_some());
