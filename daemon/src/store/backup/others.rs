@@ -8,6 +8,10 @@
 //!
 //! A newer backup that cannot be read stops the restore, unless a person passes over it. The store that was lost is
 //! often damaged: it is read as far as it can be, and it is told how far that was.
+//!
+//! Beside the state directory may also lie a copy with which somebody tries things, or a store that was lost before: what
+//! was erased there lives here. So a log that nobody named counts only if it goes on from the newest backup that is known
+//! without a restore, as that of the store does.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -48,6 +52,12 @@ pub enum Heard {
         /// What could not, the first of it.
         damage: Option<String>,
     },
+    /// The log beside the state directory, which nobody named, did not go on as that of the backups did: it counts for
+    /// nothing.
+    Apart {
+        /// Where it lies.
+        dir: PathBuf,
+    },
 }
 
 impl std::fmt::Display for Heard {
@@ -64,6 +74,11 @@ impl std::fmt::Display for Heard {
             Self::Lost { dir, up_to, damage: Some(damage) } => write!(
                 f,
                 "of the lost log in {}, up to event {up_to}, only a part could be read, and whom the rest calls erased may be back: {damage}",
+                dir.display()
+            ),
+            Self::Apart { dir } => write!(
+                f,
+                "the log in {} went on apart from the backups, as that of a copy or of a store that was lost earlier does: it counts for nothing, and whom it alone calls erased is back. If it is the one that was lost, move this store away and restore again with --lost",
                 dir.display()
             ),
         }
@@ -128,12 +143,17 @@ impl Restore<'_> {
                 Err(error) => others.pass_over(self, last, error)?,
             }
         }
+        let mut known = BTreeMap::from([(chosen.last, chosen.envelope)]);
         // The newest first.
         while let Some(manifest) = newer.pop() {
             let mut log = Log::beside(chosen, journal, &staged);
             log.wanted = newer.iter().map(|between| (between.last, between.envelope)).collect();
             match self.hear_newer(&manifest, &mut log, staging, progress) {
                 Ok(()) => {
+                    if log.common.is_none() {
+                        let between = newer.iter().filter(|between| log.found.contains(&between.last));
+                        known.extend(between.chain([&manifest]).map(|heard| (heard.last, heard.envelope)));
+                    }
                     newer.retain(|between| !log.found.contains(&between.last));
                     others.heard.push(Heard::Newer { last: manifest.last });
                     others.newer.extend(log.destroyed);
@@ -146,11 +166,16 @@ impl Restore<'_> {
         let found = beside.iter().filter(|dir| !self.lost.contains(dir)).map(|dir| (dir, false));
         for (dir, is_named) in named.chain(found) {
             let mut log = Log::beside(chosen, journal, &staged);
+            log.wanted.clone_from(&known);
             let damage = match self.hear_lost(dir, &mut log, progress) {
                 // Something else may have such a name.
                 Err(BackupError::LostAbsent) if !is_named => continue,
                 heard => heard?.map(|damage| damage.to_string()),
             };
+            if !is_named && (log.is_apart || log.contradicts(&others.newer)) {
+                others.heard.push(Heard::Apart { dir: dir.clone() });
+                continue;
+            }
             let up_to = log.newest.map_or(Position::NONE, |newest| newest.position);
             others.heard.push(Heard::Lost { dir: dir.clone(), up_to, damage });
             others.lost.extend(log.destroyed);
@@ -211,8 +236,10 @@ impl Restore<'_> {
         let reader = JournalReader::at(&dir.join("journal"));
         let segments = reader.segments_present().map_err(|_| BackupError::LostAbsent)?;
         let mut damage = None;
-        for number in segments {
+        for (number, expected) in segments.into_iter().zip(1..) {
+            log.has_gap |= number != expected;
             let found = self.hear_segment(&reader, number, Position(u64::MAX), log, progress)?;
+            log.has_gap |= found.is_some();
             damage = damage.or(found);
         }
         if let Err(missing) = reader.segments() {
@@ -250,7 +277,7 @@ impl Restore<'_> {
             if envelope.position <= chosen.last && log.common.is_none() {
                 let ours = same.as_mut().and_then(Iterator::next).transpose().map_err(ReadError::from)?;
                 match ours.is_some_and(|(_, ours)| ours.envelope == envelope) {
-                    true => log.agrees = true,
+                    true => (log.agrees, log.same) = (true, envelope.position),
                     false => log.part(envelope.position)?,
                 }
             }
@@ -273,9 +300,15 @@ struct Log<'a> {
     common: Option<u32>,
     /// An event was read that both have.
     agrees: bool,
+    /// The last event that was read and that both have.
+    same: Position,
+    /// Events before what is read now could not be read.
+    has_gap: bool,
+    /// It parted from a backup that is known, or a restore came after the last of them.
+    is_apart: bool,
     /// What it calls destroyed and the backup does not, of what both have.
     destroyed: BTreeMap<EntityId, Erasure>,
-    /// The backups that may be a part of it, by their last event.
+    /// The backups that may be, or should be, a part of it, by their last event.
     wanted: BTreeMap<Position, Digest>,
     /// Those that are.
     found: BTreeSet<Position>,
@@ -290,6 +323,9 @@ impl<'a> Log<'a> {
             staged,
             common: None,
             agrees: false,
+            same: Position::NONE,
+            has_gap: false,
+            is_apart: false,
             destroyed: BTreeMap::new(),
             wanted: BTreeMap::new(),
             found: BTreeSet::new(),
@@ -300,14 +336,15 @@ impl<'a> Log<'a> {
     /// Notes that the logs are not the same from an event on, and which entities they have in common.
     fn part(&mut self, at: Position) -> Result<(), BackupError> {
         let mut common = 1;
-        let before = Position(at.0.saturating_sub(1));
+        // Where they parted may be in what could not be read.
+        let before = if self.has_gap { self.same } else { Position(at.0.saturating_sub(1)) };
         for entry in self.staged.events_after(Position::NONE, before).map_err(ReadError::from)? {
             let (_, stored) = entry.map_err(ReadError::from)?;
             if let Some(entity) = stored.envelope.entity {
                 common = common.max(entity.0.saturating_add(1));
             }
         }
-        self.common = Some(common);
+        (self.common, self.is_apart) = (Some(common), true);
         Ok(())
     }
 
@@ -321,10 +358,27 @@ impl<'a> Log<'a> {
             let erasure = Erasure { position: envelope.position, at: envelope.recorded_at };
             self.destroyed.entry(entity).or_insert(erasure);
         }
-        if self.wanted.get(&envelope.position).is_some_and(|wanted| *wanted == Digest::of(&envelope.to_bytes())) {
-            self.found.insert(envelope.position);
+        match self.wanted.get(&envelope.position).map(|wanted| *wanted == Digest::of(&envelope.to_bytes())) {
+            Some(true) => {
+                self.found.insert(envelope.position);
+            }
+            Some(false) => self.is_apart = true,
+            None => {}
         }
+        self.is_apart |=
+            envelope.event_type == EventType::StoreRestored as u16 && envelope.position > self.newest_wanted();
         self.newest = Some(envelope);
+    }
+
+    fn newest_wanted(&self) -> Position {
+        self.wanted.last_key_value().map_or(Position::NONE, |(last, _)| *last)
+    }
+
+    /// Says whether it calls erased whom the newer backups do not, where they speak.
+    fn contradicts(&self, newer: &BTreeMap<EntityId, Erasure>) -> bool {
+        let up_to = self.newest_wanted();
+        let mut spoken_of = self.destroyed.iter().filter(|(_, erasure)| erasure.position <= up_to);
+        spoken_of.any(|(entity, erasure)| newer.get(entity) != Some(erasure))
     }
 }
 

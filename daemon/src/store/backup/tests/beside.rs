@@ -251,3 +251,43 @@ fn a_store_that_was_moved_aside_is_heard_without_being_named() {
     assert!(matches!(&told.heard[..], [Heard::Lost { dir, damage: None, .. }] if *dir == aside), "{:?}", told.heard);
     assert_eq!((told.destroyed_again, gone(&world, &options)), (10, gone_are(&[5..8, 20..30])));
 }
+
+#[test]
+fn what_was_erased_in_a_copy_of_the_store_is_not_erased_here_unless_the_copy_is_named() {
+    let world = World::new();
+    let store = open(&world.options);
+    let first = world.backup(&store);
+    store.close().unwrap();
+    // Somebody tries things with what was restored from the backup, and with a copy of the directory.
+    let (trial, _) = restored(&world, Asked::of("state-trial", first.last)).unwrap();
+    let copy = world.elsewhere("state.copy");
+    copy_dir(&world.options.dir, &copy.dir);
+    for (options, erased) in [(&trial, 50..55), (&copy, 40..45)] {
+        let store = open(options);
+        purge(&store, &world.entities[erased]);
+        store.close().unwrap();
+    }
+    let store = open(&world.options);
+    purge(&store, &world.entities[20..30]);
+    let second = world.backup(&store);
+    purge(&store, &world.entities[30..32]);
+    store.close().unwrap();
+    let aside = world.dir.path().join("state.broken");
+    std::fs::rename(&world.options.dir, &aside).unwrap();
+    for (backup, again) in [(second.last, 2), (first.last, 12)] {
+        let (options, told) = restored(&world, Asked::of("state", backup)).unwrap();
+        let beside = told.heard.iter().filter(|heard| !matches!(heard, Heard::Newer { .. })).collect::<Vec<_>>();
+        let is_told = matches!(
+            &beside[..],
+            [Heard::Apart { dir: one }, Heard::Lost { dir, damage: None, .. }, Heard::Apart { dir: other }]
+                if (one, dir, other) == (&trial.dir, &aside, &copy.dir)
+        );
+        assert!(is_told, "{:?}", told.heard);
+        assert_eq!((told.destroyed_again, gone(&world, &options)), (again, gone_are(&[5..8, 20..32])));
+        std::fs::remove_dir_all(&options.dir).unwrap();
+    }
+    let asked = Asked { lost: vec![trial.dir.clone()], ..Asked::of("named", first.last) };
+    let (options, told) = restored(&world, asked).unwrap();
+    assert!(matches!(&told.heard[..], [Heard::Newer { .. }, Heard::Lost { .. }]), "{:?}", told.heard);
+    assert_eq!(gone(&world, &options), gone_are(&[5..8, 20..30, 50..55]));
+}
