@@ -253,6 +253,13 @@ impl Catch {
         positions.sort_unstable();
         positions.dedup();
         positions.truncate(self.at_once);
+        // One position can be that of many entities: whatever a company that is gone was tied to.
+        let mut entities = 0;
+        positions.retain(|at| {
+            let has_room = entities < self.at_once;
+            entities = entities.saturating_add(beside.get(at).map_or(1, Vec::len));
+            has_room
+        });
         let Some(&last) = positions.last() else { return Ok(Vec::new()) };
         let mut moved = Vec::with_capacity(positions.len());
         let mut lost = BTreeSet::new();
