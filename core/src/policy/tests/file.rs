@@ -662,5 +662,5 @@ fn a_copy_that_is_kept_longer_than_the_data_is_told_unless_some_of_the_data_is_k
     assert!(told("P2Y", &part).is_empty());
     let min_keep = ("[retention]\n", "[retention]\nmin_keep = \"P3Y\"\n");
     let export = ("[action]", "[export]\nkeep = \"P2Y\"\n[action]");
-    assert!(set(&[("p", text("p", &[min_keep, export]))]).copies_outlive_data().is_empty(), "the data stays for three years");
+    assert!(set(&[("p", text("p", &[min_keep, export]))]).copies_outlive_data().is_empty(), "it stays as long");
 }
