@@ -220,8 +220,12 @@ impl Views {
         // What it names may have been redacted since that was read, by another saga or in the same piece.
         let now = |link: &Link| Link { to: self.small.redactions.newest(link.to), ..*link };
         let links: Vec<Link> = body.links.iter().map(now).collect();
+        // What loses a tie, and the other one that loses all, changed too: once what they were tied to is purged, its
+        // older changes cannot be read, so a rebuild would know nothing of them.
+        let before = self.links.neighbours(body.of);
         self.links.redirect(body.of, entity, &links);
-        self.change_beside(self.links.neighbours(entity));
+        let after = self.links.neighbours(entity);
+        self.change_beside(before.chain(after).chain([body.of]));
     }
 
     /// Notes that something beside the records of entities changed: policies and holds judge them again.

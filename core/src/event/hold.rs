@@ -40,7 +40,7 @@ pub struct HoldPlaced {
 
 /// Returns the filter that asks whose a record is and not what stands in it: it catches what bears an identifier by which
 /// one of these requests names its data subject. What was theirs when the hold was placed it names, as persons had decided
-/// that; so it judges what comes after.
+/// that; so it judges what came or changed since they did, and what comes after.
 #[must_use]
 pub fn filter_of_requests(requests: &[RequestId]) -> String {
     let names: Vec<String> = requests.iter().map(|request| format!("\"{request}\"")).collect();

@@ -123,6 +123,15 @@ impl HoldFilter {
         matches!(self.asks, Asks::Whose(_))
     }
 
+    /// Returns the requests of whose data subjects it asks; none where it asks what stands in a record.
+    #[must_use]
+    pub fn requests(&self) -> &[RequestId] {
+        match &self.asks {
+            Asks::What(_) => &[],
+            Asks::Whose(requests) => requests,
+        }
+    }
+
     /// Resolves its fields to the columns of a layout.
     #[must_use]
     pub fn bind<'a>(&'a self, layout: &'a Layout) -> BoundHoldFilter<'a> {
@@ -290,6 +299,7 @@ mod tests {
         let text = filter_of_requests(&requests);
         let filter = HoldFilter::check(&text, contact).unwrap();
         assert!(filter.is_of_requests() && !filter.looks_beside());
+        assert_eq!(filter.requests(), requests);
         assert_eq!(filter.recorded_in(&text, &"Europe/Paris".parse().unwrap()), text);
         let (layout, record) = (layout("Name", "display_name", FieldType::Text), record("Ada"));
         let beside = Beside { first_seen: Timestamp(0), last_activity: None, open_deals: 0 };

@@ -112,7 +112,9 @@ impl PolicySet {
         let outlives = |keep: Period, policy: &Policy| {
             let others = policy.retention.overrides.iter().map(|part| part.period);
             let mut periods = std::iter::once(policy.retention.period).chain(others);
-            periods.all(|period| keep.is_at_least(period) && !period.is_at_least(keep))
+            // What `min_keep` protects stays that long, whatever the period is.
+            let is_kept_as_long = policy.retention.min_keep.is_some_and(|min_keep| min_keep.is_at_least(keep));
+            !is_kept_as_long && periods.all(|period| keep.is_at_least(period) && !period.is_at_least(keep))
         };
         let kept = self.policies.iter().filter_map(|policy| Some((policy.as_ref(), policy.export.keep?)));
         kept.filter(|(policy, keep)| outlives(*keep, policy)).collect()

@@ -9,11 +9,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use retention_core::event::hold::{HoldJudgement, HoldsJudged, Judged};
-use retention_core::event::{Event, EventType, Readable};
+use retention_core::event::{Event, EventType, Readable, Recorded};
 use retention_core::id::{EntityId, Handle, HoldId, LayoutId, Position, RequestId};
 use retention_core::policy::{Beside, BoundHoldFilter, HoldFilter, Truth};
 use retention_core::record::{EntityRecord, Layout};
 use retention_core::subject::{Certainty, each_mark};
+use retention_core::view::index::Key;
 use retention_core::view::{Condition, EntityState, ReadFilter, Row, Views};
 
 use super::{StageError, Step};
@@ -111,9 +112,11 @@ impl Catch {
             Judged::UpTo(_) => None,
         });
         let judgements = match found {
-            // Of what was there, persons had decided what is theirs, and the hold names that.
+            // Of what was there, persons had decided what is theirs, and the hold names that. They knew nothing of what
+            // came or changed between their word and the hold.
             Some((Waiting { id, of_requests: true, .. }, _)) => {
-                vec![judgement(*id, Judged::UpTo(id.0), &mut Catches::new())]
+                let since = self.decided_before(*id)?;
+                vec![judgement(*id, Judged::UpTo(since), &mut Catches::new())]
             }
             Some((waiting, below)) => vec![self.judge_found(waiting.id, below)?],
             None => self.judge_changes(&waiting)?,
@@ -153,6 +156,35 @@ impl Catch {
             tracing::warn!(hold = %id, "the filter of a hold cannot be read; it covers all that its other terms are about");
         }
         Ok(filter)
+    }
+
+    /// Returns where a person last said, before a hold on requests was placed, which records are theirs: of several
+    /// requests, of the one of which that was said first. Of one of which nobody can read that, it is where it came in.
+    fn decided_before(&self, hold: HoldId) -> Result<Position, StageError> {
+        let filter = self.filters.get(&hold).and_then(Option::as_ref);
+        let requests = filter.map(HoldFilter::requests).unwrap_or_default();
+        let mut sought: BTreeSet<RequestId> = requests.iter().copied().collect();
+        let said: Vec<Position> = self.store.view(|views| {
+            let said = views.index.get(Key::Type(EventType::SubjectIdentified as u16));
+            let newest_first = said.into_iter().flat_map(|set| set.iter().rev());
+            newest_first.map(|number| Position(u64::from(number))).filter(|at| *at < hold.0).collect()
+        });
+        let mut since = hold.0;
+        for at in said {
+            if sought.is_empty() {
+                break;
+            }
+            let recorded = match self.store.read(at) {
+                Err(error) if is_of_one_body(&error) => None,
+                read => read?,
+            };
+            if let Some(Event::SubjectIdentified(body)) = recorded.as_ref().and_then(Recorded::event)
+                && sought.remove(&body.request)
+            {
+                since = at;
+            }
+        }
+        Ok(sought.iter().map(|request| request.0).fold(since, Ord::min))
     }
 
     /// Judges what a hold found when it was placed, each entity as it was then.
@@ -221,6 +253,13 @@ impl Catch {
         positions.sort_unstable();
         positions.dedup();
         positions.truncate(self.at_once);
+        // One position can be that of many entities: whatever a company that is gone was tied to.
+        let mut entities = 0;
+        positions.retain(|at| {
+            let has_room = entities < self.at_once;
+            entities = entities.saturating_add(beside.get(at).map_or(1, Vec::len));
+            has_room
+        });
         let Some(&last) = positions.last() else { return Ok(Vec::new()) };
         let mut moved = Vec::with_capacity(positions.len());
         let mut lost = BTreeSet::new();

@@ -660,4 +660,7 @@ fn a_copy_that_is_kept_longer_than_the_data_is_told_unless_some_of_the_data_is_k
     }
     let part = format!("[[retention.override]]\n{WHERE}\nperiod = \"P3Y\"\n");
     assert!(told("P2Y", &part).is_empty());
+    let min_keep = ("[retention]\n", "[retention]\nmin_keep = \"P3Y\"\n");
+    let export = ("[action]", "[export]\nkeep = \"P2Y\"\n[action]");
+    assert!(set(&[("p", text("p", &[min_keep, export]))]).copies_outlive_data().is_empty(), "it stays as long");
 }

@@ -122,18 +122,19 @@ fn is_of_another_kind(views: &Views, id: EntityId) -> bool {
     layout.is_some_and(|layout| layout.kind != Kind::Mailbox)
 }
 
-/// The records that data subjects' requests are about, as far as they are there.
+/// The records that data subjects' requests are about. What is gone may have a copy in a bundle, or something may be left
+/// of it after a redaction: a hold on its number keeps that.
 fn records_of(views: &Views, requests: &[RequestId]) -> Result<Vec<EntityId>, ApiError> {
     let mut records = Vec::new();
     for id in requests {
         let missing = || not_found("request", id).hint("retentionctl subject list --all");
-        let left = views.left_of(views.small.subjects.get(*id).ok_or_else(missing)?);
-        if left.is_empty() {
+        let request = views.small.subjects.get(*id).ok_or_else(missing)?;
+        if views.left_of(request).is_empty() {
             let message = format!("{id} is about no record that is there; nothing was placed");
             return Err(ApiError::saying(ErrorCode::WrongState, message)
                 .hint(format!("retentionctl subject identify {id} says which records are theirs")));
         }
-        records.extend(left);
+        records.extend_from_slice(request.records());
     }
     Ok(records)
 }

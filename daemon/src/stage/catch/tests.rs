@@ -1,7 +1,7 @@
 use retention_core::event::Draft;
 use retention_core::event::change::{EntityLinked, LayoutRecorded, Link};
 use retention_core::event::hold::{HoldPlaced, StandingQuery, filter_of_requests, v1};
-use retention_core::event::subject::{RequestKind, SubjectRequested};
+use retention_core::event::subject::{RequestKind, SubjectIdentified, SubjectRequested};
 use retention_core::record::{Column, FieldType, Kind, Relation};
 use retention_core::subject::{self, Mark, SoughtMark};
 use retention_core::time::Timestamp;
@@ -163,7 +163,7 @@ fn a_hold_on_a_request_catches_what_arrives_for_its_person_and_leaves_what_a_per
     let store = open(&init(dir.path()));
     let layout = add_layout(&store);
     let early = add_contacts(&store, layout, 0..3);
-    let ids = ["c1", "c4"].map(|id| subject::id(Some("crm"), id).unwrap().remove(0));
+    let ids = ["c1", "c4", "c7"].map(|id| subject::id(Some("crm"), id).unwrap().remove(0));
     let possible = subject::id(None, "c5").unwrap().remove(0);
     let sought = |(mark, certainty): (Mark, Certainty)| SoughtMark {
         handle: store.handle_of_mark(&mark),
@@ -181,9 +181,14 @@ fn a_hold_on_a_request_catches_what_arrives_for_its_person_and_leaves_what_a_per
         reference: String::new(),
     });
     let request = RequestId(store.append_drafts(vec![daemon_draft(event)], Condition::None).unwrap().first);
+    let said = SubjectIdentified { request, records: early[1..2].to_vec(), how: String::new() };
+    store.append_drafts(vec![daemon_draft(Event::SubjectIdentified(said))], Condition::None).unwrap();
+    let between = add_contacts(&store, layout, 6..9);
     let hold = place(&store, &filter_of_requests(&[request]));
     catch_up(&store);
     assert_eq!(why(&store, hold, &early), [None; 3], "of what was there a person said whose it is");
+    let caught = Some(ByFilter::Caught);
+    assert_eq!(why(&store, hold, &between), [None, caught, None], "of what came then, nobody did");
     let late = add_contacts(&store, layout, 3..6);
     assert_eq!(why(&store, hold, &late), [Some(ByFilter::Unjudged); 3]);
     catch_up(&store);
