@@ -187,6 +187,10 @@ fn a_bundle_that_cannot_be_read_when_its_quarantine_is_over_is_waited_for() {
         world.archive.arm(call, 1, Fault::Refused);
         let again = world.settle().expect("it is tried again");
         assert!(!world.archive.is_armed() && again > until, "{}", world.story());
+        // Woken by something else, it is not read again before its time.
+        world.archive.arm(Call::Probe, 1, Fault::Refused);
+        assert_eq!(world.settle(), Some(again), "{}", world.story());
+        assert!(world.archive.is_armed(), "{}", world.story());
         assert_eq!(world.state_of(due), EntityState::Quarantined, "{}", world.story());
         world.clock.pass_until(again);
     }

@@ -59,7 +59,7 @@ pub struct Run {
     /// What was written for a saga by this process; after a restart it is found again by a probe and from the log.
     written: Mutex<HashMap<SagaId, Written>>,
     /// When the bundle of a saga was last read again before its pivot.
-    reread: Mutex<HashMap<SagaId, Timestamp>>,
+    reread: Mutex<HashMap<SagaId, reread::Reread>>,
     trust: Mutex<trust::Trust>,
     terms: access::Terms,
     /// How many bundles whose time is over must stay for now, and when that was last seen.

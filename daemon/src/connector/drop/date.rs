@@ -270,6 +270,15 @@ fn ocm_culture(text: &str, zone: Option<&TimeZone>) -> Found {
     Found::exact(at).noted(Defect::CultureDate)
 }
 
+/// Says whether a cell is what programs write where no date is known, in the culture of a machine.
+#[must_use]
+pub fn is_none_in_culture(text: &str) -> bool {
+    let Some(parts) = parse_culture(text) else { return false };
+    let readings = [(parts.first, parts.second), (parts.second, parts.first)];
+    let mut dates = readings.into_iter().filter_map(|(month, day)| Date::new(parts.year, month, day).ok()).peekable();
+    dates.peek().is_some() && dates.all(is_no_date)
+}
+
 /// How a mapping says that dates are written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DateFormat {
@@ -392,6 +401,16 @@ mod tests {
         }
         for text in ["1901-01-01", "1969-12-30", "1970-01-02"] {
             assert_eq!(mapped(text, &DateFormat::Iso, Some(&zone)).found.defect, None, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_stands_for_no_date_is_known_in_the_culture_of_a_machine() {
+        for none in ["1.1.1970", "31. 12. 1969", "12/31/1969 4:00:00 PM", "30.12.1899", "1/1/1601 12:00:00 AM"] {
+            assert!(is_none_in_culture(none), "{none}");
+        }
+        for other in ["", "yesterday", "1.2.1970", "4/5/2025 10:00:00", "31.31.1970", "2025-04-05"] {
+            assert!(!is_none_in_culture(other), "{other}");
         }
     }
 

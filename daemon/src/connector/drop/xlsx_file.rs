@@ -168,7 +168,12 @@ struct Sheet<'a, 's, 'k> {
 
 impl Sheet<'_, '_, '_> {
     fn take(&mut self, number: u64, mut texts: Texts) -> Result<ControlFlow<()>, FileError> {
+        let is_empty = texts.cells.iter().flatten().all(|cell| cell.text.is_empty());
         if let Some(typist) = &mut self.typist {
+            // It may be a record, and nobody can tell which.
+            if is_empty && !texts.without_result.is_empty() {
+                typist.miss_rows();
+            }
             for column in std::mem::take(&mut texts.without_result) {
                 typist.summary.defects += 1;
                 let place = Place::line(None, number).at_column(column);
@@ -178,7 +183,7 @@ impl Sheet<'_, '_, '_> {
             }
         }
         // Formulas that stand ready below a table give empty texts.
-        if texts.cells.iter().flatten().all(|cell| cell.text.is_empty()) {
+        if is_empty {
             return Ok(ControlFlow::Continue(()));
         }
         let place = Place::line(None, number);
@@ -422,6 +427,24 @@ mod tests {
         // As programs write it that compute nothing.
         let stripped = without_results(&bytes);
         assert_eq!(told(&stripped), (vec![(2, Some(2)), (2, Some(3))], 1));
+    }
+
+    #[test]
+    fn a_row_of_formulas_without_results_is_not_gone() {
+        let mut book = Workbook::new();
+        let sheet = book.add_worksheet();
+        for (column, name) in (0..).zip(["Id", "Amount", "End"]) {
+            sheet.write(0, column, name).unwrap();
+        }
+        sheet.write(1, 0, "17").unwrap();
+        sheet.write_formula(2, 0, rust_xlsxwriter::Formula::new("=10+8").set_result("18")).unwrap();
+        let bytes = book.save_to_buffer().unwrap();
+        let told = |bytes: &[u8]| {
+            let (changes, summary) = read(bytes, MAPPING, &Limits::default());
+            (changes.iter().any(|change| matches!(change, Change::SnapshotOf { .. })), summary.unwrap().rows)
+        };
+        assert_eq!(told(&bytes), (true, 2));
+        assert_eq!(told(&without_results(&bytes)), (false, 1));
     }
 
     /// Takes the results of formulas out of a workbook.

@@ -91,7 +91,8 @@ fn has_unread_date(layout: &Layout, dates: &[(DateRole, Timestamp)], cells: &Cel
         "created" => activity_at(layout.kind, dates).is_none(),
         field => field.starts_with(CUSTOM_PREFIX) && activity_at(layout.kind, dates).is_none(),
     };
-    let is_unread = |cell: &str| !cell.trim().is_empty() && date::parse_iso(cell).is_none();
+    let is_none = |cell: &str| cell.trim().is_empty() || date::is_none_in_culture(cell);
+    let is_unread = |cell: &str| date::parse_iso(cell).is_none() && !is_none(cell);
     ActivityRules::KINDS.contains(&layout.kind)
         && layout.columns.iter().zip(cells.iter()).any(|(column, cell)| {
             column.field_type == FieldType::Date && cell.is_some_and(is_unread) && tells(&column.field)

@@ -18,6 +18,14 @@ const READ_COUNTS_FOR: Duration = Duration::from_secs(60 * 60);
 /// When a bundle that cannot be read is tried again.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(10 * 60);
 
+/// When a bundle was last read again.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reread {
+    at: Timestamp,
+    /// Whether it was as it was verified; else it could not be read.
+    is_whole: bool,
+}
+
 /// What a bundle is found to be.
 enum Copy {
     AsVerified,
@@ -38,18 +46,24 @@ impl Run {
             return Ok(None);
         };
         let now = self.clock.now();
-        let read_at = self.reread.lock().get(&id).copied().unwrap_or(*exported_at);
-        if (read_at..later(read_at, READ_COUNTS_FOR)).contains(&now) {
-            return Ok(None);
+        let written = Reread { at: *exported_at, is_whole: true };
+        let last = self.reread.lock().get(&id).copied().unwrap_or(written);
+        let next = later(last.at, if last.is_whole { READ_COUNTS_FOR } else { ASK_AGAIN_AFTER });
+        // Whatever the log tells wakes this stage: a disk that fails is not asked each time.
+        if (last.at..next).contains(&now) {
+            return Ok((!last.is_whole).then_some(Step::IdleUntil(next)));
         }
         match self.read_again(id, *manifest)? {
             Copy::AsVerified => {
-                self.reread.lock().insert(id, now);
+                self.reread.lock().insert(id, Reread { at: now, is_whole: true });
                 Ok(None)
             }
             Copy::Unreadable(code) => {
+                // Reading it may have taken long.
+                let failed_at = self.clock.now();
+                self.reread.lock().insert(id, Reread { at: failed_at, is_whole: false });
                 tracing::error!(saga = %id, code, "an export cannot be read again before what it is a copy of is purged; nothing is purged, and it is tried again");
-                Ok(Some(Step::IdleUntil(later(now, ASK_AGAIN_AFTER))))
+                Ok(Some(Step::IdleUntil(later(failed_at, ASK_AGAIN_AFTER))))
             }
             Copy::Lost(code) => {
                 tracing::error!(saga = %id, code, "an export was changed or removed after it was verified; nothing is purged because of it");

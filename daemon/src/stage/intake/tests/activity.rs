@@ -197,6 +197,7 @@ fn an_activity_whose_date_cannot_be_read_counts_as_of_when_it_was_first_seen() {
     for (date, is_unread) in [
         ("", false),
         ("1601-01-01T00:00:00.00Z", false),
+        ("1/1/1601 12:00:00 AM", false),
         ("2019-12-31T10:00:00.00Z", false),
         ("12/31/2019 10:00:00 AM", false),
         ("04/05/2025 10:00:00", true),
