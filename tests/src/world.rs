@@ -155,6 +155,7 @@ pub struct World {
     pub crashes: u32,
     outside: Option<Outside>,
     sagas_at_once: usize,
+    reread: run::BundlesReread,
     judged_at_once: usize,
     options: Options,
     stages: Option<Stages>,
@@ -213,6 +214,7 @@ impl World {
             crashes: 0,
             outside: None,
             sagas_at_once: 1,
+            reread: run::BundlesReread::default(),
             judged_at_once: 2,
             options,
             stages: None,
@@ -253,6 +255,7 @@ impl World {
             mailbox: None,
             activities: Arc::default(),
         };
+        self.reread = run::BundlesReread::default();
         self.stages = Some(Stages {
             intake: intake::Intake::new(Arc::clone(&store), Arc::clone(&clock), vec![source]),
             mail: intake::mail::MailIntake::new(Arc::clone(&store), Arc::clone(&clock), Arc::clone(&mailroom)),
@@ -270,7 +273,8 @@ impl World {
             ),
             run: run::Run::new(Arc::clone(&store), clock, archive, TimeZone::UTC)
                 .with_mailroom(mailroom)
-                .with_sagas_at_once(self.sagas_at_once),
+                .with_sagas_at_once(self.sagas_at_once)
+                .telling(Arc::clone(&self.reread)),
         });
         self.store = Some(store);
     }
@@ -651,13 +655,9 @@ impl World {
         fs::read_dir(exports).expect("the exports can be read").count()
     }
 
-    /// Removes every bundle, as somebody might who needs the room.
-    ///
-    /// # Panics
-    /// When one cannot be removed.
-    pub fn remove_exports(&self) {
-        for entry in fs::read_dir(self.exports()).expect("the exports can be read") {
-            fs::remove_dir_all(entry.expect("an entry").path()).expect("a bundle is removed");
-        }
+    /// Returns why bundles could not be read again, in no order.
+    #[must_use]
+    pub fn bundles_missed(&self) -> Vec<&'static str> {
+        self.reread.lock().values().filter_map(|reread| reread.missed).collect()
     }
 }

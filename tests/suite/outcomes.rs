@@ -1,13 +1,15 @@
 //! Every call of the archive goes wrong in every way, with and without a crash after it: a run ends completed, or stuck
 //! with nothing purged, and never with a purge without a verified export (which the checker looks for after each step).
 
-use std::io;
+use std::{fs, io};
 
+use retention_core::id::{EntityId, RunId};
 use retention_core::saga::ATTEMPTS_BEFORE_PIVOT_MAX;
 use retention_core::view::{EntityState, RunState};
 use retention_tests::crash::Remains;
 use retention_tests::faults::{Call, Fault};
 use retention_tests::world::{Stage, Stepped, World};
+use retentiond::clock::Clock as _;
 
 /// Returns whether the world crashed.
 fn run_with(call: Call, nth: u32, fault: Fault, crash: Option<(u64, Remains)>) -> bool {
@@ -147,25 +149,15 @@ fn a_bundle_that_was_tampered_with_purges_nothing_and_calls_a_person() {
 }
 
 #[test]
-fn a_bundle_that_is_changed_or_removed_during_the_quarantine_purges_nothing_and_calls_a_person() {
-    for (is_restarted, fault) in [false, true]
-        .into_iter()
-        .flat_map(|it| [Some(Fault::FlippedByte), Some(Fault::FileRemoved), None].map(|f| (it, f)))
+fn a_bundle_that_is_changed_during_the_quarantine_purges_nothing_and_calls_a_person() {
+    for (is_restarted, fault) in
+        [false, true].into_iter().flat_map(|it| [Fault::FlippedByte, Fault::FileRemoved].map(|fault| (it, fault)))
     {
-        let mut world = World::new("P1D");
-        let due = world.add("a", "2020-01-01");
-        world.settle();
-        let (_, run) = world.approved_run("contacts");
-        let until = world.settle().expect("the quarantine is waited for");
-        assert_eq!(world.state_of(due), EntityState::Quarantined);
+        let (mut world, due, run) = quarantined();
         if is_restarted {
             world.reopen();
         }
-        match fault {
-            Some(fault) => world.archive.arm(Call::Verify, 1, fault),
-            None => world.remove_exports(),
-        }
-        world.clock.pass_until(until);
+        world.archive.arm(Call::Verify, 1, fault);
         world.finish();
         assert!(!world.archive.is_armed(), "it is read again\n{}", world.story());
         assert_eq!(world.run_state(run), RunState::Stuck, "{}", world.story());
@@ -175,25 +167,67 @@ fn a_bundle_that_is_changed_or_removed_during_the_quarantine_purges_nothing_and_
     }
 }
 
-#[test]
-fn a_bundle_that_cannot_be_read_when_its_quarantine_is_over_is_waited_for() {
+/// A world in which the quarantine of an entity is just over, under a run.
+fn quarantined() -> (World, EntityId, RunId) {
     let mut world = World::new("P1D");
     let due = world.add("a", "2020-01-01");
     world.settle();
     let (_, run) = world.approved_run("contacts");
     let until = world.settle().expect("the quarantine is waited for");
+    assert_eq!(world.state_of(due), EntityState::Quarantined);
     world.clock.pass_until(until);
-    for call in [Call::Verify, Call::Probe] {
+    (world, due, run)
+}
+
+#[test]
+fn a_bundle_that_cannot_be_read_when_its_quarantine_is_over_is_waited_for() {
+    for call in [Call::Probe, Call::Verify] {
+        let (mut world, due, run) = quarantined();
+        // Where it lies is not known any more, so it is looked for.
+        world.reopen();
         world.archive.arm(call, 1, Fault::Refused);
         let again = world.settle().expect("it is tried again");
-        assert!(!world.archive.is_armed() && again > until, "{}", world.story());
+        assert!(!world.archive.is_armed() && again > world.clock.now(), "{}", world.story());
+        assert_eq!(world.state_of(due), EntityState::Quarantined, "{}", world.story());
         // Woken by something else, it is not read again before its time.
-        world.archive.arm(Call::Probe, 1, Fault::Refused);
+        world.archive.arm(call, 1, Fault::Refused);
         assert_eq!(world.settle(), Some(again), "{}", world.story());
         assert!(world.archive.is_armed(), "{}", world.story());
-        assert_eq!(world.state_of(due), EntityState::Quarantined, "{}", world.story());
-        world.clock.pass_until(again);
+        world.finish();
+        assert_eq!((world.run_state(run), world.state_of(due)), (RunState::Completed, EntityState::Purged));
     }
-    world.finish();
-    assert_eq!((world.run_state(run), world.state_of(due)), (RunState::Completed, EntityState::Purged));
+}
+
+#[test]
+fn a_bundle_that_is_not_there_or_has_something_beside_it_is_waited_for_until_a_person_mends_that_or_cancels() {
+    for (is_removed, is_cancelled) in [(true, false), (true, true), (false, false), (false, true)] {
+        let (mut world, due, run) = quarantined();
+        let exports = world.exports();
+        let bundle = fs::read_dir(&exports).unwrap().next().unwrap().unwrap().path();
+        let (elsewhere, extra) = (exports.with_file_name("elsewhere"), bundle.join("SHA256SUMS"));
+        match is_removed {
+            true => fs::rename(&bundle, &elsewhere).unwrap(),
+            false => fs::write(&extra, "").unwrap(),
+        }
+        for _ in 0..20 {
+            let again = world.settle().expect("it is waited for");
+            assert_eq!((world.run_state(run), world.state_of(due)), (RunState::Running, EntityState::Quarantined));
+            assert_eq!(world.bundles_missed(), [if is_removed { "bundle_missing" } else { "file_extra" }]);
+            world.clock.pass_until(again);
+        }
+        if is_cancelled {
+            world.cancel(run);
+        } else if is_removed {
+            fs::rename(&elsewhere, &bundle).unwrap();
+        } else {
+            fs::remove_file(&extra).unwrap();
+        }
+        world.finish();
+        let expected = match is_cancelled {
+            true => (RunState::Cancelled, EntityState::Visible),
+            false => (RunState::Completed, EntityState::Purged),
+        };
+        assert_eq!((world.run_state(run), world.state_of(due)), expected, "{}", world.story());
+        assert!(world.bundles_missed().is_empty());
+    }
 }

@@ -229,6 +229,15 @@ pub enum Attention {
         /// What happens and what to do.
         message: String,
     },
+    /// The run waits for a bundle before it purges what that is a copy of: it is not there, or cannot be read.
+    RunMissesBundle {
+        /// The run.
+        run: RunId,
+        /// `bundle_missing`, `file_extra`, or why it cannot be read.
+        code: String,
+        /// What happens and what to do.
+        message: String,
+    },
     /// Access to a mailbox is still there long after it should have been taken back.
     GrantLeft {
         /// The grant.

@@ -1,6 +1,6 @@
 //! The API over a real store: what it lets happen, what it refuses, and what it leaves in the log.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -230,6 +230,10 @@ impl Works for Idle {
 
     fn channel_of_recipient(&self, name: &str) -> Option<String> {
         (name == "tax adviser").then(|| "adviser".to_owned())
+    }
+
+    fn bundles_missed(&self) -> BTreeMap<RunId, String> {
+        BTreeMap::new()
     }
 
     fn ledger_behind(&self) -> Option<String> {

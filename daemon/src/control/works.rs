@@ -1,6 +1,6 @@
 //! What the control API asks of the rest of the daemon: the things that are neither in a view nor an event.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use retention_core::control::{
     AddMailboxes, AskForSubject, BackupRow, Checked, CheckpointRow, EntryLeftRow, EnvelopeRow, ErrorBody, Explanation,
@@ -13,7 +13,7 @@ use retention_core::event::notice::Notice;
 use retention_core::event::subject::SubjectRequested;
 use retention_core::evidence::certificate::Subject;
 use retention_core::evidence::cosignature::WitnessState;
-use retention_core::id::{Digest, EntityId, Position, RequestId};
+use retention_core::id::{Digest, EntityId, Position, RequestId, RunId};
 use retention_core::time::{Timestamp, Zone};
 
 use super::package::Parts;
@@ -319,6 +319,9 @@ pub trait Works: Send + Sync + 'static {
     /// Returns the channel that tells a recipient of copies what became of the data, by the name that was given when
     /// they got one.
     fn channel_of_recipient(&self, name: &str) -> Option<String>;
+
+    /// Returns the runs that wait for a bundle before they purge what it is a copy of, with the code of why.
+    fn bundles_missed(&self) -> BTreeMap<RunId, String>;
 
     /// Says why the ledger of erasures is behind, when it is.
     fn ledger_behind(&self) -> Option<String>;

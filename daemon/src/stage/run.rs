@@ -45,6 +45,7 @@ mod wish;
 
 use beside::Rests;
 pub use beside::SAGAS_AT_ONCE;
+pub use reread::BundlesReread;
 
 /// The stage.
 pub struct Run {
@@ -59,7 +60,7 @@ pub struct Run {
     /// What was written for a saga by this process; after a restart it is found again by a probe and from the log.
     written: Mutex<HashMap<SagaId, Written>>,
     /// When the bundle of a saga was last read again before its pivot.
-    reread: Mutex<HashMap<SagaId, reread::Reread>>,
+    reread: BundlesReread,
     trust: Mutex<trust::Trust>,
     terms: access::Terms,
     /// How many bundles whose time is over must stay for now, and when that was last seen.
@@ -88,7 +89,7 @@ impl Run {
             zone,
             sagas_at_once: 1,
             written: Mutex::default(),
-            reread: Mutex::default(),
+            reread: BundlesReread::default(),
             trust,
             terms: access::Terms::default(),
             copies_stuck: 0,

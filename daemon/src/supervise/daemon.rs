@@ -42,6 +42,7 @@ use crate::halt::Halt;
 use crate::stage::intake::IntakeHealth;
 use crate::stage::intake::registry::Registrar;
 use crate::stage::policies::Policies;
+use crate::stage::run::BundlesReread;
 use crate::store::open::{daemon_draft, program_version};
 use crate::store::vault::VaultError;
 use crate::store::{self, OpenError, OpenReport, ReadError, Store};
@@ -324,12 +325,14 @@ impl Life<'_> {
             .map_err(|error| (error.to_string(), ExitCode::Unexpected))?;
         let intake_health = IntakeHealth::default();
         let batches_health = IntakeHealth::default();
+        let bundles = BundlesReread::default();
         let works = Arc::new(DaemonWorks {
             store: Arc::clone(store),
             clock: Arc::clone(clock),
             config: Arc::clone(&self.config),
             policy_health: policies.health(),
             intake: [Arc::clone(&intake_health), Arc::clone(&batches_health)],
+            bundles: Arc::clone(&bundles),
             evidence: evidence.told,
             channels: Channels { keys, halt: self.halt.clone() },
             notices: notices.health,
@@ -347,6 +350,7 @@ impl Life<'_> {
                     hints: &hints,
                     intake: intake_health,
                     batches: batches_health,
+                    bundles,
                     halt: &self.halt,
                 };
                 stages.start(policies, outside, evidence.stages, notices.stages, registrar).map_err(unexpected)?

@@ -43,6 +43,8 @@ pub(super) struct Stages<'a> {
     pub(super) intake: IntakeHealth,
     /// The same of the folders of migration batches.
     pub(super) batches: IntakeHealth,
+    /// Where runs say what they found of bundles that they read again.
+    pub(super) bundles: run::BundlesReread,
     /// Ends the life of the daemon.
     pub(super) halt: &'a Halt,
 }
@@ -81,7 +83,8 @@ impl Stages<'_> {
         let archive = Arc::new(DiskArchive::at(&config.store.exports_dir).halting(self.halt.clone()));
         let mut run = run::Run::new(Arc::clone(store), Arc::clone(clock), archive, config.export.zone.clone())
             .with_mailroom(Arc::clone(&outside.mailroom))
-            .with_sagas_at_once(run::SAGAS_AT_ONCE);
+            .with_sagas_at_once(run::SAGAS_AT_ONCE)
+            .telling(Arc::clone(&self.bundles));
         let mut permissions = PermissionIntake::new(Arc::clone(store), Arc::clone(clock), outside.permissions);
         let mut grants = run::grant::Grants::new(Arc::clone(store), Arc::clone(clock), outside.access);
         let mut migrations = run::migrate::Migrations::new(Arc::clone(store), Arc::clone(clock), outside.mover);

@@ -1,6 +1,6 @@
 //! What the control API asks of the daemon beside views and events.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use retention_core::event::subject::SubjectRequested;
 use retention_core::evidence::certificate::Subject;
 use retention_core::evidence::checkpoint::Checkpoint;
 use retention_core::evidence::cosignature::WitnessState;
-use retention_core::id::{Digest, EntityId, Position, RequestId};
+use retention_core::id::{Digest, EntityId, Position, RequestId, RunId, SagaId};
 use retention_core::policy::State;
 use retention_core::time::{Timestamp, Zone};
 use tokio::sync::mpsc;
@@ -38,6 +38,7 @@ use crate::control::{OwedNotice, PolicyFacts, Sink, Works, judgement, package, s
 use crate::stage::intake::{EntryLeft, IntakeHealth, SpecError, mapping_problems};
 use crate::stage::notify::{NotifyHealth, Owed};
 use crate::stage::policies::PolicyHealth;
+use crate::stage::run::BundlesReread;
 use crate::stage::witness::WitnessHealth;
 use crate::store::tree::{Told, Tree, TreeFileError};
 use crate::store::vault::SlotCounts;
@@ -68,6 +69,8 @@ pub(super) struct DaemonWorks {
     pub(super) policy_health: Arc<Mutex<PolicyHealth>>,
     /// What of drop folders and of folders of migration batches is not taken in.
     pub(super) intake: [IntakeHealth; 2],
+    /// What was found of bundles that were read again.
+    pub(super) bundles: BundlesReread,
     /// What proves the log.
     pub(super) evidence: EvidenceTold,
     /// What tests channels of notices.
@@ -427,6 +430,15 @@ impl Works for DaemonWorks {
             channel.recipient.as_ref().is_some_and(|recipient| recipient.reveal() == name.trim())
         };
         config.notify.iter().find(is_theirs).map(|channel| channel.name.clone())
+    }
+
+    fn bundles_missed(&self) -> BTreeMap<RunId, String> {
+        let missed: Vec<(SagaId, &str)> =
+            self.bundles.lock().iter().filter_map(|(saga, reread)| Some((*saga, reread.missed?))).collect();
+        self.store.view(|views| {
+            let run_of = |saga| views.small.runs.saga(saga).map(|saga| saga.started.run);
+            missed.into_iter().filter_map(|(saga, code)| Some((run_of(saga)?, code.to_owned()))).collect()
+        })
     }
 
     fn ledger_behind(&self) -> Option<String> {

@@ -32,6 +32,8 @@ const NEEDS_ROOM: &str = "there is no room for a bundle in the exports directory
 /// What is told of a run that may not write into the exports directory.
 const CANNOT_EXPORT: &str = "the daemon may not write into the exports directory, and nothing is purged without a bundle; give it leave there, or mount the file system writable: it is tried again every quarter of an hour, and the run goes on by itself";
 
+const MISSES_BUNDLE: &str = "the quarantine is over, and a bundle of the run is not where it was written or cannot be read as it was; nothing of it is purged. Put it back, mount its file system, or take away what was put into it: it is tried again every ten minutes; or cancel the run";
+
 pub(crate) async fn status(
     State(control): State<Shared>,
     Extension(caller): Extension<Caller>,
@@ -54,6 +56,12 @@ pub(crate) async fn status(
         } else {
             Attention::RunCannotExport { run, code, message: CANNOT_EXPORT.to_owned() }
         }
+    }));
+    let missed = control.works.bundles_missed().into_iter();
+    attention.extend(missed.map(|(run, code)| Attention::RunMissesBundle {
+        run,
+        code,
+        message: MISSES_BUNDLE.to_owned(),
     }));
     attention.extend(counts.grants_left.into_iter().map(|grant| Attention::GrantLeft { grant }));
     attention.extend(counts.late.into_iter().map(|(request, due_at)| Attention::RequestLate { request, due_at }));

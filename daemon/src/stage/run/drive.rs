@@ -33,7 +33,7 @@ impl Run {
         }
         if asks_clock
             && !saga.is_past_pivot()
-            && let Some(instead) = self.has_lost_its_copy(id, &saga)?
+            && let Some(instead) = self.misses_its_copy(id, &saga)?
         {
             return Ok(instead);
         }
