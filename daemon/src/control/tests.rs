@@ -232,8 +232,12 @@ impl Works for Idle {
         (name == "tax adviser").then(|| "adviser".to_owned())
     }
 
+    /// Every bundle that waited through a quarantine.
     fn bundles_missed(&self) -> BTreeMap<RunId, String> {
-        BTreeMap::new()
+        self.0.view(|views| {
+            let waited = views.small.runs.sagas().filter(|(_, saga)| saga.quarantine_until().is_some());
+            waited.map(|(_, saga)| (saga.started.run, "bundle_missing".to_owned())).collect()
+        })
     }
 
     fn ledger_behind(&self) -> Option<String> {

@@ -24,7 +24,7 @@ async fn the_items_of_a_plan_that_is_being_made_are_waited_for() {
 }
 
 #[tokio::test]
-async fn a_run_without_room_for_its_exports_is_told_until_there_is_some() {
+async fn a_run_that_waits_for_room_for_leave_to_write_or_for_a_bundle_is_told_until_it_need_not() {
     let world = World::with_contacts(1);
     let (plan, digest) = (PlanId(Position(1)), Digest::of(b"plan"));
     let run = RunId(world.happens(Event::RunRequested(RunRequested { plan, digest }), None));
@@ -62,6 +62,16 @@ async fn a_run_without_room_for_its_exports_is_told_until_there_is_some() {
     let receipt = Receipt::Exported { manifest: digest, exported_at: Timestamp(0), items: 1, bytes: 1 };
     world.happens(Event::StepSucceeded(StepSucceeded { saga, step, compensation: false, receipt }), None);
     assert_eq!(told().await, None);
+
+    let (step, receipt) = (Step::Quarantine, Receipt::Quarantined { until: Timestamp(0), items: 1 });
+    let intent = StepStarted { saga, step, attempt: 1, idempotency_key: digest, items: Vec::new() };
+    world.happens(Event::StepStarted(intent), None);
+    world.happens(Event::StepSucceeded(StepSucceeded { saga, step, compensation: false, receipt }), None);
+    let (_, status) = world.ask(OTHER, Operation::Status, "/v1/status", None).await;
+    let found = &status["attention"][0];
+    assert_eq!((&found["what"], &found["run"]), (&json!("run_misses_bundle"), &json!(run)), "{found}");
+    assert_eq!(found["code"], "bundle_missing");
+    assert!(found["message"].as_str().unwrap().contains("Put it back"), "{found}");
 }
 
 #[tokio::test]
