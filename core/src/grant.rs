@@ -7,6 +7,7 @@
 //! of the same principal that stands and has the same two ways out. Revoking is tried for ever.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::event::grant::{FolderRights, GrantEnd, GrantStep};
 use crate::event::saga::Failure;
@@ -137,13 +138,13 @@ fn waits(step: GrantStep, retry_at: Timestamp, clock: Timestamp) -> bool {
 /// Returns when to try again after a refusal; `None` when it is not given any more. Revoking always has a next time.
 #[must_use]
 pub fn retry_at(step: GrantStep, attempt: u32, now: Timestamp) -> Option<Timestamp> {
-    let wait_ms = u64::try_from(saga::backoff(attempt).as_millis()).unwrap_or(u64::MAX);
-    let wait_ms = match step {
+    let wait = saga::backoff(attempt);
+    let wait = match step {
         GrantStep::Give if attempt >= ATTEMPTS_BEFORE_GIVEN_MAX => return None,
-        GrantStep::Read | GrantStep::Give => wait_ms,
-        GrantStep::Revoke | GrantStep::VerifyRevoked => wait_ms.min(REVOKE_BACKOFF_MS_MAX),
+        GrantStep::Read | GrantStep::Give => wait,
+        GrantStep::Revoke | GrantStep::VerifyRevoked => wait.min(Duration::from_millis(REVOKE_BACKOFF_MS_MAX)),
     };
-    Some(Timestamp(now.0.saturating_add(i64::try_from(wait_ms.saturating_mul(1_000)).unwrap_or(i64::MAX))))
+    Some(now.after(wait))
 }
 
 /// What stood on the folders of a mailbox, for one principal, before any grant of ours.

@@ -243,8 +243,7 @@ pub fn unknown_attempt(saga: &Saga, step: Step, attempt: u32) -> u32 {
 /// more often it was tried.
 #[must_use]
 pub fn probe_at(attempt: u32, now: Timestamp) -> Timestamp {
-    let wait = backoff(attempt).max(PROBE_AGAIN_AFTER);
-    Timestamp(now.0.saturating_add(i64::try_from(wait.as_micros()).unwrap_or(i64::MAX)))
+    now.after(backoff(attempt).max(PROBE_AGAIN_AFTER))
 }
 
 /// Returns when to try again after a refusal, or `None` when the step has been tried often enough.
@@ -259,8 +258,7 @@ pub fn retry_at(step: Step, attempt: u32, now: Timestamp) -> Option<Timestamp> {
     if is_before_pivot && attempt >= ATTEMPTS_BEFORE_PIVOT_MAX {
         return None;
     }
-    let wait_us = i64::try_from(backoff(attempt).as_micros()).unwrap_or(i64::MAX);
-    Some(Timestamp(now.0.saturating_add(wait_us)))
+    Some(now.after(backoff(attempt)))
 }
 
 #[cfg(test)]

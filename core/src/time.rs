@@ -1,6 +1,7 @@
 //! Instants, calendar periods and zones. Nothing here reads a clock.
 
 use std::fmt;
+use std::time::Duration;
 
 use bincode::{Decode, Encode};
 use serde::{Deserialize, Serialize};
@@ -39,6 +40,12 @@ impl Timestamp {
     #[must_use]
     pub const fn unix_seconds(self) -> i64 {
         self.0.div_euclid(1_000_000)
+    }
+
+    /// Returns the instant so long after this one, or the last one there is.
+    #[must_use]
+    pub fn after(self, wait: Duration) -> Self {
+        Self(self.0.saturating_add(i64::try_from(wait.as_micros()).unwrap_or(i64::MAX)))
     }
 
     /// Returns the instant as jiff sees it, clamped to the years that jiff knows.

@@ -17,6 +17,7 @@ use crate::record::{DateRole, EntityRecord, Kind, Relation};
 use crate::time::Timestamp;
 
 pub mod activities;
+mod beside;
 mod bundles;
 mod chunked;
 pub mod clock;

@@ -57,6 +57,11 @@ fn is_over(not_before: Timestamp, now: Timestamp, longest_us: i64) -> bool {
     now >= not_before || not_before.0.saturating_sub(now.0) > longest_us
 }
 
+/// Returns the earlier of when a stage is to wake already and another instant.
+fn sooner(wake: Option<Timestamp>, at: Timestamp) -> Timestamp {
+    wake.map_or(at, |wake| wake.min(at))
+}
+
 /// How soon it is looked for a checkpoint over what was appended: a second after, in microseconds.
 const SIGNED_AFTER_US: i64 = 1_000_000;
 

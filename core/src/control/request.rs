@@ -367,8 +367,9 @@ pub struct PlaceHold {
     /// The entities that it covers.
     #[serde(default)]
     pub entities: Vec<EntityId>,
-    /// Requests of data subjects: it covers the records that are theirs now, and what comes or changes later and bears an
-    /// identifier that one of them names for certain. Goes with no standing query.
+    /// Requests of data subjects: it covers the records that are theirs now, and what came or changed since a person last
+    /// said which these are, or does so later, and bears an identifier that one of them names for certain. Goes with no
+    /// standing query.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub requests: Vec<RequestId>,
     /// The mailboxes of which it covers everything, also what arrives later.

@@ -7,6 +7,7 @@ use hashbrown::HashTable;
 use roaring::RoaringBitmap;
 
 use super::Keyed;
+use super::beside::ChangedBeside;
 use super::chunked::Chunked;
 use super::marks::Marks;
 use crate::event::Envelope;
@@ -156,11 +157,7 @@ pub struct Entities {
     /// Further handles of the few entities that have several ids.
     others: HashMap<Handle, u32>,
     others_of: HashMap<u32, Vec<Handle>>,
-    /// Where something beside the record of an entity changed last. It ends with the last entity of which that is known,
-    /// so it takes no room where nothing is tied to anything.
-    beside: Chunked<u32>,
-    /// The newest of them in each block, or a newer one.
-    newest_beside: Vec<u32>,
+    beside: ChangedBeside,
     /// Blocks that changed since they were last written out.
     dirty: Marks,
     live_per_layout: Vec<u64>,
@@ -296,40 +293,19 @@ impl Entities {
     /// what it is tied to.
     #[must_use]
     pub fn changed_beside(&self, entity: EntityId) -> Position {
-        Position(self.beside.get(entity.index()).map_or(0, |at| u64::from(*at)))
+        Position(u64::from(self.beside.get(entity)))
     }
 
     /// Goes through the entities beside whose record something changed after a position, each with where it did last.
     pub fn changed_beside_after(&self, position: Position) -> impl Iterator<Item = (Position, EntityId)> + '_ {
-        let bound = low(position);
-        let blocks = (0u32..).zip(&self.newest_beside).filter(move |(_, newest)| **newest > bound);
-        blocks.flat_map(move |(block, _)| {
-            let first = block.saturating_mul(100);
-            let all = (first..).zip(self.beside.iter_from(first as usize)).take(ENTITIES_PER_BLOCK);
-            all.filter(move |(_, at)| **at > bound).map(|(number, at)| (Position(u64::from(*at)), EntityId(number)))
-        })
+        self.beside.after(low(position)).map(|(at, entity)| (Position(u64::from(at)), entity))
     }
 
-    /// Notes that something beside the record of an entity changed. The later position stays, so that the same events
-    /// once more change nothing.
+    /// Notes that something beside the record of an entity changed.
     pub(super) fn change_beside(&mut self, entity: EntityId, position: Position) {
         if entity.index() < self.rows.len() {
-            self.load_beside(entity, low(position));
+            self.beside.note(entity, low(position));
             self.touch(entity);
-        }
-    }
-
-    fn load_beside(&mut self, entity: EntityId, position: u32) {
-        self.beside.grow_to(entity.index() + 1, 0);
-        if let Some(at) = self.beside.get_mut(entity.index()) {
-            *at = position.max(*at);
-        }
-        let block = entity.index() / ENTITIES_PER_BLOCK;
-        if self.newest_beside.len() <= block {
-            self.newest_beside.resize(block + 1, 0);
-        }
-        if let Some(newest) = self.newest_beside.get_mut(block) {
-            *newest = position.max(*newest);
         }
     }
 
@@ -485,9 +461,7 @@ impl Entities {
             }
             self.purged += 1;
         }
-        if let Some(at) = self.beside.get_mut(entity.index()) {
-            *at = 0;
-        }
+        self.beside.forget(entity);
         self.touch(entity);
     }
 
@@ -506,8 +480,7 @@ impl Entities {
     pub fn block(&self, block: u32) -> Vec<u8> {
         let first = block as usize * ENTITIES_PER_BLOCK;
         let mut out = Vec::with_capacity(ENTITIES_PER_BLOCK * ROW_BYTES);
-        let beside = self.beside.iter_from(first).copied().chain(std::iter::repeat(0));
-        for (row, beside) in self.rows.iter_from(first).zip(beside).take(ENTITIES_PER_BLOCK) {
+        for (row, beside) in self.rows.iter_from(first).zip(self.beside.from(first)).take(ENTITIES_PER_BLOCK) {
             row.write(&mut out);
             out.extend_from_slice(&beside.to_le_bytes());
         }
@@ -545,7 +518,7 @@ impl Entities {
         }
         let beside = u32::from_le_bytes(part(row, 56)?);
         if beside != 0 {
-            self.load_beside(entity, beside);
+            self.beside.note(entity, beside);
         }
         if packed.flags & PURGED != 0 {
             self.purged += 1;

@@ -78,8 +78,8 @@ pub(crate) struct Cover {
     /// An entity; may be repeated.
     #[arg(long = "entity", value_name = "ENTITY")]
     pub(crate) entities: Vec<EntityId>,
-    /// The records of a data subject, as a request knows them now, and what arrives later with an identifier that it
-    /// names; may be repeated.
+    /// The records of a data subject, as a request knows them now, and what came or changed since you identified them, or
+    /// does so later, with an identifier that it names; may be repeated.
     #[arg(long = "request", value_name = "REQUEST", conflicts_with_all = ["kinds", "sources", "seen_from", "seen_until"])]
     pub(crate) requests: Vec<RequestId>,
     /// A mailbox with everything in it, also what arrives later; may be repeated.

@@ -162,8 +162,7 @@ impl Policies {
         if now < self.next_look {
             return Ok(Step::IdleUntil(self.next_look));
         }
-        let every = i64::try_from(LOOK_EVERY.as_micros()).unwrap_or(i64::MAX);
-        self.next_look = Timestamp(now.0.saturating_add(every));
+        self.next_look = now.after(LOOK_EVERY);
         let loaded = read_directory(&self.dir).map_err(|error| vec![error.to_string()]);
         let content = match &loaded {
             Ok(files) => digest_of(files),

@@ -19,7 +19,7 @@ use retention_core::saga::Wish;
 use retention_core::time::{Period, Timestamp, Zone};
 use retention_core::view::{Condition, PlanState, RunState, Views};
 
-use super::{StageError, Step};
+use super::{StageError, Step, sooner};
 use crate::clock::Clock;
 use crate::connector::archive::{BundleName, ExportTarget};
 use crate::connector::mail::{Mailroom, NoMailroom};
@@ -139,14 +139,14 @@ impl Run {
             };
             match step {
                 Step::Worked => return Ok(Step::Worked),
-                Step::IdleUntil(at) => wake = Some(wake.map_or(at, |wake| wake.min(at))),
+                Step::IdleUntil(at) => wake = Some(sooner(wake, at)),
                 Step::Idle => {}
             }
         }
         // By a clock that may be wrong no time is over.
         match doubt.map_or_else(|| self.destroy_copies(now), Ok)? {
             Step::Worked => return Ok(Step::Worked),
-            Step::IdleUntil(at) => wake = Some(wake.map_or(at, |wake| wake.min(at))),
+            Step::IdleUntil(at) => wake = Some(sooner(wake, at)),
             Step::Idle => {}
         }
         Ok(wake.map_or(Step::Idle, Step::IdleUntil))
@@ -258,7 +258,7 @@ impl Run {
             };
             match step {
                 Step::Worked => return Ok(Step::Worked),
-                Step::IdleUntil(at) => wake = Some(wake.map_or(at, |wake| wake.min(at))),
+                Step::IdleUntil(at) => wake = Some(sooner(wake, at)),
                 Step::Idle => {}
             }
         }
@@ -270,7 +270,7 @@ impl Run {
             }
             return match self.waits_for_rate(run)?.filter(|at| now < *at) {
                 None => self.begin_next(run, taken),
-                Some(at) => Ok(Step::IdleUntil(wake.map_or(at, |wake| wake.min(at)))),
+                Some(at) => Ok(Step::IdleUntil(sooner(wake, at))),
             };
         }
         if sagas.is_empty() && wish != Wish::Pause {

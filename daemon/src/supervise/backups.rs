@@ -99,8 +99,7 @@ impl Backups {
             return Err(ErrorBody::saying(ErrorCode::WrongState, "a backup is being made already"));
         };
         let places = places(&backup);
-        let keep_us = i64::try_from(backup.keep_keys.as_micros()).unwrap_or(i64::MAX);
-        let keys_until = Timestamp(self.clock.now().0.saturating_add(keep_us));
+        let keys_until = self.clock.now().after(backup.keep_keys);
         let (manifest, digest) = self
             .store
             .backup(&places, keys_until, &backup.recipients, self.tree.as_deref(), &mut telling(sink))

@@ -75,8 +75,7 @@ fn work(
             }
             Err(error) => {
                 tracing::error!(stage = name, %error, "a step failed; it is tried again");
-                let pause = i64::try_from(PAUSE_AFTER_ERROR.as_micros()).unwrap_or(i64::MAX);
-                Some(retention_core::time::Timestamp(shared.clock.now().0.saturating_add(pause)))
+                Some(shared.clock.now().after(PAUSE_AFTER_ERROR))
             }
         };
         let mut stop = shared.stop.clone();

@@ -29,8 +29,7 @@ impl WriteOut {
         let behind = self.store.view(|views| views.position.0) - self.store.written_out().0;
         if behind >= EVENTS_PER_WRITE_OUT || (behind > 0 && now >= self.next) {
             self.store.write_out(1)?;
-            let every = i64::try_from(WRITE_OUT_EVERY.as_micros()).unwrap_or(i64::MAX);
-            self.next = Timestamp(now.0.saturating_add(every));
+            self.next = now.after(WRITE_OUT_EVERY);
         }
         Ok(if behind == 0 { Step::Idle } else { Step::IdleUntil(self.next) })
     }

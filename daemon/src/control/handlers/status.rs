@@ -32,6 +32,7 @@ const NEEDS_ROOM: &str = "there is no room for a bundle in the exports directory
 /// What is told of a run that may not write into the exports directory.
 const CANNOT_EXPORT: &str = "the daemon may not write into the exports directory, and nothing is purged without a bundle; give it leave there, or mount the file system writable: it is tried again every quarter of an hour, and the run goes on by itself";
 
+/// What is told of a run that waits for a bundle which it cannot read again.
 const MISSES_BUNDLE: &str = "the quarantine is over, and a bundle of the run is not where it was written or cannot be read as it was; nothing of it is purged. Put it back, mount its file system, or take away what was put into it: it is tried again every ten minutes; or cancel the run";
 
 pub(crate) async fn status(

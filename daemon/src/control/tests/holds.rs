@@ -1,4 +1,5 @@
-//! What a hold or a pause covers has to be there: one that covers nothing would look as if it protected.
+//! Holds and pauses are placed, shown and released. What one covers has to be there: one that covers nothing would look as
+//! if it protected.
 
 use super::*;
 
@@ -124,4 +125,78 @@ async fn a_hold_on_a_request_names_what_is_theirs_and_looks_for_what_comes() {
     let (_, shown) = world.ask(OTHER, Operation::HoldShow, &path, None).await;
     assert_eq!((&shown["entities"], &shown["caught"]), (&json!(1), &json!(0)), "{shown}");
     assert_eq!(shown["where"], json!(format!("request = [\"{request}\"]")));
+}
+
+#[tokio::test]
+async fn a_hold_is_placed_listed_and_released_by_a_person() {
+    let world = World::with_contacts(1);
+    let entity = world.first_contact();
+    let place = json!({"name": "Case 17", "reason": "court order", "entities": [entity]});
+    let (status, placed) = world.ask(OTHER, Operation::HoldPlace, "/v1/holds", Some(place)).await;
+    assert_eq!(status, 200, "{placed}");
+    let (_, holds) = world.ask(OTHER, Operation::HoldList, "/v1/holds", None).await;
+    assert_eq!((&holds["rows"][0]["name"], &holds["rows"][0]["entities"]), (&json!("Case 17"), &json!(1)));
+    let release = format!("/v1/holds/H{}/release", placed["position"]);
+    let (status, _) = world.ask(OTHER, Operation::HoldRelease, &release, Some(json!({"reason": "closed"}))).await;
+    assert_eq!(status, 200);
+    let (status, _) = world.ask(OTHER, Operation::HoldRelease, &release, Some(json!({"reason": "closed"}))).await;
+    assert_eq!(status, 409, "it was released before");
+    let (_, holds) = world.ask(OTHER, Operation::HoldList, "/v1/holds", None).await;
+    assert!(holds["rows"][0]["protects_until"].is_string(), "it protects for some time still: {holds}");
+    let (_, released) = world.ask(OTHER, Operation::HoldList, "/v1/holds?show=released", None).await;
+    assert_eq!(released["rows"][0]["hold"], holds["rows"][0]["hold"], "{released}");
+    let (_, waiting) = world.ask(OTHER, Operation::HoldList, "/v1/holds?show=due_for_review", None).await;
+    assert_eq!(waiting["rows"], json!([]));
+    for nothing in [json!({"name": "x", "reason": "y"}), json!({"name": "x", "reason": "y", "standing": {}})] {
+        assert_eq!(world.ask(OTHER, Operation::HoldPlace, "/v1/holds", Some(nothing)).await.0, 400);
+    }
+    let unknown = json!({"name": "x", "reason": "y", "policies": ["nobody"]});
+    assert_eq!(world.ask(OTHER, Operation::HoldPlace, "/v1/holds", Some(unknown)).await.0, 404);
+    let standing = json!({"name": "x", "reason": "y", "policies": ["contacts"], "standing": {"kinds": ["deal"]},
+        "review_at": "2026-01-01T00:00:00Z", "owner": "legal", "reference": "3 C 17/26"});
+    assert_eq!(world.ask(OTHER, Operation::HoldPlace, "/v1/holds", Some(standing)).await.0, 200);
+    let (_, waiting) = world.ask(OTHER, Operation::HoldList, "/v1/holds?show=due_for_review", None).await;
+    assert_eq!((&waiting["rows"][0]["owner"], &waiting["rows"][0]["standing"]), (&json!("legal"), &json!(true)));
+    let nobody = json!({"name": "x", "reason": "y", "entities": ["E999"]});
+    assert_eq!(world.ask(OTHER, Operation::HoldPlace, "/v1/holds", Some(nobody)).await.0, 404);
+}
+
+#[tokio::test]
+async fn a_hold_with_a_filter_shows_it_to_who_asks_for_that_hold_and_to_no_error() {
+    let world = World::with_contacts(2);
+    let place = async |kinds: Value, filter: &str| {
+        let standing = json!({"kinds": kinds, "where": filter});
+        let body = json!({"name": "Case 18", "reason": "court order", "standing": standing});
+        world.ask(OTHER, Operation::HoldPlace, "/v1/holds", Some(body)).await
+    };
+    let contact = json!(["contact"]);
+    for (kinds, filter) in [
+        (&contact, "{ field = \"emial1\", op = \"eq\", value = \"Jana\" }"),
+        (&json!([]), "{ field = \"email1\", op = \"eq\", value = \"Jana\" }"),
+        (&contact, "{ field = \"open_deals\", op = \"eq\", value = \"Jana\" }"),
+        (&contact, "Jana"),
+    ] {
+        let (status, refused) = place(kinds.clone(), filter).await;
+        assert_eq!((status, refused.to_string().contains("Jana")), (400, false), "{refused}");
+    }
+    let (_, refused) = place(contact.clone(), "{ field = \"emial1\", op = \"exists\" }").await;
+    assert!(refused.to_string().contains("did you mean `email1`?"), "{refused}");
+    assert_eq!(place(contact.clone(), " ").await.0, 400);
+
+    let filter = "{ field = \"email1\", op = \"eq\", value = \"Jana\" }";
+    let (status, placed) = place(contact, filter).await;
+    assert_eq!(status, 200, "{placed}");
+    let (_, holds) = world.ask(OTHER, Operation::HoldList, "/v1/holds", None).await;
+    let row = &holds["rows"][0];
+    assert_eq!((row.get("where"), &row["caught"]), (None, &json!(0)), "{row}");
+    assert!(row["unjudged"].as_u64() >= Some(2), "{row}");
+    let path = format!("/v1/holds/H{}", placed["position"]);
+    let (status, shown) = world.ask(OTHER, Operation::HoldShow, &path, None).await;
+    assert_eq!((status, &shown["where"], &shown["unreadable"]), (200, &json!(filter), &json!(0)), "{shown}");
+    let (actor, event) = world.newest();
+    assert!(
+        matches!(event, Event::RecordsOpened(_)) && actor == Actor::Person(OTHER),
+        "who reads a filter is recorded"
+    );
+    assert_eq!(world.ask(OTHER, Operation::HoldShow, "/v1/holds/H999", None).await.0, 404);
 }

@@ -19,7 +19,7 @@ use retention_core::time::Timestamp;
 use retention_core::view::{Condition, Conflict};
 use roaring::RoaringBitmap;
 
-use super::super::Step;
+use super::super::{Step, sooner};
 use super::IntakeError;
 use super::reading::CHANGES_PER_BATCH;
 use super::rows::Taking;
@@ -200,7 +200,7 @@ impl MailIntake {
                     if at <= now || known.is_some_and(|scan| scan.tried_at > now) {
                         due.push(Wanted { mailbox, cause: Position::NONE });
                     } else {
-                        next = Some(next.map_or(at, |next: Timestamp| next.min(at)));
+                        next = Some(sooner(next, at));
                     }
                 }
             }

@@ -20,7 +20,7 @@ use retention_core::policy::{Access, Approval, Policy, StandingAccess, State};
 use retention_core::time::Timestamp;
 use retention_core::view::Condition;
 
-use super::super::{StageError, Step};
+use super::super::{StageError, Step, sooner};
 use crate::clock::Clock;
 use crate::connector::access::{PermissionEntry, PermissionReader};
 use crate::connector::outcome::{Refusal, Retry};
@@ -90,7 +90,7 @@ impl PermissionIntake {
                 if known.tried == Position::NONE || at <= now {
                     return (Some((mailbox, Position::NONE)), None);
                 }
-                next = Some(next.map_or(at, |next| next.min(at)));
+                next = Some(sooner(next, at));
             }
             (None, next)
         })

@@ -8,7 +8,7 @@ use retention_core::id::{Digest, EntityId, RequestId, SagaId};
 use retention_core::time::{Align, Period, Timestamp, Zone};
 use retention_core::view::{Bundle, Condition};
 
-use super::super::{StageError, Step};
+use super::super::{StageError, Step, sooner};
 use super::Run;
 use crate::connector::archive::Probe;
 use crate::connector::outcome::Outcome;
@@ -66,7 +66,7 @@ impl Run {
             if bundle.is_begun || until <= now {
                 ended.push(Ended { request, bundle });
             } else {
-                next = Some(next.map_or(until, |next: Timestamp| next.min(until)));
+                next = Some(sooner(next, until));
             }
         };
         for (request, bundle, until) in answered {

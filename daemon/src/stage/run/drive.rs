@@ -239,10 +239,7 @@ impl Run {
         };
         match refusal.retry {
             Retry::Never => None,
-            Retry::After(wait) => {
-                let wait_us = i64::try_from(wait.as_micros()).unwrap_or(i64::MAX);
-                Some(usual.max(Timestamp(now.0.saturating_add(wait_us))))
-            }
+            Retry::After(wait) => Some(usual.max(now.after(wait))),
             Retry::AfterProbe | Retry::Operator => Some(usual),
         }
     }

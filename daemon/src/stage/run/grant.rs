@@ -20,7 +20,7 @@ use retention_core::time::Timestamp;
 use retention_core::view::grants::GrantStage;
 use retention_core::view::{Condition, Grant};
 
-use super::super::{StageError, Step};
+use super::super::{StageError, Step, sooner};
 use super::access;
 use crate::clock::Clock;
 use crate::connector::access::AccessTarget;
@@ -140,7 +140,7 @@ impl Grants {
         for (id, run, grant) in of_runs {
             // Told by the clock by which the run goes on: by another one, each would undo what the other does.
             if access::is_needed(&self.store, run, &grant, self.clock.now()) {
-                look_again = Step::IdleUntil(later(self.clock.now(), LOOK_AGAIN_AFTER));
+                look_again = Step::IdleUntil(self.clock.now().after(LOOK_AGAIN_AFTER));
                 continue;
             }
             let reason = format!("run {run} does not need it any more");
@@ -236,7 +236,7 @@ impl Grants {
         let (failure, code, retry_at) = match outcome {
             Outcome::Applied(done) => return self.record_done(id, grant, step, done),
             Outcome::Refused(refusal) => (Failure::Refused, refusal.code, retry_at(step, attempt, now, refusal)),
-            Outcome::Unknown(cause) => (Failure::Unknown, cause.code, Some(later(now, PROBE_AGAIN_AFTER))),
+            Outcome::Unknown(cause) => (Failure::Unknown, cause.code, Some(now.after(PROBE_AGAIN_AFTER))),
         };
         tracing::warn!(grant = %id, step = step.name(), attempt, code, ?failure, "a grant's step did not take effect");
         let code = code.to_owned();
@@ -273,14 +273,6 @@ impl Grants {
     }
 }
 
-fn sooner(known: Option<Timestamp>, at: Timestamp) -> Timestamp {
-    known.map_or(at, |known| known.min(at))
-}
-
-fn later(now: Timestamp, wait: Duration) -> Timestamp {
-    Timestamp(now.0.saturating_add(i64::try_from(wait.as_micros()).unwrap_or(i64::MAX)))
-}
-
 /// What a server asks for is waited for, but a revoke never longer than it waits anyway.
 fn retry_at(step: GrantStep, attempt: u32, now: Timestamp, refusal: Refusal) -> Option<Timestamp> {
     let usual = grant::retry_at(step, attempt, now)?;
@@ -290,7 +282,7 @@ fn retry_at(step: GrantStep, attempt: u32, now: Timestamp, refusal: Refusal) -> 
     };
     match refusal.retry {
         Retry::Never if step == GrantStep::Give => None,
-        Retry::After(wait) if may_wait => Some(usual.max(later(now, wait))),
+        Retry::After(wait) if may_wait => Some(usual.max(now.after(wait))),
         Retry::AfterProbe => Some(now),
         Retry::Never | Retry::After(_) | Retry::Operator => Some(usual),
     }

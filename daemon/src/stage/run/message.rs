@@ -13,7 +13,6 @@ use retention_core::id::{EntityId, LayoutId, Position, SagaId};
 use retention_core::record::EntityRecord;
 use retention_core::record::message::{self, MessageKey};
 use retention_core::saga;
-use retention_core::time::Timestamp;
 use retention_core::view::{Condition, Conflict, Saga};
 
 use super::super::{StageError, Step};
@@ -361,8 +360,7 @@ impl Run {
 
     fn ask_later(&self, id: SagaId, code: &'static str) -> Step {
         tracing::warn!(saga = %id, code, "the mail server could not be asked before messages are expunged; nothing was changed, and it is asked again");
-        let wait_us = i64::try_from(ASK_AGAIN_AFTER.as_micros()).unwrap_or(i64::MAX);
-        Step::IdleUntil(Timestamp(self.clock.now().0.saturating_add(wait_us)))
+        Step::IdleUntil(self.clock.now().after(ASK_AGAIN_AFTER))
     }
 
     /// Takes back the flag that an earlier attempt set on messages that are now left alone.

@@ -24,7 +24,7 @@ use retention_core::time::Timestamp;
 use retention_core::view::Condition;
 use retention_core::view::migrations::{FolderProgress, Migration};
 
-use super::super::{StageError, Step};
+use super::super::{StageError, Step, sooner};
 use crate::clock::Clock;
 use crate::connector::mail::{MailFailure, MailFolder, MessageState, Uid};
 use crate::connector::moving::{Copied, Mover, Moving, OpenPair, Print, Side};
@@ -163,7 +163,7 @@ impl Migrations {
         for (id, migration) in open {
             match &migration.failed {
                 Some((_, at)) if *at > now && !migration.is_stopped => {
-                    wake = Some(wake.map_or(*at, |wake| wake.min(*at)));
+                    wake = Some(sooner(wake, *at));
                 }
                 _ => {
                     self.work_on(id, &migration)?;
@@ -211,8 +211,7 @@ impl Migrations {
             },
             MailFailure::Lost(_) => Duration::ZERO,
         };
-        let wait_us = i64::try_from(wait.max(asked).as_micros()).unwrap_or(i64::MAX);
-        let retry_at = Timestamp(self.clock.now().0.saturating_add(wait_us));
+        let retry_at = self.clock.now().after(wait.max(asked));
         tracing::warn!(migration = %id, code = failure.code(), "a migration does not go on for now");
         self.append(
             id,

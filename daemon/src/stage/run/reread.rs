@@ -61,7 +61,7 @@ impl Run {
         let now = self.clock.now();
         let written = Reread { at: *exported_at, missed: None };
         let last = self.reread.lock().get(&id).copied().unwrap_or(written);
-        let next = later(last.at, if last.missed.is_none() { READ_COUNTS_FOR } else { ASK_AGAIN_AFTER });
+        let next = last.at.after(if last.missed.is_none() { READ_COUNTS_FOR } else { ASK_AGAIN_AFTER });
         // Whatever the log tells wakes this stage: a disk that fails is not asked each time.
         if (last.at..next).contains(&now) {
             return Ok(last.missed.map(|_| Step::IdleUntil(next)));
@@ -77,7 +77,7 @@ impl Run {
             Copy::Missed(code) => {
                 self.reread.lock().insert(id, Reread { at, missed: Some(code) });
                 tracing::error!(saga = %id, code, "an export cannot be read again before what it is a copy of is purged; nothing is purged, and it is tried again");
-                Ok(Some(Step::IdleUntil(later(at, ASK_AGAIN_AFTER))))
+                Ok(Some(Step::IdleUntil(at.after(ASK_AGAIN_AFTER))))
             }
             Copy::Changed(code) => {
                 self.reread.lock().remove(&id);
@@ -114,8 +114,4 @@ impl Run {
             error => Copy::Changed(error.code()),
         })
     }
-}
-
-fn later(at: Timestamp, wait: Duration) -> Timestamp {
-    Timestamp(at.0.saturating_add(i64::try_from(wait.as_micros()).unwrap_or(i64::MAX)))
 }

@@ -75,8 +75,7 @@ impl Run {
             trust.was_told = true;
             return Ok(None);
         }
-        let wait_us = i64::try_from(LOOK_AGAIN.as_micros()).unwrap_or(i64::MAX);
-        Ok(Some(Step::IdleUntil(Timestamp(now.wall.0.saturating_add(wait_us)))))
+        Ok(Some(Step::IdleUntil(now.wall.after(LOOK_AGAIN))))
     }
 
     fn doubt(&self, doubt: ClockDoubt, expected_at: Timestamp, seen_at: Timestamp) -> Result<(), StageError> {

@@ -3,8 +3,9 @@
 //! **Order.** Everything is made in `STATE/.restoring`: the backup is compared with its manifest while it is copied;
 //! the journal is gone through, its tree is built and compared with every checkpoint that is known; the logs beside it
 //! are heard ([`super::others`]); the keys are written without those that any of these logs or a ledger of erasures calls
-//! destroyed; the store is opened, told in its log that it was restored, closed and verified. Only then it is moved into its place, `FORMAT` last. So there is no store
-//! before all of that is done, and a crash anywhere is answered by asking again.
+//! destroyed; the store is opened, told in its log that it was restored, closed and verified. Only then it is moved into
+//! its place, `FORMAT` last. So there is no store before all of that is done, and a crash anywhere is answered by asking
+//! again.
 //!
 //! What is restored only observes: nothing is purged, and no access is given or taken, until a person confirms it.
 

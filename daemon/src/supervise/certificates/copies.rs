@@ -1,7 +1,6 @@
 //! Where copies are of what a run disposed of, and until when: bundles, and the deliveries from which it came.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use retention_core::control::ErrorBody;
 use retention_core::event::change::IntakeEnd;
@@ -111,13 +110,9 @@ impl Certificates {
 fn last_end(taken_in: impl Iterator<Item = (Timestamp, KeepDone)>) -> Option<Option<Timestamp>> {
     let ends = taken_in.map(|(at, keep)| match keep {
         KeepDone::Forever => None,
-        KeepDone::For(keep) => Some(after(at, keep)),
+        KeepDone::For(keep) => Some(at.after(keep)),
     });
     ends.reduce(|one, other| one.zip(other).map(|(one, other)| one.max(other)))
-}
-
-fn after(at: Timestamp, keep: Duration) -> Timestamp {
-    Timestamp(at.0.saturating_add(i64::try_from(keep.as_micros()).unwrap_or(i64::MAX)))
 }
 
 fn longer(one: KeepDone, other: KeepDone) -> KeepDone {
@@ -129,6 +124,8 @@ fn longer(one: KeepDone, other: KeepDone) -> KeepDone {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
