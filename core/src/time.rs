@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 mod period;
+mod steady;
 mod zone;
 
 pub use period::{Align, Period, PeriodError};

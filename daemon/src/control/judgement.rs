@@ -372,8 +372,7 @@ impl Comparison<'_> {
                 let Some((layout, before, after)) = sets else { continue };
                 let facts = facts(layout, &record, &subject.row, subject.open_deals, &subject.activities);
                 for row in &mut rows {
-                    let was = stand(before, &row.policy, &facts, &subject.standing, self.now);
-                    let will = stand(after, &row.policy, &facts, &subject.standing, self.now);
+                    let (was, will) = stands((before, after), row, &facts, &subject.standing, self.now);
                     count(row, subject.entity, was, will);
                 }
             }
@@ -450,23 +449,40 @@ enum Stand {
     Due,
 }
 
-/// Says where an entity stands under one policy of a set, with what persons decided of it. What the policy itself neither
-/// finds due nor asks a person about is kept, whatever the others say, so most entities need no decision.
-fn stand(set: &BoundSet, policy: &str, facts: &Facts<'_>, standing: &Standing, now: Timestamp) -> Stand {
-    let Some(own) = set.policies().iter().find(|bound| bound.policy().id == policy) else { return Stand::Kept };
-    let may_go = match own.assess(facts) {
+/// Says where an entity stands under a policy in two sets, with what persons decided of it. What the policy itself
+/// neither finds due nor asks a person about is kept, whatever the others say, so most entities need no decision; and a
+/// policy that is the same in both is asked once.
+fn stands(
+    (before, after): (&BoundSet, &BoundSet),
+    row: &PolicyDiffRow,
+    facts: &Facts<'_>,
+    standing: &Standing,
+    now: Timestamp,
+) -> (Stand, Stand) {
+    let (id, is_same) = (row.policy.as_str(), row.change == PolicyChange::Same);
+    let was = may_dispose(before, id, facts, now);
+    let will = if is_same { was } else { may_dispose(after, id, facts, now) };
+    let stand = |set: &BoundSet, may_dispose: bool| {
+        let decision = if may_dispose { set.decide_for(id, facts, standing, now) } else { None };
+        match decision.map(|decision| (decision.outcome, decision.reason)) {
+            Some((Outcome::Due { .. }, _)) => Stand::Due,
+            Some((Outcome::Keep, Reason::ReviewNeeded { .. })) => Stand::Waits,
+            Some((Outcome::Keep, _)) | None => Stand::Kept,
+        }
+    };
+    (stand(before, was), stand(after, will))
+}
+
+/// Says whether a policy of a set, asked alone, would dispose of an entity or ask a person about it.
+fn may_dispose(set: &BoundSet, policy: &str, facts: &Facts<'_>, now: Timestamp) -> bool {
+    let Some(own) = set.policies().iter().find(|bound| bound.policy().id == policy) else { return false };
+    match own.assess(facts) {
         Assessment::Due { due_at, .. } => due_at <= now,
         Assessment::NoStart { .. } => own.policy().retention.on_missing_start == OnMissingStart::Review,
         Assessment::OutOfScope
         | Assessment::CannotEvaluate { .. }
         | Assessment::NotRedacted { .. }
         | Assessment::Suspended => false,
-    };
-    let decision = if may_go { set.decide_for(policy, facts, standing, now) } else { None };
-    match decision.map(|decision| (decision.outcome, decision.reason)) {
-        Some((Outcome::Due { .. }, _)) => Stand::Due,
-        Some((Outcome::Keep, Reason::ReviewNeeded { .. })) => Stand::Waits,
-        Some((Outcome::Keep, _)) | None => Stand::Kept,
     }
 }
 
