@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use retention_core::event::codec::{self, CodecError};
+use retention_core::event::codec;
 use retention_core::event::envelope::ENVELOPE_BYTES;
-use retention_core::event::{Envelope, Event, EventType};
+use retention_core::event::{Envelope, EventType};
 use retention_core::id::{EntityId, Position};
 use retention_core::record::EntityRecord;
 use zeroize::Zeroizing;
@@ -164,7 +164,9 @@ impl Inner {
         key: &KeyState,
         plain: &mut Zeroizing<Vec<u8>>,
     ) -> Result<Option<EntityRecord>, ReadError> {
-        let (Some(slot), true) = (envelope.entity, envelope.sealed) else {
+        let change = EventType::EntityChanged;
+        let is_change = (envelope.event_type, envelope.schema) == (change as u16, codec::schema_of(change));
+        let (Some(slot), true, true) = (envelope.entity, envelope.sealed, is_change) else {
             // No program of ours writes such a change; the way for single events knows what to make of it.
             return self.record_at(envelope.position);
         };
@@ -177,10 +179,7 @@ impl Inner {
             SealContext { stream: envelope.stream, event_type: envelope.event_type, schema: envelope.schema, slot };
         let position = envelope.position;
         self.sealer.open_into(key, &context, body, plain).map_err(|_| ReadError::Sealed(position))?;
-        match codec::read(envelope.event_type, envelope.schema, plain) {
-            Ok(Event::EntityChanged(body)) => Ok(Some(body.record)),
-            Ok(_) | Err(CodecError::Unknown { .. }) => Ok(None),
-            Err(source) => Err(ReadError::Body { position, source }),
-        }
+        let body = codec::read_change(plain).map_err(|source| ReadError::Body { position, source })?;
+        Ok(Some(body.record))
     }
 }
