@@ -30,6 +30,10 @@ pub const BACKOFF_MS_MAX: u64 = 15 * 60 * 1_000;
 
 const BACKOFF_MS_FIRST: u64 = 1_000;
 
+/// The longest wait before the next attempt, in microseconds: an hour, which is more than the pauses, and more than what any
+/// target asks for. A later instant is that of a clock that was ahead, and nobody waits until the right one has caught up.
+const WAIT_US_MAX: i64 = 60 * 60 * 1_000_000;
+
 /// How long to wait at least with a probe after an effect, or a probe, whose end nobody knows.
 const PROBE_AGAIN_AFTER: Duration = Duration::from_secs(15);
 
@@ -169,16 +173,21 @@ fn forward(saga: &Saga, step: Step, now: Timestamp) -> Option<Next> {
         Some(StepStanding::Done(_)) => None,
         Some(StepStanding::Started { attempt }) => Some(Next::Probe { step, attempt: *attempt }),
         Some(StepStanding::Failed { attempt, failure: Failure::Unknown, retry_at }) => match retry_at {
-            Some(at) if now < *at => Some(Next::WaitUntil(*at)),
+            Some(at) if waits(*at, now) => Some(Next::WaitUntil(*at)),
             Some(_) | None => Some(Next::Probe { step, attempt: *attempt }),
         },
         Some(StepStanding::Failed { attempt, failure: Failure::Refused, retry_at }) => match retry_at {
-            Some(at) if now < *at => Some(Next::WaitUntil(*at)),
+            Some(at) if waits(*at, now) => Some(Next::WaitUntil(*at)),
             Some(_) => Some(Next::Start { step, attempt: attempt + 1 }),
             None => Some(Next::End(SagaEnd::Stuck)),
         },
         Some(StepStanding::Undone) => Some(Next::End(SagaEnd::Stuck)),
     }
+}
+
+/// Says whether the next attempt is to be waited for.
+fn waits(retry_at: Timestamp, now: Timestamp) -> bool {
+    now < retry_at && retry_at.0.saturating_sub(now.0) <= WAIT_US_MAX
 }
 
 fn after_pivot(saga: &Saga, script: Script, now: Timestamp) -> Next {
@@ -369,6 +378,23 @@ mod tests {
         saga.steps.insert(Step::Purge as u8, refused(4, later));
         assert_eq!(next(&saga, Wish::GoOn, NOW), Next::WaitUntil(Timestamp(NOW.0 + 1)));
         assert_eq!(next(&saga, Wish::GoOn, Timestamp(NOW.0 + 1)), Next::Start { step: Step::Purge, attempt: 5 });
+    }
+
+    #[test]
+    fn nobody_waits_for_an_attempt_that_a_clock_which_was_ahead_has_put_off() {
+        for failure in [Failure::Refused, Failure::Unknown] {
+            let again = match failure {
+                Failure::Refused => Next::Start { step: Step::Purge, attempt: 2 },
+                Failure::Unknown => Next::Probe { step: Step::Purge, attempt: 1 },
+            };
+            let longest = Timestamp(NOW.0 + WAIT_US_MAX);
+            for (at, next_is) in [(longest, Next::WaitUntil(longest)), (Timestamp(longest.0 + 1), again)] {
+                let mut saga = quarantined(NOW);
+                let failed = StepStanding::Failed { attempt: 1, failure, retry_at: Some(at) };
+                saga.steps.insert(Step::Purge as u8, failed);
+                assert_eq!(next(&saga, Wish::GoOn, NOW), next_is, "{failure:?}");
+            }
+        }
     }
 
     #[test]

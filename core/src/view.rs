@@ -348,8 +348,13 @@ impl Views {
     /// Returns how many live deals that are not closed an entity is tied to.
     #[must_use]
     pub fn open_deals(&self, entity: EntityId) -> u32 {
-        let open = self.links.neighbours(entity).filter(|other| self.entities.is_open_deal(*other)).count();
-        u32::try_from(open).unwrap_or(u32::MAX)
+        let named = self.links.of(entity).map(|link| link.to);
+        let all = named.chain(self.links.to(entity).map(|(_, from)| from));
+        // A company can be tied to a million activities and to few deals.
+        let mut open: Vec<EntityId> = all.filter(|other| self.entities.is_open_deal(*other)).collect();
+        open.sort_unstable();
+        open.dedup();
+        u32::try_from(open.len()).unwrap_or(u32::MAX)
     }
 }
 

@@ -57,6 +57,15 @@ fn is_over(not_before: Timestamp, now: Timestamp, longest_us: i64) -> bool {
     now >= not_before || not_before.0.saturating_sub(now.0) > longest_us
 }
 
+/// Returns when something is looked at again that is looked at every so often. `logged` is when it was looked at last as the
+/// log says it, and `looked` as this process saw it by the clock. While the time of the log stands still, because a clock was
+/// once ahead, what the log says is no time ago: by it alone nothing would be looked at until the clock has caught up, or
+/// everything without a pause.
+fn look_due(logged: Timestamp, looked: Option<Timestamp>, now: Timestamp, every_us: i64) -> Timestamp {
+    let last = if logged <= now { Some(logged) } else { looked.filter(|at| *at <= now) };
+    last.map_or(now, |last| Timestamp(last.0.saturating_add(every_us)))
+}
+
 /// Returns the earlier of when a stage is to wake already and another instant.
 fn sooner(wake: Option<Timestamp>, at: Timestamp) -> Timestamp {
     wake.map_or(at, |wake| wake.min(at))
@@ -94,4 +103,20 @@ pub enum StageError {
     /// A delivery could not be taken in; it waits where it was claimed.
     #[error(transparent)]
     Intake(#[from] intake::IntakeError),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_log_dates_into_the_future_is_looked_at_by_the_clock_of_this_process() {
+        let [past, now, future] = [1_000, 5_000, 9_000].map(Timestamp);
+        let due = |logged, looked| look_due(logged, looked, now, 100).0;
+        assert_eq!(due(past, None), 1_100);
+        assert_eq!(due(past, Some(now)), 1_100, "the log knows it");
+        assert_eq!(due(future, None), now.0, "nobody here has looked yet");
+        assert_eq!(due(future, Some(Timestamp(4_950))), 5_050);
+        assert_eq!(due(future, Some(future)), now.0, "the clock was set back once more");
+    }
 }

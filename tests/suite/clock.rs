@@ -8,7 +8,7 @@ use retention_core::event::{Event, Recorded};
 use retention_core::id::EntityId;
 use retention_core::time::Timestamp;
 use retention_core::view::{EntityState, RunState};
-use retention_tests::world::{APPROVER, Stage, World};
+use retention_tests::world::{APPROVER, Stage, World, policy};
 use retentiond::clock::Clock as _;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -200,4 +200,67 @@ fn what_was_planned_by_a_clock_that_was_ahead_is_judged_anew_by_the_right_one() 
     world.finish();
     assert_eq!(world.state_of(contact), EntityState::Visible, "{}", world.story());
     assert_eq!(world.run_state(run), RunState::Completed, "{}", world.story());
+}
+
+/// A clock that was ahead by thirty days was set right, and a person says so: the time of the log stands still.
+fn log_time_stands_still(world: &mut World) {
+    jump(world, 30 * DAY_US);
+    world.settle();
+    jump(world, -30 * DAY_US);
+    world.settle();
+    assert!(world.confirm_clock());
+    world.settle();
+}
+
+fn plans(world: &World) -> usize {
+    world.store().view(|views| views.small.plans.iter().count())
+}
+
+#[test]
+fn a_plan_is_judged_by_the_clock_while_the_time_of_the_log_stands_still() {
+    let mut world = World::new("P0D");
+    // Due in ten days, and no sooner.
+    let _contact = world.add("a", "2025-01-25");
+    log_time_stands_still(&mut world);
+    let now = world.clock.now();
+    let plan = world.request_plan("contacts").unwrap();
+    world.settle();
+    let frozen = world.store().view(|views| views.small.plans.get(plan).and_then(|plan| plan.frozen.clone())).unwrap();
+    assert_eq!((frozen.items, frozen.as_of), (0, now), "{}", world.story());
+}
+
+#[test]
+fn a_schedule_goes_on_once_a_clock_that_was_ahead_is_set_right() {
+    let mut world = World::new("P0D");
+    let nightly = "cron = \"0 3 * * *\"\ntimezone = \"Etc/UTC\"";
+    world.write_policy("contacts", &policy("contacts", "P0D").replace("cron = \"on_demand\"", nightly));
+    world.settle();
+    log_time_stands_still(&mut world);
+    let before = plans(&world);
+    assert_eq!(before, 1, "it fired by the clock that was ahead: {}", world.story());
+    for nights in 1..=3 {
+        world.clock.advance(DAY);
+        world.settle();
+        assert_eq!(plans(&world), before + nights, "{}", world.story());
+        world.reopen();
+        world.settle();
+        assert_eq!(plans(&world), before + nights, "once each night: {}", world.story());
+    }
+}
+
+#[test]
+fn a_run_goes_on_at_its_rate_while_the_time_of_the_log_stands_still() {
+    let mut world = World::new("P0D");
+    let slowly = "max_percent = 100\nrate = \"1/min\"";
+    world.write_policy("contacts", &policy("contacts", "P0D").replace("max_percent = 100", slowly));
+    let contacts = ["a", "b", "c"].map(|id| world.add(id, "2020-01-01"));
+    world.settle();
+    log_time_stands_still(&mut world);
+    let before = world.clock.now();
+    let (_, run) = world.approved_run("contacts");
+    world.finish();
+    assert_eq!(world.run_state(run), RunState::Completed, "{}", world.story());
+    assert_eq!(contacts.map(|contact| world.state_of(contact)), [EntityState::Purged; 3], "{}", world.story());
+    let minutes = (world.clock.now().0 - before.0) / 60_000_000;
+    assert!((2..60).contains(&minutes), "it took {minutes} minutes: {}", world.story());
 }

@@ -1,12 +1,13 @@
 //! Bundles that a policy keeps for a time only: they go when it is over, never before, and never while a hold covers
 //! what they hold copies of.
 
+use std::fs;
 use std::time::Duration;
 
 use retention_core::event::Event;
 use retention_core::id::EntityId;
 use retention_core::view::EntityState;
-use retention_tests::world::{World, policy};
+use retention_tests::world::{Stage, Stepped, World, policy};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -104,4 +105,36 @@ fn nothing_is_destroyed_while_everything_is_paused() {
     world.resume_disposal(retention_core::event::hold::PauseScope::All);
     days_pass(&mut world, 1);
     assert_eq!(world.bundles(), 0, "{}", world.story());
+}
+
+/// What the log says of bundles whose time was over: whether each was there.
+fn were_there(world: &World) -> Vec<bool> {
+    let was_there = |event: &Event| match event {
+        Event::BundleDestroyed(body) => Some(body.was_there),
+        _ => None,
+    };
+    world.log().iter().filter_map(|recorded| recorded.event().and_then(was_there)).collect()
+}
+
+#[test]
+fn a_bundle_that_is_not_there_when_its_time_is_over_is_looked_for_for_a_week() {
+    for is_mounted_again in [true, false] {
+        let (mut world, _) = purged();
+        let (exports, away) = (world.exports(), world.exports().with_file_name("away"));
+        world.clock.advance(DAY * 92);
+        // As if the file system of the exports were not mounted.
+        fs::rename(&exports, &away).unwrap();
+        fs::create_dir(&exports).unwrap();
+        assert!(matches!(world.step(Stage::Run), Stepped::Until(_)), "{}", world.story());
+        world.clock.advance(DAY * 3);
+        assert!(matches!(world.step(Stage::Run), Stepped::Until(_)), "{}", world.story());
+        assert_eq!(were_there(&world), [false; 0]);
+        if is_mounted_again {
+            fs::remove_dir(&exports).unwrap();
+            fs::rename(&away, &exports).unwrap();
+        }
+        days_pass(&mut world, 5);
+        assert_eq!(were_there(&world), [is_mounted_again], "{}", world.story());
+        assert_eq!(world.export_entries(), 0, "{}", world.story());
+    }
 }

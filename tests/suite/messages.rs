@@ -356,6 +356,29 @@ fn a_message_that_is_restored_or_read_in_quarantine_stays() {
 }
 
 #[test]
+fn a_mailbox_is_looked_at_once_an_hour_also_while_the_time_of_the_log_stands_still() {
+    let mut mail = Mail::new("P1D", "eml");
+    let looks = |mail: &Mail| {
+        let is_look = |recorded: &Recorded| matches!(recorded.event(), Some(Event::MailboxScanned(_)));
+        mail.world.log().iter().filter(|recorded| is_look(recorded)).count()
+    };
+    // A clock that was ahead by thirty days is set right, and a person says so.
+    let right = mail.world.clock.now();
+    mail.world.clock.set(Timestamp(right.0 + 30 * 24 * 3_600_000_000));
+    mail.world.settle();
+    mail.world.clock.set(right);
+    mail.world.settle();
+    assert!(mail.world.confirm_clock());
+    mail.world.settle();
+    let before = looks(&mail);
+    for hours in 1..=3 {
+        mail.world.clock.advance(Duration::from_secs(3_600));
+        mail.world.settle();
+        assert_eq!(looks(&mail), before + hours, "{}", mail.world.story());
+    }
+}
+
+#[test]
 fn a_look_that_finds_nothing_new_appends_one_event_and_what_changed_is_told() {
     let mut mail = Mail::new("P0D", "eml");
     let last = |mail: &Mail| {

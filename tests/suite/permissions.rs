@@ -7,6 +7,7 @@ use retention_core::event::clock::{ClockDoubt, ClockDoubted};
 use retention_core::event::grant::{GrantEnd, GrantPurpose};
 use retention_core::event::{Actor, Event};
 use retention_core::id::{EntityId, GrantId, Position};
+use retention_core::time::Timestamp;
 use retention_core::view::{Condition, GrantState};
 use retention_tests::crash::Remains;
 use retention_tests::mailboxes::{Call, Fault, OWNER};
@@ -115,6 +116,25 @@ fn what_differs_is_recorded_and_nothing_is_touched_without_a_policy() {
     world.clock.advance(Duration::from_secs(400 * 86_400));
     settle(&mut world);
     assert_eq!(standing_requests(&world), []);
+}
+
+#[test]
+fn they_are_looked_at_as_often_while_the_time_of_the_log_stands_still() {
+    let (mut world, _) = world(None);
+    settle(&mut world);
+    let right = world.clock.now();
+    world.clock.set(Timestamp(right.0 + 30 * 86_400 * 1_000_000));
+    settle(&mut world);
+    assert_eq!(observations(&world), (1, 2));
+    // It was ahead, and is set right: what the log says of the last look is no time ago.
+    world.clock.set(right);
+    for looks in 3..6 {
+        settle(&mut world);
+        assert_eq!(observations(&world), (1, looks));
+        settle(&mut world);
+        assert_eq!(observations(&world), (1, looks), "and no more often");
+        next_look(&world);
+    }
 }
 
 #[test]

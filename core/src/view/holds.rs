@@ -228,7 +228,8 @@ impl Holds {
     /// Returns the holds that cover an entity at an instant, as they were placed.
     pub(super) fn of(&self, asked: &Subject<'_>, now: Timestamp) -> Vec<HoldId> {
         let mut holds: Vec<HoldId> = self.by_entity.get(&asked.entity).cloned().unwrap_or_default();
-        let covers = |id: &&HoldId| self.all.get(id).is_some_and(|hold| hold.covers(**id, asked));
+        let covers =
+            |id: &&HoldId| self.all.get(id).is_some_and(|hold| hold.is_in_force(now) && hold.covers(**id, asked));
         holds.extend(self.wide.iter().filter(covers));
         holds.retain(|id| self.all.get(id).is_some_and(|hold| hold.is_in_force(now)));
         holds.sort_unstable();

@@ -296,9 +296,9 @@ impl Intake {
                 return Ok(Step::IdleUntil(at));
             }
             self.looked_at = Some(now);
-            let last = self.store.view(|views| views.position);
+            let (last, is_believed) = self.store.view(|views| (views.position, views.small.clock.doubt().is_none()));
             for inbox in &mut self.sources {
-                inbox.look(now, last);
+                inbox.look(now, is_believed.then_some(now), last);
             }
             let stopped = |inbox: &Inbox| Some((inbox.source.name.clone(), inbox.told.clone()?));
             let not_taken = NotTaken {
@@ -392,19 +392,20 @@ impl Inbox {
         self.rejected = seen;
     }
 
-    fn look(&mut self, now: Timestamp, last: Position) {
+    /// By `believed` what is done for too long goes: by a clock that is doubted no time is over.
+    fn look(&mut self, now: Timestamp, believed: Option<Timestamp>, last: Position) {
         self.resting.retain(|_, until| *until > now);
         let folder = &self.source.drop_dir;
         self.failed.retain(|work, _| work.name_in(folder).is_some());
         self.waits = false;
         self.next_number = None;
-        let looked = self.look_inside(now, last);
+        let looked = self.look_inside(now, believed, last);
         // After the sweep of what lies there for too long.
         self.note_rejected(now);
         self.complain(looked.err());
     }
 
-    fn look_inside(&mut self, now: Timestamp, last: Position) -> Result<(), String> {
+    fn look_inside(&mut self, now: Timestamp, believed: Option<Timestamp>, last: Position) -> Result<(), String> {
         let folder = self.source.drop_dir.clone();
         let spec = source::spec_of(&self.source).map_err(|error| error.to_string())?;
         let mut sightings = scan::look(&folder, &spec.limits).map_err(|error| error.to_string())?;
@@ -417,7 +418,9 @@ impl Inbox {
             let since = place::read_since(&folder, reading, last).map_err(|error| error.to_string())?;
             self.reading = Some((reading, since));
         }
-        self.sweep(now);
+        if let Some(now) = believed {
+            self.sweep(now);
+        }
         let claimed = place::numbers(&folder, Shelf::Processing).map_err(|error| error.to_string())?;
         // In the order of their claims: a delivery that rests must not be overtaken, or it would bring back, when it is
         // taken in at last, what a later one had already changed.

@@ -53,6 +53,8 @@ impl Plan {
         });
         let Some((id, open, is_complete)) = open else { return Ok(Step::Idle) };
         let OpenPlan { request, requested_at, erases, requested_by, .. } = open;
+        // While the time of the log stands still, because a clock was once ahead, it is that of a day that has not come.
+        let requested_at = requested_at.min(self.clock.now());
         let policies = self.store.policies();
         if in_log.is_some() && in_log != Some(policies.digest()) {
             // After a start, and for a moment after an edit, the policies of the log are not installed yet. By others a

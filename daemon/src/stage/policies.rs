@@ -159,7 +159,8 @@ impl Policies {
     /// When the log does not take the events; a bad directory is no error of the stage.
     pub fn step(&mut self) -> Result<Step, StageError> {
         let now = self.clock.now();
-        if now < self.next_look {
+        // A clock that was set back must not keep an edit from counting until it has caught up.
+        if now < self.next_look && self.next_look <= now.after(LOOK_EVERY) {
             return Ok(Step::IdleUntil(self.next_look));
         }
         self.next_look = now.after(LOOK_EVERY);

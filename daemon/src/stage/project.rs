@@ -21,8 +21,8 @@ const ENTITIES_PER_PIECE: usize = 500;
 /// The stage.
 pub struct Project {
     store: Arc<Store>,
-    /// The new policies that everything is being judged by, and how far that is.
-    sweep: Option<(Vec<PolicyVersion>, u32)>,
+    /// Since when in the log everything is being judged by the new policies, and how far that is.
+    sweep: Option<(Position, u32)>,
 }
 
 impl Project {
@@ -37,16 +37,17 @@ impl Project {
     /// # Errors
     /// When records cannot be read.
     pub fn step(&mut self) -> Result<Step, StageError> {
-        let (in_log, pending, unjudged) = self.store.view(|views| {
+        let (in_log, activated, pending, unjudged) = self.store.view(|views| {
             let unjudged: Vec<EntityId> = views.due.unjudged().iter().take(ENTITIES_PER_STEP).map(EntityId).collect();
-            (views.small.policies.digest, views.due.unjudged_policies(), unjudged)
+            let policies = &views.small.policies;
+            (policies.digest, policies.activated, views.due.unjudged_policies(), unjudged)
         });
         // The policies of the log and those that judge are about to be the same again.
         if in_log != Some(self.store.policies().digest()) {
             return Ok(Step::Idle);
         }
         if !pending.is_empty() {
-            return self.sweep(pending);
+            return self.sweep(activated, &pending);
         }
         self.sweep = None;
         if unjudged.is_empty() {
@@ -56,18 +57,17 @@ impl Project {
         Ok(Step::Worked)
     }
 
-    fn sweep(&mut self, pending: Vec<PolicyVersion>) -> Result<Step, StageError> {
-        let from = match &self.sweep {
-            Some((policies, from)) if *policies == pending => *from,
-            _ => 0,
-        };
+    /// A policy that was edited and edited back has lost its days meanwhile, though the policies are the same: so what
+    /// counts is when they became active.
+    fn sweep(&mut self, activated: Position, pending: &[PolicyVersion]) -> Result<Step, StageError> {
+        let from = self.sweep.filter(|(since, _)| *since == activated).map_or(0, |(_, from)| from);
         let entities: Vec<EntityId> =
             self.store.view(|views| views.entities.numbers_from(from).take(ENTITIES_PER_STEP).collect());
         self.judge(&entities)?;
         match entities.last() {
-            Some(last) => self.sweep = Some((pending, last.0 + 1)),
+            Some(last) => self.sweep = Some((activated, last.0 + 1)),
             None => {
-                for policy in &pending {
+                for policy in pending {
                     self.store.policy_judged(&policy.id, policy.digest);
                 }
                 self.sweep = None;
@@ -103,5 +103,55 @@ impl Project {
             Ok::<(), ReadError>(())
         })?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use retention_core::time::Timestamp;
+
+    use super::*;
+    use crate::clock::ManualClock;
+    use crate::stage::policies::Policies;
+    use crate::store::tests::{add_contacts, add_layout, init};
+
+    fn policy(period: &str) -> String {
+        format!(
+            "schema = 1\n[policy]\nid = \"all\"\ntitle = \"All\"\nowner = \"o\"\nlegal_basis = \"GDPR 5\"\n\
+             data_class = \"contact\"\nstate = \"enforce\"\n[scope]\nkind = \"contact\"\nmatch_all = true\n\
+             [retention]\nperiod = \"{period}\"\nstart = \"created\"\non_missing_start = \"keep\"\n\
+             timezone = \"Etc/UTC\"\n[schedule]\ncron = \"on_demand\"\n[export]\nrequired = true\n\
+             formats = [\"jsonl\"]\n[action]\nkind = \"purge\"\nquarantine = \"P7D\"\n"
+        )
+    }
+
+    #[test]
+    fn a_policy_that_is_edited_and_edited_back_while_everything_is_judged_judges_everything_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Arc::new(Store::open(&init(dir.path()), &mut |_, _| {}).unwrap());
+        let layout = add_layout(&store);
+        let all = u32::try_from(2 * ENTITIES_PER_STEP).unwrap();
+        add_contacts(&store, layout, 0..all);
+        let files = dir.path().join("policies");
+        std::fs::create_dir(&files).unwrap();
+        let clock = Arc::new(ManualClock::starting_at(Timestamp::from_unix_seconds(1_800_000_000)));
+        let mut policies = Policies::new(Arc::clone(&store), clock, files.clone());
+        let mut edit = |period| {
+            std::fs::write(files.join("all.toml"), policy(period)).unwrap();
+            policies.look_now();
+            assert_eq!(policies.step().unwrap(), Step::Worked);
+            assert_eq!(*policies.health().lock(), crate::stage::policies::PolicyHealth::default());
+        };
+        let mut project = Project::new(Arc::clone(&store));
+        edit("P1Y");
+        assert_eq!(project.step().unwrap(), Step::Worked);
+        edit("P2Y");
+        edit("P1Y");
+        while project.step().unwrap() == Step::Worked {}
+        let population = store.view(|views| {
+            assert!(views.due.is_complete());
+            views.due.policy("all").map(retention_core::view::due::PolicyDue::population)
+        });
+        assert_eq!(population, Some(u64::from(all)));
     }
 }

@@ -63,6 +63,8 @@ pub struct Run {
     reread: BundlesReread,
     trust: Mutex<trust::Trust>,
     terms: access::Terms,
+    /// What each run took up last, and when this process first saw that by the clock.
+    taken: Mutex<HashMap<RunId, (SagaId, Timestamp)>>,
     /// How many bundles whose time is over must stay for now, and when that was last seen.
     copies_stuck: usize,
     copies_tried_at: Option<Timestamp>,
@@ -92,6 +94,7 @@ impl Run {
             reread: BundlesReread::default(),
             trust,
             terms: access::Terms::default(),
+            taken: Mutex::default(),
             copies_stuck: 0,
             copies_tried_at: None,
             bundle_periods: HashMap::new(),
@@ -235,8 +238,21 @@ impl Run {
         started_at.is_some_and(|at| now.0.saturating_sub(at.0) >= max_us)
     }
 
+    /// Returns when the rate of its policy lets a run take up more. While the time of the log stands still, because a clock was
+    /// once ahead, that is counted from when this process first saw what the run took up last.
     fn waits_for_rate(&self, run: RunId) -> Result<Option<Timestamp>, StageError> {
-        wish::waits_for_rate(&self.store, run)
+        let Some(last) = wish::last_taken(&self.store, run)? else { return Ok(None) };
+        let now = self.clock.now();
+        if last.at <= now {
+            return Ok(Some(last.next_at(last.at)));
+        }
+        let mut taken = self.taken.lock();
+        let (saga, seen_at) = taken.entry(run).or_insert((last.saga, now));
+        if *saga != last.saga {
+            (*saga, *seen_at) = (last.saga, now);
+        }
+        *seen_at = now.min(*seen_at);
+        Ok(Some(last.next_at(*seen_at)))
     }
 
     /// Drives the run's sagas but for those that rest, begins the next one, or ends the run.

@@ -22,6 +22,10 @@ use crate::store::{AppendError, Store};
 /// A time that passed longer ago than this was missed, not merely served late: one minute, in microseconds.
 const LATE_US: i64 = 60 * 1_000_000;
 
+/// A time of a schedule that was dealt with is at most so far ahead of the clock, unless the clock was ahead when that
+/// happened: a day, in microseconds. By what lies closer no policy waits for longer.
+const AHEAD_US: i64 = 24 * 60 * 60 * 1_000_000;
+
 /// How often is looked whether what keeps records of erasures passed unseen: an hour, in microseconds.
 const LOOK_US: i64 = 60 * 60 * 1_000_000;
 
@@ -33,13 +37,15 @@ pub struct Schedule {
     looked_everywhere_at: Option<Timestamp>,
     /// What seemed to be free and was judged not to be, since then.
     not_due: BTreeMap<RequestId, Vec<EntityId>>,
+    /// From when on the schedules of policies count of which the log says that a time far ahead was dealt with.
+    set_back: BTreeMap<String, Timestamp>,
 }
 
 impl Schedule {
     /// Works on a store.
     #[must_use]
     pub fn new(store: Arc<Store>, clock: Arc<dyn Clock>) -> Self {
-        Self { store, clock, looked_everywhere_at: None, not_due: BTreeMap::new() }
+        Self { store, clock, looked_everywhere_at: None, not_due: BTreeMap::new(), set_back: BTreeMap::new() }
     }
 
     /// Deals with every schedule whose time has come, and with scheduled plans that may run.
@@ -63,6 +69,7 @@ impl Schedule {
         for policy in policies.policies().iter().filter(|policy| policy.state == State::Enforce) {
             let Trigger::Cron { schedule, on_missed } = &policy.trigger else { continue };
             let last = self.store.view(|views| views.small.schedules.last(&policy.id)).unwrap_or(activated_at);
+            let last = self.counts_from(&policy.id, last, now);
             if let Some(at) = schedule.next_after(last) {
                 let jitter_us = policy.timing.jitter_us(&policy.id, at);
                 let put_off = Timestamp(at.0.saturating_add(jitter_us));
@@ -80,6 +87,19 @@ impl Schedule {
             (false, Some(at)) => Step::IdleUntil(at),
             (false, None) => Step::Idle,
         })
+    }
+
+    /// Returns from when on the times of a schedule count, where the log says which was dealt with last. One that is far ahead
+    /// was dealt with by a clock that was: the policy must not wait until the right one has caught up. Then only those
+    /// count that come from now on.
+    fn counts_from(&mut self, policy: &str, last: Timestamp, now: Timestamp) -> Timestamp {
+        if last.0.saturating_sub(now.0) <= AHEAD_US {
+            self.set_back.remove(policy);
+            return last;
+        }
+        let since = self.set_back.entry(policy.to_owned()).or_insert(now);
+        *since = now.min(*since);
+        *since
     }
 
     fn fire(
@@ -180,7 +200,11 @@ impl Schedule {
         });
         for (plan, digest) in &ready {
             let event = Event::RunRequested(RunRequested { plan: *plan, digest: *digest });
-            self.store.append_drafts(vec![draft(plan.0, event)], Condition::PlanUnused(*plan))?;
+            match self.store.append_drafts(vec![draft(plan.0, event)], Condition::PlanUnused(*plan)) {
+                // Refused, or run by somebody, in this very moment: the next look sees it.
+                Ok(_) | Err(AppendError::Conflict(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
         Ok(!ready.is_empty())
     }

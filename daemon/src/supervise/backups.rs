@@ -36,6 +36,9 @@ pub(super) struct Backups {
 /// How long after a failure the schedule tries again: a quarter of an hour, in microseconds.
 const PAUSE_AFTER_FAILURE_US: i64 = 15 * 60 * 1_000_000;
 
+/// How often is looked whether the time of copies of keys is over: an hour, in microseconds.
+const LOOK_AT_KEYS_US: i64 = 60 * 60 * 1_000_000;
+
 /// How long the schedule waits while somebody makes one: a minute, in microseconds.
 const PAUSE_WHILE_BUSY_US: i64 = 60 * 1_000_000;
 
@@ -52,16 +55,39 @@ impl Backups {
         })
     }
 
-    /// Makes one when the schedule says so. The time is counted from the newest that is there, whoever asked for that: one
-    /// that was missed is made as soon as can be, and of several one.
+    /// Makes one when the schedule says so, and removes the copies of keys whose time is over.
     pub(super) fn step(&self) -> Step {
-        let backup = self.config.read().backup.clone();
-        let Some((backup, schedule)) = backup.and_then(|backup| Some((backup.clone(), backup.schedule?))) else {
+        let Some(backup) = self.config.read().backup.clone() else {
             // Nobody waits for one any more.
             *self.failed.lock() = None;
             return Step::Idle;
         };
-        let places = places(&backup);
+        let step = self.step_of_schedule(&backup);
+        if step == Step::Worked {
+            return step;
+        }
+        // Also when none is made any more, or none can be: a key that is destroyed lives on in them.
+        if let Some(_alone) = self.under_way.try_lock()
+            && let Err(error) = self.remove_ended_keys(&places(&backup))
+            && !matches!(error.code, ErrorCode::Stopping)
+        {
+            tracing::error!(%error, "copies of keys whose time is over could not be removed; it is tried again");
+        }
+        let look_again = Timestamp(self.clock.now().0.saturating_add(LOOK_AT_KEYS_US));
+        match step {
+            Step::IdleUntil(at) => Step::IdleUntil(at.min(look_again)),
+            Step::Worked | Step::Idle => Step::IdleUntil(look_again),
+        }
+    }
+
+    /// Makes one when the schedule says so. The time is counted from the newest that is there, whoever asked for that: one
+    /// that was missed is made as soon as can be, and of several one.
+    fn step_of_schedule(&self, backup: &config::Backup) -> Step {
+        let Some(schedule) = &backup.schedule else {
+            *self.failed.lock() = None;
+            return Step::Idle;
+        };
+        let places = places(backup);
         let newest = Manifest::list(&places)
             .and_then(|mut listed| listed.pop().map(|last| Manifest::read(&places, last)).transpose());
         let now = self.clock.now();
@@ -69,7 +95,7 @@ impl Backups {
             return Step::IdleUntil(Timestamp(now.0.saturating_add(PAUSE_WHILE_BUSY_US)));
         }
         let made =
-            newest.map_err(failed).and_then(|newest| match due(&schedule, newest.map(|newest| newest.made_at), now) {
+            newest.map_err(failed).and_then(|newest| match due(schedule, newest.map(|newest| newest.made_at), now) {
                 Due::At(next) => Ok(Step::IdleUntil(next)),
                 Due::Never => Ok(Step::Idle),
                 Due::Now => self.make(Actor::Daemon, &mut |_| Audience::Listening).map(|()| Step::Worked),
@@ -110,14 +136,23 @@ impl Backups {
         for part in [row("log", manifest.bytes()), row("keys", manifest.keys_bytes())] {
             let _audience = sink(Line::Row(part));
         }
-        // By a clock that is doubted no copy of the keys is over.
+        self.remove_ended_keys(&places)?;
+        // By a clock that is doubted no time is over.
         if self.store.view(|views| views.small.clock.doubt().is_some()) {
             return Ok(());
         }
-        for last in make::remove_ended_keys(&places, self.clock.now()).map_err(failed)? {
+        make::remove_superseded(&places, self.clock.now()).map_err(failed)
+    }
+
+    /// Removes the copies of keys whose time is over; by a clock that is doubted none is.
+    fn remove_ended_keys(&self, places: &Places) -> Result<(), ErrorBody> {
+        if self.store.view(|views| views.small.clock.doubt().is_some()) {
+            return Ok(());
+        }
+        for last in self.store.remove_ended_keys(places, self.clock.now()).map_err(failed)? {
             self.append(daemon_draft(Event::BackupKeysRemoved(BackupKeysRemoved { last })))?;
         }
-        make::remove_superseded(&places, self.clock.now()).map_err(failed)
+        Ok(())
     }
 
     fn append(&self, draft: Draft) -> Result<(), ErrorBody> {

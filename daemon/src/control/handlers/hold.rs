@@ -320,10 +320,12 @@ pub(crate) async fn release(
 ) -> Result<Json<Accepted>, ApiError> {
     let reason = check_reason(wanted.reason)?;
     let now = control.clock.now();
-    let until = until(wanted.delay.as_deref(), now)?;
-    control
+    let delay = delay(wanted.delay.as_deref())?;
+    let released_at = control
         .see(move |views| match views.small.holds.get_in_force(id, now).map(|hold| hold.released) {
-            Some(None) => Ok(()),
+            // Whether it protects is told by the log: while its time stands still, because a clock was once ahead, it
+            // would be over before it had begun.
+            Some(None) => Ok(now.max(views.recorded_at)),
             Some(Some((_, until))) => {
                 let message = format!("{id} was released before, and protects until {until}; nothing was changed");
                 Err(ApiError::saying(ErrorCode::WrongState, message).hint("retentionctl hold list --released"))
@@ -331,18 +333,23 @@ pub(crate) async fn release(
             None => Err(not_found("hold in force", id).hint("retentionctl hold list")),
         })
         .await?;
+    let until = until(delay, released_at);
     let event = Event::HoldReleased(HoldReleased { hold: id, reason, until });
     control.request_if(&caller, About::Position(id.0), event, Condition::HoldActive(id)).await.map(Json)
 }
 
-/// Returns until when a hold that is released now still protects.
-fn until(delay: Option<&str>, now: Timestamp) -> Result<Timestamp, ApiError> {
+/// Returns for how long a hold that is released still protects.
+fn delay(wanted: Option<&str>) -> Result<Period, ApiError> {
     let wrong = || ApiError::saying(ErrorCode::BadRequest, "the delay is a period such as P30D, PT12H or P0D");
-    let delay: Period = match delay {
-        Some(text) => text.parse().map_err(|_| wrong())?,
-        None => Period::from_days(DELAY_DAYS).map_err(|_| wrong())?,
-    };
-    Ok(if delay.is_zero() { now } else { delay.due_at(now, Align::None, &Zone::utc()) })
+    match wanted {
+        Some(text) => text.parse().map_err(|_| wrong()),
+        None => Period::from_days(DELAY_DAYS).map_err(|_| wrong()),
+    }
+}
+
+/// Returns until when a hold that was released at an instant still protects.
+fn until(delay: Period, released_at: Timestamp) -> Timestamp {
+    if delay.is_zero() { released_at } else { delay.due_at(released_at, Align::None, &Zone::utc()) }
 }
 
 pub(crate) async fn pause(

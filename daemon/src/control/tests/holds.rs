@@ -162,6 +162,20 @@ async fn a_hold_is_placed_listed_and_released_by_a_person() {
 }
 
 #[tokio::test]
+async fn a_released_hold_protects_also_while_the_time_of_the_log_stands_still() {
+    let mut world = World::with_contacts(1);
+    let entity = world.first_contact();
+    let place = json!({"name": "Case 17", "reason": "court order", "entities": [entity]});
+    let (_, placed) = world.ask(OTHER, Operation::HoldPlace, "/v1/holds", Some(place)).await;
+    // Until now the clock was ahead by more than the delay is long.
+    let right = Timestamp(world.control.clock.now().0 - 100 * 86_400 * 1_000_000);
+    world.control.clock = Arc::new(ManualClock::starting_at(right));
+    let release = format!("/v1/holds/H{}/release", placed["position"]);
+    let (status, _) = world.ask(OTHER, Operation::HoldRelease, &release, Some(json!({"reason": "closed"}))).await;
+    assert_eq!((status, world.store.view(|views| views.holds_of(entity).len())), (200, 1));
+}
+
+#[tokio::test]
 async fn a_hold_with_a_filter_shows_it_to_who_asks_for_that_hold_and_to_no_error() {
     let world = World::with_contacts(2);
     let place = async |kinds: Value, filter: &str| {

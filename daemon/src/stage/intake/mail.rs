@@ -19,7 +19,7 @@ use retention_core::time::Timestamp;
 use retention_core::view::{Condition, Conflict};
 use roaring::RoaringBitmap;
 
-use super::super::{Step, sooner};
+use super::super::{Step, look_due, sooner};
 use super::IntakeError;
 use super::reading::CHANGES_PER_BATCH;
 use super::rows::Taking;
@@ -61,6 +61,8 @@ pub struct MailIntake {
     mailroom: Arc<dyn Mailroom>,
     /// What was seen in each mailbox, and when it was registered then: registered anew it may lead to another one.
     seen: HashMap<EntityId, (Option<Timestamp>, SeenFolders)>,
+    /// When each mailbox was looked at last, by the clock.
+    looked_at: HashMap<EntityId, Timestamp>,
 }
 
 /// The folders of a mailbox at the last look.
@@ -111,7 +113,7 @@ impl MailIntake {
     /// Looks at these mailboxes.
     #[must_use]
     pub fn new(store: Arc<Store>, clock: Arc<dyn Clock>, mailroom: Arc<dyn Mailroom>) -> Self {
-        Self { store, clock, mailroom, seen: HashMap::new() }
+        Self { store, clock, mailroom, seen: HashMap::new(), looked_at: HashMap::new() }
     }
 
     /// Looks at some mailboxes that are waiting for it.
@@ -151,7 +153,9 @@ impl MailIntake {
                 })
                 .collect()
         });
+        let now = self.clock.now();
         for ((wanted, since, _), ended) in tasks.iter().zip(ended) {
+            self.looked_at.insert(wanted.mailbox.entity, now);
             self.seen.insert(wanted.mailbox.entity, (*since, ended?));
         }
         Ok(Step::Worked)
@@ -195,9 +199,9 @@ impl MailIntake {
                 {
                     urgent.push(Wanted { mailbox, cause });
                 } else if has_policy {
-                    let at = known.map_or(now, |scan| Timestamp(scan.tried_at.0.saturating_add(SCAN_EVERY_US)));
-                    // A clock that was set back must not keep a mailbox from being looked at.
-                    if at <= now || known.is_some_and(|scan| scan.tried_at > now) {
+                    let looked = self.looked_at.get(&mailbox.entity).copied();
+                    let at = known.map_or(now, |scan| look_due(scan.tried_at, looked, now, SCAN_EVERY_US));
+                    if at <= now {
                         due.push(Wanted { mailbox, cause: Position::NONE });
                     } else {
                         next = Some(sooner(next, at));

@@ -20,7 +20,7 @@ use retention_core::policy::{Access, Approval, Policy, StandingAccess, State};
 use retention_core::time::Timestamp;
 use retention_core::view::Condition;
 
-use super::super::{StageError, Step, sooner};
+use super::super::{StageError, Step, is_over, look_due, sooner};
 use crate::clock::Clock;
 use crate::connector::access::{PermissionEntry, PermissionReader};
 use crate::connector::outcome::{Refusal, Retry};
@@ -48,13 +48,15 @@ pub struct PermissionIntake {
     reader: Arc<dyn PermissionReader>,
     /// When a mailbox whose look failed for a moment is looked at again.
     again: BTreeMap<EntityId, Timestamp>,
+    /// When each mailbox was looked at last, by the clock.
+    looked_at: BTreeMap<EntityId, Timestamp>,
 }
 
 impl PermissionIntake {
     /// Looks at the registered mailboxes through a reader.
     #[must_use]
     pub fn new(store: Arc<Store>, clock: Arc<dyn Clock>, reader: Arc<dyn PermissionReader>) -> Self {
-        Self { store, clock, reader, again: BTreeMap::new() }
+        Self { store, clock, reader, again: BTreeMap::new(), looked_at: BTreeMap::new() }
     }
 
     /// Looks at one mailbox, or asks that what has stood too long in one be taken away.
@@ -85,9 +87,10 @@ impl PermissionIntake {
                 if known.requested > known.tried {
                     return (Some((mailbox, known.requested)), None);
                 }
-                let usual = Timestamp(known.tried_at.0.saturating_add(PERMISSIONS_EVERY_US));
+                let looked = self.looked_at.get(&mailbox).copied();
+                let usual = look_due(known.tried_at, looked, now, PERMISSIONS_EVERY_US);
                 let at = self.again.get(&mailbox).copied().unwrap_or(usual);
-                if known.tried == Position::NONE || at <= now {
+                if known.tried == Position::NONE || is_over(at, now, PERMISSIONS_EVERY_US) {
                     return (Some((mailbox, Position::NONE)), None);
                 }
                 next = Some(sooner(next, at));
@@ -139,6 +142,7 @@ impl PermissionIntake {
         };
         drafts.push(self.draft(mailbox, cause, Event::PermissionsScanned(scanned)));
         self.store.append_drafts(drafts, Condition::None)?;
+        self.looked_at.insert(mailbox, now);
         Ok(())
     }
 

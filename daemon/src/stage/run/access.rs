@@ -214,8 +214,8 @@ pub(super) fn is_needed(store: &Store, id: RunId, grant: &Grant, now: Timestamp)
 
 /// Says whether the rate of its policy lets a run take up more only long after now.
 fn waits_long_for_rate(store: &Store, run: RunId, now: Timestamp) -> bool {
-    match wish::waits_for_rate(store, run) {
-        Ok(at) => at.is_some_and(|at| now.0.saturating_add(LONG_US) < at.0),
+    match wish::last_taken(store, run) {
+        Ok(taken) => taken.is_some_and(|taken| now.0.saturating_add(LONG_US) < taken.next_at(taken.at).0),
         Err(error) => {
             // Nor can the run tell, so it takes up nothing.
             tracing::error!(%run, %error, "the log does not tell when the run goes on; its access is taken back");

@@ -18,10 +18,16 @@ use crate::store::AppendError;
 /// microseconds.
 const RETRY_US: i64 = 10 * 60 * 1_000_000;
 
+/// How long a bundle that is not where it was written is looked for after its time was over, in microseconds: a week. The file
+/// system may not be mounted, and a bundle that was told as lost would stay there, known to nobody.
+const LOOKED_FOR_US: i64 = 7 * 24 * 60 * 60 * 1_000_000;
+
 /// A bundle that is to go.
 struct Ended {
     request: Option<RequestId>,
     bundle: Bundle,
+    /// When its time was over.
+    until: Timestamp,
 }
 
 /// Whether a bundle is gone.
@@ -41,7 +47,7 @@ impl Run {
         }
         let mut stuck = 0;
         for one in &ended {
-            match self.destroy(one)? {
+            match self.destroy(one, now)? {
                 Gone::Yes => return Ok(Step::Worked),
                 Gone::NotNow => stuck += 1,
             }
@@ -64,7 +70,7 @@ impl Run {
         let mut next: Option<Timestamp> = None;
         let mut sort = |request, bundle: Bundle, until: Timestamp| {
             if bundle.is_begun || until <= now {
-                ended.push(Ended { request, bundle });
+                ended.push(Ended { request, bundle, until });
             } else {
                 next = Some(sooner(next, until));
             }
@@ -91,12 +97,18 @@ impl Run {
         Ok(kept)
     }
 
-    fn destroy(&mut self, ended: &Ended) -> Result<Gone, StageError> {
-        let Ended { request, bundle: Bundle { saga, manifest, is_begun, .. } } = *ended;
+    fn destroy(&mut self, ended: &Ended, now: Timestamp) -> Result<Gone, StageError> {
+        let Ended { request, bundle: Bundle { saga, manifest, is_begun, .. }, until } = *ended;
         let cause = request.map_or(saga.0, |request| request.0);
         let copies_of = self.copies_of(saga)?;
         // Asked before each attempt: a hold that came after the intent keeps what is left.
         if self.store.view(|views| views.may_destroy_bundle(saga, &copies_of)).is_err() {
+            return Ok(Gone::NotNow);
+        }
+        let probe = self.archive.probe(self.export_key(saga));
+        let is_there = matches!(&probe, Ok(Probe::Finished(bundle)) if bundle.manifest == manifest);
+        if !is_begun && !is_there && now.0.saturating_sub(until.0) < LOOKED_FOR_US {
+            tracing::error!(%saga, "a bundle whose time is over is not where it was written; it is looked for again");
             return Ok(Gone::NotNow);
         }
         if !is_begun {
@@ -107,7 +119,7 @@ impl Run {
                 Err(error) => return Err(error),
             }
         }
-        let removed = match self.archive.probe(self.export_key(saga)) {
+        let removed = match probe {
             Ok(Probe::Finished(bundle)) if bundle.manifest == manifest => match self.archive.remove(&bundle.name) {
                 Outcome::Applied(()) => Some(true),
                 Outcome::Refused(_) | Outcome::Unknown(_) => None,

@@ -24,7 +24,7 @@ use retention_core::time::Timestamp;
 use retention_core::view::Condition;
 use retention_core::view::migrations::{FolderProgress, Migration};
 
-use super::super::{StageError, Step, sooner};
+use super::super::{StageError, Step, is_over, sooner};
 use crate::clock::Clock;
 use crate::connector::mail::{MailFailure, MailFolder, MessageState, Uid};
 use crate::connector::moving::{Copied, Mover, Moving, OpenPair, Print, Side};
@@ -41,6 +41,8 @@ const MESSAGES_AT_ONCE: usize = 5_000;
 /// How long is waited after a failure: from ten seconds, doubled each time, up to ten minutes.
 const RETRY_FIRST: Duration = Duration::from_secs(10);
 const RETRY_MAX: Duration = Duration::from_secs(600);
+/// No server asks for a longer wait than this, in microseconds: an hour.
+const WAIT_US_MAX: i64 = 3_600_000_000;
 
 /// The driver of all migrations.
 pub struct Migrations {
@@ -162,7 +164,7 @@ impl Migrations {
         let mut wake: Option<Timestamp> = None;
         for (id, migration) in open {
             match &migration.failed {
-                Some((_, at)) if *at > now && !migration.is_stopped => {
+                Some((_, at)) if !is_over(*at, now, WAIT_US_MAX) && !migration.is_stopped => {
                     wake = Some(sooner(wake, *at));
                 }
                 _ => {

@@ -2,7 +2,7 @@
 
 use retention_core::event::Event;
 use retention_core::id::{EntityId, RunId, SagaId};
-use retention_core::policy::Timing;
+use retention_core::policy::{Rate, Timing};
 use retention_core::saga::Wish;
 use retention_core::time::Timestamp;
 use retention_core::view::{RunState, Views};
@@ -49,8 +49,26 @@ pub(super) fn is_paused(store: &Store, run: RunId) -> bool {
     })
 }
 
-/// Returns when the rate of its policy lets a run take up more: told by the log, so that a restart makes nothing faster.
-pub(super) fn waits_for_rate(store: &Store, run: RunId) -> Result<Option<Timestamp>, StageError> {
+/// What a run took up last under a policy with a rate.
+pub(super) struct Taken {
+    /// The saga that took it.
+    pub(super) saga: SagaId,
+    /// When.
+    pub(super) at: Timestamp,
+    items: u64,
+    rate: Rate,
+}
+
+impl Taken {
+    /// Returns when more may be taken up, if this was at an instant.
+    pub(super) fn next_at(&self, at: Timestamp) -> Timestamp {
+        self.rate.next_at(at, self.items)
+    }
+}
+
+/// Returns what a run took up last, if the rate of its policy lets it wait: told by the log, so that a restart makes nothing
+/// faster.
+pub(super) fn last_taken(store: &Store, run: RunId) -> Result<Option<Taken>, StageError> {
     let last = store.view(|views| {
         let last = views.small.runs.run(run)?.sagas.last().copied()?;
         Some((last, policy_of(views, run)?.to_owned()))
@@ -59,7 +77,10 @@ pub(super) fn waits_for_rate(store: &Store, run: RunId) -> Result<Option<Timesta
     let Some(rate) = store.policy_of_plans(&policy).and_then(|policy| policy.limits.rate) else { return Ok(None) };
     let recorded = store.read(last.0)?;
     Ok(recorded.as_ref().and_then(|recorded| match recorded.event() {
-        Some(Event::SagaStarted(body)) => Some(rate.next_at(recorded.envelope.recorded_at, body.items.len() as u64)),
+        Some(Event::SagaStarted(body)) => {
+            let (saga, at, items) = (last, recorded.envelope.recorded_at, body.items.len() as u64);
+            Some(Taken { saga, at, items, rate })
+        }
         _ => None,
     }))
 }

@@ -473,6 +473,29 @@ fn copies_of_keys_end_and_so_does_what_a_crash_left() {
 }
 
 #[test]
+fn a_store_removes_copies_of_its_own_keys_alone_and_none_while_nobody_can_tell_whose_they_are() {
+    let world = World::new();
+    let manifest = world.backed_up();
+    let late = Timestamp(UNTIL.0 + 1);
+    // Made by mistake where the other one was lost.
+    let other = World::new();
+    let store = open(&other.options);
+    assert_eq!(store.remove_ended_keys(&world.places, late).unwrap(), []);
+    store.close().unwrap();
+    let store = open(&world.options);
+    assert_eq!(store.remove_ended_keys(&world.places, UNTIL).unwrap(), []);
+    // As if the disk with the log were not mounted.
+    let away = world.dir.path().join("away");
+    std::fs::rename(&world.places.log, &away).unwrap();
+    assert_eq!(store.remove_ended_keys(&world.places, late).unwrap(), []);
+    assert_eq!(make::remove_ended_keys(&world.places, late).unwrap(), []);
+    std::fs::rename(&away, &world.places.log).unwrap();
+    assert!(manifest.has_keys(&world.places));
+    assert_eq!(store.remove_ended_keys(&world.places, late).unwrap(), [manifest.last]);
+    assert!(!manifest.has_keys(&world.places));
+}
+
+#[test]
 fn a_ledger_that_was_touched_is_refused_and_a_torn_line_is_not_missed() {
     let world = World::new();
     let store = open(&world.options);

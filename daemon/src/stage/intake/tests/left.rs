@@ -2,7 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use retention_core::event::clock::{ClockConfirmed, ClockDoubt, ClockDoubted};
+use retention_core::view::Condition;
+
 use super::*;
+use crate::store::open::daemon_draft;
 
 #[test]
 fn what_is_left_alone_in_a_drop_folder_is_known_by_name_and_reason_until_it_is_gone() {
@@ -73,4 +77,25 @@ fn a_rejected_delivery_is_known_until_it_is_taken_out_of_its_folder_and_after_a_
     assert_eq!(look().len(), 1);
     std::fs::remove_dir_all(rejected.join(&numbers[1])).unwrap();
     assert!(look().is_empty());
+}
+
+#[test]
+fn by_a_clock_that_is_doubted_no_delivery_leaves_its_folder() {
+    let mut world = World::csv(CONTACTS);
+    world.source.keep_done = KeepDone::For(Duration::from_secs(24 * 3600));
+    let store = world.open();
+    world.drop_file("contacts.csv", "Id,Name,Friend\n1,Ada,\n");
+    world.take_all(&store);
+    let done = world.listed("done");
+    assert!(!done.is_empty());
+    let at = store.view(|views| views.recorded_at);
+    let happens = |event| store.append_drafts(vec![daemon_draft(event)], Condition::None).unwrap().first;
+    let doubt = ClockDoubted { doubt: ClockDoubt::JumpedForward, expected_at: at, seen_at: at };
+    let doubted = happens(Event::ClockDoubted(doubt));
+    world.clock.advance(Duration::from_secs(400 * 24 * 3600));
+    world.take_all(&store);
+    assert_eq!(world.listed("done"), done);
+    happens(Event::ClockConfirmed(ClockConfirmed { doubted, reason: "so it is".to_owned() }));
+    world.take_all(&store);
+    assert_eq!(world.listed("done"), [""; 0]);
 }
