@@ -121,6 +121,7 @@ fn gives_no_more(old: Option<&Access>, new: Option<&Access>) -> bool {
                 && (new.ticket == old.ticket || new.ticket == Ticket::Required)
                 && new.standing == old.standing
         }
+        ("max_drift_percent", after.limits.max_drift_percent <= before.limits.max_drift_percent),
     }
 }
 

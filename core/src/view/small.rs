@@ -202,7 +202,8 @@ impl Small {
             Event::ScheduleMissed(body) => self.schedules.missed(envelope, body),
             _ => {}
         }
-        self.runs.fold(envelope, event);
+        let is_as_planned = self.lacks_access(event, at);
+        self.runs.fold(envelope, event, is_as_planned);
         self.grants.fold(envelope, event);
         self.registry.fold(envelope, event);
         self.permissions.fold(envelope, event);

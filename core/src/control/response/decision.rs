@@ -11,7 +11,7 @@ use crate::id::{Digest, EntityId, GrantId, HoldId, PlanId, Position, RunId, Saga
 use crate::policy::{AccessRight, RunAccess};
 use crate::record::Kind;
 use crate::time::Timestamp;
-use crate::view::{GrantState, PlanState, RunState};
+use crate::view::{Drift, GrantState, PlanState, RunState};
 
 /// One active policy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -277,6 +277,9 @@ pub struct RunRow {
     pub restricted: u64,
     /// Entities left alone so far.
     pub skipped: u64,
+    /// How much of what it looked at had changed since its plan was made, if that ended it early (`max_drift_percent`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<Drift>,
     /// Its sagas, in order. A list leaves them out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sagas: Vec<SagaRow>,

@@ -185,6 +185,7 @@ fn a_locked_policy_can_only_be_made_to_keep_more() {
         (&[], &[("kind = \"purge\"", "kind = \"purge\"\nquarantine = \"P1D\"")], "quarantine"),
         (&[], &[("[action]", "[approval]\nrequired = false\n[action]")], "[approval]"),
         (&[], &[("[action]", "[limits]\nmax_percent = 50\n[action]")], "max_percent"),
+        (&[], &[("[action]", "[limits]\nmax_drift_percent = 21\n[action]")], "max_drift_percent"),
     ] {
         let shown = loosened(before, after);
         assert!(shown.iter().any(|line| line.contains(&format!("`{key}` is locked"))), "{key}: {shown:?}");
