@@ -25,7 +25,8 @@ pub struct Past {
     pub population: Option<u64>,
     /// Whether a plan of exactly this policy version was taken by a run before.
     pub first_run: FirstRun,
-    /// How many days ago the policy came to dispose of more, or sooner, than it did before; `None` when that is over.
+    /// How many days ago the policy came to dispose of more, or sooner, than it did before, by its own words or because
+    /// another one protects less; `None` when that is over.
     pub loosened_days: Option<u64>,
 }
 
@@ -76,7 +77,6 @@ pub fn tripped(limits: &Limits, items: u64, population: u64, ended: u64, past: P
     tripped
 }
 
-/// Rounded up, so that a little over a limit is over it.
 /// Says whether so much of what a run looked at is not any more as it was planned that it ends before its next effect.
 #[must_use]
 pub fn has_drifted(limits: &Limits, drift: Drift) -> bool {
@@ -84,6 +84,7 @@ pub fn has_drifted(limits: &Limits, drift: Drift) -> bool {
     looked_at >= limits.min_population && percent_up(drifted, looked_at) > limits.max_drift_percent
 }
 
+/// Rounded up, so that a little over a limit is over it.
 fn percent_up(part: u64, whole: u64) -> u64 {
     if whole == 0 { 0 } else { part.saturating_mul(100).div_ceil(whole) }
 }
@@ -334,7 +335,6 @@ mod tests {
     }
 
     #[test]
-    #[test]
     fn a_run_may_drift_up_to_its_limit_and_any_part_of_a_few_items() {
         let has_drifted = |limits: Limits, looked_at, drifted| has_drifted(&limits, Drift { looked_at, drifted });
         let standard = Limits::STANDARD;
@@ -345,6 +345,7 @@ mod tests {
         assert!(!has_drifted(of(100), 7, 7) && !has_drifted(of(20), 0, 0));
     }
 
+    #[test]
     fn enough_must_remain_and_the_first_run_is_shown_to_a_person() {
         let limits = Limits { keep_at_least: 10, max_percent: 100, ..Limits::STANDARD };
         assert_eq!(guards(&limits, 91, 100, NO_PAST), ["keep_at_least"]);

@@ -61,8 +61,8 @@ pub struct PolicyDiffRow {
     /// Its state under the other set. What is due is counted whatever the state, and disposed of under `enforce` alone.
     #[serde(default)]
     pub state_after: Option<String>,
-    /// The keys by which it may come to dispose of more than the enforced version, or sooner: then each of its plans needs
-    /// a person for seven days (`cooling_off`).
+    /// The keys by which it may come to dispose of more than the enforced version, or sooner, and those by which another policy
+    /// (`min_keep of contracts`) protected from it: then each of its plans needs a person for seven days (`cooling_off`).
     #[serde(default)]
     pub cools_off: Vec<String>,
     /// How many entities are due now under the active set.
