@@ -125,6 +125,9 @@ impl Looking<'_> {
         let runs = &self.views.small.runs;
         for (id, run) in runs.iter() {
             match (run.state, run.ended_at) {
+                (RunState::Cancelled, Some(at)) if run.stopped.is_some() => {
+                    self.happened(Notice::RunFailed { run: id }, at);
+                }
                 (RunState::Completed | RunState::Cancelled, Some(at)) => {
                     self.happened(Notice::RunDone { run: id }, at);
                 }

@@ -15,6 +15,7 @@ use crate::id::{Digest, EntityId, PlanId, Position};
 use crate::policy::{Approval, Decision, Limits, Outcome, Policy, State};
 use crate::reason::Reason;
 use crate::time::Timestamp;
+use crate::view::Drift;
 use crate::view::small::COOLING_OFF_DAYS;
 
 /// What has to be known of the past to guard a plan.
@@ -24,7 +25,8 @@ pub struct Past {
     pub population: Option<u64>,
     /// Whether a plan of exactly this policy version was taken by a run before.
     pub first_run: FirstRun,
-    /// How many days ago the policy came to dispose of more, or sooner, than it did before; `None` when that is over.
+    /// How many days ago the policy came to dispose of more, or sooner, than it did before, by its own words or because
+    /// another one protects less; `None` when that is over.
     pub loosened_days: Option<u64>,
 }
 
@@ -73,6 +75,13 @@ pub fn tripped(limits: &Limits, items: u64, population: u64, ended: u64, past: P
         trip("cooling_off", COOLING_OFF_DAYS, days);
     }
     tripped
+}
+
+/// Says whether so much of what a run looked at is not any more as it was planned that it ends before its next effect.
+#[must_use]
+pub fn has_drifted(limits: &Limits, drift: Drift) -> bool {
+    let Drift { looked_at, drifted } = drift;
+    looked_at >= limits.min_population && percent_up(drifted, looked_at) > limits.max_drift_percent
 }
 
 /// Rounded up, so that a little over a limit is over it.
@@ -323,6 +332,17 @@ mod tests {
         let past = Past { population: Some(1_000), ..NO_PAST };
         assert_eq!(guards(&Limits::STANDARD, 1, 699, past), ["population_drop_percent"]);
         assert_eq!(guards(&Limits::STANDARD, 1, 700, past), [""; 0]);
+    }
+
+    #[test]
+    fn a_run_may_drift_up_to_its_limit_and_any_part_of_a_few_items() {
+        let has_drifted = |limits: Limits, looked_at, drifted| has_drifted(&limits, Drift { looked_at, drifted });
+        let standard = Limits::STANDARD;
+        assert!(!has_drifted(standard, 19, 19) && !has_drifted(standard, 20, 4) && has_drifted(standard, 20, 5));
+        assert!(!has_drifted(standard, 1_000, 200) && has_drifted(standard, 1_000, 201), "a little over is over");
+        let of = |max_drift_percent| Limits { max_drift_percent, min_population: 0, ..standard };
+        assert!(has_drifted(of(0), 1_000_000, 1) && !has_drifted(of(0), 1_000_000, 0));
+        assert!(!has_drifted(of(100), 7, 7) && !has_drifted(of(20), 0, 0));
     }
 
     #[test]

@@ -308,12 +308,14 @@ pub struct Limits {
     pub max_items: u64,
     /// The most items in percent of the entities in scope.
     pub max_percent: u64,
-    /// With fewer entities in scope the percentage is not applied.
+    /// With fewer entities in scope, or fewer items that a run looked at, the percentages are not applied.
     pub min_population: u64,
     /// How many entities in scope must remain.
     pub keep_at_least: u64,
     /// By how many percent the scope may have shrunk since the last run.
     pub population_drop_percent: u64,
+    /// The most items of a run, in percent of those that it looked at, that may be found changed since they were planned.
+    pub max_drift_percent: u64,
     /// How fast items are taken up; `None`: as fast as it goes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate: Option<Rate>,
@@ -352,6 +354,7 @@ impl Limits {
         min_population: 20,
         keep_at_least: 0,
         population_drop_percent: 30,
+        max_drift_percent: 20,
         rate: None,
     };
 }

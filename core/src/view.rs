@@ -73,7 +73,7 @@ pub use redactions::Redactions;
 pub use registry::{RegisteredMailbox, Registry};
 pub use restrictions::Restrictions;
 pub use reviews::Reviews;
-pub use runs::{BundleState, Run, RunState, Runs, Saga, StepEvent, StepStanding};
+pub use runs::{BundleState, Drift, Run, RunState, Runs, Saga, StepEvent, StepStanding};
 pub use scans::{Scan, Scans};
 pub use small::{Layouts, PolicyVersions, Schedules, Small};
 pub use subjects::{ErasurePlan, Look, NotComplete, RequestState, SubjectRequest, SubjectRequests};

@@ -305,7 +305,8 @@ enum DstFold {
     First,
 }
 
-/// What stops a run before its first effect. All of it holds also when nothing is written.
+/// What stops a run: before its first effect, or, for `max_drift_percent`, before the next. All of it holds also when
+/// nothing is written.
 #[derive(JsonSchema, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Limits {
@@ -315,7 +316,10 @@ struct Limits {
     /// The most items in percent of the scope.
     #[schemars(range(max = 100))]
     max_percent: Option<u32>,
-    /// With fewer entities in scope the percentage is not applied.
+    /// The most items of a run, in percent of those that it looked at, that may be found changed since they were planned.
+    #[schemars(range(max = 100))]
+    max_drift_percent: Option<u32>,
+    /// With fewer entities in scope, or fewer items that a run looked at, the percentages are not applied.
     min_population: Option<u32>,
     /// How many must remain.
     keep_at_least: Option<u32>,

@@ -255,6 +255,19 @@ fn what_a_person_ends_is_not_asked_for_again() {
 }
 
 #[test]
+fn want_of_access_to_one_mailbox_is_no_drift_and_keeps_nobody_from_the_others() {
+    let counted = taking_access("P0D").replace("max_percent = 100", "max_percent = 100\nmin_population = 0");
+    let mut mail = Mail::with_policy(2, &counted);
+    let run = mail.run();
+    let [first, second] = [mail.mailboxes[0], mail.mailboxes[1]];
+    mail.until("the access stands", |mail| mail.is_full(first));
+    mail.world.revoke_grant(mail.taken()[0]);
+    assert_eq!(mail.end(run, "revoked"), RunState::Completed, "{}", mail.world.story());
+    assert_eq!([first, second].map(|mailbox| mail.uids(mailbox)), [vec![1, 2, 3], vec![2]], "{}", mail.world.story());
+    assert_eq!(mail.left_alone(), [SkipReason::NotDue; 2]);
+}
+
+#[test]
 fn what_is_not_done_when_the_lease_is_over_is_left_alone() {
     for before in [Step::Export, Step::Expunge] {
         let mut mail = Mail::new(1, "P0D");

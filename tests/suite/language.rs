@@ -252,3 +252,57 @@ fn what_a_policy_newly_disposes_of_is_told_to_whoever_accepts_it_until_it_has_co
     world.clock.advance(Duration::from_secs(8 * 86_400));
     assert!(guards(&mut world).is_empty());
 }
+
+#[test]
+fn what_another_policy_kept_goes_only_by_an_accepted_plan_until_its_removal_has_cooled_off() {
+    let mut world = World::new("P0D");
+    let alone = with("contacts", "required = true\ncount = 1\nvalid_for = \"P1D\"", "required = false");
+    let keeper = with("contracts", "match_all = true", "where = { field = \"created\", op = \"exists\" }")
+        .replace("start = \"created\"", "start = \"created\"\nmin_keep = \"P5Y\"");
+    world.write_policy("contacts", &alone);
+    world.write_policy("contracts", &keeper);
+    let (old, kept) = (world.add("a", "2019-01-01"), world.add("b", "2022-01-01"));
+    world.settle();
+    // The first plan of a version that wants no approval is shown to a person, by another guard.
+    world.approved_run("contacts");
+    world.finish();
+    assert_eq!([old, kept].map(|contact| world.state_of(contact)), [EntityState::Purged, EntityState::Visible]);
+    let plan = |world: &mut World| {
+        let plan = world.request_plan("contacts").expect("a plan");
+        world.settle();
+        let frozen = world.store().view(|views| views.small.plans.get(plan).expect("a plan").frozen.clone());
+        let frozen = frozen.expect("a whole plan");
+        let tripped = frozen.tripped.into_iter().map(|it| (it.guard, it.limit, it.actual)).collect::<Vec<_>>();
+        (plan, frozen.items, tripped)
+    };
+    let cooling = |days: u64| vec![("cooling_off".to_owned(), 7_u64, days)];
+    let (_, items, tripped) = plan(&mut world);
+    assert_eq!((items, tripped.len()), (0, 0), "{}", world.story());
+
+    for weaker in [keeper.replace("P5Y", "P2Y"), keeper.replace("\"enforce\"", "\"simulate\"")] {
+        world.write_policy("contracts", &weaker);
+        world.settle();
+        assert_eq!(plan(&mut world).2, cooling(0), "{weaker}\n{}", world.story());
+        world.write_policy("contracts", &keeper);
+        world.settle();
+        assert_eq!(plan(&mut world).1, 0, "it is kept again");
+    }
+    world.remove_policy("contracts");
+    world.settle();
+    assert_eq!(plan(&mut world).2, cooling(0));
+    world.lose_sled();
+    world.clock.advance(Duration::from_secs(2 * 86_400));
+    world.settle();
+    let (waiting, items, tripped) = plan(&mut world);
+    assert_eq!((items, tripped), (1, cooling(2)), "folded anew, and after a restart");
+    let refused = world.request_run(waiting).expect("a run");
+    world.finish();
+    assert_eq!((world.run_state(refused), world.state_of(kept)), (RunState::Refused, EntityState::Visible));
+    world.clock.advance(Duration::from_secs(6 * 86_400));
+    world.settle();
+    let (ready, items, tripped) = plan(&mut world);
+    assert_eq!((items, tripped.len()), (1, 0), "{}", world.story());
+    world.request_run(ready).expect("a run");
+    world.finish();
+    assert_eq!(world.state_of(kept), EntityState::Purged, "{}", world.story());
+}

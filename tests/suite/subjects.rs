@@ -443,6 +443,11 @@ fn what_no_policy_could_decide_is_planned_again_under_other_policies() {
     world.write_policy("contacts", &policy("contacts", "P7D"));
     world.settle();
     is_taken_up_again(&mut world, request, record);
+    let plan = world.plans_of(request)[1];
+    let frozen = world.store().view(|views| views.small.plans.get(plan).expect("a plan").frozen.clone());
+    let tripped = frozen.expect("a whole plan").tripped;
+    let told: Vec<&str> = tripped.iter().map(|tripped| tripped.guard.as_str()).collect();
+    assert_eq!(told, ["cooling_off"], "whoever accepts it is told that a policy kept it until just now");
 }
 
 /// Returns whether the end of a request reached the flush.

@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 use super::{Cursor, ErrorCode, Role};
 use crate::id::{Digest, EntityId, GrantId, HoldId, PlanId, Position, RequestId, RunId};
 use crate::time::Timestamp;
+use crate::view::Drift;
 
 mod activity;
 mod decision;
@@ -205,6 +206,16 @@ pub enum Attention {
     RunStuck {
         /// The run.
         run: RunId,
+    },
+    /// The run ended early because too much of it had changed since its plan was made, and nobody has asked for a new plan
+    /// of its policy yet.
+    RunStopped {
+        /// The run.
+        run: RunId,
+        /// How much it had looked at, and how much of that had changed.
+        drift: Drift,
+        /// What happened and what to do.
+        message: String,
     },
     /// The run tries in vain, past the point of no return, to end what it began; it goes on trying.
     RunInVain {

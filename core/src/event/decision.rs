@@ -265,6 +265,12 @@ run_request!(
     RunCancelled
 );
 
+impl RunCancelled {
+    /// The reason of the daemon, which ends a run on its own account for this alone: more than the policy allows of what it
+    /// looked at had changed since the plan was made.
+    pub const DRIFTED: &str = "max_drift_percent";
+}
+
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]

@@ -33,7 +33,7 @@ pub enum Notice {
         /// The saga.
         saga: SagaId,
     },
-    /// A run was refused, or ended with a stuck saga.
+    /// A run was refused, stopped because too much had changed since its plan was made, or ended with a stuck saga.
     RunFailed {
         /// The run.
         run: RunId,
@@ -145,7 +145,7 @@ things! {
     RevokeFails "revoke_fails";
     /// A saga does not go on without a person.
     SagaStuck "saga_stuck";
-    /// A run was refused, or ended with a stuck saga.
+    /// A run was refused, stopped because too much had changed since its plan was made, or ended with a stuck saga.
     RunFailed "run_failed";
     /// The answer to a data subject is late.
     RequestLate "request_late";

@@ -4,13 +4,16 @@ use super::*;
 use crate::event::clock::{ClockConfirmed, ClockDoubt, ClockDoubted};
 use crate::event::decision::{
     GuardTripped, KeptCount, PlanApproved, PlanFrozen, PlanPurpose, PlanRequested, PolicySetActivated, PolicyVersion,
-    RunEnd, RunEnded, RunRequested, RunStarted, ScheduleMissed,
+    RunCancelled, RunEnd, RunEnded, RunRequested, RunStarted, ScheduleMissed,
 };
 use crate::event::grant::{GrantEnd, GrantEnded, GrantPurpose, GrantRequested, GrantStep, GrantStepStarted};
 use crate::event::notice::{
     DeclaredChannel, NoticeAcknowledged, NoticeChannelsDeclared, NoticeFailed, NoticeOn, NoticeSent,
 };
-use crate::event::saga::{Receipt, SagaEnd, SagaEnded, SagaStarted, ScriptKind, Step, StepStarted, StepSucceeded};
+use crate::event::saga::{
+    ItemsSkipped, Receipt, SagaEnd, SagaEnded, SagaItem, SagaStarted, ScriptKind, SkipReason, Step, StepStarted,
+    StepSucceeded,
+};
 use crate::event::subject::{
     RequestEnd, RequestKind, SubjectRequestCompleted, SubjectRequestExtended, SubjectRequested,
 };
@@ -331,6 +334,35 @@ fn a_stuck_saga_is_told_while_its_run_goes_on_and_the_run_when_it_ends() {
     assert_eq!(world.sent(), [Notice::SagaStuck { saga }]);
     world.end(run, RunEnd::Stuck);
     assert_eq!(world.sent(), [Notice::RunFailed { run }]);
+}
+
+#[test]
+fn a_run_that_the_daemon_stopped_is_told_as_failed_and_one_that_a_person_ended_as_done() {
+    let mut world = World::new();
+    let run = world.runs();
+    let item = |number| SagaItem { item: number, entity: EntityId(number), version: Position(1) };
+    let (script, items) = (ScriptKind::ExportPurge, vec![item(1), item(2)]);
+    let started = SagaStarted { run, script, script_version: 1, mailbox: None, items };
+    let saga = SagaId(world.happens(Event::SagaStarted(started)));
+    world.happens(Event::ItemsSkipped(ItemsSkipped { saga, items: vec![(EntityId(1), SkipReason::Changed)] }));
+    let event = Event::RunCancelled(RunCancelled { run, reason: RunCancelled::DRIFTED.to_owned() });
+    let envelope = Envelope { cause: saga.0, ..world.envelope(None, Actor::Daemon, &event) };
+    world.views.fold(&Recorded { envelope, event: Readable::Event(Box::new(event)) }, None);
+    assert_eq!(world.sent(), [], "it is undoing what it began");
+    world.end(run, RunEnd::Cancelled);
+    let notice = Notice::RunFailed { run };
+    assert_eq!(world.sent(), [notice.clone()]);
+    let said = text(&world.views, &[], &notice, world.now).unwrap();
+    assert!(said.subject.ends_with("was stopped: too much changed after its plan was made"), "{said:?}");
+    assert_eq!(said.hint, "retentionctl plan make contacts");
+    for (key, value) in [("code", "max_drift_percent"), ("looked_at", "2"), ("drifted", "1")] {
+        assert!(said.facts.contains(&(key, value.to_owned())), "{said:?}");
+    }
+
+    let run = world.runs();
+    world.happens(Event::RunCancelled(RunCancelled { run, reason: "enough".to_owned() }));
+    world.end(run, RunEnd::Cancelled);
+    assert_eq!(world.sent(), [Notice::RunDone { run }]);
 }
 
 #[test]

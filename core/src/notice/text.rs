@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use crate::event::decision::RunCancelled;
 use crate::event::notice::Notice;
 use crate::grant::run::Taken;
 use crate::id::{EntityId, PlanId, RequestId, RunId, SagaId};
@@ -10,7 +11,7 @@ use crate::reason::Reason;
 use crate::time::Timestamp;
 use crate::view::notices::DAY_US;
 use crate::view::recipients::HandedOver;
-use crate::view::{Plan, Saga, Views};
+use crate::view::{Drift, Plan, RunState, Saga, Views};
 
 /// What a notice says, by what is known when it is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,9 +57,15 @@ pub fn text(views: &Views, copies: &[HandedOver], notice: &Notice, now: Timestam
         }
         Notice::SagaStuck { saga } => stuck(views, *saga),
         Notice::RunFailed { run } => {
-            let code = views.small.runs.run(*run)?.refused.as_ref();
-            let subject = if code.is_some() { "was refused" } else { "ended with a stuck saga" };
-            Some(of_run(views, *run, subject, now)?.with_known("code", code))
+            let body = views.small.runs.run(*run)?;
+            match body.stopped.filter(|_| body.state == RunState::Cancelled) {
+                Some(drift) => stopped(views, *run, drift, now),
+                None => {
+                    let code = body.refused.as_ref();
+                    let subject = if code.is_some() { "was refused" } else { "ended with a stuck saga" };
+                    Some(of_run(views, *run, subject, now)?.with_known("code", code))
+                }
+            }
         }
         Notice::RunDone { run } => of_run(views, *run, "is done", now),
         Notice::RequestLate { request, .. } => of_request(views, *request, "is late"),
@@ -141,6 +148,15 @@ fn of_run(views: &Views, run: RunId, how: &str, now: Timestamp) -> Option<Text> 
     // A run is over before its access is given back, so the notice mostly finds it on the way.
     let text = text.with_known("access", Taken::of(&views.small.grants, run, body, now));
     Some(text.with_known("ended_at", body.ended_at))
+}
+
+/// What it had not come to is as it was, so what there is to do is a new plan.
+fn stopped(views: &Views, run: RunId, drift: Drift, now: Timestamp) -> Option<Text> {
+    let policy = &views.small.plans.get(views.small.runs.run(run)?.plan)?.request.policy;
+    let hint = format!("retentionctl plan make {policy}");
+    let text = of_run(views, run, "was stopped: too much changed after its plan was made", now)?;
+    let text = text.with("code", RunCancelled::DRIFTED).with("looked_at", drift.looked_at);
+    Some(Text { hint, ..text.with("drifted", drift.drifted) })
 }
 
 fn of_plan(views: &Views, plan: PlanId, how: &str) -> Option<Text> {

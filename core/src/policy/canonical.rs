@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use super::filter::{Comparison, Leaf, Side, Test, TextTest};
 use super::{
     Access, AccessRight, Action, ActivityEvents, Approval, ApproverRole, Audience, CsvProfile, ExportFormat, Filter,
-    Lock, OnMissed, OnMissingStart, Policy, Rate, RunAccess, Scope, State, Ticket, Timing, Trigger, start_name,
+    Limits, Lock, OnMissed, OnMissingStart, Policy, Rate, RunAccess, Scope, State, Ticket, Timing, Trigger, start_name,
 };
 use crate::record::redact::Treatment;
 use crate::time::Align;
@@ -42,6 +42,10 @@ fn disposal(form: &mut String, policy: &Policy) {
     line(form, "limits.min_population", limits.min_population);
     line(form, "limits.keep_at_least", limits.keep_at_least);
     line(form, "limits.population_drop_percent", limits.population_drop_percent);
+    // Files were named by their digest before there was this limit, and said nothing of it.
+    if limits.max_drift_percent != Limits::STANDARD.max_drift_percent {
+        line(form, "limits.max_drift_percent", limits.max_drift_percent);
+    }
     if let Some(Rate { items, per_ms }) = limits.rate {
         line(form, "limits.rate", format!("{items}/{per_ms}ms"));
     }

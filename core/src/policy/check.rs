@@ -443,6 +443,7 @@ fn limits<'t>(r: &mut Reader<'t>, mut table: Table<'t>) -> Option<Limits> {
     let min_population = number("min_population", &ITEMS, standard.min_population);
     let keep_at_least = number("keep_at_least", &ITEMS, standard.keep_at_least);
     let drop = number("population_drop_percent", &PERCENT, standard.population_drop_percent);
+    let drift = number("max_drift_percent", &PERCENT, standard.max_drift_percent);
     if let Some(value) = table.get("on_exceed")
         && r.text("on_exceed", value).is_some_and(|text| text != "stop_before_first")
     {
@@ -465,6 +466,7 @@ fn limits<'t>(r: &mut Reader<'t>, mut table: Table<'t>) -> Option<Limits> {
         min_population: min_population?,
         keep_at_least: keep_at_least?,
         population_drop_percent: drop?,
+        max_drift_percent: drift?,
     })
 }
 

@@ -50,6 +50,7 @@ impl Policy {
                 min_population: 0,
                 keep_at_least: 0,
                 population_drop_percent: 100,
+                max_drift_percent: 100,
                 rate: None,
             },
             export: Export {

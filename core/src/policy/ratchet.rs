@@ -25,9 +25,49 @@ impl PolicySet {
             })
             .collect()
     }
+
+    /// Returns by which keys an earlier version of a policy kept something from another policy, if nothing in this set keeps
+    /// all of it as long: what those keys alone kept is newly due under the other one.
+    #[must_use]
+    pub fn unprotected(&self, before: &Policy, other: &Policy) -> Vec<&'static str> {
+        match self.policies().iter().any(|now| now.protects_as(before)) {
+            true => Vec::new(),
+            false => before.protects_from(other),
+        }
+    }
 }
 
 impl Policy {
+    /// Returns by which keys it keeps from another policy what that would dispose of. Whether any entity is in both scopes
+    /// cannot be told from their filters.
+    fn protects_from(&self, other: &Self) -> Vec<&'static str> {
+        let (own, others) = (&self.scope, &other.scope);
+        let may_meet = !own.kinds.is_disjoint(&others.kinds)
+            && (own.sources.is_empty() || others.sources.is_empty() || !own.sources.is_disjoint(&others.sources));
+        let disposes = |policy: &Self| policy.access.is_none();
+        // A restriction destroys nothing, so nothing keeps from it. Its own minimum is part of what a policy says of itself.
+        let is_bound = disposes(other) && other.action != Action::Restrict && other.id != self.id;
+        if self.state != State::Enforce || !disposes(self) || !is_bound || !may_meet {
+            return Vec::new();
+        }
+        let keys = [
+            ("min_keep", self.retention.min_keep.is_some()),
+            ("suspend_while", self.retention.suspend_while.is_some()),
+        ];
+        keys.into_iter().filter(|(_, is_there)| *is_there).map(|(key, _)| key).collect()
+    }
+
+    /// Says whether it keeps from others whatever another version, or another policy, keeps, and as long.
+    fn protects_as(&self, before: &Self) -> bool {
+        let (old, new) = (&before.retention, &self.retention);
+        self.state == State::Enforce
+            && self.access.is_none()
+            && canonical::scope(&before.scope) == canonical::scope(&self.scope)
+            && canonical::course(before) == canonical::course(self)
+            && keeps_at_least(new.min_keep, old.min_keep)
+            && missing_start_is_as_safe(&old.on_missing_start, &new.on_missing_start)
+    }
+
     /// What says which entities a policy disposes of, how soon, and how much of them.
     const DISPOSES: [&str; 8] =
         ["[scope]", "[retention]", "period", "min_keep", "max_keep", "override", "on_missing_start", "[action]"];
@@ -81,6 +121,7 @@ fn loosened(before: &Policy, after: &Policy) -> Vec<&'static str> {
         ("max_percent", after.limits.max_percent <= before.limits.max_percent),
         ("min_population", after.limits.min_population <= before.limits.min_population),
         ("population_drop_percent", after.limits.population_drop_percent <= before.limits.population_drop_percent),
+        ("max_drift_percent", after.limits.max_drift_percent <= before.limits.max_drift_percent),
     ];
     checks.into_iter().filter(|(_, holds)| !holds).map(|(key, _)| key).collect()
 }

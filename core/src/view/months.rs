@@ -168,12 +168,16 @@ mod tests {
         assert_eq!(needed(&views), [None; 5]);
         // Planned in the second month and asked for in the fourth: it was accepted in between.
         let (plan, run) = (PlanId(Position(25)), RunId(Position(45)));
-        views.small.runs.fold(&envelope(45), &Event::RunRequested(RunRequested { plan, digest: Digest([7; 32]) }));
+        views.small.runs.fold(
+            &envelope(45),
+            &Event::RunRequested(RunRequested { plan, digest: Digest([7; 32]) }),
+            false,
+        );
         assert_eq!(needed(&views), [None, Some(25), Some(25), Some(25), Some(25)], "it goes on");
         let end = |end| Event::RunEnded(RunEnded { run, end, purged: 0, skipped: 0 });
-        views.small.runs.fold(&envelope(48), &end(RunEnd::Stuck));
+        views.small.runs.fold(&envelope(48), &end(RunEnd::Stuck), false);
         assert_eq!(needed(&views), [None, Some(25), Some(25), Some(25), None]);
-        views.small.runs.fold(&envelope(58), &end(RunEnd::Completed));
+        views.small.runs.fold(&envelope(58), &end(RunEnd::Completed), false);
         assert_eq!(needed(&views), [None; 5]);
     }
 }

@@ -14,6 +14,10 @@ use crate::event::{Actor, Envelope, Event};
 use crate::id::{EntityId, PlanId, Position, RunId, SagaId};
 use crate::time::Timestamp;
 
+mod drift;
+
+pub use drift::Drift;
+
 /// Where a run stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -78,6 +82,12 @@ pub struct Run {
     pub purged: u64,
     /// Entities left alone so far.
     pub skipped: u64,
+    /// Those of them that were not any more as they were planned.
+    pub drifted: u64,
+    /// The drift in those sagas that are past their pivot, or over.
+    pub looked_again: Drift,
+    /// The drift because of which the daemon ended it early.
+    pub stopped: Option<Drift>,
     /// When it was over.
     pub ended_at: Option<Timestamp>,
 }
@@ -218,6 +228,8 @@ pub struct Saga {
     pub steps: BTreeMap<u8, StepStanding>,
     /// Items that are left alone, by entity.
     pub skipped: BTreeMap<EntityId, SkipReason>,
+    /// How many of them were not any more as they were planned.
+    pub drifted: u64,
     /// The items that were left alone when its export was last begun, ascending: they are not in its bundle.
     pub not_exported: Vec<EntityId>,
     /// The items that the pivot's newest intent names.
@@ -263,6 +275,7 @@ impl Saga {
             started,
             steps: BTreeMap::new(),
             skipped: BTreeMap::new(),
+            drifted: 0,
             not_exported: Vec::new(),
             pivot: Vec::new(),
             pivot_intent: Position::NONE,
@@ -352,6 +365,10 @@ impl Saga {
         };
         let is_in_vain = self.steps.values().any(|standing| attempts(standing) >= ATTEMPTS_IN_VAIN);
         is_in_vain && self.end.is_none() && self.is_past_pivot()
+    }
+
+    fn has_looked_again(&self) -> bool {
+        self.is_past_pivot() || self.end.is_some()
     }
 
     /// Says whether the pivot's intent was ever recorded: then there is no way back.
@@ -446,7 +463,8 @@ impl Runs {
         }
     }
 
-    pub(super) fn fold(&mut self, envelope: &Envelope, event: &Event) {
+    /// `is_as_planned` says of items that are left alone that they are as they were planned all the same.
+    pub(super) fn fold(&mut self, envelope: &Envelope, event: &Event, is_as_planned: bool) {
         let at = envelope.recorded_at;
         match event {
             Event::RunRequested(body) => {
@@ -468,6 +486,9 @@ impl Runs {
                         taken: 0,
                         purged: 0,
                         skipped: 0,
+                        drifted: 0,
+                        looked_again: Drift::default(),
+                        stopped: None,
                         ended_at: None,
                     },
                 );
@@ -487,6 +508,10 @@ impl Runs {
             Event::RunCancelled(body) => {
                 self.move_run(body.run, RunState::Paused, RunState::Running);
                 self.move_run(body.run, RunState::Running, RunState::Cancelling);
+                // The daemon has no other reason, and says which of the sagas found it.
+                let found = Some(envelope.cause).filter(|_| envelope.actor == Actor::Daemon);
+                let stopped = found.and_then(|saga| self.drift_before(SagaId(saga)));
+                self.with_run(body.run, |run| run.stopped = run.stopped.or(stopped));
             }
             Event::RunEnded(body) => self.with_run(body.run, |run| {
                 run.state = match body.end {
@@ -499,22 +524,27 @@ impl Runs {
                 run.ended_at = Some(at);
             }),
             Event::SagaStarted(body) => self.saga_started(SagaId(envelope.position), body),
-            Event::StepStarted(body) => self.with_saga(body.saga, |saga| {
-                saga.step_event(body.step, StepEvent::Start { attempt: body.attempt });
-                if body.step == Step::Export {
-                    saga.not_exported = saga.skipped.keys().copied().collect();
-                }
+            Event::StepStarted(body) => {
                 if body.step.is_pivot() {
-                    saga.pivot.clone_from(&body.items);
-                    saga.pivot_intent = envelope.position;
+                    self.looked_again(body.saga);
                 }
-            }),
+                self.with_saga(body.saga, |saga| {
+                    saga.step_event(body.step, StepEvent::Start { attempt: body.attempt });
+                    if body.step == Step::Export {
+                        saga.not_exported = saga.skipped.keys().copied().collect();
+                    }
+                    if body.step.is_pivot() {
+                        saga.pivot.clone_from(&body.items);
+                        saga.pivot_intent = envelope.position;
+                    }
+                });
+            }
             Event::StepSucceeded(body) => self.step_succeeded(body),
             Event::StepFailed(body) => self.step_failed(body),
-            Event::ItemsSkipped(body) => self.skip(body.saga, &body.items),
+            Event::ItemsSkipped(body) => self.skip(body.saga, &body.items, is_as_planned),
             Event::EntityRestored(body) => {
                 if let Some(entity) = envelope.entity {
-                    self.skip(body.saga, &[(entity, SkipReason::Restored)]);
+                    self.skip(body.saga, &[(entity, SkipReason::Restored)], is_as_planned);
                 }
             }
             Event::KeyDestroyed(body) => self.key_destroyed(body.saga),
@@ -529,13 +559,16 @@ impl Runs {
             Event::BundleDestroyed(body) => self.with_saga(body.saga, |saga| {
                 saga.bundle = Some(if body.was_there { BundleState::Destroyed(at) } else { BundleState::NotFound(at) });
             }),
-            Event::SagaEnded(body) => self.with_saga(body.saga, |saga| {
-                saga.end = Some(body.end);
-                saga.purged = body.purged;
-                saga.needs_exports = None;
-                saga.started.items = Vec::new();
-                saga.pivot = Vec::new();
-            }),
+            Event::SagaEnded(body) => {
+                self.looked_again(body.saga);
+                self.with_saga(body.saga, |saga| {
+                    saga.end = Some(body.end);
+                    saga.purged = body.purged;
+                    saga.needs_exports = None;
+                    saga.started.items = Vec::new();
+                    saga.pivot = Vec::new();
+                });
+            }
             _ => {}
         }
     }
@@ -590,13 +623,29 @@ impl Runs {
         });
     }
 
-    fn skip(&mut self, id: SagaId, items: &[(EntityId, SkipReason)]) {
+    fn skip(&mut self, id: SagaId, items: &[(EntityId, SkipReason)], is_as_planned: bool) {
         let Some(saga) = self.sagas.get_mut(&id) else { return };
-        let before = saga.skipped.len() as u64;
-        saga.skipped.extend(items.iter().copied());
-        let more = saga.skipped.len() as u64 - before;
-        let run = saga.started.run;
-        self.with_run(run, |run| run.skipped += more);
+        let (mut more, mut drifted) = (0, 0);
+        for (entity, reason) in items {
+            if saga.skipped.insert(*entity, *reason).is_none() {
+                more += 1;
+                drifted += u64::from(!is_as_planned && drift::is_drift(*reason));
+            }
+        }
+        saga.drifted += drifted;
+        let (run, has_looked_again) = (saga.started.run, saga.has_looked_again());
+        self.with_run(run, |run| {
+            run.skipped += more;
+            run.drifted += drifted;
+            run.looked_again.drifted += if has_looked_again { drifted } else { 0 };
+        });
+    }
+
+    /// Counts a saga among those that are past their pivot, or over, if it was not counted before.
+    fn looked_again(&mut self, id: SagaId) {
+        let Some(saga) = self.sagas.get(&id).filter(|saga| !saga.has_looked_again()) else { return };
+        let (run, drift) = (saga.started.run, Drift::of(saga));
+        self.with_run(run, |run| run.looked_again = run.looked_again.and(drift));
     }
 
     fn key_destroyed(&mut self, id: SagaId) {

@@ -202,7 +202,8 @@ impl Small {
             Event::ScheduleMissed(body) => self.schedules.missed(envelope, body),
             _ => {}
         }
-        self.runs.fold(envelope, event);
+        let is_as_planned = self.lacks_access(event, at);
+        self.runs.fold(envelope, event, is_as_planned);
         self.grants.fold(envelope, event);
         self.registry.fold(envelope, event);
         self.permissions.fold(envelope, event);
@@ -328,12 +329,12 @@ pub struct PolicyVersions {
 }
 
 impl PolicyVersions {
-    /// Goes through the versions of a policy that were replaced or removed and still count, each with how many days ago
-    /// that was.
-    pub fn replaced_lately(&self, policy: &str, now: Timestamp) -> impl Iterator<Item = (Digest, u64)> {
-        let of_policy = self.replaced.iter().filter(move |((id, _), _)| id == policy);
-        let ago = of_policy.map(move |((_, digest), until)| (*digest, days_between(*until, now)));
-        ago.filter(|(_, days)| *days < COOLING_OFF_DAYS)
+    /// Goes through the versions of policies that were replaced or removed and still count: the policy, the version, and how
+    /// many days ago that was.
+    pub fn replaced_lately(&self, now: Timestamp) -> impl Iterator<Item = (&str, Digest, u64)> {
+        let ago =
+            self.replaced.iter().map(move |((id, digest), until)| (id.as_str(), *digest, days_between(*until, now)));
+        ago.filter(|(_, _, days)| *days < COOLING_OFF_DAYS)
     }
 
     fn activate(&mut self, digest: Digest, policies: &[PolicyVersion], envelope: &Envelope) {

@@ -10,7 +10,7 @@ use crate::id::{EntityId, Handle, Position};
 use crate::time::Timestamp;
 
 /// The version of everything that is written out. Another version is made again from the journal.
-pub const FORMAT: u32 = 23;
+pub const FORMAT: u32 = 24;
 
 /// Up to where everything that is written out is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]

@@ -5,7 +5,7 @@ use retention_core::control::{
 };
 use retention_core::event::subject::ERASURE_POLICY;
 use retention_core::id::{PlanId, RunId};
-use retention_core::view::RunState;
+use retention_core::view::{Drift, RunState};
 use serde_json::{Value, json};
 
 use super::{Bar, Call, Context, plan};
@@ -113,6 +113,16 @@ fn end(value: &Value) -> Result<ExitCode, Cause> {
                 policy => format!("nothing was changed; a new plan: retentionctl plan make {policy}"),
             };
             Err(Cause::Answer(ErrorBody::saying(kind, message).hint(hint)))
+        }
+        RunState::Cancelling | RunState::Cancelled if row.stopped.is_some() => {
+            let Drift { looked_at, drifted } = row.stopped.unwrap_or_default();
+            let message = format!(
+                "{} was stopped: {drifted} of the {looked_at} items that it looked at had changed since its plan was made",
+                row.run
+            );
+            let hint =
+                format!("what it had not come to is as it was; a new plan: retentionctl plan make {}", row.policy);
+            Err(Cause::Answer(ErrorBody::saying(ErrorCode::PersonNeeded, message).hint(hint)))
         }
         RunState::Requested
         | RunState::Running

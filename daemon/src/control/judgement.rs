@@ -433,7 +433,10 @@ fn state_in(set: &PolicySet, id: &str) -> Option<String> {
 fn cools_off(before: &PolicySet, after: &PolicySet, id: &str) -> Vec<String> {
     let enforced = before.get(id).filter(|policy| policy.state == State::Enforce);
     let more = enforced.zip(after.get(id)).map(|(old, new)| new.disposes_of_more_than(old));
-    more.unwrap_or_default().into_iter().map(str::to_owned).collect()
+    let own = more.unwrap_or_default().into_iter().map(str::to_owned);
+    let others = before.policies().iter().zip(std::iter::repeat(after.get(id)));
+    let unprotected = others.filter_map(|(old, new)| Some((&old.id, after.unprotected(old, new?))));
+    own.chain(unprotected.flat_map(|(id, keys)| keys.into_iter().map(move |key| format!("{key} of {id}")))).collect()
 }
 
 fn access_of(set: &PolicySet, id: &str) -> Option<RunAccessTerms> {

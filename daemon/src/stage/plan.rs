@@ -154,8 +154,7 @@ impl Plan {
         as_of: Timestamp,
         policy: &Arc<Policy>,
     ) -> Result<(Frozen, Vec<ReviewId>), StageError> {
-        let loosened_days = self.loosened_days(policy)?;
-        let (candidates, restricted, population, past, log_position) = self.store.view(|views| {
+        let (candidates, restricted, population, log_position) = self.store.view(|views| {
             let due = views.due.policy(&policy.id);
             let mut candidates = due.map(|due| due.due_by(as_of)).unwrap_or_default();
             let restricted = match policy.action {
@@ -164,7 +163,7 @@ impl Plan {
                 Action::Purge { .. } | Action::Review { .. } | Action::Redact { .. } => 0,
             };
             let population = due.map_or(0, |due| due.population());
-            (candidates, restricted, population, past_of(views, plan, policy, loosened_days), views.position)
+            (candidates, restricted, population, views.position)
         });
         let candidates: Vec<EntityId> = candidates.iter().map(EntityId).collect();
         let mut assembly = Assembly::begin(Question { plan, purpose, as_of, log_position });
@@ -192,20 +191,27 @@ impl Plan {
             }
             Ok::<(), StageError>(())
         })?;
+        // **Order:** after all was judged, so that a protection that goes meanwhile is noticed.
+        let loosened_days = self.loosened_days(policy)?;
+        let past = self.store.view(|views| past_of(views, plan, policy, loosened_days));
         Ok((assembly.freeze(policy, population, past)?, reviews.into_iter().collect()))
     }
 
-    /// Returns how many days ago a version of a policy was replaced that disposed of less, or later; `None` when the policy
-    /// has cooled off since.
+    /// Returns how many days ago a version of a policy was replaced that disposed of less, or later, or one of another policy
+    /// was replaced or removed that protected from this one; `None` when all of that has cooled off since.
     fn loosened_days(&self, policy: &Policy) -> Result<Option<u64>, StageError> {
-        let now = self.clock.now();
-        let replaced: Vec<(Digest, u64)> =
-            self.store.view(|views| views.small.policies.replaced_lately(&policy.id, now).collect());
+        let (now, active) = (self.clock.now(), self.store.policies());
+        let replaced: Vec<(bool, Digest, u64)> = self.store.view(|views| {
+            let lately = views.small.policies.replaced_lately(now);
+            lately.map(|(id, digest, days)| (id == policy.id, digest, days)).collect()
+        });
+        let is_there = |digest: Digest| active.policies().iter().any(|policy| policy.digest() == digest);
         let mut newest: Option<u64> = None;
-        for (digest, days) in replaced.into_iter().filter(|(digest, _)| *digest != policy.digest()) {
-            // What cannot be read any more may have disposed of less.
-            let is_loosened = self.store.policy_version(digest)?.is_none_or(|before| {
-                before.state == State::Enforce && !policy.disposes_of_more_than(&before).is_empty()
+        for (is_own, digest, days) in replaced.into_iter().filter(|(_, digest, _)| !is_there(*digest)) {
+            // What cannot be read any more may have disposed of less, or protected from this one.
+            let is_loosened = self.store.policy_version(digest)?.is_none_or(|before| match is_own {
+                true => before.state == State::Enforce && !policy.disposes_of_more_than(&before).is_empty(),
+                false => !active.unprotected(&before, policy).is_empty(),
             });
             if is_loosened {
                 newest = Some(newest.map_or(days, |newest| newest.min(days)));
@@ -255,7 +261,9 @@ impl Plan {
                 kept.extend(why.map(|why| KeptRecord { record: subject.entity, why }));
             }
         }
-        let past = Past { population: None, first_run: FirstRun::No, loosened_days: None };
+        // A protection may have been taken away only for this: whoever accepts the erasure is told.
+        let loosened_days = self.loosened_days(&policy)?;
+        let past = Past { population: None, first_run: FirstRun::No, loosened_days };
         let frozen = assembly.freeze(&policy, records.len() as u64, past)?;
         let told = Event::ErasureKept(ErasureKept { request: id, plan, records: kept });
         self.record(plan, &frozen, Some(told))?;

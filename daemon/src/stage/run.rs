@@ -31,6 +31,7 @@ mod begin;
 mod beside;
 mod copies;
 pub mod credential;
+mod drift;
 mod drive;
 mod effect;
 pub mod grant;

@@ -182,6 +182,37 @@ fn what_nobody_approved_or_what_is_stale_never_runs() {
 }
 
 #[test]
+fn a_run_of_which_too_much_is_held_by_now_stops_and_says_what_to_do() {
+    let site = Site::new(&[("old-people", &old_people("P1Y", "P0D"))]);
+    let daemon = with_people(&site, 25);
+    let plan = planned(&site, "old-people");
+    let plan = text(&plan, "plan");
+    if !is_approved(&site, plan) {
+        return daemon.stop();
+    }
+    let items = site.rows(&["plan", "items", plan]);
+    let held: Vec<&str> = texts(&items, "entity").into_iter().take(6).flat_map(|entity| ["--entity", entity]).collect();
+    let hold = [&["hold", "place", "Case 17", "--reason", "court"][..], &held].concat();
+    let _hold = site.json(&hold);
+    let said = site.ctl(&["run", "start", plan, "--watch"]).ends(10).says("was stopped: 6 of the 25 items");
+    assert!(said.err.contains("retentionctl plan make old-people"), "{}", said.err);
+    let row = site.rows(&["run", "list"]).remove(0);
+    assert_eq!(
+        (&row["state"], &row["purged"], &row["stopped"]["drifted"]),
+        (&json!("cancelled"), &json!(0), &json!(6))
+    );
+    let _again = site.ctl(&["run", "show", text(&row, "run")]).ends(10).says("was stopped");
+    let status = site.ctl(&["status", "--output", "json"]).ends(10).json();
+    assert!(
+        status["attention"].as_array().expect("a list").iter().any(|told| told["what"] == "run_stopped"),
+        "{status}"
+    );
+    assert_eq!(planned(&site, "old-people")["frozen"]["items"], 19);
+    assert_eq!(site.json(&["status"])["attention"], json!([]));
+    daemon.stop();
+}
+
+#[test]
 fn a_hold_with_a_filter_keeps_what_matches_and_says_why() {
     let site = Site::new(&[("old-people", &old_people("P1Y", "P0D"))]);
     let daemon = with_people(&site, 3);

@@ -11,7 +11,7 @@ use crate::id::{Digest, EntityId, GrantId, HoldId, PlanId, Position, RunId, Saga
 use crate::policy::{AccessRight, RunAccess};
 use crate::record::Kind;
 use crate::time::Timestamp;
-use crate::view::{GrantState, PlanState, RunState};
+use crate::view::{Drift, GrantState, PlanState, RunState};
 
 /// One active policy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -61,8 +61,8 @@ pub struct PolicyDiffRow {
     /// Its state under the other set. What is due is counted whatever the state, and disposed of under `enforce` alone.
     #[serde(default)]
     pub state_after: Option<String>,
-    /// The keys by which it may come to dispose of more than the enforced version, or sooner: then each of its plans needs
-    /// a person for seven days (`cooling_off`).
+    /// The keys by which it may come to dispose of more than the enforced version, or sooner, and those by which another policy
+    /// (`min_keep of contracts`) protected from it: then each of its plans needs a person for seven days (`cooling_off`).
     #[serde(default)]
     pub cools_off: Vec<String>,
     /// How many entities are due now under the active set.
@@ -277,6 +277,9 @@ pub struct RunRow {
     pub restricted: u64,
     /// Entities left alone so far.
     pub skipped: u64,
+    /// How much of what it looked at had changed since its plan was made, if that ended it early (`max_drift_percent`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<Drift>,
     /// Its sagas, in order. A list leaves them out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sagas: Vec<SagaRow>,

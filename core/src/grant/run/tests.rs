@@ -7,7 +7,7 @@ use crate::event::saga::{Failure, Receipt, SagaItem, SagaStarted};
 use crate::event::{Actor, Envelope, Event};
 use crate::id::{Digest, Handle, PlanId, Position, RunId, StreamId};
 use crate::saga::{MESSAGE_PURGE_VERSION, Next};
-use crate::view::{RunState, StepStanding};
+use crate::view::{Drift, RunState, StepStanding};
 
 const RUN: RunId = RunId(Position(10));
 const MAILBOX: EntityId = EntityId(7);
@@ -232,6 +232,9 @@ fn what_became_of_the_access_that_a_run_took_is_said_by_mailboxes_and_names_the_
         taken: 1,
         purged: 1,
         skipped: 0,
+        drifted: 0,
+        looked_again: Drift::default(),
+        stopped: None,
         ended_at,
     };
     let said =

@@ -379,6 +379,7 @@ fn slips_of_the_pen_are_refused() {
         ("legal_basis = \"GDPR 5(1)(e)\"", "", "`legal_basis` is missing"),
         ("id = \"p\"", "id = \"q\"", "must be the name of the file"),
         ("[action]", "[limits]\nmax_percent = 101\n[action]", "between 0 and 100"),
+        ("[action]", "[limits]\nmax_drift_percent = 101\n[action]", "between 0 and 100"),
         ("[action]", "[limits]\nmax_items = 0\n[action]", "between 1"),
         ("[action]", "[limits]\nmax_items = -1\n[action]", "between 1"),
         ("[action]", "[export]\nrequired = false\n[action]", "nothing is purged without a verified export"),
@@ -499,6 +500,15 @@ fn the_canonical_form_is_frozen() {
          export.format=jsonl\nexport.format=csv\nexport.csv_profile=exact\naction.kind=purge\naction.quarantine=P30D\n\
          approval.count=1\napproval.role=approver\napproval.valid_for_ms=604800000\n"
     );
+}
+
+#[test]
+fn a_limit_that_came_later_changes_no_digest_before_a_file_sets_it() {
+    let with = |limit: &str| one(&[("[action]", &format!("[limits]\nmax_drift_percent = {limit}\n[action]"))]);
+    assert_eq!(one(&[]).limits.max_drift_percent, 20);
+    assert_eq!(with("20").digest(), one(&[]).digest(), "that is what holds anyway");
+    let form = super::canonical::of(&with("5"));
+    assert!(form.contains("population_drop_percent=30\nlimits.max_drift_percent=5\nexport."), "{form}");
 }
 
 #[test]

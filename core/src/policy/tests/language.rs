@@ -185,6 +185,7 @@ fn a_locked_policy_can_only_be_made_to_keep_more() {
         (&[], &[("kind = \"purge\"", "kind = \"purge\"\nquarantine = \"P1D\"")], "quarantine"),
         (&[], &[("[action]", "[approval]\nrequired = false\n[action]")], "[approval]"),
         (&[], &[("[action]", "[limits]\nmax_percent = 50\n[action]")], "max_percent"),
+        (&[], &[("[action]", "[limits]\nmax_drift_percent = 21\n[action]")], "max_drift_percent"),
     ] {
         let shown = loosened(before, after);
         assert!(shown.iter().any(|line| line.contains(&format!("`{key}` is locked"))), "{key}: {shown:?}");
@@ -214,6 +215,52 @@ fn what_lets_a_policy_dispose_of_more_or_sooner_is_told_whether_it_is_locked_or_
     ] {
         assert_eq!(one(after).disposes_of_more_than(&one(before)), more, "{before:?} {after:?}");
     }
+}
+
+#[test]
+fn what_a_policy_kept_from_others_is_missed_when_nothing_keeps_it_as_long() {
+    let min_keep = ("start = ", "min_keep = \"P5Y\"\nstart = ");
+    let suspended = ("start = ", "suspend_while = { field = \"job_title\", op = \"exists\" }\nstart = ");
+    let other = one(&[(WHERE, "match_all = true")]);
+    let keeper = |edits: &[(&str, &str)]| set(&[("keeper", text("keeper", edits))]);
+    let missed =
+        |before: &[(&str, &str)], now: &PolicySet| now.unprotected(keeper(before).get("keeper").unwrap(), &other);
+    let nothing = PolicySet::empty();
+    assert_eq!(missed(&[min_keep], &nothing), ["min_keep"]);
+    assert_eq!(missed(&[suspended], &nothing), ["suspend_while"]);
+    assert_eq!(missed(&[], &nothing), [""; 0], "it kept from nobody");
+    assert_eq!(missed(&[min_keep, ("\"enforce\"", "\"simulate\"")], &nothing), [""; 0], "nor while it was tried out");
+    assert_eq!(
+        missed(&[min_keep, ("\"contact\"", "\"task\""), (WHERE, "match_all = true")], &nothing),
+        [""; 0],
+        "nor what it was not about"
+    );
+
+    for (now, is_missed) in [
+        (&[min_keep][..], false),
+        (&[min_keep, ("period = \"P1Y\"", "period = \"P1M\""), ("kind = \"purge\"", "kind = \"review\"")], false),
+        (&[("start = ", "min_keep = \"P6Y\"\nstart = ")], false),
+        (&[("start = ", "min_keep = \"P4Y\"\nstart = ")], true),
+        (&[], true),
+        (&[min_keep, ("\"enforce\"", "\"draft\"")], true),
+        (&[min_keep, (WHERE, "match_all = true")], true),
+        (&[min_keep, ("\"created\"", "\"modified\"")], true),
+    ] {
+        assert_eq!(!missed(&[min_keep], &keeper(now)).is_empty(), is_missed, "{now:?}");
+    }
+    let renamed = set(&[("another", text("another", &[min_keep]))]);
+    assert_eq!(missed(&[min_keep], &renamed), [""; 0], "whatever it is called");
+
+    let before = keeper(&[min_keep]);
+    let before = before.get("keeper").unwrap();
+    let restricting = one(&[("kind = \"purge\"", "kind = \"restrict\""), (WHERE, "match_all = true")]);
+    assert_eq!(nothing.unprotected(before, &restricting), [""; 0], "nothing keeps from what destroys nothing");
+    let elsewhere = keeper(&[min_keep, (WHERE, &format!("source = [\"a\"]\n{WHERE}"))]);
+    let of_b = one(&[(WHERE, "source = [\"b\"]\nmatch_all = true")]);
+    assert_eq!(nothing.unprotected(elsewhere.get("keeper").unwrap(), &of_b), [""; 0]);
+    assert_eq!(nothing.unprotected(before, before), [""; 0], "its own minimum is told as its own");
+    let erasure = Policy::of_erasures().unwrap();
+    assert_eq!(nothing.unprotected(before, &erasure), ["min_keep"]);
 }
 
 #[test]

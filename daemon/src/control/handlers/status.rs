@@ -15,7 +15,7 @@ use retention_core::id::{GrantId, HoldId, LayoutId, PlanId, Position, RequestId,
 use retention_core::time::Timestamp;
 use retention_core::view::notices::Channel;
 use retention_core::view::recipients::HandedOver;
-use retention_core::view::{EntityState, Grant, GrantState, PlanState, RunState, SubjectRequest, Views};
+use retention_core::view::{Drift, EntityState, Grant, GrantState, PlanState, RunState, SubjectRequest, Views};
 
 use super::super::answer::blocking;
 use super::super::error::ApiError;
@@ -50,6 +50,14 @@ pub(crate) async fn status(
     let (unusable, problems, no_source) = blocking(asked).await?;
     let damage = control.log.read_only();
     let mut attention: Vec<Attention> = counts.stuck.into_iter().map(|run| Attention::RunStuck { run }).collect();
+    attention.extend(counts.stopped.into_iter().map(|(run, drift)| {
+        let Drift { looked_at, drifted } = drift;
+        let message = format!(
+            "{drifted} of the {looked_at} items that the run looked at had changed since its plan was made, so it ended. What it had \
+             not come to is as it was: see what changed (`retentionctl audit query --run {run} --kind ItemsSkipped`), and make a new plan"
+        );
+        Attention::RunStopped { run, drift, message }
+    }));
     attention.extend(counts.in_vain.into_iter().map(|run| Attention::RunInVain { run }));
     attention.extend(counts.needs_exports.into_iter().map(|(run, code)| {
         if StepFailed::needs_room(&code) {
@@ -194,6 +202,7 @@ struct Counts {
     recipients_to_tell: Vec<RequestId>,
     runs_active: Vec<RunId>,
     stuck: Vec<RunId>,
+    stopped: Vec<(RunId, Drift)>,
     in_vain: BTreeSet<RunId>,
     needs_exports: BTreeMap<RunId, String>,
     clock: Option<ClockDoubted>,
@@ -257,6 +266,7 @@ impl Counts {
             recipients_to_tell: recipients_to_tell(views, copies, now),
             runs_active: runs_in(is_active),
             stuck: runs_in(|state| state == RunState::Stuck),
+            stopped: small.runs_to_plan_anew().collect(),
             in_vain: small
                 .runs
                 .sagas()

@@ -59,6 +59,33 @@ fn a_person_asks_the_same_judgement_that_plans_are_made_with() {
 }
 
 #[test]
+fn a_comparison_says_from_what_another_policy_does_not_protect_any_more() {
+    use super::super::judgement::diff;
+    let world = World::with_contacts(1);
+    let keeper = KEEP_ONE_YEAR
+        .replace("id = \"contacts\"", "id = \"contracts\"")
+        .replace("match_all = true", "where = { field = \"created\", op = \"exists\" }")
+        .replace("start = \"first_seen\"", "start = \"first_seen\"\nmin_keep = \"P9Y\"");
+    let file = |stem, text| retention_core::policy::PolicyFile { stem, text };
+    let both = [file("contacts", KEEP_ONE_YEAR), file("contracts", &keeper)];
+    world.store.install_policies(Arc::new(retention_core::policy::PolicySet::check(&both).unwrap()));
+    let cools_off = |keeper: Option<&str>| {
+        let contacts = PolicyFileText { name: "contacts.toml".to_owned(), text: KEEP_ONE_YEAR.to_owned() };
+        let keeper = keeper.map(|text| PolicyFileText { name: "contracts.toml".to_owned(), text: text.to_owned() });
+        let files: Vec<PolicyFileText> = std::iter::once(contacts).chain(keeper).collect();
+        let rows = diff(&world.store, &files, world.control.clock.now()).unwrap();
+        rows.into_iter().map(|row| (row.policy, row.cools_off.join(", "))).collect::<Vec<_>>()
+    };
+    let rows = |contacts: &str, contracts: &str| {
+        vec![("contacts".to_owned(), contacts.to_owned()), ("contracts".to_owned(), contracts.to_owned())]
+    };
+    assert_eq!(cools_off(Some(&keeper)), rows("", ""));
+    assert_eq!(cools_off(None), rows("min_keep of contracts", ""));
+    assert_eq!(cools_off(Some(&keeper.replace("P9Y", "P8Y"))), rows("min_keep of contracts", "min_keep"));
+    assert_eq!(cools_off(Some(&keeper.replace("P9Y", "P10Y"))), rows("", ""));
+}
+
+#[test]
 fn a_comparison_tells_what_comes_into_force_though_nothing_is_newly_due() {
     let world = World::with_contacts(2);
     let in_state = |state: &str| KEEP_ONE_YEAR.replace("\"enforce\"", &format!("\"{state}\""));

@@ -1,11 +1,13 @@
 //! Plans that are being made.
 
-use retention_core::event::decision::{PlanItem, PlanItems, RunEnd, RunEnded, RunRequested};
+use retention_core::event::decision::{PlanItem, PlanItems, RunCancelled, RunEnd, RunEnded, RunRequested};
 use retention_core::event::saga::{
-    Failure, Receipt, SagaEnd, SagaEnded, SagaStarted, ScriptKind, Step, StepFailed, StepStarted, StepSucceeded,
+    Failure, ItemsSkipped, Receipt, SagaEnd, SagaEnded, SagaItem, SagaStarted, ScriptKind, SkipReason, Step,
+    StepFailed, StepStarted, StepSucceeded,
 };
 
 use super::*;
+use crate::store::open::draft_caused_by;
 
 #[tokio::test]
 async fn the_items_of_a_plan_that_is_being_made_are_waited_for() {
@@ -96,4 +98,38 @@ async fn a_run_tells_apart_what_it_purged_and_what_it_redacted() {
         let (_, watched) = world.send(OTHER, Operation::RunWatch, &format!("/v1/runs/{run}/watch"), NDJSON, None).await;
         assert!(watched.contains("\"done\":3"), "{watched}");
     }
+}
+
+#[tokio::test]
+async fn a_run_that_was_stopped_because_too_much_had_changed_is_told_until_a_new_plan_is_asked_for() {
+    let world = World::with_contacts(2);
+    let plan = world.make_plan().await;
+    let digest = world.freeze(plan);
+    let run = RunId(world.happens(Event::RunRequested(RunRequested { plan, digest }), None));
+    world.happens(Event::RunStarted(RunStarted { run, plan, items: 2 }), None);
+    let item = |number| SagaItem { item: number, entity: EntityId(number), version: Position(1) };
+    let (script, items) = (ScriptKind::ExportPurge, vec![item(1), item(2)]);
+    let started = SagaStarted { run, script, script_version: 1, mailbox: None, items };
+    let saga = SagaId(world.happens(Event::SagaStarted(started), None));
+    let skipped = ItemsSkipped { saga, items: vec![(EntityId(1), SkipReason::Held)] };
+    world.happens(Event::ItemsSkipped(skipped), None);
+    let stops = Event::RunCancelled(RunCancelled { run, reason: RunCancelled::DRIFTED.to_owned() });
+    world.store.append_drafts(vec![draft_caused_by(saga.0, stops)], Condition::None).unwrap();
+    let told = async || {
+        let (_, status) = world.ask(OTHER, Operation::Status, "/v1/status", None).await;
+        let attention = status["attention"].as_array().unwrap().clone();
+        attention.into_iter().find(|told| told["what"] == "run_stopped")
+    };
+    assert_eq!(told().await, None, "it is not over");
+    world.happens(Event::SagaEnded(SagaEnded { saga, end: SagaEnd::Compensated, purged: 0 }), None);
+    let end = RunEnd::Cancelled;
+    world.happens(Event::RunEnded(RunEnded { run, end, purged: 0, skipped: 1 }), None);
+    let found = told().await.unwrap();
+    let drift = json!({"looked_at": 2, "drifted": 1});
+    assert_eq!((&found["run"], &found["drift"]), (&json!(run), &drift), "{found}");
+    assert!(found["message"].as_str().unwrap().starts_with("1 of the 2 items that the run looked at had changed"));
+    let (_, shown) = world.ask(OTHER, Operation::RunShow, &format!("/v1/runs/{run}"), None).await;
+    assert_eq!((&shown["state"], &shown["stopped"]), (&json!("cancelled"), &drift), "{shown}");
+    world.make_plan().await;
+    assert_eq!(told().await, None);
 }

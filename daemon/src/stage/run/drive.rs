@@ -22,6 +22,9 @@ impl Run {
     pub(super) fn drive(&self, id: SagaId, wish: Wish, now: Timestamp) -> Result<Step, StageError> {
         let Some(saga) = self.store.view(|views| views.small.runs.saga(id).cloned()) else { return Ok(Step::Idle) };
         let next = saga::next(&saga, wish, now);
+        if let Some(stopped) = self.stops_for_drift(id, &saga, next)? {
+            return Ok(stopped);
+        }
         let asks_clock = match next {
             Next::Start { step, .. } => step.is_pivot(),
             // These record something new, which the condition would refuse again and again.

@@ -90,7 +90,7 @@ pub(super) fn timing_of(store: &Store, run: RunId) -> Option<Timing> {
     store.policy_of_plans(&policy?).map(|policy| policy.timing.clone())
 }
 
-fn policy_of(views: &Views, run: RunId) -> Option<&str> {
+pub(super) fn policy_of(views: &Views, run: RunId) -> Option<&str> {
     let plan = views.small.runs.run(run)?.plan;
     Some(views.small.plans.get(plan)?.request.policy.as_str())
 }
