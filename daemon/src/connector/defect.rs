@@ -169,7 +169,7 @@ impl Defect {
             ),
             Self::SentinelDate => (
                 "sentinel_date",
-                "dates up to 1900, and the zero of Unix, 1970-01-01, are what programs write where there is no date, so none was used; the cell was kept",
+                "0001-01-01, 1601-01-01, 1753-01-01, 1899-12-30, 1900-01-01, 1970-01-01 and the like are what programs write where there is no date, so none was used; the cell was kept",
             ),
             Self::CultureDate => (
                 "culture_date",
@@ -181,7 +181,7 @@ impl Defect {
             ),
             Self::DateUnreadable => (
                 "date_unreadable",
-                "the cell is not a date in the expected form, so the date was not used, and an activity counts as of when it was first seen; the cell was kept",
+                "the cell is not a date in the expected form, or one of a year up to 1900, so the date was not used, and an activity counts as of when it was first seen; the cell was kept",
             ),
             Self::CurrencyHardCoded => (
                 "currency_hard_coded",

@@ -202,6 +202,8 @@ fn an_activity_whose_date_cannot_be_read_counts_as_of_when_it_was_first_seen() {
         ("12/31/2019 10:00:00 AM", false),
         ("04/05/2025 10:00:00", true),
         ("yesterday", true),
+        // Of the calendar of the machine, or mistyped.
+        ("1441-07-08T10:00:00.00Z", true),
     ] {
         let world = World::ocm();
         let store = world.open();
