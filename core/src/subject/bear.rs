@@ -1,6 +1,6 @@
 //! The marks that a record bears.
 
-use super::{Country, Form, Mark, Number, address_of, id_of_source};
+use super::{Country, Form, Mark, Number, address_of, id_of_source, shown};
 use crate::record::{EntityRecord, Kind, Layout};
 
 /// Whose an identifier in a record is.
@@ -25,6 +25,9 @@ pub struct Borne {
 
 /// What divides the elements of a list, and the addresses in a cell that a person wrote.
 const DIVIDERS: [char; 4] = ['|', ';', ',', '\n'];
+
+/// The sign of an address, also in the forms that stand between Chinese or Japanese letters.
+const AT_SIGNS: [char; 3] = ['@', '\u{fe6b}', '\u{ff20}'];
 
 /// The fields of a contact that hold the person's own addresses; those of a company, an assistant or a friend have
 /// others.
@@ -67,7 +70,9 @@ pub fn each_mark(layout: &Layout, record: &EntityRecord, mut take: impl FnMut(Bo
         match layout.kind == Kind::Message && CORRESPONDENTS.contains(&field) {
             // Servers tell addresses as they stand in the message: one that is none takes nothing from the others.
             true => cell.split(DIVIDERS).for_each(|part| each_address(part, own, &mut take)),
-            false if cell.contains('@') => each_address(cell, whose(OWN_ADDRESSES.contains(&field)), &mut take),
+            false if cell.contains(AT_SIGNS) => {
+                each_address(&shown(cell), whose(OWN_ADDRESSES.contains(&field)), &mut take)
+            }
             false => {}
         }
         if is_phone(field) {
