@@ -242,6 +242,25 @@ mod tests {
     }
 
     #[test]
+    fn what_nobody_sees_around_an_id_a_link_or_a_name_of_a_column_makes_no_other() {
+        let mapping = PLAIN.to_owned() + "[[link]]\ncolumn = \"Boss\"\nkind = \"contact\"\nrelation = \"associated\"\n";
+        let text = "\u{200b}Id\u{a0},Name,Boss\n\u{feff}C1,Ada,\n\u{200e}C2\u{200f},Bo,C1\u{200b}\n\u{200b},Cy,\n";
+        let (changes, _) = read_with(&mapping, text.as_bytes());
+        assert_eq!(rows(&changes), [(2, "C1".into()), (3, "C2".into())]);
+        assert!(
+            changes.iter().any(
+                |change| matches!(change, Change::Row(row) if row.links.iter().any(|link| link.external_id == "C1"))
+            )
+        );
+        assert_eq!(rejections(&changes), [(4, "id_missing")]);
+        let owned = PLAIN.replace("constant = \"Ada@Contoso.com\"", "column = \"Owner\"");
+        let (changes, _) = read_with(&owned, "Id,Name,Owner\n1,Ada,\u{202a}Ada@x.cz\u{202c}\n".as_bytes());
+        assert!(matches!(&changes[1], Change::Row(row) if row.mailbox.as_deref() == Some("ada@x.cz")));
+        let twice = read_with(PLAIN, "Id,Name,\u{200b}Id\n".as_bytes()).1;
+        assert_eq!(twice, Err(FileError::ColumnRepeated { number: 3 }));
+    }
+
+    #[test]
     fn what_a_spreadsheet_made_of_an_id_or_a_mailbox_is_none() {
         let bytes = b"Id;Name\n#N/A;Ada\n#REF!;Bo\n1.23457E+17;Cy\n1,2E+9;Di\n#7;Ed\nE#N/A;#N/A\nB1E+7;Flo\n1E+;Gus\n";
         let (changes, _) = read_with(PLAIN, bytes);
@@ -250,6 +269,10 @@ mod tests {
         assert_eq!(rejections(&changes), [2, 3, 4, 5].map(|line| (line, "spoiled_by_spreadsheet")));
         let owned = PLAIN.replace("constant = \"Ada@Contoso.com\"", "column = \"Owner\"");
         let (changes, _) = read_with(&owned, b"Id,Name,Owner\n1,Ada,#N/A\n");
+        assert_eq!(rejections(&changes), [(2, "spoiled_by_spreadsheet")]);
+        // A link that leads nowhere would let become due what it is about; an error in it is no id, and says so by its look.
+        let linked = PLAIN.to_owned() + "[[link]]\ncolumn = \"Boss\"\nkind = \"contact\"\nrelation = \"about\"\n";
+        let (changes, _) = read_with(&linked, b"Id,Name,Boss\n1,Ada,1.23457E+17\n2,Bo,#N/A\n12345678901234567,Cy,\n");
         assert_eq!(rejections(&changes), [(2, "spoiled_by_spreadsheet")]);
     }
 

@@ -345,6 +345,32 @@ mod tests {
     }
 
     #[test]
+    fn an_id_of_more_digits_than_a_workbook_keeps_is_that_of_many() {
+        let mapping =
+            MAPPING.to_owned() + "[[link]]\ncolumn = \"Firm\"\nkind = \"company\"\nrelation = \"associated\"\n";
+        let mut book = Workbook::new();
+        let sheet = book.add_worksheet();
+        for (column, name) in (0..).zip(["Id", "Amount", "End", "Firm"]) {
+            sheet.write(0, column, name).unwrap();
+        }
+        sheet.write(1, 0, 1_234_567_890_123_456_789_u64).unwrap();
+        sheet.write(2, 0, 1_234_567_890_123_456_700_u64).unwrap();
+        sheet.write(3, 0, 123_456_789_012_345_u64).unwrap();
+        sheet.write(4, 0, "1234567890123456789").unwrap();
+        sheet.write(5, 0, "D5").unwrap();
+        sheet.write(5, 3, 1_234_567_890_123_456_789_u64).unwrap();
+        let (changes, _) = read(&book.save_to_buffer().unwrap(), &mapping, &Limits::default());
+        let told = |change: &Change| match change {
+            Change::Row(row) => Some((row.place.line, "row")),
+            Change::Rejected(rejection) => Some((rejection.place.line, rejection.code.name())),
+            _ => None,
+        };
+        let spoiled = "spoiled_by_spreadsheet";
+        let expected = [(2, spoiled), (3, spoiled), (4, "row"), (5, "row"), (6, spoiled)];
+        assert_eq!(changes.iter().filter_map(told).collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
     fn a_row_of_empty_texts_is_no_row_and_no_header() {
         let (mapping, limits) = (Mapping::parse(MAPPING).unwrap(), Limits::default());
         let feed = XlsxFeed { source: "crm", mapping: &mapping, limits: &limits, path: Path::new("x.xlsx") };
