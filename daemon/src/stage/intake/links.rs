@@ -164,7 +164,8 @@ impl Taking<'_> {
             let versions: Vec<(EntityId, Position)> = self.store.view(|views| {
                 let version = |entity: EntityId| {
                     let row = views.entities.row(entity)?;
-                    (row.state != EntityState::Purged && !row.absent && layouts.contains_key(&row.layout))
+                    // What is gone from the source took place all the same.
+                    (row.state != EntityState::Purged && layouts.contains_key(&row.layout))
                         .then_some((entity, row.version))
                 };
                 unseen.into_iter().filter_map(version).collect()
