@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::id::Handle;
-use crate::text::{bare, is_unseen};
+use crate::text::{bare, is_unseen, unguarded};
 
 mod bear;
 pub mod find;
@@ -300,7 +300,7 @@ impl Number {
             return None;
         }
         let text = folded(text);
-        let text = text.trim().trim_start_matches("tel:").trim();
+        let text = unguarded(&text).trim_start_matches("tel:").trim();
         // What follows is another number: that of a desk.
         let end = text.find(|c: char| c.is_alphabetic() || "#;,".contains(c)).unwrap_or(text.len());
         let text = text.get(..end)?.replace("(0)", "");

@@ -29,6 +29,18 @@ pub fn bare(text: &str) -> &str {
     text.trim_matches(|c: char| c.is_whitespace() || is_unseen(c))
 }
 
+/// Returns the text of a cell that an export has guarded against spreadsheets: `="007"`, which keeps its zeros, and `'+420…`,
+/// which is no formula. Blanks and unseen characters around it are no part of it.
+#[must_use]
+pub fn unguarded(text: &str) -> &str {
+    let text = bare(text);
+    let inner = text.strip_prefix("=\"").and_then(|rest| rest.strip_suffix('"'));
+    if let Some(inner) = inner.filter(|inner| !inner.contains('"')) {
+        return bare(inner);
+    }
+    text.strip_prefix('\'').filter(|rest| rest.starts_with(['=', '+', '-', '@'])).map_or(text, bare)
+}
+
 /// Where the knowledge about a file's form comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -294,6 +306,20 @@ mod tests {
         assert_eq!(bare("\u{200b}\u{2069}"), "");
         // Without the joiner it would be another word.
         assert_eq!(bare("\u{645}\u{6cc}\u{200c}\u{62e}"), "\u{645}\u{6cc}\u{200c}\u{62e}");
+    }
+
+    #[test]
+    fn what_guards_a_cell_against_spreadsheets_is_no_part_of_it() {
+        for (guarded, text) in [
+            (" =\"007\" ", "007"),
+            ("'+420 777", "+420 777"),
+            ("'007", "'007"),
+            ("=\"a\"&\"b\"", "=\"a\"&\"b\""),
+            ("=\"", "=\""),
+            ("\u{200b}C1", "C1"),
+        ] {
+            assert_eq!(unguarded(guarded), text, "{guarded}");
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::{Country, Form, Mark, Number, address_of, id_of_source, shown};
 use crate::record::{EntityRecord, Kind, Layout};
+use crate::text::unguarded;
 
 /// Whose an identifier in a record is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -76,7 +77,7 @@ pub fn each_mark(layout: &Layout, record: &EntityRecord, mut take: impl FnMut(Bo
             false => {}
         }
         if is_phone(field) {
-            for part in cell.split(DIVIDERS) {
+            for part in unguarded(cell).split(DIVIDERS) {
                 each_number(part, whose(OWN_NUMBERS.contains(&field)), &mut take);
             }
         }
@@ -85,7 +86,7 @@ pub fn each_mark(layout: &Layout, record: &EntityRecord, mut take: impl FnMut(Bo
 
 /// A cell that consists of addresses says whose it is; in the middle of a text an address is a mention.
 fn each_address(cell: &str, own: Whose, take: &mut impl FnMut(Borne)) {
-    let parts: Vec<&str> = cell.split(DIVIDERS).filter(|part| !part.trim().is_empty()).collect();
+    let parts: Vec<&str> = unguarded(cell).split(DIVIDERS).filter(|part| !part.trim().is_empty()).collect();
     let whole: Vec<Option<String>> = parts.iter().map(|part| address_of(part)).collect();
     if whole.iter().all(Option::is_some) {
         for address in whole.into_iter().flatten() {

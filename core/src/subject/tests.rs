@@ -70,7 +70,7 @@ fn one_address_has_one_mark_however_it_is_written() {
 }
 
 #[test]
-fn what_nobody_sees_in_an_address_or_a_number_hides_nobody() {
+fn what_nobody_sees_and_what_guards_against_spreadsheets_hides_nobody() {
     let cell = |kind: &str, text: &str| {
         let sought = if kind == "email1" { email("ana@example.org") } else { phone("+420 777 123 456") };
         tie(sought, Kind::Contact, &[(kind, text)])
@@ -85,7 +85,16 @@ fn what_nobody_sees_in_an_address_or_a_number_hides_nobody() {
     ] {
         assert_eq!(cell("email1", text), cell("email1", "ana@example.org"), "{text:?}");
     }
-    for text in ["\u{202a}+420 777 123 456\u{202c}", "\u{2066}+420777123456\u{2069}", "+420\u{200b}777123456"] {
+    for text in ["=\"ana@example.org\"", "=\"bo@x.org;ana@example.org\""] {
+        assert_eq!(cell("email1", text), cell("email1", "ana@example.org"), "{text:?}");
+    }
+    for text in [
+        "=\"+420 777 123 456\"",
+        "'+420777123456",
+        "\u{202a}+420 777 123 456\u{202c}",
+        "\u{2066}+420777123456\u{2069}",
+        "+420\u{200b}777123456",
+    ] {
         assert_eq!(cell("mobile_phone", text), cell("mobile_phone", "+420777123456"), "{text:?}");
     }
 }

@@ -289,6 +289,14 @@ mod tests {
     }
 
     #[test]
+    fn an_id_that_is_guarded_against_spreadsheets_is_the_same_without() {
+        let mapping = PLAIN.to_owned() + "[[link]]\ncolumn = \"Boss\"\nkind = \"contact\"\nrelation = \"associated\"\n";
+        let (changes, _) = read_with(&mapping, b"Id,Name,Boss\n=\"007\",Ada,\n\"=\"\"008\"\"\",Bo,=\"007\"\n");
+        assert_eq!(rows(&changes), [(2, "007".into()), (3, "008".into())]);
+        assert!(matches!(&changes[2], Change::Row(row) if row.links[0].external_id == "007"));
+    }
+
+    #[test]
     fn what_a_spreadsheet_made_of_an_id_or_a_mailbox_is_none() {
         let bytes = b"Id;Name\n#N/A;Ada\n#REF!;Bo\n1.23457E+17;Cy\n1,2E+9;Di\n#7;Ed\nE#N/A;#N/A\nB1E+7;Flo\n1E+;Gus\n";
         let (changes, _) = read_with(PLAIN, bytes);

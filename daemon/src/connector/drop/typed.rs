@@ -7,7 +7,7 @@ use std::sync::Arc;
 use retention_core::record::field::{self, CUSTOM_PREFIX};
 use retention_core::record::{Cells, Column, DateRole, FieldType, Kind, Layout, Relation, SourceLink, Visibility};
 use retention_core::table::Fields;
-use retention_core::text::bare;
+use retention_core::text::{bare, unguarded};
 
 use super::date::{self, DateFormat};
 use super::mapping::{
@@ -273,10 +273,11 @@ impl<'m> Typist<'m> {
     }
 
     /// The id without the blanks around it, which links lose and with which a database pads ids of a fixed width, and without
-    /// what nobody sees there: copied with it, one person would be two.
+    /// what nobody sees there or guards it against spreadsheets: with it in one file and without it in the next, one person
+    /// would be two.
     fn external_id(&self, fields: &impl Fields) -> Result<String, (RejectCode, Option<usize>)> {
         let filled = |number: usize| {
-            let cell = fields.cell(number).map(bare).filter(|cell| !cell.is_empty());
+            let cell = fields.cell(number).map(unguarded).filter(|cell| !cell.is_empty());
             let cell = cell.ok_or((RejectCode::IdMissing, Some(number)))?;
             if is_spoiled_by_spreadsheet(cell) || fields.is_typed(number) && is_beyond_digits_kept(cell) {
                 Err((RejectCode::SpoiledBySpreadsheet, Some(number)))
@@ -302,7 +303,7 @@ impl<'m> Typist<'m> {
         match &mut self.mailbox {
             Mailbox::Fixed(mailbox) => Ok(mailbox.clone()),
             Mailbox::Column { number, last } => {
-                let text = fields.cell(*number).map(bare).filter(|text| !text.is_empty());
+                let text = fields.cell(*number).map(unguarded).filter(|text| !text.is_empty());
                 let text = text.ok_or((RejectCode::MailboxMissing, Some(*number)))?;
                 if is_spoiled_by_spreadsheet(text) {
                     return Err((RejectCode::SpoiledBySpreadsheet, Some(*number)));
@@ -476,7 +477,7 @@ fn links_of<'a>(cell: Option<&'a str>, rule: &'a LinkRule) -> impl Iterator<Item
 pub(super) fn split_ids<'a>(cell: &'a str, separator: Option<&'a str>) -> impl Iterator<Item = &'a str> + 'a {
     let whole = separator.is_none().then_some(cell);
     let parts = separator.map(|separator| cell.split(separator));
-    whole.into_iter().chain(parts.into_iter().flatten()).map(bare).filter(|id| !id.is_empty())
+    whole.into_iter().chain(parts.into_iter().flatten()).map(unguarded).filter(|id| !id.is_empty())
 }
 
 /// Makes the links of a cell of ids joined by a bar.
