@@ -22,12 +22,13 @@ const YEAR_BEFORE_RECORDS: i16 = 1900;
 /// which a time of day without a date is one of as well, and that of Unix. A record of the last is kept too long.
 #[must_use]
 pub fn stands_for_none(date: Date) -> bool {
-    match (date.year(), date.month(), date.day()) {
-        (..=1, _, _) => true,
-        (1000 | 1601 | 1753 | 1800 | 1900 | 1970, 1, 1) => true,
-        (1600 | 1752 | 1899 | 1969, 12, 31) | (1899, 12, 30) => true,
-        _ => false,
-    }
+    matches!(
+        (date.year(), date.month(), date.day()),
+        (..=1, _, _)
+            | (1000 | 1601 | 1753 | 1800 | 1900 | 1970, 1, 1)
+            | (1600 | 1752 | 1899 | 1969, 12, 31)
+            | (1899, 12, 30)
+    )
 }
 
 /// Says whether a date is of a time of which nobody keeps records. What it means is not known, and it is not nothing.
