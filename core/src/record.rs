@@ -342,6 +342,12 @@ impl Cells {
         self.ends.is_empty()
     }
 
+    /// Returns how many bytes of text the cells have.
+    #[must_use]
+    pub fn text_bytes(&self) -> usize {
+        self.text.len()
+    }
+
     /// Returns a cell: `None` when it is null or not there.
     #[must_use]
     pub fn get(&self, number: usize) -> Option<&str> {

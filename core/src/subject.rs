@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::id::Handle;
+use crate::text::{bare, is_unseen, unguarded};
 
 mod bear;
 pub mod find;
@@ -218,7 +219,7 @@ pub fn phone(text: &str) -> Result<Vec<(Mark, Certainty)>, IdentifierError> {
 /// # Errors
 /// When it is none.
 pub fn id(source: Option<&str>, text: &str) -> Result<Vec<(Mark, Certainty)>, IdentifierError> {
-    let text = text.trim();
+    let text = bare(text);
     if text.is_empty() || text.len() > IDENTIFIER_BYTES_MAX {
         return Err(IdentifierError::Id);
     }
@@ -241,9 +242,10 @@ fn address_of(text: &str) -> Option<String> {
     if text.len() > IDENTIFIER_BYTES_MAX {
         return None;
     }
+    let text = shown(text);
     let text = match text.split_once('<') {
         Some((_, rest)) => rest.split_once('>')?.0,
-        None => text,
+        None => &text,
     };
     let text = text.trim().trim_matches(['"', '\'']);
     let scheme = |scheme: &str| {
@@ -265,9 +267,17 @@ fn address_of(text: &str) -> Option<String> {
 
 /// One spelling of letters, whatever their case and however they are composed.
 fn folded(text: &str) -> String {
-    let normalizer = ComposingNormalizerBorrowed::new_nfkc();
-    let once: Cow<'_, str> = normalizer.normalize(text);
-    normalizer.normalize(&once.to_lowercase()).into_owned()
+    ComposingNormalizerBorrowed::new_nfkc().normalize(&shown(text).to_lowercase()).into_owned()
+}
+
+/// A text as people see it: wide letters and signs, such as `\u{ff20}` for `@`, are the plain ones, and what nobody sees is not
+/// there.
+fn shown(text: &str) -> Cow<'_, str> {
+    if text.is_ascii() {
+        return Cow::Borrowed(text);
+    }
+    let plain = ComposingNormalizerBorrowed::new_nfkc().normalize(text);
+    if plain.contains(is_unseen) { Cow::Owned(plain.replace(is_unseen, "")) } else { plain }
 }
 
 /// Whether a number says its country.
@@ -290,7 +300,7 @@ impl Number {
             return None;
         }
         let text = folded(text);
-        let text = text.trim().trim_start_matches("tel:").trim();
+        let text = unguarded(&text).trim_start_matches("tel:").trim();
         // What follows is another number: that of a desk.
         let end = text.find(|c: char| c.is_alphabetic() || "#;,".contains(c)).unwrap_or(text.len());
         let text = text.get(..end)?.replace("(0)", "");

@@ -12,6 +12,35 @@ pub fn html_escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
+/// Says whether a character is one that nobody sees and that makes no word another one: byte order marks, zero-width blanks
+/// and marks of direction come along when a text is copied from a web page, an address book or a language that is written from
+/// right to left.
+#[must_use]
+pub fn is_unseen(c: char) -> bool {
+    matches!(
+        c,
+        '\u{ad}' | '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}' | '\u{feff}'
+    ) || matches!(c, '\u{2066}'..='\u{2069}')
+}
+
+/// Returns a text without the blanks and the unseen characters around it.
+#[must_use]
+pub fn bare(text: &str) -> &str {
+    text.trim_matches(|c: char| c.is_whitespace() || is_unseen(c))
+}
+
+/// Returns the text of a cell that an export has guarded against spreadsheets: `="007"`, which keeps its zeros, and `'+420…`,
+/// which is no formula. Blanks and unseen characters around it are no part of it.
+#[must_use]
+pub fn unguarded(text: &str) -> &str {
+    let text = bare(text);
+    let inner = text.strip_prefix("=\"").and_then(|rest| rest.strip_suffix('"'));
+    if let Some(inner) = inner.filter(|inner| !inner.contains('"')) {
+        return bare(inner);
+    }
+    text.strip_prefix('\'').filter(|rest| rest.starts_with(['=', '+', '-', '@'])).map_or(text, bare)
+}
+
 /// Where the knowledge about a file's form comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -268,6 +297,28 @@ mod tests {
                 0 => return text,
                 read => text.extend_from_slice(&chunk[..read]),
             }
+        }
+    }
+
+    #[test]
+    fn what_nobody_sees_around_a_text_is_no_part_of_it() {
+        assert_eq!(bare("\u{feff}\u{a0} C-1\u{200b}\u{200f}\t"), "C-1");
+        assert_eq!(bare("\u{200b}\u{2069}"), "");
+        // Without the joiner it would be another word.
+        assert_eq!(bare("\u{645}\u{6cc}\u{200c}\u{62e}"), "\u{645}\u{6cc}\u{200c}\u{62e}");
+    }
+
+    #[test]
+    fn what_guards_a_cell_against_spreadsheets_is_no_part_of_it() {
+        for (guarded, text) in [
+            (" =\"007\" ", "007"),
+            ("'+420 777", "+420 777"),
+            ("'007", "'007"),
+            ("=\"a\"&\"b\"", "=\"a\"&\"b\""),
+            ("=\"", "=\""),
+            ("\u{200b}C1", "C1"),
+        ] {
+            assert_eq!(unguarded(guarded), text, "{guarded}");
         }
     }
 

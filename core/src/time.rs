@@ -7,6 +7,7 @@ use bincode::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+pub mod iso;
 mod period;
 mod steady;
 mod zone;

@@ -3,10 +3,9 @@
 
 use jiff::tz::TimeZone;
 use libfuzzer_sys::fuzz_target;
+use retention_core::time::iso::parse_iso;
 use retention_fuzz::Input;
-use retentiond::connector::drop::date::{
-    DateFormat, Found, mapped, ocm_day, ocm_stream, ocm_utc, parse_czech, parse_iso,
-};
+use retentiond::connector::drop::date::{DateFormat, Found, mapped, ocm_day, ocm_stream, ocm_utc, parse_czech};
 
 /// From then on no zone is further from UTC than the reader supposes: 1900.
 const ZONES_KNOWN_US: i64 = -2_208_988_800_000_000;

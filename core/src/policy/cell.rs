@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use crate::time::{Timestamp, Zone};
+use crate::time::{Timestamp, Zone, iso};
 
 /// What was found in a cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,19 +115,10 @@ pub(super) fn is_blank(cell: Option<&str>) -> bool {
     cell.is_none_or(|text| text.trim_ascii().is_empty())
 }
 
-/// Says whether a cell of a date has content that is not written like one. What a mapping reads as a date stands in its
-/// cell as `2026-03-01`, perhaps with a time of day behind.
+/// Says whether a cell of a date has content that nobody reads as one. What a mapping reads as a date stands in its cell as
+/// `2026-03-01`, perhaps with a time of day behind.
 pub(super) fn is_unread_date(cell: Option<&str>) -> bool {
-    content(cell).is_some_and(|text| !is_like_date(text))
-}
-
-fn is_like_date(text: &str) -> bool {
-    /// The length of `2026-03-01`, in bytes.
-    const DAY: usize = 10;
-    let Some((day, rest)) = text.split_at_checked(DAY) else { return false };
-    let is_time = |rest: &str| rest.bytes().all(|byte| byte.is_ascii_digit() || b":.,+-Zz".contains(&byte));
-    let is_whole = rest.is_empty() || rest.strip_prefix(['T', 't', ' ']).is_some_and(is_time);
-    is_whole && day.parse::<jiff::civil::Date>().is_ok()
+    content(cell).is_some_and(|text| !iso::is_read(text))
 }
 
 fn content(cell: Option<&str>) -> Option<&str> {

@@ -1,7 +1,8 @@
 //! The marks that a record bears.
 
-use super::{Country, Form, Mark, Number, address_of, id_of_source};
+use super::{Country, Form, Mark, Number, address_of, id_of_source, shown};
 use crate::record::{EntityRecord, Kind, Layout};
+use crate::text::unguarded;
 
 /// Whose an identifier in a record is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,6 +26,9 @@ pub struct Borne {
 
 /// What divides the elements of a list, and the addresses in a cell that a person wrote.
 const DIVIDERS: [char; 4] = ['|', ';', ',', '\n'];
+
+/// The sign of an address, also in the forms that stand between Chinese or Japanese letters.
+const AT_SIGNS: [char; 3] = ['@', '\u{fe6b}', '\u{ff20}'];
 
 /// The fields of a contact that hold the person's own addresses; those of a company, an assistant or a friend have
 /// others.
@@ -67,11 +71,13 @@ pub fn each_mark(layout: &Layout, record: &EntityRecord, mut take: impl FnMut(Bo
         match layout.kind == Kind::Message && CORRESPONDENTS.contains(&field) {
             // Servers tell addresses as they stand in the message: one that is none takes nothing from the others.
             true => cell.split(DIVIDERS).for_each(|part| each_address(part, own, &mut take)),
-            false if cell.contains('@') => each_address(cell, whose(OWN_ADDRESSES.contains(&field)), &mut take),
+            false if cell.contains(AT_SIGNS) => {
+                each_address(&shown(cell), whose(OWN_ADDRESSES.contains(&field)), &mut take)
+            }
             false => {}
         }
         if is_phone(field) {
-            for part in cell.split(DIVIDERS) {
+            for part in unguarded(cell).split(DIVIDERS) {
                 each_number(part, whose(OWN_NUMBERS.contains(&field)), &mut take);
             }
         }
@@ -80,7 +86,7 @@ pub fn each_mark(layout: &Layout, record: &EntityRecord, mut take: impl FnMut(Bo
 
 /// A cell that consists of addresses says whose it is; in the middle of a text an address is a mention.
 fn each_address(cell: &str, own: Whose, take: &mut impl FnMut(Borne)) {
-    let parts: Vec<&str> = cell.split(DIVIDERS).filter(|part| !part.trim().is_empty()).collect();
+    let parts: Vec<&str> = unguarded(cell).split(DIVIDERS).filter(|part| !part.trim().is_empty()).collect();
     let whole: Vec<Option<String>> = parts.iter().map(|part| address_of(part)).collect();
     if whole.iter().all(Option::is_some) {
         for address in whole.into_iter().flatten() {

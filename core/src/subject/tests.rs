@@ -70,6 +70,36 @@ fn one_address_has_one_mark_however_it_is_written() {
 }
 
 #[test]
+fn what_nobody_sees_and_what_guards_against_spreadsheets_hides_nobody() {
+    let cell = |kind: &str, text: &str| {
+        let sought = if kind == "email1" { email("ana@example.org") } else { phone("+420 777 123 456") };
+        tie(sought, Kind::Contact, &[(kind, text)])
+    };
+    for text in [
+        "\u{200e}ana@example.org",
+        "ana\u{200b}@example.org\u{200b}",
+        "\u{202a}Ana <ana@example.org>\u{202c}",
+        "ana\u{ff20}example.org",
+        "\u{ff41}na\u{ff20}example\u{ff0e}org",
+        "bo@x.org;\u{feff}ana@example.org",
+    ] {
+        assert_eq!(cell("email1", text), cell("email1", "ana@example.org"), "{text:?}");
+    }
+    for text in ["=\"ana@example.org\"", "=\"bo@x.org;ana@example.org\""] {
+        assert_eq!(cell("email1", text), cell("email1", "ana@example.org"), "{text:?}");
+    }
+    for text in [
+        "=\"+420 777 123 456\"",
+        "'+420777123456",
+        "\u{202a}+420 777 123 456\u{202c}",
+        "\u{2066}+420777123456\u{2069}",
+        "+420\u{200b}777123456",
+    ] {
+        assert_eq!(cell("mobile_phone", text), cell("mobile_phone", "+420777123456"), "{text:?}");
+    }
+}
+
+#[test]
 fn what_is_no_address_is_refused_and_not_repeated() {
     for text in ["", "jana", "jana@", "@example.org", "jana@localhost", "a b@example.org", "a@b@example.org, c@d.org"] {
         let error = email(text).unwrap_err();

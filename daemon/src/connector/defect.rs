@@ -18,9 +18,11 @@ pub enum Defect {
     SheetUnread,
     /// A formula whose result is not in the workbook.
     FormulaWithoutResult,
+    /// A quoted cell holds whole rows.
+    CellHoldsRows,
     /// The last line has no line end.
     LineEndMissing,
-    /// A rejected row, an early end, or a sheet that was not read spoils the snapshot.
+    /// A rejected row, an early end, or what may hold rows that were not read spoils the snapshot.
     SnapshotIncomplete,
     /// More than one page of posts or activities.
     PagesUnfiltered,
@@ -122,13 +124,17 @@ impl Defect {
                 "formula_without_result",
                 "the cell is a formula whose result was never saved, so it counts as empty; open the workbook in the spreadsheet program, save it, and drop it again",
             ),
+            Self::CellHoldsRows => (
+                "cell_holds_rows",
+                "a quoted cell holds lines that are divided as rows are, so a quote that was never closed may have taken up the rows below it; it was kept as it stands, and nothing is recorded as gone; look at the line, and double the quotes inside cells",
+            ),
             Self::LineEndMissing => (
                 "line_end_missing",
                 "the export ends every file with a line end, so this file may be cut and is not taken as a snapshot",
             ),
             Self::SnapshotIncomplete => (
                 "snapshot_incomplete",
-                "a rejected row, an early end or a sheet that was not read makes the file incomplete, so nothing is recorded as gone",
+                "a rejected row, an early end, or a sheet or a cell with rows that were not read makes the file incomplete, so nothing is recorded as gone",
             ),
             Self::PagesUnfiltered => (
                 "pages_unfiltered",
@@ -169,7 +175,7 @@ impl Defect {
             ),
             Self::SentinelDate => (
                 "sentinel_date",
-                "dates up to 1900, and the zero of Unix, 1970-01-01, are what programs write where there is no date, so none was used; the cell was kept",
+                "0001-01-01, 1601-01-01, 1753-01-01, 1899-12-30, 1900-01-01, 1970-01-01 and the like are what programs write where there is no date, so none was used; the cell was kept",
             ),
             Self::CultureDate => (
                 "culture_date",
@@ -181,7 +187,7 @@ impl Defect {
             ),
             Self::DateUnreadable => (
                 "date_unreadable",
-                "the cell is not a date in the expected form, so the date was not used, and an activity counts as of when it was first seen; the cell was kept",
+                "the cell is not a date in the expected form, or one of a year up to 1900, so the date was not used, and an activity counts as of when it was first seen; the cell was kept",
             ),
             Self::CurrencyHardCoded => (
                 "currency_hard_coded",

@@ -81,7 +81,7 @@ pub enum RejectCode {
     IdMissing,
     /// The id, or the mailbox, is what a spreadsheet made of it.
     #[error(
-        "a spreadsheet has spoiled the id or the mailbox: it is an error such as #N/A, or a long number shortened as 1.23457E+17; mend the formula, or save the column as text from the original file"
+        "a spreadsheet has spoiled the id, the mailbox or a link: it is an error such as #N/A, or a long number shortened as 1.23457E+17 or beyond the fifteen digits that a workbook keeps; mend the formula, or save the column as text from the original file"
     )]
     SpoiledBySpreadsheet,
     /// No mailbox where the mapping names a column for it.
@@ -151,7 +151,7 @@ pub enum FileError {
     Empty,
     /// No file of the export format.
     #[error(
-        "the directory holds none of the files of an export; their names must read exactly Contacts.csv, Companies.csv, Deals.csv, Tasks.csv, Posts.csv, Activities.csv, ContactSchema.csv, CompanySchema.csv or DealSchema.csv"
+        "the directory holds none of the files of an export; their names must read Contacts.csv, Companies.csv, Deals.csv, Tasks.csv, Posts.csv, Activities.csv, ContactSchema.csv, CompanySchema.csv or DealSchema.csv"
     )]
     NoExportFile,
     /// A file of the export format that another program wrote again.

@@ -398,8 +398,8 @@ pub struct EntryLeftRow {
     pub source: String,
     /// Its name.
     pub name: String,
-    /// A stable code of why: `symlink`, `not_regular`, `directory_unknown`, `directory_inside`, `too_many_files`,
-    /// `too_large` or `unreadable`, which are never taken as they are; `failed`, which is tried again; `rejected`,
+    /// A stable code of why: `symlink`, `not_regular`, `directory_unknown`, `directory_inside`, `unfinished`,
+    /// `too_many_files`, `too_large` or `unreadable`, which are never taken as they are; `failed`, which is tried again; `rejected`,
     /// a delivery that was rejected as a whole and lies in `rejected/`; `batch_refused`, a migration batch that lies there
     /// with its passwords.
     pub why: String,

@@ -242,7 +242,17 @@ fn the_fallback_does_not_stand_in_for_what_a_mapping_could_not_read_as_a_date() 
     for missing in [None, Some(" "), Some("1970-01-01"), Some("2020-01-02 10:00:00"), Some("2020-01-02T10:00+01:00")] {
         assert!(falls_back(missing), "{missing:?}");
     }
-    for unread in ["31.12.2020", "some day", "2020-13-01", "2020-01-02x", "n\u{e1}vrh 2020"] {
+    for unread in [
+        "31.12.2020",
+        "some day",
+        "2020-13-01",
+        "2020-01-02x",
+        "n\u{e1}vrh 2020",
+        "2020-01-02T24:00",
+        "2020-01-02T23:59:60Z",
+        "1405-05-12",
+        "0025-12-31",
+    ] {
         assert!(!falls_back(Some(unread)), "{unread}");
     }
 }

@@ -13,6 +13,7 @@ use super::mapping::Mapping;
 use super::typed::{Typist, find};
 use super::xlsx_file::COMPOUND_FILE;
 use crate::connector::change::{Certainty, Change, Detected, Feed, Place, ReadSummary, Sink};
+use crate::connector::defect::Defect;
 use crate::connector::rejection::{FileError, RejectCode};
 
 /// A claimed file of delimited text.
@@ -134,7 +135,17 @@ impl Feed for CsvFeed<'_> {
                 Next::Row(row) => {
                     let place = Place::line(None, row.line);
                     match check_row(&row, typist.width()) {
-                        Ok(text) => typist.tell(&text, place, sink),
+                        Ok(text) => match cell_with_rows(&text, delimiter.byte()) {
+                            Some(column) => {
+                                typist.summary.defects += 1;
+                                typist.miss_rows();
+                                match sink(Change::Defect(Defect::CellHoldsRows, place.at_column(column))) {
+                                    ControlFlow::Continue(()) => typist.tell(&text, place, sink),
+                                    ended => ended,
+                                }
+                            }
+                            None => typist.tell(&text, place, sink),
+                        },
                         Err((column, code)) => typist.reject(column.map_or(place, |c| place.at_column(c)), code, sink),
                     }
                 }
@@ -143,6 +154,24 @@ impl Feed for CsvFeed<'_> {
         typist.summary.stopped = flow == ControlFlow::Break(());
         Ok(typist.summary)
     }
+}
+
+/// From so many columns on, lines of a note are hardly divided by chance as the rows around it are.
+const COLUMNS_TELLING: usize = 5;
+
+/// Returns the number of a cell whose lines are divided as rows are: where it begins in one row and ends in another, and each
+/// line between is a whole one.
+fn cell_with_rows(row: &table::TextRow<'_>, delimiter: u8) -> Option<usize> {
+    let last = row.count().checked_sub(1).filter(|last| last + 1 >= COLUMNS_TELLING)?;
+    (0..=last).find(|&number| {
+        let cell = row.cell(number).filter(|cell| cell.contains('\n'));
+        let Some((first, rest)) = cell.and_then(|cell| cell.split_once('\n')) else { return false };
+        let divided = |line: &str| line.bytes().filter(|byte| *byte == delimiter).count();
+        let (between, end) = rest.rsplit_once('\n').unwrap_or(("", rest));
+        divided(first) == last - number
+            && divided(end) == number
+            && between.lines().all(|line| line.is_empty() || divided(line) == last)
+    })
 }
 
 /// Returns a row as text if it has as many cells as the header has columns.
@@ -169,7 +198,6 @@ mod tests {
     use retention_core::record::{DateRole, Kind, Visibility};
 
     use super::*;
-    use crate::connector::defect::Defect;
 
     const PLAIN: &str = "schema = 1\nkind = \"contact\"\nfiles = [\"*.csv\"]\ncontent = \"snapshot\"\nid = [\"Id\"]\n\
         [mailbox]\nconstant = \"Ada@Contoso.com\"\n[[column]]\nname = \"Name\"\nfield = \"display_name\"\n";
@@ -242,6 +270,33 @@ mod tests {
     }
 
     #[test]
+    fn what_nobody_sees_around_an_id_a_link_or_a_name_of_a_column_makes_no_other() {
+        let mapping = PLAIN.to_owned() + "[[link]]\ncolumn = \"Boss\"\nkind = \"contact\"\nrelation = \"associated\"\n";
+        let text = "\u{200b}Id\u{a0},Name,Boss\n\u{feff}C1,Ada,\n\u{200e}C2\u{200f},Bo,C1\u{200b}\n\u{200b},Cy,\n";
+        let (changes, _) = read_with(&mapping, text.as_bytes());
+        assert_eq!(rows(&changes), [(2, "C1".into()), (3, "C2".into())]);
+        assert!(
+            changes.iter().any(
+                |change| matches!(change, Change::Row(row) if row.links.iter().any(|link| link.external_id == "C1"))
+            )
+        );
+        assert_eq!(rejections(&changes), [(4, "id_missing")]);
+        let owned = PLAIN.replace("constant = \"Ada@Contoso.com\"", "column = \"Owner\"");
+        let (changes, _) = read_with(&owned, "Id,Name,Owner\n1,Ada,\u{202a}Ada@x.cz\u{202c}\n".as_bytes());
+        assert!(matches!(&changes[1], Change::Row(row) if row.mailbox.as_deref() == Some("ada@x.cz")));
+        let twice = read_with(PLAIN, "Id,Name,\u{200b}Id\n".as_bytes()).1;
+        assert_eq!(twice, Err(FileError::ColumnRepeated { number: 3 }));
+    }
+
+    #[test]
+    fn an_id_that_is_guarded_against_spreadsheets_is_the_same_without() {
+        let mapping = PLAIN.to_owned() + "[[link]]\ncolumn = \"Boss\"\nkind = \"contact\"\nrelation = \"associated\"\n";
+        let (changes, _) = read_with(&mapping, b"Id,Name,Boss\n=\"007\",Ada,\n\"=\"\"008\"\"\",Bo,=\"007\"\n");
+        assert_eq!(rows(&changes), [(2, "007".into()), (3, "008".into())]);
+        assert!(matches!(&changes[2], Change::Row(row) if row.links[0].external_id == "007"));
+    }
+
+    #[test]
     fn what_a_spreadsheet_made_of_an_id_or_a_mailbox_is_none() {
         let bytes = b"Id;Name\n#N/A;Ada\n#REF!;Bo\n1.23457E+17;Cy\n1,2E+9;Di\n#7;Ed\nE#N/A;#N/A\nB1E+7;Flo\n1E+;Gus\n";
         let (changes, _) = read_with(PLAIN, bytes);
@@ -250,6 +305,10 @@ mod tests {
         assert_eq!(rejections(&changes), [2, 3, 4, 5].map(|line| (line, "spoiled_by_spreadsheet")));
         let owned = PLAIN.replace("constant = \"Ada@Contoso.com\"", "column = \"Owner\"");
         let (changes, _) = read_with(&owned, b"Id,Name,Owner\n1,Ada,#N/A\n");
+        assert_eq!(rejections(&changes), [(2, "spoiled_by_spreadsheet")]);
+        // A link that leads nowhere would let become due what it is about; an error in it is no id, and says so by its look.
+        let linked = PLAIN.to_owned() + "[[link]]\ncolumn = \"Boss\"\nkind = \"contact\"\nrelation = \"about\"\n";
+        let (changes, _) = read_with(&linked, b"Id,Name,Boss\n1,Ada,1.23457E+17\n2,Bo,#N/A\n12345678901234567,Cy,\n");
         assert_eq!(rejections(&changes), [(2, "spoiled_by_spreadsheet")]);
     }
 
@@ -286,6 +345,25 @@ mod tests {
         assert_eq!(rejections(&changes), [(3, "half_written")]);
         let (changes, _) = read_with(PLAIN, format!("Id,Name\n1,{}\n2,b\n", "x".repeat(2000)).as_bytes());
         assert_eq!((rejections(&changes), rows(&changes)), (vec![(2, "row_too_long")], vec![(3, "2".into())]));
+    }
+
+    #[test]
+    fn rows_that_an_open_quote_has_taken_up_are_told_and_are_not_gone() {
+        let told = |rows: &str| {
+            let (changes, _) = read_with(PLAIN, format!("Id,Name,Mail,Town,Notes\n{rows}").as_bytes());
+            let place = |change: &Change| match change {
+                Change::Defect(Defect::CellHoldsRows, place) => Some((place.line, place.column)),
+                _ => None,
+            };
+            (changes.iter().filter_map(place).collect::<Vec<_>>(), has_snapshot(&changes))
+        };
+        let spoiled = |column| (vec![(2, Some(column))], false);
+        assert_eq!(told("1,\"Bo,b@x,Brno,\n2,Cy,c@x,Brno,\n3,Di\",d@x,Brno,\n4,Ed,e@x,Brno,\n"), spoiled(2));
+        assert_eq!(told("1,Bo,b@x,Brno,\"note\r\n2,Cy,c@x,Brno,\"\n"), spoiled(5));
+        assert_eq!(told("\"1,Bo,b@x,Brno,\n2\",Cy,c@x,Brno,\n"), spoiled(1));
+        for note in ["Dear Bo,\nas, we, said,\nAda", "a\n\nb", "\n", "1,2,3,4\n5,6,7,8"] {
+            assert_eq!(told(&format!("1,Bo,b@x,Brno,\"{note}\"\n")), (vec![], true), "{note:?}");
+        }
     }
 
     #[test]

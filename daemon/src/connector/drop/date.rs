@@ -4,6 +4,7 @@
 use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::{Offset, TimeZone};
 use retention_core::time::Timestamp;
+use retention_core::time::iso::{self, Written, parse_iso};
 
 use crate::connector::defect::Defect;
 
@@ -20,8 +21,8 @@ pub struct Found {
 }
 
 impl Found {
-    fn exact(at: Option<Timestamp>) -> Self {
-        Self { at, defect: if at.is_none() { Some(Defect::DateUnreadable) } else { None } }
+    fn exact(at: Timestamp) -> Self {
+        Self { at: Some(at), defect: None }
     }
 
     fn nothing(defect: Defect) -> Self {
@@ -33,92 +34,21 @@ impl Found {
     }
 }
 
-/// A date as written, with what else stood there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Written {
-    date: Date,
-    time: Option<Time>,
-    offset: Option<Offset>,
-}
-
-impl Written {
-    fn at_offset(self, offset: Offset) -> Option<Timestamp> {
-        let time = self.time.unwrap_or(Time::midnight());
-        offset.to_timestamp(DateTime::from_parts(self.date, time)).ok().map(Timestamp::from_jiff)
+/// Why a day is no date that counts, if it is none.
+fn unusable(date: Date) -> Option<Found> {
+    if iso::stands_for_none(date) {
+        return Some(Found::nothing(Defect::SentinelDate));
     }
-
-    fn is_sentinel(self) -> bool {
-        is_no_date(self.date)
-    }
+    iso::is_before_records(date).then_some(Found::nothing(Defect::DateUnreadable))
 }
 
-/// Says whether a date stands for none. Programs write 0001-01-01, 1601-01-01, 1753-01-01, 1899-12-30 or 1900-01-01 where
-/// nothing is known, a time of day without a date in a workbook is one of 1899, and the zero of Unix is 1970-01-01, or the
-/// day before where the clock was behind UTC. No record is as old as the first ones; one of the last two is kept too long.
-fn is_no_date(date: Date) -> bool {
-    date.year() <= 1900 || matches!((date.year(), date.month(), date.day()), (1970, 1, 1) | (1969, 12, 31))
+/// The last instant that can be said. What lies behind it is 9999-12-31, which programs write for an end that never comes.
+fn last() -> Timestamp {
+    Timestamp::from_jiff(jiff::Timestamp::MAX)
 }
 
-/// Reads `2026-03-01`, `2026-03-01T10:00[:00[.123]]` and a blank for the `T`, with `Z` or `+01:00` or nothing behind.
-#[must_use]
-pub fn parse_iso(text: &str) -> Option<Written> {
-    let bytes = text.trim_ascii().as_bytes();
-    let (day, rest) = bytes.split_first_chunk::<10>()?;
-    let [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2] = *day else { return None };
-    let year = i16::try_from(number(&[y1, y2, y3, y4])?).ok()?;
-    let date = Date::new(year, small(&[m1, m2])?, small(&[d1, d2])?).ok()?;
-    let rest = match rest {
-        [] => return Some(Written { date, time: None, offset: None }),
-        [b'T' | b't' | b' ', rest @ ..] => rest,
-        _ => return None,
-    };
-    let (clock, rest) = rest.split_first_chunk::<5>()?;
-    let [h1, h2, b':', n1, n2] = *clock else { return None };
-    let (second, rest) = match rest {
-        [b':', s1, s2, rest @ ..] => (small(&[*s1, *s2])?, rest),
-        rest => (0, rest),
-    };
-    let (nanos, rest) = match rest {
-        [b'.' | b',', rest @ ..] => {
-            let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
-            if digits == 0 || digits > 9 {
-                return None;
-            }
-            let (fraction, rest) = rest.split_at_checked(digits)?;
-            let scale = 10_i32.checked_pow(u32::try_from(9 - digits).ok()?)?;
-            (number(fraction)?.checked_mul(scale)?, rest)
-        }
-        rest => (0, rest),
-    };
-    let time = Time::new(small(&[h1, h2])?, small(&[n1, n2])?, second, nanos).ok()?;
-    Some(Written { date, time: Some(time), offset: parse_offset(rest)? })
-}
-
-fn parse_offset(rest: &[u8]) -> Option<Option<Offset>> {
-    let (sign, digits) = match rest {
-        [] => return Some(None),
-        [b'Z' | b'z'] => return Some(Some(Offset::UTC)),
-        [b'+', digits @ ..] => (1, digits),
-        [b'-', digits @ ..] => (-1, digits),
-        _ => return None,
-    };
-    let [h1, h2, m1, m2] = match *digits {
-        [h1, h2, b':', m1, m2] | [h1, h2, m1, m2] => [h1, h2, m1, m2],
-        [h1, h2] => [h1, h2, b'0', b'0'],
-        _ => return None,
-    };
-    let seconds = number(&[h1, h2])? * 3_600 + number(&[m1, m2])? * 60;
-    Offset::from_seconds(sign * seconds).ok().map(Some)
-}
-
-fn number(digits: &[u8]) -> Option<i32> {
-    digits.iter().try_fold(0_i32, |value, byte| {
-        byte.is_ascii_digit().then(|| value.checked_mul(10)?.checked_add(i32::from(byte - b'0')))?
-    })
-}
-
-fn small(digits: &[u8]) -> Option<i8> {
-    i8::try_from(number(digits)?).ok()
+fn at_offset(written: DateTime, offset: Offset) -> Timestamp {
+    offset.to_timestamp(written).map_or(last(), Timestamp::from_jiff)
 }
 
 /// Reads the numbers of a culture's date: `31. 12. 2025`, `31.12.2025 14:05`, `3/31/2001 12:00:00 AM`.
@@ -187,37 +117,33 @@ pub fn parse_czech(text: &str) -> Option<Written> {
 }
 
 /// The latest instant that a local time can mean: in the zone if it is known, else at UTC-12.
-fn latest(written: DateTime, zone: Option<&TimeZone>) -> Option<Timestamp> {
+fn latest(written: DateTime, zone: Option<&TimeZone>) -> Timestamp {
     match zone {
         Some(zone) => {
-            zone.to_ambiguous_zoned(written).later().ok().map(|zoned| Timestamp::from_jiff(zoned.timestamp()))
+            let zoned = zone.to_ambiguous_zoned(written).later();
+            zoned.map_or(last(), |zoned| Timestamp::from_jiff(zoned.timestamp()))
         }
-        None => {
-            let utc = Timestamp::from_jiff(Offset::UTC.to_timestamp(written).ok()?);
-            Some(Timestamp(utc.0.checked_add(LATEST_ZONE_US)?))
-        }
+        None => Timestamp(at_offset(written, Offset::UTC).0.saturating_add(LATEST_ZONE_US)).min(last()),
     }
 }
 
 /// The last microsecond of a day.
-fn day_end(date: Date, zone: Option<&TimeZone>) -> Option<Timestamp> {
-    let next = latest(DateTime::from_parts(date.tomorrow().ok()?, Time::midnight()), zone)?;
-    Some(Timestamp(next.0 - 1))
+fn day_end(date: Date, zone: Option<&TimeZone>) -> Timestamp {
+    let next = date.tomorrow().map(|next| latest(DateTime::from_parts(next, Time::midnight()), zone));
+    next.map_or(last(), |next| Timestamp(next.0 - 1))
 }
 
 /// Reads a time of the export that is truly UTC (`DateTimeCreated`, `BirthDay`, custom dates of contacts).
 #[must_use]
 pub fn ocm_utc(text: &str, zone: Option<&TimeZone>) -> Found {
-    match parse_iso(text) {
-        Some(written) if written.is_sentinel() => Found::nothing(Defect::SentinelDate),
-        Some(written) => match (written.offset, written.time) {
-            (Some(offset), _) => Found::exact(written.at_offset(offset)),
-            (None, Some(time)) => {
-                Found::exact(latest(DateTime::from_parts(written.date, time), zone)).noted(Defect::ZoneUnknown)
-            }
-            (None, None) => ocm_day(text, zone),
-        },
-        None => ocm_culture(text, zone),
+    let Some(written) = parse_iso(text) else { return ocm_culture(text, zone) };
+    match (unusable(written.date), written.offset, written.time) {
+        (Some(none), _, _) => none,
+        (None, Some(offset), Some(time)) => Found::exact(at_offset(DateTime::from_parts(written.date, time), offset)),
+        (None, None, Some(time)) => {
+            Found::exact(latest(DateTime::from_parts(written.date, time), zone)).noted(Defect::ZoneUnknown)
+        }
+        (None, _, None) => ocm_day(text, zone),
     }
 }
 
@@ -225,15 +151,13 @@ pub fn ocm_utc(text: &str, zone: Option<&TimeZone>) -> Found {
 #[must_use]
 pub fn ocm_stream(text: &str, zone: Option<&TimeZone>) -> Found {
     let Some(written) = parse_iso(text) else { return ocm_culture(text, zone) };
-    if written.is_sentinel() {
-        return Found::nothing(Defect::SentinelDate);
-    }
-    match written.time {
-        Some(time) => {
+    match (unusable(written.date), written.time) {
+        (Some(none), _) => none,
+        (None, Some(time)) => {
             let found = Found::exact(latest(DateTime::from_parts(written.date, time), zone));
             if zone.is_some() { found } else { found.noted(Defect::ZoneUnknown) }
         }
-        None => ocm_day(text, zone),
+        (None, None) => ocm_day(text, zone),
     }
 }
 
@@ -241,11 +165,9 @@ pub fn ocm_stream(text: &str, zone: Option<&TimeZone>) -> Found {
 /// turned an instant into a local day.
 #[must_use]
 pub fn ocm_day(text: &str, zone: Option<&TimeZone>) -> Found {
-    match parse_iso(text) {
-        Some(written) if written.is_sentinel() => Found::nothing(Defect::SentinelDate),
-        Some(written) => Found::exact(day_end(written.date, zone)).noted(Defect::DayUncertain),
-        None => ocm_culture(text, zone),
-    }
+    let Some(written) = parse_iso(text) else { return ocm_culture(text, zone) };
+    let found = || Found::exact(day_end(written.date, zone)).noted(Defect::DayUncertain);
+    unusable(written.date).unwrap_or_else(found)
 }
 
 /// Reads a date in the culture of the machine, if day and month can be told apart.
@@ -260,8 +182,8 @@ fn ocm_culture(text: &str, zone: Option<&TimeZone>) -> Found {
         (Some(date), None) | (None, Some(date)) => date,
         (None, None) => return Found::nothing(Defect::DateUnreadable),
     };
-    if is_no_date(date) {
-        return Found::nothing(Defect::SentinelDate);
+    if let Some(none) = unusable(date) {
+        return none;
     }
     let at = match parts.time {
         Some(time) => latest(DateTime::from_parts(date, time), zone),
@@ -276,7 +198,7 @@ pub fn is_none_in_culture(text: &str) -> bool {
     let Some(parts) = parse_culture(text) else { return false };
     let readings = [(parts.first, parts.second), (parts.second, parts.first)];
     let mut dates = readings.into_iter().filter_map(|(month, day)| Date::new(parts.year, month, day).ok()).peekable();
-    dates.peek().is_some() && dates.all(is_no_date)
+    dates.peek().is_some() && dates.all(iso::stands_for_none)
 }
 
 /// How a mapping says that dates are written.
@@ -299,7 +221,8 @@ pub struct Mapped {
     pub iso: Option<String>,
 }
 
-/// Reads a date by the format and zone of a mapping.
+/// Reads a date by the format and zone of a mapping. A cell in ISO form, which has one reading only, is read also where the
+/// mapping names another: whoever judges the record later takes it for a date that was read.
 ///
 /// A day without time is its last instant in the zone (UTC when none is named): a policy of a zone further west must not
 /// count from the day before. A time without offset and without zone is the latest instant that it can mean. In the fold
@@ -307,18 +230,19 @@ pub struct Mapped {
 #[must_use]
 pub fn mapped(text: &str, format: &DateFormat, zone: Option<&TimeZone>) -> Mapped {
     let written = match format {
-        DateFormat::Iso => parse_iso(text),
+        DateFormat::Iso => None,
         DateFormat::Czech => parse_czech(text),
         DateFormat::Pattern(pattern) => parse_pattern(text, pattern),
     };
-    let Some(written) = written else {
+    let Some(written) = written.or_else(|| parse_iso(text)) else {
         return Mapped { found: Found::nothing(Defect::DateUnreadable), iso: None };
     };
-    if written.is_sentinel() {
-        return Mapped { found: Found::nothing(Defect::SentinelDate), iso: None };
+    if let Some(found) = unusable(written.date) {
+        return Mapped { found, iso: None };
     }
     let found = match (written.offset, written.time) {
-        (Some(offset), _) => Found::exact(written.at_offset(offset)),
+        (Some(offset), Some(time)) => Found::exact(at_offset(DateTime::from_parts(written.date, time), offset)),
+        (Some(offset), None) => Found::exact(day_end(written.date, Some(&TimeZone::fixed(offset)))),
         (None, Some(time)) => {
             let found = Found::exact(latest(DateTime::from_parts(written.date, time), zone));
             if zone.is_some() { found } else { found.noted(Defect::ZoneUnknown) }
@@ -337,7 +261,15 @@ fn parse_pattern(text: &str, pattern: &str) -> Option<Written> {
     let parts = jiff::fmt::strtime::parse(pattern, text.trim()).ok()?;
     let date = parts.to_date().ok()?;
     let time = if parts.hour().is_some() { Some(parts.to_time().ok()?) } else { None };
-    Some(Written { date, time, offset: parts.offset() })
+    let offset = match parts.iana_time_zone() {
+        Some(name) => {
+            let local = DateTime::from_parts(date, time.unwrap_or(Time::midnight()));
+            let zoned = TimeZone::get(name).ok()?.to_ambiguous_zoned(local).later().ok()?;
+            Some(zoned.offset())
+        }
+        None => parts.offset(),
+    };
+    Some(Written { date, time, offset })
 }
 
 #[cfg(test)]
@@ -402,6 +334,56 @@ mod tests {
         for text in ["1901-01-01", "1969-12-30", "1970-01-02"] {
             assert_eq!(mapped(text, &DateFormat::Iso, Some(&zone)).found.defect, None, "{text}");
         }
+    }
+
+    #[test]
+    fn the_last_day_of_the_calendar_is_the_last_instant_and_a_year_of_another_calendar_is_no_date() {
+        let never = Some(Timestamp::from_jiff(jiff::Timestamp::MAX));
+        let (west, east) = (TimeZone::get("America/Adak").unwrap(), TimeZone::get("Pacific/Kiritimati").unwrap());
+        for zone in [None, Some(&TimeZone::UTC), Some(&west), Some(&east)] {
+            for text in ["9999-12-31", "9999-12-31T23:59:59.9999999", "9999-12-31T23:59:59-12:00"] {
+                let found = mapped(text, &DateFormat::Iso, zone).found;
+                assert_eq!(
+                    (found.at.is_some(), found.defect.is_some_and(|odd| odd != Defect::ZoneUnknown)),
+                    (true, false)
+                );
+                assert!(found.at >= at("9999-12-30T09:00:00Z") && found.at <= never, "{text}");
+                assert!(ocm_day(text, zone).at.is_some() && ocm_utc(text, zone).at.is_some(), "{text}");
+            }
+        }
+        assert_eq!(mapped("31.12.9999", &DateFormat::Czech, Some(&prague())).found.at, never);
+        for text in ["1405-05-12", "0025-12-31", "1447-06-07T10:00:00Z"] {
+            let unread = Found::nothing(Defect::DateUnreadable);
+            assert_eq!(mapped(text, &DateFormat::Iso, None).found, unread, "{text}");
+            assert_eq!((ocm_utc(text, None), ocm_stream(text, None), ocm_day(text, None)), (unread, unread, unread));
+        }
+        let short = DateFormat::Pattern("%d.%m.%Y".to_owned());
+        assert_eq!(mapped("31.12.25", &short, None).found, Found::nothing(Defect::DateUnreadable));
+    }
+
+    #[test]
+    fn a_cell_in_iso_form_is_read_whatever_form_the_mapping_names() {
+        let zone = prague();
+        for format in [DateFormat::Czech, DateFormat::Pattern("%Y-%m-%d %H:%M:%S".to_owned())] {
+            let day = mapped("2025-12-31", &format, Some(&zone));
+            assert_eq!((day.found.at, day.iso.as_deref()), (at("2025-12-31T22:59:59.999999Z"), Some("2025-12-31")));
+            let minute = mapped("2025-12-31T14:05+02:00", &format, Some(&zone));
+            assert_eq!(
+                (minute.found.at, minute.iso.as_deref()),
+                (at("2025-12-31T12:05:00Z"), Some("2025-12-31T12:05:00Z"))
+            );
+        }
+    }
+
+    #[test]
+    fn a_zone_in_the_cell_counts_before_that_of_the_mapping() {
+        let read =
+            |text: &str, pattern: &str| mapped(text, &DateFormat::Pattern(pattern.to_owned()), Some(&prague())).found;
+        let named = read("12/31/2025 02:05 PM America/New_York", "%m/%d/%Y %I:%M %p %Q");
+        assert_eq!(named, Found { at: at("2025-12-31T19:05:00Z"), defect: None });
+        assert_eq!(read("2025-12-31 Mars/Olympus", "%Y-%m-%d %Q"), Found::nothing(Defect::DateUnreadable));
+        // A day is its last instant also where its distance from UTC stands behind it.
+        assert_eq!(read("2025-12-31 -0500", "%Y-%m-%d %z").at, at("2026-01-01T04:59:59.999999Z"));
     }
 
     #[test]

@@ -471,14 +471,36 @@ fn check_format(source: &Source<'_>, format: Option<&toml::Spanned<String>>) -> 
         pattern => {
             let sample = jiff::civil::datetime(2001, 12, 31, 13, 14, 15, 0).to_zoned(TimeZone::UTC);
             let written = sample.ok().and_then(|sample| jiff::fmt::strtime::format(pattern, &sample).ok());
-            let read = written.and_then(|text| jiff::fmt::strtime::parse(pattern, &text).ok()?.to_date().ok());
-            if read.is_none() || !pattern.contains('%') {
+            let read = written.and_then(|text| jiff::fmt::strtime::parse(pattern, &text).ok());
+            let Some(read) = read.filter(|read| read.to_date().is_ok() && pattern.contains('%')) else {
                 let message = "not a date format: expected \"iso\", \"czech\" or a pattern such as \"%d/%m/%Y %H:%M\"";
                 return Err(source.error(format, message));
+            };
+            if read.hour().is_some_and(|hour| hour != 13) {
+                let message =
+                    "the hours are those of half a day, and nothing says which half: add %p, or use %H for 0 to 23";
+                return Err(source.error(format, message));
+            }
+            if let Some(twice) = repeated_part(pattern) {
+                return Err(source.error(format, format!("%{twice} stands twice: minutes are %M, and months are %m")));
             }
             Ok(DateFormat::Pattern(pattern.to_owned()))
         }
     }
+}
+
+/// Returns a part of a date that a pattern names twice, of which the later one would count: `%H:%m` is a slip, and made a
+/// month of the minutes.
+fn repeated_part(pattern: &str) -> Option<char> {
+    let mut seen = BTreeSet::new();
+    let mut rest = pattern.chars();
+    while rest.by_ref().any(|c| c == '%') {
+        let part = rest.by_ref().find(|c| c.is_ascii_alphabetic() || *c == '%')?;
+        if part != '%' && !matches!(part, 'n' | 't') && !seen.insert(part) {
+            return Some(part);
+        }
+    }
+    None
 }
 
 fn check_mailbox(
@@ -612,6 +634,28 @@ mod tests {
         );
         assert!(error("[[column]]\nname=\"A\"\nfield=\"email1\"\ntype=\"date\"\n").message.contains("own type"));
         assert!(Mapping::parse("schema = 2").is_err());
+    }
+
+    #[test]
+    fn a_pattern_that_would_read_another_time_than_stands_there_is_refused() {
+        let told = |pattern: &str| {
+            let tail = format!("[[date]]\ncolumn = \"A\"\nrole = \"created\"\nformat = \"{pattern}\"\n");
+            Mapping::parse(&format!("{HEAD}{tail}")).map_err(|error| (error.line, error.message))
+        };
+        for (pattern, words) in [
+            ("%d/%m/%Y %I:%M", "add %p"),
+            ("%d/%m/%Y %H:%m", "%m stands twice"),
+            ("%d.%d.%Y", "not a date format"),
+            ("%H:%M", "not a date format"),
+        ] {
+            let (line, message) = told(pattern).unwrap_err();
+            assert!(line == 9 && message.contains(words), "{pattern}: {message}");
+        }
+        for pattern in
+            ["%m/%d/%Y %I:%M:%S %p", "%d.%m.%y", "%A, %d %B %Y %%", "%-d.%-m.%Y %H:%M %:z", "%Y%m%d", "%F%n%T"]
+        {
+            assert!(told(pattern).is_ok(), "{pattern}");
+        }
     }
 
     #[test]

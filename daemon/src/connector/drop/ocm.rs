@@ -65,6 +65,8 @@ impl DirectoryName {
             None => (name, Older::Refused),
         };
         let (user, stamp) = name.rsplit_once('_')?;
+        // One mailbox, however the address was typed where the script asked for it.
+        let user = text::bare(user);
         let (day, clock) = stamp.split_once('T')?;
         let are_digits = day.bytes().chain(clock.bytes()).all(|byte| byte.is_ascii_digit());
         if user.is_empty() || day.len() != 8 || clock.len() != 10 || !are_digits {
@@ -191,6 +193,8 @@ struct Reading<'f, 's, 'k> {
     is_ascii: bool,
     /// Whether it is what a run exported: a part, however whole its files are.
     is_bundle: bool,
+    /// The files of the export that are there, as they are called there.
+    on_disk: BTreeMap<&'static str, String>,
 }
 
 impl Feed for OcmFeed<'_> {
@@ -198,8 +202,15 @@ impl Feed for OcmFeed<'_> {
         let names = claimed::file_names(self.path)?;
         let is_ascii = self.is_ascii(&names);
         let is_bundle = BUNDLE.iter().all(|part| names.iter().any(|name| name == part));
-        let mut reading =
-            Reading { feed: self, sink, summary: ReadSummary::default(), layouts: 0, is_ascii, is_bundle };
+        let mut reading = Reading {
+            feed: self,
+            sink,
+            summary: ReadSummary::default(),
+            layouts: 0,
+            is_ascii,
+            is_bundle,
+            on_disk: on_disk(&names),
+        };
         match reading.directory(&names) {
             Ok(()) => {}
             Err(Stop::Sink) => reading.summary.stopped = true,
@@ -225,19 +236,20 @@ impl Reading<'_, '_, '_> {
     }
 
     fn directory(&mut self, names: &[String]) -> Result<(), Stop> {
-        let is_known = |name: &str| SCHEMAS.iter().any(|s| s.0 == name) || DATA.iter().any(|d| d.0 == name);
+        let known: Vec<&'static str> = self.on_disk.keys().copied().collect();
+        let has = |name: &str| known.contains(&name);
         let is_bundle = self.is_bundle;
         if is_bundle {
             self.defect(Defect::BundleInPart, Place::whole(None))?;
         }
-        let is_expected = |name: &str| is_known(name) || is_bundle && BUNDLE_BESIDE.contains(&name);
-        for _ in names.iter().filter(|name| !is_expected(name)) {
+        let is_beside = |name: &&String| is_bundle && BUNDLE_BESIDE.contains(&name.as_str());
+        let unknown = names.len() - known.len() - names.iter().filter(is_beside).count();
+        for _ in 0..unknown {
             self.defect(Defect::FileUnknown, Place::whole(None))?;
         }
-        if !names.iter().any(|name| is_known(name)) {
+        if known.is_empty() {
             return Err(FileError::NoExportFile.into());
         }
-        let has = |name: &str| names.iter().any(|known| known == name);
         let mut customs = BTreeMap::new();
         let mut whole = 0;
         for (name, of) in SCHEMAS {
@@ -316,7 +328,7 @@ impl Reading<'_, '_, '_> {
         required: &str,
         schema: &[Custom],
     ) -> Result<(Vec<Custom>, bool), Stop> {
-        let path = self.feed.path.join(name);
+        let path = self.feed.path.join(self.on_disk.get(name).map_or(name, String::as_str));
         let opened = Opened::at(&path, self.feed.limits)?;
         let (reader, seen) = open_text(opened.file, Some(Encoding::Utf8)).map_err(|error| match error {
             FileError::EncodingContradicted { .. } => FileError::ExportResaved { how: "in UTF-16" },
@@ -429,6 +441,18 @@ impl Reading<'_, '_, '_> {
         self.emit(Change::Layout(Layout { source: self.feed.source.to_owned(), kind, columns, named_dates }))?;
         Ok(state)
     }
+}
+
+/// Finds the files of an export among those of a directory. A program that copied or packed it may have changed the case of
+/// their names; where two differ in that alone and neither is as the export writes it, nobody can tell which is meant.
+fn on_disk(names: &[String]) -> BTreeMap<&'static str, String> {
+    let find = |wanted: &'static str| {
+        let exact = names.iter().find(|name| *name == wanted);
+        let mut alike = names.iter().filter(|name| name.eq_ignore_ascii_case(wanted));
+        let only = alike.next().filter(|_| alike.next().is_none());
+        Some((wanted, exact.or(only)?.clone()))
+    };
+    SCHEMAS.iter().map(|schema| schema.0).chain(DATA.iter().map(|data| data.0)).filter_map(find).collect()
 }
 
 /// Returns a field that no earlier column fills: columns without a name may be many.

@@ -56,13 +56,18 @@ pub enum Refusal {
     #[error("not a regular file; drop a regular file")]
     NotRegular,
     /// A directory that is not an export.
-    #[error("not an export directory; its name must read <mailbox>_<yyyyMMddTHHmmssffff>")]
+    #[error(
+        "not an export directory; its name must read <mailbox>_<yyyyMMddTHHmmssffff>; where such directories lie in it, drop each by itself"
+    )]
     DirectoryUnknown,
     /// A directory inside an export directory.
     #[error(
         "an export directory holds no directories; where an archive was unpacked into it, drop the one inside by itself, else take it out"
     )]
     DirectoryInside,
+    /// A file of a directory that is not finished.
+    #[error("a file in the directory is still being copied, or its copy broke off; copy it whole, or take it out")]
+    Unfinished,
     /// Too many files in a directory.
     #[error("the directory holds more than {DIRECTORY_FILES_MAX} files")]
     TooManyFiles,
@@ -86,6 +91,7 @@ impl Refusal {
             Self::NotRegular => "not_regular",
             Self::DirectoryUnknown => "directory_unknown",
             Self::DirectoryInside => "directory_inside",
+            Self::Unfinished => "unfinished",
             Self::TooManyFiles => "too_many_files",
             Self::TooLarge { .. } => "too_large",
             Self::Unreadable(_) => "unreadable",
@@ -100,8 +106,7 @@ pub struct ScanError(io::ErrorKind);
 
 /// Looks at a drop folder, without entering anything but directories of the export's name.
 ///
-/// Names that begin with a dot or end in `.tmp`, `.part`, `.partial`, `.crdownload` or `~` belong to somebody who is
-/// still writing and are passed over, like whatever disappears during the look.
+/// Names by which programs know what they have not finished are passed over, like whatever disappears during the look.
 ///
 /// # Errors
 /// Only when the folder itself cannot be listed.
@@ -133,12 +138,20 @@ fn order_of(name: &OsStr) -> (OsString, Option<DateTime>, OsString) {
     }
 }
 
-/// Says whether a name belongs to a file that somebody is still writing.
+/// Says whether a name belongs to a file that somebody is still writing, or to what a program keeps beside one.
 #[must_use]
 pub fn is_unfinished(name: &OsStr) -> bool {
+    let bytes = name.as_encoded_bytes();
+    // Excel and Word note in `~$name` who has it open.
+    bytes.starts_with(b".") || bytes.starts_with(b"~$") || bytes.ends_with(b"~") || is_transfer(name)
+}
+
+/// Says whether a name is one that a program which copies or downloads gives to what it has not finished: `.filepart` is that
+/// of WinSCP.
+fn is_transfer(name: &OsStr) -> bool {
     let bytes = name.as_encoded_bytes().to_ascii_lowercase();
-    let ends = [b".tmp".as_slice(), b".part", b".partial", b".crdownload", b"~"];
-    bytes.starts_with(b".") || ends.iter().any(|end| bytes.ends_with(end))
+    let ends = [b".tmp".as_slice(), b".part", b".partial", b".filepart", b".crdownload", b".download"];
+    ends.iter().any(|end| bytes.ends_with(end))
 }
 
 fn look_at(path: &Path, name: &OsStr, limits: &Limits) -> Option<Result<Look, Refusal>> {
@@ -192,6 +205,9 @@ fn look_into(directory: &Path, limits: &Limits) -> Option<Result<Look, Refusal>>
         };
         if metadata.is_dir() {
             return Some(Err(Refusal::DirectoryInside));
+        }
+        if is_transfer(&entry.file_name()) {
+            return Some(Err(Refusal::Unfinished));
         }
         let fingerprint = match look_at_file(&metadata, limits) {
             Ok(fingerprint) => fingerprint,
@@ -425,7 +441,7 @@ mod tests {
     fn a_scan_answers_for_every_kind_of_entry() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
-        for name in ["a.csv", ".hidden.csv", "b.csv.tmp", "c.PART", "d.csv~"] {
+        for name in ["a.csv", ".hidden.csv", "b.csv.tmp", "c.PART", "d.csv~", "e.csv.filepart", "~$f.xlsx"] {
             fs::write(path(name), "x\n").unwrap();
         }
         fs::write(path("large.csv"), "0123456789").unwrap();
@@ -441,6 +457,11 @@ mod tests {
         for name in ["Deals.csv", "Tasks.csv"] {
             fs::write(path(together).join(name), "xyz").unwrap();
         }
+        let broken_off = "dan@contoso.com_20200302T0915301234";
+        fs::create_dir(path(broken_off)).unwrap();
+        for name in ["Deals.csv", "Contacts.csv.filepart"] {
+            fs::write(path(broken_off).join(name), "x").unwrap();
+        }
         let limits = Limits { file_bytes_max: 5, ..Limits::default() };
         let seen = look(folder.path(), &limits).unwrap();
         let answer = |name: &str| seen.iter().find(|s| s.name == name).map(|s| s.look.clone());
@@ -451,8 +472,9 @@ mod tests {
         assert_eq!(answer("loop"), Some(Err(Refusal::Symlink)));
         assert_eq!(answer("folder"), Some(Err(Refusal::DirectoryUnknown)));
         assert_eq!(answer(nested), Some(Err(Refusal::DirectoryInside)));
+        assert_eq!(answer(broken_off), Some(Err(Refusal::Unfinished)), "half of an export says nothing of the other");
         assert_eq!(answer(together), Some(Err(Refusal::TooLarge { max: 5 })), "all files together");
-        assert_eq!(seen.len(), 8, "unfinished names are passed over");
+        assert_eq!(seen.len(), 9, "unfinished names are passed over");
         assert!(look(&path("gone"), &limits).is_err());
     }
 

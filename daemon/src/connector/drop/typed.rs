@@ -7,6 +7,7 @@ use std::sync::Arc;
 use retention_core::record::field::{self, CUSTOM_PREFIX};
 use retention_core::record::{Cells, Column, DateRole, FieldType, Kind, Layout, Relation, SourceLink, Visibility};
 use retention_core::table::Fields;
+use retention_core::text::{bare, unguarded};
 
 use super::date::{self, DateFormat};
 use super::mapping::{
@@ -65,10 +66,10 @@ pub(super) struct Typist<'m> {
     rows_spoiled: bool,
 }
 
-/// Finds a column by name: as written, or but for blanks around it.
+/// Finds a column by name: as written, or but for blanks and what nobody sees around it.
 pub(super) fn find(header: &[String], name: &str) -> Option<usize> {
     let exact = header.iter().position(|column| column == name);
-    exact.or_else(|| header.iter().position(|column| column.trim() == name.trim()))
+    exact.or_else(|| header.iter().position(|column| bare(column) == bare(name)))
 }
 
 fn require(header: &[String], name: &str) -> Result<usize, FileError> {
@@ -82,7 +83,7 @@ fn require(header: &[String], name: &str) -> Result<usize, FileError> {
 pub(super) fn check_repeats(header: &[String]) -> Result<(), FileError> {
     let mut seen = BTreeSet::new();
     for (number, name) in header.iter().enumerate() {
-        if !name.trim().is_empty() && !seen.insert(name.trim()) {
+        if !bare(name).is_empty() && !seen.insert(bare(name)) {
             return Err(FileError::ColumnRepeated { number: number + 1 });
         }
     }
@@ -250,6 +251,13 @@ impl<'m> Typist<'m> {
         let cells = self.cells(fields, &rewritten);
         self.rewritten = rewritten;
         let cells = cells?;
+        let is_spoiled = |number: &&usize| {
+            let is_cut = fields.is_typed(**number) && fields.cell(**number).is_some_and(is_beyond_digits_kept);
+            is_cut || fields.cell(**number).is_some_and(is_shortened)
+        };
+        if let Some(&number) = self.links.iter().find(is_spoiled) {
+            return Err((RejectCode::SpoiledBySpreadsheet, Some(number)));
+        }
         let links = self.links.iter().zip(&self.mapping.links);
         Ok(Change::Row(SourceRow {
             layout: 0,
@@ -264,12 +272,14 @@ impl<'m> Typist<'m> {
         }))
     }
 
-    /// The id without the blanks around it: links lose theirs, and a database pads ids of a fixed width.
+    /// The id without the blanks around it, which links lose and with which a database pads ids of a fixed width, and without
+    /// what nobody sees there or guards it against spreadsheets: with it in one file and without it in the next, one person
+    /// would be two.
     fn external_id(&self, fields: &impl Fields) -> Result<String, (RejectCode, Option<usize>)> {
         let filled = |number: usize| {
-            let cell = fields.cell(number).map(str::trim).filter(|cell| !cell.is_empty());
+            let cell = fields.cell(number).map(unguarded).filter(|cell| !cell.is_empty());
             let cell = cell.ok_or((RejectCode::IdMissing, Some(number)))?;
-            if is_spoiled_by_spreadsheet(cell) {
+            if is_spoiled_by_spreadsheet(cell) || fields.is_typed(number) && is_beyond_digits_kept(cell) {
                 Err((RejectCode::SpoiledBySpreadsheet, Some(number)))
             } else {
                 Ok(cell)
@@ -293,7 +303,7 @@ impl<'m> Typist<'m> {
         match &mut self.mailbox {
             Mailbox::Fixed(mailbox) => Ok(mailbox.clone()),
             Mailbox::Column { number, last } => {
-                let text = fields.cell(*number).map(str::trim).filter(|text| !text.is_empty());
+                let text = fields.cell(*number).map(unguarded).filter(|text| !text.is_empty());
                 let text = text.ok_or((RejectCode::MailboxMissing, Some(*number)))?;
                 if is_spoiled_by_spreadsheet(text) {
                     return Err((RejectCode::SpoiledBySpreadsheet, Some(*number)));
@@ -433,12 +443,21 @@ fn free_custom(name: &str, number: usize, columns: &[Column], rules: &[(usize, &
 /// an id either would make one record of many.
 fn is_spoiled_by_spreadsheet(cell: &str) -> bool {
     const ERRORS: [&str; 9] = ["#N/A", "#REF!", "#VALUE!", "#NAME?", "#DIV/0!", "#NULL!", "#NUM!", "#SPILL!", "#CALC!"];
+    ERRORS.contains(&cell) || is_shortened(cell)
+}
+
+fn is_shortened(cell: &str) -> bool {
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let is_shortened = |(number, exponent): (&str, &str)| {
-        let (whole, fraction) = number.split_once(['.', ',']).unwrap_or((number, "0"));
-        whole.len() == 1 && is_number(whole) && is_number(fraction) && is_number(exponent)
-    };
-    ERRORS.contains(&cell) || cell.split_once("E+").is_some_and(is_shortened)
+    let Some((number, exponent)) = bare(cell).split_once("E+") else { return false };
+    let (whole, fraction) = number.split_once(['.', ',']).unwrap_or((number, "0"));
+    whole.len() == 1 && is_number(whole) && is_number(fraction) && is_number(exponent)
+}
+
+/// Says whether a number of a workbook has more digits than one keeps there: the last ones are zeros now, or those of the
+/// nearest number that can be kept, so several ids became one.
+fn is_beyond_digits_kept(cell: &str) -> bool {
+    const DIGITS_KEPT: usize = 15;
+    cell.len() > DIGITS_KEPT && cell.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn is_one_of(cell: &str, values: &[String]) -> bool {
@@ -458,7 +477,7 @@ fn links_of<'a>(cell: Option<&'a str>, rule: &'a LinkRule) -> impl Iterator<Item
 pub(super) fn split_ids<'a>(cell: &'a str, separator: Option<&'a str>) -> impl Iterator<Item = &'a str> + 'a {
     let whole = separator.is_none().then_some(cell);
     let parts = separator.map(|separator| cell.split(separator));
-    whole.into_iter().chain(parts.into_iter().flatten()).map(str::trim).filter(|id| !id.is_empty())
+    whole.into_iter().chain(parts.into_iter().flatten()).map(unguarded).filter(|id| !id.is_empty())
 }
 
 /// Makes the links of a cell of ids joined by a bar.

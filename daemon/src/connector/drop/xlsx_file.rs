@@ -16,6 +16,11 @@ use crate::connector::change::{Certainty, Change, Detected, Feed, Place, ReadSum
 use crate::connector::defect::Defect;
 use crate::connector::rejection::{FileError, RejectCode};
 
+// What a workbook makes its reader hold.
+mod cost;
+
+use cost::Cost;
+
 /// A claimed workbook.
 #[derive(Debug)]
 pub struct XlsxFeed<'a> {
@@ -67,7 +72,8 @@ impl Fields for Texts {
     }
 }
 
-/// Unpacks every part once into nothing and refuses a workbook that holds more than the limit, whatever it declares.
+/// Unpacks every part once into nothing and refuses a workbook that holds more than the limit, or makes its reader hold more,
+/// whatever it declares.
 fn check_unpacked_size(file: &mut File, limits: &Limits) -> Result<(), FileError> {
     let mut first = [0; COMPOUND_FILE.len()];
     let read = file.read(&mut first)?;
@@ -87,7 +93,9 @@ fn check_unpacked_size(file: &mut File, limits: &Limits) -> Result<(), FileError
     for number in 0..archive.len() {
         let part = archive.by_index(number).map_err(|_| FileError::WorkbookBroken)?;
         let mut bounded = part.take(left.saturating_add(1));
-        let bytes = std::io::copy(&mut bounded, &mut std::io::sink()).map_err(|_| FileError::WorkbookBroken)?;
+        let mut cost = Cost::default();
+        std::io::copy(&mut bounded, &mut cost).map_err(|_| FileError::WorkbookBroken)?;
+        let bytes = cost.total().ok_or(FileError::WorkbookBroken)?;
         left = left.checked_sub(bytes).ok_or_else(|| too_large.clone())?;
     }
     drop(archive);
@@ -345,6 +353,32 @@ mod tests {
     }
 
     #[test]
+    fn an_id_of_more_digits_than_a_workbook_keeps_is_that_of_many() {
+        let mapping =
+            MAPPING.to_owned() + "[[link]]\ncolumn = \"Firm\"\nkind = \"company\"\nrelation = \"associated\"\n";
+        let mut book = Workbook::new();
+        let sheet = book.add_worksheet();
+        for (column, name) in (0..).zip(["Id", "Amount", "End", "Firm"]) {
+            sheet.write(0, column, name).unwrap();
+        }
+        sheet.write(1, 0, 1_234_567_890_123_456_789_u64).unwrap();
+        sheet.write(2, 0, 1_234_567_890_123_456_700_u64).unwrap();
+        sheet.write(3, 0, 123_456_789_012_345_u64).unwrap();
+        sheet.write(4, 0, "1234567890123456789").unwrap();
+        sheet.write(5, 0, "D5").unwrap();
+        sheet.write(5, 3, 1_234_567_890_123_456_789_u64).unwrap();
+        let (changes, _) = read(&book.save_to_buffer().unwrap(), &mapping, &Limits::default());
+        let told = |change: &Change| match change {
+            Change::Row(row) => Some((row.place.line, "row")),
+            Change::Rejected(rejection) => Some((rejection.place.line, rejection.code.name())),
+            _ => None,
+        };
+        let spoiled = "spoiled_by_spreadsheet";
+        let expected = [(2, spoiled), (3, spoiled), (4, "row"), (5, "row"), (6, spoiled)];
+        assert_eq!(changes.iter().filter_map(told).collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
     fn a_row_of_empty_texts_is_no_row_and_no_header() {
         let (mapping, limits) = (Mapping::parse(MAPPING).unwrap(), Limits::default());
         let feed = XlsxFeed { source: "crm", mapping: &mapping, limits: &limits, path: Path::new("x.xlsx") };
@@ -449,6 +483,19 @@ mod tests {
 
     /// Takes the results of formulas out of a workbook.
     fn without_results(bytes: &[u8]) -> Vec<u8> {
+        with_parts(bytes, |text| {
+            let mut kept = String::new();
+            for piece in text.split_inclusive("</f>") {
+                let is_behind_formula = kept.ends_with("</f>");
+                let end = piece.find("</v>").filter(|_| is_behind_formula).map_or(0, |at| at + "</v>".len());
+                kept.push_str(&piece[end..]);
+            }
+            kept
+        })
+    }
+
+    /// Writes a workbook anew, each part as it is changed.
+    fn with_parts(bytes: &[u8], change: impl Fn(&str) -> String) -> Vec<u8> {
         use std::io::{Cursor, Write as _};
         let mut archive = zip::ZipArchive::new(Cursor::new(bytes)).unwrap();
         let mut out = zip::ZipWriter::new(Cursor::new(Vec::new()));
@@ -456,16 +503,27 @@ mod tests {
             let mut part = archive.by_index(number).unwrap();
             let mut text = String::new();
             part.read_to_string(&mut text).unwrap();
-            let mut kept = String::new();
-            for piece in text.split_inclusive("</f>") {
-                let is_behind_formula = kept.ends_with("</f>");
-                let end = piece.find("</v>").filter(|_| is_behind_formula).map_or(0, |at| at + "</v>".len());
-                kept.push_str(&piece[end..]);
-            }
             out.start_file(part.name().unwrap(), zip::write::SimpleFileOptions::default()).unwrap();
-            out.write_all(kept.as_bytes()).unwrap();
+            out.write_all(change(&text).as_bytes()).unwrap();
         }
         out.finish().unwrap().into_inner()
+    }
+
+    #[test]
+    fn a_workbook_that_speaks_of_more_than_anybody_can_hold_is_refused_before_it_is_read() {
+        let told = |from: &str, to: &str| {
+            let bytes = with_parts(&book(), |text| text.replacen(from, to, 1));
+            read(&bytes, MAPPING, &Limits::default()).1
+        };
+        let too_large = Err(FileError::WorkbookTooLarge { max: Limits::default().workbook_bytes_max });
+        // Each of these numbers ended the process, at each start again.
+        for number in ["1000000000000", "99999999999999999", "18446744073709551615"] {
+            assert_eq!(told("uniqueCount=\"", &format!("uniqueCount=\"{number}\" was=\"")), too_large, "{number}");
+            let formula = format!("<f t=\"shared\" ref=\"A2:A3\" si=\"{number}\">1</f><v>");
+            assert_eq!(told("<v>", &formula), too_large, "{number}");
+        }
+        // A program that counts otherwise is no reason to refuse.
+        assert!(told("uniqueCount=\"", "uniqueCount=\"9999\" was=\"").is_ok());
     }
 
     #[test]

@@ -17,7 +17,7 @@ use retention_core::id::{EntityId, Handle, LayoutId, Position};
 use retention_core::record::activity::{ActivityClass, ActivityRules};
 use retention_core::record::field::CUSTOM_PREFIX;
 use retention_core::record::{Cells, DateRole, EntityRecord, FieldType, Kind, Layout, Relation, SourceLink};
-use retention_core::time::Timestamp;
+use retention_core::time::{Timestamp, iso};
 use retention_core::view::{Condition, EntityState, Views};
 
 use super::IntakeError;
@@ -92,7 +92,7 @@ fn has_unread_date(layout: &Layout, dates: &[(DateRole, Timestamp)], cells: &Cel
         field => field.starts_with(CUSTOM_PREFIX) && activity_at(layout.kind, dates).is_none(),
     };
     let is_none = |cell: &str| cell.trim().is_empty() || date::is_none_in_culture(cell);
-    let is_unread = |cell: &str| date::parse_iso(cell).is_none() && !is_none(cell);
+    let is_unread = |cell: &str| !iso::is_read(cell) && !is_none(cell);
     ActivityRules::KINDS.contains(&layout.kind)
         && layout.columns.iter().zip(cells.iter()).any(|(column, cell)| {
             column.field_type == FieldType::Date && cell.is_some_and(is_unread) && tells(&column.field)
@@ -164,7 +164,8 @@ impl Taking<'_> {
             let versions: Vec<(EntityId, Position)> = self.store.view(|views| {
                 let version = |entity: EntityId| {
                     let row = views.entities.row(entity)?;
-                    (row.state != EntityState::Purged && !row.absent && layouts.contains_key(&row.layout))
+                    // What is gone from the source took place all the same.
+                    (row.state != EntityState::Purged && layouts.contains_key(&row.layout))
                         .then_some((entity, row.version))
                 };
                 unseen.into_iter().filter_map(version).collect()

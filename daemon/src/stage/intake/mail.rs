@@ -21,7 +21,7 @@ use roaring::RoaringBitmap;
 
 use super::super::{Step, look_due, sooner};
 use super::IntakeError;
-use super::reading::CHANGES_PER_BATCH;
+use super::reading::{BATCH_BYTES_MAX, CHANGES_PER_BATCH};
 use super::rows::Taking;
 use crate::clock::Clock;
 use crate::connector::change::{Place, SourceRow};
@@ -50,9 +50,6 @@ const HEADER_UNREAD: &str = "mail-header-unread";
 
 /// The most messages of one folder that the diagnostics name because their headers could not be read.
 const UNREAD_NAMED_MAX: u64 = 10;
-
-/// The text of rows at which they are appended, in bytes: a row is rarely more than 1 KiB, and may be a thousand times that.
-const BATCH_BYTES_MAX: usize = 4 << 20;
 
 /// The stage.
 pub struct MailIntake {

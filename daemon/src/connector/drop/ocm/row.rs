@@ -5,6 +5,7 @@ use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 use retention_core::record::field::CUSTOM_PREFIX;
 use retention_core::record::{DateRole, FieldType, Kind, Relation, SourceLink, Visibility};
 use retention_core::table::{Fields as _, TextRow};
+use retention_core::text::bare;
 use retention_core::time::Timestamp;
 use sha2::Digest as _;
 
@@ -43,7 +44,7 @@ impl Parts {
 }
 
 fn filled(cell: Option<&str>) -> Option<&str> {
-    cell.map(str::trim).filter(|text| !text.is_empty())
+    cell.map(bare).filter(|text| !text.is_empty())
 }
 
 impl Reading<'_, '_, '_> {

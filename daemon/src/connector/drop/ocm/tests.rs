@@ -61,6 +61,28 @@ fn the_name_divides_at_the_last_underscore_and_the_mailbox_is_lower_case() {
 }
 
 #[test]
+fn a_blank_behind_the_address_makes_no_other_mailbox() {
+    for name in ["ada@contoso.com _20200302T0915301234", "\u{feff}Ada@contoso.com_20200302T0915301234"] {
+        assert_eq!(DirectoryName::parse(name).unwrap().mailbox, "ada@contoso.com");
+    }
+    assert!(DirectoryName::parse(" _20200302T0915301234").is_none());
+}
+
+#[test]
+fn a_file_is_known_in_any_case_unless_two_differ_in_it_alone() {
+    let contact = |id: &str| format!("\"XrmId\",\"Shared\"\r\n\"{id}\",\"False\"\r\n");
+    let (one, other) = (contact("c1"), contact("c2"));
+    let ids = |files: &[(&str, &str)]| {
+        let (changes, summary) = read(files);
+        let ids: Vec<String> = rows(&changes).iter().map(|row| row.external_id.clone()).collect();
+        (ids, count(&changes, Defect::FileUnknown), summary.is_ok())
+    };
+    assert_eq!(ids(&[("contacts.CSV", &one)]), (vec!["c1".to_owned()], 0, true));
+    assert_eq!(ids(&[("contacts.csv", &other), ("Contacts.csv", &one)]), (vec!["c1".to_owned()], 1, true));
+    assert_eq!(ids(&[("contacts.csv", &other), ("CONTACTS.csv", &one)]), (vec![], 2, false));
+}
+
+#[test]
 fn no_two_columns_fill_one_field() {
     let (changes, summary) =
         read(&[("Tasks.csv", "\"ItemId\",\"#3\",\"\",\"\",\"\"\r\n\"a\",\"\",\"\",\"\",\"\"\r\n")]);

@@ -202,6 +202,8 @@ fn an_activity_whose_date_cannot_be_read_counts_as_of_when_it_was_first_seen() {
         ("12/31/2019 10:00:00 AM", false),
         ("04/05/2025 10:00:00", true),
         ("yesterday", true),
+        // Of the calendar of the machine, or mistyped.
+        ("1441-07-08T10:00:00.00Z", true),
     ] {
         let world = World::ocm();
         let store = world.open();
@@ -240,4 +242,20 @@ fn a_task_whose_last_change_cannot_be_read_does_not_count_as_of_its_creation() {
         (row.first_seen, row.last_activity.unwrap())
     });
     assert!(last >= first_seen, "{last} before {first_seen}");
+}
+
+#[test]
+fn an_activity_that_is_gone_counts_for_whom_it_was_about_also_when_they_come_later() {
+    const READ: &str = "2020-02-22T16:45:59.99Z";
+    let world = World::ocm();
+    let store = world.open();
+    world.drop_export(ADA, |file, text| (file != "Contacts.csv").then_some(text));
+    world.take_all(&store);
+    let without = |text: String| text.split_inclusive('\n').filter(|line| !line.contains(READ)).collect::<String>();
+    world.drop_export(ADA, |file, text| Some(if file == "Activities.csv" { without(text) } else { text }));
+    world.take_all(&store);
+    assert_eq!(world.report("done/2")["counts"]["absent"], 1);
+    let tomas = ada(&store, Kind::Contact, "000002");
+    let last = store.view(|views| views.entities.row(tomas).unwrap().last_activity);
+    assert_eq!(last, Some(READ.parse().unwrap()));
 }
