@@ -293,6 +293,8 @@ events! {
     126 KeyRotationRequested(key::KeyRotationRequested) House;
     /// Every live data key was wrapped under new wrapping keys.
     127 WrappingKeysRotated(key::WrappingKeysRotated) Public;
+    /// These users have these roles from here on.
+    128 RolesDeclared(operation::RolesDeclared) Public;
     /// The clock is not believed: nothing is purged until a person confirms it.
     130 ClockDoubted(clock::ClockDoubted) Public;
     /// A person confirmed the clock.

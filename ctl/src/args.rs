@@ -79,7 +79,7 @@ pub(crate) enum Output {
 #[derive(Debug, Clone, Copy, Default, ClapArgs)]
 pub(crate) struct Part {
     /// Only so many rows.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) limit: Option<u64>,
     /// Only what follows this cursor, as an earlier answer named it.
     #[arg(long, value_name = "CURSOR")]

@@ -128,7 +128,7 @@ impl Context {
         columns: &'static [&'static str],
         form: impl Fn(Value) -> Result<Value, Cause>,
     ) -> Result<StreamEnd, Cause> {
-        let mut list = self.renderer.list(columns)?;
+        let mut list = self.renderer.list(columns);
         let bar = Bar::new(&self.globals);
         let end = bar.over(&self.client, call, |bar, row| bar.suspend(|| list.row(&form(row)?)))?;
         list.end()?;

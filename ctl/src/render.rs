@@ -112,15 +112,11 @@ impl<W: Write> Renderer<W> {
         }
     }
 
-    /// Begins a list with these columns.
-    pub(crate) fn list(&mut self, columns: &'static [&'static str]) -> Result<List<'_, W>, Cause> {
-        match self.output {
-            Output::Table | Output::Jsonl => {}
-            Output::Json => self.text("[")?,
-            Output::Csv => self.csv_row(columns.iter().map(|name| (*name).to_owned()))?,
-        }
+    /// Makes a list with these columns. Nothing of it is written before its first row or its end: what was refused must not
+    /// look like a list in which there is nothing.
+    pub(crate) fn list(&mut self, columns: &'static [&'static str]) -> List<'_, W> {
         self.is_first_of_json = true;
-        Ok(List { renderer: self, columns, waiting: Vec::new(), widths: None })
+        List { renderer: self, columns, waiting: Vec::new(), widths: None, is_begun: false }
     }
 
     /// Writes text as it is, in every format.
@@ -225,11 +221,24 @@ pub(crate) struct List<'a, W> {
     waiting: Vec<Vec<String>>,
     /// How wide the columns are of what was shown so far, when the rest continues it.
     widths: Option<Vec<u16>>,
+    is_begun: bool,
 }
 
 impl<W: Write> List<'_, W> {
+    fn begin(&mut self) -> Result<(), Cause> {
+        if std::mem::replace(&mut self.is_begun, true) {
+            return Ok(());
+        }
+        match self.renderer.output {
+            Output::Table | Output::Jsonl => Ok(()),
+            Output::Json => self.renderer.text("["),
+            Output::Csv => self.renderer.csv_row(self.columns.iter().map(|name| (*name).to_owned())),
+        }
+    }
+
     /// Writes a row.
     pub(crate) fn row(&mut self, value: &Value) -> Result<(), Cause> {
+        self.begin()?;
         match self.renderer.output {
             Output::Table => {
                 let shown = |path: &&str| self.renderer.shown(path, at(value, path), Length::Short);
@@ -249,6 +258,7 @@ impl<W: Write> List<'_, W> {
 
     /// Shows what there is so far: more may take long to come. For people the rows that follow continue the same table.
     pub(crate) fn catch_up(&mut self) -> Result<(), Cause> {
+        self.begin()?;
         if !self.waiting.is_empty() {
             self.widths.get_or_insert_default();
             self.write_waiting()?;
@@ -258,6 +268,7 @@ impl<W: Write> List<'_, W> {
 
     /// Writes what is left.
     pub(crate) fn end(mut self) -> Result<(), Cause> {
+        self.begin()?;
         match self.renderer.output {
             Output::Table if self.waiting.is_empty() => {}
             Output::Table => self.write_waiting()?,
@@ -380,7 +391,7 @@ mod tests {
         let mut out = Vec::new();
         let style = Style { colour: Colour::Off, width: Some(100), reader: Reader::Program };
         let mut renderer = Renderer::new(&mut out, output, TimeZone::UTC, style);
-        let mut list = renderer.list(&["plan", "frozen.items", "requested_at", "frozen.digest"]).unwrap();
+        let mut list = renderer.list(&["plan", "frozen.items", "requested_at", "frozen.digest"]);
         rows.iter().for_each(|row| list.row(row).unwrap());
         list.end().unwrap();
         drop(renderer);
@@ -408,7 +419,7 @@ mod tests {
             let mut out = Vec::new();
             let style = Style { colour: Colour::Off, width: Some(width), reader: Reader::Program };
             let mut renderer = Renderer::new(&mut out, Output::Table, TimeZone::UTC, style);
-            let mut list = renderer.list(&["plan", "reference", "state"]).unwrap();
+            let mut list = renderer.list(&["plan", "reference", "state"]);
             list.row(&json!({"plan": "P7", "reference": "", "state": "ready"})).unwrap();
             list.row(&json!({"plan": "P9", "reference": null, "state": "used"})).unwrap();
             list.end().unwrap();
@@ -434,7 +445,7 @@ mod tests {
         let mut out = Vec::new();
         let style = Style { colour: Colour::Off, width: None, reader: Reader::Program };
         let mut renderer = Renderer::new(&mut out, Output::Table, TimeZone::UTC, style);
-        let mut list = renderer.list(&["plan", "kind"]).unwrap();
+        let mut list = renderer.list(&["plan", "kind"]);
         list.catch_up().unwrap();
         list.row(&json!({"plan": "P1000", "kind": "a"})).unwrap();
         list.catch_up().unwrap();
@@ -457,6 +468,18 @@ mod tests {
     }
 
     #[test]
+    fn a_list_that_is_refused_before_its_first_row_is_not_an_empty_one() {
+        for output in [Output::Json, Output::Csv] {
+            let mut out = Vec::new();
+            let style = Style { colour: Colour::Off, width: None, reader: Reader::Program };
+            let mut renderer = Renderer::new(&mut out, output, TimeZone::UTC, style);
+            drop(renderer.list(&["plan"]));
+            drop(renderer);
+            assert!(out.is_empty() && !rendered(output, &[]).is_empty());
+        }
+    }
+
+    #[test]
     fn json_lines_and_csv_keep_the_whole_digest() {
         assert_eq!(rendered(Output::Jsonl, &rows()).lines().count(), 2);
         let csv = rendered(Output::Csv, &rows());
@@ -474,7 +497,7 @@ mod tests {
             let style = Style { colour: Colour::Off, width: None, reader };
             let mut renderer = Renderer::new(&mut out, Output::Csv, TimeZone::UTC, style);
             let value = json!({"name": "a\u{1b}[2J\u{9b}b\rc\nd\u{202e}e"});
-            let mut list = renderer.list(&["name"]).unwrap();
+            let mut list = renderer.list(&["name"]);
             list.row(&value).unwrap();
             list.end().unwrap();
             renderer.one(&value).unwrap();

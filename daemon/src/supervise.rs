@@ -39,6 +39,8 @@ mod publications;
 mod signing_key;
 // The stages at work.
 mod stages;
+// Who has which role, for the log.
+mod roles;
 // A store whose daemon is stopped.
 pub mod offline;
 // Signals of the operating system, as wishes.

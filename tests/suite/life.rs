@@ -71,6 +71,11 @@ fn roles_and_sources_change_while_the_daemon_runs() {
     let me = format!("operator = [\"uid:{}\"]", site.uid());
     let reloaded = |what: &str, done: &dyn Fn() -> bool| daemon.until(what, || done().then_some(()));
     daemon.until("the policies are active", || (site.json(&["status"])["policies"] == 1).then_some(()));
+    let told = || site.rows(&["audit", "query", "--kind", "RolesDeclared"]);
+    let operators =
+        |row: &Value| row["summary"].as_str().and_then(|line| Some(line.split_once(" operator=")?.1.to_owned()));
+    let has_me = |row: &Value| operators(row).is_some_and(|who| who.starts_with(&format!("uid:{} ", site.uid())));
+    assert!(told().len() == 1 && has_me(&told()[0]), "who has which role is told with the start: {:?}", told());
 
     // An edit is taken in without a signal.
     site.write("config.toml", &site.config().replace(&me, "operator = []"));
@@ -81,12 +86,15 @@ fn roles_and_sources_change_while_the_daemon_runs() {
         .says("this needs the role operator")
         .says("hint: an administrator can add");
     assert!(!site.json(&["status"])["caller"]["roles"].to_string().contains("operator"));
+    let nobody = operators(&told()[0]).is_some_and(|who| who.starts_with("nobody "));
+    assert!(told().len() == 2 && nobody, "what takes a role away stands in the log: {:?}", told());
 
     // A bad edit changes nothing.
     site.write("config.toml", "[control]\nsocket = 7\n");
     daemon.signal(Signal::HUP);
     reloaded("the refusal is told", &|| site.diagnostics().contains("the old one stays in force"));
     let _as_before = site.ctl(&["plan", "make", "demo-ocm-contacts"]).ends(77);
+    assert_eq!(told().len(), 2, "what is not in force gives nobody a role");
     let is_told = |status: &Value| {
         let named = |told: &Value| told["message"].as_str().is_some_and(|line| line.starts_with("config.toml"));
         let told = status["attention"].as_array().expect("a list");
@@ -101,6 +109,7 @@ fn roles_and_sources_change_while_the_daemon_runs() {
     daemon.signal(Signal::HUP);
     reloaded("the role is given back", &|| site.ctl(&["plan", "make", "demo-ocm-contacts"]).code == 0);
     assert!(!is_told(&site.ctl(&["status", "--output", "json"]).json()));
+    assert!(told().len() == 3 && has_me(&told()[0]), "and what gives it back: {:?}", told());
     site.write("more/more.csv", "Id,Name,Created\n1,Somebody,2015-05-01\n");
     let intakes = intakes_done(&site, &daemon, 1);
     assert_eq!(intakes[0]["source"], "more");

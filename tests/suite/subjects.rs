@@ -8,6 +8,7 @@ use retention_core::event::saga::Step;
 use retention_core::event::subject::{KeptWhy, RequestEnd};
 use retention_core::event::{Event, Recorded};
 use retention_core::id::{EntityId, PlanId, RequestId};
+use retention_core::time::Timestamp;
 use retention_core::view::{EntityState, PlanState, RequestState};
 use retention_tests::crash::{Remains, at_every_flush};
 use retention_tests::invariants::MARKER;
@@ -493,6 +494,35 @@ fn an_exception_keeps_a_record_from_policies_and_from_other_requests() {
     world.end_exception(first, exception);
     world.settle();
     assert_eq!((world.plans_of(first).len(), world.plans_of(second).len()), (1, 2), "{}", world.story());
+}
+
+#[test]
+fn an_exception_keeps_its_records_until_somebody_ends_it_however_the_request_was_answered() {
+    for end in [RequestEnd::Refused, RequestEnd::RefusedInPart, RequestEnd::Withdrawn] {
+        let mut world = World::new("P0D");
+        let record = world.add("a", "2020-01-01");
+        world.settle();
+        let request = world.ask_for_erasure().unwrap();
+        world.identify(request, &[record]);
+        world.except(request, &[record]);
+        world.settle();
+        world.complete(request, end);
+        world.settle();
+        assert_eq!(world.request_state(request), RequestState::Completed, "{}", world.story());
+        let plan = world.request_plan("contacts").unwrap();
+        world.settle();
+        assert_eq!(plan_state(&world, plan), PlanState::Empty, "{end:?}: {}", world.story());
+        let (exception, is_due) = world.store().view(|views| {
+            let request = views.small.subjects.get(request).unwrap();
+            (*request.exceptions.first_key_value().unwrap().0, request.is_due_for_review(Timestamp(i64::MAX)))
+        });
+        assert!(is_due, "somebody looks again");
+        world.end_exception(request, exception);
+        world.settle();
+        let plan = world.request_plan("contacts").unwrap();
+        world.settle();
+        assert_ne!(plan_state(&world, plan), PlanState::Empty, "{end:?}: {}", world.story());
+    }
 }
 
 #[test]

@@ -391,6 +391,14 @@ pub enum Attention {
         /// What to do.
         message: String,
     },
+    /// A hold that is not released names a policy that is not active any more: whatever else disposes of what that policy was
+    /// about is not held by it.
+    HoldPolicyInactive {
+        /// The hold.
+        hold: HoldId,
+        /// The name of the policy, as the hold has it.
+        policy: String,
+    },
     /// An enforced policy is about a source that is neither configured nor ever delivered anything: nothing of it is
     /// disposed of, and what it should protect is not protected.
     PolicySourceUnknown {

@@ -3,6 +3,8 @@
 //! Each body, with the types it is made of, is one frozen schema version: a change of shape is a new struct, a new
 //! version and an upcaster in `codec`. The golden vectors in `core/tests/golden` fail on anything else.
 
+use std::fmt;
+
 use bincode::{Decode, Encode};
 
 use crate::id::Digest;
@@ -37,6 +39,43 @@ pub struct DaemonStarted {
     pub after_clean_stop: bool,
     /// Bytes of a torn tail that were cut; they were never acknowledged.
     pub cut_bytes: u64,
+}
+
+/// Schema 1. From here on these users, and no others, have these roles. Numbers alone, as the actors of events are:
+/// which person has which is for the accounts of the machine to say.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct RolesDeclared {
+    /// SHA-256 of the configuration from which they follow.
+    pub config: Digest,
+    /// Who reads.
+    pub auditor: RoleHolders,
+    /// Who plans, runs and grants.
+    pub operator: RoleHolders,
+    /// Who approves.
+    pub approver: RoleHolders,
+    /// Who changes stores and keys.
+    pub admin: RoleHolders,
+}
+
+/// Who has a role.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
+pub struct RoleHolders {
+    /// The ids of the users whom the configuration names or a group that it names has, ascending, each once.
+    pub users: Vec<u32>,
+    /// The ids of such groups, ascending, each once: whoever comes with one as primary group has the role as well.
+    pub groups: Vec<u32>,
+    /// How many more users and groups there are than are listed.
+    pub more: u64,
+}
+
+impl fmt::Display for RoleHolders {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let users = self.users.iter().map(|uid| format!("uid:{uid}"));
+        let groups = self.groups.iter().map(|gid| format!("gid:{gid}"));
+        let more = (self.more > 0).then(|| format!("+{}", self.more));
+        let told: Vec<String> = users.chain(groups).chain(more).collect();
+        f.write_str(if told.is_empty() { "nobody".to_owned() } else { told.join(",") }.as_str())
+    }
 }
 
 /// Schema 1. The daemon stopped in good order.

@@ -196,6 +196,11 @@ fn facts_of(event: &Event) -> Vec<(Fact, bool)> {
             .with("config", b.config.short())
             .with("after_clean_stop", b.after_clean_stop)
             .with("cut_bytes", b.cut_bytes),
+        Event::RolesDeclared(b) => fact("config", b.config.short())
+            .with("auditor", &b.auditor)
+            .with("operator", &b.operator)
+            .with("approver", &b.approver)
+            .with("admin", &b.admin),
         Event::DaemonStopped(_) => Facts(Vec::new()),
         Event::ClockJumped(b) => fact("expected_at", b.expected_at).with("seen_at", b.seen_at),
         Event::ClockDoubted(b) => {

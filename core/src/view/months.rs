@@ -115,7 +115,10 @@ fn open_alone(small: &Small, now: Timestamp) -> impl Iterator<Item = Position> {
     let restrictions = small.restrictions.all().filter(move |(_, it)| by_person(it)).map(|(id, _)| id.0);
     let keeps = move |verdict: &ReviewVerdict| matches!(verdict, ReviewVerdict::Keep { until } if now < *until);
     let reviews = small.reviews.iter().filter(move |(_, review)| keeps(&review.verdict)).map(|(id, _)| id.0);
-    holds.chain(restrictions).chain(reviews)
+    // However its request was answered.
+    let excepted = small.subjects.iter().flat_map(|(_, request)| &request.exceptions);
+    let excepted = excepted.filter(|(_, exception)| exception.ended_at.is_none()).map(|(position, _)| *position);
+    holds.chain(restrictions).chain(reviews).chain(excepted)
 }
 
 /// What is open and is written about as it goes on.

@@ -94,16 +94,10 @@ pub struct ToTell<'a> {
 }
 
 impl Views {
-    /// Returns the copies that somebody got: who, of which saga's bundle, and its manifest.
-    pub fn handed_over(&self) -> impl Iterator<Item = (Position, SagaId, Digest)> {
-        use crate::event::saga::{Receipt, Step};
-        self.small.runs.sagas().flat_map(|(id, saga)| {
-            let manifest = match saga.receipt(Step::Export) {
-                Some(Receipt::Exported { manifest, .. }) => Some(*manifest),
-                _ => None,
-            };
-            saga.handed_over.iter().filter_map(move |recipient| Some((*recipient, id, manifest?)))
-        })
+    /// Returns the copies that somebody got: who, and of which saga's bundle. Whoever got one has it still when the saga took
+    /// its bundle back.
+    pub fn handed_over(&self) -> impl Iterator<Item = (Position, SagaId)> {
+        self.small.runs.sagas().flat_map(|(id, saga)| saga.handed_over.iter().map(move |recipient| (*recipient, id)))
     }
 
     /// Returns what became of the records of a request in a copy by its being asked: what is disposed of later for

@@ -157,7 +157,7 @@ impl SubjectRequest {
     #[must_use]
     pub fn is_due_for_review(&self, now: Timestamp) -> bool {
         let mut exceptions = self.exceptions.values().filter(|exception| exception.ended_at.is_none());
-        self.is_live() && exceptions.any(|exception| exception.review_at <= now)
+        exceptions.any(|exception| exception.review_at <= now)
     }
 
     /// Says whether the answer is late.
@@ -242,11 +242,12 @@ impl SubjectRequests {
         self.all.get(&id)
     }
 
-    /// Returns the request whose exception keeps a record: it keeps it from everybody.
+    /// Returns the request whose exception keeps a record: it keeps it from everybody, however the request was answered. What
+    /// is needed for a lawsuit is needed all the same when the erasure was refused, or is not asked for any more; only a
+    /// person ends an exception.
     #[must_use]
     pub fn excepting(&self, record: EntityId) -> Option<RequestId> {
-        let live = self.iter().filter(|(_, request)| request.is_live() && !request.exceptions.is_empty());
-        live.into_iter().find(|(_, request)| request.excepts(record)).map(|(id, _)| id)
+        self.iter().find(|(_, request)| request.excepts(record)).map(|(id, _)| id)
     }
 
     /// Goes through all requests, oldest first.

@@ -32,8 +32,8 @@ use retention_core::event::migration::{
     MigrationFolderVerified, MigrationRequested, MigrationStopRequested,
 };
 use retention_core::event::operation::{
-    ClockJumped, DaemonStarted, DaemonStopped, RecordsOpened, SigningKeyAdopted, StoreCompacted, StoreInitialised,
-    StoreRebuilt,
+    ClockJumped, DaemonStarted, DaemonStopped, RecordsOpened, RoleHolders, RolesDeclared, SigningKeyAdopted,
+    StoreCompacted, StoreInitialised, StoreRebuilt,
 };
 use retention_core::event::permission::{
     Holder, ObservedPermission, PermissionObserved, PermissionScanRequested, PermissionsScanned,
@@ -608,6 +608,13 @@ fn rest() -> Vec<Event> {
             config: digest(8),
             after_clean_stop: true,
             cut_bytes: 0,
+        }),
+        Event::RolesDeclared(RolesDeclared {
+            config: digest(8),
+            auditor: RoleHolders { users: vec![0, 250, 1_001, 4_294_967_294], groups: vec![2_000], more: 3 },
+            operator: RoleHolders { users: vec![1_002], groups: Vec::new(), more: 0 },
+            approver: RoleHolders { users: Vec::new(), groups: vec![7, 65_536], more: 0 },
+            admin: RoleHolders::default(),
         }),
         Event::DaemonStopped(DaemonStopped {}),
         Event::ClockJumped(ClockJumped { expected_at: at(1), seen_at: at(90_000) }),

@@ -227,7 +227,7 @@ fn split_file(
     let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("batch");
     let targets: Vec<PathBuf> = pieces.iter().map(|piece| into.join(format!("{stem}-{}.csv", piece.label))).collect();
     files::none_exists(&targets)?;
-    let mut list = context.renderer.list(PIECE_COLUMNS)?;
+    let mut list = context.renderer.list(PIECE_COLUMNS);
     for (piece, target) in pieces.iter().zip(&targets) {
         files::write_new(target, &piece.bytes)?;
         let file = target.display().to_string();
@@ -262,7 +262,7 @@ fn convert_file(
         }
     };
     files::write_new(into, &converted.bytes)?;
-    let mut list = context.renderer.list(CHANGE_COLUMNS)?;
+    let mut list = context.renderer.list(CHANGE_COLUMNS);
     for change in &converted.changes {
         list.row(&json!({"file": into.display().to_string(), "change": change.to_string()}))?;
     }

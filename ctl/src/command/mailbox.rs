@@ -194,7 +194,7 @@ fn wire(sheet: &Sheet, server: &str) -> Option<Vec<WireMailbox>> {
 fn check(context: &mut Context, mailbox: EntityId) -> Result<ExitCode, Cause> {
     let mut is_usable = true;
     let call = Call::to(Operation::MailboxCheck, &[&mailbox]);
-    let mut list = context.renderer.list(CHECK_COLUMNS)?;
+    let mut list = context.renderer.list(CHECK_COLUMNS);
     context.client.stream(&call, |line| match line {
         Line::Row(row) => {
             let finding: MailboxFinding = serde_json::from_value(row.clone()).map_err(|_| Cause::Unreadable)?;

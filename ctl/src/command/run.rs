@@ -72,7 +72,7 @@ fn incident(context: &mut Context, run: RunId) -> Result<ExitCode, Cause> {
     for line in &incident.text {
         context.renderer.text(&format!("{}\n", printable(line)))?;
     }
-    let mut list = context.renderer.list(INCIDENT_COLUMNS)?;
+    let mut list = context.renderer.list(INCIDENT_COLUMNS);
     for part in &incident.parts {
         list.row(&json!(part))?;
     }

@@ -15,7 +15,7 @@ pub(super) fn execute(context: &mut Context, command: Schedule) -> Result<ExitCo
 
 fn next(context: &mut Context, part: Part) -> Result<ExitCode, Cause> {
     let mut due = 0;
-    let mut list = context.renderer.list(COLUMNS)?;
+    let mut list = context.renderer.list(COLUMNS);
     context.client.stream(&Call::to(Operation::ScheduleNext, &[]).asking(&query(part)), |line| {
         if let Line::Row(row) = line {
             due += row.get("due").and_then(serde_json::Value::as_u64).unwrap_or(0);

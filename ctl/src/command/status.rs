@@ -34,7 +34,7 @@ fn check(context: &mut Context, call: &Call) -> Result<ExitCode, Cause> {
 
 /// Shows findings; 78 when there is an error among them.
 pub(super) fn findings(context: &mut Context, checked: &Checked) -> Result<ExitCode, Cause> {
-    let mut list = context.renderer.list(FINDING_COLUMNS)?;
+    let mut list = context.renderer.list(FINDING_COLUMNS);
     for finding in &checked.findings {
         list.row(&serde_json::to_value(finding).map_err(|_| Cause::Unreadable)?)?;
     }

@@ -19,7 +19,7 @@ pub(super) fn execute(context: &mut Context, command: Store) -> Result<ExitCode,
 /// Shows what a verification finds; 20 when anything is not as it was written.
 pub(super) fn parts(context: &mut Context, call: &Call) -> Result<ExitCode, Cause> {
     let mut is_intact = true;
-    let mut list = context.renderer.list(COLUMNS)?;
+    let mut list = context.renderer.list(COLUMNS);
     Bar::new(&context.globals).over(&context.client, call, |bar, row| {
         is_intact &= text(&row, "state") == "intact";
         bar.suspend(|| list.row(&row))

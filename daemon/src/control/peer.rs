@@ -4,14 +4,20 @@
 //! in `/etc/passwd` and `/etc/group` for each connection, so that somebody who is taken out of a group loses the role
 //! with their next command. Users of a directory service are named by number: `uid:1000`.
 
+use std::collections::BTreeSet;
 use std::io::{self, Read};
 
 use retention_core::control::Role;
+use retention_core::event::operation::{RoleHolders, RolesDeclared};
+use retention_core::id::Digest;
 
 use crate::config::{Member, Roles};
 
 /// The largest account file that is read, in bytes: some hundred thousand accounts.
 const ACCOUNTS_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// How many users, and how many groups, of one role the log lists: so many hold it that nobody reads on.
+const HOLDERS_LISTED_MAX: usize = 1_000;
 
 /// The other end of a connection, as the kernel knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,8 +31,16 @@ pub struct Peer {
 /// The accounts of this machine.
 #[derive(Clone, Default)]
 pub struct Accounts {
-    users: Vec<(String, u32)>,
+    users: Vec<User>,
     groups: Vec<(String, u32, Vec<String>)>,
+}
+
+#[derive(Clone)]
+struct User {
+    name: String,
+    uid: u32,
+    /// The primary group, where the line names one.
+    gid: Option<u32>,
 }
 
 impl Accounts {
@@ -43,7 +57,8 @@ impl Accounts {
     pub fn parse(passwd: &str, group: &str) -> Self {
         let users = passwd.lines().filter_map(|line| {
             let mut fields = line.split(':');
-            Some((fields.next()?.to_owned(), fields.nth(1)?.parse().ok()?))
+            let (name, uid) = (fields.next()?.to_owned(), fields.nth(1)?.parse().ok()?);
+            Some(User { name, uid, gid: fields.next().and_then(|gid| gid.parse().ok()) })
         });
         let groups = group.lines().filter_map(|line| {
             let mut fields = line.split(':');
@@ -61,7 +76,7 @@ impl Accounts {
     }
 
     fn is_named(&self, peer: Peer, name: &str) -> bool {
-        self.users.iter().any(|(known, uid)| *uid == peer.uid && known == name)
+        self.users.iter().any(|user| user.uid == peer.uid && user.name == name)
     }
 
     fn is_in_group(&self, peer: Peer, group: &str) -> bool {
@@ -69,6 +84,33 @@ impl Accounts {
             .iter()
             .filter(|(name, _, _)| name == group)
             .any(|(_, gid, members)| *gid == peer.gid || members.iter().any(|member| self.is_named(peer, member)))
+    }
+
+    fn holders(&self, members: &[Member]) -> RoleHolders {
+        let (mut names, mut users, mut groups) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        for member in members {
+            match member {
+                Member::User(name) => {
+                    names.insert(name.as_str());
+                }
+                Member::Uid(uid) => {
+                    users.insert(*uid);
+                }
+                Member::Group(group) => {
+                    for (_, gid, listed) in self.groups.iter().filter(|(name, _, _)| name == group) {
+                        groups.insert(*gid);
+                        names.extend(listed.iter().map(String::as_str));
+                    }
+                }
+            }
+        }
+        let is_meant =
+            |user: &&User| names.contains(user.name.as_str()) || user.gid.is_some_and(|gid| groups.contains(&gid));
+        users.extend(self.users.iter().filter(is_meant).map(|user| user.uid));
+        let listed = |ids: BTreeSet<u32>| ids.into_iter().take(HOLDERS_LISTED_MAX).collect::<Vec<_>>();
+        let all = users.len() + groups.len();
+        let (users, groups) = (listed(users), listed(groups));
+        RoleHolders { more: (all - users.len() - groups.len()) as u64, users, groups }
     }
 
     fn covers(&self, member: &Member, peer: Peer) -> bool {
@@ -102,6 +144,19 @@ pub fn roles_of(peer: Peer, roles: &Roles, accounts: &Accounts) -> Vec<Role> {
             || (role == Role::Admin && members.is_empty() && peer.uid == 0)
     };
     lists.into_iter().filter(|(role, members)| has(*role, members)).map(|(role, _)| role).collect()
+}
+
+/// Returns who has which role, as the log says it: everybody to whom [`roles_of`] gives one, also whoever has a group
+/// that is named as the primary one. Without accounts nobody is let in.
+#[must_use]
+pub fn declared(config: Digest, roles: &Roles, accounts: Option<&Accounts>) -> RolesDeclared {
+    let holders = |members: &[Member]| accounts.map(|known| known.holders(members)).unwrap_or_default();
+    let mut admin = holders(&roles.admin);
+    if roles.admin.is_empty() && accounts.is_some() {
+        admin.users.push(0);
+    }
+    let (auditor, operator) = (holders(&roles.auditor), holders(&roles.operator));
+    RolesDeclared { config, auditor, operator, approver: holders(&roles.approver), admin }
 }
 
 #[cfg(test)]
@@ -144,6 +199,43 @@ mod tests {
     #[test]
     fn a_member_of_a_group_that_has_no_account_gives_nobody_a_role() {
         assert_eq!(ask(65534, 65534, &roles()), []);
+    }
+
+    fn told(roles: &Roles) -> RolesDeclared {
+        declared(Digest([7; 32]), roles, Some(&Accounts::parse(PASSWD, GROUP)))
+    }
+
+    #[test]
+    fn the_log_is_told_of_users_and_groups_by_number_and_of_root_while_there_is_no_administrator() {
+        let told = told(&roles());
+        assert_eq!(told.auditor, RoleHolders { users: vec![1001], groups: vec![2001], more: 0 });
+        let officers = RoleHolders { users: vec![1002, 4242], groups: vec![2000], more: 0 };
+        assert_eq!(told.operator, officers, "omar's primary group is that of the officers");
+        assert_eq!(told.approver.to_string(), "uid:1001");
+        assert_eq!(told.admin.to_string(), "uid:0");
+        let unread = declared(Digest([7; 32]), &roles(), None);
+        assert_eq!((unread.admin.to_string(), unread.auditor.users.len()), ("nobody".to_owned(), 0));
+    }
+
+    #[test]
+    fn nobody_has_a_role_that_the_log_is_not_told_of() {
+        let roles = Roles { admin: vec![Member::User("omar".to_owned()), Member::Group("none".to_owned())], ..roles() };
+        let told = told(&roles);
+        let lists = [&told.auditor, &told.operator, &told.approver, &told.admin];
+        for (uid, gid) in [(0, 0), (1001, 1001), (1002, 2000), (4242, 9), (9999, 9), (9999, 2000), (9999, 2001)] {
+            let holds = |list: &RoleHolders| list.users.contains(&uid) || list.groups.contains(&gid);
+            let by_log: Vec<Role> =
+                Role::ALL.into_iter().zip(lists).filter(|(_, list)| holds(list)).map(|(role, _)| role).collect();
+            assert_eq!(ask(uid, gid, &roles), by_log, "{uid}:{gid}");
+        }
+    }
+
+    #[test]
+    fn of_a_crowd_the_log_lists_the_first_and_counts_the_rest() {
+        let roles = Roles { operator: (0..1_005).map(Member::Uid).collect(), ..Roles::default() };
+        let told = told(&roles);
+        assert_eq!((told.operator.users.len(), told.operator.more), (1_000, 5));
+        assert!(told.operator.to_string().ends_with(",uid:999,+5"));
     }
 
     proptest::proptest! {

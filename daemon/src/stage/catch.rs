@@ -13,7 +13,7 @@ use retention_core::event::{Event, EventType, Readable, Recorded};
 use retention_core::id::{EntityId, Handle, HoldId, LayoutId, Position, RequestId};
 use retention_core::policy::{Beside, BoundHoldFilter, HoldFilter, Truth};
 use retention_core::record::{EntityRecord, Layout};
-use retention_core::subject::{Certainty, each_mark};
+use retention_core::subject::{Certainty, Whose, each_mark};
 use retention_core::view::index::Key;
 use retention_core::view::{Condition, EntityState, ReadFilter, Row, Views};
 
@@ -33,6 +33,9 @@ pub struct Catch {
     at_once: usize,
     /// The filters of the holds in force; `None` where nobody can read one.
     filters: BTreeMap<HoldId, Option<HoldFilter>>,
+    /// Of each hold on requests of which one names records alone: by what the persons of the records are known that the
+    /// hold names.
+    borne: BTreeMap<HoldId, BTreeSet<Handle>>,
 }
 
 /// A version of an entity, and the holds that have to judge it.
@@ -73,7 +76,7 @@ impl Catch {
     /// Works on a store.
     #[must_use]
     pub fn new(store: Arc<Store>) -> Self {
-        Self { store, at_once: JUDGED_PER_STEP, filters: BTreeMap::new() }
+        Self { store, at_once: JUDGED_PER_STEP, filters: BTreeMap::new(), borne: BTreeMap::new() }
     }
 
     /// Judges at most so many entities or changes in one step.
@@ -92,9 +95,13 @@ impl Catch {
             in_force.filter_map(|(id, hold)| hold.filtered.as_ref().map(|filtered| (id, filtered.judged()))).collect()
         });
         self.filters.retain(|id, _| in_force.iter().any(|(in_force, _)| in_force == id));
+        self.borne.retain(|id, _| in_force.iter().any(|(in_force, _)| in_force == id));
         for (id, _) in &in_force {
             if !self.filters.contains_key(id) {
                 let filter = self.read_filter(*id)?;
+                if let Some(filter) = filter.as_ref().filter(|filter| filter.is_of_requests()) {
+                    self.borne.insert(*id, self.borne_by_named(*id, filter.requests())?);
+                }
                 self.filters.insert(*id, filter);
             }
         }
@@ -156,6 +163,39 @@ impl Catch {
             tracing::warn!(hold = %id, "the filter of a hold cannot be read; it covers all that its other terms are about");
         }
         Ok(filter)
+    }
+
+    /// Returns by which identifiers persons are known of whom a request has none that is certain: those that stand as their
+    /// own in the records that the hold names, as they were when it was placed. What was gone by then tells none.
+    fn borne_by_named(&self, id: HoldId, requests: &[RequestId]) -> Result<BTreeSet<Handle>, StageError> {
+        let (newest, layouts) = self.store.view(|views| {
+            let has_marks = |request: &RequestId| {
+                let known = views.small.subjects.get(*request);
+                known.is_none_or(|known| known.marks.iter().any(|mark| mark.certainty == Certainty::Certain))
+            };
+            let hold = views.small.holds.get_in_force(id, views.recorded_at);
+            let named = hold.filter(|_| !requests.iter().all(has_marks)).map_or(&[][..], |hold| &hold.entities);
+            let rows = named.iter().filter_map(|entity| views.entities.row(*entity));
+            let newest = rows.filter(|row| row.state != EntityState::Purged).map(|row| row.version);
+            let layouts = views.small.layouts.iter().map(|(id, layout)| (id, layout.clone()));
+            (newest.collect::<Vec<_>>(), layouts.collect::<BTreeMap<LayoutId, Layout>>())
+        });
+        let mut versions = Vec::with_capacity(newest.len());
+        for newest in newest {
+            versions.extend(self.version_at(newest, id.0)?);
+        }
+        let mut borne = BTreeSet::new();
+        for piece in self.store.pieces(&versions, |version| *version, READ_PER_PIECE)? {
+            for record in self.records(piece.items)?.into_iter().flatten() {
+                let Some(layout) = layouts.get(&record.layout) else { continue };
+                each_mark(layout, &record, |found| {
+                    if found.whose == Whose::Own && found.mark.is_certain() {
+                        borne.insert(self.store.handle_of_mark(&found.mark));
+                    }
+                });
+            }
+        }
+        Ok(borne)
     }
 
     /// Returns where a person last said, before a hold on requests was placed, which records are theirs: of several
@@ -338,14 +378,15 @@ impl Catch {
         Ok(catches)
     }
 
-    /// Says whether a record bears an identifier that tells the data subject of one of some requests for certain,
+    /// Says whether a record bears an identifier that tells the data subject of one of the requests of a hold for certain,
     /// whether as their own, as somebody who wrote or was written to, or as somebody whom it names.
-    fn bears(&self, layout: &Layout, record: &EntityRecord, requests: &[RequestId]) -> bool {
-        let sought: BTreeSet<Handle> = self.store.view(|views| {
+    fn bears(&self, id: HoldId, layout: &Layout, record: &EntityRecord, requests: &[RequestId]) -> bool {
+        let mut sought: BTreeSet<Handle> = self.store.view(|views| {
             let known = requests.iter().filter_map(|id| views.small.subjects.get(*id));
             let marks = known.flat_map(|request| &request.marks);
             marks.filter(|mark| mark.certainty == Certainty::Certain).map(|mark| mark.handle).collect()
         });
+        sought.extend(self.borne.get(&id).into_iter().flatten());
         let mut bears = false;
         each_mark(layout, record, |borne| {
             bears = bears || (borne.mark.is_certain() && sought.contains(&self.store.handle_of_mark(&borne.mark)));
@@ -364,7 +405,7 @@ impl Catch {
         let filter = self.filters.get(&id).and_then(Option::as_ref);
         let (Some(filter), Some(layout)) = (filter, layouts.get(&record.layout)) else { return Verdict::Unreadable };
         let bound = bound.entry((id, record.layout)).or_insert_with(|| filter.bind(layout));
-        match bound.judge(record, beside, |requests| self.bears(layout, record, requests)) {
+        match bound.judge(record, beside, |requests| self.bears(id, layout, record, requests)) {
             Truth::Yes => Verdict::Matches,
             Truth::No => Verdict::Differs,
             Truth::Unreadable(_) => Verdict::Unreadable,

@@ -26,6 +26,7 @@ use super::mailboxes::Mailboxes;
 use super::moved;
 use super::notices::{Channels, Notices};
 use super::notifier::Notifier;
+use super::roles::DeclaredRoles;
 use super::signals::{Signals, Wish};
 use super::signing_key;
 use super::stages::{Outside, Stages};
@@ -110,6 +111,7 @@ pub fn run(config: Config, environment: &Environment) -> ExitCode {
             found: found.take(),
             halt,
             stopping: &stopping,
+            roles: DeclaredRoles::default(),
         };
         match life.live(&runtime, &mut wishes) {
             Ok(Ending::Stop) => return ExitCode::Done,
@@ -172,6 +174,8 @@ struct Life<'a> {
     halt: Halt,
     /// Ends all of them.
     stopping: &'a Halt,
+    /// What it told the log of who has which role.
+    roles: DeclaredRoles,
 }
 
 type Failure = (String, ExitCode);
@@ -207,7 +211,9 @@ impl Life<'_> {
         if store.read_only_reason().is_none() {
             let doubt = away_for_long(&store, &found, clock.as_ref());
             // Together: a crash between them would leave a log that has just grown, and no doubt.
-            append(&store, std::iter::once(Event::DaemonStarted(started)).chain(doubt))?;
+            self.roles.declare(&self.config.read(), |roles| {
+                append(&store, [Event::DaemonStarted(started), roles].into_iter().chain(doubt))
+            })?;
         }
         let ending = runtime.block_on(self.serve(&store, &clock, rotation_failed, wishes));
         if store.read_only_reason().is_none() {
@@ -462,6 +468,10 @@ impl Life<'_> {
                         hints.backups.notify_one();
                     }
                     last = now;
+                    // Accounts change without the configuration.
+                    if let Err((message, _)) = self.declare_roles(store, &self.config.read()) {
+                        tracing::error!("who has which role was not recorded: {message}");
+                    }
                     if self.can_be_taken_in(store) {
                         drop(std::mem::replace(&mut watches, self.reload(hints, store)));
                     }
@@ -492,6 +502,15 @@ impl Life<'_> {
             && Config::load(&path).and_then(|new| moved::reloaded(store, &self.config.read(), &new)).is_ok()
     }
 
+    /// Records who has which role under a configuration, unless that was recorded. A store that is read-only records
+    /// nothing, and approves nothing.
+    fn declare_roles(&self, store: &Store, config: &Config) -> Result<(), Failure> {
+        if store.read_only_reason().is_some() {
+            return Ok(());
+        }
+        self.roles.declare(config, |roles| append(store, [roles]))
+    }
+
     /// Takes in what may change while the daemon runs; all or nothing. Watches what it names from then on.
     fn reload(&self, hints: &Hints, store: &Store) -> [DirectoryWatch; 4] {
         Notifier.reloading();
@@ -502,7 +521,11 @@ impl Life<'_> {
             }
             moved::reloaded(store, &self.config.read(), &new)
         });
-        match reloaded {
+        // Before it comes into force: what somebody does with a new role stands behind the event that gave it.
+        let recorded = reloaded
+            .map_err(|error| error.to_string())
+            .and_then(|new| self.declare_roles(store, &new).map(|()| new).map_err(|(message, _)| message));
+        match recorded {
             Ok(new) => {
                 if let Err(error) = self.level.set(&new.diagnostics.level) {
                     tracing::error!(%error, "the level of the diagnostics stays as it was");

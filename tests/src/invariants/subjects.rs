@@ -90,9 +90,11 @@ impl Subjects {
             if !seen.is_some_and(|seen| seen.records.contains(&entity) && !seen.is_over) {
                 found.push("erasure_of_what_nobody_asked_for");
             }
-            if seen.is_some_and(|seen| seen.exceptions.values().any(|excepted| excepted.contains(&entity))) {
-                found.push("erasure_of_what_is_excepted");
-            }
+        }
+        // However the request was answered in which it stands.
+        let mut exceptions = self.requests.values().flat_map(|seen| seen.exceptions.values());
+        if exceptions.any(|excepted| excepted.contains(&entity)) {
+            found.push("purge_of_what_is_excepted");
         }
         found
     }

@@ -135,7 +135,7 @@ impl World {
     pub fn end_exception(&mut self, request: RequestId, exception: Position) {
         let event =
             Event::ErasureExceptionEnded(ErasureExceptionEnded { request, exception, reason: MARKER.to_owned() });
-        self.person(OFFICER, request.0, event, Condition::RequestLive(request));
+        self.person(OFFICER, request.0, event, Condition::None);
     }
 
     /// Completes a request.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Told;
 use crate::event::saga::{Receipt, Step};
-use crate::event::{Event, EventType};
+use crate::event::{Envelope, Event, EventType};
 use crate::id::{Digest, Position, SagaId};
 use crate::time::Timestamp;
 
@@ -43,28 +43,33 @@ pub struct Recipient {
     pub told_at: Option<Timestamp>,
 }
 
-/// The bundle that a saga wrote, and did not take back.
+/// The bundle that a saga wrote, and did not take back before anybody got a copy.
 pub(super) struct Bundle {
     pub(super) saga: SagaId,
     manifest: Digest,
     exported_at: Timestamp,
     /// How many items are in it.
     pub(super) items: u64,
+    /// When the saga took it back: the copies that people got are theirs still.
+    taken_back_at: Option<Timestamp>,
 }
 
 impl Bundle {
     pub(super) fn of(saga: SagaId, told: &[Told]) -> Option<Self> {
-        let mut bundle = None;
-        for (_, event) in told {
+        let is_given = told.iter().any(|(envelope, _)| is_handed_over(envelope) && SagaId(envelope.cause) == saga);
+        let mut bundle: Option<Self> = None;
+        for (envelope, event) in told {
             let Some(Event::StepSucceeded(body)) = event else { continue };
             if body.saga != saga || body.step != Step::Export {
                 continue;
             }
             bundle = match body.receipt {
                 Receipt::Exported { manifest, exported_at, items, .. } if !body.compensation => {
-                    Some(Self { saga, manifest, exported_at, items })
+                    Some(Self { saga, manifest, exported_at, items, taken_back_at: None })
                 }
-                _ => None,
+                _ => bundle
+                    .filter(|_| is_given)
+                    .map(|bundle| Self { taken_back_at: Some(envelope.recorded_at), ..bundle }),
             };
         }
         bundle
@@ -79,9 +84,14 @@ impl Bundle {
             _ => None,
         });
         let (destroyed_at, was_there) = gone.unzip();
+        let destroyed_at = destroyed_at.or(self.taken_back_at);
         let (manifest, exported_at) = (self.manifest, self.exported_at);
         Copies { manifest, exported_at, records, goes_with_the_answer, destroyed_at, was_there }
     }
+}
+
+fn is_handed_over(envelope: &Envelope) -> bool {
+    envelope.event_type == EventType::BundleHandedOver as u16
 }
 
 /// Returns who got a copy of the bundles of some sagas.
@@ -90,9 +100,10 @@ pub(super) fn recipients(
     told_at: impl Fn(Position) -> Option<Timestamp>,
     told: &[Told],
 ) -> Vec<Recipient> {
-    let handed = told.iter().map(|(envelope, _)| envelope).filter(|envelope| {
-        envelope.event_type == EventType::BundleHandedOver as u16 && is_meant(SagaId(envelope.cause))
-    });
+    let handed = told
+        .iter()
+        .map(|(envelope, _)| envelope)
+        .filter(|envelope| is_handed_over(envelope) && is_meant(SagaId(envelope.cause)));
     handed
         .map(|envelope| Recipient {
             recipient: envelope.position,

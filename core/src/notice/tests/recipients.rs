@@ -179,6 +179,19 @@ fn a_recipient_is_told_once_of_what_was_erased_in_their_copy_and_of_nothing_else
 }
 
 #[test]
+fn whoever_got_a_copy_of_a_bundle_that_was_taken_back_is_told_all_the_same() {
+    let mut world = World::with_records();
+    let request = world.asks(RequestKind::Erase, &[1]);
+    let recipient = world.gives_copy(&[1, 2]);
+    let saga = world.copies[0].saga;
+    let undone = StepSucceeded { saga, step: Step::Export, receipt: Receipt::Undone, compensation: true };
+    world.happens(Event::StepSucceeded(undone));
+    assert_eq!(world.views.handed_over().collect::<Vec<_>>(), [(recipient, saga)]);
+    world.erase(1);
+    assert_eq!(world.sent(), [to_tell(request, recipient, &[1], &[])]);
+}
+
+#[test]
 fn what_is_erased_after_an_answer_in_part_is_told_again_and_what_was_told_is_not() {
     let mut world = World::with_records();
     let request = world.asks(RequestKind::Erase, &[1, 2, 3]);

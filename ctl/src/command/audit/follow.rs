@@ -16,7 +16,7 @@ pub(super) fn follow(context: &mut Context, asked: AuditArgs) -> Result<ExitCode
     let mut shown = asked.after.map_or(0, |cursor| cursor.0);
     let mut has_begun = false;
     let call = Call::to(Operation::AuditFollow, &[]).asking(&asked);
-    let mut list = context.renderer.list(COLUMNS)?;
+    let mut list = context.renderer.list(COLUMNS);
     let followed = context.client.follow(&call, |line| match line {
         Line::Row(row) => {
             let position = row.get("position").and_then(Value::as_u64).ok_or(Cause::Unreadable)?;
@@ -31,14 +31,14 @@ pub(super) fn follow(context: &mut Context, asked: AuditArgs) -> Result<ExitCode
         }
         Line::Error(_) | Line::End(_) => Ok(()),
     });
-    let written = list.end();
+    // What was refused was never followed: it goes on nowhere, and is no empty answer.
+    let is_refused = !has_begun && followed.as_ref().is_err_and(is_refusal);
+    let written = if is_refused { Ok(()) } else { list.end() };
     if let Ok(Followed::Ended(end)) = &followed
         && let Some(Cursor(next)) = end.next
     {
         shown = next;
     }
-    // What was refused was never followed, and goes on nowhere.
-    let is_refused = !has_begun && followed.as_ref().is_err_and(is_refusal);
     // What could not be written was not shown.
     if written.is_ok() && !is_refused && !matches!(followed, Err(Cause::Output(_))) {
         context.note(&note(&followed, shown));

@@ -189,6 +189,12 @@ pub(super) fn batch(
 }
 
 pub(super) async fn question(control: &Shared, asked: AuditQuery) -> Result<Query, ApiError> {
+    if asked.since.zip(asked.until).is_some_and(|(since, until)| since >= until) {
+        // An empty answer would look as if nothing had happened.
+        let message = "the time that is asked for ends before it begins, so nothing can be in it";
+        return Err(ApiError::saying(ErrorCode::BadRequest, message)
+            .hint("since is the first instant of it, and until the first one after it"));
+    }
     let mailboxes = match asked.mailbox {
         None => Vec::new(),
         Some(named) => mailboxes(control, named).await?,

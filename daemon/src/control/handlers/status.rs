@@ -111,6 +111,8 @@ pub(crate) async fn status(
     attention.extend(counts.unread);
     attention.extend(counts.read_in_part);
     attention.extend(entries_left(control.works.entries_left()));
+    attention
+        .extend(counts.holds_idle.into_iter().map(|(hold, policy)| Attention::HoldPolicyInactive { hold, policy }));
     attention.extend(no_source.into_iter().map(|(policy, source)| Attention::PolicySourceUnknown { policy, source }));
     if let Some(first) = unusable.first() {
         let (problems, message) = (unusable.len() as u64, first.clone());
@@ -188,6 +190,7 @@ struct Counts {
     purged: u64,
     holds: u64,
     holds_for_review: Vec<HoldId>,
+    holds_idle: Vec<(HoldId, String)>,
     requests_open: u64,
     requests_due_soon: Vec<RequestId>,
     requests_for_review: Vec<RequestId>,
@@ -239,6 +242,7 @@ impl Counts {
                 .filter(|(_, hold)| hold.is_due_for_review(now))
                 .map(|(id, _)| id)
                 .collect(),
+            holds_idle: holds_idle(views, now),
             requests_open: small.subjects.iter().filter(|(_, request)| request.ended.is_none()).count() as u64,
             requests_due_soon: requests_that(&|request| {
                 let soon = Timestamp(now.0.saturating_add(SOON_US));
@@ -291,6 +295,14 @@ fn recipients_to_tell(views: &Views, copies: &[HandedOver], now: Timestamp) -> V
     let mut requests: Vec<RequestId> = views.to_tell(copies, now).map(|told| told.request).collect();
     requests.dedup();
     requests
+}
+
+/// Returns which holds name policies that are not active any more. Whoever released one knows.
+fn holds_idle(views: &Views, now: Timestamp) -> Vec<(HoldId, String)> {
+    let is_active = |name: &String| views.small.policies.policies.iter().any(|version| version.id == *name);
+    let holds = views.small.holds.in_force(now).filter(|(_, hold)| hold.released.is_none());
+    let named = holds.flat_map(|(id, hold)| hold.policies.iter().map(move |policy| (id, policy)));
+    named.filter(|(_, policy)| !is_active(policy)).map(|(id, policy)| (id, policy.clone())).collect()
 }
 
 /// One alarm for all mailboxes that are looked at in vain.

@@ -433,8 +433,9 @@ pub(crate) async fn end_exception(
             }
         })
         .await?;
+    // It is in force until somebody ends it, also when the request was answered.
     let event = Event::ErasureExceptionEnded(ErasureExceptionEnded { request: id, exception, reason });
-    control.request_if(&caller, About::Position(id.0), event, Condition::RequestLive(id)).await.map(Json)
+    control.request(&caller, About::Position(id.0), event).await.map(Json)
 }
 
 pub(crate) async fn package(

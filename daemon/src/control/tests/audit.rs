@@ -25,6 +25,12 @@ async fn what_no_event_names_is_told_so_and_is_no_empty_answer() {
     let (status, refused) = world.ask(7, Operation::AuditQuery, "/v1/events?kind=EntityChangd", None).await;
     assert_eq!(status, 400);
     assert!(refused["message"].as_str().unwrap().contains("did you mean `EntityChanged`?"), "{refused}");
+    for operation in [Operation::AuditQuery, Operation::AuditFollow] {
+        let uri = format!("{}?since=2026-12-01T00:00:00Z&until=2026-01-01T00:00:00Z", operation.path());
+        let (status, refused) = world.ask(7, operation, &uri, None).await;
+        assert_eq!(status, 400, "{refused}");
+        assert!(refused["message"].as_str().unwrap().contains("ends before it begins"), "{refused}");
+    }
     // What is known, and of which no event is about it yet or any more, is an empty answer.
     for filter in ["policy=contacts".to_owned(), format!("entity={contact}&kind=KeyDestroyed")] {
         let (status, page) = world.ask(7, Operation::AuditQuery, &format!("/v1/events?{filter}"), None).await;

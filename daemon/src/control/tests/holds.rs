@@ -28,6 +28,28 @@ async fn a_standing_query_names_sources_that_there_are() {
 }
 
 #[tokio::test]
+async fn a_hold_on_a_policy_that_is_taken_away_is_told_until_it_is_released() {
+    let world = World::with_contacts(1);
+    let (status, placed) = placed(&world, &[("policies", json!(["contacts"]))]).await;
+    assert_eq!(status, 200, "{placed}");
+    let told = async || {
+        let (_, status) = world.ask(OTHER, Operation::Status, "/v1/status", None).await;
+        let told = status["attention"].as_array().unwrap().clone();
+        told.into_iter().filter(|told| told["what"] == "hold_policy_inactive").collect::<Vec<_>>()
+    };
+    assert_eq!(told().await, [] as [Value; 0]);
+    let (digest, policies) = (Digest([9; 32]), Vec::new());
+    world.happens(Event::PolicySetActivated(PolicySetActivated { digest, policies }), None);
+    let hold = format!("H{}", placed["position"]);
+    let expected = json!({"what": "hold_policy_inactive", "hold": hold, "policy": "contacts"});
+    assert_eq!(told().await, [expected]);
+    let uri = format!("/v1/holds/{hold}/release");
+    let (status, answer) = world.ask(OTHER, Operation::HoldRelease, &uri, Some(json!({"reason": "over"}))).await;
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(told().await, [] as [Value; 0], "whoever released it knows");
+}
+
+#[tokio::test]
 async fn a_time_that_ends_before_it_begins_covers_nothing() {
     let world = World::with_contacts(1);
     let between = async |from: &str, until: &str| {

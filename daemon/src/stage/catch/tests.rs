@@ -18,7 +18,11 @@ fn open(options: &Options) -> Arc<Store> {
 }
 
 fn place(store: &Store, filter: &str) -> HoldId {
-    let case = v1::HoldPlaced { name: "case".to_owned(), reason: "order".to_owned(), entities: Vec::new() };
+    place_on(store, &[], filter)
+}
+
+fn place_on(store: &Store, entities: &[EntityId], filter: &str) -> HoldId {
+    let case = v1::HoldPlaced { name: "case".to_owned(), reason: "order".to_owned(), entities: entities.to_vec() };
     let (kinds, sources) = (vec![Kind::Contact], Vec::new());
     let standing = Some(StandingQuery { kinds, sources, seen_from: None, seen_until: None });
     let event = Event::HoldPlaced(HoldPlaced { standing, filter: filter.to_owned(), ..case.into() });
@@ -157,6 +161,48 @@ fn a_deal_or_an_activity_that_comes_or_goes_lets_a_hold_judge_again_what_it_is_t
     assert_eq!([dealing, active, named, free].map(|hold| store.view(|views| views.left_to_judge(hold))), [0; 4]);
 }
 
+/// Takes in a request, and says which records are theirs.
+fn ask(store: &Store, marks: Vec<SoughtMark>, records: &[EntityId]) -> RequestId {
+    let named = if marks.is_empty() { records.to_vec() } else { Vec::new() };
+    let event = Event::SubjectRequested(SubjectRequested {
+        kind: RequestKind::Access,
+        ground: None,
+        marks,
+        named,
+        received_at: Timestamp(0),
+        due_at: Timestamp(0),
+        timezone: "Etc/UTC".to_owned(),
+        reference: String::new(),
+    });
+    let request = RequestId(store.append_drafts(vec![daemon_draft(event)], Condition::None).unwrap().first);
+    let said = SubjectIdentified { request, records: records.to_vec(), how: String::new() };
+    store.append_drafts(vec![daemon_draft(Event::SubjectIdentified(said))], Condition::None).unwrap();
+    request
+}
+
+#[test]
+fn a_hold_on_a_request_that_names_records_alone_goes_by_the_identifiers_in_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = init(dir.path());
+    let store = open(&options);
+    let layout = add_layout(&store);
+    let early = add_contacts(&store, layout, 0..3);
+    let request = ask(&store, Vec::new(), &early[1..2]);
+    let hold = place_on(&store, &early[1..2], &filter_of_requests(&[request]));
+    catch_up(&store);
+    assert_eq!(why(&store, hold, &early), [None; 3], "one is named, and the others were known to be nobody's");
+    // The same id under another number, as a source brings it after a purge.
+    let late = add_contacts(&store, layout, 0..3);
+    catch_up(&store);
+    assert_eq!(why(&store, hold, &late), [None, Some(ByFilter::Caught), None]);
+    // Whoever reads the log anew knows the same.
+    Arc::into_inner(store).unwrap().close().unwrap();
+    let store = open(&options);
+    let later = add_contacts(&store, layout, 1..3);
+    catch_up(&store);
+    assert_eq!(why(&store, hold, &later), [Some(ByFilter::Caught), None]);
+}
+
 #[test]
 fn a_hold_on_a_request_catches_what_arrives_for_its_person_and_leaves_what_a_person_decided() {
     let dir = tempfile::tempdir().unwrap();
@@ -170,19 +216,7 @@ fn a_hold_on_a_request_catches_what_arrives_for_its_person_and_leaves_what_a_per
         identifier: mark.kind(),
         certainty,
     };
-    let event = Event::SubjectRequested(SubjectRequested {
-        kind: RequestKind::Access,
-        ground: None,
-        marks: ids.into_iter().chain([possible]).map(sought).collect(),
-        named: Vec::new(),
-        received_at: Timestamp(0),
-        due_at: Timestamp(0),
-        timezone: "Etc/UTC".to_owned(),
-        reference: String::new(),
-    });
-    let request = RequestId(store.append_drafts(vec![daemon_draft(event)], Condition::None).unwrap().first);
-    let said = SubjectIdentified { request, records: early[1..2].to_vec(), how: String::new() };
-    store.append_drafts(vec![daemon_draft(Event::SubjectIdentified(said))], Condition::None).unwrap();
+    let request = ask(&store, ids.into_iter().chain([possible]).map(sought).collect(), &early[1..2]);
     let between = add_contacts(&store, layout, 6..9);
     let hold = place(&store, &filter_of_requests(&[request]));
     catch_up(&store);

@@ -73,10 +73,12 @@ impl Certificates {
     fn positions_of_copies(&self, request: &SubjectRequest, own: &[SagaId]) -> Result<Vec<Position>, ErrorBody> {
         let mut positions = Vec::new();
         let mut with_copies: BTreeSet<SagaId> = own.iter().copied().collect();
-        // Also those that are gone: who got a copy has it still.
+        // Also those that are gone or were taken back: who got a copy has it still.
         let written: Vec<SagaId> = self.store.view(|views| {
             let sagas = views.small.runs.sagas();
-            let wrote = sagas.filter(|(_, saga)| matches!(saga.receipt(Step::Export), Some(Receipt::Exported { .. })));
+            let wrote = sagas.filter(|(_, saga)| {
+                matches!(saga.receipt(Step::Export), Some(Receipt::Exported { .. })) || !saga.handed_over.is_empty()
+            });
             wrote.map(|(id, _)| id).collect()
         });
         for saga in written.into_iter().filter(|saga| !own.contains(saga)) {

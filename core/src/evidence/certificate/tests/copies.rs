@@ -87,6 +87,22 @@ fn a_certificate_of_a_run_says_which_bundles_are_destroyed_and_who_got_a_copy() 
 }
 
 #[test]
+fn who_got_a_copy_of_a_bundle_that_its_saga_took_back_has_it_still() {
+    let taken_back = || {
+        let (step, receipt) = (Step::Export, Receipt::Undone);
+        (Actor::Daemon, 6, Event::StepSucceeded(StepSucceeded { saga: SAGA, step, compensation: true, receipt }))
+    };
+    let log = log_with([(Actor::Person(1001), 6, handed_over()), taken_back()]);
+    let (page, read) = written(&log, SUBJECTS[0], None);
+    let statement = read.statement.run().unwrap();
+    assert_eq!(statement.copies[&SAGA].destroyed_at, Some(Timestamp(15)));
+    assert_eq!(statement.recipients[0].recipient, Position(14));
+    assert!(page.contains("Recipient 14 got a copy of the bundle of S6 from uid:1001"), "{page}");
+    let (_, read) = written(&log_with([taken_back()]), SUBJECTS[0], None);
+    assert!(read.statement.run().unwrap().copies.is_empty(), "nobody got one, and it is gone");
+}
+
+#[test]
 fn the_bundle_of_a_run_for_a_request_goes_with_the_answer_and_no_policy_keeps_it() {
     // The plan of the purge is what was asked for with its first event.
     let mut log: Vec<_> =
