@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use parking_lot::RwLock;
 use retention_core::control::ExitCode;
-use retention_core::event::Event;
 use retention_core::event::key::StoreKeys;
 use retention_core::event::operation::{ClockJumped, DaemonStarted, DaemonStopped};
+use retention_core::event::{Draft, Event};
 use retention_core::id::Digest;
 use retention_core::time::Timestamp;
 use retention_core::view::Condition;
@@ -207,7 +207,11 @@ impl Life<'_> {
         if store.read_only_reason().is_none() {
             let doubt = away_for_long(&store, &found, clock.as_ref());
             // Together: a crash between them would leave a log that has just grown, and no doubt.
-            append(&store, std::iter::once(Event::DaemonStarted(started)).chain(doubt))?;
+            let started = Draft {
+                occurred_at: store.clock_behind_the_log(clock.now()),
+                ..daemon_draft(Event::DaemonStarted(started))
+            };
+            append_drafts(&store, std::iter::once(started).chain(doubt.map(daemon_draft)).collect())?;
         }
         let ending = runtime.block_on(self.serve(&store, &clock, rotation_failed, wishes));
         if store.read_only_reason().is_none() {
@@ -542,7 +546,11 @@ async fn staying_alive(work: impl Future<Output = ()>) {
 }
 
 fn append(store: &Store, events: impl IntoIterator<Item = Event>) -> Result<(), Failure> {
-    match store.append_drafts(events.into_iter().map(daemon_draft).collect(), Condition::None) {
+    append_drafts(store, events.into_iter().map(daemon_draft).collect())
+}
+
+fn append_drafts(store: &Store, drafts: Vec<Draft>) -> Result<(), Failure> {
+    match store.append_drafts(drafts, Condition::None) {
         Ok(_) => Ok(()),
         Err(error) => Err((error.to_string(), ExitCode::Unexpected)),
     }
