@@ -145,8 +145,9 @@ impl MailIntake {
                 .collect();
             threads
                 .into_iter()
-                .map(|thread| match thread {
-                    Ok(thread) => thread.join().unwrap_or(Err(IntakeError::ReaderFailed)),
+                .zip(&tasks)
+                .map(|(thread, (wanted, ..))| match thread {
+                    Ok(thread) => thread.join().unwrap_or_else(|_| this.fell(wanted)),
                     Err(error) => Err(IntakeError::Thread(error.kind())),
                 })
                 .collect()
@@ -271,6 +272,12 @@ impl MailIntake {
             self.record(mailbox, wanted.cause, &body)?;
             return Ok(seen);
         }
+    }
+
+    /// A look that panicked, as the diagnostics tell, is one that failed: begun again at once, it would be for ever.
+    fn fell(&self, wanted: &Wanted) -> Result<SeenFolders, IntakeError> {
+        self.record(wanted.mailbox.entity, wanted.cause, &failed("look_failed"))?;
+        Ok(SeenFolders::new())
     }
 
     fn record(&self, mailbox: EntityId, cause: Position, body: &MailboxScanned) -> Result<(), IntakeError> {
