@@ -382,6 +382,9 @@ impl MailServer {
     }
 }
 
+/// When what nobody gives a date came in: 2015-01-01.
+const DELIVERED_AT: Timestamp = Timestamp::from_unix_seconds(1_420_070_400);
+
 fn deliver(state: &mut State, mailbox: EntityId, folder: &str, received: Timestamp, flags: &[&str]) -> Uid {
     state.modseq += 1;
     let modseq = state.modseq;
@@ -425,7 +428,7 @@ fn meddle(state: &mut State, mailbox: EntityId, name: &str, uid: Uid, meddling: 
             inbox.messages.insert(uid, Message { modseq, is_flagged_by_us: false, ..message });
         }
         Meddling::Removes => drop(folder.messages.remove(&uid)),
-        Meddling::Delivers => drop(deliver(state, mailbox, name, Timestamp(0), &[DELETED])),
+        Meddling::Delivers => drop(deliver(state, mailbox, name, DELIVERED_AT, &[DELETED])),
         Meddling::Renumbers => {
             folder.uid_validity = validity;
             let messages = std::mem::take(&mut folder.messages);

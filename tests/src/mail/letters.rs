@@ -2,10 +2,9 @@
 
 use retention_core::id::EntityId;
 use retention_core::record::message::Correspondents;
-use retention_core::time::Timestamp;
 use retentiond::connector::mail::Uid;
 
-use super::{MailServer, Message, deliver};
+use super::{DELIVERED_AT, MailServer, Message, deliver};
 
 impl MailServer {
     /// Delivers a message with a text from somebody to others, and returns its number.
@@ -13,7 +12,7 @@ impl MailServer {
     /// # Panics
     /// When there is no such folder.
     pub fn deliver_letter(&self, mailbox: EntityId, folder: &str, from: &str, to: &[&str], text: &[u8]) -> Uid {
-        let uid = deliver(&mut self.state(), mailbox, folder, Timestamp(0), &[]);
+        let uid = deliver(&mut self.state(), mailbox, folder, DELIVERED_AT, &[]);
         self.change(mailbox, folder, uid, |message| {
             message.standing.size = text.len() as u64;
             message.text = text.to_vec();

@@ -383,7 +383,8 @@ impl Rows<'_, '_> {
             visibility: Visibility::Unknown,
             external_id: key.external_id(),
             other_ids: Vec::new(),
-            dates: vec![(DateRole::Received, told.standing.received)],
+            // What is no date stays in its cell, and a policy that counts from it keeps the message.
+            dates: told.standing.dated().map(|at| (DateRole::Received, at)).into_iter().collect(),
             links: Vec::new(),
             cells,
             place: Place::whole(None),
