@@ -108,6 +108,12 @@ impl Session {
         self.root.name_of(path)
     }
 
+    /// Says whether a folder with this path can be made here under a name of its own.
+    #[must_use]
+    pub fn can_name(&self, path: &str) -> bool {
+        self.root.can_name(path)
+    }
+
     /// Lists all folders of the mailbox, in the order of their paths.
     ///
     /// # Errors
