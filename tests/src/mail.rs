@@ -111,6 +111,8 @@ struct Message {
     correspondents: Correspondents,
     /// Whether its header is too large to be read, or lost.
     is_unreadable: bool,
+    /// Whether its text is not handed out.
+    is_withheld: bool,
     text: Vec<u8>,
     modseq: u64,
     /// Whether the flag of deletion is ours.
@@ -400,9 +402,18 @@ fn deliver(state: &mut State, mailbox: EntityId, folder: &str, received: Timesta
         keywords: BTreeSet::new(),
     };
     let correspondents = Correspondents { from: vec![format!("{MARKER}@example.org")], ..Correspondents::default() };
-    folder
-        .messages
-        .insert(uid, Message { standing, correspondents, is_unreadable: false, text, modseq, is_flagged_by_us: false });
+    folder.messages.insert(
+        uid,
+        Message {
+            standing,
+            correspondents,
+            is_unreadable: false,
+            is_withheld: false,
+            text,
+            modseq,
+            is_flagged_by_us: false,
+        },
+    );
     uid
 }
 
@@ -592,11 +603,23 @@ impl MailSession for Session<'_> {
         })
     }
 
-    fn texts(&mut self, uids: &[Uid], sink: &mut dyn TextSink) -> Result<(), MailFailure> {
+    fn tells_exact_sizes(&self) -> bool {
+        true
+    }
+
+    fn texts(&mut self, uids: &[Uid], sink: &mut dyn TextSink) -> Result<Vec<Uid>, MailFailure> {
+        let mut withheld = Vec::new();
         let call = self.try_to(MailCall::Texts, |this| {
             this.in_folder(|folder, _| {
-                let texts = uids.iter().rev().filter_map(|uid| Some((*uid, folder.messages.get(uid)?.text.clone())));
-                texts.collect::<Vec<_>>()
+                let mut texts = Vec::new();
+                for uid in uids.iter().rev() {
+                    match folder.messages.get(uid) {
+                        Some(message) if message.is_withheld => withheld.push(*uid),
+                        Some(message) => texts.push((*uid, message.text.clone())),
+                        None => {}
+                    }
+                }
+                texts
             })
         });
         // A lost answer is one that breaks off in the middle of a text.
@@ -616,10 +639,10 @@ impl MailSession for Session<'_> {
                 return Err(MailFailure::Lost(LOST));
             }
             if !taken || sink.part(second) == ControlFlow::Break(()) || sink.end() == ControlFlow::Break(()) {
-                return Ok(());
+                return Ok(withheld);
             }
         }
-        Ok(())
+        Ok(withheld)
     }
 
     fn flag_deleted(&mut self, uids: &[Uid], unless_after: Option<u64>) -> Result<Vec<Uid>, MailFailure> {

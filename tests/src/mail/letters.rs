@@ -38,6 +38,22 @@ impl MailServer {
         self.change(mailbox, folder, uid, |message| message.is_unreadable = is_unreadable);
     }
 
+    /// Lets the server hand the text of a message out no more.
+    ///
+    /// # Panics
+    /// When there is no such message.
+    pub fn withhold(&self, mailbox: EntityId, folder: &str, uid: Uid) {
+        self.change(mailbox, folder, uid, |message| message.is_withheld = true);
+    }
+
+    /// Lets the server tell another size of a message than its text has.
+    ///
+    /// # Panics
+    /// When there is no such message.
+    pub fn resize(&self, mailbox: EntityId, folder: &str, uid: Uid) {
+        self.change(mailbox, folder, uid, |message| message.standing.size += 1);
+    }
+
     fn change(&self, mailbox: EntityId, folder: &str, uid: Uid, change: impl FnOnce(&mut Message)) {
         let mut state = self.state();
         state.modseq += 1;
