@@ -361,16 +361,13 @@ fn a_server_that_cannot_remove_named_messages_alone_is_not_touched() {
 #[test]
 fn a_text_that_is_withheld_or_has_another_size_than_was_told_keeps_its_message_and_no_other_back() {
     let mut mail = Mail::new("P1D", "eml");
-    for received in ["2020-02-02T00:00:00Z", "2020-03-03T00:00:00Z"] {
-        mail.world.mail.deliver(mail.mailbox, ARCHIVE, received, &[]);
-    }
+    mail.world.mail.deliver(mail.mailbox, ARCHIVE, "2020-02-02T00:00:00Z", &[]);
     mail.world.mail.withhold(mail.mailbox, ARCHIVE, 1);
     mail.world.mail.resize(mail.mailbox, ARCHIVE, 3);
-    mail.world.mail.resize(mail.mailbox, ARCHIVE, 5);
     let run = mail.run();
     assert_eq!(mail.end(run, "withheld"), RunState::Completed, "{}", mail.world.story());
-    assert_eq!(mail.uids(ARCHIVE), [1, 2, 3, 4, 5], "only the sixth was handed out as it was told");
-    assert_eq!(mail.left_alone(), [SkipReason::Changed; 3]);
+    assert_eq!(mail.uids(ARCHIVE), [1, 2, 3, 4], "only the fifth was handed out as it was told");
+    assert_eq!(mail.left_alone(), [SkipReason::Changed; 2]);
     assert_eq!(mail.world.bundles(), 1);
 }
 

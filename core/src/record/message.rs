@@ -168,7 +168,7 @@ fn escape(element: &str) -> String {
 
 /// Says how a message that stands on its server differs from its record; `None` if it does not.
 ///
-/// `received` is compared as the record's date, which policies judge by, and as its cell, which tells what is no date.
+/// `received` is compared as the record's date, which policies judge by, and as its cell only where it is no date.
 #[must_use]
 pub fn difference(record: &EntityRecord, layout: &Layout, now: &MessageStanding) -> Option<&'static str> {
     let cell = |name| layout.column_of(name).and_then(|column| record.cells.get(column));
@@ -176,7 +176,11 @@ pub fn difference(record: &EntityRecord, layout: &Layout, now: &MessageStanding)
         cell(name).map(|text| text.split(SEPARATOR).map(str::to_owned).collect()).unwrap_or_default()
     };
     let escaped = |set: &BTreeSet<String>| set.iter().map(|element| escape(element)).collect::<BTreeSet<_>>();
-    if record.date(DateRole::Received) != now.dated() || cell("received") != Some(now.received.to_string().as_str()) {
+    let is_received_so = match record.date(DateRole::Received) {
+        Some(at) => Some(at) == now.dated(),
+        None => now.dated().is_none() && cell("received") == Some(now.received.to_string().as_str()),
+    };
+    if !is_received_so {
         Some("received")
     } else if cell("size") != Some(now.size.to_string().as_str()) {
         Some("size")

@@ -133,7 +133,9 @@ fn a_message_that_exchange_does_not_send_is_not_gone_and_is_like_none_at_the_tar
             Rule::when("UID FETCH", vec![Act::say(&format!("{told})\r\n{{tag}} OK\r\n"))]),
             Rule::when("UID SEARCH", vec![Act::say("* SEARCH 4\r\n{tag} OK\r\n")]),
         ];
-        let ((copied, prints), heard) = between(source, vec![], |moving| {
+        let open = "* 0 EXISTS\r\n* OK [UIDVALIDITY 7] x\r\n* OK [UIDNEXT 1] x\r\n{tag} OK [READ-WRITE] open\r\n";
+        let target = vec![Rule::when("SELECT", vec![Act::say(open)])];
+        let ((copied, prints), heard) = between(source, target, |moving| {
             moving.open_pair("INBOX", "INBOX").expect("both").expect("a folder");
             let mut messages: Vec<MessageState> = Vec::new();
             let listed = moving.messages(0, 10, &mut |message| {

@@ -83,11 +83,13 @@ impl Header {
     }
 }
 
-/// Says whether a header is that of the notice that Exchange sends in the place of a message. Its sender is the server, which
+/// Says whether a message begins as the notice that Exchange sends in the place of a message. Its sender is the server, which
 /// no sender of mail has without an address, in whatever language the subject is.
-pub(super) fn is_notice_of_exchange(header: &[u8]) -> bool {
+pub(super) fn is_notice_of_exchange(head: &[u8]) -> bool {
+    // What stands behind the header is somebody's text.
+    let end = memchr::memmem::find(head, b"\r\n\r\n").unwrap_or(head.len());
     let mut is_notice = false;
-    each_field(header, |name, value| {
+    each_field(head.get(..end).unwrap_or_default(), |name, value| {
         let value = value.trim().trim_start_matches('"');
         is_notice |= match name.to_ascii_lowercase().as_str() {
             "from" => value.starts_with("Microsoft Exchange Server") && !value.contains('@'),
