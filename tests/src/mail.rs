@@ -19,6 +19,7 @@ use retentiond::connector::mail::{
 };
 use retentiond::connector::outcome::{Cause, Refusal, Retry};
 
+use self::letters::DELIVERED_AT;
 use crate::faults::Fault;
 use crate::invariants::MARKER;
 
@@ -384,9 +385,6 @@ impl MailServer {
     }
 }
 
-/// When what nobody gives a date came in: 2015-01-01.
-const DELIVERED_AT: Timestamp = Timestamp::from_unix_seconds(1_420_070_400);
-
 fn deliver(state: &mut State, mailbox: EntityId, folder: &str, received: Timestamp, flags: &[&str]) -> Uid {
     state.modseq += 1;
     let modseq = state.modseq;
@@ -611,15 +609,11 @@ impl MailSession for Session<'_> {
         let mut withheld = Vec::new();
         let call = self.try_to(MailCall::Texts, |this| {
             this.in_folder(|folder, _| {
-                let mut texts = Vec::new();
-                for uid in uids.iter().rev() {
-                    match folder.messages.get(uid) {
-                        Some(message) if message.is_withheld => withheld.push(*uid),
-                        Some(message) => texts.push((*uid, message.text.clone())),
-                        None => {}
-                    }
-                }
-                texts
+                let is_withheld = |uid: &&Uid| folder.messages.get(uid).is_some_and(|message| message.is_withheld);
+                withheld.extend(uids.iter().filter(is_withheld));
+                let handed_out = uids.iter().rev().filter(|uid| !is_withheld(uid));
+                let texts = handed_out.filter_map(|uid| Some((*uid, folder.messages.get(uid)?.text.clone())));
+                texts.collect::<Vec<_>>()
             })
         });
         // A lost answer is one that breaks off in the middle of a text.

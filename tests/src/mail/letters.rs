@@ -2,9 +2,13 @@
 
 use retention_core::id::EntityId;
 use retention_core::record::message::Correspondents;
+use retention_core::time::Timestamp;
 use retentiond::connector::mail::Uid;
 
-use super::{DELIVERED_AT, MailServer, Message, deliver};
+use super::{MailServer, Message, deliver};
+
+/// When what nobody gives a date came in: 2015-01-01.
+pub(super) const DELIVERED_AT: Timestamp = Timestamp::from_unix_seconds(1_420_070_400);
 
 impl MailServer {
     /// Delivers a message with a text from somebody to others, and returns its number.

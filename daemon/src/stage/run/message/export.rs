@@ -41,8 +41,9 @@ impl Run {
         if !session.can_expunge_exactly() {
             tracing::error!(
                 saga = %id,
-                "the mail server cannot remove named messages alone (UIDPLUS, RFC 4315), so nothing is exported or purged there; \
-                 let its administrator enable UIDPLUS, or take the mailbox out of the policy's scope"
+                "the mail server cannot remove named messages alone (UIDPLUS, RFC 4315), or keeps what is expunged, so nothing is \
+                 exported or purged there; `retentionctl mailbox check` says which: let its administrator change that, or take the \
+                 mailbox out of the policy's scope"
             );
             return Ok(Outcome::Refused(NO_UIDPLUS));
         }
