@@ -18,6 +18,7 @@ use retention_core::event::{Draft, Envelope, Recorded};
 use retention_core::id::{EntityId, Handle, HoldId, Position, StreamId};
 use retention_core::policy::PolicySet;
 use retention_core::record::{EntityRecord, Kind};
+use retention_core::time::Timestamp;
 use retention_core::view::{Condition, Keyed, ReadFilter, Views};
 
 use crate::clock::Clock;
@@ -184,6 +185,13 @@ impl Store {
     /// The log waits while `look` runs: keep it short, and never append from within.
     pub fn view<R>(&self, look: impl FnOnce(&Views) -> R) -> R {
         look(&self.inner.state.read().views)
+    }
+
+    /// Returns what the clock says where it is behind the log, whose time then stands still: what happens in that time says
+    /// so by the clock, too.
+    #[must_use]
+    pub fn clock_behind_the_log(&self, clock: Timestamp) -> Option<Timestamp> {
+        self.view(|views| (clock < views.recorded_at).then_some(clock))
     }
 
     /// Returns the policies that judge.

@@ -19,6 +19,7 @@ use retentiond::connector::mail::{
 };
 use retentiond::connector::outcome::{Cause, Refusal, Retry};
 
+use self::letters::DELIVERED_AT;
 use crate::faults::Fault;
 use crate::invariants::MARKER;
 
@@ -111,6 +112,8 @@ struct Message {
     correspondents: Correspondents,
     /// Whether its header is too large to be read, or lost.
     is_unreadable: bool,
+    /// Whether its text is not handed out.
+    is_withheld: bool,
     text: Vec<u8>,
     modseq: u64,
     /// Whether the flag of deletion is ours.
@@ -397,9 +400,18 @@ fn deliver(state: &mut State, mailbox: EntityId, folder: &str, received: Timesta
         keywords: BTreeSet::new(),
     };
     let correspondents = Correspondents { from: vec![format!("{MARKER}@example.org")], ..Correspondents::default() };
-    folder
-        .messages
-        .insert(uid, Message { standing, correspondents, is_unreadable: false, text, modseq, is_flagged_by_us: false });
+    folder.messages.insert(
+        uid,
+        Message {
+            standing,
+            correspondents,
+            is_unreadable: false,
+            is_withheld: false,
+            text,
+            modseq,
+            is_flagged_by_us: false,
+        },
+    );
     uid
 }
 
@@ -425,7 +437,7 @@ fn meddle(state: &mut State, mailbox: EntityId, name: &str, uid: Uid, meddling: 
             inbox.messages.insert(uid, Message { modseq, is_flagged_by_us: false, ..message });
         }
         Meddling::Removes => drop(folder.messages.remove(&uid)),
-        Meddling::Delivers => drop(deliver(state, mailbox, name, Timestamp(0), &[DELETED])),
+        Meddling::Delivers => drop(deliver(state, mailbox, name, DELIVERED_AT, &[DELETED])),
         Meddling::Renumbers => {
             folder.uid_validity = validity;
             let messages = std::mem::take(&mut folder.messages);
@@ -589,10 +601,18 @@ impl MailSession for Session<'_> {
         })
     }
 
-    fn texts(&mut self, uids: &[Uid], sink: &mut dyn TextSink) -> Result<(), MailFailure> {
+    fn tells_exact_sizes(&self) -> bool {
+        true
+    }
+
+    fn texts(&mut self, uids: &[Uid], sink: &mut dyn TextSink) -> Result<Vec<Uid>, MailFailure> {
+        let mut withheld = Vec::new();
         let call = self.try_to(MailCall::Texts, |this| {
             this.in_folder(|folder, _| {
-                let texts = uids.iter().rev().filter_map(|uid| Some((*uid, folder.messages.get(uid)?.text.clone())));
+                let is_withheld = |uid: &&Uid| folder.messages.get(uid).is_some_and(|message| message.is_withheld);
+                withheld.extend(uids.iter().filter(is_withheld));
+                let handed_out = uids.iter().rev().filter(|uid| !is_withheld(uid));
+                let texts = handed_out.filter_map(|uid| Some((*uid, folder.messages.get(uid)?.text.clone())));
                 texts.collect::<Vec<_>>()
             })
         });
@@ -613,10 +633,10 @@ impl MailSession for Session<'_> {
                 return Err(MailFailure::Lost(LOST));
             }
             if !taken || sink.part(second) == ControlFlow::Break(()) || sink.end() == ControlFlow::Break(()) {
-                return Ok(());
+                return Ok(withheld);
             }
         }
-        Ok(())
+        Ok(withheld)
     }
 
     fn flag_deleted(&mut self, uids: &[Uid], unless_after: Option<u64>) -> Result<Vec<Uid>, MailFailure> {

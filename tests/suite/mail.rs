@@ -8,6 +8,7 @@ mod grants;
 mod kills;
 mod messages;
 mod migrate;
+mod moving;
 mod servers;
 mod subjects;
 mod tools;

@@ -215,6 +215,21 @@ fn a_server_that_answers_a_probe_past_the_pivot_and_is_gone_again_is_asked_ever_
 }
 
 #[test]
+fn a_folder_that_goes_while_nobody_knows_what_was_expunged_proves_nothing() {
+    let mut mail = Mail::new("P1D", "eml");
+    let due = [mail.entity(ARCHIVE, 1), mail.entity(ARCHIVE, 3)];
+    let (run, _) = lost_at_the_pivot(&mut mail);
+    // It may have been renamed, with all that is in it.
+    mail.world.mail.meddle(mail.mailbox, ARCHIVE, 1, Meddling::RemovesFolder);
+    let state = mail.end(run, "RemovesFolder");
+    assert!(matches!(state, RunState::Completed | RunState::Cancelled), "{state:?}\n{}", mail.world.story());
+    assert_eq!(mail.left_alone(), [SkipReason::Changed; 2], "{}", mail.world.story());
+    for entity in due {
+        assert_ne!(mail.world.state_of(entity), EntityState::Purged);
+    }
+}
+
+#[test]
 fn a_mailbox_that_is_registered_anew_is_read_anew() {
     let mut mail = Mail::new("P1D", "eml");
     let is_read = |mail: &mut Mail| {
@@ -341,6 +356,30 @@ fn a_server_that_cannot_remove_named_messages_alone_is_not_touched() {
     let run = mail.run();
     assert_eq!(mail.end(run, "no UIDPLUS"), RunState::Stuck);
     assert_eq!((mail.uids(ARCHIVE), mail.world.export_entries()), (vec![1, 2, 3, 4], 0));
+}
+
+#[test]
+fn a_text_that_is_withheld_or_has_another_size_than_was_told_keeps_its_message_and_no_other_back() {
+    let mut mail = Mail::new("P1D", "eml");
+    mail.world.mail.deliver(mail.mailbox, ARCHIVE, "2020-02-02T00:00:00Z", &[]);
+    mail.world.mail.withhold(mail.mailbox, ARCHIVE, 1);
+    mail.world.mail.resize(mail.mailbox, ARCHIVE, 3);
+    let run = mail.run();
+    assert_eq!(mail.end(run, "withheld"), RunState::Completed, "{}", mail.world.story());
+    assert_eq!(mail.uids(ARCHIVE), [1, 2, 3, 4], "only the fifth was handed out as it was told");
+    assert_eq!(mail.left_alone(), [SkipReason::Changed; 2]);
+    assert_eq!(mail.world.bundles(), 1);
+}
+
+#[test]
+fn a_message_whose_server_knows_no_date_of_it_is_kept() {
+    let mut mail = Mail::new("P1D", "eml");
+    for none in ["1970-01-01T00:00:00Z", "1601-01-01T00:00:00Z"] {
+        mail.world.mail.deliver(mail.mailbox, ARCHIVE, none, &[]);
+    }
+    let run = mail.run();
+    assert_eq!(mail.end(run, "no date"), RunState::Completed, "{}", mail.world.story());
+    assert_eq!(mail.uids(ARCHIVE), [2, 4, 5, 6]);
 }
 
 #[test]

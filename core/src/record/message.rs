@@ -58,6 +58,18 @@ pub struct MessageStanding {
     pub keywords: BTreeSet<String>,
 }
 
+impl MessageStanding {
+    /// Returns when its server received it, for whoever counts from that. `None` for what servers tell where they do not
+    /// know it: the zero of Unix, in any zone, and all up to 1900.
+    #[must_use]
+    pub fn dated(&self) -> Option<Timestamp> {
+        const DAY_US: i64 = 86_400_000_000;
+        const TWENTIETH_CENTURY: Timestamp = Timestamp(-2_177_452_800_000_000);
+        let is_none = self.received < TWENTIETH_CENTURY || (-DAY_US..DAY_US).contains(&self.received.0);
+        (!is_none).then_some(self.received)
+    }
+}
+
 impl fmt::Debug for MessageStanding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Keywords are words of people.
@@ -156,7 +168,7 @@ fn escape(element: &str) -> String {
 
 /// Says how a message that stands on its server differs from its record; `None` if it does not.
 ///
-/// `received` is compared as the record's date, which policies judge by, and not as its cell.
+/// `received` is compared as the record's date, which policies judge by, and as its cell only where it is no date.
 #[must_use]
 pub fn difference(record: &EntityRecord, layout: &Layout, now: &MessageStanding) -> Option<&'static str> {
     let cell = |name| layout.column_of(name).and_then(|column| record.cells.get(column));
@@ -164,7 +176,11 @@ pub fn difference(record: &EntityRecord, layout: &Layout, now: &MessageStanding)
         cell(name).map(|text| text.split(SEPARATOR).map(str::to_owned).collect()).unwrap_or_default()
     };
     let escaped = |set: &BTreeSet<String>| set.iter().map(|element| escape(element)).collect::<BTreeSet<_>>();
-    if record.date(DateRole::Received) != Some(now.received) {
+    let is_received_so = match record.date(DateRole::Received) {
+        Some(at) => Some(at) == now.dated(),
+        None => now.dated().is_none() && cell("received") == Some(now.received.to_string().as_str()),
+    };
+    if !is_received_so {
         Some("received")
     } else if cell("size") != Some(now.size.to_string().as_str()) {
         Some("size")
@@ -192,7 +208,7 @@ mod tests {
             visibility: Visibility::Unknown,
             external_id: key.external_id(),
             other_ids: Vec::new(),
-            dates: vec![(DateRole::Received, standing.received)],
+            dates: standing.dated().map(|at| (DateRole::Received, at)).into_iter().collect(),
             links: Vec::new(),
             cells: cells(key, &BTreeSet::new(), standing, &Correspondents::default()).unwrap(),
         }
@@ -206,6 +222,28 @@ mod tests {
             flags,
             keywords,
         })
+    }
+
+    #[test]
+    fn what_servers_tell_where_they_know_no_date_is_none() {
+        let dated = |text: &str| {
+            let received: Timestamp = text.parse().unwrap();
+            let standing = MessageStanding { received, size: 1, flags: BTreeSet::new(), keywords: BTreeSet::new() };
+            standing.dated() == Some(received)
+        };
+        for none in [
+            "1970-01-01T00:00:00Z",
+            "1969-12-31T13:00:00Z",
+            "1970-01-01T12:00:00Z",
+            "1601-01-01T00:00:00Z",
+            "1899-12-30T00:00:00Z",
+            "1900-12-31T23:59:59Z",
+        ] {
+            assert!(!dated(none), "{none}");
+        }
+        for some in ["1901-01-01T00:00:00Z", "1969-12-30T23:59:59Z", "1970-01-02T00:00:00Z", "2015-01-01T10:00:00Z"] {
+            assert!(dated(some), "{some}");
+        }
     }
 
     proptest! {

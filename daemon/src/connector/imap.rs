@@ -67,7 +67,7 @@ pub use mailroom::ImapMailroom;
 pub use messages::{Appended, BodySink, Changes, Criteria, Expunged, Meta, State};
 pub use mover::ImapMover;
 pub use proof::Proof;
-pub use quirk::{Authzid, Leaves, Lists, OwnerEntry, Quirks, UnknownUser};
+pub use quirk::{Authzid, Leaves, Lists, OwnerEntry, Quirks, Sizes, StandIn, UnknownUser};
 pub use session::{Access, Selected, Session};
 pub use uid::{Uid, UidValidity, Uids};
 

@@ -77,6 +77,12 @@ pub struct FolderState {
     pub highest_modseq: Option<u64>,
 }
 
+impl FolderState {
+    /// A folder that only shows messages of others numbers none of its own. No folder has this numbering (RFC 9051,
+    /// 2.3.1.1), so what was recorded of it before is neither there nor known to be gone.
+    pub const OF_OTHERS: Self = Self { uid_validity: 0, uid_next: 0, exists: 0, highest_modseq: None };
+}
+
 /// What is asked about a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Depth {
@@ -134,13 +140,14 @@ pub trait MailSession {
     /// Says what kept the server from telling.
     fn folders(&mut self) -> Result<Vec<MailFolder>, MailFailure>;
 
-    /// Opens a folder for looking; `None` when it is not there.
+    /// Opens a folder for looking; `None` when it is not there, [`FolderState::OF_OTHERS`] when it only shows messages that
+    /// lie in other folders.
     ///
     /// # Errors
     /// Says what kept the server from telling.
     fn look_into(&mut self, folder: &str) -> Result<Option<FolderState>, MailFailure>;
 
-    /// Opens a folder for changing it; `None` when it is not there.
+    /// Opens a folder for changing it; as [`Self::look_into`].
     ///
     /// # Errors
     /// Says what kept the server from doing so.
@@ -152,11 +159,15 @@ pub trait MailSession {
     /// Says what kept the server from telling. What was told before is true.
     fn messages(&mut self, which: Which<'_>, depth: Depth, each: EachMessage<'_>) -> Result<(), MailFailure>;
 
-    /// Hands out the texts of messages in the open folder, in any order, without marking them as seen.
+    /// Says whether the sizes that the server tells are those of the texts that it hands out.
+    fn tells_exact_sizes(&self) -> bool;
+
+    /// Hands out the texts of messages in the open folder, in any order, without marking them as seen. Returns those that
+    /// are there and that the server does not hand out, or only a notice in their place.
     ///
     /// # Errors
     /// Says what kept the server from doing so.
-    fn texts(&mut self, uids: &[Uid], sink: &mut dyn TextSink) -> Result<(), MailFailure>;
+    fn texts(&mut self, uids: &[Uid], sink: &mut dyn TextSink) -> Result<Vec<Uid>, MailFailure>;
 
     /// Flags messages as deleted, except those that changed after `unless_after`, which are returned. Only a server
     /// that counts changes keeps to that; any other flags all of them.

@@ -190,7 +190,9 @@ impl Fetching<'_> {
         if is_over {
             return Ok(ControlFlow::Break(()));
         }
-        told?;
+        if self.all_missing(place, told?, MissingWhy::CutOff).is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
         // Whatever did not come although nothing broke off, the connector has proven not to be there any more.
         let rest = self.left.get(place).into_iter().flat_map(BTreeMap::keys).copied();
         let rest: Vec<Uid> = rest.filter(|uid| wanted.binary_search(uid).is_ok()).collect();

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use parking_lot::RwLock;
 use retention_core::control::ExitCode;
-use retention_core::event::Event;
 use retention_core::event::key::StoreKeys;
 use retention_core::event::operation::{ClockJumped, DaemonStarted, DaemonStopped};
+use retention_core::event::{Draft, Event};
 use retention_core::id::Digest;
 use retention_core::time::Timestamp;
 use retention_core::view::Condition;
@@ -211,8 +211,13 @@ impl Life<'_> {
         if store.read_only_reason().is_none() {
             let doubt = away_for_long(&store, &found, clock.as_ref());
             // Together: a crash between them would leave a log that has just grown, and no doubt.
+            let started = Draft {
+                occurred_at: store.clock_behind_the_log(clock.now()),
+                ..daemon_draft(Event::DaemonStarted(started))
+            };
             self.roles.declare(&self.config.read(), |roles| {
-                append(&store, [Event::DaemonStarted(started), roles].into_iter().chain(doubt))
+                let declared = [started, daemon_draft(roles)].into_iter();
+                append_drafts(&store, declared.chain(doubt.map(daemon_draft)).collect())
             })?;
         }
         let ending = runtime.block_on(self.serve(&store, &clock, rotation_failed, wishes));
@@ -565,7 +570,11 @@ async fn staying_alive(work: impl Future<Output = ()>) {
 }
 
 fn append(store: &Store, events: impl IntoIterator<Item = Event>) -> Result<(), Failure> {
-    match store.append_drafts(events.into_iter().map(daemon_draft).collect(), Condition::None) {
+    append_drafts(store, events.into_iter().map(daemon_draft).collect())
+}
+
+fn append_drafts(store: &Store, drafts: Vec<Draft>) -> Result<(), Failure> {
+    match store.append_drafts(drafts, Condition::None) {
         Ok(_) => Ok(()),
         Err(error) => Err((error.to_string(), ExitCode::Unexpected)),
     }

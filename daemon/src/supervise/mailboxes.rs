@@ -134,7 +134,9 @@ fn look_around(session: &mut Session) -> Vec<MailboxFinding> {
         findings.push(note("folders", "folders-views", message));
     }
     let has = |word: &str| session.capabilities().has(word);
-    findings.push(if has("UIDPLUS") {
+    findings.push(if session.expunge_keeps() {
+        wrong("expunge", "mail-expunge-keeps", explain("mail-expunge-keeps"))
+    } else if has("UIDPLUS") {
         note("expunge", "expunge-exact", "single messages can be purged without touching others (UIDPLUS)".to_owned())
     } else {
         wrong("expunge", "mail-no-uidplus", explain("mail-no-uidplus"))

@@ -7,13 +7,16 @@ use retentiond::connector::mail::Uid;
 
 use super::{MailServer, Message, deliver};
 
+/// When what nobody gives a date came in: 2015-01-01.
+pub(super) const DELIVERED_AT: Timestamp = Timestamp::from_unix_seconds(1_420_070_400);
+
 impl MailServer {
     /// Delivers a message with a text from somebody to others, and returns its number.
     ///
     /// # Panics
     /// When there is no such folder.
     pub fn deliver_letter(&self, mailbox: EntityId, folder: &str, from: &str, to: &[&str], text: &[u8]) -> Uid {
-        let uid = deliver(&mut self.state(), mailbox, folder, Timestamp(0), &[]);
+        let uid = deliver(&mut self.state(), mailbox, folder, DELIVERED_AT, &[]);
         self.change(mailbox, folder, uid, |message| {
             message.standing.size = text.len() as u64;
             message.text = text.to_vec();
@@ -37,6 +40,22 @@ impl MailServer {
     /// When there is no such letter.
     pub fn blur(&self, mailbox: EntityId, folder: &str, uid: Uid, is_unreadable: bool) {
         self.change(mailbox, folder, uid, |message| message.is_unreadable = is_unreadable);
+    }
+
+    /// Lets the server hand the text of a message out no more.
+    ///
+    /// # Panics
+    /// When there is no such message.
+    pub fn withhold(&self, mailbox: EntityId, folder: &str, uid: Uid) {
+        self.change(mailbox, folder, uid, |message| message.is_withheld = true);
+    }
+
+    /// Lets the server tell another size of a message than its text has.
+    ///
+    /// # Panics
+    /// When there is no such message.
+    pub fn resize(&self, mailbox: EntityId, folder: &str, uid: Uid) {
+        self.change(mailbox, folder, uid, |message| message.standing.size += 1);
     }
 
     fn change(&self, mailbox: EntityId, folder: &str, uid: Uid, change: impl FnOnce(&mut Message)) {

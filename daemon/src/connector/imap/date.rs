@@ -26,7 +26,8 @@ impl InternalDate {
         let day: i8 = digits(parts.next()?)?;
         let month = parts.next()?;
         let month = MONTHS.iter().position(|name| name.eq_ignore_ascii_case(month))?;
-        let year: i16 = digits(parts.next()?)?;
+        // Of a year in two digits nobody knows the century: taken as it stands, all mail were two thousand years old.
+        let year: i16 = parts.next().filter(|year| year.len() == 4).and_then(digits)?;
         let mut clock = time.split(':');
         let (hour, minute, second): (i8, i8, i8) =
             (digits(clock.next()?)?, digits(clock.next()?)?, digits(clock.next()?)?);
@@ -117,6 +118,8 @@ mod tests {
             "1-Jan-2015",
             "30-Feb-2015 10:00:00 +0000",
             "1-Foo-2015 10:00:00 +0000",
+            "1-Jan-15 10:00:00 +0000",
+            "1-Jan-02015 10:00:00 +0000",
             "1-Jan-2015 10:00:00 GMT",
             "1-Jan-2015 10:00 +0000",
             "1-Jan-2015 10:00:00 +00",

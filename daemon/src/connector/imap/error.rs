@@ -159,6 +159,9 @@ pub fn explain(code: &str) -> &'static str {
             "the target of a migration does not make a folder: it does not take its name, or the login may make none; leave the folder out (--exclude), or register the target with the password of its owner"
         }
         "mail-source-broke-off" => "the source of a migration broke off in the middle of a message",
+        "mail-text-withheld" => {
+            "the mail server tells of a message and does not send its text; Exchange does so with what it cannot turn into mail"
+        }
         "mail-same-mailbox" => {
             "the target of the migration is the source itself: what was appended came in there; check host and user of both mailboxes"
         }
@@ -205,6 +208,9 @@ pub fn explain(code: &str) -> &'static str {
         }
         "mail-no-uidplus" => {
             "the mail server has no UIDPLUS, so single messages cannot be purged without touching others; nothing was done"
+        }
+        "mail-expunge-keeps" => {
+            "the mail server keeps what is expunged: Courier moves it to Trash (IMAP_MOVE_EXPUNGE_TO_TRASH), Gmail takes a label off it; nothing was done"
         }
         "mail-no-acl" => "the mail server has no ACL (RFC 4314), so access cannot be granted through it",
         "mail-uids-do-not-last" => {

@@ -130,6 +130,12 @@ impl Root {
         format!("{prefix}{}", parts.join(&delimiter))
     }
 
+    /// Says whether a folder with this path can be made: no part of it may hold what stands between the parts here.
+    pub(super) fn can_name(&self, path: &str) -> bool {
+        let delimiter = self.delimiter.unwrap_or('/');
+        path == "INBOX" || parts_of(path).iter().all(|part| !utf7::encode(part).contains(delimiter))
+    }
+
     /// Returns the folder that a line of `LIST` tells of, if it belongs to the mailbox.
     pub(super) fn folder(&self, listed: &Listed) -> Option<Folder> {
         let says = |attribute: &str| listed.attributes.iter().any(|said| said.eq_ignore_ascii_case(attribute));
@@ -154,6 +160,8 @@ impl Root {
         let length = |prefixes: &[String]| {
             prefixes.iter().filter(|prefix| name.starts_with(prefix.as_str())).map(|prefix| prefix.len()).max()
         };
+        // Only the first prefix is left out: two personal namespaces may hold a folder of one name, such as an archive's.
+        let is_of_first = self.prefixes.first().is_some_and(|first| name.starts_with(first.as_str()));
         let own = length(&self.prefixes)?;
         // The folder that stands for a namespace is named as its prefix without the delimiter.
         let bare = delimiter.map(|delimiter| format!("{name}{delimiter}"));
@@ -163,7 +171,8 @@ impl Root {
         if is_bare || foreign.is_some_and(|foreign| foreign > own) {
             return None;
         }
-        let inside = name.get(own..)?;
+        let left_out = if is_of_first { self.prefixes.first().map_or(0, String::len) } else { 0 };
+        let inside = name.get(left_out..)?;
         let parts: Vec<String> = match delimiter {
             Some(delimiter) => inside.split(delimiter).map(|part| escaped(&utf7::decode(part))).collect(),
             None => vec![escaped(&utf7::decode(inside))],
@@ -235,12 +244,25 @@ mod tests {
             paths(&courier, &["INBOX", "INBOX.Projects.2019", "INBOX.a/b", "#shared.user1", "INBOX.INBOX"], '.'),
             [wanted("INBOX"), wanted("Projects/2019"), wanted("a\\/b"), None, wanted("INBOX.INBOX")]
         );
+        let mut two = namespaces("", "-", "-", '/');
+        two[0].push(Namespace { prefix: "Archives/".to_owned(), delimiter: Some('/') });
+        assert_eq!(
+            paths(&Root::own(Some(&two)), &["2019", "Archives/2019", "Archives"], '/'),
+            [wanted("2019"), wanted("Archives/2019"), wanted("Archives")]
+        );
+        two[0][0].prefix = "INBOX/".to_owned();
+        assert_eq!(
+            paths(&Root::own(Some(&two)), &["INBOX/2019", "Archives/2019", "Other"], '/'),
+            [wanted("2019"), wanted("Archives/2019"), None]
+        );
         let user_root = Root::at("#shared.user1", Some('.'));
         assert_eq!(
             paths(&user_root, &["#shared.user1", "#shared.user1.Projects.2019", "#shared.user12", "INBOX"], '.'),
             [wanted("INBOX"), wanted("Projects/2019"), None, None]
         );
         assert_eq!(user_root.name_of("Projects/2020"), "#shared.user1.Projects.2020");
+        assert!(user_root.can_name("Projects/2020") && !user_root.can_name("Projects/v1.2"));
+        assert!(cyrus.can_name("Projects/v1.2") && !cyrus.can_name("a\\/b"));
         assert_eq!(cyrus.name_of("Účty"), format!("INBOX/{}", utf7::encode("Účty")));
     }
 

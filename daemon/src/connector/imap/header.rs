@@ -83,6 +83,23 @@ impl Header {
     }
 }
 
+/// Says whether a message begins as the notice that Exchange sends in the place of a message. Its sender is the server, which
+/// no sender of mail has without an address, in whatever language the subject is.
+pub(super) fn is_notice_of_exchange(head: &[u8]) -> bool {
+    // What stands behind the header is somebody's text.
+    let end = memchr::memmem::find(head, b"\r\n\r\n").unwrap_or(head.len());
+    let mut is_notice = false;
+    each_field(head.get(..end).unwrap_or_default(), |name, value| {
+        let value = value.trim().trim_start_matches('"');
+        is_notice |= match name.to_ascii_lowercase().as_str() {
+            "from" => value.starts_with("Microsoft Exchange Server") && !value.contains('@'),
+            "subject" => value.starts_with("Retrieval using the IMAP4 protocol failed"),
+            _ => false,
+        };
+    });
+    is_notice
+}
+
 /// Hands out each field by its name, unfolded. What is not UTF-8 is read as Windows-1252, in which every byte is a letter.
 fn each_field(bytes: &[u8], mut take: impl FnMut(&str, &str)) {
     let mut give = |field: &[u8]| {
@@ -438,6 +455,24 @@ mod tests {
         );
         // A name is no address, however it is encoded.
         assert_eq!(to("=?utf-8?Q?z=40x?= <a@x>, \"y@x\" <b@x>, z@x <c@x>"), ["a@x", "b@x", "c@x"]);
+    }
+
+    #[test]
+    fn the_notice_of_exchange_is_told_from_mail() {
+        for notice in [
+            "MIME-Version: 1.0\r\nFrom: Microsoft Exchange Server 2010\r\nTo: A <a@x>\r\n\r\n",
+            "From: \"Microsoft Exchange Server\"\r\nSubject: Fehler\r\n",
+            "Subject: Retrieval using the IMAP4 protocol failed for the following\r\n message: 20004\r\n",
+        ] {
+            assert!(is_notice_of_exchange(notice.as_bytes()), "{notice}");
+        }
+        for mail in [
+            "",
+            "From: Microsoft Exchange Server <postmaster@x>\r\n",
+            "From: a@x\r\nSubject: Re: Retrieval using the IMAP4 protocol failed\r\nTo: Microsoft Exchange Server\r\n",
+        ] {
+            assert!(!is_notice_of_exchange(mail.as_bytes()), "{mail}");
+        }
     }
 
     #[test]

@@ -18,6 +18,10 @@ pub(super) const BODY_BYTES_MAX: u64 = TEXT_BYTES_MAX;
 /// All that one answer may hold in memory, in bytes, its literals included.
 pub(super) const ANSWER_BYTES_MAX: usize = 4 << 20;
 
+/// All that is kept of the answers to one command, or to many that are sent together, in bytes as they are written: who has
+/// rights on each of [`FOLDERS_MAX`] folders is far less.
+pub(super) const HEARD_BYTES_MAX: usize = 32 << 20;
+
 /// How deep lists may lie in lists. The answer of `NAMESPACE` needs two, a `BODYSTRUCTURE` is not asked for.
 pub(super) const DEPTH_MAX: usize = 16;
 

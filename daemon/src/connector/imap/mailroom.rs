@@ -19,7 +19,7 @@ use super::error::{MailError, RETRY_SOON};
 use super::folder::Folder;
 use super::messages::{BodySink, Criteria, Meta, STOPPED, State};
 use super::permit::usual_at_once;
-use super::quirk::Leaves;
+use super::quirk::{Leaves, Sizes};
 use super::session::{Selected, Session};
 use super::uid::{Uid, Uids};
 use super::{Connector, MailboxAccess, utf7};
@@ -32,9 +32,6 @@ use crate::connector::outcome::{Refusal, Retry};
 
 /// How many messages are told by one command: far fewer than one answer may hold.
 const TOLD_AT_ONCE: u32 = 10_000;
-
-/// What Courier says of itself when its `EXPUNGE` moves messages to Trash instead of removing them.
-const MOVES_TO_TRASH: &str = "XMAGICTRASH";
 
 /// The server tells of a message when it is searched for and does not when it is read: nothing may be decided on it.
 const CONTRADICTS: MailError = MailError::refused("mail-answer-incomplete", Retry::After(RETRY_SOON));
@@ -71,11 +68,11 @@ impl Mailroom for ImapMailroom {
     fn open(&self, mailbox: EntityId) -> Result<Box<dyn MailSession + '_>, MailFailure> {
         let access = self.directory.access(mailbox).map_err(MailFailure::Refused)?;
         let session = self.connector.open(&access)?;
-        if session.capabilities().has(MOVES_TO_TRASH) {
+        if session.expunge_keeps() {
             tracing::warn!(
                 %mailbox,
-                "the mail server moves expunged messages to Trash instead of removing them, so nothing is purged there; \
-                 set IMAP_MOVE_EXPUNGE_TO_TRASH=0 in its configuration"
+                "the mail server keeps expunged messages, so nothing is purged there: Courier moves them to Trash (set \
+                 IMAP_MOVE_EXPUNGE_TO_TRASH=0 in its configuration), Gmail takes a label off them"
             );
         }
         let MailboxAccess { server, user, .. } = access;
@@ -109,7 +106,7 @@ impl OpenMailbox {
         Ok(&self.folders)
     }
 
-    /// Opens a folder by its path; `None` when it is not there.
+    /// Opens a folder by its path; `None` when it is not there. One that shows messages of others is not opened.
     fn open(
         &mut self,
         path: &str,
@@ -122,7 +119,7 @@ impl OpenMailbox {
         let folder = self.folders.get(path);
         // Its messages lie in other folders, where policies, holds and persons know them.
         if folder.is_some_and(Folder::is_view) {
-            return Ok(None);
+            return Ok(Some(FolderState::OF_OTHERS));
         }
         let name = folder.filter(|folder| folder.selectable).map(|folder| folder.name.clone());
         let opened = match name {
@@ -158,10 +155,11 @@ impl OpenMailbox {
 
     /// What was not told must not be there: a message that is only not told would be taken for gone.
     fn must_be_gone(&mut self, missing: &Uids) -> Result<(), MailFailure> {
-        if missing.is_empty() || self.session.those_there(missing)?.is_empty() {
-            return Ok(());
-        }
-        Err(CONTRADICTS.into())
+        if self.still_there(missing)?.is_empty() { Ok(()) } else { Err(CONTRADICTS.into()) }
+    }
+
+    fn still_there(&mut self, missing: &Uids) -> Result<Uids, MailError> {
+        if missing.is_empty() { Ok(Uids::default()) } else { self.session.those_there(missing) }
     }
 }
 
@@ -191,8 +189,7 @@ fn numbers(uids: &[Number]) -> Uids {
 
 impl MailSession for OpenMailbox {
     fn can_expunge_exactly(&self) -> bool {
-        let capabilities = self.session.capabilities();
-        capabilities.has("UIDPLUS") && !capabilities.has(MOVES_TO_TRASH)
+        self.session.capabilities().has("UIDPLUS") && !self.session.expunge_keeps()
     }
 
     fn folders(&mut self) -> Result<Vec<MailFolder>, MailFailure> {
@@ -241,11 +238,15 @@ impl MailSession for OpenMailbox {
         Ok(())
     }
 
-    fn texts(&mut self, uids: &[Number], sink: &mut dyn TextSink) -> Result<(), MailFailure> {
+    fn tells_exact_sizes(&self) -> bool {
+        self.session.quirks().sizes == Sizes::Exact
+    }
+
+    fn texts(&mut self, uids: &[Number], sink: &mut dyn TextSink) -> Result<Vec<Number>, MailFailure> {
         self.opened()?;
         match self.session.fetch_bodies(&numbers(uids), &mut Bodies(sink)) {
-            Ok(missing) => self.must_be_gone(&missing),
-            Err(error) if error == STOPPED => Ok(()),
+            Ok(missing) => Ok(self.still_there(&missing)?.iter().map(|uid| uid.0).collect()),
+            Err(error) if error == STOPPED => Ok(Vec::new()),
             Err(error) => Err(error.into()),
         }
     }
@@ -264,6 +265,9 @@ impl MailSession for OpenMailbox {
 
     fn expunge(&mut self, uids: &[Number]) -> Result<(), MailFailure> {
         let under = self.opened()?.uid_validity;
+        if self.session.expunge_keeps() {
+            return Err(MailError::refused("mail-expunge-keeps", Retry::Operator).into());
+        }
         if !self.can_expunge_exactly() {
             return Err(MailError::refused("mail-no-uidplus", Retry::Operator).into());
         }
@@ -367,13 +371,14 @@ impl From<Meta> for MessageState {
 mod tests {
     use super::super::answer::{Untagged, untagged};
     use super::super::messages::meta_of;
+    use super::super::quirk::StandIn;
     use super::*;
 
     fn told(header: &str) -> Option<MessageState> {
         let answer =
             format!("7 FETCH (UID 9 FLAGS () INTERNALDATE \"17-Jul-1996 02:44:25 -0700\" RFC822.SIZE 5{header})");
         let Ok(Untagged::Fetch(fetched)) = untagged(answer.as_bytes()) else { panic!("{answer}") };
-        meta_of(*fetched).map(MessageState::from)
+        meta_of(*fetched, StandIn::Nothing).map(MessageState::from)
     }
 
     #[test]

@@ -10,8 +10,9 @@ use super::answer::{Code, Fetched, HeaderFields, Untagged};
 use super::command::Command;
 use super::date::InternalDate;
 use super::error::MailError;
-use super::header::{FIELDS, Header};
+use super::header::{FIELDS, Header, is_notice_of_exchange};
 use super::limits::SEARCH_WINDOW;
+use super::quirk::StandIn;
 use super::session::{Access, Session};
 use super::uid::{Uid, UidValidity, Uids};
 use super::wire::Listener;
@@ -66,7 +67,8 @@ pub struct Meta {
     pub flags: Vec<String>,
     /// Its modification sequence, where the server keeps one.
     pub mod_seq: Option<u64>,
-    /// From whom, to whom; `None` when the server has lost its header, or that is too large to be read.
+    /// From whom, to whom; `None` when the server has lost its header, or that is too large to be read, or of a notice that
+    /// stands in its place.
     pub header: Option<Header>,
 }
 
@@ -129,8 +131,12 @@ impl Session {
     pub fn search(&mut self, criteria: &Criteria) -> Result<Uids, MailError> {
         let exists = self.selected.as_ref().ok_or(NOT_OPEN)?.exists;
         let extended = self.capabilities.has("ESEARCH");
-        let mut found: Vec<Uid> = Vec::new();
-        for (from, to) in windows(exists) {
+        let mut all: Vec<Uid> = Vec::new();
+        // The last come first: what is removed meanwhile gives all behind it lower numbers, so that a message may be found
+        // twice, but none slips through between two windows.
+        let windows: Vec<(u32, u32)> = windows(exists).collect();
+        for (from, to) in windows.into_iter().rev() {
+            let mut found: Vec<Uid> = Vec::new();
             let what = if extended { "RETURN (ALL) " } else { "" };
             let command = Command::new("UID SEARCH").raw(&format!("{what}{from}:{to} {}", criteria.0));
             let (_code, heard) = self.wire.ask(&command).map_err(MailError::of_a_question)?;
@@ -148,15 +154,16 @@ impl Session {
                     _ => {}
                 }
                 // A few bytes name as many messages as there are numbers, and may be said again and again.
-                if found.len() as u64 > u64::from(exists) {
+                if found.len() as u64 > u64::from(to - from) + 1 {
                     return Err(MailError::refused("mail-too-much", Retry::Operator));
                 }
             }
             if !answered {
                 return Err(MailError::refused("mail-answer-incomplete", Retry::Operator));
             }
+            all.append(&mut found);
         }
-        Ok(found.into_iter().collect())
+        Ok(all.into_iter().collect())
     }
 
     /// Reads what is known of messages, in no order, each once. Returns those that the server did not tell of: they are
@@ -172,8 +179,9 @@ impl Session {
         let mod_seq = if self.capabilities.has("CONDSTORE") { " MODSEQ" } else { "" };
         let items = format!("(UID FLAGS INTERNALDATE RFC822.SIZE BODY.PEEK[HEADER.FIELDS ({FIELDS})]{mod_seq})");
         let mut told = BTreeSet::new();
+        let stand_in = self.quirks.stand_in;
         self.fetch(uids, &items, &mut |fetched| {
-            let Some(meta) = meta_of(fetched) else { return Ok(()) };
+            let Some(meta) = meta_of(fetched, stand_in) else { return Ok(()) };
             if !uids.contains(meta.uid) || !told.insert(meta.uid) {
                 return Ok(());
             }
@@ -296,7 +304,7 @@ impl Session {
     }
 
     /// Streams the bodies of messages, byte for byte, without marking them as seen. Returns those that the server did
-    /// not send: they are gone.
+    /// not send: they are gone, or it cannot send them and says so, or sends a notice of its own instead.
     ///
     /// # Errors
     /// Says why not. When the sink stops, the session is of no more use: the code is `mail-stopped`.
@@ -322,7 +330,8 @@ impl Session {
         sink: &mut dyn BodySink,
     ) -> Result<(), MailError> {
         let command = Command::new("UID FETCH").raw(&format!("{set} (UID BODY.PEEK[])"));
-        let mut listener = Bodies { asked, sent, sink, current: Current::None };
+        let stand_in = self.quirks.stand_in;
+        let mut listener = Bodies { asked, sent, sink, stand_in, current: Current::None, head: Vec::new() };
         self.wire.run(&command, &mut listener).map_err(MailError::of_a_question)?;
         Ok(())
     }
@@ -494,7 +503,15 @@ fn state_of(fetched: &Fetched) -> Option<State> {
     })
 }
 
-pub(super) fn meta_of(fetched: Fetched) -> Option<Meta> {
+/// Says whether a message that begins so is one of the server's own in the place of another.
+fn stands_in(stand_in: StandIn, head: &[u8]) -> bool {
+    match stand_in {
+        StandIn::Nothing => false,
+        StandIn::NoticeOfExchange => is_notice_of_exchange(head),
+    }
+}
+
+pub(super) fn meta_of(fetched: Fetched, stand_in: StandIn) -> Option<Meta> {
     Some(Meta {
         uid: fetched.uid?,
         internal_date: fetched.internal_date?,
@@ -504,6 +521,7 @@ pub(super) fn meta_of(fetched: Fetched) -> Option<Meta> {
         header: match fetched.header {
             HeaderFields::NotTold => return None,
             HeaderFields::Unreadable => None,
+            HeaderFields::Told(bytes) if stands_in(stand_in, &bytes) => None,
             HeaderFields::Told(bytes) => Some(Header::read(&bytes)),
         },
     })
@@ -523,14 +541,22 @@ struct Bodies<'a> {
     asked: &'a Uids,
     sent: &'a mut BTreeSet<Uid>,
     sink: &'a mut dyn BodySink,
+    stand_in: StandIn,
     current: Current,
+    /// The beginning of a message, until it shows that no notice stands in its place.
+    head: Vec<u8>,
 }
+
+/// How much of a message is looked at before it is handed on: its notice of Exchange is shorter.
+const HEAD_BYTES_MAX: usize = 8 << 10;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Current {
     None,
+    /// Its header is looked at before it is handed on; so many bytes were announced.
+    Begun(Uid, u64),
     Wanted(Uid),
-    /// Not asked for, sent twice, or without a UID: passed over.
+    /// Not asked for, sent twice, or without a UID: passed over. So is a notice in the place of a message.
     Unwanted,
 }
 
@@ -542,12 +568,27 @@ impl Bodies<'_> {
     fn is_wanted(&self, uid: Uid) -> bool {
         self.asked.contains(uid) && !self.sent.contains(&uid)
     }
+
+    /// Hands the beginning of a message on, unless it is a notice.
+    fn decide(&mut self, uid: Uid, bytes: u64) -> Result<(), MailError> {
+        let head = std::mem::take(&mut self.head);
+        if stands_in(self.stand_in, &head) {
+            self.current = Current::Unwanted;
+            return Ok(());
+        }
+        self.current = Current::Wanted(uid);
+        Self::flow(self.sink.begins(uid, bytes))?;
+        Self::flow(self.sink.chunk(&head))
+    }
 }
 
 impl Listener for Bodies<'_> {
     fn untagged(&mut self, answer: Untagged) -> Result<(), MailError> {
         let Untagged::Fetch(fetched) = answer else { return Ok(()) };
         if fetched.streamed {
+            if let Current::Begun(uid, bytes) = self.current {
+                self.decide(uid, bytes)?;
+            }
             let current = std::mem::replace(&mut self.current, Current::None);
             return match (current, fetched.uid) {
                 (Current::Wanted(uid), Some(told)) if uid == told => {
@@ -555,12 +596,13 @@ impl Listener for Bodies<'_> {
                     Self::flow(self.sink.ends(uid))
                 }
                 (Current::Wanted(_), _) => Err(MailError::unknown("mail-answer-malformed")),
-                (Current::None | Current::Unwanted, _) => Ok(()),
+                (Current::None | Current::Begun(..) | Current::Unwanted, _) => Ok(()),
             };
         }
         // A short message may come as a quoted string.
         if let (Some(uid), Some(body)) = (fetched.uid, fetched.body)
             && self.is_wanted(uid)
+            && !stands_in(self.stand_in, &body)
         {
             Self::flow(self.sink.begins(uid, body.len() as u64))?;
             Self::flow(self.sink.chunk(&body))?;
@@ -574,6 +616,11 @@ impl Listener for Bodies<'_> {
         // Alone, a message is known before the server names it; that it names the same is checked at its end.
         let uid = uid.or_else(|| if self.asked.len() == 1 { self.asked.last() } else { None });
         match uid.filter(|uid| self.is_wanted(*uid)) {
+            Some(uid) if self.stand_in != StandIn::Nothing => {
+                self.head.clear();
+                self.current = Current::Begun(uid, bytes);
+                Ok(())
+            }
             Some(uid) => {
                 self.current = Current::Wanted(uid);
                 Self::flow(self.sink.begins(uid, bytes))
@@ -588,6 +635,12 @@ impl Listener for Bodies<'_> {
     fn body_chunk(&mut self, bytes: &[u8]) -> Result<(), MailError> {
         match self.current {
             Current::Wanted(_) => Self::flow(self.sink.chunk(bytes)),
+            Current::Begun(uid, all) => {
+                self.head.extend_from_slice(bytes);
+                let is_enough =
+                    self.head.len() >= HEAD_BYTES_MAX || memchr::memmem::find(&self.head, b"\r\n\r\n").is_some();
+                if is_enough { self.decide(uid, all) } else { Ok(()) }
+            }
             Current::None | Current::Unwanted => Ok(()),
         }
     }

@@ -33,7 +33,12 @@ const TOLD_AT_ONCE: u32 = 10_000;
 const TEXTS_AT_ONCE: u32 = 200;
 
 const INCOMPLETE: MailError = MailError::refused("mail-answer-incomplete", Retry::After(RETRY_SOON));
+const NOT_MADE: MailError = MailError::refused("mail-folder-not-made", Retry::Operator);
+const WITHHELD: MailError = MailError::refused("mail-text-withheld", Retry::Operator);
 const FOLDER_MISSING: MailError = MailError::refused("mail-folder-missing", Retry::After(RETRY_SOON));
+
+/// Stands for the text of a message that the source does not send. No text has this digest.
+const NO_TEXT: Digest = Digest([0; 32]);
 
 /// Copies between the mailboxes of a directory.
 pub struct ImapMover {
@@ -76,12 +81,20 @@ impl Pair {
         Ok(())
     }
 
+    /// Returns the only folder of the target whose path differs from another one in capital letters alone.
+    fn of_same_letters(&self, path: &str) -> Option<String> {
+        let path = path.to_lowercase();
+        let mut alike = self.at_target.values().filter(|other| other.selectable && other.path.to_lowercase() == path);
+        let first = alike.next().filter(|other| !other.is_view())?;
+        alike.next().is_none().then(|| first.path.clone())
+    }
+
     /// Copies one message, with the flags and keywords that it is to have.
     fn copy_with(&mut self, message: &MessageState, standing: &MessageStanding) -> Result<Copied, MailFailure> {
         let uid = Uid(message.uid);
         let (pieces, received) = crossbeam_channel::bounded(PIECES_MAX);
         let Self { source, target, into, .. } = self;
-        std::thread::scope(|scope| {
+        let copied = std::thread::scope(|scope| {
             let reading = std::thread::Builder::new()
                 .name("move-read".to_owned())
                 .spawn_scoped(scope, move || source.fetch_bodies(&Uids::from(uid), &mut Sending(pieces)))
@@ -107,7 +120,12 @@ impl Pair {
                 (None, Ok(_)) => Err(INCOMPLETE.into()),
                 (None, Err(error)) => Err(MailFailure::Refused(MailFailure::from(error).of_question())),
             }
-        })
+        });
+        // Exchange, for one, tells of messages that it cannot send.
+        match copied {
+            Ok(Copied::Gone) if !self.source.those_there(&Uids::from(uid))?.is_empty() => Err(WITHHELD.into()),
+            copied => copied,
+        }
     }
 }
 
@@ -146,11 +164,21 @@ impl Moving for Pair {
         if self.at_target.get(&folder.name).is_some_and(|other| other.selectable) {
             return Ok(folder.name.clone());
         }
+        // With a sign in it that stands between the parts of a name there, other folders would be made.
+        if !self.target.can_name(&folder.name) {
+            return Err(NOT_MADE.into());
+        }
         let name = self.target.name_of(&folder.name);
         let made = self.target.create(&name);
         // Somebody else may have made it in this moment; whether it is there, the list says.
         self.list_target()?;
         if self.at_target.get(&folder.name).is_none_or(|other| !other.selectable) {
+            // Some servers take capital and small letters for the same, and say that it is there already.
+            if made.is_err()
+                && let Some(other) = self.of_same_letters(&folder.name)
+            {
+                return Ok(other);
+            }
             made.map_err(not_made)?;
             return Err(FOLDER_MISSING.into());
         }
@@ -173,7 +201,13 @@ impl Moving for Pair {
         self.into = self.at_target.get(into).map(|folder| folder.name.clone()).ok_or(FOLDER_MISSING)?;
         // Courier numbers a folder when it is first opened for writing, and refuses to look into it before.
         let target = self.target.select(&self.into)?;
-        Ok(Some(OpenPair { source: state_of(&source), target: state_of(&target) }))
+        let mut pair = OpenPair { source: state_of(&source), target: state_of(&target) };
+        if target.uid_next.is_none() {
+            // It tells which messages came later: of a server that does not say it, the numbers that there are do.
+            let last = self.target.search(&Criteria::all())?.last();
+            pair.target.uid_next = last.map_or(1, |last| last.0.saturating_add(1));
+        }
+        Ok(Some(pair))
     }
 
     fn messages(&mut self, after: Number, at_most: usize, each: EachMessage<'_>) -> Result<(), MailFailure> {
@@ -223,11 +257,21 @@ impl Moving for Pair {
                 ControlFlow::Continue(())
             })?;
             let mut printing = Printing { known: &known, hash: Sha256::new(), each: &mut *each };
-            match session.fetch_bodies(&uids, &mut printing) {
-                Ok(missing) if missing.is_empty() || session.those_there(&missing)?.is_empty() => {}
-                Ok(_) => return Err(INCOMPLETE.into()),
+            let missing = match session.fetch_bodies(&uids, &mut printing) {
+                Ok(missing) => missing,
                 Err(error) if error == STOPPED => return Ok(()),
                 Err(error) => return Err(error.into()),
+            };
+            if missing.is_empty() {
+                continue;
+            }
+            for uid in session.those_there(&missing)?.iter() {
+                // A text that the source does not send is like none at the target; of one that the target does not send
+                // nobody can say that it is like another.
+                let Some((received, id)) = known.get(&uid).filter(|_| side == Side::Source) else { continue };
+                if each(uid.0, Print { text: NO_TEXT, received: *received, id: *id }).is_break() {
+                    return Ok(());
+                }
             }
         }
         Ok(())

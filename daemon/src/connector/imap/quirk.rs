@@ -21,6 +21,10 @@ pub struct Quirks {
     pub lists: Lists,
     /// How its rights are compared.
     pub folding: Folding,
+    /// Whether the size that it tells of a message is that of its text.
+    pub sizes: Sizes,
+    /// What it sends in the place of a message that it cannot send.
+    pub stand_in: StandIn,
     /// What an expunge leaves behind on the server.
     pub leaves: Leaves,
     /// The same for people, if anything is known to stay.
@@ -47,6 +51,24 @@ pub enum Lists {
     NamesApart,
     /// Nothing: whether there is a folder is asked of each that has folders below it.
     NamesAsFolders,
+}
+
+/// What the size is that a server tells of a message (`RFC822.SIZE`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sizes {
+    /// That of its text. One that differs is not the text that was asked for, or not all of it.
+    Exact,
+    /// A guess.
+    Guessed,
+}
+
+/// What a server sends when it cannot send a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StandIn {
+    /// Nothing.
+    Nothing,
+    /// A message of its own, which says so to people.
+    NoticeOfExchange,
 }
 
 /// What an expunge leaves behind.
@@ -89,6 +111,8 @@ const DOVECOT: Quirks = Quirks {
     // With its plugin for permissions, the name of a deleted folder looks like one while folders below it stay.
     lists: Lists::NamesAsFolders,
     folding: Folding::Virtual,
+    sizes: Sizes::Exact,
+    stand_in: StandIn::Nothing,
     leaves: Leaves::Cache,
     residue: Some("headers of expunged messages may stay in dovecot.index.cache until `doveadm mailbox cache purge`"),
     remark: None,
@@ -103,6 +127,8 @@ const CYRUS: Quirks = Quirks {
     unknown_user: UnknownUser::NotToBeTried,
     lists: Lists::NamesApart,
     folding: Folding::Virtual,
+    sizes: Sizes::Exact,
+    stand_in: StandIn::Nothing,
     leaves: Leaves::Files,
     residue: Some(
         "with expunge_mode: delayed, the default, expunged messages stay on disk until cyr_expire removes them",
@@ -121,6 +147,8 @@ const COURIER: Quirks = Quirks {
     unknown_user: UnknownUser::NotToBeTried,
     lists: Lists::NamesApart,
     folding: Folding::OneDelete,
+    sizes: Sizes::Exact,
+    stand_in: StandIn::Nothing,
     leaves: Leaves::Nothing,
     residue: None,
     remark: Some(
@@ -138,9 +166,32 @@ const EXCHANGE: Quirks = Quirks {
     unknown_user: UnknownUser::Refused,
     lists: Lists::NamesApart,
     folding: Folding::Virtual,
+    sizes: Sizes::Guessed,
+    stand_in: StandIn::NoticeOfExchange,
     leaves: Leaves::Unknown,
     residue: Some("expunged messages stay in Recoverable Items for as long as the mailbox's settings say"),
-    remark: None,
+    remark: Some(
+        "in the place of a message that it cannot turn into mail, such as some invitations, Exchange sends a notice of its \
+         own; such a message is not recorded, not exported and not purged",
+    ),
+};
+
+const GMAIL: Quirks = Quirks {
+    server: "Gmail",
+    signs: &["gimap"],
+    authzid: Authzid::Unknown,
+    owner: OwnerEntry::Nameless,
+    unknown_user: UnknownUser::Refused,
+    lists: Lists::NamesApart,
+    folding: Folding::Virtual,
+    sizes: Sizes::Exact,
+    stand_in: StandIn::Nothing,
+    leaves: Leaves::Unknown,
+    residue: None,
+    remark: Some(
+        "its folders are labels: a message lies in several of them and in All Mail. What is expunged loses a label and, as \
+         the account's settings are at first, stays; so nothing is purged here, and a migration copies a message once for each label",
+    ),
 };
 
 const MIRAPOINT: Quirks = Quirks {
@@ -151,6 +202,8 @@ const MIRAPOINT: Quirks = Quirks {
     unknown_user: UnknownUser::Refused,
     lists: Lists::NamesApart,
     folding: Folding::OneDelete,
+    sizes: Sizes::Exact,
+    stand_in: StandIn::Nothing,
     leaves: Leaves::Unknown,
     residue: None,
     remark: None,
@@ -164,12 +217,14 @@ const UNKNOWN: Quirks = Quirks {
     unknown_user: UnknownUser::Refused,
     lists: Lists::NamesApart,
     folding: Folding::Virtual,
+    sizes: Sizes::Exact,
+    stand_in: StandIn::Nothing,
     leaves: Leaves::Unknown,
     residue: None,
     remark: None,
 };
 
-const TABLE: &[&Quirks] = &[&DOVECOT, &CYRUS, &COURIER, &EXCHANGE, &MIRAPOINT];
+const TABLE: &[&Quirks] = &[&DOVECOT, &CYRUS, &COURIER, &EXCHANGE, &GMAIL, &MIRAPOINT];
 
 /// Finds what is known of a server by its greeting and by the name in its `ID`.
 pub(super) fn of(greeting: &[u8], id_name: &str) -> &'static Quirks {
@@ -186,6 +241,8 @@ mod tests {
         assert_eq!(of(b"OK [CAPABILITY IMAP4rev1] lab ready", "Dovecot").server, "Dovecot");
         assert_eq!(of(b"OK [CAPABILITY IMAP4rev1 UIDPLUS] Courier-IMAP ready. Copyright", "").server, "Courier");
         assert_eq!(of(b"OK localhost Cyrus IMAP 3.6.1 server ready", "").server, "Cyrus");
+        assert_eq!(of(b"OK The Microsoft Exchange IMAP4 service is ready. [TABPADIAAu]", "").server, "Exchange");
+        assert_eq!(of(b"OK Gimap ready for requests from 192.0.2.1 x", "").server, "Gmail");
         assert_eq!(of(b"OK ready", "").server, "unknown");
     }
 }

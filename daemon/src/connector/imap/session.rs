@@ -17,6 +17,10 @@ use super::uid::UidValidity;
 use super::wire::Wire;
 use crate::connector::outcome::Retry;
 
+/// What servers say of themselves whose `EXPUNGE` removes no message: Courier moves it to Trash, and Gmail, as its settings
+/// are at first, only takes a label off it.
+const EXPUNGE_KEEPS: &[&str] = &["XMAGICTRASH", "X-GM-EXT-1"];
+
 /// One logged-in connection to one mailbox.
 ///
 /// **Invariant:** it was proven whose mailbox it is; see [`Proof`]. It is made by [`super::Connector::open`] alone.
@@ -84,6 +88,12 @@ impl Session {
         &self.capabilities
     }
 
+    /// Whether the server says that it keeps what is expunged.
+    #[must_use]
+    pub fn expunge_keeps(&self) -> bool {
+        EXPUNGE_KEEPS.iter().any(|word| self.capabilities.has(word))
+    }
+
     /// Returns what is known of this kind of server.
     #[must_use]
     pub fn quirks(&self) -> &'static Quirks {
@@ -106,6 +116,12 @@ impl Session {
     #[must_use]
     pub fn name_of(&self, path: &str) -> String {
         self.root.name_of(path)
+    }
+
+    /// Says whether a folder with this path can be made here under a name of its own.
+    #[must_use]
+    pub fn can_name(&self, path: &str) -> bool {
+        self.root.can_name(path)
     }
 
     /// Lists all folders of the mailbox, in the order of their paths.

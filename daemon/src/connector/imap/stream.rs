@@ -23,6 +23,19 @@ pub(super) struct Stream {
     link: Link,
     /// What was written and not sent yet. It may hold a password: it never grows, and is overwritten once it was sent.
     outgoing: Zeroizing<Vec<u8>>,
+}
+
+enum Link {
+    Plain(Paced),
+    Tls(Box<StreamOwned<ClientConnection, Paced>>),
+    /// Between the two, while TLS is being set up.
+    Gone,
+}
+
+/// The socket itself. Its time is looked at whenever bytes go either way, below TLS too: a record of TLS whose bytes come now
+/// and then would be waited for, for days, before anybody else is asked.
+struct Paced {
+    tcp: TcpStream,
     clock: Arc<dyn Clock>,
     /// When the command under way began, and how many bytes have gone either way since.
     began: Duration,
@@ -30,11 +43,46 @@ pub(super) struct Stream {
     allowed: Duration,
 }
 
-enum Link {
-    Plain(TcpStream),
-    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
-    /// Between the two, while TLS is being set up.
-    Gone,
+/// The time of a command is over.
+#[derive(Debug, thiserror::Error)]
+#[error("the mail server answers too slowly")]
+struct TooSlow;
+
+impl Paced {
+    fn in_time(&self) -> io::Result<()> {
+        let spent = self.clock.monotonic().saturating_sub(self.began);
+        let allowed = self.allowed + Duration::from_secs(self.moved / BYTES_PER_SECOND_MIN);
+        if spent > allowed { Err(io::Error::other(TooSlow)) } else { Ok(()) }
+    }
+
+    fn moved(&mut self, count: usize) -> usize {
+        self.moved = self.moved.saturating_add(count as u64);
+        count
+    }
+
+    fn is_loopback(&self) -> bool {
+        self.tcp.peer_addr().is_ok_and(|address| address.ip().is_loopback())
+    }
+}
+
+impl Read for Paced {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.in_time()?;
+        let count = self.tcp.read(buffer)?;
+        Ok(self.moved(count))
+    }
+}
+
+impl Write for Paced {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.in_time()?;
+        let count = self.tcp.write(bytes)?;
+        Ok(self.moved(count))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.tcp.flush()
+    }
 }
 
 impl Stream {
@@ -57,7 +105,7 @@ impl Stream {
         timeouts(&tcp).map_err(|_| UNREACHABLE)?;
         let began = clock.monotonic();
         let outgoing = Zeroizing::new(Vec::with_capacity(OUTGOING_BYTES));
-        Ok(Self { link: Link::Plain(tcp), outgoing, clock, began, moved: 0, allowed: CONNECT_MAX })
+        Ok(Self { link: Link::Plain(Paced { tcp, clock, began, moved: 0, allowed: CONNECT_MAX }), outgoing })
     }
 
     /// Begins TLS and checks the certificate. Nothing but the handshake is sent.
@@ -65,10 +113,9 @@ impl Stream {
         const FAILED: MailError = MailError::refused("mail-tls", Retry::After(RETRY_SOON));
         let name = tls::server_name(name)?;
         let connection = ClientConnection::new(config, name).map_err(|_| FAILED)?;
-        let Link::Plain(tcp) = std::mem::replace(&mut self.link, Link::Gone) else { return Err(FAILED) };
-        let mut secured = StreamOwned::new(connection, tcp);
+        let Link::Plain(paced) = std::mem::replace(&mut self.link, Link::Gone) else { return Err(FAILED) };
+        let mut secured = StreamOwned::new(connection, paced);
         while secured.conn.is_handshaking() {
-            self.in_time().map_err(|_| FAILED)?;
             secured.conn.complete_io(&mut secured.sock).map_err(|error| tls::failure(&error))?;
         }
         self.link = Link::Tls(Box::new(secured));
@@ -78,25 +125,34 @@ impl Stream {
     /// Whether the other end has the address of this machine.
     pub(super) fn is_loopback(&self) -> bool {
         match &self.link {
-            Link::Plain(tcp) => tcp.peer_addr().is_ok_and(|address| address.ip().is_loopback()),
-            Link::Tls(secured) => secured.sock.peer_addr().is_ok_and(|address| address.ip().is_loopback()),
+            Link::Plain(paced) => paced.is_loopback(),
+            Link::Tls(secured) => secured.sock.is_loopback(),
             Link::Gone => false,
+        }
+    }
+
+    fn paced(&mut self) -> Option<&mut Paced> {
+        match &mut self.link {
+            Link::Plain(paced) => Some(paced),
+            Link::Tls(secured) => Some(&mut secured.sock),
+            Link::Gone => None,
         }
     }
 
     /// Begins to count the time of a command anew.
     pub(super) fn command_begins(&mut self) {
-        self.began = self.clock.monotonic();
-        self.moved = 0;
-        self.allowed = COMMAND_MAX;
+        if let Some(paced) = self.paced() {
+            paced.began = paced.clock.monotonic();
+            paced.moved = 0;
+            paced.allowed = COMMAND_MAX;
+        }
     }
 
     /// Waits for bytes and puts them into `buffer`.
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, MailError> {
-        self.in_time()?;
         let read = loop {
             let read = match &mut self.link {
-                Link::Plain(tcp) => tcp.read(buffer),
+                Link::Plain(paced) => paced.read(buffer),
                 Link::Tls(secured) => secured.read(buffer),
                 Link::Gone => Err(io::ErrorKind::NotConnected.into()),
             };
@@ -107,10 +163,7 @@ impl Stream {
         };
         match read {
             Ok(0) => Err(MailError::unknown("mail-closed")),
-            Ok(count) => {
-                self.moved = self.moved.saturating_add(count as u64);
-                Ok(count)
-            }
+            Ok(count) => Ok(count),
             Err(error) => Err(broken(&error)),
         }
     }
@@ -136,32 +189,23 @@ impl Stream {
     }
 
     fn send(&mut self, bytes: &[u8]) -> Result<(), MailError> {
-        self.in_time()?;
         let written = match &mut self.link {
-            Link::Plain(tcp) => tcp.write_all(bytes),
+            Link::Plain(paced) => paced.write_all(bytes),
             Link::Tls(secured) => secured.write_all(bytes),
             Link::Gone => Err(io::ErrorKind::NotConnected.into()),
         };
-        written.map_err(|error| broken(&error))?;
-        self.moved = self.moved.saturating_add(bytes.len() as u64);
-        Ok(())
+        written.map_err(|error| broken(&error))
     }
 
     /// Hands everything written to the network.
     pub(super) fn flush(&mut self) -> Result<(), MailError> {
         self.send_gathered()?;
         let flushed = match &mut self.link {
-            Link::Plain(tcp) => tcp.flush(),
+            Link::Plain(paced) => paced.flush(),
             Link::Tls(secured) => secured.flush(),
             Link::Gone => Err(io::ErrorKind::NotConnected.into()),
         };
         flushed.map_err(|error| broken(&error))
-    }
-
-    fn in_time(&self) -> Result<(), MailError> {
-        let spent = self.clock.monotonic().saturating_sub(self.began);
-        let allowed = self.allowed + Duration::from_secs(self.moved / BYTES_PER_SECOND_MIN);
-        if spent > allowed { Err(MailError::unknown("mail-too-slow")) } else { Ok(()) }
     }
 }
 
@@ -169,6 +213,9 @@ impl Stream {
 const ADDRESSES_MAX: usize = 4;
 
 fn broken(error: &io::Error) -> MailError {
+    if error.get_ref().is_some_and(|inner| inner.is::<TooSlow>()) {
+        return MailError::unknown("mail-too-slow");
+    }
     match error.kind() {
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => MailError::unknown("mail-silent"),
         io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {

@@ -159,7 +159,7 @@ impl Uids {
             let mut from = *from;
             loop {
                 let take = room.min(to - from + 1);
-                ranges.push((from, from + take - 1));
+                ranges.push((from, from + (take - 1)));
                 room -= take;
                 if room == 0 {
                     chunks.push(Self(std::mem::take(&mut ranges)));
@@ -248,6 +248,16 @@ mod tests {
         fn any_text_is_a_set_or_none(text in "[0-9:,* +-]{0,40}") {
             let _read = Uids::parse(&text);
         }
+    }
+
+    #[test]
+    fn the_last_number_that_there_is_is_one_as_any_other() {
+        let last = Uids::from(Uid(u32::MAX));
+        assert_eq!(last.chunks(10), [last.clone()]);
+        let several: Uids = [1, u32::MAX - 1, u32::MAX].into_iter().map(Uid).collect();
+        assert_eq!(several.chunks(2).iter().map(Uids::len).collect::<Vec<_>>(), [2, 1]);
+        assert_eq!(several.without(&last).last(), Some(Uid(u32::MAX - 1)));
+        assert_eq!(several.pieces().len(), 1);
     }
 
     #[test]

@@ -8,8 +8,8 @@ use super::answer::{self, Code, Status, Untagged};
 use super::command::Command;
 use super::error::{MailError, RETRY_SOON};
 use super::limits::{
-    ANSWER_BYTES_MAX, BODY_BYTES_MAX, LINE_BYTES_MAX, LITERAL_HELD_BYTES_MAX, PIPELINE_BYTES_MAX, PIPELINE_MAX,
-    UNTAGGED_MAX,
+    ANSWER_BYTES_MAX, BODY_BYTES_MAX, HEARD_BYTES_MAX, LINE_BYTES_MAX, LITERAL_HELD_BYTES_MAX, PIPELINE_BYTES_MAX,
+    PIPELINE_MAX, UNTAGGED_MAX,
 };
 use super::stream::Stream;
 use super::uid::Uid;
@@ -21,6 +21,11 @@ const READ_BYTES: usize = 64 << 10;
 
 /// Hears what a server says before it answers a command.
 pub(super) trait Listener {
+    /// Says whether it keeps what it hears: then that is bounded over all answers.
+    fn keeps(&self) -> bool {
+        false
+    }
+
     /// Hears an answer without a tag.
     fn untagged(&mut self, answer: Untagged) -> Result<(), MailError>;
 
@@ -36,6 +41,10 @@ pub(super) trait Listener {
 }
 
 impl Listener for Vec<Untagged> {
+    fn keeps(&self) -> bool {
+        true
+    }
+
     fn untagged(&mut self, answer: Untagged) -> Result<(), MailError> {
         self.push(answer);
         Ok(())
@@ -51,6 +60,9 @@ pub(super) struct Wire {
     /// Set once an answer was lost: what comes later would belong to another command.
     broken: bool,
     said_bye: bool,
+    /// The bytes of the last answer, and of those that are kept since a command was sent.
+    answer_bytes: usize,
+    kept_bytes: usize,
     /// Whether literals may follow at once (RFC 7888).
     pub(super) literal_plus: bool,
 }
@@ -64,7 +76,17 @@ enum Incoming {
 
 impl Wire {
     pub(super) fn new(stream: Stream) -> Self {
-        Self { stream, buffer: Vec::new(), at: 0, tags: 0, broken: false, said_bye: false, literal_plus: false }
+        Self {
+            stream,
+            buffer: Vec::new(),
+            at: 0,
+            tags: 0,
+            broken: false,
+            said_bye: false,
+            answer_bytes: 0,
+            kept_bytes: 0,
+            literal_plus: false,
+        }
     }
 
     pub(super) fn stream(&mut self) -> &mut Stream {
@@ -112,6 +134,7 @@ impl Wire {
         listener: &mut dyn Listener,
     ) -> Vec<Result<Option<Code>, MailError>> {
         let mut ends = Vec::with_capacity(commands.len());
+        self.kept_bytes = 0;
         let mut rest = commands;
         while !rest.is_empty() {
             let mut bytes = 0;
@@ -146,6 +169,7 @@ impl Wire {
         listener: &mut dyn Listener,
     ) -> Result<Option<Code>, MailError> {
         self.usable()?;
+        self.kept_bytes = 0;
         self.stream.command_begins();
         let tag = self.write_line_of(command, listener)?;
         // The server is asked first: it may say that it has no room before it is sent 100 MB.
@@ -182,7 +206,7 @@ impl Wire {
         listener: &mut dyn Listener,
     ) -> Result<Option<Code>, MailError> {
         let tag = self.send(command, listener)?;
-        loop {
+        for _ in 0..UNTAGGED_MAX {
             match self.next(listener)? {
                 Incoming::Untagged(answer) => self.heard(answer, listener)?,
                 Incoming::Continue => {
@@ -196,6 +220,7 @@ impl Wire {
                 Incoming::Tagged(found, status, code) => return self.ended(found == tag, status, code),
             }
         }
+        Err(self.lost("mail-too-much"))
     }
 
     fn usable(&self) -> Result<(), MailError> {
@@ -203,6 +228,7 @@ impl Wire {
     }
 
     fn send(&mut self, command: &Command, listener: &mut dyn Listener) -> Result<u32, MailError> {
+        self.kept_bytes = 0;
         let tag = self.write_command(command, listener)?;
         self.flush()?;
         Ok(tag)
@@ -246,13 +272,14 @@ impl Wire {
         tag: u32,
         listener: &mut dyn Listener,
     ) -> Result<Option<Result<Option<Code>, MailError>>, MailError> {
-        loop {
+        for _ in 0..UNTAGGED_MAX {
             match self.next(listener)? {
                 Incoming::Untagged(answer) => self.heard(answer, listener)?,
                 Incoming::Continue => return Ok(None),
                 Incoming::Tagged(found, status, code) => return Ok(Some(self.ended(found == tag, status, code))),
             }
         }
+        Err(self.lost("mail-too-much"))
     }
 
     fn finish(&mut self, tag: u32, listener: &mut dyn Listener) -> Result<Option<Code>, MailError> {
@@ -289,6 +316,12 @@ impl Wire {
     fn heard(&mut self, answer: Untagged, listener: &mut dyn Listener) -> Result<(), MailError> {
         if matches!(answer, Untagged::Status(Status::Bye, _)) {
             self.said_bye = true;
+        }
+        if listener.keeps() {
+            self.kept_bytes += self.answer_bytes;
+            if self.kept_bytes > HEARD_BYTES_MAX {
+                return Err(self.lost("mail-too-much"));
+            }
         }
         listener.untagged(answer).inspect_err(|_| self.broken = true)
     }
@@ -339,6 +372,7 @@ impl Wire {
                 return Err(MailError::unknown("mail-too-much"));
             }
         }
+        self.answer_bytes = answer.len();
         let incoming = parse(&answer)?;
         if let (Some(Some(before)), Incoming::Untagged(Untagged::Fetch(fetched))) = (streamed, &incoming)
             && fetched.uid != Some(before)

@@ -144,8 +144,9 @@ impl MailIntake {
                 .collect();
             threads
                 .into_iter()
-                .map(|thread| match thread {
-                    Ok(thread) => thread.join().unwrap_or(Err(IntakeError::ReaderFailed)),
+                .zip(&tasks)
+                .map(|(thread, (wanted, ..))| match thread {
+                    Ok(thread) => thread.join().unwrap_or_else(|_| this.fell(wanted)),
                     Err(error) => Err(IntakeError::Thread(error.kind())),
                 })
                 .collect()
@@ -274,6 +275,12 @@ impl MailIntake {
         }
     }
 
+    /// A look that panicked, as the diagnostics tell, is one that failed: begun again at once, it would be for ever.
+    fn fell(&self, wanted: &Wanted) -> Result<SeenFolders, IntakeError> {
+        self.record(wanted.mailbox.entity, wanted.cause, &failed("look_failed"))?;
+        Ok(SeenFolders::new())
+    }
+
     fn record(&self, mailbox: EntityId, cause: Position, body: &MailboxScanned) -> Result<(), IntakeError> {
         let taking = Taking::new(&self.store, mailbox, cause, false);
         let draft = taking.draft(mailbox, None, Event::MailboxScanned(body.clone()));
@@ -377,7 +384,8 @@ impl Rows<'_, '_> {
             visibility: Visibility::Unknown,
             external_id: key.external_id(),
             other_ids: Vec::new(),
-            dates: vec![(DateRole::Received, told.standing.received)],
+            // What is no date stays in its cell, and a policy that counts from it keeps the message.
+            dates: told.standing.dated().map(|at| (DateRole::Received, at)).into_iter().collect(),
             links: Vec::new(),
             cells,
             place: Place::whole(None),

@@ -13,7 +13,7 @@ use retention_core::event::grant::{
     GrantRevokeRequested, GrantStep, GrantStepFailed, GrantStepStarted, GrantStepSucceeded,
 };
 use retention_core::event::saga::Failure;
-use retention_core::event::{Draft, Event};
+use retention_core::event::{Draft, Event, EventType, Recorded};
 use retention_core::grant::{self, Next};
 use retention_core::id::{GrantId, Position, RunId};
 use retention_core::time::Timestamp;
@@ -26,6 +26,7 @@ use crate::clock::Clock;
 use crate::connector::access::AccessTarget;
 use crate::connector::outcome::{Outcome, Refusal, Retry};
 use crate::store::open::draft_caused_by;
+use crate::store::query::{Order, PAGE_ROWS_MAX, Query};
 use crate::store::{AppendError, Store};
 
 mod apply;
@@ -42,8 +43,8 @@ pub struct Grants {
     store: Arc<Store>,
     clock: Arc<dyn Clock>,
     target: Arc<dyn AccessTarget>,
-    /// Since when, by the clock, grants are known to stand while the time of the log stands still. In memory only: after
-    /// a restart it is counted anew.
+    /// Since when, by the clock, grants are known to stand while the time of the log stands still. What events say of when
+    /// they happened tells it again after a restart.
     standing_still: BTreeMap<GrantId, Timestamp>,
 }
 
@@ -165,8 +166,12 @@ impl Grants {
         self.standing_still.retain(|id, _| standing.contains_key(id));
         let mut wake = None;
         for (id, length_us) in standing {
-            let since = self.standing_still.entry(id).or_insert(clock);
-            *since = clock.min(*since);
+            let since = match self.standing_still.get(&id) {
+                Some(since) => *since,
+                None => self.stood_already(id)?.unwrap_or(clock),
+            };
+            let since = clock.min(since);
+            self.standing_still.insert(id, since);
             let end = Timestamp(since.0.saturating_add(length_us));
             if clock < end {
                 wake = Some(sooner(wake, end));
@@ -177,6 +182,40 @@ impl Grants {
             return self.ask_for_end(id, reason);
         }
         Ok(wake.map_or(Step::Idle, Step::IdleUntil))
+    }
+
+    /// Returns the earliest instant of the clock at which the log knows a grant to stand: of its own steps, and of the starts
+    /// of the daemon behind the first of them that may have given it.
+    fn stood_already(&self, id: GrantId) -> Result<Option<Timestamp>, StageError> {
+        let mut query = Query {
+            types: vec![EventType::GrantStepStarted, EventType::DaemonStarted],
+            order: Order::OldestFirst,
+            after: Some(id.0),
+            limit: PAGE_ROWS_MAX,
+            ..Query::default()
+        };
+        let mut since: Option<Timestamp> = None;
+        loop {
+            let page = self.store.query(&query)?;
+            for (position, row) in page.rows {
+                let is_of_daemon = row.event_type == EventType::DaemonStarted as u16;
+                let counts = match since {
+                    Some(_) => is_of_daemon || row.cause == id.0,
+                    None if is_of_daemon || row.cause != id.0 => false,
+                    None => matches!(
+                        self.store.read(position)?.as_ref().and_then(Recorded::event),
+                        Some(Event::GrantStepStarted(body)) if body.step == GrantStep::Give
+                    ),
+                };
+                if counts {
+                    since = Some(since.map_or(row.occurred_at, |since| since.min(row.occurred_at)));
+                }
+            }
+            match page.next {
+                Some(next) => query.after = Some(next),
+                None => return Ok(since),
+            }
+        }
     }
 
     fn ask_for_end(&self, id: GrantId, reason: String) -> Result<Step, StageError> {
@@ -268,7 +307,8 @@ impl Grants {
     }
 
     fn append(&self, id: GrantId, events: Vec<Event>, condition: Condition) -> Result<Position, StageError> {
-        let drafts = events.into_iter().map(|event| draft_caused_by(id.0, event)).collect();
+        let occurred_at = self.store.clock_behind_the_log(self.clock.now());
+        let drafts = events.into_iter().map(|event| Draft { occurred_at, ..draft_caused_by(id.0, event) }).collect();
         Ok(self.store.append_drafts(drafts, condition)?.first)
     }
 }

@@ -60,7 +60,9 @@ struct Found {
     there: Vec<EntityId>,
     /// Nowhere.
     gone: Vec<EntityId>,
-    /// Otherwise than recorded, or in a folder that is numbered anew.
+    /// Those of them whose folder is nowhere either: it may have another name.
+    folder_gone: Vec<EntityId>,
+    /// Otherwise than recorded, or in a folder that is numbered anew or only shows messages of others.
     differ: Vec<EntityId>,
     /// The folders that hold any of them, as they were when they were looked at.
     folders: BTreeMap<(String, u32), FolderState>,
@@ -142,6 +144,7 @@ impl Run {
             };
             let Some(state) = state else {
                 found.gone.extend(part.wanted.values());
+                found.folder_gone.extend(part.wanted.values());
                 continue;
             };
             if state.uid_validity != place.1 {
@@ -256,6 +259,13 @@ impl Run {
         })
     }
 
+    /// Returns the messages of a folder that is not there that no scan had found gone: a folder that somebody renamed takes
+    /// its messages along, so nobody can tell any more what became of them.
+    fn out_of_sight(&self, folder_gone: &[EntityId]) -> Vec<EntityId> {
+        let known = self.known_absent(folder_gone);
+        folder_gone.iter().filter(|entity| !known.contains(entity)).copied().collect()
+    }
+
     /// Returns what must be left alone because of what the server says. What a scan had found gone, and is gone, goes
     /// on: only its record is left, and that is exported and erased like any other.
     fn left_alone(&self, found: &Found) -> Vec<(EntityId, SkipReason)> {
@@ -307,8 +317,8 @@ impl Run {
             self.left_alone(&found)
         } else {
             grounds = self.grounds(&still);
-            let changed = found.differ.iter().map(|entity| (*entity, SkipReason::Changed));
-            changed.chain(self.drifted(id, &still)?).collect()
+            let changed = found.differ.iter().copied().chain(self.out_of_sight(&found.folder_gone));
+            changed.map(|entity| (entity, SkipReason::Changed)).chain(self.drifted(id, &still)?).collect()
         };
         if !left.is_empty() {
             if !is_first && let Err(failure) = self.unflag(session.as_mut(), saga, &parts, &found, &left)? {
@@ -523,19 +533,23 @@ impl Run {
             Ok(found) => found,
             Err(refusal) => return Ok(Outcome::Unknown(Cause { code: refusal.code })),
         };
-        // Where a folder is numbered anew, nobody can tell any more whether they were expunged: they are left alone.
+        // Where a folder is numbered anew, or has gone, nobody can tell any more whether they were expunged: they are left
+        // alone.
         let is_renumbered = |entity: &EntityId| !found.in_known_folders.contains(entity);
-        let renumbered: Vec<_> = found.differ.iter().filter(|e| is_renumbered(e)).copied().collect();
+        let mut renumbered: Vec<_> = found.differ.iter().filter(|e| is_renumbered(e)).copied().collect();
+        let is_settled = found.there.is_empty() && found.differ.len() == renumbered.len();
+        renumbered.extend(self.out_of_sight(&found.folder_gone));
         if !renumbered.is_empty() {
             tracing::warn!(
                 saga = %id,
                 items = renumbered.len(),
-                "a folder was numbered anew while messages were being expunged from it; they are left alone, and those of them \
-                 that are still there may bear the flag \\Deleted: look at the folder before anybody expunges it"
+                "a folder was numbered anew, renamed or removed while messages were being expunged from it, or shows those of others; they \
+                 are left alone, and those of them that are still there may bear the flag \\Deleted: look at the folder before \
+                 anybody expunges it"
             );
             self.skip(id, renumbered.iter().map(|entity| (*entity, SkipReason::Changed)).collect())?;
         }
-        if found.there.is_empty() && found.differ.len() == renumbered.len() {
+        if is_settled {
             let items = saga.purging().len().saturating_sub(renumbered.len()) as u64;
             return Ok(Outcome::Applied(Receipt::Expunged { items }));
         }
@@ -591,6 +605,7 @@ impl Run {
             names: found.folders.keys().map(|(name, _)| name.clone()).collect(),
             there: found.there,
             differ: found.differ,
+            folder_gone: found.folder_gone,
         }))
     }
 }
@@ -604,6 +619,7 @@ fn item_of(saga: &Saga, entity: EntityId) -> Option<&SagaItem> {
 struct Again {
     there: Vec<EntityId>,
     differ: Vec<EntityId>,
+    folder_gone: Vec<EntityId>,
     /// Messages of folders that are numbered as they were.
     in_known_folders: BTreeSet<EntityId>,
     names: BTreeSet<String>,

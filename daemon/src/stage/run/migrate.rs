@@ -115,6 +115,8 @@ const PLAIN_NO: &str = "mail-refused";
 /// So Cyrus answers a date that it does not keep, such as one before 1970.
 const NOT_UNDERSTOOD: &str = "mail-bad-command";
 const PLAIN_NO_MAX: u32 = 3;
+/// The source tells of a message and does not send it.
+const WITHHELD: &str = "mail-text-withheld";
 
 /// Why the work on a migration broke off.
 enum Broken {
@@ -494,9 +496,9 @@ impl Migrations {
                         }
                     }
                     Ok(Copied::Gone) => done.gone += 1,
-                    // The target takes this message in no way: it is told and left out, and the others go on.
+                    // It can be copied in no way: it is told and left out, and the others go on.
                     Err(MailFailure::Refused(refusal)) if self.is_for_good(place, message.uid, refusal) => {
-                        tracing::warn!(migration = %id, folder = place.number, code = refusal.code, "the target refuses a message for good");
+                        tracing::warn!(migration = %id, folder = place.number, code = refusal.code, "a message cannot be copied, and is left out");
                         let (left_out, upto) = (left_out(message), message.uid);
                         refused = Some((number, MigrationCopied { left_out, upto, ..nothing(place) }));
                         break;
@@ -535,12 +537,12 @@ impl Migrations {
         broken.map_or(Ok(dealt_with), Err)
     }
 
-    /// Says whether a target will never take a message: it says so, or it has said no to it several times.
+    /// Says whether a message can never be copied: the target says so, or one of the servers has said no to it several times.
     fn is_for_good(&mut self, place: Place<'_>, uid: Uid, refusal: Refusal) -> bool {
         if refusal.code == MESSAGE_TOO_BIG {
             return true;
         }
-        if !matches!(refusal.code, PLAIN_NO | NOT_UNDERSTOOD) {
+        if !matches!(refusal.code, PLAIN_NO | NOT_UNDERSTOOD | WITHHELD) {
             return false;
         }
         let times = self.refused.entry((place.id, place.number, uid)).or_default();

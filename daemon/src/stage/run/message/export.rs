@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::ControlFlow;
 
-use retention_core::event::saga::Receipt;
+use retention_core::event::saga::{Receipt, SkipReason};
 use retention_core::evidence::{ExpectedItem, ExportItem, ExportLayout};
 use retention_core::id::{EntityId, LayoutId, SagaId};
 use retention_core::view::Saga;
@@ -22,6 +22,8 @@ enum Stopped {
     Server(MailFailure),
     /// A message that was there a moment before was not handed out, or not as it was announced.
     Differs,
+    /// Messages that are there, and whose texts cannot be had as they are.
+    Withheld(Vec<EntityId>),
 }
 
 impl Run {
@@ -39,8 +41,9 @@ impl Run {
         if !session.can_expunge_exactly() {
             tracing::error!(
                 saga = %id,
-                "the mail server cannot remove named messages alone (UIDPLUS, RFC 4315), so nothing is exported or purged there; \
-                 let its administrator enable UIDPLUS, or take the mailbox out of the policy's scope"
+                "the mail server cannot remove named messages alone (UIDPLUS, RFC 4315), or keeps what is expunged, so nothing is \
+                 exported or purged there; `retentionctl mailbox check` says which: let its administrator change that, or take the \
+                 mailbox out of the policy's scope"
             );
             return Ok(Outcome::Refused(NO_UIDPLUS));
         }
@@ -69,6 +72,17 @@ impl Run {
             Some(Stopped::Store(error)) => return Err(error),
             Some(Stopped::Server(failure)) => return Ok(Outcome::Refused(failure.of_question())),
             Some(Stopped::Differs) => return Ok(Outcome::Refused(CHANGED_MEANWHILE)),
+            Some(Stopped::Withheld(entities)) => {
+                tracing::warn!(
+                    saga = %id,
+                    items = entities.len(),
+                    first = ?entities.first(),
+                    "the mail server does not hand out the texts of messages, or in another size than it tells; they are not \
+                     exported, so they are left alone"
+                );
+                self.skip(id, entities.into_iter().map(|entity| (entity, SkipReason::Changed)).collect())?;
+                return Ok(Outcome::Refused(CHANGED_MEANWHILE));
+            }
             None => {}
         }
         Ok(self.exported(id, written, expected))
@@ -95,6 +109,8 @@ impl Run {
                 return Ok(added);
             }
         }
+        let has_exact_sizes = session.tells_exact_sizes();
+        let mut withheld: Vec<EntityId> = Vec::new();
         for (place, part) in parts {
             let wanted: BTreeMap<Uid, EntityId> =
                 part.wanted.iter().filter(|(_, entity)| !vanished.contains(entity)).map(|(u, e)| (*u, *e)).collect();
@@ -110,12 +126,21 @@ impl Run {
                 let mut missing: BTreeSet<Uid> = uids.iter().copied().collect();
                 let mut ended: Result<Result<(), ArchiveError>, Stopped> = Ok(Ok(()));
                 let mut is_open = false;
+                let mut other_size: Vec<EntityId> = Vec::new();
                 let mut take = |event: TextEvent<'_>| {
                     let done = match event {
                         TextEvent::Begin(uid, bytes) => match wanted.get(&uid) {
                             Some(entity) if missing.remove(&uid) => {
-                                is_open = true;
                                 self.with_item(saga, *entity, &mut layouts, &mut |item| {
+                                    // The record has the size that the server has just told: a text of another one is cut,
+                                    // or is not the one of the message.
+                                    let size =
+                                        item.layout.layout().column_of("size").and_then(|c| item.record.cells.get(c));
+                                    if has_exact_sizes && size != Some(bytes.to_string().as_str()) {
+                                        other_size.push(*entity);
+                                        return Ok(());
+                                    }
+                                    is_open = true;
                                     let line = item.line();
                                     expected.push(line.expected());
                                     sink.begin_text(item, &line, bytes)
@@ -143,13 +168,17 @@ impl Run {
                 if !matches!(ended, Ok(Ok(()))) {
                     return ended;
                 }
-                told.map_err(Stopped::Server)?;
+                for uid in told.map_err(Stopped::Server)? {
+                    missing.remove(&uid);
+                    withheld.extend(wanted.get(&uid));
+                }
+                withheld.append(&mut other_size);
                 if is_open || !missing.is_empty() {
                     return Err(Stopped::Differs);
                 }
             }
         }
-        Ok(Ok(()))
+        if withheld.is_empty() { Ok(Ok(())) } else { Err(Stopped::Withheld(withheld)) }
     }
 
     fn with_item(
