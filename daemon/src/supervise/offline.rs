@@ -109,6 +109,8 @@ impl From<BackupError> for Refused {
             | BackupError::NoMemory
             | BackupError::Damaged(_) => ExitCode::PersonNeeded,
             BackupError::Changed { .. }
+            | BackupError::Forged { .. }
+            | BackupError::Unstamped { .. }
             | BackupError::Newer { .. }
             | BackupError::Contradicts { .. }
             | BackupError::NotSigned

@@ -23,9 +23,11 @@ use retention_core::id::{Digest, EntityId, Position};
 use super::ledger::Erasure;
 use super::manifest::{Manifest, segment_name};
 use super::restore::{EVENTS_TOGETHER, Journal, ROLE, Restore, failed};
+use super::stamp::Stamp;
 use super::{BackupError, DurableFileError};
 use crate::store::durable_file::{self, FileAction};
 use crate::store::journal::{JournalError, JournalReader};
+use crate::store::vault::seal::IndexKey;
 use crate::store::{Progress, ReadError};
 
 /// A log beside the backup, as it was heard.
@@ -58,6 +60,11 @@ pub enum Heard {
         /// Where it lies.
         dir: PathBuf,
     },
+    /// The manifest of a backup, of the one that is restored or of a newer one, does not say that the store wrote it.
+    Unstamped {
+        /// Its last event.
+        last: Position,
+    },
 }
 
 impl std::fmt::Display for Heard {
@@ -80,6 +87,10 @@ impl std::fmt::Display for Heard {
                 f,
                 "the log in {} went on apart from the backups, as that of a copy or of a store that was lost earlier does: it counts for nothing, and whom it alone calls erased is back. If it is the one that was lost, move this store away and restore again with --lost",
                 dir.display()
+            ),
+            Self::Unstamped { last } => write!(
+                f,
+                "the manifest of the backup up to event {last} has no stamp of the store, and no older one has: it was made before there were stamps, or somebody who may write to both directories of the backups made or changed it. Look whether this store ever made one with a stamp, and show a checkpoint that others hold"
             ),
         }
     }
@@ -114,6 +125,8 @@ impl Others {
 fn is_of_the_backup(error: &BackupError) -> bool {
     match error {
         BackupError::Changed { .. }
+        | BackupError::Forged { .. }
+        | BackupError::Unstamped { .. }
         | BackupError::Encrypted { .. }
         | BackupError::Absent
         | BackupError::Read(ReadError::Journal(_)) => true,
@@ -131,6 +144,7 @@ impl Restore<'_> {
         &self,
         chosen: &Manifest,
         journal: &Journal,
+        key: &IndexKey,
         staging: &Path,
         progress: Progress<'_>,
     ) -> Result<Others, BackupError> {
@@ -138,8 +152,16 @@ impl Restore<'_> {
         let staged = JournalReader::at(&staging.join("journal"));
         let mut newer = Vec::new();
         for last in Manifest::list(self.places)?.into_iter().filter(|last| *last > chosen.last) {
-            match Manifest::read(self.places, last).and_then(|newer| of_the_same_store(newer, chosen)) {
-                Ok(manifest) => newer.push(manifest),
+            let stamped = Manifest::read(self.places, last)
+                .and_then(|newer| of_the_same_store(&newer, chosen))
+                .and_then(|()| Manifest::stamped(self.places, last, key));
+            match stamped {
+                Ok((manifest, stamp)) => {
+                    if stamp == Stamp::Missing {
+                        others.heard.push(Heard::Unstamped { last });
+                    }
+                    newer.push(manifest);
+                }
                 Err(error) => others.pass_over(self, last, error)?,
             }
         }
@@ -399,9 +421,9 @@ fn set_aside(state: &Path) -> Vec<PathBuf> {
     found
 }
 
-fn of_the_same_store(newer: Manifest, chosen: &Manifest) -> Result<Manifest, BackupError> {
+fn of_the_same_store(newer: &Manifest, chosen: &Manifest) -> Result<(), BackupError> {
     if newer.store == chosen.store {
-        return Ok(newer);
+        return Ok(());
     }
     let what = "it is of another store".to_owned();
     Err(BackupError::Changed { last: newer.last, file: "manifest".to_owned(), what })

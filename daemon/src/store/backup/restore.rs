@@ -23,6 +23,7 @@ use super::ledger::{Beside, Erasure, LedgerError, Reach, Read};
 use super::make::SIGNING_KEY;
 use super::manifest::{Manifest, Part, segment_name};
 use super::others::{Heard, Others};
+use super::stamp::Stamp;
 use super::{Around, BackupError, MEMORY, Places, copy, decrypt};
 use crate::flush::Door;
 use crate::keyholders::Identities;
@@ -30,6 +31,7 @@ use crate::store::durable_file::{self, DurableFileError, FileAction};
 use crate::store::journal::JournalReader;
 use crate::store::open::daemon_draft;
 use crate::store::tree::Tree;
+use crate::store::vault::seal::IndexKey;
 use crate::store::vault::{FilesystemWarning, RootKey, Vault, rewrap};
 use crate::store::{KeyState, OpenError, Options, Progress, ReadError, Store, refuse_as_root};
 
@@ -130,10 +132,17 @@ impl Restore<'_> {
         let manifest = self.manifest()?;
         manifest.check_keys(self.places, &self.options.halt)?;
         let keys = self.keys(&manifest)?;
+        let root = RootKey::read(&self.options.root_key).map_err(OpenError::from)?;
+        let key = rewrap::index_key_of(keys.dir(), root)?;
+        // All that follows is read as the manifest says.
+        let (manifest, stamp) = Manifest::stamped(self.places, manifest.last, &key)?;
         self.copy_log(&manifest, keys.dir(), &staging, progress)?;
         let journal = self.go_through(&manifest, &staging, progress)?;
-        let others = self.hear_others(&manifest, &journal, &staging, progress)?;
-        let (again, ledger) = self.destroyed_since(&manifest, keys.dir(), &journal, &others)?;
+        let mut others = self.hear_others(&manifest, &journal, &key, &staging, progress)?;
+        if stamp == Stamp::Missing {
+            others.heard.insert(0, Heard::Unstamped { last: manifest.last });
+        }
+        let (again, ledger) = self.destroyed_since(&manifest, &key, &journal, &others)?;
         let options = Options { dir: staging.clone(), ..self.options.clone() };
         self.write_keys(keys.dir(), &journal, &again, &options, progress)?;
         drop(keys);
@@ -293,15 +302,13 @@ impl Restore<'_> {
     fn destroyed_since(
         &self,
         manifest: &Manifest,
-        keys: &Path,
+        key: &IndexKey,
         journal: &Journal,
         others: &Others,
     ) -> Result<(BTreeMap<EntityId, Erasure>, Option<Reach>), BackupError> {
         let mut again = others.lost.clone();
         again.extend(&others.newer);
         let Ledgers::Files(files) = &self.ledgers else { return Ok((again, None)) };
-        let root = RootKey::read(&self.options.root_key).map_err(OpenError::from)?;
-        let key = rewrap::index_key_of(keys, root)?;
         let mut store = [0; 16];
         hex::decode_to_slice(&manifest.store, &mut store).map_err(|_| BackupError::OtherLog)?;
         let mut lacking = journal.destroyed.clone();
@@ -310,7 +317,7 @@ impl Restore<'_> {
         let mut reach = Reach::default();
         let log = Beside { restores: &journal.restores, used: journal.used };
         for file in files {
-            let read = Read::beside(file, &key, store, log)?;
+            let read = Read::beside(file, key, store, log)?;
             if read.is_empty() {
                 return Err(LedgerError::Empty.into());
             }

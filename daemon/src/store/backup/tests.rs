@@ -13,7 +13,8 @@ use ring::signature::{Ed25519KeyPair, KeyPair as _};
 
 use super::super::tests::{add_contacts, add_layout, begin_purge, flip, init, open, picture, purge, sign};
 use super::super::tree::Tree;
-use super::super::vault::RootKey;
+use super::super::vault::seal::IndexKey;
+use super::super::vault::{RootKey, rewrap};
 use super::super::{KeyState, Options};
 use super::*;
 use crate::flush::OpenGate;
@@ -23,6 +24,7 @@ mod beside;
 mod encrypted;
 mod ledgers;
 mod refused;
+mod stamps;
 mod stopped;
 mod thief;
 
@@ -57,6 +59,11 @@ impl World {
         let manifest = self.backup(&store);
         store.close().unwrap();
         manifest
+    }
+
+    fn index_key(&self) -> IndexKey {
+        let root = RootKey::read(&self.options.root_key).unwrap();
+        rewrap::index_key_of(&self.options.dir.join("keys"), root).unwrap()
     }
 
     /// The same root key, and a new place for the store.
@@ -464,9 +471,12 @@ fn copies_of_keys_end_and_so_does_what_a_crash_left() {
     std::fs::create_dir(world.places.keys.join(numbered(Position(7)))).unwrap();
     std::fs::write(world.places.keys.join(numbered(Position(7))).join("slots.0000"), b"left by a crash").unwrap();
     std::fs::write(world.places.keys.join("README"), b"not ours").unwrap();
-    assert_eq!(make::remove_ended_keys(&world.places, UNTIL).unwrap(), [Position(7)]);
+    assert_eq!(make::remove_ended_keys(&world.places, &world.index_key(), UNTIL).unwrap(), [Position(7)]);
     assert!(manifest.has_keys(&world.places));
-    assert_eq!(make::remove_ended_keys(&world.places, Timestamp(UNTIL.0 + 1)).unwrap(), [manifest.last]);
+    assert_eq!(
+        make::remove_ended_keys(&world.places, &world.index_key(), Timestamp(UNTIL.0 + 1)).unwrap(),
+        [manifest.last]
+    );
     assert!(!manifest.has_keys(&world.places) && world.places.keys.join("README").exists());
     let refused = world.restore(&world.elsewhere("late"), Ledgers::None);
     assert!(matches!(refused, Err(BackupError::KeysGone { .. })), "{refused:?}");

@@ -176,8 +176,11 @@ fn of_a_log_that_went_on_from_an_earlier_event_only_what_both_have_counts() {
     let name = later_segment_name(1, third.last);
     std::fs::copy(elsewhere.journal().join("00000001.seg"), world.places.journal().join(&name)).unwrap();
     let manifest = format!("{}.json", numbered(third.last));
-    let text = std::fs::read_to_string(elsewhere.manifests().join(&manifest)).unwrap();
-    std::fs::write(world.places.manifests().join(&manifest), text.replace("00000001.seg", &name)).unwrap();
+    let text = std::fs::read_to_string(elsewhere.manifests().join(&manifest)).unwrap().replace("00000001.seg", &name);
+    std::fs::create_dir(world.places.keys_of(third.last)).unwrap();
+    let door: crate::flush::Door<'_> = (&OpenGate, crate::flush::Flush::Backup);
+    super::super::stamp::put(&world.places, third.last, text.as_bytes(), &world.index_key(), door).unwrap();
+    std::fs::write(world.places.manifests().join(&manifest), text).unwrap();
 
     let (options, told) = restored(&world, Asked::of("second", second.last)).unwrap();
     assert_eq!((told.destroyed_again, told.heard), (1, vec![Heard::Newer { last: third.last }]));
