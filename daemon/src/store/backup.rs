@@ -196,6 +196,9 @@ pub enum BackupError {
         "a directory that was named with --lost has no log that can be read and has an event of the backup; nothing was restored. Name the state directory of this store that was moved away, in which `journal` lies, or restore without it"
     )]
     LostAbsent,
+    /// Another restore works in the same directory.
+    #[error("another restore into this directory is under way; nothing was changed. Wait until it ends, or stop it")]
+    UnderWay,
     /// There is something in the way of a restore.
     #[error(
         "{what} is not empty, and a restore never writes over anything; nothing was changed. Move it away as it is"

@@ -104,6 +104,7 @@ impl From<BackupError> for Refused {
             | BackupError::Absent
             | BackupError::KeysGone { .. }
             | BackupError::InTheWay { .. }
+            | BackupError::UnderWay
             | BackupError::Encrypted { .. }
             | BackupError::LostAbsent
             | BackupError::NoMemory

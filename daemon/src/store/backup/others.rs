@@ -60,6 +60,11 @@ pub enum Heard {
         /// Where it lies.
         dir: PathBuf,
     },
+    /// Nothing was heard: this only ended a restore that was interrupted, and what it was to look at then counts.
+    Before {
+        /// It had a ledger of erasures.
+        ledger_read: bool,
+    },
     /// The manifest of a backup, of the one that is restored or of a newer one, does not say that the store wrote it.
     Unstamped {
         /// Its last event.
@@ -87,6 +92,11 @@ impl std::fmt::Display for Heard {
                 f,
                 "the log in {} went on apart from the backups, as that of a copy or of a store that was lost earlier does: it counts for nothing, and whom it alone calls erased is back. If it is the one that was lost, move this store away and restore again with --lost",
                 dir.display()
+            ),
+            Self::Before { ledger_read } => write!(
+                f,
+                "an earlier restore was ended, which had done all but moving the store into its place: it read {}, and nothing was looked at now. If that is not what you want, move this store away and restore again",
+                if *ledger_read { "the ledger of erasures that it was shown" } else { "no ledger of erasures" }
             ),
             Self::Unstamped { last } => write!(
                 f,

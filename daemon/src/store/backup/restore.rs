@@ -10,6 +10,7 @@
 //! What is restored only observes: nothing is purged, and no access is given or taken, until a person confirms it.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use retention_core::event::backup::{KeyDestroyedAgain, StoreRestored};
@@ -89,7 +90,7 @@ pub struct Restored {
     /// How far the ledger speaks that speaks furthest; `None` without one, and when this only ended a restore that was
     /// interrupted.
     pub ledger: Option<Reach>,
-    /// The logs beside the backup; none when this only ended a restore that was interrupted.
+    /// The logs beside the backup, and what else is to be said of it.
     pub heard: Vec<Heard>,
     /// How many events are lost, as far as the newest checkpoint that was shown tells.
     pub missing: Option<u64>,
@@ -113,6 +114,7 @@ impl Restore<'_> {
         let state = &self.options.dir;
         durable_file::create_private_dir(state, ROLE)?;
         refuse_as_root(state)?;
+        let _alone = keep_others_out(state)?;
         let staging = state.join(STAGING);
         if staging.join(COMPLETE).exists() {
             // All was done but the moving. What it said is in the log.
@@ -120,6 +122,8 @@ impl Restore<'_> {
             return self.told();
         }
         refuse_to_overwrite(state)?;
+        // They may be those of somebody whom this attempt leaves out.
+        durable_file::discard_dir(&staging.join("keys"), ROLE)?;
         match std::fs::remove_dir_all(&staging) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 return Err(failed(FileAction::Remove)(error).into());
@@ -416,7 +420,7 @@ impl Restore<'_> {
             made_at: body.made_at,
             destroyed_again: body.destroyed_again,
             ledger: None,
-            heard: Vec::new(),
+            heard: vec![Heard::Before { ledger_read: body.ledger_read }],
             missing: body.checkpoint.map(|size| size.saturating_sub(body.last.0)),
         })
     }
@@ -442,6 +446,16 @@ impl Drop for Keys {
         {
             tracing::error!(%error, dir = %dir.display(), "decrypted keys are still in memory: remove this directory");
         }
+    }
+}
+
+/// Keeps other restores into a directory out for as long as it lives: each makes its store in the same place. Where the file
+/// system locks no directory there is nothing that could.
+fn keep_others_out(state: &Path) -> Result<File, BackupError> {
+    let dir = File::open(state).map_err(failed(FileAction::Open))?;
+    match rustix::fs::flock(&dir, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(BackupError::UnderWay),
+        _ => Ok(dir),
     }
 }
 

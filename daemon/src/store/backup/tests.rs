@@ -300,9 +300,40 @@ fn a_restore_that_was_interrupted_is_asked_for_again() {
             std::fs::rename(options.dir.join(name), staging.join(name)).unwrap();
         }
         assert!(matches!(Store::open(&options, &mut |_, _| {}), Err(OpenError::Absent)), "{moved}");
-        world.restore(&options, Ledgers::None).unwrap();
+        // Whatever is asked for now, it is told that it was the earlier one.
+        let ended = world.restore(&options, Ledgers::Files(vec![world.dir.path().join("a ledger")])).unwrap();
+        assert_eq!(ended.heard, [Heard::Before { ledger_read: false }]);
         assert_eq!(picture(&open(&options)).1, expected);
     }
+}
+
+#[test]
+fn two_restores_into_one_directory_do_not_go_on_at_once() {
+    let world = World::new();
+    world.backed_up();
+    let options = world.elsewhere("restored");
+    std::fs::create_dir(&options.dir).unwrap();
+    let other = std::fs::File::open(&options.dir).unwrap();
+    rustix::fs::flock(&other, rustix::fs::FlockOperation::NonBlockingLockExclusive).unwrap();
+    let refused = world.restore(&options, Ledgers::None);
+    assert!(matches!(refused, Err(BackupError::UnderWay)), "{refused:?}");
+    drop(other);
+    world.restore(&options, Ledgers::None).unwrap();
+}
+
+#[test]
+fn what_a_restore_that_was_given_up_left_of_keys_is_overwritten() {
+    let world = World::new();
+    world.backed_up();
+    let options = world.elsewhere("restored");
+    let keys = options.dir.join(".restoring/keys");
+    std::fs::create_dir_all(&keys).unwrap();
+    std::fs::write(keys.join("slots.0000"), [7; 64]).unwrap();
+    // The same bytes under a name that nobody removes.
+    let seen = world.dir.path().join("seen");
+    std::fs::hard_link(keys.join("slots.0000"), &seen).unwrap();
+    world.restore(&options, Ledgers::None).unwrap();
+    assert_eq!(std::fs::read(seen).unwrap(), [0; 64]);
 }
 
 #[test]
