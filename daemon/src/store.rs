@@ -29,6 +29,7 @@ pub mod compact;
 pub mod durable_file;
 pub mod events;
 mod handed_over;
+mod home;
 pub mod journal;
 pub mod judge;
 mod layout;

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `LOG/journal/`, `LOG/tree/checkpoints`, `LOG/tree/cosignatures` | the event log, segment by segment: a segment that is closed is copied once | for ever, if wanted |
 //! | `LOG/manifests/POSITION.json` | what belongs to one backup, with the SHA-256 of each file | as the log |
+//! | `LOG/manifests/POSITION.stamp`, `KEYS/POSITION/manifest.stamp` | that the store wrote this manifest | as what they lie beside |
 //! | `KEYS/POSITION/` | the key slots, still wrapped under the root key, and the key that signs checkpoints | short: a key that is destroyed later lives on in here |
 //! | the ledger of erasures | which keys were destroyed, line by line as it happens, on another machine | for ever |
 //!
@@ -11,7 +12,7 @@
 //! names end in `.age`; the manifest is not. sled is not in a backup: it is made again from the journal. The root key
 //! is in none of them.
 //!
-//! Reading order: [`manifest`], [`make`], [`ledger`], [`restore`], [`others`].
+//! Reading order: [`manifest`], [`stamp`], [`make`], [`ledger`], [`restore`], [`others`].
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -37,12 +38,14 @@ pub mod make;
 pub mod manifest;
 pub mod others;
 pub mod restore;
+pub mod stamp;
 
 pub use compare::lost_checkpoints;
 pub use ledger::{Erasure, LedgerError, LedgerFile, Reach};
 pub use manifest::Manifest;
 pub use others::Heard;
 pub use restore::{Ledgers, Restore, Restored};
+pub use stamp::Stamp;
 
 /// Files are copied in pieces of this size, in bytes.
 const PIECE_BYTES: usize = 1024 * 1024;
@@ -59,6 +62,10 @@ pub struct Places {
 impl Places {
     fn manifests(&self) -> PathBuf {
         self.log.join("manifests")
+    }
+
+    fn manifest_of(&self, last: Position) -> PathBuf {
+        self.manifests().join(format!("{}.json", numbered(last)))
     }
 
     fn journal(&self) -> PathBuf {
@@ -131,6 +138,24 @@ pub enum BackupError {
         /// What is wrong.
         what: String,
     },
+    /// Its manifest is not the one that the store wrote.
+    #[error(
+        "the manifest of the backup up to event {last} is not one that this store wrote: its stamp is another one, so somebody made or changed it; nothing was changed. Use another backup, and put this one aside for whoever looks into that"
+    )]
+    Forged {
+        /// The backup.
+        last: Position,
+    },
+    /// Its manifest says by nothing that the store wrote it, and one before it does.
+    #[error(
+        "the manifest of the backup up to event {last} has no stamp of this store, and that of the older one up to event {stamped} has: somebody made or changed it or took its stamp away, or an older program made it; nothing was changed. Use a backup that has its stamp; what to do when it was an older program, docs/backup.md says"
+    )]
+    Unstamped {
+        /// The backup.
+        last: Position,
+        /// The oldest that has a stamp.
+        stamped: Position,
+    },
     /// The copy of the keys is over, or elsewhere.
     #[error(
         "the copy of the keys that belongs to the backup up to event {last} is not there; it was to be kept until \
@@ -171,6 +196,9 @@ pub enum BackupError {
         "a directory that was named with --lost has no log that can be read and has an event of the backup; nothing was restored. Name the state directory of this store that was moved away, in which `journal` lies, or restore without it"
     )]
     LostAbsent,
+    /// Another restore works in the same directory.
+    #[error("another restore into this directory is under way; nothing was changed. Wait until it ends, or stop it")]
+    UnderWay,
     /// There is something in the way of a restore.
     #[error(
         "{what} is not empty, and a restore never writes over anything; nothing was changed. Move it away as it is"

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use ring::rand::{SecureRandom as _, SystemRandom};
 use rustix::fs::OFlags;
+use rustix::io::Errno;
 
 use crate::flush::{Door, Flush, FlushGate, OpenGate, through};
 
@@ -249,16 +250,47 @@ pub fn open_or_create(path: &Path, role: &'static str) -> Result<File, DurableFi
 /// # Errors
 /// As [`open_or_create`].
 pub fn open_or_create_through(door: Door<'_>, path: &Path, role: &'static str) -> Result<File, DurableFileError> {
+    open_or_create_if(door, path, role, |_| false).map(|(file, _)| file)
+}
+
+/// As [`open_or_create_through`], also on a file system that flushes no directory, as some of other machines are. Returns
+/// why the name of the file may not be durable then.
+///
+/// # Errors
+/// As [`open_or_create`], but for that.
+pub fn open_or_create_anyway(
+    door: Door<'_>,
+    path: &Path,
+    role: &'static str,
+) -> Result<(File, Option<DurableFileError>), DurableFileError> {
+    open_or_create_if(door, path, role, |error| {
+        let errno = error.io().and_then(Errno::from_io_error);
+        matches!(errno, Some(Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS))
+    })
+}
+
+fn open_or_create_if(
+    door: Door<'_>,
+    path: &Path,
+    role: &'static str,
+    may_fail: impl FnOnce(&DurableFileError) -> bool,
+) -> Result<(File, Option<DurableFileError>), DurableFileError> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).mode(FILE_MODE);
     match options.open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let file = options.create_new(true).open(path).map_err(failed(role, FileAction::Create))?;
-            // Left there, it would be taken for one whose name is durable.
-            sync_parent(door, path, role).inspect_err(|_| drop(std::fs::remove_file(path)))?;
-            Ok(file)
+            match sync_parent(door, path, role) {
+                Ok(()) => Ok((file, None)),
+                Err(error) if may_fail(&error) => Ok((file, Some(error))),
+                Err(error) => {
+                    // Left there, it would be taken for one whose name is durable.
+                    drop(std::fs::remove_file(path));
+                    Err(error)
+                }
+            }
         }
-        opened => opened.map_err(failed(role, FileAction::Open)),
+        opened => opened.map(|file| (file, None)).map_err(failed(role, FileAction::Open)),
     }
 }
 

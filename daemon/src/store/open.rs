@@ -15,6 +15,7 @@ use retention_core::time::Timestamp;
 
 use super::durable_file::{self, DurableFileError, FileAction};
 use super::events::{self, EventRow};
+use super::home::Home;
 use super::journal::recover::{self, Tail};
 use super::journal::{FlushGate, JournalError, JournalReader, JournalWriter, OpenGate};
 use super::read::ReadError;
@@ -453,6 +454,9 @@ impl Opening {
         let root = RootKey::read(&options.root_key)?;
         inner.vault = Vault::open_gated(&options.dir.join("keys"), root, used, Arc::clone(&options.gate))?;
         inner.signal = log::Signal::at(tail.last);
+        if let Err(error) = Home::note(&options.dir) {
+            tracing::warn!(%error, "a restore would not know by itself that this store was the one here");
+        }
         let rebuilt = report.rebuilt;
         let writer = JournalWriter::resume(journal, Arc::clone(&options.gate), tail.end)?;
         let inner = Arc::new(inner);

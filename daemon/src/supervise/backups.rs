@@ -16,7 +16,7 @@ use crate::config::{self, Config};
 use crate::control::{Audience, Sink};
 use crate::stage::Step;
 use crate::stage::ledger::LedgerHealth;
-use crate::store::backup::{BackupError, Manifest, Places, make};
+use crate::store::backup::{BackupError, Heard, Manifest, Places, Stamp, make};
 use crate::store::open::daemon_draft;
 use crate::store::tree::Tree;
 use crate::store::{ReadError, Store};
@@ -88,8 +88,9 @@ impl Backups {
             return Step::Idle;
         };
         let places = places(backup);
+        let key = self.store.index_key();
         let newest = Manifest::list(&places)
-            .and_then(|mut listed| listed.pop().map(|last| Manifest::read(&places, last)).transpose());
+            .and_then(|mut listed| listed.pop().map(|last| Manifest::unless_forged(&places, last, &key)).transpose());
         let now = self.clock.now();
         if self.under_way.is_locked() {
             return Step::IdleUntil(Timestamp(now.0.saturating_add(PAUSE_WHILE_BUSY_US)));
@@ -141,7 +142,8 @@ impl Backups {
         if self.store.view(|views| views.small.clock.doubt().is_some()) {
             return Ok(());
         }
-        make::remove_superseded(&places, self.clock.now()).map_err(failed)
+        make::remove_superseded(&places, self.clock.now()).map_err(failed)?;
+        make::refuse_forged(&places, &self.store.index_key()).map_err(failed)
     }
 
     /// Removes the copies of keys whose time is over; by a clock that is doubted none is.
@@ -181,7 +183,18 @@ impl Backups {
     /// Reads one back.
     pub(super) fn verify(&self, last: Position, sink: Sink<'_>) -> Result<(), ErrorBody> {
         let places = places(&self.configured()?);
-        let manifest = Manifest::read(&places, last).map_err(failed)?;
+        let (manifest, stamp) = Manifest::stamped(&places, last, &self.store.index_key()).map_err(failed)?;
+        if stamp == Stamp::Missing {
+            match self.store.is_told(&places, last).map_err(failed)? {
+                Some(true) => {}
+                Some(false) => return Err(failed(BackupError::Forged { last })),
+                None => {
+                    let says = Heard::Unstamped { last }.to_string();
+                    let code = Some("backup_not_stamped".to_owned());
+                    let _audience = sink(Line::Row(PartRow { code, message: Some(says), ..row("manifest", 1) }));
+                }
+            }
+        }
         let total = manifest.bytes();
         let mut done = 0;
         let log = manifest.check_log(&places, self.store.halt(), &mut |more| {
@@ -250,7 +263,9 @@ fn failed(error: BackupError) -> ErrorBody {
         | BackupError::KeysDirGone
         | BackupError::KeysGone { .. }
         | BackupError::Damaged(_) => ErrorCode::WrongState,
-        BackupError::Changed { .. } => ErrorCode::VerificationFailed,
+        BackupError::Changed { .. } | BackupError::Forged { .. } | BackupError::Unstamped { .. } => {
+            ErrorCode::VerificationFailed
+        }
         _ => ErrorCode::Internal,
     };
     ErrorBody::saying(code, error.to_string())

@@ -104,11 +104,14 @@ impl From<BackupError> for Refused {
             | BackupError::Absent
             | BackupError::KeysGone { .. }
             | BackupError::InTheWay { .. }
+            | BackupError::UnderWay
             | BackupError::Encrypted { .. }
             | BackupError::LostAbsent
             | BackupError::NoMemory
             | BackupError::Damaged(_) => ExitCode::PersonNeeded,
             BackupError::Changed { .. }
+            | BackupError::Forged { .. }
+            | BackupError::Unstamped { .. }
             | BackupError::Newer { .. }
             | BackupError::Contradicts { .. }
             | BackupError::NotSigned

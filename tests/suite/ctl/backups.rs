@@ -173,3 +173,32 @@ fn the_schedule_makes_a_backup_that_only_the_private_key_brings_back() {
     let _back = site.retentiond(&[&restore[..], &["--identity", identity]].concat()).ends(0).says("It only observes");
     let _good = site.retentiond(&["store", "verify"]).ends(0);
 }
+
+#[test]
+fn a_backup_that_somebody_changed_where_it_lies_is_refused_by_whatever_reads_it() {
+    let site = Site::new(&[]);
+    site.write("config.toml", &site.config().replace("[diagnostics]", BACKUP));
+    let daemon = site.start();
+    let _made = site.ctl(&["backup", "make"]).ends(0);
+    let last = site.rows(&["backup", "list"])[0]["last"].as_u64().expect("a position");
+    let place = last.to_string();
+    let _good = site.ctl(&["backup", "verify", &place]).ends(0);
+    let manifest = site.path("copies").join(format!("manifests/{last:020}.json"));
+    let text = fs::read_to_string(&manifest).expect("a manifest");
+    // It says the same, and this store did not write it.
+    fs::write(&manifest, format!("{text}\n")).expect("a write");
+    let forged = "is not one that this store wrote";
+    let _seen = site.ctl(&["backup", "verify", &place]).ends(20).says(forged);
+    let _nothing_rests_on_it = site.ctl(&["backup", "make"]).ends(20).says(forged);
+    daemon.stop();
+    fs::rename(site.path("state"), site.path("lost")).expect("the store is lost");
+    let restore = ["restore", "--without-erasures"];
+    let _refused = site.retentiond(&restore).ends(20).says(forged);
+
+    // As programs made it that knew no stamps.
+    fs::write(&manifest, text).expect("a write");
+    fs::remove_file(manifest.with_extension("stamp")).expect("a stamp");
+    fs::remove_file(site.path("copied-keys").join(format!("{last:020}/manifest.stamp"))).expect("a stamp");
+    let _told = site.retentiond(&restore).ends(0).says("has no stamp of the store").says("It only observes");
+    let _good = site.retentiond(&["store", "verify"]).ends(0);
+}

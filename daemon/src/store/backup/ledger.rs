@@ -292,6 +292,10 @@ impl LedgerFile {
     /// Opens the ledger of a store, or makes it. A line that was being written is cut off; the log has what it was
     /// about. Lines that are whole are flushed: whoever wrote them may have been told that it failed, or been killed.
     ///
+    /// Some file systems of other machines flush no directory. There its lines are durable and nobody knows whether its name is:
+    /// it is read back under that name, and a warning says so. Where the name is lost later, [`Self::check`] sees it, and the
+    /// log has all that was in the file.
+    ///
     /// # Errors
     /// When it cannot be read or written, or a line is not ours.
     pub fn open(path: &Path, key: IndexKey, store: [u8; 16]) -> Result<Self, LedgerError> {
@@ -304,9 +308,9 @@ impl LedgerFile {
     /// As [`Self::open`].
     pub fn gated(path: &Path, key: IndexKey, store: [u8; 16], gate: Arc<dyn FlushGate>) -> Result<Self, LedgerError> {
         let failed = |action| durable_file::failed(ROLE, action);
-        let is_new = !path.exists();
-        if is_new {
-            durable_file::open_or_create_through((gate.as_ref(), Flush::Ledger), path, ROLE)?;
+        let mut unflushed = None;
+        if !path.exists() {
+            unflushed = durable_file::open_or_create_anyway((gate.as_ref(), Flush::Ledger), path, ROLE)?.1;
         }
         let read = Read::of(path, &key, store)?;
         let file = OpenOptions::new().append(true).mode(0o600).open(path).map_err(failed(FileAction::Open))?;
@@ -329,6 +333,15 @@ impl LedgerFile {
         match ledger.mac {
             None => ledger.append(&[first_line(store)])?,
             Some(_) => ledger.flush()?,
+        }
+        if let Some(why) = unflushed {
+            if Read::of(path, &ledger.key, store)?.mac != ledger.mac {
+                return Err(LedgerError::Replaced);
+            }
+            tracing::warn!(
+                %why,
+                "the ledger of erasures was made where no directory can be flushed: if that machine loses power now, the file may be gone. It is written again then as long as there is this store"
+            );
         }
         Ok(ledger)
     }

@@ -16,6 +16,7 @@ use super::manifest::{
     COSIGNATURES, ENCRYPTED, Encrypted, Manifest, Part, is_key_file, later_cosignatures_name, later_segment_name,
     segment_name,
 };
+use super::stamp::{self, Stamp};
 use super::{Around, BackupError, Places, copy, digest_of, encrypt};
 use crate::flush::{Door, Flush, OpenGate};
 use crate::keyholders::Keyholders;
@@ -23,6 +24,7 @@ use crate::store::durable_file::{self, FileAction};
 use crate::store::journal::frame::FRAME_HEADER_BYTES;
 use crate::store::journal::{Place, segment_path};
 use crate::store::tree::{Cosignatures, Tree};
+use crate::store::vault::seal::IndexKey;
 use crate::store::{Progress, ReadError, Store};
 
 /// The key that signs checkpoints, in a copy of the keys.
@@ -59,7 +61,7 @@ impl Store {
         for dir in [places.manifests(), places.journal(), places.log.join("tree")] {
             durable_file::create_private_dir_through(door, &dir, DIR)?;
         }
-        let earlier = self.earlier(places)?;
+        let (earlier, stamp) = self.earlier(places)?.unzip();
         remove_strays(places, door)?;
         // One of the very events that there are now was never told of: that would be an event more. Its keys are copied
         // anew, so from here on there is no such backup until it is whole again.
@@ -75,7 +77,7 @@ impl Store {
             (manifest, end)
         };
         manifest.keys_until = keys_until;
-        self.copy_journal(places, earlier.as_ref(), &mut manifest, end, holders, progress)?;
+        self.copy_journal(places, earlier.as_ref().zip(stamp), &mut manifest, end, holders, progress)?;
         if let Some(tree) = tree {
             let bytes = tree.checkpoints_end(manifest.last.0)?;
             let sha256 =
@@ -85,7 +87,7 @@ impl Store {
         if cosigned > 0 {
             manifest.cosignatures = Some(self.copy_cosignatures(places, earlier.as_ref(), manifest.last, cosigned)?);
         }
-        let digest = manifest.write(places, door)?;
+        let digest = manifest.write(places, &self.index_key(), door)?;
         Ok((manifest, digest))
     }
 
@@ -96,7 +98,7 @@ impl Store {
     /// When one cannot be removed; it is tried again.
     pub fn remove_ended_keys(&self, places: &Places, now: Timestamp) -> Result<Vec<Position>, BackupError> {
         match self.earlier(places) {
-            Ok(Some(_)) => remove_ended_keys(places, now),
+            Ok(Some(_)) => remove_ended_keys(places, &self.index_key(), now),
             // What somebody may want to restore is not for this store to remove.
             Ok(None) | Err(BackupError::OtherLog) => Ok(Vec::new()),
             Err(error) => Err(error),
@@ -127,15 +129,23 @@ impl Store {
         Ok(Part { name, bytes, sha256, encrypted: None })
     }
 
-    /// Returns the newest backup that is there, if it is one of this log.
-    fn earlier(&self, places: &Places) -> Result<Option<Manifest>, BackupError> {
+    /// Returns the newest backup that is there, if it is one of this log, and whether this store wrote its manifest.
+    fn earlier(&self, places: &Places) -> Result<Option<(Manifest, Stamp)>, BackupError> {
         let Some(last) = Manifest::list(places)?.pop() else { return Ok(None) };
         let earlier = Manifest::read(places, last)?;
         let envelope = self.envelope(last)?.map(|envelope| Digest::of(&envelope.to_bytes()));
         if earlier.store != self.name() || envelope != Some(earlier.envelope) {
             return Err(BackupError::OtherLog);
         }
-        Ok(Some(earlier))
+        match Manifest::stamped(places, last, &self.index_key()) {
+            Ok(stamped) => Ok(Some(stamped)),
+            // An older program may have made it. Nothing that it says is taken over unseen.
+            Err(error @ BackupError::Unstamped { .. }) => {
+                tracing::warn!(%error, "the next backup does not rest on this one");
+                Ok(Some((earlier, Stamp::Missing)))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     fn name(&self) -> String {
@@ -186,7 +196,7 @@ impl Store {
     fn copy_journal(
         &self,
         places: &Places,
-        earlier: Option<&Manifest>,
+        earlier: Option<(&Manifest, Stamp)>,
         manifest: &mut Manifest,
         end: Place,
         holders: &Keyholders,
@@ -209,25 +219,29 @@ impl Store {
         let mut done = 0;
         for (segment, from, bytes) in wanted {
             self.halt().check().map_err(ReadError::from)?;
-            let earlier = earlier.and_then(|earlier| {
+            let earlier = earlier.and_then(|(earlier, stamp)| {
                 let part = earlier.journal.get(segment as usize - 1)?;
-                Some((part, (segment as usize) < earlier.journal.len()))
+                Some((part, (segment as usize) < earlier.journal.len(), stamp))
             });
             let (name, kept) = match earlier {
                 None => (segment_name(segment), None),
                 // Whoever is to read it has changed.
-                Some((part, _)) if part.encrypted.map(|encrypted| encrypted.to) != holders.digest() => {
+                Some((part, _, _)) if part.encrypted.map(|encrypted| encrypted.to) != holders.digest() => {
                     (later_segment_name(segment, manifest.last), None)
                 }
-                // Closed then: it changes only by a compaction, which makes it smaller.
-                Some((part, true)) if part.bytes == bytes => {
+                // Closed then: it changes only by a compaction, which makes it smaller. What nobody knows who wrote is believed
+                // of no digest, or the stamp of this backup would stand under it.
+                Some((part, true, stamp))
+                    if part.bytes == bytes
+                        && (stamp == Stamp::Good || digest_of(&from, bytes, self.halt())? == part.sha256) =>
+                {
                     let to = places.journal().join(part.file_name());
                     let is_there = std::fs::metadata(&to).is_ok_and(|meta| meta.len() == part.lies_there().0);
                     (part.name.clone(), is_there.then(|| part.clone()))
                 }
                 // The last one then: it goes on, unless it was written anew. What is encrypted cannot go on: the earlier
                 // backup keeps its copy.
-                Some((part, false))
+                Some((part, false, _))
                     if part.encrypted.is_none()
                         && part.bytes <= bytes
                         && digest_of(&from, part.bytes, self.halt())? == part.sha256 =>
@@ -276,18 +290,21 @@ fn part(
 /// Overwrites and removes the copies of keys whose time is over, and those that a crash left without a manifest.
 /// Returns the backups that they belonged to. Not while a backup is being made.
 ///
+/// Those of a backup whose manifest is not the one that the store with this index key wrote stay: see [`refuse_forged`].
+///
 /// # Errors
 /// When one cannot be removed; it is tried again.
-pub fn remove_ended_keys(places: &Places, now: Timestamp) -> Result<Vec<Position>, BackupError> {
+pub fn remove_ended_keys(places: &Places, key: &IndexKey, now: Timestamp) -> Result<Vec<Position>, BackupError> {
     let mut ended = Vec::new();
     // The disk of the one or the other is not mounted: nobody can tell what belongs to which backup.
     if !places.keys.is_dir() || !places.manifests().is_dir() {
         return Ok(ended);
     }
     for last in copied_keys(places)? {
-        let is_over = match Manifest::read(places, last) {
+        let is_over = match Manifest::unless_forged(places, last, key) {
             Ok(manifest) => manifest.keys_until < now,
             Err(BackupError::Absent) => true,
+            Err(BackupError::Forged { .. }) => false,
             Err(error) => return Err(error),
         };
         if is_over {
@@ -296,6 +313,15 @@ pub fn remove_ended_keys(places: &Places, now: Timestamp) -> Result<Vec<Position
         }
     }
     Ok(ended)
+}
+
+/// Says whether there is a backup whose manifest is not the one that the store with this index key wrote. Its copy of the
+/// keys is kept for longer than anybody wanted, since nobody knows until when.
+///
+/// # Errors
+/// Names the first, and says when one cannot be read.
+pub fn refuse_forged(places: &Places, key: &IndexKey) -> Result<(), BackupError> {
+    Manifest::list(places)?.into_iter().try_for_each(|last| Manifest::unless_forged(places, last, key).map(drop))
 }
 
 /// Refuses to begin anew on one side while the other has what came before: then its disk is not mounted. Copies of keys would
@@ -323,6 +349,7 @@ fn remove_strays(places: &Places, door: Door<'_>) -> Result<(), BackupError> {
     for last in copied_keys(places)?.into_iter().filter(|last| !backups.contains(last)) {
         durable_file::discard_dir_through(door, &places.keys_of(last), KEYS_DIR)?;
     }
+    stamp::remove_strays(places, &backups)?;
     remove_segments_but(places, &wanted, door)
 }
 

@@ -6,10 +6,11 @@ use retention_core::id::{Digest, Position};
 use retention_core::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{BackupError, Places, digest_of, numbered};
+use super::{BackupError, Places, digest_of, stamp};
 use crate::flush::Door;
 use crate::halt::Halt;
 use crate::store::durable_file::{self, FileAction};
+use crate::store::vault::seal::IndexKey;
 
 /// The version of the manifest.
 const FORMAT: u32 = 1;
@@ -122,23 +123,29 @@ impl Manifest {
         self.keys.iter().map(|part| part.bytes).sum()
     }
 
-    /// Writes it, durably. From here on there is this backup.
-    pub(super) fn write(&self, places: &Places, door: Door<'_>) -> Result<Digest, BackupError> {
+    /// Writes it, durably, behind its stamp. From here on there is this backup.
+    pub(super) fn write(&self, places: &Places, key: &IndexKey, door: Door<'_>) -> Result<Digest, BackupError> {
         let text = serde_json::to_vec_pretty(self)?;
-        let path = places.manifests().join(format!("{}.json", numbered(self.last)));
-        durable_file::replace_through(door, &path, &text, ROLE)?;
+        stamp::put(places, self.last, &text, key, door)?;
+        durable_file::replace_through(door, &places.manifest_of(self.last), &text, ROLE)?;
         Ok(Digest::of(&text))
     }
 
-    /// Reads the manifest of one backup.
+    /// Reads the manifest of one backup, whoever wrote it: see [`Self::stamped`].
     ///
     /// # Errors
     /// When there is none, or it is not as it was written.
     pub fn read(places: &Places, last: Position) -> Result<Self, BackupError> {
+        Self::parse(last, &Self::text(places, last)?)
+    }
+
+    pub(super) fn text(places: &Places, last: Position) -> Result<Vec<u8>, BackupError> {
+        durable_file::read_bounded(&places.manifest_of(last), MANIFEST_BYTES_MAX, ROLE)?.ok_or(BackupError::Absent)
+    }
+
+    pub(super) fn parse(last: Position, text: &[u8]) -> Result<Self, BackupError> {
         let changed = |what: &str| BackupError::Changed { last, file: "manifest".to_owned(), what: what.to_owned() };
-        let path = places.manifests().join(format!("{}.json", numbered(last)));
-        let text = durable_file::read_bounded(&path, MANIFEST_BYTES_MAX, ROLE)?.ok_or(BackupError::Absent)?;
-        let manifest: Self = serde_json::from_slice(&text).map_err(|_| changed("it is no manifest"))?;
+        let manifest: Self = serde_json::from_slice(text).map_err(|_| changed("it is no manifest"))?;
         if manifest.format != FORMAT {
             return Err(changed("it was written by a newer program"));
         }
@@ -158,17 +165,16 @@ impl Manifest {
     /// # Errors
     /// As [`Self::read`].
     pub(super) fn told_of(places: &Places, last: Position, digest: Digest) -> Result<Option<Self>, BackupError> {
-        let path = places.manifests().join(format!("{}.json", numbered(last)));
-        match durable_file::read_bounded(&path, MANIFEST_BYTES_MAX, ROLE)? {
-            Some(text) if Digest::of(&text) == digest => Self::read(places, last).map(Some),
-            Some(_) | None => Ok(None),
+        match Self::text(places, last) {
+            Ok(text) if Digest::of(&text) == digest => Self::parse(last, &text).map(Some),
+            Ok(_) | Err(BackupError::Absent) => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
     /// Removes it: from then on there is no such backup.
     pub(super) fn remove(&self, places: &Places, door: Door<'_>) -> Result<(), BackupError> {
-        let path = places.manifests().join(format!("{}.json", numbered(self.last)));
-        std::fs::remove_file(path).map_err(durable_file::failed(ROLE, FileAction::Remove))?;
+        std::fs::remove_file(places.manifest_of(self.last)).map_err(durable_file::failed(ROLE, FileAction::Remove))?;
         Ok(durable_file::fsync_dir_through(door, &places.manifests(), ROLE)?)
     }
 

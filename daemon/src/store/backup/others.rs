@@ -10,8 +10,12 @@
 //! often damaged: it is read as far as it can be, and it is told how far that was.
 //!
 //! Beside the state directory may also lie a copy with which somebody tries things, or a store that was lost before: what
-//! was erased there lives here. So a log that nobody named counts only if it goes on from the newest backup that is known
-//! without a restore, as that of the store does.
+//! was erased there lives here. So a log that nobody named counts only if the store was not at home elsewhere since
+//! ([`Home`]), and if it goes on from the newest backup that is known: as that of the store does. Where nobody knows where it
+//! was at home, also only without a restore since then.
+//!
+//! Where events of a lost log cannot be read, it may have parted there. What comes behind that counts only in so far as it is
+//! about records of both whatever happened in between.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -23,9 +27,12 @@ use retention_core::id::{Digest, EntityId, Position};
 use super::ledger::Erasure;
 use super::manifest::{Manifest, segment_name};
 use super::restore::{EVENTS_TOGETHER, Journal, ROLE, Restore, failed};
+use super::stamp::Stamp;
 use super::{BackupError, DurableFileError};
 use crate::store::durable_file::{self, FileAction};
+use crate::store::home::Home;
 use crate::store::journal::{JournalError, JournalReader};
+use crate::store::vault::seal::IndexKey;
 use crate::store::{Progress, ReadError};
 
 /// A log beside the backup, as it was heard.
@@ -58,6 +65,30 @@ pub enum Heard {
         /// Where it lies.
         dir: PathBuf,
     },
+    /// The log beside the state directory, which nobody named, is that of a store that was at home elsewhere: it counts for
+    /// nothing.
+    Elsewhere {
+        /// Where it lies.
+        dir: PathBuf,
+    },
+    /// Nothing of the log beside the state directory, which nobody named, could be compared with the backup: it counts for
+    /// nothing.
+    Unread {
+        /// Where it lies.
+        dir: PathBuf,
+        /// What is wrong with it.
+        damage: String,
+    },
+    /// Nothing was heard: this only ended a restore that was interrupted, and what it was to look at then counts.
+    Before {
+        /// It had a ledger of erasures.
+        ledger_read: bool,
+    },
+    /// The manifest of a backup, of the one that is restored or of a newer one, does not say that the store wrote it.
+    Unstamped {
+        /// Its last event.
+        last: Position,
+    },
 }
 
 impl std::fmt::Display for Heard {
@@ -80,6 +111,25 @@ impl std::fmt::Display for Heard {
                 f,
                 "the log in {} went on apart from the backups, as that of a copy or of a store that was lost earlier does: it counts for nothing, and whom it alone calls erased is back. If it is the one that was lost, move this store away and restore again with --lost",
                 dir.display()
+            ),
+            Self::Elsewhere { dir } => write!(
+                f,
+                "the store in {} was last used in another place, as a copy is with which somebody tries things: it counts for nothing, and whom its log alone calls erased is back. If it is the one that was lost, move this store away and restore again with --lost",
+                dir.display()
+            ),
+            Self::Unread { dir, damage } => write!(
+                f,
+                "of the log in {} nothing could be compared with the backup, so it counts for nothing; if it is the one that was lost, whom it alone calls erased is back: {damage}",
+                dir.display()
+            ),
+            Self::Before { ledger_read } => write!(
+                f,
+                "an earlier restore was ended, which had done all but moving the store into its place: it read {}, and nothing was looked at now. If that is not what you want, move this store away and restore again",
+                if *ledger_read { "the ledger of erasures that it was shown" } else { "no ledger of erasures" }
+            ),
+            Self::Unstamped { last } => write!(
+                f,
+                "the manifest of the backup up to event {last} has no stamp of the store, and no older one has: it was made before there were stamps, or somebody who may write to both directories of the backups made or changed it. Look whether this store ever made one with a stamp, and show a checkpoint that others hold"
             ),
         }
     }
@@ -114,6 +164,8 @@ impl Others {
 fn is_of_the_backup(error: &BackupError) -> bool {
     match error {
         BackupError::Changed { .. }
+        | BackupError::Forged { .. }
+        | BackupError::Unstamped { .. }
         | BackupError::Encrypted { .. }
         | BackupError::Absent
         | BackupError::Read(ReadError::Journal(_)) => true,
@@ -131,6 +183,7 @@ impl Restore<'_> {
         &self,
         chosen: &Manifest,
         journal: &Journal,
+        key: &IndexKey,
         staging: &Path,
         progress: Progress<'_>,
     ) -> Result<Others, BackupError> {
@@ -138,8 +191,16 @@ impl Restore<'_> {
         let staged = JournalReader::at(&staging.join("journal"));
         let mut newer = Vec::new();
         for last in Manifest::list(self.places)?.into_iter().filter(|last| *last > chosen.last) {
-            match Manifest::read(self.places, last).and_then(|newer| of_the_same_store(newer, chosen)) {
-                Ok(manifest) => newer.push(manifest),
+            let stamped = Manifest::read(self.places, last)
+                .and_then(|newer| of_the_same_store(&newer, chosen))
+                .and_then(|()| Manifest::stamped(self.places, last, key));
+            match stamped {
+                Ok((manifest, stamp)) => {
+                    if stamp == Stamp::Missing {
+                        others.heard.push(Heard::Unstamped { last });
+                    }
+                    newer.push(manifest);
+                }
                 Err(error) => others.pass_over(self, last, error)?,
             }
         }
@@ -162,23 +223,29 @@ impl Restore<'_> {
             }
         }
         let beside = set_aside(&self.options.dir);
-        let named = self.lost.iter().map(|dir| (dir, true));
-        let found = beside.iter().filter(|dir| !self.lost.contains(dir)).map(|dir| (dir, false));
-        for (dir, is_named) in named.chain(found) {
+        let named = self.lost.iter().map(|dir| (dir, Found::Named));
+        let found = beside.iter().filter(|dir| !self.lost.contains(dir));
+        for (dir, found) in named.chain(found.map(|dir| (dir, Found::Beside(Home::of(dir, &self.options.dir))))) {
             let mut log = Log::beside(chosen, journal, &staged);
-            log.wanted.clone_from(&known);
-            let damage = match self.hear_lost(dir, &mut log, progress) {
+            (log.wanted, log.found_as) = (known.clone(), found);
+            let damage = self.hear_lost(dir, &mut log, progress)?.map(|damage| damage.to_string());
+            let dir = dir.clone();
+            let heard = match (found, damage) {
+                // Numbers of entities mean nothing in the log of another store.
+                (Found::Named, _) if !log.agrees => return Err(BackupError::LostAbsent),
                 // Something else may have such a name.
-                Err(BackupError::LostAbsent) if !is_named => continue,
-                heard => heard?.map(|damage| damage.to_string()),
+                (_, None) if !log.agrees => continue,
+                (_, Some(damage)) if !log.agrees => Heard::Unread { dir, damage },
+                (Found::Beside(Home::Elsewhere), _) => Heard::Elsewhere { dir },
+                (Found::Beside(_), _) if log.is_apart() || log.contradicts(&others.newer) => Heard::Apart { dir },
+                (Found::Named | Found::Beside(Home::Here | Home::Unknown), damage) => {
+                    let up_to = log.newest.map_or(Position::NONE, |newest| newest.position);
+                    let damage = damage.map(|damage| if log.passed_over { damage + NAME_IT } else { damage });
+                    others.lost.extend(log.destroyed);
+                    Heard::Lost { dir, up_to, damage }
+                }
             };
-            if !is_named && (log.is_apart || log.contradicts(&others.newer)) {
-                others.heard.push(Heard::Apart { dir: dir.clone() });
-                continue;
-            }
-            let up_to = log.newest.map_or(Position::NONE, |newest| newest.position);
-            others.heard.push(Heard::Lost { dir: dir.clone(), up_to, damage });
-            others.lost.extend(log.destroyed);
+            others.heard.push(heard);
         }
         Ok(others)
     }
@@ -226,7 +293,8 @@ impl Restore<'_> {
         }
     }
 
-    /// Reads the log of a store that was lost, as far as it can be. Returns the first damage.
+    /// Reads the log of a store that was lost, as far as it can be. Returns the first damage. It is that of another store
+    /// unless it agrees.
     fn hear_lost(
         &self,
         dir: &Path,
@@ -234,10 +302,15 @@ impl Restore<'_> {
         progress: Progress<'_>,
     ) -> Result<Option<JournalError>, BackupError> {
         let reader = JournalReader::at(&dir.join("journal"));
-        let segments = reader.segments_present().map_err(|_| BackupError::LostAbsent)?;
+        let segments = match reader.segments_present() {
+            Ok(segments) => segments,
+            Err(damage) => return Ok(Some(damage)),
+        };
         let mut damage = None;
-        for (number, expected) in segments.into_iter().zip(1..) {
+        let mut expected = 1;
+        for number in segments {
             log.has_gap |= number != expected;
+            expected = number.saturating_add(1);
             let found = self.hear_segment(&reader, number, Position(u64::MAX), log, progress)?;
             log.has_gap |= found.is_some();
             damage = damage.or(found);
@@ -245,8 +318,7 @@ impl Restore<'_> {
         if let Err(missing) = reader.segments() {
             damage = damage.or(Some(missing));
         }
-        // Numbers of entities mean nothing in the log of another store.
-        if log.agrees { Ok(damage) } else { Err(BackupError::LostAbsent) }
+        Ok(damage)
     }
 
     /// Reads a segment of another log. Returns what is wrong with it: then it was read up to there.
@@ -277,11 +349,11 @@ impl Restore<'_> {
             if envelope.position <= chosen.last && log.common.is_none() {
                 let ours = same.as_mut().and_then(Iterator::next).transpose().map_err(ReadError::from)?;
                 match ours.is_some_and(|(_, ours)| ours.envelope == envelope) {
-                    true => (log.agrees, log.same) = (true, envelope.position),
+                    true => log.agree(envelope.position),
                     false => log.part(envelope.position)?,
                 }
             }
-            log.note(envelope);
+            log.note(envelope)?;
             if count % EVENTS_TOGETHER == 0 {
                 // How far a lost log goes is not known before.
                 progress(envelope.position.0, chosen.last.max(envelope.position).0);
@@ -289,6 +361,18 @@ impl Restore<'_> {
         }
         Ok(None)
     }
+}
+
+/// What is said besides of a lost log of which the part behind the damage was passed over.
+const NAME_IT: &str = ". What could be read behind that may be that of another log, and counts for more when it is named: if it is the one that was lost, move this store away and restore again with --lost";
+
+/// How a log came to be heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Found {
+    /// It is that of a newer backup, or a person named it.
+    Named,
+    /// It lies beside the state directory, and this is where its store was at home.
+    Beside(Home),
 }
 
 /// Another log, read beside that of the backup.
@@ -302,10 +386,17 @@ struct Log<'a> {
     agrees: bool,
     /// The last event that was read and that both have.
     same: Position,
-    /// Events before what is read now could not be read.
+    /// Events since then could not be read.
     has_gap: bool,
-    /// It parted from a backup that is known, or a restore came after the last of them.
-    is_apart: bool,
+    /// How many numbers of entities both have for certain, when they may have parted in what could not be read.
+    certain: Option<u32>,
+    /// Events counted for nothing because of that.
+    passed_over: bool,
+    found_as: Found,
+    /// It parted from a backup that is known.
+    has_parted: bool,
+    /// A restore came after the last backup that is known.
+    is_restored: bool,
     /// What it calls destroyed and the backup does not, of what both have.
     destroyed: BTreeMap<EntityId, Erasure>,
     /// The backups that may be, or should be, a part of it, by their last event.
@@ -325,7 +416,11 @@ impl<'a> Log<'a> {
             agrees: false,
             same: Position::NONE,
             has_gap: false,
-            is_apart: false,
+            certain: None,
+            passed_over: false,
+            found_as: Found::Named,
+            has_parted: false,
+            is_restored: false,
             destroyed: BTreeMap::new(),
             wanted: BTreeMap::new(),
             found: BTreeSet::new(),
@@ -333,23 +428,68 @@ impl<'a> Log<'a> {
         }
     }
 
+    /// Notes that both have an event, and so all before it: also what of that could not be read.
+    fn agree(&mut self, at: Position) {
+        (self.agrees, self.same, self.has_gap, self.certain) = (true, at, false, None);
+    }
+
     /// Notes that the logs are not the same from an event on, and which entities they have in common.
     fn part(&mut self, at: Position) -> Result<(), BackupError> {
-        let mut common = 1;
         // Where they parted may be in what could not be read.
         let before = if self.has_gap { self.same } else { Position(at.0.saturating_sub(1)) };
-        for entry in self.staged.events_after(Position::NONE, before).map_err(ReadError::from)? {
-            let (_, stored) = entry.map_err(ReadError::from)?;
-            if let Some(entity) = stored.envelope.entity {
-                common = common.max(entity.0.saturating_add(1));
-            }
-        }
-        (self.common, self.is_apart) = (Some(common), true);
+        (self.common, self.has_parted) = (Some(self.used_up_to(before)?), true);
         Ok(())
     }
 
-    fn note(&mut self, envelope: Envelope) {
-        let common = self.common.unwrap_or(self.journal.used);
+    /// Returns one more than the highest number of an entity that the backup has up to an event.
+    fn used_up_to(&self, last: Position) -> Result<u32, BackupError> {
+        let mut used = 1;
+        for entry in self.staged.events_after(Position::NONE, last).map_err(ReadError::from)? {
+            let (_, stored) = entry.map_err(ReadError::from)?;
+            if let Some(entity) = stored.envelope.entity {
+                used = used.max(entity.0.saturating_add(1));
+            }
+        }
+        Ok(used)
+    }
+
+    /// Returns below which number entities are those of the backup; `None` when the event counts for nothing, since nobody
+    /// knows what happened before it.
+    fn common(&mut self) -> Result<Option<u32>, BackupError> {
+        // Whatever could not be read behind the end of the backup, both have all of it.
+        let may_have_parted = self.has_gap && self.same < self.chosen.last;
+        match self.found_as {
+            Found::Beside(Home::Here) if may_have_parted => return Ok(None),
+            Found::Beside(Home::Elsewhere | Home::Unknown) if self.has_gap => return Ok(None),
+            _ => {}
+        }
+        if let Some(common) = self.common {
+            return Ok(Some(common));
+        }
+        if !may_have_parted {
+            return Ok(Some(self.journal.used));
+        }
+        if self.certain.is_none() {
+            self.certain = Some(self.used_up_to(self.same)?);
+        }
+        Ok(self.certain)
+    }
+
+    fn note(&mut self, envelope: Envelope) -> Result<(), BackupError> {
+        match self.wanted.get(&envelope.position).map(|wanted| *wanted == Digest::of(&envelope.to_bytes())) {
+            Some(true) => {
+                self.found.insert(envelope.position);
+                self.agree(envelope.position);
+            }
+            Some(false) => self.has_parted = true,
+            None => {}
+        }
+        self.is_restored |=
+            envelope.event_type == EventType::StoreRestored as u16 && envelope.position > self.newest_wanted();
+        let Some(common) = self.common()? else {
+            self.passed_over = true;
+            return Ok(());
+        };
         if EventType::is_destruction(envelope.event_type)
             && let Some(entity) = envelope.entity
             && (1..common).contains(&entity.0)
@@ -358,16 +498,14 @@ impl<'a> Log<'a> {
             let erasure = Erasure { position: envelope.position, at: envelope.recorded_at };
             self.destroyed.entry(entity).or_insert(erasure);
         }
-        match self.wanted.get(&envelope.position).map(|wanted| *wanted == Digest::of(&envelope.to_bytes())) {
-            Some(true) => {
-                self.found.insert(envelope.position);
-            }
-            Some(false) => self.is_apart = true,
-            None => {}
-        }
-        self.is_apart |=
-            envelope.event_type == EventType::StoreRestored as u16 && envelope.position > self.newest_wanted();
         self.newest = Some(envelope);
+        Ok(())
+    }
+
+    /// Says whether it did not go on from the newest backup that is known as the log of the store does.
+    fn is_apart(&self) -> bool {
+        let was_at_home = self.found_as == Found::Beside(Home::Here);
+        self.has_parted || (self.is_restored && !was_at_home)
     }
 
     fn newest_wanted(&self) -> Position {
@@ -399,9 +537,9 @@ fn set_aside(state: &Path) -> Vec<PathBuf> {
     found
 }
 
-fn of_the_same_store(newer: Manifest, chosen: &Manifest) -> Result<Manifest, BackupError> {
+fn of_the_same_store(newer: &Manifest, chosen: &Manifest) -> Result<(), BackupError> {
     if newer.store == chosen.store {
-        return Ok(newer);
+        return Ok(());
     }
     let what = "it is of another store".to_owned();
     Err(BackupError::Changed { last: newer.last, file: "manifest".to_owned(), what })

@@ -10,6 +10,7 @@
 //! What is restored only observes: nothing is purged, and no access is given or taken, until a person confirms it.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use retention_core::event::backup::{KeyDestroyedAgain, StoreRestored};
@@ -23,6 +24,7 @@ use super::ledger::{Beside, Erasure, LedgerError, Reach, Read};
 use super::make::SIGNING_KEY;
 use super::manifest::{Manifest, Part, segment_name};
 use super::others::{Heard, Others};
+use super::stamp::Stamp;
 use super::{Around, BackupError, MEMORY, Places, copy, decrypt};
 use crate::flush::Door;
 use crate::keyholders::Identities;
@@ -30,6 +32,7 @@ use crate::store::durable_file::{self, DurableFileError, FileAction};
 use crate::store::journal::JournalReader;
 use crate::store::open::daemon_draft;
 use crate::store::tree::Tree;
+use crate::store::vault::seal::IndexKey;
 use crate::store::vault::{FilesystemWarning, RootKey, Vault, rewrap};
 use crate::store::{KeyState, OpenError, Options, Progress, ReadError, Store, refuse_as_root};
 
@@ -87,7 +90,7 @@ pub struct Restored {
     /// How far the ledger speaks that speaks furthest; `None` without one, and when this only ended a restore that was
     /// interrupted.
     pub ledger: Option<Reach>,
-    /// The logs beside the backup; none when this only ended a restore that was interrupted.
+    /// The logs beside the backup, and what else is to be said of it.
     pub heard: Vec<Heard>,
     /// How many events are lost, as far as the newest checkpoint that was shown tells.
     pub missing: Option<u64>,
@@ -111,6 +114,7 @@ impl Restore<'_> {
         let state = &self.options.dir;
         durable_file::create_private_dir(state, ROLE)?;
         refuse_as_root(state)?;
+        let _alone = keep_others_out(state)?;
         let staging = state.join(STAGING);
         if staging.join(COMPLETE).exists() {
             // All was done but the moving. What it said is in the log.
@@ -118,6 +122,8 @@ impl Restore<'_> {
             return self.told();
         }
         refuse_to_overwrite(state)?;
+        // They may be those of somebody whom this attempt leaves out.
+        durable_file::discard_dir(&staging.join("keys"), ROLE)?;
         match std::fs::remove_dir_all(&staging) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 return Err(failed(FileAction::Remove)(error).into());
@@ -130,10 +136,17 @@ impl Restore<'_> {
         let manifest = self.manifest()?;
         manifest.check_keys(self.places, &self.options.halt)?;
         let keys = self.keys(&manifest)?;
+        let root = RootKey::read(&self.options.root_key).map_err(OpenError::from)?;
+        let key = rewrap::index_key_of(keys.dir(), root)?;
+        // All that follows is read as the manifest says.
+        let (manifest, stamp) = Manifest::stamped(self.places, manifest.last, &key)?;
         self.copy_log(&manifest, keys.dir(), &staging, progress)?;
         let journal = self.go_through(&manifest, &staging, progress)?;
-        let others = self.hear_others(&manifest, &journal, &staging, progress)?;
-        let (again, ledger) = self.destroyed_since(&manifest, keys.dir(), &journal, &others)?;
+        let mut others = self.hear_others(&manifest, &journal, &key, &staging, progress)?;
+        if stamp == Stamp::Missing {
+            others.heard.insert(0, Heard::Unstamped { last: manifest.last });
+        }
+        let (again, ledger) = self.destroyed_since(&manifest, &key, &journal, &others)?;
         let options = Options { dir: staging.clone(), ..self.options.clone() };
         self.write_keys(keys.dir(), &journal, &again, &options, progress)?;
         drop(keys);
@@ -293,15 +306,13 @@ impl Restore<'_> {
     fn destroyed_since(
         &self,
         manifest: &Manifest,
-        keys: &Path,
+        key: &IndexKey,
         journal: &Journal,
         others: &Others,
     ) -> Result<(BTreeMap<EntityId, Erasure>, Option<Reach>), BackupError> {
         let mut again = others.lost.clone();
         again.extend(&others.newer);
         let Ledgers::Files(files) = &self.ledgers else { return Ok((again, None)) };
-        let root = RootKey::read(&self.options.root_key).map_err(OpenError::from)?;
-        let key = rewrap::index_key_of(keys, root)?;
         let mut store = [0; 16];
         hex::decode_to_slice(&manifest.store, &mut store).map_err(|_| BackupError::OtherLog)?;
         let mut lacking = journal.destroyed.clone();
@@ -310,7 +321,7 @@ impl Restore<'_> {
         let mut reach = Reach::default();
         let log = Beside { restores: &journal.restores, used: journal.used };
         for file in files {
-            let read = Read::beside(file, &key, store, log)?;
+            let read = Read::beside(file, key, store, log)?;
             if read.is_empty() {
                 return Err(LedgerError::Empty.into());
             }
@@ -409,7 +420,7 @@ impl Restore<'_> {
             made_at: body.made_at,
             destroyed_again: body.destroyed_again,
             ledger: None,
-            heard: Vec::new(),
+            heard: vec![Heard::Before { ledger_read: body.ledger_read }],
             missing: body.checkpoint.map(|size| size.saturating_sub(body.last.0)),
         })
     }
@@ -435,6 +446,16 @@ impl Drop for Keys {
         {
             tracing::error!(%error, dir = %dir.display(), "decrypted keys are still in memory: remove this directory");
         }
+    }
+}
+
+/// Keeps other restores into a directory out for as long as it lives: each makes its store in the same place. Where the file
+/// system locks no directory there is nothing that could.
+fn keep_others_out(state: &Path) -> Result<File, BackupError> {
+    let dir = File::open(state).map_err(failed(FileAction::Open))?;
+    match rustix::fs::flock(&dir, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(BackupError::UnderWay),
+        _ => Ok(dir),
     }
 }
 

@@ -13,7 +13,8 @@ use ring::signature::{Ed25519KeyPair, KeyPair as _};
 
 use super::super::tests::{add_contacts, add_layout, begin_purge, flip, init, open, picture, purge, sign};
 use super::super::tree::Tree;
-use super::super::vault::RootKey;
+use super::super::vault::seal::IndexKey;
+use super::super::vault::{RootKey, rewrap};
 use super::super::{KeyState, Options};
 use super::*;
 use crate::flush::OpenGate;
@@ -23,6 +24,7 @@ mod beside;
 mod encrypted;
 mod ledgers;
 mod refused;
+mod stamps;
 mod stopped;
 mod thief;
 
@@ -57,6 +59,11 @@ impl World {
         let manifest = self.backup(&store);
         store.close().unwrap();
         manifest
+    }
+
+    fn index_key(&self) -> IndexKey {
+        let root = RootKey::read(&self.options.root_key).unwrap();
+        rewrap::index_key_of(&self.options.dir.join("keys"), root).unwrap()
     }
 
     /// The same root key, and a new place for the store.
@@ -293,9 +300,40 @@ fn a_restore_that_was_interrupted_is_asked_for_again() {
             std::fs::rename(options.dir.join(name), staging.join(name)).unwrap();
         }
         assert!(matches!(Store::open(&options, &mut |_, _| {}), Err(OpenError::Absent)), "{moved}");
-        world.restore(&options, Ledgers::None).unwrap();
+        // Whatever is asked for now, it is told that it was the earlier one.
+        let ended = world.restore(&options, Ledgers::Files(vec![world.dir.path().join("a ledger")])).unwrap();
+        assert_eq!(ended.heard, [Heard::Before { ledger_read: false }]);
         assert_eq!(picture(&open(&options)).1, expected);
     }
+}
+
+#[test]
+fn two_restores_into_one_directory_do_not_go_on_at_once() {
+    let world = World::new();
+    world.backed_up();
+    let options = world.elsewhere("restored");
+    std::fs::create_dir(&options.dir).unwrap();
+    let other = std::fs::File::open(&options.dir).unwrap();
+    rustix::fs::flock(&other, rustix::fs::FlockOperation::NonBlockingLockExclusive).unwrap();
+    let refused = world.restore(&options, Ledgers::None);
+    assert!(matches!(refused, Err(BackupError::UnderWay)), "{refused:?}");
+    drop(other);
+    world.restore(&options, Ledgers::None).unwrap();
+}
+
+#[test]
+fn what_a_restore_that_was_given_up_left_of_keys_is_overwritten() {
+    let world = World::new();
+    world.backed_up();
+    let options = world.elsewhere("restored");
+    let keys = options.dir.join(".restoring/keys");
+    std::fs::create_dir_all(&keys).unwrap();
+    std::fs::write(keys.join("slots.0000"), [7; 64]).unwrap();
+    // The same bytes under a name that nobody removes.
+    let seen = world.dir.path().join("seen");
+    std::fs::hard_link(keys.join("slots.0000"), &seen).unwrap();
+    world.restore(&options, Ledgers::None).unwrap();
+    assert_eq!(std::fs::read(seen).unwrap(), [0; 64]);
 }
 
 #[test]
@@ -464,9 +502,12 @@ fn copies_of_keys_end_and_so_does_what_a_crash_left() {
     std::fs::create_dir(world.places.keys.join(numbered(Position(7)))).unwrap();
     std::fs::write(world.places.keys.join(numbered(Position(7))).join("slots.0000"), b"left by a crash").unwrap();
     std::fs::write(world.places.keys.join("README"), b"not ours").unwrap();
-    assert_eq!(make::remove_ended_keys(&world.places, UNTIL).unwrap(), [Position(7)]);
+    assert_eq!(make::remove_ended_keys(&world.places, &world.index_key(), UNTIL).unwrap(), [Position(7)]);
     assert!(manifest.has_keys(&world.places));
-    assert_eq!(make::remove_ended_keys(&world.places, Timestamp(UNTIL.0 + 1)).unwrap(), [manifest.last]);
+    assert_eq!(
+        make::remove_ended_keys(&world.places, &world.index_key(), Timestamp(UNTIL.0 + 1)).unwrap(),
+        [manifest.last]
+    );
     assert!(!manifest.has_keys(&world.places) && world.places.keys.join("README").exists());
     let refused = world.restore(&world.elsewhere("late"), Ledgers::None);
     assert!(matches!(refused, Err(BackupError::KeysGone { .. })), "{refused:?}");
@@ -488,7 +529,7 @@ fn a_store_removes_copies_of_its_own_keys_alone_and_none_while_nobody_can_tell_w
     let away = world.dir.path().join("away");
     std::fs::rename(&world.places.log, &away).unwrap();
     assert_eq!(store.remove_ended_keys(&world.places, late).unwrap(), []);
-    assert_eq!(make::remove_ended_keys(&world.places, late).unwrap(), []);
+    assert_eq!(make::remove_ended_keys(&world.places, &world.index_key(), late).unwrap(), []);
     std::fs::rename(&away, &world.places.log).unwrap();
     assert!(manifest.has_keys(&world.places));
     assert_eq!(store.remove_ended_keys(&world.places, late).unwrap(), [manifest.last]);

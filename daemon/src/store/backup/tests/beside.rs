@@ -2,6 +2,7 @@
 
 use super::super::manifest::later_segment_name;
 use super::*;
+use crate::store::journal::frame::Frame;
 use crate::store::tests::copy_dir;
 
 /// What is restored beside other logs.
@@ -176,8 +177,11 @@ fn of_a_log_that_went_on_from_an_earlier_event_only_what_both_have_counts() {
     let name = later_segment_name(1, third.last);
     std::fs::copy(elsewhere.journal().join("00000001.seg"), world.places.journal().join(&name)).unwrap();
     let manifest = format!("{}.json", numbered(third.last));
-    let text = std::fs::read_to_string(elsewhere.manifests().join(&manifest)).unwrap();
-    std::fs::write(world.places.manifests().join(&manifest), text.replace("00000001.seg", &name)).unwrap();
+    let text = std::fs::read_to_string(elsewhere.manifests().join(&manifest)).unwrap().replace("00000001.seg", &name);
+    std::fs::create_dir(world.places.keys_of(third.last)).unwrap();
+    let door: crate::flush::Door<'_> = (&OpenGate, crate::flush::Flush::Backup);
+    super::super::stamp::put(&world.places, third.last, text.as_bytes(), &world.index_key(), door).unwrap();
+    std::fs::write(world.places.manifests().join(&manifest), text).unwrap();
 
     let (options, told) = restored(&world, Asked::of("second", second.last)).unwrap();
     assert_eq!((told.destroyed_again, told.heard), (1, vec![Heard::Newer { last: third.last }]));
@@ -274,13 +278,23 @@ fn what_was_erased_in_a_copy_of_the_store_is_not_erased_here_unless_the_copy_is_
     store.close().unwrap();
     let aside = world.dir.path().join("state.broken");
     std::fs::rename(&world.options.dir, &aside).unwrap();
-    for (backup, again) in [(second.last, 2), (first.last, 12)] {
+    for (backup, again, forgets) in [(second.last, 2, false), (first.last, 12, false), (second.last, 2, true)] {
+        // As programs left it that did not write down where it was at home.
+        if forgets {
+            for dir in [&trial.dir, &copy.dir] {
+                std::fs::remove_file(dir.join("home")).unwrap();
+            }
+        }
         let (options, told) = restored(&world, Asked::of("state", backup)).unwrap();
-        let beside = told.heard.iter().filter(|heard| !matches!(heard, Heard::Newer { .. })).collect::<Vec<_>>();
+        let beside: Vec<&Heard> = told.heard.iter().filter(|heard| !matches!(heard, Heard::Newer { .. })).collect();
+        let counts_for_nothing = |dir: &PathBuf| match forgets {
+            true => Heard::Apart { dir: dir.clone() },
+            false => Heard::Elsewhere { dir: dir.clone() },
+        };
         let is_told = matches!(
             &beside[..],
-            [Heard::Apart { dir: one }, Heard::Lost { dir, damage: None, .. }, Heard::Apart { dir: other }]
-                if (one, dir, other) == (&trial.dir, &aside, &copy.dir)
+            [one, Heard::Lost { dir, damage: None, .. }, other]
+                if dir == &aside && (**one == counts_for_nothing(&trial.dir)) && (**other == counts_for_nothing(&copy.dir))
         );
         assert!(is_told, "{:?}", told.heard);
         assert_eq!((told.destroyed_again, gone(&world, &options)), (again, gone_are(&[5..8, 20..32])));
@@ -290,4 +304,156 @@ fn what_was_erased_in_a_copy_of_the_store_is_not_erased_here_unless_the_copy_is_
     let (options, told) = restored(&world, asked).unwrap();
     assert!(matches!(&told.heard[..], [Heard::Newer { .. }, Heard::Lost { .. }]), "{:?}", told.heard);
     assert_eq!(gone(&world, &options), gone_are(&[5..8, 20..30, 50..55]));
+}
+
+#[test]
+fn a_restored_store_that_is_lost_again_before_its_next_backup_is_heard_without_being_named() {
+    let world = World::new();
+    let first = world.backed_up();
+    std::fs::remove_dir_all(&world.options.dir).unwrap();
+    let at_home = restored(&world, Asked::of("state", first.last)).unwrap().0;
+    let trial = restored(&world, Asked::of("state-trial", first.last)).unwrap().0;
+    for (options, erased) in [(&at_home, 20..30), (&trial, 50..55)] {
+        let store = open(options);
+        purge(&store, &world.entities[erased]);
+        store.close().unwrap();
+    }
+    let aside = world.dir.path().join("state.broken");
+    std::fs::rename(&at_home.dir, &aside).unwrap();
+    // Nobody opened this one: all that it says was written where the store was.
+    let rescued = world.dir.path().join("state.rescued");
+    copy_dir(&aside, &rescued);
+    let (options, told) = restored(&world, Asked::of("state", first.last)).unwrap();
+    let is_told = matches!(
+        &told.heard[..],
+        [Heard::Elsewhere { dir: other }, Heard::Lost { dir, damage: None, .. }, Heard::Lost { dir: copy, damage: None, .. }]
+            if (other, dir, copy) == (&trial.dir, &aside, &rescued)
+    );
+    assert!(is_told, "{:?}", told.heard);
+    assert_eq!(gone(&world, &options), gone_are(&[5..8, 20..30]));
+    // Where nobody knows where it was, it is told, and has to be named.
+    std::fs::remove_dir_all(&options.dir).unwrap();
+    std::fs::remove_dir_all(&rescued).unwrap();
+    std::fs::remove_file(aside.join("home")).unwrap();
+    let (options, told) = restored(&world, Asked::of("state", first.last)).unwrap();
+    let is_told = matches!(&told.heard[..], [Heard::Elsewhere { .. }, Heard::Apart { dir }] if *dir == aside);
+    assert!(is_told, "{:?}", told.heard);
+    assert_eq!(gone(&world, &options), gone_are(&[5..8]));
+    std::fs::remove_dir_all(&options.dir).unwrap();
+    let asked = Asked { lost: vec![aside], ..Asked::of("state", first.last) };
+    let (options, _) = restored(&world, asked).unwrap();
+    assert_eq!(gone(&world, &options), gone_are(&[5..8, 20..30]));
+}
+
+/// Cuts the one segment of a journal at the first groups from these positions on, into three, and takes the second away.
+fn lose_between(dir: &Path, from: Position, to: Position) {
+    let path = dir.join("journal/00000001.seg");
+    let bytes = std::fs::read(&path).unwrap();
+    let (mut at, mut cuts) = (32, Vec::new());
+    while let Some(frame) = Frame::parse(&bytes[at..]) {
+        let wanted = [from, to][cuts.len().min(1)];
+        if let Some(group) = frame.group().filter(|group| group.first >= wanted)
+            && cuts.len() < 2
+        {
+            cuts.push((at, group.first));
+        }
+        at += frame.length();
+    }
+    let [(first, _), (third, position)] = cuts[..] else { unreachable!("there are such groups") };
+    let mut segment = bytes[..32].to_vec();
+    segment[16..24].copy_from_slice(&position.0.to_le_bytes());
+    let checksum = crc32c::crc32c(&segment[..28]);
+    segment[28..].copy_from_slice(&checksum.to_le_bytes());
+    segment.extend_from_slice(&bytes[third..]);
+    std::fs::write(dir.join("journal/00000003.seg"), segment).unwrap();
+    std::fs::write(&path, &bytes[..first]).unwrap();
+}
+
+#[test]
+fn of_a_damaged_log_that_also_parted_only_what_both_certainly_have_counts() {
+    // It goes on before the end of the backup, or behind it where nothing can be compared any more.
+    for (name, others) in [("before the end", 400..410), ("behind the end", 400..700)] {
+        let world = World::new();
+        let store = open(&world.options);
+        let layout = store.view(|views| views.small.layouts.iter().next().unwrap().0);
+        let first = world.backup(&store);
+        let (parted, _) = restored(&world, Asked::of("parted", first.last)).unwrap();
+        let later = add_contacts(&store, layout, 300..320);
+        purge(&store, &world.entities[20..22]);
+        let second = world.backup(&store);
+        store.close().unwrap();
+        // The other log gives the same numbers to others, and erases one of them.
+        let store = open(&parted);
+        let others = add_contacts(&store, layout, others);
+        let both = *others.iter().find(|entity| later.contains(entity)).unwrap();
+        let behind = store.view(|views| views.position).next();
+        purge(&store, &[world.entities[50], both]);
+        store.close().unwrap();
+        assert_eq!(behind > second.last, name == "behind the end");
+        lose_between(&parted.dir, first.last, behind);
+
+        let asked = Asked { lost: vec![parted.dir.clone()], ..Asked::of("named", second.last) };
+        let (options, told) = restored(&world, asked).unwrap();
+        let is_told = matches!(&told.heard[..], [Heard::Lost { damage: Some(_), .. }]);
+        assert!(is_told, "{name}: {:?}", told.heard);
+        assert_eq!(gone(&world, &options), gone_are(&[5..8, 20..22, 50..51]), "{name}");
+        assert!(is_live(&open(&options), both), "{name}: somebody else had this number when it was erased");
+
+        // Beside the state directory it counts for nothing behind the damage, wherever it was at home.
+        let aside = world.dir.path().join("state.broken");
+        std::fs::rename(&world.options.dir, world.dir.path().join("moved")).unwrap();
+        std::fs::rename(&parted.dir, &aside).unwrap();
+        std::fs::copy(world.dir.path().join("moved/home"), aside.join("home")).unwrap();
+        for knows_home in [true, false] {
+            if !knows_home {
+                std::fs::remove_file(aside.join("home")).unwrap();
+            }
+            let (options, told) = restored(&world, Asked::of("state", second.last)).unwrap();
+            let is_told = match &told.heard[..] {
+                [Heard::Apart { .. }] => name == "before the end",
+                [Heard::Lost { damage: Some(damage), up_to, .. }] => damage.contains("--lost") && *up_to <= first.last,
+                _ => false,
+            };
+            assert!(is_told, "{name}: {:?}", told.heard);
+            assert_eq!(gone(&world, &options), gone_are(&[5..8, 20..22]), "{name}");
+            std::fs::remove_dir_all(&options.dir).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_damaged_log_that_did_not_part_is_heard_behind_the_damage_once_it_is_known_again() {
+    let world = World::new();
+    let store = open(&world.options);
+    let first = world.backup(&store);
+    purge(&store, &world.entities[20..22]);
+    let behind = store.view(|views| views.position).next();
+    purge(&store, &world.entities[22..24]);
+    let second = world.backup(&store);
+    purge(&store, &world.entities[24..26]);
+    store.close().unwrap();
+    let aside = world.dir.path().join("state.broken");
+    std::fs::rename(&world.options.dir, &aside).unwrap();
+    lose_between(&aside, first.last, behind);
+    // What was erased between is told by the newer backup, whose last event the lost log has.
+    let (options, told) = restored(&world, Asked::of("state", first.last)).unwrap();
+    let [Heard::Newer { last }, Heard::Lost { damage: Some(_), up_to, .. }] = &told.heard[..] else {
+        panic!("{:?}", told.heard);
+    };
+    assert!(*last == second.last && *up_to > second.last);
+    assert_eq!(gone(&world, &options), gone_are(&[5..8, 20..26]));
+}
+
+#[test]
+fn a_log_beside_the_state_directory_of_which_nothing_can_be_compared_is_told() {
+    let world = World::new();
+    let first = world.backed_up();
+    let aside = world.dir.path().join("state.broken");
+    std::fs::rename(&world.options.dir, &aside).unwrap();
+    flip(&aside.join("journal/00000001.seg"), 0);
+    let (options, told) = restored(&world, Asked::of("state", first.last)).unwrap();
+    assert!(matches!(&told.heard[..], [Heard::Unread { dir, .. }] if *dir == aside), "{:?}", told.heard);
+    assert_eq!(gone(&world, &options), gone_are(&[5..8]));
+    let asked = Asked { lost: vec![aside], ..Asked::of("never", first.last) };
+    assert!(matches!(restored(&world, asked).map(drop), Err(BackupError::LostAbsent)));
 }

@@ -134,6 +134,53 @@ fn a_ledger_that_was_cut_or_exchanged_is_not_written_on_without_what_it_lacks() 
     }
 }
 
+/// A file system that flushes no directory: the first flush of a new ledger is that of its directory.
+struct NoDirectories {
+    errno: rustix::io::Errno,
+    flushes: std::sync::atomic::AtomicU32,
+}
+
+impl crate::flush::FlushGate for NoDirectories {
+    fn before(&self, _what: crate::flush::Flush) -> io::Result<()> {
+        match self.flushes.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
+            0 => Err(self.errno.into()),
+            _ => Ok(()),
+        }
+    }
+
+    fn after(&self, _what: crate::flush::Flush) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_ledger_is_made_where_no_directory_can_be_flushed_and_not_where_a_flush_failed() {
+    use rustix::io::Errno;
+
+    let world = World::new();
+    let store = open(&world.options);
+    let (key, name) = (store.index_key(), store.view(|views| views.small.store));
+    let path = world.dir.path().join("erasures");
+    let open_with = |errno| {
+        let gate = NoDirectories { errno, flushes: std::sync::atomic::AtomicU32::new(0) };
+        LedgerFile::gated(&path, key.clone(), name, std::sync::Arc::new(gate))
+    };
+    for failed in [Errno::IO, Errno::NOSPC, Errno::ACCESS] {
+        assert!(matches!(open_with(failed), Err(LedgerError::File(_))) && !path.exists(), "{failed}");
+    }
+    for none in [Errno::INVAL, Errno::OPNOTSUPP, Errno::NOSYS] {
+        let mut ledger = open_with(none).unwrap();
+        ledger.destroyed(&[(EntityId(1), Erasure { position: Position(1), at: Timestamp(5) })]).unwrap();
+        assert_eq!(ledger::Read::of(&path, &key, name).unwrap().destroyed.len(), 1);
+        // Its name is lost with the power of the other machine: that is seen, and it begins anew.
+        std::fs::remove_file(&path).unwrap();
+        assert!(ledger.check().is_err());
+    }
+    // The flush of a file that is there is never passed over.
+    drop(LedgerFile::open(&path, key.clone(), name).unwrap());
+    assert!(matches!(open_with(Errno::INVAL), Err(LedgerError::File(_))));
+}
+
 #[test]
 fn a_ledger_says_how_far_it_speaks_and_a_line_about_nobody_erases_nobody() {
     let world = World::new();
