@@ -101,12 +101,17 @@ pub type Progress<'a> = &'a mut dyn FnMut(u64, u64);
 pub enum OpenError {
     /// There is none.
     #[error(
-        "there is no store in this directory. If this is a new installation, run `retentiond init`; if it is not, the disk with the store is missing: do not run init"
+        "there is no store in this directory, or not all of one. If this is a new installation, run `retentiond init`; if a restore was interrupted, run it again; if it is neither, the disk with the store is missing: do not run init"
     )]
     Absent,
     /// There is one already.
     #[error("there is a store in this directory already; it was left alone")]
     Exists,
+    /// There are parts of one.
+    #[error(
+        "there are parts of a store in this directory, and not all of one: an `init` or a `restore` was interrupted, or files were lost; nothing was changed. If there never was a store here, move away what lies here and run `retentiond init` again; if there was, see docs/backup.md"
+    )]
+    HalfMade,
     /// Another process has it open.
     #[error(
         "the store is in use by process {pid}; the daemon already runs. Stop it first, or talk to it with retentionctl"
@@ -206,10 +211,8 @@ impl Store {
         durable_file::create_private_dir(&options.dir, "state directory")?;
         refuse_as_root(&options.dir)?;
         let lock = Lock::take(&options.dir)?;
+        refuse_if_there(&options.dir)?;
         let journal = options.dir.join("journal");
-        if options.dir.join("FORMAT").exists() || journal.exists() {
-            return Err(OpenError::Exists);
-        }
         drop(Vault::create(&options.dir.join("keys"), RootKey::read(&options.root_key)?)?);
         durable_file::create_private_dir(&journal, "journal directory")?;
         drop(JournalWriter::create(&journal, Arc::clone(&options.gate))?);
@@ -320,6 +323,18 @@ pub fn refuse_as_root(path: &Path) -> Result<(), OpenError> {
         return Err(OpenError::NotOurs { owner });
     }
     Ok(())
+}
+
+/// Says when there is a store in a directory, or a part of one.
+///
+/// # Errors
+/// When there is.
+pub fn refuse_if_there(dir: &Path) -> Result<(), OpenError> {
+    if dir.join("FORMAT").exists() {
+        return Err(OpenError::Exists);
+    }
+    let is_part = |name: &str| dir.join(name).exists();
+    if ["journal", "keys"].into_iter().any(is_part) { Err(OpenError::HalfMade) } else { Ok(()) }
 }
 
 fn check_format(dir: &Path) -> Result<(), OpenError> {
