@@ -221,6 +221,39 @@ fn directories_that_would_feed_on_each_other_are_refused() {
 }
 
 #[test]
+fn what_the_daemon_writes_overwrites_nothing_and_lies_where_nothing_is_taken_in() {
+    let list = "[[source]]\nname = \"list\"\nkind = \"csv\"\ndrop_dir = \"list\"\nmapping = \"m.toml\"\n";
+    let ledger = |file: &str| format!("[backup]\ndir = \"a\"\nkeys_dir = \"b\"\nerasures = \"{file}\"\n");
+    let publish = |file: &str| format!("[audit]\npublish = [{{ file = \"{file}\" }}, {{ file = \"checkpoint\" }}]\n");
+    let each: [fn(&str) -> String; 2] = [ledger, publish];
+    for written in each {
+        for file in ["root.key", "x/../root.key", "config.toml", "m.toml"] {
+            is_refused(&with(&(list.to_owned() + &written(file))), "which would be overwritten");
+        }
+        for file in ["policies/x", "list/x", "state/exports/x"] {
+            is_refused(&with(&(list.to_owned() + &written(file))), "must lie outside");
+        }
+        assert!(parse(&with(&(list.to_owned() + &written("elsewhere")))).is_ok());
+    }
+    is_refused(&with(&(publish("erasures") + &ledger("erasures"))), "the file of the ledger of erasures");
+    assert!(parse(&with(&publish("checkpoint"))).is_ok());
+}
+
+#[test]
+fn policies_and_the_root_key_are_not_lost_or_copied_with_the_data() {
+    for dir in ["state/policies", "state", "state/exports/p", "."] {
+        let text = LEAST.replace("dir = \"policies\"", &format!("dir = \"{dir}\""));
+        is_refused(&text, "`policies.dir` must lie outside");
+    }
+    let copies = "[backup]\ndir = \"a\"\nkeys_dir = \"b\"\n";
+    for dir in ["a", "b/deeper"] {
+        let text = with(copies).replace("root.key", &format!("{dir}/root.key"));
+        is_refused(&text, "must lie outside `backup.dir` and `backup.keys_dir`");
+    }
+    assert!(parse(&with(copies)).is_ok());
+}
+
+#[test]
 fn a_folder_of_batches_lies_apart_from_all_others() {
     let server = |name: &str, dir: &str| {
         format!("[[server]]\nname = \"{name}\"\nhost = \"imap.example.org\"\nbatches = \"{dir}\"\n")
