@@ -313,6 +313,13 @@ pub enum Attention {
         /// What happened and what to do.
         message: String,
     },
+    /// The steps of one stage of the daemon fail again and again; what it is for is not done until one succeeds.
+    StageFails {
+        /// Its name, such as `run`, `schedule` or `grants`.
+        stage: String,
+        /// What the last step said.
+        message: String,
+    },
     /// The ledger of erasures does not have all that was destroyed.
     LedgerBehind {
         /// What happened and what to do.

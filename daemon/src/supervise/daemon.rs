@@ -30,7 +30,7 @@ use super::signals::{Signals, Wish};
 use super::signing_key;
 use super::stages::{Outside, Stages};
 use super::watch::DirectoryWatch;
-use super::worker::Shared;
+use super::worker::{Shared, StagesFailing};
 use super::works::{DaemonWorks, Order};
 use crate::clock::{Clock, WallClock};
 use crate::config::{CONFIG_BYTES_MAX, Config, Environment};
@@ -72,6 +72,7 @@ pub fn run(config: Config, environment: &Environment) -> ExitCode {
         Ok(level) => level,
         Err(error) => return refuse(&error, ExitCode::Invalid),
     };
+    warn_of_unknown_accounts(&config);
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return refuse(&error, ExitCode::Unexpected),
@@ -133,16 +134,24 @@ fn listen() -> std::io::Result<(Halt, mpsc::Receiver<Wish>)> {
     let asked = stopping.clone();
     tokio::spawn(async move {
         loop {
-            let wish = signals.next().await;
-            if wish == Wish::Stop {
-                tracing::info!("a signal asks the daemon to end; it ends in order");
-                asked.ask();
-            }
-            // When so many wait already, this one is among them.
-            let _waits_already = sender.try_send(wish);
+            pass_on(signals.next().await, &asked, &sender).await;
         }
     });
     Ok((stopping, wishes))
+}
+
+async fn pass_on(wish: Wish, stopping: &Halt, sender: &mpsc::Sender<Wish>) {
+    match wish {
+        Wish::Stop => {
+            tracing::info!("a signal asks the daemon to end; it ends in order");
+            stopping.ask();
+            // It waits for room: lost behind many reloads, it would leave a daemon whose stages have ended and that
+            // answers as if all were well. Where nobody looks any more, all is over.
+            let _is_over = sender.send(wish).await;
+        }
+        // When so many wait already, one of them reads what this one would.
+        Wish::Reload => drop(sender.try_send(wish)),
+    }
 }
 
 /// Returns the number of the group that may connect.
@@ -151,6 +160,13 @@ fn socket_group(config: &Config) -> Result<Option<u32>, String> {
     let accounts = Accounts::read().map_err(|error| format!("the groups of this machine cannot be read: {error}"))?;
     let unknown = || format!("[control] socket_group: there is no group {name} on this machine");
     accounts.gid_of(name).map(Some).ok_or_else(unknown)
+}
+
+/// Says which roles nobody has. The accounts are read for each connection: one that is made later is known then.
+fn warn_of_unknown_accounts(config: &Config) {
+    for unknown in control::unknown_accounts(&config.control) {
+        tracing::warn!("{unknown}");
+    }
 }
 
 fn refuse(error: &dyn std::error::Error, exit: ExitCode) -> ExitCode {
@@ -272,7 +288,7 @@ impl Life<'_> {
                 | OpenError::Vault(VaultError::WrongRootKey) => ExitCode::PersonNeeded,
                 _ => ExitCode::Unexpected,
             };
-            (error.to_string(), exit)
+            (format!("{}: {error}", config.store.state_dir.display()), exit)
         })?;
         if let Some(warning) = store.erasure_warning() {
             tracing::warn!("{warning}");
@@ -295,6 +311,7 @@ impl Life<'_> {
             clock: Arc::clone(clock),
             stop: stopped.clone(),
             failed,
+            failing: StagesFailing::default(),
         };
         let (orders, mut ordered) = mpsc::channel(4);
         let hints = Hints::default();
@@ -339,6 +356,7 @@ impl Life<'_> {
             mailboxes,
             mailroom: Arc::clone(&outside.mailroom),
             rotation_failed,
+            stages: shared.failing.clone(),
             orders,
         });
         let workers = match store.read_only_reason() {
@@ -436,6 +454,7 @@ impl Life<'_> {
             tokio::select! {
                 wish = wishes.recv() => match wish {
                     Some(Wish::Stop) | None => return Ending::Stop,
+                    Some(Wish::Reload) if self.stopping.is_asked() => return Ending::Stop,
                     Some(Wish::Reload) => drop(std::mem::replace(&mut watches, self.reload(hints, store))),
                 },
                 () = hints.config.notified() => {
@@ -507,6 +526,7 @@ impl Life<'_> {
                 if let Err(error) = self.level.set(&new.diagnostics.level) {
                     tracing::error!(%error, "the level of the diagnostics stays as it was");
                 }
+                warn_of_unknown_accounts(&new);
                 *self.config.write() = new;
                 *hints.reloaded.lock() = true;
                 *hints.edited.lock() = true;
@@ -545,5 +565,30 @@ fn append(store: &Store, events: impl IntoIterator<Item = Event>) -> Result<(), 
     match store.append_drafts(events.into_iter().map(daemon_draft).collect(), Condition::None) {
         Ok(_) => Ok(()),
         Err(error) => Err((error.to_string(), ExitCode::Unexpected)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_wish_to_stop_is_not_lost_behind_many_to_reload() {
+        let (sender, mut wishes) = mpsc::channel(WISHES_WAITING_MAX);
+        let stopping = Halt::default();
+        for _ in 0..=WISHES_WAITING_MAX {
+            pass_on(Wish::Reload, &stopping, &sender).await;
+        }
+        assert!(!stopping.is_asked());
+        let asked = stopping.clone();
+        let passing = tokio::spawn(async move { pass_on(Wish::Stop, &asked, &sender).await });
+        let mut seen = Vec::new();
+        while let Some(wish) = wishes.recv().await {
+            seen.push(wish);
+        }
+        passing.await.unwrap();
+        assert_eq!(seen.len(), WISHES_WAITING_MAX + 1);
+        assert_eq!(seen.last(), Some(&Wish::Stop));
+        assert!(stopping.is_asked());
     }
 }

@@ -95,6 +95,8 @@ pub(crate) async fn status(
     attention.extend(behind.map(|(log, message)| Attention::ForwardingBehind { log, message }));
     let failed = control.works.rotation_failed();
     attention.extend(failed.map(|message| Attention::KeyRotationFailed { message }));
+    let failing = control.works.stages_failing().into_iter();
+    attention.extend(failing.map(|(stage, message)| Attention::StageFails { stage, message }));
     attention.extend(control.works.ledger_behind().map(|message| Attention::LedgerBehind { message }));
     attention.extend(control.works.backup_failed().map(|message| Attention::BackupFailed { message }));
     attention.extend(undelivered(counts.given_up, control.works.notices_failing()));
