@@ -79,7 +79,10 @@ impl ControlSocket {
     /// Says why there is none. A socket on which somebody answers is never replaced.
     pub fn open(path: &Path, group: Option<u32>) -> Result<Self, SocketError> {
         match listenfd::ListenFd::from_env().take_unix_listener(0) {
-            Ok(Some(listener)) => Self { listener, made: None }.non_blocking(path),
+            Ok(Some(listener)) if listens(&listener) => Self { listener, made: None }.non_blocking(path),
+            Ok(Some(_)) => Err(SocketError::Activation(io::Error::other(
+                "it does not listen: a socket unit must not have Accept=yes",
+            ))),
             Ok(None) => Self::bind(path, group),
             Err(error) => Err(SocketError::Activation(error)),
         }
@@ -139,6 +142,11 @@ impl Drop for ControlSocket {
             let _ = std::fs::remove_file(path);
         }
     }
+}
+
+/// Says whether a socket listens. One that systemd has accepted already is a connection, on which nobody else ever comes.
+fn listens(listener: &UnixListener) -> bool {
+    rustix::net::sockopt::socket_acceptconn(listener).unwrap_or(true)
 }
 
 fn bind_only(path: &Path) -> rustix::io::Result<OwnedFd> {
@@ -202,6 +210,21 @@ mod tests {
         let refused = UnixStream::connect(&path).unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
         drop(fd);
+    }
+
+    #[test]
+    fn the_shipped_service_leaves_the_directory_of_the_socket_to_the_unit_that_makes_it() {
+        let unit = include_str!("../../../systemd/retentiond.service");
+        assert!(!unit.lines().any(|line| line.starts_with("RuntimeDirectory=")));
+    }
+
+    #[test]
+    fn a_connection_is_not_taken_for_a_socket_that_listens() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = UnixListener::bind(dir.path().join("one.sock")).unwrap();
+        assert!(listens(&socket));
+        let (connection, _other) = UnixStream::pair().unwrap();
+        assert!(!listens(&UnixListener::from(OwnedFd::from(connection))));
     }
 
     #[test]
