@@ -174,6 +174,20 @@ impl Lock {
         Ok(lock)
     }
 
+    /// Takes the lock of a store that is only read, and says whether its file system allows no more than that. Nothing is
+    /// written there then, not even who holds the lock.
+    pub(super) fn to_verify(dir: &Path) -> Result<(Self, bool), OpenError> {
+        match Self::of_existing(dir) {
+            Err(OpenError::Lock(error)) if error.kind() == std::io::ErrorKind::ReadOnlyFilesystem => {}
+            taken => return Ok((taken?, false)),
+        }
+        let file = File::open(dir.join("lock")).map_err(OpenError::Lock)?;
+        hold(&file)?;
+        super::compact::mend(dir)?;
+        super::vault::rotate::mend(dir)?;
+        Ok((Self(file), true))
+    }
+
     fn take(dir: &Path) -> Result<Self, OpenError> {
         let mut file = OpenOptions::new()
             .read(true)
@@ -183,23 +197,29 @@ impl Lock {
             .mode(0o600)
             .open(dir.join("lock"))
             .map_err(OpenError::Lock)?;
-        let lock = || rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_ok();
-        // A child that is being started holds a copy of every open file for a moment, also of a lock just let go.
-        let got_it = lock()
-            || (0..LOCK_TRIES).any(|_| {
-                std::thread::park_timeout(LOCK_PAUSE);
-                lock()
-            });
-        if !got_it {
-            let mut pid = String::new();
-            drop((&file).take(20).read_to_string(&mut pid));
-            let digits: String = pid.chars().filter(char::is_ascii_digit).collect();
-            return Err(OpenError::Locked { pid: if digits.is_empty() { "?".to_owned() } else { digits } });
-        }
+        hold(&file)?;
         file.set_len(0).map_err(OpenError::Lock)?;
         write!(file, "{}", std::process::id()).map_err(OpenError::Lock)?;
         Ok(Self(file))
     }
+}
+
+/// Locks a file that nobody else has locked.
+fn hold(file: &File) -> Result<(), OpenError> {
+    let lock = || rustix::fs::flock(file, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_ok();
+    // A child that is being started holds a copy of every open file for a moment, also of a lock just let go.
+    let got_it = lock()
+        || (0..LOCK_TRIES).any(|_| {
+            std::thread::park_timeout(LOCK_PAUSE);
+            lock()
+        });
+    if got_it {
+        return Ok(());
+    }
+    let mut pid = String::new();
+    drop(file.take(20).read_to_string(&mut pid));
+    let digits: String = pid.chars().filter(char::is_ascii_digit).collect();
+    Err(OpenError::Locked { pid: if digits.is_empty() { "?".to_owned() } else { digits } })
 }
 
 impl Store {

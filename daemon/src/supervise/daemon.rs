@@ -285,7 +285,10 @@ impl Life<'_> {
                 OpenError::Absent
                 | OpenError::Format
                 | OpenError::RootKey(_)
-                | OpenError::Vault(VaultError::WrongRootKey) => ExitCode::PersonNeeded,
+                | OpenError::Vault(VaultError::WrongRootKey)
+                | OpenError::Read(ReadError::Sealed(_) | ReadError::Body { .. } | ReadError::SlotDamaged(_)) => {
+                    ExitCode::PersonNeeded
+                }
                 _ => ExitCode::Unexpected,
             };
             (format!("{}: {error}", config.store.state_dir.display()), exit)

@@ -203,7 +203,7 @@ fn try_verify(config: &Config) -> Result<ExitCode, Refused> {
 
 fn say_report(report: &VerifyReport) {
     for finding in &report.findings {
-        say(&format!("{}: {finding}; {}", finding.code(), finding.what_to_do()));
+        say(&format!("{}: {finding}; {}", finding.code(), report.what_to_do(finding)));
     }
     if report.unnamed > 0 {
         say(&format!("and {} more", report.unnamed));
@@ -213,6 +213,9 @@ fn say_report(report: &VerifyReport) {
     }
     if report.torn_bytes > 0 {
         say(&format!("{} bytes of a torn tail were never acknowledged; the next start cuts them", report.torn_bytes));
+    }
+    if let Some(why) = &report.not_compared {
+        say(&format!("the event store was not compared with the journal: {why}"));
     }
     if let Some(checkpoints) = report.checkpoints {
         // How many there are is for a person to compare: the newest of them may have been taken away.
