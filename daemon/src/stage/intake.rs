@@ -28,7 +28,7 @@ use retention_core::event::change::IntakeEnd;
 use retention_core::id::{Digest, Position};
 use retention_core::time::Timestamp;
 
-use super::Step;
+use super::{Step, is_over};
 use crate::clock::Clock;
 use crate::config::{KeepDone, Source};
 use crate::connector::drop::SourceSpec;
@@ -393,7 +393,7 @@ impl Inbox {
     }
 
     fn look(&mut self, now: Timestamp, last: Position) {
-        self.resting.retain(|_, until| *until > now);
+        self.resting.retain(|_, until| !is_over(*until, now, RETRY_AFTER_US));
         let folder = &self.source.drop_dir;
         self.failed.retain(|work, _| work.name_in(folder).is_some());
         self.waits = false;

@@ -159,7 +159,8 @@ impl Policies {
     /// When the log does not take the events; a bad directory is no error of the stage.
     pub fn step(&mut self) -> Result<Step, StageError> {
         let now = self.clock.now();
-        if now < self.next_look {
+        // One that is further off than that was meant by a clock that was set back since.
+        if now < self.next_look && self.next_look <= now.after(LOOK_EVERY) {
             return Ok(Step::IdleUntil(self.next_look));
         }
         self.next_look = now.after(LOOK_EVERY);

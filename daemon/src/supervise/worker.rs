@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use retention_core::id::Position;
+use retention_core::time::Timestamp;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 
@@ -129,11 +130,6 @@ fn work(
                 tracing::info!(stage = name, "stopped on its way; the next start goes on from what is in the log");
                 return;
             }
-            // The delivery rests where it was claimed; the others are not held up.
-            Err(StageError::Intake(error)) if !error.is_of_the_store() => {
-                tracing::error!(stage = name, %error, "a delivery could not be taken in; it is tried again");
-                continue;
-            }
             Err(error) => {
                 tracing::error!(stage = name, %error, "a step failed; it is tried again");
                 shared.failing.note(number, Some(&error));
@@ -144,7 +140,7 @@ fn work(
         shared.handle.block_on(async {
             let time = async {
                 match until {
-                    Some(at) => shared.clock.sleep_until(at).await,
+                    Some(at) => no_longer_than_meant(shared.clock.as_ref(), at).await,
                     None => std::future::pending().await,
                 }
             };
@@ -161,6 +157,19 @@ fn work(
                 () = time => {}
             }
         });
+    }
+}
+
+/// Waits until an instant, and no longer than it is until then: a clock that is set back meanwhile must not let a stage rest until
+/// it has caught up.
+fn no_longer_than_meant(clock: &dyn Clock, at: Timestamp) -> impl Future<Output = ()> + use<> {
+    let meant = u64::try_from(at.0.saturating_sub(clock.now().0)).unwrap_or(0);
+    let (come, meant) = (clock.sleep_until(at), Duration::from_micros(meant));
+    async move {
+        tokio::select! {
+            () = come => {}
+            () = tokio::time::sleep(meant) => {}
+        }
     }
 }
 
@@ -186,7 +195,6 @@ fn is_fatal(error: &StageError) -> bool {
 #[cfg(test)]
 mod tests {
     use retention_core::id::EntityId;
-    use retention_core::time::Timestamp;
     use tokio::runtime::Runtime;
 
     use super::*;
@@ -223,6 +231,15 @@ mod tests {
         assert!(stage.unwrap().join().is_err());
         runtime.block_on(failure.changed()).unwrap();
         assert_eq!(failure.borrow().as_deref(), Some("the stage run panicked"));
+    }
+
+    #[tokio::test]
+    async fn a_wait_ends_although_the_clock_was_set_back_and_never_comes_to_its_end() {
+        let now = Timestamp::from_unix_seconds(1_700_000_000);
+        let clock = ManualClock::starting_at(now);
+        let wait = no_longer_than_meant(&clock, now.after(Duration::from_millis(1)));
+        clock.set(Timestamp::from_unix_seconds(1_600_000_000));
+        wait.await;
     }
 
     #[test]
