@@ -175,6 +175,18 @@ fn every_problem_is_said_at_once_with_its_line() {
 }
 
 #[test]
+fn a_path_for_a_shell_and_a_number_that_is_none_are_refused_in_words() {
+    for path in ["~", "~/state", "$HOME/state", "$STATE"] {
+        is_refused(&LEAST.replace("\"state\"", &format!("\"{path}\"")), "write the whole path");
+    }
+    assert!(parse(&LEAST.replace("\"state\"", "\"/srv/~state$\"")).is_ok());
+    for number in ["-1", "1.5", "\"16 MiB\""] {
+        let text = LEAST.replace("[policies]", &format!("cache_bytes = {number}\n[policies]"));
+        is_refused(&text, "expected a whole number of 0 or more");
+    }
+}
+
+#[test]
 fn a_problem_names_file_line_and_column() {
     let error = parse(&with("[metrics]\n  sevre = \"off\"\n")).unwrap_err().to_string();
     assert_eq!(error, "/nowhere/etc/config.toml:7:3: unknown key `sevre`; did you mean `serve`?");
