@@ -11,7 +11,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use parking_lot::Mutex;
-use retention_core::control::Role;
+use retention_core::control::{ErrorBody, ErrorCode, Role};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
@@ -147,6 +147,20 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
+/// Tells whoever finds no place that there is none. Nothing of what they ask is read, and nothing waits for them: who does not
+/// take it at once learns it from the end of the connection.
+fn turn_away(stream: &UnixStream) {
+    let error = ErrorBody::saying(ErrorCode::Busy, "as many connections are served as may be, or as one user may have")
+        .hint("ask again when one has ended");
+    let Ok(body) = serde_json::to_string(&error) else { return };
+    let answer = format!(
+        "HTTP/1.1 {} busy\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+        error.code.http_status(),
+        body.len()
+    );
+    let _unread = stream.try_write(answer.as_bytes());
+}
+
 async fn connection(
     stream: UnixStream,
     unknown: OwnedSemaphorePermit,
@@ -165,6 +179,7 @@ async fn connection(
             uid = peer.uid,
             "a control connection was closed: there are as many as there may be, or as this user may have"
         );
+        turn_away(&stream);
         return;
     };
     drop(unknown);
