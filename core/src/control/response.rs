@@ -403,6 +403,11 @@ pub enum Attention {
         /// The first of them, with its place.
         message: String,
     },
+    /// No policy is active, and there were some: nothing falls due, and nothing is planned.
+    PoliciesGone {
+        /// What to do.
+        message: String,
+    },
     /// The policies on disk are invalid; the last good set is active.
     PoliciesInvalid {
         /// How many problems there are.

@@ -1,6 +1,6 @@
 //! Plans that are being made.
 
-use retention_core::event::decision::{PlanItem, PlanItems, RunEnd, RunEnded, RunRequested};
+use retention_core::event::decision::{PlanItem, PlanItems, PolicyRecorded, RunEnd, RunEnded, RunRequested};
 use retention_core::event::saga::{
     Failure, Receipt, SagaEnd, SagaEnded, SagaStarted, ScriptKind, Step, StepFailed, StepStarted, StepSucceeded,
 };
@@ -96,4 +96,27 @@ async fn a_run_tells_apart_what_it_purged_and_what_it_redacted() {
         let (_, watched) = world.send(OTHER, Operation::RunWatch, &format!("/v1/runs/{run}/watch"), NDJSON, None).await;
         assert!(watched.contains("\"done\":3"), "{watched}");
     }
+}
+
+#[tokio::test]
+async fn that_no_policy_is_left_is_told_and_that_there_never_was_one_is_not() {
+    let world = World::with_contacts(1);
+    let told = async || {
+        let (_, status) = world.ask(OTHER, Operation::Status, "/v1/status", None).await;
+        status["attention"].as_array().unwrap().iter().any(|told| told["what"] == "policies_gone")
+    };
+    let activate = |policies: Vec<PolicyVersion>| {
+        let digest = Digest::of(format!("{policies:?}").as_bytes());
+        world.happens(Event::PolicySetActivated(PolicySetActivated { digest, policies }), None);
+    };
+    activate(Vec::new());
+    assert!(!told().await);
+    let version = PolicyVersion { id: "contacts".to_owned(), digest: Digest::of(b"policy") };
+    let text = "schema = 1".to_owned();
+    let recorded = PolicyRecorded { id: version.id.clone(), digest: version.digest, text };
+    world.happens(Event::PolicyRecorded(recorded), None);
+    activate(vec![version]);
+    assert!(!told().await);
+    activate(Vec::new());
+    assert!(told().await);
 }
