@@ -89,7 +89,9 @@ pub fn run(config: Config, environment: &Environment) -> ExitCode {
         match ControlSocket::open(&config.control.socket, group) {
             Ok(socket) => socket,
             // As when the store is locked: a service manager must not try again and again.
-            Err(error @ SocketError::InUse { .. }) => return refuse(&error, ExitCode::NotPermitted),
+            Err(error @ (SocketError::InUse { .. } | SocketError::ForeignDirectory { .. })) => {
+                return refuse(&error, ExitCode::NotPermitted);
+            }
             Err(error) => return refuse(&error, ExitCode::Unexpected),
         }
     };
