@@ -30,7 +30,7 @@ use super::signals::{Signals, Wish};
 use super::signing_key;
 use super::stages::{Outside, Stages};
 use super::watch::DirectoryWatch;
-use super::worker::{Shared, StagesFailing};
+use super::worker::{Panics, Shared, StagesFailing};
 use super::works::{DaemonWorks, Order};
 use crate::clock::{Clock, WallClock};
 use crate::config::{CONFIG_BYTES_MAX, Config, Environment};
@@ -391,7 +391,8 @@ impl Life<'_> {
                 Vec::new()
             }
         };
-        let server = self.start_control(store, clock, works, stopped).map_err(unexpected)?;
+        let failed = shared.failed.clone();
+        let server = self.start_control(store, clock, works, stopped, failed).map_err(unexpected)?;
         hints.note_edits();
         Notifier.ready();
         Notifier.status("at work");
@@ -418,6 +419,7 @@ impl Life<'_> {
         clock: &Arc<dyn Clock>,
         works: Arc<DaemonWorks>,
         stopped: watch::Receiver<bool>,
+        failed: watch::Sender<Option<String>>,
     ) -> std::io::Result<tokio::task::JoinHandle<()>> {
         let control = Control {
             log: Arc::clone(store) as Arc<dyn control::Log>,
@@ -436,7 +438,10 @@ impl Life<'_> {
                 Vec::new()
             }
         });
-        Ok(tokio::spawn(control::serve(listener, control::router(control), roles_of, stopped)))
+        Ok(tokio::spawn(async move {
+            let _panics = Panics { stage: "control", failed: &failed };
+            control::serve(listener, control::router(control), roles_of, stopped).await;
+        }))
     }
 
     /// Waits for the end, keeps the watchdog quiet, and compares the clocks.

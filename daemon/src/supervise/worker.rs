@@ -70,10 +70,10 @@ impl StagesFailing {
     }
 }
 
-/// Tells that the thread of a stage panicked: it must not look like one that rests.
-struct Panics<'a> {
-    stage: &'static str,
-    failed: &'a watch::Sender<Option<String>>,
+/// Tells that what a stage, or the control socket, is served by panicked: it must not look like one that rests.
+pub(super) struct Panics<'a> {
+    pub(super) stage: &'static str,
+    pub(super) failed: &'a watch::Sender<Option<String>>,
 }
 
 impl Drop for Panics<'_> {
