@@ -19,6 +19,9 @@ const TABLE_ROWS_MAX: usize = 500;
 /// What a table adds to the width of a column: a space on either side.
 const PADDING: u16 = 2;
 
+/// The fewest columns of a terminal that a table is fitted into: in fewer, words would fall apart into letters.
+const WIDTH_MIN: u16 = 40;
+
 /// Hexadecimal digits of a digest in a list: enough to tell any two apart, and to name one.
 const DIGEST_SHOWN: usize = 12;
 
@@ -67,9 +70,15 @@ impl Style {
             return Self { colour: Colour::Off, width: None, reader: Reader::Program };
         }
         let is_unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        let width = Table::new().width();
+        let width = fitted(Table::new().width());
         Self { colour: if is_unwanted { Colour::Off } else { Colour::On }, width, reader: Reader::Terminal }
     }
+}
+
+/// Returns the width that tables are fitted into. A terminal that is narrower, or says 0 because nobody told it, as a serial
+/// console does, gets whole lines and breaks them itself.
+fn fitted(columns: Option<u16>) -> Option<u16> {
+    columns.filter(|columns| *columns >= WIDTH_MIN)
 }
 
 impl Renderer<io::BufWriter<io::StdoutLock<'static>>> {
@@ -428,6 +437,12 @@ mod tests {
         };
         assert_eq!(shown(20), " PLAN  STATE\n P7    ready\n P9    used\n");
         assert!(shown(30).starts_with(" PLAN  REFERENCE  STATE\n"), "{}", shown(30));
+    }
+
+    #[test]
+    fn a_terminal_that_does_not_know_its_width_or_has_none_to_speak_of_breaks_lines_itself() {
+        assert_eq!([None, Some(0), Some(1), Some(39)].map(fitted), [None; 4]);
+        assert_eq!(fitted(Some(80)), Some(80));
     }
 
     #[test]

@@ -93,7 +93,7 @@ pub struct Store {
     pub root_key: SecretPlace,
     /// The page cache of sled, in bytes. sled's page table comes on top.
     pub cache_bytes: u64,
-    /// What views, indexes and queues together may hold in memory, in bytes.
+    /// What views, indexes and queues together are meant to hold in memory, in bytes. It bounds the cache alone.
     pub memory_max_bytes: u64,
 }
 
@@ -223,7 +223,7 @@ pub struct Backup {
 pub struct Policies {
     /// The directory that is loaded as a set.
     pub dir: PathBuf,
-    /// The zone of a policy that names none.
+    /// The zone of whatever names none. A policy names its own.
     pub timezone: TimeZone,
 }
 
@@ -327,7 +327,7 @@ pub enum KeepDone {
 pub struct Export {
     /// The zone of the time in a bundle's name.
     pub zone: TimeZone,
-    /// How CSV is written where the policy does not say.
+    /// How CSV is written at least, whatever a policy says.
     pub csv_profile: CsvProfile,
 }
 

@@ -37,7 +37,7 @@ mod works;
 
 pub use log::{Log, LogError};
 pub use openapi::document;
-pub use peer::{Accounts, Peer, declared, roles_of};
+pub use peer::{Accounts, Peer, declared, roles_of, unknown_accounts};
 pub use routes::router;
 pub use server::{CONNECTIONS_MAX, Caller, FOLLOWERS_MAX, RolesOf, serve};
 pub use socket::{ControlSocket, SocketError};

@@ -6,6 +6,7 @@ use std::path::Path;
 use clap::{CommandFactory as _, Parser as _};
 use retention_core::control::ExitCode;
 use retentiond::config::{Config, Environment, named_file_problems};
+use retentiond::control::unknown_accounts;
 use retentiond::stage::intake::mapping_problems;
 use retentiond::supervise::args::{Args, Command, ConfigCommand, StoreCommand};
 use retentiond::supervise::{daemon, offline};
@@ -36,6 +37,9 @@ fn check_config(args: &Args) -> ExitCode {
         }
         for (path, problem) in named_file_problems(&config) {
             say(&format!("warning: {}: {problem}", path.display()));
+        }
+        for unknown in unknown_accounts(&config.control) {
+            say(&format!("warning: {unknown}"));
         }
         say(&format!(
             "{}: good, {} sources, digest {}",

@@ -55,7 +55,7 @@ pub use events::EventRow;
 pub use journal::{Flush, FlushGate, OpenGate};
 pub use judge::{Subject, restriction};
 pub use log::{AppendError, Appended, Prepared};
-pub use open::{OpenError, OpenReport, Options, Progress, refuse_as_root};
+pub use open::{OpenError, OpenReport, Options, Progress, refuse_as_root, refuse_if_there};
 pub use query::{Order, Page, Query};
 pub use read::ReadError;
 pub use state::{Bound, facts};

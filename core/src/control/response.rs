@@ -324,6 +324,13 @@ pub enum Attention {
         /// What happened and what to do.
         message: String,
     },
+    /// The steps of one stage of the daemon fail again and again; what it is for is not done until one succeeds.
+    StageFails {
+        /// Its name, such as `run`, `schedule` or `grants`.
+        stage: String,
+        /// What the last step said.
+        message: String,
+    },
     /// The ledger of erasures does not have all that was destroyed.
     LedgerBehind {
         /// What happened and what to do.
@@ -413,6 +420,11 @@ pub enum Attention {
         /// How many problems there are.
         problems: u64,
         /// The first of them, with its place.
+        message: String,
+    },
+    /// No policy is active, and there were some: nothing falls due, and nothing is planned.
+    PoliciesGone {
+        /// What to do.
         message: String,
     },
     /// The policies on disk are invalid; the last good set is active.

@@ -419,8 +419,13 @@ impl Check<'_> {
 
     fn path(&mut self, written: Written<String>) -> Option<PathBuf> {
         let path = written?;
-        if path.get_ref().is_empty() || path.get_ref().contains('\0') {
-            return self.refuse(path.span(), "a path must not be empty");
+        let text = path.get_ref();
+        if text.is_empty() || text.contains('\0') {
+            return self.refuse(path.span(), "a path must not be empty, and holds no NUL");
+        }
+        if text == "~" || text.starts_with("~/") || text.starts_with('$') {
+            return self
+                .refuse(path.span(), "no shell reads this, so nothing is put in for `~` or `$`: write the whole path");
         }
         Some(self.absolute(path.get_ref()))
     }

@@ -82,7 +82,9 @@ struct Said {
 
 impl Said {
     fn of(message: &str) -> Self {
-        let as_it_is = || Self { message: message.to_owned(), meant: None };
+        // All numbers of the file are of this type.
+        let words = message.replace("expected u64", "expected a whole number of 0 or more");
+        let as_it_is = || Self { message: words.clone(), meant: None };
         let mut quoted = message.split('`').skip(1).step_by(2);
         let what = match message {
             _ if message.starts_with("unknown field") => "key",

@@ -175,6 +175,18 @@ fn every_problem_is_said_at_once_with_its_line() {
 }
 
 #[test]
+fn a_path_for_a_shell_and_a_number_that_is_none_are_refused_in_words() {
+    for path in ["~", "~/state", "$HOME/state", "$STATE"] {
+        is_refused(&LEAST.replace("\"state\"", &format!("\"{path}\"")), "write the whole path");
+    }
+    assert!(parse(&LEAST.replace("\"state\"", "\"/srv/~state$\"")).is_ok());
+    for number in ["-1", "1.5", "\"16 MiB\""] {
+        let text = LEAST.replace("[policies]", &format!("cache_bytes = {number}\n[policies]"));
+        is_refused(&text, "expected a whole number of 0 or more");
+    }
+}
+
+#[test]
 fn a_problem_names_file_line_and_column() {
     let error = parse(&with("[metrics]\n  sevre = \"off\"\n")).unwrap_err().to_string();
     assert_eq!(error, "/nowhere/etc/config.toml:7:3: unknown key `sevre`; did you mean `serve`?");
@@ -218,6 +230,39 @@ fn directories_that_would_feed_on_each_other_are_refused() {
     is_refused(&LEAST.replace("state_dir", "exports_dir = \"state/bundles\"\nstate_dir"), "must lie outside");
     assert!(parse(&LEAST.replace("state_dir", "exports_dir = \"state/exports\"\nstate_dir")).is_ok());
     assert!(parse(&with(&(source("a", "drop") + &source("b", "drop2")))).is_ok(), "a longer name is not inside");
+}
+
+#[test]
+fn what_the_daemon_writes_overwrites_nothing_and_lies_where_nothing_is_taken_in() {
+    let list = "[[source]]\nname = \"list\"\nkind = \"csv\"\ndrop_dir = \"list\"\nmapping = \"m.toml\"\n";
+    let ledger = |file: &str| format!("[backup]\ndir = \"a\"\nkeys_dir = \"b\"\nerasures = \"{file}\"\n");
+    let publish = |file: &str| format!("[audit]\npublish = [{{ file = \"{file}\" }}, {{ file = \"checkpoint\" }}]\n");
+    let each: [fn(&str) -> String; 2] = [ledger, publish];
+    for written in each {
+        for file in ["root.key", "x/../root.key", "config.toml", "m.toml"] {
+            is_refused(&with(&(list.to_owned() + &written(file))), "which would be overwritten");
+        }
+        for file in ["policies/x", "list/x", "state/exports/x"] {
+            is_refused(&with(&(list.to_owned() + &written(file))), "must lie outside");
+        }
+        assert!(parse(&with(&(list.to_owned() + &written("elsewhere")))).is_ok());
+    }
+    is_refused(&with(&(publish("erasures") + &ledger("erasures"))), "the file of the ledger of erasures");
+    assert!(parse(&with(&publish("checkpoint"))).is_ok());
+}
+
+#[test]
+fn policies_and_the_root_key_are_not_lost_or_copied_with_the_data() {
+    for dir in ["state/policies", "state", "state/exports/p", "."] {
+        let text = LEAST.replace("dir = \"policies\"", &format!("dir = \"{dir}\""));
+        is_refused(&text, "`policies.dir` must lie outside");
+    }
+    let copies = "[backup]\ndir = \"a\"\nkeys_dir = \"b\"\n";
+    for dir in ["a", "b/deeper"] {
+        let text = with(copies).replace("root.key", &format!("{dir}/root.key"));
+        is_refused(&text, "must lie outside `backup.dir` and `backup.keys_dir`");
+    }
+    assert!(parse(&with(copies)).is_ok());
 }
 
 #[test]

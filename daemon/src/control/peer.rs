@@ -11,7 +11,7 @@ use retention_core::control::Role;
 use retention_core::event::operation::{RoleHolders, RolesDeclared};
 use retention_core::id::Digest;
 
-use crate::config::{Member, Roles};
+use crate::config::{self, Member, Roles};
 
 /// The largest account file that is read, in bytes: some hundred thousand accounts.
 const ACCOUNTS_BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -159,6 +159,34 @@ pub fn declared(config: Digest, roles: &Roles, accounts: Option<&Accounts>) -> R
     RolesDeclared { config, auditor, operator, approver: holders(&roles.approver), admin }
 }
 
+/// Returns, in sentences, the accounts that `[control]` names and this machine does not know: nobody has a role by them.
+#[must_use]
+pub fn unknown_accounts(control: &config::Control) -> Vec<String> {
+    Accounts::read().map(|accounts| unknown_to(&accounts, control)).unwrap_or_default()
+}
+
+fn unknown_to(accounts: &Accounts, control: &config::Control) -> Vec<String> {
+    let mut unknown = Vec::new();
+    for (role, members) in control.roles.all() {
+        unknown.extend(members.iter().filter_map(|member| match member {
+            Member::User(name) if !accounts.users.iter().any(|(known, _)| known == name) => Some(format!(
+                "[control.roles] {role}: there is no user {name} in /etc/passwd, so this gives nobody the role; name users of a directory service by number, as \"uid:1000\""
+            )),
+            Member::Group(name) if accounts.gid_of(name).is_none() => Some(format!(
+                "[control.roles] {role}: there is no group {name} in /etc/group, so this gives nobody the role"
+            )),
+            Member::User(_) | Member::Group(_) | Member::Uid(_) => None,
+        }));
+    }
+    let group = control.socket_group.as_ref().filter(|group| accounts.gid_of(group).is_none());
+    unknown.extend(group.map(|group| {
+        format!(
+            "[control] socket_group: there is no group {group} in /etc/group, and the daemon does not start without it"
+        )
+    }));
+    unknown
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -194,6 +222,23 @@ mod tests {
         let named = Roles { admin: vec![Member::Uid(7)], ..roles() };
         assert_eq!(ask(0, 0, &named), []);
         assert_eq!(ask(7, 7, &named), [Role::Admin]);
+    }
+
+    #[test]
+    fn what_names_nobody_on_this_machine_is_said() {
+        let accounts = Accounts::parse(PASSWD, GROUP);
+        let mut control = config::Control { socket: "/x".into(), socket_group: None, roles: roles() };
+        assert_eq!(unknown_to(&accounts, &control), [] as [&str; 0]);
+        control.roles.approver = vec![Member::User("klara".to_owned()), Member::Uid(77)];
+        control.roles.auditor.push(Member::Group("auditor".to_owned()));
+        control.socket_group = Some("sockets".to_owned());
+        let said = unknown_to(&accounts, &control);
+        for (said, about) in
+            said.iter().zip(["auditor: there is no group auditor", "no user klara", "no group sockets"])
+        {
+            assert!(said.contains(about), "{said}");
+        }
+        assert_eq!(said.len(), 3);
     }
 
     #[test]

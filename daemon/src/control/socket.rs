@@ -48,6 +48,16 @@ pub enum SocketError {
         /// The directory.
         path: PathBuf,
     },
+    /// Somebody else may put files beside it.
+    #[error(
+        "{path:?} belongs to uid {owner}, who could replace the control socket there; use a directory of the daemon's user or of root"
+    )]
+    ForeignDirectory {
+        /// The directory.
+        path: PathBuf,
+        /// Whose it is.
+        owner: u32,
+    },
     /// systemd passed something else.
     #[error("systemd passed no Unix stream socket ({0}); look at ListenStream= in retentiond.socket")]
     Activation(#[source] io::Error),
@@ -79,7 +89,10 @@ impl ControlSocket {
     /// Says why there is none. A socket on which somebody answers is never replaced.
     pub fn open(path: &Path, group: Option<u32>) -> Result<Self, SocketError> {
         match listenfd::ListenFd::from_env().take_unix_listener(0) {
-            Ok(Some(listener)) => Self { listener, made: None }.non_blocking(path),
+            Ok(Some(listener)) if listens(&listener) => Self { listener, made: None }.non_blocking(path),
+            Ok(Some(_)) => Err(SocketError::Activation(io::Error::other(
+                "it does not listen: a socket unit must not have Accept=yes",
+            ))),
             Ok(None) => Self::bind(path, group),
             Err(error) => Err(SocketError::Activation(error)),
         }
@@ -141,6 +154,11 @@ impl Drop for ControlSocket {
     }
 }
 
+/// Says whether a socket listens. One that systemd has accepted already is a connection, on which nobody else ever comes.
+fn listens(listener: &UnixListener) -> bool {
+    rustix::net::sockopt::socket_acceptconn(listener).unwrap_or(true)
+}
+
 fn bind_only(path: &Path) -> rustix::io::Result<OwnedFd> {
     let fd = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
     rustix::net::bind(&fd, &SocketAddrUnix::new(path)?)?;
@@ -164,12 +182,14 @@ fn prepare_directory(path: &Path) -> Result<(), SocketError> {
     let directory = path.parent().unwrap_or(Path::new("/"));
     let failed = |source| SocketError::Io { path: path.to_owned(), step: "has no directory", source };
     std::fs::DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(directory).map_err(failed)?;
-    let mode = std::fs::metadata(directory).map_err(failed)?.mode();
+    let metadata = std::fs::metadata(directory).map_err(failed)?;
+    let (mode, owner) = (metadata.mode(), metadata.uid());
     let (for_all, sticky) = (mode & 0o002 != 0, mode & 0o1000 != 0);
     if for_all && !sticky {
         return Err(SocketError::OpenDirectory { path: directory.to_owned() });
     }
-    Ok(())
+    let is_ours = [rustix::process::Uid::ROOT, rustix::process::geteuid()].iter().any(|uid| uid.as_raw() == owner);
+    if is_ours { Ok(()) } else { Err(SocketError::ForeignDirectory { path: directory.to_owned(), owner }) }
 }
 
 fn refuse_if_taken(path: &Path) -> Result<(), SocketError> {
@@ -202,6 +222,21 @@ mod tests {
         let refused = UnixStream::connect(&path).unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
         drop(fd);
+    }
+
+    #[test]
+    fn the_shipped_service_leaves_the_directory_of_the_socket_to_the_unit_that_makes_it() {
+        let unit = include_str!("../../../systemd/retentiond.service");
+        assert!(!unit.lines().any(|line| line.starts_with("RuntimeDirectory=")));
+    }
+
+    #[test]
+    fn a_connection_is_not_taken_for_a_socket_that_listens() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = UnixListener::bind(dir.path().join("one.sock")).unwrap();
+        assert!(listens(&socket));
+        let (connection, _other) = UnixStream::pair().unwrap();
+        assert!(!listens(&UnixListener::from(OwnedFd::from(connection))));
     }
 
     #[test]
@@ -243,6 +278,19 @@ mod tests {
         std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
         let refused = ControlSocket::bind(&dir.path().join("control.sock"), None);
         assert!(matches!(refused, Err(SocketError::OpenDirectory { .. })));
+    }
+
+    #[test]
+    fn a_directory_of_somebody_else_is_refused() {
+        const OTHER: u32 = 4_242;
+        if !rustix::process::geteuid().is_root() {
+            println!("only root can give a directory to somebody else: nothing was tested");
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        std::os::unix::fs::chown(dir.path(), Some(OTHER), None).unwrap();
+        let refused = ControlSocket::bind(&dir.path().join("control.sock"), None);
+        assert!(matches!(refused, Err(SocketError::ForeignDirectory { owner: OTHER, .. })), "{refused:?}");
     }
 
     #[test]

@@ -244,6 +244,10 @@ impl Works for Idle {
         None
     }
 
+    fn stages_failing(&self) -> Vec<(String, String)> {
+        Vec::new()
+    }
+
     fn backup_failed(&self) -> Option<String> {
         None
     }

@@ -326,6 +326,9 @@ pub trait Works: Send + Sync + 'static {
     /// Says why the ledger of erasures is behind, when it is.
     fn ledger_behind(&self) -> Option<String>;
 
+    /// Returns the stages of the daemon whose steps fail again and again, with what the last one said.
+    fn stages_failing(&self) -> Vec<(String, String)>;
+
     /// Says why no backup was made although it was its time.
     fn backup_failed(&self) -> Option<String>;
 

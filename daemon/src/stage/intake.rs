@@ -28,7 +28,7 @@ use retention_core::event::change::IntakeEnd;
 use retention_core::id::{Digest, Position};
 use retention_core::time::Timestamp;
 
-use super::Step;
+use super::{Step, is_over};
 use crate::clock::Clock;
 use crate::config::{KeepDone, Source};
 use crate::connector::drop::SourceSpec;
@@ -394,7 +394,7 @@ impl Inbox {
 
     /// By `believed` what is done for too long goes: by a clock that is doubted no time is over.
     fn look(&mut self, now: Timestamp, believed: Option<Timestamp>, last: Position) {
-        self.resting.retain(|_, until| *until > now);
+        self.resting.retain(|_, until| !is_over(*until, now, RETRY_AFTER_US));
         let folder = &self.source.drop_dir;
         self.failed.retain(|work, _| work.name_in(folder).is_some());
         self.waits = false;

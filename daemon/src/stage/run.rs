@@ -14,7 +14,7 @@ use retention_core::event::decision::{RunEnd, RunEnded, RunRefused, RunStarted};
 use retention_core::event::saga::SagaEnd;
 use retention_core::evidence::ExpectedItem;
 use retention_core::id::{Digest, Position, RunId, SagaId};
-use retention_core::policy::Timing;
+use retention_core::policy::{CsvProfile, Timing};
 use retention_core::saga::Wish;
 use retention_core::time::{Period, Timestamp, Zone};
 use retention_core::view::{Condition, PlanState, RunState, Views};
@@ -56,6 +56,8 @@ pub struct Run {
     mailroom: Arc<dyn Mailroom>,
     /// The zone in which the names of bundles tell the time.
     zone: TimeZone,
+    /// How CSV is written at least, whatever a policy says.
+    csv_profile: CsvProfile,
     /// How many sagas go on beside each other.
     sagas_at_once: usize,
     /// What was written for a saga by this process; after a restart it is found again by a probe and from the log.
@@ -90,6 +92,7 @@ impl Run {
             archive,
             mailroom,
             zone,
+            csv_profile: CsvProfile::Exact,
             sagas_at_once: 1,
             written: Mutex::default(),
             reread: BundlesReread::default(),
@@ -117,6 +120,11 @@ impl Run {
     /// Changes the zone of new bundles.
     pub fn set_zone(&mut self, zone: TimeZone) {
         self.zone = zone;
+    }
+
+    /// Changes how the CSV of new bundles is written: safe for spreadsheets, or as each policy says.
+    pub fn set_csv_profile(&mut self, profile: CsvProfile) {
+        self.csv_profile = profile;
     }
 
     /// Does one thing: begins a run, begins a saga, drives a saga by one step, or ends a run; or drives several sagas

@@ -102,12 +102,17 @@ pub type Progress<'a> = &'a mut dyn FnMut(u64, u64);
 pub enum OpenError {
     /// There is none.
     #[error(
-        "there is no store in this directory. If this is a new installation, run `retentiond init`; if it is not, the disk with the store is missing: do not run init"
+        "there is no store in this directory, or not all of one. If this is a new installation, run `retentiond init`; if a restore was interrupted, run it again; if it is neither, the disk with the store is missing: do not run init"
     )]
     Absent,
     /// There is one already.
     #[error("there is a store in this directory already; it was left alone")]
     Exists,
+    /// There are parts of one.
+    #[error(
+        "there are parts of a store in this directory, and not all of one: an `init` or a `restore` was interrupted, or files were lost; nothing was changed. If there never was a store here, move away what lies here and run `retentiond init` again; if there was, see docs/backup.md"
+    )]
+    HalfMade,
     /// Another process has it open.
     #[error(
         "the store is in use by process {pid}; the daemon already runs. Stop it first, or talk to it with retentionctl"
@@ -170,6 +175,20 @@ impl Lock {
         Ok(lock)
     }
 
+    /// Takes the lock of a store that is only read, and says whether its file system allows no more than that. Nothing is
+    /// written there then, not even who holds the lock.
+    pub(super) fn to_verify(dir: &Path) -> Result<(Self, bool), OpenError> {
+        match Self::of_existing(dir) {
+            Err(OpenError::Lock(error)) if error.kind() == std::io::ErrorKind::ReadOnlyFilesystem => {}
+            taken => return Ok((taken?, false)),
+        }
+        let file = File::open(dir.join("lock")).map_err(OpenError::Lock)?;
+        hold(&file)?;
+        super::compact::mend(dir)?;
+        super::vault::rotate::mend(dir)?;
+        Ok((Self(file), true))
+    }
+
     fn take(dir: &Path) -> Result<Self, OpenError> {
         let mut file = OpenOptions::new()
             .read(true)
@@ -179,23 +198,29 @@ impl Lock {
             .mode(0o600)
             .open(dir.join("lock"))
             .map_err(OpenError::Lock)?;
-        let lock = || rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_ok();
-        // A child that is being started holds a copy of every open file for a moment, also of a lock just let go.
-        let got_it = lock()
-            || (0..LOCK_TRIES).any(|_| {
-                std::thread::park_timeout(LOCK_PAUSE);
-                lock()
-            });
-        if !got_it {
-            let mut pid = String::new();
-            drop((&file).take(20).read_to_string(&mut pid));
-            let digits: String = pid.chars().filter(char::is_ascii_digit).collect();
-            return Err(OpenError::Locked { pid: if digits.is_empty() { "?".to_owned() } else { digits } });
-        }
+        hold(&file)?;
         file.set_len(0).map_err(OpenError::Lock)?;
         write!(file, "{}", std::process::id()).map_err(OpenError::Lock)?;
         Ok(Self(file))
     }
+}
+
+/// Locks a file that nobody else has locked.
+fn hold(file: &File) -> Result<(), OpenError> {
+    let lock = || rustix::fs::flock(file, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_ok();
+    // A child that is being started holds a copy of every open file for a moment, also of a lock just let go.
+    let got_it = lock()
+        || (0..LOCK_TRIES).any(|_| {
+            std::thread::park_timeout(LOCK_PAUSE);
+            lock()
+        });
+    if got_it {
+        return Ok(());
+    }
+    let mut pid = String::new();
+    drop(file.take(20).read_to_string(&mut pid));
+    let digits: String = pid.chars().filter(char::is_ascii_digit).collect();
+    Err(OpenError::Locked { pid: if digits.is_empty() { "?".to_owned() } else { digits } })
 }
 
 impl Store {
@@ -207,10 +232,8 @@ impl Store {
         durable_file::create_private_dir(&options.dir, "state directory")?;
         refuse_as_root(&options.dir)?;
         let lock = Lock::take(&options.dir)?;
+        refuse_if_there(&options.dir)?;
         let journal = options.dir.join("journal");
-        if options.dir.join("FORMAT").exists() || journal.exists() {
-            return Err(OpenError::Exists);
-        }
         drop(Vault::create(&options.dir.join("keys"), RootKey::read(&options.root_key)?)?);
         durable_file::create_private_dir(&journal, "journal directory")?;
         drop(JournalWriter::create(&journal, Arc::clone(&options.gate))?);
@@ -321,6 +344,18 @@ pub fn refuse_as_root(path: &Path) -> Result<(), OpenError> {
         return Err(OpenError::NotOurs { owner });
     }
     Ok(())
+}
+
+/// Says when there is a store in a directory, or a part of one.
+///
+/// # Errors
+/// When there is.
+pub fn refuse_if_there(dir: &Path) -> Result<(), OpenError> {
+    if dir.join("FORMAT").exists() {
+        return Err(OpenError::Exists);
+    }
+    let is_part = |name: &str| dir.join(name).exists();
+    if ["journal", "keys"].into_iter().any(is_part) { Err(OpenError::HalfMade) } else { Ok(()) }
 }
 
 fn check_format(dir: &Path) -> Result<(), OpenError> {

@@ -107,6 +107,11 @@ pub enum BlocksError {
         /// Where.
         family: Family,
     },
+    /// It was written by another version of the program.
+    #[error(
+        "the views were written by another version of the program (format {0}), and the next start makes them anew from the journal"
+    )]
+    OtherFormat(u32),
     /// The bound of values or keys.
     #[error(
         "a block of {value_bytes} bytes under a key of {key_bytes} bytes is over the bound of {BLOCK_BYTES_MAX} and {KEY_BYTES_MAX}; nothing was written"
@@ -157,7 +162,7 @@ impl BlocksError {
     #[must_use]
     pub fn is_damage(&self) -> bool {
         match self {
-            Self::Untrusted(_) | Self::Damaged(_) | Self::Checksum { .. } => true,
+            Self::Untrusted(_) | Self::Damaged(_) | Self::Checksum { .. } | Self::OtherFormat(_) => true,
             Self::Locked
             | Self::OverBound { .. }
             | Self::Io(_)
@@ -165,6 +170,14 @@ impl BlocksError {
             | Self::Broken
             | Self::TooManySetAside => false,
         }
+    }
+}
+
+impl BlocksError {
+    /// Whether nothing is wrong, and the next start makes everything anew all the same.
+    #[must_use]
+    pub fn is_made_anew(&self) -> bool {
+        matches!(self, Self::OtherFormat(_) | Self::Untrusted(Distrust::UncleanInEarlierBoot))
     }
 }
 
@@ -534,6 +547,7 @@ fn guarded<T>(broken: &AtomicBool, call: impl FnOnce() -> Result<T, BlocksError>
         BlocksError::Locked
         | BlocksError::Untrusted(_)
         | BlocksError::Checksum { .. }
+        | BlocksError::OtherFormat(_)
         | BlocksError::OverBound { .. }
         | BlocksError::File(_)
         | BlocksError::Broken

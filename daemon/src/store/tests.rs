@@ -150,6 +150,21 @@ fn there_is_no_store_without_init_and_never_a_second_one() {
 }
 
 #[test]
+fn what_an_interrupted_init_left_is_no_store_and_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = init(dir.path());
+    let part = |name: &str| options.dir.join(name);
+    std::fs::remove_file(part("FORMAT")).unwrap();
+    assert!(matches!(Store::init(&options), Err(super::OpenError::HalfMade)));
+    std::fs::rename(part("journal"), dir.path().join("journal")).unwrap();
+    assert!(matches!(Store::init(&options), Err(super::OpenError::HalfMade)));
+    assert!(part("keys").join("wrapping.a").exists());
+    std::fs::rename(part("keys"), dir.path().join("keys")).unwrap();
+    std::fs::rename(part("events"), dir.path().join("events")).unwrap();
+    Store::init(&options).unwrap();
+}
+
+#[test]
 fn records_that_are_read_together_are_those_that_are_read_one_by_one() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(&init(dir.path()));

@@ -40,6 +40,13 @@ const PROGRESS_EVERY: u64 = 10_000;
 /// signed with the first events of every start.
 const SIGNED_BY_THEN_US: i64 = 60 * 60 * 1_000_000;
 
+/// What is done about what follows from damage of the journal.
+const FOLLOWS: &str =
+    "this can follow from what is wrong with the journal: see to that first, and change nothing of this before";
+
+/// Why sled is not opened where nothing can be written.
+const ONLY_READ: &str = "the store lies where nothing can be written, and the event store cannot be opened there; copy the state directory to where that can be done to have it compared as well";
+
 /// Events whose bodies are opened together, and how much memory they may take.
 const EVENTS_TOGETHER: usize = 8_192;
 const BYTES_TOGETHER: usize = 32 * 1024 * 1024;
@@ -80,6 +87,8 @@ pub struct VerifyReport {
     pub views_compared: bool,
     /// Whether the due index was compared; only with the policies of the log, and when it is complete.
     pub due_compared: bool,
+    /// Why nothing that follows from the journal was compared with it, where that is no damage.
+    pub not_compared: Option<String>,
     /// Signed checkpoints that were compared with the log; `None` without a tree.
     pub checkpoints: Option<u64>,
     /// Cosignatures of witnesses that were held against their checkpoints; `None` when there never was one.
@@ -107,6 +116,14 @@ impl VerifyReport {
     #[must_use]
     pub fn is_good(&self) -> bool {
         self.findings.is_empty()
+    }
+
+    /// Returns what to do about one of the findings. Where the journal itself is not what it was, what differs from it is not
+    /// to blame.
+    #[must_use]
+    pub fn what_to_do(&self, finding: &Finding) -> &'static str {
+        let follows = finding.may_follow_from_the_journal() && self.findings.iter().any(Finding::blames_the_journal);
+        if follows { FOLLOWS } else { finding.what_to_do() }
     }
 
     /// Adds what was found beside the store: in the copies that its log tells of, and in what only a start reads.
@@ -160,20 +177,37 @@ impl Store {
     /// # Errors
     /// As [`Store::open`] when there is no store, it is in use, or the keys do not open at all.
     pub fn verify_stopped(options: &Options, progress: Progress<'_>) -> Result<VerifyReport, OpenError> {
-        let lock = open::Lock::of_existing(&options.dir)?;
+        let (lock, is_read_only) = open::Lock::to_verify(&options.dir)?;
+        let report = Self::verify_locked(options, is_read_only, progress);
+        drop(lock);
+        report
+    }
+
+    /// Verifies a store that nobody else has open. Where it may only be read, sled stays closed: it opens nothing that it
+    /// cannot write to.
+    fn verify_locked(options: &Options, is_read_only: bool, progress: Progress<'_>) -> Result<VerifyReport, OpenError> {
         let mut early = VerifyReport::default();
         let last = end_of_journal(options, &mut early)?;
-        let (inner, compare) = match open::inner_as_written(options) {
-            Ok(Some(inner)) => (inner, Compare::Live),
-            Ok(None) => {
+        let as_written = if is_read_only { None } else { Some(open::inner_as_written(options)) };
+        let (inner, compare) = match as_written {
+            Some(Ok(Some(inner))) => (inner, Compare::Live),
+            None => {
+                early.not_compared = Some(ONLY_READ.to_owned());
+                (open::inner_without_sled(options)?, Compare::Nothing)
+            }
+            Some(Ok(None)) => {
                 early.found(Finding::EventStoreDamaged("it is not there".to_owned()));
                 (open::inner_without_sled(options)?, Compare::Nothing)
             }
-            Err(OpenError::Blocks(error)) if error.is_damage() => {
+            Some(Err(OpenError::Blocks(error))) if error.is_made_anew() => {
+                early.not_compared = Some(error.to_string());
+                (open::inner_without_sled(options)?, Compare::Nothing)
+            }
+            Some(Err(OpenError::Blocks(error))) if error.is_damage() => {
                 early.found(Finding::EventStoreDamaged(error.to_string()));
                 (open::inner_without_sled(options)?, Compare::Nothing)
             }
-            Err(error) => return Err(error),
+            Some(Err(error)) => return Err(error),
         };
         let known = inner.state.read().views.position;
         if let Some(last) = last
@@ -200,7 +234,6 @@ impl Store {
         if let Some(blocks) = inner.blocks {
             blocks.close()?;
         }
-        drop(lock);
         Ok(report)
     }
 }
@@ -228,7 +261,7 @@ fn end_of_journal(options: &Options, report: &mut VerifyReport) -> Result<Option
 enum Compare {
     /// The views and rows of the store.
     Live,
-    /// Nothing: sled is not there or damaged, which was found before.
+    /// Nothing: sled is not there, is damaged or is not opened, which was noted before.
     Nothing,
 }
 
@@ -444,7 +477,7 @@ impl<'a> Check<'a> {
         if envelope.recorded_at < self.recorded_at {
             self.report.found(Finding::TimeGoesBack(position));
         }
-        self.recorded_at = self.recorded_at.max(envelope.recorded_at);
+        self.recorded_at = envelope.recorded_at;
         self.report.events += 1;
         let recorded = self.opened(stored, opened)?;
         self.tree_event(&recorded)?;

@@ -45,7 +45,7 @@ const NO_ENTITY: u32 = u32::MAX;
 /// run and 8 KiB, which is at most 4/3 bytes a position: 5,461 bytes and a header, so that a part fits a block.
 const INDEX_SPAN: u32 = 4_096;
 
-const NOTE: &[u8] = b"note";
+pub(super) const NOTE: &[u8] = b"note";
 const LINKS_TAG: u8 = 1;
 const SMALL_TAG: u8 = 2;
 const ACTIVITIES_TAG: u8 = 3;
@@ -266,7 +266,7 @@ pub(super) fn load(blocks: &Blocks) -> Result<Option<Loaded>, BlocksError> {
     let damaged = |family| BlocksError::Checksum { family };
     let note: Note = codec::decode(&note).map_err(|_| damaged(Family::Meta))?;
     if note.format != snapshot::FORMAT {
-        return Err(damaged(Family::Meta));
+        return Err(BlocksError::OtherFormat(note.format));
     }
     let mut views = Views { position: note.position, recorded_at: note.recorded_at, ..Views::default() };
     load_whole(blocks, &note, &mut views)?;

@@ -31,7 +31,7 @@ use super::signals::{Signals, Wish};
 use super::signing_key;
 use super::stages::{Outside, Stages};
 use super::watch::DirectoryWatch;
-use super::worker::Shared;
+use super::worker::{Panics, Shared, StagesFailing};
 use super::works::{DaemonWorks, Order};
 use crate::clock::{Clock, WallClock};
 use crate::config::{CONFIG_BYTES_MAX, Config, Environment};
@@ -73,6 +73,7 @@ pub fn run(config: Config, environment: &Environment) -> ExitCode {
         Ok(level) => level,
         Err(error) => return refuse(&error, ExitCode::Invalid),
     };
+    warn_of_unknown_accounts(&config);
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return refuse(&error, ExitCode::Unexpected),
@@ -89,7 +90,9 @@ pub fn run(config: Config, environment: &Environment) -> ExitCode {
         match ControlSocket::open(&config.control.socket, group) {
             Ok(socket) => socket,
             // As when the store is locked: a service manager must not try again and again.
-            Err(error @ SocketError::InUse { .. }) => return refuse(&error, ExitCode::NotPermitted),
+            Err(error @ (SocketError::InUse { .. } | SocketError::ForeignDirectory { .. })) => {
+                return refuse(&error, ExitCode::NotPermitted);
+            }
             Err(error) => return refuse(&error, ExitCode::Unexpected),
         }
     };
@@ -135,16 +138,24 @@ fn listen() -> std::io::Result<(Halt, mpsc::Receiver<Wish>)> {
     let asked = stopping.clone();
     tokio::spawn(async move {
         loop {
-            let wish = signals.next().await;
-            if wish == Wish::Stop {
-                tracing::info!("a signal asks the daemon to end; it ends in order");
-                asked.ask();
-            }
-            // When so many wait already, this one is among them.
-            let _waits_already = sender.try_send(wish);
+            pass_on(signals.next().await, &asked, &sender).await;
         }
     });
     Ok((stopping, wishes))
+}
+
+async fn pass_on(wish: Wish, stopping: &Halt, sender: &mpsc::Sender<Wish>) {
+    match wish {
+        Wish::Stop => {
+            tracing::info!("a signal asks the daemon to end; it ends in order");
+            stopping.ask();
+            // It waits for room: lost behind many reloads, it would leave a daemon whose stages have ended and that
+            // answers as if all were well. Where nobody looks any more, all is over.
+            let _is_over = sender.send(wish).await;
+        }
+        // When so many wait already, one of them reads what this one would.
+        Wish::Reload => drop(sender.try_send(wish)),
+    }
 }
 
 /// Returns the number of the group that may connect.
@@ -153,6 +164,13 @@ fn socket_group(config: &Config) -> Result<Option<u32>, String> {
     let accounts = Accounts::read().map_err(|error| format!("the groups of this machine cannot be read: {error}"))?;
     let unknown = || format!("[control] socket_group: there is no group {name} on this machine");
     accounts.gid_of(name).map(Some).ok_or_else(unknown)
+}
+
+/// Says which roles nobody has. The accounts are read for each connection: one that is made later is known then.
+fn warn_of_unknown_accounts(config: &Config) {
+    for unknown in control::unknown_accounts(&config.control) {
+        tracing::warn!("{unknown}");
+    }
 }
 
 fn refuse(error: &dyn std::error::Error, exit: ExitCode) -> ExitCode {
@@ -280,10 +298,13 @@ impl Life<'_> {
                 OpenError::Absent
                 | OpenError::Format
                 | OpenError::RootKey(_)
-                | OpenError::Vault(VaultError::WrongRootKey) => ExitCode::PersonNeeded,
+                | OpenError::Vault(VaultError::WrongRootKey)
+                | OpenError::Read(ReadError::Sealed(_) | ReadError::Body { .. } | ReadError::SlotDamaged(_)) => {
+                    ExitCode::PersonNeeded
+                }
                 _ => ExitCode::Unexpected,
             };
-            (error.to_string(), exit)
+            (format!("{}: {error}", config.store.state_dir.display()), exit)
         })?;
         if let Some(warning) = store.erasure_warning() {
             tracing::warn!("{warning}");
@@ -306,6 +327,7 @@ impl Life<'_> {
             clock: Arc::clone(clock),
             stop: stopped.clone(),
             failed,
+            failing: StagesFailing::default(),
         };
         let (orders, mut ordered) = mpsc::channel(4);
         let hints = Hints::default();
@@ -350,6 +372,7 @@ impl Life<'_> {
             mailboxes,
             mailroom: Arc::clone(&outside.mailroom),
             rotation_failed,
+            stages: shared.failing.clone(),
             orders,
         });
         let workers = match store.read_only_reason() {
@@ -379,7 +402,8 @@ impl Life<'_> {
                 Vec::new()
             }
         };
-        let server = self.start_control(store, clock, works, stopped).map_err(unexpected)?;
+        let failed = shared.failed.clone();
+        let server = self.start_control(store, clock, works, stopped, failed).map_err(unexpected)?;
         hints.note_edits();
         Notifier.ready();
         Notifier.status("at work");
@@ -406,6 +430,7 @@ impl Life<'_> {
         clock: &Arc<dyn Clock>,
         works: Arc<DaemonWorks>,
         stopped: watch::Receiver<bool>,
+        failed: watch::Sender<Option<String>>,
     ) -> std::io::Result<tokio::task::JoinHandle<()>> {
         let control = Control {
             log: Arc::clone(store) as Arc<dyn control::Log>,
@@ -424,7 +449,10 @@ impl Life<'_> {
                 Vec::new()
             }
         });
-        Ok(tokio::spawn(control::serve(listener, control::router(control), roles_of, stopped)))
+        Ok(tokio::spawn(async move {
+            let _panics = Panics { stage: "control", failed: &failed };
+            control::serve(listener, control::router(control), roles_of, stopped).await;
+        }))
     }
 
     /// Waits for the end, keeps the watchdog quiet, and compares the clocks.
@@ -447,6 +475,7 @@ impl Life<'_> {
             tokio::select! {
                 wish = wishes.recv() => match wish {
                     Some(Wish::Stop) | None => return Ending::Stop,
+                    Some(Wish::Reload) if self.stopping.is_asked() => return Ending::Stop,
                     Some(Wish::Reload) => drop(std::mem::replace(&mut watches, self.reload(hints, store))),
                 },
                 () = hints.config.notified() => {
@@ -535,6 +564,7 @@ impl Life<'_> {
                 if let Err(error) = self.level.set(&new.diagnostics.level) {
                     tracing::error!(%error, "the level of the diagnostics stays as it was");
                 }
+                warn_of_unknown_accounts(&new);
                 *self.config.write() = new;
                 *hints.reloaded.lock() = true;
                 *hints.edited.lock() = true;
@@ -577,5 +607,30 @@ fn append_drafts(store: &Store, drafts: Vec<Draft>) -> Result<(), Failure> {
     match store.append_drafts(drafts, Condition::None) {
         Ok(_) => Ok(()),
         Err(error) => Err((error.to_string(), ExitCode::Unexpected)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_wish_to_stop_is_not_lost_behind_many_to_reload() {
+        let (sender, mut wishes) = mpsc::channel(WISHES_WAITING_MAX);
+        let stopping = Halt::default();
+        for _ in 0..=WISHES_WAITING_MAX {
+            pass_on(Wish::Reload, &stopping, &sender).await;
+        }
+        assert!(!stopping.is_asked());
+        let asked = stopping.clone();
+        let passing = tokio::spawn(async move { pass_on(Wish::Stop, &asked, &sender).await });
+        let mut seen = Vec::new();
+        while let Some(wish) = wishes.recv().await {
+            seen.push(wish);
+        }
+        passing.await.unwrap();
+        assert_eq!(seen.len(), WISHES_WAITING_MAX + 1);
+        assert_eq!(seen.last(), Some(&Wish::Stop));
+        assert!(stopping.is_asked());
     }
 }

@@ -19,7 +19,7 @@ use crate::keyholders::Identities;
 use crate::store::backup::{BackupError, Ledgers, Places, Reach, Restore};
 use crate::store::durable_file;
 use crate::store::vault::RootKey;
-use crate::store::{OpenError, Options, Store, VerifyReport, refuse_as_root};
+use crate::store::{OpenError, Options, Store, VerifyReport, refuse_as_root, refuse_if_there};
 
 /// The longest file of private keys that is read, in bytes.
 const IDENTITY_BYTES_MAX: usize = 64 * 1024;
@@ -78,7 +78,7 @@ impl From<OpenError> for Refused {
     fn from(error: OpenError) -> Self {
         let exit = match &error {
             OpenError::Locked { .. } | OpenError::NotOurs { .. } => ExitCode::NotPermitted,
-            OpenError::Absent | OpenError::Exists | OpenError::Format => ExitCode::PersonNeeded,
+            OpenError::Absent | OpenError::Exists | OpenError::HalfMade | OpenError::Format => ExitCode::PersonNeeded,
             OpenError::RootKey(_) | OpenError::Vault(_) | OpenError::Journal(_) | OpenError::Blocks(_) => {
                 ExitCode::PersonNeeded
             }
@@ -126,6 +126,14 @@ impl From<BackupError> for Refused {
     }
 }
 
+/// Says also in which directory: which one that is stands in a file that may be another than people think.
+fn in_the(dir: &Path) -> impl Fn(OpenError) -> Refused {
+    move |error| {
+        let Refused { says, exit } = error.into();
+        Refused { says: format!("{}: {says}", dir.display()), exit }
+    }
+}
+
 fn done(result: Result<ExitCode, Refused>) -> ExitCode {
     result.unwrap_or_else(|refused| {
         say(&refused.says);
@@ -148,24 +156,25 @@ fn options(config: &Config) -> Result<Options, Refused> {
 
 fn try_init(config: &Config) -> Result<ExitCode, Refused> {
     let options = options(config)?;
+    let dir = in_the(&options.dir);
     // Before a key is made: a key for a store that has another one would only confuse.
-    if options.dir.join("FORMAT").exists() || options.dir.join("journal").exists() {
-        return Err(OpenError::Exists.into());
-    }
+    refuse_if_there(&options.dir).map_err(&dir)?;
     if options.dir.is_dir() {
-        refuse_as_root(&options.dir)?;
+        refuse_as_root(&options.dir).map_err(&dir)?;
     }
+    // What cannot be made is said before there is a store, or the next attempt would find one.
+    durable_file::create_private_dir(&options.dir, "state directory").map_err(|error| dir(error.into()))?;
+    let exports = &config.store.exports_dir;
+    durable_file::create_private_dir(exports, "exports directory").map_err(|error| in_the(exports)(error.into()))?;
     if let SecretPlace::File(path) = &config.store.root_key
         && !path.exists()
     {
         drop(RootKey::generate_file(path).map_err(OpenError::from)?);
         say_what_the_key_means(path);
     }
-    Store::init(&options)?;
-    durable_file::create_private_dir(&config.store.exports_dir, "exports directory")
-        .map_err(|error| refuse(ExitCode::Unexpected, error))?;
+    Store::init(&options).map_err(&dir)?;
     say(&format!("an empty store was made in {}", options.dir.display()));
-    if let Some(warning) = Store::open(&options, &mut |_, _| {})?.erasure_warning() {
+    if let Some(warning) = Store::open(&options, &mut |_, _| {}).map_err(&dir)?.erasure_warning() {
         say(&warning);
     }
     Ok(ExitCode::Done)
@@ -186,7 +195,7 @@ fn try_verify(config: &Config) -> Result<ExitCode, Refused> {
     let mut bar = Bar::new("verify");
     let report = Store::verify_stopped(&options, &mut |at, all| bar.tell(at, all));
     bar.end();
-    let mut report = report?;
+    let mut report = report.map_err(in_the(&options.dir))?;
     let beside = verified::look_beside(&mut report, &options.dir, config.backup.as_ref(), &options.halt);
     if let Err(error) = beside {
         say(&format!("the checkpoints were not compared with those of the newest backup: {error}"));
@@ -197,7 +206,7 @@ fn try_verify(config: &Config) -> Result<ExitCode, Refused> {
 
 fn say_report(report: &VerifyReport) {
     for finding in &report.findings {
-        say(&format!("{}: {finding}; {}", finding.code(), finding.what_to_do()));
+        say(&format!("{}: {finding}; {}", finding.code(), report.what_to_do(finding)));
     }
     if report.unnamed > 0 {
         say(&format!("and {} more", report.unnamed));
@@ -207,6 +216,9 @@ fn say_report(report: &VerifyReport) {
     }
     if report.torn_bytes > 0 {
         say(&format!("{} bytes of a torn tail were never acknowledged; the next start cuts them", report.torn_bytes));
+    }
+    if let Some(why) = &report.not_compared {
+        say(&format!("the event store was not compared with the journal: {why}"));
     }
     if let Some(checkpoints) = report.checkpoints {
         // How many there are is for a person to compare: the newest of them may have been taken away.
@@ -236,7 +248,7 @@ fn try_rebuild(config: &Config) -> Result<ExitCode, Refused> {
     let mut bar = Bar::new("rebuild");
     let store = Store::rebuild(&options, &mut |at, all| bar.tell(at, all));
     bar.end();
-    let store = store?;
+    let store = store.map_err(in_the(&options.dir))?;
     if let Some(reason) = store.read_only_reason() {
         return Err(refuse(ExitCode::PersonNeeded, format!("the store could not be rebuilt: {reason}")));
     }
@@ -255,7 +267,7 @@ fn try_compact(config: &Config) -> Result<ExitCode, Refused> {
     let mut bar = Bar::new("compact");
     let compacted = Store::compact(&options, &mut |at, all| bar.tell(at, all));
     bar.end();
-    let (store, report) = compacted?;
+    let (store, report) = compacted.map_err(in_the(&options.dir))?;
     store.close().map_err(|error| refuse(ExitCode::Unexpected, error))?;
     say(&format!(
         "{} bodies that nobody can open were removed from {} segments, {} bytes; the wrapping keys were rotated",

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use parking_lot::RwLock;
+use retention_core::policy::CsvProfile;
 
 use super::evidence::EvidenceStages;
 use super::hints::Hints;
 use super::worker::{self, Shared};
 use super::write_out::WriteOut;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::connector::access::{AccessTarget, PermissionReader};
 use crate::connector::archive::DiskArchive;
 use crate::connector::mail::Mailroom;
@@ -19,10 +20,10 @@ use crate::stage::intake::batch_file::BatchFiles;
 use crate::stage::intake::mail::MailIntake;
 use crate::stage::intake::permission::PermissionIntake;
 use crate::stage::intake::registry::Registrar;
-use crate::stage::intake::{Intake, IntakeHealth};
+use crate::stage::intake::{Intake, IntakeError, IntakeHealth};
 use crate::stage::notify::Notify;
 use crate::stage::policies::Policies;
-use crate::stage::{Step, catch, plan, project, run, schedule};
+use crate::stage::{StageError, Step, catch, plan, project, run, schedule};
 use crate::store::Store;
 
 /// What stages reach beyond this machine.
@@ -146,7 +147,12 @@ impl Stages<'_> {
                 Wakes::OnTheLog,
                 &hints.none,
                 Box::new(move || {
-                    run.set_zone(live.read().export.zone.clone());
+                    let export = live.read().export.clone();
+                    run.set_zone(export.zone);
+                    run.set_csv_profile(match export.csv_profile {
+                        config::CsvProfile::Exact => CsvProfile::Exact,
+                        config::CsvProfile::SpreadsheetSafe => CsvProfile::SpreadsheetSafe,
+                    });
                     run.step()
                 }),
             )?,
@@ -163,7 +169,7 @@ impl Stages<'_> {
                         for path in renamed_in.lock().drain(..) {
                             intake.renamed_in(&path);
                         }
-                        Ok(intake.step(&mut |_| {})?)
+                        resting(intake.step(&mut |_| {}))
                     }),
                 )?
             },
@@ -184,5 +190,31 @@ impl Stages<'_> {
             start("write-out", Wakes::OnTheLog, &hints.none, Box::new(move || write_out.step()))?,
         ]);
         Ok(workers)
+    }
+}
+
+/// A delivery that could not be taken in rests where it was claimed, which is told: the others are not held up by it.
+fn resting(stepped: Result<Step, IntakeError>) -> Result<Step, StageError> {
+    match stepped {
+        Err(error) if !error.is_of_the_store() && !matches!(error, IntakeError::Halted(_)) => {
+            tracing::error!(stage = "intake", %error, "a delivery could not be taken in; it is tried again");
+            Ok(Step::Worked)
+        }
+        stepped => Ok(stepped?),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::halt::Halted;
+    use crate::store::AppendError;
+
+    #[test]
+    fn a_delivery_that_fails_holds_up_no_other_and_what_ends_the_stage_goes_on_to_it() {
+        assert_eq!(resting(Err(IntakeError::ReaderFailed)).unwrap(), Step::Worked);
+        assert_eq!(resting(Ok(Step::Idle)).unwrap(), Step::Idle);
+        assert!(matches!(resting(Err(Halted.into())), Err(StageError::Intake(IntakeError::Halted(_)))));
+        assert!(resting(Err(AppendError::Closed.into())).is_err());
     }
 }

@@ -65,7 +65,7 @@ pub(super) fn parts(report: &VerifyReport) -> Vec<PartRow> {
             state: PartState::Damaged,
             checked: report.events,
             code: Some(finding.code().to_owned()),
-            message: Some(format!("{finding}; {}", finding.what_to_do())),
+            message: Some(format!("{finding}; {}", report.what_to_do(finding))),
         })
         .collect()
 }

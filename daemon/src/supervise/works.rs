@@ -28,13 +28,14 @@ use super::metrics;
 use super::moved;
 use super::notices::Channels;
 use super::signing_key;
+use super::worker::StagesFailing;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Metrics, NotifyChannel, Problem, named_file_problems};
 use crate::connector::mail::Mailroom;
 use crate::connector::texts;
 use crate::control::package::{PackageWanted, Parts};
 use crate::control::reviews::{self, Decided, Waiting};
-use crate::control::{OwedNotice, PolicyFacts, Sink, Works, judgement, package, subjects, terms};
+use crate::control::{OwedNotice, PolicyFacts, Sink, Works, judgement, package, subjects, terms, unknown_accounts};
 use crate::stage::intake::{EntryLeft, IntakeHealth, SpecError, mapping_problems};
 use crate::stage::notify::{NotifyHealth, Owed};
 use crate::stage::policies::PolicyHealth;
@@ -83,6 +84,8 @@ pub(super) struct DaemonWorks {
     pub(super) mailroom: Arc<dyn Mailroom>,
     /// Why the wrapping keys were not rotated before this life began.
     pub(super) rotation_failed: Option<String>,
+    /// The stages whose steps fail.
+    pub(super) stages: StagesFailing,
     /// Leads to the main loop.
     pub(super) orders: mpsc::Sender<Order>,
 }
@@ -109,9 +112,11 @@ impl Works for DaemonWorks {
                 let renamed = self.renamed(&config).filter(|_| is_own);
                 let renamed = renamed.map(|message| told(Severity::Error, message));
                 let named = is_own.then(|| named_file_findings(&config)).into_iter().flatten();
+                let unknown = is_own.then(|| unknown_accounts(&config.control));
                 let moved = moved::problem(&self.store, &self.config.read(), &config);
-                let moved = moved.map(|message| told(Severity::Warning, message));
-                mapping_findings(&config).into_iter().chain(renamed).chain(named).chain(moved).collect()
+                let warned = unknown.into_iter().flatten().chain(moved);
+                let warned = warned.map(|message| told(Severity::Warning, message));
+                mapping_findings(&config).into_iter().chain(renamed).chain(named).chain(warned).collect()
             }
             Err(error) => findings(&path, &error),
         };
@@ -443,6 +448,10 @@ impl Works for DaemonWorks {
 
     fn ledger_behind(&self) -> Option<String> {
         self.evidence.backups.ledger_behind()
+    }
+
+    fn stages_failing(&self) -> Vec<(String, String)> {
+        self.stages.told()
     }
 
     fn backup_failed(&self) -> Option<String> {

@@ -318,7 +318,9 @@ pub enum ClaimError {
     #[error("the processing folder is on another file system than the drop folder; nothing was taken; put both on one")]
     OtherFileSystem,
     /// The file system refused.
-    #[error("the entry cannot be moved ({0}); nothing was taken; check the permissions of the drop folder")]
+    #[error(
+        "the entry cannot be moved ({0}); nothing was taken; the daemon has to be able to write into the drop folder and, to move a directory, into that too: `chmod -R g+w` where both are of one group"
+    )]
     Io(io::ErrorKind),
     /// What was claimed turned out to be a link or a special file.
     #[error("what was claimed cannot be read: {0}")]

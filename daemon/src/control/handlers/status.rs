@@ -35,6 +35,9 @@ const CANNOT_EXPORT: &str = "the daemon may not write into the exports directory
 /// What is told of a run that waits for a bundle which it cannot read again.
 const MISSES_BUNDLE: &str = "the quarantine is over, and a bundle of the run is not where it was written or cannot be read as it was; nothing of it is purged. Put it back, mount its file system, or take away what was put into it: it is tried again every ten minutes; or cancel the run";
 
+/// What is told when there are no policies any more.
+const POLICIES_GONE: &str = "the policy directory holds no policy any more, so nothing falls due and nothing is planned; if its file system is not mounted, mount it; if none is meant to be in force, leave one there with state = \"draft\"";
+
 pub(crate) async fn status(
     State(control): State<Shared>,
     Extension(caller): Extension<Caller>,
@@ -103,6 +106,8 @@ pub(crate) async fn status(
     attention.extend(behind.map(|(log, message)| Attention::ForwardingBehind { log, message }));
     let failed = control.works.rotation_failed();
     attention.extend(failed.map(|message| Attention::KeyRotationFailed { message }));
+    let failing = control.works.stages_failing().into_iter();
+    attention.extend(failing.map(|(stage, message)| Attention::StageFails { stage, message }));
     attention.extend(control.works.ledger_behind().map(|message| Attention::LedgerBehind { message }));
     attention.extend(control.works.backup_failed().map(|message| Attention::BackupFailed { message }));
     attention.extend(undelivered(counts.given_up, control.works.notices_failing()));
@@ -117,6 +122,9 @@ pub(crate) async fn status(
     if let Some(first) = unusable.first() {
         let (problems, message) = (unusable.len() as u64, first.clone());
         attention.push(Attention::ConfigInvalid { problems, message });
+    }
+    if counts.policies_gone {
+        attention.push(Attention::PoliciesGone { message: POLICIES_GONE.to_owned() });
     }
     if let Some(first) = problems.first() {
         let (problems, message) = (problems.len() as u64, first.clone());
@@ -185,6 +193,8 @@ struct Counts {
     position: Position,
     policy_set: Option<retention_core::id::Digest>,
     policies: u64,
+    /// Whether there were some, and there are none.
+    policies_gone: bool,
     entities: u64,
     quarantined: u64,
     purged: u64,
@@ -232,6 +242,7 @@ impl Counts {
             position: views.position,
             policy_set: small.policies.digest,
             policies: small.policies.policies.len() as u64,
+            policies_gone: small.policies.policies.is_empty() && !small.policies.texts.is_empty(),
             entities: layouts.into_iter().map(|layout| views.entities.live(layout)).sum(),
             quarantined: quarantined(views),
             purged: views.entities.purged_count(),

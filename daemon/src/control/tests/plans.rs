@@ -1,6 +1,8 @@
 //! Plans that are being made.
 
-use retention_core::event::decision::{PlanItem, PlanItems, RunCancelled, RunEnd, RunEnded, RunRequested};
+use retention_core::event::decision::{
+    PlanItem, PlanItems, PolicyRecorded, RunCancelled, RunEnd, RunEnded, RunRequested,
+};
 use retention_core::event::saga::{
     Failure, ItemsSkipped, Receipt, SagaEnd, SagaEnded, SagaItem, SagaStarted, ScriptKind, SkipReason, Step,
     StepFailed, StepStarted, StepSucceeded,
@@ -132,4 +134,27 @@ async fn a_run_that_was_stopped_because_too_much_had_changed_is_told_until_a_new
     assert_eq!((&shown["state"], &shown["stopped"]), (&json!("cancelled"), &drift), "{shown}");
     world.make_plan().await;
     assert_eq!(told().await, None);
+}
+
+#[tokio::test]
+async fn that_no_policy_is_left_is_told_and_that_there_never_was_one_is_not() {
+    let world = World::with_contacts(1);
+    let told = async || {
+        let (_, status) = world.ask(OTHER, Operation::Status, "/v1/status", None).await;
+        status["attention"].as_array().unwrap().iter().any(|told| told["what"] == "policies_gone")
+    };
+    let activate = |policies: Vec<PolicyVersion>| {
+        let digest = Digest::of(format!("{policies:?}").as_bytes());
+        world.happens(Event::PolicySetActivated(PolicySetActivated { digest, policies }), None);
+    };
+    activate(Vec::new());
+    assert!(!told().await);
+    let version = PolicyVersion { id: "contacts".to_owned(), digest: Digest::of(b"policy") };
+    let text = "schema = 1".to_owned();
+    let recorded = PolicyRecorded { id: version.id.clone(), digest: version.digest, text };
+    world.happens(Event::PolicyRecorded(recorded), None);
+    activate(vec![version]);
+    assert!(!told().await);
+    activate(Vec::new());
+    assert!(told().await);
 }

@@ -84,3 +84,23 @@ async fn users_without_a_role_leave_places_for_the_others() {
     drop(silent);
     served.ends().await;
 }
+
+#[tokio::test]
+async fn whoever_finds_no_place_is_told_so() {
+    let served = Served::to(Arc::new(|_| Vec::new()));
+    let (told, mut hearing) = mpsc::unbounded_channel();
+    let mut waiting = tokio::task::JoinSet::new();
+    for _ in 0..CONNECTIONS_MAX {
+        let mut stream = UnixStream::connect(&served.path).await.unwrap();
+        let told = told.clone();
+        waiting.spawn(async move {
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            let _ = told.send(answer);
+        });
+    }
+    let answer = tokio::time::timeout(PATIENCE, hearing.recv()).await.expect("somebody finds no place").unwrap();
+    assert!(answer.starts_with("HTTP/1.1 429 ") && answer.contains("\"busy\""), "{answer}");
+    waiting.shutdown().await;
+    served.ends().await;
+}

@@ -89,3 +89,19 @@ fn a_directory_holds_so_many_policies_and_no_more() {
     std::fs::write(dir.path().join("one-more.toml"), "").unwrap();
     assert_eq!(told(&dir), "the policy directory holds more than 1000 policy files");
 }
+
+#[test]
+fn a_clock_that_is_set_back_does_not_keep_the_directory_from_being_looked_at() {
+    let (dir, state) = (directory(), tempfile::tempdir().unwrap());
+    let options = crate::store::tests::init(state.path());
+    let store = Arc::new(Store::open(&options, &mut |_, _| {}).unwrap());
+    let clock = crate::clock::ManualClock::starting_at(Timestamp::from_unix_seconds(1_700_000_000));
+    let mut policies = Policies::new(store, Arc::new(clock.clone()), dir.path().to_owned());
+    assert_eq!(policies.step().unwrap(), Step::Worked);
+    assert!(!policies.health().lock().errors.is_empty());
+    assert!(matches!(policies.step().unwrap(), Step::IdleUntil(_)));
+    std::fs::remove_file(dir.path().join("good.toml")).unwrap();
+    clock.set(Timestamp::from_unix_seconds(1_600_000_000));
+    assert_eq!(policies.step().unwrap(), Step::Worked);
+    assert_eq!(policies.health().lock().errors, [] as [String; 0]);
+}

@@ -9,7 +9,7 @@ use retention_core::event::saga::{Receipt, SagaItem, ScriptKind, Step as ScriptS
 use retention_core::event::{Actor, Draft, Event, EventType};
 use retention_core::evidence::ExpectedItem;
 use retention_core::id::{EntityId, Position, SagaId};
-use retention_core::policy::{ExportFormat, Policy};
+use retention_core::policy::{CsvProfile, ExportFormat, Policy};
 use retention_core::saga;
 use retention_core::time::Align;
 use retention_core::view::{Condition, EntityState, Saga};
@@ -121,7 +121,7 @@ impl Run {
             exported_at: self.clock.now(),
             zone: self.zone.clone(),
             formats: formats_of(&policy, saga.started.script),
-            csv_profile: policy.export.csv_profile,
+            csv_profile: safer(self.csv_profile, policy.export.csv_profile),
         }))
     }
 
@@ -349,5 +349,27 @@ impl Run {
             Ok(None) => Outcome::Applied(()),
             Err(error) => Outcome::Refused(error.refusal()),
         })
+    }
+}
+
+/// Returns the profile under which a spreadsheet runs less.
+fn safer(one: CsvProfile, other: CsvProfile) -> CsvProfile {
+    match (one, other) {
+        (CsvProfile::Exact, CsvProfile::Exact) => CsvProfile::Exact,
+        (CsvProfile::SpreadsheetSafe, _) | (_, CsvProfile::SpreadsheetSafe) => CsvProfile::SpreadsheetSafe,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn csv_is_safe_for_spreadsheets_where_the_configuration_or_the_policy_says_so() {
+        let (exact, safe) = (CsvProfile::Exact, CsvProfile::SpreadsheetSafe);
+        assert_eq!(safer(exact, exact), exact);
+        for (one, other) in [(exact, safe), (safe, exact), (safe, safe)] {
+            assert_eq!(safer(one, other), safe);
+        }
     }
 }

@@ -39,7 +39,22 @@ pub fn find_tail(dir: &Path) -> Result<Tail, JournalError> {
         std::fs::remove_file(segment_path(dir, last)).map_err(JournalError::io("remove the unfinished", last))?;
         segment = last - 1;
     }
+    follow_one_another(&reader, segments.iter().copied().filter(|number| *number <= segment))?;
     tail_of(dir, &reader, segment)
+}
+
+/// Looks whether each segment begins behind where the one in front of it does: one that was put in the place of another would
+/// be written on otherwise. A header that cannot be read is found by whoever reads the segment.
+fn follow_one_another(reader: &JournalReader, segments: impl Iterator<Item = u32>) -> Result<(), JournalError> {
+    let mut before = Position::NONE;
+    for segment in segments {
+        let Ok(first) = reader.first_of(segment) else { continue };
+        if first <= before {
+            return Err(JournalError::damaged(segment, 0, Damage::Positions));
+        }
+        before = first;
+    }
+    Ok(())
 }
 
 /// Returns the length of a segment's file.
@@ -359,6 +374,14 @@ mod tests {
         std::fs::write(segment_path(dir.path(), 2), [1; 32]).unwrap();
         assert!(find_tail(dir.path()).is_err());
         assert!(segment_path(dir.path(), 2).exists());
+    }
+
+    #[test]
+    fn a_copy_of_a_segment_in_the_place_of_a_later_one_is_damage_and_not_where_the_log_goes_on() {
+        let (dir, bytes, _) = journal();
+        std::fs::write(segment_path(dir.path(), 2), &bytes).unwrap();
+        let found = find_tail(dir.path());
+        assert!(matches!(found, Err(JournalError::Damaged { segment: 2, damage: Damage::Positions, .. })), "{found:?}");
     }
 
     #[test]

@@ -149,6 +149,12 @@ mod tests {
     const BOOT: BootId = BootId([7; 16]);
 
     #[test]
+    fn the_shipped_unit_does_not_hide_the_boot_from_the_daemon() {
+        let unit = include_str!("../../../../systemd/retentiond.service");
+        assert!(!unit.lines().any(|line| line.starts_with("ProcSubset=pid")));
+    }
+
+    #[test]
     fn trust_follows_the_way_it_was_closed_and_the_boot() {
         let scratch = tempfile::tempdir().unwrap();
         let dir = scratch.path().join("events");

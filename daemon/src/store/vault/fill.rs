@@ -58,10 +58,12 @@ impl Filler {
         }
         loop {
             let block = self.fill_block();
-            if block.is_err() {
+            let failed = block.is_err();
+            if let Err(error) = &block {
+                // Whoever needs a key next hears only that a write has failed.
+                tracing::error!(%error, "key slots could not be filled; nothing more is written until the store is opened again");
                 self.shared.poison();
             }
-            let failed = block.is_err();
             if queue.send(block).is_err() || failed {
                 return;
             }

@@ -76,7 +76,12 @@ fn mend_gated(store: &Path, gate: &dyn FlushGate) -> Result<(), DurableFileError
     if old.is_dir() && keys.is_dir() {
         keys_flush(gate, ROLE, || durable_file::discard_dir(&old, ROLE))?;
     }
-    match std::fs::remove_file(keys.join(COMPLETE)) {
+    let mark = keys.join(COMPLETE);
+    if !mark.exists() {
+        // Where nothing can be written, not even what is not there can be removed.
+        return Ok(());
+    }
+    match std::fs::remove_file(mark) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             Err(durable_file::failed("mark of a complete rotation in the directory of keys", FileAction::Remove)(error))
         }

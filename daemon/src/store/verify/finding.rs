@@ -188,6 +188,27 @@ impl Finding {
         }
     }
 
+    /// Whether it says that the journal is not what it was.
+    pub(super) fn blames_the_journal(&self) -> bool {
+        self.part() == "journal" || matches!(self, Self::CheckpointContradicts(_))
+    }
+
+    /// Whether a journal that is not what it was leads to it.
+    pub(super) fn may_follow_from_the_journal(&self) -> bool {
+        matches!(
+            self,
+            Self::BodyUnreadable(_)
+                | Self::EventStoreDamaged(_)
+                | Self::RowDiffers(_)
+                | Self::EntityDiffers(_)
+                | Self::ViewDiffers(_)
+                | Self::DueDiffers(_)
+                | Self::HashDiffers(_)
+                | Self::HashesMissing(_)
+                | Self::CheckpointNotSigned(_)
+        )
+    }
+
     /// Returns what to do about it.
     #[must_use]
     pub fn what_to_do(&self) -> &'static str {

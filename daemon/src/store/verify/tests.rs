@@ -1,13 +1,16 @@
 use std::path::Path;
 
-use super::super::sled_door::{Blocks, Family};
+use super::super::sled_door::{Blocks, BootId, Family};
 use super::super::tests::{add_contacts, add_layout, begin_purge, flip, init, open, purge, sign};
 use super::super::vault::destroy::StepTicket;
+use super::super::write_out::NOTE;
 use super::*;
 use crate::clock::ManualClock;
+use retention_core::event::codec;
 use retention_core::event::operation::SigningKeyAdopted;
 use retention_core::evidence::checkpoint::{Checkpoint, keys_of};
 use retention_core::id::SagaId;
+use retention_core::view::snapshot::Note;
 
 const SLOTS: &str = "state/keys/slots.0000";
 const JOURNAL: &str = "state/journal/00000001.seg";
@@ -100,6 +103,76 @@ fn a_missing_journal_segment_and_a_missing_event_store_are_named() {
     assert_eq!(codes(&verify(&options)), ["event_store_damaged"]);
     std::fs::remove_dir_all(dir.path().join("state/events")).unwrap();
     assert_eq!(codes(&verify(&options)), ["event_store_damaged"]);
+}
+
+#[test]
+fn what_follows_from_an_exchanged_journal_does_not_send_anybody_elsewhere() {
+    let dir = tempfile::tempdir().unwrap();
+    let (options, _) = world(dir.path());
+    let journal = dir.path().join(JOURNAL);
+    let copy = dir.path().join("state/journal/00000002.seg");
+    std::fs::copy(&journal, &copy).unwrap();
+    let found = verify(&options).findings;
+    assert!(found.iter().any(|finding| finding.code() == "positions_broken"), "{found:?}");
+    assert!(found.iter().filter(|finding| finding.code() == "time_goes_back").count() <= 1, "{found:?}");
+    std::fs::remove_file(copy).unwrap();
+    let other = tempfile::tempdir().unwrap();
+    drop(open(&init(other.path())));
+    std::fs::copy(other.path().join(JOURNAL), journal).unwrap();
+    let report = verify(&options);
+    let codes = codes(&report);
+    assert!(codes.contains(&"journal_shorter") && codes.contains(&"row_differs"), "{codes:?}");
+    for finding in &report.findings {
+        let hint = report.what_to_do(finding);
+        assert!(!hint.contains("not affected"), "{finding}: {hint}");
+    }
+}
+
+#[test]
+fn views_of_another_version_of_the_program_are_no_damage() {
+    let dir = tempfile::tempdir().unwrap();
+    let (options, _) = world(dir.path());
+    let blocks = Blocks::open(&dir.path().join("state/events"), options.cache_bytes, options.boot).unwrap().blocks;
+    let mut note: Note = codec::decode(&blocks.get(Family::Meta, NOTE).unwrap().unwrap()).unwrap();
+    note.format -= 1;
+    blocks.put(Family::Meta, NOTE, &codec::encode(&note).unwrap()).unwrap();
+    blocks.close().unwrap();
+    let report = verify(&options);
+    assert_eq!(report.findings, []);
+    assert!(!report.views_compared && report.bodies_gone == 3);
+    assert!(report.not_compared.unwrap().contains("another version"));
+    // The next start makes them anew.
+    let store = open(&options);
+    assert_eq!(store.report().rebuilt, Some("sled_not_trusted"));
+    store.close().unwrap();
+    let report = verify(&options);
+    assert_eq!((report.findings.as_slice(), report.not_compared, report.views_compared), (&[][..], None, true));
+}
+
+#[test]
+fn an_event_store_that_the_next_start_makes_anew_after_a_power_cut_is_no_damage() {
+    let dir = tempfile::tempdir().unwrap();
+    let (options, _) = world(dir.path());
+    drop(open(&options));
+    let report = verify(&Options { boot: BootId([9; 16]), ..options });
+    assert_eq!(report.findings, []);
+    assert!(report.not_compared.unwrap().contains("the machine went down"));
+}
+
+#[test]
+fn a_store_that_can_only_be_read_is_verified_but_for_what_sled_holds() {
+    let dir = tempfile::tempdir().unwrap();
+    let (options, _) = world(dir.path());
+    let state = dir.path().join("state/events.state");
+    let before = std::fs::read(&state).unwrap();
+    let report = Store::verify_locked(&options, true, &mut |_, _| {}).unwrap();
+    assert_eq!(std::fs::read(&state).unwrap(), before);
+    assert_eq!(report.findings, []);
+    assert!(!report.views_compared && report.not_compared.is_some());
+    assert_eq!((report.events, report.bodies_gone, report.keys.destroyed), (verify(&options).events, 3, 3));
+    // Damage is found there as well.
+    flip(&dir.path().join(JOURNAL), 40);
+    assert!(!Store::verify_locked(&options, true, &mut |_, _| {}).unwrap().is_good());
 }
 
 #[test]
