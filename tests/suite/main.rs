@@ -18,6 +18,7 @@ mod correspondence;
 mod crashes;
 mod ctl;
 mod deliveries;
+mod encrypted;
 mod filters;
 mod full;
 mod grants;

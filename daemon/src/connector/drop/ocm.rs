@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use jiff::tz::TimeZone;
+use retention_core::evidence::manifest::ENCRYPTED_SUFFIX;
 use retention_core::record::field::{self, CUSTOM_PREFIX};
 use retention_core::record::{Column, FieldType, Kind, Layout};
 use retention_core::table::{Fields as _, Next, Table, TextRow};
@@ -230,7 +231,9 @@ impl Reading<'_, '_, '_> {
         if is_bundle {
             self.defect(Defect::BundleInPart, Place::whole(None))?;
         }
-        let is_expected = |name: &str| is_known(name) || is_bundle && BUNDLE_BESIDE.contains(&name);
+        // Beside what was decrypted may still lie what it was.
+        let is_beside = |name: &str| BUNDLE_BESIDE.contains(&name) || name.ends_with(ENCRYPTED_SUFFIX);
+        let is_expected = |name: &str| is_known(name) || is_bundle && is_beside(name);
         for _ in names.iter().filter(|name| !is_expected(name)) {
             self.defect(Defect::FileUnknown, Place::whole(None))?;
         }
