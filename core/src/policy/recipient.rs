@@ -99,7 +99,7 @@ fn checksum(digits: &[u8]) -> u32 {
     spread.chain(digits.iter().copied()).fold(1, |sum, digit| {
         let top = sum >> 25;
         let next = ((sum & 0x01ff_ffff) << 5) ^ u32::from(digit);
-        GENERATOR.iter().enumerate().fold(next, |sum, (bit, mask)| if top >> bit & 1 == 1 { sum ^ mask } else { sum })
+        GENERATOR.iter().enumerate().fold(next, |sum, (bit, mask)| if (top >> bit) & 1 == 1 { sum ^ mask } else { sum })
     })
 }
 

@@ -633,6 +633,7 @@ impl Runs {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::Digest;
 
     #[test]
     fn only_a_saga_of_messages_works_in_a_mailbox() {

@@ -22,7 +22,6 @@ use retention_core::time::Timestamp;
 use super::outcome::{Cause, Outcome, Refusal, Retry};
 use crate::flush::{Flush, FlushGate, OpenGate};
 use crate::halt::Halt;
-use crate::keyholders::OneTimeKey;
 
 mod bundle;
 mod durable;
@@ -37,6 +36,7 @@ mod place;
 mod verify;
 mod xlsx;
 
+pub use crate::keyholders::OneTimeKey;
 pub use bundle::BundleWriter;
 pub use encrypted::Encryption;
 pub use manifest::read_manifest;

@@ -21,9 +21,8 @@ use retention_core::view::{Condition, PlanState, RunState, Views};
 
 use super::{StageError, Step, sooner};
 use crate::clock::Clock;
-use crate::connector::archive::{BundleName, ExportTarget};
+use crate::connector::archive::{BundleName, ExportTarget, OneTimeKey};
 use crate::connector::mail::{Mailroom, NoMailroom};
-use crate::keyholders::OneTimeKey;
 use crate::store::open::draft_caused_by;
 use crate::store::{AppendError, Store};
 

@@ -18,10 +18,9 @@ use super::super::StageError;
 use super::made::{self, NotMade};
 use super::{Run, Written};
 use crate::connector::archive::{
-    ArchiveError, Bundle, BundleName, BundleSpec, Encryption, ItemSink, MailboxName, Probe,
+    ArchiveError, Bundle, BundleName, BundleSpec, Encryption, ItemSink, MailboxName, OneTimeKey, Probe,
 };
 use crate::connector::outcome::{Cause, Outcome, Refusal, Retry};
-use crate::keyholders::OneTimeKey;
 use crate::store::vault::KeyState;
 use crate::store::vault::destroy::StepTicket;
 use crate::store::{AppendError, Prepared};

@@ -62,9 +62,9 @@ impl Reading<'_> {
                         return Err(VerifyError::ItemChanged { entity });
                     }
                 }
-                (None, None) => files.push((entity, place)),
+                (None, None) if self.has(ExportFormat::Eml) => files.push((entity, place)),
                 (None, Some(_)) if self.is_sealed && self.has(ExportFormat::Mbox) => {}
-                (Some(_), None) | (None, Some(_)) => return Err(lines.unreadable()),
+                (Some(_) | None, None) | (None, Some(_)) => return Err(lines.unreadable()),
             }
         }
         Self::close(entry, lines.reader, Some(lines.number))?;
