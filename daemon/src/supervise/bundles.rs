@@ -11,7 +11,7 @@ use crate::halt::Halt;
 
 /// What was not looked at.
 const SEALED: &str = "the bundle is encrypted: each of its files is byte for byte what was written, as its manifest says; what \
-    stands in them can be seen by those alone who have the private key of a recipient";
+    stands in them can be seen by its keyholders alone";
 
 /// Finds the bundle of a manifest, which the log knows, and reads it back from disk.
 ///

@@ -162,7 +162,7 @@ fn of_an_encrypted_bundle_nothing_is_said_that_was_not_seen() {
     assert_eq!(bundles[0]["verified"], true, "{bundles:?}");
     let rows = site.rows(&["export", "verify", manifest]);
     assert_eq!((&rows[0]["state"], &rows[0]["checked"]), (&json!("intact"), &json!(3)), "{rows:?}");
-    assert!(text(&rows[0], "message").contains("seen by those alone who have the private key"), "{rows:?}");
+    assert!(text(&rows[0], "message").contains("seen by its keyholders alone"), "{rows:?}");
     let told = site.json(&["run", "incident", run]);
     assert_eq!((&told["with_copy"], &told["encrypted"]), (&json!(3), &json!(3)), "{told}");
     let _sentences = site.ctl(&["run", "incident", run]).ends(0).says("nothing here can open them");

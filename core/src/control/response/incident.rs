@@ -136,8 +136,8 @@ impl Incident {
         }
         if self.encrypted > 0 {
             lines.push(format!(
-                "The copies of {} are encrypted, and nothing here can open them: ask whoever has the private key of a recipient that \
-                 the bundle's manifest.json names, and open each file with age --decrypt.",
+                "The copies of {} are encrypted, and nothing here can open them: ask a keyholder (manifest.json of the bundle has \
+                 their public keys) to open each file with age --decrypt.",
                 self.encrypted
             ));
         }

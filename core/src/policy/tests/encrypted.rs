@@ -40,3 +40,23 @@ fn bundles_are_encrypted_to_public_keys_alone_and_what_is_none_is_refused_and_no
     let shown = errors(&[("[action]", &said("\"jsonl\", \"xlsx\"", &format!("[\"{ONE_KEY}\"]")))]);
     assert!(shown.contains("take xlsx out"), "{shown}");
 }
+
+#[test]
+fn a_locked_policy_can_change_its_keys_and_not_stop_to_encrypt() {
+    let locked = ("state = \"enforce\"", "state = \"enforce\"\nlock = \"ratchet\"");
+    let of = |keys: &[&str]| {
+        let keys: Vec<String> = keys.iter().map(|key| format!("\"{key}\"")).collect();
+        let export = match keys.is_empty() {
+            true => "[action]".to_owned(),
+            false => format!("[export]\nencrypt_to = [{}]\n[action]", keys.join(", ")),
+        };
+        set(&[("p", text("p", &[("[action]", &export), locked]))])
+    };
+    let (none, one, other, both) = (of(&[]), of(&[ONE_KEY]), of(&[OTHER_KEY]), of(&[ONE_KEY, OTHER_KEY]));
+    for after in [&one, &other, &both] {
+        for before in [&none, &one, &other, &both] {
+            assert_eq!(after.loosened(before), []);
+        }
+        assert!(show(&none.loosened(after)).contains("`encrypt_to` is locked"));
+    }
+}
