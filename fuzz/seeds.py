@@ -163,6 +163,10 @@ manifest = {
 seed("bundle_manifest", json.dumps(manifest, indent=2) + "\n")
 manifest.update(formats=["jsonl"], csv_profile=None, mailbox=None, files=manifest["files"][1:])
 seed("bundle_manifest", json.dumps(manifest, indent=2) + "\n")
+del manifest["files"]
+manifest.update(format=2, recipients=["age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"], files=[
+    {"name": "items.jsonl.age", "bytes": 307, "sha256": sha, "plain": {"bytes": 7, "sha256": sha}, "rows": 1}])
+seed("bundle_manifest", json.dumps(manifest, indent=2) + "\n")
 
 # Intake.
 seed("intake_csv", b"\0Id,Name,Extra\r\n1,Ada,\r\n2,\"Zo\xc3\xa9\r\nB\",x\r\n,no id,\r\n")

@@ -38,6 +38,7 @@ mod filter;
 mod hold;
 pub mod precedence;
 mod ratchet;
+mod recipient;
 mod review;
 mod set;
 mod syntax;
@@ -51,6 +52,7 @@ pub use error::{PolicyError, PolicyProblem};
 pub use example::{Example, ExampleOutcome, Expectation};
 pub use filter::{Filter, Truth};
 pub use hold::{Beside, BoundHoldFilter, FILTER_BYTES_MAX, HoldFilter};
+pub use recipient::{AgeRecipient, NoRecipient, RECIPIENTS_MAX};
 pub use review::rested_on;
 pub use set::{PolicyFile, PolicySet};
 
@@ -368,6 +370,8 @@ pub struct Export {
     pub csv_profile: CsvProfile,
     /// How long a bundle stays after it was written; `None`: until somebody takes it away.
     pub keep: Option<Period>,
+    /// Who can open what it holds; nobody named: whoever can read the file.
+    pub encrypt_to: BTreeSet<AgeRecipient>,
 }
 
 /// The form of an export.

@@ -41,7 +41,7 @@ pub use peer::{Accounts, Peer, declared, roles_of, unknown_accounts};
 pub use routes::router;
 pub use server::{CONNECTIONS_MAX, Caller, FOLLOWERS_MAX, RolesOf, serve};
 pub use socket::{ControlSocket, SocketError};
-pub use works::{Audience, OwedNotice, PolicyFacts, Sink, Works};
+pub use works::{Audience, BundleThere, OwedNotice, PolicyFacts, Sink, Works};
 
 /// What the handlers work with.
 #[derive(Clone)]

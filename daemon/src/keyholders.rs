@@ -1,10 +1,11 @@
 //! Encryption to whoever is to open something: files of [age](https://age-encryption.org/v1), for its X25519 keys.
 
 use std::fmt;
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, Read, Write};
 
 use age::x25519::{Identity, Recipient};
 use retention_core::id::Digest;
+use retention_core::policy::AgeRecipient;
 
 /// The most keys that one thing is encrypted to.
 pub const KEYS_MAX: usize = 20;
@@ -38,6 +39,15 @@ impl Keyholders {
         }
         let keys = keys.iter().map(|text| text.as_ref().trim().parse().map_err(|_| BadKeys::NoKey));
         keys.collect::<Result<_, _>>().map(Self)
+    }
+
+    /// Names those of a policy, and before them the key of whoever reads back what is encrypted.
+    ///
+    /// # Errors
+    /// When one is no key: a policy that names such a one is not read.
+    pub fn with_own(own: &OneTimeKey, keys: &[AgeRecipient]) -> Result<Self, BadKeys> {
+        let theirs = keys.iter().map(|key| key.as_str().parse().map_err(|_| BadKeys::NoKey));
+        std::iter::once(Ok(own.0.to_public())).chain(theirs).collect::<Result<_, _>>().map(Self)
     }
 
     /// Returns how many they are.
@@ -77,6 +87,40 @@ impl fmt::Debug for Keyholders {
     }
 }
 
+/// A private key that is made for one thing, by whoever writes it and has to read it back. It is in memory alone, is wiped
+/// when it is dropped, and opens nothing else: what is lost with it is the proof that it was to give. It has no `Debug`.
+pub struct OneTimeKey(Identity);
+
+impl OneTimeKey {
+    /// Makes one.
+    #[must_use]
+    pub fn generate() -> Self {
+        Self(Identity::generate())
+    }
+
+    /// Opens what was encrypted. `None`: to other keys than this.
+    ///
+    /// # Errors
+    /// As [`Identities::decrypt`].
+    pub fn decrypt<R: BufRead>(&self, from: R) -> io::Result<Option<age::stream::StreamReader<R>>> {
+        opened(age::Decryptor::new_buffered(from).and_then(|encrypted| {
+            let key: &dyn age::Identity = &self.0;
+            encrypted.decrypt(std::iter::once(key))
+        }))
+    }
+}
+
+fn opened<R>(
+    opened: Result<age::stream::StreamReader<R>, age::DecryptError>,
+) -> io::Result<Option<age::stream::StreamReader<R>>> {
+    match opened {
+        Ok(plain) => Ok(Some(plain)),
+        Err(age::DecryptError::NoMatchingKeys) => Ok(None),
+        Err(age::DecryptError::Io(error)) => Err(error),
+        Err(error) => Err(io::Error::new(io::ErrorKind::InvalidData, error)),
+    }
+}
+
 /// Private keys. They have no `Debug`.
 #[derive(Clone, Default)]
 pub struct Identities(Vec<Identity>);
@@ -106,22 +150,17 @@ impl Identities {
     /// # Errors
     /// When it is no file of age, or was changed. What was read before that is as it was written.
     pub fn decrypt<R: Read>(&self, from: R) -> io::Result<Option<age::stream::StreamReader<R>>> {
-        let opened = age::Decryptor::new(from).and_then(|encrypted| {
+        opened(age::Decryptor::new(from).and_then(|encrypted| {
             let keys = self.0.iter().map(|key| key as &dyn age::Identity);
             encrypted.decrypt(keys)
-        });
-        match opened {
-            Ok(plain) => Ok(Some(plain)),
-            Err(age::DecryptError::NoMatchingKeys) => Ok(None),
-            Err(age::DecryptError::Io(error)) => Err(error),
-            Err(error) => Err(io::Error::new(io::ErrorKind::InvalidData, error)),
-        }
+        }))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use age::secrecy::ExposeSecret as _;
+    use retention_core::policy::NoRecipient;
 
     use super::*;
 
@@ -148,6 +187,28 @@ mod tests {
         }
         assert!(Identities::read(&stranger.1).unwrap().decrypt(&*sealed).unwrap().is_none());
         assert!(Identities::default().decrypt(&*sealed).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_key_for_one_thing_opens_that_beside_those_for_whom_it_is() {
+        let (holder, own) = (pair(), OneTimeKey::generate());
+        let keys = Keyholders::with_own(&own, &[holder.0.parse().unwrap()]).unwrap();
+        let sealed = encrypted(&keys, b"what was kept");
+        let mut plain = [Vec::new(), Vec::new()];
+        own.decrypt(&*sealed).unwrap().unwrap().read_to_end(&mut plain[0]).unwrap();
+        let theirs = Identities::read(&holder.1).unwrap();
+        theirs.decrypt(&*sealed).unwrap().unwrap().read_to_end(&mut plain[1]).unwrap();
+        assert_eq!(plain, [b"what was kept", b"what was kept"]);
+        assert!(OneTimeKey::generate().decrypt(&*sealed).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_policy_takes_the_keys_that_age_makes() {
+        for _ in 0..200 {
+            let (public, secret) = pair();
+            assert_eq!(public.parse::<AgeRecipient>().map(|key| key.to_string()), Ok(public));
+            assert_eq!(secret.parse::<AgeRecipient>(), Err(NoRecipient::Private));
+        }
     }
 
     #[test]

@@ -16,6 +16,7 @@ use retentiond::connector::archive::{
 use retentiond::connector::outcome::{Cause, Outcome, Refusal, Retry};
 use retentiond::flush::FlushGate;
 use retentiond::halt::Halt;
+use retentiond::keyholders::OneTimeKey;
 
 /// A call of the archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -142,7 +143,8 @@ impl FaultyArchive {
     }
 
     fn tamper(&self, name: &BundleName, fault: Fault) {
-        let path = self.root.join(name.as_str()).join(ITEMS_FILE);
+        let plain = self.root.join(name.as_str()).join(ITEMS_FILE);
+        let path = if plain.exists() { plain } else { plain.with_extension("jsonl.age") };
         if fault == Fault::FileRemoved {
             fs::remove_file(path).expect("the items are there");
             return;
@@ -205,9 +207,10 @@ impl ExportTarget for FaultyArchive {
         &self,
         name: &BundleName,
         manifest: Digest,
+        key: Option<&OneTimeKey>,
         expected: &mut dyn Iterator<Item = ExpectedItem>,
     ) -> Result<Verified, VerifyError> {
-        self.read(name, |disk| disk.verify(name, manifest, expected))
+        self.read(name, |disk| disk.verify(name, manifest, key, expected))
     }
 
     fn verify_recorded(&self, name: &BundleName, manifest: Digest) -> Result<Verified, VerifyError> {

@@ -21,6 +21,7 @@ use retentiond::connector::archive::{DiskArchive, ITEMS_FILE, TEXTS_DIRECTORY};
 use retentiond::store::vault::KeyState;
 use retentiond::store::{Store, facts};
 
+use crate::bundle;
 use crate::disk;
 use crate::filters::{Remembered, Standings};
 use crate::mail::Expunged;
@@ -363,6 +364,7 @@ impl Checker {
         let log = self.read_log(store, &mut history);
         log.iter().for_each(|recorded| history.see(recorded));
         bundles(exports, &mut history);
+        encrypted(exports, &mut history.violations);
         gone(store, &mut history);
         rebuild(store, &log, &mut history.violations);
         model.compare(store, &mut history.violations);
@@ -473,8 +475,7 @@ fn has_text(exports: &Path, entity: EntityId, text: &[u8]) -> bool {
     let bundles = fs::read_dir(exports).into_iter().flatten().flatten();
     let visible = bundles.filter(|entry| !entry.file_name().to_string_lossy().starts_with('.'));
     visible.into_iter().any(|bundle| {
-        let file = bundle.path().join(TEXTS_DIRECTORY).join(format!("{entity}.eml"));
-        fs::read(file).is_ok_and(|bytes| bytes == text)
+        bundle::read(&bundle.path().join(TEXTS_DIRECTORY), &format!("{entity}.eml")).is_some_and(|bytes| bytes == text)
     })
 }
 
@@ -489,6 +490,17 @@ fn scan_file(path: &Path, from: u64, violations: &mut Vec<Violation>) -> u64 {
     bytes.len() as u64
 }
 
+/// What an encrypted bundle says of people, whole or not, can nobody read who has no key.
+fn encrypted(exports: &Path, violations: &mut Vec<Violation>) {
+    let bundles = fs::read_dir(exports).into_iter().flatten().flatten().map(|entry| entry.path());
+    for path in bundles.filter(|path| bundle::is_encrypted(path)).flat_map(|path| disk::files(&path)) {
+        if fs::read(&path).is_ok_and(|bytes| memchr::memmem::find(&bytes, MARKER.as_bytes()).is_some()) {
+            let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            violations.push(Violation::of("plaintext_in_an_encrypted_bundle", None, &name));
+        }
+    }
+}
+
 /// What is purged, or about to be, stands in the bundle that was verified, in the planned version.
 fn bundles(exports: &Path, history: &mut History) {
     if history.sagas.values().all(|saga| saga.pivot.is_empty()) {
@@ -498,7 +510,8 @@ fn bundles(exports: &Path, history: &mut History) {
     let mut held: BTreeMap<Digest, BTreeMap<EntityId, Position>> = BTreeMap::new();
     for name in archive.list().into_iter().flatten().flatten() {
         let Ok((_, digest)) = archive.manifest(&name) else { continue };
-        let text = fs::read_to_string(exports.join(name.as_str()).join(ITEMS_FILE)).unwrap_or_default();
+        let text = bundle::read(&exports.join(name.as_str()), ITEMS_FILE).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
         let items = text.lines().filter_map(|line| ParsedItem::parse_line(line.as_bytes()).ok());
         held.insert(digest, items.map(|item| (item.entity, item.version)).collect());
     }

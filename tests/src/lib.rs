@@ -5,10 +5,11 @@
 //! [`mail`] and [`mailboxes`] are mail servers in memory, [`daemon`] runs the real programs, and [`victim`] is the real
 //! daemon that is killed. [`servers`] are real mail servers, [`inbox`] takes mail and posts, [`proxy`] fails between
 //! them and the product, [`trap`] stops everything there at one place, and [`scripted`] says what no real one says.
-//! [`disk`] tells what lies in files, and [`traces`] looks for what was erased in them and in a memory.
+//! [`bundle`] reads bundles, [`disk`] tells what lies in files, and [`traces`] looks for what was erased in them and in a memory.
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a helper of a test fails as a test does: at once and by name")]
 
+pub mod bundle;
 pub mod crash;
 pub mod daemon;
 pub mod disk;

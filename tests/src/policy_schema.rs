@@ -349,6 +349,8 @@ struct Export {
     csv_profile: Option<CsvProfile>,
     /// How long a bundle stays after it was written, such as `P90D`; for ever when nothing is said.
     keep: Option<String>,
+    /// The public X25519 keys of age to which a bundle is encrypted, as `age-keygen -y` prints them; not with `xlsx`.
+    encrypt_to: Option<OneOrMore<String>>,
     /// All three: `count`, `sha256`, `reread`.
     verify: Option<Vec<Verify>>,
 }

@@ -19,6 +19,7 @@ mod crashes;
 mod ctl;
 mod deliveries;
 mod drift;
+mod encrypted;
 mod filters;
 mod full;
 mod grants;

@@ -270,6 +270,10 @@ impl StepFailed {
     /// The code of an attempt whose exports directory is on a file system that takes no writes.
     pub const READ_ONLY_FILE_SYSTEM: &'static str = "read_only_file_system";
 
+    /// The code of an encrypted bundle that can be read back no more, since the key for that was lost with the process that
+    /// wrote it: it is written anew.
+    pub const BUNDLE_KEY_GONE: &'static str = "bundle_key_gone";
+
     /// Says whether an attempt that failed with this code needs nothing but room on the disk.
     #[must_use]
     pub fn needs_room(code: &str) -> bool {

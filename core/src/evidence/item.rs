@@ -200,6 +200,25 @@ impl ExpectedItem {
         push_hex(out, &self.digest.0);
         out.push(b'}');
     }
+
+    /// Reads a line that [`Self::canonical_line`] wrote, in exactly its form; `None` of any other.
+    #[must_use]
+    pub fn parse_line(line: &[u8]) -> Option<(Self, Kind)> {
+        let ListedAsWritten { entity, version, kind, sha256 } = serde_json::from_slice(line).ok()?;
+        let item = Self { entity, version, digest: sha256 };
+        let mut canonical = Vec::with_capacity(line.len());
+        item.canonical_line(kind, &mut canonical);
+        (canonical == line).then_some((item, kind))
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ListedAsWritten {
+    entity: EntityId,
+    version: Position,
+    kind: Kind,
+    sha256: Digest,
 }
 
 fn visibility_name(visibility: Visibility) -> &'static str {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::policy::{CsvProfile, ExportFormat};
+use crate::policy::{AgeRecipient, CsvProfile, ExportFormat};
 
 use crate::id::{Digest, EntityId, RunId, SagaId};
 use crate::record::Kind;
@@ -10,6 +10,17 @@ use crate::time::Timestamp;
 
 /// The version of the manifest's form. A change of form is a new number.
 pub const MANIFEST_FORMAT: u32 = 1;
+
+/// The version of the form of a bundle that is encrypted: what stands in [`MANIFEST_FORMAT`], and to whom, and what each
+/// file is before it is encrypted.
+pub const MANIFEST_FORMAT_ENCRYPTED: u32 = 2;
+
+/// How the name of a file ends that is encrypted.
+pub const ENCRYPTED_SUFFIX: &str = ".age";
+
+/// The files of an encrypted bundle that are not: they hold numbers and digests, by which everybody can see that a bundle
+/// is what it was.
+pub const NEVER_ENCRYPTED: [&str; 2] = ["manifest-items.jsonl", "texts.jsonl"];
 
 /// The largest manifest that is read: 1 MiB. The items stand in a file of their own, so it holds a few lines per file.
 pub const MANIFEST_BYTES_MAX: usize = 1024 * 1024;
@@ -26,10 +37,13 @@ pub const FILE_NAME_BYTES_MAX: usize = 64;
 pub struct FileEntry {
     /// Its name in the bundle.
     pub name: String,
-    /// Its length in bytes.
+    /// Its length in bytes, as it lies there.
     pub bytes: u64,
-    /// Its SHA-256.
+    /// Its SHA-256, as it lies there.
     pub sha256: Digest,
+    /// What it is once it is decrypted; `None` of a file that is not encrypted.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub plain: Option<PlainFile>,
     /// What its rows are, where all are of one kind.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub kind: Option<Kind>,
@@ -42,6 +56,27 @@ pub struct FileEntry {
     /// Cells of the workbook that were cut or left out because a worksheet cannot hold them.
     #[serde(skip_serializing_if = "is_zero", default)]
     pub cut_cells: u64,
+}
+
+impl FileEntry {
+    /// Returns the name that it has once it is decrypted.
+    #[must_use]
+    pub fn plain_name(&self) -> &str {
+        match self.plain {
+            Some(_) => self.name.strip_suffix(ENCRYPTED_SUFFIX).unwrap_or(&self.name),
+            None => &self.name,
+        }
+    }
+}
+
+/// What an encrypted file is once it is decrypted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlainFile {
+    /// Its length in bytes.
+    pub bytes: u64,
+    /// Its SHA-256.
+    pub sha256: Digest,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
@@ -65,7 +100,7 @@ pub struct KindCount {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExportManifest {
-    /// [`MANIFEST_FORMAT`].
+    /// [`MANIFEST_FORMAT`], or [`MANIFEST_FORMAT_ENCRYPTED`].
     pub format: u32,
     /// The instant in the bundle's name.
     pub exported_at: Timestamp,
@@ -91,8 +126,27 @@ pub struct ExportManifest {
     pub items: u64,
     /// How many of each kind, ascending, none zero.
     pub counts: Vec<KindCount>,
+    /// Whose keys open the files that are encrypted, ascending; empty of a bundle that is not.
+    #[serde(skip_serializing_if = "Vec::is_empty", default, with = "recipients")]
+    pub recipients: Vec<AgeRecipient>,
     /// Every file but the manifest, ascending by name.
     pub files: Vec<FileEntry>,
+}
+
+/// Keys as text.
+mod recipients {
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    use crate::policy::AgeRecipient;
+
+    pub(super) fn serialize<S: Serializer>(keys: &[AgeRecipient], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(keys.iter().map(AgeRecipient::as_str))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<AgeRecipient>, D::Error> {
+        let texts = Vec::<String>::deserialize(deserializer)?;
+        texts.iter().map(|text| text.parse().map_err(|_| de::Error::custom("not a public key"))).collect()
+    }
 }
 
 /// A manifest cannot be used.
@@ -110,7 +164,7 @@ pub enum ManifestError {
         column: usize,
     },
     /// Written by another version of the program.
-    #[error("the manifest has format {found}, this program knows {MANIFEST_FORMAT}")]
+    #[error("the manifest has format {found}, this program knows {MANIFEST_FORMAT} and {MANIFEST_FORMAT_ENCRYPTED}")]
     UnknownFormat {
         /// The number found.
         found: u32,
@@ -158,16 +212,35 @@ impl ExportManifest {
         self.files.iter().fold(0, |sum, file| sum.saturating_add(file.bytes))
     }
 
-    /// Returns the entry of a file.
+    /// Returns the entry of a file by the name under which it lies there.
     #[must_use]
     pub fn file(&self, name: &str) -> Option<&FileEntry> {
         self.files.iter().find(|file| file.name == name)
     }
 
+    /// Returns the entry of a file by the name that it has once it is decrypted.
+    #[must_use]
+    pub fn file_of(&self, plain_name: &str) -> Option<&FileEntry> {
+        self.files.iter().find(|file| file.plain_name() == plain_name)
+    }
+
+    /// Says whether its files can be read by those alone who have a key.
+    #[must_use]
+    pub fn is_encrypted(&self) -> bool {
+        !self.recipients.is_empty()
+    }
+
     fn check(&self) -> Result<(), ManifestError> {
         let contradiction = |what| Err(ManifestError::Contradiction { what });
-        if self.format != MANIFEST_FORMAT {
-            return Err(ManifestError::UnknownFormat { found: self.format });
+        match self.format {
+            MANIFEST_FORMAT | MANIFEST_FORMAT_ENCRYPTED => {}
+            found => return Err(ManifestError::UnknownFormat { found }),
+        }
+        if self.is_encrypted() != (self.format == MANIFEST_FORMAT_ENCRYPTED) || !ascending(&self.recipients) {
+            return contradiction("its recipients");
+        }
+        if !self.files.iter().all(|file| self.is_as_encrypted(file)) {
+            return contradiction("which of its files are encrypted");
         }
         if !ascending(&self.formats) || !self.formats.contains(&ExportFormat::Jsonl) {
             return contradiction("its formats");
@@ -192,6 +265,12 @@ impl ExportManifest {
             return contradiction("the rows of its CSV files");
         }
         Ok(())
+    }
+
+    /// Says whether a file is encrypted where it has to be, and called so.
+    fn is_as_encrypted(&self, file: &FileEntry) -> bool {
+        let must_be = self.is_encrypted() && !NEVER_ENCRYPTED.contains(&file.name.as_str());
+        file.plain.is_some() == must_be && file.name.ends_with(ENCRYPTED_SUFFIX) == must_be
     }
 
     /// Returns how many items of a kind stand in CSV files.
@@ -229,6 +308,7 @@ mod tests {
             name: name.to_owned(),
             bytes: 10,
             sha256: Digest::of(name.as_bytes()),
+            plain: None,
             kind,
             rows,
             derived_rows: 0,
@@ -248,6 +328,7 @@ mod tests {
             csv_profile: Some(CsvProfile::Exact),
             items: 2,
             counts: vec![KindCount { kind: Kind::Contact, items: 2 }],
+            recipients: Vec::new(),
             files: vec![file("Contacts.csv", Some(Kind::Contact), Some(2)), file("items.jsonl", None, Some(2))],
         }
     }
@@ -260,10 +341,47 @@ mod tests {
         assert_eq!(ExportManifest::parse(&loose), Err(ManifestError::NotCanonical));
     }
 
+    fn encrypted() -> ExportManifest {
+        let key = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p".parse().unwrap();
+        let mut manifest = sample();
+        (manifest.format, manifest.recipients) = (MANIFEST_FORMAT_ENCRYPTED, vec![key]);
+        for file in &mut manifest.files {
+            file.plain = Some(PlainFile { bytes: file.bytes - 3, sha256: Digest::of(b"plain") });
+            file.name.push_str(ENCRYPTED_SUFFIX);
+        }
+        manifest
+    }
+
+    #[test]
+    fn an_encrypted_bundle_says_to_whom_and_what_its_files_were_and_another_is_written_as_ever() {
+        let bytes = encrypted().to_bytes().unwrap();
+        assert_eq!(ExportManifest::parse(&bytes), Ok(encrypted()));
+        let file = encrypted().file_of("items.jsonl").cloned().unwrap();
+        assert_eq!((file.name.as_str(), file.plain_name()), ("items.jsonl.age", "items.jsonl"));
+        let plain = String::from_utf8(sample().to_bytes().unwrap()).unwrap();
+        assert!(plain.contains("\"format\": 1,") && !plain.contains("recipients") && !plain.contains("plain"));
+
+        let broken: [fn(&mut ExportManifest); 7] = [
+            |m| m.format = 1,
+            |m| m.format = 3,
+            |m| m.recipients.clear(),
+            |m| m.recipients.extend(m.recipients.clone()),
+            |m| m.files[0].plain = None,
+            |m| m.files[1].name = "items.jsonl".to_owned(),
+            |m| m.files[1].name = "manifest-items.jsonl".to_owned(),
+        ];
+        for change in broken {
+            let mut manifest = encrypted();
+            change(&mut manifest);
+            assert!(manifest.to_bytes().is_err());
+        }
+    }
+
     #[test]
     fn contradictions_are_refused() {
-        let broken: [fn(&mut ExportManifest); 8] = [
+        let broken: [fn(&mut ExportManifest); 9] = [
             |m| m.format = 2,
+            |m| m.files[0].plain = Some(PlainFile { bytes: 1, sha256: Digest::of(b"plain") }),
             |m| m.items = 3,
             |m| m.formats.reverse(),
             |m| m.csv_profile = None,

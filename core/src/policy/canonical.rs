@@ -67,6 +67,9 @@ fn disposal(form: &mut String, policy: &Policy) {
     if let Some(keep) = policy.export.keep {
         line(form, "export.keep", keep);
     }
+    for recipient in &policy.export.encrypt_to {
+        line(form, "export.encrypt_to", recipient);
+    }
     form.push_str(&action(&policy.action));
 }
 

@@ -58,6 +58,7 @@ impl Policy {
                 csv_profile: CsvProfile::Exact,
                 // It goes with the answer.
                 keep: None,
+                encrypt_to: BTreeSet::new(),
             },
             action: Action::Purge { quarantine: period },
             approval: Approval::Required { count: 1, role: ApproverRole::Approver, valid_for_ms: APPROVAL_VALID_MS },

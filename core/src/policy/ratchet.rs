@@ -107,6 +107,13 @@ fn loosened(before: &Policy, after: &Policy) -> Vec<&'static str> {
         ("override", old.overrides.iter().zip(&new.overrides).all(|(old, new)| new.period.is_at_least(old.period))),
         ("on_missing_start", missing_start_is_as_safe(&old.on_missing_start, &new.on_missing_start)),
         ("keep", keeps_bundles_as_long(before.export.keep, after.export.keep)),
+        // Keys are changed as people come and go; that bundles can be read without one is another thing.
+        (
+            "encrypt_to",
+            before.export.encrypt_to.is_empty()
+                || !after.export.encrypt_to.is_empty()
+                || after.action == Action::Restrict,
+        ),
         // A restriction takes nothing away, so it needs no time to be taken back.
         (
             "quarantine",

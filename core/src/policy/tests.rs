@@ -8,6 +8,7 @@ use crate::time::Timestamp;
 
 mod activity;
 mod decide;
+mod encrypted;
 mod file;
 mod judge;
 mod language;

@@ -139,6 +139,13 @@ pub enum StepEvent<R = Receipt> {
         /// The attempt under which that is told.
         attempt: u32,
     },
+    /// What it had done cannot be used, and is done anew.
+    Redo {
+        /// The attempt under which that is told.
+        attempt: u32,
+        /// The next attempt is not before then.
+        retry_at: Timestamp,
+    },
     /// Its effect was undone.
     Undo,
 }
@@ -160,7 +167,11 @@ impl<R> StepStanding<R> {
             (Some(Self::Done(_)), StepEvent::Lose { attempt }) => {
                 Ok(Self::Failed { attempt, failure: Failure::Refused, retry_at: None })
             }
-            (_, StepEvent::Lose { .. }) => Err(IllegalStep),
+            // Nobody can prove any more that it did what it was to do.
+            (Some(Self::Done(_)), StepEvent::Redo { attempt, retry_at }) => {
+                Ok(Self::Failed { attempt, failure: Failure::Refused, retry_at: Some(retry_at) })
+            }
+            (_, StepEvent::Lose { .. } | StepEvent::Redo { .. }) => Err(IllegalStep),
             (None, StepEvent::Start { .. } | StepEvent::Succeed(_) | StepEvent::Fail { .. } | StepEvent::Undo) => {
                 Err(IllegalStep)
             }
@@ -301,6 +312,13 @@ impl Saga {
     /// Says whether what a step did can be found lost: the bundle, which is read once more before the pivot.
     fn may_lose(&self, step: Step) -> bool {
         step == Step::VerifyExport && self.receipt(step).is_some() && !self.is_past_pivot()
+    }
+
+    /// Says whether what a step did can turn out to be of no use: an encrypted bundle that was not verified, and that nobody
+    /// can read back any more.
+    fn may_redo(&self, step: Step, code: &str) -> bool {
+        let is_verified = self.receipt(Step::VerifyExport).is_some() || self.is_past_pivot();
+        step == Step::Export && code == StepFailed::BUNDLE_KEY_GONE && self.receipt(step).is_some() && !is_verified
     }
 
     /// Goes through the items that are not left alone, ascending by entity.
@@ -615,8 +633,13 @@ impl Runs {
         self.with_saga(body.saga, |saga| {
             let StepFailed { attempt, failure, retry_at, .. } = *body;
             let is_lost = saga.may_lose(body.step) && failure == Failure::Refused && retry_at.is_none();
-            let event =
-                if is_lost { StepEvent::Lose { attempt } } else { StepEvent::Fail { attempt, failure, retry_at } };
+            let event = match retry_at {
+                Some(retry_at) if failure == Failure::Refused && saga.may_redo(body.step, &body.code) => {
+                    StepEvent::Redo { attempt, retry_at }
+                }
+                _ if is_lost => StepEvent::Lose { attempt },
+                _ => StepEvent::Fail { attempt, failure, retry_at },
+            };
             saga.step_event(body.step, event);
             saga.gave_up |= body.retry_at.is_none() && body.failure == Failure::Refused;
             saga.needs_exports = StepFailed::needs_exports(&body.code).then(|| body.code.clone());
@@ -659,6 +682,7 @@ impl Runs {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::Digest;
 
     #[test]
     fn only_a_saga_of_messages_works_in_a_mailbox() {
@@ -671,5 +695,31 @@ mod tests {
         };
         assert_eq!(begin(2, ScriptKind::ExportPurge), [0, 0], "records that live there are no messages");
         assert_eq!(begin(3, ScriptKind::MessagePurge), [1, 0]);
+    }
+
+    #[test]
+    fn only_a_bundle_that_was_not_verified_and_whose_key_is_gone_is_written_anew() {
+        let (id, digest) = (SagaId(Position(2)), Digest::of(b"manifest"));
+        let mut runs = Runs::default();
+        let (run, script) = (RunId(Position(1)), ScriptKind::ExportPurge);
+        let started = SagaStarted { run, script, script_version: 1, mailbox: None, items: Vec::new() };
+        let mut exported = Saga::begun(started);
+        let receipt = Receipt::Exported { manifest: digest, exported_at: Timestamp(1), items: 1, bytes: 1 };
+        exported.steps.insert(Step::Export as u8, StepStanding::Done(receipt));
+        let mut verified = exported.clone();
+        let receipt = Receipt::ExportVerified { manifest: digest, items: 1 };
+        verified.steps.insert(Step::VerifyExport as u8, StepStanding::Done(receipt));
+        let mut after = |saga: &Saga, code: &str, retry_at| {
+            runs.sagas.insert(id, saga.clone());
+            let (step, failure, code) = (Step::Export, Failure::Refused, code.to_owned());
+            runs.step_failed(&StepFailed { saga: id, step, attempt: 1, failure, code, retry_at });
+            let saga = runs.saga(id).unwrap();
+            (saga.is_inconsistent, matches!(saga.step(step), Some(StepStanding::Failed { attempt: 1, .. })))
+        };
+        let (gone, now) = (StepFailed::BUNDLE_KEY_GONE, Some(Timestamp(2)));
+        assert_eq!(after(&exported, gone, now), (false, true));
+        assert_eq!(after(&verified, gone, now), (true, false), "what was verified is never written anew");
+        assert_eq!(after(&exported, "no_space", now), (true, false));
+        assert_eq!(after(&exported, gone, None), (true, false));
     }
 }

@@ -15,7 +15,8 @@ pub(crate) enum Export {
     List(Part),
     /// Read a bundle back from disk and compare it with its manifest and the log.
     ///
-    /// Ends with 20 when anything differs.
+    /// Ends with 20 when anything differs. The daemon cannot open a bundle that is encrypted: of such a one it compares
+    /// the files as they lie there, and says so.
     ///
     /// Example: retentionctl export verify 9f86d081884c
     ///

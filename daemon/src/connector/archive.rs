@@ -25,6 +25,7 @@ use crate::halt::Halt;
 
 mod bundle;
 mod durable;
+mod encrypted;
 mod jsonl;
 mod manifest;
 mod mbox;
@@ -35,7 +36,9 @@ mod place;
 mod verify;
 mod xlsx;
 
+pub use crate::keyholders::OneTimeKey;
 pub use bundle::BundleWriter;
+pub use encrypted::Encryption;
 pub use manifest::read_manifest;
 pub use message::{MBOX_FILE, TEXT_BYTES_MAX, TEXTS_DIRECTORY, TEXTS_FILE};
 pub use name::BundleName;
@@ -84,6 +87,8 @@ pub struct BundleSpec {
     pub formats: BTreeSet<ExportFormat>,
     /// How CSV cells are written.
     pub csv_profile: CsvProfile,
+    /// To whom what it says of people is encrypted; `None`: whoever can read its files can read it.
+    pub encryption: Option<Encryption>,
 }
 
 /// A mailbox and its address. The address is personal data: this type has no `Debug`.
@@ -102,6 +107,8 @@ pub struct Bundle {
     pub name: BundleName,
     /// The SHA-256 of its manifest.
     pub manifest: Digest,
+    /// Whether it can be read by those alone who have a key.
+    pub is_encrypted: bool,
     /// The instant in its name.
     pub exported_at: Timestamp,
     /// How many items it holds.
@@ -165,6 +172,9 @@ pub enum ArchiveError {
     /// The text is no bundle name.
     #[error("not a bundle name: expected a form like ada@example.org_20200302T0915301234")]
     NotAName,
+    /// Somebody to whom it was to be encrypted has no key.
+    #[error("it cannot be encrypted to those whom its policy names; no bundle was written")]
+    Recipients,
     /// The workbook could not be made.
     #[error("the workbook could not be made; the bundle was dropped")]
     Workbook,
@@ -193,6 +203,7 @@ impl ArchiveError {
             Self::Items { code } => (*code, Retry::After(RETRY_IO)),
             Self::NamesTaken => ("names_taken", Retry::After(RETRY_IO)),
             Self::NotAName => ("not_a_bundle_name", Retry::Never),
+            Self::Recipients => ("recipients", Retry::Never),
             Self::Workbook => ("workbook", Retry::Never),
             Self::Manifest(_) => ("manifest", Retry::Never),
             Self::Line(_) => ("line", Retry::Never),
@@ -250,7 +261,8 @@ pub trait ExportTarget: Send + Sync {
     /// **On failure:** after `Refused` no bundle is there; after `Unknown` only [`Self::probe`] can tell.
     fn write(&self, spec: BundleSpec, fill: &mut Fill<'_>) -> Outcome<Bundle>;
 
-    /// Reads a bundle back from disk and compares every item with what the log says.
+    /// Reads a bundle back from disk and compares every item with what the log says; an encrypted one with the key of
+    /// whoever wrote it.
     ///
     /// # Errors
     /// Says what differs.
@@ -258,10 +270,12 @@ pub trait ExportTarget: Send + Sync {
         &self,
         name: &BundleName,
         manifest: Digest,
+        key: Option<&OneTimeKey>,
         expected: &mut dyn Iterator<Item = ExpectedItem>,
     ) -> Result<Verified, VerifyError>;
 
-    /// Reads a bundle back from disk and compares it with its recorded manifest digest alone.
+    /// Reads a bundle back from disk and compares it with its recorded manifest digest alone. Of an encrypted one it sees
+    /// whether all that lies there is what was verified.
     ///
     /// # Errors
     /// Says what differs.
@@ -342,9 +356,10 @@ impl ExportTarget for DiskArchive {
         &self,
         name: &BundleName,
         manifest: Digest,
+        key: Option<&OneTimeKey>,
         expected: &mut dyn Iterator<Item = ExpectedItem>,
     ) -> Result<Verified, VerifyError> {
-        verify(&self.root, name, manifest, expected, &self.halt)
+        verify(&self.root, name, manifest, key, expected, &self.halt)
     }
 
     fn verify_recorded(&self, name: &BundleName, manifest: Digest) -> Result<Verified, VerifyError> {

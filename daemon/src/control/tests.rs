@@ -29,7 +29,7 @@ use serde_json::{Value, json};
 
 use super::package::{PackageWanted, Parts};
 use super::reviews::{self, Decided, Waiting};
-use super::works::{PolicyFacts, Sink, Works};
+use super::works::{BundleThere, PolicyFacts, Sink, Works};
 use super::{Caller, Control, FOLLOWERS_MAX, Peer, router};
 use crate::clock::{Clock, ManualClock};
 use crate::store::tests::init;
@@ -76,8 +76,8 @@ impl Works for Idle {
     fn verify_export(&self, _manifest: Digest, _sink: Sink<'_>) -> Result<(), ErrorBody> {
         Ok(())
     }
-    fn has_bundle(&self, _: Digest) -> Result<bool, ErrorBody> {
-        Ok(false)
+    fn bundle_there(&self, _: Digest) -> Result<Option<BundleThere>, ErrorBody> {
+        Ok(None)
     }
 
     fn verify_store(&self, sink: Sink<'_>) -> Result<(), ErrorBody> {

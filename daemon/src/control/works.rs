@@ -68,6 +68,15 @@ pub enum Audience {
     Gone,
 }
 
+/// How a bundle can be read that is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BundleThere {
+    /// By whoever can read its files.
+    InTheClear,
+    /// By whoever has a key.
+    Encrypted,
+}
+
 /// Takes the rows of long work, and tells whether anybody listens.
 pub type Sink<'a, T = PartRow> = &'a mut dyn FnMut(Line<T>) -> Audience;
 
@@ -122,11 +131,11 @@ pub trait Works: Send + Sync + 'static {
     /// Says when there is no such bundle; what is wrong with one is told in rows.
     fn verify_export(&self, manifest: Digest, sink: Sink<'_>) -> Result<(), ErrorBody>;
 
-    /// Says whether the bundle of a manifest is in the exports directory.
+    /// Looks for the bundle of a manifest in the exports directory.
     ///
     /// # Errors
     /// When that cannot be read.
-    fn has_bundle(&self, manifest: Digest) -> Result<bool, ErrorBody>;
+    fn bundle_there(&self, manifest: Digest) -> Result<Option<BundleThere>, ErrorBody>;
 
     /// Reads the whole store and compares it with itself.
     ///

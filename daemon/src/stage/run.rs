@@ -21,7 +21,7 @@ use retention_core::view::{Condition, PlanState, RunState, Views};
 
 use super::{StageError, Step, sooner};
 use crate::clock::Clock;
-use crate::connector::archive::{BundleName, ExportTarget};
+use crate::connector::archive::{BundleName, ExportTarget, OneTimeKey};
 use crate::connector::mail::{Mailroom, NoMailroom};
 use crate::store::open::draft_caused_by;
 use crate::store::{AppendError, Store};
@@ -78,6 +78,8 @@ pub struct Run {
 struct Written {
     name: BundleName,
     expected: Vec<ExpectedItem>,
+    /// What an encrypted bundle is read back with; `None` once it was, or of any other.
+    key: Option<Arc<OneTimeKey>>,
 }
 
 impl Run {

@@ -9,13 +9,17 @@ use crate::connector::archive::{self, ArchiveError, BundleName, VerifyError};
 use crate::control::Sink;
 use crate::halt::Halt;
 
+/// What was not looked at.
+const SEALED: &str = "the bundle is encrypted: each of its files is byte for byte what was written, as its manifest says; what \
+    stands in them can be seen by its keyholders alone";
+
 /// Finds the bundle of a manifest, which the log knows, and reads it back from disk.
 ///
 /// # Errors
 /// When the daemon is ending; that the bundle is not there, or what is wrong with it, is told in its row.
 pub(super) fn verify(exports: &Path, manifest: Digest, halt: &Halt, sink: Sink<'_>) -> Result<(), ErrorBody> {
     let found = match find(exports, manifest) {
-        Ok(Some(name)) => Ok(name),
+        Ok(Some((name, _))) => Ok(name),
         Ok(None) => Err("no bundle in the exports directory has this manifest: moved, or changed".to_owned()),
         Err(unreadable) => Err(unreadable.message),
     };
@@ -31,7 +35,10 @@ pub(super) fn verify(exports: &Path, manifest: Digest, halt: &Halt, sink: Sink<'
         return Err(ErrorBody::of(ErrorCode::Stopping));
     }
     let row = match verified {
-        Ok(verified) => part("bundle", PartState::Intact, verified.items, None),
+        Ok(verified) => PartRow {
+            message: verified.is_sealed.then(|| SEALED.to_owned()),
+            ..part("bundle", PartState::Intact, verified.items, None)
+        },
         Err(error @ VerifyError::FileMissing { .. }) => part("bundle", PartState::Missing, 0, Some(&error)),
         Err(error) => part("bundle", PartState::Damaged, 0, Some(&error)),
     };
@@ -64,11 +71,11 @@ fn part(name: &str, state: PartState, checked: u64, error: Option<&VerifyError>)
     }
 }
 
-/// Finds the bundle of a manifest.
+/// Finds the bundle of a manifest, and says whether it is encrypted.
 ///
 /// # Errors
 /// When the exports directory cannot be read.
-pub(super) fn find(exports: &Path, manifest: Digest) -> Result<Option<BundleName>, ErrorBody> {
+pub(super) fn find(exports: &Path, manifest: Digest) -> Result<Option<(BundleName, bool)>, ErrorBody> {
     let unreadable = |error: ArchiveError| {
         let why = match error {
             ArchiveError::Io { source, .. } => source.to_string(),
@@ -79,8 +86,10 @@ pub(super) fn find(exports: &Path, manifest: Digest) -> Result<Option<BundleName
     for name in archive::list(exports).map_err(unreadable)? {
         let name = name.map_err(unreadable)?;
         // A bundle whose manifest cannot be read is not the one that is looked for, or is damaged beyond recognition.
-        if archive::read_manifest(exports, &name).is_ok_and(|(_, digest)| digest == manifest) {
-            return Ok(Some(name));
+        if let Ok((read, digest)) = archive::read_manifest(exports, &name)
+            && digest == manifest
+        {
+            return Ok(Some((name, read.is_encrypted())));
         }
     }
     Ok(None)

@@ -35,7 +35,9 @@ use crate::connector::mail::Mailroom;
 use crate::connector::texts;
 use crate::control::package::{PackageWanted, Parts};
 use crate::control::reviews::{self, Decided, Waiting};
-use crate::control::{OwedNotice, PolicyFacts, Sink, Works, judgement, package, subjects, terms, unknown_accounts};
+use crate::control::{
+    BundleThere, OwedNotice, PolicyFacts, Sink, Works, judgement, package, subjects, terms, unknown_accounts,
+};
 use crate::stage::intake::{EntryLeft, IntakeHealth, SpecError, mapping_problems};
 use crate::stage::notify::{NotifyHealth, Owed};
 use crate::stage::policies::PolicyHealth;
@@ -188,9 +190,10 @@ impl Works for DaemonWorks {
         super::bundles::verify(&dir, manifest, self.store.halt(), sink)
     }
 
-    fn has_bundle(&self, manifest: Digest) -> Result<bool, ErrorBody> {
+    fn bundle_there(&self, manifest: Digest) -> Result<Option<BundleThere>, ErrorBody> {
         let dir = self.config.read().store.exports_dir.clone();
-        super::bundles::find(&dir, manifest).map(|found| found.is_some())
+        let found = super::bundles::find(&dir, manifest)?;
+        Ok(found.map(|(_, is_encrypted)| if is_encrypted { BundleThere::Encrypted } else { BundleThere::InTheClear }))
     }
 
     fn verify_store(&self, sink: Sink<'_>) -> Result<(), ErrorBody> {

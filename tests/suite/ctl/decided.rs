@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
+use retention_tests::bundle::encrypted;
 use retention_tests::daemon::{Daemon, Person, SECOND_UID, Site, has_second_person};
 use serde_json::{Value, json};
 
@@ -143,6 +144,38 @@ fn bundles_are_verified(site: &Site, run: &str) {
         assert_eq!(said.rows()[0]["state"], "missing", "{}", said.out);
     }
     fs::rename(site.path("elsewhere"), site.path("exports")).expect("a rename");
+}
+
+#[test]
+fn of_an_encrypted_bundle_nothing_is_said_that_was_not_seen() {
+    let site = Site::new(&[("old-people", &encrypted(&old_people("P1Y", "P0D")))]);
+    let daemon = with_people(&site, 3);
+    let plan = planned(&site, "old-people");
+    let plan = text(&plan, "plan");
+    if !is_approved(&site, plan) {
+        return daemon.stop();
+    }
+    let watched = site.ctl(&["run", "start", plan, "--watch", "--output", "jsonl"]).ends(0).rows();
+    let run = text(watched.last().expect("a row"), "run");
+    let bundles = site.rows(&["export", "list"]);
+    let [manifest] = texts(&bundles, "manifest")[..] else { panic!("one bundle: {bundles:?}") };
+    assert_eq!(bundles[0]["verified"], true, "{bundles:?}");
+    let rows = site.rows(&["export", "verify", manifest]);
+    assert_eq!((&rows[0]["state"], &rows[0]["checked"]), (&json!("intact"), &json!(3)), "{rows:?}");
+    assert!(text(&rows[0], "message").contains("seen by its keyholders alone"), "{rows:?}");
+    let told = site.json(&["run", "incident", run]);
+    assert_eq!((&told["with_copy"], &told["encrypted"]), (&json!(3), &json!(3)), "{told}");
+    let _sentences = site.ctl(&["run", "incident", run]).ends(0).says("nothing here can open them");
+
+    let folder = fs::read_dir(site.path("exports")).expect("exports").next().expect("one").expect("an entry").path();
+    let items = folder.join("items.jsonl.age");
+    let mut bytes = fs::read(&items).expect("the items");
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    fs::write(&items, bytes).expect("a tampered file");
+    let said = site.ctl(&["export", "verify", manifest, "--output", "jsonl"]).ends(20);
+    assert_eq!((text(&said.rows()[0], "state"), text(&said.rows()[0], "code")), ("damaged", "file_changed"));
+    daemon.stop();
 }
 
 #[test]

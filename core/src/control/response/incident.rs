@@ -48,6 +48,8 @@ pub struct Incident {
     pub hidden: u64,
     /// How many of those that were purged have a copy in a bundle that is there.
     pub with_copy: u64,
+    /// Of how many of these the bundle is encrypted: who has a key can open it, and the daemon has none.
+    pub encrypted: u64,
     /// Its parts, in order.
     pub parts: Vec<IncidentPart>,
     /// The same in sentences, with what to do now.
@@ -132,6 +134,13 @@ impl Incident {
                  on its policy), and hand it back to the source."
             )),
         }
+        if self.encrypted > 0 {
+            lines.push(format!(
+                "The copies of {} are encrypted, and nothing here can open them: ask a keyholder (manifest.json of the bundle has \
+                 their public keys) to open each file with age --decrypt.",
+                self.encrypted
+            ));
+        }
         if lost > 0 && *with_copy > 0 {
             lines.push(format!("{lost} have no copy here any more."));
         }
@@ -192,6 +201,7 @@ mod tests {
             left_alone: 1,
             hidden: 0,
             with_copy: 0,
+            encrypted: 0,
             parts: Vec::new(),
             text: Vec::new(),
         }
@@ -204,6 +214,9 @@ mod tests {
         assert!(purged.contains("It purged 3 entities and left 1 alone; 0 are only hidden."), "{purged}");
         let redacted = told(Incident { purged: 3, redacted: 3, with_copy: 3, ..incident(RunState::Completed) });
         assert!(redacted.contains("took fields out of 3 entities") && redacted.contains("Of what was redacted, 3"));
+        assert!(!redacted.contains("encrypted"), "{redacted}");
+        let sealed = told(Incident { purged: 3, with_copy: 3, encrypted: 2, ..incident(RunState::Completed) });
+        assert!(sealed.contains("The copies of 2 are encrypted, and nothing here can open them"), "{sealed}");
         let restricted = told(Incident { restricted: 3, ..incident(RunState::Completed) });
         assert!(restricted.contains("ended the use of 3 entities") && restricted.contains("restriction lift"));
         assert!(!redacted.contains("purged") && !restricted.contains("purged"), "{redacted}\n{restricted}");

@@ -225,16 +225,17 @@ fn kept(id: RequestId, plans: &[Planned], told: &[Told]) -> BTreeMap<PlanId, BTr
 /// written.
 fn items_of_sagas(told: &[Told]) -> BTreeMap<SagaId, BTreeSet<EntityId>> {
     let mut sagas: BTreeMap<SagaId, BTreeSet<EntityId>> = BTreeMap::new();
-    let mut exported: BTreeSet<SagaId> = BTreeSet::new();
+    let mut exported: BTreeMap<SagaId, BTreeSet<EntityId>> = BTreeMap::new();
     for (envelope, event) in told {
         match event {
             Some(Event::SagaStarted(body)) => {
                 sagas.insert(SagaId(envelope.position), body.items.iter().map(|item| item.entity).collect());
             }
+            // The last one counts: a bundle that nobody could read back any more was written anew.
             Some(Event::StepSucceeded(body)) if matches!(body.receipt, Receipt::Exported { .. }) => {
-                exported.insert(body.saga);
+                exported.extend(sagas.get(&body.saga).map(|items| (body.saga, items.clone())));
             }
-            Some(Event::ItemsSkipped(body)) if !exported.contains(&body.saga) => {
+            Some(Event::ItemsSkipped(body)) => {
                 if let Some(items) = sagas.get_mut(&body.saga) {
                     for (skipped, _) in &body.items {
                         items.remove(skipped);
@@ -244,6 +245,7 @@ fn items_of_sagas(told: &[Told]) -> BTreeMap<SagaId, BTreeSet<EntityId>> {
             _ => {}
         }
     }
+    sagas.extend(exported);
     sagas
 }
 

@@ -15,7 +15,6 @@ pub(super) const TOP: Keys = &[
 /// In `[export]`.
 pub(super) const EXPORT: Keys = &[
     ("dest", ": every bundle is written into `exports_dir` of config.toml; leave it out"),
-    ("encrypt_to", ": bundles are not encrypted; keep `exports_dir` on an encrypted disk, and say `keep`"),
     ("format", ": write formats, a list, such as formats = [\"jsonl\", \"csv\"]"),
 ];
 

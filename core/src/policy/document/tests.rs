@@ -99,6 +99,12 @@ fn how_long_exports_are_kept_is_said_where_a_policy_says_it() {
     let [_, concept, notice] = said("[export]\nkeep = \"P90D\"\n\n");
     assert!(concept.contains("| how long exports are kept | 90 days, then they are destroyed |"), "{concept}");
     assert!(notice.contains("The copy is destroyed 90 days later."), "{notice}");
+    let key = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p";
+    let [ropa, concept, notice] = said(&format!("[export]\nencrypt_to = [\"{key}\"]\n\n"));
+    for said in [&ropa, &concept] {
+        assert!(said.contains("JSON Lines, CSV; encrypted to 1 public key)") && !said.contains(key), "{said}");
+    }
+    assert!(!notice.contains("encrypted"), "{notice}");
     let [_, concept, notice] = said("");
     assert!(concept.contains(&format!("| how long exports are kept | {TO_FILL_IN} |")), "{concept}");
     assert!(notice.contains(&format!("How long we keep the copy: {TO_FILL_IN}.")), "{notice}");

@@ -185,7 +185,7 @@ pub(super) fn approval(approval: Approval) -> String {
     }
 }
 
-/// Returns the forms of an export, and how long it is kept if that is said.
+/// Returns the forms of an export, whether it is encrypted, and how long it is kept if that is said.
 pub(super) fn formats(export: &Export) -> String {
     let name = |format: &ExportFormat| match format {
         ExportFormat::Jsonl => "JSON Lines",
@@ -194,7 +194,10 @@ pub(super) fn formats(export: &Export) -> String {
         ExportFormat::Eml => "EML",
         ExportFormat::Mbox => "mbox",
     };
-    let forms = export.formats.iter().map(name).collect::<Vec<_>>().join(", ");
+    let mut forms = export.formats.iter().map(name).collect::<Vec<_>>().join(", ");
+    if !export.encrypt_to.is_empty() {
+        forms.push_str(&format!("; encrypted to {}", number(export.encrypt_to.len() as u64, "public key")));
+    }
     match export.keep {
         Some(keep) => format!("{forms}; kept for {}, then destroyed", keep.in_words()),
         None => forms,

@@ -155,7 +155,6 @@ fn parts_of_the_later_language_are_refused_by_name() {
     for (old, new, instead) in [
         ("[action]", "[notify]\nbefore = [\"P1D\"]\n[action]", "[[notify]] of config.toml"),
         ("[action]", "[holds]\nrespect = true\n[action]", "hold release --delay"),
-        ("[action]", "[export]\nencrypt_to = [\"age1\"]\n[action]", "encrypted disk"),
         ("[action]\n", "[action]\nverify_absent = true\n", "always verified"),
         ("\"purge\"", "\"anonymise\"", "kind = \"redact\" with `fields`"),
         ("\"purge\"", "\"revoke\"", "a policy with [access]"),

@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use retention_core::evidence::manifest::MANIFEST_FORMAT;
+use retention_core::evidence::manifest::{MANIFEST_FORMAT, MANIFEST_FORMAT_ENCRYPTED};
 use retention_core::evidence::{ExportFormat, ExportItem, ExportManifest, FileEntry, ItemLine, KindCount};
 use retention_core::id::Digest;
 use retention_core::record::Kind;
@@ -73,10 +73,15 @@ impl BundleWriter {
         create_directory(&directory).map_err(ArchiveError::io("make a bundle directory"))?;
         let wants = |format| spec.formats.contains(&format);
         let durable = if wants(ExportFormat::Eml) { Durable::Together } else { Durable::OneByOne };
-        let directory = Directory::open(directory, Passage::through(gate), durable)
+        let encryption = spec.encryption.clone().map(Arc::new);
+        let directory = Directory::open(directory, Passage::through(gate), durable, encryption)
             .map_err(ArchiveError::io("make a bundle directory"))?;
         let place = Place { root: root.to_path_buf(), directory: directory.clone(), has_its_name: false };
         let csv = wants(ExportFormat::Csv).then(|| CsvFiles::in_directory(&directory, spec.csv_profile));
+        if spec.encryption.is_some() && wants(ExportFormat::Xlsx) {
+            // Its temporary files are not encrypted. No policy asks for both.
+            return Err(ArchiveError::Workbook);
+        }
         let book =
             wants(ExportFormat::Xlsx).then(|| Book::in_directory(&directory.path, spec.exported_at)).transpose()?;
         let lines = LineFiles::in_directory(&directory)?;
@@ -163,7 +168,9 @@ impl BundleWriter {
                     place.has_its_name = true;
                     let exported_at = manifest.exported_at;
                     let bytes = bytes.saturating_add(length);
-                    let bundle = Bundle { name, manifest: digest, exported_at, items: added.len(), bytes };
+                    let is_encrypted = manifest.is_encrypted();
+                    let bundle =
+                        Bundle { name, manifest: digest, is_encrypted, exported_at, items: added.len(), bytes };
                     return Ok((place.root.clone(), bundle));
                 }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -218,8 +225,9 @@ fn name_of(spec: &BundleSpec, at: Timestamp) -> BundleName {
 fn manifest_of(spec: &BundleSpec, items: u64, counts: &BTreeMap<Kind, u64>, files: Vec<FileEntry>) -> ExportManifest {
     let mut formats = spec.formats.clone();
     formats.insert(ExportFormat::Jsonl);
+    let recipients = spec.encryption.as_ref().map(|encryption| encryption.recipients().to_vec()).unwrap_or_default();
     ExportManifest {
-        format: MANIFEST_FORMAT,
+        format: if recipients.is_empty() { MANIFEST_FORMAT } else { MANIFEST_FORMAT_ENCRYPTED },
         exported_at: spec.exported_at,
         run: spec.run,
         saga: spec.saga,
@@ -232,6 +240,7 @@ fn manifest_of(spec: &BundleSpec, items: u64, counts: &BTreeMap<Kind, u64>, file
         formats: formats.into_iter().collect(),
         items,
         counts: counts.iter().map(|(&kind, &items)| KindCount { kind, items }).collect(),
+        recipients,
         files,
     }
 }

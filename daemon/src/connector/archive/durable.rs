@@ -7,10 +7,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use retention_core::evidence::FileEntry;
+use retention_core::evidence::manifest::{ENCRYPTED_SUFFIX, PlainFile};
 use retention_core::id::Digest;
 use rustix::fs::{Advice, CWD, OFlags, RenameFlags};
 use sha2::{Digest as _, Sha256};
 
+use super::encrypted::{Encryption, OutFile};
 use crate::flush::{Flush, FlushGate};
 use crate::halt::Halt;
 
@@ -87,20 +90,50 @@ pub(super) struct Directory {
     pub(super) path: PathBuf,
     pub(super) passage: Arc<Passage>,
     pub(super) durable: Durable,
+    /// How what its files say of people is encrypted; `None`: it is not.
+    pub(super) encryption: Option<Arc<Encryption>>,
     /// Open since before the first file: a write that fails from then on is told here, whoever else flushes meanwhile.
     opened: Arc<File>,
 }
 
 impl Directory {
     /// Opens it, before anything is in it.
-    pub(super) fn open(path: PathBuf, passage: Arc<Passage>, durable: Durable) -> io::Result<Self> {
+    pub(super) fn open(
+        path: PathBuf,
+        passage: Arc<Passage>,
+        durable: Durable,
+        encryption: Option<Arc<Encryption>>,
+    ) -> io::Result<Self> {
         let opened = Arc::new(File::open(&path)?);
-        Ok(Self { path, passage, durable, opened })
+        Ok(Self { path, passage, durable, encryption, opened })
     }
 
-    /// Makes a new file in it.
+    /// Makes a new file in it that says nothing of people.
     pub(super) fn file(&self, name: &str) -> io::Result<HashedFile> {
-        HashedFile::create(&self.path.join(name), Arc::clone(&self.passage), self.durable)
+        self.hashed(OutFile::plain(&self.path.join(name))?)
+    }
+
+    /// Makes a new file in it that says something of people: encrypted, and called so, where bundles are.
+    pub(super) fn file_of_people(&self, name: &str) -> io::Result<HashedFile> {
+        self.hashed(OutFile::of_people(&self.path, name, self.encryption.as_deref())?)
+    }
+
+    /// Where [`Self::file_of_people`] makes a file.
+    pub(super) fn path_of_people(&self, name: &str) -> PathBuf {
+        self.path.join(stored_name(name, self.encryption.is_some()))
+    }
+
+    /// Reads a file of [`Self::file_of_people`] again, as it was before it was encrypted.
+    pub(super) fn reopen(&self, name: &str) -> io::Result<Box<dyn Read>> {
+        let file = File::open(self.path_of_people(name))?;
+        match &self.encryption {
+            None => Ok(Box::new(file)),
+            Some(encryption) => encryption.reopened(file),
+        }
+    }
+
+    fn hashed(&self, out: OutFile) -> io::Result<HashedFile> {
+        Ok(HashedFile::over(out, Arc::clone(&self.passage), self.durable))
     }
 
     /// Makes the names of its files durable, and the files if they are not yet.
@@ -112,14 +145,19 @@ impl Directory {
     }
 }
 
+/// Returns the name under which a file lies there.
+pub(super) fn stored_name(name: &str, is_encrypted: bool) -> String {
+    format!("{name}{}", if is_encrypted { ENCRYPTED_SUFFIX } else { "" })
+}
+
 /// Makes a new file with mode 0600.
 pub(super) fn create_file(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
 }
 
-/// A new file with mode 0600 that is hashed while it is written.
+/// A new file with mode 0600 that is hashed while it is written, before and after it is encrypted.
 pub(super) struct HashedFile {
-    file: File,
+    out: OutFile,
     passage: Arc<Passage>,
     durable: Durable,
     buffer: Vec<u8>,
@@ -130,15 +168,27 @@ pub(super) struct HashedFile {
 /// What a finished file is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Finished {
+    /// As it lies there.
     pub(super) bytes: u64,
+    /// As it lies there.
     pub(super) sha256: Digest,
+    /// What it is once it is decrypted.
+    pub(super) plain: Option<PlainFile>,
+}
+
+impl Finished {
+    /// Returns its line of the manifest, as far as every file has one.
+    pub(super) fn entry(self, plain_name: &str) -> FileEntry {
+        let Self { bytes, sha256, plain } = self;
+        let name = stored_name(plain_name, plain.is_some());
+        FileEntry { name, bytes, sha256, plain, kind: None, rows: None, derived_rows: 0, cut_cells: 0 }
+    }
 }
 
 impl HashedFile {
-    fn create(path: &Path, passage: Arc<Passage>, durable: Durable) -> io::Result<Self> {
-        let file = create_file(path)?;
+    fn over(out: OutFile, passage: Arc<Passage>, durable: Durable) -> Self {
         let buffer = Vec::with_capacity(BUFFER_BYTES + BUFFER_BYTES / 4);
-        Ok(Self { file, passage, durable, buffer, hash: Sha256::new(), bytes: 0 })
+        Self { out, passage, durable, buffer, hash: Sha256::new(), bytes: 0 }
     }
 
     /// Returns where the next bytes go. What is there already must not be changed.
@@ -158,7 +208,7 @@ impl HashedFile {
 
     fn write_buffer(&mut self) -> io::Result<()> {
         self.hash.update(&self.buffer);
-        self.file.write_all(&self.buffer)?;
+        self.out.write_all(&self.buffer)?;
         self.bytes += self.buffer.len() as u64;
         self.buffer.clear();
         Ok(())
@@ -166,20 +216,29 @@ impl HashedFile {
 
     /// Passes on what is left, without waiting for the disk.
     pub(super) fn close(mut self) -> io::Result<()> {
-        self.write_buffer()
+        self.write_buffer()?;
+        self.out.finish().map(drop)
     }
 
     /// Passes on what is left, and waits for the disk unless that is done for all files together.
     pub(super) fn finish(mut self) -> io::Result<Finished> {
-        let passage = Arc::clone(&self.passage);
-        match self.durable {
-            Durable::OneByOne => passage.pass(|| {
-                self.write_buffer()?;
-                self.file.sync_all()
-            })?,
-            Durable::Together => self.write_buffer()?,
+        let (passage, durable) = (Arc::clone(&self.passage), self.durable);
+        let finish = || {
+            self.write_buffer()?;
+            let (file, encrypted) = self.out.finish()?;
+            if durable == Durable::OneByOne {
+                file.sync_all()?;
+            }
+            let plain = PlainFile { bytes: self.bytes, sha256: Digest(self.hash.finalize().into()) };
+            Ok(match encrypted {
+                Some(stored) => Finished { plain: Some(plain), ..stored },
+                None => Finished { bytes: plain.bytes, sha256: plain.sha256, plain: None },
+            })
+        };
+        match durable {
+            Durable::OneByOne => passage.pass(finish),
+            Durable::Together => finish(),
         }
-        Ok(Finished { bytes: self.bytes, sha256: Digest(self.hash.finalize().into()) })
     }
 }
 
@@ -209,7 +268,13 @@ impl<'a, R: Read> HashedReader<'a, R> {
     }
 
     pub(super) fn finish(self) -> Finished {
-        Finished { bytes: self.bytes, sha256: Digest(self.hash.finalize().into()) }
+        Finished { bytes: self.bytes, sha256: Digest(self.hash.finalize().into()), plain: None }
+    }
+
+    /// Reads what is left, and says what all of it was.
+    pub(super) fn exhaust(&mut self) -> io::Result<Finished> {
+        io::copy(self, &mut io::sink())?;
+        Ok(Finished { bytes: self.bytes, sha256: Digest(self.hash.clone().finalize().into()), plain: None })
     }
 }
 

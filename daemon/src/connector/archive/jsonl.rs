@@ -6,7 +6,7 @@ use retention_core::evidence::item::ITEM_LINE_BYTES_MAX;
 use retention_core::evidence::{ExportItem, FileEntry, ItemLine};
 use retention_core::id::Digest;
 
-use super::durable::{Directory, Finished, HashedFile};
+use super::durable::{Directory, HashedFile};
 use super::{ArchiveError, ITEMS_FILE, LAYOUTS_FILE, MANIFEST_ITEMS_FILE};
 
 /// Writes the lossless files of a bundle.
@@ -20,11 +20,12 @@ pub(super) struct LineFiles {
 
 impl LineFiles {
     pub(super) fn in_directory(directory: &Directory) -> Result<Self, ArchiveError> {
-        let create = |name| directory.file(name).map_err(ArchiveError::io("make the files of a bundle"));
+        let doing = || ArchiveError::io("make the files of a bundle");
         Ok(Self {
-            items: create(ITEMS_FILE)?,
-            layouts: create(LAYOUTS_FILE)?,
-            listed: create(MANIFEST_ITEMS_FILE)?,
+            items: directory.file_of_people(ITEMS_FILE).map_err(doing())?,
+            // What people called their fields.
+            layouts: directory.file_of_people(LAYOUTS_FILE).map_err(doing())?,
+            listed: directory.file(MANIFEST_ITEMS_FILE).map_err(doing())?,
             known: BTreeSet::new(),
             rows: 0,
         })
@@ -56,16 +57,8 @@ impl LineFiles {
         ]
         .into_iter()
         .map(|(name, file, rows)| {
-            let Finished { bytes, sha256 } = file.finish().map_err(ArchiveError::io("make an item file durable"))?;
-            Ok(FileEntry {
-                name: name.to_owned(),
-                bytes,
-                sha256,
-                kind: None,
-                rows: Some(rows),
-                derived_rows: 0,
-                cut_cells: 0,
-            })
+            let finished = file.finish().map_err(ArchiveError::io("make an item file durable"))?;
+            Ok(FileEntry { rows: Some(rows), ..finished.entry(name) })
         })
         .collect()
     }

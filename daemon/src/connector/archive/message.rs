@@ -3,9 +3,9 @@
 //! Every message item has exactly one line in [`TEXTS_FILE`]: where its text stands, how long it is and its SHA-256,
 //! or that it was gone from its server before. Texts pass through; none is held in memory.
 
-use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use jiff::fmt::strtime;
 use jiff::tz::TimeZone;
@@ -18,7 +18,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::ArchiveError;
-use super::durable::{Directory, Finished, HashedFile, create_directory, create_file};
+use super::durable::{Directory, Finished, HashedFile, create_directory};
+use super::encrypted::{Encryption, OutFile};
 use super::mbox::Quoting;
 use super::ocm_csv::push_cell;
 
@@ -54,6 +55,19 @@ pub(super) struct TextPlace {
     pub(super) sha256: Digest,
     /// Bytes as they stand in the mbox, quoted; `None` in a file of its own.
     pub(super) quoted_bytes: Option<u64>,
+    /// What lies there, where its own file is encrypted.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(super) stored: Option<StoredText>,
+}
+
+/// A text as it lies there, encrypted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct StoredText {
+    /// Its length in bytes.
+    pub(super) bytes: u64,
+    /// SHA-256 of them.
+    pub(super) sha256: Digest,
 }
 
 /// Returns the name of a message's own file.
@@ -71,7 +85,7 @@ pub(super) struct TextFiles {
 }
 
 enum Form {
-    Eml(PathBuf),
+    Eml(PathBuf, Option<Arc<Encryption>>),
     Mbox(Box<HashedFile>),
 }
 
@@ -86,7 +100,7 @@ struct Open {
 }
 
 enum Into {
-    Eml(File),
+    Eml(OutFile),
     Mbox { quoting: Quoting, quoted: u64 },
 }
 
@@ -102,16 +116,16 @@ impl TextFiles {
         let doing = ArchiveError::io("make the files of a bundle");
         let form = if formats.contains(&ExportFormat::Eml) {
             let texts = directory.path.join(TEXTS_DIRECTORY);
-            create_directory(&texts).map(|()| Form::Eml(texts))
+            create_directory(&texts).map(|()| Form::Eml(texts, directory.encryption.clone()))
         } else if formats.contains(&ExportFormat::Mbox) {
-            directory.file(MBOX_FILE).map(|file| Form::Mbox(Box::new(file)))
+            directory.file_of_people(MBOX_FILE).map(|file| Form::Mbox(Box::new(file)))
         } else {
             return Ok(None);
         };
         let begun = form.and_then(|form| {
             let list = directory.file(TEXTS_FILE)?;
             let index = match formats.contains(&ExportFormat::Csv) {
-                true => Some((directory.file(INDEX_FILE)?, profile)),
+                true => Some((directory.file_of_people(INDEX_FILE)?, profile)),
                 false => None,
             };
             Ok(Self { form, list, index, rows: 0, open: None })
@@ -139,7 +153,9 @@ impl TextFiles {
         }
         let doing = ArchiveError::io(WRITE);
         let into = match &mut self.form {
-            Form::Eml(directory) => create_file(&directory.join(file_name(item.entity))).map(Into::Eml),
+            Form::Eml(directory, encryption) => {
+                OutFile::of_people(directory, &file_name(item.entity), encryption.as_deref()).map(Into::Eml)
+            }
             Form::Mbox(file) => {
                 let received = item.record.date(DateRole::Received).unwrap_or_default();
                 file.write_all(separator(received).as_bytes())
@@ -168,30 +184,34 @@ impl TextFiles {
                 *quoted += file.position().saturating_sub(before);
                 file.drain()
             }
-            (Into::Mbox { .. }, Form::Eml(_)) => Ok(()),
+            (Into::Mbox { .. }, Form::Eml(..)) => Ok(()),
         };
         written.map_err(ArchiveError::io(WRITE))
     }
 
     /// Ends the text that was begun: all of it is there.
     pub(super) fn end(&mut self) -> Result<(), ArchiveError> {
-        let Some(mut open) = self.open.take() else { return Err(ArchiveError::Items { code: "text_not_begun" }) };
+        let Some(open) = self.open.take() else { return Err(ArchiveError::Items { code: "text_not_begun" }) };
         if open.bytes != open.size {
             return Err(ArchiveError::Items { code: "text_shorter_than_announced" });
         }
         let doing = ArchiveError::io(WRITE);
-        let quoted_bytes = match (&mut open.into, &mut self.form) {
-            (Into::Mbox { quoting, quoted }, Form::Mbox(file)) => {
+        let (quoted_bytes, stored) = match (open.into, &mut self.form) {
+            (Into::Mbox { mut quoting, quoted }, Form::Mbox(file)) => {
                 let before = file.position();
                 let padding = quoting.end(file.buffer());
-                *quoted += file.position().saturating_sub(before);
+                let quoted = quoted + file.position().saturating_sub(before);
                 file.buffer().extend_from_slice(padding);
                 file.drain().map_err(doing)?;
-                Some(*quoted)
+                (Some(quoted), None)
             }
-            (Into::Eml(_) | Into::Mbox { .. }, _) => None,
+            (Into::Eml(file), _) => {
+                let (_, stored) = file.finish().map_err(doing)?;
+                (None, stored.map(|Finished { bytes, sha256, .. }| StoredText { bytes, sha256 }))
+            }
+            (Into::Mbox { .. }, Form::Eml(..)) => (None, None),
         };
-        let place = TextPlace { bytes: open.bytes, sha256: Digest(open.hash.finalize().into()), quoted_bytes };
+        let place = TextPlace { bytes: open.bytes, sha256: Digest(open.hash.finalize().into()), quoted_bytes, stored };
         self.note(open.entity, &open.cells, Some(place))
     }
 
@@ -235,8 +255,7 @@ impl TextFiles {
         let doing = || ArchiveError::io("make the texts durable");
         let mut files = Vec::new();
         let mut list = |name: &str, file: HashedFile, kind: Option<Kind>, rows: Option<u64>| {
-            let Finished { bytes, sha256 } = file.finish().map_err(doing())?;
-            files.push(FileEntry { name: name.to_owned(), bytes, sha256, kind, rows, derived_rows: 0, cut_cells: 0 });
+            files.push(FileEntry { kind, rows, ..file.finish().map_err(doing())?.entry(name) });
             Ok::<_, ArchiveError>(())
         };
         list(TEXTS_FILE, self.list, None, Some(self.rows))?;

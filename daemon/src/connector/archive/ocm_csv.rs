@@ -8,7 +8,6 @@
 use std::borrow::Cow;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
 
 use retention_core::evidence::{CsvProfile, ExportItem, FileEntry};
@@ -241,7 +240,7 @@ impl CsvFile {
             directory: directory.clone(),
             stem,
             kind,
-            file: directory.file(&format!("{stem}.csv"))?,
+            file: directory.file_of_people(&format!("{stem}.csv"))?,
             header: Vec::new(),
             numbers: HashMap::new(),
             mappings: HashMap::new(),
@@ -332,29 +331,22 @@ impl CsvFile {
             self.file.finish()?
         } else {
             let wide_name = format!("{}.wide", self.stem);
-            let (narrow, wide) = (self.directory.path.join(&name), self.directory.path.join(&wide_name));
+            let (narrow, wide) = (self.directory.path_of_people(&name), self.directory.path_of_people(&wide_name));
             self.file.close()?;
-            let mut out = self.directory.file(&wide_name)?;
+            let mut out = self.directory.file_of_people(&wide_name)?;
             push_header(out.buffer(), &self.header, profile);
-            widen(File::open(&narrow)?, &self.widths, self.header.len(), &mut out)?;
+            widen(self.directory.reopen(&name)?, &self.widths, self.header.len(), &mut out)?;
             let finished = out.finish()?;
             std::fs::rename(&wide, &narrow)?;
             finished
         };
-        Ok(FileEntry {
-            name,
-            bytes: finished.bytes,
-            sha256: finished.sha256,
-            kind: Some(self.kind),
-            rows: Some(self.rows),
-            derived_rows: self.derived_rows,
-            cut_cells: 0,
-        })
+        let (kind, rows) = (Some(self.kind), Some(self.rows));
+        Ok(FileEntry { kind, rows, derived_rows: self.derived_rows, ..finished.entry(&name) })
     }
 }
 
 /// Copies all records but the header, each made as wide as the widest. Outside quotes a CR only ends a record.
-fn widen(from: File, widths: &[(u64, usize)], width: usize, out: &mut HashedFile) -> io::Result<()> {
+fn widen(from: impl Read, widths: &[(u64, usize)], width: usize, out: &mut HashedFile) -> io::Result<()> {
     let mut reader = BufReader::with_capacity(BUFFER_BYTES, from);
     let mut widths = widths.iter().copied().peekable();
     let (mut quoted, mut in_header, mut position, mut missing) = (false, true, 0u64, 0);

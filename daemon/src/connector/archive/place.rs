@@ -59,6 +59,7 @@ pub fn probe(root: &Path, idempotency_key: Digest) -> Result<Probe, ArchiveError
                 return Ok(Probe::Finished(Bundle {
                     name,
                     manifest: digest,
+                    is_encrypted: manifest.is_encrypted(),
                     exported_at: manifest.exported_at,
                     items: manifest.items,
                     bytes: manifest.file_bytes().saturating_add(length),

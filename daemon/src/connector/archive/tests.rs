@@ -13,6 +13,8 @@ use tempfile::TempDir;
 use super::*;
 use crate::halt::Halt;
 
+mod encrypted;
+
 type Formats = BTreeSet<ExportFormat>;
 
 fn all_formats() -> Formats {
@@ -32,6 +34,7 @@ fn spec(formats: Formats, csv_profile: CsvProfile) -> BundleSpec {
         zone: TimeZone::UTC,
         formats,
         csv_profile,
+        encryption: None,
     }
 }
 
@@ -122,7 +125,7 @@ impl Written {
     }
 
     fn verify(&self, expected: Vec<ExpectedItem>) -> Result<Verified, VerifyError> {
-        verify(self.root.path(), &self.bundle.name, self.bundle.manifest, expected.into_iter(), &Halt::default())
+        verify(self.root.path(), &self.bundle.name, self.bundle.manifest, None, expected.into_iter(), &Halt::default())
     }
 
     fn csv(&self, stem: &str) -> Vec<Vec<Option<String>>> {

@@ -1,7 +1,6 @@
 //! Verifies a bundle by reading every byte of it back from disk and comparing every item with what the log says.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
@@ -15,11 +14,13 @@ use retention_core::id::{Digest, EntityId};
 use retention_core::record::Kind;
 use roaring::RoaringBitmap;
 
-use super::durable::{BUFFER_BYTES, Finished, HashedReader, open_cold};
+use super::durable::{BUFFER_BYTES, Finished, open_cold};
+use super::encrypted::{Content, NotAsEncrypted};
 use super::manifest::read_manifest_bytes;
 use super::message::{MBOX_FILE, TEXTS_DIRECTORY, TEXTS_FILE};
 use super::{ArchiveError, BundleName, ITEMS_FILE, LAYOUTS_FILE, MANIFEST_FILE, MANIFEST_ITEMS_FILE};
 use crate::halt::Halt;
+use crate::keyholders::OneTimeKey;
 
 /// How many pieces of a file are read ahead of what is compared, a quarter of a MiB each.
 const CHUNKS_AHEAD: usize = 4;
@@ -35,6 +36,8 @@ pub struct Verified {
     pub items: u64,
     /// The bytes that were read, the manifest included.
     pub bytes: u64,
+    /// Whether its files are encrypted and were compared as they lie there alone.
+    pub is_sealed: bool,
 }
 
 /// A bundle is not what it must be. Files of the bundle are named by us, so their names may be shown.
@@ -43,6 +46,9 @@ pub enum VerifyError {
     /// It could not be read; it may be whole.
     #[error("the bundle could not be read: {0}; nothing may be purged because of it")]
     Unreadable(#[from] ArchiveError),
+    /// It is encrypted, and whoever wrote it has lost the key with which it was to be read back.
+    #[error("the bundle is encrypted, and the key with which it was to be read back is gone")]
+    KeyGone,
     /// The manifest is not the one whose digest was recorded.
     #[error("the manifest is not the one that was recorded")]
     ManifestChanged,
@@ -126,6 +132,7 @@ impl VerifyError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Unreadable(error) => error.refusal().code,
+            Self::KeyGone => "bundle_key_gone",
             Self::ManifestChanged => "manifest_changed",
             Self::FileMissing { .. } => "file_missing",
             Self::FileExtra => "file_extra",
@@ -142,7 +149,8 @@ impl VerifyError {
     }
 }
 
-/// Reads a bundle back and compares it with its recorded manifest digest and with what the log says.
+/// Reads a bundle back and compares it with its recorded manifest digest and with what the log says. One that is encrypted
+/// is decrypted with the key of whoever wrote it, and compared in the same way.
 ///
 /// `expected` may come in any order. Memory grows with the number of items (about 60 bytes each), not with their size.
 /// Asked to stop, it says that the bundle could not be read.
@@ -153,25 +161,30 @@ pub fn verify(
     root: &Path,
     name: &BundleName,
     manifest: Digest,
+    key: Option<&OneTimeKey>,
     expected: impl Iterator<Item = ExpectedItem>,
     halt: &Halt,
 ) -> Result<Verified, VerifyError> {
-    verify_against(root, name, manifest, Ledger::of(expected)?, halt)
+    verify_against(root, name, manifest, key, Ledger::of(expected)?, halt)
 }
 
 /// Reads a bundle back and compares it with its recorded manifest digest alone: for bundles whose items the log can
 /// no longer show, because they were purged. They were compared with the log before that.
 ///
+/// Of one that is encrypted nobody here can see what stands in its files. That they are byte for byte what was verified is
+/// seen, and its list of items, which is not encrypted.
+///
 /// # Errors
 /// Says the first difference that was found.
 pub fn verify_recorded(root: &Path, name: &BundleName, manifest: Digest, halt: &Halt) -> Result<Verified, VerifyError> {
-    verify_against(root, name, manifest, Ledger::of_recorded(), halt)
+    verify_against(root, name, manifest, None, Ledger::of_recorded(), halt)
 }
 
 fn verify_against(
     root: &Path,
     name: &BundleName,
     manifest: Digest,
+    key: Option<&OneTimeKey>,
     mut ledger: Ledger,
     halt: &Halt,
 ) -> Result<Verified, VerifyError> {
@@ -181,13 +194,20 @@ fn verify_against(
         return Err(VerifyError::ManifestChanged);
     }
     let parsed = ExportManifest::parse(&bytes).map_err(ArchiveError::from)?;
+    let is_sealed = parsed.is_encrypted() && key.is_none();
+    if is_sealed && ledger.knows_digests() {
+        return Err(VerifyError::KeyGone);
+    }
     check_names(&directory, &parsed)?;
-    let bundle = Reading { directory, manifest: &parsed, halt };
+    let bundle = Reading { directory, manifest: &parsed, key, is_sealed, halt };
 
-    let layouts = bundle.read_layouts()?;
+    let layouts = if is_sealed { HashMap::new() } else { bundle.read_layouts()? };
     std::thread::scope(|scope| {
         let others = std::thread::Builder::new().name("verify".to_owned()).spawn_scoped(scope, || bundle.read_others());
-        bundle.read_items(&layouts, &mut ledger)?;
+        match is_sealed {
+            true => bundle.read_list(&mut ledger)?,
+            false => bundle.read_items(&layouts, &mut ledger)?,
+        }
         bundle.read_texts(&ledger.seen)?;
         match others {
             Ok(others) => others.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
@@ -196,7 +216,8 @@ fn verify_against(
         }
     })?;
     ledger.close(&parsed)?;
-    Ok(Verified { manifest, items: parsed.items, bytes: parsed.file_bytes().saturating_add(bytes.len() as u64) })
+    let bytes = parsed.file_bytes().saturating_add(bytes.len() as u64);
+    Ok(Verified { manifest, items: parsed.items, bytes, is_sealed })
 }
 
 /// Compares the entries of the directory with the list of files.
@@ -287,17 +308,25 @@ impl Ledger {
     }
 }
 
-type Hashed<'a> = BufReader<HashedReader<'a, File>>;
+type Hashed<'a> = BufReader<Content<'a>>;
 
 struct Reading<'a> {
     directory: PathBuf,
     manifest: &'a ExportManifest,
+    key: Option<&'a OneTimeKey>,
+    /// Whether what is encrypted is read as it lies there.
+    is_sealed: bool,
     halt: &'a Halt,
 }
 
 impl Reading<'_> {
     fn entry(&self, name: &str) -> Result<&FileEntry, VerifyError> {
-        self.manifest.file(name).ok_or_else(|| VerifyError::FileMissing { file: name.to_owned() })
+        self.manifest.file_of(name).ok_or_else(|| VerifyError::FileMissing { file: name.to_owned() })
+    }
+
+    /// Says whether what stands in a file can be read.
+    fn sees(&self, entry: &FileEntry) -> bool {
+        entry.plain.is_none() || !self.is_sealed
     }
 
     /// Opens a file whose length is as it was written.
@@ -312,13 +341,17 @@ impl Reading<'_> {
         if found != entry.bytes {
             return Err(VerifyError::FileLength { file: entry.name.clone(), written: entry.bytes, found });
         }
-        Ok(BufReader::with_capacity(BUFFER_BYTES, HashedReader::over(file, self.halt)))
+        let content = match (entry.plain, self.key) {
+            (Some(_), Some(key)) => Content::decrypted(file, &entry.name, key, self.halt).map_err(reading)?,
+            _ => Content::stored(file, self.halt),
+        };
+        Ok(BufReader::with_capacity(BUFFER_BYTES, content))
     }
 
     /// Reads what is left and compares length and hash.
     fn close(entry: &FileEntry, mut reader: Hashed<'_>, rows: Option<u64>) -> Result<(), VerifyError> {
         io::copy(&mut reader, &mut io::sink()).map_err(reading)?;
-        Self::compare(entry, reader.into_inner().finish(), rows)
+        Self::compare(entry, reader.into_inner().finish().map_err(reading)?, rows)
     }
 
     fn compare(entry: &FileEntry, finished: Finished, rows: Option<u64>) -> Result<(), VerifyError> {
@@ -326,7 +359,7 @@ impl Reading<'_> {
             let (written, found) = (entry.bytes, finished.bytes);
             return Err(VerifyError::FileLength { file: entry.name.clone(), written, found });
         }
-        if finished.sha256 != entry.sha256 {
+        if finished.sha256 != entry.sha256 || finished.plain.is_some_and(|plain| entry.plain != Some(plain)) {
             return Err(VerifyError::FileChanged { file: entry.name.clone() });
         }
         match (rows, entry.rows) {
@@ -359,7 +392,7 @@ impl Reading<'_> {
             let (offer, chunks) = crossbeam_channel::bounded(CHUNKS_AHEAD);
             let read = move || {
                 let read = pass_on(&mut reader, &offer);
-                read.map(|()| reader.into_inner().finish())
+                read.and_then(|()| reader.into_inner().finish())
             };
             let builder = std::thread::Builder::new().name("verify".to_owned());
             let hashing = builder.spawn_scoped(scope, read).map_err(reading)?;
@@ -407,24 +440,38 @@ impl Reading<'_> {
         Self::close(list_entry, listed.reader, Some(listed.number))
     }
 
-    /// Reads the files that are no lists of items.
+    /// Reads the list of items of a bundle whose items nobody here can read.
+    fn read_list(&self, ledger: &mut Ledger) -> Result<(), VerifyError> {
+        let entry = self.entry(MANIFEST_ITEMS_FILE)?;
+        let mut listed = Lines::over(self.open(entry)?, MANIFEST_ITEMS_FILE);
+        while let Some(line) = listed.next()? {
+            let Some((item, kind)) = ExpectedItem::parse_line(line) else { return Err(listed.unreadable()) };
+            ledger.cross_off(&item, kind)?;
+        }
+        Self::close(entry, listed.reader, Some(listed.number))
+    }
+
+    /// Reads the files that are no lists of items, or whose lines nobody here can read.
     fn read_others(&self) -> Result<(), VerifyError> {
         let lists = [ITEMS_FILE, LAYOUTS_FILE, MANIFEST_ITEMS_FILE, TEXTS_FILE, MBOX_FILE];
-        let mut others = self.manifest.files.iter().filter(|entry| !lists.contains(&entry.name.as_str()));
-        others.try_for_each(|entry| self.read_other(entry))
+        let is_other = |entry: &&FileEntry| !self.sees(entry) || !lists.contains(&entry.plain_name());
+        self.manifest.files.iter().filter(is_other).try_for_each(|entry| self.read_other(entry))
     }
 
     fn read_other(&self, entry: &FileEntry) -> Result<(), VerifyError> {
         let mut reader = self.open(entry)?;
         let rows = match entry.rows {
-            Some(_) => Some(count_records(&mut reader).map_err(reading)?.saturating_sub(1)),
-            None => None,
+            Some(_) if self.sees(entry) => Some(count_records(&mut reader).map_err(reading)?.saturating_sub(1)),
+            Some(_) | None => None,
         };
         Self::close(entry, reader, rows)
     }
 }
 
 fn reading(source: io::Error) -> VerifyError {
+    if let Some(file) = NotAsEncrypted::why(&source) {
+        return VerifyError::FileChanged { file: file.to_owned() };
+    }
     VerifyError::Unreadable(ArchiveError::Io { doing: "read a file of the bundle", source })
 }
 

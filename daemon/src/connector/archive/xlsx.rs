@@ -131,15 +131,7 @@ impl Book {
         let saved = diagnostics::caught(|| self.workbook.save_to_writer(&mut file).map_err(error_of));
         saved.unwrap_or_else(|| Err(unwritten(&self.directory)))?;
         let finished = file.finish().map_err(doing("make the workbook durable"))?;
-        Ok(FileEntry {
-            name: WORKBOOK_FILE.to_owned(),
-            bytes: finished.bytes,
-            sha256: finished.sha256,
-            kind: None,
-            rows: None,
-            derived_rows: 0,
-            cut_cells: self.cut_cells,
-        })
+        Ok(FileEntry { cut_cells: self.cut_cells, ..finished.entry(WORKBOOK_FILE) })
     }
 }
 

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use jiff::tz::TimeZone;
+use retention_core::evidence::manifest::ENCRYPTED_SUFFIX;
 use retention_core::record::field::{self, CUSTOM_PREFIX};
 use retention_core::record::{Column, FieldType, Kind, Layout};
 use retention_core::table::{Fields as _, Next, Table, TextRow};
@@ -242,7 +243,9 @@ impl Reading<'_, '_, '_> {
         if is_bundle {
             self.defect(Defect::BundleInPart, Place::whole(None))?;
         }
-        let is_beside = |name: &&String| is_bundle && BUNDLE_BESIDE.contains(&name.as_str());
+        // Beside what was decrypted may still lie what it was.
+        let is_beside =
+            |name: &&String| is_bundle && (BUNDLE_BESIDE.contains(&name.as_str()) || name.ends_with(ENCRYPTED_SUFFIX));
         let unknown = names.len() - known.len() - names.iter().filter(is_beside).count();
         for _ in 0..unknown {
             self.defect(Defect::FileUnknown, Place::whole(None))?;

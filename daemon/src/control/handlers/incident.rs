@@ -13,6 +13,7 @@ use retention_core::view::{BundleState, Saga, Views};
 use super::super::answer::blocking;
 use super::super::error::ApiError;
 use super::super::input::Argument;
+use super::super::works::BundleThere;
 use super::{Shared, not_found, requester};
 
 pub(crate) async fn show(
@@ -22,12 +23,16 @@ pub(crate) async fn show(
     let mut incident = control.see(move |views| told(views, id)).await?;
     let works = Arc::clone(&control.works);
     blocking(move || {
+        let mut encrypted = 0;
         for part in incident.parts.iter_mut().filter(|part| part.copy == CopyState::There) {
-            let is_there = part.bundle.map(|manifest| works.has_bundle(manifest)).transpose().map_err(ApiError)?;
-            if is_there != Some(true) {
-                part.copy = CopyState::Missing;
+            let there = part.bundle.map(|manifest| works.bundle_there(manifest)).transpose().map_err(ApiError)?;
+            match there.flatten() {
+                Some(BundleThere::Encrypted) => encrypted += part.purged,
+                Some(BundleThere::InTheClear) => {}
+                None => part.copy = CopyState::Missing,
             }
         }
+        incident.encrypted = encrypted;
         let with_copy = incident.parts.iter().filter(|part| part.copy == CopyState::There);
         incident.with_copy = with_copy.map(|part| part.purged).sum();
         incident.text = incident.sentences();
@@ -64,6 +69,7 @@ fn told(views: &Views, id: RunId) -> Result<Incident, ApiError> {
         left_alone: run.skipped,
         hidden: parts.iter().map(|part| part.hidden).sum(),
         with_copy: 0,
+        encrypted: 0,
         parts,
         text: Vec::new(),
     })

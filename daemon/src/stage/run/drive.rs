@@ -11,8 +11,8 @@ use retention_core::time::Timestamp;
 use retention_core::view::{Condition, Conflict, RunState, Saga, Views};
 
 use super::super::{StageError, Step};
-use super::Run;
 use super::access::MayBegin;
+use super::{Run, effect};
 use crate::connector::outcome::{Outcome, Refusal, Retry};
 use crate::store::AppendError;
 use crate::store::vault::destroy::StepTicket;
@@ -141,7 +141,10 @@ impl Run {
             (ScriptStep::Restrict, _) | (_, ScriptKind::Restrict) => self.restrict(id, saga)?,
             (ScriptStep::Export, ScriptKind::ExportPurge | ScriptKind::ExportRedact) => self.export(id, saga)?,
             (ScriptStep::Export, ScriptKind::MessagePurge) => self.export_messages(id, saga)?,
-            (ScriptStep::VerifyExport, _) => self.verify_export(id, saga)?,
+            (ScriptStep::VerifyExport, _) => match self.verify_export(id, saga)? {
+                Outcome::Refused(refusal) if refusal == effect::KEY_GONE => return self.export_anew(id, attempt),
+                outcome => outcome,
+            },
             (ScriptStep::Quarantine, _) => self.quarantine(saga),
             (ScriptStep::Purge | ScriptStep::DestroyKeys, _) => {
                 let mut entities = saga.purging();
@@ -161,6 +164,19 @@ impl Run {
             (ScriptStep::Expunge, _) => self.probe_expunge(id, saga)?,
         };
         self.record(id, step, attempt, outcome)
+    }
+
+    /// Records that a bundle was removed because it cannot be verified any more: the step that wrote it is begun again.
+    fn export_anew(&self, id: SagaId, attempt: u32) -> Result<(), StageError> {
+        let code = effect::KEY_GONE.code;
+        tracing::info!(saga = %id, code, "an encrypted export was not read back before a restart; it is written anew");
+        let retry_at = Some(self.clock.now());
+        let failed = |step, attempt| {
+            let (failure, code) = (Failure::Refused, code.to_owned());
+            Event::StepFailed(StepFailed { saga: id, step, attempt, failure, code, retry_at })
+        };
+        let events = vec![failed(ScriptStep::VerifyExport, attempt), failed(ScriptStep::Export, 1)];
+        self.append(id.0, events, Condition::None).map(drop)
     }
 
     fn purge(

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use retention_core::event::decision::PlanFrozen;
 use retention_core::event::erasure::KeyDestroyed;
-use retention_core::event::saga::{Receipt, SagaItem, ScriptKind, Step as ScriptStep};
+use retention_core::event::saga::{Receipt, SagaItem, ScriptKind, Step as ScriptStep, StepFailed};
 use retention_core::event::{Actor, Draft, Event, EventType};
 use retention_core::evidence::ExpectedItem;
 use retention_core::id::{EntityId, Position, SagaId};
@@ -17,7 +17,9 @@ use retention_core::view::{Condition, EntityState, Saga};
 use super::super::StageError;
 use super::made::{self, NotMade};
 use super::{Run, Written};
-use crate::connector::archive::{ArchiveError, Bundle, BundleName, BundleSpec, ItemSink, MailboxName, Probe};
+use crate::connector::archive::{
+    ArchiveError, Bundle, BundleName, BundleSpec, Encryption, ItemSink, MailboxName, OneTimeKey, Probe,
+};
 use crate::connector::outcome::{Cause, Outcome, Refusal, Retry};
 use crate::store::vault::KeyState;
 use crate::store::vault::destroy::StepTicket;
@@ -25,6 +27,9 @@ use crate::store::{AppendError, Prepared};
 
 /// The policy was edited after its plan was approved: a new plan is needed.
 pub(super) const POLICY_CHANGED: Refusal = Refusal { code: "policy_changed", retry: Retry::Never };
+
+/// An encrypted bundle cannot be read back any more: it was removed, and is written anew.
+pub(super) const KEY_GONE: Refusal = Refusal { code: StepFailed::BUNDLE_KEY_GONE, retry: Retry::AfterProbe };
 
 fn open_items(saga: &Saga) -> Vec<SagaItem> {
     saga.open_items().copied().collect()
@@ -47,9 +52,11 @@ impl Run {
 
     /// Writes a bundle with all items of the saga.
     pub(super) fn export(&self, id: SagaId, saga: &Saga) -> Result<Outcome<Receipt>, StageError> {
-        let Some(spec) = self.bundle_spec(id, saga)? else {
-            return Ok(Outcome::Refused(POLICY_CHANGED));
+        let spec = match self.bundle_spec(id, saga)? {
+            Ok(spec) => spec,
+            Err(refusal) => return Ok(Outcome::Refused(refusal)),
         };
+        let key = spec.encryption.as_ref().map(Encryption::own_key);
         let mut expected = Vec::with_capacity(saga.started.items.len());
         let mut failed = None;
         let mut fill = |sink: &mut dyn ItemSink| {
@@ -60,7 +67,7 @@ impl Run {
         if let Some(error) = failed {
             return Err(error);
         }
-        Ok(self.exported(id, written, expected))
+        Ok(self.exported(id, written, expected, key))
     }
 
     /// Returns the ending of an export, and keeps what was written for its verification.
@@ -69,10 +76,11 @@ impl Run {
         id: SagaId,
         written: Outcome<Bundle>,
         expected: Vec<ExpectedItem>,
+        key: Option<Arc<OneTimeKey>>,
     ) -> Outcome<Receipt> {
         match written {
             Outcome::Applied(bundle) => {
-                self.written.lock().insert(id, Written { name: bundle.name, expected });
+                self.written.lock().insert(id, Written { name: bundle.name, expected, key });
                 Outcome::Applied(Receipt::Exported {
                     manifest: bundle.manifest,
                     exported_at: bundle.exported_at,
@@ -101,16 +109,24 @@ impl Run {
         })
     }
 
-    pub(super) fn bundle_spec(&self, id: SagaId, saga: &Saga) -> Result<Option<BundleSpec>, StageError> {
+    /// Says what bundle is to be written, as it was approved.
+    pub(super) fn bundle_spec(&self, id: SagaId, saga: &Saga) -> Result<Result<BundleSpec, Refusal>, StageError> {
         let run = saga.started.run;
-        let Some((frozen, policy)) = self.approved(saga) else { return Ok(None) };
+        let Some((frozen, policy)) = self.approved(saga) else { return Ok(Err(POLICY_CHANGED)) };
         let mailbox = match saga.started.mailbox {
             Some(entity) => {
                 self.store.record(entity)?.map(|record| MailboxName { entity, address: record.external_id })
             }
             None => None,
         };
-        Ok(Some(BundleSpec {
+        let recipients = &policy.export.encrypt_to;
+        // Whom a policy names has been looked at when it was read.
+        let encryption = (!recipients.is_empty()).then(|| Encryption::to(recipients.iter().cloned())).transpose();
+        let encryption = match encryption {
+            Ok(encryption) => encryption,
+            Err(error) => return Ok(Err(error.refusal())),
+        };
+        Ok(Ok(BundleSpec {
             run,
             saga: id,
             idempotency_key: self.export_key(id),
@@ -122,6 +138,7 @@ impl Run {
             zone: self.zone.clone(),
             formats: formats_of(&policy, saga.started.script),
             csv_profile: safer(self.csv_profile, policy.export.csv_profile),
+            encryption,
         }))
     }
 
@@ -146,20 +163,33 @@ impl Run {
         })
     }
 
-    /// Finds out whether a bundle was finished whose receipt is not recorded.
+    /// Finds out whether a bundle was finished whose receipt is not recorded. One that nobody here can read back any more
+    /// is removed: it is written anew.
     pub(super) fn probe_export(&self, id: SagaId) -> Result<Outcome<Receipt>, StageError> {
+        const NOT_FINISHED: Outcome<Receipt> =
+            Outcome::Refused(Refusal { code: "not_finished", retry: Retry::AfterProbe });
         Ok(match self.archive.probe(self.export_key(id)) {
+            Ok(Probe::Finished(bundle)) if bundle.is_encrypted && !self.has_key(id, &bundle.name) => {
+                match self.archive.remove(&bundle.name) {
+                    Outcome::Applied(()) => NOT_FINISHED,
+                    Outcome::Refused(Refusal { code, .. }) => Outcome::Unknown(Cause { code }),
+                    Outcome::Unknown(cause) => Outcome::Unknown(cause),
+                }
+            }
             Ok(Probe::Finished(bundle)) => Outcome::Applied(Receipt::Exported {
                 manifest: bundle.manifest,
                 exported_at: bundle.exported_at,
                 items: bundle.items,
                 bytes: bundle.bytes,
             }),
-            Ok(Probe::Partial | Probe::Absent) => {
-                Outcome::Refused(Refusal { code: "not_finished", retry: Retry::AfterProbe })
-            }
+            Ok(Probe::Partial | Probe::Absent) => NOT_FINISHED,
             Err(error) => Outcome::Unknown(Cause { code: error.refusal().code }),
         })
+    }
+
+    /// Says whether this process wrote an encrypted bundle and has not read it back.
+    fn has_key(&self, id: SagaId, name: &BundleName) -> bool {
+        self.written.lock().get(&id).is_some_and(|written| written.name == *name && written.key.is_some())
     }
 
     fn bundle_name(&self, id: SagaId) -> Result<Option<BundleName>, ArchiveError> {
@@ -177,18 +207,23 @@ impl Run {
         let Some(Receipt::Exported { manifest, .. }) = saga.receipt(ScriptStep::Export) else {
             return Ok(Outcome::Refused(Refusal { code: "no_receipt", retry: Retry::Never }));
         };
+        if self.has_lost_key(id, saga) {
+            return self.remove_unread(id);
+        }
         let name = match self.bundle_name(id) {
             Ok(Some(name)) => name,
             Ok(None) => return Ok(Outcome::Refused(Refusal { code: "bundle_missing", retry: Retry::Never })),
             Err(error) => return Ok(Outcome::Refused(error.refusal())),
         };
         let written = self.written.lock().remove(&id);
-        let expected = match written {
-            Some(written) => written.expected,
-            None => self.expected(saga)?,
+        let (expected, key) = match written {
+            Some(written) => (written.expected, written.key),
+            None => (self.expected(saga)?, None),
         };
-        let verified = self.archive.verify(&name, *manifest, &mut expected.iter().copied());
-        self.written.lock().insert(id, Written { name, expected: Vec::new() });
+        let verified = self.archive.verify(&name, *manifest, key.as_deref(), &mut expected.iter().copied());
+        // Nobody reads it back a second time.
+        drop(key);
+        self.written.lock().insert(id, Written { name, expected: Vec::new(), key: None });
         if verified.is_err() {
             // A bundle that was not read to its end is no bundle that is wrong.
             self.store.halt().check()?;
@@ -201,6 +236,26 @@ impl Run {
                 tracing::error!(saga = %id, %error, "an export is not what it must be; nothing is purged because of it");
                 Outcome::Refused(Refusal { code: error.code(), retry: Retry::Never })
             }
+        })
+    }
+
+    /// Says whether the bundle was encrypted by a process that has ended, or was read back before by this one: either way
+    /// the key is gone, and with it the proof.
+    fn has_lost_key(&self, id: SagaId, saga: &Saga) -> bool {
+        let is_encrypted = self.approved(saga).is_some_and(|(_, policy)| !policy.export.encrypt_to.is_empty());
+        is_encrypted && !self.written.lock().get(&id).is_some_and(|written| written.key.is_some())
+    }
+
+    /// Removes a bundle that cannot be verified any more, and says so: it is written anew. That is done first, so that no
+    /// two bundles of one step are ever there.
+    fn remove_unread(&self, id: SagaId) -> Result<Outcome<Receipt>, StageError> {
+        Ok(match self.remove_export(id)? {
+            Outcome::Applied(()) => {
+                self.written.lock().remove(&id);
+                Outcome::Refused(KEY_GONE)
+            }
+            Outcome::Refused(refusal) => Outcome::Refused(refusal),
+            Outcome::Unknown(Cause { code }) => Outcome::Refused(Refusal { code, retry: Retry::Operator }),
         })
     }
 

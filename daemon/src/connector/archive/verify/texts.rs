@@ -1,6 +1,7 @@
 //! The texts of messages, read back byte for byte.
 
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::io::{self, BufRead, Read};
 
 use retention_core::evidence::ExportFormat;
@@ -10,7 +11,8 @@ use sha2::{Digest as _, Sha256};
 
 use crate::ahead;
 
-use super::super::durable::{BUFFER_BYTES, open_cold};
+use super::super::durable::{BUFFER_BYTES, Finished, HashedReader, open_cold, stored_name};
+use super::super::encrypted::{Content, NotAsEncrypted};
 use super::super::mbox::{Unquoting, padding};
 use super::super::message::{MBOX_FILE, TEXTS_DIRECTORY, TEXTS_FILE, TextLine, TextPlace, file_name};
 use super::{Hashed, Lines, Reading, VerifyError, reading};
@@ -31,6 +33,8 @@ impl Reading<'_> {
         let mut mbox = match (self.has(ExportFormat::Eml), self.has(ExportFormat::Mbox)) {
             (false, false) => return Ok(()),
             (true, false) => None,
+            // It is read with the others then.
+            (_, true) if self.is_sealed => None,
             (_, true) => Some(self.open(self.entry(MBOX_FILE)?)?),
         };
         let entry = self.entry(TEXTS_FILE)?;
@@ -49,14 +53,18 @@ impl Reading<'_> {
                 return Err(VerifyError::ItemTwice { entity });
             }
             let Some(place) = text else { continue };
+            if place.stored.is_some() != (self.has(ExportFormat::Eml) && self.manifest.is_encrypted()) {
+                return Err(lines.unreadable());
+            }
             match (&mut mbox, place.quoted_bytes) {
                 (Some(mbox), Some(quoted)) => {
                     if !read_quoted(mbox, quoted, &place)? {
                         return Err(VerifyError::ItemChanged { entity });
                     }
                 }
-                (None, None) => files.push((entity, place)),
-                (Some(_), None) | (None, Some(_)) => return Err(lines.unreadable()),
+                (None, None) if self.has(ExportFormat::Eml) => files.push((entity, place)),
+                (None, Some(_)) if self.is_sealed && self.has(ExportFormat::Mbox) => {}
+                (Some(_) | None, None) | (None, Some(_)) => return Err(lines.unreadable()),
             }
         }
         Self::close(entry, lines.reader, Some(lines.number))?;
@@ -71,10 +79,11 @@ impl Reading<'_> {
                 }
                 Self::close(self.entry(MBOX_FILE)?, mbox, None)
             }
+            None if !self.has(ExportFormat::Eml) => Ok(()),
             None => {
                 let pieces: Vec<_> = files.chunks(FILES_PER_PIECE).collect();
                 ahead::on_lanes(ahead::LANES_MAX, &pieces, |piece| self.read_files(piece), |read| read)?;
-                self.no_other_files(&files.iter().map(|(entity, _)| file_name(*entity)).collect())
+                self.no_other_files(&files.iter().map(|(entity, _)| self.name_of(*entity)).collect())
             }
         }
     }
@@ -82,11 +91,15 @@ impl Reading<'_> {
     fn read_files(&self, files: &[(EntityId, TextPlace)]) -> Result<(), VerifyError> {
         for (entity, place) in files {
             self.halt.check().map_err(|halted| reading(io::Error::other(halted)))?;
-            if !self.read_file(&file_name(*entity), place)? {
+            if !self.read_file(&self.name_of(*entity), place)? {
                 return Err(VerifyError::ItemChanged { entity: *entity });
             }
         }
         Ok(())
+    }
+
+    fn name_of(&self, entity: EntityId) -> String {
+        stored_name(&file_name(entity), self.manifest.is_encrypted())
     }
 
     fn no_other_files(&self, files: &BTreeSet<String>) -> Result<(), VerifyError> {
@@ -106,18 +119,28 @@ impl Reading<'_> {
             io::ErrorKind::NotFound | io::ErrorKind::InvalidData => missing(),
             _ => reading(error),
         })?;
-        if file.metadata().map_err(reading)?.len() != place.bytes {
+        let Some(stored) = place.stored else {
+            if file.metadata().map_err(reading)?.len() != place.bytes {
+                return Ok(false);
+            }
+            return Ok(Text::of(file.take(place.bytes.saturating_add(1)), place.bytes).map_err(reading)?.is(place));
+        };
+        if file.metadata().map_err(reading)?.len() != stored.bytes {
             return Ok(false);
         }
-        let mut text = Text::default();
-        let mut rest = file.take(place.bytes.saturating_add(1));
-        let mut buffer = vec![0; BUFFER_BYTES.min(usize::try_from(place.bytes).unwrap_or(BUFFER_BYTES).max(1))];
-        loop {
-            let read = rest.read(&mut buffer).map_err(reading)?;
-            let Some(part) = buffer.get(..read).filter(|part| !part.is_empty()) else { break };
-            text.add(part);
+        match self.read_encrypted(file, name, place) {
+            Ok((found, is_text)) => Ok(is_text && (found.bytes, found.sha256) == (stored.bytes, stored.sha256)),
+            Err(error) if NotAsEncrypted::why(&error).is_some() => Ok(false),
+            Err(error) => Err(reading(error)),
         }
-        Ok(text.is(place))
+    }
+
+    /// Returns what lies in the file of a text, and whether it is that text, as far as there is a key to see it.
+    fn read_encrypted(&self, file: File, name: &str, place: &TextPlace) -> io::Result<(Finished, bool)> {
+        let Some(key) = self.key else { return Ok((HashedReader::over(file, self.halt).exhaust()?, true)) };
+        let mut content = Content::decrypted(file, name, key, self.halt)?;
+        let text = Text::of(&mut content, place.bytes)?;
+        Ok((content.finish()?, text.is(place)))
     }
 }
 
@@ -157,6 +180,17 @@ struct Text {
 }
 
 impl Text {
+    /// Reads a text that should have so many bytes.
+    fn of(mut from: impl Read, bytes: u64) -> io::Result<Self> {
+        let mut text = Self::default();
+        let mut buffer = vec![0; BUFFER_BYTES.min(usize::try_from(bytes).unwrap_or(BUFFER_BYTES).max(1))];
+        loop {
+            let read = from.read(&mut buffer)?;
+            let Some(part) = buffer.get(..read).filter(|part| !part.is_empty()) else { return Ok(text) };
+            text.add(part);
+        }
+    }
+
     fn add(&mut self, part: &[u8]) {
         let Some(&last) = part.last() else { return };
         self.is_last_line_feed = last == b'\n';

@@ -328,7 +328,7 @@ fn a_bundle_is_a_part_so_that_nothing_is_gone_after_it() {
     let beside = ["manifest.json", "manifest-items.jsonl", "items.jsonl", "layouts.jsonl"].map(|name| (name, "{}"));
     // Its schema is made of its own columns, and was never recorded.
     let schema = "\"FieldId\",\"FieldLabel\",\"FieldType\",\"FieldInfo\"\r\n\"custom.A\",\"A\",\"Text\",\"\"\r\n";
-    let others = [contacts, ("ContactSchema.csv", schema), ("notes.txt", "n")];
+    let others = [contacts, ("ContactSchema.csv", schema), ("notes.txt", "n"), ("Contacts.csv.age", "decrypted above")];
     let (changes, summary) = read(&[others.as_slice(), beside.as_slice()].concat());
     assert_eq!(count(&changes, Defect::SnapshotIncomplete), 0);
     assert_eq!((rows(&changes).len(), snapshots(&changes)), (1, Vec::new()));

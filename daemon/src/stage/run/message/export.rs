@@ -10,9 +10,8 @@ use retention_core::view::Saga;
 
 use super::super::super::StageError;
 use super::super::Run;
-use super::super::effect::POLICY_CHANGED;
 use super::{CHANGED_MEANWHILE, Flags, NO_UIDPLUS, Parts, TextEvent, Texts, UIDS_TOGETHER, item_of};
-use crate::connector::archive::{ArchiveError, ItemSink};
+use crate::connector::archive::{ArchiveError, Encryption, ItemSink};
 use crate::connector::mail::{MailFailure, MailSession, Uid};
 use crate::connector::outcome::Outcome;
 
@@ -29,7 +28,11 @@ enum Stopped {
 impl Run {
     /// Writes a bundle with all messages of the saga, after asking the server how each of them stands.
     pub(in super::super) fn export_messages(&self, id: SagaId, saga: &Saga) -> Result<Outcome<Receipt>, StageError> {
-        let Some(spec) = self.bundle_spec(id, saga)? else { return Ok(Outcome::Refused(POLICY_CHANGED)) };
+        let spec = match self.bundle_spec(id, saga)? {
+            Ok(spec) => spec,
+            Err(refusal) => return Ok(Outcome::Refused(refusal)),
+        };
+        let key = spec.encryption.as_ref().map(Encryption::own_key);
         let parts = match self.parts(saga.open_items().map(|item| (item.entity, item.version)))? {
             Ok(parts) => parts,
             Err(refusal) => return Ok(Outcome::Refused(refusal)),
@@ -85,7 +88,7 @@ impl Run {
             }
             None => {}
         }
-        Ok(self.exported(id, written, expected))
+        Ok(self.exported(id, written, expected, key))
     }
 
     /// The outer error is of the server or the store, the inner one of the bundle.

@@ -1,0 +1,257 @@
+//! Bundles that are encrypted: read back before anything is purged, opened afterwards by the `age` of the distribution with
+//! the key of whoever the policy names, and written anew where the key to read them back was lost. That nothing in them can
+//! be read without a key, whole or not, the checker sees after every step.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use retention_core::event::saga::{Step, StepFailed};
+use retention_core::event::{Event, Recorded};
+use retention_core::evidence::manifest::MANIFEST_FORMAT_ENCRYPTED;
+use retention_core::evidence::{ExportManifest, ParsedItem};
+use retention_core::id::{Digest, EntityId};
+use retention_core::view::{EntityState, RunState};
+use retention_tests::bundle::{HOLDER, IDENTITY, encrypted};
+use retention_tests::crash::{Remains, at_every_flush};
+use retention_tests::faults::{Call, Fault};
+use retention_tests::invariants::MARKER;
+use retention_tests::world::{Stage, Stepped, World, mail_policy, policy};
+use retentiond::connector::archive::{BundleName, DiskArchive, ITEMS_FILE, MBOX_FILE, TEXTS_DIRECTORY};
+
+fn world_of(quarantine: &str) -> World {
+    let world = World::new(quarantine);
+    world.write_policy("contacts", &encrypted(&policy("contacts", quarantine)));
+    world
+}
+
+/// Opens a file of a bundle as its holder does.
+fn opened(file: &Path) -> Vec<u8> {
+    let scratch = tempfile::tempdir().unwrap();
+    let (key, into) = (scratch.path().join("key"), scratch.path().join("plain"));
+    fs::write(&key, IDENTITY).unwrap();
+    let mut age = Command::new("age");
+    let _asked = age.arg("--decrypt").arg("--identity").arg(&key).arg("--output").arg(&into).arg(file);
+    assert!(age.output().expect("age").status.success(), "{} does not open", file.display());
+    fs::read(&into).unwrap()
+}
+
+fn only_bundle(world: &World) -> (BundleName, ExportManifest) {
+    let archive = DiskArchive::at(&world.exports());
+    let names: Vec<BundleName> = archive.list().unwrap().collect::<Result<_, _>>().unwrap();
+    let [name] = names.as_slice() else { panic!("{} bundles\n{}", names.len(), world.story()) };
+    (name.clone(), archive.manifest(name).unwrap().0)
+}
+
+/// Opens every file of the only bundle, and compares it with what its manifest says of it.
+fn all_open(world: &World) -> (BundleName, ExportManifest) {
+    let (name, manifest) = only_bundle(world);
+    let directory = world.exports().join(name.as_str());
+    assert_eq!(manifest.format, MANIFEST_FORMAT_ENCRYPTED);
+    assert_eq!(manifest.recipients.iter().map(|key| key.as_str()).collect::<Vec<_>>(), [HOLDER]);
+    for file in &manifest.files {
+        let stored = fs::read(directory.join(&file.name)).unwrap();
+        assert_eq!((stored.len() as u64, Digest::of(&stored)), (file.bytes, file.sha256), "{}", file.name);
+        if let Some(said) = file.plain {
+            let header = String::from_utf8_lossy(&stored[..400.min(stored.len())]).into_owned();
+            assert_eq!(header.matches("-> X25519 ").count(), 2, "its holder, and who read it back: {header}");
+            let plain = opened(&directory.join(&file.name));
+            assert_eq!((plain.len() as u64, Digest::of(&plain)), (said.bytes, said.sha256), "{}", file.name);
+        }
+    }
+    (name, manifest)
+}
+
+fn count(log: &[Recorded], is_it: impl Fn(&Event) -> bool) -> usize {
+    log.iter().filter(|recorded| recorded.event().is_some_and(&is_it)).count()
+}
+
+fn failed_with(log: &[Recorded], step: Step, code: &str) -> usize {
+    count(log, |event| matches!(event, Event::StepFailed(body) if body.step == step && body.code == code))
+}
+
+fn exported(world: &World) -> usize {
+    count(&world.log(), |event| matches!(event, Event::StepSucceeded(body) if body.step == Step::Export))
+}
+
+#[test]
+fn what_is_purged_stands_in_a_bundle_that_its_holder_alone_can_open() {
+    let mut world = world_of("P7D");
+    let due = [world.add("a", "2020-01-01"), world.add("b", "2021-01-01")];
+    let kept = world.add("c", "2025-12-01");
+    world.settle();
+    let run = world.drive_to_the_end("contacts");
+    assert_eq!(world.run_state(run), RunState::Completed, "{}", world.story());
+    assert_eq!((due.map(|entity| world.state_of(entity)), world.state_of(kept)), {
+        ([EntityState::Purged; 2], EntityState::Visible)
+    });
+    let (name, manifest) = all_open(&world);
+    let in_the_clear: Vec<&str> =
+        manifest.files.iter().filter(|file| file.plain.is_none()).map(|file| file.name.as_str()).collect();
+    assert_eq!(in_the_clear, ["manifest-items.jsonl"], "numbers and digests");
+    let directory = world.exports().join(name.as_str());
+    let items = opened(&directory.join("items.jsonl.age"));
+    let items: Vec<ParsedItem> =
+        items.split(|byte| *byte == b'\n').filter_map(|line| ParsedItem::parse_line(line).ok()).collect();
+    assert_eq!(items.iter().map(|item| item.entity).collect::<Vec<EntityId>>(), due);
+    assert!(items.iter().all(|item| item.record.external_id.contains(MARKER)), "it is what was there");
+    assert_eq!(failed_with(&world.log(), Step::Export, StepFailed::BUNDLE_KEY_GONE), 0);
+}
+
+fn stop_at(nth: u64, remains: Remains, quarantine: &str) -> bool {
+    let mut world = world_of(quarantine);
+    let due = [world.add("a", "2020-01-01"), world.add("b", "2021-01-01")];
+    world.settle();
+    world.gate.crash_at(nth, remains);
+    let before = world.crashes;
+    let run = world.drive_to_the_end("contacts");
+    let what = format!("flush {nth}, {remains:?}\n{}", world.story());
+    assert_eq!(world.run_state(run), RunState::Completed, "{what}");
+    assert_eq!(due.map(|entity| world.state_of(entity)), [EntityState::Purged; 2], "{what}");
+    assert_eq!(world.bundles(), 1, "{what}");
+    let is_stopped = world.crashes > before;
+    world.reopen();
+    is_stopped
+}
+
+#[test]
+fn an_encrypted_purge_survives_a_crash_at_every_flush() {
+    for (remains, quarantine) in [(Remains::Lost, "P0D"), (Remains::Kept, "P7D"), (Remains::Flushed, "P0D")] {
+        let what = format!("an encrypted purge with a quarantine of {quarantine}");
+        at_every_flush(&what, remains, 22, |nth, remains| stop_at(nth, remains, quarantine));
+    }
+}
+
+#[test]
+fn a_bundle_whose_key_is_lost_before_it_was_read_back_is_thrown_away_and_written_anew() {
+    let mut world = world_of("P7D");
+    let due = world.add("a", "2020-01-01");
+    world.settle();
+    let (_, run) = world.approved_run("contacts");
+    while exported(&world) == 0 {
+        assert_eq!(world.step(Stage::Run), Stepped::Worked, "{}", world.story());
+    }
+    let (_, first) = only_bundle(&world);
+    // Somebody stops the daemon.
+    world.reopen();
+    world.settle();
+    assert_eq!(exported(&world), 2, "{}", world.story());
+    assert_eq!(failed_with(&world.log(), Step::Export, StepFailed::BUNDLE_KEY_GONE), 1);
+    let (_, second) = all_open(&world);
+    assert_ne!(first.files, second.files, "under another key");
+    // What was verified needs no key again, and the quarantine goes on over a restart.
+    world.reopen();
+    world.finish();
+    assert_eq!((world.run_state(run), world.state_of(due)), (RunState::Completed, EntityState::Purged));
+    assert_eq!(exported(&world), 2, "{}", world.story());
+}
+
+#[test]
+fn an_encrypted_bundle_that_was_changed_before_or_after_it_was_read_back_lets_nothing_be_purged() {
+    for nth in [1, 2] {
+        for fault in [Fault::FlippedByte, Fault::FileRemoved] {
+            let mut world = world_of("P1D");
+            let due = world.add("a", "2020-01-01");
+            world.settle();
+            let (_, run) = world.approved_run("contacts");
+            world.archive.arm(Call::Verify, nth, fault);
+            world.finish();
+            let what = format!("{nth} {fault:?}\n{}", world.story());
+            assert_eq!((world.run_state(run), world.state_of(due)), (RunState::Stuck, EntityState::Visible), "{what}");
+            let code = if fault == Fault::FlippedByte { "file_changed" } else { "file_missing" };
+            assert_eq!(failed_with(&world.log(), Step::VerifyExport, code), 1, "{what}");
+        }
+    }
+}
+
+#[test]
+fn whatever_the_archive_answers_about_an_encrypted_bundle_nothing_is_purged_without_one_that_was_read_back() {
+    for call in Call::ALL {
+        for fault in Fault::OF_CALLS {
+            let mut world = world_of("P1D");
+            let due = world.add("a", "2020-01-01");
+            world.settle();
+            let (_, run) = world.approved_run("contacts");
+            world.archive.arm(call, 1, fault);
+            world.finish();
+            let what = format!("{call:?} {fault:?}\n{}", world.story());
+            match world.run_state(run) {
+                RunState::Completed => assert_eq!(world.state_of(due), EntityState::Purged, "{what}"),
+                RunState::Stuck => assert_eq!(world.state_of(due), EntityState::Visible, "{what}"),
+                other => panic!("{other:?}: {what}"),
+            }
+        }
+    }
+}
+
+/// Messages in a world that encrypts them, and what their texts are.
+fn mail_world(form: &str, crash: Option<(u64, Remains)>) -> World {
+    let mut world = World::new("P1D");
+    world.write_policy("mail", &encrypted(&mail_policy("Archive", form, "P1D")));
+    let mailbox = world.add_mailbox("ada@example.org");
+    world.mail.folder(mailbox, "Archive", &["archive"]);
+    world.mail.deliver(mailbox, "Archive", "2020-01-01T00:00:00Z", &["seen"]);
+    world.mail.deliver(mailbox, "Archive", "2020-06-01T00:00:00Z", &[]);
+    world.settle();
+    if let Some((flush, remains)) = crash {
+        world.gate.crash_at(flush, remains);
+    }
+    let run = world.drive_to_the_end("mail");
+    let what = format!("{form} {crash:?}\n{}", world.story());
+    assert_eq!(world.run_state(run), RunState::Completed, "{what}");
+    assert_eq!(world.mail.uids(mailbox, "Archive"), Some(Vec::new()), "{what}");
+    world
+}
+
+#[test]
+fn messages_are_encrypted_too_each_by_itself_or_all_in_one() {
+    for form in ["eml", "mbox"] {
+        let world = mail_world(form, None);
+        let (name, _) = all_open(&world);
+        let directory = world.exports().join(name.as_str());
+        let gone = world.mail.expunged();
+        assert_eq!(gone.len(), 2);
+        match form {
+            "eml" => {
+                let files: Vec<_> =
+                    fs::read_dir(directory.join(TEXTS_DIRECTORY)).unwrap().map(|file| file.unwrap()).collect();
+                let mut texts: Vec<Vec<u8>> = files.iter().map(|file| opened(&file.path())).collect();
+                texts.sort();
+                let mut wanted: Vec<Vec<u8>> = gone.iter().map(|gone| gone.text.clone()).collect();
+                wanted.sort();
+                assert!(files.iter().all(|file| file.file_name().to_string_lossy().ends_with(".eml.age")));
+                assert!(texts == wanted, "to the byte");
+            }
+            _ => {
+                let mbox = opened(&directory.join(format!("{MBOX_FILE}.age")));
+                let separators =
+                    mbox.split(|byte| *byte == b'\n').filter(|line| line.starts_with(b"From MAILER-DAEMON ")).count();
+                assert_eq!(separators, 2);
+            }
+        }
+        assert!(!directory.join(ITEMS_FILE).exists());
+    }
+}
+
+#[test]
+fn encrypted_messages_survive_a_crash_at_any_flush() {
+    for flush in 1..30 {
+        for (remains, form) in [(Remains::Lost, "eml"), (Remains::Flushed, "mbox")] {
+            let world = mail_world(form, Some((flush, remains)));
+            assert_eq!(world.bundles(), 1, "flush {flush} {remains:?}\n{}", world.story());
+        }
+    }
+}
+
+#[test]
+fn a_policy_that_stops_encrypting_while_its_plan_waits_makes_the_plan_stale() {
+    let mut world = world_of("P1D");
+    let due = world.add("a", "2020-01-01");
+    world.settle();
+    let (_, run) = world.approved_run("contacts");
+    world.write_policy("contacts", &policy("contacts", "P1D"));
+    world.finish();
+    assert_ne!(world.run_state(run), RunState::Completed, "{}", world.story());
+    assert_eq!(world.state_of(due), EntityState::Visible);
+    assert_eq!(world.bundles(), 0, "what was approved as encrypted is never written in the clear");
+}
