@@ -169,7 +169,7 @@ fn unknown_to(accounts: &Accounts, control: &config::Control) -> Vec<String> {
     let mut unknown = Vec::new();
     for (role, members) in control.roles.all() {
         unknown.extend(members.iter().filter_map(|member| match member {
-            Member::User(name) if !accounts.users.iter().any(|(known, _)| known == name) => Some(format!(
+            Member::User(name) if !accounts.users.iter().any(|known| known.name == *name) => Some(format!(
                 "[control.roles] {role}: there is no user {name} in /etc/passwd, so this gives nobody the role; name users of a directory service by number, as \"uid:1000\""
             )),
             Member::Group(name) if accounts.gid_of(name).is_none() => Some(format!(
