@@ -17,7 +17,7 @@ use retention_core::policy::{Assessment, OnMissingStart};
 use retention_core::time::Timestamp;
 use retention_core::view::due::Standing;
 use retention_core::view::{EntityState, Keyed, Views};
-use retentiond::connector::archive::{DiskArchive, ITEMS_FILE, TEXTS_DIRECTORY};
+use retentiond::connector::archive::{DiskArchive, ITEMS_FILE, MBOX_FILE, TEXTS_DIRECTORY};
 use retentiond::store::vault::KeyState;
 use retentiond::store::{Store, facts};
 
@@ -475,7 +475,10 @@ fn has_text(exports: &Path, entity: EntityId, text: &[u8]) -> bool {
     let bundles = fs::read_dir(exports).into_iter().flatten().flatten();
     let visible = bundles.filter(|entry| !entry.file_name().to_string_lossy().starts_with('.'));
     visible.into_iter().any(|bundle| {
-        bundle::read(&bundle.path().join(TEXTS_DIRECTORY), &format!("{entity}.eml")).is_some_and(|bytes| bytes == text)
+        let alone = bundle::read(&bundle.path().join(TEXTS_DIRECTORY), &format!("{entity}.eml"));
+        let among_all = || bundle::read(&bundle.path(), MBOX_FILE);
+        alone.is_some_and(|bytes| bytes == text)
+            || among_all().is_some_and(|bytes| memchr::memmem::find(&bytes, text).is_some())
     })
 }
 

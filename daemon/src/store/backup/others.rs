@@ -479,7 +479,10 @@ impl<'a> Log<'a> {
         match self.wanted.get(&envelope.position).map(|wanted| *wanted == Digest::of(&envelope.to_bytes())) {
             Some(true) => {
                 self.found.insert(envelope.position);
-                self.agree(envelope.position);
+                // Nothing but its time and its place tells some events of two stores apart.
+                if self.common.is_none() {
+                    self.agree(envelope.position);
+                }
             }
             Some(false) => self.has_parted = true,
             None => {}
