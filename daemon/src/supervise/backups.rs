@@ -98,8 +98,8 @@ impl Backups {
         }
         let made =
             newest.map_err(failed).and_then(|newest| match due(schedule, newest.map(|newest| newest.made_at), now) {
-                Due::At(next) => Ok(Step::IdleUntil(next)),
-                Due::Never => Ok(Step::Idle),
+                Due::At(next) => self.is_mended(&places).map(|()| Step::IdleUntil(next)),
+                Due::Never => self.is_mended(&places).map(|()| Step::Idle),
                 Due::Now => self.make(Actor::Daemon, &mut |_| Audience::Listening).map(|()| Step::Worked),
             });
         let again = Step::IdleUntil(Timestamp(now.0.saturating_add(PAUSE_AFTER_FAILURE_US)));
@@ -113,6 +113,14 @@ impl Backups {
         };
         *self.failed.lock() = failed;
         step
+    }
+
+    /// Looks whether what was told is over: a manifest that somebody changed is not, because the next backup was made.
+    fn is_mended(&self, places: &Places) -> Result<(), ErrorBody> {
+        match self.failed() {
+            None => Ok(()),
+            Some(_) => make::refuse_forged(places, &self.store.index_key()).map_err(failed),
+        }
     }
 
     /// Says why there is no backup although it was its time.
