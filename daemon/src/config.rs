@@ -33,6 +33,7 @@ use crate::keyholders::Keyholders;
 
 pub use named::{NamedFileProblem, named_file_problems};
 pub use notify::{MailChannel, NotifyChannel, NotifyKind, WebhookChannel};
+pub use overlap::unwise_places;
 pub use problem::{ConfigError, Problem};
 pub(crate) use reading::meant;
 pub use reload::{Change, Reload};

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use clap::{CommandFactory as _, Parser as _};
 use retention_core::control::ExitCode;
-use retentiond::config::{Config, Environment, named_file_problems};
+use retentiond::config::{Config, Environment, named_file_problems, unwise_places};
 use retentiond::control::unknown_accounts;
 use retentiond::stage::intake::mapping_problems;
 use retentiond::supervise::args::{Args, Command, ConfigCommand, StoreCommand};
@@ -38,8 +38,8 @@ fn check_config(args: &Args) -> ExitCode {
         for (path, problem) in named_file_problems(&config) {
             say(&format!("warning: {}: {problem}", path.display()));
         }
-        for unknown in unknown_accounts(&config.control) {
-            say(&format!("warning: {unknown}"));
+        for warning in unknown_accounts(&config.control).into_iter().chain(unwise_places(&config)) {
+            say(&format!("warning: {warning}"));
         }
         say(&format!(
             "{}: good, {} sources, digest {}",

@@ -21,25 +21,12 @@ pub(super) fn find(config: &Config) -> Vec<(Option<usize>, String)> {
     if overlaps(&state, &exports) && exports != state.join(EXPORTS) {
         found.push((None, "`store.exports_dir` must lie outside `store.state_dir`, or be its `exports`".to_owned()));
     }
-    let policies = real(&config.policies.dir);
-    if [&state, &exports].into_iter().any(|directory| overlaps(&policies, directory)) {
-        let message = "`policies.dir` must lie outside `store.state_dir` and `store.exports_dir`, and they outside it: \
-                       a lost store must not take the policies with it";
+    if let SecretPlace::File(file) = &store.root_key
+        && [&state, &exports].iter().any(|directory| real(file).starts_with(directory))
+    {
+        let message = "the file of `store.root_key` must lie outside `store.state_dir` and `store.exports_dir`: \
+                       who copies the data must not copy its key with it";
         found.push((None, message.to_owned()));
-    }
-    if let SecretPlace::File(file) = &store.root_key {
-        let file = real(file);
-        if [&state, &exports].into_iter().any(|directory| file.starts_with(directory)) {
-            let message = "the file of `store.root_key` must lie outside `store.state_dir` and `store.exports_dir`: \
-                           who copies the data must not copy its key with it";
-            found.push((None, message.to_owned()));
-        }
-        let copies = config.backup.iter().flat_map(|backup| [&backup.dir, &backup.keys_dir]);
-        if copies.into_iter().any(|directory| file.starts_with(real(directory))) {
-            let message = "the file of `store.root_key` must lie outside `backup.dir` and `backup.keys_dir`: \
-                           who has the copies of the keys must not have what opens them";
-            found.push((None, message.to_owned()));
-        }
     }
     if let Some(backup) = &config.backup {
         let (dir, keys) = (real(&backup.dir), real(&backup.keys_dir));
@@ -100,14 +87,49 @@ pub(super) fn find(config: &Config) -> Vec<(Option<usize>, String)> {
     found
 }
 
+/// Returns, in sentences, what lies where it should not, and does no harm as long as nothing else happens. A daemon that did
+/// not start because of it would take no access back that it has given: so it is told, and not refused.
+#[must_use]
+pub fn unwise_places(config: &Config) -> Vec<String> {
+    let mut found = Vec::new();
+    let [state, exports, policies] =
+        [&config.store.state_dir, &config.store.exports_dir, &config.policies.dir].map(|own| real(own));
+    if [&state, &exports].into_iter().any(|directory| overlaps(&policies, directory)) {
+        let message = "`policies.dir` should lie outside `store.state_dir` and `store.exports_dir`, and they outside it: \
+                       a lost store takes the policies with it";
+        found.push(message.to_owned());
+    }
+    let mut copies = config.backup.iter().flat_map(|backup| [real(&backup.dir), real(&backup.keys_dir)]);
+    if let SecretPlace::File(file) = &config.store.root_key
+        && copies.any(|directory| real(file).starts_with(directory))
+    {
+        let message = "the file of `store.root_key` should lie outside `backup.dir` and `backup.keys_dir`: \
+                       who has the copies of the keys has what opens them";
+        found.push(message.to_owned());
+    }
+    for (what, file) in written_files(config) {
+        if [&state, &exports, &policies].into_iter().any(|directory| file.starts_with(directory)) {
+            found.push(format!(
+                "{what} should lie outside the store, `store.exports_dir` and `policies.dir`: it is lost with them"
+            ));
+        }
+    }
+    found
+}
+
+/// Returns the files that the daemon writes whatever lies there, each with what it is.
+fn written_files(config: &Config) -> impl Iterator<Item = (&'static str, PathBuf)> {
+    let ledger = config.backup.as_ref().and_then(|backup| backup.erasures.as_ref());
+    let published = config.publish.iter().filter_map(|place| match place {
+        PublishTo::File(file) => Some(("a file of `audit.publish`", real(file))),
+        PublishTo::Command(..) | PublishTo::Web(..) | PublishTo::Journal => None,
+    });
+    ledger.map(|file| (LEDGER, real(file))).into_iter().chain(published)
+}
+
 /// Says which files that the daemon writes would overwrite something else, or lie where something is taken in. Each is
 /// written whatever lies there.
 fn written(config: &Config) -> Vec<String> {
-    let ledger = config.backup.as_ref().and_then(|backup| backup.erasures.as_ref());
-    let published = config.publish.iter().filter_map(|place| match place {
-        PublishTo::File(file) => Some(("a file of `audit.publish`", file)),
-        PublishTo::Command(..) | PublishTo::Web(..) | PublishTo::Journal => None,
-    });
     let mut others = vec![("configuration", real(&config.path))];
     if let SecretPlace::File(file) = &config.store.root_key {
         others.push(("root key", real(file)));
@@ -116,20 +138,15 @@ fn written(config: &Config) -> Vec<String> {
         SourceKind::Csv { mapping, .. } | SourceKind::Xlsx { mapping } => Some(("mapping", real(mapping))),
         SourceKind::Ocm => None,
     }));
-    let mut directories: Vec<PathBuf> =
-        [&config.store.state_dir, &config.store.exports_dir, &config.policies.dir].map(|own| real(own)).into();
-    directories.extend(config.sources.iter().map(|source| real(&source.drop_dir)));
+    let mut directories: Vec<PathBuf> = config.sources.iter().map(|source| real(&source.drop_dir)).collect();
     directories.extend(config.servers.iter().filter_map(|server| server.batches.as_deref().map(real)));
     let mut found = Vec::new();
-    for (what, file) in ledger.map(|file| (LEDGER, file)).into_iter().chain(published) {
-        let file = real(file);
+    for (what, file) in written_files(config) {
         if let Some((other, _)) = others.iter().find(|(_, other)| *other == file) {
             found.push(format!("{what} is the file of the {other}, which would be overwritten"));
         }
         if directories.iter().any(|directory| file.starts_with(directory)) {
-            found.push(format!(
-                "{what} must lie outside the store, `store.exports_dir`, `policies.dir` and every folder in which something is dropped"
-            ));
+            found.push(format!("{what} must lie outside every folder in which something is dropped"));
         }
         // Nothing may be written over the ledger; the others may be told in one file.
         if what == LEDGER {

@@ -231,6 +231,15 @@ mod tests {
     }
 
     #[test]
+    fn whoever_waits_at_the_shipped_socket_does_not_start_what_fails_without_an_end() {
+        let service = include_str!("../../../systemd/retentiond.service");
+        let socket = include_str!("../../../systemd/retentiond.socket");
+        // Without a limit of its own, the service has that of the socket alone.
+        assert!(service.lines().any(|line| line == "StartLimitIntervalSec=0"));
+        assert!(socket.lines().any(|line| line == "TriggerLimitBurst=5"));
+    }
+
+    #[test]
     fn a_connection_is_not_taken_for_a_socket_that_listens() {
         let dir = tempfile::tempdir().unwrap();
         let socket = UnixListener::bind(dir.path().join("one.sock")).unwrap();

@@ -16,6 +16,7 @@ use crate::config::{self, Config};
 use crate::control::{Audience, Sink};
 use crate::stage::Step;
 use crate::stage::ledger::LedgerHealth;
+use crate::store::backup::make::LastCopy;
 use crate::store::backup::{BackupError, Heard, Manifest, Places, Stamp, make};
 use crate::store::open::daemon_draft;
 use crate::store::tree::Tree;
@@ -97,8 +98,8 @@ impl Backups {
         }
         let made =
             newest.map_err(failed).and_then(|newest| match due(schedule, newest.map(|newest| newest.made_at), now) {
-                Due::At(next) => Ok(Step::IdleUntil(next)),
-                Due::Never => Ok(Step::Idle),
+                Due::At(next) => self.is_mended(&places).map(|()| Step::IdleUntil(next)),
+                Due::Never => self.is_mended(&places).map(|()| Step::Idle),
                 Due::Now => self.make(Actor::Daemon, &mut |_| Audience::Listening).map(|()| Step::Worked),
             });
         let again = Step::IdleUntil(Timestamp(now.0.saturating_add(PAUSE_AFTER_FAILURE_US)));
@@ -112,6 +113,14 @@ impl Backups {
         };
         *self.failed.lock() = failed;
         step
+    }
+
+    /// Looks whether what was told is over: a manifest that somebody changed is not, because the next backup was made.
+    fn is_mended(&self, places: &Places) -> Result<(), ErrorBody> {
+        match self.failed() {
+            None => Ok(()),
+            Some(_) => make::refuse_forged(places, &self.store.index_key()).map_err(failed),
+        }
     }
 
     /// Says why there is no backup although it was its time.
@@ -146,12 +155,14 @@ impl Backups {
         make::refuse_forged(&places, &self.store.index_key()).map_err(failed)
     }
 
-    /// Removes the copies of keys whose time is over; by a clock that is doubted none is.
+    /// Removes the copies of keys whose time is over; by a clock that is doubted none is, nor while nobody has confirmed what a
+    /// restore brought back: another one may be wanted. As long as the schedule can make no backup the last copy stays.
     fn remove_ended_keys(&self, places: &Places) -> Result<(), ErrorBody> {
-        if self.store.view(|views| views.small.clock.doubt().is_some()) {
+        if self.store.view(|views| views.small.clock.doubt().is_some() || views.small.restored.waits().is_some()) {
             return Ok(());
         }
-        for last in self.store.remove_ended_keys(places, self.clock.now()).map_err(failed)? {
+        let last_copy = if self.failed().is_some() { LastCopy::Stays } else { LastCopy::Goes };
+        for last in self.store.remove_ended_keys(places, self.clock.now(), last_copy).map_err(failed)? {
             self.append(daemon_draft(Event::BackupKeysRemoved(BackupKeysRemoved { last })))?;
         }
         Ok(())

@@ -34,7 +34,7 @@ use super::watch::DirectoryWatch;
 use super::worker::{Panics, Shared, StagesFailing};
 use super::works::{DaemonWorks, Order};
 use crate::clock::{Clock, WallClock};
-use crate::config::{CONFIG_BYTES_MAX, Config, Environment};
+use crate::config::{CONFIG_BYTES_MAX, Config, Environment, unwise_places};
 use crate::connector::access::AccessTarget;
 use crate::connector::imap::{Connector, ImapAccess, ImapMailroom, ImapMover, Keys};
 use crate::control::{self, Accounts, Control, ControlSocket, SocketError};
@@ -73,7 +73,7 @@ pub fn run(config: Config, environment: &Environment) -> ExitCode {
         Ok(level) => level,
         Err(error) => return refuse(&error, ExitCode::Invalid),
     };
-    warn_of_unknown_accounts(&config);
+    warn_of(&config);
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return refuse(&error, ExitCode::Unexpected),
@@ -166,10 +166,11 @@ fn socket_group(config: &Config) -> Result<Option<u32>, String> {
     accounts.gid_of(name).map(Some).ok_or_else(unknown)
 }
 
-/// Says which roles nobody has. The accounts are read for each connection: one that is made later is known then.
-fn warn_of_unknown_accounts(config: &Config) {
-    for unknown in control::unknown_accounts(&config.control) {
-        tracing::warn!("{unknown}");
+/// Says which roles nobody has, and what lies where it should not. The accounts are read for each connection: one that is
+/// made later is known then.
+fn warn_of(config: &Config) {
+    for warning in control::unknown_accounts(&config.control).into_iter().chain(unwise_places(config)) {
+        tracing::warn!("{warning}");
     }
 }
 
@@ -564,7 +565,7 @@ impl Life<'_> {
                 if let Err(error) = self.level.set(&new.diagnostics.level) {
                     tracing::error!(%error, "the level of the diagnostics stays as it was");
                 }
-                warn_of_unknown_accounts(&new);
+                warn_of(&new);
                 *self.config.write() = new;
                 *hints.reloaded.lock() = true;
                 *hints.edited.lock() = true;

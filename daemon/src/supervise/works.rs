@@ -30,7 +30,7 @@ use super::notices::Channels;
 use super::signing_key;
 use super::worker::StagesFailing;
 use crate::clock::Clock;
-use crate::config::{Config, ConfigError, Metrics, NotifyChannel, Problem, named_file_problems};
+use crate::config::{Config, ConfigError, Metrics, NotifyChannel, Problem, named_file_problems, unwise_places};
 use crate::connector::mail::Mailroom;
 use crate::connector::texts;
 use crate::control::package::{PackageWanted, Parts};
@@ -116,7 +116,8 @@ impl Works for DaemonWorks {
                 let named = is_own.then(|| named_file_findings(&config)).into_iter().flatten();
                 let unknown = is_own.then(|| unknown_accounts(&config.control));
                 let moved = moved::problem(&self.store, &self.config.read(), &config);
-                let warned = unknown.into_iter().flatten().chain(moved);
+                let unwise = is_own.then(|| unwise_places(&config));
+                let warned = unknown.into_iter().chain(unwise).flatten().chain(moved);
                 let warned = warned.map(|message| told(Severity::Warning, message));
                 mapping_findings(&config).into_iter().chain(renamed).chain(named).chain(warned).collect()
             }

@@ -96,9 +96,14 @@ impl Store {
     ///
     /// # Errors
     /// When one cannot be removed; it is tried again.
-    pub fn remove_ended_keys(&self, places: &Places, now: Timestamp) -> Result<Vec<Position>, BackupError> {
+    pub fn remove_ended_keys(
+        &self,
+        places: &Places,
+        now: Timestamp,
+        last: LastCopy,
+    ) -> Result<Vec<Position>, BackupError> {
         match self.earlier(places) {
-            Ok(Some(_)) => remove_ended_keys(places, &self.index_key(), now),
+            Ok(Some(_)) => remove_ended_keys(places, &self.index_key(), now, last),
             // What somebody may want to restore is not for this store to remove.
             Ok(None) | Err(BackupError::OtherLog) => Ok(Vec::new()),
             Err(error) => Err(error),
@@ -287,6 +292,15 @@ fn part(
     Ok(Part { name, bytes, sha256, encrypted: Some(encrypted) })
 }
 
+/// What becomes of the last copy of keys that any backup has, once its time is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LastCopy {
+    /// It is removed as any other.
+    Goes,
+    /// It stays: no other can be made now, and without it no backup could be brought back.
+    Stays,
+}
+
 /// Overwrites and removes the copies of keys whose time is over, and those that a crash left without a manifest.
 /// Returns the backups that they belonged to. Not while a backup is being made.
 ///
@@ -294,24 +308,36 @@ fn part(
 ///
 /// # Errors
 /// When one cannot be removed; it is tried again.
-pub fn remove_ended_keys(places: &Places, key: &IndexKey, now: Timestamp) -> Result<Vec<Position>, BackupError> {
+pub fn remove_ended_keys(
+    places: &Places,
+    key: &IndexKey,
+    now: Timestamp,
+    last: LastCopy,
+) -> Result<Vec<Position>, BackupError> {
     let mut ended = Vec::new();
     // The disk of the one or the other is not mounted: nobody can tell what belongs to which backup.
     if !places.keys.is_dir() || !places.manifests().is_dir() {
         return Ok(ended);
     }
-    for last in copied_keys(places)? {
-        let is_over = match Manifest::unless_forged(places, last, key) {
-            Ok(manifest) => manifest.keys_until < now,
+    let mut stays = None;
+    for copy in copied_keys(places)? {
+        let is_over = match Manifest::unless_forged(places, copy, key) {
+            Ok(manifest) => {
+                stays = Some(copy);
+                manifest.keys_until < now
+            }
             Err(BackupError::Absent) => true,
             Err(BackupError::Forged { .. }) => false,
             Err(error) => return Err(error),
         };
         if is_over {
-            durable_file::discard_dir(&places.keys_of(last), KEYS_DIR)?;
-            ended.push(last);
+            ended.push(copy);
         }
     }
+    if last == LastCopy::Stays {
+        ended.retain(|copy| Some(*copy) != stays);
+    }
+    ended.iter().try_for_each(|copy| durable_file::discard_dir(&places.keys_of(*copy), KEYS_DIR))?;
     Ok(ended)
 }
 

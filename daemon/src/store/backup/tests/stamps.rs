@@ -189,7 +189,7 @@ fn copies_of_keys_of_which_somebody_changed_until_when_they_are_kept_are_told() 
     let (key, late) = (world.index_key(), Timestamp(UNTIL.0 + 1));
     make::refuse_forged(&world.places, &key).unwrap();
     forge(&world, manifest.last);
-    assert_eq!(make::remove_ended_keys(&world.places, &key, late).unwrap(), []);
+    assert_eq!(make::remove_ended_keys(&world.places, &key, late, LastCopy::Goes).unwrap(), []);
     let told = make::refuse_forged(&world.places, &key);
     assert!(matches!(told, Err(BackupError::Forged { last }) if last == manifest.last), "{told:?}");
 }
