@@ -41,8 +41,9 @@ pub struct DaemonStarted {
     pub cut_bytes: u64,
 }
 
-/// Schema 1. From here on these users, and no others, have these roles. Numbers alone, as the actors of events are:
-/// which person has which is for the accounts of the machine to say.
+/// Schema 1. These users, and no others, have these roles: in force behind the event where the configuration changed, and for
+/// a few seconds already where the accounts of the machine did. Numbers alone, as the actors of events are: which person
+/// has which is for those accounts to say.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct RolesDeclared {
     /// SHA-256 of the configuration from which they follow.

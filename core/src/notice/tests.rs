@@ -351,7 +351,7 @@ fn a_run_that_the_daemon_stopped_is_told_as_failed_and_one_that_a_person_ended_a
     assert_eq!(world.sent(), [], "it is undoing what it began");
     world.end(run, RunEnd::Cancelled);
     let notice = Notice::RunFailed { run };
-    assert_eq!(world.sent(), [notice.clone()]);
+    assert_eq!(world.sent(), std::slice::from_ref(&notice));
     let said = text(&world.views, &[], &notice, world.now).unwrap();
     assert!(said.subject.ends_with("was stopped: too much changed after its plan was made"), "{said:?}");
     assert_eq!(said.hint, "retentionctl plan make contacts");

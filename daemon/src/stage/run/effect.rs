@@ -243,7 +243,7 @@ impl Run {
     /// the key is gone, and with it the proof.
     fn has_lost_key(&self, id: SagaId, saga: &Saga) -> bool {
         let is_encrypted = self.approved(saga).is_some_and(|(_, policy)| !policy.export.encrypt_to.is_empty());
-        is_encrypted && !self.written.lock().get(&id).is_some_and(|written| written.key.is_some())
+        is_encrypted && self.written.lock().get(&id).is_none_or(|written| written.key.is_none())
     }
 
     /// Removes a bundle that cannot be verified any more, and says so: it is written anew. That is done first, so that no

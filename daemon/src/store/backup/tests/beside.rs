@@ -338,7 +338,7 @@ fn a_restored_store_that_is_lost_again_before_its_next_backup_is_heard_without_b
     let (options, told) = restored(&world, Asked::of("state", first.last)).unwrap();
     let is_told = matches!(&told.heard[..], [Heard::Elsewhere { .. }, Heard::Apart { dir }] if *dir == aside);
     assert!(is_told, "{:?}", told.heard);
-    assert_eq!(gone(&world, &options), gone_are(&[5..8]));
+    assert_eq!(gone(&world, &options), gone_are(std::slice::from_ref(&(5..8))));
     std::fs::remove_dir_all(&options.dir).unwrap();
     let asked = Asked { lost: vec![aside], ..Asked::of("state", first.last) };
     let (options, _) = restored(&world, asked).unwrap();
@@ -453,7 +453,7 @@ fn a_log_beside_the_state_directory_of_which_nothing_can_be_compared_is_told() {
     flip(&aside.join("journal/00000001.seg"), 0);
     let (options, told) = restored(&world, Asked::of("state", first.last)).unwrap();
     assert!(matches!(&told.heard[..], [Heard::Unread { dir, .. }] if *dir == aside), "{:?}", told.heard);
-    assert_eq!(gone(&world, &options), gone_are(&[5..8]));
+    assert_eq!(gone(&world, &options), gone_are(std::slice::from_ref(&(5..8))));
     let asked = Asked { lost: vec![aside], ..Asked::of("never", first.last) };
     assert!(matches!(restored(&world, asked).map(drop), Err(BackupError::LostAbsent)));
 }
