@@ -249,6 +249,36 @@ fn a_schedule_goes_on_once_a_clock_that_was_ahead_is_set_right() {
 }
 
 #[test]
+fn a_clock_that_was_behind_leaves_no_times_of_a_schedule_that_were_missed() {
+    let mut world = World::new("P0D");
+    let nightly = "cron = \"0 3 * * *\"\ntimezone = \"Etc/UTC\"";
+    world.write_policy("contacts", &policy("contacts", "P0D").replace("cron = \"on_demand\"", nightly));
+    world.settle();
+    world.clock.advance(DAY);
+    world.settle();
+    assert_eq!(plans(&world), 1, "{}", world.story());
+    // As after a start without a battery, until the machine has asked for the time.
+    jump(&world, -400 * DAY_US);
+    world.settle();
+    world.clock.advance(DAY);
+    world.settle();
+    assert_eq!(plans(&world), 2, "{}", world.story());
+    jump(&world, 399 * DAY_US);
+    world.settle();
+    world.reopen();
+    world.settle();
+    assert_eq!(plans(&world), 2, "{}", world.story());
+    world.clock.advance(DAY);
+    world.settle();
+    assert_eq!(plans(&world), 3, "{}", world.story());
+    for recorded in world.log() {
+        if let Some(Event::ScheduleMissed(body)) = recorded.event() {
+            assert_eq!(body.count, 1, "{}", world.story());
+        }
+    }
+}
+
+#[test]
 fn a_run_goes_on_at_its_rate_while_the_time_of_the_log_stands_still() {
     let mut world = World::new("P0D");
     let slowly = "max_percent = 100\nrate = \"1/min\"";
