@@ -335,14 +335,26 @@ impl Views {
     /// Returns the holds that cover an entity now, as the newest event tells the time.
     #[must_use]
     pub fn holds_of(&self, entity: EntityId) -> Vec<HoldId> {
+        self.holds_of_at(entity, self.recorded_at)
+    }
+
+    /// Returns the holds that cover an entity at an instant.
+    #[must_use]
+    pub fn holds_of_at(&self, entity: EntityId, now: Timestamp) -> Vec<HoldId> {
         let Some(row) = self.entities.row(entity) else { return Vec::new() };
-        self.small.holds.of(&self.hold_subject(entity, &row), self.recorded_at)
+        self.small.holds.of(&self.hold_subject(entity, &row), now)
     }
 
     /// Returns the holds under which a policy may dispose of nothing now.
     #[must_use]
     pub fn holds_of_policy(&self, policy: &str) -> Vec<HoldId> {
-        self.small.holds.of_policy(policy, self.recorded_at).collect()
+        self.holds_of_policy_at(policy, self.recorded_at)
+    }
+
+    /// Returns the holds under which a policy may dispose of nothing at an instant.
+    #[must_use]
+    pub fn holds_of_policy_at(&self, policy: &str, now: Timestamp) -> Vec<HoldId> {
+        self.small.holds.of_policy(policy, now).collect()
     }
 
     /// Returns how many live deals that are not closed an entity is tied to.

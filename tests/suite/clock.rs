@@ -230,6 +230,25 @@ fn a_plan_is_judged_by_the_clock_while_the_time_of_the_log_stands_still() {
 }
 
 #[test]
+fn a_hold_protects_until_its_day_has_come_also_when_the_log_is_past_it() {
+    let mut world = World::new("P0D");
+    let contact = world.add("a", "2020-01-01");
+    world.settle();
+    let hold = world.hold(&[contact]).expect("a hold");
+    let until = Timestamp(world.clock.now().0 + 10 * DAY_US);
+    world.release_until(hold, until);
+    log_time_stands_still(&mut world);
+    let items = |world: &mut World| {
+        let plan = world.request_plan("contacts").unwrap();
+        world.settle();
+        world.store().view(|views| views.small.plans.get(plan).and_then(|plan| plan.frozen.clone())).unwrap().items
+    };
+    assert_eq!(items(&mut world), 0, "{}", world.story());
+    world.clock.advance(DAY * 11);
+    assert_eq!(items(&mut world), 1, "{}", world.story());
+}
+
+#[test]
 fn a_schedule_goes_on_once_a_clock_that_was_ahead_is_set_right() {
     let mut world = World::new("P0D");
     let nightly = "cron = \"0 3 * * *\"\ntimezone = \"Etc/UTC\"";
@@ -245,6 +264,36 @@ fn a_schedule_goes_on_once_a_clock_that_was_ahead_is_set_right() {
         world.reopen();
         world.settle();
         assert_eq!(plans(&world), before + nights, "once each night: {}", world.story());
+    }
+}
+
+#[test]
+fn a_clock_that_was_behind_leaves_no_times_of_a_schedule_that_were_missed() {
+    let mut world = World::new("P0D");
+    let nightly = "cron = \"0 3 * * *\"\ntimezone = \"Etc/UTC\"";
+    world.write_policy("contacts", &policy("contacts", "P0D").replace("cron = \"on_demand\"", nightly));
+    world.settle();
+    world.clock.advance(DAY);
+    world.settle();
+    assert_eq!(plans(&world), 1, "{}", world.story());
+    // As after a start without a battery, until the machine has asked for the time.
+    jump(&world, -400 * DAY_US);
+    world.settle();
+    world.clock.advance(DAY);
+    world.settle();
+    assert_eq!(plans(&world), 2, "{}", world.story());
+    jump(&world, 399 * DAY_US);
+    world.settle();
+    world.reopen();
+    world.settle();
+    assert_eq!(plans(&world), 2, "{}", world.story());
+    world.clock.advance(DAY);
+    world.settle();
+    assert_eq!(plans(&world), 3, "{}", world.story());
+    for recorded in world.log() {
+        if let Some(Event::ScheduleMissed(body)) = recorded.event() {
+            assert_eq!(body.count, 1, "{}", world.story());
+        }
     }
 }
 

@@ -372,6 +372,24 @@ fn a_text_that_is_withheld_or_has_another_size_than_was_told_keeps_its_message_a
 }
 
 #[test]
+fn what_a_mail_server_withholds_is_no_drift_that_ends_a_run() {
+    let mut mail = Mail::new("P1D", "eml");
+    // They stay while the others go, so in the end they are most of what is due.
+    let withheld: Vec<u32> = (0..20)
+        .map(|_| {
+            let uid = mail.world.mail.deliver(mail.mailbox, ARCHIVE, "2020-02-02T00:00:00Z", &[]);
+            mail.world.mail.withhold(mail.mailbox, ARCHIVE, uid);
+            uid
+        })
+        .collect();
+    let run = mail.run();
+    assert_eq!(mail.end(run, "withheld"), RunState::Completed, "{}", mail.world.story());
+    let left: Vec<u32> = [2, 4].into_iter().chain(withheld).collect();
+    assert_eq!(mail.uids(ARCHIVE), left, "what was handed out went: {}", mail.world.story());
+    assert_eq!(mail.left_alone(), [SkipReason::Changed; 20]);
+}
+
+#[test]
 fn a_message_whose_server_knows_no_date_of_it_is_kept() {
     let mut mail = Mail::new("P1D", "eml");
     for none in ["1970-01-01T00:00:00Z", "1601-01-01T00:00:00Z"] {

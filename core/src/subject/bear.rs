@@ -60,8 +60,12 @@ pub fn each_mark(layout: &Layout, record: &EntityRecord, mut take: impl FnMut(Bo
     };
     let ids = std::iter::once(&record.external_id).chain(&record.other_ids);
     for id in ids.filter(|id| !id.is_empty()) {
-        take(Borne { mark: id_of_source(&layout.source, id), whose: own });
-        take(Borne { mark: Mark::of(Form::Id, id.as_str()), whose: own });
+        // A record that was taken in before what nobody sees around an id, or guards it, was left out has it still.
+        let plain = Some(unguarded(id)).filter(|plain| !plain.is_empty() && *plain != id.as_str());
+        for id in std::iter::once(id.as_str()).chain(plain) {
+            take(Borne { mark: id_of_source(&layout.source, id), whose: own });
+            take(Borne { mark: Mark::of(Form::Id, id), whose: own });
+        }
     }
     for (column, cell) in layout.columns.iter().zip(record.cells.iter()) {
         let Some(cell) = cell.filter(|cell| !cell.is_empty()) else { continue };

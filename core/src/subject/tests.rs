@@ -189,6 +189,19 @@ fn an_id_is_certain_in_its_source_only() {
 }
 
 #[test]
+fn an_id_that_was_taken_in_with_what_nobody_sees_or_what_guards_it_is_found_by_either() {
+    for taken_in in ["\u{feff}007", "007\u{200b}", "=\"007\""] {
+        for sought in ["007", taken_in] {
+            let (layout, record) = record(Kind::Contact, &[], taken_in);
+            let mark = certain(id(Some("crm"), sought)).remove(0);
+            let mut own = false;
+            each_mark(&layout, &record, |borne| own |= borne.mark == mark && borne.whose == Whose::Own);
+            assert!(own, "{sought:?} of {taken_in:?}");
+        }
+    }
+}
+
+#[test]
 fn whose_an_address_is_depends_on_where_it_stands() {
     let jana = || email("jana@example.org");
     let identifier = IdentifierKind::Email;

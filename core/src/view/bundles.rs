@@ -117,10 +117,16 @@ impl Views {
     /// Says whether a hold covers what is left in a bundle alone, which holds copies of some entities.
     #[must_use]
     pub fn is_bundle_held(&self, saga: SagaId, copies_of: &[EntityId]) -> bool {
+        self.is_bundle_held_at(saga, copies_of, self.recorded_at)
+    }
+
+    /// Says whether at an instant a hold covers what is left in a bundle alone.
+    #[must_use]
+    pub fn is_bundle_held_at(&self, saga: SagaId, copies_of: &[EntityId], now: Timestamp) -> bool {
         let held = || {
             let view = self.small.runs.saga(saga)?;
             let policy = &self.plan_of_saga(view)?.request.policy;
-            let (mailbox, now) = (view.started.mailbox, self.recorded_at);
+            let mailbox = view.started.mailbox;
             // What is still there needs no copy.
             let gone: Vec<EntityId> = copies_of.iter().copied().filter(|entity| self.is_gone(*entity)).collect();
             Some(!gone.is_empty() && self.small.holds.covers_copies(&gone, mailbox, policy, now, &self.filters))

@@ -630,6 +630,9 @@ impl Runs {
     }
 
     fn step_failed(&mut self, body: &StepFailed) {
+        if body.step == Step::Export && body.code == StepFailed::TEXT_WITHHELD {
+            self.withheld(body.saga);
+        }
         self.with_saga(body.saga, |saga| {
             let StepFailed { attempt, failure, retry_at, .. } = *body;
             let is_lost = saga.may_lose(body.step) && failure == Failure::Refused && retry_at.is_none();
@@ -662,6 +665,16 @@ impl Runs {
             run.drifted += drifted;
             run.looked_again.drifted += if has_looked_again { drifted } else { 0 };
         });
+    }
+
+    /// What a mail server withholds is as it was planned, and will be the next time: what this attempt left alone is no drift.
+    fn withheld(&mut self, id: SagaId) {
+        let Some(saga) = self.sagas.get_mut(&id) else { return };
+        let since_begun = saga.skipped.iter().filter(|(entity, _)| saga.not_exported.binary_search(entity).is_err());
+        let withheld = since_begun.filter(|(_, reason)| **reason == SkipReason::Changed).count() as u64;
+        saga.drifted = saga.drifted.saturating_sub(withheld);
+        let run = saga.started.run;
+        self.with_run(run, |run| run.drifted = run.drifted.saturating_sub(withheld));
     }
 
     /// Counts a saga among those that are past their pivot, or over, if it was not counted before.

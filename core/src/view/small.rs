@@ -354,6 +354,8 @@ impl PolicyVersions {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
 pub struct Schedules {
     last: BTreeMap<String, Timestamp>,
+    /// The latest of them, also when it was not the last.
+    latest: BTreeMap<String, Timestamp>,
     missed: BTreeMap<String, Missed>,
 }
 
@@ -377,6 +379,15 @@ impl Schedules {
     #[must_use]
     pub fn last(&self, policy: &str) -> Option<Timestamp> {
         self.last.get(policy).copied()
+    }
+
+    /// Returns the nominal instant from which on a policy's schedule counts by a clock that shows `now`: the latest that was dealt
+    /// with, so that a clock that was behind leaves nothing behind it that was missed; and while that is still to come, because
+    /// a clock was ahead then or this one is behind, the last.
+    #[must_use]
+    pub fn dealt_with_until(&self, policy: &str, now: Timestamp) -> Option<Timestamp> {
+        let latest = self.latest.get(policy).copied().filter(|latest| *latest <= now);
+        latest.or_else(|| self.last(policy))
     }
 
     /// Goes through the newest missed times of each policy, by its id.
@@ -403,5 +414,7 @@ impl Schedules {
     /// The newest counts, also when it is earlier: then the one before was dealt with by a clock that was ahead.
     fn dealt_with(&mut self, policy: &str, at: Timestamp) {
         self.last.insert(policy.to_owned(), at);
+        let latest = self.latest.entry(policy.to_owned()).or_insert(at);
+        *latest = at.max(*latest);
     }
 }

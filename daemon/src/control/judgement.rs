@@ -74,7 +74,8 @@ pub fn explain(store: &Store, id: EntityId, now: Timestamp) -> Result<Explanatio
         let reviews = views.small.reviews.of(id, row.version);
         let restrictions = views.small.restrictions.of(id);
         let needed = views.month_needed(id);
-        let standing = Standing { needed, excepted, reviews, ..standing(&row, views.holds_of(id), restriction) };
+        let holds = views.holds_of_at(id, store.holds_at(views));
+        let standing = Standing { needed, excepted, reviews, ..standing(&row, holds, restriction) };
         Some((shown, row, views.open_deals(id), views.activities_of(id), restrictions, standing))
     });
     let (shown, row, open_deals, activities, restrictions, standing) = seen.ok_or_else(missing)?;
@@ -207,7 +208,7 @@ fn with_policy_holds(
     standing: &Standing,
     now: Timestamp,
 ) -> Decision {
-    let holds_of = |policy: &str| store.view(|views| views.holds_of_policy(policy));
+    let holds_of = |policy: &str| store.view(|views| views.holds_of_policy_at(policy, store.holds_at(views)));
     let decision = set.decide(facts, standing, now);
     let Outcome::Due { policy, .. } = &decision.outcome else { return decision };
     let holds = holds_of(policy);

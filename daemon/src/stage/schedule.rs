@@ -68,8 +68,8 @@ impl Schedule {
         }
         for policy in policies.policies().iter().filter(|policy| policy.state == State::Enforce) {
             let Trigger::Cron { schedule, on_missed } = &policy.trigger else { continue };
-            let last = self.store.view(|views| views.small.schedules.last(&policy.id)).unwrap_or(activated_at);
-            let last = self.counts_from(&policy.id, last, now);
+            let last = self.store.view(|views| views.small.schedules.dealt_with_until(&policy.id, now));
+            let last = self.counts_from(&policy.id, last.unwrap_or(activated_at), now);
             if let Some(at) = schedule.next_after(last) {
                 let jitter_us = policy.timing.jitter_us(&policy.id, at);
                 let put_off = Timestamp(at.0.saturating_add(jitter_us));

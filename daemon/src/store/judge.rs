@@ -33,10 +33,10 @@ pub struct Subject {
 }
 
 impl Subject {
-    fn of(views: &Views, entity: EntityId) -> Option<Self> {
+    fn of(views: &Views, entity: EntityId, holds_at: Timestamp) -> Option<Self> {
         let row = views.entities.row(entity)?;
         let standing = Standing {
-            holds: views.holds_of(entity),
+            holds: views.holds_of_at(entity, holds_at),
             restriction: restriction(views, entity, row.version),
             needed: views.month_needed(entity),
             excepted: views.small.subjects.excepting(entity),
@@ -140,10 +140,20 @@ impl Store {
         if id == ERASURE_POLICY { Policy::of_erasures().map(Arc::new) } else { self.policies().get(id).cloned() }
     }
 
+    /// Returns the instant by which holds count: that of the clock where it is behind the log. Then the log is at a day that has
+    /// not come, since a clock was once ahead, and what protects until a day before that would be over.
+    #[must_use]
+    pub fn holds_at(&self, views: &Views) -> Timestamp {
+        self.inner.clock.now().min(views.recorded_at)
+    }
+
     /// Looks entities up, all at one position. Numbers that were never used are left out.
     #[must_use]
     pub fn subjects(&self, entities: &[EntityId]) -> Vec<Subject> {
-        self.view(|views| entities.iter().filter_map(|entity| Subject::of(views, *entity)).collect())
+        self.view(|views| {
+            let holds_at = self.holds_at(views);
+            entities.iter().filter_map(|entity| Subject::of(views, *entity, holds_at)).collect()
+        })
     }
 
     /// Decides whether one policy would dispose of an entity at an instant; `None` if its record is gone, or the
@@ -156,7 +166,7 @@ impl Store {
         let Some(bound) = self.bound(record.layout) else { return Ok(None) };
         let facts = state::facts(&bound.layout, &record, &subject.row, subject.open_deals, &subject.activities);
         let mut standing = subject.standing.clone();
-        standing.holds.extend(self.view(|views| views.holds_of_policy(policy)));
+        standing.holds.extend(self.view(|views| views.holds_of_policy_at(policy, self.holds_at(views))));
         Ok(bound.set.decide_for(policy, &facts, &standing, now))
     }
 
@@ -170,7 +180,7 @@ impl Store {
         subjects: &[Subject],
         now: Timestamp,
     ) -> Result<Vec<Option<Decision>>, ReadError> {
-        let held = self.view(|views| views.holds_of_policy(policy));
+        let held = self.view(|views| views.holds_of_policy_at(policy, self.holds_at(views)));
         self.judge_all(subjects, |set, facts, subject| {
             if held.is_empty() {
                 return set.decide_for(policy, facts, &subject.standing, now);
@@ -193,7 +203,7 @@ impl Store {
         now: Timestamp,
     ) -> Result<Vec<Option<Decision>>, ReadError> {
         let (request, held) = self.view(|views| {
-            let holds = views.small.holds.in_force(views.recorded_at);
+            let holds = views.small.holds.in_force(self.holds_at(views));
             let held: Vec<(HoldId, BTreeSet<String>)> = holds
                 .filter(|(_, hold)| !hold.policies.is_empty())
                 .map(|(hold, body)| (hold, body.policies.clone()))

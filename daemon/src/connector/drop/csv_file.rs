@@ -294,6 +294,18 @@ mod tests {
         let (changes, _) = read_with(&mapping, b"Id,Name,Boss\n=\"007\",Ada,\n\"=\"\"008\"\"\",Bo,=\"007\"\n");
         assert_eq!(rows(&changes), [(2, "007".into()), (3, "008".into())]);
         assert!(matches!(&changes[2], Change::Row(row) if row.links[0].external_id == "007"));
+        assert!(matches!(&changes[2], Change::Row(row) if row.links[1].external_id == "=\"007\""));
+        // Whoever was taken in when that was a part of the id is known by it.
+        for (number, former) in [(1, "=\"007\""), (2, "=\"008\"")] {
+            assert!(matches!(&changes[number], Change::Row(row) if row.other_ids == [former]), "{former}");
+        }
+        let two = mapping.replace("[\"Id\"]", "[\"Id\", \"Name\"]");
+        let (changes, _) = read_with(&two, b"Id,Name,Boss\n=\"007\",a|b,\n8,c,\n");
+        let former = |number: usize| match &changes[number] {
+            Change::Row(row) => row.other_ids.clone(),
+            _ => Vec::new(),
+        };
+        assert_eq!((former(1), former(2)), (vec!["=\"007\"|a||b".to_owned()], vec![]));
     }
 
     #[test]

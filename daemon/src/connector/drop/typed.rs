@@ -263,8 +263,8 @@ impl<'m> Typist<'m> {
             layout: 0,
             mailbox,
             visibility: self.visibility(fields),
+            other_ids: self.former_id(fields).into_iter().collect(),
             external_id,
-            other_ids: Vec::new(),
             dates,
             links: links.flat_map(|(number, rule)| links_of(fields.cell(*number), rule)).collect(),
             cells,
@@ -297,6 +297,20 @@ impl<'m> Typist<'m> {
             id.push_str(&filled(number)?.replace('|', "||"));
         }
         Ok(id)
+    }
+
+    /// Returns the id with what was a part of it before: what nobody sees around it, and what guards it. Whoever was taken in
+    /// under that one is known by it, and not recorded as gone and as somebody new whom no hold and no restriction names.
+    fn former_id(&self, fields: &impl Fields) -> Option<String> {
+        let cell = |number: &usize| fields.cell(*number).unwrap_or_default();
+        if self.ids.iter().all(|number| cell(number).trim() == unguarded(cell(number))) {
+            return None;
+        }
+        if let [number] = self.ids.as_slice() {
+            return Some(cell(number).trim().to_owned());
+        }
+        let parts: Vec<String> = self.ids.iter().map(|number| cell(number).trim().replace('|', "||")).collect();
+        Some(parts.join("|"))
     }
 
     fn mailbox(&mut self, fields: &impl Fields) -> Result<Option<Arc<str>>, (RejectCode, Option<usize>)> {
@@ -465,19 +479,27 @@ fn is_one_of(cell: &str, values: &[String]) -> bool {
     values.iter().any(|value| value.eq_ignore_ascii_case(cell) || value.to_lowercase() == cell.to_lowercase())
 }
 
+/// Each id counts also with what was a part of it before, as what guards it: whoever was taken in under that one, and was not
+/// delivered since, is who is meant.
 fn links_of<'a>(cell: Option<&'a str>, rule: &'a LinkRule) -> impl Iterator<Item = SourceLink> + 'a {
-    split_ids(cell.unwrap_or_default(), rule.separator.as_deref()).map(|id| SourceLink {
-        relation: rule.relation,
-        kind: rule.kind,
-        external_id: id.to_owned(),
-    })
+    let parts = parts_of(cell.unwrap_or_default(), rule.separator.as_deref());
+    let ids = parts.flat_map(|part| {
+        let (id, former) = (unguarded(part), part.trim());
+        let is_former = !id.is_empty() && former != id;
+        [(!id.is_empty()).then_some(id), is_former.then_some(former)].into_iter().flatten()
+    });
+    ids.map(|id| SourceLink { relation: rule.relation, kind: rule.kind, external_id: id.to_owned() })
 }
 
 /// Splits ids; empty ones are none.
 pub(super) fn split_ids<'a>(cell: &'a str, separator: Option<&'a str>) -> impl Iterator<Item = &'a str> + 'a {
+    parts_of(cell, separator).map(unguarded).filter(|id| !id.is_empty())
+}
+
+fn parts_of<'a>(cell: &'a str, separator: Option<&'a str>) -> impl Iterator<Item = &'a str> + 'a {
     let whole = separator.is_none().then_some(cell);
     let parts = separator.map(|separator| cell.split(separator));
-    whole.into_iter().chain(parts.into_iter().flatten()).map(unguarded).filter(|id| !id.is_empty())
+    whole.into_iter().chain(parts.into_iter().flatten())
 }
 
 /// Makes the links of a cell of ids joined by a bar.

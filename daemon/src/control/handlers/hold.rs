@@ -333,7 +333,8 @@ pub(crate) async fn release(
             None => Err(not_found("hold in force", id).hint("retentionctl hold list")),
         })
         .await?;
-    let until = until(delay, released_at);
+    // What is not put off ends now, by the clock as well.
+    let until = if delay.is_zero() { now } else { delay.due_at(released_at, Align::None, &Zone::utc()) };
     let event = Event::HoldReleased(HoldReleased { hold: id, reason, until });
     control.request_if(&caller, About::Position(id.0), event, Condition::HoldActive(id)).await.map(Json)
 }
@@ -345,11 +346,6 @@ fn delay(wanted: Option<&str>) -> Result<Period, ApiError> {
         Some(text) => text.parse().map_err(|_| wrong()),
         None => Period::from_days(DELAY_DAYS).map_err(|_| wrong()),
     }
-}
-
-/// Returns until when a hold that was released at an instant still protects.
-fn until(delay: Period, released_at: Timestamp) -> Timestamp {
-    if delay.is_zero() { released_at } else { delay.due_at(released_at, Align::None, &Zone::utc()) }
 }
 
 pub(crate) async fn pause(

@@ -393,7 +393,7 @@ pub(crate) async fn except(
         reason: check_reason(wanted.reason)?,
     };
     let records = body.records.clone();
-    control
+    let is_excepted = control
         .see(move |views| {
             let request = found(views, id)?;
             if request.kind != RequestKind::Erase {
@@ -409,12 +409,14 @@ pub(crate) async fn except(
                 None if records.is_empty() => {
                     Err(ApiError::saying(ErrorCode::BadRequest, "an exception names the records that it keeps"))
                 }
-                None => Ok(()),
+                None => Ok(records.iter().all(|record| request.excepts(*record))),
             }
         })
         .await?;
+    // What an exception keeps it keeps also when the request was answered, and whoever looked again names the next day.
+    let condition = if is_excepted { Condition::None } else { Condition::RequestLive(id) };
     let event = Event::ErasureExcepted(body);
-    control.request_if(&caller, About::Position(id.0), event, Condition::RequestLive(id)).await.map(Json)
+    control.request_if(&caller, About::Position(id.0), event, condition).await.map(Json)
 }
 
 pub(crate) async fn end_exception(

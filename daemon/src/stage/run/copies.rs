@@ -102,7 +102,11 @@ impl Run {
         let cause = request.map_or(saga.0, |request| request.0);
         let copies_of = self.copies_of(saga)?;
         // Asked before each attempt: a hold that came after the intent keeps what is left.
-        if self.store.view(|views| views.may_destroy_bundle(saga, &copies_of)).is_err() {
+        let must_stay = self.store.view(|views| {
+            views.may_destroy_bundle(saga, &copies_of).is_err()
+                || views.is_bundle_held_at(saga, &copies_of, self.store.holds_at(views))
+        });
+        if must_stay {
             return Ok(Gone::NotNow);
         }
         let probe = self.archive.probe(self.export_key(saga));

@@ -140,7 +140,10 @@ impl Run {
             // The script has no other step.
             (ScriptStep::Restrict, _) | (_, ScriptKind::Restrict) => self.restrict(id, saga)?,
             (ScriptStep::Export, ScriptKind::ExportPurge | ScriptKind::ExportRedact) => self.export(id, saga)?,
-            (ScriptStep::Export, ScriptKind::MessagePurge) => self.export_messages(id, saga)?,
+            (ScriptStep::Export, ScriptKind::MessagePurge) => match self.export_messages(id, saga, attempt)? {
+                Some(outcome) => outcome,
+                None => return Ok(()),
+            },
             (ScriptStep::VerifyExport, _) => match self.verify_export(id, saga)? {
                 Outcome::Refused(refusal) if refusal == effect::KEY_GONE => return self.export_anew(id, attempt),
                 outcome => outcome,

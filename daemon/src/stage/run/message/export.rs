@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::ControlFlow;
 
-use retention_core::event::saga::{Receipt, SkipReason};
+use retention_core::event::Event;
+use retention_core::event::saga::{Failure, ItemsSkipped, Receipt, SkipReason, Step, StepFailed};
 use retention_core::evidence::{ExpectedItem, ExportItem, ExportLayout};
 use retention_core::id::{EntityId, LayoutId, SagaId};
-use retention_core::view::Saga;
+use retention_core::view::{Condition, Saga};
 
 use super::super::super::StageError;
 use super::super::Run;
@@ -26,20 +27,26 @@ enum Stopped {
 }
 
 impl Run {
-    /// Writes a bundle with all messages of the saga, after asking the server how each of them stands.
-    pub(in super::super) fn export_messages(&self, id: SagaId, saga: &Saga) -> Result<Outcome<Receipt>, StageError> {
+    /// Writes a bundle with all messages of the saga, after asking the server how each of them stands. `None` when how that
+    /// ended is recorded already.
+    pub(in super::super) fn export_messages(
+        &self,
+        id: SagaId,
+        saga: &Saga,
+        attempt: u32,
+    ) -> Result<Option<Outcome<Receipt>>, StageError> {
         let spec = match self.bundle_spec(id, saga)? {
             Ok(spec) => spec,
-            Err(refusal) => return Ok(Outcome::Refused(refusal)),
+            Err(refusal) => return Ok(Some(Outcome::Refused(refusal))),
         };
         let key = spec.encryption.as_ref().map(Encryption::own_key);
         let parts = match self.parts(saga.open_items().map(|item| (item.entity, item.version)))? {
             Ok(parts) => parts,
-            Err(refusal) => return Ok(Outcome::Refused(refusal)),
+            Err(refusal) => return Ok(Some(Outcome::Refused(refusal))),
         };
         let mut session = match self.new_login(saga) {
             Ok(session) => session,
-            Err(refusal) => return Ok(Outcome::Refused(refusal)),
+            Err(refusal) => return Ok(Some(Outcome::Refused(refusal))),
         };
         if !session.can_expunge_exactly() {
             tracing::error!(
@@ -48,16 +55,16 @@ impl Run {
                  exported or purged there; `retentionctl mailbox check` says which: let its administrator change that, or take the \
                  mailbox out of the policy's scope"
             );
-            return Ok(Outcome::Refused(NO_UIDPLUS));
+            return Ok(Some(Outcome::Refused(NO_UIDPLUS)));
         }
         let found = match self.find(session.as_mut(), saga, &parts, Flags::AsRecorded)? {
             Ok(found) => found,
-            Err(failure) => return Ok(Outcome::Refused(failure.of_question())),
+            Err(failure) => return Ok(Some(Outcome::Refused(failure.of_question()))),
         };
         let left = self.left_alone(&found);
         if !left.is_empty() {
             self.skip(id, left)?;
-            return Ok(Outcome::Refused(CHANGED_MEANWHILE));
+            return Ok(Some(Outcome::Refused(CHANGED_MEANWHILE)));
         }
         let vanished: BTreeSet<EntityId> = found.gone.iter().copied().collect();
         let mut expected = Vec::with_capacity(saga.started.items.len());
@@ -73,22 +80,38 @@ impl Run {
         let written = self.archive.write(spec, &mut fill);
         match stopped {
             Some(Stopped::Store(error)) => return Err(error),
-            Some(Stopped::Server(failure)) => return Ok(Outcome::Refused(failure.of_question())),
-            Some(Stopped::Differs) => return Ok(Outcome::Refused(CHANGED_MEANWHILE)),
+            Some(Stopped::Server(failure)) => return Ok(Some(Outcome::Refused(failure.of_question()))),
+            Some(Stopped::Differs) => return Ok(Some(Outcome::Refused(CHANGED_MEANWHILE))),
             Some(Stopped::Withheld(entities)) => {
-                tracing::warn!(
-                    saga = %id,
-                    items = entities.len(),
-                    first = ?entities.first(),
-                    "the mail server does not hand out the texts of messages, or in another size than it tells; they are not \
-                     exported, so they are left alone"
-                );
-                self.skip(id, entities.into_iter().map(|entity| (entity, SkipReason::Changed)).collect())?;
-                return Ok(Outcome::Refused(CHANGED_MEANWHILE));
+                self.leave_withheld(id, attempt, entities)?;
+                return Ok(None);
             }
             None => {}
         }
-        Ok(self.exported(id, written, expected, key))
+        Ok(Some(self.exported(id, written, expected, key)))
+    }
+
+    /// Leaves messages alone whose texts cannot be had as they are, and records that the attempt failed because of them.
+    fn leave_withheld(&self, id: SagaId, attempt: u32, entities: Vec<EntityId>) -> Result<(), StageError> {
+        tracing::warn!(
+            saga = %id,
+            items = entities.len(),
+            first = ?entities.first(),
+            "the mail server does not hand out the texts of messages, or in another size than it tells; they are not exported, so \
+             they are left alone"
+        );
+        let items = entities.into_iter().map(|entity| (entity, SkipReason::Changed)).collect();
+        let failed = StepFailed {
+            saga: id,
+            step: Step::Export,
+            attempt,
+            failure: Failure::Refused,
+            code: StepFailed::TEXT_WITHHELD.to_owned(),
+            retry_at: Some(self.clock.now()),
+        };
+        // Together: that they are left alone ends no run, since they have not changed, and this says so.
+        let events = vec![Event::ItemsSkipped(ItemsSkipped { saga: id, items }), Event::StepFailed(failed)];
+        self.append(id.0, events, Condition::None).map(drop)
     }
 
     /// The outer error is of the server or the store, the inner one of the bundle.
