@@ -95,8 +95,7 @@ fn check_unpacked_size(file: &mut File, limits: &Limits) -> Result<(), FileError
         let mut bounded = part.take(left.saturating_add(1));
         let mut cost = Cost::default();
         std::io::copy(&mut bounded, &mut cost).map_err(|_| FileError::WorkbookBroken)?;
-        let bytes = cost.total().ok_or(FileError::WorkbookBroken)?;
-        left = left.checked_sub(bytes).ok_or_else(|| too_large.clone())?;
+        left = left.checked_sub(cost.total()).ok_or_else(|| too_large.clone())?;
     }
     drop(archive);
     file.seek(SeekFrom::Start(0))?;
