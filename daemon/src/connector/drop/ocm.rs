@@ -202,7 +202,7 @@ impl Feed for OcmFeed<'_> {
     fn read(&mut self, sink: &mut Sink<'_>) -> Result<ReadSummary, FileError> {
         let names = claimed::file_names(self.path)?;
         let is_ascii = self.is_ascii(&names);
-        let is_bundle = BUNDLE.iter().all(|part| names.iter().any(|name| name == part));
+        let is_bundle = BUNDLE.iter().all(|part| names.iter().any(|name| name.eq_ignore_ascii_case(part)));
         let mut reading = Reading {
             feed: self,
             sink,
@@ -243,9 +243,11 @@ impl Reading<'_, '_, '_> {
         if is_bundle {
             self.defect(Defect::BundleInPart, Place::whole(None))?;
         }
-        // Beside what was decrypted may still lie what it was.
-        let is_beside =
-            |name: &&String| is_bundle && (BUNDLE_BESIDE.contains(&name.as_str()) || name.ends_with(ENCRYPTED_SUFFIX));
+        // Beside what was decrypted may still lie what it was. A program that changed the case of one name changed all.
+        let is_beside = |name: &&String| {
+            let name = name.to_ascii_lowercase();
+            is_bundle && (BUNDLE_BESIDE.contains(&name.as_str()) || name.ends_with(ENCRYPTED_SUFFIX))
+        };
         let unknown = names.len() - known.len() - names.iter().filter(is_beside).count();
         for _ in 0..unknown {
             self.defect(Defect::FileUnknown, Place::whole(None))?;

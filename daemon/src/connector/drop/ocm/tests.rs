@@ -334,4 +334,8 @@ fn a_bundle_is_a_part_so_that_nothing_is_gone_after_it() {
     assert_eq!((rows(&changes).len(), snapshots(&changes)), (1, Vec::new()));
     assert_eq!((count(&changes, Defect::BundleInPart), count(&changes, Defect::FileUnknown)), (1, 1));
     assert_eq!(summary.unwrap().rejected, 0);
+    // Copied by a program that changes the case of names.
+    let (changes, _) = read(&[("CONTACTS.CSV", contacts.1), ("MANIFEST.JSON", "{}"), ("MANIFEST-ITEMS.JSONL", "{}")]);
+    assert_eq!((rows(&changes).len(), snapshots(&changes)), (1, Vec::new()));
+    assert_eq!((count(&changes, Defect::BundleInPart), count(&changes, Defect::FileUnknown)), (1, 0));
 }
