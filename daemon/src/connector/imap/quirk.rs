@@ -160,7 +160,8 @@ const COURIER: Quirks = Quirks {
 
 const EXCHANGE: Quirks = Quirks {
     server: "Exchange",
-    signs: &["microsoft exchange"],
+    // Its greeting can be another, and is where a proxy stands before it; its `ID` has points for the blanks.
+    signs: &["microsoft exchange", "microsoft.exchange"],
     authzid: Authzid::Unknown,
     owner: OwnerEntry::Nameless,
     unknown_user: UnknownUser::Refused,
@@ -242,6 +243,7 @@ mod tests {
         assert_eq!(of(b"OK [CAPABILITY IMAP4rev1 UIDPLUS] Courier-IMAP ready. Copyright", "").server, "Courier");
         assert_eq!(of(b"OK localhost Cyrus IMAP 3.6.1 server ready", "").server, "Cyrus");
         assert_eq!(of(b"OK The Microsoft Exchange IMAP4 service is ready. [TABPADIAAu]", "").server, "Exchange");
+        assert_eq!(of(b"OK ready", "Microsoft.Exchange.Imap4.Imap4Server").server, "Exchange");
         assert_eq!(of(b"OK Gimap ready for requests from 192.0.2.1 x", "").server, "Gmail");
         assert_eq!(of(b"OK ready", "").server, "unknown");
     }
