@@ -591,6 +591,7 @@ impl MailSession for Session<'_> {
                             Depth::Record if message.is_unreadable => None,
                             Depth::Record => Some(message.correspondents.clone()),
                         },
+                        is_stood_in_for: depth == Depth::Record && message.is_unreadable && message.is_withheld,
                     })
                     .collect()
             })?;

@@ -528,6 +528,23 @@ fn a_message_whose_header_cannot_be_read_is_told_and_neither_known_nor_purged_an
 }
 
 #[test]
+fn a_known_message_in_whose_place_a_notice_stands_by_now_keeps_its_mailbox_from_nothing() {
+    let mut mail = Mail::new("P1D", "eml");
+    let known = mail.entity(ARCHIVE, 1);
+    mail.world.mail.blur(mail.mailbox, ARCHIVE, 1, true);
+    mail.world.mail.withhold(mail.mailbox, ARCHIVE, 1);
+    mail.world.mail.deliver(mail.mailbox, ARCHIVE, "2020-03-03T00:00:00Z", &[]);
+    mail.world.request_scan(mail.mailbox);
+    mail.world.settle();
+    assert_eq!(looked(&mail), ("mail-header-unread".to_owned(), 6, None));
+    assert!(!mail.world.store().view(|views| views.entities.row(known).expect("a row").absent));
+    let run = mail.run();
+    assert_eq!(mail.end(run, "a notice"), RunState::Completed, "{}", mail.world.story());
+    assert_eq!(mail.uids(ARCHIVE), [1, 2, 4], "its text is not to be had, and the others go");
+    assert_eq!(mail.left_alone(), [SkipReason::Changed]);
+}
+
+#[test]
 fn a_stop_during_a_look_takes_nothing_for_gone_and_the_next_start_looks_to_the_end() {
     let mut mail = Mail::new("P1D", "eml");
     let before = mail.world.log().len();

@@ -111,6 +111,9 @@ pub struct MessageState {
     /// Who it is from and to; empty unless [`Depth::Record`] was asked for. `None` when its header could not be read: who
     /// stands there, nobody knows.
     pub correspondents: Option<Correspondents>,
+    /// Whether the server has shown that it sends a notice of its own in the place of the message. Its text is not to be had
+    /// either.
+    pub is_stood_in_for: bool,
 }
 
 /// The flag of what is to be expunged.

@@ -337,6 +337,7 @@ impl From<State> for MessageState {
             uid: state.uid.0,
             standing: standing(state.internal_date, state.size, state.flags),
             correspondents: Some(Correspondents::default()),
+            is_stood_in_for: false,
         }
     }
 }
@@ -363,7 +364,7 @@ impl From<Meta> for MessageState {
             }
         });
         let standing = standing(meta.internal_date, meta.size, meta.flags);
-        Self { uid: meta.uid.0, standing, correspondents }
+        Self { uid: meta.uid.0, standing, correspondents, is_stood_in_for: meta.is_stood_in_for }
     }
 }
 

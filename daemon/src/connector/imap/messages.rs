@@ -70,6 +70,8 @@ pub struct Meta {
     /// From whom, to whom; `None` when the server has lost its header, or that is too large to be read, or of a notice that
     /// stands in its place.
     pub header: Option<Header>,
+    /// Whether it is the header of such a notice.
+    pub is_stood_in_for: bool,
 }
 
 /// What of a message may change, and what tells it from another. Keywords are personal data: no `Debug`.
@@ -512,6 +514,7 @@ fn stands_in(stand_in: StandIn, head: &[u8]) -> bool {
 }
 
 pub(super) fn meta_of(fetched: Fetched, stand_in: StandIn) -> Option<Meta> {
+    let is_stood_in_for = matches!(&fetched.header, HeaderFields::Told(bytes) if stands_in(stand_in, bytes));
     Some(Meta {
         uid: fetched.uid?,
         internal_date: fetched.internal_date?,
@@ -521,9 +524,10 @@ pub(super) fn meta_of(fetched: Fetched, stand_in: StandIn) -> Option<Meta> {
         header: match fetched.header {
             HeaderFields::NotTold => return None,
             HeaderFields::Unreadable => None,
-            HeaderFields::Told(bytes) if stands_in(stand_in, &bytes) => None,
+            HeaderFields::Told(_) if is_stood_in_for => None,
             HeaderFields::Told(bytes) => Some(Header::read(&bytes)),
         },
+        is_stood_in_for,
     })
 }
 

@@ -372,7 +372,7 @@ struct Rows<'a, 'b> {
 impl Rows<'_, '_> {
     fn take(&mut self, told: crate::connector::mail::MessageState) -> ControlFlow<()> {
         let key = MessageKey { folder: self.folder.name.clone(), uid_validity: self.state.uid_validity, uid: told.uid };
-        let Some(correspondents) = told.correspondents else { return self.passes_by(&key) };
+        let Some(correspondents) = told.correspondents else { return self.passes_by(&key, told.is_stood_in_for) };
         let Ok(cells) = message::cells(&key, &self.folder.special_use, &told.standing, &correspondents) else {
             self.failed = Some(Stopped::Mail("headers_too_large"));
             return ControlFlow::Break(());
@@ -397,8 +397,9 @@ impl Rows<'_, '_> {
     }
 
     /// Leaves a message alone whose header could not be read: it is not known, so nothing judges it and nothing purges it.
-    /// One that is known already, from a time in which less of a header was read, must not be judged by that.
-    fn passes_by(&mut self, key: &MessageKey) -> ControlFlow<()> {
+    /// One that is known already, from a time in which less of a header was read, must not be judged by that. Where a notice
+    /// stands in its place it stays as it is known: its text is not to be had, so no run exports and purges it.
+    fn passes_by(&mut self, key: &MessageKey, is_stood_in_for: bool) -> ControlFlow<()> {
         self.unread += 1;
         let mailbox = self.mailbox.entity;
         if self.unread <= UNREAD_NAMED_MAX {
@@ -410,11 +411,17 @@ impl Rows<'_, '_> {
                  Who stands in it is not known, so it is not recorded, not found and not purged"
             );
         }
-        if self.taking.knows(&self.mailbox.source, mailbox, Kind::Message, &key.external_id()) {
-            self.failed = Some(Stopped::Mail(HEADER_UNREAD));
-            return ControlFlow::Break(());
+        match self.taking.known(&self.mailbox.source, mailbox, Kind::Message, &key.external_id()) {
+            None => ControlFlow::Continue(()),
+            Some(entity) if is_stood_in_for => {
+                self.taking.seen.insert(entity.0);
+                ControlFlow::Continue(())
+            }
+            Some(_) => {
+                self.failed = Some(Stopped::Mail(HEADER_UNREAD));
+                ControlFlow::Break(())
+            }
         }
-        ControlFlow::Continue(())
     }
 
     fn flush(&mut self) {

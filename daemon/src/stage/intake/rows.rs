@@ -303,12 +303,13 @@ impl<'a> Taking<'a> {
         self.mailboxes.insert((Arc::from(source), Arc::clone(address)), entity);
     }
 
-    /// Says whether something in a mailbox is recorded under an id.
-    pub(super) fn knows(&self, source: &str, mailbox: EntityId, kind: Kind, id: &str) -> bool {
+    /// Returns what of a mailbox is recorded under an id.
+    pub(super) fn known(&self, source: &str, mailbox: EntityId, kind: Kind, id: &str) -> Option<EntityId> {
         let handle = self.store.handle_of(source, Some(mailbox), kind, id);
         self.store.view(|views| {
-            let row = views.entities.find(handle).and_then(|entity| views.entities.row(entity));
-            row.is_some_and(|row| row.state != EntityState::Purged)
+            let is_known =
+                |entity: &EntityId| views.entities.row(*entity).is_some_and(|row| row.state != EntityState::Purged);
+            views.entities.find(handle).filter(is_known)
         })
     }
 

@@ -164,8 +164,8 @@ impl Moving for Open {
                 flags: BTreeSet::new(),
                 keywords: BTreeSet::new(),
             };
-            let _goes_on =
-                each(MessageState { uid: letter.uid, standing, correspondents: Some(Correspondents::default()) });
+            let correspondents = Some(Correspondents::default());
+            let _goes_on = each(MessageState { uid: letter.uid, standing, correspondents, is_stood_in_for: false });
         }
         Ok(())
     }
