@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::id::Handle;
-use crate::text::{bare, is_unseen, unguarded};
+use crate::text::{is_unseen, unguarded};
 
 mod bear;
 pub mod find;
@@ -219,7 +219,7 @@ pub fn phone(text: &str) -> Result<Vec<(Mark, Certainty)>, IdentifierError> {
 /// # Errors
 /// When it is none.
 pub fn id(source: Option<&str>, text: &str) -> Result<Vec<(Mark, Certainty)>, IdentifierError> {
-    let text = bare(text);
+    let text = unguarded(text);
     if text.is_empty() || text.len() > IDENTIFIER_BYTES_MAX {
         return Err(IdentifierError::Id);
     }

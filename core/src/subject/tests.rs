@@ -100,6 +100,24 @@ fn what_nobody_sees_and_what_guards_against_spreadsheets_hides_nobody() {
 }
 
 #[test]
+fn an_id_is_the_same_with_what_guards_it_in_the_record_or_in_the_question() {
+    let marks_of = |stored: &str| {
+        let (layout, record) = record(Kind::Contact, &[], stored);
+        let mut marks = Vec::new();
+        each_mark(&layout, &record, |borne| marks.push(borne.mark));
+        marks
+    };
+    for stored in ["007", "\u{feff}007\u{200b}", "=\"007\""] {
+        for asked in ["007", " 007\u{200e}", "=\"007\""] {
+            for sought in [id(Some("crm"), asked), id(None, asked)] {
+                let (mark, _) = sought.unwrap()[0].clone();
+                assert!(marks_of(stored).contains(&mark), "{stored:?} {asked:?}");
+            }
+        }
+    }
+}
+
+#[test]
 fn what_is_no_address_is_refused_and_not_repeated() {
     for text in ["", "jana", "jana@", "@example.org", "jana@localhost", "a b@example.org", "a@b@example.org, c@d.org"] {
         let error = email(text).unwrap_err();
