@@ -230,6 +230,10 @@ impl ExportTarget for FaultyArchive {
         effect(self.fault(Call::Remove), || self.disk().remove(name))
     }
 
+    fn discard(&self, idempotency_key: Digest) -> Outcome<()> {
+        effect(self.fault(Call::Remove), || self.disk().discard(idempotency_key))
+    }
+
     fn sweep(&self) -> Result<u64, ArchiveError> {
         self.disk().sweep()
     }

@@ -56,6 +56,24 @@ fn a_purge_survives_a_crash_right_after_every_flush() {
 }
 
 #[test]
+fn a_run_that_is_cancelled_leaves_no_part_of_a_bundle_whose_removal_was_killed() {
+    let mut world = World::new("P7D");
+    let due = world.add("a", "2020-01-01");
+    world.settle();
+    let (_, run) = world.approved_run("contacts");
+    while world.bundles() == 0 {
+        assert_eq!(world.step(Stage::Run), Stepped::Worked, "{}", world.story());
+    }
+    let name = world.archive.disk().list().unwrap().next().unwrap().unwrap();
+    std::fs::rename(world.exports().join(name.as_str()), world.exports().join(format!(".{name}.removing"))).unwrap();
+    world.cancel(run);
+    world.reopen();
+    world.settle();
+    assert_eq!((world.run_state(run), world.state_of(due)), (RunState::Cancelled, EntityState::Visible));
+    assert_eq!(world.export_entries(), 0, "{}", world.story());
+}
+
+#[test]
 fn a_plan_that_was_asked_for_before_a_crash_waits_for_the_policies_and_is_not_refused() {
     let mut world = World::new("P0D");
     world.add("a", "2020-01-01");

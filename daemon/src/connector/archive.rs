@@ -290,6 +290,10 @@ pub trait ExportTarget: Send + Sync {
     /// Removes a bundle; `Applied` also when it is not there.
     fn remove(&self, name: &BundleName) -> Outcome<()>;
 
+    /// Removes what attempts with a key left unfinished, and what removals left that were interrupted; `Applied` also when
+    /// there is nothing.
+    fn discard(&self, idempotency_key: Digest) -> Outcome<()>;
+
     /// Removes what attempts left unfinished, and returns how many. Only for a time when nothing is being written.
     ///
     /// # Errors
@@ -340,6 +344,17 @@ impl DiskArchive {
     }
 }
 
+impl DiskArchive {
+    fn removing(&self, remove: impl FnOnce(&Path) -> Outcome<()>) -> Outcome<()> {
+        let stopped = |_| Outcome::Unknown(Cause { code: "removal_not_durable" });
+        if let Err(error) = self.gate.before(Flush::Export) {
+            return stopped(error);
+        }
+        let removed = remove(&self.root);
+        self.gate.after(Flush::Export).map_or_else(stopped, |()| removed)
+    }
+}
+
 impl ExportTarget for DiskArchive {
     fn write(&self, spec: BundleSpec, fill: &mut Fill<'_>) -> Outcome<Bundle> {
         let filled = BundleWriter::gated(&self.root, spec, Arc::clone(&self.gate)).and_then(|mut writer| {
@@ -371,12 +386,11 @@ impl ExportTarget for DiskArchive {
     }
 
     fn remove(&self, name: &BundleName) -> Outcome<()> {
-        let stopped = |_| Outcome::Unknown(Cause { code: "removal_not_durable" });
-        if let Err(error) = self.gate.before(Flush::Export) {
-            return stopped(error);
-        }
-        let removed = remove(&self.root, name);
-        self.gate.after(Flush::Export).map_or_else(stopped, |()| removed)
+        self.removing(|root| remove(root, name))
+    }
+
+    fn discard(&self, idempotency_key: Digest) -> Outcome<()> {
+        self.removing(|root| place::discard(root, idempotency_key))
     }
 
     fn sweep(&self) -> Result<u64, ArchiveError> {

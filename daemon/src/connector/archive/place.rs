@@ -74,13 +74,13 @@ pub fn probe(root: &Path, idempotency_key: Digest) -> Result<Probe, ArchiveError
 
 /// Removes what attempts with a key left unfinished.
 pub(super) fn remove_partial(root: &Path, idempotency_key: Digest) -> Result<(), ArchiveError> {
-    for entry in entries(root)? {
-        let (entry, name) = entry?;
-        if entry == Entry::Partial(idempotency_key) {
-            std::fs::remove_dir_all(root.join(name)).map_err(ArchiveError::io("remove an unfinished bundle"))?;
-        }
-    }
-    Ok(())
+    remove_all(root, |entry| *entry == Entry::Partial(idempotency_key)).map(drop)
+}
+
+/// Removes what attempts with a key left unfinished, and what interrupted removals left, whose bundles those were.
+pub(super) fn discard(root: &Path, idempotency_key: Digest) -> Outcome<()> {
+    let is_left = |entry: &Entry| matches!(entry, Entry::Removing) || *entry == Entry::Partial(idempotency_key);
+    remove_all(root, is_left).map_or_else(|error| Outcome::Refused(error.refusal()), |_| Outcome::Applied(()))
 }
 
 /// Removes every unfinished bundle and every bundle whose removal was interrupted, and returns how many.
@@ -90,14 +90,16 @@ pub(super) fn remove_partial(root: &Path, idempotency_key: Digest) -> Result<(),
 /// # Errors
 /// Says what could not be removed.
 pub fn sweep(root: &Path) -> Result<u64, ArchiveError> {
+    remove_all(root, |entry| matches!(entry, Entry::Partial(_) | Entry::Removing))
+}
+
+fn remove_all(root: &Path, is_left: impl Fn(&Entry) -> bool) -> Result<u64, ArchiveError> {
     let mut removed = 0;
     for entry in entries(root)? {
-        match entry? {
-            (Entry::Partial(_) | Entry::Removing, name) => {
-                std::fs::remove_dir_all(root.join(name)).map_err(ArchiveError::io("remove an unfinished bundle"))?;
-                removed += 1;
-            }
-            (Entry::Bundle(_) | Entry::Foreign, _) => {}
+        let (entry, name) = entry?;
+        if is_left(&entry) {
+            std::fs::remove_dir_all(root.join(name)).map_err(ArchiveError::io("remove an unfinished bundle"))?;
+            removed += 1;
         }
     }
     if removed > 0 {

@@ -401,6 +401,11 @@ fn an_unfinished_bundle_is_recognised_swept_and_replaced() {
     assert_eq!(files_of(root.path()).len(), 0);
     drop(begin());
     assert_eq!(files_of(root.path()).len(), 0);
+    std::mem::forget(begin());
+    assert_eq!(archive.discard(Digest::of(b"other")), Outcome::Applied(()));
+    assert_eq!(files_of(root.path()).len(), 1, "it may still be written");
+    assert_eq!(archive.discard(key), Outcome::Applied(()));
+    assert_eq!(files_of(root.path()).len(), 0);
 
     let items = some_items();
     let bundle = write(root.path(), spec(all_formats(), CsvProfile::Exact), &items);

@@ -401,7 +401,8 @@ impl Run {
     pub(super) fn remove_export(&self, id: SagaId) -> Result<Outcome<()>, StageError> {
         Ok(match self.bundle_name(id) {
             Ok(Some(name)) => self.archive.remove(&name),
-            Ok(None) => Outcome::Applied(()),
+            // Whoever was killed while it was written or removed left a part of it, which holds copies as well.
+            Ok(None) => self.archive.discard(self.export_key(id)),
             Err(error) => Outcome::Refused(error.refusal()),
         })
     }
