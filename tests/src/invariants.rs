@@ -478,8 +478,18 @@ fn has_text(exports: &Path, entity: EntityId, text: &[u8]) -> bool {
         let alone = bundle::read(&bundle.path().join(TEXTS_DIRECTORY), &format!("{entity}.eml"));
         let among_all = || bundle::read(&bundle.path(), MBOX_FILE);
         alone.is_some_and(|bytes| bytes == text)
-            || among_all().is_some_and(|bytes| memchr::memmem::find(&bytes, text).is_some())
+            || among_all().is_some_and(|bytes| memchr::memmem::find(&bytes, &quoted(text)).is_some())
     })
+}
+
+/// A text as it stands in an mbox: a `>` before each line that is `From ` after any number of them (mboxrd).
+fn quoted(text: &[u8]) -> Vec<u8> {
+    let lines = text.split_inclusive(|byte| *byte == b'\n').map(|line| {
+        let arrows = line.iter().take_while(|byte| **byte == b'>').count();
+        let is_quoted = line.get(arrows..).is_some_and(|rest| rest.starts_with(b"From "));
+        [if is_quoted { b">".as_slice() } else { b"" }, line].concat()
+    });
+    lines.flatten().collect()
 }
 
 /// Returns the length of the file.
