@@ -64,7 +64,8 @@ impl Backups {
             return Step::Idle;
         };
         let step = self.step_of_schedule(&backup);
-        if step == Step::Worked {
+        // One that a stop broke off has neither failed nor been made: the last copy of keys may be needed yet.
+        if step == Step::Worked || self.store.halt().is_asked() {
             return step;
         }
         // Also when none is made any more, or none can be: a key that is destroyed lives on in them.
@@ -98,8 +99,8 @@ impl Backups {
         }
         let made =
             newest.map_err(failed).and_then(|newest| match due(schedule, newest.map(|newest| newest.made_at), now) {
-                Due::At(next) => self.is_mended(&places).map(|()| Step::IdleUntil(next)),
-                Due::Never => self.is_mended(&places).map(|()| Step::Idle),
+                Due::At(next) => self.refuse_forged(&places).map(|()| Step::IdleUntil(next)),
+                Due::Never => self.refuse_forged(&places).map(|()| Step::Idle),
                 Due::Now => self.make(Actor::Daemon, &mut |_| Audience::Listening).map(|()| Step::Worked),
             });
         let again = Step::IdleUntil(Timestamp(now.0.saturating_add(PAUSE_AFTER_FAILURE_US)));
@@ -115,12 +116,10 @@ impl Backups {
         step
     }
 
-    /// Looks whether what was told is over: a manifest that somebody changed is not, because the next backup was made.
-    fn is_mended(&self, places: &Places) -> Result<(), ErrorBody> {
-        match self.failed() {
-            None => Ok(()),
-            Some(_) => make::refuse_forged(places, &self.store.index_key()).map_err(failed),
-        }
+    /// Looks for a manifest that somebody changed. It is told as long as it lies there: also when the next backup was made, by
+    /// whomever, and after a restart.
+    fn refuse_forged(&self, places: &Places) -> Result<(), ErrorBody> {
+        make::refuse_forged(places, &self.store.index_key()).map_err(failed)
     }
 
     /// Says why there is no backup although it was its time.
@@ -152,7 +151,7 @@ impl Backups {
             return Ok(());
         }
         make::remove_superseded(&places, self.clock.now()).map_err(failed)?;
-        make::refuse_forged(&places, &self.store.index_key()).map_err(failed)
+        self.refuse_forged(&places)
     }
 
     /// Removes the copies of keys whose time is over; by a clock that is doubted none is, nor while nobody has confirmed what a
