@@ -1,14 +1,23 @@
 //! Directories that must not lie inside one another: the daemon would take in its own exports or keys, or purge its own
 //! store.
 
+use std::iter;
 use std::path::{Component, Path, PathBuf};
 
-use super::{Config, PublishTo, SecretPlace, SourceKind};
+use retention_core::time::Timestamp;
+
+use super::{Backup, Config, PublishTo, SecretPlace, SourceKind};
 
 /// The one directory of bundles that may lie in the state directory: `docs/operations.md` lists it there.
 const EXPORTS: &str = "exports";
 
 const LEDGER: &str = "`backup.erasures`";
+
+/// When times of a schedule are begun to be looked at: the time between two of them is the same whenever that is.
+const SOME_TIME: Timestamp = Timestamp::from_unix_seconds(1_767_225_600);
+
+/// How many are looked at: more than have the short months and the long ones among them.
+const TIMES_LOOKED_AT: usize = 100;
 
 /// Returns what overlaps: the number of the source that is to blame, if one is, and what to do.
 pub(super) fn find(config: &Config) -> Vec<(Option<usize>, String)> {
@@ -87,8 +96,9 @@ pub(super) fn find(config: &Config) -> Vec<(Option<usize>, String)> {
     found
 }
 
-/// Returns, in sentences, what lies where it should not, and does no harm as long as nothing else happens. A daemon that did
-/// not start because of it would take no access back that it has given: so it is told, and not refused.
+/// Returns, in sentences, what lies where it should not, or not for as long as it should, and does no harm as long as
+/// nothing else happens. A daemon that did not start because of it would take no access back that it has given: so it is
+/// told, and not refused.
 #[must_use]
 pub fn unwise_places(config: &Config) -> Vec<String> {
     let mut found = Vec::new();
@@ -114,7 +124,20 @@ pub fn unwise_places(config: &Config) -> Vec<String> {
             ));
         }
     }
+    if config.backup.as_ref().is_some_and(has_times_without_keys) {
+        let message = "`backup.keep_keys` should be longer than the time between two backups of `backup.schedule`: once the \
+                       copies of the keys are gone, no backup can be brought back until the next is made";
+        found.push(message.to_owned());
+    }
     found
+}
+
+/// Says whether the keys of a scheduled backup are over before the next one is made.
+fn has_times_without_keys(backup: &Backup) -> bool {
+    let Some(schedule) = &backup.schedule else { return false };
+    let next = |at: &Timestamp| schedule.next_after(*at);
+    let times = || iter::successors(next(&SOME_TIME), next).take(TIMES_LOOKED_AT);
+    times().zip(times().skip(1)).any(|(made_at, then)| made_at.after(backup.keep_keys) < then)
 }
 
 /// Returns the files that the daemon writes whatever lies there, each with what it is.

@@ -270,6 +270,19 @@ fn policies_and_a_root_key_that_are_lost_or_copied_with_the_data_are_told_and_ke
 }
 
 #[test]
+fn copies_of_keys_that_are_over_before_the_next_backup_is_made_are_told() {
+    let told = |line: &str, keep: &str| {
+        let copies = "[backup]\ndir = \"a\"\nkeys_dir = \"b\"\n";
+        unwise_places(&parse(&with(&format!("{copies}schedule = \"{line}\"\nkeep_keys = \"{keep}\"\n"))).unwrap())
+    };
+    assert_eq!(told("30 2 * * *", "P14D"), [] as [&str; 0]);
+    assert_eq!(told("30 2 1 * *", "P31D"), [] as [&str; 0]);
+    for (line, keep) in [("30 2 1 * *", "P30D"), ("30 2 * * sun", "P2D"), ("0 3 1 1 *", "P14D")] {
+        assert!(told(line, keep).concat().contains("`backup.keep_keys` should be longer"), "{line} {keep}");
+    }
+}
+
+#[test]
 fn a_folder_of_batches_lies_apart_from_all_others() {
     let server = |name: &str, dir: &str| {
         format!("[[server]]\nname = \"{name}\"\nhost = \"imap.example.org\"\nbatches = \"{dir}\"\n")
