@@ -50,7 +50,7 @@ impl Policy {
                 min_population: 0,
                 keep_at_least: 0,
                 population_drop_percent: 100,
-                max_drift_percent: 100,
+                max_drift_percent: Limits::STANDARD.max_drift_percent,
                 rate: None,
             },
             export: Export {
@@ -69,6 +69,8 @@ impl Policy {
             digest: Digest([0; 32]),
         };
         policy.digest = Digest::of(canonical::of(&policy).as_bytes());
+        // No part of its name: plans that were accepted before there was this limit are carried out still.
+        policy.limits.max_drift_percent = 100;
         Some(policy)
     }
 }

@@ -489,6 +489,16 @@ fn the_digest_of_a_set_does_not_depend_on_the_order_of_files() {
 }
 
 #[test]
+fn the_rule_of_erasures_is_named_as_before_there_was_a_limit_of_drift() {
+    let mut erasure = Policy::of_erasures().unwrap();
+    assert_eq!(erasure.limits.max_drift_percent, 100);
+    erasure.limits.max_drift_percent = Limits::STANDARD.max_drift_percent;
+    let form = super::canonical::of(&erasure);
+    assert!(!form.contains("drift"), "{form}");
+    assert_eq!(erasure.digest(), crate::id::Digest::of(form.as_bytes()));
+}
+
+#[test]
 fn the_canonical_form_is_frozen() {
     assert_eq!(
         super::canonical::of(&one(&[])),
