@@ -37,7 +37,7 @@ pub(crate) enum Run {
     },
     /// Follow a run until it ends. It goes on when you leave.
     ///
-    /// Ends with 10 when the run is stuck.
+    /// Ends with 10 when the run is stuck, or was stopped because too much had changed since its plan was made.
     ///
     /// Example: retentionctl run watch R210
     ///
