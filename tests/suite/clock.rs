@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use retention_core::event::clock::ClockDoubt;
+use retention_core::event::hold::{HoldPlaced, v1};
 use retention_core::event::saga::Step;
 use retention_core::event::{Event, Recorded};
 use retention_core::id::EntityId;
@@ -246,6 +247,20 @@ fn a_hold_protects_until_its_day_has_come_also_when_the_log_is_past_it() {
     assert_eq!(items(&mut world), 0, "{}", world.story());
     world.clock.advance(DAY * 11);
     assert_eq!(items(&mut world), 1, "{}", world.story());
+}
+
+#[test]
+fn a_hold_on_a_policy_keeps_what_is_in_a_run_until_its_day_has_come_also_when_the_log_is_past_it() {
+    let (mut world, contact) = contact_with_a_run("P7D");
+    world.settle();
+    let case = v1::HoldPlaced { name: "case".to_owned(), reason: "reason".to_owned(), entities: Vec::new() };
+    let hold = world.place_hold(HoldPlaced { policies: vec!["contacts".to_owned()], ..case.into() }).expect("a hold");
+    world.release_until(hold, Timestamp(world.clock.now().0 + 10 * DAY_US));
+    log_time_stands_still(&mut world);
+    world.clock.advance(DAY * 8);
+    world.settle();
+    assert!(!has_pivot(&world.log()), "{}", world.story());
+    assert_eq!(world.state_of(contact), EntityState::Visible, "{}", world.story());
 }
 
 #[test]

@@ -96,8 +96,14 @@ impl Views {
     /// Returns what keeps a month of the log: where it stands that something was begun which is not over.
     #[must_use]
     pub fn month_needed(&self, month: EntityId) -> Option<Position> {
+        self.month_needed_at(month, self.recorded_at)
+    }
+
+    /// Returns what keeps a month of the log at an instant.
+    #[must_use]
+    pub fn month_needed_at(&self, month: EntityId, now: Timestamp) -> Option<Position> {
         let AuditMonth { begun, last, .. } = self.small.months.get(month)?;
-        let alone = open_alone(&self.small, self.recorded_at).filter(|position| (begun..=last).contains(&position));
+        let alone = open_alone(&self.small, now).filter(|position| (begun..=last).contains(&position));
         // More is written of these as they go on, so they keep every month from the one on in which they were begun.
         let going_on = open_going_on(&self.small).filter(|position| position <= last);
         // Of a run that is stuck, who accepted its plan, and with which word, stands between the two.

@@ -94,6 +94,8 @@ pub struct Departure {
     pub mailbox: Option<Arc<str>>,
     /// The id in the source.
     pub external_id: String,
+    /// The id under which it may have been taken in before, with what guards it.
+    pub former_id: Option<String>,
     /// Where that is said.
     pub place: Place,
 }

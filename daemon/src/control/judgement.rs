@@ -73,8 +73,8 @@ pub fn explain(store: &Store, id: EntityId, now: Timestamp) -> Result<Explanatio
         let restriction = restriction(views, id, row.version);
         let reviews = views.small.reviews.of(id, row.version);
         let restrictions = views.small.restrictions.of(id);
-        let needed = views.month_needed(id);
-        let holds = views.holds_of_at(id, store.holds_at(views));
+        let holds_at = store.holds_at(views);
+        let (needed, holds) = (views.month_needed_at(id, holds_at), views.holds_of_at(id, holds_at));
         let standing = Standing { needed, excepted, reviews, ..standing(&row, holds, restriction) };
         Some((shown, row, views.open_deals(id), views.activities_of(id), restrictions, standing))
     });

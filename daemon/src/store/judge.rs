@@ -38,7 +38,7 @@ impl Subject {
         let standing = Standing {
             holds: views.holds_of_at(entity, holds_at),
             restriction: restriction(views, entity, row.version),
-            needed: views.month_needed(entity),
+            needed: views.month_needed_at(entity, holds_at),
             excepted: views.small.subjects.excepting(entity),
             reviews: views.small.reviews.of(entity, row.version),
             place: match row.state {

@@ -98,7 +98,12 @@ fn remove_all(root: &Path, is_left: impl Fn(&Entry) -> bool) -> Result<u64, Arch
     for entry in entries(root)? {
         let (entry, name) = entry?;
         if is_left(&entry) {
-            std::fs::remove_dir_all(root.join(name)).map_err(ArchiveError::io("remove an unfinished bundle"))?;
+            match std::fs::remove_dir_all(root.join(name)) {
+                Ok(()) => {}
+                // A saga beside this one was just removing its bundle.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(ArchiveError::io("remove an unfinished bundle")(error)),
+            }
             removed += 1;
         }
     }
@@ -133,10 +138,12 @@ pub fn remove(root: &Path, name: &BundleName) -> Outcome<()> {
 /// An interrupted removal of a bundle of the same name is in the way: finish it first.
 fn remove_again(root: &Path, name: &BundleName) -> Outcome<()> {
     let hidden = root.join(name.removing());
-    if let Err(error) = std::fs::remove_dir_all(&hidden) {
-        return refused(error);
+    match std::fs::remove_dir_all(&hidden) {
+        Ok(()) => remove(root, name),
+        // A saga beside this one discarded it first.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => remove(root, name),
+        Err(error) => refused(error),
     }
-    remove(root, name)
 }
 
 fn refused(source: io::Error) -> Outcome<()> {

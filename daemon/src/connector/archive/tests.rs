@@ -406,6 +406,19 @@ fn an_unfinished_bundle_is_recognised_swept_and_replaced() {
     assert_eq!(files_of(root.path()).len(), 1, "it may still be written");
     assert_eq!(archive.discard(key), Outcome::Applied(()));
     assert_eq!(files_of(root.path()).len(), 0);
+    // As sagas of a run that was cancelled do beside each other: one has removed what another has just seen.
+    for number in 1..=50 {
+        let name = format!(".ada@contoso.com_20260301T10000012{number:02}.removing");
+        fs::create_dir(root.path().join(&name)).unwrap();
+        fs::write(root.path().join(&name).join("items.jsonl"), b"{}").unwrap();
+    }
+    std::thread::scope(|scope| {
+        let beside: Vec<_> = (0..4).map(|_| scope.spawn(|| archive.discard(key))).collect();
+        for discarded in beside {
+            assert_eq!(discarded.join().unwrap(), Outcome::Applied(()));
+        }
+    });
+    assert_eq!(files_of(root.path()).len(), 0);
 
     let items = some_items();
     let bundle = write(root.path(), spec(all_formats(), CsvProfile::Exact), &items);

@@ -315,6 +315,13 @@ mod tests {
             _ => Vec::new(),
         };
         assert_eq!((former(1), former(2)), (vec!["=\"007\"|a||b".to_owned()], vec![]));
+        let gone = mapping + "[deleted]\ncolumn = \"State\"\nvalues = [\"gone\"]\n";
+        let (changes, _) = read_with(&gone, b"Id,Name,Boss,State\n=\"007\",Ada,,gone\n8,Bo,,gone\n");
+        let told = |number: usize| match &changes[number] {
+            Change::Departed(gone) => (gone.external_id.clone(), gone.former_id.clone()),
+            change => panic!("{change:?}"),
+        };
+        assert_eq!([told(1), told(2)], [("007".into(), Some("=\"007\"".into())), ("8".into(), None)]);
     }
 
     #[test]

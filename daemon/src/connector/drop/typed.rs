@@ -244,7 +244,8 @@ impl<'m> Typist<'m> {
         if let (Some(number), Some(rule)) = (self.deleted, &self.mapping.deleted)
             && fields.cell(number).is_some_and(|cell| is_one_of(cell, &rule.values))
         {
-            return Ok(Change::Departed(Departure { kind, mailbox, external_id, place }));
+            let former_id = self.former_id(fields);
+            return Ok(Change::Departed(Departure { kind, mailbox, external_id, former_id, place }));
         }
         let mut rewritten = std::mem::take(&mut self.rewritten);
         let dates = self.dates(fields, &mut rewritten);

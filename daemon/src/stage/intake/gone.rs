@@ -35,11 +35,13 @@ impl Taking<'_> {
                 },
                 None => None,
             };
-            let handle = self.store.handle_of(&source, mailbox, departure.kind, &departure.external_id);
-            handles.own.insert(handle, 0);
             let here =
                 |entity: &EntityId| self.store.view(|views| views.entities.row(*entity).is_some_and(|row| !row.absent));
-            gone.extend(self.store.view(|views| views.entities.find(handle)).filter(here));
+            for id in std::iter::once(&departure.external_id).chain(&departure.former_id) {
+                let handle = self.store.handle_of(&source, mailbox, departure.kind, id);
+                handles.own.insert(handle, 0);
+                gone.extend(self.store.view(|views| views.entities.find(handle)).filter(here));
+            }
         }
         self.record_absent(gone.into_iter().collect(), handles)
     }

@@ -17,6 +17,7 @@ use retention_core::id::{EntityId, Handle, LayoutId, Position};
 use retention_core::record::activity::{ActivityClass, ActivityRules};
 use retention_core::record::field::CUSTOM_PREFIX;
 use retention_core::record::{Cells, DateRole, EntityRecord, FieldType, Kind, Layout, Relation, SourceLink};
+use retention_core::text::unguarded;
 use retention_core::time::{Timestamp, iso};
 use retention_core::view::{Condition, EntityState, Views};
 
@@ -97,6 +98,42 @@ fn has_unread_date(layout: &Layout, dates: &[(DateRole, Timestamp)], cells: &Cel
         && layout.columns.iter().zip(cells.iter()).any(|(column, cell)| {
             column.field_type == FieldType::Date && cell.is_some_and(is_unread) && tells(&column.field)
         })
+}
+
+/// Says whether a link only names once more what the one before it does, by its id with what guards it: it leads to whoever
+/// was taken in under that id, and else to nothing that anybody misses.
+fn is_former(told: &[SourceLink], number: usize) -> bool {
+    let before = number.checked_sub(1).and_then(|before| told.get(before));
+    before.zip(told.get(number)).is_some_and(|(plain, link)| is_guarded_form(plain, link))
+}
+
+fn is_guarded_form(plain: &SourceLink, link: &SourceLink) -> bool {
+    (plain.relation, plain.kind) == (link.relation, link.kind)
+        && plain.external_id != link.external_id
+        && plain.external_id == unguarded(&link.external_id)
+}
+
+/// Returns the links of a record that was taken in when what guards an id was a part of it, each with the one without that
+/// before it: by that one whoever it means is known since.
+fn with_plain(links: Vec<SourceLink>) -> Vec<SourceLink> {
+    let mut all: Vec<SourceLink> = Vec::with_capacity(links.len());
+    for link in links {
+        let plain = unguarded(&link.external_id);
+        let is_told = plain == link.external_id || all.last().is_some_and(|last| is_guarded_form(last, &link));
+        if !plain.is_empty() && !is_told {
+            all.push(SourceLink { relation: link.relation, kind: link.kind, external_id: plain.to_owned() });
+        }
+        all.push(link);
+    }
+    all
+}
+
+/// Says whether what a link means is known in its own mailbox under none of its ids.
+fn leads_to_nothing(views: &Views, named: &Named<'_>, number: usize) -> bool {
+    let is_known =
+        |number: usize| named.links.get(number).is_some_and(|(_, handle)| views.entities.find(*handle).is_some());
+    let told = &named.told;
+    !is_former(told, number) && !is_known(number) && !(is_former(told, number + 1) && is_known(number + 1))
 }
 
 impl Taking<'_> {
@@ -195,7 +232,7 @@ impl Taking<'_> {
             });
             let (class, has_unread_date) = told.unwrap_or_default();
             let Some(layout) = layouts.get(&layout).filter(|_| !links.is_empty()) else { continue };
-            let (source, told) = (Arc::clone(&layout.source), Cow::Owned(links));
+            let (source, told) = (Arc::clone(&layout.source), Cow::Owned(with_plain(links)));
             let links = self.handles_of(layout, mailbox, &told);
             let at = activity_at(layout.kind, &dates);
             let from = From::Entity(*entity);
@@ -219,20 +256,27 @@ impl Taking<'_> {
     /// leads to nothing, so it is resolved again when its own mailbox gets to know the id.
     fn look_elsewhere(&mut self, named: &mut [Named<'_>]) -> bool {
         let lost: Vec<(usize, usize)> = self.store.view(|views| {
-            let is_lost = |handle: Handle| views.entities.find(handle).is_none();
-            let numbered = named.iter().enumerate().flat_map(|(entity, named)| {
-                named.links.iter().enumerate().map(move |(number, link)| (entity, number, link))
-            });
-            numbered.filter(|(_, _, link)| is_lost(link.1)).map(|(entity, number, _)| (entity, number)).collect()
+            let numbered = named
+                .iter()
+                .enumerate()
+                .flat_map(|(entity, named)| (0..named.links.len()).map(move |number| (entity, number, named)));
+            let lost = numbered.filter(|(_, number, named)| leads_to_nothing(views, named, *number));
+            lost.map(|(entity, number, _)| (entity, number)).collect()
         });
         let mut is_any = false;
         for (entity, number) in lost {
             let Some(named) = named.get_mut(entity) else { continue };
             let mailboxes = self.mailboxes_of_source(&named.source);
-            let Some(link) = named.told.get(number) else { continue };
+            // By its former id as well, under which it may be known there.
+            let ids = number..=number + usize::from(is_former(&named.told, number + 1));
+            let Some(links) = named.told.get(ids) else { continue };
             let others = mailboxes.iter().copied().map(Some).chain([None]).filter(|other| *other != named.mailbox);
-            let handle = |mailbox| self.store.handle_of(&named.source, mailbox, link.kind, &link.external_id);
-            let handles: Vec<(Relation, Handle)> = others.map(|other| (link.relation, handle(other))).collect();
+            let handle =
+                |mailbox, link: &SourceLink| self.store.handle_of(&named.source, mailbox, link.kind, &link.external_id);
+            let handles: Vec<(Relation, Handle)> = others
+                .flat_map(|other| links.iter().map(move |link| (link.relation, other, link)))
+                .map(|(relation, other, link)| (relation, handle(other, link)))
+                .collect();
             let known: Vec<(Relation, Handle)> = self.store.view(|views| {
                 handles.into_iter().filter(|(_, handle)| views.entities.find(*handle).is_some()).collect()
             });
@@ -312,10 +356,8 @@ fn resolve(views: &Views, named: &Named<'_>, dangling: &mut u64) -> Option<Resol
     let mut versions = Vec::new();
     let is_rest = matches!(named.from, From::Entity(_)) && views.small.redactions.left_of(from).is_some();
     let mut is_news = false;
-    for (relation, handle) in &named.links {
-        let mut is_known = false;
+    for (number, (relation, handle)) in named.links.iter().enumerate() {
         for (to, target) in views.entities.find_all(*handle).filter_map(|to| Some((to, views.entities.row(to)?))) {
-            is_known = true;
             if to == from {
                 continue;
             }
@@ -327,11 +369,27 @@ fn resolve(views: &Views, named: &Named<'_>, dangling: &mut u64) -> Option<Resol
                     false => views.is_newer_activity(to, named.class.as_ref(), at),
                 };
         }
-        *dangling += u64::from(!is_known);
+        *dangling += u64::from(leads_to_nothing(views, named, number));
     }
     links.sort_unstable();
     links.dedup();
     is_news |= !views.links.of(from).eq(links.iter().copied());
     let class = named.class.clone();
     is_news.then_some(Resolved { from: (from, row.version), links, at, class, versions })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_was_named_with_what_guards_an_id_is_named_without_it_as_well() {
+        let (relation, kind) = (Relation::Associated, Kind::Contact);
+        let link = |id: &str| SourceLink { relation, kind, external_id: id.to_owned() };
+        let (plain, guarded) = (link("007"), link("=\"007\""));
+        let both = vec![link("8"), plain.clone(), guarded.clone()];
+        assert_eq!(with_plain(vec![link("8"), guarded]), both);
+        assert_eq!(with_plain(both.clone()), both, "it was told with both");
+        assert_eq!([0, 1, 2, 3].map(|number| is_former(&both, number)), [false, false, true, false]);
+    }
 }

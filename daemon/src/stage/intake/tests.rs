@@ -17,6 +17,7 @@ use crate::store::tests::init;
 use crate::store::{Options, Store};
 
 mod activity;
+mod guarded;
 mod left;
 mod moving;
 mod order;

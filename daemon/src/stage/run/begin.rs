@@ -129,7 +129,8 @@ impl Run {
     /// Judges items anew and returns those that must be left alone.
     pub(super) fn drifted(&self, saga: SagaId, items: &[SagaItem]) -> Result<Vec<(EntityId, SkipReason)>, StageError> {
         let now = self.clock.now();
-        let Some(basis) = self.store.view(|views| Basis::of(views, saga, now)) else { return Ok(Vec::new()) };
+        let basis = self.store.view(|views| Basis::of(views, saga, now, self.store.holds_at(views)));
+        let Some(basis) = basis else { return Ok(Vec::new()) };
         if !basis.same_policies && basis.erases.is_none() && !self.still_does(saga, &basis.policy) {
             return Ok(items.iter().map(|item| (item.entity, SkipReason::NotDue)).collect());
         }
@@ -224,6 +225,8 @@ struct Basis {
     same_policies: bool,
     /// Whether the clock is at or after the instant that the plan was made for: it may have been ahead then.
     is_later: bool,
+    /// Whether a hold is on the policy, which no item shows.
+    is_policy_held: bool,
 }
 
 impl Basis {
@@ -234,12 +237,13 @@ impl Basis {
         self.erases.is_none()
             && self.same_policies
             && self.is_later
+            && !self.is_policy_held
             && !is_linked
             && subject.row.last_activity.is_none()
             && subject.standing == Standing::FREE
     }
 
-    fn of(views: &Views, saga: SagaId, now: Timestamp) -> Option<Self> {
+    fn of(views: &Views, saga: SagaId, now: Timestamp, holds_at: Timestamp) -> Option<Self> {
         let run = views.small.runs.saga(saga)?.started.run;
         let plan_id = views.small.runs.run(run)?.plan;
         let plan = views.small.plans.get(plan_id)?;
@@ -248,7 +252,8 @@ impl Basis {
         let activated = views.index.get(Key::Type(EventType::PolicySetActivated as u16)).and_then(RoaringBitmap::max);
         let same_policies = activated.is_some_and(|position| u64::from(position) < plan_id.0.0);
         let (policy, erases) = (frozen.policy.clone(), plan.erases);
-        Some(Self { policy, erases, same_policies, is_later: frozen.as_of <= now })
+        let is_policy_held = !views.holds_of_policy_at(&policy, holds_at).is_empty();
+        Some(Self { policy, erases, same_policies, is_later: frozen.as_of <= now, is_policy_held })
     }
 }
 
