@@ -133,7 +133,7 @@ fn leads_to_nothing(views: &Views, named: &Named<'_>, number: usize) -> bool {
     let is_known =
         |number: usize| named.links.get(number).is_some_and(|(_, handle)| views.entities.find(*handle).is_some());
     let told = &named.told;
-    !is_former(told, number) && !is_known(number) && !(is_former(told, number + 1) && is_known(number + 1))
+    !(is_former(told, number) || is_known(number) || is_former(told, number + 1) && is_known(number + 1))
 }
 
 impl Taking<'_> {
