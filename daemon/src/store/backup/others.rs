@@ -11,7 +11,7 @@
 //!
 //! Beside the state directory may also lie a copy with which somebody tries things, or a store that was lost before: what
 //! was erased there lives here. So a log that nobody named counts only if the store was not at home elsewhere since
-//! ([`Home`]), and if it goes on from the newest backup that is known: as that of the store does. Where nobody knows where it
+//! (`store/home`), and if it goes on from the newest backup that is known: as that of the store does. Where nobody knows where it
 //! was at home, also only without a restore since then.
 //!
 //! Where events of a lost log cannot be read, it may have parted there. What comes behind that counts only in so far as it is
