@@ -10,6 +10,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
 
+use retention_core::mailbox::LoginForm;
+use retentiond::config::{MailServer, MailTls};
+use retentiond::connector::imap::{MailboxAccess, Secret};
+
 /// What has not happened by then never will.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -116,6 +120,32 @@ impl Scripted {
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Returns how ada opens her mailbox there, on a server that the product knows by a name.
+    #[must_use]
+    pub fn access(&self, name: &str) -> MailboxAccess {
+        let server = MailServer {
+            name: name.to_owned(),
+            host: "127.0.0.1".to_owned(),
+            port: self.port,
+            tls: MailTls::PlainLoopback,
+            ca_file: None,
+            tls_name: "localhost".to_owned(),
+            max_connections: 4,
+            form: LoginForm::OwnPassword,
+            admin: None,
+            batches: None,
+            doveadm: None,
+        };
+        MailboxAccess {
+            server: Arc::new(server),
+            user: "ada".to_owned(),
+            form: LoginForm::OwnPassword,
+            admin: String::new(),
+            secret: Secret::from("secret".to_owned()),
+            root: None,
+        }
     }
 
     /// Returns every line that the product sent, without literals and without what logs in.

@@ -667,23 +667,6 @@ impl Runs {
         });
     }
 
-    /// What a mail server withholds is as it was planned, and will be the next time: what this attempt left alone is no drift.
-    fn withheld(&mut self, id: SagaId) {
-        let Some(saga) = self.sagas.get_mut(&id) else { return };
-        let since_begun = saga.skipped.iter().filter(|(entity, _)| saga.not_exported.binary_search(entity).is_err());
-        let withheld = since_begun.filter(|(_, reason)| **reason == SkipReason::Changed).count() as u64;
-        saga.drifted = saga.drifted.saturating_sub(withheld);
-        let run = saga.started.run;
-        self.with_run(run, |run| run.drifted = run.drifted.saturating_sub(withheld));
-    }
-
-    /// Counts a saga among those that are past their pivot, or over, if it was not counted before.
-    fn looked_again(&mut self, id: SagaId) {
-        let Some(saga) = self.sagas.get(&id).filter(|saga| !saga.has_looked_again()) else { return };
-        let (run, drift) = (saga.started.run, Drift::of(saga));
-        self.with_run(run, |run| run.looked_again = run.looked_again.and(drift));
-    }
-
     fn key_destroyed(&mut self, id: SagaId) {
         let Some(saga) = self.sagas.get_mut(&id) else { return };
         saga.purged += 1;

@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use retention_core::id::EntityId;
-use retention_core::mailbox::LoginForm;
 use retention_tests::scripted::{Act, GREETING, Rule, Scripted};
 use retentiond::clock::WallClock;
-use retentiond::config::{MailServer, MailTls};
-use retentiond::connector::imap::{Connector, ImapMover, MailboxAccess, MailboxDirectory, Secret};
+use retentiond::config::MailServer;
+use retentiond::connector::imap::{Connector, ImapMover, MailboxAccess, MailboxDirectory};
 use retentiond::connector::mail::{MailFailure, MailFolder, MessageState, Registered};
 use retentiond::connector::moving::{Copied, Mover as _, Moving, Side};
 use retentiond::connector::outcome::Refusal;
@@ -37,34 +36,10 @@ impl MailboxDirectory for Two {
     }
 }
 
-fn access_to(scripted: &Scripted, name: &str) -> MailboxAccess {
-    let server = MailServer {
-        name: name.to_owned(),
-        host: "127.0.0.1".to_owned(),
-        port: scripted.port(),
-        tls: MailTls::PlainLoopback,
-        ca_file: None,
-        tls_name: "localhost".to_owned(),
-        max_connections: 2,
-        form: LoginForm::OwnPassword,
-        admin: None,
-        batches: None,
-        doveadm: None,
-    };
-    MailboxAccess {
-        server: Arc::new(server),
-        user: "ada".to_owned(),
-        form: LoginForm::OwnPassword,
-        admin: String::new(),
-        secret: Secret::from("secret".to_owned()),
-        root: None,
-    }
-}
-
 /// Opens both mailboxes and does something; returns what the target heard, too.
 fn between<T>(source: Vec<Rule>, target: Vec<Rule>, then: impl FnOnce(&mut dyn Moving) -> T) -> (T, Vec<String>) {
     let (source, target) = (Scripted::start(source), Scripted::start(target));
-    let directory = Two([access_to(&source, "source"), access_to(&target, "target")]);
+    let directory = Two([source.access("source"), target.access("target")]);
     let connector = Connector::new(Arc::new(WallClock), Arc::new(|| 7));
     let mover = ImapMover::new(Arc::new(connector), Arc::new(directory));
     let mut moving = mover.open(SOURCE, TARGET).map_err(MailFailure::code).expect("two sessions");

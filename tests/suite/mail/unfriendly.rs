@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use retention_core::event::saga::Residue;
 use retention_core::id::EntityId;
-use retention_core::mailbox::{LoginForm, Rights};
+use retention_core::mailbox::Rights;
 use retention_tests::scripted::{Act, GREETING, Rule, Scripted};
 use retentiond::clock::WallClock;
-use retentiond::config::{MailServer, MailTls};
+use retentiond::config::MailServer;
 use retentiond::connector::access::{AccessTarget, FolderAccess};
-use retentiond::connector::imap::{Connector, ImapAccess, ImapMailroom, MailboxAccess, MailboxDirectory, Secret};
+use retentiond::connector::imap::{Connector, ImapAccess, ImapMailroom, MailboxAccess, MailboxDirectory};
 use retentiond::connector::mail::{Depth, FolderState, MailFailure, MailSession, Mailroom, Registered, Which};
 use retentiond::connector::outcome::{Outcome, Refusal};
 
@@ -41,29 +41,8 @@ impl MailboxDirectory for One {
 }
 
 fn reach(scripted: &Scripted) -> (ImapMailroom, ImapAccess) {
-    let server = MailServer {
-        name: "scripted".to_owned(),
-        host: "127.0.0.1".to_owned(),
-        port: scripted.port(),
-        tls: MailTls::PlainLoopback,
-        ca_file: None,
-        tls_name: "localhost".to_owned(),
-        max_connections: 4,
-        form: LoginForm::OwnPassword,
-        admin: None,
-        batches: None,
-        doveadm: None,
-    };
-    let access = MailboxAccess {
-        server: Arc::new(server),
-        user: "ada".to_owned(),
-        form: LoginForm::OwnPassword,
-        admin: String::new(),
-        secret: Secret::from("secret".to_owned()),
-        root: None,
-    };
     let connector = Arc::new(Connector::new(Arc::new(WallClock), Arc::new(|| 0x5eed)));
-    let directory: Arc<dyn MailboxDirectory> = Arc::new(One(access));
+    let directory: Arc<dyn MailboxDirectory> = Arc::new(One(scripted.access("scripted")));
     let mailroom = ImapMailroom::new(Arc::clone(&connector), Arc::clone(&directory), keys());
     (mailroom, ImapAccess::new(connector, directory, keys()))
 }

@@ -1,6 +1,8 @@
 //! Reading times and dates of other people. Where a value has several readings, the latest counts: keeping too long
 //! can be mended, disposing too early cannot.
 
+use std::collections::BTreeSet;
+
 use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::{Offset, TimeZone};
 use retention_core::time::Timestamp;
@@ -210,6 +212,54 @@ pub enum DateFormat {
     Czech,
     /// A pattern of `strptime`.
     Pattern(String),
+}
+
+impl DateFormat {
+    /// Reads the name of a format, or a pattern.
+    ///
+    /// # Errors
+    /// Says in words why dates cannot be read by it, or would be read as others than stand there.
+    pub fn of(text: &str) -> Result<Self, String> {
+        match text {
+            "iso" => Ok(Self::Iso),
+            "czech" => Ok(Self::Czech),
+            pattern => {
+                let sample = jiff::civil::datetime(2001, 12, 31, 13, 14, 15, 0).to_zoned(TimeZone::UTC);
+                let written = sample.ok().and_then(|sample| jiff::fmt::strtime::format(pattern, &sample).ok());
+                let read = written.and_then(|text| jiff::fmt::strtime::parse(pattern, &text).ok());
+                let Some(read) = read.filter(|read| read.to_date().is_ok() && pattern.contains('%')) else {
+                    return Err(
+                        "not a date format: expected \"iso\", \"czech\" or a pattern such as \"%d/%m/%Y %H:%M\""
+                            .to_owned(),
+                    );
+                };
+                if read.hour().is_some_and(|hour| hour != 13) {
+                    return Err(
+                        "the hours are those of half a day, and nothing says which half: add %p, or use %H for 0 to 23"
+                            .to_owned(),
+                    );
+                }
+                match repeated_part(pattern) {
+                    Some(twice) => Err(format!("%{twice} stands twice: minutes are %M, and months are %m")),
+                    None => Ok(Self::Pattern(pattern.to_owned())),
+                }
+            }
+        }
+    }
+}
+
+/// Returns a part of a date that a pattern names twice, of which the later one would count: `%H:%m` is a slip, and made a
+/// month of the minutes.
+fn repeated_part(pattern: &str) -> Option<char> {
+    let mut seen = BTreeSet::new();
+    let mut rest = pattern.chars();
+    while rest.by_ref().any(|c| c == '%') {
+        let part = rest.by_ref().find(|c| c.is_ascii_alphabetic() || *c == '%')?;
+        if part != '%' && !matches!(part, 'n' | 't') && !seen.insert(part) {
+            return Some(part);
+        }
+    }
+    None
 }
 
 /// A date that a mapping read.

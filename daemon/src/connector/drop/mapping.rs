@@ -465,42 +465,7 @@ fn check_dates(
 
 fn check_format(source: &Source<'_>, format: Option<&toml::Spanned<String>>) -> Result<DateFormat, MappingError> {
     let Some(format) = format else { return Ok(DateFormat::Iso) };
-    match format.get_ref().as_str() {
-        "iso" => Ok(DateFormat::Iso),
-        "czech" => Ok(DateFormat::Czech),
-        pattern => {
-            let sample = jiff::civil::datetime(2001, 12, 31, 13, 14, 15, 0).to_zoned(TimeZone::UTC);
-            let written = sample.ok().and_then(|sample| jiff::fmt::strtime::format(pattern, &sample).ok());
-            let read = written.and_then(|text| jiff::fmt::strtime::parse(pattern, &text).ok());
-            let Some(read) = read.filter(|read| read.to_date().is_ok() && pattern.contains('%')) else {
-                let message = "not a date format: expected \"iso\", \"czech\" or a pattern such as \"%d/%m/%Y %H:%M\"";
-                return Err(source.error(format, message));
-            };
-            if read.hour().is_some_and(|hour| hour != 13) {
-                let message =
-                    "the hours are those of half a day, and nothing says which half: add %p, or use %H for 0 to 23";
-                return Err(source.error(format, message));
-            }
-            if let Some(twice) = repeated_part(pattern) {
-                return Err(source.error(format, format!("%{twice} stands twice: minutes are %M, and months are %m")));
-            }
-            Ok(DateFormat::Pattern(pattern.to_owned()))
-        }
-    }
-}
-
-/// Returns a part of a date that a pattern names twice, of which the later one would count: `%H:%m` is a slip, and made a
-/// month of the minutes.
-fn repeated_part(pattern: &str) -> Option<char> {
-    let mut seen = BTreeSet::new();
-    let mut rest = pattern.chars();
-    while rest.by_ref().any(|c| c == '%') {
-        let part = rest.by_ref().find(|c| c.is_ascii_alphabetic() || *c == '%')?;
-        if part != '%' && !matches!(part, 'n' | 't') && !seen.insert(part) {
-            return Some(part);
-        }
-    }
-    None
+    DateFormat::of(format.get_ref()).map_err(|message| source.error(format, message))
 }
 
 fn check_mailbox(

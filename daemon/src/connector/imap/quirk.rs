@@ -180,35 +180,14 @@ const EXCHANGE: Quirks = Quirks {
 const GMAIL: Quirks = Quirks {
     server: "Gmail",
     signs: &["gimap"],
-    authzid: Authzid::Unknown,
-    owner: OwnerEntry::Nameless,
-    unknown_user: UnknownUser::Refused,
-    lists: Lists::NamesApart,
-    folding: Folding::Virtual,
-    sizes: Sizes::Exact,
-    stand_in: StandIn::Nothing,
-    leaves: Leaves::Unknown,
-    residue: None,
     remark: Some(
         "its folders are labels: a message lies in several of them and in All Mail. What is expunged loses a label and, as \
          the account's settings are at first, stays; so nothing is purged here, and a migration copies a message once for each label",
     ),
+    ..UNKNOWN
 };
 
-const MIRAPOINT: Quirks = Quirks {
-    server: "Mirapoint",
-    signs: &["mirapoint"],
-    authzid: Authzid::Unknown,
-    owner: OwnerEntry::Nameless,
-    unknown_user: UnknownUser::Refused,
-    lists: Lists::NamesApart,
-    folding: Folding::OneDelete,
-    sizes: Sizes::Exact,
-    stand_in: StandIn::Nothing,
-    leaves: Leaves::Unknown,
-    residue: None,
-    remark: None,
-};
+const MIRAPOINT: Quirks = Quirks { server: "Mirapoint", signs: &["mirapoint"], folding: Folding::OneDelete, ..UNKNOWN };
 
 const UNKNOWN: Quirks = Quirks {
     server: "unknown",
