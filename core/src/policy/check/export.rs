@@ -76,7 +76,7 @@ fn encrypt_to<'t>(r: &mut Reader<'t>, value: &'t Value<'t>) -> Option<BTreeSet<A
     const KEY: &str = "encrypt_to";
     let texts = r.texts(KEY, value)?;
     if texts.is_empty() || texts.len() > RECIPIENTS_MAX {
-        let problem = format!("must name 1 to {RECIPIENTS_MAX} recipients; leave it out where nothing is encrypted");
+        let problem = format!("must name 1 to {RECIPIENTS_MAX} public keys; leave it out where nothing is encrypted");
         r.bad_value(&value.span(), KEY, problem);
     }
     let mut recipients = BTreeSet::new();
@@ -85,7 +85,7 @@ fn encrypt_to<'t>(r: &mut Reader<'t>, value: &'t Value<'t>) -> Option<BTreeSet<A
         match text.parse::<AgeRecipient>() {
             Ok(recipient) => {
                 if !recipients.insert(recipient) {
-                    r.bad_value(&at, KEY, "names a recipient twice");
+                    r.bad_value(&at, KEY, "names a key twice");
                 }
             }
             Err(error) => r.bad_value(&at, KEY, error.to_string()),

@@ -22,13 +22,13 @@ fn bundles_are_encrypted_to_public_keys_alone_and_what_is_none_is_refused_and_no
 
     let private = "AGE-SECRET-KEY-1GFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPQ4EGAEX";
     for (keys, says) in [
-        ("[]".to_owned(), "must name 1 to 20 recipients"),
+        ("[]".to_owned(), "must name 1 to 20 public keys"),
         (format!("[\"{private}\"]"), "private key"),
         ("[\"ssh-ed25519 AAAA\"]".to_owned(), "X25519 keys of age alone"),
         ("[\"dpo@example.org\"]".to_owned(), "no public key of age"),
         (format!("[\"{}\"]", ONE_KEY.replace("cac8p", "cac8q")), "no public key of age"),
-        (format!("[\"{ONE_KEY}\", \"{ONE_KEY}\"]"), "names a recipient twice"),
-        (format!("[{}]", vec![format!("\"{ONE_KEY}\""); 21].join(", ")), "must name 1 to 20 recipients"),
+        (format!("[\"{ONE_KEY}\", \"{ONE_KEY}\"]"), "names a key twice"),
+        (format!("[{}]", vec![format!("\"{ONE_KEY}\""); 21].join(", ")), "must name 1 to 20 public keys"),
         ("1".to_owned(), "must be a string or a list of strings"),
     ] {
         let shown = errors(&[("[action]", &said("\"jsonl\"", &keys))]);
