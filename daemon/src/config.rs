@@ -336,7 +336,7 @@ pub struct Export {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum CsvProfile {
-    /// Every value as it is.
+    /// As each policy says.
     Exact,
     /// Values that a spreadsheet would run as a formula are made harmless.
     SpreadsheetSafe,

@@ -336,7 +336,7 @@ pub enum Attention {
         /// What happened and what to do.
         message: String,
     },
-    /// No backup was made although it was its time.
+    /// No backup was made although it was its time, or somebody changed the manifest of one.
     BackupFailed {
         /// What happened and what to do.
         message: String,

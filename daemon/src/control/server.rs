@@ -25,14 +25,15 @@ pub const CONNECTIONS_MAX: usize = 64;
 /// else must not keep the others from stopping a run.
 const CONNECTIONS_OF_ONE_MAX: usize = 24;
 
-/// How many each user with a role has whatever the others keep, beside those: some users together must not keep another
-/// one from stopping a run either.
+/// How many each user with a role has whatever the others keep: some users together must not keep another one from
+/// stopping a run either.
 const CONNECTIONS_OF_EACH: usize = 2;
 
 /// Connections of which is not known yet who calls: soon they have a place or are closed.
 const UNKNOWN_MAX: usize = 16;
 
-/// Of these, how many at most follow the log: they have no end, and whoever has to stop a run must find a place.
+/// Of all that are served, how many at most follow the log: they have no end, and whoever has to stop a run must find a
+/// place.
 pub const FOLLOWERS_MAX: usize = 16;
 
 /// The largest head of a request, in bytes: paths and queries are short.

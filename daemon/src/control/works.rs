@@ -338,7 +338,7 @@ pub trait Works: Send + Sync + 'static {
     /// Returns the stages of the daemon whose steps fail again and again, with what the last one said.
     fn stages_failing(&self) -> Vec<(String, String)>;
 
-    /// Says why no backup was made although it was its time.
+    /// Says why no backup was made although it was its time, or that somebody changed the manifest of one.
     fn backup_failed(&self) -> Option<String>;
 
     /// Says why checkpoints are no longer signed, when they are not.

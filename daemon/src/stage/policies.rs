@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use parking_lot::Mutex;
 use retention_core::event::decision::{PolicyRecorded, PolicySetActivated};
@@ -17,13 +16,13 @@ use retention_core::policy::{FILE_BYTES_MAX, FILES_MAX, PolicyError, PolicyFile,
 use retention_core::time::Timestamp;
 use retention_core::view::Condition;
 
-use super::{StageError, Step};
+use super::{StageError, Step, is_over};
 use crate::clock::Clock;
 use crate::store::Store;
 use crate::store::open::daemon_draft;
 
-/// How often the directory is looked at, whatever the watcher says.
-pub const LOOK_EVERY: Duration = Duration::from_secs(60);
+/// How often the directory is looked at, whatever the watcher says: a minute, in microseconds.
+const LOOK_EVERY_US: i64 = 60 * 1_000_000;
 
 /// What is wrong with the policy directory; shared with whoever tells people.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -159,11 +158,10 @@ impl Policies {
     /// When the log does not take the events; a bad directory is no error of the stage.
     pub fn step(&mut self) -> Result<Step, StageError> {
         let now = self.clock.now();
-        // A clock that was set back must not keep an edit from counting until it has caught up.
-        if now < self.next_look && self.next_look <= now.after(LOOK_EVERY) {
+        if !is_over(self.next_look, now, LOOK_EVERY_US) {
             return Ok(Step::IdleUntil(self.next_look));
         }
-        self.next_look = now.after(LOOK_EVERY);
+        self.next_look = Timestamp(now.0.saturating_add(LOOK_EVERY_US));
         let loaded = read_directory(&self.dir).map_err(|error| vec![error.to_string()]);
         let content = match &loaded {
             Ok(files) => digest_of(files),

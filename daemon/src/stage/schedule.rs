@@ -15,7 +15,7 @@ use retention_core::schedule::Schedule as Cron;
 use retention_core::time::Timestamp;
 use retention_core::view::{Condition, ErasurePlan, Look, PlanState, RunState};
 
-use super::{StageError, Step};
+use super::{StageError, Step, sooner};
 use crate::clock::Clock;
 use crate::store::{AppendError, Store};
 
@@ -64,7 +64,7 @@ impl Schedule {
         let mut next: Option<Timestamp> = self.store.view(|views| views.next_erasure_after(now));
         if self.store.view(|views| views.has_kept_erasures()) {
             let again = Timestamp(now.0.saturating_add(LOOK_US));
-            next = Some(next.map_or(again, |next| next.min(again)));
+            next = Some(sooner(next, again));
         }
         for policy in policies.policies().iter().filter(|policy| policy.state == State::Enforce) {
             let Trigger::Cron { schedule, on_missed } = &policy.trigger else { continue };
@@ -78,7 +78,7 @@ impl Schedule {
                     self.fire(policy, schedule, *on_missed, last, Timestamp(now.0.saturating_sub(jitter_us)))?;
                     worked = true;
                 } else {
-                    next = Some(next.map_or(put_off, |next| next.min(put_off)));
+                    next = Some(sooner(next, put_off));
                 }
             }
         }

@@ -171,9 +171,7 @@ impl BlocksError {
             | Self::TooManySetAside => false,
         }
     }
-}
 
-impl BlocksError {
     /// Whether nothing is wrong, and the next start makes everything anew all the same.
     #[must_use]
     pub fn is_made_anew(&self) -> bool {

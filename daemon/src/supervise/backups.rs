@@ -122,7 +122,7 @@ impl Backups {
         make::refuse_forged(places, &self.store.index_key()).map_err(failed)
     }
 
-    /// Says why there is no backup although it was its time.
+    /// Says why there is no backup although it was its time, or that somebody changed the manifest of one.
     pub(super) fn failed(&self) -> Option<String> {
         self.failed.lock().clone()
     }

@@ -51,7 +51,7 @@ pub struct Migrations {
     mover: Arc<dyn Mover>,
     /// How long was waited after the newest failure of each.
     waited: HashMap<MigrationId, Duration>,
-    /// How often the target said no to a message.
+    /// How often one of the servers said no to a message.
     refused: HashMap<(MigrationId, u32, Uid), u32>,
 }
 

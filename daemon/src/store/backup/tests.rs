@@ -73,18 +73,22 @@ impl World {
         Options { dir: self.dir.path().join(name), ..self.options.clone() }
     }
 
-    fn restore(&self, options: &Options, ledgers: Ledgers) -> Result<Restored, BackupError> {
-        let restore = Restore {
+    /// What a restore of the newest backup is told at least. Tests say what else.
+    fn to_restore<'a>(&'a self, options: &'a Options) -> Restore<'a> {
+        Restore {
             options,
             places: &self.places,
             backup: None,
-            ledgers,
+            ledgers: Ledgers::None,
             without_newer: false,
             lost: Vec::new(),
             checkpoints: Vec::new(),
             identities: Identities::default(),
-        };
-        restore.run(&mut |_, _| {})
+        }
+    }
+
+    fn restore(&self, options: &Options, ledgers: Ledgers) -> Result<Restored, BackupError> {
+        Restore { ledgers, ..self.to_restore(options) }.run(&mut |_, _| {})
     }
 
     /// Tells a ledger all that was destroyed, as the stage does.
@@ -179,16 +183,7 @@ fn a_backup_copies_what_is_new_and_leaves_the_older_ones_whole() {
         manifest.check_keys(&world.places, &world.options.halt).unwrap();
     }
     let options = world.elsewhere("older");
-    let restore = Restore {
-        options: &options,
-        places: &world.places,
-        backup: Some(first.last),
-        ledgers: Ledgers::None,
-        without_newer: false,
-        lost: Vec::new(),
-        checkpoints: Vec::new(),
-        identities: Identities::default(),
-    };
+    let restore = Restore { backup: Some(first.last), ..world.to_restore(&options) };
     assert_eq!(restore.run(&mut |_, _| {}).unwrap().last, first.last);
 }
 
@@ -353,18 +348,7 @@ fn a_backup_that_contradicts_a_checkpoint_is_not_restored() {
     );
     let shown = |name: &str, note: String| {
         let options = world.elsewhere(name);
-        let (places, ledgers) = (&world.places, Ledgers::None);
-        Restore {
-            options: &options,
-            places,
-            backup: None,
-            ledgers,
-            without_newer: false,
-            lost: Vec::new(),
-            checkpoints: vec![note],
-            identities: Identities::default(),
-        }
-        .run(&mut |_, _| {})
+        Restore { checkpoints: vec![note], ..world.to_restore(&options) }.run(&mut |_, _| {})
     };
     assert_eq!(shown("good", note).unwrap().missing, Some(0));
     let other = Checkpoint { origin: "log".to_owned(), size: 10, root: Digest([1; 32]) }.sign(&signer).unwrap();
@@ -408,7 +392,7 @@ fn checkpoints_that_the_newest_backup_has_and_the_store_lost_are_missed() {
         assert_eq!(lost(&told), Some(newer));
     }
     // A manifest that is not the one of which the log tells is no witness, and the one before is.
-    let manifest = world.places.manifests().join(format!("{}.json", numbered(newer)));
+    let manifest = world.places.manifest_of(newer);
     std::fs::write(&manifest, b"{}").unwrap();
     assert_eq!(lost(&told), Some(older));
     assert_eq!(lost(&BTreeMap::new()), None);
@@ -460,11 +444,7 @@ fn what_witnesses_signed_is_in_a_backup_and_comes_back_with_it() {
         assert_eq!((part.name == "cosignatures", part.bytes), (number < 2, kept.len() as u64));
         manifest.check_log(&world.places, &Halt::default(), &mut |_| {}).unwrap();
         let options = world.elsewhere(&format!("restored {number}"));
-        let (places, backup, ledgers) = (&world.places, Some(manifest.last), Ledgers::None);
-        let (checkpoints, identities) = (Vec::new(), Identities::default());
-        let (without_newer, lost) = (false, Vec::new());
-        let restore =
-            Restore { options: &options, places, backup, ledgers, without_newer, lost, checkpoints, identities };
+        let restore = Restore { backup: Some(manifest.last), ..world.to_restore(&options) };
         restore.run(&mut |_, _| {}).unwrap();
         assert_eq!(&std::fs::read(options.dir.join("tree/cosignatures")).unwrap(), kept);
         let lines = kept.iter().filter(|byte| **byte == b'\n').count() as u64;
@@ -583,19 +563,8 @@ fn backups_from_before_and_after_a_compaction_are_both_whole() {
     for manifest in [&before, &after, &later] {
         manifest.check_log(&world.places, &world.options.halt, &mut |_| {}).unwrap();
         let options = world.elsewhere(&format!("restored {}", manifest.last));
-        let (places, backup, ledgers) = (&world.places, Some(manifest.last), Ledgers::None);
-        Restore {
-            options: &options,
-            places,
-            backup,
-            ledgers,
-            without_newer: false,
-            lost: Vec::new(),
-            checkpoints: Vec::new(),
-            identities: Identities::default(),
-        }
-        .run(&mut |_, _| {})
-        .unwrap();
+        let restore = Restore { backup: Some(manifest.last), ..world.to_restore(&options) };
+        restore.run(&mut |_, _| {}).unwrap();
     }
     make::remove_superseded(&world.places, Timestamp(UNTIL.0 + 1)).unwrap();
     assert_eq!(Manifest::list(&world.places).unwrap().len(), 3, "its keys are still there");

@@ -25,14 +25,12 @@ impl<'a> Asked<'a> {
 fn restored(world: &World, asked: Asked<'_>) -> Result<(Options, Restored), BackupError> {
     let options = world.elsewhere(asked.name);
     let restore = Restore {
-        options: &options,
-        places: &world.places,
         backup: Some(asked.backup),
         ledgers: asked.ledgers,
         without_newer: asked.without_newer,
         lost: asked.lost,
-        checkpoints: Vec::new(),
         identities: asked.identities,
+        ..world.to_restore(&options)
     };
     let restored = restore.run(&mut |_, _| {})?;
     Ok((options, restored))
@@ -84,7 +82,7 @@ fn a_newer_backup_that_cannot_be_read_stops_an_older_one_unless_it_is_passed_ove
     purge(&store, &world.entities[25..30]);
     let third = world.backup(&store);
     store.close().unwrap();
-    let manifest = world.places.manifests().join(format!("{}.json", numbered(third.last)));
+    let manifest = world.places.manifest_of(third.last);
     let text = std::fs::read_to_string(&manifest).unwrap();
     let another = text.replace(&third.store, &"7".repeat(32));
     // The same file holds the end of each of the three.
@@ -176,12 +174,11 @@ fn of_a_log_that_went_on_from_an_earlier_event_only_what_both_have_counts() {
     // Somebody puts the copies of both into one directory.
     let name = later_segment_name(1, third.last);
     std::fs::copy(elsewhere.journal().join("00000001.seg"), world.places.journal().join(&name)).unwrap();
-    let manifest = format!("{}.json", numbered(third.last));
-    let text = std::fs::read_to_string(elsewhere.manifests().join(&manifest)).unwrap().replace("00000001.seg", &name);
+    let text = std::fs::read_to_string(elsewhere.manifest_of(third.last)).unwrap().replace("00000001.seg", &name);
     std::fs::create_dir(world.places.keys_of(third.last)).unwrap();
     let door: crate::flush::Door<'_> = (&OpenGate, crate::flush::Flush::Backup);
     super::super::stamp::put(&world.places, third.last, text.as_bytes(), &world.index_key(), door).unwrap();
-    std::fs::write(world.places.manifests().join(&manifest), text).unwrap();
+    std::fs::write(world.places.manifest_of(third.last), text).unwrap();
 
     let (options, told) = restored(&world, Asked::of("second", second.last)).unwrap();
     assert_eq!((told.destroyed_again, told.heard), (1, vec![Heard::Newer { last: third.last }]));

@@ -5,14 +5,10 @@ use super::*;
 fn restore_as(world: &World, name: &str, backup: Position, identities: &Identities) -> Result<Options, BackupError> {
     let options = world.elsewhere(name);
     let restore = Restore {
-        options: &options,
-        places: &world.places,
         backup: Some(backup),
-        ledgers: Ledgers::None,
         without_newer: true,
-        lost: Vec::new(),
-        checkpoints: Vec::new(),
         identities: identities.clone(),
+        ..world.to_restore(&options)
     };
     restore.run(&mut |_, _| {})?;
     Ok(options)

@@ -8,16 +8,8 @@ fn lines(path: &Path) -> Vec<String> {
 
 fn restore_of(world: &World, name: &str, backup: Position, ledger: &Path) -> (Options, u64) {
     let options = world.elsewhere(name);
-    let restore = Restore {
-        options: &options,
-        places: &world.places,
-        backup: Some(backup),
-        ledgers: Ledgers::Files(vec![ledger.to_owned()]),
-        without_newer: false,
-        lost: Vec::new(),
-        checkpoints: Vec::new(),
-        identities: Identities::default(),
-    };
+    let ledgers = Ledgers::Files(vec![ledger.to_owned()]);
+    let restore = Restore { backup: Some(backup), ledgers, ..world.to_restore(&options) };
     let restored = restore.run(&mut |_, _| {}).unwrap();
     (options, restored.destroyed_again)
 }

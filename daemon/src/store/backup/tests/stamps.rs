@@ -82,16 +82,7 @@ fn backups_from_before_there_were_stamps_are_restored_and_this_is_said() {
     }
     let restored = |name: &str, backup: Position| {
         let options = world.elsewhere(name);
-        let restore = Restore {
-            options: &options,
-            places: &world.places,
-            backup: Some(backup),
-            ledgers: Ledgers::None,
-            without_newer: false,
-            lost: Vec::new(),
-            checkpoints: Vec::new(),
-            identities: Identities::default(),
-        };
+        let restore = Restore { backup: Some(backup), ..world.to_restore(&options) };
         restore.run(&mut |_, _| {}).map(|told| told.heard)
     };
     assert_eq!(restored("newest", second.last).unwrap(), [Heard::Unstamped { last: second.last }]);
@@ -133,16 +124,7 @@ fn nobody_is_left_out_because_of_a_newer_backup_that_the_store_did_not_write() {
     let text = std::fs::read_to_string(elsewhere.manifest_of(forged.last)).unwrap();
     let restore = |name: &str, without_newer| {
         let options = world.elsewhere(name);
-        let restore = Restore {
-            options: &options,
-            places: &world.places,
-            backup: Some(second.last),
-            ledgers: Ledgers::None,
-            without_newer,
-            lost: Vec::new(),
-            checkpoints: Vec::new(),
-            identities: Identities::default(),
-        };
+        let restore = Restore { backup: Some(second.last), without_newer, ..world.to_restore(&options) };
         restore.run(&mut |_, _| {}).map(|told| (options.clone(), told))
     };
     for text in [text.clone(), text.replace(&UNTIL.to_string(), &Timestamp(UNTIL.0 * 2).to_string())] {
