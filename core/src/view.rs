@@ -338,6 +338,14 @@ impl Views {
         self.holds_of_at(entity, self.recorded_at)
     }
 
+    /// Returns the instant by which holds count for whoever has a clock, which shows `now`: that of the clock where it is
+    /// behind the log. Then the log is at a day that has not come, since a clock was once ahead, and what protects until a
+    /// day before that would be over.
+    #[must_use]
+    pub fn holds_at(&self, now: Timestamp) -> Timestamp {
+        now.min(self.recorded_at)
+    }
+
     /// Returns the holds that cover an entity at an instant.
     #[must_use]
     pub fn holds_of_at(&self, entity: EntityId, now: Timestamp) -> Vec<HoldId> {

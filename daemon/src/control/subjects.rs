@@ -193,8 +193,9 @@ pub(super) fn append(store: &Store, draft: Draft, condition: Condition) -> Resul
 
 /// Shows what was found, what is surely theirs first.
 fn show(store: &Store, found: &Found, sink: RowSink<'_>) {
-    let mut rows: Vec<SubjectRow> =
-        store.view(|views| found.iter().filter_map(|(record, ties)| row(views, record, ties)).collect());
+    let mut rows: Vec<SubjectRow> = store.view(|views| {
+        found.iter().filter_map(|(record, ties)| row(views, record, ties, store.holds_at(views))).collect()
+    });
     rows.sort_by_key(|row| (!row.sure, row.record));
     for row in rows {
         if sink(Line::Row(row)) == Audience::Gone {
@@ -203,7 +204,7 @@ fn show(store: &Store, found: &Found, sink: RowSink<'_>) {
     }
 }
 
-fn row(views: &Views, record: EntityId, ties: &BTreeSet<Tie>) -> Option<SubjectRow> {
+fn row(views: &Views, record: EntityId, ties: &BTreeSet<Tie>, holds_at: Timestamp) -> Option<SubjectRow> {
     let shown = entity::row(views, record)?;
     let about = |(_, request): &(RequestId, &retention_core::view::SubjectRequest)| {
         request.records().binary_search(&record).is_ok()
@@ -216,7 +217,7 @@ fn row(views: &Views, record: EntityId, ties: &BTreeSet<Tie>) -> Option<SubjectR
         state: shown.state,
         sure: ties.iter().any(|tie| tie.is_sure()),
         why: ties.iter().map(|tie| tie.text()).collect(),
-        holds: views.holds_of(record),
+        holds: views.holds_of_at(record, holds_at),
         restricted: views.small.restrictions.keeps(record),
         requests: views.small.subjects.iter().filter(about).map(|(id, _)| id).collect(),
     })

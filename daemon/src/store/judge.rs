@@ -140,11 +140,10 @@ impl Store {
         if id == ERASURE_POLICY { Policy::of_erasures().map(Arc::new) } else { self.policies().get(id).cloned() }
     }
 
-    /// Returns the instant by which holds count: that of the clock where it is behind the log. Then the log is at a day that has
-    /// not come, since a clock was once ahead, and what protects until a day before that would be over.
+    /// Returns the instant by which holds count, by the clock of the store.
     #[must_use]
     pub fn holds_at(&self, views: &Views) -> Timestamp {
-        self.inner.clock.now().min(views.recorded_at)
+        views.holds_at(self.inner.clock.now())
     }
 
     /// Looks entities up, all at one position. Numbers that were never used are left out.

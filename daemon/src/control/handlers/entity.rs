@@ -92,11 +92,12 @@ pub(crate) async fn show(
 ) -> Result<Json<EntityContent>, ApiError> {
     refuse_if_gone(&control, id).await?;
     let missing = move || not_found("entity", id).hint("retentionctl entity list");
+    let now = control.clock.now();
     let seen = control
         .see(move |views| {
             let row = row(views, id).ok_or_else(missing)?;
             let links = views.links.of(id).map(|link| LinkRow { relation: link.relation, to: link.to }).collect();
-            Ok((row, links, views.holds_of(id), views.small.restrictions.of(id)))
+            Ok((row, links, views.holds_of_at(id, views.holds_at(now)), views.small.restrictions.of(id)))
         })
         .await?;
     let (entity, links, holds, restrictions): (EntityRow, Vec<LinkRow>, _, _) = seen;

@@ -163,7 +163,7 @@ pub(crate) async fn show(
     blocking(move || {
         let exceptions = request.exceptions.keys().map(|position| exception_row(&log, &request, *position));
         let exceptions = exceptions.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect();
-        let copies = copies(&log, &request, bundles, &mine)?;
+        let copies = copies(&log, &request, bundles, &mine, now)?;
         let given = given(&log, id, &request, now)?;
         let mut recipients = recipients(&log, &request, &given)?;
         for recipient in &mut recipients {
@@ -191,6 +191,7 @@ pub(crate) async fn records(
     Asked(query): Asked<ListQuery>,
 ) -> Result<Response, ApiError> {
     control.see(move |views| found(views, id).map(|_| ())).await?;
+    let now = control.clock.now();
     control
         .list(wanted, query.after, query.limit, move |views, after, limit| {
             let request = views.small.subjects.get(id);
@@ -198,7 +199,7 @@ pub(crate) async fn records(
             let from = after.map_or(0, |cursor| all.partition_point(|record| u64::from(record.0) <= cursor.0));
             let left = all.get(from..).unwrap_or_default().iter();
             Batch::cut(
-                left.filter_map(|record| Some((u64::from(record.0), record_row(views, request?, *record)?))),
+                left.filter_map(|record| Some((u64::from(record.0), record_row(views, request?, *record, now)?))),
                 limit,
             )
         })
@@ -212,11 +213,15 @@ fn copies(
     request: &SubjectRequest,
     bundles: Vec<Bundle>,
     mine: &[SagaId],
+    now: Timestamp,
 ) -> Result<Vec<CopyRow>, ApiError> {
     let mut rows = Vec::new();
     for Bundle { saga, manifest, exported_at, .. } in bundles {
         let items = log.in_bundle(saga)?;
-        let look = |views: &Views| (views.items_of(request, &items).len() as u64, views.is_bundle_held(saga, &items));
+        let look = |views: &Views| {
+            let held = views.is_bundle_held_at(saga, &items, views.holds_at(now));
+            (views.items_of(request, &items).len() as u64, held)
+        };
         let (records, held) = log::look(log, look).ok_or_else(|| ApiError::of(ErrorCode::Internal))?;
         if records > 0 {
             rows.push(CopyRow { manifest, exported_at, records, goes_with_the_answer: mine.contains(&saga), held });
@@ -303,7 +308,7 @@ pub(crate) async fn told(
     control.request(&caller, About::Position(id.0), event).await.map(Json)
 }
 
-fn record_row(views: &Views, request: &SubjectRequest, record: EntityId) -> Option<RequestRecordRow> {
+fn record_row(views: &Views, request: &SubjectRequest, record: EntityId, now: Timestamp) -> Option<RequestRecordRow> {
     let shown = entity::row(views, record)?;
     let is_gone = shown.state == retention_core::control::EntityState::Purged;
     Some(RequestRecordRow {
@@ -311,7 +316,7 @@ fn record_row(views: &Views, request: &SubjectRequest, record: EntityId) -> Opti
         state: shown.state,
         kept: request.kept.get(&record).copied().filter(|_| !is_gone),
         excepted: request.excepts(record),
-        holds: views.holds_of(record),
+        holds: views.holds_of_at(record, views.holds_at(now)),
         restricted: views.small.restrictions.keeps(record),
         text_missing: request.missing.get(&record).copied().filter(|_| !is_gone),
     })
