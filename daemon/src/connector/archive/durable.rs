@@ -110,12 +110,12 @@ impl Directory {
 
     /// Makes a new file in it that says nothing of people.
     pub(super) fn file(&self, name: &str) -> io::Result<HashedFile> {
-        self.hashed(OutFile::plain(&self.path.join(name))?)
+        OutFile::plain(&self.path.join(name)).map(|out| self.hashed(out))
     }
 
     /// Makes a new file in it that says something of people: encrypted, and called so, where bundles are.
     pub(super) fn file_of_people(&self, name: &str) -> io::Result<HashedFile> {
-        self.hashed(OutFile::of_people(&self.path, name, self.encryption.as_deref())?)
+        OutFile::of_people(&self.path, name, self.encryption.as_deref()).map(|out| self.hashed(out))
     }
 
     /// Where [`Self::file_of_people`] makes a file.
@@ -132,8 +132,8 @@ impl Directory {
         }
     }
 
-    fn hashed(&self, out: OutFile) -> io::Result<HashedFile> {
-        Ok(HashedFile::over(out, Arc::clone(&self.passage), self.durable))
+    fn hashed(&self, out: OutFile) -> HashedFile {
+        HashedFile::over(out, Arc::clone(&self.passage), self.durable)
     }
 
     /// Makes the names of its files durable, and the files if they are not yet.
