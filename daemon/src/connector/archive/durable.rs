@@ -267,14 +267,15 @@ impl<'a, R: Read> HashedReader<'a, R> {
         Self { inner, halt, hash: Sha256::new(), bytes: 0 }
     }
 
-    pub(super) fn finish(self) -> Finished {
-        Finished { bytes: self.bytes, sha256: Digest(self.hash.finalize().into()), plain: None }
+    /// Says what was read until now.
+    pub(super) fn finish(&self) -> Finished {
+        Finished { bytes: self.bytes, sha256: Digest(self.hash.clone().finalize().into()), plain: None }
     }
 
     /// Reads what is left, and says what all of it was.
     pub(super) fn exhaust(&mut self) -> io::Result<Finished> {
         io::copy(self, &mut io::sink())?;
-        Ok(Finished { bytes: self.bytes, sha256: Digest(self.hash.clone().finalize().into()), plain: None })
+        Ok(self.finish())
     }
 }
 
