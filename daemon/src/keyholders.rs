@@ -1,11 +1,13 @@
 //! Encryption to whoever is to open something: files of [age](https://age-encryption.org/v1), for its X25519 keys.
 
 use std::fmt;
+use std::fs::File;
 use std::io::{self, BufRead, Read, Write};
 
 use age::x25519::{Identity, Recipient};
 use retention_core::id::Digest;
 use retention_core::policy::AgeRecipient;
+use sha2::{Digest as _, Sha256};
 
 /// The most keys that one thing is encrypted to.
 pub const KEYS_MAX: usize = 20;
@@ -84,6 +86,38 @@ impl Keyholders {
 impl fmt::Debug for Keyholders {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} keys", self.0.len())
+    }
+}
+
+/// A file into which something is encrypted, counted and hashed as it lies there.
+pub(crate) struct HashedWriter {
+    file: File,
+    bytes: u64,
+    hash: Sha256,
+}
+
+impl HashedWriter {
+    /// Writes into a file in which nothing is yet.
+    pub(crate) fn over(file: File) -> Self {
+        Self { file, bytes: 0, hash: Sha256::new() }
+    }
+
+    /// Returns the file, its length and its SHA-256.
+    pub(crate) fn finish(self) -> (File, u64, Digest) {
+        (self.file, self.bytes, Digest(self.hash.finalize().into()))
+    }
+}
+
+impl Write for HashedWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.file.write(bytes)?;
+        self.hash.update(bytes.get(..count).unwrap_or_default());
+        self.bytes += count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -82,9 +82,8 @@ fn what_is_purged_stands_in_a_bundle_that_its_holder_alone_can_open() {
     world.settle();
     let run = world.drive_to_the_end("contacts");
     assert_eq!(world.run_state(run), RunState::Completed, "{}", world.story());
-    assert_eq!((due.map(|entity| world.state_of(entity)), world.state_of(kept)), {
-        ([EntityState::Purged; 2], EntityState::Visible)
-    });
+    assert_eq!(due.map(|entity| world.state_of(entity)), [EntityState::Purged; 2]);
+    assert_eq!(world.state_of(kept), EntityState::Visible);
     let (name, manifest) = all_open(&world);
     let in_the_clear: Vec<&str> =
         manifest.files.iter().filter(|file| file.plain.is_none()).map(|file| file.name.as_str()).collect();
@@ -184,7 +183,7 @@ fn whatever_the_archive_answers_about_an_encrypted_bundle_nothing_is_purged_with
     }
 }
 
-/// Messages in a world that encrypts them, and what their texts are.
+/// A world in which messages went, after they were exported encrypted.
 fn mail_world(form: &str, crash: Option<(u64, Remains)>) -> World {
     let mut world = World::new("P1D");
     world.write_policy("mail", &encrypted(&mail_policy("Archive", form, "P1D")));

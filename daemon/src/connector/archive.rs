@@ -342,9 +342,7 @@ impl DiskArchive {
     pub fn manifest(&self, name: &BundleName) -> Result<(ExportManifest, Digest), ArchiveError> {
         read_manifest(&self.root, name)
     }
-}
 
-impl DiskArchive {
     fn removing(&self, remove: impl FnOnce(&Path) -> Outcome<()>) -> Outcome<()> {
         let stopped = |_| Outcome::Unknown(Cause { code: "removal_not_durable" });
         if let Err(error) = self.gate.before(Flush::Export) {

@@ -30,7 +30,7 @@ use super::vault::VaultError;
 use super::{ReadError, ReadOnly};
 use crate::flush::{Door, Flush, FlushGate, through};
 use crate::halt::Halt;
-use crate::keyholders::{Identities, Keyholders};
+use crate::keyholders::{HashedWriter, Identities, Keyholders};
 
 mod compare;
 pub mod ledger;
@@ -295,16 +295,15 @@ fn encrypt(
     let writing = || durable_file::failed(COPY, FileAction::Write);
     let source = open(from)?;
     let (beside, target) = begin(to, around)?;
-    let counted = Counted { into: target, bytes: 0, sha: Sha256::new() };
-    let mut writer = holders.encrypt(counted).map_err(writing())?;
+    let mut writer = holders.encrypt(HashedWriter::over(target)).map_err(writing())?;
     let digest = pass(source.take(bytes), bytes, around.halt, |piece| {
         writer.write_all(piece).map_err(writing())?;
         done(piece.len() as u64);
         Ok(())
     })?;
-    let Counted { into, bytes, sha } = writer.finish().map_err(writing())?;
-    let written = (bytes, Digest(sha.finalize().into()));
-    finish(&into, &beside, to, written, around)?;
+    let (target, bytes, sha256) = writer.finish().map_err(writing())?.finish();
+    let written = (bytes, sha256);
+    finish(&target, &beside, to, written, around)?;
     Ok((digest, written))
 }
 
@@ -368,26 +367,6 @@ fn finish(
         return Err(durable_file::failed(COPY, FileAction::Read)(differs).into());
     }
     Ok(durable_file::rename_through(around.door(), beside, to, COPY)?)
-}
-
-/// Counts and hashes what is written.
-struct Counted {
-    into: File,
-    bytes: u64,
-    sha: Sha256,
-}
-
-impl Write for Counted {
-    fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
-        let written = self.into.write(piece)?;
-        self.bytes += written as u64;
-        self.sha.update(piece.get(..written).unwrap_or_default());
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.into.flush()
-    }
 }
 
 /// Returns the SHA-256 of the first `bytes` of a file.

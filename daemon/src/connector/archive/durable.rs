@@ -110,12 +110,12 @@ impl Directory {
 
     /// Makes a new file in it that says nothing of people.
     pub(super) fn file(&self, name: &str) -> io::Result<HashedFile> {
-        self.hashed(OutFile::plain(&self.path.join(name))?)
+        OutFile::plain(&self.path.join(name)).map(|out| self.hashed(out))
     }
 
     /// Makes a new file in it that says something of people: encrypted, and called so, where bundles are.
     pub(super) fn file_of_people(&self, name: &str) -> io::Result<HashedFile> {
-        self.hashed(OutFile::of_people(&self.path, name, self.encryption.as_deref())?)
+        OutFile::of_people(&self.path, name, self.encryption.as_deref()).map(|out| self.hashed(out))
     }
 
     /// Where [`Self::file_of_people`] makes a file.
@@ -132,8 +132,8 @@ impl Directory {
         }
     }
 
-    fn hashed(&self, out: OutFile) -> io::Result<HashedFile> {
-        Ok(HashedFile::over(out, Arc::clone(&self.passage), self.durable))
+    fn hashed(&self, out: OutFile) -> HashedFile {
+        HashedFile::over(out, Arc::clone(&self.passage), self.durable)
     }
 
     /// Makes the names of its files durable, and the files if they are not yet.
@@ -267,14 +267,15 @@ impl<'a, R: Read> HashedReader<'a, R> {
         Self { inner, halt, hash: Sha256::new(), bytes: 0 }
     }
 
-    pub(super) fn finish(self) -> Finished {
-        Finished { bytes: self.bytes, sha256: Digest(self.hash.finalize().into()), plain: None }
+    /// Says what was read until now.
+    pub(super) fn finish(&self) -> Finished {
+        Finished { bytes: self.bytes, sha256: Digest(self.hash.clone().finalize().into()), plain: None }
     }
 
     /// Reads what is left, and says what all of it was.
     pub(super) fn exhaust(&mut self) -> io::Result<Finished> {
         io::copy(self, &mut io::sink())?;
-        Ok(Finished { bytes: self.bytes, sha256: Digest(self.hash.clone().finalize().into()), plain: None })
+        Ok(self.finish())
     }
 }
 

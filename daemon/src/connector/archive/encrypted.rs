@@ -10,14 +10,12 @@ use std::sync::Arc;
 use age::stream::{StreamReader, StreamWriter};
 use parking_lot::Mutex;
 use retention_core::evidence::manifest::PlainFile;
-use retention_core::id::Digest;
 use retention_core::policy::AgeRecipient;
-use sha2::{Digest as _, Sha256};
 
 use super::ArchiveError;
 use super::durable::{BUFFER_BYTES, Finished, HashedReader, create_file, stored_name};
 use crate::halt::Halt;
-use crate::keyholders::{Keyholders, OneTimeKey};
+use crate::keyholders::{HashedWriter, Keyholders, OneTimeKey};
 
 /// To whom a bundle is encrypted.
 #[derive(Clone)]
@@ -76,10 +74,7 @@ impl OutFile {
         let file = create_file(&directory.join(stored_name(name, encryption.is_some())))?;
         Ok(match encryption {
             None => Self::Plain(file),
-            Some(encryption) => {
-                let stored = HashedWriter { file, hash: Sha256::new(), bytes: 0 };
-                Self::Encrypted(Box::new(encryption.keys.encrypt(stored)?))
-            }
+            Some(encryption) => Self::Encrypted(Box::new(encryption.keys.encrypt(HashedWriter::over(file))?)),
         })
     }
 
@@ -88,8 +83,8 @@ impl OutFile {
         match self {
             Self::Plain(file) => Ok((file, None)),
             Self::Encrypted(writer) => {
-                let HashedWriter { file, hash, bytes } = writer.finish()?;
-                Ok((file, Some(Finished { bytes, sha256: Digest(hash.finalize().into()), plain: None })))
+                let (file, bytes, sha256) = writer.finish()?.finish();
+                Ok((file, Some(Finished { bytes, sha256, plain: None })))
             }
         }
     }
@@ -101,26 +96,6 @@ impl Write for OutFile {
             Self::Plain(file) => file.write(bytes),
             Self::Encrypted(writer) => writer.write(bytes),
         }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// What lies in a file, hashed while it is written there.
-pub(super) struct HashedWriter {
-    file: File,
-    hash: Sha256,
-    bytes: u64,
-}
-
-impl Write for HashedWriter {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = self.file.write(bytes)?;
-        self.hash.update(bytes.get(..count).unwrap_or_default());
-        self.bytes += count as u64;
-        Ok(count)
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -77,7 +77,7 @@ pub(super) fn remove_partial(root: &Path, idempotency_key: Digest) -> Result<(),
     remove_all(root, |entry| *entry == Entry::Partial(idempotency_key)).map(drop)
 }
 
-/// Removes what attempts with a key left unfinished, and what interrupted removals left, whose bundles those were.
+/// Removes what attempts with a key left unfinished, and what interrupted removals left of any bundle.
 pub(super) fn discard(root: &Path, idempotency_key: Digest) -> Outcome<()> {
     let is_left = |entry: &Entry| matches!(entry, Entry::Removing) || *entry == Entry::Partial(idempotency_key);
     remove_all(root, is_left).map_or_else(|error| Outcome::Refused(error.refusal()), |_| Outcome::Applied(()))

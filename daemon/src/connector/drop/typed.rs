@@ -253,8 +253,8 @@ impl<'m> Typist<'m> {
         self.rewritten = rewritten;
         let cells = cells?;
         let is_spoiled = |number: &&usize| {
-            let is_cut = fields.is_typed(**number) && fields.cell(**number).is_some_and(is_beyond_digits_kept);
-            is_cut || fields.cell(**number).is_some_and(is_shortened)
+            let is_no_id = |cell: &str| is_shortened(cell) || fields.is_typed(**number) && is_beyond_digits_kept(cell);
+            fields.cell(**number).is_some_and(is_no_id)
         };
         if let Some(&number) = self.links.iter().find(is_spoiled) {
             return Err((RejectCode::SpoiledBySpreadsheet, Some(number)));
@@ -286,18 +286,8 @@ impl<'m> Typist<'m> {
                 Ok(cell)
             }
         };
-        if let [number] = *self.ids.as_slice() {
-            return filled(number).map(str::to_owned);
-        }
-        let mut id = String::new();
-        for (nth, &number) in self.ids.iter().enumerate() {
-            if nth > 0 {
-                id.push('|');
-            }
-            // A bar inside a part is doubled, so that different parts never make the same id.
-            id.push_str(&filled(number)?.replace('|', "||"));
-        }
-        Ok(id)
+        let parts = self.ids.iter().copied().map(filled).collect::<Result<Vec<&str>, _>>()?;
+        Ok(id_of(&parts))
     }
 
     /// Returns the id with what was a part of it before: what nobody sees around it, and what guards it. Whoever was taken in
@@ -307,11 +297,8 @@ impl<'m> Typist<'m> {
         if self.ids.iter().all(|number| cell(number).trim() == unguarded(cell(number))) {
             return None;
         }
-        if let [number] = self.ids.as_slice() {
-            return Some(cell(number).trim().to_owned());
-        }
-        let parts: Vec<String> = self.ids.iter().map(|number| cell(number).trim().replace('|', "||")).collect();
-        Some(parts.join("|"))
+        let parts: Vec<&str> = self.ids.iter().map(|number| cell(number).trim()).collect();
+        Some(id_of(&parts))
     }
 
     fn mailbox(&mut self, fields: &impl Fields) -> Result<Option<Arc<str>>, (RejectCode, Option<usize>)> {
@@ -452,6 +439,14 @@ fn free_custom(name: &str, number: usize, columns: &[Column], rules: &[(usize, &
         field.push_str(&format!("#{}", number + 1));
     }
     field
+}
+
+/// Makes one id of its parts. A bar inside one of several is doubled, so that different parts never make the same id.
+fn id_of(parts: &[&str]) -> String {
+    match parts {
+        [only] => (*only).to_owned(),
+        several => several.iter().map(|part| part.replace('|', "||")).collect::<Vec<_>>().join("|"),
+    }
 }
 
 /// Says whether a cell is what a spreadsheet shows for an error, or a long number that it has shortened to `1.23457E+17`: as

@@ -210,7 +210,7 @@ pub fn explain(code: &str) -> &'static str {
             "the mail server has no UIDPLUS, so single messages cannot be purged without touching others; nothing was done"
         }
         "mail-expunge-keeps" => {
-            "the mail server keeps what is expunged: Courier moves it to Trash (IMAP_MOVE_EXPUNGE_TO_TRASH), Gmail takes a label off it; nothing was done"
+            "the mail server keeps what is expunged: Courier moves it to Trash (set IMAP_MOVE_EXPUNGE_TO_TRASH=0 in its configuration), Gmail takes a label off it; nothing was done"
         }
         "mail-no-acl" => "the mail server has no ACL (RFC 4314), so access cannot be granted through it",
         "mail-uids-do-not-last" => {

@@ -160,8 +160,6 @@ impl Root {
         let length = |prefixes: &[String]| {
             prefixes.iter().filter(|prefix| name.starts_with(prefix.as_str())).map(|prefix| prefix.len()).max()
         };
-        // Only the first prefix is left out: two personal namespaces may hold a folder of one name, such as an archive's.
-        let is_of_first = self.prefixes.first().is_some_and(|first| name.starts_with(first.as_str()));
         let own = length(&self.prefixes)?;
         // The folder that stands for a namespace is named as its prefix without the delimiter.
         let bare = delimiter.map(|delimiter| format!("{name}{delimiter}"));
@@ -171,7 +169,8 @@ impl Root {
         if is_bare || foreign.is_some_and(|foreign| foreign > own) {
             return None;
         }
-        let left_out = if is_of_first { self.prefixes.first().map_or(0, String::len) } else { 0 };
+        // Only the first prefix is left out: two personal namespaces may hold a folder of one name, such as an archive's.
+        let left_out = self.prefixes.first().filter(|first| name.starts_with(first.as_str())).map_or(0, String::len);
         let inside = name.get(left_out..)?;
         let parts: Vec<String> = match delimiter {
             Some(delimiter) => inside.split(delimiter).map(|part| escaped(&utf7::decode(part))).collect(),
