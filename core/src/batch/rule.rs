@@ -328,6 +328,8 @@ pub struct Words {
     pub file: String,
     /// How the file is written, where the caller said so: options, or nothing.
     pub reading: String,
+    /// What was said of the batch beside the file: options, or nothing.
+    pub rules: String,
     /// The kind, where it is known.
     pub kind: Option<MigrationKind>,
     /// Where the converted file goes.
@@ -342,7 +344,8 @@ impl Default for Words {
     /// Stands for any file.
     fn default() -> Self {
         let [file, converted, pieces] = ["FILE", "NEW", "DIR"].map(str::to_owned);
-        Self { file, reading: String::new(), kind: None, converted, pieces, needs_mending_first: false }
+        let [reading, rules] = [String::new(), String::new()];
+        Self { file, reading, rules, kind: None, converted, pieces, needs_mending_first: false }
     }
 }
 
@@ -358,8 +361,8 @@ impl Words {
     }
 
     fn split(&self, kind: MigrationKind) -> String {
-        let Self { file, reading, pieces, .. } = self;
-        format!("retentionctl batch split {file}{reading} --kind {kind} --into {pieces}")
+        let Self { file, reading, rules, pieces, .. } = self;
+        format!("retentionctl batch split {file}{reading} --kind {kind}{rules} --into {pieces}")
     }
 }
 

@@ -224,6 +224,15 @@ pub(crate) struct Rules {
     pub(crate) allow_unknown_columns: bool,
 }
 
+impl Rules {
+    /// Returns the options that say the same again of another file, but for its kind, each with a space before it.
+    pub(crate) fn words(&self) -> String {
+        let allowed = if self.allow_unknown_columns { " --allow-unknown-columns" } else { "" };
+        let of_batch = self.of_batch.iter().map(|attribute| format!(" --of-batch {attribute}"));
+        of_batch.chain([allowed.to_owned()]).collect()
+    }
+}
+
 /// Reads the name of an attribute. One in another spelling would mean nothing, and the check would go on without it.
 fn parse_attribute(text: &str) -> Result<String, String> {
     let attributes = || MigrationKind::ALL.iter().flat_map(|kind| kind.attributes());

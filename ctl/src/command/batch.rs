@@ -92,10 +92,11 @@ fn check(
             }),
         }
     }
+    let said = rules.words();
     let named: Vec<(&str, &Sheet)> = sheets.iter().map(|(name, sheet)| (name.as_str(), sheet)).collect();
     let all = batch::check(&named, &rules.into());
     for ((name, sheet), checked) in named.iter().zip(&all) {
-        let words = words(name, sheet, checked, reading);
+        let words = words(name, sheet, checked, reading, &said);
         findings.extend(checked.problems.iter().map(|problem| finding(name, problem, &words)));
     }
     findings.sort_by_key(|finding| finding.severity);
@@ -129,12 +130,13 @@ fn write_beside(context: &Context, sheet: &Sheet, checked: &Checked, wanted: &Wa
 }
 
 /// What a suggested command names, so that it runs as it stands.
-pub(super) fn words(name: &str, sheet: &Sheet, checked: &Checked, reading: &Reading) -> Words {
+pub(super) fn words(name: &str, sheet: &Sheet, checked: &Checked, reading: &Reading, rules: &str) -> Words {
     let stem = Path::new(name).with_extension("");
     let beside = |ending: &str| files::shell_word(&format!("{}{ending}", stem.display()));
     Words {
         file: files::shell_word(name),
         reading: reading.words(),
+        rules: rules.to_owned(),
         kind: checked.detection.kind(),
         converted: beside("-converted.csv"),
         pieces: beside("-parts"),
@@ -188,6 +190,7 @@ fn split_file(
         let message = "there is no column of the name that --by says, letter by letter; nothing was split";
         return Err(refuse(ErrorCode::BadRequest, message));
     }
+    let said = rules.words();
     let settings = Settings { allowed_column: asked.by.clone(), ..rules.into() };
     let name = path.display().to_string();
     let mut checked = batch::check(&[(&name, &sheet)], &settings);
@@ -197,7 +200,7 @@ fn split_file(
         rule.weight() == Weight::Error && !matches!(rule, Rule::TooManyRows { .. } | Rule::TooManyBytes { .. })
     };
     if checked.problems.iter().any(|problem| stops(&problem.rule)) {
-        let words = words(&name, &sheet, &checked, reading);
+        let words = words(&name, &sheet, &checked, reading, &said);
         let findings = checked.problems.iter().filter(|problem| stops(&problem.rule));
         let findings = findings.map(|problem| finding(&name, problem, &words)).collect();
         context.say("nothing was split: mend these first");
@@ -235,7 +238,7 @@ fn split_file(
     }
     list.end()?;
     let into = files::shell_word(&into.display().to_string());
-    context.next(&format!("retentionctl batch check {into} --kind {kind}"));
+    context.next(&format!("retentionctl batch check {into} --kind {kind}{said}"));
     Ok(ExitCode::Done)
 }
 
@@ -318,10 +321,11 @@ fn make_file(context: &mut Context, make: Make) -> Result<ExitCode, Cause> {
         answer["command"] = json!(command);
     }
     context.present(&answer)?;
+    let word = files::shell_word(&file);
     if holds_password {
         context.note(&format!(
             "{file} holds the password of the administrator in the clear, in every row: let nobody else read it, \
-             overwrite and remove it when the migration has ended (shred -u {file}), and change the password then"
+             overwrite and remove it when the migration has ended (shred -u {word}), and change the password then"
         ));
     }
     if kind == MigrationKind::Offboarding {
@@ -332,9 +336,9 @@ fn make_file(context: &mut Context, make: Make) -> Result<ExitCode, Cause> {
     match command {
         _ if is_too_large => {
             context.note(&format!("{file} is larger than a batch of this kind may be, and has to be split first"));
-            context.next(&format!("retentionctl batch split {file} --kind {kind} --into DIR"));
+            context.next(&format!("retentionctl batch split {word} --kind {kind} --into DIR"));
         }
-        None => context.next(&format!("retentionctl batch command {file} --kind {kind} --name …")),
+        None => context.next(&format!("retentionctl batch command {word} --kind {kind} --name …")),
         Some(command) if context.renderer.is_for_people() => {
             context.renderer.text(&command)?;
             context.renderer.flush()?;

@@ -145,6 +145,7 @@ fn a_suggested_command_names_file_kind_and_reading() {
     let words = rule::Words {
         file: "'my users.csv'".to_owned(),
         reading: " --delimiter tab".to_owned(),
+        rules: " --allow-unknown-columns".to_owned(),
         kind: Some(MigrationKind::Imap),
         converted: "'my users-converted.csv'".to_owned(),
         pieces: "parts".to_owned(),
@@ -156,7 +157,8 @@ fn a_suggested_command_names_file_kind_and_reading() {
     let google = Rule::ColumnSpelling("Username").hint_in(&words).unwrap();
     assert!(google.contains(" --kind google "), "{google}");
     let large = Rule::TooManyRows { kind: MigrationKind::Staged, rows: 2_001, max: 2_000 };
-    let split = "retentionctl batch split 'my users.csv' --delimiter tab --kind staged --into parts";
+    let split =
+        "retentionctl batch split 'my users.csv' --delimiter tab --kind staged --allow-unknown-columns --into parts";
     assert_eq!(large.hint_in(&words).unwrap(), split);
     let refused = rule::Words { needs_mending_first: true, ..words };
     let said = Rule::Mark.hint_in(&refused).unwrap();
