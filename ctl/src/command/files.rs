@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use retention_core::batch::{FILE_BYTES_MAX, FILES_MAX};
 use retention_core::control::ErrorCode;
+use retention_core::id::Digest;
 use zeroize::Zeroizing;
 
 use super::refuse;
@@ -152,12 +153,17 @@ pub(super) fn can_be_destroyed(path: &Path) -> Result<(), Cause> {
     OpenOptions::new().write(true).open(path).map(drop).map_err(cannot)
 }
 
-/// Overwrites a file that holds passwords, durably, and removes it. On a file system that writes elsewhere than in
+/// Overwrites a file with passwords that still holds what was `registered` of it, durably, and removes it. On a file system that writes elsewhere than in
 /// place (btrfs, zfs, SSDs beneath) the old bytes may be left on the device.
-pub(super) fn destroy(path: &Path) -> Result<(), Cause> {
+pub(super) fn destroy(path: &Path, registered: Digest) -> Result<(), Cause> {
     if std::fs::symlink_metadata(path).map_err(undestroyed(path))?.is_symlink() {
         let message = format!("{} is a symbolic link, so what it leads to still holds the passwords", path.display());
         return Err(refuse(ErrorCode::BadRequest, message));
+    }
+    if Digest::of(&read(path)?) != registered {
+        let name = path.display();
+        let message = format!("what {name} held is registered; it holds something else by now, and was left as it is");
+        return Err(refuse(ErrorCode::WrongState, message));
     }
     let mut file = OpenOptions::new().write(true).open(path).map_err(undestroyed(path))?;
     let mut left = file.metadata().map_err(undestroyed(path))?.len();
@@ -207,6 +213,16 @@ pub(super) fn password(file: Option<&Path>, prompt: &str) -> Result<Zeroizing<St
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_batch_that_was_written_anew_since_it_was_registered_is_not_destroyed() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("wave.csv");
+        std::fs::write(&path, "the next wave").expect("a file");
+        assert!(destroy(&path, Digest::of(b"this wave")).is_err());
+        assert_eq!(std::fs::read(&path).expect("a file"), b"the next wave");
+        assert!(destroy(&path, Digest::of(b"the next wave")).is_ok() && !path.exists());
+    }
 
     #[test]
     fn a_suggested_command_names_a_file_as_a_shell_reads_it() {

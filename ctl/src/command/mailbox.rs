@@ -132,7 +132,7 @@ pub(super) fn import(context: &mut Context, wanted: &ImportBatch) -> Result<Exit
     let settings = Settings { kind: Some(MigrationKind::Imap), ..Settings::default() };
     let checked = batch::check(&[(name.as_str(), &sheet)], &settings);
     if let Some(bad) = checked.iter().find(|checked| !checked.is_usable()) {
-        let words = super::batch::words(&name, &sheet, bad, reading);
+        let words = super::batch::words(&name, &sheet, bad, reading, "");
         let mut findings: Vec<Finding> =
             bad.problems.iter().map(|problem| super::batch::finding(&name, problem, &words)).collect();
         findings.sort_by_key(|finding| finding.severity);
@@ -150,10 +150,18 @@ pub(super) fn import(context: &mut Context, wanted: &ImportBatch) -> Result<Exit
     while rest.peek().is_some() {
         let part: Vec<WireMailbox> = rest.by_ref().take(MAILBOXES_PER_REQUEST_MAX).collect();
         let request = AddMailboxes { mailboxes: part, batch: Some(content) };
-        let added: MailboxesAdded = context.client.typed(&Call::to(Operation::MailboxAdd, &[]).with(&request))?;
-        all.extend(added.mailboxes);
+        let added: Result<MailboxesAdded, Cause> =
+            context.client.typed(&Call::to(Operation::MailboxAdd, &[]).with(&request));
+        if added.is_err() && !all.is_empty() {
+            context.note(&format!(
+                "the first {} mailboxes of {name} are registered, and the file was left as it is; what is said now is \
+                 about those behind them, and counts from there",
+                all.len()
+            ));
+        }
+        all.extend(added?.mailboxes);
     }
-    let destroyed = if keep { Ok(false) } else { files::destroy(file).map(|()| true) };
+    let destroyed = if keep { Ok(false) } else { files::destroy(file, content).map(|()| true) };
     context.present(&json!({
         "mailboxes": all.len(), "first": all.first(), "last": all.last(), "batch": content,
         "file_destroyed": matches!(destroyed, Ok(true)),

@@ -114,6 +114,11 @@ fn a_suggested_command_runs_as_it_is_printed() {
     let told = hints(&[&path("large.csv")]);
     let _split = run(told.iter().find(|hint| hint.starts_with("retentionctl")).expect("a command")).ends(0);
     assert!(Path::new(&path("large-parts/large-01.csv")).exists());
+    // What was said of the batch beside the file is said of its parts.
+    let rows: String = (0..501).map(|n| format!("\\F{n},g{n}@b.cz,x\r\n")).collect();
+    fs::write(path("noted.csv"), format!("FolderPath,TargetGroupMailbox,Note\r\n{rows}")).expect("a file");
+    let told = hints(&[&path("noted.csv"), "--kind", "public-folder-groups", "--allow-unknown-columns"]);
+    let _split = run(told.iter().find(|hint| hint.starts_with("retentionctl")).expect("a command")).ends(0);
     // What a conversion would refuse is not suggested as if it went through.
     fs::write(path("none.csv"), "ada@contoso.com;ada\r\n").expect("a file");
     let told = hints(&[&path("none.csv"), "--delimiter", "semicolon"]);
@@ -185,8 +190,9 @@ fn a_batch_is_made_from_a_list_and_a_password_that_only_its_owner_can_read() {
         ("mirapoint", "#terry.adams@dom#mailadmin#"),
         ("courier", "mailadmin"),
     ] {
-        let file = path(&format!("{form}.csv"));
-        let _made = run(&common(form, &file)).ends(0);
+        let file = path(&format!("wave of {form}.csv"));
+        let made = run(&common(form, &file)).ends(0);
+        assert!(made.err.contains(&format!("(shred -u '{file}')")), "a shell reads it so: {}", made.err);
         let text = fs::read_to_string(&file).expect("a batch");
         let row = format!("terry.adams@contoso.edu,{name},{}", SECRETS[1]);
         assert_eq!(text.lines().nth(1).map(|line| line.starts_with(&row)), Some(true), "{text}");
@@ -343,5 +349,22 @@ fn a_batch_is_made_from_the_mailboxes_that_are_registered() {
         (&shown["user"], &shown["root"], &shown["has_credential"]),
         (&json!("jana"), &json!(null), &json!(true))
     );
+    daemon.stop();
+}
+
+#[test]
+fn an_import_that_stops_in_the_middle_says_what_is_registered() {
+    let site = Site::new(&[]);
+    site.write("config.toml", &format!("{}[[server]]\nname = \"mail\"\nhost = \"mail.example.org\"\n", site.config()));
+    let daemon = site.start();
+    let _known = site.json(&["mailbox", "add", "U1000@example.org", "--server", "mail"]);
+    let rows: String = (0..1_002).map(|n| format!("u{n}@example.org,u{n},{}\r\n", SECRETS[1])).collect();
+    site.write("wave.csv", &format!("EmailAddress,UserName,Password\r\n{rows}"));
+    let path = site.path("wave.csv");
+    let import = ["import", path.to_str().expect("a path"), "--server", "mail"];
+    let stopped = site.ctl(&[&["batch"], &import[..]].concat()).ends(2).says("mailbox 1 of the request differs");
+    let stopped = stopped.says("the first 1000 mailboxes of").says("counts from there");
+    assert!(!stopped.err.contains(SECRETS[1]) && path.exists(), "{}", stopped.err);
+    assert_eq!(site.rows(&["mailbox", "list"]).len(), 1_001);
     daemon.stop();
 }
