@@ -314,6 +314,11 @@ fn a_dropped_batch_with_a_fault_registers_nothing_until_it_is_mended() {
     dropped.look();
     let said = fs::read_to_string(&list).unwrap();
     assert!(said.contains("to retentionctl batch convert"), "nobody can name a delimiter here: {said}");
+    // It says that a batch lies here, so it goes with it, wherever its owner took that.
+    fs::rename(dropped.dir.path().join("wave.csv"), dropped.dir.path().join("mended.txt")).unwrap();
+    dropped.look();
+    assert_eq!(dropped.files(), ["link.csv", "mended.txt"]);
+    fs::remove_file(dropped.dir.path().join("mended.txt")).unwrap();
     dropped.put("wave.csv", &good);
     dropped.look();
     assert_eq!((dropped.registered(), dropped.files()), (1, vec!["link.csv".to_owned()]));

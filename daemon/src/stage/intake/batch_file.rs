@@ -208,7 +208,12 @@ impl Folder {
             Ok(mut sightings) => {
                 self.told = None;
                 sightings.retain(|sighting| is_batch(&sighting.name));
-                self.refused.retain(|name, _| sightings.iter().any(|sighting| sighting.name == *name));
+                let is_there = |name: &OsString| sightings.iter().any(|sighting| sighting.name == *name);
+                let gone: Vec<OsString> = self.refused.keys().filter(|name| !is_there(name)).cloned().collect();
+                for name in gone {
+                    self.refused.remove(&name);
+                    self.discard_list(&self.path.join(&name));
+                }
                 self.stillness.judge(sightings, now)
             }
             Err(error) => {
@@ -326,12 +331,21 @@ impl Folder {
         }
         durable_file::discard(&doomed, BATCH_ROLE)
             .map_err(|error| format!("it could not be destroyed ({error}): remove {}", doomed.display()))?;
-        let list = list_of(path);
-        let gone = if list.exists() { durable_file::discard(&list, LIST_ROLE) } else { Ok(()) };
-        if let Err(error) = gone.and_then(|()| durable_file::fsync_dir(&self.path, BATCH_ROLE)) {
+        self.discard_list(path);
+        if let Err(error) = durable_file::fsync_dir(&self.path, BATCH_ROLE) {
             tracing::warn!(server = self.server, "after a dropped migration batch was destroyed: {error}");
         }
         Ok(())
+    }
+
+    /// Removes the list beside a batch that does not lie there any more.
+    fn discard_list(&self, batch: &Path) {
+        let list = list_of(batch);
+        if list.exists()
+            && let Err(error) = durable_file::discard(&list, LIST_ROLE)
+        {
+            tracing::warn!(server = self.server, "the list beside a migration batch that is gone: {error}");
+        }
     }
 }
 
