@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use retention_core::event::clock::{ClockDoubt, ClockDoubted};
-use retention_core::event::grant::{GrantEnd, GrantPurpose};
+use retention_core::event::grant::{GrantEnd, GrantPurpose, GrantRequested};
 use retention_core::event::{Actor, Event};
-use retention_core::id::{EntityId, GrantId, Position};
+use retention_core::id::{Digest, EntityId, GrantId, Position};
 use retention_core::time::Timestamp;
 use retention_core::view::{Condition, GrantState};
 use retention_tests::crash::Remains;
@@ -181,6 +181,88 @@ fn what_stands_too_long_goes_once_somebody_agreed_and_the_rest_stays() {
     world.clock.advance(Duration::from_secs(60 * 86_400));
     settle(&mut world);
     assert_eq!(standing_requests(&world), asked, "what is gone is not asked for again");
+}
+
+const DAY_MS: u64 = 86_400_000;
+
+/// Gives somebody access for some days, and lets them pass with a look each six hours.
+fn granted_for(world: &mut World, mailbox: EntityId, identifier: &str, days: u64) {
+    let request = Event::GrantRequested(GrantRequested {
+        mailbox,
+        principal: world.store().principal(identifier),
+        identifier: identifier.to_owned(),
+        purpose: GrantPurpose::Request,
+        policy: "access".to_owned(),
+        policy_digest: Digest::of(b"policy"),
+        duration_ms: days * DAY_MS,
+        max_ms: days * DAY_MS,
+        alarm_after_ms: DAY_MS,
+        approvals: 0,
+        approval_valid_ms: DAY_MS,
+        reason: "PLAINTEXT-MARKER".to_owned(),
+        ticket: None,
+    });
+    let asked = world.append(Actor::Person(REQUESTER), Position::NONE, request, Condition::None);
+    let grant = GrantId(asked.expect("an event").first);
+    settle(world);
+    assert_eq!(world.grant_state(grant), GrantState::Active, "{}", world.story());
+    for _ in 0..4 * days {
+        next_look(world);
+        settle(world);
+    }
+    assert_eq!(world.grant_state(grant), GrantState::Revoked, "{}", world.story());
+}
+
+fn asked_for(world: &World, identifier: &str) -> usize {
+    let principal = world.store().principal(identifier);
+    let asked = standing_requests(world);
+    world.store().view(|views| {
+        asked.iter().filter(|grant| views.small.grants.get(**grant).unwrap().principal == principal).count()
+    })
+}
+
+#[test]
+fn what_a_grant_gave_is_never_taken_for_standing_access() {
+    let (mut world, mailbox) = world(Some("required = false"));
+    world.mailboxes.may_go(mailbox, STRANGER);
+    settle(&mut world);
+    granted_for(&mut world, mailbox, READER, 10);
+    // What was seen last was seen while the grant stood, and the server tells no more.
+    for _ in 0..60 {
+        world.mailboxes.arm(Call::Read, 1, Fault::Refused);
+        next_look(&world);
+        settle(&mut world);
+    }
+    assert_eq!(asked_for(&world, READER), 0, "{}", world.story());
+    assert_eq!(world.mailboxes.rights(mailbox, READER)["INBOX"], "lrs");
+}
+
+#[test]
+fn a_grant_makes_what_stood_before_it_no_younger() {
+    let (mut world, mailbox) = world(Some("count = 1"));
+    settle(&mut world);
+    granted_for(&mut world, mailbox, STRANGER, 8);
+    assert_eq!(asked_for(&world, STRANGER), 1, "{}", world.story());
+}
+
+#[test]
+fn what_somebody_left_in_the_place_of_standing_full_access_stays() {
+    let (mut world, mailbox) = world(Some("count = 1"));
+    settle(&mut world);
+    world.clock.advance(Duration::from_secs(7 * 86_400));
+    settle(&mut world);
+    let asked = standing_requests(&world)[0];
+    // An administrator was faster, and leaves them something to read.
+    world.mailboxes.add(mailbox, STRANGER, &[("INBOX", "lr"), ("Sent", "lr")]);
+    world.approve_grant(asked, APPROVER);
+    settle(&mut world);
+    for _ in 0..5 {
+        world.clock.advance(Duration::from_secs(600));
+        settle(&mut world);
+    }
+    let end = world.store().view(|views| views.small.grants.get(asked).unwrap().end);
+    assert_eq!(end, Some(GrantEnd::NotGiven), "{}", world.story());
+    assert_eq!(world.mailboxes.rights(mailbox, STRANGER)["Sent"], "lr");
 }
 
 #[test]

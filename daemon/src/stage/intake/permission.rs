@@ -18,7 +18,7 @@ use retention_core::id::{EntityId, Handle, Position};
 use retention_core::mailbox::Rights;
 use retention_core::policy::{Access, Approval, Policy, StandingAccess, State};
 use retention_core::time::Timestamp;
-use retention_core::view::Condition;
+use retention_core::view::{Condition, Grant};
 
 use super::super::{StageError, Step, is_over, look_due, sooner};
 use crate::clock::Clock;
@@ -184,7 +184,10 @@ impl PermissionIntake {
             let access = policy.access.as_ref()?;
             Some((policy, access, access.standing.as_ref()?))
         }) {
-            for (mailbox, principal, readings) in self.overdue(standing, now) {
+            for Overdue { mailbox, principal, readings, full, grants } in self.overdue(standing, now) {
+                if !is_too_long(self.without_grants(full, grants)?, standing, now) {
+                    continue;
+                }
                 let Some(identifier) = self.identifier(&readings, principal)? else { continue };
                 // Servers differ in which letters they tell apart; who may be meant is kept.
                 if standing.keep.iter().any(|kept| kept.to_lowercase() == identifier.to_lowercase()) {
@@ -210,27 +213,64 @@ impl PermissionIntake {
         Ok(false)
     }
 
-    /// Returns the persons whose FullAccess has stood for longer than it may, and for whom nobody asked yet.
-    fn overdue(&self, standing: &StandingAccess, now: Timestamp) -> Vec<(EntityId, Handle, Vec<Position>)> {
-        let older_us = i64::try_from(standing.longest_ms.saturating_mul(1_000)).unwrap_or(i64::MAX);
+    /// Returns the persons whose FullAccess has been seen for longer than it may stand, and for whom nobody asked yet.
+    fn overdue(&self, standing: &StandingAccess, now: Timestamp) -> Vec<Overdue> {
         self.store.view(|views| {
             let mut overdue = Vec::new();
             for (mailbox, _) in views.small.registry.iter() {
                 let Some(known) = views.small.permissions.get(mailbox) else { continue };
+                let seen_at = known.done.as_ref().map_or(Timestamp(0), |(at, _)| *at);
                 for (principal, since) in &known.full_since {
-                    let asked = views.small.grants.iter().any(|(_, grant)| {
-                        let is_theirs = grant.mailbox == mailbox && grant.principal == *principal;
+                    let full = Full { since: *since, seen_at };
+                    if !is_too_long(full, standing, now) {
+                        continue;
+                    }
+                    let grants = views.small.grants.iter();
+                    let theirs: Vec<&Grant> = grants
+                        .map(|(_, grant)| grant)
+                        .filter(|grant| grant.mailbox == mailbox && grant.principal == *principal)
+                        .collect();
+                    let asked = theirs.iter().any(|grant| {
                         let refused_lately = grant.purpose == GrantPurpose::Standing
                             && grant.requested_at.0.saturating_add(ASK_AGAIN_US) > now.0;
-                        is_theirs && (grant.end.is_none() || refused_lately)
+                        grant.end.is_none() || refused_lately
                     });
-                    if !asked && since.0.saturating_add(older_us) <= now.0 {
-                        overdue.push((mailbox, *principal, known.readings.clone()));
+                    if !asked {
+                        let begun = theirs.iter().filter(|grant| grant.begun_at.is_some());
+                        let grants =
+                            begun.filter_map(|grant| Some((grant.ended_at?, grant.readings.clone()))).collect();
+                        let (principal, readings) = (*principal, known.readings.clone());
+                        overdue.push(Overdue { mailbox, principal, readings, full, grants });
                     }
                 }
             }
             overdue
         })
+    }
+
+    /// Returns since when somebody has had FullAccess that no grant of ours gave: where a grant found none, what was
+    /// seen until its end was its own.
+    fn without_grants(&self, full: Full, grants: Vec<(Timestamp, Vec<Position>)>) -> Result<Full, StageError> {
+        let mut since = full.since;
+        for (ended_at, readings) in grants {
+            if ended_at > since && !self.has_full(&readings)? {
+                since = ended_at;
+            }
+        }
+        Ok(Full { since, ..full })
+    }
+
+    /// Says whether FullAccess stood on some folder when a grant read what was there without it.
+    fn has_full(&self, readings: &[Position]) -> Result<bool, StageError> {
+        for position in readings {
+            if let Some(recorded) = self.store.read(*position)?
+                && let Some(Event::GrantFoldersRead(body)) = recorded.event()
+                && body.folders.iter().any(|folder| folder.after.covers(Rights::FULL_ACCESS))
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn identifier(&self, readings: &[Position], principal: Handle) -> Result<Option<String>, StageError> {
@@ -244,6 +284,32 @@ impl PermissionIntake {
         }
         Ok(None)
     }
+}
+
+/// FullAccess of one person to a mailbox, as it was seen.
+#[derive(Clone, Copy)]
+struct Full {
+    /// Since when it stands.
+    since: Timestamp,
+    /// When it was looked at last.
+    seen_at: Timestamp,
+}
+
+/// Somebody whose FullAccess has been seen for too long.
+struct Overdue {
+    mailbox: EntityId,
+    principal: Handle,
+    /// Where the entries stand in the log.
+    readings: Vec<Position>,
+    full: Full,
+    /// The grants that are over: when that was, and where it is said what stood before.
+    grants: Vec<(Timestamp, Vec<Position>)>,
+}
+
+/// Says whether it has stood for longer than it may. What was last seen before it is said to begin was not seen at all.
+fn is_too_long(full: Full, standing: &StandingAccess, now: Timestamp) -> bool {
+    let longest_us = i64::try_from(standing.longest_ms.saturating_mul(1_000)).unwrap_or(i64::MAX);
+    full.since <= full.seen_at && full.since.0.saturating_add(longest_us) <= now.0
 }
 
 fn is_full(entry: &ObservedPermission) -> bool {

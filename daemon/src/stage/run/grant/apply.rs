@@ -22,6 +22,9 @@ const DELIMITER: Option<char> = Some('/');
 /// The log cannot say any more what stood before; a person has to look.
 const READING_GONE: Refusal = Refusal { code: "grant-reading-gone", retry: Retry::Operator };
 
+/// What was to be taken away is not there any more: no folder shows FullAccess.
+const NOTHING_STANDS: Refusal = Refusal { code: "grant-nothing-stands", retry: Retry::Never };
+
 /// The server took the rights and does not show them.
 const NOT_GIVEN: Refusal = Refusal { code: "grant-not-given", retry: Retry::Operator };
 
@@ -138,6 +141,11 @@ impl Grants {
         };
         let mut session = or_refused!(self.target.open(grant.mailbox));
         let present = or_refused!(session.read(identifier));
+        // It was seen hours ago, or days where nobody approved it: what somebody left in its place stays.
+        let is_full = |folder: &FolderAccess| folder.rights.covers(Rights::FULL_ACCESS);
+        if grant.purpose == GrantPurpose::Standing && !present.iter().any(is_full) {
+            return Ok(Outcome::Refused(NOTHING_STANDS));
+        }
         let folders = match base {
             Some(wanted) => rows(wanted.compare(&present), |(folder, standing)| (folder.rights, standing)),
             None => rows(present.into_iter().map(|folder| (folder, Rights::NONE)).collect(), |(folder, _)| {
