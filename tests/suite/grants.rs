@@ -187,6 +187,22 @@ fn a_grant_survives_a_crash_right_after_every_flush() {
 }
 
 #[test]
+fn what_stood_is_read_again_when_the_daemon_was_away_before_it_gave_anything() {
+    let (mut world, mailbox) = world();
+    let grant = world.request_grant(mailbox, 0).unwrap();
+    assert_eq!(world.step(Stage::Grant), Stepped::Worked);
+    world.reopen();
+    // An administrator took one right away meanwhile, and gave another.
+    let now = [("INBOX", "lr"), ("INBOX/PLAINTEXT-MARKER projects", ""), ("Sent", "lrs"), ("Shared", "")];
+    world.mailboxes.add(mailbox, HELPER, &now);
+    settle(&mut world);
+    assert!(is_full(&world, mailbox), "{}", world.story());
+    finish(&mut world);
+    assert_eq!(end_of(&world, grant), Some(GrantEnd::Revoked));
+    check_over(&world, "read again");
+}
+
+#[test]
 fn of_two_grants_the_last_takes_everything_away_and_only_that_one() {
     let (mut world, mailbox) = world();
     let first = world.request_grant(mailbox, 0).unwrap();

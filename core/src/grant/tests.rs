@@ -470,3 +470,18 @@ fn a_folder_that_was_made_or_renamed_meanwhile_keeps_what_stood_and_no_more() {
     let gone = base.gone(["INBOX", "Projects"]);
     assert_eq!(base.on("Renamed", Some('/'), gone).to_string(), "lrs");
 }
+
+#[test]
+fn a_lease_is_told_before_it_is_renewed_as_it_is_afterwards() {
+    let mut world = World::new(&[""]);
+    let id = world.ask(GrantPurpose::Request);
+    while world.drive(id, Fault::None) {}
+    let grant = world.grants.get(id).unwrap();
+    let (begun, end) = (grant.begun_at.unwrap(), grant.lease_ends_at().unwrap());
+    let if_renewed = |ms| grant.lease_if_renewed(ms, world.now).unwrap();
+    assert_eq!(if_renewed(1), end, "a renewal makes nothing shorter");
+    let most = Timestamp(begun.0 + i64::try_from(grant.max_ms).unwrap() * 1_000);
+    assert_eq!(if_renewed(u64::MAX), most, "and nothing longer than the policy allows");
+    let longer = grant.duration_ms + 60_000;
+    assert!(if_renewed(longer) > end && if_renewed(longer) <= most);
+}

@@ -227,9 +227,19 @@ impl Grant {
     /// the policy's most.
     #[must_use]
     pub fn lease_ends_at(&self) -> Option<Timestamp> {
+        self.lease_until(self.renewed_until)
+    }
+
+    /// Returns when the lease would end if it was renewed at an instant.
+    #[must_use]
+    pub fn lease_if_renewed(&self, duration_ms: u64, at: Timestamp) -> Option<Timestamp> {
+        self.lease_until(self.renewed_until.max(Some(after(at, duration_ms))))
+    }
+
+    fn lease_until(&self, renewed_until: Option<Timestamp>) -> Option<Timestamp> {
         let begun = self.begun_at?;
         let wanted = after(begun, self.duration_ms);
-        let wanted = self.renewed_until.map_or(wanted, |renewed| wanted.max(renewed));
+        let wanted = renewed_until.map_or(wanted, |renewed| wanted.max(renewed));
         Some(wanted.min(after(begun, self.max_ms)))
     }
 
@@ -315,6 +325,10 @@ impl Grant {
         };
         if begins && self.begun_at.is_none() {
             self.begun_at = Some(at);
+        }
+        // What stood there is read again where it may have changed before anything was done.
+        if body.step == GrantStep::Read && self.begun_at.is_none() && self.receipt(GrantStep::Read).is_some() {
+            self.steps.remove(&(GrantStep::Read as u8));
         }
         self.step_event(body.step, StepEvent::Start { attempt: body.attempt });
     }

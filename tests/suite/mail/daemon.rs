@@ -226,6 +226,10 @@ fn access_is_given_and_taken_back(site: &Site, daemon: &Daemon<'_>, server: &Ser
     let kept_back = "ended where it was begun";
     let _told = site.ctl(&["status", "--output", "json"]).ends(10).says("config_invalid").says(kept_back);
     let _told = site.ctl(&["config", "check", "--output", "jsonl"]).ends(0).says(kept_back);
+    let _shorter = site
+        .ctl(&["grant", "renew", &grant, "--for", "PT10M", "--reason", "not done"])
+        .ends(2)
+        .says("would not last longer");
     let _renewed = site.json(&["grant", "renew", &grant, "--for", "PT45M", "--reason", "not done"]);
     let _revoked = site.json(&["grant", "revoke", &grant, "--reason", "done"]);
     let over = wait_for_state(site, daemon, &grant, "revoked");

@@ -172,7 +172,12 @@ pub(crate) async fn renew(
         .see(move |views| {
             let grant = found(views, id)?;
             match grant.state(now) {
-                GrantState::Active => Ok(()),
+                GrantState::Active if grant.lease_if_renewed(duration_ms, now) > grant.lease_ends_at() => Ok(()),
+                GrantState::Active => Err(wrong_state(
+                    id,
+                    GrantState::Active,
+                    "it would not last longer, since the time counts from now and its policy allows no more in all",
+                )),
                 state => Err(wrong_state(id, state, "only a grant that is active can be made longer")),
             }
         })

@@ -4,7 +4,7 @@
 //! after a crash are the same code: look at what the log says, ask [`retention_core::grant::next`], do that one thing,
 //! record it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,6 +46,9 @@ pub struct Grants {
     /// Since when, by the clock, grants are known to stand while the time of the log stands still. What events say of when
     /// they happened tells it again after a restart.
     standing_still: BTreeMap<GrantId, Timestamp>,
+    /// Grants for which this process read what stood there. By what another one read, perhaps days ago, that would be left
+    /// at the end which somebody has taken away since, and that be taken away which somebody has given.
+    read_here: BTreeSet<GrantId>,
 }
 
 /// What a step did: its receipt, and what was read of each folder.
@@ -65,7 +68,7 @@ impl Grants {
     /// Works on a store and a target.
     #[must_use]
     pub fn new(store: Arc<Store>, clock: Arc<dyn Clock>, target: Arc<dyn AccessTarget>) -> Self {
-        Self { store, clock, target, standing_still: BTreeMap::new() }
+        Self { store, clock, target, standing_still: BTreeMap::new(), read_here: BTreeSet::new() }
     }
 
     /// Does one thing for one grant; what is to be taken back comes first.
@@ -232,8 +235,14 @@ impl Grants {
     }
 
     /// Records the intent, then applies the effect.
-    fn start(&self, id: GrantId, step: GrantStep, attempt: u32, now: Timestamp) -> Result<(), StageError> {
+    fn start(&mut self, id: GrantId, step: GrantStep, attempt: u32, now: Timestamp) -> Result<(), StageError> {
         let Some(grant) = self.grant(id) else { return Ok(()) };
+        let (step, attempt) = match step {
+            GrantStep::Give | GrantStep::Revoke if grant.begun_at.is_none() && !self.read_here.remove(&id) => {
+                (GrantStep::Read, 1)
+            }
+            _ => (step, attempt),
+        };
         let stage = match step {
             GrantStep::Read => GrantStage::NotBegun,
             GrantStep::Give if grant.begun_at.is_none() => GrantStage::NotBegun,
@@ -254,7 +263,7 @@ impl Grants {
 
     /// Finds out what a step did whose end is not recorded. Reading, taking back and verifying begin with reading what
     /// is there and end in the same state however often they are done, so doing them again is the probe.
-    fn probe(&self, id: GrantId, step: GrantStep, attempt: u32) -> Result<(), StageError> {
+    fn probe(&mut self, id: GrantId, step: GrantStep, attempt: u32) -> Result<(), StageError> {
         let Some(grant) = self.grant(id) else { return Ok(()) };
         let outcome = match step {
             GrantStep::Give => self.probe_given(id, &grant)?,
@@ -264,7 +273,7 @@ impl Grants {
     }
 
     fn record(
-        &self,
+        &mut self,
         id: GrantId,
         grant: &Grant,
         step: GrantStep,
@@ -284,7 +293,7 @@ impl Grants {
     }
 
     /// Records the folders and the receipt together: none is ever in the log without the other.
-    fn record_done(&self, id: GrantId, grant: &Grant, step: GrantStep, done: Done) -> Result<(), StageError> {
+    fn record_done(&mut self, id: GrantId, grant: &Grant, step: GrantStep, done: Done) -> Result<(), StageError> {
         let parts = done.folders.chunks(FOLDERS_PER_EVENT);
         let count = u32::try_from(parts.len()).unwrap_or(u32::MAX);
         let receipt = match done.receipt {
@@ -303,6 +312,9 @@ impl Grants {
         }
         drafts.push(draft_caused_by(id.0, Event::GrantStepSucceeded(GrantStepSucceeded { grant: id, step, receipt })));
         self.store.append_drafts(drafts, Condition::None)?;
+        if step == GrantStep::Read {
+            self.read_here.insert(id);
+        }
         Ok(())
     }
 
