@@ -139,18 +139,22 @@ pub fn refusals(sheet: &Sheet) -> Vec<ConvertError> {
         return vec![ConvertError::HeaderUnknown];
     }
     let unnamed = unnamed(sheet);
-    let faults = sheet.faults.iter().map(|(line, fault)| ConvertError::NotARow { line: *line, fault: *fault });
-    let mut errors: Vec<ConvertError> = faults.collect();
-    let expected = sheet.header.len();
-    for row in &sheet.rows {
-        if row.cells.len() != expected {
-            errors.push(ConvertError::Ragged { line: row.line, expected, found: row.cells.len() });
-            continue;
-        }
+    let mut errors = unreadable(sheet);
+    for row in sheet.rows.iter().filter(|row| row.cells.len() == sheet.header.len()) {
         let filled = unnamed.iter().filter(|column| !row.cell(**column).is_empty());
         errors.extend(filled.map(|column| ConvertError::ValueUnnamed { line: row.line, column: column + 1 }));
     }
     errors
+}
+
+/// Returns every row of which nobody can say what stands in which column.
+#[must_use]
+pub fn unreadable(sheet: &Sheet) -> Vec<ConvertError> {
+    let faults = sheet.faults.iter().map(|(line, fault)| ConvertError::NotARow { line: *line, fault: *fault });
+    let expected = sheet.header.len();
+    let ragged = sheet.rows.iter().filter(|row| row.cells.len() != expected);
+    let ragged = ragged.map(|row| ConvertError::Ragged { line: row.line, expected, found: row.cells.len() });
+    faults.chain(ragged).collect()
 }
 
 fn unnamed(sheet: &Sheet) -> Vec<usize> {

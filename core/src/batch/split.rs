@@ -1,6 +1,6 @@
 //! One batch becomes several: the header on each, every row in exactly one, in their old order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::sheet::{Row, Sheet};
 use super::write::{FileBytes, cells_bytes, file_of, row_bytes};
@@ -78,25 +78,37 @@ pub fn split(sheet: &Sheet, group: Group, limits: Limits, left_out: Option<usize
         groups.entry(label_of(row, group)).or_default().push(written);
     }
     let labels = file_labels(groups.keys());
-    let mut pieces = Vec::new();
+    let mut pieces: Vec<Piece> = Vec::new();
+    let mut taken: BTreeSet<String> = BTreeSet::new();
     for (label, rows) in labels.into_iter().zip(groups.values()) {
         let parts = parts_of(rows, header_bytes, limits)?;
         if pieces.len() + parts.len() > PIECES_MAX {
             return Err(SplitError::TooManyPieces);
         }
-        let digits = parts.len().to_string().len().max(2);
-        let is_one = parts.len() == 1 && group != Group::None;
-        for (number, part) in parts.iter().enumerate() {
-            let number = number + 1;
-            let label = match (group, is_one) {
-                (Group::None, _) => format!("{number:0digits$}"),
-                (Group::Letter(_) | Group::Value(_), true) => label.clone(),
-                (Group::Letter(_) | Group::Value(_), false) => format!("{label}-{number:0digits$}"),
-            };
+        // A part of one group may be called as another group is.
+        let mut names = part_names(&label, group, parts.len());
+        let mut number = 2;
+        while names.iter().any(|name| taken.contains(&name.to_ascii_lowercase())) {
+            names = part_names(&format!("{label}.{number}"), group, parts.len());
+            number += 1;
+        }
+        taken.extend(names.iter().map(|name| name.to_ascii_lowercase()));
+        for (label, part) in names.into_iter().zip(parts) {
             pieces.push(Piece { label, rows: part.len() as u64, bytes: file_of(&header, part.iter()) });
         }
     }
     Ok(pieces)
+}
+
+/// Returns what tells the parts of a group apart from those of all others.
+fn part_names(label: &str, group: Group, parts: usize) -> Vec<String> {
+    let digits = parts.to_string().len().max(2);
+    let name = |number| match group {
+        Group::None => format!("{number:0digits$}"),
+        Group::Letter(_) | Group::Value(_) if parts == 1 => label.to_owned(),
+        Group::Letter(_) | Group::Value(_) => format!("{label}-{number:0digits$}"),
+    };
+    (1..=parts).map(name).collect()
 }
 
 /// Cuts rows where the next one would be too much.

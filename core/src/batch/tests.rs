@@ -236,6 +236,14 @@ mod splitting {
     }
 
     #[test]
+    fn no_part_is_called_as_that_of_another_group() {
+        let text = "EmailAddress,Department\na@b.cz,A\nb@b.cz,A\nc@b.cz,A 01\nd@b.cz,A-01\n";
+        let parts = labels(Group::Value(1), Limits { rows_max: 1, ..ALL }, text);
+        let expected = ["a-01", "a-02", "a-01.2", "a-01.2.2"].map(|label| (label.to_owned(), 1));
+        assert_eq!(parts, expected);
+    }
+
+    #[test]
     fn a_row_that_fits_nowhere_is_told() {
         let sheet = sheet(b"EmailAddress\nlong.name@b.cz\n");
         let small = Limits { rows_max: 1, bytes_max: 20 };

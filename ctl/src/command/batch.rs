@@ -378,6 +378,10 @@ fn registered(context: &Context, which: Which) -> Result<Vec<Mailbox>, Cause> {
 /// Reads a list: one address a line, or CSV with a header.
 fn mailboxes_of(path: &Path, reading: &Reading) -> Result<Vec<Mailbox>, Cause> {
     let sheet = open(path, reading)?;
+    // Whoever stands in such a row would be left out without a word.
+    if let Some(error) = convert::unreadable(&sheet).first() {
+        return Err(refuse(ErrorCode::BadRequest, format!("{error}; nothing was written")));
+    }
     let Some(address) = sheet.column("EmailAddress") else {
         let lines = std::iter::once(&sheet.header).chain(sheet.rows.iter().map(|row| &row.cells));
         let mut mailboxes = Vec::new();

@@ -200,6 +200,11 @@ fn a_batch_is_made_from_a_list_and_a_password_that_only_its_owner_can_read() {
         assert_eq!(mode(Path::new(&file)), 0o600);
         let _clean = batch(&["check", &file, "--kind", "imap"]).ends(0);
     }
+    for bad in ["a@b.cz\n\"c@b.cz\nd@b.cz\n", "EmailAddress,UserName\na@b.cz,a\nc@b.cz\n", "EmailAddress\na@b.cz,a\n"] {
+        fs::write(path("bad.txt"), bad).expect("a file");
+        let refused = batch(&["make", &path("bad.txt"), "--kind", "staged", "--into", &path("lost.csv")]).ends(2);
+        assert!(refused.err.contains("nothing was written") && !Path::new(&path("lost.csv")).exists(), "{bad}");
+    }
     let addresses = path("staged.csv");
     let _made = batch(&["make", &path("list.txt"), "--kind", "staged", "--into", &addresses]).ends(0);
     assert_eq!(fs::read_to_string(addresses).expect("a batch").lines().count(), 3);
