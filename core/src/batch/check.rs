@@ -87,7 +87,8 @@ pub fn check(files: &[(&str, &Sheet)], settings: &Settings) -> Vec<Checked> {
             .filter_map(|problem| problem.row)
             .collect();
         let rows = (sheet.rows.len() + sheet.faults.len()) as u64;
-        if rows > 0 {
+        // Of no kind, no row was judged.
+        if rows > 0 && checked.detection != Detection::Nothing {
             let good = (sheet.rows.len() - checked.bad_rows.len()) as u64;
             checked.problems.push(of_file(Rule::Rows { rows, good }));
         }

@@ -255,3 +255,13 @@ fn a_value_of_the_batch_stands_in_for_a_blank_cell_and_for_no_other() {
     assert_eq!(of("EmailAddress\na@b.cz\n", &["TargetDatabase"]), []);
     assert_eq!(of("EmailAddress\n\"\"\n", &["TargetDatabase", "EmailAddress"]), [Rule::NoRows, Rule::BlankLines(1)]);
 }
+
+#[test]
+fn no_row_is_called_good_of_a_file_that_is_of_no_kind() {
+    let notes = |text: &str| {
+        let problems = checked(None, text).problems.into_iter().map(|problem| problem.rule);
+        problems.filter(|rule| matches!(rule, Rule::Rows { .. })).collect::<Vec<_>>()
+    };
+    assert_eq!(notes("# the second wave\r\nEmailAddress\r\na@b.cz\r\n"), []);
+    assert_eq!(notes("EmailAddress,UserName,Password\r\na@b.cz,a,x\r\n"), [Rule::Rows { rows: 1, good: 1 }]);
+}
