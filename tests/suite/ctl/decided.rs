@@ -351,6 +351,13 @@ fn quarantine_hides_and_gives_back_and_a_run_can_be_paused_and_cancelled() {
     let status = site.json(&["status"]);
     assert_eq!((&status["quarantined"], &status["runs_active"]), (&json!(3), &json!([run])), "{status}");
 
+    // Whoever answers a data subject is told of the copies of what waits.
+    let asked = site.json(&["subject", "access", "--record", entities[1]]);
+    let request = text(&asked, "request");
+    let _hers = site.ctl(&["subject", "identify", request, "--how", "known"]).ends(0);
+    let copies = || site.json(&["subject", "show", request])["copies"].clone();
+    assert_eq!((&copies()[0]["records"], &copies()[0]["goes_with_the_answer"]), (&json!(1), &json!(false)));
+
     let _back = site.ctl(&["quarantine", "restore", entities[0], "--reason", "a customer again"]).ends(0);
     let _once =
         site.ctl(&["quarantine", "restore", entities[0], "--reason", "again"]).ends(2).says("no entity in quarantine");
@@ -374,6 +381,7 @@ fn quarantine_hides_and_gives_back_and_a_run_can_be_paused_and_cancelled() {
     assert_eq!(watched.last().map(|row: &Value| &row["state"]), Some(&json!("cancelled")));
     assert_eq!((states("quarantined"), states("present")), (0, 3));
     assert_eq!(site.json(&["status"])["purged"], 0);
+    assert_eq!(copies(), json!([]), "what was undone is gone");
     daemon.stop();
 }
 
