@@ -365,6 +365,13 @@ impl Views {
         self.small.holds.of_policy(policy, now).collect()
     }
 
+    /// Returns how many entities were purged. Of what was redacted the old key is gone, and it is there under another.
+    #[must_use]
+    pub fn purged(&self) -> u64 {
+        let redacted = self.small.runs.sagas().map(|(_, saga)| saga.redacted()).sum();
+        self.entities.purged_count().saturating_sub(redacted)
+    }
+
     /// Returns how many live deals that are not closed an entity is tied to.
     #[must_use]
     pub fn open_deals(&self, entity: EntityId) -> u32 {

@@ -77,12 +77,17 @@ fn of_run(page: &mut String, statement: &RunStatement, said: Option<&SaidOfRun>)
         ],
     );
     let end = statement.run_end.as_deref().unwrap_or("not over");
+    // A run does one thing to all of its items: whose old keys a redaction destroys are not purged.
+    let done = match statement.sagas.values().any(|disposed| disposed.redacted > 0) {
+        true => "Items redacted",
+        false => "Items purged",
+    };
     table(
         page,
         "Done",
         &[
             ("Run", format!("{}: {}", statement.run, html_escaped(end))),
-            ("Items purged", statement.purged.to_string()),
+            (done, statement.purged.to_string()),
             ("Items left alone", statement.left_alone.to_string()),
             ("Key destroyed", statement.destroyed_at.map_or_else(|| "see below".to_owned(), |at| at.to_string())),
         ],
