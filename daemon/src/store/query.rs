@@ -87,6 +87,9 @@ const SAGA_TYPES: [EventType; 6] = [
     EventType::SagaEnded,
 ];
 
+/// Event types of the end of a bundle, which may come long after its saga.
+const BUNDLE_TYPES: [EventType; 2] = [EventType::BundleDestructionStarted, EventType::BundleDestroyed];
+
 /// In which order events are told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Order {
@@ -510,20 +513,30 @@ impl Inner {
         Ok(())
     }
 
-    /// Adds the events of a saga, from its start to its end, and what its run and plan began with.
+    /// Adds the events of a saga, from its start to its end, what its run and plan began with, and what became of its
+    /// bundle.
     fn add_saga(&self, id: SagaId, all: &mut RoaringBitmap) -> Result<(), ReadError> {
-        let candidates: Vec<u32> = {
+        let (steps, bundles): (Vec<u32>, Vec<u32>) = {
             let views = &self.state.read().views;
             let Some(saga) = views.small.runs.saga(id) else { return Ok(()) };
             let run = saga.started.run;
             all.insert(low(run.0));
             all.extend(views.small.runs.run(run).map(|run| low(run.plan.0)));
+            all.extend(saga.handed_over.iter().map(|position| low(*position)));
             let Some(of_run) = views.index.get(Key::Run(run)) else { return Ok(()) };
-            let of_sagas = SAGA_TYPES.iter().filter_map(|known| views.index.get(Key::Type(*known as u16)));
-            let of_sagas = of_sagas.map(|set| set & of_run).fold(RoaringBitmap::new(), |all, part| all | part);
-            of_sagas.range(low(id.0)..).take(SAGA_EVENTS_MAX).collect()
+            let since = |types: &[EventType], most| {
+                (of_types(views, types) & of_run).range(low(id.0)..).take(most).collect::<Vec<u32>>()
+            };
+            (since(&SAGA_TYPES, SAGA_EVENTS_MAX), since(&BUNDLE_TYPES, usize::MAX))
         };
-        for position in candidates {
+        for position in bundles {
+            let recorded = self.read(Position(u64::from(position)))?;
+            let of = recorded.as_ref().and_then(|recorded| recorded.event()).map(mailbox::Part::of);
+            if matches!(of, Some(mailbox::Part::Saga(of)) if of == id) {
+                all.insert(position);
+            }
+        }
+        for position in steps {
             let recorded = self.read(Position(u64::from(position)))?;
             let Some(event) = recorded.as_ref().and_then(|recorded| recorded.event()) else { continue };
             let (of, is_end) = match event {

@@ -3,6 +3,7 @@ use std::time::Duration;
 use retention_core::event::Draft;
 use retention_core::event::change::{EntityAbsent, EntityChanged, LayoutRecorded, MailboxScanRequested};
 use retention_core::event::decision::{PlanPurpose, PlanRequested, RunRequested};
+use retention_core::event::erasure::{BundleDestroyed, BundleDestructionStarted, BundleHandedOver};
 use retention_core::event::grant::{GrantPurpose, GrantRequested, GrantStep, GrantStepStarted};
 use retention_core::event::hold::{DisposalPaused, HoldPlaced, HoldReleased, PauseScope, v1};
 use retention_core::event::mailbox::{
@@ -139,9 +140,16 @@ fn the_story_of_an_entity_tells_what_was_decided_of_it_also_once_that_is_over() 
     let skipped = happens(Event::ItemsSkipped(ItemsSkipped { saga: SagaId(saga), items }));
     let over = happens(Event::SagaEnded(SagaEnded { saga: SagaId(saga), end: SagaEnd::Completed, purged: 0 }));
 
+    let (saga, manifest) = (SagaId(saga), Digest([3; 32]));
+    let (to, reason) = ("tax adviser".into(), "audit".into());
+    let given = happens(Event::BundleHandedOver(BundleHandedOver { saga, manifest, to, reason }));
+    let began = BundleDestructionStarted { saga, manifest, request: None };
+    let began = happens(Event::BundleDestructionStarted(began));
+    let gone = happens(Event::BundleDestroyed(BundleDestroyed { request: None, saga, manifest, was_there: true }));
+
     let story = Query { entity: Some(mine), order: Order::OldestFirst, ..Query::default() };
     let told = all(&world.store, &story);
-    let expected = [hold, released, restricted, lifted, plan, run, saga, skipped, over];
+    let expected = [hold, released, restricted, lifted, plan, run, saga.0, skipped, over, given, began, gone];
     assert_eq!(told.get(1..).unwrap(), expected.map(|position| position.0));
 }
 
