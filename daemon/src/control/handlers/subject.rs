@@ -11,7 +11,8 @@ use retention_core::control::{
     RequestQuery, RequestRecordRow, RequestsWanted, SoughtSubject, SubjectRequestDetail, SubjectRequestRow,
 };
 use retention_core::event::subject::{
-    ErasureExcepted, ErasureExceptionEnded, RecipientTold, RequestKind, SubjectRequestCompleted, SubjectRequestExtended,
+    ErasureExcepted, ErasureExceptionEnded, RecipientTold, RequestEnd, RequestKind, SubjectRequestCompleted,
+    SubjectRequestExtended,
 };
 use retention_core::event::{Actor, Event};
 use retention_core::id::{EntityId, Position, RequestId, SagaId, in_order};
@@ -224,7 +225,10 @@ fn copies(
         };
         let (records, held) = log::look(log, look).ok_or_else(|| ApiError::of(ErrorCode::Internal))?;
         if records > 0 {
-            rows.push(CopyRow { manifest, exported_at, records, goes_with_the_answer: mine.contains(&saga), held });
+            // Who takes a request back keeps what is the only way back.
+            let goes = request.ended.is_none_or(|(_, end)| end != RequestEnd::Withdrawn);
+            let goes_with_the_answer = goes && mine.contains(&saga);
+            rows.push(CopyRow { manifest, exported_at, records, goes_with_the_answer, held });
         }
     }
     Ok(rows)
