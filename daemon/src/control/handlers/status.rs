@@ -271,7 +271,7 @@ impl Counts {
             plans_waiting: small
                 .plans
                 .iter()
-                .filter(|(_, plan)| plan.state(now) == PlanState::AwaitingApproval)
+                .filter(|(_, plan)| views.state_of_plan(plan, now) == PlanState::AwaitingApproval)
                 .map(|(id, _)| id)
                 .collect(),
             grants_waiting: grants_that(&|grant| grant.state(now) == GrantState::AwaitingApproval),
