@@ -173,7 +173,7 @@ impl Looking<'_> {
             if is_newest && text::waiting(body) > 0 {
                 self.open(Notice::ReviewWaits { plan });
             }
-            match body.state(now) {
+            match self.views.state_of_plan(body, now) {
                 PlanState::AwaitingApproval if goes_beyond(body) => self.open(Notice::PlanStopped { plan }),
                 PlanState::AwaitingApproval => self.open(Notice::PlanNeedsApproval { plan }),
                 // That another one waits was told when that one was made.

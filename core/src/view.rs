@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use roaring::RoaringBitmap;
 
 use crate::event::change::Link;
+use crate::event::decision::PlanFrozen;
 use crate::event::redaction::EntitySucceeded;
 use crate::event::{Envelope, Event, EventType, Recorded};
 use crate::id::{Digest, EntityId, Handle, HoldId, Position, SagaId};
@@ -363,6 +364,28 @@ impl Views {
     #[must_use]
     pub fn holds_of_policy_at(&self, policy: &str, now: Timestamp) -> Vec<HoldId> {
         self.small.holds.of_policy(policy, now).collect()
+    }
+
+    /// Returns where a plan stands at an instant, by the policies that are active: a run of one that was made under
+    /// another version of its policy would be refused.
+    #[must_use]
+    pub fn state_of_plan(&self, plan: &Plan, now: Timestamp) -> PlanState {
+        let is_active = |frozen: &PlanFrozen| {
+            let active = self.small.policies.policies.iter();
+            active.filter(|version| version.id == frozen.policy).any(|version| version.digest == frozen.policy_digest)
+        };
+        let is_current = plan.erases.is_some() || plan.frozen.as_ref().is_none_or(is_active);
+        match plan.state(now) {
+            PlanState::AwaitingApproval | PlanState::Ready if !is_current => PlanState::Stale,
+            state => state,
+        }
+    }
+
+    /// Returns how many entities were purged. Of what was redacted the old key is gone, and it is there under another.
+    #[must_use]
+    pub fn purged(&self) -> u64 {
+        let redacted = self.small.runs.sagas().map(|(_, saga)| saga.redacted()).sum();
+        self.entities.purged_count().saturating_sub(redacted)
     }
 
     /// Returns how many live deals that are not closed an entity is tied to.

@@ -314,6 +314,22 @@ pub enum SkipReason {
     InAnotherRun,
 }
 
+impl SkipReason {
+    /// Returns the name that people and programs see.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Changed => "changed",
+            Self::Held => "held",
+            Self::Restricted => "restricted",
+            Self::NotDue => "not_due",
+            Self::Gone => "gone",
+            Self::Restored => "restored",
+            Self::InAnotherRun => "in_another_run",
+        }
+    }
+}
+
 /// Schema 1. Drift: items that are left alone, never replaced by others.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct ItemsSkipped {

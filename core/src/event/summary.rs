@@ -4,12 +4,14 @@
 //! Names and ids of the outside world, and what operators wrote, are only in sealed bodies, and are shown only if the
 //! caller may have them opened. Everything is made from the event alone, so the same log gives the same lines.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use super::hold::HoldJudgement;
 use super::review::ReviewVerdict;
 use super::{Event, EventType, Readable, Recorded};
-use crate::event::saga::Receipt;
+use crate::event::saga::{Receipt, SkipReason};
+use crate::id::EntityId;
 use crate::record::redact::Treatment;
 use crate::time::Timestamp;
 
@@ -408,7 +410,7 @@ fn facts_of_saga(event: &Event) -> Facts {
                 .with("code", &b.code)
                 .with_at("retry_at", b.retry_at)
         }
-        Event::ItemsSkipped(b) => fact("saga", b.saga).with("items", b.items.len()),
+        Event::ItemsSkipped(b) => by_reason(fact("saga", b.saga).with("items", b.items.len()), &b.items),
         Event::SagaEnded(b) => fact("saga", b.saga).with("end", b.end.name()).with("purged", b.purged),
         Event::KeyDestroyed(b) => fact("run", b.run).with("saga", b.saga).with("item", b.item),
         Event::RedactionBegan(b) => fact("saga", b.saga)
@@ -477,12 +479,29 @@ fn purpose(purpose: super::decision::PlanPurpose) -> &'static str {
     }
 }
 
+/// So many items are named for each reason why they are left alone; the rest is counted.
+const NAMED_MAX: usize = 20;
+
+fn by_reason(facts: Facts, items: &[(EntityId, SkipReason)]) -> Facts {
+    let mut by_reason: BTreeMap<SkipReason, Vec<EntityId>> = BTreeMap::new();
+    for (entity, reason) in items {
+        by_reason.entry(*reason).or_default().push(*entity);
+    }
+    by_reason.into_iter().fold(facts, |facts, (reason, entities)| {
+        let named = entities.iter().take(NAMED_MAX).map(ToString::to_string);
+        let rest = entities.len().saturating_sub(NAMED_MAX);
+        let rest = (rest > 0).then(|| format!("+{rest}"));
+        facts.with(reason.name(), named.chain(rest).collect::<Vec<_>>().join(","))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::event::erasure::KeyDestroyed;
+    use crate::event::saga::ItemsSkipped;
     use crate::event::{Actor, Envelope};
-    use crate::id::{Digest, EntityId, Position, RunId, SagaId, StreamId};
+    use crate::id::{Digest, Position, RunId, SagaId, StreamId};
 
     fn recorded(event: Event, entity: Option<EntityId>, sealed: bool) -> Recorded {
         let envelope = Envelope {
@@ -523,6 +542,19 @@ mod tests {
         let line = recorded(Event::KeyDestroyed(body), Some(EntityId(3)), false);
         let line = StoryLine::of(&line, Disclosure::Nameless).to_string();
         assert_eq!(line, "12 KeyDestroyed E3 by daemon run=R7 saga=S9 item=4");
+    }
+
+    #[test]
+    fn what_was_left_alone_is_named_by_its_reason_and_beyond_a_few_counted() {
+        let mut items = vec![(EntityId(9), SkipReason::Restricted), (EntityId(4), SkipReason::Held)];
+        let told = |items: &[(EntityId, SkipReason)]| {
+            let body = ItemsSkipped { saga: SagaId(Position(9)), items: items.to_vec() };
+            StoryLine::of(&recorded(Event::ItemsSkipped(body), None, false), Disclosure::Nameless).to_string()
+        };
+        assert_eq!(told(&items), "12 ItemsSkipped by daemon saga=S9 items=2 held=E4 restricted=E9");
+        items.extend((100..121).map(|number| (EntityId(number), SkipReason::Changed)));
+        let line = told(&items);
+        assert!(line.contains(" items=23 changed=E100,") && line.contains(",E119,+1 held=E4 "), "{line}");
     }
 
     #[test]

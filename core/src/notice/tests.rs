@@ -162,7 +162,7 @@ impl World {
             plan,
             purpose: PlanPurpose::Run,
             policy,
-            policy_digest: DIGEST,
+            policy_digest: self.policies.policies()[0].digest(),
             log_position: plan.0,
             as_of: self.now,
             population: 40,
@@ -363,6 +363,19 @@ fn a_run_that_the_daemon_stopped_is_told_as_failed_and_one_that_a_person_ended_a
     world.happens(Event::RunCancelled(RunCancelled { run, reason: "enough".to_owned() }));
     world.end(run, RunEnd::Cancelled);
     assert_eq!(world.sent(), [Notice::RunDone { run }]);
+}
+
+#[test]
+fn a_plan_that_its_policy_has_left_behind_needs_no_approval() {
+    let mut world = World::new();
+    let plan = world.plan(Vec::new());
+    let state = |world: &World| world.views.state_of_plan(world.views.small.plans.get(plan).unwrap(), world.now);
+    assert_eq!(state(&world), PlanState::AwaitingApproval);
+    let policies = vec![PolicyVersion { id: "contacts".to_owned(), digest: DIGEST }];
+    world.by(Actor::Daemon, Event::PolicySetActivated(PolicySetActivated { digest: DIGEST, policies }));
+    assert_eq!((state(&world), world.owed()), (PlanState::Stale, Vec::new()));
+    world.approve(plan);
+    assert_eq!(state(&world), PlanState::Stale, "its run would be refused");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::time::Timestamp;
 /// How long the copy of what was erased after the answer stays: 30 days, in microseconds.
 const MONTH_US: i64 = 30 * 24 * 60 * 60 * 1_000_000;
 
-/// A bundle of a saga that is over.
+/// A bundle that is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bundle {
     /// The saga that wrote it.
@@ -23,17 +23,21 @@ pub struct Bundle {
 }
 
 impl Bundle {
-    /// Returns the bundle of a saga, if it is over and its bundle is there.
+    /// Returns the bundle of a saga that is over, if it is there.
     fn of(id: SagaId, saga: &Saga) -> Option<Self> {
         // What a stuck saga has done, a person has to find out first.
-        let is_over = saga.end == Some(SagaEnd::Completed);
+        (saga.end == Some(SagaEnd::Completed)).then(|| Self::there(id, saga))?
+    }
+
+    /// Returns the bundle of a saga if it is there, however far the saga is.
+    fn there(id: SagaId, saga: &Saga) -> Option<Self> {
         let is_begun = match saga.bundle {
             None => false,
             Some(BundleState::BeingDestroyed) => true,
             Some(BundleState::Destroyed(_) | BundleState::NotFound(_)) => return None,
         };
         match saga.receipt(Step::Export) {
-            Some(Receipt::Exported { manifest, exported_at, .. }) if is_over => {
+            Some(Receipt::Exported { manifest, exported_at, .. }) => {
                 Some(Self { saga: id, manifest: *manifest, exported_at: *exported_at, is_begun })
             }
             _ => None,
@@ -59,9 +63,10 @@ impl Views {
         found
     }
 
-    /// Goes through all bundles that are there.
+    /// Goes through all bundles that are there, also those of sagas that are not over: what waits in quarantine has its
+    /// copies already.
     pub fn bundles_there(&self) -> impl Iterator<Item = Bundle> {
-        self.small.runs.sagas().filter_map(|(id, saga)| Bundle::of(id, saga))
+        self.small.runs.sagas().filter_map(|(id, saga)| Bundle::there(id, saga))
     }
 
     /// Goes through the bundles that policies had written, with the plan under which.
@@ -81,8 +86,13 @@ impl Views {
 
     /// Goes through the bundles that runs of a request wrote.
     pub fn bundles_of(&self, request: &SubjectRequest) -> impl Iterator<Item = Bundle> {
+        self.sagas_of(request).filter_map(|id| Bundle::of(id, self.small.runs.saga(id)?))
+    }
+
+    /// Goes through the sagas of runs of a request.
+    pub fn sagas_of(&self, request: &SubjectRequest) -> impl Iterator<Item = SagaId> {
         let runs = request.plans.iter().filter_map(|plan| self.small.runs.run(self.small.plans.get(*plan)?.run?));
-        runs.flat_map(|run| &run.sagas).filter_map(|id| Bundle::of(*id, self.small.runs.saga(*id)?))
+        runs.flat_map(|run| &run.sagas).copied()
     }
 
     fn plan_of_saga(&self, saga: &Saga) -> Option<&Plan> {

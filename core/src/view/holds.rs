@@ -147,6 +147,12 @@ impl Hold {
         self.released.is_none_or(|(_, until)| now < until)
     }
 
+    /// Says whether its filter caught an entity, or could not judge it.
+    #[must_use]
+    pub fn caught(&self, entity: EntityId) -> bool {
+        self.filtered.as_ref().is_some_and(|filtered| filtered.keeps(entity))
+    }
+
     /// Says whether somebody should look whether it is still needed.
     #[must_use]
     pub fn is_due_for_review(&self, now: Timestamp) -> bool {

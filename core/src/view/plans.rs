@@ -32,7 +32,7 @@ pub enum PlanState {
     Rejected,
     /// A run has taken it: it can never be taken again.
     Used,
-    /// A run of it was refused because its policy has changed since: it can never be run.
+    /// Its policy has changed since. Once a run of it was refused for that, it can never be run.
     Stale,
 }
 

@@ -41,6 +41,15 @@ impl Restricting {
             Cause::Policy(..) => None,
         }
     }
+
+    /// Returns the policy under which a run placed it.
+    #[must_use]
+    pub fn policy(&self) -> Option<&str> {
+        match &self.cause {
+            Cause::Policy(policy, _) => Some(policy),
+            Cause::Person(..) => None,
+        }
+    }
 }
 
 /// All restrictions, also those that are over.
@@ -60,6 +69,12 @@ impl Restrictions {
     #[must_use]
     pub fn get(&self, id: RestrictionId) -> Option<&Restricting> {
         self.all.get(&id).filter(|restriction| restriction.lifted_at.is_none())
+    }
+
+    /// Returns a restriction, also one that is over.
+    #[must_use]
+    pub fn get_placed(&self, id: RestrictionId) -> Option<&Restricting> {
+        self.all.get(&id)
     }
 
     /// Goes through all restrictions, also those that are over.

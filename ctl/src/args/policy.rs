@@ -89,7 +89,8 @@ pub(crate) enum Policy {
     /// which an enforced policy may come to dispose of more, or sooner: then each of its plans needs a person for seven
     /// days.
     ///
-    /// Ends with 78 when a file is invalid, or when the set would not be loaded because it loosens a locked policy.
+    /// Ends with 78 when a file is invalid, or when the set would not be loaded: at once when it loosens a locked policy,
+    /// and behind the differences when an example fails.
     ///
     /// Example: retentionctl policy diff policies
     ///

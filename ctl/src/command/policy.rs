@@ -165,11 +165,18 @@ fn test(context: &mut Context, dir: &Path) -> Result<ExitCode, Cause> {
 
 fn diff(context: &mut Context, dir: &Path) -> Result<ExitCode, Cause> {
     let files = read(dir)?;
+    // Files that are invalid in another way are refused by the daemon.
+    let failing = set_of(&files).map(|set| set.failing_examples().len()).unwrap_or_default();
     let other = DiffPolicies {
         files: files.into_iter().map(|(stem, text)| PolicyFileText { name: format!("{stem}.toml"), text }).collect(),
     };
     context.list(&Call::to(Operation::PolicyDiff, &[]).with(&other), DIFF_COLUMNS)?;
-    Ok(ExitCode::Done)
+    if failing == 0 {
+        return Ok(ExitCode::Done);
+    }
+    let message = format!("the set would not be loaded as it is; examples that fail: {failing}");
+    let hint = format!("retentionctl policy check {}", dir.display());
+    Err(Cause::Answer(ErrorBody::saying(ErrorCode::PolicyInvalid, message).hint(hint)))
 }
 
 pub(super) fn finding(problem: &PolicyError) -> Finding {

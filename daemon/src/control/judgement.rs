@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use retention_core::control::{
-    ActivityRow, CountedActivity, ErrorBody, ErrorCode, Explanation, FilterWhy, HeldByFilter, PolicyChange,
-    PolicyDiffRow, PolicyFileText, PolicyVerdict, ReviewRow, Role, RunAccessTerms, ScheduleRow, Verdict, Weight,
+    ActivityRow, CountedActivity, ErrorBody, ErrorCode, Explanation, FilterWhy, HeldByFilter, HeldUntil, PolicyChange,
+    PolicyDiffRow, PolicyFileText, PolicyVerdict, QuarantineRow, ReviewRow, Role, RunAccessTerms, ScheduleRow, Verdict,
+    Weight,
 };
 use retention_core::id::{EntityId, HoldId, LayoutId};
 use retention_core::policy::{
@@ -102,6 +103,7 @@ pub fn explain(store: &Store, id: EntityId, now: Timestamp) -> Result<Explanatio
                 .get(&assessed.policy)
                 .and_then(|policy| counted_activity(store, policy, assessed, &activities)),
             keep_until: assessed.keep_until,
+            holds: store.view(|views| views.holds_of_policy_at(&assessed.policy, store.holds_at(views))),
             ends_use: active.get(&assessed.policy).is_some_and(|policy| policy.action == Action::Restrict),
             weight: weight(assessed, &decision),
             next_run_at: next_run_at(&assessed.policy),
@@ -120,13 +122,29 @@ pub fn explain(store: &Store, id: EntityId, now: Timestamp) -> Result<Explanatio
         policies,
         reasons: decision.reasons().cloned().collect(),
         holds: standing.holds.clone(),
+        held_until: store.view(|views| held_until(views, &standing)),
         held_by_filter: store.view(|views| held_by_filter(views, id, &standing)),
+        quarantine: store.view(|views| quarantine(views, id)),
         restrictions,
         reviews: reviews_of(store, id, &standing)?,
         next_run_at: earliest,
         text: Vec::new(),
     };
     Ok(Explanation { text: explanation.sentences(), ..explanation })
+}
+
+/// Returns which of the holds on an entity were released, and until when they protect it.
+fn held_until(views: &Views, standing: &Standing) -> Vec<HeldUntil> {
+    let until =
+        |hold: &HoldId| Some(HeldUntil { hold: *hold, until: views.small.holds.get_placed(*hold)?.released?.1 });
+    standing.holds.iter().filter_map(until).collect()
+}
+
+/// Returns the run that hides an entity, and until when.
+fn quarantine(views: &Views, entity: EntityId) -> Option<QuarantineRow> {
+    let (saga, view) = views.small.runs.saga_of_entity(entity).filter(|_| views.entities.is_quarantined(entity))?;
+    let until = view.quarantine_until()?;
+    Some(QuarantineRow { entity, run: view.started.run, saga, until })
 }
 
 /// Returns which of the holds on an entity cover it by their filter.

@@ -9,8 +9,8 @@ use retention_core::event::hold::PauseScope;
 use retention_core::event::{Actor, Event, EventType};
 use retention_core::id::{EntityId, PlanId, Position, RequestId, RunId, SagaId};
 use retention_core::time::Timestamp;
-use retention_core::view::Views;
 use retention_core::view::index::Key;
+use retention_core::view::{Saga, Views};
 use roaring::RoaringBitmap;
 
 use super::events::EventRow;
@@ -38,9 +38,10 @@ const ROWS_MAX: usize = 65_536;
 /// The most events of a run that are looked at for those of one saga.
 const SAGA_EVENTS_MAX: usize = 4_096;
 
-/// Event types of a plan: all but one name it, and that one begins it.
-const PLAN_TYPES: [EventType; 7] = [
+/// Event types of a plan: all but two name it, and those begin it.
+const PLAN_TYPES: [EventType; 8] = [
     EventType::PlanRequested,
+    EventType::ErasurePlanRequested,
     EventType::PlanItems,
     EventType::PlanFrozen,
     EventType::PlanRefused,
@@ -50,7 +51,7 @@ const PLAN_TYPES: [EventType; 7] = [
 ];
 
 /// Other event types that may be about a policy without being part of a run.
-const POLICY_TYPES: [EventType; 8] = [
+const POLICY_TYPES: [EventType; 9] = [
     EventType::PolicyRecorded,
     EventType::ReviewDecided,
     EventType::ScheduleFired,
@@ -59,6 +60,7 @@ const POLICY_TYPES: [EventType; 8] = [
     EventType::HoldReleased,
     EventType::DisposalPaused,
     EventType::DisposalResumed,
+    EventType::RestrictionLifted,
 ];
 
 /// Event types of a grant: all but one name it, and that one begins it. That its folders were read stands in the stream
@@ -85,6 +87,9 @@ const SAGA_TYPES: [EventType; 6] = [
     EventType::SagaEnded,
 ];
 
+/// Event types of the end of a bundle, which may come long after its saga.
+const BUNDLE_TYPES: [EventType; 2] = [EventType::BundleDestructionStarted, EventType::BundleDestroyed];
+
 /// In which order events are told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Order {
@@ -106,11 +111,13 @@ pub struct Query {
     pub types: Vec<EventType>,
     /// Caused by.
     pub actor: Option<Actor>,
-    /// About this entity: its own events, those of the sagas that purge it, and the holds that cover it.
+    /// About this entity: its own events, those of the sagas that purge it, redact it, restrict it or left it alone, and
+    /// the holds, restrictions and decisions of persons that are or were about it.
     pub entity: Option<EntityId>,
     /// Part of this run.
     pub run: Option<RunId>,
-    /// About this policy: its versions, schedules, plans, runs and grants, and the holds and pauses that name it.
+    /// About this policy: its versions, schedules, plans, runs and grants, the holds and pauses that name it, and what
+    /// persons brought back into use that it restricted.
     pub policy: Option<String>,
     /// About one of these mailboxes, if there are any: their own events, those of what lives or lived in them, and
     /// those of the grants, holds, pauses, migrations and sagas there.
@@ -418,6 +425,10 @@ impl Inner {
                     grants.get(grant).is_some_and(|grant| grant.policy == policy)
                 }
                 mailbox::Part::Scope(scope) => scope == PauseScope::Policy(policy.to_owned()),
+                mailbox::Part::Lifted(restriction, _) => {
+                    let restrictions = &self.state.read().views.small.restrictions;
+                    restrictions.get_placed(restriction).is_some_and(|placed| placed.policy() == Some(policy))
+                }
                 mailbox::Part::Saga(_)
                 | mailbox::Part::Migration(_)
                 | mailbox::Part::Entities(_)
@@ -429,26 +440,49 @@ impl Inner {
 
     /// Returns the positions of everything that concerns an entity.
     fn concerning(&self, entity: EntityId) -> Result<RoaringBitmap, ReadError> {
-        let mut all = RoaringBitmap::new();
-        self.add_concerning([entity], &mut all)?;
+        let (entities, mut all) = (BTreeSet::from([entity]), RoaringBitmap::new());
+        self.add_concerning(&entities, &mut all)?;
+        let mut naming = of_types(&self.state.read().views, &NAMING_RECORDS);
+        // Nothing names it before it is there.
+        naming.remove_range(..all.min().unwrap_or_default());
+        self.add_naming(naming, |_, event| names(event, &entities), &mut all)?;
         Ok(all)
     }
 
-    /// Adds the positions of everything that concerns entities.
-    fn add_concerning(
+    /// Adds, of some events in their order, those that are meant, and those that end what these or others began.
+    fn add_naming(
         &self,
-        entities: impl IntoIterator<Item = EntityId>,
+        candidates: RoaringBitmap,
+        is_meant: impl Fn(Position, &Event) -> bool,
         all: &mut RoaringBitmap,
     ) -> Result<(), ReadError> {
-        let mut sagas = BTreeSet::new();
+        for number in candidates {
+            self.halt.check()?;
+            let position = Position(u64::from(number));
+            let recorded = self.read(position)?;
+            let Some(event) = recorded.as_ref().and_then(|recorded| recorded.event()) else { continue };
+            if is_meant(position, event) || began(event).is_some_and(|begun| all.contains(low(begun))) {
+                all.insert(number);
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds the positions of everything that concerns entities.
+    fn add_concerning(&self, entities: &BTreeSet<EntityId>, all: &mut RoaringBitmap) -> Result<(), ReadError> {
+        let mut sagas: BTreeSet<SagaId> = {
+            let views = &self.state.read().views;
+            let left_alone = |saga: &Saga| entities.iter().any(|entity| saga.skipped.contains_key(entity));
+            views.small.runs.sagas().filter(|(_, saga)| left_alone(saga)).map(|(id, _)| id).collect()
+        };
         for entity in entities {
             self.halt.check()?;
-            self.add_stream(entity, all, &mut sagas)?;
+            self.add_stream(*entity, all, &mut sagas)?;
         }
         sagas.into_iter().try_for_each(|saga| self.add_saga(saga, all))
     }
 
-    /// Adds the events of an entity, and what was decided of it by its number; and notes the sagas that took it.
+    /// Adds the events of an entity, and the holds that cover it or caught it; and notes the sagas that took it.
     fn add_stream(
         &self,
         entity: EntityId,
@@ -458,9 +492,9 @@ impl Inner {
         let mut at = {
             let views = &self.state.read().views;
             sagas.extend(views.small.runs.saga_of_entity(entity).map(|(id, _)| id));
-            // What persons decided of it, while it is there.
-            all.extend(views.small.reviews.of(entity, Position::NONE).iter().map(|review| low(review.review.0)));
             all.extend(views.holds_of(entity).iter().map(|hold| low(hold.0)));
+            let filters = views.small.holds.all().filter(|(_, hold)| hold.caught(entity));
+            all.extend(filters.map(|(id, _)| low(id.0)));
             views.entities.last_event(entity)
         };
         while at != Position::NONE {
@@ -479,20 +513,30 @@ impl Inner {
         Ok(())
     }
 
-    /// Adds the events of a saga, from its start to its end, and what its run and plan began with.
+    /// Adds the events of a saga, from its start to its end, what its run and plan began with, and what became of its
+    /// bundle.
     fn add_saga(&self, id: SagaId, all: &mut RoaringBitmap) -> Result<(), ReadError> {
-        let candidates: Vec<u32> = {
+        let (steps, bundles): (Vec<u32>, Vec<u32>) = {
             let views = &self.state.read().views;
             let Some(saga) = views.small.runs.saga(id) else { return Ok(()) };
             let run = saga.started.run;
             all.insert(low(run.0));
             all.extend(views.small.runs.run(run).map(|run| low(run.plan.0)));
+            all.extend(saga.handed_over.iter().map(|position| low(*position)));
             let Some(of_run) = views.index.get(Key::Run(run)) else { return Ok(()) };
-            let of_sagas = SAGA_TYPES.iter().filter_map(|known| views.index.get(Key::Type(*known as u16)));
-            let of_sagas = of_sagas.map(|set| set & of_run).fold(RoaringBitmap::new(), |all, part| all | part);
-            of_sagas.range(low(id.0)..).take(SAGA_EVENTS_MAX).collect()
+            let since = |types: &[EventType], most| {
+                (of_types(views, types) & of_run).range(low(id.0)..).take(most).collect::<Vec<u32>>()
+            };
+            (since(&SAGA_TYPES, SAGA_EVENTS_MAX), since(&BUNDLE_TYPES, usize::MAX))
         };
-        for position in candidates {
+        for position in bundles {
+            let recorded = self.read(Position(u64::from(position)))?;
+            let of = recorded.as_ref().and_then(|recorded| recorded.event()).map(mailbox::Part::of);
+            if matches!(of, Some(mailbox::Part::Saga(of)) if of == id) {
+                all.insert(position);
+            }
+        }
+        for position in steps {
             let recorded = self.read(Position(u64::from(position)))?;
             let Some(event) = recorded.as_ref().and_then(|recorded| recorded.event()) else { continue };
             let (of, is_end) = match event {
@@ -512,6 +556,38 @@ impl Inner {
             }
         }
         Ok(())
+    }
+}
+
+/// Event types that name records by number, also of such as are gone by now, and those that end what these began.
+const NAMING_RECORDS: [EventType; 6] = [
+    EventType::HoldPlaced,
+    EventType::HoldReleased,
+    EventType::RestrictionPlaced,
+    EventType::EntitiesRestricted,
+    EventType::RestrictionLifted,
+    EventType::ReviewDecided,
+];
+
+/// Says whether an event names one of some records.
+fn names(event: &Event, records: &BTreeSet<EntityId>) -> bool {
+    let any = |named: &[EntityId]| named.iter().any(|entity| records.contains(entity));
+    match event {
+        Event::HoldPlaced(body) => any(&body.entities),
+        Event::RestrictionPlaced(body) => any(&body.entities),
+        Event::EntitiesRestricted(body) => any(&body.entities),
+        Event::RestrictionLifted(body) => any(&body.entities),
+        Event::ReviewDecided(body) => body.items.iter().any(|item| records.contains(&item.entity)),
+        _ => false,
+    }
+}
+
+/// Returns what an event ends as a whole: a hold, or a restriction.
+fn began(event: &Event) -> Option<Position> {
+    match event {
+        Event::HoldReleased(body) => Some(body.hold.0),
+        Event::RestrictionLifted(body) if body.entities.is_empty() => Some(body.restriction.0),
+        _ => None,
     }
 }
 

@@ -50,7 +50,7 @@ fn register(
     now: retention_core::time::Timestamp,
 ) {
     single(registry, "position", "The last position of the log", signed(views.position.0));
-    single(registry, "entities_purged", "Entities that were purged", signed(views.entities.purged_count()));
+    single(registry, "entities_purged", "Entities that were purged", signed(views.purged()));
     single(registry, "unjudged_entities", "Entities that wait to be judged", signed(views.due.unjudged().len()));
     let live = family(registry, "entities", "Live entities by source and kind");
     for (id, layout) in views.small.layouts.iter() {

@@ -209,6 +209,9 @@ fn what_nobody_approved_or_what_is_stale_never_runs() {
     let before = site.rows(&["policy", "list"]);
     site.write("policies/old-people.toml", &old_people("P2Y", "P0D"));
     daemon.until("the edited policy is active", || (site.rows(&["policy", "list"]) != before).then_some(()));
+    assert_eq!(site.json(&["plan", "show", plan])["state"], "stale", "before anybody tries to run it");
+    let again = site.ctl_as(Person::Second, &["plan", "approve", plan]);
+    let _in_vain = again.ends(5).says("is stale: its policy has changed since; nothing was changed");
     let _stale = site.ctl(&["run", "start", plan, "--watch"]).ends(5).says("plan_stale");
     assert_eq!(site.json(&["status"])["purged"], 0);
     daemon.stop();
@@ -351,6 +354,15 @@ fn quarantine_hides_and_gives_back_and_a_run_can_be_paused_and_cancelled() {
     let status = site.json(&["status"]);
     assert_eq!((&status["quarantined"], &status["runs_active"]), (&json!(3), &json!([run])), "{status}");
 
+    // Whoever answers a data subject is told of the copies of what waits.
+    let asked = site.json(&["subject", "access", "--record", entities[1]]);
+    let request = text(&asked, "request");
+    let _hers = site.ctl(&["subject", "identify", request, "--how", "known"]).ends(0);
+    let explained = site.json(&["explain", entities[1]]);
+    assert_eq!(explained["quarantine"], hidden[1], "{explained}");
+    let copies = || site.json(&["subject", "show", request])["copies"].clone();
+    assert_eq!((&copies()[0]["records"], &copies()[0]["goes_with_the_answer"]), (&json!(1), &json!(false)));
+
     let _back = site.ctl(&["quarantine", "restore", entities[0], "--reason", "a customer again"]).ends(0);
     let _once =
         site.ctl(&["quarantine", "restore", entities[0], "--reason", "again"]).ends(2).says("no entity in quarantine");
@@ -374,6 +386,7 @@ fn quarantine_hides_and_gives_back_and_a_run_can_be_paused_and_cancelled() {
     assert_eq!(watched.last().map(|row: &Value| &row["state"]), Some(&json!("cancelled")));
     assert_eq!((states("quarantined"), states("present")), (0, 3));
     assert_eq!(site.json(&["status"])["purged"], 0);
+    assert_eq!(copies(), json!([]), "what was undone is gone");
     daemon.stop();
 }
 

@@ -140,6 +140,10 @@ fn an_erasure_goes_from_a_search_to_the_answer() {
         });
         assert_eq!(bundles(&site), 0);
         assert_eq!(state(&site, &request), "completed");
+        for verb in [&["complete", "--end", "withdrawn"][..], &["extend"]] {
+            let again = [&["subject", verb[0], &request, "--reason", "again"][..], &verb[1..]].concat();
+            let _once = site.ctl(&again).ends(2).says("was completed at").says("fulfilled; nothing was changed");
+        }
         told_by_the_log(&site, &request, taken.len());
         certified(&site, &daemon, &request, taken.len());
     }

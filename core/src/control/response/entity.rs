@@ -1,6 +1,6 @@
 //! Entities and intakes.
 
-use super::{CountedActivity, ReviewRow};
+use super::{CountedActivity, QuarantineRow, ReviewRow};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -28,7 +28,8 @@ pub struct EntityRow {
     pub visibility: Visibility,
     /// When the daemon first saw it; nothing is left of that when it is purged.
     pub first_seen: Option<Timestamp>,
-    /// When somebody last dealt with it.
+    /// When the newest activity, post or task about it took place. A date that its own record tells is sealed with it:
+    /// `explain` counts that as well.
     pub last_activity: Option<Timestamp>,
     /// The position of its newest change.
     pub version: Position,
@@ -131,9 +132,15 @@ pub struct Explanation {
     pub policies: Vec<PolicyVerdict>,
     /// The holds that cover it.
     pub holds: Vec<HoldId>,
+    /// Of these holds, those that were released, and until when they still protect.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub held_until: Vec<HeldUntil>,
     /// Of these holds, those that cover it by their filter, and why.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub held_by_filter: Vec<HeldByFilter>,
+    /// The run that hides it, and until when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quarantine: Option<QuarantineRow>,
     /// The restrictions by which it is not shown.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub restrictions: Vec<RestrictionId>,
@@ -159,7 +166,18 @@ impl Explanation {
             let lead = if number == 0 { "What decides" } else { "Also" };
             lines.push(format!("{lead}: {}.", sentence(reason)));
         }
+        let is_told = |hold: &HoldId| self.reasons.contains(&Reason::Held { hold: *hold });
+        let others = self.holds.iter().filter(|hold| !is_told(hold));
+        lines.extend(others.map(|hold| format!("Also: legal hold {hold} covers it.")));
+        let released = self.held_until.iter();
+        lines.extend(
+            released.map(|HeldUntil { hold, until }| format!("{hold} was released, and protects until {until}.")),
+        );
         lines.extend(self.held_by_filter.iter().map(HeldByFilter::sentence));
+        if let Some(QuarantineRow { run, until, .. }) = &self.quarantine {
+            lines
+                .push(format!("Run {run} hides it until {until}, and goes on with it then unless something keeps it."));
+        }
         if self.policies.is_empty() {
             lines.push("No policy that is enforced or simulated is about it.".to_owned());
         }
@@ -177,6 +195,15 @@ impl Explanation {
         }
         lines
     }
+}
+
+/// A hold that was released and still protects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct HeldUntil {
+    /// The hold.
+    pub hold: HoldId,
+    /// Until when.
+    pub until: Timestamp,
 }
 
 /// A hold that covers an entity by its filter.
@@ -270,7 +297,7 @@ pub enum Verdict {
     Keep,
     /// It is due.
     Due,
-    /// It would be due, and a hold keeps it.
+    /// A hold keeps it, whether it would be due or not.
     Held,
 }
 
@@ -304,6 +331,9 @@ pub struct PolicyVerdict {
     pub activity: Option<CountedActivity>,
     /// Until when its `min_keep` protects the entity, also from other policies.
     pub keep_until: Option<Timestamp>,
+    /// The holds that name it: under it nothing is disposed of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub holds: Vec<HoldId>,
     /// Whether it ends the use and disposes of nothing.
     #[serde(default)]
     pub ends_use: bool,
@@ -327,7 +357,12 @@ impl PolicyVerdict {
             Weight::LaterThan { policy } => format!("policy {policy} was due before it"),
             Weight::KeptBy { reason } => format!("it loses to what keeps: {reason}"),
         };
-        format!("Policy {}: {says}{fallback}{keep}; {weight}.", self.policy)
+        let held: Vec<String> = self.holds.iter().map(ToString::to_string).collect();
+        let held = match held.is_empty() {
+            true => String::new(),
+            false => format!("; nothing is disposed of under it while it is held by {}", held.join(", ")),
+        };
+        format!("Policy {}: {says}{fallback}{keep}; {weight}{held}.", self.policy)
     }
 }
 

@@ -109,7 +109,8 @@ pub struct CopyRow {
     pub exported_at: Timestamp,
     /// How many of the records are in it.
     pub records: u64,
-    /// Whether it goes when the request is completed. The others stay as long as their policies keep them.
+    /// Whether it goes when the request is completed, or 30 days after it was written if that is later. That of a request
+    /// which was taken back stays, and the others as long as their policies keep them.
     pub goes_with_the_answer: bool,
     /// Whether a hold keeps it, so that it does not go before that is over.
     #[serde(default)]

@@ -77,12 +77,17 @@ fn of_run(page: &mut String, statement: &RunStatement, said: Option<&SaidOfRun>)
         ],
     );
     let end = statement.run_end.as_deref().unwrap_or("not over");
+    // A run does one thing to all of its items: whose old keys a redaction destroys are not purged.
+    let done = match statement.sagas.values().any(|disposed| disposed.redacted > 0) {
+        true => "Items redacted",
+        false => "Items purged",
+    };
     table(
         page,
         "Done",
         &[
             ("Run", format!("{}: {}", statement.run, html_escaped(end))),
-            ("Items purged", statement.purged.to_string()),
+            (done, statement.purged.to_string()),
             ("Items left alone", statement.left_alone.to_string()),
             ("Key destroyed", statement.destroyed_at.map_or_else(|| "see below".to_owned(), |at| at.to_string())),
         ],
@@ -114,7 +119,7 @@ fn remains(page: &mut String, statement: &RunStatement, said: Option<&SaidOfRun>
         let records = if statement.destroyed_at.is_some() { 1 } else { disposed.verified };
         let told = statement.copies.get(saga).cloned();
         let Some(copies) = told.or_else(|| copies_of(disposed, records)) else { continue };
-        let _ = write!(items, "<li>{}</li>", bundle(*saga, &copies, kept));
+        let _ = write!(items, "<li>{}</li>", bundle(*saga, &copies, kept, WITH_THE_ANSWER));
     }
     for recipient in &statement.recipients {
         let _ = write!(items, "<li>{}. How long they keep it, they alone know.</li>", got_a_copy(recipient));
@@ -131,11 +136,15 @@ fn copies_of(disposed: &Disposed, records: u64) -> Option<Copies> {
     Some(Copies { manifest, exported_at, records, goes_with_the_answer, destroyed_at, was_there })
 }
 
-fn bundle(saga: SagaId, copies: &Copies, kept: &[SaidCopies]) -> String {
+/// What becomes of the bundle of an erasure.
+const WITH_THE_ANSWER: &str = "is destroyed with the answer, unless a hold covers it";
+
+/// `goes` says what becomes of it if it goes with the answer to a request.
+fn bundle(saga: SagaId, copies: &Copies, kept: &[SaidCopies], goes: &str) -> String {
     let fate = match (copies.destroyed_at, copies.was_there, copies.goes_with_the_answer) {
         (Some(at), Some(false), _) => format!("<b>was not where it should have been on {at}</b>"),
         (Some(at), ..) => format!("destroyed on {at}"),
-        (None, _, true) => "is destroyed with the answer, unless a hold covers it".to_owned(),
+        (None, _, true) => goes.to_owned(),
         (None, _, false) => match kept.iter().find(|said| said.saga == saga).map(|said| said.kept_until) {
             Some(Some(until)) => format!("its policy keeps it until {until}, as the daemon says"),
             Some(None) => "its policy sets no end, as the daemon says".to_owned(),

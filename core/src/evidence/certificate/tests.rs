@@ -252,6 +252,18 @@ proptest! {
 }
 
 #[test]
+fn the_page_of_a_redaction_calls_nothing_purged() {
+    let (text, _) = certificate_of(&log(), Subject::Run(RUN), belongs_or_decides, None).unwrap();
+    let mut read = Certificate::unverified(&text).unwrap();
+    assert!(page(&read).contains("<th>Items purged</th>"));
+    if let Statement::Run(statement) = &mut read.statement {
+        statement.sagas.values_mut().for_each(|disposed| disposed.redacted = disposed.destroyed);
+    }
+    let page = page(&read);
+    assert!(page.contains("<th>Items redacted</th>") && !page.contains("Items purged"), "{page}");
+}
+
+#[test]
 fn a_certificate_of_a_redaction_says_that_something_is_left() {
     let mut disposed = Disposed::default();
     assert!(!serde_json::to_string(&disposed).unwrap().contains("redacted"));

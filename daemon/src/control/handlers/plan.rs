@@ -51,7 +51,7 @@ pub(crate) async fn list(
     control
         .list_newest(wanted, query, move |views, below| {
             let plans = views.small.plans.iter().rev().filter(move |(id, _)| id.0.0 < below);
-            Box::new(plans.map(move |(id, plan)| (id.0.0, row(id, plan, now))))
+            Box::new(plans.map(move |(id, plan)| (id.0.0, row(views, id, plan, now))))
         })
         .await
 }
@@ -63,7 +63,7 @@ pub(crate) async fn show(
 ) -> Result<Json<PlanRow>, ApiError> {
     let clock = Arc::clone(&control.clock);
     let look = move |views: &Views| {
-        let row = row(id, found(views, id)?, clock.now());
+        let row = row(views, id, found(views, id)?, clock.now());
         Ok(if row.state == PlanState::Requested { Seen::Open(row) } else { Seen::Settled(row) })
     };
     let mut row = control.wait(query.wait_seconds, look).await?;
@@ -79,12 +79,12 @@ fn found(views: &Views, id: PlanId) -> Result<&Plan, ApiError> {
     views.small.plans.get(id).ok_or_else(|| not_found("plan", id).hint("retentionctl plan list"))
 }
 
-fn row(id: PlanId, plan: &Plan, now: Timestamp) -> PlanRow {
+fn row(views: &Views, id: PlanId, plan: &Plan, now: Timestamp) -> PlanRow {
     PlanRow {
         plan: id,
         policy: plan.request.policy.clone(),
         purpose: plan.request.purpose,
-        state: plan.state(now),
+        state: views.state_of_plan(plan, now),
         requested_by: requester(plan.requested_by),
         requested_at: plan.requested_at,
         frozen: plan.frozen.as_ref().map(|frozen| FrozenPlan {
@@ -188,7 +188,8 @@ pub(crate) async fn approve(
     let policy = control
         .see(move |views| {
             let plan = found(views, id)?;
-            check_judgeable(id, plan, digest, now)?;
+            // Whoever accepts it would wait for a run that is refused.
+            check_judgeable(id, plan, views.state_of_plan(plan, now), digest)?;
             if plan.requested_by == Some(uid) {
                 return Err(ApiError::saying(
                     ErrorCode::OwnRequest,
@@ -227,13 +228,18 @@ pub(crate) async fn reject(
 ) -> Result<Json<Accepted>, ApiError> {
     let comment = check_reason(judged.comment)?;
     let (digest, now) = (judged.digest, control.clock.now());
-    control.see(move |views| check_judgeable(id, found(views, id)?, digest, now)).await?;
+    let judged = move |views: &Views| {
+        let plan = found(views, id)?;
+        // One that its policy has left behind may still be refused: an edit can be taken back.
+        check_judgeable(id, plan, plan.state(now), digest)
+    };
+    control.see(judged).await?;
     let event = Event::PlanRejected(PlanRejected { plan: id, digest, comment });
     control.request_if(&caller, About::Position(id.0), event, Condition::PlanOpen(id)).await.map(Json)
 }
 
-fn check_judgeable(id: PlanId, plan: &Plan, digest: Digest, now: Timestamp) -> Result<(), ApiError> {
-    match plan.state(now) {
+fn check_judgeable(id: PlanId, plan: &Plan, state: PlanState, digest: Digest) -> Result<(), ApiError> {
+    match state {
         PlanState::AwaitingApproval | PlanState::Ready => {}
         state @ (PlanState::Requested
         | PlanState::Refused
@@ -266,7 +272,7 @@ pub(super) fn wrong_state(id: PlanId, state: PlanState) -> ApiError {
         PlanState::Ready => "is ready",
         PlanState::Rejected => "was rejected",
         PlanState::Used => "was already taken by a run",
-        PlanState::Stale => "is stale: its policy has changed since, and a run was refused",
+        PlanState::Stale => "is stale: its policy has changed since",
     };
     let code = match state {
         PlanState::AwaitingApproval => ErrorCode::ApprovalNeeded,

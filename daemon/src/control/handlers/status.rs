@@ -245,7 +245,7 @@ impl Counts {
             policies_gone: small.policies.policies.is_empty() && !small.policies.texts.is_empty(),
             entities: layouts.into_iter().map(|layout| views.entities.live(layout)).sum(),
             quarantined: quarantined(views),
-            purged: views.entities.purged_count(),
+            purged: views.purged(),
             holds: small.holds.in_force(now).count() as u64,
             holds_for_review: small
                 .holds
@@ -271,7 +271,7 @@ impl Counts {
             plans_waiting: small
                 .plans
                 .iter()
-                .filter(|(_, plan)| plan.state(now) == PlanState::AwaitingApproval)
+                .filter(|(_, plan)| views.state_of_plan(plan, now) == PlanState::AwaitingApproval)
                 .map(|(id, _)| id)
                 .collect(),
             grants_waiting: grants_that(&|grant| grant.state(now) == GrantState::AwaitingApproval),

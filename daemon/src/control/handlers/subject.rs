@@ -11,7 +11,8 @@ use retention_core::control::{
     RequestQuery, RequestRecordRow, RequestsWanted, SoughtSubject, SubjectRequestDetail, SubjectRequestRow,
 };
 use retention_core::event::subject::{
-    ErasureExcepted, ErasureExceptionEnded, RecipientTold, RequestKind, SubjectRequestCompleted, SubjectRequestExtended,
+    ErasureExcepted, ErasureExceptionEnded, RecipientTold, RequestEnd, RequestKind, SubjectRequestCompleted,
+    SubjectRequestExtended,
 };
 use retention_core::event::{Actor, Event};
 use retention_core::id::{EntityId, Position, RequestId, SagaId, in_order};
@@ -154,7 +155,7 @@ pub(crate) async fn show(
     let now = control.clock.now();
     let seen = control.see(move |views| {
         let request = found(views, id)?;
-        let mine: Vec<SagaId> = views.bundles_of(request).map(|bundle| bundle.saga).collect();
+        let mine: Vec<SagaId> = views.sagas_of(request).collect();
         let bundles: Vec<Bundle> = views.bundles_there().collect();
         Ok((row(views, id, request, now), request.clone(), mine, bundles))
     });
@@ -224,7 +225,10 @@ fn copies(
         };
         let (records, held) = log::look(log, look).ok_or_else(|| ApiError::of(ErrorCode::Internal))?;
         if records > 0 {
-            rows.push(CopyRow { manifest, exported_at, records, goes_with_the_answer: mine.contains(&saga), held });
+            // Who takes a request back keeps what is the only way back.
+            let goes = request.ended.is_none_or(|(_, end)| end != RequestEnd::Withdrawn);
+            let goes_with_the_answer = goes && mine.contains(&saga);
+            rows.push(CopyRow { manifest, exported_at, records, goes_with_the_answer, held });
         }
     }
     Ok(rows)
@@ -363,7 +367,7 @@ pub(crate) async fn extend(
     Body(because): Body<Because>,
 ) -> Result<Json<Accepted>, ApiError> {
     let reason = check_reason(because.reason)?;
-    let request = control.see(move |views| found(views, id).cloned()).await?;
+    let request = control.see(move |views| found_open(views, id).cloned()).await?;
     if request.first_due_at.is_some() {
         return Err(ApiError::saying(ErrorCode::WrongState, format!("{id} was extended before"))
             .hint("an answer may take three months at most (GDPR Art. 12(3))"));
@@ -486,7 +490,7 @@ pub(crate) async fn complete(
     let (end, reason, now) = (wanted.end, check_reason(wanted.reason)?, control.clock.now());
     control
         .see(move |views| {
-            views.may_complete(found(views, id)?, end, now).map_err(|why| {
+            views.may_complete(found_open(views, id)?, end, now).map_err(|why| {
                 ApiError::saying(ErrorCode::WrongState, format!("{id} is not {}: {why}", end.name()))
                     .hint(format!("retentionctl subject show {id}"))
             })
@@ -499,6 +503,14 @@ pub(crate) async fn complete(
 fn found(views: &Views, id: RequestId) -> Result<&SubjectRequest, ApiError> {
     let missing = || not_found("request", id).hint("retentionctl subject list --all");
     views.small.subjects.get(id).ok_or_else(missing)
+}
+
+/// Returns a request that nobody has answered yet.
+fn found_open(views: &Views, id: RequestId) -> Result<&SubjectRequest, ApiError> {
+    let request = found(views, id)?;
+    let Some((at, end)) = request.ended else { return Ok(request) };
+    let message = format!("{id} was completed at {at}: {}; nothing was changed", end.name());
+    Err(ApiError::saying(ErrorCode::WrongState, message).hint(format!("retentionctl subject show {id}")))
 }
 
 fn check_count(records: usize) -> Result<(), ApiError> {

@@ -1,5 +1,8 @@
 //! What policies say, asked through the API.
 
+use retention_core::event::hold::{HoldPlaced, HoldReleased, v1};
+use retention_core::id::HoldId;
+
 use super::*;
 
 const KEEP_ONE_YEAR: &str = r#"
@@ -56,6 +59,36 @@ fn a_person_asks_the_same_judgement_that_plans_are_made_with() {
     let none = diff(&world.store, &[], later).unwrap();
     assert_eq!((none[0].change, none[0].newly_kept), (PolicyChange::Removed, 3));
     assert!(diff(&world.store, &[file("schema = 9")], later).is_err());
+}
+
+#[test]
+fn whoever_asks_is_told_every_hold_and_until_when_it_protects() {
+    use super::super::judgement::explain;
+    use retention_core::policy::{PolicyFile, PolicySet};
+    let world = World::with_contacts(1);
+    let set = PolicySet::check(&[PolicyFile { stem: "contacts", text: KEEP_ONE_YEAR }]);
+    world.store.install_policies(Arc::new(set.unwrap()));
+    let (now, entity) = (world.control.clock.now(), world.first_contact());
+    let place = |entities, policies: &[&str]| {
+        let case = v1::HoldPlaced { name: "case".into(), reason: "court".into(), entities };
+        let policies = policies.iter().map(|policy| (*policy).to_owned()).collect();
+        HoldId(world.happens(Event::HoldPlaced(HoldPlaced { policies, ..case.into() }), None))
+    };
+    let (first, second, of_policy) =
+        (place(vec![entity], &[]), place(vec![entity], &[]), place(Vec::new(), &["contacts"]));
+    let until = Timestamp(now.0 + 86_400 * 1_000_000);
+    world.happens(Event::HoldReleased(HoldReleased { hold: second, reason: "over".into(), until }), None);
+    let told = explain(&world.store, entity, now).unwrap();
+    assert_eq!((told.holds.as_slice(), told.policies[0].holds.as_slice()), (&[first, second][..], &[of_policy][..]));
+    let text = told.text.join(" ");
+    for said in [
+        format!("What decides: legal hold {first} covers it."),
+        format!("Also: legal hold {second} covers it."),
+        format!("{second} was released, and protects until {until}."),
+        format!("nothing is disposed of under it while it is held by {of_policy}."),
+    ] {
+        assert!(text.contains(&said), "{said} {text}");
+    }
 }
 
 #[test]

@@ -88,9 +88,18 @@ async fn a_run_tells_apart_what_it_purged_and_what_it_redacted() {
         world.happens(Event::RunStarted(RunStarted { run, plan, items: 3 }), None);
         let started = SagaStarted { run, script, script_version: 1, mailbox: None, items: Vec::new() };
         let saga = SagaId(world.happens(Event::SagaStarted(started), None));
+        let contacts: Vec<EntityId> = world.store.view(|views| {
+            let numbers = views.entities.numbers_from(0);
+            numbers.filter(|id| views.entities.row(*id).is_some()).collect()
+        });
+        for (item, contact) in (0..).zip(contacts) {
+            world.happens(Event::KeyDestroyed(KeyDestroyed { run, saga, item }), Some(contact));
+        }
         world.happens(Event::SagaEnded(SagaEnded { saga, end: SagaEnd::Completed, purged: 2 }), None);
         let end = RunEnd::Completed;
         world.happens(Event::RunEnded(RunEnded { run, end, purged: 2, skipped: 1 }), None);
+        let (_, status) = world.ask(OTHER, Operation::Status, "/v1/status", None).await;
+        assert_eq!(status["purged"], json!(purged), "as the run says");
         let (_, shown) = world.ask(OTHER, Operation::RunShow, &format!("/v1/runs/{run}"), None).await;
         let (_, list) = world.ask(OTHER, Operation::RunList, "/v1/runs", None).await;
         for row in [&shown, &list["rows"][0]] {

@@ -9,7 +9,7 @@
 
 use retention_core::event::hold::PauseScope;
 use retention_core::event::{Event, EventType};
-use retention_core::id::{EntityId, GrantId, HoldId, MigrationId, PlanId, Position, RunId, SagaId};
+use retention_core::id::{EntityId, GrantId, HoldId, MigrationId, PlanId, Position, RestrictionId, RunId, SagaId};
 use retention_core::record::Kind;
 use retention_core::view::{EntityState, Views};
 use roaring::RoaringBitmap;
@@ -43,7 +43,7 @@ const OF_STREAMS: [EventType; 16] = [
 ];
 
 /// The other events that can be about a mailbox, beside those of grants.
-const OF_OTHERS: [EventType; 29] = [
+const OF_OTHERS: [EventType; 31] = [
     EventType::CredentialStored,
     EventType::CredentialDestroyed,
     EventType::HoldPlaced,
@@ -53,8 +53,10 @@ const OF_OTHERS: [EventType; 29] = [
     EventType::DisposalResumed,
     EventType::RestrictionPlaced,
     EventType::EntitiesRestricted,
+    EventType::RestrictionLifted,
     EventType::ReviewDecided,
     EventType::PlanRequested,
+    EventType::ErasurePlanRequested,
     EventType::RunRequested,
     EventType::SagaStarted,
     EventType::StepStarted,
@@ -82,6 +84,8 @@ pub(super) enum Part {
     Migration(MigrationId),
     Hold(HoldId),
     Scope(PauseScope),
+    /// The end of a restriction, for these alone if there are any.
+    Lifted(RestrictionId, Vec<EntityId>),
     /// What it names is to be looked at one by one.
     Entities(Vec<EntityId>),
     Nothing,
@@ -125,6 +129,7 @@ impl Part {
                 Self::Entities(caught.copied().collect())
             }
             Event::RestrictionPlaced(body) => Self::Entities(body.entities.clone()),
+            Event::RestrictionLifted(body) => Self::Lifted(body.restriction, body.entities.clone()),
             Event::ReviewDecided(body) => Self::Entities(body.items.iter().map(|item| item.entity).collect()),
             _ => Self::Nothing,
         }
@@ -196,7 +201,7 @@ impl Known<'_> {
         match event_type {
             EventType::SagaStarted => Some(self.has_saga(SagaId(at))),
             EventType::RunRequested => Some(self.has_run(RunId(at))),
-            EventType::PlanRequested => Some(self.has_plan(PlanId(at))),
+            EventType::PlanRequested | EventType::ErasurePlanRequested => Some(self.has_plan(PlanId(at))),
             EventType::GrantRequested => Some(self.has_grant(GrantId(at))),
             EventType::MigrationRequested => Some(self.has_migration(MigrationId(at))),
             EventType::HoldPlaced if self.has_hold(HoldId(at)) => Some(true),
@@ -292,6 +297,11 @@ impl Inner {
                 Part::Scope(PauseScope::Mailbox(mailbox)) => return Ok(known.is_it(mailbox)),
                 Part::Scope(PauseScope::All | PauseScope::Policy(_) | PauseScope::Request(_)) | Part::Nothing => {
                     return Ok(false);
+                }
+                Part::Lifted(_, named) if !named.is_empty() => named,
+                Part::Lifted(restriction, _) => {
+                    let placed = views.small.restrictions.get_placed(restriction);
+                    placed.map(|placed| placed.entities.clone()).unwrap_or_default()
                 }
                 Part::Entities(named) => named,
             }

@@ -10,16 +10,15 @@ use retention_core::view::index::Key;
 use roaring::RoaringBitmap;
 
 use super::super::{Inner, ReadError};
-use super::{PLAN_TYPES, low, of_types, plan_of};
+use super::{NAMING_RECORDS, PLAN_TYPES, low, names, of_types, plan_of};
 
 /// Event types that may name a request.
-const NAMING_IT: [EventType; 14] = [
+const NAMING_IT: [EventType; 13] = [
     EventType::SubjectRequested,
     EventType::SubjectRequestExtended,
     EventType::SubjectIdentified,
     EventType::ErasureExcepted,
     EventType::ErasureExceptionEnded,
-    EventType::ErasurePlanRequested,
     EventType::ErasureKept,
     EventType::SubjectRequestCompleted,
     EventType::SubjectPackageMade,
@@ -29,10 +28,6 @@ const NAMING_IT: [EventType; 14] = [
     EventType::BundleDestructionStarted,
     EventType::BundleDestroyed,
 ];
-
-/// Event types that name records by number, also of such as are gone by now.
-const NAMING_RECORDS: [EventType; 4] =
-    [EventType::HoldPlaced, EventType::HoldReleased, EventType::RestrictionPlaced, EventType::ReviewDecided];
 
 /// What was answered last, and the end of the log of which it is the whole answer.
 #[derive(Clone)]
@@ -92,23 +87,15 @@ impl Inner {
             candidates.remove_range(..=low(known.upto));
             named = known.named;
         }
-        for number in candidates {
-            self.halt.check()?;
-            let position = Position(u64::from(number));
-            let recorded = self.read(position)?;
-            let Some(event) = recorded.as_ref().and_then(|recorded| recorded.event()) else { continue };
-            let is_about = position == id.0
+        let is_about = |position: Position, event: &Event| {
+            position == id.0
                 || request_of(event) == Some(id)
                 || plan_of(position, event).is_some_and(|plan| plans.contains(&plan))
                 || names(event, &records)
-                // The hold comes before its release.
-                || matches!(event, Event::HoldReleased(body) if named.contains(low(body.hold.0)));
-            if is_about {
-                named.insert(number);
-            }
-        }
+        };
+        self.add_naming(candidates, is_about, &mut named)?;
         all |= &named;
-        self.add_concerning(records.iter().copied(), &mut all)?;
+        self.add_concerning(&records, &mut all)?;
         Ok(Some(AboutRequest { id, upto, plans, records, named, all }))
     }
 }
@@ -131,16 +118,6 @@ fn request_of(event: &Event) -> Option<RequestId> {
         Event::DisposalPaused(body) => of_scope(&body.scope),
         Event::DisposalResumed(body) => of_scope(&body.scope),
         _ => None,
-    }
-}
-
-/// Says whether an event names one of the records.
-fn names(event: &Event, records: &BTreeSet<EntityId>) -> bool {
-    match event {
-        Event::HoldPlaced(body) => body.entities.iter().any(|entity| records.contains(entity)),
-        Event::RestrictionPlaced(body) => body.entities.iter().any(|entity| records.contains(entity)),
-        Event::ReviewDecided(body) => body.items.iter().any(|item| records.contains(&item.entity)),
-        _ => false,
     }
 }
 

@@ -2,6 +2,8 @@ use std::time::Duration;
 
 use retention_core::event::Draft;
 use retention_core::event::change::{EntityAbsent, EntityChanged, LayoutRecorded, MailboxScanRequested};
+use retention_core::event::decision::{PlanPurpose, PlanRequested, RunRequested};
+use retention_core::event::erasure::{BundleDestroyed, BundleDestructionStarted, BundleHandedOver};
 use retention_core::event::grant::{GrantPurpose, GrantRequested, GrantStep, GrantStepStarted};
 use retention_core::event::hold::{DisposalPaused, HoldPlaced, HoldReleased, PauseScope, v1};
 use retention_core::event::mailbox::{
@@ -9,8 +11,10 @@ use retention_core::event::mailbox::{
 };
 use retention_core::event::migration::{MigrationFolderOpened, MigrationRequested, MigrationStopRequested};
 use retention_core::event::redaction::EntitySucceeded;
+use retention_core::event::restriction::{RestrictionGround, RestrictionLifted, RestrictionPlaced};
+use retention_core::event::saga::{ItemsSkipped, SagaEnd, SagaEnded, SagaItem, SagaStarted, ScriptKind, SkipReason};
 use retention_core::event::subject::{RequestKind, SubjectIdentified, SubjectRequested};
-use retention_core::id::{Digest, GrantId, Handle, HoldId, LayoutId, MigrationId, PlanId, RunId};
+use retention_core::id::{Digest, GrantId, Handle, HoldId, LayoutId, MigrationId, PlanId, RestrictionId, RunId};
 use retention_core::record::{EntityRecord, Kind, Layout};
 use retention_core::view::Condition;
 
@@ -96,6 +100,57 @@ fn the_story_of_an_entity_holds_its_events_and_those_of_its_saga() {
     assert_eq!(all(&world.store, &other).len(), 1);
     let unknown = Query { entity: Some(EntityId(999_999)), ..Query::default() };
     assert!(all(&world.store, &unknown).is_empty());
+}
+
+#[test]
+fn the_story_of_an_entity_tells_what_was_decided_of_it_also_once_that_is_over() {
+    let world = world();
+    let happens = |event| {
+        let draft = super::super::open::daemon_draft(event);
+        world.store.append_drafts(vec![draft], Condition::None).unwrap().last
+    };
+    let (mine, other) = (world.entities[0], world.entities[1]);
+    let case = v1::HoldPlaced { name: "case".into(), reason: "court".into(), entities: vec![mine] };
+    let hold = happens(Event::HoldPlaced(case.into()));
+    let end = HoldReleased { hold: HoldId(hold), reason: "over".into(), until: Timestamp(0) };
+    let released = happens(Event::HoldReleased(end));
+    let place = |entities| {
+        let (ground, reason) = (RestrictionGround::NeededForClaims, "a claim".into());
+        happens(Event::RestrictionPlaced(RestrictionPlaced { entities, ground, request: None, reason }))
+    };
+    let lift = |restriction, entities| {
+        let restriction = RestrictionId(restriction);
+        happens(Event::RestrictionLifted(RestrictionLifted { restriction, entities, reason: "settled".into() }))
+    };
+    let restricted = place(vec![mine, other]);
+    let _of_the_other = lift(restricted, vec![other]);
+    let lifted = lift(restricted, Vec::new());
+    let elsewhere = place(vec![other]);
+    let _elsewhere = lift(elsewhere, Vec::new());
+
+    // A run takes both, and leaves the one alone.
+    let asked = PlanRequested { policy: "old-contacts".into(), purpose: PlanPurpose::Run, as_of: None };
+    let plan = happens(Event::PlanRequested(asked));
+    let run = happens(Event::RunRequested(RunRequested { plan: PlanId(plan), digest: Digest([1; 32]) }));
+    let items = [mine, other].map(|entity| SagaItem { entity, version: Position(1), item: 0 }).to_vec();
+    let script = ScriptKind::ExportPurge;
+    let saga =
+        happens(Event::SagaStarted(SagaStarted { run: RunId(run), script, script_version: 1, mailbox: None, items }));
+    let items = vec![(mine, SkipReason::Held)];
+    let skipped = happens(Event::ItemsSkipped(ItemsSkipped { saga: SagaId(saga), items }));
+    let over = happens(Event::SagaEnded(SagaEnded { saga: SagaId(saga), end: SagaEnd::Completed, purged: 0 }));
+
+    let (saga, manifest) = (SagaId(saga), Digest([3; 32]));
+    let (to, reason) = ("tax adviser".into(), "audit".into());
+    let given = happens(Event::BundleHandedOver(BundleHandedOver { saga, manifest, to, reason }));
+    let began = BundleDestructionStarted { saga, manifest, request: None };
+    let began = happens(Event::BundleDestructionStarted(began));
+    let gone = happens(Event::BundleDestroyed(BundleDestroyed { request: None, saga, manifest, was_there: true }));
+
+    let story = Query { entity: Some(mine), order: Order::OldestFirst, ..Query::default() };
+    let told = all(&world.store, &story);
+    let expected = [hold, released, restricted, lifted, plan, run, saga.0, skipped, over, given, began, gone];
+    assert_eq!(told.get(1..).unwrap(), expected.map(|position| position.0));
 }
 
 #[test]
@@ -401,6 +456,17 @@ impl Mailboxes {
         let released = HoldReleased { hold: single, reason: "over".into(), until: Timestamp(0) };
         let _ = self.happens(&[1], None, vec![Event::HoldReleased(released)]);
         let _ = self.happens(&[], None, vec![hold(vec![items[8]], Vec::new())]);
+        let place = |entities| RestrictionPlaced {
+            entities,
+            ground: RestrictionGround::NeededForClaims,
+            request: None,
+            reason: "a claim".into(),
+        };
+        let lift = |restriction, entities| RestrictionLifted { restriction, entities, reason: "settled".into() };
+        let placed = self.happens(&[1], None, vec![Event::RestrictionPlaced(place(vec![items[4], items[8]]))]);
+        let placed = RestrictionId(placed);
+        let _ = self.happens(&[], None, vec![Event::RestrictionLifted(lift(placed, vec![items[8]]))]);
+        let _ = self.happens(&[1], None, vec![Event::RestrictionLifted(lift(placed, Vec::new()))]);
         let pause = |scope| Event::DisposalPaused(DisposalPaused { scope, reason: "wait".into() });
         let _ = self.happens(&[1], None, vec![pause(PauseScope::Mailbox(petr))]);
         let _ = self.happens(&[], None, vec![pause(PauseScope::All)]);

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::super::{Approval, Deed, RequestStatement, SaidOfRequest};
-use super::{ELSEWHERE, bundle, code, copies_of_keys, deliveries, got_a_copy, html_escaped, part, people, table};
+use super::{
+    ELSEWHERE, WITH_THE_ANSWER, bundle, code, copies_of_keys, deliveries, got_a_copy, html_escaped, part, people, table,
+};
 use crate::event::saga::SkipReason;
-use crate::event::subject::KeptWhy;
+use crate::event::subject::{KeptWhy, RequestEnd};
 use crate::id::EntityId;
 
 /// More records than these are counted and not named: the certificate has them all.
@@ -47,6 +49,7 @@ fn found(page: &mut String, statement: &RequestStatement) {
     let destroyed: u64 = statement.runs.iter().flat_map(|run| run.sagas.values()).map(|saga| saga.destroyed).sum();
     let plan = |plan: &super::super::Planned| {
         let approvals = match plan.approvals.as_slice() {
+            [] if plan.items == 0 => "nothing to approve".to_owned(),
             [] => "<b>no approval is in this certificate</b>".to_owned(),
             all => format!("approved by {}", people(all)),
         };
@@ -62,13 +65,17 @@ fn found(page: &mut String, statement: &RequestStatement) {
         let end = html_escaped(run.run_end.as_deref().unwrap_or("not over"));
         format!("{} of {}: {} erased, {} left alone, {end}", run.run, run.plan, run.purged, run.left_alone)
     };
+    let runs = match statement.runs.as_slice() {
+        [] => "none".to_owned(),
+        all => all.iter().map(run).collect::<Vec<_>>().join("<br>"),
+    };
     table(
         page,
         "Found and erased",
         &[
             ("Records identified", statement.records.to_string()),
             ("Plans", statement.plans.iter().map(plan).collect::<Vec<_>>().join("<br>")),
-            ("Runs", statement.runs.iter().map(run).collect::<Vec<_>>().join("<br>")),
+            ("Runs", runs),
             ("Keys destroyed and read back by these runs", destroyed.to_string()),
             ("Destructions of keys in this certificate, each proven", statement.destroyed.len().to_string()),
             ("Records", named(statement.destroyed.keys())),
@@ -114,7 +121,16 @@ fn remains(page: &mut String, statement: &RequestStatement, said: Option<&SaidOf
     let mut items = String::new();
     let kept = said.map(|said| said.copies.as_slice()).unwrap_or_default();
     for (saga, copies) in &statement.copies {
-        let _ = write!(items, "<li>{}</li>", bundle(*saga, copies, kept));
+        let goes = match &statement.answered {
+            Some(_) if said.is_some_and(|said| said.end == Some(RequestEnd::Withdrawn)) => {
+                "stays, since the request was taken back, as the daemon says"
+            }
+            Some(answered) if copies.exported_at > answered.at => {
+                "is destroyed 30 days after it was written, since the answer was given before, unless a hold covers it"
+            }
+            Some(_) | None => WITH_THE_ANSWER,
+        };
+        let _ = write!(items, "<li>{}</li>", bundle(*saga, copies, kept, goes));
     }
     for recipient in &statement.recipients {
         let by_hand = said.into_iter().flat_map(|said| &said.told_by_hand);

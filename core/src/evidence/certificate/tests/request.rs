@@ -224,6 +224,47 @@ fn a_certificate_of_a_request_says_what_was_found_erased_kept_and_copied() {
 }
 
 #[test]
+fn the_page_says_of_a_bundle_what_the_answer_to_its_request_does_to_it() {
+    let (text, _) = written();
+    let told = |written_at: i64, end| {
+        let mut read = Certificate::unverified(&text).unwrap();
+        if let Statement::Request(statement) = &mut read.statement {
+            statement.answered = Some(Approval { by: "uid:1000".to_owned(), at: Timestamp(23) });
+            let copies = statement.copies.get_mut(&SAGA).unwrap();
+            (copies.exported_at, copies.destroyed_at) = (Timestamp(written_at), None);
+        }
+        read.said = Some(Said::Request(Box::new(SaidOfRequest { end: Some(end), ..said() })));
+        page(&read)
+    };
+    let whole = told(22, RequestEnd::Fulfilled);
+    assert!(whole.contains("is destroyed with the answer, unless a hold covers it"), "{whole}");
+    let later = told(24, RequestEnd::RefusedInPart);
+    assert!(
+        later.contains("is destroyed 30 days after it was written") && !later.contains("with the answer"),
+        "{later}"
+    );
+    let back = told(22, RequestEnd::Withdrawn);
+    assert!(back.contains("stays, since the request was taken back") && !back.contains("with the answer"), "{back}");
+}
+
+#[test]
+fn the_page_misses_no_approval_of_a_plan_that_erases_nothing() {
+    let (text, _) = written();
+    let mut read = Certificate::unverified(&text).unwrap();
+    let mut told = |items| {
+        if let Statement::Request(statement) = &mut read.statement {
+            statement.runs.clear();
+            (statement.plans[0].items, statement.plans[0].approvals) = (items, Vec::new());
+        }
+        page(&read)
+    };
+    assert!(told(3).contains("no approval is in this certificate"));
+    let nothing = told(0);
+    assert!(nothing.contains("nothing to approve") && !nothing.contains("no approval"), "{nothing}");
+    assert!(nothing.contains("<th>Runs</th><td>none</td>"), "{nothing}");
+}
+
+#[test]
 fn nothing_that_a_person_wrote_is_in_a_certificate_of_a_request() {
     let (text, key) = written();
     let page = page(&Certificate::verify(&text, &[&key]).unwrap());
