@@ -2,21 +2,24 @@
 //! the key of whoever the policy names, and written anew where the key to read them back was lost. That nothing in them can
 //! be read without a key, whole or not, the checker sees after every step.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
 use retention_core::event::saga::{Step, StepFailed};
+use retention_core::event::subject::RequestEnd;
 use retention_core::event::{Event, Recorded};
 use retention_core::evidence::manifest::MANIFEST_FORMAT_ENCRYPTED;
 use retention_core::evidence::{ExportManifest, ParsedItem};
-use retention_core::id::{Digest, EntityId};
-use retention_core::view::{EntityState, RunState};
+use retention_core::id::{Digest, EntityId, RequestId};
+use retention_core::policy::AgeRecipient;
+use retention_core::view::{EntityState, RequestState, RunState};
 use retention_tests::bundle::{HOLDER, IDENTITY, encrypted};
 use retention_tests::crash::{Remains, at_every_flush};
 use retention_tests::faults::{Call, Fault};
 use retention_tests::invariants::MARKER;
-use retention_tests::world::{Stage, Stepped, World, mail_policy, policy};
+use retention_tests::world::{APPROVER, Stage, Stepped, World, mail_policy, policy};
 use retentiond::connector::archive::{BundleName, DiskArchive, ITEMS_FILE, MBOX_FILE, TEXTS_DIRECTORY};
 
 fn world_of(quarantine: &str) -> World {
@@ -146,6 +149,22 @@ fn a_bundle_whose_key_is_lost_before_it_was_read_back_is_thrown_away_and_written
 }
 
 #[test]
+fn a_directory_that_cannot_be_read_for_a_moment_after_a_restart_ends_no_encrypted_purge() {
+    let mut world = world_of("P0D");
+    let due = world.add("a", "2020-01-01");
+    world.settle();
+    let (_, run) = world.approved_run("contacts");
+    while exported(&world) == 0 {
+        assert_eq!(world.step(Stage::Run), Stepped::Worked, "{}", world.story());
+    }
+    world.reopen();
+    world.archive.arm(Call::Probe, 1, Fault::Refused);
+    world.finish();
+    assert_eq!((world.run_state(run), world.state_of(due)), (RunState::Completed, EntityState::Purged));
+    assert_eq!(exported(&world), 2, "{}", world.story());
+}
+
+#[test]
 fn an_encrypted_bundle_that_was_changed_before_or_after_it_was_read_back_lets_nothing_be_purged() {
     for nth in [1, 2] {
         for fault in [Fault::FlippedByte, Fault::FileRemoved] {
@@ -254,4 +273,87 @@ fn a_policy_that_stops_encrypting_while_its_plan_waits_makes_the_plan_stale() {
     assert_ne!(world.run_state(run), RunState::Completed, "{}", world.story());
     assert_eq!(world.state_of(due), EntityState::Visible);
     assert_eq!(world.bundles(), 0, "what was approved as encrypted is never written in the clear");
+}
+
+fn holder() -> BTreeSet<AgeRecipient> {
+    BTreeSet::from([HOLDER.parse().unwrap()])
+}
+
+/// A world in which somebody agreed that two records of a data subject are erased.
+fn erasing(recipients: BTreeSet<AgeRecipient>) -> (World, RequestId, [EntityId; 2]) {
+    let mut world = World::new("P7D");
+    world.encrypt_erasures_to(recipients);
+    let records = [world.add("a", "2026-01-01"), world.add("b", "2026-01-02")];
+    world.settle();
+    let request = world.ask_for_erasure().unwrap();
+    world.identify(request, &records);
+    world.settle();
+    let [plan] = *world.plans_of(request) else { panic!("{}", world.story()) };
+    world.approve(plan, APPROVER);
+    (world, request, records)
+}
+
+fn is_erased(world: &World, request: RequestId, records: [EntityId; 2]) {
+    assert_eq!(world.request_state(request), RequestState::Erased, "{}", world.story());
+    assert_eq!(records.map(|record| world.state_of(record)), [EntityState::Purged; 2], "{}", world.story());
+}
+
+#[test]
+fn what_a_data_subject_had_erased_opens_for_those_alone_whom_the_configuration_names() {
+    let (mut world, request, records) = erasing(holder());
+    world.finish();
+    is_erased(&world, request, records);
+    let (name, _) = all_open(&world);
+    let items = opened(&world.exports().join(name.as_str()).join("items.jsonl.age"));
+    let items: Vec<ParsedItem> =
+        items.split(|byte| *byte == b'\n').filter_map(|line| ParsedItem::parse_line(line).ok()).collect();
+    assert_eq!(items.iter().map(|item| item.entity).collect::<Vec<EntityId>>(), records);
+    // It goes with the answer, as any other.
+    world.complete(request, RequestEnd::Fulfilled);
+    world.finish();
+    assert_eq!(world.bundles(), 0, "{}", world.story());
+}
+
+#[test]
+fn an_encrypted_erasure_survives_a_crash_at_every_flush() {
+    for remains in Remains::ALL {
+        at_every_flush("an encrypted erasure", remains, 8, |nth, remains| {
+            let (mut world, request, records) = erasing(holder());
+            world.gate.crash_at(nth, remains);
+            let before = world.crashes;
+            world.finish();
+            is_erased(&world, request, records);
+            let _one = all_open(&world);
+            let is_stopped = world.crashes > before;
+            world.reopen();
+            is_stopped
+        });
+    }
+}
+
+/// Whatever the configuration names when a bundle is read back: what counts is how it was written, and in which life.
+#[test]
+fn the_keys_of_the_configuration_can_change_while_an_erasure_is_under_way() {
+    for is_restarted in [false, true] {
+        for (before, after) in [(holder(), BTreeSet::new()), (BTreeSet::new(), holder())] {
+            let (mut world, request, records) = erasing(before.clone());
+            while exported(&world) == 0 {
+                let steps = [Stage::Run, Stage::Schedule].map(|stage| world.step(stage));
+                assert!(steps.contains(&Stepped::Worked), "{}", world.story());
+            }
+            world.encrypt_erasures_to(after.clone());
+            if is_restarted {
+                world.reopen();
+            }
+            world.finish();
+            is_erased(&world, request, records);
+            let what = format!("{is_restarted} {before:?} {after:?}\n{}", world.story());
+            let (_, manifest) = only_bundle(&world);
+            // One whose key was lost with a life is written anew, as the file says by then.
+            let is_written_anew = is_restarted && !before.is_empty();
+            let said = if is_written_anew { after } else { before };
+            assert_eq!(manifest.recipients, said.into_iter().collect::<Vec<_>>(), "{what}");
+            assert_eq!(exported(&world), if is_written_anew { 2 } else { 1 }, "{what}");
+        }
+    }
 }

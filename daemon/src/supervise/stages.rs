@@ -147,8 +147,12 @@ impl Stages<'_> {
                 Wakes::OnTheLog,
                 &hints.none,
                 Box::new(move || {
-                    let export = live.read().export.clone();
+                    let (export, subjects) = {
+                        let config = live.read();
+                        (config.export.clone(), config.subjects.clone())
+                    };
                     run.set_zone(export.zone);
+                    run.set_erasures_encrypt_to(subjects.encrypt_to);
                     run.set_csv_profile(match export.csv_profile {
                         config::CsvProfile::Exact => CsvProfile::Exact,
                         config::CsvProfile::SpreadsheetSafe => CsvProfile::SpreadsheetSafe,
