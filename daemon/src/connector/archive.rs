@@ -40,19 +40,14 @@ pub use crate::keyholders::OneTimeKey;
 pub use bundle::BundleWriter;
 pub use encrypted::Encryption;
 pub use manifest::read_manifest;
-pub use message::{MBOX_FILE, TEXT_BYTES_MAX, TEXTS_DIRECTORY, TEXTS_FILE};
+pub use message::TEXT_BYTES_MAX;
 pub use name::BundleName;
 pub use place::{list, probe, remove, sweep};
+pub use retention_core::evidence::bundle::{
+    ITEMS_FILE, LAYOUTS_FILE, MANIFEST_FILE, MANIFEST_ITEMS_FILE, MBOX_FILE, TEXTS_DIRECTORY, TEXTS_FILE,
+};
 pub use verify::{Verified, VerifyError, verify, verify_recorded};
 
-/// The file that lists the others.
-pub const MANIFEST_FILE: &str = "manifest.json";
-/// The items, one canonical line each.
-pub const ITEMS_FILE: &str = "items.jsonl";
-/// The layouts that item lines name, one canonical line each.
-pub const LAYOUTS_FILE: &str = "layouts.jsonl";
-/// Entity, version, kind and digest of every item, in the order of [`ITEMS_FILE`].
-pub const MANIFEST_ITEMS_FILE: &str = "manifest-items.jsonl";
 /// The workbook.
 pub const WORKBOOK_FILE: &str = "items.xlsx";
 
@@ -173,7 +168,7 @@ pub enum ArchiveError {
     #[error("not a bundle name: expected a form like ada@example.org_20200302T0915301234")]
     NotAName,
     /// Somebody to whom it was to be encrypted has no key.
-    #[error("it cannot be encrypted to those whom its policy names; no bundle was written")]
+    #[error("it cannot be encrypted to those who are to open it; no bundle was written")]
     Recipients,
     /// The workbook could not be made.
     #[error("the workbook could not be made; the bundle was dropped")]
