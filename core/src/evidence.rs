@@ -3,6 +3,7 @@
 //!
 //! Pure: the archive writes these bytes, a verification reads them back, and whoever holds the log can make them again.
 
+pub mod bundle;
 pub mod certificate;
 pub mod checkpoint;
 pub mod cosignature;

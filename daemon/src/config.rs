@@ -15,6 +15,7 @@ mod server;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -24,6 +25,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use retention_core::evidence::cosignature::WitnessKey;
 use retention_core::id::Digest;
+use retention_core::policy::AgeRecipient;
 use retention_core::record::activity::ActivityRules;
 use retention_core::schedule::Schedule;
 use serde::Deserialize;
@@ -65,6 +67,8 @@ pub struct Config {
     pub servers: Vec<Arc<MailServer>>,
     /// How bundles are written.
     pub export: Export,
+    /// What is done for data subjects.
+    pub subjects: Subjects,
     /// Where backups lie; without it none can be made.
     pub backup: Option<Backup>,
     /// What a new log is called in its checkpoints; without it, it gets a name of its own. A log keeps its name.
@@ -330,6 +334,13 @@ pub struct Export {
     pub zone: TimeZone,
     /// How CSV is written at least, whatever a policy says.
     pub csv_profile: CsvProfile,
+}
+
+/// `[subjects]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Subjects {
+    /// Who can open the copy of what was erased for a data subject; nobody: it is not encrypted.
+    pub encrypt_to: BTreeSet<AgeRecipient>,
 }
 
 /// How CSV is written.

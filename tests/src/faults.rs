@@ -66,6 +66,7 @@ const SLOW: Duration = Duration::from_secs(24 * 60 * 60);
 /// The archive on disk, with one fault at one call, or with no leave or room to write.
 pub struct FaultyArchive {
     root: PathBuf,
+    disk: Mutex<DiskArchive>,
     gate: Arc<dyn FlushGate>,
     halt: Mutex<Halt>,
     clock: ManualClock,
@@ -79,6 +80,7 @@ impl FaultyArchive {
     pub fn at(root: &Path, clock: ManualClock, gate: Arc<dyn FlushGate>) -> Self {
         Self {
             root: root.to_owned(),
+            disk: Mutex::new(DiskArchive::gated(root, Arc::clone(&gate))),
             gate,
             halt: Mutex::default(),
             clock,
@@ -87,8 +89,10 @@ impl FaultyArchive {
         }
     }
 
-    /// Stops, and asks to stop, by this from now on.
+    /// Stops, and asks to stop, by this from now on, as a process that knows nothing yet.
     pub fn stops_by(&self, halt: &Halt) {
+        let disk = DiskArchive::gated(&self.root, Arc::clone(&self.gate)).halting(halt.clone());
+        *self.disk.lock().unwrap_or_else(PoisonError::into_inner) = disk;
         self.halt.lock().unwrap_or_else(PoisonError::into_inner).clone_from(halt);
     }
 
@@ -116,7 +120,7 @@ impl FaultyArchive {
     /// The archive as it is on disk.
     #[must_use]
     pub fn disk(&self) -> DiskArchive {
-        DiskArchive::gated(&self.root, Arc::clone(&self.gate)).halting(self.halt())
+        self.disk.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn halt(&self) -> Halt {

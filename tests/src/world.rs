@@ -1,5 +1,6 @@
 //! A world: a store, an archive, policies, the stages, and the persons who ask and agree.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use jiff::tz::TimeZone;
 use retention_core::event::change::LayoutRecorded;
 use retention_core::event::{Actor, Event, Recorded};
 use retention_core::id::{EntityId, HoldId, LayoutId, Position, RunId};
+use retention_core::policy::AgeRecipient;
 use retention_core::record::{Column, FieldType, Kind, Layout};
 use retention_core::time::Timestamp;
 use retention_core::view::{Condition, EntityState, PlanState, RunState};
@@ -155,6 +157,7 @@ pub struct World {
     pub crashes: u32,
     outside: Option<Outside>,
     sagas_at_once: usize,
+    erasures_encrypt_to: BTreeSet<AgeRecipient>,
     reread: run::BundlesReread,
     judged_at_once: usize,
     options: Options,
@@ -214,6 +217,7 @@ impl World {
             crashes: 0,
             outside: None,
             sagas_at_once: 1,
+            erasures_encrypt_to: BTreeSet::new(),
             reread: run::BundlesReread::default(),
             judged_at_once: 2,
             options,
@@ -277,6 +281,16 @@ impl World {
                 .telling(Arc::clone(&self.reread)),
         });
         self.store = Some(store);
+        self.encrypt_erasures_to(self.erasures_encrypt_to.clone());
+    }
+
+    /// Lets the bundles of erasures be encrypted to these, in this life of the daemon and in those that follow.
+    ///
+    /// # Panics
+    /// When the world is not open.
+    pub fn encrypt_erasures_to(&mut self, recipients: BTreeSet<AgeRecipient>) {
+        self.erasures_encrypt_to.clone_from(&recipients);
+        self.stages.as_mut().expect("the world is open").run.set_erasures_encrypt_to(recipients);
     }
 
     /// Drives so many sagas beside each other, in this life of the daemon and in those that follow.

@@ -2,22 +2,28 @@
 //! the key of whoever the policy names, and written anew where the key to read them back was lost. That nothing in them can
 //! be read without a key, whole or not, the checker sees after every step.
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use retention_core::event::saga::{Step, StepFailed};
+use retention_core::event::subject::RequestEnd;
 use retention_core::event::{Event, Recorded};
 use retention_core::evidence::manifest::MANIFEST_FORMAT_ENCRYPTED;
 use retention_core::evidence::{ExportManifest, ParsedItem};
-use retention_core::id::{Digest, EntityId};
-use retention_core::view::{EntityState, RunState};
+use retention_core::id::{Digest, EntityId, RequestId};
+use retention_core::policy::AgeRecipient;
+use retention_core::view::{EntityState, RequestState, RunState};
 use retention_tests::bundle::{HOLDER, IDENTITY, encrypted};
 use retention_tests::crash::{Remains, at_every_flush};
+use retention_tests::daemon::{Said, program};
+use retention_tests::disk;
 use retention_tests::faults::{Call, Fault};
 use retention_tests::invariants::MARKER;
-use retention_tests::world::{Stage, Stepped, World, mail_policy, policy};
+use retention_tests::world::{APPROVER, Stage, Stepped, World, mail_policy, policy};
 use retentiond::connector::archive::{BundleName, DiskArchive, ITEMS_FILE, MBOX_FILE, TEXTS_DIRECTORY};
+use serde_json::Value;
 
 fn world_of(quarantine: &str) -> World {
     let world = World::new(quarantine);
@@ -146,6 +152,22 @@ fn a_bundle_whose_key_is_lost_before_it_was_read_back_is_thrown_away_and_written
 }
 
 #[test]
+fn a_directory_that_cannot_be_read_for_a_moment_after_a_restart_ends_no_encrypted_purge() {
+    let mut world = world_of("P0D");
+    let due = world.add("a", "2020-01-01");
+    world.settle();
+    let (_, run) = world.approved_run("contacts");
+    while exported(&world) == 0 {
+        assert_eq!(world.step(Stage::Run), Stepped::Worked, "{}", world.story());
+    }
+    world.reopen();
+    world.archive.arm(Call::Probe, 1, Fault::Refused);
+    world.finish();
+    assert_eq!((world.run_state(run), world.state_of(due)), (RunState::Completed, EntityState::Purged));
+    assert_eq!(exported(&world), 2, "{}", world.story());
+}
+
+#[test]
 fn an_encrypted_bundle_that_was_changed_before_or_after_it_was_read_back_lets_nothing_be_purged() {
     for nth in [1, 2] {
         for fault in [Fault::FlippedByte, Fault::FileRemoved] {
@@ -254,4 +276,203 @@ fn a_policy_that_stops_encrypting_while_its_plan_waits_makes_the_plan_stale() {
     assert_ne!(world.run_state(run), RunState::Completed, "{}", world.story());
     assert_eq!(world.state_of(due), EntityState::Visible);
     assert_eq!(world.bundles(), 0, "what was approved as encrypted is never written in the clear");
+}
+
+fn holder() -> BTreeSet<AgeRecipient> {
+    BTreeSet::from([HOLDER.parse().unwrap()])
+}
+
+/// A world in which somebody agreed that two records of a data subject are erased.
+fn erasing(recipients: BTreeSet<AgeRecipient>) -> (World, RequestId, [EntityId; 2]) {
+    let mut world = World::new("P7D");
+    world.encrypt_erasures_to(recipients);
+    let records = [world.add("a", "2026-01-01"), world.add("b", "2026-01-02")];
+    world.settle();
+    let request = world.ask_for_erasure().unwrap();
+    world.identify(request, &records);
+    world.settle();
+    let [plan] = *world.plans_of(request) else { panic!("{}", world.story()) };
+    world.approve(plan, APPROVER);
+    (world, request, records)
+}
+
+fn is_erased(world: &World, request: RequestId, records: [EntityId; 2]) {
+    assert_eq!(world.request_state(request), RequestState::Erased, "{}", world.story());
+    assert_eq!(records.map(|record| world.state_of(record)), [EntityState::Purged; 2], "{}", world.story());
+}
+
+#[test]
+fn what_a_data_subject_had_erased_opens_for_those_alone_whom_the_configuration_names() {
+    let (mut world, request, records) = erasing(holder());
+    world.finish();
+    is_erased(&world, request, records);
+    let (name, _) = all_open(&world);
+    let items = opened(&world.exports().join(name.as_str()).join("items.jsonl.age"));
+    let items: Vec<ParsedItem> =
+        items.split(|byte| *byte == b'\n').filter_map(|line| ParsedItem::parse_line(line).ok()).collect();
+    assert_eq!(items.iter().map(|item| item.entity).collect::<Vec<EntityId>>(), records);
+    // It goes with the answer, as any other.
+    world.complete(request, RequestEnd::Fulfilled);
+    world.finish();
+    assert_eq!(world.bundles(), 0, "{}", world.story());
+}
+
+#[test]
+fn an_encrypted_erasure_survives_a_crash_at_every_flush() {
+    for remains in Remains::ALL {
+        at_every_flush("an encrypted erasure", remains, 8, |nth, remains| {
+            let (mut world, request, records) = erasing(holder());
+            world.gate.crash_at(nth, remains);
+            let before = world.crashes;
+            world.finish();
+            is_erased(&world, request, records);
+            let _one = all_open(&world);
+            let is_stopped = world.crashes > before;
+            world.reopen();
+            is_stopped
+        });
+    }
+}
+
+/// Whatever the configuration names when a bundle is read back: what counts is how it was written, and in which life.
+#[test]
+fn the_keys_of_the_configuration_can_change_while_an_erasure_is_under_way() {
+    for is_restarted in [false, true] {
+        for (before, after) in [(holder(), BTreeSet::new()), (BTreeSet::new(), holder())] {
+            let (mut world, request, records) = erasing(before.clone());
+            while exported(&world) == 0 {
+                let steps = [Stage::Run, Stage::Schedule].map(|stage| world.step(stage));
+                assert!(steps.contains(&Stepped::Worked), "{}", world.story());
+            }
+            world.encrypt_erasures_to(after.clone());
+            if is_restarted {
+                world.reopen();
+            }
+            world.finish();
+            is_erased(&world, request, records);
+            let what = format!("{is_restarted} {before:?} {after:?}\n{}", world.story());
+            let (_, manifest) = only_bundle(&world);
+            // One whose key was lost with a life is written anew, as the file says by then.
+            let is_written_anew = is_restarted && !before.is_empty();
+            let said = if is_written_anew { after } else { before };
+            assert_eq!(manifest.recipients, said.into_iter().collect::<Vec<_>>(), "{what}");
+            assert_eq!(exported(&world), if is_written_anew { 2 } else { 1 }, "{what}");
+        }
+    }
+}
+
+/// What a keyholder asks who has a copy of the only bundle, their key, and no daemon.
+struct Keyholder {
+    home: tempfile::TempDir,
+    bundle: PathBuf,
+}
+
+impl Keyholder {
+    fn of(world: &World) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let (name, _) = only_bundle(world);
+        let bundle = home.path().join("copy");
+        disk::copy(&world.exports().join(name.as_str()), &bundle);
+        fs::write(home.path().join("key"), IDENTITY).unwrap();
+        Self { home, bundle }
+    }
+
+    fn verifies(&self, key: &str) -> Said {
+        let (bundle, key) = (self.bundle.display().to_string(), self.home.path().join(key).display().to_string());
+        program("retentionctl", &["export", "verify", &bundle, "--identity", &key, "--output", "jsonl"])
+    }
+
+    fn age(&self, tool: &str, args: &[&str]) {
+        assert!(Command::new(tool).args(args).current_dir(self.home.path()).output().expect("age").status.success());
+    }
+}
+
+#[test]
+fn a_keyholder_verifies_a_bundle_item_by_item_without_the_daemon() {
+    let erased = {
+        let (mut world, _, _) = erasing(holder());
+        world.finish();
+        world
+    };
+    for (world, messages) in [(erased, None), (mail_world("eml", None), Some(2)), (mail_world("mbox", None), None)] {
+        let (name, manifest) = only_bundle(&world);
+        let (_, digest) = DiskArchive::at(&world.exports()).manifest(&name).unwrap();
+        let rows = Keyholder::of(&world).verifies("key").ends(0).rows();
+        assert!(rows.iter().all(|row| row["state"] == "intact"), "{rows:?}");
+        let checked = |part: &str| rows.iter().find(|row| row["part"] == part).map(|row| row["checked"].clone());
+        assert_eq!(rows.len(), manifest.files.len() + 1 + usize::from(messages.is_some()), "{rows:?}");
+        for (part, items) in [("items.jsonl.age", Some(2)), ("bundle", Some(2)), (TEXTS_DIRECTORY, messages)] {
+            assert_eq!(checked(part), items.map(Value::from), "{rows:?}");
+        }
+        let said = rows.last().unwrap()["message"].as_str().unwrap();
+        assert!(said.contains(&digest.to_string()), "{said}");
+    }
+}
+
+#[test]
+fn a_keyholder_is_told_what_of_a_bundle_is_not_as_it_was_written() {
+    let worlds = [mail_world("eml", None), mail_world("mbox", None)];
+    for world in &worlds {
+        let whole = Keyholder::of(world);
+        for file in disk::files(&whole.bundle) {
+            let name = file.strip_prefix(&whole.bundle).unwrap();
+            if name == Path::new("manifest.json") {
+                continue;
+            }
+            let change: [(&str, &str, fn(&Path)); 3] = [
+                ("damaged", "file_changed", |file| {
+                    let mut bytes = fs::read(file).unwrap();
+                    let middle = bytes.len() / 2;
+                    bytes[middle] ^= 1;
+                    fs::write(file, bytes).unwrap();
+                }),
+                ("damaged", "file_length", |file| {
+                    let bytes = fs::read(file).unwrap();
+                    fs::write(file, &bytes[..bytes.len() - 1]).unwrap();
+                }),
+                ("missing", "file_missing", |file| fs::remove_file(file).unwrap()),
+            ];
+            for (state, code, change) in change {
+                let keyholder = Keyholder::of(world);
+                change(&keyholder.bundle.join(name));
+                let rows = keyholder.verifies("key").ends(20).rows();
+                let part = if name.starts_with(TEXTS_DIRECTORY) { Path::new(TEXTS_DIRECTORY) } else { name };
+                let row = rows.iter().find(|row| Path::new(row["part"].as_str().unwrap()) == part).unwrap();
+                assert_eq!((row["state"].as_str(), row["code"].as_str()), (Some(state), Some(code)), "{rows:?}");
+                assert_eq!(rows.last().unwrap()["state"], "damaged", "{rows:?}");
+            }
+        }
+        for extra in
+            ["more.csv", "messages/more"].iter().filter(|extra| whole.bundle.join(extra).parent().unwrap().exists())
+        {
+            let keyholder = Keyholder::of(world);
+            fs::write(keyholder.bundle.join(extra), "more").unwrap();
+            assert!(keyholder.verifies("key").ends(20).rows().iter().any(|row| row["code"] == "file_extra"), "{extra}");
+        }
+        let keyholder = Keyholder::of(world);
+        fs::write(keyholder.bundle.join("manifest.json"), "{}").unwrap();
+        let _none = keyholder.verifies("key").ends(20).says("manifest.json: ");
+    }
+}
+
+#[test]
+fn whoever_is_no_keyholder_is_told_so_and_what_their_file_is_instead() {
+    let keyholder = Keyholder::of(&mail_world("eml", None));
+    keyholder.age("age-keygen", &["-o", "stranger"]);
+    let _other = keyholder.verifies("stranger").ends(2).says("has none of the keys that open this bundle");
+    keyholder.age("age", &["-r", HOLDER, "-o", "sealed", "key"]);
+    keyholder.age("age", &["-a", "-r", HOLDER, "-o", "armored", "key"]);
+    for sealed in ["sealed", "armored"] {
+        let _protected = keyholder.verifies(sealed).ends(2).says("is itself encrypted").says("/dev/stdin");
+    }
+    fs::write(keyholder.home.path().join("public"), HOLDER).unwrap();
+    let _public = keyholder.verifies("public").ends(2).says("has a public key");
+    let _nothing = keyholder.verifies("nobody").ends(2).says("cannot be read");
+    let key = keyholder.home.path().join("key").display().to_string();
+    let digest = ["export", "verify", "9f86d081884c", "--identity", &key];
+    let _named = program("retentionctl", &digest).ends(2).says("is named by where it lies");
+    // Beside the keys of others it is found.
+    let stranger = fs::read_to_string(keyholder.home.path().join("stranger")).unwrap();
+    fs::write(keyholder.home.path().join("both"), format!("{stranger}{IDENTITY}")).unwrap();
+    let _opened = keyholder.verifies("both").ends(0);
 }

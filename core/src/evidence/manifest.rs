@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::bundle::{MANIFEST_FILE, MANIFEST_ITEMS_FILE, TEXTS_FILE};
 use crate::policy::{AgeRecipient, CsvProfile, ExportFormat};
 
 use crate::id::{Digest, EntityId, RunId, SagaId};
@@ -20,7 +21,7 @@ pub const ENCRYPTED_SUFFIX: &str = ".age";
 
 /// The files of an encrypted bundle that are not: they hold numbers and digests, by which everybody can see that a bundle
 /// is what it was.
-pub const NEVER_ENCRYPTED: [&str; 2] = ["manifest-items.jsonl", "texts.jsonl"];
+pub const NEVER_ENCRYPTED: [&str; 2] = [MANIFEST_ITEMS_FILE, TEXTS_FILE];
 
 /// The largest manifest that is read: 1 MiB. The items stand in a file of their own, so it holds a few lines per file.
 pub const MANIFEST_BYTES_MAX: usize = 1024 * 1024;
@@ -292,7 +293,7 @@ fn is_plain_name(name: &str) -> bool {
     !name.is_empty()
         && name.len() <= FILE_NAME_BYTES_MAX
         && !name.starts_with('.')
-        && name != "manifest.json"
+        && name != MANIFEST_FILE
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'))
 }
 

@@ -1,11 +1,16 @@
 //! `export`.
 
+use std::path::Path;
+
 use retention_core::control::{Accepted, ErrorCode, ExitCode, HandOver, Line, Operation};
 use serde_json::json;
 
 use super::{Call, Context, refuse, store, text};
 use crate::args::export::Export;
 use crate::exit::{Cause, Doing, Failure};
+
+mod keys;
+mod opened;
 
 pub(super) const COLUMNS: &[&str] = &[
     "manifest",
@@ -33,12 +38,16 @@ pub(super) fn execute(context: &mut Context, command: Export) -> Result<ExitCode
         Export::HandOver { manifest, to, why } => {
             hand_over(context, &manifest, &HandOver { to, reason: why.reason }).doing("note who has a copy")
         }
-        Export::Verify { manifest } => verify(context, &manifest).doing("verify the bundle"),
+        Export::Verify { bundle, identity } => verify(context, &bundle, identity.as_deref()).doing("verify the bundle"),
     }
 }
 
-fn verify(context: &mut Context, prefix: &str) -> Result<ExitCode, Cause> {
-    let manifest = resolve(context, &prefix.to_ascii_lowercase())?;
+fn verify(context: &mut Context, bundle: &Path, identity: Option<&Path>) -> Result<ExitCode, Cause> {
+    if let Some(identity) = identity {
+        return opened::verify(context, bundle, identity);
+    }
+    let prefix = bundle.to_str().unwrap_or_default().to_ascii_lowercase();
+    let manifest = resolve(context, &prefix)?;
     store::parts(context, &Call::to(Operation::ExportVerify, &[&manifest]))
 }
 

@@ -26,6 +26,7 @@ mod activity;
 mod forward;
 mod notify;
 mod server;
+mod subjects;
 mod witness;
 
 const MIB: u64 = 1024 * 1024;
@@ -95,6 +96,7 @@ impl Check<'_> {
             zone: self.zone(file.export.zone).unwrap_or_else(|| zone.clone()),
             csv_profile: file.export.csv_profile.unwrap_or(CsvProfile::Exact),
         };
+        let subjects = self.subjects(file.subjects);
         let backup = file.backup.map(|backup| self.backup(backup, &zone));
         let origin = file.audit.origin.and_then(|origin| self.origin(origin));
         let publish: Vec<_> = file.audit.publish.into_iter().map(|place| self.published(place)).collect();
@@ -112,6 +114,7 @@ impl Check<'_> {
             sources: sources.into_iter().collect::<Option<_>>()?,
             servers: servers?,
             export,
+            subjects,
             backup: match backup {
                 Some(backup) => Some(backup?),
                 None => None,

@@ -22,6 +22,7 @@ pub(super) struct File {
     pub(super) activity: Vec<Spanned<Activity>>,
     pub(super) server: Vec<Spanned<Server>>,
     pub(super) export: Export,
+    pub(super) subjects: Subjects,
     pub(super) backup: Option<Spanned<Backup>>,
     pub(super) audit: Audit,
     pub(super) notify: Vec<Spanned<Notify>>,
@@ -110,6 +111,12 @@ pub(super) enum SourceKind {
 pub(super) struct Export {
     pub(super) zone: Written<String>,
     pub(super) csv_profile: Option<super::CsvProfile>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Subjects {
+    pub(super) encrypt_to: Written<Vec<Spanned<String>>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -73,6 +73,7 @@ impl Config {
         }
         compare("export.zone", old.export.zone != new.export.zone, Reload::Live);
         compare("export.csv_profile", old.export.csv_profile != new.export.csv_profile, Reload::Live);
+        compare("subjects.encrypt_to", old.subjects != new.subjects, Reload::Live);
         let erasures = |config: &Self| config.backup.as_ref().and_then(|backup| backup.erasures.clone());
         let others = |config: &Self| config.backup.clone().map(|backup| super::Backup { erasures: None, ..backup });
         compare("audit.origin", old.origin != new.origin, Reload::Restart);

@@ -417,6 +417,27 @@ fn every_changed_key_says_when_it_takes_effect() {
 }
 
 #[test]
+fn copies_of_what_data_subjects_had_erased_are_encrypted_to_keys_of_age_from_the_next_one_on() {
+    let key = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p";
+    let private = "AGE-SECRET-KEY-1GFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPQ4EGAEX";
+    let subjects = |keys: &str| with(&format!("[subjects]\nencrypt_to = [{keys}]\n"));
+    let (old, new) = (parse(LEAST).unwrap(), parse(&subjects(&format!("\"{key}\""))).unwrap());
+    assert!(old.subjects.encrypt_to.is_empty());
+    assert_eq!(new.subjects.encrypt_to.iter().map(AgeRecipient::as_str).collect::<Vec<_>>(), [key]);
+    let changes = Config::changes(&old, &new);
+    assert_eq!(changes, [Change { key: "subjects.encrypt_to".to_owned(), reload: Reload::Live }]);
+    assert_eq!(old.reloaded(&new).unwrap().subjects, new.subjects);
+
+    is_refused(&subjects(""), "1 to 20 public keys");
+    is_refused(&subjects(&vec![format!("\"{key}\""); 2].join(", ")), "names a key twice");
+    is_refused(&subjects("\"ssh-ed25519 AAAA\""), "a key of SSH");
+    is_refused(&subjects(&format!("\"{private}\"")), "has a private key of age");
+    is_refused(&with(&format!("[subjects]\nrecipients = [\"{key}\"]\n")), "recipients");
+    let said = format!("{:?}", problems(&subjects(&format!("\"{private}\""))));
+    assert!(!said.contains("GFPYYSJZ"), "{said}");
+}
+
+#[test]
 fn a_reload_cannot_bring_a_drop_folder_into_the_running_store() {
     let old = parse(LEAST).unwrap();
     let moved = LEAST.replace("\"state\"", "\"other\"");

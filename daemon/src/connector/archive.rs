@@ -19,6 +19,7 @@ use retention_core::id::{Digest, EntityId, RunId, SagaId};
 use retention_core::record::Kind;
 use retention_core::time::Timestamp;
 
+use self::known::Known;
 use super::outcome::{Cause, Outcome, Refusal, Retry};
 use crate::flush::{Flush, FlushGate, OpenGate};
 use crate::halt::Halt;
@@ -27,6 +28,7 @@ mod bundle;
 mod durable;
 mod encrypted;
 mod jsonl;
+mod known;
 mod manifest;
 mod mbox;
 mod message;
@@ -40,19 +42,14 @@ pub use crate::keyholders::OneTimeKey;
 pub use bundle::BundleWriter;
 pub use encrypted::Encryption;
 pub use manifest::read_manifest;
-pub use message::{MBOX_FILE, TEXT_BYTES_MAX, TEXTS_DIRECTORY, TEXTS_FILE};
+pub use message::TEXT_BYTES_MAX;
 pub use name::BundleName;
-pub use place::{list, probe, remove, sweep};
+pub use place::{list, remove, sweep};
+pub use retention_core::evidence::bundle::{
+    ITEMS_FILE, LAYOUTS_FILE, MANIFEST_FILE, MANIFEST_ITEMS_FILE, MBOX_FILE, TEXTS_DIRECTORY, TEXTS_FILE,
+};
 pub use verify::{Verified, VerifyError, verify, verify_recorded};
 
-/// The file that lists the others.
-pub const MANIFEST_FILE: &str = "manifest.json";
-/// The items, one canonical line each.
-pub const ITEMS_FILE: &str = "items.jsonl";
-/// The layouts that item lines name, one canonical line each.
-pub const LAYOUTS_FILE: &str = "layouts.jsonl";
-/// Entity, version, kind and digest of every item, in the order of [`ITEMS_FILE`].
-pub const MANIFEST_ITEMS_FILE: &str = "manifest-items.jsonl";
 /// The workbook.
 pub const WORKBOOK_FILE: &str = "items.xlsx";
 
@@ -173,7 +170,7 @@ pub enum ArchiveError {
     #[error("not a bundle name: expected a form like ada@example.org_20200302T0915301234")]
     NotAName,
     /// Somebody to whom it was to be encrypted has no key.
-    #[error("it cannot be encrypted to those whom its policy names; no bundle was written")]
+    #[error("it cannot be encrypted to those who are to open it; no bundle was written")]
     Recipients,
     /// The workbook could not be made.
     #[error("the workbook could not be made; the bundle was dropped")]
@@ -302,10 +299,13 @@ pub trait ExportTarget: Send + Sync {
 }
 
 /// Exports as directories below one directory of a local file system.
+#[derive(Clone)]
 pub struct DiskArchive {
     root: PathBuf,
     gate: Arc<dyn FlushGate>,
     halt: Halt,
+    /// Clones share it.
+    known: Arc<Known>,
 }
 
 impl DiskArchive {
@@ -318,7 +318,7 @@ impl DiskArchive {
     /// As [`Self::at`], with a gate around what makes bundles durable.
     #[must_use]
     pub fn gated(root: &Path, gate: Arc<dyn FlushGate>) -> Self {
-        Self { root: root.to_path_buf(), gate, halt: Halt::default() }
+        Self { root: root.to_path_buf(), gate, halt: Halt::default(), known: Arc::default() }
     }
 
     /// Stops reading bundles when that is asked for.
@@ -341,6 +341,14 @@ impl DiskArchive {
     /// Says why it cannot be used.
     pub fn manifest(&self, name: &BundleName) -> Result<(ExportManifest, Digest), ArchiveError> {
         read_manifest(&self.root, name)
+    }
+
+    /// Finds the bundle of a manifest.
+    ///
+    /// # Errors
+    /// Says why the directory cannot be read.
+    pub fn find(&self, manifest: Digest) -> Result<Option<Bundle>, ArchiveError> {
+        self.known.find(&self.root, |_, bundle| bundle.manifest == manifest)
     }
 
     fn removing(&self, remove: impl FnOnce(&Path) -> Outcome<()>) -> Outcome<()> {
@@ -380,10 +388,11 @@ impl ExportTarget for DiskArchive {
     }
 
     fn probe(&self, idempotency_key: Digest) -> Result<Probe, ArchiveError> {
-        probe(&self.root, idempotency_key)
+        place::probe(&self.root, &self.known, idempotency_key)
     }
 
     fn remove(&self, name: &BundleName) -> Outcome<()> {
+        self.known.forget(name);
         self.removing(|root| remove(root, name))
     }
 

@@ -4,7 +4,7 @@
 //! here and nowhere else, each after its intent is durable. Normal driving and recovery after a crash are the same
 //! code: look at what the log says, ask [`retention_core::saga::next`], do that one thing, record it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use jiff::tz::TimeZone;
@@ -14,7 +14,7 @@ use retention_core::event::decision::{RunEnd, RunEnded, RunRefused, RunStarted};
 use retention_core::event::saga::SagaEnd;
 use retention_core::evidence::ExpectedItem;
 use retention_core::id::{Digest, Position, RunId, SagaId};
-use retention_core::policy::{CsvProfile, Timing};
+use retention_core::policy::{AgeRecipient, CsvProfile, Timing};
 use retention_core::saga::Wish;
 use retention_core::time::{Period, Timestamp, Zone};
 use retention_core::view::{Condition, PlanState, RunState, Views};
@@ -58,6 +58,8 @@ pub struct Run {
     zone: TimeZone,
     /// How CSV is written at least, whatever a policy says.
     csv_profile: CsvProfile,
+    /// To whom the bundles of erasures are encrypted that data subjects asked for; nobody: they are not.
+    erasures_encrypt_to: BTreeSet<AgeRecipient>,
     /// How many sagas go on beside each other.
     sagas_at_once: usize,
     /// What was written for a saga by this process; after a restart it is found again by a probe and from the log.
@@ -78,6 +80,7 @@ pub struct Run {
 struct Written {
     name: BundleName,
     expected: Vec<ExpectedItem>,
+    is_encrypted: bool,
     /// What an encrypted bundle is read back with; `None` once it was, or of any other.
     key: Option<Arc<OneTimeKey>>,
 }
@@ -95,6 +98,7 @@ impl Run {
             mailroom,
             zone,
             csv_profile: CsvProfile::Exact,
+            erasures_encrypt_to: BTreeSet::new(),
             sagas_at_once: 1,
             written: Mutex::default(),
             reread: BundlesReread::default(),
@@ -127,6 +131,11 @@ impl Run {
     /// Changes how the CSV of new bundles is written: safe for spreadsheets, or as each policy says.
     pub fn set_csv_profile(&mut self, profile: CsvProfile) {
         self.csv_profile = profile;
+    }
+
+    /// Changes to whom new bundles are encrypted of erasures that data subjects asked for.
+    pub fn set_erasures_encrypt_to(&mut self, recipients: BTreeSet<AgeRecipient>) {
+        self.erasures_encrypt_to = recipients;
     }
 
     /// Does one thing: begins a run, begins a saga, drives a saga by one step, or ends a run; or drives several sagas

@@ -1,36 +1,31 @@
 //! Looking at bundles again, long after they were written.
 
-use std::path::Path;
-
 use retention_core::control::{ErrorBody, ErrorCode, Line, PartRow, PartState};
 use retention_core::id::Digest;
 
-use crate::connector::archive::{self, ArchiveError, BundleName, VerifyError};
+use crate::connector::archive::{ArchiveError, Bundle, DiskArchive, ExportTarget as _, VerifyError};
 use crate::control::Sink;
 use crate::halt::Halt;
 
 /// What was not looked at.
 const SEALED: &str = "the bundle is encrypted: each of its files is byte for byte what was written, as its manifest says; what \
-    stands in them can be seen by its keyholders alone";
+    stands in them can be seen by its keyholders alone (retentionctl export verify DIRECTORY --identity KEY)";
 
 /// Finds the bundle of a manifest, which the log knows, and reads it back from disk.
 ///
 /// # Errors
 /// When the daemon is ending; that the bundle is not there, or what is wrong with it, is told in its row.
-pub(super) fn verify(exports: &Path, manifest: Digest, halt: &Halt, sink: Sink<'_>) -> Result<(), ErrorBody> {
-    let found = match find(exports, manifest) {
-        Ok(Some((name, _))) => Ok(name),
-        Ok(None) => Err("no bundle in the exports directory has this manifest: moved, or changed".to_owned()),
-        Err(unreadable) => Err(unreadable.message),
-    };
-    let name = match found {
-        Ok(name) => name,
+pub(super) fn verify(archive: &DiskArchive, manifest: Digest, halt: &Halt, sink: Sink<'_>) -> Result<(), ErrorBody> {
+    let found = find(archive, manifest).map_err(|unreadable| unreadable.message);
+    let not_there = || "no bundle in the exports directory has this manifest: moved, or changed".to_owned();
+    let name = match found.and_then(|bundle| bundle.ok_or_else(not_there)) {
+        Ok(bundle) => bundle.name,
         Err(why) => {
             tell(sink, missing(why));
             return Ok(());
         }
     };
-    let verified = archive::verify_recorded(exports, &name, manifest, halt);
+    let verified = archive.verify_recorded(&name, manifest);
     if verified.is_err() && halt.is_asked() {
         return Err(ErrorBody::of(ErrorCode::Stopping));
     }
@@ -71,26 +66,16 @@ fn part(name: &str, state: PartState, checked: u64, error: Option<&VerifyError>)
     }
 }
 
-/// Finds the bundle of a manifest, and says whether it is encrypted.
+/// Finds the bundle of a manifest.
 ///
 /// # Errors
 /// When the exports directory cannot be read.
-pub(super) fn find(exports: &Path, manifest: Digest) -> Result<Option<(BundleName, bool)>, ErrorBody> {
-    let unreadable = |error: ArchiveError| {
+pub(super) fn find(archive: &DiskArchive, manifest: Digest) -> Result<Option<Bundle>, ErrorBody> {
+    archive.find(manifest).map_err(|error| {
         let why = match error {
             ArchiveError::Io { source, .. } => source.to_string(),
             other => other.to_string(),
         };
         ErrorBody::saying(ErrorCode::Internal, format!("the exports directory cannot be read: {why}"))
-    };
-    for name in archive::list(exports).map_err(unreadable)? {
-        let name = name.map_err(unreadable)?;
-        // A bundle whose manifest cannot be read is not the one that is looked for, or is damaged beyond recognition.
-        if let Ok((read, digest)) = archive::read_manifest(exports, &name)
-            && digest == manifest
-        {
-            return Ok(Some((name, read.is_encrypted())));
-        }
-    }
-    Ok(None)
+    })
 }

@@ -36,6 +36,7 @@ use super::works::{DaemonWorks, Order};
 use crate::clock::{Clock, WallClock};
 use crate::config::{CONFIG_BYTES_MAX, Config, Environment, unwise_places};
 use crate::connector::access::AccessTarget;
+use crate::connector::archive::DiskArchive;
 use crate::connector::imap::{Connector, ImapAccess, ImapMailroom, ImapMover, Keys};
 use crate::control::{self, Accounts, Control, ControlSocket, SocketError};
 use crate::diagnostics::{self, LevelHandle};
@@ -359,6 +360,8 @@ impl Life<'_> {
             .map_err(|error| (error.to_string(), ExitCode::Unexpected))?;
         let intake_health = IntakeHealth::default();
         let batches_health = IntakeHealth::default();
+        let exports = DiskArchive::at(&self.config.read().store.exports_dir);
+        let archive = Arc::new(exports.halting(self.halt.clone()));
         let bundles = BundlesReread::default();
         let works = Arc::new(DaemonWorks {
             store: Arc::clone(store),
@@ -366,6 +369,7 @@ impl Life<'_> {
             config: Arc::clone(&self.config),
             policy_health: policies.health(),
             intake: [Arc::clone(&intake_health), Arc::clone(&batches_health)],
+            archive: Arc::clone(&archive),
             bundles: Arc::clone(&bundles),
             evidence: evidence.told,
             channels: Channels { keys, halt: self.halt.clone() },
@@ -385,8 +389,8 @@ impl Life<'_> {
                     hints: &hints,
                     intake: intake_health,
                     batches: batches_health,
+                    archive,
                     bundles,
-                    halt: &self.halt,
                 };
                 stages.start(policies, outside, evidence.stages, notices.stages, registrar).map_err(unexpected)?
             }

@@ -15,7 +15,6 @@ use crate::connector::access::{AccessTarget, PermissionReader};
 use crate::connector::archive::DiskArchive;
 use crate::connector::mail::Mailroom;
 use crate::connector::moving::Mover;
-use crate::halt::Halt;
 use crate::stage::intake::batch_file::BatchFiles;
 use crate::stage::intake::mail::MailIntake;
 use crate::stage::intake::permission::PermissionIntake;
@@ -44,10 +43,10 @@ pub(super) struct Stages<'a> {
     pub(super) intake: IntakeHealth,
     /// The same of the folders of migration batches.
     pub(super) batches: IntakeHealth,
+    /// Where bundles are written.
+    pub(super) archive: Arc<DiskArchive>,
     /// Where runs say what they found of bundles that they read again.
     pub(super) bundles: run::BundlesReread,
-    /// Ends the life of the daemon.
-    pub(super) halt: &'a Halt,
 }
 
 /// Whether the growth of the log is news for a stage.
@@ -81,8 +80,7 @@ impl Stages<'_> {
             };
             worker::start(name, shared.clone(), log, Arc::clone(hint), step)
         };
-        let archive = Arc::new(DiskArchive::at(&config.store.exports_dir).halting(self.halt.clone()));
-        let mut run = run::Run::new(Arc::clone(store), Arc::clone(clock), archive, config.export.zone.clone())
+        let mut run = run::Run::new(Arc::clone(store), Arc::clone(clock), self.archive, config.export.zone.clone())
             .with_mailroom(Arc::clone(&outside.mailroom))
             .with_sagas_at_once(run::SAGAS_AT_ONCE)
             .telling(Arc::clone(&self.bundles));
@@ -147,8 +145,12 @@ impl Stages<'_> {
                 Wakes::OnTheLog,
                 &hints.none,
                 Box::new(move || {
-                    let export = live.read().export.clone();
+                    let (export, subjects) = {
+                        let config = live.read();
+                        (config.export.clone(), config.subjects.clone())
+                    };
                     run.set_zone(export.zone);
+                    run.set_erasures_encrypt_to(subjects.encrypt_to);
                     run.set_csv_profile(match export.csv_profile {
                         config::CsvProfile::Exact => CsvProfile::Exact,
                         config::CsvProfile::SpreadsheetSafe => CsvProfile::SpreadsheetSafe,

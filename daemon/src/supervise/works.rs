@@ -31,6 +31,7 @@ use super::signing_key;
 use super::worker::StagesFailing;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Metrics, NotifyChannel, Problem, named_file_problems, unwise_places};
+use crate::connector::archive::DiskArchive;
 use crate::connector::mail::Mailroom;
 use crate::connector::texts;
 use crate::control::package::{PackageWanted, Parts};
@@ -72,6 +73,8 @@ pub(super) struct DaemonWorks {
     pub(super) policy_health: Arc<Mutex<PolicyHealth>>,
     /// What of drop folders and of folders of migration batches is not taken in.
     pub(super) intake: [IntakeHealth; 2],
+    /// The bundles.
+    pub(super) archive: Arc<DiskArchive>,
     /// What was found of bundles that were read again.
     pub(super) bundles: BundlesReread,
     /// What proves the log.
@@ -187,14 +190,12 @@ impl Works for DaemonWorks {
     }
 
     fn verify_export(&self, manifest: Digest, sink: Sink<'_>) -> Result<(), ErrorBody> {
-        let dir = self.config.read().store.exports_dir.clone();
-        super::bundles::verify(&dir, manifest, self.store.halt(), sink)
+        super::bundles::verify(&self.archive, manifest, self.store.halt(), sink)
     }
 
     fn bundle_there(&self, manifest: Digest) -> Result<Option<BundleThere>, ErrorBody> {
-        let dir = self.config.read().store.exports_dir.clone();
-        let found = super::bundles::find(&dir, manifest)?;
-        Ok(found.map(|(_, is_encrypted)| if is_encrypted { BundleThere::Encrypted } else { BundleThere::InTheClear }))
+        let found = super::bundles::find(&self.archive, manifest)?;
+        Ok(found.map(|bundle| if bundle.is_encrypted { BundleThere::Encrypted } else { BundleThere::InTheClear }))
     }
 
     fn verify_store(&self, sink: Sink<'_>) -> Result<(), ErrorBody> {

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::Read as _;
 use std::process::Command;
 
+use retention_tests::bundle::{HOLDER, IDENTITY};
 use retention_tests::daemon::{Daemon, Site};
 use serde_json::{Value, json};
 
@@ -35,6 +36,7 @@ fn sure(rows: &[Value]) -> Vec<&str> {
 #[test]
 fn an_erasure_goes_from_a_search_to_the_answer() {
     let site = site();
+    site.write("config.toml", &format!("{}[subjects]\nencrypt_to = [\"{HOLDER}\"]\n", site.config()));
     let daemon = with_samples(&site);
 
     // However she writes her address: it is the same one.
@@ -113,6 +115,15 @@ fn an_erasure_goes_from_a_search_to_the_answer() {
         let before = bundles(&site);
         assert!(before > 0, "the copy is there until she has the answer");
         let manifest = text(&site.rows(&["export", "list"])[0], "manifest").to_owned();
+        let seen = site.rows(&["export", "verify", &manifest]);
+        assert!(text(&seen[0], "message").contains("seen by its keyholders alone"), "{seen:?}");
+        site.write("key", IDENTITY);
+        for bundle in fs::read_dir(site.path("exports")).expect("exports") {
+            let (bundle, key) = (bundle.expect("a bundle").path(), site.path("key"));
+            let [bundle, key] = [&bundle, &key].map(|path| path.display().to_string());
+            let opened = site.rows(&["export", "verify", &bundle, "--identity", &key]);
+            assert!(opened.iter().any(|row| row["part"] == "items.jsonl.age"), "{opened:?}");
+        }
         let given = site.json(&["export", "hand-over", &manifest, "--to", "tax adviser", "--reason", "audit"]);
         let recipients = || site.json(&["subject", "show", &request])["recipients"].clone();
         assert_eq!((&recipients()[0]["to"], &recipients()[0]["told_at"]), (&json!("tax adviser"), &Value::Null));

@@ -137,7 +137,8 @@ impl Incident {
         if self.encrypted > 0 {
             lines.push(format!(
                 "The copies of {} are encrypted, and nothing here can open them: ask a keyholder (manifest.json of the bundle has \
-                 their public keys) to open each file with age --decrypt.",
+                 their public keys) to verify them (retentionctl export verify DIRECTORY --identity KEY) and to open each file \
+                 with age --decrypt.",
                 self.encrypted
             ));
         }

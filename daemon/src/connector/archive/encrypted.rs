@@ -1,4 +1,4 @@
-//! Files of a bundle that only those can read whose keys its policy names, and, until it was read back, whoever wrote it.
+//! Files of a bundle that its keyholders alone can read, and, until it was read back, whoever wrote it.
 //!
 //! What is encrypted goes through memory alone: nothing of it is ever on a disk in the clear, not for a moment.
 
@@ -37,7 +37,7 @@ impl Encryption {
         if recipients.is_empty() { Err(ArchiveError::Recipients) } else { Ok(Self { recipients, keys, own }) }
     }
 
-    /// Returns those whom the policy names.
+    /// Returns those for whom it is.
     #[must_use]
     pub fn recipients(&self) -> &[AgeRecipient] {
         &self.recipients

@@ -9,12 +9,14 @@ use std::sync::Arc;
 
 use jiff::fmt::strtime;
 use jiff::tz::TimeZone;
+use retention_core::evidence::bundle::{
+    MBOX_FILE, StoredText, TEXTS_DIRECTORY, TEXTS_FILE, TextLine, TextPlace, text_file,
+};
 use retention_core::evidence::{CsvProfile, ExportFormat, ExportItem, FileEntry};
 use retention_core::id::{Digest, EntityId};
 use retention_core::record::field::{self};
 use retention_core::record::{DateRole, Kind};
 use retention_core::time::Timestamp;
-use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::ArchiveError;
@@ -23,57 +25,12 @@ use super::encrypted::{Encryption, OutFile};
 use super::mbox::Quoting;
 use super::ocm_csv::push_cell;
 
-/// The list of texts, one line for each message.
-pub const TEXTS_FILE: &str = "texts.jsonl";
-/// The directory of the `.eml` files.
-pub const TEXTS_DIRECTORY: &str = "messages";
-/// The one file of all texts.
-pub const MBOX_FILE: &str = "messages.mbox";
 /// The list for people.
 const INDEX_FILE: &str = "Messages.csv";
 
 /// The largest message that is exported, in bytes: 4 GiB, far above what servers take in. The size of a message is a
 /// 32-bit number in IMAP.
 pub const TEXT_BYTES_MAX: u64 = 1 << 32;
-
-/// One line of [`TEXTS_FILE`]: the form in which it is written, and the only one in which it is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct TextLine {
-    pub(super) entity: EntityId,
-    /// `None` for a message that had vanished from its server before.
-    pub(super) text: Option<TextPlace>,
-}
-
-/// Where a text stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct TextPlace {
-    /// Bytes of the message as the server has it.
-    pub(super) bytes: u64,
-    /// SHA-256 of them.
-    pub(super) sha256: Digest,
-    /// Bytes as they stand in the mbox, quoted; `None` in a file of its own.
-    pub(super) quoted_bytes: Option<u64>,
-    /// What lies there, where its own file is encrypted.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub(super) stored: Option<StoredText>,
-}
-
-/// A text as it lies there, encrypted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct StoredText {
-    /// Its length in bytes.
-    pub(super) bytes: u64,
-    /// SHA-256 of them.
-    pub(super) sha256: Digest,
-}
-
-/// Returns the name of a message's own file.
-pub(super) fn file_name(entity: EntityId) -> String {
-    format!("{entity}.eml")
-}
 
 /// Writes the texts of one bundle.
 pub(super) struct TextFiles {
@@ -154,7 +111,7 @@ impl TextFiles {
         let doing = ArchiveError::io(WRITE);
         let into = match &mut self.form {
             Form::Eml(directory, encryption) => {
-                OutFile::of_people(directory, &file_name(item.entity), encryption.as_deref()).map(Into::Eml)
+                OutFile::of_people(directory, &text_file(item.entity), encryption.as_deref()).map(Into::Eml)
             }
             Form::Mbox(file) => {
                 let received = item.record.date(DateRole::Received).unwrap_or_default();
@@ -228,7 +185,7 @@ impl TextFiles {
         self.rows += 1;
         let file = text.map(|text| match text.quoted_bytes {
             Some(_) => MBOX_FILE.to_owned(),
-            None => format!("{TEXTS_DIRECTORY}/{}", file_name(entity)),
+            None => format!("{TEXTS_DIRECTORY}/{}", text_file(entity)),
         });
         let (bytes, sha256) = (text.map(|text| text.bytes.to_string()), text.map(|text| text.sha256.to_string()));
         let row: Vec<Option<&str>> = cells.iter().chain([&file, &bytes, &sha256]).map(|cell| cell.as_deref()).collect();

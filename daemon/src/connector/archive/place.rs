@@ -7,8 +7,9 @@ use std::path::Path;
 use retention_core::id::Digest;
 
 use super::durable::{rename_new, sync_directory};
+use super::known::Known;
 use super::name::Entry;
-use super::{ArchiveError, Bundle, BundleName, Probe, read_manifest};
+use super::{ArchiveError, BundleName, Probe};
 use crate::connector::outcome::{Cause, Outcome};
 
 fn read_root(root: &Path) -> Result<ReadDir, ArchiveError> {
@@ -38,38 +39,22 @@ pub fn list(root: &Path) -> Result<impl Iterator<Item = Result<BundleName, Archi
 
 /// Finds out what attempts with a key left behind. A bundle that is found is durable when this returns.
 ///
-/// It reads the manifest of every bundle, so it is for recovery, not for every export. A bundle whose manifest cannot
+/// It asks about the manifest of every bundle, so it is for recovery, not for every export. A bundle whose manifest cannot
 /// be used counts as absent: the export is then written again, and the damaged bundle stays for people to look at.
 ///
 /// # Errors
 /// Says why nobody can tell.
-pub fn probe(root: &Path, idempotency_key: Digest) -> Result<Probe, ArchiveError> {
-    let mut found = Probe::Absent;
+pub(super) fn probe(root: &Path, known: &Known, idempotency_key: Digest) -> Result<Probe, ArchiveError> {
+    if let Some(bundle) = known.find(root, |key, _| key == idempotency_key)? {
+        sync_directory(root).map_err(ArchiveError::io("make the exports directory durable"))?;
+        return Ok(Probe::Finished(bundle));
+    }
     for entry in entries(root)? {
-        match entry?.0 {
-            Entry::Bundle(name) => {
-                let Ok((manifest, digest)) = read_manifest(root, &name) else { continue };
-                if manifest.idempotency_key != idempotency_key {
-                    continue;
-                }
-                sync_directory(root).map_err(ArchiveError::io("make the exports directory durable"))?;
-                let length = std::fs::metadata(root.join(name.as_str()).join(super::MANIFEST_FILE))
-                    .map_err(ArchiveError::io("read a manifest"))?
-                    .len();
-                return Ok(Probe::Finished(Bundle {
-                    name,
-                    manifest: digest,
-                    is_encrypted: manifest.is_encrypted(),
-                    exported_at: manifest.exported_at,
-                    items: manifest.items,
-                    bytes: manifest.file_bytes().saturating_add(length),
-                }));
-            }
-            Entry::Partial(key) if key == idempotency_key => found = Probe::Partial,
-            Entry::Partial(_) | Entry::Removing | Entry::Foreign => {}
+        if entry?.0 == Entry::Partial(idempotency_key) {
+            return Ok(Probe::Partial);
         }
     }
-    Ok(found)
+    Ok(Probe::Absent)
 }
 
 /// Removes what attempts with a key left unfinished.

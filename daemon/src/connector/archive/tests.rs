@@ -506,6 +506,6 @@ proptest! {
         fs::create_dir(root.path().join(name.as_str())).unwrap();
         fs::write(root.path().join(name.as_str()).join(MANIFEST_FILE), bytes).unwrap();
         prop_assert!(read_manifest(root.path(), &name).is_err());
-        prop_assert_eq!(probe(root.path(), Digest::of(b"")).unwrap(), Probe::Absent);
+        prop_assert_eq!(DiskArchive::at(root.path()).probe(Digest::of(b"")).unwrap(), Probe::Absent);
     }
 }

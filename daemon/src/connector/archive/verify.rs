@@ -17,8 +17,10 @@ use roaring::RoaringBitmap;
 use super::durable::{BUFFER_BYTES, Finished, open_cold};
 use super::encrypted::{Content, NotAsEncrypted};
 use super::manifest::read_manifest_bytes;
-use super::message::{MBOX_FILE, TEXTS_DIRECTORY, TEXTS_FILE};
-use super::{ArchiveError, BundleName, ITEMS_FILE, LAYOUTS_FILE, MANIFEST_FILE, MANIFEST_ITEMS_FILE};
+use super::{
+    ArchiveError, BundleName, ITEMS_FILE, LAYOUTS_FILE, MANIFEST_FILE, MANIFEST_ITEMS_FILE, MBOX_FILE, TEXTS_DIRECTORY,
+    TEXTS_FILE,
+};
 use crate::halt::Halt;
 use crate::keyholders::OneTimeKey;
 

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use retention_core::event::decision::PlanFrozen;
 use retention_core::event::erasure::KeyDestroyed;
 use retention_core::event::saga::{Receipt, SagaItem, ScriptKind, Step as ScriptStep, StepFailed};
+use retention_core::event::subject::ERASURE_POLICY;
 use retention_core::event::{Actor, Draft, Event, EventType};
 use retention_core::evidence::ExpectedItem;
 use retention_core::id::{EntityId, Position, SagaId};
-use retention_core::policy::{CsvProfile, ExportFormat, Policy};
+use retention_core::policy::{AgeRecipient, CsvProfile, ExportFormat, Policy};
 use retention_core::saga;
 use retention_core::time::Align;
 use retention_core::view::{Condition, EntityState, Saga};
@@ -80,7 +81,9 @@ impl Run {
     ) -> Outcome<Receipt> {
         match written {
             Outcome::Applied(bundle) => {
-                self.written.lock().insert(id, Written { name: bundle.name, expected, key });
+                self.written
+                    .lock()
+                    .insert(id, Written { name: bundle.name, expected, is_encrypted: bundle.is_encrypted, key });
                 Outcome::Applied(Receipt::Exported {
                     manifest: bundle.manifest,
                     exported_at: bundle.exported_at,
@@ -119,8 +122,8 @@ impl Run {
             }
             None => None,
         };
-        let recipients = &policy.export.encrypt_to;
-        // Whom a policy names has been looked at when it was read.
+        let recipients = self.recipients(&policy);
+        // They have been looked at when the policy or the configuration was read.
         let encryption = (!recipients.is_empty()).then(|| Encryption::to(recipients.iter().cloned())).transpose();
         let encryption = match encryption {
             Ok(encryption) => encryption,
@@ -140,6 +143,12 @@ impl Run {
             csv_profile: safer(self.csv_profile, policy.export.csv_profile),
             encryption,
         }))
+    }
+
+    /// Returns to whom the bundles of a policy are encrypted. What stands in its place for data subjects names nobody, for
+    /// its text is the same everywhere: there it is for the configuration to say.
+    fn recipients<'a>(&'a self, policy: &'a Policy) -> &'a BTreeSet<AgeRecipient> {
+        if policy.id == ERASURE_POLICY { &self.erasures_encrypt_to } else { &policy.export.encrypt_to }
     }
 
     /// Hands the items, in their planned versions, to a sink, and notes what the log says of each.
@@ -207,8 +216,10 @@ impl Run {
         let Some(Receipt::Exported { manifest, .. }) = saga.receipt(ScriptStep::Export) else {
             return Ok(Outcome::Refused(Refusal { code: "no_receipt", retry: Retry::Never }));
         };
-        if self.has_lost_key(id, saga) {
-            return self.remove_unread(id);
+        match self.has_lost_key(id, saga) {
+            Ok(false) => {}
+            Ok(true) => return self.remove_unread(id),
+            Err(error) => return Ok(Outcome::Refused(error.refusal())),
         }
         let name = match self.bundle_name(id) {
             Ok(Some(name)) => name,
@@ -216,14 +227,14 @@ impl Run {
             Err(error) => return Ok(Outcome::Refused(error.refusal())),
         };
         let written = self.written.lock().remove(&id);
-        let (expected, key) = match written {
-            Some(written) => (written.expected, written.key),
-            None => (self.expected(saga)?, None),
+        let (expected, is_encrypted, key) = match written {
+            Some(written) => (written.expected, written.is_encrypted, written.key),
+            None => (self.expected(saga)?, false, None),
         };
         let verified = self.archive.verify(&name, *manifest, key.as_deref(), &mut expected.iter().copied());
         // Nobody reads it back a second time.
         drop(key);
-        self.written.lock().insert(id, Written { name, expected: Vec::new(), key: None });
+        self.written.lock().insert(id, Written { name, expected: Vec::new(), is_encrypted, key: None });
         if verified.is_err() {
             // A bundle that was not read to its end is no bundle that is wrong.
             self.store.halt().check()?;
@@ -241,9 +252,17 @@ impl Run {
 
     /// Says whether the bundle was encrypted by a process that has ended, or was read back before by this one: either way
     /// the key is gone, and with it the proof.
-    fn has_lost_key(&self, id: SagaId, saga: &Saga) -> bool {
-        let is_encrypted = self.approved(saga).is_some_and(|(_, policy)| !policy.export.encrypt_to.is_empty());
-        is_encrypted && self.written.lock().get(&id).is_none_or(|written| written.key.is_none())
+    fn has_lost_key(&self, id: SagaId, saga: &Saga) -> Result<bool, ArchiveError> {
+        if let Some(written) = self.written.lock().get(&id) {
+            return Ok(written.is_encrypted && written.key.is_none());
+        }
+        Ok(match self.archive.probe(self.export_key(id))? {
+            Probe::Finished(bundle) => bundle.is_encrypted,
+            // It was removed because its key was lost, and nobody has said so yet.
+            Probe::Partial | Probe::Absent => {
+                self.approved(saga).is_some_and(|(_, policy)| !self.recipients(&policy).is_empty())
+            }
+        })
     }
 
     /// Removes a bundle that cannot be verified any more, and says so: it is written anew. That is done first, so that no

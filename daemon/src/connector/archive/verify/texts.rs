@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, BufRead, Read};
 
 use retention_core::evidence::ExportFormat;
+use retention_core::evidence::bundle::{MBOX_FILE, TEXTS_DIRECTORY, TEXTS_FILE, TextLine, TextPlace, text_file};
 use retention_core::id::{Digest, EntityId};
 use roaring::RoaringBitmap;
 use sha2::{Digest as _, Sha256};
@@ -14,7 +15,6 @@ use crate::ahead;
 use super::super::durable::{BUFFER_BYTES, Finished, HashedReader, open_cold, stored_name};
 use super::super::encrypted::{Content, NotAsEncrypted};
 use super::super::mbox::{Unquoting, padding};
-use super::super::message::{MBOX_FILE, TEXTS_DIRECTORY, TEXTS_FILE, TextLine, TextPlace, file_name};
 use super::{Hashed, Lines, Reading, VerifyError, reading};
 
 /// How many texts one thread reads before the next piece is its turn.
@@ -42,10 +42,7 @@ impl Reading<'_> {
         let mut listed = RoaringBitmap::new();
         let mut files = Vec::new();
         while let Some(line) = lines.next()? {
-            let parsed = serde_json::from_slice::<TextLine>(line).ok();
-            // Written by nobody but us, in one form.
-            let is_ours = parsed.is_some_and(|parsed| serde_json::to_vec(&parsed).is_ok_and(|bytes| bytes == line));
-            let Some(TextLine { entity, text }) = parsed.filter(|_| is_ours) else { return Err(lines.unreadable()) };
+            let Some(TextLine { entity, text }) = TextLine::parse_line(line) else { return Err(lines.unreadable()) };
             if !items.contains(entity.0) {
                 return Err(VerifyError::ItemExtra { entity });
             }
@@ -99,7 +96,7 @@ impl Reading<'_> {
     }
 
     fn name_of(&self, entity: EntityId) -> String {
-        stored_name(&file_name(entity), self.manifest.is_encrypted())
+        stored_name(&text_file(entity), self.manifest.is_encrypted())
     }
 
     fn no_other_files(&self, files: &BTreeSet<String>) -> Result<(), VerifyError> {
