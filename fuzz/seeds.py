@@ -219,19 +219,15 @@ answers = {
     5: meta + "{t} OK x\r\n",
     6: '* SEARCH 1 2\r\n* ESEARCH (TAG "{t}") UID ALL 1:3\r\n{t} OK x\r\n',
     7: meta + "{t} OK x\r\n",
-    8: "* 1 FETCH (UID 1 FLAGS (\\Recent \\Seen))\r\n{t} OK x\r\n",
-    9: "* VANISHED (EARLIER) 4:6\r\n* 1 FETCH (UID 1 FLAGS () MODSEQ (9))\r\n{t} OK x\r\n",
-    10: "* ENABLED QRESYNC\r\n{t} OK x\r\n",
-    11: "* 1 FETCH (UID 1 BODY[] {5}\r\nHello)\r\n* 2 FETCH (BODY[] {2}\r\nab UID 2)\r\n{t} OK x\r\n",
-    12: "* ACL INBOX ada lrswipkxtecda root lr\r\n{t} OK x\r\n",
-    13: "* MYRIGHTS INBOX lrswi\r\n{t} OK x\r\n",
-    14: "* LISTRIGHTS INBOX ada l r s w\r\n{t} OK x\r\n",
-    15: "{t} OK [MODIFIED 7,9] x\r\n",
-    16: "* 1 EXPUNGE\r\n* VANISHED 2:3\r\n{t} NO [NOPERM] x\r\n",
-    17: "+ go\r\n{t} OK [APPENDUID 9 30] x\r\n",
+    8: "* 1 FETCH (UID 1 BODY[] {5}\r\nHello)\r\n* 2 FETCH (BODY[] {2}\r\nab UID 2)\r\n{t} OK x\r\n",
+    9: "* ACL INBOX ada lrswipkxtecda root lr\r\n{t} OK x\r\n",
+    10: "* MYRIGHTS INBOX lrswi\r\n{t} OK x\r\n",
+    11: "{t} OK [MODIFIED 7,9] x\r\n",
+    12: "* 1 EXPUNGE\r\n* VANISHED 2:3\r\n{t} NO [NOPERM] x\r\n",
+    13: "+ go\r\n{t} OK [APPENDUID 9 30] x\r\n",
 }
 for capabilities in (able, plain):
-    for operations in ((0, 3, 12, 13), (1, 4, 5, 11), (1, 6, 7, 8), (10, 1, 9, 11), (1, 15, 16, 17), (2, 5, 14, 12), (1, 17, 15, 16)):
+    for operations in ((0, 3, 9, 10), (1, 4, 5, 8), (1, 6, 7, 4), (1, 11, 12, 13), (2, 5, 10, 9), (1, 13, 11, 12)):
         for first_tag in (2, 3, 4):
             # What follows the login differs with the capabilities: namespaces and ids take tags of their own.
             said = f"* OK [CAPABILITY {capabilities}] ready\r\nr1 OK [CAPABILITY {capabilities}] in\r\n"

@@ -80,8 +80,6 @@ pub(super) enum Untagged {
     Acl(String, Vec<(String, String)>),
     /// `MYRIGHTS`.
     MyRights(String, String),
-    /// `LISTRIGHTS`: the folder, the identifier, and the groups of rights that go together; the first are always there.
-    ListRights(String, String, Vec<String>),
     /// `NAMESPACE`: personal, of other users, shared.
     Namespace([Vec<Namespace>; 3]),
     /// `QUOTA`, RFC 9208: what is counted, how much of it there is, and how much there may be.
@@ -178,7 +176,7 @@ pub(super) fn untagged(bytes: &[u8]) -> Result<Untagged, Malformed> {
     if word.iter().all(u8::is_ascii_digit) && !word.is_empty() {
         return numbered(bytes);
     }
-    let known: [&[u8]; 12] = [
+    let known: [&[u8]; 11] = [
         b"CAPABILITY",
         b"LIST",
         b"SEARCH",
@@ -187,7 +185,6 @@ pub(super) fn untagged(bytes: &[u8]) -> Result<Untagged, Malformed> {
         b"VANISHED",
         b"ACL",
         b"MYRIGHTS",
-        b"LISTRIGHTS",
         b"NAMESPACE",
         b"QUOTA",
         b"ID",
@@ -207,16 +204,8 @@ pub(super) fn untagged(bytes: &[u8]) -> Result<Untagged, Malformed> {
             [folder, rights] => Ok(Untagged::MyRights(folder.name()?, text_of(rights)?)),
             _ => Err(Malformed("MYRIGHTS")),
         },
-        8 => match rest {
-            [folder, who, groups @ ..] => Ok(Untagged::ListRights(
-                folder.name()?,
-                who.name()?,
-                groups.iter().map(text_of).collect::<Result<_, _>>()?,
-            )),
-            _ => Err(Malformed("LISTRIGHTS")),
-        },
-        9 => namespaces(rest),
-        10 => Ok(Untagged::Quota(limits(rest.get(1).and_then(Value::list).unwrap_or_default()))),
+        8 => namespaces(rest),
+        9 => Ok(Untagged::Quota(limits(rest.get(1).and_then(Value::list).unwrap_or_default()))),
         _ => Ok(Untagged::Id(pairs(rest.first().and_then(Value::list).unwrap_or_default()))),
     }
 }
@@ -515,7 +504,6 @@ mod tests {
                 "VANISHED",
                 "ACL",
                 "MYRIGHTS",
-                "LISTRIGHTS",
                 "NAMESPACE",
                 "QUOTA",
                 "ID",

@@ -33,7 +33,6 @@ pub struct Session {
     pub(super) foreign: Vec<Namespace>,
     pub(super) proof: Proof,
     pub(super) selected: Option<Selected>,
-    pub(super) qresync_enabled: bool,
     pub(super) _permit: Permit,
 }
 
