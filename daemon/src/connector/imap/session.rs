@@ -2,8 +2,6 @@
 
 use std::collections::HashSet;
 
-use retention_core::mailbox::Folding;
-
 use super::Capabilities;
 use super::answer::{Code, FolderStatus, Namespace, Untagged};
 use super::command::Command;
@@ -97,12 +95,6 @@ impl Session {
     #[must_use]
     pub fn quirks(&self) -> &'static Quirks {
         self.quirks
-    }
-
-    /// Returns how rights of this server are compared.
-    #[must_use]
-    pub fn folding(&self) -> Folding {
-        self.quirks.folding
     }
 
     /// Returns the name of the inbox in this session.
