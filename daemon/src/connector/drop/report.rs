@@ -10,7 +10,7 @@ use crate::connector::defect::Defect;
 use crate::connector::rejection::FileError;
 
 /// Rejections listed one by one; the others are counted.
-pub const REJECTIONS_LISTED_MAX: usize = 10_000;
+const REJECTIONS_LISTED_MAX: usize = 10_000;
 
 /// Gathers what a read hands out.
 #[derive(Debug, Default, Serialize)]
