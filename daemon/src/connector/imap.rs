@@ -56,7 +56,6 @@ mod tests;
 
 pub use access::ImapAccess;
 pub use acl::Acl;
-pub use answer::FolderStatus;
 pub use date::InternalDate;
 pub use directory::MailboxDirectory;
 pub use doveadm::Keys;
@@ -168,11 +167,6 @@ impl Capabilities {
         ];
         let says = |word: &str| self.0.iter().any(|said| said == word);
         says(word) || (IN_REV2.contains(&word) && says("IMAP4REV2"))
-    }
-
-    /// Returns the words in order.
-    pub fn words(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(String::as_str)
     }
 }
 

@@ -97,14 +97,6 @@ impl ReadReport {
         }
     }
 
-    /// Writes it for programs.
-    ///
-    /// # Errors
-    /// Never for these types; the signature is that of the writer.
-    pub fn to_json(&self) -> serde_json::Result<String> {
-        serde_json::to_string_pretty(self)
-    }
-
     /// Writes it for people.
     #[must_use]
     pub fn to_text(&self) -> String {
@@ -157,6 +149,6 @@ mod tests {
             "{}",
             &text[..200]
         );
-        assert!(report.to_json().unwrap().contains("\"vanished\""));
+        assert!(serde_json::to_string(&report).unwrap().contains("\"vanished\""));
     }
 }

@@ -101,21 +101,11 @@ pub(super) struct Listed {
     pub name: String,
 }
 
-/// The answer of `STATUS`.
+/// What is used of the answer of `STATUS`.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct FolderStatus {
+pub(super) struct FolderStatus {
     /// The folder.
     pub name: String,
-    /// How many messages it holds.
-    pub messages: Option<u32>,
-    /// The UID that the next message gets at least.
-    pub uid_next: Option<u32>,
-    /// Its validity.
-    pub uid_validity: Option<UidValidity>,
-    /// Its highest modification sequence.
-    pub highest_mod_seq: Option<u64>,
-    /// The bytes of its messages.
-    pub size: Option<u64>,
     /// The identifier that lasts (RFC 8474).
     pub mailbox_id: Option<String>,
 }
@@ -415,16 +405,8 @@ fn folder_status(rest: &[Value]) -> Result<FolderStatus, Malformed> {
     let mut status = FolderStatus { name: folder.name()?, ..FolderStatus::default() };
     for pair in items.list().ok_or(Malformed("STATUS"))?.chunks(2) {
         let [name, value] = pair else { return Err(Malformed("STATUS")) };
-        let number = |value: &Value| value.number::<u64>().ok_or(Malformed("STATUS"));
-        let small = |value: &Value| value.number::<u32>().ok_or(Malformed("STATUS"));
-        match name.text().unwrap_or_default().to_ascii_uppercase().as_str() {
-            "MESSAGES" => status.messages = Some(small(value)?),
-            "UIDNEXT" => status.uid_next = Some(small(value)?),
-            "UIDVALIDITY" => status.uid_validity = Some(UidValidity(small(value)?)),
-            "HIGHESTMODSEQ" => status.highest_mod_seq = Some(number(value)?),
-            "SIZE" => status.size = Some(number(value)?),
-            "MAILBOXID" => status.mailbox_id = value.list().and_then(|list| list.first()).and_then(Value::text),
-            _ => {}
+        if name.text().is_some_and(|name| name.eq_ignore_ascii_case("MAILBOXID")) {
+            status.mailbox_id = value.list().and_then(|list| list.first()).and_then(Value::text);
         }
     }
     Ok(status)

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::Capabilities;
-use super::answer::{Code, FolderStatus, Namespace, Untagged};
+use super::answer::{Code, Namespace, Untagged};
 use super::command::Command;
 use super::error::MailError;
 use super::folder::{Folder, Root};
@@ -279,29 +279,6 @@ impl Session {
         if self.selected.take().is_some() {
             close(&mut self.wire, &self.capabilities);
         }
-    }
-
-    /// Asks for the figures of a folder that need not be open.
-    ///
-    /// # Errors
-    /// Says why the server does not tell them.
-    pub fn status(&mut self, folder: &str) -> Result<FolderStatus, MailError> {
-        let mut items = String::from("(MESSAGES UIDNEXT UIDVALIDITY");
-        for (capability, item) in
-            [("CONDSTORE", " HIGHESTMODSEQ"), ("STATUS=SIZE", " SIZE"), ("OBJECTID", " MAILBOXID")]
-        {
-            if self.capabilities.has(capability) {
-                items.push_str(item);
-            }
-        }
-        items.push(')');
-        let command = Command::new("STATUS").folder(folder).raw(&items);
-        let (_code, heard) = self.wire.ask(&command).map_err(MailError::of_a_question)?;
-        let status = heard.into_iter().find_map(|answer| match answer {
-            Untagged::FolderStatus(status) => Some(status),
-            _ => None,
-        });
-        status.ok_or(MailError::refused("mail-answer-incomplete", Retry::Operator))
     }
 
     /// Says whether a folder has no room for so many bytes more, where the server tells what there may be (RFC 9208).
