@@ -214,24 +214,19 @@ meta = "".join(f'* {n} FETCH (UID {n} FLAGS (\\Seen k) INTERNALDATE " 1-Jan-2024
 answers = {
     0: '* LIST (\\HasNoChildren \\Archive) "/" Archive\r\n* LIST () "/" "A&AOk-/B"\r\n* LIST (\\Noselect) "/" {3}\r\nx y\r\n* LIST () "/" INBOX\r\n{t} OK x\r\n',
     1: select, 2: select,
-    3: "* STATUS INBOX (MESSAGES 3 UIDNEXT 30 UIDVALIDITY 9 HIGHESTMODSEQ 12 SIZE 99 MAILBOXID (abc))\r\n{t} OK x\r\n",
-    4: '* ESEARCH (TAG "{t}") UID ALL 1:3,7\r\n* SEARCH 1 2 3\r\n{t} OK x\r\n',
-    5: meta + "{t} OK x\r\n",
-    6: '* SEARCH 1 2\r\n* ESEARCH (TAG "{t}") UID ALL 1:3\r\n{t} OK x\r\n',
-    7: meta + "{t} OK x\r\n",
-    8: "* 1 FETCH (UID 1 FLAGS (\\Recent \\Seen))\r\n{t} OK x\r\n",
-    9: "* VANISHED (EARLIER) 4:6\r\n* 1 FETCH (UID 1 FLAGS () MODSEQ (9))\r\n{t} OK x\r\n",
-    10: "* ENABLED QRESYNC\r\n{t} OK x\r\n",
-    11: "* 1 FETCH (UID 1 BODY[] {5}\r\nHello)\r\n* 2 FETCH (BODY[] {2}\r\nab UID 2)\r\n{t} OK x\r\n",
-    12: "* ACL INBOX ada lrswipkxtecda root lr\r\n{t} OK x\r\n",
-    13: "* MYRIGHTS INBOX lrswi\r\n{t} OK x\r\n",
-    14: "* LISTRIGHTS INBOX ada l r s w\r\n{t} OK x\r\n",
-    15: "{t} OK [MODIFIED 7,9] x\r\n",
-    16: "* 1 EXPUNGE\r\n* VANISHED 2:3\r\n{t} NO [NOPERM] x\r\n",
-    17: "+ go\r\n{t} OK [APPENDUID 9 30] x\r\n",
+    3: '* ESEARCH (TAG "{t}") UID ALL 1:3,7\r\n* SEARCH 1 2 3\r\n{t} OK x\r\n',
+    4: meta + "{t} OK x\r\n",
+    5: '* SEARCH 1 2\r\n* ESEARCH (TAG "{t}") UID ALL 1:3\r\n{t} OK x\r\n',
+    6: meta + "{t} OK x\r\n",
+    7: "* 1 FETCH (UID 1 BODY[] {5}\r\nHello)\r\n* 2 FETCH (BODY[] {2}\r\nab UID 2)\r\n{t} OK x\r\n",
+    8: "* ACL INBOX ada lrswipkxtecda root lr\r\n{t} OK x\r\n",
+    9: "* MYRIGHTS INBOX lrswi\r\n{t} OK x\r\n",
+    10: "{t} OK [MODIFIED 7,9] x\r\n",
+    11: "* 1 EXPUNGE\r\n* VANISHED 2:3\r\n{t} NO [NOPERM] x\r\n",
+    12: "+ go\r\n{t} OK [APPENDUID 9 30] x\r\n",
 }
 for capabilities in (able, plain):
-    for operations in ((0, 3, 12, 13), (1, 4, 5, 11), (1, 6, 7, 8), (10, 1, 9, 11), (1, 15, 16, 17), (2, 5, 14, 12), (1, 17, 15, 16)):
+    for operations in ((0, 8, 9), (1, 3, 4, 7), (1, 5, 6, 3), (1, 10, 11, 12), (2, 4, 9, 8), (1, 12, 10, 11)):
         for first_tag in (2, 3, 4):
             # What follows the login differs with the capabilities: namespaces and ids take tags of their own.
             said = f"* OK [CAPABILITY {capabilities}] ready\r\nr1 OK [CAPABILITY {capabilities}] in\r\n"

@@ -21,11 +21,10 @@ use crate::view::{Grant, StepStanding};
 pub mod run;
 
 /// How often reading and giving are tried before the grant ends without having been given.
-pub const ATTEMPTS_BEFORE_GIVEN_MAX: u32 = 5;
+const ATTEMPTS_BEFORE_GIVEN_MAX: u32 = 5;
 
-/// The longest pause between two attempts to revoke, in milliseconds: one minute. Whatever keeps access open is tried
-/// again soon.
-pub const REVOKE_BACKOFF_MS_MAX: u64 = 60 * 1_000;
+/// The longest pause between two attempts to revoke: one minute. Whatever keeps access open is tried again soon.
+const REVOKE_BACKOFF_MAX: Duration = Duration::from_secs(60);
 
 /// The one thing to do next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,11 +127,10 @@ fn forward(grant: &Grant, step: GrantStep, clock: Timestamp) -> Option<Next> {
 /// Says whether a step has to wait for its next attempt. What is taken back never waits longer than it does at most: a
 /// later instant is that of a clock that was ahead.
 fn waits(step: GrantStep, retry_at: Timestamp, clock: Timestamp) -> bool {
-    let most_ms = match step {
-        GrantStep::Read | GrantStep::Give => u64::MAX,
-        GrantStep::Revoke | GrantStep::VerifyRevoked => REVOKE_BACKOFF_MS_MAX,
-    };
-    clock < retry_at && retry_at.0.abs_diff(clock.0) / 1_000 <= most_ms
+    match step {
+        GrantStep::Read | GrantStep::Give => clock < retry_at,
+        GrantStep::Revoke | GrantStep::VerifyRevoked => retry_at > clock && retry_at <= clock.after(REVOKE_BACKOFF_MAX),
+    }
 }
 
 /// Returns when to try again after a refusal; `None` when it is not given any more. Revoking always has a next time.
@@ -142,7 +140,7 @@ pub fn retry_at(step: GrantStep, attempt: u32, now: Timestamp) -> Option<Timesta
     let wait = match step {
         GrantStep::Give if attempt >= ATTEMPTS_BEFORE_GIVEN_MAX => return None,
         GrantStep::Read | GrantStep::Give => wait,
-        GrantStep::Revoke | GrantStep::VerifyRevoked => wait.min(Duration::from_millis(REVOKE_BACKOFF_MS_MAX)),
+        GrantStep::Revoke | GrantStep::VerifyRevoked => wait.min(REVOKE_BACKOFF_MAX),
     };
     Some(now.after(wait))
 }

@@ -6,7 +6,7 @@ pub mod rights;
 
 pub use login::{Identity, LoginForm, UnknownForm};
 pub use pattern::{AddressPattern, AddressPatternError};
-pub use rights::{Folding, Rights, RightsError};
+pub use rights::{Rights, RightsError};
 
 /// The longest address, RFC 5321, 4.5.3.1.3, in bytes; user names are no longer.
 pub const ADDRESS_BYTES_MAX: usize = 320;

@@ -78,8 +78,8 @@ pub enum PackagedText {
 /// What happens while texts of messages are fetched, one after the other.
 #[derive(Clone, Copy)]
 pub enum TextEvent<'a> {
-    /// A text begins, of the message with this number among those asked for. As many bytes follow, or it is missing.
-    Begin(usize, u64),
+    /// A text begins, of the message with this number among those asked for. It becomes whole, or is missing.
+    Begin(usize),
     /// A part of it.
     Part(&'a [u8]),
     /// It is whole.

@@ -125,12 +125,6 @@ impl Kind {
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
-
-    /// Returns the kind of a stored number.
-    #[must_use]
-    pub fn from_u8(number: u8) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| *kind as u8 == number)
-    }
 }
 
 impl fmt::Display for Kind {
@@ -454,10 +448,9 @@ mod tests {
     }
 
     #[test]
-    fn kinds_have_distinct_names_and_numbers() {
+    fn kinds_have_distinct_names() {
         for kind in Kind::ALL {
             assert_eq!(Kind::from_name(kind.name()), Some(kind));
-            assert_eq!(Kind::from_u8(kind as u8), Some(kind));
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::event::saga::{Failure, SagaEnd, ScriptKind, Step};
 use crate::id::{Digest, SagaId};
-use crate::time::Timestamp;
+use crate::time::{Timestamp, is_over};
 use crate::view::{Saga, StepStanding};
 
 /// The version of the export-purge script that new sagas begin with.
@@ -26,7 +26,7 @@ pub const RESTRICT_VERSION: u16 = 1;
 pub const ATTEMPTS_BEFORE_PIVOT_MAX: u32 = 5;
 
 /// The longest pause between two attempts, in milliseconds.
-pub const BACKOFF_MS_MAX: u64 = 15 * 60 * 1_000;
+const BACKOFF_MS_MAX: u64 = 15 * 60 * 1_000;
 
 const BACKOFF_MS_FIRST: u64 = 1_000;
 
@@ -173,21 +173,16 @@ fn forward(saga: &Saga, step: Step, now: Timestamp) -> Option<Next> {
         Some(StepStanding::Done(_)) => None,
         Some(StepStanding::Started { attempt }) => Some(Next::Probe { step, attempt: *attempt }),
         Some(StepStanding::Failed { attempt, failure: Failure::Unknown, retry_at }) => match retry_at {
-            Some(at) if waits(*at, now) => Some(Next::WaitUntil(*at)),
+            Some(at) if !is_over(*at, now, WAIT_US_MAX) => Some(Next::WaitUntil(*at)),
             Some(_) | None => Some(Next::Probe { step, attempt: *attempt }),
         },
         Some(StepStanding::Failed { attempt, failure: Failure::Refused, retry_at }) => match retry_at {
-            Some(at) if waits(*at, now) => Some(Next::WaitUntil(*at)),
+            Some(at) if !is_over(*at, now, WAIT_US_MAX) => Some(Next::WaitUntil(*at)),
             Some(_) => Some(Next::Start { step, attempt: attempt + 1 }),
             None => Some(Next::End(SagaEnd::Stuck)),
         },
         Some(StepStanding::Undone) => Some(Next::End(SagaEnd::Stuck)),
     }
-}
-
-/// Says whether the next attempt is to be waited for.
-fn waits(retry_at: Timestamp, now: Timestamp) -> bool {
-    now < retry_at && retry_at.0.saturating_sub(now.0) <= WAIT_US_MAX
 }
 
 fn after_pivot(saga: &Saga, script: Script, now: Timestamp) -> Next {

@@ -131,12 +131,6 @@ impl TextRow<'_> {
         }
         Ok(cells)
     }
-
-    /// Says whether all bytes are ASCII.
-    #[must_use]
-    pub fn is_ascii(&self) -> bool {
-        self.text.is_ascii()
-    }
 }
 
 impl Fields for TextRow<'_> {

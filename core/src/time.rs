@@ -82,6 +82,13 @@ impl Timestamp {
     }
 }
 
+/// Says whether a wait is over. One that is further off than it ever lasts began by a clock that was ahead: it must not last
+/// until the clock has caught up.
+#[must_use]
+pub fn is_over(not_before: Timestamp, now: Timestamp, longest_us: i64) -> bool {
+    now >= not_before || not_before.0.saturating_sub(now.0) > longest_us
+}
+
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.to_jiff().fmt(f)

@@ -65,7 +65,7 @@ pub(crate) enum Colour {
 
 impl Style {
     /// Returns what fits standard output.
-    pub(crate) fn of_stdout() -> Self {
+    fn of_stdout() -> Self {
         if !io::stdout().is_terminal() {
             return Self { colour: Colour::Off, width: None, reader: Reader::Program };
         }

@@ -19,7 +19,7 @@
 //! Each has a `step` that does one piece of work and says whether there is more, so that a test can drive them in any
 //! order, and the supervisor drives each on its own thread. A step that can take long asks `halt` on its way.
 
-use retention_core::time::Timestamp;
+use retention_core::time::{Timestamp, is_over};
 
 use crate::clock::Clock;
 use crate::halt::Halted;
@@ -49,12 +49,6 @@ pub enum Step {
     Idle,
     /// Nothing until then, or until the log grows.
     IdleUntil(Timestamp),
-}
-
-/// Says whether a wait is over. One that is further off than it ever lasts began before the clock was set back: it must
-/// not last until the clock has caught up.
-fn is_over(not_before: Timestamp, now: Timestamp, longest_us: i64) -> bool {
-    now >= not_before || not_before.0.saturating_sub(now.0) > longest_us
 }
 
 /// Returns when something is looked at again that is looked at every so often. `logged` is when it was looked at last as the

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use retention_core::event::change::LayoutRecorded;
+use retention_core::event::saga::{self, SkipReason};
 use retention_core::event::{Actor, Event, Recorded};
 use retention_core::id::{EntityId, HoldId, LayoutId, Position, RunId};
 use retention_core::policy::AgeRecipient;
@@ -541,6 +542,24 @@ impl World {
             }
         }
         is_over
+    }
+
+    /// Returns how many purges of records were begun: past that there is no way back.
+    #[must_use]
+    pub fn pivots(&self) -> usize {
+        let is_pivot = |event: &Event| matches!(event, Event::StepStarted(body) if body.step == saga::Step::Purge);
+        self.log().iter().filter(|recorded| recorded.event().is_some_and(is_pivot)).count()
+    }
+
+    /// Returns why runs left items alone, item by item.
+    #[must_use]
+    pub fn left_alone(&self) -> Vec<SkipReason> {
+        let log = self.log();
+        let skipped = log.iter().filter_map(|recorded| match recorded.event() {
+            Some(Event::ItemsSkipped(body)) => Some(body.items.iter().map(|(_, reason)| *reason)),
+            _ => None,
+        });
+        skipped.flatten().collect()
     }
 
     /// Lets all stages work until nothing is left to do now. Returns when runs or grants want to go on.

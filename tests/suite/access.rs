@@ -11,7 +11,7 @@ use retention_core::mailbox::Rights;
 use retention_core::time::Timestamp;
 use retention_core::view::index::Key;
 use retention_core::view::{Condition, GrantState, RunState};
-use retention_tests::crash::Remains;
+use retention_tests::crash::{Remains, at_every_flush};
 use retention_tests::faults::Fault as MailFault;
 use retention_tests::invariants::access;
 use retention_tests::mail::MailCall;
@@ -86,14 +86,6 @@ impl Mail {
         log.iter()
             .filter(|recorded| matches!(recorded.event(), Some(Event::StepStarted(body)) if body.step == step))
             .count()
-    }
-
-    fn left_alone(&self) -> Vec<SkipReason> {
-        let skipped = self.world.log().into_iter().filter_map(|recorded| match recorded.event() {
-            Some(Event::ItemsSkipped(body)) => Some(body.items.iter().map(|(_, reason)| *reason).collect::<Vec<_>>()),
-            _ => None,
-        });
-        skipped.flatten().collect()
     }
 
     /// Lets runs and grants work by turns until something is so.
@@ -182,21 +174,15 @@ fn without_a_quarantine_one_lease_is_enough_and_every_event_of_it_is_one_of_the_
 #[test]
 fn a_crash_at_any_flush_leaves_no_access_behind_and_nothing_half_done() {
     for remains in [Remains::Lost, Remains::Flushed] {
-        let mut stops = 0;
-        loop {
+        at_every_flush("a run with access", remains, 30, |flush, remains| {
             let mut mail = Mail::new(1, "P1D");
-            mail.world.gate.crash_at(stops + 1, remains);
+            mail.world.gate.crash_at(flush, remains);
             let run = mail.world.drive_to_the_end("mail");
-            let what = format!("flush {} {remains:?}", stops + 1);
+            let what = format!("flush {flush} {remains:?}");
             assert_eq!(mail.end(run, &what), RunState::Completed, "{what}\n{}", mail.world.story());
             assert_eq!(mail.uids(mail.mailboxes[0]), [2], "{what}\n{}", mail.world.story());
-            if mail.world.crashes == 0 {
-                break;
-            }
-            stops += 1;
-        }
-        println!("{remains:?}: stopped at {stops} flushes");
-        assert!(stops >= 30, "the scenario has only {stops} flushes");
+            mail.world.crashes > 0
+        });
     }
 }
 
@@ -237,7 +223,7 @@ fn what_gets_no_access_is_neither_exported_nor_purged_and_the_run_says_so() {
     mail.world.finish();
     mail.check_over("refused");
     mail.assert_nothing_went("refused");
-    assert_eq!((mail.steps(Step::Export), mail.left_alone()), (0, vec![SkipReason::NotDue; 2]));
+    assert_eq!((mail.steps(Step::Export), mail.world.left_alone()), (0, vec![SkipReason::NotDue; 2]));
     let taken = mail.taken();
     assert_eq!(taken.iter().map(|grant| mail.end_of(*grant)).collect::<Vec<_>>(), [Some(GrantEnd::NotGiven)]);
 }
@@ -251,7 +237,12 @@ fn what_a_person_ends_is_not_asked_for_again() {
     mail.world.revoke_grant(mail.taken()[0]);
     assert_eq!(mail.end(run, "revoked"), RunState::Completed, "{}", mail.world.story());
     mail.assert_nothing_went("revoked");
-    assert_eq!((mail.taken().len(), mail.left_alone()), (1, vec![SkipReason::NotDue; 2]), "{}", mail.world.story());
+    assert_eq!(
+        (mail.taken().len(), mail.world.left_alone()),
+        (1, vec![SkipReason::NotDue; 2]),
+        "{}",
+        mail.world.story()
+    );
 }
 
 #[test]
@@ -264,7 +255,7 @@ fn want_of_access_to_one_mailbox_is_no_drift_and_keeps_nobody_from_the_others() 
     mail.world.revoke_grant(mail.taken()[0]);
     assert_eq!(mail.end(run, "revoked"), RunState::Completed, "{}", mail.world.story());
     assert_eq!([first, second].map(|mailbox| mail.uids(mailbox)), [vec![1, 2, 3], vec![2]], "{}", mail.world.story());
-    assert_eq!(mail.left_alone(), [SkipReason::NotDue; 2]);
+    assert_eq!(mail.world.left_alone(), [SkipReason::NotDue; 2]);
 }
 
 #[test]
@@ -282,7 +273,7 @@ fn what_is_not_done_when_the_lease_is_over_is_left_alone() {
         assert_eq!(mail.end(run, before.name()), RunState::Completed, "{}", mail.world.story());
         mail.assert_nothing_went(before.name());
         assert_eq!((mail.taken().len(), mail.steps(Step::Expunge)), (1, 0), "{}", mail.world.story());
-        assert_eq!(mail.left_alone(), [SkipReason::NotDue; 2]);
+        assert_eq!(mail.world.left_alone(), [SkipReason::NotDue; 2]);
     }
 }
 
@@ -455,7 +446,7 @@ fn a_mailbox_without_access_keeps_no_other_waiting() {
     mail.world.revoke_grant(first);
     assert_eq!(mail.end(run, "one of three"), RunState::Completed, "{}", mail.world.story());
     let went = mail.mailboxes.iter().filter(|mailbox| mail.uids(**mailbox) == [2]).count();
-    assert_eq!((went, mail.left_alone()), (2, vec![SkipReason::NotDue; 2]), "{}", mail.world.story());
+    assert_eq!((went, mail.world.left_alone()), (2, vec![SkipReason::NotDue; 2]), "{}", mail.world.story());
 }
 
 #[test]

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use retention_core::event::clock::ClockDoubt;
 use retention_core::event::hold::{HoldPlaced, v1};
-use retention_core::event::saga::Step;
 use retention_core::event::{Event, Recorded};
 use retention_core::id::EntityId;
 use retention_core::time::Timestamp;
@@ -17,10 +16,6 @@ const DAY_US: i64 = 24 * 60 * 60 * 1_000_000;
 
 fn jump(world: &World, by_us: i64) {
     world.clock.set(Timestamp(world.clock.now().0 + by_us));
-}
-
-fn has_pivot(log: &[Recorded]) -> bool {
-    log.iter().any(|recorded| matches!(recorded.event(), Some(Event::StepStarted(body)) if body.step == Step::Purge))
 }
 
 fn doubts(world: &World) -> Vec<ClockDoubt> {
@@ -44,17 +39,17 @@ fn a_jump_of_more_than_a_day_at_any_step_purges_nothing_until_it_is_confirmed() 
     for steps in 0.. {
         let (mut world, contact) = contact_with_a_run("P20D");
         let is_over = world.run_for(steps);
-        let was_past_pivot = has_pivot(&world.log());
+        let was_past_pivot = world.pivots() > 0;
         jump(&world, 19 * DAY_US);
         for _ in 0..3 {
             world.settle();
             world.clock.advance(DAY * 30);
         }
-        assert_eq!(has_pivot(&world.log()), was_past_pivot, "{}", world.story());
+        assert_eq!(world.pivots() > 0, was_past_pivot, "{}", world.story());
         assert_eq!(doubts(&world), [ClockDoubt::JumpedForward], "{}", world.story());
         world.reopen();
         world.settle();
-        assert_eq!(has_pivot(&world.log()), was_past_pivot, "a restart believes it: {}", world.story());
+        assert_eq!(world.pivots() > 0, was_past_pivot, "a restart believes it: {}", world.story());
         assert!(world.confirm_clock());
         world.finish();
         // What had not begun before the jump has lost its approval in the meantime.
@@ -151,7 +146,7 @@ fn a_clock_that_is_not_synchronised_is_waited_for_and_then_asked_about() {
     let until = world.settle();
     assert!(until.is_some(), "it looks again: {}", world.story());
     assert_eq!(doubts(&world), []);
-    assert!(!has_pivot(&world.log()));
+    assert!(world.pivots() == 0);
     // It comes to be synchronised: nobody has to be asked.
     world.clock.set_synchronised(Some(true));
     world.finish();
@@ -203,16 +198,6 @@ fn what_was_planned_by_a_clock_that_was_ahead_is_judged_anew_by_the_right_one() 
     assert_eq!(world.run_state(run), RunState::Completed, "{}", world.story());
 }
 
-/// A clock that was ahead by thirty days was set right, and a person says so: the time of the log stands still.
-fn log_time_stands_still(world: &mut World) {
-    jump(world, 30 * DAY_US);
-    world.settle();
-    jump(world, -30 * DAY_US);
-    world.settle();
-    assert!(world.confirm_clock());
-    world.settle();
-}
-
 fn plans(world: &World) -> usize {
     world.store().view(|views| views.small.plans.iter().count())
 }
@@ -222,7 +207,7 @@ fn a_plan_is_judged_by_the_clock_while_the_time_of_the_log_stands_still() {
     let mut world = World::new("P0D");
     // Due in ten days, and no sooner.
     let _contact = world.add("a", "2025-01-25");
-    log_time_stands_still(&mut world);
+    world.let_log_time_stand_still();
     let now = world.clock.now();
     let plan = world.request_plan("contacts").unwrap();
     world.settle();
@@ -238,7 +223,7 @@ fn a_hold_protects_until_its_day_has_come_also_when_the_log_is_past_it() {
     let hold = world.hold(&[contact]).expect("a hold");
     let until = Timestamp(world.clock.now().0 + 10 * DAY_US);
     world.release_until(hold, until);
-    log_time_stands_still(&mut world);
+    world.let_log_time_stand_still();
     let items = |world: &mut World| {
         let plan = world.request_plan("contacts").unwrap();
         world.settle();
@@ -256,10 +241,10 @@ fn a_hold_on_a_policy_keeps_what_is_in_a_run_until_its_day_has_come_also_when_th
     let case = v1::HoldPlaced { name: "case".to_owned(), reason: "reason".to_owned(), entities: Vec::new() };
     let hold = world.place_hold(HoldPlaced { policies: vec!["contacts".to_owned()], ..case.into() }).expect("a hold");
     world.release_until(hold, Timestamp(world.clock.now().0 + 10 * DAY_US));
-    log_time_stands_still(&mut world);
+    world.let_log_time_stand_still();
     world.clock.advance(DAY * 8);
     world.settle();
-    assert!(!has_pivot(&world.log()), "{}", world.story());
+    assert!(world.pivots() == 0, "{}", world.story());
     assert_eq!(world.state_of(contact), EntityState::Visible, "{}", world.story());
 }
 
@@ -269,7 +254,7 @@ fn a_schedule_goes_on_once_a_clock_that_was_ahead_is_set_right() {
     let nightly = "cron = \"0 3 * * *\"\ntimezone = \"Etc/UTC\"";
     world.write_policy("contacts", &policy("contacts", "P0D").replace("cron = \"on_demand\"", nightly));
     world.settle();
-    log_time_stands_still(&mut world);
+    world.let_log_time_stand_still();
     let before = plans(&world);
     assert_eq!(before, 1, "it fired by the clock that was ahead: {}", world.story());
     for nights in 1..=3 {
@@ -319,7 +304,7 @@ fn a_run_goes_on_at_its_rate_while_the_time_of_the_log_stands_still() {
     world.write_policy("contacts", &policy("contacts", "P0D").replace("max_percent = 100", slowly));
     let contacts = ["a", "b", "c"].map(|id| world.add(id, "2020-01-01"));
     world.settle();
-    log_time_stands_still(&mut world);
+    world.let_log_time_stand_still();
     let before = world.clock.now();
     let (_, run) = world.approved_run("contacts");
     world.finish();

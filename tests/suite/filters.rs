@@ -14,7 +14,7 @@ use retention_tests::filters::Standings;
 use retention_tests::invariants::MARKER;
 use retention_tests::world::{Stage, Stepped, World};
 
-use crate::holds::{at_every_step, case, has_pivot, id_is, one_step, standing};
+use crate::holds::{at_every_step, case, id_is, standing};
 
 fn contacts(filter: &str) -> HoldPlaced {
     HoldPlaced { filter: filter.to_owned(), standing: Some(standing(&[Kind::Contact], &["crm"])), ..case() }
@@ -107,11 +107,8 @@ fn what_changes_so_that_it_matches_before_the_intent_is_kept_and_stays_so_until_
         let hold = world.place_hold(contacts(&noted("wanted"))).expect("a hold");
         world.settle();
         let (_, run) = world.approved_run("contacts");
-        let mut is_over = false;
-        for _ in 0..steps {
-            is_over |= !one_step(&mut world);
-        }
-        let was_past_pivot = has_pivot(&world);
+        let is_over = world.run_for(steps);
+        let was_past_pivot = world.pivots() > 0;
         world.change(contact, "wanted");
         world.check();
         world.finish();
@@ -157,7 +154,7 @@ fn a_hold_whose_filter_does_not_match_keeps_nothing_once_it_has_judged() {
             race.world.place_hold(contacts(&id_is("nobody"))).expect("a hold");
         },
         |race| {
-            while one_step(&mut race.world) {}
+            while !race.world.run_for(1) {}
             let expected = if race.was_past_pivot { EntityState::Purged } else { EntityState::Visible };
             assert_eq!(race.world.state_of(race.contact), expected, "{}", race.world.story());
             catch_up(&mut race.world);

@@ -8,7 +8,7 @@ use retention_core::id::{EntityId, GrantId};
 use retention_core::mailbox::Rights;
 use retention_core::time::Timestamp;
 use retention_core::view::GrantState;
-use retention_tests::crash::Remains;
+use retention_tests::crash::{Remains, at_every_flush};
 use retention_tests::mailboxes::{Call, Fault};
 use retention_tests::story::told_as;
 use retention_tests::world::{APPROVER, HELPER, REQUESTER, Stage, Stepped, World};
@@ -148,22 +148,16 @@ fn a_fault_at_every_call_leaves_nothing_behind() {
 }
 
 fn crash_everywhere(remains: Remains) {
-    let mut stops = 0;
-    loop {
+    at_every_flush("a grant", remains, 9, |flush, remains| {
         let (mut world, mailbox) = world();
-        world.gate.crash_at(stops + 1, remains);
+        world.gate.crash_at(flush, remains);
         let (_, mut crashed) = whole_grant(&mut world, mailbox);
         // The request itself may have been lost: then there is nothing to be taken back.
         crashed |= world.store().report().folded > 0;
-        check_over(&world, &format!("flush {}, {remains:?}", stops + 1));
+        check_over(&world, &format!("flush {flush}, {remains:?}"));
         world.reopen();
-        if !crashed {
-            break;
-        }
-        stops += 1;
-    }
-    println!("{remains:?}: stopped at {stops} flushes");
-    assert!(stops >= 9, "the scenario has only {stops} flushes");
+        crashed
+    });
 }
 
 #[test]

@@ -2,14 +2,12 @@
 
 use std::time::Duration;
 
-use retention_core::event::Event;
 use retention_core::event::hold::{HoldPlaced, PauseScope, StandingQuery, v1};
-use retention_core::event::saga::Step;
 use retention_core::id::{EntityId, RequestId, RunId};
 use retention_core::record::Kind;
 use retention_core::time::Timestamp;
 use retention_core::view::{EntityState, RunState};
-use retention_tests::world::{APPROVER, Stage, Stepped, World};
+use retention_tests::world::{APPROVER, World};
 use retentiond::clock::Clock as _;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -22,22 +20,6 @@ pub(crate) struct Race {
     pub(crate) was_past_pivot: bool,
 }
 
-pub(crate) fn has_pivot(world: &World) -> bool {
-    let is_pivot = |event: &Event| matches!(event, Event::StepStarted(body) if body.step == Step::Purge);
-    world.log().iter().any(|recorded| recorded.event().is_some_and(is_pivot))
-}
-
-pub(crate) fn one_step(world: &mut World) -> bool {
-    match world.step(Stage::Run) {
-        Stepped::Worked | Stepped::Crashed => true,
-        Stepped::Until(at) => {
-            world.clock.pass_until(at);
-            true
-        }
-        Stepped::Idle => false,
-    }
-}
-
 /// Runs with something that happens after every number of steps, until the run is over before it could happen.
 pub(crate) fn at_every_step(happens: impl Fn(&mut Race), then: impl Fn(&mut Race)) {
     for steps in 0.. {
@@ -47,11 +29,8 @@ pub(crate) fn at_every_step(happens: impl Fn(&mut Race), then: impl Fn(&mut Race
         let contact = world.add_in(mailbox, "a", "2020-01-01");
         world.settle();
         let (_, run) = world.approved_run("contacts");
-        let mut is_over = false;
-        for _ in 0..steps {
-            is_over |= !one_step(&mut world);
-        }
-        let was_past_pivot = has_pivot(&world);
+        let is_over = world.run_for(steps);
+        let was_past_pivot = world.pivots() > 0;
         let mut race = Race { world, mailbox, contact, run, was_past_pivot };
         happens(&mut race);
         race.world.check();
@@ -227,7 +206,7 @@ fn a_pause_of_any_width_at_any_step_purges_nothing_until_it_is_resumed() {
                 race.world.reopen();
                 race.world.settle();
                 if !race.was_past_pivot {
-                    assert!(!has_pivot(&race.world), "{}", race.world.story());
+                    assert!(race.world.pivots() == 0, "{}", race.world.story());
                     assert_ne!(race.world.state_of(race.contact), EntityState::Purged);
                 }
                 assert!(was_over || race.was_past_pivot || race.world.run_state(race.run) != RunState::Completed);
@@ -270,7 +249,7 @@ fn a_pause_of_a_data_subject_at_any_step_purges_nothing_of_theirs_until_it_is_re
             race.world.lose_sled();
             race.world.settle();
             if !race.was_past_pivot {
-                assert!(!has_pivot(&race.world), "{}", race.world.story());
+                assert!(race.world.pivots() == 0, "{}", race.world.story());
                 assert_ne!(race.world.state_of(race.contact), EntityState::Purged);
             }
             assert!(was_over || race.was_past_pivot || race.world.run_state(race.run) != RunState::Completed);

@@ -9,7 +9,7 @@ use retention_core::event::{Actor, Event};
 use retention_core::id::{Digest, EntityId, GrantId, Position};
 use retention_core::time::Timestamp;
 use retention_core::view::{Condition, GrantState};
-use retention_tests::crash::Remains;
+use retention_tests::crash::{Remains, at_every_flush};
 use retention_tests::mailboxes::{Call, Fault, OWNER};
 use retention_tests::world::{APPROVER, REQUESTER, Stage, Stepped, World};
 use retentiond::clock::Clock;
@@ -320,11 +320,7 @@ fn removal_with_a_crash(stop: u64, remains: Remains) -> bool {
 
 #[test]
 fn a_removal_survives_a_crash_at_every_flush() {
-    for remains in [Remains::Lost, Remains::Torn, Remains::Kept, Remains::Flushed] {
-        let mut stop = 1;
-        while removal_with_a_crash(stop, remains) {
-            stop += 1;
-        }
-        assert!(stop > 8, "the scenario has only {stop} flushes");
+    for remains in Remains::ALL {
+        at_every_flush("a removal", remains, 8, removal_with_a_crash);
     }
 }

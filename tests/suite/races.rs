@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use retention_core::event::saga::{SkipReason, Step};
+use retention_core::event::saga::SkipReason;
 use retention_core::event::{Event, Recorded};
 use retention_core::id::{EntityId, RunId};
 use retention_core::view::{Condition, Conflict, EntityState, PlanState, RunState};
-use retention_tests::world::{APPROVER, REQUESTER, Stage, Stepped, World, policy};
+use retention_tests::world::{APPROVER, REQUESTER, Stage, World, policy};
 use retentiond::clock::Clock as _;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -20,28 +20,12 @@ struct Race {
     was_past_pivot: bool,
 }
 
-fn has_pivot(log: &[Recorded]) -> bool {
-    log.iter().any(|recorded| matches!(recorded.event(), Some(Event::StepStarted(body)) if body.step == Step::Purge))
-}
-
 fn skipped(world: &World) -> Vec<(EntityId, SkipReason)> {
     let items = |recorded: &Recorded| match recorded.event() {
         Some(Event::ItemsSkipped(body)) => body.items.clone(),
         _ => Vec::new(),
     };
     world.log().iter().flat_map(items).collect()
-}
-
-/// Lets the run take one step; waits out its quarantine.
-fn one_step(world: &mut World) -> bool {
-    match world.step(Stage::Run) {
-        Stepped::Worked | Stepped::Crashed => true,
-        Stepped::Until(at) => {
-            world.clock.pass_until(at);
-            true
-        }
-        Stepped::Idle => false,
-    }
 }
 
 /// Runs with something that happens after every number of steps, until the run is over before it could happen.
@@ -51,11 +35,8 @@ fn at_every_step(quarantine: &str, happens: impl Fn(&mut Race), then: impl Fn(&m
         let (first, second) = (world.add("a", "2020-01-01"), world.add("b", "2021-01-01"));
         world.settle();
         let (_, run) = world.approved_run("contacts");
-        let mut is_over = false;
-        for _ in 0..steps {
-            is_over |= !one_step(&mut world);
-        }
-        let was_past_pivot = has_pivot(&world.log());
+        let is_over = world.run_for(steps);
+        let was_past_pivot = world.pivots() > 0;
         let mut race = Race { world, first, second, run, was_past_pivot };
         happens(&mut race);
         race.world.check();
@@ -94,11 +75,8 @@ fn to_the_next_saga(happens: impl Fn(&mut World, EntityId), kept: EntityState) {
         let (first, second) = (world.add_in(mailbox, "a", "2020-01-01"), world.add("b", "2021-01-01"));
         world.settle();
         let (_, run) = world.approved_run("contacts");
-        let mut is_over = false;
-        for _ in 0..steps {
-            is_over |= !one_step(&mut world);
-        }
-        let pivots = world.log().iter().filter(|recorded| has_pivot(std::slice::from_ref(recorded))).count();
+        let is_over = world.run_for(steps);
+        let pivots = world.pivots();
         happens(&mut world, second);
         world.check();
         world.finish();

@@ -10,7 +10,7 @@ use notify::Watcher as _;
 use retention_core::event::{Actor, Event};
 use retention_core::id::{Digest, EntityId};
 use retention_core::mailbox::LoginForm;
-use retention_tests::crash::Remains;
+use retention_tests::crash::{Remains, at_every_flush};
 use retention_tests::world::{REQUESTER, Stage, Stepped, World};
 use retentiond::clock::Clock as _;
 use retentiond::config::{MailServer, MailTls};
@@ -160,24 +160,21 @@ fn whole_life(world: &mut World) -> bool {
 }
 
 fn crash_everywhere(remains: Remains) {
-    for stop in 1.. {
+    at_every_flush("a credential", remains, 6, |flush, remains| {
         let mut world = World::new("P1D");
-        world.gate.crash_at(stop, remains);
+        world.gate.crash_at(flush, remains);
         let crashed = whole_life(&mut world);
         world.reopen();
         settle(&mut world);
         let unneeded = world.store().view(|views| views.small.registry.unneeded().count());
-        assert_eq!(unneeded, 0, "flush {stop}, {remains:?}");
-        if !crashed {
-            assert!(stop > 6, "the scenario has only {stop} flushes");
-            return;
-        }
-    }
+        assert_eq!(unneeded, 0, "flush {flush}, {remains:?}");
+        crashed
+    });
 }
 
 #[test]
 fn credentials_survive_a_crash_at_every_flush() {
-    for remains in [Remains::Lost, Remains::Torn, Remains::Kept, Remains::Flushed] {
+    for remains in Remains::ALL {
         crash_everywhere(remains);
     }
 }

@@ -21,10 +21,6 @@ fn has(log: &[Recorded], wanted: impl Fn(&Event) -> bool) -> bool {
     log.iter().any(|recorded| recorded.event().is_some_and(&wanted))
 }
 
-fn has_pivot(world: &World) -> bool {
-    has(&world.log(), |event| matches!(event, Event::StepStarted(body) if body.step == Step::Purge))
-}
-
 fn plan_state(world: &World, plan: PlanId) -> PlanState {
     let now = world.clock.now();
     world.store().view(|views| views.small.plans.get(plan).unwrap().state(now))
@@ -99,7 +95,7 @@ fn at_every_step(
         for _ in 0..steps {
             is_over |= !one_step(&mut world);
         }
-        let was_past_pivot = has_pivot(&world);
+        let was_past_pivot = world.pivots() > 0;
         happens(&mut world, request, records[0]);
         world.check();
         world.finish();
@@ -200,7 +196,7 @@ fn a_withdrawn_request_erases_nothing_more() {
         for _ in 0..steps {
             is_over |= !one_step(&mut world);
         }
-        let was_past_pivot = has_pivot(&world);
+        let was_past_pivot = world.pivots() > 0;
         world.complete(request, RequestEnd::Withdrawn);
         world.finish();
         let expected = if was_past_pivot { EntityState::Purged } else { EntityState::Visible };
@@ -245,7 +241,7 @@ fn a_policy_purges_nothing_that_is_restricted_at_any_step() {
         world.settle();
         let (_, _run) = world.approved_run("contacts");
         let is_over = world.run_for(steps);
-        let was_past_pivot = has_pivot(&world);
+        let was_past_pivot = world.pivots() > 0;
         let restriction = world.restrict(&[first]).unwrap();
         world.check();
         world.finish();
@@ -536,7 +532,7 @@ fn an_exception_that_comes_late_stops_the_purge_of_a_policy() {
         world.settle();
         let (_, _run) = world.approved_run("contacts");
         let is_over = world.run_for(steps);
-        let was_past_pivot = has_pivot(&world);
+        let was_past_pivot = world.pivots() > 0;
         world.except(request, &[record]);
         world.finish();
         let expected = if was_past_pivot { EntityState::Purged } else { EntityState::Visible };

@@ -17,7 +17,7 @@ const LABEL_BYTES_MAX: usize = 63;
 const WORD_SLIPS_MAX: usize = 3;
 
 /// The fewest characters of a password of a new mailbox.
-pub const PASSWORD_CHARS_MIN: usize = 8;
+const PASSWORD_CHARS_MIN: usize = 8;
 
 /// Checks a cell that is not empty.
 ///

@@ -469,18 +469,6 @@ pub enum Severity {
     Note,
 }
 
-impl Severity {
-    /// Returns the name that people see.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Error => "error",
-            Self::Warning => "warning",
-            Self::Note => "note",
-        }
-    }
-}
-
 /// One problem of something that a person wrote: a configuration, a policy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Finding {

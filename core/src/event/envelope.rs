@@ -14,7 +14,7 @@ pub const ENVELOPE_BYTES: usize = 128;
 pub const FORMAT_VERSION: u16 = 1;
 
 /// The format version of an event whose texts are sealed apart.
-pub const FORMAT_VERSION_TEXTS: u16 = 2;
+const FORMAT_VERSION_TEXTS: u16 = 2;
 
 const NO_SLOT: u64 = u64::MAX;
 const SEALED: u8 = 1;

@@ -21,7 +21,7 @@ pub const ENCRYPTED_SUFFIX: &str = ".age";
 
 /// The files of an encrypted bundle that are not: they hold numbers and digests, by which everybody can see that a bundle
 /// is what it was.
-pub const NEVER_ENCRYPTED: [&str; 2] = [MANIFEST_ITEMS_FILE, TEXTS_FILE];
+const NEVER_ENCRYPTED: [&str; 2] = [MANIFEST_ITEMS_FILE, TEXTS_FILE];
 
 /// The largest manifest that is read: 1 MiB. The items stand in a file of their own, so it holds a few lines per file.
 pub const MANIFEST_BYTES_MAX: usize = 1024 * 1024;
@@ -30,7 +30,7 @@ pub const MANIFEST_BYTES_MAX: usize = 1024 * 1024;
 pub const FILES_MAX: usize = 64;
 
 /// The longest file name of a bundle in bytes; all are ours and short.
-pub const FILE_NAME_BYTES_MAX: usize = 64;
+const FILE_NAME_BYTES_MAX: usize = 64;
 
 /// One file of a bundle.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

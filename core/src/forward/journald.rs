@@ -10,7 +10,7 @@ const PRIORITY: &str = "6";
 const FACILITY: &str = "13";
 
 /// What finds the events of all logs: `journalctl MESSAGE_ID=…`. Made once, at random, and the same for ever.
-pub const MESSAGE_ID: &str = "9d1f4c0f3f6b4f0c8a5e6c0d2b7a41e3";
+const MESSAGE_ID: &str = "9d1f4c0f3f6b4f0c8a5e6c0d2b7a41e3";
 
 /// Returns the entry that tells of an event.
 #[must_use]

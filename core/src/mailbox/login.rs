@@ -39,13 +39,20 @@ pub enum Identity {
 
 /// A word that is no login form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a login form is one of own-password, dovecot-master, exchange, mirapoint, authzid, user-root, xoauth2")]
+#[error("a login form is one of {}", LoginForm::ALL.map(|form| form.word()).join(", "))]
 pub struct UnknownForm;
 
 impl LoginForm {
-    /// The words of all forms.
-    pub const WORDS: &[&str] =
-        &["own-password", "dovecot-master", "exchange", "mirapoint", "authzid", "user-root", "xoauth2"];
+    /// All forms. A separator is `*` and a domain empty until they are said.
+    pub const ALL: [Self; 7] = [
+        Self::OwnPassword,
+        Self::DovecotMaster { separator: '*' },
+        Self::Exchange { domain: String::new() },
+        Self::Mirapoint,
+        Self::AuthzId,
+        Self::UserRoot,
+        Self::XOAuth2,
+    ];
 
     /// Returns its word.
     #[must_use]
@@ -97,18 +104,8 @@ impl fmt::Display for LoginForm {
 impl FromStr for LoginForm {
     type Err = UnknownForm;
 
-    /// Reads a form by its word. A separator is `*` and a domain empty until they are said.
     fn from_str(word: &str) -> Result<Self, UnknownForm> {
-        Ok(match word {
-            "own-password" => Self::OwnPassword,
-            "dovecot-master" => Self::DovecotMaster { separator: '*' },
-            "exchange" => Self::Exchange { domain: String::new() },
-            "mirapoint" => Self::Mirapoint,
-            "authzid" => Self::AuthzId,
-            "user-root" => Self::UserRoot,
-            "xoauth2" => Self::XOAuth2,
-            _ => return Err(UnknownForm),
-        })
+        Self::ALL.into_iter().find(|form| form.word() == word).ok_or(UnknownForm)
     }
 }
 
@@ -130,8 +127,8 @@ mod tests {
 
     #[test]
     fn every_word_is_a_form_and_says_its_word() {
-        for word in LoginForm::WORDS {
-            assert_eq!(word.parse::<LoginForm>().map(|form| form.word()), Ok(*word));
+        for form in LoginForm::ALL {
+            assert_eq!(form.word().parse(), Ok(form));
         }
         assert_eq!("master".parse::<LoginForm>(), Err(UnknownForm));
     }

@@ -19,15 +19,6 @@ use utoipa::ToSchema;
 #[schema(value_type = String, example = "lrswipkxtea")]
 pub struct Rights(u64);
 
-/// How a server folds rights together, so that what is read back can be compared with what was asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Folding {
-    /// RFC 4314: `c` and `d` are virtual, shown beside the rights they stand for.
-    Virtual,
-    /// RFC 2086 in part: `t`, `e` and `x` are one right `d`, and `c` is `k`. Courier answers so.
-    OneDelete,
-}
-
 /// A text is no set of rights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a set of rights: expected lower-case letters and digits such as lrswipkxtea (RFC 4314)")]
@@ -95,33 +86,6 @@ impl Rights {
             set |= bit(b'k');
         }
         Self(set & !(bit(b'c') | bit(b'd')))
-    }
-
-    /// Returns the set in the form in which sets of such a server can be compared.
-    #[must_use]
-    pub fn folded(self, folding: Folding) -> Self {
-        match folding {
-            Folding::Virtual => self.plain(),
-            Folding::OneDelete => {
-                let (deletes, creates) = (Self::of_ascii(b"texd").0, Self::of_ascii(b"kc").0);
-                let delete = if self.0 & deletes == 0 { 0 } else { bit(b'd') };
-                let create = if self.0 & creates == 0 { 0 } else { bit(b'k') };
-                Self((self.0 & !(deletes | creates)) | delete | create)
-            }
-        }
-    }
-
-    /// Says whether both mean the same on such a server.
-    #[must_use]
-    pub fn same_as(self, other: Self, folding: Folding) -> bool {
-        self.folded(folding) == other.folded(folding)
-    }
-
-    /// Says whether it holds all that `other` means on such a server.
-    #[must_use]
-    pub fn means_all_of(self, other: Self, folding: Folding) -> bool {
-        let wanted = other.folded(folding).0;
-        self.folded(folding).0 & wanted == wanted
     }
 
     /// Says whether nothing is allowed.
@@ -238,21 +202,17 @@ mod tests {
     #[test]
     fn what_servers_read_back_is_what_was_asked() {
         let asked = Rights::FULL_ACCESS;
-        for (shown, folding) in [
-            ("akxeilprwtscd", Folding::Virtual),
-            ("lrswipkxtecda", Folding::Virtual),
-            ("adiklprsw", Folding::OneDelete),
-        ] {
-            assert!(Rights::parse(shown).same_as(asked, folding), "{shown}");
+        for shown in ["akxeilprwtscd", "lrswipkxtecda", "adiklprsw"] {
+            assert!(Rights::parse(shown).is_same_as(asked), "{shown}");
         }
-        assert!(!Rights::parse("lrswipkxte").same_as(asked, Folding::Virtual), "without a");
-        assert!(!Rights::parse("lrs").means_all_of(asked, Folding::OneDelete));
-        assert!(Rights::parse("lrswipkxtecdan").means_all_of(asked, Folding::Virtual));
+        assert!(!Rights::parse("lrswipkxte").is_same_as(asked), "without a");
+        assert!(!Rights::parse("lrs").covers(asked));
+        assert!(Rights::parse("lrswipkxtecdan").covers(asked));
     }
 
     #[test]
     fn old_letters_alone_stand_for_the_new_ones() {
-        assert!(Rights::parse("lrcd").same_as(Rights::parse("lrktex"), Folding::Virtual));
+        assert!(Rights::parse("lrcd").is_same_as(Rights::parse("lrktex")));
         assert!(!Rights::parse("lrcx").covers(Rights::parse("k")), "c beside x says nothing of k");
     }
 
@@ -279,10 +239,8 @@ mod tests {
             prop_assert_eq!(Rights::parse(&rights.to_string()), rights);
             let reversed: String = text.chars().rev().collect();
             prop_assert_eq!(Rights::parse(&reversed), rights);
-            for folding in [Folding::Virtual, Folding::OneDelete] {
-                prop_assert_eq!(rights.folded(folding).folded(folding), rights.folded(folding), "folding twice");
-                prop_assert!(rights.same_as(rights, folding));
-            }
+            prop_assert_eq!(rights.plain().plain(), rights.plain());
+            prop_assert!(rights.is_same_as(rights));
         }
 
         #[test]

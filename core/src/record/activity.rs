@@ -20,7 +20,7 @@ use crate::time::Timestamp;
 pub struct ActivityClass(String);
 
 /// The prefix of classes that an administrator names.
-pub const CUSTOM_CLASS_PREFIX: &str = "custom:";
+const CUSTOM_CLASS_PREFIX: &str = "custom:";
 
 /// The longest name after the prefix, in bytes.
 const CUSTOM_CLASS_BYTES_MAX: usize = 64;

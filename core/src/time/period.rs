@@ -57,7 +57,7 @@ pub enum Align {
 }
 
 /// The longest period, in years: calendars end in the year 9999, and no law asks for more.
-pub(super) const YEARS_MAX: u32 = 1_000;
+const YEARS_MAX: u32 = 1_000;
 
 const SECONDS_PER_DAY: u64 = 86_400;
 const DAYS_MAX: u32 = YEARS_MAX * 366;

@@ -92,18 +92,6 @@ impl Activities {
         self.newest.iter().map(|((entity, class), newest)| (*entity, *class, *newest))
     }
 
-    /// Returns how many entries there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.newest.len()
-    }
-
-    /// Says whether no record ever had an activity.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.newest.is_empty()
-    }
-
     /// Notes an activity of a record. What moves nothing need not be written out again.
     pub fn note(&mut self, entity: EntityId, class: ClassNumber, newest: Newest) {
         let known = self.newest.get(&(entity, class));

@@ -126,7 +126,7 @@ impl Views {
 
     /// Says whether a hold covers what is left in a bundle alone, which holds copies of some entities.
     #[must_use]
-    pub fn is_bundle_held(&self, saga: SagaId, copies_of: &[EntityId]) -> bool {
+    fn is_bundle_held(&self, saga: SagaId, copies_of: &[EntityId]) -> bool {
         self.is_bundle_held_at(saga, copies_of, self.recorded_at)
     }
 

@@ -28,7 +28,7 @@ const OUT_OF_SCOPE: u16 = 0;
 const NEVER: u16 = u16::MAX;
 
 /// How many entities stand in one block of a written-out column.
-pub const DAYS_PER_BLOCK: usize = 2_048;
+const DAYS_PER_BLOCK: usize = 2_048;
 
 /// Days are counted from 1970 in UTC, plus one; what lies before or beyond is moved to the nearest end.
 fn day_of(at: Timestamp) -> u16 {

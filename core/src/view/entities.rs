@@ -199,12 +199,6 @@ impl Entities {
         self.rows.get(entity.index()).filter(|row| row.flags & KNOWN != 0).map(Packed::unpack)
     }
 
-    /// Returns the version and digest of a live entity, for the comparison that intake makes.
-    #[must_use]
-    pub fn version_and_digest(&self, entity: EntityId) -> Option<(Position, u64)> {
-        self.rows.get(entity.index()).map(|row| (Position(u64::from(row.version)), row.digest))
-    }
-
     /// Goes through the numbers that are in use, from `from` upwards.
     pub fn numbers_from(&self, from: u32) -> impl Iterator<Item = EntityId> + '_ {
         let rows = self.rows.iter_from(from as usize);

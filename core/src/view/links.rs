@@ -38,12 +38,6 @@ impl Links {
         all.into_iter()
     }
 
-    /// Returns how many links there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.out.len()
-    }
-
     /// Says whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -19,7 +19,7 @@ pub const NEWS_US: i64 = 30 * DAY_US;
 
 /// When it is forgotten that something was told which cannot be told any more: 30 days later, so that a clock that is
 /// set back a little tells nothing twice.
-pub const FORGET_US: i64 = 2 * NEWS_US;
+const FORGET_US: i64 = 2 * NEWS_US;
 
 /// What became of a notice.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]

@@ -119,7 +119,7 @@ impl SubjectRequest {
 
     /// Says whether a package was handed out since a person last said which records are theirs.
     #[must_use]
-    pub fn is_handed_out(&self) -> bool {
+    fn is_handed_out(&self) -> bool {
         self.packages.last().is_some_and(|made| *made > self.changed)
     }
 

@@ -35,7 +35,7 @@ pub(super) const COLUMNS: &[&str] = &[
 
 pub(super) const RECORD_COLUMNS: &[&str] =
     &["record", "state", "kept.why", "kept.until", "excepted", "holds", "restricted", "text_missing"];
-pub(super) const REACH_COLUMNS: &[&str] = &["mailbox", "server", "state", "read_at", "messages", "failed"];
+const REACH_COLUMNS: &[&str] = &["mailbox", "server", "state", "read_at", "messages", "failed"];
 
 pub(super) fn execute(context: &mut Context, command: Subject) -> Result<ExitCode, Failure> {
     match command {

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use retention_core::mailbox::{Identity, LoginForm};
+use retention_core::mailbox::LoginForm;
 use rustls::ClientConfig;
 use zeroize::Zeroizing;
 
@@ -55,8 +55,7 @@ mod wire;
 mod tests;
 
 pub use access::ImapAccess;
-pub use acl::{Acl, Grantable};
-pub use answer::FolderStatus;
+pub use acl::Acl;
 pub use date::InternalDate;
 pub use directory::MailboxDirectory;
 pub use doveadm::Keys;
@@ -64,7 +63,7 @@ pub use error::{MailError, explain};
 pub use folder::{Folder, SpecialUse, parts_of};
 pub use header::Header;
 pub use mailroom::ImapMailroom;
-pub use messages::{Appended, BodySink, Changes, Criteria, Expunged, Meta, State};
+pub use messages::{Appended, BodySink, Expunged, Meta, State};
 pub use mover::ImapMover;
 pub use proof::Proof;
 pub use quirk::{Authzid, Leaves, Lists, OwnerEntry, Quirks, Sizes, StandIn, UnknownUser};
@@ -168,11 +167,6 @@ impl Capabilities {
         ];
         let says = |word: &str| self.0.iter().any(|said| said == word);
         says(word) || (IN_REV2.contains(&word) && says("IMAP4REV2"))
-    }
-
-    /// Returns the words in order.
-    pub fn words(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(String::as_str)
     }
 }
 
@@ -297,17 +291,7 @@ impl Connector {
         let [_, others, shared] = namespaces.unwrap_or_default();
         // An empty prefix of shared folders is where everything begins: it names nobody's.
         let foreign = others.into_iter().chain(shared).filter(|namespace| !namespace.prefix.is_empty()).collect();
-        Ok(Session {
-            wire,
-            capabilities,
-            quirks,
-            root,
-            foreign,
-            proof,
-            selected: None,
-            qresync_enabled: false,
-            _permit: permit,
-        })
+        Ok(Session { wire, capabilities, quirks, root, foreign, proof, selected: None, _permit: permit })
     }
 
     /// Says whether the mailbox could still be proven to be the user's if its owner were no longer the only one who
@@ -378,10 +362,4 @@ impl Known {
             }
         }
     }
-}
-
-/// Whether whose mailbox was opened must be proven for this form.
-#[must_use]
-pub fn needs_proof(form: &LoginForm) -> bool {
-    form.identity() == Identity::Admin
 }

@@ -261,7 +261,7 @@ impl TextSink for Passing<'_, '_> {
                 let place = self.place.clone();
                 let broken = Broken { place, uid, total: bytes, passed: 0, hash: Sha256::new() };
                 self.current = Current::Passed(broken);
-                self.tell(TextEvent::Begin(number, bytes))
+                self.tell(TextEvent::Begin(number))
             }
             Some(broken) if broken.uid != uid || broken.place != *self.place => {
                 self.fetching.broken = Some(broken);

@@ -325,25 +325,6 @@ impl Intake {
     }
 }
 
-/// Takes in one file or directory where it lies, without claiming or moving it; the report goes to `folder`.
-///
-/// # Errors
-/// As [`Intake::step`].
-pub fn take_in(
-    store: &Store,
-    clock: &dyn Clock,
-    source: &Source,
-    path: &Path,
-    folder: &Path,
-    progress: Progress<'_>,
-) -> Result<Taken, IntakeError> {
-    let spec = source::spec_of(source)?;
-    let exports = Exports::of_log(store, &source.name)?;
-    let name = spec.ocm.as_ref().and(path.file_name()).and_then(OsStr::to_str).and_then(DirectoryName::parse);
-    let export = name.as_ref().map(|name| (&exports, name));
-    Task { store, clock, source, spec: &spec, path, folder, export, read_since: Position::NONE }.run(progress)
-}
-
 impl Inbox {
     /// Tells the operator what keeps a source from being taken in, once.
     fn complain(&mut self, complaint: Option<String>) {

@@ -181,23 +181,21 @@ mod tests {
     use retention_core::view::Condition;
 
     use super::*;
-    use crate::clock::ManualClock;
     use crate::flush::Flush;
     use crate::flush::failing::{CUTS, Failing, Fails};
     use crate::store::Options;
     use crate::store::backup::ledger::Read;
     use crate::store::open::daemon_draft;
-    use crate::store::tests::{add_contacts, add_layout, init, purge};
+    use crate::store::tests::{add_contacts, add_layout, init_with_clock, open_with_clock, purge};
 
     #[test]
     fn a_ledger_that_was_cut_exchanged_or_removed_is_told_and_has_everything_again() {
         let dir = tempfile::tempdir().unwrap();
-        let store = Arc::new(Store::open(&init(dir.path()), &mut |_, _| {}).unwrap());
+        let (store, clock) = open_with_clock(dir.path());
         let layout = add_layout(&store);
         let entities = add_contacts(&store, layout, 0..10);
         purge(&store, &entities[..4]);
         let path = dir.path().join("erasures");
-        let clock = Arc::new(ManualClock::starting_at(Timestamp::from_unix_seconds(1_700_000_000)));
         let mut ledger = Ledger::new(Arc::clone(&store), clock, path.clone());
         while ledger.step().unwrap() == Step::Worked {}
         let whole = std::fs::read_to_string(&path).unwrap();
@@ -225,11 +223,11 @@ mod tests {
     fn a_flush_that_fails_persisted_or_not_loses_doubles_and_tears_no_line() {
         let dir = tempfile::tempdir().unwrap();
         let gate = Failing::of(Flush::Ledger);
-        let options = Options { gate: gate.clone(), ..init(dir.path()) };
+        let (options, clock) = init_with_clock(dir.path());
+        let options = Options { gate: gate.clone(), ..options };
         let store = Arc::new(Store::open(&options, &mut |_, _| {}).unwrap());
         let layout = add_layout(&store);
         let entities = add_contacts(&store, layout, 0..200);
-        let clock = Arc::new(ManualClock::starting_at(Timestamp::from_unix_seconds(1_700_000_000)));
         let mut erased = 0;
         let goes_on = [(Fails::Before, None), (Fails::After, None)];
         for (fails, cut) in goes_on.into_iter().chain(CUTS.map(|(fails, remains)| (fails, Some(remains)))) {
@@ -282,14 +280,12 @@ mod tests {
     #[test]
     fn a_ledger_with_nothing_to_tell_says_each_hour_and_with_each_backup_that_it_has_everything() {
         let dir = tempfile::tempdir().unwrap();
-        let start = Timestamp::from_unix_seconds(1_700_000_000);
-        let clock = ManualClock::starting_at(start);
-        let options = Options { clock: Arc::new(clock.clone()), ..init(dir.path()) };
-        let store = Arc::new(Store::open(&options, &mut |_, _| {}).unwrap());
+        let (store, clock) = open_with_clock(dir.path());
+        let start = clock.now();
         let layout = add_layout(&store);
         let entities = add_contacts(&store, layout, 0..10);
         let path = dir.path().join("erasures");
-        let mut ledger = Ledger::new(Arc::clone(&store), Arc::new(clock.clone()), path.clone());
+        let mut ledger = Ledger::new(Arc::clone(&store), clock.clone(), path.clone());
         let mut lines = || {
             while ledger.step().unwrap() == Step::Worked {}
             let text = std::fs::read_to_string(&path).unwrap();

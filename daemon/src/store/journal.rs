@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use retention_core::event::Envelope;
-use retention_core::event::envelope::ENVELOPE_BYTES;
 use retention_core::id::Position;
 
 pub mod frame;
@@ -23,7 +22,7 @@ pub use frame::GroupBuffer;
 pub use reader::JournalReader;
 
 /// Segments are closed beyond this size, in bytes; it bounds what is scanned on open and rewritten by a compaction.
-pub const SEGMENT_BYTES_MAX: u64 = 64 * 1024 * 1024;
+const SEGMENT_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// The size of a segment's header, in bytes.
 pub const HEADER_BYTES: u64 = 32;
@@ -267,6 +266,3 @@ pub struct StoredEvent {
     /// The stored body; `None` once its ciphertext was removed.
     pub body: Option<Vec<u8>>,
 }
-
-/// The smallest frame that holds an event, in bytes.
-pub const EVENT_FRAME_BYTES_MIN: usize = frame::FRAME_HEADER_BYTES + ENVELOPE_BYTES;

@@ -155,21 +155,8 @@ impl Store {
         })
     }
 
-    /// Decides whether one policy would dispose of an entity at an instant; `None` if its record is gone, or the
-    /// policy is not active.
-    ///
-    /// # Errors
-    /// When the record cannot be read.
-    pub fn decide_for(&self, policy: &str, subject: &Subject, now: Timestamp) -> Result<Option<Decision>, ReadError> {
-        let Some(record) = self.record_at(subject.row.version)? else { return Ok(None) };
-        let Some(bound) = self.bound(record.layout) else { return Ok(None) };
-        let facts = state::facts(&bound.layout, &record, &subject.row, subject.open_deals, &subject.activities);
-        let mut standing = subject.standing.clone();
-        standing.holds.extend(self.view(|views| views.holds_of_policy_at(policy, self.holds_at(views))));
-        Ok(bound.set.decide_for(policy, &facts, &standing, now))
-    }
-
-    /// As [`Self::decide_for`], for many subjects, in their order: their records are read together.
+    /// Decides whether one policy would dispose of entities at an instant, in their order; `None` where the record is gone, or the
+    /// policy is not active. Their records are read together.
     ///
     /// # Errors
     /// When a record cannot be read.

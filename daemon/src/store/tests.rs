@@ -23,16 +23,57 @@ use super::vault::root_key::RootKey;
 use super::{Options, Store};
 use crate::clock::ManualClock;
 
+/// A policy that purges contacts a year after they were first seen.
+pub(crate) const KEEP_ONE_YEAR: &str = r#"
+schema = 1
+[policy]
+id = "contacts"
+title = "Contacts"
+owner = "dpo@example.org"
+legal_basis = "GDPR 5(1)(e)"
+data_class = "crm.contact"
+state = "enforce"
+[scope]
+kind = ["contact"]
+match_all = true
+[retention]
+period = "P1Y"
+start = "first_seen"
+on_missing_start = "keep"
+timezone = "UTC"
+[schedule]
+cron = "0 2 1 * *"
+timezone = "UTC"
+on_missed = "run_once"
+[action]
+kind = "purge"
+"#;
+
 pub(super) fn options(dir: &Path) -> Options {
+    with_clock(dir).0
+}
+
+fn with_clock(dir: &Path) -> (Options, Arc<ManualClock>) {
     let clock = Arc::new(ManualClock::starting_at(Timestamp::from_unix_seconds(1_700_000_000)));
-    Options::usual(&dir.join("state"), &dir.join("root.key"), clock).unwrap()
+    (Options::usual(&dir.join("state"), &dir.join("root.key"), clock.clone()).unwrap(), clock)
 }
 
 pub(crate) fn init(dir: &Path) -> Options {
+    init_with_clock(dir).0
+}
+
+/// Makes a store, and hands out its clock.
+pub(crate) fn init_with_clock(dir: &Path) -> (Options, Arc<ManualClock>) {
     drop(RootKey::generate_file(&dir.join("root.key")).unwrap());
-    let options = options(dir);
+    let (options, clock) = with_clock(dir);
     Store::init(&options).unwrap();
-    options
+    (options, clock)
+}
+
+/// Makes a store and opens it.
+pub(crate) fn open_with_clock(dir: &Path) -> (Arc<Store>, Arc<ManualClock>) {
+    let (options, clock) = init_with_clock(dir);
+    (Arc::new(open(&options)), clock)
 }
 
 pub(crate) fn copy_dir(from: &Path, to: &Path) {
@@ -49,16 +90,20 @@ pub(crate) fn copy_dir(from: &Path, to: &Path) {
 
 /// Lets a store's tree grow over its log, under a key that the log adopts, and signs it. Returns the checkpoint.
 pub(crate) fn sign(store: &Store) -> String {
-    let (signer, verifier_key) = keys_of(&[7; 32], "log").unwrap();
+    let (_, verifier_key) = keys_of(&[7; 32], "log").unwrap();
     if store.view(|views| views.small.signing_keys.is_empty()) {
         let event = Event::SigningKeyAdopted(SigningKeyAdopted { verifier_key });
         store.append_drafts(vec![daemon_draft(event)], Condition::None).unwrap();
     }
-    let tree = Tree::open(store.dir()).unwrap();
+    sign_in(store, &Tree::open(store.dir()).unwrap())
+}
+
+/// Lets a tree grow over the log, and signs it. Returns the checkpoint.
+pub(crate) fn sign_in(store: &Store, tree: &Tree) -> String {
     let last = store.view(|views| views.position);
     let new: Vec<_> = (tree.next().0..=last.0).map(|at| store.envelope(Position(at)).unwrap().unwrap()).collect();
     tree.append(&new).unwrap();
-    tree.checkpoint("log", &signer).unwrap().unwrap()
+    tree.checkpoint("log", &keys_of(&[7; 32], "log").unwrap().0).unwrap().unwrap()
 }
 
 /// Changes one bit of a file.
@@ -69,7 +114,7 @@ pub(crate) fn flip(path: &Path, at: u64) {
     file.write_all_at(&[byte[0] ^ 1], at).unwrap();
 }
 
-pub(super) fn open(options: &Options) -> Store {
+pub(crate) fn open(options: &Options) -> Store {
     Store::open(options, &mut |_, _| {}).unwrap()
 }
 

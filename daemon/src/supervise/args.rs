@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 /// Where the configuration lies when nobody says otherwise.
-pub const CONFIG_DEFAULT: &str = "/etc/retentiond/config.toml";
+const CONFIG_DEFAULT: &str = "/etc/retentiond/config.toml";
 
 /// The data-retention daemon: records changes as events, applies retention policies, and proves what it did.
 ///

@@ -40,15 +40,14 @@ mod tests {
     use crate::clock::ManualClock;
     use crate::store::Options;
     use crate::store::sled_door::BootId;
-    use crate::store::tests::{add_contacts, add_layout, init};
+    use crate::store::tests::{add_contacts, add_layout, init_with_clock};
 
     const DAY: Duration = Duration::from_hours(24);
 
     /// A store that is closed, or left as a power cut leaves it; then the clock runs ahead. Returns when its newest
     /// event was recorded.
     fn left(dir: &std::path::Path, is_closed: bool) -> (Options, Arc<ManualClock>, Timestamp) {
-        let clock = Arc::new(ManualClock::starting_at(Timestamp::from_unix_seconds(1_700_000_000)));
-        let options = Options { clock: Arc::clone(&clock) as Arc<dyn Clock>, ..init(dir) };
+        let (options, clock) = init_with_clock(dir);
         let store = Store::open(&options, &mut |_, _| {}).unwrap();
         let layout = add_layout(&store);
         drop(add_contacts(&store, layout, 0..5));

@@ -1,5 +1,7 @@
 //! What persons and sources do in a world.
 
+use std::time::Duration;
+
 use retention_core::event::change::{
     EntityAbsent, EntityChanged, EntityLinked, LayoutRecorded, Link, MailboxScanRequested,
 };
@@ -302,6 +304,20 @@ impl World {
         let Some(doubted) = doubt else { return false };
         let event = Event::ClockConfirmed(ClockConfirmed { doubted, reason: MARKER.to_owned() });
         self.person(APPROVER, doubted, event, Condition::ClockDoubted(doubted)).is_some()
+    }
+
+    /// Lets the clock be ahead by thirty days and be set right, and a person say so: the time of the log stands still.
+    ///
+    /// # Panics
+    /// When nobody doubted the clock.
+    pub fn let_log_time_stand_still(&mut self) {
+        let right = self.clock.now();
+        for at in [right.after(Duration::from_secs(30 * 86_400)), right] {
+            self.clock.set(at);
+            self.settle();
+        }
+        assert!(self.confirm_clock(), "{}", self.story());
+        self.settle();
     }
 
     /// Takes an entity back out of quarantine; says whether that was still possible.

@@ -123,19 +123,6 @@ pub enum PolicyChange {
     Same,
 }
 
-impl PolicyChange {
-    /// Returns the name that people see.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Added => "added",
-            Self::Changed => "changed",
-            Self::Removed => "removed",
-            Self::Same => "same",
-        }
-    }
-}
-
 /// One plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PlanRow {

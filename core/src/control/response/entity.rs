@@ -301,18 +301,6 @@ pub enum Verdict {
     Held,
 }
 
-impl Verdict {
-    /// Returns the name that people see.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Keep => "keep",
-            Self::Due => "due",
-            Self::Held => "held",
-        }
-    }
-}
-
 /// What one policy says about an entity.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PolicyVerdict {

@@ -46,18 +46,6 @@ pub enum PartState {
     Missing,
 }
 
-impl PartState {
-    /// Returns the name that people see.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Intact => "intact",
-            Self::Damaged => "damaged",
-            Self::Missing => "missing",
-        }
-    }
-}
-
 /// What a verification or a rebuild says about one part.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PartRow {

@@ -20,19 +20,6 @@ pub enum NoticeState {
     Acknowledged,
 }
 
-impl NoticeState {
-    /// Returns the name that people see.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Owed => "owed",
-            Self::Sent => "sent",
-            Self::GivenUp => "given_up",
-            Self::Acknowledged => "acknowledged",
-        }
-    }
-}
-
 /// One notice on one channel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct NoticeRow {

@@ -9,7 +9,7 @@ use crate::id::Digest;
 pub const ANSWER_BYTES_MAX: usize = 16 * 1024;
 
 /// The most hashes of a proof that a witness takes.
-pub const PROOF_LINES_MAX: usize = 63;
+const PROOF_LINES_MAX: usize = 63;
 
 /// The type of an answer that tells a size.
 const SIZE: &str = "text/x.tlog.size";

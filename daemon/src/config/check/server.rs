@@ -105,7 +105,7 @@ impl Check<'_> {
             Some(word) => match word.get_ref().parse() {
                 Ok(form) => form,
                 Err(_) => {
-                    let known = LoginForm::WORDS.join(", ");
+                    let known = LoginForm::ALL.map(|form| form.word()).join(", ");
                     return self.refuse(word.span(), format!("unknown login form; known here: {known}"));
                 }
             },

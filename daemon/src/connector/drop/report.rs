@@ -10,7 +10,7 @@ use crate::connector::defect::Defect;
 use crate::connector::rejection::FileError;
 
 /// Rejections listed one by one; the others are counted.
-pub const REJECTIONS_LISTED_MAX: usize = 10_000;
+const REJECTIONS_LISTED_MAX: usize = 10_000;
 
 /// Gathers what a read hands out.
 #[derive(Debug, Default, Serialize)]
@@ -97,14 +97,6 @@ impl ReadReport {
         }
     }
 
-    /// Writes it for programs.
-    ///
-    /// # Errors
-    /// Never for these types; the signature is that of the writer.
-    pub fn to_json(&self) -> serde_json::Result<String> {
-        serde_json::to_string_pretty(self)
-    }
-
     /// Writes it for people.
     #[must_use]
     pub fn to_text(&self) -> String {
@@ -157,6 +149,6 @@ mod tests {
             "{}",
             &text[..200]
         );
-        assert!(report.to_json().unwrap().contains("\"vanished\""));
+        assert!(serde_json::to_string(&report).unwrap().contains("\"vanished\""));
     }
 }

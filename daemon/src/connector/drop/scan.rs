@@ -20,7 +20,7 @@ use crate::connector::rejection::FileError;
 pub const STILL_US: i64 = 2_000_000;
 
 /// Most entries that one scan looks at; the others wait for the next scan.
-pub const ENTRIES_PER_SCAN_MAX: usize = 10_000;
+const ENTRIES_PER_SCAN_MAX: usize = 10_000;
 
 /// One entry of a drop folder. Its name may name a person: `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]

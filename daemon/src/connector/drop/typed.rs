@@ -511,7 +511,7 @@ pub(super) fn joined_links(cell: Option<&str>, relation: Relation, kind: Kind, l
 }
 
 /// Turns `1 234,50 Kč` into `1234.50 Kč`: blanks or points group three digits, a comma begins the fraction.
-pub(super) fn parse_decimal_comma(text: &str) -> Option<String> {
+fn parse_decimal_comma(text: &str) -> Option<String> {
     let text = text.trim();
     let is_sign = |c: char| matches!(c, '-' | '+' | '\u{2212}');
     let from = text.find(|c: char| c.is_ascii_digit() || is_sign(c))?;

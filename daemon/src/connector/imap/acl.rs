@@ -29,15 +29,6 @@ impl Acl {
     }
 }
 
-/// What could be granted to an identifier on a folder.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Grantable {
-    /// What it has in any case.
-    pub always: Rights,
-    /// What can be granted; rights of one group come and go together.
-    pub groups: Vec<Rights>,
-}
-
 const NO_ACL: MailError = MailError::refused("mail-no-acl", Retry::Operator);
 const INCOMPLETE: MailError = MailError::unknown("mail-answer-incomplete");
 
@@ -87,22 +78,6 @@ impl Session {
         )
     }
 
-    /// Asks what could be granted.
-    ///
-    /// # Errors
-    /// Says why the server does not tell it.
-    pub fn list_rights(&mut self, folder: &str, identifier: &str) -> Result<Grantable, MailError> {
-        let command = |folder: &str| Command::new("LISTRIGHTS").folder(folder).string(identifier);
-        let found = self.about_each(&[folder], command, |folder, answer| match answer {
-            Untagged::ListRights(found, _, groups) if same_folder(found, folder) => Some(Grantable {
-                always: groups.first().map_or(Rights::NONE, |letters| Rights::parse(letters)),
-                groups: groups.iter().skip(1).map(|letters| Rights::parse(letters)).collect(),
-            }),
-            _ => None,
-        });
-        found.into_iter().next().unwrap_or(Err(INCOMPLETE))
-    }
-
     /// Sets the rights of an identifier on a folder to exactly these.
     ///
     /// # Errors
@@ -119,15 +94,7 @@ impl Session {
         self.change_each(&commands.collect::<Vec<_>>())
     }
 
-    /// Takes all rights of an identifier on a folder away. That none were there is no error.
-    ///
-    /// # Errors
-    /// Refused: nothing changed. Unknown: read back.
-    pub fn delete_acl(&mut self, folder: &str, identifier: &str) -> Result<(), MailError> {
-        self.delete_acls(&[(folder, identifier)]).pop().unwrap_or(Err(INCOMPLETE))
-    }
-
-    /// Takes rights away on many folders. Each ends by itself.
+    /// Takes all rights of an identifier away, on many folders. Each ends by itself. That none were there is no error.
     pub fn delete_acls(&mut self, wishes: &[(&str, &str)]) -> Vec<Result<(), MailError>> {
         let commands =
             wishes.iter().map(|(folder, identifier)| Command::new("DELETEACL").folder(folder).string(identifier));

@@ -80,8 +80,6 @@ pub(super) enum Untagged {
     Acl(String, Vec<(String, String)>),
     /// `MYRIGHTS`.
     MyRights(String, String),
-    /// `LISTRIGHTS`: the folder, the identifier, and the groups of rights that go together; the first are always there.
-    ListRights(String, String, Vec<String>),
     /// `NAMESPACE`: personal, of other users, shared.
     Namespace([Vec<Namespace>; 3]),
     /// `QUOTA`, RFC 9208: what is counted, how much of it there is, and how much there may be.
@@ -103,21 +101,11 @@ pub(super) struct Listed {
     pub name: String,
 }
 
-/// The answer of `STATUS`.
+/// What is used of the answer of `STATUS`.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct FolderStatus {
+pub(super) struct FolderStatus {
     /// The folder.
     pub name: String,
-    /// How many messages it holds.
-    pub messages: Option<u32>,
-    /// The UID that the next message gets at least.
-    pub uid_next: Option<u32>,
-    /// Its validity.
-    pub uid_validity: Option<UidValidity>,
-    /// Its highest modification sequence.
-    pub highest_mod_seq: Option<u64>,
-    /// The bytes of its messages.
-    pub size: Option<u64>,
     /// The identifier that lasts (RFC 8474).
     pub mailbox_id: Option<String>,
 }
@@ -178,7 +166,7 @@ pub(super) fn untagged(bytes: &[u8]) -> Result<Untagged, Malformed> {
     if word.iter().all(u8::is_ascii_digit) && !word.is_empty() {
         return numbered(bytes);
     }
-    let known: [&[u8]; 12] = [
+    let known: [&[u8]; 11] = [
         b"CAPABILITY",
         b"LIST",
         b"SEARCH",
@@ -187,7 +175,6 @@ pub(super) fn untagged(bytes: &[u8]) -> Result<Untagged, Malformed> {
         b"VANISHED",
         b"ACL",
         b"MYRIGHTS",
-        b"LISTRIGHTS",
         b"NAMESPACE",
         b"QUOTA",
         b"ID",
@@ -207,16 +194,8 @@ pub(super) fn untagged(bytes: &[u8]) -> Result<Untagged, Malformed> {
             [folder, rights] => Ok(Untagged::MyRights(folder.name()?, text_of(rights)?)),
             _ => Err(Malformed("MYRIGHTS")),
         },
-        8 => match rest {
-            [folder, who, groups @ ..] => Ok(Untagged::ListRights(
-                folder.name()?,
-                who.name()?,
-                groups.iter().map(text_of).collect::<Result<_, _>>()?,
-            )),
-            _ => Err(Malformed("LISTRIGHTS")),
-        },
-        9 => namespaces(rest),
-        10 => Ok(Untagged::Quota(limits(rest.get(1).and_then(Value::list).unwrap_or_default()))),
+        8 => namespaces(rest),
+        9 => Ok(Untagged::Quota(limits(rest.get(1).and_then(Value::list).unwrap_or_default()))),
         _ => Ok(Untagged::Id(pairs(rest.first().and_then(Value::list).unwrap_or_default()))),
     }
 }
@@ -426,16 +405,8 @@ fn folder_status(rest: &[Value]) -> Result<FolderStatus, Malformed> {
     let mut status = FolderStatus { name: folder.name()?, ..FolderStatus::default() };
     for pair in items.list().ok_or(Malformed("STATUS"))?.chunks(2) {
         let [name, value] = pair else { return Err(Malformed("STATUS")) };
-        let number = |value: &Value| value.number::<u64>().ok_or(Malformed("STATUS"));
-        let small = |value: &Value| value.number::<u32>().ok_or(Malformed("STATUS"));
-        match name.text().unwrap_or_default().to_ascii_uppercase().as_str() {
-            "MESSAGES" => status.messages = Some(small(value)?),
-            "UIDNEXT" => status.uid_next = Some(small(value)?),
-            "UIDVALIDITY" => status.uid_validity = Some(UidValidity(small(value)?)),
-            "HIGHESTMODSEQ" => status.highest_mod_seq = Some(number(value)?),
-            "SIZE" => status.size = Some(number(value)?),
-            "MAILBOXID" => status.mailbox_id = value.list().and_then(|list| list.first()).and_then(Value::text),
-            _ => {}
+        if name.text().is_some_and(|name| name.eq_ignore_ascii_case("MAILBOXID")) {
+            status.mailbox_id = value.list().and_then(|list| list.first()).and_then(Value::text);
         }
     }
     Ok(status)
@@ -515,7 +486,6 @@ mod tests {
                 "VANISHED",
                 "ACL",
                 "MYRIGHTS",
-                "LISTRIGHTS",
                 "NAMESPACE",
                 "QUOTA",
                 "ID",

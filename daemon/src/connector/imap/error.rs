@@ -37,7 +37,7 @@ impl MailError {
     }
 
     /// Returns how the effect ended that failed so.
-    pub fn into_outcome<R>(self) -> Outcome<R> {
+    fn into_outcome<R>(self) -> Outcome<R> {
         match self {
             Self::Refused(refusal) => Outcome::Refused(refusal),
             Self::Unknown(cause) => Outcome::Unknown(cause),
@@ -69,7 +69,7 @@ impl From<Malformed> for MailError {
 /// How long to leave a server alone that is busy for a moment.
 pub(super) const RETRY_SOON: Duration = Duration::from_secs(30);
 /// How long to leave a server alone that said it has enough.
-pub(super) const RETRY_LATER: Duration = Duration::from_secs(5 * 60);
+const RETRY_LATER: Duration = Duration::from_secs(5 * 60);
 
 /// Turns a tagged `NO` into a refusal.
 pub(super) fn no(code: Option<&Code>) -> MailError {

@@ -17,7 +17,7 @@ use super::directory::MailboxDirectory;
 use super::doveadm::{Doveadm, Keys};
 use super::error::{MailError, RETRY_SOON};
 use super::folder::Folder;
-use super::messages::{BodySink, Criteria, Meta, STOPPED, State};
+use super::messages::{BodySink, Meta, STOPPED, State};
 use super::permit::usual_at_once;
 use super::quirk::{Leaves, Sizes};
 use super::session::{Selected, Session};
@@ -219,7 +219,7 @@ impl MailSession for OpenMailbox {
     fn messages(&mut self, which: Which<'_>, depth: Depth, each: EachMessage<'_>) -> Result<(), MailFailure> {
         self.opened()?;
         let uids = match which {
-            Which::All => self.session.search(&Criteria::all())?,
+            Which::All => self.session.search()?,
             Which::Uids(uids) => numbers(uids),
         };
         let mut has_enough = false;

@@ -4,8 +4,6 @@ use std::collections::BTreeSet;
 use std::io::Read;
 use std::ops::ControlFlow;
 
-use jiff::civil::Date;
-
 use super::answer::{Code, Fetched, HeaderFields, Untagged};
 use super::command::Command;
 use super::date::InternalDate;
@@ -17,42 +15,6 @@ use super::session::{Access, Session};
 use super::uid::{Uid, UidValidity, Uids};
 use super::wire::Listener;
 use crate::connector::outcome::Retry;
-
-/// Which messages to look for. What the server finds is a first choice only: dates are checked again on what
-/// [`Session::fetch_meta`] brings, because servers compare them in zones of their own.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Criteria(String);
-
-impl Criteria {
-    /// All of them.
-    #[must_use]
-    pub fn all() -> Self {
-        Self("ALL".to_owned())
-    }
-
-    /// Those that the server took in before a day, by `INTERNALDATE`.
-    #[must_use]
-    pub fn received_before(mut self, day: Date) -> Self {
-        const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-        let month = MONTHS.get(usize::from(day.month().unsigned_abs()) - 1).copied().unwrap_or("Jan");
-        self.0.push_str(&format!(" BEFORE {}-{month}-{:04}", day.day(), day.year()));
-        self
-    }
-
-    /// Those that nobody has flagged as deleted.
-    #[must_use]
-    pub fn not_deleted(mut self) -> Self {
-        self.0.push_str(" UNDELETED");
-        self
-    }
-
-    /// Those with more than so many bytes.
-    #[must_use]
-    pub fn larger_than(mut self, bytes: u32) -> Self {
-        self.0.push_str(&format!(" LARGER {bytes}"));
-        self
-    }
-}
 
 /// What is known of one message without its body. Personal data: no `Debug`.
 #[derive(Clone, PartialEq, Eq)]
@@ -97,15 +59,6 @@ pub trait BodySink {
     fn ends(&mut self, uid: Uid) -> ControlFlow<()>;
 }
 
-/// What changed since a modification sequence.
-#[derive(Clone, PartialEq, Eq, Default)]
-pub struct Changes {
-    /// Messages that are new or whose flags changed.
-    pub changed: Vec<(Uid, Vec<String>)>,
-    /// Messages that are gone; `None` when the server cannot tell (without QRESYNC).
-    pub vanished: Option<Uids>,
-}
-
 /// Where an appended message landed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Appended {
@@ -126,11 +79,11 @@ pub(super) const STOPPED: MailError = MailError::refused("mail-stopped", Retry::
 const NOT_OPEN: MailError = MailError::refused("mail-not-open", Retry::Never);
 
 impl Session {
-    /// Finds messages in the open folder, in windows, so that no answer grows with the folder.
+    /// Finds all messages in the open folder, in windows, so that no answer grows with the folder.
     ///
     /// # Errors
     /// Says why not; nothing was changed.
-    pub fn search(&mut self, criteria: &Criteria) -> Result<Uids, MailError> {
+    pub fn search(&mut self) -> Result<Uids, MailError> {
         let exists = self.selected.as_ref().ok_or(NOT_OPEN)?.exists;
         let extended = self.capabilities.has("ESEARCH");
         let mut all: Vec<Uid> = Vec::new();
@@ -140,7 +93,7 @@ impl Session {
         for (from, to) in windows.into_iter().rev() {
             let mut found: Vec<Uid> = Vec::new();
             let what = if extended { "RETURN (ALL) " } else { "" };
-            let command = Command::new("UID SEARCH").raw(&format!("{what}{from}:{to} {}", criteria.0));
+            let command = Command::new("UID SEARCH").raw(&format!("{what}{from}:{to} ALL"));
             let (_code, heard) = self.wire.ask(&command).map_err(MailError::of_a_question)?;
             let mut answered = false;
             for answer in heard {
@@ -240,69 +193,6 @@ impl Session {
             Ok(())
         })?;
         Ok(uids.without(&told.into_iter().collect()))
-    }
-
-    /// Reads the flags of messages. Returns what the server told; those that are gone are not among them.
-    ///
-    /// # Errors
-    /// Says why not.
-    pub fn flags(&mut self, uids: &Uids) -> Result<Vec<(Uid, Vec<String>)>, MailError> {
-        let mut found = Vec::new();
-        self.fetch(uids, "(UID FLAGS)", &mut |fetched| {
-            if let (Some(uid), Some(flags)) = (fetched.uid, fetched.flags)
-                && uids.contains(uid)
-            {
-                found.push((uid, without_recent(flags)));
-            }
-            Ok(())
-        })?;
-        Ok(found)
-    }
-
-    /// Reads what changed since a modification sequence (RFC 7162). Needs CONDSTORE; tells what is gone with QRESYNC.
-    ///
-    /// # Errors
-    /// Says why not.
-    pub fn changes_since(&mut self, mod_seq: u64) -> Result<Changes, MailError> {
-        const UNABLE: MailError = MailError::refused("mail-not-possible", Retry::Never);
-        let open = self.selected.as_ref().ok_or(NOT_OPEN)?;
-        if !self.capabilities.has("CONDSTORE") || open.highest_mod_seq.is_none() {
-            return Err(UNABLE);
-        }
-        let quick = self.qresync_enabled;
-        let vanished = if quick { " VANISHED" } else { "" };
-        let command = Command::new("UID FETCH").raw(&format!("1:* (UID FLAGS) (CHANGEDSINCE {mod_seq}{vanished})"));
-        let mut changes = Changes { changed: Vec::new(), vanished: quick.then(Uids::default) };
-        let mut gone = Vec::new();
-        let mut listener = Each(&mut |answer: Untagged| {
-            match answer {
-                Untagged::Fetch(fetched) => {
-                    if let (Some(uid), Some(flags)) = (fetched.uid, fetched.flags) {
-                        changes.changed.push((uid, without_recent(flags)));
-                    }
-                }
-                Untagged::Vanished(uids) => gone.push(uids),
-                _ => {}
-            }
-            Ok(())
-        });
-        self.wire.run(&command, &mut listener).map_err(MailError::of_a_question)?;
-        if quick {
-            changes.vanished = Some(Uids::union(gone));
-        }
-        Ok(changes)
-    }
-
-    /// Switches QRESYNC on, where the server has it. To be called before a folder is opened.
-    ///
-    /// # Errors
-    /// Says why not.
-    pub fn enable_qresync(&mut self) -> Result<(), MailError> {
-        if self.capabilities.has("QRESYNC") && self.capabilities.has("ENABLE") && !self.qresync_enabled {
-            self.wire.ask(&Command::new("ENABLE").raw("QRESYNC")).map_err(MailError::of_a_question)?;
-            self.qresync_enabled = true;
-        }
-        Ok(())
     }
 
     /// Streams the bodies of messages, byte for byte, without marking them as seen. Returns those that the server did

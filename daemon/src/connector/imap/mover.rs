@@ -15,7 +15,7 @@ use super::directory::MailboxDirectory;
 use super::error::{MailError, RETRY_SOON};
 use super::folder::{Folder, SpecialUse};
 use super::mailroom::by_path;
-use super::messages::{BodySink, Criteria, STOPPED, is_flag};
+use super::messages::{BodySink, STOPPED, is_flag};
 use super::session::Session;
 use super::uid::{Uid, Uids};
 use super::{Connector, InternalDate};
@@ -204,14 +204,14 @@ impl Moving for Pair {
         let mut pair = OpenPair { source: state_of(&source), target: state_of(&target) };
         if target.uid_next.is_none() {
             // It tells which messages came later: of a server that does not say it, the numbers that there are do.
-            let last = self.target.search(&Criteria::all())?.last();
+            let last = self.target.search()?.last();
             pair.target.uid_next = last.map_or(1, |last| last.0.saturating_add(1));
         }
         Ok(Some(pair))
     }
 
     fn messages(&mut self, after: Number, at_most: usize, each: EachMessage<'_>) -> Result<(), MailFailure> {
-        let all = self.source.search(&Criteria::all())?;
+        let all = self.source.search()?;
         let newer: Uids = all.iter().filter(|uid| uid.0 > after).take(at_most).collect();
         let mut has_enough = false;
         for uids in newer.chunks(TOLD_AT_ONCE) {
@@ -248,7 +248,7 @@ impl Moving for Pair {
                 &mut self.target
             }
         };
-        let wanted: Uids = session.search(&Criteria::all())?.iter().filter(|uid| uid.0 >= from).collect();
+        let wanted: Uids = session.search()?.iter().filter(|uid| uid.0 >= from).collect();
         for uids in wanted.chunks(TEXTS_AT_ONCE) {
             let mut known: HashMap<Uid, (Timestamp, Option<Digest>)> = HashMap::new();
             session.fetch_meta(&uids, |meta| {

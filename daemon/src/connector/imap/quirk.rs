@@ -1,8 +1,6 @@
 //! What servers do otherwise than the standard says, or than others do: data, looked up by what the server says of
 //! itself. Nothing here can make a purge or a grant possible that would be refused otherwise; it can only forbid, or
-//! say how answers are to be compared.
-
-use retention_core::mailbox::Folding;
+//! say how answers are to be read.
 
 /// What one kind of server does.
 #[derive(Debug, PartialEq, Eq)]
@@ -19,8 +17,6 @@ pub struct Quirks {
     pub unknown_user: UnknownUser,
     /// Whether it lists names without a folder as if they were folders.
     pub lists: Lists,
-    /// How its rights are compared.
-    pub folding: Folding,
     /// Whether the size that it tells of a message is that of its text.
     pub sizes: Sizes,
     /// What it sends in the place of a message that it cannot send.
@@ -110,7 +106,6 @@ const DOVECOT: Quirks = Quirks {
     unknown_user: UnknownUser::Refused,
     // With its plugin for permissions, the name of a deleted folder looks like one while folders below it stay.
     lists: Lists::NamesAsFolders,
-    folding: Folding::Virtual,
     sizes: Sizes::Exact,
     stand_in: StandIn::Nothing,
     leaves: Leaves::Cache,
@@ -126,7 +121,6 @@ const CYRUS: Quirks = Quirks {
     // With autocreate_quota an unknown user gets a mailbox.
     unknown_user: UnknownUser::NotToBeTried,
     lists: Lists::NamesApart,
-    folding: Folding::Virtual,
     sizes: Sizes::Exact,
     stand_in: StandIn::Nothing,
     leaves: Leaves::Files,
@@ -146,7 +140,6 @@ const COURIER: Quirks = Quirks {
     owner: OwnerEntry::Nameless,
     unknown_user: UnknownUser::NotToBeTried,
     lists: Lists::NamesApart,
-    folding: Folding::OneDelete,
     sizes: Sizes::Exact,
     stand_in: StandIn::Nothing,
     leaves: Leaves::Nothing,
@@ -166,7 +159,6 @@ const EXCHANGE: Quirks = Quirks {
     owner: OwnerEntry::Nameless,
     unknown_user: UnknownUser::Refused,
     lists: Lists::NamesApart,
-    folding: Folding::Virtual,
     sizes: Sizes::Guessed,
     stand_in: StandIn::NoticeOfExchange,
     leaves: Leaves::Unknown,
@@ -187,7 +179,7 @@ const GMAIL: Quirks = Quirks {
     ..UNKNOWN
 };
 
-const MIRAPOINT: Quirks = Quirks { server: "Mirapoint", signs: &["mirapoint"], folding: Folding::OneDelete, ..UNKNOWN };
+const MIRAPOINT: Quirks = Quirks { server: "Mirapoint", signs: &["mirapoint"], ..UNKNOWN };
 
 const UNKNOWN: Quirks = Quirks {
     server: "unknown",
@@ -196,7 +188,6 @@ const UNKNOWN: Quirks = Quirks {
     owner: OwnerEntry::Nameless,
     unknown_user: UnknownUser::Refused,
     lists: Lists::NamesApart,
-    folding: Folding::Virtual,
     sizes: Sizes::Exact,
     stand_in: StandIn::Nothing,
     leaves: Leaves::Unknown,

@@ -2,10 +2,8 @@
 
 use std::collections::HashSet;
 
-use retention_core::mailbox::Folding;
-
 use super::Capabilities;
-use super::answer::{Code, FolderStatus, Namespace, Untagged};
+use super::answer::{Code, Namespace, Untagged};
 use super::command::Command;
 use super::error::MailError;
 use super::folder::{Folder, Root};
@@ -33,7 +31,6 @@ pub struct Session {
     pub(super) foreign: Vec<Namespace>,
     pub(super) proof: Proof,
     pub(super) selected: Option<Selected>,
-    pub(super) qresync_enabled: bool,
     pub(super) _permit: Permit,
 }
 
@@ -98,12 +95,6 @@ impl Session {
     #[must_use]
     pub fn quirks(&self) -> &'static Quirks {
         self.quirks
-    }
-
-    /// Returns how rights of this server are compared.
-    #[must_use]
-    pub fn folding(&self) -> Folding {
-        self.quirks.folding
     }
 
     /// Returns the name of the inbox in this session.
@@ -288,29 +279,6 @@ impl Session {
         if self.selected.take().is_some() {
             close(&mut self.wire, &self.capabilities);
         }
-    }
-
-    /// Asks for the figures of a folder that need not be open.
-    ///
-    /// # Errors
-    /// Says why the server does not tell them.
-    pub fn status(&mut self, folder: &str) -> Result<FolderStatus, MailError> {
-        let mut items = String::from("(MESSAGES UIDNEXT UIDVALIDITY");
-        for (capability, item) in
-            [("CONDSTORE", " HIGHESTMODSEQ"), ("STATUS=SIZE", " SIZE"), ("OBJECTID", " MAILBOXID")]
-        {
-            if self.capabilities.has(capability) {
-                items.push_str(item);
-            }
-        }
-        items.push(')');
-        let command = Command::new("STATUS").folder(folder).raw(&items);
-        let (_code, heard) = self.wire.ask(&command).map_err(MailError::of_a_question)?;
-        let status = heard.into_iter().find_map(|answer| match answer {
-            Untagged::FolderStatus(status) => Some(status),
-            _ => None,
-        });
-        status.ok_or(MailError::refused("mail-answer-incomplete", Retry::Operator))
     }
 
     /// Says whether a folder has no room for so many bytes more, where the server tells what there may be (RFC 9208).

@@ -89,7 +89,7 @@ impl Coming<'_, '_> {
     fn take(&mut self, event: TextEvent<'_>) -> io::Result<()> {
         self.packing.halt.check().map_err(|_| io::Error::from(io::ErrorKind::Interrupted))?;
         match event {
-            TextEvent::Begin(number, _) => {
+            TextEvent::Begin(number) => {
                 let Some(entity) = self.entities.get(number).copied() else { return Ok(()) };
                 self.open = Some(Open { entity, bytes: 0, hash: Sha256::new(), head: Vec::new() });
                 self.packing.zip.begin(text_file(entity))

@@ -4,31 +4,7 @@ use retention_core::event::hold::{HoldPlaced, HoldReleased, v1};
 use retention_core::id::HoldId;
 
 use super::*;
-
-const KEEP_ONE_YEAR: &str = r#"
-schema = 1
-[policy]
-id = "contacts"
-title = "Contacts"
-owner = "dpo@example.org"
-legal_basis = "GDPR 5(1)(e)"
-data_class = "crm.contact"
-state = "enforce"
-[scope]
-kind = ["contact"]
-match_all = true
-[retention]
-period = "P1Y"
-start = "first_seen"
-on_missing_start = "keep"
-timezone = "UTC"
-[schedule]
-cron = "0 2 1 * *"
-timezone = "UTC"
-on_missed = "run_once"
-[action]
-kind = "purge"
-"#;
+use crate::store::tests::KEEP_ONE_YEAR;
 
 #[test]
 fn a_person_asks_the_same_judgement_that_plans_are_made_with() {

@@ -7,9 +7,8 @@ use retention_core::view::Condition;
 
 use super::*;
 use crate::clock::ManualClock;
-use crate::store::Options;
 use crate::store::open::daemon_draft;
-use crate::store::tests::init;
+use crate::store::tests::open_with_clock;
 
 /// A log that notes what it is told, and fails when it is asked to.
 #[derive(Clone, Default)]
@@ -41,9 +40,7 @@ struct World {
 impl World {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let clock = Arc::new(ManualClock::starting_at(Timestamp::from_unix_seconds(1_700_000_000)));
-        let options = Options { clock: clock.clone(), ..init(dir.path()) };
-        let store = Arc::new(Store::open(&options, &mut |_, _| {}).unwrap());
+        let (store, clock) = open_with_clock(dir.path());
         Self { store, clock, log: Noted::default(), _dir: dir }
     }
 

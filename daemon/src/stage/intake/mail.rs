@@ -35,7 +35,7 @@ pub const SCAN_EVERY_US: i64 = 3_600_000_000;
 
 /// How many mailboxes are looked at at the same time: more connections make no server faster, and each costs a thread
 /// and some megabytes here.
-pub const SCANS_AT_ONCE: usize = 8;
+const SCANS_AT_ONCE: usize = 8;
 
 /// The most messages of one mailbox that are recorded: a hundred times what large mailboxes hold. A mailbox that says
 /// to hold more is not believed, and nothing in it is purged.

@@ -5,8 +5,7 @@ use retention_core::view::notices::Telling;
 use super::*;
 use crate::clock::ManualClock;
 use crate::connector::notify::Undelivered;
-use crate::store::Options;
-use crate::store::tests::init;
+use crate::store::tests::open_with_clock;
 
 /// A far side that does what it is told to, and notes it.
 #[derive(Clone, Default)]
@@ -36,9 +35,7 @@ struct World {
 impl World {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let clock = Arc::new(ManualClock::starting_at(Timestamp::from_unix_seconds(1_700_000_000)));
-        let options = Options { clock: clock.clone(), ..init(dir.path()) };
-        let store = Arc::new(Store::open(&options, &mut |_, _| {}).unwrap());
+        let (store, clock) = open_with_clock(dir.path());
         Self { store, clock, far: Noted::default(), _dir: dir }
     }
 

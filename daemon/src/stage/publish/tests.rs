@@ -1,6 +1,6 @@
 use retention_core::event::Event;
 use retention_core::event::operation::DaemonStopped;
-use retention_core::evidence::checkpoint::{Checkpoint, keys_of};
+use retention_core::evidence::checkpoint::Checkpoint;
 use retention_core::id::Digest;
 use retention_core::view::Condition;
 
@@ -9,9 +9,8 @@ use crate::clock::ManualClock;
 use crate::connector::publish::FilePlace;
 use crate::flush::Flush;
 use crate::flush::failing::{Failing, Fails};
-use crate::store::Options;
 use crate::store::open::daemon_draft;
-use crate::store::tests::init;
+use crate::store::tests::{open_with_clock, sign_in};
 
 /// A place that does what it is told to, and notes it.
 #[derive(Clone, Default)]
@@ -51,9 +50,7 @@ struct World {
 impl World {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let clock = Arc::new(ManualClock::starting_at(Timestamp::from_unix_seconds(1_700_000_000)));
-        let options = Options { clock: clock.clone(), ..init(dir.path()) };
-        let store = Arc::new(Store::open(&options, &mut |_, _| {}).unwrap());
+        let (store, clock) = open_with_clock(dir.path());
         let tree = Arc::new(Tree::open(store.dir()).unwrap());
         Self { store, tree, clock, place: Noted::default(), _dir: dir }
     }
@@ -62,12 +59,8 @@ impl World {
     fn grow(&self) -> u64 {
         let event = daemon_draft(Event::DaemonStopped(DaemonStopped {}));
         self.store.append_drafts(vec![event], Condition::None).unwrap();
-        let last = self.store.view(|views| views.position);
-        let new = (self.tree.next().0..=last.0).map(retention_core::id::Position);
-        let new: Vec<_> = new.map(|at| self.store.envelope(at).unwrap().unwrap()).collect();
-        self.tree.append(&new).unwrap();
-        self.tree.checkpoint("log", &keys_of(&[7; 32], "log").unwrap().0).unwrap().unwrap();
-        last.0
+        drop(sign_in(&self.store, &self.tree));
+        self.store.view(|views| views.position.0)
     }
 
     fn publish(&self) -> Publish {

@@ -27,7 +27,7 @@ use crate::store::vault::destroy::StepTicket;
 use crate::store::{AppendError, Prepared};
 
 /// The policy was edited after its plan was approved: a new plan is needed.
-pub(super) const POLICY_CHANGED: Refusal = Refusal { code: "policy_changed", retry: Retry::Never };
+const POLICY_CHANGED: Refusal = Refusal { code: "policy_changed", retry: Retry::Never };
 
 /// An encrypted bundle cannot be read back any more: it was removed, and is written anew.
 pub(super) const KEY_GONE: Refusal = Refusal { code: StepFailed::BUNDLE_KEY_GONE, retry: Retry::AfterProbe };

@@ -14,9 +14,8 @@ use ring::signature::{Ed25519KeyPair, KeyPair as _};
 
 use super::*;
 use crate::clock::ManualClock;
-use crate::store::Options;
 use crate::store::open::daemon_draft;
-use crate::store::tests::init;
+use crate::store::tests::{open_with_clock, sign_in};
 
 /// How a witness misbehaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,9 +131,7 @@ struct World {
 impl World {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let clock = Arc::new(ManualClock::starting_at(Timestamp::from_unix_seconds(1_700_000_000)));
-        let options = Options { clock: clock.clone(), ..init(dir.path()) };
-        let store = Arc::new(Store::open(&options, &mut |_, _| {}).unwrap());
+        let (store, clock) = open_with_clock(dir.path());
         let tree = Arc::new(Tree::open(store.dir()).unwrap());
         let notary = notary("w1", 1, &clock);
         Self { store, tree, clock, notary, dir }
@@ -146,12 +143,8 @@ impl World {
             let event = daemon_draft(Event::DaemonStopped(DaemonStopped {}));
             self.store.append_drafts(vec![event], Condition::None).unwrap();
         }
-        let last = self.store.view(|views| views.position);
-        let new = (self.tree.next().0..=last.0).map(retention_core::id::Position);
-        let new: Vec<_> = new.map(|at| self.store.envelope(at).unwrap().unwrap()).collect();
-        self.tree.append(&new).unwrap();
-        self.tree.checkpoint("log", &keys_of(&[7; 32], "log").unwrap().0).unwrap().unwrap();
-        last.0
+        drop(sign_in(&self.store, &self.tree));
+        self.store.view(|views| views.position.0)
     }
 
     fn witness(&self) -> Witness {

@@ -15,7 +15,7 @@ pub const GROUP_FRAME_BYTES: usize = FRAME_HEADER_BYTES + GROUP_PAYLOAD_BYTES;
 const GROUP_PAYLOAD_BYTES: usize = 20;
 
 /// The longest payload that is read, in bytes: the largest body, sealed, and its envelope.
-pub const PAYLOAD_BYTES_MAX: usize = retention_core::event::codec::BODY_BYTES_MAX + 1024;
+const PAYLOAD_BYTES_MAX: usize = retention_core::event::codec::BODY_BYTES_MAX + 1024;
 
 /// What a frame holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -18,9 +18,8 @@ use retention_core::id::{Digest, GrantId, Handle, HoldId, LayoutId, MigrationId,
 use retention_core::record::{EntityRecord, Kind, Layout};
 use retention_core::view::Condition;
 
-use super::super::tests::{add_contacts, add_layout, init, open, purge, record};
+use super::super::tests::{add_contacts, add_layout, init, open, open_with_clock, purge, record};
 use super::*;
-use crate::clock::ManualClock;
 
 /// Everything that a question answers, in pages.
 fn all(store: &Store, query: &Query) -> Vec<u64> {
@@ -40,16 +39,14 @@ fn all(store: &Store, query: &Query) -> Vec<u64> {
 
 struct World {
     _dir: tempfile::TempDir,
-    store: Store,
+    store: std::sync::Arc<Store>,
     entities: Vec<EntityId>,
     run: RunId,
 }
 
 fn world() -> World {
     let dir = tempfile::tempdir().unwrap();
-    let clock = std::sync::Arc::new(ManualClock::starting_at(Timestamp::from_unix_seconds(1_700_000_000)));
-    let options = super::super::Options { clock: clock.clone(), ..init(dir.path()) };
-    let store = open(&options);
+    let (store, clock) = open_with_clock(dir.path());
     let layout = add_layout(&store);
     let entities = add_contacts(&store, layout, 0..200);
     clock.advance(Duration::from_secs(60));

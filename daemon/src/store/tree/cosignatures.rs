@@ -141,12 +141,6 @@ impl Cosignatures {
         self.state.read().newest.get(verifier_key).copied()
     }
 
-    /// Returns how many events the newest checkpoint covers that any witness cosigned; 0 without one.
-    #[must_use]
-    pub fn newest(&self) -> u64 {
-        self.state.read().newest.values().map(|(size, _)| *size).max().unwrap_or(0)
-    }
-
     /// Returns over how many events the checkpoint is that most witnesses cosigned, of those lately that cover more
     /// than `leaf` events; of several the newest. What was signed more than a day before the newest cosignature over
     /// one of them does not count: on a quiet log a witness that is gone for good would keep an old checkpoint the

@@ -20,7 +20,7 @@ use crate::flush::Flush;
 use crate::store::durable_file::{self, FileAction};
 
 /// The slots of one block: 512 KiB, about 1 ms of writing. A segment is a whole number of blocks.
-pub(super) const BLOCK_SLOTS: u32 = 8192;
+const BLOCK_SLOTS: u32 = 8192;
 
 /// Blocks that wait in the queue. With the one being handed out and the one being made: 32,768 slots or 2 MiB ahead at
 /// most.

@@ -1,11 +1,12 @@
 use std::path::Path;
 
 use super::super::sled_door::{Blocks, BootId, Family};
-use super::super::tests::{add_contacts, add_layout, begin_purge, flip, init, open, purge, sign};
+use super::super::tests::{
+    KEEP_ONE_YEAR, add_contacts, add_layout, begin_purge, flip, init, init_with_clock, open, purge, sign,
+};
 use super::super::vault::destroy::StepTicket;
 use super::super::write_out::NOTE;
 use super::*;
-use crate::clock::ManualClock;
 use retention_core::event::codec;
 use retention_core::event::operation::SigningKeyAdopted;
 use retention_core::evidence::checkpoint::{Checkpoint, keys_of};
@@ -237,39 +238,14 @@ fn a_destroyed_key_needs_an_event_or_an_open_intent() {
     assert!(!report.findings.iter().any(|finding| matches!(finding, Finding::EntityDiffers(e) if *e == entities[30])));
 }
 
-const POLICY: &str = r#"
-schema = 1
-[policy]
-id = "contacts"
-title = "Contacts"
-owner = "dpo@example.org"
-legal_basis = "GDPR 5(1)(e)"
-data_class = "crm.contact"
-state = "enforce"
-[scope]
-kind = ["contact"]
-match_all = true
-[retention]
-period = "P1Y"
-start = "first_seen"
-on_missing_start = "keep"
-timezone = "UTC"
-[schedule]
-cron = "0 2 1 * *"
-timezone = "UTC"
-on_missed = "run_once"
-[action]
-kind = "purge"
-"#;
-
 /// Activates a policy and judges everything by it, as the stages do.
 fn judge_by_policy(store: &Store) {
     use retention_core::event::decision::{PolicyRecorded, PolicySetActivated};
     use retention_core::policy::PolicyFile;
-    let set = PolicySet::check(&[PolicyFile { stem: "contacts", text: POLICY }]).unwrap();
+    let set = PolicySet::check(&[PolicyFile { stem: "contacts", text: KEEP_ONE_YEAR }]).unwrap();
     let (versions, digest) = (set.versions(), set.digest());
     let version = versions[0].clone();
-    let body = PolicyRecorded { id: version.id.clone(), digest: version.digest, text: POLICY.to_owned() };
+    let body = PolicyRecorded { id: version.id.clone(), digest: version.digest, text: KEEP_ONE_YEAR.to_owned() };
     let events =
         [Event::PolicyRecorded(body), Event::PolicySetActivated(PolicySetActivated { digest, policies: versions })];
     let drafts = events.map(super::super::open::daemon_draft).to_vec();
@@ -391,8 +367,7 @@ fn a_checkpoint_by_a_key_that_was_replaced_before_is_found() {
 #[test]
 fn checkpoints_that_are_all_gone_long_after_a_key_was_adopted_are_missed() {
     let dir = tempfile::tempdir().unwrap();
-    let clock = Arc::new(ManualClock::starting_at(Timestamp::from_unix_seconds(1_700_000_000)));
-    let options = Options { clock: clock.clone(), ..init(dir.path()) };
+    let (options, clock) = init_with_clock(dir.path());
     let store = open(&options);
     let layout = add_layout(&store);
     sign(&store);

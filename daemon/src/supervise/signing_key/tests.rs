@@ -5,7 +5,6 @@ use parking_lot::Mutex;
 use retention_core::event::Event;
 use retention_core::event::key::KeyRotationRequested;
 use retention_core::evidence::checkpoint::Checkpoint;
-use retention_core::time::Timestamp;
 use retention_core::view::Condition;
 
 use super::*;
@@ -15,7 +14,7 @@ use crate::stage::Step;
 use crate::stage::attest::Attest;
 use crate::store::Options;
 use crate::store::open::daemon_draft;
-use crate::store::tests::init;
+use crate::store::tests::init_with_clock;
 use crate::store::tree::Tree;
 
 struct World {
@@ -27,8 +26,7 @@ struct World {
 impl World {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let clock = Arc::new(ManualClock::starting_at(Timestamp::from_unix_seconds(1_700_000_000)));
-        let options = Options { clock: clock.clone(), ..init(dir.path()) };
+        let (options, clock) = init_with_clock(dir.path());
         Self { options, clock, _dir: dir }
     }
 

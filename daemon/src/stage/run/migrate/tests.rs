@@ -12,7 +12,7 @@ use crate::connector::mail::{EachMessage, FolderState};
 use crate::connector::moving::{EachPrint, OpenPair};
 use crate::connector::outcome::{Cause, Refusal};
 use crate::store::Options;
-use crate::store::tests::init;
+use crate::store::tests::init_with_clock;
 
 /// A message in memory.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -233,8 +233,7 @@ struct World {
 impl World {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let clock = Arc::new(ManualClock::starting_at(Timestamp::from_unix_seconds(1_700_000_000)));
-        let options = Options { clock: clock.clone(), ..init(dir.path()) };
+        let (options, clock) = init_with_clock(dir.path());
         let store = Arc::new(Store::open(&options, &mut |_, _| {}).unwrap());
         let mailboxes: Vec<EntityId> = store.issue(2).unwrap().into_iter().map(|(entity, _)| entity).collect();
         for mailbox in &mailboxes {

@@ -28,7 +28,7 @@ fn written(cosignatures: &[Cosignature]) -> tempfile::TempDir {
 fn there_is_no_file_before_the_first_one_and_what_is_kept_is_there_after_a_start() {
     let dir = tempfile::tempdir().unwrap();
     let kept = open(dir.path()).unwrap();
-    assert_eq!((kept.newest(), kept.best_above(0), kept.end()), (0, None, 0));
+    assert_eq!((kept.best_above(0), kept.end()), (None, 0));
     assert!(kept.over(7).unwrap().is_empty() && !dir.path().join("cosignatures").exists());
     let all = [cosignature(7, 1, 100), cosignature(9, 2, 101), cosignature(9, 1, 102), cosignature(7, 2, 103)];
     for one in &all {
@@ -40,10 +40,7 @@ fn there_is_no_file_before_the_first_one_and_what_is_kept_is_there_after_a_start
         assert_eq!(kept.over(9).unwrap(), [all[2].clone(), all[1].clone()]);
         assert!(kept.over(8).unwrap().is_empty());
         assert_eq!(kept.newest_of(&all[0].key), Some((9, Timestamp::from_unix_seconds(102))));
-        assert_eq!(
-            (kept.newest(), kept.best_above(0), kept.best_above(8), kept.best_above(9)),
-            (9, Some(9), Some(9), None)
-        );
+        assert_eq!((kept.best_above(0), kept.best_above(8), kept.best_above(9)), (Some(9), Some(9), None));
         assert_eq!(kept.end(), std::fs::metadata(dir.path().join("cosignatures")).unwrap().len());
     }
     // The same once more, later: the later counts.
