@@ -92,6 +92,12 @@ impl Encoding {
         matches!(self, Self::Utf16Le | Self::Utf16Be)
     }
 
+    /// Says whether it is a code page, in which any byte is a letter.
+    #[must_use]
+    pub fn is_code_page(self) -> bool {
+        matches!(self, Self::Windows1250 | Self::Windows1252)
+    }
+
     /// Returns the name in mapping files and reports.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -158,8 +164,8 @@ pub const HEAD_BYTES: usize = 64 << 10;
 
 /// Says how to read a file, from its first bytes and the name in the mapping.
 ///
-/// A byte order mark decides, and letters that only UTF-8 writes so contradict the name of a code page. Without mark and name
-/// only UTF-8 is taken: a head with bytes that are not UTF-8 and without a single character that only UTF-8 explains is
+/// A byte order mark decides, and letters that only UTF-8 writes so contradict the name of a code page, as a text of one byte
+/// for each letter does that of UTF-16, and the other way round. Without mark and name only UTF-8 is taken: a head with bytes that are not UTF-8 and without a single character that only UTF-8 explains is
 /// another encoding, and which one nobody can tell.
 ///
 /// # Errors
@@ -181,9 +187,12 @@ pub fn detect(head: &[u8], named: Option<Encoding>) -> Result<DetectedEncoding, 
         };
     }
     if let Some(encoding) = named {
-        let is_code_page = matches!(encoding, Encoding::Windows1250 | Encoding::Windows1252);
-        if is_code_page && is_only_utf8(head) {
-            return Err(EncodingError::Contradicted { mark: Encoding::Utf8.name(), named: encoding.name() });
+        let contradicted = |is: Encoding| Err(EncodingError::Contradicted { mark: is.name(), named: encoding.name() });
+        if encoding.is_code_page() && is_only_utf8(head) || encoding.is_wide() && is_narrow(head) {
+            return contradicted(Encoding::Utf8);
+        }
+        if !encoding.is_wide() && looks_wide(head) {
+            return contradicted(order_of_bytes(head));
         }
         return Ok(DetectedEncoding { encoding, mark_bytes: 0, certainty: Certainty::Named });
     }
@@ -197,9 +206,42 @@ pub fn detect(head: &[u8], named: Option<Encoding>) -> Result<DetectedEncoding, 
 }
 
 /// Says whether a text looks like one of two bytes for each letter: a quarter of it, or more, is zero.
-#[must_use]
-pub fn looks_wide(head: &[u8]) -> bool {
+fn looks_wide(head: &[u8]) -> bool {
     head.len() >= 4 && head.iter().filter(|byte| **byte == 0).count() * 4 >= head.len()
+}
+
+/// Returns in which of the two orders most letters of a text of two bytes each are ASCII.
+fn order_of_bytes(head: &[u8]) -> Encoding {
+    let zeros = |from: usize| head.iter().skip(from).step_by(2).filter(|byte| **byte == 0).count();
+    if zeros(0) > zeros(1) { Encoding::Utf16Be } else { Encoding::Utf16Le }
+}
+
+/// Says whether a text is of UTF-8 and cannot be of two bytes for each letter: there, what divides cells and lines has a zero.
+fn is_narrow(head: &[u8]) -> bool {
+    !head.is_empty() && !head.contains(&0) && (std::str::from_utf8(head).is_ok() || is_cut_character(head))
+}
+
+/// Reads on to the end and says whether there are letters outside ASCII, and all are written as only UTF-8 writes them.
+///
+/// # Errors
+/// When the input cannot be read.
+pub fn is_only_utf8_to_the_end(mut input: impl Read) -> io::Result<bool> {
+    let mut held = Vec::new();
+    let mut has_letters = false;
+    loop {
+        let read = input.by_ref().take(HEAD_BYTES as u64).read_to_end(&mut held)?;
+        has_letters |= !held.is_ascii();
+        let valid = match std::str::from_utf8(&held) {
+            Ok(text) => text.len(),
+            // A character may go on in what follows.
+            Err(error) if error.error_len().is_none() && read > 0 => error.valid_up_to(),
+            Err(_) => return Ok(false),
+        };
+        if read == 0 {
+            return Ok(has_letters);
+        }
+        held.drain(..valid);
+    }
 }
 
 /// Says whether letters outside ASCII are all written as only UTF-8 writes them: in a code page of one byte that would be
@@ -345,6 +387,31 @@ mod tests {
         let mut head = vec![b'a'; HEAD_BYTES - 1];
         head.push(0xC4);
         assert_eq!(seen(&head, Some(Encoding::Windows1250)), Ok((Encoding::Windows1250, 0)), "a letter, or a cut one");
+        for (text, named, mark) in [
+            ("Id,J\u{fc}rgen\n".as_bytes(), Encoding::Utf16Le, "utf-8"),
+            (b"Id,Name\n", Encoding::Utf16Be, "utf-8"),
+            (b"I\0d\0,\0", Encoding::Utf8, "utf-16le"),
+            (b"\0I\0d\0,", Encoding::Windows1250, "utf-16be"),
+        ] {
+            assert_eq!(
+                seen(text, Some(named)),
+                Err(EncodingError::Contradicted { mark, named: named.name() }),
+                "{mark}"
+            );
+        }
+        assert_eq!(seen(b"\x0D\x01,\0", Some(Encoding::Utf16Le)), Ok((Encoding::Utf16Le, 0)));
+    }
+
+    #[test]
+    fn a_whole_text_is_only_utf8_if_all_its_letters_are() {
+        let is_only = |text: &[u8]| is_only_utf8_to_the_end(text).unwrap();
+        // The letter is cut where one look ends.
+        for before in HEAD_BYTES - 2..=HEAD_BYTES {
+            let text = "a".repeat(before) + "\u{17e}" + &"b".repeat(HEAD_BYTES);
+            assert!(is_only(text.as_bytes()), "{before}");
+            assert!(!is_only(&[text.as_bytes(), b"\xE9"].concat()));
+        }
+        assert!(!is_only(b"a,b\n") && !is_only(b"") && !is_only(b"jm\xE9no"));
     }
 
     #[test]

@@ -27,6 +27,18 @@ pub struct Borne {
 /// What divides the elements of a list, and the addresses in a cell that a person wrote.
 const DIVIDERS: [char; 4] = ['|', ';', ',', '\n'];
 
+/// What Google puts between several values of one cell.
+const DIVIDER_OF_GOOGLE: &str = ":::";
+
+/// What Google puts before the value that somebody takes first.
+const FIRST_OF_GOOGLE: &str = "* ";
+
+/// Returns the elements of a cell.
+fn elements(cell: &str) -> impl Iterator<Item = &str> {
+    let parts = cell.split(DIVIDERS).flat_map(|part| part.split(DIVIDER_OF_GOOGLE)).map(str::trim_start);
+    parts.map(|part| part.strip_prefix(FIRST_OF_GOOGLE).unwrap_or(part))
+}
+
 /// The sign of an address, also in the forms that stand between Chinese or Japanese letters.
 const AT_SIGNS: [char; 3] = ['@', '\u{fe6b}', '\u{ff20}'];
 
@@ -81,7 +93,7 @@ pub fn each_mark(layout: &Layout, record: &EntityRecord, mut take: impl FnMut(Bo
             false => {}
         }
         if is_phone(field) {
-            for part in unguarded(cell).split(DIVIDERS) {
+            for part in elements(unguarded(cell)) {
                 each_number(part, whose(OWN_NUMBERS.contains(&field)), &mut take);
             }
         }
@@ -90,7 +102,7 @@ pub fn each_mark(layout: &Layout, record: &EntityRecord, mut take: impl FnMut(Bo
 
 /// A cell that consists of addresses says whose it is; in the middle of a text an address is a mention.
 fn each_address(cell: &str, own: Whose, take: &mut impl FnMut(Borne)) {
-    let parts: Vec<&str> = unguarded(cell).split(DIVIDERS).filter(|part| !part.trim().is_empty()).collect();
+    let parts: Vec<&str> = elements(unguarded(cell)).filter(|part| !part.trim().is_empty()).collect();
     let whole: Vec<Option<String>> = parts.iter().map(|part| address_of(part)).collect();
     if whole.iter().all(Option::is_some) {
         for address in whole.into_iter().flatten() {

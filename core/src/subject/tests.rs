@@ -158,12 +158,19 @@ fn a_number_with_its_country_is_certain_and_without_it_only_possible() {
 fn every_number_of_a_cell_is_found_whatever_divides_them() {
     let own = Some(Tie::Own { identifier: IdentifierKind::Phone });
     let alike = Some(Tie::Alike { identifier: IdentifierKind::Phone });
-    for divider in ["/", " / ", ";", ", ", "|", "\n"] {
+    for divider in ["/", " / ", ";", ", ", "|", "\n", " ::: "] {
         let cell = format!("+420 777 123 456{divider}+420 608 111 222{divider}+44 20 7946 0018");
         for number in ["+420777123456", "+420608111222", "+442079460018"] {
             assert_eq!(tie(phone(number), Kind::Contact, &[("mobile_phone", &cell)]), own, "{cell:?}");
         }
         assert_eq!(tie(phone("+420777123457"), Kind::Contact, &[("mobile_phone", &cell)]), None, "{cell:?}");
+    }
+    let first =
+        [("phone", "* +420 777 123 456 ::: +420 608 111 222"), ("email1", "* ana@example.org ::: ana@work.example")];
+    assert_eq!(tie(phone("+420777123456"), Kind::Contact, &first), own, "as Google marks the first one");
+    for address in ["ana@example.org", "ana@work.example"] {
+        let own = Some(Tie::Own { identifier: IdentifierKind::Email });
+        assert_eq!(tie(email(address), Kind::Contact, &first), own, "{address}");
     }
     // One number that is written with strokes, and a number with that of a desk: what is not wholly read so is in
     // doubt.

@@ -134,7 +134,7 @@ impl Defect {
             ),
             Self::SnapshotIncomplete => (
                 "snapshot_incomplete",
-                "a rejected row, an early end, or a sheet or a cell with rows that were not read makes the file incomplete, so nothing is recorded as gone",
+                "a rejected row, an early end, a sheet or a cell with rows that were not read, or no row at all makes the file incomplete, so nothing is recorded as gone",
             ),
             Self::PagesUnfiltered => (
                 "pages_unfiltered",

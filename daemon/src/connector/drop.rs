@@ -13,6 +13,8 @@ pub mod claimed;
 pub mod csv_file;
 // Reading times and dates of other people.
 pub mod date;
+// Whether dates have their day first.
+mod day_order;
 // Mapping files: which column fills which field.
 pub mod mapping;
 // Outlook Customer Manager export directories.

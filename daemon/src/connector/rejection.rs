@@ -27,7 +27,9 @@ impl fmt::Display for Rejection {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RejectCode {
     /// More or fewer cells than the header has columns.
-    #[error("the row has {found} cells, the header has {expected} columns; quote cells that hold the delimiter")]
+    #[error(
+        "the row has {found} cells, the header has {expected} columns; quote cells that hold the delimiter, or, in a workbook, name the column or clear the cell"
+    )]
     Ragged {
         /// Columns of the header.
         expected: usize,
@@ -193,6 +195,24 @@ pub enum FileError {
         /// The number, from 1.
         number: usize,
     },
+    /// Most dates with one reading only have day and month the other way round.
+    #[error(
+        "the dates in column {number} have day and month the other way round than the mapping says: {cells} of those that can be read in one way only; nothing was taken, as the others would be read as other days; correct format in the mapping"
+    )]
+    DatesTurned {
+        /// The number of the column, from 1.
+        number: usize,
+        /// How many cells say so.
+        cells: u64,
+    },
+    /// A spreadsheet took dates of the other order for its own.
+    #[error(
+        "a spreadsheet has turned dates in column {number}: those whose day can be a month are dates, all of them, and the others are texts, as when it opens a CSV file in another language; nothing was taken, as they would be read as other days; drop the file that it was opened from"
+    )]
+    DatesTurnedBySpreadsheet {
+        /// The number of the column, from 1.
+        number: usize,
+    },
     /// Bytes that are not UTF-8 and no encoding named.
     #[error(
         "the file is not UTF-8 and names no encoding; set encoding = \"utf-8\" to reject the broken rows only, or \"windows-1250\", \"windows-1252\", \"utf-16le\" or \"utf-16be\" in the mapping"
@@ -214,7 +234,9 @@ pub enum FileError {
     )]
     DelimiterDoubtful,
     /// The `sep=` line says otherwise.
-    #[error("the first line says sep={said:?}, the mapping says another delimiter; correct the mapping")]
+    #[error(
+        "the first line says sep={said:?}, which is not the delimiter of the mapping, or none that can be read; correct the mapping, or save the file with commas, semicolons or tabulators"
+    )]
     DelimiterContradicted {
         /// What the line says.
         said: char,
@@ -273,7 +295,14 @@ pub enum FileError {
 }
 
 fn did_you_mean(found: Option<&str>) -> String {
-    found.map_or_else(|| "; correct the header or the mapping".to_owned(), |name| format!("; did you mean {name:?}?"))
+    match found {
+        Some(name) => format!("; did you mean {name:?}?"),
+        None => {
+            "; the first row that is not empty must name the columns: take out what stands above them, or correct the \
+            header or the mapping"
+                .to_owned()
+        }
+    }
 }
 
 impl FileError {
@@ -296,6 +325,8 @@ impl FileError {
             Self::ColumnMissing { .. } => "column_missing",
             Self::ColumnRepeated { .. } => "column_repeated",
             Self::ColumnUnmapped { .. } => "column_unmapped",
+            Self::DatesTurned { .. } => "dates_turned",
+            Self::DatesTurnedBySpreadsheet { .. } => "dates_turned_by_spreadsheet",
             Self::EncodingDoubtful => "encoding_doubtful",
             Self::EncodingContradicted { .. } => "encoding_contradicted",
             Self::DelimiterDoubtful => "delimiter_doubtful",

@@ -9,6 +9,7 @@ use retention_core::table::{self, Fields as _, Next, Table};
 use retention_core::text::{self, Delimiter, DetectedEncoding, HEAD_BYTES, Utf8Reader};
 
 use super::claimed::{Limits, Opened};
+use super::day_order::{BYTES_LOOKED_MAX, DayOrder, ROWS_LOOKED_MAX};
 use super::mapping::Mapping;
 use super::typed::{Typist, find};
 use super::xlsx_file::COMPOUND_FILE;
@@ -45,6 +46,12 @@ pub(super) fn open_text(
         _ => {}
     }
     let seen = text::detect(&head, named)?;
+    // Names may have their first such letter far behind the head: read in the code page, they would be others.
+    if let Some(named) = named.filter(|named| named.is_code_page() && head.is_ascii())
+        && text::is_only_utf8_to_the_end(&mut file)?
+    {
+        return Err(FileError::EncodingContradicted { mark: text::Encoding::Utf8.name(), named: named.name() });
+    }
     file.seek(SeekFrom::Start(seen.mark_bytes as u64))?;
     Ok((Utf8Reader::behind_mark(file, seen.encoding), seen))
 }
@@ -106,6 +113,37 @@ fn decide_delimiter<R: Read>(
     }
 }
 
+impl CsvFeed<'_> {
+    /// Reads ahead, where a mapping says whether the day stands first, to see whether that is so.
+    fn check_dates(&self, typist: &Typist<'_>, delimiter: Delimiter) -> Result<(), FileError> {
+        let mut orders = typist.day_orders();
+        if orders.is_empty() {
+            return Ok(());
+        }
+        let (reader, _) = open_text(Opened::at(self.path, self.limits)?.file, self.mapping.encoding)?;
+        let mut table = Table::over(reader, delimiter.byte(), self.limits.row_bytes_max, self.limits.columns_max);
+        table.take_separator_line()?;
+        read_header(&mut table)?;
+        let mut bytes = 0;
+        for _ in 0..ROWS_LOOKED_MAX {
+            if bytes > BYTES_LOOKED_MAX {
+                break;
+            }
+            match table.next_row()? {
+                Next::End => break,
+                Next::Fault { .. } => {}
+                Next::Row(row) => {
+                    if let Ok(text) = check_row(&row, typist.width()) {
+                        bytes += text.bytes();
+                        orders.iter_mut().for_each(|order| order.look(&text));
+                    }
+                }
+            }
+        }
+        orders.iter().try_for_each(DayOrder::check)
+    }
+}
+
 impl Feed for CsvFeed<'_> {
     fn read(&mut self, sink: &mut Sink<'_>) -> Result<ReadSummary, FileError> {
         let opened = Opened::at(self.path, self.limits)?;
@@ -115,6 +153,7 @@ impl Feed for CsvFeed<'_> {
         table.set_delimiter(delimiter.byte());
         let header = read_header(&mut table)?;
         let (layout, mut typist) = Typist::for_header(self.source, self.mapping, &header)?;
+        self.check_dates(&typist, delimiter)?;
         let both_named = certainty == Certainty::Named && seen.certainty == Certainty::Named;
         typist.summary.detected.push(Detected {
             file: None,
@@ -224,6 +263,36 @@ mod tests {
             ControlFlow::Continue(())
         });
         (changes, summary)
+    }
+
+    #[test]
+    fn dates_with_the_month_first_are_refused_where_the_mapping_says_the_day() {
+        let mapping = PLAIN.to_owned() + "[[date]]\ncolumn = \"On\"\nrole = \"modified\"\nformat = \"%d/%m/%Y\"\n";
+        let read = |dates: &[&str]| {
+            let rows: String = (0..).zip(dates).map(|(id, date)| format!("{id};x;{date}\n")).collect();
+            let (changes, summary) = read_with(&mapping, format!("sep=;\nId;Name;On\n{rows}").as_bytes());
+            summary.map(|summary| (summary.rows, summary.defects)).map_err(|error| (error, changes.len()))
+        };
+        let turned = |cells: u64| Err((FileError::DatesTurned { number: 3, cells }, 0));
+        // Of these two days the first would be another one, and the second would be told.
+        assert_eq!(read(&["12/01/2025", "12/31/2025"]), turned(1), "nothing was handed out");
+        assert_eq!(read(&["12/31/2025", "10/25/2025", "31/12/2025", "", "soon"]), turned(2));
+        // One that was mistyped speaks for itself only, and what can be read both ways says nothing.
+        assert_eq!(read(&["31/12/2025", "12/31/2025", "04/05/2025"]), Ok((3, 1)));
+        assert_eq!(read(&["04/05/2025", "", "2025-12-31", "31/31/2025"]), Ok((4, 1)));
+    }
+
+    #[test]
+    fn a_text_that_shows_far_behind_that_it_is_utf8_is_not_read_in_a_code_page() {
+        let mapping = PLAIN.replace("content", "encoding = \"windows-1252\"\ncontent");
+        let rows: String = (0..HEAD_BYTES / 8).map(|id| format!("{id},Plain name\n")).collect();
+        let read = |last: &[u8]| {
+            let (_, summary) = read_with(&mapping, &[b"Id,Name\n", rows.as_bytes(), last].concat());
+            summary.map(|summary| summary.rejected)
+        };
+        let contradicted = FileError::EncodingContradicted { mark: "utf-8", named: "windows-1252" };
+        assert_eq!(read("last,J\u{fc}rgen\n".as_bytes()), Err(contradicted));
+        assert_eq!((read(b"last,J\xFCrgen\n"), read(b"last,Bo\n")), (Ok(0), Ok(0)));
     }
 
     fn rows(changes: &[Change]) -> Vec<(u64, String)> {

@@ -307,7 +307,8 @@ pub fn mapped(text: &str, format: &DateFormat, zone: Option<&TimeZone>) -> Mappe
     Mapped { found, iso }
 }
 
-fn parse_pattern(text: &str, pattern: &str) -> Option<Written> {
+/// Reads a date by a pattern of `strptime`.
+pub(super) fn parse_pattern(text: &str, pattern: &str) -> Option<Written> {
     let parts = jiff::fmt::strtime::parse(pattern, text.trim()).ok()?;
     let date = parts.to_date().ok()?;
     let time = if parts.hour().is_some() { Some(parts.to_time().ok()?) } else { None };

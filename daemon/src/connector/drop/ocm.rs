@@ -470,9 +470,6 @@ fn free_field(mut field: String, number: usize, columns: &[Column]) -> String {
 
 /// Says how another program has written a file, if only so its header names the column that is needed.
 fn resaved_header(head: &[u8], required: &str, limits: &Limits) -> Option<&'static str> {
-    if text::looks_wide(head) {
-        return Some("in UTF-16");
-    }
     let names = |delimiter: Delimiter| {
         let mut trial = Table::over(head, delimiter.byte(), limits.row_bytes_max, limits.columns_max);
         read_header(&mut trial).is_ok_and(|header| find_any_case(&header, required).is_some())

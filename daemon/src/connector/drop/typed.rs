@@ -10,6 +10,7 @@ use retention_core::table::Fields;
 use retention_core::text::{bare, unguarded};
 
 use super::date::{self, DateFormat};
+use super::day_order::DayOrder;
 use super::mapping::{
     ColumnRule, Content, DateRule, Decimal, LinkRule, MailboxFrom, Mapping, Unmapped, VisibilityFrom, nearest,
 };
@@ -183,6 +184,12 @@ impl<'m> Typist<'m> {
         Ok((layout, typist))
     }
 
+    /// Returns what tells of each date whether its day stands first, where that is a question.
+    pub(super) fn day_orders(&self) -> Vec<DayOrder<'m>> {
+        let rules: &'m [DateRule] = &self.mapping.dates;
+        rules.iter().zip(&self.dates).filter_map(|(rule, column)| DayOrder::of(rule, *column)).collect()
+    }
+
     /// Returns how many columns the header has.
     pub(super) fn width(&self) -> usize {
         self.header.len()
@@ -350,7 +357,8 @@ impl<'m> Typist<'m> {
                 rewritten.push(None);
                 continue;
             };
-            let format = if fields.is_typed(number) { &DateFormat::Iso } else { &rule.format };
+            let is_read_as_iso = fields.is_typed(number) && !is_day_written_as_number(text);
+            let format = if is_read_as_iso { &DateFormat::Iso } else { &rule.format };
             let mapped = date::mapped(text, format, rule.zone.as_ref());
             self.notes.extend(mapped.found.defect.map(|defect| (defect, Some(number))));
             dates.extend(mapped.found.at.map(|at| (rule.role, at)));
@@ -468,6 +476,12 @@ fn is_shortened(cell: &str) -> bool {
 fn is_beyond_digits_kept(cell: &str) -> bool {
     const DIGITS_KEPT: usize = 15;
     cell.len() > DIGITS_KEPT && cell.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Says whether a number of a workbook can be a day as its digits write it, such as 20251231: that of a spreadsheet, which
+/// counts days, has seven at most. With fewer it may have lost a zero, and would be another day.
+fn is_day_written_as_number(cell: &str) -> bool {
+    cell.len() == 8 && cell.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn is_one_of(cell: &str, values: &[String]) -> bool {

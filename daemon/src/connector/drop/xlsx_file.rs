@@ -10,6 +10,7 @@ use calamine::{DataRef, Reader as _, SheetType, SheetVisible, Xlsx, XlsxError};
 use retention_core::table::Fields;
 
 use super::claimed::{Limits, Opened};
+use super::day_order::{BYTES_LOOKED_MAX, DayOrder, ROWS_LOOKED_MAX};
 use super::mapping::Mapping;
 use super::typed::Typist;
 use crate::connector::change::{Certainty, Change, Detected, Feed, Place, ReadSummary, Sink};
@@ -47,11 +48,17 @@ struct Texts {
     bytes: usize,
     /// The columns of formulas whose result is not in the workbook.
     without_result: Vec<usize>,
+    /// Whether something stands beyond the last column that is read.
+    is_too_wide: bool,
 }
 
 struct Text {
     text: String,
     typed: bool,
+}
+
+fn is_nothing(cell: &Option<Text>) -> bool {
+    cell.as_ref().is_none_or(|cell| cell.text.is_empty())
 }
 
 impl Fields for Texts {
@@ -121,7 +128,8 @@ fn to_text(value: &DataRef<'_>) -> Option<Text> {
         DataRef::Int(value) => typed(value.to_string()),
         // Rust writes a float as the shortest text that reads back the same, and a whole one without fraction.
         DataRef::Float(value) => typed(value.to_string()),
-        DataRef::DateTimeIso(text) | DataRef::DurationIso(text) => typed(text.clone()),
+        DataRef::DateTimeIso(text) => typed(without_midnight(text).to_owned()),
+        DataRef::DurationIso(text) => typed(text.clone()),
         DataRef::DateTime(value) if value.is_datetime() => typed(to_iso(value.to_ymd_hms_milli())),
         DataRef::DateTime(value) => typed(value.as_f64().to_string()),
         DataRef::Error(error) => Some(Text { text: error.to_string(), typed: false }),
@@ -134,6 +142,13 @@ fn to_iso((year, month, day, hour, minute, second, milli): (u16, u8, u8, u8, u8,
         (_, _, _, 0) => format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}"),
         _ => format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}"),
     }
+}
+
+/// Takes the midnight out of a day that a program wrote in ISO form, as the number of a day has none.
+fn without_midnight(text: &str) -> &str {
+    let day =
+        text.split_once("T00:00:00").filter(|(_, rest)| rest.trim_start_matches('.').bytes().all(|byte| byte == b'0'));
+    day.map_or(text, |(day, _)| day)
 }
 
 /// Returns the first table that a person sees: exports keep lists of choices or query parameters on hidden sheets.
@@ -175,7 +190,7 @@ struct Sheet<'a, 's, 'k> {
 
 impl Sheet<'_, '_, '_> {
     fn take(&mut self, number: u64, mut texts: Texts) -> Result<ControlFlow<()>, FileError> {
-        let is_empty = texts.cells.iter().flatten().all(|cell| cell.text.is_empty());
+        let is_empty = texts.cells.iter().all(is_nothing);
         if let Some(typist) = &mut self.typist {
             // It may be a record, and nobody can tell which.
             if is_empty && !texts.without_result.is_empty() {
@@ -190,14 +205,16 @@ impl Sheet<'_, '_, '_> {
             }
         }
         // Formulas that stand ready below a table give empty texts.
-        if is_empty {
+        if is_empty && !texts.is_too_wide {
             return Ok(ControlFlow::Continue(()));
         }
         let place = Place::line(None, number);
+        let too_wide = texts.is_too_wide.then_some(RejectCode::TooManyCells { max: self.feed.limits.columns_max });
         let Some(typist) = &mut self.typist else {
-            let header = texts.cells.into_iter().map(|cell| cell.map_or_else(String::new, |cell| cell.text));
-            let header: Vec<String> = header.collect();
-            let typist = Typist::for_header(self.feed.source, self.feed.mapping, &header);
+            if let Some(code) = too_wide {
+                return Err(FileError::HeaderBroken(Box::new(code)));
+            }
+            let typist = Typist::for_header(self.feed.source, self.feed.mapping, &header_of(texts));
             let (layout, mut typist) = typist.map_err(|error| match error {
                 FileError::ColumnMissing { missing, .. } if self.others > 0 => FileError::SheetDoubtful { missing },
                 other => other,
@@ -207,7 +224,14 @@ impl Sheet<'_, '_, '_> {
             self.typist = Some(typist);
             return Ok((self.sink)(Change::Layout(layout)));
         };
+        if let Some(code) = too_wide {
+            return Ok(typist.reject(place, code, self.sink));
+        }
         let expected = typist.width();
+        // A formula beside the table may give an empty text.
+        while texts.cells.len() > expected && texts.cells.last().is_some_and(is_nothing) {
+            texts.cells.pop();
+        }
         let found = texts.cells.len();
         if found > expected {
             return Ok(typist.reject(place.at_column(expected), RejectCode::Ragged { expected, found }, self.sink));
@@ -221,6 +245,83 @@ impl Sheet<'_, '_, '_> {
     }
 }
 
+/// Returns the names of the columns that a row holds.
+fn header_of(texts: Texts) -> Vec<String> {
+    texts.cells.into_iter().map(|cell| cell.map_or_else(String::new, |cell| cell.text)).collect()
+}
+
+impl XlsxFeed<'_> {
+    /// Hands out the rows of a sheet that hold anything, with their numbers.
+    fn each_row<R: Read + Seek>(
+        &self,
+        book: &mut Xlsx<R>,
+        name: &str,
+        each: &mut dyn FnMut(u64, Texts) -> Result<ControlFlow<()>, FileError>,
+    ) -> Result<ControlFlow<()>, FileError> {
+        let mut cells = book.worksheet_cells_reader(name).map_err(workbook_error)?;
+        let mut flow = ControlFlow::Continue(());
+        let mut texts = Texts::default();
+        let mut row: Option<u32> = None;
+        while flow.is_continue() {
+            let cell = cells.next_cell_with_formula_metadata().map_err(workbook_error)?;
+            let position = cell.as_ref().map(|cell| cell.pos);
+            if row.is_some() && position.map(|(at, _)| at) != row {
+                let number = u64::from(row.unwrap_or_default()) + 1;
+                flow = each(number, std::mem::take(&mut texts))?;
+            }
+            let (Some(cell), Some((at, column))) = (cell, position) else { break };
+            row = Some(at);
+            let column = column as usize;
+            // Programs also write cells that have no more than a colour, out to the last column of the sheet.
+            let Some(text) = to_text(&cell.value) else {
+                if cell.formula.is_some() {
+                    texts.without_result.push(column);
+                }
+                continue;
+            };
+            if column >= self.limits.columns_max {
+                texts.is_too_wide |= !text.text.is_empty();
+                continue;
+            }
+            if texts.cells.len() <= column {
+                texts.cells.resize_with(column + 1, || None);
+            }
+            texts.bytes += text.text.len();
+            if let Some(slot) = texts.cells.get_mut(column) {
+                *slot = Some(text);
+            }
+        }
+        Ok(flow)
+    }
+
+    /// Reads ahead, where a mapping says whether the day stands first, to see whether that is so. What else is wrong is told
+    /// by whoever reads the rows.
+    fn check_dates<R: Read + Seek>(&self, book: &mut Xlsx<R>, name: &str) -> Result<(), FileError> {
+        if !DayOrder::is_asked(self.mapping) {
+            return Ok(());
+        }
+        let mut orders: Option<Vec<DayOrder<'_>>> = None;
+        let (mut rows, mut bytes) = (0, 0);
+        let _ = self.each_row(book, name, &mut |_, texts| {
+            if texts.cells.iter().all(is_nothing) {
+                return Ok(ControlFlow::Continue(()));
+            }
+            rows += 1;
+            bytes += texts.bytes;
+            match &mut orders {
+                Some(orders) => orders.iter_mut().for_each(|order| order.look(&texts)),
+                None => match Typist::for_header(self.source, self.mapping, &header_of(texts)) {
+                    Ok((_, typist)) => orders = Some(typist.day_orders()),
+                    Err(_) => return Ok(ControlFlow::Break(())),
+                },
+            }
+            let is_enough = rows > ROWS_LOOKED_MAX || bytes > BYTES_LOOKED_MAX;
+            Ok(if is_enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        })?;
+        orders.iter().flatten().try_for_each(DayOrder::check)
+    }
+}
+
 impl Feed for XlsxFeed<'_> {
     fn read(&mut self, sink: &mut Sink<'_>) -> Result<ReadSummary, FileError> {
         let mut opened = Opened::at(self.path, self.limits)?;
@@ -231,40 +332,9 @@ impl Feed for XlsxFeed<'_> {
             None => first_shown(book.sheets_metadata()).ok_or(FileError::SheetMissing)?,
         };
         let others = if self.mapping.sheet.is_none() { others_shown(&mut book, &name) } else { 0 };
-        let mut cells = book.worksheet_cells_reader(&name).map_err(workbook_error)?;
+        self.check_dates(&mut book, &name)?;
         let mut sheet = Sheet { feed: self, sink, typist: None, others };
-        let mut flow = ControlFlow::Continue(());
-        let mut texts = Texts::default();
-        let mut row: Option<u32> = None;
-        while flow.is_continue() {
-            let cell = cells.next_cell_with_formula_metadata().map_err(workbook_error)?;
-            let position = cell.as_ref().map(|cell| cell.pos);
-            if row.is_some() && position.map(|(at, _)| at) != row {
-                let number = u64::from(row.unwrap_or_default()) + 1;
-                flow = sheet.take(number, std::mem::take(&mut texts))?;
-            }
-            let (Some(cell), Some((at, column))) = (cell, position) else { break };
-            row = Some(at);
-            let column = column as usize;
-            if column >= self.limits.columns_max {
-                return Err(FileError::HeaderBroken(Box::new(RejectCode::TooManyCells {
-                    max: self.limits.columns_max,
-                })));
-            }
-            let Some(text) = to_text(&cell.value) else {
-                if cell.formula.is_some() {
-                    texts.without_result.push(column);
-                }
-                continue;
-            };
-            if texts.cells.len() <= column {
-                texts.cells.resize_with(column + 1, || None);
-            }
-            texts.bytes += text.text.len();
-            if let Some(slot) = texts.cells.get_mut(column) {
-                *slot = Some(text);
-            }
-        }
+        let mut flow = self.each_row(&mut book, &name, &mut |number, texts| sheet.take(number, texts))?;
         let mut typist = sheet.typist.ok_or(FileError::NoHeader)?;
         if flow.is_continue() {
             Opened::check_unchanged(self.path, opened.fingerprint)?;
@@ -393,6 +463,99 @@ mod tests {
             assert!(sheet.take(number, Texts { cells, bytes: 12, ..Texts::default() }).unwrap().is_continue());
         }
         assert!(matches!(told.as_slice(), [Change::Layout(_), Change::Row(_)]), "{told:?}");
+    }
+
+    #[test]
+    fn what_stands_beside_the_table_spoils_its_own_row_and_what_is_empty_there_none() {
+        let mut book = Workbook::new();
+        let sheet = book.add_worksheet();
+        let red = Format::new().set_background_color("red");
+        for (column, name) in (0..).zip(["Id", "Amount", "End"]) {
+            sheet.write(0, column, name).unwrap();
+        }
+        for (row, id) in (1..).zip(["17", "18", "19", "20"]) {
+            sheet.write(row, 0, id).unwrap();
+        }
+        sheet.write_blank(0, 16_383, &red).unwrap();
+        sheet.write_blank(1, 16_383, &red).unwrap();
+        sheet.write(2, 5_000, "far").unwrap();
+        sheet.write(3, 4, "near").unwrap();
+        sheet.write_formula(4, 5, rust_xlsxwriter::Formula::new("=IF(1,\"\",1)").set_result("")).unwrap();
+        let bytes = book.save_to_buffer().unwrap();
+        let told = |bytes: &[u8]| {
+            let (changes, summary) = read(bytes, MAPPING, &Limits::default());
+            let rejected = |change: &Change| match change {
+                Change::Rejected(rejection) => Some((rejection.place.line, rejection.code.name())),
+                _ => None,
+            };
+            (changes.iter().filter_map(rejected).collect::<Vec<_>>(), summary.map(|summary| summary.rows))
+        };
+        assert_eq!(told(&bytes), (vec![(3, "too_many_cells"), (4, "ragged")], Ok(2)));
+    }
+
+    #[test]
+    fn a_day_is_read_alike_as_number_as_text_of_a_workbook_and_by_its_digits() {
+        let mapping = MAPPING.replace("\"czech\"", "\"%Y%m%d\"");
+        let mut book = Workbook::new();
+        let sheet = book.add_worksheet();
+        let date = Format::new().set_num_format("yyyy-mm-dd");
+        for (column, name) in (0..).zip(["Id", "Amount", "End"]) {
+            sheet.write(0, column, name).unwrap();
+        }
+        for (row, id) in (1..).zip(["17", "18", "19"]) {
+            sheet.write(row, 0, id).unwrap();
+        }
+        sheet.write_with_format(1, 2, ExcelDateTime::from_ymd(2025, 12, 31).unwrap(), &date).unwrap();
+        sheet.write(2, 2, 20_251_231).unwrap();
+        // Seven digits may have lost a zero.
+        sheet.write(3, 2, 2_025_123).unwrap();
+        let (changes, _) = read(&book.save_to_buffer().unwrap(), &mapping, &Limits::default());
+        let dates = |change: &Change| match change {
+            Change::Row(row) => Some(row.dates.first().map(|(_, at)| at.to_string())),
+            _ => None,
+        };
+        let day = Some("2025-12-31T23:59:59.999999Z".to_owned());
+        assert_eq!(changes.iter().filter_map(dates).collect::<Vec<_>>(), [day.clone(), day, None]);
+        // Programs that write days in ISO form put a midnight behind them.
+        for (text, day) in [
+            ("2025-12-31T00:00:00", "2025-12-31"),
+            ("2025-12-31T00:00:00.000", "2025-12-31"),
+            ("2025-12-31T00:00:00Z", "2025-12-31T00:00:00Z"),
+            ("2025-12-31T10:00:00", "2025-12-31T10:00:00"),
+            ("2025-12-31", "2025-12-31"),
+        ] {
+            assert_eq!(without_midnight(text), day);
+        }
+    }
+
+    #[test]
+    fn dates_that_a_spreadsheet_has_turned_are_refused() {
+        let mapping = MAPPING.replace("\"czech\"", "\"%d/%m/%Y\"");
+        let read = |texts: &[&str], days: &[u8]| {
+            let mut book = Workbook::new();
+            let sheet = book.add_worksheet();
+            let date = Format::new().set_num_format("yyyy-mm-dd");
+            for (column, name) in (0..).zip(["Id", "Amount", "End"]) {
+                sheet.write(0, column, name).unwrap();
+            }
+            for (row, text) in (1..).zip(texts) {
+                sheet.write(row, 0, row).unwrap();
+                sheet.write(row, 2, *text).unwrap();
+            }
+            for (row, day) in (100..).zip(days) {
+                sheet.write(row, 0, row).unwrap();
+                sheet.write_with_format(row, 2, ExcelDateTime::from_ymd(2025, 4, *day).unwrap(), &date).unwrap();
+            }
+            let (changes, summary) = read(&book.save_to_buffer().unwrap(), &mapping, &Limits::default());
+            summary.map(|summary| summary.rows).map_err(|error| (error.name(), changes.len()))
+        };
+        // Where it takes the month first, `31/12/2025` stays a text, and `04/05/2025` becomes the fifth of April.
+        let texts = ["31/12/2025"; 8];
+        assert_eq!(read(&texts, &[1, 2, 3, 5, 8, 10, 11, 12]), Err(("dates_turned_by_spreadsheet", 0)));
+        assert_eq!(read(&texts, &[1, 2, 3, 5, 8, 10, 11, 13]), Ok(16), "a day that it has not turned");
+        assert_eq!(read(&texts[..3], &[1, 2, 3]), Ok(6), "too few to say so");
+        assert_eq!(read(&[], &[1, 2, 3, 5, 8, 10, 11, 12]), Ok(8));
+        assert_eq!(read(&["12/31/2025", "04/05/2025"], &[]), Err(("dates_turned", 0)));
     }
 
     #[test]

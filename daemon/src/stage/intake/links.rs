@@ -47,6 +47,15 @@ struct Named<'r> {
     class: Option<ActivityClass>,
 }
 
+/// Links that do not lead to what is there.
+#[derive(Default)]
+struct Astray {
+    /// How many lead to nothing in their own mailbox.
+    dangling: u64,
+    /// Whether there may be any, those to what is gone included.
+    is_any: bool,
+}
+
 /// Which entity names it.
 enum From {
     Row(Handle),
@@ -62,8 +71,25 @@ struct Resolved {
     versions: Vec<(EntityId, Position)>,
 }
 
-/// When an entity counts as activity of what it is about.
+/// The dates by which something that a mapping calls an activity has taken place at the latest.
+const PAST: [DateRole; 6] = [
+    DateRole::Occurred,
+    DateRole::Modified,
+    DateRole::Created,
+    DateRole::LastActivity,
+    DateRole::Closed,
+    DateRole::Received,
+];
+
+/// When an entity counts as activity of what it is about. A mapping may know no more of a call than when it was entered: it
+/// took place all the same.
 fn activity_at(kind: Kind, dates: &[(DateRole, Timestamp)]) -> Option<Timestamp> {
+    let past = || dates.iter().filter(|(role, _)| PAST.contains(role)).map(|(_, at)| *at).max();
+    told_at(kind, dates).or_else(|| past().filter(|_| ActivityRules::KINDS.contains(&kind)))
+}
+
+/// The date that says itself when an activity was.
+fn told_at(kind: Kind, dates: &[(DateRole, Timestamp)]) -> Option<Timestamp> {
     let date = |role: DateRole| dates.iter().find(|(known, _)| *known == role).map(|(_, at)| *at);
     match kind {
         Kind::Activity | Kind::Post => date(DateRole::Occurred),
@@ -89,8 +115,8 @@ fn has_unread_date(layout: &Layout, dates: &[(DateRole, Timestamp)], cells: &Cel
         "event_time" => lacks(DateRole::Occurred),
         "modified" => lacks(DateRole::Modified),
         // A mapping may have named a column of its own.
-        "created" => activity_at(layout.kind, dates).is_none(),
-        field => field.starts_with(CUSTOM_PREFIX) && activity_at(layout.kind, dates).is_none(),
+        "created" => told_at(layout.kind, dates).is_none(),
+        field => field.starts_with(CUSTOM_PREFIX) && told_at(layout.kind, dates).is_none(),
     };
     let is_none = |cell: &str| cell.trim().is_empty() || date::is_none_in_culture(cell);
     let is_unread = |cell: &str| !iso::is_read(cell) && !is_none(cell);
@@ -130,10 +156,22 @@ fn with_plain(links: Vec<SourceLink>) -> Vec<SourceLink> {
 
 /// Says whether what a link means is known in its own mailbox under none of its ids.
 fn leads_to_nothing(views: &Views, named: &Named<'_>, number: usize) -> bool {
-    let is_known =
-        |number: usize| named.links.get(number).is_some_and(|(_, handle)| views.entities.find(*handle).is_some());
+    leads_to_none_that(named, number, |handle| views.entities.find(handle).is_some())
+}
+
+/// Says whether what a link means is not in its own mailbox, or no longer: whoever got another owner is in that one's.
+fn is_not_here(views: &Views, named: &Named<'_>, number: usize) -> bool {
+    leads_to_none_that(named, number, |handle| views.entities.find_all(handle).any(|to| !is_gone(views, to)))
+}
+
+fn leads_to_none_that(named: &Named<'_>, number: usize, is_it: impl Fn(Handle) -> bool) -> bool {
+    let leads_there = |number: usize| named.links.get(number).is_some_and(|(_, handle)| is_it(*handle));
     let told = &named.told;
-    !(is_former(told, number) || is_known(number) || is_former(told, number + 1) && is_known(number + 1))
+    !(is_former(told, number) || leads_there(number) || is_former(told, number + 1) && leads_there(number + 1))
+}
+
+fn is_gone(views: &Views, entity: EntityId) -> bool {
+    views.entities.row(entity).is_none_or(|row| row.absent || row.state == EntityState::Purged)
 }
 
 impl Taking<'_> {
@@ -165,27 +203,36 @@ impl Taking<'_> {
     /// could not be read.
     fn told_by(&mut self, rows: &[SourceRow]) -> Vec<(Option<ActivityClass>, bool)> {
         let mut unclassified = 0;
+        let mut first = None;
         // A rule that names another source is as good as none, and nobody would see that otherwise.
         let may_have_class = !self.activities.is_empty();
         let told = self.store.view(|views| {
             let told = |row: &SourceRow| {
                 let layout = views.small.layouts.get(self.layouts.get(row.layout)?.id)?;
                 let class = self.activities.class_of(layout, &row.cells);
-                unclassified +=
-                    u64::from(class.is_none() && may_have_class && ActivityRules::KINDS.contains(&layout.kind));
+                if class.is_none() && may_have_class && ActivityRules::KINDS.contains(&layout.kind) {
+                    unclassified += 1;
+                    first = first.or(Some(row.place));
+                }
                 Some((class, has_unread_date(layout, &row.dates, &row.cells)))
             };
             rows.iter().map(told).map(Option::unwrap_or_default).collect()
         });
-        if unclassified > 0 {
-            *self.oddities.entry(Oddity::ActivityUnclassified.name()).or_default() += unclassified;
+        if let Some(first) = first {
+            let name = Oddity::ActivityUnclassified.name();
+            *self.oddities.entry(name).or_default() += unclassified;
+            self.first_odd.entry(name).or_insert(first);
         }
         told
     }
 
-    /// Resolves the links of entities that this delivery did not name.
-    pub(super) fn link_others(&mut self) -> Result<(), IntakeError> {
+    /// Resolves the links of entities that this delivery did not name: of all, when some lead to nothing, and else of those
+    /// that are tied to what is gone from where it was.
+    pub(super) fn link_others(&mut self, has_dangling: bool) -> Result<(), IntakeError> {
         self.in_flight.drain()?;
+        if !has_dangling && self.store.view(|views| views.links.is_empty()) {
+            return Ok(());
+        }
         let sources: Vec<_> = self.layouts.iter().map(|layout| layout.source.clone()).collect();
         let (layouts, bound) = self.store.view(|views| {
             let ours = views.small.layouts.iter().filter(|(_, layout)| sources.iter().any(|s| **s == *layout.source));
@@ -201,8 +248,9 @@ impl Taking<'_> {
             let versions: Vec<(EntityId, Position)> = self.store.view(|views| {
                 let version = |entity: EntityId| {
                     let row = views.entities.row(entity)?;
+                    let may_lead_on = || has_dangling || views.links.of(entity).any(|link| is_gone(views, link.to));
                     // What is gone from the source took place all the same.
-                    (row.state != EntityState::Purged && layouts.contains_key(&row.layout))
+                    (row.state != EntityState::Purged && layouts.contains_key(&row.layout) && may_lead_on())
                         .then_some((entity, row.version))
                 };
                 unseen.into_iter().filter_map(version).collect()
@@ -251,16 +299,17 @@ impl Taking<'_> {
         links.iter().map(|link| (link.relation, handle(link))).collect()
     }
 
-    /// Adds what links lead to in other mailboxes of the source, where their own knows nothing of that id: whoever called
-    /// the customer of a colleague dealt with that customer. Says whether there is any. Such a link still counts as one that
-    /// leads to nothing, so it is resolved again when its own mailbox gets to know the id.
+    /// Adds what links lead to in other mailboxes of the source, where their own knows nothing of that id, or only what is
+    /// gone from there: whoever called the customer of a colleague dealt with that customer, and whoever got another owner is
+    /// whom the deals of the former one are about. Says whether there is any. A link of which its own mailbox knows nothing
+    /// still counts as one that leads to nothing, so it is resolved again when its own mailbox gets to know the id.
     fn look_elsewhere(&mut self, named: &mut [Named<'_>]) -> bool {
         let lost: Vec<(usize, usize)> = self.store.view(|views| {
             let numbered = named
                 .iter()
                 .enumerate()
                 .flat_map(|(entity, named)| (0..named.links.len()).map(move |number| (entity, number, named)));
-            let lost = numbered.filter(|(_, number, named)| leads_to_nothing(views, named, *number));
+            let lost = numbered.filter(|(_, number, named)| is_not_here(views, named, *number));
             lost.map(|(entity, number, _)| (entity, number)).collect()
         });
         let mut is_any = false;
@@ -310,19 +359,19 @@ impl Taking<'_> {
         found
     }
 
-    fn resolve_all(&self, named: &[Named<'_>]) -> (Vec<Resolved>, u64) {
-        let mut dangling = 0;
+    fn resolve_all(&self, named: &[Named<'_>]) -> (Vec<Resolved>, Astray) {
+        let mut astray = Astray::default();
         let resolved =
-            self.store.view(|views| named.iter().filter_map(|named| resolve(views, named, &mut dangling)).collect());
-        (resolved, dangling)
+            self.store.view(|views| named.iter().filter_map(|named| resolve(views, named, &mut astray)).collect());
+        (resolved, astray)
     }
 
     /// Records the links that differ from what is known; returns how many lead to nothing in their own mailbox.
     fn record_links<'r>(&mut self, named: impl Iterator<Item = Named<'r>>) -> Result<u64, IntakeError> {
         let mut named: Vec<Named<'r>> = named.collect();
-        let (mut resolved, mut dangling) = self.resolve_all(&named);
-        if dangling > 0 && self.searches_mailboxes && self.look_elsewhere(&mut named) {
-            (resolved, dangling) = self.resolve_all(&named);
+        let (mut resolved, mut astray) = self.resolve_all(&named);
+        if astray.is_any && self.searches_mailboxes && self.look_elsewhere(&mut named) {
+            (resolved, astray) = self.resolve_all(&named);
         }
         self.counts.linked += resolved.len() as u64;
         let mut events = Vec::with_capacity(resolved.len());
@@ -336,7 +385,7 @@ impl Taking<'_> {
         versions.sort_unstable();
         versions.dedup();
         self.in_flight.send(self.store, events, Condition::Versions(versions), Handles::default())?;
-        Ok(dangling)
+        Ok(astray.dangling)
     }
 }
 
@@ -344,7 +393,7 @@ impl Taking<'_> {
 ///
 /// What is left of a redaction has no class to compare, and its activity was recorded with the class that it had. So it
 /// is news only beyond every activity of the other one: then it was never recorded, and counts without a class.
-fn resolve(views: &Views, named: &Named<'_>, dangling: &mut u64) -> Option<Resolved> {
+fn resolve(views: &Views, named: &Named<'_>, astray: &mut Astray) -> Option<Resolved> {
     let from = match named.from {
         From::Row(handle) => views.entities.find(handle)?,
         From::Entity(entity) => entity,
@@ -357,7 +406,9 @@ fn resolve(views: &Views, named: &Named<'_>, dangling: &mut u64) -> Option<Resol
     let is_rest = matches!(named.from, From::Entity(_)) && views.small.redactions.left_of(from).is_some();
     let mut is_news = false;
     for (number, (relation, handle)) in named.links.iter().enumerate() {
+        let mut is_there = false;
         for (to, target) in views.entities.find_all(*handle).filter_map(|to| Some((to, views.entities.row(to)?))) {
+            is_there |= !target.absent;
             if to == from {
                 continue;
             }
@@ -369,7 +420,8 @@ fn resolve(views: &Views, named: &Named<'_>, dangling: &mut u64) -> Option<Resol
                     false => views.is_newer_activity(to, named.class.as_ref(), at),
                 };
         }
-        *dangling += u64::from(leads_to_nothing(views, named, number));
+        astray.is_any |= !is_there;
+        astray.dangling += u64::from(leads_to_nothing(views, named, number));
     }
     links.sort_unstable();
     links.dedup();

@@ -8,6 +8,7 @@ use retention_core::id::{Digest, EntityId};
 use retention_core::time::Timestamp;
 use serde::Serialize;
 
+use crate::connector::change::Place;
 use crate::connector::drop::report::ReadReport;
 
 /// How often something happened in one intake.
@@ -56,7 +57,9 @@ impl Oddity {
 
     fn explain(self) -> &'static str {
         match self {
-            Self::IdRepeated => "an id stands twice in one delivery; the later row counts",
+            Self::IdRepeated => {
+                "an id stands twice in one delivery; the later row counts, and its links alone; where each row of an id names another link, name that column in `id` of the mapping too"
+            }
             Self::IdsOfTwoEntities => {
                 "the ids of one row belong to different entities; the first is taken, and nothing is merged"
             }
@@ -109,6 +112,8 @@ pub(super) struct Report<'a> {
     pub(super) counts: Counts,
     /// Oddities found by comparison.
     pub(super) oddities: BTreeMap<&'static str, u64>,
+    /// Where each of them was met first.
+    pub(super) first_odd: BTreeMap<&'static str, Place>,
     /// What the reader saw.
     pub(super) read: &'a ReadReport,
 }
@@ -140,7 +145,8 @@ impl Report<'_> {
         text.push_str(&self.read.to_text());
         for oddity in [Oddity::IdRepeated, Oddity::IdsOfTwoEntities, Oddity::ActivityUnclassified] {
             if let Some(count) = self.oddities.get(oddity.name()) {
-                text.push_str(&format!("{}: {count} times: {}\n", oddity.name(), oddity.explain()));
+                let first = self.first_odd.get(oddity.name()).map_or_else(String::new, |at| format!(", first at {at}"));
+                text.push_str(&format!("{}: {count} times{first}: {}\n", oddity.name(), oddity.explain()));
             }
         }
         text

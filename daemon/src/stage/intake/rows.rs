@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 use super::IntakeError;
 use super::batch::{Handles, InFlight};
 use super::outcome::{Counts, Oddity};
-use crate::connector::change::SourceRow;
+use crate::connector::change::{Place, SourceRow};
 use crate::store::{Prepared, Store};
 
 /// A layout that the reader announced.
@@ -49,10 +49,14 @@ pub(super) struct Taking<'a> {
     pub(super) in_flight: InFlight,
     pub(super) counts: Counts,
     pub(super) oddities: BTreeMap<&'static str, u64>,
+    /// Where each oddity was met first.
+    pub(super) first_odd: BTreeMap<&'static str, Place>,
     /// Every entity that this delivery named.
     pub(super) seen: RoaringBitmap,
     /// Whether a row names links, or its entity had some before.
     pub(super) has_links: bool,
+    /// Whether an entity is there again that had been gone.
+    pub(super) has_returned: bool,
     /// What tells the class of an activity.
     pub(super) activities: Arc<ActivityRules>,
     /// The encoded body of the row at hand; its memory is used again.
@@ -92,15 +96,18 @@ impl<'a> Taking<'a> {
             in_flight: InFlight::default(),
             counts: Counts::default(),
             oddities: BTreeMap::new(),
+            first_odd: BTreeMap::new(),
             seen: RoaringBitmap::new(),
             has_links: false,
+            has_returned: false,
             activities: Arc::default(),
             plain: Zeroizing::new(Vec::new()),
         }
     }
 
-    pub(super) fn odd(&mut self, oddity: Oddity) {
+    pub(super) fn odd(&mut self, oddity: Oddity, at: Place) {
         *self.oddities.entry(oddity.name()).or_default() += 1;
+        self.first_odd.entry(oddity.name()).or_insert(at);
     }
 
     /// Makes a draft that this intake caused.
@@ -137,14 +144,14 @@ impl<'a> Taking<'a> {
                 if let Some(standing) = standings.get_mut(earlier) {
                     *standing = Standing::Superseded;
                 }
-                self.odd(Oddity::IdRepeated);
+                self.odd(Oddity::IdRepeated, row.place);
             }
             handles.others.extend(name.others.iter().copied());
             self.has_links |= !row.links.is_empty();
             names.push(name);
         }
         self.let_views_catch_up(&handles)?;
-        self.find_all(&names, &handles, &mut standings);
+        self.find_all(&rows, &names, &handles, &mut standings);
         self.append(rows, names, &standings, handles)
     }
 
@@ -190,21 +197,22 @@ impl<'a> Taking<'a> {
         if all.any(|handle| self.in_flight.contains(handle)) { self.in_flight.drain() } else { Ok(()) }
     }
 
-    fn find_all(&mut self, names: &[Keyed], handles: &Handles, standings: &mut [Standing]) {
+    fn find_all(&mut self, rows: &[SourceRow], names: &[Keyed], handles: &Handles, standings: &mut [Standing]) {
         let store = self.store;
         let mut of_this_batch = RoaringBitmap::new();
         store.view(|views| {
-            for (name, standing) in names.iter().zip(standings) {
+            for ((row, name), standing) in rows.iter().zip(names).zip(standings) {
+                let place = row.place;
                 if matches!(standing, Standing::Superseded) {
                     continue;
                 }
-                let found = self.find(views, name, handles, &of_this_batch);
+                let found = self.find(views, name, place, handles, &of_this_batch);
                 let Some((entity, row)) = found.and_then(|entity| Some((entity, views.entities.row(entity)?))) else {
                     continue;
                 };
                 of_this_batch.insert(entity.0);
                 if !self.seen.insert(entity.0) {
-                    self.odd(Oddity::IdRepeated);
+                    self.odd(Oddity::IdRepeated, place);
                 }
                 self.has_links |= !views.links.is_empty() && views.links.of(entity).next().is_some();
                 let is_redacted = views.small.redactions.left_of(entity).is_some();
@@ -216,7 +224,14 @@ impl<'a> Taking<'a> {
 
     /// Finds the entity of a row: the one that has its id, else the first that has one of its other ids. An entity
     /// that another row of the same delivery already told is never taken a second time through another id.
-    fn find(&mut self, views: &Views, keyed: &Keyed, batch: &Handles, told: &RoaringBitmap) -> Option<EntityId> {
+    fn find(
+        &mut self,
+        views: &Views,
+        keyed: &Keyed,
+        place: Place,
+        batch: &Handles,
+        told: &RoaringBitmap,
+    ) -> Option<EntityId> {
         let first = views.entities.find(keyed.handle);
         let is_own = |entity: EntityId| views.entities.row(entity).is_some_and(|row| row.handle == keyed.handle);
         let own = first.filter(|entity| is_own(*entity) && !told.contains(entity.0));
@@ -230,7 +245,7 @@ impl<'a> Taking<'a> {
         let shares_id_with_row = batch.others.contains(&keyed.handle) && !keyed.others.contains(&keyed.handle)
             || keyed.others.iter().any(|other| batch.own.contains_key(other));
         if shares_id_with_row || all.iter().any(|entity| Some(*entity) != chosen) {
-            self.odd(Oddity::IdsOfTwoEntities);
+            self.odd(Oddity::IdsOfTwoEntities, place);
         }
         chosen
     }
@@ -269,6 +284,7 @@ impl<'a> Taking<'a> {
                 }
                 Standing::Known(entity, known) => {
                     self.counts.changed += 1;
+                    self.has_returned |= known.absent;
                     versions.push((entity, known.version));
                     (entity, None)
                 }

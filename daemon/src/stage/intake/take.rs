@@ -181,8 +181,10 @@ impl Task<'_> {
         if read.end.is_ok() && taking.has_links {
             self.link(&mut taking, &mut read)?;
         }
-        if read.end.is_ok() && (taking.counts.added > 0 || is_resumed) && self.has_dangling() {
-            taking.link_others()?;
+        let has_new = taking.counts.added > 0 || is_resumed;
+        let has_dangling = has_new && self.has_dangling();
+        if read.end.is_ok() && (has_new || taking.has_returned) {
+            taking.link_others(has_dangling)?;
         }
         taking.in_flight.drain()?;
         self.complete(content, taking, &read)
@@ -245,11 +247,12 @@ impl Task<'_> {
         Ok(())
     }
 
+    /// Says whether links of any intake led to nothing: a mapping may name another source than the one that lists it, so the
+    /// calls with a customer may come from one drop folder and the customer from another.
     fn has_dangling(&self) -> bool {
         self.store.view(|views| {
-            views.small.intakes.iter().any(|(_, known)| {
-                known.source == self.source.name && known.completed.as_ref().is_some_and(|(_, body)| body.dangling > 0)
-            })
+            let mut all = views.small.intakes.iter();
+            all.any(|(_, known)| known.completed.as_ref().is_some_and(|(_, body)| body.dangling > 0))
         })
     }
 
@@ -278,6 +281,7 @@ impl Task<'_> {
                 finished_at: self.clock.now(),
                 counts,
                 oddities: taking.oddities.clone(),
+                first_odd: taking.first_odd.clone(),
                 read: &read.report,
             },
         )?;
@@ -330,6 +334,7 @@ impl Task<'_> {
             finished_at: self.clock.now(),
             counts,
             oddities: BTreeMap::new(),
+            first_odd: BTreeMap::new(),
             read,
         };
         place::write_report(self.folder, &report)?;
