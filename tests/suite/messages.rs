@@ -466,6 +466,45 @@ fn what_vanished_from_its_server_is_erased_here_when_it_is_due() {
     assert_eq!(mail.end(run, "vanished"), RunState::Completed, "{}", mail.world.story());
     assert_eq!(mail.world.state_of(vanished), EntityState::Purged, "{}", mail.world.story());
     assert_eq!(mail.world.mail.expunged().len(), 1);
+    assert_eq!(said_to_be_removed(&mail), [1], "what was gone before nobody removed\n{}", mail.world.story());
+}
+
+/// How many messages runs say that they removed from the server.
+fn said_to_be_removed(mail: &Mail) -> Vec<u64> {
+    let log = mail.world.log();
+    let removed = log.iter().filter_map(|recorded| match recorded.event() {
+        Some(Event::StepSucceeded(body)) => match body.receipt {
+            Receipt::Expunged { items } => Some(items),
+            _ => None,
+        },
+        _ => None,
+    });
+    removed.collect()
+}
+
+#[test]
+fn what_a_folder_held_under_other_numbers_is_erased_here_and_stops_no_run() {
+    let mut mail = Mail::new("P0D", "eml");
+    let before = [mail.entity(ARCHIVE, 1), mail.entity(ARCHIVE, 3)];
+    mail.world.mail.meddle(mail.mailbox, ARCHIVE, 1, Meddling::Renumbers);
+    let run = mail.run();
+    assert_eq!(mail.end(run, "numbered anew"), RunState::Completed, "{}", mail.world.story());
+    for entity in before {
+        assert_eq!(mail.world.state_of(entity), EntityState::Purged, "{}", mail.world.story());
+    }
+    assert_eq!(mail.left_alone(), []);
+    assert_eq!(mail.uids(ARCHIVE), [2, 4]);
+    assert_eq!(said_to_be_removed(&mail), [2]);
+}
+
+#[test]
+fn a_server_that_has_nothing_any_more_was_not_emptied_by_us() {
+    let mut mail = Mail::new("P0D", "eml");
+    mail.world.mail.meddle(mail.mailbox, ARCHIVE, 1, Meddling::RemovesFolder);
+    let run = mail.run();
+    assert_eq!(mail.end(run, "all gone"), RunState::Completed, "{}", mail.world.story());
+    assert!(mail.world.mail.expunged().is_empty());
+    assert_eq!(said_to_be_removed(&mail), [0]);
 }
 
 #[test]

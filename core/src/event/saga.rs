@@ -165,7 +165,8 @@ pub enum Receipt {
     Undone,
     /// The server removed the messages.
     Expunged {
-        /// How many were named by the intent and are not left alone.
+        /// How many were named by the intent and are not left alone. Not counted is what a look had found gone before;
+        /// earlier versions counted it.
         items: u64,
     },
     /// A new login found none of the messages.
