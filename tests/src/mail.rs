@@ -2,6 +2,7 @@
 //! removed.
 
 mod letters;
+mod trouble;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;

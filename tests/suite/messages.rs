@@ -508,6 +508,21 @@ fn a_server_that_has_nothing_any_more_was_not_emptied_by_us() {
 }
 
 #[test]
+fn purged_messages_that_a_restored_server_has_again_are_known_and_purged_again() {
+    let mut mail = Mail::new("P0D", "eml");
+    let backup = mail.world.mail.back_up(mail.mailbox);
+    let run = mail.run();
+    assert_eq!(mail.end(run, "before"), RunState::Completed, "{}", mail.world.story());
+    assert_eq!(mail.uids(ARCHIVE), [2, 4]);
+    // Every number that its server tells of the folder is as it was when it was looked at last.
+    mail.world.mail.restore(mail.mailbox, backup);
+    let run = mail.run();
+    assert_eq!(mail.end(run, "restored"), RunState::Completed, "{}", mail.world.story());
+    assert_eq!(mail.uids(ARCHIVE), [2, 4]);
+    assert_eq!(mail.world.mail.expunged().len(), 4);
+}
+
+#[test]
 fn a_plan_waits_for_a_look_and_a_server_that_does_not_answer_does_not_hold_it_up() {
     let mut mail = Mail::new("P0D", "eml");
     let plan = mail.world.request_plan("mail").expect("a plan");

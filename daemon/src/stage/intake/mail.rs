@@ -16,7 +16,7 @@ use retention_core::policy::State;
 use retention_core::record::message::{self, MessageKey};
 use retention_core::record::{DateRole, Kind, Visibility};
 use retention_core::time::Timestamp;
-use retention_core::view::{Condition, Conflict};
+use retention_core::view::{Condition, Conflict, EntityState, Views};
 use roaring::RoaringBitmap;
 
 use super::super::{Step, look_due, sooner};
@@ -305,7 +305,9 @@ impl MailIntake {
             if looked.messages > MESSAGES_MAX {
                 return Err(Stopped::Mail("too_many_messages"));
             }
-            let known = before.get(&folder.name).filter(|known| known.is_as_now(&folder, state));
+            let known = before
+                .get(&folder.name)
+                .filter(|known| known.is_as_now(&folder, state) && self.are_kept(&known.entities));
             let (entities, unread) = match known {
                 Some(known) => {
                     taking.seen |= &known.entities;
@@ -329,6 +331,15 @@ impl MailIntake {
         }
         taking.take_snapshot(Some(&mailbox.address), Kind::Message)?;
         Ok(looked)
+    }
+
+    /// Says whether none of these was purged since. A folder that looks as it did before holds them again: its server was
+    /// restored.
+    fn are_kept(&self, entities: &RoaringBitmap) -> bool {
+        let is_kept = |views: &Views, number: u32| {
+            views.entities.row(EntityId(number)).is_some_and(|row| row.state != EntityState::Purged)
+        };
+        self.store.view(|views| entities.iter().all(|number| is_kept(views, number)))
     }
 
     /// What is about to be expunged must not be taken in a second time.
