@@ -523,6 +523,36 @@ fn purged_messages_that_a_restored_server_has_again_are_known_and_purged_again()
 }
 
 #[test]
+fn a_folder_that_does_not_open_keeps_no_other_back_and_nothing_in_it_is_taken_for_gone() {
+    let mut mail = Mail::new("P1D", "eml");
+    let (known, elsewhere) = (mail.entity(ARCHIVE, 1), mail.entity("INBOX", 1));
+    mail.world.mail.close_folder(mail.mailbox, ARCHIVE, true);
+    mail.world.mail.deliver(mail.mailbox, ARCHIVE, "2020-03-03T00:00:00Z", &[]);
+    mail.world.mail.deliver(mail.mailbox, "INBOX", "2020-03-03T00:00:00Z", &[]);
+    mail.world.mail.meddle(mail.mailbox, "INBOX", 1, Meddling::Removes);
+    mail.world.request_scan(mail.mailbox);
+    mail.world.settle();
+    let is_absent =
+        |mail: &Mail, entity| mail.world.store().view(|views| views.entities.row(entity).expect("a row").absent);
+    assert_eq!(looked(&mail), ("mail-folder-closed".to_owned(), 1, None));
+    assert!(is_absent(&mail, elsewhere) && !is_absent(&mail, known));
+    let _known = mail.entity("INBOX", 2);
+
+    mail.world.mail.close_folder(mail.mailbox, ARCHIVE, false);
+    mail.world.request_scan(mail.mailbox);
+    mail.world.settle();
+    assert_eq!(looked(&mail), (String::new(), 6, None));
+    assert!(!is_absent(&mail, known));
+
+    // Where nothing opens at all, the mailbox could not be read.
+    mail.world.mail.close_folder(mail.mailbox, ARCHIVE, true);
+    mail.world.mail.close_folder(mail.mailbox, "INBOX", true);
+    mail.world.request_scan(mail.mailbox);
+    mail.world.settle();
+    assert_eq!(looked(&mail).2.as_deref(), Some("mail-refused"));
+}
+
+#[test]
 fn a_plan_waits_for_a_look_and_a_server_that_does_not_answer_does_not_hold_it_up() {
     let mut mail = Mail::new("P0D", "eml");
     let plan = mail.world.request_plan("mail").expect("a plan");

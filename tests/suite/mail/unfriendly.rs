@@ -7,7 +7,7 @@ use std::sync::Arc;
 use retention_core::event::saga::Residue;
 use retention_core::id::EntityId;
 use retention_core::mailbox::Rights;
-use retention_tests::scripted::{Act, GREETING, Rule, Scripted};
+use retention_tests::scripted::{Act, CAPABILITIES, GREETING, Rule, Scripted};
 use retentiond::clock::WallClock;
 use retentiond::config::MailServer;
 use retentiond::connector::access::{AccessTarget, FolderAccess};
@@ -456,6 +456,42 @@ fn a_folder_that_begins_to_show_messages_of_others_is_not_opened_by_the_next_log
     };
     assert_eq!(numbering(), Some(7));
     assert_eq!(numbering(), Some(0), "no folder is numbered so, so nothing in it is as it was recorded");
+}
+
+#[test]
+fn a_folder_without_a_mark_is_a_view_where_dovecot_says_that_its_messages_lie_elsewhere() {
+    let look = |places: &str, told: &str| {
+        let greeting = format!("* OK [CAPABILITY {CAPABILITIES}] Dovecot ready\r\n");
+        let list = "* LIST () \"/\" INBOX\r\n* LIST () \"/\" Virtual/Recent\r\n{tag} OK\r\n";
+        let open = "* 1 EXISTS\r\n* OK [UIDVALIDITY 7] x\r\n{tag} OK [READ-ONLY] open\r\n";
+        let scripted = Scripted::start(vec![
+            Rule::when(GREETING, vec![Act::say(&greeting)]),
+            Rule::when("NAMESPACE", vec![Act::say(&format!("* NAMESPACE ({places}) NIL NIL\r\n{{tag}} OK\r\n"))]),
+            Rule::when("LIST", vec![Act::say(list)]),
+            Rule::when("EXAMINE", vec![Act::say(open)]),
+            Rule::when("X-MAILBOX", vec![Act::say(told)]),
+        ]);
+        let (mailroom, _) = reach(&scripted);
+        let mut session = mailroom.open(MAILBOX).map_err(MailFailure::code).expect("a session");
+        let state = session.look_into("Virtual/Recent").map_err(MailFailure::code);
+        let was_asked = scripted.heard().iter().any(|line| line.contains("X-MAILBOX"));
+        (state.map(|state| state.map(|state| state.uid_validity)), was_asked)
+    };
+    let several = "(\"\" \"/\")(\"Virtual/\" \"/\")";
+    let in_folder = |name: &str| format!("* 1 FETCH (X-MAILBOX {name})\r\n{{tag}} OK\r\n");
+    assert_eq!(
+        look(several, &in_folder("INBOX")),
+        (Ok(Some(0)), true),
+        "as of any folder that shows messages of others"
+    );
+    assert_eq!(look(several, &in_folder("Virtual/Recent")), (Ok(Some(7)), true));
+    assert_eq!(look(several, "{tag} BAD no\r\n"), (Ok(Some(7)), true), "another server behind a Dovecot");
+    assert_eq!(look(several, "{tag} OK\r\n"), (Err("mail-answer-incomplete"), true));
+    assert_eq!(
+        look("(\"\" \"/\")", &in_folder("INBOX")),
+        (Ok(Some(7)), false),
+        "Dovecot's begin in a place of their own"
+    );
 }
 
 #[test]

@@ -158,6 +158,8 @@ pub(super) struct Fetched {
     pub size: Option<u64>,
     /// Its modification sequence.
     pub mod_seq: Option<u64>,
+    /// The folder in which it lies, where Dovecot was asked.
+    pub lies_in: Option<String>,
     /// The header fields that were asked for.
     pub header: HeaderFields,
     /// The whole message, when it did not come as a literal.
@@ -360,6 +362,7 @@ fn fetched(sequence: u32, attributes: &[Value]) -> Result<Fetched, Malformed> {
                 let number = value.list().and_then(|list| list.first()).and_then(Value::number);
                 fetched.mod_seq = Some(number.ok_or(Malformed("MODSEQ"))?);
             }
+            b"X-MAILBOX" => fetched.lies_in = Some(value.name()?),
             b"BODY[]" => match value {
                 Value::Atom(mark) if mark == STREAMED => fetched.streamed = true,
                 // `NIL` is no body: the server has lost it.

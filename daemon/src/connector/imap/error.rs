@@ -154,6 +154,9 @@ pub fn explain(code: &str) -> &'static str {
         "mail-no-right" => "the login has no right to do this",
         "mail-folder-missing" => "the folder does not exist",
         "mail-already-exists" => "it exists already",
+        "mail-folder-closed" => {
+            "a folder of the mailbox is listed and does not open, by its name or its rights: what lies in it is neither recorded, found nor purged, and not copied. `retentionctl mailbox check` names it: mend it at the server, or leave it out of a migration (--exclude)"
+        }
         "mail-folder-has-children" => "the folder has folders below it",
         "mail-folder-not-made" => {
             "the target of a migration does not make a folder: it does not take its name, or the login may make none; leave the folder out (--exclude), or register the target with the password of its owner"

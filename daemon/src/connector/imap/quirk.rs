@@ -19,6 +19,8 @@ pub struct Quirks {
     pub unknown_user: UnknownUser,
     /// Whether it lists names without a folder as if they were folders.
     pub lists: Lists,
+    /// Whether it tells where a message lies that a folder only shows.
+    pub elsewhere: Elsewhere,
     /// How its rights are compared.
     pub folding: Folding,
     /// Whether the size that it tells of a message is that of its text.
@@ -51,6 +53,15 @@ pub enum Lists {
     NamesApart,
     /// Nothing: whether there is a folder is asked of each that has folders below it.
     NamesAsFolders,
+}
+
+/// Whether a server tells in which folder a message lies that another one shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Elsewhere {
+    /// Not known.
+    Unknown,
+    /// It does, of each message (`X-MAILBOX`).
+    Told,
 }
 
 /// What the size is that a server tells of a message (`RFC822.SIZE`).
@@ -110,6 +121,7 @@ const DOVECOT: Quirks = Quirks {
     unknown_user: UnknownUser::Refused,
     // With its plugin for permissions, the name of a deleted folder looks like one while folders below it stay.
     lists: Lists::NamesAsFolders,
+    elsewhere: Elsewhere::Told,
     folding: Folding::Virtual,
     sizes: Sizes::Exact,
     stand_in: StandIn::Nothing,
@@ -126,6 +138,7 @@ const CYRUS: Quirks = Quirks {
     // With autocreate_quota an unknown user gets a mailbox.
     unknown_user: UnknownUser::NotToBeTried,
     lists: Lists::NamesApart,
+    elsewhere: Elsewhere::Unknown,
     folding: Folding::Virtual,
     sizes: Sizes::Exact,
     stand_in: StandIn::Nothing,
@@ -146,6 +159,7 @@ const COURIER: Quirks = Quirks {
     owner: OwnerEntry::Nameless,
     unknown_user: UnknownUser::NotToBeTried,
     lists: Lists::NamesApart,
+    elsewhere: Elsewhere::Unknown,
     folding: Folding::OneDelete,
     sizes: Sizes::Exact,
     stand_in: StandIn::Nothing,
@@ -166,6 +180,7 @@ const EXCHANGE: Quirks = Quirks {
     owner: OwnerEntry::Nameless,
     unknown_user: UnknownUser::Refused,
     lists: Lists::NamesApart,
+    elsewhere: Elsewhere::Unknown,
     folding: Folding::Virtual,
     sizes: Sizes::Guessed,
     stand_in: StandIn::NoticeOfExchange,
@@ -196,6 +211,7 @@ const UNKNOWN: Quirks = Quirks {
     owner: OwnerEntry::Nameless,
     unknown_user: UnknownUser::Refused,
     lists: Lists::NamesApart,
+    elsewhere: Elsewhere::Unknown,
     folding: Folding::Virtual,
     sizes: Sizes::Exact,
     stand_in: StandIn::Nothing,
