@@ -163,7 +163,7 @@ pub fn explain(code: &str) -> &'static str {
         }
         "mail-source-broke-off" => "the source of a migration broke off in the middle of a message",
         "mail-text-withheld" => {
-            "the mail server tells of a message and does not send its text; Exchange does so with what it cannot turn into mail"
+            "the mail server tells of a message and does not send its text, or in another size than it told; Exchange does so with what it cannot turn into mail. The message is left alone, and each later plan or migration asks for it again: open it with the mailbox's own mail program, and keep, move or remove it there"
         }
         "mail-same-mailbox" => {
             "the target of the migration is the source itself: what was appended came in there; check host and user of both mailboxes"
