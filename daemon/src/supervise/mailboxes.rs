@@ -209,7 +209,7 @@ fn residue(leaves: Leaves) -> Option<MailboxFinding> {
     let message = match leaves {
         Leaves::Nothing => return None,
         Leaves::Cache => {
-            "headers of purged messages may stay in the server's index until it is rewritten; with doveadm in [[server]] that is done after each purge"
+            "headers of purged messages may stay in the server's index, and with mdbox the messages in its storage, until they are rewritten; with doveadm in [[server]] that is done after each purge"
         }
         Leaves::Files => {
             "purged messages may stay on the server's disk until its own clean-up has run (Cyrus: cyr_expire, expunge_mode)"

@@ -297,6 +297,7 @@ impl MailSession for OpenMailbox {
                 for name in &names {
                     doveadm.purge_cache(&self.user, name).map_err(MailFailure::Refused)?;
                 }
+                doveadm.purge_storage(&self.user).map_err(MailFailure::Refused)?;
                 Ok(vec![Residue::CacheCleared])
             }
         }

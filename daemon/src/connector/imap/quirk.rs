@@ -126,8 +126,14 @@ const DOVECOT: Quirks = Quirks {
     sizes: Sizes::Exact,
     stand_in: StandIn::Nothing,
     leaves: Leaves::Cache,
-    residue: Some("headers of expunged messages may stay in dovecot.index.cache until `doveadm mailbox cache purge`"),
-    remark: None,
+    residue: Some(
+        "headers of expunged messages may stay in dovecot.index.cache until `doveadm mailbox cache purge`, and with mdbox the \
+         messages until `doveadm purge`",
+    ),
+    remark: Some(
+        "with its plugin lazy_expunge, expunged messages are kept in another folder, which may not be shown to anybody: look \
+         whether it is on, and when that folder is emptied",
+    ),
 };
 
 const CYRUS: Quirks = Quirks {
