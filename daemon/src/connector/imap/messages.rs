@@ -172,7 +172,7 @@ impl Session {
     /// gone, or their answer lacks something.
     ///
     /// # Errors
-    /// Says why not. A date that is no date is an error: nothing may be decided on it.
+    /// Says why not. A date that is no date is [`InternalDate::UNKNOWN`]: nothing may be decided on it.
     pub fn fetch_meta(
         &mut self,
         uids: &Uids,
