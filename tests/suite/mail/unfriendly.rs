@@ -231,6 +231,35 @@ fn a_server_whose_expunge_keeps_the_message_is_never_asked_to() {
     }
 }
 
+#[test]
+fn what_is_made_up_of_a_message_that_was_just_removed_is_not_believed() {
+    // As Dovecot answers.
+    let answer = |header: &str| {
+        format!(
+            "{}* 2 FETCH (UID 2 FLAGS (\\Deleted) INTERNALDATE \"01-Jan-1970 00:00:00 +0000\" RFC822.SIZE 0{header})\r\n\
+             * 2 EXPUNGE\r\n{{tag}} OK [EXPUNGEISSUED] gone\r\n",
+            if header.is_empty() { told(1) } else { told(1).replace(")\r\n", " BODY[HEADER.FIELDS (FROM)] \"\")\r\n") },
+        )
+    };
+    for (depth, header) in [(Depth::State, ""), (Depth::Record, " BODY[HEADER.FIELDS (FROM)] NIL")] {
+        for (found, expected) in [("", &[1][..]), (" 2", &[1, 2])] {
+            let rules = vec![
+                Rule::when("UID FETCH", vec![Act::say(&answer(header))]),
+                Rule::when("UID SEARCH", vec![Act::say(&format!("* SEARCH{found}\r\n{{tag}} OK\r\n"))]),
+            ];
+            let (uids, _) = in_inbox(rules, |session| {
+                let mut uids = Vec::new();
+                let ended = session.messages(Which::Uids(&[1, 2]), depth, &mut |message| {
+                    uids.push(message.uid);
+                    ControlFlow::Continue(())
+                });
+                ended.map(|()| uids).map_err(MailFailure::code)
+            });
+            assert_eq!(uids, Ok(expected.to_vec()), "{depth:?}");
+        }
+    }
+}
+
 /// Keeps texts that came whole.
 #[derive(Default)]
 struct Whole(Vec<(u32, Vec<u8>)>);
@@ -445,20 +474,6 @@ fn in_a_folder_that_only_shows_messages_of_others_lies_none() {
 }
 
 #[test]
-fn a_folder_that_begins_to_show_messages_of_others_is_not_opened_by_the_next_login() {
-    let list = |attribute: &str| Act::say(&format!("* LIST ({attribute}) \"/\" Old\r\n{{tag}} OK\r\n"));
-    let before = Rule::when("LIST", vec![list("\\HasNoChildren")]).times(1);
-    let scripted = Scripted::start(vec![before, Rule::when("LIST", vec![list("\\HasNoChildren \\All")])]);
-    let (mailroom, _) = reach(&scripted);
-    let numbering = || {
-        let mut session = mailroom.open(MAILBOX).map_err(MailFailure::code).expect("a session");
-        session.look_into("Old").expect("an answer").map(|state| state.uid_validity)
-    };
-    assert_eq!(numbering(), Some(7));
-    assert_eq!(numbering(), Some(0), "no folder is numbered so, so nothing in it is as it was recorded");
-}
-
-#[test]
 fn a_folder_without_a_mark_is_a_view_where_dovecot_says_that_its_messages_lie_elsewhere() {
     let look = |places: &str, told: &str| {
         let greeting = format!("* OK [CAPABILITY {CAPABILITIES}] Dovecot ready\r\n");
@@ -492,6 +507,20 @@ fn a_folder_without_a_mark_is_a_view_where_dovecot_says_that_its_messages_lie_el
         (Ok(Some(7)), false),
         "Dovecot's begin in a place of their own"
     );
+}
+
+#[test]
+fn a_folder_that_begins_to_show_messages_of_others_is_not_opened_by_the_next_login() {
+    let list = |attribute: &str| Act::say(&format!("* LIST ({attribute}) \"/\" Old\r\n{{tag}} OK\r\n"));
+    let before = Rule::when("LIST", vec![list("\\HasNoChildren")]).times(1);
+    let scripted = Scripted::start(vec![before, Rule::when("LIST", vec![list("\\HasNoChildren \\All")])]);
+    let (mailroom, _) = reach(&scripted);
+    let numbering = || {
+        let mut session = mailroom.open(MAILBOX).map_err(MailFailure::code).expect("a session");
+        session.look_into("Old").expect("an answer").map(|state| state.uid_validity)
+    };
+    assert_eq!(numbering(), Some(7));
+    assert_eq!(numbering(), Some(0), "no folder is numbered so, so nothing in it is as it was recorded");
 }
 
 #[test]
