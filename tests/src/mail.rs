@@ -2,6 +2,7 @@
 //! removed.
 
 mod letters;
+mod trouble;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
@@ -155,6 +156,7 @@ struct State {
     modseq: u64,
     validity: u32,
     expunged: Vec<Expunged>,
+    closed: BTreeSet<(EntityId, String)>,
     calls: BTreeMap<u8, u32>,
     /// Where so many callers meet, and what the last of them does before all go on.
     meeting: Option<(MailCall, usize, Option<Deed>)>,
@@ -567,7 +569,7 @@ impl MailSession for Session<'_> {
     }
 
     fn look_into(&mut self, folder: &str) -> Result<Option<FolderState>, MailFailure> {
-        self.try_to(MailCall::LookInto, |this| Ok(this.select(folder)))
+        self.try_to(MailCall::LookInto, |this| this.look(folder))
     }
 
     fn work_on(&mut self, folder: &str) -> Result<Option<FolderState>, MailFailure> {

@@ -315,6 +315,14 @@ impl Server {
         account
     }
 
+    /// Returns the mailbox of Dovecot that keeps many messages in one file. There is one, for one test.
+    #[must_use]
+    pub fn mdbox(&self) -> Account {
+        assert_eq!(self.kind, Kind::Dovecot);
+        let (name, password) = dovecot::MDBOX;
+        Account::of(name, password)
+    }
+
     /// Returns the name of a folder as its owner sees it; nothing is the INBOX.
     #[must_use]
     pub fn folder(&self, path: &[&str]) -> String {

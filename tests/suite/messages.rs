@@ -449,6 +449,90 @@ fn what_vanished_from_its_server_is_erased_here_when_it_is_due() {
     assert_eq!(mail.end(run, "vanished"), RunState::Completed, "{}", mail.world.story());
     assert_eq!(mail.world.state_of(vanished), EntityState::Purged, "{}", mail.world.story());
     assert_eq!(mail.world.mail.expunged().len(), 1);
+    assert_eq!(said_to_be_removed(&mail), [1], "what was gone before nobody removed\n{}", mail.world.story());
+}
+
+/// How many messages runs say that they removed from the server.
+fn said_to_be_removed(mail: &Mail) -> Vec<u64> {
+    let log = mail.world.log();
+    let removed = log.iter().filter_map(|recorded| match recorded.event() {
+        Some(Event::StepSucceeded(body)) => match body.receipt {
+            Receipt::Expunged { items } => Some(items),
+            _ => None,
+        },
+        _ => None,
+    });
+    removed.collect()
+}
+
+#[test]
+fn what_a_folder_held_under_other_numbers_is_erased_here_and_stops_no_run() {
+    let mut mail = Mail::new("P0D", "eml");
+    let before = [mail.entity(ARCHIVE, 1), mail.entity(ARCHIVE, 3)];
+    mail.world.mail.meddle(mail.mailbox, ARCHIVE, 1, Meddling::Renumbers);
+    let run = mail.run();
+    assert_eq!(mail.end(run, "numbered anew"), RunState::Completed, "{}", mail.world.story());
+    for entity in before {
+        assert_eq!(mail.world.state_of(entity), EntityState::Purged, "{}", mail.world.story());
+    }
+    assert_eq!(mail.world.left_alone(), []);
+    assert_eq!(mail.uids(ARCHIVE), [2, 4]);
+    assert_eq!(said_to_be_removed(&mail), [2]);
+}
+
+#[test]
+fn a_server_that_has_nothing_any_more_was_not_emptied_by_us() {
+    let mut mail = Mail::new("P0D", "eml");
+    mail.world.mail.meddle(mail.mailbox, ARCHIVE, 1, Meddling::RemovesFolder);
+    let run = mail.run();
+    assert_eq!(mail.end(run, "all gone"), RunState::Completed, "{}", mail.world.story());
+    assert!(mail.world.mail.expunged().is_empty());
+    assert_eq!(said_to_be_removed(&mail), [0]);
+}
+
+#[test]
+fn purged_messages_that_a_restored_server_has_again_are_known_and_purged_again() {
+    let mut mail = Mail::new("P0D", "eml");
+    let backup = mail.world.mail.back_up(mail.mailbox);
+    let run = mail.run();
+    assert_eq!(mail.end(run, "before"), RunState::Completed, "{}", mail.world.story());
+    assert_eq!(mail.uids(ARCHIVE), [2, 4]);
+    // Every number that its server tells of the folder is as it was when it was looked at last.
+    mail.world.mail.restore(mail.mailbox, backup);
+    let run = mail.run();
+    assert_eq!(mail.end(run, "restored"), RunState::Completed, "{}", mail.world.story());
+    assert_eq!(mail.uids(ARCHIVE), [2, 4]);
+    assert_eq!(mail.world.mail.expunged().len(), 4);
+}
+
+#[test]
+fn a_folder_that_does_not_open_keeps_no_other_back_and_nothing_in_it_is_taken_for_gone() {
+    let mut mail = Mail::new("P1D", "eml");
+    let (known, elsewhere) = (mail.entity(ARCHIVE, 1), mail.entity("INBOX", 1));
+    mail.world.mail.close_folder(mail.mailbox, ARCHIVE, true);
+    mail.world.mail.deliver(mail.mailbox, ARCHIVE, "2020-03-03T00:00:00Z", &[]);
+    mail.world.mail.deliver(mail.mailbox, "INBOX", "2020-03-03T00:00:00Z", &[]);
+    mail.world.mail.meddle(mail.mailbox, "INBOX", 1, Meddling::Removes);
+    mail.world.request_scan(mail.mailbox);
+    mail.world.settle();
+    let is_absent =
+        |mail: &Mail, entity| mail.world.store().view(|views| views.entities.row(entity).expect("a row").absent);
+    assert_eq!(looked(&mail), ("mail-folder-closed".to_owned(), 1, None));
+    assert!(is_absent(&mail, elsewhere) && !is_absent(&mail, known));
+    let _known = mail.entity("INBOX", 2);
+
+    mail.world.mail.close_folder(mail.mailbox, ARCHIVE, false);
+    mail.world.request_scan(mail.mailbox);
+    mail.world.settle();
+    assert_eq!(looked(&mail), (String::new(), 6, None));
+    assert!(!is_absent(&mail, known));
+
+    // Where nothing opens at all, the mailbox could not be read.
+    mail.world.mail.close_folder(mail.mailbox, ARCHIVE, true);
+    mail.world.mail.close_folder(mail.mailbox, "INBOX", true);
+    mail.world.request_scan(mail.mailbox);
+    mail.world.settle();
+    assert_eq!(looked(&mail).2.as_deref(), Some("mail-refused"));
 }
 
 #[test]

@@ -165,7 +165,8 @@ pub enum Receipt {
     Undone,
     /// The server removed the messages.
     Expunged {
-        /// How many were named by the intent and are not left alone.
+        /// How many were named by the intent and are not left alone. Not counted is what a look had found gone before;
+        /// earlier versions counted it.
         items: u64,
     },
     /// A new login found none of the messages.
@@ -193,9 +194,11 @@ pub enum Receipt {
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Residue {
-    /// Dovecot's index cache held sender and subject; it was rewritten without them.
+    /// Dovecot's index cache held sender and subject; it was rewritten without them, and so was storage that keeps many
+    /// messages in one file (mdbox), but by earlier versions.
     CacheCleared,
-    /// Dovecot's index cache may hold sender and subject until it is rewritten: nobody could ask for that.
+    /// Dovecot's index cache may hold sender and subject, and its storage (mdbox) the messages, until they are rewritten:
+    /// nobody could ask for that.
     CacheMayRemain,
     /// Cyrus may keep the file of the message until its `cyr_expire` has run.
     DelayedExpunge,

@@ -164,8 +164,8 @@ fn reach(context: &mut Context) -> Result<(), Cause> {
     }
     if !in_part.is_empty() {
         context.note(&format!(
-            "messages whose headers could not be read are not known, so whoever stands in them is not found, in {}; the \
-             diagnostics of the daemon name them",
+            "messages whose headers could not be read, or whose folders do not open, are not known, so whoever stands in them \
+             is not found, in {}; the diagnostics of the daemon name the messages, and retentionctl mailbox check the folders",
             named(&in_part)
         ));
     }

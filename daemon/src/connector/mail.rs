@@ -21,6 +21,10 @@ const RETRY_LOST: Duration = Duration::from_secs(5);
 /// The largest text that a session hands out, in bytes: ten times what the largest providers accept.
 pub const TEXT_BYTES_MAX: u64 = 2 << 30;
 
+/// The codes with which a server refuses to open a folder that it lists, and goes on serving the others.
+pub const REFUSALS_OF_A_FOLDER: [&str; 4] =
+    ["mail-refused", "mail-no-right", "mail-folder-missing", "mail-uids-do-not-last"];
+
 /// The number of a message in its folder: never used again there under the same [`FolderState::uid_validity`].
 pub type Uid = u32;
 

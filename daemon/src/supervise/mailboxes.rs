@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 use super::directory::Directory;
 use crate::config::MailServer;
 use crate::connector::imap::{Connector, Folder, Leaves, MailError, MailboxDirectory as _, Session, explain};
+use crate::connector::mail::REFUSALS_OF_A_FOLDER;
 use crate::connector::outcome::{Refusal, Retry};
 use crate::stage::intake::IntakeError;
 use crate::stage::intake::registry::{Registrar, Registration, RegistryError};
@@ -127,10 +128,12 @@ fn look_around(session: &mut Session) -> Vec<MailboxFinding> {
         Err(error) => return vec![wrong("folders", error.code(), explain(error.code()))],
     };
     findings.push(note("folders", "folders-listed", format!("{} folders", folders.len())));
-    let views = folders.iter().filter(|folder| folder.is_view()).count();
+    findings.extend(closed(session, &folders));
+    let views = folders.iter().filter(|folder| folder.is_view() || is_unmarked_view(session, folder)).count();
     if views > 0 {
-        let message =
-            format!("{views} of them show messages of other folders (\\All, \\Flagged) and are not looked into");
+        let message = format!(
+            "{views} of them show messages of other folders (\\All, \\Flagged, virtual ones of Dovecot) and are not looked into"
+        );
         findings.push(note("folders", "folders-views", message));
     }
     let has = |word: &str| session.capabilities().has(word);
@@ -167,12 +170,46 @@ fn look_around(session: &mut Session) -> Vec<MailboxFinding> {
     findings
 }
 
+/// The most folders that are named.
+const NAMED_MAX: usize = 10;
+
+/// Names the folders that are listed and do not open: whatever lies in them is not known.
+fn closed(session: &mut Session, folders: &[Folder]) -> Option<MailboxFinding> {
+    let selectable: Vec<&Folder> = folders.iter().filter(|folder| folder.selectable && !folder.is_view()).collect();
+    let names: Vec<&str> = selectable.iter().map(|folder| folder.name.as_str()).collect();
+    let answers = session.answers_for(&names);
+    let closed: Vec<&str> = selectable
+        .iter()
+        .zip(&answers)
+        .filter(|(_, answer)| answer.as_ref().is_err_and(|error| REFUSALS_OF_A_FOLDER.contains(&error.code())))
+        .map(|(folder, _)| folder.path.as_str())
+        .collect();
+    if closed.is_empty() {
+        return None;
+    }
+    let named: Vec<String> = closed.iter().take(NAMED_MAX).map(|path| format!("{path:?}")).collect();
+    let more = if closed.len() > NAMED_MAX { ", …" } else { "" };
+    Some(MailboxFinding {
+        message: format!("{} of them do not open: {}{more}", closed.len(), named.join(", ")),
+        hint: Some(explain("mail-folder-closed").to_owned()),
+        ..wrong("folders", "mail-folder-closed", "")
+    })
+}
+
+fn is_unmarked_view(session: &mut Session, folder: &Folder) -> bool {
+    // What cannot be found out here is found out at each look.
+    folder.selectable
+        && session.may_show_others()
+        && session.examine(&folder.name).is_ok()
+        && session.shows_others(&folder.name).unwrap_or(false)
+}
+
 /// What an expunge may leave on the server.
 fn residue(leaves: Leaves) -> Option<MailboxFinding> {
     let message = match leaves {
         Leaves::Nothing => return None,
         Leaves::Cache => {
-            "headers of purged messages may stay in the server's index until it is rewritten; with doveadm in [[server]] that is done after each purge"
+            "headers of purged messages may stay in the server's index, and with mdbox the messages in its storage, until they are rewritten; with doveadm in [[server]] that is done after each purge"
         }
         Leaves::Files => {
             "purged messages may stay on the server's disk until its own clean-up has run (Cyrus: cyr_expire, expunge_mode)"

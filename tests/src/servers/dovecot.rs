@@ -10,6 +10,9 @@ use super::{ACCOUNTS, Account, MAIL_ID, POOL_SIZE, Server};
 const MASTERS: &str = "admin:{PLAIN}adminpw\n";
 const MASTERS_WITH_ACL: &str = "auditor:{PLAIN}auditpw\n";
 
+/// Whose messages lie together in few files.
+pub(super) const MDBOX: (&str, &str) = ("mdbox", "mdboxpw");
+
 pub(super) fn configure(server: &Server) {
     for name in ["conf", "state", "mail"] {
         fs::create_dir(server.path(name)).expect("a directory");
@@ -25,6 +28,8 @@ pub(super) fn configure(server: &Server) {
     for Account { name, password } in (1..=POOL_SIZE).map(Account::of_pool) {
         let _infallible = writeln!(users, "{name}:{{PLAIN}}{password}::::::");
     }
+    let (name, password) = MDBOX;
+    let _infallible = writeln!(users, "{name}:{{PLAIN}}{password}::::::userdb_mail=mdbox:~/mdbox");
     fs::write(server.path("conf/users"), users).expect("a file");
     fs::write(server.path("conf/masters"), MASTERS).expect("a file");
     fs::write(server.path("conf/masters-acl"), MASTERS_WITH_ACL).expect("a file");

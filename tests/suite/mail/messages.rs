@@ -39,7 +39,10 @@ const DUE: [u32; 2] = [1, 3];
 
 impl Mail {
     fn new(directory: &Arc<Directory>, server: &'static Server, quarantine: &str) -> Self {
-        let account = server.mailbox();
+        Self::of(directory, server, server.mailbox(), quarantine)
+    }
+
+    fn of(directory: &Arc<Directory>, server: &'static Server, account: Account, quarantine: &str) -> Self {
         let archive = server.folder(&PARTS);
         let mut raw = server.login(&account);
         raw.ok(&format!("CREATE \"{}\"", server.folder(&PARTS[..1])));
@@ -84,6 +87,13 @@ impl Mail {
         let flags = inbox.values().next().map(|stored| stored.flags.clone());
         assert_eq!((inbox.len(), flags), (1, Some(BTreeSet::from(["\\Deleted".to_owned()]))), "{}", self.server.kind());
         self.world.run_state(run)
+    }
+
+    /// Says whether anything of a letter is in a file of the mailbox.
+    fn is_on_disk(&self, number: u32) -> bool {
+        let files = self.server.files_with(mark(number).as_bytes());
+        let is_own = |part: std::path::Component<'_>| part.as_os_str() == self.account.name.as_str();
+        files.iter().any(|file| file.components().any(is_own))
     }
 
     fn residue(&self) -> Option<Vec<Residue>> {
@@ -164,15 +174,20 @@ fn what_dovecot_keeps_of_purged_messages_is_said_and_removed_where_it_can_be() {
         let run = mail.run();
         assert_eq!(mail.end(run), RunState::Completed, "{}", mail.world.story());
         assert_eq!(mail.residue(), Some(vec![residue]));
-        let is_on_disk = |number: u32| {
-            let files = server.files_with(mark(number).as_bytes());
-            let is_own = |part: std::path::Component<'_>| part.as_os_str() == mail.account.name.as_str();
-            files.iter().any(|file| file.components().any(is_own))
-        };
         // A look with envelopes leaves them in the cache of the server.
-        assert_eq!(is_on_disk(1), residue == Residue::CacheMayRemain);
-        assert!(is_on_disk(2));
+        assert_eq!(mail.is_on_disk(1), residue == Residue::CacheMayRemain);
+        assert!(mail.is_on_disk(2));
     }
+}
+
+#[test]
+fn of_a_dovecot_that_keeps_many_messages_in_one_file_no_purged_text_stays_there() {
+    let server = Server::shared(Kind::Dovecot);
+    let mut mail = Mail::of(&Directory::with_doveadm(server), server, server.mdbox(), "P0D");
+    let run = mail.run();
+    assert_eq!(mail.end(run), RunState::Completed, "{}", mail.world.story());
+    assert_eq!(mail.residue(), Some(vec![Residue::CacheCleared]));
+    assert!(!mail.is_on_disk(1) && mail.is_on_disk(2));
 }
 
 #[test]

@@ -80,6 +80,23 @@ fn a_target_that_takes_capital_and_small_letters_for_the_same_keeps_one_folder_o
 }
 
 #[test]
+fn a_folder_that_is_listed_and_does_not_open_is_told_and_one_that_went_is_not_there() {
+    let list =
+        |folder: &str| Rule::when("LIST", vec![Act::say(&format!("* LIST () \"/\" INBOX\r\n{folder}{{tag}} OK\r\n"))]);
+    let listed = || list("* LIST () \"/\" Work\r\n");
+    let no = || Rule::when("EXAMINE \"WORK\"", vec![Act::say("{tag} NO no\r\n")]);
+    let open = |source: Vec<Rule>, path: &str, into: &str| {
+        let (pair, _) = between(source, vec![], |moving| moving.open_pair(path, into).map_err(MailFailure::code));
+        pair.map(|pair| pair.is_some())
+    };
+    assert_eq!(open(vec![no(), listed()], "Work", "INBOX"), Err("mail-folder-closed"));
+    assert_eq!(open(vec![no(), listed().times(1), list("")], "Work", "INBOX"), Ok(false));
+    let a_name = list("* LIST (\\Noselect) \"/\" Work\r\n");
+    assert_eq!(open(vec![no(), a_name], "Work", "INBOX"), Ok(false));
+    assert_eq!(open(vec![], "INBOX", "Work"), Err("mail-folder-missing"));
+}
+
+#[test]
 fn the_next_number_of_a_target_that_does_not_tell_it_follows_the_last_that_there_is() {
     let open = "* 2 EXISTS\r\n* OK [UIDVALIDITY 7] x\r\n{tag} OK [READ-WRITE] open\r\n";
     let target = vec![

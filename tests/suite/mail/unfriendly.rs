@@ -7,7 +7,7 @@ use std::sync::Arc;
 use retention_core::event::saga::Residue;
 use retention_core::id::EntityId;
 use retention_core::mailbox::Rights;
-use retention_tests::scripted::{Act, GREETING, Rule, Scripted};
+use retention_tests::scripted::{Act, CAPABILITIES, GREETING, Rule, Scripted};
 use retentiond::clock::WallClock;
 use retentiond::config::MailServer;
 use retentiond::connector::access::{AccessTarget, FolderAccess};
@@ -231,6 +231,35 @@ fn a_server_whose_expunge_keeps_the_message_is_never_asked_to() {
     }
 }
 
+#[test]
+fn what_is_made_up_of_a_message_that_was_just_removed_is_not_believed() {
+    // As Dovecot answers.
+    let answer = |header: &str| {
+        format!(
+            "{}* 2 FETCH (UID 2 FLAGS (\\Deleted) INTERNALDATE \"01-Jan-1970 00:00:00 +0000\" RFC822.SIZE 0{header})\r\n\
+             * 2 EXPUNGE\r\n{{tag}} OK [EXPUNGEISSUED] gone\r\n",
+            if header.is_empty() { told(1) } else { told(1).replace(")\r\n", " BODY[HEADER.FIELDS (FROM)] \"\")\r\n") },
+        )
+    };
+    for (depth, header) in [(Depth::State, ""), (Depth::Record, " BODY[HEADER.FIELDS (FROM)] NIL")] {
+        for (found, expected) in [("", &[1][..]), (" 2", &[1, 2])] {
+            let rules = vec![
+                Rule::when("UID FETCH", vec![Act::say(&answer(header))]),
+                Rule::when("UID SEARCH", vec![Act::say(&format!("* SEARCH{found}\r\n{{tag}} OK\r\n"))]),
+            ];
+            let (uids, _) = in_inbox(rules, |session| {
+                let mut uids = Vec::new();
+                let ended = session.messages(Which::Uids(&[1, 2]), depth, &mut |message| {
+                    uids.push(message.uid);
+                    ControlFlow::Continue(())
+                });
+                ended.map(|()| uids).map_err(MailFailure::code)
+            });
+            assert_eq!(uids, Ok(expected.to_vec()), "{depth:?}");
+        }
+    }
+}
+
 /// Keeps texts that came whole.
 #[derive(Default)]
 struct Whole(Vec<(u32, Vec<u8>)>);
@@ -442,6 +471,42 @@ fn in_a_folder_that_only_shows_messages_of_others_lies_none() {
         assert_eq!(opened, (Some(FolderState::OF_OTHERS), Some(FolderState::OF_OTHERS)), "{view}");
         assert!(session.expunge(&[1]).is_err(), "nothing is open");
     }
+}
+
+#[test]
+fn a_folder_without_a_mark_is_a_view_where_dovecot_says_that_its_messages_lie_elsewhere() {
+    let look = |places: &str, told: &str| {
+        let greeting = format!("* OK [CAPABILITY {CAPABILITIES}] Dovecot ready\r\n");
+        let list = "* LIST () \"/\" INBOX\r\n* LIST () \"/\" Virtual/Recent\r\n{tag} OK\r\n";
+        let open = "* 1 EXISTS\r\n* OK [UIDVALIDITY 7] x\r\n{tag} OK [READ-ONLY] open\r\n";
+        let scripted = Scripted::start(vec![
+            Rule::when(GREETING, vec![Act::say(&greeting)]),
+            Rule::when("NAMESPACE", vec![Act::say(&format!("* NAMESPACE ({places}) NIL NIL\r\n{{tag}} OK\r\n"))]),
+            Rule::when("LIST", vec![Act::say(list)]),
+            Rule::when("EXAMINE", vec![Act::say(open)]),
+            Rule::when("X-MAILBOX", vec![Act::say(told)]),
+        ]);
+        let (mailroom, _) = reach(&scripted);
+        let mut session = mailroom.open(MAILBOX).map_err(MailFailure::code).expect("a session");
+        let state = session.look_into("Virtual/Recent").map_err(MailFailure::code);
+        let was_asked = scripted.heard().iter().any(|line| line.contains("X-MAILBOX"));
+        (state.map(|state| state.map(|state| state.uid_validity)), was_asked)
+    };
+    let several = "(\"\" \"/\")(\"Virtual/\" \"/\")";
+    let in_folder = |name: &str| format!("* 1 FETCH (X-MAILBOX {name})\r\n{{tag}} OK\r\n");
+    assert_eq!(
+        look(several, &in_folder("INBOX")),
+        (Ok(Some(0)), true),
+        "as of any folder that shows messages of others"
+    );
+    assert_eq!(look(several, &in_folder("Virtual/Recent")), (Ok(Some(7)), true));
+    assert_eq!(look(several, "{tag} BAD no\r\n"), (Ok(Some(7)), true), "another server behind a Dovecot");
+    assert_eq!(look(several, "{tag} OK\r\n"), (Err("mail-answer-incomplete"), true));
+    assert_eq!(
+        look("(\"\" \"/\")", &in_folder("INBOX")),
+        (Ok(Some(7)), false),
+        "Dovecot's begin in a place of their own"
+    );
 }
 
 #[test]

@@ -252,7 +252,9 @@ fn access(accessed: &Accessed) -> String {
 fn said(residue: Residue) -> &'static str {
     match residue {
         Residue::CacheCleared => "nothing: its cache was cleared",
-        Residue::CacheMayRemain => "sender and subject in its cache, until that is rewritten",
+        Residue::CacheMayRemain => {
+            "sender and subject in its cache, and where it keeps many in one file (mdbox) the messages, until those are rewritten"
+        }
         Residue::DelayedExpunge => "the file of the message, until its delayed expunge has run",
         Residue::ServerUnknown => "unknown: nothing is known of this kind of server",
     }

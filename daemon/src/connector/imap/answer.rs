@@ -146,6 +146,8 @@ pub(super) struct Fetched {
     pub size: Option<u64>,
     /// Its modification sequence.
     pub mod_seq: Option<u64>,
+    /// The folder in which it lies, where Dovecot was asked.
+    pub lies_in: Option<String>,
     /// The header fields that were asked for.
     pub header: HeaderFields,
     /// The whole message, when it did not come as a literal.
@@ -331,14 +333,15 @@ fn fetched(sequence: u32, attributes: &[Value]) -> Result<Fetched, Malformed> {
             }
             b"FLAGS" => fetched.flags = Some(words(Some(value)).ok_or(Malformed("FLAGS"))?),
             b"INTERNALDATE" => {
-                let text = text_of(value)?;
-                fetched.internal_date = Some(InternalDate::parse(&text).ok_or(Malformed("INTERNALDATE"))?);
+                let told = value.text().and_then(|text| InternalDate::parse(&text));
+                fetched.internal_date = Some(told.unwrap_or(InternalDate::UNKNOWN));
             }
             b"RFC822.SIZE" => fetched.size = Some(value.number().ok_or(Malformed("RFC822.SIZE"))?),
             b"MODSEQ" => {
                 let number = value.list().and_then(|list| list.first()).and_then(Value::number);
                 fetched.mod_seq = Some(number.ok_or(Malformed("MODSEQ"))?);
             }
+            b"X-MAILBOX" => fetched.lies_in = Some(value.name()?),
             b"BODY[]" => match value {
                 Value::Atom(mark) if mark == STREAMED => fetched.streamed = true,
                 // `NIL` is no body: the server has lost it.
@@ -466,6 +469,7 @@ fn pairs(list: &[Value]) -> Vec<(String, String)> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use retention_core::time::Timestamp;
 
     use super::*;
 
@@ -527,6 +531,15 @@ mod tests {
             prop::collection::vec(any::<u8>(), 0..6),
         ];
         prop::collection::vec(word, 0..24).prop_map(|words| words.join(&b" "[..]))
+    }
+
+    #[test]
+    fn a_date_that_is_none_is_one_that_nobody_knows_and_keeps_no_other_message_back() {
+        for none in ["NIL", "\"\"", "\"00-Jan-0000 00:00:00 +0000\"", "\"31-Feb-2015 10:00:00 +0000\"", "(x)"] {
+            let answer = format!("7 FETCH (UID 9 INTERNALDATE {none})");
+            let Ok(Untagged::Fetch(fetched)) = untagged(answer.as_bytes()) else { panic!("{answer}") };
+            assert_eq!(fetched.internal_date.map(InternalDate::at), Some(Timestamp(0)), "{none}");
+        }
     }
 
     proptest! {

@@ -17,6 +17,9 @@ pub struct InternalDate {
 }
 
 impl InternalDate {
+    /// What many servers tell of a message of which they know no date: the zero of Unix.
+    pub const UNKNOWN: Self = Self { instant: Instant::UNIX_EPOCH, offset: Offset::UTC };
+
     /// Reads it. `None` when it is no date: then nothing may be decided on it.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {

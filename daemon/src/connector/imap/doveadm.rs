@@ -117,6 +117,15 @@ impl Doveadm {
         }
     }
 
+    /// Rewrites the storage of a user without what was expunged, where it keeps many messages in one file (mdbox); nothing
+    /// elsewhere. What takes longer than an answer may is done to its end, and the next time there is little left to do.
+    pub(super) fn purge_storage(&mut self, user: &str) -> Result<(), Refusal> {
+        match self.ask("purge", &json!({ "user": user })).map_err(refusal)? {
+            Answer::Done(_) => Ok(()),
+            Answer::Exit(_) => Err(refusal(FAILED)),
+        }
+    }
+
     fn ask(&self, command: &str, parameters: &Value) -> Result<Answer, MailError> {
         let body = json!([[command, parameters, "r"]]).to_string();
         let mut stream = Stream::connect(&self.host, self.port, Arc::clone(&self.clock))?;

@@ -114,6 +114,11 @@ impl Root {
         patterns
     }
 
+    /// Says whether the folders of whoever logged in begin in several places.
+    pub(super) fn has_several_places(&self) -> bool {
+        self.is_own && self.prefixes.len() > 1
+    }
+
     /// Returns the name of the inbox.
     pub(super) fn inbox(&self) -> &str {
         &self.inbox

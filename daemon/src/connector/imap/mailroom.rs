@@ -121,23 +121,24 @@ impl OpenMailbox {
         if folder.is_some_and(Folder::is_view) {
             return Ok(Some(FolderState::OF_OTHERS));
         }
-        let name = folder.filter(|folder| folder.selectable).map(|folder| folder.name.clone());
-        let opened = match name {
-            Some(name) => open(&mut self.session, &name).map(Some).or_else(|error| {
+        let listed = folder.filter(|folder| folder.selectable).map(|folder| folder.name.clone());
+        let was_listed = listed.is_some();
+        // A folder may be there and not be shown: rights to read and to list are two.
+        let name = listed.unwrap_or_else(|| self.session.name_of(path));
+        let selected = match open(&mut self.session, &name) {
+            Ok(selected) => selected,
+            Err(error) if !says_not_there(&error) => return Err(error.into()),
+            Err(error) => {
                 // It may have been removed since it was listed.
-                self.list()?;
-                let is_listed = self.folders.get(path).is_some_and(|folder| folder.selectable);
-                if is_listed || !says_not_there(&error) { Err(error) } else { Ok(None) }
-            }),
-            // A folder may be there and not be shown: rights to read and to list are two.
-            None => {
-                let name = self.session.name_of(path);
-                open(&mut self.session, &name)
-                    .map(Some)
-                    .or_else(|error| if says_not_there(&error) { Ok(None) } else { Err(error) })
+                if was_listed && self.list()?.get(path).is_some_and(|folder| folder.selectable) {
+                    return Err(error.into());
+                }
+                return Ok(None);
             }
         };
-        let Some(selected) = opened? else { return Ok(None) };
+        if self.session.shows_others(&name)? {
+            return Ok(Some(FolderState::OF_OTHERS));
+        }
         let state = FolderState {
             uid_validity: selected.uid_validity.0,
             uid_next: selected.uid_next.unwrap_or(0),
@@ -296,6 +297,7 @@ impl MailSession for OpenMailbox {
                 for name in &names {
                     doveadm.purge_cache(&self.user, name).map_err(MailFailure::Refused)?;
                 }
+                doveadm.purge_storage(&self.user).map_err(MailFailure::Refused)?;
                 Ok(vec![Residue::CacheCleared])
             }
         }

@@ -125,7 +125,7 @@ impl Session {
     /// gone, or their answer lacks something.
     ///
     /// # Errors
-    /// Says why not. A date that is no date is an error: nothing may be decided on it.
+    /// Says why not. A date that is no date is [`InternalDate::UNKNOWN`]: nothing may be decided on it.
     pub fn fetch_meta(
         &mut self,
         uids: &Uids,
@@ -134,15 +134,37 @@ impl Session {
         let mod_seq = if self.capabilities.has("CONDSTORE") { " MODSEQ" } else { "" };
         let items = format!("(UID FLAGS INTERNALDATE RFC822.SIZE BODY.PEEK[HEADER.FIELDS ({FIELDS})]{mod_seq})");
         let mut told = BTreeSet::new();
+        let mut doubtful = Vec::new();
         let stand_in = self.quirks.stand_in;
         self.fetch(uids, &items, &mut |fetched| {
             let Some(meta) = meta_of(fetched, stand_in) else { return Ok(()) };
             if !uids.contains(meta.uid) || !told.insert(meta.uid) {
                 return Ok(());
             }
+            if meta.header.is_none() {
+                doubtful.push(meta);
+                return Ok(());
+            }
             if each(meta).is_break() { Err(STOPPED) } else { Ok(()) }
         })?;
+        let gone = self.made_up(doubtful.iter().map(|meta| meta.uid).collect())?;
+        told.retain(|uid| !gone.contains(*uid));
+        for meta in doubtful.into_iter().filter(|meta| !gone.contains(meta.uid)) {
+            if each(meta).is_break() {
+                return Err(STOPPED);
+            }
+        }
         Ok(uids.without(&told.into_iter().collect()))
+    }
+
+    /// Returns those that are not there any more. Of a message that somebody has just removed Dovecot makes up what it is
+    /// asked for: no header, no bytes, and the zero of Unix for a date.
+    fn made_up(&mut self, doubtful: Uids) -> Result<Uids, MailError> {
+        if doubtful.is_empty() {
+            return Ok(doubtful);
+        }
+        let there = self.those_there(&doubtful)?;
+        Ok(doubtful.without(&there))
     }
 
     /// Finds out which of these messages are in the open folder.
@@ -183,15 +205,22 @@ impl Session {
     /// As [`Session::fetch_meta`].
     pub fn fetch_states(&mut self, uids: &Uids, mut each: impl FnMut(State)) -> Result<Uids, MailError> {
         let mut told = BTreeSet::new();
+        let mut doubtful = Vec::new();
         self.fetch(uids, "(UID FLAGS INTERNALDATE RFC822.SIZE)", &mut |fetched| {
-            if let Some(state) = state_of(&fetched)
-                && uids.contains(state.uid)
-                && told.insert(state.uid)
-            {
+            let Some(state) = state_of(&fetched) else { return Ok(()) };
+            if !uids.contains(state.uid) || !told.insert(state.uid) {
+                return Ok(());
+            }
+            if state.size == 0 && state.internal_date.at() == InternalDate::UNKNOWN.at() {
+                doubtful.push(state);
+            } else {
                 each(state);
             }
             Ok(())
         })?;
+        let gone = self.made_up(doubtful.iter().map(|state| state.uid).collect())?;
+        told.retain(|uid| !gone.contains(*uid));
+        doubtful.into_iter().filter(|state| !gone.contains(state.uid)).for_each(each);
         Ok(uids.without(&told.into_iter().collect()))
     }
 

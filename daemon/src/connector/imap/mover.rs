@@ -16,10 +16,12 @@ use super::error::{MailError, RETRY_SOON};
 use super::folder::{Folder, SpecialUse};
 use super::mailroom::by_path;
 use super::messages::{BodySink, STOPPED, is_flag};
-use super::session::Session;
+use super::session::{Selected, Session};
 use super::uid::{Uid, Uids};
 use super::{Connector, InternalDate};
-use crate::connector::mail::{EachMessage, FolderState, MailFailure, MailFolder, MessageState, Uid as Number};
+use crate::connector::mail::{
+    EachMessage, FolderState, MailFailure, MailFolder, MessageState, REFUSALS_OF_A_FOLDER, Uid as Number,
+};
 use crate::connector::moving::{Copied, EachPrint, Mover, Moving, OpenPair, Print, Side};
 use crate::connector::outcome::Retry;
 
@@ -34,6 +36,7 @@ const TEXTS_AT_ONCE: u32 = 200;
 
 const INCOMPLETE: MailError = MailError::refused("mail-answer-incomplete", Retry::After(RETRY_SOON));
 const NOT_MADE: MailError = MailError::refused("mail-folder-not-made", Retry::Operator);
+const CLOSED: MailError = MailError::refused("mail-folder-closed", Retry::Operator);
 const WITHHELD: MailError = MailError::refused("mail-text-withheld", Retry::Operator);
 const FOLDER_MISSING: MailError = MailError::refused("mail-folder-missing", Retry::After(RETRY_SOON));
 
@@ -79,6 +82,20 @@ impl Pair {
     fn list_target(&mut self) -> Result<(), MailError> {
         self.at_target = by_path(self.target.folders()?)?;
         Ok(())
+    }
+
+    /// Opens a folder of the source for looking; `None` when it is not there.
+    fn examine_source(&mut self, path: &str) -> Result<Option<Selected>, MailFailure> {
+        let Some(name) = name_of(&self.listed, path) else { return Ok(None) };
+        match self.source.examine(&name) {
+            Ok(source) => Ok(Some(source)),
+            Err(error) if REFUSALS_OF_A_FOLDER.contains(&error.code()) => {
+                // It may have been removed or renamed since it was listed.
+                self.folders()?;
+                if name_of(&self.listed, path).is_some() { Err(CLOSED.into()) } else { Ok(None) }
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Returns the only folder of the target whose path differs from another one in capital letters alone.
@@ -129,7 +146,12 @@ impl Pair {
     }
 }
 
-fn state_of(selected: &super::session::Selected) -> FolderState {
+/// Returns the name of the folder with this path, if it can hold messages.
+fn name_of(folders: &HashMap<String, Folder>, path: &str) -> Option<String> {
+    folders.get(path).filter(|folder| folder.selectable).map(|folder| folder.name.clone())
+}
+
+fn state_of(selected: &Selected) -> FolderState {
     FolderState {
         uid_validity: selected.uid_validity.0,
         uid_next: selected.uid_next.unwrap_or(0),
@@ -153,13 +175,17 @@ impl Moving for Pair {
     }
 
     fn counterpart(&mut self, folder: &MailFolder) -> Result<String, MailFailure> {
-        self.list_target()?;
-        let of_same_use = self
-            .at_target
-            .values()
-            .find(|other| other.special_use.is_some_and(|special| folder.special_use.contains(&use_of(special))));
-        if let Some(other) = of_same_use.filter(|other| other.selectable && !other.is_view()) {
-            return Ok(other.path.clone());
+        // Listed for each of thousands of folders, they would cost minutes; what was made meanwhile, the making of it tells.
+        if self.at_target.is_empty() {
+            self.list_target()?;
+        }
+        let is_of_same_use = |other: &&Folder| {
+            let special = other.special_use.filter(|_| other.selectable && !other.is_view());
+            special.is_some_and(|special| folder.special_use.contains(&use_of(special)))
+        };
+        // Of several always the same.
+        if let Some(path) = self.at_target.values().filter(is_of_same_use).map(|other| &other.path).min() {
+            return Ok(path.clone());
         }
         if self.at_target.get(&folder.name).is_some_and(|other| other.selectable) {
             return Ok(folder.name.clone());
@@ -193,12 +219,11 @@ impl Moving for Pair {
         if !self.listed.contains_key(path) {
             self.folders()?;
         }
-        let Some(name) = self.listed.get(path).map(|folder| folder.name.clone()) else { return Ok(None) };
-        let source = self.source.examine(&name)?;
-        if !self.at_target.contains_key(into) {
+        let Some(source) = self.examine_source(path)? else { return Ok(None) };
+        if name_of(&self.at_target, into).is_none() {
             self.list_target()?;
         }
-        self.into = self.at_target.get(into).map(|folder| folder.name.clone()).ok_or(FOLDER_MISSING)?;
+        self.into = name_of(&self.at_target, into).ok_or(FOLDER_MISSING)?;
         // Courier numbers a folder when it is first opened for writing, and refuses to look into it before.
         let target = self.target.select(&self.into)?;
         let mut pair = OpenPair { source: state_of(&source), target: state_of(&target) };

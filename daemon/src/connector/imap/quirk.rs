@@ -17,6 +17,8 @@ pub struct Quirks {
     pub unknown_user: UnknownUser,
     /// Whether it lists names without a folder as if they were folders.
     pub lists: Lists,
+    /// Whether it tells where a message lies that a folder only shows.
+    pub elsewhere: Elsewhere,
     /// Whether the size that it tells of a message is that of its text.
     pub sizes: Sizes,
     /// What it sends in the place of a message that it cannot send.
@@ -47,6 +49,15 @@ pub enum Lists {
     NamesApart,
     /// Nothing: whether there is a folder is asked of each that has folders below it.
     NamesAsFolders,
+}
+
+/// Whether a server tells in which folder a message lies that another one shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Elsewhere {
+    /// Not known.
+    Unknown,
+    /// It does, of each message (`X-MAILBOX`).
+    Told,
 }
 
 /// What the size is that a server tells of a message (`RFC822.SIZE`).
@@ -106,11 +117,18 @@ const DOVECOT: Quirks = Quirks {
     unknown_user: UnknownUser::Refused,
     // With its plugin for permissions, the name of a deleted folder looks like one while folders below it stay.
     lists: Lists::NamesAsFolders,
+    elsewhere: Elsewhere::Told,
     sizes: Sizes::Exact,
     stand_in: StandIn::Nothing,
     leaves: Leaves::Cache,
-    residue: Some("headers of expunged messages may stay in dovecot.index.cache until `doveadm mailbox cache purge`"),
-    remark: None,
+    residue: Some(
+        "headers of expunged messages may stay in dovecot.index.cache until `doveadm mailbox cache purge`, and with mdbox the \
+         messages until `doveadm purge`",
+    ),
+    remark: Some(
+        "with its plugin lazy_expunge, expunged messages are kept in another folder, which may not be shown to anybody: look \
+         whether it is on, and when that folder is emptied",
+    ),
 };
 
 const CYRUS: Quirks = Quirks {
@@ -121,6 +139,7 @@ const CYRUS: Quirks = Quirks {
     // With autocreate_quota an unknown user gets a mailbox.
     unknown_user: UnknownUser::NotToBeTried,
     lists: Lists::NamesApart,
+    elsewhere: Elsewhere::Unknown,
     sizes: Sizes::Exact,
     stand_in: StandIn::Nothing,
     leaves: Leaves::Files,
@@ -140,6 +159,7 @@ const COURIER: Quirks = Quirks {
     owner: OwnerEntry::Nameless,
     unknown_user: UnknownUser::NotToBeTried,
     lists: Lists::NamesApart,
+    elsewhere: Elsewhere::Unknown,
     sizes: Sizes::Exact,
     stand_in: StandIn::Nothing,
     leaves: Leaves::Nothing,
@@ -159,6 +179,7 @@ const EXCHANGE: Quirks = Quirks {
     owner: OwnerEntry::Nameless,
     unknown_user: UnknownUser::Refused,
     lists: Lists::NamesApart,
+    elsewhere: Elsewhere::Unknown,
     sizes: Sizes::Guessed,
     stand_in: StandIn::NoticeOfExchange,
     leaves: Leaves::Unknown,
@@ -188,6 +209,7 @@ const UNKNOWN: Quirks = Quirks {
     owner: OwnerEntry::Nameless,
     unknown_user: UnknownUser::Refused,
     lists: Lists::NamesApart,
+    elsewhere: Elsewhere::Unknown,
     sizes: Sizes::Exact,
     stand_in: StandIn::Nothing,
     leaves: Leaves::Unknown,

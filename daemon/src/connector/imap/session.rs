@@ -5,12 +5,12 @@ use std::collections::HashSet;
 use super::Capabilities;
 use super::answer::{Code, Namespace, Untagged};
 use super::command::Command;
-use super::error::MailError;
+use super::error::{MailError, RETRY_SOON};
 use super::folder::{Folder, Root};
 use super::limits::FOLDERS_MAX;
 use super::permit::Permit;
 use super::proof::Proof;
-use super::quirk::{Lists, Quirks};
+use super::quirk::{Elsewhere, Lists, Quirks};
 use super::uid::UidValidity;
 use super::wire::Wire;
 use crate::connector::outcome::Retry;
@@ -139,16 +139,12 @@ impl Session {
         let is_doubtful = |folder: &Folder| folder.selectable && with_folders_below.contains(folder.name.as_str());
         let doubtful: Vec<usize> =
             folders.iter().enumerate().filter(|(_, folder)| is_doubtful(folder)).map(|(at, _)| at).collect();
-        let asked: Vec<Command> = doubtful
-            .iter()
-            .filter_map(|at| folders.get(*at))
-            .map(|folder| Command::new("STATUS").folder(&folder.name).raw("(UIDVALIDITY)"))
-            .collect();
-        let mut heard = Vec::new();
-        let ends = self.wire.run_all(&asked, &mut heard);
+        let names: Vec<&str> =
+            doubtful.iter().filter_map(|at| folders.get(*at)).map(|folder| folder.name.as_str()).collect();
+        let ends = self.answers_for(&names);
         for (at, end) in doubtful.into_iter().zip(ends) {
-            match end.map_err(MailError::of_a_question) {
-                Ok(_) => {}
+            match end {
+                Ok(()) => {}
                 Err(MailError::Refused(why)) if matches!(why.code, "mail-folder-missing" | "mail-refused") => {
                     folders.get_mut(at).into_iter().for_each(|folder| folder.selectable = false);
                 }
@@ -156,6 +152,14 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    /// Finds out for each of these folders whether the server answers for it, without opening it.
+    pub fn answers_for(&mut self, names: &[&str]) -> Vec<Result<(), MailError>> {
+        let ask = |name: &&str| Command::new("STATUS").folder(name).raw("(UIDVALIDITY)");
+        let asked: Vec<Command> = names.iter().map(ask).collect();
+        let ends = self.wire.run_all(&asked, &mut Vec::<Untagged>::new());
+        ends.into_iter().map(|end| end.map(drop).map_err(MailError::of_a_question)).collect()
     }
 
     /// Lists all folders of another user's mailbox that this login can see, under each name that the mailbox may have
@@ -272,6 +276,39 @@ impl Session {
         };
         self.selected = Some(selected.clone());
         Ok(selected)
+    }
+
+    /// Says whether folders can be found here that only show messages of others and have no mark of it: those of Dovecot
+    /// begin in a place of their own.
+    #[must_use]
+    pub fn may_show_others(&self) -> bool {
+        self.quirks.elsewhere == Elsewhere::Told && self.root.has_several_places()
+    }
+
+    /// Says whether the open folder only shows messages that lie in others and has no mark of it, where the server tells.
+    ///
+    /// # Errors
+    /// Says why nobody knows.
+    pub fn shows_others(&mut self, folder: &str) -> Result<bool, MailError> {
+        const NOT_TOLD: MailError = MailError::refused("mail-answer-incomplete", Retry::After(RETRY_SOON));
+        let is_empty = self.selected.as_ref().is_none_or(|open| open.exists == 0);
+        if is_empty || !self.may_show_others() {
+            return Ok(false);
+        }
+        let asked = self.wire.ask(&Command::new("FETCH").raw("1 (X-MAILBOX)")).map_err(MailError::of_a_question);
+        let heard = match asked {
+            Ok((_code, heard)) => heard,
+            // A Dovecot that stands before another server passes the question on.
+            Err(MailError::Refused(why)) if why.code == "mail-bad-command" => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        let told = heard.into_iter().find_map(|answer| match answer {
+            Untagged::Fetch(fetched) => fetched.lies_in,
+            _ => None,
+        });
+        let lies_in = told.ok_or(NOT_TOLD)?;
+        let are_inbox = [lies_in.as_str(), folder].iter().all(|name| name.eq_ignore_ascii_case("INBOX"));
+        Ok(lies_in != folder && !are_inbox)
     }
 
     /// Closes the open folder without expunging anything.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use retention_core::event::Event;
 use retention_core::event::change::EntityAbsent;
-use retention_core::id::{EntityId, LayoutId};
-use retention_core::record::Kind;
+use retention_core::id::{EntityId, LayoutId, Position};
+use retention_core::record::{EntityRecord, Kind};
 use retention_core::view::{Condition, EntityState};
 
 use super::IntakeError;
@@ -17,6 +17,9 @@ use crate::connector::change::Departure;
 
 /// Entities that are looked at under one lock of the views, about a millisecond.
 pub(super) const ENTITIES_PER_LOOK: u32 = 20_000;
+
+/// Records that are in memory together.
+const RECORDS_TOGETHER: usize = 250;
 
 impl Taking<'_> {
     /// Records that the source marked entities as deleted.
@@ -83,6 +86,39 @@ impl Taking<'_> {
                 unseen.into_iter().filter(is_gone).collect()
             });
             self.record_absent(gone, Handles::default())?;
+        }
+        Ok(())
+    }
+
+    /// Counts as seen what is known of a mailbox and lies where nobody could look: whether it is still there is not known. So
+    /// is what cannot be read any more.
+    pub(super) fn spare(
+        &mut self,
+        mailbox: EntityId,
+        lies_there: &dyn Fn(&EntityRecord) -> bool,
+    ) -> Result<(), IntakeError> {
+        self.in_flight.drain()?;
+        let bound = self.store.view(|views| views.entities.bound());
+        for from in (0..bound).step_by(ENTITIES_PER_LOOK as usize) {
+            self.store.halt().check()?;
+            let to = from.saturating_add(ENTITIES_PER_LOOK).min(bound);
+            let unseen: Vec<u32> = (from..to).filter(|number| !self.seen.contains(*number)).collect();
+            let known: Vec<(u32, Position)> = self.store.view(|views| {
+                let row = |number: u32| {
+                    let row = views.entities.row(EntityId(number))?;
+                    let is_known = row.state != EntityState::Purged && !row.absent && row.mailbox == Some(mailbox);
+                    is_known.then_some((number, row.version))
+                };
+                unseen.into_iter().filter_map(row).collect()
+            });
+            for piece in known.chunks(RECORDS_TOGETHER) {
+                let versions: Vec<Position> = piece.iter().map(|(_, version)| *version).collect();
+                for ((number, _), record) in piece.iter().zip(self.store.records_at(&versions)?) {
+                    if record.is_none_or(|record| lies_there(&record)) {
+                        self.seen.insert(*number);
+                    }
+                }
+            }
         }
         Ok(())
     }

@@ -14,9 +14,9 @@ use retention_core::event::change::{MailboxScanned, ScanEnd};
 use retention_core::id::{EntityId, Position};
 use retention_core::policy::State;
 use retention_core::record::message::{self, MessageKey};
-use retention_core::record::{DateRole, Kind, Visibility};
+use retention_core::record::{DateRole, EntityRecord, Kind, Visibility};
 use retention_core::time::Timestamp;
-use retention_core::view::{Condition, Conflict};
+use retention_core::view::{Condition, Conflict, EntityState, Views};
 use roaring::RoaringBitmap;
 
 use super::super::{Step, look_due, sooner};
@@ -25,7 +25,9 @@ use super::reading::{BATCH_BYTES_MAX, CHANGES_PER_BATCH};
 use super::rows::Taking;
 use crate::clock::Clock;
 use crate::connector::change::{Place, SourceRow};
-use crate::connector::mail::{Depth, FolderState, MailFailure, MailFolder, Mailroom, Registered, Which};
+use crate::connector::mail::{
+    Depth, FolderState, MailFailure, MailFolder, Mailroom, REFUSALS_OF_A_FOLDER, Registered, Which,
+};
 use crate::halt::Halt;
 use crate::store::{AppendError, Store};
 
@@ -47,6 +49,9 @@ const ATTEMPTS_MAX: u32 = 3;
 /// The code of a look that read all but messages whose headers could not be read, and of one that failed because such a
 /// message is known already.
 const HEADER_UNREAD: &str = "mail-header-unread";
+
+/// The code of a look that could not open all folders.
+const FOLDER_CLOSED: &str = "mail-folder-closed";
 
 /// The most messages of one folder that the diagnostics name because their headers could not be read.
 const UNREAD_NAMED_MAX: u64 = 10;
@@ -80,6 +85,19 @@ struct Looked {
     messages: u64,
     unread: u64,
     seen: SeenFolders,
+    /// Folders that are there and do not open.
+    closed: BTreeSet<String>,
+}
+
+impl Looked {
+    /// Returns the code of what was left out.
+    fn code(&self) -> &'static str {
+        match (self.closed.is_empty(), self.unread) {
+            (false, _) => FOLDER_CLOSED,
+            (true, 0) => "",
+            (true, _) => HEADER_UNREAD,
+        }
+    }
 }
 
 /// Why a look ended early.
@@ -250,7 +268,7 @@ impl MailIntake {
                     let counts = taking.counts;
                     let body = MailboxScanned {
                         end: ScanEnd::Done,
-                        code: if looked.unread > 0 { HEADER_UNREAD.to_owned() } else { String::new() },
+                        code: looked.code().to_owned(),
                         folders: looked.folders,
                         messages: looked.messages,
                         added: counts.added,
@@ -297,15 +315,27 @@ impl MailIntake {
         taking.know_mailbox(&mailbox.source, &mailbox.address, mailbox.entity);
         taking.announce(message::layout(&mailbox.source))?;
         let mut looked = Looked::default();
+        let mut refusal = None;
         for folder in folders {
             self.store.halt().check().map_err(IntakeError::from)?;
-            let Some(state) = session.look_into(&folder.name)? else { continue };
+            let state = match session.look_into(&folder.name) {
+                Ok(Some(FolderState::OF_OTHERS) | None) => continue,
+                Ok(Some(state)) => state,
+                Err(failure) if REFUSALS_OF_A_FOLDER.contains(&failure.code()) => {
+                    refusal = Some(failure);
+                    looked.closed.insert(folder.name);
+                    continue;
+                }
+                Err(failure) => return Err(failure.into()),
+            };
             looked.folders += 1;
             looked.messages += u64::from(state.exists);
             if looked.messages > MESSAGES_MAX {
                 return Err(Stopped::Mail("too_many_messages"));
             }
-            let known = before.get(&folder.name).filter(|known| known.is_as_now(&folder, state));
+            let known = before
+                .get(&folder.name)
+                .filter(|known| known.is_as_now(&folder, state) && self.are_kept(&known.entities));
             let (entities, unread) = match known {
                 Some(known) => {
                     taking.seen |= &known.entities;
@@ -327,8 +357,34 @@ impl MailIntake {
             // A message that came while the folder was read is not told by the state from before.
             looked.seen.insert(folder.name, SeenFolder { special_use: folder.special_use, state, entities, unread });
         }
+        if let Some(refusal) = refusal {
+            // Where nothing opens it is no matter of single folders.
+            if looked.folders == 0 {
+                return Err(refusal.into());
+            }
+            tracing::warn!(
+                mailbox = %mailbox.entity,
+                folders = looked.closed.len(),
+                code = refusal.code(),
+                "folders of a mailbox are there and do not open; what is known of their messages stays, and `retentionctl mailbox \
+                 check` names them"
+            );
+            let lies_there = |record: &EntityRecord| {
+                MessageKey::parse(&record.external_id).is_none_or(|key| looked.closed.contains(&key.folder))
+            };
+            taking.spare(mailbox.entity, &lies_there)?;
+        }
         taking.take_snapshot(Some(&mailbox.address), Kind::Message)?;
         Ok(looked)
+    }
+
+    /// Says whether none of these was purged since. A folder that looks as it did before holds them again: its server was
+    /// restored.
+    fn are_kept(&self, entities: &RoaringBitmap) -> bool {
+        let is_kept = |views: &Views, number: u32| {
+            views.entities.row(EntityId(number)).is_some_and(|row| row.state != EntityState::Purged)
+        };
+        self.store.view(|views| entities.iter().all(|number| is_kept(views, number)))
     }
 
     /// What is about to be expunged must not be taken in a second time.

@@ -62,7 +62,8 @@ struct Found {
     gone: Vec<EntityId>,
     /// Those of them whose folder is nowhere either: it may have another name.
     folder_gone: Vec<EntityId>,
-    /// Otherwise than recorded, or in a folder that is numbered anew or only shows messages of others.
+    /// Otherwise than recorded, or in a folder that is numbered anew or only shows messages of others since they were
+    /// recorded.
     differ: Vec<EntityId>,
     /// The folders that hold any of them, as they were when they were looked at.
     folders: BTreeMap<(String, u32), FolderState>,
@@ -148,7 +149,12 @@ impl Run {
                 continue;
             };
             if state.uid_validity != place.1 {
-                found.differ.extend(part.wanted.values());
+                // What a look found gone under the old numbers is gone for good; of the rest nobody can say anything.
+                let all: Vec<EntityId> = part.wanted.values().copied().collect();
+                let known = self.known_absent(&all);
+                let (gone, differ): (Vec<_>, Vec<_>) = all.into_iter().partition(|entity| known.contains(entity));
+                found.gone.extend(gone);
+                found.differ.extend(differ);
                 continue;
             }
             found.folders.insert(place.clone(), state);
@@ -257,6 +263,11 @@ impl Run {
             let is_absent = |entity: &EntityId| views.entities.row(*entity).is_some_and(|row| row.absent);
             entities.iter().copied().filter(is_absent).collect()
         })
+    }
+
+    /// Returns how many of these messages no look had found gone: what was gone before, nobody removed.
+    fn were_there(&self, entities: &[EntityId]) -> u64 {
+        (entities.len() - self.known_absent(entities).len()) as u64
     }
 
     /// Returns the messages of a folder that is not there that no scan had found gone: a folder that somebody renamed takes
@@ -438,7 +449,8 @@ impl Run {
                 Err(failure) => return Ok(Outcome::Unknown(Cause { code: failure.code() })),
             }
         }
-        let items = saga.open_items().count().saturating_sub(spared.len()) as u64;
+        let open: Vec<EntityId> = saga.open_items().map(|item| item.entity).collect();
+        let items = self.were_there(&open).saturating_sub(spared.len() as u64);
         if !spared.is_empty() {
             self.skip(id, spared.into_iter().map(|entity| (entity, SkipReason::Changed)).collect())?;
         }
@@ -550,7 +562,7 @@ impl Run {
             self.skip(id, renumbered.iter().map(|entity| (*entity, SkipReason::Changed)).collect())?;
         }
         if is_settled {
-            let items = saga.purging().len().saturating_sub(renumbered.len()) as u64;
+            let items = self.were_there(&saga.purging()).saturating_sub(renumbered.len() as u64);
             return Ok(Outcome::Applied(Receipt::Expunged { items }));
         }
         Ok(Outcome::Refused(Refusal { code: "still_there", retry: Retry::AfterProbe }))

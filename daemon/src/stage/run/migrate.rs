@@ -8,7 +8,6 @@
 //!
 //! It has a thread of its own, and keeps both mailboxes open while it works on them.
 
-use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -16,7 +15,6 @@ use std::time::Duration;
 
 use retention_core::event::migration::{
     MigrationCopied, MigrationCopyStarted, MigrationEnd, MigrationEnded, MigrationFailed, MigrationFolderOpened,
-    MigrationFolderVerified,
 };
 use retention_core::event::{Draft, Event, Recorded};
 use retention_core::id::{Digest, MigrationId};
@@ -105,8 +103,11 @@ const RENUMBERED: Broken = Broken::Never("mail-uidvalidity-changed");
 /// Two entries of the registry lead to one mailbox, and what is copied comes in at the source again, without an end.
 const ONE_MAILBOX: Broken = Broken::Never("mail-same-mailbox");
 
-/// The target does not make a folder.
+/// The target does not make a folder, or the source does not open one.
 const NOT_MADE: &str = "mail-folder-not-made";
+const CLOSED: &str = "mail-folder-closed";
+/// A folder is not there, such as a counterpart that somebody has removed.
+const FOLDER_MISSING: &str = "mail-folder-missing";
 
 /// A message is larger than the target takes, or the target says no and nothing more: that may pass, so it is tried
 /// some times.
@@ -229,22 +230,31 @@ impl Migrations {
         let mover = Arc::clone(&self.mover);
         let mut moving = mover.open(migration.source, migration.target)?;
         let mut known = self.known_folders(migration)?;
-        let mut not_made = None;
-        for folder in moving.folders()? {
-            if exclude.iter().any(|path| is_at_or_below(&folder.name, path)) {
-                continue;
+        let mut held_up = None;
+        let mut visited: BTreeSet<String> = BTreeSet::new();
+        loop {
+            // Folders are made and renamed while others are gone through.
+            let is_wanted = |folder: &MailFolder| !is_excluded(&folder.name, &exclude);
+            let mut folders: Vec<MailFolder> = moving.folders()?.into_iter().filter(is_wanted).collect();
+            folders.retain(|folder| visited.insert(folder.name.clone()));
+            if folders.is_empty() {
+                break;
             }
-            match self.go_through_folder(id, migration, moving.as_mut(), &folder, &mut known) {
-                // The others need not wait for it; then those that the target does not have are the ones to be told.
-                Err(Broken::Mail(failure)) if failure.code() == NOT_MADE => not_made = Some(failure),
-                gone_through => gone_through?,
+            for folder in folders {
+                match self.go_through_folder(id, migration, moving.as_mut(), &folder, &mut known) {
+                    // The others need not wait for it; then those that the target does not have are the ones to be told.
+                    Err(Broken::Mail(failure)) if matches!(failure.code(), NOT_MADE | CLOSED) => {
+                        held_up = Some(failure);
+                    }
+                    gone_through => gone_through?,
+                }
             }
         }
         drop(moving);
-        if let Some(failure) = not_made {
+        if let Some(failure) = held_up {
             return Err(failure.into());
         }
-        self.verify(id, migration)
+        self.verify(id, migration, &exclude)
     }
 
     fn excluded(&self, id: MigrationId) -> Result<Vec<String>, Broken> {
@@ -281,14 +291,23 @@ impl Migrations {
         folder: &MailFolder,
         known: &mut BTreeMap<String, (u32, String)>,
     ) -> Result<(), Broken> {
-        let (number, into, is_new) = match known.get(&folder.name) {
+        let (number, mut into, is_new) = match known.get(&folder.name) {
             Some((number, into)) => (*number, into.clone(), false),
             None => (u32::try_from(known.len()).unwrap_or(u32::MAX), moving.counterpart(folder)?, true),
         };
-        let Some(pair) = moving.open_pair(&folder.name, &into)? else { return Ok(()) };
+        let opened = match moving.open_pair(&folder.name, &into) {
+            // Somebody removed it from the target, or gave it another name. Made anew, it is another one.
+            Err(failure) if !is_new && failure.code() == FOLDER_MISSING => {
+                into = moving.counterpart(folder)?;
+                moving.open_pair(&folder.name, &into)?
+            }
+            opened => opened?,
+        };
+        let Some(pair) = opened else { return Ok(()) };
+        let is_another = known.get(&folder.name).is_some_and(|(_, before)| *before != into);
         let before = self.progress(id, number).filter(|_| !is_new);
         // The next migration of these mailboxes looks at the texts.
-        let is_renumbered = before.as_ref().is_some_and(|progress| !is_under(progress, pair));
+        let is_renumbered = before.as_ref().is_some_and(|progress| is_another || !is_under(progress, pair));
         if is_renumbered && before.as_ref().is_some_and(|progress| progress.opened > id.0) {
             return Err(RENUMBERED);
         }
@@ -429,15 +448,6 @@ impl Migrations {
         Ok(self.append(place.id, Event::MigrationCopied(done))?)
     }
 
-    fn prints_of_target(&self, moving: &mut dyn Moving) -> Result<Prints, Broken> {
-        let mut there = Prints::new();
-        moving.prints(Side::Target, 0, &mut |_, print| {
-            *there.entry((print.text, print.received)).or_default() += 1;
-            ControlFlow::Continue(())
-        })?;
-        Ok(there)
-    }
-
     fn is_stopped(&self, id: MigrationId) -> bool {
         self.store.halt().is_asked()
             || self.store.view(|views| views.small.migrations.get(id).is_none_or(|migration| migration.is_stopped))
@@ -537,12 +547,13 @@ impl Migrations {
         broken.map_or(Ok(dealt_with), Err)
     }
 
-    /// Says whether a message can never be copied: the target says so, or one of the servers has said no to it several times.
+    /// Says whether a message can never be copied: the target says so, or has said no to it several times, or the source was
+    /// asked for it twice and sent nothing.
     fn is_for_good(&mut self, place: Place<'_>, uid: Uid, refusal: Refusal) -> bool {
-        if refusal.code == MESSAGE_TOO_BIG {
+        if matches!(refusal.code, MESSAGE_TOO_BIG | WITHHELD) {
             return true;
         }
-        if !matches!(refusal.code, PLAIN_NO | NOT_UNDERSTOOD | WITHHELD) {
+        if !matches!(refusal.code, PLAIN_NO | NOT_UNDERSTOOD) {
             return false;
         }
         let times = self.refused.entry((place.id, place.number, uid)).or_default();
@@ -589,56 +600,6 @@ impl Migrations {
             done.upto = *uid;
         }
         Ok(self.append(place.id, Event::MigrationCopied(done))?)
-    }
-
-    /// Reads every text again at both servers, through new logins.
-    fn verify(&mut self, id: MigrationId, migration: &Migration) -> Result<MigrationEnd, Broken> {
-        let mover = Arc::clone(&self.mover);
-        let mut moving = mover.open(migration.source, migration.target)?;
-        let folders = self.store.view(|views| {
-            views.small.migrations.get(id).map(|migration| migration.folders.clone()).unwrap_or_default()
-        });
-        let mut missing_in_all = 0;
-        // Folders of the source that share a counterpart share what is in it: nothing there counts for two of them.
-        let mut at_target: BTreeMap<String, Prints> = BTreeMap::new();
-        for (number, folder) in (0..).zip(folders) {
-            if self.is_stopped(id) {
-                return Err(Broken::Stopped);
-            }
-            let (path, into) = match self.store.read(folder.opened)?.as_ref().and_then(Recorded::event) {
-                Some(Event::MigrationFolderOpened(body)) => (body.path.clone(), body.into.clone()),
-                _ => return Err(Broken::Never("mailbox_removed")),
-            };
-            // A folder that somebody removed from the source meanwhile has nothing to be compared with.
-            let Some(pair) = moving.open_pair(&path, &into)? else { continue };
-            if !is_under(&folder, pair) {
-                return Err(RENUMBERED);
-            }
-            let too_large: BTreeSet<Uid> = match migration.max_bytes {
-                Some(max) => listed(moving.as_mut(), 0, usize::MAX)?
-                    .into_iter()
-                    .filter(|message| message.standing.size > max)
-                    .map(|message| message.uid)
-                    .collect(),
-                None => BTreeSet::new(),
-            };
-            let there = match at_target.entry(into) {
-                Entry::Occupied(there) => there.into_mut(),
-                Entry::Vacant(place) => place.insert(self.prints_of_target(moving.as_mut())?),
-            };
-            let (mut messages, mut missing) = (0, 0);
-            moving.prints(Side::Source, 0, &mut |uid, print| {
-                if uid <= folder.upto && !too_large.contains(&uid) {
-                    messages += 1;
-                    missing += u64::from(!take(there, &(print.text, print.received)));
-                }
-                ControlFlow::Continue(())
-            })?;
-            missing_in_all += missing;
-            let body = MigrationFolderVerified { migration: id, folder: number, messages, missing };
-            self.append(id, Event::MigrationFolderVerified(body))?;
-        }
-        Ok(if missing_in_all == 0 { MigrationEnd::Verified } else { MigrationEnd::Differs })
     }
 
     fn append(&self, id: MigrationId, event: Event) -> Result<(), StageError> {
@@ -690,10 +651,14 @@ fn nothing(place: Place<'_>) -> MigrationCopied {
     MigrationCopied { migration, folder, upto: 0, messages: 0, bytes: 0, left_out: 0, gone: 0 }
 }
 
-fn is_at_or_below(folder: &str, path: &str) -> bool {
-    folder.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+/// Says whether a folder is to be left out, or lies below one that is.
+fn is_excluded(folder: &str, exclude: &[String]) -> bool {
+    let is_at_or_below =
+        |path: &String| folder.strip_prefix(path.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    exclude.iter().any(is_at_or_below)
 }
 
 mod noted;
 #[cfg(test)]
 mod tests;
+mod verify;

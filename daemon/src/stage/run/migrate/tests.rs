@@ -53,6 +53,11 @@ struct Servers {
     says_no_to: Option<String>,
     /// A folder that the target does not make.
     makes_not: Option<String>,
+    /// A folder that the source does not open, and one that somebody makes there once another has its counterpart.
+    opens_not: Option<String>,
+    comes: Option<(String, Vec<Letter>)>,
+    /// A text that the source does not send.
+    withholds: Option<String>,
     /// A text that it calls a bad command, as Cyrus does where it does not keep the date.
     calls_bad: Option<String>,
     /// Whether no message has a name for itself.
@@ -70,6 +75,9 @@ const LOST: MailFailure = MailFailure::Lost(Cause { code: "mail-lost" });
 const NO: MailFailure = MailFailure::Refused(Refusal { code: "mail-refused", retry: Retry::Operator });
 const BAD: MailFailure = MailFailure::Refused(Refusal { code: "mail-bad-command", retry: Retry::Operator });
 const FOLDER_NOT_MADE: MailFailure = MailFailure::Refused(Refusal { code: NOT_MADE, retry: Retry::Operator });
+const FOLDER_CLOSED: MailFailure = MailFailure::Refused(Refusal { code: CLOSED, retry: Retry::Operator });
+const MISSING: MailFailure = MailFailure::Refused(Refusal { code: FOLDER_MISSING, retry: Retry::Operator });
+const TEXT_WITHHELD: MailFailure = MailFailure::Refused(Refusal { code: WITHHELD, retry: Retry::Operator });
 const NEVER: MailFailure = MailFailure::Refused(Refusal { code: "mail-message-too-big", retry: Retry::Never });
 
 impl Memory {
@@ -141,6 +149,8 @@ impl Moving for Open {
             let same = servers.target.special.iter().find(|(_, special)| folder.special_use.contains(*special));
             let name = same.map_or_else(|| folder.name.clone(), |(name, _)| name.clone());
             servers.target.folders.entry(name.clone()).or_default();
+            let comes = servers.comes.take();
+            servers.source.folders.extend(comes);
             Ok(name)
         })
     }
@@ -148,6 +158,12 @@ impl Moving for Open {
     fn open_pair(&mut self, path: &str, into: &str) -> Result<Option<OpenPair>, MailFailure> {
         (self.path, self.into) = (path.to_owned(), into.to_owned());
         self.memory.call(|servers| {
+            if servers.opens_not.as_deref() == Some(path) {
+                return Err(FOLDER_CLOSED);
+            }
+            if servers.source.folders.contains_key(path) && !servers.target.folders.contains_key(into) {
+                return Err(MISSING);
+            }
             let pair = OpenPair { source: state(&servers.source, path), target: state(&servers.target, into) };
             Ok(servers.source.folders.contains_key(path).then_some(pair))
         })
@@ -175,6 +191,9 @@ impl Moving for Open {
         self.memory.call(|servers| {
             let found = servers.source.folders[&path].iter().find(|letter| letter.uid == message.uid).cloned();
             let Some(mut letter) = found else { return Ok(Copied::Gone) };
+            if servers.withholds.as_ref() == Some(&letter.text) {
+                return Err(TEXT_WITHHELD);
+            }
             if servers.refuses.as_ref() == Some(&letter.text) {
                 return Err(NEVER);
             }
@@ -600,4 +619,62 @@ fn a_mailbox_is_not_copied_into_itself() {
     let (end, code, _) = world.finish(world.request(&[], None)).end.unwrap();
     assert_eq!((end, code.as_str()), (MigrationEnd::Failed, "mail-same-mailbox"));
     assert_eq!(world.memory.texts("INBOX").len(), 8, "one message shows it");
+}
+
+#[test]
+fn a_counterpart_that_somebody_removed_is_made_anew_and_filled() {
+    let world = World::new();
+    assert_eq!(ended(&world.finish(world.request(&[], None))), MigrationEnd::Verified);
+    {
+        let mut servers = world.memory.0.lock();
+        servers.target.folders.remove("INBOX");
+        servers.target.validity += 1;
+    }
+    let again = world.finish(world.request(&[], None));
+    assert_eq!((ended(&again), again.missing()), (MigrationEnd::Verified, 0));
+    check_whole(&world, "made anew");
+}
+
+#[test]
+fn what_is_left_out_by_now_is_not_looked_for_although_it_was_copied_before() {
+    let world = World::new();
+    assert_eq!(ended(&world.finish(world.request(&[], None))), MigrationEnd::Verified);
+    world.memory.0.lock().target.folders.remove("Sent");
+    let again = world.finish(world.request(&["Sent Items"], None));
+    assert_eq!((ended(&again), again.missing()), (MigrationEnd::Verified, 0));
+}
+
+#[test]
+fn a_folder_that_the_source_does_not_open_does_not_hold_up_the_others() {
+    let world = World::new();
+    world.memory.0.lock().opens_not = Some("INBOX".to_owned());
+    let id = world.request(&[], None);
+    assert_eq!(world.driver().step().unwrap(), Step::Worked);
+    let migration = world.store.view(|views| views.small.migrations.get(id).cloned()).unwrap();
+    assert_eq!((migration.end.is_some(), migration.totals().0), (false, 3), "the other folder is there: {migration:?}");
+    assert_eq!(migration.failed.as_ref().map(|(code, _)| code.as_str()), Some(CLOSED));
+    world.memory.0.lock().opens_not = None;
+    assert_eq!(ended(&world.finish(id)), MigrationEnd::Verified);
+    check_whole(&world, "the folder opened after all");
+}
+
+#[test]
+fn a_folder_that_is_made_while_others_are_copied_is_copied_too() {
+    let world = World::new();
+    let letter = Letter { uid: 1, text: "new".to_owned(), received: 3 };
+    world.memory.0.lock().comes = Some(("A new one".to_owned(), vec![letter]));
+    let migration = world.finish(world.request(&[], None));
+    assert_eq!((ended(&migration), migration.totals().0), (MigrationEnd::Verified, 11));
+    assert_eq!(world.memory.texts("A new one"), ["new"]);
+}
+
+#[test]
+fn a_message_that_the_source_withholds_is_left_out_at_once() {
+    let world = World::new();
+    world.memory.0.lock().withholds = Some("inbox 2".to_owned());
+    let id = world.request(&[], None);
+    assert_eq!(world.driver().step().unwrap(), Step::Worked);
+    let migration = world.store.view(|views| views.small.migrations.get(id).cloned()).unwrap();
+    assert_eq!((ended(&migration), migration.totals().2), (MigrationEnd::Differs, 2));
+    assert_eq!(world.memory.texts("INBOX").len(), 5);
 }
