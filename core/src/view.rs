@@ -391,6 +391,9 @@ impl Views {
     /// Returns how many live deals that are not closed an entity is tied to.
     #[must_use]
     pub fn open_deals(&self, entity: EntityId) -> u32 {
+        if self.links.is_empty() {
+            return 0;
+        }
         let named = self.links.of(entity).map(|link| link.to);
         let all = named.chain(self.links.to(entity).map(|(_, from)| from));
         // A company can be tied to a million activities and to few deals.

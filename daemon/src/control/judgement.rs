@@ -384,17 +384,19 @@ impl Comparison<'_> {
         });
         let mut rows = self.rows.clone();
         for piece in self.store.pieces(&subjects, |subject| subject.row.version, subjects.len())? {
-            let versions: Vec<_> = piece.items.iter().map(|subject| subject.row.version).collect();
-            for (subject, record) in piece.items.iter().zip(self.store.records_at(&versions)?) {
-                let Some(record) = record else { continue };
+            self.store.map_records(&piece, |subject, record| {
                 let sets = bound.entry(record.layout).or_insert_with(|| self.bind(record.layout));
-                let Some((layout, before, after)) = sets else { continue };
+                let Some((layout, before, after)) = sets else { return };
                 let facts = facts(layout, &record, &subject.row, subject.open_deals, &subject.activities);
                 for row in &mut rows {
                     let (was, will) = stands((before, after), row, &facts, &subject.standing, self.now);
                     count(row, subject.entity, was, will);
                 }
-            }
+            })?;
+        }
+        for row in &mut rows {
+            row.examples.sort_unstable();
+            row.examples.truncate(EXAMPLES_MAX);
         }
         Ok(rows)
     }
@@ -516,9 +518,7 @@ fn count(row: &mut PolicyDiffRow, id: EntityId, was: Stand, will: Stand) {
     match (was == Stand::Due, will == Stand::Due) {
         (false, true) => {
             row.newly_due += 1;
-            if row.examples.len() < EXAMPLES_MAX {
-                row.examples.push(id);
-            }
+            row.examples.push(id);
         }
         (true, false) => row.newly_kept += 1,
         (true, true) | (false, false) => {}

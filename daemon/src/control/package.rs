@@ -172,8 +172,7 @@ fn open(store: &Store, records: &[EntityId]) -> Result<Vec<Opened>, ErrorBody> {
     let mut opened = Vec::with_capacity(subjects.len());
     let pieces = store.pieces(&subjects, |subject| subject.row.version, subjects.len());
     for piece in pieces.map_err(unreadable)? {
-        let versions: Vec<_> = piece.items.iter().map(|subject| subject.row.version).collect();
-        for (subject, record) in piece.items.iter().zip(store.records_at(&versions).map_err(unreadable)?) {
+        for (subject, record) in piece.items.iter().zip(store.records_of(&piece).map_err(unreadable)?) {
             let Some(record) = record else { continue };
             let seen = store.view(|views| {
                 let layout = views.small.layouts.get(record.layout)?.clone();

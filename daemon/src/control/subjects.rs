@@ -422,8 +422,7 @@ fn borne(
     subjects.retain(|subject| subject.row.state != EntityState::Purged);
     let mut layouts = BTreeMap::new();
     for piece in store.pieces(&subjects, |subject| subject.row.version, subjects.len())? {
-        let versions: Vec<_> = piece.items.iter().map(|subject| subject.row.version).collect();
-        for (subject, record) in piece.items.iter().zip(store.records_at(&versions)?) {
+        for (subject, record) in piece.items.iter().zip(store.records_of(&piece)?) {
             let Some(record) = record else { continue };
             let layout = layouts
                 .entry(record.layout)

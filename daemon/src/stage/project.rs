@@ -86,10 +86,7 @@ impl Project {
         });
         let pieces = self.store.pieces(&rows, |(_, version)| *version, ENTITIES_PER_PIECE)?;
         let mut asked = rows.iter();
-        let read = |piece: &Piece<'_, (EntityId, Position)>| {
-            let versions: Vec<Position> = piece.items.iter().map(|(_, version)| *version).collect();
-            self.store.records_at(&versions)
-        };
+        let read = |piece: &Piece<'_, (EntityId, Position)>| self.store.records_of(piece);
         ahead::in_order(&pieces, read, |records| {
             let records = records?;
             let mut judged = Vec::with_capacity(records.len());

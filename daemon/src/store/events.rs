@@ -220,7 +220,11 @@ pub fn read_block(blocks: &Blocks, number: u64) -> Result<Option<Vec<EventRow>>,
 }
 
 fn parse_block(bytes: &[u8]) -> Option<Vec<EventRow>> {
-    bytes.chunks(ROW_BYTES).map(EventRow::parse).collect()
+    let mut rows = Vec::with_capacity(bytes.len().div_ceil(ROW_BYTES));
+    for row in bytes.chunks(ROW_BYTES) {
+        rows.push(EventRow::parse(row)?);
+    }
+    Some(rows)
 }
 
 #[cfg(test)]

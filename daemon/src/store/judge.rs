@@ -151,7 +151,9 @@ impl Store {
     pub fn subjects(&self, entities: &[EntityId]) -> Vec<Subject> {
         self.view(|views| {
             let holds_at = self.holds_at(views);
-            entities.iter().filter_map(|entity| Subject::of(views, *entity, holds_at)).collect()
+            let mut subjects = Vec::with_capacity(entities.len());
+            subjects.extend(entities.iter().filter_map(|entity| Subject::of(views, *entity, holds_at)));
+            subjects
         })
     }
 
@@ -231,14 +233,12 @@ impl Store {
     ) -> Result<Vec<Option<Decision>>, ReadError> {
         let mut decisions = Vec::with_capacity(subjects.len());
         for piece in self.pieces(subjects, |subject| subject.row.version, subjects.len())? {
-            let versions: Vec<_> = piece.items.iter().map(|subject| subject.row.version).collect();
-            let records = self.records_at(&versions)?;
-            decisions.extend(piece.items.iter().zip(records).map(|(subject, record)| {
-                let record = record?;
+            let judged = self.map_records(&piece, |subject, record| {
                 let bound = self.bound(record.layout)?;
                 let facts = state::facts(&bound.layout, &record, &subject.row, subject.open_deals, &subject.activities);
                 judge(&bound.set, &facts, subject)
-            }));
+            });
+            decisions.extend(judged?.into_iter().map(Option::flatten));
         }
         Ok(decisions)
     }

@@ -29,6 +29,8 @@ const PIECE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 pub struct Piece<'a, T> {
     /// What it is about.
     pub items: &'a [T],
+    /// Where the version of each stands.
+    rows: Vec<Option<EventRow>>,
 }
 
 impl Store {
@@ -44,27 +46,54 @@ impl Store {
     ) -> Result<Vec<Piece<'a, T>>, ReadError> {
         let versions: Vec<Position> = items.iter().map(version_of).collect();
         let rows = self.inner.rows(&versions)?;
+        let piece = |items, rows: &[Option<EventRow>]| Piece { items, rows: rows.to_vec() };
         let mut pieces = Vec::new();
-        let (mut start, mut bytes) = (0, 0);
-        for (number, row) in rows.iter().enumerate() {
+        let (mut items, mut rest) = (items, rows.as_slice());
+        let (mut count, mut bytes) = (0, 0);
+        for row in &rows {
             let own = row.map_or(0, |row| u64::from(row.body_len));
-            if number > start && (number - start >= most || bytes + own > PIECE_BYTES_MAX) {
-                pieces.extend(items.get(start..number).map(|items| Piece { items }));
-                (start, bytes) = (number, 0);
+            if count > 0 && (count >= most || bytes + own > PIECE_BYTES_MAX) {
+                let ((own_items, later_items), (own_rows, later_rows)) = (items.split_at(count), rest.split_at(count));
+                pieces.push(piece(own_items, own_rows));
+                (items, rest, count, bytes) = (later_items, later_rows, 0, 0);
             }
+            count += 1;
             bytes += own;
         }
-        pieces.extend(items.get(start..).filter(|rest| !rest.is_empty()).map(|items| Piece { items }));
+        if !items.is_empty() {
+            pieces.push(piece(items, rest));
+        }
         Ok(pieces)
     }
 
-    /// Returns the records of many versions, in their order; each is what [`Store::record_at`] returns. All of them are
-    /// in memory at once, so the caller asks in pieces.
+    /// Returns the records of a piece, in the order of its items; each is what [`Store::record_at`] returns. All of them
+    /// are in memory at once.
+    ///
+    /// # Errors
+    /// When one of them is damaged.
+    pub fn records_of<T>(&self, piece: &Piece<'_, T>) -> Result<Vec<Option<EntityRecord>>, ReadError> {
+        self.inner.map_records(&piece.rows, |_, record| Some(record))
+    }
+
+    /// As [`Store::records_of`], with one record in memory at a time: returns what `each` makes of them. It is handed
+    /// them as they stand on the disk.
+    ///
+    /// # Errors
+    /// When one of them is damaged.
+    pub fn map_records<T, M>(
+        &self,
+        piece: &Piece<'_, T>,
+        mut each: impl FnMut(&T, EntityRecord) -> M,
+    ) -> Result<Vec<Option<M>>, ReadError> {
+        self.inner.map_records(&piece.rows, |number, record| piece.items.get(number).map(|item| each(item, record)))
+    }
+
+    /// Returns the records of many versions, as [`Store::records_of`].
     ///
     /// # Errors
     /// When one of them is damaged.
     pub fn records_at(&self, versions: &[Position]) -> Result<Vec<Option<EntityRecord>>, ReadError> {
-        self.inner.records_at(versions)
+        self.inner.map_records(&self.inner.rows(versions)?, |_, record| Some(record))
     }
 
     /// Returns the intakes in which versions of records were taken in; of records that are purged, too.
@@ -122,8 +151,12 @@ impl Inner {
         Ok(self.reader.envelopes_at(&places)?)
     }
 
-    pub(super) fn records_at(&self, versions: &[Position]) -> Result<Vec<Option<EntityRecord>>, ReadError> {
-        let rows = self.rows(versions)?;
+    /// Reads the records of changes, and returns what `each` makes of them, in the order of the rows.
+    fn map_records<M>(
+        &self,
+        rows: &[Option<EventRow>],
+        mut each: impl FnMut(usize, EntityRecord) -> Option<M>,
+    ) -> Result<Vec<Option<M>>, ReadError> {
         let mut wanted: Vec<(Place, usize, usize)> = rows
             .iter()
             .enumerate()
@@ -140,20 +173,21 @@ impl Inner {
             wanted.iter().map(|(_, _, number)| entity_of(*number).unwrap_or(EntityId(0))).collect();
         let keys = self.keys().keys_of(&entities)?;
         let places: Vec<(Place, usize)> = wanted.iter().map(|(place, length, _)| (*place, *length)).collect();
-        let mut records: Vec<Option<EntityRecord>> = Vec::with_capacity(versions.len());
-        records.resize_with(versions.len(), || None);
+        let mut made: Vec<Option<M>> = Vec::with_capacity(rows.len());
+        made.resize_with(rows.len(), || None);
         let mut plain = Zeroizing::new(Vec::with_capacity(USUAL_BODY_BYTES));
         self.reader.events_at(&places, |nth, envelope, body| {
             let (Some(body), Some((_, _, number)), Some(key)) = (body, wanted.get(nth), keys.get(nth)) else {
                 return Ok(());
             };
-            let record = self.open_record(envelope, body, key, &mut plain)?;
-            if let Some(place) = records.get_mut(*number) {
-                *place = record;
+            if let Some(record) = self.open_record(envelope, body, key, &mut plain)?
+                && let Some(place) = made.get_mut(*number)
+            {
+                *place = each(*number, record);
             }
             Ok::<(), ReadError>(())
         })?;
-        Ok(records)
+        Ok(made)
     }
 
     /// Opens the body of a change with the key of its entity; `None` when that key is destroyed.

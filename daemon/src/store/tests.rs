@@ -229,6 +229,12 @@ fn records_that_are_read_together_are_those_that_are_read_one_by_one() {
     let pieces = store.pieces(&versions, |version| *version, 7).unwrap();
     assert!(pieces.iter().all(|piece| (1..=7).contains(&piece.items.len())));
     assert_eq!(pieces.iter().flat_map(|piece| piece.items).copied().collect::<Vec<_>>(), versions);
+    let of_pieces: Vec<_> = pieces.iter().flat_map(|piece| store.records_of(piece).unwrap()).collect();
+    assert!(of_pieces == one_by_one);
+    let mapped = |piece| store.map_records(piece, |version, record| (*version, record)).unwrap();
+    let mapped: Vec<_> = pieces.iter().flat_map(mapped).collect();
+    let expected = versions.iter().zip(one_by_one).map(|(version, record)| Some((*version, record?)));
+    assert!(mapped == expected.collect::<Vec<_>>());
 }
 
 #[test]

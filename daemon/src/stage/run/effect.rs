@@ -339,7 +339,11 @@ impl Run {
     }
 
     fn prepare_destroyed(&self, id: SagaId, saga: &Saga, left: &[EntityId]) -> Result<Vec<Prepared>, AppendError> {
-        left.iter().map(|entity| self.store.prepare(self.destroyed_draft(id, saga, *entity), None)).collect()
+        let mut prepared = Vec::with_capacity(left.len());
+        for entity in left {
+            prepared.push(self.store.prepare(self.destroyed_draft(id, saga, *entity), None)?);
+        }
+        Ok(prepared)
     }
 
     /// Returns those of which the log does not have the destruction of the key. The view alone cannot tell: after a

@@ -13,6 +13,7 @@ use super::super::StageError;
 use crate::ahead;
 use crate::connector::archive::ArchiveError;
 use crate::store::Store;
+use crate::store::records::Piece;
 
 /// How many items are made in one piece.
 const ITEMS_PER_PIECE: usize = 250;
@@ -60,16 +61,15 @@ pub(super) fn each(
         })
     };
     let pieces = store.pieces(items, |item| item.version, ITEMS_PER_PIECE).map_err(StageError::from)?;
-    ahead::in_order(&pieces, |piece| make(store, piece.items), |made| Ok(take_all(made?)?))
+    ahead::in_order(&pieces, |piece| make(store, piece), |made| Ok(take_all(made?)?))
 }
 
-fn make(store: &Store, items: &[SagaItem]) -> Result<Vec<Made>, NotMade> {
+fn make(store: &Store, piece: &Piece<'_, SagaItem>) -> Result<Vec<Made>, NotMade> {
     store.halt().check().map_err(StageError::from)?;
-    let versions: Vec<Position> = items.iter().map(|item| item.version).collect();
-    let records = store.records_at(&versions).map_err(StageError::from)?;
+    let records = store.records_of(piece).map_err(StageError::from)?;
     let mut layouts: HashMap<LayoutId, Arc<ExportLayout>> = HashMap::new();
-    let mut made = Vec::with_capacity(items.len());
-    for (&SagaItem { entity, version, .. }, record) in items.iter().zip(records) {
+    let mut made = Vec::with_capacity(piece.items.len());
+    for (&SagaItem { entity, version, .. }, record) in piece.items.iter().zip(records) {
         let record = record.ok_or(ArchiveError::Items { code: "item_gone" })?;
         let layout = match layouts.entry(record.layout) {
             Entry::Occupied(known) => Arc::clone(known.get()),

@@ -115,16 +115,13 @@ impl Run {
     fn each_record<T: Sync>(
         &self,
         items: &[T],
-        version_of: impl Fn(&T) -> Position + Sync,
+        version_of: impl Fn(&T) -> Position,
         mut take: impl FnMut(&T, Option<EntityRecord>) -> Result<(), StageError>,
     ) -> Result<(), StageError> {
-        let pieces = self.store.pieces(items, &version_of, RECORDS_PER_PIECE)?;
+        let pieces = self.store.pieces(items, version_of, RECORDS_PER_PIECE)?;
         ahead::in_order(
             &pieces,
-            |piece| {
-                let versions: Vec<Position> = piece.items.iter().map(&version_of).collect();
-                (piece.items, self.store.records_at(&versions))
-            },
+            |piece| (piece.items, self.store.records_of(piece)),
             |(items, records)| items.iter().zip(records?).try_for_each(|(item, record)| take(item, record)),
         )
     }

@@ -7,11 +7,12 @@
 //! Associated data, 28 bytes, little-endian: stream (16) ‖ event type (2) ‖ schema version (2) ‖ slot (8). A body that
 //! is moved to another event, stream or type does not open.
 
+use hmac::{Hmac, Mac as _};
 use parking_lot::Mutex;
 use retention_core::id::{EntityId, Handle, StreamId};
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
-use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
+use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use super::{DataKey, KEY_BYTES};
@@ -25,6 +26,10 @@ const TAG_BYTES: usize = 16;
 const NONCES_AHEAD: usize = 2048;
 
 const AAD_BYTES: usize = 28;
+
+const HASH_BLOCK_BYTES: usize = 64;
+
+const DIGEST_BYTES: usize = 32;
 
 /// What a sealed body is bound to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -192,7 +197,7 @@ fn cipher_of(key: &DataKey) -> Option<LessSafeKey> {
 /// The three uses begin with different bytes, and each part is preceded by its length, so that no two inputs of any
 /// two uses are the same bytes: `use (1) ‖ (length (8, little-endian) ‖ part)*`.
 #[derive(Clone)]
-pub struct IndexKey(hmac::Key);
+pub struct IndexKey(Hmac<Sha256>);
 
 const USE_HANDLE: u8 = 1;
 const USE_STREAM: u8 = 2;
@@ -208,7 +213,10 @@ impl IndexKey {
     /// Takes the bytes of the key.
     #[must_use]
     pub fn of(bytes: &[u8; KEY_BYTES]) -> Self {
-        Self(hmac::Key::new(hmac::HMAC_SHA256, bytes))
+        // As the standard has it, a key that is shorter than a block of the hash is filled up with zeros.
+        let mut block = Zeroizing::new([0; HASH_BLOCK_BYTES]);
+        block[..KEY_BYTES].copy_from_slice(bytes);
+        Self(Hmac::new((&*block).into()))
     }
 
     /// Returns what stands for a natural identifier outside sealed bodies, such as (source, kind, external id).
@@ -230,55 +238,26 @@ impl IndexKey {
         u64::from_le_bytes(first(&self.digest(USE_CHANGE, &[bytes])))
     }
 
-    fn digest(&self, purpose: u8, parts: &[&[u8]]) -> hmac::Tag {
-        let length = 1 + parts.iter().map(|part| size_of::<u64>() + part.len()).sum::<usize>();
-        if length <= GATHERED_BYTES_MAX {
-            let mut input = Gathered { bytes: [0; GATHERED_BYTES_MAX], length: 0 };
-            input.push(&[purpose]);
-            for part in parts {
-                input.push(&(part.len() as u64).to_le_bytes());
-                input.push(part);
-            }
-            return hmac::sign(&self.0, input.bytes.get(..input.length).unwrap_or_default());
-        }
-        let mut context = hmac::Context::with_key(&self.0);
+    fn digest(&self, purpose: u8, parts: &[&[u8]]) -> [u8; DIGEST_BYTES] {
+        let mut context = self.0.clone();
         context.update(&[purpose]);
         for part in parts {
             context.update(&(part.len() as u64).to_le_bytes());
             context.update(part);
         }
-        context.sign()
-    }
-}
-
-/// Up to so many bytes the parts of an input are put side by side first: handing over many small pieces costs more than
-/// hashing them. Ids of all sources seen so far fit.
-const GATHERED_BYTES_MAX: usize = 192;
-
-/// Parts of an input, side by side.
-struct Gathered {
-    bytes: [u8; GATHERED_BYTES_MAX],
-    length: usize,
-}
-
-impl Gathered {
-    /// **Invariant:** the caller has made sure that all parts fit.
-    fn push(&mut self, part: &[u8]) {
-        if let Some(place) = self.bytes.get_mut(self.length..self.length + part.len()) {
-            place.copy_from_slice(part);
-            self.length += part.len();
-        }
+        context.finalize().into_bytes().into()
     }
 }
 
 /// Returns the first `N` bytes of a tag; every `N` here is at most half of its 32.
-fn first<const N: usize>(tag: &hmac::Tag) -> [u8; N] {
-    tag.as_ref().first_chunk().copied().unwrap_or([0; N])
+fn first<const N: usize>(tag: &[u8; DIGEST_BYTES]) -> [u8; N] {
+    tag.first_chunk().copied().unwrap_or([0; N])
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use ring::hmac;
 
     use super::*;
 
@@ -335,7 +314,7 @@ mod tests {
     #[test]
     fn a_short_and_a_long_input_are_hashed_alike() {
         let index = IndexKey::of(&[5; 32]);
-        for length in 0..2 * GATHERED_BYTES_MAX {
+        for length in 0..300 {
             let part = vec![7; length];
             let framed = [[USE_CHANGE].as_slice(), &(length as u64).to_le_bytes(), &part].concat();
             let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &[5; 32]), &framed);
