@@ -12,6 +12,7 @@ use retentiond::supervise::args::{Args, Command, ConfigCommand, StoreCommand};
 use retentiond::supervise::{daemon, offline};
 
 fn main() -> std::process::ExitCode {
+    retentiond::keep_pages_small();
     let args = Args::parse();
     let exit = match args.asked() {
         Command::Config { command: ConfigCommand::Check } => check_config(&args),

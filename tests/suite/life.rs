@@ -27,6 +27,16 @@ fn intakes_done(site: &Site, daemon: &Daemon<'_>, count: usize) -> Vec<Value> {
 }
 
 #[test]
+fn the_daemon_is_given_no_huge_pages() {
+    let site = Site::new(&[]);
+    let daemon = site.start();
+    let status = fs::read_to_string(format!("/proc/{}/status", daemon.process())).expect("its status");
+    // A kernel that has none has no such line.
+    assert!(!status.contains("THP_enabled:\t1"), "{status}");
+    daemon.stop();
+}
+
+#[test]
 fn the_socket_is_for_its_group_and_a_stale_one_is_replaced() {
     let site = Site::new(&[]);
     let socket = site.path("run/control.sock");

@@ -2,6 +2,7 @@
 //! the processor's cache.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use hashbrown::HashTable;
 use roaring::RoaringBitmap;
@@ -203,6 +204,14 @@ impl Entities {
     pub fn numbers_from(&self, from: u32) -> impl Iterator<Item = EntityId> + '_ {
         let rows = self.rows.iter_from(from as usize);
         (from..).zip(rows).filter(|(_, row)| row.flags & KNOWN != 0).map(|(number, _)| EntityId(number))
+    }
+
+    /// Goes through those of some numbers that live in a mailbox, or in none: the others cost next to nothing.
+    pub fn in_mailbox(&self, numbers: Range<u32>, mailbox: Option<EntityId>) -> impl Iterator<Item = EntityId> + '_ {
+        let mailbox = mailbox.map_or(NO_MAILBOX, |mailbox| mailbox.0);
+        let rows = self.rows.iter_from(numbers.start as usize);
+        let is_in = move |row: &Packed| row.mailbox == mailbox && row.flags & KNOWN != 0;
+        numbers.zip(rows).filter(move |(_, row)| is_in(row)).map(|(number, _)| EntityId(number))
     }
 
     /// Returns the first entities, ascending, of which two views do not say the same, as far as `is_left_out` lets them
@@ -607,6 +616,13 @@ mod tests {
             if entities.load_block(number, &bytes).is_ok() {
                 prop_assert_eq!(entities.block(number), bytes);
                 prop_assert!(entities.numbers_from(0).all(|entity| entities.row(entity).is_some()));
+                let rows: Vec<(EntityId, Option<EntityId>)> =
+                    entities.numbers_from(0).map(|entity| (entity, entities.row(entity).and_then(|row| row.mailbox))).collect();
+                for (_, mailbox) in rows.iter().chain([&(EntityId(0), None)]) {
+                    let is_in = |row: &&(EntityId, Option<EntityId>)| row.1 == *mailbox;
+                    let wanted = rows.iter().filter(is_in).map(|(entity, _)| *entity);
+                    prop_assert!(entities.in_mailbox(0..entities.bound(), *mailbox).eq(wanted));
+                }
             }
         }
 

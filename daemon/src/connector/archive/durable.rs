@@ -187,8 +187,8 @@ impl Finished {
 
 impl HashedFile {
     fn over(out: OutFile, passage: Arc<Passage>, durable: Durable) -> Self {
-        let buffer = Vec::with_capacity(BUFFER_BYTES + BUFFER_BYTES / 4);
-        Self { out, passage, durable, buffer, hash: Sha256::new(), bytes: 0 }
+        // Most files of a small bundle are small, and what is freed is wiped to its last byte.
+        Self { out, passage, durable, buffer: Vec::new(), hash: Sha256::new(), bytes: 0 }
     }
 
     /// Returns where the next bytes go. What is there already must not be changed.

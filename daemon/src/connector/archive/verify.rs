@@ -347,7 +347,8 @@ impl Reading<'_> {
             (Some(_), Some(key)) => Content::decrypted(file, &entry.name, key, self.halt).map_err(reading)?,
             _ => Content::stored(file, self.halt),
         };
-        Ok(BufReader::with_capacity(BUFFER_BYTES, content))
+        let wanted = usize::try_from(entry.bytes).unwrap_or(BUFFER_BYTES).clamp(1, BUFFER_BYTES);
+        Ok(BufReader::with_capacity(wanted, content))
     }
 
     /// Reads what is left and compares length and hash.

@@ -1,6 +1,6 @@
 //! The connection: TCP with or without TLS, with deadlines on everything.
 
-use std::io::{self, Read, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs as _};
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +18,9 @@ use crate::connector::outcome::Retry;
 /// packet.
 const OUTGOING_BYTES: usize = 16 << 10;
 
+/// How many bytes are asked for at once below TLS, which itself asks for a quarter of a record.
+const INCOMING_BYTES: usize = 32 << 10;
+
 /// Bytes to and from one server.
 pub(super) struct Stream {
     link: Link,
@@ -27,7 +30,7 @@ pub(super) struct Stream {
 
 enum Link {
     Plain(Paced),
-    Tls(Box<StreamOwned<ClientConnection, Paced>>),
+    Tls(Box<StreamOwned<ClientConnection, Ahead>>),
     /// Between the two, while TLS is being set up.
     Gone,
 }
@@ -41,6 +44,25 @@ struct Paced {
     began: Duration,
     moved: u64,
     allowed: Duration,
+}
+
+/// The socket below TLS, read ahead of what TLS asks for. Without TLS nothing may be: what came before the handshake is no part of it.
+struct Ahead(BufReader<Paced>);
+
+impl Read for Ahead {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+
+impl Write for Ahead {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.get_mut().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.get_mut().flush()
+    }
 }
 
 /// The time of a command is over.
@@ -114,7 +136,7 @@ impl Stream {
         let name = tls::server_name(name)?;
         let connection = ClientConnection::new(config, name).map_err(|_| FAILED)?;
         let Link::Plain(paced) = std::mem::replace(&mut self.link, Link::Gone) else { return Err(FAILED) };
-        let mut secured = StreamOwned::new(connection, paced);
+        let mut secured = StreamOwned::new(connection, Ahead(BufReader::with_capacity(INCOMING_BYTES, paced)));
         while secured.conn.is_handshaking() {
             secured.conn.complete_io(&mut secured.sock).map_err(|error| tls::failure(&error))?;
         }
@@ -126,7 +148,7 @@ impl Stream {
     pub(super) fn is_loopback(&self) -> bool {
         match &self.link {
             Link::Plain(paced) => paced.is_loopback(),
-            Link::Tls(secured) => secured.sock.is_loopback(),
+            Link::Tls(secured) => secured.sock.0.get_ref().is_loopback(),
             Link::Gone => false,
         }
     }
@@ -134,7 +156,7 @@ impl Stream {
     fn paced(&mut self) -> Option<&mut Paced> {
         match &mut self.link {
             Link::Plain(paced) => Some(paced),
-            Link::Tls(secured) => Some(&mut secured.sock),
+            Link::Tls(secured) => Some(secured.sock.0.get_mut()),
             Link::Gone => None,
         }
     }

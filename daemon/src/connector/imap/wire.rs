@@ -54,8 +54,10 @@ impl Listener for Vec<Untagged> {
 /// One connection to one server.
 pub(super) struct Wire {
     stream: Stream,
+    /// What was received; nobody has read yet what lies from `at` to `end`.
     buffer: Vec<u8>,
     at: usize,
+    end: usize,
     tags: u32,
     /// Set once an answer was lost: what comes later would belong to another command.
     broken: bool,
@@ -80,6 +82,7 @@ impl Wire {
             stream,
             buffer: Vec::new(),
             at: 0,
+            end: 0,
             tags: 0,
             broken: false,
             said_bye: false,
@@ -95,7 +98,7 @@ impl Wire {
 
     /// Whether the server sent something that nobody has read yet.
     pub(super) fn has_unread(&self) -> bool {
-        self.at < self.buffer.len()
+        self.at < self.end
     }
 
     /// Reads the greeting, the first line.
@@ -446,7 +449,7 @@ impl Wire {
                 }
                 None => {
                     into.extend_from_slice(unread);
-                    self.at = self.buffer.len();
+                    self.at = self.end;
                 }
             }
             if into.len() - from > LINE_BYTES_MAX {
@@ -458,14 +461,12 @@ impl Wire {
 
     /// Returns bytes that were received and not read, at least one.
     fn unread(&mut self) -> Result<&[u8], MailError> {
-        if self.at >= self.buffer.len() {
-            self.at = 0;
+        if self.at >= self.end {
+            (self.at, self.end) = (0, 0);
             self.buffer.resize(READ_BYTES, 0);
-            let read = self.stream.read(&mut self.buffer);
-            self.buffer.truncate(read.as_ref().copied().unwrap_or(0));
-            read?;
+            self.end = self.stream.read(&mut self.buffer)?;
         }
-        Ok(self.buffer.get(self.at..).unwrap_or_default())
+        Ok(self.buffer.get(self.at..self.end).unwrap_or_default())
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), MailError> {

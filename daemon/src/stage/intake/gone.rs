@@ -72,18 +72,14 @@ impl Taking<'_> {
         for from in (0..bound).step_by(ENTITIES_PER_LOOK as usize) {
             self.store.halt().check()?;
             let to = from.saturating_add(ENTITIES_PER_LOOK).min(bound);
-            let unseen: Vec<EntityId> =
-                (from..to).filter(|number| !self.seen.contains(*number)).map(EntityId).collect();
             let gone = self.store.view(|views| {
                 let is_gone = |entity: &EntityId| {
-                    views.entities.row(*entity).is_some_and(|row| {
-                        row.state != EntityState::Purged
-                            && !row.absent
-                            && row.mailbox == mailbox
-                            && layouts.contains(&row.layout)
-                    })
+                    !self.seen.contains(entity.0)
+                        && views.entities.row(*entity).is_some_and(|row| {
+                            row.state != EntityState::Purged && !row.absent && layouts.contains(&row.layout)
+                        })
                 };
-                unseen.into_iter().filter(is_gone).collect()
+                views.entities.in_mailbox(from..to, mailbox).filter(is_gone).collect()
             });
             self.record_absent(gone, Handles::default())?;
         }

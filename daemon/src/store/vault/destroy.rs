@@ -34,9 +34,6 @@ const READ_GAP_BYTES: u64 = 64 * 1024;
 /// One read, in bytes.
 const READ_BYTES_MAX: u64 = 1024 * 1024;
 
-/// Room for one read, wherever its first aligned byte falls.
-const READ_MEMORY_BYTES: usize = 1024 * 1024 + 2 * PAGE_BYTES;
-
 /// Leave to destroy keys: proof that the intent is durable.
 ///
 /// **Fence:** only `stage/run` makes one, after its `StepStarted` of the pivot was acknowledged; a test checks that
@@ -168,6 +165,7 @@ fn compare(segment: &Segment, slots: &[u32]) -> Result<ReadBack, VaultError> {
 struct Reader<'a> {
     segment: &'a Segment,
     direct: Option<File>,
+    /// As much as the largest read so far took: few keys lie close together.
     memory: Vec<u8>,
 }
 
@@ -175,7 +173,7 @@ impl<'a> Reader<'a> {
     fn of(segment: &'a Segment) -> Self {
         let flags = i32::try_from(OFlags::DIRECT.bits()).unwrap_or_default();
         let direct = OpenOptions::new().read(true).custom_flags(flags).open(&segment.path).ok();
-        Self { segment, direct, memory: vec![0; READ_MEMORY_BYTES] }
+        Self { segment, direct, memory: Vec::new() }
     }
 
     fn how(&self) -> ReadBack {
@@ -185,6 +183,10 @@ impl<'a> Reader<'a> {
     /// Reads `len` bytes from a page-aligned slot on; fewer where the file ends. Without direct reads, the pages are
     /// dropped first.
     fn read(&mut self, slot: u32, len: usize) -> io::Result<&[u8]> {
+        // Its first aligned byte may be any of the first page.
+        if self.memory.len() < len + PAGE_BYTES {
+            self.memory = vec![0; len + PAGE_BYTES];
+        }
         let start = self.memory.as_ptr().align_offset(PAGE_BYTES);
         let beyond = || io::Error::from(io::ErrorKind::InvalidInput);
         let memory = self.memory.get_mut(start..start + len).ok_or_else(beyond)?;
