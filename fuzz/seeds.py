@@ -226,7 +226,7 @@ answers = {
     12: "+ go\r\n{t} OK [APPENDUID 9 30] x\r\n",
 }
 for capabilities in (able, plain):
-    for operations in ((0, 8, 9), (1, 3, 4, 7), (1, 5, 6, 3), (1, 10, 11, 12), (2, 4, 9, 8), (1, 12, 10, 11)):
+    for operations in ((0, 2, 8, 9), (1, 3, 4, 7), (1, 5, 6, 3), (1, 10, 11, 12), (2, 4, 9, 8), (1, 12, 10, 11)):
         for first_tag in (2, 3, 4):
             # What follows the login differs with the capabilities: namespaces and ids take tags of their own.
             said = f"* OK [CAPABILITY {capabilities}] ready\r\nr1 OK [CAPABILITY {capabilities}] in\r\n"
@@ -239,4 +239,4 @@ for form in (2, 3, 4, 5, 6):
     said = f"* OK [CAPABILITY {able} AUTH=PLAIN AUTH=XOAUTH2 SASL-IR] ready\r\n"
     said += "".join(f"r{tag} OK x\r\n* ACL INBOX ada lrswipkxtecda\r\n* MYRIGHTS INBOX lra\r\n" for tag in range(1, 9))
     refused = f"* OK [CAPABILITY {able}] ready\r\nr1 NO [AUTHENTICATIONFAILED] x\r\n"
-    seed("mail_session", bytes([form, 0, 12, 1, 5]) + said.encode() + b"\0\0\0" + refused.encode() + b"\0\0\0" + said.encode())
+    seed("mail_session", bytes([form, 0, 8, 1, 4]) + said.encode() + b"\0\0\0" + refused.encode() + b"\0\0\0" + said.encode())

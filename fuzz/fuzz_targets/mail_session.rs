@@ -166,8 +166,8 @@ fuzz_target!(|bytes: &[u8]| {
         0 | 1 => LoginForm::OwnPassword,
         2 => LoginForm::DovecotMaster { separator: '*' },
         3 => LoginForm::Exchange { domain: "contoso".to_owned() },
-        3 => LoginForm::AuthzId,
-        4 => LoginForm::UserRoot,
+        4 => LoginForm::AuthzId,
+        5 => LoginForm::UserRoot,
         _ => LoginForm::XOAuth2,
     };
     let operations: Vec<u8> = (0..OPERATIONS).map(|_| input.byte()).collect();

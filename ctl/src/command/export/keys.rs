@@ -65,10 +65,11 @@ impl Keys {
 const NONE: &str = "has no private key of age: `age-keygen` writes one, it begins with AGE-SECRET-KEY-1";
 
 fn instead_of_a_key(line: &str) -> &'static str {
-    let small = line.to_ascii_lowercase();
-    if small.starts_with("age1") {
+    // Nothing is copied: it may be a private key all the same.
+    let begins_with = |with: &str| line.get(..with.len()).is_some_and(|begins| begins.eq_ignore_ascii_case(with));
+    if begins_with("age1") {
         "has a public key of age, which opens nothing: name the file with the private one"
-    } else if ["age-plugin-", "-----begin ", "ssh-"].iter().any(|beginning| small.starts_with(beginning)) {
+    } else if ["age-plugin-", "-----begin ", "ssh-"].into_iter().any(begins_with) {
         "has a key of SSH or of a plugin: bundles are encrypted to X25519 keys of age alone, as `age-keygen` makes them"
     } else {
         NONE

@@ -31,6 +31,8 @@ pub(super) struct DayOrder<'m> {
     fitting: u64,
     /// Cells that can be read the other way round only.
     turned_only: u64,
+    /// Texts that can be read both ways.
+    either_way: u64,
     /// Typed dates whose day can be a month.
     typed_early: u64,
     /// Typed dates of another day.
@@ -42,7 +44,7 @@ impl<'m> DayOrder<'m> {
     pub(super) fn of(rule: &'m DateRule, column: usize) -> Option<Self> {
         let DateFormat::Pattern(named) = &rule.format else { return None };
         let turned = turned(named)?;
-        Some(Self { column, named, turned, fitting: 0, turned_only: 0, typed_early: 0, typed_late: 0 })
+        Some(Self { column, named, turned, fitting: 0, turned_only: 0, either_way: 0, typed_early: 0, typed_late: 0 })
     }
 
     /// Says whether a mapping names the order of any date.
@@ -64,19 +66,22 @@ impl<'m> DayOrder<'m> {
         let [fits, fits_turned] = [self.named, &self.turned].map(|pattern| parse_pattern(cell, pattern).is_some());
         self.fitting += u64::from(fits && !fits_turned);
         self.turned_only += u64::from(fits_turned && !fits);
+        self.either_way += u64::from(fits && fits_turned);
     }
 
     /// Refuses what most of the dates with one reading contradict. A few of them were mistyped, and are told one by one.
     ///
     /// A spreadsheet that opens a text with the other order takes for a date, turned, what can be one, and leaves the others
-    /// as texts: then no date has a day that cannot be a month, and no text one that can.
+    /// as texts: then no date has a day that cannot be a month, and no text one that can, but for a few that somebody wrote there
+    /// since.
     pub(super) fn check(&self) -> Result<(), FileError> {
         let number = self.column + 1;
         if self.turned_only > self.fitting {
             return Err(FileError::DatesTurned { number, cells: self.turned_only });
         }
-        let are_turned = self.typed_late == 0 && self.typed_early >= DAYS_TELLING && self.fitting >= DAYS_TELLING;
-        if are_turned { Err(FileError::DatesTurnedBySpreadsheet { number }) } else { Ok(()) }
+        let are_dates_early = self.typed_late == 0 && self.typed_early >= DAYS_TELLING;
+        let are_texts_late = self.fitting >= DAYS_TELLING && self.either_way <= self.fitting / DAYS_TELLING;
+        if are_dates_early && are_texts_late { Err(FileError::DatesTurnedBySpreadsheet { number }) } else { Ok(()) }
     }
 }
 

@@ -31,7 +31,7 @@ enum Rewrite {
     Keep,
     /// `1 234,50` becomes `1234.50`.
     DecimalComma,
-    /// To the ISO form that the date rule of this number found.
+    /// To the ISO form that the date rule of this number found, where the file writes another.
     Date(usize),
 }
 
@@ -357,12 +357,13 @@ impl<'m> Typist<'m> {
                 rewritten.push(None);
                 continue;
             };
+            let day = fields.is_typed(number).then(|| day_before_midnight(text)).flatten();
             let is_read_as_iso = fields.is_typed(number) && !is_day_written_as_number(text);
             let format = if is_read_as_iso { &DateFormat::Iso } else { &rule.format };
-            let mapped = date::mapped(text, format, rule.zone.as_ref());
+            let mapped = date::mapped(day.unwrap_or(text), format, rule.zone.as_ref());
             self.notes.extend(mapped.found.defect.map(|defect| (defect, Some(number))));
             dates.extend(mapped.found.at.map(|at| (rule.role, at)));
-            rewritten.push(mapped.iso);
+            rewritten.push(mapped.iso.or_else(|| day.map(str::to_owned)));
         }
         dates
     }
@@ -423,9 +424,7 @@ fn arrange(
             None => return Err(FileError::ColumnUnmapped { number: number + 1 }),
         };
         let rewrite = match (date_rule, field_type, decimal) {
-            (Some(rule), _, _) if mapping.dates.get(rule).is_some_and(|rule| rule.format != DateFormat::Iso) => {
-                Rewrite::Date(rule)
-            }
+            (Some(rule), _, _) => Rewrite::Date(rule),
             (None, FieldType::Number | FieldType::Money, Decimal::Comma) => Rewrite::DecimalComma,
             _ => Rewrite::Keep,
         };
@@ -482,6 +481,13 @@ fn is_beyond_digits_kept(cell: &str) -> bool {
 /// counts days, has seven at most. With fewer it may have lost a zero, and would be another day.
 fn is_day_written_as_number(cell: &str) -> bool {
     cell.len() == 8 && cell.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Returns the day that a program wrote in ISO form into a workbook with a midnight behind it, as the number of a day has none.
+/// In an id it is a part of it.
+fn day_before_midnight(cell: &str) -> Option<&str> {
+    let (day, rest) = cell.split_once("T00:00:00")?;
+    rest.trim_start_matches('.').bytes().all(|byte| byte == b'0').then_some(day)
 }
 
 fn is_one_of(cell: &str, values: &[String]) -> bool {
@@ -571,6 +577,49 @@ mod tests {
         assert_eq!(read("12500").as_deref(), Some("12500"));
         for text in ["1.5", "1,234.50", "12 34", "1234 567", "abc", "1,2,3", "", "-"] {
             assert_eq!(read(text), None, "{text}");
+        }
+    }
+
+    /// The cells of a row that a workbook gives a type.
+    struct Typed([&'static str; 2]);
+
+    impl Fields for Typed {
+        fn count(&self) -> usize {
+            self.0.len()
+        }
+
+        fn cell(&self, number: usize) -> Option<&str> {
+            self.0.get(number).copied()
+        }
+
+        fn bytes(&self) -> usize {
+            self.0.iter().map(|cell| cell.len()).sum()
+        }
+
+        fn is_typed(&self, _: usize) -> bool {
+            true
+        }
+    }
+
+    #[test]
+    fn a_day_with_a_midnight_behind_it_is_a_day_and_in_an_id_stays_what_it_was() {
+        let mapping = "schema = 1\nkind = \"contact\"\nfiles = [\"a.xlsx\"]\ncontent = \"delta\"\nid = [\"Id\"]\n\
+            [[date]]\ncolumn = \"End\"\nrole = \"modified\"\n";
+        let mapping = Mapping::parse(mapping).unwrap();
+        let header = ["Id".to_owned(), "End".to_owned()];
+        let (_, mut typist) = Typist::for_header("crm", &mapping, &header).unwrap();
+        let last = "2025-12-31T23:59:59.999999Z";
+        for (text, cell, at) in [
+            ("2025-12-31T00:00:00", "2025-12-31", last),
+            ("2025-12-31T00:00:00.000", "2025-12-31", last),
+            ("2025-12-31", "2025-12-31", last),
+            ("2025-12-31T00:00:00Z", "2025-12-31T00:00:00Z", "2025-12-31T00:00:00Z"),
+        ] {
+            let Change::Row(row) = typist.change(&Typed([text; 2]), Place::line(None, 2)).unwrap() else {
+                panic!("{text}");
+            };
+            let dates: Vec<String> = row.dates.iter().map(|(_, at)| at.to_string()).collect();
+            assert_eq!((row.external_id.as_str(), row.cells.get(1), dates), (text, Some(cell), vec![at.to_owned()]));
         }
     }
 

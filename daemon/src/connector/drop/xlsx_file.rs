@@ -128,8 +128,7 @@ fn to_text(value: &DataRef<'_>) -> Option<Text> {
         DataRef::Int(value) => typed(value.to_string()),
         // Rust writes a float as the shortest text that reads back the same, and a whole one without fraction.
         DataRef::Float(value) => typed(value.to_string()),
-        DataRef::DateTimeIso(text) => typed(without_midnight(text).to_owned()),
-        DataRef::DurationIso(text) => typed(text.clone()),
+        DataRef::DateTimeIso(text) | DataRef::DurationIso(text) => typed(text.clone()),
         DataRef::DateTime(value) if value.is_datetime() => typed(to_iso(value.to_ymd_hms_milli())),
         DataRef::DateTime(value) => typed(value.as_f64().to_string()),
         DataRef::Error(error) => Some(Text { text: error.to_string(), typed: false }),
@@ -142,13 +141,6 @@ fn to_iso((year, month, day, hour, minute, second, milli): (u16, u8, u8, u8, u8,
         (_, _, _, 0) => format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}"),
         _ => format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}"),
     }
-}
-
-/// Takes the midnight out of a day that a program wrote in ISO form, as the number of a day has none.
-fn without_midnight(text: &str) -> &str {
-    let day =
-        text.split_once("T00:00:00").filter(|(_, rest)| rest.trim_start_matches('.').bytes().all(|byte| byte == b'0'));
-    day.map_or(text, |(day, _)| day)
 }
 
 /// Returns the first table that a person sees: exports keep lists of choices or query parameters on hidden sheets.
@@ -516,16 +508,6 @@ mod tests {
         };
         let day = Some("2025-12-31T23:59:59.999999Z".to_owned());
         assert_eq!(changes.iter().filter_map(dates).collect::<Vec<_>>(), [day.clone(), day, None]);
-        // Programs that write days in ISO form put a midnight behind them.
-        for (text, day) in [
-            ("2025-12-31T00:00:00", "2025-12-31"),
-            ("2025-12-31T00:00:00.000", "2025-12-31"),
-            ("2025-12-31T00:00:00Z", "2025-12-31T00:00:00Z"),
-            ("2025-12-31T10:00:00", "2025-12-31T10:00:00"),
-            ("2025-12-31", "2025-12-31"),
-        ] {
-            assert_eq!(without_midnight(text), day);
-        }
     }
 
     #[test]
@@ -554,6 +536,10 @@ mod tests {
         assert_eq!(read(&texts, &[1, 2, 3, 5, 8, 10, 11, 12]), Err(("dates_turned_by_spreadsheet", 0)));
         assert_eq!(read(&texts, &[1, 2, 3, 5, 8, 10, 11, 13]), Ok(16), "a day that it has not turned");
         assert_eq!(read(&texts[..3], &[1, 2, 3]), Ok(6), "too few to say so");
+        // Whoever writes texts of all days beside dates has turned none.
+        let early = [1, 2, 3, 5, 8, 10, 11, 12];
+        let all_days = [&texts[..], &["04/05/2025"; 2]].concat();
+        assert_eq!((read(&all_days, &early), read(&all_days[..9], &early).is_err()), (Ok(18), true));
         assert_eq!(read(&[], &[1, 2, 3, 5, 8, 10, 11, 12]), Ok(8));
         assert_eq!(read(&["12/31/2025", "04/05/2025"], &[]), Err(("dates_turned", 0)));
     }

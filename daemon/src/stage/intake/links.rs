@@ -230,7 +230,8 @@ impl Taking<'_> {
     /// that are tied to what is gone from where it was.
     pub(super) fn link_others(&mut self, has_dangling: bool) -> Result<(), IntakeError> {
         self.in_flight.drain()?;
-        if !has_dangling && self.store.view(|views| views.links.is_empty()) {
+        // What is gone is known elsewhere only where others are looked into.
+        if !has_dangling && (!self.searches_mailboxes || self.store.view(|views| views.links.is_empty())) {
             return Ok(());
         }
         let sources: Vec<_> = self.layouts.iter().map(|layout| layout.source.clone()).collect();

@@ -183,7 +183,9 @@ impl Task<'_> {
         }
         let has_new = taking.counts.added > 0 || is_resumed;
         let has_dangling = has_new && self.has_dangling();
-        if read.end.is_ok() && (has_new || taking.has_returned) {
+        // Whoever got another owner may have come with the file of that one, and be gone only now.
+        let has_moved = taking.has_returned || taking.counts.absent > 0;
+        if read.end.is_ok() && (has_new || has_moved) {
             taking.link_others(has_dangling)?;
         }
         taking.in_flight.drain()?;

@@ -81,6 +81,17 @@ fn whoever_got_another_owner_is_whom_the_calls_of_the_former_one_are_about() {
 }
 
 #[test]
+fn whoever_comes_with_the_file_of_the_new_owner_has_the_calls_once_the_file_of_the_former_one_is_without_it() {
+    let mut places = Places::new(CALLS);
+    places.people("1,ada@x.cz\n2,ada@x.cz\n");
+    places.calls("c1,ada@x.cz,2025-10-01T10:00:00Z,1\n");
+    places.people("1,bo@x.cz\n");
+    assert_eq!(places.last_activity("bo@x.cz", "1"), None, "it may be a namesake");
+    places.people("2,ada@x.cz\n");
+    assert_eq!(places.last_activity("bo@x.cz", "1"), at("2025-10-01"));
+}
+
+#[test]
 fn calls_from_another_drop_folder_find_whom_they_are_about_when_that_comes_later() {
     let mut places = Places::new(CALLS);
     places.calls("c1,ada@x.cz,2025-10-01T10:00:00Z,1\n");
