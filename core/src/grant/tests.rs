@@ -482,6 +482,9 @@ fn a_lease_is_told_before_it_is_renewed_as_it_is_afterwards() {
     assert_eq!(if_renewed(1), end, "a renewal makes nothing shorter");
     let most = Timestamp(begun.0 + i64::try_from(grant.max_ms).unwrap() * 1_000);
     assert_eq!(if_renewed(u64::MAX), most, "and nothing longer than the policy allows");
-    let longer = grant.duration_ms + 60_000;
-    assert!(if_renewed(longer) > end && if_renewed(longer) <= most);
+    let longer = if_renewed(grant.duration_ms + 60_000);
+    assert!(longer > end && longer <= most);
+    let body = GrantRenewed { grant: id, duration_ms: grant.duration_ms + 60_000, reason: String::new() };
+    world.append(Actor::Person(1), Event::GrantRenewed(body));
+    assert_eq!(world.grants.get(id).unwrap().lease_ends_at(), Some(longer));
 }

@@ -116,6 +116,16 @@ impl Restrictions {
         self.lifted.get(&entity).filter(|(_, lifted)| version < *lifted).map(|(id, _)| *id)
     }
 
+    /// Returns the saga by which the use of an entity ended last under a policy, also where a person brought it back.
+    #[must_use]
+    pub fn saga_of(&self, entity: EntityId) -> Option<SagaId> {
+        let id = self.by_policy(entity).or_else(|| self.lifted.get(&entity).map(|(id, _)| *id))?;
+        match self.all.get(&id)?.cause {
+            Cause::Policy(_, saga) => Some(saga),
+            Cause::Person(..) => None,
+        }
+    }
+
     /// Takes out of a set the entities whose use has ended under a policy, and returns how many those are.
     pub fn take_ended(&self, entities: &mut RoaringBitmap) -> u64 {
         let before = entities.len();

@@ -153,8 +153,8 @@ pub(super) fn can_be_destroyed(path: &Path) -> Result<(), Cause> {
     OpenOptions::new().write(true).open(path).map(drop).map_err(cannot)
 }
 
-/// Overwrites a file with passwords that still holds what was `registered` of it, durably, and removes it. On a file system that writes elsewhere than in
-/// place (btrfs, zfs, SSDs beneath) the old bytes may be left on the device.
+/// Overwrites a file with passwords that still holds what was `registered` of it, durably, and removes it. On a file
+/// system that writes elsewhere than in place (btrfs, zfs, SSDs beneath) the old bytes may be left on the device.
 pub(super) fn destroy(path: &Path, registered: Digest) -> Result<(), Cause> {
     if std::fs::symlink_metadata(path).map_err(undestroyed(path))?.is_symlink() {
         let message = format!("{} is a symbolic link, so what it leads to still holds the passwords", path.display());

@@ -623,6 +623,7 @@ async fn the_server_answers_on_its_socket_and_stops_when_told() {
 
 mod audit;
 mod follow;
+mod grants;
 mod holds;
 mod judgement;
 mod keys;

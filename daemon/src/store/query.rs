@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use retention_core::event::hold::PauseScope;
+use retention_core::event::saga::SagaEnd;
 use retention_core::event::{Actor, Event, EventType};
 use retention_core::id::{EntityId, PlanId, Position, RequestId, RunId, SagaId};
 use retention_core::time::Timestamp;
@@ -90,6 +91,10 @@ const SAGA_TYPES: [EventType; 6] = [
 /// Event types of the end of a bundle, which may come long after its saga.
 const BUNDLE_TYPES: [EventType; 2] = [EventType::BundleDestructionStarted, EventType::BundleDestroyed];
 
+/// Event types of what a saga came from, and of who got a copy of its bundle.
+const BESIDE_SAGAS: [EventType; 4] =
+    [EventType::PlanRequested, EventType::ErasurePlanRequested, EventType::RunRequested, EventType::BundleHandedOver];
+
 /// In which order events are told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Order {
@@ -170,12 +175,13 @@ impl Store {
         self.inner.query(query)
     }
 
-    /// Returns the positions of everything that concerns an entity, ascending. Costs what happened to the entity.
+    /// Returns the positions of everything that concerns an entity, ascending. Costs what happened to the entity, and a body
+    /// for each decision since then that may name it.
     ///
     /// # Errors
     /// When the event store or the journal is damaged.
     pub fn history(&self, entity: EntityId) -> Result<Vec<Position>, ReadError> {
-        Ok(self.inner.concerning(entity)?.iter().map(|position| Position(u64::from(position))).collect())
+        Ok(self.inner.concerning(entity, &[])?.iter().map(|position| Position(u64::from(position))).collect())
     }
 }
 
@@ -365,7 +371,7 @@ impl Inner {
         if let Some(after) = query.after {
             bounds = bounds.and_then(|bounds| beyond(low(after), bounds, query.order));
         }
-        let concerning = query.entity.map(|entity| self.concerning(entity)).transpose()?;
+        let concerning = query.entity.map(|entity| self.concerning(entity, &query.types)).transpose()?;
         let of_request = query.request.map(|request| self.about_request(request)).transpose()?;
         let mut own: Vec<RoaringBitmap> = concerning.into_iter().chain(of_request).collect();
         if !query.mailboxes.is_empty() {
@@ -438,14 +444,17 @@ impl Inner {
         })
     }
 
-    /// Returns the positions of everything that concerns an entity.
-    fn concerning(&self, entity: EntityId) -> Result<RoaringBitmap, ReadError> {
+    /// Returns the positions of everything that concerns an entity; where only events of some types are asked for, the
+    /// bodies of others are not read for it.
+    fn concerning(&self, entity: EntityId, types: &[EventType]) -> Result<RoaringBitmap, ReadError> {
         let (entities, mut all) = (BTreeSet::from([entity]), RoaringBitmap::new());
-        self.add_concerning(&entities, &mut all)?;
-        let mut naming = of_types(&self.state.read().views, &NAMING_RECORDS);
-        // Nothing names it before it is there.
-        naming.remove_range(..all.min().unwrap_or_default());
-        self.add_naming(naming, |_, event| names(event, &entities), &mut all)?;
+        self.add_concerning(&entities, types, &mut all)?;
+        if are_asked_for(types, &NAMING_RECORDS) {
+            let mut naming = of_types(&self.state.read().views, &NAMING_RECORDS);
+            // Nothing names it before it is there.
+            naming.remove_range(..all.min().unwrap_or_default());
+            self.add_naming(naming, |_, event| names(event, &entities), &mut all)?;
+        }
         Ok(all)
     }
 
@@ -468,18 +477,54 @@ impl Inner {
         Ok(())
     }
 
-    /// Adds the positions of everything that concerns entities.
-    fn add_concerning(&self, entities: &BTreeSet<EntityId>, all: &mut RoaringBitmap) -> Result<(), ReadError> {
-        let mut sagas: BTreeSet<SagaId> = {
-            let views = &self.state.read().views;
-            let left_alone = |saga: &Saga| entities.iter().any(|entity| saga.skipped.contains_key(entity));
-            views.small.runs.sagas().filter(|(_, saga)| left_alone(saga)).map(|(id, _)| id).collect()
-        };
+    /// Adds the positions of everything that concerns entities, as far as events of these types are asked for: of all, if
+    /// there are none.
+    fn add_concerning(
+        &self,
+        entities: &BTreeSet<EntityId>,
+        types: &[EventType],
+        all: &mut RoaringBitmap,
+    ) -> Result<(), ReadError> {
+        let mut sagas = BTreeSet::new();
         for entity in entities {
             self.halt.check()?;
             self.add_stream(*entity, all, &mut sagas)?;
         }
-        sagas.into_iter().try_for_each(|saga| self.add_saga(saga, all))
+        if !are_asked_for(types, SAGA_TYPES.iter().chain(&BUNDLE_TYPES).chain(&BESIDE_SAGAS)) {
+            return Ok(());
+        }
+        {
+            // Looked for in the smaller of both: the writer waits for this.
+            let left_alone = |saga: &Saga| match saga.skipped.len() < entities.len() {
+                true => saga.skipped.keys().any(|entity| entities.contains(entity)),
+                false => entities.iter().any(|entity| saga.skipped.contains_key(entity)),
+            };
+            let views = &self.state.read().views;
+            sagas.extend(views.small.runs.sagas().filter(|(_, saga)| left_alone(saga)).map(|(id, _)| id));
+        }
+        self.add_undone(entities, &mut sagas)?;
+        sagas.iter().try_for_each(|saga| self.add_saga(*saga, all))?;
+        self.add_bundles(&sagas, all)
+    }
+
+    /// Notes the sagas that took some of these entities and ended before they were done with them: only their beginning
+    /// tells.
+    fn add_undone(&self, entities: &BTreeSet<EntityId>, sagas: &mut BTreeSet<SagaId>) -> Result<(), ReadError> {
+        let undone: Vec<SagaId> = {
+            let views = &self.state.read().views;
+            let undone =
+                views.small.runs.sagas().filter(|(_, saga)| saga.end.is_some_and(|end| end != SagaEnd::Completed));
+            undone.map(|(id, _)| id).collect()
+        };
+        for id in undone {
+            self.halt.check()?;
+            if let Some(Event::SagaStarted(body)) = self.read(id.0)?.as_ref().and_then(|recorded| recorded.event())
+                && body.items.iter().any(|item| entities.contains(&item.entity))
+            {
+                sagas.insert(id);
+            }
+        }
+        Ok(())
     }
 
     /// Adds the events of an entity, and the holds that cover it or caught it; and notes the sagas that took it.
@@ -492,6 +537,7 @@ impl Inner {
         let mut at = {
             let views = &self.state.read().views;
             sagas.extend(views.small.runs.saga_of_entity(entity).map(|(id, _)| id));
+            sagas.extend(views.small.restrictions.saga_of(entity));
             all.extend(views.holds_of(entity).iter().map(|hold| low(hold.0)));
             let filters = views.small.holds.all().filter(|(_, hold)| hold.caught(entity));
             all.extend(filters.map(|(id, _)| low(id.0)));
@@ -513,10 +559,10 @@ impl Inner {
         Ok(())
     }
 
-    /// Adds the events of a saga, from its start to its end, what its run and plan began with, and what became of its
+    /// Adds the events of a saga, from its start to its end, what its run and plan began with, and who got a copy of its
     /// bundle.
     fn add_saga(&self, id: SagaId, all: &mut RoaringBitmap) -> Result<(), ReadError> {
-        let (steps, bundles): (Vec<u32>, Vec<u32>) = {
+        let steps: Vec<u32> = {
             let views = &self.state.read().views;
             let Some(saga) = views.small.runs.saga(id) else { return Ok(()) };
             let run = saga.started.run;
@@ -524,18 +570,8 @@ impl Inner {
             all.extend(views.small.runs.run(run).map(|run| low(run.plan.0)));
             all.extend(saga.handed_over.iter().map(|position| low(*position)));
             let Some(of_run) = views.index.get(Key::Run(run)) else { return Ok(()) };
-            let since = |types: &[EventType], most| {
-                (of_types(views, types) & of_run).range(low(id.0)..).take(most).collect::<Vec<u32>>()
-            };
-            (since(&SAGA_TYPES, SAGA_EVENTS_MAX), since(&BUNDLE_TYPES, usize::MAX))
+            (of_types(views, &SAGA_TYPES) & of_run).range(low(id.0)..).take(SAGA_EVENTS_MAX).collect()
         };
-        for position in bundles {
-            let recorded = self.read(Position(u64::from(position)))?;
-            let of = recorded.as_ref().and_then(|recorded| recorded.event()).map(mailbox::Part::of);
-            if matches!(of, Some(mailbox::Part::Saga(of)) if of == id) {
-                all.insert(position);
-            }
-        }
         for position in steps {
             let recorded = self.read(Position(u64::from(position)))?;
             let Some(event) = recorded.as_ref().and_then(|recorded| recorded.event()) else { continue };
@@ -553,6 +589,28 @@ impl Inner {
                 if is_end {
                     break;
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds what became of the bundles of sagas. Those of a run go together, so all that is said of them is read once,
+    /// however many of its sagas are meant.
+    fn add_bundles(&self, sagas: &BTreeSet<SagaId>, all: &mut RoaringBitmap) -> Result<(), ReadError> {
+        let said = {
+            let views = &self.state.read().views;
+            let begun = sagas.iter().filter_map(|id| views.small.runs.saga(*id)).filter(|saga| saga.bundle.is_some());
+            let runs: BTreeSet<RunId> = begun.map(|saga| saga.started.run).collect();
+            let of_bundles = of_types(views, &BUNDLE_TYPES);
+            let of_runs = runs.into_iter().filter_map(|run| views.index.get(Key::Run(run)));
+            of_runs.map(|set| &of_bundles & set).fold(RoaringBitmap::new(), |all, part| all | part)
+        };
+        for number in said {
+            self.halt.check()?;
+            let recorded = self.read(Position(u64::from(number)))?;
+            let of = recorded.as_ref().and_then(|recorded| recorded.event()).map(mailbox::Part::of);
+            if matches!(of, Some(mailbox::Part::Saga(of)) if sagas.contains(&of)) {
+                all.insert(number);
             }
         }
         Ok(())
@@ -606,6 +664,11 @@ fn plan_of(position: Position, event: &Event) -> Option<PlanId> {
 }
 
 /// Returns the positions of all events of these types.
+/// Says whether whoever asks for events of these types, or of all if there are none, asks for some of others.
+fn are_asked_for<'t>(types: &[EventType], others: impl IntoIterator<Item = &'t EventType>) -> bool {
+    types.is_empty() || others.into_iter().any(|other| types.contains(other))
+}
+
 fn of_types<'t>(views: &Views, types: impl IntoIterator<Item = &'t EventType>) -> RoaringBitmap {
     let sets = types.into_iter().filter_map(|known| views.index.get(Key::Type(*known as u16)));
     sets.fold(RoaringBitmap::new(), |all, set| all | set)

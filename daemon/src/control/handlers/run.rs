@@ -38,7 +38,7 @@ pub(crate) async fn start(
             let found = views.small.plans.get(id);
             let plan = found.ok_or_else(|| not_found("plan", id).hint("retentionctl plan list"))?;
             plan::check_digest(id, plan, digest)?;
-            match plan.state(now) {
+            match views.state_of_plan(plan, now) {
                 PlanState::Ready => Ok(()),
                 state => Err(plan::wrong_state(id, state)),
             }

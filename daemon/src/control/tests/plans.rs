@@ -167,3 +167,32 @@ async fn that_no_policy_is_left_is_told_and_that_there_never_was_one_is_not() {
     activate(Vec::new());
     assert!(told().await);
 }
+
+#[tokio::test]
+async fn what_was_approved_runs_again_once_an_edit_of_its_policy_is_taken_back() {
+    let world = World::with_contacts(1);
+    let plan = world.make_plan().await;
+    let digest = world.freeze(plan);
+    let activate = |policy: &str| {
+        let version = PolicyVersion { id: "contacts".to_owned(), digest: Digest::of(policy.as_bytes()) };
+        let activated = PolicySetActivated { digest: Digest::of(policy.as_bytes()), policies: vec![version] };
+        world.happens(Event::PolicySetActivated(activated), None);
+    };
+    let start = async || {
+        let body = json!({"plan": plan, "digest": digest});
+        world.ask(REQUESTER, Operation::RunStart, "/v1/runs", Some(body)).await
+    };
+    activate("an edit");
+    let (_, unapproved) = start().await;
+    assert_eq!(unapproved["code"], "plan_stale", "nobody is sent for an approval that is refused: {unapproved}");
+    activate("policy");
+    let approve = format!("/v1/plans/{plan}/approve");
+    let (status, said) = world.ask(OTHER, Operation::PlanApprove, &approve, Some(json!({"digest": digest}))).await;
+    assert_eq!(status, 200, "{said}");
+    activate("an edit");
+    let (_, stale) = start().await;
+    assert_eq!(stale["code"], "plan_stale", "{stale}");
+    activate("policy");
+    let (status, said) = start().await;
+    assert_eq!(status, 200, "{said}");
+}

@@ -185,12 +185,12 @@ impl PermissionIntake {
             Some((policy, access, access.standing.as_ref()?))
         }) {
             for Overdue { mailbox, principal, readings, full, grants } in self.overdue(standing, now) {
-                if !is_too_long(self.without_grants(full, grants)?, standing, now) {
-                    continue;
-                }
                 let Some(identifier) = self.identifier(&readings, principal)? else { continue };
                 // Servers differ in which letters they tell apart; who may be meant is kept.
                 if standing.keep.iter().any(|kept| kept.to_lowercase() == identifier.to_lowercase()) {
+                    continue;
+                }
+                if !is_too_long(self.without_grants(full, grants)?, standing, now) {
                     continue;
                 }
                 let draft = Draft {
@@ -250,14 +250,15 @@ impl PermissionIntake {
 
     /// Returns since when somebody has had FullAccess that no grant of ours gave: where a grant found none, what was
     /// seen until its end was its own.
-    fn without_grants(&self, full: Full, grants: Vec<(Timestamp, Vec<Position>)>) -> Result<Full, StageError> {
-        let mut since = full.since;
+    fn without_grants(&self, full: Full, mut grants: Vec<(Timestamp, Vec<Position>)>) -> Result<Full, StageError> {
+        grants.retain(|(ended_at, _)| *ended_at > full.since);
+        grants.sort_unstable_by_key(|(ended_at, _)| std::cmp::Reverse(*ended_at));
         for (ended_at, readings) in grants {
-            if ended_at > since && !self.has_full(&readings)? {
-                since = ended_at;
+            if !self.has_full(&readings)? {
+                return Ok(Full { since: ended_at, ..full });
             }
         }
-        Ok(Full { since, ..full })
+        Ok(full)
     }
 
     /// Says whether FullAccess stood on some folder when a grant read what was there without it.

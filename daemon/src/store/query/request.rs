@@ -95,7 +95,7 @@ impl Inner {
         };
         self.add_naming(candidates, is_about, &mut named)?;
         all |= &named;
-        self.add_concerning(&records, &mut all)?;
+        self.add_concerning(&records, &[], &mut all)?;
         Ok(Some(AboutRequest { id, upto, plans, records, named, all }))
     }
 }

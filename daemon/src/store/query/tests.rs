@@ -11,7 +11,7 @@ use retention_core::event::mailbox::{
 };
 use retention_core::event::migration::{MigrationFolderOpened, MigrationRequested, MigrationStopRequested};
 use retention_core::event::redaction::EntitySucceeded;
-use retention_core::event::restriction::{RestrictionGround, RestrictionLifted, RestrictionPlaced};
+use retention_core::event::restriction::{EntitiesRestricted, RestrictionGround, RestrictionLifted, RestrictionPlaced};
 use retention_core::event::saga::{ItemsSkipped, SagaEnd, SagaEnded, SagaItem, SagaStarted, ScriptKind, SkipReason};
 use retention_core::event::subject::{RequestKind, SubjectIdentified, SubjectRequested};
 use retention_core::id::{Digest, GrantId, Handle, HoldId, LayoutId, MigrationId, PlanId, RestrictionId, RunId};
@@ -148,6 +148,49 @@ fn the_story_of_an_entity_tells_what_was_decided_of_it_also_once_that_is_over() 
     let told = all(&world.store, &story);
     let expected = [hold, released, restricted, lifted, plan, run, saga.0, skipped, over, given, began, gone];
     assert_eq!(told.get(1..).unwrap(), expected.map(|position| position.0));
+    tells_the_same_by_types(&world.store, &story);
+}
+
+/// Whoever asks for events of one type is told those of the whole answer.
+fn tells_the_same_by_types(store: &Store, question: &Query) {
+    let told = all(store, question);
+    let kind = |position: u64| store.read(Position(position)).unwrap().unwrap().event().unwrap().event_type();
+    for wanted in told.iter().map(|position| kind(*position)) {
+        let expected: Vec<u64> = told.iter().copied().filter(|position| kind(*position) == wanted).collect();
+        assert_eq!(all(store, &Query { types: vec![wanted], ..question.clone() }), expected, "{wanted:?}");
+    }
+}
+
+#[test]
+fn the_story_of_an_entity_tells_of_runs_that_took_it_and_were_undone_and_of_those_that_ended_its_use() {
+    let world = world();
+    let happens = |event| {
+        let draft = super::super::open::daemon_draft(event);
+        world.store.append_drafts(vec![draft], Condition::None).unwrap().last
+    };
+    let (mine, other) = (world.entities[0], world.entities[1]);
+    let takes = |entity, script, end| {
+        let asked = PlanRequested { policy: "old-contacts".into(), purpose: PlanPurpose::Run, as_of: None };
+        let plan = happens(Event::PlanRequested(asked));
+        let run = happens(Event::RunRequested(RunRequested { plan: PlanId(plan), digest: Digest([1; 32]) }));
+        let items = vec![SagaItem { entity, version: Position(1), item: 0 }];
+        let started = SagaStarted { run: RunId(run), script, script_version: 1, mailbox: None, items };
+        let saga = SagaId(happens(Event::SagaStarted(started)));
+        let (policy, policy_digest, entities) = ("old-contacts".into(), Digest([2; 32]), vec![entity]);
+        let restricted = EntitiesRestricted { saga, policy, policy_digest, entities };
+        let restricted = (script == ScriptKind::Restrict).then(|| happens(Event::EntitiesRestricted(restricted)));
+        let over = happens(Event::SagaEnded(SagaEnded { saga, end, purged: 0 }));
+        [Some(plan), Some(run), Some(saga.0), restricted, Some(over)].into_iter().flatten()
+    };
+    let undone = takes(mine, ScriptKind::ExportPurge, SagaEnd::Compensated);
+    let _of_the_other = takes(other, ScriptKind::ExportPurge, SagaEnd::Compensated);
+    let restricted = takes(mine, ScriptKind::Restrict, SagaEnd::Completed);
+    let _of_the_other = takes(other, ScriptKind::Restrict, SagaEnd::Completed);
+    let story = Query { entity: Some(mine), order: Order::OldestFirst, ..Query::default() };
+    let told = all(&world.store, &story);
+    let expected: Vec<u64> = undone.chain(restricted).map(|position| position.0).collect();
+    assert_eq!(told.get(1..).unwrap(), expected);
+    tells_the_same_by_types(&world.store, &story);
 }
 
 #[test]
