@@ -491,6 +491,27 @@ fn a_server_that_has_nothing_any_more_was_not_emptied_by_us() {
 }
 
 #[test]
+fn messages_that_come_back_under_their_old_numbers_while_others_are_expunged_stay() {
+    let mut mail = Mail::new("P0D", "eml");
+    let before = [mail.entity(ARCHIVE, 1), mail.entity(ARCHIVE, 3)];
+    let backup = mail.world.mail.back_up(mail.mailbox);
+    mail.world.mail.meddle(mail.mailbox, ARCHIVE, 1, Meddling::Renumbers);
+    let _run = mail.run();
+    mail.world.mail.arm(MailCall::Expunge, 1, Fault::LostNotApplied);
+    let mut until = mail.world.settle();
+    while !mail.world.mail.is_calm() {
+        mail.world.clock.pass_until(until.expect("something that is waited for"));
+        until = mail.world.settle();
+    }
+    // Of what is there again only the records were exported, and the point of no return has passed.
+    mail.world.mail.restore(mail.mailbox, backup);
+    mail.world.finish();
+    assert!(mail.world.mail.expunged().is_empty(), "{}", mail.world.story());
+    assert_eq!(mail.uids(ARCHIVE), [1, 2, 3, 4], "{}", mail.world.story());
+    assert_eq!(before.map(|entity| mail.world.state_of(entity)), [EntityState::Visible; 2], "{}", mail.world.story());
+}
+
+#[test]
 fn purged_messages_that_a_restored_server_has_again_are_known_and_purged_again() {
     let mut mail = Mail::new("P0D", "eml");
     let backup = mail.world.mail.back_up(mail.mailbox);
@@ -533,6 +554,51 @@ fn a_folder_that_does_not_open_keeps_no_other_back_and_nothing_in_it_is_taken_fo
     mail.world.request_scan(mail.mailbox);
     mail.world.settle();
     assert_eq!(looked(&mail).2.as_deref(), Some("mail-refused"));
+}
+
+/// A mailbox with two due messages in the archive and some in another folder that the policy is about.
+fn with_another_folder(quarantine: &str, messages: u32) -> Mail {
+    let mut mail = Mail::new(quarantine, "eml");
+    let one = format!("op = \"eq\", value = \"{ARCHIVE}\"");
+    let both = format!("op = \"in\", value = [\"{ARCHIVE}\", \"{OTHER}\"]");
+    mail.world.write_policy("mail", &mail_policy(ARCHIVE, "eml", quarantine).replace(&one, &both));
+    mail.world.mail.folder(mail.mailbox, OTHER, &[]);
+    for _ in 0..messages {
+        mail.world.mail.deliver(mail.mailbox, OTHER, "2020-03-03T00:00:00Z", &[]);
+    }
+    mail.world.request_scan(mail.mailbox);
+    mail.world.settle();
+    mail
+}
+
+const OTHER: &str = "Other";
+
+#[test]
+fn what_lies_in_a_folder_that_does_not_open_is_left_alone_and_keeps_nothing_else_from_being_purged() {
+    // They are most of what is due, and no drift.
+    let mut mail = with_another_folder("P0D", 20);
+    mail.world.mail.close_folder(mail.mailbox, OTHER, true);
+    let run = mail.run();
+    assert_eq!(mail.end(run, "closed"), RunState::Completed, "{}", mail.world.story());
+    assert_eq!((mail.uids(ARCHIVE), mail.uids(OTHER).len()), (vec![2, 4], 20), "{}", mail.world.story());
+    assert_eq!(mail.world.left_alone(), [SkipReason::Changed; 20]);
+    assert_eq!(said_to_be_removed(&mail), [2]);
+
+    mail.world.mail.close_folder(mail.mailbox, OTHER, false);
+    let run = mail.run();
+    assert_eq!(mail.end(run, "open again"), RunState::Completed, "{}", mail.world.story());
+    assert_eq!(mail.uids(OTHER), [0; 0]);
+}
+
+#[test]
+fn a_folder_that_closes_in_quarantine_keeps_no_other_from_being_purged() {
+    let mut mail = with_another_folder("P1D", 1);
+    let run = mail.run();
+    mail.world.settle();
+    mail.world.mail.close_folder(mail.mailbox, OTHER, true);
+    assert_eq!(mail.end(run, "closed"), RunState::Completed, "{}", mail.world.story());
+    assert_eq!((mail.uids(ARCHIVE), mail.uids(OTHER)), (vec![2, 4], vec![1]), "{}", mail.world.story());
+    assert_eq!(mail.world.left_alone(), [SkipReason::Changed]);
 }
 
 #[test]

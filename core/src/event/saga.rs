@@ -277,8 +277,8 @@ impl StepFailed {
     /// wrote it: it is written anew.
     pub const BUNDLE_KEY_GONE: &'static str = "bundle_key_gone";
 
-    /// The code of an export of messages some of whose texts the mail server does not hand out as they are: it has just left those
-    /// alone, and is tried again without them.
+    /// The code of an export of messages some of whose texts the mail server does not hand out as they are, or in folders that it
+    /// does not open: it has just left those alone, and is tried again without them.
     pub const TEXT_WITHHELD: &'static str = "mail-text-withheld";
 
     /// Says whether an attempt that failed with this code needs nothing but room on the disk.

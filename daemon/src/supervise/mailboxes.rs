@@ -199,7 +199,7 @@ fn closed(session: &mut Session, folders: &[Folder]) -> Option<MailboxFinding> {
 fn is_unmarked_view(session: &mut Session, folder: &Folder) -> bool {
     // What cannot be found out here is found out at each look.
     folder.selectable
-        && session.may_show_others()
+        && session.tells_of_others()
         && session.examine(&folder.name).is_ok()
         && session.shows_others(&folder.name).unwrap_or(false)
 }

@@ -94,6 +94,16 @@ fn a_folder_that_is_listed_and_does_not_open_is_told_and_one_that_went_is_not_th
     let a_name = list("* LIST (\\Noselect) \"/\" Work\r\n");
     assert_eq!(open(vec![no(), a_name], "Work", "INBOX"), Ok(false));
     assert_eq!(open(vec![], "INBOX", "Work"), Err("mail-folder-missing"));
+    // One of the target keeps no other back either.
+    let into = |answer: &str| {
+        let no = Rule::when("SELECT \"WORK\"", vec![Act::say(answer)]);
+        let opened = |moving: &mut dyn Moving| moving.open_pair("INBOX", "Work").map_err(MailFailure::code);
+        between(vec![], vec![no, listed()], opened).0.map(|pair| pair.is_some())
+    };
+    assert_eq!(into("{tag} NO [NOPERM] no\r\n"), Err("mail-folder-closed"));
+    assert_eq!(into("{tag} NO no\r\n"), Err("mail-folder-closed"));
+    assert_eq!(into("{tag} NO [NONEXISTENT] no\r\n"), Err("mail-folder-missing"));
+    assert_eq!(into("{tag} NO [UNAVAILABLE] no\r\n"), Err("mail-server-unavailable"));
 }
 
 #[test]

@@ -475,10 +475,10 @@ fn in_a_folder_that_only_shows_messages_of_others_lies_none() {
 
 #[test]
 fn a_folder_without_a_mark_is_a_view_where_dovecot_says_that_its_messages_lie_elsewhere() {
-    let look = |places: &str, told: &str| {
+    let look_where = |places: &str, counts: &str, told: &str| {
         let greeting = format!("* OK [CAPABILITY {CAPABILITIES}] Dovecot ready\r\n");
         let list = "* LIST () \"/\" INBOX\r\n* LIST () \"/\" Virtual/Recent\r\n{tag} OK\r\n";
-        let open = "* 1 EXISTS\r\n* OK [UIDVALIDITY 7] x\r\n{tag} OK [READ-ONLY] open\r\n";
+        let open = &format!("* 1 EXISTS\r\n* OK [UIDVALIDITY 7] x\r\n{counts}{{tag}} OK [READ-ONLY] open\r\n");
         let scripted = Scripted::start(vec![
             Rule::when(GREETING, vec![Act::say(&greeting)]),
             Rule::when("NAMESPACE", vec![Act::say(&format!("* NAMESPACE ({places}) NIL NIL\r\n{{tag}} OK\r\n"))]),
@@ -492,7 +492,9 @@ fn a_folder_without_a_mark_is_a_view_where_dovecot_says_that_its_messages_lie_el
         let was_asked = scripted.heard().iter().any(|line| line.contains("X-MAILBOX"));
         (state.map(|state| state.map(|state| state.uid_validity)), was_asked)
     };
-    let several = "(\"\" \"/\")(\"Virtual/\" \"/\")";
+    let (one, several) = ("(\"\" \"/\")", "(\"\" \"/\")(\"Virtual/\" \"/\")");
+    let counts = "* OK [HIGHESTMODSEQ 3] x\r\n";
+    let look = |places: &str, told: &str| look_where(places, counts, told);
     let in_folder = |name: &str| format!("* 1 FETCH (X-MAILBOX {name})\r\n{{tag}} OK\r\n");
     assert_eq!(
         look(several, &in_folder("INBOX")),
@@ -502,11 +504,35 @@ fn a_folder_without_a_mark_is_a_view_where_dovecot_says_that_its_messages_lie_el
     assert_eq!(look(several, &in_folder("Virtual/Recent")), (Ok(Some(7)), true));
     assert_eq!(look(several, "{tag} BAD no\r\n"), (Ok(Some(7)), true), "another server behind a Dovecot");
     assert_eq!(look(several, "{tag} OK\r\n"), (Err("mail-answer-incomplete"), true));
+    assert_eq!(look(one, &in_folder("INBOX")), (Ok(Some(7)), false), "Dovecot's begin in a place of their own");
     assert_eq!(
-        look("(\"\" \"/\")", &in_folder("INBOX")),
-        (Ok(Some(7)), false),
-        "Dovecot's begin in a place of their own"
+        look_where(one, "", &in_folder("INBOX")),
+        (Ok(Some(0)), true),
+        "which it may hide; it counts no changes in them"
     );
+}
+
+#[test]
+fn a_folder_with_others_below_it_that_its_rights_close_keeps_no_other_back() {
+    let greeting = format!("* OK [CAPABILITY {CAPABILITIES}] Dovecot ready\r\n");
+    let list = "* LIST () \"/\" INBOX\r\n* LIST () \"/\" Old\r\n* LIST () \"/\" Old/2019\r\n{tag} OK\r\n";
+    let with = |no: &str| {
+        let scripted = Scripted::start(vec![
+            Rule::when(GREETING, vec![Act::say(&greeting)]),
+            Rule::when("LIST", vec![Act::say(list)]),
+            Rule::when("STATUS \"OLD\"", vec![Act::say(&format!("{{tag}} {no}\r\n"))]),
+            Rule::when("EXAMINE \"OLD\"", vec![Act::say(&format!("{{tag}} {no}\r\n"))]),
+        ]);
+        let (mailroom, _) = reach(&scripted);
+        let mut session = mailroom.open(MAILBOX).map_err(MailFailure::code).expect("a session");
+        let folders = session.folders().map_err(MailFailure::code);
+        let folders = folders.map(|folders| folders.into_iter().map(|folder| folder.name).collect::<Vec<_>>());
+        (folders, session.look_into("Old").map(|state| state.is_some()).map_err(MailFailure::code))
+    };
+    let all = ["INBOX", "Old", "Old/2019"].map(str::to_owned).to_vec();
+    assert_eq!(with("NO [NOPERM] no"), (Ok(all), Err("mail-no-right")));
+    let without = ["INBOX", "Old/2019"].map(str::to_owned).to_vec();
+    assert_eq!(with("NO no"), (Ok(without), Ok(false)), "a name alone");
 }
 
 #[test]

@@ -155,7 +155,7 @@ pub fn explain(code: &str) -> &'static str {
         "mail-folder-missing" => "the folder does not exist",
         "mail-already-exists" => "it exists already",
         "mail-folder-closed" => {
-            "a folder of the mailbox is listed and does not open, by its name or its rights: what lies in it is neither recorded, found nor purged, and not copied. `retentionctl mailbox check` names it: mend it at the server, or leave it out of a migration (--exclude)"
+            "a folder of the mailbox is listed and does not open, by its name or its rights: what lies in it is neither recorded, found nor purged, and nothing is copied from or to it. `retentionctl mailbox check` names it: mend it at the server, or leave it out of a migration (--exclude)"
         }
         "mail-folder-has-children" => "the folder has folders below it",
         "mail-folder-not-made" => {
@@ -163,7 +163,7 @@ pub fn explain(code: &str) -> &'static str {
         }
         "mail-source-broke-off" => "the source of a migration broke off in the middle of a message",
         "mail-text-withheld" => {
-            "the mail server tells of a message and does not send its text, or in another size than it told; Exchange does so with what it cannot turn into mail. The message is left alone, and each later plan or migration asks for it again: open it with the mailbox's own mail program, and keep, move or remove it there"
+            "the mail server tells of a message and does not send its text, or in another size than it told, or does not open its folder any more; Exchange does so with what it cannot turn into mail. The message is left alone, and each later plan or migration asks for it again: open it with the mailbox's own mail program, and keep, move or remove it there"
         }
         "mail-same-mailbox" => {
             "the target of the migration is the source itself: what was appended came in there; check host and user of both mailboxes"

@@ -225,7 +225,12 @@ impl Moving for Pair {
         }
         self.into = name_of(&self.at_target, into).ok_or(FOLDER_MISSING)?;
         // Courier numbers a folder when it is first opened for writing, and refuses to look into it before.
-        let target = self.target.select(&self.into)?;
+        let target = match self.target.select(&self.into) {
+            Ok(target) => target,
+            Err(error) if error.code() == FOLDER_MISSING.code() => return Err(error.into()),
+            Err(error) if REFUSALS_OF_A_FOLDER.contains(&error.code()) => return Err(CLOSED.into()),
+            Err(error) => return Err(error.into()),
+        };
         let mut pair = OpenPair { source: state_of(&source), target: state_of(&target) };
         if target.uid_next.is_none() {
             // It tells which messages came later: of a server that does not say it, the numbers that there are do.

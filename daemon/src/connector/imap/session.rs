@@ -148,6 +148,8 @@ impl Session {
                 Err(MailError::Refused(why)) if matches!(why.code, "mail-folder-missing" | "mail-refused") => {
                     folders.get_mut(at).into_iter().for_each(|folder| folder.selectable = false);
                 }
+                // A folder that does not open to this login is one, and says so when it is to be opened.
+                Err(MailError::Refused(why)) if why.code == "mail-no-right" => {}
                 Err(error) => return Err(error),
             }
         }
@@ -278,11 +280,10 @@ impl Session {
         Ok(selected)
     }
 
-    /// Says whether folders can be found here that only show messages of others and have no mark of it: those of Dovecot
-    /// begin in a place of their own.
+    /// Says whether the server tells of folders that only show messages of others and have no mark of it.
     #[must_use]
-    pub fn may_show_others(&self) -> bool {
-        self.quirks.elsewhere == Elsewhere::Told && self.root.has_several_places()
+    pub fn tells_of_others(&self) -> bool {
+        self.quirks.elsewhere == Elsewhere::Told
     }
 
     /// Says whether the open folder only shows messages that lie in others and has no mark of it, where the server tells.
@@ -291,8 +292,10 @@ impl Session {
     /// Says why nobody knows.
     pub fn shows_others(&mut self, folder: &str) -> Result<bool, MailError> {
         const NOT_TOLD: MailError = MailError::refused("mail-answer-incomplete", Retry::After(RETRY_SOON));
-        let is_empty = self.selected.as_ref().is_none_or(|open| open.exists == 0);
-        if is_empty || !self.may_show_others() {
+        // Dovecot's begin in a place of their own, which it may hide, and it counts no changes in them.
+        let may_show =
+            |open: &Selected| open.exists > 0 && (self.root.has_several_places() || open.highest_mod_seq.is_none());
+        if !self.tells_of_others() || !self.selected.as_ref().is_some_and(may_show) {
             return Ok(false);
         }
         let asked = self.wire.ask(&Command::new("FETCH").raw("1 (X-MAILBOX)")).map_err(MailError::of_a_question);

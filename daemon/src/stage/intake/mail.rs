@@ -21,6 +21,7 @@ use roaring::RoaringBitmap;
 
 use super::super::{Step, look_due, sooner};
 use super::IntakeError;
+use super::gone::ENTITIES_PER_LOOK;
 use super::reading::{BATCH_BYTES_MAX, CHANGES_PER_BATCH};
 use super::rows::Taking;
 use crate::clock::Clock;
@@ -384,7 +385,9 @@ impl MailIntake {
         let is_kept = |views: &Views, number: u32| {
             views.entities.row(EntityId(number)).is_some_and(|row| row.state != EntityState::Purged)
         };
-        self.store.view(|views| entities.iter().all(|number| is_kept(views, number)))
+        let numbers: Vec<u32> = entities.iter().collect();
+        let mut pieces = numbers.chunks(ENTITIES_PER_LOOK as usize);
+        pieces.all(|piece| self.store.view(|views| piece.iter().all(|number| is_kept(views, *number))))
     }
 
     /// What is about to be expunged must not be taken in a second time.

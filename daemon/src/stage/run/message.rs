@@ -19,11 +19,14 @@ use super::super::{StageError, Step};
 use super::Run;
 use super::access::MayBegin;
 use crate::ahead;
-use crate::connector::mail::{DELETED, Depth, FolderState, MailFailure, MailSession, TextSink, Uid, Which};
+use crate::connector::mail::{
+    DELETED, Depth, FolderState, MailFailure, MailSession, REFUSALS_OF_A_FOLDER, TextSink, Uid, Which,
+};
 use crate::connector::outcome::{Cause, Outcome, Refusal, Retry};
 use crate::store::AppendError;
 
 mod export;
+mod probe;
 
 /// How long to wait before a server is asked again that could not be asked before the pivot: long enough for it to
 /// be started anew, short against any quarantine.
@@ -65,6 +68,10 @@ struct Found {
     /// Otherwise than recorded, or in a folder that is numbered anew or only shows messages of others since they were
     /// recorded.
     differ: Vec<EntityId>,
+    /// In folders that do not open, while others do.
+    closed: Vec<EntityId>,
+    /// How the server refused the last of those folders.
+    refusal: Option<MailFailure>,
     /// The folders that hold any of them, as they were when they were looked at.
     folders: BTreeMap<(String, u32), FolderState>,
 }
@@ -126,7 +133,7 @@ impl Run {
         )
     }
 
-    /// Asks the server for every message, and compares.
+    /// Asks the server for every message, and compares. A folder that does not open is a failure.
     fn find(
         &self,
         session: &mut dyn MailSession,
@@ -134,12 +141,34 @@ impl Run {
         parts: &Parts,
         flags: Flags,
     ) -> Result<Result<Found, MailFailure>, StageError> {
+        let found = self.find_where_it_opens(session, saga, parts, flags)?;
+        Ok(found.and_then(|found| match found.refusal {
+            Some(failure) => Err(failure),
+            None => Ok(found),
+        }))
+    }
+
+    /// As [`Self::find`], but a folder that does not open is a failure only where none does.
+    fn find_where_it_opens(
+        &self,
+        session: &mut dyn MailSession,
+        saga: &Saga,
+        parts: &Parts,
+        flags: Flags,
+    ) -> Result<Result<Found, MailFailure>, StageError> {
         let mut found = Found::default();
+        let mut has_opened = false;
         for (place, part) in parts {
             let state = match session.look_into(&place.0) {
                 Ok(state) => state,
+                Err(failure) if REFUSALS_OF_A_FOLDER.contains(&failure.code()) => {
+                    found.refusal = Some(failure);
+                    found.closed.extend(part.wanted.values());
+                    continue;
+                }
                 Err(failure) => return Ok(Err(failure)),
             };
+            has_opened = true;
             let Some(state) = state else {
                 found.gone.extend(part.wanted.values());
                 found.folder_gone.extend(part.wanted.values());
@@ -166,7 +195,10 @@ impl Run {
             }
             found.gone.extend(missing.iter().filter_map(|uid| part.wanted.get(uid)));
         }
-        Ok(Ok(found))
+        Ok(match found.refusal {
+            Some(failure) if !has_opened => Err(failure),
+            _ => Ok(found),
+        })
     }
 
     /// Asks the server for messages of the open folder, and tells of each that is there, once, whether it differs from
@@ -315,17 +347,26 @@ impl Run {
             Err(failure) => return self.cannot_ask(id, saga, attempt, failure.code()),
         };
         let flags = if is_first { Flags::AsRecorded } else { Flags::OrDeletedByUs };
-        let found = match self.find(session.as_mut(), saga, &parts, flags)? {
+        let asked = if is_first {
+            self.find_where_it_opens(session.as_mut(), saga, &parts, flags)?
+        } else {
+            self.find(session.as_mut(), saga, &parts, flags)?
+        };
+        let found = match asked {
             Ok(found) => found,
             Err(failure) => return self.cannot_ask(id, saga, attempt, failure.code()),
         };
         let there: BTreeSet<EntityId> = found.there.iter().copied().collect();
         let still: Vec<_> = open.iter().filter(|item| there.contains(&item.entity)).copied().collect();
-        let left = if is_first {
-            self.left_alone(&found)
+        let left: Vec<(EntityId, SkipReason)> = if is_first {
+            // What cannot be looked at any more, nobody can tell whether it changed.
+            let closed = found.closed.iter().map(|entity| (*entity, SkipReason::Changed));
+            self.left_alone(&found).into_iter().chain(closed).collect()
         } else {
             grounds = self.grounds(&still);
-            let changed = found.differ.iter().copied().chain(self.out_of_sight(&found.folder_gone));
+            // What a look had found gone was not exported with its text: once it is back, it stays.
+            let back = self.known_absent(&found.there);
+            let changed = found.differ.iter().copied().chain(self.out_of_sight(&found.folder_gone)).chain(back);
             changed.map(|entity| (entity, SkipReason::Changed)).chain(self.drifted(id, &still)?).collect()
         };
         if !left.is_empty() {
@@ -446,8 +487,15 @@ impl Run {
                 Err(failure) => return Ok(Outcome::Unknown(Cause { code: failure.code() })),
             }
         }
-        let open: Vec<EntityId> = saga.open_items().map(|item| item.entity).collect();
-        let items = self.were_there(&open).saturating_sub(spared.len() as u64);
+        // Those that were there a moment ago are the ones: a look that is under way may have found some of them gone since.
+        // What earlier attempts removed is not among them.
+        let items = if saga.pivot.is_empty() {
+            there.len() as u64
+        } else {
+            let open: Vec<EntityId> = saga.open_items().map(|item| item.entity).collect();
+            self.were_there(&open)
+        };
+        let items = items.saturating_sub(spared.len() as u64);
         if !spared.is_empty() {
             self.skip(id, spared.into_iter().map(|entity| (entity, SkipReason::Changed)).collect())?;
         }
@@ -531,118 +579,11 @@ impl Run {
         })?;
         Ok(compared.map(|()| late))
     }
-
-    /// Finds out with a new login what an attempt left behind whose end nobody knows.
-    pub(super) fn probe_expunge(&self, id: SagaId, saga: &Saga) -> Result<Outcome<Receipt>, StageError> {
-        let mut session = match self.new_login(saga) {
-            Ok(session) => session,
-            Err(refusal) => return Ok(Outcome::Unknown(Cause { code: refusal.code })),
-        };
-        let found = match self.look_again(session.as_mut(), saga, &saga.purging())? {
-            Ok(found) => found,
-            Err(refusal) => return Ok(Outcome::Unknown(Cause { code: refusal.code })),
-        };
-        // Where a folder is numbered anew, or has gone, nobody can tell any more whether they were expunged: they are left
-        // alone.
-        let is_renumbered = |entity: &EntityId| !found.in_known_folders.contains(entity);
-        let mut renumbered: Vec<_> = found.differ.iter().filter(|e| is_renumbered(e)).copied().collect();
-        let is_settled = found.there.is_empty() && found.differ.len() == renumbered.len();
-        renumbered.extend(self.out_of_sight(&found.folder_gone));
-        if !renumbered.is_empty() {
-            tracing::warn!(
-                saga = %id,
-                items = renumbered.len(),
-                "a folder was numbered anew, renamed or removed while messages were being expunged from it, or shows those of others; they \
-                 are left alone, and those of them that are still there may bear the flag \\Deleted: look at the folder before \
-                 anybody expunges it"
-            );
-            self.skip(id, renumbered.iter().map(|entity| (*entity, SkipReason::Changed)).collect())?;
-        }
-        if is_settled {
-            let items = self.were_there(&saga.purging()).saturating_sub(renumbered.len() as u64);
-            return Ok(Outcome::Applied(Receipt::Expunged { items }));
-        }
-        Ok(Outcome::Refused(Refusal { code: "still_there", retry: Retry::AfterProbe }))
-    }
-
-    /// Looks with a new login for every message that was expunged, and lets the server forget what it can.
-    pub(super) fn verify_messages_absent(&self, saga: &Saga) -> Result<Outcome<Receipt>, StageError> {
-        let purging = saga.purging();
-        let mut session = match self.new_login(saga) {
-            Ok(session) => session,
-            Err(refusal) => return Ok(Outcome::Refused(refusal)),
-        };
-        let found = match self.look_again(session.as_mut(), saga, &purging)? {
-            Ok(found) => found,
-            Err(refusal) => return Ok(Outcome::Refused(refusal)),
-        };
-        let is_there = |entity: &&EntityId| found.in_known_folders.contains(*entity);
-        if !found.there.is_empty() || found.differ.iter().any(|entity| is_there(&entity)) {
-            return Ok(Outcome::Refused(Refusal { code: "still_there", retry: Retry::Operator }));
-        }
-        let folders: Vec<&str> = found.names.iter().map(String::as_str).collect();
-        Ok(match session.clear_residue(&folders) {
-            Ok(residue) => Outcome::Applied(Receipt::AbsentFromServer { items: purging.len() as u64, residue }),
-            Err(failure) => Outcome::Refused(failure.of_question()),
-        })
-    }
-
-    /// Logs in anew and proves whose mailbox it is.
-    fn new_login(&self, saga: &Saga) -> Result<Box<dyn MailSession + '_>, Refusal> {
-        let mailbox = Self::mailbox_of_saga(saga)?;
-        self.mailroom.open(mailbox).map_err(MailFailure::of_question)
-    }
-
-    fn look_again(
-        &self,
-        session: &mut dyn MailSession,
-        saga: &Saga,
-        entities: &[EntityId],
-    ) -> Result<Result<Again, Refusal>, StageError> {
-        let items = saga.started.items.iter().filter(|item| entities.contains_sorted(item.entity));
-        let parts = match self.parts(items.map(|item| (item.entity, item.version)))? {
-            Ok(parts) => parts,
-            Err(refusal) => return Ok(Err(refusal)),
-        };
-        let found = match self.find(session, saga, &parts, Flags::OrDeletedByUs)? {
-            Ok(found) => found,
-            Err(failure) => return Ok(Err(failure.of_question())),
-        };
-        let known = found.folders.keys().filter_map(|place| parts.get(place));
-        Ok(Ok(Again {
-            in_known_folders: known.flat_map(|part| part.wanted.values().copied()).collect(),
-            names: found.folders.keys().map(|(name, _)| name.clone()).collect(),
-            there: found.there,
-            differ: found.differ,
-            folder_gone: found.folder_gone,
-        }))
-    }
 }
 
 fn item_of(saga: &Saga, entity: EntityId) -> Option<&SagaItem> {
     let items = &saga.started.items;
     items.binary_search_by_key(&entity, |item| item.entity).ok().and_then(|index| items.get(index))
-}
-
-/// What a look with a new login found.
-struct Again {
-    there: Vec<EntityId>,
-    differ: Vec<EntityId>,
-    folder_gone: Vec<EntityId>,
-    /// Messages of folders that are numbered as they were.
-    in_known_folders: BTreeSet<EntityId>,
-    names: BTreeSet<String>,
-}
-
-/// Ascending lists of entities.
-trait ContainsSorted {
-    fn contains_sorted(&self, entity: EntityId) -> bool;
-}
-
-impl ContainsSorted for [EntityId] {
-    fn contains_sorted(&self, entity: EntityId) -> bool {
-        self.binary_search(&entity).is_ok()
-    }
 }
 
 /// Takes texts off a session; what stops it is kept.

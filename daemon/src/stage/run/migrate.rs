@@ -103,9 +103,10 @@ const RENUMBERED: Broken = Broken::Never("mail-uidvalidity-changed");
 /// Two entries of the registry lead to one mailbox, and what is copied comes in at the source again, without an end.
 const ONE_MAILBOX: Broken = Broken::Never("mail-same-mailbox");
 
-/// The target does not make a folder, or the source does not open one.
+/// The target does not make a folder, or one of them does not open one, or not for changes.
 const NOT_MADE: &str = "mail-folder-not-made";
 const CLOSED: &str = "mail-folder-closed";
+const READ_ONLY: &str = "mail-read-only";
 /// A folder is not there, such as a counterpart that somebody has removed.
 const FOLDER_MISSING: &str = "mail-folder-missing";
 
@@ -243,7 +244,7 @@ impl Migrations {
             for folder in folders {
                 match self.go_through_folder(id, migration, moving.as_mut(), &folder, &mut known) {
                     // The others need not wait for it; then those that the target does not have are the ones to be told.
-                    Err(Broken::Mail(failure)) if matches!(failure.code(), NOT_MADE | CLOSED) => {
+                    Err(Broken::Mail(failure)) if matches!(failure.code(), NOT_MADE | CLOSED | READ_ONLY) => {
                         held_up = Some(failure);
                     }
                     gone_through => gone_through?,

@@ -57,7 +57,7 @@ impl Run {
             );
             return Ok(Some(Outcome::Refused(NO_UIDPLUS)));
         }
-        let found = match self.find(session.as_mut(), saga, &parts, Flags::AsRecorded)? {
+        let found = match self.find_where_it_opens(session.as_mut(), saga, &parts, Flags::AsRecorded)? {
             Ok(found) => found,
             Err(failure) => return Ok(Some(Outcome::Refused(failure.of_question()))),
         };
@@ -65,6 +65,10 @@ impl Run {
         if !left.is_empty() {
             self.skip(id, left)?;
             return Ok(Some(Outcome::Refused(CHANGED_MEANWHILE)));
+        }
+        if !found.closed.is_empty() {
+            self.leave_withheld(id, attempt, found.closed)?;
+            return Ok(None);
         }
         let vanished: BTreeSet<EntityId> = found.gone.iter().copied().collect();
         let mut expected = Vec::with_capacity(saga.started.items.len());
@@ -97,8 +101,8 @@ impl Run {
             saga = %id,
             items = entities.len(),
             first = ?entities.first(),
-            "the mail server does not hand out the texts of messages, or in another size than it tells; they are not exported, so \
-             they are left alone"
+            "the mail server does not hand out the texts of messages, or in another size than it tells, or does not open their \
+             folder; they are not exported, so they are left alone"
         );
         let items = entities.into_iter().map(|entity| (entity, SkipReason::Changed)).collect();
         let failed = StepFailed {
