@@ -409,6 +409,9 @@ fn a_keyholder_verifies_a_bundle_item_by_item_without_the_daemon() {
     }
 }
 
+/// What somebody does to a file.
+type Change = fn(&Path);
+
 #[test]
 fn a_keyholder_is_told_what_of_a_bundle_is_not_as_it_was_written() {
     let worlds = [mail_world("eml", None), mail_world("mbox", None)];
@@ -419,7 +422,7 @@ fn a_keyholder_is_told_what_of_a_bundle_is_not_as_it_was_written() {
             if name == Path::new("manifest.json") {
                 continue;
             }
-            let change: [(&str, &str, fn(&Path)); 3] = [
+            let changes: [(&str, &str, Change); 3] = [
                 ("damaged", "file_changed", |file| {
                     let mut bytes = fs::read(file).unwrap();
                     let middle = bytes.len() / 2;
@@ -432,7 +435,7 @@ fn a_keyholder_is_told_what_of_a_bundle_is_not_as_it_was_written() {
                 }),
                 ("missing", "file_missing", |file| fs::remove_file(file).unwrap()),
             ];
-            for (state, code, change) in change {
+            for (state, code, change) in changes {
                 let keyholder = Keyholder::of(world);
                 change(&keyholder.bundle.join(name));
                 let rows = keyholder.verifies("key").ends(20).rows();

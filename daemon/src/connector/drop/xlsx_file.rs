@@ -461,7 +461,7 @@ mod tests {
     fn what_stands_beside_the_table_spoils_its_own_row_and_what_is_empty_there_none() {
         let mut book = Workbook::new();
         let sheet = book.add_worksheet();
-        let red = Format::new().set_background_color("red");
+        let red = Format::new().set_background_color(rust_xlsxwriter::Color::Red);
         for (column, name) in (0..).zip(["Id", "Amount", "End"]) {
             sheet.write(0, column, name).unwrap();
         }
@@ -472,7 +472,9 @@ mod tests {
         sheet.write_blank(1, 16_383, &red).unwrap();
         sheet.write(2, 5_000, "far").unwrap();
         sheet.write(3, 4, "near").unwrap();
-        sheet.write_formula(4, 5, rust_xlsxwriter::Formula::new("=IF(1,\"\",1)").set_result("")).unwrap();
+        // The library writes a zero where nothing is the result, unless it is told so.
+        sheet.set_formula_result_default("");
+        sheet.write_formula(4, 5, "=IF(1,\"\",1)").unwrap();
         let bytes = book.save_to_buffer().unwrap();
         let told = |bytes: &[u8]| {
             let (changes, summary) = read(bytes, MAPPING, &Limits::default());
@@ -595,7 +597,8 @@ mod tests {
         }
         sheet.write(1, 0, "17").unwrap();
         sheet.write_formula(1, 1, rust_xlsxwriter::Formula::new("=1+1").set_result("2")).unwrap();
-        sheet.write_formula(1, 2, rust_xlsxwriter::Formula::new("=IF(1,\"\",1)").set_result("")).unwrap();
+        sheet.set_formula_result_default("");
+        sheet.write_formula(1, 2, "=IF(1,\"\",1)").unwrap();
         let bytes = book.save_to_buffer().unwrap();
         let told = |bytes: &[u8]| {
             let (changes, summary) = read(bytes, MAPPING, &Limits::default());
