@@ -663,12 +663,12 @@ fn plan_of(position: Position, event: &Event) -> Option<PlanId> {
     }
 }
 
-/// Returns the positions of all events of these types.
 /// Says whether whoever asks for events of these types, or of all if there are none, asks for some of others.
 fn are_asked_for<'t>(types: &[EventType], others: impl IntoIterator<Item = &'t EventType>) -> bool {
     types.is_empty() || others.into_iter().any(|other| types.contains(other))
 }
 
+/// Returns the positions of all events of these types.
 fn of_types<'t>(views: &Views, types: impl IntoIterator<Item = &'t EventType>) -> RoaringBitmap {
     let sets = types.into_iter().filter_map(|known| views.index.get(Key::Type(*known as u16)));
     sets.fold(RoaringBitmap::new(), |all, set| all | set)
