@@ -474,6 +474,8 @@ fn whoever_is_no_keyholder_is_told_so_and_what_their_file_is_instead() {
     let key = keyholder.home.path().join("key").display().to_string();
     let digest = ["export", "verify", "9f86d081884c", "--identity", &key];
     let _named = program("retentionctl", &digest).ends(2).says("is named by where it lies");
+    let _directory =
+        program("retentionctl", &["export", "verify", "bundle/"]).ends(2).says("is no digest of a manifest");
     // Beside the keys of others it is found.
     let stranger = fs::read_to_string(keyholder.home.path().join("stranger")).unwrap();
     fs::write(keyholder.home.path().join("both"), format!("{stranger}{IDENTITY}")).unwrap();

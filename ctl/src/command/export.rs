@@ -47,6 +47,13 @@ fn verify(context: &mut Context, bundle: &Path, identity: Option<&Path>) -> Resu
         return opened::verify(context, bundle, identity);
     }
     let prefix = bundle.to_str().unwrap_or_default().to_ascii_lowercase();
+    if !prefix.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        let message = format!(
+            "{} is no digest of a manifest: export list has them; by its directory a bundle is named beside --identity alone",
+            bundle.display()
+        );
+        return Err(refuse(ErrorCode::BadRequest, message));
+    }
     let manifest = resolve(context, &prefix)?;
     store::parts(context, &Call::to(Operation::ExportVerify, &[&manifest]))
 }

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use retention_core::event::hold::PauseScope;
-use retention_core::event::saga::SagaEnd;
+use retention_core::event::saga::{SagaEnd, ScriptKind};
 use retention_core::event::{Actor, Event, EventType};
 use retention_core::id::{EntityId, PlanId, Position, RequestId, RunId, SagaId};
 use retention_core::time::Timestamp;
@@ -502,21 +502,24 @@ impl Inner {
             let views = &self.state.read().views;
             sagas.extend(views.small.runs.sagas().filter(|(_, saga)| left_alone(saga)).map(|(id, _)| id));
         }
-        self.add_undone(entities, &mut sagas)?;
+        self.add_by_beginning(entities, &mut sagas)?;
         sagas.iter().try_for_each(|saga| self.add_saga(*saga, all))?;
         self.add_bundles(&sagas, all)
     }
 
-    /// Notes the sagas that took some of these entities and ended before they were done with them: only their beginning
-    /// tells.
-    fn add_undone(&self, entities: &BTreeSet<EntityId>, sagas: &mut BTreeSet<SagaId>) -> Result<(), ReadError> {
-        let undone: Vec<SagaId> = {
+    /// Notes the sagas that took some of these entities and are over, and left no key destroyed that tells of them: those
+    /// that were undone, and those that ended a use, for another may have ended it since. Only their beginning tells.
+    fn add_by_beginning(&self, entities: &BTreeSet<EntityId>, sagas: &mut BTreeSet<SagaId>) -> Result<(), ReadError> {
+        let over: Vec<SagaId> = {
             let views = &self.state.read().views;
-            let undone =
-                views.small.runs.sagas().filter(|(_, saga)| saga.end.is_some_and(|end| end != SagaEnd::Completed));
-            undone.map(|(id, _)| id).collect()
+            let is_meant = |saga: &Saga| match saga.end {
+                Some(SagaEnd::Completed) => saga.started.script == ScriptKind::Restrict,
+                Some(SagaEnd::Compensated | SagaEnd::Stuck) => true,
+                None => false,
+            };
+            views.small.runs.sagas().filter(|(_, saga)| is_meant(saga)).map(|(id, _)| id).collect()
         };
-        for id in undone {
+        for id in over {
             self.halt.check()?;
             if let Some(Event::SagaStarted(body)) = self.read(id.0)?.as_ref().and_then(|recorded| recorded.event())
                 && body.items.iter().any(|item| entities.contains(&item.entity))
@@ -663,12 +666,12 @@ fn plan_of(position: Position, event: &Event) -> Option<PlanId> {
     }
 }
 
-/// Returns the positions of all events of these types.
 /// Says whether whoever asks for events of these types, or of all if there are none, asks for some of others.
 fn are_asked_for<'t>(types: &[EventType], others: impl IntoIterator<Item = &'t EventType>) -> bool {
     types.is_empty() || others.into_iter().any(|other| types.contains(other))
 }
 
+/// Returns the positions of all events of these types.
 fn of_types<'t>(views: &Views, types: impl IntoIterator<Item = &'t EventType>) -> RoaringBitmap {
     let sets = types.into_iter().filter_map(|known| views.index.get(Key::Type(*known as u16)));
     sets.fold(RoaringBitmap::new(), |all, set| all | set)

@@ -186,9 +186,10 @@ fn the_story_of_an_entity_tells_of_runs_that_took_it_and_were_undone_and_of_thos
     let _of_the_other = takes(other, ScriptKind::ExportPurge, SagaEnd::Compensated);
     let restricted = takes(mine, ScriptKind::Restrict, SagaEnd::Completed);
     let _of_the_other = takes(other, ScriptKind::Restrict, SagaEnd::Completed);
+    let restricted_again = takes(mine, ScriptKind::Restrict, SagaEnd::Completed);
     let story = Query { entity: Some(mine), order: Order::OldestFirst, ..Query::default() };
     let told = all(&world.store, &story);
-    let expected: Vec<u64> = undone.chain(restricted).map(|position| position.0).collect();
+    let expected: Vec<u64> = undone.chain(restricted).chain(restricted_again).map(|position| position.0).collect();
     assert_eq!(told.get(1..).unwrap(), expected);
     tells_the_same_by_types(&world.store, &story);
 }
