@@ -487,7 +487,7 @@ fn is_day_written_as_number(cell: &str) -> bool {
 /// In an id it is a part of it.
 fn day_before_midnight(cell: &str) -> Option<&str> {
     let (day, rest) = cell.split_once("T00:00:00")?;
-    rest.trim_start_matches('.').bytes().all(|byte| byte == b'0').then_some(day)
+    (!day.is_empty() && rest.trim_start_matches('.').bytes().all(|byte| byte == b'0')).then_some(day)
 }
 
 fn is_one_of(cell: &str, values: &[String]) -> bool {
@@ -621,6 +621,11 @@ mod tests {
             let dates: Vec<String> = row.dates.iter().map(|(_, at)| at.to_string()).collect();
             assert_eq!((row.external_id.as_str(), row.cells.get(1), dates), (text, Some(cell), vec![at.to_owned()]));
         }
+        // A midnight of no day is no empty cell: it is told, and keeps its record.
+        let Change::Row(row) = typist.change(&Typed(["T00:00:00"; 2]), Place::line(None, 3)).unwrap() else {
+            panic!("no row");
+        };
+        assert_eq!((row.cells.get(1), row.dates.len()), (Some("T00:00:00"), 0));
     }
 
     #[test]

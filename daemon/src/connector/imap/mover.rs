@@ -227,8 +227,8 @@ impl Moving for Pair {
         // Courier numbers a folder when it is first opened for writing, and refuses to look into it before.
         let target = match self.target.select(&self.into) {
             Ok(target) => target,
-            Err(error) if error.code() == FOLDER_MISSING.code() => return Err(error.into()),
-            Err(error) if REFUSALS_OF_A_FOLDER.contains(&error.code()) => return Err(CLOSED.into()),
+            // One that went is made anew, and one whose numbers do not last takes nothing however long it is waited for.
+            Err(error) if ["mail-refused", "mail-no-right"].contains(&error.code()) => return Err(CLOSED.into()),
             Err(error) => return Err(error.into()),
         };
         let mut pair = OpenPair { source: state_of(&source), target: state_of(&target) };
