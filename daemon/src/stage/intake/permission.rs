@@ -255,7 +255,8 @@ impl PermissionIntake {
         grants.sort_unstable_by_key(|(ended_at, _)| std::cmp::Reverse(*ended_at));
         for (ended_at, readings) in grants {
             if !self.has_full(&readings)? {
-                return Ok(Full { since: ended_at, ..full });
+                // A look in the very moment of its end may have seen what it gave.
+                return Ok(Full { since: Timestamp(ended_at.0.saturating_add(1)), ..full });
             }
         }
         Ok(full)
