@@ -120,7 +120,7 @@ pub(crate) struct Purged {
 
 /// Does one part.
 pub(crate) fn run(args: &Args) -> Outcome<()> {
-    retentiond::keep_pages_small();
+    retentiond::supervise::memory::keep_pages_small();
     let place = |path: &Path| Place(path.to_owned());
     match &args.what {
         What::Fill { place: at, csv } => {

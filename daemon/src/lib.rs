@@ -11,13 +11,6 @@ use zeroizing_alloc::ZeroAlloc;
 #[global_allocator]
 static ALLOCATOR: ZeroAlloc<MiMalloc> = ZeroAlloc(MiMalloc);
 
-/// Keeps the kernel from giving this process huge pages, which the allocator asks for. Each thread has memory of its own, so each
-/// would have two megabytes for the first byte of a kind, and wait until they are cleared.
-pub fn keep_pages_small() {
-    // A kernel that knows no huge pages gives none.
-    let _none_given = rustix::thread::disable_transparent_huge_pages(true);
-}
-
 // The configuration, as written and as checked.
 pub mod config;
 

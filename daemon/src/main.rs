@@ -9,10 +9,10 @@ use retentiond::config::{Config, Environment, named_file_problems, unwise_places
 use retentiond::control::unknown_accounts;
 use retentiond::stage::intake::mapping_problems;
 use retentiond::supervise::args::{Args, Command, ConfigCommand, StoreCommand};
-use retentiond::supervise::{daemon, offline};
+use retentiond::supervise::{daemon, memory, offline};
 
 fn main() -> std::process::ExitCode {
-    retentiond::keep_pages_small();
+    memory::keep_pages_small();
     let args = Args::parse();
     let exit = match args.asked() {
         Command::Config { command: ConfigCommand::Check } => check_config(&args),

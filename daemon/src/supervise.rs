@@ -41,6 +41,8 @@ mod signing_key;
 mod stages;
 // Who has which role, for the log.
 mod roles;
+// What memory the process takes.
+pub mod memory;
 // A store whose daemon is stopped.
 pub mod offline;
 // Signals of the operating system, as wishes.
