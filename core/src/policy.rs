@@ -52,7 +52,7 @@ pub use error::{PolicyError, PolicyProblem};
 pub use example::{Example, ExampleOutcome, Expectation};
 pub use filter::{Filter, Truth};
 pub use hold::{Beside, BoundHoldFilter, FILTER_BYTES_MAX, HoldFilter};
-pub use recipient::{AgeRecipient, NoRecipient, RECIPIENTS_MAX};
+pub use recipient::{AgeRecipient, NoRecipient};
 pub use review::rested_on;
 pub use set::{PolicyFile, PolicySet};
 

@@ -1,11 +1,12 @@
 //! Public keys of age to which bundles are encrypted: their text is checked here, so that a policy that names none is
 //! refused where it is read. Nothing is encrypted in this crate.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
-/// The most keys that the bundles of one policy are encrypted to.
-pub const RECIPIENTS_MAX: usize = 20;
+/// The most keys that a bundle is encrypted to.
+const RECIPIENTS_MAX: usize = 20;
 
 /// How a key begins: the part of Bech32 that says what it is, and its separator.
 const PREFIX: &str = "age1";
@@ -49,6 +50,27 @@ impl AgeRecipient {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Reads the keys that stand in `encrypt_to`, each with its place. What is wrong is told with the place of one, or with
+    /// none of all of them; no text is repeated.
+    pub fn read_all<'t, P>(
+        keys: impl ExactSizeIterator<Item = (&'t str, P)>,
+        mut wrong: impl FnMut(Option<P>, String),
+    ) -> BTreeSet<Self> {
+        if keys.len() == 0 || keys.len() > RECIPIENTS_MAX {
+            let most = RECIPIENTS_MAX;
+            wrong(None, format!("must name 1 to {most} public keys; leave it out where nothing is encrypted"));
+        }
+        let mut recipients = BTreeSet::new();
+        for (text, place) in keys {
+            match text.parse::<Self>() {
+                Ok(recipient) if recipients.contains(&recipient) => wrong(Some(place), "names a key twice".to_owned()),
+                Ok(recipient) => drop(recipients.insert(recipient)),
+                Err(error) => wrong(Some(place), error.to_string()),
+            }
+        }
+        recipients
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use toml::de::DeValue;
 
 use super::super::syntax::{Reader, Table, Value};
-use super::super::{AgeRecipient, CsvProfile, Export, ExportFormat, RECIPIENTS_MAX};
+use super::super::{AgeRecipient, CsvProfile, Export, ExportFormat};
 use super::elsewhere;
 use crate::record::Kind;
 use crate::time::Period;
@@ -75,23 +75,9 @@ pub(super) fn export<'t>(r: &mut Reader<'t>, mut table: Table<'t>, about: About)
 fn encrypt_to<'t>(r: &mut Reader<'t>, value: &'t Value<'t>) -> Option<BTreeSet<AgeRecipient>> {
     const KEY: &str = "encrypt_to";
     let texts = r.texts(KEY, value)?;
-    if texts.is_empty() || texts.len() > RECIPIENTS_MAX {
-        let problem = format!("must name 1 to {RECIPIENTS_MAX} public keys; leave it out where nothing is encrypted");
-        r.bad_value(&value.span(), KEY, problem);
-    }
-    let mut recipients = BTreeSet::new();
-    for (text, at) in texts {
-        // What stands there may be a private key by mistake, so it is not repeated.
-        match text.parse::<AgeRecipient>() {
-            Ok(recipient) => {
-                if !recipients.insert(recipient) {
-                    r.bad_value(&at, KEY, "names a key twice");
-                }
-            }
-            Err(error) => r.bad_value(&at, KEY, error.to_string()),
-        }
-    }
-    Some(recipients)
+    Some(AgeRecipient::read_all(texts.into_iter(), |at, problem| {
+        r.bad_value(&at.unwrap_or_else(|| value.span()), KEY, problem);
+    }))
 }
 
 fn formats<'t>(r: &mut Reader<'t>, value: &'t Value<'t>, about: About) -> Option<BTreeSet<ExportFormat>> {
