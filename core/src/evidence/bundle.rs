@@ -1,5 +1,7 @@
 //! What the files of a bundle are called, and where in it the text of each message stands.
 
+use std::io::{self, BufRead};
+
 use serde::{Deserialize, Serialize};
 
 use crate::id::{Digest, EntityId};
@@ -60,6 +62,26 @@ impl TextLine {
     pub fn parse_line(line: &[u8]) -> Option<Self> {
         let parsed: Self = serde_json::from_slice(line).ok()?;
         serde_json::to_vec(&parsed).is_ok_and(|bytes| bytes == line).then_some(parsed)
+    }
+}
+
+/// Counts the records of a CSV file behind its header: line feeds outside quotes.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn count_records(mut csv: impl BufRead) -> io::Result<u64> {
+    let (mut records, mut is_quoted) = (0_u64, false);
+    loop {
+        let chunk = csv.fill_buf()?;
+        if chunk.is_empty() {
+            return Ok(records.saturating_sub(1));
+        }
+        for &byte in chunk {
+            is_quoted ^= byte == b'"';
+            records += u64::from(byte == b'\n' && !is_quoted);
+        }
+        let length = chunk.len();
+        csv.consume(length);
     }
 }
 

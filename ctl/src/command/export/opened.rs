@@ -11,7 +11,7 @@ use std::rc::Rc;
 use retention_core::control::{ErrorCode, ExitCode, PartRow, PartState};
 use retention_core::evidence::bundle::{
     ITEMS_FILE, LAYOUTS_FILE, MANIFEST_FILE, MANIFEST_ITEMS_FILE, TEXTS_DIRECTORY, TEXTS_FILE, TextLine, TextPlace,
-    text_file,
+    count_records, text_file,
 };
 use retention_core::evidence::item::ITEM_LINE_BYTES_MAX;
 use retention_core::evidence::manifest::{ENCRYPTED_SUFFIX, MANIFEST_BYTES_MAX};
@@ -149,7 +149,7 @@ impl Bundle<'_> {
     fn file(&self, entry: &FileEntry) -> Result<u64, Wrong> {
         let mut content = self.open(&entry.name, &Wanted::of(entry))?;
         let Some(listed) = entry.rows else { return content.close(&entry.name, &Wanted::of(entry)).map(|()| 1) };
-        let found = count_rows(&mut content.plain, entry.plain_name()).map_err(Wrong::reading(&entry.name))?;
+        let found = count_rows(&mut content.plain, entry)?;
         content.close(&entry.name, &Wanted::of(entry))?;
         if found == listed {
             return Ok(found);
@@ -381,20 +381,12 @@ impl<'a, R: BufRead> Lines<'a, R> {
     }
 }
 
-/// Counts the lines of a file, or the records of a CSV file behind its header: line feeds outside quotes.
-fn count_rows(reader: &mut impl BufRead, name: &str) -> io::Result<u64> {
-    let is_csv = Path::new(name).extension().is_some_and(|ending| ending == "csv");
-    let (mut rows, mut is_quoted) = (0_u64, false);
-    loop {
-        let chunk = reader.fill_buf()?;
-        if chunk.is_empty() {
-            return Ok(rows.saturating_sub(u64::from(is_csv)));
-        }
-        for &byte in chunk {
-            is_quoted ^= is_csv && byte == b'"';
-            rows += u64::from(byte == b'\n' && !is_quoted);
-        }
-        let length = chunk.len();
-        reader.consume(length);
+/// Counts the records of a CSV file, or the lines of any other.
+fn count_rows(reader: &mut impl BufRead, entry: &FileEntry) -> Result<u64, Wrong> {
+    if Path::new(entry.plain_name()).extension().is_some_and(|ending| ending == "csv") {
+        return count_records(reader).map_err(Wrong::reading(&entry.name));
     }
+    let mut lines = Lines::over(reader, &entry.name);
+    while lines.next()?.is_some() {}
+    Ok(lines.number)
 }

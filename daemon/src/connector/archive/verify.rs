@@ -5,6 +5,7 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use crossbeam_channel::{Receiver, Sender};
+use retention_core::evidence::bundle::count_records;
 use retention_core::evidence::item::{ITEM_LINE_BYTES_MAX, text_as_written};
 use retention_core::evidence::manifest::FILES_MAX;
 use retention_core::evidence::{
@@ -464,7 +465,7 @@ impl Reading<'_> {
     fn read_other(&self, entry: &FileEntry) -> Result<(), VerifyError> {
         let mut reader = self.open(entry)?;
         let rows = match entry.rows {
-            Some(_) if self.sees(entry) => Some(count_records(&mut reader).map_err(reading)?.saturating_sub(1)),
+            Some(_) if self.sees(entry) => Some(count_records(&mut reader).map_err(reading)?),
             Some(_) | None => None,
         };
         Self::close(entry, reader, rows)
@@ -476,23 +477,6 @@ fn reading(source: io::Error) -> VerifyError {
         return VerifyError::FileChanged { file: file.to_owned() };
     }
     VerifyError::Unreadable(ArchiveError::Io { doing: "read a file of the bundle", source })
-}
-
-/// Counts CSV records: line feeds outside quotes.
-fn count_records(reader: &mut Hashed<'_>) -> io::Result<u64> {
-    let (mut records, mut quoted) = (0, false);
-    loop {
-        let chunk = reader.fill_buf()?;
-        if chunk.is_empty() {
-            return Ok(records);
-        }
-        for &byte in chunk {
-            quoted ^= byte == b'"';
-            records += u64::from(byte == b'\n' && !quoted);
-        }
-        let length = chunk.len();
-        reader.consume(length);
-    }
 }
 
 /// Hands a file on in pieces, until its end or until nobody listens any more.
